@@ -1,0 +1,43 @@
+/**
+ * The one error class. Every failure a caller can meet has a code from this closed list,
+ * and a message that holds the numbers and the next step.
+ */
+
+export const errorCodes = [
+  'bad_argument', // an option or parameter is out of its range
+  'bad_model', // a model, tokenizer or config file is malformed, truncated or hostile
+  'unsupported', // a well-formed model uses an architecture, tensor type or feature we do not have
+  'not_found', // no such model, file or repository
+  'context_exceeded', // the prompt does not fit in the context
+  'empty_prompt', // nothing to prefill
+  'out_of_pages', // the KV pool is full
+  'out_of_memory', // memory could not grow
+  'disk_full', // a write failed for lack of space
+  'io', // another read or write failed
+  'network', // a download failed and its retries are used up
+  'checksum', // the bytes that arrived are not the bytes that were promised
+  'offline', // a download is needed and the network may not or cannot be used
+  'worker_lost', // a compute thread died or stopped answering
+  'aborted', // the caller's AbortSignal fired
+  'busy', // the engine can't take more work now
+  'internal', // a bug in foretoken: please report
+] as const
+
+export type ErrorCode = (typeof errorCodes)[number]
+
+export class ForetokenError extends Error {
+  override readonly name = 'ForetokenError'
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+/** `error` as a ForetokenError: itself if it is one, else wrapped under `code`. */
+export function asForetokenError(error: unknown, code: ErrorCode = 'internal', context = ''): ForetokenError {
+  if (error instanceof ForetokenError) return error
+  const detail = error instanceof Error ? error.message : String(error)
+  return new ForetokenError(code, context ? `${context}: ${detail}` : detail, { cause: error })
+}

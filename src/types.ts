@@ -1,0 +1,111 @@
+/** Shared nouns. Data only: nothing here does work. */
+
+/** A random-access run of bytes: a file, an HTTP range server, a Blob, an R2 object, a buffer. */
+export interface ByteSource {
+  /** For messages: a path or URL. */
+  readonly name: string
+  /** Total bytes. */
+  readonly size: number
+  /**
+   * Fills `into` with the bytes at `offset`. Callers may pass a view of wasm memory; it is filled whole
+   * or the promise rejects with a ForetokenError (`io`, `network`).
+   */
+  read(offset: number, into: Uint8Array): Promise<void>
+}
+
+/** One model as named files; `open` rejects with `not_found` for a name that is not there. */
+export interface ModelFiles {
+  readonly name: string
+  /** File names, relative, such as `model.gguf` or `config.json`. */
+  readonly files: readonly string[]
+  open(file: string): Promise<ByteSource>
+}
+
+export interface Message {
+  role: 'system' | 'user' | 'assistant' | 'tool'
+  content: string
+}
+
+/** How a KV page stores K and V. */
+export type KvType = 'f32' | 'f16' | 'int8'
+
+/**
+ * A tensor's element type as its file has it. The names are GGUF's, lower case; safetensors' F32, F16 and BF16
+ * map onto the same names.
+ */
+export type TensorType = 'f32' | 'f16' | 'bf16' | 'q4_0' | 'q4_1' | 'q5_0' | 'q5_1' | 'q8_0' | 'q4_k' | 'q5_k' | 'q6_k'
+
+/** Elements per block and bytes per block of each tensor type (ggml's block formats). */
+export const tensorBlocks: Readonly<Record<TensorType, { readonly elements: number; readonly bytes: number }>> = {
+  f32: { elements: 1, bytes: 4 },
+  f16: { elements: 1, bytes: 2 },
+  bf16: { elements: 1, bytes: 2 },
+  q4_0: { elements: 32, bytes: 18 },
+  q4_1: { elements: 32, bytes: 20 },
+  q5_0: { elements: 32, bytes: 22 },
+  q5_1: { elements: 32, bytes: 24 },
+  q8_0: { elements: 32, bytes: 34 },
+  q4_k: { elements: 256, bytes: 144 },
+  q5_k: { elements: 256, bytes: 176 },
+  q6_k: { elements: 256, bytes: 210 },
+}
+
+/** A tensor in a file: `rows` x `cols`, row-major, `cols` contiguous (a vector has one row). */
+export interface TensorInfo {
+  readonly name: string
+  readonly type: TensorType
+  readonly rows: number
+  readonly cols: number
+  /** Where its bytes begin in `source`. */
+  readonly source: ByteSource
+  readonly offset: number
+  readonly bytes: number
+}
+
+/** What a model is, whatever file it came from. Names follow Hugging Face's config.json, in camel case. */
+export interface ModelConfig {
+  readonly architecture: 'llama' | 'qwen2' | 'qwen3'
+  readonly layers: number
+  readonly hidden: number
+  readonly intermediate: number
+  readonly heads: number
+  readonly kvHeads: number
+  readonly headDim: number
+  readonly vocab: number
+  /** The longest context the model was made for, in tokens. */
+  readonly maxContext: number
+  readonly rmsEps: number
+  readonly ropeTheta: number
+  /** Pairs (i, i + headDim/2) if 'half' (Hugging Face), (2i, 2i + 1) if 'adjacent' (llama GGUF, whose wq and wk are permuted). */
+  readonly ropePairs: 'half' | 'adjacent'
+  /** One divisor per frequency, headDim/2 of them, from `rope_scaling` (llama3, linear) or GGUF's `rope_freqs.weight`; absent = all ones. */
+  readonly ropeDivisors?: readonly number[]
+  /** The vocabulary projection is the embedding. */
+  readonly tiedEmbedding: boolean
+}
+
+/** The tokenizer in the form `@huggingface/tokenizers` takes, with what the chat template and the stop conditions need. */
+export interface TokenizerSpec {
+  /** tokenizer.json, parsed. */
+  readonly json: Record<string, unknown>
+  /** tokenizer_config.json, parsed (or made from a GGUF's metadata). */
+  readonly config: Record<string, unknown>
+  readonly chatTemplate: string | undefined
+  readonly bosToken: string | undefined
+  readonly eosToken: string | undefined
+  /** Ids that end a turn. */
+  readonly eosIds: readonly number[]
+  /** Ids put before every text that is tokenised with special tokens. */
+  readonly addBos: boolean
+}
+
+/** A model file, opened and checked, before any weight is read. */
+export interface ModelArchive {
+  readonly name: string
+  readonly config: ModelConfig
+  /** By canonical name, see `weightNames` in model/weights.ts. */
+  readonly tensors: ReadonlyMap<string, TensorInfo>
+  readonly tokenizer: TokenizerSpec
+  /** sha256 (hex) over config, tensor names, types and shapes: which model this is, not which bytes. */
+  readonly fingerprint: string
+}

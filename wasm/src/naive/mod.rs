@@ -1,0 +1,1 @@
+//! The oracle: each kernel as its definition, f64 sums, no tricks. Native builds only.

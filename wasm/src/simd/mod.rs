@@ -1,0 +1,1 @@
+//! The instruction sets a kernel can be written for, behind one trait: `Isa`.
