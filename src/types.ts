@@ -109,3 +109,45 @@ export interface ModelArchive {
   /** sha256 (hex) over config, tensor names, types and shapes: which model this is, not which bytes. */
   readonly fingerprint: string
 }
+
+/** Tokens per KV page. */
+export const pageTokens = 16
+
+/** Pages of K and V for all layers of one model. Page ids are 0..pages-1. */
+export interface KvPool {
+  readonly type: KvType
+  readonly layers: number
+  readonly kvHeads: number
+  readonly headDim: number
+  /** Bytes of one page, all layers. */
+  readonly pageBytes: number
+  /** Pages that exist now. */
+  readonly pages: number
+  /** Makes room for `pages` in all. Throws `out_of_memory`. */
+  grow(pages: number): void
+  /** A copy of a page's raw bytes, for saving and for the wire. */
+  readPage(page: number): Promise<Uint8Array>
+  writePage(page: number, bytes: Uint8Array): void
+}
+
+/** One sequence's run of tokens in a pass, attending to its own past and to itself. */
+export interface Segment {
+  /** First row of this segment on the flat token axis. */
+  readonly start: number
+  /** Tokens of this segment in this pass. */
+  readonly length: number
+  /** Tokens already in its pages; positions of this pass begin here. */
+  readonly past: number
+  /** Page ids that hold positions 0..past+length-1, in order. */
+  readonly pages: readonly number[]
+}
+
+/** One pass: tokens of one or many sequences on one flat axis. */
+export interface Pass {
+  /** (tokens) */
+  readonly ids: readonly number[]
+  /** In order; together they cover the axis. */
+  readonly segments: readonly Segment[]
+  /** Rows whose logits are wanted: usually the last row of each segment that ends its prompt. */
+  readonly outputs: readonly number[]
+}

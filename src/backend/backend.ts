@@ -2,12 +2,12 @@
  * What a model needs of a machine: tensors, weights, KV pages and about a dozen kernels.
  *
  * A pass is a run of calls that record or execute work in order and return nothing; only `read` waits. So one
- * interface fits a Wasm core, which executes at once, and a GPU, which submits once a pass. Shapes are in comments
- * as (rows, cols); `rows` is the flat token axis of all segments unless said otherwise.
+ * interface fits a Wasm core, which executes at once, and a GPU, which submits once a pass. Shapes are written
+ * (rows, cols); `rows` is the flat token axis of all segments unless said otherwise.
  */
-import type { KvType, TensorType } from '../types.ts'
+import type { KvPool, KvType, Segment, TensorType } from '../types.ts'
 
-/** An f32 matrix of device memory, (rows, cols), row-major. */
+/** An f32 matrix in device memory, or some columns of one: (rows, cols). */
 export interface Tensor {
   readonly rows: number
   readonly cols: number
@@ -22,50 +22,12 @@ export interface Weight {
 
 /** Takes a weight's file bytes in order, in pieces of any length, and lays them out for the kernels. */
 export interface WeightWriter {
-  /** Memory to read the next bytes into, at most `bytes` long; saves a copy over `write`. */
+  /** Memory to read the next bytes into, at least 1 and at most `bytes` long. Valid until the next call of any kind. */
   reserve(bytes: number): Uint8Array
   /** Says that the first `bytes` of the last `reserve` are filled. */
   commit(bytes: number): void
   /** The finished weight. Throws `bad_model` if bytes are missing. */
   finish(): Weight
-}
-
-/** Pages of K and V for all layers: 16 tokens a page, made as they are needed. */
-export interface KvPool {
-  readonly type: KvType
-  readonly layers: number
-  readonly kvHeads: number
-  readonly headDim: number
-  /** Bytes of one page, all layers. */
-  readonly pageBytes: number
-  /** Pages that exist now; page ids are 0..pages-1. */
-  readonly pages: number
-  /** Makes room for `pages` in all. Throws `out_of_memory`. */
-  grow(pages: number): void
-  /** A page's raw bytes, for saving and for the wire. */
-  readPage(page: number): Promise<Uint8Array>
-  writePage(page: number, bytes: Uint8Array): void
-}
-
-/** Tokens per KV page. */
-export const pageTokens = 16
-
-/** One prompt's or sequence's run of tokens in a pass, attending to its own past and itself. */
-export interface Segment {
-  /** First row of this segment on the flat token axis. */
-  readonly start: number
-  /** Tokens of this segment in this pass. */
-  readonly length: number
-  /** Tokens already in its pages. */
-  readonly past: number
-  /** Page ids that hold positions 0..past+length-1, in order. */
-  readonly pages: readonly number[]
-}
-
-/** What a pass is, for the kernels: uploaded once, used by every layer. */
-export interface PassPlan {
-  readonly tokens: number
-  readonly segments: readonly Segment[]
 }
 
 export interface RopeSpec {
@@ -75,45 +37,60 @@ export interface RopeSpec {
   readonly divisors?: readonly number[]
 }
 
+/** The largest pass that will come, so that buffers are made once. */
+export interface Limits {
+  /** Tokens in a pass. */
+  readonly tokens: number
+  /** Largest inner dimension of a matrix product. */
+  readonly maxK: number
+  readonly headDim: number
+  /** Query heads per KV head. */
+  readonly group: number
+}
+
 export interface Backend {
-  /** Such as `wasm-relaxed-2t`: which build runs, with how many threads. */
+  /** Which build runs, with how many threads: `wasm-relaxed`, `wasm-simd128-2t`. */
   readonly build: string
   readonly threads: number
   /** Bytes held now. */
   memoryBytes(): number
+  /** Sizes the scratch of all kernels. Call before the first pass. */
+  prepare(limits: Limits): void
 
   tensor(rows: number, cols: number): Tensor
-  weight(spec: { name: string; type: TensorType; n: number; k: number }): WeightWriter
-  /** A vector of weights as f32 (norms, biases), (1, k). */
+  /** Columns `from`..`from + count` of `x`; shares its memory. */
+  columns(x: Tensor, from: number, count: number): Tensor
+  /** A vector of f32 weights (norms, biases): (1, values.length). */
   vector(values: Float32Array): Tensor
+  weight(spec: { name: string; type: TensorType; n: number; k: number }): WeightWriter
   kvPool(spec: { type: KvType; layers: number; kvHeads: number; headDim: number }): KvPool
 
-  /** Uploads a plan: positions (past + offset in segment), RoPE angles, page slots. Valid until the next `plan`. */
-  plan(plan: PassPlan, rope: RopeSpec, pool: KvPool): void
+  /** Uploads who is who in the pass: positions, RoPE angles, page slots. Holds until the next `plan`. */
+  plan(segments: readonly Segment[], rope: RopeSpec): void
 
-  /** out (tokens, hidden) = rows `ids` of the embedding. Throws `bad_argument` for an id outside 0..n-1. */
-  embed(out: Tensor, embedding: Weight, ids: ArrayLike<number>): void
-  /** out = x / rms(x) * weight per row; `out` may be `x`. */
+  /** out (ids.length, k) = rows `ids` of the embedding. Throws `bad_argument` for an id outside 0..n-1. */
+  embed(out: Tensor, embedding: Weight, ids: readonly number[]): void
+  /** out = x / rms(x) * weight, row by row; `out` may be `x`. */
   rmsNorm(out: Tensor, x: Tensor, weight: Tensor, eps: number, rows: number): void
   /** out (rows, sum of n) = x (rows, k) times each weight transposed, side by side. */
   matmul(out: Tensor, x: Tensor, weights: readonly Weight[], rows: number): void
-  /** out (rows, n) += x times weight transposed. */
+  /** out (rows, n) += x (rows, k) times weight transposed. */
   matmulAdd(out: Tensor, x: Tensor, weight: Weight, rows: number): void
-  /** x (rows, cols) += bias (1, bias.cols) from column `column` on. */
-  addBias(x: Tensor, column: number, bias: Tensor, rows: number): void
-  /** RMS norm of each head of `heads` x headDim columns from `column` on (Qwen3's q and k norm). */
-  headNorm(x: Tensor, column: number, heads: number, weight: Tensor, eps: number, rows: number): void
-  /** Rotates `heads` heads from column `column` on by the plan's positions. */
-  rope(x: Tensor, column: number, heads: number): void
-  /** Writes K and V of the plan's tokens, at columns `kColumn` and `vColumn` of x, into their pages of `layer`. */
-  writeKv(pool: KvPool, layer: number, x: Tensor, kColumn: number, vColumn: number): void
-  /** out (tokens, heads * headDim) = causal attention of each segment over its own pages of `layer`, scaled by 1/sqrt(headDim). */
-  attention(out: Tensor, x: Tensor, qColumn: number, heads: number, pool: KvPool, layer: number): void
-  /** out (rows, f) = silu(x[:, 0..f]) * x[:, f..2f]. */
-  swiglu(out: Tensor, x: Tensor, rows: number): void
+  /** x += bias, row by row. */
+  addBias(x: Tensor, bias: Tensor, rows: number): void
+  /** RMS norm of each head of x (rows, heads * headDim), weight (1, headDim): Qwen3's q and k norm. */
+  headNorm(x: Tensor, weight: Tensor, eps: number, rows: number): void
+  /** Rotates each head of x (tokens, heads * headDim) by its token's position in the plan. */
+  rope(x: Tensor): void
+  /** Writes k and v (tokens, kvHeads * headDim) of the plan's tokens into their pages of `layer`. */
+  writeKv(pool: KvPool, layer: number, k: Tensor, v: Tensor): void
+  /** out (tokens, heads * headDim) = causal attention of each segment of the plan over its own pages of `layer`. */
+  attention(out: Tensor, q: Tensor, pool: KvPool, layer: number): void
+  /** out (rows, f) = silu(gate) * up, both (rows, f); `out` may be `gate`. */
+  swiglu(out: Tensor, gate: Tensor, up: Tensor, rows: number): void
   /** out (picked.length, cols) = x[picked]. */
-  gatherRows(out: Tensor, x: Tensor, picked: ArrayLike<number>): void
-  /** The first `rows` rows of a tensor. The array may be a view that the next call overwrites. Rejects with `worker_lost`. */
+  gatherRows(out: Tensor, x: Tensor, picked: readonly number[]): void
+  /** A copy of the first `rows` rows of a tensor. Waits for all work before it. Rejects with `worker_lost`. */
   read(x: Tensor, rows: number): Promise<Float32Array>
   /** Frees everything; nothing else may be called after. */
   close(): Promise<void>

@@ -1,0 +1,154 @@
+/** The exports of the Rust core as TypeScript sees them. Pointers are byte addresses; `wasm/src/lib.rs` is the reference. */
+import type { TensorType } from '../types.ts'
+
+export interface Kernels {
+  readonly __heap_base: WebAssembly.Global
+  readonly __stack_pointer?: WebAssembly.Global
+
+  quantize_q8(q: number, s: number, sums: number, x: number, xStride: number, rows: number, k: number): number
+  gemm_u4(
+    out: number,
+    outStride: number,
+    q: number,
+    s: number,
+    sums: number,
+    w: number,
+    rows: number,
+    n: number,
+    k: number,
+    add: number,
+  ): number
+  gemm_i8(
+    out: number,
+    outStride: number,
+    q: number,
+    s: number,
+    sums: number,
+    w: number,
+    rows: number,
+    n: number,
+    k: number,
+    add: number,
+    kind: number,
+    lowering: number,
+  ): number
+  gemm_f32(
+    out: number,
+    outStride: number,
+    x: number,
+    xStride: number,
+    w: number,
+    rows: number,
+    n: number,
+    k: number,
+    add: number,
+    kind: number,
+  ): number
+  embed_rows(
+    out: number,
+    outStride: number,
+    ids: number,
+    w: number,
+    kind: number,
+    rows: number,
+    n: number,
+    k: number,
+  ): number
+  repack(sourceType: number, dst: number, src: number, firstRow: number, rows: number, n: number, k: number): number
+  weight_kind(sourceType: number): number
+  weight_bytes(kind: number, n: number, k: number): number
+  peak_dot(iterations: number): number
+  peak_dot_ops(): number
+
+  rms_norm(
+    out: number,
+    outStride: number,
+    x: number,
+    xStride: number,
+    w: number,
+    rows: number,
+    cols: number,
+    eps: number,
+  ): number
+  head_norm(
+    x: number,
+    xStride: number,
+    col: number,
+    heads: number,
+    headDim: number,
+    w: number,
+    rows: number,
+    eps: number,
+  ): number
+  add_bias(x: number, xStride: number, col: number, bias: number, n: number, rows: number): number
+  rope(
+    x: number,
+    xStride: number,
+    col: number,
+    heads: number,
+    headDim: number,
+    pairs: number,
+    table: number,
+    rows: number,
+  ): number
+  kv_layer_bytes(kvType: number, kvHeads: number, headDim: number): number
+  write_kv(
+    kvType: number,
+    layerBase: number,
+    pageBytes: number,
+    x: number,
+    xStride: number,
+    kCol: number,
+    vCol: number,
+    kvHeads: number,
+    headDim: number,
+    slots: number,
+    rows: number,
+  ): number
+  attention(
+    out: number,
+    outStride: number,
+    x: number,
+    xStride: number,
+    qCol: number,
+    heads: number,
+    kvHeads: number,
+    headDim: number,
+    kvType: number,
+    layerBase: number,
+    pageBytes: number,
+    segments: number,
+    segmentCount: number,
+    pageTable: number,
+    scale: number,
+  ): number
+  swiglu(out: number, outStride: number, x: number, xStride: number, f: number, rows: number): number
+  gather_rows(out: number, x: number, xStride: number, ids: number, cols: number, rows: number): number
+  scratch_bytes(maxK: number, headDim: number, group: number): number
+
+  probe(): number
+  pool_set_scratch(base: number, bytesPerThread: number): void
+  /** Threaded builds only. */
+  pool_init?(threads: number): void
+  pool_stop?(): void
+}
+
+/** Numbers of the tensor types in the ABI: their order here. */
+export const tensorTypeIds: Readonly<Record<TensorType, number>> = {
+  f32: 0,
+  f16: 1,
+  bf16: 2,
+  q4_0: 3,
+  q4_1: 4,
+  q5_0: 5,
+  q5_1: 6,
+  q8_0: 7,
+  q4_k: 8,
+  q5_k: 9,
+  q6_k: 10,
+}
+
+/** Numbers of the weight kinds in the ABI. */
+export const kinds = { f32: 0, i8: 1, i8m: 2, i8s: 3, f16: 4, bf16: 5, u4: 6 } as const
+
+export const kvTypeIds = { f32: 0, f16: 1, int8: 2 } as const

@@ -1,0 +1,122 @@
+/** The small tables that describe a pass to the kernels: slots, segments, page lists, RoPE angles, id lists. */
+import { ForetokenError } from '../errors.ts'
+import { pageTokens, type Segment } from '../types.ts'
+import type { Arena } from './arena.ts'
+import type { RopeSpec } from './backend.ts'
+
+interface Table {
+  at: number
+  words: number
+}
+
+export class PassTables {
+  readonly #arena: Arena
+  readonly #slots: Table = { at: 0, words: 0 }
+  readonly #segments: Table = { at: 0, words: 0 }
+  readonly #pages: Table = { at: 0, words: 0 }
+  readonly #angles: Table = { at: 0, words: 0 }
+  readonly #list: Table = { at: 0, words: 0 }
+  #frequencies: { rope: RopeSpec; values: Float64Array } | undefined
+  tokens = 0
+  segmentCount = 0
+  headDim = 0
+  /** 0 half, 1 adjacent. */
+  pairs = 0
+
+  constructor(arena: Arena) {
+    this.#arena = arena
+  }
+
+  get slots(): number {
+    return this.#slots.at
+  }
+
+  get segments(): number {
+    return this.#segments.at
+  }
+
+  get pages(): number {
+    return this.#pages.at
+  }
+
+  get angles(): number {
+    return this.#angles.at
+  }
+
+  /** Room for passes of `tokens`, so that these tables do not sit between growing regions. */
+  reserve(tokens: number, headDim: number): void {
+    this.#room(this.#slots, tokens)
+    this.#room(this.#segments, tokens * 4)
+    this.#room(this.#pages, Math.max(1024, tokens * 2))
+    this.#room(this.#angles, tokens * headDim)
+    this.#room(this.#list, tokens)
+  }
+
+  fill(segments: readonly Segment[], rope: RopeSpec): void {
+    const last = segments.at(-1)
+    this.tokens = last ? last.start + last.length : 0
+    this.segmentCount = segments.length
+    this.headDim = rope.headDim
+    this.pairs = rope.pairs === 'half' ? 0 : 1
+    this.#room(this.#slots, this.tokens)
+    this.#room(this.#segments, segments.length * 4)
+    this.#room(
+      this.#pages,
+      segments.reduce((sum, segment) => sum + segment.pages.length, 0),
+    )
+    this.#room(this.#angles, this.tokens * rope.headDim)
+    const frequencies = this.#rope(rope)
+    const words = this.#arena.words
+    const floats = this.#arena.floats
+    const half = rope.headDim / 2
+    let page = 0
+    let row = 0
+    segments.forEach(({ start, length, past, pages }, index) => {
+      if (start !== row || pages.length * pageTokens < past + length)
+        throw new ForetokenError('internal', `segment ${index} begins at ${start}, not ${row}, or lacks pages`)
+      words.set([start, length, past, page], this.#segments.at / 4 + index * 4)
+      words.set(pages, this.#pages.at / 4 + page)
+      page += pages.length
+      for (let i = 0; i < length; i++, row++) {
+        const position = past + i
+        words[this.#slots.at / 4 + row] =
+          pages[Math.floor(position / pageTokens)]! * pageTokens + (position % pageTokens)
+        const angles = this.#angles.at / 4 + row * rope.headDim
+        for (let f = 0; f < half; f++) {
+          const angle = position * frequencies[f]!
+          floats[angles + f] = Math.cos(angle)
+          floats[angles + half + f] = Math.sin(angle)
+        }
+      }
+    })
+  }
+
+  /** Uploads a list of row numbers or token ids; valid until the next one. Out-of-range values become 2^32 - 1. */
+  list(values: readonly number[]): number {
+    this.#room(this.#list, values.length)
+    const words = this.#arena.words
+    const at = this.#list.at / 4
+    for (let i = 0; i < values.length; i++) {
+      const value = values[i]!
+      words[at + i] = Number.isInteger(value) && value >= 0 && value < 0xffffffff ? value : 0xffffffff
+    }
+    return this.#list.at
+  }
+
+  /** Radians per position of each pair: theta^(-2f/headDim), divided by the model's scaling. */
+  #rope(rope: RopeSpec): Float64Array {
+    if (this.#frequencies?.rope !== rope) {
+      const values = Float64Array.from({ length: rope.headDim / 2 }, (_, f) => {
+        return rope.theta ** ((-2 * f) / rope.headDim) / (rope.divisors?.[f] ?? 1)
+      })
+      this.#frequencies = { rope, values }
+    }
+    return this.#frequencies.values
+  }
+
+  #room(table: Table, words: number): void {
+    if (table.words >= words) return
+    table.at = this.#arena.alloc(words * 4)
+    table.words = words
+  }
+}

@@ -1,0 +1,278 @@
+/** The Rust core as a `Backend`. Nothing else in foretoken touches wasm memory. */
+import { ForetokenError } from '../errors.ts'
+import type { KvPool, KvType, Segment } from '../types.ts'
+import { type Kernels, kinds, kvTypeIds } from './abi.ts'
+import type { Arena } from './arena.ts'
+import type { Backend, Limits, RopeSpec, Tensor, Weight, WeightWriter } from './backend.ts'
+import { WasmKvPool } from './kv-pool.ts'
+import { PassTables } from './pass-tables.ts'
+import { type Build, type Core, selectCore, type WasmModules } from './select.ts'
+import type { ComputeWorker, Spawn } from './threads.ts'
+import { type Staging, type WasmWeight, weightWriter } from './weights.ts'
+import { startWorkers } from './worker-pool.ts'
+
+export interface WasmOptions {
+  readonly modules: WasmModules
+  /** Default `auto`: the fastest build that answers its probe. */
+  readonly build?: Build | 'auto'
+  /** Compute threads, this one included; more than 1 needs `spawn` and shared memory. Default 1. */
+  readonly threads?: number
+  readonly spawn?: Spawn
+}
+
+interface WasmTensor extends Tensor {
+  readonly at: number
+  /** f32 elements from one row to the next. */
+  readonly stride: number
+}
+
+/** Bytes of file that are read at once when a weight streams in. */
+const stagingBytes = 1 << 19
+
+export async function createWasmBackend(options: WasmOptions): Promise<Backend> {
+  const threads = options.threads ?? 1
+  if (!Number.isInteger(threads) || threads < 1 || threads > 64)
+    throw new ForetokenError('bad_argument', `threads is ${threads}; it must be a whole number from 1 to 64`)
+  if (threads > 1 && !options.spawn)
+    throw new ForetokenError('unsupported', `${threads} threads need a platform with workers; use 1 thread here`)
+  const core = await selectCore(options.modules, options.build ?? 'auto', threads > 1)
+  const workers = threads > 1 ? await startWorkers(core, threads, options.spawn!) : []
+  return new WasmBackend(core, threads, workers)
+}
+
+class WasmBackend implements Backend {
+  readonly build: string
+  readonly threads: number
+  readonly #kernels: Kernels
+  readonly #arena: Arena
+  readonly #lowering: number
+  readonly #workers: readonly ComputeWorker[]
+  readonly #tables: PassTables
+  #staging: Staging | undefined
+  #closed = false
+  /** Quantised activations: int8 values, scales, sums. */
+  #quantised = { q: 0, s: 0, sums: 0, elements: 0 }
+
+  constructor(core: Core, threads: number, workers: readonly ComputeWorker[]) {
+    this.build = `wasm-${core.build}${threads > 1 ? `-${threads}t` : ''}`
+    this.threads = threads
+    this.#kernels = core.kernels
+    this.#arena = core.arena
+    this.#lowering = core.lowering
+    this.#workers = workers
+    this.#tables = new PassTables(core.arena)
+  }
+
+  memoryBytes(): number {
+    return this.#arena.memory.buffer.byteLength
+  }
+
+  prepare(limits: Limits): void {
+    const bytes = this.#kernels.scratch_bytes(limits.maxK, limits.headDim, limits.group)
+    this.#kernels.pool_set_scratch(this.#arena.alloc(bytes * this.threads), bytes)
+    const elements = limits.tokens * Math.ceil(limits.maxK / 32) * 32
+    this.#quantised = {
+      q: this.#arena.alloc(elements),
+      s: this.#arena.alloc(elements / 8),
+      sums: this.#arena.alloc(elements / 8),
+      elements,
+    }
+    this.#tables.reserve(limits.tokens, limits.headDim)
+  }
+
+  tensor(rows: number, cols: number): WasmTensor {
+    return { rows, cols, at: this.#arena.alloc(rows * cols * 4), stride: cols }
+  }
+
+  columns(x: Tensor, from: number, count: number): WasmTensor {
+    const { rows, at, stride } = wasm(x)
+    if (from < 0 || from + count > x.cols)
+      throw new ForetokenError('internal', `columns ${from}..${from + count} of a tensor with ${x.cols}`)
+    return { rows, cols: count, at: at + from * 4, stride }
+  }
+
+  vector(values: Float32Array): WasmTensor {
+    const vector = this.tensor(1, values.length)
+    this.#arena.floats.set(values, vector.at / 4)
+    return vector
+  }
+
+  weight(spec: Parameters<Backend['weight']>[0]): WeightWriter {
+    return weightWriter(this.#kernels, this.#arena, (least) => this.#stage(least), spec)
+  }
+
+  kvPool(spec: { type: KvType; layers: number; kvHeads: number; headDim: number }): KvPool {
+    return new WasmKvPool(this.#arena, this.#kernels, spec)
+  }
+
+  plan(segments: readonly Segment[], rope: RopeSpec): void {
+    for (const worker of this.#workers) {
+      const lost = worker.lost()
+      if (lost) throw workerLost(lost)
+    }
+    this.#tables.fill(segments, rope)
+  }
+
+  embed(out: Tensor, embedding: Weight, ids: readonly number[]): void {
+    const { at, kind, n, k } = embedding as WasmWeight
+    const list = this.#tables.list(ids)
+    const to = wasm(out)
+    if (this.#kernels.embed_rows(to.at, to.stride, list, at, kind, ids.length, n, k) !== 0) {
+      const bad = ids.find((id) => !(id >= 0 && id < n))
+      if (bad !== undefined)
+        throw new ForetokenError('bad_argument', `token id ${bad} is outside the vocabulary 0..${n - 1}`)
+      throw workerLost('embed_rows did not finish')
+    }
+  }
+
+  rmsNorm(out: Tensor, x: Tensor, weight: Tensor, eps: number, rows: number): void {
+    const to = wasm(out)
+    const from = wasm(x)
+    this.#run(
+      this.#kernels.rms_norm(to.at, to.stride, from.at, from.stride, wasm(weight).at, rows, x.cols, eps),
+      'rms_norm',
+    )
+  }
+
+  matmul(out: Tensor, x: Tensor, weights: readonly Weight[], rows: number): void {
+    this.#product(wasm(out), wasm(x), weights as readonly WasmWeight[], rows, 0)
+  }
+
+  matmulAdd(out: Tensor, x: Tensor, weight: Weight, rows: number): void {
+    this.#product(wasm(out), wasm(x), [weight as WasmWeight], rows, 1)
+  }
+
+  addBias(x: Tensor, bias: Tensor, rows: number): void {
+    const { at, stride } = wasm(x)
+    this.#run(this.#kernels.add_bias(at, stride, 0, wasm(bias).at, bias.cols, rows), 'add_bias')
+  }
+
+  headNorm(x: Tensor, weight: Tensor, eps: number, rows: number): void {
+    const { at, stride } = wasm(x)
+    const heads = x.cols / weight.cols
+    this.#run(this.#kernels.head_norm(at, stride, 0, heads, weight.cols, wasm(weight).at, rows, eps), 'head_norm')
+  }
+
+  rope(x: Tensor): void {
+    const { at, stride } = wasm(x)
+    const { headDim, pairs, angles, tokens } = this.#tables
+    this.#run(this.#kernels.rope(at, stride, 0, x.cols / headDim, headDim, pairs, angles, tokens), 'rope')
+  }
+
+  writeKv(pool: KvPool, layer: number, k: Tensor, v: Tensor): void {
+    const kv = pool as WasmKvPool
+    const from = wasm(k)
+    const status = this.#kernels.write_kv(
+      kvTypeIds[kv.type],
+      kv.layer(layer),
+      kv.pageBytes,
+      from.at,
+      from.stride,
+      0,
+      (wasm(v).at - from.at) / 4,
+      kv.kvHeads,
+      kv.headDim,
+      this.#tables.slots,
+      this.#tables.tokens,
+    )
+    this.#run(status, 'write_kv')
+  }
+
+  attention(out: Tensor, q: Tensor, pool: KvPool, layer: number): void {
+    const kv = pool as WasmKvPool
+    const to = wasm(out)
+    const from = wasm(q)
+    const status = this.#kernels.attention(
+      to.at,
+      to.stride,
+      from.at,
+      from.stride,
+      0,
+      q.cols / kv.headDim,
+      kv.kvHeads,
+      kv.headDim,
+      kvTypeIds[kv.type],
+      kv.layer(layer),
+      kv.pageBytes,
+      this.#tables.segments,
+      this.#tables.segmentCount,
+      this.#tables.pages,
+      1 / Math.sqrt(kv.headDim),
+    )
+    this.#run(status, 'attention')
+  }
+
+  swiglu(out: Tensor, gate: Tensor, up: Tensor, rows: number): void {
+    const to = wasm(out)
+    const from = wasm(gate)
+    if (wasm(up).at !== from.at + gate.cols * 4)
+      throw new ForetokenError('internal', 'swiglu wants gate and up side by side in one tensor')
+    this.#run(this.#kernels.swiglu(to.at, to.stride, from.at, from.stride, gate.cols, rows), 'swiglu')
+  }
+
+  gatherRows(out: Tensor, x: Tensor, picked: readonly number[]): void {
+    const from = wasm(x)
+    const list = this.#tables.list(picked)
+    this.#run(this.#kernels.gather_rows(wasm(out).at, from.at, from.stride, list, x.cols, picked.length), 'gather_rows')
+  }
+
+  async read(x: Tensor, rows: number): Promise<Float32Array> {
+    const { at, stride, cols } = wasm(x)
+    if (stride !== cols) throw new ForetokenError('internal', 'read wants a whole tensor, not columns of one')
+    return this.#arena.floats.slice(at / 4, at / 4 + rows * cols)
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#kernels.pool_stop?.()
+    await Promise.all(this.#workers.map((worker) => worker.terminate()))
+  }
+
+  /** out (+)= x times each weight, quantising x once if any of them is quantised. */
+  #product(out: WasmTensor, x: WasmTensor, weights: readonly WasmWeight[], rows: number, add: number): void {
+    const { q, s, sums, elements } = this.#quantised
+    const kernels = this.#kernels
+    const k = x.cols
+    let at = out.at
+    let quantised = false
+    for (const weight of weights) {
+      const { kind, n } = weight
+      if (weight.k !== k) throw new ForetokenError('internal', `a weight with k ${weight.k} meets x with ${k} columns`)
+      const floats = kind === kinds.f32 || kind === kinds.f16 || kind === kinds.bf16
+      if (!floats && !quantised) {
+        if (rows * k > elements)
+          throw new ForetokenError('internal', `${rows} x ${k} activations exceed the prepared ${elements}`)
+        this.#run(kernels.quantize_q8(q, s, sums, x.at, x.stride, rows, k), 'quantize_q8')
+        quantised = true
+      }
+      const status = floats
+        ? kernels.gemm_f32(at, out.stride, x.at, x.stride, weight.at, rows, n, k, add, kind)
+        : kind === kinds.u4
+          ? kernels.gemm_u4(at, out.stride, q, s, sums, weight.at, rows, n, k, add)
+          : kernels.gemm_i8(at, out.stride, q, s, sums, weight.at, rows, n, k, add, kind, this.#lowering)
+      this.#run(status, 'gemm')
+      at += n * 4
+    }
+  }
+
+  #run(status: number, kernel: string): void {
+    if (status !== 0) throw workerLost(`${kernel} did not finish`)
+  }
+
+  #stage(least: number): Staging {
+    if (!this.#staging || this.#staging.bytes < least) {
+      const bytes = Math.max(least, stagingBytes)
+      this.#staging = { at: this.#arena.alloc(bytes), bytes }
+    }
+    return this.#staging
+  }
+}
+
+function wasm(x: Tensor): WasmTensor {
+  return x as WasmTensor
+}
+
+function workerLost(why: string): ForetokenError {
+  return new ForetokenError('worker_lost', `a compute thread was lost (${why}); close this engine and load it again`)
+}

@@ -1,0 +1,153 @@
+/**
+ * The data path, in order:
+ *
+ *     request -> template -> token ids -> pack -> prefill -> KV cache -> decode -> stream
+ */
+import type { Backend } from './backend/backend.ts'
+import { createWasmBackend } from './backend/wasm.ts'
+import { createSampler } from './decode/sampling.ts'
+import { decodeStep } from './decode/step.ts'
+import { createStopMatcher } from './decode/stop.ts'
+import { ForetokenError } from './errors.ts'
+import { PagedCache } from './kv/paged.ts'
+import { Llama } from './model/llama.ts'
+import { openModel } from './model/open.ts'
+import { contextOf, type EngineOptions, type GenerateOptions } from './options.ts'
+import { pack } from './pack/pack.ts'
+import { ExactPrefill } from './prefill/exact.ts'
+import { createDetokenizer } from './stream/detokenize.ts'
+import type { GenerateEvent } from './stream/events.ts'
+import { encodeChat } from './tokens/template.ts'
+import { createTokenizer, type Tokenizer } from './tokens/tokenizer.ts'
+import { Trace } from './trace.ts'
+import { nextTurn } from './turn.ts'
+import { type Message, type ModelArchive, type ModelFiles, pageTokens } from './types.ts'
+
+export class Engine {
+  readonly archive: ModelArchive
+  readonly context: number
+  readonly tokenizer: Tokenizer
+  readonly backend: Backend
+  readonly #model: Llama
+  readonly #cache: PagedCache
+  readonly #prefill: ExactPrefill
+  readonly #loadMs: number
+
+  /** Opens a model and streams its weights into the core. Throws `bad_model`, `unsupported`, `out_of_memory`. */
+  static async load(files: ModelFiles, options: EngineOptions): Promise<Engine> {
+    const begun = performance.now()
+    const archive = await openModel(files)
+    const backend = await createWasmBackend({ ...options, modules: options.wasm })
+    try {
+      const context = contextOf(archive, options.context)
+      const model = await Llama.load(backend, archive, {
+        passTokens: Math.min(options.passTokens ?? 256, context),
+        logitRows: 8,
+        kv: options.kv ?? 'f32',
+        ...(options.onProgress && { onProgress: options.onProgress }),
+      })
+      return new Engine(archive, backend, model, context, begun)
+    } catch (error) {
+      await backend.close()
+      throw error
+    }
+  }
+
+  private constructor(archive: ModelArchive, backend: Backend, model: Llama, context: number, begun: number) {
+    this.archive = archive
+    this.backend = backend
+    this.context = context
+    this.tokenizer = createTokenizer(archive.tokenizer)
+    this.#model = model
+    this.#cache = new PagedCache(model.pool, Math.ceil(context / pageTokens))
+    this.#prefill = new ExactPrefill(model)
+    this.#loadMs = performance.now() - begun
+  }
+
+  /** Answers a prompt (one user message, or text to continue with `raw`) or a conversation, token by token. */
+  async *generate(prompt: string | readonly Message[], options: GenerateOptions = {}): AsyncGenerator<GenerateEvent> {
+    const trace = new Trace()
+    const ids = this.promptIds(prompt, options)
+    trace.mark('tokenized')
+    yield { type: 'prompt', ids }
+    const room = this.context - ids.length
+    const limit = Math.min(options.maxTokens ?? room, room)
+    const sampler = createSampler(options)
+    const detokenizer = createDetokenizer(this.tokenizer)
+    const stops = createStopMatcher(options.stop ?? [])
+    const eos = new Set(options.ignoreEos ? [] : this.archive.tokenizer.eosIds)
+    const sequence = this.#cache.open()
+    const answer: number[] = []
+    let text = ''
+    let ended = false
+    try {
+      let logits = await this.#prefill.run(sequence, ids, { signal: options.signal, onProgress: options.onPrefill })
+      trace.mark('prefilled')
+      while (!ended && answer.length < limit) {
+        if (answer.length > 0) {
+          await nextTurn(options.signal)
+          logits = await decodeStep(this.#model, [sequence], answer.slice(-1))
+        }
+        const token = sampler.sample(logits, [...ids, ...answer])
+        answer.push(token.id)
+        const shown = stops.push(eos.has(token.id) ? '' : detokenizer.push(token.id))
+        ended = shown.stopped || eos.has(token.id)
+        const last = ended || answer.length === limit
+        const show =
+          last && !shown.stopped ? shown.text + stops.push(detokenizer.flush()).text + stops.flush() : shown.text
+        text += show
+        trace.mark('first')
+        trace.mark('done')
+        yield { type: 'token', text: show, ...token }
+      }
+    } finally {
+      sequence.release()
+    }
+    yield {
+      type: 'done',
+      finishReason: ended ? 'stop' : answer.length === room ? 'context' : 'length',
+      text,
+      ids: answer,
+      timings: trace.timings(this.#loadMs, ids.length, answer.length),
+      prefill: this.#prefill.kind,
+      memory: { wasm_bytes: this.backend.memoryBytes() },
+      build: this.backend.build,
+    }
+  }
+
+  /** The ids a prompt becomes: templated unless `raw`. Throws `empty_prompt`, `context_exceeded`. */
+  promptIds(prompt: string | readonly Message[], options: { raw?: boolean } = {}): number[] {
+    const messages = typeof prompt === 'string' ? [{ role: 'user' as const, content: prompt }] : prompt
+    const ids =
+      options.raw && typeof prompt === 'string'
+        ? this.tokenizer.encode(prompt, { bos: true })
+        : encodeChat(this.tokenizer, this.archive.tokenizer, messages)
+    if (ids.length === 0 || prompt.length === 0)
+      throw new ForetokenError('empty_prompt', 'the prompt is empty; give it at least one character')
+    if (ids.length >= this.context)
+      throw new ForetokenError(
+        'context_exceeded',
+        `the prompt has ${ids.length} tokens and the context ${this.context}; shorten it, or load with a larger context`,
+      )
+    return ids
+  }
+
+  /** Logits after the last of `ids`, (vocab), or after each of them, (ids, vocab), with `all`. */
+  async logits(ids: readonly number[], options: { all?: boolean } = {}): Promise<Float32Array> {
+    const sequence = this.#cache.open()
+    try {
+      if (!options.all) return await this.#prefill.run(sequence, ids)
+      return await this.#model.forward(pack([{ sequence, ids, outputs: 'all' }]))
+    } finally {
+      sequence.release()
+    }
+  }
+
+  tokenize(text: string, options: { special?: boolean } = {}): number[] {
+    return this.tokenizer.encode(text, options)
+  }
+
+  async close(): Promise<void> {
+    await this.backend.close()
+  }
+}

@@ -1,0 +1,13 @@
+/** foretoken: LLM inference whose first concern is time to first token. Platform-neutral; see `foretoken/node` for Node. */
+export type { Backend } from './backend/backend.ts'
+export type { Build, WasmModules } from './backend/select.ts'
+export type { ComputeWorker, Spawn, WorkerTask } from './backend/threads.ts'
+export type { SamplingOptions } from './decode/sampling.ts'
+export { Engine } from './engine.ts'
+export { asForetokenError, type ErrorCode, errorCodes, ForetokenError } from './errors.ts'
+export { openModel } from './model/open.ts'
+export { memorySource } from './model/source.ts'
+export type { EngineOptions, GenerateOptions } from './options.ts'
+export type { DoneEvent, GenerateEvent, PromptEvent, ScoredToken, TokenEvent } from './stream/events.ts'
+export type { Timings } from './trace.ts'
+export type * from './types.ts'

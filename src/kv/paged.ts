@@ -1,0 +1,121 @@
+/**
+ * Who holds which KV page. A page is shared by reference count, so that prefixes can be shared later without a copy.
+ */
+import { ForetokenError } from '../errors.ts'
+import { type KvPool, pageTokens, type Segment } from '../types.ts'
+
+/** Pages a pool grows by at a time: growth costs a call, not a copy. */
+const growth = 4
+
+export class PagedCache {
+  readonly pool: KvPool
+  readonly maxPages: number
+  #free: number[] = []
+  #references: number[] = []
+
+  /** At most `maxPages` pages are ever held at once. */
+  constructor(pool: KvPool, maxPages: number) {
+    this.pool = pool
+    this.maxPages = maxPages
+  }
+
+  /** Pages held by at least one sequence. */
+  get pagesInUse(): number {
+    return this.#references.length - this.#free.length
+  }
+
+  open(): Sequence {
+    return new Sequence(this)
+  }
+
+  /** A page with one reference. Throws `out_of_pages`. */
+  take(): number {
+    const page = this.#free.pop() ?? this.#grow()
+    this.#references[page] = 1
+    return page
+  }
+
+  /** Adds a reference to a page in use. */
+  share(page: number): void {
+    this.#references[page] = this.#count(page) + 1
+  }
+
+  /** Drops a reference; the page is free when none is left. */
+  drop(page: number): void {
+    const left = this.#count(page) - 1
+    this.#references[page] = left
+    if (left === 0) this.#free.push(page)
+  }
+
+  #count(page: number): number {
+    const count = this.#references[page] ?? 0
+    if (count === 0) throw new ForetokenError('internal', `KV page ${page} is not in use`)
+    return count
+  }
+
+  #grow(): number {
+    const have = this.#references.length
+    if (have >= this.maxPages)
+      throw new ForetokenError(
+        'out_of_pages',
+        `all ${this.maxPages} KV pages (${this.maxPages * pageTokens} tokens) are in use; ` +
+          'wait for a running request to finish, or load the engine with a larger context',
+      )
+    const want = Math.min(this.maxPages, have + growth)
+    if (want > this.pool.pages) this.pool.grow(want)
+    for (let page = want - 1; page > have; page--) {
+      this.#references[page] = 0
+      this.#free.push(page)
+    }
+    return have
+  }
+}
+
+/** One sequence's tokens in the cache: its pages in order, and how many tokens they hold. */
+export class Sequence {
+  readonly #cache: PagedCache
+  readonly #pages: number[] = []
+  #length = 0
+
+  constructor(cache: PagedCache) {
+    this.#cache = cache
+  }
+
+  /** Tokens in the cache. */
+  get length(): number {
+    return this.#length
+  }
+
+  get pages(): readonly number[] {
+    return this.#pages
+  }
+
+  /** Takes pages for `tokens` more and returns their segment, to be put at row `start` of a pass. All or nothing. */
+  extend(tokens: number, start: number): Segment {
+    const past = this.#length
+    const want = Math.ceil((past + tokens) / pageTokens)
+    const had = this.#pages.length
+    try {
+      while (this.#pages.length < want) this.#pages.push(this.#cache.take())
+    } catch (error) {
+      while (this.#pages.length > had) this.#cache.drop(this.#pages.pop()!)
+      throw error
+    }
+    this.#length = past + tokens
+    return { start, length: tokens, past, pages: this.#pages.slice(0, want) }
+  }
+
+  /** Forgets all tokens from `length` on, and frees their pages. */
+  truncate(length: number): void {
+    if (length < 0 || length > this.#length)
+      throw new ForetokenError('internal', `cannot truncate ${this.#length} tokens to ${length}`)
+    this.#length = length
+    const keep = Math.ceil(length / pageTokens)
+    while (this.#pages.length > keep) this.#cache.drop(this.#pages.pop()!)
+  }
+
+  /** Frees all pages. May be called twice. */
+  release(): void {
+    this.truncate(0)
+  }
+}

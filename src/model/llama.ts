@@ -1,0 +1,188 @@
+/**
+ * The Llama family in one forward: llama, qwen2 (biases on q, k and v) and qwen3 (RMS norm on each head of q and k).
+ *
+ * A pass is any mixture of prompts, chunks and decode steps on one flat token axis. Products run over all tokens at
+ * once; attention runs segment by segment over its own pages.
+ */
+import type { Backend, RopeSpec, Tensor, Weight } from '../backend/backend.ts'
+import { ForetokenError } from '../errors.ts'
+import type { KvPool, KvType, ModelArchive, ModelConfig, Pass } from '../types.ts'
+import { type LoadedWeights, loadWeights } from './load.ts'
+
+interface Layer {
+  readonly attnNorm: Tensor // (1, hidden)
+  readonly q: Weight // (heads * headDim, hidden)
+  readonly k: Weight // (kvHeads * headDim, hidden)
+  readonly v: Weight // (kvHeads * headDim, hidden)
+  readonly qBias: Tensor | undefined
+  readonly kBias: Tensor | undefined
+  readonly vBias: Tensor | undefined
+  readonly qNorm: Tensor | undefined // (1, headDim)
+  readonly kNorm: Tensor | undefined // (1, headDim)
+  readonly o: Weight // (hidden, heads * headDim)
+  readonly ffnNorm: Tensor // (1, hidden)
+  readonly gate: Weight // (intermediate, hidden)
+  readonly up: Weight // (intermediate, hidden)
+  readonly down: Weight // (hidden, intermediate)
+}
+
+export interface ModelOptions {
+  /** Tokens a pass may have. */
+  readonly passTokens: number
+  /** Rows of logits made at once; more outputs go in several products. */
+  readonly logitRows: number
+  readonly kv: KvType
+  readonly onProgress?: (done: number, total: number) => void
+}
+
+/** A model in a backend, ready to run passes. */
+export class Llama {
+  readonly config: ModelConfig
+  readonly passTokens: number
+  readonly pool: KvPool
+  readonly #backend: Backend
+  readonly #embedding: Weight
+  readonly #layers: readonly Layer[]
+  readonly #norm: Tensor
+  readonly #head: Weight
+  readonly #rope: RopeSpec
+  readonly #x: Tensor // (tokens, hidden): the residual stream
+  readonly #h: Tensor // (tokens, max(hidden, heads * headDim)): normed input, then attention output
+  readonly #qkv: Tensor // (tokens, (heads + 2 kvHeads) * headDim)
+  readonly #gateUp: Tensor // (tokens, 2 intermediate)
+  readonly #last: Tensor // (logitRows, hidden)
+  readonly #logits: Tensor // (logitRows, vocab)
+
+  static async load(backend: Backend, archive: ModelArchive, options: ModelOptions): Promise<Llama> {
+    const { config } = archive
+    backend.prepare({
+      tokens: options.passTokens,
+      maxK: Math.max(config.hidden, config.intermediate, config.heads * config.headDim),
+      headDim: config.headDim,
+      group: config.heads / config.kvHeads,
+    })
+    return new Llama(backend, config, await loadWeights(backend, archive, options.onProgress), options)
+  }
+
+  private constructor(backend: Backend, config: ModelConfig, weights: LoadedWeights, options: ModelOptions) {
+    const { hidden, intermediate, heads, kvHeads, headDim, vocab, layers } = config
+    const tokens = options.passTokens
+    this.config = config
+    this.passTokens = tokens
+    this.#backend = backend
+    this.#embedding = weights.matrix('embed')
+    this.#head = config.tiedEmbedding ? this.#embedding : weights.matrix('head')
+    this.#norm = weights.vector('norm')
+    this.#layers = Array.from({ length: layers }, (_, index) => layerWeights(weights, `layers.${index}`))
+    this.#rope = {
+      headDim,
+      theta: config.ropeTheta,
+      pairs: config.ropePairs,
+      ...(config.ropeDivisors && { divisors: config.ropeDivisors }),
+    }
+    this.#x = backend.tensor(tokens, hidden)
+    this.#h = backend.tensor(tokens, Math.max(hidden, heads * headDim))
+    this.#qkv = backend.tensor(tokens, (heads + 2 * kvHeads) * headDim)
+    this.#gateUp = backend.tensor(tokens, 2 * intermediate)
+    this.#last = backend.tensor(options.logitRows, hidden)
+    this.#logits = backend.tensor(options.logitRows, vocab)
+    this.pool = backend.kvPool({ type: options.kv, layers, kvHeads, headDim })
+  }
+
+  /** Runs a pass through all layers; resolves with the logits of its `outputs`, (outputs, vocab). */
+  async forward(pass: Pass): Promise<Float32Array> {
+    this.begin(pass)
+    this.run(pass, 0, this.#layers.length)
+    return this.logits(pass.outputs)
+  }
+
+  /** Plans the pass and puts the embeddings of its tokens on the residual stream. */
+  begin(pass: Pass): void {
+    if (pass.ids.length > this.passTokens)
+      throw new ForetokenError('internal', `a pass of ${pass.ids.length} tokens exceeds ${this.passTokens}`)
+    this.#backend.plan(pass.segments, this.#rope)
+    this.#backend.embed(this.#x, this.#embedding, pass.ids)
+  }
+
+  /** Runs layers `from` to `to` - 1 over the residual stream, and writes their K and V. */
+  run(pass: Pass, from: number, to: number): void {
+    const rows = pass.ids.length
+    for (let index = from; index < to; index++) {
+      this.#attention(this.#layers[index]!, index, rows)
+      this.#feedForward(this.#layers[index]!, rows)
+    }
+  }
+
+  /** Logits of rows `picked` of the residual stream, (picked, vocab): the last rows of finished prompts. */
+  async logits(picked: readonly number[]): Promise<Float32Array> {
+    const backend = this.#backend
+    const { vocab, rmsEps } = this.config
+    const step = this.#logits.rows
+    const all = new Float32Array(picked.length > step ? picked.length * vocab : 0)
+    for (let at = 0; at < picked.length; at += step) {
+      const rows = picked.slice(at, at + step)
+      backend.gatherRows(this.#last, this.#x, rows)
+      backend.rmsNorm(this.#last, this.#last, this.#norm, rmsEps, rows.length)
+      backend.matmul(this.#logits, this.#last, [this.#head], rows.length)
+      const logits = await backend.read(this.#logits, rows.length)
+      if (picked.length <= step) return logits
+      all.set(logits, at * vocab)
+    }
+    return all
+  }
+
+  /** x += o(attention(rope(q(norm(x))), K, V)) */
+  #attention(layer: Layer, index: number, rows: number): void {
+    const backend = this.#backend
+    const { hidden, heads, kvHeads, headDim, rmsEps } = this.config
+    const normed = backend.columns(this.#h, 0, hidden)
+    backend.rmsNorm(normed, this.#x, layer.attnNorm, rmsEps, rows)
+    backend.matmul(this.#qkv, normed, [layer.q, layer.k, layer.v], rows)
+    const q = backend.columns(this.#qkv, 0, heads * headDim)
+    const k = backend.columns(this.#qkv, heads * headDim, kvHeads * headDim)
+    const v = backend.columns(this.#qkv, (heads + kvHeads) * headDim, kvHeads * headDim)
+    if (layer.qBias) backend.addBias(q, layer.qBias, rows)
+    if (layer.kBias) backend.addBias(k, layer.kBias, rows)
+    if (layer.vBias) backend.addBias(v, layer.vBias, rows)
+    if (layer.qNorm) backend.headNorm(q, layer.qNorm, rmsEps, rows)
+    if (layer.kNorm) backend.headNorm(k, layer.kNorm, rmsEps, rows)
+    backend.rope(q)
+    backend.rope(k)
+    backend.writeKv(this.pool, index, k, v)
+    const attended = backend.columns(this.#h, 0, heads * headDim)
+    backend.attention(attended, q, this.pool, index)
+    backend.matmulAdd(this.#x, attended, layer.o, rows)
+  }
+
+  /** x += down(silu(gate(norm(x))) * up(norm(x))) */
+  #feedForward(layer: Layer, rows: number): void {
+    const backend = this.#backend
+    const { hidden, intermediate, rmsEps } = this.config
+    const normed = backend.columns(this.#h, 0, hidden)
+    backend.rmsNorm(normed, this.#x, layer.ffnNorm, rmsEps, rows)
+    backend.matmul(this.#gateUp, normed, [layer.gate, layer.up], rows)
+    const gate = backend.columns(this.#gateUp, 0, intermediate)
+    const up = backend.columns(this.#gateUp, intermediate, intermediate)
+    backend.swiglu(gate, gate, up, rows)
+    backend.matmulAdd(this.#x, gate, layer.down, rows)
+  }
+}
+
+function layerWeights(weights: LoadedWeights, at: string): Layer {
+  return {
+    attnNorm: weights.vector(`${at}.attnNorm`),
+    q: weights.matrix(`${at}.q`),
+    k: weights.matrix(`${at}.k`),
+    v: weights.matrix(`${at}.v`),
+    qBias: weights.optionalVector(`${at}.qBias`),
+    kBias: weights.optionalVector(`${at}.kBias`),
+    vBias: weights.optionalVector(`${at}.vBias`),
+    qNorm: weights.optionalVector(`${at}.qNorm`),
+    kNorm: weights.optionalVector(`${at}.kNorm`),
+    o: weights.matrix(`${at}.o`),
+    ffnNorm: weights.vector(`${at}.ffnNorm`),
+    gate: weights.matrix(`${at}.gate`),
+    up: weights.matrix(`${at}.up`),
+    down: weights.matrix(`${at}.down`),
+  }
+}

@@ -1,0 +1,90 @@
+/** Streams a model's weights from its files into a backend. */
+import type { Backend, Tensor, Weight } from '../backend/backend.ts'
+import { ForetokenError } from '../errors.ts'
+import type { ModelArchive, TensorInfo } from '../types.ts'
+
+/** Bytes asked of a source at once. */
+const pieceBytes = 1 << 20
+
+/** All weights of a model: matrices by name, vectors by name. */
+export interface LoadedWeights {
+  matrix(name: string): Weight
+  vector(name: string): Tensor
+  /** Undefined where the model has no such tensor. */
+  optionalVector(name: string): Tensor | undefined
+}
+
+/** Reads every tensor in file order. `onProgress` gets bytes done and bytes in all. */
+export async function loadWeights(
+  backend: Backend,
+  archive: ModelArchive,
+  onProgress?: (done: number, total: number) => void,
+): Promise<LoadedWeights> {
+  const matrices = new Map<string, Weight>()
+  const vectors = new Map<string, Tensor>()
+  const ordered = [...archive.tensors].sort(([, a], [, b]) => a.offset - b.offset)
+  const total = ordered.reduce((sum, [, tensor]) => sum + tensor.bytes, 0)
+  let done = 0
+  for (const [name, tensor] of ordered) {
+    if (tensor.rows === 1) vectors.set(name, backend.vector(await readVector(tensor)))
+    else matrices.set(name, await readMatrix(backend, tensor))
+    done += tensor.bytes
+    onProgress?.(done, total)
+  }
+  return {
+    matrix: (name) => known(matrices, name),
+    vector: (name) => known(vectors, name),
+    optionalVector: (name) => vectors.get(name),
+  }
+}
+
+async function readMatrix(backend: Backend, tensor: TensorInfo): Promise<Weight> {
+  const { name, type, rows, cols, source, offset, bytes } = tensor
+  const writer = backend.weight({ name, type, n: rows, k: cols })
+  for (let at = 0; at < bytes; ) {
+    const into = writer.reserve(Math.min(pieceBytes, bytes - at))
+    await source.read(offset + at, into)
+    writer.commit(into.length)
+    at += into.length
+  }
+  return writer.finish()
+}
+
+/** A norm or bias as f32; these are never quantised in the formats we read. */
+async function readVector(tensor: TensorInfo): Promise<Float32Array> {
+  const { name, type, cols, source, offset, bytes } = tensor
+  const raw = new Uint8Array(bytes)
+  await source.read(offset, raw)
+  const view = new DataView(raw.buffer)
+  const values = new Float32Array(cols)
+  if (type === 'f32') for (let i = 0; i < cols; i++) values[i] = view.getFloat32(i * 4, true)
+  else if (type === 'bf16')
+    new Uint32Array(values.buffer).forEach((_, i, bits) => {
+      bits[i] = view.getUint16(i * 2, true) << 16
+    })
+  else if (type === 'f16') for (let i = 0; i < cols; i++) values[i] = halfToFloat(view.getUint16(i * 2, true))
+  else throw new ForetokenError('unsupported', `${name}: a vector of type ${type}; expected f32, f16 or bf16`)
+  if (!values.every(Number.isFinite)) throw new ForetokenError('bad_model', `${name} holds a value that is not finite`)
+  return values
+}
+
+/** IEEE 754 binary16; Node 22 has no Float16Array. */
+function halfToFloat(bits: number): number {
+  const exponent = (bits >> 10) & 31
+  const fraction = bits & 1023
+  const magnitude =
+    exponent === 0
+      ? fraction * 2 ** -24
+      : exponent === 31
+        ? fraction
+          ? NaN
+          : Infinity
+        : (1024 + fraction) * 2 ** (exponent - 25)
+  return bits & 0x8000 ? -magnitude : magnitude
+}
+
+function known<T>(map: ReadonlyMap<string, T>, name: string): T {
+  const value = map.get(name)
+  if (value === undefined) throw new ForetokenError('bad_model', `the model has no tensor ${name}`)
+  return value
+}

@@ -1,0 +1,35 @@
+/** What a request's reader sees, in order: one `prompt`, a `token` for each token, one `done`. */
+import type { Timings } from '../trace.ts'
+
+export interface PromptEvent {
+  readonly type: 'prompt'
+  /** The prompt as the model sees it, chat template included. */
+  readonly ids: readonly number[]
+}
+
+export interface ScoredToken {
+  readonly id: number
+  readonly logprob: number
+}
+
+export interface TokenEvent extends ScoredToken {
+  readonly type: 'token'
+  /** What may be shown now: whole UTF-8, nothing that could be the start of a stop string; may be empty. */
+  readonly text: string
+  readonly topLogprobs?: readonly ScoredToken[]
+}
+
+export interface DoneEvent {
+  readonly type: 'done'
+  /** `stop`: end of turn or a stop string; `length`: `maxTokens` reached; `context`: the context is full. */
+  readonly finishReason: 'stop' | 'length' | 'context'
+  readonly text: string
+  readonly ids: readonly number[]
+  readonly timings: Timings
+  /** What the cache held when the first token was made. */
+  readonly prefill: 'exact'
+  readonly memory: { readonly wasm_bytes: number }
+  readonly build: string
+}
+
+export type GenerateEvent = PromptEvent | TokenEvent | DoneEvent

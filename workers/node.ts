@@ -1,0 +1,34 @@
+/** Compute workers as Node worker threads. */
+import { Worker } from 'node:worker_threads'
+import type { ComputeWorker, Spawn, WorkerTask } from '../src/backend/threads.ts'
+import type { StartMessage, WorkerMessage } from './messages.ts'
+
+/** Spawns workers that run `script`, the built or source form of `compute.ts`. */
+export function nodeSpawn(script: URL): Spawn {
+  return (task: WorkerTask): ComputeWorker => {
+    const worker = new Worker(script)
+    // An engine that nobody closed must not keep the process alive.
+    worker.unref()
+    let lost: string | undefined
+    const ready = new Promise<void>((resolve, reject) => {
+      const fail = (reason: string) => {
+        lost ??= reason
+        reject(new Error(reason))
+      }
+      worker.on('message', (message: WorkerMessage) => {
+        if (message.type === 'ready') resolve()
+        else fail(message.reason)
+      })
+      worker.on('error', (error) => fail(error.message))
+      worker.on('exit', (code) => fail(`worker ${task.thread} exited with code ${code}`))
+    })
+    worker.postMessage({ type: 'start', task } satisfies StartMessage)
+    return {
+      ready,
+      lost: () => lost,
+      terminate: async () => {
+        await worker.terminate()
+      },
+    }
+  }
+}

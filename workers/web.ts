@@ -1,0 +1,28 @@
+/** Compute workers as web workers. The page must be cross-origin isolated (COOP and COEP), or memory can't be shared. */
+import type { ComputeWorker, Spawn, WorkerTask } from '../src/backend/threads.ts'
+import type { StartMessage, WorkerMessage } from './messages.ts'
+
+/** Spawns workers that run `script`, the built form of `compute.ts`. */
+export function webSpawn(script: URL): Spawn {
+  return (task: WorkerTask): ComputeWorker => {
+    const worker = new Worker(script, { type: 'module' })
+    let lost: string | undefined
+    const ready = new Promise<void>((resolve, reject) => {
+      const fail = (reason: string) => {
+        lost ??= reason
+        reject(new Error(reason))
+      }
+      worker.addEventListener('message', (event: MessageEvent<WorkerMessage>) => {
+        if (event.data.type === 'ready') resolve()
+        else fail(event.data.reason)
+      })
+      worker.addEventListener('error', (event) => fail(event.message || `worker ${task.thread} failed`))
+    })
+    worker.postMessage({ type: 'start', task } satisfies StartMessage)
+    return {
+      ready,
+      lost: () => lost,
+      terminate: async () => worker.terminate(),
+    }
+  }
+}
