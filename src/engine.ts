@@ -6,13 +6,13 @@
 import type { Backend } from './backend/backend.ts'
 import { createWasmBackend } from './backend/wasm.ts'
 import { createSampler } from './decode/sampling.ts'
-import { decodeStep } from './decode/step.ts'
+import { Session } from './decode/session.ts'
 import { createStopMatcher } from './decode/stop.ts'
 import { ForetokenError } from './errors.ts'
 import { PagedCache } from './kv/paged.ts'
 import { Llama } from './model/llama.ts'
 import { openModel } from './model/open.ts'
-import { contextOf, type EngineOptions, type GenerateOptions } from './options.ts'
+import { contextOf, type EngineOptions, type GenerateOptions, type PrefillRequest } from './options.ts'
 import { pack } from './pack/pack.ts'
 import { ExactPrefill } from './prefill/exact.ts'
 import { createDetokenizer } from './stream/detokenize.ts'
@@ -76,19 +76,14 @@ export class Engine {
     const detokenizer = createDetokenizer(this.tokenizer)
     const stops = createStopMatcher(options.stop ?? [])
     const eos = new Set(options.ignoreEos ? [] : this.archive.tokenizer.eosIds)
-    const sequence = this.#cache.open()
     const answer: number[] = []
     let text = ''
     let ended = false
+    const session = await this.prefill(ids, options)
+    trace.mark('prefilled')
     try {
-      let logits = await this.#prefill.run(sequence, ids, { signal: options.signal, onProgress: options.onPrefill })
-      trace.mark('prefilled')
-      while (!ended && answer.length < limit) {
-        if (answer.length > 0) {
-          await nextTurn(options.signal)
-          logits = await decodeStep(this.#model, [sequence], answer.slice(-1))
-        }
-        const token = sampler.sample(logits, [...ids, ...answer])
+      while (answer.length < limit) {
+        const token = sampler.sample(session.logits, [...ids, ...answer])
         answer.push(token.id)
         const shown = stops.push(eos.has(token.id) ? '' : detokenizer.push(token.id))
         ended = shown.stopped || eos.has(token.id)
@@ -99,9 +94,12 @@ export class Engine {
         trace.mark('first')
         trace.mark('done')
         yield { type: 'token', text: show, ...token }
+        if (last) break
+        await nextTurn(options.signal)
+        await session.step(token.id)
       }
     } finally {
-      sequence.release()
+      session.release()
     }
     yield {
       type: 'done',
@@ -132,11 +130,22 @@ export class Engine {
     return ids
   }
 
-  /** Logits after the last of `ids`, (vocab), or after each of them, (ids, vocab), with `all`. */
-  async logits(ids: readonly number[], options: { all?: boolean } = {}): Promise<Float32Array> {
+  /** Puts `ids` into a cache of their own. The caller releases the session. */
+  async prefill(ids: readonly number[], options: PrefillRequest = {}): Promise<Session> {
     const sequence = this.#cache.open()
     try {
-      if (!options.all) return await this.#prefill.run(sequence, ids)
+      const { signal, onPrefill: onProgress } = options
+      return new Session(this.#model, sequence, await this.#prefill.run(sequence, ids, { signal, onProgress }))
+    } catch (error) {
+      sequence.release()
+      throw error
+    }
+  }
+
+  /** Logits after each of `ids`, (ids, vocab). At most one pass of tokens; `vocab` x 4 bytes each. */
+  async logits(ids: readonly number[]): Promise<Float32Array> {
+    const sequence = this.#cache.open()
+    try {
       return await this.#model.forward(pack([{ sequence, ids, outputs: 'all' }]))
     } finally {
       sequence.release()

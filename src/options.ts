@@ -16,7 +16,13 @@ export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
   readonly onProgress?: (done: number, total: number) => void
 }
 
-export interface GenerateOptions extends SamplingOptions {
+export interface PrefillRequest {
+  readonly signal?: AbortSignal | undefined
+  /** Prompt tokens done, and in all; called after every chunk. */
+  readonly onPrefill?: ((done: number, total: number) => void) | undefined
+}
+
+export interface GenerateOptions extends SamplingOptions, PrefillRequest {
   /** The prompt is text to continue: no chat template. */
   readonly raw?: boolean
   /** Default: what the context leaves. */
@@ -25,8 +31,6 @@ export interface GenerateOptions extends SamplingOptions {
   readonly stop?: readonly string[]
   /** Go on past the model's end-of-turn tokens. */
   readonly ignoreEos?: boolean
-  readonly signal?: AbortSignal
-  readonly onPrefill?: (done: number, total: number) => void
 }
 
 /** The context to make room for. Throws `bad_argument`. */

@@ -54,6 +54,11 @@ export interface Backend {
   readonly threads: number
   /** Bytes held now. */
   memoryBytes(): number
+  /**
+   * Runs the register-only rate test of this build's fastest product on one thread for about `ms` milliseconds:
+   * operations (a multiply-add is 2) per second. What a benchmark compares with.
+   */
+  peak(ms: number): number
   /** Sizes the scratch of all kernels. Call before the first pass. */
   prepare(limits: Limits): void
 

@@ -67,6 +67,19 @@ class WasmBackend implements Backend {
     return this.#arena.memory.buffer.byteLength
   }
 
+  peak(ms: number): number {
+    const kernels = this.#kernels
+    const timed = (iterations: number) => {
+      const begun = performance.now()
+      kernels.peak_dot(iterations)
+      return performance.now() - begun
+    }
+    let iterations = 1024
+    while (timed(iterations) < 1) iterations *= 2
+    iterations = Math.max(1, Math.round((iterations * ms) / timed(iterations)))
+    return (iterations * kernels.peak_dot_ops() * 1000) / timed(iterations)
+  }
+
   prepare(limits: Limits): void {
     const bytes = this.#kernels.scratch_bytes(limits.maxK, limits.headDim, limits.group)
     this.#kernels.pool_set_scratch(this.#arena.alloc(bytes * this.threads), bytes)
