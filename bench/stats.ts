@@ -1,0 +1,35 @@
+/** Small statistics for timings: medians, not means, since one slow sample says nothing about the code. */
+
+export interface Sample {
+  /** Wall time, milliseconds. */
+  readonly ms: number
+  /** CPU time of the whole process, milliseconds. */
+  readonly cpu_ms: number
+}
+
+export interface Summary {
+  readonly median: number
+  readonly min: number
+  readonly max: number
+}
+
+export function summary(values: readonly number[]): Summary {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  const median = sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
+  return { median, min: sorted[0]!, max: sorted.at(-1)! }
+}
+
+/** Times one call by the wall and by the processor. */
+export async function timed(work: () => Promise<unknown>): Promise<Sample> {
+  const cpu = process.cpuUsage()
+  const begun = performance.now()
+  await work()
+  const ms = performance.now() - begun
+  const { user, system } = process.cpuUsage(cpu)
+  return { ms, cpu_ms: (user + system) / 1000 }
+}
+
+export function round(value: number, digits = 3): number {
+  return Number(value.toPrecision(Math.max(digits, Math.ceil(Math.log10(Math.abs(value) + 1)))))
+}
