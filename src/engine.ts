@@ -6,10 +6,10 @@
 import type { Backend } from './backend/backend.ts'
 import { createWasmBackend } from './backend/wasm.ts'
 import { createSampler } from './decode/sampling.ts'
+import { scoreTokens } from './decode/score.ts'
 import { Session } from './decode/session.ts'
 import { createStopMatcher } from './decode/stop.ts'
-import { ForetokenError } from './errors.ts'
-import { PagedCache } from './kv/paged.ts'
+import { PagedCache, type Sequence } from './kv/paged.ts'
 import { Llama } from './model/llama.ts'
 import { openModel } from './model/open.ts'
 import { contextOf, type EngineOptions, type GenerateOptions, type PrefillRequest } from './options.ts'
@@ -17,7 +17,7 @@ import { pack } from './pack/pack.ts'
 import { ExactPrefill } from './prefill/exact.ts'
 import { createDetokenizer } from './stream/detokenize.ts'
 import type { GenerateEvent } from './stream/events.ts'
-import { encodeChat } from './tokens/template.ts'
+import { promptIds } from './tokens/prompt.ts'
 import { createTokenizer, type Tokenizer } from './tokens/tokenizer.ts'
 import { Trace } from './trace.ts'
 import { nextTurn } from './turn.ts'
@@ -115,19 +115,10 @@ export class Engine {
 
   /** The ids a prompt becomes: templated unless `raw`. Throws `empty_prompt`, `context_exceeded`. */
   promptIds(prompt: string | readonly Message[], options: { raw?: boolean } = {}): number[] {
-    const messages = typeof prompt === 'string' ? [{ role: 'user' as const, content: prompt }] : prompt
-    const ids =
-      options.raw && typeof prompt === 'string'
-        ? this.tokenizer.encode(prompt, { bos: true })
-        : encodeChat(this.tokenizer, this.archive.tokenizer, messages)
-    if (ids.length === 0 || prompt.length === 0)
-      throw new ForetokenError('empty_prompt', 'the prompt is empty; give it at least one character')
-    if (ids.length >= this.context)
-      throw new ForetokenError(
-        'context_exceeded',
-        `the prompt has ${ids.length} tokens and the context ${this.context}; shorten it, or load with a larger context`,
-      )
-    return ids
+    return promptIds(this.tokenizer, this.archive.tokenizer, prompt, {
+      raw: options.raw ?? false,
+      context: this.context,
+    })
   }
 
   /** Puts `ids` into a cache of their own. The caller releases the session. */
@@ -142,18 +133,27 @@ export class Engine {
     }
   }
 
+  /** Log-probability of each of `ids` after those before it, (ids.length - 1). */
+  async score(ids: readonly number[]): Promise<Float64Array> {
+    return this.#withSequence((sequence) => scoreTokens(this.#model, sequence, ids))
+  }
+
   /** Logits after each of `ids`, (ids, vocab). At most one pass of tokens; `vocab` x 4 bytes each. */
   async logits(ids: readonly number[]): Promise<Float32Array> {
-    const sequence = this.#cache.open()
-    try {
-      return await this.#model.forward(pack([{ sequence, ids, outputs: 'all' }]))
-    } finally {
-      sequence.release()
-    }
+    return this.#withSequence((sequence) => this.#model.forward(pack([{ sequence, ids, outputs: 'all' }])))
   }
 
   tokenize(text: string, options: { special?: boolean } = {}): number[] {
     return this.tokenizer.encode(text, options)
+  }
+
+  async #withSequence<T>(use: (sequence: Sequence) => Promise<T>): Promise<T> {
+    const sequence = this.#cache.open()
+    try {
+      return await use(sequence)
+    } finally {
+      sequence.release()
+    }
   }
 
   async close(): Promise<void> {

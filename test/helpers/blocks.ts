@@ -1,0 +1,131 @@
+/**
+ * ggml's block formats from their definition: random valid blocks, and what they mean as numbers. The oracle for every
+ * repacking and every product with quantised weights.
+ */
+import { type TensorType, tensorBlocks } from '../../src/types.ts'
+import type { Random } from './random.ts'
+
+/** Random rows of `type`: random quants, sane scales. */
+export function randomBlocks(type: TensorType, elements: number, random: Random): Uint8Array {
+  const { elements: per, bytes: size } = tensorBlocks[type]
+  const count = elements / per
+  const bytes = random.bytes(count * size)
+  const view = new DataView(bytes.buffer)
+  for (let block = 0; block < count; block++) {
+    const at = block * size
+    const scale = (spread: number) => toHalf((0.2 + random.unit()) * spread * (random.unit() < 0.5 ? -1 : 1))
+    if (type === 'f32') view.setFloat32(at, random.normal(), true)
+    if (type === 'f16') view.setUint16(at, toHalf(random.normal()), true)
+    if (type === 'bf16') view.setUint16(at, new Uint32Array(Float32Array.of(random.normal()).buffer)[0]! >>> 16, true)
+    if (type === 'q4_0' || type === 'q5_0' || type === 'q8_0') view.setUint16(at, scale(0.02), true)
+    if (type === 'q6_k') view.setUint16(at + 208, scale(0.0002), true)
+    if (type === 'q4_1' || type === 'q5_1' || type === 'q4_k' || type === 'q5_k') {
+      const small = type.endsWith('k') ? 0.0004 : 0.02
+      view.setUint16(at, scale(small), true)
+      view.setUint16(at + 2, scale(small * 8), true)
+    }
+  }
+  return bytes
+}
+
+/** The numbers that rows of `type` hold. */
+export function dequantize(type: TensorType, bytes: Uint8Array): Float64Array {
+  const { elements: per, bytes: size } = tensorBlocks[type]
+  const count = bytes.length / size
+  const out = new Float64Array(count * per)
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  for (let block = 0; block < count; block++)
+    readBlock[type](view, block * size, out.subarray(block * per, (block + 1) * per))
+  return out
+}
+
+type Reader = (view: DataView, at: number, out: Float64Array) => void
+
+const half = (view: DataView, at: number) => fromHalf(view.getUint16(at, true))
+
+/** q4_0, q4_1, q5_0, q5_1: element i in the low nibble of byte i, element i + 16 in the high one, fifth bits apart. */
+function nibbles(offset: number, hasMin: boolean, fifth: boolean): Reader {
+  return (view, at, out) => {
+    const d = half(view, at)
+    const m = hasMin ? half(view, at + 2) : 0
+    const body = at + (hasMin ? 4 : 2)
+    const high = fifth ? view.getUint32(body, true) : 0
+    const quants = body + (fifth ? 4 : 0)
+    for (let i = 0; i < 32; i++) {
+      const byte = view.getUint8(quants + (i % 16))
+      const low = i < 16 ? byte & 15 : byte >> 4
+      out[i] = (low + ((high >>> i) & 1) * 16 - offset) * d + m
+    }
+  }
+}
+
+/** q4_k, q5_k: 8 sub-blocks of 32 with 6-bit scales and minima. */
+function kQuants(fifth: boolean): Reader {
+  return (view, at, out) => {
+    const d = half(view, at)
+    const least = half(view, at + 2)
+    const packed = (i: number) => view.getUint8(at + 4 + i)
+    const high = at + 16
+    const quants = fifth ? high + 32 : high
+    for (let sub = 0; sub < 8; sub++) {
+      const scale = sub < 4 ? packed(sub) & 63 : (packed(sub + 4) & 15) | ((packed(sub - 4) >> 6) << 4)
+      const min = sub < 4 ? packed(sub + 4) & 63 : (packed(sub + 4) >> 4) | ((packed(sub) >> 6) << 4)
+      for (let i = 0; i < 32; i++) {
+        const byte = view.getUint8(quants + (sub >> 1) * 32 + i)
+        const nibble = sub % 2 === 0 ? byte & 15 : byte >> 4
+        const bit = fifth ? (view.getUint8(high + i) >> sub) & 1 : 0
+        out[sub * 32 + i] = d * scale * (nibble + 16 * bit) - least * min
+      }
+    }
+  }
+}
+
+const readBlock: Record<TensorType, Reader> = {
+  f32: (view, at, out) => {
+    out[0] = view.getFloat32(at, true)
+  },
+  f16: (view, at, out) => {
+    out[0] = half(view, at)
+  },
+  bf16: (view, at, out) => {
+    out[0] = new Float32Array(Uint32Array.of(view.getUint16(at, true) << 16).buffer)[0]!
+  },
+  q4_0: nibbles(8, false, false),
+  q4_1: nibbles(0, true, false),
+  q5_0: nibbles(16, false, true),
+  q5_1: nibbles(0, true, true),
+  q8_0: (view, at, out) => {
+    for (let i = 0; i < 32; i++) out[i] = view.getInt8(at + 2 + i) * half(view, at)
+  },
+  q4_k: kQuants(false),
+  q5_k: kQuants(true),
+  q6_k: (view, at, out) => {
+    const d = half(view, at + 208)
+    for (let i = 0; i < 256; i++) {
+      const part = i >> 7 // two halves of 128
+      const run = (i >> 5) & 3 // four runs of 32 in a half
+      const l = i & 31
+      const low = view.getUint8(at + part * 64 + (run % 2) * 32 + l)
+      const nibble = run < 2 ? low & 15 : low >> 4
+      const high = (view.getUint8(at + 128 + part * 32 + l) >> (run * 2)) & 3
+      out[i] = d * view.getInt8(at + 192 + (i >> 4)) * ((nibble | (high << 4)) - 32)
+    }
+  },
+}
+
+export function fromHalf(bits: number): number {
+  const exponent = (bits >> 10) & 31
+  const fraction = bits & 1023
+  const value = exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25)
+  return bits & 0x8000 ? -value : value
+}
+
+/** The nearest binary16 of a finite number within its range. */
+export function toHalf(value: number): number {
+  const sign = value < 0 ? 0x8000 : 0
+  const size = Math.abs(value)
+  const exponent = Math.max(-14, Math.floor(Math.log2(size || 2 ** -30)))
+  const steps = Math.round(size / 2 ** (exponent - 10))
+  if (exponent === -14 && steps < 1024) return sign | steps
+  return steps === 2048 ? sign | ((exponent + 16) << 10) : sign | ((exponent + 15) << 10) | (steps - 1024)
+}

@@ -1,0 +1,356 @@
+/**
+ * What every `Backend` must do, told by naive loops in f64. Bounds are derived: f32 sums err by at most
+ * (terms + 8) x 2^-24 x sum |terms|; int8 activations by half a step; scales kept in binary16 by 2^-11.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Backend, Tensor, Weight } from '../../src/backend/backend.ts'
+import { type KvType, pageTokens, type Segment, type TensorType, tensorBlocks } from '../../src/types.ts'
+import { dequantize, randomBlocks } from '../helpers/blocks.ts'
+import { type Random, random } from '../helpers/random.ts'
+
+const seed = Number(process.env.FORETOKEN_SEED ?? 20261124)
+const eps = 2 ** -24
+const quantTypes = Object.keys(tensorBlocks) as TensorType[]
+
+export function runBackendSuite(name: string, open: () => Promise<Backend>): void {
+  describe(`${name} (seed ${seed})`, () => {
+    let backend: Backend
+    beforeAll(async () => {
+      backend = await open()
+      backend.prepare({ tokens: 64, maxK: 2048, headDim: 128, group: 8 })
+    })
+    afterAll(() => backend.close())
+
+    describe.each(quantTypes)('matmul with %s weights', (type) => {
+      const k = tensorBlocks[type].elements === 256 ? 512 : 192
+      test.each([1, 2, 3, 4, 5, 8, 11, 33, 64])('%i rows', async (rows) => {
+        const rng = random(seed + rows)
+        const n = 24 + rng.below(9)
+        const { weight, values } = makeWeight(backend, rng, type, n, k)
+        const x = upload(backend, rng, rows, k)
+        const out = backend.tensor(rows, n)
+        backend.matmul(out, x.tensor, [weight], rows)
+        const got = await backend.read(out, rows)
+        for (let row = 0; row < rows; row++)
+          for (let col = 0; col < n; col++) {
+            const { want, bound } = product(x.values.subarray(row * k), values.subarray(col * k), k, type)
+            expectNear(got[row * n + col]!, want, bound, `${type} row ${row} col ${col}`)
+          }
+      })
+
+      test('a row has the same bits whatever shares the pass, and add adds', async () => {
+        const rng = random(seed)
+        const rows = 13
+        const { weight } = makeWeight(backend, rng, type, 40, k)
+        const x = upload(backend, rng, rows, k)
+        const out = backend.tensor(rows, 40)
+        backend.matmul(out, x.tensor, [weight], rows)
+        const together = await backend.read(out, rows)
+        const alone = backend.tensor(1, 40)
+        for (let row = 0; row < rows; row++) {
+          const one = upload(backend, rng, 1, k, x.values.slice(row * k, (row + 1) * k))
+          backend.matmul(alone, one.tensor, [weight], 1)
+          expect(await backend.read(alone, 1)).toEqual(together.slice(row * 40, (row + 1) * 40))
+        }
+        backend.matmulAdd(out, x.tensor, weight, rows)
+        const twice = await backend.read(out, rows)
+        twice.forEach((value, i) => {
+          expectNear(value, 2 * together[i]!, Math.abs(together[i]!) * 1e-5 + 1e-6, `twice ${i}`)
+        })
+      })
+    })
+
+    test.each(quantTypes)('embed reads rows of %s weights', async (type) => {
+      const rng = random(seed)
+      const k = tensorBlocks[type].elements === 256 ? 256 : 96
+      const { weight, values } = makeWeight(backend, rng, type, 21, k)
+      const ids = [20, 0, 7, 7, 13]
+      const out = backend.tensor(ids.length, k)
+      backend.embed(out, weight, ids)
+      const got = await backend.read(out, ids.length)
+      ids.forEach((id, row) => {
+        for (let i = 0; i < k; i++) {
+          const want = values[id * k + i]!
+          expectNear(got[row * k + i]!, want, scaleError(type, want), `row ${id} column ${i}`)
+        }
+      })
+      expect(() => backend.embed(out, weight, [21])).toThrow(/token id 21 is outside the vocabulary 0..20/)
+      expect(() => backend.embed(out, weight, [-1])).toThrow(/token id -1/)
+    })
+
+    test('several weights of different types make columns side by side', async () => {
+      const rng = random(seed)
+      const parts = (['q4_1', 'q8_0', 'f32'] as const).map((type) => makeWeight(backend, rng, type, 16, 64))
+      const x = upload(backend, rng, 5, 64)
+      const out = backend.tensor(5, 48)
+      backend.matmul(
+        out,
+        x.tensor,
+        parts.map((part) => part.weight),
+        5,
+      )
+      const got = await backend.read(out, 5)
+      const alone = backend.tensor(5, 16)
+      for (const [index, part] of parts.entries()) {
+        backend.matmul(alone, x.tensor, [part.weight], 5)
+        const want = await backend.read(alone, 5)
+        for (let row = 0; row < 5; row++)
+          expect(got.slice(row * 48 + index * 16, row * 48 + index * 16 + 16)).toEqual(
+            want.slice(row * 16, row * 16 + 16),
+          )
+      }
+    })
+
+    test('rmsNorm, headNorm, addBias and swiglu', async () => {
+      const rng = random(seed)
+      const rows = 7
+      const cols = 72
+      const weight = rng.floats(cols)
+      const x = upload(backend, rng, rows, cols)
+      const out = backend.tensor(rows, cols)
+      backend.rmsNorm(out, x.tensor, backend.vector(weight), 1e-5, rows)
+      const got = await backend.read(out, rows)
+      const want = norm(x.values, weight, cols, 1e-5)
+      got.forEach((value, i) => {
+        expectNear(value, want[i]!, (cols + 8) * eps * Math.abs(want[i]!) + 1e-30, `norm ${i}`)
+      })
+
+      const heads = upload(backend, rng, rows, cols)
+      const headWeight = rng.floats(8)
+      const middle = backend.columns(heads.tensor, 24, 32)
+      backend.headNorm(middle, backend.vector(headWeight), 1e-6, rows)
+      const bias = rng.floats(32)
+      backend.addBias(middle, backend.vector(bias), rows)
+      const changed = await backend.read(heads.tensor, rows)
+      for (let row = 0; row < rows; row++)
+        for (let col = 0; col < cols; col++) {
+          const at = row * cols + col
+          const head = at - ((col - 24) % 8)
+          const inside = col >= 24 && col < 56
+          const expected = inside
+            ? norm(heads.values.slice(head, head + 8), headWeight, 8, 1e-6)[(col - 24) % 8]! + bias[col - 24]!
+            : heads.values[at]!
+          expectNear(
+            changed[at]!,
+            expected,
+            inside ? 64 * eps * (Math.abs(expected) + 4) : 0,
+            `head norm ${row},${col}`,
+          )
+        }
+
+      const gateUp = upload(backend, rng, rows, cols)
+      const gate = backend.columns(gateUp.tensor, 0, cols / 2)
+      backend.swiglu(gate, gate, backend.columns(gateUp.tensor, cols / 2, cols / 2), rows)
+      const activated = await backend.read(gateUp.tensor, rows)
+      for (let row = 0; row < rows; row++)
+        for (let col = 0; col < cols / 2; col++) {
+          const g = gateUp.values[row * cols + col]!
+          const u = gateUp.values[row * cols + cols / 2 + col]!
+          const expected = (g / (1 + Math.exp(-g))) * u
+          expectNear(
+            activated[row * cols + col]!,
+            expected,
+            64 * eps * Math.abs(expected) + 1e-12,
+            `swiglu ${row},${col}`,
+          )
+        }
+    })
+
+    test('gatherRows and columns', async () => {
+      const rng = random(seed)
+      const x = upload(backend, rng, 9, 20)
+      const out = backend.tensor(3, 20)
+      backend.gatherRows(out, x.tensor, [8, 0, 5])
+      const got = await backend.read(out, 3)
+      expect(got).toEqual(Float32Array.from([8, 0, 5].flatMap((row) => [...x.values.slice(row * 20, row * 20 + 20)])))
+    })
+
+    describe.each(['f32', 'f16', 'int8'] as const)('attention over %s pages', (type) => {
+      test.each([
+        { heads: 9, kvHeads: 3, headDim: 64 },
+        { heads: 8, kvHeads: 4, headDim: 8 },
+        { heads: 4, kvHeads: 4, headDim: 128 },
+        { heads: 8, kvHeads: 1, headDim: 16 },
+      ])('$heads heads on $kvHeads, dim $headDim', async (shape) => {
+        await checkAttention(backend, type, shape)
+      })
+    })
+  })
+}
+
+/** Three sequences of different ages in one pass, in two passes, with RoPE, against attention by its definition. */
+async function checkAttention(
+  backend: Backend,
+  type: KvType,
+  shape: { heads: number; kvHeads: number; headDim: number },
+) {
+  const { heads, kvHeads, headDim } = shape
+  const rng = random(seed + headDim)
+  const pool = backend.kvPool({ type, layers: 2, kvHeads, headDim })
+  pool.grow(24)
+  const rope = { headDim, theta: 10_000, pairs: headDim === 64 ? ('adjacent' as const) : ('half' as const) }
+  const width = (heads + 2 * kvHeads) * headDim
+  const first = [37, 1, 16]
+  const second = [5, 19, 1]
+  const pages = [
+    [3, 9, 1],
+    [20, 2],
+    [7, 8],
+  ]
+  const stored: { k: number[][]; v: number[][] }[] = first.map(() => ({ k: [], v: [] }))
+  let past = [0, 0, 0]
+  for (const lengths of [first, second]) {
+    let start = 0
+    const segments: Segment[] = lengths.map((length, i) => {
+      const segment = { start, length, past: past[i]!, pages: pages[i]! }
+      start += length
+      return segment
+    })
+    const x = upload(backend, rng, start, width)
+    const q = backend.columns(x.tensor, 0, heads * headDim)
+    const k = backend.columns(x.tensor, heads * headDim, kvHeads * headDim)
+    const v = backend.columns(x.tensor, (heads + kvHeads) * headDim, kvHeads * headDim)
+    backend.plan(segments, rope)
+    backend.rope(q)
+    backend.rope(k)
+    backend.writeKv(pool, 1, k, v)
+    const out = backend.tensor(start, heads * headDim)
+    backend.attention(out, q, pool, 1)
+    const got = await backend.read(out, start)
+    segments.forEach((segment, i) => {
+      for (let row = segment.start; row < segment.start + segment.length; row++) {
+        const position = segment.past + row - segment.start
+        const head = (h: number) =>
+          Array.from(x.values.subarray(row * width + h * headDim, row * width + (h + 1) * headDim))
+        const turned = (h: number) => rotate(head(h), position, rope)
+        stored[i]!.k.push(Array.from({ length: kvHeads }, (_, h) => turned(heads + h)).flat())
+        stored[i]!.v.push(Array.from({ length: kvHeads }, (_, h) => head(heads + kvHeads + h)).flat())
+        for (let h = 0; h < heads; h++) {
+          const kv = Math.floor((h * kvHeads) / heads)
+          const want = attend(turned(h), stored[i]!, kv, headDim)
+          for (let d = 0; d < headDim; d++)
+            expectNear(
+              got[(row * heads + h) * headDim + d]!,
+              want[d]!,
+              kvBound[type],
+              `segment ${i} row ${row} head ${h} dim ${d}`,
+            )
+        }
+      }
+    })
+    past = past.map((had, i) => had + lengths[i]!)
+  }
+  const page = await pool.readPage(3)
+  pool.writePage(11, page)
+  expect(await pool.readPage(11)).toEqual(page)
+  expect(pageTokens).toBe(16)
+}
+
+/**
+ * Values are about 1 in size. f32: rounding of scores of up to 128 terms. f16: half a step of 2^-11 in K moves a score
+ * by about 2^-11 x sqrt(dim) / sqrt(dim), in V by 2^-11 x 4. int8: a step is absmax / 127, about 4 / 127.
+ */
+const kvBound: Record<KvType, number> = { f32: 2e-5, f16: 6e-3, int8: 1.2e-1 }
+
+function attend(q: number[], stored: { k: number[][]; v: number[][] }, kv: number, dim: number): number[] {
+  const scores = stored.k.map(
+    (key) => q.reduce((sum, value, d) => sum + value * key[kv * dim + d]!, 0) / Math.sqrt(dim),
+  )
+  const top = Math.max(...scores)
+  const weights = scores.map((score) => Math.exp(score - top))
+  const total = weights.reduce((sum, weight) => sum + weight, 0)
+  return Array.from({ length: dim }, (_, d) =>
+    weights.reduce((sum, weight, token) => sum + (weight / total) * stored.v[token]![kv * dim + d]!, 0),
+  )
+}
+
+function rotate(head: number[], position: number, rope: { theta: number; pairs: 'half' | 'adjacent' }): number[] {
+  const out = [...head]
+  const half = head.length / 2
+  for (let f = 0; f < half; f++) {
+    const angle = position * rope.theta ** ((-2 * f) / head.length)
+    const [a, b] = rope.pairs === 'half' ? [f, f + half] : [2 * f, 2 * f + 1]
+    out[a] = head[a]! * Math.cos(angle) - head[b]! * Math.sin(angle)
+    out[b] = head[a]! * Math.sin(angle) + head[b]! * Math.cos(angle)
+  }
+  return out
+}
+
+function norm(values: Float32Array, weight: Float32Array, cols: number, epsilon: number): Float64Array {
+  const out = new Float64Array(values.length)
+  for (let row = 0; row < values.length; row += cols) {
+    let sum = 0
+    for (let i = 0; i < cols; i++) sum += values[row + i]! ** 2
+    for (let i = 0; i < cols; i++) out[row + i] = (values[row + i]! / Math.sqrt(sum / cols + epsilon)) * weight[i]!
+  }
+  return out
+}
+
+/** A row times a weight row as the kernels define it: activations in int8 per 32 where the weight is quantised. */
+function product(x: Float32Array, w: Float64Array, k: number, type: TensorType): { want: number; bound: number } {
+  const plain = tensorBlocks[type].elements === 1
+  let want = 0
+  let size = 0
+  let flip = 0
+  for (let block = 0; block < k; block += 32) {
+    let top = 0
+    for (let i = block; i < block + 32; i++) top = Math.max(top, Math.abs(x[i]!))
+    const step = top / 127
+    for (let i = block; i < block + 32; i++) {
+      const value = plain ? x[i]! : Math.round(x[i]! / step) * step
+      want += value * w[i]!
+      size += Math.abs(value) * (Math.abs(w[i]!) + scaleError(type, w[i]!) / eps)
+      flip = Math.max(flip, step * Math.abs(w[i]!))
+    }
+  }
+  // A quotient that lies on a tie may round either way: allow for one.
+  return { want, bound: (k + 8) * eps * size + (plain ? 0 : flip) }
+}
+
+/** Q4_K and Q5_K scales are products that are kept in binary16: their weights may be off by 2^-11 of their two parts. */
+function scaleError(type: TensorType, weight: number): number {
+  return type === 'q4_k' || type === 'q5_k' || type === 'q6_k'
+    ? 2 ** -11 * (Math.abs(weight) + 0.5)
+    : eps * Math.abs(weight)
+}
+
+function makeWeight(
+  backend: Backend,
+  rng: Random,
+  type: TensorType,
+  n: number,
+  k: number,
+): { weight: Weight; values: Float64Array } {
+  const bytes = randomBlocks(type, n * k, rng)
+  const writer = backend.weight({ name: `${type} ${n}x${k}`, type, n, k })
+  for (let at = 0; at < bytes.length; ) {
+    const into = writer.reserve(Math.min(1 + rng.below(5000), bytes.length - at))
+    into.set(bytes.subarray(at, at + into.length))
+    writer.commit(into.length)
+    at += into.length
+  }
+  return { weight: writer.finish(), values: dequantize(type, bytes) }
+}
+
+/** A tensor of normal numbers. Only `vector` uploads, so a (rows, cols) tensor is read through an f32 embedding. */
+function upload(backend: Backend, rng: Random, rows: number, cols: number, values = rng.floats(rows * cols)) {
+  const writer = backend.weight({ name: 'upload', type: 'f32', n: rows, k: cols })
+  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+  for (let at = 0; at < bytes.length; ) {
+    const into = writer.reserve(bytes.length - at)
+    into.set(bytes.subarray(at, at + into.length))
+    writer.commit(into.length)
+    at += into.length
+  }
+  const tensor: Tensor = backend.tensor(rows, cols)
+  backend.embed(
+    tensor,
+    writer.finish(),
+    Array.from({ length: rows }, (_, row) => row),
+  )
+  return { tensor, values }
+}
+
+function expectNear(got: number, want: number, bound: number, what: string): void {
+  if (!(Math.abs(got - want) <= bound)) expect.fail(`${what}: got ${got}, want ${want} within ${bound} (seed ${seed})`)
+}
