@@ -30,9 +30,11 @@
 //! tells how much the kernels need.
 #![allow(clippy::missing_safety_doc, clippy::too_many_arguments)]
 #![cfg_attr(target_arch = "wasm32", no_std)]
+#![cfg_attr(all(target_arch = "wasm32", feature = "threads"), feature(stdarch_wasm_atomic_wait))]
 
 pub mod ops;
 pub mod pool;
+pub mod probe;
 pub mod simd;
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -49,3 +51,46 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
 // ---- attention, KV pages and the small kernels: ops/{attention,kv,norm,rope,swiglu,rows}.rs ----
 
 // ---- workers and probes: pool.rs, probe.rs ----
+
+/// What the engine's relaxed dot product does: bits of probe.rs. 0 in builds that don't use it.
+#[unsafe(no_mangle)]
+pub extern "C" fn probe() -> u32 {
+    probe::probe()
+}
+
+/// Thread i's scratch is `base + i * bytes_per_thread`, 16-byte aligned. Call before any kernel.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pool_set_scratch(base: *mut u8, bytes_per_thread: usize) {
+    // SAFETY: the caller gives memory it owns.
+    unsafe { pool::set_scratch(base, bytes_per_thread) }
+}
+
+/// Says how many threads will work, the caller included. Until then, and with 1, all runs on the caller.
+#[cfg(feature = "threads")]
+#[unsafe(no_mangle)]
+pub extern "C" fn pool_init(threads: u32) {
+    pool::shared::POOL.init(threads);
+}
+
+/// `may_block`: 1 if the caller's thread may sleep (not a browser's main thread). Default 0.
+/// `timeout_ms`: how long nothing may move before a kernel answers 1, worker lost. Default 10,000; without blocking
+/// it is counted in looks at memory, so it is rough.
+#[cfg(feature = "threads")]
+#[unsafe(no_mangle)]
+pub extern "C" fn pool_set_wait(may_block: u32, timeout_ms: u32) {
+    pool::shared::POOL.set_wait(may_block != 0, timeout_ms);
+}
+
+/// A worker's whole life, on a stack of its own (`__stack_pointer`): returns after `pool_stop`. `thread` is 1 or more.
+#[cfg(feature = "threads")]
+#[unsafe(no_mangle)]
+pub extern "C" fn worker_main(thread: u32) {
+    pool::shared::POOL.worker(thread as usize);
+}
+
+/// Sends all workers home. Kernels called after run on the caller alone.
+#[cfg(feature = "threads")]
+#[unsafe(no_mangle)]
+pub extern "C" fn pool_stop() {
+    pool::shared::POOL.stop();
+}

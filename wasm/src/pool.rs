@@ -1,25 +1,70 @@
-//! Splits a kernel's work over threads. A kernel is a plain function over a range of units of work
-//! (panels, heads, rows); arguments live on the caller's stack, in memory that every thread shares.
+//! Splits a kernel's work over threads. A kernel is a plain function over a range of units of work (panels, heads,
+//! rows) with plain arguments.
+//!
+//! Without the `threads` feature a kernel runs on its caller. With it, `shared.rs` hands units to workers: other
+//! instances of the same module on the same memory, so a function pointer (an index into the module's table) and an
+//! address mean the same thing to all of them.
+//!
+//! What a kernel owes the pool: units write disjoint memory, arguments are plain data whose pointers outlive the call,
+//! and only one thread calls `run`.
+
+#[cfg(feature = "threads")]
+pub mod shared;
 
 /// A kernel body: does units `lo..hi` of the work that `args` describes, with this thread's scratch.
 pub type Body<A> = unsafe fn(args: &A, lo: usize, hi: usize, scratch: *mut u8);
 
-static mut SCRATCH: *mut u8 = core::ptr::null_mut();
-static mut SCRATCH_BYTES: usize = 0;
-
+/// Gives thread i the scratch `base + i * bytes_per_thread`. Call before any kernel, and not while one runs.
 pub unsafe fn set_scratch(base: *mut u8, bytes_per_thread: usize) {
-    // SAFETY: called once by the owner of the memory, before any kernel runs.
-    unsafe {
-        SCRATCH = base;
-        SCRATCH_BYTES = bytes_per_thread;
-    }
+    own::set(base);
+    #[cfg(feature = "threads")]
+    shared::POOL.set_scratch(base as usize, bytes_per_thread);
+    #[cfg(not(feature = "threads"))]
+    let _ = bytes_per_thread;
 }
 
 /// Runs all `units` and returns when they are done. 0 = done; 1 = a worker stopped answering.
 /// `grain` is the smallest number of units worth handing to a thread.
 pub unsafe fn run<A>(args: &A, units: usize, grain: usize, body: Body<A>) -> u32 {
+    #[cfg(feature = "threads")]
+    if shared::POOL.threads() > 1 && units > grain {
+        // SAFETY: the caller vouches for `args` and `body`, see the head of this file.
+        return unsafe { shared::POOL.run(args, units, grain, body, own::get()) };
+    }
     let _ = grain;
-    // SAFETY: the caller vouches for `args`; scratch was set before.
-    unsafe { body(args, 0, units, SCRATCH) };
+    // SAFETY: as above; scratch was set before.
+    unsafe { body(args, 0, units, own::get()) };
     0
+}
+
+/// The scratch of the thread that calls kernels.
+#[cfg(target_arch = "wasm32")]
+mod own {
+    static mut SCRATCH: *mut u8 = core::ptr::null_mut();
+
+    pub fn set(base: *mut u8) {
+        // SAFETY: only the thread that calls kernels reads or writes it.
+        unsafe { SCRATCH = base }
+    }
+
+    pub fn get() -> *mut u8 {
+        // SAFETY: as above.
+        unsafe { SCRATCH }
+    }
+}
+
+/// Natively each test thread is a caller of its own.
+#[cfg(not(target_arch = "wasm32"))]
+mod own {
+    use std::cell::Cell;
+
+    thread_local!(static SCRATCH: Cell<*mut u8> = const { Cell::new(std::ptr::null_mut()) });
+
+    pub fn set(base: *mut u8) {
+        SCRATCH.with(|scratch| scratch.set(base));
+    }
+
+    pub fn get() -> *mut u8 {
+        SCRATCH.with(Cell::get)
+    }
 }
