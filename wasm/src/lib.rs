@@ -50,6 +50,188 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
 
 // ---- attention, KV pages and the small kernels: ops/{attention,kv,norm,rope,swiglu,rows}.rs ----
 
+use ops::kv::Layout;
+use ops::{attention as attend, kv, norm, rows as row_ops};
+use simd::floats::Native;
+
+/// Rows of small kernels worth handing to a thread: about 5 microseconds at 4 GB/s of floats.
+fn grain(cols: usize) -> usize {
+    (5_000 / cols.max(1)).max(1)
+}
+
+/// out (rows, cols) = x / rms(x) * w. `out` may be `x`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rms_norm(
+    out: *mut f32,
+    out_stride: usize,
+    x: *const f32,
+    x_stride: usize,
+    w: *const f32,
+    rows: usize,
+    cols: usize,
+    eps: f32,
+) -> u32 {
+    let args = norm::NormArgs { out, out_stride, x, x_stride, w, cols, eps };
+    // SAFETY: the caller's buffers have these shapes; so for all that follow.
+    unsafe { pool::run(&args, rows, grain(cols), norm::rms_norm::<Native>) }
+}
+
+/// x (rows; heads * head_dim from column `col` on) = x / rms of its head * w (head_dim).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn head_norm(
+    x: *mut f32,
+    x_stride: usize,
+    col: usize,
+    heads: usize,
+    head_dim: usize,
+    w: *const f32,
+    rows: usize,
+    eps: f32,
+) -> u32 {
+    let args = norm::HeadNormArgs { x: x.wrapping_add(col), x_stride, heads, head_dim, w, eps };
+    unsafe { pool::run(&args, rows, grain(heads * head_dim), norm::head_norm::<Native>) }
+}
+
+/// x (rows; n from column `col` on) += bias (n).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn add_bias(
+    x: *mut f32,
+    x_stride: usize,
+    col: usize,
+    bias: *const f32,
+    n: usize,
+    rows: usize,
+) -> u32 {
+    let args = row_ops::AddArgs { x: x.wrapping_add(col), x_stride, y: bias, y_stride: 0, n };
+    unsafe { pool::run(&args, rows, grain(n), row_ops::add::<Native>) }
+}
+
+/// out (n) += x (n).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn add(out: *mut f32, x: *const f32, n: usize) -> u32 {
+    let args = row_ops::AddArgs { x: out, x_stride: 0, y: x, y_stride: 0, n };
+    unsafe { pool::run(&args, 1, 1, row_ops::add::<Native>) }
+}
+
+/// Rotates each head of x (rows; heads * head_dim from column `col` on) by table (rows, 2, head_dim / 2): cosines, then
+/// sines. `pairs`: 0 pairs i with i + head_dim / 2, 1 pairs 2i with 2i + 1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rope(
+    x: *mut f32,
+    x_stride: usize,
+    col: usize,
+    heads: usize,
+    head_dim: usize,
+    pairs: u32,
+    table: *const f32,
+    rows: usize,
+) -> u32 {
+    let x = x.wrapping_add(col);
+    let args = ops::rope::Args { x, x_stride, heads, head_dim, adjacent: pairs == 1, table };
+    unsafe { pool::run(&args, rows, grain(heads * head_dim), ops::rope::body::<Native>) }
+}
+
+/// Bytes of one layer in a page. `kv_type`: 0 f32, 1 f16, 2 int8.
+#[unsafe(no_mangle)]
+pub extern "C" fn kv_layer_bytes(kv_type: u32, kv_heads: usize, head_dim: usize) -> usize {
+    Layout::new(kv_type, kv_heads, head_dim).bytes()
+}
+
+/// Writes k and v (rows; kv_heads * head_dim from columns `k_col` and `v_col` of x on) into pages: row r to
+/// slots[r] = page * 16 + offset. The slots of a call differ.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn write_kv(
+    kv_type: u32,
+    layer_base: *mut u8,
+    page_bytes: usize,
+    x: *const f32,
+    x_stride: usize,
+    k_col: usize,
+    v_col: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    slots: *const u32,
+    rows: usize,
+) -> u32 {
+    let layout = Layout::new(kv_type, kv_heads, head_dim);
+    let args = kv::WriteArgs { layout, layer_base, page_bytes, x, x_stride, k_col, v_col, slots };
+    unsafe { pool::run(&args, rows, grain(2 * kv_heads * head_dim), kv::write) }
+}
+
+/// out (tokens, heads * head_dim) = causal attention of q (tokens; heads * head_dim from column `q_col` of x on).
+/// `segments` (n_segs, 4) u32: first token in the pass, tokens, positions before them, first entry in `page_table`; its
+/// entries from there on are the pages of positions 0..15, 16..31 and so on. `head_dim` is a multiple of 8, at most 256.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attention(
+    out: *mut f32,
+    out_stride: usize,
+    x: *const f32,
+    x_stride: usize,
+    q_col: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    kv_type: u32,
+    layer_base: *const u8,
+    page_bytes: usize,
+    segments: *const [u32; 4],
+    n_segs: usize,
+    page_table: *const u32,
+    scale: f32,
+) -> u32 {
+    let args = attend::Args {
+        out,
+        out_stride,
+        q: x.wrapping_add(q_col),
+        q_stride: x_stride,
+        heads,
+        layout: Layout::new(kv_type, kv_heads, head_dim),
+        layer_base,
+        page_bytes,
+        segments,
+        segment_count: n_segs,
+        page_table,
+        scale,
+    };
+    let (units, grain) = args.units();
+    unsafe { pool::run(&args, units, grain, attend::body::<Native>) }
+}
+
+/// out (rows, f) = silu(x[..f]) * x[f..2f]. `out` may be `x`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn swiglu(
+    out: *mut f32,
+    out_stride: usize,
+    x: *const f32,
+    x_stride: usize,
+    f: usize,
+    rows: usize,
+) -> u32 {
+    let args = ops::swiglu::Args { out, out_stride, x, x_stride, f };
+    unsafe { pool::run(&args, rows, grain(2 * f), ops::swiglu::body::<Native>) }
+}
+
+/// out (rows, cols) = x[ids]. `out` and `x` don't overlap.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gather_rows(
+    out: *mut f32,
+    x: *const f32,
+    x_stride: usize,
+    ids: *const u32,
+    cols: usize,
+    rows: usize,
+) -> u32 {
+    let args = row_ops::GatherArgs { out, x, x_stride, ids, cols };
+    unsafe { pool::run(&args, rows, grain(cols), row_ops::gather) }
+}
+
+/// Bytes of scratch per thread for inner dimensions up to `max_k`, heads of `head_dim`, `group` query heads per KV head.
+#[unsafe(no_mangle)]
+pub extern "C" fn scratch_bytes(max_k: usize, head_dim: usize, group: usize) -> usize {
+    let _ = max_k;
+    attend::scratch_bytes(head_dim, group).next_multiple_of(64)
+}
+
 // ---- workers and probes: pool.rs, probe.rs ----
 
 /// What the engine's relaxed dot product does: bits of probe.rs. 0 in builds that don't use it.

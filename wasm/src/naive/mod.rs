@@ -1,1 +1,3 @@
 //! The oracle: each kernel as its definition, f64 sums, no tricks. Native builds only.
+pub mod attention;
+pub mod small;

@@ -1,0 +1,169 @@
+//! Four query rows against one block of keys.
+use super::block::Block;
+use super::{BLOCK, Scratch};
+use crate::ops::exp::exp;
+use crate::ops::kv::PAGE;
+use crate::simd::floats::Floats;
+
+/// Takes quad `quad` one block further; row i sees the block's first `visible[i]` keys.
+///
+/// # Safety
+/// Scratch and block are as described there; rows of a quad are in order, so the last sees most.
+#[inline(always)]
+pub unsafe fn quad<I: Floats>(scratch: &Scratch, block: &Block, quad: usize, head_dim: usize, visible: [usize; 4]) {
+    let keys = visible[3];
+    if keys == 0 {
+        return;
+    }
+    // SAFETY: as for this function.
+    unsafe {
+        let q = scratch.q.add(quad * 4 * head_dim);
+        for key in (0..keys).step_by(8) {
+            let k = block.k[key / PAGE].add(key % PAGE);
+            score::<I>(scratch.scores.add(key), q, k, head_dim);
+        }
+        let carry = soften::<I>(scratch, block, quad, visible);
+        for d in (0..head_dim).step_by(8) {
+            let out = scratch.out.add((quad * head_dim + d) * 4);
+            gather::<I>(out, scratch.scores, block, d, head_dim, visible[0], carry);
+            for key in visible[0]..keys {
+                let v = block.v[key / PAGE].add(key % PAGE * head_dim + d);
+                gather_one::<I>(out, scratch.scores.add(key), v, visible.map(|visible| key < visible));
+            }
+        }
+    }
+}
+
+/// scores (4 rows, 8 keys; BLOCK apart) = q (head_dim, 4) x k (head_dim, 8 keys; 16 apart).
+#[inline(always)]
+unsafe fn score<I: Floats>(scores: *mut f32, q: *const f32, k: *const f32, head_dim: usize) {
+    let mut sums = [[I::splat(0.0); 2]; 4];
+    for d in 0..head_dim {
+        // SAFETY: within the page and the quad.
+        unsafe {
+            let left = I::load(k.add(d * PAGE));
+            let right = I::load(k.add(d * PAGE + 4));
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let q = I::splat(*q.add(d * 4 + row));
+                sums[0] = I::add(sums[0], I::mul(q, left));
+                sums[1] = I::add(sums[1], I::mul(q, right));
+            }
+        }
+    }
+    for (row, sums) in sums.iter().enumerate() {
+        // SAFETY: within the quad's scores.
+        unsafe {
+            I::store(scores.add(row * BLOCK), sums[0]);
+            I::store(scores.add(row * BLOCK + 4), sums[1]);
+        }
+    }
+}
+
+/// Scores become e^(score - max), masked ones 0, times the values' scales. Returns what earlier sums and outputs must
+/// be multiplied with, per row. A row that sees nothing of the block keeps its state bit for bit: its factor is e^0 = 1.
+#[inline(always)]
+unsafe fn soften<I: Floats>(scratch: &Scratch, block: &Block, quad: usize, visible: [usize; 4]) -> [f32; 4] {
+    let padded = visible[3].next_multiple_of(8);
+    let mut carry = [0f32; 4];
+    // SAFETY: within the quad's scores and state.
+    unsafe {
+        let state = scratch.max.add(quad * 4);
+        let old = I::load(state);
+        for (row, &visible) in visible.iter().enumerate() {
+            let scores = scratch.scores.add(row * BLOCK);
+            if !block.k_scales.is_null() {
+                for key in (0..padded).step_by(4) {
+                    I::store(scores.add(key), I::mul(I::load(scores.add(key)), I::load(block.k_scales.add(key))));
+                }
+            }
+            for key in visible..padded {
+                *scores.add(key) = f32::NEG_INFINITY;
+            }
+            let mut largest = I::load(scores);
+            for key in (4..padded).step_by(4) {
+                largest = I::pmax(largest, I::load(scores.add(key)));
+            }
+            let largest = I::largest(largest);
+            if largest > *state.add(row) {
+                *state.add(row) = largest;
+            }
+        }
+        I::store(carry.as_mut_ptr(), exp::<I>(I::sub(old, I::load(state))));
+        for (row, carry) in carry.iter().enumerate() {
+            let scores = scratch.scores.add(row * BLOCK);
+            let max = I::splat(*state.add(row));
+            let mut sum = [I::splat(0.0); 2];
+            for key in (0..padded).step_by(8) {
+                for (half, sum) in sum.iter_mut().enumerate() {
+                    let at = scores.add(key + 4 * half);
+                    let weight = exp::<I>(I::sub(I::load(at), max));
+                    *sum = I::add(*sum, weight);
+                    I::store(at, weight);
+                }
+            }
+            if !block.v_scales.is_null() {
+                for key in (0..padded).step_by(4) {
+                    I::store(scores.add(key), I::mul(I::load(scores.add(key)), I::load(block.v_scales.add(key))));
+                }
+            }
+            let total = scratch.sum.add(quad * 4 + row);
+            *total = *total * carry + I::total(I::add(sum[0], sum[1]));
+        }
+    }
+    carry
+}
+
+/// out (4 rows, 8 dimensions) = out * carry + weights (4, keys; BLOCK apart) x v (keys, 8 dimensions from d).
+#[inline(always)]
+unsafe fn gather<I: Floats>(
+    out: *mut f32,
+    weights: *const f32,
+    block: &Block,
+    d: usize,
+    head_dim: usize,
+    keys: usize,
+    carry: [f32; 4],
+) {
+    // SAFETY: within the quad's outputs and weights, and the block's pages.
+    unsafe {
+        let mut sums = [[I::splat(0.0); 2]; 4];
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let carry = I::splat(carry[row]);
+            sums[0] = I::mul(I::load(out.add(row * 8)), carry);
+            sums[1] = I::mul(I::load(out.add(row * 8 + 4)), carry);
+        }
+        for first in (0..keys).step_by(PAGE) {
+            let v = block.v[first / PAGE].add(d);
+            for key in 0..PAGE.min(keys - first) {
+                let left = I::load(v.add(key * head_dim));
+                let right = I::load(v.add(key * head_dim + 4));
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let weight = I::splat(*weights.add(row * BLOCK + first + key));
+                    sums[0] = I::add(sums[0], I::mul(weight, left));
+                    sums[1] = I::add(sums[1], I::mul(weight, right));
+                }
+            }
+        }
+        for (row, sums) in sums.iter().enumerate() {
+            I::store(out.add(row * 8), sums[0]);
+            I::store(out.add(row * 8 + 4), sums[1]);
+        }
+    }
+}
+
+/// The same for one key and only the rows that see it: 0 times what they don't see need not be 0.
+#[inline(always)]
+unsafe fn gather_one<I: Floats>(out: *mut f32, weights: *const f32, v: *const f32, sees: [bool; 4]) {
+    for (row, sees) in sees.into_iter().enumerate() {
+        if sees {
+            // SAFETY: as above.
+            unsafe {
+                let weight = I::splat(*weights.add(row * BLOCK));
+                for half in [0, 4] {
+                    let out = out.add(row * 8 + half);
+                    I::store(out, I::add(I::load(out), I::mul(weight, I::load(v.add(half)))));
+                }
+            }
+        }
+    }
+}
