@@ -46,7 +46,158 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
     core::arch::wasm32::unreachable()
 }
 
-// ---- weights and matrix products: ops/{quantize,gemm_u4,gemm_i8,gemm_f32,embed,repack,peak}.rs ----
+// ---- weights and matrix products: ops/{weight,repack,quantize,gemm_int,gemm_f32,embed,peak}.rs ----
+
+use ops::{embed, gemm_f32 as float_product, gemm_int, quantize, repack as rows_to_panels, weight};
+use simd::dots::PANEL;
+
+/// The integer products that need nothing but what this build was compiled for.
+#[cfg(not(target_arch = "wasm32"))]
+type Exact = simd::floats::Scalar;
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+type Exact = simd::dots::Relaxed;
+#[cfg(all(target_arch = "wasm32", not(target_feature = "relaxed-simd")))]
+type Exact = simd::dots::Wide;
+
+/// Panels worth handing to a thread: about 5 microseconds of products.
+fn panel_grain(rows: usize, k: usize) -> usize {
+    (100_000 / (rows.max(1) * k.max(1))).max(1)
+}
+
+/// The kind of weight that file type `source` becomes, or 2^32 - 1. Types and kinds are numbered in `backend/abi.ts`.
+#[unsafe(no_mangle)]
+pub extern "C" fn weight_kind(source: u32) -> u32 {
+    rows_to_panels::kind_of(source)
+}
+
+/// Bytes of a weight (n, k).
+#[unsafe(no_mangle)]
+pub extern "C" fn weight_bytes(kind: u32, n: usize, k: usize) -> usize {
+    weight::weight_bytes(kind, n, k)
+}
+
+/// Lays rows `first..first + rows` of a file's tensor at `src` into the weight (n, k) at `dst`. `first` is a multiple of
+/// 8, `rows` too unless they are the last. 1 if the arguments don't fit.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn repack(
+    source: u32,
+    dst: *mut u8,
+    src: *const u8,
+    first: usize,
+    rows: usize,
+    n: usize,
+    k: usize,
+) -> u32 {
+    // SAFETY: the caller's buffers have these shapes; so for all that follow.
+    unsafe { rows_to_panels::repack(source, dst, src, first, rows, n, k) }
+}
+
+/// x (rows, k) to int8 `q` (rows, k) with `s` and `sums` (rows, k / 32). k is a multiple of 32.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn quantize_q8(
+    q: *mut i8,
+    s: *mut f32,
+    sums: *mut f32,
+    x: *const f32,
+    x_stride: usize,
+    rows: usize,
+    k: usize,
+) -> u32 {
+    let args = quantize::Args { q, s, sums, x, x_stride, k };
+    unsafe { pool::run(&args, rows, grain(k), quantize::body::<Exact>) }
+}
+
+/// out (rows, n) = or += quantised x (rows, k) times a u4 weight (n, k) transposed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemm_u4(
+    out: *mut f32,
+    out_stride: usize,
+    q: *const i8,
+    s: *const f32,
+    sums: *const f32,
+    w: *const u8,
+    rows: usize,
+    n: usize,
+    k: usize,
+    add: u32,
+) -> u32 {
+    let args = gemm_int::Args { out, out_stride, q, s, sums, w, rows, n, k, add: add != 0 };
+    let body = gemm_int::body::<Exact, { weight::U4 }>;
+    unsafe { pool::run(&args, n.div_ceil(PANEL), panel_grain(rows, k), body) }
+}
+
+/// The same for an int8 weight of `kind`. `lowering`: how the engine's relaxed dot reads a second operand of 128..255:
+/// 1 unsigned, 2 signed, 0 unknown.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemm_i8(
+    out: *mut f32,
+    out_stride: usize,
+    q: *const i8,
+    s: *const f32,
+    sums: *const f32,
+    w: *const u8,
+    rows: usize,
+    n: usize,
+    k: usize,
+    add: u32,
+    kind: u32,
+    lowering: u32,
+) -> u32 {
+    let args = gemm_int::Args { out, out_stride, q, s, sums, w, rows, n, k, add: add != 0 };
+    let body = gemm_int::i8_body(kind, lowering);
+    unsafe { pool::run(&args, n.div_ceil(PANEL), panel_grain(rows, k), body) }
+}
+
+/// out (rows, n) = or += x (rows, k) times a float weight (n, k) of `kind` transposed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gemm_f32(
+    out: *mut f32,
+    out_stride: usize,
+    x: *const f32,
+    x_stride: usize,
+    w: *const u8,
+    rows: usize,
+    n: usize,
+    k: usize,
+    add: u32,
+    kind: u32,
+) -> u32 {
+    let args = float_product::Args { out, out_stride, x, x_stride, w, rows, n, k, add: add != 0, kind };
+    unsafe { pool::run(&args, n.div_ceil(PANEL), panel_grain(rows, k), float_product::body::<Native>) }
+}
+
+/// out (rows, k) = rows `ids` of a weight (n, k). 1 if an id is not below n; nothing is written then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn embed_rows(
+    out: *mut f32,
+    out_stride: usize,
+    ids: *const u32,
+    w: *const u8,
+    kind: u32,
+    rows: usize,
+    n: usize,
+    k: usize,
+) -> u32 {
+    for row in 0..rows {
+        if unsafe { *ids.add(row) } as usize >= n {
+            return 1;
+        }
+    }
+    let args = embed::Args { out, out_stride, ids, w, kind, k };
+    unsafe { pool::run(&args, rows, grain(k * 4), embed::body) }
+}
+
+/// Register-only run of this build's int8 product; returns a checksum.
+#[unsafe(no_mangle)]
+pub extern "C" fn peak_dot(iterations: u32) -> u32 {
+    ops::peak::dot(iterations)
+}
+
+/// Operations of one iteration of `peak_dot`.
+#[unsafe(no_mangle)]
+pub extern "C" fn peak_dot_ops() -> u32 {
+    ops::peak::OPS
+}
 
 // ---- attention, KV pages and the small kernels: ops/{attention,kv,norm,rope,swiglu,rows}.rs ----
 
@@ -155,7 +306,7 @@ pub unsafe extern "C" fn write_kv(
 ) -> u32 {
     let layout = Layout::new(kv_type, kv_heads, head_dim);
     let args = kv::WriteArgs { layout, layer_base, page_bytes, x, x_stride, k_col, v_col, slots };
-    unsafe { pool::run(&args, rows, grain(2 * kv_heads * head_dim), kv::write) }
+    unsafe { pool::run(&args, rows, grain(2 * kv_heads * head_dim), kv::write::<Native>) }
 }
 
 /// out (tokens, heads * head_dim) = causal attention of q (tokens; heads * head_dim from column `q_col` of x on).
@@ -228,8 +379,8 @@ pub unsafe extern "C" fn gather_rows(
 /// Bytes of scratch per thread for inner dimensions up to `max_k`, heads of `head_dim`, `group` query heads per KV head.
 #[unsafe(no_mangle)]
 pub extern "C" fn scratch_bytes(max_k: usize, head_dim: usize, group: usize) -> usize {
-    let _ = max_k;
-    attend::scratch_bytes(head_dim, group).next_multiple_of(64)
+    let products = gemm_int::scratch_bytes(max_k).max(float_product::scratch_bytes(max_k));
+    attend::scratch_bytes(head_dim, group).max(products).next_multiple_of(64)
 }
 
 // ---- workers and probes: pool.rs, probe.rs ----

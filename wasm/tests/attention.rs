@@ -1,6 +1,7 @@
 //! Writing KV pages and attention over them, against the definition.
 mod common;
 use common::{EPS, Random, near, seed, set_scratch};
+use foretoken_core::simd::floats::{Floats, Native};
 use foretoken_core::naive::{attention as naive, small};
 use foretoken_core::{attention, kv_layer_bytes, scratch_bytes, write_kv};
 
@@ -231,21 +232,28 @@ fn pages_hold_the_nearest_values() {
 
 #[test]
 fn f16_conversion_is_exact_on_edges() {
-    let mut values = vec![0.0, -0.0, f32::INFINITY, f32::NAN, 65504.0, 65519.9, 65520.0, 1e9, 2f32.powi(-25), 6.0e-8, 6.1e-5];
-    for bits in (0..0x7c00u16).step_by(7) {
+    let mut values = vec![0.0, -0.0, 65504.0, 65503.9, 2f32.powi(-25), 2f32.powi(-24), 6.0e-8, 6.1e-5, 1e-30];
+    for bits in (0..0x7bffu16).step_by(7) {
         let below = small::from_f16(bits) as f32;
-        let above = small::from_f16(bits + 1) as f32;
-        let middle = (below as f64 + above as f64) as f32 / 2.0;
-        if above.is_finite() {
-            values.extend([below, middle, f32::from_bits(middle.to_bits() + 1), f32::from_bits(middle.to_bits() - 1)]);
-        }
+        let middle = (below + small::from_f16(bits + 1) as f32) / 2.0;
+        values.extend([below, middle, f32::from_bits(middle.to_bits() + 1), f32::from_bits(middle.to_bits() - 1)]);
     }
+    let check = |value: f32, want: u16| {
+        let mut got = [0u16; 8];
+        // SAFETY: 8 halves fit.
+        unsafe { Native::store_f16(got.as_mut_ptr(), Native::splat(value), Native::splat(-value)) };
+        assert_eq!([got[3], got[4]], [want, if value.is_nan() { 0 } else { want ^ 0x8000 }], "{value:e}");
+        // SAFETY: as above.
+        let (back, _) = unsafe { Native::load_f16(got.as_ptr()) };
+        assert_eq!(back[0] as f64, small::from_f16(want));
+    };
     for value in values {
-        for value in [value, -value] {
-            let (got, want) = (foretoken_core::ops::kv::to_f16(value), small::to_f16(value));
-            assert_eq!(got & if value.is_nan() { 0x7fff } else { 0xffff }, want, "{value:e}");
-        }
+        check(value, small::to_f16(value));
     }
+    for large in [65504.1, 65520.0, 1e9, f32::INFINITY] {
+        check(large, 0x7bff);
+    }
+    check(f32::NAN, 0);
 }
 
 #[test]

@@ -124,7 +124,7 @@ struct Unit<'a> {
 
 /// Where a unit keeps its things; `rows` is whole quads, and a quad's rows lie side by side.
 struct Scratch {
-    /// (rows / 4, head_dim, 4), times the scale.
+    /// (rows / 4, head_dim, 4), times the scale and log2(e).
     q: *mut f32,
     /// (rows / 4, head_dim / 8, 4, 8), not yet divided by `sum`.
     out: *mut f32,
@@ -153,7 +153,7 @@ impl Unit<'_> {
             let scores = sum.add(most);
             let expanded = scores.add(4 * BLOCK);
             let scratch = Scratch { q, out, max, sum, scores, expanded };
-            self.pack(&scratch, quads * 4);
+            self.pack::<I>(&scratch, quads * 4);
             let last = self.position(rows - 1);
             for start in (0..=last).step_by(BLOCK) {
                 let keys = BLOCK.min(last + 1 - start);
@@ -165,7 +165,7 @@ impl Unit<'_> {
                     tiles::quad::<I>(&scratch, &block, quad, head_dim, visible);
                 }
             }
-            self.unpack(&scratch, rows);
+            self.unpack::<I>(&scratch, rows);
         }
     }
 
@@ -182,21 +182,31 @@ impl Unit<'_> {
     }
 
     /// Gathers q into quads, and clears the state. Rows past the last repeat it; nobody reads their results.
-    unsafe fn pack(&self, to: &Scratch, rows: usize) {
+    unsafe fn pack<I: Floats>(&self, to: &Scratch, rows: usize) {
         let Args { q, q_stride, scale, .. } = *self.args;
         let head_dim = self.args.layout.head_dim;
         let real = self.tokens * self.args.group();
-        for row in 0..rows {
-            let (token, column) = self.place(row.min(real - 1));
-            // SAFETY: q has this token and these columns; scratch has room for `rows` rows.
+        // Scores are kept as powers of two, which are a multiplication cheaper than powers of e.
+        let scale = I::splat(scale * core::f32::consts::LOG2_E);
+        for quad in (0..rows).step_by(4) {
+            let from: [*const f32; 4] = core::array::from_fn(|i| {
+                let (token, column) = self.place((quad + i).min(real - 1));
+                q.wrapping_add(token * q_stride + column)
+            });
+            // SAFETY: q has these tokens and columns; scratch has room for `rows` rows.
             unsafe {
-                let from = q.add(token * q_stride + column);
-                let packed = to.q.add(row / 4 * 4 * head_dim + row % 4);
-                for d in 0..head_dim {
-                    *packed.add(d * 4) = *from.add(d) * scale;
+                for d in (0..head_dim).step_by(4) {
+                    let [a, b, c, e] = from.map(|row| I::mul(I::load(row.add(d)), scale));
+                    let (low, high) = I::zip(a, c);
+                    let (low_2, high_2) = I::zip(b, e);
+                    let (first, second) = I::zip(low, low_2);
+                    let (third, fourth) = I::zip(high, high_2);
+                    for (i, column) in [first, second, third, fourth].into_iter().enumerate() {
+                        I::store(to.q.add(quad * head_dim + (d + i) * 4), column);
+                    }
                 }
-                *to.max.add(row) = f32::NEG_INFINITY;
-                *to.sum.add(row) = 0.0;
+                I::store(to.max.add(quad), I::splat(f32::NEG_INFINITY));
+                I::store(to.sum.add(quad), I::splat(0.0));
             }
         }
         // SAFETY: as above.
@@ -204,17 +214,17 @@ impl Unit<'_> {
     }
 
     /// Divides by the sums and writes the rows out.
-    unsafe fn unpack(&self, from: &Scratch, rows: usize) {
+    unsafe fn unpack<I: Floats>(&self, from: &Scratch, rows: usize) {
         let head_dim = self.args.layout.head_dim;
         for row in 0..rows {
             let (token, column) = self.place(row);
             // SAFETY: out has this token and these columns; scratch holds `rows` rows.
             unsafe {
-                let inverse = 1.0 / *from.sum.add(row);
+                let inverse = I::splat(1.0 / *from.sum.add(row));
                 let packed = from.out.add(row / 4 * 4 * head_dim + row % 4 * 8);
                 let to = self.args.out.add(token * self.args.out_stride + column);
-                for d in 0..head_dim {
-                    *to.add(d) = *packed.add(d / 8 * 32 + d % 8) * inverse;
+                for d in (0..head_dim).step_by(4) {
+                    I::store(to.add(d), I::mul(I::load(packed.add(d / 8 * 32 + d % 8)), inverse));
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! KV pages: their layout, and writing the keys and values of a pass into them.
 
+use crate::simd::floats::Floats;
+
 /// Tokens in a page.
 pub const PAGE: usize = 16;
 
@@ -76,7 +78,7 @@ pub struct WriteArgs {
 
 /// # Safety
 /// Rows `lo..hi` of `x` and `slots` are readable, and each slot's page is writable.
-pub unsafe fn write(args: &WriteArgs, lo: usize, hi: usize, _: *mut u8) {
+pub unsafe fn write<I: Floats>(args: &WriteArgs, lo: usize, hi: usize, _: *mut u8) {
     let Layout { kind, kv_heads, head_dim } = args.layout;
     for row in lo..hi {
         // SAFETY: the caller vouches for rows and pages; offsets stay within one layer's part of a page.
@@ -86,26 +88,38 @@ pub unsafe fn write(args: &WriteArgs, lo: usize, hi: usize, _: *mut u8) {
             let token = slot % PAGE;
             let x = args.x.add(row * args.x_stride);
             for head in 0..kv_heads {
-                let k = core::slice::from_raw_parts(x.add(args.k_col + head * head_dim), head_dim);
-                let v = core::slice::from_raw_parts(x.add(args.v_col + head * head_dim), head_dim);
-                let k_page = page.add(args.layout.k(head));
-                let v_page = page.add(args.layout.v(head));
+                let k = x.add(args.k_col + head * head_dim);
+                let v = x.add(args.v_col + head * head_dim);
+                let k_to = page.add(args.layout.k(head));
+                let v_to = page.add(args.layout.v(head));
                 match kind {
                     KvType::F32 => {
-                        put(k_page.cast::<f32>().add(token), PAGE, k, |value| value);
-                        put(v_page.cast::<f32>().add(token * head_dim), 1, v, |value| value);
+                        scatter(k_to.cast::<f32>().add(token), k, head_dim);
+                        v_to.cast::<f32>().add(token * head_dim).copy_from_nonoverlapping(v, head_dim);
                     }
                     KvType::F16 => {
-                        put(k_page.cast::<u16>().add(token), PAGE, k, to_f16);
-                        put(v_page.cast::<u16>().add(token * head_dim), 1, v, to_f16);
+                        for d in (0..head_dim).step_by(8) {
+                            let mut eight = [0u16; 8];
+                            I::store_f16(eight.as_mut_ptr(), I::load(k.add(d)), I::load(k.add(d + 4)));
+                            scatter(k_to.cast::<u16>().add(d * PAGE + token), eight.as_ptr(), 8);
+                            let v_to = v_to.cast::<u16>().add(token * head_dim + d);
+                            I::store_f16(v_to, I::load(v.add(d)), I::load(v.add(d + 4)));
+                        }
                     }
                     KvType::I8 => {
-                        let (scale, inverse) = scale_of(k);
-                        *page.add(args.layout.k_scales(head)).cast::<f32>().add(token) = scale;
-                        put(k_page.cast::<i8>().add(token), PAGE, k, |value| to_i8(value * inverse));
-                        let (scale, inverse) = scale_of(v);
-                        *page.add(args.layout.v_scales(head)).cast::<f32>().add(token) = scale;
-                        put(v_page.cast::<i8>().add(token * head_dim), 1, v, |value| to_i8(value * inverse));
+                        let (k_scale, k_inverse) = scale::<I>(k, head_dim);
+                        let (v_scale, v_inverse) = scale::<I>(v, head_dim);
+                        *page.add(args.layout.k_scales(head)).cast::<f32>().add(token) = k_scale;
+                        *page.add(args.layout.v_scales(head)).cast::<f32>().add(token) = v_scale;
+                        let (k_inverse, v_inverse) = (I::splat(k_inverse), I::splat(v_inverse));
+                        for d in (0..head_dim).step_by(8) {
+                            let scaled = |x: *const f32, inverse| I::mul(I::load(x.add(d)), inverse);
+                            let mut eight = [0i8; 8];
+                            I::store_i8(eight.as_mut_ptr(), scaled(k, k_inverse), scaled(k.add(4), k_inverse));
+                            scatter(k_to.cast::<i8>().add(d * PAGE + token), eight.as_ptr(), 8);
+                            let v_to = v_to.cast::<i8>().add(token * head_dim + d);
+                            I::store_i8(v_to, scaled(v, v_inverse), scaled(v.add(4), v_inverse));
+                        }
                     }
                 }
             }
@@ -113,53 +127,25 @@ pub unsafe fn write(args: &WriteArgs, lo: usize, hi: usize, _: *mut u8) {
     }
 }
 
-/// Writes `values` from `to` on, `step` elements apart.
+/// Copies `count` elements to places a page's tokens apart.
 #[inline(always)]
-unsafe fn put<T>(to: *mut T, step: usize, values: &[f32], convert: impl Fn(f32) -> T) {
-    for (i, &value) in values.iter().enumerate() {
+unsafe fn scatter<T: Copy>(to: *mut T, from: *const T, count: usize) {
+    for i in 0..count {
         // SAFETY: the caller's page has room for the whole head.
-        unsafe { *to.add(i * step) = convert(value) };
+        unsafe { *to.add(i * PAGE) = *from.add(i) };
     }
 }
 
-/// The int8 scale of a head, absmax / 127, and its inverse; NaN and infinities don't count. 0 and 0 for zeros.
+/// The int8 scale of a head, absmax / 127, and its inverse; 0 and 0 for zeros. NaN does not count, infinity does as the
+/// largest float.
 #[inline(always)]
-fn scale_of(values: &[f32]) -> (f32, f32) {
-    let mut max = 0f32;
-    for &value in values {
-        let size = value.abs();
-        max = if size > max && size < f32::INFINITY { size } else { max };
+unsafe fn scale<I: Floats>(x: *const f32, head_dim: usize) -> (f32, f32) {
+    let mut max = I::splat(0.0);
+    for d in (0..head_dim).step_by(4) {
+        // SAFETY: the caller's head.
+        max = I::pmax(max, I::pmin(I::abs(unsafe { I::load(x.add(d)) }), I::splat(f32::MAX)));
     }
+    let max = I::largest(max);
     // Below this the inverse would be infinite; such a head is as good as zero.
     if max < 1e-36 { (0.0, 0.0) } else { (max / 127.0, 127.0 / max) }
-}
-
-/// The nearest integer of -127..127, ties to even; NaN gives 0.
-#[inline(always)]
-fn to_i8(value: f32) -> i8 {
-    /// Adding this leaves a float no room for a fraction.
-    const ROUND: f32 = 12_582_912.0;
-    let value = if value > 127.0 { 127.0 } else if value < -127.0 { -127.0 } else { value };
-    ((value + ROUND) - ROUND) as i8
-}
-
-/// The nearest f16, ties to even; what is too large becomes infinite, NaN stays NaN.
-#[inline(always)]
-pub fn to_f16(value: f32) -> u16 {
-    let bits = value.to_bits();
-    let sign = (bits >> 16 & 0x8000) as u16;
-    let size = bits & 0x7fff_ffff;
-    if size > 0x7f80_0000 {
-        return sign | 0x7e00;
-    }
-    if size >= 0x4780_0000 {
-        return sign | 0x7c00;
-    }
-    if size < 0x3880_0000 {
-        // Subnormal: adding 0.5 puts the f16 fraction into the lowest bits, rounded by the addition itself.
-        let shifted = f32::from_bits(size) + 0.5;
-        return sign | (shifted.to_bits() - 0.5f32.to_bits()) as u16;
-    }
-    let odd = size >> 13 & 1;
-    sign | ((size - 0x3800_0000 + 0xfff + odd) >> 13) as u16
 }

@@ -1,5 +1,6 @@
 //! Four f32 lanes: what attention and the small kernels are written in. `Scalar` is the definition of each operation,
-//! `Wasm` the instruction for it. Both round alike, so a kernel gives the same bits with either.
+//! `Wasm` the instruction for it. Both round alike, but for `mul_add` in relaxed builds, which rounds once where the
+//! engine has such an instruction.
 
 pub trait Floats: 'static {
     type F: Copy;
@@ -14,6 +15,8 @@ pub trait Floats: 'static {
     fn add(a: Self::F, b: Self::F) -> Self::F;
     fn sub(a: Self::F, b: Self::F) -> Self::F;
     fn mul(a: Self::F, b: Self::F) -> Self::F;
+    /// a * b + c.
+    fn mul_add(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     fn div(a: Self::F, b: Self::F) -> Self::F;
     /// a < b ? b : a: a NaN in `a` stays, one in `b` is dropped.
     fn pmax(a: Self::F, b: Self::F) -> Self::F;
@@ -30,11 +33,22 @@ pub trait Floats: 'static {
     /// By `pmax`.
     fn largest(a: Self::F) -> f32;
     fn root(x: f32) -> f32;
-    /// 8 halves as floats, exactly.
+    fn abs(a: Self::F) -> Self::F;
+    /// 8 finite halves as floats, exactly.
     ///
     /// # Safety
     /// 8 halves are readable at `from`.
     unsafe fn load_f16(from: *const u16) -> (Self::F, Self::F);
+    /// The nearest halves, ties to even; 65504 for what is larger, 0 for NaN.
+    ///
+    /// # Safety
+    /// 8 halves are writable at `to`.
+    unsafe fn store_f16(to: *mut u16, a: Self::F, b: Self::F);
+    /// The nearest integers, ties to even; -127 and 127 for what is beyond, 0 for NaN.
+    ///
+    /// # Safety
+    /// 8 bytes are writable at `to`.
+    unsafe fn store_i8(to: *mut i8, a: Self::F, b: Self::F);
     /// 16 bytes as floats.
     ///
     /// # Safety
@@ -80,6 +94,9 @@ impl Floats for Scalar {
     fn mul(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
         core::array::from_fn(|i| a[i] * b[i])
     }
+    fn mul_add(a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
+        core::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
     fn div(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
         core::array::from_fn(|i| a[i] / b[i])
     }
@@ -111,13 +128,25 @@ impl Floats for Scalar {
     unsafe fn load_f16(from: *const u16) -> ([f32; 4], [f32; 4]) {
         let half = |i: usize| {
             // SAFETY: as the trait asks; i < 8.
-            let bits = unsafe { from.add(i).read_unaligned() } as u32;
-            let magnitude = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
-            // Infinities and NaNs keep their top exponent.
-            let special = if bits & 0x7c00 == 0x7c00 { 0x7f80_0000 } else { 0 };
-            f32::from_bits(magnitude.to_bits() | special | (bits & 0x8000) << 16)
+            let bits = unsafe { from.add(i).read_unaligned() } as i16 as i32;
+            f32::from_bits(((bits << 13) & SIGN_AND_SIZE) as u32) * f32::from_bits(REBIAS as u32)
         };
         (core::array::from_fn(half), core::array::from_fn(|i| half(i + 4)))
+    }
+    fn abs(a: [f32; 4]) -> [f32; 4] {
+        a.map(f32::abs)
+    }
+    unsafe fn store_f16(to: *mut u16, a: [f32; 4], b: [f32; 4]) {
+        for (i, value) in a.into_iter().chain(b).enumerate() {
+            // SAFETY: as the trait asks.
+            unsafe { *to.add(i) = half(value) };
+        }
+    }
+    unsafe fn store_i8(to: *mut i8, a: [f32; 4], b: [f32; 4]) {
+        for (i, value) in a.into_iter().chain(b).enumerate() {
+            // SAFETY: as the trait asks. A cast takes NaN to 0.
+            unsafe { *to.add(i) = value.clamp(-127.0, 127.0).round_ties_even() as i8 };
+        }
     }
     unsafe fn load_i8(from: *const i8) -> [[f32; 4]; 4] {
         // SAFETY: as the trait asks; the index is below 16.
@@ -125,9 +154,30 @@ impl Floats for Scalar {
     }
 }
 
+/// Where a sign-extended half's bits are after a shift by 13.
+const SIGN_AND_SIZE: i32 = 0x8fff_e000u32 as i32;
+/// 2^112: what is between the exponents of a half and a float.
+const REBIAS: i32 = 0x7780_0000;
+
+/// See `Floats::store_f16`.
+#[cfg(not(target_arch = "wasm32"))]
+fn half(value: f32) -> u16 {
+    let bits = value.to_bits();
+    let sign = (bits >> 16 & 0x8000) as u16;
+    if value.is_nan() {
+        return 0;
+    }
+    let size = value.abs().min(65504.0).to_bits();
+    if size < 0x3880_0000 {
+        // Subnormal: adding 0.5 puts the half's fraction into the lowest bits, rounded by the addition itself.
+        return sign | ((f32::from_bits(size) + 0.5).to_bits() - 0.5f32.to_bits()) as u16;
+    }
+    sign | ((size - 0x3800_0000 + 0xfff + (size >> 13 & 1)) >> 13) as u16
+}
+
 #[cfg(target_arch = "wasm32")]
 mod wasm {
-    use super::Floats;
+    use super::{Floats, REBIAS, SIGN_AND_SIZE};
     use core::arch::wasm32::*;
 
     impl Floats for super::Wasm {
@@ -158,6 +208,13 @@ mod wasm {
         #[inline(always)]
         fn mul(a: v128, b: v128) -> v128 {
             f32x4_mul(a, b)
+        }
+        #[inline(always)]
+        fn mul_add(a: v128, b: v128, c: v128) -> v128 {
+            #[cfg(target_feature = "relaxed-simd")]
+            return f32x4_relaxed_madd(a, b, c);
+            #[cfg(not(target_feature = "relaxed-simd"))]
+            f32x4_add(f32x4_mul(a, b), c)
         }
         #[inline(always)]
         fn div(a: v128, b: v128) -> v128 {
@@ -201,7 +258,22 @@ mod wasm {
         unsafe fn load_f16(from: *const u16) -> (v128, v128) {
             // SAFETY: as the trait asks.
             let halves = unsafe { v128_load(from.cast()) };
-            (widen(u32x4_extend_low_u16x8(halves)), widen(u32x4_extend_high_u16x8(halves)))
+            (widen(i32x4_extend_low_i16x8(halves)), widen(i32x4_extend_high_i16x8(halves)))
+        }
+        #[inline(always)]
+        fn abs(a: v128) -> v128 {
+            f32x4_abs(a)
+        }
+        #[inline(always)]
+        unsafe fn store_f16(to: *mut u16, a: v128, b: v128) {
+            // SAFETY: as the trait asks.
+            unsafe { v128_store(to.cast(), u16x8_narrow_i32x4(narrow(a), narrow(b))) }
+        }
+        #[inline(always)]
+        unsafe fn store_i8(to: *mut i8, a: v128, b: v128) {
+            let all = i8x16_shuffle::<0, 4, 8, 12, 16, 20, 24, 28, 0, 0, 0, 0, 0, 0, 0, 0>(bytes(a), bytes(b));
+            // SAFETY: as the trait asks.
+            unsafe { v128_store64_lane::<0>(all, to.cast()) }
         }
         #[inline(always)]
         unsafe fn load_i8(from: *const i8) -> [v128; 4] {
@@ -217,13 +289,29 @@ mod wasm {
         }
     }
 
-    /// Halves in the low 16 bits of each lane as floats: their bits shifted, times 2^112.
+    /// Sign-extended halves as floats.
     #[inline(always)]
     fn widen(bits: v128) -> v128 {
-        let size = v128_and(bits, i32x4_splat(0x7fff));
-        let magnitude = f32x4_mul(i32x4_shl(size, 13), i32x4_splat(0x7780_0000));
-        // Infinities and NaNs keep their top exponent.
-        let special = v128_and(i32x4_ge(size, i32x4_splat(0x7c00)), i32x4_splat(0x7f80_0000));
-        v128_or(v128_or(magnitude, special), i32x4_shl(v128_andnot(bits, i32x4_splat(0x7fff)), 16))
+        f32x4_mul(v128_and(i32x4_shl(bits, 13), i32x4_splat(SIGN_AND_SIZE)), i32x4_splat(REBIAS))
+    }
+
+    /// Halves in the low 16 bits of each lane; the branches of the scalar `half`, both taken.
+    #[inline(always)]
+    fn narrow(value: v128) -> v128 {
+        let value = v128_and(value, f32x4_eq(value, value));
+        let sign = u32x4_shr(v128_and(value, i32x4_splat(i32::MIN)), 16);
+        let size = f32x4_pmin(f32x4_abs(value), f32x4_splat(65504.0));
+        let tiny = i32x4_sub(f32x4_add(size, f32x4_splat(0.5)), f32x4_splat(0.5));
+        let odd = v128_and(u32x4_shr(size, 13), i32x4_splat(1));
+        let usual = u32x4_shr(i32x4_add(i32x4_add(size, odd), i32x4_splat(0xfff - 0x3800_0000)), 13);
+        v128_or(sign, v128_bitselect(tiny, usual, i32x4_lt(size, i32x4_splat(0x3880_0000))))
+    }
+
+    /// Integers in the lowest byte of each lane: adding 1.5 * 2^23 leaves a float no room for a fraction.
+    #[inline(always)]
+    fn bytes(value: v128) -> v128 {
+        let value = v128_and(value, f32x4_eq(value, value));
+        let value = f32x4_pmax(f32x4_pmin(value, f32x4_splat(127.0)), f32x4_splat(-127.0));
+        f32x4_add(value, f32x4_splat(12_582_912.0))
     }
 }

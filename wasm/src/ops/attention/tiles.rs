@@ -1,7 +1,7 @@
 //! Four query rows against one block of keys.
 use super::block::Block;
 use super::{BLOCK, Scratch};
-use crate::ops::exp::exp;
+use crate::ops::exp::exp2;
 use crate::ops::kv::PAGE;
 use crate::simd::floats::Floats;
 
@@ -45,8 +45,8 @@ unsafe fn score<I: Floats>(scores: *mut f32, q: *const f32, k: *const f32, head_
             let right = I::load(k.add(d * PAGE + 4));
             for (row, sums) in sums.iter_mut().enumerate() {
                 let q = I::splat(*q.add(d * 4 + row));
-                sums[0] = I::add(sums[0], I::mul(q, left));
-                sums[1] = I::add(sums[1], I::mul(q, right));
+                sums[0] = I::mul_add(q, left, sums[0]);
+                sums[1] = I::mul_add(q, right, sums[1]);
             }
         }
     }
@@ -59,8 +59,8 @@ unsafe fn score<I: Floats>(scores: *mut f32, q: *const f32, k: *const f32, head_
     }
 }
 
-/// Scores become e^(score - max), masked ones 0, times the values' scales. Returns what earlier sums and outputs must
-/// be multiplied with, per row. A row that sees nothing of the block keeps its state bit for bit: its factor is e^0 = 1.
+/// Scores become 2^(score - max), masked ones 0, times the values' scales. Returns what earlier sums and outputs must
+/// be multiplied with, per row. A row that sees nothing of the block keeps its state bit for bit: its factor is 2^0 = 1.
 #[inline(always)]
 unsafe fn soften<I: Floats>(scratch: &Scratch, block: &Block, quad: usize, visible: [usize; 4]) -> [f32; 4] {
     let padded = visible[3].next_multiple_of(8);
@@ -88,7 +88,7 @@ unsafe fn soften<I: Floats>(scratch: &Scratch, block: &Block, quad: usize, visib
                 *state.add(row) = largest;
             }
         }
-        I::store(carry.as_mut_ptr(), exp::<I>(I::sub(old, I::load(state))));
+        I::store(carry.as_mut_ptr(), exp2::<I>(I::sub(old, I::load(state))));
         for (row, carry) in carry.iter().enumerate() {
             let scores = scratch.scores.add(row * BLOCK);
             let max = I::splat(*state.add(row));
@@ -96,7 +96,7 @@ unsafe fn soften<I: Floats>(scratch: &Scratch, block: &Block, quad: usize, visib
             for key in (0..padded).step_by(8) {
                 for (half, sum) in sum.iter_mut().enumerate() {
                     let at = scores.add(key + 4 * half);
-                    let weight = exp::<I>(I::sub(I::load(at), max));
+                    let weight = exp2::<I>(I::sub(I::load(at), max));
                     *sum = I::add(*sum, weight);
                     I::store(at, weight);
                 }
@@ -139,8 +139,8 @@ unsafe fn gather<I: Floats>(
                 let right = I::load(v.add(key * head_dim + 4));
                 for (row, sums) in sums.iter_mut().enumerate() {
                     let weight = I::splat(*weights.add(row * BLOCK + first + key));
-                    sums[0] = I::add(sums[0], I::mul(weight, left));
-                    sums[1] = I::add(sums[1], I::mul(weight, right));
+                    sums[0] = I::mul_add(weight, left, sums[0]);
+                    sums[1] = I::mul_add(weight, right, sums[1]);
                 }
             }
         }
@@ -161,7 +161,7 @@ unsafe fn gather_one<I: Floats>(out: *mut f32, weights: *const f32, v: *const f3
                 let weight = I::splat(*weights.add(row * BLOCK));
                 for half in [0, 4] {
                     let out = out.add(row * 8 + half);
-                    I::store(out, I::add(I::load(out), I::mul(weight, I::load(v.add(half)))));
+                    I::store(out, I::mul_add(weight, I::load(v.add(half)), I::load(out)));
                 }
             }
         }
