@@ -1,0 +1,270 @@
+//! The integer products in v128. Four ways, one result:
+//!
+//! | type | needs | second operand of the product |
+//! |---|---|---|
+//! | `Relaxed` | relaxed dot | weights in 0..127: u4, where every lowering is exact |
+//! | `Unsigned` | an engine that reads it as unsigned | activations + 128; sums begin at -128 * sum of weights |
+//! | `Signed` | an engine that reads it as signed | activations |
+//! | `Wide` | nothing | activations in i16, weights in i16 |
+use super::{Dots, Sums};
+use crate::simd::floats::Wasm;
+use core::arch::wasm32::*;
+
+/// # Safety
+/// 32 floats are readable at `x`, 32 bytes writable at `q`.
+#[inline(always)]
+unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> i32 {
+    let inverse = f32x4_splat(inverse);
+    let mut sum = i32x4_splat(0);
+    for half in 0..2 {
+        // SAFETY: as above.
+        unsafe {
+            let four = |i: usize| {
+                let x = f32x4_mul(v128_load(x.add(half * 16 + i * 4).cast()), inverse);
+                i32x4_trunc_sat_f32x4(f32x4_nearest(x))
+            };
+            let low = i16x8_narrow_i32x4(four(0), four(1));
+            let high = i16x8_narrow_i32x4(four(2), four(3));
+            let bytes = i8x16_narrow_i16x8(low, high);
+            v128_store(q.add(half * 16).cast(), bytes);
+            sum = i32x4_add(sum, i32x4_extadd_pairwise_i16x8(i16x8_extadd_pairwise_i8x16(bytes)));
+        }
+    }
+    i32x4_extract_lane::<0>(sum)
+        + i32x4_extract_lane::<1>(sum)
+        + i32x4_extract_lane::<2>(sum)
+        + i32x4_extract_lane::<3>(sum)
+}
+
+/// Nibbles to bytes: 8 steps of 16 bytes become 8 steps of 2 x 16.
+///
+/// # Safety
+/// 128 bytes are readable at `from`, 256 writable at `to`.
+#[inline(always)]
+unsafe fn expand_u4(to: *mut u8, from: *const u8) {
+    for step in 0..8 {
+        // SAFETY: as above.
+        unsafe {
+            let bytes = v128_load(from.add(step * 16).cast());
+            v128_store(to.add(step * 32).cast(), v128_and(bytes, u8x16_splat(15)));
+            v128_store(to.add(step * 32 + 16).cast(), u8x16_shr(bytes, 4));
+        }
+    }
+}
+
+#[cfg(target_feature = "relaxed-simd")]
+pub struct Relaxed;
+#[cfg(target_feature = "relaxed-simd")]
+pub struct Unsigned;
+#[cfg(target_feature = "relaxed-simd")]
+pub struct Signed;
+pub struct Wide;
+
+/// The three that use the relaxed dot differ in the order of its operands and in what is done to activations.
+#[cfg(target_feature = "relaxed-simd")]
+macro_rules! relaxed_dots {
+    ($name:ident, $prepare:expr, $dot:expr, $offset:expr) => {
+        impl Dots for $name {
+            type Float = Wasm;
+            type I = v128;
+            const EXPANDED: usize = 256;
+
+            #[inline(always)]
+            fn zero() -> v128 {
+                i32x4_splat(0)
+            }
+            #[inline(always)]
+            fn float(sums: v128) -> v128 {
+                f32x4_convert_i32x4(sums)
+            }
+            #[inline(always)]
+            fn add_sums(a: v128, b: v128) -> v128 {
+                i32x4_add(a, b)
+            }
+            #[inline(always)]
+            unsafe fn load_sums(from: *const i32) -> v128 {
+                // SAFETY: as the trait asks; so below.
+                unsafe { v128_load(from.cast()) }
+            }
+            #[inline(always)]
+            unsafe fn expand_u4(to: *mut u8, from: *const u8) {
+                unsafe { expand_u4(to, from) }
+            }
+            #[inline(always)]
+            unsafe fn expand_i8(to: *mut u8, from: *const u8, correction: *mut i32) {
+                for half in 0..2 {
+                    let mut sums = [i32x4_splat(0); 2];
+                    for step in half * 4..half * 4 + 4 {
+                        for group in 0..2 {
+                            let at = step * 32 + group * 16;
+                            unsafe {
+                                let bytes = v128_load(from.add(at).cast());
+                                v128_store(to.add(at).cast(), bytes);
+                                sums[group] = i32x4_relaxed_dot_i8x16_i7x16_add(bytes, u8x16_splat(1), sums[group]);
+                            }
+                        }
+                    }
+                    for group in 0..2 {
+                        unsafe {
+                            let begin = i32x4_mul(sums[group], i32x4_splat($offset));
+                            v128_store(correction.add(half * 8 + group * 4).cast(), begin);
+                        }
+                    }
+                }
+            }
+            #[inline(always)]
+            unsafe fn dots<const R: usize>(
+                sums: &mut [Sums<Self>; R],
+                a: [*const i8; R],
+                w: *const u8,
+                from: usize,
+                to: usize,
+            ) {
+                for step in from..to {
+                    unsafe {
+                        let low = v128_load(w.add(step * 32).cast());
+                        let high = v128_load(w.add(step * 32 + 16).cast());
+                        for r in 0..R {
+                            let x = $prepare(v128_load32_splat(a[r].add(step * 4).cast()));
+                            sums[r][0] = $dot(x, low, sums[r][0]);
+                            sums[r][1] = $dot(x, high, sums[r][1]);
+                        }
+                    }
+                }
+            }
+            #[inline(always)]
+            unsafe fn dots_u4(a: *const i8, w: *const u8) -> Sums<Self> {
+                let mut sums = [i32x4_splat(0); 2];
+                for step in 0..8 {
+                    unsafe {
+                        let bytes = v128_load(w.add(step * 16).cast());
+                        let x = v128_load32_splat(a.add(step * 4).cast());
+                        sums[0] = i32x4_relaxed_dot_i8x16_i7x16_add(x, v128_and(bytes, u8x16_splat(15)), sums[0]);
+                        sums[1] = i32x4_relaxed_dot_i8x16_i7x16_add(x, u8x16_shr(bytes, 4), sums[1]);
+                    }
+                }
+                sums
+            }
+            #[inline(always)]
+            unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> i32 {
+                unsafe { quantize(q, x, inverse) }
+            }
+        }
+    };
+}
+
+#[cfg(target_feature = "relaxed-simd")]
+relaxed_dots!(Relaxed, |x| x, |x, w, sums| i32x4_relaxed_dot_i8x16_i7x16_add(x, w, sums), 0);
+#[cfg(target_feature = "relaxed-simd")]
+relaxed_dots!(
+    Unsigned,
+    |x| v128_xor(x, u8x16_splat(0x80)),
+    |x, w, sums| i32x4_relaxed_dot_i8x16_i7x16_add(w, x, sums),
+    -128
+);
+#[cfg(target_feature = "relaxed-simd")]
+relaxed_dots!(Signed, |x| x, |x, w, sums| i32x4_relaxed_dot_i8x16_i7x16_add(w, x, sums), 0);
+
+/// 4 outputs x 4 k of bytes become 2 vectors of 4 outputs x 2 k of i16.
+///
+/// # Safety
+/// 32 bytes are writable at `to`.
+#[inline(always)]
+unsafe fn widen(to: *mut u8, bytes: v128) {
+    let pairs = i8x16_shuffle::<0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15>(bytes, bytes);
+    // SAFETY: as above.
+    unsafe {
+        v128_store(to.cast(), i16x8_extend_low_i8x16(pairs));
+        v128_store(to.add(16).cast(), i16x8_extend_high_i8x16(pairs));
+    }
+}
+
+impl Dots for Wide {
+    type Float = Wasm;
+    type I = v128;
+    /// (8 steps of 4 k, 2 groups of 4 outputs, 2 pairs of k, 4 outputs, 2 k) i16.
+    const EXPANDED: usize = 512;
+
+    #[inline(always)]
+    fn zero() -> v128 {
+        i32x4_splat(0)
+    }
+    #[inline(always)]
+    fn float(sums: v128) -> v128 {
+        f32x4_convert_i32x4(sums)
+    }
+    #[inline(always)]
+    fn add_sums(a: v128, b: v128) -> v128 {
+        i32x4_add(a, b)
+    }
+    #[inline(always)]
+    unsafe fn load_sums(from: *const i32) -> v128 {
+        // SAFETY: as the trait asks; so below.
+        unsafe { v128_load(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn expand_u4(to: *mut u8, from: *const u8) {
+        for step in 0..8 {
+            unsafe {
+                let bytes = v128_load(from.add(step * 16).cast());
+                widen(to.add(step * 64), v128_and(bytes, u8x16_splat(15)));
+                widen(to.add(step * 64 + 32), u8x16_shr(bytes, 4));
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn expand_i8(to: *mut u8, from: *const u8, correction: *mut i32) {
+        for at in 0..16 {
+            unsafe { widen(to.add(at * 32), v128_load(from.add(at * 16).cast())) };
+        }
+        for at in 0..4 {
+            unsafe { v128_store(correction.add(at * 4).cast(), i32x4_splat(0)) };
+        }
+    }
+    #[inline(always)]
+    unsafe fn dots<const R: usize>(sums: &mut [Sums<Self>; R], a: [*const i8; R], w: *const u8, from: usize, to: usize) {
+        for step in (from..to).step_by(2) {
+            unsafe {
+                let x = a.map(|a| i16x8_load_extend_i8x8(a.add(step * 4)));
+                for r in 0..R {
+                    let pairs = [
+                        i32x4_shuffle::<0, 0, 0, 0>(x[r], x[r]),
+                        i32x4_shuffle::<1, 1, 1, 1>(x[r], x[r]),
+                        i32x4_shuffle::<2, 2, 2, 2>(x[r], x[r]),
+                        i32x4_shuffle::<3, 3, 3, 3>(x[r], x[r]),
+                    ];
+                    for (pair, x) in pairs.into_iter().enumerate() {
+                        for group in 0..2 {
+                            let at = (step + pair / 2) * 64 + group * 32 + (pair % 2) * 16;
+                            let product = i32x4_dot_i16x8(x, v128_load(w.add(at).cast()));
+                            sums[r][group] = i32x4_add(sums[r][group], product);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn dots_u4(a: *const i8, w: *const u8) -> Sums<Self> {
+        let mut sums = [i32x4_splat(0); 2];
+        for step in 0..8 {
+            unsafe {
+                let bytes = v128_load(w.add(step * 16).cast());
+                let x = v128_load32_splat(a.add(step * 4).cast());
+                for (group, four) in [v128_and(bytes, u8x16_splat(15)), u8x16_shr(bytes, 4)].into_iter().enumerate() {
+                    // Products of neighbours, then their sums: (output, pair of k) in i16 pairs, then 4 outputs.
+                    let low = i32x4_dot_i16x8(i16x8_extend_low_i8x16(x), i16x8_extend_low_i8x16(four));
+                    let high = i32x4_dot_i16x8(i16x8_extend_high_i8x16(x), i16x8_extend_high_i8x16(four));
+                    let even = i32x4_shuffle::<0, 2, 4, 6>(low, high);
+                    let odd = i32x4_shuffle::<1, 3, 5, 7>(low, high);
+                    sums[group] = i32x4_add(sums[group], i32x4_add(even, odd));
+                }
+            }
+        }
+        sums
+    }
+    #[inline(always)]
+    unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> i32 {
+        unsafe { quantize(q, x, inverse) }
+    }
+}
