@@ -17,6 +17,7 @@ export interface Kernels {
     n: number,
     k: number,
     add: number,
+    lowering: number,
   ): number
   gemm_i8(
     out: number,
@@ -57,7 +58,7 @@ export interface Kernels {
   repack(sourceType: number, dst: number, src: number, firstRow: number, rows: number, n: number, k: number): number
   weight_kind(sourceType: number): number
   weight_bytes(kind: number, n: number, k: number): number
-  peak_dot(iterations: number): number
+  peak_dot(iterations: number, lowering: number): number
   peak_dot_ops(): number
 
   rms_norm(

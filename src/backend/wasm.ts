@@ -71,7 +71,7 @@ class WasmBackend implements Backend {
     const kernels = this.#kernels
     const timed = (iterations: number) => {
       const begun = performance.now()
-      kernels.peak_dot(iterations)
+      kernels.peak_dot(iterations, this.#lowering)
       return performance.now() - begun
     }
     let iterations = 1024
@@ -262,7 +262,7 @@ class WasmBackend implements Backend {
       const status = floats
         ? kernels.gemm_f32(at, out.stride, x.at, x.stride, weight.at, rows, n, k, add, kind)
         : kind === kinds.u4
-          ? kernels.gemm_u4(at, out.stride, q, s, sums, weight.at, rows, n, k, add)
+          ? kernels.gemm_u4(at, out.stride, q, s, sums, weight.at, rows, n, k, add, this.#lowering)
           : kernels.gemm_i8(at, out.stride, q, s, sums, weight.at, rows, n, k, add, kind, this.#lowering)
       this.#run(status, 'gemm')
       at += n * 4

@@ -107,7 +107,8 @@ pub unsafe extern "C" fn quantize_q8(
     unsafe { pool::run(&args, rows, grain(k), quantize::body::<Exact>) }
 }
 
-/// out (rows, n) = or += quantised x (rows, k) times a u4 weight (n, k) transposed.
+/// out (rows, n) = or += quantised x (rows, k) times a u4 weight (n, k) transposed. `lowering`: how the engine's relaxed
+/// dot reads a second operand of 128..255: 1 unsigned, 2 signed, 0 unknown.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemm_u4(
     out: *mut f32,
@@ -120,14 +121,14 @@ pub unsafe extern "C" fn gemm_u4(
     n: usize,
     k: usize,
     add: u32,
+    lowering: u32,
 ) -> u32 {
     let args = gemm_int::Args { out, out_stride, q, s, sums, w, rows, n, k, add: add != 0 };
-    let body = gemm_int::body::<Exact, { weight::U4 }>;
+    let body = gemm_int::u4_body(lowering);
     unsafe { pool::run(&args, n.div_ceil(PANEL), panel_grain(rows, k), body) }
 }
 
-/// The same for an int8 weight of `kind`. `lowering`: how the engine's relaxed dot reads a second operand of 128..255:
-/// 1 unsigned, 2 signed, 0 unknown.
+/// The same for an int8 weight of `kind`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemm_i8(
     out: *mut f32,
@@ -187,10 +188,10 @@ pub unsafe extern "C" fn embed_rows(
     unsafe { pool::run(&args, rows, grain(k * 4), embed::body) }
 }
 
-/// Register-only run of this build's int8 product; returns a checksum.
+/// Register-only run of the product that `gemm_u4` uses; returns a checksum.
 #[unsafe(no_mangle)]
-pub extern "C" fn peak_dot(iterations: u32) -> u32 {
-    ops::peak::dot(iterations)
+pub extern "C" fn peak_dot(iterations: u32, lowering: u32) -> u32 {
+    ops::peak::dot(iterations, lowering)
 }
 
 /// Operations of one iteration of `peak_dot`.

@@ -43,6 +43,22 @@ pub const fn scratch_bytes(k: usize) -> usize {
     k.div_ceil(BLOCK) * (HEAD + 512)
 }
 
+/// The body for u4 weights on an engine with this `lowering` of the relaxed dot: where it is one instruction, that.
+pub fn u4_body(lowering: u32) -> Body<Args> {
+    #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+    return if lowering == 0 { body::<crate::simd::dots::Narrow, U4> } else { body::<crate::simd::dots::Relaxed, U4> };
+    #[cfg(all(target_arch = "wasm32", not(target_feature = "relaxed-simd")))]
+    return {
+        let _ = lowering;
+        body::<crate::simd::dots::Wide, U4>
+    };
+    #[cfg(not(target_arch = "wasm32"))]
+    {
+        let _ = lowering;
+        body::<crate::simd::floats::Scalar, U4>
+    }
+}
+
 /// The body for int8 weights of `kind` on an engine with this `lowering` of the relaxed dot.
 pub fn i8_body(kind: u32, lowering: u32) -> Body<Args> {
     #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]

@@ -1,11 +1,15 @@
-//! The integer products in v128. Four ways, one result:
+//! The integer products in v128. Five ways, one result:
 //!
 //! | type | needs | second operand of the product |
 //! |---|---|---|
 //! | `Relaxed` | relaxed dot | weights in 0..127: u4, where every lowering is exact |
 //! | `Unsigned` | an engine that reads it as unsigned | activations + 128; sums begin at -128 * sum of weights |
 //! | `Signed` | an engine that reads it as signed | activations |
+//! | `Narrow` | relaxed dot | weights in 0..15; pairs of products are added up in i16, which 32 k cannot overflow |
 //! | `Wide` | nothing | activations in i16, weights in i16 |
+//!
+//! `Relaxed` is the fastest where the engine has one instruction for it; where it has not (x86 without VNNI: three
+//! instructions), `Narrow` needs two.
 use super::{Dots, Sums};
 use crate::simd::floats::Wasm;
 use core::arch::wasm32::*;
@@ -36,10 +40,17 @@ unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> i32 {
         + i32x4_extract_lane::<3>(sum)
 }
 
+/// The high nibbles. Engines have no shift of bytes, and a shift of pairs of them with a mask is cheaper than theirs.
+#[inline(always)]
+fn high(bytes: v128) -> v128 {
+    v128_and(u16x8_shr(bytes, 4), u8x16_splat(15))
+}
+
 /// Nibbles to bytes: 8 steps of 16 bytes become 8 steps of 2 x 16.
 ///
 /// # Safety
 /// 128 bytes are readable at `from`, 256 writable at `to`.
+#[cfg(target_feature = "relaxed-simd")]
 #[inline(always)]
 unsafe fn expand_u4(to: *mut u8, from: *const u8) {
     for step in 0..8 {
@@ -47,7 +58,7 @@ unsafe fn expand_u4(to: *mut u8, from: *const u8) {
         unsafe {
             let bytes = v128_load(from.add(step * 16).cast());
             v128_store(to.add(step * 32).cast(), v128_and(bytes, u8x16_splat(15)));
-            v128_store(to.add(step * 32 + 16).cast(), u8x16_shr(bytes, 4));
+            v128_store(to.add(step * 32 + 16).cast(), high(bytes));
         }
     }
 }
@@ -123,11 +134,11 @@ macro_rules! relaxed_dots {
                 for step in from..to {
                     unsafe {
                         let low = v128_load(w.add(step * 32).cast());
-                        let high = v128_load(w.add(step * 32 + 16).cast());
+                        let upper = v128_load(w.add(step * 32 + 16).cast());
                         for r in 0..R {
                             let x = $prepare(v128_load32_splat(a[r].add(step * 4).cast()));
                             sums[r][0] = $dot(x, low, sums[r][0]);
-                            sums[r][1] = $dot(x, high, sums[r][1]);
+                            sums[r][1] = $dot(x, upper, sums[r][1]);
                         }
                     }
                 }
@@ -140,7 +151,7 @@ macro_rules! relaxed_dots {
                         let bytes = v128_load(w.add(step * 16).cast());
                         let x = v128_load32_splat(a.add(step * 4).cast());
                         sums[0] = i32x4_relaxed_dot_i8x16_i7x16_add(x, v128_and(bytes, u8x16_splat(15)), sums[0]);
-                        sums[1] = i32x4_relaxed_dot_i8x16_i7x16_add(x, u8x16_shr(bytes, 4), sums[1]);
+                        sums[1] = i32x4_relaxed_dot_i8x16_i7x16_add(x, high(bytes), sums[1]);
                     }
                 }
                 sums
@@ -164,6 +175,81 @@ relaxed_dots!(
 );
 #[cfg(target_feature = "relaxed-simd")]
 relaxed_dots!(Signed, |x| x, |x, w, sums| i32x4_relaxed_dot_i8x16_i7x16_add(w, x, sums), 0);
+
+/// For u4 weights only. A lane of i16 gets 8 pairs of products, each at most 2 * 15 * 128 = 3,840 in size: 30,720 in all.
+#[cfg(target_feature = "relaxed-simd")]
+pub struct Narrow;
+
+#[cfg(target_feature = "relaxed-simd")]
+impl Dots for Narrow {
+    type Float = Wasm;
+    type I = v128;
+    const EXPANDED: usize = 256;
+
+    #[inline(always)]
+    fn zero() -> v128 {
+        i32x4_splat(0)
+    }
+    #[inline(always)]
+    fn float(sums: v128) -> v128 {
+        f32x4_convert_i32x4(sums)
+    }
+    #[inline(always)]
+    fn add_sums(a: v128, b: v128) -> v128 {
+        i32x4_add(a, b)
+    }
+    #[inline(always)]
+    unsafe fn load_sums(from: *const i32) -> v128 {
+        // SAFETY: as the trait asks; so below.
+        unsafe { v128_load(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn expand_u4(to: *mut u8, from: *const u8) {
+        unsafe { expand_u4(to, from) }
+    }
+    /// Never called: int8 weights would overflow.
+    unsafe fn expand_i8(_: *mut u8, _: *const u8, _: *mut i32) {
+        core::arch::wasm32::unreachable()
+    }
+    #[inline(always)]
+    unsafe fn dots<const R: usize>(sums: &mut [Sums<Self>; R], a: [*const i8; R], w: *const u8, from: usize, to: usize) {
+        let mut pairs = [[i16x8_splat(0); 2]; R];
+        for step in from..to {
+            unsafe {
+                let low = v128_load(w.add(step * 32).cast());
+                let upper = v128_load(w.add(step * 32 + 16).cast());
+                for r in 0..R {
+                    let x = v128_load32_splat(a[r].add(step * 4).cast());
+                    pairs[r][0] = i16x8_add(pairs[r][0], i16x8_relaxed_dot_i8x16_i7x16(x, low));
+                    pairs[r][1] = i16x8_add(pairs[r][1], i16x8_relaxed_dot_i8x16_i7x16(x, upper));
+                }
+            }
+        }
+        for r in 0..R {
+            for group in 0..2 {
+                sums[r][group] = i32x4_add(sums[r][group], i32x4_extadd_pairwise_i16x8(pairs[r][group]));
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn dots_u4(a: *const i8, w: *const u8) -> Sums<Self> {
+        let mut pairs = [i16x8_splat(0); 2];
+        for step in 0..8 {
+            unsafe {
+                let bytes = v128_load(w.add(step * 16).cast());
+                let x = v128_load32_splat(a.add(step * 4).cast());
+                let low = v128_and(bytes, u8x16_splat(15));
+                pairs[0] = i16x8_add(pairs[0], i16x8_relaxed_dot_i8x16_i7x16(x, low));
+                pairs[1] = i16x8_add(pairs[1], i16x8_relaxed_dot_i8x16_i7x16(x, high(bytes)));
+            }
+        }
+        pairs.map(|pairs| i32x4_extadd_pairwise_i16x8(pairs))
+    }
+    #[inline(always)]
+    unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> i32 {
+        unsafe { quantize(q, x, inverse) }
+    }
+}
 
 /// 4 outputs x 4 k of bytes become 2 vectors of 4 outputs x 2 k of i16.
 ///
@@ -208,7 +294,7 @@ impl Dots for Wide {
             unsafe {
                 let bytes = v128_load(from.add(step * 16).cast());
                 widen(to.add(step * 64), v128_and(bytes, u8x16_splat(15)));
-                widen(to.add(step * 64 + 32), u8x16_shr(bytes, 4));
+                widen(to.add(step * 64 + 32), high(bytes));
             }
         }
     }
@@ -251,7 +337,7 @@ impl Dots for Wide {
             unsafe {
                 let bytes = v128_load(w.add(step * 16).cast());
                 let x = v128_load32_splat(a.add(step * 4).cast());
-                for (group, four) in [v128_and(bytes, u8x16_splat(15)), u8x16_shr(bytes, 4)].into_iter().enumerate() {
+                for (group, four) in [v128_and(bytes, u8x16_splat(15)), high(bytes)].into_iter().enumerate() {
                     // Products of neighbours, then their sums: (output, pair of k) in i16 pairs, then 4 outputs.
                     let low = i32x4_dot_i16x8(i16x8_extend_low_i8x16(x), i16x8_extend_low_i8x16(four));
                     let high = i32x4_dot_i16x8(i16x8_extend_high_i8x16(x), i16x8_extend_high_i8x16(four));
