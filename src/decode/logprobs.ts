@@ -1,0 +1,98 @@
+/** Log-probabilities of the model's own distribution, before penalties, temperature and filters. */
+import { ForetokenError } from '../errors.ts'
+
+export interface Normalizer {
+  /** The largest logit, and the lowest id that has it. */
+  readonly top: number
+  readonly id: number
+  /** log of the sum of exp(logit): `logits[i] - logSum` is the log-probability of i. */
+  readonly logSum: number
+}
+
+/** exp(-d) is below 1e-17 of the sum's largest term from here on. */
+const reach = 40
+const stepsPerUnit = 32
+const table = Float64Array.from({ length: reach * stepsPerUnit + 2 }, (_, i) => Math.exp(-i / stepsPerUnit))
+
+/**
+ * exp(-d) for d >= 0, to 1e-10 of its value; 0 from 40 on; NaN for NaN. Four times as fast as `Math.exp`, which would
+ * cost more than choosing a greedy token does: a table for the nearest 1/32, and a Taylor polynomial for the rest.
+ */
+export function expNegative(d: number): number {
+  if (d >= reach) return 0
+  const i = (d * stepsPerUnit + 0.5) | 0
+  const f = i / stepsPerUnit - d
+  return table[i]! * (1 + f * (1 + f * (0.5 + f * (1 / 6 + f * (1 / 24)))))
+}
+
+/** Scans logits (vocab). Throws `internal` where one is NaN or +Infinity, or none is finite: never a silent token. */
+export function normalize(logits: Float32Array): Normalizer {
+  const id = argmax(logits)
+  const top = logits[id] ?? Number.NaN
+  const sum = massBelow(logits, top)
+  if (!Number.isFinite(top) || !Number.isFinite(sum)) throw notFinite(logits)
+  return { top, id, logSum: top + Math.log(sum) }
+}
+
+/** The sum of exp(logit - top). Four sums side by side: one would wait for each addition. */
+function massBelow(logits: Float32Array, top: number): number {
+  let [a, b, c, d] = [0, 0, 0, 0]
+  let i = 0
+  for (; i + 4 <= logits.length; i += 4) {
+    a += expNegative(top - logits[i]!)
+    b += expNegative(top - logits[i + 1]!)
+    c += expNegative(top - logits[i + 2]!)
+    d += expNegative(top - logits[i + 3]!)
+  }
+  for (; i < logits.length; i++) a += expNegative(top - logits[i]!)
+  return a + b + c + d
+}
+
+/** The lowest id with the largest score; NaN is passed over. */
+export function argmax(scores: Float32Array): number {
+  let top = Number.NEGATIVE_INFINITY
+  let id = 0
+  for (let i = 0; i < scores.length; i++) {
+    const score = scores[i]!
+    if (score > top) {
+      top = score
+      id = i
+    }
+  }
+  return id
+}
+
+/** Ids of the `k` largest scores, largest first, lower id first among equals. For small k: keeps a heap of k. */
+export function topIds(scores: Float32Array, k: number): Int32Array {
+  const size = Math.min(k, scores.length)
+  const heap = Int32Array.from({ length: size }, (_, i) => i)
+  if (size === 0) return heap
+  // The root is the worst of the k: the lowest score, the highest id among equals.
+  const worse = (a: number, b: number) => scores[a]! < scores[b]! || (scores[a]! === scores[b]! && a > b)
+  const sift = (from: number) => {
+    let at = from
+    const id = heap[at]!
+    for (let child = 2 * at + 1; child < size; child = 2 * at + 1) {
+      if (child + 1 < size && worse(heap[child + 1]!, heap[child]!)) child++
+      if (!worse(heap[child]!, id)) break
+      heap[at] = heap[child]!
+      at = child
+    }
+    heap[at] = id
+  }
+  for (let i = (size >> 1) - 1; i >= 0; i--) sift(i)
+  let floor = scores[heap[0]!]!
+  for (let i = size; i < scores.length; i++) {
+    if (scores[i]! <= floor) continue
+    heap[0] = i
+    sift(0)
+    floor = scores[heap[0]!]!
+  }
+  return heap.sort((a, b) => (worse(a, b) ? 1 : -1))
+}
+
+function notFinite(logits: Float32Array): ForetokenError {
+  const at = logits.findIndex((logit) => Number.isNaN(logit) || logit === Number.POSITIVE_INFINITY)
+  const what = at < 0 ? `none of ${logits.length} logits is finite` : `logit ${at} of ${logits.length} is ${logits[at]}`
+  return new ForetokenError('internal', `${what}: the forward pass failed; please report the model and the build`)
+}

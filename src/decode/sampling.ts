@@ -1,0 +1,113 @@
+/**
+ * Choosing the next token: penalties -> logit bias -> temperature -> top-k -> top-p -> min-p -> draw.
+ *
+ * Log-probabilities are of the model's own distribution, before all of these, as OpenAI's clients expect.
+ */
+import { ForetokenError } from '../errors.ts'
+import { draw, filterTokens } from './filters.ts'
+import { argmax, normalize, topIds } from './logprobs.ts'
+import { applyPenalties, isNeutral } from './penalties.ts'
+import { createRandom } from './random.ts'
+
+export interface SamplingOptions {
+  /** 0 = greedy, the lowest id among equals. 0 to 100, default 0. */
+  readonly temperature?: number | undefined
+  /** Draw among the k best; 0 = all. Default 0. */
+  readonly topK?: number | undefined
+  /** Draw among the fewest best that together reach this probability. Above 0, default 1. */
+  readonly topP?: number | undefined
+  /** Drop tokens with less than this share of the best one's probability. 0 to 1, default 0. */
+  readonly minP?: number | undefined
+  /** Over prompt and answer: logits of seen ids move towards "no". Above 0 to 10, default 1. */
+  readonly repetitionPenalty?: number | undefined
+  /** Subtracted from ids that the answer holds. -2 to 2, default 0. */
+  readonly presencePenalty?: number | undefined
+  /** Subtracted for every time the answer holds the id. -2 to 2, default 0. */
+  readonly frequencyPenalty?: number | undefined
+  /** A whole number: the same seed and logits give the same tokens on every platform. Default: random. */
+  readonly seed?: number | undefined
+  /** Added to the logits of these ids, -100 to 100. */
+  readonly logitBias?: Readonly<Record<number, number>> | undefined
+  /** How many of the likeliest tokens to report at each step. 0 to 100, default 0. */
+  readonly topLogprobs?: number | undefined
+}
+
+export interface SampledToken {
+  readonly id: number
+  readonly logprob: number
+  /** Likeliest first; absent unless asked for. */
+  readonly topLogprobs?: readonly { readonly id: number; readonly logprob: number }[]
+}
+
+export interface Sampler {
+  /**
+   * The next token for `logits` (vocab), which are only read. `history` is the prompt and the answer so far; the answer,
+   * which presence and frequency penalties count, begins at `generatedFrom`. Throws `internal` for logits that are NaN.
+   */
+  sample(logits: Float32Array, history?: readonly number[], generatedFrom?: number): SampledToken
+}
+
+/** Checks the options once; a sampler holds the state of its random numbers. Throws `bad_argument`. */
+export function createSampler(options: SamplingOptions = {}): Sampler {
+  const filters = {
+    temperature: inRange('temperature', options.temperature ?? 0, 0, 100),
+    topK: inRange('topK', options.topK ?? 0, 0, 2 ** 31 - 1, 'whole'),
+    topP: inRange('topP', options.topP ?? 1, 0, 1, 'above'),
+    minP: inRange('minP', options.minP ?? 0, 0, 1),
+  }
+  const penalties = {
+    repetition: inRange('repetitionPenalty', options.repetitionPenalty ?? 1, 0, 10, 'above'),
+    presence: inRange('presencePenalty', options.presencePenalty ?? 0, -2, 2),
+    frequency: inRange('frequencyPenalty', options.frequencyPenalty ?? 0, -2, 2),
+    bias: biasMap(options.logitBias ?? {}),
+  }
+  const topLogprobs = inRange('topLogprobs', options.topLogprobs ?? 0, 0, 100, 'whole')
+  const random = createRandom(
+    options.seed === undefined
+      ? undefined
+      : inRange('seed', options.seed, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, 'whole'),
+  )
+  const neutral = isNeutral(penalties)
+  const greedy = filters.temperature < 1e-6 // 1 / temperature must stay finite; nothing else has a chance long before
+  let scratch = new Float32Array(0)
+
+  return {
+    sample(logits, history = [], generatedFrom = 0) {
+      const raw = normalize(logits)
+      let scores = logits
+      if (!neutral) {
+        if (scratch.length !== logits.length) scratch = new Float32Array(logits.length)
+        scratch.set(logits)
+        applyPenalties(scratch, history, generatedFrom, penalties)
+        scores = scratch
+      }
+      const id = greedy ? (neutral ? raw.id : argmax(scores)) : draw(filterTokens(scores, filters), random())
+      const scored = (of: number) => ({ id: of, logprob: logits[of]! - raw.logSum })
+      if (topLogprobs === 0) return scored(id)
+      return { ...scored(id), topLogprobs: Array.from(topIds(logits, topLogprobs), scored) }
+    },
+  }
+}
+
+type Kind = 'any' | 'above' | 'whole'
+
+/** `value`, if it is a number from `low` (over it with 'above') to `high`. */
+function inRange(name: string, value: number, low: number, high: number, kind: Kind = 'any'): number {
+  const fits = typeof value === 'number' && value >= low && value <= high && !(kind === 'above' && value === low)
+  if (fits && (kind !== 'whole' || Number.isInteger(value))) return value
+  const range = `${kind === 'above' ? 'above' : 'from'} ${low} to ${high}`
+  throw new ForetokenError(
+    'bad_argument',
+    `${name} is ${String(value)}; give a ${kind === 'whole' ? 'whole ' : ''}number ${range}`,
+  )
+}
+
+function biasMap(bias: Readonly<Record<number, number>>): Map<number, number> {
+  const map = new Map<number, number>()
+  for (const [key, value] of Object.entries(bias)) {
+    if (!/^\d{1,9}$/.test(key))
+      throw new ForetokenError('bad_argument', `logitBias names "${key}"; its keys are token ids, whole numbers from 0`)
+    map.set(Number(key), inRange(`logitBias[${key}]`, value, -100, 100))
+  }
+  return map
+}

@@ -1,0 +1,203 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { filterTokens } from '../../src/decode/filters.ts'
+import { expNegative, topIds } from '../../src/decode/logprobs.ts'
+import { createSampler, type SamplingOptions } from '../../src/decode/sampling.ts'
+
+const logits = (...values: number[]) => Float32Array.from(values)
+const someLogits = fc.array(fc.float({ min: -30, max: 30, noNaN: true }), { minLength: 1, maxLength: 200 })
+const anyFilters = fc.record({
+  temperature: fc.double({ min: 0.05, max: 5, noNaN: true }),
+  topK: fc.nat(60),
+  topP: fc.double({ min: 0.01, max: 1, noNaN: true }),
+  minP: fc.double({ min: 0, max: 1, noNaN: true }),
+})
+
+/** The filters as their definitions say, with full sorts and `Math.exp`. */
+function naiveFilter(scores: Float32Array, filters: { temperature: number; topK: number; topP: number; minP: number }) {
+  let order = Array.from(scores.keys()).sort((a, b) => scores[b]! - scores[a]! || a - b)
+  if (filters.topK > 0) order = order.slice(0, filters.topK)
+  const top = scores[order[0]!]!
+  const weight = (id: number) => Math.exp((scores[id]! - top) / filters.temperature)
+  if (filters.topP < 1) {
+    const mass = order.reduce((sum, id) => sum + weight(id), 0)
+    let reached = 0
+    const end = order.findIndex((id) => (reached += weight(id)) >= filters.topP * mass)
+    order = order.slice(0, end < 0 ? order.length : end + 1)
+  }
+  order = order.filter((id) => weight(id) >= filters.minP)
+  const total = order.reduce((sum, id) => sum + weight(id), 0)
+  return new Map(order.map((id) => [id, weight(id) / total]))
+}
+
+describe('greedy', () => {
+  test('takes the largest logit, the lowest id among equals', () => {
+    expect(createSampler().sample(logits(1, 3, 3, 2)).id).toBe(1)
+  })
+
+  test('reports log-probabilities of the raw distribution', () => {
+    const sampler = createSampler({ temperature: 0.5, seed: 1, logitBias: { 0: 50 }, topLogprobs: 2 })
+    const token = sampler.sample(logits(Math.log(0.1), Math.log(0.6), Math.log(0.3)))
+    expect(token.id).toBe(0)
+    expect(Math.exp(token.logprob)).toBeCloseTo(0.1, 6)
+    expect(token.topLogprobs?.map(({ id }) => id)).toEqual([1, 2])
+    expect(Math.exp(token.topLogprobs![0]!.logprob)).toBeCloseTo(0.6, 6)
+  })
+
+  test.each([
+    ['NaN', logits(0, Number.NaN, 1)],
+    ['+Infinity', logits(0, Number.POSITIVE_INFINITY)],
+    ['no finite logit', logits(Number.NEGATIVE_INFINITY)],
+    ['no logit', logits()],
+  ])('refuses %s', (_, bad) => {
+    expect(() => createSampler().sample(bad)).toThrow(expect.objectContaining({ code: 'internal' }))
+    expect(() => createSampler({ temperature: 1 }).sample(bad)).toThrow(expect.objectContaining({ code: 'internal' }))
+  })
+
+  test('a logit of -Infinity is a token that never comes', () => {
+    const sampler = createSampler({ temperature: 2, seed: 3 })
+    for (let i = 0; i < 200; i++) expect(sampler.sample(logits(0, Number.NEGATIVE_INFINITY, 0)).id).not.toBe(1)
+  })
+})
+
+describe('penalties', () => {
+  test('repetition divides positive and multiplies negative logits, once an id', () => {
+    const sampler = createSampler({ repetitionPenalty: 2 })
+    expect(sampler.sample(logits(3, 2, 1.4), [0, 0]).id).toBe(1)
+    expect(sampler.sample(logits(-1, -1.5, -9), [0]).id).toBe(1)
+  })
+
+  test('presence and frequency count the answer, not the prompt', () => {
+    expect(createSampler({ presencePenalty: 1 }).sample(logits(2, 1.5), [0], 1).id).toBe(0)
+    expect(createSampler({ presencePenalty: 1 }).sample(logits(2, 1.5), [0], 0).id).toBe(1)
+    expect(createSampler({ frequencyPenalty: 0.3 }).sample(logits(2, 1.5), [0], 0).id).toBe(0)
+    expect(createSampler({ frequencyPenalty: 0.3 }).sample(logits(2, 1.5), [0, 0], 0).id).toBe(1)
+  })
+
+  test('a bias outside the vocabulary is refused with the numbers', () => {
+    const sampler = createSampler({ logitBias: { 7: 1 } })
+    expect(() => sampler.sample(logits(1, 2))).toThrow(/id 7.*0 to 1/)
+  })
+
+  test('logits are only read', () => {
+    const given = logits(1, 2, 3)
+    createSampler({ logitBias: { 1: 9 }, repetitionPenalty: 2, temperature: 1 }).sample(given, [2])
+    expect([...given]).toEqual([1, 2, 3])
+  })
+})
+
+describe('filters', () => {
+  test('match their definitions, keep at least one token, and sum to 1', () => {
+    fc.assert(
+      fc.property(someLogits, anyFilters, (values, filters) => {
+        const scores = Float32Array.from(values)
+        const { ids, weights, total } = filterTokens(scores, filters)
+        const expected = naiveFilter(scores, filters)
+        expect(ids.length).toBeGreaterThan(0)
+        let sum = 0
+        ids.forEach((id, i) => {
+          const probability = weights[i]! / total
+          sum += probability
+          expect(Math.abs(probability - (expected.get(id) ?? 0))).toBeLessThan(1e-6)
+        })
+        expect(sum).toBeCloseTo(1, 9)
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  test('top ids are those of a full sort', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: -5, max: 5 }), { maxLength: 80 }), fc.nat(90), (values, k) => {
+        const sorted = values.map((_, id) => id).sort((a, b) => values[b]! - values[a]! || a - b)
+        expect([...topIds(Float32Array.from(values), k)]).toEqual(sorted.slice(0, k))
+      }),
+    )
+  })
+
+  test('the quick exponential is exact to 1e-9', () => {
+    for (let d = 0; d < 40; d += 0.0137) expect(Math.abs(expNegative(d) / Math.exp(-d) - 1)).toBeLessThan(1e-9)
+    expect(expNegative(Number.POSITIVE_INFINITY)).toBe(0)
+    expect(expNegative(Number.NaN)).toBeNaN()
+  })
+})
+
+describe('draws', () => {
+  test('a seed reproduces them, on a fixed sequence', () => {
+    const ids = (seed: number) => {
+      const sampler = createSampler({ temperature: 1, seed })
+      return Array.from({ length: 12 }, () => sampler.sample(new Float32Array(1000)).id)
+    }
+    expect(ids(42)).toEqual(ids(42))
+    expect(ids(42)).not.toEqual(ids(43))
+    expect(ids(2 ** 32 + 42)).not.toEqual(ids(42))
+    expect(ids(7)).toMatchInlineSnapshot(`
+      [
+        865,
+        781,
+        489,
+        996,
+        740,
+        680,
+        860,
+        348,
+        427,
+        495,
+        506,
+        102,
+      ]
+    `)
+  })
+
+  test.each([1, 2, 3])('follow the distribution (chi-square, seed %i)', (seed) => {
+    const scores = logits(0, 1, -1, 0.5, 2, -3)
+    const options = { temperature: 1.3, topK: 5, topP: 1, minP: 0 }
+    const expected = naiveFilter(scores, options)
+    const sampler = createSampler({ ...options, seed })
+    const draws = 20_000
+    const counts = new Map<number, number>()
+    for (let i = 0; i < draws; i++) {
+      const { id } = sampler.sample(scores)
+      counts.set(id, (counts.get(id) ?? 0) + 1)
+    }
+    let chi = 0
+    for (const [id, probability] of expected)
+      chi += ((counts.get(id) ?? 0) - draws * probability) ** 2 / (draws * probability)
+    expect(counts.has(5)).toBe(false)
+    expect(chi).toBeLessThan(18.5) // 4 degrees of freedom, p = 0.001
+  })
+
+  test('any options on any logits give an id of the vocabulary', () => {
+    fc.assert(
+      fc.property(someLogits, anyFilters, fc.integer(), (values, filters, seed) => {
+        const { id, logprob } = createSampler({ ...filters, seed }).sample(Float32Array.from(values), [0], 0)
+        expect(id).toBeGreaterThanOrEqual(0)
+        expect(id).toBeLessThan(values.length)
+        expect(logprob).toBeLessThanOrEqual(1e-6)
+      }),
+    )
+  })
+})
+
+describe('bad options', () => {
+  const bad: [string, SamplingOptions][] = [
+    ['temperature', { temperature: -1 }],
+    ['temperature', { temperature: Number.NaN }],
+    ['topK', { topK: 1.5 }],
+    ['topP', { topP: 0 }],
+    ['topP', { topP: 1.01 }],
+    ['minP', { minP: -0.1 }],
+    ['repetitionPenalty', { repetitionPenalty: 0 }],
+    ['presencePenalty', { presencePenalty: 3 }],
+    ['frequencyPenalty', { frequencyPenalty: -3 }],
+    ['seed', { seed: 0.5 }],
+    ['topLogprobs', { topLogprobs: 101 }],
+    ['logitBias', { logitBias: { '-1': 3 } as Record<number, number> }],
+    ['logitBias', { logitBias: { 1: 101 } }],
+    ['temperature', { temperature: '1' as unknown as number }],
+  ]
+  test.each(bad)('%s is refused: %j', (name, options) => {
+    expect(() => createSampler(options)).toThrow(expect.objectContaining({ code: 'bad_argument' }))
+    expect(() => createSampler(options)).toThrow(name)
+  })
+})
