@@ -28,7 +28,7 @@
 //!
 //! **Scratch.** Each thread has its own: `pool_set_scratch(base, bytes_per_thread)`; `scratch_bytes(max_k, head_dim, group)`
 //! tells how much the kernels need.
-#![allow(clippy::missing_safety_doc, clippy::too_many_arguments)]
+#![allow(clippy::missing_safety_doc, clippy::too_many_arguments, clippy::needless_range_loop)]
 #![cfg_attr(target_arch = "wasm32", no_std)]
 #![cfg_attr(all(target_arch = "wasm32", feature = "threads"), feature(stdarch_wasm_atomic_wait))]
 

@@ -43,7 +43,9 @@ fn agrees(dot: Dot, mask: u8, second: fn(u8) -> i32) -> bool {
             (a[lane], b[lane]) = match extremes.get(round) {
                 Some(&pair) => pair,
                 // Every value of the first operand meets every lane; extremes mix among themselves too.
-                None if round < 64 => ([-128, 127, -127, 0][random() as usize % 4], [mask, 0, 1, mask / 2 + 1][random() as usize % 4]),
+                None if round < 64 => {
+                    ([-128, 127, -127, 0][random() as usize % 4], [mask, 0, 1, mask / 2 + 1][random() as usize % 4])
+                }
                 None => ((round * 16 + lane) as u8 as i8, random() as u8 & mask),
             };
             sums[lane / 4] = random() as i32 >> 4;

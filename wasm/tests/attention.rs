@@ -1,8 +1,8 @@
 //! Writing KV pages and attention over them, against the definition.
 mod common;
 use common::{EPS, Random, near, seed, set_scratch};
-use foretoken_core::simd::floats::{Floats, Native};
 use foretoken_core::naive::{attention as naive, small};
+use foretoken_core::simd::floats::{Floats, Native};
 use foretoken_core::{attention, kv_layer_bytes, scratch_bytes, write_kv};
 
 const PAGE: usize = 16;
@@ -72,12 +72,35 @@ impl World {
         // SAFETY: shapes as built above.
         unsafe {
             let status = write_kv(
-                kv_type, layer, self.page_bytes, x.as_ptr(), stride, k_col, v_col, kv_heads, head_dim, slots.as_ptr(), start,
+                kv_type,
+                layer,
+                self.page_bytes,
+                x.as_ptr(),
+                stride,
+                k_col,
+                v_col,
+                kv_heads,
+                head_dim,
+                slots.as_ptr(),
+                start,
             );
             assert_eq!(status, 0);
             let status = attention(
-                out.as_mut_ptr(), out_stride, x.as_ptr(), stride, 0, heads, kv_heads, head_dim, kv_type, layer,
-                self.page_bytes, segments.as_ptr(), segments.len(), table.as_ptr(), scale,
+                out.as_mut_ptr(),
+                out_stride,
+                x.as_ptr(),
+                stride,
+                0,
+                heads,
+                kv_heads,
+                head_dim,
+                kv_type,
+                layer,
+                self.page_bytes,
+                segments.as_ptr(),
+                segments.len(),
+                table.as_ptr(),
+                scale,
             );
             assert_eq!(status, 0);
         }

@@ -121,7 +121,11 @@ fn a_lost_worker_is_reported_and_stays_reported() {
         let (pool, _) = start(2);
         let pool: &'static Arc<Pool> = Box::leak(Box::new(pool));
         pool.set_wait(may_block, 30);
-        let args = Stuck { caller: thread::current().id(), taken: Box::leak(Box::new(Barrier::new(2))), met: AtomicU32::new(0) };
+        let args = Stuck {
+            caller: thread::current().id(),
+            taken: Box::leak(Box::new(Barrier::new(2))),
+            met: AtomicU32::new(0),
+        };
         let start = std::time::Instant::now();
         assert_eq!(unsafe { pool.run(&args, 100, 1, stuck, std::ptr::null_mut()) }, 1);
         assert!(start.elapsed().as_secs() < 5);

@@ -1,7 +1,7 @@
 //! Four query rows against one block of keys.
 use super::block::Block;
 use super::{BLOCK, Scratch};
-use crate::ops::exp::exp2;
+use crate::ops::exp::Powers;
 use crate::ops::kv::PAGE;
 use crate::simd::floats::Floats;
 
@@ -65,6 +65,7 @@ unsafe fn score<I: Floats>(scores: *mut f32, q: *const f32, k: *const f32, head_
 unsafe fn soften<I: Floats>(scratch: &Scratch, block: &Block, quad: usize, visible: [usize; 4]) -> [f32; 4] {
     let padded = visible[3].next_multiple_of(8);
     let mut carry = [0f32; 4];
+    let powers = Powers::<I>::load();
     // SAFETY: within the quad's scores and state.
     unsafe {
         let state = scratch.max.add(quad * 4);
@@ -88,7 +89,7 @@ unsafe fn soften<I: Floats>(scratch: &Scratch, block: &Block, quad: usize, visib
                 *state.add(row) = largest;
             }
         }
-        I::store(carry.as_mut_ptr(), exp2::<I>(I::sub(old, I::load(state))));
+        I::store(carry.as_mut_ptr(), powers.of_two(I::sub(old, I::load(state))));
         for (row, carry) in carry.iter().enumerate() {
             let scores = scratch.scores.add(row * BLOCK);
             let max = I::splat(*state.add(row));
@@ -96,7 +97,7 @@ unsafe fn soften<I: Floats>(scratch: &Scratch, block: &Block, quad: usize, visib
             for key in (0..padded).step_by(8) {
                 for (half, sum) in sum.iter_mut().enumerate() {
                     let at = scores.add(key + 4 * half);
-                    let weight = exp2::<I>(I::sub(I::load(at), max));
+                    let weight = powers.of_two(I::sub(I::load(at), max));
                     *sum = I::add(*sum, weight);
                     I::store(at, weight);
                 }
