@@ -1,0 +1,18 @@
+/** Opens a model, whatever form its files have. */
+import { ForetokenError } from '../errors.ts'
+import type { ModelArchive, ModelFiles } from '../types.ts'
+import { openGguf } from './gguf-archive.ts'
+import { openHuggingFace } from './huggingface.ts'
+
+/** Reads and checks all that is not weights. Throws `bad_model`, `unsupported`, `not_found`. */
+export async function openModel(files: ModelFiles): Promise<ModelArchive> {
+  const gguf = files.files.filter((file) => file.toLowerCase().endsWith('.gguf'))
+  if (gguf.length === 1) return openGguf(files.name, await files.open(gguf[0]!))
+  if (gguf.length > 1)
+    throw new ForetokenError('unsupported', `${files.name} has ${gguf.length} GGUF files (${gguf.join(', ')}); name one of them`)
+  if (files.files.includes('config.json')) return openHuggingFace(files)
+  throw new ForetokenError(
+    'not_found',
+    `${files.name} has neither a .gguf file nor a config.json (files: ${files.files.slice(0, 8).join(', ') || 'none'})`,
+  )
+}

@@ -1,0 +1,82 @@
+/** The tensors a model must have, by their canonical names, and what the files call them. */
+import { ForetokenError } from '../errors.ts'
+import type { ModelConfig, TensorInfo } from '../types.ts'
+
+interface Expected {
+  readonly name: string
+  readonly gguf: string
+  readonly huggingFace: string
+  readonly rows: number
+  readonly cols: number
+}
+
+/** Every tensor of a model of this shape. Vectors have one row. */
+export function expectedTensors(config: ModelConfig): Expected[] {
+  const { hidden, intermediate, heads, kvHeads, headDim, vocab, architecture } = config
+  const tensor = (name: string, gguf: string, huggingFace: string, rows: number, cols: number): Expected => ({
+    name,
+    gguf: `${gguf}.${name.endsWith('Bias') ? 'bias' : 'weight'}`,
+    huggingFace: `${huggingFace}.${name.endsWith('Bias') ? 'bias' : 'weight'}`,
+    rows,
+    cols,
+  })
+  const all = [
+    tensor('embed', 'token_embd', 'model.embed_tokens', vocab, hidden),
+    tensor('norm', 'output_norm', 'model.norm', 1, hidden),
+  ]
+  if (!config.tiedEmbedding) all.push(tensor('head', 'output', 'lm_head', vocab, hidden))
+  for (let i = 0; i < config.layers; i++) {
+    const layer = (name: string, gguf: string, huggingFace: string, rows: number, cols: number) =>
+      all.push(tensor(`layers.${i}.${name}`, `blk.${i}.${gguf}`, `model.layers.${i}.${huggingFace}`, rows, cols))
+    layer('attnNorm', 'attn_norm', 'input_layernorm', 1, hidden)
+    layer('q', 'attn_q', 'self_attn.q_proj', heads * headDim, hidden)
+    layer('k', 'attn_k', 'self_attn.k_proj', kvHeads * headDim, hidden)
+    layer('v', 'attn_v', 'self_attn.v_proj', kvHeads * headDim, hidden)
+    if (architecture === 'qwen2') {
+      layer('qBias', 'attn_q', 'self_attn.q_proj', 1, heads * headDim)
+      layer('kBias', 'attn_k', 'self_attn.k_proj', 1, kvHeads * headDim)
+      layer('vBias', 'attn_v', 'self_attn.v_proj', 1, kvHeads * headDim)
+    }
+    if (architecture === 'qwen3') {
+      layer('qNorm', 'attn_q_norm', 'self_attn.q_norm', 1, headDim)
+      layer('kNorm', 'attn_k_norm', 'self_attn.k_norm', 1, headDim)
+    }
+    layer('o', 'attn_output', 'self_attn.o_proj', hidden, heads * headDim)
+    layer('ffnNorm', 'ffn_norm', 'post_attention_layernorm', 1, hidden)
+    layer('gate', 'ffn_gate', 'mlp.gate_proj', intermediate, hidden)
+    layer('up', 'ffn_up', 'mlp.up_proj', intermediate, hidden)
+    layer('down', 'ffn_down', 'mlp.down_proj', hidden, intermediate)
+  }
+  return all
+}
+
+/**
+ * The model's tensors by canonical name. `found` is what the file has, by its own names; `ignore` names what it may
+ * have besides. Throws `bad_model` for a missing, unexpected or misshapen one.
+ */
+export function nameTensors(
+  config: ModelConfig,
+  found: ReadonlyMap<string, TensorInfo>,
+  naming: 'gguf' | 'huggingFace',
+  where: string,
+  ignore: (name: string) => boolean,
+): Map<string, TensorInfo> {
+  const tensors = new Map<string, TensorInfo>()
+  const used = new Set<string>()
+  for (const expected of expectedTensors(config)) {
+    const name = expected[naming]
+    const tensor = found.get(name)
+    if (!tensor) throw new ForetokenError('bad_model', `${where} has no tensor ${name} (${expected.rows} x ${expected.cols})`)
+    if (tensor.rows !== expected.rows || tensor.cols !== expected.cols)
+      throw new ForetokenError(
+        'bad_model',
+        `${where}: tensor ${name} is ${tensor.rows} x ${tensor.cols}; its config asks for ${expected.rows} x ${expected.cols}`,
+      )
+    used.add(name)
+    tensors.set(expected.name, tensor)
+  }
+  for (const name of found.keys())
+    if (!used.has(name) && !ignore(name))
+      throw new ForetokenError('unsupported', `${where} has a tensor that a ${config.architecture} model has no use for: ${name}`)
+  return tensors
+}
