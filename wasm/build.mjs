@@ -35,6 +35,8 @@ import { fileURLToPath } from 'node:url'
 const here = dirname(fileURLToPath(import.meta.url))
 const dist = join(here, 'dist')
 const target = 'wasm32-unknown-unknown'
+/** Where Debian's rust-web-src puts the standard library. */
+const librarySource = '/usr/lib/rustlib/src/rust/library'
 
 const memory = [
   '--import-memory',
@@ -136,7 +138,7 @@ function toolchain() {
 }
 
 function debianToolchain() {
-  const needed = ['/usr/bin/rustc', '/usr/bin/cargo', '/usr/bin/lld-22', '/usr/lib/rustlib/src/rust/library/core']
+  const needed = ['/usr/bin/rustc', '/usr/bin/cargo', '/usr/bin/lld-22', join(librarySource, 'core')]
   if (!needed.every((file) => existsSync(file))) {
     const packages = ['rustc-web', 'cargo-web', 'rust-web-src', 'lld-22']
     if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get'))
@@ -166,8 +168,11 @@ function overlay() {
     '[package]\nname = "seed"\nversion = "0.0.0"\nedition = "2021"\n[workspace]\n',
   )
   writeFileSync(join(seed, 'src', 'lib.rs'), '#![no_std]\n')
-  const manifest = ['--manifest-path', join(seed, 'Cargo.toml')]
-  run('/usr/bin/cargo', ['build', '--release', '--quiet', '--target', target, '-Zbuild-std=core', ...manifest], {
+  // The source package brings the crates that `core` names, so this needs no network.
+  const vendored = ['source.crates-io.replace-with="vendored"', `source.vendored.directory="${librarySource}/vendor"`]
+  const args = ['build', '--release', '--quiet', '--offline', '--target', target, '-Zbuild-std=core']
+  for (const setting of vendored) args.push('--config', setting)
+  run('/usr/bin/cargo', [...args, '--manifest-path', join(seed, 'Cargo.toml')], {
     RUSTC: '/usr/bin/rustc',
     RUSTC_BOOTSTRAP: '1',
     CARGO_ENCODED_RUSTFLAGS: '-Cembed-bitcode=yes',
