@@ -131,6 +131,7 @@ export interface Kernels {
   pool_set_scratch(base: number, bytesPerThread: number): void
   /** Threaded builds only. */
   pool_init?(threads: number): void
+  pool_set_wait?(mayBlock: number, timeoutMs: number): void
   pool_stop?(): void
 }
 
