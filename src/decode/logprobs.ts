@@ -29,23 +29,10 @@ export function expNegative(d: number): number {
 export function normalize(logits: Float32Array): Normalizer {
   const id = argmax(logits)
   const top = logits[id] ?? Number.NaN
-  const sum = massBelow(logits, top)
+  let sum = 0
+  for (let i = 0; i < logits.length; i++) sum += expNegative(top - logits[i]!)
   if (!Number.isFinite(top) || !Number.isFinite(sum)) throw notFinite(logits)
   return { top, id, logSum: top + Math.log(sum) }
-}
-
-/** The sum of exp(logit - top). Four sums side by side: one would wait for each addition. */
-function massBelow(logits: Float32Array, top: number): number {
-  let [a, b, c, d] = [0, 0, 0, 0]
-  let i = 0
-  for (; i + 4 <= logits.length; i += 4) {
-    a += expNegative(top - logits[i]!)
-    b += expNegative(top - logits[i + 1]!)
-    c += expNegative(top - logits[i + 2]!)
-    d += expNegative(top - logits[i + 3]!)
-  }
-  for (; i < logits.length; i++) a += expNegative(top - logits[i]!)
-  return a + b + c + d
 }
 
 /** The lowest id with the largest score; NaN is passed over. */
