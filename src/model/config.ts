@@ -20,7 +20,10 @@ export function checkConfig(config: ModelConfig, where: string): ModelConfig {
   const whole = (name: keyof ModelConfig, most: number) => {
     const value = config[name]
     if (!Number.isSafeInteger(value) || (value as number) < 1 || (value as number) > most)
-      throw new ForetokenError('bad_model', `${where}: ${name} is ${String(value)}; expected a whole number from 1 to ${most}`)
+      throw new ForetokenError(
+        'bad_model',
+        `${where}: ${name} is ${String(value)}; expected a whole number from 1 to ${most}`,
+      )
   }
   whole('layers', 1024)
   whole('hidden', 1 << 16)
@@ -31,15 +34,24 @@ export function checkConfig(config: ModelConfig, where: string): ModelConfig {
   whole('vocab', 1 << 20)
   whole('maxContext', 1 << 24)
   if (config.heads % config.kvHeads !== 0)
-    throw new ForetokenError('bad_model', `${where}: ${config.heads} heads can't share ${config.kvHeads} KV heads evenly`)
+    throw new ForetokenError(
+      'bad_model',
+      `${where}: ${config.heads} heads can't share ${config.kvHeads} KV heads evenly`,
+    )
   if (config.headDim % 8 !== 0)
     throw new ForetokenError('unsupported', `${where}: heads of ${config.headDim}; multiples of 8 up to 256 are run`)
   for (const name of ['rmsEps', 'ropeTheta'] as const)
     if (!(config[name] > 0 && Number.isFinite(config[name])))
       throw new ForetokenError('bad_model', `${where}: ${name} is ${config[name]}; expected a positive number`)
   const { ropeDivisors } = config
-  if (ropeDivisors && (ropeDivisors.length !== config.headDim / 2 || !ropeDivisors.every((x) => x > 0 && Number.isFinite(x))))
-    throw new ForetokenError('bad_model', `${where}: RoPE scaling has ${ropeDivisors.length} factors, or one that is not positive`)
+  if (
+    ropeDivisors &&
+    (ropeDivisors.length !== config.headDim / 2 || !ropeDivisors.every((x) => x > 0 && Number.isFinite(x)))
+  )
+    throw new ForetokenError(
+      'bad_model',
+      `${where}: RoPE scaling has ${ropeDivisors.length} factors, or one that is not positive`,
+    )
   return config
 }
 

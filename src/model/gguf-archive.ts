@@ -12,7 +12,10 @@ export async function openGguf(name: string, source: ByteSource): Promise<ModelA
   const gguf = await readGguf(source)
   const metadata = new MetadataReader(gguf.metadata, source.name)
   if ((metadata.optionalNumber('split.count') ?? 1) > 1)
-    throw new ForetokenError('unsupported', `${source.name} is one part of a split GGUF; merge the parts into one file first`)
+    throw new ForetokenError(
+      'unsupported',
+      `${source.name} is one part of a split GGUF; merge the parts into one file first`,
+    )
   const found = new Map(gguf.tensors.map((tensor) => [tensor.name, matrix(tensor, source)]))
   const config = checkConfig(await configOf(gguf, metadata, found), source.name)
   const tensors = nameTensors(config, found, 'gguf', source.name, (tensor) => tensor === 'rope_freqs.weight')
@@ -30,14 +33,20 @@ async function configOf(
   const optional = (key: string) => metadata.optionalNumber(`${architecture}.${key}`)
   const scaling = gguf.metadata.get(`${architecture}.rope.scaling.type`)
   if (scaling !== undefined && scaling !== 'none' && scaling !== 'linear')
-    throw new ForetokenError('unsupported', `${metadata.where}: RoPE scaling ${JSON.stringify(scaling)}; none, linear and llama3 are run`)
+    throw new ForetokenError(
+      'unsupported',
+      `${metadata.where}: RoPE scaling ${JSON.stringify(scaling)}; none, linear and llama3 are run`,
+    )
   const heads = number('attention.head_count')
   const hidden = number('embedding_length')
   const headDim = optional('attention.key_length') ?? hidden / heads
   const values = optional('attention.value_length') ?? headDim
   const turned = optional('rope.dimension_count') ?? headDim
   if (values !== headDim || turned !== headDim)
-    throw new ForetokenError('unsupported', `${metadata.where}: heads of ${headDim} with values of ${values} and RoPE over ${turned}`)
+    throw new ForetokenError(
+      'unsupported',
+      `${metadata.where}: heads of ${headDim} with values of ${values} and RoPE over ${turned}`,
+    )
   const frequencies = found.get('rope_freqs.weight')
   const linear = scaling === 'linear' ? optional('rope.scaling.factor') : undefined
   const divisors = frequencies
@@ -67,7 +76,10 @@ function matrix(tensor: Gguf['tensors'][number], source: ByteSource): TensorInfo
   const { name, type, dims, offset, bytes } = tensor
   const [cols = 1, rows = 1, ...rest] = dims
   if (rest.some((dim) => dim !== 1))
-    throw new ForetokenError('unsupported', `${source.name}: tensor ${name} has ${dims.length} dimensions, ${dims.join(' x ')}`)
+    throw new ForetokenError(
+      'unsupported',
+      `${source.name}: tensor ${name} has ${dims.length} dimensions, ${dims.join(' x ')}`,
+    )
   return { name, type, rows, cols, source, offset, bytes }
 }
 

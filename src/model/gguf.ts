@@ -133,7 +133,9 @@ class Reader {
   count(what: string, limit: number, least: number): number {
     const count = this.u64(what)
     if (count > limit || count * least > this.source.size - this.at)
-      throw this.bad(`says it has ${count} ${what}; its ${this.source.size} bytes can't hold them, or ${limit} is the limit`)
+      throw this.bad(
+        `says it has ${count} ${what}; its ${this.source.size} bytes can't hold them, or ${limit} is the limit`,
+      )
     return count
   }
 
@@ -207,7 +209,12 @@ class Reader {
     const block = tensorBlocks[type]
     const elements = dims.reduce((product, dim) => product * dim, 1)
     const bytes = (elements / block.elements) * block.bytes
-    if (!Number.isSafeInteger(elements) || elements === 0 || dims[0]! % block.elements !== 0 || bytes > this.source.size)
+    if (
+      !Number.isSafeInteger(elements) ||
+      elements === 0 ||
+      dims[0]! % block.elements !== 0 ||
+      bytes > this.source.size
+    )
       throw this.bad(`tensor ${show(name)} of ${dims.join(' x ')} ${type} does not fit in ${this.source.size} bytes`)
     return { name, type, dims, offset, bytes }
   }

@@ -9,7 +9,10 @@ export async function openModel(files: ModelFiles): Promise<ModelArchive> {
   const gguf = files.files.filter((file) => file.toLowerCase().endsWith('.gguf'))
   if (gguf.length === 1) return openGguf(files.name, await files.open(gguf[0]!))
   if (gguf.length > 1)
-    throw new ForetokenError('unsupported', `${files.name} has ${gguf.length} GGUF files (${gguf.join(', ')}); name one of them`)
+    throw new ForetokenError(
+      'unsupported',
+      `${files.name} has ${gguf.length} GGUF files (${gguf.join(', ')}); name one of them`,
+    )
   if (files.files.includes('config.json')) return openHuggingFace(files)
   throw new ForetokenError(
     'not_found',

@@ -9,7 +9,10 @@ export function memorySource(name: string, bytes: Uint8Array): ByteSource {
     size: bytes.length,
     async read(offset, into) {
       if (!(offset >= 0) || offset + into.length > bytes.length)
-        throw new ForetokenError('io', `${name}: bytes ${offset}..${offset + into.length} of ${bytes.length} were asked for`)
+        throw new ForetokenError(
+          'io',
+          `${name}: bytes ${offset}..${offset + into.length} of ${bytes.length} were asked for`,
+        )
       into.set(bytes.subarray(offset, offset + into.length))
     },
   }

@@ -66,7 +66,8 @@ export function nameTensors(
   for (const expected of expectedTensors(config)) {
     const name = expected[naming]
     const tensor = found.get(name)
-    if (!tensor) throw new ForetokenError('bad_model', `${where} has no tensor ${name} (${expected.rows} x ${expected.cols})`)
+    if (!tensor)
+      throw new ForetokenError('bad_model', `${where} has no tensor ${name} (${expected.rows} x ${expected.cols})`)
     if (tensor.rows !== expected.rows || tensor.cols !== expected.cols)
       throw new ForetokenError(
         'bad_model',
@@ -77,6 +78,9 @@ export function nameTensors(
   }
   for (const name of found.keys())
     if (!used.has(name) && !ignore(name))
-      throw new ForetokenError('unsupported', `${where} has a tensor that a ${config.architecture} model has no use for: ${name}`)
+      throw new ForetokenError(
+        'unsupported',
+        `${where} has a tensor that a ${config.architecture} model has no use for: ${name}`,
+      )
   return tensors
 }

@@ -1,0 +1,59 @@
+/** The head of a safetensors file (huggingface/safetensors, README "Format"): 8 bytes of length, then JSON. */
+import { ForetokenError } from '../errors.ts'
+import { type ByteSource, type TensorInfo, type TensorType, tensorBlocks } from '../types.ts'
+import { parseJson } from './source.ts'
+
+/** The format's own limit on its head. */
+const maxHead = 100_000_000
+
+const types: Readonly<Record<string, TensorType>> = { F32: 'f32', F16: 'f16', BF16: 'bf16' }
+
+/** Throws `bad_model` for a malformed file, `unsupported` for a dtype or rank that we don't have. */
+export async function readSafetensors(source: ByteSource): Promise<TensorInfo[]> {
+  const bad = (what: string) => new ForetokenError('bad_model', `${source.name} ${what}`)
+  if (source.size < 8) throw bad(`has ${source.size} bytes: it is not a safetensors file`)
+  const prefix = new Uint8Array(8)
+  await source.read(0, prefix)
+  const length = Number(new DataView(prefix.buffer).getBigUint64(0, true))
+  if (length > maxHead || 8 + length > source.size)
+    throw bad(`says its head has ${length} bytes; the file has ${source.size}, and ${maxHead} is the limit`)
+  const head = new Uint8Array(length)
+  await source.read(8, head)
+  const json = parseJson(new TextDecoder().decode(head), source.name)
+  const tensors: TensorInfo[] = []
+  for (const [name, value] of Object.entries(json)) {
+    if (name === '__metadata__') continue
+    tensors.push(tensorOf(source, name, value, 8 + length))
+  }
+  const ordered = [...tensors].sort((a, b) => a.offset - b.offset)
+  ordered.forEach((tensor, i) => {
+    const before = ordered[i - 1]
+    if (before && before.offset + before.bytes > tensor.offset)
+      throw bad(`tensors ${before.name} and ${tensor.name} overlap`)
+  })
+  return tensors
+}
+
+function tensorOf(source: ByteSource, name: string, value: unknown, data: number): TensorInfo {
+  const where = `${source.name}: tensor ${JSON.stringify(name.slice(0, 80))}`
+  const { dtype, shape, data_offsets: offsets } = (value ?? {}) as Record<string, unknown>
+  if (!isCounts(shape) || !isCounts(offsets) || offsets.length !== 2)
+    throw new ForetokenError('bad_model', `${where} has no valid shape and data_offsets`)
+  const type = types[String(dtype)]
+  if (!type) throw new ForetokenError('unsupported', `${where} is ${JSON.stringify(dtype)}; F32, F16 and BF16 are read`)
+  if (shape.length !== 1 && shape.length !== 2)
+    throw new ForetokenError('unsupported', `${where} has ${shape.length} dimensions; 1 and 2 are read`)
+  const [rows, cols] = shape.length === 1 ? [1, shape[0]!] : [shape[0]!, shape[1]!]
+  const [begin, end] = offsets as [number, number]
+  const bytes = rows * cols * tensorBlocks[type].bytes
+  if (bytes === 0 || !Number.isSafeInteger(bytes) || end - begin !== bytes || data + end > source.size)
+    throw new ForetokenError(
+      'bad_model',
+      `${where} of ${shape.join(' x ')} ${type} takes ${bytes} bytes, but lies at ${begin}..${end} of ${source.size - data}`,
+    )
+  return { name, type, rows, cols, source, offset: data + begin, bytes }
+}
+
+function isCounts(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0)
+}

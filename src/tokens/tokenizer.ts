@@ -1,0 +1,88 @@
+/** Text to token ids and back, over `@huggingface/tokenizers`. */
+import { Tokenizer as Library } from '@huggingface/tokenizers'
+import { ForetokenError } from '../errors.ts'
+import type { TokenizerSpec } from '../types.ts'
+import { byteLevelBytes } from './byte-level.ts'
+
+export interface EncodeOptions {
+  /** Read the text of special tokens as these tokens. Off for what a user wrote. Default off. */
+  readonly special?: boolean
+  /** Begin with the model's BOS token, if it wants one. Default off. */
+  readonly bos?: boolean
+}
+
+export interface Tokenizer {
+  readonly vocabSize: number
+  encode(text: string, options?: EncodeOptions): number[]
+  /** Ids back to text, special tokens left out. */
+  decode(ids: readonly number[]): string
+  /** The bytes a token stands for, maybe no whole character. Throws `bad_argument` for an id outside the vocabulary. */
+  tokenBytes(id: number): Uint8Array
+  isSpecial(id: number): boolean
+  idOf(token: string): number | undefined
+  /** Texts that `special` reads as tokens. */
+  readonly specialTexts: readonly string[]
+}
+
+/** Throws `bad_model` for a tokenizer that the library can't make sense of. */
+export function createTokenizer(spec: TokenizerSpec): Tokenizer {
+  const library = open(spec)
+  const encoder = new TextEncoder()
+  const added = library.get_added_tokens_decoder()
+  const special = new Set([...added].filter(([, token]) => token.special).map(([id]) => id))
+  const byteLevel = JSON.stringify([spec.json.pre_tokenizer, spec.json.decoder]).includes('"ByteLevel"')
+  const model = library.model!
+  const bos = spec.addBos && spec.bosToken !== undefined ? library.token_to_id(spec.bosToken) : undefined
+
+  /** The model's own path, without the search for added tokens. */
+  const plain = (text: string): number[] => {
+    const normal = library.normalizer ? library.normalizer(text) : text
+    if (normal.length === 0) return []
+    const words = library.pre_tokenizer ? library.pre_tokenizer(normal, { section_index: 0 }) : [normal]
+    return model(words).map((token: string) => idOf(token) ?? model.unk_token_id ?? unknown(token))
+  }
+  const idOf = (token: string) => library.token_to_id(token)
+
+  return {
+    vocabSize: model.vocab.length,
+    specialTexts: [...added.values()].map((token) => token.content),
+    encode(text, options = {}) {
+      const valid = text.toWellFormed()
+      const ids = options.special ? library.encode(valid, { add_special_tokens: false }).ids : plain(valid)
+      return options.bos && bos !== undefined ? [bos, ...ids] : ids
+    },
+    decode(ids) {
+      const decoder = new TextDecoder()
+      const text = ids
+        .filter((id) => !special.has(id))
+        .map((id) => decoder.decode(this.tokenBytes(id), { stream: true }))
+      return text.join('') + decoder.decode()
+    },
+    tokenBytes(id) {
+      const token = library.id_to_token(id)
+      if (token === undefined)
+        throw new ForetokenError('bad_argument', `token id ${id} is outside the vocabulary of ${model.vocab.length}`)
+      if (added.has(id)) return encoder.encode(token)
+      if (byteLevel) return byteLevelBytes(token)
+      const byte = /^<0x([0-9A-F]{2})>$/.exec(token)
+      return byte ? Uint8Array.of(Number.parseInt(byte[1]!, 16)) : encoder.encode(token.replaceAll('▁', ' '))
+    },
+    isSpecial: (id) => special.has(id),
+    idOf,
+  }
+}
+
+function open(spec: TokenizerSpec): Library {
+  try {
+    return new Library(spec.json, spec.config)
+  } catch (cause) {
+    throw new ForetokenError('bad_model', `the tokenizer can't be read: ${(cause as Error).message}`, { cause })
+  }
+}
+
+function unknown(token: string): never {
+  throw new ForetokenError(
+    'bad_model',
+    `the vocabulary has no token for ${JSON.stringify(token)}, and none for unknown text`,
+  )
+}
