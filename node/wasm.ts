@@ -1,0 +1,28 @@
+/** The built core from disk: each form compiled, or left out where this engine refuses it. */
+import { readFile } from 'node:fs/promises'
+import type { Build, WasmModules } from '../src/index.ts'
+import { fileError } from './disk.ts'
+
+/** wasm/dist, as seen from the source tree and from a bundle in dist/: both are one folder below the package. */
+const dist = new URL('../wasm/dist/', import.meta.url)
+
+/** Reads and compiles what `build` and `threads` can need. Throws `io`, `not_found`. */
+export async function loadWasm(build: Build | 'auto' = 'auto', threads = 1): Promise<WasmModules> {
+  const builds: Build[] = build === 'auto' ? ['relaxed', 'simd128'] : [build]
+  const forms = builds.map((name) => (threads > 1 ? (`${name}-threads` as const) : name))
+  const modules = await Promise.all(forms.map(compile))
+  return Object.fromEntries(forms.map((form, n) => [form, modules[n]]).filter(([, module]) => module))
+}
+
+async function compile(form: keyof WasmModules): Promise<WebAssembly.Module | undefined> {
+  const file = new URL(`${form}.wasm`, dist)
+  const bytes = await readFile(file).catch((error) => {
+    throw fileError(error, `the core's ${form}.wasm`)
+  })
+  try {
+    return await WebAssembly.compile(bytes)
+  } catch {
+    // An engine without relaxed SIMD or threads refuses the bytes: the other build is there for it.
+    return undefined
+  }
+}
