@@ -23,9 +23,6 @@ export function applyTemplate(spec: TokenizerSpec, messages: readonly Message[])
     add_generation_prompt: true,
     bos_token: spec.bosToken ?? '',
     eos_token: spec.eosToken ?? '',
-    raise_exception: (message: string) => {
-      throw new ForetokenError('bad_argument', `the model's chat template refuses this conversation: ${message}`)
-    },
   })
   if (text.length > maxText)
     throw new ForetokenError(
@@ -46,7 +43,11 @@ function render(source: string, values: Record<string, unknown>): string {
     return template.render(values)
   } catch (cause) {
     if (cause instanceof ForetokenError) throw cause
-    throw new ForetokenError('bad_model', `the chat template failed: ${(cause as Error).message}`, { cause })
+    throw new ForetokenError(
+      'bad_model',
+      `the model's chat template refuses this conversation, or failed: ${(cause as Error).message}`,
+      { cause },
+    )
   }
 }
 

@@ -1,0 +1,57 @@
+import { afterAll, describe, expect, test } from 'vitest'
+import { loadWasm } from '../../node/wasm.ts'
+import type { WasmModules } from '../../src/backend/select.ts'
+import { createWasmBackend } from '../../src/backend/wasm.ts'
+import { nodeSpawn } from '../../workers/node.ts'
+import { runBackendSuite } from '../suites/backend.ts'
+
+const modules: WasmModules = await loadWasm()
+const spawn = nodeSpawn(new URL('../../workers/compute.ts', import.meta.url))
+
+runBackendSuite('wasm simd128', () => createWasmBackend({ modules, build: 'simd128' }))
+runBackendSuite('wasm relaxed', () => createWasmBackend({ modules, build: 'relaxed' }))
+runBackendSuite('wasm relaxed, 3 threads', () => createWasmBackend({ modules, build: 'relaxed', threads: 3, spawn }))
+
+describe('createWasmBackend', () => {
+  const opened: { close(): Promise<void> }[] = []
+  afterAll(() => Promise.all(opened.map((backend) => backend.close())))
+
+  test('takes the relaxed build where its dot product is right', async () => {
+    const backend = await createWasmBackend({ modules })
+    opened.push(backend)
+    expect(backend.build).toBe('wasm-relaxed')
+    expect(backend.peak(5)).toBeGreaterThan(1e9)
+  })
+
+  test('falls back to simd128 where there is no relaxed module', async () => {
+    const { simd128 } = modules
+    const backend = await createWasmBackend({ modules: { simd128: simd128! } })
+    opened.push(backend)
+    expect(backend.build).toBe('wasm-simd128')
+  })
+
+  test('refuses what cannot run, and says why', async () => {
+    await expect(createWasmBackend({ modules: {} })).rejects.toMatchObject({ code: 'unsupported' })
+    await expect(createWasmBackend({ modules, threads: 2 })).rejects.toMatchObject({ code: 'unsupported' })
+    await expect(createWasmBackend({ modules, threads: 0, spawn })).rejects.toMatchObject({ code: 'bad_argument' })
+  })
+
+  test('a killed worker is one error, not a hang', async () => {
+    const workers: { terminate(): Promise<void> }[] = []
+    const backend = await createWasmBackend({
+      modules,
+      threads: 3,
+      spawn: (task) => {
+        const worker = spawn(task)
+        workers.push(worker)
+        return worker
+      },
+    })
+    backend.prepare({ tokens: 16, maxK: 64, headDim: 8, group: 1 })
+    await workers[0]!.terminate()
+    expect(() =>
+      backend.plan([{ start: 0, length: 1, past: 0, pages: [0] }], { headDim: 8, theta: 1e4, pairs: 'half' }),
+    ).toThrow(expect.objectContaining({ code: 'worker_lost' }))
+    await backend.close()
+  })
+})
