@@ -5,7 +5,7 @@ import { createWasmBackend } from '../../src/backend/wasm.ts'
 import { nodeSpawn } from '../../workers/node.ts'
 import { runBackendSuite } from '../suites/backend.ts'
 
-const modules: WasmModules = await loadWasm()
+const modules: WasmModules = { ...(await loadWasm('auto', 1)), ...(await loadWasm('auto', 2)) }
 const spawn = nodeSpawn(new URL('../../workers/compute.ts', import.meta.url))
 
 runBackendSuite('wasm simd128', () => createWasmBackend({ modules, build: 'simd128' }))
