@@ -1,7 +1,7 @@
 //! Causal attention of packed segments over KV pages, grouped KV heads, one pass over the keys (online softmax).
 //!
 //! A unit of work is (segment, KV head, query tile): some tokens with all query heads that share the KV head, so their
-//! rows read each key once. Keys come in blocks of 64, aligned to absolute positions; f16 and int8 blocks are expanded to
+//! rows read each key once. Keys come in blocks of 128, aligned to absolute positions; f16 and int8 blocks are expanded to
 //! f32 once and serve all rows of the unit. Rows go in quads: a score tile is 4 rows x 8 keys, an output tile 4 rows x 8
 //! dimensions, 8 accumulators either way (more make V8 spill).
 //!
@@ -14,7 +14,7 @@ use super::kv::{Layout, PAGE};
 use crate::simd::floats::Floats;
 
 /// Keys in a block.
-pub const BLOCK: usize = 64;
+pub const BLOCK: usize = 128;
 /// Query rows in a unit, at most, unless one token has more. Their q and output stay in the second-level cache.
 const ROWS: usize = 192;
 
