@@ -1,0 +1,71 @@
+/** `foretoken chat`: a conversation, turn by turn. */
+import { createInterface } from 'node:readline/promises'
+import { asForetokenError, type Engine, type Message } from '../../node/index.ts'
+import type { Flags } from '../flags.ts'
+import { type Invocation, UsageError } from '../parse.ts'
+import { generateOptions, open, summaryLine } from '../session.ts'
+import { dim, note } from '../terminal.ts'
+
+export async function chat({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
+  if (operands.length > 0) throw new UsageError('chat takes no prompt: type it once the chat has begun')
+  const { model, engine } = await open(flags, signal)
+  const terminal = Boolean(process.stdin.isTTY)
+  const lines = createInterface({ input: process.stdin, output: terminal ? process.stderr : undefined, terminal })
+  const start: Message[] = flags.system === undefined ? [] : [{ role: 'system', content: flags.system }]
+  let messages = [...start]
+  let answering: AbortController | undefined
+  lines.on('SIGINT', () => {
+    if (answering) answering.abort()
+    else lines.close()
+  })
+  signal.addEventListener('abort', () => {
+    answering?.abort()
+    lines.close()
+  })
+  if (terminal) {
+    note(dim(`${model}. /clear forgets, /exit or Ctrl-D ends, Ctrl-C stops an answer.`))
+    lines.setPrompt('> ')
+    lines.prompt()
+  }
+  try {
+    for await (const line of lines) {
+      const text = line.trim()
+      if (text === '/exit' || text === '/quit') break
+      if (text === '/clear') messages = [...start]
+      else if (text.startsWith('/')) note(`no command ${text}; there are /clear and /exit`)
+      else if (text !== '') {
+        answering = new AbortController()
+        messages = await turn(engine, flags, [...messages, { role: 'user', content: text }], answering.signal)
+        answering = undefined
+      }
+      if (terminal) lines.prompt()
+    }
+  } finally {
+    lines.close()
+    await engine.close()
+  }
+}
+
+/** One answer. Returns the conversation with it; without the question if there is none, but for a stopped one. */
+async function turn(engine: Engine, flags: Flags, messages: Message[], signal: AbortSignal): Promise<Message[]> {
+  let text = ''
+  try {
+    for await (const event of engine.generate(messages, generateOptions(flags, signal))) {
+      if (event.type === 'token') {
+        process.stdout.write(event.text)
+        text += event.text
+      }
+      if (event.type === 'done') {
+        process.stdout.write('\n')
+        note(summaryLine(event))
+      }
+    }
+  } catch (error) {
+    const { code, message } = asForetokenError(error)
+    if (text !== '') process.stdout.write('\n')
+    if (code === 'aborted') note(dim('stopped'))
+    else note(code === 'context_exceeded' ? `${message}. /clear begins anew` : message)
+    if (text === '') return messages.slice(0, -1)
+  }
+  return [...messages, { role: 'assistant', content: text }]
+}

@@ -1,0 +1,91 @@
+/** `foretoken inspect`: what a model's files hold, and the memory it will take. No weight is read. */
+import { defaultModel, loadWasm, type ModelArchive, modelFiles, openModel } from '../../node/index.ts'
+import { kvTypeIds } from '../../src/backend/abi.ts'
+import { selectCore } from '../../src/backend/select.ts'
+import { pageTokens } from '../../src/types.ts'
+import { type Invocation, UsageError } from '../parse.ts'
+import { pulling } from '../session.ts'
+import { print, size } from '../terminal.ts'
+
+export async function inspect({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
+  if (operands.length > 1) throw new UsageError('inspect takes one model')
+  const model = operands[0] ?? flags.model ?? defaultModel
+  const { options, end } = pulling({ ...flags, model }, signal)
+  const files = await modelFiles(model, options).finally(end)
+  try {
+    const facts = { model, ...describe(await openModel(files)) }
+    const report = { ...facts, memory: await memoryPlan(facts) }
+    print(flags.json ? JSON.stringify(report) : table(report))
+  } finally {
+    await files.close()
+  }
+}
+
+function describe(archive: ModelArchive) {
+  const types: Record<string, { tensors: number; parameters: number; bytes: number }> = {}
+  const all = { tensors: 0, parameters: 0, bytes: 0 }
+  for (const { type, rows, cols, bytes } of archive.tensors.values()) {
+    types[type] ??= { tensors: 0, parameters: 0, bytes: 0 }
+    for (const sum of [types[type], all]) {
+      sum.tensors++
+      sum.parameters += rows * cols
+      sum.bytes += bytes
+    }
+  }
+  const { chatTemplate, bosToken, eosToken, eosIds, addBos } = archive.tokenizer
+  const tokenizer = {
+    vocab: archive.config.vocab,
+    bos_token: bosToken ?? null,
+    eos_token: eosToken ?? null,
+    eos_ids: eosIds,
+    add_bos: addBos,
+    chat_template: chatTemplate !== undefined,
+  }
+  return { fingerprint: archive.fingerprint, config: archive.config, ...all, types, tokenizer }
+}
+
+type Facts = ReturnType<typeof describe>
+
+/** Bytes: weights lie in memory as in the file; pages as the core lays them out. */
+async function memoryPlan({ bytes, config }: Facts) {
+  const { kernels } = await selectCore(await loadWasm('simd128'), 'simd128', false)
+  const kv = Object.fromEntries(
+    (['f32', 'f16', 'int8'] as const).map((type) => {
+      const page = kernels.kv_layer_bytes(kvTypeIds[type], config.kvHeads, config.headDim) * config.layers
+      return [type, { bytes_per_token: page / pageTokens, at_1024: (page * 1024) / pageTokens }]
+    }),
+  )
+  return { weights: bytes, kv }
+}
+
+function table(report: Facts & { model: string; memory: Awaited<ReturnType<typeof memoryPlan>> }): string {
+  const { config, tokenizer, memory } = report
+  const rows: [string, string][] = [
+    ['model', report.model],
+    [
+      'architecture',
+      `${config.architecture}, ${config.layers} layers, ${config.hidden} wide, ${config.intermediate} in the MLP`,
+    ],
+    ['heads', `${config.heads} of ${config.headDim}, ${config.kvHeads} for keys and values`],
+    ['context', `${config.maxContext} tokens`],
+    [
+      'parameters',
+      `${(report.parameters / 1e6).toFixed(1)} million in ${report.tensors} tensors, ${size(report.bytes)}`,
+    ],
+    ...Object.entries(report.types).map(([type, t]): [string, string] => [
+      `  ${type}`,
+      `${t.tensors} tensors, ${size(t.bytes)}`,
+    ]),
+    [
+      'tokenizer',
+      `${tokenizer.vocab} tokens, end ${tokenizer.eos_ids.join(', ')}, chat template ${tokenizer.chat_template ? 'yes' : 'no'}`,
+    ],
+    ['memory', `weights ${size(memory.weights)}`],
+    ...Object.entries(memory.kv).map(([type, kv]): [string, string] => [
+      `  kv ${type}`,
+      `${size(kv.bytes_per_token)} a token, ${size(kv.at_1024)} at 1,024`,
+    ]),
+    ['fingerprint', report.fingerprint],
+  ]
+  return rows.map(([name, value]) => `${name.padEnd(13)} ${value}`).join('\n')
+}

@@ -1,0 +1,43 @@
+/** `foretoken pull`, `ls` and `rm`: models on disk. */
+import { listModels, pullModel, removeModel } from '../../node/index.ts'
+import { type Invocation, UsageError } from '../parse.ts'
+import { pulling } from '../session.ts'
+import { note, print, size } from '../terminal.ts'
+
+export async function pull({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
+  const name = only(operands, 'pull')
+  const { options, end } = pulling({ ...flags, model: name }, signal)
+  const model = await pullModel(name, options).finally(end)
+  if (flags.json) print(JSON.stringify({ ...model, bytes: total(model) }))
+  else for (const file of model.files) print(`${file.path}  ${size(file.bytes)}`)
+}
+
+export async function ls({ flags }: Invocation): Promise<void> {
+  const models = await listModels()
+  if (flags.json) {
+    print(JSON.stringify({ models: models.map((model) => ({ ...model, bytes: total(model) })) }))
+    return
+  }
+  if (models.length === 0) note('nothing has been pulled yet; "foretoken pull smollm2-135m" gets the default model')
+  const width = Math.max(0, ...models.map((model) => model.name.length))
+  for (const model of models)
+    print(
+      `${model.name.padEnd(width)}  ${size(total(model)).padStart(7)}  ${model.pulled.slice(0, 10)}  ${model.source}`,
+    )
+}
+
+export async function rm({ flags, operands }: Invocation): Promise<void> {
+  const name = only(operands, 'rm')
+  const freed = await removeModel(name)
+  if (flags.json) print(JSON.stringify({ removed: name, bytes: freed }))
+  else print(`removed ${name}, ${size(freed)} freed`)
+}
+
+function total(model: { files: readonly { bytes: number }[] }): number {
+  return model.files.reduce((sum, file) => sum + file.bytes, 0)
+}
+
+function only(operands: readonly string[], command: string): string {
+  if (operands.length !== 1) throw new UsageError(`${command} takes one model: foretoken ${command} smollm2-135m`)
+  return operands[0]!
+}

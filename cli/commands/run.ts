@@ -1,0 +1,64 @@
+/** `foretoken run`: one prompt, one answer, streamed. */
+import { ForetokenError, type ScoredToken } from '../../node/index.ts'
+import { type Invocation, UsageError } from '../parse.ts'
+import { generateOptions, open, readText, summaryLine } from '../session.ts'
+import { note, print, readStdin, StatusLine } from '../terminal.ts'
+
+export async function run({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
+  const prompt = await promptOf(flags['prompt-file'], operands)
+  if (prompt === '') throw new ForetokenError('empty_prompt', 'the prompt is empty; give it at least one character')
+  if (flags.system !== undefined && flags.raw) throw new UsageError('--system has no place in a --raw prompt')
+  const { model, engine } = await open(flags, signal)
+  const line = new StatusLine()
+  const top: (readonly ScoredToken[])[] = []
+  let promptIds: readonly number[] = []
+  let ended = '\n'
+  try {
+    const messages =
+      flags.system === undefined
+        ? prompt
+        : ([
+            { role: 'system', content: flags.system },
+            { role: 'user', content: prompt },
+          ] as const)
+    const options = {
+      ...generateOptions(flags, signal),
+      onPrefill: (done: number, total: number) => line.show(`reading the prompt  ${done} of ${total} tokens`),
+    }
+    for await (const event of engine.generate(messages, options)) {
+      if (event.type === 'prompt') promptIds = event.ids
+      if (event.type === 'token') {
+        if (event.topLogprobs) top.push(event.topLogprobs)
+        line.clear()
+        if (!flags.json && event.text !== '') {
+          process.stdout.write(event.text)
+          ended = event.text.at(-1)!
+        }
+      }
+      if (event.type !== 'done') continue
+      if (flags.json) {
+        const { ids, text, finishReason, timings, memory, build, prefill } = event
+        const shape = { prompt_ids: promptIds, ids, text, finish_reason: finishReason, top_logprobs: top }
+        print(JSON.stringify({ model, ...shape, timings, memory, build, prefill }))
+      } else {
+        if (ended !== '\n' || event.text === '') process.stdout.write('\n')
+        note(summaryLine(event))
+      }
+    }
+  } catch (error) {
+    // A half answer ends its line before the reason is told.
+    if (!flags.json && ended !== '\n') process.stdout.write('\n')
+    throw error
+  } finally {
+    line.clear()
+    await engine.close()
+  }
+}
+
+async function promptOf(file: string | undefined, operands: readonly string[]): Promise<string> {
+  if (file !== undefined && operands.length > 0) throw new UsageError('give a prompt or --prompt-file, not both')
+  if (file !== undefined) return file === '-' ? readStdin() : readText(file)
+  if (operands.length > 1 || (operands.length === 1 && operands[0] !== '-')) return operands.join(' ')
+  if (operands.length === 1 || !process.stdin.isTTY) return (await readStdin()).replace(/\r?\n$/, '')
+  throw new UsageError('run needs a prompt: foretoken "What is the capital of Norway?"')
+}

@@ -1,0 +1,113 @@
+/** Every command and flag, in one table: parsing, `--help` and shell completion are made from it. */
+
+export const commands = {
+  run: { args: 'PROMPT', about: 'answer one prompt (the default command)' },
+  chat: { args: '', about: 'talk, turn by turn' },
+  pull: { args: 'MODEL', about: 'fetch a model' },
+  ls: { args: '', about: 'list the models that have been pulled' },
+  rm: { args: 'MODEL', about: 'remove a pulled model' },
+  inspect: { args: '[MODEL]', about: 'tell what a model file holds, and the memory it takes' },
+  tokenize: { args: 'TEXT', about: "print a text's token ids" },
+  bench: { args: 'prefill|decode', about: 'measure this machine' },
+  completion: { args: 'bash|zsh|fish', about: 'print a completion script for a shell' },
+} as const
+
+export type Command = keyof typeof commands
+
+export interface Flag {
+  readonly short?: string
+  /** What the value is; absent for a switch. */
+  readonly value?: 'text' | 'file' | 'whole' | 'number' | 'wholes' | 'texts' | readonly string[]
+  readonly min?: number
+  readonly max?: number
+  readonly on: readonly Command[]
+  readonly about: string
+}
+
+const engine = ['run', 'chat', 'bench'] as const
+const answers = ['run', 'chat'] as const
+
+export const flags = {
+  model: {
+    short: 'm',
+    value: 'text',
+    on: ['run', 'chat', 'inspect', 'tokenize', 'bench'],
+    about: 'alias, hf:owner/repo[/file], https://... or a path; default smollm2-135m',
+  },
+  system: { value: 'text', on: answers, about: 'system prompt, in place of the model’s own' },
+  raw: { on: ['run'], about: 'continue the text as it is, without the chat template' },
+  'prompt-file': { value: 'file', on: ['run'], about: 'read the prompt from a file' },
+  'max-tokens': { short: 'n', value: 'whole', min: 1, on: answers, about: 'longest answer; default: the context' },
+  temperature: {
+    short: 't',
+    value: 'number',
+    min: 0,
+    max: 100,
+    on: answers,
+    about: '0 takes the likeliest token; default 0',
+  },
+  'top-k': { value: 'whole', min: 0, on: answers, about: 'draw among the k likeliest; 0 is all' },
+  'top-p': { value: 'number', min: 0, max: 1, on: answers, about: 'draw among the fewest that reach this probability' },
+  'min-p': { value: 'number', min: 0, max: 1, on: answers, about: 'drop tokens below this share of the likeliest' },
+  'repetition-penalty': { value: 'number', min: 0, max: 10, on: answers, about: 'above 1 avoids what was seen' },
+  'presence-penalty': { value: 'number', min: -2, max: 2, on: answers, about: 'lower what the answer holds' },
+  'frequency-penalty': { value: 'number', min: -2, max: 2, on: answers, about: 'lower it each time it is held' },
+  'logit-bias': { value: 'texts', on: answers, about: 'ID=BIAS, from -100 to 100; may be repeated' },
+  seed: { value: 'whole', min: 0, on: answers, about: 'the same seed draws the same answer' },
+  stop: { value: 'texts', on: answers, about: 'end the answer at this text; may be repeated' },
+  'top-logprobs': {
+    value: 'whole',
+    min: 0,
+    max: 100,
+    on: ['run'],
+    about: 'report this many likeliest tokens (--json)',
+  },
+  'ignore-eos': { on: ['run'], about: 'go on past the end of the answer' },
+  context: {
+    short: 'c',
+    value: 'whole',
+    min: 2,
+    on: engine,
+    about: 'tokens of context; default: the model’s, at most 4096',
+  },
+  kv: { value: ['f32', 'f16', 'int8'], on: engine, about: 'how keys and values are stored; default f32' },
+  threads: { value: 'whole', min: 1, max: 64, on: engine, about: 'compute threads; default: fast cores, at most 4' },
+  build: {
+    value: ['auto', 'simd128', 'relaxed'],
+    on: engine,
+    about: 'build of the core; default: the fastest that is right here',
+  },
+  lengths: { value: 'wholes', min: 1, on: ['bench'], about: 'prompt lengths, such as 32,128,512,1024' },
+  runs: { value: 'whole', min: 1, max: 1000, on: ['bench'], about: 'timed runs of each length; default 7' },
+  file: { value: 'file', on: ['tokenize'], about: 'read the text from a file' },
+  special: { on: ['tokenize'], about: 'read special tokens in the text as such' },
+  offline: { on: ['run', 'chat', 'pull', 'inspect', 'tokenize', 'bench'], about: 'use only what is here' },
+  json: {
+    on: ['run', 'pull', 'ls', 'rm', 'inspect', 'tokenize', 'bench'],
+    about: 'print one JSON object on stdout; an error is one JSON line on stderr',
+  },
+  help: { short: 'h', on: Object.keys(commands) as Command[], about: 'print this help' },
+} as const satisfies Record<string, Flag>
+
+export type FlagName = keyof typeof flags
+
+type Value<F> = F extends { value: infer V }
+  ? V extends 'text' | 'file'
+    ? string
+    : V extends 'whole' | 'number'
+      ? number
+      : V extends 'wholes'
+        ? number[]
+        : V extends 'texts'
+          ? string[]
+          : V extends readonly (infer S)[]
+            ? S
+            : never
+  : boolean
+
+export type Flags = { [N in FlagName]?: Value<(typeof flags)[N]> }
+
+/** The flags of a command, in the table's order. */
+export function flagsOf(command: Command): [FlagName, Flag][] {
+  return (Object.entries(flags) as [FlagName, Flag][]).filter(([, flag]) => flag.on.includes(command))
+}

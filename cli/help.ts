@@ -1,0 +1,47 @@
+/** Help texts, from the table of flags. */
+import { type Command, commands, type Flag, flagsOf } from './flags.ts'
+
+export function generalHelp(version: string): string {
+  const width = Math.max(...Object.keys(commands).map((name) => name.length))
+  const list = Object.entries(commands).map(([name, { about }]) => `  ${name.padEnd(width)}  ${about}`)
+  return `foretoken ${version}: LLM inference whose first concern is time to first token
+
+usage: foretoken [COMMAND] [FLAGS] [ARGUMENTS]
+       foretoken "What is the capital of Norway?"
+
+${list.join('\n')}
+
+A first argument that is no command is a prompt for run. "foretoken COMMAND --help" tells a command's flags.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+Environment: FORETOKEN_HOME, FORETOKEN_OFFLINE, HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_ENDPOINT, NO_COLOR.`
+}
+
+export function commandHelp(command: Command): string {
+  const { args, about } = commands[command]
+  const rows = flagsOf(command).map(([name, flag]) => ({ head: head(name, flag), about: flag.about }))
+  const width = Math.max(...rows.map((row) => row.head.length))
+  const list = rows.map((row) => `  ${row.head.padEnd(width)}  ${row.about}`)
+  return `foretoken ${command}: ${about}
+
+usage: foretoken ${command} [FLAGS]${args ? ` ${args}` : ''}
+
+${list.join('\n')}${notes[command] ? `\n\n${notes[command]}` : ''}`
+}
+
+function head(name: string, { short, value }: Flag): string {
+  const dashes = short ? `-${short}, --${name}` : `    --${name}`
+  return value === undefined ? dashes : `${dashes} ${valueName(value)}`
+}
+
+function valueName(value: NonNullable<Flag['value']>): string {
+  if (typeof value !== 'string') return value.join('|')
+  return { text: 'TEXT', file: 'FILE', whole: 'N', number: 'X', wholes: 'N,N,...', texts: 'TEXT' }[value]
+}
+
+const notes: Partial<Record<Command, string>> = {
+  run: `The prompt is read from stdin if it is "-", or if there is none and stdin is no terminal.
+--json prints {model, prompt_ids, ids, text, finish_reason, top_logprobs, timings, memory, build, prefill}.`,
+  chat: '/clear forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer.',
+  bench: '--json prints {bench, model, build, threads, machine, results}, a result for each length.',
+  pull: 'What has been fetched is kept: an interrupted pull goes on where it stopped.',
+}

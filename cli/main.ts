@@ -1,0 +1,69 @@
+#!/usr/bin/env node
+/** The `foretoken` command. Each command's code is loaded when it is called, so that others don't wait for it. */
+import { readFileSync } from 'node:fs'
+import { asForetokenError } from '../src/errors.ts'
+import { completion } from './completion.ts'
+import type { Command } from './flags.ts'
+import { commandHelp, generalHelp } from './help.ts'
+import { interruptible } from './interrupt.ts'
+import { type Invocation, parse, UsageError } from './parse.ts'
+import { note, print } from './terminal.ts'
+
+type Handler = (invocation: Invocation, signal: AbortSignal) => Promise<void>
+
+const handlers: Record<Command, () => Promise<Handler>> = {
+  run: async () => (await import('./commands/run.ts')).run,
+  chat: async () => (await import('./commands/chat.ts')).chat,
+  pull: async () => (await import('./commands/models.ts')).pull,
+  ls: async () => (await import('./commands/models.ts')).ls,
+  rm: async () => (await import('./commands/models.ts')).rm,
+  inspect: async () => (await import('./commands/inspect.ts')).inspect,
+  tokenize: async () => (await import('./commands/tokenize.ts')).tokenize,
+  bench: async () => (await import('./commands/bench.ts')).bench,
+  completion:
+    async () =>
+    async ({ operands }) =>
+      print(completion(operands[0])),
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const json = args.includes('--json')
+  const interrupt = interruptible()
+  try {
+    if (args.length === 1 && /^(--version|-V)$/.test(args[0]!)) print(version())
+    else if (args.length === 1 && /^(--help|-h|help)$/.test(args[0]!)) print(generalHelp(version()))
+    else if (args.length === 0 && process.stdin.isTTY) print(generalHelp(version()))
+    else {
+      const invocation = parse(args)
+      if (invocation.flags.help) print(commandHelp(invocation.command))
+      else await (await handlers[invocation.command]())(invocation, interrupt.signal)
+    }
+    return interrupt.signal.aborted ? 130 : 0
+  } catch (error) {
+    return fail(error, json, interrupt.signal)
+  } finally {
+    interrupt.end()
+  }
+}
+
+/** Tells what went wrong on stderr; returns the exit code. */
+function fail(error: unknown, json: boolean, signal: AbortSignal): number {
+  const usage = error instanceof UsageError
+  const known = signal.aborted ? { code: 'aborted', message: 'interrupted' } : asForetokenError(error)
+  const { code, message } = usage ? { code: 'bad_argument', message: error.message } : known
+  if (json) note(JSON.stringify({ error: { code, message } }))
+  else if (code === 'aborted') note('interrupted')
+  else note(usage ? `foretoken: ${message}` : `foretoken: ${message} (${code})`)
+  if (process.env.FORETOKEN_DEBUG && error instanceof Error) note(error.stack ?? '')
+  return usage ? 2 : code === 'aborted' ? 130 : 1
+}
+
+function version(): string {
+  return JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version
+}
+
+// A reader that has had enough (`| head`) is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+const code = await main(process.argv.slice(2))
+// Whatever is still open (an address being looked up, a server's idle connection) must not hold the command.
+process.stdout.write('', () => process.exit(code))

@@ -1,0 +1,94 @@
+/** Arguments to a command, its flags and its operands, by the table in `flags.ts`. */
+import { type Command, commands, type Flag, type Flags, flagsOf } from './flags.ts'
+
+/** The user wrote something that means nothing: exit code 2. */
+export class UsageError extends Error {}
+
+export interface Invocation {
+  readonly command: Command
+  readonly flags: Flags
+  readonly operands: readonly string[]
+}
+
+/** A first argument that is no command is a prompt, or a flag, of `run`. Throws `UsageError`. */
+export function parse(args: readonly string[]): Invocation {
+  const named = args[0] !== undefined && Object.hasOwn(commands, args[0])
+  const command = named ? (args[0] as Command) : 'run'
+  const known = new Map<string, Flag>(flagsOf(command))
+  const shorts = new Map([...known].flatMap(([name, flag]) => (flag.short ? [[flag.short, name] as const] : [])))
+  const values: Record<string, unknown> = {}
+  const operands: string[] = []
+  const rest = args.slice(named ? 1 : 0)
+  for (let at = 0; at < rest.length; at++) {
+    const word = rest[at]!
+    if (word === '--') {
+      operands.push(...rest.slice(at + 1))
+      break
+    }
+    // `-` is stdin; a negative number is a text.
+    if (!/^-[^\d]/.test(word)) {
+      operands.push(word)
+      continue
+    }
+    const [, dashes, given, , inline] = /^(--?)([^=]*)(=([\s\S]*))?$/.exec(word)!
+    const name = dashes === '--' ? given! : (shorts.get(given!) ?? '')
+    const flag = known.get(name)
+    if (!flag) throw new UsageError(unknown(`${dashes}${given}`, command, known))
+    if (flag.value === undefined) {
+      if (inline !== undefined) throw new UsageError(`--${name} takes no value`)
+      values[name] = true
+      continue
+    }
+    const text = inline ?? rest[++at]
+    if (text === undefined) throw new UsageError(`--${name} needs a value: ${flag.about}`)
+    const value = read(name, flag, text)
+    values[name] = flag.value === 'texts' ? [...((values[name] as string[]) ?? []), ...(value as string[])] : value
+  }
+  return { command, flags: values as Flags, operands }
+}
+
+function read(name: string, flag: Flag, text: string): unknown {
+  if (flag.value === 'texts') return [text]
+  if (flag.value === 'text' || flag.value === 'file') return text
+  if (flag.value === 'whole' || flag.value === 'number') return number(name, flag, text)
+  if (flag.value === 'wholes') return text.split(',').map((part) => number(name, flag, part))
+  if (flag.value!.includes(text)) return text
+  throw new UsageError(`--${name} is ${(flag.value as readonly string[]).join(', ')}; not "${text}"`)
+}
+
+function number(name: string, { value, min, max }: Flag, text: string): number {
+  const found = Number(text)
+  const sound = text.trim() !== '' && Number.isFinite(found) && (value === 'number' || Number.isSafeInteger(found))
+  if (sound && found >= (min ?? -Infinity) && found <= (max ?? Infinity)) return found
+  const range = max !== undefined ? ` from ${min} to ${max}` : min !== undefined ? `, ${min} or more` : ''
+  throw new UsageError(`--${name} takes ${value === 'number' ? 'a number' : 'whole numbers'}${range}; not "${text}"`)
+}
+
+function unknown(word: string, command: Command, known: ReadonlyMap<string, Flag>): string {
+  const elsewhere = Object.keys(commands).filter((other) =>
+    flagsOf(other as Command).some(([name]) => `--${name}` === word),
+  )
+  const near = nearest(word.replace(/^-+/, ''), [...known.keys()])
+  const hint =
+    elsewhere.length > 0 ? `; it belongs to ${elsewhere.join(', ')}` : near ? `; the nearest is --${near}` : ''
+  return `${command} has no flag ${word}${hint}. "foretoken ${command} --help" lists them`
+}
+
+/** The closest of `words`, if it is close. */
+export function nearest<T extends string>(word: string, words: readonly T[]): T | undefined {
+  const scored = words.map((other) => ({ other, distance: distance(word, other) }))
+  const best = scored.sort((a, b) => a.distance - b.distance)[0]
+  return best && best.distance <= Math.max(1, Math.floor(best.other.length / 3)) ? best.other : undefined
+}
+
+/** Letters to insert, remove or change. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, n) => n)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++)
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    row = next
+  }
+  return row[b.length]!
+}

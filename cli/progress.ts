@@ -1,0 +1,50 @@
+/** The progress bar of a download: share, rate over the last seconds, time left. */
+import type { PullProgress } from '../node/index.ts'
+import { note, StatusLine, size } from './terminal.ts'
+
+/** Shows a pull's progress; on a pipe one line for each source, none if `quiet`. */
+export function pullProgress(model: string, quiet = false): { update(progress: PullProgress): void; end(): void } {
+  const line = new StatusLine()
+  const marks: { at: number; done: number }[] = []
+  let told = ''
+  return {
+    update({ source, done, total }) {
+      if (source !== told) {
+        told = source
+        marks.length = 0
+        if (!process.stderr.isTTY && !quiet)
+          note(`Getting ${model} from ${source}${total ? ` (${size(total)})` : ''} ...`)
+      }
+      if (done === undefined) {
+        line.show(`${model}  from ${source} ...`, true)
+        return
+      }
+      marks.push({ at: performance.now(), done })
+      while (marks.length > 2 && marks.at(-1)!.at - marks[0]!.at > 5000) marks.shift()
+      line.show(`${model}  ${bar(done, total, rate(marks))}`, done === total)
+    },
+    end: () => line.clear(),
+  }
+}
+
+/** `41 %  ██████        41 of 98 MB  12 MB/s  5 s left`; `perSecond` in bytes. */
+export function bar(done: number, total: number | undefined, perSecond: number): string {
+  const speed = perSecond > 0 ? `  ${size(perSecond)}/s` : ''
+  if (!total) return `${size(done)}${speed}`
+  const share = Math.min(1, done / total)
+  const blocks = '█'.repeat(Math.round(share * 20)).padEnd(20)
+  const left = perSecond > 0 && done < total ? `  ${duration((total - done) / perSecond)} left` : ''
+  return `${String(Math.floor(share * 100)).padStart(3)} %  ${blocks}  ${size(done)} of ${size(total)}${speed}${left}`
+}
+
+function rate(marks: readonly { at: number; done: number }[]): number {
+  const [first, last] = [marks[0]!, marks.at(-1)!]
+  return last.at - first.at < 200 ? 0 : ((last.done - first.done) * 1000) / (last.at - first.at)
+}
+
+function duration(seconds: number): string {
+  const whole = Math.ceil(seconds)
+  if (whole < 60) return `${whole} s`
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`
+}

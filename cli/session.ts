@@ -1,0 +1,108 @@
+/** What commands that run a model have in common: the engine from the flags, the options of an answer, the last line. */
+import { readFile } from 'node:fs/promises'
+import {
+  type DoneEvent,
+  defaultModel,
+  type Engine,
+  ForetokenError,
+  type GenerateOptions,
+  loadEngine,
+  type PullOptions,
+} from '../node/index.ts'
+import type { Flags } from './flags.ts'
+import { UsageError } from './parse.ts'
+import { pullProgress } from './progress.ts'
+import { dim, StatusLine } from './terminal.ts'
+
+export interface Loaded {
+  readonly model: string
+  readonly engine: Engine
+}
+
+/** How a model is fetched, with its progress on stderr. `end` clears the line. */
+export function pulling(flags: Flags, signal: AbortSignal): { options: PullOptions; end: () => void } {
+  const progress = pullProgress(flags.model ?? defaultModel, flags.json)
+  const offline = flags.offline ? { offline: true } : {}
+  return { options: { signal, onProgress: progress.update, ...offline }, end: progress.end }
+}
+
+/** The engine that the flags ask for; `context` is what is needed if the flags don't say. */
+export async function open(flags: Flags, signal: AbortSignal, context?: number): Promise<Loaded> {
+  const model = flags.model ?? defaultModel
+  const pull = pulling(flags, signal)
+  const line = new StatusLine()
+  const wanted = flags.context ?? context
+  try {
+    const engine = await loadEngine(model, {
+      pull: pull.options,
+      ...(flags.threads !== undefined && { threads: flags.threads }),
+      ...(flags.kv !== undefined && { kv: flags.kv }),
+      ...(flags.build !== undefined && { build: flags.build }),
+      ...(wanted !== undefined && { context: wanted }),
+      onProgress: (done, total) => {
+        pull.end()
+        line.show(`loading ${model}  ${Math.floor((100 * done) / total)} %`)
+      },
+    })
+    return { model, engine }
+  } finally {
+    pull.end()
+    line.clear()
+  }
+}
+
+export function generateOptions(flags: Flags, signal: AbortSignal): GenerateOptions {
+  return {
+    signal,
+    raw: flags.raw ?? false,
+    maxTokens: flags['max-tokens'],
+    temperature: flags.temperature,
+    topK: flags['top-k'],
+    topP: flags['top-p'],
+    minP: flags['min-p'],
+    repetitionPenalty: flags['repetition-penalty'],
+    presencePenalty: flags['presence-penalty'],
+    frequencyPenalty: flags['frequency-penalty'],
+    seed: flags.seed,
+    topLogprobs: flags['top-logprobs'],
+    ignoreEos: flags['ignore-eos'] ?? false,
+    ...(flags['logit-bias'] && { logitBias: logitBias(flags['logit-bias']) }),
+    ...(flags.stop && { stop: flags.stop }),
+  } as GenerateOptions
+}
+
+function logitBias(pairs: readonly string[]): Record<number, number> {
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const [, id, bias] = /^(\d+)=(-?\d+(?:\.\d+)?)$/.exec(pair) ?? []
+      if (id === undefined) throw new UsageError(`--logit-bias takes ID=BIAS, such as 42=-100; not "${pair}"`)
+      return [Number(id), Number(bias)]
+    }),
+  )
+}
+
+/** `first token 84 ms (load 0.4 s) · 37 prompt tokens · 120 tokens/s · wasm-relaxed · exact` */
+export function summaryLine({ timings, build, prefill }: DoneEvent): string {
+  const rate = timings.decode_tokens_per_s
+  const parts = [
+    `first token ${Math.round(timings.ttft_ms)} ms (load ${(timings.load_ms / 1000).toFixed(1)} s)`,
+    `${timings.prompt_tokens} prompt tokens`,
+    ...(rate > 0 ? [`${rate.toFixed(rate < 100 ? 1 : 0)} tokens/s`] : []),
+    build,
+    prefill,
+  ]
+  return dim(parts.join(' · '))
+}
+
+/** A text file, whole. Throws `not_found`, `io`, and `bad_argument` for what is no UTF-8. */
+export async function readText(path: string): Promise<string> {
+  const bytes = await readFile(path).catch((error) => {
+    const missing = error.code === 'ENOENT'
+    throw new ForetokenError(missing ? 'not_found' : 'io', `${path}: ${missing ? 'no such file' : error.message}`)
+  })
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw new ForetokenError('bad_argument', `${path} is not UTF-8 text; convert it first`)
+  }
+}
