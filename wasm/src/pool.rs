@@ -8,7 +8,7 @@
 //! What a kernel owes the pool: units write disjoint memory, arguments are plain data whose pointers outlive the call,
 //! and only one thread calls `run`.
 
-#[cfg(feature = "threads")]
+#[cfg(any(feature = "threads", not(target_arch = "wasm32")))]
 pub mod shared;
 
 /// A kernel body: does units `lo..hi` of the work that `args` describes, with this thread's scratch.

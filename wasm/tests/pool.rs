@@ -1,5 +1,4 @@
-//! The worker pool with native threads. Run with `--features threads`; empty otherwise.
-#![cfg(feature = "threads")]
+//! The worker pool with native threads.
 use foretoken_core::pool::shared::Pool;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
