@@ -1,0 +1,104 @@
+/** Headless Chromium with a tab for each engine, and the server they load from (cross-origin isolated). */
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import http from 'node:http'
+import { extname, join, normalize } from 'node:path'
+import { build } from 'esbuild'
+
+const types = { '.html': 'text/html', '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm' }
+
+export async function startBrowser({ models, root, here, gguf }) {
+  const bundle = await build({
+    entryPoints: [join(here, 'page/foretoken.mjs')],
+    bundle: true,
+    write: false,
+    format: 'esm',
+    platform: 'browser',
+  })
+  const folders = {
+    page: join(here, 'page'),
+    modules: join(here, 'node_modules'),
+    models,
+    core: join(root, 'wasm/dist'),
+  }
+  const server = http.createServer(async (request, response) => {
+    const path = normalize(decodeURIComponent(new URL(request.url, 'http://x').pathname))
+    const [, first, ...rest] = path.split('/')
+    const headers = {
+      'cross-origin-opener-policy': 'same-origin',
+      'cross-origin-embedder-policy': 'require-corp',
+      'cross-origin-resource-policy': 'same-origin',
+    }
+    if (path === '/page/foretoken.bundle.mjs') {
+      response.writeHead(200, { ...headers, 'content-type': 'text/javascript' })
+      return response.end(bundle.outputFiles[0].contents)
+    }
+    const file = path === '/gguf' ? gguf : folders[first] && join(folders[first], ...rest)
+    const found = file && (await stat(file).catch(() => undefined))
+    if (!found?.isFile()) return response.writeHead(404, headers).end()
+    const type = types[extname(file)] ?? 'application/octet-stream'
+    response.writeHead(200, { ...headers, 'content-type': type, 'content-length': found.size })
+    createReadStream(file).pipe(response)
+  })
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const origin = `http://127.0.0.1:${server.address().port}`
+
+  const { chromium } = await import('playwright-core')
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-timer-throttling'],
+  })
+  const session = await browser.newBrowserCDPSession()
+  /** CPU milliseconds of all renderers so far. */
+  const cpu = async () => {
+    const { processInfo } = await session.send('SystemInfo.getProcessInfo')
+    return 1000 * processInfo.filter(({ type }) => type === 'renderer').reduce((sum, each) => sum + each.cpuTime, 0)
+  }
+
+  return {
+    tab(name, options, engine) {
+      let page
+      // wllama's newest completions take text, special tokens included, instead of ids.
+      const given = (ids) => (options.asText ? textOf(engine, ids) : ids)
+      return {
+        async load() {
+          page = await browser.newPage()
+          page.on('pageerror', (error) => process.stderr.write(`${name}: ${error.message}\n`))
+          await page.goto(`${origin}/page/page.html?engine=${name}`)
+          await page.waitForFunction('window.engine', undefined, { timeout: 60_000 })
+          await page.evaluate((loaded) => window.engine.load(loaded), options)
+        },
+        async answer(ids, n) {
+          const answer = await page.evaluate(([prompt, count]) => window.engine.answer(prompt, count), [given(ids), n])
+          return typeof answer === 'string' ? answer : engine.tokenizer.decode(answer)
+        },
+        async measure(ids, steps) {
+          const before = await cpu()
+          const first = await page.evaluate((prompt) => window.engine.prefill(prompt), given(ids))
+          const between = await cpu()
+          const decode = await page.evaluate(
+            ([prompt, count]) => window.engine.decode(prompt, count),
+            [given(ids), steps],
+          )
+          // An engine that can't stop between the two says how much of the second call was prefill.
+          const decodeCpu = (await cpu()) - between - (decode.prefill_ms ? between - before : 0)
+          return {
+            prefill_ms: first,
+            prefill_cpu_ms: between - before,
+            decode_ms: decode.ms / steps,
+            decode_cpu_ms: Math.max(0, decodeCpu / steps),
+          }
+        },
+      }
+    },
+    async close() {
+      await browser.close()
+      server.close()
+    },
+  }
+}
+
+function textOf(engine, ids) {
+  const decoder = new TextDecoder()
+  return ids.map((id) => decoder.decode(engine.tokenizer.tokenBytes(id), { stream: true })).join('') + decoder.decode()
+}
