@@ -11,7 +11,7 @@
  * The models are made once, by `python bench/peers/prepare.py MODEL.gguf DIR`.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import { join } from 'node:path'
@@ -110,20 +110,26 @@ const record = {
   rows,
   results,
 }
-const slug = `${record.machine.cpu}-${record.machine.cores}c`.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-')
-const folder = join(root, 'bench/record', slug)
-await mkdir(folder, { recursive: true })
-const file = join(folder, `${record.date.slice(0, 10)}-peers.json`)
-await writeFile(file, `${JSON.stringify(record, null, 1)}\n`)
+const file = only ? undefined : await keep(record)
 process.stdout.write(
-  values.json ? `${JSON.stringify({ record: file, rows })}\n` : `${table(rows, lengths)}\n\n${file}\n`,
+  values.json
+    ? `${JSON.stringify({ record: file ?? null, rows })}\n`
+    : `${table(rows, lengths)}\n\n${file ?? 'not kept: --only leaves engines out'}\n`,
 )
 process.exit(0)
 
+/** Writes bench/record/<machine>/<date>-peers.json. */
+async function keep(made) {
+  const slug = `${made.machine.cpu}-${made.machine.cores}c`.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-')
+  const folder = join(root, 'bench/record', slug)
+  await mkdir(folder, { recursive: true })
+  const path = join(folder, `${made.date.slice(0, 10)}-peers.json`)
+  await writeFile(path, `${JSON.stringify(made, null, 1)}\n`)
+  return path
+}
+
 function versions() {
-  const { dependencies } = JSON.parse(
-    process.getBuiltinModule('node:fs').readFileSync(join(here, 'package.json'), 'utf8'),
-  )
+  const { dependencies } = JSON.parse(readFileSync(join(here, 'package.json'), 'utf8'))
   return dependencies
 }
 
