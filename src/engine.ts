@@ -83,7 +83,7 @@ export class Engine {
     trace.mark('prefilled')
     try {
       while (answer.length < limit) {
-        const token = sampler.sample(session.logits, [...ids, ...answer])
+        const token = sampler.sample(session.logits, [...ids, ...answer], ids.length)
         answer.push(token.id)
         const shown = stops.push(eos.has(token.id) ? '' : detokenizer.push(token.id))
         ended = shown.stopped || eos.has(token.id)
