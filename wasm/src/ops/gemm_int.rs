@@ -7,7 +7,7 @@
 //!                 int sums (4, 8) = activations . weights
 //!                 out (4, 8)     += float(sums) * (d * s) + m * (sum of activations)
 //!
-//! One row alone reads u4 weights without expanding them, since then memory is the limit. The order of the float
+//! One row alone reads the weights without expanding them, since then memory is the limit. The order of the float
 //! additions is the same in every path: a row's bits do not depend on what shares the pass.
 use super::weight::{I8, I8M, I8S, U4, block_bytes, head_bytes, panel_bytes};
 use crate::pool::Body;
@@ -85,15 +85,16 @@ fn of_kind<D: Dots>(kind: u32) -> Body<Args> {
 /// # Safety
 /// `args` is as described, k a multiple of 32, `scratch` as large as `scratch_bytes(k)`.
 pub unsafe fn body<D: Dots, const KIND: u32>(args: &Args, lo: usize, hi: usize, scratch: *mut u8) {
+    let with = D::constants();
     for panel in lo..hi {
         // SAFETY: as for this function.
         unsafe {
             let w = args.w.add(panel * panel_bytes(KIND, args.k));
-            if KIND == U4 && args.rows == 1 {
-                one_row_u4::<D>(args, panel, w);
+            if KIND != I8S && args.rows == 1 {
+                one_row::<D, KIND>(with, args, panel, w);
                 continue;
             }
-            expand::<D, KIND>(scratch, w, args.k / BLOCK);
+            expand::<D, KIND>(with, scratch, w, args.k / BLOCK);
             let whole = args.rows / 4 * 4;
             for row in (0..whole).step_by(4) {
                 tile::<D, KIND, 4>(args, panel, row, scratch);
@@ -111,21 +112,16 @@ pub unsafe fn body<D: Dots, const KIND: u32>(args: &Args, lo: usize, hi: usize, 
 /// # Safety
 /// `w` is a panel of `blocks` blocks, `to` large enough.
 #[inline(always)]
-unsafe fn expand<D: Dots, const KIND: u32>(to: *mut u8, w: *const u8, blocks: usize) {
+unsafe fn expand<D: Dots, const KIND: u32>(with: D::Constants, to: *mut u8, w: *const u8, blocks: usize) {
     for block in 0..blocks {
         // SAFETY: as above.
         unsafe {
             let from = w.add(block * block_bytes(KIND));
             let to = to.add(block * (HEAD + D::EXPANDED));
-            let floats = to.cast::<f32>();
-            for half in 0..head_bytes(KIND) / 16 {
-                let (low, high) = D::Float::load_f16(from.cast::<u16>().add(half * 8));
-                D::Float::store(floats.add(half * 8), low);
-                D::Float::store(floats.add(half * 8 + 4), high);
-            }
+            floats_of::<D, KIND>(with, to.cast(), from);
             let weights = from.add(head_bytes(KIND));
             if KIND == U4 {
-                D::expand_u4(to.add(HEAD), weights);
+                D::expand_u4(with, to.add(HEAD), weights);
             } else {
                 D::expand_i8(to.add(HEAD), weights, to.add(64).cast());
             }
@@ -210,7 +206,8 @@ unsafe fn fold<D: Dots, const R: usize>(
         for r in 0..R {
             let s = D::Float::splat(*s.add(r * step));
             for group in 0..2 {
-                out[r][group] = D::Float::add(out[r][group], D::Float::mul(D::float(dots[r][group]), D::Float::mul(d[group], s)));
+                out[r][group] =
+                    D::Float::add(out[r][group], D::Float::mul(D::float(dots[r][group]), D::Float::mul(d[group], s)));
             }
         }
     }
@@ -221,7 +218,12 @@ unsafe fn fold<D: Dots, const R: usize>(
 /// # Safety
 /// 8 floats at `m`, one every `step` at `sums` for each row.
 #[inline(always)]
-unsafe fn fold_min<D: Dots, const R: usize>(out: &mut [[Lanes<D>; 2]; R], m: *const f32, sums: *const f32, step: usize) {
+unsafe fn fold_min<D: Dots, const R: usize>(
+    out: &mut [[Lanes<D>; 2]; R],
+    m: *const f32,
+    sums: *const f32,
+    step: usize,
+) {
     // SAFETY: as above.
     unsafe {
         let m = [D::Float::load(m), D::Float::load(m.add(4))];
@@ -234,30 +236,46 @@ unsafe fn fold_min<D: Dots, const R: usize>(out: &mut [[Lanes<D>; 2]; R], m: *co
     }
 }
 
-/// One row by 8 outputs, from nibbles.
+/// One row by 8 outputs, from the weights as they lie.
 ///
 /// # Safety
-/// `w` is panel `panel`.
+/// `w` is panel `panel`, of a kind with one scale a block.
 #[inline(always)]
-unsafe fn one_row_u4<D: Dots>(args: &Args, panel: usize, w: *const u8) {
+unsafe fn one_row<D: Dots, const KIND: u32>(with: D::Constants, args: &Args, panel: usize, w: *const u8) {
     let mut out = [[D::Float::splat(0.0); 2]];
+    let mut scales = [0f32; 16];
     for block in 0..args.k / BLOCK {
         // SAFETY: as above.
         unsafe {
-            let w = w.add(block * block_bytes(U4));
-            let dots = D::dots_u4(args.q.add(block * BLOCK), w.add(head_bytes(U4)));
-            let (d0, d1) = D::Float::load_f16(w.cast());
-            let (m0, m1) = D::Float::load_f16(w.cast::<u16>().add(8));
-            let s = D::Float::splat(*args.s.add(block));
-            let sum = D::Float::splat(*args.sums.add(block));
-            out[0][0] = D::Float::add(out[0][0], D::Float::mul(D::float(dots[0]), D::Float::mul(d0, s)));
-            out[0][1] = D::Float::add(out[0][1], D::Float::mul(D::float(dots[1]), D::Float::mul(d1, s)));
-            out[0][0] = D::Float::add(out[0][0], D::Float::mul(m0, sum));
-            out[0][1] = D::Float::add(out[0][1], D::Float::mul(m1, sum));
+            let w = w.add(block * block_bytes(KIND));
+            let a = args.q.add(block * BLOCK);
+            let weights = w.add(head_bytes(KIND));
+            let dots = if KIND == U4 { D::dots_u4(with, a, weights) } else { D::dots_i8(with, a, weights) };
+            floats_of::<D, KIND>(with, scales.as_mut_ptr(), w);
+            fold::<D, 1>(&mut out, &[dots], scales.as_ptr(), args.s.add(block), 0);
+            if KIND == U4 || KIND == I8M {
+                fold_min::<D, 1>(&mut out, scales.as_ptr().add(8), args.sums.add(block), 0);
+            }
         }
     }
     // SAFETY: as above.
     unsafe { put::<D>(args, panel, 0, out[0]) };
+}
+
+/// The f16 scales at the head of a block as floats: 8, or 16.
+///
+/// # Safety
+/// `from` is a block, 16 floats are writable at `to`.
+#[inline(always)]
+unsafe fn floats_of<D: Dots, const KIND: u32>(with: D::Constants, to: *mut f32, from: *const u8) {
+    for half in 0..head_bytes(KIND) / 16 {
+        // SAFETY: as above.
+        unsafe {
+            let [low, high] = D::halves(with, from.cast::<u16>().add(half * 8));
+            D::Float::store(to.add(half * 8), low);
+            D::Float::store(to.add(half * 8 + 4), high);
+        }
+    }
 }
 
 /// Writes 8 outputs of a row, or as many as the last panel has.

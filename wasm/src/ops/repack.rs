@@ -114,7 +114,13 @@ unsafe fn floats<const SIZE: usize>(to: *mut u8, from: *const u8, count: usize, 
 
 /// # Safety
 /// As `repack`, for one panel.
-unsafe fn integers<const SOURCE: u32, const KIND: u32>(to: *mut u8, from: *const u8, count: usize, bytes: usize, k: usize) {
+unsafe fn integers<const SOURCE: u32, const KIND: u32>(
+    to: *mut u8,
+    from: *const u8,
+    count: usize,
+    bytes: usize,
+    k: usize,
+) {
     for block in 0..k / BLOCK {
         let mut quants = [[0u32; 8]; PANEL];
         // SAFETY: as above.

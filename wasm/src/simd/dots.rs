@@ -16,9 +16,18 @@ pub trait Dots: 'static {
     /// The lanes that results are folded in.
     type Float: Floats;
     type I: Copy;
+    /// Masks and factors that the loops over weights need, in registers.
+    type Constants: Copy;
     /// Bytes of 32 k x 8 outputs as `dots` wants them.
     const EXPANDED: usize;
 
+    /// Call outside of loops.
+    fn constants() -> Self::Constants;
+    /// 8 halves as floats.
+    ///
+    /// # Safety
+    /// 8 halves are readable at `from`.
+    unsafe fn halves(with: Self::Constants, from: *const u16) -> [<Self::Float as Floats>::F; 2];
     fn zero() -> Self::I;
     fn float(sums: Self::I) -> <Self::Float as Floats>::F;
     fn add_sums(a: Self::I, b: Self::I) -> Self::I;
@@ -29,7 +38,7 @@ pub trait Dots: 'static {
     ///
     /// # Safety
     /// 128 bytes are readable at `from`, EXPANDED writable at `to`.
-    unsafe fn expand_u4(to: *mut u8, from: *const u8);
+    unsafe fn expand_u4(with: Self::Constants, to: *mut u8, from: *const u8);
     /// 256 bytes of int8 weights into `to`; into `correction` (2 halves of 16 k, 8 outputs) what a sum must begin with.
     ///
     /// # Safety
@@ -44,8 +53,13 @@ pub trait Dots: 'static {
     ///
     /// # Safety
     /// 32 bytes are readable at `a`, 128 at `w`.
-    unsafe fn dots_u4(a: *const i8, w: *const u8) -> Sums<Self>;
-    /// 4 activations as int8: x * inverse, to the nearest, ties to even. Returns their sum.
+    unsafe fn dots_u4(with: Self::Constants, a: *const i8, w: *const u8) -> Sums<Self>;
+    /// The same for 256 bytes of int8 weights.
+    ///
+    /// # Safety
+    /// 32 bytes are readable at `a`, 256 at `w`.
+    unsafe fn dots_i8(with: Self::Constants, a: *const i8, w: *const u8) -> Sums<Self>;
+    /// 32 activations as int8: x * inverse, to the nearest, ties to even. Returns their sum.
     ///
     /// # Safety
     /// 32 floats are readable at `x`, 32 bytes writable at `q`.
@@ -60,8 +74,14 @@ const ROUND: f32 = 12_582_912.0;
 impl Dots for super::floats::Scalar {
     type Float = Self;
     type I = [i32; 4];
+    type Constants = ();
     const EXPANDED: usize = 256;
 
+    fn constants() {}
+    unsafe fn halves(_: (), from: *const u16) -> [[f32; 4]; 2] {
+        // SAFETY: as the trait asks.
+        unsafe { Self::load_f16(from) }.into()
+    }
     fn zero() -> [i32; 4] {
         [0; 4]
     }
@@ -75,7 +95,7 @@ impl Dots for super::floats::Scalar {
         // SAFETY: as the trait asks.
         unsafe { from.cast::<[i32; 4]>().read_unaligned() }
     }
-    unsafe fn expand_u4(to: *mut u8, from: *const u8) {
+    unsafe fn expand_u4(_: (), to: *mut u8, from: *const u8) {
         for step in 0..8 {
             for i in 0..16 {
                 // SAFETY: as the trait asks.
@@ -94,27 +114,40 @@ impl Dots for super::floats::Scalar {
             correction.cast::<[i32; 16]>().write_unaligned([0; 16]);
         }
     }
-    unsafe fn dots<const R: usize>(sums: &mut [Sums<Self>; R], a: [*const i8; R], w: *const u8, from: usize, to: usize) {
+    unsafe fn dots<const R: usize>(
+        sums: &mut [Sums<Self>; R],
+        a: [*const i8; R],
+        w: *const u8,
+        from: usize,
+        to: usize,
+    ) {
         for step in from..to {
             for r in 0..R {
                 for output in 0..PANEL {
                     for i in 0..4 {
                         // SAFETY: as the trait asks.
-                        let (x, w) = unsafe { (*a[r].add(4 * step + i), *w.cast::<i8>().add(step * 32 + output * 4 + i)) };
+                        let (x, w) =
+                            unsafe { (*a[r].add(4 * step + i), *w.cast::<i8>().add(step * 32 + output * 4 + i)) };
                         sums[r][output / 4][output % 4] += x as i32 * w as i32;
                     }
                 }
             }
         }
     }
-    unsafe fn dots_u4(a: *const i8, w: *const u8) -> Sums<Self> {
+    unsafe fn dots_u4(_: (), a: *const i8, w: *const u8) -> Sums<Self> {
         let mut expanded = [0u8; 256];
         let mut sums = [[[0; 4]; 2]];
         // SAFETY: as the trait asks.
         unsafe {
-            Self::expand_u4(expanded.as_mut_ptr(), w);
+            Self::expand_u4((), expanded.as_mut_ptr(), w);
             Self::dots::<1>(&mut sums, [a], expanded.as_ptr(), 0, 8);
         }
+        sums[0]
+    }
+    unsafe fn dots_i8(_: (), a: *const i8, w: *const u8) -> Sums<Self> {
+        let mut sums = [[[0; 4]; 2]];
+        // SAFETY: as the trait asks.
+        unsafe { Self::dots::<1>(&mut sums, [a], w, 0, 8) };
         sums[0]
     }
     unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> i32 {

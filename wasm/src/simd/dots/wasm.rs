@@ -40,10 +40,43 @@ unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> i32 {
         + i32x4_extract_lane::<3>(sum)
 }
 
-/// The high nibbles. Engines have no shift of bytes, and a shift of pairs of them with a mask is cheaper than theirs.
-#[inline(always)]
-fn high(bytes: v128) -> v128 {
-    v128_and(u16x8_shr(bytes, 4), u8x16_splat(15))
+/// What would be constants in the code: V8 builds each known constant anew at every use, by three instructions, so
+/// these come from memory that the compiler knows nothing of.
+#[derive(Clone, Copy)]
+pub struct Constants {
+    /// 15 in every byte.
+    low: v128,
+    /// 0x80 in every byte.
+    top: v128,
+    /// Sign and size of a sign-extended half that was shifted left by 13.
+    half: v128,
+    /// 2^112: what is between the exponents of a half and a float.
+    rebias: v128,
+}
+
+impl Constants {
+    #[inline(always)]
+    fn load() -> Self {
+        static TABLE: [u32; 4] = [0x0f0f_0f0f, 0x8080_8080, 0x8fff_e000, 0x7780_0000];
+        let [low, top, half, rebias] = core::hint::black_box(&TABLE).map(|word| u32x4_splat(word));
+        Self { low, top, half, rebias }
+    }
+
+    /// # Safety
+    /// 8 halves are readable at `from`.
+    #[inline(always)]
+    unsafe fn halves(self, from: *const u16) -> [v128; 2] {
+        // SAFETY: as above.
+        let halves = unsafe { v128_load(from.cast()) };
+        [i32x4_extend_low_i16x8(halves), i32x4_extend_high_i16x8(halves)]
+            .map(|bits| f32x4_mul(v128_and(i32x4_shl(bits, 13), self.half), self.rebias))
+    }
+
+    /// The high nibbles. Engines have no shift of bytes, and a shift of pairs of them with a mask is cheaper than theirs.
+    #[inline(always)]
+    fn high(self, bytes: v128) -> v128 {
+        v128_and(u16x8_shr(bytes, 4), self.low)
+    }
 }
 
 /// Nibbles to bytes: 8 steps of 16 bytes become 8 steps of 2 x 16.
@@ -52,13 +85,13 @@ fn high(bytes: v128) -> v128 {
 /// 128 bytes are readable at `from`, 256 writable at `to`.
 #[cfg(target_feature = "relaxed-simd")]
 #[inline(always)]
-unsafe fn expand_u4(to: *mut u8, from: *const u8) {
+unsafe fn expand_u4(with: Constants, to: *mut u8, from: *const u8) {
     for step in 0..8 {
         // SAFETY: as above.
         unsafe {
             let bytes = v128_load(from.add(step * 16).cast());
-            v128_store(to.add(step * 32).cast(), v128_and(bytes, u8x16_splat(15)));
-            v128_store(to.add(step * 32 + 16).cast(), high(bytes));
+            v128_store(to.add(step * 32).cast(), v128_and(bytes, with.low));
+            v128_store(to.add(step * 32 + 16).cast(), with.high(bytes));
         }
     }
 }
@@ -78,8 +111,18 @@ macro_rules! relaxed_dots {
         impl Dots for $name {
             type Float = Wasm;
             type I = v128;
+            type Constants = Constants;
             const EXPANDED: usize = 256;
 
+            #[inline(always)]
+            fn constants() -> Constants {
+                Constants::load()
+            }
+            #[inline(always)]
+            unsafe fn halves(with: Constants, from: *const u16) -> [v128; 2] {
+                // SAFETY: as the trait asks.
+                unsafe { with.halves(from) }
+            }
             #[inline(always)]
             fn zero() -> v128 {
                 i32x4_splat(0)
@@ -98,8 +141,8 @@ macro_rules! relaxed_dots {
                 unsafe { v128_load(from.cast()) }
             }
             #[inline(always)]
-            unsafe fn expand_u4(to: *mut u8, from: *const u8) {
-                unsafe { expand_u4(to, from) }
+            unsafe fn expand_u4(with: Constants, to: *mut u8, from: *const u8) {
+                unsafe { expand_u4(with, to, from) }
             }
             #[inline(always)]
             unsafe fn expand_i8(to: *mut u8, from: *const u8, correction: *mut i32) {
@@ -144,17 +187,33 @@ macro_rules! relaxed_dots {
                 }
             }
             #[inline(always)]
-            unsafe fn dots_u4(a: *const i8, w: *const u8) -> Sums<Self> {
+            unsafe fn dots_u4(with: Constants, a: *const i8, w: *const u8) -> Sums<Self> {
                 let mut sums = [i32x4_splat(0); 2];
                 for step in 0..8 {
                     unsafe {
                         let bytes = v128_load(w.add(step * 16).cast());
                         let x = v128_load32_splat(a.add(step * 4).cast());
-                        sums[0] = i32x4_relaxed_dot_i8x16_i7x16_add(x, v128_and(bytes, u8x16_splat(15)), sums[0]);
-                        sums[1] = i32x4_relaxed_dot_i8x16_i7x16_add(x, high(bytes), sums[1]);
+                        sums[0] = i32x4_relaxed_dot_i8x16_i7x16_add(x, v128_and(bytes, with.low), sums[0]);
+                        sums[1] = i32x4_relaxed_dot_i8x16_i7x16_add(x, with.high(bytes), sums[1]);
                     }
                 }
                 sums
+            }
+            #[inline(always)]
+            unsafe fn dots_i8(_: Constants, a: *const i8, w: *const u8) -> Sums<Self> {
+                let mut sums = [[i32x4_splat(0); 2]];
+                unsafe { Self::dots::<1>(&mut sums, [a], w, 0, 8) };
+                if $offset == 0 {
+                    return sums[0];
+                }
+                let mut weights = [i32x4_splat(0); 2];
+                for step in 0..8 {
+                    for group in 0..2 {
+                        let bytes = unsafe { v128_load(w.add(step * 32 + group * 16).cast()) };
+                        weights[group] = i32x4_relaxed_dot_i8x16_i7x16_add(bytes, u8x16_splat(1), weights[group]);
+                    }
+                }
+                [0, 1].map(|group| i32x4_add(sums[0][group], i32x4_mul(weights[group], i32x4_splat($offset))))
             }
             #[inline(always)]
             unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> i32 {
@@ -184,8 +243,18 @@ pub struct Narrow;
 impl Dots for Narrow {
     type Float = Wasm;
     type I = v128;
+    type Constants = Constants;
     const EXPANDED: usize = 256;
 
+    #[inline(always)]
+    fn constants() -> Constants {
+        Constants::load()
+    }
+    #[inline(always)]
+    unsafe fn halves(with: Constants, from: *const u16) -> [v128; 2] {
+        // SAFETY: as the trait asks.
+        unsafe { with.halves(from) }
+    }
     #[inline(always)]
     fn zero() -> v128 {
         i32x4_splat(0)
@@ -204,15 +273,21 @@ impl Dots for Narrow {
         unsafe { v128_load(from.cast()) }
     }
     #[inline(always)]
-    unsafe fn expand_u4(to: *mut u8, from: *const u8) {
-        unsafe { expand_u4(to, from) }
+    unsafe fn expand_u4(with: Constants, to: *mut u8, from: *const u8) {
+        unsafe { expand_u4(with, to, from) }
     }
     /// Never called: int8 weights would overflow.
     unsafe fn expand_i8(_: *mut u8, _: *const u8, _: *mut i32) {
         core::arch::wasm32::unreachable()
     }
     #[inline(always)]
-    unsafe fn dots<const R: usize>(sums: &mut [Sums<Self>; R], a: [*const i8; R], w: *const u8, from: usize, to: usize) {
+    unsafe fn dots<const R: usize>(
+        sums: &mut [Sums<Self>; R],
+        a: [*const i8; R],
+        w: *const u8,
+        from: usize,
+        to: usize,
+    ) {
         let mut pairs = [[i16x8_splat(0); 2]; R];
         for step in from..to {
             unsafe {
@@ -232,18 +307,22 @@ impl Dots for Narrow {
         }
     }
     #[inline(always)]
-    unsafe fn dots_u4(a: *const i8, w: *const u8) -> Sums<Self> {
+    unsafe fn dots_u4(with: Constants, a: *const i8, w: *const u8) -> Sums<Self> {
         let mut pairs = [i16x8_splat(0); 2];
         for step in 0..8 {
             unsafe {
                 let bytes = v128_load(w.add(step * 16).cast());
                 let x = v128_load32_splat(a.add(step * 4).cast());
-                let low = v128_and(bytes, u8x16_splat(15));
+                let low = v128_and(bytes, with.low);
                 pairs[0] = i16x8_add(pairs[0], i16x8_relaxed_dot_i8x16_i7x16(x, low));
-                pairs[1] = i16x8_add(pairs[1], i16x8_relaxed_dot_i8x16_i7x16(x, high(bytes)));
+                pairs[1] = i16x8_add(pairs[1], i16x8_relaxed_dot_i8x16_i7x16(x, with.high(bytes)));
             }
         }
         pairs.map(|pairs| i32x4_extadd_pairwise_i16x8(pairs))
+    }
+    /// Never called, as above.
+    unsafe fn dots_i8(_: Constants, _: *const i8, _: *const u8) -> Sums<Self> {
+        core::arch::wasm32::unreachable()
     }
     #[inline(always)]
     unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> i32 {
@@ -265,12 +344,30 @@ unsafe fn widen(to: *mut u8, bytes: v128) {
     }
 }
 
+/// Products of 4 k with 4 outputs: of pairs of neighbours, then summed to one lane an output.
+#[inline(always)]
+fn four_outputs(x_low: v128, x_high: v128, w: v128) -> v128 {
+    let low = i32x4_dot_i16x8(x_low, i16x8_extend_low_i8x16(w));
+    let upper = i32x4_dot_i16x8(x_high, i16x8_extend_high_i8x16(w));
+    i32x4_add(i32x4_shuffle::<0, 2, 4, 6>(low, upper), i32x4_shuffle::<1, 3, 5, 7>(low, upper))
+}
+
 impl Dots for Wide {
     type Float = Wasm;
     type I = v128;
+    type Constants = Constants;
     /// (8 steps of 4 k, 2 groups of 4 outputs, 2 pairs of k, 4 outputs, 2 k) i16.
     const EXPANDED: usize = 512;
 
+    #[inline(always)]
+    fn constants() -> Constants {
+        Constants::load()
+    }
+    #[inline(always)]
+    unsafe fn halves(with: Constants, from: *const u16) -> [v128; 2] {
+        // SAFETY: as the trait asks.
+        unsafe { with.halves(from) }
+    }
     #[inline(always)]
     fn zero() -> v128 {
         i32x4_splat(0)
@@ -289,12 +386,12 @@ impl Dots for Wide {
         unsafe { v128_load(from.cast()) }
     }
     #[inline(always)]
-    unsafe fn expand_u4(to: *mut u8, from: *const u8) {
+    unsafe fn expand_u4(with: Constants, to: *mut u8, from: *const u8) {
         for step in 0..8 {
             unsafe {
                 let bytes = v128_load(from.add(step * 16).cast());
-                widen(to.add(step * 64), v128_and(bytes, u8x16_splat(15)));
-                widen(to.add(step * 64 + 32), high(bytes));
+                widen(to.add(step * 64), v128_and(bytes, with.low));
+                widen(to.add(step * 64 + 32), with.high(bytes));
             }
         }
     }
@@ -308,7 +405,13 @@ impl Dots for Wide {
         }
     }
     #[inline(always)]
-    unsafe fn dots<const R: usize>(sums: &mut [Sums<Self>; R], a: [*const i8; R], w: *const u8, from: usize, to: usize) {
+    unsafe fn dots<const R: usize>(
+        sums: &mut [Sums<Self>; R],
+        a: [*const i8; R],
+        w: *const u8,
+        from: usize,
+        to: usize,
+    ) {
         for step in (from..to).step_by(2) {
             unsafe {
                 let x = a.map(|a| i16x8_load_extend_i8x8(a.add(step * 4)));
@@ -331,19 +434,30 @@ impl Dots for Wide {
         }
     }
     #[inline(always)]
-    unsafe fn dots_u4(a: *const i8, w: *const u8) -> Sums<Self> {
+    unsafe fn dots_u4(with: Constants, a: *const i8, w: *const u8) -> Sums<Self> {
         let mut sums = [i32x4_splat(0); 2];
         for step in 0..8 {
             unsafe {
                 let bytes = v128_load(w.add(step * 16).cast());
                 let x = v128_load32_splat(a.add(step * 4).cast());
-                for (group, four) in [v128_and(bytes, u8x16_splat(15)), high(bytes)].into_iter().enumerate() {
-                    // Products of neighbours, then their sums: (output, pair of k) in i16 pairs, then 4 outputs.
-                    let low = i32x4_dot_i16x8(i16x8_extend_low_i8x16(x), i16x8_extend_low_i8x16(four));
-                    let high = i32x4_dot_i16x8(i16x8_extend_high_i8x16(x), i16x8_extend_high_i8x16(four));
-                    let even = i32x4_shuffle::<0, 2, 4, 6>(low, high);
-                    let odd = i32x4_shuffle::<1, 3, 5, 7>(low, high);
-                    sums[group] = i32x4_add(sums[group], i32x4_add(even, odd));
+                let (x_low, x_high) = (i16x8_extend_low_i8x16(x), i16x8_extend_high_i8x16(x));
+                for (group, four) in [v128_and(bytes, with.low), with.high(bytes)].into_iter().enumerate() {
+                    sums[group] = i32x4_add(sums[group], four_outputs(x_low, x_high, four));
+                }
+            }
+        }
+        sums
+    }
+    #[inline(always)]
+    unsafe fn dots_i8(_: Constants, a: *const i8, w: *const u8) -> Sums<Self> {
+        let mut sums = [i32x4_splat(0); 2];
+        for step in 0..8 {
+            unsafe {
+                let x = v128_load32_splat(a.add(step * 4).cast());
+                let (x_low, x_high) = (i16x8_extend_low_i8x16(x), i16x8_extend_high_i8x16(x));
+                for group in 0..2 {
+                    let four = v128_load(w.add(step * 32 + group * 16).cast());
+                    sums[group] = i32x4_add(sums[group], four_outputs(x_low, x_high, four));
                 }
             }
         }
