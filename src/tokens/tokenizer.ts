@@ -36,8 +36,8 @@ export function createTokenizer(spec: TokenizerSpec): Tokenizer {
 
   /** The model's own path, without the search for added tokens. */
   const plain = (text: string): number[] => {
-    const normal = library.normalizer ? library.normalizer(text) : text
-    if (normal.length === 0) return []
+    if (text.length === 0) return []
+    const normal: string = library.normalizer ? library.normalizer(text) : text
     const words = library.pre_tokenizer ? library.pre_tokenizer(normal, { section_index: 0 }) : [normal]
     return model(words).map((token: string) => idOf(token) ?? model.unk_token_id ?? unknown(token))
   }
