@@ -69,7 +69,10 @@ if (recorded && recorded.rustc !== rustc) {
   const folder = mkdtempSync(join(tmpdir(), 'foretoken-wasm-'))
   const built = buildAll(folder)
   rmSync(folder, { recursive: true })
-  const wrong = Object.keys(forms).filter((form) => built[form].sha256 !== recorded.modules[form].sha256)
+  const committed = (form) => sha256(readFileSync(join(dist, `${form}.wasm`)))
+  const wrong = Object.keys(forms).filter(
+    (form) => built[form].sha256 !== recorded.modules[form].sha256 || built[form].sha256 !== committed(form),
+  )
   for (const form of wrong)
     console.error(`wasm/dist/${form}.wasm is not what this source builds; run npm run build:wasm`)
   if (wrong.length === 0) console.log(`wasm/dist is what this source builds: ${Object.keys(forms).join(', ')}`)
@@ -87,9 +90,13 @@ function buildAll(folder) {
     Object.keys(forms).map((form) => {
       const bytes = build(form)
       writeFileSync(join(folder, `${form}.wasm`), bytes)
-      return [form, { sha256: createHash('sha256').update(bytes).digest('hex'), bytes: bytes.length }]
+      return [form, { sha256: sha256(bytes), bytes: bytes.length }]
     }),
   )
+}
+
+function sha256(bytes) {
+  return createHash('sha256').update(bytes).digest('hex')
 }
 
 function build(form) {
