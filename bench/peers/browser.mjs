@@ -74,19 +74,25 @@ export async function startBrowser({ models, root, here, gguf }) {
         },
         async measure(ids, steps) {
           const before = await cpu()
-          const first = await page.evaluate((prompt) => window.engine.prefill(prompt), given(ids))
-          const between = await cpu()
-          const decode = await page.evaluate(
-            ([prompt, count]) => window.engine.decode(prompt, count),
-            [given(ids), steps],
-          )
-          // An engine that can't stop between the two says how much of the second call was prefill.
-          const decodeCpu = (await cpu()) - between - (decode.prefill_ms ? between - before : 0)
+          const call = (count) => page.evaluate(([prompt, n]) => window.engine.prefill(prompt, n), [given(ids), count])
+          const first = await call(steps)
+          const between = (await cpu()) - before
+          if (typeof first !== 'number') {
+            // One call did both: CPU time is shared out as wall time was.
+            const share = first.prefill_ms / (first.prefill_ms + first.decode_ms)
+            return {
+              prefill_ms: first.prefill_ms,
+              prefill_cpu_ms: between * share,
+              decode_ms: first.decode_ms / steps,
+              decode_cpu_ms: (between * (1 - share)) / steps,
+            }
+          }
+          const decode = await page.evaluate((count) => window.engine.decode(count), steps)
           return {
             prefill_ms: first,
-            prefill_cpu_ms: between - before,
-            decode_ms: decode.ms / steps,
-            decode_cpu_ms: Math.max(0, decodeCpu / steps),
+            prefill_cpu_ms: between,
+            decode_ms: decode / steps,
+            decode_cpu_ms: ((await cpu()) - before - between) / steps,
           }
         },
       }

@@ -9,12 +9,12 @@ export async function load({ model }) {
   await wllama.loadModel([blob], { n_ctx: 2048, n_threads: 1, n_gpu_layers: 0, n_parallel: 1, warmup: false })
 }
 
-async function complete(ids, count) {
+async function complete(prompt, count) {
   const begun = performance.now()
   let first = 0
   let text = ''
   await wllama.createCompletion({
-    prompt: ids,
+    prompt,
     max_tokens: count,
     temperature: 0,
     cache_prompt: false,
@@ -28,15 +28,12 @@ async function complete(ids, count) {
   return { first, total: performance.now() - begun, text }
 }
 
-export async function prefill(ids) {
-  return (await complete(ids, 1)).first
+/** Prefill and `steps` more tokens, since a completion can't be stopped between the two and gone on with. */
+export async function prefill(text, steps) {
+  const { first, total } = await complete(text, steps + 1)
+  return { prefill_ms: first, decode_ms: total - first }
 }
 
-export async function decode(ids, steps) {
-  const { first, total } = await complete(ids, steps + 1)
-  return { ms: total - first, prefill_ms: first }
-}
-
-export async function answer(ids, n) {
-  return (await complete(ids, n)).text
+export async function answer(text, n) {
+  return (await complete(text, n)).text
 }
