@@ -1,0 +1,42 @@
+/** What is built, by name: esbuild's options for each bundle. Shared by `build.mjs` and the test of sizes. */
+import { root } from './setup.mjs'
+
+const common = {
+  absWorkingDir: root,
+  bundle: true,
+  format: 'esm',
+  target: 'es2024',
+  minify: true,
+  legalComments: 'none',
+  logLevel: 'warning',
+  write: false,
+  metafile: true,
+}
+
+const node = { ...common, platform: 'node', minify: false, external: ['@huggingface/*'] }
+
+export const bundles = {
+  /** The library: any platform; what it needs at run time is inside. */
+  'dist/index.js': { ...common, platform: 'neutral', mainFields: ['module', 'main'], entryPoints: ['src/index.ts'] },
+  /** The library with the Node rim. */
+  'dist/node.js': { ...node, entryPoints: ['node/index.ts'] },
+  /** The command; its commands share the chunks of one folder. */
+  'dist/cli.js': { ...node, entryPoints: ['cli/main.ts'] },
+  /** The library and web workers. */
+  'dist/browser.js': {
+    ...common,
+    platform: 'browser',
+    stdin: {
+      contents: "export * from './src/index.ts'\nexport { webSpawn } from './workers/web.ts'\n",
+      resolveDir: root,
+      loader: 'ts',
+    },
+  },
+  /** A compute worker, of Node and of a browser. */
+  'dist/worker.js': {
+    ...common,
+    platform: 'neutral',
+    external: ['node:worker_threads'],
+    entryPoints: ['workers/compute.ts'],
+  },
+}
