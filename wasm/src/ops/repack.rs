@@ -63,10 +63,10 @@ pub unsafe fn repack(source: u32, dst: *mut u8, src: *const u8, first: usize, ro
     let kind = kind_of(source);
     let last = first + rows;
     if kind == u32::MAX
-        || k % block_elements(source) != 0
-        || first % PANEL != 0
+        || !k.is_multiple_of(block_elements(source))
+        || !first.is_multiple_of(PANEL)
         || last > n
-        || (rows % PANEL != 0 && last != n)
+        || (!rows.is_multiple_of(PANEL) && last != n)
     {
         return 1;
     }
@@ -294,7 +294,7 @@ pub fn to_f16(value: f32) -> u16 {
         return sign | (shifted.to_bits() - 0x3f00_0000) as u16;
     }
     let rounded = size + 0xfff + (size >> 13 & 1);
-    sign | (rounded - 0x3800_0000 >> 13).min(0x7c00) as u16
+    sign | ((rounded - 0x3800_0000) >> 13).min(0x7c00) as u16
 }
 
 /// Element (row, i) of a weight in panels.
