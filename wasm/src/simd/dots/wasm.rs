@@ -46,8 +46,6 @@ unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> i32 {
 pub struct Constants {
     /// 15 in every byte.
     low: v128,
-    /// 0x80 in every byte.
-    top: v128,
     /// Sign and size of a sign-extended half that was shifted left by 13.
     half: v128,
     /// 2^112: what is between the exponents of a half and a float.
@@ -57,9 +55,9 @@ pub struct Constants {
 impl Constants {
     #[inline(always)]
     fn load() -> Self {
-        static TABLE: [u32; 4] = [0x0f0f_0f0f, 0x8080_8080, 0x8fff_e000, 0x7780_0000];
-        let [low, top, half, rebias] = core::hint::black_box(&TABLE).map(|word| u32x4_splat(word));
-        Self { low, top, half, rebias }
+        static TABLE: [u32; 3] = [0x0f0f_0f0f, 0x8fff_e000, 0x7780_0000];
+        let [low, half, rebias] = core::hint::black_box(&TABLE).map(|word| u32x4_splat(word));
+        Self { low, half, rebias }
     }
 
     /// # Safety
