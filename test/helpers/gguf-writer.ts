@@ -1,0 +1,130 @@
+/** Writes small GGUF files for tests: version 3, little-endian. */
+import { type TensorType, tensorBlocks } from '../../src/types.ts'
+
+export type Metadata =
+  | { readonly u32: number }
+  | { readonly u64: bigint }
+  | { readonly f32: number }
+  | { readonly flag: boolean }
+  | { readonly text: string }
+  | { readonly texts: readonly string[] }
+  | { readonly floats: readonly number[] }
+  | { readonly ints: readonly number[] }
+
+export interface WrittenTensor {
+  readonly name: string
+  readonly type: TensorType
+  /** The contiguous one first. */
+  readonly dims: readonly number[]
+  readonly bytes: Uint8Array
+}
+
+const typeNumbers: Record<TensorType, number> = {
+  f32: 0,
+  f16: 1,
+  q4_0: 2,
+  q4_1: 3,
+  q5_0: 6,
+  q5_1: 7,
+  q8_0: 8,
+  q4_k: 12,
+  q5_k: 13,
+  q6_k: 14,
+  bf16: 30,
+}
+
+export function writeGguf(metadata: Readonly<Record<string, Metadata>>, tensors: readonly WrittenTensor[]): Uint8Array {
+  const out = new Writer()
+  out.u32(0x46554747)
+  out.u32(3)
+  out.u64(tensors.length)
+  out.u64(Object.keys(metadata).length)
+  for (const [key, value] of Object.entries(metadata)) {
+    out.text(key)
+    writeValue(out, value)
+  }
+  let offset = 0
+  for (const { name, type, dims, bytes } of tensors) {
+    out.text(name)
+    out.u32(dims.length)
+    for (const dim of dims) out.u64(dim)
+    out.u32(typeNumbers[type])
+    out.u64(offset)
+    offset += Math.ceil(bytes.length / 32) * 32
+  }
+  out.pad(32)
+  for (const { bytes } of tensors) {
+    out.bytes(bytes)
+    out.pad(32)
+  }
+  return out.done()
+}
+
+function writeValue(out: Writer, value: Metadata): void {
+  if ('u32' in value) {
+    out.u32(4)
+    out.u32(value.u32)
+  } else if ('u64' in value) {
+    out.u32(10)
+    out.u64(Number(value.u64))
+  } else if ('f32' in value) {
+    out.u32(6)
+    out.f32(value.f32)
+  } else if ('flag' in value) {
+    out.u32(7)
+    out.bytes(Uint8Array.of(value.flag ? 1 : 0))
+  } else if ('text' in value) {
+    out.u32(8)
+    out.text(value.text)
+  } else {
+    const [type, list] = 'texts' in value ? [8, value.texts] : 'floats' in value ? [6, value.floats] : [5, value.ints]
+    out.u32(9)
+    out.u32(type)
+    out.u64(list.length)
+    for (const item of list) {
+      if (typeof item === 'string') out.text(item)
+      else if (type === 6) out.f32(item)
+      else out.u32(item >>> 0)
+    }
+  }
+}
+
+class Writer {
+  #bytes: number[] = []
+
+  u32(value: number): void {
+    for (let i = 0; i < 4; i++) this.#bytes.push((value >>> (8 * i)) & 255)
+  }
+
+  u64(value: number): void {
+    this.u32(value % 2 ** 32)
+    this.u32(Math.floor(value / 2 ** 32))
+  }
+
+  f32(value: number): void {
+    this.bytes(new Uint8Array(Float32Array.of(value).buffer))
+  }
+
+  text(text: string): void {
+    const bytes = new TextEncoder().encode(text)
+    this.u64(bytes.length)
+    this.bytes(bytes)
+  }
+
+  bytes(bytes: Uint8Array): void {
+    for (const byte of bytes) this.#bytes.push(byte)
+  }
+
+  pad(to: number): void {
+    while (this.#bytes.length % to !== 0) this.#bytes.push(0)
+  }
+
+  done(): Uint8Array {
+    return Uint8Array.from(this.#bytes)
+  }
+}
+
+/** Bytes of a tensor with these dimensions. */
+export function tensorBytes(type: TensorType, dims: readonly number[]): number {
+  return (dims.reduce((product, dim) => product * dim, 1) / tensorBlocks[type].elements) * tensorBlocks[type].bytes
+}
