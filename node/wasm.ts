@@ -1,10 +1,16 @@
 /** The built core from disk: each form compiled, or left out where this engine refuses it. */
 import { readFile } from 'node:fs/promises'
+import { pathToFileURL } from 'node:url'
 import type { Build, WasmModules } from '../src/index.ts'
 import { fileError } from './disk.ts'
 
-/** wasm/dist, as seen from the source tree and from a bundle in dist/: both are one folder below the package. */
-const dist = new URL('../wasm/dist/', import.meta.url)
+/**
+ * wasm/dist, as seen from the source tree and from a bundle in dist/: both are one folder below the package.
+ * FORETOKEN_WASM names another folder: a fresh build that is to be tested.
+ */
+const dist = process.env.FORETOKEN_WASM
+  ? pathToFileURL(`${process.env.FORETOKEN_WASM}/`)
+  : new URL('../wasm/dist/', import.meta.url)
 
 /** Reads and compiles what `build` and `threads` can need. Throws `io`, `not_found`. */
 export async function loadWasm(build: Build | 'auto' = 'auto', threads = 1): Promise<WasmModules> {

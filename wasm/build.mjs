@@ -3,6 +3,7 @@
  *
  *   node wasm/build.mjs           rebuild wasm/dist
  *   node wasm/build.mjs --check   rebuild elsewhere and compare; exit 1 on a difference, skip on another compiler
+ *   node wasm/build.mjs --to DIR  build into DIR, for tests of a fresh build (FORETOKEN_WASM=DIR)
  *
  * Toolchain: the active one if it has wasm32-unknown-unknown; else Debian's rustc-web, whose `core` for wasm is built
  * once from its source package into .toolchain/ (about 15 s). rustup is never called: nothing is downloaded by it.
@@ -60,10 +61,14 @@ const forms = {
 }
 
 const check = process.argv.includes('--check')
+const to = process.argv.includes('--to') ? process.argv[process.argv.indexOf('--to') + 1] : undefined
 const tools = toolchain()
 const rustc = run(tools.rustc, ['-vV']).trim()
 const recorded = check ? JSON.parse(readFileSync(join(dist, 'build.json'), 'utf8')) : undefined
-if (recorded && recorded.rustc !== rustc) {
+if (to) {
+  mkdirSync(to, { recursive: true })
+  buildAll(to)
+} else if (recorded && recorded.rustc !== rustc) {
   console.log(`wasm/dist was built by another compiler; not compared.\nrecorded:\n${recorded.rustc}\nhere:\n${rustc}`)
 } else if (recorded) {
   const folder = mkdtempSync(join(tmpdir(), 'foretoken-wasm-'))
@@ -152,6 +157,7 @@ function debianToolchain() {
       throw new Error(
         `no toolchain for ${target}: run "rustup target add ${target}", or apt-get install ${packages.join(' ')}`,
       )
+    run('apt-get', ['update', '-q'])
     run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...packages])
   }
   return overlay()
