@@ -42,7 +42,7 @@ export class Engine {
       const context = contextOf(archive, options.context)
       const model = await Llama.load(backend, archive, {
         passTokens: Math.min(options.passTokens ?? 256, context),
-        logitRows: 8,
+        logitRows: 4,
         kv: options.kv ?? 'f32',
         ...(options.onProgress && { onProgress: options.onProgress }),
       })

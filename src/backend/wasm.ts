@@ -27,7 +27,7 @@ interface WasmTensor extends Tensor {
 }
 
 /** Bytes of file that are read at once when a weight streams in. */
-const stagingBytes = 1 << 19
+const stagingBytes = 1 << 18
 
 export async function createWasmBackend(options: WasmOptions): Promise<Backend> {
   const threads = options.threads ?? 1

@@ -49,7 +49,7 @@ export class Llama {
   readonly #x: Tensor // (tokens, hidden): the residual stream
   readonly #h: Tensor // (tokens, max(hidden, heads * headDim)): normed input, then attention output
   readonly #qkv: Tensor // (tokens, (heads + 2 kvHeads) * headDim)
-  readonly #gateUp: Tensor // (tokens, 2 intermediate)
+  readonly #gateUp: Tensor // (tokens, 2 intermediate); the same memory, since the two never live at once
   readonly #last: Tensor // (logitRows, hidden)
   readonly #logits: Tensor // (logitRows, vocab)
 
@@ -82,8 +82,10 @@ export class Llama {
     }
     this.#x = backend.tensor(tokens, hidden)
     this.#h = backend.tensor(tokens, Math.max(hidden, heads * headDim))
-    this.#qkv = backend.tensor(tokens, (heads + 2 * kvHeads) * headDim)
-    this.#gateUp = backend.tensor(tokens, 2 * intermediate)
+    const qkv = (heads + 2 * kvHeads) * headDim
+    const wide = backend.tensor(tokens, Math.max(qkv, 2 * intermediate))
+    this.#qkv = backend.columns(wide, 0, qkv)
+    this.#gateUp = backend.columns(wide, 0, 2 * intermediate)
     this.#last = backend.tensor(options.logitRows, hidden)
     this.#logits = backend.tensor(options.logitRows, vocab)
     this.pool = backend.kvPool({ type: options.kv, layers, kvHeads, headDim })

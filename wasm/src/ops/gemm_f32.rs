@@ -52,7 +52,7 @@ pub unsafe fn body<I: Floats>(args: &Args, lo: usize, hi: usize, scratch: *mut u
 
 /// # Safety
 /// k * 8 elements at `from`, k * 8 floats at `to`.
-#[inline(always)]
+#[inline(never)]
 unsafe fn expand<I: Floats>(to: *mut f32, from: *const u16, args: &Args) -> *const f32 {
     for k in 0..args.k {
         // SAFETY: as above.
@@ -74,7 +74,7 @@ unsafe fn expand<I: Floats>(to: *mut f32, from: *const u16, args: &Args) -> *con
 
 /// # Safety
 /// Rows `row..row + R` are there; `w` is panel `panel` in f32.
-#[inline(always)]
+#[inline(never)]
 unsafe fn tile<I: Floats, const R: usize>(args: &Args, panel: usize, row: usize, w: *const f32) {
     let mut out = [[I::splat(0.0); 2]; R];
     // SAFETY: as above.

@@ -7,6 +7,9 @@
 //!                 int sums (4, 8) = activations . weights
 //!                 out (4, 8)     += float(sums) * (d * s) + m * (sum of activations)
 //!
+//! Expanding, tiles and single rows are functions of their own: engines compile hot functions well only after some calls,
+//! and one at a time, so that small ones that are called often get fast within the first prompt.
+//!
 //! One row alone reads the weights without expanding them, since then memory is the limit. The order of the float
 //! additions is the same in every path: a row's bits do not depend on what shares the pass.
 use super::weight::{I8, I8M, I8S, U4, block_bytes, head_bytes, panel_bytes};
@@ -111,7 +114,7 @@ pub unsafe fn body<D: Dots, const KIND: u32>(args: &Args, lo: usize, hi: usize, 
 
 /// # Safety
 /// `w` is a panel of `blocks` blocks, `to` large enough.
-#[inline(always)]
+#[inline(never)]
 unsafe fn expand<D: Dots, const KIND: u32>(with: D::Constants, to: *mut u8, w: *const u8, blocks: usize) {
     for block in 0..blocks {
         // SAFETY: as above.
@@ -133,7 +136,7 @@ unsafe fn expand<D: Dots, const KIND: u32>(with: D::Constants, to: *mut u8, w: *
 ///
 /// # Safety
 /// The rows are there; `expanded` is this panel.
-#[inline(always)]
+#[inline(never)]
 unsafe fn tile<D: Dots, const KIND: u32, const R: usize>(args: &Args, panel: usize, row: usize, expanded: *const u8) {
     let blocks = args.k / BLOCK;
     let mut out = [[D::Float::splat(0.0); 2]; R];
@@ -240,7 +243,7 @@ unsafe fn fold_min<D: Dots, const R: usize>(
 ///
 /// # Safety
 /// `w` is panel `panel`, of a kind with one scale a block.
-#[inline(always)]
+#[inline(never)]
 unsafe fn one_row<D: Dots, const KIND: u32>(with: D::Constants, args: &Args, panel: usize, w: *const u8) {
     let mut out = [[D::Float::splat(0.0); 2]];
     let mut scales = [0f32; 16];
