@@ -9,10 +9,10 @@ import { createSampler } from './decode/sampling.ts'
 import { scoreTokens } from './decode/score.ts'
 import { Session } from './decode/session.ts'
 import { createStopMatcher } from './decode/stop.ts'
-import { PagedCache, type Sequence } from './kv/paged.ts'
+import { PagedCache } from './kv/paged.ts'
 import { Llama } from './model/llama.ts'
 import { openModel } from './model/open.ts'
-import { contextOf, type EngineOptions, type GenerateOptions, type PrefillRequest } from './options.ts'
+import { contextOf, type EngineOptions, type GenerateOptions, modelOptions, type PrefillRequest } from './options.ts'
 import { pack } from './pack/pack.ts'
 import { ExactPrefill } from './prefill/exact.ts'
 import { createDetokenizer } from './stream/detokenize.ts'
@@ -40,12 +40,7 @@ export class Engine {
     const backend = await createWasmBackend({ ...options, modules: options.wasm })
     try {
       const context = contextOf(archive, options.context)
-      const model = await Llama.load(backend, archive, {
-        passTokens: Math.min(options.passTokens ?? 256, context),
-        logitRows: 4,
-        kv: options.kv ?? 'f32',
-        ...(options.onProgress && { onProgress: options.onProgress }),
-      })
+      const model = await Llama.load(backend, archive, modelOptions(options, context))
       return new Engine(archive, backend, model, context, begun)
     } catch (error) {
       await backend.close()
@@ -135,25 +130,16 @@ export class Engine {
 
   /** Log-probability of each of `ids` after those before it, (ids.length - 1). */
   async score(ids: readonly number[]): Promise<Float64Array> {
-    return this.#withSequence((sequence) => scoreTokens(this.#model, sequence, ids))
+    return this.#cache.borrow((sequence) => scoreTokens(this.#model, sequence, ids))
   }
 
   /** Logits after each of `ids`, (ids, vocab). At most one pass of tokens; `vocab` x 4 bytes each. */
   async logits(ids: readonly number[]): Promise<Float32Array> {
-    return this.#withSequence((sequence) => this.#model.forward(pack([{ sequence, ids, outputs: 'all' }])))
+    return this.#cache.borrow((sequence) => this.#model.forward(pack([{ sequence, ids, outputs: 'all' }])))
   }
 
   tokenize(text: string, options: { special?: boolean } = {}): number[] {
     return this.tokenizer.encode(text, options)
-  }
-
-  async #withSequence<T>(use: (sequence: Sequence) => Promise<T>): Promise<T> {
-    const sequence = this.#cache.open()
-    try {
-      return await use(sequence)
-    } finally {
-      sequence.release()
-    }
   }
 
   async close(): Promise<void> {

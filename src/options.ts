@@ -2,6 +2,7 @@
 import type { WasmOptions } from './backend/wasm.ts'
 import type { SamplingOptions } from './decode/sampling.ts'
 import { ForetokenError } from './errors.ts'
+import type { ModelOptions } from './model/llama.ts'
 import type { KvType, ModelArchive } from './types.ts'
 
 export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
@@ -43,4 +44,17 @@ export function contextOf(archive: ModelArchive, wanted: number | undefined): nu
       `context is ${wanted}; ${archive.name} takes a whole number from 2 to ${most}`,
     )
   return context
+}
+
+/** What the model is told of an engine's options. Throws `bad_argument`. */
+export function modelOptions(options: EngineOptions, context: number): ModelOptions {
+  const passTokens = options.passTokens ?? 256
+  if (!Number.isInteger(passTokens) || passTokens < 1 || passTokens > 4096)
+    throw new ForetokenError('bad_argument', `passTokens is ${passTokens}; it must be a whole number from 1 to 4,096`)
+  return {
+    passTokens: Math.min(passTokens, context),
+    logitRows: 4,
+    kv: options.kv ?? 'f32',
+    ...(options.onProgress && { onProgress: options.onProgress }),
+  }
 }

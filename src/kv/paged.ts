@@ -28,6 +28,16 @@ export class PagedCache {
     return new Sequence(this)
   }
 
+  /** Runs `use` with a sequence that is released afterwards, come what may. */
+  async borrow<T>(use: (sequence: Sequence) => Promise<T>): Promise<T> {
+    const sequence = this.open()
+    try {
+      return await use(sequence)
+    } finally {
+      sequence.release()
+    }
+  }
+
   /** A page with one reference. Throws `out_of_pages`. */
   take(): number {
     const page = this.#free.pop() ?? this.#grow()
