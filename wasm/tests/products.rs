@@ -1,5 +1,6 @@
 //! Products, quantising and repacking against their definitions. The scalar rung natively; the SIMD rungs run the same
 //! shapes inside real wasm (test/suites/backend.ts). The seed is in every message.
+use foretoken_core::naive::products;
 use foretoken_core::ops::{gemm_f32, gemm_int, quantize, repack, weight};
 use foretoken_core::simd::dots::Dots;
 use foretoken_core::simd::floats::Scalar;
@@ -33,17 +34,10 @@ fn file_rows(random: &mut Random, source: u32, rows: usize, k: usize) -> Vec<u8>
     bytes
 }
 
-/// The number that element (row, i) of the file stands for, from the format's definition.
+/// The number that element (row, i) of the file stands for.
 fn file_value(source: u32, bytes: &[u8], row: usize, i: usize, k: usize) -> f64 {
-    let per = repack::row_bytes(source, 32);
-    let block = &bytes[(row * k / 32 + i / 32) * per..];
-    let half = |at: usize| repack::from_f16(u16::from_le_bytes([block[at], block[at + 1]])) as f64;
-    let lane = i % 32;
-    if source == repack::Q8_0 {
-        return half(0) * block[2 + lane] as i8 as f64;
-    }
-    let byte = block[4 + lane % 16];
-    half(0) * (if lane < 16 { byte & 15 } else { byte >> 4 }) as f64 + half(2)
+    let row = &bytes[row * repack::row_bytes(source, k)..];
+    if source == repack::Q8_0 { products::q8_0(row, i) } else { products::q4_1(row, i) }
 }
 
 struct Quantised {
@@ -70,6 +64,8 @@ fn quantising_is_within_half_a_step_and_its_sums_are_true() {
         for block in 0..rows * k / 32 {
             let range = block * 32..block * 32 + 32;
             let s = got.s[block];
+            let (step, _) = products::quantize(&x[range.clone()]);
+            assert!((s as f64 - step).abs() <= EPS * step, "block {block}: step {s} for {step}, seed {SEED}");
             let sum: i32 = got.q[range.clone()].iter().map(|&q| q as i32).sum();
             assert_eq!(got.sums[block], s * sum as f32, "block {block}, seed {SEED}");
             for i in range {
@@ -135,15 +131,12 @@ fn integer_case(random: &mut Random, source: u32, kind: u32, rows: usize, n: usi
     unsafe { body(&args, 0, n.div_ceil(8), scratch.as_mut_ptr().cast()) };
     for row in 0..rows {
         for col in 0..n {
-            let (mut want, mut size) = (0f64, 0f64);
-            for i in 0..k {
-                let w = file_value(source, &bytes, col, i, k);
-                let x = a.s[row * k / 32 + i / 32] as f64 * a.q[row * k + i] as f64;
-                want += x * w;
-                size += (x * w).abs() + 16.0 * x.abs() * 0.1;
-            }
-            let bound = (k as f64 / 32.0 * 6.0 + 8.0) * EPS * size;
-            let got = out[row * n + col] as f64;
+            let x = |i: usize| a.s[row * k / 32 + i / 32] as f64 * a.q[row * k + i] as f64;
+            let want = products::product(k, x, |i| file_value(source, &bytes, col, i, k));
+            // Scale and minimum are folded apart: each part may be larger than their sum, by 16 steps of at most 0.05.
+            let parts = products::product(k, x, |_| 1.6);
+            let bound = (k as f64 / 32.0 * 6.0 + 8.0) * EPS * (want.size + parts.size);
+            let (got, want) = (out[row * n + col] as f64, want.value);
             assert!(
                 (got - want).abs() <= bound,
                 "{kind}: {rows}x{n}x{k} at {row},{col}: {got} for {want}, seed {SEED}"
@@ -199,9 +192,8 @@ fn float_products_match_the_definition() {
         }
         for row in 0..rows {
             for col in 0..n {
-                let terms = (0..k).map(|i| x[row * k + i] as f64 * file[col * k + i] as f64);
-                let (want, size) = terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + f64::abs(term)));
-                let got = out[row * n + col] as f64;
+                let want = products::product(k, |i| x[row * k + i] as f64, |i| file[col * k + i] as f64);
+                let (got, want, size) = (out[row * n + col] as f64, want.value, want.size);
                 assert!(
                     (got - want).abs() <= (k as f64 + 2.0) * EPS * size,
                     "{rows}x{n}x{k} at {row},{col}, seed {SEED}"
