@@ -109,6 +109,7 @@ describe('foretoken run', () => {
   })
 
   test('Ctrl-C ends it with 130', async () => {
+    let sent = false
     const { code, err } = await foretoken(
       [
         'run',
@@ -125,7 +126,10 @@ describe('foretoken run', () => {
         'x',
       ],
       '',
-      (kill) => kill('SIGINT'),
+      (kill) => {
+        if (!sent) kill('SIGINT')
+        sent = true
+      },
     )
     expect(code).toBe(130)
     expect(err).toContain('interrupted')

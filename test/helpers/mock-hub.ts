@@ -84,9 +84,12 @@ export async function mockHub(repo: string, files: Record<string, Uint8Array>): 
     })
     const { cutAfter, stallAfter } = behaviour
     if (cutAfter !== undefined && cutAfter < part.length) {
-      response.write(part.subarray(0, cutAfter), () => response.destroy())
-    } else if (stallAfter !== undefined && stallAfter < part.length) response.write(part.subarray(0, stallAfter))
-    else response.end(part)
+      // Later than the bytes, as on a real line: a client may lose what it has not read when the connection ends.
+      response.write(part.subarray(0, cutAfter), () => setTimeout(() => response.destroy(), 40))
+    } else if (stallAfter !== undefined && stallAfter < part.length) {
+      response.flushHeaders()
+      if (stallAfter > 0) response.write(part.subarray(0, stallAfter))
+    } else response.end(part)
   }
   const server = createServer((request, response) => void answer(request, response))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

@@ -14,7 +14,10 @@ test('a full disk, a missing file and other failures have codes of their own', (
 })
 
 test('a download that cannot fit is refused before its first byte, with the numbers', async () => {
-  await expect(makeRoom(tmpdir(), 1e18)).rejects.toMatchObject({ code: 'disk_full', message: expect.stringMatching(/MB are needed .* MB are free/) })
+  await expect(makeRoom(tmpdir(), 1e18)).rejects.toMatchObject({
+    code: 'disk_full',
+    message: expect.stringMatching(/MB are needed .* MB are free/),
+  })
   await makeRoom(tmpdir(), 1)
   expect([megabytes(10), megabytes(2e6), megabytes(98e6)]).toEqual(['1 kB', '2.0 MB', '98 MB'])
 })
@@ -27,9 +30,15 @@ test('a file that shrinks while it is read is an error, not zeros', async () => 
   const bytes = new Uint8Array(10)
   await source.read(90, bytes)
   expect(bytes).toEqual(new Uint8Array(10).fill(1))
-  await expect(source.read(95, bytes)).rejects.toMatchObject({ code: 'io', message: expect.stringContaining('100 bytes') })
+  await expect(source.read(95, bytes)).rejects.toMatchObject({
+    code: 'io',
+    message: expect.stringContaining('100 bytes'),
+  })
   await writeFile(path, new Uint8Array(50))
-  await expect(source.read(60, bytes)).rejects.toMatchObject({ code: 'io', message: expect.stringContaining('changed meanwhile') })
+  await expect(source.read(60, bytes)).rejects.toMatchObject({
+    code: 'io',
+    message: expect.stringContaining('changed meanwhile'),
+  })
   await source.close()
   await expect(fileSource(join(folder, 'none'))).rejects.toMatchObject({ code: 'not_found' })
   await rm(folder, { recursive: true })

@@ -118,9 +118,13 @@ describe('download', () => {
   })
 
   test('a stalled connection is given up and tried again', async () => {
-    hub.behaviour.stallAfter = 40_000
-    await expect(get({ tries: 2, stallMs: 100 })).rejects.toMatchObject({ code: 'network' })
+    hub.behaviour.stallAfter = 0
+    await expect(get({ tries: 2, stallMs: 100, connectMs: 100 })).rejects.toMatchObject({ code: 'network' })
+    expect(hub.requests).toHaveLength(2)
     nothingHalfWritten()
+    hub.behaviour.stallAfter = 120_000
+    await get({ tries: 2, stallMs: 100 })
+    expect(new Uint8Array(await readFile(target()))).toEqual(bytes)
   })
 
   test('a server that is not there', async () => {

@@ -209,8 +209,8 @@ unsafe fn fold<D: Dots, const R: usize>(
         for r in 0..R {
             let s = D::Float::splat(*s.add(r * step));
             for group in 0..2 {
-                out[r][group] =
-                    D::Float::add(out[r][group], D::Float::mul(D::float(dots[r][group]), D::Float::mul(d[group], s)));
+                let scale = D::Float::mul(d[group], s);
+                out[r][group] = D::Float::mul_add(D::float(dots[r][group]), scale, out[r][group]);
             }
         }
     }
@@ -233,7 +233,7 @@ unsafe fn fold_min<D: Dots, const R: usize>(
         for r in 0..R {
             let sum = D::Float::splat(*sums.add(r * step));
             for group in 0..2 {
-                out[r][group] = D::Float::add(out[r][group], D::Float::mul(m[group], sum));
+                out[r][group] = D::Float::mul_add(m[group], sum, out[r][group]);
             }
         }
     }
