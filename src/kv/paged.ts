@@ -100,11 +100,20 @@ export class Sequence {
     return this.#pages
   }
 
-  /** Takes pages for `tokens` more and returns their segment, to be put at row `start` of a pass. All or nothing. */
+  /**
+   * Takes pages for `tokens` more and returns their segment, to be put at row `start` of a pass. All or nothing. Throws
+   * `context_exceeded` for more than the cache can ever hold, `out_of_pages` for more than it can hold now.
+   */
   extend(tokens: number, start: number): Segment {
     const past = this.#length
     const want = Math.ceil((past + tokens) / pageTokens)
     const had = this.#pages.length
+    const { maxPages } = this.#cache
+    if (want > maxPages)
+      throw new ForetokenError(
+        'context_exceeded',
+        `${past + tokens} tokens exceed the context of ${maxPages * pageTokens}; shorten them, or load with a larger context`,
+      )
     try {
       while (this.#pages.length < want) this.#pages.push(this.#cache.take())
     } catch (error) {

@@ -101,7 +101,10 @@ export class Llama {
   /** Plans the pass and puts the embeddings of its tokens on the residual stream. */
   begin(pass: Pass): void {
     if (pass.ids.length > this.passTokens)
-      throw new ForetokenError('internal', `a pass of ${pass.ids.length} tokens exceeds ${this.passTokens}`)
+      throw new ForetokenError(
+        'bad_argument',
+        `a pass of ${pass.ids.length} tokens exceeds the ${this.passTokens} that buffers were made for; give fewer at once`,
+      )
     this.#backend.plan(pass.segments, this.#rope)
     this.#backend.embed(this.#x, this.#embedding, pass.ids)
   }

@@ -1,7 +1,7 @@
 /** A conversation as the model was taught to read it: the chat template of its tokenizer, by `@huggingface/jinja`. */
-import { Template } from '@huggingface/jinja'
 import { ForetokenError } from '../errors.ts'
 import type { Message, TokenizerSpec } from '../types.ts'
+import { type Program, parseTemplate, renderTemplate } from './jinja.ts'
 import type { Tokenizer } from './tokenizer.ts'
 
 /** Longest template, and longest text that one may make, in characters. */
@@ -33,14 +33,14 @@ export function applyTemplate(spec: TokenizerSpec, messages: readonly Message[])
 }
 
 function render(source: string, values: Record<string, unknown>): string {
-  let template: Template
+  let template: Program
   try {
-    template = new Template(source)
+    template = parseTemplate(source)
   } catch (cause) {
     throw new ForetokenError('bad_model', `the chat template can't be parsed: ${(cause as Error).message}`, { cause })
   }
   try {
-    return template.render(values)
+    return renderTemplate(template, values)
   } catch (cause) {
     if (cause instanceof ForetokenError) throw cause
     throw new ForetokenError(

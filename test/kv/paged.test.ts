@@ -37,9 +37,12 @@ describe('PagedCache', () => {
     const cache = new PagedCache(fakePool(), 2)
     const sequence = cache.open()
     sequence.extend(10, 0)
-    const refused = () => sequence.extend(40, 0)
+    const other = cache.open()
+    const refused = () => other.extend(20, 0)
     expect(refused).toThrow(ForetokenError)
     expect(refused).toThrow(/all 2 KV pages \(32 tokens\)/)
+    expect(other.length).toBe(0)
+    expect(() => sequence.extend(40, 0)).toThrow(/50 tokens exceed the context of 32/)
     expect(sequence.length).toBe(10)
     expect(cache.pagesInUse).toBe(1)
     sequence.release()
@@ -72,7 +75,7 @@ describe('PagedCache', () => {
             try {
               sequence.extend(tokens, 0)
             } catch (error) {
-              expect((error as ForetokenError).code).toBe('out_of_pages')
+              expect(['out_of_pages', 'context_exceeded']).toContain((error as ForetokenError).code)
               expect(sequence.length).toBe(before)
             }
           const held = sequences.flatMap((each) => [...each.pages])

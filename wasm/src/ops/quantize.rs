@@ -30,7 +30,7 @@ pub unsafe fn body<D: Dots>(args: &Args, lo: usize, hi: usize, _: *mut u8) {
                 let mut most = D::Float::splat(0.0);
                 for i in 0..8 {
                     let four = D::Float::load(x.add(4 * i));
-                    most = D::Float::pmax(most, D::Float::pmax(four, D::Float::sub(D::Float::splat(0.0), four)));
+                    most = D::Float::pmax(most, D::Float::abs(four));
                 }
                 let most = D::Float::largest(most);
                 let scale = most / 127.0;

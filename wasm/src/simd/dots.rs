@@ -59,15 +59,14 @@ pub trait Dots: 'static {
     /// # Safety
     /// 32 bytes are readable at `a`, 256 at `w`.
     unsafe fn dots_i8(with: Self::Constants, a: *const i8, w: *const u8) -> Sums<Self>;
-    /// 32 activations as int8: x * inverse, to the nearest, ties to even. Returns their sum.
+    /// 32 activations as int8: x * inverse, to the nearest, ties to even; NaN becomes 127 or -128. Returns their sum.
     ///
     /// # Safety
     /// 32 floats are readable at `x`, 32 bytes writable at `q`.
     unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> i32;
 }
 
-/// Adding and subtracting this rounds a float of less than 2^22 to the nearest integer, ties to even.
-#[cfg(not(target_arch = "wasm32"))]
+/// Adding this to a float of less than 2^22 leaves the nearest integer, ties to even, in the low bits of the sum.
 const ROUND: f32 = 12_582_912.0;
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -155,8 +154,7 @@ impl Dots for super::floats::Scalar {
         for i in 0..BLOCK {
             // SAFETY: as the trait asks.
             unsafe {
-                let rounded = *x.add(i) * inverse + ROUND - ROUND;
-                let value = if rounded.is_nan() { 0 } else { rounded as i32 };
+                let value = ((*x.add(i) * inverse + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
                 *q.add(i) = value.clamp(-128, 127) as i8;
                 sum += value.clamp(-128, 127);
             }

@@ -18,6 +18,8 @@ use core::arch::wasm32::*;
 /// 32 floats are readable at `x`, 32 bytes writable at `q`.
 #[inline(always)]
 unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> i32 {
+    // Adding 1.5 * 2^23 leaves the nearest integer, ties to even, in the low bits: cheaper than rounding and converting.
+    let round = f32x4_splat(core::hint::black_box(super::ROUND));
     let inverse = f32x4_splat(inverse);
     let mut sum = i32x4_splat(0);
     for half in 0..2 {
@@ -25,7 +27,7 @@ unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> i32 {
         unsafe {
             let four = |i: usize| {
                 let x = f32x4_mul(v128_load(x.add(half * 16 + i * 4).cast()), inverse);
-                i32x4_trunc_sat_f32x4(f32x4_nearest(x))
+                i32x4_sub(f32x4_add(x, round), round)
             };
             let low = i16x8_narrow_i32x4(four(0), four(1));
             let high = i16x8_narrow_i32x4(four(2), four(3));

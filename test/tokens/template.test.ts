@@ -1,0 +1,56 @@
+import { describe, expect, test } from 'vitest'
+import { applyTemplate } from '../../src/tokens/template.ts'
+import type { TokenizerSpec } from '../../src/types.ts'
+
+const spec = (chatTemplate: string | undefined): TokenizerSpec => ({
+  json: {},
+  config: {},
+  chatTemplate,
+  bosToken: '<s>',
+  eosToken: '</s>',
+  eosIds: [2],
+  addBos: false,
+})
+const messages = [
+  { role: 'system', content: 'be brief' },
+  { role: 'user', content: 'hi' },
+] as const
+
+describe('applyTemplate', () => {
+  test('gives the template messages, tokens and the beginning of the answer', () => {
+    const template =
+      '{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content | trim }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}'
+    expect(applyTemplate(spec(template), messages)).toBe('<s>[system] be brief</s>[user] hi</s>[assistant]')
+  })
+
+  test('knows the functions that templates call', () => {
+    const year = String(new Date().getFullYear())
+    expect(
+      applyTemplate(spec("{{ strftime_now('%Y') }}{{ range(3) | length }}{{ range(1, 7, 2) | last }}"), messages),
+    ).toBe(`${year}35`)
+  })
+
+  test.each([
+    ['none', undefined, 'unsupported', /no chat template.*--raw/],
+    ['one that is cut off', '{% for m in messages %}', 'bad_model', /template/],
+    ['one that refuses', "{{ raise_exception('roles must alternate') }}", 'bad_model', /roles must alternate/],
+    ['one that calls what is not there', '{{ messages.nothing() }}', 'bad_model', /template/],
+    ['one that is absurdly long', 'x'.repeat((1 << 20) + 1), 'bad_model', /1048577 characters/],
+    [
+      'one that counts without end',
+      '{% for i in range(1000000000) %}x{% endfor %}',
+      'bad_model',
+      /range\(\) of 1000000000/,
+    ],
+    [
+      'one that loops without end',
+      '{% for i in range(99999) %}{% for j in range(99999) %}{% set k = i + j %}{% endfor %}{% endfor %}',
+      'bad_model',
+      /more than 2000000 steps/,
+    ],
+  ])('%s', (_, template, code, message) => {
+    expect(() => applyTemplate(spec(template), messages)).toThrow(
+      expect.objectContaining({ name: 'ForetokenError', code, message: expect.stringMatching(message) }),
+    )
+  })
+})
