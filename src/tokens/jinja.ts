@@ -8,23 +8,27 @@ import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja'
 const maxSteps = 2_000_000
 const maxRange = 100_000
 
-type Statement = Parameters<Interpreter['evaluate']>[0]
-type Value = ReturnType<Interpreter['evaluate']>
+/** What we use of the package, whose own types do not resolve under Node's rules. */
+interface Evaluator {
+  evaluate(statement: unknown, environment: unknown): unknown
+  run(program: Program): { readonly value: unknown }
+}
 
-class Bounded extends Interpreter {
+/** A parsed template. */
+export type Program = object
+
+class Bounded extends (Interpreter as unknown as new (environment: unknown) => Evaluator) {
   #steps = 0
 
-  override evaluate(statement: Statement, environment: Environment): Value {
+  override evaluate(statement: unknown, environment: unknown): unknown {
     if (++this.#steps > maxSteps) throw new Error(`it takes more than ${maxSteps} steps`)
     return super.evaluate(statement, environment)
   }
 }
 
-export type Program = ReturnType<typeof parse>
-
 /** Throws the package's own errors. */
 export function parseTemplate(source: string): Program {
-  return parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true }))
+  return parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true })) as Program
 }
 
 /** Renders with `values` and the functions that Hugging Face's templates expect. Throws for a template that runs on. */
