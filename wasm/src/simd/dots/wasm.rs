@@ -96,6 +96,45 @@ unsafe fn expand_u4(with: Constants, to: *mut u8, from: *const u8) {
     }
 }
 
+/// What all of them share: four lanes of i32, folded in `Wasm`'s floats.
+macro_rules! lanes {
+    () => {
+        type Float = Wasm;
+        type I = v128;
+        type Constants = Constants;
+
+        #[inline(always)]
+        fn constants() -> Constants {
+            Constants::load()
+        }
+        #[inline(always)]
+        unsafe fn halves(with: Constants, from: *const u16) -> [v128; 2] {
+            // SAFETY: as the trait asks; so below.
+            unsafe { with.halves(from) }
+        }
+        #[inline(always)]
+        fn zero() -> v128 {
+            i32x4_splat(0)
+        }
+        #[inline(always)]
+        fn float(sums: v128) -> v128 {
+            f32x4_convert_i32x4(sums)
+        }
+        #[inline(always)]
+        fn add_sums(a: v128, b: v128) -> v128 {
+            i32x4_add(a, b)
+        }
+        #[inline(always)]
+        unsafe fn load_sums(from: *const i32) -> v128 {
+            unsafe { v128_load(from.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> i32 {
+            unsafe { quantize(q, x, inverse) }
+        }
+    };
+}
+
 #[cfg(target_feature = "relaxed-simd")]
 pub struct Relaxed;
 #[cfg(target_feature = "relaxed-simd")]
@@ -109,37 +148,9 @@ pub struct Wide;
 macro_rules! relaxed_dots {
     ($name:ident, $prepare:expr, $dot:expr, $offset:expr) => {
         impl Dots for $name {
-            type Float = Wasm;
-            type I = v128;
-            type Constants = Constants;
+            lanes!();
             const EXPANDED: usize = 256;
 
-            #[inline(always)]
-            fn constants() -> Constants {
-                Constants::load()
-            }
-            #[inline(always)]
-            unsafe fn halves(with: Constants, from: *const u16) -> [v128; 2] {
-                // SAFETY: as the trait asks.
-                unsafe { with.halves(from) }
-            }
-            #[inline(always)]
-            fn zero() -> v128 {
-                i32x4_splat(0)
-            }
-            #[inline(always)]
-            fn float(sums: v128) -> v128 {
-                f32x4_convert_i32x4(sums)
-            }
-            #[inline(always)]
-            fn add_sums(a: v128, b: v128) -> v128 {
-                i32x4_add(a, b)
-            }
-            #[inline(always)]
-            unsafe fn load_sums(from: *const i32) -> v128 {
-                // SAFETY: as the trait asks; so below.
-                unsafe { v128_load(from.cast()) }
-            }
             #[inline(always)]
             unsafe fn expand_u4(with: Constants, to: *mut u8, from: *const u8) {
                 unsafe { expand_u4(with, to, from) }
@@ -215,10 +226,6 @@ macro_rules! relaxed_dots {
                 }
                 [0, 1].map(|group| i32x4_add(sums[0][group], i32x4_mul(weights[group], i32x4_splat($offset))))
             }
-            #[inline(always)]
-            unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> i32 {
-                unsafe { quantize(q, x, inverse) }
-            }
         }
     };
 }
@@ -241,37 +248,9 @@ pub struct Narrow;
 
 #[cfg(target_feature = "relaxed-simd")]
 impl Dots for Narrow {
-    type Float = Wasm;
-    type I = v128;
-    type Constants = Constants;
+    lanes!();
     const EXPANDED: usize = 256;
 
-    #[inline(always)]
-    fn constants() -> Constants {
-        Constants::load()
-    }
-    #[inline(always)]
-    unsafe fn halves(with: Constants, from: *const u16) -> [v128; 2] {
-        // SAFETY: as the trait asks.
-        unsafe { with.halves(from) }
-    }
-    #[inline(always)]
-    fn zero() -> v128 {
-        i32x4_splat(0)
-    }
-    #[inline(always)]
-    fn float(sums: v128) -> v128 {
-        f32x4_convert_i32x4(sums)
-    }
-    #[inline(always)]
-    fn add_sums(a: v128, b: v128) -> v128 {
-        i32x4_add(a, b)
-    }
-    #[inline(always)]
-    unsafe fn load_sums(from: *const i32) -> v128 {
-        // SAFETY: as the trait asks; so below.
-        unsafe { v128_load(from.cast()) }
-    }
     #[inline(always)]
     unsafe fn expand_u4(with: Constants, to: *mut u8, from: *const u8) {
         unsafe { expand_u4(with, to, from) }
@@ -324,10 +303,6 @@ impl Dots for Narrow {
     unsafe fn dots_i8(_: Constants, _: *const i8, _: *const u8) -> Sums<Self> {
         core::arch::wasm32::unreachable()
     }
-    #[inline(always)]
-    unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> i32 {
-        unsafe { quantize(q, x, inverse) }
-    }
 }
 
 /// 4 outputs x 4 k of bytes become 2 vectors of 4 outputs x 2 k of i16.
@@ -353,38 +328,10 @@ fn four_outputs(x_low: v128, x_high: v128, w: v128) -> v128 {
 }
 
 impl Dots for Wide {
-    type Float = Wasm;
-    type I = v128;
-    type Constants = Constants;
+    lanes!();
     /// (8 steps of 4 k, 2 groups of 4 outputs, 2 pairs of k, 4 outputs, 2 k) i16.
     const EXPANDED: usize = 512;
 
-    #[inline(always)]
-    fn constants() -> Constants {
-        Constants::load()
-    }
-    #[inline(always)]
-    unsafe fn halves(with: Constants, from: *const u16) -> [v128; 2] {
-        // SAFETY: as the trait asks.
-        unsafe { with.halves(from) }
-    }
-    #[inline(always)]
-    fn zero() -> v128 {
-        i32x4_splat(0)
-    }
-    #[inline(always)]
-    fn float(sums: v128) -> v128 {
-        f32x4_convert_i32x4(sums)
-    }
-    #[inline(always)]
-    fn add_sums(a: v128, b: v128) -> v128 {
-        i32x4_add(a, b)
-    }
-    #[inline(always)]
-    unsafe fn load_sums(from: *const i32) -> v128 {
-        // SAFETY: as the trait asks; so below.
-        unsafe { v128_load(from.cast()) }
-    }
     #[inline(always)]
     unsafe fn expand_u4(with: Constants, to: *mut u8, from: *const u8) {
         for step in 0..8 {
@@ -462,9 +409,5 @@ impl Dots for Wide {
             }
         }
         sums
-    }
-    #[inline(always)]
-    unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> i32 {
-        unsafe { quantize(q, x, inverse) }
     }
 }
