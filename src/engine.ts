@@ -3,25 +3,35 @@
  *
  *     request -> template -> token ids -> pack -> prefill -> KV cache -> decode -> stream
  */
+import { Answer } from './answer.ts'
 import type { Backend } from './backend/backend.ts'
 import { createWasmBackend } from './backend/wasm.ts'
-import { createSampler } from './decode/sampling.ts'
+import { Scheduler, type SchedulerStats } from './decode/scheduler.ts'
 import { scoreTokens } from './decode/score.ts'
 import { Session } from './decode/session.ts'
-import { createStopMatcher } from './decode/stop.ts'
 import { PagedCache } from './kv/paged.ts'
+import { PrefixIndex } from './kv/prefix.ts'
+import { type ManyOptions, type Outcome, submitMany } from './many.ts'
 import { Llama } from './model/llama.ts'
 import { openModel } from './model/open.ts'
-import { contextOf, type EngineOptions, type GenerateOptions, modelOptions, type PrefillRequest } from './options.ts'
+import {
+  contextOf,
+  type EngineOptions,
+  type GenerateOptions,
+  type GenerateRequest,
+  modelOptions,
+  type PrefillRequest,
+  pagesOf,
+  schedulerOptions,
+} from './options.ts'
 import { pack } from './pack/pack.ts'
 import { ExactPrefill } from './prefill/exact.ts'
-import { createDetokenizer } from './stream/detokenize.ts'
 import type { GenerateEvent } from './stream/events.ts'
+import { Submission } from './submission.ts'
 import { promptIds } from './tokens/prompt.ts'
 import { createTokenizer, type Tokenizer } from './tokens/tokenizer.ts'
 import { Trace } from './trace.ts'
-import { nextTurn } from './turn.ts'
-import { type Message, type ModelArchive, type ModelFiles, pageTokens } from './types.ts'
+import type { Message, ModelArchive, ModelFiles } from './types.ts'
 
 export class Engine {
   readonly archive: ModelArchive
@@ -30,6 +40,8 @@ export class Engine {
   readonly backend: Backend
   readonly #model: Llama
   readonly #cache: PagedCache
+  readonly #prefixes: PrefixIndex
+  readonly #scheduler: Scheduler
   readonly #prefill: ExactPrefill
   readonly #loadMs: number
 
@@ -41,71 +53,75 @@ export class Engine {
     try {
       const context = contextOf(archive, options.context)
       const model = await Llama.load(backend, archive, modelOptions(options, context))
-      return new Engine(archive, backend, model, context, begun)
+      return new Engine(archive, backend, model, context, options, begun)
     } catch (error) {
       await backend.close()
       throw error
     }
   }
 
-  private constructor(archive: ModelArchive, backend: Backend, model: Llama, context: number, begun: number) {
+  private constructor(
+    archive: ModelArchive,
+    backend: Backend,
+    model: Llama,
+    context: number,
+    options: EngineOptions,
+    begun: number,
+  ) {
     this.archive = archive
     this.backend = backend
     this.context = context
     this.tokenizer = createTokenizer(archive.tokenizer)
     this.#model = model
-    this.#cache = new PagedCache(model.pool, Math.ceil(context / pageTokens))
+    const pages = pagesOf(options, context)
+    this.#cache = new PagedCache(model.pool, pages, context)
+    this.#prefixes = new PrefixIndex(this.#cache, options.prefixBytes ?? (pages >> 1) * model.pool.pageBytes)
+    this.#scheduler = new Scheduler(model, this.#cache, this.#prefixes, schedulerOptions(options, backend.threads))
     this.#prefill = new ExactPrefill(model)
     this.#loadMs = performance.now() - begun
   }
 
   /** Answers a prompt (one user message, or text to continue with `raw`) or a conversation, token by token. */
   async *generate(prompt: string | readonly Message[], options: GenerateOptions = {}): AsyncGenerator<GenerateEvent> {
+    yield* this.submit({ ...options, prompt })
+  }
+
+  /**
+   * Takes a request on, to share passes with all others. Computing happens while somebody reads any of them. Throws
+   * `empty_prompt`, `context_exceeded`, `bad_argument`, and `busy` when too many wait.
+   */
+  submit(request: GenerateRequest): Submission {
     const trace = new Trace()
-    const ids = this.promptIds(prompt, options)
+    const ids = this.promptIds(request.prompt, request)
     trace.mark('tokenized')
-    yield { type: 'prompt', ids }
-    const room = this.context - ids.length
-    const limit = Math.min(options.maxTokens ?? room, room)
-    const sampler = createSampler(options)
-    const detokenizer = createDetokenizer(this.tokenizer)
-    const stops = createStopMatcher(options.stop ?? [])
-    const eos = new Set(options.ignoreEos ? [] : this.archive.tokenizer.eosIds)
-    const answer: number[] = []
-    let text = ''
-    let ended = false
-    const session = await this.prefill(ids, options)
-    trace.mark('prefilled')
-    try {
-      while (answer.length < limit) {
-        const token = sampler.sample(session.logits, [...ids, ...answer], ids.length)
-        answer.push(token.id)
-        const shown = stops.push(eos.has(token.id) ? '' : detokenizer.push(token.id))
-        ended = shown.stopped || eos.has(token.id)
-        const last = ended || answer.length === limit
-        const show =
-          last && !shown.stopped ? shown.text + stops.push(detokenizer.flush()).text + stops.flush() : shown.text
-        text += show
-        trace.mark('first')
-        trace.mark('done')
-        yield { type: 'token', text: show, ...token }
-        if (last) break
-        await nextTurn(options.signal)
-        await session.step(token.id)
-      }
-    } finally {
-      session.release()
-    }
-    yield {
-      type: 'done',
-      finishReason: ended ? 'stop' : answer.length === room ? 'context' : 'length',
-      text,
-      ids: answer,
-      timings: trace.timings(this.#loadMs, ids.length, answer.length),
-      prefill: this.#prefill.kind,
-      memory: { wasm_bytes: this.backend.memoryBytes() },
-      build: this.backend.build,
-    }
+    const controller = new AbortController()
+    const { signal } = request
+    const answer = new Answer(ids, request.tenant ?? '', request, {
+      tokenizer: this.tokenizer,
+      eosIds: this.archive.tokenizer.eosIds,
+      context: this.context,
+      trace,
+      signal: signal ? AbortSignal.any([signal, controller.signal]) : controller.signal,
+      finish: (promptTokens, tokens) => ({
+        timings: trace.timings(this.#loadMs, promptTokens, tokens),
+        memory: { wasm_bytes: this.backend.memoryBytes() },
+        build: this.backend.build,
+      }),
+    })
+    this.#scheduler.add(answer)
+    return new Submission(request.id, answer, this.#scheduler, controller)
+  }
+
+  /** Answers many requests, `concurrency` (default 32) at once; yields each outcome as it comes, in any order. */
+  generateMany(
+    requests: Iterable<GenerateRequest> | AsyncIterable<GenerateRequest>,
+    options: ManyOptions = {},
+  ): AsyncGenerator<Outcome> {
+    return submitMany(requests, (request) => this.submit(request), options)
+  }
+
+  get stats(): SchedulerStats {
+    return this.#scheduler.stats
   }
 
   /** The ids a prompt becomes: templated unless `raw`. Throws `empty_prompt`, `context_exceeded`. */

@@ -5,7 +5,7 @@
  * reader): queueing, templating, tokenising, cache look-up, prefill, sampling and detokenising are all inside.
  */
 
-export type Mark = 'accepted' | 'tokenized' | 'prefilled' | 'first' | 'done'
+export type Mark = 'accepted' | 'tokenized' | 'begun' | 'prefilled' | 'first' | 'done'
 
 /** What a finished request reports. Milliseconds, but for the rate. */
 export interface Timings {
@@ -13,6 +13,8 @@ export interface Timings {
   readonly load_ms: number
   /** Template and tokenizer. */
   readonly tokenize_ms: number
+  /** Waiting for other requests: until the prompt's first pass. */
+  readonly queue_ms: number
   readonly prefill_ms: number
   readonly ttft_ms: number
   /** Tokens after the first, by the time from the first to the last; 0 if there was no second token. */
@@ -27,9 +29,11 @@ export class Trace {
     this.mark('accepted')
   }
 
-  /** Sets a mark to now, if it is not set yet (`done` moves on). */
-  mark(mark: Mark): void {
-    if (mark === 'done' || !this.#at.has(mark)) this.#at.set(mark, performance.now())
+  /** Sets a mark to now, if it is not set yet (`done` moves on); says whether it was not. */
+  mark(mark: Mark): boolean {
+    const first = !this.#at.has(mark)
+    if (mark === 'done' || first) this.#at.set(mark, performance.now())
+    return first
   }
 
   /** Milliseconds between two marks; 0 if either is missing. */
@@ -44,7 +48,8 @@ export class Trace {
     return {
       load_ms: load,
       tokenize_ms: this.between('accepted', 'tokenized'),
-      prefill_ms: this.between('tokenized', 'prefilled'),
+      queue_ms: this.between('tokenized', 'begun'),
+      prefill_ms: this.between('begun', 'prefilled'),
       ttft_ms: this.between('accepted', 'first'),
       decode_tokens_per_s: tokens > 1 && decoding > 0 ? ((tokens - 1) * 1000) / decoding : 0,
       prompt_tokens: promptTokens,

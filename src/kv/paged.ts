@@ -1,6 +1,4 @@
-/**
- * Who holds which KV page. A page is shared by reference count, so that prefixes can be shared later without a copy.
- */
+/** Who holds which KV page. A page is shared by reference count, so that a prefix is shared without a copy. */
 import { ForetokenError } from '../errors.ts'
 import { type KvPool, pageTokens, type Segment } from '../types.ts'
 
@@ -10,18 +8,26 @@ const growth = 4
 export class PagedCache {
   readonly pool: KvPool
   readonly maxPages: number
+  /** Tokens that one sequence may have. */
+  readonly context: number
   #free: number[] = []
   #references: number[] = []
 
-  /** At most `maxPages` pages are ever held at once. */
-  constructor(pool: KvPool, maxPages: number) {
+  /** At most `maxPages` pages are ever held at once, and at most `context` tokens by one sequence. */
+  constructor(pool: KvPool, maxPages: number, context = maxPages * pageTokens) {
     this.pool = pool
     this.maxPages = maxPages
+    this.context = context
   }
 
   /** Pages held by at least one sequence. */
   get pagesInUse(): number {
     return this.#references.length - this.#free.length
+  }
+
+  /** Pages that can be taken now. */
+  get pagesFree(): number {
+    return this.maxPages - this.pagesInUse
   }
 
   open(): Sequence {
@@ -43,6 +49,11 @@ export class PagedCache {
     const page = this.#free.pop() ?? this.#grow()
     this.#references[page] = 1
     return page
+  }
+
+  /** How many hold a page; 0 for a free one. */
+  references(page: number): number {
+    return this.#references[page] ?? 0
   }
 
   /** Adds a reference to a page in use. */
@@ -69,7 +80,7 @@ export class PagedCache {
       throw new ForetokenError(
         'out_of_pages',
         `all ${this.maxPages} KV pages (${this.maxPages * pageTokens} tokens) are in use; ` +
-          'wait for a running request to finish, or load the engine with a larger context',
+          'wait for a running request to finish, or load the engine with more kvTokens',
       )
     const want = Math.min(this.maxPages, have + growth)
     if (want > this.pool.pages) this.pool.grow(want)
@@ -102,17 +113,17 @@ export class Sequence {
 
   /**
    * Takes pages for `tokens` more and returns their segment, to be put at row `start` of a pass. All or nothing. Throws
-   * `context_exceeded` for more than the cache can ever hold, `out_of_pages` for more than it can hold now.
+   * `context_exceeded` for more than a sequence may have, `out_of_pages` for more than it can hold now.
    */
   extend(tokens: number, start: number): Segment {
     const past = this.#length
     const want = Math.ceil((past + tokens) / pageTokens)
     const had = this.#pages.length
-    const { maxPages } = this.#cache
-    if (want > maxPages)
+    const { context } = this.#cache
+    if (past + tokens > context)
       throw new ForetokenError(
         'context_exceeded',
-        `${past + tokens} tokens exceed the context of ${maxPages * pageTokens}; shorten them, or load with a larger context`,
+        `${past + tokens} tokens exceed the context of ${context}; shorten them, or load with a larger context`,
       )
     try {
       while (this.#pages.length < want) this.#pages.push(this.#cache.take())
@@ -122,6 +133,15 @@ export class Sequence {
     }
     this.#length = past + tokens
     return { start, length: tokens, past, pages: this.#pages.slice(0, want) }
+  }
+
+  /** Begins an empty sequence with whole pages that are in use already: a cached prefix. They are never written again. */
+  adopt(pages: readonly number[]): void {
+    if (this.#length > 0)
+      throw new ForetokenError('internal', `a sequence of ${this.#length} tokens cannot adopt pages`)
+    for (const page of pages) this.#cache.share(page)
+    this.#pages.push(...pages)
+    this.#length = pages.length * pageTokens
   }
 
   /** Forgets all tokens from `length` on, and frees their pages. */

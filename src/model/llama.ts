@@ -52,6 +52,7 @@ export class Llama {
   readonly #gateUp: Tensor // (tokens, 2 intermediate); the same memory, since the two never live at once
   readonly #last: Tensor // (logitRows, hidden)
   readonly #logits: Tensor // (logitRows, vocab)
+  #busy: Promise<void> = Promise.resolve()
 
   static async load(backend: Backend, archive: ModelArchive, options: ModelOptions): Promise<Llama> {
     const { config } = archive
@@ -91,11 +92,28 @@ export class Llama {
     this.pool = backend.kvPool({ type: options.kv, layers, kvHeads, headDim })
   }
 
-  /** Runs a pass through all layers; resolves with the logits of its `outputs`, (outputs, vocab). */
-  async forward(pass: Pass): Promise<Float32Array> {
-    this.begin(pass)
-    this.run(pass, 0, this.#layers.length)
-    return this.logits(pass.outputs)
+  /** Runs a pass through all layers; resolves with the logits of its `outputs`, (outputs, vocab). Passes queue. */
+  forward(pass: Pass): Promise<Float32Array> {
+    return this.exclusive(() => {
+      this.begin(pass)
+      this.run(pass, 0, this.#layers.length)
+      return this.logits(pass.outputs)
+    })
+  }
+
+  /** Runs `work` when no other pass uses the activations, which exist once. */
+  async exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const before = this.#busy
+    let free = () => {}
+    this.#busy = new Promise((resolve) => {
+      free = resolve
+    })
+    await before
+    try {
+      return await work()
+    } finally {
+      free()
+    }
   }
 
   /** Plans the pass and puts the embeddings of its tokens on the residual stream. */

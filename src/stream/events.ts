@@ -26,6 +26,8 @@ export interface DoneEvent {
   readonly text: string
   readonly ids: readonly number[]
   readonly timings: Timings
+  /** Prompt tokens whose keys and values came from the prefix cache. */
+  readonly cached_tokens: number
   /** What the cache held when the first token was made. */
   readonly prefill: 'exact'
   readonly memory: { readonly wasm_bytes: number }

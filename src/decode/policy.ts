@@ -1,0 +1,111 @@
+/**
+ * What goes into the next pass: first tokens soon, running streams not stalled for long, nobody starved.
+ *
+ * - Every running stream gets its decode step in every pass; prompts get what the stall bound leaves.
+ * - Prompts go by what they still cost plus a share of when they came: the shortest first, but one that came
+ *   `cost / aging` later than a long one can no longer pass it.
+ * - A pass takes no further prompt once the core is full: more rows would only delay the first tokens of those in it.
+ */
+import type { PassCost } from './pass-cost.ts'
+
+/** Which prompt goes first, and how full a pass is made. */
+export type Order =
+  /** The cheapest first, a pass full once the core is. */
+  | 'shortest'
+  /** The cheapest first, as many as the budget holds. */
+  | 'pack'
+  /** As they came, one prompt at a time. */
+  | 'arrival'
+
+export interface Policy {
+  /** Tokens of a pass. */
+  readonly budget: number
+  readonly order: Order
+  /** Rows from which on a pass gets no cheaper per row. */
+  readonly fullRows: number
+  /** Milliseconds that a running stream may wait for its next token because of prompts. */
+  readonly stallMs: number
+  /** Milliseconds of prefill that one millisecond of waiting is worth. */
+  readonly aging: number
+}
+
+/** A request as the policy sees it. */
+export interface Candidate {
+  /** Tokens still to run before its next logits: 1 for a running stream. */
+  readonly pending: number
+  /** As many of them as are expected to be computed, and not found in the prefix cache. */
+  readonly expected: number
+  /** It has begun to answer. */
+  readonly streaming: boolean
+  /** When it came, milliseconds. */
+  readonly arrived: number
+  /** How many came before it. */
+  readonly number: number
+  /** The pass it was last part of. */
+  readonly lastPass: number
+}
+
+/** `count` tokens of a candidate. */
+export interface Share<C> {
+  readonly candidate: C
+  readonly count: number
+}
+
+/** Prompt tokens that every pass takes, whatever the stall bound says: streams may not starve prompts. */
+const leastPrefill = 16
+
+/** The streams' steps of the next pass, longest unserved first. Some rows are left for prompts that wait. */
+export function streamShares<C extends Candidate>(candidates: readonly C[], { budget }: Policy): Share<C>[] {
+  const steps = candidates.filter(isStep).sort((a, b) => a.lastPass - b.lastPass || a.number - b.number)
+  const prompts = candidates.filter((candidate) => !isStep(candidate))
+  const reserved = prompts.length === 0 ? 0 : Math.min(leastPrefill, Math.ceil(budget / 4))
+  // A budget of one token is shared by taking turns.
+  if (budget === 1 && steps.length > 0 && prompts.length > 0) {
+    const servedLast = Math.max(...prompts.map(({ lastPass }) => lastPass))
+    return servedLast >= steps[0]!.lastPass ? [{ candidate: steps[0]!, count: 1 }] : []
+  }
+  return steps.slice(0, budget - reserved).map((candidate) => ({ candidate, count: 1 }))
+}
+
+/**
+ * The prompts of the next pass beside `taken` decode steps, in order. `admit` says whether one gets the KV pages for at
+ * most `limit` tokens; it may find some of them in the prefix cache.
+ */
+export function promptShares<C extends Candidate>(
+  candidates: readonly C[],
+  taken: number,
+  policy: Policy,
+  cost: PassCost,
+  admit: (candidate: C, limit: number) => boolean,
+): Share<C>[] {
+  const { order, fullRows, stallMs, budget } = policy
+  const room =
+    taken === 0 ? budget : Math.min(budget - taken, Math.max(leastPrefill, cost.rowsWithin(stallMs, budget) - taken))
+  const shares: Share<C>[] = []
+  let left = room
+  for (const candidate of inOrder(candidates, policy, cost)) {
+    const rows = taken + room - left
+    const limit = shares.length === 0 || order === 'pack' ? left : Math.min(left, fullRows - rows)
+    if (limit <= 0 || (order === 'arrival' && shares.length > 0)) break
+    if (!admit(candidate, limit)) continue
+    const count = Math.min(candidate.pending, limit)
+    shares.push({ candidate, count })
+    left -= count
+  }
+  return shares
+}
+
+function inOrder<C extends Candidate>(candidates: readonly C[], policy: Policy, cost: PassCost): C[] {
+  const perToken = (cost.estimate(policy.budget) ?? policy.budget) / policy.budget
+  const key = ({ expected, arrived }: C) =>
+    policy.order === 'arrival' ? arrived : expected * perToken + arrived * policy.aging
+  return candidates
+    .filter((candidate) => !isStep(candidate))
+    .map((candidate) => ({ candidate, key: key(candidate) }))
+    .sort((a, b) => a.key - b.key || a.candidate.number - b.candidate.number)
+    .map(({ candidate }) => candidate)
+}
+
+function isStep({ streaming, pending }: Candidate): boolean {
+  return streaming && pending === 1
+}

@@ -1,0 +1,372 @@
+/**
+ * Many requests on one model: prompts in chunks and decode steps share passes (continuous batching).
+ *
+ * Nothing runs in the background. Whoever waits for a token drives: `drive` runs passes for all requests until its own is
+ * served. A host that ends a request's work with the request (an edge isolate) so never stops others', and where
+ * nobody reads, nothing is computed.
+ */
+import { asForetokenError, ForetokenError } from '../errors.ts'
+import type { PagedCache, Sequence } from '../kv/paged.ts'
+import type { PrefixIndex } from '../kv/prefix.ts'
+import type { Llama } from '../model/llama.ts'
+import { pack } from '../pack/pack.ts'
+import { nextTurn } from '../turn.ts'
+import { pageTokens } from '../types.ts'
+import { PassCost } from './pass-cost.ts'
+import { type Candidate, type Policy, promptShares, type Share, streamShares } from './policy.ts'
+
+export interface SchedulerOptions extends Omit<Policy, 'budget'> {
+  /** Requests that hold KV pages at once. */
+  readonly maxRunning: number
+  /** Requests that may wait beside them; one more is refused as `busy`. */
+  readonly maxWaiting: number
+}
+
+/** What the scheduler needs of a model. */
+export type PassModel = Pick<Llama, 'passTokens' | 'config' | 'forward'>
+
+/** What the scheduler needs of a request, and tells it. */
+export interface Job {
+  /** The prompt; at least one token, all in the vocabulary. */
+  readonly ids: readonly number[]
+  /** Whose cached prefixes it may use. */
+  readonly tenant: string
+  readonly signal?: AbortSignal | undefined
+  /** Takes the logits of the next token, (vocab); gives that token if it is to be run, undefined if the answer is complete. */
+  take(logits: Float32Array): number | undefined
+  /** Prompt tokens done, those from the prefix cache included, and in all. The first call comes before any is run. */
+  onPrefill?(done: number, total: number): void
+  /** Called once, when its pages are free again; `error` if it failed. */
+  end(error?: ForetokenError): void
+}
+
+/** What has been done since the engine was loaded. */
+export interface SchedulerStats {
+  readonly passes: number
+  readonly prefill_tokens: number
+  readonly cached_tokens: number
+  readonly decode_tokens: number
+  /** Requests whose pages were taken from them, to be computed again. */
+  readonly preemptions: number
+  readonly running: number
+  readonly waiting: number
+  readonly pages_in_use: number
+  readonly prefix_pages: number
+}
+
+/** A request in the scheduler. */
+class Task implements Candidate {
+  readonly job: Job
+  readonly sequence: Sequence
+  readonly number: number
+  readonly arrived = performance.now()
+  /** Prompt and answer: what the sequence holds or is to hold. */
+  readonly tokens: number[]
+  /** Tokens that the prefix cache held when it came. */
+  readonly cachedHint: number
+  streaming = false
+  lastPass = -1
+  /** Set by a cancellation in the middle of a pass. */
+  failed: ForetokenError | undefined
+  done = false
+  unlisten = () => {}
+
+  constructor(job: Job, number: number, sequence: Sequence, cachedHint: number) {
+    this.job = job
+    this.number = number
+    this.sequence = sequence
+    this.tokens = [...job.ids]
+    this.cachedHint = cachedHint
+  }
+
+  get pending(): number {
+    return this.tokens.length - this.sequence.length
+  }
+
+  get expected(): number {
+    return this.running ? this.pending : this.pending - this.cachedHint
+  }
+
+  get running(): boolean {
+    return this.sequence.length > 0
+  }
+}
+
+export class Scheduler {
+  readonly #model: PassModel
+  readonly #cache: PagedCache
+  readonly #prefixes: PrefixIndex
+  readonly #options: SchedulerOptions
+  readonly #policy: Policy
+  readonly #cost = new PassCost()
+  readonly #tasks = new Set<Task>()
+  #added = 0
+  #pass: Promise<void> | undefined
+  /** Of the pass being planned: pages given away, requests running, and whether new ones are still let in. */
+  #promised = 0
+  #running = 0
+  #open = true
+  #inPass: ReadonlySet<Task> = new Set()
+  readonly #count = { passes: 0, prefill_tokens: 0, cached_tokens: 0, decode_tokens: 0, preemptions: 0 }
+
+  constructor(model: PassModel, cache: PagedCache, prefixes: PrefixIndex, options: SchedulerOptions) {
+    this.#model = model
+    this.#cache = cache
+    this.#prefixes = prefixes
+    this.#options = options
+    this.#policy = { ...options, budget: model.passTokens }
+  }
+
+  get stats(): SchedulerStats {
+    const running = this.#countRunning()
+    return {
+      ...this.#count,
+      running,
+      waiting: this.#tasks.size - running,
+      pages_in_use: this.#cache.pagesInUse,
+      prefix_pages: this.#prefixes.pages,
+    }
+  }
+
+  /** Takes a request on. Throws `empty_prompt`, `bad_argument`, `context_exceeded`, `busy`. */
+  add(job: Job): void {
+    this.#check(job)
+    const task = new Task(job, this.#added++, this.#cache.open(), this.#prefixes.known(job.tenant, job.ids))
+    const { signal } = job
+    if (signal) {
+      const cancel = () => this.#cancel(task, signal)
+      signal.addEventListener('abort', cancel, { once: true })
+      task.unlisten = () => signal.removeEventListener('abort', cancel)
+    }
+    this.#tasks.add(task)
+    if (signal?.aborted) this.#cancel(task, signal)
+  }
+
+  /** Runs passes until `served` is true. The host's event loop turns once before each pass, however many drive. */
+  async drive(served: () => boolean): Promise<void> {
+    while (!served()) {
+      const { passes } = this.#count
+      await nextTurn()
+      if (served()) return
+      if (this.#pass) await this.#pass
+      else if (this.#count.passes === passes) {
+        this.#pass = this.#run().finally(() => {
+          this.#pass = undefined
+        })
+        await this.#pass
+      }
+    }
+  }
+
+  #check({ ids }: Job): void {
+    const { context } = this.#cache
+    const { maxRunning, maxWaiting } = this.#options
+    const { vocab } = this.#model.config
+    if (ids.length === 0)
+      throw new ForetokenError('empty_prompt', 'the prompt has no tokens; give it at least one character')
+    const bad = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocab))
+    if (bad !== undefined)
+      throw new ForetokenError('bad_argument', `token id ${bad} is outside the vocabulary 0..${vocab - 1}`)
+    if (ids.length > context)
+      throw new ForetokenError(
+        'context_exceeded',
+        `the prompt has ${ids.length} tokens and the context ${context}; shorten it, or load with a larger context`,
+      )
+    if (this.#tasks.size >= maxRunning + maxWaiting) {
+      const { maxPages, pagesInUse } = this.#cache
+      throw new ForetokenError(
+        'busy',
+        `${this.#tasks.size} requests run or wait, and ${pagesInUse} of ${maxPages} KV pages are in use; ` +
+          'try again when one has finished',
+      )
+    }
+  }
+
+  /** One pass, start to end. */
+  async #run(): Promise<void> {
+    const shares = this.#plan()
+    this.#count.passes++
+    if (shares.length === 0) return
+    this.#inPass = new Set(shares.map(({ candidate }) => candidate))
+    const begun = performance.now()
+    try {
+      const pass = pack(
+        shares.map(({ candidate: { sequence, tokens }, count }) => {
+          const to = sequence.length + count
+          const outputs = to === tokens.length ? 'last' : 'none'
+          return { sequence, ids: tokens.slice(sequence.length, to), outputs }
+        }),
+      )
+      const logits = await this.#model.forward(pass)
+      this.#cost.learn(pass.ids.length, performance.now() - begun)
+      this.#inPass = new Set()
+      this.#serve(shares, logits)
+    } catch (error) {
+      // The pass may have written some layers of these pages and not others: none of them can go on.
+      const failed = asForetokenError(error)
+      this.#inPass = new Set()
+      for (const { candidate } of shares) this.#end(candidate, failed)
+    }
+  }
+
+  #plan(): Share<Task>[] {
+    const tasks = [...this.#tasks]
+    this.#promised = 0
+    this.#running = this.#countRunning()
+    this.#open = true
+    const steps = streamShares(tasks, this.#policy).filter(
+      ({ candidate }) => candidate.running && this.#secure(candidate),
+    )
+    // Securing pages may have taken those of a stream that was secured before it.
+    const kept = steps.filter(({ candidate }) => candidate.running)
+    const prompts = promptShares(tasks, kept.length, this.#policy, this.#cost, (task, limit) =>
+      this.#admit(task, limit, kept.length),
+    )
+    if (kept.length + prompts.length === 0 && tasks.length > 0) return this.#unblock(tasks)
+    return [...kept, ...prompts]
+  }
+
+  /** Pages for a stream's next token, at the cost of the prefix cache first and then of whoever came last. */
+  #secure(task: Task): boolean {
+    while (!this.#promise(task.sequence, 1)) {
+      const victim = this.#latest(task)
+      if (!victim || victim.number < task.number) return false
+      this.#preempt(victim)
+    }
+    return true
+  }
+
+  /**
+   * Whether a prompt gets its pages. A new one must fit whole beside what runs, with a page for each of `streams` to
+   * grow. Once one was turned down no new one is let in before it, so that small requests don't pass a large one by
+   * for ever; those that hold pages go on, since they give them back.
+   */
+  #admit(task: Task, limit: number, streams: number): boolean {
+    if (task.running) return this.#promise(task.sequence, Math.min(limit, task.pending))
+    this.#open &&= this.#running < this.#options.maxRunning && this.#begin(task, limit, streams)
+    return this.#open
+  }
+
+  #begin(task: Task, limit: number, streams: number): boolean {
+    const { sequence, tokens, job } = task
+    sequence.adopt(this.#prefixes.match(job.tenant, tokens))
+    const cached = sequence.length
+    const fits = this.#free(pagesFor(sequence, task.pending) + streams)
+    if (!fits || !this.#promise(sequence, Math.min(limit, task.pending))) {
+      sequence.release()
+      return false
+    }
+    this.#running++
+    this.#count.cached_tokens += cached
+    if (!task.streaming) job.onPrefill?.(cached, tokens.length)
+    return true
+  }
+
+  #promise(sequence: Sequence, tokens: number): boolean {
+    const pages = pagesFor(sequence, tokens)
+    if (!this.#free(pages)) return false
+    this.#promised += pages
+    return true
+  }
+
+  /** Whether `pages` are free beside those promised, prefixes being evicted for them. */
+  #free(pages: number): boolean {
+    const short = this.#promised + pages - this.#cache.pagesFree
+    return short <= 0 || this.#prefixes.evict(short) >= short
+  }
+
+  /** Nothing could run: half-read prompts hold the pages that each of them needs. The last to come gives way. */
+  #unblock(tasks: readonly Task[]): Share<Task>[] {
+    const victim = this.#latest()
+    const first = tasks.reduce((a, b) => (b.number < a.number ? b : a))
+    if (victim && victim !== first) this.#preempt(victim)
+    else
+      this.#end(
+        first,
+        new ForetokenError(
+          'out_of_pages',
+          `${first.pending} more tokens do not fit beside ${this.#cache.pagesInUse} KV pages held by sessions and ` +
+            `loaded prefixes, of ${this.#cache.maxPages}; release some, or load the engine with more kvTokens`,
+        ),
+      )
+    return []
+  }
+
+  #countRunning(): number {
+    let running = 0
+    for (const task of this.#tasks) if (task.running) running++
+    return running
+  }
+
+  #latest(but?: Task): Task | undefined {
+    let latest: Task | undefined
+    for (const task of this.#tasks)
+      if (task !== but && task.running && (!latest || task.number > latest.number)) latest = task
+    return latest
+  }
+
+  #preempt(task: Task): void {
+    this.#keep(task)
+    task.sequence.release()
+    this.#count.preemptions++
+  }
+
+  #serve(shares: readonly Share<Task>[], logits: Float32Array): void {
+    const { vocab } = this.#model.config
+    let row = 0
+    for (const { candidate: task, count } of shares) {
+      task.lastPass = this.#count.passes
+      const ready = task.pending === 0
+      if (ready && task.streaming && count === 1) this.#count.decode_tokens++
+      else this.#count.prefill_tokens += count
+      const scores = ready ? logits.subarray(row * vocab, ++row * vocab) : undefined
+      if (task.failed) {
+        this.#end(task, task.failed)
+        continue
+      }
+      try {
+        if (!task.streaming) {
+          this.#keep(task)
+          task.job.onPrefill?.(task.sequence.length, task.tokens.length)
+        }
+        if (scores) this.#take(task, scores)
+      } catch (error) {
+        this.#end(task, asForetokenError(error))
+      }
+    }
+  }
+
+  #take(task: Task, logits: Float32Array): void {
+    const id = task.job.take(logits)
+    task.streaming = true
+    if (id === undefined) this.#end(task)
+    else task.tokens.push(id)
+  }
+
+  /** Lets later requests use what this one has computed. */
+  #keep({ job, tokens, sequence }: Task): void {
+    this.#prefixes.insert(job.tenant, tokens.slice(0, sequence.length), sequence.pages)
+  }
+
+  #cancel(task: Task, signal: AbortSignal): void {
+    const error = new ForetokenError('aborted', 'the request was cancelled', { cause: signal.reason })
+    if (this.#inPass.has(task)) task.failed = error
+    else this.#end(task, error)
+  }
+
+  #end(task: Task, error?: ForetokenError): void {
+    if (task.done) return
+    task.done = true
+    task.unlisten()
+    if (!error) this.#keep(task)
+    this.#tasks.delete(task)
+    task.sequence.release()
+    this.#prefixes.trim()
+    task.job.end(error)
+  }
+}
+
+/** Pages that `tokens` more take. */
+function pagesFor(sequence: Sequence, tokens: number): number {
+  return Math.ceil((sequence.length + tokens) / pageTokens) - sequence.pages.length
+}
