@@ -54,17 +54,18 @@ export interface Share<C> {
 /** Prompt tokens that every pass takes, whatever the stall bound says: streams may not starve prompts. */
 const leastPrefill = 16
 
-/** The streams' steps of the next pass, longest unserved first. Some rows are left for prompts that wait. */
-export function streamShares<C extends Candidate>(candidates: readonly C[], { budget }: Policy): Share<C>[] {
-  const steps = candidates.filter(isStep).sort((a, b) => a.lastPass - b.lastPass || a.number - b.number)
+/** The streams, in the order in which they get their steps: longest unserved first. */
+export function streamsInOrder<C extends Candidate>(candidates: readonly C[]): C[] {
+  return candidates.filter(isStep).sort((a, b) => a.lastPass - b.lastPass || a.number - b.number)
+}
+
+/** Rows of a pass that streams leave to prompts that wait; of a pass of one token, every other one. */
+export function reservedRows(candidates: readonly Candidate[], { budget }: Policy): number {
   const prompts = candidates.filter((candidate) => !isStep(candidate))
-  const reserved = prompts.length === 0 ? 0 : Math.min(leastPrefill, Math.ceil(budget / 4))
-  // A budget of one token is shared by taking turns.
-  if (budget === 1 && steps.length > 0 && prompts.length > 0) {
-    const servedLast = Math.max(...prompts.map(({ lastPass }) => lastPass))
-    return servedLast >= steps[0]!.lastPass ? [{ candidate: steps[0]!, count: 1 }] : []
-  }
-  return steps.slice(0, budget - reserved).map((candidate) => ({ candidate, count: 1 }))
+  if (prompts.length === 0) return 0
+  if (budget > 1) return Math.min(leastPrefill, Math.ceil(budget / 4))
+  const served = (some: readonly Candidate[]) => Math.max(-1, ...some.map(({ lastPass }) => lastPass))
+  return served(prompts) >= served(candidates.filter(isStep)) ? 0 : 1
 }
 
 /**

@@ -13,7 +13,7 @@ import { pack } from '../pack/pack.ts'
 import { nextTurn } from '../turn.ts'
 import { pageTokens } from '../types.ts'
 import { PassCost } from './pass-cost.ts'
-import { type Candidate, type Policy, promptShares, type Share, streamShares } from './policy.ts'
+import { type Candidate, type Policy, promptShares, reservedRows, type Share, streamsInOrder } from './policy.ts'
 
 export interface SchedulerOptions extends Omit<Policy, 'budget'> {
   /** Requests that hold KV pages at once. */
@@ -211,19 +211,25 @@ export class Scheduler {
 
   #plan(): Share<Task>[] {
     const tasks = [...this.#tasks]
-    this.#promised = 0
     this.#running = this.#countRunning()
     this.#open = true
-    const steps = streamShares(tasks, this.#policy).filter(
-      ({ candidate }) => candidate.running && this.#secure(candidate),
+    const { budget } = this.#policy
+    const streams = streamsInOrder(tasks)
+    const steps = this.#steps(streams.slice(0, budget - reservedRows(tasks, this.#policy)))
+    const prompts = promptShares(tasks, steps.length, this.#policy, this.#cost, (task, limit) =>
+      this.#admit(task, limit, steps.length),
     )
+    if (prompts.length > 0) return [...steps, ...prompts]
+    const all = this.#steps(streams.slice(0, budget))
+    return all.length === 0 && tasks.length > 0 ? this.#unblock(tasks) : all
+  }
+
+  /** A decode step for each stream that gets its page. */
+  #steps(streams: readonly Task[]): Share<Task>[] {
+    this.#promised = 0
+    const secured = streams.filter((task) => task.running && this.#secure(task))
     // Securing pages may have taken those of a stream that was secured before it.
-    const kept = steps.filter(({ candidate }) => candidate.running)
-    const prompts = promptShares(tasks, kept.length, this.#policy, this.#cost, (task, limit) =>
-      this.#admit(task, limit, kept.length),
-    )
-    if (kept.length + prompts.length === 0 && tasks.length > 0) return this.#unblock(tasks)
-    return [...kept, ...prompts]
+    return secured.filter(({ running }) => running).map((candidate) => ({ candidate, count: 1 }))
   }
 
   /** Pages for a stream's next token, at the cost of the prefix cache first and then of whoever came last. */

@@ -1,0 +1,84 @@
+/**
+ * A model whose next token is a pure function of all tokens before it, which it reads back from KV pages: a page that is
+ * shared, freed or written wrongly makes a wrong token.
+ */
+import type { PassModel } from '../../src/decode/scheduler.ts'
+import { type KvPool, type ModelConfig, type Pass, pageTokens } from '../../src/types.ts'
+
+export const fakeVocab = 61
+
+export function fakePool(): KvPool {
+  let pages = 0
+  return {
+    type: 'f32',
+    layers: 1,
+    kvHeads: 1,
+    headDim: 8,
+    pageBytes: 1024,
+    get pages() {
+      return pages
+    },
+    grow(wanted: number) {
+      pages = wanted
+    },
+    readPage: async () => new Uint8Array(1024),
+    writePage: () => {},
+  }
+}
+
+/** FNV-1a over the tokens. */
+export function nextToken(ids: readonly number[]): number {
+  let hash = 0x811c9dc5
+  for (const id of ids) hash = Math.imul(hash ^ (id + 1), 0x01000193) >>> 0
+  return (hash >>> 8) % fakeVocab
+}
+
+/** What a request gets alone: until token 0 or `most`. */
+export function answerAlone(prompt: readonly number[], most: number): number[] {
+  const all = [...prompt]
+  while (all.length - prompt.length < most) {
+    const id = nextToken(all)
+    all.push(id)
+    if (id === 0) break
+  }
+  return all.slice(prompt.length)
+}
+
+export class FakeModel implements PassModel {
+  readonly passTokens: number
+  readonly config = { vocab: fakeVocab } as ModelConfig
+  /** Called with each pass before it runs. */
+  onPass: (pass: Pass) => void = () => {}
+  readonly #pages = new Map<number, number[]>()
+
+  constructor(passTokens: number) {
+    this.passTokens = passTokens
+  }
+
+  async forward(pass: Pass): Promise<Float32Array> {
+    this.onPass(pass)
+    const logits = new Float32Array(pass.outputs.length * fakeVocab)
+    const written = new Set<string>()
+    for (const { start, length, past, pages } of pass.segments) {
+      for (let i = 0; i < length; i++) {
+        const position = past + i
+        const page = pages[Math.floor(position / pageTokens)]!
+        const slot = position % pageTokens
+        if (written.has(`${page}.${slot}`)) throw new Error(`page ${page} slot ${slot} written twice in a pass`)
+        written.add(`${page}.${slot}`)
+        const tokens = this.#pages.get(page) ?? []
+        tokens[slot] = pass.ids[start + i]!
+        this.#pages.set(page, tokens)
+      }
+    }
+    for (const { start, length, past, pages } of pass.segments) {
+      const output = pass.outputs.indexOf(start + length - 1)
+      if (output < 0) continue
+      const all = Array.from({ length: past + length }, (_, at) => {
+        return this.#pages.get(pages[Math.floor(at / pageTokens)]!)![at % pageTokens]!
+      })
+      logits[output * fakeVocab + nextToken(all)] = 1
+    }
+    return logits
+  }
+}
