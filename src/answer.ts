@@ -1,25 +1,25 @@
 /** One request being answered: tokens in, events out. */
 
+import type { Backend } from './backend/backend.ts'
 import { createSampler, type Sampler } from './decode/sampling.ts'
 import type { Job } from './decode/scheduler.ts'
 import { createStopMatcher, type StopMatcher } from './decode/stop.ts'
 import { ForetokenError } from './errors.ts'
-import type { GenerateOptions } from './options.ts'
+import type { GenerateRequest } from './options.ts'
 import { createDetokenizer, type Detokenizer } from './stream/detokenize.ts'
-import type { DoneEvent, GenerateEvent } from './stream/events.ts'
+import type { GenerateEvent } from './stream/events.ts'
 import type { Tokenizer } from './tokens/tokenizer.ts'
 import type { Trace } from './trace.ts'
+import type { ModelArchive } from './types.ts'
 
-/** What an answer takes from its engine. */
-export interface AnswerContext {
+/** What an answer tells of the engine that made it. */
+export interface AnswerSource {
+  readonly archive: ModelArchive
   readonly tokenizer: Tokenizer
-  readonly eosIds: readonly number[]
+  readonly backend: Pick<Backend, 'build' | 'memoryBytes'>
   /** Tokens that prompt and answer may have together. */
   readonly context: number
-  readonly trace: Trace
-  readonly signal: AbortSignal
-  /** What only the engine knows of a finished answer. */
-  finish(promptTokens: number, tokens: number): Pick<DoneEvent, 'timings' | 'memory' | 'build'>
+  readonly loadMs: number
 }
 
 export class Answer implements Job {
@@ -30,8 +30,10 @@ export class Answer implements Job {
   readonly events: GenerateEvent[]
   ended = false
   error: ForetokenError | undefined
-  readonly #options: GenerateOptions
-  readonly #with: AnswerContext
+  readonly #request: GenerateRequest
+  readonly #source: AnswerSource
+  readonly #trace: Trace
+  readonly #controller = new AbortController()
   readonly #sampler: Sampler
   readonly #detokenizer: Detokenizer
   readonly #stops: StopMatcher
@@ -44,30 +46,34 @@ export class Answer implements Job {
   #cached = 0
 
   /** Throws `bad_argument` for options out of their range. */
-  constructor(ids: readonly number[], tenant: string, options: GenerateOptions, context: AnswerContext) {
+  constructor(ids: readonly number[], request: GenerateRequest, source: AnswerSource, trace: Trace) {
     this.ids = ids
-    this.tenant = tenant
-    this.signal = context.signal
+    this.tenant = request.tenant ?? ''
+    this.signal = request.signal ? AbortSignal.any([request.signal, this.#controller.signal]) : this.#controller.signal
     this.events = [{ type: 'prompt', ids }]
-    this.#options = options
-    this.#with = context
-    this.#sampler = createSampler(options)
-    this.#detokenizer = createDetokenizer(context.tokenizer)
-    this.#stops = createStopMatcher(options.stop ?? [])
-    this.#eos = new Set(options.ignoreEos ? [] : context.eosIds)
-    this.#room = context.context - ids.length
-    this.#limit = Math.min(whole(options.maxTokens ?? this.#room), this.#room)
+    this.#request = request
+    this.#source = source
+    this.#trace = trace
+    this.#sampler = createSampler(request)
+    this.#detokenizer = createDetokenizer(source.tokenizer)
+    this.#stops = createStopMatcher(request.stop ?? [])
+    this.#eos = new Set(request.ignoreEos ? [] : source.archive.tokenizer.eosIds)
+    this.#room = source.context - ids.length
+    this.#limit = Math.min(whole(request.maxTokens ?? this.#room), this.#room)
     this.#history = [...ids]
   }
 
+  cancel(): void {
+    if (!this.ended) this.#controller.abort()
+  }
+
   onPrefill(done: number, total: number): void {
-    if (this.#with.trace.mark('begun')) this.#cached = done
-    else this.#options.onPrefill?.(done, total)
+    if (this.#trace.mark('begun')) this.#cached = done
+    else this.#request.onPrefill?.(done, total)
   }
 
   take(logits: Float32Array): number | undefined {
-    const { trace } = this.#with
-    trace.mark('prefilled')
+    this.#trace.mark('prefilled')
     if (this.#limit === 0) return this.#finish(false)
     const token = this.#sampler.sample(logits, this.#history, this.ids.length)
     this.#history.push(token.id)
@@ -77,8 +83,8 @@ export class Answer implements Job {
     const last = ended || this.#history.length - this.ids.length >= this.#limit
     const text = last && !shown.stopped ? shown.text + this.#flush() : shown.text
     this.#text += text
-    trace.mark('first')
-    trace.mark('done')
+    this.#trace.mark('first')
+    this.#trace.mark('done')
     this.events.push({ type: 'token', text, ...token })
     return last ? this.#finish(ended) : token.id
   }
@@ -93,6 +99,7 @@ export class Answer implements Job {
   }
 
   #finish(ended: boolean): undefined {
+    const { backend, loadMs } = this.#source
     const ids = this.#history.slice(this.ids.length)
     this.events.push({
       type: 'done',
@@ -101,7 +108,9 @@ export class Answer implements Job {
       ids,
       cached_tokens: this.#cached,
       prefill: 'exact',
-      ...this.#with.finish(this.ids.length, ids.length),
+      timings: this.#trace.timings(loadMs, this.ids.length, ids.length),
+      memory: { wasm_bytes: backend.memoryBytes() },
+      build: backend.build,
     })
   }
 }

@@ -15,23 +15,23 @@ import { type ManyOptions, type Outcome, submitMany } from './many.ts'
 import { Llama } from './model/llama.ts'
 import { openModel } from './model/open.ts'
 import {
-  contextOf,
   type EngineOptions,
   type GenerateOptions,
   type GenerateRequest,
-  modelOptions,
   type PrefillRequest,
-  pagesOf,
-  schedulerOptions,
+  type Settings,
+  settingsOf,
 } from './options.ts'
 import { pack } from './pack/pack.ts'
 import { ExactPrefill } from './prefill/exact.ts'
+import { type LoadedPrefix, SavedPrefixes } from './saved-prefix.ts'
 import type { GenerateEvent } from './stream/events.ts'
 import { Submission } from './submission.ts'
+import { openingIds } from './tokens/opening.ts'
 import { promptIds } from './tokens/prompt.ts'
 import { createTokenizer, type Tokenizer } from './tokens/tokenizer.ts'
 import { Trace } from './trace.ts'
-import type { Message, ModelArchive, ModelFiles } from './types.ts'
+import type { Message, ModelArchive, ModelFiles, PromptInput } from './types.ts'
 
 export class Engine {
   readonly archive: ModelArchive
@@ -40,10 +40,10 @@ export class Engine {
   readonly backend: Backend
   readonly #model: Llama
   readonly #cache: PagedCache
-  readonly #prefixes: PrefixIndex
   readonly #scheduler: Scheduler
   readonly #prefill: ExactPrefill
-  readonly #loadMs: number
+  readonly #saved: SavedPrefixes
+  readonly loadMs: number
 
   /** Opens a model and streams its weights into the core. Throws `bad_model`, `unsupported`, `out_of_memory`. */
   static async load(files: ModelFiles, options: EngineOptions): Promise<Engine> {
@@ -51,38 +51,33 @@ export class Engine {
     const archive = await openModel(files)
     const backend = await createWasmBackend({ ...options, modules: options.wasm })
     try {
-      const context = contextOf(archive, options.context)
-      const model = await Llama.load(backend, archive, modelOptions(options, context))
-      return new Engine(archive, backend, model, context, options, begun)
+      const settings = settingsOf(archive, options, backend.threads)
+      const model = await Llama.load(backend, archive, settings.model)
+      return new Engine(archive, backend, model, settings, begun)
     } catch (error) {
       await backend.close()
       throw error
     }
   }
 
-  private constructor(
-    archive: ModelArchive,
-    backend: Backend,
-    model: Llama,
-    context: number,
-    options: EngineOptions,
-    begun: number,
-  ) {
+  private constructor(archive: ModelArchive, backend: Backend, model: Llama, settings: Settings, begun: number) {
+    const { context, pages, prefixBytes = (pages >> 1) * model.pool.pageBytes, schedule } = settings
     this.archive = archive
     this.backend = backend
     this.context = context
     this.tokenizer = createTokenizer(archive.tokenizer)
     this.#model = model
-    const pages = pagesOf(options, context)
     this.#cache = new PagedCache(model.pool, pages, context)
-    this.#prefixes = new PrefixIndex(this.#cache, options.prefixBytes ?? (pages >> 1) * model.pool.pageBytes)
-    this.#scheduler = new Scheduler(model, this.#cache, this.#prefixes, schedulerOptions(options, backend.threads))
+    const prefixes = new PrefixIndex(this.#cache, prefixBytes)
+    this.#scheduler = new Scheduler(model, this.#cache, prefixes, schedule)
     this.#prefill = new ExactPrefill(model)
-    this.#loadMs = performance.now() - begun
+    const binding = { model: archive.name, fingerprint: model.identity, vocab: archive.config.vocab, pool: model.pool }
+    this.#saved = new SavedPrefixes(this.#cache, prefixes, this.#prefill, binding)
+    this.loadMs = performance.now() - begun
   }
 
-  /** Answers a prompt (one user message, or text to continue with `raw`) or a conversation, token by token. */
-  async *generate(prompt: string | readonly Message[], options: GenerateOptions = {}): AsyncGenerator<GenerateEvent> {
+  /** Answers a prompt, token by token. */
+  async *generate(prompt: PromptInput, options: GenerateOptions = {}): AsyncGenerator<GenerateEvent> {
     yield* this.submit({ ...options, prompt })
   }
 
@@ -94,22 +89,9 @@ export class Engine {
     const trace = new Trace()
     const ids = this.promptIds(request.prompt, request)
     trace.mark('tokenized')
-    const controller = new AbortController()
-    const { signal } = request
-    const answer = new Answer(ids, request.tenant ?? '', request, {
-      tokenizer: this.tokenizer,
-      eosIds: this.archive.tokenizer.eosIds,
-      context: this.context,
-      trace,
-      signal: signal ? AbortSignal.any([signal, controller.signal]) : controller.signal,
-      finish: (promptTokens, tokens) => ({
-        timings: trace.timings(this.#loadMs, promptTokens, tokens),
-        memory: { wasm_bytes: this.backend.memoryBytes() },
-        build: this.backend.build,
-      }),
-    })
+    const answer = new Answer(ids, request, this, trace)
     this.#scheduler.add(answer)
-    return new Submission(request.id, answer, this.#scheduler, controller)
+    return new Submission(request.id, answer, this.#scheduler)
   }
 
   /** Answers many requests, `concurrency` (default 32) at once; yields each outcome as it comes, in any order. */
@@ -120,12 +102,22 @@ export class Engine {
     return submitMany(requests, (request) => this.submit(request), options)
   }
 
+  /** The K and V of a text's or a conversation's beginning, whole pages of 16 tokens, as a file for `loadPrefix`. */
+  savePrefix(opening: string | readonly Message[]): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#saved.save(openingIds(this.tokenizer, this.archive.tokenizer, opening))
+  }
+
+  /** Puts a saved beginning into the prefix cache. Throws `bad_prefix`, `checksum`, `wrong_model`, `out_of_pages`. */
+  loadPrefix(file: Uint8Array, options: { tenant?: string } = {}): Promise<LoadedPrefix> {
+    return this.#saved.load(file, options.tenant ?? '')
+  }
+
   get stats(): SchedulerStats {
     return this.#scheduler.stats
   }
 
   /** The ids a prompt becomes: templated unless `raw`. Throws `empty_prompt`, `context_exceeded`. */
-  promptIds(prompt: string | readonly Message[], options: { raw?: boolean } = {}): number[] {
+  promptIds(prompt: PromptInput, options: { raw?: boolean } = {}): number[] {
     return promptIds(this.tokenizer, this.archive.tokenizer, prompt, {
       raw: options.raw ?? false,
       context: this.context,
@@ -134,12 +126,18 @@ export class Engine {
 
   /** Puts `ids` into a cache of their own. The caller releases the session. */
   async prefill(ids: readonly number[], options: PrefillRequest = {}): Promise<Session> {
-    const sequence = this.#cache.open()
+    return (await this.prefillMany([ids], options))[0]!
+  }
+
+  /** Puts each of `prompts` into a cache of its own, packed into as few passes as there can be. All or none. */
+  async prefillMany(prompts: readonly (readonly number[])[], options: PrefillRequest = {}): Promise<Session[]> {
+    const packed = prompts.map((ids) => ({ ids, sequence: this.#cache.open() }))
     try {
       const { signal, onPrefill: onProgress } = options
-      return new Session(this.#model, sequence, await this.#prefill.run(sequence, ids, { signal, onProgress }))
+      const logits = await this.#prefill.run(packed, { signal, onProgress })
+      return packed.map(({ sequence }, index) => new Session(this.#model, sequence, logits[index]!))
     } catch (error) {
-      sequence.release()
+      for (const { sequence } of packed) sequence.release()
       throw error
     }
   }
@@ -158,7 +156,9 @@ export class Engine {
     return this.tokenizer.encode(text, options)
   }
 
+  /** Ends all requests as `aborted`, and frees everything. */
   async close(): Promise<void> {
+    this.#scheduler.close()
     await this.backend.close()
   }
 }

@@ -7,6 +7,8 @@ export const errorCodes = [
   'bad_argument', // an option or parameter is out of its range
   'bad_model', // a model, tokenizer or config file is malformed, truncated or hostile
   'unsupported', // a well-formed model uses an architecture, tensor type or feature we do not have
+  'bad_prefix', // a prefix file is malformed, or of another version
+  'wrong_model', // a prefix file was made by another model, or for another kind of KV
   'not_found', // no such model, file or repository
   'context_exceeded', // the prompt does not fit in the context
   'empty_prompt', // nothing to prefill

@@ -50,7 +50,10 @@ export async function* submitMany(
     }
   } finally {
     for (const { cancel } of flying.values()) cancel()
-    if (more) await source.return?.()
+    const closed = more ? source.return?.() : undefined
+    // A source that is being waited for closes when it gets to it, or never: that is not waited for.
+    if (next) for (const late of [next, closed]) Promise.resolve(late).catch(() => {})
+    else await closed
   }
 }
 

@@ -4,7 +4,7 @@ import type { SamplingOptions } from './decode/sampling.ts'
 import type { SchedulerOptions } from './decode/scheduler.ts'
 import { ForetokenError } from './errors.ts'
 import type { ModelOptions } from './model/llama.ts'
-import { type KvType, type Message, type ModelArchive, pageTokens } from './types.ts'
+import { type KvType, type ModelArchive, type PromptInput, pageTokens } from './types.ts'
 
 export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
   /** Compiled modules of the Rust core. */
@@ -42,16 +42,42 @@ export interface GenerateOptions extends SamplingOptions, PrefillRequest {
 }
 
 export interface GenerateRequest extends GenerateOptions {
-  /** One user message (text to continue with `raw`), or a conversation. */
-  readonly prompt: string | readonly Message[]
+  readonly prompt: PromptInput
   /** For whoever collects the results. */
   readonly id?: string
   /** Cached prefixes are shared among the requests of one tenant only. Default ''. */
   readonly tenant?: string
 }
 
-/** The context to make room for. Throws `bad_argument`. */
-export function contextOf(archive: ModelArchive, wanted: number | undefined): number {
+/** Everything that an engine's options leave to the model and the machine, decided. */
+export interface Settings {
+  readonly context: number
+  /** Pages of K and V to have at most. */
+  readonly pages: number
+  /** Pages of finished prefixes to keep; undefined if the bytes say. */
+  readonly prefixBytes: number | undefined
+  readonly model: ModelOptions
+  readonly schedule: SchedulerOptions
+}
+
+/** Throws `bad_argument`. */
+export function settingsOf(archive: ModelArchive, options: EngineOptions, threads: number): Settings {
+  const context = contextOf(archive, options.context)
+  return {
+    context,
+    pages: Math.ceil(whole('kvTokens', options.kvTokens ?? 2 * context, context) / pageTokens),
+    prefixBytes: options.prefixBytes === undefined ? undefined : whole('prefixBytes', options.prefixBytes, 0),
+    model: {
+      passTokens: Math.min(whole('passTokens', options.passTokens ?? 256, 1, 4096), context),
+      logitRows: 4,
+      kv: options.kv ?? 'f32',
+      ...(options.onProgress && { onProgress: options.onProgress }),
+    },
+    schedule: scheduleOf(options.schedule ?? {}, threads),
+  }
+}
+
+function contextOf(archive: ModelArchive, wanted: number | undefined): number {
   const most = archive.config.maxContext
   const context = wanted ?? Math.min(most, 4096)
   if (!Number.isInteger(context) || context < 2 || context > most)
@@ -62,44 +88,25 @@ export function contextOf(archive: ModelArchive, wanted: number | undefined): nu
   return context
 }
 
-/** Pages of K and V to have at most. Throws `bad_argument`. */
-export function pagesOf(options: EngineOptions, context: number): number {
-  const tokens = options.kvTokens ?? 2 * context
-  if (!Number.isInteger(tokens) || tokens < context)
-    throw new ForetokenError(
-      'bad_argument',
-      `kvTokens is ${tokens}; it must be a whole number, and hold at least one context of ${context} tokens`,
-    )
-  return Math.ceil(tokens / pageTokens)
-}
-
-/** How requests share a model that `threads` threads run. Throws `bad_argument`. */
-export function schedulerOptions(options: EngineOptions, threads: number): SchedulerOptions {
-  const schedule: SchedulerOptions = {
-    order: 'shortest',
-    fullRows: 32 * threads,
-    stallMs: 100,
-    aging: 0.25,
-    maxRunning: 64,
-    maxWaiting: 1024,
-    ...options.schedule,
-  }
-  const least = { fullRows: 1, stallMs: 0, aging: 0, maxRunning: 1, maxWaiting: 0 }
-  for (const [name, bound] of Object.entries(least) as [keyof typeof least, number][])
-    if (!(schedule[name] >= bound) || !Number.isFinite(schedule[name]))
-      throw new ForetokenError('bad_argument', `schedule.${name} is ${schedule[name]}; it must be at least ${bound}`)
-  return schedule
-}
-
-/** What the model is told of an engine's options. Throws `bad_argument`. */
-export function modelOptions(options: EngineOptions, context: number): ModelOptions {
-  const passTokens = options.passTokens ?? 256
-  if (!Number.isInteger(passTokens) || passTokens < 1 || passTokens > 4096)
-    throw new ForetokenError('bad_argument', `passTokens is ${passTokens}; it must be a whole number from 1 to 4,096`)
+function scheduleOf(wanted: Partial<SchedulerOptions>, threads: number): SchedulerOptions {
+  const { order = 'shortest', stallMs = 100, aging = 0.25 } = wanted
+  if (!['shortest', 'pack', 'arrival'].includes(order))
+    throw new ForetokenError('bad_argument', `schedule.order is ${order}; it may be shortest, pack or arrival`)
+  for (const [name, value] of Object.entries({ stallMs, aging }))
+    if (!(value >= 0 && value < Infinity))
+      throw new ForetokenError('bad_argument', `schedule.${name} is ${value}; it must be a number from 0`)
   return {
-    passTokens: Math.min(passTokens, context),
-    logitRows: 4,
-    kv: options.kv ?? 'f32',
-    ...(options.onProgress && { onProgress: options.onProgress }),
+    order,
+    stallMs,
+    aging,
+    fullRows: whole('schedule.fullRows', wanted.fullRows ?? 32 * threads, 1),
+    maxRunning: whole('schedule.maxRunning', wanted.maxRunning ?? 64, 1),
+    maxWaiting: whole('schedule.maxWaiting', wanted.maxWaiting ?? 1024, 0),
   }
+}
+
+function whole(name: string, value: number, least: number, most = 2 ** 52): number {
+  if (Number.isInteger(value) && value >= least && value <= most) return value
+  const range = most === 2 ** 52 ? `from ${least}` : `from ${least} to ${most}`
+  throw new ForetokenError('bad_argument', `${name} is ${value}; it must be a whole number ${range}`)
 }

@@ -9,13 +9,11 @@ export class Submission implements AsyncIterable<GenerateEvent> {
   readonly id: string | undefined
   readonly #answer: Answer
   readonly #scheduler: Scheduler
-  readonly #controller: AbortController
 
-  constructor(id: string | undefined, answer: Answer, scheduler: Scheduler, controller: AbortController) {
+  constructor(id: string | undefined, answer: Answer, scheduler: Scheduler) {
     this.id = id
     this.#answer = answer
     this.#scheduler = scheduler
-    this.#controller = controller
   }
 
   /**
@@ -44,6 +42,6 @@ export class Submission implements AsyncIterable<GenerateEvent> {
 
   /** Frees the request's KV pages at once. May be called at any time, and twice. */
   cancel(): void {
-    if (!this.#answer.ended) this.#controller.abort()
+    this.#answer.cancel()
   }
 }

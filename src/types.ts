@@ -26,6 +26,9 @@ export interface Message {
   content: string
 }
 
+/** One user message (or with `raw` a text to continue), a conversation, or token ids as they are. */
+export type PromptInput = string | readonly Message[] | readonly number[]
+
 /** How a KV page stores K and V. */
 export type KvType = 'f32' | 'f16' | 'int8'
 

@@ -158,6 +158,11 @@ export class Scheduler {
     }
   }
 
+  /** Ends every request as `aborted`. */
+  close(): void {
+    for (const task of [...this.#tasks]) this.#end(task, new ForetokenError('aborted', 'the engine was closed'))
+  }
+
   #check({ ids }: Job): void {
     const { context } = this.#cache
     const { maxRunning, maxWaiting } = this.#options

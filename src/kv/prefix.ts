@@ -56,7 +56,7 @@ export class PrefixIndex {
   /** Keeps the whole pages of `ids`, which `pages` hold from position 0. Pages of exact K and V only. */
   insert(tenant: string, ids: readonly number[], pages: readonly number[]): void {
     const whole = Math.min(Math.floor(ids.length / pageTokens), pages.length)
-    if (this.#maxPages === 0 || whole === 0) return
+    if (whole === 0) return
     const path = this.#walk(tenant, ids, whole)
     let node = path.at(-1) ?? this.#root(tenant)
     for (let at = path.length; at < whole; at++) {

@@ -38,6 +38,8 @@ export interface ModelOptions {
 /** A model in a backend, ready to run passes. */
 export class Llama {
   readonly config: ModelConfig
+  /** Tells this model's weights from others of the same shapes. */
+  readonly identity: string
   readonly passTokens: number
   readonly pool: KvPool
   readonly #backend: Backend
@@ -69,6 +71,7 @@ export class Llama {
     const { hidden, intermediate, heads, kvHeads, headDim, vocab, layers } = config
     const tokens = options.passTokens
     this.config = config
+    this.identity = weights.identity
     this.passTokens = tokens
     this.#backend = backend
     this.#embedding = weights.matrix('embed')

@@ -2,6 +2,7 @@
 import type { Backend, Tensor, Weight } from '../backend/backend.ts'
 import { ForetokenError } from '../errors.ts'
 import type { ModelArchive, TensorInfo } from '../types.ts'
+import { WeightIdentity } from './identity.ts'
 
 /** Bytes asked of a source at once. */
 const pieceBytes = 1 << 20
@@ -12,6 +13,8 @@ export interface LoadedWeights {
   vector(name: string): Tensor
   /** Undefined where the model has no such tensor. */
   optionalVector(name: string): Tensor | undefined
+  /** Tells these weights from others of the same shapes, see `WeightIdentity`. */
+  readonly identity: string
 }
 
 /** Reads every tensor in file order. `onProgress` gets bytes done and bytes in all. */
@@ -24,10 +27,11 @@ export async function loadWeights(
   const vectors = new Map<string, Tensor>()
   const ordered = [...archive.tensors].sort(([, a], [, b]) => a.offset - b.offset)
   const total = ordered.reduce((sum, [, tensor]) => sum + tensor.bytes, 0)
+  const identity = new WeightIdentity()
   let done = 0
   for (const [name, tensor] of ordered) {
-    if (tensor.rows === 1) vectors.set(name, backend.vector(await readVector(tensor)))
-    else matrices.set(name, await readMatrix(backend, tensor))
+    if (tensor.rows === 1) vectors.set(name, backend.vector(await readVector(tensor, identity)))
+    else matrices.set(name, await readMatrix(backend, tensor, identity))
     done += tensor.bytes
     onProgress?.(done, total)
   }
@@ -35,15 +39,17 @@ export async function loadWeights(
     matrix: (name) => known(matrices, name),
     vector: (name) => known(vectors, name),
     optionalVector: (name) => vectors.get(name),
+    identity: await identity.finish(archive.fingerprint),
   }
 }
 
-async function readMatrix(backend: Backend, tensor: TensorInfo): Promise<Weight> {
+async function readMatrix(backend: Backend, tensor: TensorInfo, identity: WeightIdentity): Promise<Weight> {
   const { name, type, rows, cols, source, offset, bytes } = tensor
   const writer = backend.weight({ name, type, n: rows, k: cols })
   for (let at = 0; at < bytes; ) {
     const into = writer.reserve(Math.min(pieceBytes, bytes - at))
     await source.read(offset + at, into)
+    identity.add(into)
     writer.commit(into.length)
     at += into.length
   }
@@ -51,10 +57,11 @@ async function readMatrix(backend: Backend, tensor: TensorInfo): Promise<Weight>
 }
 
 /** A norm or bias as f32; these are never quantised in the formats we read. */
-async function readVector(tensor: TensorInfo): Promise<Float32Array> {
+async function readVector(tensor: TensorInfo, identity: WeightIdentity): Promise<Float32Array> {
   const { name, type, cols, source, offset, bytes } = tensor
   const raw = new Uint8Array(bytes)
   await source.read(offset, raw)
+  identity.add(raw)
   const view = new DataView(raw.buffer)
   const values = new Float32Array(cols)
   if (type === 'f32') for (let i = 0; i < cols; i++) values[i] = view.getFloat32(i * 4, true)

@@ -1,33 +1,46 @@
-/** Exact prefill: every prompt token through every layer, in chunks of at most one pass. */
+/** Exact prefill: every prompt token through every layer, prompts end to end in passes that are full. */
 import { ForetokenError } from '../errors.ts'
-import type { Sequence } from '../kv/paged.ts'
 import type { Llama } from '../model/llama.ts'
 import { pack } from '../pack/pack.ts'
+import { passesOf } from '../pack/passes.ts'
 import { nextTurn, throwIfAborted } from '../turn.ts'
-import type { Prefill, PrefillOptions } from './prefill.ts'
+import type { Prefill, PrefillOptions, Prompt } from './prefill.ts'
 
 export class ExactPrefill implements Prefill {
   readonly kind = 'exact'
-  readonly #model: Llama
+  readonly #model: Pick<Llama, 'passTokens' | 'config' | 'forward'>
 
-  constructor(model: Llama) {
+  constructor(model: Pick<Llama, 'passTokens' | 'config' | 'forward'>) {
     this.#model = model
   }
 
-  async run(sequence: Sequence, ids: readonly number[], options: PrefillOptions = {}): Promise<Float32Array> {
-    if (ids.length === 0)
-      throw new ForetokenError('empty_prompt', 'the prompt has no tokens; give it at least one character')
+  async run(prompts: readonly Prompt[], options: PrefillOptions = {}): Promise<Float32Array[]> {
+    if (prompts.length === 0) throw new ForetokenError('empty_prompt', 'no prompts; give at least one')
+    const empty = prompts.findIndex(({ ids }) => ids.length === 0)
+    if (empty >= 0)
+      throw new ForetokenError('empty_prompt', `prompt ${empty} has no tokens; give it at least one character`)
     const { signal, onProgress } = options
-    const size = this.#model.passTokens
-    for (let at = 0; ; at += size) {
+    const { passTokens, config } = this.#model
+    const lengths = prompts.map(({ ids }) => ids.length)
+    const total = lengths.reduce((sum, length) => sum + length, 0)
+    const results: Float32Array[] = []
+    let done = 0
+    for (const pieces of passesOf(lengths, passTokens)) {
+      if (done > 0) await nextTurn(signal)
       throwIfAborted(signal)
-      const chunk = ids.slice(at, at + size)
-      const done = at + chunk.length
-      const outputs = done === ids.length ? 'last' : 'none'
-      const logits = await this.#model.forward(pack([{ sequence, ids: chunk, outputs }]))
-      onProgress?.(done, ids.length)
-      if (done === ids.length) return logits
-      await nextTurn(signal)
+      const pass = pack(
+        pieces.map(({ index, from, to }) => {
+          const { sequence, ids } = prompts[index]!
+          return { sequence, ids: ids.slice(from, to), outputs: to === ids.length ? 'last' : 'none' }
+        }),
+      )
+      const logits = await this.#model.forward(pass)
+      // Prompts end in their order, so rows come in it.
+      for (let row = 0; row < pass.outputs.length; row++)
+        results.push(pass.outputs.length === 1 ? logits : logits.slice(row * config.vocab, (row + 1) * config.vocab))
+      done += pass.ids.length
+      onProgress?.(done, total)
     }
+    return results
   }
 }

@@ -1,0 +1,23 @@
+/** What conversations, or texts, that begin alike have in common. */
+import type { Message, TokenizerSpec } from '../types.ts'
+import { encodeChat } from './template.ts'
+import type { Tokenizer } from './tokenizer.ts'
+
+/**
+ * The ids that every conversation with these first messages begins with, whatever a user says next: those that two
+ * conversations share, since a template may render the last message in another way than earlier ones. Of a text,
+ * its ids; the last may be others once the text goes on.
+ */
+export function openingIds(
+  tokenizer: Tokenizer,
+  spec: TokenizerSpec,
+  opening: string | readonly Message[],
+): readonly number[] {
+  if (typeof opening === 'string') return tokenizer.encode(opening, { bos: true })
+  const next = (content: string) => encodeChat(tokenizer, spec, [...opening, { role: 'user', content }])
+  const [one, other] = [next('a'), next('7')]
+  return one.slice(
+    0,
+    one.findIndex((id, at) => id !== other[at]),
+  )
+}
