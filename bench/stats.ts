@@ -20,6 +20,16 @@ export function summary(values: readonly number[]): Summary {
   return { median, min: sorted[0]!, max: sorted.at(-1)! }
 }
 
+/** The value that a share `q` of all lies below, by the nearest rank. */
+export function quantile(values: readonly number[], q: number): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(q * sorted.length) - 1))]!
+}
+
+export function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0)
+}
+
 /** Times one call by the wall and by the processor. */
 export async function timed(work: () => Promise<unknown>): Promise<Sample> {
   const cpu = process.cpuUsage()

@@ -8,7 +8,9 @@ export const commands = {
   rm: { args: 'MODEL', about: 'remove a pulled model' },
   inspect: { args: '[MODEL]', about: 'tell what a model file holds, and the memory it takes' },
   tokenize: { args: 'TEXT', about: "print a text's token ids" },
-  bench: { args: 'prefill|decode', about: 'measure this machine' },
+  batch: { args: 'IN.jsonl OUT.jsonl', about: 'answer a file of prompts; goes on where it was stopped' },
+  prefix: { args: 'save|load FILE', about: 'keep the keys and values of a long beginning in a file' },
+  bench: { args: 'prefill|decode|prepack|replay TRACE', about: 'measure this machine' },
   completion: { args: 'bash|zsh|fish', about: 'print a completion script for a shell' },
 } as const
 
@@ -24,19 +26,21 @@ export interface Flag {
   readonly about: string
 }
 
-const engine = ['run', 'chat', 'bench'] as const
-const answers = ['run', 'chat'] as const
+const engine = ['run', 'chat', 'batch', 'prefix', 'bench'] as const
+const answers = ['run', 'chat', 'batch'] as const
 
 export const flags = {
   model: {
     short: 'm',
     value: 'text',
-    on: ['run', 'chat', 'inspect', 'tokenize', 'bench'],
+    on: ['run', 'chat', 'batch', 'prefix', 'inspect', 'tokenize', 'bench'],
     about: 'alias, hf:owner/repo[/file], https://... or a path; default smollm2-135m',
   },
-  system: { value: 'text', on: answers, about: 'system prompt, in place of the model’s own' },
-  raw: { on: ['run'], about: 'continue the text as it is, without the chat template' },
-  'prompt-file': { value: 'file', on: ['run'], about: 'read the prompt from a file' },
+  system: { value: 'text', on: ['run', 'chat', 'prefix'], about: 'system prompt, in place of the model’s own' },
+  raw: { on: ['run', 'batch'], about: 'continue the text as it is, without the chat template' },
+  'prompt-file': { value: 'file', on: ['run', 'prefix'], about: 'read the prompt from a file' },
+  prefix: { value: 'file', on: answers, about: 'use the keys and values that `foretoken prefix save` wrote' },
+  concurrency: { value: 'whole', min: 1, max: 1024, on: ['batch'], about: 'prompts in flight; default 32' },
   'max-tokens': { short: 'n', value: 'whole', min: 1, on: answers, about: 'longest answer; default: the context' },
   temperature: {
     short: 't',
@@ -53,7 +57,7 @@ export const flags = {
   'presence-penalty': { value: 'number', min: -2, max: 2, on: answers, about: 'lower what the answer holds' },
   'frequency-penalty': { value: 'number', min: -2, max: 2, on: answers, about: 'lower it each time it is held' },
   'logit-bias': { value: 'texts', on: answers, about: 'ID=BIAS, from -100 to 100; may be repeated' },
-  seed: { value: 'whole', min: 0, on: answers, about: 'the same seed draws the same answer' },
+  seed: { value: 'whole', min: 0, on: [...answers, 'bench'], about: 'the same seed draws the same' },
   stop: { value: 'texts', on: answers, about: 'end the answer at this text; may be repeated' },
   'top-logprobs': {
     value: 'whole',
@@ -62,7 +66,7 @@ export const flags = {
     on: ['run'],
     about: 'report this many likeliest tokens (--json)',
   },
-  'ignore-eos': { on: ['run'], about: 'go on past the end of the answer' },
+  'ignore-eos': { on: ['run', 'batch'], about: 'go on past the end of the answer' },
   context: {
     short: 'c',
     value: 'whole',
@@ -78,12 +82,34 @@ export const flags = {
     about: 'build of the core; default: the fastest that is right here',
   },
   lengths: { value: 'wholes', min: 1, on: ['bench'], about: 'prompt lengths, such as 32,128,512,1024' },
-  runs: { value: 'whole', min: 1, max: 1000, on: ['bench'], about: 'timed runs of each length; default 7' },
+  runs: { value: 'whole', min: 1, max: 1000, on: ['bench'], about: 'timed runs; default 7, prepack 3' },
+  dataset: { value: 'text', on: ['bench'], about: 'prepack: a set by name, lognormal-MEAN-CV, or a file of prompts' },
+  data: { value: 'file', on: ['bench'], about: 'prepack: folder of the named sets; default $FORETOKEN_DATA' },
+  batch: { value: 'wholes', min: 1, on: ['bench'], about: 'prepack: batch sizes; default 4,16,64' },
+  draws: { value: 'whole', min: 1, on: ['bench'], about: 'prepack: batches of each size; default 2' },
+  scale: { value: 'number', min: 0, on: ['bench'], about: 'replay: token counts times this; default 1' },
+  'most-prompt': { value: 'whole', min: 1, on: ['bench'], about: 'longest prompt in tokens; default 1024' },
+  'most-output': { value: 'whole', min: 1, on: ['bench'], about: 'replay: longest answer in tokens; default 256' },
+  requests: { value: 'whole', min: 1, on: ['bench'], about: 'replay: how many of the trace; default 100' },
+  rate: { value: 'number', min: 0, on: ['bench'], about: 'replay: requests a second' },
+  load: {
+    value: 'number',
+    min: 0,
+    on: ['bench'],
+    about: 'replay: the rate as a share of what one at a time can serve; default 0.8',
+  },
+  'ttft-bound': { value: 'number', min: 0, on: ['bench'], about: 'replay: ms that count as good; default 1000' },
+  'itl-bound': { value: 'number', min: 0, on: ['bench'], about: 'replay: ms that count as good; default 100' },
+  'prefix-pages': { value: 'whole', min: 0, on: ['bench'], about: 'replay: pages of finished prefixes; default 1024' },
+  plot: { value: 'file', on: ['bench'], about: 'prepack, replay: write a chart as SVG' },
   file: { value: 'file', on: ['tokenize'], about: 'read the text from a file' },
   special: { on: ['tokenize'], about: 'read special tokens in the text as such' },
-  offline: { on: ['run', 'chat', 'pull', 'inspect', 'tokenize', 'bench'], about: 'use only what is here' },
+  offline: {
+    on: ['run', 'chat', 'batch', 'prefix', 'pull', 'inspect', 'tokenize', 'bench'],
+    about: 'use only what is here',
+  },
   json: {
-    on: ['run', 'pull', 'ls', 'rm', 'inspect', 'tokenize', 'bench'],
+    on: ['run', 'batch', 'prefix', 'pull', 'ls', 'rm', 'inspect', 'tokenize', 'bench'],
     about: 'print one JSON object on stdout; an error is one JSON line on stderr',
   },
   help: { short: 'h', on: Object.keys(commands) as Command[], about: 'print this help' },

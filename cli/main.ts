@@ -19,6 +19,8 @@ const handlers: Record<Command, () => Promise<Handler>> = {
   rm: async () => (await import('./commands/models.ts')).rm,
   inspect: async () => (await import('./commands/inspect.ts')).inspect,
   tokenize: async () => (await import('./commands/tokenize.ts')).tokenize,
+  batch: async () => (await import('./commands/batch.ts')).batch,
+  prefix: async () => (await import('./commands/prefix.ts')).prefix,
   bench: async () => (await import('./commands/bench.ts')).bench,
   completion:
     async () =>

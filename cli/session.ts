@@ -4,6 +4,7 @@ import {
   type DoneEvent,
   defaultModel,
   type Engine,
+  type EngineOptions,
   ForetokenError,
   type GenerateOptions,
   loadEngine,
@@ -26,24 +27,25 @@ export function pulling(flags: Flags, signal: AbortSignal): { options: PullOptio
   return { options: { signal, onProgress: progress.update, ...offline }, end: progress.end }
 }
 
-/** The engine that the flags ask for; `context` is what is needed if the flags don't say. */
-export async function open(flags: Flags, signal: AbortSignal, context?: number): Promise<Loaded> {
+/** The engine that the flags ask for; `needed` holds what they don't say. */
+export async function open(flags: Flags, signal: AbortSignal, needed: Partial<EngineOptions> = {}): Promise<Loaded> {
   const model = flags.model ?? defaultModel
   const pull = pulling(flags, signal)
   const line = new StatusLine()
-  const wanted = flags.context ?? context
   try {
     const engine = await loadEngine(model, {
       pull: pull.options,
+      ...needed,
       ...(flags.threads !== undefined && { threads: flags.threads }),
       ...(flags.kv !== undefined && { kv: flags.kv }),
       ...(flags.build !== undefined && { build: flags.build }),
-      ...(wanted !== undefined && { context: wanted }),
+      ...(flags.context !== undefined && { context: flags.context }),
       onProgress: (done, total) => {
         pull.end()
         line.show(`loading ${model}  ${Math.floor((100 * done) / total)} %`)
       },
     })
+    if (flags.prefix !== undefined) await engine.loadPrefix(await readBytes(flags.prefix))
     return { model, engine }
   } finally {
     pull.end()
@@ -82,11 +84,11 @@ function logitBias(pairs: readonly string[]): Record<number, number> {
 }
 
 /** `first token 84 ms (load 0.4 s) · 37 prompt tokens · 120 tokens/s · wasm-relaxed · exact` */
-export function summaryLine({ timings, build, prefill }: DoneEvent): string {
+export function summaryLine({ timings, cached_tokens, build, prefill }: DoneEvent): string {
   const rate = timings.decode_tokens_per_s
   const parts = [
     `first token ${Math.round(timings.ttft_ms)} ms (load ${(timings.load_ms / 1000).toFixed(1)} s)`,
-    `${timings.prompt_tokens} prompt tokens`,
+    `${timings.prompt_tokens} prompt tokens${cached_tokens > 0 ? ` (${cached_tokens} cached)` : ''}`,
     ...(rate > 0 ? [`${rate.toFixed(rate < 100 ? 1 : 0)} tokens/s`] : []),
     build,
     prefill,
@@ -94,12 +96,17 @@ export function summaryLine({ timings, build, prefill }: DoneEvent): string {
   return dim(parts.join(' · '))
 }
 
-/** A text file, whole. Throws `not_found`, `io`, and `bad_argument` for what is no UTF-8. */
-export async function readText(path: string): Promise<string> {
-  const bytes = await readFile(path).catch((error) => {
+/** A file, whole. Throws `not_found`, `io`. */
+export async function readBytes(path: string): Promise<Uint8Array> {
+  return readFile(path).catch((error) => {
     const missing = error.code === 'ENOENT'
     throw new ForetokenError(missing ? 'not_found' : 'io', `${path}: ${missing ? 'no such file' : error.message}`)
   })
+}
+
+/** A text file, whole. Throws `not_found`, `io`, and `bad_argument` for what is no UTF-8. */
+export async function readText(path: string): Promise<string> {
+  const bytes = await readBytes(path)
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {

@@ -45,7 +45,7 @@ export async function download(request: DownloadRequest): Promise<void> {
       // Another process may have brought it meanwhile.
       if (!(await exists(request.target))) await fetchVerified(request)
     },
-    request.signal,
+    { signal: request.signal },
   )
 }
 

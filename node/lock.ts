@@ -7,9 +7,18 @@ import { fileError } from './disk.ts'
 /** Locks of this process: its own pid is alive, so the file alone would not tell a second caller from a leftover. */
 const held = new Set<string>()
 
+export interface LockOptions {
+  readonly signal?: AbortSignal | undefined
+  /** Throw `busy` with this message rather than wait. */
+  readonly refuse?: string
+}
+
 /** Runs `work` while nobody else does under the same `path`. Waits as long as it takes, or until `signal`. */
-export async function withLock<T>(path: string, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-  while (!(await take(path))) {
+export async function withLock<T>(path: string, work: () => Promise<T>, options: LockOptions = {}): Promise<T> {
+  const { signal, refuse } = options
+  // A leftover of a dead holder is removed by the first try and taken by the second.
+  for (let tries = 1; !(await take(path)); tries++) {
+    if (refuse !== undefined && tries > 1) throw new ForetokenError('busy', refuse)
     if (signal?.aborted) throw new ForetokenError('aborted', `cancelled while waiting for ${path}`)
     await sleep(100)
   }

@@ -112,6 +112,11 @@ export class Engine {
     return this.#saved.load(file, options.tenant ?? '')
   }
 
+  /** Bytes of K and V of 16 tokens. */
+  get pageBytes(): number {
+    return this.#cache.pool.pageBytes
+  }
+
   get stats(): SchedulerStats {
     return this.#scheduler.stats
   }

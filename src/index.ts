@@ -15,3 +15,4 @@ export type { DoneEvent, GenerateEvent, PromptEvent, ScoredToken, TokenEvent } f
 export { Submission } from './submission.ts'
 export type { Timings } from './trace.ts'
 export type * from './types.ts'
+export { pageTokens } from './types.ts'

@@ -99,6 +99,7 @@ function scheduleOf(wanted: Partial<SchedulerOptions>, threads: number): Schedul
     order,
     stallMs,
     aging,
+    chunk: whole('schedule.chunk', wanted.chunk ?? 128 * threads, 1),
     fullRows: whole('schedule.fullRows', wanted.fullRows ?? 32 * threads, 1),
     maxRunning: whole('schedule.maxRunning', wanted.maxRunning ?? 64, 1),
     maxWaiting: whole('schedule.maxWaiting', wanted.maxWaiting ?? 1024, 0),

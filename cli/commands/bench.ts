@@ -1,52 +1,15 @@
-/** `foretoken bench`: prefill and decode speed of this machine. */
-import { benchDecode, type DecodeRow } from '../../bench/decode.ts'
-import { machine } from '../../bench/machine.ts'
-import { benchPrefill, type PrefillRow } from '../../bench/prefill.ts'
+/** `foretoken bench`: measures this machine. */
+import { benchPrepackCommand } from '../bench/prepack.ts'
+import { benchReplayCommand } from '../bench/replay.ts'
+import { benchSpeed } from '../bench/speed.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { open } from '../session.ts'
-import { print, StatusLine } from '../terminal.ts'
-
-const defaults = { prefill: [32, 128, 512, 1024], decode: [128, 1024] }
-
-/** Room behind the longest prompt, for the tokens that `bench decode` makes. */
-const room = 64
 
 export async function bench({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
-  const kind = operands[0]
-  if (operands.length !== 1 || (kind !== 'prefill' && kind !== 'decode'))
-    throw new UsageError('bench takes one of prefill, decode')
-  const lengths = flags.lengths ?? defaults[kind]
-  const { model, engine } = await open(flags, signal, Math.max(...lengths) + room)
-  const line = new StatusLine()
-  const options = {
-    lengths,
-    ...(flags.runs !== undefined && { runs: flags.runs }),
-    onProgress: (done: number, total: number) => {
-      signal.throwIfAborted()
-      line.show(`${kind}  ${done} of ${total} samples`)
-    },
-  }
-  try {
-    const { build, threads } = engine.backend
-    const results = kind === 'prefill' ? await benchPrefill(engine, options) : await benchDecode(engine, options)
-    line.clear()
-    if (flags.json) print(JSON.stringify({ bench: kind, model, build, threads, machine: machine(), results }))
-    else print([`${model} · ${build} · ${machine().cpu}`, ...table(results)].join('\n'))
-  } finally {
-    line.clear()
-    await engine.close()
-  }
-}
-
-function table(results: readonly (PrefillRow | DecodeRow)[]): string[] {
-  const head =
-    'tokens' in results[0]!
-      ? ['tokens', 'ms', 'tokens/s', 'gops', 'peak gops', 'of peak']
-      : ['context', 'ms/token', 'tokens/s']
-  const rows = results.map((row) =>
-    'tokens' in row
-      ? [row.tokens, row.ms, row.tokens_per_s, row.gops, row.peak_gops, row.fraction_of_peak]
-      : [row.context, row.ms_per_token, row.tokens_per_s],
-  )
-  return [head, ...rows].map((cells) => cells.map((cell) => String(cell).padStart(10)).join(''))
+  const [kind, trace, ...more] = operands
+  if (kind === 'replay' && trace !== undefined && more.length === 0) return benchReplayCommand(trace, flags, signal)
+  if (trace !== undefined || kind === 'replay' || kind === undefined)
+    throw new UsageError('bench takes one of prefill, decode, prepack, replay TRACE')
+  if (kind === 'prefill' || kind === 'decode') return benchSpeed(kind, flags, signal)
+  if (kind === 'prepack') return benchPrepackCommand(flags, signal)
+  throw new UsageError(`no benchmark ${kind}; there are prefill, decode, prepack, replay TRACE`)
 }

@@ -20,6 +20,8 @@ export type Order =
 export interface Policy {
   /** Tokens of a pass. */
   readonly budget: number
+  /** Most prompt tokens of a pass: who comes while it runs waits for its end. */
+  readonly chunk: number
   readonly order: Order
   /** Rows from which on a pass gets no cheaper per row. */
   readonly fullRows: number

@@ -9,6 +9,7 @@ import { answerAlone, FakeModel, fakePool } from '../helpers/fake-model.ts'
 
 const defaults: SchedulerOptions = {
   order: 'shortest',
+  chunk: 128,
   fullRows: 32,
   stallMs: 100,
   aging: 0.25,

@@ -1,0 +1,122 @@
+/** Prompts to measure with: named sets in a data folder, a file of one's own, or lengths drawn at random. */
+import { join } from 'node:path'
+import { createRandom } from '../src/decode/random.ts'
+import { type Engine, ForetokenError } from '../src/index.ts'
+import { lognormalLengths, shuffled } from './lengths.ts'
+import { jsonLine, linesOf } from './lines.ts'
+
+/** How a set's texts become prompts: as a user's message in the chat template, or as plain text. */
+type Kind = 'chat' | 'text'
+
+interface Source {
+  readonly file: string
+  readonly kind: Kind
+  /** Longest prompt in tokens; more is cut off. */
+  readonly cut?: number
+}
+
+const sources: Readonly<Record<string, Source>> = {
+  'arena-hard': { file: 'prompts/arena_hard_v0.1.jsonl.gz', kind: 'chat' },
+  'mt-bench': { file: 'prompts/mt_bench_question.jsonl', kind: 'chat' },
+  instructions: { file: 'prompts/user_oriented_instructions.jsonl', kind: 'chat' },
+  gsm8k: { file: 'eval/gsm8k_test.jsonl.gz', kind: 'chat' },
+  humaneval: { file: 'eval/HumanEval.jsonl.gz', kind: 'text' },
+  'arc-easy': { file: 'eval/arc_easy.jsonl.gz', kind: 'text' },
+  piqa: { file: 'eval/piqa.jsonl.gz', kind: 'text' },
+  triviaqa: { file: 'eval/triviaqa_sm_sub.odd.jsonl.gz', kind: 'text' },
+  lambada: { file: 'eval/lambada_openai.jsonl.gz', kind: 'text' },
+  wikidata: { file: 'eval/bigbench_qa_wikidata.jsonl.gz', kind: 'text' },
+  wikitext256: { file: 'eval/wikitext2_valid.txt.gz', kind: 'text', cut: 256 },
+  wikitext512: { file: 'eval/wikitext2_valid.txt.gz', kind: 'text', cut: 512 },
+}
+
+export const knownDatasets = [...Object.keys(sources), 'lognormal-MEAN-CV'] as const
+
+export interface DatasetOptions {
+  /** Most prompts; drawn at random from a larger set. */
+  readonly count: number
+  readonly seed: number
+  /** Where the named sets are. */
+  readonly folder: string | undefined
+  /** Longer prompts are left out, but for sets that cut them. */
+  readonly mostTokens: number
+}
+
+/**
+ * Prompts as token ids: of a set by name, of a path (JSON lines or plain lines, gzipped or not; read as chats), or of lognormal
+ * lengths (`lognormal-256-0.5`), whose tokens are random. Throws `not_found`, `bad_argument`.
+ */
+export async function loadPrompts(engine: Engine, name: string, options: DatasetOptions): Promise<number[][]> {
+  const drawn = /^lognormal-(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)$/.exec(name)
+  if (drawn) return randomPrompts(engine, Number(drawn[1]), Number(drawn[2]), options)
+  const source = Object.hasOwn(sources, name) ? sources[name]! : { file: name, kind: 'chat' as const }
+  const texts = await textsOf(source.file === name ? name : pathOf(name, source.file, options.folder))
+  const prompts: number[][] = []
+  for (const text of shuffled(texts, options.seed)) {
+    if (prompts.length === options.count) break
+    const ids = promptOf(engine, text, source, options.mostTokens)
+    if (ids) prompts.push(ids)
+  }
+  if (prompts.length === 0) throw new ForetokenError('bad_argument', `${name} has no prompt that fits`)
+  return prompts
+}
+
+/** A set's texts, in order. Throws `not_found`, and `bad_argument` with the line that can't be read. */
+export async function textsOf(path: string): Promise<string[]> {
+  const texts: string[] = []
+  const json = /\.jsonl?(\.gz)?$/.test(path)
+  let number = 0
+  for await (const line of linesOf(path)) {
+    number++
+    const text = json && line.trim() !== '' ? textOf(jsonLine(line, path, number)) : line.trim()
+    if (text === undefined)
+      throw new ForetokenError('bad_argument', `${path}, line ${number}: none of the fields ${fields.join(', ')}`)
+    // A heading or a lone word is no prompt (as in the paper's code).
+    if (/\S\s+\S/.test(text)) texts.push(text)
+  }
+  return texts
+}
+
+const fields = ['prompt', 'messages', 'turns', 'text', 'question', 'instruction', 'context', 'query'] as const
+
+/** The first thing a person says in a row. */
+function textOf(row: Record<string, unknown>): string | undefined {
+  for (const field of fields) {
+    const value = row[field]
+    if (typeof value === 'string') return field === 'instruction' ? withInput(value, row) : value
+    if (!Array.isArray(value)) continue
+    const turns = value.map((turn) => (typeof turn === 'string' ? { role: 'user', content: turn } : turn))
+    const user = turns.find((turn) => turn?.role === undefined || turn.role === 'user')
+    if (typeof user?.content === 'string') return user.content
+  }
+  return undefined
+}
+
+function withInput(instruction: string, row: Record<string, unknown>): string {
+  const instances = row.instances as readonly { input?: unknown }[] | undefined
+  const input = row.input ?? instances?.[0]?.input
+  return typeof input === 'string' && input !== '' ? `${instruction}\n\n${input}` : instruction
+}
+
+function promptOf(engine: Engine, text: string, { kind, cut }: Source, most: number): number[] | undefined {
+  const ids = kind === 'chat' ? engine.promptIds(text) : engine.tokenize(text)
+  if (cut !== undefined) return ids.slice(0, Math.min(cut, most))
+  return ids.length <= most ? ids : undefined
+}
+
+function randomPrompts(engine: Engine, mean: number, cv: number, options: DatasetOptions): number[][] {
+  const { count, seed, mostTokens: max } = options
+  const next = createRandom(seed + 1)
+  const { vocab } = engine.archive.config
+  return lognormalLengths(count, mean, cv, seed, { max }).map((length) =>
+    Array.from({ length }, () => Math.floor(next() * vocab)),
+  )
+}
+
+function pathOf(name: string, file: string, folder: string | undefined): string {
+  if (folder) return join(folder, file)
+  throw new ForetokenError(
+    'not_found',
+    `the set ${name} is ${file} in a data folder: name the folder with --data or FORETOKEN_DATA, or give a path`,
+  )
+}

@@ -1,0 +1,49 @@
+/** Prompt lengths to measure with, and what they are like. Everything is seeded. */
+import { createRandom } from '../src/decode/random.ts'
+
+export interface Moments {
+  readonly mean: number
+  /** Deviation by mean. */
+  readonly cv: number
+  readonly max: number
+  readonly sum: number
+}
+
+export function moments(lengths: readonly number[]): Moments {
+  const sum = lengths.reduce((total, length) => total + length, 0)
+  const mean = sum / lengths.length
+  const variance = lengths.reduce((total, length) => total + (length - mean) ** 2, 0) / lengths.length
+  return { mean, cv: Math.sqrt(variance) / mean, max: Math.max(...lengths), sum }
+}
+
+/**
+ * Lognormal lengths of a mean and a coefficient of variation, whole and within bounds; a CV of 0 makes them all equal. With
+ * X = exp(mu + sigma Z): sigma^2 = ln(1 + CV^2), mu = ln(mean) - sigma^2 / 2.
+ */
+export function lognormalLengths(
+  count: number,
+  mean: number,
+  cv: number,
+  seed: number,
+  { min = 1, max = Infinity }: { min?: number; max?: number } = {},
+): number[] {
+  const next = createRandom(seed)
+  const variance = Math.log(1 + cv * cv)
+  const mu = Math.log(mean) - variance / 2
+  return Array.from({ length: count }, () => {
+    // Box and Muller's transform.
+    const normal = Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next())
+    return Math.min(max, Math.max(min, Math.round(Math.exp(mu + Math.sqrt(variance) * normal))))
+  })
+}
+
+/** The same items in another order (Fisher and Yates). */
+export function shuffled<T>(items: readonly T[], seed: number): T[] {
+  const next = createRandom(seed)
+  const mixed = [...items]
+  for (let at = mixed.length - 1; at > 0; at--) {
+    const other = Math.floor(next() * (at + 1))
+    ;[mixed[at], mixed[other]] = [mixed[other]!, mixed[at]!]
+  }
+  return mixed
+}

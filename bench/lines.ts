@@ -1,0 +1,46 @@
+/** Lines of a data file, plain or gzipped. */
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { createGunzip } from 'node:zlib'
+import { ForetokenError } from '../src/index.ts'
+
+/** Longest line. */
+const maxCharacters = 1 << 24
+
+/** Lines without their ends, in order; split at \n only, since JSON may hold U+2028. Throws `not_found`, `io`, `bad_argument`. */
+export async function* linesOf(path: string): AsyncGenerator<string> {
+  if (!(await stat(path).catch(() => undefined))?.isFile())
+    throw new ForetokenError('not_found', `${path}: no such file`)
+  const bytes = createReadStream(path)
+  const stream = path.endsWith('.gz') ? bytes.pipe(createGunzip()) : bytes
+  bytes.on('error', (error) => stream.destroy(error))
+  const decoder = new TextDecoder('utf-8', { fatal: true })
+  let held = ''
+  try {
+    for await (const chunk of stream) {
+      const parts = (held + decoder.decode(chunk as Uint8Array, { stream: true })).split('\n')
+      held = parts.pop()!
+      if (held.length > maxCharacters) throw new Error(`a line has more than ${maxCharacters} characters`)
+      for (const line of parts) yield line.replace(/\r$/, '')
+    }
+    held += decoder.decode()
+  } catch (cause) {
+    const code = cause instanceof TypeError ? 'bad_argument' : 'io'
+    throw new ForetokenError(code, `${path}: ${(cause as Error).message}`, { cause })
+  } finally {
+    bytes.destroy()
+  }
+  if (held !== '') yield held
+}
+
+/** `text` as JSON. Throws `bad_argument` with the place. */
+export function jsonLine(text: string, path: string, line: number): Record<string, unknown> {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (cause) {
+    throw new ForetokenError('bad_argument', `${path}, line ${line}: ${(cause as Error).message}`, { cause })
+  }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
+  throw new ForetokenError('bad_argument', `${path}, line ${line}: not a JSON object`)
+}

@@ -1,0 +1,251 @@
+/**
+ * Four ways to prefill a batch, on the same engine and weights, in turns: one prompt by one, all padded to the longest,
+ * padded after ordering by length, and packed (Prepacking, arXiv 2404.09529, figures 3 and 5).
+ *
+ * Padding runs in the same passes as packing, with rows that mean nothing: what differs is the rows, not the code. Random
+ * batches are timed single, padded and packed. Ordering needs a queue to order: batches at even distances of the whole set,
+ * ordered by length, are timed padded and packed, and compared with each other.
+ */
+import { type Engine, pageTokens } from '../src/index.ts'
+import { binsOf } from '../src/pack/bins.ts'
+import { moments, shuffled } from './lengths.ts'
+import { quantile, round, type Sample, sum, summary, timed } from './stats.ts'
+
+export interface PrepackRow {
+  readonly batch: number
+  /** Batches drawn at random, and as many of the ordered set. */
+  readonly batches: number
+  readonly prompts: number
+  readonly tokens: number
+  readonly mean_length: number
+  readonly cv: number
+  /** Rows of the longest prompt's length that best-fit decreasing needs for a batch, mean. */
+  readonly packed_rows: number
+  /** Medians of all batches together; `sorted` and `packed_sorted` are of the ordered batches. */
+  readonly ms: Readonly<Record<'single' | 'padded' | 'packed' | 'sorted' | 'packed_sorted', number>>
+  readonly cpu_ms: Readonly<Record<'single' | 'padded' | 'packed', number>>
+  /** Time of the others by the time of packing. */
+  readonly speedup: Readonly<Record<'padded' | 'sorted' | 'single', number>>
+  /** Rows of padding by rows of packing: batch size x longest / sum of lengths. */
+  readonly predicted_speedup: number
+  /** Measured by predicted. */
+  readonly of_predicted: number
+  readonly peak_kv_bytes: Readonly<Record<'padded' | 'packed', number>>
+  /** To the logits of the first token, all prompts waiting since the batch began. `shortest`: by the scheduler. */
+  readonly ttft_ms: Readonly<Record<'single' | 'padded' | 'packed' | 'shortest', Ttft>>
+  /** The largest ratio of a packed prompt's TTFT to the padded batch's: above 1, somebody waited longer. */
+  readonly worst_ttft: number
+  readonly samples: readonly Round[]
+}
+
+export interface Ttft {
+  readonly mean: number
+  readonly p50: number
+  readonly p95: number
+}
+
+type Way = 'single' | 'padded' | 'packed' | 'shortest'
+type Round = Readonly<Partial<Record<Way | 'sorted' | 'packed_sorted', Sample>>>
+type Prompts = readonly (readonly number[])[]
+
+export interface PrepackOptions {
+  readonly batches: readonly number[]
+  /** Batches of each size. Default 2. */
+  readonly draws?: number
+  /** Timed rounds; in each, all ways take turns. Default 3. */
+  readonly runs?: number
+  readonly seed: number
+  readonly onProgress?: (text: string) => void
+}
+
+/** What an engine must have room for: the longest prompt, and the largest batch padded to it. */
+export function prepackRoom(prompts: Prompts, batches: readonly number[]): { context: number; kvTokens: number } {
+  const longest = Math.max(...prompts.map(({ length }) => length))
+  const padded = Math.ceil(longest / pageTokens) * pageTokens
+  return { context: longest + 1, kvTokens: Math.max(longest + 1, padded * Math.max(...batches)) + pageTokens }
+}
+
+/** Each batch size that `prompts` are enough for. */
+export async function benchPrepack(engine: Engine, prompts: Prompts, options: PrepackOptions): Promise<PrepackRow[]> {
+  const rows: PrepackRow[] = []
+  for (const batch of options.batches)
+    if (batch <= prompts.length) rows.push(await benchBatch(engine, prompts, batch, options))
+  return rows
+}
+
+async function benchBatch(
+  engine: Engine,
+  all: Prompts,
+  batch: number,
+  { draws = 2, runs = 3, seed, onProgress }: PrepackOptions,
+): Promise<PrepackRow> {
+  const count = Math.min(draws, Math.floor(all.length / batch))
+  const mixed = shuffled(all, seed)
+  const random = Array.from({ length: count }, (_, i) => mixed.slice(i * batch, (i + 1) * batch))
+  const ordered = windows(
+    [...all].sort((a, b) => a.length - b.length),
+    batch,
+    count,
+  )
+  const samples: Round[] = []
+  const waits: Record<Way, number[]> = { single: [], padded: [], packed: [], shortest: [] }
+  let worst = 0
+  // Code is compiled and pages are touched before the clock runs.
+  await packed(engine, random[0]!)
+  for (let run = 1; run <= runs; run++) {
+    const took: Record<string, Sample> = {}
+    const add = (name: string, sample: Sample) => {
+      const before = took[name] ?? { ms: 0, cpu_ms: 0 }
+      took[name] = { ms: before.ms + sample.ms, cpu_ms: before.cpu_ms + sample.cpu_ms }
+    }
+    for (let i = 0; i < count; i++) {
+      const ttft: Partial<Record<Way, number[]>> = {}
+      for (const way of ['single', 'padded', 'packed', 'shortest'] as const) {
+        onProgress?.(`batch ${batch}  round ${run} of ${runs}  ${way}`)
+        add(way, await timed(async () => (ttft[way] = await ways[way](engine, random[i]!))))
+      }
+      add('sorted', await timed(() => padded(engine, ordered[i]!)))
+      add('packed_sorted', await timed(() => packed(engine, ordered[i]!)))
+      for (const way of Object.keys(waits) as Way[]) waits[way].push(...ttft[way]!)
+      worst = Math.max(worst, Math.max(...ttft.packed!) / Math.min(...ttft.padded!))
+    }
+    samples.push(took)
+  }
+  return report(engine, batch, random, samples, waits, worst)
+}
+
+function report(
+  engine: Engine,
+  batch: number,
+  random: readonly Prompts[],
+  samples: readonly Round[],
+  waits: Readonly<Record<Way, number[]>>,
+  worst: number,
+): PrepackRow {
+  const lengths = random.flat().map(({ length }) => length)
+  const { mean, cv } = moments(lengths)
+  const median = (way: keyof Round, what: keyof Sample) =>
+    round(summary(samples.map((sample) => sample[way]![what])).median, 4)
+  const ms = {
+    single: median('single', 'ms'),
+    padded: median('padded', 'ms'),
+    packed: median('packed', 'ms'),
+    sorted: median('sorted', 'ms'),
+    packed_sorted: median('packed_sorted', 'ms'),
+  }
+  const paddedTokens = sum(random.map((prompts) => batch * longest(prompts)))
+  const predicted = paddedTokens / sum(lengths)
+  const pageBytes = engine.pageBytes
+  const bytes = (pagesOf: (prompts: Prompts) => number) => Math.max(...random.map(pagesOf)) * pageBytes
+  return {
+    batch,
+    batches: random.length,
+    prompts: lengths.length,
+    tokens: sum(lengths),
+    mean_length: round(mean),
+    cv: round(cv),
+    packed_rows: round(
+      sum(
+        random.map(
+          (prompts) =>
+            binsOf(
+              prompts.map(({ length }) => length),
+              longest(prompts),
+            ).length,
+        ),
+      ) / random.length,
+    ),
+    ms,
+    cpu_ms: {
+      single: median('single', 'cpu_ms'),
+      padded: median('padded', 'cpu_ms'),
+      packed: median('packed', 'cpu_ms'),
+    },
+    speedup: {
+      padded: round(ms.padded / ms.packed),
+      sorted: round(ms.sorted / ms.packed_sorted),
+      single: round(ms.single / ms.packed),
+    },
+    predicted_speedup: round(predicted),
+    of_predicted: round(ms.padded / ms.packed / predicted),
+    peak_kv_bytes: {
+      padded: bytes((prompts) => prompts.length * Math.ceil(longest(prompts) / pageTokens)),
+      packed: bytes((prompts) => sum(prompts.map(({ length }) => Math.ceil(length / pageTokens)))),
+    },
+    ttft_ms: {
+      single: ttftOf(waits.single),
+      padded: ttftOf(waits.padded),
+      packed: ttftOf(waits.packed),
+      shortest: ttftOf(waits.shortest),
+    },
+    worst_ttft: round(worst),
+    samples,
+  }
+}
+
+/** Each runs a batch and tells when each prompt's logits were there, milliseconds from its beginning. */
+const ways: Record<Way, (engine: Engine, prompts: Prompts) => Promise<number[]>> = { single, padded, packed, shortest }
+
+async function single(engine: Engine, prompts: Prompts): Promise<number[]> {
+  const begun = performance.now()
+  const times: number[] = []
+  // A batch of sessions is held until all are done, as in the other ways.
+  const sessions = []
+  for (const ids of prompts) {
+    sessions.push(await engine.prefill(ids))
+    times.push(performance.now() - begun)
+  }
+  for (const session of sessions) session.release()
+  return times
+}
+
+async function padded(engine: Engine, prompts: Prompts): Promise<number[]> {
+  const length = longest(prompts)
+  const rows = prompts.map((ids) => [...ids, ...new Array<number>(length - ids.length).fill(0)])
+  const begun = performance.now()
+  const sessions = await engine.prefillMany(rows)
+  const time = performance.now() - begun
+  for (const session of sessions) session.release()
+  return prompts.map(() => time)
+}
+
+async function packed(engine: Engine, prompts: Prompts): Promise<number[]> {
+  const begun = performance.now()
+  const passes: { done: number; at: number }[] = []
+  const onPrefill = (done: number) => passes.push({ done, at: performance.now() - begun })
+  const sessions = await engine.prefillMany(prompts, { onPrefill })
+  for (const session of sessions) session.release()
+  let end = 0
+  return prompts.map(({ length }) => {
+    end += length
+    return passes.find(({ done }) => done >= end)!.at
+  })
+}
+
+/** All submitted at once: the scheduler takes the shortest first. */
+async function shortest(engine: Engine, prompts: Prompts): Promise<number[]> {
+  const requests = prompts.map((ids) => engine.submit({ prompt: ids, maxTokens: 1 }))
+  const done = await Promise.all(requests.map((request) => request.result()))
+  return done.map(({ timings }) => timings.ttft_ms)
+}
+
+function longest(prompts: Prompts): number {
+  return Math.max(...prompts.map(({ length }) => length))
+}
+
+/** `count` runs of `size` neighbours, at even distances. */
+function windows(ordered: Prompts, size: number, count: number): Prompts[] {
+  return Array.from({ length: count }, (_, i) => {
+    const middle = Math.round(((i + 0.5) * ordered.length) / count)
+    const from = Math.min(Math.max(0, middle - (size >> 1)), ordered.length - size)
+    return ordered.slice(from, from + size)
+  })
+}
+
+function ttftOf(times: readonly number[]): Ttft {
+  return {
+    mean: round(sum(times) / times.length, 4),
+    p50: round(quantile(times, 0.5), 4),
+    p95: round(quantile(times, 0.95), 4),
+  }
+}

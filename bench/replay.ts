@@ -1,0 +1,122 @@
+/**
+ * A recorded trace against the scheduler, open loop: requests come when the trace says, whether or not earlier ones are
+ * done. Times count from when a request should have come, so that a busy process can't hide its own delay.
+ */
+import { type Engine, ForetokenError } from '../src/index.ts'
+import { quantile, round, sum } from './stats.ts'
+import type { TraceRow } from './traces.ts'
+
+export interface Percentiles {
+  readonly mean: number
+  readonly p50: number
+  readonly p95: number
+  readonly p99: number
+}
+
+export interface ReplayResult {
+  readonly requests: number
+  readonly failed: number
+  readonly seconds: number
+  readonly prompt_tokens: number
+  readonly output_tokens: number
+  /** Prompt tokens found in the prefix cache, by all prompt tokens. */
+  readonly prefix_hit_rate: number
+  readonly ttft_ms: Percentiles
+  /** Between one token and the next of the same answer. */
+  readonly itl_ms: Percentiles
+  readonly e2e_ms: Percentiles
+  /** Requests a second whose TTFT and mean inter-token time are within the bounds, and their share of all. */
+  readonly goodput: { readonly per_s: number; readonly share: number }
+  readonly cpu_s: number
+  readonly ttfts: readonly number[]
+}
+
+export interface Bounds {
+  readonly ttftMs: number
+  readonly itlMs: number
+}
+
+interface Served {
+  readonly ttft: number
+  readonly gaps: readonly number[]
+  readonly e2e: number
+  readonly tokens: number
+  readonly cached: number
+}
+
+/** Answers are as long as the trace says, whatever the model would stop at. */
+export async function replay(
+  engine: Engine,
+  rows: readonly TraceRow[],
+  prompts: readonly (readonly number[])[],
+  bounds: Bounds,
+  onProgress?: (done: number, total: number) => void,
+): Promise<ReplayResult> {
+  const begun = performance.now()
+  const cpu = process.cpuUsage()
+  let done = 0
+  const served = await Promise.all(
+    rows.map(async (row, index) => {
+      const due = begun + row.at_ms
+      await new Promise((resolve) => setTimeout(resolve, due - performance.now()))
+      const one = await serve(engine, prompts[index]!, row.output_tokens, due).catch((error) => {
+        // A refusal is part of what is measured; anything else is a broken benchmark.
+        if (error instanceof ForetokenError && error.code === 'busy') return undefined
+        throw error
+      })
+      onProgress?.(++done, rows.length)
+      return one
+    }),
+  )
+  const seconds = (performance.now() - begun) / 1000
+  const { user, system } = process.cpuUsage(cpu)
+  const good = served.filter((one) => one !== undefined)
+  const promptTokens = sum(prompts.map(({ length }) => length))
+  const within = good.filter(({ ttft, gaps }) => ttft <= bounds.ttftMs && mean(gaps) <= bounds.itlMs).length
+  return {
+    requests: rows.length,
+    failed: rows.length - good.length,
+    seconds: round(seconds, 4),
+    prompt_tokens: promptTokens,
+    output_tokens: sum(good.map(({ tokens }) => tokens)),
+    prefix_hit_rate: round(sum(good.map(({ cached }) => cached)) / promptTokens, 4),
+    ttft_ms: percentiles(good.map(({ ttft }) => ttft)),
+    itl_ms: percentiles(good.flatMap(({ gaps }) => gaps)),
+    e2e_ms: percentiles(good.map(({ e2e }) => e2e)),
+    goodput: { per_s: round(within / seconds), share: round(within / rows.length) },
+    cpu_s: round((user + system) / 1e6, 4),
+    ttfts: good.map(({ ttft }) => round(ttft, 4)),
+  }
+}
+
+/** Requests a second that the engine serves one by one, back to back: what `--load` is a share of. */
+export async function capacityOf(
+  engine: Engine,
+  rows: readonly TraceRow[],
+  prompts: readonly (readonly number[])[],
+): Promise<number> {
+  const begun = performance.now()
+  for (const [index, row] of rows.entries()) await serve(engine, prompts[index]!, row.output_tokens, begun)
+  return (rows.length * 1000) / (performance.now() - begun)
+}
+
+async function serve(engine: Engine, prompt: readonly number[], maxTokens: number, due: number): Promise<Served> {
+  const times: number[] = []
+  let cached = 0
+  for await (const event of engine.submit({ prompt, maxTokens, ignoreEos: true })) {
+    if (event.type === 'token') times.push(performance.now() - due)
+    if (event.type === 'done') cached = event.cached_tokens
+  }
+  const gaps = times.slice(1).map((time, index) => time - times[index]!)
+  return { ttft: times[0]!, gaps, e2e: times.at(-1)!, tokens: times.length, cached }
+}
+
+function percentiles(values: readonly number[]): Percentiles {
+  if (values.length === 0) return { mean: 0, p50: 0, p95: 0, p99: 0 }
+  const at = (share: number) => round(quantile(values, share), 4)
+  return { mean: round(mean(values), 4), p50: at(0.5), p95: at(0.95), p99: at(0.99) }
+}
+
+function mean(values: readonly number[]): number {
+  return values.length === 0 ? 0 : sum(values) / values.length
+}

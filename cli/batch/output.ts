@@ -1,0 +1,50 @@
+/** One line of a batch's output. Every line tells which input line it answers: its number, and a hash of its text. */
+import { createHash } from 'node:crypto'
+import type { DoneEvent, ForetokenError } from '../../node/index.ts'
+import type { BatchLine } from './lines.ts'
+
+/** What an output line answers. */
+export interface Answered {
+  readonly line: number
+  readonly input: string
+  readonly id: string | undefined
+  readonly form: BatchLine['form']
+}
+
+/** Enough of SHA-256 to tell one input line from another that stands in its place. */
+export function hashOf(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex').slice(0, 16)
+}
+
+export function resultLine({ form, id, line, input }: Answered, done: DoneEvent, model: string, now: number): string {
+  const { text, ids, finishReason, cached_tokens, timings } = done
+  const prompt_tokens = timings.prompt_tokens
+  const completion_tokens = ids.length
+  const finish_reason = finishReason === 'stop' ? 'stop' : 'length'
+  const usage = { prompt_tokens, completion_tokens, cached_tokens }
+  if (form === 'plain')
+    return JSON.stringify({ line, input, ...(id !== undefined && { id }), text, finish_reason, ...usage })
+  const isChat = form === 'chat'
+  const choice = isChat ? { message: { role: 'assistant', content: text } } : { text }
+  const body = {
+    id: `${isChat ? 'chatcmpl' : 'cmpl'}-${input}-${line}`,
+    object: isChat ? 'chat.completion' : 'text_completion',
+    created: Math.floor(now / 1000),
+    model,
+    choices: [{ index: 0, ...choice, logprobs: null, finish_reason }],
+    usage: {
+      prompt_tokens,
+      completion_tokens,
+      total_tokens: prompt_tokens + completion_tokens,
+      prompt_tokens_details: { cached_tokens },
+    },
+  }
+  const response = { status_code: 200, request_id: `req-${input}-${line}`, body }
+  return JSON.stringify({ id: `batch_req_${input}_${line}`, custom_id: id, response, error: null, line, input })
+}
+
+export function errorLine({ form, id, line, input }: Answered, { code, message }: ForetokenError): string {
+  const error = { code, message }
+  if (form === 'plain') return JSON.stringify({ line, input, ...(id !== undefined && { id }), error })
+  return JSON.stringify({ id: `batch_req_${input}_${line}`, custom_id: id ?? null, response: null, error, line, input })
+}

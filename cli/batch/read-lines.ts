@@ -1,0 +1,56 @@
+/** Lines of a file of any size, as bytes. */
+import { createReadStream } from 'node:fs'
+import { fileError } from '../../node/index.ts'
+
+export interface InputLine {
+  /** Counted from 1, blank lines included. */
+  readonly number: number
+  /** Without its end; undefined if it is longer than a line may be. */
+  readonly bytes: Uint8Array | undefined
+  /** Where the next line begins. */
+  readonly end: number
+  /** Its end was there: the last line of a file that is being written may be torn. */
+  readonly whole: boolean
+}
+
+/** Longest line. */
+export const maxLineBytes = 16 * 2 ** 20
+
+/** Lines in order; `-` is stdin. Split at \n only: JSON may hold other separators. Throws `not_found`, `io`. */
+export async function* readLines(path: string): AsyncGenerator<InputLine> {
+  const stream = path === '-' ? process.stdin : createReadStream(path)
+  let number = 0
+  let end = 0
+  let parts: Uint8Array[] = []
+  let bytes = 0
+  const take = (whole: boolean): InputLine => {
+    const line = bytes > maxLineBytes ? undefined : Buffer.concat(parts)
+    parts = []
+    bytes = 0
+    return { number: ++number, bytes: line?.at(-1) === 13 ? line.subarray(0, -1) : line, end, whole }
+  }
+  const add = (part: Uint8Array) => {
+    bytes += part.length
+    end += part.length
+    // A line that is too long is counted, not kept.
+    if (bytes <= maxLineBytes) parts.push(part)
+    else parts = []
+  }
+  try {
+    for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+      let from = 0
+      for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, from)) {
+        add(chunk.subarray(from, at))
+        end++
+        yield take(true)
+        from = at + 1
+      }
+      if (from < chunk.length) add(chunk.subarray(from))
+    }
+  } catch (error) {
+    throw fileError(error, path)
+  } finally {
+    if (path !== '-') stream.destroy()
+  }
+  if (bytes > 0) yield take(false)
+}

@@ -1,0 +1,121 @@
+/** A batch from end to end: lines in, answers out, each as it comes. */
+import {
+  asForetokenError,
+  type Engine,
+  ForetokenError,
+  type GenerateRequest,
+  type ManyOptions,
+} from '../../node/index.ts'
+import type { AnswerFile } from './answers.ts'
+import { LineError, parseLine } from './lines.ts'
+import { type Answered, errorLine, hashOf, resultLine } from './output.ts'
+import type { BatchCounts } from './progress.ts'
+import { type InputLine, maxLineBytes } from './read-lines.ts'
+
+export interface BatchRun {
+  readonly engine: Pick<Engine, 'generateMany'>
+  readonly model: string
+  readonly input: AsyncIterable<InputLine>
+  readonly output: AnswerFile
+  /** What lines don't say themselves. */
+  readonly defaults: Partial<GenerateRequest>
+  readonly options: ManyOptions
+  readonly onProgress?: (counts: BatchCounts) => void
+}
+
+/** Rejects with what stops the whole batch: `aborted`, an output that can't be written, an input that can't be read. */
+export async function runBatch(run: BatchRun): Promise<BatchCounts> {
+  const { engine, output, options, onProgress } = run
+  const counts = { answered: 0, errors: 0, resumed: 0, prompt_tokens: 0, completion_tokens: 0, cached_tokens: 0 }
+  const flying: Answered[] = []
+  const fail = async (answered: Answered, error: ForetokenError) => {
+    counts.errors++
+    await output.append(errorLine(answered, error))
+    onProgress?.(counts)
+  }
+  for await (const outcome of engine.generateMany(requests(run, counts, flying, fail), options)) {
+    const answered = flying[outcome.index]!
+    delete flying[outcome.index]
+    if (outcome.error?.code === 'aborted') throw outcome.error
+    if (outcome.error) {
+      await fail(answered, outcome.error)
+      continue
+    }
+    const { result } = outcome
+    counts.answered++
+    counts.prompt_tokens += result.timings.prompt_tokens
+    counts.completion_tokens += result.ids.length
+    counts.cached_tokens += result.cached_tokens
+    await output.append(resultLine(answered, result, run.model, Date.now()))
+    onProgress?.(counts)
+  }
+  return counts
+}
+
+/** The requests of lines that are not answered yet; lines that can't be run get their error line here. */
+async function* requests(
+  { input, output, defaults, options }: BatchRun,
+  counts: BatchCounts,
+  flying: Answered[],
+  fail: (answered: Answered, error: ForetokenError) => Promise<void>,
+): AsyncGenerator<GenerateRequest> {
+  const owners = new Map<string, number>()
+  for await (const { number, bytes } of input) {
+    if (options.signal?.aborted) throw new ForetokenError('aborted', 'the batch was interrupted')
+    if (bytes && isBlank(bytes)) continue
+    const hash = bytes ? hashOf(bytes) : 'too-long'
+    const before = output.answered.get(number)
+    if (before !== undefined && before !== hash) throw foreign(output.path, number)
+    const { id, form, request, error } = readLine(bytes, defaults)
+    const answered: Answered = { line: number, input: hash, id, form }
+    const owner = id === undefined ? undefined : owners.get(id)
+    if (id !== undefined && owner === undefined) owners.set(id, number)
+    if (before !== undefined) counts.resumed++
+    else if (error) await fail(answered, error)
+    else if (owner !== undefined)
+      await fail(answered, new ForetokenError('bad_argument', `the id ${id} was used by line ${owner}; give another`))
+    else {
+      flying.push(answered)
+      yield request!
+    }
+  }
+}
+
+/** Refuses an output that answers other lines than these. */
+export async function checkBelongs(lines: AsyncIterable<InputLine>, output: AnswerFile): Promise<number> {
+  let total = 0
+  const left = new Set(output.answered.keys())
+  for await (const { number, bytes } of lines) {
+    if (bytes && isBlank(bytes)) continue
+    total++
+    const before = output.answered.get(number)
+    if (before !== undefined && before !== (bytes ? hashOf(bytes) : 'too-long')) throw foreign(output.path, number)
+    left.delete(number)
+  }
+  for (const number of left) throw foreign(output.path, number)
+  return total
+}
+
+function readLine(
+  bytes: Uint8Array | undefined,
+  defaults: Partial<GenerateRequest>,
+): Pick<Answered, 'id' | 'form'> & { request?: GenerateRequest; error?: ForetokenError } {
+  try {
+    if (!bytes) throw new LineError(`the line is longer than ${maxLineBytes} bytes`, 'plain')
+    return parseLine(bytes, defaults)
+  } catch (error) {
+    if (error instanceof LineError) return { id: error.id, form: error.form, error }
+    throw asForetokenError(error)
+  }
+}
+
+function isBlank(bytes: Uint8Array): boolean {
+  return bytes.every((byte) => byte === 32 || byte === 9 || byte === 13)
+}
+
+function foreign(path: string, line: number): ForetokenError {
+  return new ForetokenError(
+    'bad_argument',
+    `${path} answers another input: its line ${line} was not this one; choose another output file, or remove it`,
+  )
+}

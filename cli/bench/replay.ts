@@ -1,0 +1,102 @@
+/** `foretoken bench replay`: a recorded trace against the scheduler, and first come, first served. */
+import { idealHits } from '../../bench/ideal-hits.ts'
+import { machine } from '../../bench/machine.ts'
+import { distributionChart } from '../../bench/plot.ts'
+import { capacityOf, type Percentiles, type ReplayResult, replay } from '../../bench/replay.ts'
+import { atRate, promptsOf, readTrace, scaleTrace, type TraceRow, traceBlock } from '../../bench/traces.ts'
+import { type EngineOptions, pageTokens } from '../../node/index.ts'
+import type { Flags } from '../flags.ts'
+import { open } from '../session.ts'
+import { print, StatusLine } from '../terminal.ts'
+import { write } from './prepack.ts'
+
+/** Requests that the capacity is measured with. */
+const probeRequests = 16
+
+/** Who serves the trace. */
+const contenders: Readonly<Record<string, EngineOptions['schedule']>> = {
+  scheduler: {},
+  'first come, one at a time': { order: 'arrival', maxRunning: 1 },
+}
+
+export async function benchReplayCommand(path: string, flags: Flags, signal: AbortSignal): Promise<void> {
+  const { seed = 1, scale = 1, requests = 100, load = 0.8 } = flags
+  const mostPrompt = flags['most-prompt'] ?? 1024
+  const mostOutput = flags['most-output'] ?? 256
+  const pages = flags['prefix-pages'] ?? 1024
+  const bounds = { ttftMs: flags['ttft-bound'] ?? 1000, itlMs: flags['itl-bound'] ?? 100 }
+  const rows = scaleTrace(await readTrace(path), { scale, mostPrompt, mostOutput, take: requests })
+  const context = Math.max(...rows.map((row) => row.prompt_tokens + row.output_tokens)) + 1
+  const results: Record<string, ReplayResult> = {}
+  const line = new StatusLine()
+  let about = {}
+  let rate = flags.rate
+  let ideal: unknown
+  for (const [name, schedule] of Object.entries(contenders)) {
+    const { model, engine } = await open({ kv: 'int8', ...flags }, signal, {
+      context,
+      kvTokens: pages * pageTokens + 16 * context,
+      schedule: { ...schedule, maxWaiting: 1_000_000 },
+    })
+    try {
+      const { vocab } = engine.archive.config
+      const prompts = promptsOf(rows, { vocab, blockTokens: Math.max(1, Math.round(traceBlock * scale)), seed })
+      if (rate === undefined) {
+        line.show('measuring what one at a time can serve', true)
+        rate = load * (await probe(engine, rows, vocab, seed))
+      }
+      ideal ??= idealHits(prompts, pageTokens, pages)
+      results[name] = await replay(engine, atRate(rows, rate), prompts, bounds, (done, total) => {
+        signal.throwIfAborted()
+        line.show(`${name}  ${done} of ${total} requests`)
+      })
+      about = { model, build: engine.backend.build, threads: engine.backend.threads }
+    } finally {
+      line.clear()
+      await engine.close()
+    }
+  }
+  const settings = {
+    trace: path,
+    scale,
+    requests: rows.length,
+    rate_per_s: rate,
+    load,
+    seed,
+    bounds,
+    prefix_pages: pages,
+  }
+  if (flags.json) print(JSON.stringify({ bench: 'replay', ...about, machine: machine(), ...settings, ideal, results }))
+  else print([`${path} · ${rows.length} requests at ${rate!.toPrecision(3)} a second`, ...table(results)].join('\n'))
+  if (flags.plot !== undefined)
+    await write(flags.plot, plot(results, `${rows.length} requests at ${rate!.toPrecision(3)}/s`))
+}
+
+/** Capacity from requests spread over the whole trace; their tokens are drawn anew, so that none is found later. */
+async function probe(
+  engine: Parameters<typeof capacityOf>[0],
+  rows: readonly TraceRow[],
+  vocab: number,
+  seed: number,
+): Promise<number> {
+  const step = Math.max(1, Math.floor(rows.length / probeRequests))
+  const some = rows.filter((_, index) => index % step === 0).map(({ blocks: _, ...row }) => row)
+  return capacityOf(engine, some, promptsOf(some, { vocab, blockTokens: traceBlock, seed: seed + 1 }))
+}
+
+function table(results: Readonly<Record<string, ReplayResult>>): string[] {
+  const of = ({ p50, p95, p99 }: Percentiles) => [p50, p95, p99].map(Math.round).join(' / ')
+  return Object.entries(results).flatMap(([name, result]) => [
+    name,
+    `  TTFT p50 / p95 / p99   ${of(result.ttft_ms)} ms`,
+    `  between tokens         ${of(result.itl_ms)} ms`,
+    `  end to end             ${of(result.e2e_ms)} ms`,
+    `  goodput                ${result.goodput.per_s} a second (${Math.round(100 * result.goodput.share)} %)`,
+    `  prefix hits            ${Math.round(100 * result.prefix_hit_rate)} % of prompt tokens`,
+  ])
+}
+
+function plot(results: Readonly<Record<string, ReplayResult>>, subtitle: string): string {
+  const sets = Object.entries(results).map(([name, { ttfts }]) => ({ name, values: ttfts }))
+  return distributionChart({ title: 'Time to first token', subtitle, x: { label: 'ms', log: true } }, sets)
+}

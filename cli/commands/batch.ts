@@ -1,0 +1,63 @@
+/** `foretoken batch IN.jsonl OUT.jsonl`: many prompts, answered in passes that they share. */
+import { realpath } from 'node:fs/promises'
+import { ForetokenError, withLock } from '../../node/index.ts'
+import { AnswerFile } from '../batch/answers.ts'
+import { batchProgress } from '../batch/progress.ts'
+import { readLines } from '../batch/read-lines.ts'
+import { checkBelongs, runBatch } from '../batch/run.ts'
+import { type Invocation, UsageError } from '../parse.ts'
+import { generateOptions, open } from '../session.ts'
+import { note, print } from '../terminal.ts'
+
+export async function batch({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
+  const [from, to, ...more] = operands
+  if (from === undefined || to === undefined || more.length > 0)
+    throw new UsageError('batch takes an input and an output: foretoken batch IN.jsonl OUT.jsonl')
+  if (await same(from, to)) throw new UsageError('the input and the output are the same file; name another output')
+  const work = async () => {
+    const output = await AnswerFile.open(to)
+    try {
+      await answer(from, output)
+    } finally {
+      await output.close()
+    }
+  }
+  await withLock(`${to}.lock`, work, { signal, refuse: `${to} is being written by another run` })
+
+  async function answer(from: string, output: AnswerFile): Promise<void> {
+    // What stops the batch is found before a model is loaded. Stdin can be read only once.
+    const total = from === '-' ? undefined : await checkBelongs(readLines(from), output)
+    const { model, engine } = await open(flags, signal, { kvTokens: Math.max(16_384, 2 * (flags.context ?? 0)) })
+    const progress = batchProgress(total)
+    try {
+      const counts = await runBatch({
+        engine,
+        model,
+        input: readLines(from),
+        output,
+        defaults: generateOptions(flags, signal),
+        options: { signal, ...(flags.concurrency !== undefined && { concurrency: flags.concurrency }) },
+        onProgress: progress.update,
+      })
+      progress.end()
+      const seconds = Number(progress.seconds().toFixed(3))
+      if (flags.json) print(JSON.stringify({ model, output: output.path, ...counts, seconds }))
+      else {
+        const { answered, errors, resumed, prompt_tokens, completion_tokens } = counts
+        const rate = Math.round((prompt_tokens + completion_tokens) / Math.max(seconds, 0.001))
+        const earlier = resumed > 0 ? `, ${resumed} answered before` : ''
+        note(`${output.path}: ${answered} answered, ${errors} errors${earlier} · ${seconds} s · ${rate} tokens/s`)
+      }
+    } finally {
+      progress.end()
+      await engine.close()
+    }
+  }
+}
+
+async function same(from: string, to: string): Promise<boolean> {
+  if (from === '-') return false
+  const [one, other] = await Promise.all([from, to].map((path) => realpath(path).catch(() => undefined)))
+  if (one === undefined) throw new ForetokenError('not_found', `${from}: no such file`)
+  return one === other
+}

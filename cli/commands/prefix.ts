@@ -1,0 +1,56 @@
+/** `foretoken prefix save|load FILE`: the keys and values of a long beginning, as a file. */
+import { open as openFile, rename, rm } from 'node:fs/promises'
+import { asForetokenError, type Engine } from '../../node/index.ts'
+import type { Flags } from '../flags.ts'
+import { type Invocation, UsageError } from '../parse.ts'
+import { open, readBytes, readText } from '../session.ts'
+import { note, print, readStdin, size } from '../terminal.ts'
+
+export async function prefix({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
+  const [action, path, ...more] = operands
+  if ((action !== 'save' && action !== 'load') || path === undefined || more.length > 0)
+    throw new UsageError('prefix takes save FILE or load FILE')
+  const file = action === 'load' ? await readBytes(path) : undefined
+  const { model, engine } = await open(flags, signal)
+  try {
+    const bytes = file ?? (await save(engine, path, flags))
+    // What was just written is read back: a file that can't be used should fail here.
+    const { tokens } = await engine.loadPrefix(bytes)
+    if (flags.json) print(JSON.stringify({ model, file: path, tokens, bytes: bytes.length }))
+    else note(`${path}: ${tokens} tokens of ${model}, ${size(bytes.length)}. Use it with --prefix ${path}`)
+  } finally {
+    await engine.close()
+  }
+}
+
+async function save(engine: Engine, path: string, flags: Flags): Promise<Uint8Array> {
+  const text = flags['prompt-file']
+  if ((text === undefined) === (flags.system === undefined))
+    throw new UsageError('prefix save takes --system TEXT, or a text as --prompt-file FILE')
+  const opening =
+    flags.system === undefined
+      ? await (text === '-' ? readStdin() : readText(text!))
+      : ([{ role: 'system', content: flags.system }] as const)
+  const bytes = await engine.savePrefix(opening)
+  await writeWhole(path, bytes)
+  return bytes
+}
+
+/** Writes beside the place first, so that a file is there whole or not at all. */
+async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
+  const partial = `${path}.${process.pid}.partial`
+  try {
+    const handle = await openFile(partial, 'wx')
+    try {
+      await handle.writeFile(bytes)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await rename(partial, path)
+  } catch (error) {
+    await rm(partial, { force: true })
+    const { code } = error as NodeJS.ErrnoException
+    throw asForetokenError(error, code === 'ENOSPC' ? 'disk_full' : 'io', path)
+  }
+}
