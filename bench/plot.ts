@@ -139,7 +139,7 @@ function scaleOf(values: readonly number[], axis: Axis): Scale {
 }
 
 function linearTicks(low: number, high: number): number[] {
-  const span = high - low || Math.abs(high) || 1
+  const span = Math.max(high - low, Math.abs(high) * 1e-6, 1e-6)
   const rough = span / 6
   const power = 10 ** Math.floor(Math.log10(rough))
   const step = [1, 2, 5, 10].map((by) => by * power).find((by) => by >= rough)!

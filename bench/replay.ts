@@ -58,7 +58,7 @@ export async function replay(
   const served = await Promise.all(
     rows.map(async (row, index) => {
       const due = begun + row.at_ms
-      await new Promise((resolve) => setTimeout(resolve, due - performance.now()))
+      await new Promise((resolve) => setTimeout(resolve, Math.ceil(due - performance.now())))
       const one = await serve(engine, prompts[index]!, row.output_tokens, due).catch((error) => {
         // A refusal is part of what is measured; anything else is a broken benchmark.
         if (error instanceof ForetokenError && error.code === 'busy') return undefined

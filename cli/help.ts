@@ -40,12 +40,13 @@ function valueName(value: NonNullable<Flag['value']>): string {
 
 const notes: Partial<Record<Command, string>> = {
   run: `The prompt is read from stdin if it is "-", or if there is none and stdin is no terminal.
---json prints {model, prompt_ids, ids, text, finish_reason, top_logprobs, timings, memory, build, prefill}.`,
+--json prints {model, prompt_ids, ids, text, finish_reason, top_logprobs, timings, cached_tokens, memory, build,
+prefill}.`,
   chat: '/clear forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer.',
   batch: `IN holds a JSON object a line: {"prompt"} or {"messages"} with options, or requests as of OpenAI's batch API.
 Each answer is a line of OUT, written when it is there, in any order; a bad line gives an error line.`,
   prefix: `save: --system TEXT, or a text as --prompt-file; load: tells whether FILE is sound and of this model.
-run, chat and batch use a file with --prefix FILE.`,
+run, chat and batch have a flag to use it.`,
   bench: `prefill, decode: speed by length. prepack: one by one, padded, ordered by length, packed. replay: a recorded
 trace against the scheduler, and first come, first served.
 --json prints {bench, model, build, threads, machine, results}.`,

@@ -13,7 +13,7 @@ const common = {
   metafile: true,
 }
 
-const node = { ...common, platform: 'node', minify: false, external: ['@huggingface/*'] }
+const node = { ...common, platform: 'node', minify: false, external: ['@huggingface/*', 'zod'] }
 
 export const bundles = {
   /** The library: any platform; what it needs at run time is inside. */

@@ -4,7 +4,7 @@ import { loadPrompts } from '../../bench/datasets.ts'
 import { machine } from '../../bench/machine.ts'
 import { lineChart } from '../../bench/plot.ts'
 import { benchPrepack, type PrepackRow, prepackRoom } from '../../bench/prepack.ts'
-import { asForetokenError } from '../../node/index.ts'
+import { fileError } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
 import { open } from '../session.ts'
 import { print, StatusLine } from '../terminal.ts'
@@ -94,6 +94,6 @@ function plot(rows: readonly PrepackRow[], subtitle: string): string {
 
 export async function write(path: string, text: string): Promise<void> {
   await writeFile(path, text).catch((error) => {
-    throw asForetokenError(error, error.code === 'ENOSPC' ? 'disk_full' : 'io', path)
+    throw fileError(error, path)
   })
 }

@@ -1,6 +1,6 @@
 /** `foretoken prefix save|load FILE`: the keys and values of a long beginning, as a file. */
 import { open as openFile, rename, rm } from 'node:fs/promises'
-import { asForetokenError, type Engine } from '../../node/index.ts'
+import { type Engine, fileError } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { open, readBytes, readText } from '../session.ts'
@@ -50,7 +50,6 @@ async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
     await rename(partial, path)
   } catch (error) {
     await rm(partial, { force: true })
-    const { code } = error as NodeJS.ErrnoException
-    throw asForetokenError(error, code === 'ENOSPC' ? 'disk_full' : 'io', path)
+    throw fileError(error, path)
   }
 }

@@ -37,9 +37,9 @@ export async function run({ flags, operands }: Invocation, signal: AbortSignal):
       }
       if (event.type !== 'done') continue
       if (flags.json) {
-        const { ids, text, finishReason, timings, memory, build, prefill } = event
+        const { ids, text, finishReason, timings, cached_tokens, memory, build, prefill } = event
         const shape = { prompt_ids: promptIds, ids, text, finish_reason: finishReason, top_logprobs: top }
-        print(JSON.stringify({ model, ...shape, timings, memory, build, prefill }))
+        print(JSON.stringify({ model, ...shape, timings, cached_tokens, memory, build, prefill }))
       } else {
         if (ended !== '\n' || event.text === '') process.stdout.write('\n')
         note(summaryLine(event))

@@ -1,6 +1,6 @@
 /** The command as a script meets it: a process, its streams, its exit code. */
 import { spawn } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -28,13 +28,21 @@ interface Result {
   readonly err: string
 }
 
-function foretoken(args: readonly string[], input = '', onOut?: (kill: (signal: NodeJS.Signals) => void) => void) {
+type Kill = (signal: NodeJS.Signals) => void
+
+function foretoken(
+  args: readonly string[],
+  input = '',
+  onOut?: (kill: Kill) => void,
+  onStart?: (kill: Kill) => unknown,
+) {
   return new Promise<Result>((resolve) => {
     const env = {
       ...process.env,
       FORETOKEN_HOME: join(folder, 'home'),
       HF_HOME: join(folder, 'hf'),
       HF_ENDPOINT: 'http://127.0.0.1:9',
+      FORETOKEN_DATA: '',
     }
     const child = spawn(process.execPath, [main, ...args], { env })
     let out = ''
@@ -47,7 +55,9 @@ function foretoken(args: readonly string[], input = '', onOut?: (kill: (signal: 
       err += data
     })
     child.on('close', (code) => resolve({ code, out, err }))
+    child.stdin.on('error', () => {})
     child.stdin.end(input)
+    onStart?.((signal) => child.kill(signal))
   })
 }
 
@@ -85,6 +95,7 @@ describe('foretoken run', () => {
     expect(Object.keys(result.timings)).toEqual([
       'load_ms',
       'tokenize_ms',
+      'queue_ms',
       'prefill_ms',
       'ttft_ms',
       'decode_tokens_per_s',
@@ -195,5 +206,144 @@ describe('the table of flags', () => {
     })
     expect(parse(['bench', 'prefill', '--lengths', '1,2']).flags.lengths).toEqual([1, 2])
     expect(parse(['chat', '--stop', 'a', '--stop', 'b']).flags.stop).toEqual(['a', 'b'])
+  })
+})
+
+describe('foretoken batch', () => {
+  test('answers a file, and goes on where it was killed', async () => {
+    const [input, output] = [join(folder, 'in.jsonl'), join(folder, 'out.jsonl')]
+    const prompts = Array.from({ length: 12 }, (_, i) => JSON.stringify({ prompt: `number ${i}`, max_tokens: 30 }))
+    await writeFile(input, `${prompts.join('\n')}\nnonsense\n`)
+    const args = ['batch', input, output, '-m', model, '--threads', '1', '--ignore-eos', '--concurrency', '2']
+    const lines = async () => (await readFile(output, 'utf8').catch(() => '')).split('\n').slice(0, -1)
+    const killed = foretoken(args, '', undefined, async (kill) => {
+      while ((await lines()).length < 3) await new Promise((resolve) => setTimeout(resolve, 5))
+      kill('SIGKILL')
+    })
+    expect((await killed).code).toBe(null)
+    const { code, out } = await foretoken([...args, '--json'])
+    expect(code).toBe(0)
+    const counts = JSON.parse(out)
+    expect(counts.resumed).toBeGreaterThanOrEqual(3)
+    expect(counts.resumed + counts.answered + counts.errors).toBe(13)
+    const answers = (await lines()).map((line) => JSON.parse(line))
+    expect(answers.map(({ line }) => line).sort((a, b) => a - b)).toEqual(Array.from({ length: 13 }, (_, i) => i + 1))
+    expect(answers.filter(({ error }) => error).map(({ line }) => line)).toEqual([13])
+  })
+
+  test('reads stdin, and interrupted by Ctrl-C it says so', async () => {
+    const output = join(folder, 'stdin-out.jsonl')
+    const line = JSON.stringify({ prompt: 'hi', max_tokens: 3 })
+    const { code, err } = await foretoken(['batch', '-', output, '-m', model], `${line}\n`)
+    expect(code).toBe(0)
+    expect(err).toMatch(/stdin-out.jsonl: 1 answered, 0 errors/)
+    const many = Array.from({ length: 200 }, () => JSON.stringify({ prompt: 'hi', max_tokens: 200 })).join('\n')
+    const stopped = await foretoken(
+      ['batch', '-', join(folder, 'stopped.jsonl'), '-m', model],
+      many,
+      undefined,
+      (kill) => setTimeout(() => kill('SIGINT'), 700),
+    )
+    expect(stopped).toMatchObject({ code: 130, err: expect.stringContaining('interrupted') })
+  })
+
+  test.each<[string, string[], number, RegExp]>([
+    ['no output', ['in'], 2, /an input and an output/],
+    ['no such input', ['none.jsonl', 'out'], 1, /not_found/],
+    ['one file', ['same', 'same'], 2, /the same file/],
+    ['a place that is not there', ['same', 'no/where'], 1, /not_found/],
+  ])('with %s says what is wrong', async (_, files, exit, message) => {
+    await writeFile(join(folder, 'same'), '')
+    const { code, err } = await foretoken(['batch', ...files.map((name) => join(folder, name)), '-m', model])
+    expect(code).toBe(exit)
+    expect(err).toMatch(message)
+  })
+
+  test('two runs do not write one output', async () => {
+    const [input, output] = [join(folder, 'two.jsonl'), join(folder, 'two-out.jsonl')]
+    await writeFile(input, `${JSON.stringify({ prompt: 'hi' })}\n`)
+    await writeFile(`${output}.lock`, String(process.pid))
+    const { code, err } = await foretoken(['batch', input, output, '-m', model])
+    expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining('(busy)') })
+  })
+})
+
+describe('foretoken prefix', () => {
+  test('saves a system prompt that run then finds', async () => {
+    const file = join(folder, 'system.ft')
+    const system = 'You speak of rivers, mills and harbours only.'
+    const common = ['-m', model, '--threads', '1', '--context', '200']
+    const saved = await foretoken(['prefix', 'save', file, '--system', system, '--json', ...common])
+    expect(saved.code).toBe(0)
+    const { tokens } = JSON.parse(saved.out)
+    expect(tokens).toBeGreaterThanOrEqual(48)
+    expect((await foretoken(['prefix', 'load', file, ...common])).err).toContain(`${tokens} tokens`)
+    const args = ['run', '--system', system, '--prefix', file, '-n', '3', ...common, 'where?']
+    expect((await foretoken(args)).err).toContain(`(${tokens} cached)`)
+  })
+
+  test('refuses what it cannot use', async () => {
+    const file = join(folder, 'bad.ft')
+    await writeFile(file, 'no prefix')
+    const refused = async (...args: string[]) => (await foretoken([...args, '-m', model])).err
+    expect(await refused('prefix', 'load', file)).toContain('bad_prefix')
+    expect(await refused('run', '--prefix', file, 'hi')).toContain('bad_prefix')
+    expect(await refused('prefix', 'load', join(folder, 'none.ft'))).toContain('not_found')
+    expect(await refused('prefix', 'save', join(folder, 'no', 'x.ft'), '--system', 'x'.repeat(40))).toContain(
+      'not_found',
+    )
+    expect(await refused('prefix', 'save', file, '--system', 'x', '--prompt-file', file)).toContain('takes --system')
+    expect(await refused('prefix', 'keep', file)).toContain('save FILE or load FILE')
+    expect((await readFile(file, 'utf8')).length).toBe(9)
+  })
+})
+
+describe('foretoken bench', () => {
+  test('prepack prints its rows, and a chart', async () => {
+    const plot = join(folder, 'prepack.svg')
+    const args = [
+      '--dataset',
+      'lognormal-20-0.5',
+      '--batch',
+      '2,4',
+      '--runs',
+      '1',
+      '--draws',
+      '1',
+      '--most-prompt',
+      '60',
+    ]
+    const { code, out } = await foretoken(['bench', 'prepack', '-m', model, '--json', '--plot', plot, ...args])
+    expect(code).toBe(0)
+    const { results, kv } = JSON.parse(out)
+    expect(kv).toBe('int8')
+    expect(results.map(({ batch }: { batch: number }) => batch)).toEqual([2, 4])
+    expect(await readFile(plot, 'utf8')).toMatch(/^<svg [\s\S]*<\/svg>\n$/)
+  })
+
+  test('replay serves a trace twice, and tells what was found', async () => {
+    const trace = join(folder, 'trace.jsonl')
+    const row = (timestamp: number, hash_ids: number[]) =>
+      JSON.stringify({ timestamp, input_length: 1500, output_length: 60, hash_ids })
+    await writeFile(trace, [row(0, [1, 2, 3]), row(3000, [1, 2, 4]), row(6000, [1, 2, 3])].join('\n'))
+    const plot = join(folder, 'replay.svg')
+    const args = ['--scale', '0.0625', '--rate', '20', '--json', '--plot', plot]
+    const { code, out } = await foretoken(['bench', 'replay', trace, '-m', model, '--threads', '1', ...args])
+    expect(code).toBe(0)
+    const { results, ideal } = JSON.parse(out)
+    expect(Object.keys(results)).toHaveLength(2)
+    expect(ideal.unlimited).toBe(64 + 80)
+    for (const result of Object.values<{ requests: number }>(results))
+      expect(result).toMatchObject({ requests: 3, failed: 0 })
+    expect(await readFile(plot, 'utf8')).toContain('Time to first token')
+  })
+
+  test('knows its kinds', async () => {
+    for (const args of [['bench'], ['bench', 'replay'], ['bench', 'prefill', 'x'], ['bench', 'speed']]) {
+      const { code, err } = await foretoken([...args, '-m', model])
+      expect({ code, err }).toEqual({ code: 2, err: expect.stringMatching(/prepack/) })
+    }
+    const missing = await foretoken(['bench', 'prepack', '--dataset', 'mt-bench', '-m', model])
+    expect(missing.err).toContain('FORETOKEN_DATA')
   })
 })

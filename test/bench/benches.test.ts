@@ -1,0 +1,65 @@
+/** The benchmarks run and add up; how fast anything was is not tested. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { lognormalLengths } from '../../bench/lengths.ts'
+import { benchPrepack, prepackRoom } from '../../bench/prepack.ts'
+import { capacityOf, replay } from '../../bench/replay.ts'
+import { Engine, loadWasm } from '../../node/index.ts'
+import { tinyFiles } from '../helpers/tiny-model.ts'
+
+const wasm = await loadWasm('auto', 1)
+const prompts = lognormalLengths(20, 30, 1, 2, { max: 100 }).map((length, at) =>
+  Array.from({ length }, (_, i) => (i * 7 + at) % 256),
+)
+
+describe('prepack', () => {
+  test('reports what it ran', async () => {
+    const room = prepackRoom(prompts, [4, 8])
+    const engine = await Engine.load(tinyFiles(), { wasm, prefixBytes: 0, ...room })
+    const rows = await benchPrepack(engine, prompts, { batches: [4, 8, 64], draws: 2, runs: 2, seed: 1 })
+    expect(rows.map(({ batch, batches, prompts }) => [batch, batches, prompts])).toEqual([
+      [4, 2, 8],
+      [8, 2, 16],
+    ])
+    for (const row of rows) {
+      expect(row.samples).toHaveLength(2)
+      expect(row.predicted_speedup).toBeGreaterThan(1)
+      expect(row.of_predicted).toBeCloseTo(row.speedup.padded / row.predicted_speedup, 1)
+      expect(row.peak_kv_bytes.padded).toBeGreaterThan(row.peak_kv_bytes.packed)
+      expect(row.packed_rows).toBeLessThanOrEqual(row.batch)
+      for (const ttft of Object.values(row.ttft_ms)) expect(ttft.p95).toBeGreaterThanOrEqual(ttft.p50)
+    }
+    expect(engine.stats.pages_in_use).toBe(0)
+    await engine.close()
+  })
+})
+
+describe('replay', () => {
+  let engine: Engine
+  beforeAll(async () => {
+    engine = await Engine.load(tinyFiles(), { wasm, kvTokens: 2048 })
+  })
+  afterAll(() => engine.close())
+
+  test('serves every request, and counts what it served', async () => {
+    const rows = prompts.map((ids, at) => ({ at_ms: at * 5, prompt_tokens: ids.length, output_tokens: 1 + (at % 4) }))
+    const result = await replay(engine, rows, prompts, { ttftMs: 60_000, itlMs: 60_000 })
+    expect(result).toMatchObject({ requests: 20, failed: 0, goodput: { share: 1 } })
+    expect(result.output_tokens).toBe(rows.reduce((sum, row) => sum + row.output_tokens, 0))
+    expect(result.ttfts).toHaveLength(20)
+    expect(result.ttft_ms.p99).toBeGreaterThanOrEqual(result.ttft_ms.p50)
+    expect(result.seconds * 1000).toBeGreaterThanOrEqual(95)
+    const again = await replay(engine, rows, prompts, { ttftMs: 0, itlMs: 0 })
+    expect(again.prefix_hit_rate).toBeGreaterThan(result.prefix_hit_rate)
+    expect(again.goodput.share).toBe(0)
+    expect(await capacityOf(engine, rows, prompts)).toBeGreaterThan(0)
+  })
+
+  test('refusals are counted, not hidden', async () => {
+    const small = await Engine.load(tinyFiles(), { wasm, schedule: { maxRunning: 1, maxWaiting: 1 } })
+    const rows = prompts.map((ids) => ({ at_ms: 0, prompt_tokens: ids.length, output_tokens: 4 }))
+    const result = await replay(small, rows, prompts, { ttftMs: 1000, itlMs: 1000 })
+    expect(result.failed).toBeGreaterThan(0)
+    expect(result.ttfts).toHaveLength(20 - result.failed)
+    await small.close()
+  })
+})

@@ -1,0 +1,390 @@
+import { appendFile, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { AnswerFile } from '../../cli/batch/answers.ts'
+import { LineError, parseLine } from '../../cli/batch/lines.ts'
+import { progressText } from '../../cli/batch/progress.ts'
+import { maxLineBytes, readLines } from '../../cli/batch/read-lines.ts'
+import { type BatchRun, checkBelongs, runBatch } from '../../cli/batch/run.ts'
+import { Engine, ForetokenError, type GenerateRequest, loadWasm } from '../../node/index.ts'
+import { submitMany } from '../../src/many.ts'
+import type { Submission } from '../../src/submission.ts'
+import { tinyFiles } from '../helpers/tiny-model.ts'
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'foretoken-batch-'))
+})
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+const bytes = (text: string) => new TextEncoder().encode(text)
+const parse = (row: unknown, defaults: Partial<GenerateRequest> = {}) =>
+  parseLine(bytes(typeof row === 'string' ? row : JSON.stringify(row)), defaults)
+
+/** Answers a prompt with itself, turned round, in an order of its own. */
+const turning: BatchRun['engine'] = {
+  generateMany: (requests, options = {}) =>
+    submitMany(
+      requests,
+      ({ prompt, signal }) => {
+        if (prompt === 'refused') throw new ForetokenError('context_exceeded', 'too long')
+        const text = typeof prompt === 'string' ? [...prompt].reverse().join('') : JSON.stringify(prompt)
+        const result = async () => {
+          for (let turn = 0; turn < text.length % 5; turn++) await new Promise((resolve) => setImmediate(resolve))
+          if (signal?.aborted) throw new ForetokenError('aborted', 'the request was cancelled')
+          if (prompt === 'fails') throw new ForetokenError('internal', 'broken')
+          return {
+            type: 'done',
+            finishReason: 'stop',
+            text,
+            ids: [1, 2, 3],
+            cached_tokens: 1,
+            timings: { prompt_tokens: 7 },
+          }
+        }
+        return { result, cancel: () => {} } as unknown as Submission
+      },
+      options,
+    ),
+}
+
+async function runFile(input: string, output: string, more: Partial<BatchRun> = {}) {
+  const answers = await AnswerFile.open(output)
+  try {
+    await checkBelongs(readLines(input), answers)
+    return await runBatch({
+      engine: turning,
+      model: 'turning',
+      input: readLines(input),
+      output: answers,
+      defaults: {},
+      options: { concurrency: 3 },
+      ...more,
+    })
+  } finally {
+    await answers.close()
+  }
+}
+
+const rows = async (path: string) =>
+  (await readFile(path, 'utf8'))
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line))
+
+describe('a line', () => {
+  test('of a plain prompt: its options win over the flags', () => {
+    const { id, form, request } = parse(
+      { id: 'a', prompt: 'hi', max_tokens: 5, top_k: 3, stop: 'x', temperature: null },
+      { maxTokens: 9, temperature: 0.5, seed: 4 },
+    )
+    expect({ id, form }).toEqual({ id: 'a', form: 'plain' })
+    expect(request).toEqual({ prompt: 'hi', maxTokens: 5, topK: 3, stop: ['x'], temperature: 0.5, seed: 4 })
+    expect(parse({ messages: [{ role: 'user', content: 'hi' }] }).request.prompt).toEqual([
+      { role: 'user', content: 'hi' },
+    ])
+  })
+
+  test('of a chat, with everything that clients send and that changes nothing', () => {
+    const { id, form, request } = parse({
+      custom_id: 'c',
+      method: 'POST',
+      url: '/v1/chat/completions',
+      body: {
+        model: 'gpt',
+        user: 'me',
+        n: 1,
+        stream: false,
+        response_format: { type: 'text' },
+        tools: [],
+        max_completion_tokens: 7,
+        max_tokens: 9,
+        messages: [
+          { role: 'developer', content: 'be brief' },
+          {
+            role: 'user',
+            content: [
+              { type: 'text', text: 'a' },
+              { type: 'text', text: 'b' },
+            ],
+          },
+        ],
+      },
+    })
+    expect({ id, form }).toEqual({ id: 'c', form: 'chat' })
+    expect(request).toEqual({
+      raw: false,
+      maxTokens: 7,
+      prompt: [
+        { role: 'system', content: 'be brief' },
+        { role: 'user', content: 'ab' },
+      ],
+    })
+  })
+
+  test('of a completion is raw, and may be token ids', () => {
+    const line = { custom_id: 'd', method: 'POST', url: '/v1/completions', body: { prompt: [1, 2], max_tokens: 1 } }
+    expect(parse(line)).toMatchObject({ form: 'completion', request: { prompt: [1, 2], raw: true, maxTokens: 1 } })
+  })
+
+  const chat = (body: object) => ({ custom_id: 'x', method: 'POST', url: '/v1/chat/completions', body })
+  const messages = [{ role: 'user', content: 'hi' }]
+  test.each<[string, unknown, RegExp]>([
+    ['garbage', 'garbage', /not JSON/],
+    ['a list', [1], /not a JSON object/],
+    ['null', null, /not a JSON object/],
+    ['nothing', {}, /either prompt or messages/],
+    ['both', { prompt: 'a', messages }, /either prompt or messages/],
+    ['a misspelt option', { prompt: 'a', max_token: 3 }, /max_token/],
+    ['a number for text', { prompt: 'a', id: 5 }, /id/],
+    ['no tokens', { prompt: [] }, /prompt/],
+    ['negative ids', { prompt: [-1] }, /prompt/],
+    ['an unknown role', { messages: [{ role: 'robot', content: 'x' }] }, /role/],
+    ['tools', chat({ messages, tools: [{ type: 'function' }] }), /tools/],
+    ['several answers', chat({ messages, n: 2 }), /n:/],
+    ['streaming', chat({ messages, stream: true }), /stream/],
+    ['json mode', chat({ messages, response_format: { type: 'json_object' } }), /response_format/],
+    ['an image', chat({ messages: [{ role: 'user', content: [{ type: 'image_url' }] }] }), /content/],
+    ['another address', { ...chat({ messages }), url: '/v1/embeddings' }, /url/],
+    ['another method', { ...chat({ messages }), method: 'GET' }, /method/],
+    ['no id', { ...chat({ messages }), custom_id: '' }, /custom_id/],
+    ['no body', { custom_id: 'x', method: 'POST', url: '/v1/completions' }, /body/],
+  ])('with %s says what is wrong', (_, row, message) => {
+    expect(() => parse(row)).toThrow(
+      expect.objectContaining({ code: 'bad_argument', message: expect.stringMatching(message) }),
+    )
+  })
+
+  test('that is no UTF-8 is told so', () => {
+    expect(() => parseLine(Uint8Array.of(0x22, 0xff, 0x22), {})).toThrow(/UTF-8/)
+  })
+
+  test('keeps the id of its error where there is one', () => {
+    for (const row of [chat({}), { id: 'x', prompt: 5 }])
+      expect(() => parse(row)).toThrow(expect.objectContaining({ id: 'x' }))
+  })
+
+  test('whatever it holds is parsed or refused, with the prototype left alone', () => {
+    const json = fc.json({ maxDepth: 4 })
+    const key = fc.constantFrom('prompt', 'messages', 'custom_id', 'url', 'method', 'body', 'id', '__proto__', 'stop')
+    const object = fc.dictionary(key, fc.jsonValue()).map((value) => JSON.stringify(value))
+    fc.assert(
+      fc.property(fc.oneof(json, object, fc.string()), (text) => {
+        try {
+          const { request } = parse(text)
+          expect(request.prompt).toBeDefined()
+        } catch (error) {
+          expect(error).toBeInstanceOf(LineError)
+        }
+        expect(Object.keys({})).toEqual([])
+      }),
+      { numRuns: 500 },
+    )
+  })
+})
+
+describe('readLines', () => {
+  const read = async (data: Uint8Array | string) => {
+    const path = join(folder, 'lines')
+    await writeFile(path, data)
+    const lines = []
+    for await (const line of readLines(path)) lines.push(line)
+    return lines
+  }
+
+  test('splits at \\n only, takes \\r\\n, and a last line without an end', async () => {
+    const lines = await read('a\u2028b\r\n\nc\u0085\nlast')
+    expect(lines.map(({ bytes }) => new TextDecoder().decode(bytes))).toEqual(['a\u2028b', '', 'c\u0085', 'last'])
+    expect(lines.map(({ number }) => number)).toEqual([1, 2, 3, 4])
+    expect(lines.map(({ whole }) => whole)).toEqual([true, true, true, false])
+    expect(lines.at(-1)!.end).toBe(bytes('a\u2028b\r\n\nc\u0085\nlast').length)
+  })
+
+  test('lines longer than the stream’s pieces, and one longer than a line may be', async () => {
+    const long = 'x'.repeat(200_000)
+    const lines = await read(`${long}\n${'y'.repeat(maxLineBytes + 1)}\nz\n`)
+    expect(lines.map(({ bytes }) => bytes?.length)).toEqual([200_000, undefined, 1])
+  })
+
+  test('a file that is not there', async () => {
+    const lines = readLines(join(folder, 'nowhere'))
+    await expect(lines.next()).rejects.toMatchObject({ code: 'not_found' })
+  })
+})
+
+describe('a batch', () => {
+  const input = [
+    '{"prompt":"one"}',
+    'garbage',
+    '',
+    '{"custom_id":"c1","method":"POST","url":"/v1/completions","body":{"prompt":"two"}}',
+    '{"prompt":"fails","id":"f"}',
+    '{"prompt":"refused"}',
+    '{"custom_id":"c1","method":"POST","url":"/v1/completions","body":{"prompt":"again"}}',
+    '{"custom_id":"c2","method":"POST","url":"/v1/chat/completions","body":{"messages":[]}}',
+    '{"prompt":"three three","id":"t"}',
+  ].join('\n')
+  let from: string
+  beforeAll(async () => {
+    from = join(folder, 'in.jsonl')
+    await writeFile(from, input)
+  })
+
+  test('answers what can be answered, and tells of the rest', async () => {
+    const to = join(folder, 'out-1.jsonl')
+    const counts = await runFile(from, to)
+    expect(counts).toEqual({
+      answered: 3,
+      errors: 5,
+      resumed: 0,
+      prompt_tokens: 21,
+      completion_tokens: 9,
+      cached_tokens: 3,
+    })
+    const byLine = new Map((await rows(to)).map((row) => [row.line, row]))
+    expect([...byLine.keys()].sort((a, b) => a - b)).toEqual([1, 2, 4, 5, 6, 7, 8, 9])
+    expect(byLine.get(1)).toMatchObject({ text: 'eno', finish_reason: 'stop', prompt_tokens: 7, completion_tokens: 3 })
+    expect(byLine.get(2).error.code).toBe('bad_argument')
+    expect(byLine.get(4)).toMatchObject({
+      custom_id: 'c1',
+      error: null,
+      response: {
+        status_code: 200,
+        body: {
+          object: 'text_completion',
+          model: 'turning',
+          choices: [{ index: 0, text: 'owt', finish_reason: 'stop' }],
+          usage: {
+            prompt_tokens: 7,
+            completion_tokens: 3,
+            total_tokens: 10,
+            prompt_tokens_details: { cached_tokens: 1 },
+          },
+        },
+      },
+    })
+    expect(byLine.get(5)).toMatchObject({ id: 'f', error: { code: 'internal', message: 'broken' } })
+    expect(byLine.get(6).error.code).toBe('context_exceeded')
+    expect(byLine.get(7)).toMatchObject({
+      custom_id: 'c1',
+      response: null,
+      error: { message: expect.stringContaining('line 4') },
+    })
+    expect(byLine.get(8)).toMatchObject({ custom_id: 'c2', response: null, error: { code: 'bad_argument' } })
+    expect(byLine.get(9)).toMatchObject({ id: 't', text: 'eerht eerht' })
+  })
+
+  test('killed at any byte of its output, it goes on and ends the same', async () => {
+    const whole = join(folder, 'whole.jsonl')
+    await runFile(from, whole)
+    const full = await readFile(whole)
+    // Ids and texts depend on the line alone, so the answers of two runs are equal but for their order and the clock.
+    const sorted = async (path: string) =>
+      (await rows(path)).map((row) => JSON.stringify(row).replace(/"created":\d+/, '')).sort()
+    const expected = await sorted(whole)
+    for (let cut = 0; cut <= full.length; cut += cut % 3 === 0 ? 1 : 2) {
+      const to = join(folder, 'cut.jsonl')
+      await writeFile(to, full.subarray(0, cut))
+      const counts = await runFile(from, to)
+      expect(await sorted(to)).toEqual(expected)
+      const kept = full.subarray(0, cut).filter((byte) => byte === 10).length
+      expect(counts.resumed).toBe(kept)
+      expect(counts.answered + counts.errors).toBe(8 - kept)
+    }
+  })
+
+  test('an output of another input is refused, and left alone', async () => {
+    const to = join(folder, 'foreign.jsonl')
+    await runFile(from, to)
+    const before = await readFile(to)
+    for (const other of [input.replace('one', 'uno'), '{"prompt":"one"}', `\n${input}`]) {
+      const changed = join(folder, 'other.jsonl')
+      await writeFile(changed, other)
+      await expect(runFile(changed, to)).rejects.toMatchObject({
+        code: 'bad_argument',
+        message: expect.stringContaining('answers another input'),
+      })
+      expect(await readFile(to)).toEqual(before)
+    }
+    for (const junk of ['hello\n', '{"line":1}\n', '[]\n', 'null\n']) {
+      await writeFile(to, junk)
+      await expect(runFile(from, to)).rejects.toMatchObject({ code: 'bad_argument' })
+      expect(await readFile(to, 'utf8')).toBe(junk)
+    }
+  })
+
+  test('lines added to the input are answered by the next run', async () => {
+    const [grown, to] = [join(folder, 'grown.jsonl'), join(folder, 'grown-out.jsonl')]
+    await writeFile(grown, '{"prompt":"a"}\n')
+    await runFile(grown, to)
+    await appendFile(grown, '{"prompt":"bc"}\n')
+    expect(await runFile(grown, to)).toMatchObject({ resumed: 1, answered: 1 })
+    expect((await rows(to)).map(({ text }) => text)).toEqual(['a', 'cb'])
+  })
+
+  test('what was interrupted is not written, and runs again', async () => {
+    const to = join(folder, 'stopped.jsonl')
+    const controller = new AbortController()
+    const options = { concurrency: 1, signal: controller.signal }
+    const onProgress = () => controller.abort()
+    await expect(runFile(from, to, { options, onProgress })).rejects.toMatchObject({ code: 'aborted' })
+    expect(await rows(to)).toHaveLength(1)
+    const counts = await runFile(from, to)
+    expect(counts.resumed).toBe(1)
+    expect(await rows(to)).toHaveLength(8)
+  })
+
+  test('nothing to do', async () => {
+    const empty = join(folder, 'empty.jsonl')
+    await writeFile(empty, '\n \n')
+    expect(await runFile(empty, join(folder, 'empty-out.jsonl'))).toMatchObject({ answered: 0, errors: 0 })
+  })
+
+  test('outputs that cannot be written', async () => {
+    await expect(runFile(from, join(folder, 'no', 'where.jsonl'))).rejects.toMatchObject({ code: 'not_found' })
+    await expect(runFile(from, folder)).rejects.toMatchObject({ code: 'io' })
+    await expect(runFile(from, '/dev/full')).rejects.toMatchObject({
+      code: expect.stringMatching(/disk_full|bad_argument/),
+    })
+  })
+
+  test('a write that fails leaves whole lines', async () => {
+    const to = join(folder, 'failing.jsonl')
+    const answers = await AnswerFile.open(to)
+    await answers.append('{"line":1,"input":"a"}')
+    await answers.close()
+    await expect(answers.append('{"line":2,"input":"b"}')).rejects.toMatchObject({ code: 'io' })
+    expect(await readFile(to, 'utf8')).toBe('{"line":1,"input":"a"}\n')
+    await truncate(to, 10)
+    await (await AnswerFile.open(to)).close()
+    expect(await readFile(to, 'utf8')).toBe('')
+  })
+
+  test('with a real engine gives what one by one gives', async () => {
+    const engine = await Engine.load(tinyFiles(), { wasm: await loadWasm('auto', 1), kvTokens: 2048 })
+    const texts = ['the river', 'rises in the hills', 'x', 'and meets the sea near the harbour']
+    const [source, to] = [join(folder, 'real.jsonl'), join(folder, 'real-out.jsonl')]
+    await writeFile(source, texts.map((prompt) => JSON.stringify({ prompt, max_tokens: 6, raw: true })).join('\n'))
+    await runFile(source, to, { engine })
+    const answers = await rows(to)
+    for (const [index, prompt] of texts.entries()) {
+      const { text, ids } = await engine.submit({ prompt, maxTokens: 6, raw: true }).result()
+      const answer = answers.find(({ line }) => line === index + 1)
+      expect(answer).toMatchObject({ text, completion_tokens: ids.length })
+    }
+    await engine.close()
+  })
+})
+
+describe('progress', () => {
+  const counts = { answered: 40, errors: 1, resumed: 9, prompt_tokens: 800, completion_tokens: 200, cached_tokens: 0 }
+  test('tells share, rate and time left', () => {
+    expect(progressText(counts, 100, 10)).toBe(
+      ' 50 %  ██████████            50 of 100  1 errors  100 tokens/s  13 s left',
+    )
+    expect(progressText(counts, undefined, 10)).toBe('50 lines  1 errors  100 tokens/s')
+    expect(progressText({ ...counts, answered: 0, errors: 0, resumed: 0 }, 100, 0)).toContain('0 of 100')
+  })
+})
