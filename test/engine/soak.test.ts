@@ -1,0 +1,45 @@
+/** A minute's worth of `npm run soak`. */
+import { readFile } from 'node:fs/promises'
+import { expect, test } from 'vitest'
+import { loadWasm } from '../../node/wasm.ts'
+import { Engine } from '../../src/index.ts'
+import { besideRepository } from '../golden/golden.ts'
+import { llama2cFiles } from '../helpers/llama2c.ts'
+import { tinyFiles } from '../helpers/tiny-model.ts'
+import { soak } from '../suites/soak.ts'
+
+const model = besideRepository('models/stories260K/stories260K.bin')
+const tokens = besideRepository('models/stories260K/tok512.bin')
+const wasm = await loadWasm('auto', 1)
+
+test.each([
+  [
+    'stories260K',
+    model && tokens ? async () => llama2cFiles(await readFile(model), await readFile(tokens)) : undefined,
+    3000,
+  ],
+  ['a tiny model', async () => tinyFiles(), 200],
+] as const)(
+  'mixed requests on %s: no page lost, no wrong token',
+  async (_, files, requests) => {
+    if (!files) return
+    const load = async (kvTokens: number, prefixBytes: number | undefined) =>
+      Engine.load(await files(), {
+        wasm,
+        context: 256,
+        kvTokens,
+        passTokens: 64,
+        schedule: { maxRunning: 16, maxWaiting: 20 },
+        ...(prefixBytes !== undefined && { prefixBytes }),
+      })
+    const [shared, alone] = [await load(400, undefined), await load(256, 0)]
+    const report = await soak(shared, alone, { requests, seed: 20_261_124, sample: Math.min(200, requests / 4) })
+    expect(report, JSON.stringify(report)).toMatchObject({ wrong: 0, leaked_pages: 0 })
+    expect(report.compared).toBeGreaterThan(requests / 20)
+    for (const kind of ['finished', 'cancelled', 'refused', 'invalid', 'preemptions', 'cached_tokens'] as const)
+      expect(report[kind], kind).toBeGreaterThan(0)
+    expect(report.wasm_bytes[1]).toBe(report.wasm_bytes[0])
+    for (const engine of [shared, alone]) await engine.close()
+  },
+  120_000,
+)
