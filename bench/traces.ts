@@ -67,9 +67,9 @@ function checked(row: TraceRow, path: string, number: number): TraceRow {
 }
 
 export interface Scaling {
-  /** Token counts are multiplied with it. */
+  /** Prompt lengths are multiplied with it; answers stay as long as they were. */
   readonly scale: number
-  /** Longest prompt and longest answer after that; longer ones are cut to it. */
+  /** Longest prompt after that, and longest answer; longer ones are cut to it. */
   readonly mostPrompt: number
   readonly mostOutput: number
   /** Requests of the trace to take, from its beginning. */
@@ -77,11 +77,11 @@ export interface Scaling {
 }
 
 export function scaleTrace(rows: readonly TraceRow[], { scale, mostPrompt, mostOutput, take }: Scaling): TraceRow[] {
-  const scaled = (tokens: number, most: number) => Math.min(most, Math.max(1, Math.round(tokens * scale)))
+  const within = (tokens: number, most: number) => Math.min(most, Math.max(1, Math.round(tokens)))
   return rows.slice(0, take).map((row) => ({
     ...row,
-    prompt_tokens: scaled(row.prompt_tokens, mostPrompt),
-    output_tokens: scaled(row.output_tokens, mostOutput),
+    prompt_tokens: within(row.prompt_tokens * scale, mostPrompt),
+    output_tokens: within(row.output_tokens, mostOutput),
   }))
 }
 

@@ -87,9 +87,14 @@ export const flags = {
   data: { value: 'file', on: ['bench'], about: 'prepack: folder of the named sets; default $FORETOKEN_DATA' },
   batch: { value: 'wholes', min: 1, on: ['bench'], about: 'prepack: batch sizes; default 4,16,64' },
   draws: { value: 'whole', min: 1, on: ['bench'], about: 'prepack: batches of each size; default 2' },
-  scale: { value: 'number', min: 0, on: ['bench'], about: 'replay: token counts times this; default 1' },
+  scale: {
+    value: 'number',
+    min: 0,
+    on: ['bench'],
+    about: 'replay: prompt lengths times this; default: the longest is --most-prompt',
+  },
   'most-prompt': { value: 'whole', min: 1, on: ['bench'], about: 'longest prompt in tokens; default 1024' },
-  'most-output': { value: 'whole', min: 1, on: ['bench'], about: 'replay: longest answer in tokens; default 256' },
+  'most-output': { value: 'whole', min: 1, on: ['bench'], about: 'replay: longest answer in tokens; default 1024' },
   requests: { value: 'whole', min: 1, on: ['bench'], about: 'replay: how many of the trace; default 100' },
   rate: { value: 'number', min: 0, on: ['bench'], about: 'replay: requests a second' },
   load: {

@@ -20,12 +20,14 @@ const contenders: Readonly<Record<string, EngineOptions['schedule']>> = {
 }
 
 export async function benchReplayCommand(path: string, flags: Flags, signal: AbortSignal): Promise<void> {
-  const { seed = 1, scale = 1, requests = 100, load = 0.8 } = flags
+  const { seed = 1, requests = 100, load = 0.8 } = flags
   const mostPrompt = flags['most-prompt'] ?? 1024
-  const mostOutput = flags['most-output'] ?? 256
+  const mostOutput = flags['most-output'] ?? 1024
   const pages = flags['prefix-pages'] ?? 1024
   const bounds = { ttftMs: flags['ttft-bound'] ?? 1000, itlMs: flags['itl-bound'] ?? 100 }
-  const rows = scaleTrace(await readTrace(path), { scale, mostPrompt, mostOutput, take: requests })
+  const trace = await readTrace(path)
+  const scale = flags.scale ?? Math.min(1, mostPrompt / Math.max(...trace.map((row) => row.prompt_tokens)))
+  const rows = scaleTrace(trace, { scale, mostPrompt, mostOutput, take: requests })
   const context = Math.max(...rows.map((row) => row.prompt_tokens + row.output_tokens)) + 1
   const results: Record<string, ReplayResult> = {}
   const line = new StatusLine()
