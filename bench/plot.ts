@@ -155,6 +155,9 @@ function logTicks(low: number, high: number): number[] {
   const steps = to - from <= 3 ? [1, 2, 5] : [1]
   const all: number[] = []
   for (let power = from; power <= to; power++) for (const step of steps) all.push(step * 10 ** power)
+  // At the ends of what a double holds the next power is 0 or infinite.
+  while (all[0] === 0) all.shift()
+  while (all.at(-1) === Infinity) all.pop()
   const first = all.findLastIndex((tick) => tick <= low)
   const last = all.findIndex((tick) => tick >= high)
   return all.slice(Math.max(0, first), last < 0 ? all.length : last + 1)
