@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { createRandom } from '../src/decode/random.ts'
 import { type Engine, ForetokenError } from '../src/index.ts'
-import { lognormalLengths, shuffled } from './lengths.ts'
+import { lognormalLengths, shuffled, uniformLengths } from './lengths.ts'
 import { jsonLine, linesOf } from './lines.ts'
 
 /** How a set's texts become prompts: as a user's message in the chat template, or as plain text. */
@@ -30,8 +30,6 @@ const sources: Readonly<Record<string, Source>> = {
   wikitext512: { file: 'eval/wikitext2_valid.txt.gz', kind: 'text', cut: 512 },
 }
 
-export const knownDatasets = [...Object.keys(sources), 'lognormal-MEAN-CV'] as const
-
 export interface DatasetOptions {
   /** Most prompts; drawn at random from a larger set. */
   readonly count: number
@@ -43,12 +41,12 @@ export interface DatasetOptions {
 }
 
 /**
- * Prompts as token ids: of a set by name, of a path (JSON lines or plain lines, gzipped or not; read as chats), or of lognormal
- * lengths (`lognormal-256-0.5`), whose tokens are random. Throws `not_found`, `bad_argument`.
+ * Prompts as token ids: of a set by name, of a path (JSON lines or plain lines, gzipped or not; read as chats), or of drawn
+ * lengths (`lognormal-256-0.5`, `uniform-8-40`), whose tokens are random. Throws `not_found`, `bad_argument`.
  */
 export async function loadPrompts(engine: Engine, name: string, options: DatasetOptions): Promise<number[][]> {
-  const drawn = /^lognormal-(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)$/.exec(name)
-  if (drawn) return randomPrompts(engine, Number(drawn[1]), Number(drawn[2]), options)
+  const lengths = drawnLengths(name, options)
+  if (lengths) return randomPrompts(engine, lengths, options.seed)
   const source = Object.hasOwn(sources, name) ? sources[name]! : { file: name, kind: 'chat' as const }
   const texts = await textsOf(source.file === name ? name : pathOf(name, source.file, options.folder))
   const prompts: number[][] = []
@@ -104,13 +102,18 @@ function promptOf(engine: Engine, text: string, { kind, cut }: Source, most: num
   return ids.length <= most ? ids : undefined
 }
 
-function randomPrompts(engine: Engine, mean: number, cv: number, options: DatasetOptions): number[][] {
-  const { count, seed, mostTokens: max } = options
+/** Lengths as a name such as `lognormal-256-0.5` or `uniform-8-40` says; undefined for another name. */
+export function drawnLengths(name: string, { count, seed, mostTokens }: DatasetOptions): number[] | undefined {
+  const [, kind, a = '', b = ''] = /^(lognormal|uniform)-(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)$/.exec(name) ?? []
+  if (kind === 'lognormal') return lognormalLengths(count, Number(a), Number(b), seed, { max: mostTokens })
+  if (kind === 'uniform') return uniformLengths(count, Number(a), Math.min(Number(b), mostTokens), seed)
+  return undefined
+}
+
+function randomPrompts(engine: Engine, lengths: readonly number[], seed: number): number[][] {
   const next = createRandom(seed + 1)
   const { vocab } = engine.archive.config
-  return lognormalLengths(count, mean, cv, seed, { max }).map((length) =>
-    Array.from({ length }, () => Math.floor(next() * vocab)),
-  )
+  return lengths.map((length) => Array.from({ length }, () => Math.floor(next() * vocab)))
 }
 
 function pathOf(name: string, file: string, folder: string | undefined): string {

@@ -1,5 +1,6 @@
 /** Prompt lengths to measure with, and what they are like. Everything is seeded. */
 import { createRandom } from '../src/decode/random.ts'
+import { ForetokenError } from '../src/index.ts'
 
 export interface Moments {
   readonly mean: number
@@ -35,6 +36,17 @@ export function lognormalLengths(
     const normal = Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next())
     return Math.min(max, Math.max(min, Math.round(Math.exp(mu + Math.sqrt(variance) * normal))))
   })
+}
+
+/** Whole lengths from `least` to `most`, each as likely. Throws `bad_argument` if there are none. */
+export function uniformLengths(count: number, least: number, most: number, seed: number): number[] {
+  if (!(Number.isInteger(least) && Number.isInteger(most) && least >= 1 && most >= least))
+    throw new ForetokenError(
+      'bad_argument',
+      `no whole lengths from ${least} to ${most}; give MIN from 1 and MAX above it`,
+    )
+  const next = createRandom(seed)
+  return Array.from({ length: count }, () => least + Math.floor(next() * (most - least + 1)))
 }
 
 /** The same items in another order (Fisher and Yates). */

@@ -83,7 +83,11 @@ export const flags = {
   },
   lengths: { value: 'wholes', min: 1, on: ['bench'], about: 'prompt lengths, such as 32,128,512,1024' },
   runs: { value: 'whole', min: 1, max: 1000, on: ['bench'], about: 'timed runs; default 7, prepack 3' },
-  dataset: { value: 'text', on: ['bench'], about: 'prepack: a set by name, lognormal-MEAN-CV, or a file of prompts' },
+  dataset: {
+    value: 'texts',
+    on: ['bench'],
+    about: 'prepack: a set by name, lognormal-MEAN-CV, uniform-MIN-MAX, or a file of prompts; may be repeated',
+  },
   data: { value: 'file', on: ['bench'], about: 'prepack: folder of the named sets; default $FORETOKEN_DATA' },
   batch: { value: 'wholes', min: 1, on: ['bench'], about: 'prepack: batch sizes; default 4,16,64' },
   draws: { value: 'whole', min: 1, on: ['bench'], about: 'prepack: batches of each size; default 2' },

@@ -13,52 +13,61 @@ import { print, StatusLine } from '../terminal.ts'
 const poolSize = 1000
 
 export async function benchPrepackCommand(flags: Flags, signal: AbortSignal): Promise<void> {
-  const { dataset = 'lognormal-256-1', batch = [4, 16, 64], runs = 3, draws = 2, seed = 1 } = flags
+  const { dataset = ['lognormal-256-1'], seed = 1 } = flags
+  const results: SetRow[] = []
+  let about = {}
+  let heading = ''
+  for (const name of dataset) {
+    const { model, build, threads, pool, rows } = await benchSet(name, flags, seed, signal)
+    about = { model, build, threads }
+    heading = `${model}, ${build}`
+    results.push(...rows.map((row) => ({ dataset: name, pool, ...row })))
+  }
+  const head = { bench: 'prepack', ...about, kv: flags.kv ?? 'int8', machine: machine(), seed }
+  if (flags.json) print(JSON.stringify({ ...head, results }))
+  else print([`${heading} · ${machine().cpu}`, ...table(results)].join('\n'))
+  const { plot } = flags
+  if (plot === undefined) return
+  const svg = dataset.length === 1 ? againstBatch(results, `${dataset[0]}, ${heading}`) : againstCv(results, heading)
+  await write(plot, svg)
+}
+
+/** A row, and the set that its prompts were drawn from. */
+type SetRow = PrepackRow & { readonly dataset: string; readonly pool: number }
+
+async function benchSet(name: string, flags: Flags, seed: number, signal: AbortSignal) {
+  const { batch = [4, 16, 64], runs = 3, draws = 2 } = flags
   const mostTokens = flags['most-prompt'] ?? 1024
   const folder = flags.data ?? process.env.FORETOKEN_DATA
   // The tokenizer is the model's, and the room is the prompts': the model is opened twice, and once briefly.
   const probe = await open(flags, signal, { context: 256 })
-  const prompts = await loadPrompts(probe.engine, dataset, { count: poolSize, seed, folder, mostTokens }).finally(() =>
+  const prompts = await loadPrompts(probe.engine, name, { count: poolSize, seed, folder, mostTokens }).finally(() =>
     probe.engine.close(),
   )
   const room = prepackRoom(prompts, batch)
   const { model, engine } = await open({ kv: 'int8', ...flags }, signal, { ...room, prefixBytes: 0 })
   const line = new StatusLine()
   try {
-    const results = await benchPrepack(engine, prompts, {
+    const rows = await benchPrepack(engine, prompts, {
       batches: batch,
       runs,
       draws,
       seed,
       onProgress: (text) => {
         signal.throwIfAborted()
-        line.show(`${dataset}  ${text}`)
+        line.show(`${name}  ${text}`)
       },
     })
-    line.clear()
     const { build, threads } = engine.backend
-    const head = { bench: 'prepack', model, build, threads, kv: flags.kv ?? 'int8', machine: machine() }
-    if (flags.json) print(JSON.stringify({ ...head, dataset, seed, pool: prompts.length, results }))
-    else print([`${model} · ${build} · ${machine().cpu} · ${dataset}`, ...table(results)].join('\n'))
-    if (flags.plot !== undefined) await write(flags.plot, plot(results, `${dataset}, ${model}, ${build}`))
+    return { model, build, threads, pool: prompts.length, rows }
   } finally {
     line.clear()
     await engine.close()
   }
 }
 
-function table(rows: readonly PrepackRow[]): string[] {
-  const head = [
-    'batch',
-    'tokens',
-    'cv',
-    'packed ms',
-    'x padded',
-    'predicted',
-    'x sorted',
-    'x single',
-    'TTFT packed/padded',
-  ]
+function table(rows: readonly SetRow[]): string[] {
+  const head = ['batch', 'tokens', 'cv', 'packed ms', 'x padded', 'predicted', 'x sorted', 'x single', 'TTFT packed']
   const cells = rows.map(({ batch, tokens, cv, ms, speedup, predicted_speedup, ttft_ms }) => [
     batch,
     tokens,
@@ -68,12 +77,16 @@ function table(rows: readonly PrepackRow[]): string[] {
     predicted_speedup,
     speedup.sorted,
     speedup.single,
-    `${Math.round(ttft_ms.packed.mean)} / ${Math.round(ttft_ms.padded.mean)}`,
+    `${Math.round(ttft_ms.packed.mean)} of ${Math.round(ttft_ms.padded.mean)}`,
   ])
-  return [head, ...cells].map((row) => row.map((cell) => String(cell).padStart(11)).join(''))
+  const wide = Math.max(...rows.map(({ dataset }) => dataset.length))
+  return [head, ...cells].map(
+    (row, at) =>
+      (at === 0 ? '' : rows[at - 1]!.dataset).padEnd(wide) + row.map((cell) => String(cell).padStart(12)).join(''),
+  )
 }
 
-function plot(rows: readonly PrepackRow[], subtitle: string): string {
+function againstBatch(rows: readonly SetRow[], subtitle: string): string {
   const line = (name: string, of: (row: PrepackRow) => number) => ({
     name,
     points: rows.map((row) => [row.batch, of(row)] as const),
@@ -88,6 +101,26 @@ function plot(rows: readonly PrepackRow[], subtitle: string): string {
       line('ordered, padded', ({ speedup }) => speedup.sorted),
       line('one by one', ({ speedup }) => speedup.single),
       { ...line('predicted', ({ predicted_speedup }) => predicted_speedup), dashed: true },
+    ],
+  })
+}
+
+/** One mark for each set and batch size, and a line through those of each size. */
+function againstCv(rows: readonly SetRow[], subtitle: string): string {
+  const byCv = [...rows].sort((a, b) => a.cv - b.cv)
+  const line = (batch: number, name: string, of: (row: PrepackRow) => number) => ({
+    name,
+    points: byCv.filter((row) => row.batch === batch).map((row) => [row.cv, of(row)] as const),
+  })
+  const batches = [...new Set(rows.map(({ batch }) => batch))]
+  return lineChart({
+    title: 'Packed prefill, times as fast as padded',
+    subtitle,
+    x: { label: 'deviation of prompt lengths by their mean (CV)' },
+    y: { label: 'speedup' },
+    series: [
+      ...batches.map((batch) => line(batch, `${batch} prompts`, ({ speedup }) => speedup.padded)),
+      line(batches.at(-1)!, `${batches.at(-1)}, ordered first`, ({ speedup }) => speedup.sorted),
     ],
   })
 }

@@ -1,5 +1,5 @@
 /** `foretoken bench replay`: a recorded trace against the scheduler, and first come, first served. */
-import { idealHits } from '../../bench/ideal-hits.ts'
+import { type IdealHits, idealHits } from '../../bench/ideal-hits.ts'
 import { machine } from '../../bench/machine.ts'
 import { distributionChart } from '../../bench/plot.ts'
 import { capacityOf, type Percentiles, type ReplayResult, replay } from '../../bench/replay.ts'
@@ -31,23 +31,25 @@ export async function benchReplayCommand(path: string, flags: Flags, signal: Abo
   const context = Math.max(...rows.map((row) => row.prompt_tokens + row.output_tokens)) + 1
   const results: Record<string, ReplayResult> = {}
   const line = new StatusLine()
+  line.show('measuring what one at a time can serve', true)
+  const probed = await probe(rows, flags, context, seed, signal)
+  const { rate = load * probed.capacity } = flags
+  const prompts = promptsOf(rows, {
+    vocab: probed.vocab,
+    blockTokens: Math.max(1, Math.round(traceBlock * scale)),
+    seed,
+  })
+  const ideal = idealHits(prompts, pageTokens, pages)
   let about = {}
-  let rate = flags.rate
-  let ideal: unknown
   for (const [name, schedule] of Object.entries(contenders)) {
     const { model, engine } = await open({ kv: 'int8', ...flags }, signal, {
       context,
+      // Room for the prefixes, and for the requests beside them.
       kvTokens: pages * pageTokens + 16 * context,
+      prefixBytes: pages * probed.pageBytes,
       schedule: { ...schedule, maxWaiting: 1_000_000 },
     })
     try {
-      const { vocab } = engine.archive.config
-      const prompts = promptsOf(rows, { vocab, blockTokens: Math.max(1, Math.round(traceBlock * scale)), seed })
-      if (rate === undefined) {
-        line.show('measuring what one at a time can serve', true)
-        rate = load * (await probe(engine, rows, vocab, seed))
-      }
-      ideal ??= idealHits(prompts, pageTokens, pages)
       results[name] = await replay(engine, atRate(rows, rate), prompts, bounds, (done, total) => {
         signal.throwIfAborted()
         line.show(`${name}  ${done} of ${total} requests`)
@@ -63,27 +65,39 @@ export async function benchReplayCommand(path: string, flags: Flags, signal: Abo
     scale,
     requests: rows.length,
     rate_per_s: rate,
-    load,
+    capacity_per_s: probed.capacity,
+    load: rate / probed.capacity,
     seed,
     bounds,
     prefix_pages: pages,
   }
+  const heading = `${rows.length} requests at ${rate.toPrecision(3)} a second`
   if (flags.json) print(JSON.stringify({ bench: 'replay', ...about, machine: machine(), ...settings, ideal, results }))
-  else print([`${path} · ${rows.length} requests at ${rate!.toPrecision(3)} a second`, ...table(results)].join('\n'))
-  if (flags.plot !== undefined)
-    await write(flags.plot, plot(results, `${rows.length} requests at ${rate!.toPrecision(3)}/s`))
+  else print([`${path} · ${heading}`, ...table(results), ...idealLines(ideal)].join('\n'))
+  if (flags.plot !== undefined) await write(flags.plot, plot(results, heading))
 }
 
-/** Capacity from requests spread over the whole trace; their tokens are drawn anew, so that none is found later. */
+/**
+ * What one at a time can serve, from requests spread over the whole trace, and what an engine of these flags is like. The
+ * prompts are drawn for this alone: no prefix of theirs is ever found.
+ */
 async function probe(
-  engine: Parameters<typeof capacityOf>[0],
   rows: readonly TraceRow[],
-  vocab: number,
+  flags: Flags,
+  context: number,
   seed: number,
-): Promise<number> {
-  const step = Math.max(1, Math.floor(rows.length / probeRequests))
-  const some = rows.filter((_, index) => index % step === 0).map(({ blocks: _, ...row }) => row)
-  return capacityOf(engine, some, promptsOf(some, { vocab, blockTokens: traceBlock, seed: seed + 1 }))
+  signal: AbortSignal,
+): Promise<{ capacity: number; vocab: number; pageBytes: number }> {
+  const { engine } = await open({ kv: 'int8', ...flags }, signal, { context, prefixBytes: 0 })
+  try {
+    const step = Math.max(1, Math.floor(rows.length / probeRequests))
+    const some = rows.filter((_, index) => index % step === 0).map(({ blocks: _, ...row }) => row)
+    const { vocab } = engine.archive.config
+    const capacity = await capacityOf(engine, some, promptsOf(some, { vocab, blockTokens: traceBlock, seed: seed + 1 }))
+    return { capacity, vocab, pageBytes: engine.pageBytes }
+  } finally {
+    await engine.close()
+  }
 }
 
 function table(results: Readonly<Record<string, ReplayResult>>): string[] {
@@ -94,8 +108,20 @@ function table(results: Readonly<Record<string, ReplayResult>>): string[] {
     `  between tokens         ${of(result.itl_ms)} ms`,
     `  end to end             ${of(result.e2e_ms)} ms`,
     `  goodput                ${result.goodput.per_s} a second (${Math.round(100 * result.goodput.share)} %)`,
-    `  prefix hits            ${Math.round(100 * result.prefix_hit_rate)} % of prompt tokens`,
+    `  prefix hits            ${percent(result.prefix_hit_rate)} of prompt tokens`,
   ])
+}
+
+function idealLines({ tokens, lru, best }: IdealHits): string[] {
+  return [
+    'what a cache of this size could hit, requests one after another',
+    `  least recently used    ${percent(lru / tokens)}`,
+    `  knowing the future     ${percent(best / tokens)}`,
+  ]
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`
 }
 
 function plot(results: Readonly<Record<string, ReplayResult>>, subtitle: string): string {

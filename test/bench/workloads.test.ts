@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { textsOf } from '../../bench/datasets.ts'
+import { drawnLengths, textsOf } from '../../bench/datasets.ts'
 import { idealHits } from '../../bench/ideal-hits.ts'
 import { lognormalLengths, moments, shuffled } from '../../bench/lengths.ts'
 import { quantile } from '../../bench/stats.ts'
@@ -40,6 +40,17 @@ describe('lengths', () => {
     expect([Math.min(...lengths), Math.max(...lengths)]).toEqual([8, 100])
     expect(lognormalLengths(1000, 64, 1, 3, { min: 8, max: 100 })).toEqual(lengths)
     expect(lognormalLengths(1000, 64, 1, 4, { min: 8, max: 100 })).not.toEqual(lengths)
+  })
+
+  test('by name', () => {
+    const options = { count: 2000, seed: 5, folder: undefined, mostTokens: 30 }
+    const uniform = drawnLengths('uniform-8-40', options)!
+    expect([Math.min(...uniform), Math.max(...uniform)]).toEqual([8, 30])
+    expect(new Set(uniform).size).toBe(23)
+    expect(drawnLengths('lognormal-20-0', options)).toEqual(new Array(2000).fill(20))
+    expect(drawnLengths('mt-bench', options)).toBeUndefined()
+    for (const bad of ['uniform-0-4', 'uniform-4-3', 'uniform-1.5-3'])
+      expect(() => drawnLengths(bad, options)).toThrow('whole lengths')
   })
 
   test('a shuffle keeps everything', () => {

@@ -321,6 +321,18 @@ describe('foretoken bench', () => {
     expect(await readFile(plot, 'utf8')).toMatch(/^<svg [\s\S]*<\/svg>\n$/)
   })
 
+  test('prepack of several sets draws speedup against CV', async () => {
+    const plot = join(folder, 'cv.svg')
+    const sets = ['uniform-8-40', 'lognormal-20-0'].flatMap((name) => ['--dataset', name])
+    const args = [...sets, '--batch', '4', '--runs', '1', '--draws', '1', '--plot', plot]
+    const { code, out } = await foretoken(['bench', 'prepack', '-m', model, '--json', ...args])
+    expect(code).toBe(0)
+    const { results } = JSON.parse(out)
+    expect(results.map(({ dataset }: { dataset: string }) => dataset)).toEqual(['uniform-8-40', 'lognormal-20-0'])
+    expect(results[1]).toMatchObject({ cv: 0, predicted_speedup: 1 })
+    expect(await readFile(plot, 'utf8')).toContain('(CV)')
+  })
+
   test('replay serves a trace twice, and tells what was found', async () => {
     const trace = join(folder, 'trace.jsonl')
     const row = (timestamp: number, hash_ids: number[]) =>
