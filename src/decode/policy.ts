@@ -20,7 +20,7 @@ export type Order =
 export interface Policy {
   /** Tokens of a pass. */
   readonly budget: number
-  /** Most prompt tokens of a pass: who comes while it runs waits for its end. */
+  /** Most prompt tokens of a pass in order `shortest`: who comes while it runs waits for its end. */
   readonly chunk: number
   readonly order: Order
   /** Rows from which on a pass gets no cheaper per row. */
@@ -81,9 +81,9 @@ export function promptShares<C extends Candidate>(
   cost: PassCost,
   admit: (candidate: C, limit: number) => boolean,
 ): Share<C>[] {
-  const { order, fullRows, stallMs, budget } = policy
-  const room =
-    taken === 0 ? budget : Math.min(budget - taken, Math.max(leastPrefill, cost.rowsWithin(stallMs, budget) - taken))
+  const { order, chunk, fullRows, stallMs, budget } = policy
+  const most = order === 'shortest' ? Math.min(chunk, budget - taken) : budget - taken
+  const room = taken === 0 ? most : Math.min(most, Math.max(leastPrefill, cost.rowsWithin(stallMs, budget) - taken))
   const shares: Share<C>[] = []
   let left = room
   for (const candidate of inOrder(candidates, policy, cost)) {

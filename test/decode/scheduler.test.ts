@@ -109,6 +109,22 @@ describe('Scheduler', () => {
     }
   })
 
+  test('a long prompt is read in chunks: a short one that comes meanwhile waits for one of them', async () => {
+    for (const order of ['shortest', 'pack', 'arrival'] as const) {
+      const { scheduler, model } = setup({ passTokens: 32, options: { order, chunk: 8 } })
+      const rows: number[] = []
+      model.onPass = ({ ids }) => rows.push(ids.length)
+      const long = new Request(prompt(100), 1)
+      scheduler.add(long)
+      await scheduler.drive(() => rows.length > 0)
+      expect(rows).toEqual([order === 'shortest' ? 8 : 32])
+      const short = new Request(prompt(5, 2), 1)
+      scheduler.add(short)
+      await scheduler.drive(() => short.ended + long.ended > 0)
+      if (order === 'shortest') expect([short.ended, rows.length]).toEqual([1, 2])
+    }
+  })
+
   test('a long prompt is not starved by short ones that keep coming', async () => {
     const { scheduler } = setup({ passTokens: 16, options: { aging: 1000, fullRows: 1 } })
     const long = new Request(prompt(100), 1)
