@@ -9,7 +9,7 @@
 import { type Engine, pageTokens } from '../src/index.ts'
 import { binsOf } from '../src/pack/bins.ts'
 import { moments, shuffled } from './lengths.ts'
-import { quantile, round, type Sample, sum, summary, timed } from './stats.ts'
+import { quantile, round, type Sample, type Summary, sum, summary, timed } from './stats.ts'
 
 export interface PrepackRow {
   readonly batch: number
@@ -24,8 +24,9 @@ export interface PrepackRow {
   /** Medians of all batches together; `sorted` and `packed_sorted` are of the ordered batches. */
   readonly ms: Readonly<Record<'single' | 'padded' | 'packed' | 'sorted' | 'packed_sorted', number>>
   readonly cpu_ms: Readonly<Record<'single' | 'padded' | 'packed', number>>
-  /** Time of the others by the time of packing. */
-  readonly speedup: Readonly<Record<'padded' | 'sorted' | 'single', number>>
+  /** Time of the others by the time of packing, round by round: the median, and the least and the most. */
+  readonly speedup: Readonly<Record<Rival, number>>
+  readonly speedup_range: Readonly<Record<Rival, readonly [number, number]>>
   /** Rows of padding by rows of packing: batch size x longest / sum of lengths. */
   readonly predicted_speedup: number
   /** Measured by predicted. */
@@ -44,6 +45,8 @@ export interface Ttft {
   readonly p95: number
 }
 
+/** What packing is compared with. */
+type Rival = 'padded' | 'sorted' | 'single'
 type Way = 'single' | 'padded' | 'packed' | 'shortest'
 type Round = Readonly<Partial<Record<Way | 'sorted' | 'packed_sorted', Sample>>>
 type Prompts = readonly (readonly number[])[]
@@ -133,6 +136,11 @@ function report(
     sorted: median('sorted', 'ms'),
     packed_sorted: median('packed_sorted', 'ms'),
   }
+  // Pair by pair: a shared machine that slows down for a minute slows both of a pair.
+  const ratio = (rival: Rival) =>
+    summary(samples.map((sample) => sample[rival]!.ms / sample[rival === 'sorted' ? 'packed_sorted' : 'packed']!.ms))
+  const ratios = { padded: ratio('padded'), sorted: ratio('sorted'), single: ratio('single') }
+  const range = ({ min, max }: Summary) => [round(min), round(max)] as const
   const paddedTokens = sum(random.map((prompts) => batch * longest(prompts)))
   const predicted = paddedTokens / sum(lengths)
   const pageBytes = engine.pageBytes
@@ -162,12 +170,13 @@ function report(
       packed: median('packed', 'cpu_ms'),
     },
     speedup: {
-      padded: round(ms.padded / ms.packed),
-      sorted: round(ms.sorted / ms.packed_sorted),
-      single: round(ms.single / ms.packed),
+      padded: round(ratios.padded.median),
+      sorted: round(ratios.sorted.median),
+      single: round(ratios.single.median),
     },
+    speedup_range: { padded: range(ratios.padded), sorted: range(ratios.sorted), single: range(ratios.single) },
     predicted_speedup: round(predicted),
-    of_predicted: round(ms.padded / ms.packed / predicted),
+    of_predicted: round(ratios.padded.median / predicted),
     peak_kv_bytes: {
       padded: bytes((prompts) => prompts.length * Math.ceil(longest(prompts) / pageTokens)),
       packed: bytes((prompts) => sum(prompts.map(({ length }) => Math.ceil(length / pageTokens)))),
