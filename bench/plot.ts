@@ -24,8 +24,8 @@ export interface Chart {
 
 const width = 720
 const height = 440
-const frame = { left: 64, right: 176, top: 64, bottom: 52 }
-const size = { x: width - frame.left - frame.right, y: height - frame.top - frame.bottom }
+const frame = { left: 64, top: 64, bottom: 52 }
+const tall = height - frame.top - frame.bottom
 
 /** Okabe and Ito's colours, told apart by all kinds of sight. */
 const colours = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9']
@@ -43,9 +43,12 @@ export function lineChart(chart: Chart): string {
     points.map(([, value]) => value),
     y,
   )
-  const px = (value: number) => number(frame.left + horizontal.at(value) * size.x)
-  const py = (value: number) => number(frame.top + (1 - vertical.at(value)) * size.y)
-  const bottom = frame.top + size.y
+  // Names stand right of the lines: about 7.2 units a letter.
+  const right = 24 + 7.2 * Math.max(12, ...series.map(({ name }) => Math.min(name.length, 40)))
+  const wide = width - frame.left - right
+  const px = (value: number) => number(frame.left + horizontal.at(value) * wide)
+  const py = (value: number) => number(frame.top + (1 - vertical.at(value)) * tall)
+  const bottom = frame.top + tall
   const labels = spread(
     series.map((one) => Number(one.points.length ? py(one.points.at(-1)![1]) : 0)),
     16,
@@ -63,11 +66,11 @@ export function lineChart(chart: Chart): string {
     ),
     ...vertical.ticks.map(
       (tick) =>
-        `<path class="grid" d="M${frame.left} ${py(tick)}H${frame.left + size.x}"/>` +
+        `<path class="grid" d="M${frame.left} ${py(tick)}H${frame.left + wide}"/>` +
         `<text x="${frame.left - 8}" y="${Number(py(tick)) + 4}" text-anchor="end">${label(tick)}</text>`,
     ),
-    `<text x="${frame.left + size.x / 2}" y="${height - 10}" text-anchor="middle">${escaped(x.label)}</text>`,
-    `<text transform="translate(16 ${frame.top + size.y / 2}) rotate(-90)" text-anchor="middle">${escaped(y.label)}</text>`,
+    `<text x="${frame.left + wide / 2}" y="${height - 10}" text-anchor="middle">${escaped(x.label)}</text>`,
+    `<text transform="translate(16 ${frame.top + tall / 2}) rotate(-90)" text-anchor="middle">${escaped(y.label)}</text>`,
     ...series.flatMap((one, index) => {
       if (one.points.length === 0) return []
       const colour = colours[index % colours.length]
@@ -77,8 +80,8 @@ export function lineChart(chart: Chart): string {
       return [
         `<path class="line" stroke="${colour}"${one.dashed ? ' stroke-dasharray="6 5"' : ''} d="${line}"/>`,
         ...(few ? one.points.map(([a, b]) => `<circle cx="${px(a)}" cy="${py(b)}" r="3.5" fill="${colour}"/>`) : []),
-        `<path class="lead" stroke="${colour}" d="M${px(end[0])} ${py(end[1])}L${frame.left + size.x + 10} ${labels[index]}"/>`,
-        `<text x="${frame.left + size.x + 14}" y="${labels[index]! + 4}" style="fill:${colour}" class="name">${escaped(one.name)}</text>`,
+        `<path class="lead" stroke="${colour}" d="M${px(end[0])} ${py(end[1])}L${frame.left + wide + 10} ${labels[index]}"/>`,
+        `<text x="${frame.left + wide + 14}" y="${labels[index]! + 4}" style="fill:${colour}" class="name">${escaped(one.name)}</text>`,
       ]
     }),
     '</svg>',
@@ -167,7 +170,7 @@ function logTicks(low: number, high: number): number[] {
 function spread(wanted: readonly number[], apart: number): number[] {
   const order = wanted.map((at, index) => ({ at, index })).sort((a, b) => a.at - b.at)
   for (let i = 1; i < order.length; i++) order[i]!.at = Math.max(order[i]!.at, order[i - 1]!.at + apart)
-  const over = (order.at(-1)?.at ?? 0) - (frame.top + size.y)
+  const over = (order.at(-1)?.at ?? 0) - (frame.top + tall)
   if (over > 0) for (const one of order) one.at -= over
   const moved: number[] = []
   for (const { at, index } of order) moved[index] = Number(number(at))
