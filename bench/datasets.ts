@@ -97,9 +97,20 @@ function withInput(instruction: string, row: Record<string, unknown>): string {
 }
 
 function promptOf(engine: Engine, text: string, { kind, cut }: Source, most: number): number[] | undefined {
-  const ids = kind === 'chat' ? engine.promptIds(text) : engine.tokenize(text)
+  const ids = kind === 'chat' ? chatIds(engine, text) : engine.tokenize(text)
+  if (!ids) return undefined
   if (cut !== undefined) return ids.slice(0, Math.min(cut, most))
   return ids.length <= most ? ids : undefined
+}
+
+/** Undefined for one that is longer than the engine's context. */
+function chatIds(engine: Engine, text: string): number[] | undefined {
+  try {
+    return engine.promptIds(text)
+  } catch (error) {
+    if (error instanceof ForetokenError && error.code === 'context_exceeded') return undefined
+    throw error
+  }
 }
 
 /** Lengths as a name such as `lognormal-256-0.5` or `uniform-8-40` says; undefined for another name. */

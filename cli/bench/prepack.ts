@@ -40,7 +40,7 @@ async function benchSet(name: string, flags: Flags, seed: number, signal: AbortS
   const mostTokens = flags['most-prompt'] ?? 1024
   const folder = flags.data ?? process.env.FORETOKEN_DATA
   // The tokenizer is the model's, and the room is the prompts': the model is opened twice, and once briefly.
-  const probe = await open(flags, signal, { context: 256 })
+  const probe = await open(flags, signal, { prefixBytes: 0 })
   const prompts = await loadPrompts(probe.engine, name, { count: poolSize, seed, folder, mostTokens }).finally(() =>
     probe.engine.close(),
   )

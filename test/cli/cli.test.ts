@@ -333,6 +333,16 @@ describe('foretoken bench', () => {
     expect(await readFile(plot, 'utf8')).toContain('(CV)')
   })
 
+  test('prepack of one’s own file leaves out what is too long', async () => {
+    const set = join(folder, 'set.jsonl')
+    const texts = ['short one', 'another one', 'and a third', 'far too long '.repeat(100)]
+    await writeFile(set, texts.map((prompt) => JSON.stringify({ prompt })).join('\n'))
+    const args = ['--dataset', set, '--batch', '3,4', '--runs', '1', '--draws', '1', '--json']
+    const { code, out } = await foretoken(['bench', 'prepack', '-m', model, ...args])
+    expect(code).toBe(0)
+    expect(JSON.parse(out).results).toMatchObject([{ batch: 3, pool: 3 }])
+  })
+
   test('replay serves a trace twice, and tells what was found', async () => {
     const trace = join(folder, 'trace.jsonl')
     const row = (timestamp: number, hash_ids: number[]) =>
