@@ -28,6 +28,7 @@ const kernels: (keyof Kernels)[] = [
   'attention',
   'swiglu',
   'gather_rows',
+  'moments',
   'scratch_bytes',
   'probe',
   'pool_set_scratch',

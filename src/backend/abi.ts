@@ -124,7 +124,25 @@ export interface Kernels {
     scale: number,
   ): number
   swiglu(out: number, outStride: number, x: number, xStride: number, f: number, rows: number): number
-  gather_rows(out: number, x: number, xStride: number, ids: number, cols: number, rows: number): number
+  gather_rows(
+    out: number,
+    outStride: number,
+    x: number,
+    xStride: number,
+    ids: number,
+    cols: number,
+    rows: number,
+  ): number
+  moments(
+    sums: number,
+    x: number,
+    xStride: number,
+    xCols: number,
+    y: number,
+    yStride: number,
+    yCols: number,
+    rows: number,
+  ): number
   scratch_bytes(maxK: number, headDim: number, group: number): number
 
   probe(): number

@@ -20,6 +20,12 @@ export interface Weight {
   readonly k: number
 }
 
+/** Sums of products in f64: (rows, cols). */
+export interface Moments {
+  readonly rows: number
+  readonly cols: number
+}
+
 /** Takes a weight's file bytes in order, in pieces of any length, and lays them out for the kernels. */
 export interface WeightWriter {
   /** Memory to read the next bytes into, at least 1 and at most `bytes` long. Valid until the next call of any kind. */
@@ -65,13 +71,22 @@ export interface Backend {
   tensor(rows: number, cols: number): Tensor
   /** Columns `from`..`from + count` of `x`; shares its memory. */
   columns(x: Tensor, from: number, count: number): Tensor
+  /** Rows of `x` from `from` on; shares its memory. */
+  rows(x: Tensor, from: number): Tensor
+  /** Puts `values` (rows, cols) into `x` from row `from` on. */
+  write(x: Tensor, from: number, values: Float32Array): void
   /** A vector of f32 weights (norms, biases): (1, values.length). */
   vector(values: Float32Array): Tensor
   weight(spec: { name: string; type: TensorType; n: number; k: number }): WeightWriter
   kvPool(spec: { type: KvType; layers: number; kvHeads: number; headDim: number }): KvPool
 
-  /** Uploads who is who in the pass: positions, RoPE angles, page slots. Holds until the next `plan`. */
+  /** Uploads who is who in the pass: positions, RoPE angles, page slots. Holds until the next `plan`; all are in the window. */
   plan(segments: readonly Segment[], rope: RopeSpec): void
+  /**
+   * Narrows what `rope`, `writeKv` and `attention` work on to segments `from`..`to` - 1 of the plan. Their tensors then begin with
+   * the first row of segment `from`.
+   */
+  window(from: number, to: number): void
 
   /** out (ids.length, k) = rows `ids` of the embedding. Throws `bad_argument` for an id outside 0..n-1. */
   embed(out: Tensor, embedding: Weight, ids: readonly number[]): void
@@ -93,8 +108,14 @@ export interface Backend {
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number): void
   /** out (rows, f) = silu(gate) * up, both (rows, f); `out` may be `gate`. */
   swiglu(out: Tensor, gate: Tensor, up: Tensor, rows: number): void
-  /** out (picked.length, cols) = x[picked]. */
+  /** out (picked.length, cols) = x[picked]; `out` may be columns of a wider tensor, and shares no memory with `x`. */
   gatherRows(out: Tensor, x: Tensor, picked: readonly number[]): void
+  /** Zeroed sums of products (rows, cols). */
+  moments(rows: number, cols: number): Moments
+  /** sums += the first `rows` rows of x transposed times those of y: (x.cols, y.cols). */
+  addMoments(sums: Moments, x: Tensor, y: Tensor, rows: number): void
+  /** A copy of the sums, row-major. */
+  readMoments(sums: Moments): Promise<Float64Array>
   /** A copy of the first `rows` rows of a tensor. Waits for all work before it. Rejects with `worker_lost`. */
   read(x: Tensor, rows: number): Promise<Float32Array>
   /** Frees everything; nothing else may be called after. */

@@ -17,6 +17,10 @@ export class PassTables {
   readonly #angles: Table = { at: 0, words: 0 }
   readonly #list: Table = { at: 0, words: 0 }
   #frequencies: { rope: RopeSpec; values: Float64Array } | undefined
+  #all: readonly { readonly segment: Segment; readonly page: number }[] = []
+  /** First row of the window on the flat token axis. */
+  #row = 0
+  /** Tokens and segments of the window. */
   tokens = 0
   segmentCount = 0
   headDim = 0
@@ -28,7 +32,7 @@ export class PassTables {
   }
 
   get slots(): number {
-    return this.#slots.at
+    return this.#slots.at + this.#row * 4
   }
 
   get segments(): number {
@@ -40,7 +44,7 @@ export class PassTables {
   }
 
   get angles(): number {
-    return this.#angles.at
+    return this.#angles.at + this.#row * this.headDim * 4
   }
 
   /** Room for passes of `tokens`, so that these tables do not sit between growing regions. */
@@ -54,27 +58,27 @@ export class PassTables {
 
   fill(segments: readonly Segment[], rope: RopeSpec): void {
     const last = segments.at(-1)
-    this.tokens = last ? last.start + last.length : 0
-    this.segmentCount = segments.length
+    const tokens = last ? last.start + last.length : 0
     this.headDim = rope.headDim
     this.pairs = rope.pairs === 'half' ? 0 : 1
-    this.#room(this.#slots, this.tokens)
+    this.#room(this.#slots, tokens)
     this.#room(this.#segments, segments.length * 4)
     this.#room(
       this.#pages,
       segments.reduce((sum, segment) => sum + segment.pages.length, 0),
     )
-    this.#room(this.#angles, this.tokens * rope.headDim)
+    this.#room(this.#angles, tokens * rope.headDim)
     const frequencies = this.#rope(rope)
     const words = this.#arena.words
     const floats = this.#arena.floats
     const half = rope.headDim / 2
     let page = 0
     let row = 0
-    segments.forEach(({ start, length, past, pages }, index) => {
+    this.#all = segments.map((segment, index) => {
+      const { start, length, past, pages } = segment
       if (start !== row || pages.length * pageTokens < past + length)
         throw new ForetokenError('internal', `segment ${index} begins at ${start}, not ${row}, or lacks pages`)
-      words.set([start, length, past, page], this.#segments.at / 4 + index * 4)
+      const first = page
       words.set(pages, this.#pages.at / 4 + page)
       page += pages.length
       for (let i = 0; i < length; i++, row++) {
@@ -88,6 +92,21 @@ export class PassTables {
           floats[angles + half + f] = Math.sin(angle)
         }
       }
+      return { segment, page: first }
+    })
+    this.window(0, segments.length)
+  }
+
+  /** Narrows the tables to segments `from`..`to` - 1 of those filled in last. */
+  window(from: number, to: number): void {
+    const some = this.#all.slice(from, to)
+    const last = some.at(-1)?.segment
+    this.#row = some[0]?.segment.start ?? 0
+    this.tokens = last ? last.start + last.length - this.#row : 0
+    this.segmentCount = some.length
+    const words = this.#arena.words
+    some.forEach(({ segment: { start, length, past }, page }, index) => {
+      words.set([start - this.#row, length, past, page], this.#segments.at / 4 + index * 4)
     })
   }
 

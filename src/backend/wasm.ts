@@ -3,7 +3,7 @@ import { ForetokenError } from '../errors.ts'
 import type { KvPool, KvType, Segment } from '../types.ts'
 import { type Kernels, kinds, kvTypeIds } from './abi.ts'
 import type { Arena } from './arena.ts'
-import type { Backend, Limits, RopeSpec, Tensor, Weight, WeightWriter } from './backend.ts'
+import type { Backend, Limits, Moments, RopeSpec, Tensor, Weight, WeightWriter } from './backend.ts'
 import { WasmKvPool } from './kv-pool.ts'
 import { PassTables } from './pass-tables.ts'
 import { type Build, type Core, selectCore, type WasmModules } from './select.ts'
@@ -24,6 +24,10 @@ interface WasmTensor extends Tensor {
   readonly at: number
   /** f32 elements from one row to the next. */
   readonly stride: number
+}
+
+interface WasmMoments extends Moments {
+  readonly at: number
 }
 
 /** Bytes of file that are read at once when a weight streams in. */
@@ -104,6 +108,20 @@ class WasmBackend implements Backend {
     return { rows, cols: count, at: at + from * 4, stride }
   }
 
+  rows(x: Tensor, from: number): WasmTensor {
+    const { rows, cols, at, stride } = wasm(x)
+    if (from < 0 || from > rows) throw new ForetokenError('internal', `row ${from} of a tensor with ${rows}`)
+    return { rows: rows - from, cols, at: at + from * stride * 4, stride }
+  }
+
+  write(x: Tensor, from: number, values: Float32Array): void {
+    const { rows, cols, at, stride } = wasm(x)
+    const count = values.length / cols
+    if (stride !== cols || !Number.isInteger(count) || from < 0 || from + count > rows)
+      throw new ForetokenError('internal', `${values.length} values do not fill rows of a (${rows}, ${cols}) tensor`)
+    this.#arena.floats.set(values, at / 4 + from * cols)
+  }
+
   vector(values: Float32Array): WasmTensor {
     const vector = this.tensor(1, values.length)
     this.#arena.floats.set(values, vector.at / 4)
@@ -124,6 +142,10 @@ class WasmBackend implements Backend {
       if (lost) throw workerLost(lost)
     }
     this.#tables.fill(segments, rope)
+  }
+
+  window(from: number, to: number): void {
+    this.#tables.window(from, to)
   }
 
   embed(out: Tensor, embedding: Weight, ids: readonly number[]): void {
@@ -224,9 +246,32 @@ class WasmBackend implements Backend {
   }
 
   gatherRows(out: Tensor, x: Tensor, picked: readonly number[]): void {
+    const to = wasm(out)
     const from = wasm(x)
     const list = this.#tables.list(picked)
-    this.#run(this.#kernels.gather_rows(wasm(out).at, from.at, from.stride, list, x.cols, picked.length), 'gather_rows')
+    this.#run(
+      this.#kernels.gather_rows(to.at, to.stride, from.at, from.stride, list, x.cols, picked.length),
+      'gather_rows',
+    )
+  }
+
+  moments(rows: number, cols: number): WasmMoments {
+    return { rows, cols, at: this.#arena.alloc(rows * cols * 8) }
+  }
+
+  addMoments(sums: Moments, x: Tensor, y: Tensor, rows: number): void {
+    const left = wasm(x)
+    const right = wasm(y)
+    if (sums.rows !== x.cols || sums.cols !== y.cols)
+      throw new ForetokenError('internal', `${x.cols} x ${y.cols} products do not fit ${sums.rows} x ${sums.cols} sums`)
+    const { at } = sums as WasmMoments
+    const { moments } = this.#kernels
+    this.#run(moments(at, left.at, left.stride, x.cols, right.at, right.stride, y.cols, rows), 'moments')
+  }
+
+  async readMoments(sums: Moments): Promise<Float64Array> {
+    const { at, rows, cols } = sums as WasmMoments
+    return new Float64Array(this.#arena.memory.buffer.slice(at, at + rows * cols * 8))
   }
 
   async read(x: Tensor, rows: number): Promise<Float32Array> {

@@ -163,6 +163,42 @@ export function runBackendSuite(name: string, open: () => Promise<Backend>): voi
       backend.gatherRows(out, x.tensor, [8, 0, 5])
       const got = await backend.read(out, 3)
       expect(got).toEqual(Float32Array.from([8, 0, 5].flatMap((row) => [...x.values.slice(row * 20, row * 20 + 20)])))
+      const wide = backend.tensor(2, 50)
+      backend.gatherRows(backend.columns(wide, 25, 20), backend.rows(x.tensor, 2), [6, 0])
+      const beside = await backend.read(wide, 2)
+      expect(beside.slice(25, 45)).toEqual(x.values.slice(160, 180))
+      expect(beside.slice(75, 95)).toEqual(x.values.slice(40, 60))
+      expect([beside[24], beside[45], beside[74], beside[95]]).toEqual([0, 0, 0, 0])
+    })
+
+    test('write and rows', async () => {
+      const x = backend.tensor(5, 3)
+      backend.write(x, 1, Float32Array.of(1, 2, 3, 4, 5, 6))
+      expect(await backend.read(backend.rows(x, 2), 3)).toEqual(Float32Array.of(4, 5, 6, 0, 0, 0, 0, 0, 0))
+      for (const bad of [
+        () => backend.write(x, 4, new Float32Array(6)),
+        () => backend.write(x, 0, new Float32Array(4)),
+      ])
+        expect(bad).toThrow('do not fill')
+      expect(() => backend.rows(x, 6)).toThrow('row 6')
+    })
+
+    test('moments add up in f64', async () => {
+      const rng = random(seed)
+      const [rows, left, right] = [64, 21, 13]
+      const x = upload(backend, rng, rows, left)
+      const y = upload(backend, rng, rows, right)
+      const sums = backend.moments(left, right)
+      for (let turn = 0; turn < 3; turn++) backend.addMoments(sums, x.tensor, y.tensor, rows)
+      const got = await backend.readMoments(sums)
+      for (let i = 0; i < left; i++)
+        for (let j = 0; j < right; j++) {
+          const products = Array.from({ length: rows }, (_, r) => x.values[r * left + i]! * y.values[r * right + j]!)
+          const want = 3 * products.reduce((sum, value) => sum + value, 0)
+          const size = 3 * products.reduce((sum, value) => sum + Math.abs(value), 0)
+          expectNear(got[i * right + j]!, want, (rows + 8) * eps * size, `moment ${i},${j}`)
+        }
+      expect(() => backend.addMoments(sums, y.tensor, x.tensor, rows)).toThrow('do not fit')
     })
 
     describe.each(['f32', 'f16', 'int8'] as const)('attention over %s pages', (type) => {

@@ -367,14 +367,31 @@ pub unsafe extern "C" fn swiglu(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gather_rows(
     out: *mut f32,
+    out_stride: usize,
     x: *const f32,
     x_stride: usize,
     ids: *const u32,
     cols: usize,
     rows: usize,
 ) -> u32 {
-    let args = row_ops::GatherArgs { out, x, x_stride, ids, cols };
+    let args = row_ops::GatherArgs { out, out_stride, x, x_stride, ids, cols };
     unsafe { pool::run(&args, rows, grain(cols), row_ops::gather) }
+}
+
+/// sums (x_cols, y_cols) += x transposed (x_cols, rows) times y (rows, y_cols): second moments, kept in f64.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn moments(
+    sums: *mut f64,
+    x: *const f32,
+    x_stride: usize,
+    x_cols: usize,
+    y: *const f32,
+    y_stride: usize,
+    y_cols: usize,
+    rows: usize,
+) -> u32 {
+    let args = ops::moments::Args { sums, x, x_stride, x_cols, y, y_stride, y_cols, rows };
+    unsafe { pool::run(&args, y_cols.div_ceil(ops::moments::TILE), 1, ops::moments::body::<Native>) }
 }
 
 /// Bytes of scratch per thread for inner dimensions up to `max_k`, heads of `head_dim`, `group` query heads per KV head.

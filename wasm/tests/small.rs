@@ -4,7 +4,7 @@ use common::{EPS, Random, near, seed};
 use foretoken_core::naive::small;
 use foretoken_core::ops::exp::Powers;
 use foretoken_core::simd::floats::Native;
-use foretoken_core::{add, add_bias, gather_rows, head_norm, rms_norm, rope, swiglu};
+use foretoken_core::{add, add_bias, gather_rows, head_norm, moments, rms_norm, rope, swiglu};
 
 const ROWS: [usize; 4] = [1, 2, 7, 33];
 
@@ -149,10 +149,11 @@ fn row_kernels_move_and_add_exactly() {
             let x = matrix(&mut random, rows, cols, 2.0);
             let flat = padded(&x, cols + 1);
             let ids: Vec<u32> = (0..rows + 3).map(|_| random.below(rows) as u32).collect();
-            let mut out = vec![f32::NAN; ids.len() * cols];
-            unsafe { gather_rows(out.as_mut_ptr(), flat.as_ptr(), cols + 1, ids.as_ptr(), cols, ids.len()) };
+            let mut out = vec![7.0; ids.len() * (cols + 3)];
+            unsafe { gather_rows(out.as_mut_ptr(), cols + 3, flat.as_ptr(), cols + 1, ids.as_ptr(), cols, ids.len()) };
             for (row, &id) in ids.iter().enumerate() {
-                assert_eq!(out[row * cols..][..cols], x[id as usize]);
+                assert_eq!(out[row * (cols + 3)..][..cols], x[id as usize]);
+                assert_eq!(out[row * (cols + 3) + cols..][..3], [7.0; 3], "beside the row");
             }
             let bias = random.floats(cols, 1.0);
             let mut biased =
@@ -167,6 +168,41 @@ fn row_kernels_move_and_add_exactly() {
                     assert_eq!(biased[row * (cols + 2) + 1 + col], x[row][col] + bias[col]);
                     assert_eq!(sum[row * cols + col], x[row][col] + other[row * cols + col]);
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn moments_equal_the_definition_and_add_up() {
+    let seed = seed(25);
+    let mut random = Random(seed);
+    for rows in [1, 2, 7, 127, 128, 129, 300] {
+        for (x_cols, y_cols) in [(1, 1), (3, 7), (4, 8), (5, 9), (13, 33)] {
+            let x = matrix(&mut random, rows, x_cols, 3.0);
+            let y = matrix(&mut random, rows, y_cols, 3.0);
+            let (x_flat, y_flat) = (padded(&x, x_cols + 3), padded(&y, y_cols + 1));
+            let mut sums = vec![0.5f64; x_cols * y_cols];
+            for _ in 0..2 {
+                let status = unsafe {
+                    moments(
+                        sums.as_mut_ptr(),
+                        x_flat.as_ptr(),
+                        x_cols + 3,
+                        x_cols,
+                        y_flat.as_ptr(),
+                        y_cols + 1,
+                        y_cols,
+                        rows,
+                    )
+                };
+                assert_eq!(status, 0);
+            }
+            for (i, (want, size)) in small::moments(&x, &y).into_iter().enumerate() {
+                // A sum of at most 128 rounded products in f32; each twice.
+                let bound = 2.0 * size * (rows.min(128) as f64 + 1.0) * EPS + 1e-12;
+                let error = (sums[i] - 0.5 - 2.0 * want).abs();
+                assert!(error <= bound, "seed {seed}, {rows} rows, ({x_cols}, {y_cols}) at {i}: {error:e} > {bound:e}");
             }
         }
     }

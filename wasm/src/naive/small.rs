@@ -24,6 +24,18 @@ pub fn swiglu(gate: f32, up: f32) -> f64 {
     gate as f64 / (1.0 + (-gate as f64).exp()) * up as f64
 }
 
+/// x transposed (x_cols, rows) times y (rows, y_cols), and the sum of the products' sizes, row-major.
+pub fn moments(x: &[Vec<f32>], y: &[Vec<f32>]) -> Vec<(f64, f64)> {
+    let mut all = Vec::new();
+    for i in 0..x[0].len() {
+        for j in 0..y[0].len() {
+            let products = x.iter().zip(y).map(|(x, y)| x[i] as f64 * y[j] as f64);
+            all.push((products.clone().sum(), products.map(f64::abs).sum()));
+        }
+    }
+    all
+}
+
 /// An f16's value.
 pub fn from_f16(bits: u16) -> f64 {
     let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };

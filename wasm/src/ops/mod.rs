@@ -5,6 +5,7 @@ pub mod exp;
 pub mod gemm_f32;
 pub mod gemm_int;
 pub mod kv;
+pub mod moments;
 pub mod norm;
 pub mod peak;
 pub mod quantize;

@@ -4,6 +4,7 @@ use crate::simd::floats::Floats;
 /// out (units, cols) = x[ids]. A unit is a row of `out`.
 pub struct GatherArgs {
     pub out: *mut f32,
+    pub out_stride: usize,
     pub x: *const f32,
     pub x_stride: usize,
     pub ids: *const u32,
@@ -17,7 +18,7 @@ pub unsafe fn gather(args: &GatherArgs, lo: usize, hi: usize, _: *mut u8) {
         // SAFETY: as for this function.
         unsafe {
             let from = args.x.add(*args.ids.add(row) as usize * args.x_stride);
-            args.out.add(row * args.cols).copy_from_nonoverlapping(from, args.cols);
+            args.out.add(row * args.out_stride).copy_from_nonoverlapping(from, args.cols);
         }
     }
 }
