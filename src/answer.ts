@@ -5,9 +5,11 @@ import { createSampler, type Sampler } from './decode/sampling.ts'
 import type { Job } from './decode/scheduler.ts'
 import { createStopMatcher, type StopMatcher } from './decode/stop.ts'
 import { ForetokenError } from './errors.ts'
+import type { PredictorHeader } from './model/predictor-plan.ts'
 import type { GenerateRequest } from './options.ts'
+import { type PrefillMode, prefillModes } from './prefill/choice.ts'
 import { createDetokenizer, type Detokenizer } from './stream/detokenize.ts'
-import type { GenerateEvent } from './stream/events.ts'
+import type { DoneEvent, GenerateEvent } from './stream/events.ts'
 import type { Tokenizer } from './tokens/tokenizer.ts'
 import type { Trace } from './trace.ts'
 import type { ModelArchive } from './types.ts'
@@ -20,11 +22,13 @@ export interface AnswerSource {
   /** Tokens that prompt and answer may have together. */
   readonly context: number
   readonly loadMs: number
+  readonly predictor: PredictorHeader | undefined
 }
 
 export class Answer implements Job {
   readonly ids: readonly number[]
   readonly tenant: string
+  readonly mode: PrefillMode
   readonly signal: AbortSignal
   /** What has happened and was not read yet. */
   readonly events: GenerateEvent[]
@@ -44,11 +48,15 @@ export class Answer implements Job {
   readonly #history: number[]
   #text = ''
   #cached = 0
+  #prefill: DoneEvent['prefill'] = 'exact'
+  /** Tokens of the answer that were made before the cache was exact. */
+  #exactFrom: number | undefined = 0
 
   /** Throws `bad_argument` for options out of their range. */
   constructor(ids: readonly number[], request: GenerateRequest, source: AnswerSource, trace: Trace) {
     this.ids = ids
     this.tenant = request.tenant ?? ''
+    this.mode = modeOf(request.prefill ?? 'exact', source)
     this.signal = request.signal ? AbortSignal.any([request.signal, this.#controller.signal]) : this.#controller.signal
     this.events = [{ type: 'prompt', ids }]
     this.#request = request
@@ -70,6 +78,13 @@ export class Answer implements Job {
   onPrefill(done: number, total: number): void {
     if (this.#trace.mark('begun')) this.#cached = done
     else this.#request.onPrefill?.(done, total)
+  }
+
+  onCache(kind: 'predicted' | 'exact'): void {
+    const made = this.#history.length - this.ids.length
+    this.#exactFrom = kind === 'exact' ? made : undefined
+    // Exact before anything was shown is what `auto` chose.
+    this.#prefill = kind === 'exact' && made === 0 ? 'exact' : this.mode === 'predicted' ? 'predicted' : 'refined'
   }
 
   take(logits: Float32Array): number | undefined {
@@ -107,12 +122,23 @@ export class Answer implements Job {
       text: this.#text,
       ids,
       cached_tokens: this.#cached,
-      prefill: 'exact',
+      prefill: this.#prefill,
+      ...(this.#exactFrom !== undefined && { exact_from: this.#exactFrom }),
       timings: this.#trace.timings(loadMs, this.ids.length, ids.length),
       memory: { wasm_bytes: backend.memoryBytes() },
       build: backend.build,
     })
   }
+}
+
+function modeOf(mode: PrefillMode, { predictor, archive }: AnswerSource): PrefillMode {
+  if (!prefillModes.includes(mode))
+    throw new ForetokenError('bad_argument', `prefill is ${mode}; it may be ${prefillModes.join(', ')}`)
+  if (mode === 'exact' || predictor) return mode
+  throw new ForetokenError(
+    'unsupported',
+    `prefill ${mode} needs a predictor, and ${archive.name} was loaded without one; load it with one, or use exact`,
+  )
 }
 
 function whole(maxTokens: number): number {

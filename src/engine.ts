@@ -14,6 +14,8 @@ import { PrefixIndex } from './kv/prefix.ts'
 import { type ManyOptions, type Outcome, submitMany } from './many.ts'
 import { Llama } from './model/llama.ts'
 import { openModel } from './model/open.ts'
+import { inputsOf, readPredictor } from './model/predictor-file.ts'
+import type { PredictorHeader } from './model/predictor-plan.ts'
 import {
   type EngineOptions,
   type GenerateOptions,
@@ -23,7 +25,9 @@ import {
   settingsOf,
 } from './options.ts'
 import { pack } from './pack/pack.ts'
+import { Prediction } from './prefill/choice.ts'
 import { ExactPrefill } from './prefill/exact.ts'
+import { type PredictedForward, predicted } from './prefill/predicted.ts'
 import { type LoadedPrefix, SavedPrefixes } from './saved-prefix.ts'
 import type { GenerateEvent } from './stream/events.ts'
 import { Submission } from './submission.ts'
@@ -44,6 +48,10 @@ export class Engine {
   readonly #prefill: ExactPrefill
   readonly #saved: SavedPrefixes
   readonly loadMs: number
+  /** Tells these weights from others of the same shape, hex. */
+  readonly identity: string
+  /** What the predictor says of itself; undefined if the engine has none. */
+  readonly predictor: PredictorHeader | undefined
 
   /** Opens a model and streams its weights into the core. Throws `bad_model`, `unsupported`, `out_of_memory`. */
   static async load(files: ModelFiles, options: EngineOptions): Promise<Engine> {
@@ -52,15 +60,23 @@ export class Engine {
     const backend = await createWasmBackend({ ...options, modules: options.wasm })
     try {
       const settings = settingsOf(archive, options, backend.threads)
-      const model = await Llama.load(backend, archive, settings.model)
-      return new Engine(archive, backend, model, settings, begun)
+      const file = options.predictor && (await readPredictor(options.predictor))
+      const model = await Llama.load(backend, archive, { ...settings.model, inputs: file ? inputsOf(file) : 0 })
+      return new Engine(archive, backend, model, file && predicted(model, backend, archive, file), settings, begun)
     } catch (error) {
       await backend.close()
       throw error
     }
   }
 
-  private constructor(archive: ModelArchive, backend: Backend, model: Llama, settings: Settings, begun: number) {
+  private constructor(
+    archive: ModelArchive,
+    backend: Backend,
+    model: Llama,
+    predicted: PredictedForward | undefined,
+    settings: Settings,
+    begun: number,
+  ) {
     const { context, pages, prefixBytes = (pages >> 1) * model.pool.pageBytes, schedule } = settings
     this.archive = archive
     this.backend = backend
@@ -69,7 +85,10 @@ export class Engine {
     this.#model = model
     this.#cache = new PagedCache(model.pool, pages, context)
     const prefixes = new PrefixIndex(this.#cache, prefixBytes)
-    this.#scheduler = new Scheduler(model, this.#cache, prefixes, schedule)
+    this.identity = model.identity
+    this.predictor = predicted?.predictor.header
+    const choice = this.predictor && new Prediction(this.predictor)
+    this.#scheduler = new Scheduler(predicted ?? model, this.#cache, prefixes, schedule, choice)
     this.#prefill = new ExactPrefill(model)
     const binding = { model: archive.name, fingerprint: model.identity, vocab: archive.config.vocab, pool: model.pool }
     this.#saved = new SavedPrefixes(this.#cache, prefixes, this.#prefill, binding)

@@ -4,7 +4,8 @@ import type { SamplingOptions } from './decode/sampling.ts'
 import type { SchedulerOptions } from './decode/scheduler.ts'
 import { ForetokenError } from './errors.ts'
 import type { ModelOptions } from './model/llama.ts'
-import { type KvType, type ModelArchive, type PromptInput, pageTokens } from './types.ts'
+import type { PrefillMode } from './prefill/choice.ts'
+import { type ByteSource, type KvType, type ModelArchive, type PromptInput, pageTokens } from './types.ts'
 
 export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
   /** Compiled modules of the Rust core. */
@@ -21,6 +22,8 @@ export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
   readonly schedule?: Partial<SchedulerOptions>
   /** Tokens in a pass: more is a little faster, and takes more memory. Default 256. */
   readonly passTokens?: number
+  /** A predictor file for this model, for requests whose `prefill` is not `exact`. */
+  readonly predictor?: ByteSource
   readonly onProgress?: (done: number, total: number) => void
 }
 
@@ -47,6 +50,11 @@ export interface GenerateRequest extends GenerateOptions {
   readonly id?: string
   /** Cached prefixes are shared among the requests of one tenant only. Default ''. */
   readonly tenant?: string
+  /**
+   * `exact` (the default); `predicted`: the first token early, from predicted K and V; `refined`: the same, and made exact while the
+   * answer runs; `auto`: refined where the predictor is sure of the first token, else exact before anything is shown.
+   */
+  readonly prefill?: PrefillMode
 }
 
 /** Everything that an engine's options leave to the model and the machine, decided. */
@@ -89,15 +97,16 @@ function contextOf(archive: ModelArchive, wanted: number | undefined): number {
 }
 
 function scheduleOf(wanted: Partial<SchedulerOptions>, threads: number): SchedulerOptions {
-  const { order = 'shortest', stallMs = 100, aging = 0.25 } = wanted
+  const { order = 'shortest', stallMs = 100, refineMs = 30, aging = 0.25 } = wanted
   if (!['shortest', 'pack', 'arrival'].includes(order))
     throw new ForetokenError('bad_argument', `schedule.order is ${order}; it may be shortest, pack or arrival`)
-  for (const [name, value] of Object.entries({ stallMs, aging }))
+  for (const [name, value] of Object.entries({ stallMs, refineMs, aging }))
     if (!(value >= 0 && value < Infinity))
       throw new ForetokenError('bad_argument', `schedule.${name} is ${value}; it must be a number from 0`)
   return {
     order,
     stallMs,
+    refineMs,
     aging,
     chunk: whole('schedule.chunk', wanted.chunk ?? 128 * threads, 1),
     fullRows: whole('schedule.fullRows', wanted.fullRows ?? 32 * threads, 1),

@@ -27,6 +27,8 @@ export interface Policy {
   readonly fullRows: number
   /** Milliseconds that a running stream may wait for its next token because of prompts. */
   readonly stallMs: number
+  /** Milliseconds that making predicted K and V exact may add to a running stream's next token. */
+  readonly refineMs: number
   /** Milliseconds of prefill that one millisecond of waiting is worth. */
   readonly aging: number
 }
@@ -45,6 +47,10 @@ export interface Candidate {
   readonly number: number
   /** The pass it was last part of. */
   readonly lastPass: number
+  /** Tokens of its cache that are to be made exact. */
+  readonly inexact: number
+  /** It shows nothing before its cache is exact. */
+  readonly doubted: boolean
 }
 
 /** `count` tokens of a candidate. */
@@ -56,6 +62,9 @@ export interface Share<C> {
 /** Prompt tokens that every pass takes, whatever the stall bound says: streams may not starve prompts. */
 const leastPrefill = 16
 
+/** Tokens that every pass makes exact, if there is room: one tile of the kernels, and more than a stream adds in it. */
+const leastRefined = 4
+
 /** The streams, in the order in which they get their steps: longest unserved first. */
 export function streamsInOrder<C extends Candidate>(candidates: readonly C[]): C[] {
   return candidates.filter(isStep).sort((a, b) => a.lastPass - b.lastPass || a.number - b.number)
@@ -63,7 +72,7 @@ export function streamsInOrder<C extends Candidate>(candidates: readonly C[]): C
 
 /** Rows of a pass that streams leave to prompts that wait; of a pass of one token, every other one. */
 export function reservedRows(candidates: readonly Candidate[], { budget }: Policy): number {
-  const prompts = candidates.filter((candidate) => !isStep(candidate))
+  const prompts = candidates.filter((candidate) => !isStep(candidate) && !isDoubted(candidate))
   if (prompts.length === 0) return 0
   if (budget > 1) return Math.min(leastPrefill, Math.ceil(budget / 4))
   const served = (some: readonly Candidate[]) => Math.max(-1, ...some.map(({ lastPass }) => lastPass))
@@ -98,12 +107,37 @@ export function promptShares<C extends Candidate>(
   return shares
 }
 
+/**
+ * What of predicted caches is made exact beside `taken` decode steps: first those whose first token waits for it, then by
+ * arrival. No token is delayed by much more than `refineMs`, nor than a pass without takes: streams stay at half their pace or
+ * better.
+ */
+export function refineShares<C extends Candidate>(
+  candidates: readonly C[],
+  taken: number,
+  { budget, refineMs }: Policy,
+  cost: PassCost,
+): (Share<C> & { readonly refine: true })[] {
+  const alone = cost.estimate(taken)
+  const bound = alone === undefined ? refineMs : alone + Math.min(refineMs, alone)
+  let left =
+    taken === 0 ? budget : Math.min(budget, Math.max(taken + leastRefined, cost.rowsWithin(bound, budget))) - taken
+  const shares: (Share<C> & { readonly refine: true })[] = []
+  const waiting = candidates.filter(({ inexact }) => inexact > 0)
+  for (const candidate of waiting.sort((a, b) => Number(b.doubted) - Number(a.doubted) || a.number - b.number)) {
+    const count = Math.min(left, candidate.inexact)
+    if (count > 0) shares.push({ candidate, count, refine: true })
+    left -= count
+  }
+  return shares
+}
+
 function inOrder<C extends Candidate>(candidates: readonly C[], policy: Policy, cost: PassCost): C[] {
   const perToken = (cost.estimate(policy.budget) ?? policy.budget) / policy.budget
   const key = ({ expected, arrived }: C) =>
     policy.order === 'arrival' ? arrived : expected * perToken + arrived * policy.aging
   return candidates
-    .filter((candidate) => !isStep(candidate))
+    .filter((candidate) => !isStep(candidate) && !isDoubted(candidate))
     .map((candidate) => ({ candidate, key: key(candidate) }))
     .sort((a, b) => a.key - b.key || a.candidate.number - b.candidate.number)
     .map(({ candidate }) => candidate)
@@ -111,4 +145,9 @@ function inOrder<C extends Candidate>(candidates: readonly C[], policy: Policy, 
 
 function isStep({ streaming, pending }: Candidate): boolean {
   return streaming && pending === 1
+}
+
+/** Its prompt has been read, and it shows nothing yet. */
+function isDoubted({ doubted, streaming }: Candidate): boolean {
+  return doubted && !streaming
 }

@@ -9,11 +9,26 @@ import { asForetokenError, ForetokenError } from '../errors.ts'
 import type { PagedCache, Sequence } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
 import type { Llama } from '../model/llama.ts'
-import { pack } from '../pack/pack.ts'
+import { pack, type Run } from '../pack/pack.ts'
 import { nextTurn } from '../turn.ts'
 import { pageTokens } from '../types.ts'
 import { PassCost } from './pass-cost.ts'
-import { type Candidate, type Policy, promptShares, reservedRows, type Share, streamsInOrder } from './policy.ts'
+import {
+  type Candidate,
+  type Policy,
+  promptShares,
+  refineShares,
+  reservedRows,
+  type Share,
+  streamsInOrder,
+} from './policy.ts'
+
+/** How requests may be prefilled otherwise than exactly; `prefill/choice.ts` says. */
+export interface Predicting {
+  begin(sequence: Sequence, length: number, mode: Job['mode']): boolean
+  runs(sequence: Sequence, ids: readonly number[], outputs: 'none' | 'last'): Run[]
+  doubts(logits: Float32Array): boolean
+}
 
 export interface SchedulerOptions extends Omit<Policy, 'budget'> {
   /** Requests that hold KV pages at once. */
@@ -31,11 +46,15 @@ export interface Job {
   readonly ids: readonly number[]
   /** Whose cached prefixes it may use. */
   readonly tenant: string
+  /** How the prompt's K and V come about. Default `exact`. */
+  readonly mode?: 'exact' | 'predicted' | 'refined' | 'auto'
   readonly signal?: AbortSignal | undefined
   /** Takes the logits of the next token, (vocab); gives that token if it is to be run, undefined if the answer is complete. */
   take(logits: Float32Array): number | undefined
   /** Prompt tokens done, those from the prefix cache included, and in all. The first call comes before any is run. */
   onPrefill?(done: number, total: number): void
+  /** The prompt's K and V are predicted, before the first token; or its cache is exact from the next token on. */
+  onCache?(kind: 'predicted' | 'exact'): void
   /** Called once, when its pages are free again; `error` if it failed. */
   end(error?: ForetokenError): void
 }
@@ -66,6 +85,8 @@ class Task implements Candidate {
   readonly cachedHint: number
   streaming = false
   lastPass = -1
+  /** Its first token waits until the cache is exact: the predictor was not sure. */
+  doubted = false
   /** Set by a cancellation in the middle of a pass. */
   failed: ForetokenError | undefined
   done = false
@@ -90,6 +111,17 @@ class Task implements Candidate {
   get running(): boolean {
     return this.sequence.length > 0
   }
+
+  /** Tokens of its cache that are to be made exact: none before its prompt has been read. */
+  get inexact(): number {
+    const { states, length, exact } = this.sequence
+    return states?.kept && (this.streaming || this.doubted) ? length - exact : 0
+  }
+}
+
+/** A share of a pass; `refine`: not new tokens, but those from the first inexact one on. */
+interface Piece extends Share<Task> {
+  readonly refine?: boolean
 }
 
 export class Scheduler {
@@ -98,6 +130,7 @@ export class Scheduler {
   readonly #prefixes: PrefixIndex
   readonly #options: SchedulerOptions
   readonly #policy: Policy
+  readonly #predicting: Predicting | undefined
   readonly #cost = new PassCost()
   readonly #tasks = new Set<Task>()
   #added = 0
@@ -109,7 +142,14 @@ export class Scheduler {
   #inPass: ReadonlySet<Task> = new Set()
   readonly #count = { passes: 0, prefill_tokens: 0, cached_tokens: 0, decode_tokens: 0, preemptions: 0 }
 
-  constructor(model: PassModel, cache: PagedCache, prefixes: PrefixIndex, options: SchedulerOptions) {
+  constructor(
+    model: PassModel,
+    cache: PagedCache,
+    prefixes: PrefixIndex,
+    options: SchedulerOptions,
+    predicting?: Predicting,
+  ) {
+    this.#predicting = predicting
     this.#model = model
     this.#cache = cache
     this.#prefixes = prefixes
@@ -195,15 +235,10 @@ export class Scheduler {
     this.#inPass = new Set(shares.map(({ candidate }) => candidate))
     const begun = performance.now()
     try {
-      const pass = pack(
-        shares.map(({ candidate: { sequence, tokens }, count }) => {
-          const to = sequence.length + count
-          const outputs = to === tokens.length ? 'last' : 'none'
-          return { sequence, ids: tokens.slice(sequence.length, to), outputs }
-        }),
-      )
+      const pass = pack(shares.flatMap((share) => this.#runsOf(share)))
       const logits = await this.#model.forward(pass)
-      this.#cost.learn(pass.ids.length, performance.now() - begun)
+      // What predicted rows cost tells nothing of exact ones.
+      if (!pass.predicted && !pass.refined) this.#cost.learn(pass.ids.length, performance.now() - begun)
       this.#inPass = new Set()
       this.#serve(shares, logits)
     } catch (error) {
@@ -214,7 +249,20 @@ export class Scheduler {
     }
   }
 
-  #plan(): Share<Task>[] {
+  #runsOf({ candidate: task, count, refine }: Piece): Run[] {
+    const { sequence, tokens } = task
+    if (refine) {
+      const from = sequence.exact
+      const outputs = task.doubted && from + count === sequence.length ? 'last' : 'none'
+      return [{ sequence, ids: tokens.slice(from, from + count), outputs, kind: 'refined', from }]
+    }
+    const to = sequence.length + count
+    const ids = tokens.slice(sequence.length, to)
+    const outputs = to === tokens.length ? 'last' : 'none'
+    return this.#predicting?.runs(sequence, ids, outputs) ?? [{ sequence, ids, outputs }]
+  }
+
+  #plan(): Piece[] {
     const tasks = [...this.#tasks]
     this.#running = this.#countRunning()
     this.#open = true
@@ -224,9 +272,18 @@ export class Scheduler {
     const prompts = promptShares(tasks, steps.length, this.#policy, this.#cost, (task, limit) =>
       this.#admit(task, limit, steps.length),
     )
-    if (prompts.length > 0) return [...steps, ...prompts]
+    if (prompts.length > 0) {
+      const rows = prompts.reduce((sum, { count }) => sum + count, steps.length)
+      return [...this.#refined(rows, (task) => task.doubted), ...steps, ...prompts]
+    }
     const all = this.#steps(streams.slice(0, budget))
-    return all.length === 0 && tasks.length > 0 ? this.#unblock(tasks) : all
+    const refined = this.#refined(all.length, () => true)
+    return all.length + refined.length === 0 && tasks.length > 0 ? this.#unblock(tasks) : [...refined, ...all]
+  }
+
+  #refined(taken: number, which: (task: Task) => boolean): Piece[] {
+    const tasks = [...this.#tasks].filter((task) => task.running && which(task))
+    return refineShares(tasks, taken, this.#policy, this.#cost)
   }
 
   /** A decode step for each stream that gets its page. */
@@ -269,7 +326,10 @@ export class Scheduler {
     }
     this.#running++
     this.#count.cached_tokens += cached
-    if (!task.streaming) job.onPrefill?.(cached, tokens.length)
+    if (!task.streaming) {
+      job.onPrefill?.(cached, tokens.length)
+      if (this.#predicting?.begin(sequence, tokens.length, job.mode)) job.onCache?.('predicted')
+    }
     return true
   }
 
@@ -318,16 +378,20 @@ export class Scheduler {
 
   #preempt(task: Task): void {
     this.#keep(task)
+    // An answer that has begun is read again exactly.
+    if (task.streaming && task.sequence.states) task.job.onCache?.('exact')
+    task.doubted = false
     task.sequence.release()
     this.#count.preemptions++
   }
 
-  #serve(shares: readonly Share<Task>[], logits: Float32Array): void {
+  #serve(shares: readonly Piece[], logits: Float32Array): void {
     const { vocab } = this.#model.config
     let row = 0
-    for (const { candidate: task, count } of shares) {
+    for (const { candidate: task, count, refine } of shares) {
       task.lastPass = this.#count.passes
-      const ready = task.pending === 0
+      if (refine) this.#settle(task, count, shares)
+      const ready = refine ? task.doubted && !task.sequence.states : task.pending === 0
       if (ready && task.streaming && count === 1) this.#count.decode_tokens++
       else this.#count.prefill_tokens += count
       const scores = ready ? logits.subarray(row * vocab, ++row * vocab) : undefined
@@ -336,7 +400,7 @@ export class Scheduler {
         continue
       }
       try {
-        if (!task.streaming) {
+        if (!task.streaming && !refine) {
           this.#keep(task)
           task.job.onPrefill?.(task.sequence.length, task.tokens.length)
         }
@@ -347,16 +411,30 @@ export class Scheduler {
     }
   }
 
+  /** `count` more tokens of a cache are exact; a step in the same pass has read them, and is exact with the last of them. */
+  #settle(task: Task, count: number, shares: readonly Piece[]): void {
+    const { sequence } = task
+    const step = shares.some((share) => share.candidate === task && !share.refine)
+    const exact = sequence.exact + count + (step ? 1 : 0)
+    sequence.settle(exact >= sequence.length ? exact : exact - (step ? 1 : 0))
+    if (!sequence.states) task.job.onCache?.('exact')
+  }
+
   #take(task: Task, logits: Float32Array): void {
-    const id = task.job.take(logits)
+    const { job, sequence } = task
+    if (!task.streaming && job.mode === 'auto' && sequence.states && this.#predicting?.doubts(logits)) {
+      task.doubted = true
+      return
+    }
+    const id = job.take(logits)
     task.streaming = true
     if (id === undefined) this.#end(task)
     else task.tokens.push(id)
   }
 
-  /** Lets later requests use what this one has computed. */
+  /** Lets later requests use what this one has computed exactly. */
   #keep({ job, tokens, sequence }: Task): void {
-    this.#prefixes.insert(job.tenant, tokens.slice(0, sequence.length), sequence.pages)
+    this.#prefixes.insert(job.tenant, tokens.slice(0, sequence.exact), sequence.pages)
   }
 
   #cancel(task: Task, signal: AbortSignal): void {

@@ -1,6 +1,6 @@
 /** Who holds which KV page. A page is shared by reference count, so that a prefix is shared without a copy. */
 import { ForetokenError } from '../errors.ts'
-import { type KvPool, pageTokens, type Segment } from '../types.ts'
+import { type KvPool, pageTokens, type Segment, type SequenceStates } from '../types.ts'
 
 /** Pages a pool grows by at a time: growth costs a call, not a copy. */
 const growth = 4
@@ -97,6 +97,8 @@ export class Sequence {
   readonly #cache: PagedCache
   readonly #pages: number[] = []
   #length = 0
+  #states: SequenceStates | undefined
+  #exact = 0
 
   constructor(cache: PagedCache) {
     this.#cache = cache
@@ -109,6 +111,36 @@ export class Sequence {
 
   get pages(): readonly number[] {
     return this.#pages
+  }
+
+  /** What is kept of tokens whose K and V are predicted; undefined for a cache that is exact. */
+  get states(): SequenceStates | undefined {
+    return this.#states
+  }
+
+  /** Tokens in front whose K and V are exact. */
+  get exact(): number {
+    return this.#states ? this.#exact : this.#length
+  }
+
+  /** From here on tokens may get predicted K and V. */
+  predict(states: SequenceStates): void {
+    this.#exact = this.#length
+    this.#states = states
+  }
+
+  /** Says that the first `tokens` have exact K and V now; once all have, the states are let go. */
+  settle(tokens: number): void {
+    this.#exact = tokens
+    if (tokens >= this.#length) this.#states = undefined
+  }
+
+  /** Tokens `from`..`to` - 1 once more, to replace their K and V. */
+  again(from: number, to: number): Segment {
+    if (from < 0 || to > this.#length || from >= to)
+      throw new ForetokenError('internal', `cannot run tokens ${from}..${to} of ${this.#length} again`)
+    const pages = this.#pages.slice(0, Math.ceil(to / pageTokens))
+    return { start: 0, length: to - from, past: from, pages, states: this.#states }
   }
 
   /**
@@ -132,7 +164,8 @@ export class Sequence {
       throw error
     }
     this.#length = past + tokens
-    return { start, length: tokens, past, pages: this.#pages.slice(0, want) }
+    const pages = this.#pages.slice(0, want)
+    return { start, length: tokens, past, pages, ...(this.#states && { states: this.#states }) }
   }
 
   /** Begins an empty sequence with whole pages that are in use already: a cached prefix. They are never written again. */
@@ -151,6 +184,8 @@ export class Sequence {
     this.#length = length
     const keep = Math.ceil(length / pageTokens)
     while (this.#pages.length > keep) this.#cache.drop(this.#pages.pop()!)
+    // States can't be cut: what fails in the middle of a prediction starts anew.
+    if (length === 0) this.#states = undefined
   }
 
   /** Frees all pages. May be called twice. */

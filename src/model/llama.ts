@@ -26,12 +26,29 @@ interface Layer {
   readonly down: Weight // (hidden, intermediate)
 }
 
+/** Layers or segments `from`..`to` - 1. */
+export interface Span {
+  readonly from: number
+  readonly to: number
+}
+
+/** The activations of some rows of a pass. */
+interface Rows {
+  readonly count: number
+  readonly x: Tensor
+  readonly h: Tensor
+  readonly qkv: Tensor
+  readonly gateUp: Tensor
+}
+
 export interface ModelOptions {
   /** Tokens a pass may have. */
   readonly passTokens: number
   /** Rows of logits made at once; more outputs go in several products. */
   readonly logitRows: number
   readonly kv: KvType
+  /** Inner dimension of the largest product beside the model's own: a predictor's. */
+  readonly inputs?: number
   readonly onProgress?: (done: number, total: number) => void
 }
 
@@ -60,7 +77,7 @@ export class Llama {
     const { config } = archive
     backend.prepare({
       tokens: options.passTokens,
-      maxK: Math.max(config.hidden, config.intermediate, config.heads * config.headDim),
+      maxK: Math.max(config.hidden, config.intermediate, config.heads * config.headDim, options.inputs ?? 0),
       headDim: config.headDim,
       group: config.heads / config.kvHeads,
     })
@@ -99,9 +116,19 @@ export class Llama {
   forward(pass: Pass): Promise<Float32Array> {
     return this.exclusive(() => {
       this.begin(pass)
-      this.run(pass, 0, this.#layers.length)
+      this.run(pass, this.layers)
       return this.logits(pass.outputs)
     })
+  }
+
+  /** All layers. */
+  get layers(): Span {
+    return { from: 0, to: this.#layers.length }
+  }
+
+  /** The residual stream of the pass at hand, (tokens, hidden). */
+  get states(): Tensor {
+    return this.#x
   }
 
   /** Runs `work` when no other pass uses the activations, which exist once. */
@@ -130,13 +157,30 @@ export class Llama {
     this.#backend.embed(this.#x, this.#embedding, pass.ids)
   }
 
-  /** Runs layers `from` to `to` - 1 over the residual stream, and writes their K and V. */
-  run(pass: Pass, from: number, to: number): void {
-    const rows = pass.ids.length
-    for (let index = from; index < to; index++) {
+  /** Runs some layers over the rows of some segments of the pass, and writes their K and V. Default: all segments. */
+  run(pass: Pass, layers: Span, segments: Span = { from: 0, to: pass.segments.length }): void {
+    const rows = this.#window(pass, segments)
+    if (rows.count === 0) return
+    for (let index = layers.from; index < layers.to; index++) {
       this.#attention(this.#layers[index]!, index, rows)
       this.#feedForward(this.#layers[index]!, rows)
     }
+  }
+
+  /** Writes the K and V that layer `index` makes of the residual stream, for some segments; the stream stays as it is. */
+  writeOwnKv(pass: Pass, index: number, segments: Span): void {
+    const rows = this.#window(pass, segments)
+    if (rows.count === 0) return
+    const layer = this.#layers[index]!
+    const { k, v } = this.#keysAndValues(rows)
+    this.#backend.matmul(k, this.#normed(layer.attnNorm, rows), [layer.k, layer.v], rows.count)
+    this.#biased(layer, k, v, rows)
+    this.#writeKv(layer, index, k, v, rows)
+  }
+
+  /** Writes given K, before its norm and RoPE, and V of the rows of some segments, (rows, kvHeads * headDim) each, into layer `index`. */
+  writeKv(pass: Pass, index: number, k: Tensor, v: Tensor, segments: Span): void {
+    this.#writeKv(this.#layers[index]!, index, k, v, this.#window(pass, segments))
   }
 
   /** Logits of rows `picked` of the residual stream, (picked, vocab): the last rows of finished prompts. */
@@ -157,40 +201,74 @@ export class Llama {
     return all
   }
 
-  /** x += o(attention(rope(q(norm(x))), K, V)) */
-  #attention(layer: Layer, index: number, rows: number): void {
+  #window({ segments }: Pass, { from, to }: Span): Rows {
     const backend = this.#backend
-    const { hidden, heads, kvHeads, headDim, rmsEps } = this.config
-    const normed = backend.columns(this.#h, 0, hidden)
-    backend.rmsNorm(normed, this.#x, layer.attnNorm, rmsEps, rows)
-    backend.matmul(this.#qkv, normed, [layer.q, layer.k, layer.v], rows)
-    const q = backend.columns(this.#qkv, 0, heads * headDim)
-    const k = backend.columns(this.#qkv, heads * headDim, kvHeads * headDim)
-    const v = backend.columns(this.#qkv, (heads + kvHeads) * headDim, kvHeads * headDim)
-    if (layer.qBias) backend.addBias(q, layer.qBias, rows)
-    if (layer.kBias) backend.addBias(k, layer.kBias, rows)
-    if (layer.vBias) backend.addBias(v, layer.vBias, rows)
-    if (layer.qNorm) backend.headNorm(q, layer.qNorm, rmsEps, rows)
-    if (layer.kNorm) backend.headNorm(k, layer.kNorm, rmsEps, rows)
+    backend.window(from, to)
+    const first = segments[from]?.start ?? 0
+    const last = segments[to - 1]
+    return {
+      count: to > from ? last!.start + last!.length - first : 0,
+      x: backend.rows(this.#x, first),
+      h: backend.rows(this.#h, first),
+      qkv: backend.rows(this.#qkv, first),
+      gateUp: backend.rows(this.#gateUp, first),
+    }
+  }
+
+  /** x += o(attention(rope(q(norm(x))), K, V)) */
+  #attention(layer: Layer, index: number, rows: Rows): void {
+    const backend = this.#backend
+    const { heads, headDim, rmsEps } = this.config
+    const { count, x, h, qkv } = rows
+    backend.matmul(qkv, this.#normed(layer.attnNorm, rows), [layer.q, layer.k, layer.v], count)
+    const q = backend.columns(qkv, 0, heads * headDim)
+    const { k, v } = this.#keysAndValues(rows)
+    if (layer.qBias) backend.addBias(q, layer.qBias, count)
+    if (layer.qNorm) backend.headNorm(q, layer.qNorm, rmsEps, count)
     backend.rope(q)
-    backend.rope(k)
-    backend.writeKv(this.pool, index, k, v)
-    const attended = backend.columns(this.#h, 0, heads * headDim)
+    this.#biased(layer, k, v, rows)
+    this.#writeKv(layer, index, k, v, rows)
+    const attended = backend.columns(h, 0, heads * headDim)
     backend.attention(attended, q, this.pool, index)
-    backend.matmulAdd(this.#x, attended, layer.o, rows)
+    backend.matmulAdd(x, attended, layer.o, count)
+  }
+
+  #keysAndValues({ qkv }: Rows): { k: Tensor; v: Tensor } {
+    const { heads, kvHeads, headDim } = this.config
+    const width = kvHeads * headDim
+    return {
+      k: this.#backend.columns(qkv, heads * headDim, width),
+      v: this.#backend.columns(qkv, heads * headDim + width, width),
+    }
+  }
+
+  #biased(layer: Layer, k: Tensor, v: Tensor, { count }: Rows): void {
+    if (layer.kBias) this.#backend.addBias(k, layer.kBias, count)
+    if (layer.vBias) this.#backend.addBias(v, layer.vBias, count)
+  }
+
+  #writeKv(layer: Layer, index: number, k: Tensor, v: Tensor, { count }: Rows): void {
+    if (layer.kNorm) this.#backend.headNorm(k, layer.kNorm, this.config.rmsEps, count)
+    this.#backend.rope(k)
+    this.#backend.writeKv(this.pool, index, k, v)
   }
 
   /** x += down(silu(gate(norm(x))) * up(norm(x))) */
-  #feedForward(layer: Layer, rows: number): void {
+  #feedForward(layer: Layer, rows: Rows): void {
     const backend = this.#backend
-    const { hidden, intermediate, rmsEps } = this.config
-    const normed = backend.columns(this.#h, 0, hidden)
-    backend.rmsNorm(normed, this.#x, layer.ffnNorm, rmsEps, rows)
-    backend.matmul(this.#gateUp, normed, [layer.gate, layer.up], rows)
-    const gate = backend.columns(this.#gateUp, 0, intermediate)
-    const up = backend.columns(this.#gateUp, intermediate, intermediate)
-    backend.swiglu(gate, gate, up, rows)
-    backend.matmulAdd(this.#x, gate, layer.down, rows)
+    const { intermediate } = this.config
+    const { count, x, gateUp } = rows
+    backend.matmul(gateUp, this.#normed(layer.ffnNorm, rows), [layer.gate, layer.up], count)
+    const gate = backend.columns(gateUp, 0, intermediate)
+    const up = backend.columns(gateUp, intermediate, intermediate)
+    backend.swiglu(gate, gate, up, count)
+    backend.matmulAdd(x, gate, layer.down, count)
+  }
+
+  #normed(norm: Tensor, { count, x, h }: Rows): Tensor {
+    const normed = this.#backend.columns(h, 0, this.config.hidden)
+    this.#backend.rmsNorm(normed, x, norm, this.config.rmsEps, count)
+    return normed
   }
 }
 

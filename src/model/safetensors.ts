@@ -10,6 +10,25 @@ const types: Readonly<Record<string, TensorType>> = { F32: 'f32', F16: 'f16', BF
 
 /** Throws `bad_model` for a malformed file, `unsupported` for a dtype or rank that we don't have. */
 export async function readSafetensors(source: ByteSource): Promise<TensorInfo[]> {
+  const { json, data } = await readSafetensorsHead(source)
+  const tensors: TensorInfo[] = []
+  for (const [name, value] of Object.entries(json)) {
+    if (name === '__metadata__') continue
+    tensors.push(tensorOf(source, name, value, data))
+  }
+  const ordered = [...tensors].sort((a, b) => a.offset - b.offset)
+  ordered.forEach((tensor, i) => {
+    const before = ordered[i - 1]
+    if (before && before.offset + before.bytes > tensor.offset)
+      throw new ForetokenError('bad_model', `${source.name} tensors ${before.name} and ${tensor.name} overlap`)
+  })
+  return tensors
+}
+
+/** The JSON head, and where the tensors' bytes begin. Throws `bad_model`. */
+export async function readSafetensorsHead(
+  source: ByteSource,
+): Promise<{ json: Readonly<Record<string, unknown>>; data: number }> {
   const bad = (what: string) => new ForetokenError('bad_model', `${source.name} ${what}`)
   if (source.size < 8) throw bad(`has ${source.size} bytes: it is not a safetensors file`)
   const prefix = new Uint8Array(8)
@@ -19,19 +38,7 @@ export async function readSafetensors(source: ByteSource): Promise<TensorInfo[]>
     throw bad(`says its head has ${length} bytes; the file has ${source.size}, and ${maxHead} is the limit`)
   const head = new Uint8Array(length)
   await source.read(8, head)
-  const json = parseJson(new TextDecoder().decode(head), source.name)
-  const tensors: TensorInfo[] = []
-  for (const [name, value] of Object.entries(json)) {
-    if (name === '__metadata__') continue
-    tensors.push(tensorOf(source, name, value, 8 + length))
-  }
-  const ordered = [...tensors].sort((a, b) => a.offset - b.offset)
-  ordered.forEach((tensor, i) => {
-    const before = ordered[i - 1]
-    if (before && before.offset + before.bytes > tensor.offset)
-      throw bad(`tensors ${before.name} and ${tensor.name} overlap`)
-  })
-  return tensors
+  return { json: parseJson(new TextDecoder().decode(head), source.name), data: 8 + length }
 }
 
 function tensorOf(source: ByteSource, name: string, value: unknown, data: number): TensorInfo {

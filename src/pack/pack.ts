@@ -8,26 +8,52 @@ export interface Run {
   readonly ids: readonly number[]
   /** Which of its rows' logits are wanted. */
   readonly outputs: 'none' | 'last' | 'all'
+  /** How its K and V come about. Default `exact`. */
+  readonly kind?: Kind
+  /** Of a refined run: the position of its first token, which is in the sequence already. */
+  readonly from?: number
 }
 
-/** Lays runs side by side and takes their KV pages; on failure every sequence is as it was. */
+/** `predicted`: above the shared layers by a predictor; `refined`: exact, in the place of predicted ones. */
+type Kind = 'predicted' | 'exact' | 'refined'
+
+/** Along the token axis, so that every stretch of layers works on neighbours. */
+const order: readonly Kind[] = ['predicted', 'exact', 'refined']
+
+/**
+ * Lays runs side by side and takes their KV pages; on failure every sequence is as it was. Outputs are in the order of `runs`,
+ * whatever the order on the axis; runs of one sequence are given in the order of their positions.
+ */
 export function pack(runs: readonly Run[]): Pass {
+  const taken = segmentsOf(runs)
   const ids: number[] = []
   const segments: Segment[] = []
-  const outputs: number[] = []
-  try {
-    for (const run of runs) {
-      const start = ids.length
-      segments.push(run.sequence.extend(run.ids.length, start))
+  const starts: number[] = []
+  const count = { predicted: 0, exact: 0, refined: 0 }
+  for (const kind of order)
+    runs.forEach((run, index) => {
+      if ((run.kind ?? 'exact') !== kind) return
+      starts[index] = ids.length
+      segments.push({ ...taken[index]!, start: ids.length })
       for (const id of run.ids) ids.push(id)
-      if (run.outputs === 'last') outputs.push(ids.length - 1)
-      if (run.outputs === 'all') for (let row = start; row < ids.length; row++) outputs.push(row)
-    }
-  } catch (error) {
-    segments.forEach((segment, index) => {
-      runs[index]!.sequence.truncate(segment.past)
+      count[kind]++
     })
+  const outputs = runs.flatMap(({ outputs, ids }, index) => {
+    const rows = outputs === 'all' ? ids.length : outputs === 'last' ? 1 : 0
+    return Array.from({ length: rows }, (_, i) => starts[index]! + ids.length - rows + i)
+  })
+  return { ids, segments, outputs, predicted: count.predicted, refined: count.refined }
+}
+
+function segmentsOf(runs: readonly Run[]): Segment[] {
+  const taken: Segment[] = []
+  try {
+    for (const { sequence, ids, kind, from = 0 } of runs)
+      taken.push(kind === 'refined' ? sequence.again(from, from + ids.length) : sequence.extend(ids.length, 0))
+    return taken
+  } catch (error) {
+    for (let index = taken.length - 1; index >= 0; index--)
+      if (runs[index]!.kind !== 'refined') runs[index]!.sequence.truncate(taken[index]!.past)
     throw error
   }
-  return { ids, segments, outputs }
 }

@@ -28,8 +28,10 @@ export interface DoneEvent {
   readonly timings: Timings
   /** Prompt tokens whose keys and values came from the prefix cache. */
   readonly cached_tokens: number
-  /** What the cache held when the first token was made. */
-  readonly prefill: 'exact'
+  /** What the cache held when the first token was made; `refined` if it was predicted, and made exact since. */
+  readonly prefill: 'exact' | 'predicted' | 'refined'
+  /** The first token of the answer that was made from an exact cache, from 0; absent if none was. */
+  readonly exact_from?: number
   readonly memory: { readonly wasm_bytes: number }
   readonly build: string
 }

@@ -12,6 +12,7 @@ const defaults: SchedulerOptions = {
   chunk: 128,
   fullRows: 32,
   stallMs: 100,
+  refineMs: 30,
   aging: 0.25,
   maxRunning: 64,
   maxWaiting: 1000,

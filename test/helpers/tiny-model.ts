@@ -11,6 +11,8 @@ export interface TinyOptions {
   /** Of the matrices. Default f32. */
   readonly type?: TensorType
   readonly seed?: number
+  /** Default 2. */
+  readonly layers?: number
   readonly context?: number
   /** Changes what is written, to make it wrong. */
   readonly metadata?: Readonly<Record<string, Metadata | undefined>>
@@ -23,10 +25,10 @@ const special = ['<|endoftext|>', '<|im_start|>', '<|im_end|>']
 export const tinyVocab = 256 + special.length
 
 export function tinyGguf(options: TinyOptions = {}): Uint8Array {
-  const { architecture = 'llama', type = 'f32', seed = 1, context = 256 } = options
+  const { architecture = 'llama', type = 'f32', seed = 1, context = 256, layers = 2 } = options
   const config: ModelConfig = {
     architecture,
-    layers: 2,
+    layers,
     hidden: 256,
     intermediate: 512,
     heads: 4,

@@ -1,0 +1,49 @@
+/** The residual states that a sequence keeps while some of its K and V are predicted. */
+import { ForetokenError } from '../errors.ts'
+import type { SequenceStates } from '../types.ts'
+
+/** Tokens of room to begin with. */
+const firstRoom = 64
+
+export class States implements SequenceStates {
+  readonly first: number
+  readonly until: number
+  readonly kept: boolean
+  readonly tails = new Map<number, Float32Array>()
+  readonly #width: number
+  #rows: Float32Array
+  #count = 0
+
+  /** Of positions from `first` on, `width` values each. */
+  constructor({ width, first, until, kept }: { width: number; first: number; until: number; kept: boolean }) {
+    this.#width = width
+    this.first = first
+    this.until = until
+    this.kept = kept
+    this.#rows = new Float32Array(kept ? width * firstRoom : 0)
+  }
+
+  get end(): number {
+    return this.first + this.#count
+  }
+
+  async append(count: number, values: () => Promise<Float32Array>): Promise<void> {
+    if (this.kept) {
+      const had = this.#count * this.#width
+      const rows = await values()
+      if (had + rows.length > this.#rows.length) {
+        const larger = new Float32Array(Math.max(2 * this.#rows.length, had + rows.length))
+        larger.set(this.#rows.subarray(0, had))
+        this.#rows = larger
+      }
+      this.#rows.set(rows, had)
+    }
+    this.#count += count
+  }
+
+  slice(from: number, to: number): Float32Array {
+    if (!this.kept || from < this.first || to > this.end || from > to)
+      throw new ForetokenError('internal', `states ${from}..${to} of ${this.first}..${this.end}, kept: ${this.kept}`)
+    return this.#rows.slice((from - this.first) * this.#width, (to - this.first) * this.#width)
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * A predictor as one file: safetensors (huggingface/safetensors, README "Format") whose metadata holds the header as JSON
+ * under `foretoken`, and under `sha256` the hash of that text and of all tensor bytes.
+ *
+ *     layers.L.weight   I8   (2 kvWidth, k)      K above V; k = (1 + taps) hidden, the own position first, then those before it
+ *     layers.L.scale    F16  (2 kvWidth, k / 32) one for 32 weights of a row
+ *     layers.L.bias     F32  (2 kvWidth)
+ *     bridges.L.*       the same, (hidden, k): what to add to the state to have the input of layer L
+ */
+import { ForetokenError } from '../errors.ts'
+import { type ByteSource, tensorBlocks } from '../types.ts'
+import { checkHeader, type PredictorHeader, sourcesOf } from './predictor-plan.ts'
+import { readSafetensorsHead } from './safetensors.ts'
+
+/** A linear map in int8: n outputs of k inputs, k a multiple of 32. */
+export interface LinearMap {
+  readonly n: number
+  readonly k: number
+  /** (n, k) */
+  readonly weight: Int8Array
+  /** (n, k / 32), binary16 */
+  readonly scale: Uint16Array
+  /** (n) */
+  readonly bias: Float32Array
+}
+
+export interface PredictorFile {
+  readonly header: PredictorHeader
+  /** By name: `layers.L` and `bridges.L`. */
+  readonly maps: ReadonlyMap<string, LinearMap>
+}
+
+const block = tensorBlocks.q8_0.elements
+
+/** The names of a plan's maps, and their shapes. */
+export function mapsOf({ plan, layers, hidden, kv_width }: PredictorHeader): { name: string; n: number; k: number }[] {
+  return sourcesOf(plan, layers).flatMap(({ taps, maps, run }) => {
+    const k = (1 + taps) * hidden
+    const all = maps.map((layer) => ({ name: `layers.${layer}`, n: 2 * kv_width, k }))
+    return run ? [...all, { name: `bridges.${run.from}`, n: hidden, k }] : all
+  })
+}
+
+/** Values of a plan's longest input. */
+export function inputsOf({ header: { plan, hidden } }: PredictorFile): number {
+  return (1 + Math.max(...plan.taps)) * hidden
+}
+
+/** Throws `bad_predictor` for what is malformed or of another version, `checksum` for a damaged file. */
+export async function readPredictor(source: ByteSource): Promise<PredictorFile> {
+  const bad = (what: string) => new ForetokenError('bad_predictor', `${source.name} is no predictor: ${what}`)
+  const { json, data } = await readSafetensorsHead(source).catch((error) => {
+    throw bad((error as Error).message)
+  })
+  const { foretoken, sha256 } = (json.__metadata__ ?? {}) as Record<string, unknown>
+  if (typeof foretoken !== 'string' || typeof sha256 !== 'string') throw bad('its metadata has no header')
+  const header = checkHeader(parsed(foretoken), source.name)
+  const wanted = mapsOf(header)
+  const size = wanted.reduce((sum, map) => sum + bytesOf(map), 0)
+  if (source.size !== data + size)
+    throw bad(`its plan takes ${size} bytes of weights, and it has ${source.size - data}`)
+  const bytes = new Uint8Array(size)
+  await source.read(data, bytes)
+  if ((await hashOf(foretoken, bytes)) !== sha256)
+    throw new ForetokenError('checksum', `${source.name} is damaged: its SHA-256 does not match; get or fit it again`)
+  const maps = new Map<string, LinearMap>()
+  let at = 0
+  for (const { name, n, k } of wanted) {
+    const take = (length: number) => bytes.buffer.slice(at, (at += length))
+    const weight = new Int8Array(take(n * k))
+    const scale = new Uint16Array(take((n * k * 2) / block))
+    const bias = new Float32Array(take(n * 4))
+    if (!bias.every(Number.isFinite) || scale.some((half) => (half & 0x7c00) === 0x7c00))
+      throw bad(`${name} holds a value that is not finite`)
+    for (const [part, offset] of [
+      ['weight', at - bytesOf({ n, k })],
+      ['bias', at - n * 4],
+    ] as const)
+      if (offsetOf(json[`${name}.${part}`]) !== offset) throw bad(`${name}.${part} does not lie where it should`)
+    maps.set(name, { n, k, weight, scale, bias })
+  }
+  return { header, maps }
+}
+
+/** The file's bytes. */
+export async function writePredictor({ header, maps }: PredictorFile): Promise<Uint8Array<ArrayBuffer>> {
+  const wanted = mapsOf(header)
+  const bytes = new Uint8Array(wanted.reduce((sum, map) => sum + bytesOf(map), 0))
+  const head: Record<string, unknown> = {}
+  let at = 0
+  const put = (name: string, dtype: string, shape: readonly number[], values: ArrayBufferView) => {
+    bytes.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), at)
+    head[name] = { dtype, shape, data_offsets: [at, at + values.byteLength] }
+    at += values.byteLength
+  }
+  for (const { name, n, k } of wanted) {
+    const map = maps.get(name)
+    if (map?.n !== n || map.k !== k)
+      throw new ForetokenError('internal', `the map ${name} is missing or not ${n} x ${k}`)
+    put(`${name}.weight`, 'I8', [n, k], map.weight)
+    put(`${name}.scale`, 'F16', [n, k / block], map.scale)
+    put(`${name}.bias`, 'F32', [n], map.bias)
+  }
+  const foretoken = JSON.stringify(header)
+  const metadata = { foretoken, sha256: await hashOf(foretoken, bytes) }
+  const text = new TextEncoder().encode(JSON.stringify({ __metadata__: metadata, ...head }))
+  const length = Math.ceil(text.length / 8) * 8
+  const file = new Uint8Array(8 + length + bytes.length).fill(0x20, 8, 8 + length)
+  new DataView(file.buffer).setBigUint64(0, BigInt(length), true)
+  file.set(text, 8)
+  file.set(bytes, 8 + length)
+  return file
+}
+
+function bytesOf({ n, k }: { n: number; k: number }): number {
+  return n * k + (n * k * 2) / block + n * 4
+}
+
+function offsetOf(entry: unknown): unknown {
+  return ((entry ?? {}) as { data_offsets?: unknown[] }).data_offsets?.[0]
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+async function hashOf(text: string, bytes: Uint8Array): Promise<string> {
+  const head = new TextEncoder().encode(text)
+  const all = new Uint8Array(head.length + bytes.length)
+  all.set(head)
+  all.set(bytes, head.length)
+  const hash = await crypto.subtle.digest('SHA-256', all)
+  return Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, '0')).join('')
+}

@@ -1,0 +1,109 @@
+/** What a predictor says of itself: its JSON header, checked. */
+import { ForetokenError } from '../errors.ts'
+import type { ModelConfig } from '../types.ts'
+
+/** Layers `from`..`to` - 1 that predicted tokens run through, on bridged states. */
+export interface BridgedRun {
+  readonly from: number
+  readonly to: number
+}
+
+/**
+ * How predicted tokens go through the layers. Layers 0..shared - 1 they run exactly, and layer `shared` has its exact K and V, too.
+ * From there they jump, by one linear bridge each, to the runs; of the layers between, K and V are linear maps of the
+ * state before the jump. `sinks` tokens in front and `window` at the end of a prompt run through all layers.
+ */
+export interface PredictorPlan {
+  readonly kind: 'shared'
+  readonly shared: number
+  readonly runs: readonly BridgedRun[]
+  /** How many positions before a token's own are inputs, too, at each source: the shared state, then the end of each run. */
+  readonly taps: readonly number[]
+  readonly sinks: number
+  readonly window: number
+}
+
+export interface PredictorHeader {
+  readonly version: 1
+  /** The weights it was made for, see `WeightIdentity`. */
+  readonly base: string
+  readonly base_name: string
+  readonly layers: number
+  readonly hidden: number
+  /** Values of K, and as many of V, of a token in a layer. */
+  readonly kv_width: number
+  readonly plan: PredictorPlan
+  /** Below this margin between the two likeliest first tokens' log-probabilities, `auto` takes exact. */
+  readonly gate: number
+  /** How it was made, for people. */
+  readonly training: Readonly<Record<string, unknown>>
+  /** What it reaches on text that it was not made from, for people. */
+  readonly quality: Readonly<Record<string, unknown>>
+}
+
+/** A state that K and V are predicted from: `at` is the layer whose input it is. */
+export interface PlanSource {
+  readonly at: number
+  readonly taps: number
+  /** Layers whose K and V are maps of it. */
+  readonly maps: readonly number[]
+  /** The run that a bridge leads to from here. */
+  readonly run: BridgedRun | undefined
+}
+
+/** The sources of a plan, in the order of the layers. */
+export function sourcesOf({ shared, runs, taps }: PredictorPlan, layers: number): PlanSource[] {
+  return [{ to: shared }, ...runs].map(({ to: at }, index) => {
+    const run = runs[index]
+    const end = run?.from ?? layers
+    // The exact state of layer `shared` makes its own K and V.
+    const first = index === 0 ? at + 1 : at
+    return { at, taps: taps[index]!, maps: Array.from({ length: Math.max(0, end - first) }, (_, i) => first + i), run }
+  })
+}
+
+/** Throws `bad_predictor`. */
+export function checkHeader(value: unknown, where: string): PredictorHeader {
+  const bad = (what: string) => new ForetokenError('bad_predictor', `${where} is no predictor: ${what}`)
+  const head = value as PredictorHeader
+  if (typeof value !== 'object' || value === null) throw bad('its header is no object')
+  if (head.version !== 1) throw bad(`it has version ${head.version}, and this foretoken reads 1; fit it again`)
+  const { layers, hidden, kv_width, plan } = head
+  for (const [name, number] of Object.entries({ layers, hidden, kv_width }))
+    if (!whole(number, 1, 1 << 20)) throw bad(`${name} is ${number}`)
+  if (typeof head.base !== 'string' || typeof head.base_name !== 'string') throw bad('it names no base model')
+  if (typeof head.gate !== 'number') throw bad(`gate is ${head.gate}`)
+  if (plan?.kind !== 'shared') throw bad(`its kind is ${plan?.kind}`)
+  if (!whole(plan.shared, 1, layers - 1)) throw bad(`it shares ${plan.shared} of ${layers} layers`)
+  if (!whole(plan.sinks, 0, 64) || !whole(plan.window, 1, 4096))
+    throw bad(`${plan.sinks} sinks and a window of ${plan.window}`)
+  if (!Array.isArray(plan.runs) || !Array.isArray(plan.taps) || plan.taps.length !== plan.runs.length + 1)
+    throw bad('it must have taps for each source')
+  let at = plan.shared
+  for (const { from, to } of plan.runs) {
+    if (!whole(from, at + 1, layers - 1) || !whole(to, from + 1, layers)) throw bad(`a run over layers ${from}..${to}`)
+    at = to
+  }
+  for (const taps of plan.taps) if (!whole(taps, 0, 8)) throw bad(`${taps} taps`)
+  return head
+}
+
+/** Throws `wrong_model` for a predictor of another base. */
+export function checkBase(head: PredictorHeader, config: ModelConfig, identity: string, name: string): void {
+  if (head.base !== identity)
+    throw new ForetokenError(
+      'wrong_model',
+      `the predictor was made for ${head.base_name} (${head.base.slice(0, 12)}), and this is ${name} ` +
+        `(${identity.slice(0, 12)}); use that model, or fit a predictor for this one`,
+    )
+  const { layers, hidden, kvHeads, headDim } = config
+  if (head.layers !== layers || head.hidden !== hidden || head.kv_width !== kvHeads * headDim)
+    throw new ForetokenError(
+      'bad_predictor',
+      `its header says ${head.layers} layers of ${head.hidden}, its base has ${layers} of ${hidden}`,
+    )
+}
+
+function whole(value: unknown, least: number, most: number): boolean {
+  return Number.isInteger(value) && (value as number) >= least && (value as number) <= most
+}

@@ -1,0 +1,66 @@
+/** Which tokens of a prompt are predicted, and what is run again until none is. */
+
+import type { Sequence } from '../kv/paged.ts'
+import { States } from '../kv/states.ts'
+import type { PredictorHeader } from '../model/predictor-plan.ts'
+import type { Run } from '../pack/pack.ts'
+
+/** What a request asks for. `auto` shows predicted answers only where the predictor is sure of them, and refines. */
+export const prefillModes = ['exact', 'predicted', 'refined', 'auto'] as const
+export type PrefillMode = (typeof prefillModes)[number]
+
+/** A shorter middle is not worth its own stretch of every pass. */
+const leastPredicted = 16
+
+export class Prediction {
+  readonly #header: PredictorHeader
+
+  constructor(header: PredictorHeader) {
+    this.#header = header
+  }
+
+  /**
+   * Lets the tokens behind what `sequence` holds, up to `length`, be predicted where the plan says so. False for a prompt that is
+   * too short: it is exact.
+   */
+  begin(sequence: Sequence, length: number, mode: PrefillMode): boolean {
+    if (mode === 'exact') return false
+    const first = sequence.length
+    const until = length - this.#header.plan.window
+    if (until - this.#from(first) < leastPredicted) return false
+    sequence.predict(new States({ width: this.#header.hidden, first, until, kept: mode !== 'predicted' }))
+    return true
+  }
+
+  /** `ids` behind what `sequence` holds, as runs: exact ones in front and in the window, predicted ones between. */
+  runs(sequence: Sequence, ids: readonly number[], outputs: 'none' | 'last'): Run[] {
+    const { states } = sequence
+    if (!states) return [{ sequence, ids, outputs }]
+    const at = sequence.length
+    const cuts = [at, this.#from(states.first), states.until, at + ids.length]
+      .map((cut) => Math.min(Math.max(cut, at), at + ids.length))
+      .map((cut) => cut - at)
+    const kinds = ['exact', 'predicted', 'exact'] as const
+    return kinds.flatMap((kind, i): Run[] => {
+      const part = ids.slice(cuts[i], cuts[i + 1])
+      return part.length === 0
+        ? []
+        : [{ sequence, ids: part, kind, outputs: cuts[i + 1] === ids.length ? outputs : 'none' }]
+    })
+  }
+
+  /** Whether the first token from predicted K and V is not sure enough to be shown: its margin, in natural log-probability. */
+  doubts(logits: Float32Array): boolean {
+    let [top, second] = [-Infinity, -Infinity]
+    for (const logit of logits)
+      if (logit > top) [top, second] = [logit, top]
+      else if (logit > second) second = logit
+    return top - second < this.#header.gate
+  }
+
+  /** Where prediction begins: behind the sinks, and behind as many exact states as the taps reach back for. */
+  #from(first: number): number {
+    const { sinks, taps } = this.#header.plan
+    return Math.max(sinks, first > 0 ? first + Math.max(...taps) : 0)
+  }
+}

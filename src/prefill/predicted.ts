@@ -1,0 +1,134 @@
+/**
+ * Predicted prefill (after KV Prediction, arXiv 2410.08391): tokens in the middle of a prompt run through the base's first layers and
+ * a few later ones, and the K and V of all other layers are linear maps of the states between. One pass mixes them with exact
+ * tokens, decode steps and refinement, each stretch of layers over the rows that run through it:
+ *
+ *     layers            predicted      exact    refined
+ *     0..shared - 1     run            run
+ *     up to a run       maps           run      run, from kept states
+ *     a run             run, bridged   run      run
+ *     ...
+ */
+import type { Backend, Tensor } from '../backend/backend.ts'
+import type { Llama, Span } from '../model/llama.ts'
+import { type LoadedSource, loadPredictor, type Predictor } from '../model/predictor.ts'
+import { inputsOf, type PredictorFile } from '../model/predictor-file.ts'
+import { checkBase } from '../model/predictor-plan.ts'
+import type { ModelArchive, Pass } from '../types.ts'
+import { Taps } from './taps.ts'
+
+/** A model with a predictor for it. Throws `wrong_model` for one of another base. */
+export function predicted(model: Llama, backend: Backend, base: ModelArchive, file: PredictorFile): PredictedForward {
+  checkBase(file.header, model.config, model.identity, base.name)
+  return new PredictedForward(model, backend, loadPredictor(backend, file), inputsOf(file))
+}
+
+export class PredictedForward {
+  readonly #model: Llama
+  readonly #backend: Backend
+  readonly #predictor: Predictor
+  readonly #ones: Tensor
+  readonly #out: Tensor
+  readonly #taps: Taps
+
+  constructor(model: Llama, backend: Backend, predictor: Predictor, inputs: number) {
+    const { hidden } = model.config
+    this.#model = model
+    this.#backend = backend
+    this.#predictor = predictor
+    this.#ones = backend.vector(new Float32Array(hidden).fill(1))
+    const { kvHeads, headDim } = model.config
+    this.#out = backend.tensor(model.passTokens, 2 * kvHeads * headDim)
+    this.#taps = new Taps(backend, inputs, hidden, model.passTokens)
+  }
+
+  get predictor(): Predictor {
+    return this.#predictor
+  }
+
+  get passTokens(): number {
+    return this.#model.passTokens
+  }
+
+  get config(): Llama['config'] {
+    return this.#model.config
+  }
+
+  /** Logits of the pass's `outputs`, (outputs, vocab). */
+  forward(pass: Pass): Promise<Float32Array> {
+    if (!pass.segments.some(({ states }) => states)) return this.#model.forward(pass)
+    return this.#model.exclusive(async () => {
+      await this.#run(pass)
+      return this.#model.logits(pass.outputs)
+    })
+  }
+
+  async #run(pass: Pass): Promise<void> {
+    const model = this.#model
+    const count = pass.segments.length
+    const { predicted = 0, refined = 0 } = pass
+    const fresh: Span = { from: 0, to: count - refined }
+    const exact: Span = { from: predicted, to: count }
+    const middle: Span = { from: 0, to: predicted }
+    const { shared } = this.#predictor.header.plan
+    model.begin(pass)
+    model.run(pass, { from: 0, to: shared }, fresh)
+    await this.#keepStates(pass, fresh)
+    if (predicted > 0) model.writeOwnKv(pass, shared, middle)
+    for (const [index, source] of this.#predictor.sources.entries()) {
+      const input = await this.#input(pass, index, source, middle)
+      const end = source.run?.from ?? model.config.layers
+      if (predicted > 0) this.#writeMaps(pass, source, input, middle)
+      model.run(pass, { from: source.at, to: end }, exact)
+      if (!source.run) break
+      if (predicted > 0) this.#cross(source, input, rowsOf(pass, middle))
+      model.run(pass, source.run)
+    }
+  }
+
+  /** Keeps the shared states of new tokens, and puts those of refined ones on the residual stream. */
+  async #keepStates(pass: Pass, fresh: Span): Promise<void> {
+    const { states } = this.#model
+    const backend = this.#backend
+    // In the order of their positions: a prompt's predicted middle lies before its first tokens on the axis.
+    const kept = pass.segments.slice(fresh.from, fresh.to).filter((segment) => segment.states)
+    for (const { states: to, start, length } of kept.sort((a, b) => a.past - b.past))
+      await to!.append(length, () => backend.read(backend.rows(states, start), length))
+    for (const { states: from, start, length, past } of pass.segments.slice(fresh.to))
+      backend.write(states, start, from!.slice(past, past + length))
+  }
+
+  /** The normed states of predicted tokens and of the positions before them, (rows, (1 + taps) hidden). */
+  async #input(pass: Pass, index: number, { taps }: LoadedSource, middle: Span): Promise<Tensor> {
+    const { states, config } = this.#model
+    const normed = (out: Tensor, from: number, rows: number) =>
+      this.#backend.rmsNorm(out, this.#backend.rows(states, from), this.#ones, config.rmsEps, rows)
+    return this.#taps.gather(pass, index, taps, rowsOf(pass, middle), normed)
+  }
+
+  #writeMaps(pass: Pass, source: LoadedSource, input: Tensor, middle: Span): void {
+    const backend = this.#backend
+    const rows = rowsOf(pass, middle)
+    const width = this.#out.cols / 2
+    source.maps.forEach((layer, at) => {
+      const { weight, bias } = source.kv[at]!
+      backend.matmul(this.#out, input, [weight], rows)
+      backend.addBias(this.#out, bias, rows)
+      const [k, v] = [backend.columns(this.#out, 0, width), backend.columns(this.#out, width, width)]
+      this.#model.writeKv(pass, layer, k, v, middle)
+    })
+  }
+
+  /** Takes predicted tokens over a bridge. */
+  #cross({ bridge }: LoadedSource, input: Tensor, rows: number): void {
+    const { states } = this.#model
+    this.#backend.matmulAdd(states, input, bridge!.weight, rows)
+    this.#backend.addBias(states, bridge!.bias, rows)
+  }
+}
+
+/** Rows of the segments of a span that begins the axis. */
+function rowsOf(pass: Pass, { to }: Span): number {
+  const last = pass.segments[to - 1]
+  return last ? last.start + last.length : 0
+}

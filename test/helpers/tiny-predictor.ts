@@ -1,0 +1,38 @@
+/** A random predictor for a tiny model: its predictions are wrong, but always the same. */
+import { mapsOf, type PredictorFile } from '../../src/model/predictor-file.ts'
+import type { PredictorHeader, PredictorPlan } from '../../src/model/predictor-plan.ts'
+import { random } from './random.ts'
+
+export const tinyPlan: PredictorPlan = {
+  kind: 'shared',
+  shared: 2,
+  runs: [{ from: 4, to: 5 }],
+  taps: [2, 1],
+  sinks: 4,
+  window: 8,
+}
+
+/** For the tiny model of 7 layers that `base` identifies. */
+export function tinyPredictor(base: string, change: Partial<PredictorHeader> = {}): PredictorFile {
+  const header: PredictorHeader = {
+    version: 1,
+    base,
+    base_name: 'tiny',
+    layers: 7,
+    hidden: 256,
+    kv_width: 128,
+    plan: tinyPlan,
+    gate: 0,
+    training: {},
+    quality: {},
+    ...change,
+  }
+  const rng = random(9)
+  const maps = mapsOf(header).map(({ name, n, k }) => {
+    const weight = Int8Array.from({ length: n * k }, () => rng.below(255) - 127)
+    // Scales of about 2^-11: a sum of k products is about 1 in size.
+    const scale = Uint16Array.from({ length: (n * k) / 32 }, () => (4 << 10) | rng.below(1024))
+    return [name, { n, k, weight, scale, bias: rng.floats(n).map((value) => value * 0.1) }] as const
+  })
+  return { header, maps: new Map(maps) }
+}
