@@ -6,15 +6,16 @@
 import { Answer } from './answer.ts'
 import type { Backend } from './backend/backend.ts'
 import { createWasmBackend } from './backend/wasm.ts'
-import { Scheduler, type SchedulerStats } from './decode/scheduler.ts'
+import { type PassModel, Scheduler, type SchedulerStats } from './decode/scheduler.ts'
 import { scoreTokens } from './decode/score.ts'
 import { Session } from './decode/session.ts'
+import { type FitOptions, fitSource } from './fit/fit.ts'
 import { PagedCache } from './kv/paged.ts'
 import { PrefixIndex } from './kv/prefix.ts'
 import { type ManyOptions, type Outcome, submitMany } from './many.ts'
 import { Llama } from './model/llama.ts'
 import { openModel } from './model/open.ts'
-import { inputsOf, readPredictor } from './model/predictor-file.ts'
+import { inputsOf, type LinearMap, readPredictor } from './model/predictor-file.ts'
 import type { PredictorHeader } from './model/predictor-plan.ts'
 import {
   type EngineOptions,
@@ -27,6 +28,7 @@ import {
 import { pack } from './pack/pack.ts'
 import { Prediction } from './prefill/choice.ts'
 import { ExactPrefill } from './prefill/exact.ts'
+import { logitsAfter } from './prefill/judge.ts'
 import { type PredictedForward, predicted } from './prefill/predicted.ts'
 import { type LoadedPrefix, SavedPrefixes } from './saved-prefix.ts'
 import type { GenerateEvent } from './stream/events.ts'
@@ -46,6 +48,8 @@ export class Engine {
   readonly #cache: PagedCache
   readonly #scheduler: Scheduler
   readonly #prefill: ExactPrefill
+  readonly #forward: PassModel
+  readonly #choice: Prediction | undefined
   readonly #saved: SavedPrefixes
   readonly loadMs: number
   /** Tells these weights from others of the same shape, hex. */
@@ -87,8 +91,9 @@ export class Engine {
     const prefixes = new PrefixIndex(this.#cache, prefixBytes)
     this.identity = model.identity
     this.predictor = predicted?.predictor.header
-    const choice = this.predictor && new Prediction(this.predictor)
-    this.#scheduler = new Scheduler(predicted ?? model, this.#cache, prefixes, schedule, choice)
+    this.#forward = predicted ?? model
+    this.#choice = this.predictor && new Prediction(this.predictor)
+    this.#scheduler = new Scheduler(this.#forward, this.#cache, prefixes, schedule, this.#choice)
     this.#prefill = new ExactPrefill(model)
     const binding = { model: archive.name, fingerprint: model.identity, vocab: archive.config.vocab, pool: model.pool }
     this.#saved = new SavedPrefixes(this.#cache, prefixes, this.#prefill, binding)
@@ -174,6 +179,32 @@ export class Engine {
   /** Logits after each of `ids`, (ids, vocab). At most one pass of tokens; `vocab` x 4 bytes each. */
   async logits(ids: readonly number[]): Promise<Float32Array> {
     return this.#cache.borrow((sequence) => this.#model.forward(pack([{ sequence, ids, outputs: 'all' }])))
+  }
+
+  /**
+   * Logits after the prompt and after each token of a given continuation but its last, (continuation, vocab), with the prompt's K
+   * and V as `prefill` says: how a prediction is judged. At most one pass of continuation.
+   */
+  async logitsAfter(
+    prompt: readonly number[],
+    continuation: readonly number[],
+    prefill: 'exact' | 'predicted' = 'exact',
+  ): Promise<Float32Array> {
+    return this.#cache.borrow((sequence) =>
+      logitsAfter(this.#forward, this.#choice, sequence, { prompt, continuation, prefill }),
+    )
+  }
+
+  /** Fits the maps of one source of a predictor for this model; `done` holds those of the sources before it. */
+  fitSource(
+    header: PredictorHeader,
+    done: ReadonlyMap<string, LinearMap>,
+    source: number,
+    documents: AsyncIterator<readonly number[]>,
+    options: FitOptions,
+  ): Promise<Map<string, LinearMap>> {
+    const engine = { model: this.#model, cache: this.#cache, backend: this.backend }
+    return fitSource(engine, header, done, source, documents, options)
   }
 
   tokenize(text: string, options: { special?: boolean } = {}): number[] {

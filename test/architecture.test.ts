@@ -15,7 +15,7 @@ const layers: Layer[] = [
   { name: 'kv', rank: 1, holds: /^src\/kv\// },
   { name: 'backend', rank: 1, holds: /^src\/backend\// },
   { name: 'model', rank: 2, holds: /^src\/model\// },
-  ...['tokens', 'pack', 'prefill', 'route', 'decode', 'stream'].map((name) => ({
+  ...['tokens', 'pack', 'prefill', 'route', 'decode', 'stream', 'fit'].map((name) => ({
     name,
     rank: 3,
     holds: new RegExp(`^src/${name}/`),
@@ -31,8 +31,8 @@ const layers: Layer[] = [
   { name: 'cli', rank: 9, holds: /^cli\// },
 ]
 
-/** Prefill and decode make passes; `foretoken bench` runs the benchmarks. */
-const allowed = ['prefill>pack', 'decode>pack', 'cli>bench']
+/** Prefill and decode make passes, fitting runs predicted ones; `foretoken bench` runs the benchmarks. */
+const allowed = ['prefill>pack', 'decode>pack', 'fit>pack', 'fit>prefill', 'cli>bench']
 
 /** Packages and platform modules by who may import them; a file in no row may import any. */
 function outside(file: string, to: string): string[] {

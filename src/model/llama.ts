@@ -167,6 +167,17 @@ export class Llama {
     }
   }
 
+  /** Runs some layers over the whole pass; `watch` sees each one's K, before its norm and RoPE, and V, (rows, 2 kvHeads * headDim). */
+  runWatched(pass: Pass, layers: Span, watch: (layer: number, kv: Tensor) => void): void {
+    const rows = this.#window(pass, { from: 0, to: pass.segments.length })
+    const { heads, kvHeads, headDim } = this.config
+    const kv = this.#backend.columns(rows.qkv, heads * headDim, 2 * kvHeads * headDim)
+    for (let index = layers.from; index < layers.to; index++) {
+      this.#attention(this.#layers[index]!, index, rows, () => watch(index, kv))
+      this.#feedForward(this.#layers[index]!, rows)
+    }
+  }
+
   /** Writes the K and V that layer `index` makes of the residual stream, for some segments; the stream stays as it is. */
   writeOwnKv(pass: Pass, index: number, segments: Span): void {
     const rows = this.#window(pass, segments)
@@ -216,7 +227,7 @@ export class Llama {
   }
 
   /** x += o(attention(rope(q(norm(x))), K, V)) */
-  #attention(layer: Layer, index: number, rows: Rows): void {
+  #attention(layer: Layer, index: number, rows: Rows, watch?: () => void): void {
     const backend = this.#backend
     const { heads, headDim, rmsEps } = this.config
     const { count, x, h, qkv } = rows
@@ -227,6 +238,7 @@ export class Llama {
     if (layer.qNorm) backend.headNorm(q, layer.qNorm, rmsEps, count)
     backend.rope(q)
     this.#biased(layer, k, v, rows)
+    watch?.()
     this.#writeKv(layer, index, k, v, rows)
     const attended = backend.columns(h, 0, heads * headDim)
     backend.attention(attended, q, this.pool, index)

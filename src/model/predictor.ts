@@ -33,6 +33,15 @@ export function loadPredictor(backend: Backend, { header, maps }: PredictorFile)
   return { header, sources }
 }
 
+/** A predictor with no maps but bridges: enough to walk predicted tokens to each source, which is what fitting the maps takes. */
+export function loadBridges(backend: Backend, { header, maps }: PredictorFile): Predictor {
+  const sources = sourcesOf(header.plan, header.layers).map((source) => {
+    const bridge = source.run && maps.get(`bridges.${source.run.from}`)
+    return { ...source, maps: [], kv: [], bridge: bridge && loadMap(backend, `bridges.${source.run!.from}`, bridge) }
+  })
+  return { header, sources }
+}
+
 /** int8 weights and their scales go in as Q8_0 blocks: a binary16 scale, then 32 weights. */
 function loadMap(backend: Backend, name: string, { n, k, weight, scale, bias }: LinearMap): LoadedMap {
   const { elements, bytes } = tensorBlocks.q8_0

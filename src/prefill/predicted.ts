@@ -63,7 +63,12 @@ export class PredictedForward {
     })
   }
 
-  async #run(pass: Pass): Promise<void> {
+  /** Runs a pass up to source `last`, and gives the inputs of its predicted rows there; for who fits the maps. */
+  inputsAt(pass: Pass, last: number): Promise<Tensor> {
+    return this.#model.exclusive(() => this.#run(pass, last))
+  }
+
+  async #run(pass: Pass, last = Infinity): Promise<Tensor> {
     const model = this.#model
     const count = pass.segments.length
     const { predicted = 0, refined = 0 } = pass
@@ -75,12 +80,13 @@ export class PredictedForward {
     model.run(pass, { from: 0, to: shared }, fresh)
     await this.#keepStates(pass, fresh)
     if (predicted > 0) model.writeOwnKv(pass, shared, middle)
-    for (const [index, source] of this.#predictor.sources.entries()) {
+    for (let index = 0; ; index++) {
+      const source = this.#predictor.sources[index]!
       const input = await this.#input(pass, index, source, middle)
-      const end = source.run?.from ?? model.config.layers
+      if (index === last) return input
       if (predicted > 0) this.#writeMaps(pass, source, input, middle)
-      model.run(pass, { from: source.at, to: end }, exact)
-      if (!source.run) break
+      model.run(pass, { from: source.at, to: source.run?.from ?? model.config.layers }, exact)
+      if (!source.run) return input
       if (predicted > 0) this.#cross(source, input, rowsOf(pass, middle))
       model.run(pass, source.run)
     }

@@ -1,0 +1,178 @@
+/**
+ * Fits a predictor's maps in closed form: documents run through the engine twice, once as predicted tokens up to a source and
+ * once exactly, and the second moments between the two are all that is kept.
+ *
+ * Sources are fitted in order, since a run's states depend on the bridge before it. Every source takes fresh documents.
+ */
+import type { Backend, Moments, Tensor } from '../backend/backend.ts'
+import type { PagedCache, Sequence } from '../kv/paged.ts'
+import { States } from '../kv/states.ts'
+import type { Llama } from '../model/llama.ts'
+import { loadBridges } from '../model/predictor.ts'
+import { inputsOf, type LinearMap, type PredictorFile } from '../model/predictor-file.ts'
+import { type PlanSource, type PredictorHeader, sourcesOf } from '../model/predictor-plan.ts'
+import { pack } from '../pack/pack.ts'
+import { PredictedForward } from '../prefill/predicted.ts'
+import { nextTurn } from '../turn.ts'
+import { quantized } from './quantize.ts'
+import { Ridge } from './ridge.ts'
+
+export interface FitOptions {
+  /** Tokens to fit each source from. */
+  readonly tokens: number
+  /** Ridge, as a share of the inputs' mean variance. */
+  readonly lambda: number
+  readonly signal?: AbortSignal
+  /** Sources done, tokens of the one at hand, and what was fitted so far: enough to go on from. */
+  readonly onProgress?: (progress: FitProgress) => void
+}
+
+export interface FitProgress {
+  readonly source: number
+  readonly sources: number
+  readonly tokens: number
+  readonly of: number
+}
+
+/** What fitting needs of an engine. */
+export interface FitEngine {
+  readonly model: Llama
+  readonly cache: PagedCache
+  readonly backend: Backend
+}
+
+/**
+ * Fits the maps of sources from `from` on (those before are in `done`), and gives all of them. `documents` are token ids, each of
+ * them cut to what the cache holds. Throws `bad_argument` for data that can't be fitted, `aborted`.
+ */
+export async function fitSource(
+  engine: FitEngine,
+  header: PredictorHeader,
+  done: ReadonlyMap<string, LinearMap>,
+  index: number,
+  documents: AsyncIterator<readonly number[]>,
+  options: FitOptions,
+): Promise<Map<string, LinearMap>> {
+  const { backend, model, cache } = engine
+  const source = sourcesOf(header.plan, header.layers)[index]!
+  const file: PredictorFile = { header, maps: done }
+  const forward = new PredictedForward(model, backend, loadBridges(backend, file), inputsOf(file))
+  const sums = new SourceSums(backend, source, header)
+  for (let taken = 0; taken < options.tokens; ) {
+    const next = await documents.next()
+    if (next.done) break
+    const ids = next.value.slice(0, cache.context)
+    if (ids.length <= header.plan.sinks) continue
+    await nextTurn(options.signal)
+    const [walked, exact] = [cache.open(), cache.open()]
+    try {
+      await addDocument(engine, forward, header, index, ids, walked, exact, sums)
+    } finally {
+      walked.release()
+      exact.release()
+    }
+    taken += ids.length - header.plan.sinks
+    options.onProgress?.({ source: index, sources: header.plan.runs.length + 1, tokens: taken, of: options.tokens })
+  }
+  return sums.solve(options.lambda)
+}
+
+/** One document, in passes: its tokens behind the sinks as predicted ones up to the source, then all of it exactly. */
+async function addDocument(
+  { model }: FitEngine,
+  forward: PredictedForward,
+  { plan, hidden }: PredictorHeader,
+  index: number,
+  ids: readonly number[],
+  walked: Sequence,
+  exact: Sequence,
+  sums: SourceSums,
+): Promise<void> {
+  walked.predict(new States({ width: hidden, first: 0, until: ids.length, kept: false }))
+  for (let at = 0; at < ids.length; at += model.passTokens) {
+    const chunk = ids.slice(at, at + model.passTokens)
+    const sinks = at === 0 ? Math.min(plan.sinks, chunk.length) : 0
+    const runs = [
+      { sequence: walked, ids: chunk.slice(0, sinks), kind: 'exact', outputs: 'none' },
+      { sequence: walked, ids: chunk.slice(sinks), kind: 'predicted', outputs: 'none' },
+    ] as const
+    const rows = chunk.length - sinks
+    const input = await forward.inputsAt(pack(runs.filter(({ ids }) => ids.length > 0)), index)
+    sums.addInput(input, model.states, rows)
+    const pass = pack([{ sequence: exact, ids: chunk, outputs: 'none' }])
+    await model.exclusive(async () => {
+      model.begin(pass)
+      const end = sums.source.run?.from ?? model.config.layers
+      model.runWatched(pass, { from: 0, to: end }, (layer, kv) => sums.addLayer(layer, input, kv, sinks, rows))
+      sums.addBridge(input, model.states, sinks, rows)
+    })
+  }
+}
+
+/** Sums of one source: its inputs with themselves, and with the K and V or the states that are to be predicted. */
+class SourceSums {
+  readonly source: PlanSource
+  readonly #backend: Backend
+  readonly #xx: Moments
+  readonly #x: Moments
+  readonly #ones: Tensor
+  readonly #layers = new Map<number, Target>()
+  /** The run's exact inputs, and the states before the bridge: what the bridge adds is their difference. */
+  readonly #after: Target | undefined
+  readonly #before: Target | undefined
+  #rows = 0
+
+  constructor(backend: Backend, source: PlanSource, { hidden, kv_width }: PredictorHeader) {
+    this.#backend = backend
+    this.source = source
+    const k = (1 + source.taps) * hidden
+    const target = (n: number) => ({ xy: backend.moments(k, n), y: backend.moments(1, n) })
+    this.#xx = backend.moments(k, k)
+    this.#x = backend.moments(1, k)
+    for (const layer of source.maps) this.#layers.set(layer, target(2 * kv_width))
+    if (source.run) [this.#after, this.#before] = [target(hidden), target(hidden)]
+    this.#ones = backend.tensor(1 << 12, 1)
+    backend.write(this.#ones, 0, new Float32Array(1 << 12).fill(1))
+  }
+
+  addInput(input: Tensor, states: Tensor, rows: number): void {
+    this.#rows += rows
+    this.#backend.addMoments(this.#xx, input, input, rows)
+    this.#backend.addMoments(this.#x, this.#ones, input, rows)
+    if (this.#before) this.#add(this.#before, input, states, rows)
+  }
+
+  addLayer(layer: number, input: Tensor, kv: Tensor, from: number, rows: number): void {
+    const target = this.#layers.get(layer)
+    if (target) this.#add(target, input, this.#backend.rows(kv, from), rows)
+  }
+
+  addBridge(input: Tensor, states: Tensor, from: number, rows: number): void {
+    if (this.#after) this.#add(this.#after, input, this.#backend.rows(states, from), rows)
+  }
+
+  async solve(lambda: number): Promise<Map<string, LinearMap>> {
+    const read = (sums: Moments) => this.#backend.readMoments(sums)
+    const ridge = new Ridge({ rows: this.#rows, xx: await read(this.#xx), x: await read(this.#x) }, lambda)
+    const maps = new Map<string, LinearMap>()
+    for (const [layer, { xy, y }] of this.#layers)
+      maps.set(`layers.${layer}`, quantized(ridge.solve({ xy: await read(xy), y: await read(y) })))
+    if (this.#after && this.#before) {
+      const [xy, y] = [await read(this.#after.xy), await read(this.#after.y)]
+      const before = { xy: await read(this.#before.xy), y: await read(this.#before.y) }
+      const added = { xy: xy.map((value, i) => value - before.xy[i]!), y: y.map((value, i) => value - before.y[i]!) }
+      maps.set(`bridges.${this.source.run!.from}`, quantized(ridge.solve(added)))
+    }
+    return maps
+  }
+
+  #add({ xy, y }: Target, input: Tensor, values: Tensor, rows: number): void {
+    this.#backend.addMoments(xy, input, values, rows)
+    this.#backend.addMoments(y, this.#ones, values, rows)
+  }
+}
+
+interface Target {
+  readonly xy: Moments
+  readonly y: Moments
+}
