@@ -10,6 +10,7 @@ export const commands = {
   tokenize: { args: 'TEXT', about: "print a text's token ids" },
   batch: { args: 'IN.jsonl OUT.jsonl', about: 'answer a file of prompts; goes on where it was stopped' },
   prefix: { args: 'save|load FILE', about: 'keep the keys and values of a long beginning in a file' },
+  fit: { args: '', about: 'make a KV predictor for a model' },
   bench: { args: 'prefill|decode|prepack|replay TRACE', about: 'measure this machine' },
   completion: { args: 'bash|zsh|fish', about: 'print a completion script for a shell' },
 } as const
@@ -26,20 +27,26 @@ export interface Flag {
   readonly about: string
 }
 
-const engine = ['run', 'chat', 'batch', 'prefix', 'bench'] as const
+const engine = ['run', 'chat', 'batch', 'prefix', 'fit', 'bench'] as const
 const answers = ['run', 'chat', 'batch'] as const
 
 export const flags = {
   model: {
     short: 'm',
     value: 'text',
-    on: ['run', 'chat', 'batch', 'prefix', 'inspect', 'tokenize', 'bench'],
+    on: ['run', 'chat', 'batch', 'prefix', 'fit', 'inspect', 'tokenize', 'bench'],
     about: 'alias, hf:owner/repo[/file], https://... or a path; default smollm2-135m',
   },
   system: { value: 'text', on: ['run', 'chat', 'prefix'], about: 'system prompt, in place of the model’s own' },
   raw: { on: ['run', 'batch'], about: 'continue the text as it is, without the chat template' },
   'prompt-file': { value: 'file', on: ['run', 'prefix'], about: 'read the prompt from a file' },
   prefix: { value: 'file', on: answers, about: 'use the keys and values that `foretoken prefix save` wrote' },
+  prefill: {
+    value: ['exact', 'predicted', 'refined', 'auto'],
+    on: answers,
+    about: 'exact; predicted: first token early; refined: and exact soon after; auto: refined where it is sure',
+  },
+  predictor: { value: 'file', on: answers, about: 'predictor for --prefill; default: the one that ships' },
   concurrency: { value: 'whole', min: 1, max: 1024, on: ['batch'], about: 'prompts in flight; default 32' },
   'max-tokens': { short: 'n', value: 'whole', min: 1, on: answers, about: 'longest answer; default: the context' },
   temperature: {
@@ -57,7 +64,7 @@ export const flags = {
   'presence-penalty': { value: 'number', min: -2, max: 2, on: answers, about: 'lower what the answer holds' },
   'frequency-penalty': { value: 'number', min: -2, max: 2, on: answers, about: 'lower it each time it is held' },
   'logit-bias': { value: 'texts', on: answers, about: 'ID=BIAS, from -100 to 100; may be repeated' },
-  seed: { value: 'whole', min: 0, on: [...answers, 'bench'], about: 'the same seed draws the same' },
+  seed: { value: 'whole', min: 0, on: [...answers, 'fit', 'bench'], about: 'the same seed draws the same' },
   stop: { value: 'texts', on: answers, about: 'end the answer at this text; may be repeated' },
   'top-logprobs': {
     value: 'whole',
@@ -88,7 +95,28 @@ export const flags = {
     on: ['bench'],
     about: 'prepack: a set by name, lognormal-MEAN-CV, uniform-MIN-MAX, or a file of prompts; may be repeated',
   },
-  data: { value: 'file', on: ['bench'], about: 'prepack: folder of the named sets; default $FORETOKEN_DATA' },
+  data: {
+    value: 'texts',
+    on: ['fit', 'bench'],
+    about: 'fit: file of texts, may be repeated; prepack: folder of the named sets, default $FORETOKEN_DATA',
+  },
+  base: { value: 'text', on: ['fit'], about: 'the model to predict for, as --model' },
+  out: { value: 'file', on: ['fit'], about: 'the predictor file to write' },
+  m: { value: 'whole', min: 1, on: ['fit'], about: 'layers that predicted tokens run through first; default 8 of 30' },
+  run: {
+    value: 'texts',
+    on: ['fit'],
+    about: 'later layers that they run through, too; may be repeated; default 16-18 of 30',
+  },
+  taps: { value: 'whole', min: 0, max: 8, on: ['fit'], about: 'earlier positions that maps read, too; default 0' },
+  w: { value: 'whole', min: 1, max: 4096, on: ['fit'], about: 'exact tokens at the end of a prompt; default 48' },
+  tokens: { value: 'whole', min: 1, on: ['fit'], about: 'tokens to fit each stage from; default 200000' },
+  ridge: {
+    value: 'number',
+    min: 0,
+    on: ['fit'],
+    about: 'pull to zero, as a share of the inputs’ variance; default 0.001',
+  },
   batch: { value: 'wholes', min: 1, on: ['bench'], about: 'prepack: batch sizes; default 4,16,64' },
   draws: { value: 'whole', min: 1, on: ['bench'], about: 'prepack: batches of each size; default 2' },
   scale: {
@@ -97,7 +125,7 @@ export const flags = {
     on: ['bench'],
     about: 'replay: prompt lengths times this; default: the longest is --most-prompt',
   },
-  'most-prompt': { value: 'whole', min: 1, on: ['bench'], about: 'longest prompt in tokens; default 1024' },
+  'most-prompt': { value: 'whole', min: 1, on: ['fit', 'bench'], about: 'longest prompt in tokens; default 1024' },
   'most-output': { value: 'whole', min: 1, on: ['bench'], about: 'replay: longest answer in tokens; default 1024' },
   requests: { value: 'whole', min: 1, on: ['bench'], about: 'replay: how many of the trace; default 100' },
   rate: { value: 'number', min: 0, on: ['bench'], about: 'replay: requests a second' },
@@ -114,11 +142,11 @@ export const flags = {
   file: { value: 'file', on: ['tokenize'], about: 'read the text from a file' },
   special: { on: ['tokenize'], about: 'read special tokens in the text as such' },
   offline: {
-    on: ['run', 'chat', 'batch', 'prefix', 'pull', 'inspect', 'tokenize', 'bench'],
+    on: ['run', 'chat', 'batch', 'prefix', 'fit', 'pull', 'inspect', 'tokenize', 'bench'],
     about: 'use only what is here',
   },
   json: {
-    on: ['run', 'batch', 'prefix', 'pull', 'ls', 'rm', 'inspect', 'tokenize', 'bench'],
+    on: ['run', 'batch', 'prefix', 'fit', 'pull', 'ls', 'rm', 'inspect', 'tokenize', 'bench'],
     about: 'print one JSON object on stdout; an error is one JSON line on stderr',
   },
   help: { short: 'h', on: Object.keys(commands) as Command[], about: 'print this help' },

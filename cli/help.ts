@@ -40,8 +40,8 @@ function valueName(value: NonNullable<Flag['value']>): string {
 
 const notes: Partial<Record<Command, string>> = {
   run: `The prompt is read from stdin if it is "-", or if there is none and stdin is no terminal.
---json prints {model, prompt_ids, ids, text, finish_reason, top_logprobs, timings, cached_tokens, memory, build,
-prefill}.`,
+--json prints {model, prompt_ids, ids, text, finish_reason, top_logprobs, timings, cached_tokens, prefill, exact_from,
+prefill_share, memory, build}.`,
   chat: '/clear forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer.',
   batch: `IN holds a JSON object a line: {"prompt"} or {"messages"} with options, or requests as of OpenAI's batch API.
 Each answer is a line of OUT, written when it is there, in any order; a bad line gives an error line.`,

@@ -21,6 +21,7 @@ const handlers: Record<Command, () => Promise<Handler>> = {
   tokenize: async () => (await import('./commands/tokenize.ts')).tokenize,
   batch: async () => (await import('./commands/batch.ts')).batch,
   prefix: async () => (await import('./commands/prefix.ts')).prefix,
+  fit: async () => (await import('./commands/fit.ts')).fit,
   bench: async () => (await import('./commands/bench.ts')).bench,
   completion:
     async () =>

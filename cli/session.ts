@@ -1,14 +1,18 @@
 /** What commands that run a model have in common: the engine from the flags, the options of an answer, the last line. */
-import { readFile } from 'node:fs/promises'
+import { open as openFile, readFile, rename, rm } from 'node:fs/promises'
 import {
+  type ByteSource,
   type DoneEvent,
   defaultModel,
   type Engine,
   type EngineOptions,
   ForetokenError,
-  type GenerateOptions,
+  fileError,
+  type GenerateRequest,
   loadEngine,
   type PullOptions,
+  predictorFile,
+  shippedPredictor,
 } from '../node/index.ts'
 import type { Flags } from './flags.ts'
 import { UsageError } from './parse.ts'
@@ -40,6 +44,7 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<En
       ...(flags.kv !== undefined && { kv: flags.kv }),
       ...(flags.build !== undefined && { build: flags.build }),
       ...(flags.context !== undefined && { context: flags.context }),
+      ...(await predictorOf(model, flags)),
       onProgress: (done, total) => {
         pull.end()
         line.show(`loading ${model}  ${Math.floor((100 * done) / total)} %`)
@@ -53,9 +58,23 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<En
   }
 }
 
-export function generateOptions(flags: Flags, signal: AbortSignal): GenerateOptions {
+/** The predictor that `--prefill` needs: the one named, or the one that ships for the model. */
+async function predictorOf(model: string, flags: Flags): Promise<{ predictor?: ByteSource }> {
+  const { prefill = 'exact', predictor: path } = flags
+  if (path !== undefined) return { predictor: await predictorFile(path) }
+  if (prefill === 'exact') return {}
+  const predictor = await shippedPredictor(model)
+  if (predictor) return { predictor }
+  throw new ForetokenError(
+    'not_found',
+    `no predictor ships for ${model}: make one with \`foretoken fit\`, and name it with --predictor FILE`,
+  )
+}
+
+export function generateOptions(flags: Flags, signal: AbortSignal): Omit<GenerateRequest, 'prompt'> {
   return {
     signal,
+    prefill: flags.prefill ?? 'exact',
     raw: flags.raw ?? false,
     maxTokens: flags['max-tokens'],
     temperature: flags.temperature,
@@ -70,7 +89,7 @@ export function generateOptions(flags: Flags, signal: AbortSignal): GenerateOpti
     ignoreEos: flags['ignore-eos'] ?? false,
     ...(flags['logit-bias'] && { logitBias: logitBias(flags['logit-bias']) }),
     ...(flags.stop && { stop: flags.stop }),
-  } as GenerateOptions
+  } as Omit<GenerateRequest, 'prompt'>
 }
 
 function logitBias(pairs: readonly string[]): Record<number, number> {
@@ -84,16 +103,28 @@ function logitBias(pairs: readonly string[]): Record<number, number> {
 }
 
 /** `first token 84 ms (load 0.4 s) · 37 prompt tokens · 120 tokens/s · wasm-relaxed · exact` */
-export function summaryLine({ timings, cached_tokens, build, prefill }: DoneEvent): string {
+export function summaryLine(done: DoneEvent): string {
+  const { timings, cached_tokens, build } = done
   const rate = timings.decode_tokens_per_s
   const parts = [
-    `first token ${Math.round(timings.ttft_ms)} ms (load ${(timings.load_ms / 1000).toFixed(1)} s)`,
+    `first token ${Math.round(timings.ttft_ms)} ms${exactTtft(done)} (load ${(timings.load_ms / 1000).toFixed(1)} s)`,
     `${timings.prompt_tokens} prompt tokens${cached_tokens > 0 ? ` (${cached_tokens} cached)` : ''}`,
     ...(rate > 0 ? [`${rate.toFixed(rate < 100 ? 1 : 0)} tokens/s`] : []),
     build,
-    prefill,
+    cacheState(done),
   ]
   return dim(parts.join(' · '))
+}
+
+/** What exact prefill would have taken, by the count of its work: a run of its own would tell better, and later. */
+function exactTtft({ timings, prefill_share }: DoneEvent): string {
+  if (prefill_share === 1) return ''
+  return `, exact about ${Math.round(timings.ttft_ms + timings.prefill_ms * (1 / prefill_share - 1))} ms`
+}
+
+function cacheState({ prefill, exact_from }: DoneEvent): string {
+  if (prefill === 'exact') return prefill
+  return exact_from === undefined ? `${prefill}, not exact yet` : `${prefill}, exact from token ${exact_from + 1}`
 }
 
 /** A file, whole. Throws `not_found`, `io`. */
@@ -111,5 +142,23 @@ export async function readText(path: string): Promise<string> {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
     throw new ForetokenError('bad_argument', `${path} is not UTF-8 text; convert it first`)
+  }
+}
+
+/** Writes beside the place first, so that a file is there whole or not at all. */
+export async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
+  const partial = `${path}.${process.pid}.partial`
+  try {
+    const handle = await openFile(partial, 'wx')
+    try {
+      await handle.writeFile(bytes)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await rename(partial, path)
+  } catch (error) {
+    await rm(partial, { force: true })
+    throw fileError(error, path)
   }
 }

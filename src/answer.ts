@@ -5,9 +5,8 @@ import { createSampler, type Sampler } from './decode/sampling.ts'
 import type { Job } from './decode/scheduler.ts'
 import { createStopMatcher, type StopMatcher } from './decode/stop.ts'
 import { ForetokenError } from './errors.ts'
-import type { PredictorHeader } from './model/predictor-plan.ts'
 import type { GenerateRequest } from './options.ts'
-import { type PrefillMode, prefillModes } from './prefill/choice.ts'
+import { type Prediction, type PrefillMode, prefillModes } from './prefill/choice.ts'
 import { createDetokenizer, type Detokenizer } from './stream/detokenize.ts'
 import type { DoneEvent, GenerateEvent } from './stream/events.ts'
 import type { Tokenizer } from './tokens/tokenizer.ts'
@@ -22,7 +21,7 @@ export interface AnswerSource {
   /** Tokens that prompt and answer may have together. */
   readonly context: number
   readonly loadMs: number
-  readonly predictor: PredictorHeader | undefined
+  readonly prediction: Pick<Prediction, 'share'> | undefined
 }
 
 export class Answer implements Job {
@@ -51,6 +50,7 @@ export class Answer implements Job {
   #prefill: DoneEvent['prefill'] = 'exact'
   /** Tokens of the answer that were made before the cache was exact. */
   #exactFrom: number | undefined = 0
+  #share = 1
 
   /** Throws `bad_argument` for options out of their range. */
   constructor(ids: readonly number[], request: GenerateRequest, source: AnswerSource, trace: Trace) {
@@ -82,6 +82,8 @@ export class Answer implements Job {
 
   onCache(kind: 'predicted' | 'exact'): void {
     const made = this.#history.length - this.ids.length
+    if (kind === 'predicted')
+      this.#share = this.#source.prediction!.share(this.#source.archive.config, this.ids.length, this.#cached)
     this.#exactFrom = kind === 'exact' ? made : undefined
     // Exact before anything was shown is what `auto` chose.
     this.#prefill = kind === 'exact' && made === 0 ? 'exact' : this.mode === 'predicted' ? 'predicted' : 'refined'
@@ -123,6 +125,7 @@ export class Answer implements Job {
       ids,
       cached_tokens: this.#cached,
       prefill: this.#prefill,
+      prefill_share: this.#prefill === 'exact' ? 1 : this.#share,
       ...(this.#exactFrom !== undefined && { exact_from: this.#exactFrom }),
       timings: this.#trace.timings(loadMs, this.ids.length, ids.length),
       memory: { wasm_bytes: backend.memoryBytes() },
@@ -131,10 +134,10 @@ export class Answer implements Job {
   }
 }
 
-function modeOf(mode: PrefillMode, { predictor, archive }: AnswerSource): PrefillMode {
+function modeOf(mode: PrefillMode, { prediction, archive }: AnswerSource): PrefillMode {
   if (!prefillModes.includes(mode))
     throw new ForetokenError('bad_argument', `prefill is ${mode}; it may be ${prefillModes.join(', ')}`)
-  if (mode === 'exact' || predictor) return mode
+  if (mode === 'exact' || prediction) return mode
   throw new ForetokenError(
     'unsupported',
     `prefill ${mode} needs a predictor, and ${archive.name} was loaded without one; load it with one, or use exact`,

@@ -49,7 +49,8 @@ export class Engine {
   readonly #scheduler: Scheduler
   readonly #prefill: ExactPrefill
   readonly #forward: PassModel
-  readonly #choice: Prediction | undefined
+  /** How prompts are predicted; undefined without a predictor. */
+  readonly prediction: Prediction | undefined
   readonly #saved: SavedPrefixes
   readonly loadMs: number
   /** Tells these weights from others of the same shape, hex. */
@@ -92,8 +93,8 @@ export class Engine {
     this.identity = model.identity
     this.predictor = predicted?.predictor.header
     this.#forward = predicted ?? model
-    this.#choice = this.predictor && new Prediction(this.predictor)
-    this.#scheduler = new Scheduler(this.#forward, this.#cache, prefixes, schedule, this.#choice)
+    this.prediction = this.predictor && new Prediction(this.predictor)
+    this.#scheduler = new Scheduler(this.#forward, this.#cache, prefixes, schedule, this.prediction)
     this.#prefill = new ExactPrefill(model)
     const binding = { model: archive.name, fingerprint: model.identity, vocab: archive.config.vocab, pool: model.pool }
     this.#saved = new SavedPrefixes(this.#cache, prefixes, this.#prefill, binding)
@@ -191,7 +192,7 @@ export class Engine {
     prefill: 'exact' | 'predicted' = 'exact',
   ): Promise<Float32Array> {
     return this.#cache.borrow((sequence) =>
-      logitsAfter(this.#forward, this.#choice, sequence, { prompt, continuation, prefill }),
+      logitsAfter(this.#forward, this.prediction, sequence, { prompt, continuation, prefill }),
     )
   }
 

@@ -54,6 +54,10 @@ const sampling = {
   logit_bias: optional(z.record(z.string().regex(/^\d+$/), z.number())),
 }
 
+const prefill = optional(z.enum(['exact', 'predicted', 'refined', 'auto']))
+/** Ours, beside OpenAI's fields. */
+const foretoken = optional(z.strictObject({ prefill }))
+
 const plain = z
   .strictObject({
     id: optional(z.string()),
@@ -65,6 +69,7 @@ const plain = z
     min_p: optional(z.number()),
     repetition_penalty: optional(z.number()),
     ignore_eos: z.boolean().optional(),
+    prefill,
     ...sampling,
   })
   .refine(({ prompt, messages }) => (prompt === undefined) !== (messages === undefined), {
@@ -89,6 +94,7 @@ const harmless = {
 
 const chat = z.strictObject({
   ...harmless,
+  foretoken,
   ...sampling,
   messages,
   max_tokens: optional(limit),
@@ -101,6 +107,7 @@ const chat = z.strictObject({
 
 const completion = z.strictObject({
   ...harmless,
+  foretoken,
   ...sampling,
   prompt: z.union([z.string(), ids]),
   max_tokens: optional(limit),
@@ -151,6 +158,8 @@ interface Options {
   readonly repetition_penalty?: number | undefined
   readonly logit_bias?: Readonly<Record<string, number>> | undefined
   readonly ignore_eos?: boolean | undefined
+  readonly prefill?: GenerateRequest['prefill']
+  readonly foretoken?: { readonly prefill?: GenerateRequest['prefill'] } | undefined
 }
 
 function requestOf(
@@ -172,6 +181,7 @@ function requestOf(
     repetitionPenalty: options.repetition_penalty,
     logitBias: options.logit_bias,
     ignoreEos: options.ignore_eos,
+    prefill: options.prefill ?? options.foretoken?.prefill,
   }
   const given = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined))
   return { ...defaults, ...given, prompt }

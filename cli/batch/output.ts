@@ -17,11 +17,12 @@ export function hashOf(bytes: Uint8Array): string {
 }
 
 export function resultLine({ form, id, line, input }: Answered, done: DoneEvent, model: string, now: number): string {
-  const { text, ids, finishReason, cached_tokens, timings } = done
+  const { text, ids, finishReason, cached_tokens, timings, prefill, exact_from } = done
   const prompt_tokens = timings.prompt_tokens
   const completion_tokens = ids.length
   const finish_reason = finishReason === 'stop' ? 'stop' : 'length'
-  const usage = { prompt_tokens, completion_tokens, cached_tokens }
+  const cache = { prefill, ...(exact_from !== undefined && { exact_from }) }
+  const usage = { prompt_tokens, completion_tokens, cached_tokens, ...cache }
   if (form === 'plain')
     return JSON.stringify({ line, input, ...(id !== undefined && { id }), text, finish_reason, ...usage })
   const isChat = form === 'chat'
@@ -37,6 +38,7 @@ export function resultLine({ form, id, line, input }: Answered, done: DoneEvent,
       completion_tokens,
       total_tokens: prompt_tokens + completion_tokens,
       prompt_tokens_details: { cached_tokens },
+      ...cache,
     },
   }
   const response = { status_code: 200, request_id: `req-${input}-${line}`, body }

@@ -38,7 +38,7 @@ type SetRow = PrepackRow & { readonly dataset: string; readonly pool: number }
 async function benchSet(name: string, flags: Flags, seed: number, signal: AbortSignal) {
   const { batch = [4, 16, 64], runs = 3, draws = 2 } = flags
   const mostTokens = flags['most-prompt'] ?? 1024
-  const folder = flags.data ?? process.env.FORETOKEN_DATA
+  const folder = flags.data?.[0] ?? process.env.FORETOKEN_DATA
   // The tokenizer is the model's, and the room is the prompts': the model is opened twice, and once briefly.
   const probe = await open(flags, signal, { prefixBytes: 0 })
   const prompts = await loadPrompts(probe.engine, name, { count: poolSize, seed, folder, mostTokens }).finally(() =>

@@ -1,9 +1,8 @@
 /** `foretoken prefix save|load FILE`: the keys and values of a long beginning, as a file. */
-import { open as openFile, rename, rm } from 'node:fs/promises'
-import { type Engine, fileError } from '../../node/index.ts'
+import type { Engine } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { open, readBytes, readText } from '../session.ts'
+import { open, readBytes, readText, writeWhole } from '../session.ts'
 import { note, print, readStdin, size } from '../terminal.ts'
 
 export async function prefix({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
@@ -34,22 +33,4 @@ async function save(engine: Engine, path: string, flags: Flags): Promise<Uint8Ar
   const bytes = await engine.savePrefix(opening)
   await writeWhole(path, bytes)
   return bytes
-}
-
-/** Writes beside the place first, so that a file is there whole or not at all. */
-async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
-  const partial = `${path}.${process.pid}.partial`
-  try {
-    const handle = await openFile(partial, 'wx')
-    try {
-      await handle.writeFile(bytes)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    await rename(partial, path)
-  } catch (error) {
-    await rm(partial, { force: true })
-    throw fileError(error, path)
-  }
 }

@@ -37,9 +37,11 @@ export async function run({ flags, operands }: Invocation, signal: AbortSignal):
       }
       if (event.type !== 'done') continue
       if (flags.json) {
-        const { ids, text, finishReason, timings, cached_tokens, memory, build, prefill } = event
+        const { ids, text, finishReason, timings, cached_tokens, memory, build, prefill, exact_from, prefill_share } =
+          event
         const shape = { prompt_ids: promptIds, ids, text, finish_reason: finishReason, top_logprobs: top }
-        print(JSON.stringify({ model, ...shape, timings, cached_tokens, memory, build, prefill }))
+        const cache = { cached_tokens, prefill, exact_from, prefill_share }
+        print(JSON.stringify({ model, ...shape, timings, ...cache, memory, build }))
       } else {
         if (ended !== '\n' || event.text === '') process.stdout.write('\n')
         note(summaryLine(event))

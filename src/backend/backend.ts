@@ -65,7 +65,7 @@ export interface Backend {
    * operations (a multiply-add is 2) per second. What a benchmark compares with.
    */
   peak(ms: number): number
-  /** Sizes the scratch of all kernels. Call before the first pass. */
+  /** Sizes the scratch of all kernels. Call before the first pass, and again for larger limits. */
   prepare(limits: Limits): void
 
   tensor(rows: number, cols: number): Tensor

@@ -56,6 +56,7 @@ export async function fitSource(
   const { backend, model, cache } = engine
   const source = sourcesOf(header.plan, header.layers)[index]!
   const file: PredictorFile = { header, maps: done }
+  model.widen(inputsOf(file))
   const forward = new PredictedForward(model, backend, loadBridges(backend, file), inputsOf(file))
   const sums = new SourceSums(backend, source, header)
   for (let taken = 0; taken < options.tokens; ) {

@@ -4,7 +4,7 @@
  * A pass is any mixture of prompts, chunks and decode steps on one flat token axis. Products run over all tokens at
  * once; attention runs segment by segment over its own pages.
  */
-import type { Backend, RopeSpec, Tensor, Weight } from '../backend/backend.ts'
+import type { Backend, Limits, RopeSpec, Tensor, Weight } from '../backend/backend.ts'
 import { ForetokenError } from '../errors.ts'
 import type { KvPool, KvType, ModelArchive, ModelConfig, Pass } from '../types.ts'
 import { type LoadedWeights, loadWeights } from './load.ts'
@@ -75,12 +75,7 @@ export class Llama {
 
   static async load(backend: Backend, archive: ModelArchive, options: ModelOptions): Promise<Llama> {
     const { config } = archive
-    backend.prepare({
-      tokens: options.passTokens,
-      maxK: Math.max(config.hidden, config.intermediate, config.heads * config.headDim, options.inputs ?? 0),
-      headDim: config.headDim,
-      group: config.heads / config.kvHeads,
-    })
+    backend.prepare(limitsOf(config, options.passTokens, options.inputs ?? 0))
     return new Llama(backend, config, await loadWeights(backend, archive, options.onProgress), options)
   }
 
@@ -119,6 +114,11 @@ export class Llama {
       this.run(pass, this.layers)
       return this.logits(pass.outputs)
     })
+  }
+
+  /** Makes room for products of `inputs` beside the model's own: a predictor that is being fitted. */
+  widen(inputs: number): void {
+    this.#backend.prepare(limitsOf(this.config, this.passTokens, inputs))
   }
 
   /** All layers. */
@@ -282,6 +282,14 @@ export class Llama {
     this.#backend.rmsNorm(normed, x, norm, this.config.rmsEps, count)
     return normed
   }
+}
+
+function limitsOf(
+  { hidden, intermediate, heads, kvHeads, headDim }: ModelConfig,
+  tokens: number,
+  inputs: number,
+): Limits {
+  return { tokens, maxK: Math.max(hidden, intermediate, heads * headDim, inputs), headDim, group: heads / kvHeads }
 }
 
 function layerWeights(weights: LoadedWeights, at: string): Layer {

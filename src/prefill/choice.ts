@@ -4,6 +4,8 @@ import type { Sequence } from '../kv/paged.ts'
 import { States } from '../kv/states.ts'
 import type { PredictorHeader } from '../model/predictor-plan.ts'
 import type { Run } from '../pack/pack.ts'
+import type { ModelConfig } from '../types.ts'
+import { prefillShare } from './cost.ts'
 
 /** What a request asks for. `auto` shows predicted answers only where the predictor is sure of them, and refines. */
 export const prefillModes = ['exact', 'predicted', 'refined', 'auto'] as const
@@ -30,6 +32,12 @@ export class Prediction {
     if (until - this.#from(first) < leastPredicted) return false
     sequence.predict(new States({ width: this.#header.hidden, first, until, kept: mode !== 'predicted' }))
     return true
+  }
+
+  /** The share of an exact prefill's work that a predicted prompt takes, `first` of its tokens being cached. */
+  share(config: ModelConfig, length: number, first: number): number {
+    const { plan } = this.#header
+    return prefillShare(config, plan, { length, first, from: this.#from(first), until: length - plan.window })
   }
 
   /** `ids` behind what `sequence` holds, as runs: exact ones in front and in the window, predicted ones between. */

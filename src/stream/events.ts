@@ -32,6 +32,8 @@ export interface DoneEvent {
   readonly prefill: 'exact' | 'predicted' | 'refined'
   /** The first token of the answer that was made from an exact cache, from 0; absent if none was. */
   readonly exact_from?: number
+  /** Work before the first token by that of an exact prefill, by formula; 1 for exact. */
+  readonly prefill_share: number
   readonly memory: { readonly wasm_bytes: number }
   readonly build: string
 }

@@ -1,0 +1,187 @@
+/** `foretoken fit`: a KV predictor for a model, in closed form. */
+import { readFile, rm } from 'node:fs/promises'
+import { aliases, defaultModel, type Engine, ForetokenError, withLock } from '../../node/index.ts'
+import { type Agreement, agreement, gateFor } from '../../src/fit/judge.ts'
+import { type LinearMap, mapsOf, readPredictor, writePredictor } from '../../src/model/predictor-file.ts'
+import type { PredictorHeader, PredictorPlan } from '../../src/model/predictor-plan.ts'
+import { memorySource } from '../../src/model/source.ts'
+import { type DocumentSets, documentIds, readDocuments } from '../fit/documents.ts'
+import type { Flags } from '../flags.ts'
+import { type Invocation, UsageError } from '../parse.ts'
+import { open, writeWhole } from '../session.ts'
+import { note, print, StatusLine, size } from '../terminal.ts'
+
+/** Of the default model's 30 layers, what was found to matter: 0-7 are shared, 16-18 carry recall. Others are scaled. */
+const known = { layers: 30, shared: 8, run: { from: 16, to: 19 } }
+
+/** Held-out documents, their longest prompt, and the tokens behind it that are compared. */
+const judged = { documents: 60, continuation: 32 }
+
+export async function fit({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
+  const { data, out, seed = 1, tokens = 200_000, ridge = 1e-3 } = flags
+  if (operands.length > 0 || data === undefined || out === undefined)
+    throw new UsageError('fit takes no operands: foretoken fit --base MODEL --data FILE --out FILE')
+  const name = flags.base ?? flags.model ?? defaultModel
+  const most = flags['most-prompt'] ?? 1024
+  const sets = await readDocuments(data, seed)
+  await withLock(`${out}.lock`, work, { signal, refuse: `${out} is being written by another run` })
+
+  async function work(): Promise<void> {
+    const line = new StatusLine()
+    const begun = performance.now()
+    const { engine } = await open({ ...flags, model: name }, signal, { prefixBytes: 0 })
+    let file: { header: PredictorHeader; maps: ReadonlyMap<string, LinearMap> }
+    try {
+      const training = { data: data!.map((path) => path.split('/').at(-1)), seed, tokens, ridge, longest: most }
+      const header = headerOf(engine, name, planOf(engine.archive.config.layers, flags), training)
+      const { maps, done } = await resumed(`${out}.partial`, header)
+      for (let source = done; source <= header.plan.runs.length; source++) {
+        const documents = documentIds(engine, sets.training, { seed: seed * 1000 + source, most })
+        const fitted = await engine.fitSource(header, maps, source, documents, {
+          tokens,
+          lambda: ridge,
+          signal,
+          onProgress: ({ tokens: now, sources }) => {
+            const whole = Math.min(1, (source + now / tokens) / sources)
+            const bar = '█'.repeat(Math.round(20 * whole)).padEnd(20)
+            const left = ((performance.now() - begun) / 1000) * ((1 - whole) / Math.max(whole - done / sources, 1e-3))
+            line.show(`fitting ${source + 1} of ${sources}  ${bar}  ${now} tokens  ${Math.round(left)} s left`)
+          },
+        })
+        for (const [map, values] of fitted) maps.set(map, values)
+        await writeWhole(`${out}.partial`, await writePredictor({ header: withDone(header, source + 1), maps }))
+      }
+      file = { header, maps }
+    } finally {
+      line.clear()
+      await engine.close()
+    }
+    const judgement = await judge(file, sets, { flags: { ...flags, model: name }, seed, most, signal, line })
+    const bytes = await writePredictor({ ...file, header: { ...file.header, ...judgement } })
+    await writeWhole(out!, bytes)
+    await rm(`${out}.partial`, { force: true })
+    const { quality } = judgement
+    const seconds = Math.round((performance.now() - begun) / 1000)
+    if (flags.json) print(JSON.stringify({ model: name, file: out, bytes: bytes.length, seconds, quality }))
+    else {
+      const { kl, top1, first } = quality
+      note(
+        `${out}: ${size(bytes.length)} in ${seconds} s · held-out KL ${kl.toFixed(3)}, same token ${percent(top1)}, ` +
+          `same first token ${percent(first)} · use it with --prefill refined --predictor ${out}`,
+      )
+    }
+  }
+}
+
+function planOf(layers: number, flags: Flags): PredictorPlan {
+  const scaled = (layer: number) => Math.round((layer * layers) / known.layers)
+  const shared = flags.m ?? Math.max(1, scaled(known.shared))
+  const runs = flags.run?.map(runOf) ?? [{ from: scaled(known.run.from), to: scaled(known.run.to) }]
+  const taps = flags.taps ?? 0
+  const sound = runs.filter(({ from, to }) => from > shared && to > from && to <= layers)
+  if (flags.run && sound.length < runs.length)
+    throw new UsageError(`--run names layers behind the ${shared} shared ones, below ${layers}, such as 16-18`)
+  return {
+    kind: 'shared',
+    shared,
+    runs: sound,
+    taps: [taps, ...sound.map(() => taps)],
+    sinks: 4,
+    window: flags.w ?? 48,
+  }
+}
+
+/** `16-18` is layers 16, 17 and 18. */
+function runOf(text: string): { from: number; to: number } {
+  const [, from, to = from] = /^(\d+)(?:-(\d+))?$/.exec(text) ?? []
+  if (from === undefined) throw new UsageError(`--run takes layers such as 16-18, not "${text}"`)
+  return { from: Number(from), to: Number(to) + 1 }
+}
+
+function headerOf(engine: Engine, name: string, plan: PredictorPlan, training: object): PredictorHeader {
+  const { layers, hidden, kvHeads, headDim } = engine.archive.config
+  return {
+    version: 1,
+    base: engine.identity,
+    base_name: aliases[name]?.file ?? engine.archive.name,
+    layers,
+    hidden,
+    kv_width: kvHeads * headDim,
+    plan,
+    gate: 0,
+    training: { method: 'closed form', ...training },
+    quality: {},
+  }
+}
+
+/** What an earlier run of the same fit has left. */
+async function resumed(path: string, header: PredictorHeader): Promise<{ maps: Map<string, LinearMap>; done: number }> {
+  const bytes = await readFile(path).catch(() => undefined)
+  // Maps that are not fitted yet are zeros: the file's form asks for all of them.
+  const empty = mapsOf(header).map(({ name, n, k }): [string, LinearMap] => {
+    const zeros = { weight: new Int8Array(n * k), scale: new Uint16Array((n * k) / 32), bias: new Float32Array(n) }
+    return [name, { n, k, ...zeros }]
+  })
+  if (bytes === undefined) return { maps: new Map(empty), done: 0 }
+  const before = await readPredictor(memorySource(path, bytes)).catch(() => undefined)
+  const done = Number(before?.header.training.sources_done)
+  const same = before && JSON.stringify(before.header) === JSON.stringify(withDone(header, done))
+  if (same) return { maps: new Map(before.maps), done }
+  throw new ForetokenError(
+    'bad_argument',
+    `${path} is left of another fit, or damaged: remove it, or choose another --out`,
+  )
+}
+
+function withDone(header: PredictorHeader, sources_done: number): PredictorHeader {
+  return { ...header, training: { ...header.training, sources_done } }
+}
+
+/** Quality on rows that were kept back, and the gate of `auto`. */
+async function judge(
+  file: { header: PredictorHeader; maps: ReadonlyMap<string, LinearMap> },
+  sets: DocumentSets,
+  {
+    flags,
+    seed,
+    most,
+    signal,
+    line,
+  }: { flags: Flags; seed: number; most: number; signal: AbortSignal; line: StatusLine },
+) {
+  const predictor = memorySource('the new predictor', await writePredictor(file))
+  const { engine } = await open(flags, signal, { prefixBytes: 0, predictor })
+  const all: Agreement[] = []
+  try {
+    const { vocab } = engine.archive.config
+    const least = file.header.plan.window + file.header.plan.sinks + 16 + judged.continuation
+    for await (const ids of documentIds(engine, sets.heldOut, { seed: seed + 7, most })) {
+      signal.throwIfAborted()
+      if (all.length === judged.documents) break
+      line.show(`judging on held-out text  ${all.length + 1} of ${judged.documents}`)
+      if (ids.length < least) continue
+      const [prompt, rest] = [ids.slice(0, -judged.continuation), ids.slice(-judged.continuation)]
+      const exact = await engine.logitsAfter(prompt, rest)
+      all.push(agreement(exact, await engine.logitsAfter(prompt, rest, 'predicted'), vocab))
+    }
+  } finally {
+    line.clear()
+    await engine.close()
+  }
+  const mean = (of: (one: (typeof all)[number]) => number) =>
+    Number((all.reduce((sum, one) => sum + of(one), 0) / all.length).toPrecision(4))
+  const quality = {
+    held_out: 'rows of the same files that were kept back',
+    documents: all.length,
+    tokens: all.length * judged.continuation,
+    kl: mean(({ kl }) => kl),
+    top1: mean(({ top1 }) => top1),
+    first: mean(({ first }) => first),
+  }
+  const gate = gateFor(all, 0.98)
+  return { quality, gate: Number.isFinite(gate) ? Number(gate.toPrecision(4)) : 1e9 }
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`
+}

@@ -1,0 +1,23 @@
+/** The predictors that ship with foretoken, by the alias of the model they were made for. */
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { type ByteSource, ForetokenError, memorySource } from '../src/index.ts'
+import { fileError } from './disk.ts'
+
+/** The one for a model; undefined if there is none. */
+export async function shippedPredictor(model: string): Promise<ByteSource | undefined> {
+  if (!/^[\w.-]+$/.test(model)) return undefined
+  // Beside this file's folder, in the source and in the package.
+  const path = fileURLToPath(new URL(`../predictors/${model.toLowerCase()}.safetensors`, import.meta.url))
+  return existsSync(path) ? predictorFile(path) : undefined
+}
+
+/** A predictor of one's own. Throws `not_found`, `io`. */
+export async function predictorFile(path: string): Promise<ByteSource> {
+  const bytes = await readFile(path).catch((error) => {
+    if (error.code === 'ENOENT') throw new ForetokenError('not_found', `${path}: no such file`)
+    throw fileError(error, path)
+  })
+  return memorySource(path, bytes)
+}
