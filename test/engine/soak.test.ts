@@ -2,10 +2,12 @@
 import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
-import { Engine } from '../../src/index.ts'
+import { type ByteSource, Engine, type ModelFiles, memorySource } from '../../src/index.ts'
+import { writePredictor } from '../../src/model/predictor-file.ts'
 import { besideRepository } from '../golden/golden.ts'
 import { llama2cFiles } from '../helpers/llama2c.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
+import { tinyPredictor } from '../helpers/tiny-predictor.ts'
 import { soak } from '../suites/soak.ts'
 
 const model = besideRepository('models/stories260K/stories260K.bin')
@@ -19,10 +21,12 @@ test.each([
     3000,
   ],
   ['a tiny model', async () => tinyFiles(), 200],
+  ['a tiny model with a predictor', async () => tinyFiles({ layers: 7 }), 200],
 ] as const)(
   'mixed requests on %s: no page lost, no wrong token',
-  async (_, files, requests) => {
+  async (name, files, requests) => {
     if (!files) return
+    const predictor = name.endsWith('predictor') ? await predictorFor(await files()) : undefined
     const load = async (kvTokens: number, prefixBytes: number | undefined) =>
       Engine.load(await files(), {
         wasm,
@@ -31,6 +35,7 @@ test.each([
         passTokens: 64,
         schedule: { maxRunning: 16, maxWaiting: 20 },
         ...(prefixBytes !== undefined && { prefixBytes }),
+        ...(predictor && { predictor }),
       })
     const [shared, alone] = [await load(400, undefined), await load(256, 0)]
     const report = await soak(shared, alone, { requests, seed: 20_261_124, sample: Math.min(200, requests / 4) })
@@ -43,3 +48,9 @@ test.each([
   },
   120_000,
 )
+
+async function predictorFor(files: ModelFiles): Promise<ByteSource> {
+  const engine = await Engine.load(files, { wasm })
+  await engine.close()
+  return memorySource('tiny', await writePredictor(tinyPredictor(engine.identity, { gate: 0.5 })))
+}
