@@ -44,8 +44,7 @@ export async function soak(shared: Engine, alone: Engine, options: SoakOptions):
   const count = { finished: 0, cancelled: 0, refused: 0, invalid: 0, tokens: 0, cached_tokens: 0 }
   const sample: { request: GenerateRequest; ids: readonly number[] }[] = []
   // Memory grows to what pages may take, once: what grows after that is a leak.
-  for (let filled = 0; filled < 2; filled++)
-    await shared.submit({ prompt: ids(rng, shared.context - 2, shared), maxTokens: 1 }).result()
+  await takeAllPages(shared)
   const flying = new Set<Promise<void>>()
   let most = 1
   let early: [number, number] = [0, 0]
@@ -128,6 +127,17 @@ function mixedRequest(rng: Random, engine: Engine, openings: readonly (readonly 
     tenant: ['', 'a', 'b'][rng.below(3)]!,
     ...(rng.below(3) === 0 && { temperature: 1, topK: 20, seed: rng.below(1000) }),
     ...(engine.predictor && rng.below(2) === 0 && { prefill: prefillModes[rng.below(4)]! }),
+  }
+}
+
+async function takeAllPages(engine: Engine): Promise<void> {
+  const sessions = []
+  try {
+    for (;;) sessions.push(await engine.prefill(new Array(pageTokens).fill(1)))
+  } catch (error) {
+    if (!(error instanceof ForetokenError && error.code === 'out_of_pages')) throw error
+  } finally {
+    for (const session of sessions) session.release()
   }
 }
 
