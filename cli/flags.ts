@@ -11,6 +11,7 @@ export const commands = {
   batch: { args: 'IN.jsonl OUT.jsonl', about: 'answer a file of prompts; goes on where it was stopped' },
   prefix: { args: 'save|load FILE', about: 'keep the keys and values of a long beginning in a file' },
   fit: { args: '', about: 'make a KV predictor for a model' },
+  eval: { args: '', about: 'judge a predictor beside exact prefill and cheaper ways' },
   bench: { args: 'prefill|decode|prepack|replay TRACE', about: 'measure this machine' },
   completion: { args: 'bash|zsh|fish', about: 'print a completion script for a shell' },
 } as const
@@ -27,14 +28,14 @@ export interface Flag {
   readonly about: string
 }
 
-const engine = ['run', 'chat', 'batch', 'prefix', 'fit', 'bench'] as const
+const engine = ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'bench'] as const
 const answers = ['run', 'chat', 'batch'] as const
 
 export const flags = {
   model: {
     short: 'm',
     value: 'text',
-    on: ['run', 'chat', 'batch', 'prefix', 'fit', 'inspect', 'tokenize', 'bench'],
+    on: ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'inspect', 'tokenize', 'bench'],
     about: 'alias, hf:owner/repo[/file], https://... or a path; default smollm2-135m',
   },
   system: { value: 'text', on: ['run', 'chat', 'prefix'], about: 'system prompt, in place of the model’s own' },
@@ -46,7 +47,7 @@ export const flags = {
     on: answers,
     about: 'exact; predicted: first token early; refined: and exact soon after; auto: refined where it is sure',
   },
-  predictor: { value: 'file', on: answers, about: 'predictor for --prefill; default: the one that ships' },
+  predictor: { value: 'file', on: [...answers, 'eval'], about: 'predictor for --prefill; default: the one that ships' },
   concurrency: { value: 'whole', min: 1, max: 1024, on: ['batch'], about: 'prompts in flight; default 32' },
   'max-tokens': { short: 'n', value: 'whole', min: 1, on: answers, about: 'longest answer; default: the context' },
   temperature: {
@@ -64,7 +65,7 @@ export const flags = {
   'presence-penalty': { value: 'number', min: -2, max: 2, on: answers, about: 'lower what the answer holds' },
   'frequency-penalty': { value: 'number', min: -2, max: 2, on: answers, about: 'lower it each time it is held' },
   'logit-bias': { value: 'texts', on: answers, about: 'ID=BIAS, from -100 to 100; may be repeated' },
-  seed: { value: 'whole', min: 0, on: [...answers, 'fit', 'bench'], about: 'the same seed draws the same' },
+  seed: { value: 'whole', min: 0, on: [...answers, 'fit', 'eval', 'bench'], about: 'the same seed draws the same' },
   stop: { value: 'texts', on: answers, about: 'end the answer at this text; may be repeated' },
   'top-logprobs': {
     value: 'whole',
@@ -88,7 +89,9 @@ export const flags = {
     on: engine,
     about: 'build of the core; default: the fastest that is right here',
   },
-  lengths: { value: 'wholes', min: 1, on: ['bench'], about: 'prompt lengths, such as 32,128,512,1024' },
+  suite: { value: 'texts', on: ['eval'], about: 'lm, chat, recall or lambada; may be repeated; default: all' },
+  cases: { value: 'whole', min: 1, on: ['eval'], about: 'prompts of each suite and length; default 20' },
+  lengths: { value: 'wholes', min: 1, on: ['eval', 'bench'], about: 'prompt lengths, such as 32,128,512,1024' },
   runs: { value: 'whole', min: 1, max: 1000, on: ['bench'], about: 'timed runs; default 7, prepack 3' },
   dataset: {
     value: 'texts',
@@ -97,10 +100,10 @@ export const flags = {
   },
   data: {
     value: 'texts',
-    on: ['fit', 'bench'],
-    about: 'fit: file of texts, may be repeated; prepack: folder of the named sets, default $FORETOKEN_DATA',
+    on: ['fit', 'eval', 'bench'],
+    about: 'fit: file of texts, may be repeated; eval, prepack: folder of the named sets, default $FORETOKEN_DATA',
   },
-  base: { value: 'text', on: ['fit'], about: 'the model to predict for, as --model' },
+  base: { value: 'text', on: ['fit', 'eval'], about: 'the model to predict for, as --model' },
   out: { value: 'file', on: ['fit'], about: 'the predictor file to write' },
   m: { value: 'whole', min: 1, on: ['fit'], about: 'layers that predicted tokens run through first; default 8 of 30' },
   run: {
@@ -142,11 +145,11 @@ export const flags = {
   file: { value: 'file', on: ['tokenize'], about: 'read the text from a file' },
   special: { on: ['tokenize'], about: 'read special tokens in the text as such' },
   offline: {
-    on: ['run', 'chat', 'batch', 'prefix', 'fit', 'pull', 'inspect', 'tokenize', 'bench'],
+    on: ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'pull', 'inspect', 'tokenize', 'bench'],
     about: 'use only what is here',
   },
   json: {
-    on: ['run', 'batch', 'prefix', 'fit', 'pull', 'ls', 'rm', 'inspect', 'tokenize', 'bench'],
+    on: ['run', 'batch', 'prefix', 'fit', 'eval', 'pull', 'ls', 'rm', 'inspect', 'tokenize', 'bench'],
     about: 'print one JSON object on stdout; an error is one JSON line on stderr',
   },
   help: { short: 'h', on: Object.keys(commands) as Command[], about: 'print this help' },

@@ -22,6 +22,7 @@ const handlers: Record<Command, () => Promise<Handler>> = {
   batch: async () => (await import('./commands/batch.ts')).batch,
   prefix: async () => (await import('./commands/prefix.ts')).prefix,
   fit: async () => (await import('./commands/fit.ts')).fit,
+  eval: async () => (await import('./commands/eval.ts')).evaluate,
   bench: async () => (await import('./commands/bench.ts')).bench,
   completion:
     async () =>

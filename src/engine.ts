@@ -28,7 +28,7 @@ import {
 import { pack } from './pack/pack.ts'
 import { Prediction } from './prefill/choice.ts'
 import { ExactPrefill } from './prefill/exact.ts'
-import { logitsAfter } from './prefill/judge.ts'
+import { logitsAfter, logitsOfLayers } from './prefill/judge.ts'
 import { type PredictedForward, predicted } from './prefill/predicted.ts'
 import { type LoadedPrefix, SavedPrefixes } from './saved-prefix.ts'
 import type { GenerateEvent } from './stream/events.ts'
@@ -194,6 +194,15 @@ export class Engine {
     return this.#cache.borrow((sequence) =>
       logitsAfter(this.#forward, this.prediction, sequence, { prompt, continuation, prefill }),
     )
+  }
+
+  /** The same as `logitsAfter` says of the first `layers` layers alone. */
+  async logitsOfLayers(
+    prompt: readonly number[],
+    continuation: readonly number[],
+    layers: number,
+  ): Promise<Float32Array> {
+    return this.#cache.borrow((sequence) => logitsOfLayers(this.#model, sequence, { prompt, continuation }, layers))
   }
 
   /** Fits the maps of one source of a predictor for this model; `done` holds those of the sources before it. */

@@ -25,3 +25,29 @@ export async function logitsAfter(
   }
   return model.forward(pack([{ sequence, ids: [prompt[last]!, ...continuation.slice(0, -1)], outputs: 'all' }]))
 }
+
+/**
+ * The same from the first `layers` layers alone: their last state meets the vocabulary as if it were the model's. What an auxiliary
+ * pass is worth without a predictor.
+ */
+export async function logitsOfLayers(
+  model: Llama,
+  sequence: Sequence,
+  { prompt, continuation }: Omit<Judged, 'prefill'>,
+  layers: number,
+): Promise<Float32Array> {
+  const all = [...prompt, ...continuation.slice(0, -1)]
+  const last = prompt.length - 1
+  let logits: Float32Array = new Float32Array(0)
+  for (let at = 0; at < all.length; ) {
+    const to = at < last ? Math.min(last, at + model.passTokens) : all.length
+    const pass = pack([{ sequence, ids: all.slice(at, to), outputs: at < last ? 'none' : 'all' }])
+    logits = await model.exclusive(() => {
+      model.begin(pass)
+      model.run(pass, { from: 0, to: layers })
+      return model.logits(pass.outputs)
+    })
+    at = to
+  }
+  return logits
+}

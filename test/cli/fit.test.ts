@@ -1,6 +1,6 @@
 /** `foretoken fit` and `--prefill`, from texts to an answer. */
 import { spawnSync } from 'node:child_process'
-import { access, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { access, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -113,6 +113,44 @@ describe('foretoken fit', () => {
     expect(foretoken('run', '-m', model, '--prefill', 'refined', '--predictor', data, 'hi').err).toContain(
       'bad_predictor',
     )
+  })
+})
+
+describe('foretoken eval', () => {
+  test('compares methods at equal work, on every suite', async () => {
+    const sets = join(folder, 'sets')
+    await mkdir(join(sets, 'eval'), { recursive: true })
+    await mkdir(join(sets, 'prompts'), { recursive: true })
+    const lines = Array.from({ length: 300 }, (_, i) => `The mill by the river ${i} has ${i * 31} stones.`)
+    await writeFile(join(sets, 'eval', 'wikitext2_valid.txt.gz'), gzipSync(lines.join('\n')))
+    await writeFile(
+      join(sets, 'eval', 'lambada_openai.jsonl.gz'),
+      gzipSync(lines.map((text) => JSON.stringify({ text })).join('\n')),
+    )
+    await writeFile(
+      join(sets, 'prompts', 'arena_hard_v0.1.jsonl.gz'),
+      gzipSync(lines.map((prompt) => JSON.stringify({ prompt: `${prompt} Why?` })).join('\n')),
+    )
+    const predictor = join(folder, 'judged.safetensors')
+    expect(foretoken(...fitting(predictor)).code).toBe(0)
+    const args = ['eval', '--base', model, '--predictor', predictor, '--data', sets, '--threads', '1', '--json']
+    const { code, out, err } = foretoken(...args, '--lengths', '360', '--cases', '2')
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    const { results, plan } = JSON.parse(out)
+    expect(plan.shared).toBe(2)
+    const suites = ['lm', 'chat', 'recall', 'lambada']
+    const methods = ['exact', 'predicted', 'truncate', 'random', 'aux']
+    expect(results.map(({ suite, method }: Record<string, string>) => `${suite} ${method}`)).toEqual(
+      suites.flatMap((suite) => methods.map((method) => `${suite} ${method}`)),
+    )
+    for (const row of results) {
+      expect(row.cases).toBe(2)
+      if (row.method === 'exact') expect(row).toMatchObject({ share: 1, kl: 0, top1: 1, first: 1 })
+      else expect(row.kl).toBeGreaterThan(0)
+      if (row.method === 'predicted') expect(row.share).toBeLessThan(0.8)
+      expect(row.right === undefined).toBe(row.suite === 'lm' || row.suite === 'chat')
+    }
+    expect(foretoken(...args, '--suite', 'magic').err).toContain('there are lm')
   })
 })
 

@@ -1,0 +1,118 @@
+/** What predicted caches are judged by: prompts of a given length, and what follows them. */
+import { createRandom } from '../../src/decode/random.ts'
+import { type Engine, ForetokenError } from '../../src/index.ts'
+import { textsOf } from '../datasets.ts'
+
+export interface Case {
+  readonly prompt: readonly number[]
+  /** Given to the model token by token; after each, all methods are compared. */
+  readonly continuation: readonly number[]
+  /** How many of the continuation's first tokens are the right answer, which can be got right or wrong. */
+  readonly gold: number
+}
+
+export interface SuiteOptions {
+  /** Tokens of a prompt. */
+  readonly length: number
+  readonly cases: number
+  readonly seed: number
+  /** Where the sets are: `eval/` and `prompts/` lie in it. */
+  readonly folder: string
+}
+
+type Make = (engine: Engine, options: SuiteOptions) => Promise<Case[]>
+
+/** None of these texts may be trained on. */
+export const suites: Readonly<Record<string, Make>> = { lm, chat, recall, lambada }
+
+/** Tokens behind a prompt where nothing is asked. */
+const following = 64
+
+/** Running text: wikitext-2's validation split, windows at even distances. */
+async function lm(engine: Engine, { length, cases, folder }: SuiteOptions): Promise<Case[]> {
+  const ids = await wikitext(engine, folder, cases * (length + following) * 2)
+  const step = Math.floor((ids.length - length - following) / cases)
+  return Array.from({ length: cases }, (_, i) => {
+    const at = i * step
+    const from = at + length
+    return { prompt: ids.slice(at, from), continuation: ids.slice(from, from + following), gold: 0 }
+  })
+}
+
+/** People's questions behind text of the given length, and the model's own greedy answers. */
+async function chat(engine: Engine, { length, cases, seed, folder }: SuiteOptions): Promise<Case[]> {
+  const texts = await textsOf(`${folder}/prompts/arena_hard_v0.1.jsonl.gz`)
+  const filler = await wikitext(engine, folder, cases * length)
+  const next = createRandom(seed)
+  const all: Case[] = []
+  while (all.length < cases) {
+    const text = texts[Math.floor(next() * texts.length)]!
+    const asked = engine.tokenize(`\n\n${text}`)
+    if (asked.length > length / 2) continue
+    const prompt = framed(engine, filler.splice(0, length), asked, length)
+    const { ids } = await engine.submit({ prompt, maxTokens: 32, ignoreEos: true }).result()
+    all.push({ prompt, continuation: ids, gold: 0 })
+  }
+  return all
+}
+
+const names = 'Alice Robert Maria Kevin Susan Peter Laura James Helen David Nancy Frank'.split(' ')
+
+/** Six people's codes in front of text, and a question for one of them: four digits. */
+async function recall(engine: Engine, { length, cases, seed, folder }: SuiteOptions): Promise<Case[]> {
+  const filler = await wikitext(engine, folder, cases * length)
+  const next = createRandom(seed)
+  return Array.from({ length: cases }, () => {
+    const some = [...names].sort(() => next() - 0.5).slice(0, 6)
+    const codes = some.map(() => String(1000 + Math.floor(next() * 9000)))
+    const asked = Math.floor(next() * 6)
+    const facts = some.map((name, i) => `The code of ${name} is ${codes[i]}.`).join(' ')
+    const before = engine.tokenize(`Here is some information. ${facts}\n\n`)
+    const question = engine.tokenize(`\n\nQuestion: What is the code of ${some[asked]}?`)
+    const answer = engine.tokenize(`The code of ${some[asked]} is `)
+    const prompt = [...framed(engine, [...before, ...filler.splice(0, length)], question, length - answer.length)]
+    const digits = engine.tokenize(codes[asked]!)
+    return { prompt: [...prompt, ...answer], continuation: [...digits, ...engine.tokenize('.')], gold: digits.length }
+  })
+}
+
+/** LAMBADA's last words, behind other passages of it. */
+async function lambada(engine: Engine, { length, cases, seed, folder }: SuiteOptions): Promise<Case[]> {
+  const texts = await textsOf(`${folder}/eval/lambada_openai.jsonl.gz`)
+  const next = createRandom(seed)
+  const pick = () => texts[Math.floor(next() * texts.length)]!
+  return Array.from({ length: cases }, () => {
+    const text = pick()
+    const cut = text.lastIndexOf(' ')
+    const asked = engine.tokenize(text.slice(0, cut))
+    const word = engine.tokenize(text.slice(cut))
+    let before: number[] = []
+    while (before.length + asked.length < length) before = [...engine.tokenize(`${pick()}\n\n`), ...before]
+    const prompt = [...before.slice(before.length + asked.length - length), ...asked]
+    return { prompt, continuation: [...word, ...engine.tokenize('.')], gold: word.length }
+  })
+}
+
+/** A user's message of exactly `length` tokens with its frame: `body`, cut where it is too long, then `end`. */
+function framed(engine: Engine, body: readonly number[], end: readonly number[], length: number): number[] {
+  const mark = engine.promptIds('\uE000')
+  const bare = engine.tokenize('\uE000')
+  const at = mark.findIndex((_, i) => bare.every((id, j) => mark[i + j] === id))
+  if (at < 0) throw new ForetokenError('internal', 'the chat template hides what a user says')
+  const [before, after] = [mark.slice(0, at), mark.slice(at + bare.length)]
+  const room = length - before.length - after.length - end.length
+  if (room < 0 || body.length < room)
+    throw new ForetokenError('bad_argument', `${length} tokens leave no room for a question; give longer --lengths`)
+  return [...before, ...body.slice(0, room), ...end, ...after]
+}
+
+async function wikitext(engine: Engine, folder: string, least: number): Promise<number[]> {
+  const ids: number[] = []
+  for (const text of await textsOf(`${folder}/eval/wikitext2_valid.txt.gz`)) {
+    for (const id of engine.tokenize(`${text}\n`)) ids.push(id)
+    if (ids.length > least) break
+  }
+  if (ids.length < least / 2)
+    throw new ForetokenError('bad_argument', `wikitext has no ${least} tokens; give fewer --cases`)
+  return ids
+}

@@ -1,0 +1,56 @@
+/** `foretoken eval`: what a predictor's answers are worth beside exact ones, and beside cheaper ways. */
+import { machine } from '../../bench/machine.ts'
+import { judgeQuality, type QualityRow } from '../../bench/quality/judge.ts'
+import { suites } from '../../bench/quality/suites.ts'
+import { defaultModel, ForetokenError } from '../../node/index.ts'
+import { type Invocation, UsageError } from '../parse.ts'
+import { open } from '../session.ts'
+import { print, StatusLine } from '../terminal.ts'
+
+export async function evaluate({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
+  if (operands.length > 0) throw new UsageError('eval takes no operands: name suites with --suite')
+  const { suite = Object.keys(suites), lengths = [256, 1024], cases = 20, seed = 1 } = flags
+  for (const name of suite)
+    if (!Object.hasOwn(suites, name))
+      throw new UsageError(`no suite ${name}; there are ${Object.keys(suites).join(', ')}`)
+  const folder = flags.data?.[0] ?? process.env.FORETOKEN_DATA
+  if (!folder)
+    throw new ForetokenError('not_found', 'eval needs its sets: name their folder with --data or FORETOKEN_DATA')
+  const model = flags.base ?? flags.model ?? defaultModel
+  const context = Math.max(...lengths) + 128
+  const { engine } = await open({ prefill: 'predicted', ...flags, model }, signal, { context, prefixBytes: 0 })
+  const line = new StatusLine()
+  try {
+    const onProgress = (text: string) => {
+      signal.throwIfAborted()
+      line.show(text)
+    }
+    const results = await judgeQuality(engine, { suites: suite, lengths, cases, seed, folder, onProgress })
+    line.clear()
+    const { plan, training } = engine.predictor!
+    const head = { bench: 'eval', model, build: engine.backend.build, machine: machine(), seed, plan, training }
+    if (flags.json) print(JSON.stringify({ ...head, results }))
+    else print(table(results).join('\n'))
+  } finally {
+    line.clear()
+    await engine.close()
+  }
+}
+
+function table(rows: readonly QualityRow[]): string[] {
+  const head = ['suite', 'tokens', 'method', 'work', 'KL', '±', 'same token', 'same first', 'NLL', 'right', 'all right']
+  const cells = rows.map((row) => [
+    row.suite,
+    row.length,
+    row.method,
+    row.share,
+    row.kl,
+    row.kl_error,
+    row.top1,
+    row.first,
+    row.nll,
+    row.right ?? '',
+    row.all_right ?? '',
+  ])
+  return [head, ...cells].map((row) => row.map((cell) => String(cell).padStart(11)).join(''))
+}
