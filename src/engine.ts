@@ -9,13 +9,13 @@ import { createWasmBackend } from './backend/wasm.ts'
 import { type PassModel, Scheduler, type SchedulerStats } from './decode/scheduler.ts'
 import { scoreTokens } from './decode/score.ts'
 import { Session } from './decode/session.ts'
-import { type FitOptions, fitSource } from './fit/fit.ts'
+import { type FitOptions, type FittedSource, fitSource } from './fit/fit.ts'
 import { PagedCache } from './kv/paged.ts'
 import { PrefixIndex } from './kv/prefix.ts'
 import { type ManyOptions, type Outcome, submitMany } from './many.ts'
 import { Llama } from './model/llama.ts'
 import { openModel } from './model/open.ts'
-import { inputsOf, type LinearMap, readPredictor } from './model/predictor-file.ts'
+import { inputsOf, type PredictorFile, readPredictor } from './model/predictor-file.ts'
 import type { PredictorHeader } from './model/predictor-plan.ts'
 import {
   type EngineOptions,
@@ -208,11 +208,11 @@ export class Engine {
   /** Fits the maps of one source of a predictor for this model; `done` holds those of the sources before it. */
   fitSource(
     header: PredictorHeader,
-    done: ReadonlyMap<string, LinearMap>,
+    done: Pick<PredictorFile, 'maps' | 'gains'>,
     source: number,
     documents: AsyncIterator<readonly number[]>,
     options: FitOptions,
-  ): Promise<Map<string, LinearMap>> {
+  ): Promise<FittedSource> {
     const engine = { model: this.#model, cache: this.#cache, backend: this.backend }
     return fitSource(engine, header, done, source, documents, options)
   }

@@ -2,7 +2,13 @@
 import { readFile, rm } from 'node:fs/promises'
 import { aliases, defaultModel, type Engine, ForetokenError, withLock } from '../../node/index.ts'
 import { type Agreement, agreement, gateFor } from '../../src/fit/judge.ts'
-import { type LinearMap, mapsOf, readPredictor, writePredictor } from '../../src/model/predictor-file.ts'
+import {
+  type LinearMap,
+  mapsOf,
+  type PredictorFile,
+  readPredictor,
+  writePredictor,
+} from '../../src/model/predictor-file.ts'
 import type { PredictorHeader, PredictorPlan } from '../../src/model/predictor-plan.ts'
 import { memorySource } from '../../src/model/source.ts'
 import { type DocumentSets, documentIds, readDocuments } from '../fit/documents.ts'
@@ -30,14 +36,14 @@ export async function fit({ flags, operands }: Invocation, signal: AbortSignal):
     const line = new StatusLine()
     const begun = performance.now()
     const { engine } = await open({ ...flags, model: name }, signal, { prefixBytes: 0 })
-    let file: { header: PredictorHeader; maps: ReadonlyMap<string, LinearMap> }
+    let file: PredictorFile
     try {
       const training = { data: data!.map((path) => path.split('/').at(-1)), seed, tokens, ridge, longest: most }
       const header = headerOf(engine, name, planOf(engine.archive.config.layers, flags), training)
-      const { maps, done } = await resumed(`${out}.partial`, header)
+      const { maps, gains, done } = await resumed(`${out}.partial`, header)
       for (let source = done; source <= header.plan.runs.length; source++) {
         const documents = documentIds(engine, sets.training, { seed: seed * 1000 + source, most })
-        const fitted = await engine.fitSource(header, maps, source, documents, {
+        const fitted = await engine.fitSource(header, { maps, gains }, source, documents, {
           tokens,
           lambda: ridge,
           signal,
@@ -48,10 +54,11 @@ export async function fit({ flags, operands }: Invocation, signal: AbortSignal):
             line.show(`fitting ${source + 1} of ${sources}  ${bar}  ${now} tokens  ${Math.round(left)} s left`)
           },
         })
-        for (const [map, values] of fitted) maps.set(map, values)
-        await writeWhole(`${out}.partial`, await writePredictor({ header: withDone(header, source + 1), maps }))
+        for (const [map, values] of fitted.maps) maps.set(map, values)
+        gains[source] = fitted.gain
+        await writeWhole(`${out}.partial`, await writePredictor({ header: withDone(header, source + 1), maps, gains }))
       }
-      file = { header, maps }
+      file = { header, maps, gains }
     } finally {
       line.clear()
       await engine.close()
@@ -115,18 +122,22 @@ function headerOf(engine: Engine, name: string, plan: PredictorPlan, training: o
 }
 
 /** What an earlier run of the same fit has left. */
-async function resumed(path: string, header: PredictorHeader): Promise<{ maps: Map<string, LinearMap>; done: number }> {
+async function resumed(
+  path: string,
+  header: PredictorHeader,
+): Promise<{ maps: Map<string, LinearMap>; gains: Float32Array[]; done: number }> {
   const bytes = await readFile(path).catch(() => undefined)
   // Maps that are not fitted yet are zeros: the file's form asks for all of them.
   const empty = mapsOf(header).map(({ name, n, k }): [string, LinearMap] => {
     const zeros = { weight: new Int8Array(n * k), scale: new Uint16Array((n * k) / 32), bias: new Float32Array(n) }
     return [name, { n, k, ...zeros }]
   })
-  if (bytes === undefined) return { maps: new Map(empty), done: 0 }
+  const ones = header.plan.taps.map(() => new Float32Array(header.hidden).fill(1))
+  if (bytes === undefined) return { maps: new Map(empty), gains: ones, done: 0 }
   const before = await readPredictor(memorySource(path, bytes)).catch(() => undefined)
   const done = Number(before?.header.training.sources_done)
   const same = before && JSON.stringify(before.header) === JSON.stringify(withDone(header, done))
-  if (same) return { maps: new Map(before.maps), done }
+  if (same) return { maps: new Map(before.maps), gains: [...before.gains], done }
   throw new ForetokenError(
     'bad_argument',
     `${path} is left of another fit, or damaged: remove it, or choose another --out`,
@@ -139,7 +150,7 @@ function withDone(header: PredictorHeader, sources_done: number): PredictorHeade
 
 /** Quality on rows that were kept back, and the gate of `auto`. */
 async function judge(
-  file: { header: PredictorHeader; maps: ReadonlyMap<string, LinearMap> },
+  file: PredictorFile,
   sets: DocumentSets,
   {
     flags,

@@ -5,6 +5,7 @@
  * Sources are fitted in order, since a run's states depend on the bridge before it. Every source takes fresh documents.
  */
 import type { Backend, Moments, Tensor } from '../backend/backend.ts'
+import { ForetokenError } from '../errors.ts'
 import type { PagedCache, Sequence } from '../kv/paged.ts'
 import { States } from '../kv/states.ts'
 import type { Llama } from '../model/llama.ts'
@@ -41,30 +42,77 @@ export interface FitEngine {
   readonly backend: Backend
 }
 
+/** What one source's fit gives. */
+export interface FittedSource {
+  readonly maps: ReadonlyMap<string, LinearMap>
+  readonly gain: Float32Array
+}
+
+/** Tokens that the spread of the inputs is measured on, before anything is fitted: an eighth as many, at most this. */
+const spreadTokens = 4096
+
 /**
- * Fits the maps of sources from `from` on (those before are in `done`), and gives all of them. `documents` are token ids, each of
- * them cut to what the cache holds. Throws `bad_argument` for data that can't be fitted, `aborted`.
+ * Fits the maps of source `index`; `done` holds those of the sources before it. `documents` are token ids, each of them cut to what
+ * the cache holds. Throws `bad_argument` for data that can't be fitted, `aborted`.
  */
 export async function fitSource(
   engine: FitEngine,
   header: PredictorHeader,
-  done: ReadonlyMap<string, LinearMap>,
+  done: Pick<PredictorFile, 'maps' | 'gains'>,
   index: number,
   documents: AsyncIterator<readonly number[]>,
   options: FitOptions,
-): Promise<Map<string, LinearMap>> {
-  const { backend, model, cache } = engine
+): Promise<FittedSource> {
+  const { backend, model } = engine
   const source = sourcesOf(header.plan, header.layers)[index]!
-  const file: PredictorFile = { header, maps: done }
-  model.widen(inputsOf(file))
-  const forward = new PredictedForward(model, backend, loadBridges(backend, file), inputsOf(file))
+  model.widen((1 + Math.max(...header.plan.taps)) * header.hidden)
+  const through = async (
+    gains: readonly Float32Array[],
+    sums: Sums,
+    tokens: number,
+    onTokens: (taken: number) => void,
+  ) => {
+    const file = { header, maps: done.maps, gains }
+    const forward = new PredictedForward(model, backend, loadBridges(backend, file), inputsOf(file))
+    await addDocuments(engine, forward, header, index, documents, sums, { ...options, tokens }, onTokens)
+  }
+  const before = done.gains.slice(0, index)
+  const spread = new Spread(backend, header.hidden)
+  await through(before, spread, Math.min(spreadTokens, options.tokens / 8), () => {})
+  const gain = await spread.gain()
   const sums = new SourceSums(backend, source, header)
-  for (let taken = 0; taken < options.tokens; ) {
+  await through([...before, gain], sums, options.tokens, (tokens) =>
+    options.onProgress?.({ source: index, sources: header.plan.runs.length + 1, tokens, of: options.tokens }),
+  )
+  return { maps: await sums.solve(options.lambda), gain }
+}
+
+/** What is added up over documents. */
+interface Sums {
+  /** The run whose exact input is asked for, too: as far as the exact pass must go. */
+  readonly end: number
+  addInput(input: Tensor, states: Tensor, rows: number): void
+  addLayer(layer: number, input: Tensor, kv: Tensor, from: number, rows: number): void
+  addBridge(input: Tensor, states: Tensor, from: number, rows: number): void
+}
+
+async function addDocuments(
+  engine: FitEngine,
+  forward: PredictedForward,
+  header: PredictorHeader,
+  index: number,
+  documents: AsyncIterator<readonly number[]>,
+  sums: Sums,
+  { tokens, signal }: FitOptions,
+  onTokens: (taken: number) => void,
+): Promise<void> {
+  const { cache } = engine
+  for (let taken = 0; taken < tokens; onTokens(taken)) {
     const next = await documents.next()
     if (next.done) break
     const ids = next.value.slice(0, cache.context)
     if (ids.length <= header.plan.sinks) continue
-    await nextTurn(options.signal)
+    await nextTurn(signal)
     const [walked, exact] = [cache.open(), cache.open()]
     try {
       await addDocument(engine, forward, header, index, ids, walked, exact, sums)
@@ -73,9 +121,7 @@ export async function fitSource(
       exact.release()
     }
     taken += ids.length - header.plan.sinks
-    options.onProgress?.({ source: index, sources: header.plan.runs.length + 1, tokens: taken, of: options.tokens })
   }
-  return sums.solve(options.lambda)
 }
 
 /** One document, in passes: its tokens behind the sinks as predicted ones up to the source, then all of it exactly. */
@@ -87,7 +133,7 @@ async function addDocument(
   ids: readonly number[],
   walked: Sequence,
   exact: Sequence,
-  sums: SourceSums,
+  sums: Sums,
 ): Promise<void> {
   walked.predict(new States({ width: hidden, first: 0, until: ids.length, kept: false }))
   for (let at = 0; at < ids.length; at += model.passTokens) {
@@ -100,19 +146,60 @@ async function addDocument(
     const rows = chunk.length - sinks
     const input = await forward.inputsAt(pack(runs.filter(({ ids }) => ids.length > 0)), index)
     sums.addInput(input, model.states, rows)
+    if (sums.end === 0) continue
     const pass = pack([{ sequence: exact, ids: chunk, outputs: 'none' }])
     await model.exclusive(async () => {
       model.begin(pass)
-      const end = sums.source.run?.from ?? model.config.layers
-      model.runWatched(pass, { from: 0, to: end }, (layer, kv) => sums.addLayer(layer, input, kv, sinks, rows))
+      model.runWatched(pass, { from: 0, to: sums.end }, (layer, kv) => sums.addLayer(layer, input, kv, sinks, rows))
       sums.addBridge(input, model.states, sinks, rows)
     })
   }
 }
 
+/** How far each input spreads: its own position's are those of all taps. */
+class Spread implements Sums {
+  readonly end = 0
+  readonly #backend: Backend
+  readonly #xx: Moments
+  readonly #x: Moments
+  readonly #ones: Tensor
+  readonly #hidden: number
+  #rows = 0
+
+  constructor(backend: Backend, hidden: number) {
+    this.#backend = backend
+    this.#hidden = hidden
+    this.#xx = backend.moments(hidden, hidden)
+    this.#x = backend.moments(1, hidden)
+    this.#ones = onesOf(backend)
+  }
+
+  addInput(input: Tensor, _: Tensor, rows: number): void {
+    const own = this.#backend.columns(input, 0, this.#hidden)
+    this.#rows += rows
+    this.#backend.addMoments(this.#xx, own, own, rows)
+    this.#backend.addMoments(this.#x, this.#ones, own, rows)
+  }
+
+  addLayer(): void {}
+
+  addBridge(): void {}
+
+  /** One over each input's deviation. Throws `bad_argument` without data. */
+  async gain(): Promise<Float32Array> {
+    if (this.#rows < 2) throw new ForetokenError('bad_argument', `${this.#rows} tokens are too few to fit anything`)
+    const [xx, x] = [await this.#backend.readMoments(this.#xx), await this.#backend.readMoments(this.#x)]
+    return Float32Array.from(x, (sum, i) => {
+      const mean = sum / this.#rows
+      return 1 / Math.sqrt(Math.max(xx[i * this.#hidden + i]! / this.#rows - mean * mean, 1e-6))
+    })
+  }
+}
+
 /** Sums of one source: its inputs with themselves, and with the K and V or the states that are to be predicted. */
-class SourceSums {
+class SourceSums implements Sums {
   readonly source: PlanSource
+  readonly end: number
   readonly #backend: Backend
   readonly #xx: Moments
   readonly #x: Moments
@@ -123,17 +210,17 @@ class SourceSums {
   readonly #before: Target | undefined
   #rows = 0
 
-  constructor(backend: Backend, source: PlanSource, { hidden, kv_width }: PredictorHeader) {
+  constructor(backend: Backend, source: PlanSource, { hidden, kv_width, layers }: PredictorHeader) {
     this.#backend = backend
     this.source = source
+    this.end = source.run?.from ?? layers
     const k = (1 + source.taps) * hidden
     const target = (n: number) => ({ xy: backend.moments(k, n), y: backend.moments(1, n) })
     this.#xx = backend.moments(k, k)
     this.#x = backend.moments(1, k)
     for (const layer of source.maps) this.#layers.set(layer, target(2 * kv_width))
     if (source.run) [this.#after, this.#before] = [target(hidden), target(hidden)]
-    this.#ones = backend.tensor(1 << 12, 1)
-    backend.write(this.#ones, 0, new Float32Array(1 << 12).fill(1))
+    this.#ones = onesOf(backend)
   }
 
   addInput(input: Tensor, states: Tensor, rows: number): void {
@@ -171,6 +258,13 @@ class SourceSums {
     this.#backend.addMoments(xy, input, values, rows)
     this.#backend.addMoments(y, this.#ones, values, rows)
   }
+}
+
+/** (rows, 1): what turns a product into a sum. */
+function onesOf(backend: Backend): Tensor {
+  const ones = backend.tensor(1 << 12, 1)
+  backend.write(ones, 0, new Float32Array(1 << 12).fill(1))
+  return ones
 }
 
 interface Target {

@@ -6,6 +6,7 @@
  *     layers.L.scale    F16  (2 kvWidth, k / 32) one for 32 weights of a row
  *     layers.L.bias     F32  (2 kvWidth)
  *     bridges.L.*       the same, (hidden, k): what to add to the state to have the input of layer L
+ *     sources.L.gain    F32  (hidden) what the normed state before layer L is multiplied with, to be the input of the maps
  */
 import { ForetokenError } from '../errors.ts'
 import { type ByteSource, tensorBlocks } from '../types.ts'
@@ -28,6 +29,8 @@ export interface PredictorFile {
   readonly header: PredictorHeader
   /** By name: `layers.L` and `bridges.L`. */
   readonly maps: ReadonlyMap<string, LinearMap>
+  /** Of each source in order, (hidden): so that inputs are about 1 in size, and int8 activations lose nothing to a few large ones. */
+  readonly gains: readonly Float32Array[]
 }
 
 const block = tensorBlocks.q8_0.elements
@@ -56,7 +59,8 @@ export async function readPredictor(source: ByteSource): Promise<PredictorFile> 
   if (typeof foretoken !== 'string' || typeof sha256 !== 'string') throw bad('its metadata has no header')
   const header = checkHeader(parsed(foretoken), source.name)
   const wanted = mapsOf(header)
-  const size = wanted.reduce((sum, map) => sum + bytesOf(map), 0)
+  const sources = sourcesOf(header.plan, header.layers)
+  const size = wanted.reduce((sum, map) => sum + bytesOf(map), 0) + sources.length * header.hidden * 4
   if (source.size !== data + size)
     throw bad(`its plan takes ${size} bytes of weights, and it has ${source.size - data}`)
   const bytes = new Uint8Array(size)
@@ -65,8 +69,8 @@ export async function readPredictor(source: ByteSource): Promise<PredictorFile> 
     throw new ForetokenError('checksum', `${source.name} is damaged: its SHA-256 does not match; get or fit it again`)
   const maps = new Map<string, LinearMap>()
   let at = 0
+  const take = (length: number) => bytes.buffer.slice(at, (at += length))
   for (const { name, n, k } of wanted) {
-    const take = (length: number) => bytes.buffer.slice(at, (at += length))
     const weight = new Int8Array(take(n * k))
     const scale = new Uint16Array(take((n * k * 2) / block))
     const bias = new Float32Array(take(n * 4))
@@ -79,13 +83,21 @@ export async function readPredictor(source: ByteSource): Promise<PredictorFile> 
       if (offsetOf(json[`${name}.${part}`]) !== offset) throw bad(`${name}.${part} does not lie where it should`)
     maps.set(name, { n, k, weight, scale, bias })
   }
-  return { header, maps }
+  const gains = sources.map(({ at: layer }) => {
+    if (offsetOf(json[gainName(layer)]) !== at) throw bad(`${gainName(layer)} does not lie where it should`)
+    const gain = new Float32Array(take(header.hidden * 4))
+    if (!gain.every(Number.isFinite)) throw bad(`${gainName(layer)} holds a value that is not finite`)
+    return gain
+  })
+  return { header, maps, gains }
 }
 
 /** The file's bytes. */
-export async function writePredictor({ header, maps }: PredictorFile): Promise<Uint8Array<ArrayBuffer>> {
+export async function writePredictor({ header, maps, gains }: PredictorFile): Promise<Uint8Array<ArrayBuffer>> {
   const wanted = mapsOf(header)
-  const bytes = new Uint8Array(wanted.reduce((sum, map) => sum + bytesOf(map), 0))
+  const sources = sourcesOf(header.plan, header.layers)
+  const size = wanted.reduce((sum, map) => sum + bytesOf(map), 0) + sources.length * header.hidden * 4
+  const bytes = new Uint8Array(size)
   const head: Record<string, unknown> = {}
   let at = 0
   const put = (name: string, dtype: string, shape: readonly number[], values: ArrayBufferView) => {
@@ -101,6 +113,11 @@ export async function writePredictor({ header, maps }: PredictorFile): Promise<U
     put(`${name}.scale`, 'F16', [n, k / block], map.scale)
     put(`${name}.bias`, 'F32', [n], map.bias)
   }
+  sources.forEach(({ at: layer }, index) => {
+    const gain = gains[index]
+    if (gain?.length !== header.hidden) throw new ForetokenError('internal', `${gainName(layer)} is missing`)
+    put(gainName(layer), 'F32', [header.hidden], gain)
+  })
   const foretoken = JSON.stringify(header)
   const metadata = { foretoken, sha256: await hashOf(foretoken, bytes) }
   const text = new TextEncoder().encode(JSON.stringify({ __metadata__: metadata, ...head }))
@@ -114,6 +131,10 @@ export async function writePredictor({ header, maps }: PredictorFile): Promise<U
 
 function bytesOf({ n, k }: { n: number; k: number }): number {
   return n * k + (n * k * 2) / block + n * 4
+}
+
+function gainName(layer: number): string {
+  return `sources.${layer}.gain`
 }
 
 function offsetOf(entry: unknown): unknown {

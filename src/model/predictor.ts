@@ -12,6 +12,8 @@ export interface LoadedMap {
 
 /** A source of the plan with its maps. */
 export interface LoadedSource extends PlanSource {
+  /** Of the normed state, (1, hidden). */
+  readonly gain: Tensor
   /** To K and V, (2 kvWidth), in the order of `maps`. */
   readonly kv: readonly LoadedMap[]
   /** To what is added for the run's input, (hidden). */
@@ -23,10 +25,11 @@ export interface Predictor {
   readonly sources: readonly LoadedSource[]
 }
 
-export function loadPredictor(backend: Backend, { header, maps }: PredictorFile): Predictor {
+export function loadPredictor(backend: Backend, { header, maps, gains }: PredictorFile): Predictor {
   const load = (name: string) => loadMap(backend, name, maps.get(name)!)
-  const sources = sourcesOf(header.plan, header.layers).map((source) => ({
+  const sources = sourcesOf(header.plan, header.layers).map((source, index) => ({
     ...source,
+    gain: backend.vector(gains[index]!),
     kv: source.maps.map((layer) => load(`layers.${layer}`)),
     bridge: source.run && load(`bridges.${source.run.from}`),
   }))
@@ -34,10 +37,17 @@ export function loadPredictor(backend: Backend, { header, maps }: PredictorFile)
 }
 
 /** A predictor with no maps but bridges: enough to walk predicted tokens to each source, which is what fitting the maps takes. */
-export function loadBridges(backend: Backend, { header, maps }: PredictorFile): Predictor {
-  const sources = sourcesOf(header.plan, header.layers).map((source) => {
+export function loadBridges(backend: Backend, { header, maps, gains }: PredictorFile): Predictor {
+  const sources = sourcesOf(header.plan, header.layers).map((source, index) => {
     const bridge = source.run && maps.get(`bridges.${source.run.from}`)
-    return { ...source, maps: [], kv: [], bridge: bridge && loadMap(backend, `bridges.${source.run!.from}`, bridge) }
+    const gain = backend.vector(gains[index] ?? new Float32Array(header.hidden).fill(1))
+    return {
+      ...source,
+      maps: [],
+      kv: [],
+      gain,
+      bridge: bridge && loadMap(backend, `bridges.${source.run!.from}`, bridge),
+    }
   })
   return { header, sources }
 }

@@ -27,7 +27,6 @@ export class PredictedForward {
   readonly #model: Llama
   readonly #backend: Backend
   readonly #predictor: Predictor
-  readonly #ones: Tensor
   readonly #out: Tensor
   readonly #taps: Taps
 
@@ -36,7 +35,6 @@ export class PredictedForward {
     this.#model = model
     this.#backend = backend
     this.#predictor = predictor
-    this.#ones = backend.vector(new Float32Array(hidden).fill(1))
     const { kvHeads, headDim } = model.config
     this.#out = backend.tensor(model.passTokens, 2 * kvHeads * headDim)
     this.#taps = new Taps(backend, inputs, hidden, model.passTokens)
@@ -105,10 +103,10 @@ export class PredictedForward {
   }
 
   /** The normed states of predicted tokens and of the positions before them, (rows, (1 + taps) hidden). */
-  async #input(pass: Pass, index: number, { taps }: LoadedSource, middle: Span): Promise<Tensor> {
+  async #input(pass: Pass, index: number, { taps, gain }: LoadedSource, middle: Span): Promise<Tensor> {
     const { states, config } = this.#model
     const normed = (out: Tensor, from: number, rows: number) =>
-      this.#backend.rmsNorm(out, this.#backend.rows(states, from), this.#ones, config.rmsEps, rows)
+      this.#backend.rmsNorm(out, this.#backend.rows(states, from), gain, config.rmsEps, rows)
     return this.#taps.gather(pass, index, taps, rowsOf(pass, middle), normed)
   }
 

@@ -21,15 +21,19 @@ async function* documents(seed: number, length = 100, count = Infinity) {
   for (let i = 0; i < count; i++) yield Array.from({ length }, () => rng.below(64))
 }
 
+const nothing = { maps: new Map<string, LinearMap>(), gains: [] }
 const options = { tokens: 3000, lambda: 1e-3 }
 
 async function fitAll(head: PredictorHeader, more: Partial<typeof options> = {}): Promise<PredictorFile> {
   const maps = new Map<string, LinearMap>()
+  const gains: Float32Array[] = []
   const source = documents(1)
-  for (let index = 0; index <= head.plan.runs.length; index++)
-    for (const [name, map] of await engine.fitSource(head, maps, index, source, { ...options, ...more }))
-      maps.set(name, map)
-  return { header: head, maps }
+  for (let index = 0; index <= head.plan.runs.length; index++) {
+    const fitted = await engine.fitSource(head, { maps, gains }, index, source, { ...options, ...more })
+    for (const [name, map] of fitted.maps) maps.set(name, map)
+    gains.push(fitted.gain)
+  }
+  return { header: head, maps, gains }
 }
 
 /** Mean KL of the exact model's next-token distributions from those after a predicted prompt, on other documents. */
@@ -75,10 +79,10 @@ describe('a fitted predictor', () => {
   test('is the same however documents are cut into passes', async () => {
     const other = await load({ passTokens: 17 })
     const [one, two] = await Promise.all(
-      [engine, other].map((which) => which.fitSource(header, new Map(), 0, documents(5), { ...options, tokens: 600 })),
+      [engine, other].map((which) => which.fitSource(header, nothing, 0, documents(5), { ...options, tokens: 600 })),
     )
-    for (const [name, map] of one!) {
-      const again = two!.get(name)!
+    for (const [name, map] of one!.maps) {
+      const again = two!.maps.get(name)!
       let worst = 0
       map.weight.forEach((value, i) => {
         worst = Math.max(worst, Math.abs(value - again.weight[i]!))
@@ -92,8 +96,9 @@ describe('a fitted predictor', () => {
   test('progress counts tokens, and stops at what there is', async () => {
     const seen: number[] = []
     const onProgress = ({ tokens }: { tokens: number }) => seen.push(tokens)
-    const some = documents(6, 100, 4)
-    await engine.fitSource(header, new Map(), 0, some, { tokens: 10_000, lambda: 1, onProgress })
+    const some = documents(6, 100, 6)
+    await engine.fitSource(header, nothing, 0, some, { tokens: 800, lambda: 1, onProgress })
+    // The first two measure the inputs' spread.
     expect(seen).toEqual([96, 192, 288, 384])
   })
 })
@@ -101,13 +106,13 @@ describe('a fitted predictor', () => {
 describe('what stops a fit', () => {
   test('no documents, or too short ones', async () => {
     const short = documents(1, 3, 5)
-    await expect(engine.fitSource(header, new Map(), 0, short, options)).rejects.toMatchObject({ code: 'bad_argument' })
+    await expect(engine.fitSource(header, nothing, 0, short, options)).rejects.toMatchObject({ code: 'bad_argument' })
   })
 
   test('a cancellation; no page is lost', async () => {
     const controller = new AbortController()
     const onProgress = () => controller.abort()
-    const fitting = engine.fitSource(header, new Map(), 0, documents(1), {
+    const fitting = engine.fitSource(header, nothing, 0, documents(1), {
       ...options,
       signal: controller.signal,
       onProgress,
@@ -120,7 +125,7 @@ describe('what stops a fit', () => {
     const broken = (async function* () {
       yield [1, 2, 3, 4, 5, 6, 1e6]
     })()
-    await expect(engine.fitSource(header, new Map(), 0, broken, options)).rejects.toMatchObject({
+    await expect(engine.fitSource(header, nothing, 0, broken, options)).rejects.toMatchObject({
       code: 'bad_argument',
     })
     expect(engine.stats.pages_in_use).toBe(0)

@@ -44,7 +44,7 @@ export class NaiveLlama {
     }
     if (!prediction) run(0, layers, all)
     else {
-      const { header, maps } = prediction.file
+      const { header, maps, gains } = prediction.file
       const { shared, runs, taps, sinks } = header.plan
       const middle = all.filter((t) => t >= sinks && t < prediction.until)
       const exact = all.filter((t) => !middle.includes(t))
@@ -52,7 +52,7 @@ export class NaiveLlama {
       for (const t of middle) this.#write(shared, x[t]!, t, keys[shared]!, values[shared]!)
       let at = shared
       for (let source = 0; source <= runs.length; source++) {
-        const states = x.map((one) => scaled(one, rmsEps))
+        const states = x.map((one) => scaled(one, rmsEps).map((value, i) => value * gains[source]![i]!))
         const inputs = new Map(
           middle.map((t) => [
             t,

@@ -34,5 +34,6 @@ export function tinyPredictor(base: string, change: Partial<PredictorHeader> = {
     const scale = Uint16Array.from({ length: (n * k) / 32 }, () => (4 << 10) | rng.below(1024))
     return [name, { n, k, weight, scale, bias: rng.floats(n).map((value) => value * 0.1) }] as const
   })
-  return { header, maps: new Map(maps) }
+  const gain = () => rng.floats(header.hidden).map((value) => 1 + 0.3 * value)
+  return { header, maps: new Map(maps), gains: header.plan.taps.map(gain) }
 }
