@@ -6,16 +6,15 @@
 import { Answer } from './answer.ts'
 import type { Backend } from './backend/backend.ts'
 import { createWasmBackend } from './backend/wasm.ts'
-import { type PassModel, Scheduler, type SchedulerStats } from './decode/scheduler.ts'
+import { Scheduler, type SchedulerStats } from './decode/scheduler.ts'
 import { scoreTokens } from './decode/score.ts'
 import { Session } from './decode/session.ts'
-import { type FitOptions, type FittedSource, fitSource } from './fit/fit.ts'
 import { PagedCache } from './kv/paged.ts'
 import { PrefixIndex } from './kv/prefix.ts'
 import { type ManyOptions, type Outcome, submitMany } from './many.ts'
 import { Llama } from './model/llama.ts'
 import { openModel } from './model/open.ts'
-import { inputsOf, type PredictorFile, readPredictor } from './model/predictor-file.ts'
+import { inputsOf, readPredictor } from './model/predictor-file.ts'
 import type { PredictorHeader } from './model/predictor-plan.ts'
 import {
   type EngineOptions,
@@ -28,7 +27,6 @@ import {
 import { pack } from './pack/pack.ts'
 import { Prediction } from './prefill/choice.ts'
 import { ExactPrefill } from './prefill/exact.ts'
-import { logitsAfter, logitsOfLayers } from './prefill/judge.ts'
 import { type PredictedForward, predicted } from './prefill/predicted.ts'
 import { type LoadedPrefix, SavedPrefixes } from './saved-prefix.ts'
 import type { GenerateEvent } from './stream/events.ts'
@@ -38,6 +36,7 @@ import { promptIds } from './tokens/prompt.ts'
 import { createTokenizer, type Tokenizer } from './tokens/tokenizer.ts'
 import { Trace } from './trace.ts'
 import type { Message, ModelArchive, ModelFiles, PromptInput } from './types.ts'
+import { Workbench } from './workbench.ts'
 
 export class Engine {
   readonly archive: ModelArchive
@@ -48,7 +47,8 @@ export class Engine {
   readonly #cache: PagedCache
   readonly #scheduler: Scheduler
   readonly #prefill: ExactPrefill
-  readonly #forward: PassModel
+  /** For who makes and judges predictors. */
+  readonly workbench: Workbench
   /** How prompts are predicted; undefined without a predictor. */
   readonly prediction: Prediction | undefined
   readonly #saved: SavedPrefixes
@@ -92,10 +92,11 @@ export class Engine {
     const prefixes = new PrefixIndex(this.#cache, prefixBytes)
     this.identity = model.identity
     this.predictor = predicted?.predictor.header
-    this.#forward = predicted ?? model
+    const forward = predicted ?? model
     this.prediction = this.predictor && new Prediction(this.predictor)
-    this.#scheduler = new Scheduler(this.#forward, this.#cache, prefixes, schedule, this.prediction)
+    this.#scheduler = new Scheduler(forward, this.#cache, prefixes, schedule, this.prediction)
     this.#prefill = new ExactPrefill(model)
+    this.workbench = new Workbench({ model, cache: this.#cache, backend }, forward, this.prediction)
     const binding = { model: archive.name, fingerprint: model.identity, vocab: archive.config.vocab, pool: model.pool }
     this.#saved = new SavedPrefixes(this.#cache, prefixes, this.#prefill, binding)
     this.loadMs = performance.now() - begun
@@ -180,41 +181,6 @@ export class Engine {
   /** Logits after each of `ids`, (ids, vocab). At most one pass of tokens; `vocab` x 4 bytes each. */
   async logits(ids: readonly number[]): Promise<Float32Array> {
     return this.#cache.borrow((sequence) => this.#model.forward(pack([{ sequence, ids, outputs: 'all' }])))
-  }
-
-  /**
-   * Logits after the prompt and after each token of a given continuation but its last, (continuation, vocab), with the prompt's K
-   * and V as `prefill` says: how a prediction is judged. At most one pass of continuation.
-   */
-  async logitsAfter(
-    prompt: readonly number[],
-    continuation: readonly number[],
-    prefill: 'exact' | 'predicted' = 'exact',
-  ): Promise<Float32Array> {
-    return this.#cache.borrow((sequence) =>
-      logitsAfter(this.#forward, this.prediction, sequence, { prompt, continuation, prefill }),
-    )
-  }
-
-  /** The same as `logitsAfter` says of the first `layers` layers alone. */
-  async logitsOfLayers(
-    prompt: readonly number[],
-    continuation: readonly number[],
-    layers: number,
-  ): Promise<Float32Array> {
-    return this.#cache.borrow((sequence) => logitsOfLayers(this.#model, sequence, { prompt, continuation }, layers))
-  }
-
-  /** Fits the maps of one source of a predictor for this model; `done` holds those of the sources before it. */
-  fitSource(
-    header: PredictorHeader,
-    done: Pick<PredictorFile, 'maps' | 'gains'>,
-    source: number,
-    documents: AsyncIterator<readonly number[]>,
-    options: FitOptions,
-  ): Promise<FittedSource> {
-    const engine = { model: this.#model, cache: this.#cache, backend: this.backend }
-    return fitSource(engine, header, done, source, documents, options)
   }
 
   tokenize(text: string, options: { special?: boolean } = {}): number[] {

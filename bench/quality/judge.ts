@@ -53,7 +53,7 @@ async function judgeSuite(
   const scores = new Map<string, Score[]>(names.map((name) => [name, []]))
   for (const [index, one] of cases.entries()) {
     onProgress?.(`${suite} ${length}  ${index + 1} of ${cases.length}`)
-    const exact = await engine.logitsAfter(one.prompt, one.continuation)
+    const exact = await engine.workbench.logitsAfter(one.prompt, one.continuation)
     scores.get('exact')!.push(scoreOf(one, exact, exact, vocab, 1))
     // Others get as much work as the prediction took.
     const { share } = await add('predicted', 1)

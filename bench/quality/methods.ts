@@ -14,14 +14,14 @@ export type Method = (engine: Engine, one: Case, share: number, seed: number) =>
 /** All but the predicted one take about `share` of an exact prefill's work. */
 export const methods: Readonly<Record<string, Method>> = {
   async predicted(engine, { prompt, continuation }) {
-    const logits = await engine.logitsAfter(prompt, continuation, 'predicted')
+    const logits = await engine.workbench.logitsAfter(prompt, continuation, 'predicted')
     return { logits, share: engine.prediction!.share(engine.archive.config, prompt.length, 0) }
   },
 
   /** The first 4 tokens and the last. */
   async truncate(engine, { prompt, continuation }, share) {
     const kept = keptTokens(engine, prompt.length, share)
-    const logits = await engine.logitsAfter([...prompt.slice(0, 4), ...prompt.slice(4 - kept)], continuation)
+    const logits = await engine.workbench.logitsAfter([...prompt.slice(0, 4), ...prompt.slice(4 - kept)], continuation)
     return { logits, share }
   },
 
@@ -33,14 +33,14 @@ export const methods: Readonly<Record<string, Method>> = {
     const drawn = middle.sort((a, b) => a.key - b.key).slice(0, Math.max(0, kept - 20))
     const ids = drawn.map(({ index }) => index + 4).sort((a, b) => a - b)
     const some = [...prompt.slice(0, 4), ...ids.map((at) => prompt[at]!), ...prompt.slice(-16)]
-    return { logits: await engine.logitsAfter(some, continuation), share }
+    return { logits: await engine.workbench.logitsAfter(some, continuation), share }
   },
 
   /** The first layers alone. */
   async aux(engine, { prompt, continuation }, share) {
     const { layers } = engine.archive.config
     const run = Math.max(1, Math.round(share * layers))
-    return { logits: await engine.logitsOfLayers(prompt, continuation, run), share: run / layers }
+    return { logits: await engine.workbench.logitsOfLayers(prompt, continuation, run), share: run / layers }
   },
 }
 

@@ -43,7 +43,7 @@ export async function fit({ flags, operands }: Invocation, signal: AbortSignal):
       const { maps, gains, done } = await resumed(`${out}.partial`, header)
       for (let source = done; source <= header.plan.runs.length; source++) {
         const documents = documentIds(engine, sets.training, { seed: seed * 1000 + source, most })
-        const fitted = await engine.fitSource(header, { maps, gains }, source, documents, {
+        const fitted = await engine.workbench.fitSource(header, { maps, gains }, source, documents, {
           tokens,
           lambda: ridge,
           signal,
@@ -172,8 +172,8 @@ async function judge(
       line.show(`judging on held-out text  ${all.length + 1} of ${judged.documents}`)
       if (ids.length < least) continue
       const [prompt, rest] = [ids.slice(0, -judged.continuation), ids.slice(-judged.continuation)]
-      const exact = await engine.logitsAfter(prompt, rest)
-      all.push(agreement(exact, await engine.logitsAfter(prompt, rest, 'predicted'), vocab))
+      const exact = await engine.workbench.logitsAfter(prompt, rest)
+      all.push(agreement(exact, await engine.workbench.logitsAfter(prompt, rest, 'predicted'), vocab))
     }
   } finally {
     line.clear()

@@ -62,8 +62,8 @@ export interface Share<C> {
 /** Prompt tokens that every pass takes, whatever the stall bound says: streams may not starve prompts. */
 const leastPrefill = 16
 
-/** Tokens that every pass makes exact, if there is room: one tile of the kernels, and more than a stream adds in it. */
-const leastRefined = 4
+/** Tokens that every pass makes exact, if there is room: one tile of the kernels, and twice what streams add in it. */
+const leastRefined = (streams: number) => Math.max(4, 2 * streams)
 
 /** The streams, in the order in which they get their steps: longest unserved first. */
 export function streamsInOrder<C extends Candidate>(candidates: readonly C[]): C[] {
@@ -118,12 +118,12 @@ export function refineShares<C extends Candidate>(
   { budget, refineMs }: Policy,
   cost: PassCost,
 ): (Share<C> & { readonly refine: true })[] {
-  const alone = cost.estimate(taken)
-  const bound = alone === undefined ? refineMs : alone + Math.min(refineMs, alone)
-  let left =
-    taken === 0 ? budget : Math.min(budget, Math.max(taken + leastRefined, cost.rowsWithin(bound, budget))) - taken
-  const shares: (Share<C> & { readonly refine: true })[] = []
   const waiting = candidates.filter(({ inexact }) => inexact > 0)
+  // Before any pass has run nothing is known of costs: as little is risked as can be.
+  const alone = cost.estimate(taken)
+  const within = alone === undefined ? 0 : cost.rowsWithin(alone + Math.min(refineMs, alone), budget)
+  let left = taken === 0 ? budget : Math.min(budget, Math.max(taken + leastRefined(waiting.length), within)) - taken
+  const shares: (Share<C> & { readonly refine: true })[] = []
   for (const candidate of waiting.sort((a, b) => Number(b.doubted) - Number(a.doubted) || a.number - b.number)) {
     const count = Math.min(left, candidate.inexact)
     if (count > 0) shares.push({ candidate, count, refine: true })

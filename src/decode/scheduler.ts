@@ -11,7 +11,7 @@ import type { PrefixIndex } from '../kv/prefix.ts'
 import type { Llama } from '../model/llama.ts'
 import { pack, type Run } from '../pack/pack.ts'
 import { nextTurn } from '../turn.ts'
-import { pageTokens } from '../types.ts'
+import { type Pass, pageTokens, type Segment } from '../types.ts'
 import { PassCost } from './pass-cost.ts'
 import {
   type Candidate,
@@ -25,7 +25,9 @@ import {
 
 /** How requests may be prefilled otherwise than exactly; `prefill/choice.ts` says. */
 export interface Predicting {
-  begin(sequence: Sequence, length: number, mode: Job['mode']): boolean
+  begin(sequence: Sequence, length: number, mode: NonNullable<Job['mode']>): boolean
+  /** What a row costs by what an exact one does. */
+  readonly rowCost: Readonly<Record<'predicted' | 'refined', number>>
   runs(sequence: Sequence, ids: readonly number[], outputs: 'none' | 'last'): Run[]
   doubts(logits: Float32Array): boolean
 }
@@ -237,8 +239,7 @@ export class Scheduler {
     try {
       const pass = pack(shares.flatMap((share) => this.#runsOf(share)))
       const logits = await this.#model.forward(pass)
-      // What predicted rows cost tells nothing of exact ones.
-      if (!pass.predicted && !pass.refined) this.#cost.learn(pass.ids.length, performance.now() - begun)
+      this.#cost.learn(this.#exactRows(pass), performance.now() - begun)
       this.#inPass = new Set()
       this.#serve(shares, logits)
     } catch (error) {
@@ -247,6 +248,14 @@ export class Scheduler {
       this.#inPass = new Set()
       for (const { candidate } of shares) this.#end(candidate, failed)
     }
+  }
+
+  /** How many exact rows would cost as much. */
+  #exactRows({ ids, segments, predicted = 0, refined = 0 }: Pass): number {
+    const rows = (some: readonly Segment[]) => some.reduce((sum, { length }) => sum + length, 0)
+    const [front, back] = [rows(segments.slice(0, predicted)), refined === 0 ? 0 : rows(segments.slice(-refined))]
+    const cost = this.#predicting?.rowCost ?? { predicted: 1, refined: 1 }
+    return Math.max(1, Math.round(ids.length - front * (1 - cost.predicted) - back * (1 - cost.refined)))
   }
 
   #runsOf({ candidate: task, count, refine }: Piece): Run[] {
@@ -328,7 +337,7 @@ export class Scheduler {
     this.#count.cached_tokens += cached
     if (!task.streaming) {
       job.onPrefill?.(cached, tokens.length)
-      if (this.#predicting?.begin(sequence, tokens.length, job.mode)) job.onCache?.('predicted')
+      if (this.#predicting?.begin(sequence, tokens.length, job.mode ?? 'exact')) job.onCache?.('predicted')
     }
     return true
   }

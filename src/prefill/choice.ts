@@ -16,9 +16,14 @@ const leastPredicted = 16
 
 export class Prediction {
   readonly #header: PredictorHeader
+  /** What a row costs by what an exact one does, attention left out: the layers it runs through. */
+  readonly rowCost: Readonly<Record<'predicted' | 'refined', number>>
 
   constructor(header: PredictorHeader) {
     this.#header = header
+    const { layers, plan } = header
+    const run = plan.runs.reduce((sum, { from, to }) => sum + to - from, plan.shared)
+    this.rowCost = { predicted: run / layers, refined: (layers - plan.shared) / layers }
   }
 
   /**

@@ -29,7 +29,7 @@ async function fitAll(head: PredictorHeader, more: Partial<typeof options> = {})
   const gains: Float32Array[] = []
   const source = documents(1)
   for (let index = 0; index <= head.plan.runs.length; index++) {
-    const fitted = await engine.fitSource(head, { maps, gains }, index, source, { ...options, ...more })
+    const fitted = await engine.workbench.fitSource(head, { maps, gains }, index, source, { ...options, ...more })
     for (const [name, map] of fitted.maps) maps.set(name, map)
     gains.push(fitted.gain)
   }
@@ -43,8 +43,8 @@ async function divergence(file: PredictorFile): Promise<number> {
   let [sum, count] = [0, 0]
   for await (const ids of documents(77, 110, 6)) {
     const [prompt, rest] = [ids.slice(0, 100), ids.slice(100)]
-    const exact = await predicting.logitsAfter(prompt, rest)
-    const predicted = await predicting.logitsAfter(prompt, rest, 'predicted')
+    const exact = await predicting.workbench.logitsAfter(prompt, rest)
+    const predicted = await predicting.workbench.logitsAfter(prompt, rest, 'predicted')
     for (let row = 0; row < rest.length; row++) {
       const [p, q] = [exact, predicted].map((all) => logProbabilities(all.subarray(row * vocab, (row + 1) * vocab)))
       sum += p!.reduce((total, value, i) => total + Math.exp(value) * (value - q![i]!), 0)
@@ -79,7 +79,9 @@ describe('a fitted predictor', () => {
   test('is the same however documents are cut into passes', async () => {
     const other = await load({ passTokens: 17 })
     const [one, two] = await Promise.all(
-      [engine, other].map((which) => which.fitSource(header, nothing, 0, documents(5), { ...options, tokens: 600 })),
+      [engine, other].map((which) =>
+        which.workbench.fitSource(header, nothing, 0, documents(5), { ...options, tokens: 600 }),
+      ),
     )
     for (const [name, map] of one!.maps) {
       const again = two!.maps.get(name)!
@@ -97,7 +99,7 @@ describe('a fitted predictor', () => {
     const seen: number[] = []
     const onProgress = ({ tokens }: { tokens: number }) => seen.push(tokens)
     const some = documents(6, 100, 6)
-    await engine.fitSource(header, nothing, 0, some, { tokens: 800, lambda: 1, onProgress })
+    await engine.workbench.fitSource(header, nothing, 0, some, { tokens: 800, lambda: 1, onProgress })
     // The first two measure the inputs' spread.
     expect(seen).toEqual([96, 192, 288, 384])
   })
@@ -106,13 +108,15 @@ describe('a fitted predictor', () => {
 describe('what stops a fit', () => {
   test('no documents, or too short ones', async () => {
     const short = documents(1, 3, 5)
-    await expect(engine.fitSource(header, nothing, 0, short, options)).rejects.toMatchObject({ code: 'bad_argument' })
+    await expect(engine.workbench.fitSource(header, nothing, 0, short, options)).rejects.toMatchObject({
+      code: 'bad_argument',
+    })
   })
 
   test('a cancellation; no page is lost', async () => {
     const controller = new AbortController()
     const onProgress = () => controller.abort()
-    const fitting = engine.fitSource(header, nothing, 0, documents(1), {
+    const fitting = engine.workbench.fitSource(header, nothing, 0, documents(1), {
       ...options,
       signal: controller.signal,
       onProgress,
@@ -125,7 +129,7 @@ describe('what stops a fit', () => {
     const broken = (async function* () {
       yield [1, 2, 3, 4, 5, 6, 1e6]
     })()
-    await expect(engine.fitSource(header, nothing, 0, broken, options)).rejects.toMatchObject({
+    await expect(engine.workbench.fitSource(header, nothing, 0, broken, options)).rejects.toMatchObject({
       code: 'bad_argument',
     })
     expect(engine.stats.pages_in_use).toBe(0)

@@ -174,12 +174,12 @@ describe('refined', () => {
     const { engine } = await load({ kvTokens: 2048 })
     const prompts = [40, 70, 100, 33].map((length, seed) => prompt(length, 20 + seed))
     const answers = await Promise.all(
-      prompts.map((ids) => answer(engine, { prompt: ids, maxTokens: 110, prefill: 'refined' })),
+      prompts.map((ids) => answer(engine, { prompt: ids, maxTokens: 150, prefill: 'refined' })),
     )
     for (const [i, { tokens, done }] of answers.entries()) {
       const from = done.exact_from!
       const shown = tokens.slice(0, from).map(({ id }) => id)
-      const rest = await answer(exactEngine, { prompt: [...prompts[i]!, ...shown], maxTokens: 110 - from })
+      const rest = await answer(exactEngine, { prompt: [...prompts[i]!, ...shown], maxTokens: 150 - from })
       expect(tokens.slice(from)).toEqual(rest.tokens)
     }
     await engine.close()
