@@ -1,4 +1,5 @@
 /** Runs suites over methods, and adds up. */
+import { logProbability } from '../../src/decode/score.ts'
 import { agreement } from '../../src/fit/judge.ts'
 import type { Engine } from '../../src/index.ts'
 import { round } from '../stats.ts'
@@ -85,7 +86,7 @@ function scoreOf(one: Case, exact: Float32Array, logits: Float32Array, vocab: nu
   one.continuation.forEach((id, row) => {
     const scores = logits.subarray(row * vocab, (row + 1) * vocab)
     const top = scores.reduce((a, b) => Math.max(a, b), -Infinity)
-    nll += Math.log(scores.reduce((sum, score) => sum + Math.exp(score - top), 0)) + top - scores[id]!
+    nll -= logProbability(scores, id)
     if (row < one.gold && scores[id] === top) right++
   })
   const gold = one.gold > 0

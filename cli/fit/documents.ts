@@ -2,6 +2,7 @@
 
 import { createReadStream } from 'node:fs'
 import { createGunzip } from 'node:zlib'
+import { shuffled } from '../../bench/lengths.ts'
 import { jsonLine, linesOf } from '../../bench/lines.ts'
 import { type Engine, ForetokenError, fileError, type Message } from '../../node/index.ts'
 import { createRandom } from '../../src/decode/random.ts'
@@ -84,11 +85,7 @@ async function sampled(rows: AsyncIterable<Document>, seed: number): Promise<Doc
       if (place < mostRows) kept[place] = row
     }
   }
-  for (let at = kept.length - 1; at > 0; at--) {
-    const other = Math.floor(next() * (at + 1))
-    ;[kept[at], kept[other]] = [kept[other]!, kept[at]!]
-  }
-  return kept
+  return shuffled(kept, seed)
 }
 
 async function* rowsOf(path: string): AsyncGenerator<Document> {

@@ -22,7 +22,8 @@ export async function scoreTokens(model: Llama, sequence: Sequence, ids: readonl
   return scores
 }
 
-function logProbability(logits: Float32Array, id: number): number {
+/** Natural log-probability of `id` under `logits`, (vocab). */
+export function logProbability(logits: Float32Array, id: number): number {
   let top = Number.NEGATIVE_INFINITY
   for (const logit of logits) if (logit > top) top = logit
   let sum = 0

@@ -24,7 +24,7 @@ export interface FitOptions {
   /** Ridge, as a share of the inputs' mean variance. */
   readonly lambda: number
   readonly signal?: AbortSignal
-  /** Sources done, tokens of the one at hand, and what was fitted so far: enough to go on from. */
+  /** Called after every document, with the source at hand and its tokens so far. */
   readonly onProgress?: (progress: FitProgress) => void
 }
 
@@ -65,7 +65,7 @@ export async function fitSource(
 ): Promise<FittedSource> {
   const { backend, model } = engine
   const source = sourcesOf(header.plan, header.layers)[index]!
-  model.widen((1 + Math.max(...header.plan.taps)) * header.hidden)
+  model.widen(inputsOf({ header }))
   const through = async (
     gains: readonly Float32Array[],
     sums: Sums,
@@ -89,7 +89,7 @@ export async function fitSource(
 
 /** What is added up over documents. */
 interface Sums {
-  /** The run whose exact input is asked for, too: as far as the exact pass must go. */
+  /** Layers that the exact pass must run; 0 if it is not needed. */
   readonly end: number
   addInput(input: Tensor, states: Tensor, rows: number): void
   addLayer(layer: number, input: Tensor, kv: Tensor, from: number, rows: number): void

@@ -1,4 +1,5 @@
 /** A fitted map in the predictor's int8. */
+import { halfToFloat } from '../model/load.ts'
 import type { LinearMap } from '../model/predictor-file.ts'
 import { tensorBlocks } from '../types.ts'
 import type { LinearFit } from './ridge.ts'
@@ -16,7 +17,7 @@ export function quantized({ weight, bias }: LinearFit): LinearMap {
     for (let i = at; i < at + block; i++) top = Math.max(top, Math.abs(weight[i]!))
     const bits = halfAbove(top / 127)
     scale[at / block] = bits
-    const step = halfValue(bits)
+    const step = halfToFloat(bits)
     for (let i = at; i < at + block && step > 0; i++) quants[i] = Math.round(weight[i]! / step)
   }
   return { n, k, weight: quants, scale, bias: Float32Array.from(bias) }
@@ -29,11 +30,4 @@ function halfAbove(value: number): number {
   const fraction = Math.ceil((value / 2 ** exponent) * 1024)
   // A subnormal has the exponent of the smallest normal, and no leading one; carries run over by themselves.
   return (((exponent + 14) << 10) + fraction) & 0x7fff
-}
-
-/** A finite binary16's value. */
-export function halfValue(bits: number): number {
-  const exponent = (bits >> 10) & 31
-  const fraction = bits & 1023
-  return exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25)
 }

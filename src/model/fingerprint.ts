@@ -1,11 +1,11 @@
 /** Which model this is: its shape and the names, types and shapes of its tensors, as one hash. */
 import type { ModelConfig, TensorInfo } from '../types.ts'
+import { sha256Hex } from './sha256.ts'
 
 /** sha256, hex. */
 export async function fingerprint(config: ModelConfig, tensors: ReadonlyMap<string, TensorInfo>): Promise<string> {
   const sorted = Object.entries(config).sort(([a], [b]) => (a < b ? -1 : 1))
   const shapes = [...tensors].map(([name, { type, rows, cols }]) => [name, type, rows, cols].join(' ')).sort()
   const text = JSON.stringify({ config: sorted, tensors: shapes })
-  const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text))
-  return Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, '0')).join('')
+  return sha256Hex(new TextEncoder().encode(text))
 }

@@ -1,4 +1,5 @@
 /** Which weights a model has: its fingerprint says only their shapes, and a fine-tuned model has the same. */
+import { sha256Hex } from './sha256.ts'
 
 /** Bytes of each piece of a tensor that are looked at. */
 const sampleBytes = 256
@@ -26,7 +27,6 @@ export class WeightIdentity {
       at += sample.length
     }
     this.#samples = []
-    const hash = await crypto.subtle.digest('SHA-256', all)
-    return Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, '0')).join('')
+    return sha256Hex(all)
   }
 }

@@ -76,7 +76,7 @@ async function readVector(tensor: TensorInfo, identity: WeightIdentity): Promise
 }
 
 /** IEEE 754 binary16; Node 22 has no Float16Array. */
-function halfToFloat(bits: number): number {
+export function halfToFloat(bits: number): number {
   const exponent = (bits >> 10) & 31
   const fraction = bits & 1023
   const magnitude =

@@ -12,6 +12,7 @@ import { ForetokenError } from '../errors.ts'
 import { type ByteSource, tensorBlocks } from '../types.ts'
 import { checkHeader, type PredictorHeader, sourcesOf } from './predictor-plan.ts'
 import { readSafetensorsHead } from './safetensors.ts'
+import { sha256Hex } from './sha256.ts'
 
 /** A linear map in int8: n outputs of k inputs, k a multiple of 32. */
 export interface LinearMap {
@@ -45,7 +46,7 @@ export function mapsOf({ plan, layers, hidden, kv_width }: PredictorHeader): { n
 }
 
 /** Values of a plan's longest input. */
-export function inputsOf({ header: { plan, hidden } }: PredictorFile): number {
+export function inputsOf({ header: { plan, hidden } }: Pick<PredictorFile, 'header'>): number {
   return (1 + Math.max(...plan.taps)) * hidden
 }
 
@@ -154,6 +155,5 @@ async function hashOf(text: string, bytes: Uint8Array): Promise<string> {
   const all = new Uint8Array(head.length + bytes.length)
   all.set(head)
   all.set(bytes, head.length)
-  const hash = await crypto.subtle.digest('SHA-256', all)
-  return Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, '0')).join('')
+  return sha256Hex(all)
 }

@@ -1,8 +1,9 @@
 /** Least squares from second moments, and the int8 that it is kept in. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { halfValue, quantized } from '../../src/fit/quantize.ts'
+import { quantized } from '../../src/fit/quantize.ts'
 import { Ridge } from '../../src/fit/ridge.ts'
+import { halfToFloat } from '../../src/model/load.ts'
 import { random } from '../helpers/random.ts'
 
 function sumsOf(x: readonly (readonly number[])[], y: readonly (readonly number[])[]) {
@@ -78,7 +79,7 @@ describe('int8', () => {
         const weight = Float64Array.from({ length: 3 * 64 }, () => rng.normal() * 2 ** size)
         const map = quantized({ weight, bias: new Float64Array(3) })
         for (let at = 0; at < weight.length; at += 32) {
-          const step = halfValue(map.scale[at / 32]!)
+          const step = halfToFloat(map.scale[at / 32]!)
           const top = Math.max(...weight.subarray(at, at + 32).map(Math.abs))
           // The next binary16 above top / 127: a part in 1024, or 2^-24 where they are subnormal.
           expect(step).toBeLessThanOrEqual((top / 127) * (1 + 2 ** -10) + 2 ** -24)
