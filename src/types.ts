@@ -159,7 +159,9 @@ export interface Segment {
   readonly length: number
   /** Tokens already in its pages; positions of this pass begin here. */
   readonly past: number
-  /** Page ids that hold positions 0..past+length-1, in order. */
+  /** Position of the first token for RoPE, where tokens before it were left out of the cache. Default `past`. */
+  readonly position?: number
+  /** Page ids that hold tokens 0..past+length-1, in order. */
   readonly pages: readonly number[]
   /** Of a sequence whose cache is not exact yet. */
   readonly states?: SequenceStates | undefined

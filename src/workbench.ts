@@ -6,7 +6,8 @@ import type { Llama } from './model/llama.ts'
 import type { PredictorFile } from './model/predictor-file.ts'
 import type { PredictorHeader } from './model/predictor-plan.ts'
 import type { Prediction } from './prefill/choice.ts'
-import { logitsAfter, logitsOfLayers } from './prefill/judge.ts'
+import { type Judged, type JudgedPrefill, type Judgement, logitsAfter, logitsOfLayers } from './prefill/judge.ts'
+import { logitsPruned, type Pruning } from './prefill/pruned.ts'
 
 export class Workbench {
   readonly #model: Llama
@@ -27,23 +28,22 @@ export class Workbench {
     this.#prediction = prediction
   }
 
-  /**
-   * Logits after the prompt and after each token of a given continuation but its last, (continuation, vocab), with the prompt's K
-   * and V as `prefill` says: how a prediction is judged. At most one pass of continuation.
-   */
-  logitsAfter(
-    prompt: readonly number[],
-    continuation: readonly number[],
-    prefill: 'exact' | 'predicted' = 'exact',
-  ): Promise<Float32Array> {
-    return this.#cache.borrow((sequence) =>
-      logitsAfter(this.#forward, this.#prediction, sequence, { prompt, continuation, prefill }),
-    )
+  /** Logits after the prompt and along continuations, with the prompt's K and V as `how` says: how a prediction is judged. */
+  logitsAfter(judged: Judged, how: JudgedPrefill = { prefill: 'exact' }): Promise<Judgement> {
+    return this.#cache.borrow((sequence) => logitsAfter(this.#forward, this.#prediction, sequence, judged, how))
   }
 
-  /** The same as `logitsAfter` says of the first `layers` layers alone. */
-  logitsOfLayers(prompt: readonly number[], continuation: readonly number[], layers: number): Promise<Float32Array> {
-    return this.#cache.borrow((sequence) => logitsOfLayers(this.#model, sequence, { prompt, continuation }, layers))
+  /** The same of the first `layers` layers alone: what an auxiliary pass is worth without a predictor. */
+  logitsOfLayers(judged: Judged, layers: number): Promise<Judgement> {
+    return this.#cache.borrow((sequence) => logitsOfLayers(this.#model, sequence, judged, layers))
+  }
+
+  /** The same where most of the prompt's tokens are left out from some layer on. */
+  logitsPruned(judged: Judged, pruning: Pruning): Promise<Judgement> {
+    const engine = { model: this.#model, backend: this.#backend }
+    return this.#cache.borrow((below) =>
+      this.#cache.borrow((above) => logitsPruned(engine, { below, above }, judged, pruning)),
+    )
   }
 
   /** Fits the maps of one source of a predictor for this model; `done` holds those of the sources before it. */

@@ -2,20 +2,26 @@
 import { logProbability } from '../../src/decode/score.ts'
 import { agreement } from '../../src/fit/judge.ts'
 import type { Engine } from '../../src/index.ts'
-import { round } from '../stats.ts'
-import { methods } from './methods.ts'
+import { quantile, round } from '../stats.ts'
+import { type Effort, methods, type Told } from './methods.ts'
 import { type Case, type SuiteOptions, suites } from './suites.ts'
 
 export interface QualityRow {
   readonly suite: string
   readonly length: number
   readonly method: string
-  /** Of exact prefill's work, by formula; the mean over the cases. */
+  /** The work that was asked for, by exact prefill's; null: what the predictor's plan takes. */
+  readonly wanted: number | null
+  /** The work it took, by formula; the mean over the cases. */
   readonly share: number
+  /** Milliseconds from the prompt's ids to the logits of the first answer token, the median. */
+  readonly ttft_ms: number
   readonly cases: number
   /** Mean KL of exact next-token distributions from the method's, nats, and the standard error over the cases. */
   readonly kl: number
   readonly kl_error: number
+  /** The same of tokens 9 and on. */
+  readonly kl_late: number
   /** Same likeliest token, over all tokens and of the first alone. */
   readonly top1: number
   readonly first: number
@@ -24,11 +30,17 @@ export interface QualityRow {
   /** Of suites with a right answer: tokens got right, and whole answers. */
   readonly right?: number
   readonly all_right?: number
+  /** Of suites with choices: how often the right one is the likeliest. */
+  readonly chosen?: number
 }
 
 export interface QualityOptions extends Omit<SuiteOptions, 'length'> {
   readonly suites: readonly string[]
   readonly lengths: readonly number[]
+  /** Shares of exact prefill's work to compare at; none: the predictor's own. */
+  readonly shares: readonly number[]
+  /** Called with each suite's rows. */
+  readonly onRows?: (rows: readonly QualityRow[]) => void
   readonly onProgress?: (text: string) => void
 }
 
@@ -37,7 +49,9 @@ export async function judgeQuality(engine: Engine, options: QualityOptions): Pro
   for (const suite of options.suites)
     for (const length of options.lengths) {
       const cases = await suites[suite]!(engine, { ...options, length })
-      rows.push(...(await judgeSuite(engine, suite, length, cases, options)))
+      const judged = await judgeSuite(engine, suite, length, cases, options)
+      options.onRows?.(judged)
+      rows.push(...judged)
     }
   return rows
 }
@@ -47,80 +61,100 @@ async function judgeSuite(
   suite: string,
   length: number,
   cases: readonly Case[],
-  { seed, onProgress }: QualityOptions,
+  { seed, shares, onProgress }: QualityOptions,
 ): Promise<QualityRow[]> {
-  const { vocab } = engine.archive.config
-  const names = ['exact', ...Object.keys(methods)]
-  const scores = new Map<string, Score[]>(names.map((name) => [name, []]))
+  const refineRows = await measuredRefineRows(engine, cases[0]!)
+  const wanted = shares.length === 0 ? [undefined] : shares
+  const runs = wanted.flatMap((share) => Object.keys(methods).map((method) => ({ method, share })))
+  // What happens behind the first tokens tells refined from predicted, and choices are compared by their first.
+  const some = cases[0]!.continuations.length > 1 ? runs.filter(({ method }) => method !== 'refined') : runs
+  const exact: Score[] = []
+  const scores = some.map((): Score[] => [])
   for (const [index, one] of cases.entries()) {
     onProgress?.(`${suite} ${length}  ${index + 1} of ${cases.length}`)
-    const exact = await engine.workbench.logitsAfter(one.prompt, one.continuation)
-    scores.get('exact')!.push(scoreOf(one, exact, exact, vocab, 1))
-    // Others get as much work as the prediction took.
-    const { share } = await add('predicted', 1)
-    for (const name of Object.keys(methods)) if (name !== 'predicted') await add(name, share)
-
-    async function add(name: string, share: number) {
-      const judged = await methods[name]!(engine, one, share, seed + index)
-      scores.get(name)!.push(scoreOf(one, exact, judged.logits, vocab, judged.share))
-      return judged
+    const reference = await engine.workbench.logitsAfter(one)
+    exact.push(scoreOf(one, reference, { ...reference, share: 1 }))
+    for (const [at, { method, share }] of some.entries()) {
+      const effort: Effort = { share, refineRows, seed: seed + index }
+      scores[at]!.push(scoreOf(one, reference, await methods[method]!(engine, one, effort)))
     }
   }
-  return names.map((method) => ({ suite, length, method, ...meanOf(scores.get(method)!) }))
+  const head = { suite, length }
+  return [
+    { ...head, method: 'exact', wanted: 1, ...meanOf(exact) },
+    ...some.map(({ method, share }, at) => ({ ...head, method, wanted: share ?? null, ...meanOf(scores[at]!) })),
+  ]
 }
 
-interface Score {
-  readonly share: number
-  readonly kl: number
-  readonly top1: number
-  readonly first: number
-  readonly nll: number
-  readonly right: number
-  readonly all_right: number
-  readonly gold: boolean
+/** Tokens that the scheduler makes exact beside each answer token of one stream, on this machine. */
+async function measuredRefineRows(engine: Engine, { prompt }: Case): Promise<number> {
+  const submitted = engine.submit({ prompt, prefill: 'refined', maxTokens: 96, ignoreEos: true })
+  const { exact_from, tokens } = await submitted
+    .result()
+    .then(({ exact_from, ids }) => ({ exact_from, tokens: ids.length }))
+  const until = exact_from ?? tokens
+  return Math.max(1, Math.round((prompt.length + until) / Math.max(1, until)))
 }
 
-function scoreOf(one: Case, exact: Float32Array, logits: Float32Array, vocab: number, share: number): Score {
+type Score = Omit<QualityRow, 'suite' | 'length' | 'method' | 'wanted' | 'cases' | 'kl_error'>
+
+function scoreOf(one: Case, reference: { readonly logits: readonly Float32Array[] }, told: Told): Score {
+  const [continuation] = one.continuations as readonly [readonly number[]]
+  const [exact, logits] = [reference.logits[0]!, told.logits[0]!]
+  const vocab = logits.length / continuation.length
   const { kl, top1, first } = agreement(exact, logits, vocab)
-  let [nll, right] = [0, 0]
-  one.continuation.forEach((id, row) => {
+  const late = 8 * vocab
+  const behind = continuation.length > 8 ? agreement(exact.subarray(late), logits.subarray(late), vocab).kl : kl
+  const likelihoods = told.logits.map((rows, index) => meanLogProbability(rows, one.continuations[index]!))
+  const right = continuation.slice(0, one.gold).filter((id, row) => {
     const scores = logits.subarray(row * vocab, (row + 1) * vocab)
-    const top = scores.reduce((a, b) => Math.max(a, b), -Infinity)
-    nll -= logProbability(scores, id)
-    if (row < one.gold && scores[id] === top) right++
-  })
-  const gold = one.gold > 0
-  const all_right = gold && right === one.gold ? 1 : 0
+    return scores[id] === scores.reduce((a, b) => Math.max(a, b), -Infinity)
+  }).length
   return {
-    share,
+    share: told.share,
+    ttft_ms: told.ms,
     kl,
+    kl_late: behind,
     top1,
     first,
-    nll: nll / one.continuation.length,
-    right: gold ? right / one.gold : 0,
-    all_right,
-    gold,
+    nll: -likelihoods[0]!,
+    ...(one.gold > 0 && { right: right / one.gold, all_right: right === one.gold ? 1 : 0 }),
+    ...(likelihoods.length > 1 && { chosen: likelihoods[0] === Math.max(...likelihoods) ? 1 : 0 }),
   }
 }
 
-function meanOf(scores: readonly Score[]): Omit<QualityRow, 'suite' | 'length' | 'method'> {
+function meanLogProbability(logits: Float32Array, ids: readonly number[]): number {
+  const vocab = logits.length / ids.length
+  const total = ids.reduce(
+    (sum, id, row) => sum + logProbability(logits.subarray(row * vocab, (row + 1) * vocab), id),
+    0,
+  )
+  return total / ids.length
+}
+
+function meanOf(scores: readonly Score[]): Omit<QualityRow, 'suite' | 'length' | 'method' | 'wanted'> {
   const mean = (of: (score: Score) => number) => scores.reduce((sum, score) => sum + of(score), 0) / scores.length
   const kl = mean((score) => score.kl)
   const deviation = Math.sqrt(mean((score) => (score.kl - kl) ** 2))
+  const rated = (['right', 'all_right', 'chosen'] as const).filter((name) => scores[0]?.[name] !== undefined)
   return {
     share: round(mean(({ share }) => share)),
+    ttft_ms: round(
+      quantile(
+        scores.map(({ ttft_ms }) => ttft_ms),
+        0.5,
+      ),
+    ),
     cases: scores.length,
     kl: round(kl),
     kl_error: round(deviation / Math.sqrt(scores.length), 2),
+    kl_late: round(mean(({ kl_late }) => kl_late)),
     top1: round(mean(({ top1 }) => top1)),
     first: round(mean(({ first }) => first)),
     nll: round(
       mean(({ nll }) => nll),
       4,
     ),
-    ...(scores[0]?.gold && {
-      right: round(mean(({ right }) => right)),
-      all_right: round(mean((one) => one.all_right)),
-    }),
+    ...Object.fromEntries(rated.map((name) => [name, round(mean((score) => score[name]!))])),
   }
 }

@@ -2,12 +2,13 @@
 import { createRandom } from '../../src/decode/random.ts'
 import { type Engine, ForetokenError } from '../../src/index.ts'
 import { textsOf } from '../datasets.ts'
+import { jsonLine, linesOf } from '../lines.ts'
 
 export interface Case {
   readonly prompt: readonly number[]
-  /** Given to the model token by token; after each, all methods are compared. */
-  readonly continuation: readonly number[]
-  /** How many of the continuation's first tokens are the right answer, which can be got right or wrong. */
+  /** Given to the model token by token; after each, all methods are compared. The right one is first, then wrong ones. */
+  readonly continuations: readonly (readonly number[])[]
+  /** How many of the right one's first tokens are the answer, which can be got right or wrong; 0 where nothing is asked. */
   readonly gold: number
 }
 
@@ -23,7 +24,7 @@ export interface SuiteOptions {
 type Make = (engine: Engine, options: SuiteOptions) => Promise<Case[]>
 
 /** None of these texts may be trained on. */
-export const suites: Readonly<Record<string, Make>> = { lm, chat, recall, lambada }
+export const suites: Readonly<Record<string, Make>> = { lm, chat, recall, questions, lambada }
 
 /** Tokens behind a prompt where nothing is asked. */
 const following = 64
@@ -35,7 +36,7 @@ async function lm(engine: Engine, { length, cases, folder }: SuiteOptions): Prom
   return Array.from({ length: cases }, (_, i) => {
     const at = i * step
     const from = at + length
-    return { prompt: ids.slice(at, from), continuation: ids.slice(from, from + following), gold: 0 }
+    return { prompt: ids.slice(at, from), continuations: [ids.slice(from, from + following)], gold: 0 }
   })
 }
 
@@ -51,7 +52,7 @@ async function chat(engine: Engine, { length, cases, seed, folder }: SuiteOption
     if (asked.length > length / 2) continue
     const prompt = framed(engine, filler.splice(0, length), asked, length)
     const { ids } = await engine.submit({ prompt, maxTokens: 32, ignoreEos: true }).result()
-    all.push({ prompt, continuation: ids, gold: 0 })
+    all.push({ prompt, continuations: [ids], gold: 0 })
   }
   return all
 }
@@ -72,8 +73,50 @@ async function recall(engine: Engine, { length, cases, seed, folder }: SuiteOpti
     const answer = engine.tokenize(`The code of ${some[asked]} is `)
     const prompt = [...framed(engine, [...before, ...filler.splice(0, length)], question, length - answer.length)]
     const digits = engine.tokenize(codes[asked]!)
-    return { prompt: [...prompt, ...answer], continuation: [...digits, ...engine.tokenize('.')], gold: digits.length }
+    return {
+      prompt: [...prompt, ...answer],
+      continuations: [[...digits, ...engine.tokenize('.')]],
+      gold: digits.length,
+    }
   })
+}
+
+interface Question {
+  readonly query: string
+  readonly choices: readonly string[]
+  readonly gold: number
+}
+
+/** ARC-easy and PIQA in turn, behind other questions of the set with their answers; of the choices, the likeliest per token counts. */
+async function questions(engine: Engine, { length, cases, seed, folder }: SuiteOptions): Promise<Case[]> {
+  const sets = await Promise.all(['arc_easy', 'piqa'].map((name) => questionsOf(`${folder}/eval/${name}.jsonl.gz`)))
+  const next = createRandom(seed)
+  return Array.from({ length: cases }, (_, index) => {
+    const set = sets[index % sets.length]!
+    const pick = () => set[Math.floor(next() * set.length)]!
+    const { query, choices, gold } = pick()
+    const asked = engine.tokenize(`${query.trim()}\nAnswer:`)
+    let before: number[] = []
+    while (before.length + asked.length < length) {
+      const one = pick()
+      if (one.query !== query)
+        before = [...engine.tokenize(`${one.query.trim()}\nAnswer: ${one.choices[one.gold]}\n\n`), ...before]
+    }
+    const prompt = [...before.slice(before.length + asked.length - length), ...asked]
+    const answers = choices.map((choice) => engine.tokenize(` ${choice}`))
+    const right = answers[gold]!
+    return { prompt, continuations: [right, ...answers.filter((one) => one !== right)], gold: right.length }
+  })
+}
+
+async function questionsOf(path: string): Promise<Question[]> {
+  const rows: Question[] = []
+  let number = 0
+  for await (const line of linesOf(path)) {
+    number++
+    if (line.trim() !== '') rows.push(jsonLine(line, path, number) as unknown as Question)
+  }
+  return rows
 }
 
 /** LAMBADA's last words, behind other passages of it. */
@@ -89,7 +132,7 @@ async function lambada(engine: Engine, { length, cases, seed, folder }: SuiteOpt
     let before: number[] = []
     while (before.length + asked.length < length) before = [...engine.tokenize(`${pick()}\n\n`), ...before]
     const prompt = [...before.slice(before.length + asked.length - length), ...asked]
-    return { prompt, continuation: [...word, ...engine.tokenize('.')], gold: word.length }
+    return { prompt, continuations: [[...word, ...engine.tokenize('.')]], gold: word.length }
   })
 }
 

@@ -1,15 +1,17 @@
 /** `foretoken eval`: what a predictor's answers are worth beside exact ones, and beside cheaper ways. */
 import { machine } from '../../bench/machine.ts'
+import { qualityChart } from '../../bench/quality/chart.ts'
 import { judgeQuality, type QualityRow } from '../../bench/quality/judge.ts'
 import { suites } from '../../bench/quality/suites.ts'
 import { defaultModel, ForetokenError } from '../../node/index.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { open } from '../session.ts'
+import { open, writeWhole } from '../session.ts'
 import { print, StatusLine } from '../terminal.ts'
 
 export async function evaluate({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   if (operands.length > 0) throw new UsageError('eval takes no operands: name suites with --suite')
-  const { suite = Object.keys(suites), lengths = [256, 1024], cases = 20, seed = 1 } = flags
+  const { suite = Object.keys(suites), lengths = [256, 1024], cases = 20, seed = 1, work = [] } = flags
+  const shares = work.map((percent) => percent / 100)
   for (const name of suite)
     if (!Object.hasOwn(suites, name))
       throw new UsageError(`no suite ${name}; there are ${Object.keys(suites).join(', ')}`)
@@ -25,12 +27,28 @@ export async function evaluate({ flags, operands }: Invocation, signal: AbortSig
       signal.throwIfAborted()
       line.show(text)
     }
-    const results = await judgeQuality(engine, { suites: suite, lengths, cases, seed, folder, onProgress })
+    const onRows = (rows: readonly QualityRow[]) => {
+      line.clear()
+      if (!flags.json) print(table(rows).join('\n'))
+    }
+    const results = await judgeQuality(engine, {
+      suites: suite,
+      lengths,
+      shares,
+      cases,
+      seed,
+      folder,
+      onRows,
+      onProgress,
+    })
     line.clear()
+    if (flags.plot) {
+      const chart = qualityChart(results, { suite: suite[0]!, length: lengths.at(-1)! })
+      await writeWhole(flags.plot, new TextEncoder().encode(chart))
+    }
     const { plan, training } = engine.predictor!
     const head = { bench: 'eval', model, build: engine.backend.build, machine: machine(), seed, plan, training }
     if (flags.json) print(JSON.stringify({ ...head, results }))
-    else print(table(results).join('\n'))
   } finally {
     line.clear()
     await engine.close()
@@ -38,19 +56,24 @@ export async function evaluate({ flags, operands }: Invocation, signal: AbortSig
 }
 
 function table(rows: readonly QualityRow[]): string[] {
-  const head = ['suite', 'tokens', 'method', 'work', 'KL', '±', 'same token', 'same first', 'NLL', 'right', 'all right']
+  const head = 'suite,tokens,method,work,TTFT ms,KL,±,KL 9..,same token,same first,NLL,right,all right,chosen'.split(
+    ',',
+  )
   const cells = rows.map((row) => [
     row.suite,
     row.length,
     row.method,
     row.share,
+    row.ttft_ms,
     row.kl,
     row.kl_error,
+    row.kl_late,
     row.top1,
     row.first,
     row.nll,
     row.right ?? '',
     row.all_right ?? '',
+    row.chosen ?? '',
   ])
   return [head, ...cells].map((row) => row.map((cell) => String(cell).padStart(11)).join(''))
 }

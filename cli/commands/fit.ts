@@ -95,6 +95,7 @@ function planOf(layers: number, flags: Flags): PredictorPlan {
     taps: [taps, ...sound.map(() => taps)],
     sinks: 4,
     window: flags.w ?? 48,
+    ...(flags['w-share'] && { windowShare: flags['w-share'] }),
   }
 }
 
@@ -165,15 +166,18 @@ async function judge(
   const all: Agreement[] = []
   try {
     const { vocab } = engine.archive.config
-    const least = file.header.plan.window + file.header.plan.sinks + 16 + judged.continuation
+    const { plan } = file.header
+    const least = judged.continuation + plan.sinks + 16 + plan.window
     for await (const ids of documentIds(engine, sets.heldOut, { seed: seed + 7, most })) {
       signal.throwIfAborted()
       if (all.length === judged.documents) break
       line.show(`judging on held-out text  ${all.length + 1} of ${judged.documents}`)
       if (ids.length < least) continue
       const [prompt, rest] = [ids.slice(0, -judged.continuation), ids.slice(-judged.continuation)]
-      const exact = await engine.workbench.logitsAfter(prompt, rest)
-      all.push(agreement(exact, await engine.workbench.logitsAfter(prompt, rest, 'predicted'), vocab))
+      const one = { prompt, continuations: [rest] }
+      const exact = await engine.workbench.logitsAfter(one)
+      const predicted = await engine.workbench.logitsAfter(one, { prefill: 'predicted' })
+      all.push(agreement(exact.logits[0]!, predicted.logits[0]!, vocab))
     }
   } finally {
     line.clear()

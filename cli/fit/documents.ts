@@ -110,7 +110,7 @@ async function* rowsOf(path: string): AsyncGenerator<Document> {
 }
 
 const asked = ['prompt', 'question', 'instruction'] as const
-const answered = ['response', 'answer', 'output', 'answers', 'target'] as const
+const answered = ['response', 'answer', 'output', 'answers', 'target', 'completion'] as const
 
 function documentOf(row: Record<string, unknown>, where: string): Document {
   const text = (fields: readonly string[]) => fields.map((field) => row[field]).find((one) => typeof one === 'string')

@@ -75,19 +75,18 @@ export class PassTables {
     let page = 0
     let row = 0
     this.#all = segments.map((segment, index) => {
-      const { start, length, past, pages } = segment
+      const { start, length, past, pages, position = past } = segment
       if (start !== row || pages.length * pageTokens < past + length)
         throw new ForetokenError('internal', `segment ${index} begins at ${start}, not ${row}, or lacks pages`)
       const first = page
       words.set(pages, this.#pages.at / 4 + page)
       page += pages.length
       for (let i = 0; i < length; i++, row++) {
-        const position = past + i
-        words[this.#slots.at / 4 + row] =
-          pages[Math.floor(position / pageTokens)]! * pageTokens + (position % pageTokens)
+        const slot = past + i
+        words[this.#slots.at / 4 + row] = pages[Math.floor(slot / pageTokens)]! * pageTokens + (slot % pageTokens)
         const angles = this.#angles.at / 4 + row * rope.headDim
         for (let f = 0; f < half; f++) {
-          const angle = position * frequencies[f]!
+          const angle = (position + i) * frequencies[f]!
           floats[angles + f] = Math.cos(angle)
           floats[angles + half + f] = Math.sin(angle)
         }

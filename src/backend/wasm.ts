@@ -276,8 +276,14 @@ class WasmBackend implements Backend {
 
   async read(x: Tensor, rows: number): Promise<Float32Array> {
     const { at, stride, cols } = wasm(x)
-    if (stride !== cols) throw new ForetokenError('internal', 'read wants a whole tensor, not columns of one')
-    return this.#arena.floats.slice(at / 4, at / 4 + rows * cols)
+    const { floats } = this.#arena
+    if (stride === cols) return floats.slice(at / 4, at / 4 + rows * cols)
+    const values = new Float32Array(rows * cols)
+    for (let row = 0; row < rows; row++) {
+      const from = at / 4 + row * stride
+      values.set(floats.subarray(from, from + cols), row * cols)
+    }
+    return values
   }
 
   async close(): Promise<void> {

@@ -178,6 +178,15 @@ export class Llama {
     }
   }
 
+  /** Queries and keys, after RoPE, that layer `index` makes of the residual stream: (tokens, heads * headDim), (tokens, kvHeads * headDim). */
+  queriesAndKeys(pass: Pass, index: number): { q: Tensor; k: Tensor } {
+    const rows = this.#window(pass, { from: 0, to: pass.segments.length })
+    const layer = this.#layers[index]!
+    const { q, k } = this.#project(layer, rows)
+    this.#turned(layer, k, rows)
+    return { q, k }
+  }
+
   /** Writes the K and V that layer `index` makes of the residual stream, for some segments; the stream stays as it is. */
   writeOwnKv(pass: Pass, index: number, segments: Span): void {
     const rows = this.#window(pass, segments)
@@ -229,8 +238,21 @@ export class Llama {
   /** x += o(attention(rope(q(norm(x))), K, V)) */
   #attention(layer: Layer, index: number, rows: Rows, watch?: () => void): void {
     const backend = this.#backend
+    const { heads, headDim } = this.config
+    const { count, x, h } = rows
+    const { q, k, v } = this.#project(layer, rows)
+    watch?.()
+    this.#writeKv(layer, index, k, v, rows)
+    const attended = backend.columns(h, 0, heads * headDim)
+    backend.attention(attended, q, this.pool, index)
+    backend.matmulAdd(x, attended, layer.o, count)
+  }
+
+  /** Queries after RoPE, K before its norm and RoPE, and V. */
+  #project(layer: Layer, rows: Rows): { q: Tensor; k: Tensor; v: Tensor } {
+    const backend = this.#backend
     const { heads, headDim, rmsEps } = this.config
-    const { count, x, h, qkv } = rows
+    const { count, qkv } = rows
     backend.matmul(qkv, this.#normed(layer.attnNorm, rows), [layer.q, layer.k, layer.v], count)
     const q = backend.columns(qkv, 0, heads * headDim)
     const { k, v } = this.#keysAndValues(rows)
@@ -238,11 +260,7 @@ export class Llama {
     if (layer.qNorm) backend.headNorm(q, layer.qNorm, rmsEps, count)
     backend.rope(q)
     this.#biased(layer, k, v, rows)
-    watch?.()
-    this.#writeKv(layer, index, k, v, rows)
-    const attended = backend.columns(h, 0, heads * headDim)
-    backend.attention(attended, q, this.pool, index)
-    backend.matmulAdd(x, attended, layer.o, count)
+    return { q, k, v }
   }
 
   #keysAndValues({ qkv }: Rows): { k: Tensor; v: Tensor } {
@@ -259,9 +277,14 @@ export class Llama {
     if (layer.vBias) this.#backend.addBias(v, layer.vBias, count)
   }
 
-  #writeKv(layer: Layer, index: number, k: Tensor, v: Tensor, { count }: Rows): void {
+  /** K as attention reads it: normed where the model does so, and rotated. */
+  #turned(layer: Layer, k: Tensor, { count }: Rows): void {
     if (layer.kNorm) this.#backend.headNorm(k, layer.kNorm, this.config.rmsEps, count)
     this.#backend.rope(k)
+  }
+
+  #writeKv(layer: Layer, index: number, k: Tensor, v: Tensor, rows: Rows): void {
+    this.#turned(layer, k, rows)
     this.#backend.writeKv(this.pool, index, k, v)
   }
 

@@ -20,7 +20,10 @@ export interface PredictorPlan {
   /** How many positions before a token's own are inputs, too, at each source: the shared state, then the end of each run. */
   readonly taps: readonly number[]
   readonly sinks: number
+  /** At least so many, see `windowOf`. */
   readonly window: number
+  /** The same as a share of what is prefilled, below 1. Default 0. */
+  readonly windowShare?: number
 }
 
 export interface PredictorHeader {
@@ -51,6 +54,11 @@ export interface PlanSource {
   readonly run: BridgedRun | undefined
 }
 
+/** Tokens at the end of `fresh` ones that run through all layers: what is near matters most, and the more of them the more there are. */
+export function windowOf({ window, windowShare = 0 }: PredictorPlan, fresh: number): number {
+  return Math.max(window, Math.floor(fresh * windowShare))
+}
+
 /** The sources of a plan, in the order of the layers. */
 export function sourcesOf({ shared, runs, taps }: PredictorPlan, layers: number): PlanSource[] {
   return [{ to: shared }, ...runs].map(({ to: at }, index) => {
@@ -77,6 +85,9 @@ export function checkHeader(value: unknown, where: string): PredictorHeader {
   if (!whole(plan.shared, 1, layers - 1)) throw bad(`it shares ${plan.shared} of ${layers} layers`)
   if (!whole(plan.sinks, 0, 64) || !whole(plan.window, 1, 4096))
     throw bad(`${plan.sinks} sinks and a window of ${plan.window}`)
+  const { windowShare = 0 } = plan
+  if (typeof windowShare !== 'number' || !(windowShare >= 0 && windowShare < 1))
+    throw bad(`its window is ${windowShare} of a prompt`)
   if (!Array.isArray(plan.runs) || !Array.isArray(plan.taps) || plan.taps.length !== plan.runs.length + 1)
     throw bad('it must have taps for each source')
   let at = plan.shared

@@ -2,7 +2,7 @@
 
 import type { Sequence } from '../kv/paged.ts'
 import { States } from '../kv/states.ts'
-import type { PredictorHeader } from '../model/predictor-plan.ts'
+import { type PredictorHeader, windowOf } from '../model/predictor-plan.ts'
 import type { Run } from '../pack/pack.ts'
 import type { ModelConfig } from '../types.ts'
 import { prefillShare } from './cost.ts'
@@ -28,21 +28,26 @@ export class Prediction {
 
   /**
    * Lets the tokens behind what `sequence` holds, up to `length`, be predicted where the plan says so. False for a prompt that is
-   * too short: it is exact.
+   * too short: it is exact. `window` tokens at the end stay exact; default: as the plan says.
    */
-  begin(sequence: Sequence, length: number, mode: PrefillMode): boolean {
+  begin(sequence: Sequence, length: number, mode: PrefillMode, window?: number): boolean {
     if (mode === 'exact') return false
     const first = sequence.length
-    const until = length - this.#header.plan.window
+    const until = length - (window ?? windowOf(this.#header.plan, length - first))
     if (until - this.#from(first) < leastPredicted) return false
     sequence.predict(new States({ width: this.#header.hidden, first, until, kept: mode !== 'predicted' }))
     return true
   }
 
   /** The share of an exact prefill's work that a predicted prompt takes, `first` of its tokens being cached. */
-  share(config: ModelConfig, length: number, first: number): number {
-    const { plan } = this.#header
-    return prefillShare(config, plan, { length, first, from: this.#from(first), until: length - plan.window })
+  share(
+    config: ModelConfig,
+    length: number,
+    first: number,
+    window = windowOf(this.#header.plan, length - first),
+  ): number {
+    const from = this.#from(first)
+    return prefillShare(config, this.#header.plan, { length, first, from, until: Math.max(from, length - window) })
   }
 
   /** `ids` behind what `sequence` holds, as runs: exact ones in front and in the window, predicted ones between. */

@@ -43,8 +43,9 @@ async function divergence(file: PredictorFile): Promise<number> {
   let [sum, count] = [0, 0]
   for await (const ids of documents(77, 110, 6)) {
     const [prompt, rest] = [ids.slice(0, 100), ids.slice(100)]
-    const exact = await predicting.workbench.logitsAfter(prompt, rest)
-    const predicted = await predicting.workbench.logitsAfter(prompt, rest, 'predicted')
+    const one = { prompt, continuations: [rest] }
+    const exact = (await predicting.workbench.logitsAfter(one)).logits[0]!
+    const predicted = (await predicting.workbench.logitsAfter(one, { prefill: 'predicted' })).logits[0]!
     for (let row = 0; row < rest.length; row++) {
       const [p, q] = [exact, predicted].map((all) => logProbabilities(all.subarray(row * vocab, (row + 1) * vocab)))
       sum += p!.reduce((total, value, i) => total + Math.exp(value) * (value - q![i]!), 0)

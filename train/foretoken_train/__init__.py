@@ -1,0 +1,1 @@
+"""Distils KV predictors for foretoken in PyTorch."""

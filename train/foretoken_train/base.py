@@ -1,0 +1,135 @@
+"""The base model in PyTorch, from its GGUF file: frozen, float32, one sequence at a time.
+
+Shapes: T tokens, H hidden, h heads, g KV heads, d head width.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+import torch
+import torch.nn.functional as F
+from gguf import GGUFReader, dequantize
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Config:
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    eps: float
+    theta: float
+
+    @property
+    def kv_width(self) -> int:
+        """Values of K, and as many of V, of a token in a layer."""
+        return self.kv_heads * self.head_dim
+
+
+class Base:
+    """A llama. All tensors are constants; gradients run through the functions, not into the weights."""
+
+    def __init__(self, path: Path, dtype: torch.dtype = torch.float32, device: str = "cpu"):
+        self.reader = GGUFReader(path)
+        field = lambda name: self.reader.fields[name].contents()
+        architecture = field("general.architecture")
+        if architecture != "llama":
+            raise ValueError(f"{path} is a {architecture}; this trains predictors for llama only")
+        of = lambda name: field(f"llama.{name}")
+        heads, hidden = of("attention.head_count"), of("embedding_length")
+        self.weights = {
+            tensor.name: torch.from_numpy(numpy.array(dequantize(tensor.data, tensor.tensor_type))).to(device, dtype)
+            for tensor in self.reader.tensors
+        }
+        self.config = Config(
+            layers=of("block_count"),
+            hidden=hidden,
+            intermediate=of("feed_forward_length"),
+            heads=heads,
+            kv_heads=of("attention.head_count_kv"),
+            head_dim=hidden // heads,
+            vocab=len(self.weights["token_embd.weight"]),
+            eps=of("attention.layer_norm_rms_epsilon"),
+            theta=of("rope.freq_base"),
+        )
+
+    def embed(self, ids: Tensor) -> Tensor:
+        return self.weights["token_embd.weight"][ids]
+
+    def logits(self, x: Tensor) -> Tensor:
+        """(T, H) after the last layer to (T, vocab)."""
+        head = self.weights.get("output.weight", self.weights["token_embd.weight"])
+        return F.linear(self.norm(x, self.weights["output_norm.weight"]), head)
+
+    def norm(self, x: Tensor, gain: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.config.eps) * gain
+
+    def normed(self, layer: int, x: Tensor) -> Tensor:
+        return self.norm(x, self.weights[f"blk.{layer}.attn_norm.weight"])
+
+    def kv(self, layer: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """K before RoPE and V that a layer makes of its input, (T, g d) each."""
+        normed = self.normed(layer, x)
+        return F.linear(normed, self.weights[f"blk.{layer}.attn_k.weight"]), F.linear(
+            normed, self.weights[f"blk.{layer}.attn_v.weight"]
+        )
+
+    def heads(self, x: Tensor) -> Tensor:
+        """(T, n d) to (n, T, d)."""
+        return x.view(len(x), -1, self.config.head_dim).transpose(0, 1)
+
+    def rope(self, x: Tensor, positions: Tensor) -> Tensor:
+        """Rotates neighbouring pairs, as GGUF's llama orders them; x is (n, T, d)."""
+        half = self.config.head_dim // 2
+        frequency = self.config.theta ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
+        angle = positions[:, None].float() * frequency
+        cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+        even, odd = x[..., 0::2], x[..., 1::2]
+        return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)
+
+    def layer(
+        self,
+        layer: int,
+        x: Tensor,
+        positions: Tensor,
+        past: tuple[Tensor, Tensor] | None = None,
+        mask: Tensor | None = None,
+        patch=None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One layer over x (T, H); gives its output and its own K before RoPE and V, (T, g d).
+
+        `past` are K after RoPE and V of other tokens, (g, P, d); `mask` (T, P + T) is true where a row may look; without
+        one, rows look at themselves and those before. `patch(k, v)` may replace rows of K (g, T, d; after RoPE) and V.
+        """
+        weight = lambda name: self.weights[f"blk.{layer}.{name}.weight"]
+        normed = self.normed(layer, x)
+        q = self.rope(self.heads(F.linear(normed, weight("attn_q"))), positions)
+        k_raw, v_raw = F.linear(normed, weight("attn_k")), F.linear(normed, weight("attn_v"))
+        k, v = self.rope(self.heads(k_raw), positions), self.heads(v_raw)
+        if patch is not None:
+            k, v = patch(k, v)
+        if past is not None:
+            k, v = torch.cat((past[0], k), 1), torch.cat((past[1], v), 1)
+        share = self.config.heads // self.config.kv_heads
+        k, v = k.repeat_interleave(share, 0), v.repeat_interleave(share, 0)
+        attended = F.scaled_dot_product_attention(q[None], k[None], v[None], mask, is_causal=mask is None)[0]
+        x = x + F.linear(attended.transpose(0, 1).flatten(1), weight("attn_output"))
+        normed = self.norm(x, weight("ffn_norm"))
+        x = x + F.linear(F.silu(F.linear(normed, weight("ffn_gate"))) * F.linear(normed, weight("ffn_up")), weight("ffn_down"))
+        return x, k_raw, v_raw
+
+    @torch.no_grad()
+    def states(self, ids: Tensor, layers: int | None = None) -> list[Tensor]:
+        """The input of each layer, and last the output of the last one: layers + 1 of (T, H)."""
+        x = self.embed(ids)
+        positions = torch.arange(len(ids), device=ids.device)
+        all_states = [x]
+        for layer in range(self.config.layers if layers is None else layers):
+            x = self.layer(layer, x, positions)[0]
+            all_states.append(x)
+        return all_states

@@ -1,0 +1,204 @@
+"""Texts to train on: running text, chats, questions on a passage, and facts to be recalled; all as token ids, drawn by a seed."""
+
+import gzip
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Document:
+    kind: str
+    ids: list[int]
+    answers: list[int] = field(default_factory=list)
+    """Where an answer begins, if it has any."""
+
+
+class Corpus:
+    """The files of one folder, split into rows to train on and, every twentieth, rows kept back."""
+
+    def __init__(self, folder: Path, tokens: Tokens, held_out: bool, extra: list[Path] = []):
+        rows = {name: _split(_rows(path), held_out) for name, path in _files(folder).items()}
+        self.tokens = tokens
+        self.texts = [row["text"] for name in ("openstax", "c4_demo") for row in rows[name]]
+        self.texts += _split(_paragraphs(folder / "tinyshakespeare.txt.gz"), held_out)
+        self.chats: dict[str, list[list[dict[str, str]]]] = {
+            "t0": [_asked(row["prompt"], row["completion"]) for row in rows["t0_permissive"]],
+            "gsm8k": [_asked(row["question"], row["answer"]) for row in rows["gsm8k_train"]],
+            "dolly": [_asked(_bare(row["prompt"]), row["response"]) for row in rows["dolly_hhrlhf_small"]],
+            "rasbt": [_asked(f"{row['instruction']}\n\n{row['input']}".strip(), row["output"]) for row in rows["rasbt_instruction_data"]],
+            "sgd": [_turns([text for _, text in row["turns"]]) for row in rows["sgd_dialogues"]],
+        }
+        # Answers that the base itself gave: what it will say behind such prompts.
+        sampled = [row for path in extra for row in _split(_rows(path), held_out)]
+        if sampled:
+            self.chats["sampled"] = [row["messages"] for row in sampled]
+
+    def documents(self, seed: int, longest: int) -> Iterator[Document]:
+        """Without end. A third is running text; the others end with something asked and answered."""
+        draw = random.Random(seed)
+        while True:
+            length = draw.choice((longest, longest, longest // 2, draw.randint(160, longest)))
+            kind = draw.choices(("text", "chat", "passage", "recall"), (0.35, 0.15, 0.25, 0.25))[0]
+            document = getattr(self, f"_{kind}")(draw, length)
+            if len(document.ids) >= 120:
+                yield document
+
+    def _text(self, draw: random.Random, length: int) -> Document:
+        return Document("text", self._filler(draw, length))
+
+    def _filler(self, draw: random.Random, length: int) -> list[int]:
+        ids: list[int] = []
+        while len(ids) < length:
+            text = draw.choice(self.texts)
+            # Tokenizing a whole chapter for a page of it would take longer than training on it.
+            size = (length - len(ids)) * 8
+            start = draw.randrange(max(1, len(text) - size // 2))
+            start = text.find(" ", start) if start else 0
+            ids += self.tokens.ids(text[max(0, start) : start + size].strip())[: length - len(ids)]
+        return ids
+
+    def _chat(self, draw: random.Random, length: int) -> Document:
+        """Chats one behind the other, as in one long conversation."""
+        messages: list[dict[str, str]] = []
+        rows = self.chats[draw.choice([name for name in self.chats])]
+        ids: list[int] = []
+        answers: list[int] = []
+        while len(ids) < length:
+            messages += draw.choice(rows)
+            ids, answers = self._framed(messages)
+            if len(messages) > 60:
+                break
+        return Document("chat", ids[:length], [at for at in answers if at < length - 8])
+
+    def _passage(self, draw: random.Random, length: int) -> Document:
+        """A question on a passage, with other text before or behind the passage."""
+        rows = self.chats[draw.choice(("t0", "t0", "t0", "sampled", "dolly") if "sampled" in self.chats else ("t0", "t0", "dolly"))]
+        asked, answer = draw.choice(rows)[:2]
+        room = length - len(self.tokens.ids(asked["content"] + answer["content"])) - 60
+        filler = self.tokens.tokenizer.decode(self._filler(draw, max(1, room)))
+        content = f"{asked['content']}\n\n{filler}" if draw.random() < 0.3 else f"{filler}\n\n{asked['content']}"
+        if content.startswith(asked["content"]):
+            content += "\n\nNow answer what was asked at the start."
+        ids, answers = self._framed([{"role": "user", "content": content}, answer])
+        return Document("passage", ids[: length + 64], [at for at in answers if at < length])
+
+    def _recall(self, draw: random.Random, length: int) -> Document:
+        """Facts, text, then questions for one or two of them."""
+        style = draw.choice(_facts)
+        names = draw.sample(style.keys, draw.randint(2, 8))
+        values = [style.value(draw) for _ in names]
+        facts = [style.fact.format(key=name, value=value) for name, value in zip(names, values)]
+        end = length - sum(len(self.tokens.ids(fact)) for fact in facts) - 100
+        pieces = [self.tokens.tokenizer.decode(self._filler(draw, max(20, end // 2))) for _ in range(2)]
+        where = draw.choice(("front", "front", "middle", "apart"))
+        if where == "apart":
+            pieces = [f"{pieces[0]} {' '.join(facts[::2])}", f"{pieces[1]} {' '.join(facts[1::2])}"]
+        elif where == "middle":
+            pieces.insert(1, " ".join(facts))
+        else:
+            pieces.insert(0, " ".join(facts))
+        asked = draw.sample(range(len(names)), 2)
+        body = "\n\n".join(pieces)
+        if draw.random() < 0.5:
+            answer = lambda at: {"role": "assistant", "content": style.answer.format(key=names[at], value=values[at])}
+            question = lambda at: style.question.format(key=names[at])
+            messages = [{"role": "user", "content": f"{body}\n\n{question(asked[0])}"}, answer(asked[0])]
+            messages += [{"role": "user", "content": question(asked[1])}, answer(asked[1])]
+            ids, answers = self._framed(messages)
+            return Document("recall", ids, answers)
+        head = self.tokens.ids(f"{body}\n\n")
+        tail = [self.tokens.ids(style.answer.format(key=names[at], value=values[at]) + "\n") for at in asked]
+        return Document("recall", head + tail[0] + tail[1], [len(head), len(head) + len(tail[0])])
+
+    def _framed(self, messages: list[dict[str, str]]) -> tuple[list[int], list[int]]:
+        """Ids of a conversation, and where its answers begin."""
+        text = self.tokens.chat(messages)
+        mark = "<|im_start|>assistant\n"
+        encoding = self.tokens.tokenizer.encode(text, add_special_tokens=False)
+        starts, at = [], text.find(mark)
+        while at >= 0:
+            starts.append(at + len(mark))
+            at = text.find(mark, at + 1)
+        answers = []
+        begins = [begin for begin, _ in encoding.offsets]
+        for start in starts:
+            answers.append(next((index for index, begin in enumerate(begins) if begin >= start), len(begins)))
+        return encoding.ids, answers
+
+
+@dataclass(frozen=True)
+class _Facts:
+    fact: str
+    question: str
+    answer: str
+    keys: list[str]
+    digits: int
+
+    def value(self, draw: random.Random) -> str:
+        if self.digits:
+            return str(draw.randrange(10 ** (self.digits - 1), 10**self.digits))
+        return draw.choice(_words) + " " + draw.choice(_words)
+
+
+_words = (
+    "amber anchor apple arrow autumn basket beacon birch blanket breeze bridge candle canyon cedar cherry clover coral cotton "
+    "crystal desert dragon ember falcon feather forest garden ginger glacier harbor hazel honey island ivory jasmine juniper "
+    "lantern lemon lily maple marble meadow mirror mountain ocean olive orchid pearl pepper pine planet plum quartz rabbit "
+    "raven river saffron sailor salmon shadow silver snow spruce stone summer sunset thunder tiger timber tulip valley velvet "
+    "violet walnut willow winter wolf yellow zebra"
+).split()
+_places = (
+    "Arlington Bergen Calais Dresden Essen Fremont Geneva Hanover Izmir Jaipur Kyoto Leeds Madras Nantes Osaka Porto Quito "
+    "Riga Seville Tampa Utrecht Verona Warsaw Xiamen Yonkers Zagreb"
+).split()
+_people = (
+    "Aaron Bella Carlos Diana Edgar Fiona George Hannah Isaac Julia Karl Linda Martin Nora Oscar Paula Quentin Rosa Samuel "
+    "Teresa Ulrich Vera Walter Xenia Yusuf Zoe"
+).split()
+_facts = [
+    _Facts("The room number of {key} is {value}.", "Which room number does {key} have?", "The room number of {key} is {value}.", _people, 3),
+    _Facts("{key}'s telephone extension is {value}.", "What is {key}'s telephone extension?", "{key}'s telephone extension is {value}.", _people, 5),
+    _Facts("The password for {key} is {value}.", "Tell me the password for {key}.", "The password for {key} is {value}.", _places, 0),
+    _Facts("Our shop in {key} sold {value} units.", "How many units did the shop in {key} sell?", "The shop in {key} sold {value} units.", _places, 4),
+    _Facts("Flight {key} leaves from gate {value}.", "From which gate does flight {key} leave?", "Flight {key} leaves from gate {value}.", [f"{a}{b}" for a in "ABDK" for b in range(101, 160)], 2),
+    _Facts("| {key} | {value} |\n", "What does the table say for {key}?", "| {key} | {value} |", [word.capitalize() for word in _words], 4),
+    _Facts("{key} = {value}\n", "What is {key}?", "{key} = {value}", [f"{a}_{b}" for a in _words[:20] for b in ("size", "count", "limit")], 4),
+    _Facts("{key} likes the {value}.", "What does {key} like?", "{key} likes the {value}.", _people, 0),
+]
+
+
+def _asked(question: str, answer: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
+def _turns(texts: list[str]) -> list[dict[str, str]]:
+    return [{"role": "user" if index % 2 == 0 else "assistant", "content": text} for index, text in enumerate(texts)]
+
+
+def _bare(prompt: str) -> str:
+    """Without the frame that one set puts around its instructions."""
+    return prompt.split("### Instruction:\n")[-1].split("\n\n### Response:")[0].strip()
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return {path.name.split(".")[0]: path for path in folder.iterdir() if ".json" in path.name}
+
+
+def _rows(path: Path) -> list[dict]:
+    text = (gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")).read()
+    # Rows may hold other line separators than \n.
+    return json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.split("\n") if line.strip()]
+
+
+def _paragraphs(path: Path) -> list[str]:
+    lines = gzip.open(path, "rt", encoding="utf-8").read().split("\n")
+    return ["\n".join(lines[at : at + 400]) for at in range(0, len(lines), 400)]
+
+
+def _split(rows: list, held_out: bool) -> list:
+    return [row for index, row in enumerate(rows) if (index % 20 == 0) == held_out]

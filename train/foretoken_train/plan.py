@@ -1,0 +1,79 @@
+"""How predicted tokens go through the layers: the same plan that a predictor's header holds (src/model/predictor-plan.ts)."""
+
+from dataclasses import dataclass
+
+from .base import Config
+
+
+@dataclass(frozen=True)
+class Source:
+    """A state that K and V are predicted from: `at` is the layer whose input it is."""
+
+    at: int
+    taps: int
+    maps: range
+    """Layers whose K and V are maps of it."""
+    run: tuple[int, int] | None
+    """Layers from .. to - 1 that a bridge leads to."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    shared: int
+    runs: tuple[tuple[int, int], ...]
+    taps: tuple[int, ...]
+    sinks: int
+    window: int
+    window_share: float = 0.0
+
+    def window_of(self, prompt: int) -> int:
+        """Tokens at a prompt's end that run through all layers."""
+        return max(self.window, int(prompt * self.window_share))
+
+    def sources(self, layers: int) -> list[Source]:
+        found = []
+        at = self.shared
+        for index, taps in enumerate(self.taps):
+            run = self.runs[index] if index < len(self.runs) else None
+            # The exact state of layer `shared` makes its own K and V.
+            first = at + 1 if index == 0 else at
+            found.append(Source(at, taps, range(first, run[0] if run else layers), run))
+            at = run[1] if run else layers
+        return found
+
+    def header(self) -> dict:
+        runs = [{"from": first, "to": end} for first, end in self.runs]
+        return {
+            "kind": "shared",
+            "shared": self.shared,
+            "runs": runs,
+            "taps": list(self.taps),
+            "sinks": self.sinks,
+            "window": self.window,
+            "windowShare": self.window_share,
+        }
+
+    @staticmethod
+    def of(header: dict) -> "Plan":
+        runs = tuple((run["from"], run["to"]) for run in header["runs"])
+        window = header["window"], header.get("windowShare", 0.0)
+        return Plan(header["shared"], runs, tuple(header["taps"]), header["sinks"], *window)
+
+
+def share(config: Config, plan: Plan, length: int, window: int | None = None) -> float:
+    """The share of an exact prefill's multiply-adds, as src/prefill/cost.ts counts them."""
+    width = config.heads * config.head_dim
+    kv = 2 * config.kv_width
+    layer = config.hidden * (2 * width + kv) + 3 * config.hidden * config.intermediate
+    attention = lambda a, b: 2 * width * ((a + b) / 2) * (b - a)
+    exact = config.layers * (length * layer + attention(0, length)) + config.vocab * config.hidden
+    first, end = plan.sinks, length - (plan.window if window is None else window)
+    run, maps = plan.shared, config.hidden * kv
+    for source in plan.sources(config.layers):
+        inputs = (1 + source.taps) * config.hidden
+        maps += inputs * (len(source.maps) * kv + (config.hidden if source.run else 0))
+        if source.run:
+            run += source.run[1] - source.run[0]
+    rows = end - first
+    saved = (config.layers - run) * (rows * layer + attention(first, end)) - rows * maps
+    return (exact - saved) / exact
