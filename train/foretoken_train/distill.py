@@ -180,7 +180,7 @@ def cut(document: Document, draw: random.Random, options: argparse.Namespace, pl
     blocks: list[Block] = []
     for at in sorted(wanted or [length - 8]):
         deployed = plan.window_of(at)
-        first = max(4, at - (deployed if judged else draw.choice((16, plan.window, deployed, deployed, 2 * deployed))))
+        first = max(4, at - (deployed if judged else draw.choice((16, plan.window, deployed))))
         end = min(length, at + options.stretch)
         # Stretches may overlap: each runs for itself.
         blocks.append(Block(first, at, end))
@@ -206,10 +206,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=2, help="texts a step")
     parser.add_argument("--longest", type=int, default=1024, help="tokens of a text")
     parser.add_argument("--blocks", type=int, default=4, help="stretches compared in a text")
-    parser.add_argument("--stretch", type=int, default=64, help="tokens of a stretch")
+    parser.add_argument("--stretch", type=int, default=48, help="tokens of a stretch")
     parser.add_argument("--window", type=int, default=48, help="exact tokens at a prompt's end, at least")
     parser.add_argument("--window-share", type=float, default=1 / 6, help="the same as a share of the prompt")
-    parser.add_argument("--lr", type=float, default=2e-4)
+    parser.add_argument("--lr", type=float, default=3e-4)
     parser.add_argument("--warmup", type=int, default=30)
     parser.add_argument("--decay", type=float, default=1e-4)
     parser.add_argument("--consistency", type=float, default=0.02)

@@ -1,9 +1,11 @@
-"""Which rows of the training texts share a run of 13 words with texts that quality is judged on (GPT-3's test, arXiv 2005.14165, appendix C)."""
+"""Copies training texts without those rows that share a run of 13 words with texts that quality is judged on (GPT-3's test, arXiv
+2005.14165, appendix C), and says how many there were."""
 
 import argparse
 import gzip
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,36 +15,63 @@ WORDS = 13
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the folder of training texts")
-    parser.add_argument("--eval", type=Path, nargs="+", required=True, help="folders of texts to judge on")
+    parser.add_argument("--judged", type=Path, nargs="+", required=True, help="folders of texts to judge on")
+    parser.add_argument("--out", type=Path, required=True, help="the folder for the copies")
     options = parser.parse_args()
-    judged: dict[int, str] = {}
-    for folder in options.eval:
-        for path in sorted(folder.iterdir()):
-            for text in texts(path):
-                for gram in grams(text):
-                    judged[gram] = path.name
+    judged = {
+        gram: path.name
+        for folder in options.judged
+        for path in sorted(folder.iterdir())
+        for row in rows_of(path)
+        for gram in grams(row)
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
     for path in sorted(options.data.iterdir()):
-        rows, shared = 0, 0
-        sets: dict[str, int] = {}
-        for text in texts(path):
-            rows += 1
-            found = next((judged[gram] for gram in grams(text) if gram in judged), None)
+        kept: list[str] = []
+        shared: Counter[str] = Counter()
+        for row in rows_of(path):
+            found = next((judged[gram] for gram in grams(row) if gram in judged), None)
             if found:
-                shared += 1
-                sets[found] = sets.get(found, 0) + 1
-        print(json.dumps({"file": path.name, "rows": rows, "shared": shared, "with": sets}))
+                shared[found] += 1
+            else:
+                kept.append(row)
+        write_rows(options.out / path.name, kept)
+        print(json.dumps({"file": path.name, "kept": len(kept), "left_out": dict(shared)}))
 
 
-def texts(path: Path) -> Iterator[str]:
+def rows_of(path: Path) -> Iterator[str]:
+    """JSON texts of JSON lines or of an array; paragraphs of a plain text."""
     with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-        for line in file.read().split("\n"):
-            yield line
+        whole = file.read()
+    if whole.startswith("["):
+        yield from map(json.dumps, json.loads(whole))
+    elif ".jsonl" in path.name:
+        # Rows may hold other line separators than \n.
+        yield from (line for line in whole.split("\n") if line.strip())
+    else:
+        yield from re.split(r"\n\s*\n", whole)
 
 
-def grams(text: str) -> Iterator[int]:
-    words = re.findall(r"\w+", text.lower())
+def write_rows(path: Path, rows: list[str]) -> None:
+    """As JSON lines, or as paragraphs; what is gzipped stays so."""
+    array = ".json" in path.name and ".jsonl" not in path.name
+    text = f"[{','.join(rows)}]" if array else ("\n" if ".jsonl" in path.name else "\n\n").join(rows)
+    with gzip.open(path, "wt", encoding="utf-8") if path.suffix == ".gz" else path.open("w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def grams(row: str) -> Iterator[int]:
+    words = re.findall(r"\w+", (_text_of(json.loads(row)) if row.startswith("{\"") else row).lower())
     for at in range(len(words) - WORDS + 1):
         yield hash(tuple(words[at : at + WORDS]))
+
+
+def _text_of(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(map(_text_of, value.values()))
+    if isinstance(value, list):
+        return " ".join(map(_text_of, value))
+    return str(value)
 
 
 if __name__ == "__main__":
