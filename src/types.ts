@@ -65,14 +65,24 @@ export interface TensorInfo {
   readonly bytes: number
 }
 
-/** What a model is, whatever file it came from. Names follow Hugging Face's config.json, in camel case. */
-export interface ModelConfig {
-  readonly architecture: 'llama' | 'qwen2' | 'qwen3'
+/** What may differ from layer to layer. */
+export interface LayerShape {
+  /** Query heads: q is (heads * headDim, hidden). */
+  readonly heads: number
+  /** Heads of K and V: each is (kvHeads * headDim, hidden). A divisor of `heads`. */
+  readonly kvHeads: number
+  /** Width of the MLP: gate and up are (intermediate, hidden). */
+  readonly intermediate: number
+}
+
+/**
+ * What a model is, whatever file it came from. Names follow Hugging Face's config.json, in camel case. Where layers differ, the
+ * numbers of `LayerShape` are the largest of any layer, enough to make buffers for all; `layerShapes` in model/config.ts tells each.
+ */
+export interface ModelConfig extends LayerShape {
+  readonly architecture: 'llama' | 'qwen2' | 'qwen3' | 'openelm'
   readonly layers: number
   readonly hidden: number
-  readonly intermediate: number
-  readonly heads: number
-  readonly kvHeads: number
   readonly headDim: number
   readonly vocab: number
   /** The longest context the model was made for, in tokens. */
@@ -85,6 +95,10 @@ export interface ModelConfig {
   readonly ropeDivisors?: readonly number[]
   /** The vocabulary projection is the embedding. */
   readonly tiedEmbedding: boolean
+  /** RMS norm on each head of q and k before RoPE, in an architecture that may have it or not: OpenELM. Qwen3 always does. */
+  readonly qkNorm?: boolean
+  /** One for each layer, (layers); absent where all are alike. */
+  readonly perLayer?: readonly LayerShape[]
 }
 
 /** The tokenizer in the form `@huggingface/tokenizers` takes, with what the chat template and the stop conditions need. */
@@ -120,6 +134,7 @@ export const pageTokens = 16
 export interface KvPool {
   readonly type: KvType
   readonly layers: number
+  /** The largest of any layer. */
   readonly kvHeads: number
   readonly headDim: number
   /** Bytes of one page, all layers. */

@@ -2,7 +2,8 @@
 import { defaultModel, loadWasm, type ModelArchive, modelFiles, openModel } from '../../node/index.ts'
 import { kvTypeIds } from '../../src/backend/abi.ts'
 import { selectCore } from '../../src/backend/select.ts'
-import { pageTokens } from '../../src/types.ts'
+import { layerShapes } from '../../src/model/config.ts'
+import { type LayerShape, pageTokens } from '../../src/types.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { pulling } from '../session.ts'
 import { print, size } from '../terminal.ts'
@@ -51,7 +52,9 @@ async function memoryPlan({ bytes, config }: Facts) {
   const { kernels } = await selectCore(await loadWasm('simd128'), 'simd128', false)
   const kv = Object.fromEntries(
     (['f32', 'f16', 'int8'] as const).map((type) => {
-      const page = kernels.kv_layer_bytes(kvTypeIds[type], config.kvHeads, config.headDim) * config.layers
+      const page = layerShapes(config).reduce((sum, { kvHeads }) => {
+        return sum + kernels.kv_layer_bytes(kvTypeIds[type], kvHeads, config.headDim)
+      }, 0)
       return [type, { bytes_per_token: page / pageTokens, at_1024: (page * 1024) / pageTokens }]
     }),
   )
@@ -60,13 +63,17 @@ async function memoryPlan({ bytes, config }: Facts) {
 
 function table(report: Facts & { model: string; memory: Awaited<ReturnType<typeof memoryPlan>> }): string {
   const { config, tokenizer, memory } = report
+  const span = (name: keyof LayerShape) => {
+    const least = Math.min(...layerShapes(config).map((shape) => shape[name]))
+    return least === config[name] ? `${least}` : `${least} to ${config[name]}`
+  }
   const rows: [string, string][] = [
     ['model', report.model],
     [
       'architecture',
-      `${config.architecture}, ${config.layers} layers, ${config.hidden} wide, ${config.intermediate} in the MLP`,
+      `${config.architecture}, ${config.layers} layers, ${config.hidden} wide, ${span('intermediate')} in the MLP`,
     ],
-    ['heads', `${config.heads} of ${config.headDim}, ${config.kvHeads} for keys and values`],
+    ['heads', `${span('heads')} of ${config.headDim}, ${span('kvHeads')} for keys and values`],
     ['context', `${config.maxContext} tokens`],
     [
       'parameters',

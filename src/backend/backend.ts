@@ -50,8 +50,18 @@ export interface Limits {
   /** Largest inner dimension of a matrix product. */
   readonly maxK: number
   readonly headDim: number
-  /** Query heads per KV head. */
-  readonly group: number
+  /** Query heads per KV head: each number that a layer has. */
+  readonly groups: readonly number[]
+}
+
+export interface KvPoolSpec {
+  readonly type: KvType
+  readonly layers: number
+  /** Of every layer, or the largest of `layerKvHeads`. */
+  readonly kvHeads: number
+  readonly headDim: number
+  /** KV heads of each layer, (layers), where they differ. */
+  readonly layerKvHeads?: readonly number[]
 }
 
 export interface Backend {
@@ -78,7 +88,7 @@ export interface Backend {
   /** A vector of f32 weights (norms, biases): (1, values.length). */
   vector(values: Float32Array): Tensor
   weight(spec: { name: string; type: TensorType; n: number; k: number }): WeightWriter
-  kvPool(spec: { type: KvType; layers: number; kvHeads: number; headDim: number }): KvPool
+  kvPool(spec: KvPoolSpec): KvPool
 
   /** Uploads who is who in the pass: positions, RoPE angles, page slots. Holds until the next `plan`; all are in the window. */
   plan(segments: readonly Segment[], rope: RopeSpec): void
@@ -102,7 +112,7 @@ export interface Backend {
   headNorm(x: Tensor, weight: Tensor, eps: number, rows: number): void
   /** Rotates each head of x (tokens, heads * headDim) by its token's position in the plan. */
   rope(x: Tensor): void
-  /** Writes k and v (tokens, kvHeads * headDim) of the plan's tokens into their pages of `layer`. */
+  /** Writes k and v (tokens, kvHeads * headDim) of the plan's tokens into their pages of `layer`, which has so many KV heads. */
   writeKv(pool: KvPool, layer: number, k: Tensor, v: Tensor): void
   /** out (tokens, heads * headDim) = causal attention of each segment of the plan over its own pages of `layer`. */
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number): void

@@ -3,6 +3,7 @@ import { ForetokenError } from '../errors.ts'
 import type { KvPool, KvType } from '../types.ts'
 import { type Kernels, kvTypeIds } from './abi.ts'
 import type { Arena } from './arena.ts'
+import type { KvPoolSpec } from './backend.ts'
 
 export class WasmKvPool implements KvPool {
   readonly type: KvType
@@ -10,22 +11,25 @@ export class WasmKvPool implements KvPool {
   readonly kvHeads: number
   readonly headDim: number
   readonly pageBytes: number
-  readonly #layerBytes: number
+  /** Of each layer: its KV heads, and where it begins in a page, bytes. */
+  readonly #layers: readonly { readonly heads: number; readonly at: number }[]
   readonly #arena: Arena
   #at: number
   #pages = 0
 
-  constructor(
-    arena: Arena,
-    kernels: Kernels,
-    spec: { type: KvType; layers: number; kvHeads: number; headDim: number },
-  ) {
+  constructor(arena: Arena, kernels: Kernels, spec: KvPoolSpec) {
     this.type = spec.type
     this.layers = spec.layers
     this.kvHeads = spec.kvHeads
     this.headDim = spec.headDim
-    this.#layerBytes = kernels.kv_layer_bytes(kvTypeIds[spec.type], spec.kvHeads, spec.headDim)
-    this.pageBytes = this.#layerBytes * spec.layers
+    let bytes = 0
+    this.#layers = Array.from({ length: spec.layers }, (_, layer) => {
+      const heads = spec.layerKvHeads?.[layer] ?? spec.kvHeads
+      const at = bytes
+      bytes += kernels.kv_layer_bytes(kvTypeIds[spec.type], heads, spec.headDim)
+      return { heads, at }
+    })
+    this.pageBytes = bytes
     this.#arena = arena
     this.#at = arena.alloc(0)
   }
@@ -42,7 +46,12 @@ export class WasmKvPool implements KvPool {
 
   /** Where layer `layer` of page 0 begins. */
   layer(layer: number): number {
-    return this.#at + layer * this.#layerBytes
+    return this.#at + this.#layers[layer]!.at
+  }
+
+  /** KV heads of layer `layer`. */
+  heads(layer: number): number {
+    return this.#layers[layer]!.heads
   }
 
   async readPage(page: number): Promise<Uint8Array> {

@@ -1,9 +1,9 @@
 /** The Rust core as a `Backend`. Nothing else in foretoken touches wasm memory. */
 import { ForetokenError } from '../errors.ts'
-import type { KvPool, KvType, Segment } from '../types.ts'
+import type { KvPool, Segment } from '../types.ts'
 import { type Kernels, kinds, kvTypeIds } from './abi.ts'
 import type { Arena } from './arena.ts'
-import type { Backend, Limits, Moments, RopeSpec, Tensor, Weight, WeightWriter } from './backend.ts'
+import type { Backend, KvPoolSpec, Limits, Moments, RopeSpec, Tensor, Weight, WeightWriter } from './backend.ts'
 import { WasmKvPool } from './kv-pool.ts'
 import { PassTables } from './pass-tables.ts'
 import { type Build, type Core, selectCore, type WasmModules } from './select.ts'
@@ -85,7 +85,10 @@ class WasmBackend implements Backend {
   }
 
   prepare(limits: Limits): void {
-    const bytes = this.#kernels.scratch_bytes(limits.maxK, limits.headDim, limits.group)
+    // Attention works on whole groups of a few rows, so that a larger group may need less.
+    const bytes = limits.groups.reduce((most, group) => {
+      return Math.max(most, this.#kernels.scratch_bytes(limits.maxK, limits.headDim, group))
+    }, 0)
     this.#kernels.pool_set_scratch(this.#arena.alloc(bytes * this.threads), bytes)
     const elements = limits.tokens * Math.ceil(limits.maxK / 32) * 32
     this.#quantised = {
@@ -132,7 +135,7 @@ class WasmBackend implements Backend {
     return weightWriter(this.#kernels, this.#arena, (least) => this.#stage(least), spec)
   }
 
-  kvPool(spec: { type: KvType; layers: number; kvHeads: number; headDim: number }): KvPool {
+  kvPool(spec: KvPoolSpec): KvPool {
     return new WasmKvPool(this.#arena, this.#kernels, spec)
   }
 
@@ -205,7 +208,7 @@ class WasmBackend implements Backend {
       from.stride,
       0,
       (wasm(v).at - from.at) / 4,
-      kv.kvHeads,
+      kv.heads(layer),
       kv.headDim,
       this.#tables.slots,
       this.#tables.tokens,
@@ -224,7 +227,7 @@ class WasmBackend implements Backend {
       from.stride,
       0,
       q.cols / kv.headDim,
-      kv.kvHeads,
+      kv.heads(layer),
       kv.headDim,
       kvTypeIds[kv.type],
       kv.layer(layer),

@@ -1,24 +1,58 @@
 /** Checks on what a model says of itself, whatever file it came from. */
 import { ForetokenError } from '../errors.ts'
-import type { ModelConfig } from '../types.ts'
+import type { LayerShape, ModelConfig } from '../types.ts'
 
-export const architectures = ['llama', 'qwen2', 'qwen3'] as const
+type Architecture = ModelConfig['architecture']
 
-/** `name` as an architecture that we have. Throws `unsupported`. */
-export function architectureOf(name: unknown, where: string): ModelConfig['architecture'] {
-  const known = architectures.find((architecture) => architecture === name)
+/** What is run from each kind of file. */
+const architectures: Readonly<Record<'GGUF' | 'safetensors', readonly Architecture[]>> = {
+  GGUF: ['llama', 'qwen2', 'qwen3'],
+  safetensors: ['llama', 'qwen2', 'qwen3', 'openelm'],
+}
+
+/** `name` as an architecture that we run from such a file. Throws `unsupported`. */
+export function architectureOf(name: unknown, form: keyof typeof architectures, where: string): Architecture {
+  const known = architectures[form].find((architecture) => architecture === name)
   if (!known)
     throw new ForetokenError(
       'unsupported',
-      `${where}: architecture ${JSON.stringify(name)}; foretoken runs ${architectures.join(', ')}`,
+      `${where}: architecture ${JSON.stringify(name)}; foretoken runs ${architectures[form].join(', ')} from ${form}`,
     )
   return known
 }
 
+/** The number at `key` of a config.json. Throws `bad_model`. */
+export function numberOf(
+  json: Readonly<Record<string, unknown>>,
+  key: string,
+  where: string,
+  otherwise?: number,
+): number {
+  const value = json[key] ?? otherwise
+  if (typeof value !== 'number')
+    throw new ForetokenError('bad_model', `${where}: ${key} is ${JSON.stringify(value)}, not a number`)
+  return value
+}
+
+/** The shape of each layer, (layers). */
+export function layerShapes(config: ModelConfig): readonly LayerShape[] {
+  const { heads, kvHeads, intermediate } = config
+  return config.perLayer ?? new Array<LayerShape>(config.layers).fill({ heads, kvHeads, intermediate })
+}
+
+/** Throws `unsupported` where layers differ: `what` has one width of K and V for all. */
+export function requireAlike({ perLayer, architecture }: ModelConfig, what: string): void {
+  if (perLayer)
+    throw new ForetokenError(
+      'unsupported',
+      `${what} needs layers of one shape, and those of this ${architecture} model differ; run it with exact prefill`,
+    )
+}
+
 /** The config, if all its numbers make sense together. Throws `bad_model`, `unsupported`. */
 export function checkConfig(config: ModelConfig, where: string): ModelConfig {
-  const whole = (name: keyof ModelConfig, most: number) => {
-    const value = config[name]
+  const whole = (name: keyof ModelConfig, most: number, of: Partial<ModelConfig> = config) => {
+    const value = of[name]
     if (!Number.isSafeInteger(value) || (value as number) < 1 || (value as number) > most)
       throw new ForetokenError(
         'bad_model',
@@ -27,17 +61,19 @@ export function checkConfig(config: ModelConfig, where: string): ModelConfig {
   }
   whole('layers', 1024)
   whole('hidden', 1 << 16)
-  whole('intermediate', 1 << 18)
-  whole('heads', 1024)
-  whole('kvHeads', 1024)
   whole('headDim', 256)
   whole('vocab', 1 << 20)
   whole('maxContext', 1 << 24)
-  if (config.heads % config.kvHeads !== 0)
-    throw new ForetokenError(
-      'bad_model',
-      `${where}: ${config.heads} heads can't share ${config.kvHeads} KV heads evenly`,
-    )
+  if (config.perLayer && config.perLayer.length !== config.layers)
+    throw new ForetokenError('bad_model', `${where}: shapes of ${config.perLayer.length} layers, not ${config.layers}`)
+  for (const shape of [config, ...(config.perLayer ?? [])]) {
+    whole('intermediate', 1 << 18, shape)
+    whole('heads', 1024, shape)
+    whole('kvHeads', 1024, shape)
+  }
+  for (const { heads, kvHeads } of layerShapes(config))
+    if (heads % kvHeads !== 0)
+      throw new ForetokenError('bad_model', `${where}: ${heads} heads can't share ${kvHeads} KV heads evenly`)
   if (config.headDim % 8 !== 0)
     throw new ForetokenError('unsupported', `${where}: heads of ${config.headDim}; multiples of 8 up to 256 are run`)
   for (const name of ['rmsEps', 'ropeTheta'] as const)

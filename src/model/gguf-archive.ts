@@ -28,7 +28,7 @@ async function configOf(
   metadata: MetadataReader,
   found: ReadonlyMap<string, TensorInfo>,
 ): Promise<ModelConfig> {
-  const architecture = architectureOf(metadata.text('general.architecture'), metadata.where)
+  const architecture = architectureOf(metadata.text('general.architecture'), 'GGUF', metadata.where)
   const number = (key: string) => metadata.number(`${architecture}.${key}`)
   const optional = (key: string) => metadata.optionalNumber(`${architecture}.${key}`)
   const scaling = gguf.metadata.get(`${architecture}.rope.scaling.type`)

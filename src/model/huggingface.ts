@@ -1,13 +1,16 @@
 /** A Hugging Face folder (config.json, safetensors, tokenizer.json) as a `ModelArchive`. */
 import { ForetokenError } from '../errors.ts'
 import type { ModelArchive, ModelConfig, ModelFiles, TensorInfo, TokenizerSpec } from '../types.ts'
-import { architectureOf, checkConfig, llama3Divisors } from './config.ts'
+import { architectureOf, checkConfig, llama3Divisors, numberOf } from './config.ts'
 import { fingerprint } from './fingerprint.ts'
+import { openElmConfig } from './openelm.ts'
 import { readSafetensors } from './safetensors.ts'
 import { readJson, readText } from './source.ts'
 import { nameTensors } from './weights.ts'
 
 type Json = Record<string, unknown>
+
+const openElmTokenizer = "; OpenELM was made with Llama 2's and brings none: put that tokenizer.json beside config.json"
 
 export async function openHuggingFace(files: ModelFiles): Promise<ModelArchive> {
   const json = await readJson(await files.open('config.json'))
@@ -58,12 +61,9 @@ async function shardNames(files: ModelFiles): Promise<string[]> {
 }
 
 function configOf(json: Json, found: ReadonlyMap<string, TensorInfo>, where: string): ModelConfig {
-  const number = (key: string, otherwise?: number): number => {
-    const value = json[key] ?? otherwise
-    if (typeof value !== 'number')
-      throw new ForetokenError('bad_model', `${where}: ${key} is ${JSON.stringify(value)}, not a number`)
-    return value
-  }
+  const architecture = architectureOf(json.model_type, 'safetensors', where)
+  if (architecture === 'openelm') return openElmConfig(json, where)
+  const number = (key: string, otherwise?: number) => numberOf(json, key, where, otherwise)
   const heads = number('num_attention_heads')
   const hidden = number('hidden_size')
   const headDim = number('head_dim', hidden / heads)
@@ -80,7 +80,7 @@ function configOf(json: Json, found: ReadonlyMap<string, TensorInfo>, where: str
       `${where}: a sliding attention window; foretoken attends to the whole context`,
     )
   return {
-    architecture: architectureOf(json.model_type, where),
+    architecture,
     layers: number('num_hidden_layers'),
     hidden,
     intermediate: number('intermediate_size'),
@@ -129,6 +129,11 @@ function divisorsOf(
 async function tokenizerOf(files: ModelFiles, config: Json): Promise<TokenizerSpec> {
   const optional = async (file: string): Promise<Json> =>
     files.files.includes(file) ? readJson(await files.open(file)) : {}
+  if (!files.files.includes('tokenizer.json'))
+    throw new ForetokenError(
+      'not_found',
+      `${files.name} has no tokenizer.json${config.model_type === 'openelm' ? openElmTokenizer : ''}`,
+    )
   const json = await readJson(await files.open('tokenizer.json'))
   const settings = await optional('tokenizer_config.json')
   const generation = await optional('generation_config.json')

@@ -1,15 +1,18 @@
 /**
- * The Llama family in one forward: llama, qwen2 (biases on q, k and v) and qwen3 (RMS norm on each head of q and k).
+ * The Llama family in one forward: llama, qwen2 (biases on q, k and v), qwen3 (RMS norm on each head of q and k) and openelm (the same,
+ * with layers that differ in heads and MLP width).
  *
  * A pass is any mixture of prompts, chunks and decode steps on one flat token axis. Products run over all tokens at
  * once; attention runs segment by segment over its own pages.
  */
 import type { Backend, Limits, RopeSpec, Tensor, Weight } from '../backend/backend.ts'
 import { ForetokenError } from '../errors.ts'
-import type { KvPool, KvType, ModelArchive, ModelConfig, Pass } from '../types.ts'
+import type { KvPool, KvType, LayerShape, ModelArchive, ModelConfig, Pass } from '../types.ts'
+import { layerShapes, requireAlike } from './config.ts'
 import { type LoadedWeights, loadWeights } from './load.ts'
 
-interface Layer {
+/** Its `heads`, `kvHeads` and `intermediate` are its own. */
+interface Layer extends LayerShape {
   readonly attnNorm: Tensor // (1, hidden)
   readonly q: Weight // (heads * headDim, hidden)
   readonly k: Weight // (kvHeads * headDim, hidden)
@@ -47,7 +50,7 @@ export interface ModelOptions {
   /** Rows of logits made at once; more outputs go in several products. */
   readonly logitRows: number
   readonly kv: KvType
-  /** Inner dimension of the largest product beside the model's own: a predictor's. */
+  /** Inner dimension of the largest product beside the model's own: a predictor's. 0 or absent without one. */
   readonly inputs?: number
   readonly onProgress?: (done: number, total: number) => void
 }
@@ -73,8 +76,10 @@ export class Llama {
   readonly #logits: Tensor // (logitRows, vocab)
   #busy: Promise<void> = Promise.resolve()
 
+  /** Streams the weights in. Throws `bad_model`, `out_of_memory`, and `unsupported` for a predictor where layers differ. */
   static async load(backend: Backend, archive: ModelArchive, options: ModelOptions): Promise<Llama> {
     const { config } = archive
+    if (options.inputs) requireAlike(config, 'a predictor')
     backend.prepare(limitsOf(config, options.passTokens, options.inputs ?? 0))
     return new Llama(backend, config, await loadWeights(backend, archive, options.onProgress), options)
   }
@@ -89,7 +94,8 @@ export class Llama {
     this.#embedding = weights.matrix('embed')
     this.#head = config.tiedEmbedding ? this.#embedding : weights.matrix('head')
     this.#norm = weights.vector('norm')
-    this.#layers = Array.from({ length: layers }, (_, index) => layerWeights(weights, `layers.${index}`))
+    const shapes = layerShapes(config)
+    this.#layers = shapes.map((shape, index) => ({ ...shape, ...layerWeights(weights, `layers.${index}`) }))
     this.#rope = {
       headDim,
       theta: config.ropeTheta,
@@ -104,7 +110,8 @@ export class Llama {
     this.#gateUp = backend.columns(wide, 0, 2 * intermediate)
     this.#last = backend.tensor(options.logitRows, hidden)
     this.#logits = backend.tensor(options.logitRows, vocab)
-    this.pool = backend.kvPool({ type: options.kv, layers, kvHeads, headDim })
+    const layerKvHeads = shapes.map((shape) => shape.kvHeads)
+    this.pool = backend.kvPool({ type: options.kv, layers, kvHeads, headDim, layerKvHeads })
   }
 
   /** Runs a pass through all layers; resolves with the logits of its `outputs`, (outputs, vocab). Passes queue. */
@@ -116,8 +123,12 @@ export class Llama {
     })
   }
 
-  /** Makes room for products of `inputs` beside the model's own: a predictor that is being fitted. */
+  /**
+   * Makes room for products of `inputs` beside the model's own: a predictor that is being fitted. Throws `unsupported` where
+   * layers differ.
+   */
   widen(inputs: number): void {
+    requireAlike(this.config, 'a predictor')
     this.#backend.prepare(limitsOf(this.config, this.passTokens, inputs))
   }
 
@@ -170,16 +181,21 @@ export class Llama {
   /** Runs some layers over the whole pass; `watch` sees each one's K, before its norm and RoPE, and V, (rows, 2 kvHeads * headDim). */
   runWatched(pass: Pass, layers: Span, watch: (layer: number, kv: Tensor) => void): void {
     const rows = this.#window(pass, { from: 0, to: pass.segments.length })
-    const { heads, kvHeads, headDim } = this.config
-    const kv = this.#backend.columns(rows.qkv, heads * headDim, 2 * kvHeads * headDim)
+    const { headDim } = this.config
     for (let index = layers.from; index < layers.to; index++) {
-      this.#attention(this.#layers[index]!, index, rows, () => watch(index, kv))
-      this.#feedForward(this.#layers[index]!, rows)
+      const layer = this.#layers[index]!
+      const kv = this.#backend.columns(rows.qkv, layer.heads * headDim, 2 * layer.kvHeads * headDim)
+      this.#attention(layer, index, rows, () => watch(index, kv))
+      this.#feedForward(layer, rows)
     }
   }
 
-  /** Queries and keys, after RoPE, that layer `index` makes of the residual stream: (tokens, heads * headDim), (tokens, kvHeads * headDim). */
+  /**
+   * Queries and keys, after RoPE, that layer `index` makes of the residual stream: (tokens, heads * headDim), (tokens, kvHeads * headDim).
+   * Throws `unsupported` where layers differ.
+   */
   queriesAndKeys(pass: Pass, index: number): { q: Tensor; k: Tensor } {
+    requireAlike(this.config, 'pruning by attention')
     const rows = this.#window(pass, { from: 0, to: pass.segments.length })
     const layer = this.#layers[index]!
     const { q, k } = this.#project(layer, rows)
@@ -192,7 +208,7 @@ export class Llama {
     const rows = this.#window(pass, segments)
     if (rows.count === 0) return
     const layer = this.#layers[index]!
-    const { k, v } = this.#keysAndValues(rows)
+    const { k, v } = this.#keysAndValues(layer, rows)
     this.#backend.matmul(k, this.#normed(layer.attnNorm, rows), [layer.k, layer.v], rows.count)
     this.#biased(layer, k, v, rows)
     this.#writeKv(layer, index, k, v, rows)
@@ -238,12 +254,11 @@ export class Llama {
   /** x += o(attention(rope(q(norm(x))), K, V)) */
   #attention(layer: Layer, index: number, rows: Rows, watch?: () => void): void {
     const backend = this.#backend
-    const { heads, headDim } = this.config
     const { count, x, h } = rows
     const { q, k, v } = this.#project(layer, rows)
     watch?.()
     this.#writeKv(layer, index, k, v, rows)
-    const attended = backend.columns(h, 0, heads * headDim)
+    const attended = backend.columns(h, 0, layer.heads * this.config.headDim)
     backend.attention(attended, q, this.pool, index)
     backend.matmulAdd(x, attended, layer.o, count)
   }
@@ -251,11 +266,11 @@ export class Llama {
   /** Queries after RoPE, K before its norm and RoPE, and V. */
   #project(layer: Layer, rows: Rows): { q: Tensor; k: Tensor; v: Tensor } {
     const backend = this.#backend
-    const { heads, headDim, rmsEps } = this.config
+    const { headDim, rmsEps } = this.config
     const { count, qkv } = rows
     backend.matmul(qkv, this.#normed(layer.attnNorm, rows), [layer.q, layer.k, layer.v], count)
-    const q = backend.columns(qkv, 0, heads * headDim)
-    const { k, v } = this.#keysAndValues(rows)
+    const q = backend.columns(qkv, 0, layer.heads * headDim)
+    const { k, v } = this.#keysAndValues(layer, rows)
     if (layer.qBias) backend.addBias(q, layer.qBias, count)
     if (layer.qNorm) backend.headNorm(q, layer.qNorm, rmsEps, count)
     backend.rope(q)
@@ -263,8 +278,8 @@ export class Llama {
     return { q, k, v }
   }
 
-  #keysAndValues({ qkv }: Rows): { k: Tensor; v: Tensor } {
-    const { heads, kvHeads, headDim } = this.config
+  #keysAndValues({ heads, kvHeads }: Layer, { qkv }: Rows): { k: Tensor; v: Tensor } {
+    const { headDim } = this.config
     const width = kvHeads * headDim
     return {
       k: this.#backend.columns(qkv, heads * headDim, width),
@@ -291,7 +306,7 @@ export class Llama {
   /** x += down(silu(gate(norm(x))) * up(norm(x))) */
   #feedForward(layer: Layer, rows: Rows): void {
     const backend = this.#backend
-    const { intermediate } = this.config
+    const { intermediate } = layer
     const { count, x, gateUp } = rows
     backend.matmul(gateUp, this.#normed(layer.ffnNorm, rows), [layer.gate, layer.up], count)
     const gate = backend.columns(gateUp, 0, intermediate)
@@ -307,15 +322,13 @@ export class Llama {
   }
 }
 
-function limitsOf(
-  { hidden, intermediate, heads, kvHeads, headDim }: ModelConfig,
-  tokens: number,
-  inputs: number,
-): Limits {
-  return { tokens, maxK: Math.max(hidden, intermediate, heads * headDim, inputs), headDim, group: heads / kvHeads }
+function limitsOf(config: ModelConfig, tokens: number, inputs: number): Limits {
+  const { hidden, intermediate, heads, headDim } = config
+  const groups = [...new Set(layerShapes(config).map((layer) => layer.heads / layer.kvHeads))]
+  return { tokens, maxK: Math.max(hidden, intermediate, heads * headDim, inputs), headDim, groups }
 }
 
-function layerWeights(weights: LoadedWeights, at: string): Layer {
+function layerWeights(weights: LoadedWeights, at: string): Omit<Layer, keyof LayerShape> {
   return {
     attnNorm: weights.vector(`${at}.attnNorm`),
     q: weights.matrix(`${at}.q`),

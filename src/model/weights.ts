@@ -1,18 +1,20 @@
 /** The tensors a model must have, by their canonical names, and what the files call them. */
 import { ForetokenError } from '../errors.ts'
 import type { ModelConfig, TensorInfo } from '../types.ts'
+import { layerShapes } from './config.ts'
+import { openElmPlaces, type Place } from './openelm.ts'
 
-interface Expected {
+/** `part` says which rows of the Hugging Face tensor it is, where that holds more than this one. */
+interface Expected extends Place {
   readonly name: string
   readonly gguf: string
-  readonly huggingFace: string
   readonly rows: number
   readonly cols: number
 }
 
 /** Every tensor of a model of this shape. Vectors have one row. */
 export function expectedTensors(config: ModelConfig): Expected[] {
-  const { hidden, intermediate, heads, kvHeads, headDim, vocab, architecture } = config
+  const { hidden, headDim, vocab, architecture } = config
   const tensor = (name: string, gguf: string, huggingFace: string, rows: number, cols: number): Expected => ({
     name,
     gguf: `${gguf}.${name.endsWith('Bias') ? 'bias' : 'weight'}`,
@@ -25,7 +27,7 @@ export function expectedTensors(config: ModelConfig): Expected[] {
     tensor('norm', 'output_norm', 'model.norm', 1, hidden),
   ]
   if (!config.tiedEmbedding) all.push(tensor('head', 'output', 'lm_head', vocab, hidden))
-  for (let i = 0; i < config.layers; i++) {
+  layerShapes(config).forEach(({ heads, kvHeads, intermediate }, i) => {
     const layer = (name: string, gguf: string, huggingFace: string, rows: number, cols: number) =>
       all.push(tensor(`layers.${i}.${name}`, `blk.${i}.${gguf}`, `model.layers.${i}.${huggingFace}`, rows, cols))
     layer('attnNorm', 'attn_norm', 'input_layernorm', 1, hidden)
@@ -37,7 +39,7 @@ export function expectedTensors(config: ModelConfig): Expected[] {
       layer('kBias', 'attn_k', 'self_attn.k_proj', 1, kvHeads * headDim)
       layer('vBias', 'attn_v', 'self_attn.v_proj', 1, kvHeads * headDim)
     }
-    if (architecture === 'qwen3') {
+    if (architecture === 'qwen3' || config.qkNorm) {
       layer('qNorm', 'attn_q_norm', 'self_attn.q_norm', 1, headDim)
       layer('kNorm', 'attn_k_norm', 'self_attn.k_norm', 1, headDim)
     }
@@ -46,8 +48,10 @@ export function expectedTensors(config: ModelConfig): Expected[] {
     layer('gate', 'ffn_gate', 'mlp.gate_proj', intermediate, hidden)
     layer('up', 'ffn_up', 'mlp.up_proj', intermediate, hidden)
     layer('down', 'ffn_down', 'mlp.down_proj', hidden, intermediate)
-  }
-  return all
+  })
+  if (architecture !== 'openelm') return all
+  const places = openElmPlaces(config)
+  return all.map((expected) => ({ ...expected, ...places.get(expected.name) }))
 }
 
 /**
@@ -66,15 +70,16 @@ export function nameTensors(
   for (const expected of expectedTensors(config)) {
     const name = expected[naming]
     const tensor = found.get(name)
-    if (!tensor)
-      throw new ForetokenError('bad_model', `${where} has no tensor ${name} (${expected.rows} x ${expected.cols})`)
-    if (tensor.rows !== expected.rows || tensor.cols !== expected.cols)
+    const { rows, cols, part } = expected
+    const whole = part?.of ?? rows
+    if (!tensor) throw new ForetokenError('bad_model', `${where} has no tensor ${name} (${whole} x ${cols})`)
+    if (tensor.rows !== whole || tensor.cols !== cols)
       throw new ForetokenError(
         'bad_model',
-        `${where}: tensor ${name} is ${tensor.rows} x ${tensor.cols}; its config asks for ${expected.rows} x ${expected.cols}`,
+        `${where}: tensor ${name} is ${tensor.rows} x ${tensor.cols}; its config asks for ${whole} x ${cols}`,
       )
     used.add(name)
-    tensors.set(expected.name, tensor)
+    tensors.set(expected.name, part ? rowsOf(tensor, part.from, rows) : tensor)
   }
   for (const name of found.keys())
     if (!used.has(name) && !ignore(name))
@@ -83,4 +88,11 @@ export function nameTensors(
         `${where} has a tensor that a ${config.architecture} model has no use for: ${name}`,
       )
   return tensors
+}
+
+/** Rows `from`..`from + rows` - 1 of a tensor as a tensor: they lie together, since it is row-major. */
+function rowsOf(tensor: TensorInfo, from: number, rows: number): TensorInfo {
+  const rowBytes = tensor.bytes / tensor.rows
+  const name = `${tensor.name} rows ${from}..${from + rows - 1}`
+  return { ...tensor, name, rows, offset: tensor.offset + from * rowBytes, bytes: rows * rowBytes }
 }

@@ -47,7 +47,7 @@ describe('createWasmBackend', () => {
         return worker
       },
     })
-    backend.prepare({ tokens: 16, maxK: 64, headDim: 8, group: 1 })
+    backend.prepare({ tokens: 16, maxK: 64, headDim: 8, groups: [1] })
     await workers[0]!.terminate()
     expect(() =>
       backend.plan([{ start: 0, length: 1, past: 0, pages: [0] }], { headDim: 8, theta: 1e4, pairs: 'half' }),

@@ -17,7 +17,7 @@ export function runBackendSuite(name: string, open: () => Promise<Backend>): voi
     let backend: Backend
     beforeAll(async () => {
       backend = await open()
-      backend.prepare({ tokens: 64, maxK: 2048, headDim: 128, group: 8 })
+      backend.prepare({ tokens: 64, maxK: 2048, headDim: 128, groups: [1, 2, 3, 8] })
     })
     afterAll(() => backend.close())
 
@@ -209,6 +209,26 @@ export function runBackendSuite(name: string, open: () => Promise<Backend>): voi
         { heads: 8, kvHeads: 1, headDim: 16 },
       ])('$heads heads on $kvHeads, dim $headDim', async (shape) => {
         await checkAttention(backend, type, shape)
+      })
+
+      test('layers with their own number of KV heads lie end to end in a page', async () => {
+        const layerKvHeads = [1, 4, 2]
+        const pool = backend.kvPool({ type, layers: 3, kvHeads: 4, headDim: 16, layerKvHeads })
+        pool.grow(2)
+        backend.plan([{ start: 0, length: 16, past: 0, pages: [1] }], { headDim: 16, theta: 10_000, pairs: 'half' })
+        const parts: number[] = []
+        for (const [layer, kvHeads] of layerKvHeads.entries()) {
+          const alone = backend.kvPool({ type, layers: 1, kvHeads, headDim: 16 })
+          alone.grow(2)
+          const { tensor } = upload(backend, random(seed + layer), 16, 2 * kvHeads * 16)
+          const [k, v] = [backend.columns(tensor, 0, kvHeads * 16), backend.columns(tensor, kvHeads * 16, kvHeads * 16)]
+          backend.writeKv(pool, layer, k, v)
+          backend.writeKv(alone, 0, k, v)
+          parts.push(...(await alone.readPage(1)))
+        }
+        expect(pool.pageBytes).toBe(parts.length)
+        expect(await pool.readPage(1)).toEqual(Uint8Array.from(parts))
+        expect((await pool.readPage(0)).every((byte) => byte === 0)).toBe(true)
       })
     })
   })
