@@ -1,4 +1,4 @@
-/** Each architecture on a tiny random model, against Hugging Face transformers in float32. */
+/** Each architecture on a tiny random model, against Hugging Face transformers in float32, and OpenELM against NumPy in float64. */
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Engine, KvType } from '../../src/index.ts'
@@ -7,7 +7,7 @@ import { compareCase, loadFolder, readGolden, type Tolerance, vectors } from './
 const exact: Tolerance = { logprob: 2e-3, floor: -20, margin: 0.02 }
 const coarse: Tolerance = { logprob: 0.15, floor: -6, margin: 0.5 }
 
-describe.each(['tiny-llama3', 'tiny-qwen2', 'tiny-qwen3'])('%s', (name) => {
+describe.each(['tiny-llama3', 'tiny-qwen2', 'tiny-qwen3', 'tiny-openelm'])('%s', (name) => {
   const { cases } = readGolden(`${name}/golden.json`, 'model')
   const folder = fileURLToPath(new URL(name, vectors))
 
