@@ -1,6 +1,7 @@
 /** A model in llama2.c's first format as the files of a Hugging Face folder, in memory. */
 import { memoryFiles } from '../../src/model/source.ts'
 import type { ModelFiles } from '../../src/types.ts'
+import { safetensors } from './safetensors-writer.ts'
 
 /**
  * `model`: seven int32 (dim, ffn, layers, heads, KV heads, vocabulary, context), then float32 matrices, each kind for
@@ -68,24 +69,6 @@ function halves(data: Float32Array, headDim: number, cols: number): Float32Array
     const inHead = row % headDim
     const to = row - inHead + (inHead % 2) * (headDim / 2) + (inHead >> 1)
     out.set(data.subarray(row * cols, (row + 1) * cols), to * cols)
-  }
-  return out
-}
-
-function safetensors(tensors: ReadonlyMap<string, { shape: number[]; data: Float32Array }>): Uint8Array {
-  let end = 0
-  const header: Record<string, unknown> = {}
-  for (const [name, { shape, data }] of tensors)
-    header[name] = { dtype: 'F32', shape, data_offsets: [end, (end += data.byteLength)] }
-  let text = JSON.stringify(header)
-  text += ' '.repeat((8 - (text.length % 8)) % 8)
-  const out = new Uint8Array(8 + text.length + end)
-  new DataView(out.buffer).setUint32(0, text.length, true)
-  out.set(new TextEncoder().encode(text), 8)
-  let at = 8 + text.length
-  for (const { data } of tensors.values()) {
-    out.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at)
-    at += data.byteLength
   }
   return out
 }
