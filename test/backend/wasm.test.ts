@@ -36,6 +36,28 @@ describe('createWasmBackend', () => {
     await expect(createWasmBackend({ modules, threads: 0, spawn })).rejects.toMatchObject({ code: 'bad_argument' })
   })
 
+  test('scratch is enough for every group of heads, also where the largest needs less than a small one', async () => {
+    const tokens = 200
+    const values = Float32Array.from({ length: tokens * 384 }, (_, i) => Math.sin(i))
+    const attended = async (groups: readonly number[]) => {
+      const backend = await createWasmBackend({ modules })
+      opened.push(backend)
+      backend.prepare({ tokens, maxK: 64, headDim: 128, groups })
+      // Blocks of f16 are expanded at the end of the scratch.
+      const pool = backend.kvPool({ type: 'f16', layers: 1, kvHeads: 1, headDim: 128 })
+      pool.grow(13)
+      const x = backend.tensor(tokens, 384)
+      backend.write(x, 0, values)
+      const pages = Array.from({ length: 13 }, (_, page) => page)
+      backend.plan([{ start: 0, length: tokens, past: 0, pages }], { headDim: 128, theta: 1e4, pairs: 'half' })
+      backend.writeKv(pool, 0, backend.columns(x, 128, 128), backend.columns(x, 256, 128))
+      const out = backend.tensor(tokens, 128)
+      backend.attention(out, backend.columns(x, 0, 128), pool, 0)
+      return backend.read(out, tokens)
+    }
+    expect(await attended([1, 97])).toEqual(await attended([1]))
+  })
+
   test('a killed worker is one error, not a hang', async () => {
     const workers: { terminate(): Promise<void> }[] = []
     const backend = await createWasmBackend({

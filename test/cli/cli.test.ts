@@ -170,6 +170,18 @@ describe('foretoken run', () => {
   })
 })
 
+test('inspect counts layers that differ each by itself', async () => {
+  const openElm = fileURLToPath(new URL('../vectors/tiny-openelm', import.meta.url))
+  const { config, memory } = JSON.parse((await foretoken(['inspect', openElm, '--json'])).out)
+  // 1, 2, 1 and 3 KV heads of 16: K and V of 7 heads, 4 bytes each; int8 has a scale with each head.
+  expect([config.heads, config.kvHeads, config.perLayer.length]).toEqual([6, 3, 4])
+  expect(memory.kv.f32.bytes_per_token).toBe(7 * 2 * 16 * 4)
+  expect(memory.kv.int8.bytes_per_token).toBe(7 * 2 * (16 + 4))
+  const table = (await foretoken(['inspect', openElm])).out
+  expect(table).toMatch(/openelm, 4 layers, 64 wide, 32 to 160 in the MLP/)
+  expect(table).toMatch(/2 to 6 of 16, 1 to 3 for keys and values/)
+})
+
 test('tokenize, inspect, ls and bench print JSON', async () => {
   const text = await foretoken(['tokenize', '-m', model, '--json', 'abc'])
   expect(JSON.parse(text.out).ids).toHaveLength(3)
