@@ -55,6 +55,7 @@ class WasmBackend implements Backend {
   #staging: Staging | undefined
   #closed = false
   /** Quantised activations: int8 values, scales, sums. */
+  #limits: Limits = { tokens: 0, maxK: 0, headDim: 0, group: 0 }
   #quantised = { q: 0, s: 0, sums: 0, elements: 0 }
 
   constructor(core: Core, threads: number, workers: readonly ComputeWorker[]) {
@@ -84,7 +85,9 @@ class WasmBackend implements Backend {
     return (iterations * kernels.peak_dot_ops() * 1000) / timed(iterations)
   }
 
-  prepare(limits: Limits): void {
+  prepare(wanted: Limits): void {
+    const limits = largest(this.#limits, wanted)
+    this.#limits = limits
     const bytes = this.#kernels.scratch_bytes(limits.maxK, limits.headDim, limits.group)
     this.#kernels.pool_set_scratch(this.#arena.alloc(bytes * this.threads), bytes)
     const elements = limits.tokens * Math.ceil(limits.maxK / 32) * 32
@@ -339,4 +342,14 @@ function wasm(x: Tensor): WasmTensor {
 
 function workerLost(why: string): ForetokenError {
   return new ForetokenError('worker_lost', `a compute thread was lost (${why}); close this engine and load it again`)
+}
+
+/** Several models share a backend: its scratch is as large as any of them needs. */
+function largest(a: Limits, b: Limits): Limits {
+  return {
+    tokens: Math.max(a.tokens, b.tokens),
+    maxK: Math.max(a.maxK, b.maxK),
+    headDim: Math.max(a.headDim, b.headDim),
+    group: Math.max(a.group, b.group),
+  }
 }
