@@ -188,7 +188,10 @@ test('fitting to a layer-pruned copy brings answers nearer to the exact ones', a
   const kept = [0, 1, 2]
   const pruned = await Engine.load(files, { ...bare, auxiliary: files, auxiliaryLayers: kept })
   const { identity } = pruned.workbench.auxiliary!
-  const header = { ...file.header, aux: { ...aux, identity, kept } }
+  // The first layers are the base's own, so their K and V can be told to the bit but for int8.
+  const near = { ...plan, map: [0, 1, 2, 3, 3, 3, 3] }
+  const random = tinyPredictor(pruned.identity, { plan: near, aux: { ...aux, identity, kept } })
+  const { header } = random
   const maps = new Map<string, LinearMap>()
   const gains: Float32Array[] = []
   async function* documents() {
@@ -209,6 +212,6 @@ test('fitting to a layer-pruned copy brings answers nearer to the exact ones', a
     await engine.close()
     return Math.hypot(...told.map((value, i) => value - exact[i]!))
   }
-  expect(await apart({ maps, gains })).toBeLessThan(0.5 * (await apart(file)))
+  expect(await apart({ maps, gains })).toBeLessThan(0.5 * (await apart(random)))
   await pruned.close()
 })
