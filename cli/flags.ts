@@ -115,6 +115,16 @@ export const flags = {
     about: 'fit: file of texts, may be repeated; eval, prepack: folder of the named sets, default $FORETOKEN_DATA',
   },
   base: { value: 'text', on: ['fit', 'eval'], about: 'the model to predict for, as --model' },
+  aux: {
+    value: 'text',
+    on: [...answers, 'fit', 'eval'],
+    about: 'fit: predict from this smaller model; else: the smaller model that the predictor reads; named as --model',
+  },
+  'aux-layers': {
+    value: 'texts',
+    on: ['fit'],
+    about: 'layers of --aux that make the smaller model, such as 0-3; may be repeated; default: all',
+  },
   out: { value: 'file', on: ['fit'], about: 'the predictor file to write' },
   m: { value: 'whole', min: 1, on: ['fit'], about: 'layers that predicted tokens run through first; default 8 of 30' },
   run: {

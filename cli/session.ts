@@ -5,10 +5,10 @@ import {
   type DoneEvent,
   defaultModel,
   type Engine,
-  type EngineOptions,
   ForetokenError,
   fileError,
   type GenerateRequest,
+  type LoadOptions,
   loadEngine,
   type PullOptions,
   predictorFile,
@@ -32,7 +32,7 @@ export function pulling(flags: Flags, signal: AbortSignal): { options: PullOptio
 }
 
 /** The engine that the flags ask for; `needed` holds what they don't say. */
-export async function open(flags: Flags, signal: AbortSignal, needed: Partial<EngineOptions> = {}): Promise<Loaded> {
+export async function open(flags: Flags, signal: AbortSignal, needed: Partial<LoadOptions> = {}): Promise<Loaded> {
   const model = flags.model ?? defaultModel
   const pull = pulling(flags, signal)
   const line = new StatusLine()
@@ -45,6 +45,7 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<En
       ...(flags.build !== undefined && { build: flags.build }),
       ...(flags.context !== undefined && { context: flags.context }),
       ...(await predictorOf(model, flags)),
+      ...(flags.aux !== undefined && { auxiliary: flags.aux }),
       onProgress: (done, total) => {
         pull.end()
         line.show(`loading ${model}  ${Math.floor((100 * done) / total)} %`)

@@ -3,6 +3,7 @@ import { Engine, type EngineOptions } from '../src/index.ts'
 import { nodeSpawn } from '../workers/node.ts'
 import { defaultThreads } from './cores.ts'
 import { defaultModel } from './names.ts'
+import { auxiliaryName } from './predictors.ts'
 import { modelFiles, type PullOptions } from './pull.ts'
 import { loadWasm } from './wasm.ts'
 
@@ -19,7 +20,9 @@ export { modelFiles, type PullOptions, type PullProgress, pullModel } from './pu
 export { findModel, listModels, removeModel, type StoredModel } from './store.ts'
 export { loadWasm } from './wasm.ts'
 
-export interface LoadOptions extends Partial<Omit<EngineOptions, 'onProgress'>> {
+export interface LoadOptions extends Partial<Omit<EngineOptions, 'onProgress' | 'auxiliary'>> {
+  /** The smaller model that a predictor reads, named as the model is. Default: what the predictor says, if that is an alias. */
+  readonly auxiliary?: string
   /** How the model may be fetched if it is not here. */
   readonly pull?: PullOptions
   /** Bytes of weights read, and in all. */
@@ -34,16 +37,20 @@ const worker = new URL(import.meta.url.endsWith('.ts') ? '../workers/compute.ts'
  * performance cores, at most 4. Throws what pulling and `Engine.load` throw.
  */
 export async function loadEngine(model: string = defaultModel, options: LoadOptions = {}): Promise<Engine> {
-  const { pull, ...rest } = options
+  const { pull, auxiliary: named, ...rest } = options
   const threads = options.threads ?? defaultThreads()
-  const [files, wasm] = await Promise.all([
+  const second = named ?? (await auxiliaryName(options.predictor))
+  const [files, auxiliary, wasm] = await Promise.all([
     modelFiles(model, pull),
+    second === undefined ? undefined : modelFiles(second, pull),
     options.wasm ?? loadWasm(options.build ?? 'auto', threads),
   ])
   try {
-    return await Engine.load(files, { spawn: nodeSpawn(worker), ...rest, threads, wasm })
+    const parts = { ...rest, threads, wasm, ...(auxiliary && { auxiliary }) }
+    return await Engine.load(files, { spawn: nodeSpawn(worker), ...parts })
   } finally {
     // All weights are in memory, or none will be.
     await files.close()
+    await auxiliary?.close()
   }
 }

@@ -3,7 +3,9 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { type ByteSource, ForetokenError, memorySource } from '../src/index.ts'
+import { readPredictor } from '../src/model/predictor-file.ts'
 import { fileError } from './disk.ts'
+import { aliases } from './names.ts'
 
 /** The one for a model; undefined if there is none. */
 export async function shippedPredictor(model: string): Promise<ByteSource | undefined> {
@@ -11,6 +13,12 @@ export async function shippedPredictor(model: string): Promise<ByteSource | unde
   // Beside this file's folder, in the source and in the package.
   const path = fileURLToPath(new URL(`../predictors/${model.toLowerCase()}.safetensors`, import.meta.url))
   return existsSync(path) ? predictorFile(path) : undefined
+}
+
+/** The alias of the smaller model that a predictor reads. Never an address: a predictor file does not say what is fetched. */
+export async function auxiliaryName(predictor: ByteSource | undefined): Promise<string | undefined> {
+  const name = predictor && (await readPredictor(predictor)).header.aux?.name
+  return name !== undefined && Object.hasOwn(aliases, name) ? name : undefined
 }
 
 /** A predictor of one's own. Throws `not_found`, `io`. */

@@ -12,9 +12,8 @@ import { Session } from './decode/session.ts'
 import { PagedCache } from './kv/paged.ts'
 import { PrefixIndex } from './kv/prefix.ts'
 import { type ManyOptions, type Outcome, submitMany } from './many.ts'
-import { Llama } from './model/llama.ts'
+import type { Llama } from './model/llama.ts'
 import { openModel } from './model/open.ts'
-import { inputsOf, readPredictor } from './model/predictor-file.ts'
 import type { PredictorHeader } from './model/predictor-plan.ts'
 import {
   type EngineOptions,
@@ -25,9 +24,9 @@ import {
   settingsOf,
 } from './options.ts'
 import { pack } from './pack/pack.ts'
+import { loadParts, type Parts } from './parts.ts'
 import { Prediction } from './prefill/choice.ts'
 import { ExactPrefill } from './prefill/exact.ts'
-import { type PredictedForward, predicted } from './prefill/predicted.ts'
 import { type LoadedPrefix, SavedPrefixes } from './saved-prefix.ts'
 import type { GenerateEvent } from './stream/events.ts'
 import { Submission } from './submission.ts'
@@ -65,9 +64,8 @@ export class Engine {
     const backend = await createWasmBackend({ ...options, modules: options.wasm })
     try {
       const settings = settingsOf(archive, options, backend.threads)
-      const file = options.predictor && (await readPredictor(options.predictor))
-      const model = await Llama.load(backend, archive, { ...settings.model, inputs: file ? inputsOf(file) : 0 })
-      return new Engine(archive, backend, model, file && predicted(model, backend, archive, file), settings, begun)
+      const parts = await loadParts(archive, backend, settings, options)
+      return new Engine(archive, backend, parts, settings, begun)
     } catch (error) {
       await backend.close()
       throw error
@@ -77,8 +75,7 @@ export class Engine {
   private constructor(
     archive: ModelArchive,
     backend: Backend,
-    model: Llama,
-    predicted: PredictedForward | undefined,
+    { model, auxiliary, predicting }: Parts,
     settings: Settings,
     begun: number,
   ) {
@@ -91,12 +88,12 @@ export class Engine {
     this.#cache = new PagedCache(model.pool, pages, context)
     const prefixes = new PrefixIndex(this.#cache, prefixBytes)
     this.identity = model.identity
-    this.predictor = predicted?.predictor.header
-    const forward = predicted ?? model
-    this.prediction = this.predictor && new Prediction(this.predictor)
+    this.predictor = predicting?.predictor.header
+    const forward = predicting ?? model
+    this.prediction = this.predictor && new Prediction(this.predictor, auxiliary?.model.config)
     this.#scheduler = new Scheduler(forward, this.#cache, prefixes, schedule, this.prediction)
     this.#prefill = new ExactPrefill(model)
-    this.workbench = new Workbench({ model, cache: this.#cache, backend }, forward, this.prediction)
+    this.workbench = new Workbench({ model, auxiliary, cache: this.#cache, backend }, forward, this.prediction)
     const binding = { model: archive.name, fingerprint: model.identity, vocab: archive.config.vocab, pool: model.pool }
     this.#saved = new SavedPrefixes(this.#cache, prefixes, this.#prefill, binding)
     this.loadMs = performance.now() - begun

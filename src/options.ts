@@ -5,7 +5,14 @@ import type { SchedulerOptions } from './decode/scheduler.ts'
 import { ForetokenError } from './errors.ts'
 import type { ModelOptions } from './model/llama.ts'
 import type { PrefillMode } from './prefill/choice.ts'
-import { type ByteSource, type KvType, type ModelArchive, type PromptInput, pageTokens } from './types.ts'
+import {
+  type ByteSource,
+  type KvType,
+  type ModelArchive,
+  type ModelFiles,
+  type PromptInput,
+  pageTokens,
+} from './types.ts'
 
 export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
   /** Compiled modules of the Rust core. */
@@ -24,6 +31,10 @@ export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
   readonly passTokens?: number
   /** A predictor file for this model, for requests whose `prefill` is not `exact`. */
   readonly predictor?: ByteSource
+  /** The smaller model whose states the predictor reads, where it is of the `separate` kind. */
+  readonly auxiliary?: ModelFiles
+  /** Which layers of `auxiliary` make that model. Default: as the predictor says, else all. */
+  readonly auxiliaryLayers?: readonly number[]
   readonly onProgress?: (done: number, total: number) => void
 }
 

@@ -162,6 +162,8 @@ export interface SequenceStates {
   append(count: number, values: () => Promise<Float32Array>): Promise<void>
   /** States of positions `from`..`to` - 1. */
   slice(from: number, to: number): Float32Array
+  /** Called once, when the sequence no longer needs its states. */
+  onRelease?: () => void
   /** What the positions before a chunk left for it at each later source of a prediction: (taps, hidden), the last last. */
   readonly tails: Map<number, Float32Array>
 }

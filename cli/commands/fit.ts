@@ -9,7 +9,14 @@ import {
   readPredictor,
   writePredictor,
 } from '../../src/model/predictor-file.ts'
-import type { PredictorHeader, PredictorPlan } from '../../src/model/predictor-plan.ts'
+import {
+  type AuxiliaryHeader,
+  type PredictorHeader,
+  type PredictorPlan,
+  type SharedPlan,
+  sourcesOf,
+  stateWidth,
+} from '../../src/model/predictor-plan.ts'
 import { memorySource } from '../../src/model/source.ts'
 import { type DocumentSets, documentIds, readDocuments } from '../fit/documents.ts'
 import type { Flags } from '../flags.ts'
@@ -35,13 +42,17 @@ export async function fit({ flags, operands }: Invocation, signal: AbortSignal):
   async function work(): Promise<void> {
     const line = new StatusLine()
     const begun = performance.now()
-    const { engine } = await open({ ...flags, model: name }, signal, { prefixBytes: 0 })
+    const auxiliaryLayers = flags['aux-layers'] && layersOf(flags['aux-layers'], '--aux-layers')
+    const { engine } = await open({ ...flags, model: name }, signal, {
+      prefixBytes: 0,
+      ...(auxiliaryLayers && { auxiliaryLayers }),
+    })
     let file: PredictorFile
     try {
       const training = { data: data!.map((path) => path.split('/').at(-1)), seed, tokens, ridge, longest: most }
-      const header = headerOf(engine, name, planOf(engine.archive.config.layers, flags), training)
+      const header = headerOf(engine, name, planOf(engine, flags), training, flags)
       const { maps, gains, done } = await resumed(`${out}.partial`, header)
-      for (let source = done; source <= header.plan.runs.length; source++) {
+      for (let source = done; source < sourcesOf(header.plan, header.layers).length; source++) {
         const documents = documentIds(engine, sets.training, { seed: seed * 1000 + source, most })
         const fitted = await engine.workbench.fitSource(header, { maps, gains }, source, documents, {
           tokens,
@@ -80,10 +91,27 @@ export async function fit({ flags, operands }: Invocation, signal: AbortSignal):
   }
 }
 
-function planOf(layers: number, flags: Flags): PredictorPlan {
+function planOf(engine: Engine, flags: Flags): PredictorPlan {
+  const { layers } = engine.archive.config
+  const ends = { sinks: 4, window: flags.w ?? 48, ...(flags['w-share'] && { windowShare: flags['w-share'] }) }
+  const { auxiliary } = engine.workbench
+  if (!auxiliary) return sharedPlan(layers, flags, ends)
+  for (const flag of ['m', 'run', 'taps'] as const)
+    if (flags[flag] !== undefined)
+      throw new UsageError(`--${flag} is for predictors that share the base's layers; leave it, or --aux, out`)
+  // Layers at the same relative depth: the paper's maps of early layers (table 1) differ from this by one.
+  const map = Array.from({ length: layers }, (_, layer) => Math.round((layer * auxiliary.config.layers) / layers))
+  return { kind: 'separate', map, ...ends }
+}
+
+function sharedPlan(
+  layers: number,
+  flags: Flags,
+  ends: Pick<SharedPlan, 'sinks' | 'window' | 'windowShare'>,
+): SharedPlan {
   const scaled = (layer: number) => Math.round((layer * layers) / known.layers)
   const shared = flags.m ?? Math.max(1, scaled(known.shared))
-  const runs = flags.run?.map(runOf) ?? [{ from: scaled(known.run.from), to: scaled(known.run.to) }]
+  const runs = flags.run?.map((text) => runOf(text)) ?? [{ from: scaled(known.run.from), to: scaled(known.run.to) }]
   const taps = flags.taps ?? 0
   const sound = runs.filter(({ from, to }) => from > shared && to > from && to <= layers)
   if (flags.run && sound.length < runs.length)
@@ -93,20 +121,26 @@ function planOf(layers: number, flags: Flags): PredictorPlan {
     shared,
     runs: sound,
     taps: [taps, ...sound.map(() => taps)],
-    sinks: 4,
-    window: flags.w ?? 48,
-    ...(flags['w-share'] && { windowShare: flags['w-share'] }),
+    ...ends,
   }
 }
 
+/** `0-3` and `7` are layers 0, 1, 2, 3 and 7. */
+function layersOf(texts: readonly string[], flag: string): number[] {
+  return texts.flatMap((text) => {
+    const { from, to } = runOf(text, flag)
+    return Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i)
+  })
+}
+
 /** `16-18` is layers 16, 17 and 18. */
-function runOf(text: string): { from: number; to: number } {
+function runOf(text: string, flag = '--run'): { from: number; to: number } {
   const [, from, to = from] = /^(\d+)(?:-(\d+))?$/.exec(text) ?? []
-  if (from === undefined) throw new UsageError(`--run takes layers such as 16-18, not "${text}"`)
+  if (from === undefined) throw new UsageError(`${flag} takes layers such as 16-18, not "${text}"`)
   return { from: Number(from), to: Number(to) + 1 }
 }
 
-function headerOf(engine: Engine, name: string, plan: PredictorPlan, training: object): PredictorHeader {
+function headerOf(engine: Engine, name: string, plan: PredictorPlan, training: object, flags: Flags): PredictorHeader {
   const { layers, hidden, kvHeads, headDim } = engine.archive.config
   return {
     version: 1,
@@ -116,10 +150,17 @@ function headerOf(engine: Engine, name: string, plan: PredictorPlan, training: o
     hidden,
     kv_width: kvHeads * headDim,
     plan,
+    ...(plan.kind === 'separate' && { aux: auxiliaryOf(engine, flags) }),
     gate: 0,
     training: { method: 'closed form', ...training },
     quality: {},
   }
+}
+
+function auxiliaryOf({ workbench }: Engine, flags: Flags): AuxiliaryHeader {
+  const { config, identity } = workbench.auxiliary!
+  const kept = flags['aux-layers'] && layersOf(flags['aux-layers'], '--aux-layers')
+  return { identity, name: flags.aux!, layers: config.layers, hidden: config.hidden, ...(kept && { kept }) }
 }
 
 /** What an earlier run of the same fit has left. */
@@ -133,7 +174,7 @@ async function resumed(
     const zeros = { weight: new Int8Array(n * k), scale: new Uint16Array((n * k) / 32), bias: new Float32Array(n) }
     return [name, { n, k, ...zeros }]
   })
-  const ones = header.plan.taps.map(() => new Float32Array(header.hidden).fill(1))
+  const ones = sourcesOf(header.plan, header.layers).map(() => new Float32Array(stateWidth(header)).fill(1))
   if (bytes === undefined) return { maps: new Map(empty), gains: ones, done: 0 }
   const before = await readPredictor(memorySource(path, bytes)).catch(() => undefined)
   const done = Number(before?.header.training.sources_done)

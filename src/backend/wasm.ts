@@ -55,6 +55,7 @@ class WasmBackend implements Backend {
   #staging: Staging | undefined
   #closed = false
   /** Quantised activations: int8 values, scales, sums. */
+  #limits: Limits = { tokens: 0, maxK: 0, headDim: 0, groups: [] }
   #quantised = { q: 0, s: 0, sums: 0, elements: 0 }
 
   constructor(core: Core, threads: number, workers: readonly ComputeWorker[]) {
@@ -84,7 +85,9 @@ class WasmBackend implements Backend {
     return (iterations * kernels.peak_dot_ops() * 1000) / timed(iterations)
   }
 
-  prepare(limits: Limits): void {
+  prepare(wanted: Limits): void {
+    const limits = largest(this.#limits, wanted)
+    this.#limits = limits
     // Attention works on whole groups of a few rows, so that a larger group may need less.
     const bytes = limits.groups.reduce((most, group) => {
       return Math.max(most, this.#kernels.scratch_bytes(limits.maxK, limits.headDim, group))
@@ -342,4 +345,14 @@ function wasm(x: Tensor): WasmTensor {
 
 function workerLost(why: string): ForetokenError {
   return new ForetokenError('worker_lost', `a compute thread was lost (${why}); close this engine and load it again`)
+}
+
+/** Several models share a backend: its scratch is as large as any of them needs. */
+function largest(a: Limits, b: Limits): Limits {
+  return {
+    tokens: Math.max(a.tokens, b.tokens),
+    maxK: Math.max(a.maxK, b.maxK),
+    headDim: Math.max(a.headDim, b.headDim),
+    groups: [...new Set([...a.groups, ...b.groups])],
+  }
 }

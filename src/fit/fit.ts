@@ -10,10 +10,11 @@ import type { PagedCache, Sequence } from '../kv/paged.ts'
 import { States } from '../kv/states.ts'
 import type { Llama } from '../model/llama.ts'
 import { loadBridges } from '../model/predictor.ts'
-import { inputsOf, type LinearMap, type PredictorFile } from '../model/predictor-file.ts'
-import { type PlanSource, type PredictorHeader, sourcesOf } from '../model/predictor-plan.ts'
+import type { LinearMap, PredictorFile } from '../model/predictor-file.ts'
+import { inputsOf, type PlanSource, type PredictorHeader, sourcesOf, stateWidth } from '../model/predictor-plan.ts'
 import { pack } from '../pack/pack.ts'
-import { PredictedForward } from '../prefill/predicted.ts'
+import { type PredictingForward, predicting } from '../prefill/open.ts'
+import type { Auxiliary } from '../prefill/separate.ts'
 import { nextTurn } from '../turn.ts'
 import { quantized } from './quantize.ts'
 import { Ridge } from './ridge.ts'
@@ -40,6 +41,8 @@ export interface FitEngine {
   readonly model: Llama
   readonly cache: PagedCache
   readonly backend: Backend
+  /** The smaller model of a separate plan. */
+  readonly auxiliary?: Auxiliary | undefined
 }
 
 /** What one source's fit gives. */
@@ -64,8 +67,9 @@ export async function fitSource(
   options: FitOptions,
 ): Promise<FittedSource> {
   const { backend, model } = engine
-  const source = sourcesOf(header.plan, header.layers)[index]!
-  model.widen(inputsOf({ header }))
+  const sources = sourcesOf(header.plan, header.layers)
+  const source = sources[index]!
+  model.widen(inputsOf(header))
   const through = async (
     gains: readonly Float32Array[],
     sums: Sums,
@@ -73,16 +77,16 @@ export async function fitSource(
     onTokens: (taken: number) => void,
   ) => {
     const file = { header, maps: done.maps, gains }
-    const forward = new PredictedForward(model, backend, loadBridges(backend, file), inputsOf(file))
+    const forward = predicting(engine, loadBridges(backend, file))
     await addDocuments(engine, forward, header, index, documents, sums, { ...options, tokens }, onTokens)
   }
   const before = done.gains.slice(0, index)
-  const spread = new Spread(backend, header.hidden)
+  const spread = new Spread(backend, stateWidth(header))
   await through(before, spread, Math.min(spreadTokens, options.tokens / 8), () => {})
   const gain = await spread.gain()
   const sums = new SourceSums(backend, source, header)
   await through([...before, gain], sums, options.tokens, (tokens) =>
-    options.onProgress?.({ source: index, sources: header.plan.runs.length + 1, tokens, of: options.tokens }),
+    options.onProgress?.({ source: index, sources: sources.length, tokens, of: options.tokens }),
   )
   return { maps: await sums.solve(options.lambda), gain }
 }
@@ -98,7 +102,7 @@ interface Sums {
 
 async function addDocuments(
   engine: FitEngine,
-  forward: PredictedForward,
+  forward: PredictingForward,
   header: PredictorHeader,
   index: number,
   documents: AsyncIterator<readonly number[]>,
@@ -127,7 +131,7 @@ async function addDocuments(
 /** One document, in passes: its tokens behind the sinks as predicted ones up to the source, then all of it exactly. */
 async function addDocument(
   { model }: FitEngine,
-  forward: PredictedForward,
+  forward: PredictingForward,
   { plan, hidden }: PredictorHeader,
   index: number,
   ids: readonly number[],
@@ -210,11 +214,12 @@ class SourceSums implements Sums {
   readonly #before: Target | undefined
   #rows = 0
 
-  constructor(backend: Backend, source: PlanSource, { hidden, kv_width, layers }: PredictorHeader) {
+  constructor(backend: Backend, source: PlanSource, header: PredictorHeader) {
+    const { hidden, kv_width } = header
     this.#backend = backend
     this.source = source
-    this.end = source.run?.from ?? layers
-    const k = (1 + source.taps) * hidden
+    this.end = source.run?.from ?? Math.max(-1, ...source.maps) + 1
+    const k = (1 + source.taps) * stateWidth(header)
     const target = (n: number) => ({ xy: backend.moments(k, n), y: backend.moments(1, n) })
     this.#xx = backend.moments(k, k)
     this.#x = backend.moments(1, k)

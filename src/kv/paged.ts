@@ -132,7 +132,7 @@ export class Sequence {
   /** Says that the first `tokens` have exact K and V now; once all have, the states are let go. */
   settle(tokens: number): void {
     this.#exact = tokens
-    if (tokens >= this.#length) this.#states = undefined
+    if (tokens >= this.#length) this.#letGo()
   }
 
   /** Tokens `from`..`to` - 1 once more, to replace their K and V. */
@@ -185,7 +185,13 @@ export class Sequence {
     const keep = Math.ceil(length / pageTokens)
     while (this.#pages.length > keep) this.#cache.drop(this.#pages.pop()!)
     // States can't be cut: what fails in the middle of a prediction starts anew.
-    if (length === 0) this.#states = undefined
+    if (length === 0) this.#letGo()
+  }
+
+  #letGo(): void {
+    const states = this.#states
+    this.#states = undefined
+    states?.onRelease?.()
   }
 
   /** Frees all pages. May be called twice. */

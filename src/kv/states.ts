@@ -10,6 +10,7 @@ export class States implements SequenceStates {
   readonly until: number
   readonly kept: boolean
   readonly tails = new Map<number, Float32Array>()
+  onRelease?: () => void
   readonly #width: number
   #rows: Float32Array
   #count = 0

@@ -40,6 +40,20 @@ export function layerShapes(config: ModelConfig): readonly LayerShape[] {
   return config.perLayer ?? new Array<LayerShape>(config.layers).fill({ heads, kvHeads, intermediate })
 }
 
+/** What a config says of layers of these shapes: the largest numbers, and a table only if they differ. */
+export function configOfShapes(
+  shapes: readonly LayerShape[],
+): Pick<ModelConfig, 'layers' | 'perLayer' | keyof LayerShape> {
+  // Not Math.max with a spread: a list from a file may be of any length.
+  const largest = (name: keyof LayerShape) => shapes.reduce((most, shape) => Math.max(most, shape[name]), 0)
+  const most = { heads: largest('heads'), kvHeads: largest('kvHeads'), intermediate: largest('intermediate') }
+  const alike = shapes.every(
+    ({ heads, kvHeads, intermediate }) =>
+      heads === most.heads && kvHeads === most.kvHeads && intermediate === most.intermediate,
+  )
+  return { layers: shapes.length, ...most, ...(!alike && { perLayer: shapes }) }
+}
+
 /** Throws `unsupported` where layers differ: `what` has one width of K and V for all. */
 export function requireAlike({ perLayer, architecture }: ModelConfig, what: string): void {
   if (perLayer)

@@ -4,7 +4,7 @@
  */
 import { ForetokenError } from '../errors.ts'
 import type { LayerShape, ModelConfig } from '../types.ts'
-import { layerShapes, numberOf } from './config.ts'
+import { configOfShapes, layerShapes, numberOf } from './config.ts'
 
 /** Where a file has a tensor: one of its own, or rows `from`.. of one that has `of` rows. */
 export interface Place {
@@ -51,11 +51,8 @@ export function openElmConfig(json: Readonly<Record<string, unknown>>, where: st
   })
   return {
     architecture: 'openelm',
-    layers,
+    ...configOfShapes(shapes),
     hidden,
-    intermediate: largest(intermediate),
-    heads: largest(heads),
-    kvHeads: largest(kvHeads),
     headDim: number('head_dim'),
     vocab: number('vocab_size'),
     maxContext: number('max_context_length', 2048),
@@ -64,7 +61,6 @@ export function openElmConfig(json: Readonly<Record<string, unknown>>, where: st
     ropePairs: 'half',
     tiedEmbedding: json.share_input_output_layers !== false,
     qkNorm: json.normalize_qk_projections === true,
-    ...(!alike(shapes) && { perLayer: shapes }),
   }
 }
 
@@ -101,17 +97,4 @@ export function openElmPlaces(config: ModelConfig): ReadonlyMap<string, Place> {
 function divisible(value: number, divisor: number): number {
   const nearest = Math.max(divisor, Math.floor(Math.floor(value + divisor / 2) / divisor) * divisor)
   return nearest < 0.9 * value ? nearest + divisor : nearest
-}
-
-/** Unlike Math.max with a spread, of a list of any length: it has not been checked yet. */
-function largest(values: readonly number[]): number {
-  return values.reduce((most, value) => Math.max(most, value), 0)
-}
-
-function alike(shapes: readonly LayerShape[]): boolean {
-  const [first] = shapes
-  return shapes.every(
-    ({ heads, kvHeads, intermediate }) =>
-      heads === first!.heads && kvHeads === first!.kvHeads && intermediate === first!.intermediate,
-  )
 }

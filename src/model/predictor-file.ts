@@ -7,10 +7,12 @@
  *     layers.L.bias     F32  (2 kvWidth)
  *     bridges.L.*       the same, (hidden, k): what to add to the state to have the input of layer L
  *     sources.L.gain    F32  (hidden) what the normed state before layer L is multiplied with, to be the input of the maps
+ *
+ * Of a separate plan, sources and their `hidden` are the auxiliary model's, and there are no bridges.
  */
 import { ForetokenError } from '../errors.ts'
 import { type ByteSource, tensorBlocks } from '../types.ts'
-import { checkHeader, type PredictorHeader, sourcesOf } from './predictor-plan.ts'
+import { checkHeader, type PredictorHeader, sourcesOf, stateWidth } from './predictor-plan.ts'
 import { readSafetensorsHead } from './safetensors.ts'
 import { sha256Hex } from './sha256.ts'
 
@@ -37,17 +39,13 @@ export interface PredictorFile {
 const block = tensorBlocks.q8_0.elements
 
 /** The names of a plan's maps, and their shapes. */
-export function mapsOf({ plan, layers, hidden, kv_width }: PredictorHeader): { name: string; n: number; k: number }[] {
+export function mapsOf(header: PredictorHeader): { name: string; n: number; k: number }[] {
+  const { plan, layers, hidden, kv_width } = header
   return sourcesOf(plan, layers).flatMap(({ taps, maps, run }) => {
-    const k = (1 + taps) * hidden
+    const k = (1 + taps) * stateWidth(header)
     const all = maps.map((layer) => ({ name: `layers.${layer}`, n: 2 * kv_width, k }))
     return run ? [...all, { name: `bridges.${run.from}`, n: hidden, k }] : all
   })
-}
-
-/** Values of a plan's longest input. */
-export function inputsOf({ header: { plan, hidden } }: Pick<PredictorFile, 'header'>): number {
-  return (1 + Math.max(...plan.taps)) * hidden
 }
 
 /** Throws `bad_predictor` for what is malformed or of another version, `checksum` for a damaged file. */
@@ -61,7 +59,7 @@ export async function readPredictor(source: ByteSource): Promise<PredictorFile> 
   const header = checkHeader(parsed(foretoken), source.name)
   const wanted = mapsOf(header)
   const sources = sourcesOf(header.plan, header.layers)
-  const size = wanted.reduce((sum, map) => sum + bytesOf(map), 0) + sources.length * header.hidden * 4
+  const size = wanted.reduce((sum, map) => sum + bytesOf(map), 0) + sources.length * stateWidth(header) * 4
   if (source.size !== data + size)
     throw bad(`its plan takes ${size} bytes of weights, and it has ${source.size - data}`)
   const bytes = new Uint8Array(size)
@@ -86,7 +84,7 @@ export async function readPredictor(source: ByteSource): Promise<PredictorFile> 
   }
   const gains = sources.map(({ at: layer }) => {
     if (offsetOf(json[gainName(layer)]) !== at) throw bad(`${gainName(layer)} does not lie where it should`)
-    const gain = new Float32Array(take(header.hidden * 4))
+    const gain = new Float32Array(take(stateWidth(header) * 4))
     if (!gain.every(Number.isFinite)) throw bad(`${gainName(layer)} holds a value that is not finite`)
     return gain
   })
@@ -97,7 +95,7 @@ export async function readPredictor(source: ByteSource): Promise<PredictorFile> 
 export async function writePredictor({ header, maps, gains }: PredictorFile): Promise<Uint8Array<ArrayBuffer>> {
   const wanted = mapsOf(header)
   const sources = sourcesOf(header.plan, header.layers)
-  const size = wanted.reduce((sum, map) => sum + bytesOf(map), 0) + sources.length * header.hidden * 4
+  const size = wanted.reduce((sum, map) => sum + bytesOf(map), 0) + sources.length * stateWidth(header) * 4
   const bytes = new Uint8Array(size)
   const head: Record<string, unknown> = {}
   let at = 0
@@ -116,8 +114,8 @@ export async function writePredictor({ header, maps, gains }: PredictorFile): Pr
   }
   sources.forEach(({ at: layer }, index) => {
     const gain = gains[index]
-    if (gain?.length !== header.hidden) throw new ForetokenError('internal', `${gainName(layer)} is missing`)
-    put(gainName(layer), 'F32', [header.hidden], gain)
+    if (gain?.length !== stateWidth(header)) throw new ForetokenError('internal', `${gainName(layer)} is missing`)
+    put(gainName(layer), 'F32', [stateWidth(header)], gain)
   })
   const foretoken = JSON.stringify(header)
   const metadata = { foretoken, sha256: await hashOf(foretoken, bytes) }

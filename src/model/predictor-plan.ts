@@ -8,22 +8,48 @@ export interface BridgedRun {
   readonly to: number
 }
 
+/** Which tokens of a prompt run through all layers of the base, whatever the kind of the plan. */
+interface ExactEnds {
+  /** Tokens in front. */
+  readonly sinks: number
+  /** Tokens at the end: at least so many, see `windowOf`. */
+  readonly window: number
+  /** The same as a share of what is prefilled, below 1. Default 0. */
+  readonly windowShare?: number
+}
+
 /**
- * How predicted tokens go through the layers. Layers 0..shared - 1 they run exactly, and layer `shared` has its exact K and V, too.
+ * Predicted tokens run through the base's own first layers: 0..shared - 1 exactly, and layer `shared` has its exact K and V, too.
  * From there they jump, by one linear bridge each, to the runs; of the layers between, K and V are linear maps of the
- * state before the jump. `sinks` tokens in front and `window` at the end of a prompt run through all layers.
+ * state before the jump.
  */
-export interface PredictorPlan {
+export interface SharedPlan extends ExactEnds {
   readonly kind: 'shared'
   readonly shared: number
   readonly runs: readonly BridgedRun[]
   /** How many positions before a token's own are inputs, too, at each source: the shared state, then the end of each run. */
   readonly taps: readonly number[]
-  readonly sinks: number
-  /** At least so many, see `windowOf`. */
-  readonly window: number
-  /** The same as a share of what is prefilled, below 1. Default 0. */
-  readonly windowShare?: number
+}
+
+/** Predicted tokens run through another, smaller model, of whose states all K and V are linear maps (arXiv 2410.08391, section 4). */
+export interface SeparatePlan extends ExactEnds {
+  readonly kind: 'separate'
+  /** Of each layer of the base: the auxiliary layer whose input its K and V are maps of, never less than the one before. */
+  readonly map: readonly number[]
+}
+
+export type PredictorPlan = SharedPlan | SeparatePlan
+
+/** The smaller model of a `separate` plan. */
+export interface AuxiliaryHeader {
+  /** Its weights, see `WeightIdentity`. */
+  readonly identity: string
+  /** Where to find it, for people and for the command line. */
+  readonly name: string
+  readonly layers: number
+  readonly hidden: number
+  /** Which layers of the named model it consists of, in order; absent: all. */
+  readonly kept?: readonly number[]
 }
 
 export interface PredictorHeader {
@@ -36,6 +62,8 @@ export interface PredictorHeader {
   /** Values of K, and as many of V, of a token in a layer. */
   readonly kv_width: number
   readonly plan: PredictorPlan
+  /** Of a `separate` plan. */
+  readonly aux?: AuxiliaryHeader
   /** Below this margin between the two likeliest first tokens' log-probabilities, `auto` takes exact. */
   readonly gate: number
   /** How it was made, for people. */
@@ -55,12 +83,33 @@ export interface PlanSource {
 }
 
 /** Tokens at the end of `fresh` ones that run through all layers: what is near matters most, and the more of them the more there are. */
-export function windowOf({ window, windowShare = 0 }: PredictorPlan, fresh: number): number {
+export function windowOf({ window, windowShare = 0 }: ExactEnds, fresh: number): number {
   return Math.max(window, Math.floor(fresh * windowShare))
 }
 
 /** The sources of a plan, in the order of the layers. */
-export function sourcesOf({ shared, runs, taps }: PredictorPlan, layers: number): PlanSource[] {
+export function sourcesOf(plan: PredictorPlan, layers: number): PlanSource[] {
+  return plan.kind === 'shared' ? sharedSources(plan, layers) : separateSources(plan)
+}
+
+/** Values of the longest input of a predictor's maps. */
+export function inputsOf(header: PredictorHeader): number {
+  return Math.max(...sourcesOf(header.plan, header.layers).map(({ taps }) => (1 + taps) * stateWidth(header)))
+}
+
+/** Values of a state that maps read. */
+export function stateWidth({ hidden, aux }: Pick<PredictorHeader, 'hidden' | 'aux'>): number {
+  return aux?.hidden ?? hidden
+}
+
+function separateSources({ map }: SeparatePlan): PlanSource[] {
+  return [...new Set(map)].map((at) => {
+    const maps = map.flatMap((source, layer) => (source === at ? [layer] : []))
+    return { at, taps: 0, maps, run: undefined }
+  })
+}
+
+function sharedSources({ shared, runs, taps }: SharedPlan, layers: number): PlanSource[] {
   return [{ to: shared }, ...runs].map(({ to: at }, index) => {
     const run = runs[index]
     const end = run?.from ?? layers
@@ -81,22 +130,39 @@ export function checkHeader(value: unknown, where: string): PredictorHeader {
     if (!whole(number, 1, 1 << 20)) throw bad(`${name} is ${number}`)
   if (typeof head.base !== 'string' || typeof head.base_name !== 'string') throw bad('it names no base model')
   if (typeof head.gate !== 'number') throw bad(`gate is ${head.gate}`)
-  if (plan?.kind !== 'shared') throw bad(`its kind is ${plan?.kind}`)
-  if (!whole(plan.shared, 1, layers - 1)) throw bad(`it shares ${plan.shared} of ${layers} layers`)
+  if (plan?.kind !== 'shared' && plan?.kind !== 'separate') throw bad(`its kind is ${(plan as SharedPlan)?.kind}`)
   if (!whole(plan.sinks, 0, 64) || !whole(plan.window, 1, 4096))
     throw bad(`${plan.sinks} sinks and a window of ${plan.window}`)
   const { windowShare = 0 } = plan
   if (typeof windowShare !== 'number' || !(windowShare >= 0 && windowShare < 1))
     throw bad(`its window is ${windowShare} of a prompt`)
+  const wrong = plan.kind === 'shared' ? wrongShared(plan, layers) : wrongSeparate(plan, head)
+  if (wrong !== undefined) throw bad(wrong)
+  return head
+}
+
+function wrongSeparate({ map }: SeparatePlan, { layers, aux }: PredictorHeader): string | undefined {
+  if (typeof aux?.identity !== 'string' || typeof aux.name !== 'string') return 'it names no auxiliary model'
+  if (!whole(aux.layers, 1, 1 << 10) || !whole(aux.hidden, 1, 1 << 20) || aux.hidden % 32 !== 0)
+    return `its auxiliary model has ${aux.layers} layers of ${aux.hidden}`
+  if (aux.kept !== undefined && !(Array.isArray(aux.kept) && aux.kept.length === aux.layers))
+    return `its auxiliary model keeps ${aux.kept} as ${aux.layers} layers`
+  if (!Array.isArray(map) || map.length !== layers) return `it maps to ${map?.length} of ${layers} layers`
+  const sound = map.every((at, layer) => whole(at, layer === 0 ? 0 : map[layer - 1]!, aux.layers))
+  return sound ? undefined : `it maps auxiliary layers ${map.join(' ')} of ${aux.layers}`
+}
+
+function wrongShared(plan: SharedPlan, layers: number): string | undefined {
+  if (!whole(plan.shared, 1, layers - 1)) return `it shares ${plan.shared} of ${layers} layers`
   if (!Array.isArray(plan.runs) || !Array.isArray(plan.taps) || plan.taps.length !== plan.runs.length + 1)
-    throw bad('it must have taps for each source')
+    return 'it must have taps for each source'
   let at = plan.shared
   for (const { from, to } of plan.runs) {
-    if (!whole(from, at + 1, layers - 1) || !whole(to, from + 1, layers)) throw bad(`a run over layers ${from}..${to}`)
+    if (!whole(from, at + 1, layers - 1) || !whole(to, from + 1, layers)) return `a run over layers ${from}..${to}`
     at = to
   }
-  for (const taps of plan.taps) if (!whole(taps, 0, 8)) throw bad(`${taps} taps`)
-  return head
+  const odd = plan.taps.find((taps) => !whole(taps, 0, 8))
+  return odd === undefined ? undefined : `${odd} taps`
 }
 
 /** Throws `wrong_model` for a predictor of another base. */
@@ -113,6 +179,16 @@ export function checkBase(head: PredictorHeader, config: ModelConfig, identity: 
       'bad_predictor',
       `its header says ${head.layers} layers of ${head.hidden}, its base has ${layers} of ${hidden}`,
     )
+}
+
+/** Throws `wrong_model` for an auxiliary model that the predictor was not made with. */
+export function checkAuxiliary({ aux, base_name }: PredictorHeader, config: ModelConfig, identity: string): void {
+  if (!aux || aux.identity === identity) return
+  throw new ForetokenError(
+    'wrong_model',
+    `the predictor for ${base_name} reads the states of ${aux.name} (${aux.identity.slice(0, 12)}), and this auxiliary model is ` +
+      `${identity.slice(0, 12)} with ${config.layers} layers of ${config.hidden}; use that one, or fit a predictor for this one`,
+  )
 }
 
 function whole(value: unknown, least: number, most: number): boolean {

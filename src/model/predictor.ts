@@ -2,7 +2,7 @@
 import type { Backend, Tensor, Weight } from '../backend/backend.ts'
 import { tensorBlocks } from '../types.ts'
 import type { LinearMap, PredictorFile } from './predictor-file.ts'
-import { type PlanSource, type PredictorHeader, sourcesOf } from './predictor-plan.ts'
+import { type PlanSource, type PredictorHeader, sourcesOf, stateWidth } from './predictor-plan.ts'
 
 /** A map, laid out for the kernels. */
 export interface LoadedMap {
@@ -40,7 +40,7 @@ export function loadPredictor(backend: Backend, { header, maps, gains }: Predict
 export function loadBridges(backend: Backend, { header, maps, gains }: PredictorFile): Predictor {
   const sources = sourcesOf(header.plan, header.layers).map((source, index) => {
     const bridge = source.run && maps.get(`bridges.${source.run.from}`)
-    const gain = backend.vector(gains[index] ?? new Float32Array(header.hidden).fill(1))
+    const gain = backend.vector(gains[index] ?? new Float32Array(stateWidth(header)).fill(1))
     return {
       ...source,
       maps: [],

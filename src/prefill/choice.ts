@@ -2,10 +2,10 @@
 
 import type { Sequence } from '../kv/paged.ts'
 import { States } from '../kv/states.ts'
-import { type PredictorHeader, windowOf } from '../model/predictor-plan.ts'
+import { type PredictorHeader, stateWidth, windowOf } from '../model/predictor-plan.ts'
 import type { Run } from '../pack/pack.ts'
 import type { ModelConfig } from '../types.ts'
-import { prefillShare } from './cost.ts'
+import { separateShare, sharedShare } from './cost.ts'
 
 /** What a request asks for. `auto` shows predicted answers only where the predictor is sure of them, and refines. */
 export const prefillModes = ['exact', 'predicted', 'refined', 'auto'] as const
@@ -16,14 +16,23 @@ const leastPredicted = 16
 
 export class Prediction {
   readonly #header: PredictorHeader
+  readonly #auxiliary: ModelConfig | undefined
   /** What a row costs by what an exact one does, attention left out: the layers it runs through. */
   readonly rowCost: Readonly<Record<'predicted' | 'refined', number>>
 
-  constructor(header: PredictorHeader) {
+  /** `auxiliary` is the smaller model's shape, for a separate plan. */
+  constructor(header: PredictorHeader, auxiliary?: ModelConfig) {
     this.#header = header
+    this.#auxiliary = auxiliary
     const { layers, plan } = header
-    const run = plan.runs.reduce((sum, { from, to }) => sum + to - from, plan.shared)
-    this.rowCost = { predicted: run / layers, refined: (layers - plan.shared) / layers }
+    if (plan.kind === 'shared') {
+      const run = plan.runs.reduce((sum, { from, to }) => sum + to - from, plan.shared)
+      this.rowCost = { predicted: run / layers, refined: (layers - plan.shared) / layers }
+    } else {
+      const size = (depth: number, width: number) => depth * width * width
+      const predicted = size(Math.max(...plan.map), stateWidth(header)) / size(layers, header.hidden)
+      this.rowCost = { predicted, refined: 1 }
+    }
   }
 
   /**
@@ -33,9 +42,12 @@ export class Prediction {
   begin(sequence: Sequence, length: number, mode: PrefillMode, window?: number): boolean {
     if (mode === 'exact') return false
     const first = sequence.length
+    // The smaller model has not seen what the base finds in its cache, and may see less far.
+    if (this.#auxiliary && (first > 0 || length > this.#auxiliary.maxContext)) return false
     const until = length - (window ?? windowOf(this.#header.plan, length - first))
     if (until - this.#from(first) < leastPredicted) return false
-    sequence.predict(new States({ width: this.#header.hidden, first, until, kept: mode !== 'predicted' }))
+    const width = this.#header.plan.kind === 'shared' ? this.#header.hidden : 0
+    sequence.predict(new States({ width, first, until, kept: mode !== 'predicted' }))
     return true
   }
 
@@ -47,7 +59,11 @@ export class Prediction {
     window = windowOf(this.#header.plan, length - first),
   ): number {
     const from = this.#from(first)
-    return prefillShare(config, this.#header.plan, { length, first, from, until: Math.max(from, length - window) })
+    const stretch = { length, first, from, until: Math.max(from, length - window) }
+    const { plan } = this.#header
+    return plan.kind === 'shared'
+      ? sharedShare(config, plan, stretch)
+      : separateShare(config, this.#auxiliary!, plan, stretch)
   }
 
   /** `ids` behind what `sequence` holds, as runs: exact ones in front and in the window, predicted ones between. */
@@ -78,7 +94,8 @@ export class Prediction {
 
   /** Where prediction begins: behind the sinks, and behind as many exact states as the taps reach back for. */
   #from(first: number): number {
-    const { sinks, taps } = this.#header.plan
-    return Math.max(sinks, first > 0 ? first + Math.max(...taps) : 0)
+    const { plan } = this.#header
+    const taps = plan.kind === 'shared' ? Math.max(...plan.taps) : 0
+    return Math.max(plan.sinks, first > 0 ? first + taps : 0)
   }
 }

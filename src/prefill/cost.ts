@@ -1,30 +1,58 @@
 /** What a predicted prefill computes by what an exact one does, counted in multiply-adds. */
 
-import { type PredictorPlan, sourcesOf } from '../model/predictor-plan.ts'
+import { type SeparatePlan, type SharedPlan, sourcesOf } from '../model/predictor-plan.ts'
 import type { ModelConfig } from '../types.ts'
 
-/**
- * The share of an exact prefill's work, the window and the vocabulary projection of one row included. `length` prompt tokens, the
- * first `first` of them found in a cache, those from `from` to before `until` predicted.
- */
-export function prefillShare(
-  config: ModelConfig,
-  plan: PredictorPlan,
-  { length, first, from, until }: { length: number; first: number; from: number; until: number },
-): number {
-  const { layers, hidden, intermediate, heads, kvHeads, headDim, vocab } = config
-  const width = heads * headDim
-  const kv = 2 * kvHeads * headDim
-  const layer = hidden * (2 * width + kv) + 3 * hidden * intermediate
-  /** Of the rows of positions a to b - 1, over all positions before each. */
-  const attention = (a: number, b: number) => 2 * width * ((a + b) / 2) * (b - a)
-  const head = vocab * hidden
-  const exact = layers * ((length - first) * layer + attention(first, length)) + head
+/** Where the exact and the predicted tokens of a prompt lie. */
+export interface Stretch {
+  /** Tokens of the prompt. */
+  readonly length: number
+  /** Tokens in front that a cache held. */
+  readonly first: number
+  /** Tokens `from`..`until` - 1 are predicted. */
+  readonly from: number
+  readonly until: number
+}
+
+/** The share of an exact prefill's work, the window and the vocabulary projection of one row included. */
+export function sharedShare(config: ModelConfig, plan: SharedPlan, { length, first, from, until }: Stretch): number {
+  const { layers, hidden } = config
+  const exact = exactWork(config, first, length)
   const sources = sourcesOf(plan, layers)
   const run = plan.shared + sources.reduce((sum, { run }) => sum + (run ? run.to - run.from : 0), 0)
   const maps = sources.reduce((sum, { maps, taps, run }) => {
-    return sum + (1 + taps) * hidden * (maps.length * kv + (run ? hidden : 0))
-  }, hidden * kv)
-  const saved = (layers - run) * ((until - from) * layer + attention(from, until)) - (until - from) * maps
+    return sum + (1 + taps) * hidden * (maps.length * kvWidth(config) + (run ? hidden : 0))
+  }, hidden * kvWidth(config))
+  const saved = (layers - run) * layerWork(config, from, until) - (until - from) * maps
   return (exact - saved) / exact
+}
+
+/** The same where predicted tokens, and those before them, run through an auxiliary model. */
+export function separateShare(
+  config: ModelConfig,
+  auxiliary: ModelConfig,
+  { map }: SeparatePlan,
+  { length, first, from, until }: Stretch,
+): number {
+  const exact = exactWork(config, first, length)
+  const run = Math.max(...map) * layerWork(auxiliary, 0, until)
+  const maps = (until - from) * auxiliary.hidden * kvWidth(config) * config.layers
+  return (exact - config.layers * layerWork(config, from, until) + run + maps) / exact
+}
+
+function exactWork(config: ModelConfig, from: number, to: number): number {
+  return config.layers * layerWork(config, from, to) + config.vocab * config.hidden
+}
+
+/** Of one layer over positions `from`..`to` - 1, which attend to all positions before each. */
+function layerWork(config: ModelConfig, from: number, to: number): number {
+  const { hidden, intermediate, heads, headDim } = config
+  const width = heads * headDim
+  const linear = hidden * (2 * width + kvWidth(config)) + 3 * hidden * intermediate
+  return (to - from) * linear + 2 * width * ((from + to) / 2) * (to - from)
+}
+
+/** Values of K and V of a token in a layer. */
+function kvWidth({ kvHeads, headDim }: ModelConfig): number {
+  return 2 * kvHeads * headDim
 }

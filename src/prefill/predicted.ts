@@ -11,37 +11,30 @@
  */
 import type { Backend, Tensor } from '../backend/backend.ts'
 import type { Llama, Span } from '../model/llama.ts'
-import { type LoadedSource, loadPredictor, type Predictor } from '../model/predictor.ts'
-import { inputsOf, type PredictorFile } from '../model/predictor-file.ts'
-import { checkBase } from '../model/predictor-plan.ts'
-import type { ModelArchive, Pass } from '../types.ts'
+import type { LoadedSource, Predictor } from '../model/predictor.ts'
+import { inputsOf, type SharedPlan } from '../model/predictor-plan.ts'
+import type { Pass } from '../types.ts'
+import { rowsOf } from './rows.ts'
 import { Taps } from './taps.ts'
 
-/** A model with a predictor for it. Throws `wrong_model` for one of another base. */
-export function predicted(model: Llama, backend: Backend, base: ModelArchive, file: PredictorFile): PredictedForward {
-  checkBase(file.header, model.config, model.identity, base.name)
-  return new PredictedForward(model, backend, loadPredictor(backend, file), inputsOf(file))
-}
-
 export class PredictedForward {
+  readonly predictor: Predictor
   readonly #model: Llama
   readonly #backend: Backend
-  readonly #predictor: Predictor
+  readonly #plan: SharedPlan
   readonly #out: Tensor
   readonly #taps: Taps
 
-  constructor(model: Llama, backend: Backend, predictor: Predictor, inputs: number) {
+  /** Of a predictor with the given plan. */
+  constructor(model: Llama, backend: Backend, predictor: Predictor, plan: SharedPlan) {
     const { hidden } = model.config
     this.#model = model
     this.#backend = backend
-    this.#predictor = predictor
+    this.predictor = predictor
+    this.#plan = plan
     const { kvHeads, headDim } = model.config
     this.#out = backend.tensor(model.passTokens, 2 * kvHeads * headDim)
-    this.#taps = new Taps(backend, inputs, hidden, model.passTokens)
-  }
-
-  get predictor(): Predictor {
-    return this.#predictor
+    this.#taps = new Taps(backend, inputsOf(predictor.header), hidden, model.passTokens)
   }
 
   get passTokens(): number {
@@ -73,13 +66,13 @@ export class PredictedForward {
     const fresh: Span = { from: 0, to: count - refined }
     const exact: Span = { from: predicted, to: count }
     const middle: Span = { from: 0, to: predicted }
-    const { shared } = this.#predictor.header.plan
+    const { shared } = this.#plan
     model.begin(pass)
     model.run(pass, { from: 0, to: shared }, fresh)
     await this.#keepStates(pass, fresh)
     if (predicted > 0) model.writeOwnKv(pass, shared, middle)
     for (let index = 0; ; index++) {
-      const source = this.#predictor.sources[index]!
+      const source = this.predictor.sources[index]!
       const input = await this.#input(pass, index, source, middle)
       if (index === last) return input
       if (predicted > 0) this.#writeMaps(pass, source, input, middle)
@@ -129,10 +122,4 @@ export class PredictedForward {
     this.#backend.matmulAdd(states, input, bridge!.weight, rows)
     this.#backend.addBias(states, bridge!.bias, rows)
   }
-}
-
-/** Rows of the segments of a span that begins the axis. */
-function rowsOf(pass: Pass, { to }: Span): number {
-  const last = pass.segments[to - 1]
-  return last ? last.start + last.length : 0
 }

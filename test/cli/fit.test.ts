@@ -102,6 +102,34 @@ describe('foretoken fit', () => {
     expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining('left of another fit') })
   })
 
+  test('predicts from another model, or from some layers of one', async () => {
+    const out = join(folder, 'separate.safetensors')
+    const args = ['fit', '--base', model, '--data', data, '--tokens', '1500', '--w', '8', '--most-prompt', '120']
+    const separate = [
+      ...args,
+      '--aux',
+      model,
+      '--aux-layers',
+      '0-1',
+      '--aux-layers',
+      '3',
+      '--threads',
+      '1',
+      '--out',
+      out,
+    ]
+    const { code, err } = foretoken(...separate)
+    expect({ code, err }).toMatchObject({ code: 0 })
+    const { header } = await readPredictor(memorySource('separate', await readFile(out)))
+    expect(header.plan).toMatchObject({ kind: 'separate', window: 8 })
+    expect(header.aux).toMatchObject({ name: model, layers: 3, kept: [0, 1, 3] })
+    const prompt = 'What is the number of the last row, and what was said of the one before it?'
+    const run = ['run', '-m', model, '--ignore-eos', '-n', '3', prompt, '--predictor', out, '--prefill', 'predicted']
+    expect(JSON.parse(foretoken(...run, '--aux', model, '--json').out)).toMatchObject({ prefill: 'predicted' })
+    expect(foretoken(...run).err).toContain('give that one as the auxiliary model')
+    expect(foretoken(...separate, '--taps', '1').err).toContain('--taps is for predictors that share')
+  })
+
   test('says what it misses', () => {
     const out = join(folder, 'no.safetensors')
     expect(foretoken('fit', '--data', data).err).toContain('--out FILE')

@@ -3,7 +3,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
 import { Engine, type EngineOptions } from '../../src/index.ts'
 import { type LinearMap, mapsOf, type PredictorFile, writePredictor } from '../../src/model/predictor-file.ts'
-import type { PredictorHeader } from '../../src/model/predictor-plan.ts'
+import { type PredictorHeader, sourcesOf } from '../../src/model/predictor-plan.ts'
 import { memorySource } from '../../src/model/source.ts'
 import { random } from '../helpers/random.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
@@ -28,7 +28,7 @@ async function fitAll(head: PredictorHeader, more: Partial<typeof options> = {})
   const maps = new Map<string, LinearMap>()
   const gains: Float32Array[] = []
   const source = documents(1)
-  for (let index = 0; index <= head.plan.runs.length; index++) {
+  for (let index = 0; index < sourcesOf(head.plan, head.layers).length; index++) {
     const fitted = await engine.workbench.fitSource(head, { maps, gains }, index, source, { ...options, ...more })
     for (const [name, map] of fitted.maps) maps.set(name, map)
     gains.push(fitted.gain)

@@ -2,6 +2,7 @@
 
 import { openModel } from '../../src/model/open.ts'
 import type { LinearMap, PredictorFile } from '../../src/model/predictor-file.ts'
+import type { SeparatePlan, SharedPlan } from '../../src/model/predictor-plan.ts'
 import type { ModelConfig, ModelFiles } from '../../src/types.ts'
 
 type Vector = number[]
@@ -30,12 +31,17 @@ export class NaiveLlama {
   declare readonly _weights: ReadonlyMap<string, { values: Float32Array; cols: number }>
 
   /** Logits after the last of `ids`; those from `sinks` to before `until` are predicted. */
-  logits(ids: readonly number[], prediction?: { file: PredictorFile; until: number }): Vector {
+  logits(ids: readonly number[], prediction?: { file: PredictorFile; until: number; auxiliary?: NaiveLlama }): Vector {
     const { layers, rmsEps } = this.config
     const x = ids.map((id) => this.#row('embed', id))
     const keys: Vector[][] = Array.from({ length: layers }, () => [])
     const values: Vector[][] = Array.from({ length: layers }, () => [])
     const all = ids.map((_, t) => t)
+    const write = (layer: number, t: number, kv: Vector) => {
+      const width = kv.length / 2
+      keys[layer]![t] = this.#turned(kv.slice(0, width), t)
+      values[layer]![t] = kv.slice(width)
+    }
     const run = (from: number, to: number, positions: readonly number[]) => {
       for (let layer = from; layer < to; layer++) {
         for (const t of positions) this.#write(layer, x[t]!, t, keys[layer]!, values[layer]!)
@@ -43,9 +49,27 @@ export class NaiveLlama {
       }
     }
     if (!prediction) run(0, layers, all)
-    else {
+    else if (prediction.file.header.plan.kind === 'separate') {
       const { header, maps, gains } = prediction.file
-      const { shared, runs, taps, sinks } = header.plan
+      const { map, sinks } = header.plan as SeparatePlan
+      const states = prediction.auxiliary!.states(ids)
+      const middle = all.filter((t) => t >= sinks && t < prediction.until)
+      const sources = [...new Set(map)]
+      map.forEach((at, layer) => {
+        const gain = gains[sources.indexOf(at)]!
+        for (const t of middle) {
+          const input = scaled(states[at]![t]!, rmsEps).map((value, i) => value * gain[i]!)
+          write(layer, t, apply(maps.get(`layers.${layer}`)!, input))
+        }
+      })
+      run(
+        0,
+        layers,
+        all.filter((t) => !middle.includes(t)),
+      )
+    } else {
+      const { header, maps, gains } = prediction.file
+      const { shared, runs, taps, sinks } = header.plan as SharedPlan
       const middle = all.filter((t) => t >= sinks && t < prediction.until)
       const exact = all.filter((t) => !middle.includes(t))
       run(0, shared, all)
@@ -62,9 +86,7 @@ export class NaiveLlama {
         const end = runs[source]?.from ?? layers
         for (let layer = source === 0 ? at + 1 : at; layer < end; layer++)
           for (const t of middle) {
-            const kv = apply(maps.get(`layers.${layer}`)!, inputs.get(t)!)
-            keys[layer]![t] = this.#turned(kv.slice(0, header.kv_width), t)
-            values[layer]![t] = kv.slice(header.kv_width)
+            write(layer, t, apply(maps.get(`layers.${layer}`)!, inputs.get(t)!))
           }
         run(at, end, exact)
         const next = runs[source]
@@ -76,6 +98,19 @@ export class NaiveLlama {
     }
     const last = this.#norm('norm', x.at(-1)!)
     return Array.from({ length: this.config.vocab }, (_, id) => dot(this.#row('embed', id), last))
+  }
+
+  /** The input of each layer at each position, and last the output of the last layer. */
+  states(ids: readonly number[]): Vector[][] {
+    let x = ids.map((id) => this.#row('embed', id))
+    const found = [x]
+    for (let layer = 0; layer < this.config.layers; layer++) {
+      const [keys, values]: [Vector[], Vector[]] = [[], []]
+      for (const [t, one] of x.entries()) this.#write(layer, one, t, keys, values)
+      x = x.map((one, t) => this.#layer(layer, one, t, keys, values))
+      found.push(x)
+    }
+    return found
   }
 
   #write(layer: number, x: Vector, t: number, keys: Vector[], values: Vector[]): void {

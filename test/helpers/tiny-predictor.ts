@@ -1,9 +1,9 @@
 /** A random predictor for a tiny model: its predictions are wrong, but always the same. */
 import { mapsOf, type PredictorFile } from '../../src/model/predictor-file.ts'
-import type { PredictorHeader, PredictorPlan } from '../../src/model/predictor-plan.ts'
+import { type PredictorHeader, type SharedPlan, sourcesOf, stateWidth } from '../../src/model/predictor-plan.ts'
 import { random } from './random.ts'
 
-export const tinyPlan: PredictorPlan = {
+export const tinyPlan: SharedPlan = {
   kind: 'shared',
   shared: 2,
   runs: [{ from: 4, to: 5 }],
@@ -34,6 +34,6 @@ export function tinyPredictor(base: string, change: Partial<PredictorHeader> = {
     const scale = Uint16Array.from({ length: (n * k) / 32 }, () => (4 << 10) | rng.below(1024))
     return [name, { n, k, weight, scale, bias: rng.floats(n).map((value) => value * 0.1) }] as const
   })
-  const gain = () => rng.floats(header.hidden).map((value) => 1 + 0.3 * value)
-  return { header, maps: new Map(maps), gains: header.plan.taps.map(gain) }
+  const gain = () => rng.floats(stateWidth(header)).map((value) => 1 + 0.3 * value)
+  return { header, maps: new Map(maps), gains: sourcesOf(header.plan, header.layers).map(gain) }
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ForetokenError } from '../../src/errors.ts'
+import { withLayers } from '../../src/model/layers.ts'
 import { openModel } from '../../src/model/open.ts'
 import { tinyOpenElm } from '../helpers/tiny-openelm.ts'
 
@@ -33,6 +34,17 @@ describe('openModel on an OpenELM', () => {
   test('layers that are alike have no table', async () => {
     const { files } = tinyOpenElm({ heads: [4, 4], kvHeads: [2, 2], widths: [96, 96] })
     expect((await openModel(files)).config.perLayer).toBeUndefined()
+  })
+
+  test('some of its layers are a model with their shapes', async () => {
+    const archive = await openModel(tinyOpenElm().files)
+    const { config, tensors } = await withLayers(archive, [0, 1])
+    expect(config).toMatchObject({ layers: 2, heads: 4, kvHeads: 2, intermediate: 96 })
+    expect(config.perLayer).toEqual(archive.config.perLayer!.slice(0, 2))
+    expect(tensors.get('layers.1.gate')).toBe(archive.tensors.get('layers.1.gate'))
+    const one = await withLayers(archive, [2])
+    expect(one.config).toMatchObject({ layers: 1, heads: 4, kvHeads: 2, intermediate: 160 })
+    expect(one.config).not.toHaveProperty('perLayer')
   })
 
   test('tensors of several matrices are cut by rows, and cover the file', async () => {

@@ -1,0 +1,27 @@
+/** A model of some of another's layers: a layer-pruned copy (KVP-LP in arXiv 2410.08391, section 5.1) that needs no file of its own. */
+import { ForetokenError } from '../errors.ts'
+import type { ModelArchive, TensorInfo } from '../types.ts'
+import { configOfShapes, layerShapes } from './config.ts'
+import { fingerprint } from './fingerprint.ts'
+
+/** `kept` are layers of `archive`, ascending. Throws `bad_argument`. */
+export async function withLayers(archive: ModelArchive, kept: readonly number[]): Promise<ModelArchive> {
+  const { layers } = archive.config
+  const sound = kept.every((layer, at) => Number.isInteger(layer) && layer > (kept[at - 1] ?? -1) && layer < layers)
+  if (kept.length === 0 || !sound)
+    throw new ForetokenError(
+      'bad_argument',
+      `layers ${kept.join(', ')} of ${archive.name}: name some of 0 to ${layers - 1}, ascending`,
+    )
+  const shapes = layerShapes(archive.config)
+  const { perLayer: _, ...same } = archive.config
+  const config = { ...same, ...configOfShapes(kept.map((layer) => shapes[layer]!)) }
+  const tensors = new Map<string, TensorInfo>()
+  for (const [name, tensor] of archive.tensors) {
+    const [, layer, rest] = /^layers\.(\d+)\.(.*)$/.exec(name) ?? []
+    const at = kept.indexOf(Number(layer))
+    if (layer === undefined) tensors.set(name, tensor)
+    else if (at >= 0) tensors.set(`layers.${at}.${rest}`, tensor)
+  }
+  return { ...archive, config, tensors, fingerprint: await fingerprint(config, tensors) }
+}

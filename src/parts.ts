@@ -1,0 +1,65 @@
+/** What an engine is made of: the model, and what predicts for it. */
+import type { Backend } from './backend/backend.ts'
+import { ForetokenError } from './errors.ts'
+import { PagedCache } from './kv/paged.ts'
+import { withLayers } from './model/layers.ts'
+import { Llama } from './model/llama.ts'
+import { openModel } from './model/open.ts'
+import { loadPredictor } from './model/predictor.ts'
+import { readPredictor } from './model/predictor-file.ts'
+import { checkAuxiliary, checkBase, inputsOf } from './model/predictor-plan.ts'
+import type { EngineOptions, Settings } from './options.ts'
+import { type PredictingForward, predicting } from './prefill/open.ts'
+import type { Auxiliary } from './prefill/separate.ts'
+import type { ModelArchive } from './types.ts'
+
+export interface Parts {
+  readonly model: Llama
+  /** The smaller model that a predictor reads; undefined if the engine has none. */
+  readonly auxiliary: Auxiliary | undefined
+  /** The model with its predictor; undefined without one. */
+  readonly predicting: PredictingForward | undefined
+}
+
+/** Streams the weights into the backend. Throws what opening and loading a model throws, `bad_predictor`, `wrong_model`. */
+export async function loadParts(
+  archive: ModelArchive,
+  backend: Backend,
+  settings: Settings,
+  options: EngineOptions,
+): Promise<Parts> {
+  const file = options.predictor && (await readPredictor(options.predictor))
+  const model = await Llama.load(backend, archive, { ...settings.model, inputs: file ? inputsOf(file.header) : 0 })
+  if (file) checkBase(file.header, model.config, model.identity, archive.name)
+  const kept = options.auxiliaryLayers ?? file?.header.aux?.kept
+  const auxiliary = await loadAuxiliary(archive, backend, settings, options, kept)
+  if (!file) return { model, auxiliary, predicting: undefined }
+  if (auxiliary) checkAuxiliary(file.header, auxiliary.model.config, auxiliary.model.identity)
+  const forward = predicting({ model, backend, auxiliary }, loadPredictor(backend, file))
+  return { model, auxiliary, predicting: forward }
+}
+
+async function loadAuxiliary(
+  base: ModelArchive,
+  backend: Backend,
+  { model: { passTokens, kv }, pages, context }: Settings,
+  { auxiliary: files }: EngineOptions,
+  kept: readonly number[] | undefined,
+): Promise<Auxiliary | undefined> {
+  if (!files) return undefined
+  const whole = await openModel(files)
+  const archive = kept ? await withLayers(whole, kept) : whole
+  if (vocabularyOf(archive) !== vocabularyOf(base))
+    throw new ForetokenError(
+      'wrong_model',
+      `${archive.name} has another vocabulary than ${base.name}: an auxiliary model must read the same token ids`,
+    )
+  const model = await Llama.load(backend, archive, { passTokens, logitRows: 1, kv })
+  // As many pages as the base has: where a prompt fits into one, it fits into the other.
+  return { model, cache: new PagedCache(model.pool, pages, context) }
+}
+
+/** All tokens with their ids, as one text. */
+function vocabularyOf({ tokenizer: { json } }: ModelArchive): string {
+  return JSON.stringify((json.model as { vocab?: unknown } | undefined)?.vocab)
+}
