@@ -126,11 +126,18 @@ export const flags = {
     about: 'layers of --aux that make the smaller model, such as 0-3; may be repeated; default: all',
   },
   out: { value: 'file', on: ['fit'], about: 'the predictor file to write' },
-  m: { value: 'whole', min: 1, on: ['fit'], about: 'layers that predicted tokens run through first; default 8 of 30' },
+  m: { value: 'whole', min: 1, on: ['fit'], about: 'layers that predicted tokens run through first; default 5 of 30' },
+  budget: {
+    value: 'number',
+    min: 0.05,
+    max: 1,
+    on: ['fit'],
+    about: 'search the layers to run: at most this share of exact prefill’s work at --most-prompt tokens',
+  },
   run: {
     value: 'texts',
     on: ['fit'],
-    about: 'later layers that they run through, too; may be repeated; default 16-18 of 30',
+    about: 'later layers that they run through, too; may be repeated; default 15-18 of 30',
   },
   taps: { value: 'whole', min: 0, max: 8, on: ['fit'], about: 'earlier positions that maps read, too; default 0' },
   w: {
@@ -140,7 +147,13 @@ export const flags = {
     on: ['fit'],
     about: 'exact tokens at the end of a prompt, at least; default 48',
   },
-  'w-share': { value: 'number', min: 0, max: 0.9, on: ['fit'], about: 'the same as a share of the prompt; default 0' },
+  'w-share': {
+    value: 'number',
+    min: 0,
+    max: 0.9,
+    on: ['fit'],
+    about: 'the same as a share of the prompt; default 1/6',
+  },
   tokens: { value: 'whole', min: 1, on: ['fit'], about: 'tokens to fit each stage from; default 200000' },
   ridge: {
     value: 'number',
