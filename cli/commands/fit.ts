@@ -29,7 +29,7 @@ import { note, print, StatusLine, size } from '../terminal.ts'
 const judged = { documents: 60, continuation: 32 }
 
 export async function fit({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
-  const { data, out, seed = 1, tokens = 200_000, ridge = 1e-3 } = flags
+  const { data, out, seed = 1, tokens = 80_000, ridge = 1e-3 } = flags
   if (operands.length > 0 || data === undefined || out === undefined)
     throw new UsageError('fit takes no operands: foretoken fit --base MODEL --data FILE --out FILE')
   for (const flag of ['m', 'run', 'taps', 'aux'] as const)
