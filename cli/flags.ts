@@ -12,7 +12,7 @@ export const commands = {
   prefix: { args: 'save|load FILE', about: 'keep the keys and values of a long beginning in a file' },
   fit: { args: '', about: 'make a KV predictor for a model' },
   eval: { args: '', about: 'judge a predictor beside exact prefill and cheaper ways' },
-  bench: { args: 'prefill|decode|prepack|replay TRACE', about: 'measure this machine' },
+  bench: { args: 'prefill|decode|modes|prepack|replay TRACE', about: 'measure this machine' },
   completion: { args: 'bash|zsh|fish', about: 'print a completion script for a shell' },
 } as const
 
@@ -47,7 +47,7 @@ export const flags = {
     on: answers,
     about: 'exact; predicted: first token early; refined: and exact soon after; auto: refined where it is sure',
   },
-  predictor: { value: 'file', on: [...answers, 'eval'], about: 'predictor for --prefill; default: the one that ships' },
+  predictor: { value: 'file', on: [...answers, 'eval', 'bench'], about: 'predictor; default: the one that ships' },
   concurrency: { value: 'whole', min: 1, max: 1024, on: ['batch'], about: 'prompts in flight; default 32' },
   'max-tokens': { short: 'n', value: 'whole', min: 1, on: answers, about: 'longest answer; default: the context' },
   temperature: {
@@ -117,7 +117,7 @@ export const flags = {
   base: { value: 'text', on: ['fit', 'eval'], about: 'the model to predict for, as --model' },
   aux: {
     value: 'text',
-    on: [...answers, 'fit', 'eval'],
+    on: [...answers, 'fit', 'eval', 'bench'],
     about: 'fit: predict from this smaller model; else: the smaller model that the predictor reads; named as --model',
   },
   'aux-layers': {
@@ -126,11 +126,18 @@ export const flags = {
     about: 'layers of --aux that make the smaller model, such as 0-3; may be repeated; default: all',
   },
   out: { value: 'file', on: ['fit'], about: 'the predictor file to write' },
-  m: { value: 'whole', min: 1, on: ['fit'], about: 'layers that predicted tokens run through first; default 8 of 30' },
+  m: { value: 'whole', min: 1, on: ['fit'], about: 'layers that predicted tokens run through first; default 5 of 30' },
+  budget: {
+    value: 'number',
+    min: 0.05,
+    max: 1,
+    on: ['fit'],
+    about: 'search the layers to run: at most this share of exact prefill’s work at --most-prompt tokens',
+  },
   run: {
     value: 'texts',
     on: ['fit'],
-    about: 'later layers that they run through, too; may be repeated; default 16-18 of 30',
+    about: 'later layers that they run through, too; may be repeated; default 15-18 of 30',
   },
   taps: { value: 'whole', min: 0, max: 8, on: ['fit'], about: 'earlier positions that maps read, too; default 0' },
   w: {
@@ -140,8 +147,14 @@ export const flags = {
     on: ['fit'],
     about: 'exact tokens at the end of a prompt, at least; default 48',
   },
-  'w-share': { value: 'number', min: 0, max: 0.9, on: ['fit'], about: 'the same as a share of the prompt; default 0' },
-  tokens: { value: 'whole', min: 1, on: ['fit'], about: 'tokens to fit each stage from; default 200000' },
+  'w-share': {
+    value: 'number',
+    min: 0,
+    max: 0.9,
+    on: ['fit'],
+    about: 'the same as a share of the prompt; default 1/6',
+  },
+  tokens: { value: 'whole', min: 1, on: ['fit'], about: 'tokens to fit each stage from; default 80000' },
   ridge: {
     value: 'number',
     min: 0,

@@ -1,6 +1,7 @@
 /** For who makes and judges predictors: what an engine's model says under other conditions than a request's. */
 import { type FitEngine, type FitOptions, type FittedSource, fitSource } from './fit/fit.ts'
-import type { Llama } from './model/llama.ts'
+import { type Probe, Sensitivity } from './fit/sensitivity.ts'
+import type { Llama, Span } from './model/llama.ts'
 import type { PredictorFile } from './model/predictor-file.ts'
 import type { PredictorHeader } from './model/predictor-plan.ts'
 import type { Prediction } from './prefill/choice.ts'
@@ -34,6 +35,16 @@ export class Workbench {
     return this.#engine.cache.borrow((below) =>
       this.#engine.cache.borrow((above) => logitsPruned(this.#engine, { below, above }, judged, pruning)),
     )
+  }
+
+  /**
+   * What predicting some layers alone costs: a function that tells the logits along a probe's continuation, first those of exact
+   * prefill and then with each block predicted. The first source of `file` maps all of them.
+   */
+  sensitivity(file: PredictorFile): (probe: Probe, blocks: readonly Span[]) => Promise<Float32Array[]> {
+    const { model, backend, cache } = this.#engine
+    const sensitivity = new Sensitivity(model, backend, file)
+    return (probe, blocks) => cache.borrow((sequence) => sensitivity.logits(sequence, probe, blocks))
   }
 
   /** The smaller model that a separate predictor reads: its shape and its weights' identity; undefined without one. */

@@ -1,6 +1,6 @@
 /** `foretoken fit`: a KV predictor for a model, in closed form. */
 import { readFile, rm } from 'node:fs/promises'
-import { aliases, defaultModel, type Engine, ForetokenError, withLock } from '../../node/index.ts'
+import { aliases, defaultModel, type Engine, type EngineOptions, ForetokenError, withLock } from '../../node/index.ts'
 import { type Agreement, agreement, gateFor } from '../../src/fit/judge.ts'
 import {
   type LinearMap,
@@ -13,27 +13,28 @@ import {
   type AuxiliaryHeader,
   type PredictorHeader,
   type PredictorPlan,
-  type SharedPlan,
   sourcesOf,
   stateWidth,
 } from '../../src/model/predictor-plan.ts'
 import { memorySource } from '../../src/model/source.ts'
 import { type DocumentSets, documentIds, readDocuments } from '../fit/documents.ts'
+import { endsOf, layersOf, planOf } from '../fit/plan.ts'
+import { type Search, searchPlan } from '../fit/search.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { open, writeWhole } from '../session.ts'
 import { note, print, StatusLine, size } from '../terminal.ts'
 
-/** Of the default model's 30 layers, what was found to matter: 0-7 are shared, 16-18 carry recall. Others are scaled. */
-const known = { layers: 30, shared: 8, run: { from: 16, to: 19 } }
-
 /** Held-out documents, their longest prompt, and the tokens behind it that are compared. */
 const judged = { documents: 60, continuation: 32 }
 
 export async function fit({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
-  const { data, out, seed = 1, tokens = 200_000, ridge = 1e-3 } = flags
+  const { data, out, seed = 1, tokens = 80_000, ridge = 1e-3 } = flags
   if (operands.length > 0 || data === undefined || out === undefined)
     throw new UsageError('fit takes no operands: foretoken fit --base MODEL --data FILE --out FILE')
+  for (const flag of ['m', 'run', 'taps', 'aux'] as const)
+    if (flags.budget !== undefined && flags[flag] !== undefined)
+      throw new UsageError(`--budget chooses the layers: leave it, or --${flag}, out`)
   const name = flags.base ?? flags.model ?? defaultModel
   const most = flags['most-prompt'] ?? 1024
   const sets = await readDocuments(data, seed)
@@ -43,15 +44,22 @@ export async function fit({ flags, operands }: Invocation, signal: AbortSignal):
     const line = new StatusLine()
     const begun = performance.now()
     const auxiliaryLayers = flags['aux-layers'] && layersOf(flags['aux-layers'], '--aux-layers')
-    const { engine } = await open({ ...flags, model: name }, signal, {
-      prefixBytes: 0,
-      ...(auxiliaryLayers && { auxiliaryLayers }),
-    })
+    const opened = async (needed: Pick<EngineOptions, 'predictor'> = {}) => {
+      const layers = auxiliaryLayers && { auxiliaryLayers }
+      return (await open({ ...flags, model: name }, signal, { prefixBytes: 0, ...layers, ...needed })).engine
+    }
+    const training = { data: data!.map((path) => path.split('/').at(-1)), seed, tokens, ridge, longest: most }
+    const partial = `${out}.partial`
+    const searched =
+      flags.budget === undefined
+        ? undefined
+        : ((await searchedBefore(partial, flags.budget)) ?? (await search(flags.budget)))
+    const engine = await opened()
     let file: PredictorFile
     try {
-      const training = { data: data!.map((path) => path.split('/').at(-1)), seed, tokens, ridge, longest: most }
-      const header = headerOf(engine, name, planOf(engine, flags), training, flags)
-      const { maps, gains, done } = await resumed(`${out}.partial`, header)
+      const plan = searched?.plan ?? planOf(engine, flags)
+      const header = headerOf(engine, name, plan, searched ? { ...training, search: searched.record } : training, flags)
+      const { maps, gains, done } = await resumed(partial, header)
       for (let source = done; source < sourcesOf(header.plan, header.layers).length; source++) {
         const documents = documentIds(engine, sets.training, { seed: seed * 1000 + source, most })
         const fitted = await engine.workbench.fitSource(header, { maps, gains }, source, documents, {
@@ -67,7 +75,7 @@ export async function fit({ flags, operands }: Invocation, signal: AbortSignal):
         })
         for (const [map, values] of fitted.maps) maps.set(map, values)
         gains[source] = fitted.gain
-        await writeWhole(`${out}.partial`, await writePredictor({ header: withDone(header, source + 1), maps, gains }))
+        await writeWhole(partial, await writePredictor({ header: withDone(header, source + 1), maps, gains }))
       }
       file = { header, maps, gains }
     } finally {
@@ -77,7 +85,7 @@ export async function fit({ flags, operands }: Invocation, signal: AbortSignal):
     const judgement = await judge(file, sets, { flags: { ...flags, model: name }, seed, most, signal, line })
     const bytes = await writePredictor({ ...file, header: { ...file.header, ...judgement } })
     await writeWhole(out!, bytes)
-    await rm(`${out}.partial`, { force: true })
+    await rm(partial, { force: true })
     const { quality } = judgement
     const seconds = Math.round((performance.now() - begun) / 1000)
     if (flags.json) print(JSON.stringify({ model: name, file: out, bytes: bytes.length, seconds, quality }))
@@ -88,56 +96,22 @@ export async function fit({ flags, operands }: Invocation, signal: AbortSignal):
           `same first token ${percent(first)} · use it with --prefill refined --predictor ${out}`,
       )
     }
+
+    async function search(budget: number): Promise<Search> {
+      const found = await searchPlan(
+        (predictor) => opened(predictor && { predictor }),
+        (engine, plan) => headerOf(engine, name, plan, training, flags),
+        sets,
+        {
+          ...{ budget, most, seed, signal, lambda: ridge, ends: endsOf(flags) },
+          tokens: Math.min(tokens, 8000),
+          onProgress: (text) => line.show(`searching  ${text}`),
+        },
+      )
+      line.clear()
+      return found
+    }
   }
-}
-
-function planOf(engine: Engine, flags: Flags): PredictorPlan {
-  const { layers } = engine.archive.config
-  const ends = { sinks: 4, window: flags.w ?? 48, ...(flags['w-share'] && { windowShare: flags['w-share'] }) }
-  const { auxiliary } = engine.workbench
-  if (!auxiliary) return sharedPlan(layers, flags, ends)
-  for (const flag of ['m', 'run', 'taps'] as const)
-    if (flags[flag] !== undefined)
-      throw new UsageError(`--${flag} is for predictors that share the base's layers; leave it, or --aux, out`)
-  // Layers at the same relative depth: the paper's maps of early layers (table 1) differ from this by one.
-  const map = Array.from({ length: layers }, (_, layer) => Math.round((layer * auxiliary.config.layers) / layers))
-  return { kind: 'separate', map, ...ends }
-}
-
-function sharedPlan(
-  layers: number,
-  flags: Flags,
-  ends: Pick<SharedPlan, 'sinks' | 'window' | 'windowShare'>,
-): SharedPlan {
-  const scaled = (layer: number) => Math.round((layer * layers) / known.layers)
-  const shared = flags.m ?? Math.max(1, scaled(known.shared))
-  const runs = flags.run?.map((text) => runOf(text)) ?? [{ from: scaled(known.run.from), to: scaled(known.run.to) }]
-  const taps = flags.taps ?? 0
-  const sound = runs.filter(({ from, to }) => from > shared && to > from && to <= layers)
-  if (flags.run && sound.length < runs.length)
-    throw new UsageError(`--run names layers behind the ${shared} shared ones, below ${layers}, such as 16-18`)
-  return {
-    kind: 'shared',
-    shared,
-    runs: sound,
-    taps: [taps, ...sound.map(() => taps)],
-    ...ends,
-  }
-}
-
-/** `0-3` and `7` are layers 0, 1, 2, 3 and 7. */
-function layersOf(texts: readonly string[], flag: string): number[] {
-  return texts.flatMap((text) => {
-    const { from, to } = runOf(text, flag)
-    return Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i)
-  })
-}
-
-/** `16-18` is layers 16, 17 and 18. */
-function runOf(text: string, flag = '--run'): { from: number; to: number } {
-  const [, from, to = from] = /^(\d+)(?:-(\d+))?$/.exec(text) ?? []
-  if (from === undefined) throw new UsageError(`${flag} takes layers such as 16-18, not "${text}"`)
-  return { from: Number(from), to: Number(to) + 1 }
 }
 
 function headerOf(engine: Engine, name: string, plan: PredictorPlan, training: object, flags: Flags): PredictorHeader {
@@ -161,6 +135,16 @@ function auxiliaryOf({ workbench }: Engine, flags: Flags): AuxiliaryHeader {
   const { config, identity } = workbench.auxiliary!
   const kept = flags['aux-layers'] && layersOf(flags['aux-layers'], '--aux-layers')
   return { identity, name: flags.aux!, layers: config.layers, hidden: config.hidden, ...(kept && { kept }) }
+}
+
+/** What an earlier run has found under the same budget. */
+async function searchedBefore(path: string, budget: number): Promise<Search | undefined> {
+  const bytes = await readFile(path).catch(() => undefined)
+  const before = bytes && (await readPredictor(memorySource(path, bytes)).catch(() => undefined))
+  const record = before?.header.training.search as Search['record'] | undefined
+  return before?.header.plan.kind === 'shared' && record?.budget === budget
+    ? { plan: before.header.plan, record }
+    : undefined
 }
 
 /** What an earlier run of the same fit has left. */

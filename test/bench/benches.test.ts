@@ -1,10 +1,14 @@
 /** The benchmarks run and add up; how fast anything was is not tested. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { lognormalLengths } from '../../bench/lengths.ts'
+import { benchModes } from '../../bench/modes.ts'
 import { benchPrepack, prepackRoom } from '../../bench/prepack.ts'
 import { capacityOf, replay } from '../../bench/replay.ts'
 import { Engine, loadWasm } from '../../node/index.ts'
+import { writePredictor } from '../../src/model/predictor-file.ts'
+import { memorySource } from '../../src/model/source.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
+import { tinyPredictor } from '../helpers/tiny-predictor.ts'
 
 const wasm = await loadWasm('auto', 1)
 const prompts = lognormalLengths(20, 30, 1, 2, { max: 100 }).map((length, at) =>
@@ -29,6 +33,31 @@ describe('prepack', () => {
       for (const ttft of Object.values(row.ttft_ms)) expect(ttft.p95).toBeGreaterThanOrEqual(ttft.p50)
     }
     expect(engine.stats.pages_in_use).toBe(0)
+    await engine.close()
+  })
+})
+
+describe('modes', () => {
+  test('reports every mode, and that refining came to its end', async () => {
+    const files = tinyFiles({ layers: 7, context: 512 })
+    const bare = await Engine.load(files, { wasm })
+    const predictor = memorySource('tiny', await writePredictor(tinyPredictor(bare.identity)))
+    const engine = await Engine.load(files, { wasm, prefixBytes: 0, predictor })
+    const [row] = await benchModes(engine, { lengths: [120], runs: 3 })
+    const { samples, ttft_ms, exact_from, total_work, formula, speedup } = row!
+    expect(samples).toHaveLength(3)
+    for (const sample of samples) {
+      expect(sample.exact.itl_ms).toHaveLength(47)
+      expect(sample.refined.itl_ms.length).toBeLessThan(392)
+    }
+    expect(Object.keys(ttft_ms)).toEqual(['exact', 'predicted', 'refined'])
+    expect(exact_from).toBeGreaterThan(0)
+    expect(exact_from).toBeLessThan(392)
+    expect(total_work.median).toBeGreaterThan(0)
+    expect(formula).toBeGreaterThan(1)
+    expect(speedup.max).toBeGreaterThanOrEqual(speedup.median)
+    expect(engine.stats.pages_in_use).toBe(0)
+    await bare.close()
     await engine.close()
   })
 })

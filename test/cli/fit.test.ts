@@ -7,7 +7,9 @@ import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { documentIds, readDocuments } from '../../cli/fit/documents.ts'
+import type { Search } from '../../cli/fit/search.ts'
 import { readPredictor, writePredictor } from '../../src/model/predictor-file.ts'
+import type { SharedPlan } from '../../src/model/predictor-plan.ts'
 import { memorySource } from '../../src/model/source.ts'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 
@@ -129,6 +131,28 @@ describe('foretoken fit', () => {
     expect(foretoken(...run).err).toContain('give that one as the auxiliary model')
     expect(foretoken(...separate, '--taps', '1').err).toContain('--taps is for predictors that share')
   })
+
+  test('searches the layers to run under a budget, and keeps to it', async () => {
+    const out = join(folder, 'searched.safetensors')
+    const args = ['fit', '--base', model, '--data', data, '--tokens', '1500', '--w', '8', '--most-prompt', '140']
+    const { code, err, out: text } = foretoken(...args, '--budget', '0.75', '--threads', '1', '--out', out, '--json')
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    expect(JSON.parse(text).quality.documents).toBeGreaterThan(0)
+    const { header } = await readPredictor(memorySource('searched', await readFile(out)))
+    const { search } = header.training as { search: Search['record'] }
+    expect(search.blocks.length).toBeGreaterThan(2)
+    for (const { text, recall } of search.blocks) expect(Math.min(text, recall)).toBeGreaterThan(0)
+    for (const { share } of search.plans) expect(share).toBeLessThanOrEqual(0.75)
+    const cost = ({ text, recall }: { text: number; recall: number }) => text + recall
+    const { shared, runs } = header.plan as SharedPlan
+    const chosen = [[0, shared], ...runs.map(({ from, to }) => [from, to])]
+      .map(([a, b]) => `${a}-${b! - 1}`)
+      .join(' + ')
+    const best = search.plans.reduce((a, b) => (cost(b) < cost(a) ? b : a))
+    expect(chosen).toBe(best.plan)
+    expect(foretoken(...args, '--budget', '0.05', '--out', `${out}2`).err).toContain('no plan keeps to 0.05')
+    expect(foretoken(...args, '--budget', '0.5', '--m', '2', '--out', `${out}2`).err).toContain('--budget chooses')
+  }, 180_000)
 
   test('says what it misses', () => {
     const out = join(folder, 'no.safetensors')

@@ -1,0 +1,51 @@
+/** `foretoken bench modes`: the first token of exact, predicted and refined prefill. */
+import { machine } from '../../bench/machine.ts'
+import { benchModes, type ModesRow } from '../../bench/modes.ts'
+import type { Flags } from '../flags.ts'
+import { open } from '../session.ts'
+import { print, StatusLine } from '../terminal.ts'
+
+/** Room behind the longest prompt, for the tokens that a cache may take to become exact. */
+const room = 576
+
+export async function benchModesCommand(flags: Flags, signal: AbortSignal): Promise<void> {
+  const { lengths = [256, 512, 1024], runs } = flags
+  const context = Math.max(...lengths) + room
+  const needed = { context, prefixBytes: 0 }
+  const { model, engine } = await open({ prefill: 'refined', ...flags }, signal, needed)
+  const line = new StatusLine()
+  try {
+    const { build, threads } = engine.backend
+    const onProgress = (done: number, total: number) => {
+      signal.throwIfAborted()
+      line.show(`modes  ${done} of ${total} answers`)
+    }
+    const results = await benchModes(engine, { lengths, onProgress, ...(runs !== undefined && { runs }) })
+    line.clear()
+    const { plan } = engine.predictor!
+    if (flags.json) print(JSON.stringify({ bench: 'modes', model, build, threads, machine: machine(), plan, results }))
+    else print([`${model} · ${build} · ${machine().cpu}`, ...table(results)].join('\n'))
+  } finally {
+    line.clear()
+    await engine.close()
+  }
+}
+
+function table(rows: readonly ModesRow[]): string[] {
+  const head = 'tokens,exact ms,predicted ms,speedup,formula,refined ms,exact from,total work,ITL p95,refining'.split(
+    ',',
+  )
+  const cells = rows.map(({ length, ttft_ms, speedup, formula, exact_from, total_work, itl_ms }) => [
+    length,
+    ttft_ms.exact,
+    ttft_ms.predicted,
+    speedup.median,
+    formula,
+    ttft_ms.refined,
+    exact_from,
+    total_work.median,
+    itl_ms.plain.p95,
+    itl_ms.refining.p95,
+  ])
+  return [head, ...cells].map((row) => row.map((cell) => String(cell).padStart(13)).join(''))
+}

@@ -1,0 +1,100 @@
+/** What predicting some layers alone costs: a prompt's cache is exact, but for the K and V of these. */
+import type { Backend, Tensor } from '../backend/backend.ts'
+import type { Sequence } from '../kv/paged.ts'
+import type { Llama, Span } from '../model/llama.ts'
+import { type LoadedSource, loadPredictor } from '../model/predictor.ts'
+import type { PredictorFile } from '../model/predictor-file.ts'
+import { type PredictorPlan, windowOf } from '../model/predictor-plan.ts'
+import { pack } from '../pack/pack.ts'
+import { chunksOf, type Judged, logitsAfter } from '../prefill/judge.ts'
+import type { Pass } from '../types.ts'
+
+/** A prompt and one continuation. */
+export type Probe = Judged
+
+export class Sensitivity {
+  readonly #model: Llama
+  readonly #backend: Backend
+  readonly #plan: PredictorPlan
+  readonly #source: LoadedSource
+  readonly #input: Tensor // (tokens, hidden)
+  readonly #out: Tensor // (tokens, 2 kvWidth)
+
+  /** The first source of `file` maps the K and V of all layers that are asked for, and has no taps. */
+  constructor(model: Llama, backend: Backend, file: PredictorFile) {
+    const { hidden, kvHeads, headDim } = model.config
+    this.#model = model
+    this.#backend = backend
+    this.#plan = file.header.plan
+    this.#source = loadPredictor(backend, file).sources[0]!
+    this.#input = backend.tensor(model.passTokens, hidden)
+    this.#out = backend.tensor(model.passTokens, 2 * kvHeads * headDim)
+  }
+
+  /** Logits along the probe's continuation, (continuation, vocab): first those of exact prefill, then with each of `blocks` predicted. */
+  async logits(sequence: Sequence, { prompt, continuations }: Probe, blocks: readonly Span[]): Promise<Float32Array[]> {
+    const model = this.#model
+    const until = prompt.length - windowOf(this.#plan, prompt.length)
+    const middle = prompt.slice(0, until)
+    const inputs: Float32Array[] = []
+    for (const { ids } of chunksOf(middle, model.passTokens))
+      inputs.push(await this.#exact(pack([{ sequence, ids, outputs: 'none' }])))
+    const { pool } = model
+    const exact = await Promise.all(sequence.pages.map(async (page) => ({ page, bytes: await pool.readPage(page) })))
+    const told = async () => {
+      const rest = { prompt: prompt.slice(until), continuations }
+      const { logits } = await logitsAfter(model, undefined, sequence, rest, { prefill: 'exact' })
+      sequence.truncate(until)
+      return logits[0]!
+    }
+    const all = [await told()]
+    for (const block of blocks) {
+      await this.#overwrite(sequence, middle, inputs, block)
+      all.push(await told())
+      for (const { page, bytes } of exact) pool.writePage(page, bytes)
+    }
+    return all
+  }
+
+  /** Runs a pass exactly; gives the inputs of the maps, (tokens, hidden). */
+  #exact(pass: Pass): Promise<Float32Array> {
+    const model = this.#model
+    const backend = this.#backend
+    const rows = pass.ids.length
+    const { at, gain } = this.#source
+    return model.exclusive(async () => {
+      model.begin(pass)
+      model.run(pass, { from: 0, to: at })
+      backend.rmsNorm(this.#input, model.states, gain, model.config.rmsEps, rows)
+      model.run(pass, { from: at, to: model.config.layers })
+      return backend.read(this.#input, rows)
+    })
+  }
+
+  async #overwrite(
+    sequence: Sequence,
+    middle: readonly number[],
+    inputs: readonly Float32Array[],
+    block: Span,
+  ): Promise<void> {
+    const model = this.#model
+    const backend = this.#backend
+    const width = this.#out.cols / 2
+    const [k, v] = [backend.columns(this.#out, 0, width), backend.columns(this.#out, width, width)]
+    for (const [index, { ids }] of chunksOf(middle, model.passTokens).entries()) {
+      const run = { sequence, ids, outputs: 'none', kind: 'refined', from: index * model.passTokens } as const
+      const pass = pack([run])
+      await model.exclusive(async () => {
+        model.begin(pass)
+        backend.write(this.#input, 0, inputs[index]!)
+        for (const [at, layer] of this.#source.maps.entries()) {
+          if (layer < block.from || layer >= block.to) continue
+          const { weight, bias } = this.#source.kv[at]!
+          backend.matmul(this.#out, this.#input, [weight], ids.length)
+          backend.addBias(this.#out, bias, ids.length)
+          model.writeKv(pass, layer, k, v, { from: 0, to: 1 })
+        }
+      })
+    }
+  }
+}
