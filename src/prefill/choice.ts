@@ -20,11 +20,11 @@ export class Prediction {
   /** What a row costs by what an exact one does, attention left out: the layers it runs through. */
   readonly rowCost: Readonly<Record<'predicted' | 'refined', number>>
 
-  /** `auxiliary` is the smaller model's shape, for a separate plan. */
+  /** `auxiliary` is the smaller model's shape, for a separate plan; others have no use for it. */
   constructor(header: PredictorHeader, auxiliary?: ModelConfig) {
     this.#header = header
-    this.#auxiliary = auxiliary
     const { layers, plan } = header
+    this.#auxiliary = plan.kind === 'separate' ? auxiliary : undefined
     if (plan.kind === 'shared') {
       const run = plan.runs.reduce((sum, { from, to }) => sum + to - from, plan.shared)
       this.rowCost = { predicted: run / layers, refined: (layers - plan.shared) / layers }
