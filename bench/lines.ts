@@ -33,6 +33,17 @@ export async function* linesOf(path: string): AsyncGenerator<string> {
   if (held !== '') yield held
 }
 
+/** The JSON objects of a file of JSON lines, with their places; blank lines are left out. Throws what `linesOf` does, `bad_argument`. */
+export async function* jsonLinesOf(
+  path: string,
+): AsyncGenerator<{ readonly row: Record<string, unknown>; readonly where: string }> {
+  let number = 0
+  for await (const line of linesOf(path)) {
+    number++
+    if (line.trim() !== '') yield { row: jsonLine(line, path, number), where: `${path}, line ${number}` }
+  }
+}
+
 /** `text` as JSON. Throws `bad_argument` with the place. */
 export function jsonLine(text: string, path: string, line: number): Record<string, unknown> {
   let value: unknown

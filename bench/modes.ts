@@ -1,7 +1,7 @@
 /** Exact, predicted and refined prefill of the same prompts: when the first token comes, and what refining costs afterwards. */
 import type { DoneEvent, Engine } from '../src/index.ts'
 import { type BenchOptions, promptOf } from './prefill.ts'
-import { quantile, round, type Summary, summary } from './stats.ts'
+import { cpuMs, quantile, round, type Summary, summary } from './stats.ts'
 
 export type Mode = 'exact' | 'predicted' | 'refined'
 const modes: readonly Mode[] = ['exact', 'predicted', 'refined']
@@ -119,9 +119,4 @@ function withoutDone({ done: _, ...rest }: Timed): Omit<Timed, 'done'> {
 function rounded(values: readonly number[]): Summary {
   const { median, min, max } = summary(values)
   return { median: round(median), min: round(min), max: round(max) }
-}
-
-function cpuMs(): number {
-  const { user, system } = process.cpuUsage()
-  return (user + system) / 1000
 }

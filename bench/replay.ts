@@ -3,7 +3,7 @@
  * done. Times count from when a request should have come, so that a busy process can't hide its own delay.
  */
 import { type Engine, ForetokenError } from '../src/index.ts'
-import { quantile, round, sum } from './stats.ts'
+import { cpuMs, quantile, round, sum } from './stats.ts'
 import type { TraceRow } from './traces.ts'
 
 export interface Percentiles {
@@ -53,7 +53,7 @@ export async function replay(
   onProgress?: (done: number, total: number) => void,
 ): Promise<ReplayResult> {
   const begun = performance.now()
-  const cpu = process.cpuUsage()
+  const cpu = cpuMs()
   let done = 0
   const served = await Promise.all(
     rows.map(async (row, index) => {
@@ -69,7 +69,7 @@ export async function replay(
     }),
   )
   const seconds = (performance.now() - begun) / 1000
-  const { user, system } = process.cpuUsage(cpu)
+  const cpuSeconds = (cpuMs() - cpu) / 1000
   const good = served.filter((one) => one !== undefined)
   const promptTokens = sum(prompts.map(({ length }) => length))
   const within = good.filter(({ ttft, gaps }) => ttft <= bounds.ttftMs && mean(gaps) <= bounds.itlMs).length
@@ -84,7 +84,7 @@ export async function replay(
     itl_ms: percentiles(good.flatMap(({ gaps }) => gaps)),
     e2e_ms: percentiles(good.map(({ e2e }) => e2e)),
     goodput: { per_s: round(within / seconds), share: round(within / rows.length) },
-    cpu_s: round((user + system) / 1e6, 4),
+    cpu_s: round(cpuSeconds, 4),
     ttfts: good.map(({ ttft }) => round(ttft, 4)),
   }
 }

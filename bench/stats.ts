@@ -32,12 +32,17 @@ export function sum(values: readonly number[]): number {
 
 /** Times one call by the wall and by the processor. */
 export async function timed(work: () => Promise<unknown>): Promise<Sample> {
-  const cpu = process.cpuUsage()
+  const cpu = cpuMs()
   const begun = performance.now()
   await work()
   const ms = performance.now() - begun
-  const { user, system } = process.cpuUsage(cpu)
-  return { ms, cpu_ms: (user + system) / 1000 }
+  return { ms, cpu_ms: cpuMs() - cpu }
+}
+
+/** CPU time of the whole process so far, milliseconds. */
+export function cpuMs(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
 }
 
 export function round(value: number, digits = 3): number {

@@ -46,6 +46,11 @@ export async function readStdin(): Promise<string> {
   return Buffer.concat(chunks).toString('utf8')
 }
 
+/** Rows of cells, each right-aligned in `width` characters. */
+export function columns(rows: readonly (readonly (string | number)[])[], width: number): string[] {
+  return rows.map((row) => row.map((cell) => String(cell).padStart(width)).join(''))
+}
+
 /** 1234567 -> `1.2 MB`. */
 export function size(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB']

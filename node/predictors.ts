@@ -2,8 +2,7 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import { type ByteSource, ForetokenError, memorySource } from '../src/index.ts'
-import { readPredictor } from '../src/model/predictor-file.ts'
+import { type ByteSource, ForetokenError, memorySource, readPredictorHeader } from '../src/index.ts'
 import { fileError } from './disk.ts'
 import { aliases } from './names.ts'
 
@@ -17,7 +16,7 @@ export async function shippedPredictor(model: string): Promise<ByteSource | unde
 
 /** The alias of the smaller model that a predictor reads. Never an address: a predictor file does not say what is fetched. */
 export async function auxiliaryName(predictor: ByteSource | undefined): Promise<string | undefined> {
-  const name = predictor && (await readPredictor(predictor)).header.aux?.name
+  const name = predictor && (await readPredictorHeader(predictor)).aux?.name
   return name !== undefined && Object.hasOwn(aliases, name) ? name : undefined
 }
 

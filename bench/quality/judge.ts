@@ -63,11 +63,11 @@ async function judgeSuite(
   cases: readonly Case[],
   { seed, shares, onProgress }: QualityOptions,
 ): Promise<QualityRow[]> {
-  const refineRows = await measuredRefineRows(engine, cases[0]!)
   const wanted = shares.length === 0 ? [undefined] : shares
   const runs = wanted.flatMap((share) => Object.keys(methods).map((method) => ({ method, share })))
   // What happens behind the first tokens tells refined from predicted, and choices are compared by their first.
   const some = cases[0]!.continuations.length > 1 ? runs.filter(({ method }) => method !== 'refined') : runs
+  const refineRows = some.some(({ method }) => method === 'refined') ? await measuredRefineRows(engine, cases[0]!) : 0
   const exact: Score[] = []
   const scores = some.map((): Score[] => [])
   for (const [index, one] of cases.entries()) {

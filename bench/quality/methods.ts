@@ -1,6 +1,7 @@
 /** Ways to have a first token early, each from the same prompt: what the exact model is compared with. */
 import { createRandom } from '../../src/decode/random.ts'
 import type { Engine } from '../../src/index.ts'
+import { layerCost } from '../../src/prefill/cost.ts'
 import type { Judgement } from '../../src/prefill/judge.ts'
 import type { Case } from './suites.ts'
 
@@ -88,9 +89,7 @@ function windowFor(engine: Engine, length: number, share: number): number {
 
 /** Tokens whose exact prefill takes a share of the whole one's work: attention grows with the square, so more than that share. */
 function keptTokens(engine: Engine, length: number, share: number): number {
-  const { hidden, intermediate, heads, kvHeads, headDim } = engine.archive.config
-  const linear = hidden * 2 * (heads + kvHeads) * headDim + 3 * hidden * intermediate
-  const square = heads * headDim
+  const { linear, square } = layerCost(engine.archive.config)
   const wanted = share * (linear * length + square * length * length)
   const kept = (Math.sqrt(linear * linear + 4 * square * wanted) - linear) / (2 * square)
   return Math.max(24, Math.min(length, Math.round(kept)))

@@ -2,7 +2,7 @@
 import { createRandom } from '../../src/decode/random.ts'
 import { type Engine, ForetokenError } from '../../src/index.ts'
 import { textsOf } from '../datasets.ts'
-import { jsonLine, linesOf } from '../lines.ts'
+import { jsonLinesOf } from '../lines.ts'
 
 export interface Case {
   readonly prompt: readonly number[]
@@ -96,13 +96,10 @@ async function questions(engine: Engine, { length, cases, seed, folder }: SuiteO
     const pick = () => set[Math.floor(next() * set.length)]!
     const { query, choices, gold } = pick()
     const asked = engine.tokenize(`${query.trim()}\nAnswer:`)
-    let before: number[] = []
-    while (before.length + asked.length < length) {
+    const prompt = filledUp(asked, length, () => {
       const one = pick()
-      if (one.query !== query)
-        before = [...engine.tokenize(`${one.query.trim()}\nAnswer: ${one.choices[one.gold]}\n\n`), ...before]
-    }
-    const prompt = [...before.slice(before.length + asked.length - length), ...asked]
+      return one.query === query ? [] : engine.tokenize(`${one.query.trim()}\nAnswer: ${one.choices[one.gold]}\n\n`)
+    })
     const answers = choices.map((choice) => engine.tokenize(` ${choice}`))
     const right = answers[gold]!
     return { prompt, continuations: [right, ...answers.filter((one) => one !== right)], gold: right.length }
@@ -111,11 +108,7 @@ async function questions(engine: Engine, { length, cases, seed, folder }: SuiteO
 
 async function questionsOf(path: string): Promise<Question[]> {
   const rows: Question[] = []
-  let number = 0
-  for await (const line of linesOf(path)) {
-    number++
-    if (line.trim() !== '') rows.push(jsonLine(line, path, number) as unknown as Question)
-  }
+  for await (const { row } of jsonLinesOf(path)) rows.push(row as unknown as Question)
   return rows
 }
 
@@ -129,11 +122,16 @@ async function lambada(engine: Engine, { length, cases, seed, folder }: SuiteOpt
     const cut = text.lastIndexOf(' ')
     const asked = engine.tokenize(text.slice(0, cut))
     const word = engine.tokenize(text.slice(cut))
-    let before: number[] = []
-    while (before.length + asked.length < length) before = [...engine.tokenize(`${pick()}\n\n`), ...before]
-    const prompt = [...before.slice(before.length + asked.length - length), ...asked]
+    const prompt = filledUp(asked, length, () => engine.tokenize(`${pick()}\n\n`))
     return { prompt, continuations: [[...word, ...engine.tokenize('.')]], gold: word.length }
   })
+}
+
+/** Exactly `length` tokens that end with `asked`: others before it, cut in front. */
+function filledUp(asked: readonly number[], length: number, more: () => readonly number[]): number[] {
+  let before: number[] = []
+  while (before.length + asked.length < length) before = [...more(), ...before]
+  return [...before.slice(before.length + asked.length - length), ...asked]
 }
 
 /** A user's message of exactly `length` tokens with its frame: `body`, cut where it is too long, then `end`. */

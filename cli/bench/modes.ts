@@ -3,7 +3,7 @@ import { machine } from '../../bench/machine.ts'
 import { benchModes, type ModesRow } from '../../bench/modes.ts'
 import type { Flags } from '../flags.ts'
 import { open } from '../session.ts'
-import { print, StatusLine } from '../terminal.ts'
+import { columns, print, StatusLine } from '../terminal.ts'
 
 /** Room behind the longest prompt, for the tokens that a cache may take to become exact. */
 const room = 576
@@ -47,5 +47,5 @@ function table(rows: readonly ModesRow[]): string[] {
     itl_ms.plain.p95,
     itl_ms.refining.p95,
   ])
-  return [head, ...cells].map((row) => row.map((cell) => String(cell).padStart(13)).join(''))
+  return columns([head, ...cells], 13)
 }

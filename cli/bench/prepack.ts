@@ -7,7 +7,7 @@ import { benchPrepack, type PrepackRow, prepackRoom } from '../../bench/prepack.
 import { fileError } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
 import { open } from '../session.ts'
-import { print, StatusLine } from '../terminal.ts'
+import { columns, print, StatusLine } from '../terminal.ts'
 
 /** Prompts that are ordered by length, at most; random batches are drawn among them. */
 const poolSize = 1000
@@ -80,10 +80,7 @@ function table(rows: readonly SetRow[]): string[] {
     `${Math.round(ttft_ms.packed.mean)} of ${Math.round(ttft_ms.padded.mean)}`,
   ])
   const wide = Math.max(...rows.map(({ dataset }) => dataset.length))
-  return [head, ...cells].map(
-    (row, at) =>
-      (at === 0 ? '' : rows[at - 1]!.dataset).padEnd(wide) + row.map((cell) => String(cell).padStart(12)).join(''),
-  )
+  return columns([head, ...cells], 12).map((row, at) => (rows[at - 1]?.dataset ?? '').padEnd(wide) + row)
 }
 
 function againstBatch(rows: readonly SetRow[], subtitle: string): string {

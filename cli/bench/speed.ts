@@ -4,7 +4,7 @@ import { machine } from '../../bench/machine.ts'
 import { benchPrefill, type PrefillRow } from '../../bench/prefill.ts'
 import type { Flags } from '../flags.ts'
 import { open } from '../session.ts'
-import { print, StatusLine } from '../terminal.ts'
+import { columns, print, StatusLine } from '../terminal.ts'
 
 const defaults = { prefill: [32, 128, 512, 1024], decode: [128, 1024] }
 
@@ -45,5 +45,5 @@ function table(results: readonly (PrefillRow | DecodeRow)[]): string[] {
       ? [row.tokens, row.ms, row.tokens_per_s, row.gops, row.peak_gops, row.fraction_of_peak]
       : [row.context, row.ms_per_token, row.tokens_per_s],
   )
-  return [head, ...rows].map((cells) => cells.map((cell) => String(cell).padStart(10)).join(''))
+  return columns([head, ...rows], 10)
 }

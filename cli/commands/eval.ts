@@ -6,7 +6,7 @@ import { suites } from '../../bench/quality/suites.ts'
 import { defaultModel, ForetokenError } from '../../node/index.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { open, writeWhole } from '../session.ts'
-import { print, StatusLine } from '../terminal.ts'
+import { columns, print, StatusLine } from '../terminal.ts'
 
 export async function evaluate({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   if (operands.length > 0) throw new UsageError('eval takes no operands: name suites with --suite')
@@ -75,5 +75,5 @@ function table(rows: readonly QualityRow[]): string[] {
     row.all_right ?? '',
     row.chosen ?? '',
   ])
-  return [head, ...cells].map((row) => row.map((cell) => String(cell).padStart(11)).join(''))
+  return columns([head, ...cells], 11)
 }

@@ -1,7 +1,8 @@
 /** `foretoken fit`: a KV predictor for a model, in closed form. */
 import { readFile, rm } from 'node:fs/promises'
 import { aliases, defaultModel, type Engine, type EngineOptions, ForetokenError, withLock } from '../../node/index.ts'
-import { type Agreement, agreement, gateFor } from '../../src/fit/judge.ts'
+import type { FitProgress } from '../../src/fit/fit.ts'
+import { type Agreement, gateFor } from '../../src/fit/judge.ts'
 import {
   type LinearMap,
   mapsOf,
@@ -20,6 +21,7 @@ import { memorySource } from '../../src/model/source.ts'
 import { type DocumentSets, documentIds, readDocuments } from '../fit/documents.ts'
 import { endsOf, layersOf, planOf } from '../fit/plan.ts'
 import { type Search, searchPlan } from '../fit/search.ts'
+import { agreementOn, type Begun, fitSources } from '../fit/sources.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { open, writeWhole } from '../session.ts'
@@ -59,25 +61,21 @@ export async function fit({ flags, operands }: Invocation, signal: AbortSignal):
     try {
       const plan = searched?.plan ?? planOf(engine, flags)
       const header = headerOf(engine, name, plan, searched ? { ...training, search: searched.record } : training, flags)
-      const { maps, gains, done } = await resumed(partial, header)
-      for (let source = done; source < sourcesOf(header.plan, header.layers).length; source++) {
-        const documents = documentIds(engine, sets.training, { seed: seed * 1000 + source, most })
-        const fitted = await engine.workbench.fitSource(header, { maps, gains }, source, documents, {
-          tokens,
-          lambda: ridge,
-          signal,
-          onProgress: ({ tokens: now, sources }) => {
-            const whole = Math.min(1, (source + now / tokens) / sources)
-            const bar = '█'.repeat(Math.round(20 * whole)).padEnd(20)
-            const left = ((performance.now() - begun) / 1000) * ((1 - whole) / Math.max(whole - done / sources, 1e-3))
-            line.show(`fitting ${source + 1} of ${sources}  ${bar}  ${now} tokens  ${Math.round(left)} s left`)
-          },
-        })
-        for (const [map, values] of fitted.maps) maps.set(map, values)
-        gains[source] = fitted.gain
-        await writeWhole(partial, await writePredictor({ header: withDone(header, source + 1), maps, gains }))
+      const before = await resumed(partial, header)
+      const options = {
+        ...{ seed: seed * 1000, most, tokens, lambda: ridge, signal },
+        onProgress: ({ source, sources, tokens: now }: FitProgress) => {
+          const whole = Math.min(1, (source + now / tokens) / sources)
+          const bar = '█'.repeat(Math.round(20 * whole)).padEnd(20)
+          const gone = (performance.now() - begun) / 1000
+          const left = gone * ((1 - whole) / Math.max(whole - before.done / sources, 1e-3))
+          line.show(`fitting ${source + 1} of ${sources}  ${bar}  ${now} tokens  ${Math.round(left)} s left`)
+        },
+        onSource: async (source: number, fitted: PredictorFile) => {
+          await writeWhole(partial, await writePredictor({ ...fitted, header: withDone(header, source + 1) }))
+        },
       }
-      file = { header, maps, gains }
+      file = await fitSources(engine, header, sets.training, options, before)
     } finally {
       line.clear()
       await engine.close()
@@ -148,10 +146,7 @@ async function searchedBefore(path: string, budget: number): Promise<Search | un
 }
 
 /** What an earlier run of the same fit has left. */
-async function resumed(
-  path: string,
-  header: PredictorHeader,
-): Promise<{ maps: Map<string, LinearMap>; gains: Float32Array[]; done: number }> {
+async function resumed(path: string, header: PredictorHeader): Promise<Begun> {
   const bytes = await readFile(path).catch(() => undefined)
   // Maps that are not fitted yet are zeros: the file's form asks for all of them.
   const empty = mapsOf(header).map(({ name, n, k }): [string, LinearMap] => {
@@ -190,7 +185,6 @@ async function judge(
   const { engine } = await open(flags, signal, { prefixBytes: 0, predictor })
   const all: Agreement[] = []
   try {
-    const { vocab } = engine.archive.config
     const { plan } = file.header
     const least = judged.continuation + plan.sinks + 16 + plan.window
     for await (const ids of documentIds(engine, sets.heldOut, { seed: seed + 7, most })) {
@@ -199,10 +193,7 @@ async function judge(
       line.show(`judging on held-out text  ${all.length + 1} of ${judged.documents}`)
       if (ids.length < least) continue
       const [prompt, rest] = [ids.slice(0, -judged.continuation), ids.slice(-judged.continuation)]
-      const one = { prompt, continuations: [rest] }
-      const exact = await engine.workbench.logitsAfter(one)
-      const predicted = await engine.workbench.logitsAfter(one, { prefill: 'predicted' })
-      all.push(agreement(exact.logits[0]!, predicted.logits[0]!, vocab))
+      all.push(await agreementOn(engine, { prompt, continuations: [rest] }))
     }
   } finally {
     line.clear()

@@ -3,7 +3,7 @@
 import { createReadStream } from 'node:fs'
 import { createGunzip } from 'node:zlib'
 import { shuffled } from '../../bench/lengths.ts'
-import { jsonLine, linesOf } from '../../bench/lines.ts'
+import { jsonLine, jsonLinesOf, linesOf } from '../../bench/lines.ts'
 import { type Engine, ForetokenError, fileError, type Message } from '../../node/index.ts'
 import { createRandom } from '../../src/decode/random.ts'
 
@@ -93,19 +93,17 @@ async function* rowsOf(path: string): AsyncGenerator<Document> {
     for (const row of await jsonArray(path)) yield documentOf(row, path)
     return
   }
-  const json = /\.jsonl(\.gz)?$/.test(path)
-  let number = 0
+  if (/\.jsonl(\.gz)?$/.test(path)) {
+    for await (const { row, where } of jsonLinesOf(path)) yield documentOf(row, where)
+    return
+  }
   let paragraph: string[] = []
-  for await (const line of linesOf(path)) {
-    number++
-    if (json) {
-      if (line.trim() !== '') yield documentOf(jsonLine(line, path, number), `${path}, line ${number}`)
-    } else if (line.trim() !== '') paragraph.push(line)
+  for await (const line of linesOf(path))
+    if (line.trim() !== '') paragraph.push(line)
     else if (paragraph.length > 200) {
       yield paragraph.join('\n')
       paragraph = []
     } else if (paragraph.length > 0) paragraph.push('')
-  }
   if (paragraph.length > 0) yield paragraph.join('\n')
 }
 

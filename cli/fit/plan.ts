@@ -17,7 +17,7 @@ export function planOf(engine: Engine, flags: Flags): PredictorPlan {
   const { layers } = engine.archive.config
   const { auxiliary } = engine.workbench
   if (!auxiliary) return sharedPlan(layers, flags)
-  for (const flag of ['m', 'run', 'taps', 'budget'] as const)
+  for (const flag of ['m', 'run', 'taps'] as const)
     if (flags[flag] !== undefined)
       throw new UsageError(`--${flag} is for predictors that share the base's layers; leave it, or --aux, out`)
   // Layers at the same relative depth: the paper's maps of early layers (table 1) differ from this by one.

@@ -2,18 +2,20 @@
  * Which layers to run under a budget: the cost of predicting each block of layers by itself tells which ones to run, what is left of
  * the budget goes to layers in front, and quick fits of the few plans that come of it are judged against each other.
  */
+import { round } from '../../bench/stats.ts'
 import { type Engine, ForetokenError } from '../../node/index.ts'
 import { agreement } from '../../src/fit/judge.ts'
 import type { Probe } from '../../src/fit/sensitivity.ts'
 import type { Span } from '../../src/model/llama.ts'
-import { type LinearMap, type PredictorFile, writePredictor } from '../../src/model/predictor-file.ts'
-import { type PredictorHeader, type SharedPlan, sourcesOf, windowOf } from '../../src/model/predictor-plan.ts'
+import { type PredictorFile, writePredictor } from '../../src/model/predictor-file.ts'
+import { type PredictorHeader, type SharedPlan, windowOf } from '../../src/model/predictor-plan.ts'
 import { memorySource } from '../../src/model/source.ts'
 import { sharedShare } from '../../src/prefill/cost.ts'
 import type { ByteSource, ModelConfig } from '../../src/types.ts'
-import { type DocumentSets, documentIds } from './documents.ts'
+import type { DocumentSets } from './documents.ts'
 import type { Ends } from './plan.ts'
 import { type Probes, probesOf } from './probes.ts'
+import { agreementOn, fitSources } from './sources.ts'
 
 export interface SearchOptions {
   /** Share of exact prefill's work, at prompts of `most` tokens. */
@@ -58,7 +60,7 @@ export async function searchPlan(
 ): Promise<Search> {
   const { budget, most, ends, seed, onProgress } = options
   const first = await openEngine()
-  let blocks: Search['record']['blocks'][number][]
+  let costs: Costs
   let config: ModelConfig
   let probes: Probes
   try {
@@ -78,23 +80,27 @@ export async function searchPlan(
       ...ends,
     }
     const file = await quickFit(first, headerOf(first, plan), sets, options)
-    blocks = await costsOf(first, file, probes, blocksOf(plan.shared, config.layers), options)
+    costs = await costsOf(first, file, probes, blocksOf(plan.shared, config.layers), options)
   } finally {
     await first.close()
   }
-  const dearest = [...blocks].sort((a, b) => b.text + b.recall - (a.text + a.recall))
-  const plans = [0, 1, 2, 3].flatMap((count) => planWith(dearest.slice(0, count).map(spanOf), config, options) ?? [])
+  const dearest = [...costs.blocks].sort((a, b) => b.text + b.recall - (a.text + a.recall)).map(({ block }) => block)
+  const plans = [0, 1, 2, 3].flatMap((count) => planWith(dearest.slice(0, count), config, options) ?? [])
   const judged: { plan: SharedPlan; share: number; text: number; recall: number }[] = []
   for (const [index, plan] of plans.entries()) {
     onProgress(`trying plan ${index + 1} of ${plans.length}: ${described(plan)}`)
     judged.push({
       plan,
       share: shareOf(plan, config, most),
-      ...(await tried(openEngine, headerOf, plan, sets, probes, options)),
+      ...(await tried(openEngine, headerOf, plan, sets, probes, costs.exact, options)),
     })
   }
   const best = judged.reduce((a, b) => (b.text + b.recall < a.text + a.recall ? b : a))
-  const record = { budget, blocks, plans: judged.map(({ plan, ...rest }) => ({ plan: described(plan), ...rest })) }
+  const record = {
+    budget,
+    blocks: costs.blocks.map(({ block, ...rest }) => ({ layers: named(block), ...rest })),
+    plans: judged.map(({ plan, ...rest }) => ({ plan: described(plan), ...rest })),
+  }
   return { plan: best.plan, record }
 }
 
@@ -108,36 +114,37 @@ function blocksOf(shared: number, layers: number): Span[] {
   })
 }
 
+interface Costs {
+  /** Mean KL with one block predicted. */
+  readonly blocks: readonly { readonly block: Span; readonly text: number; readonly recall: number }[]
+  /** What exact prefill says of each probe, (continuation, vocab): plans are judged by the same. */
+  readonly exact: ReadonlyMap<Probe, Float32Array>
+}
+
 async function costsOf(
   engine: Engine,
   file: PredictorFile,
   { text, recall }: Probes,
   blocks: readonly Span[],
   { signal, onProgress }: SearchOptions,
-): Promise<Search['record']['blocks'][number][]> {
+): Promise<Costs> {
   const logits = engine.workbench.sensitivity(file)
   const { vocab } = engine.archive.config
-  const sums = { text: blocks.map(() => 0), recall: blocks.map(() => 0) }
-  const all: (readonly ['text' | 'recall', Probe])[] = [
-    ...text.map((probe) => ['text', probe] as const),
-    ...recall.map((probe) => ['recall', probe] as const),
-  ]
-  for (const [index, [kind, probe]] of all.entries()) {
-    signal.throwIfAborted()
-    onProgress(`what each block of layers costs  ${index + 1} of ${all.length}`)
-    const [exact, ...told] = await logits(probe, blocks)
-    for (const [block, one] of told.entries()) sums[kind][block]! += agreement(exact!, one, vocab).kl / probeCount
+  const exact = new Map<Probe, Float32Array>()
+  /** Of each block, the mean over probes. */
+  const mean = async (probes: readonly Probe[]) => {
+    const sums = blocks.map(() => 0)
+    for (const probe of probes) {
+      signal.throwIfAborted()
+      onProgress(`what each block of layers costs  ${exact.size + 1} of ${2 * probeCount}`)
+      const [wanted, ...told] = await logits(probe, blocks)
+      exact.set(probe, wanted!)
+      for (const [block, one] of told.entries()) sums[block]! += agreement(wanted!, one, vocab).kl / probeCount
+    }
+    return sums.map((sum) => round(sum))
   }
-  return blocks.map(({ from, to }, block) => ({
-    layers: `${from}-${to - 1}`,
-    text: rounded(sums.text[block]!),
-    recall: rounded(sums.recall[block]!),
-  }))
-}
-
-function spanOf({ layers }: { layers: string }): Span {
-  const [from, last] = layers.split('-').map(Number)
-  return { from: from!, to: last! + 1 }
+  const [inText, inRecall] = [await mean(text), await mean(recall)]
+  return { blocks: blocks.map((block, at) => ({ block, text: inText[at]!, recall: inRecall[at]! })), exact }
 }
 
 /** The plan that runs some blocks and as many layers in front as the budget pays; undefined if it pays none. */
@@ -153,8 +160,8 @@ function planWith(
     else runs.push({ from, to })
   }
   const taps = [0, ...runs.map(() => 0)]
-  const most_shared = (runs[0]?.from ?? config.layers) - 1
-  for (let shared = most_shared; shared >= 1; shared--) {
+  const mostShared = (runs[0]?.from ?? config.layers) - 1
+  for (let shared = mostShared; shared >= 1; shared--) {
     const plan: SharedPlan = { kind: 'shared', shared, runs, taps, ...ends }
     if (shareOf(plan, config, most) <= budget) return plan
   }
@@ -163,7 +170,7 @@ function planWith(
 
 function shareOf(plan: SharedPlan, config: ModelConfig, length: number): number {
   const until = Math.max(plan.sinks, length - windowOf(plan, length))
-  return rounded(sharedShare(config, plan, { length, first: 0, from: plan.sinks, until }))
+  return round(sharedShare(config, plan, { length, first: 0, from: plan.sinks, until }))
 }
 
 async function tried(
@@ -172,6 +179,7 @@ async function tried(
   plan: SharedPlan,
   sets: DocumentSets,
   probes: Probes,
+  exact: Costs['exact'],
   options: SearchOptions,
 ): Promise<{ text: number; recall: number }> {
   const fitting = await openEngine()
@@ -185,12 +193,8 @@ async function tried(
   try {
     const mean = async (some: readonly Probe[]) => {
       let sum = 0
-      for (const probe of some) {
-        const exact = await engine.workbench.logitsAfter(probe)
-        const told = await engine.workbench.logitsAfter(probe, { prefill: 'predicted' })
-        sum += agreement(exact.logits[0]!, told.logits[0]!, engine.archive.config.vocab).kl
-      }
-      return rounded(sum / some.length)
+      for (const probe of some) sum += (await agreementOn(engine, probe, exact.get(probe))).kl
+      return round(sum / some.length)
     }
     return { text: await mean(probes.text), recall: await mean(probes.recall) }
   } finally {
@@ -198,31 +202,16 @@ async function tried(
   }
 }
 
-async function quickFit(
-  engine: Engine,
-  header: PredictorHeader,
-  sets: DocumentSets,
-  { tokens, lambda, seed, most, signal }: SearchOptions,
-): Promise<PredictorFile> {
-  const maps = new Map<string, LinearMap>()
-  const gains: Float32Array[] = []
-  for (const [index] of sourcesOf(header.plan, header.layers).entries()) {
-    const documents = documentIds(engine, sets.training, { seed: seed * 1000 + 500 + index, most })
-    const fitted = await engine.workbench.fitSource(header, { maps, gains }, index, documents, {
-      tokens,
-      lambda,
-      signal,
-    })
-    for (const [name, map] of fitted.maps) maps.set(name, map)
-    gains.push(fitted.gain)
-  }
-  return { header, maps, gains }
+/** Other documents than the fit itself takes. */
+function quickFit(engine: Engine, header: PredictorHeader, sets: DocumentSets, options: SearchOptions) {
+  const { tokens, lambda, seed, most, signal } = options
+  return fitSources(engine, header, sets.training, { seed: seed * 1000 + 500, most, tokens, lambda, signal })
 }
 
 function described({ shared, runs }: SharedPlan): string {
-  return [`0-${shared - 1}`, ...runs.map(({ from, to }) => `${from}-${to - 1}`)].join(' + ')
+  return [{ from: 0, to: shared }, ...runs].map(named).join(' + ')
 }
 
-function rounded(value: number): number {
-  return Number(value.toPrecision(3))
+function named({ from, to }: Span): string {
+  return `${from}-${to - 1}`
 }

@@ -54,8 +54,8 @@ class WasmBackend implements Backend {
   readonly #tables: PassTables
   #staging: Staging | undefined
   #closed = false
-  /** Quantised activations: int8 values, scales, sums. */
   #limits: Limits = { tokens: 0, maxK: 0, headDim: 0, groups: [] }
+  /** Quantised activations: int8 values, scales, sums. */
   #quantised = { q: 0, s: 0, sums: 0, elements: 0 }
 
   constructor(core: Core, threads: number, workers: readonly ComputeWorker[]) {

@@ -7,6 +7,7 @@ import type { PredictorFile } from '../model/predictor-file.ts'
 import { type PredictorPlan, windowOf } from '../model/predictor-plan.ts'
 import { pack } from '../pack/pack.ts'
 import { chunksOf, type Judged, logitsAfter } from '../prefill/judge.ts'
+import { MapWriter } from '../prefill/maps.ts'
 import type { Pass } from '../types.ts'
 
 /** A prompt and one continuation. */
@@ -18,17 +19,16 @@ export class Sensitivity {
   readonly #plan: PredictorPlan
   readonly #source: LoadedSource
   readonly #input: Tensor // (tokens, hidden)
-  readonly #out: Tensor // (tokens, 2 kvWidth)
+  readonly #maps: MapWriter
 
   /** The first source of `file` maps the K and V of all layers that are asked for, and has no taps. */
   constructor(model: Llama, backend: Backend, file: PredictorFile) {
-    const { hidden, kvHeads, headDim } = model.config
     this.#model = model
     this.#backend = backend
     this.#plan = file.header.plan
     this.#source = loadPredictor(backend, file).sources[0]!
-    this.#input = backend.tensor(model.passTokens, hidden)
-    this.#out = backend.tensor(model.passTokens, 2 * kvHeads * headDim)
+    this.#input = backend.tensor(model.passTokens, model.config.hidden)
+    this.#maps = new MapWriter(model, backend)
   }
 
   /** Logits along the probe's continuation, (continuation, vocab): first those of exact prefill, then with each of `blocks` predicted. */
@@ -79,21 +79,13 @@ export class Sensitivity {
   ): Promise<void> {
     const model = this.#model
     const backend = this.#backend
-    const width = this.#out.cols / 2
-    const [k, v] = [backend.columns(this.#out, 0, width), backend.columns(this.#out, width, width)]
     for (const [index, { ids }] of chunksOf(middle, model.passTokens).entries()) {
       const run = { sequence, ids, outputs: 'none', kind: 'refined', from: index * model.passTokens } as const
       const pass = pack([run])
       await model.exclusive(async () => {
         model.begin(pass)
         backend.write(this.#input, 0, inputs[index]!)
-        for (const [at, layer] of this.#source.maps.entries()) {
-          if (layer < block.from || layer >= block.to) continue
-          const { weight, bias } = this.#source.kv[at]!
-          backend.matmul(this.#out, this.#input, [weight], ids.length)
-          backend.addBias(this.#out, bias, ids.length)
-          model.writeKv(pass, layer, k, v, { from: 0, to: 1 })
-        }
+        this.#maps.write(pass, this.#source, this.#input, { from: 0, to: 1 }, block)
       })
     }
   }

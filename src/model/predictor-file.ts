@@ -50,13 +50,8 @@ export function mapsOf(header: PredictorHeader): { name: string; n: number; k: n
 
 /** Throws `bad_predictor` for what is malformed or of another version, `checksum` for a damaged file. */
 export async function readPredictor(source: ByteSource): Promise<PredictorFile> {
-  const bad = (what: string) => new ForetokenError('bad_predictor', `${source.name} is no predictor: ${what}`)
-  const { json, data } = await readSafetensorsHead(source).catch((error) => {
-    throw bad((error as Error).message)
-  })
-  const { foretoken, sha256 } = (json.__metadata__ ?? {}) as Record<string, unknown>
-  if (typeof foretoken !== 'string' || typeof sha256 !== 'string') throw bad('its metadata has no header')
-  const header = checkHeader(parsed(foretoken), source.name)
+  const bad = (what: string) => notOne(source, what)
+  const { header, foretoken, sha256, json, data } = await readHead(source)
   const wanted = mapsOf(header)
   const sources = sourcesOf(header.plan, header.layers)
   const size = wanted.reduce((sum, map) => sum + bytesOf(map), 0) + sources.length * stateWidth(header) * 4
@@ -89,6 +84,24 @@ export async function readPredictor(source: ByteSource): Promise<PredictorFile> 
     return gain
   })
   return { header, maps, gains }
+}
+
+/** What a predictor says of itself; its weights are neither read nor checked. Throws `bad_predictor`. */
+export async function readPredictorHeader(source: ByteSource): Promise<PredictorHeader> {
+  return (await readHead(source)).header
+}
+
+async function readHead(source: ByteSource) {
+  const { json, data } = await readSafetensorsHead(source).catch((error) => {
+    throw notOne(source, (error as Error).message)
+  })
+  const { foretoken, sha256 } = (json.__metadata__ ?? {}) as Record<string, unknown>
+  if (typeof foretoken !== 'string' || typeof sha256 !== 'string') throw notOne(source, 'its metadata has no header')
+  return { header: checkHeader(parsed(foretoken), source.name), foretoken, sha256, json, data }
+}
+
+function notOne({ name }: ByteSource, what: string): ForetokenError {
+  return new ForetokenError('bad_predictor', `${name} is no predictor: ${what}`)
 }
 
 /** The file's bytes. */

@@ -46,10 +46,15 @@ function exactWork(config: ModelConfig, from: number, to: number): number {
 
 /** Of one layer over positions `from`..`to` - 1, which attend to all positions before each. */
 function layerWork(config: ModelConfig, from: number, to: number): number {
+  const { linear, square } = layerCost(config)
+  return (to - from) * linear + square * (to * to - from * from)
+}
+
+/** One layer's multiply-adds over n positions from the first on: `linear` n + `square` n². */
+export function layerCost(config: ModelConfig): { readonly linear: number; readonly square: number } {
   const { hidden, intermediate, heads, headDim } = config
   const width = heads * headDim
-  const linear = hidden * (2 * width + kvWidth(config)) + 3 * hidden * intermediate
-  return (to - from) * linear + 2 * width * ((from + to) / 2) * (to - from)
+  return { linear: hidden * (2 * width + kvWidth(config)) + 3 * hidden * intermediate, square: width }
 }
 
 /** Values of K and V of a token in a layer. */

@@ -4,13 +4,49 @@ import { ForetokenError } from '../errors.ts'
 import type { Llama } from '../model/llama.ts'
 import type { Predictor } from '../model/predictor.ts'
 import type { Pass } from '../types.ts'
-import { PredictedForward } from './predicted.ts'
-import { type Auxiliary, SeparateForward } from './separate.ts'
+import { SharedWalk } from './predicted.ts'
+import { type Auxiliary, SeparateWalk } from './separate.ts'
 
-export interface PredictingForward extends Pick<Llama, 'passTokens' | 'config' | 'forward'> {
-  readonly predictor: Predictor
-  /** Runs a pass up to a source, and gives the inputs of its predicted rows there; for who fits the maps. */
+/** How one kind of predictor takes a pass through the layers. Nothing else uses the activations meanwhile. */
+interface Walk {
+  /** Through all layers. */
+  run(pass: Pass): Promise<void>
+  /** Up to a source; gives the inputs of the predicted rows there. */
   inputsAt(pass: Pass, source: number): Promise<Tensor>
+}
+
+export class PredictingForward {
+  readonly predictor: Predictor
+  readonly #model: Llama
+  readonly #walk: Walk
+
+  constructor(model: Llama, predictor: Predictor, walk: Walk) {
+    this.#model = model
+    this.predictor = predictor
+    this.#walk = walk
+  }
+
+  get passTokens(): number {
+    return this.#model.passTokens
+  }
+
+  get config(): Llama['config'] {
+    return this.#model.config
+  }
+
+  /** Logits of the pass's `outputs`, (outputs, vocab). */
+  forward(pass: Pass): Promise<Float32Array> {
+    if (!pass.segments.some(({ states }) => states)) return this.#model.forward(pass)
+    return this.#model.exclusive(async () => {
+      await this.#walk.run(pass)
+      return this.#model.logits(pass.outputs)
+    })
+  }
+
+  /** Runs a pass up to a source, and gives the inputs of its predicted rows there; for who fits the maps. */
+  inputsAt(pass: Pass, source: number): Promise<Tensor> {
+    return this.#model.exclusive(() => this.#walk.inputsAt(pass, source))
+  }
 }
 
 /** Throws `bad_argument` for a predictor that needs an auxiliary model where there is none. */
@@ -19,8 +55,9 @@ export function predicting(
   predictor: Predictor,
 ): PredictingForward {
   const { plan, aux, base_name } = predictor.header
-  if (plan.kind === 'shared') return new PredictedForward(model, backend, predictor, plan)
-  if (auxiliary) return new SeparateForward(model, auxiliary, backend, predictor)
+  if (plan.kind === 'shared')
+    return new PredictingForward(model, predictor, new SharedWalk(model, backend, predictor, plan))
+  if (auxiliary) return new PredictingForward(model, predictor, new SeparateWalk(model, auxiliary, backend, predictor))
   throw new ForetokenError(
     'bad_argument',
     `the predictor for ${base_name} reads the states of another model, ${aux?.name}; give that one as the auxiliary model`,

@@ -14,51 +14,37 @@ import type { Llama, Span } from '../model/llama.ts'
 import type { LoadedSource, Predictor } from '../model/predictor.ts'
 import { inputsOf, type SharedPlan } from '../model/predictor-plan.ts'
 import type { Pass } from '../types.ts'
-import { rowsOf } from './rows.ts'
+import { MapWriter } from './maps.ts'
+import { inexactInOrder, rowsOf } from './rows.ts'
 import { Taps } from './taps.ts'
 
-export class PredictedForward {
-  readonly predictor: Predictor
+export class SharedWalk {
   readonly #model: Llama
   readonly #backend: Backend
+  readonly #predictor: Predictor
   readonly #plan: SharedPlan
-  readonly #out: Tensor
+  readonly #maps: MapWriter
   readonly #taps: Taps
 
   /** Of a predictor with the given plan. */
   constructor(model: Llama, backend: Backend, predictor: Predictor, plan: SharedPlan) {
-    const { hidden } = model.config
     this.#model = model
     this.#backend = backend
-    this.predictor = predictor
+    this.#predictor = predictor
     this.#plan = plan
-    const { kvHeads, headDim } = model.config
-    this.#out = backend.tensor(model.passTokens, 2 * kvHeads * headDim)
-    this.#taps = new Taps(backend, inputsOf(predictor.header), hidden, model.passTokens)
+    this.#maps = new MapWriter(model, backend)
+    this.#taps = new Taps(backend, inputsOf(predictor.header), model.config.hidden, model.passTokens)
   }
 
-  get passTokens(): number {
-    return this.#model.passTokens
+  async run(pass: Pass): Promise<void> {
+    await this.#run(pass)
   }
 
-  get config(): Llama['config'] {
-    return this.#model.config
+  inputsAt(pass: Pass, source: number): Promise<Tensor> {
+    return this.#run(pass, source)
   }
 
-  /** Logits of the pass's `outputs`, (outputs, vocab). */
-  forward(pass: Pass): Promise<Float32Array> {
-    if (!pass.segments.some(({ states }) => states)) return this.#model.forward(pass)
-    return this.#model.exclusive(async () => {
-      await this.#run(pass)
-      return this.#model.logits(pass.outputs)
-    })
-  }
-
-  /** Runs a pass up to source `last`, and gives the inputs of its predicted rows there; for who fits the maps. */
-  inputsAt(pass: Pass, last: number): Promise<Tensor> {
-    return this.#model.exclusive(() => this.#run(pass, last))
-  }
-
+  /** Up to source `last`; gives the inputs of predicted rows at the last source that was met. */
   async #run(pass: Pass, last = Infinity): Promise<Tensor> {
     const model = this.#model
     const count = pass.segments.length
@@ -72,10 +58,10 @@ export class PredictedForward {
     await this.#keepStates(pass, fresh)
     if (predicted > 0) model.writeOwnKv(pass, shared, middle)
     for (let index = 0; ; index++) {
-      const source = this.predictor.sources[index]!
+      const source = this.#predictor.sources[index]!
       const input = await this.#input(pass, index, source, middle)
       if (index === last) return input
-      if (predicted > 0) this.#writeMaps(pass, source, input, middle)
+      this.#maps.write(pass, source, input, middle)
       model.run(pass, { from: source.at, to: source.run?.from ?? model.config.layers }, exact)
       if (!source.run) return input
       if (predicted > 0) this.#cross(source, input, rowsOf(pass, middle))
@@ -87,9 +73,7 @@ export class PredictedForward {
   async #keepStates(pass: Pass, fresh: Span): Promise<void> {
     const { states } = this.#model
     const backend = this.#backend
-    // In the order of their positions: a prompt's predicted middle lies before its first tokens on the axis.
-    const kept = pass.segments.slice(fresh.from, fresh.to).filter((segment) => segment.states)
-    for (const { states: to, start, length } of kept.sort((a, b) => a.past - b.past))
+    for (const { states: to, start, length } of inexactInOrder(pass))
       await to!.append(length, () => backend.read(backend.rows(states, start), length))
     for (const { states: from, start, length, past } of pass.segments.slice(fresh.to))
       backend.write(states, start, from!.slice(past, past + length))
@@ -101,19 +85,6 @@ export class PredictedForward {
     const normed = (out: Tensor, from: number, rows: number) =>
       this.#backend.rmsNorm(out, this.#backend.rows(states, from), gain, config.rmsEps, rows)
     return this.#taps.gather(pass, index, taps, rowsOf(pass, middle), normed)
-  }
-
-  #writeMaps(pass: Pass, source: LoadedSource, input: Tensor, middle: Span): void {
-    const backend = this.#backend
-    const rows = rowsOf(pass, middle)
-    const width = this.#out.cols / 2
-    source.maps.forEach((layer, at) => {
-      const { weight, bias } = source.kv[at]!
-      backend.matmul(this.#out, input, [weight], rows)
-      backend.addBias(this.#out, bias, rows)
-      const [k, v] = [backend.columns(this.#out, 0, width), backend.columns(this.#out, width, width)]
-      this.#model.writeKv(pass, layer, k, v, middle)
-    })
   }
 
   /** Takes predicted tokens over a bridge. */

@@ -5,11 +5,12 @@
  */
 import type { Backend, Tensor } from '../backend/backend.ts'
 import type { PagedCache, Sequence } from '../kv/paged.ts'
-import type { Llama, Span } from '../model/llama.ts'
+import type { Llama } from '../model/llama.ts'
 import type { LoadedSource, Predictor } from '../model/predictor.ts'
 import { pack, type Run } from '../pack/pack.ts'
 import type { Pass, Segment, SequenceStates } from '../types.ts'
-import { rowsOf } from './rows.ts'
+import { MapWriter } from './maps.ts'
+import { freshOf, inexactInOrder, rowsOf } from './rows.ts'
 
 /** The smaller model, with a cache of its own. */
 export interface Auxiliary {
@@ -17,57 +18,40 @@ export interface Auxiliary {
   readonly cache: PagedCache
 }
 
-export class SeparateForward {
-  readonly predictor: Predictor
+export class SeparateWalk {
   readonly #model: Llama
   readonly #auxiliary: Auxiliary
   readonly #backend: Backend
-  readonly #out: Tensor // (tokens, 2 kvWidth)
+  readonly #sources: readonly LoadedSource[]
+  readonly #maps: MapWriter
   readonly #inputs: Tensor[] = [] // (tokens, auxiliary hidden) of each source, made when it is first needed
   /** Of prompts whose predicted tokens have not all been run. */
   readonly #begun = new Map<SequenceStates, Sequence>()
 
-  constructor(model: Llama, auxiliary: Auxiliary, backend: Backend, predictor: Predictor) {
-    this.predictor = predictor
+  constructor(model: Llama, auxiliary: Auxiliary, backend: Backend, { sources }: Predictor) {
     this.#model = model
     this.#auxiliary = auxiliary
     this.#backend = backend
-    const { kvHeads, headDim } = model.config
-    this.#out = backend.tensor(model.passTokens, 2 * kvHeads * headDim)
+    this.#sources = sources
+    this.#maps = new MapWriter(model, backend)
   }
 
-  get passTokens(): number {
-    return this.#model.passTokens
+  async run(pass: Pass): Promise<void> {
+    await this.#runAuxiliary(pass, this.#sources)
+    await this.#runBase(pass)
   }
 
-  get config(): Llama['config'] {
-    return this.#model.config
-  }
-
-  /** Logits of the pass's `outputs`, (outputs, vocab). */
-  forward(pass: Pass): Promise<Float32Array> {
-    if (!pass.segments.some(({ states }) => states)) return this.#model.forward(pass)
-    return this.#model.exclusive(async () => {
-      await this.#runAuxiliary(pass, this.predictor.sources)
-      await this.#runBase(pass)
-      return this.#model.logits(pass.outputs)
-    })
-  }
-
-  /** Runs a pass up to a source, and gives the inputs of its predicted rows there; for who fits the maps. */
-  inputsAt(pass: Pass, last: number): Promise<Tensor> {
-    return this.#model.exclusive(async () => {
-      // The layers above are never run here, and so never attended to by the next chunk.
-      await this.#runAuxiliary(pass, [this.predictor.sources[last]!])
-      return this.#inputOf(last)
-    })
+  /** Layers above the source are never run here, and so never attended to by the next chunk. */
+  async inputsAt(pass: Pass, source: number): Promise<Tensor> {
+    await this.#runAuxiliary(pass, [this.#sources[source]!])
+    return this.#inputOf(source)
   }
 
   /** Runs what is predicted, and what comes before it, through the smaller model, and keeps its normed states at some sources. */
   async #runAuxiliary(pass: Pass, sources: readonly LoadedSource[]): Promise<void> {
-    const { predicted = 0, refined = 0 } = pass
+    const { predicted = 0 } = pass
     const waiting = ({ states, past }: Segment) => states !== undefined && past < states.until
-    const before = pass.segments.slice(predicted, pass.segments.length - refined).filter(waiting)
+    const before = freshOf(pass).slice(predicted).filter(waiting)
     const middle = pass.segments.slice(0, predicted)
     const runs = [
       ...before.map((segment) => this.#runOf(pass, segment, 'exact')),
@@ -92,7 +76,7 @@ export class SeparateForward {
   #normed(source: LoadedSource, part: Pass): void {
     const rows = rowsOf(part, { from: 0, to: part.predicted ?? 0 })
     const { states, config } = this.#auxiliary.model
-    const input = this.#inputOf(this.predictor.sources.indexOf(source))
+    const input = this.#inputOf(this.#sources.indexOf(source))
     if (rows > 0) this.#backend.rmsNorm(input, states, source.gain, config.rmsEps, rows)
   }
 
@@ -122,29 +106,12 @@ export class SeparateForward {
   /** The base: predicted rows get their K and V, all others run through all layers. */
   async #runBase(pass: Pass): Promise<void> {
     const model = this.#model
-    const { predicted = 0, refined = 0 } = pass
-    const count = pass.segments.length
-    const middle: Span = { from: 0, to: predicted }
+    const { predicted = 0, segments } = pass
     model.begin(pass)
-    const rows = rowsOf(pass, middle)
-    this.predictor.sources.forEach((source, index) => {
-      if (rows > 0) this.#writeMaps(pass, source, this.#inputOf(index), middle, rows)
-    })
-    model.run(pass, model.layers, { from: predicted, to: count })
+    for (const [index, source] of this.#sources.entries())
+      this.#maps.write(pass, source, this.#inputOf(index), { from: 0, to: predicted })
+    model.run(pass, model.layers, { from: predicted, to: segments.length })
     // Nothing of the base is worth keeping: refining begins with the tokens.
-    for (const { states, length } of [...pass.segments.slice(0, count - refined)].sort((a, b) => a.past - b.past))
-      await states?.append(length, async () => new Float32Array(0))
-  }
-
-  #writeMaps(pass: Pass, source: LoadedSource, input: Tensor, middle: Span, rows: number): void {
-    const backend = this.#backend
-    const width = this.#out.cols / 2
-    source.maps.forEach((layer, at) => {
-      const { weight, bias } = source.kv[at]!
-      backend.matmul(this.#out, input, [weight], rows)
-      backend.addBias(this.#out, bias, rows)
-      const [k, v] = [backend.columns(this.#out, 0, width), backend.columns(this.#out, width, width)]
-      this.#model.writeKv(pass, layer, k, v, middle)
-    })
+    for (const { states, length } of inexactInOrder(pass)) await states!.append(length, async () => new Float32Array(0))
   }
 }

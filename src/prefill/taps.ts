@@ -1,6 +1,7 @@
 /** The inputs of a predictor: a token's own normed state, and those of the positions just before it. */
 import type { Backend, Tensor } from '../backend/backend.ts'
 import type { Pass, Segment, SequenceStates } from '../types.ts'
+import { freshOf } from './rows.ts'
 
 /** A sequence in a pass: rows of its positions, and the first of them. */
 interface Known {
@@ -108,9 +109,4 @@ function knownOf(pass: Pass): Map<SequenceStates, Known> {
     for (let i = 0; i < length; i++) one.rows.set(past + i, start + i)
   }
   return known
-}
-
-/** All segments but those that are run again. */
-function freshOf({ segments, refined = 0 }: Pass): readonly Segment[] {
-  return segments.slice(0, segments.length - refined)
 }

@@ -4,6 +4,7 @@ import { loadWasm } from '../../node/wasm.ts'
 import { Engine } from '../../src/index.ts'
 import { writePredictor } from '../../src/model/predictor-file.ts'
 import { memorySource } from '../../src/model/source.ts'
+import { apart } from '../helpers/answers.ts'
 import { random } from '../helpers/random.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 import { tinyPlan, tinyPredictor } from '../helpers/tiny-predictor.ts'
@@ -19,8 +20,6 @@ const file = tinyPredictor(engine.identity, { plan })
 const rng = random(5)
 const ids = (length: number) => Array.from({ length }, () => rng.below(256))
 const probe = { prompt: ids(70), continuations: [ids(6)] }
-const apart = (a: Float32Array, b: Float32Array) =>
-  a.reduce((worst, value, i) => Math.max(worst, Math.abs(value - b[i]!)), 0)
 
 describe('blocks of layers', () => {
   test('none is exact, each costs something, and no block is left behind in the cache', async () => {

@@ -1,38 +1,23 @@
 /** Predicted prefill against its definition, in any company, and until it is exact. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
-import { type DoneEvent, Engine, type EngineOptions, type GenerateRequest } from '../../src/index.ts'
+import { Engine, type EngineOptions } from '../../src/index.ts'
 import { type PredictorFile, writePredictor } from '../../src/model/predictor-file.ts'
 import type { PredictorHeader } from '../../src/model/predictor-plan.ts'
 import { memorySource } from '../../src/model/source.ts'
+import { answer, randomPrompt } from '../helpers/answers.ts'
 import { NaiveLlama } from '../helpers/naive-llama.ts'
-import { random } from '../helpers/random.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 import { tinyPlan, tinyPredictor } from '../helpers/tiny-predictor.ts'
 
 const wasm = await loadWasm('auto', 1)
 const files = tinyFiles({ layers: 7 })
 const exactEngine = await Engine.load(files, { wasm, prefixBytes: 0 })
-const prompt = (length: number, seed: number) => {
-  const rng = random(seed)
-  return Array.from({ length }, () => rng.below(256))
-}
 
 async function load(options: Partial<EngineOptions> = {}, change: Partial<PredictorHeader> = {}) {
   const file = tinyPredictor(exactEngine.identity, change)
   const predictor = memorySource('tiny predictor', await writePredictor(file))
   return { file, engine: await Engine.load(files, { wasm, prefixBytes: 0, predictor, ...options }) }
-}
-
-/** Ids and log-probabilities of an answer, and its end. */
-async function answer(engine: Engine, request: GenerateRequest) {
-  const tokens: { id: number; logprob: number }[] = []
-  let done: DoneEvent | undefined
-  for await (const event of engine.submit({ ignoreEos: true, topLogprobs: 3, ...request })) {
-    if (event.type === 'token') tokens.push({ id: event.id, logprob: event.logprob })
-    if (event.type === 'done') done = event
-  }
-  return { tokens, done: done! }
 }
 
 afterAll(() => exactEngine.close())
@@ -62,7 +47,7 @@ describe('against the definition', () => {
   }
 
   test('the definition is right where nothing is predicted', async () => {
-    const ids = prompt(40, 4)
+    const ids = randomPrompt(40, 4)
     expect(await difference(exactEngine, ids, naive.logits(ids), 'exact')).toBeLessThan(1e-4)
   })
 
@@ -85,7 +70,7 @@ describe('against the definition', () => {
     ['no sinks', { ...tinyPlan, sinks: 0, window: 1 }],
   ])('%s', async (_, plan) => {
     const { engine, file } = await load({ passTokens: 24 }, { plan })
-    const ids = prompt(60, 5)
+    const ids = randomPrompt(60, 5)
     const want = naive.logits(ids, { file, until: ids.length - plan.window })
     // The exact answer and one with another boundary differ by far more than int8 activations do.
     const error = await difference(engine, ids, want)
@@ -100,7 +85,7 @@ describe('against the definition', () => {
 describe('in company', () => {
   test('a prediction is the one made alone, however it is cut and whatever shares the pass', async () => {
     const { engine: alone } = await load()
-    const prompts = [30, 90, 45, 16, 120].map((length, seed) => prompt(length, seed))
+    const prompts = [30, 90, 45, 16, 120].map((length, seed) => randomPrompt(length, seed))
     const want = []
     for (const ids of prompts) want.push(await answer(alone, { prompt: ids, maxTokens: 6, prefill: 'predicted' }))
     expect(want.map(({ done }) => done.prefill)).toEqual(['predicted', 'predicted', 'predicted', 'exact', 'predicted'])
@@ -124,7 +109,7 @@ describe('in company', () => {
 
   test('predicted K and V never reach the prefix cache, exact ones do', async () => {
     const { engine } = await load({ prefixBytes: 1 << 24, kvTokens: 512 })
-    const ids = prompt(100, 3)
+    const ids = randomPrompt(100, 3)
     await answer(engine, { prompt: ids, maxTokens: 3, prefill: 'predicted' })
     expect(engine.stats.prefix_pages).toBe(0)
     const exact = await answer(exactEngine, { prompt: ids, maxTokens: 30 })
@@ -137,8 +122,17 @@ describe('in company', () => {
     await engine.close()
   })
 
+  test('an auxiliary model that it has no use for changes nothing', async () => {
+    const { engine } = await load({ prefixBytes: 1 << 24, kvTokens: 512, auxiliary: files })
+    const ids = randomPrompt(120, 8)
+    await answer(engine, { prompt: ids.slice(0, 40), maxTokens: 1 })
+    const { done } = await answer(engine, { prompt: ids, maxTokens: 2, prefill: 'predicted' })
+    expect([done.cached_tokens, done.prefill]).toEqual([32, 'predicted'])
+    await engine.close()
+  })
+
   test('a cached prefix, then a predicted rest, is the same in any chunks', async () => {
-    const ids = prompt(120, 8)
+    const ids = randomPrompt(120, 8)
     const answers = []
     for (const passTokens of [13, 256]) {
       const { engine } = await load({ prefixBytes: 1 << 24, kvTokens: 512, passTokens })
@@ -155,7 +149,7 @@ describe('in company', () => {
 describe('refined', () => {
   test.each([16, 256])('continues as exact, to the bit, in passes of %i', async (passTokens) => {
     const { engine } = await load({ passTokens })
-    const ids = prompt(90, 11)
+    const ids = randomPrompt(90, 11)
     const { tokens, done } = await answer(engine, { prompt: ids, maxTokens: 100, prefill: 'refined' })
     const from = done.exact_from!
     expect(done.prefill).toBe('refined')
@@ -172,7 +166,7 @@ describe('refined', () => {
 
   test('many at once, each as exact as alone from where it says', async () => {
     const { engine } = await load({ kvTokens: 2048 })
-    const prompts = [40, 70, 100, 33].map((length, seed) => prompt(length, 20 + seed))
+    const prompts = [40, 70, 100, 33].map((length, seed) => randomPrompt(length, 20 + seed))
     const answers = await Promise.all(
       prompts.map((ids) => answer(engine, { prompt: ids, maxTokens: 150, prefill: 'refined' })),
     )
@@ -187,7 +181,7 @@ describe('refined', () => {
 
   test('when pages run out it is read again, exactly, and says so', async () => {
     const { engine } = await load({ kvTokens: 256, context: 256 })
-    const prompts = [100, 90].map((length, seed) => prompt(length, 30 + seed))
+    const prompts = [100, 90].map((length, seed) => randomPrompt(length, 30 + seed))
     const answers = await Promise.all(
       prompts.map((ids) => answer(engine, { prompt: ids, maxTokens: 120, prefill: 'predicted' })),
     )
@@ -205,7 +199,7 @@ describe('refined', () => {
 describe('auto', () => {
   test('shows nothing that the predictor doubts', async () => {
     const { engine } = await load({}, { gate: 1e9 })
-    const prompts = [90, 40].map((length, seed) => prompt(length, 40 + seed))
+    const prompts = [90, 40].map((length, seed) => randomPrompt(length, 40 + seed))
     const answers = await Promise.all(
       prompts.map((ids) => answer(engine, { prompt: ids, maxTokens: 20, prefill: 'auto' })),
     )
@@ -218,7 +212,7 @@ describe('auto', () => {
 
   test('is refined where it does not', async () => {
     const { engine } = await load({}, { gate: -1 })
-    const ids = prompt(90, 11)
+    const ids = randomPrompt(90, 11)
     const auto = await answer(engine, { prompt: ids, maxTokens: 50, prefill: 'auto' })
     const refined = await answer(engine, { prompt: ids, maxTokens: 50, prefill: 'refined' })
     expect(auto.tokens[0]).toEqual(refined.tokens[0])
@@ -230,7 +224,7 @@ describe('auto', () => {
 describe('what can’t be predicted', () => {
   test('a prompt shorter than the window is exact, and says so', async () => {
     const { engine } = await load()
-    const ids = prompt(20, 2)
+    const ids = randomPrompt(20, 2)
     const got = await answer(engine, { prompt: ids, maxTokens: 4, prefill: 'refined' })
     expect([got.done.prefill, got.done.exact_from]).toEqual(['exact', 0])
     expect(got.tokens).toEqual((await answer(exactEngine, { prompt: ids, maxTokens: 4 })).tokens)
@@ -258,7 +252,12 @@ describe('what can’t be predicted', () => {
 
   test('cancelled while it is refined, pages are free', async () => {
     const { engine } = await load()
-    const submission = engine.submit({ prompt: prompt(100, 1), maxTokens: 90, ignoreEos: true, prefill: 'refined' })
+    const submission = engine.submit({
+      prompt: randomPrompt(100, 1),
+      maxTokens: 90,
+      ignoreEos: true,
+      prefill: 'refined',
+    })
     let tokens = 0
     for await (const event of submission) if (event.type === 'token' && ++tokens === 3) break
     expect(engine.stats.pages_in_use).toBe(0)
@@ -267,7 +266,7 @@ describe('what can’t be predicted', () => {
 
   test('a context that fills while it is refined', async () => {
     const { engine } = await load({ context: 110 })
-    const { done } = await answer(engine, { prompt: prompt(100, 1), prefill: 'refined' })
+    const { done } = await answer(engine, { prompt: randomPrompt(100, 1), prefill: 'refined' })
     expect([done.finishReason, done.ids.length]).toEqual(['context', 10])
     await engine.close()
   })

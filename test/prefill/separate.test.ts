@@ -1,12 +1,12 @@
 /** Prediction from another model against its definition, in any company, and until it is exact. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
-import { type DoneEvent, Engine, type EngineOptions, type GenerateRequest } from '../../src/index.ts'
+import { Engine, type EngineOptions } from '../../src/index.ts'
 import { type LinearMap, type PredictorFile, readPredictor, writePredictor } from '../../src/model/predictor-file.ts'
 import type { AuxiliaryHeader, SeparatePlan } from '../../src/model/predictor-plan.ts'
 import { memorySource } from '../../src/model/source.ts'
+import { answer, apart, randomPrompt } from '../helpers/answers.ts'
 import { NaiveLlama } from '../helpers/naive-llama.ts'
-import { random } from '../helpers/random.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 import { tinyPredictor } from '../helpers/tiny-predictor.ts'
 
@@ -24,36 +24,20 @@ const file = tinyPredictor(exactEngine.identity, { plan, aux })
 const predictor = memorySource('tiny predictor', await writePredictor(file))
 const load = (options: Partial<EngineOptions> = {}) => Engine.load(files, { ...bare, predictor, auxiliary, ...options })
 
-const prompt = (length: number, seed: number) => {
-  const rng = random(seed)
-  return Array.from({ length }, () => rng.below(256))
-}
-
-async function answer(engine: Engine, request: GenerateRequest) {
-  const tokens: { id: number; logprob: number }[] = []
-  let done: DoneEvent | undefined
-  for await (const event of engine.submit({ ignoreEos: true, topLogprobs: 3, ...request })) {
-    if (event.type === 'token') tokens.push({ id: event.id, logprob: event.logprob })
-    if (event.type === 'done') done = event
-  }
-  return { tokens, done: done! }
-}
-
 describe('against the definition', () => {
   test('K and V are maps of the smaller model’s states', async () => {
     const [naive, small] = [await NaiveLlama.load(files), await NaiveLlama.load(auxiliary)]
-    const ids = prompt(60, 5)
+    const ids = randomPrompt(60, 5)
     const until = ids.length - plan.window
     const want = naive.logits(ids, { file, until, auxiliary: small })
     const engine = await load({ passTokens: 24 })
     const judged = { prompt: ids, continuations: [[0]] }
     const got = (await engine.workbench.logitsAfter(judged, { prefill: 'predicted' })).logits[0]!
-    const apart = (other: readonly number[]) =>
-      other.reduce((worst, value, i) => Math.max(worst, Math.abs(value - got[i]!)), 0)
+    const error = apart(got, want)
     // The exact answer and one with another boundary differ by far more than int8 activations do.
-    expect(apart(want)).toBeLessThan(0.03)
-    expect(apart(naive.logits(ids, { file, until: until - 3, auxiliary: small }))).toBeGreaterThan(3 * apart(want))
-    expect(apart(naive.logits(ids))).toBeGreaterThan(3 * apart(want))
+    expect(error).toBeLessThan(0.03)
+    expect(apart(got, naive.logits(ids, { file, until: until - 3, auxiliary: small }))).toBeGreaterThan(3 * error)
+    expect(apart(got, naive.logits(ids))).toBeGreaterThan(3 * error)
     await engine.close()
   })
 })
@@ -61,7 +45,7 @@ describe('against the definition', () => {
 describe('in company', () => {
   test('a prediction is the one made alone, however it is cut and whatever shares the pass', async () => {
     const alone = await load()
-    const prompts = [30, 90, 45, 16, 120].map((length, seed) => prompt(length, seed))
+    const prompts = [30, 90, 45, 16, 120].map((length, seed) => randomPrompt(length, seed))
     const want = []
     for (const ids of prompts) want.push(await answer(alone, { prompt: ids, maxTokens: 6, prefill: 'predicted' }))
     expect(want.map(({ done }) => done.prefill)).toEqual(['predicted', 'predicted', 'predicted', 'exact', 'predicted'])
@@ -82,7 +66,7 @@ describe('in company', () => {
 
   test('behind a cached prefix it is exact, and says so: the smaller model has not read it', async () => {
     const engine = await load({ prefixBytes: 1 << 24, kvTokens: 512 })
-    const ids = prompt(120, 8)
+    const ids = randomPrompt(120, 8)
     await answer(engine, { prompt: ids.slice(0, 40), maxTokens: 1 })
     const { tokens, done } = await answer(engine, { prompt: ids, maxTokens: 5, prefill: 'predicted' })
     expect([done.cached_tokens, done.prefill]).toEqual([32, 'exact'])
@@ -95,14 +79,19 @@ describe('in company', () => {
     for (let round = 0; round < 20; round++) {
       const controller = new AbortController()
       const onPrefill = () => controller.abort()
-      const request = { prompt: prompt(200, round), prefill: 'refined', signal: controller.signal, onPrefill } as const
+      const request = {
+        prompt: randomPrompt(200, round),
+        prefill: 'refined',
+        signal: controller.signal,
+        onPrefill,
+      } as const
       await expect(answer(engine, request)).rejects.toMatchObject({ code: 'aborted' })
     }
     expect(engine.stats.pages_in_use).toBe(0)
     // Pages of the smaller model's cache would have run out by now.
-    expect((await answer(engine, { prompt: prompt(200, 1), prefill: 'predicted', maxTokens: 2 })).done.prefill).toBe(
-      'predicted',
-    )
+    expect(
+      (await answer(engine, { prompt: randomPrompt(200, 1), prefill: 'predicted', maxTokens: 2 })).done.prefill,
+    ).toBe('predicted')
     await engine.close()
   })
 })
@@ -110,7 +99,7 @@ describe('in company', () => {
 describe('refined', () => {
   test.each([16, 256])('continues as exact, to the bit, in passes of %i', async (passTokens) => {
     const engine = await load({ passTokens })
-    const ids = prompt(90, 11)
+    const ids = randomPrompt(90, 11)
     const { tokens, done } = await answer(engine, { prompt: ids, maxTokens: 100, prefill: 'refined' })
     const from = done.exact_from!
     expect(done.prefill).toBe('refined')
@@ -143,7 +132,7 @@ describe('the smaller model', () => {
     const header = { ...file.header, aux: { ...aux, identity, kept } }
     const source = memorySource('pruned', await writePredictor({ ...file, header }))
     const engine = await Engine.load(files, { ...bare, predictor: source, auxiliary: files })
-    const { done } = await answer(engine, { prompt: prompt(60, 1), prefill: 'predicted', maxTokens: 2 })
+    const { done } = await answer(engine, { prompt: randomPrompt(60, 1), prefill: 'predicted', maxTokens: 2 })
     expect(done.prefill).toBe('predicted')
     await engine.close()
     await pruned.close()
@@ -195,7 +184,7 @@ test('fitting to a layer-pruned copy brings answers nearer to the exact ones', a
   const maps = new Map<string, LinearMap>()
   const gains: Float32Array[] = []
   async function* documents() {
-    for (let seed = 0; ; seed++) yield prompt(100, 1000 + seed).map((id) => id % 64)
+    for (let seed = 0; ; seed++) yield randomPrompt(100, 1000 + seed).map((id) => id % 64)
   }
   for (let index = 0; index < 4; index++) {
     const options = { tokens: 3000, lambda: 1e-3 }
@@ -203,15 +192,15 @@ test('fitting to a layer-pruned copy brings answers nearer to the exact ones', a
     for (const [name, map] of fitted.maps) maps.set(name, map)
     gains.push(fitted.gain)
   }
-  const judged = { prompt: prompt(100, 5).map((id) => id % 64), continuations: [[0]] }
+  const judged = { prompt: randomPrompt(100, 5).map((id) => id % 64), continuations: [[0]] }
   const exact = (await pruned.workbench.logitsAfter(judged)).logits[0]!
-  const apart = async (fit: Pick<PredictorFile, 'maps' | 'gains'>) => {
+  const distance = async (fit: Pick<PredictorFile, 'maps' | 'gains'>) => {
     const source = memorySource('p', await writePredictor({ ...fit, header }))
     const engine = await Engine.load(files, { ...bare, predictor: source, auxiliary: files })
     const told = (await engine.workbench.logitsAfter(judged, { prefill: 'predicted' })).logits[0]!
     await engine.close()
     return Math.hypot(...told.map((value, i) => value - exact[i]!))
   }
-  expect(await apart({ maps, gains })).toBeLessThan(0.5 * (await apart(random)))
+  expect(await distance({ maps, gains })).toBeLessThan(0.5 * (await distance(random)))
   await pruned.close()
 })

@@ -25,16 +25,11 @@ class Config:
     eps: float
     theta: float
 
-    @property
-    def kv_width(self) -> int:
-        """Values of K, and as many of V, of a token in a layer."""
-        return self.kv_heads * self.head_dim
-
 
 class Base:
     """A llama. All tensors are constants; gradients run through the functions, not into the weights."""
 
-    def __init__(self, path: Path, dtype: torch.dtype = torch.float32, device: str = "cpu"):
+    def __init__(self, path: Path):
         self.reader = GGUFReader(path)
         field = lambda name: self.reader.fields[name].contents()
         architecture = field("general.architecture")
@@ -43,7 +38,7 @@ class Base:
         of = lambda name: field(f"llama.{name}")
         heads, hidden = of("attention.head_count"), of("embedding_length")
         self.weights = {
-            tensor.name: torch.from_numpy(numpy.array(dequantize(tensor.data, tensor.tensor_type))).to(device, dtype)
+            tensor.name: torch.from_numpy(numpy.array(dequantize(tensor.data, tensor.tensor_type))).float()
             for tensor in self.reader.tensors
         }
         self.config = Config(
@@ -74,10 +69,11 @@ class Base:
 
     def kv(self, layer: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """K before RoPE and V that a layer makes of its input, (T, g d) each."""
-        normed = self.normed(layer, x)
-        return F.linear(normed, self.weights[f"blk.{layer}.attn_k.weight"]), F.linear(
-            normed, self.weights[f"blk.{layer}.attn_v.weight"]
-        )
+        return self._kv(layer, self.normed(layer, x))
+
+    def _kv(self, layer: int, normed: Tensor) -> tuple[Tensor, Tensor]:
+        k, v = (self.weights[f"blk.{layer}.{name}.weight"] for name in ("attn_k", "attn_v"))
+        return F.linear(normed, k), F.linear(normed, v)
 
     def heads(self, x: Tensor) -> Tensor:
         """(T, n d) to (n, T, d)."""
@@ -86,9 +82,9 @@ class Base:
     def rope(self, x: Tensor, positions: Tensor) -> Tensor:
         """Rotates neighbouring pairs, as GGUF's llama orders them; x is (n, T, d)."""
         half = self.config.head_dim // 2
-        frequency = self.config.theta ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
+        frequency = self.config.theta ** (-torch.arange(half, dtype=torch.float32) / half)
         angle = positions[:, None].float() * frequency
-        cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+        cos, sin = angle.cos(), angle.sin()
         even, odd = x[..., 0::2], x[..., 1::2]
         return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)
 
@@ -109,7 +105,7 @@ class Base:
         weight = lambda name: self.weights[f"blk.{layer}.{name}.weight"]
         normed = self.normed(layer, x)
         q = self.rope(self.heads(F.linear(normed, weight("attn_q"))), positions)
-        k_raw, v_raw = F.linear(normed, weight("attn_k")), F.linear(normed, weight("attn_v"))
+        k_raw, v_raw = self._kv(layer, normed)
         k, v = self.rope(self.heads(k_raw), positions), self.heads(v_raw)
         if patch is not None:
             k, v = patch(k, v)
@@ -124,12 +120,12 @@ class Base:
         return x, k_raw, v_raw
 
     @torch.no_grad()
-    def states(self, ids: Tensor, layers: int | None = None) -> list[Tensor]:
+    def states(self, ids: Tensor) -> list[Tensor]:
         """The input of each layer, and last the output of the last one: layers + 1 of (T, H)."""
         x = self.embed(ids)
-        positions = torch.arange(len(ids), device=ids.device)
+        positions = torch.arange(len(ids))
         all_states = [x]
-        for layer in range(self.config.layers if layers is None else layers):
+        for layer in range(self.config.layers):
             x = self.layer(layer, x, positions)[0]
             all_states.append(x)
         return all_states

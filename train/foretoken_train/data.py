@@ -65,7 +65,7 @@ class Corpus:
     def _chat(self, draw: random.Random, length: int) -> Document:
         """Chats one behind the other, as in one long conversation."""
         messages: list[dict[str, str]] = []
-        rows = self.chats[draw.choice([name for name in self.chats])]
+        rows = self.chats[draw.choice(list(self.chats))]
         ids: list[int] = []
         answers: list[int] = []
         while len(ids) < length:

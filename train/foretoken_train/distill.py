@@ -9,7 +9,6 @@ import argparse
 import json
 import random
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -37,9 +36,6 @@ class Trainer:
         self.base = base
         self.options = options
         self.predictor, self.header = read_predictor(options.start)
-        plan = replace(self.predictor.plan, window=options.window, window_share=round(options.window_share, 4))
-        self.predictor.plan = plan
-        self.header["plan"] = plan.header()
         decayed = [p for p in self.predictor.parameters() if p.requires_grad and p.ndim > 1]
         plain = [p for p in self.predictor.parameters() if p.requires_grad and p.ndim == 1]
         self.optimizer = torch.optim.AdamW(
@@ -52,7 +48,7 @@ class Trainer:
         self.best = float("inf")
         self.corpus = Corpus(options.data, tokens, held_out=False, extra=options.sampled)
         held_out = Corpus(options.data, tokens, held_out=True, extra=options.sampled).documents(options.seed + 1, options.longest)
-        self.judged = [cut(next(held_out), random.Random(index), options, plan, judged=True) for index in range(options.judged)]
+        self.judged = [cut(next(held_out), random.Random(index), options, self.predictor.plan, judged=True) for index in range(options.judged)]
         options.out.mkdir(parents=True, exist_ok=True)
 
     def resume(self) -> None:
@@ -90,7 +86,7 @@ class Trainer:
 
     def _loss(self, ids: Tensor, blocks: list[Block]) -> tuple[Tensor, float]:
         base = self.base
-        teacher = Teacher(ids, base.states(ids))
+        teacher = Teacher(base.states(ids))
         outputs, predicted = student(base, self.predictor, teacher, blocks)
         kl = divergence(base, teacher, blocks, outputs).mean()
         pull = consistency(base, teacher, predicted, self.predictor.plan.sinks)
@@ -102,7 +98,7 @@ class Trainer:
         kinds: dict[str, list[float]] = {}
         agreed: list[float] = []
         for (ids, blocks), kind in self.judged:
-            teacher = Teacher(ids, self.base.states(ids))
+            teacher = Teacher(self.base.states(ids))
             outputs, _ = student(self.base, self.predictor, teacher, blocks)
             kinds.setdefault(kind, []).append(divergence(self.base, teacher, blocks, outputs).mean().item())
             first = [sum(block.end - block.prompt for block in blocks[:index]) for index in range(len(blocks))]
@@ -207,8 +203,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--longest", type=int, default=1024, help="tokens of a text")
     parser.add_argument("--blocks", type=int, default=4, help="stretches compared in a text")
     parser.add_argument("--stretch", type=int, default=48, help="tokens of a stretch")
-    parser.add_argument("--window", type=int, default=48, help="exact tokens at a prompt's end, at least")
-    parser.add_argument("--window-share", type=float, default=1 / 6, help="the same as a share of the prompt")
     parser.add_argument("--lr", type=float, default=3e-4)
     parser.add_argument("--warmup", type=int, default=30)
     parser.add_argument("--decay", type=float, default=1e-4)

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from .base import Config
-
 
 @dataclass(frozen=True)
 class Source:
@@ -41,39 +39,8 @@ class Plan:
             at = run[1] if run else layers
         return found
 
-    def header(self) -> dict:
-        runs = [{"from": first, "to": end} for first, end in self.runs]
-        return {
-            "kind": "shared",
-            "shared": self.shared,
-            "runs": runs,
-            "taps": list(self.taps),
-            "sinks": self.sinks,
-            "window": self.window,
-            "windowShare": self.window_share,
-        }
-
     @staticmethod
     def of(header: dict) -> "Plan":
         runs = tuple((run["from"], run["to"]) for run in header["runs"])
         window = header["window"], header.get("windowShare", 0.0)
         return Plan(header["shared"], runs, tuple(header["taps"]), header["sinks"], *window)
-
-
-def share(config: Config, plan: Plan, length: int, window: int | None = None) -> float:
-    """The share of an exact prefill's multiply-adds, as src/prefill/cost.ts counts them."""
-    width = config.heads * config.head_dim
-    kv = 2 * config.kv_width
-    layer = config.hidden * (2 * width + kv) + 3 * config.hidden * config.intermediate
-    attention = lambda a, b: 2 * width * ((a + b) / 2) * (b - a)
-    exact = config.layers * (length * layer + attention(0, length)) + config.vocab * config.hidden
-    first, end = plan.sinks, length - (plan.window if window is None else window)
-    run, maps = plan.shared, config.hidden * kv
-    for source in plan.sources(config.layers):
-        inputs = (1 + source.taps) * config.hidden
-        maps += inputs * (len(source.maps) * kv + (config.hidden if source.run else 0))
-        if source.run:
-            run += source.run[1] - source.run[0]
-    rows = end - first
-    saved = (config.layers - run) * (rows * layer + attention(first, end)) - rows * maps
-    return (exact - saved) / exact

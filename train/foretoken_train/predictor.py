@@ -56,10 +56,9 @@ class Predictor(nn.Module):
         """What to add to the state to have the input of a run's first layer."""
         return self.maps[f"bridges_{layer}"](inputs)
 
-    def inputs(self, index: int, x: Tensor, eps: float) -> Tensor:
-        """Normed states of each position and of those before it, (T, (1 + taps) H)."""
-        normed = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * self.gains[index]
-        shifted = [F.pad(normed, (0, 0, tap, 0))[: len(x)] for tap in range(self.sources[index].taps + 1)]
+    def inputs(self, index: int, normed: Tensor) -> Tensor:
+        """States of each position, normed with the source's gain, and of those before it, (T, (1 + taps) H)."""
+        shifted = [F.pad(normed, (0, 0, tap, 0))[: len(normed)] for tap in range(self.sources[index].taps + 1)]
         return torch.cat(shifted, -1)
 
 
@@ -73,7 +72,7 @@ def read_predictor(path: Path) -> tuple[Predictor, dict]:
 
     def tensor(name: str) -> Tensor:
         start, end = entries[name]["data_offsets"]
-        values = numpy.frombuffer(raw, kinds[entries[name]["dtype"]], offset=8 + length + start, count=(end - start) // kinds[entries[name]["dtype"]]().itemsize)
+        values = numpy.frombuffer(raw[8 + length + start : 8 + length + end], kinds[entries[name]["dtype"]])
         return torch.from_numpy(values.reshape(entries[name]["shape"]).copy())
 
     names = [name.removesuffix(".weight") for name in entries if name.endswith(".weight")]

@@ -24,10 +24,10 @@ class Block:
 
 @dataclass(frozen=True)
 class Teacher:
-    """What exact prefill makes of a text: the input of each layer, and the output of the last."""
+    """What exact prefill makes of a text."""
 
-    ids: Tensor
     states: list[Tensor]
+    """The input of each layer, and the output of the last."""
 
 
 def compared(blocks: list[Block]) -> list[int]:
@@ -38,7 +38,6 @@ def compared(blocks: list[Block]) -> list[int]:
 def student(base: Base, predictor: Predictor, teacher: Teacher, blocks: list[Block]) -> tuple[Tensor, dict[int, tuple[Tensor, Tensor]]]:
     """States after the last layer at the compared positions, and the predicted K before RoPE and V by layer."""
     plan = predictor.plan
-    layers = base.config.layers
     length = max(block.first for block in blocks)
     positions = torch.arange(length)
     exact = ExactRows(base, teacher, blocks, plan.shared, length, plan.sinks)
@@ -47,7 +46,7 @@ def student(base: Base, predictor: Predictor, teacher: Teacher, blocks: list[Blo
     own = base.kv(plan.shared, x)
     exact.layer(plan.shared, *own)
     for index, source in enumerate(predictor.sources):
-        inputs = predictor.inputs(index, x, base.config.eps)
+        inputs = predictor.inputs(index, base.norm(x, predictor.gains[index]))
         for layer in source.maps:
             predicted[layer] = predictor.kv(layer, inputs)
             exact.layer(layer, *predicted[layer])

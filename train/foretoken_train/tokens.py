@@ -23,10 +23,9 @@ class Tokens:
         )
         self.tokenizer.decoder = decoders.ByteLevel()
         self.template = jinja2.Environment().from_string(field("chat_template"))
-        self.special = {token: id for id, (token, kind) in enumerate(zip(tokens, kinds)) if kind == 3}
 
     def ids(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
-    def chat(self, messages: list[dict[str, str]], generate: bool = False) -> str:
-        return self.template.render(messages=messages, add_generation_prompt=generate)
+    def chat(self, messages: list[dict[str, str]]) -> str:
+        return self.template.render(messages=messages)
