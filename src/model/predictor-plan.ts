@@ -156,10 +156,11 @@ function wrongShared(plan: SharedPlan, layers: number): string | undefined {
   if (!whole(plan.shared, 1, layers - 1)) return `it shares ${plan.shared} of ${layers} layers`
   if (!Array.isArray(plan.runs) || !Array.isArray(plan.taps) || plan.taps.length !== plan.runs.length + 1)
     return 'it must have taps for each source'
-  let at = plan.shared
+  // Layer `shared` has its exact K and V already. Runs may touch: a bridge lies between them all the same.
+  let least = plan.shared + 1
   for (const { from, to } of plan.runs) {
-    if (!whole(from, at + 1, layers - 1) || !whole(to, from + 1, layers)) return `a run over layers ${from}..${to}`
-    at = to
+    if (!whole(from, least, layers - 1) || !whole(to, from + 1, layers)) return `a run over layers ${from}..${to}`
+    least = to
   }
   const odd = plan.taps.find((taps) => !whole(taps, 0, 8))
   return odd === undefined ? undefined : `${odd} taps`

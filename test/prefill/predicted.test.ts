@@ -68,6 +68,17 @@ describe('against the definition', () => {
       },
     ],
     ['no sinks', { ...tinyPlan, sinks: 0, window: 1 }],
+    [
+      'runs that touch',
+      {
+        ...tinyPlan,
+        runs: [
+          { from: 3, to: 4 },
+          { from: 4, to: 6 },
+        ],
+        taps: [1, 0, 2],
+      },
+    ],
   ])('%s', async (_, plan) => {
     const { engine, file } = await load({ passTokens: 24 }, { plan })
     const ids = randomPrompt(60, 5)

@@ -17,7 +17,7 @@ from torch import Tensor
 from .base import Base
 from .data import Corpus, Document
 from .plan import Plan
-from .predictor import read_predictor, write_predictor
+from .predictor import read_predictor, with_inner_bridges, write_predictor
 from .student import Block, Teacher, compared, student
 from .tokens import Tokens
 
@@ -36,6 +36,12 @@ class Trainer:
         self.base = base
         self.options = options
         self.predictor, self.header = read_predictor(options.start)
+        # What earlier runs have done to it.
+        before = self.header["training"].get("distilled", [])
+        self.before = before if isinstance(before, list) else [before]
+        if options.inner_bridges:
+            self.predictor = with_inner_bridges(self.predictor, self.header["layers"])
+            self.header["plan"] |= self.predictor.plan.header()
         decayed = [p for p in self.predictor.parameters() if p.requires_grad and p.ndim > 1]
         plain = [p for p in self.predictor.parameters() if p.requires_grad and p.ndim == 1]
         self.optimizer = torch.optim.AdamW(
@@ -118,7 +124,7 @@ class Trainer:
             log.write(json.dumps(row) + "\n")
         if judged["kl"] < self.best:
             self.best = judged["kl"]
-            training = {**self.header["training"], "method": "closed form, then distilled", "distilled": self._record()}
+            training = {**self.header["training"], "method": "closed form, then distilled", "distilled": [*self.before, self._record()]}
             header = {**self.header, "training": training, "quality": {"held_out": judged, "documents": len(self.judged)}}
             write_predictor(options.out / "best.safetensors", self.predictor, header)
         state = {
@@ -176,7 +182,7 @@ def cut(document: Document, draw: random.Random, options: argparse.Namespace, pl
     blocks: list[Block] = []
     for at in sorted(wanted or [length - 8]):
         deployed = plan.window_of(at)
-        first = max(4, at - (deployed if judged else draw.choice((16, plan.window, deployed))))
+        first = max(4, at - (deployed if judged else draw.choice((16, plan.window, deployed, deployed))))
         end = min(length, at + options.stretch)
         # Stretches may overlap: each runs for itself.
         blocks.append(Block(first, at, end))
@@ -198,6 +204,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="the folder of training texts")
     parser.add_argument("--sampled", type=Path, nargs="*", default=[], help="chats answered by the base itself, JSON lines")
     parser.add_argument("--out", type=Path, required=True, help="a folder for checkpoints, the log and best.safetensors")
+    parser.add_argument("--inner-bridges", action="store_true", help="train a bridge before each layer of a run, too")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=2, help="texts a step")
     parser.add_argument("--longest", type=int, default=1024, help="tokens of a text")

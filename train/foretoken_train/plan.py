@@ -39,6 +39,10 @@ class Plan:
             at = run[1] if run else layers
         return found
 
+    def header(self) -> dict:
+        """The parts of a predictor's header that training may change."""
+        return {"runs": [{"from": first, "to": end} for first, end in self.runs], "taps": list(self.taps)}
+
     @staticmethod
     def of(header: dict) -> "Plan":
         runs = tuple((run["from"], run["to"]) for run in header["runs"])

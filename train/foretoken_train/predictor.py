@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
@@ -17,10 +18,10 @@ BLOCK = 32
 class LinearMap(nn.Module):
     """y = W x + b; the parameters are in units of each output's deviation, so that one learning rate fits all."""
 
-    def __init__(self, weight: Tensor, bias: Tensor):
+    def __init__(self, weight: Tensor, bias: Tensor, unit: Tensor | None = None):
         super().__init__()
         # Inputs have about unit variance.
-        unit = weight.float().norm(dim=1).clamp_min(1e-6)
+        unit = weight.float().norm(dim=1).clamp_min(1e-6) if unit is None else unit
         self.register_buffer("unit", unit)
         self.scaled_weight = nn.Parameter(weight.float() / unit[:, None])
         self.scaled_bias = nn.Parameter(bias.float() / unit)
@@ -60,6 +61,28 @@ class Predictor(nn.Module):
         """States of each position, normed with the source's gain, and of those before it, (T, (1 + taps) H)."""
         shifted = [F.pad(normed, (0, 0, tap, 0))[: len(normed)] for tap in range(self.sources[index].taps + 1)]
         return torch.cat(shifted, -1)
+
+
+def with_inner_bridges(predictor: Predictor, layers: int) -> Predictor:
+    """The same, with a bridge before each layer of a run, which adds nothing yet: small adapters of what runs on bridged states."""
+    plan = predictor.plan
+    runs = tuple((layer, layer + 1) for first, end in plan.runs for layer in range(first, end))
+    taps = plan.taps[:1] + tuple(tap for (first, end), tap in zip(plan.runs, plan.taps[1:]) for tap in (0,) * (end - first - 1) + (tap,))
+    wide = Predictor(replace(plan, runs=runs, taps=taps), layers, {}, [])
+    wide.maps = predictor.maps
+    gains = {source.at: gain for source, gain in zip(predictor.sources, predictor.gains)}
+    for source in wide.sources:
+        # States change little from layer to layer.
+        gain = gains[min(at for at in gains if at >= source.at)]
+        wide.gains.append(nn.Parameter(gain.clone(), requires_grad=False))
+        if source.run and (name := f"bridges_{source.run[0]}") not in wide.maps:
+            unit = 0.3 * wide.maps[f"bridges_{_run_of(plan, source.run[0])}"].unit
+            wide.maps[name] = LinearMap(torch.zeros(len(unit), len(gain)), torch.zeros(len(unit)), unit)
+    return wide
+
+
+def _run_of(plan: Plan, layer: int) -> int:
+    return next(first for first, end in plan.runs if first <= layer < end)
 
 
 def read_predictor(path: Path) -> tuple[Predictor, dict]:
