@@ -62,8 +62,8 @@ export interface Share<C> {
 /** Prompt tokens that every pass takes, whatever the stall bound says: streams may not starve prompts. */
 const leastPrefill = 16
 
-/** Tokens that every pass makes exact, if there is room: one tile of the kernels, and twice what streams add in it. */
-const leastRefined = (streams: number) => Math.max(4, 2 * streams)
+/** The kernels run so many rows at once: one row more than a multiple costs nearly as much as the next multiple. */
+const tileRows = 4
 
 /** The streams, in the order in which they get their steps: longest unserved first. */
 export function streamsInOrder<C extends Candidate>(candidates: readonly C[]): C[] {
@@ -122,7 +122,9 @@ export function refineShares<C extends Candidate>(
   // Before any pass has run nothing is known of costs: as little is risked as can be.
   const alone = cost.estimate(taken)
   const within = alone === undefined ? 0 : cost.rowsWithin(alone + Math.min(refineMs, alone), budget)
-  let left = taken === 0 ? budget : Math.min(budget, Math.max(taken + leastRefined(waiting.length), within)) - taken
+  // However slow passes are: twice what streams add to their caches.
+  const least = tileRows * Math.ceil((taken + 2 * waiting.length) / tileRows)
+  let left = taken === 0 ? budget : Math.min(budget, Math.max(least, within - (within % tileRows))) - taken
   const shares: (Share<C> & { readonly refine: true })[] = []
   for (const candidate of waiting.sort((a, b) => Number(b.doubted) - Number(a.doubted) || a.number - b.number)) {
     const count = Math.min(left, candidate.inexact)

@@ -456,8 +456,28 @@ describe('refining beside streams', () => {
       )[0]![1],
     ).toBeLessThan(45)
     // Rows that cost far too much, and nothing known yet.
-    expect(counts(1, learned(1, 1000), candidate(0, 500))).toEqual([[0, 4]])
-    expect(counts(1, new PassCost(), candidate(0, 500))).toEqual([[0, 4]])
+    expect(counts(1, learned(1, 1000), candidate(0, 500))).toEqual([[0, 3]])
+    expect(counts(1, new PassCost(), candidate(0, 500))).toEqual([[0, 3]])
+  })
+
+  test('fills tiles of four rows, and always gains on what streams add', () => {
+    // 22 rows would be within the bound.
+    expect(
+      counts(
+        1,
+        learned(1, 22, [
+          [16, 32],
+          [64, 128],
+        ]),
+        candidate(0, 500),
+      ),
+    ).toEqual([[0, 19]])
+    for (const streams of [1, 2, 3, 4, 5, 8]) {
+      const all = Array.from({ length: streams }, (_, number) => candidate(number, 500))
+      const refined = counts(streams, learned(1, 1000), ...all).reduce((sum, [, count]) => sum + count!, 0)
+      expect((streams + refined) % 4).toBe(0)
+      expect(refined).toBeGreaterThanOrEqual(2 * streams)
+    }
   })
 
   test('takes a whole pass where nobody waits, and no more than there is', () => {
