@@ -44,8 +44,10 @@ export const flags = {
   prefix: { value: 'file', on: answers, about: 'use the keys and values that `foretoken prefix save` wrote' },
   prefill: {
     value: ['exact', 'predicted', 'refined', 'auto'],
-    on: answers,
-    about: 'exact; predicted: first token early; refined: and exact soon after; auto: refined where it is sure',
+    on: [...answers, 'bench'],
+    about:
+      'exact; predicted: first token early; refined: and exact soon after; auto: refined where it is sure; ' +
+      'of bench prepack: all but exact time predicted batches, too',
   },
   predictor: { value: 'file', on: [...answers, 'eval', 'bench'], about: 'predictor; default: the one that ships' },
   concurrency: { value: 'whole', min: 1, max: 1024, on: ['batch'], about: 'prompts in flight; default 32' },
