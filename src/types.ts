@@ -105,6 +105,8 @@ export interface ModelConfig extends LayerShape {
 export interface TokenizerSpec {
   /** tokenizer.json, parsed. */
   readonly json: Record<string, unknown>
+  /** Pairs of token ids that a BPE merges, (2 merges), the first merge first; then `json` has no merges. */
+  readonly mergeIds?: Uint32Array
   /** tokenizer_config.json, parsed (or made from a GGUF's metadata). */
   readonly config: Record<string, unknown>
   readonly chatTemplate: string | undefined
