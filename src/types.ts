@@ -95,6 +95,8 @@ export interface ModelConfig extends LayerShape {
   readonly ropeDivisors?: readonly number[]
   /** The vocabulary projection is the embedding. */
   readonly tiedEmbedding: boolean
+  /** The embedding's rows from this one on are a tensor of their own, `embedTail`: rarer tokens in fewer bits. Absent where it is whole. */
+  readonly tailFrom?: number
   /** RMS norm on each head of q and k before RoPE, in an architecture that may have it or not: OpenELM. Qwen3 always does. */
   readonly qkNorm?: boolean
   /** One for each layer, (layers); absent where all are alike. */

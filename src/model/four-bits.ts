@@ -44,7 +44,7 @@ function bestScale(row: Float32Array): { d: number; m: number } {
     const cut = ((high - low) * (1 - range)) / 2
     let [d, m] = [((high - low) * range) / 15, low + cut]
     for (let round = 0; round < 3 && d > 0; round++) {
-      const { error, ...fitted } = fit(row, d, m)
+      const { error, ...fitted } = improved(row, d, m)
       if (error < best.error) best = { d, m, error }
       d = fitted.d
       m = fitted.m
@@ -54,7 +54,7 @@ function bestScale(row: Float32Array): { d: number; m: number } {
 }
 
 /** The squared error of d and m, and those that fit the numbers they give best. */
-function fit(row: Float32Array, d: number, m: number): { d: number; m: number; error: number } {
+function improved(row: Float32Array, d: number, m: number): { d: number; m: number; error: number } {
   let [error, sumQ, sumQQ, sumX, sumQX] = [0, 0, 0, 0, 0]
   for (const x of row) {
     const q = step4(x, d, m)

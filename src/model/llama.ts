@@ -63,10 +63,11 @@ export class Llama {
   readonly passTokens: number
   readonly pool: KvPool
   readonly #backend: Backend
-  readonly #embedding: Weight
+  /** (vocab, hidden): one matrix, or its first rows and the rest. */
+  readonly #embedding: readonly Weight[]
   readonly #layers: readonly Layer[]
   readonly #norm: Tensor
-  readonly #head: Weight
+  readonly #head: readonly Weight[]
   readonly #rope: RopeSpec
   readonly #x: Tensor // (tokens, hidden): the residual stream
   readonly #h: Tensor // (tokens, max(hidden, heads * headDim)): normed input, then attention output
@@ -91,8 +92,9 @@ export class Llama {
     this.identity = weights.identity
     this.passTokens = tokens
     this.#backend = backend
-    this.#embedding = weights.matrix('embed')
-    this.#head = config.tiedEmbedding ? this.#embedding : weights.matrix('head')
+    const tail = config.tailFrom === undefined ? [] : [weights.matrix('embedTail')]
+    this.#embedding = [weights.matrix('embed'), ...tail]
+    this.#head = config.tiedEmbedding ? this.#embedding : [weights.matrix('head')]
     this.#norm = weights.vector('norm')
     const shapes = layerShapes(config)
     this.#layers = shapes.map((shape, index) => ({ ...shape, ...layerWeights(weights, `layers.${index}`) }))
@@ -165,7 +167,7 @@ export class Llama {
         `a pass of ${pass.ids.length} tokens exceeds the ${this.passTokens} that buffers were made for; give fewer at once`,
       )
     this.#backend.plan(pass.segments, this.#rope)
-    this.#backend.embed(this.#x, this.#embedding, pass.ids)
+    this.#embed(pass.ids)
   }
 
   /** Runs some layers over the rows of some segments of the pass, and writes their K and V. Default: all segments. */
@@ -229,12 +231,28 @@ export class Llama {
       const rows = picked.slice(at, at + step)
       backend.gatherRows(this.#last, this.#x, rows)
       backend.rmsNorm(this.#last, this.#last, this.#norm, rmsEps, rows.length)
-      backend.matmul(this.#logits, this.#last, [this.#head], rows.length)
+      backend.matmul(this.#logits, this.#last, this.#head, rows.length)
       const logits = await backend.read(this.#logits, rows.length)
       if (picked.length <= step) return logits
       all.set(logits, at * vocab)
     }
     return all
+  }
+
+  /** Runs of ids whose rows lie in the same matrix are one call. */
+  #embed(ids: readonly number[]): void {
+    const backend = this.#backend
+    const [first, tail] = this.#embedding
+    const from = this.config.tailFrom
+    if (from === undefined) backend.embed(this.#x, first!, ids)
+    for (let at = 0; from !== undefined && at < ids.length; ) {
+      const inTail = ids[at]! >= from
+      let end = at + 1
+      while (end < ids.length && ids[end]! >= from === inTail) end++
+      const run = ids.slice(at, end)
+      backend.embed(backend.rows(this.#x, at), inTail ? tail! : first!, inTail ? run.map((id) => id - from) : run)
+      at = end
+    }
   }
 
   #window({ segments }: Pass, { from, to }: Span): Rows {

@@ -1,13 +1,7 @@
 /** Writes a model as one file of `foretoken weights`; the format is told in `prepared.ts`. */
 import { ForetokenError } from '../errors.ts'
-import { type ModelArchive, type TensorType, type TokenizerSpec, tensorBlocks } from '../types.ts'
+import type { ModelArchive } from '../types.ts'
 import { aligned, preamble, preparedMagic } from './prepared.ts'
-
-/** A tensor whose bytes are not the archive's. */
-export interface Replacement {
-  readonly type: TensorType
-  readonly bytes: Uint8Array
-}
 
 export interface PreparedFile {
   readonly bytes: number
@@ -17,28 +11,15 @@ export interface PreparedFile {
 
 const pieceBytes = 1 << 20
 
-/**
- * `replaced` holds tensors by canonical name; `merges` the tokenizer's merges as ids, (2 merges), undefined for one that is no BPE.
- * Throws `unsupported` for a BPE whose merges are not of tokens.
- */
-export function preparedFile(
-  archive: ModelArchive,
-  merges: Uint32Array | undefined,
-  replaced: ReadonlyMap<string, Replacement> = new Map(),
-): PreparedFile {
-  const ordered = [...archive.tensors.values()].sort((a, b) => a.offset - b.offset)
-  // Names of the archive are the file's own; those of its map are canonical.
-  const names = new Map([...archive.tensors].map(([name, tensor]) => [tensor, name]))
-  const tensors = ordered.map((tensor) => {
-    const name = names.get(tensor)!
-    const other = replaced.get(name)
-    const type = other?.type ?? tensor.type
-    const block = tensorBlocks[type]
-    const bytes = (tensor.rows * tensor.cols * block.bytes) / block.elements
-    if (other && other.bytes.length !== bytes)
-      throw new ForetokenError('internal', `${name} in ${type} takes ${bytes} bytes, not ${other.bytes.length}`)
-    return { name, type, bytes, tensor, other }
-  })
+/** `merges` are the tokenizer's as ids, (2 merges); undefined for one that is no BPE. Throws `unsupported` for other tokenizers. */
+export function preparedFile(archive: ModelArchive, merges: Uint32Array | undefined): PreparedFile {
+  const tensors = [...archive.tensors].map(([name, { type, source, offset, bytes }]) => ({
+    name,
+    type,
+    source,
+    offset,
+    bytes,
+  }))
   const list = tensors.map(({ name, type }) => [name, type])
   const head = new TextEncoder().encode(JSON.stringify({ ...headOf(archive, merges), tensors: list }))
   const pairs = merges ?? new Uint32Array(0)
@@ -55,16 +36,14 @@ export function preparedFile(
     front.set(new Uint8Array(pairs.buffer, pairs.byteOffset, pairs.byteLength), mergesAt)
     yield front
     let end = dataAt
-    for (const { bytes, tensor, other } of tensors) {
+    for (const { source, offset, bytes } of tensors) {
       if (aligned(end) > end) yield new Uint8Array(aligned(end) - end)
       end = aligned(end) + bytes
-      if (other) yield other.bytes
-      else
-        for (let at = 0; at < bytes; at += pieceBytes) {
-          const piece = new Uint8Array(Math.min(pieceBytes, bytes - at))
-          await tensor.source.read(tensor.offset + at, piece)
-          yield piece
-        }
+      for (let at = 0; at < bytes; at += pieceBytes) {
+        const piece = new Uint8Array(Math.min(pieceBytes, bytes - at))
+        await source.read(offset + at, piece)
+        yield piece
+      }
     }
   }
   return { bytes, pieces }

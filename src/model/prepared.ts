@@ -140,11 +140,14 @@ function tokenizerOf(
   if (!Array.isArray(tokens) || !tokens.every((token) => token === null || typeof token === 'string'))
     throw bad('has no list of tokens')
   if (mergeIds.some((id) => id >= tokens.length)) throw bad(`merges a token beyond its ${tokens.length}`)
-  const vocab: Record<string, number> = Object.create(null)
-  tokens.forEach((token: string | null, id) => {
-    if (token !== null) vocab[token] ??= id
-  })
-  const model = { ...(json!.model as object), vocab, merges: [] }
+  // Made when it is asked for, which is once, by the tokenizer: it would take 3 MB to keep.
+  const model = {
+    ...(json!.model as object),
+    merges: [],
+    get vocab() {
+      return vocabulary(tokens)
+    },
+  }
   return {
     json: { ...json, model },
     ...(mergeIds.length > 0 && { mergeIds }),
@@ -155,4 +158,13 @@ function tokenizerOf(
     eosIds: spec.eosIds as number[],
     addBos: spec.addBos as boolean,
   }
+}
+
+/** Token -> id; no prototype, since a token may be called anything. A doubled token keeps its first id. */
+function vocabulary(tokens: readonly (string | null)[]): Record<string, number> {
+  const vocab: Record<string, number> = Object.create(null)
+  tokens.forEach((token, id) => {
+    if (token !== null) vocab[token] ??= id
+  })
+  return vocab
 }

@@ -78,11 +78,13 @@ function open(spec: TokenizerSpec): Library {
     const pairs = mergePairs(spec)
     if (!pairs) return new Library(spec.json, spec.config)
     // The library's own table of merges is never made: see `merges.ts`.
-    const json = { ...spec.json, model: { ...(spec.json.model as object), merges: [] } }
+    const model: Record<string, unknown> = { ...(spec.json.model as object), merges: [] }
+    const json = { ...spec.json, model }
     const library = new Library(json, spec.config)
     useMerges(library.model as unknown as BpeModel, pairs)
     // It keeps what it was made from, and reads it no more.
     Object.assign(library, { tokenizer: {} })
+    model.vocab = {}
     return library
   } catch (cause) {
     throw new ForetokenError('bad_model', `the tokenizer can't be read: ${(cause as Error).message}`, { cause })
