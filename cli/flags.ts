@@ -140,7 +140,7 @@ export const flags = {
     value: 'whole',
     min: 8,
     on: ['deploy-prep'],
-    about: 'rows of the vocabulary matrix that stay as they are, the others in 4 bits; default: all, if that fits',
+    about: 'rows of the vocabulary matrix that stay as they are, the others in 4 bits; default: as many as fit',
   },
   'pass-tokens': { value: 'whole', min: 1, max: 4096, on: ['deploy-prep'], about: 'tokens in a pass; default 64' },
   streams: { value: 'whole', min: 1, max: 1024, on: ['deploy-prep'], about: 'requests at once; default 4' },

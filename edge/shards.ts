@@ -13,7 +13,7 @@ const attempts = 4
 
 interface Chunk {
   readonly index: number
-  readonly bytes: Promise<Uint8Array>
+  readonly bytes: Promise<Uint8Array<ArrayBuffer>>
 }
 
 export interface ShardSource extends ByteSource {
@@ -34,11 +34,13 @@ export function shardSource(name: string, store: ShardStore, { bytes: size, shar
     bytes.catch(() => {})
     return { index, bytes }
   }
-  const chunk = async (index: number): Promise<Uint8Array> => {
+  const chunk = async (index: number): Promise<Uint8Array<ArrayBuffer>> => {
     if (held?.index !== index) {
       const found = next?.index === index ? next : undefined
       // A reader goes one way: what was asked for in vain is waited for first.
       if (!found) await next?.bytes.catch(() => {})
+      // What was used is filled again: a hundred megabytes of chunks would else wait for the collector.
+      reader.spare = await held?.bytes.catch(() => undefined)
       held = found ?? start(index)
       next = undefined
     }
@@ -90,6 +92,8 @@ function placesOf(shards: readonly Shard[]): Place[] {
 /** Chunks one after the other, from one stream for as long as they follow each other. */
 class ChunkReader {
   readonly #store: ShardStore
+  /** A chunk that nobody reads any more. */
+  spare: Uint8Array<ArrayBuffer> | undefined
   #open: { shard: Shard; at: number; filler: StreamFiller } | undefined
   #queue: Promise<unknown> = Promise.resolve()
 
@@ -97,7 +101,7 @@ class ChunkReader {
     this.#store = store
   }
 
-  chunk(place: Place): Promise<Uint8Array> {
+  chunk(place: Place): Promise<Uint8Array<ArrayBuffer>> {
     const bytes = this.#queue.then(() => this.#persist(place))
     this.#queue = bytes.catch(() => {})
     return bytes
@@ -108,7 +112,7 @@ class ChunkReader {
     await this.#drop()
   }
 
-  async #persist(place: Place): Promise<Uint8Array> {
+  async #persist(place: Place): Promise<Uint8Array<ArrayBuffer>> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.#read(place)
@@ -120,14 +124,14 @@ class ChunkReader {
     }
   }
 
-  async #read({ shard, offset, bytes, sha256 }: Place): Promise<Uint8Array> {
+  async #read({ shard, offset, bytes, sha256 }: Place): Promise<Uint8Array<ArrayBuffer>> {
     if (this.#open?.shard !== shard || this.#open.at !== offset) {
       await this.#drop()
       const filler = new StreamFiller(await this.#store.open(shard.file, offset))
       this.#open = { shard, at: offset, filler }
     }
     const open = this.#open
-    const chunk = await open.filler.fill(bytes)
+    const chunk = await open.filler.fill(bytes, this.#buffer())
     open.at += bytes
     if ((await sha256Of(chunk)) !== sha256)
       throw new ForetokenError(
@@ -136,6 +140,12 @@ class ChunkReader {
       )
     if (open.at === shard.bytes) await this.#drop()
     return chunk
+  }
+
+  #buffer(): ArrayBuffer {
+    const spare = this.spare?.buffer
+    this.spare = undefined
+    return spare?.byteLength === chunkBytes ? spare : new ArrayBuffer(chunkBytes)
   }
 
   async #drop(): Promise<void> {

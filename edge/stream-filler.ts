@@ -19,10 +19,13 @@ export class StreamFiller {
     }
   }
 
-  /** The next `bytes` bytes. Throws `io` for a stream that breaks or ends before. */
-  async fill(bytes: number): Promise<Uint8Array<ArrayBuffer>> {
+  /**
+   * The next `bytes` bytes, in `buffer`, which is the stream's from now on and may come back as another object. Throws `io` for a stream
+   * that breaks or ends before.
+   */
+  async fill(bytes: number, buffer = new ArrayBuffer(bytes)): Promise<Uint8Array<ArrayBuffer>> {
     try {
-      return await (this.#own ? fillOwn(this.#own, bytes) : this.#fillCopied(this.#plain!, bytes))
+      return await (this.#own ? fillOwn(this.#own, bytes, buffer) : this.#fillCopied(this.#plain!, bytes, buffer))
     } catch (cause) {
       if (cause instanceof ForetokenError) throw cause
       throw new ForetokenError('io', `reading weights broke off: ${(cause as Error)?.message ?? cause}`, { cause })
@@ -34,8 +37,12 @@ export class StreamFiller {
     await (this.#own ?? this.#plain)?.cancel().catch(() => {})
   }
 
-  async #fillCopied(reader: ReadableStreamDefaultReader<Uint8Array>, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
-    const all = new Uint8Array(bytes)
+  async #fillCopied(
+    reader: ReadableStreamDefaultReader<Uint8Array>,
+    bytes: number,
+    buffer: ArrayBuffer,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    const all = new Uint8Array(buffer, 0, bytes)
     let at = 0
     while (at < bytes) {
       if (this.#rest.length === 0) {
@@ -53,8 +60,8 @@ export class StreamFiller {
 }
 
 /** A read takes the buffer away and gives it back with more in it. */
-async function fillOwn(reader: PatientReader, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
-  let buffer = new ArrayBuffer(bytes)
+async function fillOwn(reader: PatientReader, bytes: number, given: ArrayBuffer): Promise<Uint8Array<ArrayBuffer>> {
+  let buffer = given
   for (let at = 0; at < bytes; ) {
     const view = new Uint8Array(buffer, at, bytes - at)
     const { value } = await (reader.readAtLeast ? reader.readAtLeast(view.length, view) : reader.read(view))
@@ -62,7 +69,7 @@ async function fillOwn(reader: PatientReader, bytes: number): Promise<Uint8Array
     buffer = value.buffer
     at += value.length
   }
-  return new Uint8Array(buffer)
+  return new Uint8Array(buffer, 0, bytes)
 }
 
 function ended(at: number, bytes: number): ForetokenError {

@@ -75,6 +75,8 @@ export class Llama {
   readonly #gateUp: Tensor // (tokens, 2 intermediate); the same memory, since the two never live at once
   readonly #last: Tensor // (logitRows, hidden)
   readonly #logits: Tensor // (logitRows, vocab)
+  /** Logits of a pass whose caller needs them only until the next: half a megabyte a token would be left to the collector. */
+  #lent = new Float32Array(0)
   #busy: Promise<void> = Promise.resolve()
 
   /** Streams the weights in. Throws `bad_model`, `out_of_memory`, and `unsupported` for a predictor where layers differ. */
@@ -116,12 +118,15 @@ export class Llama {
     this.pool = backend.kvPool({ type: options.kv, layers, kvHeads, headDim, layerKvHeads })
   }
 
-  /** Runs a pass through all layers; resolves with the logits of its `outputs`, (outputs, vocab). Passes queue. */
-  forward(pass: Pass): Promise<Float32Array> {
+  /**
+   * Runs a pass through all layers; resolves with the logits of its `outputs`, (outputs, vocab): those `lent` are valid until the next
+   * pass that lends. Passes queue.
+   */
+  forward(pass: Pass, lent: 'lent' | 'own' = 'own'): Promise<Float32Array> {
     return this.exclusive(() => {
       this.begin(pass)
       this.run(pass, this.layers)
-      return this.logits(pass.outputs)
+      return this.logits(pass.outputs, lent)
     })
   }
 
@@ -221,22 +226,26 @@ export class Llama {
     this.#writeKv(this.#layers[index]!, index, k, v, this.#window(pass, segments))
   }
 
-  /** Logits of rows `picked` of the residual stream, (picked, vocab): the last rows of finished prompts. */
-  async logits(picked: readonly number[]): Promise<Float32Array> {
+  /** Logits of rows `picked` of the residual stream, (picked, vocab): the last rows of finished prompts. As `forward`. */
+  async logits(picked: readonly number[], lent: 'lent' | 'own' = 'own'): Promise<Float32Array> {
     const backend = this.#backend
     const { vocab, rmsEps } = this.config
     const step = this.#logits.rows
-    const all = new Float32Array(picked.length > step ? picked.length * vocab : 0)
+    const all = this.#room(picked.length * vocab, lent)
     for (let at = 0; at < picked.length; at += step) {
       const rows = picked.slice(at, at + step)
       backend.gatherRows(this.#last, this.#x, rows)
       backend.rmsNorm(this.#last, this.#last, this.#norm, rmsEps, rows.length)
       backend.matmul(this.#logits, this.#last, this.#head, rows.length)
-      const logits = await backend.read(this.#logits, rows.length)
-      if (picked.length <= step) return logits
-      all.set(logits, at * vocab)
+      await backend.read(this.#logits, rows.length, all.subarray(at * vocab))
     }
     return all
+  }
+
+  #room(values: number, lent: 'lent' | 'own'): Float32Array {
+    if (lent === 'own') return new Float32Array(values)
+    if (this.#lent.length < values) this.#lent = new Float32Array(values)
+    return this.#lent.subarray(0, values)
   }
 
   /** Runs of ids whose rows lie in the same matrix are one call. */

@@ -13,7 +13,8 @@ export default {
       if (new URL(request.url).pathname === '/stats')
         return Response.json({ ...engine.stats, wasm_bytes: engine.backend.memoryBytes(), build: engine.backend.build })
       const asked = (await request.json()) as GenerateRequest
-      if (new URL(request.url).pathname === '/stream') return streamed(engine.submit({ ...asked, signal: request.signal }))
+      if (new URL(request.url).pathname === '/stream')
+        return streamed(engine.submit({ ...asked, signal: request.signal }))
       return Response.json(await engine.submit(asked).result())
     } catch (error) {
       const { code, message } = asForetokenError(error)
