@@ -90,18 +90,18 @@ export async function prepare(files: ModelFiles, folder: string, options: Prepar
   }
 }
 
-/** Shares of the vocabulary matrix that stay as they are, tried in this order. On wikitext-2 a sixth in 8 bits costs .7 % of NLL at most. */
+/** Shares of the vocabulary matrix that stay as they are, tried in this order. What that costs in NLL on wikitext-2 (20,000 tokens, smollm2-135m): .1, .3, .3 and .5 %; with all rows in 4 bits 2 %. */
 const shares = [1, 1 / 2, 1 / 3, 1 / 4, 1 / 6]
 
 type Fitted = ReturnType<typeof fitted>
 
-/** How many rows of the vocabulary stay, undefined for all, and what fits then. Throws what `fit` throws for the last that is tried. */
+/** How many rows of the vocabulary stay, undefined for all, and what fits then. Throws what `planOf` throws for the last that is tried. */
 function chosen(
   archive: ModelArchive,
   wanted: number | undefined,
-  fit: (model: Pick<ModelArchive, 'config' | 'tensors'>) => Fitted,
+  planOf: (model: Pick<ModelArchive, 'config' | 'tensors'>) => Fitted,
 ): Fitted & { readonly rows: number | undefined } {
-  if (wanted !== undefined) return { rows: wanted, ...fit(plannedTail(archive, wanted)) }
+  if (wanted !== undefined) return { rows: wanted, ...planOf(plannedTail(archive, wanted)) }
   const { config, tensors } = archive
   const type = tensors.get('embed')!.type
   // What is in 4 bits already, or can't be cut, stays whole.
@@ -111,7 +111,7 @@ function chosen(
     const rows = share === 1 ? undefined : Math.floor((config.vocab * share) / 8) * 8
     if (rows !== undefined && rows < 8) break
     try {
-      return { rows, ...fit(plannedTail(archive, rows)) }
+      return { rows, ...planOf(plannedTail(archive, rows)) }
     } catch (error) {
       last = error
     }

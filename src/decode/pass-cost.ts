@@ -10,7 +10,14 @@ export class PassCost {
   /** Milliseconds per row of passes of 2^i to 2^(i + 1) - 1 rows; undefined where none has run. */
   readonly #perRow: (number | undefined)[] = []
 
+  /** A pass took no time: the clock stands still while this host computes (an edge isolate), and nothing can be learned. */
+  blind = false
+
   learn(rows: number, ms: number): void {
+    if (ms <= 0) {
+      this.blind = true
+      return
+    }
     const bucket = bucketOf(rows)
     const before = this.#perRow[bucket]
     this.#perRow[bucket] = before === undefined ? ms / rows : fade * before + (1 - fade) * (ms / rows)

@@ -65,6 +65,9 @@ const leastPrefill = 16
 /** Tokens that every pass makes exact, if there is room: one tile of the kernels, and twice what streams add in it. */
 const leastRefined = (streams: number) => Math.max(4, 2 * streams)
 
+/** The same where costs can't be measured: a page of tokens. */
+const blindRefined = 16
+
 /** The streams, in the order in which they get their steps: longest unserved first. */
 export function streamsInOrder<C extends Candidate>(candidates: readonly C[]): C[] {
   return candidates.filter(isStep).sort((a, b) => a.lastPass - b.lastPass || a.number - b.number)
@@ -121,7 +124,8 @@ export function refineShares<C extends Candidate>(
   const waiting = candidates.filter(({ inexact }) => inexact > 0)
   // Before any pass has run nothing is known of costs: as little is risked as can be.
   const alone = cost.estimate(taken)
-  const within = alone === undefined ? 0 : cost.rowsWithin(alone + Math.min(refineMs, alone), budget)
+  const unknown = cost.blind ? taken + blindRefined : 0
+  const within = alone === undefined ? unknown : cost.rowsWithin(alone + Math.min(refineMs, alone), budget)
   let left = taken === 0 ? budget : Math.min(budget, Math.max(taken + leastRefined(waiting.length), within)) - taken
   const shares: (Share<C> & { readonly refine: true })[] = []
   for (const candidate of waiting.sort((a, b) => Number(b.doubted) - Number(a.doubted) || a.number - b.number)) {
