@@ -34,7 +34,7 @@ const { values, positionals } = parseArgs({
   },
 })
 process.env.WRANGLER_SEND_METRICS = 'false'
-process.env.MINIFLARE_WORKERD_V8_FLAGS = '--wasm-max-mem-pages=1920 --max-old-space-size=128'
+process.env.MINIFLARE_WORKERD_V8_FLAGS ??= '--wasm-max-mem-pages=1920 --max-old-space-size=128'
 
 const config = fileURLToPath(new URL('../test/edge/worker/wrangler.toml', import.meta.url))
 const scratch = mkdtempSync(join(tmpdir(), 'foretoken-bench-edge-'))

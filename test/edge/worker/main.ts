@@ -1,5 +1,6 @@
 /** A Worker with the isolate's engine and nothing before it: what is under test is loading and running inside workerd. */
-import { Isolate, type WaitUntil, type WeightsEnv } from '../../../edge/isolate.ts'
+import { env as bindings, waitUntil } from 'cloudflare:workers'
+import { Isolate, type WeightsEnv } from '../../../edge/isolate.ts'
 import type { R2Like } from '../../../edge/stores.ts'
 import { asForetokenError, type GenerateRequest } from '../../../src/index.ts'
 import relaxed from '../../../wasm/dist/relaxed.wasm'
@@ -10,17 +11,18 @@ interface Env extends WeightsEnv {
   readonly WEIGHTS: R2Like & { put(key: string, value: ArrayBuffer): Promise<unknown> }
 }
 
+const env = bindings as unknown as Env
 const isolate = new Isolate({ relaxed, simd128 })
 
 export default {
-  async fetch(request: Request, env: Env, context: { waitUntil: WaitUntil }): Promise<Response> {
+  async fetch(request: Request): Promise<Response> {
     try {
       const path = new URL(request.url).pathname
       if (request.method === 'PUT') {
         await env.WEIGHTS.put(path.slice(1), await request.arrayBuffer())
         return new Response()
       }
-      const engine = await isolate.engine(env, (work) => context.waitUntil(work))
+      const engine = await isolate.engine(env, waitUntil)
       if (path === '/stats')
         return Response.json({ ...engine.stats, wasm_bytes: engine.backend.memoryBytes(), build: engine.backend.build })
       const asked = (await request.json()) as GenerateRequest
