@@ -12,6 +12,7 @@ export const commands = {
   prefix: { args: 'save|load FILE', about: 'keep the keys and values of a long beginning in a file' },
   fit: { args: '', about: 'make a KV predictor for a model' },
   eval: { args: '', about: 'judge a predictor beside exact prefill and cheaper ways' },
+  'deploy-prep': { args: '', about: 'write what a Worker needs of a model, or tell why it cannot fit' },
   bench: { args: 'prefill|decode|modes|prepack|replay TRACE', about: 'measure this machine' },
   completion: { args: 'bash|zsh|fish', about: 'print a completion script for a shell' },
 } as const
@@ -35,7 +36,7 @@ export const flags = {
   model: {
     short: 'm',
     value: 'text',
-    on: ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'inspect', 'tokenize', 'bench'],
+    on: ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'deploy-prep', 'inspect', 'tokenize', 'bench'],
     about: 'alias, hf:owner/repo[/file], https://... or a path; default smollm2-135m',
   },
   system: { value: 'text', on: ['run', 'chat', 'prefix'], about: 'system prompt, in place of the model’s own' },
@@ -49,7 +50,11 @@ export const flags = {
       'exact; predicted: first token early; refined: and exact soon after; auto: refined where it is sure; ' +
       'of bench prepack: all but exact time predicted batches, too',
   },
-  predictor: { value: 'file', on: [...answers, 'eval', 'bench'], about: 'predictor; default: the one that ships' },
+  predictor: {
+    value: 'file',
+    on: [...answers, 'eval', 'deploy-prep', 'bench'],
+    about: 'predictor; default: the one that ships',
+  },
   concurrency: { value: 'whole', min: 1, max: 1024, on: ['batch'], about: 'prompts in flight; default 32' },
   'max-tokens': { short: 'n', value: 'whole', min: 1, on: answers, about: 'longest answer; default: the context' },
   temperature: {
@@ -81,10 +86,14 @@ export const flags = {
     short: 'c',
     value: 'whole',
     min: 2,
-    on: engine,
-    about: 'tokens of context; default: the model’s, at most 4096',
+    on: [...engine, 'deploy-prep'],
+    about: 'tokens of context; default: the model’s, at most 4096; deploy-prep 1024',
   },
-  kv: { value: ['f32', 'f16', 'int8'], on: engine, about: 'how keys and values are stored; default f32' },
+  kv: {
+    value: ['f32', 'f16', 'int8'],
+    on: [...engine, 'deploy-prep'],
+    about: 'how keys and values are stored; default f32, deploy-prep int8',
+  },
   threads: { value: 'whole', min: 1, max: 64, on: engine, about: 'compute threads; default: fast cores, at most 4' },
   build: {
     value: ['auto', 'simd128', 'relaxed'],
@@ -127,7 +136,24 @@ export const flags = {
     on: ['fit'],
     about: 'layers of --aux that make the smaller model, such as 0-3; may be repeated; default: all',
   },
-  out: { value: 'file', on: ['fit'], about: 'the predictor file to write' },
+  out: { value: 'file', on: ['fit', 'deploy-prep'], about: 'the predictor file, or the folder, to write' },
+  'no-predictor': { on: ['deploy-prep'], about: 'leave the predictor out' },
+  'eight-bit-rows': {
+    value: 'whole',
+    min: 8,
+    on: ['deploy-prep'],
+    about: 'rows of the vocabulary matrix that stay as they are, the others in 4 bits; default: as many as fit',
+  },
+  'pass-tokens': { value: 'whole', min: 1, max: 4096, on: ['deploy-prep'], about: 'tokens in a pass; default 64' },
+  streams: { value: 'whole', min: 1, max: 1024, on: ['deploy-prep'], about: 'requests at once; default 4' },
+  'shard-mib': {
+    value: 'whole',
+    min: 1,
+    max: 1024,
+    on: ['deploy-prep'],
+    about: 'MiB of a file; default 24, for assets and KV, whose limit is 25',
+  },
+  'limit-mib': { value: 'whole', min: 1, on: ['deploy-prep'], about: 'MiB of wasm and JS heap; default 120' },
   m: { value: 'whole', min: 1, on: ['fit'], about: 'layers that predicted tokens run through first; default 5 of 30' },
   budget: {
     value: 'number',
@@ -188,11 +214,11 @@ export const flags = {
   file: { value: 'file', on: ['tokenize'], about: 'read the text from a file' },
   special: { on: ['tokenize'], about: 'read special tokens in the text as such' },
   offline: {
-    on: ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'pull', 'inspect', 'tokenize', 'bench'],
+    on: ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'deploy-prep', 'pull', 'inspect', 'tokenize', 'bench'],
     about: 'use only what is here',
   },
   json: {
-    on: ['run', 'batch', 'prefix', 'fit', 'eval', 'pull', 'ls', 'rm', 'inspect', 'tokenize', 'bench'],
+    on: ['run', 'batch', 'prefix', 'fit', 'eval', 'deploy-prep', 'pull', 'ls', 'rm', 'inspect', 'tokenize', 'bench'],
     about: 'print one JSON object on stdout; an error is one JSON line on stderr',
   },
   help: { short: 'h', on: Object.keys(commands) as Command[], about: 'print this help' },

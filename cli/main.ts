@@ -23,6 +23,7 @@ const handlers: Record<Command, () => Promise<Handler>> = {
   prefix: async () => (await import('./commands/prefix.ts')).prefix,
   fit: async () => (await import('./commands/fit.ts')).fit,
   eval: async () => (await import('./commands/eval.ts')).evaluate,
+  'deploy-prep': async () => (await import('./commands/deploy-prep.ts')).deployPrep,
   bench: async () => (await import('./commands/bench.ts')).bench,
   completion:
     async () =>

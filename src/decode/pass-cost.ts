@@ -15,7 +15,14 @@ export class PassCost {
   /** Of passes of 2^i to 2^(i + 1) - 1 rows; a hole where none has run. */
   readonly #points: (Point | undefined)[] = []
 
+  /** A pass took no time: the clock stands still while this host computes (an edge isolate), and nothing can be learned. */
+  blind = false
+
   learn(rows: number, ms: number): void {
+    if (ms <= 0) {
+      this.blind = true
+      return
+    }
     const bucket = bucketOf(rows)
     const before = this.#points[bucket] ?? { rows, ms }
     const faded = (old: number, now: number) => fade * old + (1 - fade) * now
