@@ -144,7 +144,7 @@ export const flags = {
     on: ['deploy-prep'],
     about: 'rows of the vocabulary matrix that stay as they are, the others in 4 bits; default: as many as fit',
   },
-  'pass-tokens': { value: 'whole', min: 1, max: 4096, on: ['deploy-prep'], about: 'tokens in a pass; default 64' },
+  'pass-tokens': { value: 'whole', min: 1, max: 4096, on: ['deploy-prep'], about: 'tokens in a pass; default 32' },
   streams: { value: 'whole', min: 1, max: 1024, on: ['deploy-prep'], about: 'requests at once; default 4' },
   'shard-mib': {
     value: 'whole',

@@ -54,7 +54,7 @@ const defaultShard = 24 << 20
  */
 export async function prepare(files: ModelFiles, folder: string, options: PrepareOptions = {}): Promise<Prepared> {
   const original = await openModel(files)
-  const { context = 1024, kv = 'int8', passTokens = 64, streams = 4, limit = isolateLimit } = options
+  const { context = 1024, kv = 'int8', passTokens = 32, streams = 4, limit = isolateLimit } = options
   const shard = Math.floor((options.shardBytes ?? defaultShard) / chunkBytes) * chunkBytes
   if (!(shard >= chunkBytes)) throw new ForetokenError('bad_argument', `a shard has at least ${chunkBytes} bytes`)
   const wanted = { context: Math.min(context, original.config.maxContext), kv, passTokens, streams }

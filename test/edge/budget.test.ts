@@ -44,7 +44,7 @@ describe('the plan', () => {
   test('gives K and V what is left, and refuses with the numbers', async () => {
     const archive = await openModel(tinyFiles({ type: 'q8_0', context: 512 }))
     const model = { ...archive, predictor: 0 }
-    const wanted = { context: 256, kv: 'int8', passTokens: 64, streams: 4 } as const
+    const wanted = { context: 256, kv: 'int8', passTokens: 32, streams: 4 } as const
     const { kvTokens } = fitted('tiny', model, wanted).settings
     expect(kvTokens).toBe(4 * 256)
     const least = memoryPlan(model, { ...wanted, kvTokens: 256 }).total
@@ -115,7 +115,7 @@ describe.runIf(model)('smollm2-135m (where it has been pulled)', () => {
     const opened = await folderFiles(model!)
     const { config, tensors, name } = await openModel(opened)
     const predictor = (await shippedPredictor('smollm2-135m'))!.size
-    const wanted = { context: 1024, kv: 'int8', passTokens: 64, streams: 4 } as const
+    const wanted = { context: 1024, kv: 'int8', passTokens: 32, streams: 4 } as const
     expect(() => fitted(name, { config, tensors, predictor }, wanted)).toThrow(
       expect.objectContaining({ code: 'out_of_memory' }),
     )
