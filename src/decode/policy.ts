@@ -113,19 +113,21 @@ export function promptShares<C extends Candidate>(
 /**
  * What of predicted caches is made exact beside `taken` decode steps: first those whose first token waits for it, then by
  * arrival. No token is delayed by much more than `refineMs`, nor than a pass without takes: streams stay at half their pace or
- * better.
+ * better. A row costs `rowCost` of an exact one.
  */
 export function refineShares<C extends Candidate>(
   candidates: readonly C[],
   taken: number,
   { budget, refineMs }: Policy,
   cost: PassCost,
+  rowCost = 1,
 ): (Share<C> & { readonly refine: true })[] {
   const waiting = candidates.filter(({ inexact }) => inexact > 0)
   // Before any pass has run nothing is known of costs: as little is risked as can be.
   const alone = cost.estimate(taken)
   const unknown = cost.blind ? taken + blindRefined : 0
-  const within = alone === undefined ? unknown : cost.rowsWithin(alone + Math.min(refineMs, alone), budget)
+  const rows = alone === undefined ? unknown : cost.rowsWithin(alone + Math.min(refineMs, alone), budget)
+  const within = taken + Math.floor((rows - taken) / rowCost)
   // However slow passes are: twice what streams add to their caches.
   const least = tileRows * Math.ceil((taken + 2 * waiting.length) / tileRows)
   let left = taken === 0 ? budget : Math.min(budget, Math.max(least, within - (within % tileRows))) - taken

@@ -292,7 +292,7 @@ export class Scheduler {
 
   #refined(taken: number, which: (task: Task) => boolean): Piece[] {
     const tasks = [...this.#tasks].filter((task) => task.running && which(task))
-    return refineShares(tasks, taken, this.#policy, this.#cost)
+    return refineShares(tasks, taken, this.#policy, this.#cost, this.#predicting?.rowCost.refined)
   }
 
   /** A decode step for each stream that gets its page. */

@@ -472,6 +472,9 @@ describe('refining beside streams', () => {
         candidate(0, 500),
       ),
     ).toEqual([[0, 19]])
+    // Rows that skip a sixth of the layers: 18 rows beside the step cost what 15 do, and 19 what 15.8 do.
+    const skipping = refineShares([candidate(0, 500)], 1, policy, learned(1, 16, [[17, 32]]), 5 / 6)
+    expect(skipping.map(({ count }) => count)).toEqual([19])
     for (const streams of [1, 2, 3, 4, 5, 8]) {
       const all = Array.from({ length: streams }, (_, number) => candidate(number, 500))
       const refined = counts(streams, learned(1, 1000), ...all).reduce((sum, [, count]) => sum + count!, 0)
