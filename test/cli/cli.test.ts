@@ -94,8 +94,10 @@ describe('foretoken run', () => {
     )
     expect(Object.keys(result.timings)).toEqual([
       'load_ms',
+      'template_ms',
       'tokenize_ms',
       'queue_ms',
+      'cache_ms',
       'prefill_ms',
       'ttft_ms',
       'decode_tokens_per_s',
