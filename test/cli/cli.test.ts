@@ -99,6 +99,7 @@ describe('foretoken run', () => {
       'queue_ms',
       'cache_ms',
       'prefill_ms',
+      'sample_ms',
       'ttft_ms',
       'decode_tokens_per_s',
       'prompt_tokens',
