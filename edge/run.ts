@@ -26,6 +26,8 @@ export interface RunOptions {
   readonly progress: boolean
   /** Choices of each prompt; they differ in their seed, where there is one. */
   readonly choices: number
+  /** The longest prompt; the context, where there is no such limit. */
+  readonly promptTokens: number | undefined
 }
 
 interface Reading {
@@ -44,10 +46,8 @@ export class Run implements AsyncIterable<RunEvent> {
   readonly #begun = new Set<number>()
   readonly #progress: RunEvent[] = []
   #wake = Promise.withResolvers<undefined>()
-  /** Prompts, as the model sees them; (prompts). */
-  readonly promptTokens: number[] = []
 
-  /** Submits. Throws what `Engine.submit` throws; nothing is left of it then. */
+  /** Submits. Throws what `Engine.submit` throws, and `context_exceeded`; nothing is left of it then. */
   constructor(engine: Engine, requests: readonly GenerateRequest[], options: RunOptions) {
     this.#engine = engine
     this.#requests = requests
@@ -99,10 +99,7 @@ export class Run implements AsyncIterable<RunEvent> {
 
   #told(index: number, event: GenerateEvent): RunEvent | undefined {
     const { choices } = this.#options
-    if (event.type === 'prompt') {
-      if (index % choices === 0) this.promptTokens[index / choices] = event.ids.length
-      return undefined
-    }
+    if (event.type === 'prompt') return undefined
     if (index % choices === 0) this.#submitRest(index / choices)
     return event.type === 'token' ? { type: 'token', index, token: event } : { type: 'done', index, done: event }
   }
@@ -115,7 +112,7 @@ export class Run implements AsyncIterable<RunEvent> {
   }
 
   #submit(prompt: number, choice: number): void {
-    const { choices, signal, progress } = this.#options
+    const { choices, signal, progress, promptTokens } = this.#options
     const index = prompt * choices + choice
     const request = this.#requests[prompt]!
     const submission = this.#engine.submit({
@@ -130,6 +127,12 @@ export class Run implements AsyncIterable<RunEvent> {
       }),
     })
     this.#submissions.push(submission)
+    const { prompt_tokens } = submission.soFar.timings
+    if (promptTokens !== undefined && prompt_tokens > promptTokens)
+      throw new ForetokenError(
+        'context_exceeded',
+        `the prompt has ${prompt_tokens} tokens, and this server takes ${promptTokens}; shorten it`,
+      )
     const events = submission[Symbol.asyncIterator]()
     const reading: Reading = { index, events }
     reading.next = read(reading)
@@ -142,9 +145,4 @@ function read(reading: Reading): NonNullable<Reading['next']> {
   // Whoever leaves early leaves this unread.
   next.catch(() => {})
   return next
-}
-
-/** Why a run was stopped by the server, as the reason of its signal. */
-export function stopped(signal: AbortSignal): ForetokenError | undefined {
-  return signal.reason instanceof ForetokenError ? signal.reason : undefined
 }
