@@ -154,7 +154,8 @@ class Exchange {
       if (!sent.headers) throw told
       const record = this.#c.get('record')
       record.code = told.code
-      record.cause = causeOf(told)
+      const cause = causeOf(told)
+      if (cause !== undefined) record.cause = cause
       this.end()
       yield plan.failed(told)
     }
