@@ -12,6 +12,7 @@ export const commands = {
   prefix: { args: 'save|load FILE', about: 'keep the keys and values of a long beginning in a file' },
   fit: { args: '', about: 'make a KV predictor for a model' },
   eval: { args: '', about: 'judge a predictor beside exact prefill and cheaper ways' },
+  serve: { args: '', about: 'answer OpenAI’s API over HTTP' },
   bench: { args: 'prefill|decode|modes|prepack|replay TRACE', about: 'measure this machine' },
   completion: { args: 'bash|zsh|fish', about: 'print a completion script for a shell' },
 } as const
@@ -28,14 +29,14 @@ export interface Flag {
   readonly about: string
 }
 
-const engine = ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'bench'] as const
+const engine = ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'serve', 'bench'] as const
 const answers = ['run', 'chat', 'batch'] as const
 
 export const flags = {
   model: {
     short: 'm',
     value: 'text',
-    on: ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'inspect', 'tokenize', 'bench'],
+    on: ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'inspect', 'tokenize', 'serve', 'bench'],
     about: 'alias, hf:owner/repo[/file], https://... or a path; default smollm2-135m',
   },
   system: { value: 'text', on: ['run', 'chat', 'prefix'], about: 'system prompt, in place of the model’s own' },
@@ -44,10 +45,14 @@ export const flags = {
   prefix: { value: 'file', on: answers, about: 'use the keys and values that `foretoken prefix save` wrote' },
   prefill: {
     value: ['exact', 'predicted', 'refined', 'auto'],
-    on: answers,
+    on: [...answers, 'serve'],
     about: 'exact; predicted: first token early; refined: and exact soon after; auto: refined where it is sure',
   },
-  predictor: { value: 'file', on: [...answers, 'eval', 'bench'], about: 'predictor; default: the one that ships' },
+  predictor: {
+    value: 'file',
+    on: [...answers, 'eval', 'serve', 'bench'],
+    about: 'predictor; default: the one that ships',
+  },
   concurrency: { value: 'whole', min: 1, max: 1024, on: ['batch'], about: 'prompts in flight; default 32' },
   'max-tokens': { short: 'n', value: 'whole', min: 1, on: answers, about: 'longest answer; default: the context' },
   temperature: {
@@ -117,7 +122,7 @@ export const flags = {
   base: { value: 'text', on: ['fit', 'eval'], about: 'the model to predict for, as --model' },
   aux: {
     value: 'text',
-    on: [...answers, 'fit', 'eval', 'bench'],
+    on: [...answers, 'fit', 'eval', 'serve', 'bench'],
     about: 'fit: predict from this smaller model; else: the smaller model that the predictor reads; named as --model',
   },
   'aux-layers': {
@@ -182,11 +187,18 @@ export const flags = {
   'ttft-bound': { value: 'number', min: 0, on: ['bench'], about: 'replay: ms that count as good; default 1000' },
   'itl-bound': { value: 'number', min: 0, on: ['bench'], about: 'replay: ms that count as good; default 100' },
   'prefix-pages': { value: 'whole', min: 0, on: ['bench'], about: 'replay: pages of finished prefixes; default 1024' },
+  port: { value: 'whole', min: 0, max: 65_535, on: ['serve'], about: 'default 8787; 0 takes any that is free' },
+  host: {
+    value: 'text',
+    on: ['serve'],
+    about: 'address to listen on; default 127.0.0.1; any other needs keys: of --config, or $FORETOKEN_API_KEY',
+  },
+  config: { value: 'file', on: ['serve'], about: 'JSON with keys (by SHA-256), origins, hosts, limits, defaults' },
   plot: { value: 'file', on: ['eval', 'bench'], about: 'write a chart as SVG; of bench: prepack and replay' },
   file: { value: 'file', on: ['tokenize'], about: 'read the text from a file' },
   special: { on: ['tokenize'], about: 'read special tokens in the text as such' },
   offline: {
-    on: ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'pull', 'inspect', 'tokenize', 'bench'],
+    on: ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'pull', 'inspect', 'tokenize', 'serve', 'bench'],
     about: 'use only what is here',
   },
   json: {

@@ -35,7 +35,10 @@ async function readBytes(request: Request, { bodyBytes, bodySeconds }: BodyLimit
     for (;;) {
       const { done, value } = await reader.read()
       if (late)
-        throw new ApiError(408, `the body did not arrive within ${bodySeconds} s`, { code: 'timeout', headers: closing })
+        throw new ApiError(408, `the body did not arrive within ${bodySeconds} s`, {
+          code: 'timeout',
+          headers: closing,
+        })
       if (done) break
       length += value.length
       if (length > bodyBytes) {

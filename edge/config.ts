@@ -55,7 +55,9 @@ const schema = z.strictObject({
   /** Host names (without port) that the server answers to. Default: any where `listen` is `public`, else the loopback names. */
   hosts: z.array(z.string().min(1)).optional(),
   /** Origins whose pages may call the server. */
-  origins: z.array(z.string().regex(/^https?:\/\/[^/]+$/, 'must be an origin, such as https://example.org')).default([]),
+  origins: z
+    .array(z.string().regex(/^https?:\/\/[^/]+$/, 'must be an origin, such as https://example.org'))
+    .default([]),
   /** Where a request does not say. */
   prefill: z.enum(['exact', 'predicted', 'refined', 'auto']).default('exact'),
   /** Where a request does not say; OpenAI's is 1. */

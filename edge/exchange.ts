@@ -193,10 +193,14 @@ class Exchange {
 /** Before anything is computed: a long text costs time to be made into tokens, too. */
 function checkSize({ requests, choices }: Plan, answers: number, { context }: Engine, { limits }: Config): void {
   if (answers > limits.choices)
-    throw new ApiError(400, `${requests.length} prompts x ${choices} choices are ${answers} answers; at most ${limits.choices}`, {
-      code: 'invalid_value',
-      param: 'n',
-    })
+    throw new ApiError(
+      400,
+      `${requests.length} prompts x ${choices} choices are ${answers} answers; at most ${limits.choices}`,
+      {
+        code: 'invalid_value',
+        param: 'n',
+      },
+    )
   for (const { prompt, maxTokens } of requests) {
     if (limits.outputTokens !== undefined && maxTokens !== undefined && maxTokens > limits.outputTokens)
       throw new ApiError(400, `${maxTokens} tokens were asked for; this server makes at most ${limits.outputTokens}`, {
@@ -207,10 +211,14 @@ function checkSize({ requests, choices }: Plan, answers: number, { context }: En
     else {
       const messages = prompt as readonly { readonly content: string }[]
       if (messages.length > limits.messages)
-        throw new ApiError(413, `the conversation has ${messages.length} messages; at most ${limits.messages} are taken`, {
-          code: 'too_many_messages',
-          param: 'messages',
-        })
+        throw new ApiError(
+          413,
+          `the conversation has ${messages.length} messages; at most ${limits.messages} are taken`,
+          {
+            code: 'too_many_messages',
+            param: 'messages',
+          },
+        )
       checkLength(
         messages.reduce((sum, { content }) => sum + content.length, 0),
         context,

@@ -37,7 +37,11 @@ export function observe(server: Server): Middleware {
 /** The pattern that answered. */
 function routeOf(c: Context): string {
   const pattern = routePath(c, -1)
-  return pattern.startsWith('/v1/models/') ? '/v1/models/:model' : pattern === '/*' || pattern === '*' ? 'none' : pattern
+  return pattern.startsWith('/v1/models/')
+    ? '/v1/models/:model'
+    : pattern === '/*' || pattern === '*'
+      ? 'none'
+      : pattern
 }
 
 /** CORS for the origins of the config; nothing where there are none. */
@@ -96,5 +100,8 @@ export function tellFailure(error: Error, c: Context<AppEnv>): Response {
 }
 
 export function tellMissing(c: Context<AppEnv>): Response {
-  return tellFailure(new ApiError(404, 'there is no such route; GET /openapi.json lists them', { code: 'not_found' }), c)
+  return tellFailure(
+    new ApiError(404, 'there is no such route; GET /openapi.json lists them', { code: 'not_found' }),
+    c,
+  )
 }

@@ -104,6 +104,10 @@ function describe(app: App): object {
   for (const route of routes) registry.registerPath(route)
   return app.getOpenAPI31Document({
     openapi: '3.1.0',
-    info: { title: 'foretoken', version: '1', description: 'An OpenAI-compatible server; fields it does not know are refused.' },
+    info: {
+      title: 'foretoken',
+      version: '1',
+      description: 'An OpenAI-compatible server; fields it does not know are refused.',
+    },
   })
 }

@@ -17,7 +17,10 @@ export function validate<S extends z.ZodType>(schema: S, body: unknown): z.outpu
     })
   }
   const param = pathText(path)
-  throw new ApiError(400, `${param || 'the body'}: ${issue.message}`, { code: 'invalid_value', param: param || undefined })
+  throw new ApiError(400, `${param || 'the body'}: ${issue.message}`, {
+    code: 'invalid_value',
+    param: param || undefined,
+  })
 }
 
 /** Of a union's branches the one that came furthest says what is meant. */

@@ -5,7 +5,7 @@ import type { Endpoint, Plan } from '../exchange.ts'
 import { newId } from '../ids.ts'
 import type { RunEvent } from '../run.ts'
 import { type ChatRequest, chatRequest } from '../schemas/chat.ts'
-import { done as last, frame } from '../sse.ts'
+import { frame, done as last } from '../sse.ts'
 import { reportOf, usageOf } from '../usage.ts'
 import { collect, finishReason } from './collect.ts'
 import { optionsOf } from './options.ts'
@@ -60,7 +60,12 @@ export const chat: Endpoint<typeof chatRequest> = {
       for await (const event of events) {
         const { index } = event
         if (event.type === 'progress') {
-          yield frame({ ...base, choices: [], ...noUsage, foretoken: { progress: { index, done: event.done, total: event.total } } })
+          yield frame({
+            ...base,
+            choices: [],
+            ...noUsage,
+            foretoken: { progress: { index, done: event.done, total: event.total } },
+          })
           continue
         }
         let text = ''
@@ -70,7 +75,11 @@ export const chat: Endpoint<typeof chatRequest> = {
           const { token } = event
           const scored = body.logprobs && !isEnd(token.id)
           if (token.text !== '' || scored)
-            text += chunk(index, { content: token.text }, scored ? { logprobs: { content: [tokenLogprob(engine, token)], refusal: null } } : {})
+            text += chunk(
+              index,
+              { content: token.text },
+              scored ? { logprobs: { content: [tokenLogprob(engine, token)], refusal: null } } : {},
+            )
         } else {
           dones[index] = event.done
           const finished = { index, delta: {}, logprobs: null, finish_reason: finishReason(event.done) }

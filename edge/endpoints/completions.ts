@@ -5,7 +5,7 @@ import type { Endpoint, Plan } from '../exchange.ts'
 import { newId } from '../ids.ts'
 import type { RunEvent } from '../run.ts'
 import { type CompletionRequest, completionRequest } from '../schemas/completions.ts'
-import { done as last, frame } from '../sse.ts'
+import { frame, done as last } from '../sse.ts'
 import { reportOf, usageOf } from '../usage.ts'
 import { collect, finishReason } from './collect.ts'
 import { optionsOf } from './options.ts'
@@ -22,7 +22,10 @@ export const completions: Endpoint<typeof completionRequest> = {
     const isEnd = endsTurn(engine, body.foretoken?.ignore_eos ?? false)
     const scored = body.logprobs !== null && body.logprobs !== undefined
     if (body.echo && scored)
-      throw new ApiError(400, 'echo with logprobs is not supported; ask for one of them', { code: 'unsupported_value', param: 'echo' })
+      throw new ApiError(400, 'echo with logprobs is not supported; ask for one of them', {
+        code: 'unsupported_value',
+        param: 'echo',
+      })
     const options = {
       ...optionsOf(body, engine, config, body.max_tokens ?? 16),
       ...(body.logprobs && { topLogprobs: body.logprobs }),
@@ -56,14 +59,24 @@ export const completions: Endpoint<typeof completionRequest> = {
     async function* frames(events: AsyncIterable<RunEvent>): AsyncGenerator<string> {
       const noUsage = body.stream_options?.include_usage ? { usage: null } : {}
       const chunk = (index: number, text: string, more: object = {}, report: object = {}) =>
-        frame({ ...head, choices: [{ index, text, logprobs: null, finish_reason: null, ...more }], ...noUsage, ...report })
+        frame({
+          ...head,
+          choices: [{ index, text, logprobs: null, finish_reason: null, ...more }],
+          ...noUsage,
+          ...report,
+        })
       const dones: DoneEvent[] = []
       const begun = new Set<number>()
       const offsets: number[] = []
       for await (const event of events) {
         const { index } = event
         if (event.type === 'progress') {
-          yield frame({ ...head, choices: [], ...noUsage, foretoken: { progress: { index, done: event.done, total: event.total } } })
+          yield frame({
+            ...head,
+            choices: [],
+            ...noUsage,
+            foretoken: { progress: { index, done: event.done, total: event.total } },
+          })
           continue
         }
         let text = ''

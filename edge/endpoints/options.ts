@@ -10,15 +10,17 @@ type Fields<T extends Record<string, z.ZodType>> = { readonly [N in keyof T]?: z
 type Sampling = Pick<Fields<typeof sampling>, 'temperature' | 'top_p'> & {
   readonly foretoken?: z.output<typeof extension> | null | undefined
 }
-type Choosing = Pick<
-  Fields<typeof choosing>,
-  'stop' | 'seed' | 'presence_penalty' | 'frequency_penalty' | 'logit_bias'
->
+type Choosing = Pick<Fields<typeof choosing>, 'stop' | 'seed' | 'presence_penalty' | 'frequency_penalty' | 'logit_bias'>
 
 export type Options = Omit<GenerateRequest, 'prompt' | 'signal' | 'tenant' | 'id'>
 
 /** What a request leaves open the config decides. Throws an ApiError of 400. */
-export function optionsOf(body: Sampling & Choosing, engine: Engine, config: Config, maxTokens: number | undefined): Options {
+export function optionsOf(
+  body: Sampling & Choosing,
+  engine: Engine,
+  config: Config,
+  maxTokens: number | undefined,
+): Options {
   const { foretoken: more = {} } = body
   const most = maxTokens ?? config.limits.outputTokens
   const given = {

@@ -25,7 +25,8 @@ export function responseFrames({ shape, logprob }: Parts) {
     if (created) return ''
     created = true
     return (
-      event('response.created', { response: shape.begun() }) + event('response.in_progress', { response: shape.begun() })
+      event('response.created', { response: shape.begun() }) +
+      event('response.in_progress', { response: shape.begun() })
     )
   }
   const open = () => {

@@ -51,10 +51,14 @@ export class Admission {
     const id = key?.sha256 ?? ''
     const own = this.#running.get(id) ?? 0
     if (concurrencyPerKey !== undefined && own + answers > concurrencyPerKey)
-      throw new ApiError(429, `${own} answers are being made for this key, of ${concurrencyPerKey} at once; wait for one`, {
-        code: 'concurrency_limit_exceeded',
-        retryAfter: 1,
-      })
+      throw new ApiError(
+        429,
+        `${own} answers are being made for this key, of ${concurrencyPerKey} at once; wait for one`,
+        {
+          code: 'concurrency_limit_exceeded',
+          retryAfter: 1,
+        },
+      )
     if (this.#all + answers > concurrency)
       throw new ApiError(503, `${this.#all} answers are being made, of ${concurrency} at once; try again`, {
         code: 'busy',

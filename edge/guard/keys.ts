@@ -17,7 +17,10 @@ export class Keys {
   readonly #keys: readonly { readonly key: Key; readonly hash: Uint8Array }[]
 
   constructor({ keys }: Config) {
-    this.#keys = keys.map((key) => ({ key, hash: Uint8Array.from(key.sha256.match(/../g)!, (hex) => Number.parseInt(hex, 16)) }))
+    this.#keys = keys.map((key) => ({
+      key,
+      hash: Uint8Array.from(key.sha256.match(/../g)!, (hex) => Number.parseInt(hex, 16)),
+    }))
   }
 
   /** Throws an ApiError of 401. */
@@ -26,10 +29,14 @@ export class Keys {
     const given = /^Bearer +(\S+) *$/i.exec(request.headers.get('authorization') ?? '')?.[1]
     const key = given === undefined ? undefined : await this.#find(given)
     if (!key)
-      throw new ApiError(401, `${given === undefined ? 'no key was given' : 'that key is not known'}; send Authorization: Bearer KEY`, {
-        code: 'invalid_api_key',
-        headers: { 'www-authenticate': 'Bearer' },
-      })
+      throw new ApiError(
+        401,
+        `${given === undefined ? 'no key was given' : 'that key is not known'}; send Authorization: Bearer KEY`,
+        {
+          code: 'invalid_api_key',
+          headers: { 'www-authenticate': 'Bearer' },
+        },
+      )
     const tenant = key.tenant === undefined ? `key:${key.sha256}` : `tenant:${key.tenant}`
     return { key, tenant, name: key.tenant ?? key.sha256.slice(0, 8) }
   }

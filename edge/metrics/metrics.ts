@@ -9,10 +9,24 @@ const long = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
 export class Metrics {
   readonly #requests = new Counter('foretoken_requests_total', 'Requests, by route and status.')
   readonly #refusals = new Counter('foretoken_refusals_total', 'Requests refused before an answer began, by code.')
-  readonly #aborts = new Counter('foretoken_aborts_total', 'Requests given up, by who ended them: gone, stalled or timeout.')
-  readonly #tokens = new Counter('foretoken_tokens_total', 'Tokens of finished answers: prompt, cached of these, completion.')
-  readonly #ttft = new HistogramSet('foretoken_ttft_seconds', 'From the request at the engine to its first token.', long)
-  readonly #between = new HistogramSet('foretoken_inter_token_seconds', 'From one token of an answer to the next.', short)
+  readonly #aborts = new Counter(
+    'foretoken_aborts_total',
+    'Requests given up, by who ended them: gone, stalled or timeout.',
+  )
+  readonly #tokens = new Counter(
+    'foretoken_tokens_total',
+    'Tokens of finished answers: prompt, cached of these, completion.',
+  )
+  readonly #ttft = new HistogramSet(
+    'foretoken_ttft_seconds',
+    'From the request at the engine to its first token.',
+    long,
+  )
+  readonly #between = new HistogramSet(
+    'foretoken_inter_token_seconds',
+    'From one token of an answer to the next.',
+    short,
+  )
   readonly #queue = new HistogramSet('foretoken_queue_seconds', 'Waiting for other requests.', long)
   readonly #prefill = new HistogramSet('foretoken_prefill_seconds', 'Reading the prompt.', long)
 
@@ -74,6 +88,8 @@ function engineLines({ stats, backend }: Engine): string[] {
   ] as const
   return [
     ...gauges.flatMap(([name, help, value]) => gaugeLines({ name: `foretoken_${name}`, help, value })),
-    ...counters.flatMap(([name, help, value]) => gaugeLines({ name: `foretoken_${name}`, help, value, type: 'counter' })),
+    ...counters.flatMap(([name, help, value]) =>
+      gaugeLines({ name: `foretoken_${name}`, help, value, type: 'counter' }),
+    ),
   ]
 }

@@ -87,7 +87,9 @@ export const noTools = {
 }
 
 export const textPart = (type: string) =>
-  z.strictObject({ type: z.literal(type), text: z.string() }).openapi({ description: 'Text is the only kind of content.' })
+  z
+    .strictObject({ type: z.literal(type), text: z.string() })
+    .openapi({ description: 'Text is the only kind of content.' })
 
 export const errorBody = z
   .object({

@@ -54,9 +54,7 @@ export const responsesRequest = z
       .openapi({ description: 'Plain text is the only format.' }),
     truncation: z.literal('disabled').nullish(),
     background: z.literal(false).nullish(),
-    stream_options: z
-      .strictObject({ include_obfuscation: harmless(z.literal(false), 'nothing is padded') })
-      .nullish(),
+    stream_options: z.strictObject({ include_obfuscation: harmless(z.literal(false), 'nothing is padded') }).nullish(),
   })
   .openapi('ResponseRequest')
 
