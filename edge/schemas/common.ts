@@ -14,6 +14,9 @@ export function harmless<T extends z.ZodType>(type: T, about: string) {
 /** A field of OpenAI's that may only have the value that asks for nothing. */
 const only = <T extends z.ZodType>(type: T, about: string) => type.nullish().openapi({ description: about })
 
+/** What a value says that asks for something that is not here. */
+export const unsupported = 'not supported by this server; leave it out'
+
 const seed = z
   .number()
   .int()
@@ -56,8 +59,8 @@ export const sampling = {
     z.record(z.string().max(64), z.string().max(512)).refine((value) => Object.keys(value).length <= 16, 'at most 16'),
     'nothing is stored',
   ),
-  store: only(z.literal(false), 'Nothing is stored.'),
-  service_tier: only(z.enum(['auto', 'default']), 'There is one tier.'),
+  store: only(z.literal(false, unsupported), 'Nothing is stored.'),
+  service_tier: only(z.enum(['auto', 'default'], unsupported), 'There is one tier.'),
 }
 
 /** Of chat and text completions, not of responses. */
@@ -81,8 +84,8 @@ export const choosing = {
 
 /** Tools that are not there can't be called. */
 export const noTools = {
-  tools: only(z.array(z.unknown()).max(0), 'Tools are not supported: only an empty list is taken.'),
-  tool_choice: only(z.enum(['none', 'auto']), 'Tools are not supported.'),
+  tools: only(z.array(z.unknown()).max(0, unsupported), 'Tools are not supported: only an empty list is taken.'),
+  tool_choice: only(z.enum(['none', 'auto'], unsupported), 'Tools are not supported.'),
   parallel_tool_calls: harmless(z.boolean(), 'tools are not supported'),
 }
 
