@@ -1,6 +1,7 @@
 /** A request body by its schema; what is wrong with it, by the name of the field. */
 import type { z } from '@hono/zod-openapi'
 import { ApiError } from './errors.ts'
+import { notHere } from './schemas/common.ts'
 
 type Issue = z.core.$ZodIssue
 
@@ -17,6 +18,8 @@ export function validate<S extends z.ZodType>(schema: S, body: unknown): z.outpu
     })
   }
   const param = pathText(path)
+  if (issue.message.startsWith(notHere))
+    throw new ApiError(400, `${param} is ${issue.message}`, { code: 'unsupported_value', param })
   throw new ApiError(400, `${param || 'the body'}: ${issue.message}`, {
     code: 'invalid_value',
     param: param || undefined,

@@ -1,5 +1,5 @@
 /** `POST /v1/chat/completions`. */
-import { choosing, harmless, noTools, sampling, textPart, usage, z } from './common.ts'
+import { choosing, harmless, noTools, sampling, textPart, unsupported, usage, z } from './common.ts'
 
 const text = z.union([z.string(), z.array(textPart('text')).min(1).max(256)])
 
@@ -10,9 +10,9 @@ const message = z
       role: z.literal('assistant'),
       content: text,
       refusal: z.null().optional(),
-      annotations: z.array(z.unknown()).max(0).nullish(),
-      audio: z.null().optional(),
-      tool_calls: z.array(z.unknown()).max(0).nullish(),
+      annotations: z.array(z.unknown()).max(0, unsupported).nullish(),
+      audio: z.null(unsupported).optional(),
+      tool_calls: z.array(z.unknown()).max(0, unsupported).nullish(),
     }),
   ])
   .openapi('ChatMessage')
@@ -27,8 +27,8 @@ export const chatRequest = z
     max_tokens: z.number().int().min(1).max(1_000_000).nullish().openapi({ deprecated: true }),
     logprobs: z.boolean().nullish(),
     top_logprobs: z.number().int().min(0).max(20).nullish(),
-    response_format: z.strictObject({ type: z.literal('text') }).nullish(),
-    modalities: harmless(z.array(z.literal('text')).min(1).max(1), 'answers are text'),
+    response_format: z.strictObject({ type: z.literal('text', unsupported) }).nullish(),
+    modalities: harmless(z.array(z.literal('text', unsupported)).min(1).max(1), 'answers are text'),
   })
   .openapi('ChatCompletionRequest')
 

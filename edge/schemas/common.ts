@@ -15,7 +15,8 @@ export function harmless<T extends z.ZodType>(type: T, about: string) {
 const only = <T extends z.ZodType>(type: T, about: string) => type.nullish().openapi({ description: about })
 
 /** What a value says that asks for something that is not here. */
-export const unsupported = 'not supported by this server; leave it out'
+export const notHere = 'not supported by this server'
+export const unsupported = `${notHere}; leave it out`
 
 const seed = z
   .number()
@@ -91,7 +92,7 @@ export const noTools = {
 
 export const textPart = (type: string) =>
   z
-    .strictObject({ type: z.literal(type), text: z.string() })
+    .strictObject({ type: z.literal(type, `${notHere}; content is ${type}`), text: z.string() })
     .openapi({ description: 'Text is the only kind of content.' })
 
 export const errorBody = z

@@ -1,5 +1,5 @@
 /** `POST /v1/completions`: text is continued as it is, without a chat template. */
-import { choosing, sampling, usage, z } from './common.ts'
+import { choosing, sampling, unsupported, usage, z } from './common.ts'
 
 const ids = z.array(z.number().int().min(0).max(10_000_000)).min(1)
 
@@ -11,8 +11,8 @@ export const completionRequest = z
     max_tokens: z.number().int().min(0).max(1_000_000).nullish().openapi({ description: 'Default 16.' }),
     logprobs: z.number().int().min(0).max(20).nullish(),
     echo: z.boolean().nullish().openapi({ description: 'The prompt before the answer; not with logprobs.' }),
-    best_of: z.literal(1).nullish(),
-    suffix: z.literal('').nullish(),
+    best_of: z.literal(1, unsupported).nullish(),
+    suffix: z.literal('', unsupported).nullish(),
   })
   .openapi('CompletionRequest')
 

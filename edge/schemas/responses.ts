@@ -1,5 +1,5 @@
 /** `POST /v1/responses`, without a memory: every request brings its whole conversation. */
-import { harmless, noTools, report, sampling, textPart, z } from './common.ts'
+import { harmless, noTools, report, sampling, textPart, unsupported, z } from './common.ts'
 
 const input = z.union([z.string(), z.array(textPart('input_text')).min(1).max(256)])
 
@@ -47,13 +47,13 @@ export const responsesRequest = z
     instructions: z.string().nullish().openapi({ description: 'A system message before all others.' }),
     max_output_tokens: z.number().int().min(1).max(1_000_000).nullish(),
     top_logprobs: z.number().int().min(0).max(20).nullish(),
-    include: z.array(z.literal('message.output_text.logprobs')).max(8).nullish(),
+    include: z.array(z.literal('message.output_text.logprobs', unsupported)).max(8).nullish(),
     text: z
-      .strictObject({ format: z.strictObject({ type: z.literal('text') }).nullish() })
+      .strictObject({ format: z.strictObject({ type: z.literal('text', unsupported) }).nullish() })
       .nullish()
       .openapi({ description: 'Plain text is the only format.' }),
-    truncation: z.literal('disabled').nullish(),
-    background: z.literal(false).nullish(),
+    truncation: z.literal('disabled', unsupported).nullish(),
+    background: z.literal(false, unsupported).nullish(),
     stream_options: z.strictObject({ include_obfuscation: harmless(z.literal(false), 'nothing is padded') }).nullish(),
   })
   .openapi('ResponseRequest')

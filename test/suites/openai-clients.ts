@@ -75,22 +75,26 @@ export function openaiClients(host: string, start: () => Promise<Target>): void 
     })
 
     test('openai: choices, log-probabilities and stop strings', async () => {
-      const answer = await client.chat.completions.create({ ...plain, n: 2, logprobs: true, top_logprobs: 3 })
-      const [first, second] = answer.choices
-      expect(second!.message.content).toBe(first!.message.content)
-      expect(first!.logprobs!.content).toHaveLength(24)
-      for (const { bytes, logprob, top_logprobs } of first!.logprobs!.content!) {
+      // Letters, whatever the model thinks.
+      const logit_bias = Object.fromEntries([...'abc'].map((letter) => [letter.charCodeAt(0), 100]))
+      const drawn = { ...plain, temperature: 1, logit_bias }
+      const answer = await client.chat.completions.create({ ...drawn, seed: 7, n: 2, logprobs: true, top_logprobs: 3 })
+      const [first, second] = answer.choices.map(({ message }) => message.content!)
+      expect(first).toMatch(/^[abc]{24}$/)
+      const alone = await client.chat.completions.create({ ...drawn, seed: 8 })
+      expect(alone.choices[0]!.message.content).toBe(second)
+      const scored = answer.choices[0]!.logprobs!.content!
+      expect(scored.map(({ token }) => token).join('')).toBe(first)
+      for (const { token, bytes, logprob, top_logprobs } of scored) {
+        expect(bytes).toEqual([token.charCodeAt(0)])
         expect(top_logprobs).toHaveLength(3)
-        expect(top_logprobs[0]!.logprob).toBe(logprob)
-        expect(bytes!.length).toBeGreaterThan(0)
+        expect(top_logprobs[0]!.logprob).toBeGreaterThanOrEqual(logprob)
       }
-      const whole = first!.message.content!
-      const at = [...whole].findIndex((letter, index) => index > 3 && letter !== '�')
-      const stop = [...whole][at]!
-      const stopped = await client.chat.completions.create({ ...plain, stop })
+      const stop = first!.slice(6, 9)
+      const stopped = await client.chat.completions.create({ ...drawn, seed: 7, stop: [stop, 'never'] })
       expect(stopped.choices[0]).toMatchObject({
         finish_reason: 'stop',
-        message: { content: whole.slice(0, whole.indexOf(stop)) },
+        message: { content: first!.slice(0, first!.indexOf(stop)) },
       })
     })
 
