@@ -27,8 +27,8 @@ describe('configs that can not be', () => {
 describe('keys', () => {
   const app = () => appWith(testConfig)
 
-  test.each([undefined, 'wrong', testKeys.one.toUpperCase(), `${testKeys.one}x`])(
-    '%s is refused everywhere',
+  test.each(['', 'wrong', testKeys.one.toUpperCase(), `${testKeys.one}x`])(
+    '"%s" is refused everywhere',
     async (key) => {
       for (const path of ['/v1/models', '/metrics', '/openapi.json', '/v1/nothing']) {
         const response = await ask(app(), undefined, { path, key })
@@ -41,7 +41,7 @@ describe('keys', () => {
 
   test('health needs none', async () => {
     for (const path of ['/healthz', '/readyz'])
-      expect((await ask(app(), undefined, { path, key: undefined })).status).toBe(200)
+      expect((await ask(app(), undefined, { path, key: '' })).status).toBe(200)
   })
 
   test('metrics are for keys that may read them', async () => {
@@ -63,7 +63,7 @@ describe('a server on loopback', () => {
     ['an allowed page', headersOf('127.0.0.1:8787', 'https://good.example'), 200],
   ])('%s', async (_, headers, status) => {
     const app = appWith({ ...open, origins: ['https://good.example'] })
-    const response = await ask(app, chatBody(), { key: undefined, headers })
+    const response = await ask(app, chatBody(), { key: '', headers })
     expect(response.status).toBe(status)
   })
 
@@ -71,7 +71,7 @@ describe('a server on loopback', () => {
     const preflight = (app: ReturnType<typeof appWith>, origin: string) =>
       ask(app, undefined, {
         method: 'OPTIONS',
-        key: undefined,
+        key: '',
         headers: { ...headersOf('localhost', origin), 'access-control-request-method': 'POST' },
       })
     const app = appWith({ ...testConfig, origins: ['https://good.example'] })
@@ -139,7 +139,7 @@ describe('tenants', () => {
     (await (await ask(app, secret, { key })).json()).usage.prompt_tokens_details.cached_tokens as number
 
   test('see nothing of each other’s prompts in the prefix cache; keys of one tenant share it', async () => {
-    const third = 'another key of one'
+    const third = 'another-key-of-one'
     const app = appWith({ keys: [...testConfig.keys!, { sha256: sha256(third), tenant: 'one' }] })
     expect(await cached(app, testKeys.one)).toBe(0)
     expect(await cached(app, testKeys.two)).toBe(0)

@@ -135,7 +135,7 @@ test('the first request loads; a failed load is told, and tried again', async ()
     return engine
   }
   const app: App = createApp({ engine: load, config: testConfig })
-  const ready = async () => (await ask(app, undefined, { path: '/readyz', key: undefined })).status
+  const ready = async () => (await ask(app, undefined, { path: '/readyz', key: '' })).status
   expect(await ready()).toBe(503)
   const failed = await ask(app, chatBody())
   expect(failed.headers.get('retry-after')).toBe('5')

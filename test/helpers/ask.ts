@@ -5,7 +5,8 @@ import { testKeys } from './tiny-server.ts'
 export interface Ask {
   readonly path?: string
   readonly method?: string
-  readonly key?: string | undefined
+  /** Default: that of tenant one; '' for none. */
+  readonly key?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly raw?: BodyInit
   readonly signal?: AbortSignal
