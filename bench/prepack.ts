@@ -4,7 +4,8 @@
  *
  * Padding runs in the same passes as packing, with rows that mean nothing: what differs is the rows, not the code. Random
  * batches are timed single, padded and packed. Ordering needs a queue to order: batches at even distances of the whole set,
- * ordered by length, are timed padded and packed, and compared with each other.
+ * ordered by length, are timed padded and packed, and compared with each other. An engine with a predictor does the random ones
+ * twice more, predicted: one by one, and all submitted at once.
  */
 import { type Engine, pageTokens } from '../src/index.ts'
 import { binsOf } from '../src/pack/bins.ts'
@@ -36,7 +37,20 @@ export interface PrepackRow {
   readonly ttft_ms: Readonly<Record<'single' | 'padded' | 'packed' | 'shortest', Ttft>>
   /** The largest ratio of a packed prompt's TTFT to the padded batch's: above 1, somebody waited longer. */
   readonly worst_ttft: number
+  /** Of an engine with a predictor. */
+  readonly predicted?: PredictedBatch
   readonly samples: readonly Round[]
+}
+
+/** Prediction with and without packing; medians, and times as fast round by round. */
+export interface PredictedBatch {
+  readonly ms: Readonly<Record<'single' | 'packed', number>>
+  /** Predicted one by one, against exact one by one. */
+  readonly alone: Summary
+  /** Predicted and packed, against exact and padded. */
+  readonly together: Summary
+  /** `together` by the product of what packing and prediction make faster alone. */
+  readonly of_product: number
 }
 
 export interface Ttft {
@@ -48,7 +62,8 @@ export interface Ttft {
 /** What packing is compared with. */
 type Rival = 'padded' | 'sorted' | 'single'
 type Way = 'single' | 'padded' | 'packed' | 'shortest'
-type Round = Readonly<Partial<Record<Way | 'sorted' | 'packed_sorted', Sample>>>
+type PredictedWay = 'predicted_single' | 'predicted_packed'
+type Round = Readonly<Partial<Record<Way | PredictedWay | 'sorted' | 'packed_sorted', Sample>>>
 type Prompts = readonly (readonly number[])[]
 
 export interface PrepackOptions {
@@ -95,6 +110,7 @@ async function benchBatch(
   let worst = 0
   // Code is compiled and pages are touched before the clock runs.
   await packed(engine, random[0]!)
+  if (engine.prediction) await predictedWays.predicted_packed(engine, random[0]!)
   for (let run = 1; run <= runs; run++) {
     const took: Record<string, Sample> = {}
     const add = (name: string, sample: Sample) => {
@@ -106,6 +122,10 @@ async function benchBatch(
       for (const way of ['single', 'padded', 'packed', 'shortest'] as const) {
         onProgress?.(`batch ${batch}  round ${run} of ${runs}  ${way}`)
         add(way, await timed(async () => (ttft[way] = await ways[way](engine, random[i]!))))
+      }
+      for (const way of engine.prediction ? (['predicted_single', 'predicted_packed'] as const) : []) {
+        onProgress?.(`batch ${batch}  round ${run} of ${runs}  ${way}`)
+        add(way, await timed(() => predictedWays[way](engine, random[i]!)))
       }
       add('sorted', await timed(() => padded(engine, ordered[i]!)))
       add('packed_sorted', await timed(() => packed(engine, ordered[i]!)))
@@ -188,7 +208,21 @@ function report(
       shortest: ttftOf(waits.shortest),
     },
     worst_ttft: round(worst),
+    ...(engine.prediction && { predicted: predictedBatch(samples) }),
     samples,
+  }
+}
+
+function predictedBatch(samples: readonly Round[]): PredictedBatch {
+  const ratio = (slow: keyof Round, fast: keyof Round) => summary(samples.map((one) => one[slow]!.ms / one[fast]!.ms))
+  const shown = ({ median, min, max }: Summary) => ({ median: round(median), min: round(min), max: round(max) })
+  const median = (way: PredictedWay) => round(summary(samples.map((one) => one[way]!.ms)).median, 4)
+  const [alone, together] = [ratio('single', 'predicted_single'), ratio('padded', 'predicted_packed')]
+  return {
+    ms: { single: median('predicted_single'), packed: median('predicted_packed') },
+    alone: shown(alone),
+    together: shown(together),
+    of_product: round(together.median / (alone.median * ratio('padded', 'packed').median)),
   }
 }
 
@@ -236,6 +270,16 @@ async function shortest(engine: Engine, prompts: Prompts): Promise<number[]> {
   const requests = prompts.map((ids) => engine.submit({ prompt: ids, maxTokens: 1 }))
   const done = await Promise.all(requests.map((request) => request.result()))
   return done.map(({ timings }) => timings.ttft_ms)
+}
+
+const predictedWays: Record<PredictedWay, (engine: Engine, prompts: Prompts) => Promise<void>> = {
+  async predicted_single(engine, prompts) {
+    for (const prompt of prompts) await engine.submit({ prompt, maxTokens: 1, prefill: 'predicted' }).result()
+  },
+  async predicted_packed(engine, prompts) {
+    const requests = prompts.map((prompt) => engine.submit({ prompt, maxTokens: 1, prefill: 'predicted' }))
+    await Promise.all(requests.map((request) => request.result()))
+  },
 }
 
 function longest(prompts: Prompts): number {

@@ -20,8 +20,11 @@ export async function folderFiles(path: string): Promise<OpenModelFiles> {
       .filter((entry) => entry.isFile() || entry.isSymbolicLink())
       .map((entry) => entry.name)
       .sort()
-    if (!names.some((name) => name.endsWith('.gguf') || name.endsWith('.safetensors')))
-      throw new ForetokenError('bad_model', `${path} holds no .gguf and no .safetensors file; name a model's folder`)
+    if (!names.some((name) => /\.(gguf|safetensors|foretoken)$/.test(name)))
+      throw new ForetokenError(
+        'bad_model',
+        `${path} holds no .gguf, .safetensors or .foretoken file; name a model's folder`,
+      )
     return listedFiles(basename(at), new Map(names.map((name) => [name, join(at, name)])))
   } catch (error) {
     throw fileError(error, path)

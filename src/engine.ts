@@ -61,11 +61,13 @@ export class Engine {
   static async load(files: ModelFiles, options: EngineOptions): Promise<Engine> {
     const begun = performance.now()
     const archive = await openModel(files)
+    // Before the weights: what it leaves to the garbage collector is gone when memory gets tight.
+    const tokenizer = createTokenizer(archive.tokenizer)
     const backend = await createWasmBackend({ ...options, modules: options.wasm })
     try {
       const settings = settingsOf(archive, options, backend.threads)
       const parts = await loadParts(archive, backend, settings, options)
-      return new Engine(archive, backend, parts, settings, begun)
+      return new Engine(archive, tokenizer, backend, parts, settings, begun)
     } catch (error) {
       await backend.close()
       throw error
@@ -74,6 +76,7 @@ export class Engine {
 
   private constructor(
     archive: ModelArchive,
+    tokenizer: Tokenizer,
     backend: Backend,
     { model, auxiliary, predicting }: Parts,
     settings: Settings,
@@ -83,7 +86,7 @@ export class Engine {
     this.archive = archive
     this.backend = backend
     this.context = context
-    this.tokenizer = createTokenizer(archive.tokenizer)
+    this.tokenizer = tokenizer
     this.#model = model
     this.#cache = new PagedCache(model.pool, pages, context)
     const prefixes = new PrefixIndex(this.#cache, prefixBytes)

@@ -95,6 +95,8 @@ export interface ModelConfig extends LayerShape {
   readonly ropeDivisors?: readonly number[]
   /** The vocabulary projection is the embedding. */
   readonly tiedEmbedding: boolean
+  /** The embedding's rows from this one on are a tensor of their own, `embedTail`: rarer tokens in fewer bits. Absent where it is whole. */
+  readonly tailFrom?: number
   /** RMS norm on each head of q and k before RoPE, in an architecture that may have it or not: OpenELM. Qwen3 always does. */
   readonly qkNorm?: boolean
   /** One for each layer, (layers); absent where all are alike. */
@@ -105,6 +107,8 @@ export interface ModelConfig extends LayerShape {
 export interface TokenizerSpec {
   /** tokenizer.json, parsed. */
   readonly json: Record<string, unknown>
+  /** Pairs of token ids that a BPE merges, (2 merges), the first merge first; then `json` has no merges. */
+  readonly mergeIds?: Uint32Array
   /** tokenizer_config.json, parsed (or made from a GGUF's metadata). */
   readonly config: Record<string, unknown>
   readonly chatTemplate: string | undefined

@@ -25,7 +25,7 @@ export async function benchPrepackCommand(flags: Flags, signal: AbortSignal): Pr
   }
   const head = { bench: 'prepack', ...about, kv: flags.kv ?? 'int8', machine: machine(), seed }
   if (flags.json) print(JSON.stringify({ ...head, results }))
-  else print([`${heading} · ${machine().cpu}`, ...table(results)].join('\n'))
+  else print([`${heading} · ${machine().cpu}`, ...table(results), ...predictedLines(results)].join('\n'))
   const { plot } = flags
   if (plot === undefined) return
   const svg = dataset.length === 1 ? againstBatch(results, `${dataset[0]}, ${heading}`) : againstCv(results, heading)
@@ -81,6 +81,17 @@ function table(rows: readonly SetRow[]): string[] {
   ])
   const wide = Math.max(...rows.map(({ dataset }) => dataset.length))
   return columns([head, ...cells], 12).map((row, at) => (rows[at - 1]?.dataset ?? '').padEnd(wide) + row)
+}
+
+function predictedLines(rows: readonly SetRow[]): string[] {
+  return rows.flatMap(({ dataset, batch, predicted }) => {
+    if (!predicted) return []
+    const { alone, together, of_product } = predicted
+    return [
+      `${dataset}, ${batch}: predicted ${alone.median} x one by one; packed and predicted ${together.median} x padded, ` +
+        `${of_product} of the product`,
+    ]
+  })
 }
 
 function againstBatch(rows: readonly SetRow[], subtitle: string): string {

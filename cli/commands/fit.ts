@@ -37,6 +37,8 @@ export async function fit({ flags, operands }: Invocation, signal: AbortSignal):
   for (const flag of ['m', 'run', 'taps', 'aux'] as const)
     if (flags.budget !== undefined && flags[flag] !== undefined)
       throw new UsageError(`--budget chooses the layers: leave it, or --${flag}, out`)
+  if (flags['aux-layers'] && flags.aux === undefined)
+    throw new UsageError('--aux-layers picks layers of the model that --aux names: give --aux, too')
   const name = flags.base ?? flags.model ?? defaultModel
   const most = flags['most-prompt'] ?? 1024
   const sets = await readDocuments(data, seed)

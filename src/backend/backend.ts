@@ -126,8 +126,11 @@ export interface Backend {
   addMoments(sums: Moments, x: Tensor, y: Tensor, rows: number): void
   /** A copy of the sums, row-major. */
   readMoments(sums: Moments): Promise<Float64Array>
-  /** A copy of the first `rows` rows of a tensor. Waits for all work before it. Rejects with `worker_lost`. */
-  read(x: Tensor, rows: number): Promise<Float32Array>
+  /**
+   * A copy of the first `rows` rows of a tensor: in `into`, (rows x cols) or more, if that is given, else in an array of its own. Waits for
+   * all work before it. Rejects with `worker_lost`.
+   */
+  read(x: Tensor, rows: number, into?: Float32Array): Promise<Float32Array>
   /** Frees everything; nothing else may be called after. */
   close(): Promise<void>
 }

@@ -280,11 +280,11 @@ class WasmBackend implements Backend {
     return new Float64Array(this.#arena.memory.buffer.slice(at, at + rows * cols * 8))
   }
 
-  async read(x: Tensor, rows: number): Promise<Float32Array> {
+  async read(x: Tensor, rows: number, into?: Float32Array): Promise<Float32Array> {
     const { at, stride, cols } = wasm(x)
     const { floats } = this.#arena
-    if (stride === cols) return floats.slice(at / 4, at / 4 + rows * cols)
-    const values = new Float32Array(rows * cols)
+    if (stride === cols && !into) return floats.slice(at / 4, at / 4 + rows * cols)
+    const values = into?.subarray(0, rows * cols) ?? new Float32Array(rows * cols)
     for (let row = 0; row < rows; row++) {
       const from = at / 4 + row * stride
       values.set(floats.subarray(from, from + cols), row * cols)

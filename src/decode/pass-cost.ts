@@ -1,46 +1,59 @@
 /**
  * How long a pass takes on this machine, learned from the passes that were run.
  *
- * A few rows cost nearly as much as one, many rows cost in proportion: so milliseconds per row are kept for each power of
- * two of rows. Old passes fade, since machines slow down and speed up.
+ * A few rows cost nearly as much as one, many rows cost in proportion: so one point, rows and milliseconds, is kept for each power
+ * of two of rows, and between points the cost is on a line. Old passes fade, since machines slow down and speed up.
  */
 const fade = 0.8
 
+interface Point {
+  readonly rows: number
+  readonly ms: number
+}
+
 export class PassCost {
-  /** Milliseconds per row of passes of 2^i to 2^(i + 1) - 1 rows; undefined where none has run. */
-  readonly #perRow: (number | undefined)[] = []
+  /** Of passes of 2^i to 2^(i + 1) - 1 rows; a hole where none has run. */
+  readonly #points: (Point | undefined)[] = []
+
+  /** A pass took no time: the clock stands still while this host computes (an edge isolate), and nothing can be learned. */
+  blind = false
 
   learn(rows: number, ms: number): void {
+    if (ms <= 0) {
+      this.blind = true
+      return
+    }
     const bucket = bucketOf(rows)
-    const before = this.#perRow[bucket]
-    this.#perRow[bucket] = before === undefined ? ms / rows : fade * before + (1 - fade) * (ms / rows)
+    const before = this.#points[bucket] ?? { rows, ms }
+    const faded = (old: number, now: number) => fade * old + (1 - fade) * now
+    this.#points[bucket] = { rows: faded(before.rows, rows), ms: faded(before.ms, ms) }
   }
 
-  /** Milliseconds that a pass of `rows` should take; undefined before any has run. */
+  /** Milliseconds that a pass of `rows` should take; undefined before any has run. Beyond what was seen, in proportion. */
   estimate(rows: number): number | undefined {
-    const perRow = this.#nearest(bucketOf(rows))
-    return perRow === undefined ? undefined : perRow * rows
+    let below: Point | undefined
+    for (const point of this.#points) {
+      if (!point) continue
+      if (point.rows >= rows) return between(below, point, rows)
+      below = point
+    }
+    return below && (below.ms / below.rows) * rows
   }
 
   /** The most rows, up to `most`, that should take no longer than `ms` (at least 1); `most` before any pass has run. */
   rowsWithin(ms: number, most: number): number {
-    for (let bucket = bucketOf(most); bucket >= 0; bucket--) {
-      const perRow = this.#nearest(bucket)
-      if (perRow === undefined) return most
-      const rows = Math.min(most, 2 ** (bucket + 1) - 1, Math.floor(ms / perRow))
-      if (rows >= 2 ** bucket) return rows
+    for (let rows = most; rows > 1; rows--) {
+      const estimate = this.estimate(rows)
+      if (estimate === undefined || estimate <= ms) return rows
     }
     return 1
   }
+}
 
-  #nearest(bucket: number): number | undefined {
-    for (let step = 0; step < 16; step++) {
-      // Fewer rows cost more each: the estimate errs on the slow side if the smaller neighbour is asked first.
-      const known = this.#perRow[bucket - step] ?? this.#perRow[bucket + step]
-      if (known !== undefined) return known
-    }
-    return undefined
-  }
+/** Of passes smaller than any seen: in proportion, too. */
+function between(below: Point | undefined, above: Point, rows: number): number {
+  if (!below) return (above.ms / above.rows) * rows
+  return below.ms + ((rows - below.rows) / (above.rows - below.rows)) * (above.ms - below.ms)
 }
 
 function bucketOf(rows: number): number {

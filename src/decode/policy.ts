@@ -65,6 +65,9 @@ const leastPrefill = 16
 /** The kernels run so many rows at once: one row more than a multiple costs nearly as much as the next multiple. */
 const tileRows = 4
 
+/** Tokens that a pass makes exact where costs can't be measured: about a page. */
+const blindRefined = 16
+
 /** The streams, in the order in which they get their steps: longest unserved first. */
 export function streamsInOrder<C extends Candidate>(candidates: readonly C[]): C[] {
   return candidates.filter(isStep).sort((a, b) => a.lastPass - b.lastPass || a.number - b.number)
@@ -121,7 +124,8 @@ export function refineShares<C extends Candidate>(
   const waiting = candidates.filter(({ inexact }) => inexact > 0)
   // Before any pass has run nothing is known of costs: as little is risked as can be.
   const alone = cost.estimate(taken)
-  const within = alone === undefined ? 0 : cost.rowsWithin(alone + Math.min(refineMs, alone), budget)
+  const unknown = cost.blind ? taken + blindRefined : 0
+  const within = alone === undefined ? unknown : cost.rowsWithin(alone + Math.min(refineMs, alone), budget)
   // However slow passes are: twice what streams add to their caches.
   const least = tileRows * Math.ceil((taken + 2 * waiting.length) / tileRows)
   let left = taken === 0 ? budget : Math.min(budget, Math.max(least, within - (within % tileRows))) - taken

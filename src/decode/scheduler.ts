@@ -240,7 +240,7 @@ export class Scheduler {
     const begun = performance.now()
     try {
       const pass = pack(shares.flatMap((share) => this.#runsOf(share)))
-      const logits = await this.#model.forward(pass)
+      const logits = await this.#model.forward(pass, 'lent')
       this.#cost.learn(this.#exactRows(pass), performance.now() - begun)
       this.#inPass = new Set()
       this.#serve(shares, logits)

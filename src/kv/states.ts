@@ -2,8 +2,8 @@
 import { ForetokenError } from '../errors.ts'
 import type { SequenceStates } from '../types.ts'
 
-/** Tokens of room to begin with. */
-const firstRoom = 64
+/** Tokens of room behind those that may be predicted: what is read exactly, and the answer's beginning. */
+const extraRoom = 256
 
 export class States implements SequenceStates {
   readonly first: number
@@ -21,7 +21,7 @@ export class States implements SequenceStates {
     this.first = first
     this.until = until
     this.kept = kept
-    this.#rows = new Float32Array(kept ? width * firstRoom : 0)
+    this.#rows = new Float32Array(kept ? width * (until - first + extraRoom) : 0)
   }
 
   get end(): number {
@@ -33,7 +33,7 @@ export class States implements SequenceStates {
       const had = this.#count * this.#width
       const rows = await values()
       if (had + rows.length > this.#rows.length) {
-        const larger = new Float32Array(Math.max(2 * this.#rows.length, had + rows.length))
+        const larger = new Float32Array(Math.max(1.25 * this.#rows.length, had + rows.length))
         larger.set(this.#rows.subarray(0, had))
         this.#rows = larger
       }

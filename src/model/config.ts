@@ -93,6 +93,9 @@ export function checkConfig(config: ModelConfig, where: string): ModelConfig {
   for (const name of ['rmsEps', 'ropeTheta'] as const)
     if (!(config[name] > 0 && Number.isFinite(config[name])))
       throw new ForetokenError('bad_model', `${where}: ${name} is ${config[name]}; expected a positive number`)
+  const { tailFrom, vocab, tiedEmbedding } = config
+  if (tailFrom !== undefined && !(tiedEmbedding && Number.isInteger(tailFrom) && tailFrom > 0 && tailFrom < vocab))
+    throw new ForetokenError('bad_model', `${where}: the embedding is cut at row ${tailFrom} of ${vocab}`)
   const { ropeDivisors } = config
   if (
     ropeDivisors &&

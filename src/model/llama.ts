@@ -63,10 +63,11 @@ export class Llama {
   readonly passTokens: number
   readonly pool: KvPool
   readonly #backend: Backend
-  readonly #embedding: Weight
+  /** (vocab, hidden): one matrix, or its first rows and the rest. */
+  readonly #embedding: readonly Weight[]
   readonly #layers: readonly Layer[]
   readonly #norm: Tensor
-  readonly #head: Weight
+  readonly #head: readonly Weight[]
   readonly #rope: RopeSpec
   readonly #x: Tensor // (tokens, hidden): the residual stream
   readonly #h: Tensor // (tokens, max(hidden, heads * headDim)): normed input, then attention output
@@ -74,6 +75,8 @@ export class Llama {
   readonly #gateUp: Tensor // (tokens, 2 intermediate); the same memory, since the two never live at once
   readonly #last: Tensor // (logitRows, hidden)
   readonly #logits: Tensor // (logitRows, vocab)
+  /** Logits of a pass whose caller needs them only until the next: half a megabyte a token would be left to the collector. */
+  #lent = new Float32Array(0)
   #busy: Promise<void> = Promise.resolve()
 
   /** Streams the weights in. Throws `bad_model`, `out_of_memory`, and `unsupported` for a predictor where layers differ. */
@@ -91,8 +94,9 @@ export class Llama {
     this.identity = weights.identity
     this.passTokens = tokens
     this.#backend = backend
-    this.#embedding = weights.matrix('embed')
-    this.#head = config.tiedEmbedding ? this.#embedding : weights.matrix('head')
+    const tail = config.tailFrom === undefined ? [] : [weights.matrix('embedTail')]
+    this.#embedding = [weights.matrix('embed'), ...tail]
+    this.#head = config.tiedEmbedding ? this.#embedding : [weights.matrix('head')]
     this.#norm = weights.vector('norm')
     const shapes = layerShapes(config)
     this.#layers = shapes.map((shape, index) => ({ ...shape, ...layerWeights(weights, `layers.${index}`) }))
@@ -114,12 +118,15 @@ export class Llama {
     this.pool = backend.kvPool({ type: options.kv, layers, kvHeads, headDim, layerKvHeads })
   }
 
-  /** Runs a pass through all layers; resolves with the logits of its `outputs`, (outputs, vocab). Passes queue. */
-  forward(pass: Pass): Promise<Float32Array> {
+  /**
+   * Runs a pass through all layers; resolves with the logits of its `outputs`, (outputs, vocab): those `lent` are valid until the next
+   * pass that lends. Passes queue.
+   */
+  forward(pass: Pass, lent: 'lent' | 'own' = 'own'): Promise<Float32Array> {
     return this.exclusive(() => {
       this.begin(pass)
       this.run(pass, this.layers)
-      return this.logits(pass.outputs)
+      return this.logits(pass.outputs, lent)
     })
   }
 
@@ -165,7 +172,7 @@ export class Llama {
         `a pass of ${pass.ids.length} tokens exceeds the ${this.passTokens} that buffers were made for; give fewer at once`,
       )
     this.#backend.plan(pass.segments, this.#rope)
-    this.#backend.embed(this.#x, this.#embedding, pass.ids)
+    this.#embed(pass.ids)
   }
 
   /** Runs some layers over the rows of some segments of the pass, and writes their K and V. Default: all segments. */
@@ -219,22 +226,42 @@ export class Llama {
     this.#writeKv(this.#layers[index]!, index, k, v, this.#window(pass, segments))
   }
 
-  /** Logits of rows `picked` of the residual stream, (picked, vocab): the last rows of finished prompts. */
-  async logits(picked: readonly number[]): Promise<Float32Array> {
+  /** Logits of rows `picked` of the residual stream, (picked, vocab): the last rows of finished prompts. As `forward`. */
+  async logits(picked: readonly number[], lent: 'lent' | 'own' = 'own'): Promise<Float32Array> {
     const backend = this.#backend
     const { vocab, rmsEps } = this.config
     const step = this.#logits.rows
-    const all = new Float32Array(picked.length > step ? picked.length * vocab : 0)
+    const all = this.#room(picked.length * vocab, lent)
     for (let at = 0; at < picked.length; at += step) {
       const rows = picked.slice(at, at + step)
       backend.gatherRows(this.#last, this.#x, rows)
       backend.rmsNorm(this.#last, this.#last, this.#norm, rmsEps, rows.length)
-      backend.matmul(this.#logits, this.#last, [this.#head], rows.length)
-      const logits = await backend.read(this.#logits, rows.length)
-      if (picked.length <= step) return logits
-      all.set(logits, at * vocab)
+      backend.matmul(this.#logits, this.#last, this.#head, rows.length)
+      await backend.read(this.#logits, rows.length, all.subarray(at * vocab))
     }
     return all
+  }
+
+  #room(values: number, lent: 'lent' | 'own'): Float32Array {
+    if (lent === 'own') return new Float32Array(values)
+    if (this.#lent.length < values) this.#lent = new Float32Array(values)
+    return this.#lent.subarray(0, values)
+  }
+
+  /** Runs of ids whose rows lie in the same matrix are one call. */
+  #embed(ids: readonly number[]): void {
+    const backend = this.#backend
+    const [first, tail] = this.#embedding
+    const from = this.config.tailFrom
+    if (from === undefined) backend.embed(this.#x, first!, ids)
+    for (let at = 0; from !== undefined && at < ids.length; ) {
+      const inTail = ids[at]! >= from
+      let end = at + 1
+      while (end < ids.length && ids[end]! >= from === inTail) end++
+      const run = ids.slice(at, end)
+      backend.embed(backend.rows(this.#x, at), inTail ? tail! : first!, inTail ? run.map((id) => id - from) : run)
+      at = end
+    }
   }
 
   #window({ segments }: Pass, { from, to }: Span): Rows {

@@ -3,6 +3,7 @@ import { ForetokenError } from '../errors.ts'
 import type { ModelArchive, ModelFiles } from '../types.ts'
 import { openGguf } from './gguf-archive.ts'
 import { openHuggingFace } from './huggingface.ts'
+import { openPrepared, preparedEnding } from './prepared.ts'
 
 /** Reads and checks all that is not weights. Throws `bad_model`, `unsupported`, `not_found`. */
 export async function openModel(files: ModelFiles): Promise<ModelArchive> {
@@ -13,6 +14,8 @@ export async function openModel(files: ModelFiles): Promise<ModelArchive> {
       'unsupported',
       `${files.name} has ${gguf.length} GGUF files (${gguf.join(', ')}); name one of them`,
     )
+  const prepared = files.files.filter((file) => file.endsWith(preparedEnding))
+  if (prepared.length === 1) return openPrepared(files.name, await files.open(prepared[0]!))
   if (files.files.includes('config.json')) return openHuggingFace(files)
   throw new ForetokenError(
     'not_found',

@@ -57,17 +57,26 @@ export async function readPredictor(source: ByteSource): Promise<PredictorFile> 
   const size = wanted.reduce((sum, map) => sum + bytesOf(map), 0) + sources.length * stateWidth(header) * 4
   if (source.size !== data + size)
     throw bad(`its plan takes ${size} bytes of weights, and it has ${source.size - data}`)
-  const bytes = new Uint8Array(size)
-  await source.read(data, bytes)
-  if ((await hashOf(foretoken, bytes)) !== sha256)
+  // One buffer holds what is hashed, and the maps are views of it: an isolate has no room for three copies. The weights begin aligned.
+  const text = new TextEncoder().encode(foretoken)
+  const front = Math.ceil(text.length / 64) * 64
+  const buffer = new ArrayBuffer(front + size)
+  const hashed = new Uint8Array(buffer, front - text.length)
+  hashed.set(text)
+  await source.read(data, new Uint8Array(buffer, front))
+  if ((await sha256Hex(hashed)) !== sha256)
     throw new ForetokenError('checksum', `${source.name} is damaged: its SHA-256 does not match; get or fit it again`)
   const maps = new Map<string, LinearMap>()
   let at = 0
-  const take = (length: number) => bytes.buffer.slice(at, (at += length))
+  const take = (length: number, unit: number): [ArrayBuffer, number, number] => {
+    const from = front + at
+    at += length
+    return from % unit === 0 ? [buffer, from, length / unit] : [buffer.slice(from, from + length), 0, length / unit]
+  }
   for (const { name, n, k } of wanted) {
-    const weight = new Int8Array(take(n * k))
-    const scale = new Uint16Array(take((n * k * 2) / block))
-    const bias = new Float32Array(take(n * 4))
+    const weight = new Int8Array(...take(n * k, 1))
+    const scale = new Uint16Array(...take((n * k * 2) / block, 2))
+    const bias = new Float32Array(...take(n * 4, 4))
     if (!bias.every(Number.isFinite) || scale.some((half) => (half & 0x7c00) === 0x7c00))
       throw bad(`${name} holds a value that is not finite`)
     for (const [part, offset] of [
@@ -79,7 +88,7 @@ export async function readPredictor(source: ByteSource): Promise<PredictorFile> 
   }
   const gains = sources.map(({ at: layer }) => {
     if (offsetOf(json[gainName(layer)]) !== at) throw bad(`${gainName(layer)} does not lie where it should`)
-    const gain = new Float32Array(take(stateWidth(header) * 4))
+    const gain = new Float32Array(...take(stateWidth(header) * 4, 4))
     if (!gain.every(Number.isFinite)) throw bad(`${gainName(layer)} holds a value that is not finite`)
     return gain
   })

@@ -23,9 +23,11 @@ export function expectedTensors(config: ModelConfig): Expected[] {
     cols,
   })
   const all = [
-    tensor('embed', 'token_embd', 'model.embed_tokens', vocab, hidden),
+    tensor('embed', 'token_embd', 'model.embed_tokens', config.tailFrom ?? vocab, hidden),
     tensor('norm', 'output_norm', 'model.norm', 1, hidden),
   ]
+  if (config.tailFrom !== undefined)
+    all.push(tensor('embedTail', 'token_embd_tail', 'model.embed_tokens_tail', vocab - config.tailFrom, hidden))
   if (!config.tiedEmbedding) all.push(tensor('head', 'output', 'lm_head', vocab, hidden))
   layerShapes(config).forEach(({ heads, kvHeads, intermediate }, i) => {
     const layer = (name: string, gguf: string, huggingFace: string, rows: number, cols: number) =>
@@ -91,7 +93,7 @@ export function nameTensors(
 }
 
 /** Rows `from`..`from + rows` - 1 of a tensor as a tensor: they lie together, since it is row-major. */
-function rowsOf(tensor: TensorInfo, from: number, rows: number): TensorInfo {
+export function rowsOf(tensor: TensorInfo, from: number, rows: number): TensorInfo {
   const rowBytes = tensor.bytes / tensor.rows
   const name = `${tensor.name} rows ${from}..${from + rows - 1}`
   return { ...tensor, name, rows, offset: tensor.offset + from * rowBytes, bytes: rows * rowBytes }

@@ -34,12 +34,12 @@ export class PredictingForward {
     return this.#model.config
   }
 
-  /** Logits of the pass's `outputs`, (outputs, vocab). */
-  forward(pass: Pass): Promise<Float32Array> {
-    if (!pass.segments.some(({ states }) => states)) return this.#model.forward(pass)
+  /** Logits of the pass's `outputs`, (outputs, vocab), lent or not as by the model. */
+  forward(pass: Pass, lent: 'lent' | 'own' = 'own'): Promise<Float32Array> {
+    if (!pass.segments.some(({ states }) => states)) return this.#model.forward(pass, lent)
     return this.#model.exclusive(async () => {
       await this.#walk.run(pass)
-      return this.#model.logits(pass.outputs)
+      return this.#model.logits(pass.outputs, lent)
     })
   }
 

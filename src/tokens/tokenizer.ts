@@ -3,6 +3,7 @@ import { Tokenizer as Library } from '@huggingface/tokenizers'
 import { ForetokenError } from '../errors.ts'
 import type { TokenizerSpec } from '../types.ts'
 import { byteLevelBytes } from './byte-level.ts'
+import { type BpeModel, mergePairs, useMerges } from './merges.ts'
 
 export interface EncodeOptions {
   /** Read the text of special tokens as these tokens. Off for what a user wrote. Default off. */
@@ -74,7 +75,17 @@ export function createTokenizer(spec: TokenizerSpec): Tokenizer {
 
 function open(spec: TokenizerSpec): Library {
   try {
-    return new Library(spec.json, spec.config)
+    const pairs = mergePairs(spec)
+    if (!pairs) return new Library(spec.json, spec.config)
+    // The library's own table of merges is never made: see `merges.ts`.
+    const model: Record<string, unknown> = { ...(spec.json.model as object), merges: [] }
+    const json = { ...spec.json, model }
+    const library = new Library(json, spec.config)
+    useMerges(library.model as unknown as BpeModel, pairs)
+    // It keeps what it was made from, and reads it no more.
+    Object.assign(library, { tokenizer: {} })
+    model.vocab = {}
+    return library
   } catch (cause) {
     throw new ForetokenError('bad_model', `the tokenizer can't be read: ${(cause as Error).message}`, { cause })
   }

@@ -37,6 +37,24 @@ describe('prepack', () => {
   })
 })
 
+describe('prepack with a predictor', () => {
+  test('times predicted batches, too', async () => {
+    const files = tinyFiles({ layers: 7 })
+    const bare = await Engine.load(files, { wasm })
+    const predictor = memorySource('tiny', await writePredictor(tinyPredictor(bare.identity)))
+    const engine = await Engine.load(files, { wasm, prefixBytes: 0, predictor, ...prepackRoom(prompts, [8]) })
+    const [row] = await benchPrepack(engine, prompts, { batches: [8], draws: 1, runs: 3, seed: 1 })
+    const { predicted, samples } = row!
+    const ratio = (one: (typeof samples)[number]) => one.padded!.ms / one.predicted_packed!.ms
+    const ratios = samples.map(ratio).sort((a, b) => a - b)
+    expect(predicted!.together.median).toBeCloseTo(ratios[1]!, 1)
+    expect(predicted!.of_product).toBeGreaterThan(0)
+    expect(engine.stats.pages_in_use).toBe(0)
+    await bare.close()
+    await engine.close()
+  })
+})
+
 describe('modes', () => {
   test('reports every mode, and that refining came to its end', async () => {
     const files = tinyFiles({ layers: 7, context: 512 })

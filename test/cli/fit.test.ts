@@ -157,6 +157,7 @@ describe('foretoken fit', () => {
   test('says what it misses', () => {
     const out = join(folder, 'no.safetensors')
     expect(foretoken('fit', '--data', data).err).toContain('--out FILE')
+    expect(foretoken('fit', '--data', data, '--out', out, '--aux-layers', '0-3').err).toContain('give --aux, too')
     expect(foretoken('fit', '--base', model, '--data', join(folder, 'none.txt'), '--out', out).err).toContain(
       'not_found',
     )

@@ -1,0 +1,196 @@
+/**
+ * A Worker against the library, and against an isolate's memory.
+ *
+ *     npm run bench:edge -- [MODEL] [--prepared FOLDER] [--runs 15] [--cold 5] [--requests 1000] [--streams 4] [--json]
+ *
+ * - warm: client-side TTFT of 128-token prompts through workerd, in turns with the library in Node on one thread, same weights.
+ * - cold: a fresh workerd with the weights in its local R2, from the first request to its first token.
+ * - memory: requests of nearly the whole context, some at once, under the emulated limit; wasm memory and the resident set of workerd.
+ *
+ * The Worker is the bare one of the tests: isolate and engine without an HTTP app before them.
+ */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { createTestHarness, type TestHarness } from 'wrangler'
+import { loadPrepared } from '../edge/prepared.ts'
+import { defaultModel, type Engine, modelFiles, shippedPredictor } from '../node/index.ts'
+import { folderStore, prepare } from '../node/prepare.ts'
+import { loadWasm } from '../node/wasm.ts'
+import { machine } from './machine.ts'
+import { summary } from './stats.ts'
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    prepared: { type: 'string' },
+    runs: { type: 'string', default: '15' },
+    cold: { type: 'string', default: '5' },
+    requests: { type: 'string', default: '1000' },
+    streams: { type: 'string', default: '4' },
+    json: { type: 'boolean', default: false },
+  },
+})
+process.env.WRANGLER_SEND_METRICS = 'false'
+process.env.MINIFLARE_WORKERD_V8_FLAGS ??= '--wasm-max-mem-pages=1920 --max-old-space-size=128'
+
+const config = fileURLToPath(new URL('../test/edge/worker/wrangler.toml', import.meta.url))
+const scratch = mkdtempSync(join(tmpdir(), 'foretoken-bench-edge-'))
+try {
+  const folder = values.prepared ?? (await prepared(positionals[0] ?? defaultModel))
+  const results = {
+    bench: 'edge',
+    machine: machine(),
+    cold: await cold(folder, Number(values.cold)),
+    warm: await warm(folder, Number(values.runs)),
+    memory: await memory(folder, Number(values.requests), Number(values.streams)),
+  }
+  console.log(values.json ? JSON.stringify(results) : JSON.stringify(results, undefined, 2))
+} finally {
+  rmSync(scratch, { recursive: true, force: true })
+}
+process.exit(0)
+
+async function prepared(model: string): Promise<string> {
+  const files = await modelFiles(model)
+  const out = join(scratch, 'prepared')
+  await prepare(files, out, { predictor: await shippedPredictor(model) })
+  await files.close()
+  return out
+}
+
+interface Served {
+  readonly url: string
+  close(): Promise<void>
+}
+
+/** A fresh workerd with the weights in its R2; its Worker has loaded nothing yet. */
+async function serve(folder: string): Promise<Served> {
+  const harness: TestHarness = createTestHarness({ workers: [{ configPath: config }] })
+  const { url } = await harness.listen()
+  const { WEIGHTS } = (await harness.getWorker().getEnv()) as {
+    WEIGHTS: { put(key: string, value: Uint8Array): Promise<unknown> }
+  }
+  for (const file of readdirSync(folder)) await WEIGHTS.put(file, readFileSync(join(folder, file)))
+  return { url: url.origin, close: () => harness.close() }
+}
+
+async function cold(folder: string, runs: number) {
+  const all: number[] = []
+  for (let run = 0; run < runs; run++) {
+    const served = await serve(folder)
+    all.push(await firstToken(served.url, ids(run, 32), 1))
+    await served.close()
+  }
+  return { first_token_ms: { median: median(all), all } }
+}
+
+async function warm(folder: string, runs: number) {
+  const served = await serve(folder)
+  const engine = await loadPrepared(folderStore(folder), { wasm: await loadWasm('auto', 1) })
+  const [worker, library]: [number[], number[]] = [[], []]
+  // The first ones let both compile what they run often.
+  for (let run = -4; run < runs; run++) {
+    const prompt = ids(run + 100, 128)
+    const a = await firstToken(served.url, prompt, 1)
+    const b = await libraryFirst(engine, prompt)
+    if (run < 0) continue
+    worker.push(a)
+    library.push(b)
+  }
+  await engine.close()
+  await served.close()
+  const [a, b] = [median(worker), median(library)]
+  return { prompt_tokens: 128, worker_ttft_ms: a, library_ttft_ms: b, ratio: a / b, worker, library }
+}
+
+async function memory(folder: string, requests: number, streams: number) {
+  const served = await serve(folder)
+  const samples: { done: number; wasm_bytes: number; rss: number }[] = []
+  let [next, done, failed] = [0, 0, 0]
+  const modes = ['exact', 'refined', 'predicted', 'exact']
+  const client = async () => {
+    while (next < requests) {
+      const number = next++
+      const prompt = ids(number, 700 + ((number * 61) % 300))
+      const body = JSON.stringify({ prompt, maxTokens: 16, ignoreEos: true, prefill: modes[number % modes.length] })
+      const answer = await fetch(`${served.url}/generate`, { method: 'POST', body })
+      if (!answer.ok) failed++
+      await answer.arrayBuffer()
+      done++
+      if (done % Math.max(1, Math.floor(requests / 20)) === 0) samples.push({ done, ...(await held(served.url)) })
+    }
+  }
+  await Promise.all(Array.from({ length: streams }, client))
+  await served.close()
+  const quarter = Math.max(1, samples.length >> 2)
+  const rss = (some: typeof samples) => median(some.map((sample) => sample.rss))
+  const growth = rss(samples.slice(-quarter)) / rss(samples.slice(quarter, 2 * quarter)) - 1
+  return { requests, streams, failed, rss_growth: growth, samples }
+}
+
+/** Bytes held by the engine, and by all workerd processes that this one has started. */
+async function held(url: string): Promise<{ wasm_bytes: number; rss: number }> {
+  const { wasm_bytes } = (await (await fetch(`${url}/stats`)).json()) as { wasm_bytes: number }
+  return { wasm_bytes, rss: workerdRss() }
+}
+
+/** Linux: by /proc. 0 elsewhere. */
+function workerdRss(): number {
+  let rss = 0
+  try {
+    for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+      const status = readStatus(pid)
+      if (!/^Name:\s+workerd/m.test(status) || !new RegExp(`^PPid:\\s+${process.pid}$`, 'm').test(status)) continue
+      rss += Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0) * 1024
+    }
+  } catch {
+    return 0
+  }
+  return rss
+}
+
+function readStatus(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/status`, 'utf8')
+  } catch {
+    // It has ended meanwhile.
+    return ''
+  }
+}
+
+/** Ids that no other prompt begins with, so that no prefix is found. */
+function ids(seed: number, length: number): number[] {
+  return Array.from({ length }, (_, i) => 100 + ((seed * 7919 + i * 131 + (i % 7) * seed) % 8000))
+}
+
+/** Milliseconds from the request to its first token's line. */
+async function firstToken(url: string, prompt: readonly number[], maxTokens: number): Promise<number> {
+  const begun = performance.now()
+  const body = JSON.stringify({ prompt, maxTokens, ignoreEos: true })
+  const answer = await fetch(`${url}/stream`, { method: 'POST', body })
+  const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader()
+  let text = ''
+  let first = 0
+  for (;;) {
+    const { value, done } = await reader.read()
+    text += value ?? ''
+    if (first === 0 && text.includes('"type":"token"')) first = performance.now() - begun
+    if (done) break
+  }
+  if (first === 0) throw new Error(`no token came: ${text.slice(0, 300)}`)
+  return first
+}
+
+async function libraryFirst(engine: Engine, prompt: readonly number[]): Promise<number> {
+  const begun = performance.now()
+  for await (const event of engine.submit({ prompt, maxTokens: 1, ignoreEos: true }))
+    if (event.type === 'token') return performance.now() - begun
+  throw new Error('no token came')
+}
+
+function median(all: readonly number[]): number {
+  return summary(all).median
+}

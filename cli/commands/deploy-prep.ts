@@ -1,0 +1,53 @@
+/** `foretoken deploy-prep`: a model as a Worker reads it, sharded and hashed, with the plan of an isolate's memory. */
+import { planLine } from '../../edge/budget.ts'
+import { defaultModel, modelFiles, predictorFile, shippedPredictor } from '../../node/index.ts'
+import { type PrepareOptions, prepare } from '../../node/prepare.ts'
+import type { Flags } from '../flags.ts'
+import { type Invocation, UsageError } from '../parse.ts'
+import { pulling } from '../session.ts'
+import { print, StatusLine, size } from '../terminal.ts'
+
+export async function deployPrep({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
+  if (operands.length > 0) throw new UsageError('deploy-prep takes no operands; name the model with --model')
+  if (flags.out === undefined) throw new UsageError('deploy-prep needs --out FOLDER')
+  const model = flags.model ?? defaultModel
+  const { options, end } = pulling({ ...flags, model }, signal)
+  const files = await modelFiles(model, options).finally(end)
+  const line = new StatusLine()
+  try {
+    const onProgress = (done: number, total: number) => line.show(`writing  ${Math.floor((100 * done) / total)} %`)
+    const done = await prepare(files, flags.out, { ...(await optionsOf(model, flags)), onProgress })
+    line.clear()
+    if (flags.json) return print(JSON.stringify({ model, out: flags.out, ...done }))
+    const { context, kvTokens, kv, streams } = done.settings
+    print(`${done.files.length} files, ${size(done.bytes)}, in ${flags.out}`)
+    print(`memory: ${planLine(done.plan)}`)
+    print(`context ${context}, ${kvTokens} tokens of ${kv} K and V for ${streams} streams`)
+    print(`manifest sha256 ${done.manifestSha256}`)
+  } finally {
+    line.clear()
+    await files.close()
+  }
+}
+
+async function optionsOf(model: string, flags: Flags): Promise<PrepareOptions> {
+  if (flags['no-predictor'] && flags.predictor !== undefined)
+    throw new UsageError('--predictor and --no-predictor exclude each other')
+  const predictor = flags['no-predictor']
+    ? undefined
+    : flags.predictor === undefined
+      ? await shippedPredictor(model)
+      : await predictorFile(flags.predictor)
+  const mebibytes = (value: number | undefined) => (value === undefined ? undefined : value << 20)
+  const options = {
+    predictor,
+    eightBitRows: flags['eight-bit-rows'],
+    context: flags.context,
+    kv: flags.kv,
+    passTokens: flags['pass-tokens'],
+    streams: flags.streams,
+    shardBytes: mebibytes(flags['shard-mib']),
+    limit: mebibytes(flags['limit-mib']),
+  }
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+}

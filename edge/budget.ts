@@ -1,0 +1,167 @@
+/**
+ * The memory of an isolate: what a model takes there, in wasm and in the JS heap, before any of it is allocated. `deploy-prep` refuses
+ * by it what cannot fit; a Worker takes its settings from it, so that requests beyond it wait or are refused, and never end the isolate.
+ */
+import {
+  ForetokenError,
+  type KvType,
+  type ModelConfig,
+  pageTokens,
+  type TensorInfo,
+  type TensorType,
+} from '../src/index.ts'
+
+export interface BudgetSettings {
+  /** Tokens that one request may have. */
+  readonly context: number
+  /** Tokens of K and V that all requests and cached prefixes share. */
+  readonly kvTokens: number
+  readonly kv: KvType
+  readonly passTokens: number
+  /** Requests that hold K and V at once. */
+  readonly streams: number
+}
+
+/** Bytes. */
+export interface MemoryPlan {
+  readonly limit: number
+  /** Embedding and vocabulary projection; one matrix where they are tied. */
+  readonly vocabulary: number
+  readonly layers: number
+  readonly predictor: number
+  readonly kv: number
+  /** Buffers of a pass, logits, and the kernels' own. */
+  readonly activations: number
+  /** The tokenizer's tables in the JS heap. */
+  readonly tokenizer: number
+  /** The program, its heap, and what requests hold there. */
+  readonly heap: number
+  readonly total: number
+}
+
+/** What is planned with: 120 MiB of the 128 that Cloudflare gives an isolate. */
+export const isolateLimit = 120 << 20
+
+/** The JS heap of a Worker that serves, without what is listed by itself: measured 6 MB, and as much again for requests as they come. */
+const program = 8 << 20
+/** The tokenizer's tables, bytes a token: measured 128 for 49,152 tokens and as many merges. */
+const perToken = 136
+/** Core module, stack, staging and tables. */
+const core = 1 << 20
+const panel = 8
+const logitRows = 4
+
+/** Bytes of 32 weights of a row, as the core lays them out. */
+const per32: Readonly<Record<TensorType, number>> = {
+  f32: 128,
+  f16: 64,
+  bf16: 64,
+  q4_0: 20,
+  q4_1: 20,
+  q4_k: 20,
+  q5_0: 34,
+  q8_0: 34,
+  q5_1: 36,
+  q5_k: 36,
+  q6_k: 36,
+}
+
+/** Bytes of one number of K or V of a token's head, and of what stands beside the head's numbers. */
+const kvBytes: Readonly<Record<KvType, { readonly each: number; readonly head: number }>> = {
+  f32: { each: 4, head: 0 },
+  f16: { each: 2, head: 0 },
+  int8: { each: 1, head: 4 },
+}
+
+export type PlannedTensor = Pick<TensorInfo, 'rows' | 'cols' | 'type'>
+
+export interface PlannedModel {
+  readonly config: ModelConfig
+  /** By canonical name. */
+  readonly tensors: ReadonlyMap<string, PlannedTensor>
+  /** Bytes of the predictor's file; 0 without one. */
+  readonly predictor: number
+}
+
+/** What the model takes with these settings, whether it fits or not. */
+export function memoryPlan(model: PlannedModel, settings: BudgetSettings, limit = isolateLimit): MemoryPlan {
+  const { config, tensors, predictor } = model
+  let [vocabulary, layers] = [0, 0]
+  for (const [name, tensor] of tensors)
+    if (/^(embed|embedTail|head)$/.test(name)) vocabulary += weightBytes(tensor)
+    else layers += weightBytes(tensor)
+  const parts = {
+    vocabulary,
+    layers,
+    predictor,
+    kv: Math.ceil(settings.kvTokens / pageTokens) * pageBytes(config, settings.kv),
+    activations: core + activationBytes(config, settings.passTokens, predictor > 0),
+    tokenizer: config.vocab * perToken,
+    // States of refined prompts are held for at most as many tokens as there is K and V for.
+    heap: program + logitRows * config.vocab * 4 + (predictor > 0 ? settings.kvTokens * config.hidden * 4 : 0),
+  }
+  return { limit, ...parts, total: Object.values(parts).reduce((sum, bytes) => sum + bytes, 0) }
+}
+
+/**
+ * The settings with as many tokens of K and V as fit, up to a full context for each stream. Throws `out_of_memory` with the plan
+ * where not even one context fits.
+ */
+export function fitted(
+  name: string,
+  model: PlannedModel,
+  settings: Omit<BudgetSettings, 'kvTokens'>,
+  limit = isolateLimit,
+): { settings: BudgetSettings; plan: MemoryPlan } {
+  const withTokens = (kvTokens: number) => ({ ...settings, kvTokens })
+  const most = settings.streams * settings.context
+  const fits = (tokens: number) => memoryPlan(model, withTokens(tokens), limit).total <= limit
+  let tokens = Math.ceil(settings.context / pageTokens) * pageTokens
+  if (!fits(tokens)) throw tooLarge(name, memoryPlan(model, withTokens(tokens), limit), settings)
+  while (tokens + pageTokens <= most && fits(tokens + pageTokens)) tokens += pageTokens
+  return { settings: withTokens(tokens), plan: memoryPlan(model, withTokens(tokens), limit) }
+}
+
+/** `vocabulary 17.7 MB + layers 66.5 MB + ... = 117.0 of 125.8 MB` */
+export function planLine({ limit, total, ...parts }: MemoryPlan): string {
+  const list = Object.entries(parts).filter(([, bytes]) => bytes > 0)
+  return `${list.map(([name, bytes]) => `${name} ${megabytes(bytes)}`).join(' + ')} = ${megabytes(total)} of ${megabytes(limit)} MB`
+}
+
+function tooLarge(name: string, plan: MemoryPlan, { context, kv }: Omit<BudgetSettings, 'kvTokens'>): ForetokenError {
+  const over = plan.total - plan.limit
+  const ways = [
+    over < plan.predictor ? 'leave the predictor out' : '',
+    over < plan.kv ? `use a context below ${context}` : '',
+    kv === 'int8' ? '' : 'use --kv int8',
+    'take a smaller model or one in fewer bits',
+  ].filter((way) => way !== '')
+  return new ForetokenError(
+    'out_of_memory',
+    `${name} does not fit in an isolate with a context of ${context}: ${planLine(plan)}, ${megabytes(over)} MB too many; ${ways.join(', or ')}`,
+  )
+}
+
+function weightBytes({ rows, cols, type }: PlannedTensor): number {
+  if (rows === 1) return cols * 4
+  return (Math.ceil(rows / panel) * panel * cols * per32[type]) / 32
+}
+
+function pageBytes({ layers, kvHeads, headDim, perLayer }: ModelConfig, kv: KvType): number {
+  const heads = perLayer ? perLayer.reduce((sum, layer) => sum + layer.kvHeads, 0) : layers * kvHeads
+  const { each, head } = kvBytes[kv]
+  return pageTokens * 2 * heads * (headDim * each + head)
+}
+
+function activationBytes(config: ModelConfig, tokens: number, predictor: boolean): number {
+  const { hidden, intermediate, heads, kvHeads, headDim, vocab } = config
+  const wide = Math.max((heads + 2 * kvHeads) * headDim, 2 * intermediate)
+  const floats = hidden + Math.max(hidden, heads * headDim) + wide + headDim
+  const maps = predictor ? 2 * kvHeads * headDim + hidden : 0
+  const quantised = Math.max(hidden, intermediate, heads * headDim) * 1.25
+  return tokens * ((floats + maps) * 4 + quantised) + logitRows * (vocab + hidden) * 4
+}
+
+function megabytes(bytes: number): string {
+  return (bytes / 1e6).toFixed(1)
+}

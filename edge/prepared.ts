@@ -1,0 +1,66 @@
+/** An engine from what `deploy-prep` wrote, wherever that lies. */
+import { type ByteSource, Engine, ForetokenError, type WasmModules } from '../src/index.ts'
+import { type Manifest, manifestFile, maxManifest, readManifest } from './manifest.ts'
+import { sha256Of, shardSource } from './shards.ts'
+import type { ShardStore } from './stores.ts'
+
+export interface PreparedOptions {
+  readonly wasm: WasmModules
+  /** The manifest must have this SHA-256, hex: with it the whole store need not be trusted. Default: any. */
+  readonly manifestSha256?: string | undefined
+}
+
+/**
+ * Streams the weights in, every piece checked before it is used. Throws `not_found`, `io`, `checksum`, `bad_model`, and what
+ * `Engine.load` throws.
+ */
+export async function loadPrepared(store: ShardStore, options: PreparedOptions): Promise<Engine> {
+  const manifest = await fetchManifest(store, options.manifestSha256)
+  const { model, settings, weights, predictor } = manifest
+  const source = shardSource(model, store, weights)
+  const predictorSource = predictor && shardSource(`${model} predictor`, store, predictor)
+  const files = { name: model, files: ['weights.foretoken'], open: async (): Promise<ByteSource> => source }
+  const { context, kvTokens, kv, passTokens, streams } = settings
+  try {
+    return await Engine.load(files, {
+      wasm: options.wasm,
+      context,
+      kvTokens,
+      kv,
+      passTokens,
+      schedule: { maxRunning: streams, maxWaiting: 4 * streams },
+      ...(predictorSource && { predictor: predictorSource }),
+    })
+  } finally {
+    await source.close()
+    await predictorSource?.close()
+  }
+}
+
+/** Throws `not_found`, `io`, `checksum`, `bad_model`. */
+export async function fetchManifest(store: ShardStore, sha256?: string): Promise<Manifest> {
+  const bytes = await readWhole(await store.open(manifestFile, 0), maxManifest)
+  if (sha256 && (await sha256Of(bytes)) !== sha256.toLowerCase())
+    throw new ForetokenError(
+      'checksum',
+      `${manifestFile} has not the SHA-256 ${sha256} that this Worker was told; deploy both from one deploy-prep`,
+    )
+  return readManifest(new TextDecoder().decode(bytes))
+}
+
+async function readWhole(stream: ReadableStream<Uint8Array>, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+  const reader = stream.getReader()
+  let all = new Uint8Array(0)
+  for (;;) {
+    const { value, done } = await reader.read()
+    if (done) return all
+    if (all.length + value.length > limit) {
+      await reader.cancel()
+      throw new ForetokenError('bad_model', `${manifestFile} has more than ${limit} bytes`)
+    }
+    const longer = new Uint8Array(all.length + value.length)
+    longer.set(all)
+    longer.set(value, all.length)
+    all = longer
+  }
+}

@@ -1,0 +1,246 @@
+/** What a Worker needs of a model, as files: weights and predictor in shards, and a manifest. `edge/prepared.ts` reads them. */
+import { createHash } from 'node:crypto'
+import { mkdir, open as openFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { type BudgetSettings, fitted, isolateLimit, type MemoryPlan } from '../edge/budget.ts'
+import { chunkBytes, type Manifest, manifestFile, type Shard, type Split } from '../edge/manifest.ts'
+import { loadPrepared } from '../edge/prepared.ts'
+import type { ShardStore } from '../edge/stores.ts'
+import {
+  type ByteSource,
+  Engine,
+  ForetokenError,
+  type ModelArchive,
+  type ModelFiles,
+  openModel,
+  type WasmModules,
+} from '../src/index.ts'
+import { readPredictor, writePredictor } from '../src/model/predictor-file.ts'
+import { type PreparedFile, preparedFile } from '../src/model/prepare.ts'
+import { mergePairs } from '../src/tokens/merges.ts'
+import { fileError } from './disk.ts'
+import { plannedTail, withTailInFourBits } from './vocabulary.ts'
+import { loadWasm } from './wasm.ts'
+
+export interface PrepareOptions {
+  readonly predictor?: ByteSource | undefined
+  /** Rows of the vocabulary matrix that stay as they are; the others, of rarer tokens, go into 4 bits. Default: as many as fit, a sixth at least. */
+  readonly eightBitRows?: number
+  readonly context?: number
+  readonly kv?: BudgetSettings['kv']
+  readonly passTokens?: number
+  readonly streams?: number
+  /** Most bytes of a shard, at least one chunk. Default 24 MiB, which fits static assets and KV. */
+  readonly shardBytes?: number
+  /** Bytes that the isolate may hold. */
+  readonly limit?: number
+  readonly onProgress?: (done: number, total: number) => void
+}
+
+export interface Prepared {
+  readonly files: readonly string[]
+  readonly bytes: number
+  readonly manifestSha256: string
+  readonly settings: BudgetSettings
+  readonly plan: MemoryPlan
+}
+
+const defaultShard = 24 << 20
+
+/**
+ * Writes into `folder`, which must be empty or not be there; it is there whole or not at all. Throws `out_of_memory` with the plan
+ * for what does not fit, `unsupported`, `bad_argument`, `io`.
+ */
+export async function prepare(files: ModelFiles, folder: string, options: PrepareOptions = {}): Promise<Prepared> {
+  const original = await openModel(files)
+  const { context = 1024, kv = 'int8', passTokens = 32, streams = 4, limit = isolateLimit } = options
+  const shard = Math.floor((options.shardBytes ?? defaultShard) / chunkBytes) * chunkBytes
+  if (!(shard >= chunkBytes)) throw new ForetokenError('bad_argument', `a shard has at least ${chunkBytes} bytes`)
+  const wanted = { context: Math.min(context, original.config.maxContext), kv, passTokens, streams }
+  // What cannot fit is refused before the work of changing it is done.
+  const predictorBytes = options.predictor?.size ?? 0
+  const { rows, settings, plan } = chosen(original, options.eightBitRows, (model) =>
+    fitted(original.name, { ...model, predictor: predictorBytes }, wanted, limit),
+  )
+  const wasm = await loadWasm()
+  if (options.predictor) await checkPredictor(files, options.predictor, wasm)
+  const archive = rows === undefined ? original : await withTailInFourBits(original, rows, wasm)
+  const partial = `${folder}.${process.pid}.partial`
+  try {
+    await empty(folder)
+    await mkdir(partial, { recursive: true })
+    const file = preparedFile(archive, mergePairs(archive.tokenizer))
+    const weights = await writeShards(partial, 'weights', counted(file, options.onProgress), shard)
+    const base = { format: 'foretoken deploy', version: 1, model: archive.name, chunk: chunkBytes } as const
+    const bare: Manifest = { ...base, weights, settings, plan: { ...plan } }
+    await writeManifest(partial, bare)
+    const identity = await tried(partial, wasm)
+    const predictor = options.predictor && (await writePredictorShards(partial, options.predictor, identity, shard))
+    const manifest = predictor ? { ...bare, predictor } : bare
+    const manifestSha256 = await writeManifest(partial, manifest)
+    if (predictor) await tried(partial, wasm)
+    await rename(partial, folder)
+    const shards = [...weights.shards, ...(predictor?.shards ?? [])]
+    const bytes = weights.bytes + (predictor?.bytes ?? 0)
+    return { files: [...shards.map(({ file }) => file), manifestFile], bytes, manifestSha256, settings, plan }
+  } catch (error) {
+    await rm(partial, { recursive: true, force: true })
+    throw fileError(error, folder)
+  }
+}
+
+/** Shares of the vocabulary matrix that stay as they are, tried in this order. What that costs in NLL on wikitext-2 (20,000 tokens, smollm2-135m): .1, .3, .3 and .5 %; with all rows in 4 bits 2 %. */
+const shares = [1, 1 / 2, 1 / 3, 1 / 4, 1 / 6]
+
+type Fitted = ReturnType<typeof fitted>
+
+/** How many rows of the vocabulary stay, undefined for all, and what fits then. Throws what `planOf` throws for the last that is tried. */
+function chosen(
+  archive: ModelArchive,
+  wanted: number | undefined,
+  planOf: (model: Pick<ModelArchive, 'config' | 'tensors'>) => Fitted,
+): Fitted & { readonly rows: number | undefined } {
+  if (wanted !== undefined) return { rows: wanted, ...planOf(plannedTail(archive, wanted)) }
+  const { config, tensors } = archive
+  const type = tensors.get('embed')!.type
+  // What is in 4 bits already, or can't be cut, stays whole.
+  const cuts = config.tiedEmbedding && config.tailFrom === undefined && config.hidden % 32 === 0 && !/^q4/.test(type)
+  let last: unknown
+  for (const share of cuts ? shares : [1]) {
+    const rows = share === 1 ? undefined : Math.floor((config.vocab * share) / 8) * 8
+    if (rows !== undefined && rows < 8) break
+    try {
+      return { rows, ...planOf(plannedTail(archive, rows)) }
+    } catch (error) {
+      last = error
+    }
+  }
+  throw last
+}
+
+async function* counted(file: PreparedFile, onProgress: PrepareOptions['onProgress']): AsyncGenerator<Uint8Array> {
+  let done = 0
+  for await (const piece of file.pieces()) {
+    yield piece
+    onProgress?.((done += piece.length), file.bytes)
+  }
+}
+
+async function writeManifest(folder: string, manifest: Manifest): Promise<string> {
+  const text = `${JSON.stringify(manifest, undefined, 1)}\n`
+  await writeFile(join(folder, manifestFile), text)
+  return createHash('sha256').update(text).digest('hex')
+}
+
+/** Loads what was written as a Worker does, every hash checked; gives the identity of its weights. */
+async function tried(folder: string, wasm: WasmModules): Promise<string> {
+  const engine = await loadPrepared(folderStore(folder), { wasm })
+  await engine.close()
+  return engine.identity
+}
+
+/** A folder that `prepare` wrote, as a store. */
+export function folderStore(folder: string): ShardStore {
+  return {
+    async open(file, start) {
+      const handle = await openFile(join(folder, file)).catch((error) => {
+        throw fileError(error, join(folder, file))
+      })
+      return Readable.toWeb(handle.createReadStream({ start })) as ReadableStream<Uint8Array>
+    },
+  }
+}
+
+async function empty(folder: string): Promise<void> {
+  const found = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
+  if (found && found.length > 0)
+    throw new ForetokenError('bad_argument', `${folder} has ${found.length} files; name an empty or a new folder`)
+  if (found) await rm(folder, { recursive: true })
+}
+
+/** Cuts a stream of pieces into files `NAME-000.bin`, ... of `most` bytes. */
+async function writeShards(
+  folder: string,
+  name: string,
+  pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  most: number,
+): Promise<Split> {
+  const shards: Shard[] = []
+  let writer: ShardWriter | undefined
+  for await (const piece of pieces)
+    for (let at = 0; at < piece.length; ) {
+      writer ??= await ShardWriter.create(folder, `${name}-${String(shards.length).padStart(3, '0')}.bin`)
+      const part = piece.subarray(at, at + Math.min(writer.roomInChunk, most - writer.bytes))
+      await writer.write(part)
+      at += part.length
+      if (writer.bytes < most) continue
+      shards.push(await writer.end())
+      writer = undefined
+    }
+  if (writer) shards.push(await writer.end())
+  return { bytes: shards.reduce((sum, { bytes }) => sum + bytes, 0), shards }
+}
+
+class ShardWriter {
+  readonly #file: string
+  readonly #handle: Awaited<ReturnType<typeof openFile>>
+  readonly #whole = createHash('sha256')
+  readonly #chunks: string[] = []
+  #chunk = createHash('sha256')
+  bytes = 0
+
+  static async create(folder: string, file: string): Promise<ShardWriter> {
+    return new ShardWriter(file, await openFile(join(folder, file), 'wx'))
+  }
+
+  private constructor(file: string, handle: Awaited<ReturnType<typeof openFile>>) {
+    this.#file = file
+    this.#handle = handle
+  }
+
+  get roomInChunk(): number {
+    return chunkBytes - (this.bytes % chunkBytes)
+  }
+
+  /** At most `roomInChunk` bytes. */
+  async write(part: Uint8Array): Promise<void> {
+    await this.#handle.writeFile(part)
+    this.#whole.update(part)
+    this.#chunk.update(part)
+    this.bytes += part.length
+    if (this.bytes % chunkBytes === 0) this.#endChunk()
+  }
+
+  async end(): Promise<Shard> {
+    await this.#handle.close()
+    if (this.bytes % chunkBytes !== 0) this.#endChunk()
+    return { file: this.#file, bytes: this.bytes, sha256: this.#whole.digest('hex'), chunks: this.#chunks }
+  }
+
+  #endChunk(): void {
+    this.#chunks.push(this.#chunk.digest('hex'))
+    this.#chunk = createHash('sha256')
+  }
+}
+
+/** Throws `wrong_model` for a predictor of another model. */
+async function checkPredictor(files: ModelFiles, predictor: ByteSource, wasm: WasmModules): Promise<void> {
+  const engine = await Engine.load(files, { wasm, context: 16, passTokens: 1, predictor })
+  await engine.close()
+}
+
+/** The predictor, made out to the weights as they were written. */
+async function writePredictorShards(
+  folder: string,
+  source: ByteSource,
+  identity: string,
+  most: number,
+): Promise<Split> {
+  const file = await readPredictor(source)
+  const bytes = await writePredictor({ ...file, header: { ...file.header, base: identity } })
+  return writeShards(folder, 'predictor', [bytes], most)
+}

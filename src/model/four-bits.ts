@@ -1,0 +1,82 @@
+/** f32 rows in ggml's Q4_1: 32 weights as d * q + m, q in 0..15, d and m in binary16. */
+import { tensorBlocks } from '../types.ts'
+import { halfToFloat } from './load.ts'
+
+const { elements, bytes: blockBytes } = tensorBlocks.q4_1
+
+/** How much of the range between the extremes is tried as the range of the 16 steps. */
+const ranges = [1, 0.94, 0.88, 0.82, 0.76]
+
+/**
+ * `values`, a whole number of blocks, as Q4_1. For each block the range with the least squared error is taken, each tried one
+ * improved by fitting d and m to the numbers that it gave, twice.
+ */
+export function quantizeQ4(values: Float32Array): Uint8Array {
+  const blocks = values.length / elements
+  const out = new Uint8Array(blocks * blockBytes)
+  const view = new DataView(out.buffer)
+  for (let block = 0; block < blocks; block++) {
+    const row = values.subarray(block * elements, (block + 1) * elements)
+    const { d, m } = bestScale(row)
+    const [dBits, mBits] = [floatToHalf(d), floatToHalf(m)]
+    const [step, least] = [halfToFloat(dBits), halfToFloat(mBits)]
+    const at = block * blockBytes
+    view.setUint16(at, dBits, true)
+    view.setUint16(at + 2, mBits, true)
+    for (let i = 0; i < 16; i++) out[at + 4 + i] = step4(row[i]!, step, least) | (step4(row[i + 16]!, step, least) << 4)
+  }
+  return out
+}
+
+function step4(value: number, d: number, m: number): number {
+  return d > 0 ? Math.max(0, Math.min(15, Math.round((value - m) / d))) : 0
+}
+
+function bestScale(row: Float32Array): { d: number; m: number } {
+  let low = Infinity
+  let high = -Infinity
+  for (const value of row) {
+    low = Math.min(low, value)
+    high = Math.max(high, value)
+  }
+  let best = { d: (high - low) / 15, m: low, error: Infinity }
+  for (const range of ranges) {
+    const cut = ((high - low) * (1 - range)) / 2
+    let [d, m] = [((high - low) * range) / 15, low + cut]
+    for (let round = 0; round < 3 && d > 0; round++) {
+      const { error, ...fitted } = improved(row, d, m)
+      if (error < best.error) best = { d, m, error }
+      d = fitted.d
+      m = fitted.m
+    }
+  }
+  return best
+}
+
+/** The squared error of d and m, and those that fit the numbers they give best. */
+function improved(row: Float32Array, d: number, m: number): { d: number; m: number; error: number } {
+  let [error, sumQ, sumQQ, sumX, sumQX] = [0, 0, 0, 0, 0]
+  for (const x of row) {
+    const q = step4(x, d, m)
+    error += (d * q + m - x) ** 2
+    sumQ += q
+    sumQQ += q * q
+    sumX += x
+    sumQX += q * x
+  }
+  const spread = elements * sumQQ - sumQ * sumQ
+  if (spread === 0) return { d: 0, m, error }
+  const slope = (elements * sumQX - sumQ * sumX) / spread
+  return { d: slope, m: (sumX - slope * sumQ) / elements, error }
+}
+
+/** The nearest binary16, ties away from zero; too large a number becomes the largest. */
+export function floatToHalf(value: number): number {
+  const sign = value < 0 ? 0x8000 : 0
+  const size = Math.min(Math.abs(value), 65_504)
+  if (size === 0) return sign
+  const exponent = Math.max(-14, Math.floor(Math.log2(size)))
+  const fraction = Math.round((size / 2 ** exponent) * 1024)
+  // A subnormal has the exponent of the smallest normal, and no leading one; carries run over by themselves.
+  return sign | Math.min(0x7bff, ((exponent + 14) << 10) + fraction)
+}

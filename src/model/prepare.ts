@@ -1,0 +1,68 @@
+/** Writes a model as one file of `foretoken weights`; the format is told in `prepared.ts`. */
+import { ForetokenError } from '../errors.ts'
+import type { ModelArchive } from '../types.ts'
+import { aligned, preamble, preparedMagic } from './prepared.ts'
+
+export interface PreparedFile {
+  readonly bytes: number
+  /** The file from front to back, in pieces. A piece is valid until the next is asked for. */
+  pieces(): AsyncGenerator<Uint8Array>
+}
+
+const pieceBytes = 1 << 20
+
+/** `merges` are the tokenizer's as ids, (2 merges); undefined for one that is no BPE. Throws `unsupported` for other tokenizers. */
+export function preparedFile(archive: ModelArchive, merges: Uint32Array | undefined): PreparedFile {
+  const tensors = [...archive.tensors].map(([name, { type, source, offset, bytes }]) => ({
+    name,
+    type,
+    source,
+    offset,
+    bytes,
+  }))
+  const list = tensors.map(({ name, type }) => [name, type])
+  const head = new TextEncoder().encode(JSON.stringify({ ...headOf(archive, merges), tensors: list }))
+  const pairs = merges ?? new Uint32Array(0)
+  const mergesAt = aligned(preamble + head.length)
+  const dataAt = aligned(mergesAt + pairs.byteLength)
+  const bytes = tensors.reduce((end, tensor) => aligned(end) + tensor.bytes, dataAt)
+
+  async function* pieces(): AsyncGenerator<Uint8Array> {
+    const front = new Uint8Array(dataAt)
+    front.set(new TextEncoder().encode(preparedMagic))
+    new DataView(front.buffer).setUint32(8, head.length, true)
+    new DataView(front.buffer).setUint32(12, pairs.length / 2, true)
+    front.set(head, preamble)
+    front.set(new Uint8Array(pairs.buffer, pairs.byteOffset, pairs.byteLength), mergesAt)
+    yield front
+    let end = dataAt
+    for (const { source, offset, bytes } of tensors) {
+      if (aligned(end) > end) yield new Uint8Array(aligned(end) - end)
+      end = aligned(end) + bytes
+      for (let at = 0; at < bytes; at += pieceBytes) {
+        const piece = new Uint8Array(Math.min(pieceBytes, bytes - at))
+        await source.read(offset + at, piece)
+        yield piece
+      }
+    }
+  }
+  return { bytes, pieces }
+}
+
+function headOf({ config, tokenizer, name }: ModelArchive, merges: Uint32Array | undefined) {
+  const model = (tokenizer.json.model ?? {}) as { vocab?: unknown; merges?: unknown }
+  const { vocab } = model
+  if (typeof vocab !== 'object' || vocab === null || Array.isArray(vocab) || (!merges && model.merges !== undefined))
+    throw new ForetokenError(
+      'unsupported',
+      `${name}: only tokenizers of byte-pair encoding, whose merges are of tokens, can be prepared`,
+    )
+  const tokens: (string | null)[] = []
+  for (const [token, id] of Object.entries(vocab as Record<string, number>)) {
+    while (tokens.length <= id) tokens.push(null)
+    tokens[id] = token
+  }
+  const { mergeIds, json, ...rest } = tokenizer
+  const { vocab: _, merges: __, ...kept } = model
+  return { config, tokenizer: { ...rest, json: { ...json, model: kept } }, tokens }
+}

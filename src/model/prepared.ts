@@ -1,0 +1,170 @@
+/**
+ * `foretoken weights`, version 1: one model as one file that is read from front to back, its tensors in the order in which they are
+ * loaded. Little-endian.
+ *
+ *     0   8 bytes  "fTkWght1"
+ *     8   u32      bytes of the head
+ *     12  u32      merges of the tokenizer, 0 for one that is not a BPE
+ *     16  head     JSON: {config, tokenizer, tokens, tensors}
+ *         merges   pairs of u32 token ids, the first merge first; from the next multiple of 64 on
+ *         tensors  rows in ggml's blocks, each from the next multiple of 64 on; the last one ends the file
+ *
+ * `tokens` are the texts of the vocabulary by id, null where an id has none; `tokenizer` is a `TokenizerSpec` without them and
+ * without merges; `tensors` are `[canonical name, type]` in order, whose shapes follow from `config`. So nothing that the file says
+ * can point elsewhere, and a head takes no more memory than it must: JSON of 49,000 merges would take 10 MB.
+ */
+import { ForetokenError } from '../errors.ts'
+import {
+  type ByteSource,
+  type ModelArchive,
+  type ModelConfig,
+  type TensorInfo,
+  type TensorType,
+  type TokenizerSpec,
+  tensorBlocks,
+} from '../types.ts'
+import { checkConfig } from './config.ts'
+import { fingerprint } from './fingerprint.ts'
+import { parseJson } from './source.ts'
+import { expectedTensors } from './weights.ts'
+
+export const preparedEnding = '.foretoken'
+export const preparedMagic = 'fTkWght1'
+export const preamble = 16
+const alignment = 64
+const maxHead = 64 << 20
+const maxMerges = 1 << 22
+const architectures = ['llama', 'qwen2', 'qwen3', 'openelm']
+
+/** Bytes up to where the next part begins. */
+export function aligned(at: number): number {
+  return Math.ceil(at / alignment) * alignment
+}
+
+/** Throws `bad_model` for a file that is malformed or cut off. */
+export async function openPrepared(name: string, source: ByteSource): Promise<ModelArchive> {
+  const bad = (what: string) =>
+    new ForetokenError('bad_model', `${source.name} ${what}; write it again with deploy-prep`)
+  if (source.size < preamble) throw bad(`has ${source.size} bytes: it is no file of foretoken weights`)
+  const first = new Uint8Array(preamble)
+  await source.read(0, first)
+  if (new TextDecoder().decode(first.subarray(0, 8)) !== preparedMagic)
+    throw bad('is no file of foretoken weights, or of another version')
+  const view = new DataView(first.buffer)
+  const [headBytes, merges] = [view.getUint32(8, true), view.getUint32(12, true)]
+  const mergesAt = aligned(preamble + headBytes)
+  const dataAt = aligned(mergesAt + merges * 8)
+  if (headBytes > maxHead || merges > maxMerges || dataAt > source.size)
+    throw bad(`says that it has a head of ${headBytes} bytes and ${merges} merges; it has ${source.size} bytes`)
+  const head = parseJson(await readHead(source, headBytes, bad), source.name)
+  const config = configOf(head.config, source.name)
+  const mergeIds = new Uint32Array(merges * 2)
+  await source.read(mergesAt, new Uint8Array(mergeIds.buffer))
+  const tensors = place(head.tensors, config, { source, dataAt, bad })
+  const tokenizer = tokenizerOf(head, mergeIds, bad)
+  return { name, config, tensors, tokenizer, fingerprint: await fingerprint(config, tensors) }
+}
+
+async function readHead(source: ByteSource, bytes: number, bad: (what: string) => Error): Promise<string> {
+  const head = new Uint8Array(bytes)
+  await source.read(preamble, head)
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(head)
+  } catch {
+    throw bad('has a head that is not UTF-8')
+  }
+}
+
+function configOf(value: unknown, where: string): ModelConfig {
+  const config = (typeof value === 'object' && value !== null ? value : {}) as ModelConfig
+  const { perLayer, ropeDivisors } = config
+  if (
+    !architectures.includes(config.architecture) ||
+    !['half', 'adjacent'].includes(config.ropePairs) ||
+    (perLayer !== undefined &&
+      !(Array.isArray(perLayer) && perLayer.every((shape) => typeof shape === 'object' && shape))) ||
+    (ropeDivisors !== undefined && !Array.isArray(ropeDivisors))
+  )
+    throw new ForetokenError('bad_model', `${where} describes a model that this version does not run`)
+  return checkConfig(config, where)
+}
+
+interface Place {
+  readonly source: ByteSource
+  readonly dataAt: number
+  readonly bad: (what: string) => ForetokenError
+}
+
+/** The tensors one after the other; all that the config asks for, each once. */
+function place(listed: unknown, config: ModelConfig, { source, dataAt, bad }: Place): Map<string, TensorInfo> {
+  const expected = new Map(expectedTensors(config).map((tensor) => [tensor.name, tensor]))
+  if (!Array.isArray(listed) || listed.length !== expected.size)
+    throw bad(`lists ${Array.isArray(listed) ? listed.length : 'no'} tensors; its config asks for ${expected.size}`)
+  const tensors = new Map<string, TensorInfo>()
+  let end = dataAt
+  for (const entry of listed as unknown[]) {
+    const [name, type] = (Array.isArray(entry) ? entry : []) as [string, TensorType]
+    const shape = expected.get(name)
+    if (!shape || tensors.has(name) || !Object.hasOwn(tensorBlocks, type))
+      throw bad(`lists a tensor ${JSON.stringify(name)} of type ${JSON.stringify(type)} that has no place`)
+    const { rows, cols } = shape
+    const block = tensorBlocks[type]
+    const bytes = (rows * cols * block.bytes) / block.elements
+    if (cols % block.elements !== 0) throw bad(`has ${name} with rows of ${cols}, no multiple of ${block.elements}`)
+    const offset = aligned(end)
+    tensors.set(name, { name, type, rows, cols, source, offset, bytes })
+    end = offset + bytes
+  }
+  if (end !== source.size) throw bad(`has ${source.size} bytes; its tensors end at ${end}`)
+  return tensors
+}
+
+function tokenizerOf(
+  { tokenizer, tokens }: Readonly<Record<string, unknown>>,
+  mergeIds: Uint32Array,
+  bad: (what: string) => ForetokenError,
+): TokenizerSpec {
+  const spec = (tokenizer ?? {}) as Partial<Record<keyof TokenizerSpec, unknown>>
+  const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value)
+  const isText = (value: unknown) => value === undefined || typeof value === 'string'
+  const json = spec.json as { model?: unknown; added_tokens?: unknown } | undefined
+  const sound =
+    isObject(json) &&
+    isObject(json!.model) &&
+    isObject(spec.config) &&
+    [spec.chatTemplate, spec.bosToken, spec.eosToken].every(isText) &&
+    Array.isArray(spec.eosIds) &&
+    spec.eosIds.every((id) => Number.isSafeInteger(id) && id >= 0) &&
+    typeof spec.addBos === 'boolean'
+  if (!sound) throw bad('has no sound tokenizer')
+  if (!Array.isArray(tokens) || !tokens.every((token) => token === null || typeof token === 'string'))
+    throw bad('has no list of tokens')
+  if (mergeIds.some((id) => id >= tokens.length)) throw bad(`merges a token beyond its ${tokens.length}`)
+  // Made when it is asked for, which is once, by the tokenizer: it would take 3 MB to keep.
+  const model = {
+    ...(json!.model as object),
+    merges: [],
+    get vocab() {
+      return vocabulary(tokens)
+    },
+  }
+  return {
+    json: { ...json, model },
+    ...(mergeIds.length > 0 && { mergeIds }),
+    config: spec.config as Record<string, unknown>,
+    chatTemplate: spec.chatTemplate as string | undefined,
+    bosToken: spec.bosToken as string | undefined,
+    eosToken: spec.eosToken as string | undefined,
+    eosIds: spec.eosIds as number[],
+    addBos: spec.addBos as boolean,
+  }
+}
+
+/** Token -> id; no prototype, since a token may be called anything. A doubled token keeps its first id. */
+function vocabulary(tokens: readonly (string | null)[]): Record<string, number> {
+  const vocab: Record<string, number> = Object.create(null)
+  tokens.forEach((token, id) => {
+    if (token !== null) vocab[token] ??= id
+  })
+  return vocab
+}

@@ -1,0 +1,157 @@
+/** Loading and running inside workerd, weights in a local R2, under the memory of an isolate. */
+import { createHash } from 'node:crypto'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { createTestHarness, type TestHarness } from 'wrangler'
+import { loadPrepared } from '../../edge/prepared.ts'
+import { findModel, folderFiles, shippedPredictor } from '../../node/index.ts'
+import { folderStore, prepare } from '../../node/prepare.ts'
+import { loadWasm } from '../../node/wasm.ts'
+import { Engine, memorySource } from '../../src/index.ts'
+import { writePredictor } from '../../src/model/predictor-file.ts'
+import { tinyFiles } from '../helpers/tiny-model.ts'
+import { tinyPredictor } from '../helpers/tiny-predictor.ts'
+
+interface Bucket {
+  put(key: string, value: Uint8Array): Promise<unknown>
+  delete(key: string): Promise<void>
+}
+
+const config = fileURLToPath(new URL('./worker/wrangler.toml', import.meta.url))
+const folder = mkdtempSync(join(tmpdir(), 'foretoken-worker-'))
+const out = join(folder, 'tiny')
+const files = tinyFiles({ type: 'q8_0', layers: 7 })
+const saved = { ...process.env }
+let harness: TestHarness
+
+async function start(): Promise<void> {
+  harness = createTestHarness({ workers: [{ configPath: config }] })
+  await harness.listen()
+}
+
+async function bucket(): Promise<Bucket> {
+  return ((await harness.getWorker().getEnv()) as { WEIGHTS: Bucket }).WEIGHTS
+}
+
+async function upload(from: string): Promise<void> {
+  const weights = await bucket()
+  for (const file of readdirSync(from)) await weights.put(file, readFileSync(join(from, file)))
+}
+
+async function ask(request: object): Promise<{ ids?: number[]; error?: { code: string; message: string } }> {
+  const response = await harness.fetch('/generate', { method: 'POST', body: JSON.stringify(request) })
+  return (await response.json()) as Awaited<ReturnType<typeof ask>>
+}
+
+const prompt = Array.from({ length: 120 }, (_, i) => (i * 7) % 250)
+const request = { prompt, maxTokens: 8, ignoreEos: true }
+
+beforeAll(async () => {
+  process.env.WRANGLER_SEND_METRICS = 'false'
+  process.env.MINIFLARE_WORKERD_V8_FLAGS = '--wasm-max-mem-pages=1920 --max-old-space-size=128'
+  const wasm = await loadWasm('simd128')
+  const bare = await Engine.load(files, { wasm })
+  const predictor = memorySource('predictor', await writePredictor(tinyPredictor(bare.identity)))
+  await bare.close()
+  await prepare(files, out, { predictor, shardBytes: 1 << 20, context: 200 })
+})
+afterAll(() => {
+  process.env = saved
+  rmSync(folder, { recursive: true, force: true })
+})
+
+describe('a Worker with a tiny model in R2', () => {
+  beforeEach(async () => {
+    await start()
+    await upload(out)
+    return () => harness.close()
+  })
+
+  test('answers as the library does, many at once, exactly and predicted', async () => {
+    const engine = await loadPrepared(folderStore(out), { wasm: await loadWasm() })
+    for (const prefill of ['exact', 'predicted', 'refined'] as const) {
+      const { ids } = await engine.submit({ ...request, prefill }).result()
+      const all = await Promise.all([0, 1, 2].map(() => ask({ ...request, prefill })))
+      for (const answer of all)
+        expect(answer, prefill).toMatchObject({ ids: prefill === 'refined' ? expect.any(Array) : ids })
+    }
+    await engine.close()
+  })
+
+  test('says which shard is missing, and answers once it is there', async () => {
+    const weights = await bucket()
+    await weights.delete('weights-001.bin')
+    expect(await ask(request)).toMatchObject({
+      error: { code: 'not_found', message: expect.stringContaining('weights-001.bin') },
+    })
+    await weights.put('weights-001.bin', readFileSync(join(out, 'weights-001.bin')))
+    expect((await ask(request)).ids).toHaveLength(8)
+  })
+
+  test('refuses a shard of which a byte was altered', async () => {
+    const bytes = readFileSync(join(out, 'weights-001.bin'))
+    bytes[1234]! ^= 64
+    await (await bucket()).put('weights-001.bin', bytes)
+    expect(await ask(request)).toMatchObject({ error: { code: 'checksum' } })
+  })
+
+  test('refuses a shard that is cut off', async () => {
+    const bytes = readFileSync(join(out, 'weights-000.bin'))
+    await (await bucket()).put('weights-000.bin', bytes.subarray(0, 777_777))
+    expect(await ask(request)).toMatchObject({ error: { code: 'io' } })
+  })
+
+  test('refuses a manifest that is none', async () => {
+    await (await bucket()).put('manifest.json', new TextEncoder().encode('{}'))
+    expect(await ask(request)).toMatchObject({ error: { code: 'bad_model' } })
+  })
+
+  test('frees its pages when requests end', async () => {
+    await Promise.all(
+      Array.from({ length: 12 }, (_, n) => ask({ ...request, prompt: prompt.map((id) => (id + n) % 250) })),
+    )
+    const stats = (await (await harness.fetch('/stats')).json()) as Record<string, number>
+    expect(stats).toMatchObject({ running: 0, waiting: 0 })
+    expect(stats.pages_in_use).toBe(stats.prefix_pages)
+  })
+})
+
+const model = (await findModel('smollm2-135m'))?.files[0]?.path
+
+describe.runIf(model)('a Worker with smollm2-135m (where it has been pulled)', () => {
+  test('holds it with its predictor, full contexts and 4 streams under the limit of memory', async () => {
+    const prepared = join(folder, 'default')
+    const opened = await folderFiles(model!)
+    const predictor = await shippedPredictor('smollm2-135m')
+    const { manifestSha256, plan, files } = await prepare(opened, prepared, { predictor })
+    await opened.close()
+    expect(manifestSha256).toBe(
+      createHash('sha256')
+        .update(readFileSync(join(prepared, 'manifest.json')))
+        .digest('hex'),
+    )
+    expect(files.length).toBeGreaterThan(4)
+    await start()
+    try {
+      await upload(prepared)
+      expect(await ask({ prompt: 'What is the capital of Norway?', maxTokens: 8 })).toMatchObject({
+        text: expect.stringContaining('Oslo'),
+      })
+      const long = Array.from({ length: 1000 }, (_, i) => 1000 + ((i * 37) % 30_000))
+      const modes = ['exact', 'refined', 'predicted', 'refined']
+      const answers = await Promise.all(
+        modes.map((prefill, n) => ask({ prompt: long.map((id) => id + n), prefill, maxTokens: 8, ignoreEos: true })),
+      )
+      for (const { ids, error } of answers) expect(ids, JSON.stringify(error)).toHaveLength(8)
+      const { wasm_bytes } = (await (await harness.fetch('/stats')).json()) as { wasm_bytes: number }
+      expect(wasm_bytes).toBeLessThanOrEqual(
+        plan.vocabulary + plan.layers + plan.predictor + plan.kv + plan.activations,
+      )
+    } finally {
+      await harness.close()
+    }
+  })
+})

@@ -1,0 +1,44 @@
+/** `wrangler dev` as a child: the one way in which a client that leaves is seen by a Worker as in production. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+
+export interface Dev {
+  readonly url: string
+  /** Everything it has printed. */
+  log(): string
+  stop(): Promise<void>
+}
+
+const wrangler = join(dirname(createRequire(import.meta.url).resolve('wrangler/package.json')), 'bin', 'wrangler.js')
+
+/** Starts the Worker of `config` on a free port of loopback, its state in `folder`. */
+export async function wranglerDev(config: string, folder: string, flags: readonly string[] = []): Promise<Dev> {
+  const args = ['dev', '-c', config, '--port', '0', '--ip', '127.0.0.1', '--show-interactive-dev-session=false']
+  const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', CI: '1', NO_COLOR: '1' }
+  const child = spawn(process.execPath, [wrangler, ...args, '--persist-to', folder, ...flags], {
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let log = ''
+  const url = await new Promise<string>((resolve, reject) => {
+    const read = (piece: Buffer) => {
+      log += piece
+      const [found] = /http:\/\/127\.0\.0\.1:\d+/.exec(log.slice(log.indexOf('Ready on'))) ?? []
+      if (log.includes('Ready on') && found) resolve(found)
+    }
+    child.stdout.on('data', read)
+    child.stderr.on('data', read)
+    child.once('exit', (code) => reject(new Error(`wrangler dev ended with ${code}:\n${log}`)))
+  })
+  return { url, log: () => log, stop: () => stop(child) }
+}
+
+/** The parent ends its workerd. */
+function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve()
+  return new Promise((resolve) => {
+    child.once('exit', () => resolve())
+    child.kill('SIGTERM')
+  })
+}
