@@ -14,7 +14,7 @@ export const commands = {
   eval: { args: '', about: 'judge a predictor beside exact prefill and cheaper ways' },
   serve: { args: '', about: 'answer OpenAI’s API over HTTP' },
   'deploy-prep': { args: '', about: 'write what a Worker needs of a model, or tell why it cannot fit' },
-  bench: { args: 'prefill|decode|modes|prepack|replay TRACE', about: 'measure this machine' },
+  bench: { args: 'prefill|decode|modes|prepack|load|replay TRACE', about: 'measure this machine' },
   completion: { args: 'bash|zsh|fish', about: 'print a completion script for a shell' },
 } as const
 
@@ -56,8 +56,21 @@ export const flags = {
     on: [...answers, 'eval', 'deploy-prep', 'serve', 'bench'],
     about: 'predictor; default: the one that ships',
   },
-  concurrency: { value: 'whole', min: 1, max: 1024, on: ['batch'], about: 'prompts in flight; default 32' },
-  'max-tokens': { short: 'n', value: 'whole', min: 1, on: answers, about: 'longest answer; default: the context' },
+  concurrency: {
+    value: 'whole',
+    min: 1,
+    max: 1024,
+    on: ['batch', 'bench'],
+    about: 'prompts in flight; default 32; of bench load: clients, default 1',
+  },
+  'max-tokens': {
+    short: 'n',
+    value: 'whole',
+    min: 1,
+    on: [...answers, 'bench'],
+    about: 'longest answer; default: the context; of bench load: 64',
+  },
+  url: { value: 'text', on: ['bench'], about: 'load: a server such as http://127.0.0.1:8787/v1; key: $OPENAI_API_KEY' },
   temperature: {
     short: 't',
     value: 'number',
@@ -200,8 +213,8 @@ export const flags = {
   },
   'most-prompt': { value: 'whole', min: 1, on: ['fit', 'bench'], about: 'longest prompt in tokens; default 1024' },
   'most-output': { value: 'whole', min: 1, on: ['bench'], about: 'replay: longest answer in tokens; default 1024' },
-  requests: { value: 'whole', min: 1, on: ['bench'], about: 'replay: how many of the trace; default 100' },
-  rate: { value: 'number', min: 0, on: ['bench'], about: 'replay: requests a second' },
+  requests: { value: 'whole', min: 1, on: ['bench'], about: 'replay, load: how many; default 100' },
+  rate: { value: 'number', min: 0, on: ['bench'], about: 'replay, load: requests a second, whoever is done' },
   load: {
     value: 'number',
     min: 0,
