@@ -3,7 +3,7 @@
  * clients, each asks again when it is answered. Open loop: requests come at a rate, by a Poisson process, whoever is done; their times
  * count from when they should have been sent, so that a busy client can't hide its own delay.
  */
-import { createRandom } from './load-random.ts'
+import { createRandom } from '../src/decode/random.ts'
 import { eventsOf } from './sse.ts'
 import { type Percentiles, percentiles, round, sum } from './stats.ts'
 
