@@ -52,7 +52,7 @@ export function createApp({ engine, config: given, drain, onRequest }: AppOption
   app.get('/readyz', ready(server))
   app.use('/*', guard(server))
   app.get('/metrics', metricsPage(server))
-  app.get('/openapi.json', document(app))
+  app.get('/openapi.json', document(app, config.models))
   app.get('/v1/models', listModels(server))
   app.get('/v1/models/:model{.+}', oneModel(server))
   app.post('/v1/chat/completions', (c) => answer(c, server, chat))

@@ -29,6 +29,9 @@ const refusals = {
 
 const bearer = [{ bearer: [] as string[] }]
 
+/** Each event of a stream; `data` is a chunk as JSON, or [DONE]. */
+const streamEvent = z.object({ event: z.string().optional(), data: z.string() }).openapi('StreamEvent')
+
 function post(path: string, summary: string, request: z.ZodType, response: z.ZodType) {
   return createRoute({
     method: 'post',
@@ -39,7 +42,7 @@ function post(path: string, summary: string, request: z.ZodType, response: z.Zod
     responses: {
       200: {
         description: 'The answer; as server-sent events with `stream: true`.',
-        content: { 'application/json': { schema: response }, 'text/event-stream': { schema: z.string() } },
+        content: { 'application/json': { schema: response }, 'text/event-stream': { schema: streamEvent } },
       },
       ...refusals,
     },
@@ -90,19 +93,20 @@ const routes = [
 ]
 
 /** Made at the first call. */
-export function document(app: App): () => Response {
+export function document(app: App, models?: readonly string[]): () => Response {
   let made: string | undefined
   return () => {
-    made ??= JSON.stringify(describe(app))
+    made ??= JSON.stringify(describe(app, models))
     return new Response(made, { headers: { 'content-type': 'application/json' } })
   }
 }
 
-function describe(app: App): object {
+/** Where the config names the models, requests may name only those. */
+function describe(app: App, models?: readonly string[]): object {
   const { openAPIRegistry: registry } = app
   registry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' })
   for (const route of routes) registry.registerPath(route)
-  return app.getOpenAPI31Document({
+  const made = app.getOpenAPI31Document({
     openapi: '3.1.0',
     info: {
       title: 'foretoken',
@@ -110,4 +114,10 @@ function describe(app: App): object {
       description: 'An OpenAI-compatible server; fields it does not know are refused.',
     },
   })
+  for (const name of ['ChatCompletionRequest', 'CompletionRequest', 'ResponseRequest']) {
+    const schema = made.components?.schemas?.[name]
+    const model = schema && 'properties' in schema ? schema.properties?.model : undefined
+    if (models && model && !('$ref' in model)) model.enum = [...models]
+  }
+  return made
 }

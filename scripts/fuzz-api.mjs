@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { root, run, setup } from './setup.mjs'
 
-const version = '4.24.2'
+const version = '4.32.5'
 const operations = 8
 const cases = Number(process.argv[2] ?? 2000)
 const node = setup()

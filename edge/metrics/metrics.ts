@@ -52,7 +52,7 @@ export class Metrics {
     if (!first) return
     this.#tokens.add(timings.prompt_tokens, { kind: 'prompt' })
     this.#tokens.add(cached_tokens, { kind: 'cached' })
-    this.#ttft.observe(timings.ttft_ms / 1000, { prefill })
+    if (ids.length > 0) this.#ttft.observe(timings.ttft_ms / 1000, { prefill })
     this.#queue.observe(timings.queue_ms / 1000, { prefill })
     this.#prefill.observe(timings.prefill_ms / 1000, { prefill })
   }

@@ -2,7 +2,7 @@
 import { createApp } from '../../../edge/index.ts'
 import { testConfig, tinyEngine } from '../../helpers/tiny-server.ts'
 
-const app = createApp({ engine: await tinyEngine(), config: testConfig })
+const app = createApp({ engine: await tinyEngine(), config: { ...testConfig, models: ['tiny'] } })
 const listen = async () => {
   const options = { fetch: app.fetch, port: 0 }
   if ('Deno' in globalThis) return (await import('../../../edge/deno.ts')).serveDeno(options)
