@@ -77,6 +77,7 @@ class Exchange {
   readonly #leave: () => void
   readonly #control = new AbortController()
   readonly #timer: ReturnType<typeof setTimeout>
+  readonly #gone = () => this.#abort('gone')
   #ended = false
 
   constructor(c: RequestContext, server: Server, leave: () => void) {
@@ -87,7 +88,7 @@ class Exchange {
     this.#timer = setTimeout(() => this.#abort('timeout'), requestSeconds * 1000)
     const { signal } = c.req.raw
     if (signal.aborted) this.#abort('gone')
-    else signal.addEventListener('abort', () => this.#abort('gone'), { once: true, signal: this.#control.signal })
+    else signal.addEventListener('abort', this.#gone)
   }
 
   begin(engine: Engine, { requests, choices, progress }: Plan): Run {
@@ -183,8 +184,8 @@ class Exchange {
     this.#ended = true
     clearTimeout(this.#timer)
     this.#leave()
-    // Also lets go of the request's own signal.
-    this.#control.abort()
+    // A host may keep a request's signal for as long as somebody listens to it, and this would be kept with it.
+    this.#c.req.raw.signal.removeEventListener('abort', this.#gone)
     const record = this.#c.get('record')
     if (record.streaming && record.status === 200) finish(this.#server, record)
   }

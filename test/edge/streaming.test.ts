@@ -1,10 +1,11 @@
 /** Streams: what is written when, and what becomes of a stream that its client leaves, or that fails. */
+import { getEventListeners } from 'node:events'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createApp, type LogLine, type ServerConfig } from '../../edge/index.ts'
 import type { App } from '../../edge/server.ts'
 import { type Engine, ForetokenError } from '../../src/index.ts'
-import { ask, chatBody, refusal } from '../helpers/ask.ts'
-import { testConfig, tinyEngine } from '../helpers/tiny-server.ts'
+import { ask, chatBody, chatPath, refusal } from '../helpers/ask.ts'
+import { testConfig, testKeys, tinyEngine } from '../helpers/tiny-server.ts'
 
 let engine: Engine
 beforeAll(async () => {
@@ -126,6 +127,21 @@ test('a client that stops reading is given up', async () => {
     })(),
   ).rejects.toThrow('reads no more')
   expect((await ask(app, chatBody())).status).toBe(200)
+})
+
+test('an answered request is listened to no more: hosts keep what is listened to', async () => {
+  const app = appWith()
+  for (const stream of [true, false]) {
+    const request = new Request(`http://app.test${chatPath}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${testKeys.one}` },
+      body: JSON.stringify(chatBody({ stream })),
+    })
+    const response = await app.fetch(request)
+    if (stream) expect(getEventListeners(request.signal, 'abort')).toHaveLength(1)
+    await response.text()
+    expect(getEventListeners(request.signal, 'abort')).toHaveLength(0)
+  }
 })
 
 test('the first request loads; a failed load is told, and tried again', async () => {
