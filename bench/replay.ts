@@ -3,15 +3,10 @@
  * done. Times count from when a request should have come, so that a busy process can't hide its own delay.
  */
 import { type Engine, ForetokenError } from '../src/index.ts'
-import { cpuMs, quantile, round, sum } from './stats.ts'
+import { cpuMs, mean, type Percentiles, percentiles, round, sum } from './stats.ts'
 import type { TraceRow } from './traces.ts'
 
-export interface Percentiles {
-  readonly mean: number
-  readonly p50: number
-  readonly p95: number
-  readonly p99: number
-}
+export type { Percentiles }
 
 export interface ReplayResult {
   readonly requests: number
@@ -115,14 +110,4 @@ async function serve(engine: Engine, prompt: readonly number[], maxTokens: numbe
   }
   const gaps = times.slice(1).map((time, index) => time - times[index]!)
   return { ttft: times[0]!, gaps, e2e: times.at(-1)!, tokens: times.length, cached }
-}
-
-function percentiles(values: readonly number[]): Percentiles {
-  if (values.length === 0) return { mean: 0, p50: 0, p95: 0, p99: 0 }
-  const at = (share: number) => round(quantile(values, share), 4)
-  return { mean: round(mean(values), 4), p50: at(0.5), p95: at(0.95), p99: at(0.99) }
-}
-
-function mean(values: readonly number[]): number {
-  return values.length === 0 ? 0 : sum(values) / values.length
 }

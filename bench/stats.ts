@@ -7,6 +7,14 @@ export interface Sample {
   readonly cpu_ms: number
 }
 
+/** Of many values, by nearest rank; all 0 where there are none. */
+export interface Percentiles {
+  readonly mean: number
+  readonly p50: number
+  readonly p95: number
+  readonly p99: number
+}
+
 export interface Summary {
   readonly median: number
   readonly min: number
@@ -47,4 +55,14 @@ export function cpuMs(): number {
 
 export function round(value: number, digits = 3): number {
   return Number(value.toPrecision(Math.max(digits, Math.ceil(Math.log10(Math.abs(value) + 1)))))
+}
+
+export function percentiles(values: readonly number[]): Percentiles {
+  if (values.length === 0) return { mean: 0, p50: 0, p95: 0, p99: 0 }
+  const at = (share: number) => round(quantile(values, share), 4)
+  return { mean: round(mean(values), 4), p50: at(0.5), p95: at(0.95), p99: at(0.99) }
+}
+
+export function mean(values: readonly number[]): number {
+  return values.length === 0 ? 0 : sum(values) / values.length
 }

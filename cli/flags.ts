@@ -12,8 +12,9 @@ export const commands = {
   prefix: { args: 'save|load FILE', about: 'keep the keys and values of a long beginning in a file' },
   fit: { args: '', about: 'make a KV predictor for a model' },
   eval: { args: '', about: 'judge a predictor beside exact prefill and cheaper ways' },
+  serve: { args: '', about: 'answer OpenAI’s API over HTTP' },
   'deploy-prep': { args: '', about: 'write what a Worker needs of a model, or tell why it cannot fit' },
-  bench: { args: 'prefill|decode|modes|prepack|replay TRACE', about: 'measure this machine' },
+  bench: { args: 'prefill|decode|modes|prepack|load|replay TRACE', about: 'measure this machine' },
   completion: { args: 'bash|zsh|fish', about: 'print a completion script for a shell' },
 } as const
 
@@ -29,14 +30,14 @@ export interface Flag {
   readonly about: string
 }
 
-const engine = ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'bench'] as const
+const engine = ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'serve', 'bench'] as const
 const answers = ['run', 'chat', 'batch'] as const
 
 export const flags = {
   model: {
     short: 'm',
     value: 'text',
-    on: ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'deploy-prep', 'inspect', 'tokenize', 'bench'],
+    on: ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'deploy-prep', 'inspect', 'tokenize', 'serve', 'bench'],
     about: 'alias, hf:owner/repo[/file], https://... or a path; default smollm2-135m',
   },
   system: { value: 'text', on: ['run', 'chat', 'prefix'], about: 'system prompt, in place of the model’s own' },
@@ -45,18 +46,31 @@ export const flags = {
   prefix: { value: 'file', on: answers, about: 'use the keys and values that `foretoken prefix save` wrote' },
   prefill: {
     value: ['exact', 'predicted', 'refined', 'auto'],
-    on: [...answers, 'bench'],
+    on: [...answers, 'serve', 'bench'],
     about:
       'exact; predicted: first token early; refined: and exact soon after; auto: refined where it is sure; ' +
       'of bench prepack: all but exact time predicted batches, too',
   },
   predictor: {
     value: 'file',
-    on: [...answers, 'eval', 'deploy-prep', 'bench'],
+    on: [...answers, 'eval', 'deploy-prep', 'serve', 'bench'],
     about: 'predictor; default: the one that ships',
   },
-  concurrency: { value: 'whole', min: 1, max: 1024, on: ['batch'], about: 'prompts in flight; default 32' },
-  'max-tokens': { short: 'n', value: 'whole', min: 1, on: answers, about: 'longest answer; default: the context' },
+  concurrency: {
+    value: 'whole',
+    min: 1,
+    max: 1024,
+    on: ['batch', 'bench'],
+    about: 'prompts in flight; default 32; of bench load: clients, default 1',
+  },
+  'max-tokens': {
+    short: 'n',
+    value: 'whole',
+    min: 1,
+    on: [...answers, 'bench'],
+    about: 'longest answer; default: the context; of bench load: 64',
+  },
+  url: { value: 'text', on: ['bench'], about: 'load: a server such as http://127.0.0.1:8787/v1; key: $OPENAI_API_KEY' },
   temperature: {
     short: 't',
     value: 'number',
@@ -128,7 +142,7 @@ export const flags = {
   base: { value: 'text', on: ['fit', 'eval'], about: 'the model to predict for, as --model' },
   aux: {
     value: 'text',
-    on: [...answers, 'fit', 'eval', 'bench'],
+    on: [...answers, 'fit', 'eval', 'serve', 'bench'],
     about: 'fit: predict from this smaller model; else: the smaller model that the predictor reads; named as --model',
   },
   'aux-layers': {
@@ -199,8 +213,8 @@ export const flags = {
   },
   'most-prompt': { value: 'whole', min: 1, on: ['fit', 'bench'], about: 'longest prompt in tokens; default 1024' },
   'most-output': { value: 'whole', min: 1, on: ['bench'], about: 'replay: longest answer in tokens; default 1024' },
-  requests: { value: 'whole', min: 1, on: ['bench'], about: 'replay: how many of the trace; default 100' },
-  rate: { value: 'number', min: 0, on: ['bench'], about: 'replay: requests a second' },
+  requests: { value: 'whole', min: 1, on: ['bench'], about: 'replay, load: how many; default 100' },
+  rate: { value: 'number', min: 0, on: ['bench'], about: 'replay, load: requests a second, whoever is done' },
   load: {
     value: 'number',
     min: 0,
@@ -210,11 +224,31 @@ export const flags = {
   'ttft-bound': { value: 'number', min: 0, on: ['bench'], about: 'replay: ms that count as good; default 1000' },
   'itl-bound': { value: 'number', min: 0, on: ['bench'], about: 'replay: ms that count as good; default 100' },
   'prefix-pages': { value: 'whole', min: 0, on: ['bench'], about: 'replay: pages of finished prefixes; default 1024' },
+  port: { value: 'whole', min: 0, max: 65_535, on: ['serve'], about: 'default 8787; 0 takes any that is free' },
+  host: {
+    value: 'text',
+    on: ['serve'],
+    about: 'address to listen on; default 127.0.0.1; any other needs keys: of --config, or $FORETOKEN_API_KEY',
+  },
+  config: { value: 'file', on: ['serve'], about: 'JSON with keys (by SHA-256), origins, hosts, limits, defaults' },
   plot: { value: 'file', on: ['eval', 'bench'], about: 'write a chart as SVG; of bench: prepack and replay' },
   file: { value: 'file', on: ['tokenize'], about: 'read the text from a file' },
   special: { on: ['tokenize'], about: 'read special tokens in the text as such' },
   offline: {
-    on: ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'deploy-prep', 'pull', 'inspect', 'tokenize', 'bench'],
+    on: [
+      'run',
+      'chat',
+      'batch',
+      'prefix',
+      'fit',
+      'eval',
+      'deploy-prep',
+      'pull',
+      'inspect',
+      'tokenize',
+      'serve',
+      'bench',
+    ],
     about: 'use only what is here',
   },
   json: {

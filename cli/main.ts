@@ -9,7 +9,8 @@ import { interruptible } from './interrupt.ts'
 import { type Invocation, parse, UsageError } from './parse.ts'
 import { note, print } from './terminal.ts'
 
-type Handler = (invocation: Invocation, signal: AbortSignal) => Promise<void>
+/** A number is an exit code, where a signal is no failure. */
+type Handler = (invocation: Invocation, signal: AbortSignal) => Promise<number | undefined> | Promise<void>
 
 const handlers: Record<Command, () => Promise<Handler>> = {
   run: async () => (await import('./commands/run.ts')).run,
@@ -23,6 +24,7 @@ const handlers: Record<Command, () => Promise<Handler>> = {
   prefix: async () => (await import('./commands/prefix.ts')).prefix,
   fit: async () => (await import('./commands/fit.ts')).fit,
   eval: async () => (await import('./commands/eval.ts')).evaluate,
+  serve: async () => (await import('./commands/serve.ts')).serve,
   'deploy-prep': async () => (await import('./commands/deploy-prep.ts')).deployPrep,
   bench: async () => (await import('./commands/bench.ts')).bench,
   completion:
@@ -41,7 +43,10 @@ async function main(args: readonly string[]): Promise<number> {
     else {
       const invocation = parse(args)
       if (invocation.flags.help) print(commandHelp(invocation.command))
-      else await (await handlers[invocation.command]())(invocation, interrupt.signal)
+      else {
+        const code = await (await handlers[invocation.command]())(invocation, interrupt.signal)
+        if (typeof code === 'number') return code
+      }
     }
     return interrupt.signal.aborted ? 130 : 0
   } catch (error) {

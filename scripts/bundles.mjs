@@ -13,7 +13,10 @@ const common = {
   metafile: true,
 }
 
-const node = { ...common, platform: 'node', minify: false, external: ['@huggingface/*', 'zod'] }
+const packages = ['@huggingface/*', '@hono/*', 'hono', 'hono/*', 'zod']
+const node = { ...common, platform: 'node', minify: false, external: packages }
+/** The engine comes from the library's own bundle; the app needs little of it. */
+const edge = { ...common, platform: 'neutral', minify: false, external: packages }
 
 export const bundles = {
   /** The library: any platform; what it needs at run time is inside. */
@@ -22,6 +25,11 @@ export const bundles = {
   'dist/node.js': { ...node, entryPoints: ['node/index.ts'] },
   /** The command; its commands share the chunks of one folder. */
   'dist/cli.js': { ...node, entryPoints: ['cli/main.ts'] },
+  /** The OpenAI-compatible app, and its servers. */
+  'dist/edge.js': { ...edge, entryPoints: ['edge/index.ts'] },
+  'dist/edge-node.js': { ...node, entryPoints: ['edge/node.ts'] },
+  'dist/edge-deno.js': { ...edge, entryPoints: ['edge/deno.ts'] },
+  'dist/edge-bun.js': { ...edge, entryPoints: ['edge/bun.ts'] },
   /** The library and web workers. */
   'dist/browser.js': {
     ...common,

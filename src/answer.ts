@@ -75,6 +75,17 @@ export class Answer implements Job {
     if (!this.ended) this.#controller.abort()
   }
 
+  /** How the prompt was read, as far as it has been. */
+  get soFar(): Pick<DoneEvent, 'cached_tokens' | 'prefill' | 'timings'> {
+    const made = this.#history.length - this.ids.length
+    const timings = this.#trace.timings(this.#source.loadMs, this.ids.length, made)
+    return { cached_tokens: this.#cached, prefill: this.#prefill, timings }
+  }
+
+  onAdmit(): void {
+    this.#trace.mark('admitted')
+  }
+
   onPrefill(done: number, total: number): void {
     if (this.#trace.mark('begun')) this.#cached = done
     else this.#request.onPrefill?.(done, total)
@@ -116,18 +127,16 @@ export class Answer implements Job {
   }
 
   #finish(ended: boolean): undefined {
-    const { backend, loadMs } = this.#source
+    const { backend } = this.#source
     const ids = this.#history.slice(this.ids.length)
     this.events.push({
       type: 'done',
       finishReason: ended ? 'stop' : ids.length === this.#room ? 'context' : 'length',
       text: this.#text,
       ids,
-      cached_tokens: this.#cached,
-      prefill: this.#prefill,
+      ...this.soFar,
       prefill_share: this.#prefill === 'exact' ? 1 : this.#share,
       ...(this.#exactFrom !== undefined && { exact_from: this.#exactFrom }),
-      timings: this.#trace.timings(loadMs, this.ids.length, ids.length),
       memory: { wasm_bytes: backend.memoryBytes() },
       build: backend.build,
     })

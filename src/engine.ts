@@ -113,7 +113,7 @@ export class Engine {
    */
   submit(request: GenerateRequest): Submission {
     const trace = new Trace()
-    const ids = this.promptIds(request.prompt, request)
+    const ids = this.promptIds(request.prompt, { raw: request.raw ?? false, onTemplate: () => trace.mark('templated') })
     trace.mark('tokenized')
     const answer = new Answer(ids, request, this, trace)
     this.#scheduler.add(answer)
@@ -148,10 +148,11 @@ export class Engine {
   }
 
   /** The ids a prompt becomes: templated unless `raw`. Throws `empty_prompt`, `context_exceeded`. */
-  promptIds(prompt: PromptInput, options: { raw?: boolean } = {}): number[] {
+  promptIds(prompt: PromptInput, options: { raw?: boolean; onTemplate?: () => void } = {}): number[] {
     return promptIds(this.tokenizer, this.archive.tokenizer, prompt, {
       raw: options.raw ?? false,
       context: this.context,
+      onTemplate: options.onTemplate,
     })
   }
 

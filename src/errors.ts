@@ -38,9 +38,17 @@ export class ForetokenError extends Error {
   }
 }
 
-/** `error` as a ForetokenError: itself if it is one, else wrapped under `code`. */
+/** `error` as a ForetokenError: itself if it is one, also of another copy of this package, else wrapped under `code`. */
 export function asForetokenError(error: unknown, code: ErrorCode = 'internal', context = ''): ForetokenError {
-  if (error instanceof ForetokenError) return error
+  if (isForetokenError(error)) return error
   const detail = error instanceof Error ? error.message : String(error)
   return new ForetokenError(code, context ? `${context}: ${detail}` : detail, { cause: error })
+}
+
+/** Bundles of one package may hold a class each. */
+function isForetokenError(error: unknown): error is ForetokenError {
+  if (error instanceof ForetokenError) return true
+  return (
+    error instanceof Error && error.name === 'ForetokenError' && errorCodes.includes((error as ForetokenError).code)
+  )
 }

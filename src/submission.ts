@@ -16,6 +16,11 @@ export class Submission implements AsyncIterable<GenerateEvent> {
     this.#scheduler = scheduler
   }
 
+  /** How its prompt was read, as far as it has been: whole once the first token has come. */
+  get soFar(): Pick<DoneEvent, 'cached_tokens' | 'prefill' | 'timings'> {
+    return this.#answer.soFar
+  }
+
   /**
    * The events, once: a second reader gets what the first left. Leaving the loop early cancels the request. Rejects with
    * what the request failed of.

@@ -5,17 +5,33 @@
  * reader): queueing, templating, tokenising, cache look-up, prefill, sampling and detokenising are all inside.
  */
 
-export type Mark = 'accepted' | 'tokenized' | 'begun' | 'prefilled' | 'first' | 'done'
+export type Mark =
+  | 'accepted'
+  /** The chat template has made its text; never, where there is none. */
+  | 'templated'
+  | 'tokenized'
+  /** The scheduler turns to it; set anew where it has to wait again. */
+  | 'admitted'
+  /** The prefix cache has been asked. */
+  | 'begun'
+  | 'prefilled'
+  | 'first'
+  | 'done'
 
 /** What a finished request reports. Milliseconds, but for the rate. */
 export interface Timings {
   /** Of the engine, before any request; not part of TTFT. */
   readonly load_ms: number
-  /** Template and tokenizer. */
+  /** Chat template; 0 without one. */
+  readonly template_ms: number
   readonly tokenize_ms: number
-  /** Waiting for other requests: until the prompt's first pass. */
+  /** Waiting for other requests: until the scheduler lets it in. */
   readonly queue_ms: number
+  /** Asking the prefix cache. */
+  readonly cache_ms: number
   readonly prefill_ms: number
+  /** Choosing the first token, and making text of it. */
+  readonly sample_ms: number
   readonly ttft_ms: number
   /** Tokens after the first, by the time from the first to the last; 0 if there was no second token. */
   readonly decode_tokens_per_s: number
@@ -29,10 +45,10 @@ export class Trace {
     this.mark('accepted')
   }
 
-  /** Sets a mark to now, if it is not set yet (`done` moves on); says whether it was not. */
+  /** Sets a mark to now, if it is not set yet (`done` and `admitted` move on); says whether it was not. */
   mark(mark: Mark): boolean {
     const first = !this.#at.has(mark)
-    if (mark === 'done' || first) this.#at.set(mark, performance.now())
+    if (mark === 'done' || mark === 'admitted' || first) this.#at.set(mark, performance.now())
     return first
   }
 
@@ -47,9 +63,12 @@ export class Trace {
     const decoding = this.between('first', 'done')
     return {
       load_ms: load,
-      tokenize_ms: this.between('accepted', 'tokenized'),
-      queue_ms: this.between('tokenized', 'begun'),
+      template_ms: this.between('accepted', 'templated'),
+      tokenize_ms: this.between(this.#at.has('templated') ? 'templated' : 'accepted', 'tokenized'),
+      queue_ms: this.between('tokenized', 'admitted'),
+      cache_ms: this.between('admitted', 'begun'),
       prefill_ms: this.between('begun', 'prefilled'),
+      sample_ms: this.between('prefilled', 'first'),
       ttft_ms: this.between('accepted', 'first'),
       decode_tokens_per_s: tokens > 1 && decoding > 0 ? ((tokens - 1) * 1000) / decoding : 0,
       prompt_tokens: promptTokens,

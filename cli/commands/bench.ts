@@ -1,4 +1,5 @@
 /** `foretoken bench`: measures this machine. */
+import { benchLoadCommand } from '../bench/load.ts'
 import { benchModesCommand } from '../bench/modes.ts'
 import { benchPrepackCommand } from '../bench/prepack.ts'
 import { benchReplayCommand } from '../bench/replay.ts'
@@ -9,9 +10,10 @@ export async function bench({ flags, operands }: Invocation, signal: AbortSignal
   const [kind, trace, ...more] = operands
   if (kind === 'replay' && trace !== undefined && more.length === 0) return benchReplayCommand(trace, flags, signal)
   if (trace !== undefined || kind === 'replay' || kind === undefined)
-    throw new UsageError('bench takes one of prefill, decode, modes, prepack, replay TRACE')
+    throw new UsageError('bench takes one of prefill, decode, modes, prepack, load, replay TRACE')
   if (kind === 'prefill' || kind === 'decode') return benchSpeed(kind, flags, signal)
   if (kind === 'modes') return benchModesCommand(flags, signal)
+  if (kind === 'load') return benchLoadCommand(flags, signal)
   if (kind === 'prepack') return benchPrepackCommand(flags, signal)
-  throw new UsageError(`no benchmark ${kind}; there are prefill, decode, modes, prepack, replay TRACE`)
+  throw new UsageError(`no benchmark ${kind}; there are prefill, decode, modes, prepack, load, replay TRACE`)
 }

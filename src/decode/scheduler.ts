@@ -53,6 +53,8 @@ export interface Job {
   readonly signal?: AbortSignal | undefined
   /** Takes the logits of the next token, (vocab); gives that token if it is to be run, undefined if the answer is complete. */
   take(logits: Float32Array): number | undefined
+  /** Its turn has come, if its pages fit; called again where they did not. */
+  onAdmit?(): void
   /** Prompt tokens done, those from the prefix cache included, and in all. The first call comes before any is run. */
   onPrefill?(done: number, total: number): void
   /** The prompt's K and V are predicted, before the first token; or its cache is exact from the next token on. */
@@ -326,6 +328,7 @@ export class Scheduler {
 
   #begin(task: Task, limit: number, streams: number): boolean {
     const { sequence, tokens, job } = task
+    if (!task.streaming) job.onAdmit?.()
     sequence.adopt(this.#prefixes.match(job.tenant, tokens))
     const cached = sequence.length
     const fits = this.#free(pagesFor(sequence, task.pending) + streams)

@@ -12,9 +12,9 @@ export function promptIds(
   tokenizer: Tokenizer,
   spec: TokenizerSpec,
   prompt: PromptInput,
-  options: { readonly raw: boolean; readonly context: number },
+  options: { readonly raw: boolean; readonly context: number; readonly onTemplate?: (() => void) | undefined },
 ): number[] {
-  const ids = idsOf(tokenizer, spec, prompt, options.raw)
+  const ids = idsOf(tokenizer, spec, prompt, options)
   if (ids.length === 0)
     throw new ForetokenError('empty_prompt', 'the prompt has no tokens; give it at least one character')
   if (ids.length >= options.context)
@@ -25,16 +25,21 @@ export function promptIds(
   return ids
 }
 
-function idsOf(tokenizer: Tokenizer, spec: TokenizerSpec, prompt: PromptInput, raw: boolean): number[] {
+function idsOf(
+  tokenizer: Tokenizer,
+  spec: TokenizerSpec,
+  prompt: PromptInput,
+  { raw, onTemplate }: { readonly raw: boolean; readonly onTemplate?: (() => void) | undefined },
+): number[] {
   if (prompt.length === 0)
     throw new ForetokenError('empty_prompt', 'the prompt is empty; give it at least one character')
   if (typeof prompt === 'string')
     return raw
       ? tokenizer.encode(prompt, { bos: true })
-      : encodeChat(tokenizer, spec, [{ role: 'user', content: prompt }])
+      : encodeChat(tokenizer, spec, [{ role: 'user', content: prompt }], onTemplate)
   if (isIds(prompt)) return [...prompt]
   if (raw) throw new ForetokenError('bad_argument', 'a raw prompt is a text or token ids, not a list of messages')
-  return encodeChat(tokenizer, spec, prompt)
+  return encodeChat(tokenizer, spec, prompt, onTemplate)
 }
 
 function isIds(prompt: readonly Message[] | readonly number[]): prompt is readonly number[] {

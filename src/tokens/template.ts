@@ -55,8 +55,14 @@ function render(source: string, values: Record<string, unknown>): string {
  * The ids of a conversation. Special tokens are those that the template wrote: where a message holds the text of one,
  * it is read as the plain text it is, so that nobody can end a turn or speak for another role by writing so.
  */
-export function encodeChat(tokenizer: Tokenizer, spec: TokenizerSpec, messages: readonly Message[]): number[] {
+export function encodeChat(
+  tokenizer: Tokenizer,
+  spec: TokenizerSpec,
+  messages: readonly Message[],
+  onTemplate?: () => void,
+): number[] {
   const text = applyTemplate(spec, messages)
+  onTemplate?.()
   const suspicious = tokenizer.specialTexts.some((special) => messages.some(({ content }) => content.includes(special)))
   const ids = suspicious ? encodeApart(tokenizer, spec, messages, text) : tokenizer.encode(text, { special: true })
   const bos = spec.addBos && spec.bosToken !== undefined ? tokenizer.idOf(spec.bosToken) : undefined

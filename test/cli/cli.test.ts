@@ -94,9 +94,12 @@ describe('foretoken run', () => {
     )
     expect(Object.keys(result.timings)).toEqual([
       'load_ms',
+      'template_ms',
       'tokenize_ms',
       'queue_ms',
+      'cache_ms',
       'prefill_ms',
+      'sample_ms',
       'ttft_ms',
       'decode_tokens_per_s',
       'prompt_tokens',

@@ -1,0 +1,63 @@
+/**
+ * The app: OpenAI's routes over one engine, on any host of Hono (Workers, Node, Deno, Bun).
+ *
+ *     const app = createApp({ engine, config: { listen: 'loopback' } })
+ *     export default { fetch: app.fetch }
+ */
+import { OpenAPIHono } from '@hono/zod-openapi'
+import { configOf, type ServerConfig } from './config.ts'
+import { chat } from './endpoints/chat.ts'
+import { completions } from './endpoints/completions.ts'
+import { responses } from './endpoints/responses.ts'
+import { EngineHolder, type EngineSource } from './engine-holder.ts'
+import { answer } from './exchange.ts'
+import { Admission } from './guard/admission.ts'
+import { Keys } from './guard/keys.ts'
+import { Metrics } from './metrics/metrics.ts'
+import { guard, observe, onlyMethods, shareWithOrigins, tellFailure, tellMissing } from './middleware.ts'
+import { document } from './openapi.ts'
+import { health, listModels, metricsPage, oneModel, ready } from './pages.ts'
+import type { LogLine } from './record.ts'
+import type { App, AppEnv, Server } from './server.ts'
+
+export interface AppOptions {
+  /** The engine, or how the first request that needs it loads it. */
+  readonly engine: EngineSource
+  /** Checked; by default a key is needed: see `config.ts`. */
+  readonly config?: ServerConfig
+  /** Aborted: `/readyz` says no and nothing new is begun; what runs is finished. */
+  readonly drain?: AbortSignal
+  /** One line a request, when its last byte has been written. It holds no prompt and no key. */
+  readonly onRequest?: (line: LogLine) => void
+}
+
+/** Throws `bad_argument` for a config that can't be. */
+export function createApp({ engine, config: given, drain, onRequest }: AppOptions): App {
+  const config = configOf(given)
+  const server: Server = {
+    config,
+    holder: new EngineHolder(engine),
+    keys: new Keys(config),
+    admission: new Admission(config.limits),
+    metrics: new Metrics(),
+    drain,
+    onRequest,
+  }
+  const app = new OpenAPIHono<AppEnv>()
+  app.use(observe(server), ...shareWithOrigins(config))
+  app.onError(tellFailure)
+  app.notFound(tellMissing)
+
+  app.get('/healthz', health)
+  app.get('/readyz', ready(server))
+  app.use('/*', guard(server))
+  app.get('/metrics', metricsPage(server))
+  app.get('/openapi.json', document(app, config.models))
+  app.get('/v1/models', listModels(server))
+  app.get('/v1/models/:model{.+}', oneModel(server))
+  app.post('/v1/chat/completions', (c) => answer(c, server, chat))
+  app.post('/v1/completions', (c) => answer(c, server, completions))
+  app.post('/v1/responses', (c) => answer(c, server, responses))
+  onlyMethods(app)
+  return app
+}

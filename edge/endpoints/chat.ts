@@ -1,0 +1,110 @@
+/** `POST /v1/chat/completions`. */
+import type { Message } from '../../src/index.ts'
+import { ApiError } from '../errors.ts'
+import type { Endpoint, Plan } from '../exchange.ts'
+import { newId } from '../ids.ts'
+import type { RunEvent } from '../run.ts'
+import { type ChatRequest, chatRequest } from '../schemas/chat.ts'
+import { frame, done as last } from '../sse.ts'
+import { reportOf, usageOf } from '../usage.ts'
+import { collect, finishReason } from './collect.ts'
+import { optionsOf } from './options.ts'
+import { endsTurn, tokenLogprob } from './tokens.ts'
+
+export const chat: Endpoint<typeof chatRequest> = {
+  schema: chatRequest,
+  plan(body, { engine, config, model, created }): Plan {
+    const choices = body.n ?? 1
+    const id = newId('chatcmpl')
+    const head = { id, created, model }
+    const isEnd = endsTurn(engine, body.foretoken?.ignore_eos ?? false)
+    const options = {
+      ...optionsOf(body, engine, config, longest(body)),
+      ...(topLogprobs(body) > 0 && { topLogprobs: topLogprobs(body) }),
+    }
+    return {
+      requests: [{ ...options, prompt: body.messages.map(messageOf) }],
+      choices,
+      stream: body.stream ?? false,
+      progress: (body.stream && body.foretoken?.progress) ?? false,
+      async body(events) {
+        const answers = await collect(events, isEnd)
+        return {
+          ...head,
+          object: 'chat.completion',
+          choices: answers.map(({ done, tokens }, index) => ({
+            index,
+            message: { role: 'assistant', content: done.text, refusal: null },
+            logprobs: body.logprobs
+              ? { content: tokens.map((token) => tokenLogprob(engine, token)), refusal: null }
+              : null,
+            finish_reason: finishReason(done),
+          })),
+          usage: usageOf(
+            answers.map(({ done }) => done),
+            choices,
+          ),
+        }
+      },
+      frames: (events) => frames(events),
+      failed: (error) => frame(error.body),
+    }
+
+    async function* frames(events: AsyncIterable<RunEvent>): AsyncGenerator<string> {
+      const base = { ...head, object: 'chat.completion.chunk' }
+      const begun = new Set<number>()
+      const dones: Extract<RunEvent, { type: 'done' }>['done'][] = []
+      const chunk = (index: number, delta: object, more: object = {}) =>
+        frame({ ...base, choices: [{ index, delta, logprobs: null, finish_reason: null, ...more }], ...noUsage })
+      const noUsage = body.stream_options?.include_usage ? { usage: null } : {}
+      for await (const event of events) {
+        const { index } = event
+        if (event.type === 'progress') {
+          yield frame({
+            ...base,
+            choices: [],
+            ...noUsage,
+            foretoken: { progress: { index, done: event.done, total: event.total } },
+          })
+          continue
+        }
+        let text = ''
+        if (!begun.has(index)) text += chunk(index, { role: 'assistant', content: '', refusal: null })
+        begun.add(index)
+        if (event.type === 'token') {
+          const { token } = event
+          const scored = body.logprobs && !isEnd(token.id)
+          if (token.text !== '' || scored)
+            text += chunk(
+              index,
+              { content: token.text },
+              scored ? { logprobs: { content: [tokenLogprob(engine, token)], refusal: null } } : {},
+            )
+        } else {
+          dones[index] = event.done
+          const finished = { index, delta: {}, logprobs: null, finish_reason: finishReason(event.done) }
+          text += frame({ ...base, choices: [finished], ...noUsage, foretoken: reportOf(event.done) })
+        }
+        if (text !== '') yield text
+      }
+      if (body.stream_options?.include_usage) yield frame({ ...base, choices: [], usage: usageOf(dones, choices) })
+      yield last
+    }
+  },
+}
+
+/** The template knows no developer; a system message is what OpenAI calls it for other models. */
+function messageOf({ role, content }: ChatRequest['messages'][number]): Message {
+  const text = typeof content === 'string' ? content : content.map((part) => part.text).join('')
+  return { role: role === 'developer' ? 'system' : role, content: text }
+}
+
+function longest({ max_completion_tokens, max_tokens }: ChatRequest): number | undefined {
+  return max_completion_tokens ?? max_tokens ?? undefined
+}
+
+function topLogprobs({ logprobs, top_logprobs }: ChatRequest): number {
+  if (top_logprobs && !logprobs)
+    throw new ApiError(400, 'top_logprobs needs logprobs: true', { code: 'invalid_value', param: 'top_logprobs' })
+  return top_logprobs ?? 0
+}

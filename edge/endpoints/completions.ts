@@ -1,0 +1,129 @@
+/** `POST /v1/completions`. */
+import type { DoneEvent, Engine, TokenEvent } from '../../src/index.ts'
+import { ApiError } from '../errors.ts'
+import type { Endpoint, Plan } from '../exchange.ts'
+import { newId } from '../ids.ts'
+import type { RunEvent } from '../run.ts'
+import { type CompletionRequest, completionRequest } from '../schemas/completions.ts'
+import { frame, done as last } from '../sse.ts'
+import { reportOf, usageOf } from '../usage.ts'
+import { collect, finishReason } from './collect.ts'
+import { optionsOf } from './options.ts'
+import { endsTurn, scoredText } from './tokens.ts'
+
+type Prompt = string | readonly number[]
+
+export const completions: Endpoint<typeof completionRequest> = {
+  schema: completionRequest,
+  plan(body, { engine, config, model, created }): Plan {
+    const choices = body.n ?? 1
+    const prompts = promptsOf(body.prompt)
+    const head = { id: newId('cmpl'), object: 'text_completion', created, model }
+    const isEnd = endsTurn(engine, body.foretoken?.ignore_eos ?? false)
+    const scored = body.logprobs !== null && body.logprobs !== undefined
+    if (body.echo && scored)
+      throw new ApiError(400, 'echo with logprobs is not supported; ask for one of them', {
+        code: 'unsupported_value',
+        param: 'echo',
+      })
+    const options = {
+      ...optionsOf(body, engine, config, body.max_tokens ?? 16),
+      ...(body.logprobs && { topLogprobs: body.logprobs }),
+    }
+    const echo = (index: number) => (body.echo ? textOf(prompts[Math.floor(index / choices)]!, engine) : '')
+    return {
+      requests: prompts.map((prompt) => ({ ...options, prompt, raw: true })),
+      choices,
+      stream: body.stream ?? false,
+      progress: (body.stream && body.foretoken?.progress) ?? false,
+      async body(events) {
+        const answers = await collect(events, isEnd)
+        return {
+          ...head,
+          choices: answers.map(({ done, tokens }, index) => ({
+            index,
+            text: echo(index) + done.text,
+            logprobs: scored ? logprobsOf(engine, tokens, 0) : null,
+            finish_reason: finishReason(done),
+          })),
+          usage: usageOf(
+            answers.map(({ done }) => done),
+            choices,
+          ),
+        }
+      },
+      frames: (events) => frames(events),
+      failed: (error) => frame(error.body),
+    }
+
+    async function* frames(events: AsyncIterable<RunEvent>): AsyncGenerator<string> {
+      const noUsage = body.stream_options?.include_usage ? { usage: null } : {}
+      const chunk = (index: number, text: string, more: object = {}, report: object = {}) =>
+        frame({
+          ...head,
+          choices: [{ index, text, logprobs: null, finish_reason: null, ...more }],
+          ...noUsage,
+          ...report,
+        })
+      const dones: DoneEvent[] = []
+      const begun = new Set<number>()
+      const offsets: number[] = []
+      for await (const event of events) {
+        const { index } = event
+        if (event.type === 'progress') {
+          yield frame({
+            ...head,
+            choices: [],
+            ...noUsage,
+            foretoken: { progress: { index, done: event.done, total: event.total } },
+          })
+          continue
+        }
+        let text = ''
+        if (!begun.has(index) && body.echo) text += chunk(index, echo(index))
+        begun.add(index)
+        if (event.type === 'token') {
+          const { token } = event
+          const told = scored && !isEnd(token.id)
+          const logprobs = told ? { logprobs: logprobsOf(engine, [token], offsets[index] ?? 0) } : {}
+          if (token.text !== '' || told) text += chunk(index, token.text, logprobs)
+          offsets[index] = (offsets[index] ?? 0) + token.text.length
+        } else {
+          dones[index] = event.done
+          text += chunk(index, '', { finish_reason: finishReason(event.done) }, { foretoken: reportOf(event.done) })
+        }
+        if (text !== '') yield text
+      }
+      if (body.stream_options?.include_usage) yield frame({ ...head, choices: [], usage: usageOf(dones, choices) })
+      yield last
+    }
+  },
+}
+
+function promptsOf(prompt: CompletionRequest['prompt']): readonly Prompt[] {
+  if (typeof prompt === 'string') return [prompt]
+  return typeof prompt[0] === 'number' ? [prompt as number[]] : (prompt as Prompt[])
+}
+
+function textOf(prompt: Prompt, { tokenizer }: Engine): string {
+  return typeof prompt === 'string' ? prompt : tokenizer.decode(prompt)
+}
+
+/** The older form: lists side by side. Offsets are of the answer's own text, in UTF-16 units. */
+function logprobsOf(engine: Engine, tokens: readonly TokenEvent[], from: number) {
+  const scored = tokens.map((token) => scoredText(engine, token))
+  const tops = tokens.map(({ topLogprobs }) =>
+    topLogprobs?.map((other) => scoredText(engine, other)).map(({ token, logprob }) => [token, logprob] as const),
+  )
+  let at = from
+  return {
+    tokens: scored.map(({ token }) => token),
+    token_logprobs: scored.map(({ logprob }) => logprob),
+    top_logprobs: tops.every((top) => top !== undefined) ? tops.map((top) => Object.fromEntries(top)) : null,
+    text_offset: tokens.map(({ text }) => {
+      const offset = at
+      at += text.length
+      return offset
+    }),
+  }
+}

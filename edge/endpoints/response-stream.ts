@@ -1,0 +1,76 @@
+/** A response as events: created, its one item and part opened, deltas of text, all closed, completed. */
+import type { TokenEvent } from '../../src/index.ts'
+import type { ApiError } from '../errors.ts'
+import type { RunEvent } from '../run.ts'
+import { frame } from '../sse.ts'
+import type { ResponseShape } from './response-shape.ts'
+import type { TokenLogprob } from './tokens.ts'
+
+interface Parts {
+  readonly shape: ResponseShape
+  /** Of a token that belongs to the text, where it was asked for. */
+  readonly logprob: (token: TokenEvent) => TokenLogprob | undefined
+}
+
+export function responseFrames({ shape, logprob }: Parts) {
+  const { itemId: item_id } = shape
+  const place = { item_id, output_index: 0, content_index: 0 }
+  const logprobs: TokenLogprob[] = []
+  let number = 0
+  let created = false
+  let opened = false
+  const event = (type: string, data: object) => frame({ type, sequence_number: number++, ...data }, type)
+
+  const create = () => {
+    if (created) return ''
+    created = true
+    return (
+      event('response.created', { response: shape.begun() }) +
+      event('response.in_progress', { response: shape.begun() })
+    )
+  }
+  const open = () => {
+    if (opened) return ''
+    opened = true
+    return (
+      create() +
+      event('response.output_item.added', { output_index: 0, item: shape.item('in_progress', []) }) +
+      event('response.content_part.added', { ...place, part: shape.part('', []) })
+    )
+  }
+  const delta = (token: TokenEvent) => {
+    const scored = logprob(token)
+    if (scored) logprobs.push(scored)
+    if (token.text === '' && !scored) return ''
+    return event('response.output_text.delta', { ...place, delta: token.text, logprobs: scored ? [scored] : [] })
+  }
+  const close = (done: Extract<RunEvent, { type: 'done' }>['done']) => {
+    const response = shape.finished(done, logprobs)
+    const part = shape.part(done.text, logprobs)
+    return (
+      event('response.output_text.done', { ...place, text: done.text, logprobs }) +
+      event('response.content_part.done', { ...place, part }) +
+      event('response.output_item.done', { output_index: 0, item: shape.item(response.status, [part]) }) +
+      event(`response.${response.status}`, { response })
+    )
+  }
+
+  return {
+    async *frames(events: AsyncIterable<RunEvent>): AsyncGenerator<string> {
+      for await (const one of events) {
+        const text =
+          one.type === 'progress'
+            ? create() + event('foretoken.progress', { done: one.done, total: one.total })
+            : open() + (one.type === 'token' ? delta(one.token) : close(one.done))
+        if (text !== '') yield text
+      }
+    },
+    failed(error: ApiError): string {
+      return (
+        create() +
+        event('error', { code: error.code, message: error.message, param: error.param ?? null }) +
+        event('response.failed', { response: shape.failed(error) })
+      )
+    },
+  }
+}

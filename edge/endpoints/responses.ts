@@ -1,0 +1,57 @@
+/** `POST /v1/responses`: the same answers in OpenAI's newer shape, which streams as named and numbered events. */
+import type { Message } from '../../src/index.ts'
+import { ApiError } from '../errors.ts'
+import type { Endpoint, Plan } from '../exchange.ts'
+import { type ResponsesRequest, responsesRequest } from '../schemas/responses.ts'
+import { collect } from './collect.ts'
+import { optionsOf } from './options.ts'
+import { ResponseShape } from './response-shape.ts'
+import { responseFrames } from './response-stream.ts'
+import { endsTurn, tokenLogprob } from './tokens.ts'
+
+export const responses: Endpoint<typeof responsesRequest> = {
+  schema: responsesRequest,
+  plan(body, { engine, config, model, created }): Plan {
+    const scored = body.include?.includes('message.output_text.logprobs') ?? false
+    if (body.top_logprobs && !scored)
+      throw new ApiError(400, 'top_logprobs needs include: ["message.output_text.logprobs"]', {
+        code: 'invalid_value',
+        param: 'top_logprobs',
+      })
+    const options = {
+      ...optionsOf(body, engine, config, body.max_output_tokens ?? undefined),
+      ...(body.top_logprobs && { topLogprobs: body.top_logprobs }),
+    }
+    const shape = new ResponseShape(body, { model, created, temperature: options.temperature! })
+    const isEnd = endsTurn(engine, body.foretoken?.ignore_eos ?? false)
+    const stream = responseFrames({
+      shape,
+      logprob: (token) => (scored && !isEnd(token.id) ? tokenLogprob(engine, token) : undefined),
+    })
+    return {
+      requests: [{ ...options, prompt: messagesOf(body) }],
+      choices: 1,
+      stream: body.stream ?? false,
+      progress: (body.stream && body.foretoken?.progress) ?? false,
+      async body(events) {
+        const [answer] = await collect(events, isEnd)
+        const { done, tokens } = answer!
+        return shape.finished(done, scored ? tokens.map((token) => tokenLogprob(engine, token)) : [])
+      },
+      frames: stream.frames,
+      failed: stream.failed,
+    }
+  },
+}
+
+function messagesOf({ instructions, input }: ResponsesRequest): Message[] {
+  const before: Message[] = instructions ? [{ role: 'system', content: instructions }] : []
+  if (typeof input === 'string') return [...before, { role: 'user', content: input }]
+  return [
+    ...before,
+    ...input.map(({ role, content }): Message => {
+      const text = typeof content === 'string' ? content : content.map((part) => part.text).join('')
+      return { role: role === 'developer' ? 'system' : role, content: text }
+    }),
+  ]
+}

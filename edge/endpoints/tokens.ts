@@ -1,0 +1,36 @@
+/** Tokens as log-probabilities tell them. */
+import type { Engine, ScoredToken, TokenEvent } from '../../src/index.ts'
+
+export interface ScoredText {
+  readonly token: string
+  readonly logprob: number
+  readonly bytes: readonly number[]
+}
+
+export interface TokenLogprob extends ScoredText {
+  readonly top_logprobs: readonly ScoredText[]
+}
+
+/** A token's text may be part of a character: then it is told in bytes, and the text has a replacement. */
+export function scoredText({ tokenizer }: Engine, { id, logprob }: ScoredToken): ScoredText {
+  const bytes = tokenizer.tokenBytes(id)
+  return { token: new TextDecoder().decode(bytes), logprob: finite(logprob), bytes: [...bytes] }
+}
+
+export function tokenLogprob(engine: Engine, token: TokenEvent): TokenLogprob {
+  return {
+    ...scoredText(engine, token),
+    top_logprobs: (token.topLogprobs ?? []).map((other) => scoredText(engine, other)),
+  }
+}
+
+/** Whether a token ends a turn: such have no text. */
+export function endsTurn({ archive }: Engine, ignored: boolean | undefined): (id: number) => boolean {
+  const ends = new Set(ignored ? [] : archive.tokenizer.eosIds)
+  return (id) => ends.has(id)
+}
+
+/** JSON has no infinity; OpenAI writes -9999. */
+function finite(logprob: number): number {
+  return Math.max(-9999, logprob)
+}

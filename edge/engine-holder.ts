@@ -1,0 +1,50 @@
+/** The engine of an app: there from the start, or loaded within the first request that needs it. */
+import type { Engine } from '../src/index.ts'
+import { loadFailure } from './errors.ts'
+
+/** What the host gives a request: an isolate's bindings, and a way to be kept alive. */
+export interface HostContext {
+  readonly env: unknown
+  waitUntil(work: Promise<unknown>): void
+}
+
+export type EngineSource = Engine | ((host: HostContext) => Promise<Engine>)
+
+export class EngineHolder {
+  readonly #load: ((host: HostContext) => Promise<Engine>) | undefined
+  #loading: Promise<Engine> | undefined
+  #engine: Engine | undefined
+
+  constructor(source: EngineSource) {
+    if (typeof source === 'function') this.#load = source
+    else this.#engine = source
+  }
+
+  /** The engine if it is there now. */
+  get loaded(): Engine | undefined {
+    return this.#engine
+  }
+
+  /** Loads it if need be; one load at a time, a failed one is forgotten. Rejects with an ApiError of 503. */
+  async get(host: HostContext): Promise<Engine> {
+    if (this.#engine) return this.#engine
+    this.#loading ??= this.#begin(host)
+    return this.#loading
+  }
+
+  #begin(host: HostContext): Promise<Engine> {
+    const loading = (async () => {
+      try {
+        this.#engine = await this.#load!(host)
+        return this.#engine
+      } catch (error) {
+        throw loadFailure(error)
+      } finally {
+        this.#loading = undefined
+      }
+    })()
+    // The first client may leave; others wait for the same load.
+    host.waitUntil(loading.catch(() => {}))
+    return loading
+  }
+}

@@ -1,0 +1,111 @@
+/** Failures as OpenAI's clients read them: `{error: {message, type, code, param}}` with a status. */
+import { asForetokenError, type ErrorCode, ForetokenError } from '../src/index.ts'
+
+export type Status = 400 | 401 | 403 | 404 | 405 | 408 | 413 | 415 | 429 | 499 | 500 | 503 | 504
+
+export interface ApiErrorOptions {
+  /** For programs: `model_not_found`, `context_length_exceeded`, ... */
+  readonly code: string
+  /** The field at fault, such as `messages[0].content`. */
+  readonly param?: string | undefined
+  /** Seconds after which trying again makes sense. */
+  readonly retryAfter?: number | undefined
+  /** Further response headers. */
+  readonly headers?: Readonly<Record<string, string>>
+  readonly cause?: unknown
+}
+
+/** A refusal of this server, made before or instead of computing. */
+export class ApiError extends Error {
+  override readonly name = 'ApiError'
+  readonly status: Status
+  readonly code: string
+  readonly param: string | undefined
+  readonly headers: Readonly<Record<string, string>>
+
+  constructor(status: Status, message: string, options: ApiErrorOptions) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.status = status
+    this.code = options.code
+    this.param = options.param
+    const { retryAfter, headers } = options
+    this.headers = {
+      ...(retryAfter !== undefined && { 'retry-after': String(Math.max(1, Math.ceil(retryAfter))) }),
+      ...headers,
+    }
+  }
+
+  /** What a client reads. */
+  get body(): ErrorBody {
+    return {
+      error: { message: this.message, type: typeOf(this.status), code: this.code, param: this.param ?? null },
+    }
+  }
+}
+
+export interface ErrorBody {
+  readonly error: {
+    readonly message: string
+    readonly type: string
+    readonly code: string | null
+    readonly param: string | null
+  }
+}
+
+/** Any failure as an ApiError. What is a bug, or tells of files of this machine, is not told to clients. */
+export function asApiError(error: unknown): ApiError {
+  if (error instanceof ApiError) return error
+  const known = asForetokenError(error)
+  const { status, code, param, retryAfter } = ofCode[known.code] ?? { status: 500, code: known.code }
+  const hidden = status === 500
+  return new ApiError(status, hidden ? `the server failed (${known.code}); its log tells more` : known.message, {
+    code: code ?? known.code,
+    param,
+    retryAfter,
+    cause: error,
+  })
+}
+
+/** A model that could not be loaded: the next request tries again. */
+export function loadFailure(error: unknown): ApiError {
+  const { code } = asForetokenError(error)
+  return new ApiError(503, `the model could not be loaded (${code}); the next request tries again`, {
+    code: 'model_not_loaded',
+    retryAfter: 5,
+    cause: error,
+  })
+}
+
+interface Mapped {
+  readonly status: Status
+  readonly code?: string
+  readonly param?: string
+  readonly retryAfter?: number
+}
+
+/** What the engine refuses because of the request, or of the moment. All else is this server's fault. */
+const ofCode: Partial<Record<ErrorCode, Mapped>> = {
+  bad_argument: { status: 400, code: 'invalid_value' },
+  // Of a model that runs, this is its chat template refusing the order of roles.
+  bad_model: { status: 400, code: 'invalid_value', param: 'messages' },
+  unsupported: { status: 400, code: 'unsupported_value' },
+  empty_prompt: { status: 400, code: 'empty_prompt' },
+  context_exceeded: { status: 400, code: 'context_length_exceeded' },
+  busy: { status: 503, code: 'busy', retryAfter: 1 },
+  out_of_pages: { status: 503, code: 'out_of_pages', retryAfter: 2 },
+  out_of_memory: { status: 503, code: 'out_of_memory', retryAfter: 5 },
+  worker_lost: { status: 503, code: 'worker_lost', retryAfter: 5 },
+  aborted: { status: 499, code: 'aborted' },
+}
+
+function typeOf(status: Status): string {
+  if (status === 401) return 'authentication_error'
+  if (status === 403) return 'permission_error'
+  if (status === 429) return 'rate_limit_error'
+  return status >= 500 ? 'server_error' : 'invalid_request_error'
+}
+
+/** A setting of the server that can't be: for who starts it. */
+export function badConfig(message: string): ForetokenError {
+  return new ForetokenError('bad_argument', message)
+}

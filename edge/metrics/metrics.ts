@@ -1,0 +1,95 @@
+/** What a server counts. Labels come from closed lists: nothing that a client writes becomes one. */
+import type { DoneEvent, Engine } from '../../src/index.ts'
+import { Counter, gaugeLines, HistogramSet } from './registry.ts'
+
+/** Seconds. */
+const short = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
+const long = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+
+export class Metrics {
+  readonly #requests = new Counter('foretoken_requests_total', 'Requests, by route and status.')
+  readonly #refusals = new Counter('foretoken_refusals_total', 'Requests refused before an answer began, by code.')
+  readonly #aborts = new Counter(
+    'foretoken_aborts_total',
+    'Requests given up, by who ended them: gone, stalled or timeout.',
+  )
+  readonly #tokens = new Counter(
+    'foretoken_tokens_total',
+    'Tokens of finished answers: prompt, cached of these, completion.',
+  )
+  readonly #ttft = new HistogramSet(
+    'foretoken_ttft_seconds',
+    'From the request at the engine to its first token.',
+    long,
+  )
+  readonly #between = new HistogramSet(
+    'foretoken_inter_token_seconds',
+    'From one token of an answer to the next.',
+    short,
+  )
+  readonly #queue = new HistogramSet('foretoken_queue_seconds', 'Waiting for other requests.', long)
+  readonly #prefill = new HistogramSet('foretoken_prefill_seconds', 'Reading the prompt.', long)
+
+  request(route: string, status: number): void {
+    this.#requests.add(1, { route, status: String(status) })
+  }
+
+  refused(code: string): void {
+    this.#refusals.add(1, { code })
+  }
+
+  aborted(by: 'gone' | 'stalled' | 'timeout'): void {
+    this.#aborts.add(1, { by })
+  }
+
+  token(milliseconds: number, prefill: DoneEvent['prefill']): void {
+    this.#between.observe(milliseconds / 1000, { prefill })
+  }
+
+  /** An answer is complete; of several to one prompt only the first has read it (`first`). */
+  answered({ timings, prefill, cached_tokens, ids }: DoneEvent, first: boolean): void {
+    this.#tokens.add(ids.length, { kind: 'completion' })
+    if (!first) return
+    this.#tokens.add(timings.prompt_tokens, { kind: 'prompt' })
+    this.#tokens.add(cached_tokens, { kind: 'cached' })
+    if (ids.length > 0) this.#ttft.observe(timings.ttft_ms / 1000, { prefill })
+    this.#queue.observe(timings.queue_ms / 1000, { prefill })
+    this.#prefill.observe(timings.prefill_ms / 1000, { prefill })
+  }
+
+  /** All of it, for Prometheus. */
+  text(engine: Engine | undefined, answering: number): string {
+    const counted = [this.#requests, this.#refusals, this.#aborts, this.#tokens]
+    const timed = [this.#ttft, this.#between, this.#queue, this.#prefill]
+    const lines = [
+      ...[...counted, ...timed].flatMap((metric) => metric.lines()),
+      ...gaugeLines({ name: 'foretoken_ready', help: 'Whether the model is loaded.', value: engine ? 1 : 0 }),
+      ...gaugeLines({ name: 'foretoken_answers', help: 'Answers being made.', value: answering }),
+      ...(engine ? engineLines(engine) : []),
+    ]
+    return `${lines.join('\n')}\n`
+  }
+}
+
+function engineLines({ stats, backend }: Engine): string[] {
+  const gauges = [
+    ['running', 'Requests that hold KV pages.', stats.running],
+    ['waiting', 'Requests that wait for KV pages.', stats.waiting],
+    ['kv_pages_in_use', 'KV pages of 16 tokens in use, cached prefixes included.', stats.pages_in_use],
+    ['prefix_pages', 'KV pages of cached prefixes.', stats.prefix_pages],
+    ['wasm_bytes', 'Memory of the core.', backend.memoryBytes()],
+  ] as const
+  const counters = [
+    ['passes_total', 'Passes through the model.', stats.passes],
+    ['prefill_tokens_total', 'Prompt tokens that were run.', stats.prefill_tokens],
+    ['prefix_hit_tokens_total', 'Prompt tokens that the prefix cache held.', stats.cached_tokens],
+    ['decode_tokens_total', 'Decode steps.', stats.decode_tokens],
+    ['preemptions_total', 'Requests whose pages were taken, to be computed again.', stats.preemptions],
+  ] as const
+  return [
+    ...gauges.flatMap(([name, help, value]) => gaugeLines({ name: `foretoken_${name}`, help, value })),
+    ...counters.flatMap(([name, help, value]) =>
+      gaugeLines({ name: `foretoken_${name}`, help, value, type: 'counter' }),
+    ),
+  ]
+}

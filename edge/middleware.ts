@@ -1,0 +1,107 @@
+/** What happens around every request: its record, its answer's common headers, who may ask, and failures in OpenAI's shape. */
+import type { Context, MiddlewareHandler } from 'hono'
+import { cors } from 'hono/cors'
+import { routePath } from 'hono/route'
+import type { Config } from './config.ts'
+import { ApiError, asApiError } from './errors.ts'
+import { causeOf } from './exchange.ts'
+import { checkHost } from './guard/hosts.ts'
+import { newId } from './ids.ts'
+import type { App, AppEnv, Server } from './server.ts'
+import { finish } from './server.ts'
+
+type Middleware = MiddlewareHandler<AppEnv>
+
+/** A record of the request; counted and logged here, unless it streams: then when the stream ends. */
+export function observe(server: Server): Middleware {
+  return async (c, next) => {
+    const record = {
+      id: newId('req', '_'),
+      begun: performance.now(),
+      method: c.req.method,
+      route: 'none',
+      status: 0,
+      streaming: false,
+    }
+    c.set('record', record)
+    await next()
+    c.header('x-request-id', record.id)
+    c.header('x-content-type-options', 'nosniff')
+    if (!c.res.headers.has('cache-control')) c.header('cache-control', 'no-store')
+    record.route = routeOf(c)
+    record.status = c.res.status
+    if (!record.streaming) finish(server, record)
+  }
+}
+
+/** The pattern that answered. */
+function routeOf(c: Context): string {
+  const pattern = routePath(c, -1)
+  return pattern.startsWith('/v1/models/')
+    ? '/v1/models/:model'
+    : pattern === '/*' || pattern === '*'
+      ? 'none'
+      : pattern
+}
+
+/** CORS for the origins of the config; nothing where there are none. */
+export function shareWithOrigins({ origins }: Config): Middleware[] {
+  if (origins.length === 0) return []
+  return [
+    cors({
+      origin: origins,
+      allowMethods: ['GET', 'POST'],
+      allowHeaders: ['authorization', 'content-type'],
+      exposeHeaders: ['x-request-id', 'x-foretoken-prefill', 'server-timing', 'retry-after'],
+      maxAge: 600,
+    }),
+  ]
+}
+
+/** Who asks, and whether they may now. */
+export function guard({ config, keys, admission, drain }: Server): Middleware {
+  return async (c, next) => {
+    checkHost(c.req.raw, config)
+    const caller = await keys.callerOf(c.req.raw)
+    c.set('caller', caller)
+    if (caller.name) c.get('record').caller = caller.name
+    if (c.req.path !== '/metrics') admission.countRequest(caller)
+    if (drain?.aborted && c.req.method === 'POST')
+      throw new ApiError(503, 'the server is stopping; send this to another, or again in a moment', {
+        code: 'stopping',
+        retryAfter: 2,
+        headers: { connection: 'close' },
+      })
+    await next()
+  }
+}
+
+/** A known path with another method: 405, which says what is taken. */
+export function onlyMethods(app: App): void {
+  const methods = new Map<string, string[]>()
+  for (const { path, method } of app.routes)
+    if (method !== 'ALL' && method !== 'OPTIONS') methods.set(path, [...(methods.get(path) ?? []), method])
+  for (const [path, allowed] of methods)
+    app.all(path, (c) => {
+      throw new ApiError(405, `${c.req.method} is not taken here; ${allowed.join(', ')} is`, {
+        code: 'method_not_allowed',
+        headers: { allow: allowed.join(', ') },
+      })
+    })
+}
+
+export function tellFailure(error: Error, c: Context<AppEnv>): Response {
+  const told = asApiError(error)
+  const record = c.get('record')
+  record.code = told.code
+  const cause = causeOf(told)
+  if (cause !== undefined) record.cause = cause
+  return Response.json(told.body, { status: told.status, headers: told.headers })
+}
+
+export function tellMissing(c: Context<AppEnv>): Response {
+  return tellFailure(
+    new ApiError(404, 'there is no such route; GET /openapi.json lists them', { code: 'not_found' }),
+    c,
+  )
+}

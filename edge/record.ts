@@ -1,0 +1,37 @@
+/** One request, for the log and the metrics: what it was, never what it said. */
+
+export interface RequestRecord {
+  readonly id: string
+  readonly begun: number
+  method: string
+  /** The route's pattern: an address may hold anything. */
+  route: string
+  status: number
+  /** Written when its last byte is; by the answer itself where it streams. */
+  streaming: boolean
+  caller?: string
+  model?: string
+  code?: string
+  prefill?: string
+  prompt_tokens?: number
+  cached_tokens?: number
+  completion_tokens?: number
+  ttft_ms?: number
+  aborted?: 'gone' | 'stalled' | 'timeout'
+  /** Of a failure of this server: for its log only. */
+  cause?: string
+}
+
+/** One line of a log, as an object. */
+export type LogLine = Readonly<Record<string, string | number | boolean>>
+
+export function logLine(record: RequestRecord): LogLine {
+  const { begun, streaming, ...rest } = record
+  const known = Object.entries(rest).filter(([, value]) => value !== undefined)
+  return {
+    time: new Date().toISOString(),
+    ...(Object.fromEntries(known) as LogLine),
+    stream: streaming,
+    ms: Math.round((performance.now() - begun) * 10) / 10,
+  }
+}

@@ -1,0 +1,71 @@
+/** What all requests of an app share. */
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import type { Engine } from '../src/index.ts'
+import type { Config } from './config.ts'
+import type { EngineHolder, HostContext } from './engine-holder.ts'
+import { ApiError } from './errors.ts'
+import type { Admission } from './guard/admission.ts'
+import type { Caller, Keys } from './guard/keys.ts'
+import type { Metrics } from './metrics/metrics.ts'
+import { type LogLine, logLine, type RequestRecord } from './record.ts'
+
+export interface Server {
+  readonly config: Config
+  readonly holder: EngineHolder
+  readonly keys: Keys
+  readonly admission: Admission
+  readonly metrics: Metrics
+  /** Aborted: nothing new is begun, what runs is finished. */
+  readonly drain: AbortSignal | undefined
+  readonly onRequest: ((line: LogLine) => void) | undefined
+}
+
+/** What middleware leaves for the handlers of a request. */
+export interface Variables {
+  record: RequestRecord
+  caller: Caller
+}
+
+export type AppEnv = { Variables: Variables }
+export type App = OpenAPIHono<AppEnv>
+export type RequestContext = Context<AppEnv>
+
+export function engineOf(c: RequestContext, { holder }: Server): Promise<Engine> {
+  return holder.get(hostOf(c))
+}
+
+/** The names that a model answers to; the first is its own. */
+export function modelNames({ models }: Config, engine: Engine): readonly string[] {
+  return models ?? [engine.archive.name]
+}
+
+export function unknownModel(name: string): ApiError {
+  const shown = name.length > 100 ? `${name.slice(0, 100)}…` : name
+  return new ApiError(404, `there is no model ${JSON.stringify(shown)} here; GET /v1/models lists what there is`, {
+    code: 'model_not_found',
+    param: 'model',
+  })
+}
+
+/** Counts and logs a request whose last byte has been written. */
+export function finish({ metrics, onRequest }: Server, record: RequestRecord): void {
+  metrics.request(record.route, record.status)
+  if (record.aborted) metrics.aborted(record.aborted)
+  else if (record.code !== undefined) metrics.refused(record.code)
+  onRequest?.(logLine(record))
+}
+
+function hostOf(c: RequestContext): HostContext {
+  return {
+    env: c.env,
+    waitUntil(work) {
+      // Only some hosts have one.
+      try {
+        c.executionCtx.waitUntil(work)
+      } catch {
+        void work
+      }
+    },
+  }
+}

@@ -1,0 +1,79 @@
+/** Server-sent events: frames, and a body that is written as fast as its client reads. */
+
+const encoder = new TextEncoder()
+
+export const done = 'data: [DONE]\n\n'
+
+/** One event. JSON has no line breaks of its own. */
+export function frame(data: unknown, event?: string): string {
+  return `${event ? `event: ${event}\n` : ''}data: ${JSON.stringify(data)}\n\n`
+}
+
+export interface StreamOptions {
+  /** A comment is sent where nothing else was for so long. */
+  readonly keepAliveMs: number
+  /** A client that reads nothing for so long is given up. */
+  readonly stallMs: number
+  /** Stops the work at once: the client left, or reads no more. */
+  readonly cancel: (reason: 'gone' | 'stalled') => void
+}
+
+/** What came of the first wait for a frame: nothing yet, or all that a stream's headers tell is known. */
+export type Opening = { readonly next: Promise<IteratorResult<string>>; readonly ready: boolean }
+
+/** Waits for the first frame, `ms` at most. Rejects where the work fails before. */
+export async function opening(frames: AsyncGenerator<string>, ms: number): Promise<Opening> {
+  const next = frames.next()
+  const ready = (await within(next, ms)) !== undefined
+  return { next, ready }
+}
+
+/** The body. `frames` must tell failures in a frame of its own, since the status has been sent. */
+export function eventStream(
+  frames: AsyncGenerator<string>,
+  opened: Opening,
+  { keepAliveMs, stallMs, cancel }: StreamOptions,
+): ReadableStream<Uint8Array> {
+  let next: Promise<IteratorResult<string>> | undefined = opened.next
+  let stall: ReturnType<typeof setTimeout> | undefined
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        clearTimeout(stall)
+        next ??= frames.next()
+        const result = await within(next, keepAliveMs)
+        if (result === undefined) controller.enqueue(encoder.encode(': keep-alive\n\n'))
+        else {
+          next = undefined
+          if (result.done) return controller.close()
+          controller.enqueue(encoder.encode(result.value))
+        }
+        stall = setTimeout(() => {
+          cancel('stalled')
+          controller.error(new Error('the client reads no more'))
+        }, stallMs)
+      },
+      cancel() {
+        clearTimeout(stall)
+        cancel('gone')
+        // Frames may be waiting for a token that never comes: its cancellation ends them.
+        next?.catch(() => {})
+        void frames.return(undefined).catch(() => {})
+      },
+    },
+    { highWaterMark: 1 },
+  )
+}
+
+/** What `work` gives, or undefined after `ms`. */
+async function within<T>(work: Promise<T>, ms: number): Promise<T | undefined> {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), ms)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,47 @@
+/** A request body by its schema; what is wrong with it, by the name of the field. */
+import type { z } from '@hono/zod-openapi'
+import { ApiError } from './errors.ts'
+import { notHere } from './schemas/common.ts'
+
+type Issue = z.core.$ZodIssue
+
+/** Throws an ApiError of 400 that names the first field at fault. */
+export function validate<S extends z.ZodType>(schema: S, body: unknown): z.output<S> {
+  const { success, data, error } = schema.safeParse(body)
+  if (success) return data
+  const { path, issue } = nearest(error.issues[0]!, [])
+  if (issue.code === 'unrecognized_keys') {
+    const param = pathText([...path, issue.keys[0]!])
+    throw new ApiError(400, `${param} is not supported by this server; leave it out`, {
+      code: 'unsupported_parameter',
+      param,
+    })
+  }
+  const param = pathText(path)
+  if (issue.message.startsWith(notHere))
+    throw new ApiError(400, `${param} is ${issue.message}`, { code: 'unsupported_value', param })
+  throw new ApiError(400, `${param || 'the body'}: ${issue.message}`, {
+    code: 'invalid_value',
+    param: param || undefined,
+  })
+}
+
+/** Of a union's branches the one that came furthest says what is meant. */
+function nearest(issue: Issue, before: readonly PropertyKey[]): { path: readonly PropertyKey[]; issue: Issue } {
+  const path = [...before, ...issue.path]
+  if (issue.code !== 'invalid_union') return { path, issue }
+  const branches = issue.errors.flatMap(([first]) => (first ? [nearest(first, path)] : []))
+  const furthest = branches.reduce<(typeof branches)[number] | undefined>(
+    (best, branch) => (best && best.path.length >= branch.path.length ? best : branch),
+    undefined,
+  )
+  return furthest && furthest.path.length > path.length ? furthest : { path, issue }
+}
+
+/** `messages[0].content`, as OpenAI names fields; cut, since names come from outside. */
+function pathText(path: readonly PropertyKey[]): string {
+  const text = path
+    .map((part, index) => (typeof part === 'number' ? `[${part}]` : index === 0 ? String(part) : `.${String(part)}`))
+    .join('')
+  return text.length > 100 ? `${text.slice(0, 100)}…` : text
+}

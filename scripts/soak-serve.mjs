@@ -1,0 +1,11 @@
+/**
+ * `npm run soak:serve -- [REQUESTS] [MODEL]`: thousands of requests on Node's server, a fifth of them left in the middle
+ * (test/suites/soak-serve.ts), 20,000 by default; the model is a tiny random one unless one is named.
+ */
+import { join } from 'node:path'
+import { root, run, setup } from './setup.mjs'
+
+const node = setup()
+const main = join(root, 'test', 'suites', 'soak-serve.ts')
+const flags = ['--disable-warning=ExperimentalWarning', '--expose-gc']
+process.exitCode = await run(node, [...flags, main, ...process.argv.slice(2)])
