@@ -72,6 +72,17 @@ export type Config = z.output<typeof schema>
 export type Key = Config['keys'][number]
 export type Limits = Config['limits']
 
+/** A config as JSON, from a file or a variable `where`. Throws `bad_argument` for what is no object; the text is not told, it may hold secrets. */
+export function parsedConfig(text: string, where: string): ServerConfig {
+  try {
+    const config: unknown = JSON.parse(text)
+    if (typeof config === 'object' && config !== null && !Array.isArray(config)) return config as ServerConfig
+  } catch {
+    // Told below.
+  }
+  throw badConfig(`${where} is no JSON object; it may have keys, origins, limits and others`)
+}
+
 /** Throws `bad_argument`. */
 export function configOf(given: ServerConfig = {}): Config {
   const { data, error } = schema.safeParse(given)

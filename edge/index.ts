@@ -1,6 +1,6 @@
 /** `foretoken/edge`: the OpenAI-compatible app, and what it is told. A host's own entry is beside it: `node.ts`, `deno.ts`, `bun.ts`. */
 export { type AppOptions, createApp } from './app.ts'
-export type { Config, ServerConfig } from './config.ts'
+export { type Config, parsedConfig, type ServerConfig } from './config.ts'
 export type { EngineSource, HostContext } from './engine-holder.ts'
 export { ApiError } from './errors.ts'
 export type { LogLine } from './record.ts'

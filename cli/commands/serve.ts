@@ -1,7 +1,7 @@
 /** `foretoken serve`: the model behind OpenAI's API. A signal lets running answers finish; a second one ends it at once. */
 import { createHash } from 'node:crypto'
 import { basename } from 'node:path'
-import { createApp, type ServerConfig, serveNode } from '../../edge/node.ts'
+import { createApp, parsedConfig, type ServerConfig, serveNode } from '../../edge/node.ts'
 import { type ByteSource, defaultModel, ForetokenError, shippedPredictor } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
@@ -35,7 +35,7 @@ export async function serve({ flags, operands }: Invocation, signal: AbortSignal
 }
 
 async function configOf(flags: Flags, hostname: string): Promise<ServerConfig> {
-  const given = flags.config === undefined ? {} : await readConfig(flags.config)
+  const given = flags.config === undefined ? {} : parsedConfig(await readText(flags.config), flags.config)
   const key = process.env.FORETOKEN_API_KEY
   const own = key ? [{ sha256: createHash('sha256').update(key).digest('hex'), metrics: true }] : []
   return {
@@ -45,17 +45,6 @@ async function configOf(flags: Flags, hostname: string): Promise<ServerConfig> {
     keys: [...(given.keys ?? []), ...own],
     ...(flags.prefill !== undefined && { prefill: flags.prefill }),
   }
-}
-
-async function readConfig(path: string): Promise<ServerConfig> {
-  const text = await readText(path)
-  try {
-    const config = JSON.parse(text)
-    if (typeof config === 'object' && config !== null && !Array.isArray(config)) return config
-  } catch {
-    // Told below.
-  }
-  throw new ForetokenError('bad_argument', `${path} is no JSON object; it may have keys, origins, limits and others`)
 }
 
 /** The last part of a path, without its ending; other names as they are. */

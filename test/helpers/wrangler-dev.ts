@@ -1,7 +1,8 @@
 /** `wrangler dev` as a child: the one way in which a client that leaves is seen by a Worker as in production. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
 
 export interface Dev {
   readonly url: string
@@ -10,14 +11,21 @@ export interface Dev {
   stop(): Promise<void>
 }
 
-const wrangler = join(dirname(createRequire(import.meta.url).resolve('wrangler/package.json')), 'bin', 'wrangler.js')
+const program = join(dirname(createRequire(import.meta.url).resolve('wrangler/package.json')), 'bin', 'wrangler.js')
+
+const quiet = () => ({ ...process.env, WRANGLER_SEND_METRICS: 'false', CI: '1', NO_COLOR: '1' })
+
+/** One command to its end, on the local state in `folder`. */
+export async function wrangler(args: readonly string[], folder: string): Promise<void> {
+  const local = ['--local', '--persist-to', folder]
+  await promisify(execFile)(process.execPath, [program, ...args, ...local], { env: quiet() })
+}
 
 /** Starts the Worker of `config` on a free port of loopback, its state in `folder`. */
 export async function wranglerDev(config: string, folder: string, flags: readonly string[] = []): Promise<Dev> {
   const args = ['dev', '-c', config, '--port', '0', '--ip', '127.0.0.1', '--show-interactive-dev-session=false']
-  const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', CI: '1', NO_COLOR: '1' }
-  const child = spawn(process.execPath, [wrangler, ...args, '--persist-to', folder, ...flags], {
-    env,
+  const child = spawn(process.execPath, [program, ...args, '--persist-to', folder, ...flags], {
+    env: quiet(),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let log = ''
