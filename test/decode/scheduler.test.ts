@@ -461,7 +461,7 @@ describe('refining beside streams', () => {
   })
 
   test('fills tiles of four rows, and always gains on what streams add', () => {
-    // 22 rows would be within the bound.
+    // 22 rows would double the step's time: 24 are the nearest whole tiles.
     expect(
       counts(
         1,
@@ -471,7 +471,9 @@ describe('refining beside streams', () => {
         ]),
         candidate(0, 500),
       ),
-    ).toEqual([[0, 19]])
+    ).toEqual([[0, 23]])
+    // 15 rows would take the 30 ms: that bound is kept.
+    expect(counts(1, learned(1, 40, [[15, 70]]), candidate(0, 500))).toEqual([[0, 11]])
     // Rows that skip a sixth of the layers: 18 rows beside the step cost what 15 do, and 19 what 15.8 do.
     const skipping = refineShares([candidate(0, 500)], 1, policy, learned(1, 16, [[17, 32]]), 5 / 6)
     expect(skipping.map(({ count }) => count)).toEqual([19])
