@@ -143,6 +143,33 @@ export interface Kernels {
     yCols: number,
     rows: number,
   ): number
+  wire_bytes(codec: number, part: number, headDim: number, tokens: number): number
+  wire_encode(
+    codec: number,
+    bytes: number,
+    kvType: number,
+    layerBase: number,
+    pageBytes: number,
+    kvHeads: number,
+    headDim: number,
+    pages: number,
+    tokens: number,
+    first: number,
+    units: number,
+  ): number
+  wire_decode(
+    codec: number,
+    bytes: number,
+    kvType: number,
+    layerBase: number,
+    pageBytes: number,
+    kvHeads: number,
+    headDim: number,
+    pages: number,
+    tokens: number,
+    first: number,
+    units: number,
+  ): number
   scratch_bytes(maxK: number, headDim: number, group: number): number
 
   probe(): number

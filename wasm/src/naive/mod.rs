@@ -2,3 +2,4 @@
 pub mod attention;
 pub mod products;
 pub mod small;
+pub mod wire;
