@@ -19,6 +19,7 @@ import { kvIdentityOf } from './model/kv-identity.ts'
 import type { Llama } from './model/llama.ts'
 import { openModel } from './model/open.ts'
 import type { PredictorHeader } from './model/predictor-plan.ts'
+import { firstInexact } from './model/residual-steps.ts'
 import {
   type EngineOptions,
   type GenerateOptions,
@@ -57,6 +58,7 @@ export class Engine {
   readonly #saved: SavedPrefixes
   readonly #sender: KvSender
   readonly #receiver: KvReceiver
+  readonly #predictorHash: string | undefined
   #kvIdentity: Promise<KvIdentity> | undefined
   readonly loadMs: number
   /** Tells these weights from others of the same shape, hex. */
@@ -85,7 +87,7 @@ export class Engine {
     archive: ModelArchive,
     tokenizer: Tokenizer,
     backend: Backend,
-    { model, auxiliary, predicting }: Parts,
+    { model, auxiliary, predicting, residuals }: Parts,
     settings: Settings,
     begun: number,
   ) {
@@ -106,8 +108,12 @@ export class Engine {
     this.workbench = new Workbench({ model, auxiliary, cache: this.#cache, backend }, forward, this.prediction)
     const binding = { model: archive.name, fingerprint: model.identity, vocab: archive.config.vocab, pool: model.pool }
     this.#saved = new SavedPrefixes(this.#cache, prefixes, this.#prefill, binding)
-    this.#sender = new KvSender(this.#scheduler, this.#cache, backend)
-    this.#receiver = new KvReceiver(this.#cache, prefixes, backend)
+    const ahead = this.prediction && { forward, prediction: this.prediction, cache: this.#cache }
+    this.#predictorHash = residuals?.sha256
+    const plan = this.predictor?.plan
+    const correcting = ahead && { ...ahead, steps: residuals!.steps, firstLayer: firstInexact(plan!) }
+    this.#sender = new KvSender(this.#scheduler, this.#cache, prefixes, backend, correcting)
+    this.#receiver = new KvReceiver(this.#cache, prefixes, backend, ahead)
     this.loadMs = performance.now() - begun
   }
 
@@ -162,7 +168,7 @@ export class Engine {
 
   /** What K and V of this engine depend on beside the tokens: equal at both ends of a stream. */
   kvIdentity(): Promise<KvIdentity> {
-    this.#kvIdentity ??= kvIdentityOf(this.archive, this.identity, this.predictor)
+    this.#kvIdentity ??= kvIdentityOf(this.archive, this.identity, this.#predictorHash)
     return this.#kvIdentity
   }
 

@@ -3,6 +3,7 @@ import type { PagedCache, Sequence } from './kv/paged.ts'
 import type { PrefixIndex } from './kv/prefix.ts'
 import { type Received, type ReceiveOptions, receiveKv } from './kv/receive.ts'
 import type { KvIdentity } from './kv/wire.ts'
+import { type Ahead, PredictedPrompt } from './prefill/ahead.ts'
 import { type KvCodec, pageTokens } from './types.ts'
 
 export interface ExpectOptions {
@@ -46,11 +47,14 @@ export class KvReceiver {
   readonly #cache: PagedCache
   readonly #prefixes: PrefixIndex
   readonly #codec: KvCodec
+  readonly #ahead: Ahead | undefined
 
-  constructor(cache: PagedCache, prefixes: PrefixIndex, codec: KvCodec) {
+  /** `ahead` predicts what `residual` streams correct; undefined without a predictor. */
+  constructor(cache: PagedCache, prefixes: PrefixIndex, codec: KvCodec, ahead: Ahead | undefined) {
     this.#cache = cache
     this.#prefixes = prefixes
     this.#codec = codec
+    this.#ahead = ahead
   }
 
   /** `identity` is this engine's. */
@@ -60,11 +64,26 @@ export class KvReceiver {
     sequence.adopt(this.#prefixes.match(tenant, ids))
     const to = Math.floor((ids.length - 1) / pageTokens) * pageTokens
     return new ExpectedKv(sequence, to, async (body, options) => {
-      this.#prefixes.evict((to - sequence.length) / pageTokens - cache.pagesFree)
-      const where = { codec: this.#codec, cache, sequence, identity: await identity, ids, to }
-      const received = await receiveKv(body, { ...options, ...where })
-      this.#prefixes.insert(tenant, ids.slice(0, to), sequence.pages)
-      return received
+      const missing = Math.ceil(ids.length / pageTokens) - sequence.pages.length
+      // A prediction takes as many pages again.
+      this.#prefixes.evict((this.#ahead ? 2 : 1) * missing - cache.pagesFree)
+      const predicted = this.#predicted(ids, sequence)
+      const where = { codec: this.#codec, cache, sequence, identity: await identity, ids, to, predicted }
+      try {
+        const received = await receiveKv(body, { ...options, ...where })
+        this.#prefixes.insert(tenant, ids.slice(0, to), sequence.pages)
+        return received
+      } finally {
+        predicted?.release()
+      }
     })
+  }
+
+  /** The prompt's prediction behind what `sequence` holds, computed as it is asked for. */
+  #predicted(ids: readonly number[], sequence: Sequence): PredictedPrompt | undefined {
+    const ahead = this.#ahead
+    return ahead?.prediction.predicts(sequence.length, ids.length)
+      ? new PredictedPrompt(ahead, ids, sequence.pages)
+      : undefined
   }
 }

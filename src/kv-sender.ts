@@ -2,11 +2,18 @@
 import type { Job, Scheduler } from './decode/scheduler.ts'
 import { ForetokenError } from './errors.ts'
 import type { PagedCache, Sequence } from './kv/paged.ts'
+import type { PrefixIndex } from './kv/prefix.ts'
+import { decodeSteps, encodeSteps, type ResidualSteps, stepsOf } from './kv/residual.ts'
 import { type KvIdentity, type KvRange, type KvShape, mostTileBytes, type WireTile, writeWire } from './kv/wire.ts'
-import { type KvCodec, pageTokens, type WireCodec } from './types.ts'
+import { type Ahead, PredictedPrompt } from './prefill/ahead.ts'
+import { throwIfAborted } from './turn.ts'
+import { type KvCodec, type KvCoding, pageTokens, type WireCodec, wireCodecs } from './types.ts'
 
 export interface KvOptions {
+  /** `residual` becomes `int8` for a prompt that is too short to be predicted. Throws `unsupported` for it without a predictor. */
   readonly codec: WireCodec
+  /** Of `residual`: how coarse it is, times the steps that suit the model. Default 1: a KL of about .02 from exact. */
+  readonly coarseness?: number
   /** Seals the stream; who reads it must have it. At least 16 bytes. */
   readonly key: Uint8Array
   /** Binds the stream to a request: a nonce, say. Whoever reads it must know it. Default ''. */
@@ -41,18 +48,36 @@ export interface KvTimings {
 /** Tokens and payload bytes of a tile, about: small enough that the first leaves early. */
 const tileTokens = 64
 const tileBytes = 1 << 18
+/** Values of a residual tile: the most bytes that they could take tell little. */
+const residualValues = 1 << 17
+
+/** What `residual` takes: the predictor, and the quantiser's steps for it. */
+export interface Residuals extends Ahead {
+  readonly steps: ResidualSteps
+  readonly firstLayer: number
+}
 
 export class KvSender {
   readonly #scheduler: Scheduler
   readonly #cache: PagedCache
+  readonly #prefixes: PrefixIndex
   readonly #codec: KvCodec
+  readonly #residuals: Residuals | undefined
   readonly #shape: KvShape
 
-  constructor(scheduler: Scheduler, cache: PagedCache, codec: KvCodec) {
+  constructor(
+    scheduler: Scheduler,
+    cache: PagedCache,
+    prefixes: PrefixIndex,
+    codec: KvCodec,
+    residuals: Residuals | undefined,
+  ) {
     const { layers, kvHeads, headDim } = cache.pool
     this.#scheduler = scheduler
     this.#cache = cache
+    this.#prefixes = prefixes
     this.#codec = codec
+    this.#residuals = residuals
     this.#shape = { layers, kvHeads, headDim }
   }
 
@@ -63,14 +88,21 @@ export class KvSender {
     { key, context, signal, tenant = '', onTimings, ...options }: KvOptions,
   ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
     const range = this.#rangeOf(ids, options)
-    const reading = new Reading(ids.slice(0, range.to), range.from, tenant, signal, this.#cache)
-    const coding = { codec: range.codec, table: range.table }
+    const residual = range.codec === 'residual'
+    const reading = new Reading(ids.slice(0, range.to), residual ? 0 : range.from, tenant, signal, this.#cache)
+    let predicted: PredictedPrompt | undefined
     let encoding = 0
     let bytes = 0
     const payload = async (tile: WireTile) => {
       await this.#scheduler.drive(() => reading.ended || reading.done >= tile.to)
       if (reading.error) throw reading.error
+      if (residual) {
+        predicted ??= this.#predict(ids, reading.pages.slice(0, range.from / pageTokens))
+        await predicted.ready(tile.to)
+        throwIfAborted(signal)
+      }
       const begun = performance.now()
+      const coding = this.#codingOf(range, tile, predicted)
       const encoded = await this.#codec.encodeKv(this.#cache.pool, { ...tile, pages: reading.pages }, coding)
       encoding += performance.now() - begun
       if (tile.layers.to === this.#shape.layers) reading.drop(tile.to)
@@ -86,19 +118,55 @@ export class KvSender {
       onTimings?.({ ...reading.timings, encode_ms: encoding, tokens: range.to - range.from, bytes })
     } finally {
       reading.close()
+      predicted?.release()
     }
   }
 
-  #rangeOf(ids: readonly number[], { codec, from = 0, to = ids.length - 1 }: KvOptionsOfRange): KvRange {
+  /** The prompt as the receiver predicts it, which holds what `held` holds. */
+  #predict(ids: readonly number[], held: readonly number[]): PredictedPrompt {
+    this.#prefixes.evict(Math.ceil(ids.length / pageTokens) - held.length - this.#cache.pagesFree)
+    return new PredictedPrompt(this.#residuals!, ids, held)
+  }
+
+  #codingOf({ codec, firstLayer, table }: KvRange, { layers }: WireTile, predicted?: PredictedPrompt): KvCoding {
+    if (!predicted) return { codec }
+    const shape = { ...this.#shape, layers: this.#shape.layers - firstLayer }
+    return {
+      codec,
+      base: predicted.sequence.pages,
+      steps: stepsOf(decodeSteps(table, shape), layers, firstLayer, shape),
+    }
+  }
+
+  #rangeOf(
+    ids: readonly number[],
+    { codec: wanted, coarseness = 1, from = 0, to = ids.length - 1 }: RangeOptions,
+  ): KvRange {
+    if (!wireCodecs.includes(wanted))
+      throw new ForetokenError('bad_argument', `codec is ${wanted}; it may be ${wireCodecs.join(', ')}`)
     if (!Number.isInteger(to) || to > ids.length || to < 1)
       throw new ForetokenError('bad_argument', `to is ${to} of ${ids.length} tokens; it must be from 1 to that`)
     if (!Number.isInteger(from) || from < 0 || from >= to || from % pageTokens !== 0)
       throw new ForetokenError('bad_argument', `from is ${from}; it must be a multiple of ${pageTokens} below ${to}`)
+    if (!(coarseness > 0 && coarseness < 1e6))
+      throw new ForetokenError('bad_argument', `coarseness is ${coarseness}; it must be a positive number`)
+    const codec = wanted === 'residual' ? this.#residualOr('int8', from, ids.length) : wanted
     const layer = this.#layerBytes(codec)
-    const tileLayers = Math.min(this.#shape.layers, Math.max(1, Math.floor(tileBytes / layer)))
+    const { layers, kvHeads, headDim } = this.#shape
+    const fitting = codec === 'residual' ? residualValues / (2 * kvHeads * headDim * tileTokens) : tileBytes / layer
+    const tileLayers = Math.min(layers, Math.max(1, Math.floor(fitting)))
     const mostBytes = Math.min(mostTileBytes, tileLayers * layer)
-    const table = new Uint8Array(0)
-    return { codec, from, to, promptTokens: to, firstLayer: 0, tileTokens, tileLayers, mostBytes, table }
+    const tile = { codec, from, to, tileTokens, tileLayers, mostBytes }
+    if (codec !== 'residual') return { ...tile, promptTokens: to, firstLayer: 0, table: new Uint8Array(0) }
+    const { firstLayer, steps } = this.#residuals!
+    return { ...tile, promptTokens: ids.length, firstLayer, table: encodeSteps(steps, coarseness) }
+  }
+
+  /** Another codec for a prompt whose tokens are all exact on the receiver, too. */
+  #residualOr(other: WireCodec, from: number, length: number): WireCodec {
+    if (!this.#residuals)
+      throw new ForetokenError('unsupported', 'residual corrects a prediction: load the engine with a predictor')
+    return this.#residuals.prediction.predicts(from, length) ? 'residual' : other
   }
 
   /** Payload bytes of a tile's layer, of the largest one. */
@@ -110,7 +178,7 @@ export class KvSender {
   }
 }
 
-type KvOptionsOfRange = Pick<KvOptions, 'codec' | 'from' | 'to'>
+type RangeOptions = Pick<KvOptions, 'codec' | 'coarseness' | 'from' | 'to'>
 
 /** The prompt in the scheduler. Pages with tokens to be sent are held until they were, whatever becomes of the request. */
 class Reading implements Job {

@@ -172,8 +172,8 @@ export interface KvCoding {
   readonly codec: WireCodec
   /** Pages that hold the prediction, from position 0 on: of `residual`, for encoding. */
   readonly base?: readonly number[]
-  /** The table of the wire's head: of `residual`. */
-  readonly table?: Uint8Array
+  /** Quantiser's steps of the block's layers: of `residual`, (layers, kvHeads, headDim + 1), see kv/residual.ts. */
+  readonly steps?: Float32Array
 }
 
 /** Turns blocks of pages into bytes of the wire and back. */

@@ -8,6 +8,9 @@ import type { WasmKvPool } from './kv-pool.ts'
 /** Codecs of a fixed size, by their numbers in the ABI. */
 const codecIds: Partial<Record<WireCodec, number>> = { f32: 0, f16: 1, int8: 2, int4: 3 }
 
+/** Of a value: what steps that are far too fine take. */
+const residualBytes = 6
+
 /** Memory to pass bytes through; valid until the next call of any kind. */
 export interface Stage {
   readonly at: number
@@ -34,6 +37,11 @@ export class WasmKvCodec {
   }
 
   bytes(pool: WasmKvPool, layers: KvBlock['layers'], tokens: number, codec: WireCodec): number {
+    if (codec === 'residual') {
+      let heads = 0
+      for (let layer = layers.from; layer < layers.to; layer++) heads += pool.heads(layer)
+      return heads * 2 * pool.headDim * tokens * residualBytes + 64
+    }
     const head = this.#unitBytes(pool, codec, tokens, 0) + this.#unitBytes(pool, codec, tokens, 1)
     let bytes = 0
     for (let layer = layers.from; layer < layers.to; layer++) bytes += head * pool.heads(layer)
@@ -42,6 +50,7 @@ export class WasmKvCodec {
 
   encode(pool: WasmKvPool, block: KvBlock, coding: KvCoding): Uint8Array<ArrayBuffer> {
     check(pool, block)
+    if (coding.codec === 'residual') return this.#encodeResidual(pool, block, coding)
     const bytes = new Uint8Array(this.bytes(pool, block.layers, block.to - block.from, coding.codec))
     this.#each(pool, block, coding.codec, (run, at, length) => {
       run(this.#kernels.wire_encode)
@@ -52,6 +61,11 @@ export class WasmKvCodec {
 
   decode(pool: WasmKvPool, block: KvBlock, coding: KvCoding, bytes: Uint8Array): void {
     check(pool, block)
+    if (coding.codec === 'residual') this.#decodeResidual(pool, block, coding, bytes)
+    else this.#decodeFixed(pool, block, coding, bytes)
+  }
+
+  #decodeFixed(pool: WasmKvPool, block: KvBlock, coding: KvCoding, bytes: Uint8Array): void {
     const expected = this.bytes(pool, block.layers, block.to - block.from, coding.codec)
     if (bytes.length !== expected)
       throw new ForetokenError('bad_kv', `a block of K and V has ${bytes.length} bytes, not ${expected}`)
@@ -59,6 +73,61 @@ export class WasmKvCodec {
       this.#arena.bytes.set(bytes.subarray(at, at + length), this.#staged)
       run(this.#kernels.wire_decode)
     })
+  }
+
+  #encodeResidual(pool: WasmKvPool, block: KvBlock, { base, steps }: KvCoding): Uint8Array<ArrayBuffer> {
+    if (!base || !steps) throw new ForetokenError('internal', 'a residual needs a prediction, and steps')
+    check(pool, { ...block, pages: base })
+    const { wire_encode_residual } = this.#kernels
+    const most = this.bytes(pool, block.layers, block.to - block.from, 'residual')
+    for (let room = most >> 3; ; room = most) {
+      const place = this.#place(pool, block, steps, [base], room)
+      const bytes = wire_encode_residual(
+        place.bytes,
+        room,
+        ...place.pool,
+        ...place.lists,
+        block.to - block.from,
+        place.steps,
+      )
+      if (bytes <= room) return this.#arena.bytes.slice(place.bytes, place.bytes + bytes) as Uint8Array<ArrayBuffer>
+      if (room === most) throw new ForetokenError('internal', `a residual takes ${bytes} bytes, more than ${most}`)
+    }
+  }
+
+  #decodeResidual(pool: WasmKvPool, block: KvBlock, { steps }: KvCoding, bytes: Uint8Array): void {
+    if (!steps) throw new ForetokenError('internal', 'a residual needs steps')
+    const place = this.#place(pool, block, steps, [], bytes.length)
+    this.#arena.bytes.set(bytes, place.bytes)
+    const { wire_decode_residual } = this.#kernels
+    const tokens = block.to - block.from
+    const status = wire_decode_residual(place.bytes, bytes.length, ...place.pool, place.lists[0], tokens, place.steps)
+    if (status !== 0) throw new ForetokenError('bad_kv', `${bytes.length} bytes are no block of residuals`)
+  }
+
+  /** Uploads steps and page lists, and makes room for `room` bytes. */
+  #place(
+    pool: WasmKvPool,
+    { layers, from, to, pages }: KvBlock,
+    steps: Float32Array,
+    bases: readonly (readonly number[])[],
+    room: number,
+  ) {
+    const { type, headDim, pageBytes, kvHeads } = pool
+    const count = layers.to - layers.from
+    if (steps.length !== count * kvHeads * (headDim + 1))
+      throw new ForetokenError('internal', `${steps.length} steps do not fit ${count} layers of ${kvHeads} heads`)
+    const stepBytes = Math.ceil(steps.length / 16) * 64
+    const stage = this.#stage(stepBytes + room)
+    this.#arena.floats.set(steps, stage.at / 4)
+    const lists = [pages, ...bases].flatMap((list) => list.slice(from / pageTokens, Math.ceil(to / pageTokens)))
+    const at = this.#list(lists)
+    return {
+      steps: stage.at,
+      bytes: stage.at + stepBytes,
+      pool: [kvTypeIds[type], pool.layer(layers.from), pageBytes, count, kvHeads, headDim] as const,
+      lists: [pages, ...bases].map((_, i) => at + 4 * i * Math.ceil((to - from) / pageTokens)) as [number, number],
+    }
   }
 
   /** Where bytes pass through, during `#each`. */

@@ -2,6 +2,7 @@
 import { ForetokenError } from '../errors.ts'
 import type { KvCodec, KvPool, WireCodec } from '../types.ts'
 import type { PagedCache, Sequence } from './paged.ts'
+import { decodeSteps, stepsOf } from './residual.ts'
 import { type KvIdentity, type KvRange, readWire, type TileBytes } from './wire.ts'
 
 /** A prediction that a `residual` stream corrects: the receiver's own, of the whole prompt. */
@@ -56,6 +57,7 @@ export async function receiveKv(body: AsyncIterable<Uint8Array>, options: Receiv
   sequence.extend(to - from, 0)
   let arrived = 0
   let copied = from
+  let steps: Float32Array | undefined
   try {
     const shape = { layers: pool.layers, kvHeads: pool.kvHeads, headDim: pool.headDim }
     const binding = { identity, shape, ids, key, ...(context !== undefined && { context }) }
@@ -63,13 +65,20 @@ export async function receiveKv(body: AsyncIterable<Uint8Array>, options: Receiv
       from,
       to,
       signal,
-      accept: (range) => acceptable(range, options),
-      tile: async (tile, payload, { codec: name, table }) => {
+      accept: (range) => {
+        const bytes = acceptable(range, options)
+        const layers = pool.layers - range.firstLayer
+        if (range.codec === 'residual') steps = decodeSteps(range.table, { ...shape, layers })
+        return bytes
+      },
+      tile: async (tile, payload, range) => {
+        const name = range.codec
         if (name === 'residual' && tile.to > copied) {
           await copyPages(pool, predicted!, sequence, copied, tile.to)
           copied = tile.to
         }
-        await codec.decodeKv(pool, { ...tile, pages: sequence.pages }, { codec: name, table }, payload)
+        const coding = { codec: name, ...(steps && { steps: stepsOf(steps, tile.layers, range.firstLayer, pool) }) }
+        await codec.decodeKv(pool, { ...tile, pages: sequence.pages }, coding, payload)
         arrived += payload.length
         options.onBlock?.({ to: tile.to, layer: tile.layers.to, bytes: arrived })
       },

@@ -1,14 +1,13 @@
 /** What a model's K and V depend on beside the tokens, as hashes: who trades them must have the same. */
 import type { KvIdentity } from '../kv/wire.ts'
 import type { ModelArchive } from '../types.ts'
-import type { PredictorHeader } from './predictor-plan.ts'
 import { sha256Hex } from './sha256.ts'
 
-/** `identity` tells the weights, see `WeightIdentity`. */
+/** `identity` tells the weights, see `WeightIdentity`; `predictor` is the SHA-256 of an engine's predictor. */
 export async function kvIdentityOf(
   { name, config, tokenizer }: ModelArchive,
   identity: string,
-  predictor: PredictorHeader | undefined,
+  predictor: string | undefined,
 ): Promise<KvIdentity> {
   const { headDim, ropeTheta, ropePairs, ropeDivisors = [] } = config
   const vocabulary = (tokenizer.json.model as { vocab?: unknown } | undefined)?.vocab ?? null
@@ -17,7 +16,7 @@ export async function kvIdentityOf(
     model: identity,
     tokenizer: await hashOf(inOrder(vocabulary)),
     rope: await hashOf({ headDim, ropeTheta, ropePairs, ropeDivisors }),
-    ...(predictor && { predictor: await hashOf(predictor) }),
+    ...(predictor !== undefined && { predictor }),
   }
 }
 

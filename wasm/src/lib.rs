@@ -203,7 +203,7 @@ pub extern "C" fn peak_dot_ops() -> u32 {
 
 // ---- attention, KV pages and the small kernels: ops/{attention,kv,norm,rope,swiglu,rows}.rs ----
 
-pub use wire::{wire_bytes, wire_decode, wire_encode};
+pub use wire::{wire_bytes, wire_decode, wire_decode_residual, wire_encode, wire_encode_residual};
 
 use ops::kv::Layout;
 use ops::{attention as attend, kv, norm, rows as row_ops};
@@ -401,7 +401,7 @@ pub unsafe extern "C" fn moments(
 #[unsafe(no_mangle)]
 pub extern "C" fn scratch_bytes(max_k: usize, head_dim: usize, group: usize) -> usize {
     let products = gemm_int::scratch_bytes(max_k).max(float_product::scratch_bytes(max_k));
-    let products = products.max(ops::wire::scratch_bytes(head_dim));
+    let products = products.max(ops::wire::residual::scratch_bytes(head_dim));
     attend::scratch_bytes(head_dim, group).max(products).next_multiple_of(64)
 }
 

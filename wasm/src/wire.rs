@@ -1,6 +1,7 @@
 //! The ABI of the wire: blocks of KV pages as bytes, and back. As lib.rs has it, buffers are TypeScript's.
 use crate::ops::kv::Layout;
 use crate::ops::wire;
+use crate::ops::wire::residual::{self, ResidualArgs};
 use crate::simd::floats::Native;
 use crate::{grain, pool};
 
@@ -57,4 +58,47 @@ pub unsafe extern "C" fn wire_decode(
     }
     let args = wire::Args { codec, layout, layer_base, page_bytes, pages, tokens, wire: bytes, first };
     unsafe { pool::run(&args, units, grain(tokens * head_dim), wire::decode::<Native>) }
+}
+
+/// What the pages `base` of `layers` layers miss of the pages `pages`, as at most `room` bytes; see ops/wire/residual.rs. `steps` are
+/// (layers, kv_heads, head_dim + 1) f32. The bytes that it takes: where they are more than `room` only those were written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wire_encode_residual(
+    bytes: *mut u8,
+    room: usize,
+    kv_type: u32,
+    layer_base: *mut u8,
+    page_bytes: usize,
+    layers: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    pages: *const u32,
+    base: *const u32,
+    tokens: usize,
+    steps: *const f32,
+) -> usize {
+    let layout = Layout::new(kv_type, kv_heads, head_dim);
+    let args = ResidualArgs { layout, layer_base, page_bytes, layers, pages, base, tokens, steps };
+    // SAFETY: the caller's buffers have these shapes; so below.
+    unsafe { residual::encode::<Native>(&args, bytes, room, pool::scratch()) }
+}
+
+/// Adds such bytes, `length` of them, to `pages`. 1 for bytes that are none: what is in the pages then is of no use.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wire_decode_residual(
+    bytes: *const u8,
+    length: usize,
+    kv_type: u32,
+    layer_base: *mut u8,
+    page_bytes: usize,
+    layers: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    pages: *const u32,
+    tokens: usize,
+    steps: *const f32,
+) -> u32 {
+    let layout = Layout::new(kv_type, kv_heads, head_dim);
+    let args = ResidualArgs { layout, layer_base, page_bytes, layers, pages, base: pages, tokens, steps };
+    unsafe { !residual::decode::<Native>(&args, bytes, length, pool::scratch()) as u32 }
 }

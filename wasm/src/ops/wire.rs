@@ -4,6 +4,8 @@
 //! out of its pages, or put back, as a tile of floats: K (head_dim, 32), V (32, head_dim).
 
 mod codes;
+pub mod range;
+pub mod residual;
 mod tile;
 
 use super::kv::{KvType, Layout, PAGE};

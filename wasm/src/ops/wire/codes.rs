@@ -146,34 +146,47 @@ pub unsafe fn load_halves<I: Floats>(to: *mut f32, from: *const u8, count: usize
 /// At most 32 values: binary16 d and m, then nibbles q, value = d * q + m.
 pub unsafe fn encode_row<I: Floats>(to: *mut u8, from: *const f32, w: usize) {
     let mut values = [0.0f32; ROW];
+    let mut codes = [0i8; ROW];
     // SAFETY: the caller's values and bytes.
     unsafe {
         values.as_mut_ptr().copy_from_nonoverlapping(from, w);
-        let (mut least, mut most) = (values[0], values[0]);
-        for value in &values[..w] {
-            least = if *value < least { *value } else { least };
-            most = if *value > most { *value } else { most };
+        let first = values[0];
+        values[w..].fill(first);
+        let four = |i: usize| I::load(values.as_ptr().add(i));
+        let (mut least, mut most) = (four(0), four(0));
+        for i in (4..ROW).step_by(4) {
+            least = I::pmin(least, four(i));
+            most = I::pmax(most, four(i));
         }
+        let most = I::largest(most);
+        let least = -I::largest(I::sub(I::splat(0.0), least));
         let mut params = [0u16; 8];
-        let mut wanted = [0.0f32; 8];
-        wanted[0] = (most - least) / 15.0;
-        wanted[1] = least;
-        I::store_f16(params.as_mut_ptr(), I::load(wanted.as_ptr()), I::load(wanted.as_ptr().add(4)));
+        let wanted = [(most - least) / 15.0, least, 0.0, 0.0];
+        I::store_f16(params.as_mut_ptr(), I::load(wanted.as_ptr()), I::splat(0.0));
         to.copy_from_nonoverlapping(params.as_ptr().cast(), 4);
-        let (back, _) = I::load_f16(params.as_ptr());
-        I::store(wanted.as_mut_ptr(), back);
-        let [d, m, ..] = wanted;
-        let inverse = if d > 0.0 { 1.0 / d } else { 0.0 };
-        let mut nibbles = [0u8; ROW];
-        for i in 0..ROW {
-            // As an integer conversion saturates, NaN is 0.
-            nibbles[i] = (((values[i] - m) * inverse + 0.5).clamp(0.0, 15.0)) as u8;
+        let mut back = [0.0f32; 4];
+        I::store(back.as_mut_ptr(), I::load_f16(params.as_ptr()).0);
+        let [d, m, ..] = back;
+        let inverse = I::splat(if d > 0.0 { 1.0 / d } else { 0.0 });
+        let code = |i: usize| {
+            let steps = I::mul(I::sub(four(i), I::splat(m)), inverse);
+            I::pmin(I::pmax(steps, I::splat(0.0)), I::splat(15.0))
+        };
+        for i in (0..ROW).step_by(8) {
+            I::store_i8(codes.as_mut_ptr().add(i), code(i), code(i + 4));
         }
         let half = w.div_ceil(2);
-        for i in 0..half {
-            let high = if i + half < w { nibbles[i + half] } else { 0 };
-            *to.add(4 + i) = nibbles[i] | high << 4;
+        let mut bytes = [0u8; ROW / 2];
+        if w == ROW {
+            for i in 0..ROW / 2 {
+                bytes[i] = codes[i] as u8 | (codes[i + ROW / 2] as u8) << 4;
+            }
+        } else {
+            for i in 0..half {
+                bytes[i] = codes[i] as u8 | if i + half < w { (codes[i + half] as u8) << 4 } else { 0 };
+            }
         }
+        to.add(4).copy_from_nonoverlapping(bytes.as_ptr(), half);
     }
 }
 

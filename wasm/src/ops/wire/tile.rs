@@ -34,6 +34,7 @@ unsafe fn page_at(args: &Args, index: usize) -> *mut u8 {
 }
 
 /// A group's values out of its pages. Tokens behind its last are zeros.
+#[inline(never)]
 pub unsafe fn load_tile<I: Floats>(args: &Args, unit: usize, group: Group, tile: *mut f32) {
     let Layout { kind, head_dim: dim, .. } = args.layout;
     let head = unit / 2;
@@ -86,6 +87,7 @@ pub unsafe fn load_tile<I: Floats>(args: &Args, unit: usize, group: Group, tile:
 }
 
 /// A group's values into its pages; other tokens of the last page keep theirs.
+#[inline(never)]
 pub unsafe fn store_tile<I: Floats>(args: &Args, unit: usize, group: Group, tile: *mut f32) {
     let Layout { kind, head_dim: dim, .. } = args.layout;
     let (head, part) = (unit / 2, Part::of(unit));
