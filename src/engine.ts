@@ -131,7 +131,7 @@ export class Engine {
     const ids = this.promptIds(request.prompt, { raw: request.raw ?? false, onTemplate: () => trace.mark('templated') })
     trace.mark('tokenized')
     const answer = new Answer(ids, request, this, trace)
-    this.#scheduler.add(answer)
+    if (!answer.ended) this.#scheduler.add(answer)
     return new Submission(request.id, answer, this.#scheduler)
   }
 

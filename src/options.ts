@@ -68,6 +68,11 @@ export interface GenerateRequest extends GenerateOptions {
    * answer runs; `auto`: refined where the predictor is sure of the first token, else exact before anything is shown.
    */
   readonly prefill?: PrefillMode
+  /**
+   * Tokens of the answer that were shown before, by whatever engine of this model: it goes on behind them, with the same seed as if it
+   * had made them. Events tell what is new, but `done` tells all; where nothing is left to make, it comes at once.
+   */
+  readonly after?: readonly number[]
 }
 
 /** Everything that an engine's options leave to the model and the machine, decided. */
