@@ -20,6 +20,7 @@ export const errorCodes = [
   'disk_full', // a write failed for lack of space
   'io', // another read or write failed
   'network', // a download failed and its retries are used up
+  'remote', // a companion refused, failed, or took too long
   'checksum', // the bytes that arrived are not the bytes that were promised
   'offline', // a download is needed and the network may not or cannot be used
   'worker_lost', // a compute thread died or stopped answering
