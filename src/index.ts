@@ -15,6 +15,22 @@ export { openModel } from './model/open.ts'
 export { readPredictorHeader } from './model/predictor-file.ts'
 export { memorySource } from './model/source.ts'
 export type { EngineOptions, GenerateOptions, GenerateRequest } from './options.ts'
+export {
+  type CompanionAddress,
+  type CompanionStatus,
+  type Fetch,
+  type Patience,
+  RemoteCompanion,
+} from './prefill/remote.ts'
+export {
+  isSignedBy,
+  keyBytes,
+  Nonces,
+  parseSigned,
+  type Signed,
+  type SignedRequest,
+  sign,
+} from './prefill/signature.ts'
 export type { LoadedPrefix } from './saved-prefix.ts'
 export type { DoneEvent, GenerateEvent, PromptEvent, ScoredToken, TokenEvent } from './stream/events.ts'
 export { Submission } from './submission.ts'
