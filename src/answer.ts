@@ -1,7 +1,7 @@
 /** One request being answered: tokens in, events out. */
 
 import type { Backend } from './backend/backend.ts'
-import { createSampler, type Sampler } from './decode/sampling.ts'
+import { createSampler, type SampledToken, type Sampler } from './decode/sampling.ts'
 import type { Job } from './decode/scheduler.ts'
 import { createStopMatcher, type StopMatcher } from './decode/stop.ts'
 import { ForetokenError } from './errors.ts'
@@ -82,9 +82,14 @@ export class Answer implements Job {
   }
 
   /** How the prompt was read, as far as it has been. */
-  get soFar(): Pick<DoneEvent, 'cached_tokens' | 'prefill' | 'timings'> {
+  get soFar(): Pick<DoneEvent, 'cached_tokens' | 'prefill' | 'timings' | 'exact_from'> {
     const timings = this.#trace.timings(this.#source.loadMs, this.#prompt, this.#history.length - this.ids.length)
-    return { cached_tokens: this.#cached, prefill: this.#prefill, timings }
+    return {
+      cached_tokens: this.#cached,
+      prefill: this.#prefill,
+      timings,
+      ...(this.#exactFrom !== undefined && { exact_from: this.#exactFrom }),
+    }
   }
 
   onAdmit(): void {
@@ -109,7 +114,11 @@ export class Answer implements Job {
   take(logits: Float32Array): number | undefined {
     this.#trace.mark('prefilled')
     if (this.#limit === 0) return this.#finish(false)
-    const token = this.#sampler.sample(logits, this.#history, this.#prompt)
+    return this.show(this.#sampler.sample(logits, this.#history, this.#prompt))
+  }
+
+  /** Takes the next token, from whoever made it; gives its id if more may come. */
+  show(token: SampledToken): number | undefined {
     const { text, ended, last } = this.#add(token.id)
     this.#trace.mark('first')
     this.#trace.mark('done')
@@ -167,7 +176,6 @@ export class Answer implements Job {
       ids,
       ...this.soFar,
       prefill_share: this.#prefill === 'exact' ? 1 : this.#share,
-      ...(this.#exactFrom !== undefined && { exact_from: this.#exactFrom }),
       memory: { wasm_bytes: backend.memoryBytes() },
       build: backend.build,
     })

@@ -39,7 +39,7 @@ import { openingIds } from './tokens/opening.ts'
 import { promptIds } from './tokens/prompt.ts'
 import { createTokenizer, type Tokenizer } from './tokens/tokenizer.ts'
 import { Trace } from './trace.ts'
-import type { Message, ModelArchive, ModelFiles, PromptInput } from './types.ts'
+import type { KvType, Message, ModelArchive, ModelFiles, PromptInput } from './types.ts'
 import { Workbench } from './workbench.ts'
 
 export class Engine {
@@ -61,6 +61,8 @@ export class Engine {
   readonly #predictorHash: string | undefined
   #kvIdentity: Promise<KvIdentity> | undefined
   readonly loadMs: number
+  /** How pages hold K and V. */
+  readonly kvType: KvType
   /** Tells these weights from others of the same shape, hex. */
   readonly identity: string
   /** What the predictor says of itself; undefined if the engine has none. */
@@ -97,6 +99,7 @@ export class Engine {
     this.context = context
     this.tokenizer = tokenizer
     this.#model = model
+    this.kvType = settings.model.kv
     this.#cache = new PagedCache(model.pool, pages, context)
     const prefixes = new PrefixIndex(this.#cache, prefixBytes)
     this.identity = model.identity

@@ -31,6 +31,10 @@ export {
   type SignedRequest,
   sign,
 } from './prefill/signature.ts'
+export { type Companion, type Companions, StaticCompanions } from './route/companions.ts'
+export type { Way } from './route/costs.ts'
+export { Router } from './route/router.ts'
+export { Routed, type RoutedAnswer, type RoutedOptions, type RouteReport } from './routed.ts'
 export type { LoadedPrefix } from './saved-prefix.ts'
 export type { DoneEvent, GenerateEvent, PromptEvent, ScoredToken, TokenEvent } from './stream/events.ts'
 export { Submission } from './submission.ts'
