@@ -34,7 +34,7 @@ export {
 export { type Companion, type Companions, StaticCompanions } from './route/companions.ts'
 export type { Way } from './route/costs.ts'
 export { Router } from './route/router.ts'
-export { Routed, type RoutedAnswer, type RoutedOptions, type RouteReport } from './routed.ts'
+export { type Deciding, Routed, type RoutedAnswer, type RoutedOptions, type RouteReport } from './routed.ts'
 export type { LoadedPrefix } from './saved-prefix.ts'
 export type { DoneEvent, GenerateEvent, PromptEvent, ScoredToken, TokenEvent } from './stream/events.ts'
 export { Submission } from './submission.ts'

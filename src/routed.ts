@@ -25,8 +25,11 @@ export interface RoutedOptions {
   readonly handOver?: boolean
   /** Prompts with fewer tokens that are not cached are read here. Default 32. */
   readonly leastTokens?: number
-  readonly router?: Router<RemoteCompanion>
+  readonly router?: Deciding
 }
+
+/** What decides. */
+export type Deciding = Pick<Router<RemoteCompanion>, 'decide' | 'report'>
 
 /** Which way a request took, and what was expected of it; milliseconds to the first token. */
 export interface RouteReport {
@@ -51,7 +54,7 @@ export interface RoutedAnswer extends AsyncIterable<GenerateEvent> {
 const statusMs = 5000
 
 export class Routed {
-  readonly router: Router<RemoteCompanion>
+  readonly router: Deciding
   readonly #engine: Engine
   readonly #options: RoutedOptions
   #asked = Number.NEGATIVE_INFINITY
@@ -106,7 +109,7 @@ type Request = GenerateRequest & { readonly prompt: readonly number[]; readonly 
 class Route implements RoutedAnswer {
   readonly #engine: Engine
   readonly #options: RoutedOptions
-  readonly #router: Router<RemoteCompanion>
+  readonly #router: Deciding
   readonly #request: Request
   readonly #trace: Trace
   readonly #decision: Decision<RemoteCompanion>
@@ -126,7 +129,7 @@ class Route implements RoutedAnswer {
   #transfer: { bytes: number; ms: number } | undefined
   #ttft: number | undefined
 
-  constructor(engine: Engine, options: RoutedOptions, router: Router<RemoteCompanion>, request: Request, trace: Trace) {
+  constructor(engine: Engine, options: RoutedOptions, router: Deciding, request: Request, trace: Trace) {
     this.#engine = engine
     this.#options = options
     this.#router = router
