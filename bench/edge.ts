@@ -7,7 +7,7 @@
  * - cold: a fresh workerd with the weights in its local R2, from the first request to its first token.
  * - memory: requests of nearly the whole context, some at once, under the emulated limit; wasm memory and the resident set of workerd.
  *
- * The Worker is the bare one of the tests: isolate and engine without an HTTP app before them.
+ * The Worker is the one that is deployed, `edge/worker.ts` with its app, by the root's wrangler.toml.
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -36,7 +36,10 @@ const { values, positionals } = parseArgs({
 process.env.WRANGLER_SEND_METRICS = 'false'
 process.env.MINIFLARE_WORKERD_V8_FLAGS ??= '--wasm-max-mem-pages=1920 --max-old-space-size=128'
 
-const config = fileURLToPath(new URL('../test/edge/worker/wrangler.toml', import.meta.url))
+const configPath = fileURLToPath(new URL('../wrangler.toml', import.meta.url))
+const vars = {
+  FORETOKEN_CONFIG: JSON.stringify({ listen: 'loopback', models: ['bench'], limits: { concurrency: 64 } }),
+}
 const scratch = mkdtempSync(join(tmpdir(), 'foretoken-bench-edge-'))
 try {
   const folder = values.prepared ?? (await prepared(positionals[0] ?? defaultModel))
@@ -68,7 +71,7 @@ interface Served {
 
 /** A fresh workerd with the weights in its R2; its Worker has loaded nothing yet. */
 async function serve(folder: string): Promise<Served> {
-  const harness: TestHarness = createTestHarness({ workers: [{ configPath: config }] })
+  const harness: TestHarness = createTestHarness({ workers: [{ configPath, vars }] })
   const { url } = await harness.listen()
   const { WEIGHTS } = (await harness.getWorker().getEnv()) as {
     WEIGHTS: { put(key: string, value: Uint8Array): Promise<unknown> }
@@ -115,8 +118,8 @@ async function memory(folder: string, requests: number, streams: number) {
     while (next < requests) {
       const number = next++
       const prompt = ids(number, 700 + ((number * 61) % 300))
-      const body = JSON.stringify({ prompt, maxTokens: 16, ignoreEos: true, prefill: modes[number % modes.length] })
-      const answer = await fetch(`${served.url}/generate`, { method: 'POST', body })
+      const foretoken = { prefill: modes[number % modes.length] }
+      const answer = await completion(served.url, { prompt, max_tokens: 16, foretoken })
       if (!answer.ok) failed++
       await answer.arrayBuffer()
       done++
@@ -131,10 +134,18 @@ async function memory(folder: string, requests: number, streams: number) {
   return { requests, streams, failed, rss_growth: growth, samples }
 }
 
+function completion(url: string, body: object): Promise<Response> {
+  return fetch(`${url}/v1/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'bench', temperature: 0, ...body }),
+  })
+}
+
 /** Bytes held by the engine, and by all workerd processes that this one has started. */
 async function held(url: string): Promise<{ wasm_bytes: number; rss: number }> {
-  const { wasm_bytes } = (await (await fetch(`${url}/stats`)).json()) as { wasm_bytes: number }
-  return { wasm_bytes, rss: workerdRss() }
+  const text = await (await fetch(`${url}/metrics`)).text()
+  return { wasm_bytes: Number(/^foretoken_wasm_bytes (\d+)/m.exec(text)?.[1]), rss: workerdRss() }
 }
 
 /** Linux: by /proc. 0 elsewhere. */
@@ -169,15 +180,14 @@ function ids(seed: number, length: number): number[] {
 /** Milliseconds from the request to its first token's line. */
 async function firstToken(url: string, prompt: readonly number[], maxTokens: number): Promise<number> {
   const begun = performance.now()
-  const body = JSON.stringify({ prompt, maxTokens, ignoreEos: true })
-  const answer = await fetch(`${url}/stream`, { method: 'POST', body })
+  const answer = await completion(url, { prompt, max_tokens: maxTokens, stream: true })
   const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader()
   let text = ''
   let first = 0
   for (;;) {
     const { value, done } = await reader.read()
     text += value ?? ''
-    if (first === 0 && text.includes('"type":"token"')) first = performance.now() - begun
+    if (first === 0 && text.includes('"text":"')) first = performance.now() - begun
     if (done) break
   }
   if (first === 0) throw new Error(`no token came: ${text.slice(0, 300)}`)

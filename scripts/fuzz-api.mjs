@@ -2,24 +2,19 @@
  * `npm run fuzz:api -- [CASES]`: schemathesis against the OpenAPI document of a server with a tiny model, 2,000 cases by default. It is
  * installed from PyPI into a folder of its own the first time; Python 3.10 or later must be there.
  */
-import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { pythonWith } from './python.mjs'
 import { root, run, setup } from './setup.mjs'
 
 const version = '4.32.5'
 const operations = 8
 const cases = Number(process.argv[2] ?? 2000)
 const node = setup()
-const venv = join(root, 'node_modules', '.cache', `schemathesis-${version}`)
-const bin = process.platform === 'win32' ? 'Scripts' : 'bin'
-const python = join(venv, bin, 'python')
-if (!existsSync(join(venv, bin, 'schemathesis'))) {
-  install('python3', ['-m', 'venv', venv])
-  install(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', `schemathesis==${version}`])
-}
+const program = pythonWith('schemathesis', version)
 const server = spawn(node, [join(root, 'test', 'edge', 'hosts', 'serve.ts')], {
   cwd: root,
   stdio: ['ignore', 'pipe', 'inherit'],
@@ -31,7 +26,7 @@ const url = await new Promise((resolve, reject) => {
 const work = mkdtempSync(join(tmpdir(), 'foretoken-fuzz-'))
 const checks = 'not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance'
 process.exitCode = await run(
-  join(venv, bin, 'schemathesis'),
+  program('schemathesis'),
   [
     'run',
     `${url}/openapi.json`,
@@ -48,10 +43,3 @@ process.exitCode = await run(
 )
 server.kill()
 rmSync(work, { recursive: true, force: true })
-
-function install(command, args) {
-  const { status, error } = spawnSync(command, args, { stdio: 'inherit' })
-  if (status === 0) return
-  process.stderr.write(`${command} ${args.join(' ')} failed${error ? `: ${error.message}` : ''}\n`)
-  process.exit(1)
-}

@@ -112,8 +112,8 @@ export function promptShares<C extends Candidate>(
 
 /**
  * What of predicted caches is made exact beside `taken` decode steps: first those whose first token waits for it, then by
- * arrival. No token is delayed by much more than `refineMs`, nor than a pass without takes: streams stay at half their pace or
- * better. A row costs `rowCost` of an exact one.
+ * arrival. No token is delayed by more than `refineMs`, and streams stay at about half their pace or better: there the nearest whole
+ * tile counts, since a part of one costs as much. A row costs `rowCost` of an exact one.
  */
 export function refineShares<C extends Candidate>(
   candidates: readonly C[],
@@ -125,12 +125,12 @@ export function refineShares<C extends Candidate>(
   const waiting = candidates.filter(({ inexact }) => inexact > 0)
   // Before any pass has run nothing is known of costs: as little is risked as can be.
   const alone = cost.estimate(taken)
-  const unknown = cost.blind ? taken + blindRefined : 0
-  const rows = alone === undefined ? unknown : cost.rowsWithin(alone + Math.min(refineMs, alone), budget)
-  const within = taken + Math.floor((rows - taken) / rowCost)
+  const unknown = cost.blind ? tiled(taken + blindRefined) : 0
+  const within = (ms: number) => taken + Math.floor((cost.rowsWithin(alone! + ms, budget) - taken) / rowCost)
+  const most = alone === undefined ? unknown : Math.min(tiled(within(refineMs)), nearestTile(within(alone)))
   // However slow passes are: twice what streams add to their caches.
   const least = tileRows * Math.ceil((taken + 2 * waiting.length) / tileRows)
-  let left = taken === 0 ? budget : Math.min(budget, Math.max(least, within - (within % tileRows))) - taken
+  let left = taken === 0 ? budget : Math.min(budget, Math.max(least, most)) - taken
   const shares: (Share<C> & { readonly refine: true })[] = []
   for (const candidate of waiting.sort((a, b) => Number(b.doubted) - Number(a.doubted) || a.number - b.number)) {
     const count = Math.min(left, candidate.inexact)
@@ -138,6 +138,14 @@ export function refineShares<C extends Candidate>(
     left -= count
   }
   return shares
+}
+
+function tiled(rows: number): number {
+  return rows - (rows % tileRows)
+}
+
+function nearestTile(rows: number): number {
+  return tiled(rows + tileRows / 2)
 }
 
 function inOrder<C extends Candidate>(candidates: readonly C[], policy: Policy, cost: PassCost): C[] {

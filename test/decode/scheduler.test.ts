@@ -1,7 +1,5 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { PassCost } from '../../src/decode/pass-cost.ts'
-import { refineShares } from '../../src/decode/policy.ts'
 import { type Job, Scheduler, type SchedulerOptions } from '../../src/decode/scheduler.ts'
 import type { ForetokenError } from '../../src/errors.ts'
 import { PagedCache } from '../../src/kv/paged.ts'
@@ -423,78 +421,3 @@ function turns(count: number): () => boolean {
   // `drive` asks before and after each turn of the host.
   return () => asked++ >= 2 * count
 }
-
-describe('refining beside streams', () => {
-  const policy = { ...defaults, budget: 256 }
-  const candidate = (number: number, inexact: number, doubted = false) => {
-    return { pending: 1, expected: 1, streaming: !doubted, arrived: 0, number, lastPass: 0, inexact, doubted }
-  }
-  const counts = (taken: number, cost: PassCost, ...candidates: ReturnType<typeof candidate>[]) =>
-    refineShares(candidates, taken, policy, cost).map(({ candidate, count }) => [candidate.number, count])
-  const learned = (rows: number, ms: number, more: [number, number][] = []) => {
-    const cost = new PassCost()
-    for (const [r, m] of [[rows, ms] as const, ...more]) cost.learn(r, m)
-    return cost
-  }
-
-  test('adds no more than the bound, nor than a step takes, and a little always', () => {
-    // A step of 20 ms, and 2 ms a row beyond: 20 ms more, the step's own, are 20 rows in all.
-    const cost = learned(1, 20, [
-      [16, 32],
-      [64, 128],
-    ])
-    expect(counts(1, cost, candidate(0, 500))).toEqual([[0, 19]])
-    // Steps of 100 ms: the bound of 30 ms counts.
-    expect(
-      counts(
-        1,
-        learned(1, 100, [
-          [16, 64],
-          [64, 192],
-        ]),
-        candidate(0, 500),
-      )[0]![1],
-    ).toBeLessThan(45)
-    // Rows that cost far too much, and nothing known yet.
-    expect(counts(1, learned(1, 1000), candidate(0, 500))).toEqual([[0, 3]])
-    expect(counts(1, new PassCost(), candidate(0, 500))).toEqual([[0, 3]])
-  })
-
-  test('fills tiles of four rows, and always gains on what streams add', () => {
-    // 22 rows would be within the bound.
-    expect(
-      counts(
-        1,
-        learned(1, 22, [
-          [16, 32],
-          [64, 128],
-        ]),
-        candidate(0, 500),
-      ),
-    ).toEqual([[0, 19]])
-    // Rows that skip a sixth of the layers: 18 rows beside the step cost what 15 do, and 19 what 15.8 do.
-    const skipping = refineShares([candidate(0, 500)], 1, policy, learned(1, 16, [[17, 32]]), 5 / 6)
-    expect(skipping.map(({ count }) => count)).toEqual([19])
-    for (const streams of [1, 2, 3, 4, 5, 8]) {
-      const all = Array.from({ length: streams }, (_, number) => candidate(number, 500))
-      const refined = counts(streams, learned(1, 1000), ...all).reduce((sum, [, count]) => sum + count!, 0)
-      expect((streams + refined) % 4).toBe(0)
-      expect(refined).toBeGreaterThanOrEqual(2 * streams)
-    }
-  })
-
-  test('takes a whole pass where nobody waits, and no more than there is', () => {
-    expect(counts(0, learned(1, 20), candidate(0, 500))).toEqual([[0, 256]])
-    expect(counts(0, learned(1, 20), candidate(0, 7), candidate(1, 0), candidate(2, 9))).toEqual([
-      [0, 7],
-      [2, 9],
-    ])
-  })
-
-  test('whoever shows nothing before it is exact goes first', () => {
-    expect(counts(0, learned(1, 20), candidate(0, 200), candidate(1, 200, true))).toEqual([
-      [1, 200],
-      [0, 56],
-    ])
-  })
-})

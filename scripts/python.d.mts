@@ -1,0 +1,1 @@
+export function pythonWith(name: string, version: string): (program: string) => string
