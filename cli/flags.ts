@@ -14,7 +14,7 @@ export const commands = {
   eval: { args: '', about: 'judge a predictor beside exact prefill and cheaper ways' },
   serve: { args: '', about: 'answer OpenAI’s API over HTTP' },
   'deploy-prep': { args: '', about: 'write what a Worker needs of a model, or tell why it cannot fit' },
-  bench: { args: 'prefill|decode|modes|prepack|load|replay TRACE', about: 'measure this machine' },
+  bench: { args: 'prefill|decode|modes|prepack|wire|load|replay TRACE', about: 'measure this machine' },
   completion: { args: 'bash|zsh|fish', about: 'print a completion script for a shell' },
 } as const
 
@@ -116,8 +116,8 @@ export const flags = {
   },
   suite: {
     value: 'texts',
-    on: ['eval'],
-    about: 'lm, chat, recall, questions or lambada; may be repeated; default: all',
+    on: ['eval', 'bench'],
+    about: 'lm, chat, recall, questions or lambada; may be repeated; default: all; of bench wire: lm',
   },
   work: {
     value: 'wholes',
@@ -126,7 +126,12 @@ export const flags = {
     on: ['eval'],
     about: 'percent of exact prefill’s work to compare at, such as 33,50,67; default: what the predictor takes',
   },
-  cases: { value: 'whole', min: 1, on: ['eval'], about: 'prompts of each suite and length; default 20' },
+  cases: {
+    value: 'whole',
+    min: 1,
+    on: ['eval', 'bench'],
+    about: 'prompts of each suite and length; default 20, wire 10',
+  },
   lengths: { value: 'wholes', min: 1, on: ['eval', 'bench'], about: 'prompt lengths, such as 32,128,512,1024' },
   runs: { value: 'whole', min: 1, max: 1000, on: ['bench'], about: 'timed runs; default 7, prepack 3' },
   dataset: {
@@ -137,7 +142,8 @@ export const flags = {
   data: {
     value: 'texts',
     on: ['fit', 'eval', 'bench'],
-    about: 'fit: file of texts, may be repeated; eval, prepack: folder of the named sets, default $FORETOKEN_DATA',
+    about:
+      'fit: file of texts, may be repeated; eval, prepack, wire: folder of the named sets, default $FORETOKEN_DATA',
   },
   base: { value: 'text', on: ['fit', 'eval'], about: 'the model to predict for, as --model' },
   aux: {
@@ -231,7 +237,7 @@ export const flags = {
     about: 'address to listen on; default 127.0.0.1; any other needs keys: of --config, or $FORETOKEN_API_KEY',
   },
   config: { value: 'file', on: ['serve'], about: 'JSON with keys (by SHA-256), origins, hosts, limits, defaults' },
-  plot: { value: 'file', on: ['eval', 'bench'], about: 'write a chart as SVG; of bench: prepack and replay' },
+  plot: { value: 'file', on: ['eval', 'bench'], about: 'write a chart as SVG; of bench: prepack, wire and replay' },
   file: { value: 'file', on: ['tokenize'], about: 'read the text from a file' },
   special: { on: ['tokenize'], about: 'read special tokens in the text as such' },
   offline: {

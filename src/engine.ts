@@ -108,13 +108,14 @@ export class Engine {
     this.prediction = this.predictor && new Prediction(this.predictor, auxiliary?.model.config)
     this.#scheduler = new Scheduler(forward, this.#cache, prefixes, schedule, this.prediction)
     this.#prefill = new ExactPrefill(model)
-    this.workbench = new Workbench({ model, auxiliary, cache: this.#cache, backend }, forward, this.prediction)
     const binding = { model: archive.name, fingerprint: model.identity, vocab: archive.config.vocab, pool: model.pool }
     this.#saved = new SavedPrefixes(this.#cache, prefixes, this.#prefill, binding)
     const ahead = this.prediction && { forward, prediction: this.prediction, cache: this.#cache }
     this.#predictorHash = residuals?.sha256
     const plan = this.predictor?.plan
     const correcting = ahead && { ...ahead, steps: residuals!.steps, firstLayer: firstInexact(plan!) }
+    const parts = { model, auxiliary, cache: this.#cache, backend }
+    this.workbench = new Workbench(parts, forward, this.prediction, correcting)
     this.#sender = new KvSender(this.#scheduler, this.#cache, prefixes, backend, correcting)
     this.#receiver = new KvReceiver(this.#cache, prefixes, backend, ahead)
     this.loadMs = performance.now() - begun

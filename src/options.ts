@@ -31,7 +31,7 @@ export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
   readonly passTokens?: number
   /** A predictor file for this model, for requests whose `prefill` is not `exact`. */
   readonly predictor?: ByteSource
-  /** Steps that `foretoken bench wire --calibrate` measured for the predictor: of K and V sent as residuals. Default: even ones. */
+  /** Steps of K and V sent as residuals that were measured for the model, see model/residual-steps.ts. Default: even ones. */
   readonly residualSteps?: ByteSource
   /** The smaller model whose states the predictor reads, where it is of the `separate` kind. */
   readonly auxiliary?: ModelFiles

@@ -97,6 +97,9 @@ export interface KvRange {
   readonly table: Uint8Array
 }
 
+/** What says how a range is cut into tiles. */
+export type KvTiles = Pick<KvRange, 'from' | 'to' | 'firstLayer' | 'tileTokens' | 'tileLayers'>
+
 export interface WireTile {
   readonly index: number
   readonly from: number
@@ -128,7 +131,7 @@ export const mostTileBytes = 1 << 22
 export const mostTableBytes = 65_280
 
 /** The tiles of a range, in their order on the wire. */
-export function* tilesOf({ layers }: KvShape, range: KvRange): Generator<WireTile> {
+export function* tilesOf({ layers }: Pick<KvShape, 'layers'>, range: KvTiles): Generator<WireTile> {
   const { from, to, firstLayer, tileTokens, tileLayers } = range
   let index = 0
   for (let at = from; at < to; at += tileTokens)

@@ -1,5 +1,5 @@
 /**
- * The quantiser's steps that suit a model and its predictor, as one JSON file: what `foretoken bench wire --calibrate` measured.
+ * The quantiser's steps that suit a model and its predictor, as one JSON file.
  *
  *     {"version": 1, "base": identity of the model, "base_name": ..., "first_layer": 6, "layers": 30, "kv_heads": 3, "head_dim": 64,
  *      "pairs": "adjacent", "steps": base64 of the table's bytes (kv/residual.ts), without its first 4, "calibration": ..., "quality": ...}
