@@ -1,28 +1,39 @@
 /** Answers that are made while they are sent, at the pace of who reads; who leaves ends the work. */
 
-/** Bytes as they come. The status waits for the first, so that a refusal has a status of its own. */
+/**
+ * Bytes as they come. The status waits for the first, so that a refusal has a status of its own. `leave` is called once all is over:
+ * at the end, on an error, when the reader leaves, and when `control` fires, be the body read or not.
+ */
 export async function byteStream(
   bytes: AsyncGenerator<Uint8Array<ArrayBuffer>>,
   control: AbortController,
   leave: () => void,
 ): Promise<Response> {
-  let next: Promise<IteratorResult<Uint8Array>> | undefined = bytes.next()
-  const end = () => {
+  const { signal } = control
+  const over = () => {
     leave()
-    control.abort()
+    // It may stand at a piece that nobody will fetch, and hold pages there.
+    void bytes.return(undefined).catch(() => {})
   }
+  const end = () => control.abort()
+  let next: Promise<IteratorResult<Uint8Array>> | undefined = bytes.next()
   try {
     await next
   } catch (error) {
+    leave()
     end()
     throw error
   }
+  if (signal.aborted) over()
+  else signal.addEventListener('abort', over, { once: true })
   const body = new ReadableStream<Uint8Array>(
     {
       async pull(out) {
         try {
           const { done, value } = await (next ?? bytes.next())
           next = undefined
+          // An answer that was stopped must not look whole.
+          if (signal.aborted) throw signal.reason
           if (value) out.enqueue(value)
           if (!done) return
           end()
@@ -33,10 +44,7 @@ export async function byteStream(
           out.error(error)
         }
       },
-      async cancel() {
-        end()
-        await bytes.return(undefined).catch(() => {})
-      },
+      cancel: end,
     },
     { highWaterMark: 0 },
   )

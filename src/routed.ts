@@ -43,7 +43,7 @@ export interface RouteReport {
   readonly fell_back?: string
 }
 
-/** An answer's events, for one reader; as a `Submission` has them. */
+/** An answer's events, for one reader; as a `Submission` has them. Read it or cancel it: it holds the prompt's cached pages. */
 export interface RoutedAnswer extends AsyncIterable<GenerateEvent> {
   readonly soFar: Pick<DoneEvent, 'cached_tokens' | 'prefill' | 'timings' | 'exact_from'>
   readonly route: RouteReport
@@ -128,6 +128,8 @@ class Route implements RoutedAnswer {
   #receiving: Promise<boolean> | undefined
   #transfer: { bytes: number; ms: number } | undefined
   #ttft: number | undefined
+  /** Whether its reader, once he leaves, lets the expected pages go. */
+  #read = false
 
   constructor(engine: Engine, options: RoutedOptions, router: Deciding, request: Request, trace: Trace) {
     this.#engine = engine
@@ -181,9 +183,11 @@ class Route implements RoutedAnswer {
     this.#control.abort()
     this.#away.abort()
     this.#inner?.cancel()
+    if (!this.#read) this.#expected.release()
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<GenerateEvent> {
+    this.#read = true
     const leave = () => this.#away.abort()
     this.#signal.addEventListener('abort', leave, { once: true })
     this.#trace.mark('admitted')
