@@ -13,6 +13,7 @@ export const commands = {
   fit: { args: '', about: 'make a KV predictor for a model' },
   eval: { args: '', about: 'judge a predictor beside exact prefill and cheaper ways' },
   serve: { args: '', about: 'answer OpenAI’s API over HTTP' },
+  companion: { args: '', about: 'read prompts for edges: K and V, or whole answers' },
   'deploy-prep': { args: '', about: 'write what a Worker needs of a model, or tell why it cannot fit' },
   bench: { args: 'prefill|decode|modes|prepack|wire|load|replay TRACE', about: 'measure this machine' },
   completion: { args: 'bash|zsh|fish', about: 'print a completion script for a shell' },
@@ -30,14 +31,14 @@ export interface Flag {
   readonly about: string
 }
 
-const engine = ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'serve', 'bench'] as const
+const engine = ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'serve', 'companion', 'bench'] as const
 const answers = ['run', 'chat', 'batch'] as const
 
 export const flags = {
   model: {
     short: 'm',
     value: 'text',
-    on: ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'deploy-prep', 'inspect', 'tokenize', 'serve', 'bench'],
+    on: [...engine, 'deploy-prep', 'inspect', 'tokenize'],
     about: 'alias, hf:owner/repo[/file], https://... or a path; default smollm2-135m',
   },
   system: { value: 'text', on: ['run', 'chat', 'prefix'], about: 'system prompt, in place of the model’s own' },
@@ -53,7 +54,7 @@ export const flags = {
   },
   predictor: {
     value: 'file',
-    on: [...answers, 'eval', 'deploy-prep', 'serve', 'bench'],
+    on: [...answers, 'eval', 'deploy-prep', 'serve', 'companion', 'bench'],
     about: 'predictor; default: the one that ships',
   },
   concurrency: {
@@ -148,7 +149,7 @@ export const flags = {
   base: { value: 'text', on: ['fit', 'eval'], about: 'the model to predict for, as --model' },
   aux: {
     value: 'text',
-    on: [...answers, 'fit', 'eval', 'serve', 'bench'],
+    on: [...answers, 'fit', 'eval', 'serve', 'companion', 'bench'],
     about: 'fit: predict from this smaller model; else: the smaller model that the predictor reads; named as --model',
   },
   'aux-layers': {
@@ -236,27 +237,22 @@ export const flags = {
     on: ['serve'],
     about: 'address to listen on; default 127.0.0.1; any other needs keys: of --config, or $FORETOKEN_API_KEY',
   },
-  config: { value: 'file', on: ['serve'], about: 'JSON with keys (by SHA-256), origins, hosts, limits, defaults' },
+  companion: {
+    value: 'texts',
+    on: ['serve'],
+    about: 'address of a companion that may read prompts; its key: $FORETOKEN_COMPANION_KEY; may be repeated',
+  },
+  listen: { value: 'text', on: ['companion'], about: 'HOST:PORT; default 127.0.0.1:8788' },
+  config: {
+    value: 'file',
+    on: ['serve', 'companion'],
+    about:
+      'JSON; serve: keys (by SHA-256), origins, hosts, limits, defaults, companions; companion: edges, limits, openai',
+  },
   plot: { value: 'file', on: ['eval', 'bench'], about: 'write a chart as SVG; of bench: prepack, wire and replay' },
   file: { value: 'file', on: ['tokenize'], about: 'read the text from a file' },
   special: { on: ['tokenize'], about: 'read special tokens in the text as such' },
-  offline: {
-    on: [
-      'run',
-      'chat',
-      'batch',
-      'prefix',
-      'fit',
-      'eval',
-      'deploy-prep',
-      'pull',
-      'inspect',
-      'tokenize',
-      'serve',
-      'bench',
-    ],
-    about: 'use only what is here',
-  },
+  offline: { on: [...engine, 'deploy-prep', 'pull', 'inspect', 'tokenize'], about: 'use only what is here' },
   json: {
     on: ['run', 'batch', 'prefix', 'fit', 'eval', 'deploy-prep', 'pull', 'ls', 'rm', 'inspect', 'tokenize', 'bench'],
     about: 'print one JSON object on stdout; an error is one JSON line on stderr',

@@ -10,7 +10,7 @@
 import type { z } from '@hono/zod-openapi'
 import { Hono } from 'hono'
 import { ApiError, asApiError } from '../edge/errors.ts'
-import { createApp, type ServerConfig } from '../edge/index.ts'
+import { createApp, type LogLine, type ServerConfig } from '../edge/index.ts'
 import { validate } from '../edge/validate.ts'
 import type { Engine } from '../src/index.ts'
 import { type Edge, Guard, type Verified } from './guard.ts'
@@ -22,16 +22,20 @@ import { type TurnLimits, Turns } from './turns.ts'
 export interface CompanionOptions {
   readonly engine: Engine
   readonly edges: readonly Edge[]
-  /** Of the OpenAI endpoint. */
-  readonly config: ServerConfig
+  /** Of the OpenAI endpoint; absent: there is none. */
+  readonly config?: ServerConfig | undefined
   readonly limits?: Partial<TurnLimits & { readonly bodyBytes: number }>
   /** Aborted: nothing new is begun. */
   readonly drain?: AbortSignal
+  /** One line a request, when it is over. It holds no prompt. */
+  readonly onRequest?: (line: LogLine) => void
 }
 
 /** Throws `bad_argument` for a config that can't be. */
-export function createCompanion({ engine, edges, config, limits = {}, drain }: CompanionOptions): Pick<Hono, 'fetch'> {
+export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> {
+  const { engine, edges, config, limits = {}, drain, onRequest } = options
   const { running = 8, waitingPerEdge = 16, bodyBytes = 4 << 20 } = limits
+  const bounds = { bodyBytes, bodySeconds: 30 }
   const guard = new Guard(edges)
   const turns = new Turns({ running, waitingPerEdge })
   const pace = new Pace()
@@ -45,7 +49,7 @@ export function createCompanion({ engine, edges, config, limits = {}, drain }: C
     const { edge, nonce, asked } = await begun(req.raw, prefillRequest)
     const { ids, codec, from, to, tenant } = asked
     const control = following(req.raw.signal)
-    const leave = await turns.take(edge.id, control.signal)
+    const leave = await turn(edge, control.signal, { route: '/v1/prefill', tokens: to - from, codec })
     const kv = engine.kvOf(ids, {
       codec,
       from,
@@ -63,7 +67,7 @@ export function createCompanion({ engine, edges, config, limits = {}, drain }: C
     const { edge, asked } = await begun(req.raw, relayRequest)
     const { ids, maxTokens, options, after, tenant } = asked
     const control = following(req.raw.signal)
-    const leave = await turns.take(edge.id, control.signal)
+    const leave = await turn(edge, control.signal, { route: '/v1/relay', tokens: ids.length })
     try {
       const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
       const answer = engine.submit({
@@ -82,7 +86,7 @@ export function createCompanion({ engine, edges, config, limits = {}, drain }: C
   })
 
   app.get('/v1/status', async ({ req }) => {
-    await guard.verified(req.raw, 0)
+    await guard.verified(req.raw, { ...bounds, bodyBytes: 0 })
     const { running, waiting } = engine.stats
     return Response.json({
       model: engine.identity,
@@ -96,16 +100,39 @@ export function createCompanion({ engine, edges, config, limits = {}, drain }: C
     })
   })
 
-  const openai = createApp({ engine, config, ...(drain && { drain }) })
-  app.all('*', ({ req }) => openai.fetch(req.raw))
+  if (config) {
+    const openai = createApp({ engine, config, ...(drain && { drain }), ...(onRequest && { onRequest }) })
+    app.all('*', ({ req }) => openai.fetch(req.raw))
+  }
+  app.notFound(() => {
+    throw new ApiError(404, 'there is no such route; this companion only works for edges', { code: 'not_found' })
+  })
   return app
+
+  /** Waits for a turn; giving it back logs the request. */
+  async function turn(edge: Edge, signal: AbortSignal, what: Readonly<Record<string, string | number>>) {
+    const begun = performance.now()
+    const leave = await turns.take(edge.id, signal)
+    const queue_ms = performance.now() - begun
+    let over = false
+    return () => {
+      leave()
+      if (over) return
+      over = true
+      const [queued, ms] = [queue_ms, performance.now() - begun].map((time) => Math.round(time * 10) / 10) as [
+        number,
+        number,
+      ]
+      onRequest?.({ time: new Date().toISOString(), edge: edge.id, ...what, queue_ms: queued, ms })
+    }
+  }
 
   async function begun<S extends z.ZodType<{ model: string }>>(
     request: Request,
     schema: S,
   ): Promise<Verified & { readonly asked: z.output<S> }> {
     if (drain?.aborted) throw new ApiError(503, 'the companion is stopping', { code: 'stopping', retryAfter: 2 })
-    const verified = await guard.verified(request, bodyBytes)
+    const verified = await guard.verified(request, bounds)
     const asked = validate(schema, jsonOf(verified.body))
     if (asked.model !== engine.identity)
       throw new ApiError(404, `another model runs here, ${engine.archive.name} (${engine.identity.slice(0, 12)})`, {

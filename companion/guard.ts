@@ -1,4 +1,5 @@
 /** Who may ask a companion: edges that share a key with it, by signed requests that are taken once. */
+import { type BodyLimits, readBytes } from '../edge/body.ts'
 import { ApiError } from '../edge/errors.ts'
 import { isSignedBy, Nonces, parseSigned } from '../src/index.ts'
 
@@ -31,12 +32,12 @@ export class Guard {
     this.#nonces = nonces
   }
 
-  /** Reads a body and says whose it is. Throws an ApiError: 401, 413, 429. */
-  async verified(request: Request, mostBytes: number): Promise<Verified> {
+  /** Reads a body and says whose it is. Throws an ApiError: 401, 408, 413, 429. */
+  async verified(request: Request, limits: BodyLimits): Promise<Verified> {
     const signed = parseSigned(request.headers.get('authorization'))
     const edge = signed && this.#edges.get(signed.id)
     if (!signed || !edge) throw refused('the request is not signed by an edge that is known here')
-    const body = await bodyOf(request, mostBytes)
+    const body = await readBytes(request, limits)
     const { pathname, search } = new URL(request.url)
     if (!(await isSignedBy(edge.key, signed, { method: request.method, path: pathname + search, body })))
       throw refused('the signature does not fit the request: are both keys the same?')
@@ -45,27 +46,6 @@ export class Guard {
     if (why) throw refused(refusals[why])
     return { edge, nonce: signed.nonce, body }
   }
-}
-
-async function bodyOf(request: Request, most: number): Promise<Uint8Array<ArrayBuffer>> {
-  const parts: Uint8Array[] = []
-  let length = 0
-  for await (const part of request.body ?? []) {
-    length += part.length
-    if (length > most)
-      throw new ApiError(413, `the body has more than ${most} bytes, the most that is taken here`, {
-        code: 'body_too_large',
-        headers: { connection: 'close' },
-      })
-    parts.push(part)
-  }
-  const all = new Uint8Array(length)
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
 }
 
 function refused(message: string): ApiError {

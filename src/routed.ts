@@ -25,6 +25,8 @@ export interface RoutedOptions {
   readonly handOver?: boolean
   /** Prompts with fewer tokens that are not cached are read here. Default 32. */
   readonly leastTokens?: number
+  /** The way of all requests that may take it. Default: the quickest by measured cost. */
+  readonly always?: Way
   readonly router?: Deciding
 }
 
@@ -62,7 +64,7 @@ export class Routed {
   constructor(engine: Engine, options: RoutedOptions) {
     this.#engine = engine
     this.#options = options
-    this.router = options.router ?? new Router(options.companions)
+    this.router = options.router ?? new Router(options.companions, undefined, undefined, options.always)
   }
 
   /** Takes a request on. Throws what `Engine.submit` throws of its prompt; reading it, what that throws else. */
@@ -358,7 +360,9 @@ class Route implements RoutedAnswer {
   #note({ id }: TokenEvent): void {
     this.#shown.push(id)
     this.#trace.mark('prefilled')
-    if (this.#trace.mark('first')) this.#ttft = this.#trace.between('accepted', 'first')
+    // A relayed token was marked as it was taken in.
+    this.#trace.mark('first')
+    this.#ttft ??= this.#trace.between('accepted', 'first')
     this.#trace.mark('done')
   }
 
@@ -394,7 +398,7 @@ class Route implements RoutedAnswer {
 
 /** How long a companion may take before the prompt is read here: three times what it should, and a second. */
 function patienceMs(predicted: number): number {
-  return Math.min(60_000, 3 * predicted + 1000)
+  return Math.min(60_000, Math.ceil(3 * predicted) + 1000)
 }
 
 /** K and V of a token, without what pages hold beside them. */

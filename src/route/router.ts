@@ -46,11 +46,18 @@ export class Router<C> {
   readonly #now: () => number
   readonly #exact: LocalCosts
   readonly #predicted: LocalCosts
+  readonly #always: Way | undefined
 
-  /** `localMsPerToken`: a first guess, until prompts were read here. */
-  constructor(companions: Companions<C>, localMsPerToken = 4, now: () => number = () => performance.now()) {
+  /** `localMsPerToken`: a first guess, until prompts were read here. `always`: the way of all that may take it; default the quickest. */
+  constructor(
+    companions: Companions<C>,
+    localMsPerToken = 4,
+    now: () => number = () => performance.now(),
+    always?: Way,
+  ) {
     this.companions = companions
     this.#now = now
+    this.#always = always
     this.#exact = new LocalCosts(localMsPerToken)
     this.#predicted = new LocalCosts(localMsPerToken / 2)
   }
@@ -95,6 +102,7 @@ export class Router<C> {
   }
 
   #best(estimates: ReadonlyMap<Way, Estimate>): Way {
+    if (this.#always && estimates.has(this.#always)) return this.#always
     let best: Way = 'local'
     let least = optimistic(estimates.get('local')!)
     for (const [way, estimate] of estimates) {
