@@ -13,8 +13,9 @@ export const commands = {
   fit: { args: '', about: 'make a KV predictor for a model' },
   eval: { args: '', about: 'judge a predictor beside exact prefill and cheaper ways' },
   serve: { args: '', about: 'answer OpenAI’s API over HTTP' },
+  companion: { args: '', about: 'read prompts for edges: K and V, or whole answers' },
   'deploy-prep': { args: '', about: 'write what a Worker needs of a model, or tell why it cannot fit' },
-  bench: { args: 'prefill|decode|modes|prepack|load|replay TRACE', about: 'measure this machine' },
+  bench: { args: 'prefill|decode|modes|prepack|wire|load|replay TRACE', about: 'measure this machine' },
   completion: { args: 'bash|zsh|fish', about: 'print a completion script for a shell' },
 } as const
 
@@ -30,14 +31,14 @@ export interface Flag {
   readonly about: string
 }
 
-const engine = ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'serve', 'bench'] as const
+const engine = ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'serve', 'companion', 'bench'] as const
 const answers = ['run', 'chat', 'batch'] as const
 
 export const flags = {
   model: {
     short: 'm',
     value: 'text',
-    on: ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'deploy-prep', 'inspect', 'tokenize', 'serve', 'bench'],
+    on: [...engine, 'deploy-prep', 'inspect', 'tokenize'],
     about: 'alias, hf:owner/repo[/file], https://... or a path; default smollm2-135m',
   },
   system: { value: 'text', on: ['run', 'chat', 'prefix'], about: 'system prompt, in place of the model’s own' },
@@ -53,7 +54,7 @@ export const flags = {
   },
   predictor: {
     value: 'file',
-    on: [...answers, 'eval', 'deploy-prep', 'serve', 'bench'],
+    on: [...answers, 'eval', 'deploy-prep', 'serve', 'companion', 'bench'],
     about: 'predictor; default: the one that ships',
   },
   concurrency: {
@@ -116,8 +117,8 @@ export const flags = {
   },
   suite: {
     value: 'texts',
-    on: ['eval'],
-    about: 'lm, chat, recall, questions or lambada; may be repeated; default: all',
+    on: ['eval', 'bench'],
+    about: 'lm, chat, recall, questions or lambada; may be repeated; default: all; of bench wire: lm',
   },
   work: {
     value: 'wholes',
@@ -126,7 +127,12 @@ export const flags = {
     on: ['eval'],
     about: 'percent of exact prefill’s work to compare at, such as 33,50,67; default: what the predictor takes',
   },
-  cases: { value: 'whole', min: 1, on: ['eval'], about: 'prompts of each suite and length; default 20' },
+  cases: {
+    value: 'whole',
+    min: 1,
+    on: ['eval', 'bench'],
+    about: 'prompts of each suite and length; default 20, wire 10',
+  },
   lengths: { value: 'wholes', min: 1, on: ['eval', 'bench'], about: 'prompt lengths, such as 32,128,512,1024' },
   runs: { value: 'whole', min: 1, max: 1000, on: ['bench'], about: 'timed runs; default 7, prepack 3' },
   dataset: {
@@ -137,12 +143,13 @@ export const flags = {
   data: {
     value: 'texts',
     on: ['fit', 'eval', 'bench'],
-    about: 'fit: file of texts, may be repeated; eval, prepack: folder of the named sets, default $FORETOKEN_DATA',
+    about:
+      'fit: file of texts, may be repeated; eval, prepack, wire: folder of the named sets, default $FORETOKEN_DATA',
   },
   base: { value: 'text', on: ['fit', 'eval'], about: 'the model to predict for, as --model' },
   aux: {
     value: 'text',
-    on: [...answers, 'fit', 'eval', 'serve', 'bench'],
+    on: [...answers, 'fit', 'eval', 'serve', 'companion', 'bench'],
     about: 'fit: predict from this smaller model; else: the smaller model that the predictor reads; named as --model',
   },
   'aux-layers': {
@@ -230,27 +237,22 @@ export const flags = {
     on: ['serve'],
     about: 'address to listen on; default 127.0.0.1; any other needs keys: of --config, or $FORETOKEN_API_KEY',
   },
-  config: { value: 'file', on: ['serve'], about: 'JSON with keys (by SHA-256), origins, hosts, limits, defaults' },
-  plot: { value: 'file', on: ['eval', 'bench'], about: 'write a chart as SVG; of bench: prepack and replay' },
+  companion: {
+    value: 'texts',
+    on: ['serve'],
+    about: 'address of a companion that may read prompts; its key: $FORETOKEN_COMPANION_KEY; may be repeated',
+  },
+  listen: { value: 'text', on: ['companion'], about: 'HOST:PORT; default 127.0.0.1:8788' },
+  config: {
+    value: 'file',
+    on: ['serve', 'companion'],
+    about:
+      'JSON; serve: keys (by SHA-256), origins, hosts, limits, defaults, companions; companion: edges, limits, openai',
+  },
+  plot: { value: 'file', on: ['eval', 'bench'], about: 'write a chart as SVG; of bench: prepack, wire and replay' },
   file: { value: 'file', on: ['tokenize'], about: 'read the text from a file' },
   special: { on: ['tokenize'], about: 'read special tokens in the text as such' },
-  offline: {
-    on: [
-      'run',
-      'chat',
-      'batch',
-      'prefix',
-      'fit',
-      'eval',
-      'deploy-prep',
-      'pull',
-      'inspect',
-      'tokenize',
-      'serve',
-      'bench',
-    ],
-    about: 'use only what is here',
-  },
+  offline: { on: [...engine, 'deploy-prep', 'pull', 'inspect', 'tokenize'], about: 'use only what is here' },
   json: {
     on: ['run', 'batch', 'prefix', 'fit', 'eval', 'deploy-prep', 'pull', 'ls', 'rm', 'inspect', 'tokenize', 'bench'],
     about: 'print one JSON object on stdout; an error is one JSON line on stderr',

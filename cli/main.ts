@@ -25,6 +25,7 @@ const handlers: Record<Command, () => Promise<Handler>> = {
   fit: async () => (await import('./commands/fit.ts')).fit,
   eval: async () => (await import('./commands/eval.ts')).evaluate,
   serve: async () => (await import('./commands/serve.ts')).serve,
+  companion: async () => (await import('./commands/companion.ts')).companion,
   'deploy-prep': async () => (await import('./commands/deploy-prep.ts')).deployPrep,
   bench: async () => (await import('./commands/bench.ts')).bench,
   completion:

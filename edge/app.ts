@@ -5,6 +5,7 @@
  *     export default { fetch: app.fetch }
  */
 import { OpenAPIHono } from '@hono/zod-openapi'
+import type { Fetch } from '../src/index.ts'
 import { configOf, type ServerConfig } from './config.ts'
 import { chat } from './endpoints/chat.ts'
 import { completions } from './endpoints/completions.ts'
@@ -18,6 +19,7 @@ import { guard, observe, onlyMethods, shareWithOrigins, tellFailure, tellMissing
 import { document } from './openapi.ts'
 import { health, listModels, metricsPage, oneModel, ready } from './pages.ts'
 import type { LogLine } from './record.ts'
+import { Routes } from './route/routes.ts'
 import type { App, AppEnv, Server } from './server.ts'
 
 export interface AppOptions {
@@ -25,6 +27,8 @@ export interface AppOptions {
   readonly engine: EngineSource
   /** Checked; by default a key is needed: see `config.ts`. */
   readonly config?: ServerConfig
+  /** How companions are reached. Default: the platform's own. */
+  readonly fetch?: Fetch
   /** Aborted: `/readyz` says no and nothing new is begun; what runs is finished. */
   readonly drain?: AbortSignal
   /** One line a request, when its last byte has been written. It holds no prompt and no key. */
@@ -32,17 +36,20 @@ export interface AppOptions {
 }
 
 /** Throws `bad_argument` for a config that can't be. */
-export function createApp({ engine, config: given, drain, onRequest }: AppOptions): App {
+export function createApp({ engine, config: given, fetch, drain, onRequest }: AppOptions): App {
   const config = configOf(given)
   const server: Server = {
     config,
     holder: new EngineHolder(engine),
+    routes: new Routes(config, fetch ?? ((input, init) => globalThis.fetch(input, init))),
     keys: new Keys(config),
     admission: new Admission(config.limits),
     metrics: new Metrics(),
     drain,
     onRequest,
   }
+  // So that companions are known before the first request; a Worker may not ask before it has one.
+  if (server.holder.loaded) server.routes.of(server.holder.loaded)
   const app = new OpenAPIHono<AppEnv>()
   app.use(observe(server), ...shareWithOrigins(config))
   app.onError(tellFailure)

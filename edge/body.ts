@@ -20,7 +20,11 @@ export async function readJson(request: Request, limits: BodyLimits): Promise<un
   }
 }
 
-async function readBytes(request: Request, { bodyBytes, bodySeconds }: BodyLimits): Promise<Uint8Array> {
+/** The body, whole. Throws an ApiError: 400, 408, 413. */
+export async function readBytes(
+  request: Request,
+  { bodyBytes, bodySeconds }: BodyLimits,
+): Promise<Uint8Array<ArrayBuffer>> {
   if (Number(request.headers.get('content-length') ?? 0) > bodyBytes) throw tooLarge(bodyBytes)
   if (!request.body) return new Uint8Array()
   const reader = request.body.getReader()
@@ -66,8 +70,7 @@ function tooLarge(most: number): ApiError {
   })
 }
 
-function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
-  if (parts.length === 1) return parts[0]!
+function joined(parts: readonly Uint8Array[], length: number): Uint8Array<ArrayBuffer> {
   const all = new Uint8Array(length)
   let at = 0
   for (const part of parts) {

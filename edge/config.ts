@@ -1,5 +1,6 @@
 /** What a server may be told. Checked once, by `createApp`; every field has a default. */
 import { z } from '@hono/zod-openapi'
+import { wireCodecs } from '../src/index.ts'
 import { badConfig } from './errors.ts'
 
 const whole = (least: number, most = Number.MAX_SAFE_INTEGER) => z.number().int().min(least).max(most)
@@ -43,6 +44,36 @@ const limits = z.strictObject({
   stallSeconds: z.number().positive().default(60),
 })
 
+const companion = z.strictObject({
+  /** Where it listens: `http://127.0.0.1:8788`, `https://mac.example`. Prompts are sent there; only https hides them. */
+  url: z.string().regex(/^https?:\/\/[^\s/?#@]+(\/[^\s?#]*)?$/, 'must be an address such as https://mac.example:8788'),
+  /** In headers, logs and metrics. Default: the host of its address. */
+  name: z
+    .string()
+    .regex(/^[\w.:-]{1,64}$/, 'must have 1 to 64 letters, digits, dots, dashes and colons')
+    .optional(),
+  /** By which it knows this edge. */
+  id: z
+    .string()
+    .regex(/^[\w.-]{1,64}$/, 'must have 1 to 64 letters, digits, dots and dashes')
+    .default('edge'),
+  /** Shared with it: 64 hex digits, or a text. */
+  key: z.string().min(16, 'must have at least 16 characters, such as 64 random hex digits').max(512),
+})
+
+const route = z.strictObject({
+  /** Ways that requests may take, beside being answered here alone. */
+  ways: z.array(z.enum(['remote', 'relay', 'race'])).default(['remote', 'relay', 'race']),
+  /** The way of all requests that may take it: to compare with. Default: the quickest by measured cost. */
+  always: z.enum(['local', 'remote', 'relay', 'race']).optional(),
+  /** How K and V are sent. Default: as this engine holds them, without loss. */
+  codec: z.enum(wireCodecs).optional(),
+  /** A relayed answer goes on here as soon as its K and V have come. */
+  handOver: z.boolean().default(false),
+  /** Prompts with fewer tokens that are not cached are read here. */
+  leastTokens: whole(1).default(32),
+})
+
 const schema = z.strictObject({
   /** Names that the model answers to, the first is its own. Default: the name of its file. */
   models: z.array(z.string().min(1).max(300)).min(1).optional(),
@@ -65,6 +96,9 @@ const schema = z.strictObject({
   /** A stream's headers wait so long for its first token, then comments keep the connection open at this pace. */
   keepAliveSeconds: z.number().positive().max(300).default(5),
   limits: limits.prefault({}),
+  /** Engines elsewhere that may read prompts for this one: see docs/companion.md. */
+  companions: z.array(companion).max(64).default([]),
+  route: route.prefault({}),
 })
 
 export type ServerConfig = z.input<typeof schema>

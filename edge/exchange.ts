@@ -8,7 +8,8 @@ import { readJson } from './body.ts'
 import type { Config } from './config.ts'
 import { ApiError, asApiError } from './errors.ts'
 import { Meter } from './meter.ts'
-import { Run, type RunEvent } from './run.ts'
+import { routeHeader } from './route/header.ts'
+import { type Answering, Run, type RunEvent } from './run.ts'
 import { engineOf, finish, modelNames, type RequestContext, type Server, unknownModel } from './server.ts'
 import { eventStream, type Opening, opening } from './sse.ts'
 import { timingHeaders } from './usage.ts'
@@ -63,7 +64,7 @@ export async function answer<S extends z.ZodType<{ model: string }>>(
   const leave = server.admission.enter(c.get('caller'), answers)
   const exchange = new Exchange(c, server, leave)
   try {
-    const run = exchange.begin(engine, plan)
+    const run = exchange.begin(server.routes.of(engine), plan)
     return plan.stream ? await exchange.stream(run, plan) : await exchange.json(run, plan)
   } catch (error) {
     exchange.end()
@@ -91,10 +92,10 @@ class Exchange {
     else signal.addEventListener('abort', this.#gone)
   }
 
-  begin(engine: Engine, { requests, choices, progress }: Plan): Run {
+  begin(answering: Answering, { requests, choices, progress }: Plan): Run {
     const { tenant } = this.#c.get('caller')
     return new Run(
-      engine,
+      answering,
       requests.map((request) => ({ ...request, tenant })),
       { signal: this.#control.signal, progress, choices, promptTokens: this.#server.config.limits.promptTokens },
     )
@@ -104,7 +105,7 @@ class Exchange {
     const meter = new Meter(run, this.#server.metrics, this.#c.get('record'), plan.choices)
     const body = await plan.body(meter.events())
     this.end()
-    return Response.json(body, { headers: timingHeaders(run.soFar) })
+    return Response.json(body, { headers: { ...timingHeaders(run.soFar), ...routeHeader(run.route) } })
   }
 
   /**
@@ -141,7 +142,7 @@ class Exchange {
         'content-type': 'text/event-stream; charset=utf-8',
         'cache-control': 'no-cache, no-transform',
         'x-accel-buffering': 'no',
-        ...(opened.ready && !plan.progress && timingHeaders(run.soFar)),
+        ...(opened.ready && !plan.progress && { ...timingHeaders(run.soFar), ...routeHeader(run.route) }),
       },
     })
   }

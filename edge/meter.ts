@@ -37,7 +37,19 @@ export class Meter {
     record.prompt_tokens = (record.prompt_tokens ?? 0) + done.timings.prompt_tokens
     record.cached_tokens = (record.cached_tokens ?? 0) + done.cached_tokens
     record.prefill ??= done.prefill
+    this.#routed(index)
     record.ttft_ms ??= Math.round(done.timings.ttft_ms * 10) / 10
+  }
+
+  #routed(index: number): void {
+    const route = this.#run.routeOf(index)
+    if (!route) return
+    this.#metrics.routed(route)
+    const record = this.#record
+    record.way ??= route.way
+    if (route.companion !== undefined) record.companion ??= route.companion
+    record.predicted_ms ??= Math.round(route.predicted_ms * 10) / 10
+    if (route.fell_back !== undefined) record.fell_back ??= route.fell_back.slice(0, 300)
   }
 
   #token(index: number): void {

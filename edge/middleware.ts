@@ -52,7 +52,7 @@ export function shareWithOrigins({ origins }: Config): Middleware[] {
       origin: origins,
       allowMethods: ['GET', 'POST'],
       allowHeaders: ['authorization', 'content-type'],
-      exposeHeaders: ['x-request-id', 'x-foretoken-prefill', 'server-timing', 'retry-after'],
+      exposeHeaders: ['x-request-id', 'x-foretoken-prefill', 'x-foretoken-route', 'server-timing', 'retry-after'],
       maxAge: 600,
     }),
   ]

@@ -18,13 +18,15 @@ export function ready({ holder, drain }: Server) {
 }
 
 /** Where there are keys, for those that may read it: it tells of all callers together. */
-export function metricsPage({ metrics, holder, admission }: Server) {
+export function metricsPage({ metrics, holder, admission, routes }: Server) {
   return (c: RequestContext): Response => {
     const { key } = c.get('caller')
     if (key && !key.metrics)
       throw new ApiError(403, 'this key may not read metrics; its entry in config.keys says so', { code: 'forbidden' })
     const type = 'text/plain; version=0.0.4; charset=utf-8'
-    return new Response(metrics.text(holder.loaded, admission.running), { headers: { 'content-type': type } })
+    return new Response(metrics.text(holder.loaded, admission.running, routes.states), {
+      headers: { 'content-type': type },
+    })
   }
 }
 

@@ -17,6 +17,11 @@ export interface RequestRecord {
   cached_tokens?: number
   completion_tokens?: number
   ttft_ms?: number
+  /** Of a request that a companion might have read: the way that its first answer took, and the first of its reasons to come back. */
+  way?: string
+  companion?: string
+  predicted_ms?: number
+  fell_back?: string
   aborted?: 'gone' | 'stalled' | 'timeout'
   /** Of a failure of this server: for its log only. */
   cause?: string

@@ -5,10 +5,10 @@
  */
 import {
   type DoneEvent,
-  type Engine,
   ForetokenError,
   type GenerateEvent,
   type GenerateRequest,
+  type RouteReport,
   type Submission,
   type TokenEvent,
 } from '../src/index.ts'
@@ -18,6 +18,16 @@ export type RunEvent =
   | { readonly type: 'progress'; readonly index: number; readonly done: number; readonly total: number }
   | { readonly type: 'token'; readonly index: number; readonly token: TokenEvent }
   | { readonly type: 'done'; readonly index: number; readonly done: DoneEvent }
+
+/** Takes requests on: the engine, or what decides which engine reads their prompts. */
+export interface Answering {
+  submit(request: GenerateRequest): Answers
+}
+
+export interface Answers extends AsyncIterable<GenerateEvent>, Pick<Submission, 'soFar' | 'cancel'> {
+  /** Where ways were to choose from: the one that was taken. */
+  readonly route?: RouteReport
+}
 
 export interface RunOptions {
   /** Aborted when nobody wants the answers any more. */
@@ -37,19 +47,20 @@ interface Reading {
 }
 
 export class Run implements AsyncIterable<RunEvent> {
-  readonly #engine: Engine
+  readonly #answering: Answering
   readonly #requests: readonly GenerateRequest[]
   readonly #options: RunOptions
   readonly #readings = new Set<Reading>()
-  readonly #submissions: Submission[] = []
+  readonly #submissions: Answers[] = []
+  readonly #byIndex = new Map<number, Answers>()
   /** Prompts that have been read, and their other choices submitted. */
   readonly #begun = new Set<number>()
   readonly #progress: RunEvent[] = []
   #wake = Promise.withResolvers<undefined>()
 
-  /** Submits. Throws what `Engine.submit` throws, and `context_exceeded`; nothing is left of it then. */
-  constructor(engine: Engine, requests: readonly GenerateRequest[], options: RunOptions) {
-    this.#engine = engine
+  /** Submits. Throws what `submit` throws, and `context_exceeded`; nothing is left of it then. */
+  constructor(answering: Answering, requests: readonly GenerateRequest[], options: RunOptions) {
+    this.#answering = answering
     this.#requests = requests
     this.#options = options
     try {
@@ -61,8 +72,18 @@ export class Run implements AsyncIterable<RunEvent> {
   }
 
   /** The first answer so far: how its prompt was read. */
-  get soFar(): Submission['soFar'] {
+  get soFar(): Answers['soFar'] {
     return this.#submissions[0]!.soFar
+  }
+
+  /** The way of the first answer. */
+  get route(): RouteReport | undefined {
+    return this.#submissions[0]!.route
+  }
+
+  /** The way of an answer. */
+  routeOf(index: number): RouteReport | undefined {
+    return this.#byIndex.get(index)?.route
   }
 
   cancel(): void {
@@ -115,7 +136,7 @@ export class Run implements AsyncIterable<RunEvent> {
     const { choices, signal, progress, promptTokens } = this.#options
     const index = prompt * choices + choice
     const request = this.#requests[prompt]!
-    const submission = this.#engine.submit({
+    const submission = this.#answering.submit({
       ...request,
       signal,
       ...(request.seed !== undefined && { seed: request.seed + choice }),
@@ -127,6 +148,7 @@ export class Run implements AsyncIterable<RunEvent> {
       }),
     })
     this.#submissions.push(submission)
+    this.#byIndex.set(index, submission)
     const { prompt_tokens } = submission.soFar.timings
     if (promptTokens !== undefined && prompt_tokens > promptTokens)
       throw new ForetokenError(

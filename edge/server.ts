@@ -9,10 +9,12 @@ import type { Admission } from './guard/admission.ts'
 import type { Caller, Keys } from './guard/keys.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import { type LogLine, logLine, type RequestRecord } from './record.ts'
+import type { Routes } from './route/routes.ts'
 
 export interface Server {
   readonly config: Config
   readonly holder: EngineHolder
+  readonly routes: Routes
   readonly keys: Keys
   readonly admission: Admission
   readonly metrics: Metrics

@@ -9,6 +9,7 @@ import { loadWasm } from './wasm.ts'
 
 export * from '../src/index.ts'
 export { nodeSpawn } from '../workers/node.ts'
+export { machineKey, machineKeyPath, makeMachineKey } from './companion-key.ts'
 export { defaultThreads, performanceCores } from './cores.ts'
 export { fileError } from './disk.ts'
 export { fileSource } from './file-source.ts'

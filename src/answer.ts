@@ -1,7 +1,7 @@
 /** One request being answered: tokens in, events out. */
 
 import type { Backend } from './backend/backend.ts'
-import { createSampler, type Sampler } from './decode/sampling.ts'
+import { createSampler, type SampledToken, type Sampler } from './decode/sampling.ts'
 import type { Job } from './decode/scheduler.ts'
 import { createStopMatcher, type StopMatcher } from './decode/stop.ts'
 import { ForetokenError } from './errors.ts'
@@ -25,6 +25,7 @@ export interface AnswerSource {
 }
 
 export class Answer implements Job {
+  /** The prompt, and what was shown of its answer before. */
   readonly ids: readonly number[]
   readonly tenant: string
   readonly mode: PrefillMode
@@ -43,6 +44,8 @@ export class Answer implements Job {
   readonly #eos: ReadonlySet<number>
   readonly #room: number
   readonly #limit: number
+  /** Tokens of the prompt. */
+  readonly #prompt: number
   /** Prompt and answer. */
   readonly #history: number[]
   #text = ''
@@ -54,7 +57,9 @@ export class Answer implements Job {
 
   /** Throws `bad_argument` for options out of their range. */
   constructor(ids: readonly number[], request: GenerateRequest, source: AnswerSource, trace: Trace) {
-    this.ids = ids
+    const { after = [] } = request
+    this.ids = after.length > 0 ? [...ids, ...after] : ids
+    this.#prompt = ids.length
     this.tenant = request.tenant ?? ''
     this.mode = modeOf(request.prefill ?? 'exact', source)
     this.signal = request.signal ? AbortSignal.any([request.signal, this.#controller.signal]) : this.#controller.signal
@@ -69,6 +74,7 @@ export class Answer implements Job {
     this.#room = source.context - ids.length
     this.#limit = Math.min(whole(request.maxTokens ?? this.#room), this.#room)
     this.#history = [...ids]
+    this.#repeat(after)
   }
 
   cancel(): void {
@@ -76,10 +82,14 @@ export class Answer implements Job {
   }
 
   /** How the prompt was read, as far as it has been. */
-  get soFar(): Pick<DoneEvent, 'cached_tokens' | 'prefill' | 'timings'> {
-    const made = this.#history.length - this.ids.length
-    const timings = this.#trace.timings(this.#source.loadMs, this.ids.length, made)
-    return { cached_tokens: this.#cached, prefill: this.#prefill, timings }
+  get soFar(): Pick<DoneEvent, 'cached_tokens' | 'prefill' | 'timings' | 'exact_from'> {
+    const timings = this.#trace.timings(this.#source.loadMs, this.#prompt, this.#history.length - this.ids.length)
+    return {
+      cached_tokens: this.#cached,
+      prefill: this.#prefill,
+      timings,
+      ...(this.#exactFrom !== undefined && { exact_from: this.#exactFrom }),
+    }
   }
 
   onAdmit(): void {
@@ -92,25 +102,24 @@ export class Answer implements Job {
   }
 
   onCache(kind: 'predicted' | 'exact'): void {
-    const made = this.#history.length - this.ids.length
+    const made = this.#history.length - this.#prompt
     if (kind === 'predicted')
       this.#share = this.#source.prediction!.share(this.#source.archive.config, this.ids.length, this.#cached)
     this.#exactFrom = kind === 'exact' ? made : undefined
     // Exact before anything was shown is what `auto` chose.
-    this.#prefill = kind === 'exact' && made === 0 ? 'exact' : this.mode === 'predicted' ? 'predicted' : 'refined'
+    const shown = this.#history.length > this.ids.length
+    this.#prefill = kind === 'exact' && !shown ? 'exact' : this.mode === 'predicted' ? 'predicted' : 'refined'
   }
 
   take(logits: Float32Array): number | undefined {
     this.#trace.mark('prefilled')
     if (this.#limit === 0) return this.#finish(false)
-    const token = this.#sampler.sample(logits, this.#history, this.ids.length)
-    this.#history.push(token.id)
-    const eos = this.#eos.has(token.id)
-    const shown = this.#stops.push(eos ? '' : this.#detokenizer.push(token.id))
-    const ended = shown.stopped || eos
-    const last = ended || this.#history.length - this.ids.length >= this.#limit
-    const text = last && !shown.stopped ? shown.text + this.#flush() : shown.text
-    this.#text += text
+    return this.show(this.#sampler.sample(logits, this.#history, this.#prompt))
+  }
+
+  /** Takes the next token, from whoever made it; gives its id if more may come. */
+  show(token: SampledToken): number | undefined {
+    const { text, ended, last } = this.#add(token.id)
     this.#trace.mark('first')
     this.#trace.mark('done')
     this.events.push({ type: 'token', text, ...token })
@@ -122,13 +131,44 @@ export class Answer implements Job {
     this.error = error
   }
 
+  /** Takes what was shown before. If that was all of the answer, it ends here. */
+  #repeat(after: readonly number[]): void {
+    const { vocab } = this.#source.archive.config
+    for (const [index, id] of after.entries()) {
+      if (!(Number.isInteger(id) && id >= 0 && id < vocab))
+        throw new ForetokenError('bad_argument', `after holds ${id}, which is outside the vocabulary 0..${vocab - 1}`)
+      this.#sampler.skip()
+      const { ended, last } = this.#add(id)
+      if (!last) continue
+      if (index < after.length - 1)
+        throw new ForetokenError(
+          'bad_argument',
+          `after has ${after.length} tokens, and the answer ended with the ${index + 1}th of them`,
+        )
+      this.#finish(ended)
+      this.ended = true
+    }
+  }
+
+  /** Puts a token on the answer; `last`: nothing comes behind it. */
+  #add(id: number): { readonly text: string; readonly ended: boolean; readonly last: boolean } {
+    this.#history.push(id)
+    const eos = this.#eos.has(id)
+    const shown = this.#stops.push(eos ? '' : this.#detokenizer.push(id))
+    const ended = shown.stopped || eos
+    const last = ended || this.#history.length - this.#prompt >= this.#limit
+    const text = last && !shown.stopped ? shown.text + this.#flush() : shown.text
+    this.#text += text
+    return { text, ended, last }
+  }
+
   #flush(): string {
     return this.#stops.push(this.#detokenizer.flush()).text + this.#stops.flush()
   }
 
   #finish(ended: boolean): undefined {
     const { backend } = this.#source
-    const ids = this.#history.slice(this.ids.length)
+    const ids = this.#history.slice(this.#prompt)
     this.events.push({
       type: 'done',
       finishReason: ended ? 'stop' : ids.length === this.#room ? 'context' : 'length',
@@ -136,7 +176,6 @@ export class Answer implements Job {
       ids,
       ...this.soFar,
       prefill_share: this.#prefill === 'exact' ? 1 : this.#share,
-      ...(this.#exactFrom !== undefined && { exact_from: this.#exactFrom }),
       memory: { wasm_bytes: backend.memoryBytes() },
       build: backend.build,
     })

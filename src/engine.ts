@@ -11,10 +11,15 @@ import { scoreTokens } from './decode/score.ts'
 import { Session } from './decode/session.ts'
 import { PagedCache } from './kv/paged.ts'
 import { PrefixIndex } from './kv/prefix.ts'
+import type { KvIdentity } from './kv/wire.ts'
+import { type ExpectedKv, type ExpectOptions, KvReceiver } from './kv-receiver.ts'
+import { type KvOptions, KvSender } from './kv-sender.ts'
 import { type ManyOptions, type Outcome, submitMany } from './many.ts'
+import { kvIdentityOf } from './model/kv-identity.ts'
 import type { Llama } from './model/llama.ts'
 import { openModel } from './model/open.ts'
 import type { PredictorHeader } from './model/predictor-plan.ts'
+import { firstInexact } from './model/residual-steps.ts'
 import {
   type EngineOptions,
   type GenerateOptions,
@@ -34,7 +39,7 @@ import { openingIds } from './tokens/opening.ts'
 import { promptIds } from './tokens/prompt.ts'
 import { createTokenizer, type Tokenizer } from './tokens/tokenizer.ts'
 import { Trace } from './trace.ts'
-import type { Message, ModelArchive, ModelFiles, PromptInput } from './types.ts'
+import type { KvType, Message, ModelArchive, ModelFiles, PromptInput } from './types.ts'
 import { Workbench } from './workbench.ts'
 
 export class Engine {
@@ -51,7 +56,13 @@ export class Engine {
   /** How prompts are predicted; undefined without a predictor. */
   readonly prediction: Prediction | undefined
   readonly #saved: SavedPrefixes
+  readonly #sender: KvSender
+  readonly #receiver: KvReceiver
+  readonly #predictorHash: string | undefined
+  #kvIdentity: Promise<KvIdentity> | undefined
   readonly loadMs: number
+  /** How pages hold K and V. */
+  readonly kvType: KvType
   /** Tells these weights from others of the same shape, hex. */
   readonly identity: string
   /** What the predictor says of itself; undefined if the engine has none. */
@@ -78,7 +89,7 @@ export class Engine {
     archive: ModelArchive,
     tokenizer: Tokenizer,
     backend: Backend,
-    { model, auxiliary, predicting }: Parts,
+    { model, auxiliary, predicting, residuals }: Parts,
     settings: Settings,
     begun: number,
   ) {
@@ -88,6 +99,7 @@ export class Engine {
     this.context = context
     this.tokenizer = tokenizer
     this.#model = model
+    this.kvType = settings.model.kv
     this.#cache = new PagedCache(model.pool, pages, context)
     const prefixes = new PrefixIndex(this.#cache, prefixBytes)
     this.identity = model.identity
@@ -96,9 +108,16 @@ export class Engine {
     this.prediction = this.predictor && new Prediction(this.predictor, auxiliary?.model.config)
     this.#scheduler = new Scheduler(forward, this.#cache, prefixes, schedule, this.prediction)
     this.#prefill = new ExactPrefill(model)
-    this.workbench = new Workbench({ model, auxiliary, cache: this.#cache, backend }, forward, this.prediction)
     const binding = { model: archive.name, fingerprint: model.identity, vocab: archive.config.vocab, pool: model.pool }
     this.#saved = new SavedPrefixes(this.#cache, prefixes, this.#prefill, binding)
+    const ahead = this.prediction && { forward, prediction: this.prediction, cache: this.#cache }
+    this.#predictorHash = residuals?.sha256
+    const plan = this.predictor?.plan
+    const correcting = ahead && { ...ahead, steps: residuals!.steps, firstLayer: firstInexact(plan!) }
+    const parts = { model, auxiliary, cache: this.#cache, backend }
+    this.workbench = new Workbench(parts, forward, this.prediction, correcting)
+    this.#sender = new KvSender(this.#scheduler, this.#cache, prefixes, backend, correcting)
+    this.#receiver = new KvReceiver(this.#cache, prefixes, backend, ahead)
     this.loadMs = performance.now() - begun
   }
 
@@ -116,7 +135,7 @@ export class Engine {
     const ids = this.promptIds(request.prompt, { raw: request.raw ?? false, onTemplate: () => trace.mark('templated') })
     trace.mark('tokenized')
     const answer = new Answer(ids, request, this, trace)
-    this.#scheduler.add(answer)
+    if (!answer.ended) this.#scheduler.add(answer)
     return new Submission(request.id, answer, this.#scheduler)
   }
 
@@ -136,6 +155,25 @@ export class Engine {
   /** Puts a saved beginning into the prefix cache. Throws `bad_prefix`, `checksum`, `wrong_model`, `out_of_pages`. */
   loadPrefix(file: Uint8Array, options: { tenant?: string } = {}): Promise<LoadedPrefix> {
     return this.#saved.load(file, options.tenant ?? '')
+  }
+
+  /**
+   * The exact K and V of a prompt, computed among all other requests, as a stream for another engine of the same model
+   * (`receiveKv`): blocks leave as they are made. Throws what `submit` throws. Leaving the loop early cancels it.
+   */
+  async *kvOf(ids: readonly number[], options: KvOptions): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+    yield* this.#sender.send(ids, await this.kvIdentity(), options)
+  }
+
+  /** Makes ready to receive a prompt's K and V, and tells which are missing. The caller releases it. */
+  expectKv(ids: readonly number[], options: ExpectOptions = {}): ExpectedKv {
+    return this.#receiver.expect(ids, this.kvIdentity(), options)
+  }
+
+  /** What K and V of this engine depend on beside the tokens: equal at both ends of a stream. */
+  kvIdentity(): Promise<KvIdentity> {
+    this.#kvIdentity ??= kvIdentityOf(this.archive, this.identity, this.#predictorHash)
+    return this.#kvIdentity
   }
 
   /** Bytes of K and V of 16 tokens. */

@@ -8,8 +8,10 @@ export const errorCodes = [
   'bad_model', // a model, tokenizer or config file is malformed, truncated or hostile
   'unsupported', // a well-formed model uses an architecture, tensor type or feature we do not have
   'bad_prefix', // a prefix file is malformed, or of another version
+  'bad_kv', // a stream of K and V is malformed, truncated, out of order, or of another version
+  'bad_mac', // a stream of K and V was not made by who holds the key, or for another request
   'bad_predictor', // a predictor file is malformed, damaged, or of another version
-  'wrong_model', // a prefix or predictor file was made by another model, or for another kind of KV
+  'wrong_model', // a prefix, a predictor or a stream of K and V was made by another model, or for another kind of KV
   'not_found', // no such model, file or repository
   'context_exceeded', // the prompt does not fit in the context
   'empty_prompt', // nothing to prefill
@@ -18,6 +20,7 @@ export const errorCodes = [
   'disk_full', // a write failed for lack of space
   'io', // another read or write failed
   'network', // a download failed and its retries are used up
+  'remote', // a companion refused, failed, or took too long
   'checksum', // the bytes that arrived are not the bytes that were promised
   'offline', // a download is needed and the network may not or cannot be used
   'worker_lost', // a compute thread died or stopped answering

@@ -6,14 +6,38 @@ export type { SamplingOptions } from './decode/sampling.ts'
 export type { SchedulerOptions, SchedulerStats } from './decode/scheduler.ts'
 export { Engine } from './engine.ts'
 export { asForetokenError, type ErrorCode, errorCodes, ForetokenError } from './errors.ts'
+export { type PredictedKv, type Received, type ReceiveOptions, receiveKv } from './kv/receive.ts'
+export type { KvIdentity } from './kv/wire.ts'
+export type { ExpectedKv, ExpectOptions, KvBodyOptions } from './kv-receiver.ts'
+export type { KvOptions, KvTimings } from './kv-sender.ts'
 export type { ManyOptions, Outcome } from './many.ts'
 export { openModel } from './model/open.ts'
 export { readPredictorHeader } from './model/predictor-file.ts'
 export { memorySource } from './model/source.ts'
 export type { EngineOptions, GenerateOptions, GenerateRequest } from './options.ts'
+export {
+  type CompanionAddress,
+  type CompanionStatus,
+  type Fetch,
+  type Patience,
+  RemoteCompanion,
+} from './prefill/remote.ts'
+export {
+  isSignedBy,
+  keyBytes,
+  Nonces,
+  parseSigned,
+  type Signed,
+  type SignedRequest,
+  sign,
+} from './prefill/signature.ts'
+export { type Companion, type Companions, StaticCompanions } from './route/companions.ts'
+export type { Way } from './route/costs.ts'
+export { Router } from './route/router.ts'
+export { type Deciding, Routed, type RoutedAnswer, type RoutedOptions, type RouteReport } from './routed.ts'
 export type { LoadedPrefix } from './saved-prefix.ts'
 export type { DoneEvent, GenerateEvent, PromptEvent, ScoredToken, TokenEvent } from './stream/events.ts'
 export { Submission } from './submission.ts'
 export type { Timings } from './trace.ts'
 export type * from './types.ts'
-export { pageTokens } from './types.ts'
+export { pageTokens, wireCodecs } from './types.ts'

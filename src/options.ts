@@ -31,6 +31,8 @@ export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
   readonly passTokens?: number
   /** A predictor file for this model, for requests whose `prefill` is not `exact`. */
   readonly predictor?: ByteSource
+  /** Steps of K and V sent as residuals that were measured for the model, see model/residual-steps.ts. Default: even ones. */
+  readonly residualSteps?: ByteSource
   /** The smaller model whose states the predictor reads, where it is of the `separate` kind. */
   readonly auxiliary?: ModelFiles
   /** Which layers of `auxiliary` make that model. Default: as the predictor says, else all. */
@@ -66,6 +68,11 @@ export interface GenerateRequest extends GenerateOptions {
    * answer runs; `auto`: refined where the predictor is sure of the first token, else exact before anything is shown.
    */
   readonly prefill?: PrefillMode
+  /**
+   * Tokens of the answer that were shown before, by whatever engine of this model: it goes on behind them, with the same seed as if it
+   * had made them. Events tell what is new, but `done` tells all; where nothing is left to make, it comes at once.
+   */
+  readonly after?: readonly number[]
 }
 
 /** Everything that an engine's options leave to the model and the machine, decided. */

@@ -2,12 +2,14 @@
 import type { Backend } from './backend/backend.ts'
 import { ForetokenError } from './errors.ts'
 import { PagedCache } from './kv/paged.ts'
+import type { ResidualSteps } from './kv/residual.ts'
 import { withLayers } from './model/layers.ts'
 import { Llama } from './model/llama.ts'
 import { openModel } from './model/open.ts'
 import { loadPredictor } from './model/predictor.ts'
 import { readPredictor } from './model/predictor-file.ts'
 import { checkAuxiliary, checkBase, inputsOf } from './model/predictor-plan.ts'
+import { evenSteps, readSteps } from './model/residual-steps.ts'
 import type { EngineOptions, Settings } from './options.ts'
 import { type PredictingForward, predicting } from './prefill/open.ts'
 import type { Auxiliary } from './prefill/separate.ts'
@@ -19,6 +21,8 @@ export interface Parts {
   readonly auxiliary: Auxiliary | undefined
   /** The model with its predictor; undefined without one. */
   readonly predicting: PredictingForward | undefined
+  /** How residuals of a prediction are quantised, and the predictor's SHA-256; undefined without one. */
+  readonly residuals: { readonly steps: ResidualSteps; readonly sha256: string } | undefined
 }
 
 /** Streams the weights into the backend. Throws what opening and loading a model throws, `bad_predictor`, `wrong_model`. */
@@ -33,10 +37,14 @@ export async function loadParts(
   if (file) checkBase(file.header, model.config, model.identity, archive.name)
   const kept = options.auxiliaryLayers ?? file?.header.aux?.kept
   const auxiliary = await loadAuxiliary(archive, backend, settings, options, kept)
-  if (!file) return { model, auxiliary, predicting: undefined }
+  if (!file) return { model, auxiliary, predicting: undefined, residuals: undefined }
   if (auxiliary) checkAuxiliary(file.header, auxiliary.model.config, auxiliary.model.identity)
   const forward = predicting({ model, backend, auxiliary }, loadPredictor(backend, file))
-  return { model, auxiliary, predicting: forward }
+  const { plan } = file.header
+  const steps = options.residualSteps
+    ? await readSteps(options.residualSteps, model.config, plan, model.identity)
+    : evenSteps(model.config, plan)
+  return { model, auxiliary, predicting: forward, residuals: { steps, sha256: file.sha256! } }
 }
 
 async function loadAuxiliary(

@@ -17,7 +17,7 @@ export class Submission implements AsyncIterable<GenerateEvent> {
   }
 
   /** How its prompt was read, as far as it has been: whole once the first token has come. */
-  get soFar(): Pick<DoneEvent, 'cached_tokens' | 'prefill' | 'timings'> {
+  get soFar(): Pick<DoneEvent, 'cached_tokens' | 'prefill' | 'timings' | 'exact_from'> {
     return this.#answer.soFar
   }
 

@@ -7,17 +7,25 @@ import type { PredictorHeader } from './model/predictor-plan.ts'
 import type { Prediction } from './prefill/choice.ts'
 import { type Judged, type JudgedPrefill, type Judgement, logitsAfter, logitsOfLayers } from './prefill/judge.ts'
 import { logitsPruned, type Pruning } from './prefill/pruned.ts'
+import { logitsSent, type Sending, type Sent, type SentEngine } from './prefill/sent.ts'
 import type { ModelConfig } from './types.ts'
 
 export class Workbench {
   readonly #engine: FitEngine
   readonly #forward: Pick<Llama, 'passTokens' | 'forward'>
   readonly #prediction: Prediction | undefined
+  readonly #residuals: SentEngine['residuals']
 
-  constructor(engine: FitEngine, forward: Pick<Llama, 'passTokens' | 'forward'>, prediction: Prediction | undefined) {
+  constructor(
+    engine: FitEngine,
+    forward: Pick<Llama, 'passTokens' | 'forward'>,
+    prediction: Prediction | undefined,
+    residuals: SentEngine['residuals'],
+  ) {
     this.#engine = engine
     this.#forward = forward
     this.#prediction = prediction
+    this.#residuals = residuals
   }
 
   /** Logits after the prompt and along continuations, with the prompt's K and V as `how` says: how a prediction is judged. */
@@ -45,6 +53,15 @@ export class Workbench {
     const { model, backend, cache } = this.#engine
     const sensitivity = new Sensitivity(model, backend, file)
     return (probe, blocks) => cache.borrow((sequence) => sensitivity.logits(sequence, probe, blocks))
+  }
+
+  /** The same where the prompt's K and V came over the wire, each way; with what they took. */
+  logitsSent(
+    judged: Judged,
+    ways: readonly Sending[],
+  ): Promise<{ readonly exact: readonly Float32Array[]; readonly sent: readonly Sent[] }> {
+    const { model, cache, backend } = this.#engine
+    return logitsSent({ model, cache, codec: backend, residuals: this.#residuals }, judged, ways)
   }
 
   /** The smaller model that a separate predictor reads: its shape and its weights' identity; undefined without one. */

@@ -20,7 +20,12 @@ const layers: Layer[] = [
     rank: 3,
     holds: new RegExp(`^src/${name}/`),
   })),
-  { name: 'engine', rank: 4, holds: /^src\/(engine|options|answer|submission|many|saved-prefix|workbench|parts)\.ts$/ },
+  {
+    name: 'engine',
+    rank: 4,
+    holds:
+      /^src\/(engine|options|answer|submission|many|routed|saved-prefix|kv-sender|kv-receiver|workbench|parts)\.ts$/,
+  },
   { name: 'index', rank: 5, holds: /^src\/index\.ts$/ },
   { name: 'workers', rank: 6, holds: /^workers\// },
   { name: 'edge', rank: 6, holds: /^edge\// },

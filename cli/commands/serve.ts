@@ -1,10 +1,10 @@
 /** `foretoken serve`: the model behind OpenAI's API. A signal lets running answers finish; a second one ends it at once. */
 import { createHash } from 'node:crypto'
-import { basename } from 'node:path'
 import { createApp, parsedConfig, type ServerConfig, serveNode } from '../../edge/node.ts'
-import { type ByteSource, defaultModel, ForetokenError, shippedPredictor } from '../../node/index.ts'
+import { defaultModel, ForetokenError, machineKey, machineKeyPath } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
+import { aborted, displayName, isLoopback, predictorFor } from '../serving.ts'
 import { open, readText } from '../session.ts'
 import { note, print } from '../terminal.ts'
 
@@ -41,40 +41,24 @@ async function configOf(flags: Flags, hostname: string): Promise<ServerConfig> {
   return {
     models: [displayName(flags.model ?? defaultModel)],
     ...given,
+    ...(flags.companion && { companions: [...(given.companions ?? []), ...(await companionsOf(flags.companion))] }),
     listen: isLoopback(hostname) ? 'loopback' : 'public',
     keys: [...(given.keys ?? []), ...own],
     ...(flags.prefill !== undefined && { prefill: flags.prefill }),
   }
 }
 
-/** The last part of a path, without its ending; other names as they are. */
-function displayName(model: string): string {
-  const path = /^(\.{0,2}\/|~)|\.gguf$/.test(model) && !/^(hf|https?):/.test(model)
-  return path ? basename(model).replace(/\.gguf$/, '') : model
-}
-
-function isLoopback(hostname: string): boolean {
-  return /^(localhost|127(\.\d{1,3}){3}|::1)$/.test(hostname)
-}
-
-/** Requests may ask for predicted prefill whatever the default is, if a predictor is there. */
-async function predictorFor({
-  model = defaultModel,
-  predictor,
-  prefill = 'exact',
-}: Flags): Promise<{ predictor?: ByteSource }> {
-  if (predictor !== undefined || prefill !== 'exact') return {}
-  const shipped = await shippedPredictor(model)
-  return shipped ? { predictor: shipped } : {}
+/** Companions that are named on the command line share the key of the environment, or of this machine. */
+async function companionsOf(urls: readonly string[]): Promise<NonNullable<ServerConfig['companions']>> {
+  const key = process.env.FORETOKEN_COMPANION_KEY || (await machineKey())
+  if (!key)
+    throw new ForetokenError(
+      'not_found',
+      `--companion needs the key that \`foretoken companion\` shares: set FORETOKEN_COMPANION_KEY, or run it once on this machine, which makes ${machineKeyPath()}`,
+    )
+  return urls.map((url) => ({ url, key }))
 }
 
 async function unloaded(): Promise<never> {
   throw new ForetokenError('internal', 'this app only checks a config')
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve()
-    else signal.addEventListener('abort', () => resolve(), { once: true })
-  })
 }

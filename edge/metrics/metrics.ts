@@ -1,5 +1,6 @@
 /** What a server counts. Labels come from closed lists: nothing that a client writes becomes one. */
-import type { DoneEvent, Engine } from '../../src/index.ts'
+import type { DoneEvent, Engine, RouteReport } from '../../src/index.ts'
+import type { CompanionState } from '../route/routes.ts'
 import { Counter, gaugeLines, HistogramSet } from './registry.ts'
 
 /** Seconds. */
@@ -30,6 +31,17 @@ export class Metrics {
   readonly #queue = new HistogramSet('foretoken_queue_seconds', 'Waiting for other requests.', long)
   readonly #prefill = new HistogramSet('foretoken_prefill_seconds', 'Reading the prompt.', long)
 
+  readonly #routes = new Counter(
+    'foretoken_routes_total',
+    'Answers by the way they took (local, remote, relay, race), and whether they fell back on this engine.',
+  )
+  readonly #routeTtft = new HistogramSet('foretoken_route_ttft_seconds', 'To the first token, by way.', long)
+  readonly #routePredicted = new HistogramSet(
+    'foretoken_route_predicted_seconds',
+    'What the router expected of the first token, by way.',
+    long,
+  )
+
   request(route: string, status: number): void {
     this.#requests.add(1, { route, status: String(status) })
   }
@@ -57,18 +69,38 @@ export class Metrics {
     this.#prefill.observe(timings.prefill_ms / 1000, { prefill })
   }
 
+  /** An answer is complete that had ways to choose from. */
+  routed({ way, predicted_ms, actual_ms, fell_back }: RouteReport): void {
+    this.#routes.add(1, { way, fell_back: fell_back === undefined ? 'no' : 'yes' })
+    if (actual_ms === undefined) return
+    this.#routeTtft.observe(actual_ms / 1000, { way })
+    this.#routePredicted.observe(predicted_ms / 1000, { way })
+  }
+
   /** All of it, for Prometheus. */
-  text(engine: Engine | undefined, answering: number): string {
-    const counted = [this.#requests, this.#refusals, this.#aborts, this.#tokens]
-    const timed = [this.#ttft, this.#between, this.#queue, this.#prefill]
+  text(engine: Engine | undefined, answering: number, companions: readonly CompanionState[]): string {
+    const counted = [this.#requests, this.#refusals, this.#aborts, this.#tokens, this.#routes]
+    const timed = [this.#ttft, this.#between, this.#queue, this.#prefill, this.#routeTtft, this.#routePredicted]
     const lines = [
       ...[...counted, ...timed].flatMap((metric) => metric.lines()),
       ...gaugeLines({ name: 'foretoken_ready', help: 'Whether the model is loaded.', value: engine ? 1 : 0 }),
       ...gaugeLines({ name: 'foretoken_answers', help: 'Answers being made.', value: answering }),
+      ...companionLines(companions),
       ...(engine ? engineLines(engine) : []),
     ]
     return `${lines.join('\n')}\n`
   }
+}
+
+/** Names are of the operator's config. */
+function companionLines(companions: readonly CompanionState[]): string[] {
+  if (companions.length === 0) return []
+  const name = 'foretoken_companion_up'
+  return [
+    `# HELP ${name} Whether a companion may be asked: 1 yes, 0.5 the next request tries it, 0 not for a while.`,
+    `# TYPE ${name} gauge`,
+    ...companions.map((companion) => `${name}{companion="${companion.name}"} ${companion.up}`),
+  ]
 }
 
 function engineLines({ stats, backend }: Engine): string[] {

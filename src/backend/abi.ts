@@ -143,6 +143,60 @@ export interface Kernels {
     yCols: number,
     rows: number,
   ): number
+  wire_bytes(codec: number, part: number, headDim: number, tokens: number): number
+  wire_encode(
+    codec: number,
+    bytes: number,
+    kvType: number,
+    layerBase: number,
+    pageBytes: number,
+    kvHeads: number,
+    headDim: number,
+    pages: number,
+    tokens: number,
+    first: number,
+    units: number,
+  ): number
+  wire_decode(
+    codec: number,
+    bytes: number,
+    kvType: number,
+    layerBase: number,
+    pageBytes: number,
+    kvHeads: number,
+    headDim: number,
+    pages: number,
+    tokens: number,
+    first: number,
+    units: number,
+  ): number
+  wire_encode_residual(
+    bytes: number,
+    room: number,
+    kvType: number,
+    layerBase: number,
+    pageBytes: number,
+    layers: number,
+    kvHeads: number,
+    headDim: number,
+    pages: number,
+    base: number,
+    tokens: number,
+    steps: number,
+  ): number
+  wire_decode_residual(
+    bytes: number,
+    length: number,
+    kvType: number,
+    layerBase: number,
+    pageBytes: number,
+    layers: number,
+    kvHeads: number,
+    headDim: number,
+    pages: number,
+    tokens: number,
+    steps: number,
+  ): number
   scratch_bytes(maxK: number, headDim: number, group: number): number
 
   probe(): number

@@ -5,7 +5,7 @@
  * interface fits a Wasm core, which executes at once, and a GPU, which submits once a pass. Shapes are written
  * (rows, cols); `rows` is the flat token axis of all segments unless said otherwise.
  */
-import type { KvPool, KvType, Segment, TensorType } from '../types.ts'
+import type { KvCodec, KvPool, KvType, Segment, TensorType } from '../types.ts'
 
 /** An f32 matrix in device memory, or some columns of one: (rows, cols). */
 export interface Tensor {
@@ -64,7 +64,7 @@ export interface KvPoolSpec {
   readonly layerKvHeads?: readonly number[]
 }
 
-export interface Backend {
+export interface Backend extends KvCodec {
   /** Which build runs, with how many threads: `wasm-relaxed`, `wasm-simd128-2t`. */
   readonly build: string
   readonly threads: number

@@ -1,9 +1,10 @@
 /** The Rust core as a `Backend`. Nothing else in foretoken touches wasm memory. */
 import { ForetokenError } from '../errors.ts'
-import type { KvPool, Segment } from '../types.ts'
+import type { KvBlock, KvCoding, KvPool, Segment, WireCodec } from '../types.ts'
 import { type Kernels, kinds, kvTypeIds } from './abi.ts'
 import type { Arena } from './arena.ts'
 import type { Backend, KvPoolSpec, Limits, Moments, RopeSpec, Tensor, Weight, WeightWriter } from './backend.ts'
+import { WasmKvCodec } from './kv-codec.ts'
 import { WasmKvPool } from './kv-pool.ts'
 import { PassTables } from './pass-tables.ts'
 import { type Build, type Core, selectCore, type WasmModules } from './select.ts'
@@ -52,6 +53,7 @@ class WasmBackend implements Backend {
   readonly #lowering: number
   readonly #workers: readonly ComputeWorker[]
   readonly #tables: PassTables
+  readonly #kvCodec: WasmKvCodec
   #staging: Staging | undefined
   #closed = false
   #limits: Limits = { tokens: 0, maxK: 0, headDim: 0, groups: [] }
@@ -66,6 +68,12 @@ class WasmBackend implements Backend {
     this.#lowering = core.lowering
     this.#workers = workers
     this.#tables = new PassTables(core.arena)
+    this.#kvCodec = new WasmKvCodec(
+      core.kernels,
+      core.arena,
+      (least) => this.#stage(least),
+      (values) => this.#tables.list(values),
+    )
   }
 
   memoryBytes(): number {
@@ -290,6 +298,18 @@ class WasmBackend implements Backend {
       values.set(floats.subarray(from, from + cols), row * cols)
     }
     return values
+  }
+
+  kvBytes(pool: KvPool, layers: KvBlock['layers'], tokens: number, codec: WireCodec): number {
+    return this.#kvCodec.bytes(pool as WasmKvPool, layers, tokens, codec)
+  }
+
+  async encodeKv(pool: KvPool, block: KvBlock, coding: KvCoding): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#kvCodec.encode(pool as WasmKvPool, block, coding)
+  }
+
+  async decodeKv(pool: KvPool, block: KvBlock, coding: KvCoding, bytes: Uint8Array): Promise<void> {
+    this.#kvCodec.decode(pool as WasmKvPool, block, coding, bytes)
   }
 
   async close(): Promise<void> {

@@ -45,6 +45,8 @@ export interface Sampler {
    * which presence and frequency penalties count, begins at `generatedFrom`. Throws `internal` for logits that are NaN.
    */
   sample(logits: Float32Array, history?: readonly number[], generatedFrom?: number): SampledToken
+  /** Draws for a token that was chosen before: what comes after is as if it had been drawn here. */
+  skip(): void
 }
 
 /** Checks the options once; a sampler holds the state of its random numbers. Throws `bad_argument`. */
@@ -72,6 +74,9 @@ export function createSampler(options: SamplingOptions = {}): Sampler {
   let scratch = new Float32Array(0)
 
   return {
+    skip() {
+      if (!greedy) random()
+    },
     sample(logits, history = [], generatedFrom = 0) {
       const raw = normalize(logits)
       let scores = logits

@@ -55,6 +55,8 @@ export interface Job {
   take(logits: Float32Array): number | undefined
   /** Its turn has come, if its pages fit; called again where they did not. */
   onAdmit?(): void
+  /** It has its place and what the prefix cache had: its sequence, until `end`; called again where that was taken from it. */
+  onBegin?(sequence: Sequence): void
   /** Prompt tokens done, those from the prefix cache included, and in all. The first call comes before any is run. */
   onPrefill?(done: number, total: number): void
   /** The prompt's K and V are predicted, before the first token; or its cache is exact from the next token on. */
@@ -339,6 +341,7 @@ export class Scheduler {
     this.#running++
     this.#count.cached_tokens += cached
     if (!task.streaming) {
+      job.onBegin?.(sequence)
       job.onPrefill?.(cached, tokens.length)
       if (this.#predicting?.begin(sequence, tokens.length, job.mode ?? 'exact')) job.onCache?.('predicted')
     }

@@ -135,6 +135,23 @@ export class Sequence {
     if (tokens >= this.#length) this.#letGo()
   }
 
+  /**
+   * Takes the pages of `exact`, a sequence that begins with the same tokens and is exact, in place of its own: all whole ones, so that
+   * only tokens behind them are left to be made exact. Where nothing was predicted, nothing changes.
+   */
+  replace(exact: Sequence): void {
+    if (!this.#states) return
+    const whole = Math.floor(Math.min(exact.length, this.#length) / pageTokens)
+    if (exact.states || whole > exact.pages.length)
+      throw new ForetokenError('internal', `${exact.length} tokens that are not exact cannot replace others`)
+    for (let page = Math.floor(this.#exact / pageTokens); page < whole; page++) {
+      this.#cache.share(exact.pages[page]!)
+      this.#cache.drop(this.#pages[page]!)
+      this.#pages[page] = exact.pages[page]!
+    }
+    this.settle(Math.max(this.#exact, whole * pageTokens))
+  }
+
   /** Tokens `from`..`to` - 1 once more, to replace their K and V. */
   again(from: number, to: number): Segment {
     if (from < 0 || to > this.#length || from >= to)

@@ -34,6 +34,8 @@ export interface PredictorFile {
   readonly maps: ReadonlyMap<string, LinearMap>
   /** Of each source in order, (hidden): so that inputs are about 1 in size, and int8 activations lose nothing to a few large ones. */
   readonly gains: readonly Float32Array[]
+  /** SHA-256 of header and weights, hex: of one that was read from a file. */
+  readonly sha256?: string
 }
 
 const block = tensorBlocks.q8_0.elements
@@ -92,7 +94,7 @@ export async function readPredictor(source: ByteSource): Promise<PredictorFile> 
     if (!gain.every(Number.isFinite)) throw bad(`${gainName(layer)} holds a value that is not finite`)
     return gain
   })
-  return { header, maps, gains }
+  return { header, maps, gains, sha256 }
 }
 
 /** What a predictor says of itself; its weights are neither read nor checked. Throws `bad_predictor`. */

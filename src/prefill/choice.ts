@@ -40,15 +40,19 @@ export class Prediction {
    * too short: it is exact. `window` tokens at the end stay exact; default: as the plan says.
    */
   begin(sequence: Sequence, length: number, mode: PrefillMode, window?: number): boolean {
-    if (mode === 'exact') return false
     const first = sequence.length
-    // The smaller model has not seen what the base finds in its cache, and may see less far.
-    if (this.#auxiliary && (first > 0 || length > this.#auxiliary.maxContext)) return false
+    if (mode === 'exact' || !this.predicts(first, length, window)) return false
     const until = length - (window ?? windowOf(this.#header.plan, length - first))
-    if (until - this.#from(first) < leastPredicted) return false
     const width = this.#header.plan.kind === 'shared' ? this.#header.hidden : 0
     sequence.predict(new States({ width, first, until, kept: mode !== 'predicted' }))
     return true
+  }
+
+  /** Whether any of a prompt's tokens would be predicted, `first` of them being cached. */
+  predicts(first: number, length: number, window = windowOf(this.#header.plan, length - first)): boolean {
+    // The smaller model has not seen what the base finds in its cache, and may see less far.
+    if (this.#auxiliary && (first > 0 || length > this.#auxiliary.maxContext)) return false
+    return length - window - this.#from(first) >= leastPredicted
   }
 
   /** The share of an exact prefill's work that a predicted prompt takes, `first` of its tokens being cached. */

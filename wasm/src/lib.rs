@@ -1,4 +1,4 @@
-//! The ABI, and nothing else: every function TypeScript can call, on buffers TypeScript owns.
+//! The ABI, and nothing else: every function TypeScript can call, on buffers TypeScript owns (those of the wire: wire.rs).
 //!
 //! Pointers are byte addresses in the one linear memory; `*_stride` counts f32 elements between rows. Nothing here
 //! allocates, unwinds or keeps state but the worker pool. Kernels that can fail return a status: 0 is success.
@@ -36,6 +36,7 @@ pub mod ops;
 pub mod pool;
 pub mod probe;
 pub mod simd;
+mod wire;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub mod naive;
@@ -202,12 +203,14 @@ pub extern "C" fn peak_dot_ops() -> u32 {
 
 // ---- attention, KV pages and the small kernels: ops/{attention,kv,norm,rope,swiglu,rows}.rs ----
 
+pub use wire::{wire_bytes, wire_decode, wire_decode_residual, wire_encode, wire_encode_residual};
+
 use ops::kv::Layout;
 use ops::{attention as attend, kv, norm, rows as row_ops};
 use simd::floats::Native;
 
 /// Rows of small kernels worth handing to a thread: about 5 microseconds at 4 GB/s of floats.
-fn grain(cols: usize) -> usize {
+pub(crate) fn grain(cols: usize) -> usize {
     (5_000 / cols.max(1)).max(1)
 }
 
@@ -398,6 +401,7 @@ pub unsafe extern "C" fn moments(
 #[unsafe(no_mangle)]
 pub extern "C" fn scratch_bytes(max_k: usize, head_dim: usize, group: usize) -> usize {
     let products = gemm_int::scratch_bytes(max_k).max(float_product::scratch_bytes(max_k));
+    let products = products.max(ops::wire::residual::scratch_bytes(head_dim));
     attend::scratch_bytes(head_dim, group).max(products).next_multiple_of(64)
 }
 

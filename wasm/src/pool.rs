@@ -37,6 +37,11 @@ pub unsafe fn run<A>(args: &A, units: usize, grain: usize, body: Body<A>) -> u32
     0
 }
 
+/// The caller's scratch, for kernels that run on it alone.
+pub fn scratch() -> *mut u8 {
+    own::get()
+}
+
 /// The scratch of the thread that calls kernels.
 #[cfg(target_arch = "wasm32")]
 mod own {

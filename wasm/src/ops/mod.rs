@@ -14,3 +14,4 @@ pub mod rope;
 pub mod rows;
 pub mod swiglu;
 pub mod weight;
+pub mod wire;

@@ -1,0 +1,183 @@
+/**
+ * A companion: an engine that reads prompts for edges, and sends back their K and V, or the answer.
+ *
+ *     POST /v1/prefill   token ids and the range that is missing; streams K and V as they are made (src/kv/wire.ts)
+ *     POST /v1/relay     token ids and options; streams the tokens of the answer, a JSON object a line
+ *     GET  /v1/status    how busy it is, and how fast it was lately
+ *
+ * These are signed (src/prefill/signature.ts). All other routes are those of the edge's app: it is an OpenAI endpoint, too.
+ */
+import type { z } from '@hono/zod-openapi'
+import { Hono } from 'hono'
+import { ApiError, asApiError } from '../edge/errors.ts'
+import { createApp, type LogLine, type ServerConfig } from '../edge/index.ts'
+import { validate } from '../edge/validate.ts'
+import type { Engine } from '../src/index.ts'
+import { type Edge, Guard, type Verified } from './guard.ts'
+import { Pace } from './pace.ts'
+import { prefillRequest, relayRequest } from './schemas.ts'
+import { byteStream, lineStream } from './streams.ts'
+import { type TurnLimits, Turns } from './turns.ts'
+
+export interface CompanionOptions {
+  readonly engine: Engine
+  readonly edges: readonly Edge[]
+  /** Of the OpenAI endpoint; absent: there is none. */
+  readonly config?: ServerConfig | undefined
+  readonly limits?: Partial<TurnLimits & { readonly bodyBytes: number }>
+  /** Aborted: nothing new is begun. */
+  readonly drain?: AbortSignal
+  /** One line a request, when it is over. It holds no prompt. */
+  readonly onRequest?: (line: LogLine) => void
+}
+
+/** Throws `bad_argument` for a config that can't be. */
+export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> {
+  const { engine, edges, config, limits = {}, drain, onRequest } = options
+  const { running = 8, waitingPerEdge = 16, bodyBytes = 4 << 20 } = limits
+  const bounds = { bodyBytes, bodySeconds: 30 }
+  const guard = new Guard(edges)
+  const turns = new Turns({ running, waitingPerEdge })
+  const pace = new Pace()
+  const app = new Hono()
+  app.onError((error) => {
+    const told = asApiError(error)
+    return Response.json(told.body, { status: told.status, headers: told.headers })
+  })
+
+  app.post('/v1/prefill', async ({ req }) => {
+    const { edge, nonce, asked } = await begun(req.raw, prefillRequest)
+    const { ids, codec, from, to, tenant } = asked
+    const control = following(req.raw.signal)
+    const leave = await turn(edge, control.signal, { route: '/v1/prefill', tokens: to - from, codec })
+    const kv = engine.kvOf(ids, {
+      codec,
+      from,
+      to,
+      key: edge.key,
+      context: nonce,
+      tenant: tenantOf(edge, tenant),
+      signal: control.signal,
+      onTimings: ({ queue_ms, prefill_ms, cached_tokens }) => pace.learn(prefill_ms - queue_ms, to - cached_tokens),
+    })
+    return byteStream(kv, control, leave)
+  })
+
+  app.post('/v1/relay', async ({ req }) => {
+    const { edge, asked } = await begun(req.raw, relayRequest)
+    const { ids, maxTokens, options, after, tenant } = asked
+    const control = following(req.raw.signal)
+    const leave = await turn(edge, control.signal, { route: '/v1/relay', tokens: ids.length })
+    try {
+      const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+      const answer = engine.submit({
+        ...given,
+        prompt: ids,
+        maxTokens,
+        after,
+        tenant: tenantOf(edge, tenant),
+        signal: control.signal,
+      })
+      return await lineStream(told(answer, pace, ids.length), control, leave)
+    } catch (error) {
+      leave()
+      throw error
+    }
+  })
+
+  app.get('/v1/status', async ({ req }) => {
+    await guard.verified(req.raw, { ...bounds, bodyBytes: 0 })
+    const { running, waiting } = engine.stats
+    return Response.json({
+      model: engine.identity,
+      build: engine.backend.build,
+      running,
+      waiting: waiting + turns.waiting,
+      ...(pace.msPerToken !== undefined && { prefill_ms_per_token: pace.msPerToken }),
+      codecs: engine.prediction ? ['f32', 'f16', 'int8', 'int4', 'residual'] : ['f32', 'f16', 'int8', 'int4'],
+      memory_bytes: engine.backend.memoryBytes(),
+      context: engine.context,
+    })
+  })
+
+  if (config) {
+    const openai = createApp({ engine, config, ...(drain && { drain }), ...(onRequest && { onRequest }) })
+    app.all('*', ({ req }) => openai.fetch(req.raw))
+  }
+  app.notFound(() => {
+    throw new ApiError(404, 'there is no such route; this companion only works for edges', { code: 'not_found' })
+  })
+  return app
+
+  /** Waits for a turn; giving it back logs the request. */
+  async function turn(edge: Edge, signal: AbortSignal, what: Readonly<Record<string, string | number>>) {
+    const begun = performance.now()
+    const leave = await turns.take(edge.id, signal)
+    const queue_ms = performance.now() - begun
+    let over = false
+    return () => {
+      leave()
+      if (over) return
+      over = true
+      const [queued, ms] = [queue_ms, performance.now() - begun].map((time) => Math.round(time * 10) / 10) as [
+        number,
+        number,
+      ]
+      onRequest?.({ time: new Date().toISOString(), edge: edge.id, ...what, queue_ms: queued, ms })
+    }
+  }
+
+  async function begun<S extends z.ZodType<{ model: string }>>(
+    request: Request,
+    schema: S,
+  ): Promise<Verified & { readonly asked: z.output<S> }> {
+    if (drain?.aborted) throw new ApiError(503, 'the companion is stopping', { code: 'stopping', retryAfter: 2 })
+    const verified = await guard.verified(request, bounds)
+    const asked = validate(schema, jsonOf(verified.body))
+    if (asked.model !== engine.identity)
+      throw new ApiError(404, `another model runs here, ${engine.archive.name} (${engine.identity.slice(0, 12)})`, {
+        code: 'model_not_found',
+        param: 'model',
+      })
+    return { ...verified, asked }
+  }
+}
+
+/** Tokens and the end of an answer, a JSON object a line. */
+async function* told(answer: ReturnType<Engine['submit']>, pace: Pace, tokens: number): AsyncGenerator<object> {
+  for await (const event of answer) {
+    if (event.type === 'token') {
+      const { id, logprob, topLogprobs } = event
+      yield { id, logprob, ...(topLogprobs && { topLogprobs }) }
+    }
+    if (event.type === 'done') {
+      pace.learn(event.timings.prefill_ms, tokens - event.cached_tokens)
+      yield { done: true }
+    }
+  }
+}
+
+/** Tenants of one edge are not those of another. */
+function tenantOf(edge: Edge, tenant: string): string {
+  return `edge:${edge.id}:${tenant}`
+}
+
+function jsonOf(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
+  } catch (cause) {
+    throw new ApiError(400, 'the body is not valid JSON in UTF-8', { code: 'invalid_json', cause })
+  }
+}
+
+/** Fires when the client goes away; its end lets the request's own signal go. */
+function following(signal: AbortSignal): AbortController {
+  const control = new AbortController()
+  const leave = () => control.abort(new DOMException('the edge went away', 'AbortError'))
+  if (signal.aborted) leave()
+  else {
+    signal.addEventListener('abort', leave)
+    control.signal.addEventListener('abort', () => signal.removeEventListener('abort', leave))
+  }
+  return control
+}

@@ -1,0 +1,52 @@
+/** What a companion may be told, beside its flags: the edges that it works for. */
+import { z } from '@hono/zod-openapi'
+import { badConfig } from '../edge/errors.ts'
+import type { ServerConfig } from '../edge/index.ts'
+import { keyBytes } from '../src/index.ts'
+import type { Edge } from './guard.ts'
+
+const edge = z.strictObject({
+  /** As the edge names itself; fairness and logs are by it. */
+  id: z.string().regex(/^[\w.-]{1,64}$/, 'must have 1 to 64 letters, digits, dots and dashes'),
+  /** Shared with the edge: 64 hex digits, or a text. */
+  key: z.string().min(16, 'must have at least 16 characters, such as 64 random hex digits').max(512),
+})
+
+const whole = z.number().int().min(1)
+
+const schema = z.strictObject({
+  edges: z.array(edge).max(10_000).default([]),
+  limits: z
+    .strictObject({
+      /** Requests of edges that run at once. */
+      running: whole.default(8),
+      /** Requests of one edge that may wait; more are refused. */
+      waitingPerEdge: whole.default(16),
+      bodyBytes: whole.default(4 << 20),
+    })
+    .prefault({}),
+  /** Of the OpenAI endpoint beside: see edge/config.ts. Without it there is none, unless only this machine is listened to. */
+  openai: z.record(z.string(), z.unknown()).optional(),
+})
+
+export interface CompanionConfig {
+  readonly edges: readonly Edge[]
+  readonly limits: { readonly running: number; readonly waitingPerEdge: number; readonly bodyBytes: number }
+  readonly openai: ServerConfig | undefined
+}
+
+/** Throws `bad_argument`; no key is told. */
+export function companionConfigOf(given: unknown): CompanionConfig {
+  const { data, error } = schema.safeParse(given)
+  if (!data) {
+    const { path, message } = error.issues[0]!
+    throw badConfig(`the companion's config is wrong at ${path.join('.') || 'its top'}: ${message}`)
+  }
+  const twice = data.edges.find(({ id }, at) => data.edges.findIndex((other) => other.id === id) !== at)
+  if (twice) throw badConfig(`the companion's config has two edges ${twice.id}; each has a name of its own`)
+  return {
+    edges: data.edges.map(({ id, key }) => ({ id, key: keyBytes(key) })),
+    limits: data.limits,
+    openai: data.openai as ServerConfig | undefined,
+  }
+}

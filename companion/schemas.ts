@@ -1,0 +1,45 @@
+/** What an edge may ask of a companion. */
+import { z } from '@hono/zod-openapi'
+import { wireCodecs } from '../src/index.ts'
+
+const hash = z.string().regex(/^[0-9a-f]{64}$/)
+const position = z.number().int().min(0).max(10_000_000)
+const ids = z.array(position).min(1).max(1_000_000)
+
+const prompt = {
+  ids,
+  /** The model's identity. */
+  model: hash,
+  tenant: z.string().max(300).default(''),
+}
+
+export const prefillRequest = z.strictObject({
+  ...prompt,
+  codec: z.enum(wireCodecs),
+  from: position,
+  to: position,
+})
+
+/** The engine checks ranges of its own options. */
+const number = z.number().optional()
+const options = z.strictObject({
+  temperature: number,
+  topK: number,
+  topP: number,
+  minP: number,
+  repetitionPenalty: number,
+  presencePenalty: number,
+  frequencyPenalty: number,
+  seed: number,
+  topLogprobs: number,
+  ignoreEos: z.boolean().optional(),
+  stop: z.array(z.string()).max(16).optional(),
+  logitBias: z.record(z.string(), z.number()).optional(),
+})
+
+export const relayRequest = z.strictObject({
+  ...prompt,
+  maxTokens: z.number().int().min(0).max(1_000_000),
+  options,
+  after: z.array(position).max(1_000_000),
+})

@@ -1,0 +1,47 @@
+/** A prompt's predicted K and V without an answer: what a `residual` stream corrects, at both of its ends. */
+import type { PagedCache, Sequence } from '../kv/paged.ts'
+import type { Llama } from '../model/llama.ts'
+import { pack } from '../pack/pack.ts'
+import { nextTurn } from '../turn.ts'
+import type { Prediction } from './choice.ts'
+
+export interface Ahead {
+  readonly forward: Pick<Llama, 'passTokens' | 'forward'>
+  readonly prediction: Prediction
+  readonly cache: PagedCache
+}
+
+export class PredictedPrompt {
+  readonly sequence: Sequence
+  readonly #ahead: Ahead
+  readonly #ids: readonly number[]
+  #running: Promise<void> = Promise.resolve()
+
+  /** Behind `held`, exact pages of the prompt that are in use. The prompt is one that `Prediction.predicts`. */
+  constructor(ahead: Ahead, ids: readonly number[], held: readonly number[]) {
+    this.#ahead = ahead
+    this.#ids = ids
+    this.sequence = ahead.cache.open()
+    this.sequence.adopt(held)
+    ahead.prediction.begin(this.sequence, ids.length, 'predicted')
+  }
+
+  /** Runs passes until the tokens before `to` are there. Throws `out_of_pages`. */
+  ready(to: number): Promise<void> {
+    this.#running = this.#running.then(() => this.#run(to))
+    return this.#running
+  }
+
+  release(): void {
+    this.sequence.release()
+  }
+
+  async #run(to: number): Promise<void> {
+    const { forward, prediction } = this.#ahead
+    for (let at = this.sequence.length; at < to; at = this.sequence.length) {
+      const ids = this.#ids.slice(at, Math.min(at + forward.passTokens, this.#ids.length))
+      await forward.forward(pack(prediction.runs(this.sequence, ids, 'none')))
+      await nextTurn()
+    }
+  }
+}

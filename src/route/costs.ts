@@ -1,0 +1,127 @@
+/**
+ * What each way to a first token should take, milliseconds, from measured costs.
+ *
+ *     local      queue + fixed + tokens x local ms/token (by prompt length; exact and predicted apart)
+ *     remote KV  RTT + queue + max(tokens x remote ms/token, bytes / bandwidth) + the last tile's transfer + the last page here
+ *     relay      RTT + queue + tokens x remote ms/token
+ *
+ * K and V leave while later ones are computed, so the slower of computing and sending counts. What the formulas leave out (a queue
+ * that grew, a machine that does two things at once) is in a factor for each way, learned from what it took.
+ */
+import { type Estimate, Measure } from './measure.ts'
+
+export type Way = 'local' | 'remote' | 'relay' | 'race'
+
+/** Tokens of a prompt that are not in the prefix cache, by powers of two: short prompts cost more a token. */
+const buckets = 14
+
+/** Tokens that a stream of K and V sends at a time. */
+export const tileTokens = 64
+/** Tokens behind the last whole page: they are run here. */
+const tailTokens = 16
+
+export class LocalCosts {
+  readonly #perToken: Measure[]
+
+  /** Before anything was measured: milliseconds a token. */
+  constructor(prior: number) {
+    this.#perToken = Array.from({ length: buckets }, () => new Measure(prior, 0.5))
+  }
+
+  /** `tokens` were read in `ms`. Lengths that were never seen are taken to cost as much a token. */
+  learn(tokens: number, ms: number, now: number): void {
+    if (tokens < 1 || !(ms > 0)) return
+    const bucket = bucketOf(tokens)
+    this.#perToken[bucket]!.learn(ms / tokens, now)
+  }
+
+  estimate(tokens: number, now: number): Estimate {
+    return scaled(this.#nearest(bucketOf(tokens)).estimate(now), tokens)
+  }
+
+  #nearest(bucket: number): Measure {
+    for (let apart = 0; apart < buckets; apart++)
+      for (const at of [bucket + apart, bucket - apart])
+        if ((this.#perToken[at]?.count ?? 0) > 0) return this.#perToken[at]!
+    return this.#perToken[bucket]!
+  }
+}
+
+/** What is known of one companion. */
+export class RemoteCosts {
+  readonly rtt = new Measure(50, 1)
+  readonly perToken = new Measure(1, 1)
+  /** Bytes a millisecond. */
+  readonly bandwidth = new Measure(6250, 1)
+  readonly queue = new Measure(5, 2)
+  /** By way and length: what it took by what the formula says. */
+  readonly #factors = new Map<string, Measure>()
+
+  estimate(way: 'remote' | 'relay', prompt: RemotePromptCost, now: number): Estimate {
+    const formula = this.#formula(way, prompt, now)
+    const factor = this.#factor(way, prompt.tokens).estimate(now)
+    return {
+      mean: formula * factor.mean,
+      deviation: formula * factor.deviation,
+      doubt: formula * factor.doubt,
+    }
+  }
+
+  learn(way: 'remote' | 'relay', prompt: RemotePromptCost, ms: number, now: number): void {
+    const ratio = ms / this.#formula(way, prompt, now)
+    // One outlier is no law.
+    this.#factor(way, prompt.tokens).learn(Math.min(10, Math.max(0.1, ratio)), now)
+  }
+
+  #formula(way: 'remote' | 'relay', { tokens, bytesPerToken, localMsPerToken }: RemotePromptCost, now: number): number {
+    const mean = (measure: Measure) => measure.estimate(now).mean
+    const compute = tokens * mean(this.perToken)
+    const before = mean(this.rtt) + mean(this.queue)
+    if (way === 'relay') return before + compute
+    const perToken = bytesPerToken / mean(this.bandwidth)
+    const last = Math.min(tokens, tileTokens) * perToken
+    return before + Math.max(compute + last, tokens * perToken) + tailTokens * localMsPerToken
+  }
+
+  #factor(way: string, tokens: number): Measure {
+    const name = `${way} ${bucketOf(tokens)}`
+    const found = this.#factors.get(name) ?? new Measure(1, 0.5)
+    this.#factors.set(name, found)
+    return found
+  }
+}
+
+export interface RemotePromptCost {
+  /** Not in the prefix cache here. */
+  readonly tokens: number
+  /** Of K and V on the wire. */
+  readonly bytesPerToken: number
+  readonly localMsPerToken: number
+}
+
+/**
+ * Of two that run at once, when the first is done: the mean of the smaller of two normal variables (C. E. Clark, The greatest of a
+ * finite set of random variables, 1961).
+ */
+export function earlier(a: Estimate, b: Estimate): Estimate {
+  const spread = Math.hypot(a.deviation + a.doubt, b.deviation + b.doubt)
+  const doubt = Math.min(a.doubt, b.doubt)
+  if (spread === 0) return { mean: Math.min(a.mean, b.mean), deviation: 0, doubt }
+  const apart = (b.mean - a.mean) / spread
+  const mean =
+    a.mean * below(apart) + b.mean * below(-apart) - spread * Math.exp(-(apart ** 2) / 2) * 0.3989422804014327
+  return { mean: Math.max(0, mean), deviation: Math.min(a.deviation, b.deviation), doubt }
+}
+
+/** Of a standard normal variable, the share below `x`: the logistic approximation of Bowling et al. (2009), within 0.0002. */
+function below(x: number): number {
+  return 1 / (1 + Math.exp(-(0.07056 * x ** 3 + 1.5976 * x)))
+}
+
+function scaled({ mean, deviation, doubt }: Estimate, by: number): Estimate {
+  return { mean: mean * by, deviation: deviation * by, doubt: doubt * by }
+}
+
+function bucketOf(tokens: number): number {
+  return Math.min(buckets - 1, 31 - Math.clz32(Math.max(1, tokens)))
+}

@@ -1,0 +1,127 @@
+/** Which way a request takes to its first token: the one that should take the least time, by measured costs, among those it allows. */
+import { type Companion, type Companions, type Ending, optimistic } from './companions.ts'
+import { earlier, LocalCosts, type RemotePromptCost, type Way } from './costs.ts'
+import type { Estimate } from './measure.ts'
+
+export interface RouteRequest {
+  /** Tokens that are not in the prefix cache. */
+  readonly tokens: number
+  /** Whether the first token may come from predicted K and V. */
+  readonly predicted: boolean
+  /** Bytes of K and V of a token on the wire. */
+  readonly bytesPerToken: number
+  /** Ways that may be taken; `local` always may. */
+  readonly ways: readonly Way[]
+  /** Milliseconds until the local engine turns to it, as far as it is known. */
+  readonly localQueueMs: number
+}
+
+export interface Decision<C> {
+  readonly way: Way
+  /** Undefined for `local`. */
+  readonly companion: Companion<C> | undefined
+  readonly predictedMs: number
+  /** What each way should take, milliseconds. */
+  readonly considered: Readonly<Partial<Record<Way, number>>>
+  readonly request: RouteRequest
+}
+
+/** What came of it. */
+export interface Outcome {
+  /** To the first token. */
+  readonly ttftMs: number
+  /** Of the part that was done here: reading the prompt, and how many tokens of it. */
+  readonly local?: { readonly tokens: number; readonly ms: number } | undefined
+  /** Of the companion; undefined where none was asked. */
+  readonly ending?: Ending | undefined
+  /** Bytes that came from it, and milliseconds from the first to the last of them. */
+  readonly transfer?: { readonly bytes: number; readonly ms: number } | undefined
+}
+
+/** Two at once disturb each other, and cost the companion a prompt: a race must promise so much. */
+const raceGain = 0.9
+
+export class Router<C> {
+  readonly companions: Companions<C>
+  readonly #now: () => number
+  readonly #exact: LocalCosts
+  readonly #predicted: LocalCosts
+  readonly #always: Way | undefined
+
+  /** `localMsPerToken`: a first guess, until prompts were read here. `always`: the way of all that may take it; default the quickest. */
+  constructor(
+    companions: Companions<C>,
+    localMsPerToken = 4,
+    now: () => number = () => performance.now(),
+    always?: Way,
+  ) {
+    this.companions = companions
+    this.#now = now
+    this.#always = always
+    this.#exact = new LocalCosts(localMsPerToken)
+    this.#predicted = new LocalCosts(localMsPerToken / 2)
+  }
+
+  /** Decides; whoever takes a way with a companion reports what came of it. */
+  decide(request: RouteRequest): Decision<C> {
+    const now = this.#now()
+    const estimates = new Map<Way, Estimate>([['local', this.#local(request, now)]])
+    const companion = this.companions.pick(this.#prompt(request, now), now)
+    if (companion) {
+      const prompt = this.#prompt(request, now)
+      for (const way of ['remote', 'relay'] as const)
+        if (request.ways.includes(way)) estimates.set(way, companion.costs.estimate(way, prompt, now))
+      const remote = estimates.get('remote')
+      if (remote && request.ways.includes('race')) estimates.set('race', earlier(estimates.get('local')!, remote))
+    }
+    const way = this.#best(estimates)
+    const taken = way === 'local' || companion!.breaker.enter(now) ? way : 'local'
+    return {
+      way: taken,
+      companion: taken === 'local' ? undefined : companion,
+      predictedMs: estimates.get(taken)!.mean,
+      considered: Object.fromEntries([...estimates].map(([name, { mean }]) => [name, mean])),
+      request,
+    }
+  }
+
+  report({ way, companion, request }: Decision<C>, { ttftMs, local, ending, transfer }: Outcome): void {
+    const now = this.#now()
+    if (local) this.#costs(request).learn(local.tokens, local.ms, now)
+    if (!companion || !ending) return
+    this.companions.report(companion, ending, now)
+    if (ending !== 'succeeded') return
+    const { costs } = companion
+    if (way === 'relay' || way === 'remote') costs.learn(way, this.#prompt(request, now), ttftMs, now)
+    // What waits for computing tells that the network is at least so fast.
+    if (transfer && transfer.ms > 1) {
+      const rate = transfer.bytes / transfer.ms
+      const computing = request.tokens * costs.perToken.estimate(now).mean
+      if (rate > costs.bandwidth.estimate(now).mean || transfer.ms > 1.2 * computing) costs.bandwidth.learn(rate, now)
+    }
+  }
+
+  #best(estimates: ReadonlyMap<Way, Estimate>): Way {
+    if (this.#always && estimates.has(this.#always)) return this.#always
+    let best: Way = 'local'
+    let least = optimistic(estimates.get('local')!)
+    for (const [way, estimate] of estimates) {
+      const ms = optimistic(estimate) / (way === 'race' ? raceGain : 1)
+      if (ms < least) [best, least] = [way, ms]
+    }
+    return best
+  }
+
+  #local(request: RouteRequest, now: number): Estimate {
+    const estimate = this.#costs(request).estimate(request.tokens, now)
+    return { ...estimate, mean: estimate.mean + request.localQueueMs }
+  }
+
+  #costs({ predicted }: RouteRequest): LocalCosts {
+    return predicted ? this.#predicted : this.#exact
+  }
+
+  #prompt({ tokens, bytesPerToken }: RouteRequest, now: number): RemotePromptCost {
+    return { tokens, bytesPerToken, localMsPerToken: this.#exact.estimate(64, now).mean / 64 }
+  }
+}
