@@ -130,8 +130,7 @@ class Route implements RoutedAnswer {
   #receiving: Promise<boolean> | undefined
   #transfer: { bytes: number; ms: number } | undefined
   #ttft: number | undefined
-  /** Whether its reader, once he leaves, lets the expected pages go. */
-  #read = false
+  #ended: Promise<void> | undefined
 
   constructor(engine: Engine, options: RoutedOptions, router: Deciding, request: Request, trace: Trace) {
     this.#engine = engine
@@ -185,11 +184,10 @@ class Route implements RoutedAnswer {
     this.#control.abort()
     this.#away.abort()
     this.#inner?.cancel()
-    if (!this.#read) this.#expected.release()
+    void this.#end()
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<GenerateEvent> {
-    this.#read = true
     const leave = () => this.#away.abort()
     this.#signal.addEventListener('abort', leave, { once: true })
     this.#trace.mark('admitted')
@@ -204,11 +202,19 @@ class Route implements RoutedAnswer {
     } finally {
       this.#signal.removeEventListener('abort', leave)
       this.cancel()
+      await this.#end()
+    }
+  }
+
+  /** Gives everything back, once; also where a reader stops at the last event, and never asks for the end behind it. */
+  #end(): Promise<void> {
+    this.#ended ??= (async () => {
       // What is being written into its pages must end before they are anybody else's.
       await this.#receiving?.catch(() => {})
       this.#expected.release()
       this.#report()
-    }
+    })()
+    return this.#ended
   }
 
   #events(): AsyncGenerator<GenerateEvent> {

@@ -67,6 +67,24 @@ export class RemoteCosts {
     }
   }
 
+  /** Of `local` and `remote` at once. They may disturb each other, most on one machine: what that costs is learned. */
+  race(local: Estimate, remote: Estimate, tokens: number, now: number): Estimate {
+    const both = earlier(local, remote)
+    const factor = this.#factor('race', tokens).estimate(now)
+    return {
+      mean: both.mean * factor.mean,
+      deviation: Math.hypot(both.deviation, both.mean * factor.deviation),
+      doubt: Math.hypot(both.doubt, both.mean * factor.doubt),
+    }
+  }
+
+  /** `expected`: what `race` said, by its mean. */
+  learnRace(expected: number, tokens: number, ms: number, now: number): void {
+    const factor = this.#factor('race', tokens)
+    const ratio = (ms / Math.max(expected, 0.1)) * factor.estimate(now).mean
+    factor.learn(Math.min(10, Math.max(0.1, ratio)), now)
+  }
+
   learn(way: 'remote' | 'relay', prompt: RemotePromptCost, ms: number, now: number): void {
     const ratio = ms / this.#formula(way, prompt, now)
     // One outlier is no law.

@@ -1,6 +1,6 @@
 /** Which way a request takes to its first token: the one that should take the least time, by measured costs, among those it allows. */
 import { type Companion, type Companions, type Ending, optimistic } from './companions.ts'
-import { earlier, LocalCosts, type RemotePromptCost, type Way } from './costs.ts'
+import { LocalCosts, type RemotePromptCost, type Way } from './costs.ts'
 import type { Estimate } from './measure.ts'
 
 export interface RouteRequest {
@@ -72,7 +72,8 @@ export class Router<C> {
       for (const way of ['remote', 'relay'] as const)
         if (request.ways.includes(way)) estimates.set(way, companion.costs.estimate(way, prompt, now))
       const remote = estimates.get('remote')
-      if (remote && request.ways.includes('race')) estimates.set('race', earlier(estimates.get('local')!, remote))
+      if (remote && request.ways.includes('race'))
+        estimates.set('race', companion.costs.race(estimates.get('local')!, remote, request.tokens, now))
     }
     const way = this.#best(estimates)
     const taken = way === 'local' || companion!.breaker.enter(now) ? way : 'local'
@@ -85,13 +86,15 @@ export class Router<C> {
     }
   }
 
-  report({ way, companion, request }: Decision<C>, { ttftMs, local, ending, transfer }: Outcome): void {
+  report({ way, companion, request, predictedMs }: Decision<C>, { ttftMs, local, ending, transfer }: Outcome): void {
     const now = this.#now()
     if (local) this.#costs(request).learn(local.tokens, local.ms, now)
     if (!companion || !ending) return
     this.companions.report(companion, ending, now)
-    if (ending !== 'succeeded') return
     const { costs } = companion
+    // A race that was won here tells as much.
+    if (way === 'race' && ttftMs > 0) costs.learnRace(predictedMs, request.tokens, ttftMs, now)
+    if (ending !== 'succeeded') return
     if (way === 'relay' || way === 'remote') costs.learn(way, this.#prompt(request, now), ttftMs, now)
     // What waits for computing tells that the network is at least so fast.
     if (transfer && transfer.ms > 1) {
