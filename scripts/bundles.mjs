@@ -28,6 +28,8 @@ export const bundles = {
   /** The OpenAI-compatible app, and its servers. */
   'dist/edge.js': { ...edge, entryPoints: ['edge/index.ts'] },
   'dist/edge-node.js': { ...node, entryPoints: ['edge/node.ts'] },
+  /** The companion's app. */
+  'dist/companion.js': { ...edge, entryPoints: ['companion/app.ts'] },
   'dist/edge-deno.js': { ...edge, entryPoints: ['edge/deno.ts'] },
   'dist/edge-bun.js': { ...edge, entryPoints: ['edge/bun.ts'] },
   /** The library and web workers. */
