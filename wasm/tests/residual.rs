@@ -127,7 +127,7 @@ fn the_bytes_mean_what_the_format_says() {
             assert_eq!(bytes.len(), length);
             let Shape { layers, heads, dim, tokens, kv_type } = shape;
             let step = |layer: usize, unit: usize, d: usize| {
-                pool.steps[(layer * heads + unit / 2) * (dim + 1) + if unit % 2 == 0 { d } else { dim }]
+                pool.steps[(layer * heads + unit / 2) * (dim + 1) + if unit & 1 == 0 { d } else { dim }]
             };
             let (codes, whole) = naive::decode(&bytes, (layers, heads, dim, tokens), |l, u, d| step(l, u, d) > 0.0);
             assert!(whole, "the definition uses {length} bytes");
