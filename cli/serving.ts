@@ -1,7 +1,57 @@
-/** What `serve` and `companion` have in common. */
+/** What `serve` and `companion` have in common: a model behind HTTP, from loading it to the last answer. */
+import { createHash } from 'node:crypto'
 import { basename } from 'node:path'
-import { type ByteSource, defaultModel, shippedPredictor } from '../node/index.ts'
+import { type LogLine, type ServerConfig, serveNode } from '../edge/node.ts'
+import { type ByteSource, defaultModel, type Engine, shippedPredictor } from '../node/index.ts'
 import type { Flags } from './flags.ts'
+import { open } from './session.ts'
+import { note, print } from './terminal.ts'
+
+export interface Served {
+  readonly hostname: string
+  readonly port: number
+  /** The app, once the model is loaded. */
+  readonly appOf: (shared: Shared) => { readonly fetch: (request: Request) => Response | Promise<Response> }
+  /** Says where it listens. */
+  readonly announce: (url: string) => void
+}
+
+export interface Shared {
+  readonly engine: Engine
+  readonly drain: AbortSignal
+  readonly onRequest: (line: LogLine) => void
+}
+
+/** Answers until the signal fires, then finishes what runs. Resolves with the exit code. */
+export async function serveModel(
+  flags: Flags,
+  signal: AbortSignal,
+  { hostname, port, appOf, announce }: Served,
+): Promise<number> {
+  const { engine } = await open(flags, signal, {
+    kvTokens: Math.max(16_384, 2 * (flags.context ?? 0)),
+    ...(await predictorFor(flags)),
+  })
+  const drain = new AbortController()
+  try {
+    const app = appOf({ engine, drain: drain.signal, onRequest: (line) => print(JSON.stringify(line)) })
+    const serving = await serveNode({ fetch: app.fetch, port, hostname })
+    announce(serving.url)
+    await aborted(signal)
+    note('stopping: running answers are finished; once more stops at once')
+    drain.abort()
+    await serving.close()
+    return 0
+  } finally {
+    await engine.close()
+  }
+}
+
+/** The key of the environment, as a server's config has keys. */
+export function environmentKeys(): NonNullable<ServerConfig['keys']> {
+  const key = process.env.FORETOKEN_API_KEY
+  return key ? [{ sha256: createHash('sha256').update(key).digest('hex'), metrics: true }] : []
+}
 
 /** The last part of a path, without its ending; other names as they are. */
 export function displayName(model: string): string {
@@ -14,7 +64,7 @@ export function isLoopback(hostname: string): boolean {
 }
 
 /** Requests may ask for predicted prefill whatever the default is, if a predictor is there. */
-export async function predictorFor({
+async function predictorFor({
   model = defaultModel,
   predictor,
   prefill = 'exact',
@@ -24,7 +74,7 @@ export async function predictorFor({
   return shipped ? { predictor: shipped } : {}
 }
 
-export function aborted(signal: AbortSignal): Promise<void> {
+function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve()
     else signal.addEventListener('abort', () => resolve(), { once: true })

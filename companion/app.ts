@@ -11,6 +11,7 @@ import type { z } from '@hono/zod-openapi'
 import { Hono } from 'hono'
 import { ApiError, asApiError } from '../edge/errors.ts'
 import { createApp, type LogLine, type ServerConfig } from '../edge/index.ts'
+import { tenths } from '../edge/record.ts'
 import { validate } from '../edge/validate.ts'
 import type { Engine } from '../src/index.ts'
 import { type Edge, Guard, type Verified } from './guard.ts'
@@ -19,12 +20,18 @@ import { prefillRequest, relayRequest } from './schemas.ts'
 import { byteStream, lineStream } from './streams.ts'
 import { type TurnLimits, Turns } from './turns.ts'
 
+export interface CompanionLimits extends TurnLimits {
+  readonly bodyBytes: number
+}
+
+export const defaultLimits: CompanionLimits = { running: 8, waitingPerEdge: 16, bodyBytes: 4 << 20 }
+
 export interface CompanionOptions {
   readonly engine: Engine
   readonly edges: readonly Edge[]
   /** Of the OpenAI endpoint; absent: there is none. */
   readonly config?: ServerConfig | undefined
-  readonly limits?: Partial<TurnLimits & { readonly bodyBytes: number }>
+  readonly limits?: Partial<CompanionLimits>
   /** Aborted: nothing new is begun. */
   readonly drain?: AbortSignal
   /** One line a request, when it is over. It holds no prompt. */
@@ -34,7 +41,7 @@ export interface CompanionOptions {
 /** Throws `bad_argument` for a config that can't be. */
 export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> {
   const { engine, edges, config, limits = {}, drain, onRequest } = options
-  const { running = 8, waitingPerEdge = 16, bodyBytes = 4 << 20 } = limits
+  const { running, waitingPerEdge, bodyBytes } = { ...defaultLimits, ...limits }
   const bounds = { bodyBytes, bodySeconds: 30 }
   const guard = new Guard(edges)
   const turns = new Turns({ running, waitingPerEdge })
@@ -113,17 +120,14 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
   async function turn(edge: Edge, signal: AbortSignal, what: Readonly<Record<string, string | number>>) {
     const begun = performance.now()
     const leave = await turns.take(edge.id, signal)
-    const queue_ms = performance.now() - begun
+    const queue_ms = tenths(performance.now() - begun)
     let over = false
     return () => {
       leave()
       if (over) return
       over = true
-      const [queued, ms] = [queue_ms, performance.now() - begun].map((time) => Math.round(time * 10) / 10) as [
-        number,
-        number,
-      ]
-      onRequest?.({ time: new Date().toISOString(), edge: edge.id, ...what, queue_ms: queued, ms })
+      const ms = tenths(performance.now() - begun)
+      onRequest?.({ time: new Date().toISOString(), edge: edge.id, ...what, queue_ms, ms })
     }
   }
 

@@ -3,6 +3,7 @@ import { z } from '@hono/zod-openapi'
 import { badConfig } from '../edge/errors.ts'
 import type { ServerConfig } from '../edge/index.ts'
 import { keyBytes } from '../src/index.ts'
+import { type CompanionLimits, defaultLimits } from './app.ts'
 import type { Edge } from './guard.ts'
 
 const edge = z.strictObject({
@@ -19,10 +20,10 @@ const schema = z.strictObject({
   limits: z
     .strictObject({
       /** Requests of edges that run at once. */
-      running: whole.default(8),
+      running: whole.default(defaultLimits.running),
       /** Requests of one edge that may wait; more are refused. */
-      waitingPerEdge: whole.default(16),
-      bodyBytes: whole.default(4 << 20),
+      waitingPerEdge: whole.default(defaultLimits.waitingPerEdge),
+      bodyBytes: whole.default(defaultLimits.bodyBytes),
     })
     .prefault({}),
   /** Of the OpenAI endpoint beside: see edge/config.ts. Without it there is none, unless only this machine is listened to. */
@@ -31,22 +32,27 @@ const schema = z.strictObject({
 
 export interface CompanionConfig {
   readonly edges: readonly Edge[]
-  readonly limits: { readonly running: number; readonly waitingPerEdge: number; readonly bodyBytes: number }
+  readonly limits: CompanionLimits
   readonly openai: ServerConfig | undefined
 }
 
-/** Throws `bad_argument`; no key is told. */
-export function companionConfigOf(given: unknown): CompanionConfig {
-  const { data, error } = schema.safeParse(given)
-  if (!data) {
-    const { path, message } = error.issues[0]!
-    throw badConfig(`the companion's config is wrong at ${path.join('.') || 'its top'}: ${message}`)
-  }
-  const twice = data.edges.find(({ id }, at) => data.edges.findIndex((other) => other.id === id) !== at)
+/** `key`: of one edge more, which is named `edge`. Throws `bad_argument`; no key is told. */
+export function companionConfigOf(given: unknown, key?: string): CompanionConfig {
+  const told = checked(given)
+  const { edges, limits, openai } =
+    key === undefined ? told : checked({ ...told, edges: [...told.edges, { id: 'edge', key }] })
+  const twice = edges.find(({ id }, at) => edges.findIndex((other) => other.id === id) !== at)
   if (twice) throw badConfig(`the companion's config has two edges ${twice.id}; each has a name of its own`)
   return {
-    edges: data.edges.map(({ id, key }) => ({ id, key: keyBytes(key) })),
-    limits: data.limits,
-    openai: data.openai as ServerConfig | undefined,
+    edges: edges.map(({ id, key }) => ({ id, key: keyBytes(key) })),
+    limits,
+    openai: openai as ServerConfig | undefined,
   }
+}
+
+function checked(given: unknown): z.output<typeof schema> {
+  const { data, error } = schema.safeParse(given)
+  if (data) return data
+  const { path, message } = error.issues[0]!
+  throw badConfig(`the companion's config is wrong at ${path.join('.') || 'its top'}: ${message}`)
 }

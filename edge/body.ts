@@ -33,7 +33,7 @@ export async function readBytes(
     late = true
     void reader.cancel().catch(() => {})
   }, bodySeconds * 1000)
-  const parts: Uint8Array[] = []
+  const parts: Uint8Array<ArrayBuffer>[] = []
   let length = 0
   try {
     for (;;) {
@@ -70,7 +70,8 @@ function tooLarge(most: number): ApiError {
   })
 }
 
-function joined(parts: readonly Uint8Array[], length: number): Uint8Array<ArrayBuffer> {
+function joined(parts: readonly Uint8Array<ArrayBuffer>[], length: number): Uint8Array<ArrayBuffer> {
+  if (parts.length === 1) return parts[0]!
   const all = new Uint8Array(length)
   let at = 0
   for (const part of parts) {

@@ -105,7 +105,7 @@ class Exchange {
     const meter = new Meter(run, this.#server.metrics, this.#c.get('record'), plan.choices)
     const body = await plan.body(meter.events())
     this.end()
-    return Response.json(body, { headers: { ...timingHeaders(run.soFar), ...routeHeader(run.route) } })
+    return Response.json(body, { headers: { ...timingHeaders(run.soFar), ...routeHeader(run.routeOf(0)) } })
   }
 
   /**
@@ -142,7 +142,7 @@ class Exchange {
         'content-type': 'text/event-stream; charset=utf-8',
         'cache-control': 'no-cache, no-transform',
         'x-accel-buffering': 'no',
-        ...(opened.ready && !plan.progress && { ...timingHeaders(run.soFar), ...routeHeader(run.route) }),
+        ...(opened.ready && !plan.progress && { ...timingHeaders(run.soFar), ...routeHeader(run.routeOf(0)) }),
       },
     })
   }

@@ -1,6 +1,6 @@
 /** Counts what a run makes, on its way to whoever writes it. */
 import type { Metrics } from './metrics/metrics.ts'
-import type { RequestRecord } from './record.ts'
+import { type RequestRecord, tenths } from './record.ts'
 import type { Run, RunEvent } from './run.ts'
 
 export class Meter {
@@ -38,7 +38,7 @@ export class Meter {
     record.cached_tokens = (record.cached_tokens ?? 0) + done.cached_tokens
     record.prefill ??= done.prefill
     this.#routed(index)
-    record.ttft_ms ??= Math.round(done.timings.ttft_ms * 10) / 10
+    record.ttft_ms ??= tenths(done.timings.ttft_ms)
   }
 
   #routed(index: number): void {
@@ -48,7 +48,7 @@ export class Meter {
     const record = this.#record
     record.way ??= route.way
     if (route.companion !== undefined) record.companion ??= route.companion
-    record.predicted_ms ??= Math.round(route.predicted_ms * 10) / 10
+    record.predicted_ms ??= tenths(route.predicted_ms)
     if (route.fell_back !== undefined) record.fell_back ??= route.fell_back.slice(0, 300)
   }
 

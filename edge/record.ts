@@ -37,6 +37,11 @@ export function logLine(record: RequestRecord): LogLine {
     time: new Date().toISOString(),
     ...(Object.fromEntries(known) as LogLine),
     stream: streaming,
-    ms: Math.round((performance.now() - begun) * 10) / 10,
+    ms: tenths(performance.now() - begun),
   }
+}
+
+/** Milliseconds as logs have them. */
+export function tenths(ms: number): number {
+  return Math.round(ms * 10) / 10
 }

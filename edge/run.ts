@@ -51,8 +51,8 @@ export class Run implements AsyncIterable<RunEvent> {
   readonly #requests: readonly GenerateRequest[]
   readonly #options: RunOptions
   readonly #readings = new Set<Reading>()
-  readonly #submissions: Answers[] = []
-  readonly #byIndex = new Map<number, Answers>()
+  /** By their index. */
+  readonly #submissions = new Map<number, Answers>()
   /** Prompts that have been read, and their other choices submitted. */
   readonly #begun = new Set<number>()
   readonly #progress: RunEvent[] = []
@@ -73,21 +73,16 @@ export class Run implements AsyncIterable<RunEvent> {
 
   /** The first answer so far: how its prompt was read. */
   get soFar(): Answers['soFar'] {
-    return this.#submissions[0]!.soFar
-  }
-
-  /** The way of the first answer. */
-  get route(): RouteReport | undefined {
-    return this.#submissions[0]!.route
+    return this.#submissions.get(0)!.soFar
   }
 
   /** The way of an answer. */
   routeOf(index: number): RouteReport | undefined {
-    return this.#byIndex.get(index)?.route
+    return this.#submissions.get(index)?.route
   }
 
   cancel(): void {
-    for (const submission of this.#submissions) submission.cancel()
+    for (const submission of this.#submissions.values()) submission.cancel()
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<RunEvent> {
@@ -147,8 +142,7 @@ export class Run implements AsyncIterable<RunEvent> {
         },
       }),
     })
-    this.#submissions.push(submission)
-    this.#byIndex.set(index, submission)
+    this.#submissions.set(index, submission)
     const { prompt_tokens } = submission.soFar.timings
     if (promptTokens !== undefined && prompt_tokens > promptTokens)
       throw new ForetokenError(

@@ -64,7 +64,7 @@ export class Routed {
   constructor(engine: Engine, options: RoutedOptions) {
     this.#engine = engine
     this.#options = options
-    this.router = options.router ?? new Router(options.companions, undefined, undefined, options.always)
+    this.router = options.router ?? new Router(options.companions, { always: options.always })
   }
 
   /** Takes a request on. Throws what `Engine.submit` throws of its prompt; reading it, what that throws else. */

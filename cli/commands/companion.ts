@@ -1,40 +1,30 @@
 /** `foretoken companion`: an engine that reads prompts for edges. A signal lets running answers finish; a second one ends it at once. */
-import { createHash } from 'node:crypto'
 import { createCompanion } from '../../companion/app.ts'
 import { type CompanionConfig, companionConfigOf } from '../../companion/config.ts'
-import { parsedConfig, type ServerConfig, serveNode } from '../../edge/node.ts'
+import { parsedConfig, type ServerConfig } from '../../edge/node.ts'
 import { defaultModel, machineKeyPath, makeMachineKey } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { aborted, displayName, isLoopback, predictorFor } from '../serving.ts'
-import { open, readText } from '../session.ts'
-import { note, print } from '../terminal.ts'
+import { displayName, environmentKeys, isLoopback, serveModel } from '../serving.ts'
+import { readText } from '../session.ts'
+import { note } from '../terminal.ts'
 
 export async function companion({ flags, operands }: Invocation, signal: AbortSignal): Promise<number> {
   if (operands.length > 0) throw new UsageError('companion takes no operands; name a model with --model')
   const { hostname, port } = addressOf(flags.listen ?? '127.0.0.1:8788')
   const config = await configOf(flags)
   const { edges, limits } = config
-  const { engine } = await open(flags, signal, {
-    kvTokens: Math.max(16_384, 2 * (flags.context ?? 0)),
-    ...(await predictorFor(flags)),
+  const model = displayName(flags.model ?? defaultModel)
+  const openai = openaiOf(config, model, hostname)
+  return serveModel(flags, signal, {
+    hostname,
+    port,
+    appOf: (shared) => createCompanion({ ...shared, edges, limits, config: openai }),
+    announce(url) {
+      note(`${model} for ${edges.map(({ id }) => id).join(', ')} at ${url}`)
+      if (isLoopback(hostname)) note(`edge on this machine: foretoken serve --companion ${url}`)
+    },
   })
-  const drain = new AbortController()
-  const onRequest = (line: object) => print(JSON.stringify(line))
-  try {
-    const openai = openaiOf(config, flags, hostname)
-    const app = createCompanion({ engine, edges, limits, config: openai, drain: drain.signal, onRequest })
-    const serving = await serveNode({ fetch: (request) => app.fetch(request), port, hostname })
-    note(`${displayName(flags.model ?? defaultModel)} for ${edges.map(({ id }) => id).join(', ')} at ${serving.url}`)
-    if (isLoopback(hostname)) note(`edge on this machine: foretoken serve --companion ${serving.url}`)
-    await aborted(signal)
-    note('stopping: running answers are finished; once more stops at once')
-    drain.abort()
-    await serving.close()
-    return 0
-  } finally {
-    await engine.close()
-  }
 }
 
 /** `HOST:PORT`, `[::1]:PORT`, `:PORT`, `PORT` or `HOST`. Throws `UsageError`. */
@@ -52,25 +42,20 @@ async function configOf(flags: Flags): Promise<CompanionConfig> {
   const given = flags.config === undefined ? {} : parsedConfig(await readText(flags.config), flags.config)
   const config = companionConfigOf(given)
   const key = process.env.FORETOKEN_COMPANION_KEY
-  if (key) return companionConfigOf({ ...given, edges: [...editable(given), { id: 'edge', key }] })
+  if (key) return companionConfigOf(given, key)
   if (config.edges.length > 0) return config
   const made = await makeMachineKey()
   note(`key: ${machineKeyPath()}`)
-  return companionConfigOf({ ...given, edges: [{ id: 'edge', key: made }] })
-}
-
-function editable(given: object): readonly object[] {
-  return ((given as { edges?: readonly object[] }).edges ?? []) as readonly object[]
+  return companionConfigOf(given, made)
 }
 
 /** It is an OpenAI endpoint, too, where only this machine reaches it or there are keys for it. */
-function openaiOf({ openai }: CompanionConfig, flags: Flags, hostname: string): ServerConfig | undefined {
-  const key = process.env.FORETOKEN_API_KEY
-  const own = key ? [{ sha256: createHash('sha256').update(key).digest('hex'), metrics: true }] : []
+function openaiOf({ openai }: CompanionConfig, model: string, hostname: string): ServerConfig | undefined {
+  const own = environmentKeys()
   const local = isLoopback(hostname)
   if (!local && !openai && own.length === 0) return undefined
   return {
-    models: [displayName(flags.model ?? defaultModel)],
+    models: [model],
     ...openai,
     listen: local ? 'loopback' : 'public',
     keys: [...(openai?.keys ?? []), ...own],

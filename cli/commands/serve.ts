@@ -1,12 +1,11 @@
 /** `foretoken serve`: the model behind OpenAI's API. A signal lets running answers finish; a second one ends it at once. */
-import { createHash } from 'node:crypto'
-import { createApp, parsedConfig, type ServerConfig, serveNode } from '../../edge/node.ts'
+import { createApp, parsedConfig, type ServerConfig } from '../../edge/node.ts'
 import { defaultModel, ForetokenError, machineKey, machineKeyPath } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { aborted, displayName, isLoopback, predictorFor } from '../serving.ts'
-import { open, readText } from '../session.ts'
-import { note, print } from '../terminal.ts'
+import { displayName, environmentKeys, isLoopback, serveModel } from '../serving.ts'
+import { readText } from '../session.ts'
+import { note } from '../terminal.ts'
 
 export async function serve({ flags, operands }: Invocation, signal: AbortSignal): Promise<number> {
   if (operands.length > 0) throw new UsageError('serve takes no operands; name a model with --model')
@@ -14,36 +13,22 @@ export async function serve({ flags, operands }: Invocation, signal: AbortSignal
   const config = await configOf(flags, hostname)
   // What is wrong with a config is found before a model is loaded.
   createApp({ engine: unloaded, config })
-  const { engine } = await open(flags, signal, {
-    kvTokens: Math.max(16_384, 2 * (flags.context ?? 0)),
-    ...(await predictorFor(flags)),
+  return serveModel(flags, signal, {
+    hostname,
+    port: flags.port ?? 8787,
+    appOf: (shared) => createApp({ ...shared, config }),
+    announce: (url) => note(`${config.models![0]} at ${url}/v1`),
   })
-  const drain = new AbortController()
-  const onRequest = (line: object) => print(JSON.stringify(line))
-  const app = createApp({ engine, config, drain: drain.signal, onRequest })
-  try {
-    const serving = await serveNode({ fetch: app.fetch, port: flags.port ?? 8787, hostname })
-    note(`${config.models![0]} at ${serving.url}/v1`)
-    await aborted(signal)
-    note('stopping: running answers are finished; once more stops at once')
-    drain.abort()
-    await serving.close()
-    return 0
-  } finally {
-    await engine.close()
-  }
 }
 
 async function configOf(flags: Flags, hostname: string): Promise<ServerConfig> {
   const given = flags.config === undefined ? {} : parsedConfig(await readText(flags.config), flags.config)
-  const key = process.env.FORETOKEN_API_KEY
-  const own = key ? [{ sha256: createHash('sha256').update(key).digest('hex'), metrics: true }] : []
   return {
     models: [displayName(flags.model ?? defaultModel)],
     ...given,
     ...(flags.companion && { companions: [...(given.companions ?? []), ...(await companionsOf(flags.companion))] }),
     listen: isLoopback(hostname) ? 'loopback' : 'public',
-    keys: [...(given.keys ?? []), ...own],
+    keys: [...(given.keys ?? []), ...environmentKeys()],
     ...(flags.prefill !== undefined && { prefill: flags.prefill }),
   }
 }

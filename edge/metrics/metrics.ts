@@ -1,7 +1,7 @@
 /** What a server counts. Labels come from closed lists: nothing that a client writes becomes one. */
 import type { DoneEvent, Engine, RouteReport } from '../../src/index.ts'
 import type { CompanionState } from '../route/routes.ts'
-import { Counter, gaugeLines, HistogramSet } from './registry.ts'
+import { Counter, gaugeLines, HistogramSet, labelledGaugeLines } from './registry.ts'
 
 /** Seconds. */
 const short = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
@@ -94,13 +94,12 @@ export class Metrics {
 
 /** Names are of the operator's config. */
 function companionLines(companions: readonly CompanionState[]): string[] {
-  if (companions.length === 0) return []
   const name = 'foretoken_companion_up'
-  return [
-    `# HELP ${name} Whether a companion may be asked: 1 yes, 0.5 the next request tries it, 0 not for a while.`,
-    `# TYPE ${name} gauge`,
-    ...companions.map((companion) => `${name}{companion="${companion.name}"} ${companion.up}`),
-  ]
+  const help = 'Whether a companion may be asked: 1 yes, 0.5 the next request tries it, 0 not for a while.'
+  return labelledGaugeLines(
+    { name, help },
+    companions.map((companion) => [{ companion: companion.name }, companion.up]),
+  )
 }
 
 function engineLines({ stats, backend }: Engine): string[] {

@@ -83,6 +83,18 @@ export function gaugeLines({ name, help, value, type = 'gauge' }: Gauge): string
   return [...header(name, help, type), `${name} ${value}`]
 }
 
+/** One gauge for each set of labels; nothing where there are none. */
+export function labelledGaugeLines(
+  { name, help }: Pick<Gauge, 'name' | 'help'>,
+  values: readonly (readonly [labels: Labels, value: number])[],
+): string[] {
+  if (values.length === 0) return []
+  return [
+    ...header(name, help, 'gauge'),
+    ...values.map(([labels, value]) => `${name}${braced(labelText(labels))} ${value}`),
+  ]
+}
+
 function header(name: string, help: string, type: string): string[] {
   return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`]
 }

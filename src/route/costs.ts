@@ -59,36 +59,37 @@ export class RemoteCosts {
 
   estimate(way: 'remote' | 'relay', prompt: RemotePromptCost, now: number): Estimate {
     const formula = this.#formula(way, prompt, now)
-    const factor = this.#factor(way, prompt.tokens).estimate(now)
-    return {
-      mean: formula * factor.mean,
-      deviation: formula * factor.deviation,
-      doubt: formula * factor.doubt,
-    }
+    return this.#corrected(way, prompt.tokens, { mean: formula, deviation: 0, doubt: 0 }, now)
   }
 
   /** Of `local` and `remote` at once. They may disturb each other, most on one machine: what that costs is learned. */
   race(local: Estimate, remote: Estimate, tokens: number, now: number): Estimate {
-    const both = earlier(local, remote)
-    const factor = this.#factor('race', tokens).estimate(now)
-    return {
-      mean: both.mean * factor.mean,
-      deviation: Math.hypot(both.deviation, both.mean * factor.deviation),
-      doubt: Math.hypot(both.doubt, both.mean * factor.doubt),
-    }
+    return this.#corrected('race', tokens, earlier(local, remote), now)
   }
 
   /** `expected`: what `race` said, by its mean. */
   learnRace(expected: number, tokens: number, ms: number, now: number): void {
-    const factor = this.#factor('race', tokens)
-    const ratio = (ms / Math.max(expected, 0.1)) * factor.estimate(now).mean
-    factor.learn(Math.min(10, Math.max(0.1, ratio)), now)
+    const told = this.#factor('race', tokens).estimate(now).mean
+    this.#learnFactor('race', tokens, (ms / Math.max(expected, 0.1)) * told, now)
   }
 
   learn(way: 'remote' | 'relay', prompt: RemotePromptCost, ms: number, now: number): void {
-    const ratio = ms / this.#formula(way, prompt, now)
+    this.#learnFactor(way, prompt.tokens, ms / this.#formula(way, prompt, now), now)
+  }
+
+  /** `raw` times what was learned of this way and length. */
+  #corrected(way: Way, tokens: number, raw: Estimate, now: number): Estimate {
+    const factor = this.#factor(way, tokens).estimate(now)
+    return {
+      mean: raw.mean * factor.mean,
+      deviation: Math.hypot(raw.deviation, raw.mean * factor.deviation),
+      doubt: Math.hypot(raw.doubt, raw.mean * factor.doubt),
+    }
+  }
+
+  #learnFactor(way: Way, tokens: number, ratio: number, now: number): void {
     // One outlier is no law.
-    this.#factor(way, prompt.tokens).learn(Math.min(10, Math.max(0.1, ratio)), now)
+    this.#factor(way, tokens).learn(Math.min(10, Math.max(0.1, ratio)), now)
   }
 
   #formula(way: 'remote' | 'relay', { tokens, bytesPerToken, localMsPerToken }: RemotePromptCost, now: number): number {
@@ -101,7 +102,7 @@ export class RemoteCosts {
     return before + Math.max(compute + last, tokens * perToken) + tailTokens * localMsPerToken
   }
 
-  #factor(way: string, tokens: number): Measure {
+  #factor(way: Way, tokens: number): Measure {
     const name = `${way} ${bucketOf(tokens)}`
     const found = this.#factors.get(name) ?? new Measure(1, 0.5)
     this.#factors.set(name, found)

@@ -38,6 +38,15 @@ export interface Outcome {
   readonly transfer?: { readonly bytes: number; readonly ms: number } | undefined
 }
 
+export interface RouterOptions {
+  /** A first guess, until prompts were read here. Default 4. */
+  readonly localMsPerToken?: number
+  /** Milliseconds. Default `performance.now`. */
+  readonly now?: () => number
+  /** The way of all requests that may take it. Default: the quickest by measured cost. */
+  readonly always?: Way | undefined
+}
+
 /** Two at once disturb each other, and cost the companion a prompt: a race must promise so much. */
 const raceGain = 0.9
 
@@ -48,13 +57,8 @@ export class Router<C> {
   readonly #predicted: LocalCosts
   readonly #always: Way | undefined
 
-  /** `localMsPerToken`: a first guess, until prompts were read here. `always`: the way of all that may take it; default the quickest. */
-  constructor(
-    companions: Companions<C>,
-    localMsPerToken = 4,
-    now: () => number = () => performance.now(),
-    always?: Way,
-  ) {
+  constructor(companions: Companions<C>, options: RouterOptions = {}) {
+    const { localMsPerToken = 4, now = () => performance.now(), always } = options
     this.companions = companions
     this.#now = now
     this.#always = always

@@ -1,15 +1,13 @@
 /** `foretoken companion` and `foretoken serve --companion` as processes: a shared key, ways, and a companion that is pulled out. */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import type { ChildProcess } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { chatBody } from '../helpers/ask.ts'
+import { postChat, startCli } from '../helpers/cli-process.ts'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 
-const cli = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
 const running: ChildProcess[] = []
 let folder: string
 let model: string
@@ -23,36 +21,15 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-function start(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-  const child = spawn(process.execPath, [cli, ...args, '-m', model, '--threads', '1'], {
-    env: { ...process.env, FORETOKEN_HOME: folder, FORETOKEN_API_KEY: '', FORETOKEN_COMPANION_KEY: '', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  running.push(child)
-  const got = { out: '', err: '' }
-  child.stdout.on('data', (text) => (got.out += text))
-  child.stderr.on('data', (text) => (got.err += text))
-  const ended = once(child, 'close').then(([code]) => code as number)
-  const url = async () => {
-    for (;;) {
-      const found = /(?:at|companion) (http:\/\/127\.0\.0\.1:\d+)/.exec(got.err)?.[1]
-      if (found) return found
-      if (child.exitCode !== null) throw new Error(got.err)
-      await new Promise((resolve) => setTimeout(resolve, 20))
-    }
-  }
-  return { child, got, ended, url }
+function start(args: readonly string[]) {
+  const started = startCli([...args, '-m', model, '--threads', '1'], { FORETOKEN_HOME: folder })
+  running.push(started.child)
+  return started
 }
 
 const long = (seed: number) => `${seed} ${'a prompt of some length, '.repeat(40)}`
 
-function chat(url: string, body: object): Promise<Response> {
-  return fetch(`${url}/v1/chat/completions`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(chatBody(body)),
-  })
-}
+const chat = (url: string, body: object) => postChat(url, chatBody(body))
 
 const content = (text: string) =>
   text

@@ -1,15 +1,12 @@
 /** `foretoken serve` as a process: what it prints, refuses, and how it stops. */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { chatBody } from '../helpers/ask.ts'
+import { postChat as chat, startCli } from '../helpers/cli-process.ts'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 
-const cli = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
 let folder: string
 let model: string
 beforeAll(() => {
@@ -19,32 +16,8 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-function serve(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-  const child = spawn(process.execPath, [cli, 'serve', '-m', model, '--port', '0', '--threads', '1', ...args], {
-    env: { ...process.env, FORETOKEN_API_KEY: '', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  const got = { out: '', err: '' }
-  child.stdout.on('data', (text) => (got.out += text))
-  child.stderr.on('data', (text) => (got.err += text))
-  const ended = once(child, 'close').then(([code]) => code as number)
-  const url = async () => {
-    for (;;) {
-      const found = /http:\/\/\S+(?=\/v1)/.exec(got.err)?.[0]
-      if (found) return found
-      if (child.exitCode !== null) throw new Error(got.err)
-      await new Promise((resolve) => setTimeout(resolve, 20))
-    }
-  }
-  return { child, got, ended, url }
-}
-
-const chat = (url: string, body: object, headers: Record<string, string> = {}) =>
-  fetch(`${url}/v1/chat/completions`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', ...headers },
-    body: JSON.stringify(body),
-  })
+const serve = (args: readonly string[], env: NodeJS.ProcessEnv = {}) =>
+  startCli(['serve', '-m', model, '--port', '0', '--threads', '1', ...args], env)
 
 test('answers, logs one line a request, and finishes what runs when it is stopped', async () => {
   const { child, got, ended, url } = serve([])

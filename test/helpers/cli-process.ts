@@ -1,0 +1,38 @@
+/** The `foretoken` command as a process that listens. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+
+const cli = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
+
+/** Keys of whoever runs the tests are not its own. */
+const noKeys = { FORETOKEN_API_KEY: '', FORETOKEN_COMPANION_KEY: '' }
+
+export function startCli(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
+  const child = spawn(process.execPath, [cli, ...args], {
+    env: { ...process.env, ...noKeys, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const got = { out: '', err: '' }
+  child.stdout.on('data', (text) => (got.out += text))
+  child.stderr.on('data', (text) => (got.err += text))
+  const ended = once(child, 'close').then(([code]) => code as number)
+  /** Where it says that it listens, without a path; rejects with what it says where it ends before. */
+  const url = async () => {
+    for (;;) {
+      const found = / at (https?:\/\/[^\s/]+)/.exec(got.err)?.[1]
+      if (found) return found
+      if (child.exitCode !== null) throw new Error(got.err)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+  return { child, got, ended, url }
+}
+
+export function postChat(url: string, body: object, headers: Record<string, string> = {}): Promise<Response> {
+  return fetch(`${url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+  })
+}
