@@ -92,11 +92,8 @@ export class Routed {
           const status = await companion.client.status(AbortSignal.timeout(statusMs))
           if (status.model !== this.#engine.identity)
             throw new ForetokenError('wrong_model', `${companion.name} runs another model`)
-          const { costs } = companion
-          const perToken = status.prefill_ms_per_token
-          costs.rtt.learn(status.rtt_ms, now())
-          if (perToken !== undefined) costs.perToken.learn(perToken, now())
-          costs.queue.learn((status.running / 2 + status.waiting) * 64 * costs.perToken.estimate(now()).mean, now())
+          const { rtt_ms: rttMs, prefill_ms_per_token: msPerToken, running, waiting } = status
+          companion.costs.learnStatus({ rttMs, msPerToken, prompts: running / 2 + waiting }, now())
           companions.report(companion, 'succeeded', now())
         } catch {
           companions.report(companion, 'failed', now())

@@ -47,6 +47,18 @@ export class LocalCosts {
   }
 }
 
+/** What a companion says of itself. */
+export interface RemoteStatus {
+  readonly rttMs: number
+  /** Of prompts that it read lately; undefined where it has read none. */
+  readonly msPerToken: number | undefined
+  /** Prompts before one that would come now. */
+  readonly prompts: number
+}
+
+/** A prompt that a companion has before ours, as it is guessed: tokens. */
+const queuedTokens = 64
+
 /** What is known of one companion. */
 export class RemoteCosts {
   readonly rtt = new Measure(50, 1)
@@ -73,7 +85,21 @@ export class RemoteCosts {
     this.#learnFactor('race', tokens, (ms / Math.max(expected, 0.1)) * told, now)
   }
 
+  learnStatus({ rttMs, msPerToken, prompts }: RemoteStatus, now: number): void {
+    this.rtt.learn(rttMs, now)
+    if (msPerToken !== undefined) this.perToken.learn(msPerToken, now)
+    this.queue.learn(prompts * queuedTokens * this.perToken.estimate(now).mean, now)
+  }
+
+  /** A prompt took `ms` this way, to the first token. */
   learn(way: 'remote' | 'relay', prompt: RemotePromptCost, ms: number, now: number): void {
+    // While its speed was never measured what is left over tells that. A factor learned from a guess would have to be
+    // unlearned when a measurement comes, and until then both would correct the same error.
+    if (this.perToken.count === 0) {
+      const left = ms - this.#before(now) - (way === 'remote' ? tailTokens * prompt.localMsPerToken : 0)
+      this.perToken.learn(Math.max(0.01, left / Math.max(1, prompt.tokens)), now)
+      return
+    }
     this.#learnFactor(way, prompt.tokens, ms / this.#formula(way, prompt, now), now)
   }
 
@@ -95,11 +121,15 @@ export class RemoteCosts {
   #formula(way: 'remote' | 'relay', { tokens, bytesPerToken, localMsPerToken }: RemotePromptCost, now: number): number {
     const mean = (measure: Measure) => measure.estimate(now).mean
     const compute = tokens * mean(this.perToken)
-    const before = mean(this.rtt) + mean(this.queue)
+    const before = this.#before(now)
     if (way === 'relay') return before + compute
     const perToken = bytesPerToken / mean(this.bandwidth)
     const last = Math.min(tokens, tileTokens) * perToken
     return before + Math.max(compute + last, tokens * perToken) + tailTokens * localMsPerToken
+  }
+
+  #before(now: number): number {
+    return this.rtt.estimate(now).mean + this.queue.estimate(now).mean
   }
 
   #factor(way: Way, tokens: number): Measure {
