@@ -2,7 +2,7 @@
  * A companion: an engine that reads prompts for edges, and sends back their K and V, or the answer.
  *
  *     POST /v1/prefill   token ids and the range that is missing; streams K and V as they are made (src/kv/wire.ts)
- *     POST /v1/relay     token ids and options; streams the tokens of the answer, a JSON object a line
+ *     POST /v1/relay     token ids and options; streams the tokens of the answer, a sealed JSON object a line (src/prefill/seal.ts)
  *     GET  /v1/status    how busy it is, and how fast it was lately
  *
  * These are signed (src/prefill/signature.ts). All other routes are those of the edge's app: it is an OpenAI endpoint, too.
@@ -13,7 +13,7 @@ import { ApiError, asApiError } from '../edge/errors.ts'
 import { createApp, type LogLine, type ServerConfig } from '../edge/index.ts'
 import { tenths } from '../edge/record.ts'
 import { validate } from '../edge/validate.ts'
-import type { Engine } from '../src/index.ts'
+import { type Engine, LineSeal } from '../src/index.ts'
 import { type Edge, Guard, type Verified } from './guard.ts'
 import { Pace } from './pace.ts'
 import { prefillRequest, relayRequest } from './schemas.ts'
@@ -71,7 +71,7 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
   })
 
   app.post('/v1/relay', async ({ req }) => {
-    const { edge, asked } = await begun(req.raw, relayRequest)
+    const { edge, nonce, asked } = await begun(req.raw, relayRequest)
     const { ids, maxTokens, options, after, tenant } = asked
     const control = following(req.raw.signal)
     const leave = await turn(edge, control.signal, { route: '/v1/relay', tokens: ids.length })
@@ -85,7 +85,8 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
         tenant: tenantOf(edge, tenant),
         signal: control.signal,
       })
-      return await lineStream(told(answer, pace, ids.length), control, leave)
+      const seal = await LineSeal.of(edge.key, nonce)
+      return await lineStream(told(answer, pace, ids.length), seal, control, leave)
     } catch (error) {
       leave()
       throw error

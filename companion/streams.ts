@@ -1,4 +1,5 @@
 /** Answers that are made while they are sent, at the pace of who reads; who leaves ends the work. */
+import type { LineSeal } from '../src/index.ts'
 
 /**
  * Bytes as they come. The status waits for the first, so that a refusal has a status of its own. `leave` is called once all is over:
@@ -51,17 +52,18 @@ export async function byteStream(
   return new Response(body, { headers: { 'content-type': 'application/octet-stream', 'cache-control': 'no-store' } })
 }
 
-/** Objects, a line each. */
+/** Objects as JSON, a sealed line each. */
 export async function lineStream(
   objects: AsyncGenerator<object>,
+  seal: LineSeal,
   control: AbortController,
   leave: () => void,
 ): Promise<Response> {
   const encoder = new TextEncoder()
   async function* encoded() {
-    for await (const object of objects) yield encoder.encode(`${JSON.stringify(object)}\n`)
+    for await (const object of objects) yield encoder.encode(`${await seal.seal(JSON.stringify(object))}\n`)
   }
   const response = await byteStream(encoded(), control, leave)
-  response.headers.set('content-type', 'application/x-ndjson')
+  response.headers.set('content-type', 'text/plain; charset=utf-8')
   return response
 }

@@ -22,6 +22,7 @@ export {
   type Patience,
   RemoteCompanion,
 } from './prefill/remote.ts'
+export { LineSeal } from './prefill/seal.ts'
 export {
   isSignedBy,
   keyBytes,

@@ -6,6 +6,7 @@
  */
 import { ForetokenError } from '../errors.ts'
 import type { WireCodec } from '../types.ts'
+import { LineSeal } from './seal.ts'
 import { sign } from './signature.ts'
 
 export interface CompanionAddress {
@@ -99,10 +100,11 @@ export class RemoteCompanion {
 
   /** The tokens of a whole answer, as they come. Rejects with `remote`, `aborted`. */
   async *relay({ signal, ...asked }: RelayRequest): AsyncGenerator<RelayedToken> {
-    const { response, watch } = await this.#ask('POST', '/v1/relay', asked, signal)
+    const { response, watch, nonce } = await this.#ask('POST', '/v1/relay', asked, signal)
+    const seal = await LineSeal.of(this.address.key, nonce)
     let ended = false
     for await (const line of lines(this.#pieces(response, watch))) {
-      const event = parsed(line)
+      const event = parsed(await seal.open(line))
       if (ended) throw broken('it said more after its end')
       if (event.done === true) ended = true
       else yield tokenOf(event)

@@ -108,13 +108,13 @@ async function textOf({ method, path, body }: SignedRequest, time: number, nonce
   return encoder.encode(['foretoken request 1', method, path, hash, time, nonce].join('\n'))
 }
 
-function hmacKey(key: Uint8Array): Promise<CryptoKey> {
+export function hmacKey(key: Uint8Array): Promise<CryptoKey> {
   return crypto.subtle.importKey('raw', new Uint8Array(key), { name: 'HMAC', hash: 'SHA-256' }, false, [
     'sign',
     'verify',
   ])
 }
 
-function hex(bytes: Uint8Array): string {
+export function hex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
