@@ -122,6 +122,8 @@ class Route implements RoutedAnswer {
   /** Where its cache became exact by what came from elsewhere. */
   #exactFrom: number | undefined
   #inner: { readonly soFar: RoutedAnswer['soFar']; cancel(): void } | undefined
+  /** The first of them: a race that moves has two. */
+  #firstInner: { readonly soFar: RoutedAnswer['soFar'] } | undefined
   #fellBack: string | undefined
   #ending: Ending | undefined
   #receiving: Promise<boolean> | undefined
@@ -227,6 +229,7 @@ class Route implements RoutedAnswer {
     const after = [...(this.#request.after ?? []), ...this.#shown]
     const inner = this.#engine.submit({ ...this.#request, ...change, after, signal: this.#signal })
     this.#inner = inner
+    this.#firstInner ??= inner
     yield* inner
   }
 
@@ -381,7 +384,9 @@ class Route implements RoutedAnswer {
 
   #report(): void {
     const { companion, way } = this.#decision
-    const timings = this.#inner && way === 'local' ? this.#inner.soFar : undefined
+    // A race whose first token came from here tells what reading here takes, too.
+    const here = way === 'local' || (way === 'race' && this.#exactFrom !== 0 && this.#ttft !== undefined)
+    const timings = here ? this.#firstInner?.soFar : undefined
     const local = timings && {
       tokens: timings.timings.prompt_tokens - timings.cached_tokens,
       ms: timings.timings.prefill_ms,

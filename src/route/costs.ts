@@ -8,42 +8,43 @@
  * K and V leave while later ones are computed, so the slower of computing and sending counts. What the formulas leave out (a queue
  * that grew, a machine that does two things at once) is in a factor for each way, learned from what it took.
  */
-import { type Estimate, Measure } from './measure.ts'
+import { ByLength, type Estimate, Measure } from './measure.ts'
 
 export type Way = 'local' | 'remote' | 'relay' | 'race'
-
-/** Tokens of a prompt that are not in the prefix cache, by powers of two: short prompts cost more a token. */
-const buckets = 14
+/** With a companion. */
+type AwayWay = Exclude<Way, 'local'>
 
 /** Tokens that a stream of K and V sends at a time. */
 export const tileTokens = 64
+/** The longest prompt that is sent for to learn how fast it comes. */
+const tryTokens = 256
+/** As fast as a network may be while none was measured: bytes a millisecond. */
+const fastest = 125_000
 /** Tokens behind the last whole page: they are run here. */
 const tailTokens = 16
 
+/** What reading a prompt here costs: tokens that are not in the prefix cache. */
 export class LocalCosts {
-  readonly #perToken: Measure[]
+  readonly #perToken: ByLength
 
-  /** Before anything was measured: milliseconds a token. */
+  /** Before anything was measured: milliseconds a token. It is doubted much, for one short prompt that is read here tells. */
   constructor(prior: number) {
-    this.#perToken = Array.from({ length: buckets }, () => new Measure(prior, 0.5))
+    this.#perToken = new ByLength(prior, 1.5)
   }
 
-  /** `tokens` were read in `ms`. Lengths that were never seen are taken to cost as much a token. */
+  /** Whether any prompt was read. */
+  get seen(): boolean {
+    return this.#perToken.seen
+  }
+
+  /** `tokens` were read in `ms`. */
   learn(tokens: number, ms: number, now: number): void {
-    if (tokens < 1 || !(ms > 0)) return
-    const bucket = bucketOf(tokens)
-    this.#perToken[bucket]!.learn(ms / tokens, now)
+    if (tokens >= 1 && ms > 0) this.#perToken.learn(tokens, ms / tokens, now)
   }
 
   estimate(tokens: number, now: number): Estimate {
-    return scaled(this.#nearest(bucketOf(tokens)).estimate(now), tokens)
-  }
-
-  #nearest(bucket: number): Measure {
-    for (let apart = 0; apart < buckets; apart++)
-      for (const at of [bucket + apart, bucket - apart])
-        if ((this.#perToken[at]?.count ?? 0) > 0) return this.#perToken[at]!
-    return this.#perToken[bucket]!
+    const { mean, deviation, doubt } = this.#perToken.estimate(tokens, now)
+    return { mean: mean * tokens, deviation: deviation * tokens, doubt: doubt * tokens }
   }
 }
 
@@ -66,12 +67,19 @@ export class RemoteCosts {
   /** Bytes a millisecond. */
   readonly bandwidth = new Measure(6250, 1)
   readonly queue = new Measure(5, 2)
-  /** By way and length: what it took by what the formula says. */
-  readonly #factors = new Map<string, Measure>()
+  /** What it took by what the formula says. */
+  readonly #factors: Readonly<Record<AwayWay, ByLength>> = {
+    remote: new ByLength(1, 0.5, true),
+    relay: new ByLength(1, 0.5, true),
+    race: new ByLength(1, 0.5),
+  }
 
   estimate(way: 'remote' | 'relay', prompt: RemotePromptCost, now: number): Estimate {
-    const formula = this.#formula(way, prompt, now)
-    return this.#corrected(way, prompt.tokens, { mean: formula, deviation: 0, doubt: 0 }, now)
+    const mean = this.#formula(way, prompt, now, this.bandwidth.estimate(now).mean)
+    // Only K and V that were sent tell how fast they are: while none were a prompt that costs little is worth the try.
+    const untried = way === 'remote' && this.bandwidth.count === 0 && prompt.tokens <= tryTokens
+    const doubt = untried ? 2 * (mean - this.#formula(way, prompt, now, fastest)) : 0
+    return this.#corrected(way, prompt.tokens, { mean, deviation: 0, doubt }, now)
   }
 
   /** Of `local` and `remote` at once. They may disturb each other, most on one machine: what that costs is learned. */
@@ -81,8 +89,8 @@ export class RemoteCosts {
 
   /** `expected`: what `race` said, by its mean. */
   learnRace(expected: number, tokens: number, ms: number, now: number): void {
-    const told = this.#factor('race', tokens).estimate(now).mean
-    this.#learnFactor('race', tokens, (ms / Math.max(expected, 0.1)) * told, now)
+    const told = this.#factors.race.estimate(tokens, now).mean
+    this.#factors.race.learn(tokens, (ms / Math.max(expected, 0.1)) * told, now)
   }
 
   learnStatus({ rttMs, msPerToken, prompts }: RemoteStatus, now: number): void {
@@ -100,43 +108,41 @@ export class RemoteCosts {
       this.perToken.learn(Math.max(0.01, left / Math.max(1, prompt.tokens)), now)
       return
     }
-    this.#learnFactor(way, prompt.tokens, ms / this.#formula(way, prompt, now), now)
+    this.#factors[way].learn(
+      prompt.tokens,
+      ms / this.#formula(way, prompt, now, this.bandwidth.estimate(now).mean),
+      now,
+    )
   }
 
   /** `raw` times what was learned of this way and length. */
-  #corrected(way: Way, tokens: number, raw: Estimate, now: number): Estimate {
-    const factor = this.#factor(way, tokens).estimate(now)
+  #corrected(way: AwayWay, tokens: number, raw: Estimate, now: number): Estimate {
+    const factor = this.#factors[way].estimate(tokens, now)
     return {
       mean: raw.mean * factor.mean,
       deviation: Math.hypot(raw.deviation, raw.mean * factor.deviation),
-      doubt: Math.hypot(raw.doubt, raw.mean * factor.doubt),
+      // What it took before tells of all its parts: that they are little known each by itself is no doubt any more.
+      doubt: Math.max(raw.mean * factor.doubt, this.#factors[way].seen ? 0 : raw.doubt),
     }
   }
 
-  #learnFactor(way: Way, tokens: number, ratio: number, now: number): void {
-    // One outlier is no law.
-    this.#factor(way, tokens).learn(Math.min(10, Math.max(0.1, ratio)), now)
-  }
-
-  #formula(way: 'remote' | 'relay', { tokens, bytesPerToken, localMsPerToken }: RemotePromptCost, now: number): number {
+  #formula(
+    way: 'remote' | 'relay',
+    { tokens, bytesPerToken, localMsPerToken }: RemotePromptCost,
+    now: number,
+    bandwidth: number,
+  ): number {
     const mean = (measure: Measure) => measure.estimate(now).mean
     const compute = tokens * mean(this.perToken)
     const before = this.#before(now)
     if (way === 'relay') return before + compute
-    const perToken = bytesPerToken / mean(this.bandwidth)
+    const perToken = bytesPerToken / bandwidth
     const last = Math.min(tokens, tileTokens) * perToken
     return before + Math.max(compute + last, tokens * perToken) + tailTokens * localMsPerToken
   }
 
   #before(now: number): number {
     return this.rtt.estimate(now).mean + this.queue.estimate(now).mean
-  }
-
-  #factor(way: Way, tokens: number): Measure {
-    const name = `${way} ${bucketOf(tokens)}`
-    const found = this.#factors.get(name) ?? new Measure(1, 0.5)
-    this.#factors.set(name, found)
-    return found
   }
 }
 
@@ -150,7 +156,7 @@ export interface RemotePromptCost {
 
 /**
  * Of two that run at once, when the first is done: the mean of the smaller of two normal variables (C. E. Clark, The greatest of a
- * finite set of random variables, 1961).
+ * finite set of random variables, 1961). Times are not normal where little is known: it is at least half of the smaller mean.
  */
 export function earlier(a: Estimate, b: Estimate): Estimate {
   const spread = Math.hypot(a.deviation + a.doubt, b.deviation + b.doubt)
@@ -159,18 +165,10 @@ export function earlier(a: Estimate, b: Estimate): Estimate {
   const apart = (b.mean - a.mean) / spread
   const mean =
     a.mean * below(apart) + b.mean * below(-apart) - spread * Math.exp(-(apart ** 2) / 2) * 0.3989422804014327
-  return { mean: Math.max(0, mean), deviation: Math.min(a.deviation, b.deviation), doubt }
+  return { mean: Math.max(0.5 * Math.min(a.mean, b.mean), mean), deviation: Math.min(a.deviation, b.deviation), doubt }
 }
 
 /** Of a standard normal variable, the share below `x`: the logistic approximation of Bowling et al. (2009), within 0.0002. */
 function below(x: number): number {
   return 1 / (1 + Math.exp(-(0.07056 * x ** 3 + 1.5976 * x)))
-}
-
-function scaled({ mean, deviation, doubt }: Estimate, by: number): Estimate {
-  return { mean: mean * by, deviation: deviation * by, doubt: doubt * by }
-}
-
-function bucketOf(tokens: number): number {
-  return Math.min(buckets - 1, 31 - Math.clz32(Math.max(1, tokens)))
 }

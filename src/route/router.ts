@@ -119,9 +119,18 @@ export class Router<C> {
     return best
   }
 
-  #local(request: RouteRequest, now: number): Estimate {
-    const estimate = this.#costs(request).estimate(request.tokens, now)
-    return { ...estimate, mean: estimate.mean + request.localQueueMs }
+  #local({ tokens, predicted, localQueueMs }: RouteRequest, now: number): Estimate {
+    const { mean, deviation, doubt } = this.#reading(predicted, tokens, now)
+    return { mean: mean + localQueueMs, deviation, doubt }
+  }
+
+  /** Where one kind of prefill was never seen the other tells of it. */
+  #reading(predicted: boolean, tokens: number, now: number): Estimate {
+    const [own, other] = predicted ? [this.#predicted, this.#exact] : [this.#exact, this.#predicted]
+    if (own.seen || !other.seen) return own.estimate(tokens, now)
+    const { mean, deviation } = other.estimate(tokens, now)
+    const factor = predicted ? 0.6 : 1.7
+    return { mean: factor * mean, deviation: factor * deviation, doubt: 0.5 * factor * mean }
   }
 
   #costs({ predicted }: RouteRequest): LocalCosts {
@@ -129,6 +138,6 @@ export class Router<C> {
   }
 
   #prompt({ tokens, bytesPerToken }: RouteRequest, now: number): RemotePromptCost {
-    return { tokens, bytesPerToken, localMsPerToken: this.#exact.estimate(64, now).mean / 64 }
+    return { tokens, bytesPerToken, localMsPerToken: this.#reading(false, 64, now).mean / 64 }
   }
 }
