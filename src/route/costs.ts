@@ -17,7 +17,8 @@ type AwayWay = Exclude<Way, 'local'>
 /** Tokens that a stream of K and V sends at a time. */
 export const tileTokens = 64
 /** The longest prompt that is sent for to learn how fast it comes. */
-const tryTokens = 256
+const tryTokens = 128
+const tryAgainMs = 60_000
 /** As fast as a network may be while none was measured: bytes a millisecond. */
 const fastest = 125_000
 /** Tokens behind the last whole page: they are run here. */
@@ -76,15 +77,17 @@ export class RemoteCosts {
 
   estimate(way: 'remote' | 'relay', prompt: RemotePromptCost, now: number): Estimate {
     const mean = this.#formula(way, prompt, now, this.bandwidth.estimate(now).mean)
-    // Only K and V that were sent tell how fast they are: while none were a prompt that costs little is worth the try.
-    const untried = way === 'remote' && this.bandwidth.count === 0 && prompt.tokens <= tryTokens
+    // Only K and V that were sent tell how fast they are: where none were for long a prompt that costs little is worth the try.
+    const untried = way === 'remote' && prompt.tokens <= tryTokens && this.bandwidth.age(now) > tryAgainMs
     const doubt = untried ? 2 * (mean - this.#formula(way, prompt, now, fastest)) : 0
     return this.#corrected(way, prompt.tokens, { mean, deviation: 0, doubt }, now)
   }
 
   /** Of `local` and `remote` at once. They may disturb each other, most on one machine: what that costs is learned. */
   race(local: Estimate, remote: Estimate, tokens: number, now: number): Estimate {
-    return this.#corrected('race', tokens, earlier(local, remote), now)
+    const { doubt, ...raw } = earlier(local, remote)
+    // What it took before tells of both its sides: that they are little known each by itself is no doubt any more.
+    return this.#corrected('race', tokens, { ...raw, doubt: this.#factors.race.seen ? 0 : doubt }, now)
   }
 
   /** `expected`: what `race` said, by its mean. */
@@ -121,8 +124,7 @@ export class RemoteCosts {
     return {
       mean: raw.mean * factor.mean,
       deviation: Math.hypot(raw.deviation, raw.mean * factor.deviation),
-      // What it took before tells of all its parts: that they are little known each by itself is no doubt any more.
-      doubt: Math.max(raw.mean * factor.doubt, this.#factors[way].seen ? 0 : raw.doubt),
+      doubt: Math.max(raw.doubt, raw.mean * factor.doubt),
     }
   }
 

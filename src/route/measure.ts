@@ -16,6 +16,8 @@ const halfLifeMs = 60_000
 const forgottenMs = 600_000
 /** Of what is believed firmly: a value further off than so many deviations counts as one at that distance. */
 const farthest = 3
+/** Deviation after one value, of that value. */
+const firstSpread = 0.5
 /** Of the mean: what never varied may begin to. */
 const leastDeviation = 0.05
 
@@ -42,14 +44,19 @@ export class Measure {
     return this.#count
   }
 
+  /** Milliseconds since the last value. */
+  age(now: number): number {
+    return this.#count === 0 ? Number.POSITIVE_INFINITY : now - this.#at
+  }
+
   /** Exponentially weighted mean and variance (T. Finch, 2009); the first values weigh as in a plain mean. */
   learn(value: number, now: number): void {
     if (!Number.isFinite(value)) return
     const known = this.#known(now)
     if (this.#count === 0 && !this.#firm) {
       this.#mean = value
-      // One value tells nothing of how they vary.
-      this.#deviation = this.#spread * Math.abs(value)
+      // One value tells nothing of how they vary; that most vary less than a guess may be off is known.
+      this.#deviation = Math.min(this.#spread, firstSpread) * Math.abs(value)
     } else {
       const share = Math.max(weight, 1 / (known + (this.#firm ? 2 : 1)))
       const most = this.#firm ? farthest * this.#deviation : Number.POSITIVE_INFINITY

@@ -99,13 +99,13 @@ export class Router<C> {
     // A race that was won here tells as much.
     if (way === 'race' && ttftMs > 0) costs.learnRace(predictedMs, request.tokens, ttftMs, now)
     if (ending !== 'succeeded') return
-    if (way === 'relay' || way === 'remote') costs.learn(way, this.#prompt(request, now), ttftMs, now)
     // What waits for computing tells that the network is at least so fast.
     if (transfer && transfer.ms > 1) {
       const rate = transfer.bytes / transfer.ms
       const computing = request.tokens * costs.perToken.estimate(now).mean
       if (rate > costs.bandwidth.estimate(now).mean || transfer.ms > 1.2 * computing) costs.bandwidth.learn(rate, now)
     }
+    if (way === 'relay' || way === 'remote') costs.learn(way, this.#prompt(request, now), ttftMs, now)
   }
 
   #best(estimates: ReadonlyMap<Way, Estimate>): Way {
@@ -113,7 +113,8 @@ export class Router<C> {
     let best: Way = 'local'
     let least = optimistic(estimates.get('local')!)
     for (const [way, estimate] of estimates) {
-      const ms = optimistic(estimate) / (way === 'race' ? raceGain : 1)
+      // What is doubted of a race is doubted of its sides, too.
+      const ms = way === 'race' ? estimate.mean / raceGain : optimistic(estimate)
       if (ms < least) [best, least] = [way, ms]
     }
     return best
