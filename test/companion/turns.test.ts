@@ -1,0 +1,112 @@
+/** Whose turn it is at a companion: bounded, fair by edge, and nobody waits for who has left. */
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { Pace } from '../../companion/pace.ts'
+import { Turns } from '../../companion/turns.ts'
+
+const never = new AbortController().signal
+/** Lets everybody who may go on do so. */
+const settle = () => new Promise((resolve) => setImmediate(resolve))
+
+function entering(turns: Turns, edge: string, log: string[], signal = never) {
+  const entered = turns.take(edge, signal).then((leave) => {
+    log.push(edge)
+    return leave
+  })
+  entered.catch(() => {})
+  return entered
+}
+
+describe('turns', () => {
+  test('edges go one after the other, however many wait of one', async () => {
+    const turns = new Turns({ running: 1, waitingPerEdge: 16 })
+    const log: string[] = []
+    const all = [entering(turns, 'a', log)]
+    for (const edge of ['a', 'a', 'a', 'a', 'b', 'c']) all.push(entering(turns, edge, log))
+    for (const entered of [0, 1, 5, 6, 2, 3, 4]) (await all[entered]!)()
+    expect(log).toEqual(['a', 'a', 'b', 'c', 'a', 'a', 'a'])
+    expect([turns.running, turns.waiting]).toEqual([0, 0])
+  })
+
+  test('one more than may wait is refused, of that edge only', async () => {
+    const turns = new Turns({ running: 1, waitingPerEdge: 2 })
+    const log: string[] = []
+    const leave = await entering(turns, 'a', log)
+    entering(turns, 'a', log)
+    entering(turns, 'a', log)
+    await expect(turns.take('a', never)).rejects.toMatchObject({ status: 503 })
+    entering(turns, 'b', log)
+    expect(turns.waiting).toBe(3)
+    leave()
+    leave()
+    await settle()
+    // Giving a turn back twice gives one back.
+    expect([turns.running, turns.waiting]).toEqual([1, 2])
+  })
+
+  test('who leaves while waiting is passed over', async () => {
+    const turns = new Turns({ running: 1, waitingPerEdge: 4 })
+    const log: string[] = []
+    const leave = await entering(turns, 'a', log)
+    const control = new AbortController()
+    const gone = entering(turns, 'b', log, control.signal)
+    const next = entering(turns, 'c', log)
+    control.abort(new Error('gone'))
+    await expect(gone).rejects.toThrow('gone')
+    leave()
+    await next
+    expect(log).toEqual(['a', 'c'])
+    await expect(turns.take('d', AbortSignal.abort(new Error('late')))).rejects.toThrow('late')
+  })
+
+  test('never more than may run, none lost, whatever comes', async () => {
+    const steps = fc.array(
+      fc.oneof(
+        fc.record({ kind: fc.constant('take' as const), edge: fc.constantFrom('a', 'b', 'c') }),
+        fc.record({ kind: fc.constant('leave' as const), which: fc.nat(20) }),
+        fc.record({ kind: fc.constant('abort' as const), which: fc.nat(20) }),
+      ),
+      { maxLength: 40 },
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 1, max: 3 }), steps, async (running, all) => {
+        const turns = new Turns({ running, waitingPerEdge: 3 })
+        const inside: (() => void)[] = []
+        const controls: AbortController[] = []
+        for (const step of all) {
+          if (step.kind === 'take') {
+            const control = new AbortController()
+            controls.push(control)
+            turns.take(step.edge, control.signal).then(
+              (leave) => inside.push(leave),
+              () => {},
+            )
+          } else if (step.kind === 'leave') inside.splice(step.which % (inside.length || 1), 1)[0]?.()
+          else controls[step.which % (controls.length || 1)]?.abort()
+          await settle()
+          expect(inside.length).toBe(turns.running)
+          expect(turns.running).toBeLessThanOrEqual(running)
+          // A place is empty only where nobody waits.
+          if (turns.running < running) expect(turns.waiting).toBe(0)
+        }
+        while (inside.length > 0) {
+          inside.pop()!()
+          await settle()
+        }
+        expect([turns.running, turns.waiting]).toEqual([0, 0])
+      }),
+      { numRuns: 60 },
+    )
+  })
+})
+
+test('the pace is of prompts of some length, and follows', () => {
+  const pace = new Pace()
+  pace.learn(100, 15)
+  pace.learn(0, 100)
+  expect(pace.msPerToken).toBeUndefined()
+  pace.learn(200, 100)
+  expect(pace.msPerToken).toBe(2)
+  for (let at = 0; at < 30; at++) pace.learn(800, 100)
+  expect(pace.msPerToken).toBeCloseTo(8, 1)
+})
