@@ -42,12 +42,12 @@ function abortable(response: Response, signal: AbortSignal | undefined): Respons
 }
 
 export interface Fault {
-  readonly kind: 'cut' | 'end' | 'flip' | 'stall' | 'refuse' | 'redirect' | 'error' | 'html'
-  /** Byte of the answer at which it happens. */
+  readonly kind: 'cut' | 'end' | 'flip' | 'stall' | 'reset' | 'refuse' | 'redirect' | 'error' | 'html'
+  /** Byte of the answer at which it happens; of `reset`, milliseconds after the request. */
   readonly at: number
 }
 
-/** Answers go wrong at a byte. */
+/** Answers go wrong at a byte, or at a time. */
 export function faulty(fetch: Fetch, fault: () => Fault | undefined): Fetch {
   return async (input, init) => {
     const told = fault()
@@ -57,6 +57,7 @@ export function faulty(fetch: Fetch, fault: () => Fault | undefined): Fetch {
     if (kind === 'redirect') return new Response(null, { status: 302, headers: { location: 'http://elsewhere.test/' } })
     if (kind === 'error') return Response.json({ error: { message: 'no' } }, { status: 500 })
     if (kind === 'html') return new Response('<html>'.repeat(2000))
+    if (kind === 'reset') return resetting(fetch, input, init, at)
     const response = await fetch(input, init)
     const reader = response.body!.getReader()
     let seen = 0
@@ -84,6 +85,28 @@ export function faulty(fetch: Fetch, fault: () => Fault | undefined): Fetch {
   }
 }
 
+/** The connection is reset after `ms`, wherever it stands. */
+async function resetting(fetch: Fetch, input: string, init: RequestInit, ms: number): Promise<Response> {
+  const control = new AbortController()
+  const timer = setTimeout(() => control.abort(), ms)
+  const signal = init.signal ? AbortSignal.any([init.signal, control.signal]) : control.signal
+  const reset = new TypeError('connection reset')
+  const cut = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(reset), { once: true }))
+  cut.catch(() => {})
+  const response = await Promise.race([fetch(input, { ...init, signal }), cut])
+  const reader = response.body!.getReader()
+  const body = new ReadableStream<Uint8Array>({
+    async pull(out) {
+      const { done, value } = await Promise.race([reader.read(), cut])
+      if (!done) return out.enqueue(value)
+      clearTimeout(timer)
+      out.close()
+    },
+    cancel: () => reader.cancel(),
+  })
+  return new Response(body, { status: response.status })
+}
+
 export const patience = { firstMs: 60_000, stallMs: 60_000 }
 
 export function companionsOf(fetch: Fetch, wait = patience) {
@@ -92,7 +115,14 @@ export function companionsOf(fetch: Fetch, wait = patience) {
 }
 
 /** An edge whose requests take one way. */
-export function going(way: Way, engine: Engine, fetch: Fetch, options: Partial<RoutedOptions> = {}, wait = patience) {
+export function going(
+  way: Way,
+  engine: Engine,
+  fetch: Fetch,
+  options: Partial<RoutedOptions> = {},
+  wait = patience,
+  predictedMs = 1e9,
+) {
   const companions = companionsOf(fetch, wait)
   const [companion] = companions.list
   const reports: Parameters<Deciding['report']>[1][] = []
@@ -102,7 +132,7 @@ export function going(way: Way, engine: Engine, fetch: Fetch, options: Partial<R
       return {
         way: taken,
         companion: taken === 'local' ? undefined : companion,
-        predictedMs: 1e9,
+        predictedMs,
         considered: {},
         request,
       }
