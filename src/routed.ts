@@ -7,6 +7,7 @@ import type { Engine } from './engine.ts'
 import { asForetokenError, ForetokenError } from './errors.ts'
 import type { ExpectedKv } from './kv-receiver.ts'
 import type { GenerateRequest } from './options.ts'
+import { after, deadline } from './prefill/patience.ts'
 import type { RemoteCompanion } from './prefill/remote.ts'
 import type { Companions, Ending } from './route/companions.ts'
 import type { Way } from './route/costs.ts'
@@ -76,8 +77,12 @@ export class Routed {
     // An answer that may move must draw the same numbers wherever it is made.
     const seed = given.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!
     const request: Request = { ...given, prompt: ids, raw: true, seed }
-    if (performance.now() - this.#asked > statusMs) void this.refresh()
-    return new Route(this.#engine, this.#options, this.router, request, trace)
+    // Asked behind an answer, not beside it: a core that is busy with a pass would take its own work for the network's.
+    const onEnd = () => {
+      if (performance.now() - this.#asked > statusMs) void this.refresh()
+    }
+    if (this.#asked === Number.NEGATIVE_INFINITY) void this.refresh()
+    return new Route(this.#engine, this.#options, this.router, request, trace, onEnd)
   }
 
   /** Asks every companion how it is; one that does not answer is a failure of it. Never rejects. */
@@ -88,8 +93,9 @@ export class Routed {
       companions.list.map(async (companion) => {
         if (!companion.breaker.enter(performance.now())) return
         const now = () => performance.now()
+        const { signal, stop } = deadline(statusMs)
         try {
-          const status = await companion.client.status(AbortSignal.timeout(statusMs))
+          const status = await companion.client.status(signal)
           if (status.model !== this.#engine.identity)
             throw new ForetokenError('wrong_model', `${companion.name} runs another model`)
           const { rtt_ms: rttMs, prefill_ms_per_token: msPerToken, running, waiting } = status
@@ -97,6 +103,8 @@ export class Routed {
           companions.report(companion, 'succeeded', now())
         } catch {
           companions.report(companion, 'failed', now())
+        } finally {
+          stop()
         }
       }),
     )
@@ -111,6 +119,7 @@ class Route implements RoutedAnswer {
   readonly #router: Deciding
   readonly #request: Request
   readonly #trace: Trace
+  readonly #onEnd: () => void
   readonly #decision: Decision<RemoteCompanion>
   /** Of all that is done elsewhere. */
   readonly #away = new AbortController()
@@ -131,7 +140,15 @@ class Route implements RoutedAnswer {
   #ttft: number | undefined
   #ended: Promise<void> | undefined
 
-  constructor(engine: Engine, options: RoutedOptions, router: Deciding, request: Request, trace: Trace) {
+  constructor(
+    engine: Engine,
+    options: RoutedOptions,
+    router: Deciding,
+    request: Request,
+    trace: Trace,
+    onEnd: () => void,
+  ) {
+    this.#onEnd = onEnd
     this.#engine = engine
     this.#options = options
     this.#router = router
@@ -212,6 +229,7 @@ class Route implements RoutedAnswer {
       await this.#receiving?.catch(() => {})
       this.#expected.release()
       this.#report()
+      this.#onEnd()
     })()
     return this.#ended
   }
@@ -247,7 +265,8 @@ class Route implements RoutedAnswer {
     const { companion, predictedMs } = this.#decision
     const { from, to } = this.#expected
     const { client } = companion!
-    const signal = AbortSignal.any([this.#away.signal, AbortSignal.timeout(patienceMs(predictedMs))])
+    const patience = deadline(patienceMs(predictedMs))
+    const signal = AbortSignal.any([this.#away.signal, patience.signal])
     const { key } = client.address
     let first: number | undefined
     try {
@@ -269,6 +288,8 @@ class Route implements RoutedAnswer {
       if (this.#signal.aborted) throw new ForetokenError('aborted', 'the request was cancelled')
       if (!this.#away.signal.aborted) this.#failed(error)
       return false
+    } finally {
+      patience.stop()
     }
   }
 
@@ -280,7 +301,7 @@ class Route implements RoutedAnswer {
     const answer = new Answer(prompt, this.#request, this.#engine, trace)
     const room = this.#engine.context - prompt.length
     const late = new AbortController()
-    const timer = setTimeout(() => late.abort(), patienceMs(predictedMs))
+    const inTime = after(patienceMs(predictedMs), () => late.abort())
     try {
       const tokens = companion!.client.relay({
         ids: prompt,
@@ -292,7 +313,7 @@ class Route implements RoutedAnswer {
         signal: AbortSignal.any([this.#away.signal, late.signal]),
       })
       for await (const token of tokens) {
-        clearTimeout(timer)
+        inTime()
         trace.mark('prefilled')
         if (!(token.id < this.#engine.archive.config.vocab))
           throw new ForetokenError('remote', `the companion sent token ${token.id}, which is not in the vocabulary`)
@@ -308,7 +329,7 @@ class Route implements RoutedAnswer {
       if (this.#away.signal.aborted) return
       this.#failed(error)
     } finally {
-      clearTimeout(timer)
+      inTime()
     }
     yield* this.#here()
   }

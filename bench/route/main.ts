@@ -37,7 +37,7 @@ const seed = Number(values.seed)
 const reached: readonly Regime[] = [
   { rtt_ms: 5, mbit_s: 500, loss: 0, local_ms_per_token: 12, companion_ms_per_token: 3 },
   { rtt_ms: 40, mbit_s: 100, loss: 0, local_ms_per_token: 12, companion_ms_per_token: 3 },
-  { rtt_ms: 150, mbit_s: 20, loss: 0.01, local_ms_per_token: 12, companion_ms_per_token: 3 },
+  { rtt_ms: 150, mbit_s: 20, loss: 0.0005, local_ms_per_token: 12, companion_ms_per_token: 3 },
   { rtt_ms: 40, mbit_s: 100, loss: 0, local_ms_per_token: 3, companion_ms_per_token: 6 },
   { rtt_ms: 150, mbit_s: 100, loss: 0, local_ms_per_token: 3, companion_ms_per_token: 3 },
 ]

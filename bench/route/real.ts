@@ -5,7 +5,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { loadEngine } from '../../node/index.ts'
+import { loadEngine, shippedPredictor } from '../../node/index.ts'
 import { createRandom } from '../../src/decode/random.ts'
 import { type Engine, keyBytes, RemoteCompanion, Routed, StaticCompanions, type Way } from '../../src/index.ts'
 import { mean, round, summary } from '../stats.ts'
@@ -48,7 +48,12 @@ const answerTokens = 2
 export async function real(options: RealOptions): Promise<RealRow[]> {
   const rows: RealRow[] = []
   for (const regime of options.regimes) {
-    const engine = await loadEngine(options.model, { threads: 1, prefixBytes: 1 << 26 })
+    const predictor = await shippedPredictor(options.model)
+    const engine = await loadEngine(options.model, {
+      threads: 1,
+      prefixBytes: 1 << 26,
+      ...(predictor && { predictor }),
+    })
     slow(engine, regime.local_ms_per_token)
     const far = await startFar(options.model, regime)
     try {

@@ -6,6 +6,7 @@
  */
 import { ForetokenError } from '../errors.ts'
 import type { WireCodec } from '../types.ts'
+import { after } from './patience.ts'
 import { LineSeal } from './seal.ts'
 import { sign } from './signature.ts'
 
@@ -186,7 +187,7 @@ class Watch {
   readonly #control = new AbortController()
   readonly #caller: AbortSignal
   readonly #leave = () => this.#control.abort()
-  #timer: ReturnType<typeof setTimeout> | undefined
+  #stop = () => {}
   /** The time that was waited in vain. */
   late: number | undefined
 
@@ -205,15 +206,15 @@ class Watch {
   }
 
   expect(ms: number): void {
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => {
+    this.#stop()
+    this.#stop = after(ms, () => {
       this.late = ms
       this.#control.abort()
-    }, ms)
+    })
   }
 
   end(): void {
-    clearTimeout(this.#timer)
+    this.#stop()
     this.#caller.removeEventListener('abort', this.#leave)
   }
 }

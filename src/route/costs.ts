@@ -8,7 +8,7 @@
  * K and V leave while later ones are computed, so the slower of computing and sending counts. What the formulas leave out (a queue
  * that grew, a machine that does two things at once) is in a factor for each way, learned from what it took.
  */
-import { ByLength, type Estimate, Measure } from './measure.ts'
+import { ByLength, type Estimate, Least, Measure } from './measure.ts'
 
 export type Way = 'local' | 'remote' | 'relay' | 'race'
 /** With a companion. */
@@ -63,7 +63,8 @@ const queuedTokens = 64
 
 /** What is known of one companion. */
 export class RemoteCosts {
-  readonly rtt = new Measure(50, 1)
+  /** Round trip. A core that is busy with a pass reads an answer late, so that most values are too long. */
+  readonly rtt = new Least(50, 6)
   readonly perToken = new Measure(1, 1)
   /** Bytes a millisecond. */
   readonly bandwidth = new Measure(6250, 1)
@@ -97,7 +98,7 @@ export class RemoteCosts {
   }
 
   learnStatus({ rttMs, msPerToken, prompts }: RemoteStatus, now: number): void {
-    this.rtt.learn(rttMs, now)
+    this.rtt.learn(rttMs)
     if (msPerToken !== undefined) this.perToken.learn(msPerToken, now)
     this.queue.learn(prompts * queuedTokens * this.perToken.estimate(now).mean, now)
   }
@@ -107,6 +108,8 @@ export class RemoteCosts {
     // While its speed was never measured what is left over tells that. A factor learned from a guess would have to be
     // unlearned when a measurement comes, and until then both would correct the same error.
     if (this.perToken.count === 0) {
+      // Of a short prompt nearly all is something else.
+      if (prompt.tokens < tileTokens) return
       const left = ms - this.#before(now) - (way === 'remote' ? tailTokens * prompt.localMsPerToken : 0)
       this.perToken.learn(Math.max(0.01, left / Math.max(1, prompt.tokens)), now)
       return
@@ -144,7 +147,7 @@ export class RemoteCosts {
   }
 
   #before(now: number): number {
-    return this.rtt.estimate(now).mean + this.queue.estimate(now).mean
+    return this.rtt.value + this.queue.estimate(now).mean
   }
 }
 

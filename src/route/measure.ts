@@ -87,6 +87,29 @@ export class Measure {
   }
 }
 
+/** The least of the last values: of times that something else may lengthen, but nothing can shorten. */
+export class Least {
+  readonly #guess: number
+  readonly #of: number
+  readonly #last: number[] = []
+
+  /** Of the last `of` values; `guess` until one comes. */
+  constructor(guess: number, of: number) {
+    this.#guess = guess
+    this.#of = of
+  }
+
+  learn(value: number): void {
+    if (!(value >= 0 && value < Number.POSITIVE_INFINITY)) return
+    this.#last.push(value)
+    if (this.#last.length > this.#of) this.#last.shift()
+  }
+
+  get value(): number {
+    return this.#last.length === 0 ? this.#guess : Math.min(...this.#last)
+  }
+}
+
 /** Prompt lengths by powers of two. */
 const buckets = 14
 /** What a length that was never seen may differ from the nearest that was, of the mean. */

@@ -31,7 +31,7 @@ describe('reading here', () => {
 describe('a companion', () => {
   test('a speed that was never measured is learned from what prompts took, and is not corrected twice', () => {
     const costs = new RemoteCosts()
-    costs.rtt.learn(10, 0)
+    costs.rtt.learn(10)
     costs.queue.learn(0, 0)
     // 6 ms a token, where 1 was guessed.
     const took = 10 + 256 * 6
