@@ -23,16 +23,18 @@ export function chromium() {
 export function vulkan() {
   if (process.platform !== 'linux' || process.env.FORETOKEN_VULKAN === 'own') return {}
   const driver = '/usr/lib/chromium/vk_swiftshader_icd.json'
-  return { VK_ICD_FILENAMES: existsSync(driver) ? driver : install(driver), XDG_RUNTIME_DIR: dirname(driver) }
+  const loader = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/libvulkan.so.1`
+  for (const wanted of [driver, loader]) if (!existsSync(wanted)) install(wanted)
+  return { VK_ICD_FILENAMES: driver, XDG_RUNTIME_DIR: dirname(driver) }
 }
 
-/** Debian's chromium, which brings `wanted`; a lock lets one process of many install it. */
+/** Debian's chromium and Vulkan's loader, which bring `wanted`; a lock lets one process of many install them. */
 function install(wanted) {
   if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get'))
     throw new Error('no Chromium here: name one in $CHROMIUM, or install one (Debian: apt-get install chromium)')
   process.stderr.write('Installing chromium, for the tests of the page and of WebGPU (once) ...\n')
   const lock = join('/run', 'foretoken-chromium.lock')
-  const script = `[ -e ${wanted} ] || { apt-get update -q && apt-get install -y -q --no-install-recommends chromium; }`
+  const script = `[ -e ${wanted} ] || { apt-get update -q && apt-get install -y -q --no-install-recommends chromium libvulkan1; }`
   // stdout is the caller's own.
   const { status } = spawnSync('flock', [lock, 'sh', '-c', script], { stdio: ['ignore', 2, 2] })
   if (status !== 0 || !existsSync(wanted)) throw new Error(`apt-get install chromium left no ${wanted}`)

@@ -12,7 +12,16 @@ const seed = Number(process.env.FORETOKEN_SEED ?? 20261124)
 const eps = 2 ** -24
 const quantTypes = Object.keys(tensorBlocks) as TensorType[]
 
-export function runBackendSuite(name: string, open: () => Promise<Backend>): void {
+export interface BackendTraits {
+  /** What activations are before they meet quantised weights. */
+  readonly activations: 'int8' | 'f32'
+}
+
+export function runBackendSuite(
+  name: string,
+  open: () => Promise<Backend>,
+  { activations }: BackendTraits = { activations: 'int8' },
+): void {
   describe(`${name} (seed ${seed})`, () => {
     let backend: Backend
     beforeAll(async () => {
@@ -33,7 +42,7 @@ export function runBackendSuite(name: string, open: () => Promise<Backend>): voi
         const got = await backend.read(out, rows)
         for (let row = 0; row < rows; row++)
           for (let col = 0; col < n; col++) {
-            const { want, bound } = product(x.values.subarray(row * k), values.subarray(col * k), k, type)
+            const { want, bound } = product(x.values.subarray(row * k), values.subarray(col * k), k, type, activations)
             expectNear(got[row * n + col]!, want, bound, `${type} row ${row} col ${col}`)
           }
       })
@@ -344,9 +353,15 @@ function norm(values: Float32Array, weight: Float32Array, cols: number, epsilon:
   return out
 }
 
-/** A row times a weight row as the kernels define it: activations in int8 per 32 where the weight is quantised. */
-function product(x: Float32Array, w: Float64Array, k: number, type: TensorType): { want: number; bound: number } {
-  const plain = tensorBlocks[type].elements === 1
+/** A row times a weight row as the kernels define it: activations in int8 per 32 where the weight is quantised, or as they are. */
+function product(
+  x: Float32Array,
+  w: Float64Array,
+  k: number,
+  type: TensorType,
+  activations: BackendTraits['activations'],
+): { want: number; bound: number } {
+  const plain = tensorBlocks[type].elements === 1 || activations === 'f32'
   let want = 0
   let size = 0
   let flip = 0

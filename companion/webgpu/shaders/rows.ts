@@ -1,0 +1,67 @@
+/** Kernels of one row, or one element, at a time. */
+import { head } from './common.ts'
+
+/**
+ * out = x / rms(x) * weight over runs of `width` columns: a whole row, or each head of it. A workgroup is a run: 64 threads add squares,
+ * then halve their number until one is left.
+ */
+export const norm = /* wgsl */ `${head(['x', 'x_stride', 'out', 'out_stride', 'weight', 'width', 'eps: f32'])}
+var<workgroup> sums: array<f32, 64>;
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let x = p.x + group.y * p.x_stride + group.x * p.width;
+  let out = p.out + group.y * p.out_stride + group.x * p.width;
+  var sum = 0.0;
+  for (var i = thread; i < p.width; i += 64u) { sum += a[x + i] * a[x + i]; }
+  sums[thread] = sum;
+  workgroupBarrier();
+  for (var half = 32u; half > 0u; half /= 2u) {
+    if (thread < half) { sums[thread] += sums[thread + half]; }
+    workgroupBarrier();
+  }
+  let scale = 1.0 / sqrt(sums[0] / f32(p.width) + p.eps);
+  for (var i = thread; i < p.width; i += 64u) { a[out + i] = a[x + i] * scale * a[p.weight + i]; }
+}`
+
+/** x += bias, row by row. */
+export const bias = /* wgsl */ `${head(['x', 'x_stride', 'bias', 'cols'])}
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x < p.cols) { a[p.x + id.y * p.x_stride + id.x] += a[p.bias + id.x]; }
+}`
+
+/** Rotates pairs of each head by the angles of the row: cosines, then sines, (rows, head_dim) in the tables. */
+export const rope = /* wgsl */ `${head(['x', 'x_stride', 'heads', 'head_dim', 'adjacent', 'angles'])}
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let pairs = p.head_dim / 2u;
+  if (id.x >= p.heads * pairs) { return; }
+  let f = id.x % pairs;
+  let angle = p.angles + id.y * p.head_dim + f;
+  let c = bitcast<f32>(t[angle]);
+  let s = bitcast<f32>(t[angle + pairs]);
+  let start = p.x + id.y * p.x_stride + id.x / pairs * p.head_dim;
+  let first = start + select(f, 2u * f, p.adjacent == 1u);
+  let second = select(first + pairs, first + 1u, p.adjacent == 1u);
+  let x = a[first];
+  let y = a[second];
+  a[first] = x * c - y * s;
+  a[second] = x * s + y * c;
+}`
+
+/** out = silu(gate) * up. */
+export const swiglu = /* wgsl */ `${head(['out', 'out_stride', 'gate', 'gate_stride', 'up', 'up_stride', 'cols'])}
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= p.cols) { return; }
+  let gate = a[p.gate + id.y * p.gate_stride + id.x];
+  let up = a[p.up + id.y * p.up_stride + id.x];
+  a[p.out + id.y * p.out_stride + id.x] = gate / (1.0 + exp(-gate)) * up;
+}`
+
+/** out = x[list], row by row. */
+export const gather = /* wgsl */ `${head(['out', 'out_stride', 'x', 'x_stride', 'list', 'cols'])}
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x < p.cols) { a[p.out + id.y * p.out_stride + id.x] = a[p.x + l[p.list + id.y] * p.x_stride + id.x]; }
+}`
