@@ -1,5 +1,6 @@
 /** What commands that run a model have in common: the engine from the flags, the options of an answer, the last line. */
 import { open as openFile, readFile, rename, rm } from 'node:fs/promises'
+import { openWebGpu } from '../companion/webgpu/node.ts'
 import {
   type ByteSource,
   type DoneEvent,
@@ -45,6 +46,7 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<Lo
       ...(flags.build !== undefined && { build: flags.build }),
       ...(flags.context !== undefined && { context: flags.context }),
       ...(await predictorOf(model, flags)),
+      ...(flags.backend === 'webgpu' && { backend: await openWebGpu() }),
       ...(flags.aux !== undefined && { auxiliary: flags.aux }),
       onProgress: (done, total) => {
         pull.end()

@@ -71,16 +71,17 @@ export class Engine {
   /** Opens a model and streams its weights into the core. Throws `bad_model`, `unsupported`, `out_of_memory`. */
   static async load(files: ModelFiles, options: EngineOptions): Promise<Engine> {
     const begun = performance.now()
-    const archive = await openModel(files)
-    // Before the weights: what it leaves to the garbage collector is gone when memory gets tight.
-    const tokenizer = createTokenizer(archive.tokenizer)
-    const backend = await createWasmBackend({ ...options, modules: options.wasm })
+    let backend = options.backend
     try {
+      const archive = await openModel(files)
+      // Before the weights: what it leaves to the garbage collector is gone when memory gets tight.
+      const tokenizer = createTokenizer(archive.tokenizer)
+      backend ??= await createWasmBackend({ ...options, modules: options.wasm })
       const settings = settingsOf(archive, options, backend.threads)
       const parts = await loadParts(archive, backend, settings, options)
       return new Engine(archive, tokenizer, backend, parts, settings, begun)
     } catch (error) {
-      await backend.close()
+      await backend?.close()
       throw error
     }
   }

@@ -1,4 +1,5 @@
 /** What a caller may ask of an engine and of a request. */
+import type { Backend } from './backend/backend.ts'
 import type { WasmOptions } from './backend/wasm.ts'
 import type { SamplingOptions } from './decode/sampling.ts'
 import type { SchedulerOptions } from './decode/scheduler.ts'
@@ -17,6 +18,8 @@ import {
 export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
   /** Compiled modules of the Rust core. */
   readonly wasm: WasmOptions['modules']
+  /** Runs the model in place of the Rust core; closed with the engine, also where loading fails. */
+  readonly backend?: Backend
   /** How KV pages are stored. Default f32. */
   readonly kv?: KvType
   /** Tokens that one request may have, prompt and answer. Default: the model's, at most 4,096. */

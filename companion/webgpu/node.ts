@@ -1,5 +1,9 @@
 /** A WebGPU device in Node, by Dawn (the package `webgpu`, an optional peer): Metal on macOS, Vulkan on Linux, D3D12 on Windows. */
+import { loadWasm } from '../../node/index.ts'
+import type { Backend } from '../../src/backend/backend.ts'
+import { createWasmBackend } from '../../src/backend/wasm.ts'
 import { ForetokenError } from '../../src/index.ts'
+import { createWebGpuBackend } from './backend.ts'
 
 export interface OpenDevice {
   readonly device: GPUDevice
@@ -9,6 +13,13 @@ export interface OpenDevice {
 
 /** What of an adapter is asked for, so that large models fit: its own limits. */
 const wanted = ['maxBufferSize', 'maxStorageBufferBindingSize'] as const
+
+/** A backend on this machine's GPU. Throws `unsupported`. */
+export async function openWebGpu(): Promise<Backend> {
+  const opened = await openDevice()
+  const host = await createWasmBackend({ modules: await loadWasm('auto', 1) })
+  return createWebGpuBackend({ ...opened, host })
+}
 
 /** Throws `unsupported`, with what to do, where there is no package, no adapter or no device. */
 export async function openDevice(): Promise<OpenDevice> {

@@ -1,0 +1,102 @@
+/** Peers, where they are installed: llama.cpp by node-llama-cpp, and MLX-LM by Python. */
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { ForetokenError, modelFiles } from '../../node/index.ts'
+import { cpuMs } from '../stats.ts'
+import type { Contender, First } from './contenders.ts'
+
+/** What is used of node-llama-cpp. */
+interface LlamaSequence {
+  clearHistory(): Promise<void>
+  evaluate(ids: readonly number[], options: object): AsyncGenerator<number>
+}
+
+/** The same GGUF file, on the GPU where llama.cpp has one. Rejects with `unsupported` where node-llama-cpp is not installed. */
+export async function llamaCpp(model: string, context: number): Promise<Contender> {
+  const name: string = 'node-llama-cpp'
+  const { getLlama, LlamaLogLevel } = await import(name).catch(() => {
+    throw new ForetokenError('unsupported', 'node-llama-cpp is not installed: npm install --no-save node-llama-cpp')
+  })
+  const modelPath = await ggufPath(model)
+  const llama = await getLlama({ build: 'never', logLevel: LlamaLogLevel.error })
+  const loaded = await llama.loadModel({ modelPath })
+  const made = await loaded.createContext({ contextSize: context, batchSize: 512, sequences: 1 })
+  const sequence: LlamaSequence = made.getSequence()
+  return {
+    name: `llama.cpp, ${llama.gpu || 'CPU'}`,
+    same: false,
+    modes: ['exact'],
+    async first(prompt) {
+      await sequence.clearHistory()
+      const [begun, cpu] = [performance.now(), cpuMs()]
+      const tokens = sequence.evaluate(prompt, { temperature: 0, yieldEogToken: true })
+      const { value } = await tokens.next()
+      const told: First = { ttft_ms: performance.now() - begun, cpu_ms: cpuMs() - cpu, id: Number(value) }
+      await tokens.return(undefined)
+      return told
+    },
+    async close() {
+      await made.dispose()
+      await loaded.dispose()
+      await llama.dispose()
+    },
+  }
+}
+
+async function ggufPath(model: string): Promise<string> {
+  const files = await modelFiles(model)
+  try {
+    const file = files.files.find((name) => name.endsWith('.gguf'))
+    if (!file) throw new ForetokenError('unsupported', `${model} is no GGUF file, which llama.cpp reads`)
+    // A file's source is named by its path.
+    return (await files.open(file)).name
+  } finally {
+    await files.close()
+  }
+}
+
+const script = `
+import json, sys, time
+import mlx.core as mx
+from mlx_lm import load
+from mlx_lm.generate import generate_step
+model, _ = load(sys.argv[1])
+print(json.dumps({"device": str(mx.default_device())}), flush=True)
+for line in sys.stdin:
+    ids = mx.array(json.loads(line))
+    begun = time.perf_counter()
+    token, _ = next(generate_step(ids, model, max_tokens=1))
+    print(json.dumps({"id": int(token), "ttft_ms": 1000 * (time.perf_counter() - begun)}), flush=True)
+`
+
+/** A process of Python, asked by lines. Rejects with `unsupported` where mlx_lm is not installed. */
+export async function mlx(model: string): Promise<Contender> {
+  const child: ChildProcessWithoutNullStreams = spawn('python3', ['-c', script, model], { stdio: 'pipe' })
+  let said = ''
+  child.stderr.on('data', (text) => {
+    said += text
+  })
+  child.on('error', (error) => {
+    said += error.message
+  })
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  const next = async () => {
+    const { done, value } = await lines.next()
+    if (!done) return JSON.parse(value)
+    const why = said.trim().split('\n').at(-1) ?? ''
+    throw new ForetokenError('unsupported', `MLX-LM does not run here (${why}): pip install mlx-lm`)
+  }
+  const { device } = await next()
+  return {
+    name: `MLX-LM, ${device}`,
+    same: false,
+    modes: ['exact'],
+    async first(prompt) {
+      child.stdin.write(`${JSON.stringify(prompt)}\n`)
+      return next()
+    },
+    async close() {
+      child.kill()
+    },
+  }
+}

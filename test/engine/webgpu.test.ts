@@ -1,0 +1,90 @@
+/** An engine on WebGPU, in software, says what one on the Rust core says. */
+import { readFile } from 'node:fs/promises'
+import { afterAll, expect, test } from 'vitest'
+import { loadWasm } from '../../node/wasm.ts'
+import { Engine, type GenerateRequest, type ModelFiles, memorySource, type Submission } from '../../src/index.ts'
+import { writePredictor } from '../../src/model/predictor-file.ts'
+import { besideRepository } from '../golden/golden.ts'
+import { randomPrompt } from '../helpers/answers.ts'
+import { companionOf, going } from '../helpers/companion.ts'
+import { llama2cFiles } from '../helpers/llama2c.ts'
+import { tinyFiles } from '../helpers/tiny-model.ts'
+import { tinyPredictor } from '../helpers/tiny-predictor.ts'
+import { softwareBackend } from '../helpers/webgpu.ts'
+
+const wasm = await loadWasm('auto', 1)
+const opened: Engine[] = []
+afterAll(() => Promise.all(opened.map((engine) => engine.close())))
+
+/** The same model on both. */
+async function both(files: () => ModelFiles, options: Omit<Parameters<typeof Engine.load>[1], 'wasm'> = {}) {
+  const cpu = await Engine.load(files(), { ...options, wasm })
+  const gpu = await Engine.load(files(), { ...options, wasm, backend: await softwareBackend() })
+  opened.push(cpu, gpu)
+  return { cpu, gpu }
+}
+
+async function idsOf(answer: Submission | AsyncIterable<{ type: string }>): Promise<readonly number[]> {
+  for await (const event of answer) if (event.type === 'done') return (event as unknown as { ids: number[] }).ids
+  throw new Error('no end')
+}
+
+const request = (seed: number, change: Partial<GenerateRequest> = {}): GenerateRequest => ({
+  prompt: randomPrompt(20 + seed * 17, seed),
+  maxTokens: 6,
+  ignoreEos: true,
+  ...change,
+})
+
+// f32 weights: the Rust core's activations are f32 there, too.
+test('greedy ids are equal, alone and at once, over chunks and cached prefixes', async () => {
+  const { cpu, gpu } = await both(() => tinyFiles({ context: 256 }), { passTokens: 32 })
+  expect(gpu.backend.build).toMatch(/^webgpu /)
+  for (const seed of [2, 2])
+    expect(await idsOf(gpu.submit(request(seed)))).toEqual(await idsOf(cpu.submit(request(seed))))
+  const many = [1, 3].map((seed) => request(seed))
+  const told = await Promise.all(many.map((one) => idsOf(gpu.submit(one))))
+  expect(told).toEqual(await Promise.all(many.map((one) => idsOf(cpu.submit(one)))))
+})
+
+test.each(['f16', 'int8'] as const)('%s pages', async (kv) => {
+  const { cpu, gpu } = await both(() => tinyFiles({ context: 128 }), { kv })
+  expect(await idsOf(gpu.submit(request(1)))).toEqual(await idsOf(cpu.submit(request(1))))
+})
+
+test('quantised weights of each kind run', async () => {
+  for (const type of ['q4_1', 'q8_0'] as const) {
+    const { gpu } = await both(() => tinyFiles({ type, context: 128 }))
+    expect(await idsOf(gpu.submit(request(1)))).toHaveLength(6)
+  }
+})
+
+test('predicted and refined prefill', async () => {
+  const files = () => tinyFiles({ layers: 7, context: 256 })
+  const plain = await Engine.load(files(), { wasm })
+  opened.push(plain)
+  const predictor = memorySource('tiny', await writePredictor(tinyPredictor(plain.identity)))
+  const { cpu, gpu } = await both(files, { predictor })
+  for (const prefill of ['predicted', 'refined'] as const)
+    expect(await idsOf(gpu.submit(request(7, { prefill })))).toEqual(await idsOf(cpu.submit(request(7, { prefill }))))
+})
+
+test('a companion on a GPU sends K and V and relays', async () => {
+  const { cpu, gpu } = await both(() => tinyFiles({ context: 256 }))
+  for (const way of ['remote', 'relay'] as const) {
+    const { routed, reports } = going(way, cpu, companionOf(gpu))
+    const asked = request(8, { tenant: way })
+    const got = await idsOf(routed.submit(asked))
+    expect(got).toEqual(await idsOf(cpu.submit({ ...asked, tenant: `${way} alone` })))
+    expect(reports[0]!.ending).toBe('succeeded')
+  }
+})
+
+const model = besideRepository('models/stories260K/stories260K.bin')
+const tokens = besideRepository('models/stories260K/tok512.bin')
+test.runIf(model && tokens)('stories260K tells the same story', async () => {
+  const [weights, vocabulary] = [await readFile(model!), await readFile(tokens!)]
+  const { cpu, gpu } = await both(() => llama2cFiles(weights, vocabulary))
+  const asked = { prompt: 'Once upon a time', raw: true, maxTokens: 32 }
+  expect(await idsOf(gpu.submit(asked))).toEqual(await idsOf(cpu.submit(asked)))
+})

@@ -1,0 +1,110 @@
+/**
+ * A whole model on WebGPU beside the Rust core: greedy ids and logits.
+ *
+ * The Rust core makes activations int8 before a product with quantised weights; shaders keep f32. So it is given the same weights in f32 here,
+ * with which it keeps them, too.
+ */
+import assert from 'node:assert/strict'
+import { openWebGpu } from '../../companion/webgpu/node.ts'
+import { modelFiles } from '../../node/index.ts'
+import { loadWasm } from '../../node/wasm.ts'
+import type { Backend, WeightWriter } from '../../src/backend/backend.ts'
+import { createWasmBackend } from '../../src/backend/wasm.ts'
+import { Engine } from '../../src/index.ts'
+import { tensorBlocks } from '../../src/types.ts'
+import { dequantize } from '../helpers/blocks.ts'
+
+export interface WebGpuCheck {
+  readonly build: string
+  readonly prompt_tokens: number
+  readonly tokens: number
+  readonly worst_logit: number
+  readonly seconds: number
+}
+
+const prompt = 'Write one sentence about the sea, and one about the wind that moves it.'
+
+export async function checkWebGpu(model: string, tokens: number, say: (text: string) => void): Promise<WebGpuCheck> {
+  const wasm = await loadWasm('auto', 1)
+  const load = async (backend: Backend) => {
+    const files = await modelFiles(model)
+    try {
+      return await Engine.load(files, { wasm, backend, context: 256, passTokens: 64 })
+    } finally {
+      await files.close()
+    }
+  }
+  const cpu = await load(inFloats(await createWasmBackend({ modules: wasm })))
+  const gpu = await load(await openWebGpu())
+  const begun = performance.now()
+  try {
+    say(gpu.backend.build)
+    const ids = cpu.promptIds(prompt, { raw: false })
+    const expected = await greedy(cpu, ids, tokens)
+    const got = await greedy(gpu, ids, tokens, say)
+    assert.deepEqual(got.ids, expected.ids, 'greedy ids differ')
+    const worst = farthest(got.logits, expected.logits)
+    assert.ok(worst <= 2e-2, `a logit is ${worst} off; 0.02 is allowed`)
+    const seconds = Math.round((performance.now() - begun) / 1000)
+    return { build: gpu.backend.build, prompt_tokens: ids.length, tokens, worst_logit: worst, seconds }
+  } finally {
+    await Promise.all([cpu.close(), gpu.close()])
+  }
+}
+
+/** Ids one after the other from one cache, and the logits that each was picked from. */
+async function greedy(
+  engine: Engine,
+  prompt: readonly number[],
+  tokens: number,
+  say: (text: string) => void = () => {},
+) {
+  const ids: number[] = []
+  for await (const event of engine.submit({ prompt, raw: true, maxTokens: tokens, ignoreEos: true }))
+    if (event.type === 'token') {
+      ids.push(event.id)
+      say(`token ${ids.length} of ${tokens}`)
+    }
+  const { logits } = await engine.workbench.logitsAfter({ prompt, continuations: [ids] })
+  return { ids, logits: logits[0]! }
+}
+
+function farthest(a: Float32Array, b: Float32Array): number {
+  assert.equal(a.length, b.length)
+  return a.reduce((worst, value, at) => Math.max(worst, Math.abs(value - b[at]!)), 0)
+}
+
+/** A backend to which all weights come in f32. */
+function inFloats(backend: Backend): Backend {
+  return new Proxy(backend, {
+    get(target, name) {
+      if (name === 'weight') return (spec: Parameters<Backend['weight']>[0]) => floatWriter(target, spec)
+      const value = Reflect.get(target, name)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+}
+
+function floatWriter(backend: Backend, spec: Parameters<Backend['weight']>[0]): WeightWriter {
+  if (spec.type === 'f32') return backend.weight(spec)
+  const { elements, bytes: blockBytes } = tensorBlocks[spec.type]
+  const bytes = new Uint8Array((spec.n * spec.k * blockBytes) / elements)
+  let at = 0
+  return {
+    reserve: (count) => bytes.subarray(at, Math.min(bytes.length, at + count)),
+    commit: (count) => {
+      at += count
+    },
+    finish: () => {
+      const writer = backend.weight({ ...spec, type: 'f32' })
+      const floats = new Uint8Array(Float32Array.from(dequantize(spec.type, bytes)).buffer)
+      for (let from = 0; from < floats.length; ) {
+        const into = writer.reserve(floats.length - from)
+        into.set(floats.subarray(from, from + into.length))
+        writer.commit(into.length)
+        from += into.length
+      }
+      return writer.finish()
+    },
+  }
+}
