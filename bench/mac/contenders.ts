@@ -4,29 +4,8 @@ import { loadEngine, shippedPredictor } from '../../node/index.ts'
 import { type Engine, keyBytes, RemoteCompanion, Routed, StaticCompanions, type Way } from '../../src/index.ts'
 import { cpuMs } from '../stats.ts'
 import { startCompanion } from './companion.ts'
+import type { Contender, First } from './contender.ts'
 import { llamaCpp, mlx } from './peers.ts'
-
-/** From a prompt's token ids to the first token of the answer. */
-export interface First {
-  readonly ttft_ms: number
-  /** Of this process; undefined where the work is done in another. */
-  readonly cpu_ms?: number
-  /** The greedy token. */
-  readonly id: number
-}
-
-export type Mode = 'exact' | 'predicted' | 'refined'
-
-export interface Contender {
-  readonly name: string
-  /** Whether all of its first tokens must be those of the Rust core: it runs the same weights. */
-  readonly same: boolean
-  readonly modes: readonly Mode[]
-  first(prompt: readonly number[], mode: Mode): Promise<First>
-  /** All prompts at once: milliseconds until each has its first token. */
-  together?(prompts: readonly (readonly number[])[]): Promise<number>
-  close(): Promise<void>
-}
 
 export interface ContenderOptions {
   readonly model: string

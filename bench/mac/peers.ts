@@ -3,7 +3,7 @@ import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { ForetokenError, modelFiles } from '../../node/index.ts'
 import { cpuMs } from '../stats.ts'
-import type { Contender, First } from './contenders.ts'
+import type { Contender, First } from './contender.ts'
 
 /** What is used of node-llama-cpp. */
 interface LlamaSequence {
