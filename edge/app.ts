@@ -17,6 +17,7 @@ import { Keys } from './guard/keys.ts'
 import { Metrics } from './metrics/metrics.ts'
 import { guard, observe, onlyMethods, shareWithOrigins, tellFailure, tellMissing } from './middleware.ts'
 import { document } from './openapi.ts'
+import { type Page, pageRoutes } from './page.ts'
 import { health, listModels, metricsPage, oneModel, ready } from './pages.ts'
 import type { LogLine } from './record.ts'
 import { Routes } from './route/routes.ts'
@@ -29,6 +30,8 @@ export interface AppOptions {
   readonly config?: ServerConfig
   /** How companions are reached. Default: the platform's own. */
   readonly fetch?: Fetch
+  /** What is shown at `/`, beside the API. Default: nothing. */
+  readonly page?: Page
   /** Aborted: `/readyz` says no and nothing new is begun; what runs is finished. */
   readonly drain?: AbortSignal
   /** One line a request, when its last byte has been written. It holds no prompt and no key. */
@@ -36,7 +39,7 @@ export interface AppOptions {
 }
 
 /** Throws `bad_argument` for a config that can't be. */
-export function createApp({ engine, config: given, fetch, drain, onRequest }: AppOptions): App {
+export function createApp({ engine, config: given, fetch, page, drain, onRequest }: AppOptions): App {
   const config = configOf(given)
   const server: Server = {
     config,
@@ -57,6 +60,7 @@ export function createApp({ engine, config: given, fetch, drain, onRequest }: Ap
 
   app.get('/healthz', health)
   app.get('/readyz', ready(server))
+  if (page) pageRoutes(app, server, page)
   app.use('/*', guard(server))
   app.get('/metrics', metricsPage(server))
   app.get('/openapi.json', document(app, config.models))

@@ -8,10 +8,16 @@ import { aliases } from './names.ts'
 
 /** The one for a model; undefined if there is none. */
 export async function shippedPredictor(model: string): Promise<ByteSource | undefined> {
+  const path = predictorPath(model)
+  return path === undefined ? undefined : predictorFile(path)
+}
+
+/** Where the one for a model lies; undefined if there is none. */
+export function predictorPath(model: string): string | undefined {
   if (!/^[\w.-]+$/.test(model)) return undefined
   // Beside this file's folder, in the source and in the package.
   const path = fileURLToPath(new URL(`../predictors/${model.toLowerCase()}.safetensors`, import.meta.url))
-  return existsSync(path) ? predictorFile(path) : undefined
+  return existsSync(path) ? path : undefined
 }
 
 /** The alias of the smaller model that a predictor reads. Never an address: a predictor file does not say what is fetched. */

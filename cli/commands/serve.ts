@@ -1,6 +1,14 @@
 /** `foretoken serve`: the model behind OpenAI's API. A signal lets running answers finish; a second one ends it at once. */
-import { createApp, parsedConfig, type ServerConfig } from '../../edge/node.ts'
-import { defaultModel, ForetokenError, machineKey, machineKeyPath } from '../../node/index.ts'
+import { createApp, type Page, parsedConfig, type ServerConfig } from '../../edge/node.ts'
+import {
+  defaultModel,
+  ForetokenError,
+  machineKey,
+  machineKeyPath,
+  pageFile,
+  predictorPath,
+  tabModel,
+} from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { displayName, environmentKeys, isLoopback, serveModel } from '../serving.ts'
@@ -16,9 +24,21 @@ export async function serve({ flags, operands }: Invocation, signal: AbortSignal
   return serveModel(flags, signal, {
     hostname,
     port: flags.port ?? 8787,
-    appOf: (shared) => createApp({ ...shared, config }),
-    announce: (url) => note(`${config.models![0]} at ${url}/v1`),
+    appOf: (shared) => createApp({ ...shared, config, ...(isLoopback(hostname) && { page: pageOf(flags) }) }),
+    announce: (url) => {
+      note(`${config.models![0]} at ${url}/v1`)
+      if (isLoopback(hostname)) note(`chat in your browser: ${url}/`)
+    },
   })
+}
+
+/** The page for this machine's own browsers. Its model is hashed when the first asks for it. */
+function pageOf({ model = defaultModel, predictor }: Flags): Page {
+  let asked: ReturnType<typeof tabModel> | undefined
+  return {
+    file: pageFile,
+    model: () => (asked ??= tabModel(displayName(model), model, predictor ?? predictorPath(model))),
+  }
 }
 
 async function configOf(flags: Flags, hostname: string): Promise<ServerConfig> {

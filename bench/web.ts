@@ -1,0 +1,172 @@
+/**
+ * The engine in a browser's tab: beside the same core in Node, with two threads beside one, and how soon a second visit is ready.
+ *
+ *     npm run bench:web -- [MODEL] [--lengths 128,512] [--runs 9] [--visits 5] [--json]
+ *
+ * TTFT of exact prefill behind no cache, in turns; in the tab by the page's own worker and its protocol. CPU time of a tab can't be had: what is
+ * compared takes turns, and the load average stands in the record.
+ */
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { type Browser, chromium as driver, type Page } from 'playwright-core'
+import { defaultModel, type Engine, loadEngine, type Message } from '../node/index.ts'
+import { chromium } from '../scripts/chromium.mjs'
+import { machine } from './machine.ts'
+import { round, summary } from './stats.ts'
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    lengths: { type: 'string', default: '128,512' },
+    runs: { type: 'string', default: '9' },
+    visits: { type: 'string', default: '5' },
+    json: { type: 'boolean', default: false },
+  },
+})
+const model = positionals[0] ?? defaultModel
+const main = fileURLToPath(new URL('../cli/main.ts', import.meta.url))
+const server = spawn(
+  process.execPath,
+  ['--disable-warning=ExperimentalWarning', main, 'serve', '-m', model, '--port', '0', '--threads', '1'],
+  {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  },
+)
+const flags = ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--no-first-run']
+const browser = await driver.launch({ executablePath: chromium(), args: flags })
+const engine = await loadEngine(model, { threads: 1, prefixBytes: 0 })
+try {
+  const url = await urlOf()
+  const visits = await secondVisits(browser, url, Number(values.visits))
+  const page = await (await browser.newContext()).newPage()
+  await page.goto(url)
+  const tabs = new Map<number, string>()
+  for (const threads of [1, 2]) tabs.set(threads, await openTab(page, threads))
+  const rows: object[] = []
+  for (const length of values.lengths.split(',').map(Number))
+    rows.push(await measured(page, engine, length, Number(values.runs)))
+  const record = {
+    bench: 'web',
+    model,
+    machine: machine(),
+    browser: `chromium ${browser.version()}`,
+    builds: { node: engine.backend.build, tab: tabs.get(1), tab_2_threads: tabs.get(2) },
+    rows,
+    second_visit_ms: { ...summary(visits), samples: visits.map(Math.round) },
+  }
+  console.log(values.json ? JSON.stringify(record) : JSON.stringify(record, undefined, 2))
+} finally {
+  await browser.close()
+  await engine.close()
+  server.kill()
+}
+
+async function urlOf(): Promise<string> {
+  for await (const line of createInterface({ input: server.stderr })) {
+    const [found] = /http:\/\/[\d.]+:\d+(?=\/v1)/.exec(line) ?? []
+    if (!found) continue
+    server.stderr.resume()
+    return found
+  }
+  throw new Error('the server ended early: run `foretoken serve` to see why')
+}
+
+/** From the address entered to the model ready, when the page and the model are here. */
+async function secondVisits(browser: Browser, url: string, count: number): Promise<number[]> {
+  const page = await (await browser.newContext()).newPage()
+  page.setDefaultTimeout(120_000)
+  await page.goto(url)
+  await page.getByRole('button', { name: /^Load / }).click()
+  await page.getByText('runs by').waitFor()
+  const times: number[] = []
+  for (let visit = 0; visit < count; visit++) {
+    await page.goto('about:blank')
+    const begun = performance.now()
+    await page.goto(url)
+    await page.getByText('runs by').waitFor()
+    times.push(performance.now() - begun)
+  }
+  await page.context().close()
+  return times
+}
+
+/** The page's worker with so many threads, as `bench1` and so on in the page; says which build runs. */
+function openTab(page: Page, threads: number): Promise<string> {
+  return page.evaluate(async (threads) => {
+    const script = (
+      await (await fetch((document.querySelector('script[type=module]') as HTMLScriptElement).src)).text()
+    ).match(/page\/engine-[0-9a-f]+\.js/)![0]
+    const worker = new Worker(new URL(script, document.baseURI), { type: 'module' })
+    const manifest = await (await fetch('page/model.json')).json()
+    const base = new URL('page/model.json', document.baseURI).href
+    const { predictor: _, ...own } = manifest
+    const ready = new Promise<string>((resolve, reject) => {
+      worker.addEventListener('message', ({ data }) => {
+        if (data.type === 'ready') resolve(data.build)
+        if (data.type === 'failed') reject(new Error(data.message))
+      })
+    })
+    worker.postMessage({ type: 'load', threads, source: { kind: 'offered', manifest: own, base } })
+    ;(window as unknown as Record<string, Worker>)[`bench${threads}`] = worker
+    return ready
+  }, threads)
+}
+
+function timedInTab(page: Page, threads: number, messages: readonly Message[]): Promise<number> {
+  return page.evaluate(
+    ({ threads, messages }) => {
+      const worker = (window as unknown as Record<string, Worker>)[`bench${threads}`]!
+      return new Promise<number>((resolve, reject) => {
+        const done = ({ data }: MessageEvent) => {
+          worker.removeEventListener('message', done)
+          if (data.type === 'timed') resolve(data.ttft)
+          else reject(new Error(data.message))
+        }
+        worker.addEventListener('message', done)
+        worker.postMessage({ type: 'time', id: 1, messages })
+      })
+    },
+    { threads, messages },
+  )
+}
+
+async function measured(page: Page, engine: Engine, length: number, runs: number) {
+  const messages = messagesOf(engine, length)
+  const ways = {
+    node: async () => {
+      const begun = performance.now()
+      for await (const { type } of engine.submit({ prompt: messages, maxTokens: 1, tenant: crypto.randomUUID() }))
+        if (type === 'token') return performance.now() - begun
+      throw new Error('the answer has no token')
+    },
+    tab: () => timedInTab(page, 1, messages),
+    tab_2_threads: () => timedInTab(page, 2, messages),
+  }
+  const names = Object.keys(ways) as (keyof typeof ways)[]
+  const samples = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<keyof typeof ways, number[]>
+  for (let run = -2; run < runs; run++)
+    for (let turn = 0; turn < names.length; turn++) {
+      const name = names[(run + 2 + turn) % names.length]!
+      const ms = await ways[name]()
+      if (run >= 0) samples[name].push(round(ms, 4))
+    }
+  const median = (name: keyof typeof ways) => summary(samples[name]).median
+  return {
+    length: engine.promptIds(messages).length,
+    ttft_ms: Object.fromEntries(names.map((name) => [name, median(name)])),
+    of_node: round(median('node') / median('tab'), 3),
+    two_threads: round(median('tab') / median('tab_2_threads'), 3),
+    samples,
+  }
+}
+
+/** A user's message that makes a prompt of about so many tokens. */
+function messagesOf(engine: Engine, length: number): Message[] {
+  const words = 'the harbour was built in stone and widened twice before the new port opened further north '.split(' ')
+  let content = 'the'
+  for (let at = 0; engine.promptIds([{ role: 'user', content }]).length < length; at++)
+    content += `${words[at % words.length]} `
+  return [{ role: 'user', content: content.trim() }]
+}

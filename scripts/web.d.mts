@@ -1,0 +1,1 @@
+export function buildPage(): Promise<Map<string, Uint8Array>>

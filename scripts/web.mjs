@@ -1,0 +1,57 @@
+/**
+ * The page as static files: `buildPage()` gives them by path, `npm run build` writes them to dist/web. Every file but the page itself and its service
+ * worker has the hash of what it holds in its name, and may be kept for ever.
+ */
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { root } from './setup.mjs'
+
+const forms = ['simd128', 'relaxed', 'simd128-threads', 'relaxed-threads']
+
+/** By path: `index.html`, `sw.js`, `page/...`. */
+export async function buildPage() {
+  const { build } = await import('esbuild')
+  const bundle = async (entry, define = {}) => {
+    const { outputFiles } = await build({
+      absWorkingDir: root,
+      entryPoints: [entry],
+      bundle: true,
+      format: 'esm',
+      target: 'es2022',
+      platform: 'browser',
+      external: ['node:worker_threads'],
+      jsx: 'automatic',
+      jsxImportSource: 'preact',
+      minify: true,
+      legalComments: 'none',
+      logLevel: 'warning',
+      write: false,
+      define: { __VERSION__: '""', __ASSETS__: '[]', __FILES__: '{}', ...define },
+    })
+    return outputFiles[0].contents
+  }
+  const files = new Map()
+  const add = (name, ending, contents) => {
+    const hash = createHash('sha256').update(contents).digest('hex').slice(0, 12)
+    const path = `page/${name}-${hash}.${ending}`
+    files.set(path, contents)
+    return path
+  }
+  const built = { compute: add('compute', 'js', await bundle('workers/compute.ts')) }
+  for (const form of forms) built[form] = add(form, 'wasm', await readFile(join(root, 'wasm', 'dist', `${form}.wasm`)))
+  const addresses = () => ({ __FILES__: JSON.stringify(built) })
+  built.engine = add('engine', 'js', await bundle('web/engine-worker.ts', addresses()))
+  const main = add('main', 'js', await bundle('web/main.tsx', addresses()))
+  const style = add('style', 'css', await bundle('web/style.css'))
+  files.set('page/icon.svg', await readFile(join(root, 'web', 'icon.svg')))
+  const html = (await readFile(join(root, 'web', 'index.html'), 'utf8'))
+    .replace('%STYLE%', style)
+    .replace('%MAIN%', main)
+  files.set('index.html', Buffer.from(html))
+  const assets = ['./', ...[...files.keys()].filter((path) => path !== 'index.html')]
+  const version = createHash('sha256').update(assets.join()).update(html).digest('hex').slice(0, 12)
+  const define = { __VERSION__: JSON.stringify(version), __ASSETS__: JSON.stringify(assets) }
+  files.set('sw.js', await bundle('web/sw.ts', define))
+  return files
+}

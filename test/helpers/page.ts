@@ -1,0 +1,101 @@
+/** The page in a real browser: `foretoken serve` with a tiny model and a predictor for it, and a headless Chromium. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Browser, type BrowserContextOptions, chromium as driver, type Page } from 'playwright-core'
+import { loadWasm } from '../../node/wasm.ts'
+import { chromium } from '../../scripts/chromium.mjs'
+import { Engine } from '../../src/index.ts'
+import { writePredictor } from '../../src/model/predictor-file.ts'
+import { startCli } from './cli-process.ts'
+import { tinyFiles, tinyGguf } from './tiny-model.ts'
+import { tinyPredictor } from './tiny-predictor.ts'
+
+const tiny = { layers: 7, context: 2048 }
+const flags = [
+  '--no-sandbox',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--no-first-run',
+]
+
+export interface PageWorld {
+  readonly url: string
+  readonly browser: Browser
+  /** A page of a browser that was never here; what it says on its console as an error is kept. */
+  visit(options?: BrowserContextOptions): Promise<{ readonly page: Page; readonly errors: readonly string[] }>
+  close(): Promise<void>
+}
+
+export async function pageWorld(): Promise<PageWorld> {
+  const folder = mkdtempSync(join(tmpdir(), 'foretoken-page-'))
+  const [model, predictor] = [join(folder, 'tiny.gguf'), join(folder, 'tiny.safetensors')]
+  const { seed, identity } = await talkative()
+  writeFileSync(model, tinyGguf({ ...tiny, seed }))
+  writeFileSync(predictor, await writePredictor(tinyPredictor(identity)))
+  const server = startCli(['serve', '--port', '0', '-m', model, '--predictor', predictor, '--threads', '1'], {
+    FORETOKEN_HOME: folder,
+  })
+  const url = await server.url()
+  const browser = await driver.launch({ executablePath: chromium(), args: flags })
+  return {
+    url,
+    browser,
+    async visit(options = {}) {
+      const context = await browser.newContext(options)
+      const page = await context.newPage()
+      page.setDefaultTimeout(30_000)
+      const errors: string[] = []
+      page.on('pageerror', ({ message }) => errors.push(message))
+      page.on('console', (message) => {
+        if (message.type() === 'error') errors.push(message.text())
+      })
+      return { page, errors }
+    },
+    async close() {
+      await browser.close()
+      server.child.kill('SIGKILL')
+      await server.ended
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** The first random model that does not end its answers at once. */
+async function talkative(): Promise<{ readonly seed: number; readonly identity: string }> {
+  const wasm = await loadWasm('auto', 1)
+  for (let seed = 1; ; seed++) {
+    const engine = await Engine.load(tinyFiles({ ...tiny, seed }), { wasm })
+    const long = await Promise.all(
+      ['Hello', ...['Exact', 'Predicted', 'Refined', 'Stop'].map(questionOf)].map(async (content) => {
+        const answer = engine.submit({ prompt: [{ role: 'user', content }], maxTokens: 256, repetitionPenalty: 1.1 })
+        return (await answer.result()).text.trim().length > 100
+      }),
+    )
+    const { identity } = engine
+    await engine.close()
+    if (long.every(Boolean)) return { seed, identity }
+  }
+}
+
+/** Long enough to be predicted for the most part; each with a beginning of its own, so that no cache holds it. */
+export function questionOf(name: string): string {
+  return `${name}: ${'What is said here, is said at some length, so that most of it may be predicted. '.repeat(3)}`
+}
+
+/** Opens the page and loads its model. */
+export async function withModel(page: Page, url: string): Promise<void> {
+  await page.goto(url)
+  await page.getByRole('button', { name: /^Load tiny/ }).click()
+  await page.getByText('runs by').waitFor()
+}
+
+/** Asks, and waits for the whole answer and its times. */
+export async function asked(page: Page, question: string): Promise<void> {
+  const before = await page.locator('.turn').count()
+  await page.getByLabel('Your message').fill(question)
+  await page.getByRole('button', { name: 'Send' }).click()
+  await page.locator('.turn').nth(before).waitFor()
+  await page.locator('[role=log][aria-busy=false]').waitFor()
+}

@@ -1,0 +1,24 @@
+/** What this browser lets a page do. */
+
+export interface Capability {
+  /** Compute threads that may be used: more than one only where memory can be shared. */
+  readonly threads: number
+  readonly isolated: boolean
+  readonly simd: boolean
+}
+
+/** A function that only validates where vectors of 128 bits are known. */
+const simdModule = Uint8Array.of(
+  ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11],
+)
+
+/** Half of the cores, at most 4: a tab shares the machine. */
+export function capability(): Capability {
+  const isolated = globalThis.crossOriginIsolated === true && typeof SharedArrayBuffer === 'function'
+  const cores = navigator.hardwareConcurrency || 1
+  return {
+    threads: isolated ? Math.max(1, Math.min(4, cores <= 2 ? cores : cores >> 1)) : 1,
+    isolated,
+    simd: WebAssembly.validate(simdModule),
+  }
+}

@@ -1,0 +1,173 @@
+/** The engine, in a worker: so that the page never waits for a pass. */
+import {
+  asForetokenError,
+  type ByteSource,
+  Engine,
+  type GenerateEvent,
+  type Message,
+  type ModelFiles,
+} from '../src/index.ts'
+import { webSpawn } from '../workers/web.ts'
+import { built, type CoreForm } from './built.ts'
+import { timedPacking } from './packing.ts'
+import type { FromEngine, Mode, ModelSource, ToEngine } from './protocol.ts'
+import { blobSource, fetchFile, forgetAll } from './store.ts'
+
+const base = new URL('..', self.location.href).href
+const running = new Map<number, AbortController>()
+let engine: Engine | undefined
+
+const say = (message: FromEngine) => self.postMessage(message)
+
+self.addEventListener('message', ({ data }: MessageEvent<ToEngine>) => {
+  const id = 'id' in data ? data.id : undefined
+  void handle(data).catch((error) => {
+    const { code, message } = asForetokenError(error)
+    say({ type: 'failed', code, message, ...(id !== undefined && { id }) })
+  })
+})
+
+async function handle(asked: ToEngine): Promise<void> {
+  if (asked.type === 'load') return load(asked.source, asked.threads)
+  if (asked.type === 'forget') return forgetAll()
+  if (asked.type === 'cancel') return running.get(asked.id)?.abort()
+  const { id } = asked
+  const control = new AbortController()
+  running.set(id, control)
+  try {
+    if (asked.type === 'answer') await answer(id, asked.messages, asked.mode, control.signal)
+    if (asked.type === 'time') say({ type: 'timed', id, ttft: await exactTtft(asked.messages, control.signal) })
+    if (asked.type === 'pack') {
+      const onProgress = (done: number, total: number) => say({ type: 'packing', id, done, total })
+      const figures = await timedPacking(engine!, asked.prompts, control.signal, onProgress)
+      say({ type: 'packed', id, figures })
+    }
+  } finally {
+    running.delete(id)
+  }
+}
+
+async function load(source: ModelSource, threads: number): Promise<void> {
+  const begun = performance.now()
+  await engine?.close()
+  engine = undefined
+  const [wasm, model] = await Promise.all([cores(threads), open(source)])
+  engine = await Engine.load(model.files, {
+    wasm,
+    threads,
+    spawn: webSpawn(built('compute', base)),
+    ...(model.predictor && { predictor: model.predictor }),
+    onProgress: (done, total) => say({ type: 'progress', stage: 'load', done, total }),
+  })
+  say({
+    type: 'ready',
+    name: source.kind === 'offered' ? source.manifest.name : engine.archive.name,
+    build: engine.backend.build,
+    memory: engine.backend.memoryBytes(),
+    context: engine.context,
+    loadMs: performance.now() - begun,
+    predictor: engine.prediction !== undefined,
+    kept: model.kept,
+  })
+}
+
+/** The builds that this browser compiles. */
+async function cores(threads: number) {
+  const forms: CoreForm[] = threads > 1 ? ['relaxed-threads', 'simd128-threads'] : ['relaxed', 'simd128']
+  const compiled = await Promise.all(
+    forms.map(async (form) => {
+      const response = await fetch(built(form, base))
+      return WebAssembly.compile(await response.arrayBuffer()).catch(() => undefined)
+    }),
+  )
+  return Object.fromEntries(forms.flatMap((form, at) => (compiled[at] ? [[form, compiled[at]]] : [])))
+}
+
+interface OpenModel {
+  readonly files: ModelFiles
+  readonly predictor: ByteSource | undefined
+  readonly kept: true | string
+}
+
+async function open(source: ModelSource): Promise<OpenModel> {
+  if (source.kind === 'picked') {
+    const files = new Map(source.files.map((file) => [file.name, file]))
+    return {
+      files: filesOf('picked', files.keys(), (name) => blobSource(name, files.get(name)!)),
+      predictor: undefined,
+      kept: 'you picked the file: pick it again next time',
+    }
+  }
+  const { manifest, base: from } = source
+  const offered = [...manifest.files, ...(manifest.predictor ? [manifest.predictor] : [])]
+  const total = offered.reduce((sum, { bytes }) => sum + bytes, 0)
+  let before = 0
+  let kept: true | string = true
+  const sources = new Map<string, ByteSource>()
+  for (const file of offered) {
+    const onProgress = (stage: 'fetch' | 'check', done: number) =>
+      say({ type: 'progress', stage, done: before + done, total })
+    const fetched = await fetchFile(file, { base: from, onProgress })
+    before += file.bytes
+    if (fetched.kept !== true) kept = fetched.kept
+    sources.set(file.name, fetched.source)
+  }
+  const names = manifest.files.map(({ name }) => name)
+  return {
+    files: filesOf(manifest.name, names, (name) => sources.get(name)!),
+    predictor: manifest.predictor && sources.get(manifest.predictor.name),
+    kept,
+  }
+}
+
+function filesOf(name: string, files: Iterable<string>, open: (file: string) => ByteSource): ModelFiles {
+  return { name, files: [...files], open: async (file) => open(file) }
+}
+
+/** A small model that repeats itself is no pleasure to read. */
+const answering = { maxTokens: 256, repetitionPenalty: 1.1 }
+
+async function answer(id: number, messages: readonly Message[], mode: Mode, signal: AbortSignal): Promise<void> {
+  const submission = engine!.submit({ prompt: messages, prefill: mode, signal, ...answering })
+  const begun = performance.now()
+  for await (const event of submission) {
+    if (event.type === 'token')
+      say({
+        type: 'token',
+        id,
+        text: event.text,
+        exact: submission.soFar.exact_from !== undefined || submission.soFar.prefill === 'exact',
+      })
+    if (event.type === 'done') {
+      const { timings, cached_tokens, prefill, exact_from, memory } = event
+      const { ttft_ms, prompt_tokens, decode_tokens_per_s } = timings
+      say({
+        type: 'answered',
+        id,
+        figures: {
+          ttft: ttft_ms || performance.now() - begun,
+          promptTokens: prompt_tokens,
+          cachedTokens: cached_tokens,
+          tokens: event.ids.length,
+          tokensPerSecond: decode_tokens_per_s,
+          prefill,
+          ...(exact_from !== undefined && { exactFrom: exact_from }),
+          memory: memory.wasm_bytes,
+        },
+      })
+    }
+  }
+}
+
+/** Of a tenant of its own: nothing of the prompt is cached. */
+async function exactTtft(messages: readonly Message[], signal: AbortSignal): Promise<number> {
+  const begun = performance.now()
+  const answer: AsyncIterable<GenerateEvent> = engine!.submit({
+    prompt: messages,
+    maxTokens: 1,
+    tenant: crypto.randomUUID(),
+    signal,
+  })
+  for await (const { type } of answer) if (type === 'token') return performance.now() - begun
+  return performance.now() - begun
+}

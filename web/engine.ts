@@ -1,0 +1,125 @@
+/** The page's side of the engine's worker: what it says, as promises and events. */
+import type { Message } from '../src/index.ts'
+import { built } from './built.ts'
+import type { AnswerFigures, FromEngine, Mode, ModelSource, PackFigures, ToEngine } from './protocol.ts'
+
+export type Ready = Extract<FromEngine, { type: 'ready' }>
+export type Progress = Extract<FromEngine, { type: 'progress' }>
+
+export interface AnswerEvents {
+  onToken(text: string, exact: boolean): void
+}
+
+/** Something that went wrong, in words for who looks at the page. */
+export class PageError extends Error {
+  readonly code: string
+
+  constructor(code: string, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+type Listener = (message: FromEngine) => void
+
+export class TabEngine {
+  readonly #worker: Worker
+  readonly #waiting = new Map<number, Listener>()
+  #loading: Listener | undefined
+  #next = 1
+
+  constructor(base: string) {
+    this.#worker = new Worker(built('engine', base), { type: 'module' })
+    this.#worker.addEventListener('message', ({ data }: MessageEvent<FromEngine>) => {
+      if ('id' in data && data.id !== undefined) this.#waiting.get(data.id)?.(data)
+      else this.#loading?.(data)
+    })
+    this.#worker.addEventListener('error', ({ message }) => {
+      const failed: FromEngine = {
+        type: 'failed',
+        code: 'page',
+        message: `the engine stopped (${message || 'it ran out of memory'}); reload the page`,
+      }
+      this.#loading?.(failed)
+      for (const listener of [...this.#waiting.values()]) listener(failed)
+    })
+  }
+
+  load(source: ModelSource, threads: number, onProgress: (progress: Progress) => void): Promise<Ready> {
+    return new Promise((resolve, reject) => {
+      this.#loading = (message) => {
+        if (message.type === 'progress') onProgress(message)
+        if (message.type === 'ready') resolve(message)
+        if (message.type === 'failed') reject(new PageError(message.code, message.message))
+      }
+      this.#send({ type: 'load', source, threads })
+    })
+  }
+
+  async answer(
+    messages: readonly Message[],
+    mode: Mode,
+    { onToken }: AnswerEvents,
+    signal: AbortSignal,
+  ): Promise<AnswerFigures> {
+    const done = await this.#ask(
+      (id) => ({ type: 'answer', id, messages, mode }),
+      'answered',
+      signal,
+      (message) => {
+        if (message.type === 'token') onToken(message.text, message.exact)
+      },
+    )
+    return done.figures
+  }
+
+  async exactTtft(messages: readonly Message[], signal: AbortSignal): Promise<number> {
+    return (await this.#ask((id) => ({ type: 'time', id, messages }), 'timed', signal)).ttft
+  }
+
+  async pack(
+    prompts: readonly string[],
+    onProgress: (share: number) => void,
+    signal: AbortSignal,
+  ): Promise<PackFigures> {
+    const done = await this.#ask(
+      (id) => ({ type: 'pack', id, prompts }),
+      'packed',
+      signal,
+      (message) => {
+        if (message.type === 'packing') onProgress(message.done / message.total)
+      },
+    )
+    return done.figures
+  }
+
+  forget(): void {
+    this.#send({ type: 'forget' })
+  }
+
+  #ask<T extends FromEngine['type']>(
+    asked: (id: number) => ToEngine,
+    end: T,
+    signal: AbortSignal,
+    onEvent: Listener = () => {},
+  ): Promise<Extract<FromEngine, { type: T }>> {
+    const id = this.#next++
+    const cancel = () => this.#send({ type: 'cancel', id })
+    return new Promise<Extract<FromEngine, { type: T }>>((resolve, reject) => {
+      this.#waiting.set(id, (message) => {
+        if (message.type === end) resolve(message as Extract<FromEngine, { type: T }>)
+        else if (message.type === 'failed') reject(new PageError(message.code, message.message))
+        else onEvent(message)
+      })
+      signal.addEventListener('abort', cancel)
+      this.#send(asked(id))
+    }).finally(() => {
+      signal.removeEventListener('abort', cancel)
+      this.#waiting.delete(id)
+    })
+  }
+
+  #send(message: ToEngine): void {
+    this.#worker.postMessage(message)
+  }
+}

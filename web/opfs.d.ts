@@ -1,0 +1,13 @@
+/** What TypeScript's DOM types lack of the File System standard: writing in a worker (https://fs.spec.whatwg.org/#api-filesystemsyncaccesshandle). */
+interface FileSystemSyncAccessHandle {
+  read(into: Uint8Array, options?: { at?: number }): number
+  write(bytes: Uint8Array, options?: { at?: number }): number
+  truncate(size: number): void
+  getSize(): number
+  flush(): void
+  close(): void
+}
+
+interface FileSystemFileHandle {
+  createSyncAccessHandle(): Promise<FileSystemSyncAccessHandle>
+}

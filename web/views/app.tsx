@@ -1,0 +1,130 @@
+/** The whole page: who answers, and the two things it shows. */
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { capability } from '../capability.ts'
+import { type PageError, type Progress, type Ready, TabEngine } from '../engine.ts'
+import type { Manifest, ModelSource } from '../protocol.ts'
+import { isKept } from '../store.ts'
+import { Chat } from './chat.tsx'
+import { EndpointPanel, type EndpointSettings } from './endpoint-panel.tsx'
+import { ModelPanel } from './model-panel.tsx'
+import { PackingView } from './packing-view.tsx'
+import { Tabs } from './tabs.tsx'
+
+export type ModelState =
+  | { readonly kind: 'looking' }
+  | { readonly kind: 'absent'; readonly manifest: Manifest | undefined }
+  | { readonly kind: 'loading'; readonly progress: Progress | undefined }
+  | { readonly kind: 'ready'; readonly ready: Ready }
+  | { readonly kind: 'failed'; readonly message: string; readonly manifest: Manifest | undefined }
+
+export function App({ base }: { readonly base: string }) {
+  const can = useMemo(capability, [])
+  const engine = useMemo(() => new TabEngine(base), [base])
+  const [place, setPlace] = useState<'tab' | 'endpoint'>('tab')
+  const [view, setView] = useState<'chat' | 'packing'>('chat')
+  const [threads, setThreads] = useState(can.threads)
+  const [model, setModel] = useState<ModelState>({ kind: 'looking' })
+  const manifest = useRef<Manifest | undefined>(undefined)
+  const [endpoint, setEndpoint] = useState<EndpointSettings>({ url: new URL('v1', base).href, key: '', model: '' })
+
+  const load = async (source: ModelSource, with_ = threads) => {
+    setModel({ kind: 'loading', progress: undefined })
+    try {
+      const ready = await engine.load(source, with_, (progress) => setModel({ kind: 'loading', progress }))
+      setModel({ kind: 'ready', ready })
+    } catch (error) {
+      setModel({ kind: 'failed', message: (error as PageError).message, manifest: manifest.current })
+    }
+  }
+  const loadOffered = (with_?: number) =>
+    load({ kind: 'offered', manifest: manifest.current!, base: new URL('page/model.json', base).href }, with_)
+
+  // What is here already needs no asking; what must be fetched does.
+  useEffect(() => {
+    void (async () => {
+      manifest.current = await offered(base)
+      const own = manifest.current
+      if (own && can.simd && (await isKept([...own.files, ...(own.predictor ? [own.predictor] : [])])))
+        await loadOffered()
+      else setModel({ kind: 'absent', manifest: own })
+    })()
+  }, [])
+
+  const ready = model.kind === 'ready' ? model.ready : undefined
+  const changeThreads = (count: number) => {
+    setThreads(count)
+    if (ready && manifest.current) void loadOffered(count)
+  }
+
+  return (
+    <>
+      <header class="top">
+        <h1>
+          <img src="page/icon.svg" alt="" width="28" height="28" /> foretoken
+        </h1>
+        <p class="claim">The first token, sooner.</p>
+        <Tabs
+          label="Who answers"
+          value={place}
+          onChange={setPlace}
+          options={[
+            { value: 'tab', text: 'This tab' },
+            { value: 'endpoint', text: 'An endpoint' },
+          ]}
+        />
+      </header>
+      <main>
+        {place === 'tab' ? (
+          <ModelPanel
+            can={can}
+            threads={threads}
+            onThreads={changeThreads}
+            model={model}
+            onLoad={() => void loadOffered()}
+            onPick={(files) => void load({ kind: 'picked', files })}
+            onForget={() => {
+              engine.forget()
+              setModel({ kind: 'absent', manifest: manifest.current })
+            }}
+          />
+        ) : (
+          <EndpointPanel value={endpoint} onChange={setEndpoint} />
+        )}
+        {place === 'tab' && (
+          <Tabs
+            label="What to see"
+            value={view}
+            onChange={setView}
+            options={[
+              { value: 'chat', text: 'Chat' },
+              { value: 'packing', text: 'Prepacking' },
+            ]}
+          />
+        )}
+        {/* Both stay, so that nothing is lost by looking at the other. */}
+        <div hidden={place === 'tab' && view !== 'chat'}>
+          <Chat place={place} engine={engine} ready={ready} endpoint={endpoint} />
+        </div>
+        {place === 'tab' && view === 'packing' && <PackingView engine={engine} ready={ready} />}
+      </main>
+      <footer>
+        <p>
+          In this tab nothing leaves it: the model runs on this machine’s processor. What an answer shows is how long
+          its first token took, and from which token on its cache was exact.
+        </p>
+      </footer>
+    </>
+  )
+}
+
+/** The model that comes with the page; undefined where it comes with none. */
+async function offered(base: string): Promise<Manifest | undefined> {
+  try {
+    const response = await fetch(new URL('page/model.json', base))
+    return response.ok && !(response.headers.get('content-type') ?? '').startsWith('text/html')
+      ? await response.json()
+      : undefined
+  } catch {
+    return undefined
+  }
+}

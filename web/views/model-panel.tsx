@@ -1,0 +1,136 @@
+/** The model in this tab: what it is, what runs it, how it comes here. */
+import type { Capability } from '../capability.ts'
+import type { Manifest } from '../protocol.ts'
+import type { ModelState } from './app.tsx'
+import { megabytes, milliseconds } from './units.ts'
+
+interface Props {
+  readonly can: Capability
+  readonly threads: number
+  readonly model: ModelState
+  onThreads(count: number): void
+  onLoad(): void
+  onPick(files: readonly File[]): void
+  onForget(): void
+}
+
+export function ModelPanel(props: Props) {
+  const { can, model } = props
+  if (!can.simd)
+    return (
+      <section class="panel failed" role="alert">
+        This browser knows no WebAssembly SIMD, which the model needs. Update it, or choose an endpoint.
+      </section>
+    )
+  return (
+    <section class="panel" aria-label="The model in this tab">
+      {model.kind === 'looking' && <p>Looking for the model…</p>}
+      {model.kind === 'loading' && <Loading model={model} />}
+      {model.kind === 'ready' && <Loaded {...props} model={model} />}
+      {model.kind === 'failed' && (
+        <p class="failed" role="alert">
+          {model.message}
+        </p>
+      )}
+      {(model.kind === 'absent' || model.kind === 'failed') && <Offer {...props} manifest={model.manifest} />}
+    </section>
+  )
+}
+
+function Offer({ manifest, onLoad, onPick }: Props & { readonly manifest: Manifest | undefined }) {
+  const bytes = manifest ? [...manifest.files, ...(manifest.predictor ? [manifest.predictor] : [])] : []
+  const total = bytes.reduce((sum, file) => sum + file.bytes, 0)
+  return (
+    <div class="offer">
+      {manifest && (
+        <button type="button" class="primary" onClick={onLoad}>
+          Load {manifest.name} ({megabytes(total)})
+        </button>
+      )}
+      {!manifest && <p>No model comes with this page.</p>}
+      <label class="file">
+        <span>{manifest ? 'or a GGUF file of your own' : 'Pick a GGUF file'}</span>
+        <input
+          type="file"
+          accept=".gguf"
+          onChange={(event) => {
+            const files = [...(event.currentTarget.files ?? [])]
+            if (files.length > 0) onPick(files)
+          }}
+        />
+      </label>
+    </div>
+  )
+}
+
+function Loading({ model: { progress } }: { readonly model: Extract<ModelState, { kind: 'loading' }> }) {
+  const share = progress ? progress.done / Math.max(1, progress.total) : 0
+  const what =
+    progress?.stage === 'check'
+      ? 'Checking what is here'
+      : progress?.stage === 'load'
+        ? 'Laying out weights'
+        : 'Fetching'
+  return (
+    <div class="loading">
+      <label for="load-progress">
+        {what}
+        {progress && progress.stage !== 'load' ? `: ${megabytes(progress.done)} of ${megabytes(progress.total)}` : ''}
+      </label>
+      <progress id="load-progress" max="1" value={share} />
+    </div>
+  )
+}
+
+function Loaded({
+  can,
+  threads,
+  onThreads,
+  onForget,
+  model: { ready },
+}: Props & { readonly model: Extract<ModelState, { kind: 'ready' }> }) {
+  return (
+    <div class="loaded">
+      <dl class="facts">
+        <Fact name="model" value={ready.name} />
+        <Fact name="runs by" value={ready.build} />
+        <Fact name="memory" value={megabytes(ready.memory)} />
+        <Fact name="ready in" value={milliseconds(ready.loadMs)} />
+      </dl>
+      <p class="notes">
+        {!can.isolated &&
+          'One thread: this page is not cross-origin isolated, so that memory can’t be shared. `foretoken serve` isolates it. '}
+        {!ready.build.includes('relaxed') && 'This browser has no relaxed SIMD: products take about twice as long. '}
+        {ready.kept !== true && `It is not kept for the next visit: ${ready.kept}.`}
+      </p>
+      <div class="row">
+        {can.threads > 1 && (
+          <label>
+            Threads{' '}
+            <select value={String(threads)} onChange={(event) => onThreads(Number(event.currentTarget.value))}>
+              {Array.from({ length: can.threads }, (_, at) => (
+                <option key={at} value={String(at + 1)}>
+                  {at + 1}
+                </option>
+              ))}
+            </select>
+          </label>
+        )}
+        {ready.kept === true && (
+          <button type="button" class="quiet" onClick={onForget}>
+            Remove it from this browser
+          </button>
+        )}
+      </div>
+    </div>
+  )
+}
+
+function Fact({ name, value }: { readonly name: string; readonly value: string }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{value}</dd>
+    </div>
+  )
+}

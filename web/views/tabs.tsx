@@ -1,0 +1,40 @@
+/** A choice of a few, as radio buttons: arrow keys move, and a reader tells which is chosen. */
+import { useId } from 'preact/hooks'
+
+export interface Option<T extends string> {
+  readonly value: T
+  readonly text: string
+  readonly disabled?: boolean
+}
+
+export function Tabs<T extends string>({
+  label,
+  value,
+  options,
+  onChange,
+}: {
+  readonly label: string
+  readonly value: T
+  readonly options: readonly Option<T>[]
+  readonly onChange: (value: T) => void
+}) {
+  const name = useId()
+  return (
+    <fieldset class="tabs">
+      <legend class="unseen">{label}</legend>
+      {options.map((option) => (
+        <label key={option.value} class={option.value === value ? 'chosen' : ''}>
+          <input
+            type="radio"
+            name={name}
+            value={option.value}
+            checked={option.value === value}
+            disabled={option.disabled ?? false}
+            onChange={() => onChange(option.value)}
+          />
+          <span>{option.text}</span>
+        </label>
+      ))}
+    </fieldset>
+  )
+}

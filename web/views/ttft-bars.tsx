@@ -1,0 +1,102 @@
+/** How long the first token took, as a bar that grows while one waits, beside what exact prefill took. */
+import { useEffect, useState } from 'preact/hooks'
+import type { EndpointAnswer } from '../endpoint.ts'
+import type { AnswerFigures, Mode } from '../protocol.ts'
+import { megabytes, milliseconds } from './units.ts'
+
+export interface Times {
+  /** On the page's clock. */
+  readonly begun: number
+  readonly ttft?: number
+  /** Of exact prefill of the same prompt, measured. */
+  readonly exact?: number
+  readonly figures?: AnswerFigures
+  readonly endpoint?: EndpointAnswer
+}
+
+export function TtftBars({
+  times,
+  mode,
+  running,
+}: {
+  readonly times: Times
+  readonly mode: Mode
+  readonly running: boolean
+}) {
+  const waiting = running && times.ttft === undefined
+  const now = useClock(waiting)
+  const shown = times.ttft ?? Math.max(0, now - times.begun)
+  const longest = Math.max(shown, times.exact ?? 0, 1)
+  return (
+    <div class="times">
+      <Bar name={mode} ms={shown} share={shown / longest} live={waiting} />
+      {times.exact !== undefined && <Bar name="exact" ms={times.exact} share={times.exact / longest} live={false} />}
+      <p class="notes figures">{figuresOf(times).join(' · ')}</p>
+    </div>
+  )
+}
+
+function Bar({
+  name,
+  ms,
+  share,
+  live,
+}: {
+  readonly name: Mode
+  readonly ms: number
+  readonly share: number
+  readonly live: boolean
+}) {
+  return (
+    <div class={`bar ${name}${live ? ' live' : ''}`}>
+      <span class="name">{name}</span>
+      <span class="track" aria-hidden="true">
+        <span class="fill" style={{ width: `${Math.min(100, 100 * share)}%` }} />
+      </span>
+      {/* A reader hears the number once, not as it grows. */}
+      <span class="value" aria-hidden={live}>
+        {milliseconds(ms)}
+      </span>
+    </div>
+  )
+}
+
+function figuresOf({ figures, endpoint, exact, ttft }: Times): string[] {
+  if (endpoint)
+    return [
+      ...(endpoint.tokensPerSecond > 0 ? [`${endpoint.tokensPerSecond.toFixed(1)} pieces/s`] : []),
+      ...(endpoint.prefill ? [endpoint.prefill] : []),
+      ...(endpoint.route ? [`way: ${endpoint.route}`] : []),
+    ]
+  if (!figures) return []
+  const { promptTokens, cachedTokens, tokensPerSecond, memory, prefill, exactFrom } = figures
+  const moment =
+    prefill === 'exact'
+      ? 'exact'
+      : exactFrom === undefined
+        ? 'predicted to the end'
+        : `exact from token ${exactFrom + 1}`
+  return [
+    ...(exact !== undefined && ttft !== undefined && exact > ttft ? [`${(exact / ttft).toFixed(1)} times sooner`] : []),
+    `${promptTokens} prompt tokens${cachedTokens > 0 ? `, ${cachedTokens} from the cache` : ''}`,
+    ...(tokensPerSecond > 0 ? [`${tokensPerSecond.toFixed(1)} tokens/s`] : []),
+    moment,
+    megabytes(memory),
+  ]
+}
+
+/** The page's clock, while it is wanted. */
+function useClock(wanted: boolean): number {
+  const [now, setNow] = useState(performance.now())
+  useEffect(() => {
+    if (!wanted) return
+    let frame = 0
+    const tick = () => {
+      setNow(performance.now())
+      frame = requestAnimationFrame(tick)
+    }
+    frame = requestAnimationFrame(tick)
+    return () => cancelAnimationFrame(frame)
+  }, [wanted])
+  return now
+}
