@@ -1,21 +1,15 @@
 /** The whole page: who answers, and the two things it shows. */
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { capability } from '../capability.ts'
-import { type PageError, type Progress, type Ready, TabEngine } from '../engine.ts'
+import { type PageError, TabEngine } from '../engine.ts'
 import type { Manifest, ModelSource } from '../protocol.ts'
 import { isKept } from '../store.ts'
 import { Chat } from './chat.tsx'
 import { EndpointPanel, type EndpointSettings } from './endpoint-panel.tsx'
 import { ModelPanel } from './model-panel.tsx'
+import type { ModelState } from './model-state.ts'
 import { PackingView } from './packing-view.tsx'
 import { Tabs } from './tabs.tsx'
-
-export type ModelState =
-  | { readonly kind: 'looking' }
-  | { readonly kind: 'absent'; readonly manifest: Manifest | undefined }
-  | { readonly kind: 'loading'; readonly progress: Progress | undefined }
-  | { readonly kind: 'ready'; readonly ready: Ready }
-  | { readonly kind: 'failed'; readonly message: string; readonly manifest: Manifest | undefined }
 
 export function App({ base }: { readonly base: string }) {
   const can = useMemo(capability, [])

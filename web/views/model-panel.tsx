@@ -1,7 +1,7 @@
 /** The model in this tab: what it is, what runs it, how it comes here. */
 import type { Capability } from '../capability.ts'
 import type { Manifest } from '../protocol.ts'
-import type { ModelState } from './app.tsx'
+import type { ModelState } from './model-state.ts'
 import { megabytes, milliseconds } from './units.ts'
 
 interface Props {
