@@ -8,8 +8,9 @@ import assert from 'node:assert/strict'
 import { loadEngine, modelFiles, shippedPredictor } from '../../node/index.ts'
 import { loadWasm } from '../../node/wasm.ts'
 import { createWasmBackend } from '../../src/backend/wasm.ts'
-import { Engine, OrtEngine, type OrtModule } from '../../src/index.ts'
+import { type ByteSource, Engine, memorySource, OrtEngine, type OrtModule } from '../../src/index.ts'
 import { openModel } from '../../src/model/open.ts'
+import { readPredictor, writePredictor } from '../../src/model/predictor-file.ts'
 import { memoryFiles } from '../../src/model/source.ts'
 import { inFloats } from '../helpers/float-backend.ts'
 import { llamaOnnx } from '../helpers/onnx-writer.ts'
@@ -75,18 +76,21 @@ async function made(model: string): Promise<Uint8Array> {
   }
 }
 
+/** Its identity is another, and a predictor is bound to that: it is bound anew. */
 async function inF32(model: string): Promise<Engine> {
+  const shipped = await readPredictor((await shippedPredictor(model))!)
+  const plain = await floatEngine(model)
+  const header = { ...shipped.header, base: plain.identity }
+  await plain.close()
+  return floatEngine(model, memorySource('predictor', await writePredictor({ ...shipped, header })))
+}
+
+async function floatEngine(model: string, predictor?: ByteSource): Promise<Engine> {
   const wasm = await loadWasm('auto', 1)
   const files = await modelFiles(model)
   try {
     const backend = inFloats(await createWasmBackend({ modules: wasm }))
-    return await Engine.load(files, {
-      wasm,
-      backend,
-      context: 1024,
-      prefixBytes: 0,
-      predictor: (await shippedPredictor(model))!,
-    })
+    return await Engine.load(files, { wasm, backend, context: 1024, prefixBytes: 0, ...(predictor && { predictor }) })
   } finally {
     await files.close()
   }
