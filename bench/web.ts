@@ -125,7 +125,7 @@ function timedInTab(page: Page, threads: number, messages: readonly Message[]): 
           else reject(new Error(data.message))
         }
         worker.addEventListener('message', done)
-        worker.postMessage({ type: 'time', id: 1, messages })
+        worker.postMessage({ type: 'time', id: 1, messages, cachedTokens: 0 })
       })
     },
     { threads, messages },

@@ -73,8 +73,9 @@ export class TabEngine {
     return done.figures
   }
 
-  async exactTtft(messages: readonly Message[], signal: AbortSignal): Promise<number> {
-    return (await this.#ask((id) => ({ type: 'time', id, messages }), 'timed', signal)).ttft
+  /** Of the same prompt, with as much of it in the cache. Milliseconds. */
+  async exactTtft(messages: readonly Message[], cachedTokens: number, signal: AbortSignal): Promise<number> {
+    return (await this.#ask((id) => ({ type: 'time', id, messages, cachedTokens }), 'timed', signal)).ttft
   }
 
   async pack(

@@ -174,10 +174,11 @@ async function answerHere(
 ) {
   const onToken = (text: string, exact: boolean) => change((turn) => withText(turn, text, exact))
   const figures = await engine.answer(messages, mode, { onToken }, signal)
-  change((turn) => ({ ...turn, running: false, times: { ...turn.times, ttft: figures.ttft, figures } }))
+  // As the page saw it; an answer without a token has none.
+  change((turn) => ({ ...turn, running: false, times: { ttft: figures.ttft, ...turn.times, figures } }))
   if (mode === 'exact') return
-  // What exact takes is measured, not guessed: the same prompt once more, behind no cache.
-  const exact = await engine.exactTtft(messages, signal)
+  // What exact takes is measured, not guessed: the same prompt once more, and as much of it cached.
+  const exact = await engine.exactTtft(messages, figures.cachedTokens, signal)
   change((turn) => ({ ...turn, times: { ...turn.times, exact } }))
 }
 
