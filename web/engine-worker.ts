@@ -3,6 +3,7 @@ import { asForetokenError, type ByteSource, Engine, type Message, type ModelFile
 import { webSpawn } from '../workers/web.ts'
 import { built, type CoreForm } from './built.ts'
 import { capability } from './capability.ts'
+import { openGpu } from './gpu.ts'
 import { timedPacking } from './packing.ts'
 import type { FromEngine, Mode, ModelSource, ToEngine } from './protocol.ts'
 import { blobSource, fetchFile, forgetAll } from './store.ts'
@@ -25,7 +26,7 @@ self.addEventListener('message', ({ data }: MessageEvent<ToEngine>) => {
 })
 
 async function handle(asked: ToEngine): Promise<void> {
-  if (asked.type === 'load') return load(asked.source, asked.threads)
+  if (asked.type === 'load') return load(asked)
   if (asked.type === 'forget') return forgetAll()
   if (asked.type === 'cancel') return running.get(asked.id)?.abort()
   warming?.abort()
@@ -48,16 +49,16 @@ async function handle(asked: ToEngine): Promise<void> {
   }
 }
 
-async function load(source: ModelSource, threads: number): Promise<void> {
+async function load({ source, threads, device }: Extract<ToEngine, { type: 'load' }>): Promise<void> {
   const begun = performance.now()
   warming?.abort()
   await engine?.close()
   engine = undefined
-  const [wasm, model] = await Promise.all([cores(threads > 1), open(source)])
+  const gpu = device === 'gpu'
+  const [wasm, model] = await Promise.all([cores(!gpu && threads > 1), open(source)])
   engine = await Engine.load(model.files, {
     wasm,
-    threads,
-    spawn: webSpawn(built('compute', base)),
+    ...(gpu ? { backend: await openGpu(wasm) } : { threads, spawn: webSpawn(built('compute', base)) }),
     ...(model.predictor && { predictor: model.predictor }),
     onProgress: (done, total) => say({ type: 'progress', stage: 'load', done, total }),
   })

@@ -15,13 +15,13 @@ export async function exactTtft(
   cachedTokens: number,
   signal: AbortSignal,
 ): Promise<number> {
-  const ids = engine.promptIds(messages)
   // A tenant of its own has an empty cache, into which the beginning is read first.
   const tenant = crypto.randomUUID()
-  const beginning = ids.slice(0, cachedTokens - (cachedTokens % pageTokens))
+  const beginning = engine.promptIds(messages).slice(0, cachedTokens - (cachedTokens % pageTokens))
   if (beginning.length > 0) await engine.submit({ ...oneToken, prompt: beginning, tenant, signal }).result()
   const begun = performance.now()
-  for await (const { type } of engine.submit({ ...oneToken, prompt: ids, tenant, signal })) if (type === 'token') break
+  for await (const { type } of engine.submit({ ...oneToken, prompt: messages, tenant, signal }))
+    if (type === 'token') break
   return performance.now() - begun
 }
 
