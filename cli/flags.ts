@@ -15,7 +15,10 @@ export const commands = {
   serve: { args: '', about: 'answer OpenAI’s API over HTTP' },
   companion: { args: '', about: 'read prompts for edges: K and V, or whole answers' },
   'deploy-prep': { args: '', about: 'write what a Worker needs of a model, or tell why it cannot fit' },
-  bench: { args: 'prefill|decode|modes|prepack|wire|load|replay TRACE', about: 'measure this machine' },
+  bench: {
+    args: 'ttft|prefill|decode|modes|prepack|wire|load|replay TRACE|report [DIR]',
+    about: 'measure this machine',
+  },
   completion: { args: 'bash|zsh|fish', about: 'print a completion script for a shell' },
 } as const
 
@@ -157,7 +160,22 @@ export const flags = {
     on: ['fit'],
     about: 'layers of --aux that make the smaller model, such as 0-3; may be repeated; default: all',
   },
-  out: { value: 'file', on: ['fit', 'deploy-prep'], about: 'the predictor file, or the folder, to write' },
+  out: {
+    value: 'file',
+    on: ['fit', 'deploy-prep', 'bench'],
+    about: 'the predictor file, or the folder, to write; of bench report: the page',
+  },
+  engines: {
+    value: 'texts',
+    on: ['bench'],
+    about: 'ttft: foretoken, webgpu, llama.cpp, or the address of an OpenAI-compatible endpoint; may be repeated',
+  },
+  modes: { value: 'texts', on: ['bench'], about: 'ttft: exact, predicted, refined; may be repeated; default: all' },
+  against: {
+    value: 'file',
+    on: ['bench'],
+    about: 'ttft: a folder of records: what moved since the last of this machine',
+  },
   'no-predictor': { on: ['deploy-prep'], about: 'leave the predictor out' },
   'eight-bit-rows': {
     value: 'whole',
@@ -254,7 +272,11 @@ export const flags = {
     about:
       'JSON; serve: keys (by SHA-256), origins, hosts, limits, defaults, companions; companion: edges, limits, openai',
   },
-  plot: { value: 'file', on: ['eval', 'bench'], about: 'write a chart as SVG; of bench: prepack, wire and replay' },
+  plot: {
+    value: 'file',
+    on: ['eval', 'bench'],
+    about: 'write a chart as SVG; of bench: prepack, wire, replay; ttft and report: a folder of them',
+  },
   file: { value: 'file', on: ['tokenize'], about: 'read the text from a file' },
   special: { on: ['tokenize'], about: 'read special tokens in the text as such' },
   offline: { on: [...engine, 'deploy-prep', 'pull', 'inspect', 'tokenize'], about: 'use only what is here' },

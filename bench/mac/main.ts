@@ -16,8 +16,8 @@ import { createRandom } from '../../src/decode/random.ts'
 import { machine } from '../machine.ts'
 import { lineChart } from '../plot.ts'
 import { quantile, round, summary } from '../stats.ts'
-import type { Contender, Mode } from './contender.ts'
-import { contenders } from './contenders.ts'
+import type { Contender, Mode } from '../ttft/contender.ts'
+import { contenders } from '../ttft/contenders.ts'
 import { paper } from './paper.ts'
 
 const { values } = parseArgs({

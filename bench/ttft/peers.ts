@@ -1,9 +1,9 @@
 /** Peers, where they are installed: llama.cpp by node-llama-cpp, and MLX-LM by Python. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
-import { ForetokenError, modelFiles } from '../../node/index.ts'
+import { ForetokenError, type Message, modelFiles } from '../../node/index.ts'
 import { cpuMs } from '../stats.ts'
-import type { Contender, First } from './contender.ts'
+import type { Contender, First, TextEngine } from './contender.ts'
 
 /** What is used of node-llama-cpp. */
 interface LlamaSequence {
@@ -11,8 +11,21 @@ interface LlamaSequence {
   evaluate(ids: readonly number[], options: object): AsyncGenerator<number>
 }
 
+/** What is used of node-llama-cpp's model. */
+interface LlamaModel {
+  tokenize(text: string, special: boolean): readonly number[]
+  detokenize(ids: readonly number[]): string
+}
+
+interface OpenLlama {
+  readonly device: string
+  readonly model: LlamaModel
+  readonly sequence: LlamaSequence
+  close(): Promise<void>
+}
+
 /** The same GGUF file, on the GPU where llama.cpp has one. Rejects with `unsupported` where node-llama-cpp is not installed. */
-export async function llamaCpp(model: string, context: number): Promise<Contender> {
+async function openLlama(model: string, context: number, threads?: number): Promise<OpenLlama> {
   const name: string = 'node-llama-cpp'
   const { getLlama, LlamaLogLevel } = await import(name).catch(() => {
     throw new ForetokenError('unsupported', 'node-llama-cpp is not installed: npm install --no-save node-llama-cpp')
@@ -20,27 +33,82 @@ export async function llamaCpp(model: string, context: number): Promise<Contende
   const modelPath = await ggufPath(model)
   const llama = await getLlama({ build: 'never', logLevel: LlamaLogLevel.error })
   const loaded = await llama.loadModel({ modelPath })
-  const made = await loaded.createContext({ contextSize: context, batchSize: 512, sequences: 1 })
-  const sequence: LlamaSequence = made.getSequence()
+  const made = await loaded.createContext({
+    contextSize: context,
+    batchSize: 512,
+    sequences: 1,
+    ...(threads && { threads }),
+  })
   return {
-    name: `llama.cpp, ${llama.gpu || 'CPU'}`,
-    same: false,
-    modes: ['exact'],
-    async first(prompt) {
-      await sequence.clearHistory()
-      const [begun, cpu] = [performance.now(), cpuMs()]
-      const tokens = sequence.evaluate(prompt, { temperature: 0, yieldEogToken: true })
-      const { value } = await tokens.next()
-      const told: First = { ttft_ms: performance.now() - begun, cpu_ms: cpuMs() - cpu, id: Number(value) }
-      await tokens.return(undefined)
-      return told
-    },
+    device: llama.gpu || 'CPU',
+    model: loaded,
+    sequence: made.getSequence(),
     async close() {
       await made.dispose()
       await loaded.dispose()
       await llama.dispose()
     },
   }
+}
+
+const greedy = { temperature: 0, yieldEogToken: true }
+
+/** By token ids. */
+export async function llamaCpp(model: string, context: number): Promise<Contender> {
+  const { device, sequence, close } = await openLlama(model, context)
+  return {
+    name: `llama.cpp, ${device}`,
+    same: false,
+    modes: ['exact'],
+    async first(prompt) {
+      await sequence.clearHistory()
+      const [begun, cpu] = [performance.now(), cpuMs()]
+      const tokens = sequence.evaluate(prompt, greedy)
+      const { value } = await tokens.next()
+      const told: First = { ttft_ms: performance.now() - begun, cpu_ms: cpuMs() - cpu, id: Number(value) }
+      await tokens.return(undefined)
+      return told
+    },
+    close,
+  }
+}
+
+/** By messages, in SmolLM2's template (ChatML): only for models that have it. */
+export async function llamaText(name: string, context: number, threads: number | undefined): Promise<TextEngine> {
+  const { device, model, sequence, close } = await openLlama(name, context, threads)
+  const textOf = (messages: readonly Message[]) =>
+    `${messages.map(({ role, content }) => `<|im_start|>${role}\n${content}<|im_end|>\n`).join('')}<|im_start|>assistant\n`
+  async function* texts(messages: readonly Message[]) {
+    await sequence.clearHistory()
+    const ids = model.tokenize(textOf([system, ...messages]), true)
+    for await (const id of sequence.evaluate(ids, greedy)) yield model.detokenize([id])
+  }
+  return {
+    name: 'llama.cpp',
+    build: device,
+    modes: ['exact'],
+    async first(messages) {
+      const [begun, cpu] = [performance.now(), cpuMs()]
+      for await (const text of texts(messages))
+        if (text !== '') return { ttft_ms: performance.now() - begun, cpu_ms: cpuMs() - cpu }
+      throw new ForetokenError('remote', 'llama.cpp answered without text')
+    },
+    async answer(messages, tokens) {
+      let [all, count] = ['', 0]
+      for await (const text of texts(messages)) {
+        all += text
+        if (++count === tokens) break
+      }
+      return all
+    },
+    close,
+  }
+}
+
+/** What SmolLM2's template begins with where a conversation does not. */
+const system: Message = {
+  role: 'system',
+  content: 'You are a helpful AI assistant named SmolLM, trained by Hugging Face',
 }
 
 async function ggufPath(model: string): Promise<string> {

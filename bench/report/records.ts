@@ -1,0 +1,63 @@
+/** Records of benchmarks as files: those that can be read, and why others can't. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+export interface BenchRecord {
+  /** Relative to the folder. */
+  readonly file: string
+  readonly bench: string
+  /** Of its name: 2026-11-27. */
+  readonly date: string
+  /** Of the machine, short. */
+  readonly machine: string
+  readonly commit: string
+  readonly load: string
+  readonly data: Readonly<Record<string, unknown>>
+}
+
+export interface Records {
+  readonly records: readonly BenchRecord[]
+  readonly unreadable: readonly { readonly file: string; readonly why: string }[]
+}
+
+/** All JSON files below a folder, oldest first. */
+export function readRecords(folder: string): Records {
+  const records: BenchRecord[] = []
+  const unreadable: { file: string; why: string }[] = []
+  for (const file of readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort()) {
+    if (!file.endsWith('.json')) continue
+    try {
+      records.push(recordOf(file.replaceAll('\\', '/'), JSON.parse(readFileSync(join(folder, file), 'utf8'))))
+    } catch (error) {
+      unreadable.push({ file, why: (error as Error).message })
+    }
+  }
+  records.sort((a, b) => (a.date === b.date ? (a.file < b.file ? -1 : 1) : a.date < b.date ? -1 : 1))
+  return { records, unreadable }
+}
+
+function recordOf(file: string, data: Record<string, unknown>): BenchRecord {
+  const { machine } = data
+  const told = (typeof machine === 'object' && machine !== null ? machine : { cpu: machine }) as Record<string, unknown>
+  const bench = data.bench ?? data.kind
+  if (typeof bench !== 'string') throw new Error('it does not say which benchmark it is of')
+  const loads = (told.loadavg ?? data.loadavg) as readonly number[] | undefined
+  const load = loads ? loads.join(', ') : 'unknown'
+  const [, date] = /(\d{4}-\d\d-\d\d)/.exec(file) ?? []
+  const { cpu = 'unknown', cores } = told
+  return {
+    file,
+    bench,
+    date: date ?? 'undated',
+    machine: `${cpu}${cores ? `, ${cores} cores` : ''}`,
+    commit: String(told.commit ?? data.commit ?? 'unknown'),
+    load,
+    data,
+  }
+}
+
+/** Rows of a record, whatever it calls them. */
+export function rowsOf({ data }: BenchRecord): readonly Readonly<Record<string, unknown>>[] {
+  const rows = data.results ?? data.rows
+  return Array.isArray(rows) ? rows : []
+}

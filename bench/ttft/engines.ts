@@ -1,0 +1,96 @@
+/** What `foretoken bench ttft` measures: this engine, and what it is compared with, each from a user's message to the first text. */
+import { openWebGpu } from '../../companion/webgpu/node.ts'
+import { type Engine, ForetokenError, loadEngine, type Message, shippedPredictor } from '../../node/index.ts'
+import { eventsOf } from '../sse.ts'
+import { cpuMs } from '../stats.ts'
+import type { TextEngine } from './contender.ts'
+import { llamaText } from './peers.ts'
+
+export interface EngineOptions {
+  readonly model: string
+  readonly context: number
+  readonly threads: number | undefined
+}
+
+/** `foretoken`, `webgpu`, `llama.cpp`, or the address of an endpoint. Rejects with `unsupported` and `bad_argument`. */
+export async function openTextEngine(name: string, options: EngineOptions): Promise<TextEngine> {
+  if (/^https?:\/\//.test(name)) return endpoint(name)
+  if (name === 'foretoken') return ours(name, await load(options))
+  if (name === 'webgpu') return ours(name, await load(options, { backend: await openWebGpu() }))
+  if (name === 'llama.cpp') return llamaText(options.model, options.context, options.threads)
+  throw new ForetokenError(
+    'bad_argument',
+    `no engine ${name}: there are foretoken, webgpu, llama.cpp and the address of any OpenAI-compatible endpoint, such as http://127.0.0.1:8080/v1`,
+  )
+}
+
+async function load(
+  { model, context, threads }: EngineOptions,
+  more: Parameters<typeof loadEngine>[1] = {},
+): Promise<Engine> {
+  const predictor = await shippedPredictor(model)
+  return loadEngine(model, {
+    context,
+    prefixBytes: 0,
+    ...(threads !== undefined && { threads }),
+    ...(predictor && { predictor }),
+    ...more,
+  })
+}
+
+function ours(name: string, engine: Engine): TextEngine {
+  return {
+    name,
+    build: engine.backend.build,
+    modes: engine.prediction ? ['exact', 'predicted', 'refined'] : ['exact'],
+    async first(messages, prefill) {
+      const [begun, cpu] = [performance.now(), cpuMs()]
+      for await (const event of engine.submit({ prompt: messages, prefill, maxTokens: 8 }))
+        if (event.type === 'token' && event.text !== '')
+          return { ttft_ms: performance.now() - begun, cpu_ms: cpuMs() - cpu }
+      throw new ForetokenError('internal', 'the answer has no text')
+    },
+    async answer(messages, tokens) {
+      return (await engine.submit({ prompt: messages, maxTokens: tokens }).result()).text
+    },
+    close: () => engine.close(),
+  }
+}
+
+/** An endpoint of OpenAI's API: chat, streamed. Its caches are its own: prompts differ from run to run in their first words. */
+async function endpoint(url: string): Promise<TextEngine> {
+  const headers = {
+    'content-type': 'application/json',
+    ...(process.env.OPENAI_API_KEY && { authorization: `Bearer ${process.env.OPENAI_API_KEY}` }),
+  }
+  const base = url.replace(/\/+$/, '')
+  const models = await fetch(`${base}/models`, { headers }).then((response) => response.json())
+  const model: string = models.data?.[0]?.id
+  if (!model) throw new ForetokenError('remote', `${base}/models lists no model; is it OpenAI's API?`)
+  async function* texts(messages: readonly Message[], tokens: number) {
+    const body = JSON.stringify({ model, messages, stream: true, temperature: 0, max_tokens: tokens })
+    const response = await fetch(`${base}/chat/completions`, { method: 'POST', headers, body })
+    if (!response.ok) throw new ForetokenError('remote', `${base} answers ${response.status}: ${await response.text()}`)
+    for await (const { data } of eventsOf(response.body!)) {
+      if (data === '[DONE]') return
+      const text = JSON.parse(data).choices?.[0]?.delta?.content
+      if (text) yield text as string
+    }
+  }
+  return {
+    name: base,
+    build: model,
+    modes: ['exact'],
+    async first(messages) {
+      const begun = performance.now()
+      for await (const _ of texts(messages, 8)) return { ttft_ms: performance.now() - begun }
+      throw new ForetokenError('remote', `${base} answered without text`)
+    },
+    async answer(messages, tokens) {
+      let all = ''
+      for await (const text of texts(messages, tokens)) all += text
+      return all
+    },
+    close: async () => {},
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * TTFT by prompt length, engine and mode: verified first, then timed in turns.
+ *
+ * Counted is from a user's message handed over to the first text that can be read: template, tokenizer, prefill, sampling and detokenising are
+ * inside. Cold is a process of its own, from its start: the runtime, the weights and the first answer. All samples are kept.
+ */
+import { spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { type Engine, loadEngine, type Message } from '../../node/index.ts'
+import { blockParameters } from '../prefill.ts'
+import { quantile, round, summary } from '../stats.ts'
+import type { Mode, TextEngine } from './contender.ts'
+import { openTextEngine } from './engines.ts'
+
+export interface TtftOptions {
+  readonly model: string
+  readonly engines: readonly string[]
+  readonly lengths: readonly number[]
+  readonly modes: readonly Mode[]
+  readonly runs: number
+  readonly coldRuns: number
+  readonly threads: number | undefined
+  readonly onProgress: (text: string) => void
+}
+
+export interface TtftRow {
+  readonly engine: string
+  readonly build: string
+  readonly mode: Mode
+  /** Tokens of the prompt, by this model's tokenizer and template. */
+  readonly length: number
+  readonly ttft_ms: { readonly p50: number; readonly p95: number; readonly min: number; readonly max: number }
+  readonly cpu_ms?: number
+  /** Of exact prefill here: 2 x block parameters x tokens by the time, and by the register-only rate of this build's product. */
+  readonly gops?: number
+  readonly fraction_of_peak?: number
+  readonly samples: readonly number[]
+}
+
+export interface TtftOutcome {
+  readonly rows: readonly TtftRow[]
+  /** The first words of each engine's answer, and whether they are the first engine's. */
+  readonly answers: readonly { readonly engine: string; readonly text: string; readonly agrees: boolean }[]
+  /** Of a process of its own, from its start to the first text. */
+  readonly cold_ms?: { readonly p50: number; readonly samples: readonly number[] }
+  readonly left_out: readonly { readonly engine: string; readonly why: string }[]
+}
+
+const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
+const answerTokens = 12
+
+export async function benchTtft(options: TtftOptions): Promise<TtftOutcome> {
+  const { model, lengths, runs, onProgress } = options
+  const context = Math.max(...lengths) + 128
+  const reference = await loadEngine(model, {
+    context,
+    prefixBytes: 0,
+    ...(options.threads !== undefined && { threads: options.threads }),
+  })
+  const opened: TextEngine[] = []
+  const left: { engine: string; why: string }[] = []
+  try {
+    for (const name of options.engines)
+      try {
+        opened.push(await openTextEngine(name, { model, context, threads: options.threads }))
+      } catch (error) {
+        left.push({ engine: name, why: (error as Error).message })
+      }
+    const answers = await verified(opened, reference)
+    const rows = await timedRows(opened, reference, options)
+    onProgress('cold starts')
+    const cold =
+      options.coldRuns > 0 && options.engines.includes('foretoken')
+        ? await coldStarts(model, options.coldRuns)
+        : undefined
+    const cold_ms = cold && { p50: round(quantile(cold, 0.5), 4), samples: cold.map((ms) => round(ms, 4)) }
+    return { rows, answers, ...(cold_ms && { cold_ms }), left_out: left }
+  } finally {
+    for (const engine of opened) await engine.close()
+    await reference.close()
+  }
+  // Rounds: every engine, mode and length once, in an order that turns.
+  async function timedRows(engines: readonly TextEngine[], own: Engine, { modes }: TtftOptions): Promise<TtftRow[]> {
+    const cells = lengths.flatMap((length) =>
+      engines.flatMap((engine) =>
+        engine.modes
+          .filter((mode) => modes.includes(mode))
+          .map((mode) => ({ length, engine, mode, times: [] as number[], cpu: [] as number[] })),
+      ),
+    )
+    const peaks: number[] = []
+    for (let run = 0; run <= runs; run++) {
+      peaks.push(own.backend.peak(20))
+      for (let turn = 0; turn < cells.length; turn++) {
+        const { length, engine, mode, times, cpu } = cells[(turn + run) % cells.length]!
+        onProgress(`${engine.name} ${length} ${mode}  ${run} of ${runs}`)
+        const { ttft_ms, cpu_ms } = await engine.first(messageOf(own, length, run), mode)
+        // The first round warms up.
+        if (run === 0) continue
+        times.push(round(ttft_ms, 5))
+        if (cpu_ms !== undefined) cpu.push(cpu_ms)
+      }
+    }
+    const peak = (summary(peaks).median / 1e9) * own.backend.threads
+    const parameters = blockParameters(own)
+    return cells.map(({ length, engine, mode, times, cpu }): TtftRow => {
+      const p50 = quantile(times, 0.5)
+      const gops = (2 * parameters * length) / p50 / 1e6
+      const known = engine.build.startsWith('wasm') && mode === 'exact'
+      return {
+        engine: engine.name,
+        build: engine.build,
+        mode,
+        length,
+        ttft_ms: {
+          p50: round(p50, 4),
+          p95: round(quantile(times, 0.95), 4),
+          min: round(Math.min(...times), 4),
+          max: round(Math.max(...times), 4),
+        },
+        ...(cpu.length > 0 && { cpu_ms: round(quantile(cpu, 0.5), 4) }),
+        ...(known && { gops: round(gops, 3), fraction_of_peak: round(gops / peak) }),
+        samples: times,
+      }
+    })
+  }
+}
+
+/** What each says first: an engine that answers something else is not compared in silence. */
+async function verified(engines: readonly TextEngine[], own: Engine): Promise<TtftOutcome['answers'][number][]> {
+  const messages = messageOf(own, 48, 0)
+  const { text: expected } = await own.submit({ prompt: messages, maxTokens: answerTokens }).result()
+  const answers: TtftOutcome['answers'][number][] = []
+  for (const engine of engines) {
+    const text = await engine.answer(messages, answerTokens)
+    answers.push({ engine: engine.name, text, agrees: text.trim() === expected.trim() })
+  }
+  return answers
+}
+
+/** A user's message whose prompt has `length` tokens, or the fewest above the template's own; its first words are the run's. */
+export function messageOf(engine: Pick<Engine, 'promptIds'>, length: number, run: number): Message[] {
+  const tokensOf = (content: string) => engine.promptIds([{ role: 'user', content }]).length
+  const sentence = (n: number) =>
+    ` Part ${n}: the river rises in the hills, turns east below the old mill and meets the sea near the harbour.`
+  let content = `Letter ${run + 1}.`
+  for (let n = 1; tokensOf(content + sentence(n)) <= length; n++) content += sentence(n)
+  for (const word of ' One day in spring the boats came back with less than they had hoped for, and yet all were glad to see them.'
+    .repeat(3)
+    .split(/(?= )/)) {
+    if (tokensOf(content) >= length) break
+    content += word
+  }
+  return [{ role: 'user', content }]
+}
+
+async function coldStarts(model: string, runs: number): Promise<number[]> {
+  const times: number[] = []
+  for (let run = 0; run < runs; run++) {
+    const begun = performance.now()
+    const child = spawn(
+      process.execPath,
+      ['--disable-warning=ExperimentalWarning', main, 'run', '-m', model, '--offline', '-n', '4', 'Name a river.'],
+      {
+        stdio: ['ignore', 'pipe', 'ignore'],
+      },
+    )
+    const first = await new Promise<number>((resolve, reject) => {
+      child.stdout.once('data', () => resolve(performance.now() - begun))
+      child.once('close', (code) => reject(new Error(`foretoken run ended with ${code} before it answered`)))
+    })
+    await new Promise((resolve) => (child.exitCode === null ? child.once('close', resolve) : resolve(undefined)))
+    times.push(first)
+  }
+  return times
+}
