@@ -108,7 +108,7 @@ function openTab(page: Page, threads: number): Promise<string> {
         if (data.type === 'failed') reject(new Error(data.message))
       })
     })
-    worker.postMessage({ type: 'load', threads, source: { kind: 'offered', manifest: own, base } })
+    worker.postMessage({ type: 'load', device: 'cpu', threads, source: { kind: 'offered', manifest: own, base } })
     ;(window as unknown as Record<string, Worker>)[`bench${threads}`] = worker
     return ready
   }, threads)
@@ -125,7 +125,7 @@ function timedInTab(page: Page, threads: number, messages: readonly Message[]): 
           else reject(new Error(data.message))
         }
         worker.addEventListener('message', done)
-        worker.postMessage({ type: 'time', id: 1, messages })
+        worker.postMessage({ type: 'time', id: 1, messages, cachedTokens: 0 })
       })
     },
     { threads, messages },

@@ -1,4 +1,5 @@
 /** What this browser lets a page do. */
+import { adapterName } from '../companion/webgpu/device.ts'
 
 export interface Capability {
   /** Compute threads that may be used: more than one only where memory can be shared. */
@@ -21,4 +22,10 @@ export function capability(): Capability {
     isolated,
     simd: WebAssembly.validate(simdModule),
   }
+}
+
+/** The name of the GPU that a page may use; undefined where there is none. */
+export async function gpuName(): Promise<string | undefined> {
+  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: 'high-performance' }).catch(() => null)
+  return adapter ? adapterName(adapter.info) || 'of no name' : undefined
 }

@@ -1,21 +1,19 @@
 /** The engine, in a worker: so that the page never waits for a pass. */
-import {
-  asForetokenError,
-  type ByteSource,
-  Engine,
-  type GenerateEvent,
-  type Message,
-  type ModelFiles,
-} from '../src/index.ts'
+import { asForetokenError, type ByteSource, Engine, type Message, type ModelFiles } from '../src/index.ts'
 import { webSpawn } from '../workers/web.ts'
 import { built, type CoreForm } from './built.ts'
+import { capability } from './capability.ts'
+import { openGpu } from './gpu.ts'
 import { timedPacking } from './packing.ts'
 import type { FromEngine, Mode, ModelSource, ToEngine } from './protocol.ts'
 import { blobSource, fetchFile, forgetAll } from './store.ts'
+import { exactTtft, warmUp } from './timing.ts'
 
 const base = new URL('..', self.location.href).href
 const running = new Map<number, AbortController>()
 let engine: Engine | undefined
+/** Ends the warm-up, which nobody waits for. */
+let warming: AbortController | undefined
 
 const say = (message: FromEngine) => self.postMessage(message)
 
@@ -28,15 +26,19 @@ self.addEventListener('message', ({ data }: MessageEvent<ToEngine>) => {
 })
 
 async function handle(asked: ToEngine): Promise<void> {
-  if (asked.type === 'load') return load(asked.source, asked.threads)
+  if (asked.type === 'load') return load(asked)
   if (asked.type === 'forget') return forgetAll()
   if (asked.type === 'cancel') return running.get(asked.id)?.abort()
+  warming?.abort()
   const { id } = asked
   const control = new AbortController()
   running.set(id, control)
   try {
     if (asked.type === 'answer') await answer(id, asked.messages, asked.mode, control.signal)
-    if (asked.type === 'time') say({ type: 'timed', id, ttft: await exactTtft(asked.messages, control.signal) })
+    if (asked.type === 'time') {
+      const ttft = await exactTtft(engine!, asked.messages, asked.cachedTokens, control.signal)
+      say({ type: 'timed', id, ttft })
+    }
     if (asked.type === 'pack') {
       const onProgress = (done: number, total: number) => say({ type: 'packing', id, done, total })
       const figures = await timedPacking(engine!, asked.prompts, control.signal, onProgress)
@@ -47,15 +49,16 @@ async function handle(asked: ToEngine): Promise<void> {
   }
 }
 
-async function load(source: ModelSource, threads: number): Promise<void> {
+async function load({ source, threads, device }: Extract<ToEngine, { type: 'load' }>): Promise<void> {
   const begun = performance.now()
+  warming?.abort()
   await engine?.close()
   engine = undefined
-  const [wasm, model] = await Promise.all([cores(threads), open(source)])
+  const gpu = device === 'gpu'
+  const [wasm, model] = await Promise.all([cores(!gpu && threads > 1), open(source)])
   engine = await Engine.load(model.files, {
     wasm,
-    threads,
-    spawn: webSpawn(built('compute', base)),
+    ...(gpu ? { backend: await openGpu(wasm) } : { threads, spawn: webSpawn(built('compute', base)) }),
     ...(model.predictor && { predictor: model.predictor }),
     onProgress: (done, total) => say({ type: 'progress', stage: 'load', done, total }),
   })
@@ -69,18 +72,33 @@ async function load(source: ModelSource, threads: number): Promise<void> {
     predictor: engine.prediction !== undefined,
     kept: model.kept,
   })
+  warming = new AbortController()
+  // It is for speed alone: what it fails of, an answer will fail of, too, and say so.
+  void warmUp(engine, warming.signal).catch(() => {})
 }
 
-/** The builds that this browser compiles. */
-async function cores(threads: number) {
-  const forms: CoreForm[] = threads > 1 ? ['relaxed-threads', 'simd128-threads'] : ['relaxed', 'simd128']
-  const compiled = await Promise.all(
+type Cores = Partial<Record<CoreForm, WebAssembly.Module>>
+const compiled = new Map<boolean, Promise<Cores>>()
+
+/** The builds that this browser compiles; once. */
+function cores(shared: boolean): Promise<Cores> {
+  const known = compiled.get(shared)
+  if (known) return known
+  const made = compiledCores(shared ? ['relaxed-threads', 'simd128-threads'] : ['relaxed', 'simd128'])
+  compiled.set(shared, made)
+  // Where the network failed, the next load tries again.
+  made.catch(() => compiled.delete(shared))
+  return made
+}
+
+async function compiledCores(forms: readonly CoreForm[]): Promise<Cores> {
+  const modules = await Promise.all(
     forms.map(async (form) => {
       const response = await fetch(built(form, base))
       return WebAssembly.compile(await response.arrayBuffer()).catch(() => undefined)
     }),
   )
-  return Object.fromEntries(forms.flatMap((form, at) => (compiled[at] ? [[form, compiled[at]]] : [])))
+  return Object.fromEntries(forms.flatMap((form, at) => (modules[at] ? [[form, modules[at]]] : [])))
 }
 
 interface OpenModel {
@@ -159,15 +177,5 @@ async function answer(id: number, messages: readonly Message[], mode: Mode, sign
   }
 }
 
-/** Of a tenant of its own: nothing of the prompt is cached. */
-async function exactTtft(messages: readonly Message[], signal: AbortSignal): Promise<number> {
-  const begun = performance.now()
-  const answer: AsyncIterable<GenerateEvent> = engine!.submit({
-    prompt: messages,
-    maxTokens: 1,
-    tenant: crypto.randomUUID(),
-    signal,
-  })
-  for await (const { type } of answer) if (type === 'token') return performance.now() - begun
-  return performance.now() - begun
-}
+// While the page looks for the model.
+cores(capability().threads > 1).catch(() => {})

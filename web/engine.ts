@@ -1,10 +1,16 @@
 /** The page's side of the engine's worker: what it says, as promises and events. */
 import type { Message } from '../src/index.ts'
 import { built } from './built.ts'
-import type { AnswerFigures, FromEngine, Mode, ModelSource, PackFigures, ToEngine } from './protocol.ts'
+import type { AnswerFigures, Device, FromEngine, Mode, ModelSource, PackFigures, ToEngine } from './protocol.ts'
 
 export type Ready = Extract<FromEngine, { type: 'ready' }>
 export type Progress = Extract<FromEngine, { type: 'progress' }>
+
+/** What computes. */
+export interface Where {
+  readonly device: Device
+  readonly threads: number
+}
 
 export interface AnswerEvents {
   onToken(text: string, exact: boolean): void
@@ -45,14 +51,14 @@ export class TabEngine {
     })
   }
 
-  load(source: ModelSource, threads: number, onProgress: (progress: Progress) => void): Promise<Ready> {
+  load(source: ModelSource, { device, threads }: Where, onProgress: (progress: Progress) => void): Promise<Ready> {
     return new Promise((resolve, reject) => {
       this.#loading = (message) => {
         if (message.type === 'progress') onProgress(message)
         if (message.type === 'ready') resolve(message)
         if (message.type === 'failed') reject(new PageError(message.code, message.message))
       }
-      this.#send({ type: 'load', source, threads })
+      this.#send({ type: 'load', source, device, threads })
     })
   }
 
@@ -73,8 +79,9 @@ export class TabEngine {
     return done.figures
   }
 
-  async exactTtft(messages: readonly Message[], signal: AbortSignal): Promise<number> {
-    return (await this.#ask((id) => ({ type: 'time', id, messages }), 'timed', signal)).ttft
+  /** Of the same prompt, with as much of it in the cache. Milliseconds. */
+  async exactTtft(messages: readonly Message[], cachedTokens: number, signal: AbortSignal): Promise<number> {
+    return (await this.#ask((id) => ({ type: 'time', id, messages, cachedTokens }), 'timed', signal)).ttft
   }
 
   async pack(

@@ -25,11 +25,14 @@ export type ModelSource =
   | { readonly kind: 'offered'; readonly manifest: Manifest; readonly base: string }
   | { readonly kind: 'picked'; readonly files: readonly File[] }
 
+/** The processor by the Wasm core, or a GPU by WebGPU, where `threads` says nothing. */
+export type Device = 'cpu' | 'gpu'
+
 export type ToEngine =
-  | { readonly type: 'load'; readonly source: ModelSource; readonly threads: number }
+  | { readonly type: 'load'; readonly source: ModelSource; readonly device: Device; readonly threads: number }
   | { readonly type: 'answer'; readonly id: number; readonly messages: readonly Message[]; readonly mode: Mode }
-  /** How soon an exact first token comes, behind no cache. */
-  | { readonly type: 'time'; readonly id: number; readonly messages: readonly Message[] }
+  /** How soon an exact first token comes, with so many tokens of the prompt in the cache. */
+  | { readonly type: 'time'; readonly id: number; readonly messages: readonly Message[]; readonly cachedTokens: number }
   | { readonly type: 'pack'; readonly id: number; readonly prompts: readonly string[] }
   | { readonly type: 'cancel'; readonly id: number }
   /** Removes what is kept of all models. */

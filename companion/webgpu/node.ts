@@ -4,15 +4,7 @@ import type { Backend } from '../../src/backend/backend.ts'
 import { createWasmBackend } from '../../src/backend/wasm.ts'
 import { ForetokenError } from '../../src/index.ts'
 import { createWebGpuBackend } from './backend.ts'
-
-export interface OpenDevice {
-  readonly device: GPUDevice
-  /** Of the adapter: `apple metal-3`, `google swiftshader`. */
-  readonly name: string
-}
-
-/** What of an adapter is asked for, so that large models fit: its own limits. */
-const wanted = ['maxBufferSize', 'maxStorageBufferBindingSize'] as const
+import { deviceOf, type OpenDevice } from './device.ts'
 
 /** A backend on this machine's GPU. Throws `unsupported`. */
 export async function openWebGpu(): Promise<Backend> {
@@ -25,21 +17,13 @@ export async function openWebGpu(): Promise<Backend> {
 export async function openDevice(): Promise<OpenDevice> {
   const { create } = await dawn()
   const gpu: GPU = create([])
-  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' })
-  if (!adapter)
-    throw new ForetokenError(
-      'unsupported',
-      'no GPU adapter: install a Vulkan driver (or set VK_ICD_FILENAMES to one), or use --backend wasm',
-    )
-  const requiredLimits = Object.fromEntries(wanted.map((limit) => [limit, adapter.limits[limit]]))
-  const device = await adapter.requestDevice({ requiredLimits }).catch((cause) => {
-    throw new ForetokenError('unsupported', `the GPU adapter gives no device: ${cause.message}; use --backend wasm`, {
-      cause,
-    })
-  })
-  const { vendor, architecture, device: chip, description } = adapter.info
+  const opened = await deviceOf(
+    gpu,
+    'install a Vulkan driver (or set VK_ICD_FILENAMES to one), or use --backend wasm',
+    'use --backend wasm',
+  )
   kept.add(gpu)
-  return { device, name: [vendor, architecture || chip || description].filter(Boolean).join(' ').toLowerCase() }
+  return opened
 }
 
 /** The instance must outlive its devices. */

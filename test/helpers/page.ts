@@ -28,7 +28,11 @@ export interface PageWorld {
   close(): Promise<void>
 }
 
-export async function pageWorld(): Promise<PageWorld> {
+/** WebGPU on Vulkan in software. */
+export const softwareGpu = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--enable-features=Vulkan']
+
+/** `more`: flags of the browser. */
+export async function pageWorld(more: readonly string[] = []): Promise<PageWorld> {
   const folder = mkdtempSync(join(tmpdir(), 'foretoken-page-'))
   const [model, predictor] = [join(folder, 'tiny.gguf'), join(folder, 'tiny.safetensors')]
   const { seed, identity } = await talkative()
@@ -38,7 +42,7 @@ export async function pageWorld(): Promise<PageWorld> {
     FORETOKEN_HOME: folder,
   })
   const url = await server.url()
-  const browser = await driver.launch({ executablePath: chromium(), args: flags })
+  const browser = await driver.launch({ executablePath: chromium(), args: [...flags, ...more] })
   return {
     url,
     browser,

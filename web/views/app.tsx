@@ -1,7 +1,7 @@
 /** The whole page: who answers, and the two things it shows. */
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
-import { capability } from '../capability.ts'
-import { type PageError, TabEngine } from '../engine.ts'
+import { capability, gpuName } from '../capability.ts'
+import { type PageError, TabEngine, type Where } from '../engine.ts'
 import type { Manifest, ModelSource } from '../protocol.ts'
 import { isKept } from '../store.ts'
 import { Chat } from './chat.tsx'
@@ -16,22 +16,28 @@ export function App({ base }: { readonly base: string }) {
   const engine = useMemo(() => new TabEngine(base), [base])
   const [place, setPlace] = useState<'tab' | 'endpoint'>('tab')
   const [view, setView] = useState<'chat' | 'packing'>('chat')
-  const [threads, setThreads] = useState(can.threads)
+  const [where, setWhere] = useState<Where>({ device: 'cpu', threads: can.threads })
+  const [gpu, setGpu] = useState<string | undefined>(undefined)
   const [model, setModel] = useState<ModelState>({ kind: 'looking' })
   const manifest = useRef<Manifest | undefined>(undefined)
   const [endpoint, setEndpoint] = useState<EndpointSettings>({ url: new URL('v1', base).href, key: '', model: '' })
 
-  const load = async (source: ModelSource, with_ = threads) => {
+  const source = useRef<ModelSource | undefined>(undefined)
+  const load = async (from: ModelSource, on = where) => {
+    source.current = from
     setModel({ kind: 'loading', progress: undefined })
     try {
-      const ready = await engine.load(source, with_, (progress) => setModel({ kind: 'loading', progress }))
+      const ready = await engine.load(from, on, (progress) => setModel({ kind: 'loading', progress }))
       setModel({ kind: 'ready', ready })
+      // Asked for late: a browser starts a process for it.
+      setGpu(await gpuName())
     } catch (error) {
       setModel({ kind: 'failed', message: (error as PageError).message, manifest: manifest.current })
+      setWhere({ ...on, device: 'cpu' })
     }
   }
-  const loadOffered = (with_?: number) =>
-    load({ kind: 'offered', manifest: manifest.current!, base: new URL('page/model.json', base).href }, with_)
+  const loadOffered = () =>
+    load({ kind: 'offered', manifest: manifest.current!, base: new URL('page/model.json', base).href })
 
   // What is here already needs no asking; what must be fetched does.
   useEffect(() => {
@@ -45,9 +51,9 @@ export function App({ base }: { readonly base: string }) {
   }, [])
 
   const ready = model.kind === 'ready' ? model.ready : undefined
-  const changeThreads = (count: number) => {
-    setThreads(count)
-    if (ready && manifest.current) void loadOffered(count)
+  const change = (on: Where) => {
+    setWhere(on)
+    if (ready && source.current) void load(source.current, on)
   }
 
   return (
@@ -71,8 +77,9 @@ export function App({ base }: { readonly base: string }) {
         {place === 'tab' ? (
           <ModelPanel
             can={can}
-            threads={threads}
-            onThreads={changeThreads}
+            where={where}
+            gpu={gpu}
+            onWhere={change}
             model={model}
             onLoad={() => void loadOffered()}
             onPick={(files) => void load({ kind: 'picked', files })}
@@ -103,8 +110,8 @@ export function App({ base }: { readonly base: string }) {
       </main>
       <footer>
         <p>
-          In this tab nothing leaves it: the model runs on this machine’s processor. What an answer shows is how long
-          its first token took, and from which token on its cache was exact.
+          In this tab nothing leaves it: the model runs on this machine. What an answer shows is how long its first
+          token took, and from which token on its cache was exact.
         </p>
       </footer>
     </>

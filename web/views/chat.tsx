@@ -98,7 +98,7 @@ export function Chat({ place, engine, ready, endpoint }: Props) {
         {turns.map((turn, at) => (
           <article key={at} class="turn">
             <p class="question">{turn.question}</p>
-            <TtftBars times={turn.times} mode={turn.mode} running={turn.running} />
+            <TtftBars times={turn.times} mode={turn.times.figures?.prefill ?? turn.mode} running={turn.running} />
             <p class="answer">
               {turn.early && (
                 <span class="early" title="from a predicted cache">
@@ -174,10 +174,12 @@ async function answerHere(
 ) {
   const onToken = (text: string, exact: boolean) => change((turn) => withText(turn, text, exact))
   const figures = await engine.answer(messages, mode, { onToken }, signal)
-  change((turn) => ({ ...turn, running: false, times: { ...turn.times, ttft: figures.ttft, figures } }))
-  if (mode === 'exact') return
-  // What exact takes is measured, not guessed: the same prompt once more, behind no cache.
-  const exact = await engine.exactTtft(messages, signal)
+  // As the page saw it; an answer without a token has none.
+  change((turn) => ({ ...turn, running: false, times: { ttft: figures.ttft, ...turn.times, figures } }))
+  // Where the cache held nearly all, nothing was predicted.
+  if (figures.prefill === 'exact') return
+  // What exact takes is measured, not guessed: the same prompt once more, and as much of it cached.
+  const exact = await engine.exactTtft(messages, figures.cachedTokens, signal)
   change((turn) => ({ ...turn, times: { ...turn.times, exact } }))
 }
 

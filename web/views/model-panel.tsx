@@ -1,14 +1,17 @@
 /** The model in this tab: what it is, what runs it, how it comes here. */
 import type { Capability } from '../capability.ts'
-import type { Manifest } from '../protocol.ts'
+import type { Where } from '../engine.ts'
+import type { Device, Manifest } from '../protocol.ts'
 import type { ModelState } from './model-state.ts'
 import { megabytes, milliseconds } from './units.ts'
 
 interface Props {
   readonly can: Capability
-  readonly threads: number
+  readonly where: Where
+  /** Its name, where there is one. */
+  readonly gpu: string | undefined
   readonly model: ModelState
-  onThreads(count: number): void
+  onWhere(where: Where): void
   onLoad(): void
   onPick(files: readonly File[]): void
   onForget(): void
@@ -84,8 +87,9 @@ function Loading({ model: { progress } }: { readonly model: Extract<ModelState, 
 
 function Loaded({
   can,
-  threads,
-  onThreads,
+  where,
+  gpu,
+  onWhere,
   onForget,
   model: { ready },
 }: Props & { readonly model: Extract<ModelState, { kind: 'ready' }> }) {
@@ -100,14 +104,29 @@ function Loaded({
       <p class="notes">
         {!can.isolated &&
           'One thread: this page is not cross-origin isolated, so that memory can’t be shared. `foretoken serve` isolates it. '}
-        {!ready.build.includes('relaxed') && 'This browser has no relaxed SIMD: products take about twice as long. '}
+        {/simd128/.test(ready.build) && 'This browser has no relaxed SIMD: products take about twice as long. '}
         {ready.kept !== true && `It is not kept for the next visit: ${ready.kept}.`}
       </p>
       <div class="row">
-        {can.threads > 1 && (
+        {gpu !== undefined && (
+          <label>
+            Runs on{' '}
+            <select
+              value={where.device}
+              onChange={({ currentTarget }) => onWhere({ ...where, device: currentTarget.value as Device })}
+            >
+              <option value="cpu">processor</option>
+              <option value="gpu">GPU ({gpu})</option>
+            </select>
+          </label>
+        )}
+        {can.threads > 1 && where.device === 'cpu' && (
           <label>
             Threads{' '}
-            <select value={String(threads)} onChange={(event) => onThreads(Number(event.currentTarget.value))}>
+            <select
+              value={String(where.threads)}
+              onChange={({ currentTarget }) => onWhere({ ...where, threads: Number(currentTarget.value) })}
+            >
               {Array.from({ length: can.threads }, (_, at) => (
                 <option key={at} value={String(at + 1)}>
                   {at + 1}

@@ -77,12 +77,17 @@ function figuresOf({ figures, endpoint, exact, ttft }: Times): string[] {
         ? 'predicted to the end'
         : `exact from token ${exactFrom + 1}`
   return [
-    ...(exact !== undefined && ttft !== undefined && exact > ttft ? [`${(exact / ttft).toFixed(1)} times sooner`] : []),
+    ...(exact !== undefined && ttft !== undefined ? [comparison(ttft, exact)] : []),
     `${promptTokens} prompt tokens${cachedTokens > 0 ? `, ${cachedTokens} from the cache` : ''}`,
     ...(tokensPerSecond > 0 ? [`${tokensPerSecond.toFixed(1)} tokens/s`] : []),
     moment,
     megabytes(memory),
   ]
+}
+
+function comparison(ttft: number, exact: number): string {
+  const [factor, word] = exact >= ttft ? [exact / ttft, 'sooner'] : [ttft / exact, 'later']
+  return factor < 1.05 ? 'as soon as exact' : `${factor.toFixed(1)} times ${word}`
 }
 
 /** The page's clock, while it is wanted. */

@@ -1,0 +1,14 @@
+/** The engine's backend on this browser's GPU: the companion's shaders, unchanged. */
+import { createWebGpuBackend } from '../companion/webgpu/backend.ts'
+import { deviceOf } from '../companion/webgpu/device.ts'
+import type { Backend } from '../src/backend/backend.ts'
+import { createWasmBackend } from '../src/backend/wasm.ts'
+import type { WasmModules } from '../src/index.ts'
+
+const advice = 'choose the processor'
+
+/** `wasm`: builds of one thread. Throws `unsupported`. */
+export async function openGpu(wasm: WasmModules): Promise<Backend> {
+  const opened = await deviceOf(navigator.gpu, advice, advice)
+  return createWebGpuBackend({ ...opened, host: await createWasmBackend({ modules: wasm }) })
+}
