@@ -1,5 +1,6 @@
 /** foretoken: LLM inference whose first concern is time to first token. Platform-neutral; see `foretoken/node` for Node. */
 export type { Backend } from './backend/backend.ts'
+export type { OrtModule } from './backend/ort.ts'
 export type { Build, WasmModules } from './backend/select.ts'
 export type { ComputeWorker, Spawn, WorkerTask } from './backend/threads.ts'
 export type { SamplingOptions } from './decode/sampling.ts'
@@ -15,6 +16,7 @@ export { openModel } from './model/open.ts'
 export { readPredictorHeader } from './model/predictor-file.ts'
 export { memorySource } from './model/source.ts'
 export type { EngineOptions, GenerateOptions, GenerateRequest } from './options.ts'
+export { OrtEngine, type OrtEngineOptions } from './ort-engine.ts'
 export {
   type CompanionAddress,
   type CompanionStatus,

@@ -1,6 +1,7 @@
 /** For who makes and judges predictors: what an engine's model says under other conditions than a request's. */
 import { type FitEngine, type FitOptions, type FittedSource, fitSource } from './fit/fit.ts'
 import { type Probe, Sensitivity } from './fit/sensitivity.ts'
+import { kvOfLayers, type PromptCache } from './kv/layers.ts'
 import type { Llama, Span } from './model/llama.ts'
 import type { PredictorFile } from './model/predictor-file.ts'
 import type { PredictorHeader } from './model/predictor-plan.ts'
@@ -31,6 +32,29 @@ export class Workbench {
   /** Logits after the prompt and along continuations, with the prompt's K and V as `how` says: how a prediction is judged. */
   logitsAfter(judged: Judged, how: JudgedPrefill = { prefill: 'exact' }): Promise<Judgement> {
     return this.#engine.cache.borrow((sequence) => logitsAfter(this.#forward, this.#prediction, sequence, judged, how))
+  }
+
+  /**
+   * A prompt's K and V, after RoPE, for who decodes elsewhere, and the logits behind it: (kvHeads, tokens, headDim) of each layer. `predicted`: whether any
+   * of them are; a prompt that is too short to be predicted is exact.
+   */
+  cacheOf(prompt: readonly number[], prefill: 'exact' | 'predicted'): Promise<PromptCache> {
+    const { cache, backend } = this.#engine
+    return cache.borrow(async (sequence) => {
+      const { logits } = await logitsAfter(
+        this.#forward,
+        this.#prediction,
+        sequence,
+        { prompt, continuations: [[0]] },
+        { prefill },
+      )
+      const predicted = sequence.states !== undefined
+      return {
+        logits: logits[0]!,
+        predicted,
+        layers: await kvOfLayers(backend, cache.pool, sequence.pages, prompt.length),
+      }
+    })
   }
 
   /** The same of the first `layers` layers alone: what an auxiliary pass is worth without a predictor. */

@@ -23,7 +23,7 @@ export async function openHuggingFace(files: ModelFiles): Promise<ModelArchive> 
     name: files.name,
     config,
     tensors,
-    tokenizer: await tokenizerOf(files, json),
+    tokenizer: await readTokenizer(files, json),
     fingerprint: await fingerprint(config, tensors),
   }
 }
@@ -126,7 +126,8 @@ function divisorsOf(
   )
 }
 
-async function tokenizerOf(files: ModelFiles, config: Json): Promise<TokenizerSpec> {
+/** The tokenizer of a folder, with what its config.json adds. */
+export async function readTokenizer(files: ModelFiles, config: Json): Promise<TokenizerSpec> {
   const optional = async (file: string): Promise<Json> =>
     files.files.includes(file) ? readJson(await files.open(file)) : {}
   if (!files.files.includes('tokenizer.json'))

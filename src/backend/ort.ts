@@ -1,0 +1,221 @@
+/**
+ * A causal language model as ONNX, run by ONNX Runtime: an export with past and present K and V, as optimum, transformers.js and
+ * onnxruntime-genai write them. The runtime is handed in (`onnxruntime-web`, `onnxruntime-node`): what is used of it is told here.
+ *
+ *     in    input_ids (1, n), attention_mask (1, past + n), position_ids (1, n) if it is there, use_cache_branch if it is there,
+ *           past_key_values.L.key and .value (1, kvHeads, past, headDim)
+ *     out   logits (1, n or 1, vocab), present.L.key and .value (1, kvHeads, past + n, headDim)
+ */
+import { ForetokenError } from '../errors.ts'
+
+export interface OrtTensor {
+  readonly type: string
+  readonly data: unknown
+  readonly dims: readonly number[]
+  dispose?(): void
+}
+
+/** What a session says of an input or output, where it does. */
+interface OrtValue {
+  readonly name: string
+  readonly isTensor?: boolean
+  readonly type?: string
+  readonly shape?: readonly (number | string)[]
+}
+
+export interface OrtSession {
+  readonly inputNames: readonly string[]
+  readonly outputNames: readonly string[]
+  readonly inputMetadata?: readonly OrtValue[]
+  run(feeds: Readonly<Record<string, OrtTensor>>): Promise<Readonly<Record<string, OrtTensor>>>
+  release?(): Promise<void>
+}
+
+export interface OrtModule {
+  readonly Tensor: new (type: never, data: never, dims: readonly number[]) => OrtTensor
+  readonly InferenceSession: {
+    create(model: Uint8Array, options?: Readonly<Record<string, unknown>>): Promise<OrtSession>
+  }
+}
+
+export interface OrtOptions {
+  readonly ort: OrtModule
+  /** Such as `['wasm']`, `['webgpu', 'wasm']`, `['cpu']`. Default: the runtime's own. */
+  readonly executionProviders?: readonly string[]
+  /** Files beside the model that hold its weights, as the model names them. */
+  readonly externalData?: readonly { readonly path: string; readonly data: Uint8Array }[]
+}
+
+/** K and V of a sequence, as the model takes and gives them. */
+export type OrtCache = ReadonlyMap<string, OrtTensor>
+
+/** K and V of a layer, (kvHeads, tokens, headDim) each. */
+export interface LayerKv {
+  readonly k: Float32Array
+  readonly v: Float32Array
+}
+
+type FloatType = 'float32' | 'float16'
+
+export class OrtModel {
+  readonly layers: number
+  readonly kvHeads: number
+  readonly headDim: number
+  readonly #ort: OrtModule
+  readonly #session: OrtSession
+  readonly #type: FloatType
+  readonly #has: { readonly positions: boolean; readonly branch: boolean; readonly keep: boolean }
+
+  /** Throws `bad_model` for what is no ONNX or lacks weights, `unsupported` for an export of another kind; both say what to do. */
+  static async open(
+    name: string,
+    model: Uint8Array,
+    { ort, executionProviders, externalData }: OrtOptions,
+  ): Promise<OrtModel> {
+    let session: OrtSession
+    try {
+      session = await ort.InferenceSession.create(model, {
+        ...(executionProviders && { executionProviders }),
+        ...(externalData && { externalData }),
+      })
+    } catch (cause) {
+      throw notOpened(name, cause)
+    }
+    try {
+      return new OrtModel(name, ort, session)
+    } catch (error) {
+      await session.release?.()
+      throw error
+    }
+  }
+
+  private constructor(name: string, ort: OrtModule, session: OrtSession) {
+    const inputs = new Set(session.inputNames)
+    const wrong = (why: string) => new ForetokenError('unsupported', `${name} ${why}`)
+    if (!inputs.has('input_ids') || !session.outputNames.includes('logits'))
+      throw wrong(
+        `takes ${[...inputs].slice(0, 4).join(', ')} and gives ${session.outputNames.slice(0, 3).join(', ')}: it is no causal language model; export one for text generation`,
+      )
+    const layers = session.inputNames.filter((one) => /^past_key_values\.\d+\.key$/.test(one)).length
+    const present = session.outputNames.filter((one) => /^present\.\d+\.key$/.test(one)).length
+    if (layers === 0 || present !== layers)
+      throw wrong(
+        'has no past K and V, so that each token would read everything again; export it with them (optimum: --task text-generation-with-past)',
+      )
+    const { shape, type } = session.inputMetadata?.find((one) => one.name === 'past_key_values.0.key') ?? {}
+    if (type !== 'float32' && type !== 'float16')
+      throw wrong(`keeps K and V in ${type ?? 'an unknown type'}; float32 and float16 are known`)
+    if (shape?.length !== 4 || typeof shape[1] !== 'number' || typeof shape[3] !== 'number')
+      throw wrong(
+        `has past K of shape (${shape?.join(', ')}); (batch, heads, tokens, values) with its heads and values fixed is known`,
+      )
+    this.layers = layers
+    this.kvHeads = shape[1]
+    this.headDim = shape[3]
+    this.#ort = ort
+    this.#session = session
+    this.#type = type
+    this.#has = {
+      positions: inputs.has('position_ids'),
+      branch: inputs.has('use_cache_branch'),
+      keep: inputs.has('num_logits_to_keep'),
+    }
+  }
+
+  /** A cache from K and V made elsewhere, (kvHeads, tokens, headDim) a layer; of no layers: an empty one. Throws `bad_argument`. */
+  cacheOf(layers: readonly LayerKv[], tokens: number): OrtCache {
+    const values = this.kvHeads * tokens * this.headDim
+    const dims = [1, this.kvHeads, tokens, this.headDim]
+    const cache = new Map<string, OrtTensor>()
+    for (let layer = 0; layer < this.layers; layer++) {
+      const { k, v } = layers[layer] ?? { k: new Float32Array(0), v: new Float32Array(0) }
+      if (k.length !== values || v.length !== values)
+        throw new ForetokenError(
+          'bad_argument',
+          `K and V of layer ${layer} have ${k.length} values, and the model takes ${values}: is it the same model?`,
+        )
+      cache.set(`past_key_values.${layer}.key`, this.#floats(k, dims))
+      cache.set(`past_key_values.${layer}.value`, this.#floats(v, dims))
+    }
+    return cache
+  }
+
+  /** Runs tokens behind a cache, which is used up: the logits of the last, and the longer cache. */
+  async run(
+    ids: readonly number[],
+    past: OrtCache,
+    pastTokens: number,
+  ): Promise<{ readonly logits: Float32Array; readonly cache: OrtCache }> {
+    const n = ids.length
+    const feeds: Record<string, OrtTensor> = {
+      input_ids: this.#whole(ids),
+      attention_mask: this.#whole(Array<number>(pastTokens + n).fill(1)),
+      ...(this.#has.positions && { position_ids: this.#whole(ids.map((_, at) => pastTokens + at)) }),
+      ...(this.#has.branch && { use_cache_branch: this.#tensor('bool', Uint8Array.of(pastTokens > 0 ? 1 : 0), [1]) }),
+      ...(this.#has.keep && { num_logits_to_keep: this.#tensor('int64', BigInt64Array.of(1n), []) }),
+      ...Object.fromEntries(past),
+    }
+    const given = await this.#session.run(feeds)
+    for (const tensor of past.values()) tensor.dispose?.()
+    const { data, dims } = given.logits!
+    const vocab = dims.at(-1)!
+    const all = floatsOf(data)
+    const cache = new Map<string, OrtTensor>()
+    for (let layer = 0; layer < this.layers; layer++)
+      for (const part of ['key', 'value'])
+        cache.set(`past_key_values.${layer}.${part}`, given[`present.${layer}.${part}`]!)
+    return { logits: all.slice(all.length - vocab), cache }
+  }
+
+  async close(): Promise<void> {
+    await this.#session.release?.()
+  }
+
+  #whole(values: readonly number[]): OrtTensor {
+    return this.#tensor('int64', BigInt64Array.from(values, BigInt), [1, values.length])
+  }
+
+  #floats(values: Float32Array, dims: readonly number[]): OrtTensor {
+    return this.#tensor(this.#type, this.#type === 'float16' ? halves(values) : values, dims)
+  }
+
+  #tensor(type: string, data: unknown, dims: readonly number[]): OrtTensor {
+    return new this.#ort.Tensor(type as never, data as never, dims)
+  }
+}
+
+function notOpened(name: string, cause: unknown): ForetokenError {
+  const { message } = cause as Error
+  // The runtimes tell so in words only.
+  const external = /external|\.onnx_data|\.data\b|file.*not.*found/i.test(message)
+  const why = external
+    ? `${name} keeps its weights in a file of its own, which is missing: put it beside the model under the name that the model gives (${message})`
+    : `${name} can't be opened by ONNX Runtime: ${message}`
+  return new ForetokenError('bad_model', why, { cause })
+}
+
+/** Logits may come in half precision. */
+function floatsOf(data: unknown): Float32Array {
+  if (data instanceof Float32Array) return data
+  if (data instanceof Uint16Array) {
+    const { Float16Array: Half } = globalThis as unknown as {
+      Float16Array?: new (buffer: ArrayBufferLike, at: number, length: number) => ArrayLike<number>
+    }
+    if (Half) return Float32Array.from(new Half(data.buffer, data.byteOffset, data.length))
+  }
+  return Float32Array.from(data as ArrayLike<number>)
+}
+
+function halves(values: Float32Array): unknown {
+  const { Float16Array: Half } = globalThis as unknown as {
+    Float16Array?: { from(values: ArrayLike<number>): { buffer: ArrayBuffer } }
+  }
+  if (!Half)
+    throw new ForetokenError(
+      'unsupported',
+      'K and V in float16 need a runtime with Float16Array; take an export in float32',
+    )
+  const made = Half.from(values)
+  // Newer runtimes take it as it is, older ones its bits.
+  return new Uint16Array(made.buffer)
+}

@@ -1,0 +1,231 @@
+/**
+ * An ONNX model behind the same requests and events as `Engine`: for families that the Rust core does not have, and as the decoder of a cache
+ * that the Rust core predicts, so that an ONNX deployment gets its first token sooner without changing its model.
+ *
+ * Requests run one after the other: a session of ONNX Runtime has one batch, and its caches are whole tensors.
+ */
+import { Answer } from './answer.ts'
+import { type OrtCache, OrtModel, type OrtOptions } from './backend/ort.ts'
+import type { Engine } from './engine.ts'
+import { asForetokenError, ForetokenError } from './errors.ts'
+import { readTokenizer } from './model/huggingface.ts'
+import { readJson } from './model/source.ts'
+import type { GenerateRequest } from './options.ts'
+import type { DoneEvent, GenerateEvent } from './stream/events.ts'
+import { promptIds } from './tokens/prompt.ts'
+import { createTokenizer, type Tokenizer } from './tokens/tokenizer.ts'
+import { Trace } from './trace.ts'
+import { throwIfAborted } from './turn.ts'
+import type { ByteSource, ModelArchive, ModelFiles, PromptInput } from './types.ts'
+
+export interface OrtEngineOptions extends OrtOptions {
+  /** The same model in the Rust core, with a predictor: reads prompts whose `prefill` is not `exact`. Not closed with this engine. */
+  readonly reader?: Engine
+  /** Tokens that one request may have. Default: the model's, at most 4,096. */
+  readonly context?: number
+}
+
+/** What an ONNX folder tells of its model: of an archive, all but the weights. */
+type Told = Pick<ModelArchive, 'name' | 'config' | 'tokenizer'>
+
+export class OrtEngine {
+  readonly archive: ModelArchive
+  readonly tokenizer: Tokenizer
+  readonly context: number
+  readonly loadMs: number
+  readonly backend: { readonly build: string; memoryBytes(): number }
+  readonly #model: OrtModel
+  readonly #reader: Engine | undefined
+  #busy: Promise<void> = Promise.resolve()
+
+  /**
+   * A folder with config.json, tokenizer.json and one .onnx file (`onnx/` in front or not); with a reader the .onnx file is enough. Throws `not_found`, `bad_model`, `unsupported`, and `wrong_model`
+   * for a reader of other shapes.
+   */
+  static async load(files: ModelFiles, options: OrtEngineOptions): Promise<OrtEngine> {
+    const begun = performance.now()
+    const file = onnxFile(files)
+    const told = await toldOf(files, options.reader)
+    const bytes = await whole(await files.open(file))
+    const model = await OrtModel.open(`${files.name}/${file}`, bytes, {
+      ...options,
+      externalData: await externalOf(files, file, options),
+    })
+    try {
+      return new OrtEngine(told, model, options, begun)
+    } catch (error) {
+      await model.close()
+      throw error
+    }
+  }
+
+  private constructor(
+    told: Told,
+    model: OrtModel,
+    { reader, context, executionProviders }: OrtEngineOptions,
+    begun: number,
+  ) {
+    const { config } = told
+    if (reader) checkReader(told.name, reader, model)
+    this.archive = { ...told, tensors: new Map(), fingerprint: '' }
+    this.tokenizer = createTokenizer(told.tokenizer)
+    this.context = Math.min(context ?? 4096, config.maxContext)
+    this.backend = {
+      build: `onnx ${executionProviders?.join('+') ?? 'default'}`,
+      memoryBytes: () => reader?.backend.memoryBytes() ?? 0,
+    }
+    this.#model = model
+    this.#reader = reader
+    this.loadMs = performance.now() - begun
+  }
+
+  /** How prompts are predicted; undefined without a reader that predicts. */
+  get prediction(): Engine['prediction'] {
+    return this.#reader?.prediction
+  }
+
+  promptIds(prompt: PromptInput, options: { raw?: boolean; onTemplate?: () => void } = {}): number[] {
+    return promptIds(this.tokenizer, this.archive.tokenizer, prompt, {
+      raw: options.raw ?? false,
+      context: this.context,
+      onTemplate: options.onTemplate,
+    })
+  }
+
+  /** Answers a prompt, token by token. Throws and rejects as `Engine.submit`; `refined` and `auto` are `unsupported`. */
+  async *generate(request: GenerateRequest): AsyncGenerator<GenerateEvent> {
+    const trace = new Trace()
+    const ids = this.promptIds(request.prompt, { raw: request.raw ?? false, onTemplate: () => trace.mark('templated') })
+    trace.mark('tokenized')
+    const { prefill = 'exact' } = request
+    if (prefill !== 'exact' && prefill !== 'predicted')
+      throw new ForetokenError(
+        'unsupported',
+        `prefill ${prefill}: an ONNX cache is not refined; ask for exact or predicted`,
+      )
+    const answer = new Answer(ids, request, this, trace)
+    const free = await this.#turn()
+    try {
+      answer.onAdmit()
+      let { logits, cache, tokens } =
+        prefill === 'predicted' ? await this.#predicted(answer) : await this.#exact(answer)
+      for (;;) {
+        throwIfAborted(answer.signal)
+        const id = answer.take(logits)
+        yield* answer.events.splice(0)
+        if (id === undefined) return
+        ;({ logits, cache } = await this.#model.run([id], cache, tokens++))
+      }
+    } catch (error) {
+      throw asForetokenError(error)
+    } finally {
+      free()
+    }
+  }
+
+  /** Reads all events; resolves with the last. */
+  async result(request: GenerateRequest): Promise<DoneEvent> {
+    for await (const event of this.generate(request)) if (event.type === 'done') return event
+    throw new ForetokenError('internal', 'an answer has no end')
+  }
+
+  async close(): Promise<void> {
+    await this.#model.close()
+  }
+
+  async #exact(answer: Answer): Promise<Read> {
+    const { ids } = answer
+    answer.onPrefill(0, ids.length)
+    const read = await this.#model.run(ids, this.#model.cacheOf(emptyLayers(this.#model), 0), 0)
+    answer.onPrefill(ids.length, ids.length)
+    return { ...read, tokens: ids.length }
+  }
+
+  /** The Rust core reads the prompt and says the first token; the session goes on from its cache. */
+  async #predicted(answer: Answer): Promise<Read> {
+    const { ids } = answer
+    answer.onPrefill(0, ids.length)
+    const { logits, layers, predicted } = await this.#reader!.workbench.cacheOf(ids, 'predicted')
+    if (predicted) answer.onCache('predicted')
+    return { logits, cache: this.#model.cacheOf(layers, ids.length), tokens: ids.length }
+  }
+
+  /** Waits until the requests before are over. Resolves with how to let the next go on. */
+  async #turn(): Promise<() => void> {
+    const before = this.#busy
+    let free = () => {}
+    this.#busy = new Promise((resolve) => {
+      free = resolve
+    })
+    await before
+    return free
+  }
+}
+
+interface Read {
+  readonly logits: Float32Array
+  readonly cache: OrtCache
+  /** In the cache. */
+  readonly tokens: number
+}
+
+function emptyLayers({ layers }: OrtModel) {
+  return Array.from({ length: layers }, () => ({ k: new Float32Array(0), v: new Float32Array(0) }))
+}
+
+function checkReader(name: string, reader: Engine, model: OrtModel): void {
+  const { layers, kvHeads, headDim } = reader.archive.config
+  if (layers !== model.layers || kvHeads !== model.kvHeads || headDim !== model.headDim)
+    throw new ForetokenError(
+      'wrong_model',
+      `${reader.archive.name} has ${layers} layers of ${kvHeads} x ${headDim} K and V, and ${name} ${model.layers} of ${model.kvHeads} x ${model.headDim}; load the same model in both`,
+    )
+}
+
+function onnxFile({ name, files }: ModelFiles): string {
+  const found = files.filter((file) => file.endsWith('.onnx'))
+  const preferred = ['model.onnx', 'decoder_model_merged.onnx'].flatMap((wanted) =>
+    found.filter((file) => file.endsWith(wanted)),
+  )
+  const file = preferred[0] ?? (found.length === 1 ? found[0] : undefined)
+  if (file) return file
+  throw new ForetokenError(
+    'not_found',
+    found.length === 0
+      ? `${name} has no .onnx file`
+      : `${name} has ${found.join(', ')}; keep one, or name it model.onnx`,
+  )
+}
+
+/** Files of weights beside the model, under the names that exports use. */
+async function externalOf(files: ModelFiles, file: string, { externalData }: OrtOptions) {
+  if (externalData) return externalData
+  const folder = file.slice(0, file.lastIndexOf('/') + 1)
+  const beside = files.files.filter(
+    (one) => one.startsWith(folder) && /\.(onnx_data(_\d+)?|onnx\.data|data)$/.test(one),
+  )
+  return Promise.all(
+    beside.map(async (one) => ({ path: one.slice(folder.length), data: await whole(await files.open(one)) })),
+  )
+}
+
+async function whole(source: ByteSource): Promise<Uint8Array> {
+  const bytes = new Uint8Array(source.size)
+  await source.read(0, bytes)
+  return bytes
+}
+
+/** What is needed of config.json: any family's, since the graph computes. */
+async function toldOf(files: ModelFiles, reader: Engine | undefined): Promise<Told> {
+  // An .onnx file alone is enough beside the same model in the Rust core.
+  if (reader && !files.files.includes('tokenizer.json')) return { ...reader.archive, name: files.name }
+  const json = await readJson(await files.open('config.json'))
+  const { vocab_size: vocab, max_position_embeddings: maxContext = 4096 } = json
+  if (!Number.isInteger(vocab) || !Number.isInteger(maxContext))
+    throw new ForetokenError(
+      'bad_model',
+      `${files.name}/config.json tells no vocab_size; is it a causal language model's?`,
+    )
+  const config = { vocab, maxContext } as ModelArchive['config']
+  return { name: files.name, config, tokenizer: await readTokenizer(files, json) }
+}

@@ -1,0 +1,39 @@
+/** The Rust core with the weights of any file in f32: its activations are f32 then, too. */
+import type { Backend, WeightWriter } from '../../src/backend/backend.ts'
+import { tensorBlocks } from '../../src/types.ts'
+import { dequantize } from './blocks.ts'
+
+/** A backend to which all weights come in f32. */
+export function inFloats(backend: Backend): Backend {
+  return new Proxy(backend, {
+    get(target, name) {
+      if (name === 'weight') return (spec: Parameters<Backend['weight']>[0]) => floatWriter(target, spec)
+      const value = Reflect.get(target, name)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+}
+
+function floatWriter(backend: Backend, spec: Parameters<Backend['weight']>[0]): WeightWriter {
+  if (spec.type === 'f32') return backend.weight(spec)
+  const { elements, bytes: blockBytes } = tensorBlocks[spec.type]
+  const bytes = new Uint8Array((spec.n * spec.k * blockBytes) / elements)
+  let at = 0
+  return {
+    reserve: (count) => bytes.subarray(at, Math.min(bytes.length, at + count)),
+    commit: (count) => {
+      at += count
+    },
+    finish: () => {
+      const writer = backend.weight({ ...spec, type: 'f32' })
+      const floats = new Uint8Array(Float32Array.from(dequantize(spec.type, bytes)).buffer)
+      for (let from = 0; from < floats.length; ) {
+        const into = writer.reserve(floats.length - from)
+        into.set(floats.subarray(from, from + into.length))
+        writer.commit(into.length)
+        from += into.length
+      }
+      return writer.finish()
+    },
+  }
+}
