@@ -1,13 +1,15 @@
 /** The engine, in a worker: so that the page never waits for a pass. */
 import { asForetokenError, type ByteSource, Engine, type Message, type ModelFiles } from '../src/index.ts'
 import { webSpawn } from '../workers/web.ts'
+import { blobSource } from './blob-source.ts'
 import { built, type CoreForm } from './built.ts'
 import { capability } from './capability.ts'
 import { openGpu } from './gpu.ts'
 import { timedPacking } from './packing.ts'
-import type { FromEngine, Mode, ModelSource, ToEngine } from './protocol.ts'
-import { blobSource, fetchFile, forgetAll } from './store.ts'
+import type { FromEngine, Manifest, Mode, ModelSource, ToEngine } from './protocol.ts'
+import { fetchFile, forgetAll } from './store.ts'
 import { exactTtft, warmUp } from './timing.ts'
+import { fetchUnknown, nameOf } from './unknown.ts'
 
 const base = new URL('..', self.location.href).href
 const running = new Map<number, AbortController>()
@@ -64,13 +66,14 @@ async function load({ source, threads, device }: Extract<ToEngine, { type: 'load
   })
   say({
     type: 'ready',
-    name: source.kind === 'offered' ? source.manifest.name : engine.archive.name,
+    name: source.kind === 'offered' ? source.manifest.name : (model.found?.name ?? engine.archive.name),
     build: engine.backend.build,
     memory: engine.backend.memoryBytes(),
     context: engine.context,
     loadMs: performance.now() - begun,
     predictor: engine.prediction !== undefined,
     kept: model.kept,
+    ...(model.found && { found: model.found }),
   })
   warming = new AbortController()
   // It is for speed alone: what it fails of, an answer will fail of, too, and say so.
@@ -105,6 +108,7 @@ interface OpenModel {
   readonly files: ModelFiles
   readonly predictor: ByteSource | undefined
   readonly kept: true | string
+  readonly found?: Manifest
 }
 
 async function open(source: ModelSource): Promise<OpenModel> {
@@ -116,6 +120,7 @@ async function open(source: ModelSource): Promise<OpenModel> {
       kept: 'you picked the file: pick it again next time',
     }
   }
+  if (source.kind === 'address') return openAddress(new URL(source.url))
   const { manifest, base: from } = source
   const offered = [...manifest.files, ...(manifest.predictor ? [manifest.predictor] : [])]
   const total = offered.reduce((sum, { bytes }) => sum + bytes, 0)
@@ -135,6 +140,18 @@ async function open(source: ModelSource): Promise<OpenModel> {
     files: filesOf(manifest.name, names, (name) => sources.get(name)!),
     predictor: manifest.predictor && sources.get(manifest.predictor.name),
     kept,
+  }
+}
+
+async function openAddress(url: URL): Promise<OpenModel> {
+  const onProgress = (done: number, total: number) => say({ type: 'progress', stage: 'fetch', done, total })
+  const { source, kept, bytes, sha256 } = await fetchUnknown(url, onProgress)
+  const name = nameOf(url)
+  return {
+    files: filesOf(name, [name], () => source),
+    predictor: undefined,
+    kept,
+    found: { name: name.replace(/\.gguf$/i, ''), files: [{ name, url: url.href, bytes, sha256 }] },
   }
 }
 

@@ -24,6 +24,8 @@ export interface Manifest {
 export type ModelSource =
   | { readonly kind: 'offered'; readonly manifest: Manifest; readonly base: string }
   | { readonly kind: 'picked'; readonly files: readonly File[] }
+  /** A GGUF file of which nothing else is known. */
+  | { readonly kind: 'address'; readonly url: string }
 
 /** The processor by the Wasm core, or a GPU by WebGPU, where `threads` says nothing. */
 export type Device = 'cpu' | 'gpu'
@@ -76,6 +78,8 @@ export type FromEngine =
       readonly predictor: boolean
       /** Whether the next visit finds the model here; why not, where it does not. */
       readonly kept: true | string
+      /** What came from an address, to be found by on the next visit. */
+      readonly found?: Manifest
     }
   | { readonly type: 'token'; readonly id: number; readonly text: string; readonly exact: boolean }
   | { readonly type: 'answered'; readonly id: number; readonly figures: AnswerFigures }

@@ -5,6 +5,8 @@
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
 import { type ByteSource, ForetokenError, memorySource } from '../src/index.ts'
+import { blobSource } from './blob-source.ts'
+import { asked, bodyOf } from './download.ts'
 import type { OfferedFile } from './protocol.ts'
 
 export interface Fetched {
@@ -35,14 +37,7 @@ export async function fetchFile(file: OfferedFile, options: FetchOptions): Promi
     await fetchInto(folder, file, options)
   } catch (error) {
     if (error instanceof ForetokenError) throw error
-    const { name, message } = error as DOMException
-    const full = name === 'QuotaExceededError'
-    const why = full
-      ? 'the browser gives this page too little storage: free some, or leave private browsing'
-      : name === 'NoModificationAllowedError'
-        ? 'another tab is fetching it'
-        : `storage failed: ${message}`
-    return inMemory(file, options, why)
+    return inMemory(file, options, whyNot(error as DOMException))
   }
   const blob = await (await folder.getFileHandle(`${file.sha256}.bin`)).getFile()
   return { source: blobSource(file.name, blob), kept: true }
@@ -62,7 +57,7 @@ export async function isKept(files: readonly OfferedFile[]): Promise<boolean> {
   return found.every(Boolean)
 }
 
-async function openFolder(): Promise<Opened> {
+export async function openFolder(): Promise<Opened> {
   try {
     const root = await navigator.storage.getDirectory()
     return { folder: await root.getDirectoryHandle('foretoken', { create: true }) }
@@ -90,6 +85,7 @@ async function fetchInto(folder: FileSystemDirectoryHandle, file: OfferedFile, o
         hash.destroy()
         return await restart(out, file, options)
       }
+      if (at + piece.length > file.bytes) throw wrong(file, at + piece.length, '')
       at += write(out, piece, at)
       hash.update(piece)
       options.onProgress('fetch', at)
@@ -108,6 +104,7 @@ async function restart(out: FileSystemSyncAccessHandle, file: OfferedFile, optio
   let at = 0
   for await (const piece of piecesOf(file, options.base, 0)) {
     if (piece === 'anew') continue
+    if (at + piece.length > file.bytes) throw wrong(file, at + piece.length, '')
     at += write(out, piece, at)
     hash.update(piece)
     options.onProgress('fetch', at)
@@ -115,7 +112,13 @@ async function restart(out: FileSystemSyncAccessHandle, file: OfferedFile, optio
   finish(out, hash, file, at)
 }
 
-function write(out: FileSystemSyncAccessHandle, piece: Uint8Array, at: number): number {
+export function whyNot({ name, message }: DOMException): string {
+  if (name === 'QuotaExceededError')
+    return 'the browser gives this page too little storage: free some, or leave private browsing'
+  return name === 'NoModificationAllowedError' ? 'another tab is fetching it' : `storage failed: ${message}`
+}
+
+export function write(out: FileSystemSyncAccessHandle, piece: Uint8Array, at: number): number {
   const written = out.write(piece as Uint8Array<ArrayBuffer>, { at })
   if (written !== piece.length) throw new DOMException('the storage is full', 'QuotaExceededError')
   return written
@@ -149,32 +152,10 @@ async function inMemory(file: OfferedFile, { base, onProgress }: FetchOptions, k
 
 /** Bytes from `from` on; first `anew` where the server begins at the front although it was asked for a range. */
 async function* piecesOf(file: OfferedFile, base: string, from: number): AsyncGenerator<Uint8Array | 'anew'> {
-  const url = new URL(file.url, base)
-  const response = await fetch(url, from > 0 ? { headers: { range: `bytes=${from}-` } } : {}).catch((cause) => {
-    throw new ForetokenError(
-      'network',
-      `${url} can't be reached (${cause.message}); check the network, and load again`,
-      { cause },
-    )
-  })
-  const type = response.headers.get('content-type') ?? ''
-  if (!response.ok || !response.body || type.startsWith('text/html'))
-    throw new ForetokenError(
-      'network',
-      `${url} answers ${response.status}${type ? ` with ${type}` : ''}, not the model; is the address right?`,
-    )
+  const response = await asked(new URL(file.url, base), from)
   if (from > 0 && response.status !== 206) yield 'anew'
   if (from > 0 && response.status !== 206) return void response.body.cancel()
-  const reader = response.body.getReader()
-  for (;;) {
-    const { done, value } = await reader.read().catch((cause) => {
-      throw new ForetokenError('network', `the download broke off (${cause.message}); load again to go on from there`, {
-        cause,
-      })
-    })
-    if (done) return
-    yield value
-  }
+  yield* bodyOf(response)
 }
 
 function wrong(file: OfferedFile, bytes: number, found: string): ForetokenError {
@@ -190,46 +171,4 @@ async function exists(folder: FileSystemDirectoryHandle, name: string): Promise<
     () => true,
     () => false,
   )
-}
-
-/** Bytes that are read at once: a browser takes milliseconds for a reading, however little is asked for. */
-const aheadBytes = 8 << 20
-
-/** A file or blob of the browser. Weights are read from the front: the next stretch is asked for while one is used. */
-export function blobSource(name: string, blob: Blob): ByteSource {
-  const stretches = new Map<number, Promise<Uint8Array>>()
-  const stretch = (index: number): Promise<Uint8Array> => {
-    const known = stretches.get(index)
-    if (known) return known
-    const from = index * aheadBytes
-    const bytes = blob.slice(from, from + aheadBytes).arrayBuffer()
-    const made = bytes.then((buffer) => new Uint8Array(buffer))
-    // Who waits for it is told; nobody may.
-    made.catch(() => {})
-    stretches.set(index, made)
-    return made
-  }
-  return {
-    name,
-    size: blob.size,
-    async read(offset, into) {
-      if (offset + into.length > blob.size)
-        throw new ForetokenError(
-          'io',
-          `${name}: bytes ${offset}..${offset + into.length} of ${blob.size} were asked for`,
-        )
-      for (let done = 0; done < into.length; ) {
-        const index = Math.floor((offset + done) / aheadBytes)
-        const bytes = await stretch(index).catch((cause) => {
-          throw new ForetokenError('io', `${name} can't be read (${cause.message}); load the model again`, { cause })
-        })
-        for (const old of stretches.keys()) if (old !== index && old !== index + 1) stretches.delete(old)
-        if ((index + 1) * aheadBytes < blob.size) stretch(index + 1)
-        const from = offset + done - index * aheadBytes
-        const some = bytes.subarray(from, from + into.length - done)
-        into.set(some, done)
-        done += some.length
-      }
-    },
-  }
 }

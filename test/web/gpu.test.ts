@@ -1,6 +1,6 @@
 /** The page where there is a GPU: SwiftShader's, which a browser has in software. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { asked, type PageWorld, pageWorld, questionOf, softwareGpu, withModel } from '../helpers/page.ts'
+import { type PageWorld, pageWorld, softwareGpu, withModel } from '../helpers/page.ts'
 
 let world: PageWorld
 beforeAll(async () => {

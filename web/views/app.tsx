@@ -2,6 +2,7 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { capability, gpuName } from '../capability.ts'
 import { type PageError, TabEngine, type Where } from '../engine.ts'
+import { offeredManifest, remember, remembered } from '../manifest.ts'
 import type { Manifest, ModelSource } from '../protocol.ts'
 import { isKept } from '../store.ts'
 import { Chat } from './chat.tsx'
@@ -28,6 +29,10 @@ export function App({ base }: { readonly base: string }) {
     setModel({ kind: 'loading', progress: undefined })
     try {
       const ready = await engine.load(from, on, (progress) => setModel({ kind: 'loading', progress }))
+      if (ready.found) {
+        remember(ready.found)
+        source.current = sourceOf(ready.found)
+      }
       setModel({ kind: 'ready', ready })
       // Asked for late: a browser starts a process for it.
       setGpu(await gpuName())
@@ -36,16 +41,21 @@ export function App({ base }: { readonly base: string }) {
       setWhere({ ...on, device: 'cpu' })
     }
   }
-  const loadOffered = () =>
-    load({ kind: 'offered', manifest: manifest.current!, base: new URL('page/model.json', base).href })
+  const sourceOf = (own: Manifest): ModelSource => {
+    return { kind: 'offered', manifest: own, base: new URL('page/model.json', base).href }
+  }
 
   // What is here already needs no asking; what must be fetched does.
   useEffect(() => {
     void (async () => {
-      manifest.current = await offered(base)
-      const own = manifest.current
-      if (own && can.simd && (await isKept([...own.files, ...(own.predictor ? [own.predictor] : [])])))
-        await loadOffered()
+      const offered = offeredManifest(base)
+      const last = remembered()
+      const latest = last && can.simd && (await isKept(last.files)) ? last : undefined
+      const own = await offered
+      manifest.current = own
+      if (latest) await load(sourceOf(latest))
+      else if (own && can.simd && (await isKept([...own.files, ...(own.predictor ? [own.predictor] : [])])))
+        await load(sourceOf(own))
       else setModel({ kind: 'absent', manifest: own })
     })()
   }, [])
@@ -81,10 +91,15 @@ export function App({ base }: { readonly base: string }) {
             gpu={gpu}
             onWhere={change}
             model={model}
-            onLoad={() => void loadOffered()}
+            onLoad={() => {
+              remember(undefined)
+              void load(sourceOf(manifest.current!))
+            }}
             onPick={(files) => void load({ kind: 'picked', files })}
+            onAddress={(url) => void load({ kind: 'address', url })}
             onForget={() => {
               engine.forget()
+              remember(undefined)
               setModel({ kind: 'absent', manifest: manifest.current })
             }}
           />
@@ -116,16 +131,4 @@ export function App({ base }: { readonly base: string }) {
       </footer>
     </>
   )
-}
-
-/** The model that comes with the page; undefined where it comes with none. */
-async function offered(base: string): Promise<Manifest | undefined> {
-  try {
-    const response = await fetch(new URL('page/model.json', base))
-    return response.ok && !(response.headers.get('content-type') ?? '').startsWith('text/html')
-      ? await response.json()
-      : undefined
-  } catch {
-    return undefined
-  }
 }

@@ -14,6 +14,8 @@ interface Props {
   onWhere(where: Where): void
   onLoad(): void
   onPick(files: readonly File[]): void
+  /** A GGUF file's. */
+  onAddress(url: string): void
   onForget(): void
 }
 
@@ -40,7 +42,7 @@ export function ModelPanel(props: Props) {
   )
 }
 
-function Offer({ manifest, onLoad, onPick }: Props & { readonly manifest: Manifest | undefined }) {
+function Offer({ manifest, onLoad, onPick, onAddress }: Props & { readonly manifest: Manifest | undefined }) {
   const bytes = manifest ? [...manifest.files, ...(manifest.predictor ? [manifest.predictor] : [])] : []
   const total = bytes.reduce((sum, file) => sum + file.bytes, 0)
   return (
@@ -62,6 +64,17 @@ function Offer({ manifest, onLoad, onPick }: Props & { readonly manifest: Manife
           }}
         />
       </label>
+      <form
+        class="address"
+        onSubmit={(event) => {
+          event.preventDefault()
+          onAddress(String(new FormData(event.currentTarget).get('address')))
+        }}
+      >
+        <label for="model-address">or the address of one</label>
+        <input id="model-address" name="address" type="url" required placeholder="https://…/model.gguf" />
+        <button type="submit">Fetch</button>
+      </form>
     </div>
   )
 }
