@@ -74,6 +74,11 @@ function words(line: string): string[] {
 
 const ours = (line: string) => (line.startsWith('npm start -- ') ? words(line).slice(3) : undefined)
 
+test('docs/api.md is what the types say', async () => {
+  const { apiPage } = await import('../scripts/api.mjs')
+  expect(readFileSync(join(root, 'docs/api.md'), 'utf8') === apiPage(), 'run npm run docs:api').toBe(true)
+})
+
 test('there are commands to check', () => {
   expect(unique.length).toBeGreaterThan(30)
 })
