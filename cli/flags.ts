@@ -168,7 +168,8 @@ export const flags = {
   engines: {
     value: 'texts',
     on: ['bench'],
-    about: 'ttft: foretoken, webgpu, llama.cpp, or the address of an OpenAI-compatible endpoint; may be repeated',
+    about:
+      'ttft: foretoken, webgpu, llama.cpp, onnx:FOLDER, or the address of an OpenAI-compatible endpoint; may be repeated',
   },
   modes: { value: 'texts', on: ['bench'], about: 'ttft: exact, predicted, refined; may be repeated; default: all' },
   against: {

@@ -1,6 +1,14 @@
 /** What `foretoken bench ttft` measures: this engine, and what it is compared with, each from a user's message to the first text. */
 import { openWebGpu } from '../../companion/webgpu/node.ts'
-import { type Engine, ForetokenError, loadEngine, type Message, shippedPredictor } from '../../node/index.ts'
+import {
+  type Engine,
+  ForetokenError,
+  folderFiles,
+  loadEngine,
+  type Message,
+  OrtEngine,
+  shippedPredictor,
+} from '../../node/index.ts'
 import { eventsOf } from '../sse.ts'
 import { cpuMs } from '../stats.ts'
 import type { TextEngine } from './contender.ts'
@@ -12,15 +20,16 @@ export interface EngineOptions {
   readonly threads: number | undefined
 }
 
-/** `foretoken`, `webgpu`, `llama.cpp`, or the address of an endpoint. Rejects with `unsupported` and `bad_argument`. */
+/** `foretoken`, `webgpu`, `llama.cpp`, `onnx:FOLDER`, or the address of an endpoint. Rejects with `unsupported` and `bad_argument`. */
 export async function openTextEngine(name: string, options: EngineOptions): Promise<TextEngine> {
   if (/^https?:\/\//.test(name)) return endpoint(name)
   if (name === 'foretoken') return ours(name, await load(options))
   if (name === 'webgpu') return ours(name, await load(options, { backend: await openWebGpu() }))
+  if (name.startsWith('onnx:')) return onnx(name.slice(5), options)
   if (name === 'llama.cpp') return llamaText(options.model, options.context, options.threads)
   throw new ForetokenError(
     'bad_argument',
-    `no engine ${name}: there are foretoken, webgpu, llama.cpp and the address of any OpenAI-compatible endpoint, such as http://127.0.0.1:8080/v1`,
+    `no engine ${name}: there are foretoken, webgpu, llama.cpp, onnx:FOLDER and the address of any OpenAI-compatible endpoint, such as http://127.0.0.1:8080/v1`,
   )
 }
 
@@ -54,6 +63,35 @@ function ours(name: string, engine: Engine): TextEngine {
       return (await engine.submit({ prompt: messages, maxTokens: tokens }).result()).text
     },
     close: () => engine.close(),
+  }
+}
+
+/** An export in ONNX Runtime Web, one thread of Wasm. */
+async function onnx(path: string, { context, threads = 1 }: EngineOptions): Promise<TextEngine> {
+  const name: string = 'onnxruntime-web'
+  const ort = await import(name).catch(() => {
+    throw new ForetokenError('unsupported', 'onnxruntime-web is not installed: npm install onnxruntime-web')
+  })
+  ort.env.wasm.numThreads = threads
+  const files = await folderFiles(path)
+  try {
+    const engine = await OrtEngine.load(files, { ort, context, executionProviders: ['wasm'] })
+    return {
+      name: `onnxruntime-web ${files.name}`,
+      build: engine.backend.build,
+      modes: ['exact'],
+      async first(messages) {
+        const [begun, cpu] = [performance.now(), cpuMs()]
+        for await (const event of engine.generate({ prompt: messages, maxTokens: 8 }))
+          if (event.type === 'token' && event.text !== '')
+            return { ttft_ms: performance.now() - begun, cpu_ms: cpuMs() - cpu }
+        throw new ForetokenError('internal', 'the answer has no text')
+      },
+      answer: async (messages, tokens) => (await engine.result({ prompt: messages, maxTokens: tokens })).text,
+      close: () => engine.close(),
+    }
+  } finally {
+    await files.close()
   }
 }
 
