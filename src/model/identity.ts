@@ -1,19 +1,38 @@
 /** Which weights a model has: its fingerprint says only their shapes, and a fine-tuned model has the same. */
 import { sha256Hex } from './sha256.ts'
 
-/** Bytes of each piece of a tensor that are looked at. */
+/** Bytes of each piece of a tensor that are looked at: at its front, and from its middle on. */
 const sampleBytes = 256
+/** A piece ends where so many bytes of a matrix are full; rows are taken out of them eight at a time. */
+const stageBytes = 1 << 18
+const panel = 8
+
+/** Of a tensor, in the order of its bytes, in pieces of any length. */
+export interface TensorSamples {
+  add(bytes: Uint8Array): void
+}
+
+interface Window {
+  readonly from: number
+  readonly bytes: Uint8Array
+}
 
 /**
  * A hash of samples of every weight, taken as they are read: hashing all bytes would cost as much as loading them. Models that
- * differ in training differ in every matrix that was trained; an edit of single weights may go unseen.
+ * differ in training differ in every matrix that was trained; an edit of single weights may go unseen. Where samples lie follows from
+ * the tensor's shape alone, not from who reads it and how: two ends of a stream must agree on what model they have.
  */
 export class WeightIdentity {
-  #samples: Uint8Array[] = []
+  readonly #samples: Uint8Array[] = []
 
-  add(piece: Uint8Array): void {
-    const middle = piece.length >> 1
-    this.#samples.push(piece.slice(0, sampleBytes), piece.slice(middle, middle + sampleBytes))
+  vector(bytes: Uint8Array): void {
+    const samples = this.#windows([bytes.length])
+    samples.add(bytes)
+  }
+
+  /** `bytes` in all, `rowBytes` a row. */
+  matrix(bytes: number, rowBytes: number): TensorSamples {
+    return this.#windows(piecesOf(bytes, rowBytes))
   }
 
   /** sha256, hex, of the samples and the fingerprint of the model's shape. */
@@ -26,7 +45,50 @@ export class WeightIdentity {
       all.set(sample, at)
       at += sample.length
     }
-    this.#samples = []
     return sha256Hex(all)
   }
+
+  #windows(pieces: readonly number[]): TensorSamples {
+    const windows: Window[] = []
+    let begin = 0
+    for (const length of pieces) {
+      for (const from of [0, length >> 1])
+        windows.push({ from: begin + from, bytes: new Uint8Array(Math.min(sampleBytes, length - from)) })
+      begin += length
+    }
+    this.#samples.push(...windows.map(({ bytes }) => bytes))
+    let at = 0
+    let first = 0
+    return {
+      add(bytes) {
+        const end = at + bytes.length
+        for (let index = first; index < windows.length && windows[index]!.from < end; index++) {
+          const window = windows[index]!
+          const last = window.from + window.bytes.length
+          if (last <= at) {
+            first = index + 1
+            continue
+          }
+          const from = Math.max(window.from, at)
+          window.bytes.set(bytes.subarray(from - at, Math.min(last, end) - at), from - window.from)
+        }
+        at = end
+      },
+    }
+  }
+}
+
+/** Lengths of a matrix's pieces, as the Rust core takes them in. */
+function piecesOf(bytes: number, rowBytes: number): number[] {
+  const stage = Math.max(stageBytes, panel * rowBytes)
+  const pieces: number[] = []
+  let [at, waiting] = [0, 0]
+  while (at < bytes) {
+    const length = Math.min(stage - waiting, bytes - at)
+    pieces.push(length)
+    at += length
+    waiting += length
+    waiting -= Math.floor(Math.floor(waiting / rowBytes) / panel) * panel * rowBytes
+  }
+  return pieces
 }

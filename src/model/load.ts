@@ -46,10 +46,11 @@ export async function loadWeights(
 async function readMatrix(backend: Backend, tensor: TensorInfo, identity: WeightIdentity): Promise<Weight> {
   const { name, type, rows, cols, source, offset, bytes } = tensor
   const writer = backend.weight({ name, type, n: rows, k: cols })
+  const samples = identity.matrix(bytes, bytes / rows)
   for (let at = 0; at < bytes; ) {
     const into = writer.reserve(Math.min(pieceBytes, bytes - at))
     await source.read(offset + at, into)
-    identity.add(into)
+    samples.add(into)
     writer.commit(into.length)
     at += into.length
   }
@@ -61,7 +62,7 @@ async function readVector(tensor: TensorInfo, identity: WeightIdentity): Promise
   const { name, type, cols, source, offset, bytes } = tensor
   const raw = new Uint8Array(bytes)
   await source.read(offset, raw)
-  identity.add(raw)
+  identity.vector(raw)
   const view = new DataView(raw.buffer)
   const values = new Float32Array(cols)
   if (type === 'f32') for (let i = 0; i < cols; i++) values[i] = view.getFloat32(i * 4, true)

@@ -21,6 +21,8 @@ async function both(files: () => ModelFiles, options: Omit<Parameters<typeof Eng
   const cpu = await Engine.load(files(), { ...options, wasm })
   const gpu = await Engine.load(files(), { ...options, wasm, backend: await softwareBackend() })
   opened.push(cpu, gpu)
+  // Two ends of a stream must agree on what model they have.
+  expect(gpu.identity).toBe(cpu.identity)
   return { cpu, gpu }
 }
 
