@@ -262,9 +262,10 @@ export const flags = {
     about: 'address of a companion that may read prompts; its key: $FORETOKEN_COMPANION_KEY; may be repeated',
   },
   backend: {
-    value: ['wasm', 'webgpu'],
+    value: ['wasm', 'webgpu', 'llama'],
     on: [...answers, 'serve', 'companion', 'bench'],
-    about: 'what computes: the CPU by Wasm, or a GPU by WebGPU (Metal, Vulkan; needs the package webgpu); default wasm',
+    about:
+      'what computes: the CPU by Wasm, or a GPU by WebGPU (Metal, Vulkan; needs the package webgpu); of companion: llama.cpp, too (node-llama-cpp); default wasm',
   },
   listen: { value: 'text', on: ['companion'], about: 'HOST:PORT; default 127.0.0.1:8788' },
   config: {

@@ -7,31 +7,36 @@ import type { Flags } from './flags.ts'
 import { open } from './session.ts'
 import { note, print } from './terminal.ts'
 
-export interface Served {
+export interface Served<E = Engine> {
   readonly hostname: string
   readonly port: number
   /** The app, once the model is loaded. */
-  readonly appOf: (shared: Shared) => { readonly fetch: (request: Request) => Response | Promise<Response> }
+  readonly appOf: (shared: Shared<E>) => { readonly fetch: (request: Request) => Response | Promise<Response> }
   /** Says where it listens. */
   readonly announce: (url: string) => void
 }
 
-export interface Shared {
-  readonly engine: Engine
+export interface Shared<E = Engine> {
+  readonly engine: E
   readonly drain: AbortSignal
   readonly onRequest: (line: LogLine) => void
 }
 
 /** Answers until the signal fires, then finishes what runs. Resolves with the exit code. */
-export async function serveModel(
-  flags: Flags,
-  signal: AbortSignal,
-  { hostname, port, appOf, announce }: Served,
-): Promise<number> {
+export async function serveModel(flags: Flags, signal: AbortSignal, served: Served): Promise<number> {
   const { engine } = await open(flags, signal, {
     kvTokens: Math.max(16_384, 2 * (flags.context ?? 0)),
     ...(await predictorFor(flags)),
   })
+  return serveEngine(engine, signal, served)
+}
+
+/** The same over an engine that is there; it is closed at the end. */
+export async function serveEngine<E extends { close(): Promise<void> }>(
+  engine: E,
+  signal: AbortSignal,
+  { hostname, port, appOf, announce }: Served<E>,
+): Promise<number> {
   const drain = new AbortController()
   try {
     const app = appOf({ engine, drain: drain.signal, onRequest: (line) => print(JSON.stringify(line)) })

@@ -34,6 +34,8 @@ export function pulling(flags: Flags, signal: AbortSignal): { options: PullOptio
 
 /** The engine that the flags ask for; `needed` holds what they don't say. */
 export async function open(flags: Flags, signal: AbortSignal, needed: Partial<LoadOptions> = {}): Promise<Loaded> {
+  if (flags.backend === 'llama')
+    throw new UsageError('--backend llama is for `foretoken companion`, which relays its answers')
   const model = flags.model ?? defaultModel
   const pull = pulling(flags, signal)
   const line = new StatusLine()

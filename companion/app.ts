@@ -13,9 +13,10 @@ import { ApiError, asApiError } from '../edge/errors.ts'
 import { createApp, type LogLine, type ServerConfig } from '../edge/index.ts'
 import { tenths } from '../edge/record.ts'
 import { validate } from '../edge/validate.ts'
-import { type Engine, LineSeal } from '../src/index.ts'
+import { Engine, LineSeal } from '../src/index.ts'
 import { type Edge, Guard, type Verified } from './guard.ts'
 import { Pace } from './pace.ts'
+import type { PromptReader } from './reader.ts'
 import { prefillRequest, relayRequest } from './schemas.ts'
 import { byteStream, lineStream } from './streams.ts'
 import { type TurnLimits, Turns } from './turns.ts'
@@ -27,9 +28,9 @@ export interface CompanionLimits extends TurnLimits {
 export const defaultLimits: CompanionLimits = { running: 8, waitingPerEdge: 16, bodyBytes: 4 << 20 }
 
 export interface CompanionOptions {
-  readonly engine: Engine
+  readonly engine: PromptReader
   readonly edges: readonly Edge[]
-  /** Of the OpenAI endpoint; absent: there is none. */
+  /** Of the OpenAI endpoint; absent, or without an engine of our own: there is none. */
   readonly config?: ServerConfig | undefined
   readonly limits?: Partial<CompanionLimits>
   /** Aborted: nothing new is begun. */
@@ -37,6 +38,9 @@ export interface CompanionOptions {
   /** One line a request, when it is over. It holds no prompt. */
   readonly onRequest?: (line: LogLine) => void
 }
+
+/** Of any engine that sends K and V. */
+const codecs = ['f32', 'f16', 'int8', 'int4']
 
 /** Throws `bad_argument` for a config that can't be. */
 export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> {
@@ -53,6 +57,10 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
   })
 
   app.post('/v1/prefill', async ({ req }) => {
+    if (!engine.kvOf)
+      throw new ApiError(400, `${engine.backend.build} answers whole prompts, and sends no K and V`, {
+        code: 'unsupported',
+      })
     const { edge, nonce, asked } = await begun(req.raw, prefillRequest)
     const { ids, codec, from, to, tenant } = asked
     const control = following(req.raw.signal)
@@ -102,13 +110,13 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
       running,
       waiting: waiting + turns.waiting,
       ...(pace.msPerToken !== undefined && { prefill_ms_per_token: pace.msPerToken }),
-      codecs: engine.prediction ? ['f32', 'f16', 'int8', 'int4', 'residual'] : ['f32', 'f16', 'int8', 'int4'],
+      codecs: engine.kvOf ? [...codecs, ...(engine.prediction ? ['residual'] : [])] : [],
       memory_bytes: engine.backend.memoryBytes(),
       context: engine.context,
     })
   })
 
-  if (config) {
+  if (config && engine instanceof Engine) {
     const openai = createApp({ engine, config, ...(drain && { drain }), ...(onRequest && { onRequest }) })
     app.all('*', ({ req }) => openai.fetch(req.raw))
   }
@@ -149,7 +157,7 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
 }
 
 /** Tokens and the end of an answer, a JSON object a line. */
-async function* told(answer: ReturnType<Engine['submit']>, pace: Pace, tokens: number): AsyncGenerator<object> {
+async function* told(answer: ReturnType<PromptReader['submit']>, pace: Pace, tokens: number): AsyncGenerator<object> {
   for await (const event of answer) {
     if (event.type === 'token') {
       const { id, logprob, topLogprobs } = event

@@ -98,8 +98,9 @@ export class Routed {
           const status = await companion.client.status(signal)
           if (status.model !== this.#engine.identity)
             throw new ForetokenError('wrong_model', `${companion.name} runs another model`)
-          const { rtt_ms: rttMs, prefill_ms_per_token: msPerToken, running, waiting } = status
-          companion.costs.learnStatus({ rttMs, msPerToken, prompts: running / 2 + waiting }, now())
+          const { rtt_ms: rttMs, prefill_ms_per_token: msPerToken, running, waiting, codecs } = status
+          const sendsKv = codecs.length > 0
+          companion.costs.learnStatus({ rttMs, msPerToken, prompts: running / 2 + waiting, sendsKv }, now())
           companions.report(companion, 'succeeded', now())
         } catch {
           companions.report(companion, 'failed', now())

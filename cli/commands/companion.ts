@@ -1,11 +1,13 @@
 /** `foretoken companion`: an engine that reads prompts for edges. A signal lets running answers finish; a second one ends it at once. */
 import { createCompanion } from '../../companion/app.ts'
 import { type CompanionConfig, companionConfigOf } from '../../companion/config.ts'
+import { openLlama } from '../../companion/llama/reader.ts'
+import type { PromptReader } from '../../companion/reader.ts'
 import { parsedConfig, type ServerConfig } from '../../edge/node.ts'
 import { defaultModel, machineKeyPath, makeMachineKey } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { displayName, environmentKeys, isLoopback, serveModel } from '../serving.ts'
+import { displayName, environmentKeys, isLoopback, type Shared, serveEngine, serveModel } from '../serving.ts'
 import { readText } from '../session.ts'
 import { note } from '../terminal.ts'
 
@@ -16,15 +18,19 @@ export async function companion({ flags, operands }: Invocation, signal: AbortSi
   const { edges, limits } = config
   const model = displayName(flags.model ?? defaultModel)
   const openai = openaiOf(config, model, hostname)
-  return serveModel(flags, signal, {
+  const served = {
     hostname,
     port,
-    appOf: (shared) => createCompanion({ ...shared, edges, limits, config: openai }),
-    announce(url) {
+    appOf: (shared: Shared<PromptReader & { close(): Promise<void> }>) =>
+      createCompanion({ ...shared, edges, limits, config: openai }),
+    announce(url: string) {
       note(`${model} for ${edges.map(({ id }) => id).join(', ')} at ${url}`)
       if (isLoopback(hostname)) note(`edge on this machine: foretoken serve --companion ${url}`)
     },
-  })
+  }
+  if (flags.backend !== 'llama') return serveModel(flags, signal, served)
+  const { threads, context = 4096 } = flags
+  return serveEngine(await openLlama({ model: flags.model ?? defaultModel, context, threads }), signal, served)
 }
 
 /** `HOST:PORT`, `[::1]:PORT`, `:PORT`, `PORT` or `HOST`. Throws `UsageError`. */

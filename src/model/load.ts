@@ -25,7 +25,7 @@ export async function loadWeights(
 ): Promise<LoadedWeights> {
   const matrices = new Map<string, Weight>()
   const vectors = new Map<string, Tensor>()
-  const ordered = [...archive.tensors].sort(([, a], [, b]) => a.offset - b.offset)
+  const ordered = inFileOrder(archive)
   const total = ordered.reduce((sum, [, tensor]) => sum + tensor.bytes, 0)
   const identity = new WeightIdentity()
   let done = 0
@@ -41,6 +41,26 @@ export async function loadWeights(
     optionalVector: (name) => vectors.get(name),
     identity: await identity.finish(archive.fingerprint),
   }
+}
+
+/** The identity of a model's weights, for who does not load them. Reads all of them. */
+export async function identityOf(archive: ModelArchive): Promise<string> {
+  const identity = new WeightIdentity()
+  for (const [, { rows, source, offset, bytes }] of inFileOrder(archive)) {
+    const samples = rows === 1 ? undefined : identity.matrix(bytes, bytes / rows)
+    for (let at = 0; at < bytes; ) {
+      const piece = new Uint8Array(samples ? Math.min(pieceBytes, bytes - at) : bytes)
+      await source.read(offset + at, piece)
+      if (samples) samples.add(piece)
+      else identity.vector(piece)
+      at += piece.length
+    }
+  }
+  return identity.finish(archive.fingerprint)
+}
+
+function inFileOrder({ tensors }: ModelArchive): [string, TensorInfo][] {
+  return [...tensors].sort(([, a], [, b]) => a.offset - b.offset)
 }
 
 async function readMatrix(backend: Backend, tensor: TensorInfo, identity: WeightIdentity): Promise<Weight> {

@@ -56,6 +56,8 @@ export interface RemoteStatus {
   readonly msPerToken: number | undefined
   /** Prompts before one that would come now. */
   readonly prompts: number
+  /** Whether it sends K and V. Default true. */
+  readonly sendsKv?: boolean
 }
 
 /** A prompt that a companion has before ours, as it is guessed: tokens. */
@@ -69,6 +71,8 @@ export class RemoteCosts {
   /** Bytes a millisecond. */
   readonly bandwidth = new Measure(6250, 1)
   readonly queue = new Measure(5, 2)
+  /** Whether it sends K and V; until it has said so, it does. */
+  sendsKv = true
   /** What it took by what the formula says. */
   readonly #factors: Readonly<Record<AwayWay, ByLength>> = {
     remote: new ByLength(1, 0.5, true),
@@ -97,7 +101,8 @@ export class RemoteCosts {
     this.#factors.race.learn(tokens, (ms / Math.max(expected, 0.1)) * told, now)
   }
 
-  learnStatus({ rttMs, msPerToken, prompts }: RemoteStatus, now: number): void {
+  learnStatus({ rttMs, msPerToken, prompts, sendsKv = true }: RemoteStatus, now: number): void {
+    this.sendsKv = sendsKv
     this.rtt.learn(rttMs)
     if (msPerToken !== undefined) this.perToken.learn(msPerToken, now)
     this.queue.learn(prompts * queuedTokens * this.perToken.estimate(now).mean, now)

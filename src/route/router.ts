@@ -74,7 +74,8 @@ export class Router<C> {
     if (companion) {
       const prompt = this.#prompt(request, now)
       for (const way of ['remote', 'relay'] as const)
-        if (request.ways.includes(way)) estimates.set(way, companion.costs.estimate(way, prompt, now))
+        if (request.ways.includes(way) && (way === 'relay' || companion.costs.sendsKv))
+          estimates.set(way, companion.costs.estimate(way, prompt, now))
       const remote = estimates.get('remote')
       if (remote && request.ways.includes('race'))
         estimates.set('race', companion.costs.race(estimates.get('local')!, remote, request.tokens, now))

@@ -1,0 +1,210 @@
+/**
+ * llama.cpp as a companion: whole answers by node-llama-cpp (an optional peer), on Metal, CUDA, Vulkan or the CPU. It sends no K and V: its own are
+ * laid out for itself.
+ *
+ * Prompts come as token ids, and tokens go as ids: the same GGUF file has the same vocabulary on both sides. Its numbers are its own, so that an answer
+ * which the edge goes on with, after a failure, may go on otherwise than llama.cpp would have.
+ */
+import { modelFiles, type OpenModelFiles } from '../../node/index.ts'
+import { Answer } from '../../src/answer.ts'
+import { asForetokenError, ForetokenError, type GenerateEvent, type GenerateRequest } from '../../src/index.ts'
+import { identityOf } from '../../src/model/load.ts'
+import { openModel } from '../../src/model/open.ts'
+import { createTokenizer } from '../../src/tokens/tokenizer.ts'
+import { Trace } from '../../src/trace.ts'
+import type { PromptReader } from '../reader.ts'
+
+/** What is used of node-llama-cpp. */
+interface Llama {
+  readonly gpu: string | false
+  loadModel(options: object): Promise<LlamaModel>
+  dispose(): Promise<void>
+}
+
+interface LlamaModel {
+  createContext(options: object): Promise<LlamaContext>
+  dispose(): Promise<void>
+}
+
+interface LlamaContext {
+  getSequence(): LlamaSequence
+  dispose(): Promise<void>
+}
+
+interface LlamaSequence {
+  clearHistory(): Promise<void>
+  evaluateWithMetadata(
+    ids: readonly number[],
+    metadata: { readonly confidence: true },
+    options: object,
+  ): AsyncGenerator<{ readonly token: number; readonly confidence: number }>
+}
+
+export interface LlamaOptions {
+  readonly model: string
+  readonly context: number
+  readonly threads?: number | undefined
+}
+
+/** Rejects with `unsupported` where node-llama-cpp is not installed or the model is no GGUF file. */
+export async function openLlama({
+  model,
+  context,
+  threads,
+}: LlamaOptions): Promise<PromptReader & { close(): Promise<void> }> {
+  const name: string = 'node-llama-cpp'
+  const { getLlama, LlamaLogLevel } = await import(name).catch((cause) => {
+    throw new ForetokenError(
+      'unsupported',
+      'node-llama-cpp is not installed: npm install node-llama-cpp, or use --backend wasm',
+      { cause },
+    )
+  })
+  const files = await modelFiles(model)
+  try {
+    const path = await ggufPath(model, files)
+    const archive = await openModel(files)
+    const identity = await identityOf(archive)
+    const llama: Llama = await getLlama({ build: 'never', skipDownload: true, logLevel: LlamaLogLevel.error })
+    const loaded = await llama.loadModel({ modelPath: path })
+    const most = Math.min(context, archive.config.maxContext)
+    const made = await loaded.createContext({
+      contextSize: most,
+      batchSize: 512,
+      sequences: 1,
+      ...(threads && { threads }),
+    })
+    const source = {
+      archive,
+      tokenizer: createTokenizer(archive.tokenizer),
+      backend: { build: `llama.cpp ${llama.gpu || 'cpu'}`, memoryBytes: () => 0 },
+      context: most,
+      loadMs: 0,
+      prediction: undefined,
+    }
+    const queue = new Queue()
+    const sequence = made.getSequence()
+    return {
+      archive,
+      identity,
+      context: most,
+      backend: source.backend,
+      prediction: undefined,
+      get stats() {
+        return queue.stats
+      },
+      submit: (request) => answers(request, source, sequence, queue),
+      async close() {
+        await made.dispose()
+        await loaded.dispose()
+        await llama.dispose()
+      },
+    }
+  } finally {
+    await files.close()
+  }
+}
+
+type Source = ConstructorParameters<typeof Answer>[2]
+
+/** One answer after the other: there is one sequence. */
+async function* answers(
+  request: GenerateRequest,
+  source: Source,
+  sequence: LlamaSequence,
+  queue: Queue,
+): AsyncGenerator<GenerateEvent> {
+  const trace = new Trace()
+  const answer = new Answer(request.prompt as readonly number[], request, source, trace)
+  const leave = await queue.enter()
+  try {
+    answer.onAdmit()
+    if (answer.ended) return
+    await sequence.clearHistory()
+    answer.onPrefill(0, answer.ids.length)
+    yield* answer.events.splice(0)
+    for await (const { token, confidence } of sequence.evaluateWithMetadata(
+      answer.ids,
+      { confidence: true },
+      optionsOf(request),
+    )) {
+      if (answer.signal.aborted) throw new ForetokenError('aborted', 'the request was cancelled')
+      trace.mark('prefilled')
+      const more = answer.show({ id: token, logprob: Math.log(Math.max(confidence, 1e-30)) }) !== undefined
+      yield* answer.events.splice(0)
+      if (!more) return
+    }
+    throw new ForetokenError('internal', 'llama.cpp ended before the answer did')
+  } catch (error) {
+    throw asForetokenError(error)
+  } finally {
+    leave()
+  }
+}
+
+/** Throws `unsupported` for what llama.cpp is not asked for. */
+function optionsOf({
+  temperature,
+  topK,
+  topP,
+  minP,
+  seed,
+  repetitionPenalty,
+  presencePenalty,
+  frequencyPenalty,
+  logitBias,
+  topLogprobs,
+}: GenerateRequest): object {
+  if (topLogprobs || (logitBias && Object.keys(logitBias).length > 0))
+    throw new ForetokenError(
+      'unsupported',
+      'this companion runs llama.cpp, which gives no likeliest tokens and takes no logit bias; the edge answers itself',
+    )
+  const penalties = repetitionPenalty || presencePenalty || frequencyPenalty
+  return {
+    temperature: temperature ?? 0,
+    yieldEogToken: true,
+    ...(topK && { topK }),
+    ...(topP && { topP }),
+    ...(minP && { minP }),
+    ...(seed !== undefined && { seed: seed % 2 ** 32 }),
+    ...(penalties && {
+      repeatPenalty: {
+        penalty: repetitionPenalty ?? 1,
+        presencePenalty: presencePenalty ?? 0,
+        frequencyPenalty: frequencyPenalty ?? 0,
+      },
+    }),
+  }
+}
+
+async function ggufPath(model: string, files: OpenModelFiles): Promise<string> {
+  const file = files.files.find((name) => name.endsWith('.gguf'))
+  if (!file)
+    throw new ForetokenError('unsupported', `${model} is no GGUF file, which llama.cpp reads; use --backend wasm`)
+  // A file's source is named by its path.
+  return (await files.open(file)).name
+}
+
+class Queue {
+  #last: Promise<void> = Promise.resolve()
+  #inside = 0
+
+  get stats() {
+    return { running: Math.min(1, this.#inside), waiting: Math.max(0, this.#inside - 1) }
+  }
+
+  async enter(): Promise<() => void> {
+    const before = this.#last
+    let free = () => {}
+    this.#last = new Promise((resolve) => {
+      free = resolve
+    })
+    this.#inside++
+    await before
+    return () => {
+      this.#inside--
+      free()
+    }
+  }
+}
