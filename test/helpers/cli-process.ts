@@ -8,9 +8,10 @@ const cli = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
 /** Keys of whoever runs the tests are not its own. */
 const noKeys = { FORETOKEN_API_KEY: '', FORETOKEN_COMPANION_KEY: '' }
 
-export function startCli(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
+export function startCli(args: readonly string[], env: NodeJS.ProcessEnv = {}, cwd = process.cwd()) {
   const child = spawn(process.execPath, [cli, ...args], {
     env: { ...process.env, ...noKeys, ...env },
+    cwd,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const got = { out: '', err: '' }

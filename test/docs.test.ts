@@ -1,0 +1,142 @@
+/** Every command in the documentation is one: its flags are known, its script is there, and what can run here runs, on a tiny model. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Invocation, parse } from '../cli/parse.ts'
+import { loadWasm } from '../node/wasm.ts'
+import { Engine } from '../src/index.ts'
+import { writePredictor } from '../src/model/predictor-file.ts'
+import { startCli } from './helpers/cli-process.ts'
+import { tinyFiles, tinyGguf } from './helpers/tiny-model.ts'
+import { tinyPredictor } from './helpers/tiny-predictor.ts'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const pages = [
+  'README.md',
+  'CONTRIBUTING.md',
+  'bench/macos.md',
+  ...readdirSync(join(root, 'docs'))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`),
+]
+const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: Record<string, string> }
+
+/** Commands of others, and why nothing of them is checked here. */
+const others: readonly (readonly [RegExp, string])[] = [
+  [/^(npx wrangler|for file in)/, 'needs an account or a shell loop; test/edge/worker runs the Worker'],
+  [/^(npm install|npm ci|pip install)/, 'installs from a registry'],
+  [/^(openssl|curl|git|cd|cargo) /, 'a tool of the system'],
+  [/^\.ci\/run$/, 'is what runs this'],
+]
+
+interface Written {
+  readonly page: string
+  readonly line: string
+}
+
+const tiny = { layers: 7, context: 2048 }
+const folder = mkdtempSync(join(tmpdir(), 'foretoken-docs-'))
+beforeAll(async () => {
+  writeFileSync(join(folder, 'tiny.gguf'), tinyGguf(tiny))
+  const engine = await Engine.load(tinyFiles(tiny), { wasm: await loadWasm('auto', 1) })
+  writeFileSync(join(folder, 'tiny.safetensors'), await writePredictor(tinyPredictor(engine.identity)))
+  await engine.close()
+  writeFileSync(join(folder, 'long.txt'), 'A text of some length, read for what it says. '.repeat(12))
+  writeFileSync(join(folder, 'questions.jsonl'), '{"prompt":"One?"}\n{"prompt":"Two?"}\n')
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+/** Lines of the shell's blocks, without comments and variables that are set in front. */
+function written(page: string): Written[] {
+  const text = readFileSync(join(root, page), 'utf8')
+  const blocks = [...text.matchAll(/```sh\n([\s\S]*?)```/g)].flatMap(([, block]) => block!.split('\n'))
+  const inline = [...text.matchAll(/`(npm (?:start|run) [^`\n]+)`/g)].map(([, line]) => line!)
+  return [...blocks, ...inline]
+    .map((line) =>
+      line
+        .replace(/\s+#.*$/, '')
+        .replace(/^(?:[A-Z_]+=(?:\$\([^)]*\)|\S*) )+/, '')
+        .trim(),
+    )
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .map((line) => ({ page, line }))
+}
+
+const all = pages.flatMap(written)
+const unique = [...new Map(all.map((one) => [one.line, one])).values()]
+
+/** Words as a shell would cut them. */
+function words(line: string): string[] {
+  return [...line.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(([, double, single, plain]) => double ?? single ?? plain!)
+}
+
+const ours = (line: string) => (line.startsWith('npm start -- ') ? words(line).slice(3) : undefined)
+
+test('docs/api.md is what the types say', async () => {
+  const { apiPage } = await import('../scripts/api.mjs')
+  expect(readFileSync(join(root, 'docs/api.md'), 'utf8') === apiPage(), 'run npm run docs:api').toBe(true)
+})
+
+test('there are commands to check', () => {
+  expect(unique.length).toBeGreaterThan(30)
+})
+
+test.each(unique)('$page: $line', ({ line }) => {
+  const args = ours(line)
+  if (args) return void (args.includes('--help') || parse(args))
+  const [, name] = /^npm (?:run )?([\w:]+)/.exec(line) ?? []
+  if (line.startsWith('npm start')) return
+  if (name && scripts[name]) return
+  const known = others.find(([pattern]) => pattern.test(line))
+  expect(known, `nothing knows ${line}: fix it, or say in this test why it can't be checked`).toBeDefined()
+})
+
+/** On the tiny model, with its predictor; undefined for what can't run here. */
+function tried(args: readonly string[], { command, flags, operands }: Invocation): readonly string[] | undefined {
+  const own = args.filter(
+    (_, at) =>
+      !['-m', '--model', '--predictor'].includes(args[at - 1]!) &&
+      !['-m', '--model', '--predictor'].includes(args[at]!),
+  )
+  const model = ['-m', join(folder, 'tiny.gguf'), '--threads', '1']
+  const predictor = ['--predictor', join(folder, 'tiny.safetensors')]
+  // A GPU, or a second model.
+  if (flags.backend === 'webgpu' || flags.aux !== undefined) return undefined
+  if (command === 'run') return [...own, ...model, ...predictor, ...(flags['max-tokens'] ? [] : ['--max-tokens', '8'])]
+  if (command === 'batch') return [...own, ...model, '--max-tokens', '4']
+  if (command === 'bench' && operands[0] === 'report') return [...own, '--out', join(folder, 'report.html')]
+  if (command === 'bench' && operands[0] === 'prefill') return [...own, ...model, '--runs', '1']
+  if (command === 'serve' || command === 'companion')
+    return [...own.filter((word, at) => word !== '--host' && own[at - 1] !== '--host'), ...model]
+  return undefined
+}
+
+const runnable = unique.flatMap(({ page, line }) => {
+  const args = ours(line)
+  return args && !args.includes('--help') && tried(args, parse(args)) ? [{ page, line, args }] : []
+})
+
+describe('run, on a tiny model', () => {
+  test('some can', () => expect(runnable.length).toBeGreaterThan(6))
+
+  test.each(runnable)('$line', async ({ args }) => {
+    const invocation = parse(args)
+    const serving = invocation.command === 'serve' || invocation.command === 'companion'
+    const given = tried(args, invocation)!
+    // Any port, this machine only.
+    const place = invocation.command === 'serve' ? ['--port', '0', '--host', '127.0.0.1'] : ['--listen', '127.0.0.1:0']
+    const env = { FORETOKEN_HOME: folder, FORETOKEN_COMPANION_KEY: 'k'.repeat(32) }
+    const { child, ended, got, url } = startCli(
+      [...given, ...(serving ? place : [])],
+      env,
+      invocation.operands[0] === 'report' ? root : folder,
+    )
+    if (serving) {
+      expect(await url()).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/)
+      child.kill('SIGTERM')
+    }
+    expect(await ended, got.err).toBe(0)
+  })
+})
