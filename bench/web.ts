@@ -7,10 +7,13 @@
  * compared takes turns, and the load average stands in the record.
  */
 import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { type Browser, chromium as driver, type Page } from 'playwright-core'
+import { chromium as driver, type Page } from 'playwright-core'
 import { defaultModel, type Engine, loadEngine, type Message } from '../node/index.ts'
 import { chromium } from '../scripts/chromium.mjs'
 import { machine } from './machine.ts'
@@ -39,7 +42,7 @@ const browser = await driver.launch({ executablePath: chromium(), args: flags })
 const engine = await loadEngine(model, { threads: 1, prefixBytes: 0 })
 try {
   const url = await urlOf()
-  const visits = await secondVisits(browser, url, Number(values.visits))
+  const visits = await secondVisits(url, Number(values.visits))
   const page = await (await browser.newContext()).newPage()
   await page.goto(url)
   const tabs = new Map<number, string>()
@@ -73,9 +76,11 @@ async function urlOf(): Promise<string> {
   throw new Error('the server ended early: run `foretoken serve` to see why')
 }
 
-/** From the address entered to the model ready, when the page and the model are here. */
-async function secondVisits(browser: Browser, url: string, count: number): Promise<number[]> {
-  const page = await (await browser.newContext()).newPage()
+/** From the address entered to the model ready, when the page and the model are here; in a profile on disk, as a visitor has one. */
+async function secondVisits(url: string, count: number): Promise<number[]> {
+  const profile = mkdtempSync(join(tmpdir(), 'foretoken-visits-'))
+  const context = await driver.launchPersistentContext(profile, { executablePath: chromium(), args: flags })
+  const page = await context.newPage()
   page.setDefaultTimeout(120_000)
   await page.goto(url)
   await page.getByRole('button', { name: /^Load / }).click()
@@ -88,7 +93,8 @@ async function secondVisits(browser: Browser, url: string, count: number): Promi
     await page.getByText('runs by').waitFor()
     times.push(performance.now() - begun)
   }
-  await page.context().close()
+  await context.close()
+  rmSync(profile, { recursive: true, force: true })
   return times
 }
 

@@ -58,12 +58,16 @@ async function load({ source, threads, device }: Extract<ToEngine, { type: 'load
   engine = undefined
   const gpu = device === 'gpu'
   const [wasm, model] = await Promise.all([cores(!gpu && threads > 1), open(source)])
-  engine = await Engine.load(model.files, {
-    wasm,
-    ...(gpu ? { backend: await openGpu(wasm) } : { threads, spawn: webSpawn(built('compute', base)) }),
-    ...(model.predictor && { predictor: model.predictor }),
-    onProgress: (done, total) => say({ type: 'progress', stage: 'load', done, total }),
-  })
+  try {
+    engine = await Engine.load(model.files, {
+      wasm,
+      ...(gpu ? { backend: await openGpu(wasm) } : { threads, spawn: webSpawn(built('compute', base)) }),
+      ...(model.predictor && { predictor: model.predictor }),
+      onProgress: (done, total) => say({ type: 'progress', stage: 'load', done, total }),
+    })
+  } finally {
+    for (const close of model.closing) close()
+  }
   say({
     type: 'ready',
     name: source.kind === 'offered' ? source.manifest.name : (model.found?.name ?? engine.archive.name),
@@ -109,6 +113,8 @@ interface OpenModel {
   readonly predictor: ByteSource | undefined
   readonly kept: true | string
   readonly found?: Manifest
+  /** Of files that stay open until they have been read. */
+  readonly closing: readonly (() => void)[]
 }
 
 async function open(source: ModelSource): Promise<OpenModel> {
@@ -118,6 +124,7 @@ async function open(source: ModelSource): Promise<OpenModel> {
       files: filesOf('picked', files.keys(), (name) => blobSource(name, files.get(name)!)),
       predictor: undefined,
       kept: 'you picked the file: pick it again next time',
+      closing: [],
     }
   }
   if (source.kind === 'address') return openAddress(new URL(source.url))
@@ -127,10 +134,15 @@ async function open(source: ModelSource): Promise<OpenModel> {
   let before = 0
   let kept: true | string = true
   const sources = new Map<string, ByteSource>()
+  const closing: (() => void)[] = []
   for (const file of offered) {
     const onProgress = (stage: 'fetch' | 'check', done: number) =>
       say({ type: 'progress', stage, done: before + done, total })
-    const fetched = await fetchFile(file, { base: from, onProgress })
+    const fetched = await fetchFile(file, { base: from, onProgress }).catch((error) => {
+      for (const close of closing) close()
+      throw error
+    })
+    if (fetched.close) closing.push(fetched.close)
     before += file.bytes
     if (fetched.kept !== true) kept = fetched.kept
     sources.set(file.name, fetched.source)
@@ -140,17 +152,19 @@ async function open(source: ModelSource): Promise<OpenModel> {
     files: filesOf(manifest.name, names, (name) => sources.get(name)!),
     predictor: manifest.predictor && sources.get(manifest.predictor.name),
     kept,
+    closing,
   }
 }
 
 async function openAddress(url: URL): Promise<OpenModel> {
   const onProgress = (done: number, total: number) => say({ type: 'progress', stage: 'fetch', done, total })
-  const { source, kept, bytes, sha256 } = await fetchUnknown(url, onProgress)
+  const { source, kept, close, bytes, sha256 } = await fetchUnknown(url, onProgress)
   const name = nameOf(url)
   return {
     files: filesOf(name, [name], () => source),
     predictor: undefined,
     kept,
+    closing: close ? [close] : [],
     found: { name: name.replace(/\.gguf$/i, ''), files: [{ name, url: url.href, bytes, sha256 }] },
   }
 }
@@ -185,6 +199,7 @@ async function answer(id: number, messages: readonly Message[], mode: Mode, sign
           cachedTokens: cached_tokens,
           tokens: event.ids.length,
           tokensPerSecond: decode_tokens_per_s,
+          cut: event.finishReason !== 'stop',
           prefill,
           ...(exact_from !== undefined && { exactFrom: exact_from }),
           memory: memory.wasm_bytes,

@@ -47,6 +47,8 @@ export interface AnswerFigures {
   readonly cachedTokens: number
   readonly tokens: number
   readonly tokensPerSecond: number
+  /** Ended by the page's limit or the model's context, and not by the model. */
+  readonly cut: boolean
   readonly prefill: Mode
   /** The first token that was made from an exact cache, from 0. */
   readonly exactFrom?: number

@@ -7,12 +7,15 @@ import { bytesToHex } from '@noble/hashes/utils.js'
 import { type ByteSource, ForetokenError, memorySource } from '../src/index.ts'
 import { blobSource } from './blob-source.ts'
 import { asked, bodyOf } from './download.ts'
+import { handleSource } from './handle-source.ts'
 import type { OfferedFile } from './protocol.ts'
 
 export interface Fetched {
   readonly source: ByteSource
   /** Whether the next visit finds it; why not, where it does not. */
   readonly kept: true | string
+  /** To be called when it has been read: until then nobody can remove it. */
+  readonly close?: () => void
 }
 
 export interface FetchOptions {
@@ -30,8 +33,9 @@ export async function fetchFile(file: OfferedFile, options: FetchOptions): Promi
   if ('why' in opened) return inMemory(file, options, opened.why)
   const { folder } = opened
   if (await exists(folder, `${file.sha256}.ok`)) {
-    const blob = await (await folder.getFileHandle(`${file.sha256}.bin`)).getFile()
-    if (blob.size === file.bytes) return { source: blobSource(file.name, blob), kept: true }
+    const whole = await keptFile(folder, file)
+    if (whole.source.size === file.bytes) return whole
+    whole.close?.()
   }
   try {
     await fetchInto(folder, file, options)
@@ -39,8 +43,18 @@ export async function fetchFile(file: OfferedFile, options: FetchOptions): Promi
     if (error instanceof ForetokenError) throw error
     return inMemory(file, options, whyNot(error as DOMException))
   }
-  const blob = await (await folder.getFileHandle(`${file.sha256}.bin`)).getFile()
-  return { source: blobSource(file.name, blob), kept: true }
+  return keptFile(folder, file)
+}
+
+/** A file that lies here whole. */
+export async function keptFile(
+  folder: FileSystemDirectoryHandle,
+  { name, sha256 }: Pick<OfferedFile, 'name' | 'sha256'>,
+): Promise<Fetched> {
+  const handle = await folder.getFileHandle(`${sha256}.bin`)
+  const held = await handleSource(name, handle)
+  if (held) return { source: held, kept: true, close: () => held.close() }
+  return { source: blobSource(name, await handle.getFile()), kept: true }
 }
 
 /** Removes all that is kept. */

@@ -4,7 +4,7 @@ import { bytesToHex } from '@noble/hashes/utils.js'
 import { ForetokenError } from '../src/index.ts'
 import { blobSource } from './blob-source.ts'
 import { asked, bodyOf } from './download.ts'
-import { type Fetched, openFolder, whyNot, write } from './store.ts'
+import { type Fetched, keptFile, openFolder, whyNot, write } from './store.ts'
 
 export interface FetchedUnknown extends Fetched {
   readonly bytes: number
@@ -49,11 +49,9 @@ async function into(folder: FileSystemDirectoryHandle, url: URL, onProgress: Pro
   } finally {
     out.close()
   }
-  const name = `${found.sha256}.bin`
-  await handle.move(name)
+  await handle.move(`${found.sha256}.bin`)
   await folder.getFileHandle(`${found.sha256}.ok`, { create: true })
-  const blob = await (await folder.getFileHandle(name)).getFile()
-  return { ...found, source: blobSource(nameOf(url), blob), kept: true }
+  return { ...found, ...(await keptFile(folder, { name: nameOf(url), sha256: found.sha256 })) }
 }
 
 async function inMemory(url: URL, onProgress: Progress, kept: string): Promise<FetchedUnknown> {

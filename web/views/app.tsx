@@ -109,6 +109,7 @@ export function App({ base }: { readonly base: string }) {
         {place === 'tab' && (
           <Tabs
             label="What to see"
+            plain
             value={view}
             onChange={setView}
             options={[
@@ -125,8 +126,11 @@ export function App({ base }: { readonly base: string }) {
       </main>
       <footer>
         <p>
-          In this tab nothing leaves it: the model runs on this machine. What an answer shows is how long its first
-          token took, and from which token on its cache was exact.
+          {place === 'tab'
+            ? 'What you write stays in this tab: the model runs on this machine. '
+            : 'What you write goes to the endpoint, and the times hold the way there. '}
+          An answer shows how long its first token took
+          {place === 'tab' ? ', and from which token on its cache was exact.' : '.'}
         </p>
       </footer>
     </>

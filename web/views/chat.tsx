@@ -47,10 +47,15 @@ export function Chat({ place, engine, ready, endpoint }: Props) {
   const end = useRef<HTMLDivElement>(null)
   const here = place === 'tab'
   const can = here ? ready !== undefined : endpoint.model !== ''
-  const predicts = !here || ready?.predictor === true
+  const predicts = !here || ready?.predictor !== false
   const chosen = predicts ? mode : 'exact'
 
+  // A new question is shown; its answer is followed while its end is in sight, so that who reads further up is left there.
   useEffect(() => end.current?.scrollIntoView({ block: 'nearest' }), [turns.length])
+  useEffect(() => {
+    const below = (end.current?.getBoundingClientRect().top ?? 0) - innerHeight
+    if (control && below < 40) end.current?.scrollIntoView({ block: 'nearest' })
+  }, [turns])
 
   const change = (how: (turn: Turn) => Turn) =>
     setTurns((all) => all.map((turn, at) => (at === all.length - 1 ? how(turn) : turn)))
@@ -119,7 +124,7 @@ export function Chat({ place, engine, ready, endpoint }: Props) {
             )}
           </article>
         ))}
-        <div ref={end} />
+        <div ref={end} class="end" />
       </div>
       <form
         class="ask"
@@ -133,10 +138,10 @@ export function Chat({ place, engine, ready, endpoint }: Props) {
         </label>
         <textarea
           id="question"
-          rows={3}
+          rows={2}
           placeholder={
             can
-              ? 'Ask something. Enter sends, Shift and Enter makes a line.'
+              ? 'Ask something. Enter sends.'
               : here
                 ? 'Load the model first.'
                 : 'Choose a model of the endpoint first.'

@@ -11,16 +11,19 @@ export function Tabs<T extends string>({
   label,
   value,
   options,
+  plain = false,
   onChange,
 }: {
   readonly label: string
   readonly value: T
   readonly options: readonly Option<T>[]
+  /** Underlined words, for what changes the view and nothing else. */
+  readonly plain?: boolean
   readonly onChange: (value: T) => void
 }) {
   const name = useId()
   return (
-    <fieldset class="tabs">
+    <fieldset class={plain ? 'views' : 'tabs'}>
       <legend class="unseen">{label}</legend>
       {options.map((option) => (
         <label key={option.value} class={option.value === value ? 'chosen' : ''}>

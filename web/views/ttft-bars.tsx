@@ -69,7 +69,7 @@ function figuresOf({ figures, endpoint, exact, ttft }: Times): string[] {
       ...(endpoint.route ? [`way: ${endpoint.route}`] : []),
     ]
   if (!figures) return []
-  const { promptTokens, cachedTokens, tokensPerSecond, memory, prefill, exactFrom } = figures
+  const { promptTokens, cachedTokens, tokens, cut, tokensPerSecond, memory, prefill, exactFrom } = figures
   const moment =
     prefill === 'exact'
       ? 'exact'
@@ -81,6 +81,7 @@ function figuresOf({ figures, endpoint, exact, ttft }: Times): string[] {
     `${promptTokens} prompt tokens${cachedTokens > 0 ? `, ${cachedTokens} from the cache` : ''}`,
     ...(tokensPerSecond > 0 ? [`${tokensPerSecond.toFixed(1)} tokens/s`] : []),
     moment,
+    ...(cut ? [`cut at ${tokens} tokens`] : []),
     megabytes(memory),
   ]
 }
