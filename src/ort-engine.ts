@@ -11,6 +11,7 @@ import { asForetokenError, ForetokenError } from './errors.ts'
 import { readTokenizer } from './model/huggingface.ts'
 import { readJson } from './model/source.ts'
 import type { GenerateRequest } from './options.ts'
+import { binsOf } from './pack/bins.ts'
 import type { DoneEvent, GenerateEvent } from './stream/events.ts'
 import { promptIds } from './tokens/prompt.ts'
 import { createTokenizer, type Tokenizer } from './tokens/tokenizer.ts'
@@ -107,19 +108,73 @@ export class OrtEngine {
     const free = await this.#turn()
     try {
       answer.onAdmit()
-      let { logits, cache, tokens } =
-        prefill === 'predicted' ? await this.#predicted(answer) : await this.#exact(answer)
-      for (;;) {
-        throwIfAborted(answer.signal)
-        const id = answer.take(logits)
-        yield* answer.events.splice(0)
-        if (id === undefined) return
-        ;({ logits, cache } = await this.#model.run([id], cache, tokens++))
-      }
+      yield* this.#decode(answer, prefill === 'predicted' ? await this.#predicted(answer) : await this.#exact(answer))
     } catch (error) {
       throw asForetokenError(error)
     } finally {
       free()
+    }
+  }
+
+  /**
+   * Answers several prompts, exactly. Where the model takes a mask of rows by columns their prompts are read together, in rows that are packed by best-fit
+   * decreasing (Prepacking, arXiv 2404.09529, section 3); else one by one. Rejects as `generate`, for all.
+   */
+  async resultMany(requests: readonly GenerateRequest[]): Promise<DoneEvent[]> {
+    const answers = requests.map((request) => {
+      if ((request.prefill ?? 'exact') !== 'exact')
+        throw new ForetokenError(
+          'unsupported',
+          'prompts are packed for exact prefill; ask for predicted ones one by one',
+        )
+      const trace = new Trace()
+      const ids = this.promptIds(request.prompt, { raw: request.raw ?? false })
+      trace.mark('tokenized')
+      return new Answer(ids, request, this, trace)
+    })
+    const free = await this.#turn()
+    try {
+      for (const answer of answers) answer.onAdmit()
+      const reads = this.#model.packs && answers.length > 0 ? await this.#packed(answers) : undefined
+      const done: DoneEvent[] = []
+      for (const [index, answer] of answers.entries())
+        for await (const event of this.#decode(answer, reads?.[index] ?? (await this.#exact(answer))))
+          if (event.type === 'done') done.push(event)
+      return done
+    } catch (error) {
+      throw asForetokenError(error)
+    } finally {
+      free()
+    }
+  }
+
+  async #packed(answers: readonly Answer[]): Promise<Read[]> {
+    const prompts = answers.map(({ ids }) => ids)
+    const columns = Math.max(...prompts.map(({ length }) => length))
+    const bins = binsOf(
+      prompts.map(({ length }) => length),
+      columns,
+    )
+    const places = bins.flatMap(({ prompts: own }, row) =>
+      own.map(({ index, offset }) => ({ index, ids: prompts[index]!, row, offset })),
+    )
+    places.sort((a, b) => a.index - b.index)
+    for (const answer of answers) answer.onPrefill(0, answer.ids.length)
+    const read = await this.#model.runPacked(places, bins.length, columns)
+    return read.map(({ logits, layers }, index) => {
+      const tokens = prompts[index]!.length
+      return { logits, cache: this.#model.cacheOf(layers, tokens), tokens }
+    })
+  }
+
+  async *#decode(answer: Answer, read: Read): AsyncGenerator<GenerateEvent> {
+    let { logits, cache, tokens } = read
+    for (;;) {
+      throwIfAborted(answer.signal)
+      const id = answer.take(logits)
+      yield* answer.events.splice(0)
+      if (id === undefined) return
+      ;({ logits, cache } = await this.#model.run([id], cache, tokens++))
     }
   }
 

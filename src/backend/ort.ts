@@ -2,7 +2,7 @@
  * A causal language model as ONNX, run by ONNX Runtime: an export with past and present K and V, as optimum, transformers.js and
  * onnxruntime-genai write them. The runtime is handed in (`onnxruntime-web`, `onnxruntime-node`): what is used of it is told here.
  *
- *     in    input_ids (1, n), attention_mask (1, past + n), position_ids (1, n) if it is there, use_cache_branch if it is there,
+ *     in    input_ids (1, n), attention_mask (1, past + n) or (1, 1, n, past + n), position_ids (1, n) if it is there, use_cache_branch if it is there,
  *           past_key_values.L.key and .value (1, kvHeads, past, headDim)
  *     out   logits (1, n or 1, vocab), present.L.key and .value (1, kvHeads, past + n, headDim)
  */
@@ -55,6 +55,19 @@ export interface LayerKv {
   readonly v: Float32Array
 }
 
+/** A prompt's place in a row. */
+export interface PackedPrompt {
+  readonly ids: readonly number[]
+  readonly row: number
+  readonly offset: number
+}
+
+export interface ReadPrompt {
+  /** Behind the prompt, (vocab). */
+  readonly logits: Float32Array
+  readonly layers: readonly LayerKv[]
+}
+
 type FloatType = 'float32' | 'float16'
 
 export class OrtModel {
@@ -65,6 +78,8 @@ export class OrtModel {
   readonly #session: OrtSession
   readonly #type: FloatType
   readonly #has: { readonly positions: boolean; readonly branch: boolean; readonly keep: boolean }
+  /** Element type of an attention mask that says which row sees which, (batch, 1, n, past + n); undefined where it is one a token. */
+  readonly #maskType: string | undefined
 
   /** Throws `bad_model` for what is no ONNX or lacks weights, `unsupported` for an export of another kind; both say what to do. */
   static async open(
@@ -115,11 +130,119 @@ export class OrtModel {
     this.#ort = ort
     this.#session = session
     this.#type = type
+    const mask = session.inputMetadata?.find((one) => one.name === 'attention_mask')
+    this.#maskType = mask?.shape?.length === 4 ? mask.type : undefined
     this.#has = {
       positions: inputs.has('position_ids'),
       branch: inputs.has('use_cache_branch'),
       keep: inputs.has('num_logits_to_keep'),
     }
+  }
+
+  /** Whether several prompts can lie in one row: it takes a mask of rows by columns, and positions. */
+  get packs(): boolean {
+    return this.#maskType !== undefined && this.#has.positions
+  }
+
+  /**
+   * Runs rows of `columns` tokens each, without a past: prompts that lie end to end, each seeing only itself, with positions that begin anew. Gives each
+   * prompt's logits and K and V, in the order of `prompts`.
+   */
+  async runPacked(prompts: readonly PackedPrompt[], rows: number, columns: number): Promise<ReadPrompt[]> {
+    const ids = new BigInt64Array(rows * columns)
+    const positions = new BigInt64Array(rows * columns)
+    const segments = new Int32Array(rows * columns).fill(-1)
+    prompts.forEach(({ ids: own, row, offset }, index) => {
+      own.forEach((id, at) => {
+        ids[row * columns + offset + at] = BigInt(id)
+        positions[row * columns + offset + at] = BigInt(at)
+        segments[row * columns + offset + at] = index
+      })
+    })
+    // Padding sees itself: a row of a softmax must have something to see.
+    const sees = (row: number, query: number, key: number) =>
+      key <= query &&
+      (key === query ||
+        (segments[row * columns + query]! >= 0 && segments[row * columns + query] === segments[row * columns + key]))
+    const given = await this.#session.run({
+      input_ids: this.#tensor('int64', ids, [rows, columns]),
+      position_ids: this.#tensor('int64', positions, [rows, columns]),
+      attention_mask: this.#mask(rows, columns, columns, sees),
+      ...(this.#has.branch && { use_cache_branch: this.#tensor('bool', Uint8Array.of(0), [1]) }),
+      ...(this.#has.keep && { num_logits_to_keep: this.#tensor('int64', BigInt64Array.of(0n), []) }),
+      ...Object.fromEntries(this.#emptyPast(rows)),
+    })
+    const { data, dims } = given.logits!
+    const vocab = dims.at(-1)!
+    const logits = floatsOf(data)
+    const parts = Array.from({ length: this.layers }, (_, layer) =>
+      (['key', 'value'] as const).map((part) => floatsOf(given[`present.${layer}.${part}`]!.data)),
+    )
+    return prompts.map(({ ids: own, row, offset }) => {
+      const last = (row * columns + offset + own.length - 1) * vocab
+      const layers = parts.map(([k, v]) => ({
+        k: this.#cut(k!, row, offset, own.length, columns),
+        v: this.#cut(v!, row, offset, own.length, columns),
+      }))
+      return { logits: logits.slice(last, last + vocab), layers }
+    })
+  }
+
+  /** Of (rows, kvHeads, columns, headDim), one prompt's (kvHeads, tokens, headDim). */
+  #cut(values: Float32Array, row: number, offset: number, tokens: number, columns: number): Float32Array {
+    const { kvHeads, headDim } = this
+    const out = new Float32Array(kvHeads * tokens * headDim)
+    for (let head = 0; head < kvHeads; head++) {
+      const from = ((row * kvHeads + head) * columns + offset) * headDim
+      out.set(values.subarray(from, from + tokens * headDim), head * tokens * headDim)
+    }
+    return out
+  }
+
+  #emptyPast(rows: number): [string, OrtTensor][] {
+    const dims = [rows, this.kvHeads, 0, this.headDim]
+    return Array.from({ length: this.layers }, (_, layer) => layer).flatMap((layer) =>
+      ['key', 'value'].map((part): [string, OrtTensor] => [
+        `past_key_values.${layer}.${part}`,
+        this.#floats(new Float32Array(0), dims),
+      ]),
+    )
+  }
+
+  /** (rows, 1, queries, keys): 1 or true where a key is seen, or 0 and next to minus infinity in floats that are added. */
+  #mask(
+    rows: number,
+    queries: number,
+    keys: number,
+    sees: (row: number, query: number, key: number) => boolean,
+  ): OrtTensor {
+    const size = rows * queries * keys
+    const each = (put: (at: number, seen: boolean) => void) => {
+      for (let at = 0; at < size; at++)
+        put(at, sees(Math.floor(at / (queries * keys)), Math.floor(at / keys) % queries, at % keys))
+    }
+    const dims = [rows, 1, queries, keys]
+    if (this.#maskType === 'bool') {
+      const values = new Uint8Array(size)
+      each((at, seen) => {
+        values[at] = seen ? 1 : 0
+      })
+      return this.#tensor('bool', values, dims)
+    }
+    if (this.#maskType === 'int64') {
+      const values = new BigInt64Array(size)
+      each((at, seen) => {
+        values[at] = seen ? 1n : 0n
+      })
+      return this.#tensor('int64', values, dims)
+    }
+    const values = new Float32Array(size)
+    each((at, seen) => {
+      values[at] = seen ? 0 : -65_504
+    })
+    return this.#maskType === 'float16'
+      ? this.#tensor('float16', halves(values), dims)
+      : this.#tensor('float32', values, dims)
   }
 
   /** A cache from K and V made elsewhere, (kvHeads, tokens, headDim) a layer; of no layers: an empty one. Throws `bad_argument`. */
@@ -149,7 +272,10 @@ export class OrtModel {
     const n = ids.length
     const feeds: Record<string, OrtTensor> = {
       input_ids: this.#whole(ids),
-      attention_mask: this.#whole(Array<number>(pastTokens + n).fill(1)),
+      attention_mask:
+        this.#maskType === undefined
+          ? this.#whole(Array<number>(pastTokens + n).fill(1))
+          : this.#mask(1, n, pastTokens + n, (_, query, key) => key <= pastTokens + query),
       ...(this.#has.positions && { position_ids: this.#whole(ids.map((_, at) => pastTokens + at)) }),
       ...(this.#has.branch && { use_cache_branch: this.#tensor('bool', Uint8Array.of(pastTokens > 0 ? 1 : 0), [1]) }),
       ...(this.#has.keep && { num_logits_to_keep: this.#tensor('int64', BigInt64Array.of(1n), []) }),

@@ -81,6 +81,32 @@ test('requests wait for each other, and one that is left frees the next', async 
   expect((await engine.result(one)).ids).toEqual((await core.submit(one).result()).ids)
 })
 
+test('prompts that are packed into rows say what each says alone, with and without a mask of rows', async () => {
+  const rows = await OrtEngine.load(
+    folder({ 'model.onnx': await llamaOnnx(await openModel(files()), { maskOfRows: true }) }),
+    { ort, reader: core },
+  )
+  try {
+    const lengths = [40, 7, 90, 33, 90, 1, 52, 20]
+    const requests = lengths.map((length, at) => ({
+      prompt: randomPrompt(length, 70 + at),
+      maxTokens: 8,
+      ignoreEos: true,
+    }))
+    const want: (readonly number[])[] = []
+    for (const request of requests) want.push((await core.submit(request).result()).ids)
+    expect((await rows.resultMany(requests)).map(({ ids }) => ids)).toEqual(want)
+    expect((await engine.resultMany(requests.slice(0, 3))).map(({ ids }) => ids)).toEqual(want.slice(0, 3))
+    expect((await rows.result(requests[2]!)).ids).toEqual(want[2])
+    await expect(rows.resultMany([{ ...requests[0]!, prefill: 'predicted' }])).rejects.toMatchObject({
+      code: 'unsupported',
+    })
+    expect(await rows.resultMany([])).toEqual([])
+  } finally {
+    await rows.close()
+  }
+})
+
 test('a folder with a tokenizer of its own needs no Rust core', async () => {
   const { tokenizer, config } = core.archive
   const alone = await OrtEngine.load(

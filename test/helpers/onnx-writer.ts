@@ -9,6 +9,8 @@ import { Message } from './protobuf.ts'
 export interface OnnxOptions {
   /** Leaves the past out: an export that can't go on. */
   readonly withoutPast?: boolean
+  /** The mask says which row sees which, (batch, 1, n, past + n), and is added. */
+  readonly maskOfRows?: boolean
   /** The longest position. */
   readonly positions?: number
 }
@@ -34,7 +36,8 @@ export async function llamaOnnx({ config, tensors }: ModelArchive, options: Onnx
   const embed = tensors.get('embed')!
   const table = graph.floats('embed', { values: await valuesOf(embed), dims: [embed.rows, embed.cols] })
   const { cos, sin } = angles(graph, config, options.positions ?? 2048)
-  const mask = causalMask(graph)
+  // Query heads have an axis more.
+  const mask = options.maskOfRows ? graph.node('Unsqueeze', ['attention_mask', graph.shape([1])]) : causalMask(graph)
   const split = (x: string, count: number) =>
     graph.node('Transpose', [graph.node('Reshape', [x, graph.shape([0, 0, count, headDim])])], { perm: [0, 2, 1, 3] })
   const rotated = (x: string) =>
@@ -74,7 +77,8 @@ export async function llamaOnnx({ config, tensors }: ModelArchive, options: Onnx
   const head = await matrix(config.tiedEmbedding ? 'embed' : 'head')
   graph.node('MatMul', [norm(x, await vector('norm')), head], {}, 'logits')
   for (const name of ['input_ids', 'position_ids']) graph.input(name, int64, ['batch', 'n'])
-  graph.input('attention_mask', int64, ['batch', 'all'])
+  if (options.maskOfRows) graph.input('attention_mask', float, ['batch', 1, 'n', 'all'])
+  else graph.input('attention_mask', int64, ['batch', 'all'])
   graph.output('logits', float, ['batch', 'n', config.vocab])
   for (let layer = 0; layer < layers && !options.withoutPast; layer++)
     for (const part of ['key', 'value']) {
