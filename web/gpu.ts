@@ -9,6 +9,6 @@ const advice = 'choose the processor'
 
 /** `wasm`: builds of one thread. Throws `unsupported`. */
 export async function openGpu(wasm: WasmModules): Promise<Backend> {
-  const opened = await deviceOf(navigator.gpu, advice, advice)
+  const opened = await deviceOf(navigator.gpu, { withoutAdapter: advice, withoutDevice: advice })
   return createWebGpuBackend({ ...opened, host: await createWasmBackend({ modules: wasm }) })
 }

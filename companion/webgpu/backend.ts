@@ -11,6 +11,7 @@ import type {
   Limits,
   Moments,
   RopeSpec,
+  Shortlist,
   Tensor,
   Weight,
   WeightWriter,
@@ -23,20 +24,27 @@ import {
   type Segment,
   type WireCodec,
 } from '../../src/index.ts'
+import { Best } from './best.ts'
+import type { Features, MatrixUnit } from './features.ts'
 import { f32, Gpu } from './gpu.ts'
 import { GpuKvCodec } from './kv-codec.ts'
 import { GpuKvPool } from './kv-pool.ts'
+import { mostBest } from './shaders/best.ts'
 import { shader } from './shaders/index.ts'
 import { longestHead } from './shaders/kv.ts'
+import { matrixTile } from './shaders/matrix.ts'
 import { frequenciesOf, type Tables, tablesOf, type Window } from './tables.ts'
-import { type GpuWeight, weightWriter } from './weights.ts'
+import { type GpuWeight, type Kind, weightWriter } from './weights.ts'
 
 export interface WebGpuOptions {
   readonly device: GPUDevice
   /** Of the device, for `build`: `apple metal-3`, `swiftshader`. */
   readonly name: string
+  readonly features: Features
   /** A Wasm core, which turns K and V into bytes of the wire. It is closed with this backend. */
   readonly host: Backend
+  /** Most bytes of a weight in one buffer. Default: what the device binds. */
+  readonly weightBytes?: number
 }
 
 interface GpuTensor extends Tensor {
@@ -52,6 +60,15 @@ interface GpuMoments extends Moments {
 
 /** Rows up to which weights are read once for all of them. */
 const fewRows = 4
+/** Rows from which matrix units are worth their tiles. */
+const unitRows = 16
+
+/** A kernel of threads, and the rows and outputs of its workgroup. */
+const fewTile = ['gemm_few', fewRows, 16] as const
+const smallTile = ['gemm_32', 32, 64] as const
+const tile = ['gemm_64', 64, 64] as const
+/** What a workgroup of `tile` holds at most: x, the weight, their sums and scales. */
+const wideTileBytes = 64 * 32 * 4 + 64 * 32 * 4 + 2 * 64 * 4 + 2 * 64 * 8
 
 export function createWebGpuBackend(options: WebGpuOptions): Backend {
   return new WebGpuBackend(options)
@@ -60,17 +77,29 @@ export function createWebGpuBackend(options: WebGpuOptions): Backend {
 class WebGpuBackend implements Backend {
   readonly build: string
   readonly threads = 1
+  readonly longestShortlist = mostBest
   readonly #gpu: Gpu
   readonly #host: Backend
   readonly #codec: GpuKvCodec
+  readonly #matrix: MatrixUnit | undefined
+  readonly #best: Best
+  readonly #weightBytes: number | undefined
+  /** Whether tiles of 64 rows find room in a workgroup. */
+  readonly #wide: boolean
+  /** x laid out for matrix units, and what its rows were multiplied by. */
+  #laid: Laid | undefined
   #tables: Tables | undefined
   #window: Window | undefined
   #rope: { spec: RopeSpec; frequencies: Float64Array } | undefined
   #closed = false
 
-  constructor({ device, name, host }: WebGpuOptions) {
+  constructor({ device, name, features, host, weightBytes }: WebGpuOptions) {
+    this.#weightBytes = weightBytes
     this.build = `webgpu ${name}`
-    this.#gpu = new Gpu(device, shader)
+    this.#gpu = new Gpu(device, (kernel) => shader(kernel, features))
+    this.#matrix = features.matrix
+    this.#wide = device.limits.maxComputeWorkgroupStorageSize >= wideTileBytes
+    this.#best = new Best(this.#gpu)
     this.#host = host
     this.#codec = new GpuKvCodec(host)
   }
@@ -123,7 +152,7 @@ class WebGpuBackend implements Backend {
   }
 
   weight(spec: Parameters<Backend['weight']>[0]): WeightWriter {
-    return weightWriter(this.#gpu, spec)
+    return weightWriter(this.#gpu, spec, this.#weightBytes)
   }
 
   kvPool(spec: KvPoolSpec): KvPool {
@@ -269,6 +298,10 @@ class WebGpuBackend implements Backend {
     return values
   }
 
+  shortlists(x: Tensor, rows: number, count: number): Promise<Shortlist[]> {
+    return this.#best.shortlists(gpu(x), rows, count)
+  }
+
   kvBytes(pool: KvPool, layers: KvBlock['layers'], tokens: number, codec: WireCodec): number {
     return this.#codec.kvBytes(pool, layers, tokens, codec)
   }
@@ -302,21 +335,72 @@ class WebGpuBackend implements Backend {
   }
 
   #product(out: GpuTensor, x: GpuTensor, weights: readonly GpuWeight[], rows: number, add: number): void {
+    const laid = this.#matrix && rows >= unitRows ? this.#lay(x, rows, this.#matrix) : undefined
     let column = out.at
-    for (const { n, k, kind, blocks, parts } of weights) {
+    for (const weight of weights) {
+      const { n, k } = weight
       if (k !== x.cols) throw new ForetokenError('internal', `a weight with k ${k} meets x with ${x.cols} columns`)
-      for (const { buffer, from, n: outputs } of parts) {
-        const few = rows <= fewRows
-        this.#gpu.call({
-          kernel: `${few ? 'gemm_few' : 'gemm_tiled'} ${kind}`,
-          params: [x.at, x.stride, column + from, out.stride, rows, outputs, k, blocks, add],
-          groups: few ? [Math.ceil(outputs / 16), 1] : [Math.ceil(outputs / 64), Math.ceil(rows / 32)],
-          weight: buffer,
-        })
-      }
+      const to = { at: column, stride: out.stride, add }
+      if (laid && this.#unitTakes(weight.kind)) this.#byUnits(to, laid, weight, rows)
+      else this.#byThreads(to, x, weight, rows)
       column += n
     }
   }
+
+  #byThreads({ at, stride, add }: Sum, x: GpuTensor, { kind, k, blocks, parts }: GpuWeight, rows: number): void {
+    const [kernel, tileRows, outputs] = rows <= fewRows ? fewTile : rows <= 32 || !this.#wide ? smallTile : tile
+    for (const { buffer, from, n } of parts)
+      this.#gpu.call({
+        kernel: `${kernel} ${kind}`,
+        params: [x.at, x.stride, at + from, stride, rows, n, k, blocks, add],
+        groups: [Math.ceil(n / outputs), Math.ceil(rows / tileRows)],
+        weight: buffer,
+      })
+  }
+
+  #byUnits({ at, stride, add }: Sum, { x, scales }: Laid, { kind, blocks, parts }: GpuWeight, rows: number): void {
+    for (const { buffer, from, n } of parts)
+      this.#gpu.call({
+        kernel: `gemm_matrix ${kind}`,
+        params: [scales, blocks * 32, at + from, stride, rows, n, blocks, add],
+        groups: [Math.ceil(n / matrixTile.outputs), Math.ceil(rows / matrixTile.rows)],
+        weight: buffer,
+        kv: x,
+      })
+  }
+
+  /** What units of f16 can't hold, threads multiply. */
+  #unitTakes(kind: Kind): boolean {
+    return this.#matrix!.from === 'f32' || (kind !== 'bf16' && kind !== 'f32')
+  }
+
+  #lay({ at, stride, cols }: GpuTensor, rows: number, { from }: MatrixUnit): Laid {
+    const padded = Math.ceil(cols / 32) * 32
+    const tiles = Math.ceil(rows / matrixTile.rows) * matrixTile.rows
+    const bytes = tiles * padded * (from === 'f16' ? 2 : 4)
+    if (!this.#laid || this.#laid.x.size < bytes || this.#laid.rows < tiles) {
+      const x = this.#laid
+        ? this.#gpu.grown(this.#laid.x, Math.max(bytes, this.#laid.x.size), 'x for matrix units')
+        : this.#gpu.buffer(bytes, 'x for matrix units')
+      this.#laid = { x, rows: tiles, scales: this.#gpu.alloc(tiles) }
+    }
+    const { x, scales } = this.#laid
+    this.#gpu.call({ kernel: 'lay_x', params: [at, stride, scales, cols, padded], groups: [rows, 1], kv: x })
+    return this.#laid
+  }
+}
+
+interface Laid {
+  readonly x: GPUBuffer
+  readonly rows: number
+  readonly scales: number
+}
+
+/** Where a product goes: its first element and the distance of rows; `add` 1 where it is added. */
+interface Sum {
+  readonly at: number
+  readonly stride: number
+  readonly add: number
 }
 
 function gpu(x: Tensor): GpuTensor {

@@ -62,7 +62,7 @@ export class Gpu {
   /** Bytes of all buffers. */
   bytes = 0
 
-  /** `source`: the WGSL of a kernel. */
+  /** `source`: the WGSL of a kernel, for this device's features. */
   constructor(device: GPUDevice, source: (kernel: string) => string) {
     this.device = device
     this.#source = source

@@ -47,8 +47,12 @@ export function kindOf(type: TensorType): Kind {
   return type === 'q4_0' || type === 'q4_1' || type === 'q4_k' ? 'u4' : 'i8'
 }
 
-/** Takes a weight's file bytes, and uploads it when it is whole. */
-export function weightWriter(gpu: Gpu, spec: { name: string; type: TensorType; n: number; k: number }): WeightWriter {
+/** Takes a weight's file bytes, and uploads it when it is whole, in buffers of at most `weightBytes`. */
+export function weightWriter(
+  gpu: Gpu,
+  spec: { name: string; type: TensorType; n: number; k: number },
+  weightBytes = Number.POSITIVE_INFINITY,
+): WeightWriter {
   const { name, type, n, k } = spec
   const { elements, bytes: blockBytes } = tensorBlocks[type]
   if (k % elements !== 0)
@@ -61,7 +65,8 @@ export function weightWriter(gpu: Gpu, spec: { name: string; type: TensorType; n
   const kind = kindOf(type)
   const blocks = Math.ceil(k / 32)
   const { numbers, scales } = wordsOf[kind]
-  const most = Math.min(gpu.device.limits.maxStorageBufferBindingSize, gpu.device.limits.maxBufferSize)
+  const { maxStorageBufferBindingSize, maxBufferSize } = gpu.device.limits
+  const most = Math.min(maxStorageBufferBindingSize, maxBufferSize, weightBytes)
   const perOutput = blocks * (numbers + scales) * 4
   const outputs = Math.min(n, Math.floor((most - 256) / perOutput))
   const staging = new Uint8Array(Math.max(rowBytes, Math.min(total, 1 << 18)))

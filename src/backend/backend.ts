@@ -43,6 +43,15 @@ export interface RopeSpec {
   readonly divisors?: readonly number[]
 }
 
+/** The best of a row of logits, instead of all of them. */
+export interface Shortlist {
+  /** (count) largest first; among equals the lower id first. */
+  readonly logits: Float32Array
+  readonly ids: Int32Array
+  /** log of the sum of exp of all of the row's logits. */
+  readonly logSum: number
+}
+
 /** The largest pass that will come, so that buffers are made once. */
 export interface Limits {
   /** Tokens in a pass. */
@@ -131,6 +140,13 @@ export interface Backend extends KvCodec {
    * all work before it. Rejects with `worker_lost`.
    */
   read(x: Tensor, rows: number, into?: Float32Array): Promise<Float32Array>
+  /** Of `shortlists`: the longest; absent where reading all costs as little. */
+  readonly longestShortlist?: number
+  /**
+   * The best `count`, at most `longestShortlist` and `x.cols`, of each of the first `rows` rows. Waits for all work before it. Rejects with
+   * `internal` for a row with NaN or +Infinity, or without a finite number; with `worker_lost`.
+   */
+  shortlists?(x: Tensor, rows: number, count: number): Promise<Shortlist[]>
   /** Frees everything; nothing else may be called after. */
   close(): Promise<void>
 }

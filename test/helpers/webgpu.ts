@@ -1,10 +1,13 @@
 /** A WebGPU backend on Vulkan in software. */
+
+import type { FeatureName } from '../../companion/webgpu/features.ts'
 import { openWebGpu } from '../../companion/webgpu/node.ts'
 import { vulkan } from '../../scripts/chromium.mjs'
 import type { Backend } from '../../src/backend/backend.ts'
 
-export function softwareBackend(): Promise<Backend> {
+/** `without`: features that the device has and the kernels are not to use. */
+export function softwareBackend(without: readonly FeatureName[] = []): Promise<Backend> {
   // Read when the first instance is made.
   Object.assign(process.env, vulkan())
-  return openWebGpu()
+  return openWebGpu(without)
 }

@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Backend, Tensor, Weight } from '../../src/backend/backend.ts'
+import { normalize, topIds } from '../../src/decode/logprobs.ts'
 import { type KvType, pageTokens, type Segment, type TensorType, tensorBlocks } from '../../src/types.ts'
 import { dequantize, randomBlocks } from '../helpers/blocks.ts'
 import { type Random, random } from '../helpers/random.ts'
@@ -15,13 +16,17 @@ const quantTypes = Object.keys(tensorBlocks) as TensorType[]
 export interface BackendTraits {
   /** What activations are before they meet quantised weights. */
   readonly activations: 'int8' | 'f32'
+  /** Rows from which numbers are rounded to f16 before a product, where they are; such a row has other bits among fewer. */
+  readonly halvesFrom?: number
 }
 
 export function runBackendSuite(
   name: string,
   open: () => Promise<Backend>,
-  { activations }: BackendTraits = { activations: 'int8' },
+  { activations, halvesFrom = Number.POSITIVE_INFINITY }: BackendTraits = { activations: 'int8' },
 ): void {
+  /** What is allowed beside the bound of a sum of `size`: both factors may be rounded to 11 bits. */
+  const rounded = (rows: number, size: number) => (rows >= halvesFrom ? 2 ** -10 * size : 0)
   describe(`${name} (seed ${seed})`, () => {
     let backend: Backend
     beforeAll(async () => {
@@ -42,8 +47,9 @@ export function runBackendSuite(
         const got = await backend.read(out, rows)
         for (let row = 0; row < rows; row++)
           for (let col = 0; col < n; col++) {
-            const { want, bound } = product(x.values.subarray(row * k), values.subarray(col * k), k, type, activations)
-            expectNear(got[row * n + col]!, want, bound, `${type} row ${row} col ${col}`)
+            const right = product(x.values.subarray(row * k), values.subarray(col * k), k, type, activations)
+            const bound = right.bound + rounded(rows, right.size)
+            expectNear(got[row * n + col]!, right.want, bound, `${type} row ${row} col ${col}`)
           }
       })
 
@@ -56,7 +62,7 @@ export function runBackendSuite(
         backend.matmul(out, x.tensor, [weight], rows)
         const together = await backend.read(out, rows)
         const alone = backend.tensor(1, 40)
-        for (let row = 0; row < rows; row++) {
+        for (let row = 0; row < rows && rows < halvesFrom; row++) {
           const one = upload(backend, rng, 1, k, x.values.slice(row * k, (row + 1) * k))
           backend.matmul(alone, one.tensor, [weight], 1)
           expect(await backend.read(alone, 1)).toEqual(together.slice(row * 40, (row + 1) * 40))
@@ -67,6 +73,65 @@ export function runBackendSuite(
           expectNear(value, 2 * together[i]!, Math.abs(together[i]!) * 1e-5 + 1e-6, `twice ${i}`)
         })
       })
+    })
+
+    // More rows and outputs than a tile of any backend, and neither a multiple of one; rows of very different sizes.
+    test.each(['q4_1', 'q8_0', 'f16', 'f32'] as const)(
+      'many rows and outputs of %s, added to what is there',
+      async (type) => {
+        const rng = random(seed)
+        const [rows, n, k] = [75, 141, 96]
+        const { weight, values } = makeWeight(backend, rng, type, n, k)
+        const sizes = Array.from({ length: rows }, (_, row) => 10 ** ((row % 11) - 5))
+        const x = upload(
+          backend,
+          rng,
+          rows,
+          k,
+          rng.floats(rows * k).map((value, i) => value * sizes[Math.floor(i / k)]!),
+        )
+        const wide = backend.tensor(rows, n + 20)
+        const out = backend.columns(wide, 12, n)
+        backend.matmul(out, x.tensor, [weight], rows)
+        backend.matmulAdd(out, x.tensor, weight, rows)
+        const got = await backend.read(wide, rows)
+        for (let row = 0; row < rows; row++)
+          for (let col = 0; col < n + 20; col++) {
+            const found = got[row * (n + 20) + col]!
+            if (col < 12 || col >= 12 + n) expect(found).toBe(0)
+            else {
+              const of = values.subarray((col - 12) * k)
+              const { want, bound, size } = product(x.values.subarray(row * k), of, k, type, activations)
+              expectNear(found, 2 * want, 2 * bound + 2 * rounded(rows, size), `${type} row ${row} col ${col - 12}`)
+            }
+          }
+      },
+    )
+
+    test('shortlists name the best of each row, and the log of the sum of all', async () => {
+      if (!backend.shortlists) return
+      const rng = random(seed)
+      const [rows, cols] = [3, 5000]
+      // Equals, in and across runs of columns; the last row is of one size.
+      const values = rng.floats(rows * cols).map((value, i) => (i < 2 * cols ? Math.round(value * 50) / 10 : -7))
+      const x = upload(backend, rng, rows, cols, values)
+      for (const count of [1, 2, 40, backend.longestShortlist!]) {
+        const got = await backend.shortlists(x.tensor, rows, count)
+        expect(got).toHaveLength(rows)
+        got.forEach(({ ids, logits, logSum }, row) => {
+          const own = values.subarray(row * cols, (row + 1) * cols)
+          expect(ids).toEqual(topIds(own, count))
+          expect(logits).toEqual(Float32Array.from(ids, (id) => own[id]!))
+          expectNear(logSum, normalize(own).logSum, 1e-5, `row ${row}`)
+        })
+      }
+      const few = await backend.shortlists(backend.columns(x.tensor, 0, 3), 1, 3)
+      expect([...few[0]!.ids].sort()).toEqual([0, 1, 2])
+      for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) {
+        backend.write(x.tensor, 1, values.slice(0, cols).fill(bad, 4321, 4322))
+        await expect(backend.shortlists(x.tensor, 2, 1)).rejects.toThrow('forward pass failed')
+      }
+      await expect(backend.shortlists(x.tensor, 1, backend.longestShortlist! + 1)).rejects.toThrow('give 1 to')
     })
 
     test.each(quantTypes)('embed reads rows of %s weights', async (type) => {
@@ -360,7 +425,7 @@ function product(
   k: number,
   type: TensorType,
   activations: BackendTraits['activations'],
-): { want: number; bound: number } {
+): { want: number; bound: number; size: number } {
   const plain = tensorBlocks[type].elements === 1 || activations === 'f32'
   let want = 0
   let size = 0
@@ -377,7 +442,7 @@ function product(
     }
   }
   // A quotient that lies on a tie may round either way: allow for one.
-  return { want, bound: (k + 8) * eps * size + (plain ? 0 : flip) }
+  return { want, bound: (k + 8) * eps * size + (plain ? 0 : flip), size }
 }
 
 /** Q4_K and Q5_K scales are products that are kept in binary16: their weights may be off by 2^-11 of their two parts. */

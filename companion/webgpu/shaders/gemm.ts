@@ -1,12 +1,16 @@
 /**
  * out (rows, n) (+)= x (rows, k) times a weight (n, k) transposed.
  *
- * The order of a sum is one for both kernels, so that a row has the same bits whatever shares its pass: k is cut into four slices of whole
- * blocks, each is added up from its front, four products at a time, and then the four in order.
+ * The order of a sum is one for all kernels, so that a row has the same bits whatever shares its pass: k is cut into four slices of whole
+ * blocks, each is added up from its front, 16 products at a time, and then the four in order. Of a quantised weight those 16 are
+ *
+ *     d (x . q) + m (sum of x)
+ *
+ * so that what is multiplied are whole numbers, which f16 holds exactly.
  */
 import type { Kind } from '../weights.ts'
 import { head } from './common.ts'
-import { halfBlock } from './weights.ts'
+import { halfBlock, isQuantised, numbers } from './weights.ts'
 
 const params = ['x', 'x_stride', 'out', 'out_stride', 'rows', 'n', 'k', 'blocks', 'add']
 
@@ -25,55 +29,92 @@ fn put(row: u32, col: u32, value: f32) {
 }
 `
 
+/** `more(sum, dots, d, m, x)`: the sum and 16 more products, of each of four rows or outputs; `x` is the sum of their 16 x. */
+const more = /* wgsl */ `
+fn more(sum: vec4f, dots: vec4f, d: vec4f, m: vec4f, x: vec4f) -> vec4f { return fma(x, m, fma(dots, d, sum)); }
+fn sum16(x: array<vec4f, 4>) -> f32 { return dot(((x[0] + x[1]) + x[2]) + x[3], vec4f(1.0)); }
+`
+
 /**
- * A tile of 32 rows and 64 outputs a workgroup of 16 x 8 threads, 4 x 4 of them a thread:
+ * A tile of 64 outputs and 32 rows, or 64, a workgroup of 16 x 8 threads; 4 outputs times 4 rows, or 8, a thread:
  *
  *     for each slice, for each block of 32 k:
- *         all: x's 32 x 32 and the weight's 64 x 32, expanded, into workgroup memory
- *         each thread: 4 rows times 4 outputs, 16 apart so that neighbours read neighbours
+ *         all: x's rows x 32 and the weight's 64 x 32 numbers into workgroup memory
+ *         each thread: its rows times 4 outputs, 16 apart so that neighbours read neighbours
+ *
+ * Where `halves` the numbers lie there as f16.
  */
-export function gemmTiled(kind: Kind): string {
-  return /* wgsl */ `${head(params)}${halfBlock(kind)}${readX}
-var<workgroup> xs: array<vec4f, 256>; // (8 k, 32 rows)
-var<workgroup> ws: array<vec4f, 512>; // (8 k, 64 outputs)
+export function gemmTiled(kind: Kind, tileRows: 32 | 64, halves: boolean): string {
+  const quantised = isQuantised(kind)
+  const perThread = tileRows / 8
+  const zeros = `array<vec4f, ${perThread}>(${Array(perThread).fill('vec4f(0.0)').join(', ')})`
+  const [four, uses] = halves ? ['vec4h', ['f16']] : ['vec4f', []]
+  const read = (at: string) => (halves ? `vec4f(ws[${at}])` : `ws[${at}]`)
+  const scale = (axis: 'x' | 'y') => {
+    const four = [0, 16, 32, 48].map((from) => `ss[h * 64u + id.x + ${from}u].${axis}`)
+    return `vec4f(${four.join(', ')})`
+  }
+  const add = quantised
+    ? `
+        let d = ${scale('x')};
+        let m = ${scale('y')};
+        for (var row = 0u; row < ${perThread}u; row++) {
+          part[row] = more(part[row], dots[row], d, m, vec4f(x_sums[h * ${tileRows}u + id.y * ${perThread}u + row]));
+        }`
+    : `
+        for (var row = 0u; row < ${perThread}u; row++) { part[row] += dots[row]; }`
+  return /* wgsl */ `${head(params, uses)}${numbers(kind)}${readX}${quantised ? more : ''}
+var<workgroup> xs: array<vec4f, ${8 * tileRows}>; // (8 k, rows)
+var<workgroup> ws: array<${four}, 512>; // (8 k, 64 outputs)
+${quantised ? `var<workgroup> x_sums: array<f32, ${2 * tileRows}>; // (2 halves, rows)\nvar<workgroup> ss: array<vec2f, 128>; // (2 halves, 64 outputs)` : ''}
 @compute @workgroup_size(16, 8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let row0 = group.y * 32u;
+  let row0 = group.y * ${tileRows}u;
   let col0 = group.x * 64u;
-  var total: array<vec4f, 4>;
+  var total: array<vec4f, ${perThread}>;
   for (var slice = 0u; slice < 4u; slice++) {
-    // Explicit: a software Vulkan kept the values of the turn before.
-    var part = array<vec4f, 4>(vec4f(0.0), vec4f(0.0), vec4f(0.0), vec4f(0.0));
+    // Explicit, here and below: a software Vulkan kept the values of the turn before.
+    var part = ${zeros};
     for (var kb = slice * p.blocks / 4u; kb < (slice + 1u) * p.blocks / 4u; kb++) {
-      for (var i = thread; i < 256u; i += 128u) {
-        let row = row0 + i / 8u;
-        var four = vec4f(0.0);
-        if (row < p.rows) { four = x4(row, kb * 32u + (i % 8u) * 4u); }
-        xs[(i % 8u) * 32u + i / 8u] = four;
+      if (thread < ${2 * tileRows}u) {
+        let row = thread / 2u;
+        let h = thread % 2u;
+        var mine = array<vec4f, 4>(vec4f(0.0), vec4f(0.0), vec4f(0.0), vec4f(0.0));
+        if (row0 + row < p.rows) {
+          for (var i = 0u; i < 4u; i++) { mine[i] = x4(row0 + row, kb * 32u + h * 16u + i * 4u); }
+        }
+        for (var i = 0u; i < 4u; i++) { xs[(h * 4u + i) * ${tileRows}u + row] = mine[i]; }
+        ${quantised ? `x_sums[h * ${tileRows}u + row] = sum16(mine);` : ''}
       }
       let col = thread % 64u;
-      let h = thread / 64u;
+      let half = thread / 64u;
       var mine = array<vec4f, 4>(vec4f(0.0), vec4f(0.0), vec4f(0.0), vec4f(0.0));
-      if (col0 + col < p.n) { mine = half_block(kb, col0 + col, h); }
-      for (var i = 0u; i < 4u; i++) { ws[(h * 4u + i) * 64u + col] = mine[i]; }
+      if (col0 + col < p.n) {
+        mine = numbers(kb, col0 + col, half);
+        ${quantised ? 'ss[thread] = scale(kb, col0 + col, half);' : ''}
+      }
+      for (var i = 0u; i < 4u; i++) { ws[(half * 4u + i) * 64u + col] = ${four}(mine[i]); }
       workgroupBarrier();
-      for (var step = 0u; step < 8u; step++) {
-        let w0 = ws[step * 64u + id.x];
-        let w1 = ws[step * 64u + id.x + 16u];
-        let w2 = ws[step * 64u + id.x + 32u];
-        let w3 = ws[step * 64u + id.x + 48u];
-        for (var row = 0u; row < 4u; row++) {
-          let x = xs[step * 32u + id.y * 4u + row];
-          part[row] += vec4f(dot(x, w0), dot(x, w1), dot(x, w2), dot(x, w3));
-        }
+      for (var h = 0u; h < 2u; h++) {
+        var dots = ${zeros};
+        for (var step = h * 4u; step < h * 4u + 4u; step++) {
+          let w0 = ${read('step * 64u + id.x')};
+          let w1 = ${read('step * 64u + id.x + 16u')};
+          let w2 = ${read('step * 64u + id.x + 32u')};
+          let w3 = ${read('step * 64u + id.x + 48u')};
+          for (var row = 0u; row < ${perThread}u; row++) {
+            let x = xs[step * ${tileRows}u + id.y * ${perThread}u + row];
+            dots[row] += vec4f(dot(x, w0), dot(x, w1), dot(x, w2), dot(x, w3));
+          }
+        }${add}
       }
       workgroupBarrier();
     }
-    for (var row = 0u; row < 4u; row++) { total[row] += part[row]; }
+    for (var row = 0u; row < ${perThread}u; row++) { total[row] += part[row]; }
   }
-  for (var row = 0u; row < 4u; row++) {
+  for (var row = 0u; row < ${perThread}u; row++) {
     for (var i = 0u; i < 4u; i++) {
-      let r = row0 + id.y * 4u + row;
+      let r = row0 + id.y * ${perThread}u + row;
       let c = col0 + id.x + 16u * i;
       if (r < p.rows && c < p.n) { put(r, c, total[row][i]); }
     }
@@ -83,7 +124,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
 
 /** Up to 4 rows: 16 outputs a workgroup, a thread for each slice of each; weights are read once for all rows. */
 export function gemmFew(kind: Kind): string {
-  return /* wgsl */ `${head(params)}${halfBlock(kind)}${readX}
+  const quantised = isQuantised(kind)
+  const add = quantised
+    ? 'let s = scale(kb, col, h);\n        part = more(part, dots, vec4f(s.x), vec4f(s.y), x_sums);'
+    : 'part += dots;'
+  return /* wgsl */ `${head(params)}${numbers(kind)}${readX}${quantised ? more : ''}
 var<workgroup> parts: array<vec4f, 64>; // (4 slices, 16 outputs) of 4 rows
 @compute @workgroup_size(16, 4)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u) {
@@ -93,11 +138,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
   if (col < p.n) {
     for (var kb = slice * p.blocks / 4u; kb < (slice + 1u) * p.blocks / 4u; kb++) {
       for (var h = 0u; h < 2u; h++) {
-        let sixteen = half_block(kb, col, h);
-        for (var i = 0u; i < 4u; i++) {
-          let at = kb * 32u + h * 16u + i * 4u;
-          for (var row = 0u; row < p.rows; row++) { part[row] += dot(x4(row, at), sixteen[i]); }
+        let sixteen = numbers(kb, col, h);
+        var dots = vec4f(0.0);
+        var x_sums = vec4f(0.0);
+        for (var row = 0u; row < p.rows; row++) {
+          var x = array<vec4f, 4>(vec4f(0.0), vec4f(0.0), vec4f(0.0), vec4f(0.0));
+          var sum = 0.0;
+          for (var i = 0u; i < 4u; i++) {
+            x[i] = x4(row, kb * 32u + h * 16u + i * 4u);
+            sum += dot(x[i], sixteen[i]);
+          }
+          dots[row] = sum;
+          ${quantised ? 'x_sums[row] = sum16(x);' : ''}
         }
+        ${add}
       }
     }
   }

@@ -3,7 +3,8 @@
  * int8 then f32 scales of K (heads, 16) and V (heads, 16). Indices count words of four bytes.
  */
 import type { KvType } from '../../../src/index.ts'
-import { head } from './common.ts'
+import type { Features } from '../features.ts'
+import { fold, head } from './common.ts'
 
 /** Elements in a word. */
 const perWord: Readonly<Record<KvType, number>> = { f32: 1, f16: 2, int8: 4 }
@@ -60,7 +61,7 @@ ${type === 'int8' ? findScales : ''}
 }`
 }
 
-/** \`insert(word, j, value, inverse)\`: the word with its element j replaced. */
+/** `insert(word, j, value, inverse)`: the word with its element j replaced. */
 const element: Readonly<Record<KvType, string>> = {
   f32: 'fn insert(word: u32, j: u32, value: f32, inverse: f32) -> u32 { return bitcast<u32>(value); }',
   f16: `fn insert(word: u32, j: u32, value: f32, inverse: f32) -> u32 {
@@ -111,24 +112,24 @@ export const queryRows = 4
  *
  * A row sees keys at the same places whatever is beside it, and those that it must not see weigh exactly nothing: so its bits are its own.
  */
-export function attention(type: KvType): string {
+export function attention(type: KvType, features: Features): string {
   const per = perWord[type]
+  const folds = fold('vec4f', features)
   const k =
     type === 'int8' ? ' * bitcast<f32>(kv[page + 2u * p.kv_heads * head_words + kv_head * 16u + key % 16u])' : ''
   const v =
     type === 'int8'
       ? ' * bitcast<f32>(kv[page + 2u * p.kv_heads * head_words + (p.kv_heads + kv_head) * 16u + key % 16u])'
       : ''
-  return /* wgsl */ `${head(['out', 'out_stride', 'q', 'q_stride', 'blocks', 'row0', 'pages', 'heads', 'kv_heads', 'dim', 'layer', 'page_words', 'scale: f32'])}
+  return /* wgsl */ `${head(['out', 'out_stride', 'q', 'q_stride', 'blocks', 'row0', 'pages', 'heads', 'kv_heads', 'dim', 'layer', 'page_words', 'scale: f32'], folds.enable)}${folds.functions}
 const per = ${per}u;
 const lowest = -3.4e38;
 ${reading[type]}
 var<workgroup> qs: array<f32, ${queryRows * longestHead}>;
 var<workgroup> scores: array<vec4f, 64>;
-var<workgroup> folded: array<vec4f, 64>;
 fn page_of(list: u32, key: u32) -> u32 { return p.layer + t[list + key / 16u] * p.page_words; }
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32${folds.parameters}) {${folds.begin}
   let block = p.blocks + group.x * 4u;
   let row = t[block] - p.row0;
   let count = t[block + 1u];
@@ -162,25 +163,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     }
     let seen = vec4u(key) <= vec4u(first) + vec4u(0u, 1u, 2u, 3u);
     score = select(vec4f(lowest), score, seen & vec4<bool>(key < end));
-    folded[thread] = score;
-    workgroupBarrier();
-    for (var half = 32u; half > 0u; half /= 2u) {
-      if (thread < half) { folded[thread] = max(folded[thread], folded[thread + half]); }
-      workgroupBarrier();
-    }
-    let higher = max(most, folded[0]);
+    let higher = max(most, fold_max(score, thread));
     let fade = exp(most - higher);
     most = higher;
     let weight = select(vec4f(0.0), exp(score - most), seen & vec4<bool>(key < end));
-    workgroupBarrier();
     scores[thread] = weight;
-    folded[thread] = weight;
-    workgroupBarrier();
-    for (var half = 32u; half > 0u; half /= 2u) {
-      if (thread < half) { folded[thread] += folded[thread + half]; }
-      workgroupBarrier();
-    }
-    total = total * fade + folded[0];
+    // Which passes a barrier: all weights are there behind it.
+    total = total * fade + fold_add(weight, thread);
     for (var j = 0u; j < ${longestHead / 64}u; j++) {
       let d = thread + j * 64u;
       if (d >= p.dim) { break; }

@@ -1,27 +1,21 @@
 /** Kernels of one row, or one element, at a time. */
-import { head } from './common.ts'
+import type { Features } from '../features.ts'
+import { fold, head } from './common.ts'
 
-/**
- * out = x / rms(x) * weight over runs of `width` columns: a whole row, or each head of it. A workgroup is a run: 64 threads add squares,
- * then halve their number until one is left.
- */
-export const norm = /* wgsl */ `${head(['x', 'x_stride', 'out', 'out_stride', 'weight', 'width', 'eps: f32'])}
-var<workgroup> sums: array<f32, 64>;
+/** out = x / rms(x) * weight over runs of `width` columns: a whole row, or each head of it. A workgroup is a run. */
+export function norm(features: Features): string {
+  const sums = fold('f32', features)
+  return /* wgsl */ `${head(['x', 'x_stride', 'out', 'out_stride', 'weight', 'width', 'eps: f32'], sums.enable)}${sums.functions}
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32${sums.parameters}) {${sums.begin}
   let x = p.x + group.y * p.x_stride + group.x * p.width;
   let out = p.out + group.y * p.out_stride + group.x * p.width;
   var sum = 0.0;
   for (var i = thread; i < p.width; i += 64u) { sum += a[x + i] * a[x + i]; }
-  sums[thread] = sum;
-  workgroupBarrier();
-  for (var half = 32u; half > 0u; half /= 2u) {
-    if (thread < half) { sums[thread] += sums[thread + half]; }
-    workgroupBarrier();
-  }
-  let scale = 1.0 / sqrt(sums[0] / f32(p.width) + p.eps);
+  let scale = 1.0 / sqrt(fold_add(sum, thread) / f32(p.width) + p.eps);
   for (var i = thread; i < p.width; i += 64u) { a[out + i] = a[x + i] * scale * a[p.weight + i]; }
 }`
+}
 
 /** x += bias, row by row. */
 export const bias = /* wgsl */ `${head(['x', 'x_stride', 'bias', 'cols'])}

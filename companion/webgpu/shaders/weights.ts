@@ -1,34 +1,59 @@
 /** Reading weights: 16 elements of a block of 32, as the layouts of weights.ts have them. */
 import type { Kind } from '../weights.ts'
 
-/** `half_block(kb, col, h)`: elements 16h..16h + 15 of block `kb` of output `col`, of `p.n` outputs and `p.blocks` blocks. */
-export function halfBlock(kind: Kind): string {
-  const head = 'fn half_block(kb: u32, col: u32, h: u32) -> array<vec4f, 4> {\n  let at = kb * p.n + col;'
-  return `${head}${bodies[kind]}}`
+/** Whether a weight's elements are d q + m of whole numbers q of up to 8 bits. */
+export function isQuantised(kind: Kind): boolean {
+  return kind === 'u4' || kind === 'i8'
 }
 
-const scale = (perBlock: number) => `
+/**
+ * Of elements 16h..16h + 15 of block `kb` of output `col`, of `p.n` outputs and `p.blocks` blocks:
+ *
+ *     numbers(kb, col, h)   array<vec4f, 4>   q where the kind is quantised, else the elements
+ *     scale(kb, col, h)     vec2f             d and m; only where it is
+ */
+export function numbers(kind: Kind): string {
+  const of = (name: string, type: string, body: string) =>
+    `fn ${name}(kb: u32, col: u32, h: u32) -> ${type} {\n  let at = kb * p.n + col;${body}}\n`
+  const scale = isQuantised(kind) ? of('scale', 'vec2f', scales(kind === 'u4' ? 1 : 2)) : ''
+  return scale + of('numbers', 'array<vec4f, 4>', bodies[kind])
+}
+
+/** With `half_block(kb, col, h)`: the elements themselves. */
+export function halfBlock(kind: Kind): string {
+  const body = isQuantised(kind)
+    ? `
+  var out = numbers(kb, col, h);
+  let s = scale(kb, col, h);
+  for (var i = 0u; i < 4u; i++) { out[i] = out[i] * s.x + s.y; }
+  return out;`
+    : '\n  return numbers(kb, col, h);'
+  return `${numbers(kind)}fn half_block(kb: u32, col: u32, h: u32) -> array<vec4f, 4> {${body}\n}\n`
+}
+
+const scales = (perBlock: number) => `
   let s = p.blocks * p.n * ${perBlock === 1 ? 4 : 8}u + at * ${perBlock}u${perBlock === 1 ? '' : ' + h'};
-  let dm = unpack2x16float(w[s / 4u][s % 4u]);`
+  return unpack2x16float(w[s / 4u][s % 4u]);
+`
 
 const bodies: Readonly<Record<Kind, string>> = {
-  u4: /* wgsl */ `${scale(1)}
+  u4: /* wgsl */ `
   let words = w[at];
   let two = select(words.xy, words.zw, h == 1u);
   var out: array<vec4f, 4>;
   for (var i = 0u; i < 4u; i++) {
     let word = two[i / 2u] >> ((i % 2u) * 16u);
-    out[i] = vec4f(vec4u(word, word >> 4u, word >> 8u, word >> 12u) & vec4u(15u)) * dm.x + dm.y;
+    out[i] = vec4f(vec4u(word, word >> 4u, word >> 8u, word >> 12u) & vec4u(15u));
   }
   return out;
 `,
-  i8: /* wgsl */ `${scale(2)}
+  i8: /* wgsl */ `
   let words = bitcast<vec4i>(w[at * 2u + h]);
   var out: array<vec4f, 4>;
   for (var i = 0u; i < 4u; i++) {
     let word = words[i];
     let four = vec4i(extractBits(word, 0u, 8u), extractBits(word, 8u, 8u), extractBits(word, 16u, 8u), extractBits(word, 24u, 8u));
-    out[i] = vec4f(four) * dm.x + dm.y;
+    out[i] = vec4f(four);
   }
   return out;
 `,

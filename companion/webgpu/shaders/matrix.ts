@@ -1,0 +1,103 @@
+/**
+ * Products of many rows by a subgroup's matrix units, which take tiles of f16 or f32 and add up in f32.
+ *
+ * Units take no bounds, so x is laid out for them first: whole tiles of rows, k filled up with zeros. In f16 each row is scaled by a power of
+ * two to where its largest element is in 2^14..2^15, so that no activation is too large for it, and none too small that counts.
+ */
+
+import { type MatrixUnit, unitTile } from '../features.ts'
+import type { Kind } from '../weights.ts'
+import { fold, head } from './common.ts'
+import { halfBlock } from './weights.ts'
+
+/** Rows and outputs of a workgroup of four subgroups. */
+export const matrixTile = { rows: 64, outputs: 64 } as const
+
+const enabled = (unit: MatrixUnit) => [
+  ...(unit.from === 'f16' ? ['f16'] : []),
+  'subgroups',
+  'chromium_experimental_subgroup_matrix',
+]
+
+/** x (rows, k) as (rows, padded k) for the units, and what a row was multiplied by. A workgroup is a row. */
+export function layX({ from }: MatrixUnit): string {
+  const most = fold('f32', { subgroups: true })
+  const uses = [...most.enable, ...(from === 'f16' ? ['f16'] : [])]
+  return /* wgsl */ `${head(['x', 'x_stride', 'scales', 'k', 'padded'], uses, from)}${most.functions}
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32${most.parameters}) {${most.begin}
+  let x = p.x + group.x * p.x_stride;
+  var largest = 0.0;
+  for (var i = thread; i < p.k; i += 64u) { largest = max(largest, abs(a[x + i])); }
+  let up = ${from === 'f16' ? 'ldexp(1.0, 15 - clamp(frexp(fold_max(largest, thread)).exp, -100, 100))' : '1.0 + 0.0 * fold_max(0.0, thread)'};
+  for (var i = thread; i < p.padded; i += 64u) {
+    var value = 0.0;
+    if (i < p.k) { value = a[x + i] * up; }
+    kv[group.x * p.padded + i] = ${from}(value);
+  }
+  if (thread == 0u) { a[p.scales + group.x] = 1.0 / up; }
+}`
+}
+
+/**
+ * out (rows, n) (+)= x times a weight (n, k) transposed. A workgroup is a tile of 64 rows and 64 outputs; each of its four subgroups has a
+ * quarter, 32 x 32, in its units' registers:
+ *
+ *     for each block of 32 k:
+ *         all: the weight's 64 x 32, expanded, into workgroup memory
+ *         each subgroup: its 32 rows times its 32 outputs
+ *     through workgroup memory to where they belong, a unit at a time
+ */
+export function gemmMatrix(kind: Kind, unit: MatrixUnit): string {
+  const { from, m, n, k, lanes } = unit
+  const [rows, outputs, steps] = [unitTile.rows / m, unitTile.outputs / n, unitTile.k / k]
+  // Eight more than 32: neighbouring outputs then lie in other banks.
+  const stride = unitTile.k + 8
+  const each = (count: number, line: (i: number) => string) =>
+    Array.from({ length: count }, (_, i) => line(i)).join('\n')
+  const pairs = (line: (row: number, output: number) => string) =>
+    each(rows, (row) => each(outputs, (output) => line(row, output)))
+  const sum = (row: number, output: number) => `sum_${row}_${output}`
+  const step = (at: number) => `
+${each(rows, (row) => `      let x_${at}_${row} = subgroupMatrixLoad<subgroup_matrix_left<${from}, ${k}, ${m}>, row_major>(&kv, x + ${row * m}u * p.padded + kb * 32u + ${at * k}u, p.padded);`)}
+${each(outputs, (output) => `      let w_${at}_${output} = subgroupMatrixLoad<subgroup_matrix_right<${from}, ${n}, ${k}>, col_major>(&ws, (sub_col + ${output * n}u) * ${stride}u + ${at * k}u, ${stride}u);`)}
+${pairs((row, output) => `      ${sum(row, output)} = subgroupMatrixMultiplyAccumulate(x_${at}_${row}, w_${at}_${output}, ${sum(row, output)});`)}`
+  const store = (row: number, output: number) => `
+  subgroupMatrixStore<row_major>(&os, subgroup * ${m * n}u, ${sum(row, output)}, ${n}u);
+  workgroupBarrier();
+  for (var i = lane; i < ${m * n}u; i += ${lanes}u) {
+    put(row0 + sub_row + ${row * m}u + i / ${n}u, col0 + sub_col + ${output * n}u + i % ${n}u, os[subgroup * ${m * n}u + i]);
+  }
+  workgroupBarrier();`
+  const params = ['scales', 'padded', 'out', 'out_stride', 'rows', 'n', 'blocks', 'add']
+  return /* wgsl */ `${head(params, enabled(unit), from)}${halfBlock(kind)}
+var<workgroup> ws: array<${from}, ${matrixTile.outputs * stride}>;
+var<workgroup> os: array<f32, ${4 * m * n}>;
+fn put(row: u32, col: u32, value: f32) {
+  if (row >= p.rows || col >= p.n) { return; }
+  let at = p.out + row * p.out_stride + col;
+  let scaled = value * a[p.scales + row];
+  a[at] = select(scaled, a[at] + scaled, p.add == 1u);
+}
+@compute @workgroup_size(${4 * lanes})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
+  let row0 = group.y * ${matrixTile.rows}u;
+  let col0 = group.x * ${matrixTile.outputs}u;
+  let sub_row = subgroup / 2u * ${unitTile.rows}u;
+  let sub_col = subgroup % 2u * ${unitTile.outputs}u;
+  let x = (row0 + sub_row) * p.padded;
+${pairs((row, output) => `  var ${sum(row, output)}: subgroup_matrix_result<f32, ${n}, ${m}>;`)}
+  for (var kb = 0u; kb < p.blocks; kb++) {
+    for (var i = thread; i < 128u; i += ${4 * lanes}u) {
+      let col = i % 64u;
+      let h = i / 64u;
+      var mine = array<vec4f, 4>(vec4f(0.0), vec4f(0.0), vec4f(0.0), vec4f(0.0));
+      if (col0 + col < p.n) { mine = half_block(kb, col0 + col, h); }
+      for (var j = 0u; j < 16u; j++) { ws[col * ${stride}u + h * 16u + j] = ${from}(mine[j / 4u][j % 4u]); }
+    }
+    workgroupBarrier();${each(steps, step)}
+    workgroupBarrier();
+  }
+${pairs(store)}
+}`
+}
