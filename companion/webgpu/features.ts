@@ -25,6 +25,7 @@ export interface Features {
 }
 
 export type FeatureName = keyof Features
+export const featureNames: readonly FeatureName[] = ['f16', 'subgroups', 'matrix']
 
 export const noFeatures: Features = { f16: false, subgroups: false }
 

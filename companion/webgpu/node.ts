@@ -5,23 +5,29 @@ import { createWasmBackend } from '../../src/backend/wasm.ts'
 import { ForetokenError } from '../../src/index.ts'
 import { createWebGpuBackend } from './backend.ts'
 import { deviceOf, type OpenDevice } from './device.ts'
-import type { FeatureName } from './features.ts'
+import { type FeatureName, featureNames } from './features.ts'
 
-/** A backend on this machine's GPU, with all of its features but `without`. Throws `unsupported`. */
-export async function openWebGpu(without: readonly FeatureName[] = []): Promise<Backend> {
+/** A backend on this machine's GPU, with all of its features but `without` (default: $FORETOKEN_WEBGPU_WITHOUT). Throws `unsupported`. */
+export async function openWebGpu(without: readonly FeatureName[] = unwanted()): Promise<Backend> {
   const opened = await openDevice(without)
   const host = await createWasmBackend({ modules: await loadWasm('auto', 1) })
   return createWebGpuBackend({ ...opened, host })
 }
 
 /** Throws `unsupported`, with what to do, where there is no package, no adapter or no device. */
-export async function openDevice(without: readonly FeatureName[] = []): Promise<OpenDevice> {
+export async function openDevice(without: readonly FeatureName[] = unwanted()): Promise<OpenDevice> {
   const { create } = await dawn()
   // Matrix units are an experiment of Dawn's, which it hides otherwise; no shader but this package's own runs.
   const gpu: GPU = create(['enable-dawn-features=allow_unsafe_apis'])
   const opened = await deviceOf(gpu, advice, without)
   kept.add(gpu)
   return opened
+}
+
+/** What $FORETOKEN_WEBGPU_WITHOUT names: for a driver that gets a feature wrong, and to see what one brings. */
+function unwanted(): FeatureName[] {
+  const named = (process.env.FORETOKEN_WEBGPU_WITHOUT ?? '').split(',').map((name) => name.trim())
+  return featureNames.filter((name) => named.includes(name))
 }
 
 const advice = {
