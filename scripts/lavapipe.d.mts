@@ -1,0 +1,1 @@
+export function lavapipe(): { readonly [name: string]: string } | undefined
