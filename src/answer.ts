@@ -1,6 +1,6 @@
 /** One request being answered: tokens in, events out. */
 
-import type { Backend } from './backend/backend.ts'
+import type { Backend, Scores } from './backend/backend.ts'
 import { createSampler, type SampledToken, type Sampler } from './decode/sampling.ts'
 import type { Job } from './decode/scheduler.ts'
 import { createStopMatcher, type StopMatcher } from './decode/stop.ts'
@@ -111,10 +111,14 @@ export class Answer implements Job {
     this.#prefill = kind === 'exact' && !shown ? 'exact' : this.mode === 'predicted' ? 'predicted' : 'refined'
   }
 
-  take(logits: Float32Array): number | undefined {
+  get best(): number {
+    return this.#sampler.best
+  }
+
+  take(scores: Scores): number | undefined {
     this.#trace.mark('prefilled')
     if (this.#limit === 0) return this.#finish(false)
-    return this.show(this.#sampler.sample(logits, this.#history, this.#prompt))
+    return this.show(this.#sampler.sample(scores, this.#history, this.#prompt))
   }
 
   /** Takes the next token, from whoever made it; gives its id if more may come. */

@@ -241,6 +241,8 @@ class Reading implements Job {
     if (done === total) this.#at.prefilled = performance.now()
   }
 
+  readonly best = 1
+
   take(): undefined {}
 
   end(error?: ForetokenError): void {

@@ -52,6 +52,9 @@ export interface Shortlist {
   readonly logSum: number
 }
 
+/** Of a position: all logits, (vocab), or the best of them. */
+export type Scores = Float32Array | Shortlist
+
 /** The largest pass that will come, so that buffers are made once. */
 export interface Limits {
   /** Tokens in a pass. */

@@ -3,6 +3,7 @@
  *
  * Log-probabilities are of the model's own distribution, before all of these, as OpenAI's clients expect.
  */
+import type { Scores, Shortlist } from '../backend/backend.ts'
 import { ForetokenError } from '../errors.ts'
 import { draw, filterTokens } from './filters.ts'
 import { argmax, normalize, topIds } from './logprobs.ts'
@@ -40,11 +41,13 @@ export interface SampledToken {
 }
 
 export interface Sampler {
+  /** As many of the best logits are all that it reads; Infinity: it reads all. */
+  readonly best: number
   /**
-   * The next token for `logits` (vocab), which are only read. `history` is the prompt and the answer so far; the answer,
+   * The next token for `scores`, at least the `best`, which are only read. `history` is the prompt and the answer so far; the answer,
    * which presence and frequency penalties count, begins at `generatedFrom`. Throws `internal` for logits that are NaN.
    */
-  sample(logits: Float32Array, history?: readonly number[], generatedFrom?: number): SampledToken
+  sample(scores: Scores, history?: readonly number[], generatedFrom?: number): SampledToken
   /** Draws for a token that was chosen before: what comes after is as if it had been drawn here. */
   skip(): void
 }
@@ -73,11 +76,26 @@ export function createSampler(options: SamplingOptions = {}): Sampler {
   const greedy = filters.temperature < 1e-6 // 1 / temperature must stay finite; nothing else has a chance long before
   let scratch = new Float32Array(0)
 
+  const drawn = greedy ? 1 : filters.topK || Number.POSITIVE_INFINITY
+  const best = neutral ? Math.max(drawn, topLogprobs) : Number.POSITIVE_INFINITY
+
+  /** Positions of a shortlist are ranks. */
+  function ofShortlist({ logits, ids, logSum }: Shortlist): SampledToken {
+    if (best > ids.length)
+      throw new ForetokenError('internal', `a shortlist of ${ids.length} logits, where ${best} are read`)
+    const rank = greedy ? 0 : draw(filterTokens(logits, filters), random())
+    const scored = (of: number) => ({ id: ids[of]!, logprob: logits[of]! - logSum })
+    if (topLogprobs === 0) return scored(rank)
+    return { ...scored(rank), topLogprobs: Array.from({ length: topLogprobs }, (_, of) => scored(of)) }
+  }
+
   return {
+    best,
     skip() {
       if (!greedy) random()
     },
     sample(logits, history = [], generatedFrom = 0) {
+      if ('ids' in logits) return ofShortlist(logits)
       const raw = normalize(logits)
       let scores = logits
       if (!neutral) {

@@ -5,6 +5,7 @@
  * served. A host that ends a request's work with the request (an edge isolate) so never stops others', and where
  * nobody reads, nothing is computed.
  */
+import type { Scores } from '../backend/backend.ts'
 import { asForetokenError, ForetokenError } from '../errors.ts'
 import type { PagedCache, Sequence } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
@@ -29,7 +30,7 @@ export interface Predicting {
   /** What a row costs by what an exact one does. */
   readonly rowCost: Readonly<Record<'predicted' | 'refined', number>>
   runs(sequence: Sequence, ids: readonly number[], outputs: 'none' | 'last'): Run[]
-  doubts(logits: Float32Array): boolean
+  doubts(scores: Scores): boolean
 }
 
 export interface SchedulerOptions extends Omit<Policy, 'budget'> {
@@ -40,7 +41,8 @@ export interface SchedulerOptions extends Omit<Policy, 'budget'> {
 }
 
 /** What the scheduler needs of a model. */
-export type PassModel = Pick<Llama, 'passTokens' | 'config' | 'forward'>
+export type PassModel = Pick<Llama, 'passTokens' | 'config' | 'forward'> &
+  Partial<Pick<Llama, 'longestShortlist' | 'shortlists'>>
 
 /** What the scheduler needs of a request, and tells it. */
 export interface Job {
@@ -51,8 +53,10 @@ export interface Job {
   /** How the prompt's K and V come about. Default `exact`. */
   readonly mode?: 'exact' | 'predicted' | 'refined' | 'auto'
   readonly signal?: AbortSignal | undefined
-  /** Takes the logits of the next token, (vocab); gives that token if it is to be run, undefined if the answer is complete. */
-  take(logits: Float32Array): number | undefined
+  /** As many of the best logits are all that `take` reads. Default: all are read. */
+  readonly best?: number
+  /** Takes the scores of the next token; gives that token if it is to be run, undefined if the answer is complete. */
+  take(scores: Scores): number | undefined
   /** Its turn has come, if its pages fit; called again where they did not. */
   onAdmit?(): void
   /** It has its place and what the prefix cache had: its sequence, until `end`; called again where that was taken from it. */
@@ -116,6 +120,12 @@ class Task implements Candidate {
 
   get running(): boolean {
     return this.sequence.length > 0
+  }
+
+  /** As many of the best logits are all that is read: a doubt looks at two. */
+  get best(): number {
+    const { best = Number.POSITIVE_INFINITY, mode } = this.job
+    return mode === 'auto' ? Math.max(best, 2) : best
   }
 
   /** Tokens of its cache that are to be made exact: none before its prompt has been read. */
@@ -242,16 +252,27 @@ export class Scheduler {
     const begun = performance.now()
     try {
       const pass = pack(shares.flatMap((share) => this.#runsOf(share)))
-      const logits = await this.#model.forward(pass, 'lent')
+      const scores = await this.#scores(pass, shares)
       this.#cost.learn(this.#exactRows(pass), performance.now() - begun)
       this.#inPass = new Set()
-      this.#serve(shares, logits)
+      this.#serve(shares, scores)
     } catch (error) {
       // The pass may have written some layers of these pages and not others: none of them can go on.
       const failed = asForetokenError(error)
       this.#inPass = new Set()
       for (const { candidate } of shares) this.#end(candidate, failed)
     }
+  }
+
+  /** Of the pass's outputs: shortlists, where the model has them and nobody reads more, or all logits. */
+  async #scores(pass: Pass, shares: readonly Piece[]): Promise<Scores[]> {
+    const model = this.#model
+    const best = Math.max(...shares.map(({ candidate }) => candidate.best))
+    if (model.longestShortlist && best <= Math.min(model.longestShortlist, model.config.vocab))
+      return model.shortlists!(pass, best)
+    const { vocab } = model.config
+    const logits = await model.forward(pass, 'lent')
+    return pass.outputs.map((_, row) => logits.subarray(row * vocab, (row + 1) * vocab))
   }
 
   /** How many exact rows would cost as much. */
@@ -400,8 +421,7 @@ export class Scheduler {
     this.#count.preemptions++
   }
 
-  #serve(shares: readonly Piece[], logits: Float32Array): void {
-    const { vocab } = this.#model.config
+  #serve(shares: readonly Piece[], outputs: readonly Scores[]): void {
     let row = 0
     for (const { candidate: task, count, refine } of shares) {
       task.lastPass = this.#count.passes
@@ -409,7 +429,7 @@ export class Scheduler {
       const ready = refine ? task.doubted && !task.sequence.states : task.pending === 0
       if (ready && task.streaming && count === 1) this.#count.decode_tokens++
       else this.#count.prefill_tokens += count
-      const scores = ready ? logits.subarray(row * vocab, ++row * vocab) : undefined
+      const scores = ready ? outputs[row++] : undefined
       if (task.failed) {
         this.#end(task, task.failed)
         continue
@@ -435,13 +455,13 @@ export class Scheduler {
     if (!sequence.states) task.job.onCache?.('exact')
   }
 
-  #take(task: Task, logits: Float32Array): void {
+  #take(task: Task, scores: Scores): void {
     const { job, sequence } = task
-    if (!task.streaming && job.mode === 'auto' && sequence.states && this.#predicting?.doubts(logits)) {
+    if (!task.streaming && job.mode === 'auto' && sequence.states && this.#predicting?.doubts(scores)) {
       task.doubted = true
       return
     }
-    const id = job.take(logits)
+    const id = job.take(scores)
     task.streaming = true
     if (id === undefined) this.#end(task)
     else task.tokens.push(id)

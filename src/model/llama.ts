@@ -5,7 +5,7 @@
  * A pass is any mixture of prompts, chunks and decode steps on one flat token axis. Products run over all tokens at
  * once; attention runs segment by segment over its own pages.
  */
-import type { Backend, Limits, RopeSpec, Tensor, Weight } from '../backend/backend.ts'
+import type { Backend, Limits, RopeSpec, Shortlist, Tensor, Weight } from '../backend/backend.ts'
 import { ForetokenError } from '../errors.ts'
 import type { KvPool, KvType, LayerShape, ModelArchive, ModelConfig, Pass } from '../types.ts'
 import { layerShapes, requireAlike } from './config.ts'
@@ -130,6 +130,20 @@ export class Llama {
     })
   }
 
+  /** Of `shortlists`: the longest; undefined where reading all logits costs as little. */
+  get longestShortlist(): number | undefined {
+    return this.#backend.longestShortlist
+  }
+
+  /** As `forward`, but resolves with the best `count`, at most `longestShortlist`, of the logits of each output. */
+  shortlists(pass: Pass, count: number): Promise<Shortlist[]> {
+    return this.exclusive(() => {
+      this.begin(pass)
+      this.run(pass, this.layers)
+      return this.shortlistsOf(pass.outputs, count)
+    })
+  }
+
   /**
    * Makes room for products of `inputs` beside the model's own: a predictor that is being fitted. Throws `unsupported` where
    * layers differ.
@@ -228,18 +242,32 @@ export class Llama {
 
   /** Logits of rows `picked` of the residual stream, (picked, vocab): the last rows of finished prompts. As `forward`. */
   async logits(picked: readonly number[], lent: 'lent' | 'own' = 'own'): Promise<Float32Array> {
-    const backend = this.#backend
-    const { vocab, rmsEps } = this.config
-    const step = this.#logits.rows
+    const { vocab } = this.config
     const all = this.#room(picked.length * vocab, lent)
+    await this.#score(picked, (rows, at) => this.#backend.read(this.#logits, rows, all.subarray(at * vocab)))
+    return all
+  }
+
+  /** The best `count` logits of each of the rows `picked` of the residual stream. */
+  async shortlistsOf(picked: readonly number[], count: number): Promise<Shortlist[]> {
+    const all: Shortlist[] = []
+    await this.#score(picked, async (rows) => {
+      all.push(...(await this.#backend.shortlists!(this.#logits, rows, count)))
+    })
+    return all
+  }
+
+  /** Puts the logits of `picked` into `#logits`, as many as it holds at once; `take` takes the first `rows` of them, `picked` from `at` on. */
+  async #score(picked: readonly number[], take: (rows: number, at: number) => Promise<unknown>): Promise<void> {
+    const backend = this.#backend
+    const step = this.#logits.rows
     for (let at = 0; at < picked.length; at += step) {
       const rows = picked.slice(at, at + step)
       backend.gatherRows(this.#last, this.#x, rows)
-      backend.rmsNorm(this.#last, this.#last, this.#norm, rmsEps, rows.length)
+      backend.rmsNorm(this.#last, this.#last, this.#norm, this.config.rmsEps, rows.length)
       backend.matmul(this.#logits, this.#last, this.#head, rows.length)
-      await backend.read(this.#logits, rows.length, all.subarray(at * vocab))
+      await take(rows.length, at)
     }
-    return all
   }
 
   #room(values: number, lent: 'lent' | 'own'): Float32Array {

@@ -1,5 +1,6 @@
 /** Which tokens of a prompt are predicted, and what is run again until none is. */
 
+import type { Scores } from '../backend/backend.ts'
 import type { Sequence } from '../kv/paged.ts'
 import { States } from '../kv/states.ts'
 import { type PredictorHeader, stateWidth, windowOf } from '../model/predictor-plan.ts'
@@ -88,7 +89,8 @@ export class Prediction {
   }
 
   /** Whether the first token from predicted K and V is not sure enough to be shown: its margin, in natural log-probability. */
-  doubts(logits: Float32Array): boolean {
+  doubts(scores: Scores): boolean {
+    const logits = 'ids' in scores ? scores.logits : scores
     let [top, second] = [-Infinity, -Infinity]
     for (const logit of logits)
       if (logit > top) [top, second] = [logit, top]

@@ -1,5 +1,5 @@
 /** The forward of a model with a predictor, whichever kind it is. */
-import type { Backend, Tensor } from '../backend/backend.ts'
+import type { Backend, Shortlist, Tensor } from '../backend/backend.ts'
 import { ForetokenError } from '../errors.ts'
 import type { Llama } from '../model/llama.ts'
 import type { Predictor } from '../model/predictor.ts'
@@ -40,6 +40,19 @@ export class PredictingForward {
     return this.#model.exclusive(async () => {
       await this.#walk.run(pass)
       return this.#model.logits(pass.outputs, lent)
+    })
+  }
+
+  get longestShortlist(): number | undefined {
+    return this.#model.longestShortlist
+  }
+
+  /** The best `count` logits of each of the pass's `outputs`, as of the model. */
+  shortlists(pass: Pass, count: number): Promise<Shortlist[]> {
+    if (!pass.segments.some(({ states }) => states)) return this.#model.shortlists(pass, count)
+    return this.#model.exclusive(async () => {
+      await this.#walk.run(pass)
+      return this.#model.shortlistsOf(pass.outputs, count)
     })
   }
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { filterTokens } from '../../src/decode/filters.ts'
-import { expNegative, topIds } from '../../src/decode/logprobs.ts'
+import { expNegative, normalize, topIds } from '../../src/decode/logprobs.ts'
 import { createSampler, type SamplingOptions } from '../../src/decode/sampling.ts'
 
 const logits = (...values: number[]) => Float32Array.from(values)
@@ -199,5 +199,48 @@ describe('bad options', () => {
   test.each(bad)('%s is refused: %j', (name, options) => {
     expect(() => createSampler(options)).toThrow(expect.objectContaining({ code: 'bad_argument' }))
     expect(() => createSampler(options)).toThrow(name)
+  })
+})
+
+describe('a shortlist', () => {
+  const list = (scores: Float32Array, count: number) => {
+    const ids = topIds(scores, count)
+    return { ids, logits: Float32Array.from(ids, (id) => scores[id]!), logSum: normalize(scores).logSum }
+  }
+
+  test.each<[string, SamplingOptions, number]>([
+    ['greedy', {}, 1],
+    ['greedy with alternatives', { topLogprobs: 5 }, 5],
+    ['top-k', { temperature: 1, topK: 7 }, 7],
+    ['top-k with alternatives', { temperature: 1, topK: 2, topLogprobs: 4 }, 4],
+    ['all', { temperature: 1 }, Number.POSITIVE_INFINITY],
+    ['top-p', { temperature: 1, topP: 0.9 }, Number.POSITIVE_INFINITY],
+    ['a penalty', { repetitionPenalty: 1.1 }, Number.POSITIVE_INFINITY],
+    ['a bias', { logitBias: { 3: 1 } }, Number.POSITIVE_INFINITY],
+  ])('%s reads so many', (_, options, best) => expect(createSampler(options).best).toBe(best))
+
+  test('of as many, or more, gives the tokens that all logits give', () => {
+    const options = fc.record({
+      temperature: fc.constantFrom(0, 0.3, 1, 4),
+      topK: fc.integer({ min: 1, max: 12 }),
+      topP: fc.constantFrom(0.2, 0.9, 1),
+      minP: fc.constantFrom(0, 0.1),
+      topLogprobs: fc.nat(6),
+      seed: fc.nat(),
+    })
+    fc.assert(
+      fc.property(fc.array(someLogits, { minLength: 3, maxLength: 3 }), options, fc.nat(5), (rows, asked, more) => {
+        const [whole, short] = [createSampler(asked), createSampler(asked)]
+        for (const row of rows) {
+          const scores = Float32Array.from([...row, ...Array.from({ length: 20 }, (_, i) => -i)])
+          expect(short.sample(list(scores, short.best + more))).toEqual(whole.sample(scores))
+        }
+      }),
+    )
+  })
+
+  test('that is too short is refused', () => {
+    const scores = logits(1, 2, 3)
+    expect(() => createSampler({ topLogprobs: 3 }).sample(list(scores, 2))).toThrow(/shortlist of 2 logits, where 3/)
   })
 })

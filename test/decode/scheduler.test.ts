@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import type { Scores } from '../../src/backend/backend.ts'
 import { type Job, Scheduler, type SchedulerOptions } from '../../src/decode/scheduler.ts'
 import type { ForetokenError } from '../../src/errors.ts'
 import { PagedCache } from '../../src/kv/paged.ts'
@@ -22,12 +23,13 @@ interface Setup {
   readonly pages?: number
   readonly context?: number
   readonly passTokens?: number
+  readonly longestShortlist?: number
   readonly prefixPages?: number
   readonly options?: Partial<SchedulerOptions>
 }
 
-function setup({ pages = 64, context, passTokens = 32, prefixPages = 16, options }: Setup = {}) {
-  const model = new FakeModel(passTokens)
+function setup({ pages = 64, context, passTokens = 32, longestShortlist, prefixPages = 16, options }: Setup = {}) {
+  const model = new FakeModel(passTokens, longestShortlist)
   const cache = new PagedCache(fakePool(), pages, context ?? pages * pageTokens)
   const prefixes = new PrefixIndex(cache, prefixPages * cache.pool.pageBytes)
   const scheduler = new Scheduler(model, cache, prefixes, { ...defaults, ...options })
@@ -39,6 +41,8 @@ class Request implements Job {
   readonly ids: readonly number[]
   readonly tenant: string
   readonly most: number
+  /** Of the best logits; Infinity: it takes all only. */
+  readonly best: number
   readonly controller = new AbortController()
   readonly signal = this.controller.signal
   readonly answer: number[] = []
@@ -46,15 +50,18 @@ class Request implements Job {
   ended = 0
   error: ForetokenError | undefined
 
-  constructor(ids: readonly number[], most = 8, tenant = '') {
+  constructor(ids: readonly number[], most = 8, tenant = '', best = Number.POSITIVE_INFINITY) {
     this.ids = ids
     this.most = most
     this.tenant = tenant
+    this.best = best
   }
 
-  take(logits: Float32Array): number | undefined {
+  take(scores: Scores): number | undefined {
     if (this.ended > 0) throw new Error('a token after the end')
-    const id = logits.indexOf(1)
+    const list = 'ids' in scores ? scores : undefined
+    if (list && list.ids.length < this.best) throw new Error(`${list.ids.length} of ${this.best} logits`)
+    const id = list ? list.ids[0]! : (scores as Float32Array).indexOf(1)
     this.answer.push(id)
     return id === 0 || this.answer.length === this.most ? undefined : id
   }
@@ -96,6 +103,22 @@ describe('Scheduler', () => {
     for (const request of requests) scheduler.add(request)
     await scheduler.drive(() => requests.every(({ ended }) => ended > 0))
     expect(kinds).toContain('decodeprefill')
+  })
+
+  test('as many of the best logits are read as the most demanding of a pass asks for, all if the model has no more', async () => {
+    const { scheduler, model } = setup({ longestShortlist: 20 })
+    const ask = async (...bests: number[]) => {
+      const requests = bests.map((best, seed) => new Request(prompt(9 + seed, seed), 4, `${bests}`, best))
+      for (const request of requests) scheduler.add(request)
+      await scheduler.drive(() => requests.every(({ ended }) => ended > 0))
+      for (const request of requests) expect(request.answer).toEqual(answerAlone(request.ids, 4))
+      // An answer that ends leaves later passes to the others.
+      return Math.max(...model.asked.splice(0))
+    }
+    expect(await ask(1, 1)).toBe(1)
+    expect(await ask(1, 20)).toBe(20)
+    expect(await ask(21, 1)).toBe(Number.POSITIVE_INFINITY)
+    expect(await ask(Number.POSITIVE_INFINITY)).toBe(Number.POSITIVE_INFINITY)
   })
 
   test('the shortest prompt is answered first, in the order of arrival the first', async () => {

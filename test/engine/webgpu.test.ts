@@ -1,8 +1,15 @@
 /** An engine on WebGPU, in software, says what one on the Rust core says. */
 import { readFile } from 'node:fs/promises'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, expect, test, vi } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
-import { Engine, type GenerateRequest, type ModelFiles, memorySource, type Submission } from '../../src/index.ts'
+import {
+  Engine,
+  type GenerateRequest,
+  type ModelFiles,
+  memorySource,
+  type Submission,
+  type TokenEvent,
+} from '../../src/index.ts'
 import { writePredictor } from '../../src/model/predictor-file.ts'
 import { besideRepository } from '../golden/golden.ts'
 import { randomPrompt } from '../helpers/answers.ts'
@@ -31,6 +38,12 @@ async function idsOf(answer: Submission | AsyncIterable<{ type: string }>): Prom
   throw new Error('no end')
 }
 
+async function tokensOf(answer: Submission): Promise<TokenEvent[]> {
+  const tokens: TokenEvent[] = []
+  for await (const event of answer) if (event.type === 'token') tokens.push(event)
+  return tokens
+}
+
 const request = (seed: number, change: Partial<GenerateRequest> = {}): GenerateRequest => ({
   prompt: randomPrompt(20 + seed * 17, seed),
   maxTokens: 6,
@@ -47,6 +60,29 @@ test('greedy ids are equal, alone and at once, over chunks and cached prefixes',
   const many = [1, 3].map((seed) => request(seed))
   const told = await Promise.all(many.map((one) => idsOf(gpu.submit(one))))
   expect(told).toEqual(await Promise.all(many.map((one) => idsOf(cpu.submit(one)))))
+})
+
+test('what is read of the logits is the best few where that is enough; tokens and log-probabilities are the same', async () => {
+  const { cpu, gpu } = await both(() => tinyFiles({ context: 128 }))
+  const told = vi.spyOn(gpu.backend, 'shortlists')
+  const ways: Partial<GenerateRequest>[] = [
+    { topLogprobs: 3 },
+    { temperature: 1.5, topK: 20, topP: 0.95, seed: 5 },
+    { temperature: 1.5, topP: 0.95, seed: 5 },
+  ]
+  const calls: number[] = []
+  for (const way of ways) {
+    const [got, want] = [await tokensOf(gpu.submit(request(3, way))), await tokensOf(cpu.submit(request(3, way)))]
+    expect(got.map(({ id }) => id)).toEqual(want.map(({ id }) => id))
+    for (const [i, token] of got.entries()) {
+      expect(token.logprob).toBeCloseTo(want[i]!.logprob, 4)
+      expect(token.topLogprobs?.map(({ id }) => id)).toEqual(want[i]!.topLogprobs?.map(({ id }) => id))
+    }
+    calls.push(told.mock.calls.length)
+  }
+  expect(calls[0]).toBeGreaterThanOrEqual(6)
+  expect(calls[1]).toBeGreaterThanOrEqual(calls[0]! + 6)
+  expect(calls[2]).toBe(calls[1])
 })
 
 test.each(['f16', 'int8'] as const)('%s pages', async (kv) => {

@@ -2,6 +2,8 @@
  * A model whose next token is a pure function of all tokens before it, which it reads back from KV pages: a page that is
  * shared, freed or written wrongly makes a wrong token.
  */
+import type { Shortlist } from '../../src/backend/backend.ts'
+import { normalize, topIds } from '../../src/decode/logprobs.ts'
 import type { PassModel } from '../../src/decode/scheduler.ts'
 import { type KvPool, type ModelConfig, type Pass, pageTokens } from '../../src/types.ts'
 
@@ -49,13 +51,32 @@ export class FakeModel implements PassModel {
   readonly config = { vocab: fakeVocab } as ModelConfig
   /** Called with each pass before it runs. */
   onPass: (pass: Pass) => void = () => {}
+  /** How many of the best logits were asked for, pass by pass; all: Infinity. */
+  readonly asked: number[] = []
+  readonly longestShortlist: number | undefined
   readonly #pages = new Map<number, number[]>()
 
-  constructor(passTokens: number) {
+  constructor(passTokens: number, longestShortlist?: number) {
     this.passTokens = passTokens
+    this.longestShortlist = longestShortlist
+  }
+
+  async shortlists(pass: Pass, count: number): Promise<Shortlist[]> {
+    const all = await this.#run(pass)
+    this.asked.push(count)
+    return pass.outputs.map((_, row) => {
+      const logits = all.subarray(row * fakeVocab, (row + 1) * fakeVocab)
+      const ids = topIds(logits, count)
+      return { ids, logits: Float32Array.from(ids, (id) => logits[id]!), logSum: normalize(logits).logSum }
+    })
   }
 
   async forward(pass: Pass): Promise<Float32Array> {
+    this.asked.push(Number.POSITIVE_INFINITY)
+    return this.#run(pass)
+  }
+
+  async #run(pass: Pass): Promise<Float32Array> {
     this.onPass(pass)
     const logits = new Float32Array(pass.outputs.length * fakeVocab)
     const written = new Set<string>()
