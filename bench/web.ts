@@ -6,11 +6,9 @@
  * TTFT of exact prefill behind no cache, in turns; in the tab by the page's own worker and its protocol. CPU time of a tab can't be had: what is
  * compared takes turns, and the load average stands in the record.
  */
-import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { chromium as driver, type Page } from 'playwright-core'
@@ -18,6 +16,7 @@ import { defaultModel, type Engine, loadEngine, type Message } from '../node/ind
 import { chromium } from '../scripts/chromium.mjs'
 import { machine } from './machine.ts'
 import { round, summary } from './stats.ts'
+import { browserFlags, openWorker, servePage, timedInTab } from './ttft/tab.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -30,23 +29,16 @@ const { values, positionals } = parseArgs({
 })
 const model = positionals[0] ?? defaultModel
 const main = fileURLToPath(new URL('../cli/main.ts', import.meta.url))
-const server = spawn(
-  process.execPath,
-  ['--disable-warning=ExperimentalWarning', main, 'serve', '-m', model, '--port', '0', '--threads', '1'],
-  {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  },
-)
-const flags = ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--no-first-run']
-const browser = await driver.launch({ executablePath: chromium(), args: flags })
+const served = await servePage(main, model)
+const browser = await driver.launch({ executablePath: chromium(), args: browserFlags })
 const engine = await loadEngine(model, { threads: 1, prefixBytes: 0 })
 try {
-  const url = await urlOf()
+  const { url } = served
   const visits = await secondVisits(url, Number(values.visits))
   const page = await (await browser.newContext()).newPage()
   await page.goto(url)
   const tabs = new Map<number, string>()
-  for (const threads of [1, 2]) tabs.set(threads, await openTab(page, threads))
+  for (const threads of [1, 2]) tabs.set(threads, await openWorker(page, threads))
   const rows: object[] = []
   for (const length of values.lengths.split(',').map(Number))
     rows.push(await measured(page, engine, length, Number(values.runs)))
@@ -63,23 +55,13 @@ try {
 } finally {
   await browser.close()
   await engine.close()
-  server.kill()
-}
-
-async function urlOf(): Promise<string> {
-  for await (const line of createInterface({ input: server.stderr })) {
-    const [found] = /http:\/\/[\d.]+:\d+(?=\/v1)/.exec(line) ?? []
-    if (!found) continue
-    server.stderr.resume()
-    return found
-  }
-  throw new Error('the server ended early: run `foretoken serve` to see why')
+  served.stop()
 }
 
 /** From the address entered to the model ready, when the page and the model are here; in a profile on disk, as a visitor has one. */
 async function secondVisits(url: string, count: number): Promise<number[]> {
   const profile = mkdtempSync(join(tmpdir(), 'foretoken-visits-'))
-  const context = await driver.launchPersistentContext(profile, { executablePath: chromium(), args: flags })
+  const context = await driver.launchPersistentContext(profile, { executablePath: chromium(), args: browserFlags })
   const page = await context.newPage()
   page.setDefaultTimeout(120_000)
   await page.goto(url)
@@ -96,46 +78,6 @@ async function secondVisits(url: string, count: number): Promise<number[]> {
   await context.close()
   rmSync(profile, { recursive: true, force: true })
   return times
-}
-
-/** The page's worker with so many threads, as `bench1` and so on in the page; says which build runs. */
-function openTab(page: Page, threads: number): Promise<string> {
-  return page.evaluate(async (threads) => {
-    const script = (
-      await (await fetch((document.querySelector('script[type=module]') as HTMLScriptElement).src)).text()
-    ).match(/page\/engine-[0-9a-f]+\.js/)![0]
-    const worker = new Worker(new URL(script, document.baseURI), { type: 'module' })
-    const manifest = await (await fetch('page/model.json')).json()
-    const base = new URL('page/model.json', document.baseURI).href
-    const { predictor: _, ...own } = manifest
-    const ready = new Promise<string>((resolve, reject) => {
-      worker.addEventListener('message', ({ data }) => {
-        if (data.type === 'ready') resolve(data.build)
-        if (data.type === 'failed') reject(new Error(data.message))
-      })
-    })
-    worker.postMessage({ type: 'load', device: 'cpu', threads, source: { kind: 'offered', manifest: own, base } })
-    ;(window as unknown as Record<string, Worker>)[`bench${threads}`] = worker
-    return ready
-  }, threads)
-}
-
-function timedInTab(page: Page, threads: number, messages: readonly Message[]): Promise<number> {
-  return page.evaluate(
-    ({ threads, messages }) => {
-      const worker = (window as unknown as Record<string, Worker>)[`bench${threads}`]!
-      return new Promise<number>((resolve, reject) => {
-        const done = ({ data }: MessageEvent) => {
-          worker.removeEventListener('message', done)
-          if (data.type === 'timed') resolve(data.ttft)
-          else reject(new Error(data.message))
-        }
-        worker.addEventListener('message', done)
-        worker.postMessage({ type: 'time', id: 1, messages, cachedTokens: 0 })
-      })
-    },
-    { threads, messages },
-  )
 }
 
 async function measured(page: Page, engine: Engine, length: number, runs: number) {

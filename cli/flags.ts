@@ -169,7 +169,7 @@ export const flags = {
     value: 'texts',
     on: ['bench'],
     about:
-      'ttft: foretoken, webgpu, llama.cpp, onnx:FOLDER, or the address of an OpenAI-compatible endpoint; may be repeated',
+      'ttft: foretoken, webgpu, chromium, wllama, llama.cpp, onnx:FOLDER, transformers.js:FOLDER, or the address of an OpenAI-compatible endpoint; may be repeated',
   },
   modes: { value: 'texts', on: ['bench'], about: 'ttft: exact, predicted, refined; may be repeated; default: all' },
   against: {

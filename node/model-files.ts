@@ -10,25 +10,35 @@ export interface OpenModelFiles extends ModelFiles {
   close(): Promise<void>
 }
 
-/** The model at `path`: a .gguf file or a Hugging Face folder. Throws `not_found`, `bad_model`, `io`. */
+/** The model at `path`: a .gguf file or a Hugging Face folder, with `onnx/` where it has one. Throws `not_found`, `bad_model`, `io`. */
 export async function folderFiles(path: string): Promise<OpenModelFiles> {
   const at = resolve(path)
   try {
     const found = await stat(at)
     if (found.isFile()) return listedFiles(basename(at), new Map([[basename(at), at]]))
-    const names = (await readdir(at, { withFileTypes: true }))
-      .filter((entry) => entry.isFile() || entry.isSymbolicLink())
-      .map((entry) => entry.name)
-      .sort()
-    if (!names.some((name) => /\.(gguf|safetensors|foretoken)$/.test(name)))
+    const exported = (await filesIn(join(at, 'onnx'))).map((name) => `onnx/${name}`)
+    const names = [...(await filesIn(at)), ...exported]
+    if (!names.some((name) => /\.(gguf|safetensors|foretoken|onnx)$/.test(name)))
       throw new ForetokenError(
         'bad_model',
-        `${path} holds no .gguf, .safetensors or .foretoken file; name a model's folder`,
+        `${path} holds no .gguf, .safetensors, .foretoken or .onnx file; name a model's folder`,
       )
     return listedFiles(basename(at), new Map(names.map((name) => [name, join(at, name)])))
   } catch (error) {
     throw fileError(error, path)
   }
+}
+
+/** Names, sorted; none of a folder that is not there. */
+async function filesIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch((error) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return []
+    throw error
+  })
+  return entries
+    .filter((entry) => entry.isFile() || entry.isSymbolicLink())
+    .map((entry) => entry.name)
+    .sort()
 }
 
 /** Files by name, each at its own path. */

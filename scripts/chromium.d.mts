@@ -1,2 +1,3 @@
 export function chromium(): string
+export function foundChromium(): string | undefined
 export function vulkan(): Record<string, string>

@@ -12,8 +12,12 @@ const usual = [
 
 /** Path of a Chromium: $CHROMIUM, a usual place, or Debian's, installed now. Throws with what to do where there is none. */
 export function chromium() {
-  const found = [process.env.CHROMIUM, ...usual].find((path) => path && existsSync(path))
-  return found ?? install(usual[0])
+  return foundChromium() ?? install(usual[0])
+}
+
+/** Path of a Chromium that is here. */
+export function foundChromium() {
+  return [process.env.CHROMIUM, ...usual].find((path) => path && existsSync(path))
 }
 
 /**

@@ -1,12 +1,12 @@
 /** The engine, in a worker: so that the page never waits for a pass. */
-import { asForetokenError, type ByteSource, Engine, type Message, type ModelFiles } from '../src/index.ts'
+import { asForetokenError, type ByteSource, Engine, type ModelFiles } from '../src/index.ts'
 import { webSpawn } from '../workers/web.ts'
 import { blobSource } from './blob-source.ts'
 import { built, type CoreForm } from './built.ts'
 import { capability } from './capability.ts'
 import { openGpu } from './gpu.ts'
 import { timedPacking } from './packing.ts'
-import type { FromEngine, Manifest, Mode, ModelSource, ToEngine } from './protocol.ts'
+import type { FromEngine, Manifest, ModelSource, ToEngine } from './protocol.ts'
 import { fetchFile, forgetAll } from './store.ts'
 import { exactTtft, warmUp } from './timing.ts'
 import { fetchUnknown, nameOf } from './unknown.ts'
@@ -36,7 +36,7 @@ async function handle(asked: ToEngine): Promise<void> {
   const control = new AbortController()
   running.set(id, control)
   try {
-    if (asked.type === 'answer') await answer(id, asked.messages, asked.mode, control.signal)
+    if (asked.type === 'answer') await answer(asked, control.signal)
     if (asked.type === 'time') {
       const ttft = await exactTtft(engine!, asked.messages, asked.cachedTokens, control.signal)
       say({ type: 'timed', id, ttft })
@@ -176,8 +176,10 @@ function filesOf(name: string, files: Iterable<string>, open: (file: string) => 
 /** A small model that repeats itself is no pleasure to read. */
 const answering = { maxTokens: 256, repetitionPenalty: 1.1 }
 
-async function answer(id: number, messages: readonly Message[], mode: Mode, signal: AbortSignal): Promise<void> {
-  const submission = engine!.submit({ prompt: messages, prefill: mode, signal, ...answering })
+async function answer(asked: Extract<ToEngine, { type: 'answer' }>, signal: AbortSignal): Promise<void> {
+  const { id, messages, mode, plain } = asked
+  const options = plain === undefined ? answering : { maxTokens: plain }
+  const submission = engine!.submit({ prompt: messages, prefill: mode, signal, ...options })
   const begun = performance.now()
   for await (const event of submission) {
     if (event.type === 'token')

@@ -32,7 +32,14 @@ export type Device = 'cpu' | 'gpu'
 
 export type ToEngine =
   | { readonly type: 'load'; readonly source: ModelSource; readonly device: Device; readonly threads: number }
-  | { readonly type: 'answer'; readonly id: number; readonly messages: readonly Message[]; readonly mode: Mode }
+  | {
+      readonly type: 'answer'
+      readonly id: number
+      readonly messages: readonly Message[]
+      readonly mode: Mode
+      /** So many tokens, without the page's penalty for repetition: what other engines say greedily. */
+      readonly plain?: number
+    }
   /** How soon an exact first token comes, with so many tokens of the prompt in the cache. */
   | { readonly type: 'time'; readonly id: number; readonly messages: readonly Message[]; readonly cachedTokens: number }
   | { readonly type: 'pack'; readonly id: number; readonly prompts: readonly string[] }

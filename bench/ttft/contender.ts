@@ -23,6 +23,14 @@ export interface Contender {
   close(): Promise<void>
 }
 
+export interface EngineOptions {
+  readonly model: string
+  readonly context: number
+  readonly threads: number | undefined
+  /** The script of the command line, for what runs as a process of its own. */
+  readonly cli: string
+}
+
 export interface FirstText {
   readonly ttft_ms: number
   /** Of this process; undefined where the work is done in another. */

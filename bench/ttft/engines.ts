@@ -11,25 +11,25 @@ import {
 } from '../../node/index.ts'
 import { eventsOf } from '../sse.ts'
 import { cpuMs } from '../stats.ts'
-import type { TextEngine } from './contender.ts'
+import type { EngineOptions, TextEngine } from './contender.ts'
 import { llamaText } from './peers.ts'
+import { ownTab } from './tab.ts'
+import { transformersJs } from './transformers.ts'
+import { wllama } from './wllama.ts'
 
-export interface EngineOptions {
-  readonly model: string
-  readonly context: number
-  readonly threads: number | undefined
-}
-
-/** `foretoken`, `webgpu`, `llama.cpp`, `onnx:FOLDER`, or the address of an endpoint. Rejects with `unsupported` and `bad_argument`. */
+/** By name, or the address of an endpoint. Rejects with `unsupported` where it is not installed, and `bad_argument` for another name. */
 export async function openTextEngine(name: string, options: EngineOptions): Promise<TextEngine> {
   if (/^https?:\/\//.test(name)) return endpoint(name)
   if (name === 'foretoken') return ours(name, await load(options))
   if (name === 'webgpu') return ours(name, await load(options, { backend: await openWebGpu() }))
-  if (name.startsWith('onnx:')) return onnx(name.slice(5), options)
+  if (name === 'chromium') return ownTab(options)
+  if (name === 'wllama') return wllama(options)
   if (name === 'llama.cpp') return llamaText(options.model, options.context, options.threads)
+  if (name.startsWith('onnx:')) return onnx(name.slice('onnx:'.length), options)
+  if (name.startsWith('transformers.js:')) return transformersJs(name.slice('transformers.js:'.length), options)
   throw new ForetokenError(
     'bad_argument',
-    `no engine ${name}: there are foretoken, webgpu, llama.cpp, onnx:FOLDER and the address of any OpenAI-compatible endpoint, such as http://127.0.0.1:8080/v1`,
+    `no engine ${name}: there are foretoken, webgpu, chromium, wllama, llama.cpp, onnx:FOLDER, transformers.js:FOLDER and the address of any OpenAI-compatible endpoint, such as http://127.0.0.1:8080/v1`,
   )
 }
 

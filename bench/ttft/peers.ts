@@ -76,11 +76,9 @@ export async function llamaCpp(model: string, context: number): Promise<Contende
 /** By messages, in SmolLM2's template (ChatML): only for models that have it. */
 export async function llamaText(name: string, context: number, threads: number | undefined): Promise<TextEngine> {
   const { device, model, sequence, close } = await openLlama(name, context, threads)
-  const textOf = (messages: readonly Message[]) =>
-    `${messages.map(({ role, content }) => `<|im_start|>${role}\n${content}<|im_end|>\n`).join('')}<|im_start|>assistant\n`
   async function* texts(messages: readonly Message[]) {
     await sequence.clearHistory()
-    const ids = model.tokenize(textOf([system, ...messages]), true)
+    const ids = model.tokenize(chatText(messages), true)
     for await (const id of sequence.evaluate(ids, greedy)) yield model.detokenize([id])
   }
   return {
@@ -105,13 +103,20 @@ export async function llamaText(name: string, context: number, threads: number |
   }
 }
 
-/** What SmolLM2's template begins with where a conversation does not. */
+/** A conversation in SmolLM2's template. */
+export function chatText(messages: readonly Message[]): string {
+  const turns = [system, ...messages].map(({ role, content }) => `<|im_start|>${role}\n${content}<|im_end|>\n`)
+  return `${turns.join('')}<|im_start|>assistant\n`
+}
+
+/** What the template begins with where a conversation does not. */
 const system: Message = {
   role: 'system',
   content: 'You are a helpful AI assistant named SmolLM, trained by Hugging Face',
 }
 
-async function ggufPath(model: string): Promise<string> {
+/** Where a model's GGUF file lies. Rejects with `unsupported` for a model in another format. */
+export async function ggufPath(model: string): Promise<string> {
   const files = await modelFiles(model)
   try {
     const file = files.files.find((name) => name.endsWith('.gguf'))

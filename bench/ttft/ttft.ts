@@ -5,7 +5,6 @@
  * inside. Cold is a process of its own, from its start: the runtime, the weights and the first answer. All samples are kept.
  */
 import { spawn } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { type Engine, loadEngine, type Message } from '../../node/index.ts'
 import { blockParameters } from '../prefill.ts'
 import { quantile, round, summary } from '../stats.ts'
@@ -20,6 +19,8 @@ export interface TtftOptions {
   readonly runs: number
   readonly coldRuns: number
   readonly threads: number | undefined
+  /** The script of the command line. */
+  readonly cli: string
   readonly onProgress: (text: string) => void
 }
 
@@ -46,7 +47,6 @@ export interface TtftOutcome {
   readonly left_out: readonly { readonly engine: string; readonly why: string }[]
 }
 
-const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
 const answerTokens = 12
 
 export async function benchTtft(options: TtftOptions): Promise<TtftOutcome> {
@@ -62,7 +62,7 @@ export async function benchTtft(options: TtftOptions): Promise<TtftOutcome> {
   try {
     for (const name of options.engines)
       try {
-        opened.push(await openTextEngine(name, { model, context, threads: options.threads }))
+        opened.push(await openTextEngine(name, { model, context, threads: options.threads, cli: options.cli }))
       } catch (error) {
         left.push({ engine: name, why: (error as Error).message })
       }
@@ -71,7 +71,7 @@ export async function benchTtft(options: TtftOptions): Promise<TtftOutcome> {
     onProgress('cold starts')
     const cold =
       options.coldRuns > 0 && options.engines.includes('foretoken')
-        ? await coldStarts(model, options.coldRuns)
+        ? await coldStarts(options.cli, model, options.coldRuns)
         : undefined
     const cold_ms = cold && { p50: round(quantile(cold, 0.5), 4), samples: cold.map((ms) => round(ms, 4)) }
     return { rows, answers, ...(cold_ms && { cold_ms }), left_out: left }
@@ -126,13 +126,15 @@ export async function benchTtft(options: TtftOptions): Promise<TtftOutcome> {
   }
 }
 
+/** A question whose answer is sure: what engines round differently does not change it, and what one does wrong does. */
+const question: readonly Message[] = [{ role: 'user', content: 'What is the capital of Norway?' }]
+
 /** What each says first: an engine that answers something else is not compared in silence. */
 async function verified(engines: readonly TextEngine[], own: Engine): Promise<TtftOutcome['answers'][number][]> {
-  const messages = messageOf(own, 48, 0)
-  const { text: expected } = await own.submit({ prompt: messages, maxTokens: answerTokens }).result()
+  const { text: expected } = await own.submit({ prompt: question, maxTokens: answerTokens }).result()
   const answers: TtftOutcome['answers'][number][] = []
   for (const engine of engines) {
-    const text = await engine.answer(messages, answerTokens)
+    const text = await engine.answer(question, answerTokens)
     answers.push({ engine: engine.name, text, agrees: text.trim() === expected.trim() })
   }
   return answers
@@ -154,13 +156,13 @@ export function messageOf(engine: Pick<Engine, 'promptIds'>, length: number, run
   return [{ role: 'user', content }]
 }
 
-async function coldStarts(model: string, runs: number): Promise<number[]> {
+async function coldStarts(cli: string, model: string, runs: number): Promise<number[]> {
   const times: number[] = []
   for (let run = 0; run < runs; run++) {
     const begun = performance.now()
     const child = spawn(
       process.execPath,
-      ['--disable-warning=ExperimentalWarning', main, 'run', '-m', model, '--offline', '-n', '4', 'Name a river.'],
+      ['--disable-warning=ExperimentalWarning', cli, 'run', '-m', model, '--offline', '-n', '4', 'Name a river.'],
       {
         stdio: ['ignore', 'pipe', 'ignore'],
       },

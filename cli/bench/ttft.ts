@@ -30,6 +30,7 @@ export async function benchTtftCommand(flags: Flags, signal: AbortSignal): Promi
       runs,
       coldRuns: 3,
       threads: flags.threads,
+      cli: process.argv[1]!,
       onProgress(text) {
         signal.throwIfAborted()
         line.show(`ttft  ${text}`)

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { chromium } from '../../scripts/chromium.mjs'
 import { openModel } from '../../src/model/open.ts'
 import { startCli } from '../helpers/cli-process.ts'
 import { llamaOnnx } from '../helpers/onnx-writer.ts'
@@ -15,6 +16,8 @@ const folder = mkdtempSync(join(tmpdir(), 'foretoken-ttft-'))
 const model = join(folder, 'tiny.gguf')
 let server: ReturnType<typeof startCli>
 beforeAll(async () => {
+  // Installed where there is none.
+  chromium()
   writeFileSync(model, tinyGguf({ context: 1024 }))
   server = startCli(['serve', '--port', '0', '-m', model, '--threads', '1'], { FORETOKEN_HOME: folder })
   const archive = await openModel(tinyFiles({ context: 1024 }))
@@ -59,7 +62,7 @@ test('engines take turns, answers are compared, and a second run is compared wit
     '--engines',
     `onnx:${exported}`,
     '--engines',
-    'llama.cpp',
+    'chromium,wllama,llama.cpp,transformers.js:nowhere',
     '--plot',
     join(folder, 'charts'),
   )
@@ -74,8 +77,10 @@ test('engines take turns, answers are compared, and a second run is compared wit
     expect(ttft_ms.p50).toBeGreaterThan(0)
   }
   expect(record.rows[0].fraction_of_peak).toBeGreaterThan(0)
+  expect(engines).toContain('chromium')
   // What can't be measured is told, not dropped; where it is installed it is a row.
-  expect([...engines, ...record.left_out.map(({ engine }: { engine: string }) => engine)]).toContain('llama.cpp')
+  const all = [...engines, ...record.left_out.map(({ engine }: { engine: string }) => engine)]
+  expect(all).toEqual(expect.arrayContaining(['wllama', 'llama.cpp', 'transformers.js:nowhere']))
   expect(readFileSync(join(folder, 'charts', 'ttft.svg'), 'utf8')).toContain('foretoken, exact')
 
   mkdirSync(join(folder, 'records'))

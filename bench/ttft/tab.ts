@@ -1,0 +1,130 @@
+/** This engine in a tab of headless Chromium, by the page and the worker that `foretoken serve` serves. */
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import type { Browser, Page } from 'playwright-core'
+import { ForetokenError, type Message } from '../../node/index.ts'
+import { foundChromium } from '../../scripts/chromium.mjs'
+import type { FromEngine, ToEngine } from '../../web/protocol.ts'
+import type { EngineOptions, TextEngine } from './contender.ts'
+
+export const browserFlags = [
+  '--no-sandbox',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--no-first-run',
+]
+
+/** Rejects with `unsupported` where there is no Playwright or no Chromium. */
+export async function openBrowser(): Promise<Browser> {
+  const name: string = 'playwright-core'
+  const { chromium } = await import(name).catch(() => {
+    throw new ForetokenError('unsupported', 'playwright-core is not installed: npm install --no-save playwright-core')
+  })
+  const executablePath = foundChromium()
+  if (executablePath === undefined)
+    throw new ForetokenError('unsupported', 'no Chromium is here: install one, or name one in $CHROMIUM')
+  return chromium.launch({ executablePath, args: browserFlags })
+}
+
+export interface Served {
+  /** Of the page. */
+  readonly url: string
+  stop(): void
+}
+
+/** `foretoken serve` with one thread, as a process of its own. `cli`: its script. */
+export async function servePage(cli: string, model: string): Promise<Served> {
+  const args = ['--disable-warning=ExperimentalWarning', cli, 'serve', '-m', model, '--port', '0', '--threads', '1']
+  const server = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  let said = ''
+  for await (const line of createInterface({ input: server.stderr })) {
+    said = line
+    const [url] = /http:\/\/[\d.]+:\d+(?=\/v1)/.exec(line) ?? []
+    if (!url) continue
+    server.stderr.resume()
+    return { url, stop: () => server.kill() }
+  }
+  throw new ForetokenError('unsupported', `foretoken serve ended early: ${said}`)
+}
+
+/** A worker of the page's, with so many threads, as `window.bench1` and so on; says which build runs. */
+export function openWorker(page: Page, threads: number): Promise<string> {
+  return page.evaluate(async (threads) => {
+    const script = (
+      await (await fetch((document.querySelector('script[type=module]') as HTMLScriptElement).src)).text()
+    ).match(/page\/engine-[0-9a-f]+\.js/)![0]
+    const worker = new Worker(new URL(script, document.baseURI), { type: 'module' })
+    const manifest = await (await fetch('page/model.json')).json()
+    const base = new URL('page/model.json', document.baseURI).href
+    const { predictor: _, ...own } = manifest
+    const ready = new Promise<string>((resolve, reject) => {
+      worker.addEventListener('message', ({ data }) => {
+        if (data.type === 'ready') resolve(data.build)
+        if (data.type === 'failed') reject(new Error(data.message))
+      })
+    })
+    worker.postMessage({ type: 'load', device: 'cpu', threads, source: { kind: 'offered', manifest: own, base } })
+    ;(window as unknown as Record<string, Worker>)[`bench${threads}`] = worker
+    return ready
+  }, threads)
+}
+
+/** From a message handed over in the worker to its first token, exact, behind no cache; in milliseconds. */
+export async function timedInTab(page: Page, threads: number, messages: readonly Message[]): Promise<number> {
+  const last = (await asked(page, threads, { type: 'time', id: 1, messages, cachedTokens: 0 })).at(-1)!
+  return last.type === 'timed' ? last.ttft : Number.NaN
+}
+
+/** All that a worker says to a request, to its end. */
+function asked(page: Page, threads: number, message: ToEngine): Promise<FromEngine[]> {
+  return page.evaluate(
+    ({ threads, message }) => {
+      const worker = (window as unknown as Record<string, Worker>)[`bench${threads}`]!
+      return new Promise<FromEngine[]>((resolve, reject) => {
+        const said: FromEngine[] = []
+        const hear = ({ data }: MessageEvent<FromEngine>) => {
+          said.push(data)
+          if (data.type === 'failed') reject(new Error(data.message))
+          if (data.type !== 'timed' && data.type !== 'answered') return
+          worker.removeEventListener('message', hear)
+          resolve(said)
+        }
+        worker.addEventListener('message', hear)
+        worker.postMessage(message)
+      })
+    },
+    { threads, message },
+  )
+}
+
+/** This engine in a tab. */
+export async function ownTab({ model, threads = 1, cli }: EngineOptions): Promise<TextEngine> {
+  const browser = await openBrowser()
+  const served = await servePage(cli, model).catch(async (error) => {
+    await browser.close()
+    throw error
+  })
+  const close = async () => {
+    await browser.close()
+    served.stop()
+  }
+  try {
+    const page = await browser.newPage()
+    await page.goto(served.url)
+    const build = await openWorker(page, threads)
+    return {
+      name: 'chromium',
+      build: `${build}, chromium ${browser.version()}`,
+      modes: ['exact'],
+      first: async (messages) => ({ ttft_ms: await timedInTab(page, threads, messages) }),
+      async answer(messages, tokens) {
+        const said = await asked(page, threads, { type: 'answer', id: 2, messages, mode: 'exact', plain: tokens })
+        return said.map((one) => (one.type === 'token' ? one.text : '')).join('')
+      },
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
