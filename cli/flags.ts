@@ -42,7 +42,8 @@ export const flags = {
     short: 'm',
     value: 'text',
     on: [...engine, 'deploy-prep', 'inspect', 'tokenize'],
-    about: 'alias, hf:owner/repo[/file], https://... or a path; default smollm2-135m',
+    about:
+      'alias, hf:owner/repo[/file], https://... or a path (of run, chat, serve: an ONNX folder, too); default smollm2-135m',
   },
   system: { value: 'text', on: ['run', 'chat', 'prefix'], about: 'system prompt, in place of the model’s own' },
   raw: { on: ['run', 'batch'], about: 'continue the text as it is, without the chat template' },
@@ -154,6 +155,11 @@ export const flags = {
     value: 'text',
     on: [...answers, 'fit', 'eval', 'serve', 'companion', 'bench'],
     about: 'fit: predict from this smaller model; else: the smaller model that the predictor reads; named as --model',
+  },
+  reader: {
+    value: 'text',
+    on: ['run', 'chat', 'serve'],
+    about: 'of an ONNX model: the same model for the Rust core, which predicts its K and V; named as --model',
   },
   'aux-layers': {
     value: 'texts',

@@ -1,10 +1,10 @@
 /** What `serve` and `companion` have in common: a model behind HTTP, from loading it to the last answer. */
 import { createHash } from 'node:crypto'
-import { basename } from 'node:path'
+import { basename, resolve } from 'node:path'
 import { type LogLine, type ServerConfig, serveNode } from '../edge/node.ts'
-import { type ByteSource, defaultModel, type Engine, shippedPredictor } from '../node/index.ts'
+import { type AnyEngine, type ByteSource, defaultModel, type Engine, isOnnx, shippedPredictor } from '../node/index.ts'
 import type { Flags } from './flags.ts'
-import { open } from './session.ts'
+import { open, openAny } from './session.ts'
 import { note, print } from './terminal.ts'
 
 export interface Served<E = Engine> {
@@ -24,11 +24,19 @@ export interface Shared<E = Engine> {
 
 /** Answers until the signal fires, then finishes what runs. Resolves with the exit code. */
 export async function serveModel(flags: Flags, signal: AbortSignal, served: Served): Promise<number> {
-  const { engine } = await open(flags, signal, {
-    kvTokens: Math.max(16_384, 2 * (flags.context ?? 0)),
-    ...(await predictorFor(flags)),
-  })
+  const { engine } = await open(flags, signal, await servingOptions(flags))
   return serveEngine(engine, signal, served)
+}
+
+/** The same for a model that may be an ONNX export. */
+export async function serveAny(flags: Flags, signal: AbortSignal, served: Served<AnyEngine>): Promise<number> {
+  const { model = defaultModel } = flags
+  const { engine } = await openAny(flags, signal, (await isOnnx(model)) ? {} : await servingOptions(flags))
+  return serveEngine(engine, signal, served)
+}
+
+async function servingOptions(flags: Flags) {
+  return { kvTokens: Math.max(16_384, 2 * (flags.context ?? 0)), ...(await predictorFor(flags)) }
 }
 
 /** The same over an engine that is there; it is closed at the end. */
@@ -58,8 +66,9 @@ export function environmentKeys(): NonNullable<ServerConfig['keys']> {
   return key ? [{ sha256: createHash('sha256').update(key).digest('hex'), metrics: true }] : []
 }
 
-/** The last part of a path, without its ending; other names as they are. */
+/** The last part of a path, without its ending; other names as they are. An .onnx file is named by its folder. */
 export function displayName(model: string): string {
+  if (model.endsWith('.onnx')) return basename(resolve(model, '..').replace(/\/onnx$/, ''))
   const path = /^(\.{0,2}\/|~)|\.gguf$/.test(model) && !/^(hf|https?):/.test(model)
   return path ? basename(model).replace(/\.gguf$/, '') : model
 }

@@ -2,6 +2,7 @@
 import { open as openFile, readFile, rename, rm } from 'node:fs/promises'
 import { openWebGpu } from '../companion/webgpu/node.ts'
 import {
+  type AnyEngine,
   type ByteSource,
   type DoneEvent,
   defaultModel,
@@ -9,8 +10,10 @@ import {
   ForetokenError,
   fileError,
   type GenerateRequest,
+  isOnnx,
   type LoadOptions,
   loadEngine,
+  loadOnnx,
   type PullOptions,
   predictorFile,
   shippedPredictor,
@@ -20,9 +23,9 @@ import { UsageError } from './parse.ts'
 import { pullProgress } from './progress.ts'
 import { dim, StatusLine } from './terminal.ts'
 
-export interface Loaded {
+export interface Loaded<E = Engine> {
   readonly model: string
-  readonly engine: Engine
+  readonly engine: E
 }
 
 /** How a model is fetched, with its progress on stderr. `end` clears the line. */
@@ -30,6 +33,44 @@ export function pulling(flags: Flags, signal: AbortSignal): { options: PullOptio
   const progress = pullProgress(flags.model ?? defaultModel, flags.json)
   const offline = flags.offline ? { offline: true } : {}
   return { options: { signal, onProgress: progress.update, ...offline }, end: progress.end }
+}
+
+/** As `open`; an ONNX export runs in ONNX Runtime. */
+export async function openAny(
+  flags: Flags,
+  signal: AbortSignal,
+  needed: Partial<LoadOptions> = {},
+): Promise<Loaded<AnyEngine>> {
+  const { model = defaultModel } = flags
+  if (await isOnnx(model)) return { model, engine: await openOnnx(model, flags) }
+  if (flags.reader !== undefined) throw new UsageError('--reader is for an ONNX model, and reads prompts for it')
+  return open(flags, signal, needed)
+}
+
+/** What only the Rust core has. */
+const coreOnly = ['backend', 'kv', 'build', 'aux', 'prefix'] as const
+
+async function openOnnx(model: string, flags: Flags): Promise<AnyEngine> {
+  const misplaced = coreOnly.find((flag) => flags[flag] !== undefined)
+  if (misplaced) throw new UsageError(`--${misplaced} is for the Rust core, and ${model} is an ONNX model`)
+  const { threads, context } = flags
+  const options = { ...(threads !== undefined && { threads }), ...(context !== undefined && { context }) }
+  const reader = flags.reader === undefined ? undefined : await openReader(flags.reader, flags, options)
+  try {
+    return await loadOnnx(model, { ...options, ...(reader && { reader, closesReader: true }) })
+  } catch (error) {
+    await reader?.close()
+    throw error
+  }
+}
+
+async function openReader(name: string, flags: Flags, options: Partial<LoadOptions>): Promise<Engine> {
+  const predictor = flags.predictor === undefined ? await shippedPredictor(name) : await predictorFile(flags.predictor)
+  if (predictor) return loadEngine(name, { ...options, predictor })
+  throw new ForetokenError(
+    'not_found',
+    `no predictor ships for ${name}, and a reader predicts: make one with \`foretoken fit\`, and name it with --predictor FILE`,
+  )
 }
 
 /** The engine that the flags ask for; `needed` holds what they don't say. */

@@ -1,5 +1,5 @@
 /** The engine of an app: there from the start, or loaded within the first request that needs it. */
-import type { Engine } from '../src/index.ts'
+import type { AnyEngine } from '../src/index.ts'
 import { loadFailure } from './errors.ts'
 
 /** What the host gives a request: an isolate's bindings, and a way to be kept alive. */
@@ -8,12 +8,12 @@ export interface HostContext {
   waitUntil(work: Promise<unknown>): void
 }
 
-export type EngineSource = Engine | ((host: HostContext) => Promise<Engine>)
+export type EngineSource = AnyEngine | ((host: HostContext) => Promise<AnyEngine>)
 
 export class EngineHolder {
-  readonly #load: ((host: HostContext) => Promise<Engine>) | undefined
-  #loading: Promise<Engine> | undefined
-  #engine: Engine | undefined
+  readonly #load: ((host: HostContext) => Promise<AnyEngine>) | undefined
+  #loading: Promise<AnyEngine> | undefined
+  #engine: AnyEngine | undefined
 
   constructor(source: EngineSource) {
     if (typeof source === 'function') this.#load = source
@@ -21,18 +21,18 @@ export class EngineHolder {
   }
 
   /** The engine if it is there now. */
-  get loaded(): Engine | undefined {
+  get loaded(): AnyEngine | undefined {
     return this.#engine
   }
 
   /** Loads it if need be; one load at a time, a failed one is forgotten. Rejects with an ApiError of 503. */
-  async get(host: HostContext): Promise<Engine> {
+  async get(host: HostContext): Promise<AnyEngine> {
     if (this.#engine) return this.#engine
     this.#loading ??= this.#begin(host)
     return this.#loading
   }
 
-  #begin(host: HostContext): Promise<Engine> {
+  #begin(host: HostContext): Promise<AnyEngine> {
     const loading = (async () => {
       try {
         this.#engine = await this.#load!(host)

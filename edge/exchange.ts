@@ -3,7 +3,7 @@
  * means and how the answer is written; everything else is here.
  */
 import type { z } from '@hono/zod-openapi'
-import { type Engine, ForetokenError, type GenerateRequest } from '../src/index.ts'
+import { type AnyEngine, ForetokenError, type GenerateRequest } from '../src/index.ts'
 import { readJson } from './body.ts'
 import type { Config } from './config.ts'
 import { ApiError, asApiError } from './errors.ts'
@@ -32,7 +32,7 @@ export interface Plan {
 }
 
 export interface PlanContext {
-  readonly engine: Engine
+  readonly engine: AnyEngine
   readonly config: Config
   /** As the answer names it. */
   readonly model: string
@@ -193,7 +193,7 @@ class Exchange {
 }
 
 /** Before anything is computed: a long text costs time to be made into tokens, too. */
-function checkSize({ requests, choices }: Plan, answers: number, { context }: Engine, { limits }: Config): void {
+function checkSize({ requests, choices }: Plan, answers: number, { context }: AnyEngine, { limits }: Config): void {
   if (answers > limits.choices)
     throw new ApiError(
       400,

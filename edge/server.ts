@@ -1,7 +1,7 @@
 /** What all requests of an app share. */
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
-import type { Engine } from '../src/index.ts'
+import type { AnyEngine } from '../src/index.ts'
 import type { Config } from './config.ts'
 import type { EngineHolder, HostContext } from './engine-holder.ts'
 import { ApiError } from './errors.ts'
@@ -33,12 +33,12 @@ export type AppEnv = { Variables: Variables }
 export type App = OpenAPIHono<AppEnv>
 export type RequestContext = Context<AppEnv>
 
-export function engineOf(c: RequestContext, { holder }: Server): Promise<Engine> {
+export function engineOf(c: RequestContext, { holder }: Server): Promise<AnyEngine> {
   return holder.get(hostOf(c))
 }
 
 /** The names that a model answers to; the first is its own. */
-export function modelNames({ models }: Config, engine: Engine): readonly string[] {
+export function modelNames({ models }: Config, engine: AnyEngine): readonly string[] {
   return models ?? [engine.archive.name]
 }
 

@@ -1,4 +1,5 @@
 /** foretoken: LLM inference whose first concern is time to first token. Platform-neutral; see `foretoken/node` for Node. */
+export type { AnyAnswer, AnyEngine } from './any-engine.ts'
 export type { Backend } from './backend/backend.ts'
 export type { OrtModule } from './backend/ort.ts'
 export type { Build, WasmModules } from './backend/select.ts'
@@ -17,6 +18,7 @@ export { readPredictorHeader } from './model/predictor-file.ts'
 export { memorySource } from './model/source.ts'
 export type { EngineOptions, GenerateOptions, GenerateRequest } from './options.ts'
 export { OrtEngine, type OrtEngineOptions } from './ort-engine.ts'
+export type { OrtSubmission } from './ort-submission.ts'
 export {
   type CompanionAddress,
   type CompanionStatus,

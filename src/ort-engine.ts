@@ -2,16 +2,19 @@
  * An ONNX model behind the same requests and events as `Engine`: for families that the Rust core does not have, and as the decoder of a cache
  * that the Rust core predicts, so that an ONNX deployment gets its first token sooner without changing its model.
  *
- * Requests run one after the other: a session of ONNX Runtime has one batch, and its caches are whole tensors.
+ * Steps of all requests take turns in one session, which has one batch; a request's cache is whole tensors of its own, so that few run at once.
  */
 import { Answer } from './answer.ts'
+import type { AnyEngine } from './any-engine.ts'
 import { type OrtCache, OrtModel, type OrtOptions } from './backend/ort.ts'
 import type { Engine } from './engine.ts'
 import { asForetokenError, ForetokenError } from './errors.ts'
 import { readTokenizer } from './model/huggingface.ts'
 import { readJson } from './model/source.ts'
 import type { GenerateRequest } from './options.ts'
+import { OrtSubmission } from './ort-submission.ts'
 import { binsOf } from './pack/bins.ts'
+import { Places } from './places.ts'
 import type { DoneEvent, GenerateEvent } from './stream/events.ts'
 import { promptIds } from './tokens/prompt.ts'
 import { createTokenizer, type Tokenizer } from './tokens/tokenizer.ts'
@@ -20,16 +23,22 @@ import { throwIfAborted } from './turn.ts'
 import type { ByteSource, ModelArchive, ModelFiles, PromptInput } from './types.ts'
 
 export interface OrtEngineOptions extends OrtOptions {
-  /** The same model in the Rust core, with a predictor: reads prompts whose `prefill` is not `exact`. Not closed with this engine. */
+  /** The same model in the Rust core, with a predictor: reads prompts whose `prefill` is not `exact`. */
   readonly reader?: Engine
+  /** Whether the reader is closed with this engine. Default: no. */
+  readonly closesReader?: boolean
   /** Tokens that one request may have. Default: the model's, at most 4,096. */
   readonly context?: number
+  /** Requests that hold a cache at once. Default 8. */
+  readonly maxRunning?: number
+  /** Requests that may wait beside them; one more is refused as `busy`. Default 256. */
+  readonly maxWaiting?: number
 }
 
 /** What an ONNX folder tells of its model: of an archive, all but the weights. */
 type Told = Pick<ModelArchive, 'name' | 'config' | 'tokenizer'>
 
-export class OrtEngine {
+export class OrtEngine implements AnyEngine {
   readonly archive: ModelArchive
   readonly tokenizer: Tokenizer
   readonly context: number
@@ -37,7 +46,14 @@ export class OrtEngine {
   readonly backend: { readonly build: string; memoryBytes(): number }
   readonly #model: OrtModel
   readonly #reader: Engine | undefined
-  #busy: Promise<void> = Promise.resolve()
+  readonly #closesReader: boolean
+  /** One step at a time: a session runs no two. */
+  readonly #session = new Places(1)
+  readonly #places: Places
+  /** Answers being made. */
+  readonly #open = new Set<OrtSubmission>()
+  readonly #count = { passes: 0, prefill_tokens: 0, decode_tokens: 0 }
+  #closed = false
 
   /**
    * A folder with config.json, tokenizer.json and one .onnx file (`onnx/` in front or not); with a reader the .onnx file is enough. Throws `not_found`, `bad_model`, `unsupported`, and `wrong_model`
@@ -63,7 +79,7 @@ export class OrtEngine {
   private constructor(
     told: Told,
     model: OrtModel,
-    { reader, context, executionProviders }: OrtEngineOptions,
+    { reader, closesReader = false, context, executionProviders, maxRunning = 8, maxWaiting = 256 }: OrtEngineOptions,
     begun: number,
   ) {
     const { config } = told
@@ -77,6 +93,8 @@ export class OrtEngine {
     }
     this.#model = model
     this.#reader = reader
+    this.#closesReader = closesReader
+    this.#places = new Places(maxRunning, maxWaiting)
     this.loadMs = performance.now() - begun
   }
 
@@ -93,10 +111,29 @@ export class OrtEngine {
     })
   }
 
-  /** Answers a prompt, token by token. Throws and rejects as `Engine.submit`; `refined` and `auto` are `unsupported`. */
+  /** What has been done since the engine was loaded; pages are the Rust core's. */
+  get stats(): AnyEngine['stats'] {
+    return {
+      ...this.#count,
+      cached_tokens: 0,
+      preemptions: 0,
+      running: this.#places.taken,
+      waiting: this.#places.waiting,
+      pages_in_use: 0,
+      prefix_pages: 0,
+    }
+  }
+
+  /** Answers a prompt, token by token. Throws and rejects as `submit`. */
   async *generate(request: GenerateRequest): AsyncGenerator<GenerateEvent> {
+    yield* this.submit(request)
+  }
+
+  /** Takes a request on; its place is kept from now on. Throws as `Engine.submit`; `refined` and `auto` are `unsupported`. */
+  submit(request: GenerateRequest): OrtSubmission {
     const trace = new Trace()
-    const ids = this.promptIds(request.prompt, { raw: request.raw ?? false, onTemplate: () => trace.mark('templated') })
+    const onTemplate = () => trace.mark('templated')
+    const ids = this.promptIds(request.prompt, { raw: request.raw ?? false, onTemplate })
     trace.mark('tokenized')
     const { prefill = 'exact' } = request
     if (prefill !== 'exact' && prefill !== 'predicted')
@@ -105,15 +142,10 @@ export class OrtEngine {
         `prefill ${prefill}: an ONNX cache is not refined; ask for exact or predicted`,
       )
     const answer = new Answer(ids, request, this, trace)
-    const free = await this.#turn()
-    try {
-      answer.onAdmit()
-      yield* this.#decode(answer, prefill === 'predicted' ? await this.#predicted(answer) : await this.#exact(answer))
-    } catch (error) {
-      throw asForetokenError(error)
-    } finally {
-      free()
-    }
+    const events = () => this.#events(answer, prefill)
+    const submission = new OrtSubmission(answer, this.#places, events, () => this.#open.delete(submission))
+    this.#open.add(submission)
+    return submission
   }
 
   /**
@@ -132,7 +164,7 @@ export class OrtEngine {
       trace.mark('tokenized')
       return new Answer(ids, request, this, trace)
     })
-    const free = await this.#turn()
+    const free = await this.#places.take()
     try {
       for (const answer of answers) answer.onAdmit()
       const reads = this.#model.packs && answers.length > 0 ? await this.#packed(answers) : undefined
@@ -160,11 +192,21 @@ export class OrtEngine {
     )
     places.sort((a, b) => a.index - b.index)
     for (const answer of answers) answer.onPrefill(0, answer.ids.length)
-    const read = await this.#model.runPacked(places, bins.length, columns)
+    const read = await this.#step(() => this.#model.runPacked(places, bins.length, columns))
+    this.#count.prefill_tokens += prompts.reduce((sum, { length }) => sum + length, 0)
     return read.map(({ logits, layers }, index) => {
       const tokens = prompts[index]!.length
       return { logits, cache: this.#model.cacheOf(layers, tokens), tokens }
     })
+  }
+
+  async *#events(answer: Answer, prefill: 'exact' | 'predicted'): AsyncGenerator<GenerateEvent> {
+    try {
+      answer.onAdmit()
+      yield* this.#decode(answer, prefill === 'predicted' ? await this.#predicted(answer) : await this.#exact(answer))
+    } catch (error) {
+      throw asForetokenError(error)
+    }
   }
 
   async *#decode(answer: Answer, read: Read): AsyncGenerator<GenerateEvent> {
@@ -174,7 +216,9 @@ export class OrtEngine {
       const id = answer.take(logits)
       yield* answer.events.splice(0)
       if (id === undefined) return
-      ;({ logits, cache } = await this.#model.run([id], cache, tokens++))
+      const past = cache
+      ;({ logits, cache } = await this.#step(() => this.#model.run([id], past, tokens++)))
+      this.#count.decode_tokens++
     }
   }
 
@@ -184,14 +228,33 @@ export class OrtEngine {
     throw new ForetokenError('internal', 'an answer has no end')
   }
 
+  /** Ends all requests as `aborted`, and frees the session. */
   async close(): Promise<void> {
+    this.#closed = true
+    for (const submission of this.#open) submission.cancel()
+    const free = await this.#session.take()
     await this.#model.close()
+    if (this.#closesReader) await this.#reader?.close()
+    free()
+  }
+
+  /** When no other step runs. */
+  async #step<T>(run: () => Promise<T>): Promise<T> {
+    const free = await this.#session.take()
+    try {
+      if (this.#closed) throw new ForetokenError('aborted', 'the engine was closed')
+      this.#count.passes++
+      return await run()
+    } finally {
+      free()
+    }
   }
 
   async #exact(answer: Answer): Promise<Read> {
     const { ids } = answer
     answer.onPrefill(0, ids.length)
-    const read = await this.#model.run(ids, this.#model.cacheOf(emptyLayers(this.#model), 0), 0)
+    const read = await this.#step(() => this.#model.run(ids, this.#model.cacheOf(emptyLayers(this.#model), 0), 0))
+    this.#count.prefill_tokens += ids.length
     answer.onPrefill(ids.length, ids.length)
     return { ...read, tokens: ids.length }
   }
@@ -203,17 +266,6 @@ export class OrtEngine {
     const { logits, layers, predicted } = await this.#reader!.workbench.cacheOf(ids, 'predicted')
     if (predicted) answer.onCache('predicted')
     return { logits, cache: this.#model.cacheOf(layers, ids.length), tokens: ids.length }
-  }
-
-  /** Waits until the requests before are over. Resolves with how to let the next go on. */
-  async #turn(): Promise<() => void> {
-    const before = this.#busy
-    let free = () => {}
-    this.#busy = new Promise((resolve) => {
-      free = resolve
-    })
-    await before
-    return free
   }
 }
 
@@ -281,6 +333,7 @@ async function toldOf(files: ModelFiles, reader: Engine | undefined): Promise<To
       'bad_model',
       `${files.name}/config.json tells no vocab_size; is it a causal language model's?`,
     )
-  const config = { vocab, maxContext } as ModelArchive['config']
+  // What a prediction costs is counted by the reader's shapes.
+  const config = { ...reader?.archive.config, vocab, maxContext } as ModelArchive['config']
   return { name: files.name, config, tokenizer: await readTokenizer(files, json) }
 }

@@ -1,14 +1,14 @@
 /** `foretoken chat`: a conversation, turn by turn. */
 import { createInterface } from 'node:readline/promises'
-import { asForetokenError, type Engine, type Message } from '../../node/index.ts'
+import { type AnyEngine, asForetokenError, type Message } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { generateOptions, open, summaryLine } from '../session.ts'
+import { generateOptions, openAny, summaryLine } from '../session.ts'
 import { dim, note } from '../terminal.ts'
 
 export async function chat({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   if (operands.length > 0) throw new UsageError('chat takes no prompt: type it once the chat has begun')
-  const { model, engine } = await open(flags, signal)
+  const { model, engine } = await openAny(flags, signal)
   const terminal = Boolean(process.stdin.isTTY)
   const lines = createInterface({ input: process.stdin, output: terminal ? process.stderr : undefined, terminal })
   const start: Message[] = flags.system === undefined ? [] : [{ role: 'system', content: flags.system }]
@@ -47,10 +47,10 @@ export async function chat({ flags, operands }: Invocation, signal: AbortSignal)
 }
 
 /** One answer. Returns the conversation with it; without the question if there is none, but for a stopped one. */
-async function turn(engine: Engine, flags: Flags, messages: Message[], signal: AbortSignal): Promise<Message[]> {
+async function turn(engine: AnyEngine, flags: Flags, messages: Message[], signal: AbortSignal): Promise<Message[]> {
   let text = ''
   try {
-    for await (const event of engine.generate(messages, generateOptions(flags, signal))) {
+    for await (const event of engine.submit({ ...generateOptions(flags, signal), prompt: messages })) {
       if (event.type === 'token') {
         process.stdout.write(event.text)
         text += event.text

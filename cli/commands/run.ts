@@ -1,14 +1,14 @@
 /** `foretoken run`: one prompt, one answer, streamed. */
 import { ForetokenError, type ScoredToken } from '../../node/index.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { generateOptions, open, readText, summaryLine } from '../session.ts'
+import { generateOptions, openAny, readText, summaryLine } from '../session.ts'
 import { note, print, readStdin, StatusLine } from '../terminal.ts'
 
 export async function run({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   const prompt = await promptOf(flags['prompt-file'], operands)
   if (prompt === '') throw new ForetokenError('empty_prompt', 'the prompt is empty; give it at least one character')
   if (flags.system !== undefined && flags.raw) throw new UsageError('--system has no place in a --raw prompt')
-  const { model, engine } = await open(flags, signal)
+  const { model, engine } = await openAny(flags, signal)
   const line = new StatusLine()
   const top: (readonly ScoredToken[])[] = []
   let promptIds: readonly number[] = []
@@ -25,7 +25,7 @@ export async function run({ flags, operands }: Invocation, signal: AbortSignal):
       ...generateOptions(flags, signal),
       onPrefill: (done: number, total: number) => line.show(`reading the prompt  ${done} of ${total} tokens`),
     }
-    for await (const event of engine.generate(messages, options)) {
+    for await (const event of engine.submit({ ...options, prompt: messages })) {
       if (event.type === 'prompt') promptIds = event.ids
       if (event.type === 'token') {
         if (event.topLogprobs) top.push(event.topLogprobs)

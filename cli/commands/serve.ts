@@ -3,6 +3,7 @@ import { createApp, type Page, parsedConfig, type ServerConfig } from '../../edg
 import {
   defaultModel,
   ForetokenError,
+  isOnnx,
   machineKey,
   machineKeyPath,
   pageFile,
@@ -11,7 +12,7 @@ import {
 } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { displayName, environmentKeys, isLoopback, serveModel } from '../serving.ts'
+import { displayName, environmentKeys, isLoopback, serveAny } from '../serving.ts'
 import { readText } from '../session.ts'
 import { note } from '../terminal.ts'
 
@@ -21,7 +22,7 @@ export async function serve({ flags, operands }: Invocation, signal: AbortSignal
   const config = await configOf(flags, hostname)
   // What is wrong with a config is found before a model is loaded.
   createApp({ engine: unloaded, config })
-  return serveModel(flags, signal, {
+  return serveAny(flags, signal, {
     hostname,
     port: flags.port ?? 8787,
     appOf: (shared) => createApp({ ...shared, config, ...(isLoopback(hostname) && { page: pageOf(flags) }) }),
@@ -37,7 +38,11 @@ function pageOf({ model = defaultModel, predictor }: Flags): Page {
   let asked: ReturnType<typeof tabModel> | undefined
   return {
     file: pageFile,
-    model: () => (asked ??= tabModel(displayName(model), model, predictor ?? predictorPath(model))),
+    model: async () => {
+      // An ONNX export runs beside the page, not in it.
+      if (await isOnnx(model)) return undefined
+      return (asked ??= tabModel(displayName(model), model, predictor ?? predictorPath(model)))
+    },
   }
 }
 

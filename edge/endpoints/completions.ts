@@ -1,5 +1,5 @@
 /** `POST /v1/completions`. */
-import type { DoneEvent, Engine, TokenEvent } from '../../src/index.ts'
+import type { AnyEngine, DoneEvent, TokenEvent } from '../../src/index.ts'
 import { ApiError } from '../errors.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
 import { newId } from '../ids.ts'
@@ -105,12 +105,12 @@ function promptsOf(prompt: CompletionRequest['prompt']): readonly Prompt[] {
   return typeof prompt[0] === 'number' ? [prompt as number[]] : (prompt as Prompt[])
 }
 
-function textOf(prompt: Prompt, { tokenizer }: Engine): string {
+function textOf(prompt: Prompt, { tokenizer }: AnyEngine): string {
   return typeof prompt === 'string' ? prompt : tokenizer.decode(prompt)
 }
 
 /** The older form: lists side by side. Offsets are of the answer's own text, in UTF-16 units. */
-function logprobsOf(engine: Engine, tokens: readonly TokenEvent[], from: number) {
+function logprobsOf(engine: AnyEngine, tokens: readonly TokenEvent[], from: number) {
   const scored = tokens.map((token) => scoredText(engine, token))
   const tops = tokens.map(({ topLogprobs }) =>
     topLogprobs?.map((other) => scoredText(engine, other)).map(({ token, logprob }) => [token, logprob] as const),

@@ -1,6 +1,6 @@
 /** From the fields of a body to the engine's options. */
 import type { z } from '@hono/zod-openapi'
-import type { Engine, GenerateRequest } from '../../src/index.ts'
+import type { AnyEngine, GenerateRequest } from '../../src/index.ts'
 import type { Config } from '../config.ts'
 import { ApiError } from '../errors.ts'
 import type { choosing, extension, sampling } from '../schemas/common.ts'
@@ -17,7 +17,7 @@ export type Options = Omit<GenerateRequest, 'prompt' | 'signal' | 'tenant' | 'id
 /** What a request leaves open the config decides. Throws an ApiError of 400. */
 export function optionsOf(
   body: Sampling & Choosing,
-  engine: Engine,
+  engine: AnyEngine,
   config: Config,
   maxTokens: number | undefined,
 ): Options {
@@ -43,7 +43,7 @@ export function optionsOf(
 }
 
 /** Kinds that need a predictor are refused where there is none; the config's own choice falls back to exact then. */
-function prefillOf(wanted: Options['prefill'], engine: Engine, config: Config): Options['prefill'] {
+function prefillOf(wanted: Options['prefill'], engine: AnyEngine, config: Config): Options['prefill'] {
   if (engine.prediction) return wanted ?? config.prefill
   if (wanted === undefined || wanted === 'exact') return 'exact'
   throw new ApiError(400, `prefill ${wanted} needs a predictor, and this server has none; use exact`, {
@@ -52,7 +52,7 @@ function prefillOf(wanted: Options['prefill'], engine: Engine, config: Config): 
   })
 }
 
-function biasOf(bias: Readonly<Record<string, number>>, engine: Engine): Record<number, number> {
+function biasOf(bias: Readonly<Record<string, number>>, engine: AnyEngine): Record<number, number> {
   const { vocab } = engine.archive.config
   const outside = Object.keys(bias).find((id) => Number(id) >= vocab)
   if (outside !== undefined)

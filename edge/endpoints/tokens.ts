@@ -1,5 +1,5 @@
 /** Tokens as log-probabilities tell them. */
-import type { Engine, ScoredToken, TokenEvent } from '../../src/index.ts'
+import type { AnyEngine, ScoredToken, TokenEvent } from '../../src/index.ts'
 
 export interface ScoredText {
   readonly token: string
@@ -12,12 +12,12 @@ export interface TokenLogprob extends ScoredText {
 }
 
 /** A token's text may be part of a character: then it is told in bytes, and the text has a replacement. */
-export function scoredText({ tokenizer }: Engine, { id, logprob }: ScoredToken): ScoredText {
+export function scoredText({ tokenizer }: AnyEngine, { id, logprob }: ScoredToken): ScoredText {
   const bytes = tokenizer.tokenBytes(id)
   return { token: new TextDecoder().decode(bytes), logprob: finite(logprob), bytes: [...bytes] }
 }
 
-export function tokenLogprob(engine: Engine, token: TokenEvent): TokenLogprob {
+export function tokenLogprob(engine: AnyEngine, token: TokenEvent): TokenLogprob {
   return {
     ...scoredText(engine, token),
     top_logprobs: (token.topLogprobs ?? []).map((other) => scoredText(engine, other)),
@@ -25,7 +25,7 @@ export function tokenLogprob(engine: Engine, token: TokenEvent): TokenLogprob {
 }
 
 /** Whether a token ends a turn: such have no text. */
-export function endsTurn({ archive }: Engine, ignored: boolean | undefined): (id: number) => boolean {
+export function endsTurn({ archive }: AnyEngine, ignored: boolean | undefined): (id: number) => boolean {
   const ends = new Set(ignored ? [] : archive.tokenizer.eosIds)
   return (id) => ends.has(id)
 }

@@ -1,5 +1,5 @@
 /** What a server counts. Labels come from closed lists: nothing that a client writes becomes one. */
-import type { DoneEvent, Engine, RouteReport } from '../../src/index.ts'
+import type { AnyEngine, DoneEvent, RouteReport } from '../../src/index.ts'
 import type { CompanionState } from '../route/routes.ts'
 import { Counter, gaugeLines, HistogramSet, labelledGaugeLines } from './registry.ts'
 
@@ -78,7 +78,7 @@ export class Metrics {
   }
 
   /** All of it, for Prometheus. */
-  text(engine: Engine | undefined, answering: number, companions: readonly CompanionState[]): string {
+  text(engine: AnyEngine | undefined, answering: number, companions: readonly CompanionState[]): string {
     const counted = [this.#requests, this.#refusals, this.#aborts, this.#tokens, this.#routes]
     const timed = [this.#ttft, this.#between, this.#queue, this.#prefill, this.#routeTtft, this.#routePredicted]
     const lines = [
@@ -102,7 +102,7 @@ function companionLines(companions: readonly CompanionState[]): string[] {
   )
 }
 
-function engineLines({ stats, backend }: Engine): string[] {
+function engineLines({ stats, backend }: AnyEngine): string[] {
   const gauges = [
     ['running', 'Requests that hold KV pages.', stats.running],
     ['waiting', 'Requests that wait for KV pages.', stats.waiting],

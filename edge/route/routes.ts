@@ -1,5 +1,14 @@
 /** What answers requests: the engine alone, or beside it the companions of the config. */
-import { type Engine, type Fetch, keyBytes, RemoteCompanion, Routed, StaticCompanions } from '../../src/index.ts'
+import {
+  type AnyEngine,
+  type Engine,
+  type Fetch,
+  ForetokenError,
+  keyBytes,
+  RemoteCompanion,
+  Routed,
+  StaticCompanions,
+} from '../../src/index.ts'
 import type { Config } from '../config.ts'
 import type { Answering } from '../run.ts'
 
@@ -16,7 +25,7 @@ export interface CompanionState {
 export class Routes {
   readonly #config: Config
   readonly #fetch: Fetch
-  #engine: Engine | undefined
+  #engine: AnyEngine | undefined
   #answering: Answering | undefined
   #companions: StaticCompanions<RemoteCompanion> | undefined
 
@@ -25,8 +34,8 @@ export class Routes {
     this.#fetch = fetch
   }
 
-  /** What answers for `engine`. Companions are asked how they are at once, so that the first request knows. */
-  of(engine: Engine): Answering {
+  /** What answers for `engine`. Companions are asked how they are at once, so that the first request knows. Throws `unsupported`. */
+  of(engine: AnyEngine): Answering {
     if (this.#answering && this.#engine === engine) return this.#answering
     this.#engine = engine
     const answering = this.#routed(engine) ?? engine
@@ -40,9 +49,14 @@ export class Routes {
     return (this.#companions?.list ?? []).map(({ name, breaker }) => ({ name, up: value[breaker.state(now)] }))
   }
 
-  #routed(engine: Engine): Routed | undefined {
+  #routed(engine: AnyEngine): Routed | undefined {
     const { companions, route } = this.#config
     if (companions.length === 0) return undefined
+    if (!takesKv(engine))
+      throw new ForetokenError(
+        'unsupported',
+        `companions send K and V for the Rust core, and ${engine.archive.name} runs in ONNX Runtime; leave them out`,
+      )
     const clients = companions.map(({ url, name, id, key }) => ({
       name: name ?? new URL(url).host,
       client: new RemoteCompanion({ url, id, key: keyBytes(key) }, this.#fetch, patience),
@@ -58,4 +72,9 @@ export class Routes {
     void routed.refresh()
     return routed
   }
+}
+
+/** By what it can do: an app and its engine may come from different bundles, which have a class `Engine` each. */
+function takesKv(engine: AnyEngine): engine is Engine {
+  return 'expectKv' in engine
 }

@@ -42,6 +42,8 @@ export interface OrtOptions {
   readonly ort: OrtModule
   /** Such as `['wasm']`, `['webgpu', 'wasm']`, `['cpu']`. Default: the runtime's own. */
   readonly executionProviders?: readonly string[]
+  /** Handed to the runtime beside these, such as `{ intraOpNumThreads: 4 }`. */
+  readonly sessionOptions?: Readonly<Record<string, unknown>>
   /** Files beside the model that hold its weights, as the model names them. */
   readonly externalData?: readonly { readonly path: string; readonly data: Uint8Array }[]
 }
@@ -85,11 +87,12 @@ export class OrtModel {
   static async open(
     name: string,
     model: Uint8Array,
-    { ort, executionProviders, externalData }: OrtOptions,
+    { ort, executionProviders, sessionOptions, externalData }: OrtOptions,
   ): Promise<OrtModel> {
     let session: OrtSession
     try {
       session = await ort.InferenceSession.create(model, {
+        ...sessionOptions,
         ...(executionProviders && { executionProviders }),
         ...(externalData && { externalData }),
       })

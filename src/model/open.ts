@@ -16,6 +16,12 @@ export async function openModel(files: ModelFiles): Promise<ModelArchive> {
     )
   const prepared = files.files.filter((file) => file.endsWith(preparedEnding))
   if (prepared.length === 1) return openPrepared(files.name, await files.open(prepared[0]!))
+  const has = (ending: string) => files.files.some((file) => file.endsWith(ending))
+  if (has('.onnx') && !has('.safetensors'))
+    throw new ForetokenError(
+      'unsupported',
+      `${files.name} is an ONNX export: run, chat and serve take one; name a .gguf file or a folder of safetensors here`,
+    )
   if (files.files.includes('config.json')) return openHuggingFace(files)
   throw new ForetokenError(
     'not_found',

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { chromium } from '../../scripts/chromium.mjs'
 import { openModel } from '../../src/model/open.ts'
 import { startCli } from '../helpers/cli-process.ts'
-import { llamaOnnx } from '../helpers/onnx-writer.ts'
+import { writeOnnxFolder } from '../helpers/onnx-folder.ts'
 import { tinyFiles, tinyGguf } from '../helpers/tiny-model.ts'
 
 const cli = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
@@ -21,18 +21,7 @@ beforeAll(async () => {
   writeFileSync(model, tinyGguf({ context: 1024 }))
   server = startCli(['serve', '--port', '0', '-m', model, '--threads', '1'], { FORETOKEN_HOME: folder })
   const archive = await openModel(tinyFiles({ context: 1024 }))
-  const exported = join(folder, 'exported')
-  mkdirSync(exported)
-  const json = (name: string, value: unknown) => writeFileSync(join(exported, name), JSON.stringify(value))
-  writeFileSync(join(exported, 'model.onnx'), await llamaOnnx(archive))
-  json('config.json', {
-    model_type: 'llama',
-    vocab_size: archive.config.vocab,
-    max_position_embeddings: 1024,
-    eos_token_id: archive.tokenizer.eosIds[0],
-  })
-  json('tokenizer.json', archive.tokenizer.json)
-  json('tokenizer_config.json', { ...archive.tokenizer.config, chat_template: archive.tokenizer.chatTemplate })
+  await writeOnnxFolder(join(folder, 'exported'), archive)
 })
 afterAll(() => {
   server.child.kill('SIGKILL')

@@ -64,22 +64,96 @@ test('draws, stops, log-probabilities and text are those of any engine', async (
   expect((await engine.result({ ...drawn, stop })).text).toBe((await core.submit({ ...drawn, stop }).result()).text)
 })
 
-test('requests wait for each other, and one that is left frees the next', async () => {
-  const [one, two] = [request(1), request(2)]
-  const left = engine.generate(one)
-  await left.next()
-  await left.next()
-  const next = engine.result(two)
-  await left.return(undefined)
-  expect((await next).ids).toEqual((await core.submit(two).result()).ids)
-  const control = new AbortController()
-  const aborted = (async () => {
-    for await (const { type } of engine.generate({ ...one, signal: control.signal }))
-      if (type === 'token') control.abort()
-  })()
-  await expect(aborted).rejects.toMatchObject({ code: 'aborted' })
-  expect((await engine.result(one)).ids).toEqual((await core.submit(one).result()).ids)
+describe('requests at once', () => {
+  test('take turns token by token, and each says what it says alone', async () => {
+    const asked = [1, 2, 3, 4].map((at) => request(at, { maxTokens: 12, ...(at === 3 && { prefill: 'predicted' }) }))
+    const order: number[] = []
+    const said = await Promise.all(
+      asked.map(async (one, index) => {
+        for await (const event of engine.submit(one)) {
+          if (event.type === 'token') order.push(index)
+          if (event.type === 'done') return event.ids
+        }
+        return []
+      }),
+    )
+    for (const [index, one] of asked.entries()) expect(said[index]).toEqual((await core.submit(one).result()).ids)
+    // Not one after the other.
+    expect(order.lastIndexOf(0)).toBeGreaterThan(order.indexOf(2))
+    expect(engine.stats).toMatchObject({ running: 0, waiting: 0 })
+  })
+
+  test('a place is free again however a request ends: read, left, cancelled unread, aborted while it waits', async () => {
+    const small = await OrtEngine.load(folder({ 'model.onnx': onnx }), {
+      ort,
+      reader: core,
+      maxRunning: 1,
+      maxWaiting: 2,
+    })
+    try {
+      const slow = small.submit(request(1))
+      const reading = slow[Symbol.asyncIterator]()
+      await reading.next()
+      await reading.next()
+      const control = new AbortController()
+      const waits = small.submit(request(2, { signal: control.signal }))
+      const unread = small.submit(request(3))
+      expect(small.stats).toMatchObject({ running: 1, waiting: 2 })
+      expect(() => small.submit(request(4))).toThrow(expect.objectContaining({ code: 'busy' }))
+      control.abort()
+      await expect(all(waits)).rejects.toMatchObject({ code: 'aborted' })
+      // Its reader stopped asking: only the cancellation tells.
+      slow.cancel()
+      await expect(reading.next()).rejects.toMatchObject({ code: 'aborted' })
+      unread.cancel()
+      await expect(all(unread)).rejects.toMatchObject({ code: 'aborted' })
+      const asked = request(5, { maxTokens: 3 })
+      const done = small.submit(asked)[Symbol.asyncIterator]()
+      for (let event = await done.next(); event.value?.type !== 'done'; ) event = await done.next()
+      // Told to the end, and the loop not left yet.
+      expect(small.stats).toMatchObject({ running: 0, waiting: 0, decode_tokens: expect.any(Number) })
+      expect((await small.result(asked)).ids).toEqual((await core.submit(asked).result()).ids)
+    } finally {
+      await small.close()
+    }
+  })
+
+  test('closing ends them as aborted', async () => {
+    const own = await OrtEngine.load(folder({ 'model.onnx': onnx }), { ort, reader: core })
+    const [one, two] = [own.submit(request(1)), own.submit(request(2))]
+    const first = one[Symbol.asyncIterator]()
+    await first.next()
+    await first.next()
+    const other = expect(all(two)).rejects.toMatchObject({ code: 'aborted' })
+    await own.close()
+    await other
+    await expect(first.next()).rejects.toMatchObject({ code: 'aborted' })
+    await expect(own.result(request(3))).rejects.toMatchObject({ code: 'aborted' })
+  })
+
+  test('one that is left frees the next', async () => {
+    const [one, two] = [request(1), request(2)]
+    const left = engine.generate(one)
+    await left.next()
+    await left.next()
+    const next = engine.result(two)
+    await left.return(undefined)
+    expect((await next).ids).toEqual((await core.submit(two).result()).ids)
+    const control = new AbortController()
+    const aborted = (async () => {
+      for await (const { type } of engine.generate({ ...one, signal: control.signal }))
+        if (type === 'token') control.abort()
+    })()
+    await expect(aborted).rejects.toMatchObject({ code: 'aborted' })
+    expect((await engine.result(one)).ids).toEqual((await core.submit(one).result()).ids)
+  })
 })
+
+async function all(answer: AsyncIterable<{ readonly type: string }>): Promise<string[]> {
+  const types: string[] = []
+  for await (const { type } of answer) types.push(type)
+  return types
+}
 
 test('prompts that are packed into rows say what each says alone, with and without a mask of rows', async () => {
   const rows = await OrtEngine.load(

@@ -1,0 +1,76 @@
+/** ONNX exports on disk, by the ONNX Runtime that is installed: its native one, or else that of the web. */
+import { stat } from 'node:fs/promises'
+import { basename, dirname, extname, resolve } from 'node:path'
+import { ForetokenError, OrtEngine, type OrtEngineOptions, type OrtModule } from '../src/index.ts'
+import { defaultThreads } from './cores.ts'
+import { fileError } from './disk.ts'
+import { folderFiles, type OpenModelFiles } from './model-files.ts'
+
+export interface OnnxOptions extends Partial<OrtEngineOptions> {
+  readonly threads?: number
+  /** Which ONNX Runtime. Default: `node` (onnxruntime-node) where it is installed, else `web` (onnxruntime-web, in Wasm). */
+  readonly runtime?: 'node' | 'web'
+}
+
+/** Whether a model's name is the path of an export: an .onnx file, or a folder that has one and no other weights. */
+export async function isOnnx(name: string): Promise<boolean> {
+  const found = await stat(name).catch(() => undefined)
+  if (!found) return false
+  if (found.isFile()) return extname(name) === '.onnx'
+  const { files } = await folderFiles(name).catch(() => ({ files: [] as readonly string[] }))
+  const has = (ending: RegExp) => files.some((file) => ending.test(file))
+  return has(/\.onnx$/) && !has(/\.(gguf|safetensors|foretoken)$/)
+}
+
+/** An engine for an export. Throws what `OrtEngine.load` throws, and `unsupported` where no ONNX Runtime is installed. */
+export async function loadOnnx(path: string, options: OnnxOptions = {}): Promise<OrtEngine> {
+  const { threads = defaultThreads(), runtime, ...rest } = options
+  const ort = options.ort ? { ort: options.ort } : await installed(runtime, threads)
+  const files = await exportFiles(path)
+  try {
+    return await OrtEngine.load(files, { ...ort, ...rest })
+  } finally {
+    await files.close()
+  }
+}
+
+type Runtime = Pick<OrtEngineOptions, 'ort' | 'executionProviders' | 'sessionOptions'>
+
+async function installed(wanted: OnnxOptions['runtime'], threads: number): Promise<Runtime> {
+  const native = wanted === 'web' ? undefined : await imported('onnxruntime-node')
+  if (native)
+    return {
+      ort: native,
+      executionProviders: ['cpu'],
+      sessionOptions: { intraOpNumThreads: threads, interOpNumThreads: 1 },
+    }
+  const web = wanted === 'node' ? undefined : await imported('onnxruntime-web')
+  if (web) {
+    web.env.wasm.numThreads = threads
+    return { ort: web, executionProviders: ['wasm'] }
+  }
+  const names = wanted ? `onnxruntime-${wanted} is` : 'neither onnxruntime-node nor onnxruntime-web is'
+  throw new ForetokenError(
+    'unsupported',
+    `${names} installed, and an ONNX model needs it: npm install onnxruntime-${wanted ?? 'node'}`,
+  )
+}
+
+async function imported(name: string): Promise<(OrtModule & { env: { wasm: { numThreads: number } } }) | undefined> {
+  const module = await import(name).catch(() => undefined)
+  return module?.InferenceSession ? module : module?.default
+}
+
+/** The folder of an export; of an .onnx file named alone: its folder, without the other .onnx files there. */
+async function exportFiles(path: string): Promise<OpenModelFiles> {
+  const at = resolve(path)
+  const found = await stat(at).catch((error) => {
+    throw fileError(error, path)
+  })
+  if (!found.isFile()) return folderFiles(at)
+  const [own, parent] = [basename(at), dirname(at)]
+  const folder = basename(parent) === 'onnx' ? dirname(parent) : parent
+  const named = folder === parent ? own : `onnx/${own}`
+  const all = await folderFiles(folder)
+  return { ...all, files: all.files.filter((file) => !file.endsWith('.onnx') || file === named) }
+}
