@@ -211,14 +211,18 @@ export class OrtEngine implements AnyEngine {
 
   async *#decode(answer: Answer, read: Read): AsyncGenerator<GenerateEvent> {
     let { logits, cache, tokens } = read
-    for (;;) {
-      throwIfAborted(answer.signal)
-      const id = answer.take(logits)
-      yield* answer.events.splice(0)
-      if (id === undefined) return
-      const past = cache
-      ;({ logits, cache } = await this.#step(() => this.#model.run([id], past, tokens++)))
-      this.#count.decode_tokens++
+    try {
+      for (;;) {
+        throwIfAborted(answer.signal)
+        const id = answer.take(logits)
+        yield* answer.events.splice(0)
+        if (id === undefined) return
+        const past = cache
+        ;({ logits, cache } = await this.#step(() => this.#model.run([id], past, tokens++)))
+        this.#count.decode_tokens++
+      }
+    } finally {
+      this.#model.drop(cache)
     }
   }
 

@@ -10,6 +10,7 @@ export class OrtSubmission implements AnyAnswer {
   readonly #place: Promise<() => void>
   readonly #events: () => AsyncGenerator<GenerateEvent>
   readonly #onEnd: () => void
+  #reading: AsyncGenerator<GenerateEvent> | undefined
 
   /** `events` are those from its place on. Throws `busy` where there is no room to wait. */
   constructor(answer: Answer, places: Places, events: () => AsyncGenerator<GenerateEvent>, onEnd: () => void) {
@@ -31,11 +32,12 @@ export class OrtSubmission implements AnyAnswer {
     try {
       await this.#place
       throwIfAborted(this.#answer.signal)
-      const events = this.#answer.ended ? this.#answer.events.splice(0) : this.#events()
-      for await (const event of events) {
+      if (!this.#answer.ended) this.#reading = this.#events()
+      for await (const event of this.#reading ?? this.#answer.events.splice(0)) {
         if (event.type === 'done') this.#end()
         yield event
       }
+      throwIfAborted(this.#answer.signal)
     } finally {
       this.cancel()
     }
@@ -50,6 +52,8 @@ export class OrtSubmission implements AnyAnswer {
   #end(): void {
     this.#answer.end()
     this.#onEnd()
+    // Its cache is freed, whether or not anybody reads on.
+    this.#reading?.return(undefined).catch(() => {})
     this.#place.then(
       (free) => free(),
       () => {},

@@ -12,6 +12,8 @@ export interface OrtTensor {
   readonly type: string
   readonly data: unknown
   readonly dims: readonly number[]
+  /** Of one that may lie on a GPU: its values here; `release`: and no longer there. */
+  getData?(release?: boolean): Promise<unknown>
   dispose?(): void
 }
 
@@ -40,7 +42,7 @@ export interface OrtModule {
 
 export interface OrtOptions {
   readonly ort: OrtModule
-  /** Such as `['wasm']`, `['webgpu', 'wasm']`, `['cpu']`. Default: the runtime's own. */
+  /** Such as `['wasm']`, `['webgpu', 'wasm']`, `['cpu']`. Default: the runtime's own. With `['webgpu']` alone K and V stay on the GPU. */
   readonly executionProviders?: readonly string[]
   /** Handed to the runtime beside these, such as `{ intraOpNumThreads: 4 }`. */
   readonly sessionOptions?: Readonly<Record<string, unknown>>
@@ -92,8 +94,9 @@ export class OrtModel {
     let session: OrtSession
     try {
       session = await ort.InferenceSession.create(model, {
-        ...sessionOptions,
         ...(executionProviders && { executionProviders }),
+        ...(onlyGpu(executionProviders) && { preferredOutputLocation: 'gpu-buffer' }),
+        ...sessionOptions,
         ...(externalData && { externalData }),
       })
     } catch (cause) {
@@ -175,12 +178,13 @@ export class OrtModel {
       ...(this.#has.keep && { num_logits_to_keep: this.#tensor('int64', BigInt64Array.of(0n), []) }),
       ...Object.fromEntries(this.#emptyPast(rows)),
     })
-    const { data, dims } = given.logits!
-    const vocab = dims.at(-1)!
-    const logits = floatsOf(data)
-    const parts = Array.from({ length: this.layers }, (_, layer) =>
-      (['key', 'value'] as const).map((part) => floatsOf(given[`present.${layer}.${part}`]!.data)),
-    )
+    const vocab = given.logits!.dims.at(-1)!
+    const logits = await floatsOf(given.logits!)
+    const parts: Float32Array[][] = []
+    for (let layer = 0; layer < this.layers; layer++) {
+      const [k, v] = [given[`present.${layer}.key`]!, given[`present.${layer}.value`]!]
+      parts.push([await floatsOf(k), await floatsOf(v)])
+    }
     return prompts.map(({ ids: own, row, offset }) => {
       const last = (row * columns + offset + own.length - 1) * vocab
       const layers = parts.map(([k, v]) => ({
@@ -285,15 +289,19 @@ export class OrtModel {
       ...Object.fromEntries(past),
     }
     const given = await this.#session.run(feeds)
-    for (const tensor of past.values()) tensor.dispose?.()
-    const { data, dims } = given.logits!
-    const vocab = dims.at(-1)!
-    const all = floatsOf(data)
+    this.drop(past)
+    const vocab = given.logits!.dims.at(-1)!
+    const all = await floatsOf(given.logits!)
     const cache = new Map<string, OrtTensor>()
     for (let layer = 0; layer < this.layers; layer++)
       for (const part of ['key', 'value'])
         cache.set(`past_key_values.${layer}.${part}`, given[`present.${layer}.${part}`]!)
     return { logits: all.slice(all.length - vocab), cache }
+  }
+
+  /** Frees what a cache holds on a GPU. */
+  drop(cache: OrtCache): void {
+    for (const tensor of cache.values()) tensor.dispose?.()
   }
 
   async close(): Promise<void> {
@@ -313,6 +321,10 @@ export class OrtModel {
   }
 }
 
+function onlyGpu(providers: readonly string[] = []): boolean {
+  return providers.length > 0 && providers.every((one) => one === 'webgpu')
+}
+
 function notOpened(name: string, cause: unknown): ForetokenError {
   const { message } = cause as Error
   // The runtimes tell so in words only.
@@ -323,8 +335,9 @@ function notOpened(name: string, cause: unknown): ForetokenError {
   return new ForetokenError('bad_model', why, { cause })
 }
 
-/** Logits may come in half precision. */
-function floatsOf(data: unknown): Float32Array {
+/** The values of an output that is not needed there any more; they may come in half precision. */
+async function floatsOf(tensor: OrtTensor): Promise<Float32Array> {
+  const data = tensor.getData ? await tensor.getData(true) : tensor.data
   if (data instanceof Float32Array) return data
   if (data instanceof Uint16Array) {
     const { Float16Array: Half } = globalThis as unknown as {
