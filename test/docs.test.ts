@@ -7,8 +7,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Invocation, parse } from '../cli/parse.ts'
 import { loadWasm } from '../node/wasm.ts'
 import { Engine } from '../src/index.ts'
+import { openModel } from '../src/model/open.ts'
 import { writePredictor } from '../src/model/predictor-file.ts'
 import { startCli } from './helpers/cli-process.ts'
+import { writeOnnxFolder } from './helpers/onnx-folder.ts'
 import { tinyFiles, tinyGguf } from './helpers/tiny-model.ts'
 import { tinyPredictor } from './helpers/tiny-predictor.ts'
 
@@ -43,6 +45,7 @@ beforeAll(async () => {
   const engine = await Engine.load(tinyFiles(tiny), { wasm: await loadWasm('auto', 1) })
   writeFileSync(join(folder, 'tiny.safetensors'), await writePredictor(tinyPredictor(engine.identity)))
   await engine.close()
+  await writeOnnxFolder(join(folder, 'exported'), await openModel(tinyFiles(tiny)))
   writeFileSync(join(folder, 'long.txt'), 'A text of some length, read for what it says. '.repeat(12))
   writeFileSync(join(folder, 'questions.jsonl'), '{"prompt":"One?"}\n{"prompt":"Two?"}\n')
 })
@@ -86,7 +89,7 @@ test('there are commands to check', () => {
 test.each(unique)('$page: $line', ({ line }) => {
   const args = ours(line)
   if (args) return void (args.includes('--help') || parse(args))
-  const [, name] = /^npm (?:run )?([\w:]+)/.exec(line) ?? []
+  const [, name] = /^npm (?:run )?([\w:-]+)/.exec(line) ?? []
   if (line.startsWith('npm start')) return
   if (name && scripts[name]) return
   const known = others.find(([pattern]) => pattern.test(line))
@@ -95,13 +98,13 @@ test.each(unique)('$page: $line', ({ line }) => {
 
 /** On the tiny model, with its predictor; undefined for what can't run here. */
 function tried(args: readonly string[], { command, flags, operands }: Invocation): readonly string[] | undefined {
-  const own = args.filter(
-    (_, at) =>
-      !['-m', '--model', '--predictor'].includes(args[at - 1]!) &&
-      !['-m', '--model', '--predictor'].includes(args[at]!),
-  )
-  const model = ['-m', join(folder, 'tiny.gguf'), '--threads', '1']
-  const predictor = ['--predictor', join(folder, 'tiny.safetensors')]
+  const replaced = ['-m', '--model', '--predictor', '--reader']
+  const own = args.filter((word, at) => !replaced.includes(args[at - 1]!) && !replaced.includes(word))
+  const tiny = join(folder, 'tiny.gguf')
+  const onnx = flags.model === 'exported'
+  const model = ['-m', onnx ? join(folder, 'exported') : tiny, '--threads', '1']
+  const reader = flags.reader === undefined ? [] : ['--reader', tiny]
+  const predictor = onnx && !flags.reader ? [] : ['--predictor', join(folder, 'tiny.safetensors'), ...reader]
   // A GPU, or a second model.
   if (flags.backend === 'webgpu' || flags.aux !== undefined) return undefined
   if (command === 'run') return [...own, ...model, ...predictor, ...(flags['max-tokens'] ? [] : ['--max-tokens', '8'])]

@@ -78,6 +78,7 @@ describe('foretoken run', () => {
   test.each([
     [['run', '-m', exported, '--kv', 'f16', 'hi'], 2, '--kv is for the Rust core'],
     [['run', '-m', exported, '--backend', 'webgpu', 'hi'], 2, '--backend is for the Rust core'],
+    [['run', '-m', exported, '--predictor', predictor, 'hi'], 2, 'with --reader'],
     [['run', '-m', model, '--reader', exported, 'hi'], 2, '--reader is for an ONNX model'],
     [['run', '-m', exported, '--reader', model, 'hi'], 1, 'no predictor ships'],
     [['run', '-m', exported, '--prefill', 'refined', 'hi'], 1, 'an ONNX cache is not refined'],

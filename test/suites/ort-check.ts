@@ -6,13 +6,10 @@
  */
 import assert from 'node:assert/strict'
 import { loadEngine, modelFiles, shippedPredictor } from '../../node/index.ts'
-import { loadWasm } from '../../node/wasm.ts'
-import { createWasmBackend } from '../../src/backend/wasm.ts'
-import { type ByteSource, Engine, memorySource, OrtEngine, type OrtModule } from '../../src/index.ts'
+import { type Engine, OrtEngine, type OrtModule } from '../../src/index.ts'
 import { openModel } from '../../src/model/open.ts'
-import { readPredictor, writePredictor } from '../../src/model/predictor-file.ts'
 import { memoryFiles } from '../../src/model/source.ts'
-import { inFloats } from '../helpers/float-backend.ts'
+import { floatEngine } from '../helpers/float-engine.ts'
 import { llamaOnnx } from '../helpers/onnx-writer.ts'
 import { random } from '../helpers/random.ts'
 
@@ -48,7 +45,7 @@ export async function checkOrt(
   const predictor = (await shippedPredictor(model))!
   const exported = memoryFiles('exported', { 'model.onnx': onnx })
   const quick = await loadEngine(model, { threads: 1, context: 1024, prefixBytes: 0, predictor })
-  const floats = await inF32(model)
+  const floats = await floatEngine(model)
   const engine = await OrtEngine.load(exported, { ort, reader: floats })
   try {
     const equal = { exact: 0, predicted: 0 }
@@ -71,26 +68,6 @@ async function made(model: string): Promise<Uint8Array> {
   const files = await modelFiles(model)
   try {
     return await llamaOnnx(await openModel(files))
-  } finally {
-    await files.close()
-  }
-}
-
-/** Its identity is another, and a predictor is bound to that: it is bound anew. */
-async function inF32(model: string): Promise<Engine> {
-  const shipped = await readPredictor((await shippedPredictor(model))!)
-  const plain = await floatEngine(model)
-  const header = { ...shipped.header, base: plain.identity }
-  await plain.close()
-  return floatEngine(model, memorySource('predictor', await writePredictor({ ...shipped, header })))
-}
-
-async function floatEngine(model: string, predictor?: ByteSource): Promise<Engine> {
-  const wasm = await loadWasm('auto', 1)
-  const files = await modelFiles(model)
-  try {
-    const backend = inFloats(await createWasmBackend({ modules: wasm }))
-    return await Engine.load(files, { wasm, backend, context: 1024, prefixBytes: 0, ...(predictor && { predictor }) })
   } finally {
     await files.close()
   }
