@@ -2,8 +2,8 @@
 
 import type { Backend, Scores } from './backend/backend.ts'
 import { createSampler, type SampledToken, type Sampler } from './decode/sampling.ts'
-import type { Job } from './decode/scheduler.ts'
 import { createStopMatcher, type StopMatcher } from './decode/stop.ts'
+import type { Job } from './decode/task.ts'
 import { ForetokenError } from './errors.ts'
 import type { GenerateRequest } from './options.ts'
 import { type Prediction, type PrefillMode, prefillModes } from './prefill/choice.ts'

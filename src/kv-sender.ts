@@ -1,5 +1,6 @@
 /** A prompt's exact K and V, computed among all other requests and streamed to another engine as they are made. */
-import type { Job, Scheduler } from './decode/scheduler.ts'
+import type { Scheduler } from './decode/scheduler.ts'
+import type { Job } from './decode/task.ts'
 import { ForetokenError } from './errors.ts'
 import type { PagedCache, Sequence } from './kv/paged.ts'
 import type { PrefixIndex } from './kv/prefix.ts'
