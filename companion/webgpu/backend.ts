@@ -32,7 +32,7 @@ import { GpuKvPool } from './kv-pool.ts'
 import { mostBest } from './shaders/best.ts'
 import { shader } from './shaders/index.ts'
 import { longestHead } from './shaders/kv.ts'
-import { matrixTile } from './shaders/matrix.ts'
+import { matrixTile, partsOf } from './shaders/matrix.ts'
 import { frequenciesOf, type Tables, tablesOf, type Window } from './tables.ts'
 import { type GpuWeight, type Kind, weightWriter } from './weights.ts'
 
@@ -377,7 +377,7 @@ class WebGpuBackend implements Backend {
   #lay({ at, stride, cols }: GpuTensor, rows: number, { from }: MatrixUnit): Laid {
     const padded = Math.ceil(cols / 32) * 32
     const tiles = Math.ceil(rows / matrixTile.rows) * matrixTile.rows
-    const bytes = tiles * padded * (from === 'f16' ? 2 : 4)
+    const bytes = tiles * padded * (from === 'f16' ? 2 : 4) * partsOf({ from })
     if (!this.#laid || this.#laid.x.size < bytes || this.#laid.rows < tiles) {
       const x = this.#laid
         ? this.#gpu.grown(this.#laid.x, Math.max(bytes, this.#laid.x.size), 'x for matrix units')

@@ -91,5 +91,5 @@ function matrixUnit(info: Info, f16: boolean): MatrixUnit | undefined {
 /** A subgroup's threads, where they are always as many: Metal names a range, and its GPUs have 32. */
 function lanesOf({ vendor, subgroupMinSize: least, subgroupMaxSize: most }: Info): number | undefined {
   if (vendor === 'apple') return 32
-  return least === most && (least === 32 || least === 64) ? least : undefined
+  return least === most && [8, 16, 32, 64].includes(least!) ? least : undefined
 }

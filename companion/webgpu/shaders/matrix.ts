@@ -1,8 +1,10 @@
 /**
  * Products of many rows by a subgroup's matrix units, which take tiles of f16 or f32 and add up in f32.
  *
- * Units take no bounds, so x is laid out for them first: whole tiles of rows, k filled up with zeros. In f16 each row is scaled by a power of
- * two to where its largest element is in 2^14..2^15, so that no activation is too large for it, and none too small that counts.
+ * Units take no bounds, so x is laid out for them first: whole tiles of rows, k filled up with zeros. f16 holds 11 bits, and a number is two of
+ * them, what f16 holds of it and what that leaves over: three products (the smallest counts for nothing) are as exact as one in f32. Each row is
+ * scaled by a power of two to where its largest element is in 2^14..2^15, so that no activation is too large for f16; what is lost of one is
+ * 2^-21 of it, or 2^-39 of the row's largest.
  */
 
 import { type MatrixUnit, unitTile } from '../features.ts'
@@ -13,17 +15,28 @@ import { halfBlock } from './weights.ts'
 /** Rows and outputs of a workgroup of four subgroups. */
 export const matrixTile = { rows: 64, outputs: 64 } as const
 
+/** Rows of the units' x for one of x. */
+export const partsOf = ({ from }: Pick<MatrixUnit, 'from'>) => (from === 'f16' ? 2 : 1)
+
+/** The first 11 bits of a number. Not by way of f16 and back: compilers take that for nothing, and there is nothing left over then. */
+const eleven = 'fn eleven(value: f32) -> f32 { return bitcast<f32>(bitcast<u32>(value) & 0xffffe000u); }\n'
+
 const enabled = (unit: MatrixUnit) => [
   ...(unit.from === 'f16' ? ['f16'] : []),
   'subgroups',
   'chromium_experimental_subgroup_matrix',
 ]
 
-/** x (rows, k) as (rows, padded k) for the units, and what a row was multiplied by. A workgroup is a row. */
+/** x (rows, k) as (rows, parts, padded k) for the units, and what their products are to be multiplied by. A workgroup is a row. */
 export function layX({ from }: MatrixUnit): string {
   const most = fold('f32', { subgroups: true })
   const uses = [...most.enable, ...(from === 'f16' ? ['f16'] : [])]
-  return /* wgsl */ `${head(['x', 'x_stride', 'scales', 'k', 'padded'], uses, from)}${most.functions}
+  const kept =
+    from === 'f16'
+      ? `    kv[2u * group.x * p.padded + i] = f16(eleven(value));
+    kv[(2u * group.x + 1u) * p.padded + i] = f16(value - eleven(value));`
+      : '    kv[group.x * p.padded + i] = value;'
+  return /* wgsl */ `${head(['x', 'x_stride', 'scales', 'k', 'padded'], uses, from)}${eleven}${most.functions}
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32${most.parameters}) {${most.begin}
   let x = p.x + group.x * p.x_stride;
@@ -33,7 +46,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   for (var i = thread; i < p.padded; i += 64u) {
     var value = 0.0;
     if (i < p.k) { value = a[x + i] * up; }
-    kv[group.x * p.padded + i] = ${from}(value);
+${kept}
   }
   if (thread == 0u) { a[p.scales + group.x] = 1.0 / up; }
 }`
@@ -50,6 +63,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
  */
 export function gemmMatrix(kind: Kind, unit: MatrixUnit): string {
   const { from, m, n, k, lanes } = unit
+  const parts = partsOf(unit)
+  // Weights of 4 and 8 bits times their scales have more than 11 bits; others are f16, or the units take f32.
+  const weightParts = from === 'f16' && kind !== 'f16' ? 2 : 1
   const [rows, outputs, steps] = [unitTile.rows / m, unitTile.outputs / n, unitTile.k / k]
   // Eight more than 32: neighbouring outputs then lie in other banks.
   const stride = unitTile.k + 8
@@ -58,10 +74,32 @@ export function gemmMatrix(kind: Kind, unit: MatrixUnit): string {
   const pairs = (line: (row: number, output: number) => string) =>
     each(rows, (row) => each(outputs, (output) => line(row, output)))
   const sum = (row: number, output: number) => `sum_${row}_${output}`
-  const step = (at: number) => `
-${each(rows, (row) => `      let x_${at}_${row} = subgroupMatrixLoad<subgroup_matrix_left<${from}, ${k}, ${m}>, row_major>(&kv, x + ${row * m}u * p.padded + kb * 32u + ${at * k}u, p.padded);`)}
-${each(outputs, (output) => `      let w_${at}_${output} = subgroupMatrixLoad<subgroup_matrix_right<${from}, ${n}, ${k}>, col_major>(&ws, (sub_col + ${output * n}u) * ${stride}u + ${at * k}u, ${stride}u);`)}
-${pairs((row, output) => `      ${sum(row, output)} = subgroupMatrixMultiplyAccumulate(x_${at}_${row}, w_${at}_${output}, ${sum(row, output)});`)}`
+  const left = (at: number, part: number) =>
+    each(
+      rows,
+      (row) =>
+        `      let x_${at}_${part}_${row} = subgroupMatrixLoad<subgroup_matrix_left<${from}, ${k}, ${m}>, row_major>(&kv, x + ${row * m * parts + part}u * p.padded + kb * 32u + ${at * k}u, ${parts}u * p.padded);`,
+    )
+  const right = (at: number, part: number) =>
+    each(
+      outputs,
+      (output) =>
+        `      let w_${at}_${part}_${output} = subgroupMatrixLoad<subgroup_matrix_right<${from}, ${n}, ${k}>, col_major>(&ws, (${part * matrixTile.outputs}u + sub_col + ${output * n}u) * ${stride}u + ${at * k}u, ${stride}u);`,
+    )
+  const product = (at: number, x: number, w: number) =>
+    pairs(
+      (row, output) =>
+        `      ${sum(row, output)} = subgroupMatrixMultiplyAccumulate(x_${at}_${x}_${row}, w_${at}_${w}_${output}, ${sum(row, output)});`,
+    )
+  const step = (at: number) =>
+    [
+      '',
+      each(parts, (part) => left(at, part)),
+      each(weightParts, (part) => right(at, part)),
+      ...(parts > 1 ? [product(at, 1, 0)] : []),
+      ...(weightParts > 1 ? [product(at, 0, 1)] : []),
+      product(at, 0, 0),
+    ].join('\n')
   const store = (row: number, output: number) => `
   subgroupMatrixStore<row_major>(&os, subgroup * ${m * n}u, ${sum(row, output)}, ${n}u);
   workgroupBarrier();
@@ -69,9 +107,14 @@ ${pairs((row, output) => `      ${sum(row, output)} = subgroupMatrixMultiplyAccu
     put(row0 + sub_row + ${row * m}u + i / ${n}u, col0 + sub_col + ${output * n}u + i % ${n}u, os[subgroup * ${m * n}u + i]);
   }
   workgroupBarrier();`
+  const rest =
+    weightParts > 1
+      ? `
+        ws[(${matrixTile.outputs}u + col) * ${stride}u + h * 16u + j] = f16(value - eleven(value));`
+      : ''
   const params = ['scales', 'padded', 'out', 'out_stride', 'rows', 'n', 'blocks', 'add']
-  return /* wgsl */ `${head(params, enabled(unit), from)}${halfBlock(kind)}
-var<workgroup> ws: array<${from}, ${matrixTile.outputs * stride}>;
+  return /* wgsl */ `${head(params, enabled(unit), from)}${halfBlock(kind)}${eleven}
+var<workgroup> ws: array<${from}, ${weightParts * matrixTile.outputs * stride}>;
 var<workgroup> os: array<f32, ${4 * m * n}>;
 fn put(row: u32, col: u32, value: f32) {
   if (row >= p.rows || col >= p.n) { return; }
@@ -85,7 +128,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   let col0 = group.x * ${matrixTile.outputs}u;
   let sub_row = subgroup / 2u * ${unitTile.rows}u;
   let sub_col = subgroup % 2u * ${unitTile.outputs}u;
-  let x = (row0 + sub_row) * p.padded;
+  let x = (row0 + sub_row) * ${parts}u * p.padded;
 ${pairs((row, output) => `  var ${sum(row, output)}: subgroup_matrix_result<f32, ${n}, ${m}>;`)}
   for (var kb = 0u; kb < p.blocks; kb++) {
     for (var i = thread; i < 128u; i += ${4 * lanes}u) {
@@ -93,7 +136,10 @@ ${pairs((row, output) => `  var ${sum(row, output)}: subgroup_matrix_result<f32,
       let h = i / 64u;
       var mine = array<vec4f, 4>(vec4f(0.0), vec4f(0.0), vec4f(0.0), vec4f(0.0));
       if (col0 + col < p.n) { mine = half_block(kb, col0 + col, h); }
-      for (var j = 0u; j < 16u; j++) { ws[col * ${stride}u + h * 16u + j] = ${from}(mine[j / 4u][j % 4u]); }
+      for (var j = 0u; j < 16u; j++) {
+        let value = mine[j / 4u][j % 4u];
+        ws[col * ${stride}u + h * 16u + j] = ${weightParts > 1 ? 'f16(eleven(value))' : `${from}(value)`};${rest}
+      }
     }
     workgroupBarrier();${each(steps, step)}
     workgroupBarrier();
