@@ -2,7 +2,7 @@
 
     python prepare.py MODEL.gguf OUT_DIR
 
-Needs: torch, transformers, accelerate, gguf, onnx, onnxruntime, onnxruntime-genai. All come from the same Q4_1 weights,
+Needs: torch, transformers, accelerate, gguf, onnx, onnx_ir, onnxruntime, onnxruntime-genai. All come from the same Q4_1 weights,
 so every engine answers for the same model; Q4_0 re-encodes them, and loses a little.
 """
 
