@@ -3,6 +3,7 @@
  * once. Whatever fails, the answer goes on here behind the tokens that were shown: none is lost, none comes twice.
  */
 import { Answer } from './answer.ts'
+import type { SchedulerStats } from './decode/scheduler.ts'
 import type { Engine } from './engine.ts'
 import { asForetokenError, ForetokenError } from './errors.ts'
 import type { ExpectedKv } from './kv-receiver.ts'
@@ -95,12 +96,14 @@ export class Routed {
         const now = () => performance.now()
         const { signal, stop } = deadline(statusMs)
         try {
+          const before = this.#engine.stats
           const status = await companion.client.status(signal)
           if (status.model !== this.#engine.identity)
             throw new ForetokenError('wrong_model', `${companion.name} runs another model`)
           const { rtt_ms: rttMs, prefill_ms_per_token: msPerToken, running, waiting, codecs } = status
           const sendsKv = codecs.length > 0
-          companion.costs.learnStatus({ rttMs, msPerToken, prompts: running / 2 + waiting, sendsKv }, now())
+          const late = computed(before, this.#engine.stats)
+          companion.costs.learnStatus({ rttMs, late, msPerToken, prompts: running / 2 + waiting, sendsKv }, now())
           companions.report(companion, 'succeeded', now())
         } catch {
           companions.report(companion, 'failed', now())
@@ -110,6 +113,11 @@ export class Routed {
       }),
     )
   }
+}
+
+/** Whether an engine was at work between two looks at it. */
+function computed(before: SchedulerStats, after: SchedulerStats): boolean {
+  return before.running > 0 || after.running > 0 || before.passes !== after.passes
 }
 
 type Request = GenerateRequest & { readonly prompt: readonly number[]; readonly seed: number }

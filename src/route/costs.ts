@@ -52,6 +52,8 @@ export class LocalCosts {
 /** What a companion says of itself. */
 export interface RemoteStatus {
   readonly rttMs: number
+  /** This core computed meanwhile, and may have read the answer late: the round trip took so long at most. */
+  readonly late?: boolean
   /** Of prompts that it read lately; undefined where it has read none. */
   readonly msPerToken: number | undefined
   /** Prompts before one that would come now. */
@@ -101,9 +103,9 @@ export class RemoteCosts {
     this.#factors.race.learn(tokens, (ms / Math.max(expected, 0.1)) * told, now)
   }
 
-  learnStatus({ rttMs, msPerToken, prompts, sendsKv = true }: RemoteStatus, now: number): void {
+  learnStatus({ rttMs, late = false, msPerToken, prompts, sendsKv = true }: RemoteStatus, now: number): void {
     this.sendsKv = sendsKv
-    this.rtt.learn(rttMs)
+    if (!late || rttMs < this.rtt.value) this.rtt.learn(rttMs)
     if (msPerToken !== undefined) this.perToken.learn(msPerToken, now)
     this.queue.learn(prompts * queuedTokens * this.perToken.estimate(now).mean, now)
   }

@@ -55,6 +55,18 @@ describe('a companion', () => {
     expect(at(10, 120_000)).toBeCloseTo(20 + 2560 + 6.4 + 64)
   })
 
+  test('a round trip whose answer may have been read late shortens what is known, and never lengthens it', () => {
+    const costs = new RemoteCosts()
+    for (const rttMs of [8, 7, 9]) costs.learnStatus({ rttMs, msPerToken: 1, prompts: 0 }, 0)
+    // A core that computes all the time: more of them than values that are kept.
+    for (let i = 0; i < 20; i++) costs.learnStatus({ rttMs: 400 + i, late: true, msPerToken: 1, prompts: 0 }, i)
+    expect(costs.rtt.value).toBe(7)
+    costs.learnStatus({ rttMs: 5, late: true, msPerToken: 1, prompts: 0 }, 30)
+    expect(costs.rtt.value).toBe(5)
+    for (let i = 0; i < 6; i++) costs.learnStatus({ rttMs: 60, msPerToken: 1, prompts: 0 }, 40 + i)
+    expect(costs.rtt.value).toBe(60)
+  })
+
   test('prompts that wait there are before ours', () => {
     const costs = new RemoteCosts()
     costs.learnStatus({ rttMs: 0, msPerToken: 2, prompts: 3 }, 0)
