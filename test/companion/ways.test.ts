@@ -1,9 +1,18 @@
 /** Every way to an answer gives the same answer; whatever breaks, no token is lost and none comes twice. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
-import { type DoneEvent, Engine, type GenerateRequest, type Way } from '../../src/index.ts'
+import {
+  type DoneEvent,
+  Engine,
+  type Fetch,
+  type GenerateRequest,
+  RemoteCompanion,
+  Routed,
+  StaticCompanions,
+  type Way,
+} from '../../src/index.ts'
 import { randomPrompt } from '../helpers/answers.ts'
-import { companionOf, type Fault, faulty, going } from '../helpers/companion.ts'
+import { companionOf, type Fault, faulty, going, pairKey } from '../helpers/companion.ts'
 import { random } from '../helpers/random.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 
@@ -139,4 +148,29 @@ test('hand-over: a relayed answer goes on here once its K and V have come', asyn
     const { got } = await same('relay', { prompt: fresh(100), maxTokens: 200, ignoreEos: true }, undefined, true)
     expect(got.done.exact_from).toBeLessThan(200)
   }
+})
+
+test('an edge that computes meanwhile takes its own work for no slow network', async () => {
+  let busy = true
+  // The answer lies there for as long as a prompt is read here.
+  const read: Fetch = async (input, init) => {
+    const response = await fetch(input, init)
+    if (!busy) return response
+    await edge.submit({ prompt: fresh(64), maxTokens: 1, ignoreEos: true }).result()
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    return response
+  }
+  const client = new RemoteCompanion({ url: 'http://far.test', id: 'edge', key: pairKey }, read, {
+    firstMs: 60_000,
+    stallMs: 60_000,
+  })
+  const companions = new StaticCompanions([{ name: 'far', client }])
+  const routed = new Routed(edge, { companions })
+  const { rtt } = companions.list[0]!.costs
+  const guess = rtt.value
+  for (let at = 0; at < 8; at++) await routed.refresh()
+  expect(rtt.value).toBe(guess)
+  busy = false
+  await routed.refresh()
+  expect(rtt.value).not.toBe(guess)
 })
