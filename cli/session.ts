@@ -53,6 +53,8 @@ const coreOnly = ['backend', 'kv', 'build', 'aux', 'prefix'] as const
 async function openOnnx(model: string, flags: Flags): Promise<AnyEngine> {
   const misplaced = coreOnly.find((flag) => flags[flag] !== undefined)
   if (misplaced) throw new UsageError(`--${misplaced} is for the Rust core, and ${model} is an ONNX model`)
+  if (flags.prefill === 'refined' || flags.prefill === 'auto')
+    throw new UsageError(`--prefill ${flags.prefill}: an ONNX cache is not refined; use exact or predicted`)
   if (flags.predictor !== undefined && flags.reader === undefined)
     throw new UsageError(`--predictor predicts in the Rust core: name the same model for it with --reader`)
   const { threads, context } = flags

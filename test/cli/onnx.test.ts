@@ -81,7 +81,8 @@ describe('foretoken run', () => {
     [['run', '-m', exported, '--predictor', predictor, 'hi'], 2, 'with --reader'],
     [['run', '-m', model, '--reader', exported, 'hi'], 2, '--reader is for an ONNX model'],
     [['run', '-m', exported, '--reader', model, 'hi'], 1, 'no predictor ships'],
-    [['run', '-m', exported, '--prefill', 'refined', 'hi'], 1, 'an ONNX cache is not refined'],
+    [['run', '-m', exported, '--prefill', 'refined', 'hi'], 2, 'an ONNX cache is not refined'],
+    [['serve', '-m', exported, '--prefill', 'auto'], 2, 'an ONNX cache is not refined'],
     [['run', '-m', exported, '--prefill', 'predicted', 'hi'], 1, 'needs a predictor'],
     [['bench', 'prefill', '-m', exported], 1, 'is an ONNX export'],
   ] as const)('%j', async (args, code, why) => {
