@@ -13,7 +13,7 @@ import { openWebGpu } from '../companion/webgpu/node.ts'
 import { vulkan } from '../scripts/chromium.mjs'
 import type { Backend, Tensor, Weight } from '../src/backend/backend.ts'
 import type { TensorType } from '../src/types.ts'
-import { randomBlocks } from '../test/helpers/blocks.ts'
+import { randomBlocks, written } from '../test/helpers/blocks.ts'
 import { random } from '../test/helpers/random.ts'
 import { machine } from './machine.ts'
 import { round, type Summary, summary } from './stats.ts'
@@ -66,7 +66,9 @@ const rows: Row[] = []
 for (const shape of values.shapes.split(',')) {
   const [k, n] = shape.split('x').map(Number) as [number, number]
   const bytes = randomBlocks(type, n * k, random(seed))
-  const weights = new Map([...opened].map(([build, backend]) => [build, weightOf(backend, n, k, bytes)]))
+  const weights = new Map(
+    [...opened].map(([build, backend]) => [build, written(backend.weight({ name: shape, type, n, k }), bytes)]),
+  )
   for (const count of values.rows.split(',').map(Number)) {
     const x = random(seed + count).floats(count * k)
     const contenders = new Map(
@@ -90,17 +92,6 @@ const record = { bench: 'webgpu', machine: machine(), seed, rows }
 console.log(values.json ? JSON.stringify(record, undefined, 1) : table())
 // Dawn's instance would keep the process.
 process.exit(0)
-
-function weightOf(backend: Backend, n: number, k: number, bytes: Uint8Array): Weight {
-  const writer = backend.weight({ name: `${n}x${k}`, type, n, k })
-  for (let at = 0; at < bytes.length; ) {
-    const into = writer.reserve(bytes.length - at)
-    into.set(bytes.subarray(at, at + into.length))
-    writer.commit(into.length)
-    at += into.length
-  }
-  return writer.finish()
-}
 
 function contender(backend: Backend, weight: Weight, values: Float32Array, count: number): Contender {
   const x = backend.tensor(count, weight.k)

@@ -32,7 +32,7 @@ import { GpuKvPool } from './kv-pool.ts'
 import { mostBest } from './shaders/best.ts'
 import { shader } from './shaders/index.ts'
 import { longestHead } from './shaders/kv.ts'
-import { matrixTile, partsOf } from './shaders/matrix.ts'
+import { matrixTile } from './shaders/matrix.ts'
 import { frequenciesOf, type Tables, tablesOf, type Window } from './tables.ts'
 import { type GpuWeight, type Kind, weightWriter } from './weights.ts'
 
@@ -335,7 +335,7 @@ class WebGpuBackend implements Backend {
   }
 
   #product(out: GpuTensor, x: GpuTensor, weights: readonly GpuWeight[], rows: number, add: number): void {
-    const laid = this.#matrix && rows >= unitRows ? this.#lay(x, rows, this.#matrix) : undefined
+    const laid = this.#matrix && rows >= unitRows ? this.#lay(x, rows) : undefined
     let column = out.at
     for (const weight of weights) {
       const { n, k } = weight
@@ -374,10 +374,11 @@ class WebGpuBackend implements Backend {
     return this.#matrix!.from === 'f32' || (kind !== 'bf16' && kind !== 'f32')
   }
 
-  #lay({ at, stride, cols }: GpuTensor, rows: number, { from }: MatrixUnit): Laid {
+  #lay({ at, stride, cols }: GpuTensor, rows: number): Laid {
     const padded = Math.ceil(cols / 32) * 32
     const tiles = Math.ceil(rows / matrixTile.rows) * matrixTile.rows
-    const bytes = tiles * padded * (from === 'f16' ? 2 : 4) * partsOf({ from })
+    // Two of f16 or one of f32.
+    const bytes = tiles * padded * 4
     if (!this.#laid || this.#laid.x.size < bytes || this.#laid.rows < tiles) {
       const x = this.#laid
         ? this.#gpu.grown(this.#laid.x, Math.max(bytes, this.#laid.x.size), 'x for matrix units')

@@ -3,19 +3,22 @@ import { loadWasm } from '../../node/index.ts'
 import type { Backend } from '../../src/backend/backend.ts'
 import { createWasmBackend } from '../../src/backend/wasm.ts'
 import { ForetokenError } from '../../src/index.ts'
-import { createWebGpuBackend } from './backend.ts'
+import { createWebGpuBackend, type WebGpuOptions } from './backend.ts'
 import { deviceOf, type OpenDevice } from './device.ts'
 import { type FeatureName, featureNames } from './features.ts'
 
 /** A backend on this machine's GPU, with all of its features but `without` (default: $FORETOKEN_WEBGPU_WITHOUT). Throws `unsupported`. */
-export async function openWebGpu(without: readonly FeatureName[] = unwanted()): Promise<Backend> {
+export async function openWebGpu(
+  without: readonly FeatureName[] = unwanted(),
+  options: Pick<WebGpuOptions, 'weightBytes'> = {},
+): Promise<Backend> {
   const opened = await openDevice(without)
   const host = await createWasmBackend({ modules: await loadWasm('auto', 1) })
-  return createWebGpuBackend({ ...opened, host })
+  return createWebGpuBackend({ ...opened, ...options, host })
 }
 
 /** Throws `unsupported`, with what to do, where there is no package, no adapter or no device. */
-export async function openDevice(without: readonly FeatureName[] = unwanted()): Promise<OpenDevice> {
+async function openDevice(without: readonly FeatureName[]): Promise<OpenDevice> {
   const { create } = await dawn()
   // Matrix units are an experiment of Dawn's, which it hides otherwise; no shader but this package's own runs.
   const gpu: GPU = create(['enable-dawn-features=allow_unsafe_apis'])

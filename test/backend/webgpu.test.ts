@@ -1,13 +1,10 @@
 /** The WebGPU backend on Vulkan in software, against the same oracle as the Wasm core: with subgroups, and without. */
 import { afterAll, describe, expect, test } from 'vitest'
-import { createWebGpuBackend } from '../../companion/webgpu/backend.ts'
-import { loadWasm } from '../../node/wasm.ts'
 import type { Backend, Weight } from '../../src/backend/backend.ts'
-import { createWasmBackend } from '../../src/backend/wasm.ts'
 import type { TensorType } from '../../src/types.ts'
-import { randomBlocks } from '../helpers/blocks.ts'
+import { randomBlocks, written } from '../helpers/blocks.ts'
 import { random } from '../helpers/random.ts'
-import { softwareBackend, softwareDevice } from '../helpers/webgpu.ts'
+import { softwareBackend } from '../helpers/webgpu.ts'
 import { runBackendSuite } from '../suites/backend.ts'
 
 runBackendSuite('webgpu', () => softwareBackend(['subgroups']), { activations: 'f32' })
@@ -20,23 +17,14 @@ describe('a weight that is larger than a binding', () => {
 
   /** Buffers of at most `weightBytes` of a weight. */
   async function limited(weightBytes?: number): Promise<Backend> {
-    const host = await createWasmBackend({ modules: await loadWasm('auto', 1) })
-    const backend = createWebGpuBackend({ ...(await softwareDevice()), host, ...(weightBytes && { weightBytes }) })
+    const backend = await softwareBackend([], weightBytes === undefined ? {} : { weightBytes })
     opened.push(backend)
     backend.prepare({ tokens: 64, maxK: k, headDim: 64, groups: [1] })
     return backend
   }
 
   function weightOf(backend: Backend, type: TensorType): Weight {
-    const bytes = randomBlocks(type, n * k, random(5))
-    const writer = backend.weight({ name: 'w', type, n, k })
-    for (let at = 0; at < bytes.length; ) {
-      const into = writer.reserve(bytes.length - at)
-      into.set(bytes.subarray(at, at + into.length))
-      writer.commit(into.length)
-      at += into.length
-    }
-    return writer.finish()
+    return written(backend.weight({ name: 'w', type, n, k }), randomBlocks(type, n * k, random(5)))
   }
 
   test.each(['q4_1', 'f16'] as const)('%s: cut in parts, it gives the same bits', async (type) => {

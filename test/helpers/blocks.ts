@@ -2,8 +2,20 @@
  * ggml's block formats from their definition: random valid blocks, and what they mean as numbers. The oracle for every
  * repacking and every product with quantised weights.
  */
+import type { Weight, WeightWriter } from '../../src/backend/backend.ts'
 import { type TensorType, tensorBlocks } from '../../src/types.ts'
 import type { Random } from './random.ts'
+
+/** A weight of these file bytes, handed over in pieces of at most `piece()`. */
+export function written(writer: WeightWriter, bytes: Uint8Array, piece = () => bytes.length): Weight {
+  for (let at = 0; at < bytes.length; ) {
+    const into = writer.reserve(Math.min(piece(), bytes.length - at))
+    into.set(bytes.subarray(at, at + into.length))
+    writer.commit(into.length)
+    at += into.length
+  }
+  return writer.finish()
+}
 
 /** Random rows of `type`: random quants, sane scales. */
 export function randomBlocks(type: TensorType, elements: number, random: Random): Uint8Array {

@@ -1,7 +1,7 @@
 /** The Rust core with the weights of any file in f32: its activations are f32 then, too. */
 import type { Backend, WeightWriter } from '../../src/backend/backend.ts'
 import { tensorBlocks } from '../../src/types.ts'
-import { dequantize } from './blocks.ts'
+import { dequantize, written } from './blocks.ts'
 
 /** A backend to which all weights come in f32. */
 export function inFloats(backend: Backend): Backend {
@@ -25,15 +25,8 @@ function floatWriter(backend: Backend, spec: Parameters<Backend['weight']>[0]): 
       at += count
     },
     finish: () => {
-      const writer = backend.weight({ ...spec, type: 'f32' })
       const floats = new Uint8Array(Float32Array.from(dequantize(spec.type, bytes)).buffer)
-      for (let from = 0; from < floats.length; ) {
-        const into = writer.reserve(floats.length - from)
-        into.set(floats.subarray(from, from + into.length))
-        writer.commit(into.length)
-        from += into.length
-      }
-      return writer.finish()
+      return written(backend.weight({ ...spec, type: 'f32' }), floats)
     },
   }
 }

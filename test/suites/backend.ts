@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Backend, Tensor, Weight } from '../../src/backend/backend.ts'
 import { normalize, topIds } from '../../src/decode/logprobs.ts'
 import { type KvType, pageTokens, type Segment, type TensorType, tensorBlocks } from '../../src/types.ts'
-import { dequantize, randomBlocks } from '../helpers/blocks.ts'
+import { dequantize, randomBlocks, written } from '../helpers/blocks.ts'
 import { type Random, random } from '../helpers/random.ts'
 
 const seed = Number(process.env.FORETOKEN_SEED ?? 20261124)
@@ -456,29 +456,18 @@ function makeWeight(
 ): { weight: Weight; values: Float64Array } {
   const bytes = randomBlocks(type, n * k, rng)
   const writer = backend.weight({ name: `${type} ${n}x${k}`, type, n, k })
-  for (let at = 0; at < bytes.length; ) {
-    const into = writer.reserve(Math.min(1 + rng.below(5000), bytes.length - at))
-    into.set(bytes.subarray(at, at + into.length))
-    writer.commit(into.length)
-    at += into.length
-  }
-  return { weight: writer.finish(), values: dequantize(type, bytes) }
+  const weight = written(writer, bytes, () => 1 + rng.below(5000))
+  return { weight, values: dequantize(type, bytes) }
 }
 
 /** A tensor of normal numbers. Only `vector` uploads, so a (rows, cols) tensor is read through an f32 embedding. */
 function upload(backend: Backend, rng: Random, rows: number, cols: number, values = rng.floats(rows * cols)) {
   const writer = backend.weight({ name: 'upload', type: 'f32', n: rows, k: cols })
   const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
-  for (let at = 0; at < bytes.length; ) {
-    const into = writer.reserve(bytes.length - at)
-    into.set(bytes.subarray(at, at + into.length))
-    writer.commit(into.length)
-    at += into.length
-  }
   const tensor: Tensor = backend.tensor(rows, cols)
   backend.embed(
     tensor,
-    writer.finish(),
+    written(writer, bytes),
     Array.from({ length: rows }, (_, row) => row),
   )
   return { tensor, values }

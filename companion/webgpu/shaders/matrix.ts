@@ -15,9 +15,6 @@ import { halfBlock } from './weights.ts'
 /** Rows and outputs of a workgroup of four subgroups. */
 export const matrixTile = { rows: 64, outputs: 64 } as const
 
-/** Rows of the units' x for one of x. */
-export const partsOf = ({ from }: Pick<MatrixUnit, 'from'>) => (from === 'f16' ? 2 : 1)
-
 /** The first 11 bits of a number. Not by way of f16 and back: compilers take that for nothing, and there is nothing left over then. */
 const eleven = 'fn eleven(value: f32) -> f32 { return bitcast<f32>(bitcast<u32>(value) & 0xffffe000u); }\n'
 
@@ -63,7 +60,8 @@ ${kept}
  */
 export function gemmMatrix(kind: Kind, unit: MatrixUnit): string {
   const { from, m, n, k, lanes } = unit
-  const parts = partsOf(unit)
+  // Rows of the units' x for one of x.
+  const parts = from === 'f16' ? 2 : 1
   // Weights of 4 and 8 bits times their scales have more than 11 bits; others are f16, or the units take f32.
   const weightParts = from === 'f16' && kind !== 'f16' ? 2 : 1
   const [rows, outputs, steps] = [unitTile.rows / m, unitTile.outputs / n, unitTile.k / k]
