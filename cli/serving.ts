@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { basename, resolve } from 'node:path'
 import { type LogLine, type ServerConfig, serveNode } from '../edge/node.ts'
-import { type AnyEngine, type ByteSource, defaultModel, type Engine, isOnnx, shippedPredictor } from '../node/index.ts'
+import { type AnyEngine, type ByteSource, defaultModel, type Engine, shippedPredictor } from '../node/index.ts'
 import type { Flags } from './flags.ts'
 import { open, openAny } from './session.ts'
 import { note, print } from './terminal.ts'
@@ -30,8 +30,7 @@ export async function serveModel(flags: Flags, signal: AbortSignal, served: Serv
 
 /** The same for a model that may be an ONNX export. */
 export async function serveAny(flags: Flags, signal: AbortSignal, served: Served<AnyEngine>): Promise<number> {
-  const { model = defaultModel } = flags
-  const { engine } = await openAny(flags, signal, (await isOnnx(model)) ? {} : await servingOptions(flags))
+  const { engine } = await openAny(flags, signal, await servingOptions(flags))
   return serveEngine(engine, signal, served)
 }
 

@@ -1,12 +1,12 @@
 /** What `foretoken bench ttft` measures: this engine, and what it is compared with, each from a user's message to the first text. */
 import { openWebGpu } from '../../companion/webgpu/node.ts'
 import {
+  type AnyEngine,
   type Engine,
   ForetokenError,
-  folderFiles,
   loadEngine,
+  loadOnnx,
   type Message,
-  OrtEngine,
   shippedPredictor,
 } from '../../node/index.ts'
 import { eventsOf } from '../sse.ts'
@@ -47,7 +47,7 @@ async function load(
   })
 }
 
-function ours(name: string, engine: Engine): TextEngine {
+function ours(name: string, engine: AnyEngine): TextEngine {
   return {
     name,
     build: engine.backend.build,
@@ -60,39 +60,18 @@ function ours(name: string, engine: Engine): TextEngine {
       throw new ForetokenError('internal', 'the answer has no text')
     },
     async answer(messages, tokens) {
-      return (await engine.submit({ prompt: messages, maxTokens: tokens }).result()).text
+      for await (const event of engine.submit({ prompt: messages, maxTokens: tokens }))
+        if (event.type === 'done') return event.text
+      throw new ForetokenError('internal', 'the answer has no end')
     },
     close: () => engine.close(),
   }
 }
 
-/** An export in ONNX Runtime Web, one thread of Wasm. */
+/** An export in ONNX Runtime Web; one thread of Wasm, if nothing is said. */
 async function onnx(path: string, { context, threads = 1 }: EngineOptions): Promise<TextEngine> {
-  const name: string = 'onnxruntime-web'
-  const ort = await import(name).catch(() => {
-    throw new ForetokenError('unsupported', 'onnxruntime-web is not installed: npm install onnxruntime-web')
-  })
-  ort.env.wasm.numThreads = threads
-  const files = await folderFiles(path)
-  try {
-    const engine = await OrtEngine.load(files, { ort, context, executionProviders: ['wasm'] })
-    return {
-      name: `onnxruntime-web ${files.name}`,
-      build: engine.backend.build,
-      modes: ['exact'],
-      async first(messages) {
-        const [begun, cpu] = [performance.now(), cpuMs()]
-        for await (const event of engine.generate({ prompt: messages, maxTokens: 8 }))
-          if (event.type === 'token' && event.text !== '')
-            return { ttft_ms: performance.now() - begun, cpu_ms: cpuMs() - cpu }
-        throw new ForetokenError('internal', 'the answer has no text')
-      },
-      answer: async (messages, tokens) => (await engine.result({ prompt: messages, maxTokens: tokens })).text,
-      close: () => engine.close(),
-    }
-  } finally {
-    await files.close()
-  }
+  const engine = await loadOnnx(path, { runtime: 'web', threads, context })
+  return ours(`onnxruntime-web ${engine.archive.name}`, engine)
 }
 
 /** An endpoint of OpenAI's API: chat, streamed. Its caches are its own: prompts differ from run to run in their first words. */

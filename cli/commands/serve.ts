@@ -35,14 +35,15 @@ export async function serve({ flags, operands }: Invocation, signal: AbortSignal
 
 /** The page for this machine's own browsers. Its model is hashed when the first asks for it. */
 function pageOf({ model = defaultModel, predictor }: Flags): Page {
-  let asked: ReturnType<typeof tabModel> | undefined
+  let asked: ReturnType<Page['model']> | undefined
+  const offered = async () => {
+    // An ONNX export runs beside the page, not in it.
+    if (await isOnnx(model)) return undefined
+    return tabModel(displayName(model), model, predictor ?? predictorPath(model))
+  }
   return {
     file: pageFile,
-    model: async () => {
-      // An ONNX export runs beside the page, not in it.
-      if (await isOnnx(model)) return undefined
-      return (asked ??= tabModel(displayName(model), model, predictor ?? predictorPath(model)))
-    },
+    model: () => (asked ??= offered()),
   }
 }
 
