@@ -123,11 +123,7 @@ export class Llama {
    * pass that lends. Passes queue.
    */
   forward(pass: Pass, lent: 'lent' | 'own' = 'own'): Promise<Float32Array> {
-    return this.exclusive(() => {
-      this.begin(pass)
-      this.run(pass, this.layers)
-      return this.logits(pass.outputs, lent)
-    })
+    return this.through(pass, () => this.logits(pass.outputs, lent))
   }
 
   /** Of `shortlists`: the longest; undefined where reading all logits costs as little. */
@@ -137,10 +133,15 @@ export class Llama {
 
   /** As `forward`, but resolves with the best `count`, at most `longestShortlist`, of the logits of each output. */
   shortlists(pass: Pass, count: number): Promise<Shortlist[]> {
+    return this.through(pass, () => this.shortlistsOf(pass.outputs, count))
+  }
+
+  /** Runs a pass through all layers; then `score`, before anything else uses the activations. */
+  through<T>(pass: Pass, score: () => Promise<T>): Promise<T> {
     return this.exclusive(() => {
       this.begin(pass)
       this.run(pass, this.layers)
-      return this.shortlistsOf(pass.outputs, count)
+      return score()
     })
   }
 

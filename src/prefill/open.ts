@@ -36,11 +36,7 @@ export class PredictingForward {
 
   /** Logits of the pass's `outputs`, (outputs, vocab), lent or not as by the model. */
   forward(pass: Pass, lent: 'lent' | 'own' = 'own'): Promise<Float32Array> {
-    if (!pass.segments.some(({ states }) => states)) return this.#model.forward(pass, lent)
-    return this.#model.exclusive(async () => {
-      await this.#walk.run(pass)
-      return this.#model.logits(pass.outputs, lent)
-    })
+    return this.#through(pass, () => this.#model.logits(pass.outputs, lent))
   }
 
   get longestShortlist(): number | undefined {
@@ -49,16 +45,21 @@ export class PredictingForward {
 
   /** The best `count` logits of each of the pass's `outputs`, as of the model. */
   shortlists(pass: Pass, count: number): Promise<Shortlist[]> {
-    if (!pass.segments.some(({ states }) => states)) return this.#model.shortlists(pass, count)
-    return this.#model.exclusive(async () => {
-      await this.#walk.run(pass)
-      return this.#model.shortlistsOf(pass.outputs, count)
-    })
+    return this.#through(pass, () => this.#model.shortlistsOf(pass.outputs, count))
   }
 
   /** Runs a pass up to a source, and gives the inputs of its predicted rows there; for who fits the maps. */
   inputsAt(pass: Pass, source: number): Promise<Tensor> {
     return this.#model.exclusive(() => this.#walk.inputsAt(pass, source))
+  }
+
+  /** Through all layers, by the walk where some rows are predicted; then `score`, before anything else uses the activations. */
+  #through<T>(pass: Pass, score: () => Promise<T>): Promise<T> {
+    if (!pass.segments.some(({ states }) => states)) return this.#model.through(pass, score)
+    return this.#model.exclusive(async () => {
+      await this.#walk.run(pass)
+      return score()
+    })
   }
 }
 
