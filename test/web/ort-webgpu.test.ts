@@ -10,7 +10,7 @@ import { chromium } from '../../scripts/chromium.mjs'
 import { Engine } from '../../src/index.ts'
 import { openModel } from '../../src/model/open.ts'
 import { randomPrompt } from '../helpers/answers.ts'
-import { llamaOnnx } from '../helpers/onnx-writer.ts'
+import { onnxFiles } from '../helpers/onnx-folder.ts'
 import { softwareGpu } from '../helpers/page.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 
@@ -26,14 +26,14 @@ interface InPage {
   answer(prompts: readonly number[][], tokens: number): Promise<{ ids: number[][]; build: string; gpu: string }>
 }
 
-const source = `
+const source = (names: readonly string[]) => `
 import { OrtEngine } from './src/index.ts'
 import { memoryFiles } from './src/model/source.ts'
 const ort = await import('/ort/ort.webgpu.min.mjs')
 ort.env.wasm.numThreads = 1
 ort.env.wasm.wasmPaths = '/ort/'
 const part = async (name) => new Uint8Array(await (await fetch('/model/' + name)).arrayBuffer())
-const names = ['model.onnx', 'config.json', 'tokenizer.json', 'tokenizer_config.json']
+const names = ${JSON.stringify(names)}
 const files = Object.fromEntries(await Promise.all(names.map(async (name) => [name, await part(name)])))
 const engine = await OrtEngine.load(memoryFiles('exported', files), { ort, executionProviders: ['webgpu'] })
 window.world = {
@@ -46,22 +46,9 @@ window.world = {
 }`
 
 beforeAll(async () => {
-  const archive = await openModel(files())
-  const { tokenizer, config } = archive
-  const json = (value: unknown) => Buffer.from(JSON.stringify(value))
-  const model: Record<string, Buffer> = {
-    'model.onnx': Buffer.from(await llamaOnnx(archive)),
-    'config.json': json({
-      model_type: 'llama',
-      vocab_size: config.vocab,
-      max_position_embeddings: 256,
-      eos_token_id: 0,
-    }),
-    'tokenizer.json': json(tokenizer.json),
-    'tokenizer_config.json': json({ ...tokenizer.config, chat_template: tokenizer.chatTemplate }),
-  }
+  const model = await onnxFiles(await openModel(files()))
   const { outputFiles } = await build({
-    stdin: { contents: source, resolveDir: root, loader: 'ts' },
+    stdin: { contents: source(Object.keys(model)), resolveDir: root, loader: 'ts' },
     bundle: true,
     write: false,
     format: 'esm',
@@ -72,11 +59,12 @@ beforeAll(async () => {
   page = await browser.newPage()
   await page.route(`${origin}/**`, async (route) => {
     const { pathname } = new URL(route.request().url())
-    const [, folder, name = ''] = pathname.split('/')
+    const [, folder, ...rest] = pathname.split('/')
+    const name = rest.join('/')
     const ort = join(root, 'node_modules/onnxruntime-web/dist', name)
     const contentType = name.endsWith('.wasm') ? 'application/wasm' : 'text/javascript'
     if (folder === 'ort' && existsSync(ort)) await route.fulfill({ body: readFileSync(ort), contentType })
-    else if (folder === 'model' && model[name]) await route.fulfill({ body: model[name] })
+    else if (folder === 'model' && model[name]) await route.fulfill({ body: Buffer.from(model[name]) })
     else if (folder === 'main.js') await route.fulfill({ body: outputFiles[0]!.text, contentType })
     else if (folder === '')
       await route.fulfill({ body: '<script type="module" src="/main.js"></script>', contentType: 'text/html' })
