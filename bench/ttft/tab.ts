@@ -1,11 +1,10 @@
 /** This engine in a tab of headless Chromium, by the page and the worker that `foretoken serve` serves. */
-import { spawn } from 'node:child_process'
-import { createInterface } from 'node:readline'
 import type { Browser, Page } from 'playwright-core'
 import { ForetokenError, type Message } from '../../node/index.ts'
 import { foundChromium } from '../../scripts/chromium.mjs'
 import type { FromEngine, ToEngine } from '../../web/protocol.ts'
 import type { EngineOptions, TextEngine } from './contender.ts'
+import { listening, type Served } from './listening.ts'
 
 export const browserFlags = [
   '--no-sandbox',
@@ -26,25 +25,9 @@ export async function openBrowser(): Promise<Browser> {
   return chromium.launch({ executablePath, args: browserFlags })
 }
 
-export interface Served {
-  /** Of the page. */
-  readonly url: string
-  stop(): void
-}
-
-/** `foretoken serve` with one thread, as a process of its own. `cli`: its script. */
-export async function servePage(cli: string, model: string): Promise<Served> {
-  const args = ['--disable-warning=ExperimentalWarning', cli, 'serve', '-m', model, '--port', '0', '--threads', '1']
-  const server = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] })
-  let said = ''
-  for await (const line of createInterface({ input: server.stderr })) {
-    said = line
-    const [url] = /http:\/\/[\d.]+:\d+(?=\/v1)/.exec(line) ?? []
-    if (!url) continue
-    server.stderr.resume()
-    return { url, stop: () => server.kill() }
-  }
-  throw new ForetokenError('unsupported', `foretoken serve ended early: ${said}`)
+/** `foretoken serve` with one thread. `cli`: its script. */
+export function servePage(cli: string, model: string): Promise<Served> {
+  return listening(cli, ['serve', '-m', model, '--port', '0', '--threads', '1'])
 }
 
 /** A worker of the page's, with so many threads, as `window.bench1` and so on; says which build runs. */

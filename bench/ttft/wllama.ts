@@ -6,8 +6,9 @@ import { dirname, extname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ForetokenError, type Message } from '../../node/index.ts'
 import type { EngineOptions, TextEngine } from './contender.ts'
+import type { Served } from './listening.ts'
 import { chatText, ggufPath } from './peers.ts'
-import { openBrowser, type Served } from './tab.ts'
+import { openBrowser } from './tab.ts'
 
 /** wllama's calls in a tab, the same for its generations. */
 interface WllamaPage {

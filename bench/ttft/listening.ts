@@ -1,0 +1,26 @@
+/** The command line as a process of its own that listens: an endpoint with its page, or a companion. */
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+
+export interface Served {
+  /** Without a path. */
+  readonly url: string
+  stop(): void
+}
+
+/** Resolves where it says that it listens; rejects with its last line where it ends before. `cli`: its script. */
+export async function listening(cli: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Served> {
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', cli, ...args], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  let said = ''
+  for await (const line of createInterface({ input: child.stderr })) {
+    said = line
+    const [url] = /http:\/\/[\d.:]+/.exec(line) ?? []
+    if (!url) continue
+    child.stderr.resume()
+    return { url, stop: () => child.kill() }
+  }
+  throw new Error(`foretoken ${args[0]} ended early: ${said}`)
+}
