@@ -10,7 +10,8 @@ export interface AnyEngine
     Engine,
     'archive' | 'tokenizer' | 'context' | 'loadMs' | 'prediction' | 'stats' | 'promptIds' | 'close'
   > {
-  readonly backend: Pick<Backend, 'build' | 'memoryBytes'>
+  /** `memory`: where the core's memory is; absent where the model doesn't run in ours. */
+  readonly backend: Pick<Backend, 'build' | 'memoryBytes'> & Partial<Pick<Backend, 'memory'>>
   /** Takes a request on; throws as `Engine.submit`. */
   submit(request: GenerateRequest): AnyAnswer
 }

@@ -1,6 +1,6 @@
 /** foretoken: LLM inference whose first concern is time to first token. Platform-neutral; see `foretoken/node` for Node. */
 export type { AnyAnswer, AnyEngine } from './any-engine.ts'
-export type { Backend } from './backend/backend.ts'
+export type { Backend, MemoryBalance } from './backend/backend.ts'
 export type { OrtModule } from './backend/ort.ts'
 export type { Build, WasmModules } from './backend/select.ts'
 export type { ComputeWorker, Spawn, WorkerTask } from './backend/threads.ts'

@@ -41,6 +41,8 @@ export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
   /** Which layers of `auxiliary` make that model. Default: as the predictor says, else all. */
   readonly auxiliaryLayers?: readonly number[]
   readonly onProgress?: (done: number, total: number) => void
+  /** Stops loading: `load` rejects with `aborted`. */
+  readonly signal?: AbortSignal
 }
 
 export interface PrefillRequest {
@@ -92,17 +94,22 @@ export interface Settings {
 /** Throws `bad_argument`. */
 export function settingsOf(archive: ModelArchive, options: EngineOptions, threads: number): Settings {
   const context = contextOf(archive, options.context)
+  const passTokens = Math.min(whole('passTokens', options.passTokens ?? 256, 1, 4096), context)
+  const schedule = scheduleOf(options.schedule ?? {}, threads)
   return {
     context,
     pages: Math.ceil(whole('kvTokens', options.kvTokens ?? 2 * context, context) / pageTokens),
     prefixBytes: options.prefixBytes === undefined ? undefined : whole('prefixBytes', options.prefixBytes, 0),
     model: {
-      passTokens: Math.min(whole('passTokens', options.passTokens ?? 256, 1, 4096), context),
+      passTokens,
+      // A running request has a step and a stretch of its cache that is refined in a pass, at most, and each lists the pages before it.
+      pageEntries: Math.min(2 * schedule.maxRunning, passTokens) * Math.ceil(context / pageTokens),
       logitRows: 4,
       kv: options.kv ?? 'f32',
-      ...(options.onProgress && { onProgress: options.onProgress }),
+      onProgress: options.onProgress,
+      signal: options.signal,
     },
-    schedule: scheduleOf(options.schedule ?? {}, threads),
+    schedule,
   }
 }
 

@@ -50,7 +50,7 @@ export async function loadParts(
 async function loadAuxiliary(
   base: ModelArchive,
   backend: Backend,
-  { model: { passTokens, kv }, pages, context }: Settings,
+  { model: { passTokens, pageEntries, kv, signal }, pages, context }: Settings,
   { auxiliary: files }: EngineOptions,
   kept: readonly number[] | undefined,
 ): Promise<Auxiliary | undefined> {
@@ -62,7 +62,8 @@ async function loadAuxiliary(
       'wrong_model',
       `${archive.name} has another vocabulary than ${base.name}: an auxiliary model must read the same token ids`,
     )
-  const model = await Llama.load(backend, archive, { passTokens, logitRows: 1, kv })
+  const options = { passTokens, logitRows: 1, kv, signal, ...(pageEntries !== undefined && { pageEntries }) }
+  const model = await Llama.load(backend, archive, options)
   // As many pages as the base has: where a prompt fits into one, it fits into the other.
   return { model, cache: new PagedCache(model.pool, pages, context) }
 }

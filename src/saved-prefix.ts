@@ -46,12 +46,16 @@ export class SavedPrefixes {
   async load(file: Uint8Array, tenant: string): Promise<LoadedPrefix> {
     const { ids, pages } = await decodePrefix(file, this.#binding)
     const sequence = this.#cache.open()
-    this.#prefixes.evict(pages.length - this.#cache.pagesFree)
-    sequence.extend(ids.length, 0)
-    pages.forEach((bytes, index) => {
-      this.#cache.pool.writePage(sequence.pages[index]!, bytes)
-    })
-    this.#prefixes.insert(tenant, ids, sequence.pages)
-    return { tokens: ids.length, release: () => sequence.release() }
+    try {
+      sequence.extend(ids.length, 0)
+      pages.forEach((bytes, index) => {
+        this.#cache.pool.writePage(sequence.pages[index]!, bytes)
+      })
+      this.#prefixes.insert(tenant, ids, sequence.pages)
+      return { tokens: ids.length, release: () => sequence.release() }
+    } catch (error) {
+      sequence.release()
+      throw error
+    }
   }
 }

@@ -134,7 +134,7 @@ export interface ModelArchive {
 /** Tokens per KV page. */
 export const pageTokens = 16
 
-/** Pages of K and V for all layers of one model. Page ids are 0..pages-1. */
+/** Pages of K and V for all layers of one model. Page ids are whole numbers from 0 that the pool chooses; they need not be neighbours. */
 export interface KvPool {
   readonly type: KvType
   readonly layers: number
@@ -145,8 +145,13 @@ export interface KvPool {
   readonly pageBytes: number
   /** Pages that exist now. */
   readonly pages: number
-  /** Makes room for `pages` in all. Throws `out_of_memory`. */
-  grow(pages: number): void
+  /**
+   * Makes up to `pages` more, at least one, and returns their ids: fewer only if memory holds no more. Throws `out_of_memory` if it
+   * holds none; nothing has changed then.
+   */
+  add(pages: number): number[]
+  /** Gives the memory of some pages back. Nobody may use them any more; their ids may come again. */
+  remove(pages: readonly number[]): void
   /** A copy of a page's raw bytes, for saving and for the wire. */
   readPage(page: number): Promise<Uint8Array>
   writePage(page: number, bytes: Uint8Array): void

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import type { Kernels } from '../src/backend/abi.ts'
+import { type Kernels, kernelsOf } from '../src/backend/abi.ts'
 
 const dist = new URL('../wasm/dist/', import.meta.url)
 const record: { rustc: string; modules: Record<string, { sha256: string; bytes: number }> } = JSON.parse(
@@ -77,9 +77,25 @@ describe.each(forms)('%s.wasm', (form) => {
     if (threaded) expect(Number(exports.__stack_pointer?.value)).toBe(131_072)
   })
 
+  test('counts the bytes of any shape exactly, beyond 32 bits, too', () => {
+    const exports = instantiate(module, threaded)
+    expect(exports.weight_kind(99)).toBe(2 ** 32 - 1)
+    const f32 = exports.weight_kind(0)
+    expect(exports.weight_bytes(f32, 2 ** 21, 256)).toBe(2 ** 31)
+    expect(exports.weight_bytes(f32, 4_200_000, 256)).toBe(4_300_800_000)
+    expect(exports.weight_bytes(f32, 2 ** 32 - 8, 2 ** 28)).toBe((2 ** 32 - 8) * 2 ** 30)
+    expect(exports.kv_layer_bytes(0, 2 ** 14, 2 ** 11)).toBe(2 ** 32)
+    expect(exports.wire_bytes(0, 0, 2 ** 20, 2 ** 11)).toBe(2 ** 33)
+    expect(exports.scratch_bytes(2 ** 31, 64, 1)).toBe(2 ** 36)
+    // The core would see the lowest 32 bits of it only.
+    const refused = () => exports.weight_bytes(f32, 2 ** 32 + 8, 8)
+    expect(refused).toThrow(expect.objectContaining({ code: 'out_of_memory' }))
+    expect(refused).toThrow('4294967304')
+  })
+
   test('adds, in place, without touching what is beside', () => {
     const memory = new WebAssembly.Memory({ initial: 17, maximum: 65_536, shared: threaded })
-    const exports = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Kernels
+    const exports = kernelsOf(new WebAssembly.Instance(module, { env: { memory } }).exports)
     const floats = new Float32Array(memory.buffer)
     const [x, bias] = [600_000, 700_000]
     floats.set([1, 2, 3, 4, 5, 6, 7, 8], x / 4)
@@ -91,5 +107,5 @@ describe.each(forms)('%s.wasm', (form) => {
 
 function instantiate(module: WebAssembly.Module, shared: boolean): Kernels {
   const memory = new WebAssembly.Memory({ initial: 17, maximum: 65_536, shared })
-  return new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Kernels
+  return kernelsOf(new WebAssembly.Instance(module, { env: { memory } }).exports)
 }

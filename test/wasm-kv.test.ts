@@ -1,7 +1,7 @@
 /** KV pages as the real modules write them, bit for bit, on the values where conversions go wrong. */
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import type { Kernels } from '../src/backend/abi.ts'
+import { kernelsOf } from '../src/backend/abi.ts'
 import { random } from './helpers/random.ts'
 
 const headDim = 8
@@ -26,7 +26,7 @@ function rows(): Float32Array {
 describe.each(['simd128', 'relaxed', 'simd128-threads', 'relaxed-threads'])('%s', (form) => {
   const module = new WebAssembly.Module(readFileSync(new URL(`../wasm/dist/${form}.wasm`, import.meta.url)))
   const memory = new WebAssembly.Memory({ initial: 64, maximum: 65_536, shared: form.endsWith('-threads') })
-  const kernels = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Kernels
+  const kernels = kernelsOf(new WebAssembly.Instance(module, { env: { memory } }).exports)
   const x = rows()
   const count = x.length / (2 * headDim)
   const [xAt, slotsAt, poolAt] = [1_200_000, 1_400_000, 1_500_000]

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { type Kernels, kinds, tensorTypeIds } from '../src/backend/abi.ts'
+import { kernelsOf, kinds, tensorTypeIds } from '../src/backend/abi.ts'
 import { Arena } from '../src/backend/arena.ts'
 import type { TensorType } from '../src/types.ts'
 import { randomBlocks } from './helpers/blocks.ts'
@@ -19,17 +19,17 @@ function product(type: TensorType, rows: number, lowering: number, activation: (
     ? `${process.env.FORETOKEN_WASM}/relaxed.wasm`
     : new URL('../wasm/dist/relaxed.wasm', import.meta.url)
   const module = new WebAssembly.Module(readFileSync(file))
-  const kernels = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Kernels
+  const kernels = kernelsOf(new WebAssembly.Instance(module, { env: { memory } }).exports)
   const arena = new Arena(memory, Number(kernels.__heap_base.value))
   const scratch = kernels.scratch_bytes(k, 64, 1)
-  kernels.pool_set_scratch(arena.alloc(scratch), scratch)
+  kernels.pool_set_scratch(arena.alloc(scratch, 'tables'), scratch)
   const source = randomBlocks(type, n * k, random(7))
-  const from = arena.alloc(source.length)
+  const from = arena.alloc(source.length, 'tables')
   arena.bytes.set(source, from)
   const kind = kernels.weight_kind(tensorTypeIds[type])
-  const w = arena.alloc(kernels.weight_bytes(kind, n, k))
+  const w = arena.alloc(kernels.weight_bytes(kind, n, k), 'tables')
   expect(kernels.repack(tensorTypeIds[type], w, from, 0, n, n, k)).toBe(0)
-  const [q, s, sums, out] = [rows * k, rows * k, rows * k, rows * n * 4].map((bytes) => arena.alloc(bytes))
+  const [q, s, sums, out] = [rows * k, rows * k, rows * k, rows * n * 4].map((bytes) => arena.alloc(bytes, 'tables'))
   for (let i = 0; i < rows * k; i++) arena.bytes[q! + i] = activation() & 255
   for (let block = 0; block < (rows * k) / 32; block++) {
     let sum = 0

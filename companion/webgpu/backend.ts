@@ -9,11 +9,13 @@ import type {
   Backend,
   KvPoolSpec,
   Limits,
+  MemoryBalance,
   Moments,
   RopeSpec,
   Shortlist,
   Tensor,
   Weight,
+  WeightSpec,
   WeightWriter,
 } from '../../src/backend/backend.ts'
 import {
@@ -91,6 +93,7 @@ class WebGpuBackend implements Backend {
   #tables: Tables | undefined
   #window: Window | undefined
   #rope: { spec: RopeSpec; frequencies: Float64Array } | undefined
+  readonly #pools: GpuKvPool[] = []
   #closed = false
 
   constructor({ device, name, features, host, weightBytes }: WebGpuOptions) {
@@ -105,7 +108,21 @@ class WebGpuBackend implements Backend {
   }
 
   memoryBytes(): number {
-    return this.#gpu.bytes + this.#host.memoryBytes()
+    return this.memory().total
+  }
+
+  /** Buffers of the device, and the memory of the Wasm core beside it. */
+  memory(): MemoryBalance {
+    const { weights, pools, tables } = this.#gpu.used
+    const host = this.#host.memory()
+    const slack = this.#pools.reduce((sum, pool) => sum + pool.slack, 0)
+    return {
+      total: weights + pools + tables + host.total,
+      weights: weights + host.weights,
+      pools: pools - slack + host.pools,
+      tables: tables + host.tables,
+      free: slack + host.free,
+    }
   }
 
   peak(): number {
@@ -151,12 +168,23 @@ class WebGpuBackend implements Backend {
     return vector
   }
 
-  weight(spec: Parameters<Backend['weight']>[0]): WeightWriter {
+  /** A device tells what it binds, not what it has: weights are cut to that, and what is too much shows when it is uploaded. */
+  expectWeights(): void {}
+
+  weight(spec: WeightSpec): WeightWriter {
     return weightWriter(this.#gpu, spec, this.#weightBytes)
   }
 
   kvPool(spec: KvPoolSpec): KvPool {
-    return new GpuKvPool(this.#gpu, spec)
+    const pool = new GpuKvPool(this.#gpu, spec)
+    this.#pools.push(pool)
+    return pool
+  }
+
+  /** Weights only: tensors lie in one buffer, which keeps its size, and moments in the host's heap. */
+  release(...what: readonly (Tensor | Weight | Moments)[]): void {
+    for (const each of what)
+      if ('parts' in each) for (const { buffer } of (each as GpuWeight).parts) this.#gpu.free(buffer)
   }
 
   plan(segments: readonly Segment[], rope: RopeSpec): void {
@@ -381,7 +409,7 @@ class WebGpuBackend implements Backend {
     const bytes = tiles * padded * 4
     if (!this.#laid || this.#laid.x.size < bytes || this.#laid.rows < tiles) {
       const x = this.#laid
-        ? this.#gpu.grown(this.#laid.x, Math.max(bytes, this.#laid.x.size), 'x for matrix units')
+        ? this.#gpu.replaced(this.#laid.x, Math.max(bytes, this.#laid.x.size), 'x for matrix units')
         : this.#gpu.buffer(bytes, 'x for matrix units')
       this.#laid = { x, rows: tiles, scales: this.#gpu.alloc(tiles) }
     }

@@ -27,6 +27,9 @@ export interface Call {
   readonly kv?: GPUBuffer
 }
 
+/** What a buffer is used for, as the balance of memory lists it. */
+export type BufferUse = 'weights' | 'pools' | 'tables'
+
 const bits = new DataView(new ArrayBuffer(4))
 
 /** An f32 as the word that holds it. */
@@ -59,8 +62,9 @@ export class Gpu {
   #tables: GPUBuffer
   #failed: ForetokenError | undefined
   #closed = false
-  /** Bytes of all buffers. */
-  bytes = 0
+  /** Bytes of all buffers, by use. */
+  readonly #used: Record<BufferUse, number> = { weights: 0, pools: 0, tables: 0 }
+  readonly #uses = new WeakMap<GPUBuffer, BufferUse>()
 
   /** `source`: the WGSL of a kernel, for this device's features. */
   constructor(device: GPUDevice, source: (kernel: string) => string) {
@@ -80,7 +84,7 @@ export class Gpu {
       ],
     })
     this.#pipelineLayout = device.createPipelineLayout({ bindGroupLayouts: [this.#layout] })
-    this.#params = this.buffer(slots * slotBytes, 'parameters', usage.uniform)
+    this.#params = this.buffer(slots * slotBytes, 'parameters', 'tables', usage.uniform)
     this.#lists = this.buffer(listWords * 4, 'lists')
     this.#noWeight = this.buffer(256, 'no weight')
     this.#noKv = this.buffer(256, 'no K and V')
@@ -95,8 +99,13 @@ export class Gpu {
     })
   }
 
+  /** Bytes of all buffers, by use. */
+  get used(): Readonly<Record<BufferUse, number>> {
+    return this.#used
+  }
+
   /** A zeroed buffer. Throws `out_of_memory` for one that the device can't bind. */
-  buffer(bytes: number, what: string, as: number = usage.storage): GPUBuffer {
+  buffer(bytes: number, what: string, use: BufferUse = 'tables', as: number = usage.storage): GPUBuffer {
     const { maxStorageBufferBindingSize, maxBufferSize } = this.device.limits
     const most = Math.min(maxStorageBufferBindingSize, maxBufferSize)
     if (bytes > most)
@@ -106,7 +115,8 @@ export class Gpu {
       )
     const size = Math.max(256, Math.ceil(bytes / 256) * 256)
     const buffer = this.device.createBuffer({ label: what, size, usage: as | usage.copySource | usage.copyTarget })
-    this.bytes += size
+    this.#used[use] += size
+    this.#uses.set(buffer, use)
     return buffer
   }
 
@@ -118,23 +128,24 @@ export class Gpu {
     if (this.#arenaTop * 4 > this.#arena.size) {
       const { maxStorageBufferBindingSize } = this.device.limits
       const wanted = Math.max(this.#arenaTop * 4, Math.min(this.#arena.size * 2, maxStorageBufferBindingSize))
-      this.#arena = this.grown(this.#arena, wanted, 'activations')
+      this.#arena = this.replaced(this.#arena, wanted, 'activations')
     }
     return at
   }
 
-  /** A larger copy of a buffer, which is destroyed. */
-  grown(old: GPUBuffer, bytes: number, what: string): GPUBuffer {
-    const buffer = this.buffer(bytes, what)
-    this.#outside().copyBufferToBuffer(old, 0, buffer, 0, old.size)
-    this.flush()
+  /** A copy of a buffer, larger or cut off, in place of the buffer, which is destroyed. */
+  replaced(old: GPUBuffer, bytes: number, what: string, use: BufferUse = 'tables'): GPUBuffer {
+    const buffer = this.buffer(bytes, what, use)
+    this.#outside().copyBufferToBuffer(old, 0, buffer, 0, Math.min(old.size, buffer.size))
     this.free(old)
-    this.#groups = new Map()
     return buffer
   }
 
+  /** Destroys a buffer when all that was asked for before has been submitted. */
   free(buffer: GPUBuffer): void {
-    this.bytes -= buffer.size
+    this.flush()
+    this.#groups = new Map()
+    this.#used[this.#uses.get(buffer)!] -= buffer.size
     buffer.destroy()
   }
 
@@ -144,7 +155,6 @@ export class Gpu {
     if (words.byteLength > this.#tables.size) {
       this.free(this.#tables)
       this.#tables = this.buffer(2 * words.byteLength, 'tables')
-      this.#groups = new Map()
     }
     this.device.queue.writeBuffer(this.#tables, 0, words)
   }

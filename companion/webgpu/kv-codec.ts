@@ -4,9 +4,17 @@ import type { Backend } from '../../src/backend/backend.ts'
 import { type KvBlock, type KvCodec, type KvCoding, type KvPool, pageTokens, type WireCodec } from '../../src/index.ts'
 import type { GpuKvPool } from './kv-pool.ts'
 
+/** A block's pages, and their copies: by index, and as page lists from position 0 on. */
+interface Copied {
+  readonly touched: readonly number[]
+  readonly copies: readonly number[]
+  readonly pages: readonly number[]
+  readonly base: readonly number[] | undefined
+}
+
 export class GpuKvCodec implements KvCodec {
   readonly #host: Backend
-  /** Pools of the host, by ours: pages that are being turned into bytes, or made from them. */
+  /** The host's pool for each of ours: it has pages only while they are turned into bytes, or made from them. */
   readonly #pools = new Map<KvPool, KvPool>()
   #busy: Promise<unknown> = Promise.resolve()
 
@@ -21,31 +29,43 @@ export class GpuKvCodec implements KvCodec {
   encodeKv(pool: KvPool, block: KvBlock, coding: KvCoding): Promise<Uint8Array<ArrayBuffer>> {
     return this.#alone(async () => {
       const gpu = pool as GpuKvPool
-      const { host, pages, base } = await this.#copied(gpu, block, coding)
-      return this.#host.encodeKv(host, { ...block, pages }, { ...coding, ...(base && { base }) })
+      return this.#copied(gpu, block, coding, (host, { pages, base }) =>
+        this.#host.encodeKv(host, { ...block, pages }, { ...coding, ...(base && { base }) }),
+      )
     })
   }
 
   decodeKv(pool: KvPool, block: KvBlock, coding: KvCoding, bytes: Uint8Array): Promise<void> {
     return this.#alone(async () => {
       const gpu = pool as GpuKvPool
-      const { host, pages, touched } = await this.#copied(gpu, block, coding)
-      await this.#host.decodeKv(host, { ...block, pages }, coding, bytes)
-      for (const [index, page] of touched.entries()) gpu.writePage(page, await host.readPage(index))
+      await this.#copied(gpu, block, coding, async (host, { pages, touched, copies }) => {
+        await this.#host.decodeKv(host, { ...block, pages }, coding, bytes)
+        for (const [index, page] of touched.entries()) gpu.writePage(page, await host.readPage(copies[index]!))
+      })
     })
   }
 
-  /** The pages that hold a block, and those of its prediction, in the host's pool, as 0, 1, 2 and so on. */
-  async #copied(gpu: GpuKvPool, { from, to, pages }: KvBlock, { base }: KvCoding) {
+  /** Runs `work` on copies in the host's pool of the pages that hold a block, and of those of its prediction. */
+  async #copied<T>(
+    gpu: GpuKvPool,
+    { from, to, pages }: KvBlock,
+    { base }: KvCoding,
+    work: (host: KvPool, copied: Copied) => Promise<T>,
+  ): Promise<T> {
     const host = this.#pool(gpu)
     const [first, end] = [Math.floor(from / pageTokens), Math.ceil(to / pageTokens)]
     const touched = pages.slice(first, end)
     const wanted = [...touched, ...(base ?? []).slice(first, end)]
-    host.grow(wanted.length)
-    for (const [index, bytes] of (await gpu.readPages(wanted)).entries()) host.writePage(index, bytes)
-    const at = (list: readonly number[], offset: number) =>
-      list.slice(0, end).map((_, index) => (index < first ? 0 : index - first + offset))
-    return { host, touched, pages: at(pages, 0), base: base && at(base, touched.length) }
+    const copies: number[] = []
+    try {
+      while (copies.length < wanted.length) copies.push(...host.add(wanted.length - copies.length))
+      for (const [index, bytes] of (await gpu.readPages(wanted)).entries()) host.writePage(copies[index]!, bytes)
+      const at = (list: readonly number[], offset: number) =>
+        list.slice(0, end).map((_, index) => copies[Math.max(0, index - first) + offset]!)
+      return await work(host, { touched, copies, pages: at(pages, 0), base: base && at(base, touched.length) })
+    } finally {
+      host.remove(copies)
+    }
   }
 
   #pool(gpu: GpuKvPool): KvPool {

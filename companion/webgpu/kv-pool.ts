@@ -17,7 +17,9 @@ export class GpuKvPool implements KvPool {
   readonly #layers: readonly { readonly heads: number; readonly word: number }[]
   readonly #gpu: Gpu
   #buffer: GPUBuffer
-  #pages = 0
+  /** Pages that the buffer has in front, and which of them are not in the pool: 0 to `#end` - 1 without `#gaps`. */
+  #end = 0
+  readonly #gaps = new Set<number>()
 
   constructor(gpu: Gpu, spec: KvPoolSpec) {
     this.spec = spec
@@ -35,11 +37,16 @@ export class GpuKvPool implements KvPool {
     })
     this.pageBytes = bytes
     this.#gpu = gpu
-    this.#buffer = gpu.buffer(256, 'KV pages')
+    this.#buffer = gpu.buffer(256, 'KV pages', 'pools')
   }
 
   get pages(): number {
-    return this.#pages
+    return this.#end - this.#gaps.size
+  }
+
+  /** Bytes of the buffer that no page has. */
+  get slack(): number {
+    return this.#buffer.size - this.pages * this.pageBytes
   }
 
   get buffer(): GPUBuffer {
@@ -50,15 +57,32 @@ export class GpuKvPool implements KvPool {
     return this.#layers[layer]!
   }
 
-  grow(pages: number): void {
-    if (pages <= this.#pages) return
-    if (pages * this.pageBytes > this.#buffer.size) {
-      const { maxStorageBufferBindingSize } = this.#gpu.device.limits
-      // Half as much again, where that can be bound: each growth is a copy.
-      const wanted = Math.max(pages * this.pageBytes, Math.min(1.5 * this.#buffer.size, maxStorageBufferBindingSize))
-      this.#buffer = this.#gpu.grown(this.#buffer, Math.floor(wanted / 4) * 4, 'KV pages')
+  /** All pages lie in one buffer: where it is full, a larger one takes its place. Gaps are filled first, the lowest first. */
+  add(pages: number): number[] {
+    const added = [...this.#gaps].sort((a, b) => a - b).slice(0, pages)
+    const missing = pages - added.length
+    if (missing > 0 && (this.#end + missing) * this.pageBytes > this.#buffer.size) this.#resize(this.#end + missing)
+    for (const page of added) this.#gaps.delete(page)
+    for (let i = 0; i < missing; i++) added.push(this.#end++)
+    return added
+  }
+
+  /** A buffer that is less than a quarter full at its front is replaced by a smaller one. */
+  remove(pages: readonly number[]): void {
+    for (const page of pages) {
+      this.#at(page)
+      this.#gaps.add(page)
     }
-    this.#pages = pages
+    while (this.#gaps.delete(this.#end - 1)) this.#end--
+    if (4 * this.#end * this.pageBytes < this.#buffer.size - 256) this.#resize(this.#end)
+  }
+
+  /** Room for `pages`; half as much again, where that can be bound: each change is a copy. */
+  #resize(pages: number): void {
+    const { maxStorageBufferBindingSize } = this.#gpu.device.limits
+    const least = Math.max(256, pages * this.pageBytes)
+    const wanted = Math.max(least, Math.min(1.5 * least, maxStorageBufferBindingSize))
+    this.#buffer = this.#gpu.replaced(this.#buffer, Math.floor(wanted / 4) * 4, 'KV pages', 'pools')
   }
 
   async readPage(page: number): Promise<Uint8Array> {
@@ -78,8 +102,8 @@ export class GpuKvPool implements KvPool {
   }
 
   #at(page: number): number {
-    if (!(page >= 0 && page < this.#pages))
-      throw new ForetokenError('internal', `KV page ${page} is outside the pool of ${this.#pages}`)
+    if (!(page >= 0 && page < this.#end) || this.#gaps.has(page))
+      throw new ForetokenError('internal', `KV page ${page} is not one of the ${this.pages} of its pool`)
     return page * this.pageBytes
   }
 }

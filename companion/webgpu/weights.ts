@@ -113,7 +113,7 @@ export function weightWriter(
 }
 
 function upload(gpu: Gpu, name: string, words: Uint32Array<ArrayBuffer>): GPUBuffer {
-  const buffer = gpu.buffer(words.byteLength, name)
+  const buffer = gpu.buffer(words.byteLength, name, 'weights')
   gpu.device.queue.writeBuffer(buffer, 0, words)
   return buffer
 }

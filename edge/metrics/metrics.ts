@@ -1,5 +1,5 @@
 /** What a server counts. Labels come from closed lists: nothing that a client writes becomes one. */
-import type { AnyEngine, DoneEvent, RouteReport } from '../../src/index.ts'
+import type { AnyEngine, DoneEvent, MemoryBalance, RouteReport } from '../../src/index.ts'
 import type { CompanionState } from '../route/routes.ts'
 import { Counter, gaugeLines, HistogramSet, labelledGaugeLines } from './registry.ts'
 
@@ -102,6 +102,16 @@ function companionLines(companions: readonly CompanionState[]): string[] {
   )
 }
 
+/** The parts sum up to `foretoken_wasm_bytes`. */
+function balanceLines({ weights, pools, tables, free }: MemoryBalance): string[] {
+  const name = 'foretoken_memory_bytes'
+  const help = 'What the memory of the core is used for; free is slack. The parts sum up to all of it.'
+  return labelledGaugeLines(
+    { name, help },
+    Object.entries({ weights, pools, tables, free }).map(([part, bytes]) => [{ part }, bytes]),
+  )
+}
+
 function engineLines({ stats, backend }: AnyEngine): string[] {
   const gauges = [
     ['running', 'Requests that hold KV pages.', stats.running],
@@ -117,7 +127,9 @@ function engineLines({ stats, backend }: AnyEngine): string[] {
     ['decode_tokens_total', 'Decode steps.', stats.decode_tokens],
     ['preemptions_total', 'Requests whose pages were taken, to be computed again.', stats.preemptions],
   ] as const
+  const balance = backend.memory?.()
   return [
+    ...(balance ? balanceLines(balance) : []),
     ...gauges.flatMap(([name, help, value]) => gaugeLines({ name: `foretoken_${name}`, help, value })),
     ...counters.flatMap(([name, help, value]) =>
       gaugeLines({ name: `foretoken_${name}`, help, value, type: 'counter' }),

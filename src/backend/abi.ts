@@ -1,5 +1,48 @@
-/** The exports of the Rust core as TypeScript sees them. Pointers are byte addresses; `wasm/src/lib.rs` is the reference. */
+/**
+ * The exports of the Rust core as TypeScript sees them. Pointers are byte addresses; `wasm/src/lib.rs` is the reference.
+ *
+ * Wasm has no unsigned numbers at its border: a u32 of 2 GiB or more comes out as a negative i32, and a u64 as a signed BigInt.
+ * `kernelsOf` is the one place that sets this right, so that every number that the core gives is a whole number from 0.
+ */
+import { ForetokenError } from '../errors.ts'
 import type { TensorType } from '../types.ts'
+
+/** Exports that count bytes: u64 in the core, exact whatever the shape. */
+type Counting = 'weight_bytes' | 'kv_layer_bytes' | 'wire_bytes' | 'scratch_bytes'
+
+/** Exports that give a u32 which may have its highest bit set. */
+type Unsigned = 'weight_kind' | 'wire_encode_residual' | 'probe'
+
+/** What an instance exports, before `kernelsOf`. */
+export type RawKernels = Omit<Kernels, Counting> & Readonly<Record<Counting, (...shape: number[]) => bigint>>
+
+/** The kernels of an instance, with sizes as plain numbers. Counting functions throw `out_of_memory` for a shape beyond 32 bits. */
+export function kernelsOf(exports: WebAssembly.Exports): Kernels {
+  const raw = exports as unknown as RawKernels
+  const counting = (name: Counting) => {
+    return (...shape: number[]) => {
+      // The core would see the lowest 32 bits only.
+      const bad = shape.find((number) => !(Number.isInteger(number) && number >= 0 && number < 2 ** 32))
+      if (bad !== undefined)
+        throw new ForetokenError('out_of_memory', `${name}: a shape has ${bad}, and the wasm core counts to 2^32 - 1`)
+      return Number(BigInt.asUintN(64, raw[name](...shape)))
+    }
+  }
+  const unsigned =
+    <A extends unknown[]>(kernel: (...args: A) => number) =>
+    (...args: A) =>
+      kernel(...args) >>> 0
+  return {
+    ...raw,
+    weight_bytes: counting('weight_bytes'),
+    kv_layer_bytes: counting('kv_layer_bytes'),
+    wire_bytes: counting('wire_bytes'),
+    scratch_bytes: counting('scratch_bytes'),
+    weight_kind: unsigned(raw.weight_kind),
+    wire_encode_residual: unsigned(raw.wire_encode_residual),
+    probe: unsigned(raw.probe),
+  } satisfies Kernels & Record<Unsigned, unknown>
+}
 
 export interface Kernels {
   readonly __heap_base: WebAssembly.Global

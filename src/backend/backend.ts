@@ -20,6 +20,15 @@ export interface Weight {
   readonly k: number
 }
 
+/** A weight to come: (n, k), as a file of type `type` has it. */
+export interface WeightSpec {
+  /** For messages. */
+  readonly name: string
+  readonly type: TensorType
+  readonly n: number
+  readonly k: number
+}
+
 /** Sums of products in f64: (rows, cols). */
 export interface Moments {
   readonly rows: number
@@ -55,10 +64,25 @@ export interface Shortlist {
 /** Of a position: all logits, (vocab), or the best of them. */
 export type Scores = Float32Array | Shortlist
 
+/** Where a backend's memory is, in bytes: `total = weights + pools + tables + free`, always. */
+export interface MemoryBalance {
+  readonly total: number
+  /** Weights: matrices and vectors. */
+  readonly weights: number
+  /** KV pages, in use and ready. */
+  readonly pools: number
+  /** Everything else that work needs: activations, tables of a pass, scratch, staging, stacks, and the core's own data. */
+  readonly tables: number
+  /** Slack: bytes that are held and used for nothing, ready for any of the others. */
+  readonly free: number
+}
+
 /** The largest pass that will come, so that buffers are made once. */
 export interface Limits {
   /** Tokens in a pass. */
   readonly tokens: number
+  /** Entries of all page lists of a pass together: a larger one makes more room. Default: two for each token. */
+  readonly pageEntries?: number
   /** Largest inner dimension of a matrix product. */
   readonly maxK: number
   readonly headDim: number
@@ -82,6 +106,8 @@ export interface Backend extends KvCodec {
   readonly threads: number
   /** Bytes held now. */
   memoryBytes(): number
+  /** What these bytes are used for. */
+  memory(): MemoryBalance
   /**
    * Runs the register-only rate test of this build's fastest product on one thread for about `ms` milliseconds:
    * operations (a multiply-add is 2) per second. What a benchmark compares with.
@@ -99,8 +125,15 @@ export interface Backend extends KvCodec {
   write(x: Tensor, from: number, values: Float32Array): void
   /** A vector of f32 weights (norms, biases): (1, values.length). */
   vector(values: Float32Array): Tensor
-  weight(spec: { name: string; type: TensorType; n: number; k: number }): WeightWriter
+  /**
+   * Checks that weights of these shapes, those with one row being vectors, and `beside` bytes of activations fit beside what is
+   * held, before any is read. Throws `out_of_memory` with the numbers. A backend that can't know beforehand does nothing.
+   */
+  expectWeights(specs: readonly WeightSpec[], beside: number): void
+  weight(spec: WeightSpec): WeightWriter
   kvPool(spec: KvPoolSpec): KvPool
+  /** Gives back the memory of what `tensor`, `vector`, `weight` or `moments` made; parts of it are gone as well. */
+  release(...what: readonly (Tensor | Weight | Moments)[]): void
 
   /** Uploads who is who in the pass: positions, RoPE angles, page slots. Holds until the next `plan`; all are in the window. */
   plan(segments: readonly Segment[], rope: RopeSpec): void

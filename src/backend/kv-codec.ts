@@ -1,6 +1,6 @@
 /** Blocks of KV pages as bytes of the wire, by the Rust core. The formats are told in kv/wire.ts. */
 import { ForetokenError } from '../errors.ts'
-import { type KvBlock, type KvCoding, type KvPool, pageTokens, type WireCodec } from '../types.ts'
+import { type KvBlock, type KvCoding, pageTokens, type WireCodec } from '../types.ts'
 import { type Kernels, kvTypeIds } from './abi.ts'
 import type { Arena } from './arena.ts'
 import type { WasmKvPool } from './kv-pool.ts'
@@ -80,7 +80,7 @@ export class WasmKvCodec {
     check(pool, { ...block, pages: base })
     const { wire_encode_residual } = this.#kernels
     const most = this.bytes(pool, block.layers, block.to - block.from, 'residual')
-    for (let room = most >> 3; ; room = most) {
+    for (let room = Math.floor(most / 8); ; room = most) {
       const place = this.#place(pool, block, steps, [base], room)
       const bytes = wire_encode_residual(
         place.bytes,
@@ -113,7 +113,7 @@ export class WasmKvCodec {
     bases: readonly (readonly number[])[],
     room: number,
   ) {
-    const { type, headDim, pageBytes, kvHeads } = pool
+    const { type, headDim, pageUnit, kvHeads } = pool
     const count = layers.to - layers.from
     if (steps.length !== count * kvHeads * (headDim + 1))
       throw new ForetokenError('internal', `${steps.length} steps do not fit ${count} layers of ${kvHeads} heads`)
@@ -125,7 +125,7 @@ export class WasmKvCodec {
     return {
       steps: stage.at,
       bytes: stage.at + stepBytes,
-      pool: [kvTypeIds[type], pool.layer(layers.from), pageBytes, count, kvHeads, headDim] as const,
+      pool: [kvTypeIds[type], pool.layer(layers.from), pageUnit, count, kvHeads, headDim] as const,
       lists: [pages, ...bases].map((_, i) => at + 4 * i * Math.ceil((to - from) / pageTokens)) as [number, number],
     }
   }
@@ -155,8 +155,8 @@ export class WasmKvCodec {
         }
         this.#staged = stage.at
         const run = (kernel: Kernels['wire_encode']) => {
-          const { type, headDim, pageBytes } = pool
-          const place = [kvTypeIds[type], pool.layer(layer), pageBytes, pool.heads(layer), headDim, list] as const
+          const { type, headDim, pageUnit } = pool
+          const place = [kvTypeIds[type], pool.layer(layer), pageUnit, pool.heads(layer), headDim, list] as const
           const status = kernel(codecIds[codec]!, stage.at, ...place, to - from, first, count)
           if (status !== 0) throw new ForetokenError('worker_lost', 'a compute thread was lost; load the engine again')
         }
@@ -175,7 +175,7 @@ export class WasmKvCodec {
 }
 
 /** A block lies in the pool, and its pages hold it. Throws `internal`. */
-function check(pool: KvPool, { layers, from, to, pages }: KvBlock): void {
+function check(pool: WasmKvPool, { layers, from, to, pages }: KvBlock): void {
   const sound =
     from % pageTokens === 0 &&
     from >= 0 &&
@@ -184,8 +184,8 @@ function check(pool: KvPool, { layers, from, to, pages }: KvBlock): void {
     layers.from < layers.to &&
     layers.to <= pool.layers
   for (let page = from / pageTokens; sound && page < Math.ceil(to / pageTokens); page++)
-    if (!(pages[page]! >= 0 && pages[page]! < pool.pages))
-      throw new ForetokenError('internal', `page ${pages[page]} of a block is outside the pool of ${pool.pages}`)
+    if (!pool.has(pages[page]!))
+      throw new ForetokenError('internal', `page ${pages[page]} of a block is not one of the ${pool.pages} of its pool`)
   if (!sound)
     throw new ForetokenError('internal', `no block: tokens ${from}..${to} of layers ${layers.from}..${layers.to}`)
 }

@@ -1,9 +1,19 @@
-/** KV pages in wasm memory; the layout of a page is told in `wasm/src/lib.rs`. */
+/**
+ * KV pages in wasm memory; the layout of a page is told in `wasm/src/lib.rs`.
+ *
+ * Every page is a region of its own, wherever the arena has one: the kernels find page p at `origin + p * unit`, so its id is its address in
+ * units of 64 bytes. So a pool grows without moving, and any page may go back to the arena for another use.
+ */
 import { ForetokenError } from '../errors.ts'
 import type { KvPool, KvType } from '../types.ts'
 import { type Kernels, kvTypeIds } from './abi.ts'
-import type { Arena } from './arena.ts'
+import { type Arena, checkRegion } from './arena.ts'
 import type { KvPoolSpec } from './backend.ts'
+
+/** Bytes between two page ids. A slot is a page id times 16, in 32 bits: that reaches 16 GiB. */
+const unit = 64
+/** Where page 0 would begin: not at 0, so that no kernel is given a null pointer. */
+const origin = unit
 
 export class WasmKvPool implements KvPool {
   readonly type: KvType
@@ -11,12 +21,16 @@ export class WasmKvPool implements KvPool {
   readonly kvHeads: number
   readonly headDim: number
   readonly pageBytes: number
-  /** Of each layer: its KV heads, and where it begins in a page, bytes. */
+  /** Bytes from one page id to the next, as the kernels take it. */
+  readonly pageUnit = unit
+  /** For each layer: its KV heads, and where it begins in a page, in bytes. */
   readonly #layers: readonly { readonly heads: number; readonly at: number }[]
   readonly #arena: Arena
-  #at: number
-  #pages = 0
+  readonly #pages = new Set<number>()
+  /** Counts removals: who has checked some pages need not check them again before it changes. */
+  #removals = 0
 
+  /** Throws `out_of_memory` for pages that no memory can hold. */
   constructor(arena: Arena, kernels: Kernels, spec: KvPoolSpec) {
     this.type = spec.type
     this.layers = spec.layers
@@ -29,24 +43,47 @@ export class WasmKvPool implements KvPool {
       bytes += kernels.kv_layer_bytes(kvTypeIds[spec.type], heads, spec.headDim)
       return { heads, at }
     })
+    checkRegion(bytes, `a KV page of ${spec.layers} layers`)
     this.pageBytes = bytes
     this.#arena = arena
-    this.#at = arena.alloc(0)
   }
 
   get pages(): number {
-    return this.#pages
+    return this.#pages.size
   }
 
-  grow(pages: number): void {
-    if (pages <= this.#pages) return
-    this.#at = this.#arena.grow(this.#at, this.#pages * this.pageBytes, pages * this.pageBytes)
-    this.#pages = pages
+  get removals(): number {
+    return this.#removals
   }
 
-  /** Where layer `layer` of page 0 begins. */
+  has(page: number): boolean {
+    return this.#pages.has(page)
+  }
+
+  add(pages: number): number[] {
+    const added: number[] = []
+    try {
+      while (added.length < pages) added.push((this.#arena.alloc(this.pageBytes, 'pools') - origin) / unit)
+    } catch (error) {
+      // Some are better than none.
+      if (added.length === 0) throw error
+    }
+    for (const page of added) this.#pages.add(page)
+    return added
+  }
+
+  remove(pages: readonly number[]): void {
+    for (const page of pages) {
+      const at = this.#address(page)
+      this.#pages.delete(page)
+      this.#removals++
+      this.#arena.free(at)
+    }
+  }
+
+  /** Where layer `layer` of page 0 would begin. */
   layer(layer: number): number {
-    return this.#at + this.#layers[layer]!.at
+    return origin + this.#layers[layer]!.at
   }
 
   /** KV heads of layer `layer`. */
@@ -66,8 +103,8 @@ export class WasmKvPool implements KvPool {
   }
 
   #address(page: number): number {
-    if (!(page >= 0 && page < this.#pages))
-      throw new ForetokenError('internal', `KV page ${page} is outside the pool of ${this.#pages}`)
-    return this.#at + page * this.pageBytes
+    if (!this.#pages.has(page))
+      throw new ForetokenError('internal', `KV page ${page} is not one of the ${this.#pages.size} of its pool`)
+    return origin + page * unit
   }
 }

@@ -17,6 +17,7 @@ export class PassTables {
   readonly #angles: Table = { at: 0, words: 0 }
   readonly #list: Table = { at: 0, words: 0 }
   #frequencies: { rope: RopeSpec; values: Float64Array } | undefined
+  #plan: readonly Segment[] = []
   #all: readonly { readonly segment: Segment; readonly page: number }[] = []
   /** First row of the window on the flat token axis. */
   #row = 0
@@ -47,13 +48,18 @@ export class PassTables {
     return this.#angles.at + this.#row * this.headDim * 4
   }
 
-  /** Room for passes of `tokens`, so that these tables do not sit between growing regions. */
-  reserve(tokens: number, headDim: number): void {
+  /** Room for passes of `tokens` with page lists of `pageEntries` in all, so that no pass of the plan has to make any. */
+  reserve(tokens: number, headDim: number, pageEntries: number): void {
     this.#room(this.#slots, tokens)
     this.#room(this.#segments, tokens * 4)
-    this.#room(this.#pages, Math.max(1024, tokens * 2))
+    this.#room(this.#pages, pageEntries)
     this.#room(this.#angles, tokens * headDim)
     this.#room(this.#list, tokens)
+  }
+
+  /** The segments that were filled in last. */
+  get plan(): readonly Segment[] {
+    return this.#plan
   }
 
   fill(segments: readonly Segment[], rope: RopeSpec): void {
@@ -74,6 +80,7 @@ export class PassTables {
     const half = rope.headDim / 2
     let page = 0
     let row = 0
+    this.#plan = segments
     this.#all = segments.map((segment, index) => {
       const { start, length, past, pages, position = past } = segment
       if (start !== row || pages.length * pageTokens < past + length)
@@ -132,9 +139,13 @@ export class PassTables {
     return this.#frequencies.values
   }
 
+  /** A larger table takes another place, half as large again, and leaves its own to the arena: what it held is written anew. */
   #room(table: Table, words: number): void {
     if (table.words >= words) return
-    table.at = this.#arena.alloc(words * 4)
-    table.words = words
+    const room = Math.max(words, Math.ceil(table.words * 1.5))
+    const at = this.#arena.alloc(room * 4, 'tables')
+    if (table.words > 0) this.#arena.free(table.at)
+    table.at = at
+    table.words = room
   }
 }

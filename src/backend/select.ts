@@ -3,8 +3,8 @@
  * engine: `WebAssembly.validate` passes on engines whose relaxed dot is wrong (Node 20 returns doubled sums).
  */
 import { ForetokenError } from '../errors.ts'
-import type { Kernels } from './abi.ts'
-import { Arena } from './arena.ts'
+import { type Kernels, kernelsOf } from './abi.ts'
+import { Arena, mostWasmPages } from './arena.ts'
 
 /** Compiled modules, as the platform could load them; an absent one is a build this platform can't run. */
 export interface WasmModules {
@@ -29,9 +29,6 @@ export interface Core {
   /** How the relaxed dot reads a second operand of 128..255: 1 as unsigned, 2 as signed, 0 unknown. */
   readonly lowering: number
 }
-
-/** Wasm memory at most, in 64 KiB pages: 4 GiB. */
-const maximum = 65_536
 
 /** Instantiates the best build that answers its probe, or the one named. Throws `unsupported`. */
 export async function selectCore(modules: WasmModules, want: Build | 'auto', threaded: boolean): Promise<Core> {
@@ -59,8 +56,8 @@ function lowering(found: number): number {
 }
 
 async function instantiate(module: WebAssembly.Module, build: Build, shared: boolean): Promise<Omit<Core, 'lowering'>> {
-  const memory = new WebAssembly.Memory({ initial: 17, maximum, shared })
+  const memory = new WebAssembly.Memory({ initial: 17, maximum: mostWasmPages, shared })
   const instance = await WebAssembly.instantiate(module, { env: { memory } })
-  const kernels = instance.exports as unknown as Kernels
+  const kernels = kernelsOf(instance.exports)
   return { build, module, kernels, arena: new Arena(memory, Number(kernels.__heap_base.value)) }
 }

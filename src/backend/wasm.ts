@@ -3,13 +3,24 @@ import { ForetokenError } from '../errors.ts'
 import type { KvBlock, KvCoding, KvPool, Segment, WireCodec } from '../types.ts'
 import { type Kernels, kinds, kvTypeIds } from './abi.ts'
 import type { Arena } from './arena.ts'
-import type { Backend, KvPoolSpec, Limits, Moments, RopeSpec, Tensor, Weight, WeightWriter } from './backend.ts'
-import { WasmKvCodec } from './kv-codec.ts'
+import type {
+  Backend,
+  KvPoolSpec,
+  Limits,
+  MemoryBalance,
+  Moments,
+  RopeSpec,
+  Tensor,
+  Weight,
+  WeightSpec,
+  WeightWriter,
+} from './backend.ts'
+import { type Stage, WasmKvCodec } from './kv-codec.ts'
 import { WasmKvPool } from './kv-pool.ts'
 import { PassTables } from './pass-tables.ts'
 import { type Build, type Core, selectCore, type WasmModules } from './select.ts'
 import type { ComputeWorker, Spawn } from './threads.ts'
-import { type Staging, type WasmWeight, weightWriter } from './weights.ts'
+import { expectWeights, type WasmWeight, weightWriter } from './weights.ts'
 import { startWorkers } from './worker-pool.ts'
 
 export interface WasmOptions {
@@ -31,8 +42,11 @@ interface WasmMoments extends Moments {
   readonly at: number
 }
 
-/** Bytes of file that are read at once when a weight streams in. */
+/** Bytes of K and V that are turned into bytes of the wire at once; more only if a unit is more. */
 const stagingBytes = 1 << 18
+
+/** Entries of page lists to have room for where the plan does not say. */
+const leastPageEntries = 1024
 
 export async function createWasmBackend(options: WasmOptions): Promise<Backend> {
   const threads = options.threads ?? 1
@@ -54,11 +68,15 @@ class WasmBackend implements Backend {
   readonly #workers: readonly ComputeWorker[]
   readonly #tables: PassTables
   readonly #kvCodec: WasmKvCodec
-  #staging: Staging | undefined
+  #staging: Stage | undefined
   #closed = false
-  #limits: Limits = { tokens: 0, maxK: 0, headDim: 0, groups: [] }
+  #limits: Required<Limits> = { tokens: 0, pageEntries: leastPageEntries, maxK: 0, headDim: 0, groups: [] }
+  /** Scratch of all threads. */
+  #scratch = { at: 0, bytes: 0 }
   /** Quantised activations: int8 values, scales, sums. */
   #quantised = { q: 0, s: 0, sums: 0, elements: 0 }
+  /** Whose pages of which plan were last found to be in their pool. */
+  #checked: { readonly plan: readonly Segment[]; readonly pool: WasmKvPool; readonly removals: number } | undefined
 
   constructor(core: Core, threads: number, workers: readonly ComputeWorker[]) {
     this.build = `wasm-${core.build}${threads > 1 ? `-${threads}t` : ''}`
@@ -80,6 +98,10 @@ class WasmBackend implements Backend {
     return this.#arena.memory.buffer.byteLength
   }
 
+  memory(): MemoryBalance {
+    return this.#arena.balance
+  }
+
   peak(ms: number): number {
     const kernels = this.#kernels
     const timed = (iterations: number) => {
@@ -95,24 +117,31 @@ class WasmBackend implements Backend {
 
   prepare(wanted: Limits): void {
     const limits = largest(this.#limits, wanted)
-    this.#limits = limits
     // Attention works on whole groups of a few rows, so that a larger group may need less.
     const bytes = limits.groups.reduce((most, group) => {
       return Math.max(most, this.#kernels.scratch_bytes(limits.maxK, limits.headDim, group))
     }, 0)
-    this.#kernels.pool_set_scratch(this.#arena.alloc(bytes * this.threads), bytes)
-    const elements = limits.tokens * Math.ceil(limits.maxK / 32) * 32
-    this.#quantised = {
-      q: this.#arena.alloc(elements),
-      s: this.#arena.alloc(elements / 8),
-      sums: this.#arena.alloc(elements / 8),
-      elements,
+    if (bytes * this.threads > this.#scratch.bytes) {
+      const at = this.#table(bytes * this.threads)
+      this.#kernels.pool_set_scratch(at, bytes)
+      if (this.#scratch.bytes > 0) this.#arena.free(this.#scratch.at)
+      this.#scratch = { at, bytes: bytes * this.threads }
     }
-    this.#tables.reserve(limits.tokens, limits.headDim)
+    // A multiple of 512, so that scales and sums begin on a 64-byte boundary, too.
+    const elements = Math.ceil((limits.tokens * Math.ceil(limits.maxK / 32)) / 16) * 512
+    if (elements > this.#quantised.elements) {
+      const had = this.#quantised
+      // One region, so that there is none or all of it.
+      const at = this.#table(elements + elements / 4)
+      this.#quantised = { q: at, s: at + elements, sums: at + elements + elements / 8, elements }
+      if (had.elements > 0) this.#arena.free(had.q)
+    }
+    this.#tables.reserve(limits.tokens, limits.headDim, limits.pageEntries)
+    this.#limits = limits
   }
 
   tensor(rows: number, cols: number): WasmTensor {
-    return { rows, cols, at: this.#arena.alloc(rows * cols * 4), stride: cols }
+    return { rows, cols, at: this.#table(rows * cols * 4), stride: cols }
   }
 
   columns(x: Tensor, from: number, count: number): WasmTensor {
@@ -137,17 +166,25 @@ class WasmBackend implements Backend {
   }
 
   vector(values: Float32Array): WasmTensor {
-    const vector = this.tensor(1, values.length)
-    this.#arena.floats.set(values, vector.at / 4)
-    return vector
+    const at = this.#arena.alloc(values.length * 4, 'weights')
+    this.#arena.floats.set(values, at / 4)
+    return { rows: 1, cols: values.length, at, stride: values.length } satisfies WasmTensor
   }
 
-  weight(spec: Parameters<Backend['weight']>[0]): WeightWriter {
-    return weightWriter(this.#kernels, this.#arena, (least) => this.#stage(least), spec)
+  expectWeights(specs: readonly WeightSpec[], beside: number): void {
+    expectWeights(this.#kernels, this.#arena, specs, beside)
+  }
+
+  weight(spec: WeightSpec): WeightWriter {
+    return weightWriter(this.#kernels, this.#arena, spec)
   }
 
   kvPool(spec: KvPoolSpec): KvPool {
     return new WasmKvPool(this.#arena, this.#kernels, spec)
+  }
+
+  release(...what: readonly (Tensor | Weight | Moments)[]): void {
+    for (const each of what) this.#arena.free((each as WasmTensor | WasmWeight | WasmMoments).at)
   }
 
   plan(segments: readonly Segment[], rope: RopeSpec): void {
@@ -155,6 +192,7 @@ class WasmBackend implements Backend {
       const lost = worker.lost()
       if (lost) throw workerLost(lost)
     }
+    this.#checked = undefined
     this.#tables.fill(segments, rope)
   }
 
@@ -209,12 +247,12 @@ class WasmBackend implements Backend {
   }
 
   writeKv(pool: KvPool, layer: number, k: Tensor, v: Tensor): void {
-    const kv = pool as WasmKvPool
+    const kv = this.#inPool(pool)
     const from = wasm(k)
     const status = this.#kernels.write_kv(
       kvTypeIds[kv.type],
       kv.layer(layer),
-      kv.pageBytes,
+      kv.pageUnit,
       from.at,
       from.stride,
       0,
@@ -228,7 +266,7 @@ class WasmBackend implements Backend {
   }
 
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number): void {
-    const kv = pool as WasmKvPool
+    const kv = this.#inPool(pool)
     const to = wasm(out)
     const from = wasm(q)
     const status = this.#kernels.attention(
@@ -242,7 +280,7 @@ class WasmBackend implements Backend {
       kv.headDim,
       kvTypeIds[kv.type],
       kv.layer(layer),
-      kv.pageBytes,
+      kv.pageUnit,
       this.#tables.segments,
       this.#tables.segmentCount,
       this.#tables.pages,
@@ -270,7 +308,7 @@ class WasmBackend implements Backend {
   }
 
   moments(rows: number, cols: number): WasmMoments {
-    return { rows, cols, at: this.#arena.alloc(rows * cols * 8) }
+    return { rows, cols, at: this.#table(rows * cols * 8) }
   }
 
   addMoments(sums: Moments, x: Tensor, y: Tensor, rows: number): void {
@@ -350,12 +388,32 @@ class WasmBackend implements Backend {
     if (status !== 0) throw workerLost(`${kernel} did not finish`)
   }
 
-  #stage(least: number): Staging {
-    if (!this.#staging || this.#staging.bytes < least) {
-      const bytes = Math.max(least, stagingBytes)
-      this.#staging = { at: this.#arena.alloc(bytes), bytes }
-    }
-    return this.#staging
+  /** The pool of K and V, whose pages those of the plan are: a page that was given back may hold anything by now. Throws `internal`. */
+  #inPool(pool: KvPool): WasmKvPool {
+    const kv = pool as WasmKvPool
+    const { plan } = this.#tables
+    const checked = this.#checked
+    if (checked?.plan === plan && checked.pool === kv && checked.removals === kv.removals) return kv
+    for (const { pages } of plan)
+      for (const page of pages)
+        if (!kv.has(page))
+          throw new ForetokenError('internal', `KV page ${page} of a pass is not one of the ${kv.pages} of its pool`)
+    this.#checked = { plan, pool: kv, removals: kv.removals }
+    return kv
+  }
+
+  #table(bytes: number): number {
+    return this.#arena.alloc(bytes, 'tables')
+  }
+
+  #stage(least: number): Stage {
+    const had = this.#staging
+    if (had && had.bytes >= least) return had
+    const bytes = Math.max(least, stagingBytes)
+    const made = { at: this.#table(bytes), bytes }
+    if (had) this.#arena.free(had.at)
+    this.#staging = made
+    return made
   }
 }
 
@@ -368,9 +426,11 @@ function workerLost(why: string): ForetokenError {
 }
 
 /** Several models share a backend: its scratch is as large as any of them needs. */
-function largest(a: Limits, b: Limits): Limits {
+function largest(a: Required<Limits>, b: Limits): Required<Limits> {
+  const tokens = Math.max(a.tokens, b.tokens)
   return {
-    tokens: Math.max(a.tokens, b.tokens),
+    tokens,
+    pageEntries: Math.max(a.pageEntries, b.pageEntries ?? 2 * tokens),
     maxK: Math.max(a.maxK, b.maxK),
     headDim: Math.max(a.headDim, b.headDim),
     groups: [...new Set([...a.groups, ...b.groups])],

@@ -1,9 +1,9 @@
 /** Streams a weight's file bytes into the kernels' layout, a few panels at a time, with no second copy of the whole. */
 import { ForetokenError } from '../errors.ts'
-import { type TensorType, tensorBlocks } from '../types.ts'
+import { tensorBlocks } from '../types.ts'
 import { type Kernels, tensorTypeIds } from './abi.ts'
-import type { Arena } from './arena.ts'
-import type { Weight, WeightWriter } from './backend.ts'
+import { type Arena, checkRegion } from './arena.ts'
+import type { Weight, WeightSpec, WeightWriter } from './backend.ts'
 
 /** A weight in wasm memory. */
 export interface WasmWeight extends Weight {
@@ -14,30 +14,56 @@ export interface WasmWeight extends Weight {
 /** Outputs in a panel: rows are repacked in multiples of this. */
 const panel = 8
 
-export interface Staging {
-  readonly at: number
-  readonly bytes: number
-}
+/** Bytes of file that are read at once when a weight streams in; more only if eight rows are more. */
+const stagingBytes = 1 << 18
 
-export function weightWriter(
-  kernels: Kernels,
-  arena: Arena,
-  staging: (bytes: number) => Staging,
-  spec: { name: string; type: TensorType; n: number; k: number },
-): WeightWriter {
-  const { name, type, n, k } = spec
+/** Bytes of a weight as the kernels want it, and of the memory that its file passes through. Throws `out_of_memory`, `unsupported`. */
+function sizesOf(kernels: Kernels, { name, type, n, k }: WeightSpec): { weight: number; stage: number } {
   const block = tensorBlocks[type]
   if (k % block.elements !== 0)
     throw new ForetokenError(
       'unsupported',
       `${name}: ${k} columns are no multiple of ${block.elements}, the block of ${type}`,
     )
+  const weight = kernels.weight_bytes(kernels.weight_kind(tensorTypeIds[type]), n, k)
+  const stage = Math.max(stagingBytes, panel * (k / block.elements) * block.bytes)
+  checkRegion(weight, `${name} (${n} x ${k}, ${type})`)
+  checkRegion(stage, `reading ${name}, eight rows of ${k} ${type} at once,`)
+  return { weight, stage }
+}
+
+/** Throws `out_of_memory` if these weights and `beside` bytes don't fit into what the memory can still give. Those with one row are vectors. */
+export function expectWeights(kernels: Kernels, arena: Arena, specs: readonly WeightSpec[], beside: number): void {
+  let [bytes, stage] = [0, 0]
+  for (const spec of specs) {
+    const { name, n, k } = spec
+    if (n === 1) checkRegion(k * 4, `${name} (${k} values)`)
+    const sizes = n === 1 ? { weight: k * 4, stage: 0 } : sizesOf(kernels, spec)
+    bytes += sizes.weight
+    stage = Math.max(stage, sizes.stage)
+  }
+  const { room } = arena
+  if (bytes + stage + beside > room)
+    throw new ForetokenError(
+      'out_of_memory',
+      `the weights take ${bytes} bytes, reading them ${stage} and a pass ${beside}, and a wasm memory has ${room} left of its ` +
+        '4 GiB; use a smaller model, or one in fewer bits',
+    )
+}
+
+/** Throws `out_of_memory`, `unsupported`. The stage is given back when the weight is whole. */
+export function weightWriter(kernels: Kernels, arena: Arena, spec: WeightSpec): WeightWriter {
+  const { name, type, n, k } = spec
+  const block = tensorBlocks[type]
+  const sizes = sizesOf(kernels, spec)
   const sourceType = tensorTypeIds[type]
   const kind = kernels.weight_kind(sourceType)
-  const at = arena.alloc(kernels.weight_bytes(kind, n, k))
+  const at = arena.alloc(sizes.weight, 'weights')
   const rowBytes = (k / block.elements) * block.bytes
   const total = n * rowBytes
-  const stage = staging(panel * rowBytes)
+  // Of its own: two weights may be written by turns.
+  const stage = { at: arena.alloc(sizes.stage, 'tables'), bytes: sizes.stage }
+  let finished = false
   /** Rows already laid out, and bytes waiting in the stage. */
   let row = 0
   let waiting = 0
@@ -68,6 +94,8 @@ export function weightWriter(
     finish() {
       if (row !== n)
         throw new ForetokenError('bad_model', `${name}: ${row * rowBytes + waiting} of ${total} bytes arrived`)
+      if (!finished) arena.free(stage.at)
+      finished = true
       const weight: WasmWeight = { type, n, k, at, kind }
       return weight
     },

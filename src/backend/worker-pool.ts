@@ -15,7 +15,7 @@ export async function startWorkers(core: Core, threads: number, spawn: Spawn): P
   const workers: ComputeWorker[] = []
   try {
     for (let thread = 1; thread < threads; thread++) {
-      const stackTop = arena.alloc(stackBytes) + stackBytes
+      const stackTop = arena.alloc(stackBytes, 'tables') + stackBytes
       workers.push(spawn({ module, memory: arena.memory, thread, stackTop }))
     }
     await Promise.all(workers.map((worker) => worker.ready))

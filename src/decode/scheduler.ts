@@ -292,10 +292,9 @@ export class Scheduler {
     return true
   }
 
-  /** Whether `pages` are free beside those promised, prefixes being evicted for them. */
+  /** Whether `pages` can be had beside those promised, prefixes being evicted and memory got for them. */
   #free(pages: number): boolean {
-    const short = this.#promised + pages - this.#cache.pagesFree
-    return short <= 0 || this.#prefixes.evict(short) >= short
+    return this.#cache.secure(this.#promised + pages)
   }
 
   /** Nothing could run: half-read prompts hold the pages that each of them needs. The last to come gives way. */

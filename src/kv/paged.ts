@@ -1,33 +1,74 @@
-/** Who holds which KV page. A page is shared by reference count, so that a prefix is shared without a copy. */
+/**
+ * Who holds which KV page. A page is shared by reference count, so that a prefix is shared without a copy.
+ *
+ * Whoever takes pages, room is made in one way: pages that are ready, then new ones of the pool, then those of whoever only keeps
+ * pages for later, the prefix index. What is let go and not soon needed again goes back to the pool's memory.
+ */
 import { ForetokenError } from '../errors.ts'
 import { type KvPool, pageTokens, type Segment, type SequenceStates } from '../types.ts'
 
-/** Pages a pool grows by at a time: growth costs a call, not a copy. */
+/** Pages that the pool makes at a time. */
 const growth = 4
+
+/** Lets go of pages that are only kept for later: all of `pages`, or none if there are fewer. Returns how many are free now. */
+export type MakeRoom = (pages: number) => number
 
 export class PagedCache {
   readonly pool: KvPool
-  readonly maxPages: number
   /** Tokens that one sequence may have. */
   readonly context: number
-  #free: number[] = []
-  #references: number[] = []
+  /** Asked before a taker is refused: the prefix index. */
+  makeRoom: MakeRoom = () => 0
+  /** Pages that were asked for, and pages there were when memory could hold no more. */
+  readonly #most: number
+  #held = Number.POSITIVE_INFINITY
+  #memoryEnded: ForetokenError | undefined
+  /** Pages of the pool that nobody holds, the last let go last. */
+  readonly #ready: number[] = []
+  /** Ready pages that are about to be taken. */
+  #wanted = 0
+  /** Holders of each page that has any. */
+  readonly #references = new Map<number, number>()
 
   /** At most `maxPages` pages are ever held at once, and at most `context` tokens by one sequence. */
   constructor(pool: KvPool, maxPages: number, context = maxPages * pageTokens) {
     this.pool = pool
-    this.maxPages = maxPages
+    this.#most = maxPages
     this.context = context
+  }
+
+  /** Pages that can be held at once: as many as were asked for, or as memory turned out to hold. */
+  get maxPages(): number {
+    return Math.min(this.#most, this.#held)
   }
 
   /** Pages held by at least one sequence. */
   get pagesInUse(): number {
-    return this.#references.length - this.#free.length
+    return this.#references.size
   }
 
   /** Pages that can be taken now. */
   get pagesFree(): number {
     return this.maxPages - this.pagesInUse
+  }
+
+  /**
+   * Makes sure that `pages` can be taken, and returns whether they can: memory is got for them, and prefixes are evicted if the pages
+   * that they need suffice. Where it returns true, `take` succeeds so often.
+   */
+  secure(pages: number): boolean {
+    this.#wanted = pages
+    try {
+      for (;;) {
+        const short = pages - this.pagesFree
+        if (short > 0 && this.makeRoom(short) < short) return false
+        if (this.#ready.length >= pages) return true
+        // Where memory ends, fewer pages are free than it seemed: the loop asks for room once more.
+        this.#grow(pages - this.#ready.length)
+      }
+    } finally {
+      this.#wanted = 0
+    }
   }
 
   open(): Sequence {
@@ -44,51 +85,78 @@ export class PagedCache {
     }
   }
 
-  /** A page with one reference. Throws `out_of_pages`. */
-  take(): number {
-    const page = this.#free.pop() ?? this.#grow()
-    this.#references[page] = 1
-    return page
+  /** Some pages with one reference each, all or none. Throws `out_of_pages`, and `out_of_memory` where memory ended before. */
+  take(pages = 1): number[] {
+    if (!this.secure(pages)) throw this.#refusal()
+    const taken = this.#ready.splice(this.#ready.length - pages).reverse()
+    for (const page of taken) this.#references.set(page, 1)
+    return taken
   }
 
   /** How many hold a page; 0 for a free one. */
   references(page: number): number {
-    return this.#references[page] ?? 0
+    return this.#references.get(page) ?? 0
   }
 
   /** Adds a reference to a page in use. */
   share(page: number): void {
-    this.#references[page] = this.#count(page) + 1
+    this.#references.set(page, this.#count(page) + 1)
   }
 
   /** Drops a reference; the page is free when none is left. */
   drop(page: number): void {
     const left = this.#count(page) - 1
-    this.#references[page] = left
-    if (left === 0) this.#free.push(page)
+    if (left > 0) {
+      this.#references.set(page, left)
+      return
+    }
+    this.#references.delete(page)
+    this.#ready.push(page)
+    if (this.#references.size === 0) this.#held = Number.POSITIVE_INFINITY
+    this.#shrink()
   }
 
   #count(page: number): number {
-    const count = this.#references[page] ?? 0
+    const count = this.references(page)
     if (count === 0) throw new ForetokenError('internal', `KV page ${page} is not in use`)
     return count
   }
 
-  #grow(): number {
-    const have = this.#references.length
-    if (have >= this.maxPages)
-      throw new ForetokenError(
-        'out_of_pages',
-        `all ${this.maxPages} KV pages (${this.maxPages * pageTokens} tokens) are in use; ` +
-          'wait for a running request to finish, or load the engine with more kvTokens',
-      )
-    const want = Math.min(this.maxPages, have + growth)
-    if (want > this.pool.pages) this.pool.grow(want)
-    for (let page = want - 1; page > have; page--) {
-      this.#references[page] = 0
-      this.#free.push(page)
+  /** More pages of the pool, at least as many as are asked for unless memory ends; no more than may be held. */
+  #grow(pages: number): void {
+    const have = this.pagesInUse + this.#ready.length
+    try {
+      this.#ready.push(...this.pool.add(Math.min(Math.max(pages, growth), this.#most - have)).reverse())
+    } catch (error) {
+      if (!(error instanceof ForetokenError && error.code === 'out_of_memory')) throw error
+      this.#held = have
+      this.#memoryEnded = error
     }
-    return have
+  }
+
+  /** Gives back what is ready beyond an eighth of what is in use; down to half of that, so that it is not got again at once. */
+  #shrink(): void {
+    const inUse = this.pagesInUse
+    if (this.#ready.length <= Math.max(this.#wanted, 2 * growth + inUse / 8)) return
+    const kept = Math.max(this.#wanted, growth + Math.ceil(inUse / 16))
+    this.pool.remove(this.#ready.splice(0, this.#ready.length - kept))
+    // There may be memory again.
+    this.#held = Number.POSITIVE_INFINITY
+  }
+
+  #refusal(): ForetokenError {
+    const { maxPages } = this
+    const all = `all ${maxPages} KV pages (${maxPages * pageTokens} tokens) are in use`
+    if (maxPages < this.#most)
+      return new ForetokenError(
+        'out_of_memory',
+        `${all}, and memory holds no more of the ${this.#most} that were asked for; wait for a running request to finish`,
+        { cause: this.#memoryEnded },
+      )
+    return new ForetokenError(
+      'out_of_pages',
+      `${all}; wait for a running request to finish, or load the engine with more kvTokens`,
+    )
   }
 }
 
@@ -174,12 +242,7 @@ export class Sequence {
         'context_exceeded',
         `${past + tokens} tokens exceed the context of ${context}; shorten them, or load with a larger context`,
       )
-    try {
-      while (this.#pages.length < want) this.#pages.push(this.#cache.take())
-    } catch (error) {
-      while (this.#pages.length > had) this.#cache.drop(this.#pages.pop()!)
-      throw error
-    }
+    if (want > had) this.#pages.push(...this.#cache.take(want - had))
     this.#length = past + tokens
     const pages = this.#pages.slice(0, want)
     return { start, length: tokens, past, pages, ...(this.#states && { states: this.#states }) }

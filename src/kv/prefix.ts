@@ -4,33 +4,44 @@
  * A radix tree whose edges are whole pages: a node is one page of K and V, reached by the tokens of that page and of all
  * pages before it. Each tenant has a tree of its own. Edges compare tokens, not a hash of them: a collision would
  * show one request another's prompt.
+ *
+ * Half of the budget is shared out evenly among the tenants: what a tenant has within its part is evicted only when nobody has more
+ * than that. So one tenant can't push out all that another has; the other half goes to whoever used it last.
  */
 import { pageTokens } from '../types.ts'
 import type { PagedCache } from './paged.ts'
 
+interface Tenant {
+  readonly name: string
+  readonly children: Map<string, Node>
+  /** Its nodes. */
+  pages: number
+}
+
 interface Node {
-  readonly parent: Node | undefined
-  /** What leads here from the parent: a page of tokens, or the tenant. */
+  readonly tenant: Tenant
+  readonly parent: Node | Tenant
+  /** The tokens that lead here from the parent: a page of them. */
   readonly edge: string
   readonly children: Map<string, Node>
-  /** -1 for a tenant's root. */
   readonly page: number
 }
 
 export class PrefixIndex {
   readonly #cache: PagedCache
   readonly #maxPages: number
-  readonly #tenants = new Map<string, Node>()
+  readonly #tenants = new Map<string, Tenant>()
   /**
    * Every node, least recently used first. A use moves a path's nodes to the end, deepest first: so a node stands behind
    * all that are below it, and what is dropped first is always a leaf.
    */
   readonly #used = new Set<Node>()
 
-  /** Keeps at most `maxBytes` of pages that no running sequence holds. */
+  /** Keeps at most `maxBytes` of pages that no running sequence holds, and gives them up to whoever needs pages of `cache`. */
   constructor(cache: PagedCache, maxBytes: number) {
     this.#cache = cache
     this.#maxPages = Math.floor(maxBytes / cache.pool.pageBytes)
+    cache.makeRoom = (pages) => this.#evict(pages, 'all or none')
   }
 
   /** Pages held, those that sequences hold, too, included. */
@@ -58,13 +69,15 @@ export class PrefixIndex {
     const whole = Math.min(Math.floor(ids.length / pageTokens), pages.length)
     if (whole === 0) return
     const path = this.#walk(tenant, ids, whole)
-    let node = path.at(-1) ?? this.#root(tenant)
+    const root = this.#root(tenant)
+    let parent: Node | Tenant = path.at(-1) ?? root
     for (let at = path.length; at < whole; at++) {
-      const next: Node = { parent: node, edge: edgeOf(ids, at), children: new Map(), page: pages[at]! }
+      const next: Node = { tenant: root, parent, edge: edgeOf(ids, at), children: new Map(), page: pages[at]! }
       this.#cache.share(next.page)
-      node.children.set(next.edge, next)
+      parent.children.set(next.edge, next)
+      root.pages++
       path.push(next)
-      node = next
+      parent = next
     }
     this.#touch(path)
     this.trim()
@@ -75,17 +88,9 @@ export class PrefixIndex {
     if (this.#used.size > this.#maxPages) this.evict(this.#used.size - this.#maxPages)
   }
 
-  /** Frees up to `pages` pages that nobody else holds, least recently used first; returns how many. */
+  /** Frees up to `pages` pages that nobody else holds; returns how many. */
   evict(pages: number): number {
-    let freed = 0
-    // A removed leaf may uncover its parent, which stands later in the same walk.
-    for (const node of this.#used) {
-      if (freed >= pages) break
-      if (node.children.size > 0 || this.#cache.references(node.page) > 1) continue
-      this.#remove(node)
-      freed++
-    }
-    return freed
+    return this.#evict(pages, 'up to')
   }
 
   /** Forgets everything; pages in use stay with who uses them. */
@@ -95,12 +100,38 @@ export class PrefixIndex {
     this.#tenants.clear()
   }
 
+  #evict(pages: number, how: 'up to' | 'all or none'): number {
+    const victims = this.#victims(pages)
+    if (how === 'all or none' && victims.size < pages) return 0
+    for (const node of victims) this.#remove(node)
+    return victims.size
+  }
+
+  /** Up to `most` nodes, leaves first, that nobody holds: least recently used first, those beyond a tenant's part before all others. */
+  #victims(most: number): Set<Node> {
+    const victims = new Set<Node>()
+    const part = Math.floor(this.#maxPages / 2 / Math.max(1, this.#tenants.size))
+    const left = new Map<Tenant, number>()
+    // A leaf that goes may uncover its parent, which stands later in the same walk.
+    for (const guarded of [true, false])
+      for (const node of this.#used) {
+        if (victims.size >= most) return victims
+        const has = left.get(node.tenant) ?? node.tenant.pages
+        if ((guarded && has <= part) || victims.has(node) || this.#cache.references(node.page) > 1) continue
+        if (!every(node.children.values(), (child) => victims.has(child))) continue
+        victims.add(node)
+        left.set(node.tenant, has - 1)
+      }
+    return victims
+  }
+
   #walk(tenant: string, ids: readonly number[], most: number): Node[] {
     const path: Node[] = []
-    let node = this.#tenants.get(tenant)
+    let node: Node | Tenant | undefined = this.#tenants.get(tenant)
     for (let at = 0; node && at < most; at++) {
-      node = node.children.get(edgeOf(ids, at))
-      if (node) path.push(node)
+      const next: Node | undefined = node.children.get(edgeOf(ids, at))
+      if (next) path.push(next)
+      node = next
     }
     return path
   }
@@ -112,22 +143,27 @@ export class PrefixIndex {
     }
   }
 
-  #root(tenant: string): Node {
-    let root = this.#tenants.get(tenant)
+  #root(name: string): Tenant {
+    let root = this.#tenants.get(name)
     if (!root) {
-      root = { parent: undefined, edge: tenant, children: new Map(), page: -1 }
-      this.#tenants.set(tenant, root)
+      root = { name, children: new Map(), pages: 0 }
+      this.#tenants.set(name, root)
     }
     return root
   }
 
   #remove(node: Node): void {
-    const parent = node.parent!
-    parent.children.delete(node.edge)
+    const { tenant, parent, edge, page } = node
+    parent.children.delete(edge)
     this.#used.delete(node)
-    this.#cache.drop(node.page)
-    if (!parent.parent && parent.children.size === 0) this.#tenants.delete(parent.edge)
+    this.#cache.drop(page)
+    if (--tenant.pages === 0) this.#tenants.delete(tenant.name)
   }
+}
+
+function every<T>(all: Iterable<T>, holds: (one: T) => boolean): boolean {
+  for (const one of all) if (!holds(one)) return false
+  return true
 }
 
 function usable(ids: readonly number[]): number {

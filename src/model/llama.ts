@@ -9,7 +9,7 @@ import type { Backend, Limits, RopeSpec, Shortlist, Tensor, Weight } from '../ba
 import { ForetokenError } from '../errors.ts'
 import type { KvPool, KvType, LayerShape, ModelArchive, ModelConfig, Pass } from '../types.ts'
 import { layerShapes, requireAlike } from './config.ts'
-import { type LoadedWeights, loadWeights } from './load.ts'
+import { expectWeights, type LoadedWeights, type LoadOptions, loadWeights } from './load.ts'
 
 /** Its `heads`, `kvHeads` and `intermediate` are its own. */
 interface Layer extends LayerShape {
@@ -44,15 +44,16 @@ interface Rows {
   readonly gateUp: Tensor
 }
 
-export interface ModelOptions {
+export interface ModelOptions extends LoadOptions {
   /** Tokens a pass may have. */
   readonly passTokens: number
+  /** Entries of all page lists of a pass together that room is made for at once. Default: two for each token. */
+  readonly pageEntries?: number
   /** Rows of logits made at once; more outputs go in several products. */
   readonly logitRows: number
   readonly kv: KvType
   /** Inner dimension of the largest product beside the model's own: a predictor's. 0 or absent without one. */
   readonly inputs?: number
-  readonly onProgress?: (done: number, total: number) => void
 }
 
 /** A model in a backend, ready to run passes. */
@@ -83,16 +84,17 @@ export class Llama {
   static async load(backend: Backend, archive: ModelArchive, options: ModelOptions): Promise<Llama> {
     const { config } = archive
     if (options.inputs) requireAlike(config, 'a predictor')
-    backend.prepare(limitsOf(config, options.passTokens, options.inputs ?? 0))
-    return new Llama(backend, config, await loadWeights(backend, archive, options.onProgress), options)
+    const floats = Object.values(buffersOf(config, options)).reduce((sum, [rows, cols]) => sum + rows * cols, 0)
+    expectWeights(backend, archive, floats * 4)
+    backend.prepare(limitsOf(config, options.passTokens, options.inputs ?? 0, options.pageEntries))
+    return new Llama(backend, config, await loadWeights(backend, archive, options), options)
   }
 
   private constructor(backend: Backend, config: ModelConfig, weights: LoadedWeights, options: ModelOptions) {
-    const { hidden, intermediate, heads, kvHeads, headDim, vocab, layers } = config
-    const tokens = options.passTokens
+    const { intermediate, heads, kvHeads, headDim, layers } = config
     this.config = config
     this.identity = weights.identity
-    this.passTokens = tokens
+    this.passTokens = options.passTokens
     this.#backend = backend
     const tail = config.tailFrom === undefined ? [] : [weights.matrix('embedTail')]
     this.#embedding = [weights.matrix('embed'), ...tail]
@@ -106,14 +108,14 @@ export class Llama {
       pairs: config.ropePairs,
       ...(config.ropeDivisors && { divisors: config.ropeDivisors }),
     }
-    this.#x = backend.tensor(tokens, hidden)
-    this.#h = backend.tensor(tokens, Math.max(hidden, heads * headDim))
-    const qkv = (heads + 2 * kvHeads) * headDim
-    const wide = backend.tensor(tokens, Math.max(qkv, 2 * intermediate))
-    this.#qkv = backend.columns(wide, 0, qkv)
+    const buffers = buffersOf(config, options)
+    this.#x = backend.tensor(...buffers.x)
+    this.#h = backend.tensor(...buffers.h)
+    const wide = backend.tensor(...buffers.wide)
+    this.#qkv = backend.columns(wide, 0, (heads + 2 * kvHeads) * headDim)
     this.#gateUp = backend.columns(wide, 0, 2 * intermediate)
-    this.#last = backend.tensor(options.logitRows, hidden)
-    this.#logits = backend.tensor(options.logitRows, vocab)
+    this.#last = backend.tensor(...buffers.last)
+    this.#logits = backend.tensor(...buffers.logits)
     const layerKvHeads = shapes.map((shape) => shape.kvHeads)
     this.pool = backend.kvPool({ type: options.kv, layers, kvHeads, headDim, layerKvHeads })
   }
@@ -378,10 +380,23 @@ export class Llama {
   }
 }
 
-function limitsOf(config: ModelConfig, tokens: number, inputs: number): Limits {
+function limitsOf(config: ModelConfig, tokens: number, inputs: number, pageEntries?: number): Limits {
   const { hidden, intermediate, heads, headDim } = config
   const groups = [...new Set(layerShapes(config).map((layer) => layer.heads / layer.kvHeads))]
-  return { tokens, maxK: Math.max(hidden, intermediate, heads * headDim, inputs), headDim, groups }
+  const maxK = Math.max(hidden, intermediate, heads * headDim, inputs)
+  return { tokens, maxK, headDim, groups, ...(pageEntries !== undefined && { pageEntries }) }
+}
+
+/** The activations of a pass: (rows, columns) of each tensor. */
+function buffersOf(config: ModelConfig, { passTokens, logitRows }: ModelOptions) {
+  const { hidden, intermediate, heads, kvHeads, headDim, vocab } = config
+  return {
+    x: [passTokens, hidden],
+    h: [passTokens, Math.max(hidden, heads * headDim)],
+    wide: [passTokens, Math.max((heads + 2 * kvHeads) * headDim, 2 * intermediate)],
+    last: [logitRows, hidden],
+    logits: [logitRows, vocab],
+  } as const
 }
 
 function layerWeights(weights: LoadedWeights, at: string): Omit<Layer, keyof LayerShape> {

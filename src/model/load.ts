@@ -1,11 +1,15 @@
 /** Streams a model's weights from its files into a backend. */
 import type { Backend, Tensor, Weight } from '../backend/backend.ts'
 import { ForetokenError } from '../errors.ts'
+import { nextTurn, throwIfAborted } from '../turn.ts'
 import type { ModelArchive, TensorInfo } from '../types.ts'
 import { WeightIdentity } from './identity.ts'
 
 /** Bytes asked of a source at once. */
 const pieceBytes = 1 << 20
+
+/** Bytes that are read between two turns of the host's event loop: sources may answer at once, and a signal must be heard. */
+const turnBytes = 16 << 20
 
 /** All weights of a model: matrices by name, vectors by name. */
 export interface LoadedWeights {
@@ -17,21 +21,35 @@ export interface LoadedWeights {
   readonly identity: string
 }
 
-/** Reads every tensor in file order. `onProgress` gets bytes done and bytes in all. */
+export interface LoadOptions {
+  /** Gets bytes done and bytes in all. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Throws `out_of_memory` if the weights and `beside` bytes of activations can't fit, before anything is read. */
+export function expectWeights(backend: Backend, { tensors }: ModelArchive, beside: number): void {
+  const specs = [...tensors.values()].map(({ name, type, rows, cols }) => ({ name, type, n: rows, k: cols }))
+  backend.expectWeights(specs, beside)
+}
+
+/** Reads every tensor in file order. Throws `aborted`. */
 export async function loadWeights(
   backend: Backend,
   archive: ModelArchive,
-  onProgress?: (done: number, total: number) => void,
+  { onProgress, signal }: LoadOptions = {},
 ): Promise<LoadedWeights> {
   const matrices = new Map<string, Weight>()
   const vectors = new Map<string, Tensor>()
   const ordered = inFileOrder(archive)
   const total = ordered.reduce((sum, [, tensor]) => sum + tensor.bytes, 0)
   const identity = new WeightIdentity()
+  const turns = new Turns(signal)
   let done = 0
   for (const [name, tensor] of ordered) {
+    throwIfAborted(signal)
     if (tensor.rows === 1) vectors.set(name, backend.vector(await readVector(tensor, identity)))
-    else matrices.set(name, await readMatrix(backend, tensor, identity))
+    else matrices.set(name, await readMatrix(backend, tensor, identity, turns))
     done += tensor.bytes
     onProgress?.(done, total)
   }
@@ -46,6 +64,7 @@ export async function loadWeights(
 /** The identity of a model's weights, for who does not load them. Reads all of them. */
 export async function identityOf(archive: ModelArchive): Promise<string> {
   const identity = new WeightIdentity()
+  const turns = new Turns()
   for (const [, { rows, source, offset, bytes }] of inFileOrder(archive)) {
     const samples = rows === 1 ? undefined : identity.matrix(bytes, bytes / rows)
     for (let at = 0; at < bytes; ) {
@@ -54,6 +73,7 @@ export async function identityOf(archive: ModelArchive): Promise<string> {
       if (samples) samples.add(piece)
       else identity.vector(piece)
       at += piece.length
+      await turns.after(piece.length)
     }
   }
   return identity.finish(archive.fingerprint)
@@ -63,16 +83,43 @@ function inFileOrder({ tensors }: ModelArchive): [string, TensorInfo][] {
   return [...tensors].sort(([, a], [, b]) => a.offset - b.offset)
 }
 
-async function readMatrix(backend: Backend, tensor: TensorInfo, identity: WeightIdentity): Promise<Weight> {
+/** Lets the host's event loop run now and then while bytes are read. */
+class Turns {
+  readonly #signal: AbortSignal | undefined
+  #bytes = 0
+
+  constructor(signal?: AbortSignal) {
+    this.#signal = signal
+  }
+
+  /** Throws `aborted`. */
+  async after(bytes: number): Promise<void> {
+    this.#bytes += bytes
+    if (this.#bytes < turnBytes) return
+    this.#bytes = 0
+    await nextTurn(this.#signal)
+  }
+}
+
+async function readMatrix(
+  backend: Backend,
+  tensor: TensorInfo,
+  identity: WeightIdentity,
+  turns: Turns,
+): Promise<Weight> {
   const { name, type, rows, cols, source, offset, bytes } = tensor
   const writer = backend.weight({ name, type, n: rows, k: cols })
   const samples = identity.matrix(bytes, bytes / rows)
   for (let at = 0; at < bytes; ) {
     const into = writer.reserve(Math.min(pieceBytes, bytes - at))
+    // Without progress this loop would have no end.
+    if (into.length === 0)
+      throw new ForetokenError('internal', `${name}: no memory to read byte ${at} of ${bytes} into`)
     await source.read(offset + at, into)
     samples.add(into)
     writer.commit(into.length)
     at += into.length
+    await turns.after(into.length)
   }
   return writer.finish()
 }

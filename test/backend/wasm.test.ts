@@ -45,10 +45,9 @@ describe('createWasmBackend', () => {
       backend.prepare({ tokens, maxK: 64, headDim: 128, groups })
       // Blocks of f16 are expanded at the end of the scratch.
       const pool = backend.kvPool({ type: 'f16', layers: 1, kvHeads: 1, headDim: 128 })
-      pool.grow(13)
+      const pages = pool.add(13)
       const x = backend.tensor(tokens, 384)
       backend.write(x, 0, values)
-      const pages = Array.from({ length: 13 }, (_, page) => page)
       backend.plan([{ start: 0, length: tokens, past: 0, pages }], { headDim: 128, theta: 1e4, pairs: 'half' })
       backend.writeKv(pool, 0, backend.columns(x, 128, 128), backend.columns(x, 256, 128))
       const out = backend.tensor(tokens, 128)

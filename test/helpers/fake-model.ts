@@ -10,7 +10,8 @@ import { type KvPool, type ModelConfig, type Pass, pageTokens } from '../../src/
 export const fakeVocab = 61
 
 export function fakePool(): KvPool {
-  let pages = 0
+  let [pages, next] = [0, 0]
+  const free: number[] = []
   return {
     type: 'f32',
     layers: 1,
@@ -20,8 +21,15 @@ export function fakePool(): KvPool {
     get pages() {
       return pages
     },
-    grow(wanted: number) {
-      pages = wanted
+    add(more: number) {
+      const added = free.splice(0, more)
+      while (added.length < more) added.push(next++)
+      pages += more
+      return added
+    },
+    remove(some: readonly number[]) {
+      pages -= some.length
+      free.push(...some)
     },
     readPage: async () => new Uint8Array(1024),
     writePage: () => {},

@@ -2,26 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ForetokenError } from '../../src/errors.ts'
 import { PagedCache, type Sequence } from '../../src/kv/paged.ts'
-import { type KvPool, pageTokens } from '../../src/types.ts'
-
-function fakePool(): KvPool & { grown: number } {
-  return {
-    type: 'f32',
-    layers: 1,
-    kvHeads: 1,
-    headDim: 8,
-    pageBytes: 1024,
-    grown: 0,
-    get pages() {
-      return this.grown
-    },
-    grow(pages: number) {
-      this.grown = pages
-    },
-    readPage: async () => new Uint8Array(),
-    writePage: () => {},
-  }
-}
+import { pageTokens } from '../../src/types.ts'
+import { fakePool } from '../helpers/fake-model.ts'
 
 describe('PagedCache', () => {
   test('a sequence takes a page for every 16 tokens, in order', () => {
@@ -52,7 +34,7 @@ describe('PagedCache', () => {
 
   test('a shared page is free only when both holders dropped it', () => {
     const cache = new PagedCache(fakePool(), 2)
-    const page = cache.take()
+    const [page] = cache.take() as [number]
     cache.share(page)
     cache.drop(page)
     expect(cache.pagesInUse).toBe(1)

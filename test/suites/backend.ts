@@ -283,21 +283,23 @@ export function runBackendSuite(
       test('layers with their own number of KV heads lie end to end in a page', async () => {
         const layerKvHeads = [1, 4, 2]
         const pool = backend.kvPool({ type, layers: 3, kvHeads: 4, headDim: 16, layerKvHeads })
-        pool.grow(2)
-        backend.plan([{ start: 0, length: 16, past: 0, pages: [1] }], { headDim: 16, theta: 10_000, pairs: 'half' })
+        const [untouched, page] = pool.add(2) as [number, number]
+        const rope = { headDim: 16, theta: 10_000, pairs: 'half' } as const
         const parts: number[] = []
         for (const [layer, kvHeads] of layerKvHeads.entries()) {
           const alone = backend.kvPool({ type, layers: 1, kvHeads, headDim: 16 })
-          alone.grow(2)
+          const [own] = alone.add(1) as [number]
           const { tensor } = upload(backend, random(seed + layer), 16, 2 * kvHeads * 16)
           const [k, v] = [backend.columns(tensor, 0, kvHeads * 16), backend.columns(tensor, kvHeads * 16, kvHeads * 16)]
+          backend.plan([{ start: 0, length: 16, past: 0, pages: [page] }], rope)
           backend.writeKv(pool, layer, k, v)
+          backend.plan([{ start: 0, length: 16, past: 0, pages: [own] }], rope)
           backend.writeKv(alone, 0, k, v)
-          parts.push(...(await alone.readPage(1)))
+          parts.push(...(await alone.readPage(own)))
         }
         expect(pool.pageBytes).toBe(parts.length)
-        expect(await pool.readPage(1)).toEqual(Uint8Array.from(parts))
-        expect((await pool.readPage(0)).every((byte) => byte === 0)).toBe(true)
+        expect(await pool.readPage(page)).toEqual(Uint8Array.from(parts))
+        expect((await pool.readPage(untouched)).every((byte) => byte === 0)).toBe(true)
       })
     })
   })
@@ -312,7 +314,7 @@ async function checkAttention(
   const { heads, kvHeads, headDim } = shape
   const rng = random(seed + headDim)
   const pool = backend.kvPool({ type, layers: 2, kvHeads, headDim })
-  pool.grow(24)
+  const all = pool.add(24)
   const rope = { headDim, theta: 10_000, pairs: headDim === 64 ? ('adjacent' as const) : ('half' as const) }
   const width = (heads + 2 * kvHeads) * headDim
   const first = [37, 1, 16]
@@ -329,7 +331,7 @@ async function checkAttention(
     const segments: Segment[] = lengths.map((length, i) => {
       // The second time, 40 tokens before the first sequence's were left out of its cache.
       const left = lengths === second && i === 0 ? { position: past[i]! + 40 } : {}
-      const segment = { start, length, past: past[i]!, pages: pages[i]!, ...left }
+      const segment = { start, length, past: past[i]!, pages: pages[i]!.map((page) => all[page]!), ...left }
       start += length
       return segment
     })
@@ -367,9 +369,9 @@ async function checkAttention(
     })
     past = past.map((had, i) => had + lengths[i]!)
   }
-  const page = await pool.readPage(3)
-  pool.writePage(11, page)
-  expect(await pool.readPage(11)).toEqual(page)
+  const page = await pool.readPage(all[3]!)
+  pool.writePage(all[11]!, page)
+  expect(await pool.readPage(all[11]!)).toEqual(page)
   expect(pageTokens).toBe(16)
 }
 

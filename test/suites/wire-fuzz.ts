@@ -106,7 +106,6 @@ async function placeOf(
   rng: Random,
 ): Promise<Place> {
   const pool = backend.kvPool({ type, ...shape })
-  pool.grow(16)
   const cache = new PagedCache(pool, 16)
   const [exact, predicted] = [cache.open(), cache.open()]
   for (const sequence of [exact, predicted]) {

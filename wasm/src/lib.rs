@@ -2,6 +2,8 @@
 //!
 //! Pointers are byte addresses in the one linear memory; `*_stride` counts f32 elements between rows. Nothing here
 //! allocates, unwinds or keeps state but the worker pool. Kernels that can fail return a status: 0 is success.
+//! Functions that count bytes return u64, so that a shape which can't fit shows as a number that is too large; kernels
+//! take shapes that do fit, in buffers below 2 GiB.
 //!
 //! # Layouts
 //!
@@ -22,7 +24,8 @@
 //! A weight is `d * q + m`. A panel is `k / block * bytes` long, panels follow each other, every weight starts on a
 //! 16-byte boundary.
 //!
-//! **KV pages** hold 16 tokens. Page p of layer l begins at `pool + p * page_bytes + l * layer_bytes`, and there:
+//! **KV pages** hold 16 tokens. The part of layer l in page p begins at `layer_base + p * page_bytes`, where the caller chooses the
+//! unit: ids may count pages of a pool that lies in one piece, or units of 64 bytes, so that pages may lie anywhere. There:
 //! K (kv_heads, head_dim, 16) transposed so that one load takes 4 or 16 tokens, V (kv_heads, 16, head_dim), and for
 //! int8 then f32 scales of K (kv_heads, 16) and of V (kv_heads, 16), one per head and token.
 //!
@@ -73,7 +76,7 @@ pub extern "C" fn weight_kind(source: u32) -> u32 {
 
 /// Bytes of a weight (n, k).
 #[unsafe(no_mangle)]
-pub extern "C" fn weight_bytes(kind: u32, n: usize, k: usize) -> usize {
+pub extern "C" fn weight_bytes(kind: u32, n: usize, k: usize) -> u64 {
     weight::weight_bytes(kind, n, k)
 }
 
@@ -288,7 +291,7 @@ pub unsafe extern "C" fn rope(
 
 /// Bytes of one layer in a page. `kv_type`: 0 f32, 1 f16, 2 int8.
 #[unsafe(no_mangle)]
-pub extern "C" fn kv_layer_bytes(kv_type: u32, kv_heads: usize, head_dim: usize) -> usize {
+pub extern "C" fn kv_layer_bytes(kv_type: u32, kv_heads: usize, head_dim: usize) -> u64 {
     Layout::new(kv_type, kv_heads, head_dim).bytes()
 }
 
@@ -399,10 +402,10 @@ pub unsafe extern "C" fn moments(
 
 /// Bytes of scratch per thread for inner dimensions up to `max_k`, heads of `head_dim`, `group` query heads per KV head.
 #[unsafe(no_mangle)]
-pub extern "C" fn scratch_bytes(max_k: usize, head_dim: usize, group: usize) -> usize {
+pub extern "C" fn scratch_bytes(max_k: usize, head_dim: usize, group: usize) -> u64 {
     let products = gemm_int::scratch_bytes(max_k).max(float_product::scratch_bytes(max_k));
     let products = products.max(ops::wire::residual::scratch_bytes(head_dim));
-    attend::scratch_bytes(head_dim, group).max(products).next_multiple_of(64)
+    attend::scratch_bytes(head_dim, group).max(products).div_ceil(64).saturating_mul(64)
 }
 
 // ---- workers and probes: pool.rs, probe.rs ----

@@ -7,7 +7,7 @@ use crate::{grain, pool};
 
 /// Bytes of the K (`part` 0) or V (1) of a head on the wire: `codec` 0 f32, 1 f16, 2 int8, 3 int4. 0 for another codec.
 #[unsafe(no_mangle)]
-pub extern "C" fn wire_bytes(codec: u32, part: usize, head_dim: usize, tokens: usize) -> usize {
+pub extern "C" fn wire_bytes(codec: u32, part: usize, head_dim: usize, tokens: usize) -> u64 {
     wire::Codec::new(codec).map_or(0, |codec| wire::unit_bytes(codec, wire::Part::of(part), head_dim, tokens))
 }
 

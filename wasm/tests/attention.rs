@@ -32,7 +32,7 @@ const LAYERS: usize = 2;
 impl World {
     fn new(random: &mut Random, shape: Shape, lengths: &[usize]) -> Self {
         let Shape { heads, kv_heads, head_dim, kv_type } = shape;
-        let layer_bytes = kv_layer_bytes(kv_type, kv_heads, head_dim);
+        let layer_bytes = kv_layer_bytes(kv_type, kv_heads, head_dim) as usize;
         let columns = (heads + 2 * kv_heads) * head_dim;
         let sequences: Vec<Vec<_>> =
             lengths.iter().map(|&n| (0..n).map(|_| random.floats(columns, 2.0)).collect()).collect();
@@ -173,7 +173,7 @@ fn equals_the_definition_in_packed_ragged_passes() {
     let mut random = Random(seed);
     let mut cases = 0;
     for shape in shapes() {
-        set_scratch(scratch_bytes(64, shape.head_dim, shape.heads / shape.kv_heads));
+        set_scratch(scratch_bytes(64, shape.head_dim, shape.heads / shape.kv_heads) as usize);
         let lengths = [1, 15, 16, 17, 63, 64, 127, 128, 129, 1 + random.below(300)];
         let mut world = World::new(&mut random, shape, &lengths);
         let parts: Vec<_> = lengths.iter().enumerate().map(|(i, &n)| (i, 0, n)).collect();
@@ -189,7 +189,7 @@ fn a_row_has_the_same_bits_however_its_pass_is_cut_and_shared() {
     let seed = seed(12);
     let mut random = Random(seed);
     for shape in shapes() {
-        set_scratch(scratch_bytes(64, shape.head_dim, shape.heads / shape.kv_heads));
+        set_scratch(scratch_bytes(64, shape.head_dim, shape.heads / shape.kv_heads) as usize);
         let lengths = [290, 40, 141];
         let mut world = World::new(&mut random, shape, &lengths);
         let whole = world.pass(&[(0, 0, 290)]);
@@ -228,7 +228,7 @@ fn pages_hold_the_nearest_values() {
     let mut random = Random(seed);
     for kv_type in 0..3 {
         let shape = Shape { heads: 3, kv_heads: 3, head_dim: 24, kv_type };
-        set_scratch(scratch_bytes(64, 24, 1));
+        set_scratch(scratch_bytes(64, 24, 1) as usize);
         let mut world = World::new(&mut random, shape, &[37]);
         world.sequences[0][5].fill(0.0);
         world.sequences[0][6][..].iter_mut().for_each(|x| *x *= 1e-4);
@@ -283,7 +283,7 @@ fn f16_conversion_is_exact_on_edges() {
 fn numbers_that_are_no_numbers_stay_in_their_rows() {
     for kv_type in 0..3 {
         let shape = Shape { heads: 3, kv_heads: 1, head_dim: 8, kv_type };
-        set_scratch(scratch_bytes(64, 8, 3));
+        set_scratch(scratch_bytes(64, 8, 3) as usize);
         let mut world = World::new(&mut Random(14), shape, &[70, 20]);
         world.sequences[1][3].fill(f32::NAN);
         world.sequences[1][4].fill(f32::INFINITY);

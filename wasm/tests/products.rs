@@ -110,14 +110,14 @@ fn integer_products_match_the_definition_in_every_shape() {
 
 fn integer_case(random: &mut Random, source: u32, kind: u32, rows: usize, n: usize, k: usize) {
     let bytes = file_rows(random, source, n, k);
-    let mut w = vec![0u8; weight::weight_bytes(kind, n, k)];
+    let mut w = vec![0u8; weight::weight_bytes(kind, n, k) as usize];
     // SAFETY: the buffers have these shapes; so below.
     let status = unsafe { repack::repack(source, w.as_mut_ptr(), bytes.as_ptr(), 0, n, n, k) };
     assert_eq!(status, 0);
     let x: Vec<f32> = (0..rows * k).map(|_| random.unit() * 4.0).collect();
     let a = quantised(&x, rows, k);
     let mut out = vec![0f32; rows * n];
-    let mut scratch = vec![0u64; gemm_int::scratch_bytes(k) / 8];
+    let mut scratch = vec![0u64; gemm_int::scratch_bytes(k) as usize / 8];
     let args = gemm_int::Args {
         out: out.as_mut_ptr(),
         out_stride: n,
@@ -175,7 +175,7 @@ fn float_products_match_the_definition() {
     for (rows, n, k) in [(1, 8, 1), (2, 5, 7), (4, 16, 172), (9, 9, 64)] {
         let file: Vec<f32> = (0..n * k).map(|_| random.unit()).collect();
         let x: Vec<f32> = (0..rows * k).map(|_| random.unit()).collect();
-        let mut w = vec![0u64; weight::weight_bytes(weight::F32, n, k) / 8];
+        let mut w = vec![0u64; weight::weight_bytes(weight::F32, n, k) as usize / 8];
         let mut out = vec![0f32; rows * n];
         unsafe {
             assert_eq!(repack::repack(0, w.as_mut_ptr().cast(), file.as_ptr().cast(), 0, n, n, k), 0);

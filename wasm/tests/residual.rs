@@ -30,9 +30,9 @@ impl Pool {
     /// Differences are about `size` steps large.
     fn new(random: &mut Random, shape: Shape, size: f32) -> Self {
         let Shape { kv_type, layers, heads, dim, tokens } = shape;
-        set_scratch(scratch_bytes(32, dim, 1));
+        set_scratch(scratch_bytes(32, dim, 1) as usize);
         let count = tokens.div_ceil(16) as u32;
-        let page_bytes = layers * kv_layer_bytes(kv_type, heads, dim);
+        let page_bytes = layers * kv_layer_bytes(kv_type, heads, dim) as usize;
         let bytes = vec![0xa5; (2 * count as usize + 1) * page_bytes];
         // Some values are not sent; steps differ.
         let steps = (0..layers * heads * (dim + 1))
@@ -53,7 +53,7 @@ impl Pool {
 
     fn layer(&mut self, layer: usize) -> *mut u8 {
         let Shape { kv_type, heads, dim, .. } = self.shape;
-        self.bytes[layer * kv_layer_bytes(kv_type, heads, dim)..].as_mut_ptr()
+        self.bytes[layer * kv_layer_bytes(kv_type, heads, dim) as usize..].as_mut_ptr()
     }
 
     fn write(&mut self, layer: usize, pages: &[u32], x: &[f32]) {

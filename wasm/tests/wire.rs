@@ -19,7 +19,7 @@ struct Pool {
 
 impl Pool {
     fn new(kv_type: u32, heads: usize, dim: usize, tokens: usize) -> Self {
-        let page_bytes = kv_layer_bytes(kv_type, heads, dim) + 64;
+        let page_bytes = kv_layer_bytes(kv_type, heads, dim) as usize + 64;
         let count = tokens.div_ceil(16);
         let pages = (0..count as u32).map(|page| count as u32 - page).collect();
         Self { kv_type, heads, dim, bytes: vec![0xa5; (count + 1) * page_bytes], page_bytes, pages }
@@ -58,7 +58,7 @@ impl Pool {
 
     fn encode(&mut self, codec: Codec, tokens: usize, first: usize, units: usize) -> Vec<u8> {
         let length: usize =
-            (first..first + units).map(|unit| wire_bytes(codec as u32, unit % 2, self.dim, tokens)).sum();
+            (first..first + units).map(|unit| wire_bytes(codec as u32, unit % 2, self.dim, tokens) as usize).sum();
         let mut out = vec![0x5a; length + 32];
         let status = unsafe {
             wire_encode(
@@ -114,7 +114,7 @@ const TOKENS: [usize; 9] = [1, 5, 16, 17, 31, 32, 33, 64, 100];
 fn each_shape(mut check: impl FnMut(&mut Random, u32, usize, usize, usize)) {
     let mut random = Random(seed(31));
     for (heads, dim) in [(1, 8), (3, 64), (2, 40)] {
-        set_scratch(scratch_bytes(32, dim, 1));
+        set_scratch(scratch_bytes(32, dim, 1) as usize);
         for kv_type in 0..3 {
             for tokens in TOKENS {
                 check(&mut random, kv_type, heads, dim, tokens);
@@ -162,7 +162,7 @@ fn pages_get_what_the_bytes_mean() {
             let mut at = 0;
             for unit in 0..2 * heads {
                 let part = Part::of(unit);
-                let length = wire_bytes(codec as u32, unit % 2, dim, tokens);
+                let length = wire_bytes(codec as u32, unit % 2, dim, tokens) as usize;
                 let want = naive::decode(codec, part, dim, tokens, &bytes[at..at + length]);
                 at += length;
                 let got = to.values(unit, tokens);

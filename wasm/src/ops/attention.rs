@@ -76,18 +76,19 @@ impl Args {
 
 /// Tokens in a unit.
 fn tile_tokens(group: usize) -> usize {
-    (ROWS / group).max(1)
+    (ROWS / group.max(1)).max(1)
 }
 
 /// Rows in a unit, whole quads.
 fn tile_rows(group: usize) -> usize {
-    (tile_tokens(group) * group).next_multiple_of(4)
+    (tile_tokens(group) * group).div_ceil(4).saturating_mul(4)
 }
 
 /// Bytes of scratch that a thread needs.
-pub fn scratch_bytes(head_dim: usize, group: usize) -> usize {
-    let rows = tile_rows(group);
-    4 * (2 * rows * head_dim + 2 * rows + 4 * BLOCK + 2 * BLOCK * head_dim + 2 * BLOCK)
+pub fn scratch_bytes(head_dim: usize, group: usize) -> u64 {
+    let [rows, block, dim] = [tile_rows(group) as u64, BLOCK as u64, head_dim as u64];
+    let rest = 2 * rows + 4 * block + 2 * block;
+    (2 * (rows + block)).saturating_mul(dim).saturating_add(rest).saturating_mul(4)
 }
 
 /// Does units `lo..hi`; late tiles, the heavy ones, come first within a segment.

@@ -3,7 +3,7 @@
 //!     for each panel of 8 outputs: (f16 and bf16: to f32, once)
 //!         for each tile of 4 rows:
 //!             for each k: out (4, 8) += x (4) outer w (8)
-use super::weight::{BF16, F16, F32, panel_bytes};
+use super::weight::{BF16, F16, F32, panel_bytes, weight_bytes};
 use crate::simd::dots::PANEL;
 use crate::simd::floats::Floats;
 
@@ -24,8 +24,8 @@ pub struct Args {
 }
 
 /// Scratch for one panel.
-pub const fn scratch_bytes(k: usize) -> usize {
-    panel_bytes(F32, k)
+pub const fn scratch_bytes(k: usize) -> u64 {
+    weight_bytes(F32, PANEL, k)
 }
 
 /// # Safety

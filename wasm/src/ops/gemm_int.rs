@@ -42,8 +42,8 @@ pub struct Args {
 const HEAD: usize = 128;
 
 /// Scratch for one panel.
-pub const fn scratch_bytes(k: usize) -> usize {
-    k.div_ceil(BLOCK) * (HEAD + 512)
+pub const fn scratch_bytes(k: usize) -> u64 {
+    k.div_ceil(BLOCK) as u64 * (HEAD + 512) as u64
 }
 
 /// The body for u4 weights on an engine with this `lowering` of the relaxed dot: where it is one instruction, that.

@@ -41,9 +41,15 @@ impl Layout {
         PAGE * self.head_dim * element
     }
 
-    pub fn bytes(&self) -> usize {
-        let scales = if self.kind == KvType::I8 { 2 * self.kv_heads * PAGE * 4 } else { 0 };
-        2 * self.kv_heads * self.head_bytes() + scales
+    /// Bytes of the layer in a page. Counted in 64 bits, for a config may name any shape.
+    pub fn bytes(&self) -> u64 {
+        let [heads, dim] = [self.kv_heads as u64, self.head_dim as u64];
+        let head = match self.kind {
+            KvType::F32 => dim.saturating_mul(4),
+            KvType::F16 => dim.saturating_mul(2),
+            KvType::I8 => dim.saturating_add(4),
+        };
+        heads.saturating_mul(head).saturating_mul(2 * PAGE as u64)
     }
 
     pub fn k(&self, head: usize) -> usize {
@@ -84,7 +90,7 @@ pub unsafe fn write<I: Floats>(args: &WriteArgs, lo: usize, hi: usize, _: *mut u
         // SAFETY: the caller vouches for rows and pages; offsets stay within one layer's part of a page.
         unsafe {
             let slot = *args.slots.add(row) as usize;
-            let page = args.layer_base.add(slot / PAGE * args.page_bytes);
+            let page = args.layer_base.wrapping_add(slot / PAGE * args.page_bytes);
             let token = slot % PAGE;
             let x = args.x.add(row * args.x_stride);
             for head in 0..kv_heads {

@@ -40,7 +40,9 @@ pub const fn panel_bytes(kind: u32, k: usize) -> usize {
     k / block_k(kind) * block_bytes(kind)
 }
 
-/// Bytes of a whole weight (n, k), n padded to whole panels.
-pub const fn weight_bytes(kind: u32, n: usize, k: usize) -> usize {
-    n.div_ceil(PANEL) * panel_bytes(kind, k)
+/// Bytes of a whole weight (n, k), n padded to whole panels. A file may name any shape, so this is counted in 64 bits and
+/// stops at their end.
+pub const fn weight_bytes(kind: u32, n: usize, k: usize) -> u64 {
+    let panel = (k as u64 / block_k(kind) as u64).saturating_mul(block_bytes(kind) as u64);
+    (n.div_ceil(PANEL) as u64).saturating_mul(panel)
 }

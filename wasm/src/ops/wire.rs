@@ -59,13 +59,15 @@ pub struct Args {
 }
 
 /// Bytes of a unit on the wire.
-pub fn unit_bytes(codec: Codec, part: Part, head_dim: usize, tokens: usize) -> usize {
-    let group = |n: usize| group_bytes(codec, part, head_dim, n);
+pub fn unit_bytes(codec: Codec, part: Part, head_dim: usize, tokens: usize) -> u64 {
+    let group = |n: usize| group_bytes(codec, part, head_dim as u64, n as u64);
     let rest = tokens % GROUP;
-    tokens / GROUP * group(GROUP) + if rest > 0 { group(rest) } else { 0 }
+    ((tokens / GROUP) as u64).saturating_mul(group(GROUP)).saturating_add(if rest > 0 { group(rest) } else { 0 })
 }
 
-fn group_bytes(codec: Codec, part: Part, head_dim: usize, n: usize) -> usize {
+/// `n` is at most `GROUP`, so that no product leaves 64 bits.
+fn group_bytes(codec: Codec, part: Part, head_dim: u64, n: u64) -> u64 {
+    const ROW: u64 = self::ROW as u64;
     match codec {
         Codec::F32 => 4 * head_dim * n,
         Codec::F16 => 2 * head_dim * n,
@@ -77,17 +79,17 @@ fn group_bytes(codec: Codec, part: Part, head_dim: usize, n: usize) -> usize {
     }
 }
 
-fn row_bytes(values: usize) -> usize {
+const fn row_bytes(values: u64) -> u64 {
     4 + values.div_ceil(2)
 }
 
-fn tail_bytes(values: usize) -> usize {
+const fn tail_bytes(values: u64) -> u64 {
     if values == 0 { 0 } else { row_bytes(values) }
 }
 
 /// Bytes of scratch: a tile, and scales of its tokens.
-pub fn scratch_bytes(head_dim: usize) -> usize {
-    (head_dim + 2) * GROUP * 4
+pub fn scratch_bytes(head_dim: usize) -> u64 {
+    (head_dim as u64 + 2) * (GROUP * 4) as u64
 }
 
 /// # Safety
@@ -114,7 +116,7 @@ pub struct Group {
 unsafe fn units(args: &Args, lo: usize, hi: usize, mut each: impl FnMut(usize, Group, *mut u8)) {
     let Args { codec, tokens, first, .. } = *args;
     let head_dim = args.layout.head_dim;
-    let bytes = |unit: usize| unit_bytes(codec, Part::of(unit), head_dim, tokens);
+    let bytes = |unit: usize| unit_bytes(codec, Part::of(unit), head_dim, tokens) as usize;
     // Units lie one after the other, K and V in turn.
     let mut at: usize = (0..lo).map(|i| bytes(first + i)).sum();
     for unit in first + lo..first + hi {
@@ -122,7 +124,7 @@ unsafe fn units(args: &Args, lo: usize, hi: usize, mut each: impl FnMut(usize, G
             let n = GROUP.min(tokens - token);
             // SAFETY: the wire holds all groups of the unit.
             each(unit, Group { page: token / PAGE, n }, unsafe { args.wire.add(at) });
-            at += group_bytes(codec, Part::of(unit), head_dim, n);
+            at += group_bytes(codec, Part::of(unit), head_dim as u64, n as u64) as usize;
         }
     }
 }
@@ -165,7 +167,7 @@ unsafe fn encode_group<I: Floats>(args: &Args, unit: usize, group: Group, wire: 
                     for col in (0..cols).step_by(ROW) {
                         let w = ROW.min(cols - col);
                         encode_row::<I>(to, tile.add(row * stride + col), w);
-                        to = to.add(row_bytes(w));
+                        to = to.add(row_bytes(w as u64) as usize);
                     }
                 }
             }
@@ -207,7 +209,7 @@ unsafe fn decode_group<I: Floats>(args: &Args, unit: usize, group: Group, wire: 
                     for col in (0..cols).step_by(ROW) {
                         let w = ROW.min(cols - col);
                         decode_row::<I>(tile.add(row * stride + col), from, w);
-                        from = from.add(row_bytes(w));
+                        from = from.add(row_bytes(w as u64) as usize);
                     }
                 }
             }

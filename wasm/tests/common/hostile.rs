@@ -67,8 +67,8 @@ pub fn fuzz_attention(data: &[u8]) {
         slots.extend((past..past + length).map(|position| ((first + position / 16) * 16 + position % 16) as u32));
         tokens += length;
     }
-    let layer = kv_layer_bytes(kv_type, kv_heads, head_dim);
-    let scratch_length = scratch_bytes(32, head_dim, group);
+    let layer = kv_layer_bytes(kv_type, kv_heads, head_dim) as usize;
+    let scratch_length = scratch_bytes(32, head_dim, group) as usize;
     let mut x: Vec<f32> = (0..tokens * columns).map(|i| if i % 5 == 0 { source.float() } else { i as f32 }).collect();
     let mut pool = Guarded::new(table.len() * layer);
     let mut scratch = Guarded::new(scratch_length);
@@ -117,7 +117,7 @@ pub fn fuzz_repack(data: &[u8]) {
         assert_eq!(unsafe { repack(kind, std::ptr::null_mut(), std::ptr::null(), 0, n, n, k) }, 1);
         return;
     }
-    let mut to = Guarded::new(weight_bytes(weight, n, k));
+    let mut to = Guarded::new(weight_bytes(weight, n, k) as usize);
     let bytes = row_bytes(kind, k);
     let mut first = 0;
     while first < n {

@@ -37,7 +37,7 @@ pub unsafe fn load<I: Floats>(
         let k_scales = expanded.add(2 * BLOCK * layout.head_dim);
         let v_scales = k_scales.add(BLOCK);
         for i in 0..keys.div_ceil(PAGE) {
-            let page = args.layer_base.add(*segment.pages.add(first + i) as usize * args.page_bytes);
+            let page = args.layer_base.wrapping_add(*segment.pages.add(first + i) as usize * args.page_bytes);
             let (k, v) = (page.add(layout.k(head)), page.add(layout.v(head)));
             if layout.kind == KvType::F32 {
                 block.k[i] = k.cast();

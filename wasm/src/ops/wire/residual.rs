@@ -104,7 +104,7 @@ impl Neighbours {
 }
 
 /// Bytes of scratch: two tiles.
-pub fn scratch_bytes(head_dim: usize) -> usize {
+pub fn scratch_bytes(head_dim: usize) -> u64 {
     2 * super::scratch_bytes(head_dim)
 }
 
@@ -186,7 +186,7 @@ struct Unit {
 impl Unit {
     fn args(&self, args: &ResidualArgs, pages: *const u32) -> Args {
         let &ResidualArgs { layout, layer_base, page_bytes, tokens, .. } = args;
-        let layer_base = layer_base.wrapping_add(self.layer * layout.bytes());
+        let layer_base = layer_base.wrapping_add(self.layer * layout.bytes() as usize);
         // The codec and the wire are not looked at.
         let wire = core::ptr::null_mut();
         Args { codec: Codec::F32, layout, layer_base, page_bytes, pages, tokens, wire, first: 0 }
@@ -230,7 +230,7 @@ fn each(args: &ResidualArgs, part: Part, group: Group, mut value: impl FnMut(usi
 
 unsafe fn tiles(args: &ResidualArgs, scratch: *mut u8) -> (*mut f32, *mut f32) {
     // SAFETY: scratch has two tiles.
-    unsafe { (scratch.cast(), scratch.add(super::scratch_bytes(args.layout.head_dim)).cast()) }
+    unsafe { (scratch.cast(), scratch.add(super::scratch_bytes(args.layout.head_dim) as usize).cast()) }
 }
 
 /// Zero or not; the sign; more than 1, more than 2, and so on, each a bit of its own; Elias' gamma code of what is left after those.

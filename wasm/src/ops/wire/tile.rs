@@ -30,7 +30,7 @@ pub unsafe fn verbatim(args: &Args, unit: usize, group: Group, copy: impl Fn(*mu
 
 unsafe fn page_at(args: &Args, index: usize) -> *mut u8 {
     // SAFETY: the caller's table and pool.
-    unsafe { args.layer_base.add(*args.pages.add(index) as usize * args.page_bytes) }
+    unsafe { args.layer_base.wrapping_add(*args.pages.add(index) as usize * args.page_bytes) }
 }
 
 /// A group's values out of its pages. Tokens behind its last are zeros.
