@@ -18,6 +18,7 @@ import { ApiError, asApiError } from './errors.ts'
 import { type Endpoint, Exchange, type Plan } from './exchange.ts'
 import type { Cost } from './guard/admission.ts'
 import { ShapeCounter, shapeLimits } from './guard/shape.ts'
+import { tenths } from './record.ts'
 import { checkRunning, engineOf, modelNames, type RequestContext, type Server, unknownModel } from './server.ts'
 import { validate } from './validate.ts'
 
@@ -41,7 +42,10 @@ export async function answer<S extends z.ZodType<{ model: string }>>(
     const { plan, engine } = await planOf(c, server, endpoint, body)
     const { context } = engine
     checkSize(plan, context, config)
+    const asked = performance.now()
     exchange.hold(await server.admission.enter(caller, costOf(plan, context), context, exchange.signal))
+    const waited = tenths(performance.now() - asked)
+    if (waited > 0) c.get('record').wait_ms = waited
 
     const run = exchange.begin(server.routes.of(engine), plan)
     // Its text is tokens now, and its work is not in vain.
