@@ -28,7 +28,7 @@ const limits = z.strictObject({
   bodyBytesPerSecond: whole(0).default(1024),
   /**
    * Bytes of request bodies that may be held at once, by all requests whose answers have not begun. Default: 64 MiB, or four bodies of
-   * `bodyBytes` where that is more. With several tenants each may hold as much as is left free for the others.
+   * `bodyBytes` where that is more; bodies up to 64 KiB may take an eighth beside it. With several tenants each may hold as much as is left free for the others.
    */
   bodiesBytes: whole(1).optional(),
   /** Maximum number of messages in a conversation. */

@@ -8,6 +8,8 @@ import { Shares } from './shares.ts'
 
 /** What a request takes beside its body: its connection, headers and buffers. */
 const perRequest = 16 << 10
+/** A body that is no larger has room of its own, an eighth of the budget beside it: large ones can't fill that. */
+const smallBytes = 64 << 10
 /** Below so many bytes a second, measured over a second at least, a body gives way. */
 const briskBytes = 64 << 10
 const windowMs = 1000
@@ -74,11 +76,13 @@ export class Bodies {
     const more = bytes - body.bytes
     if (more <= 0) return
     const { tenant } = body
-    while (!this.#shares.fair(tenant, more))
-      if (!this.#evict(body, tenant)) throw full(429, this.#shares.heldBy(tenant))
-    while (!this.#shares.fits(more)) if (!this.#evict(body)) throw full(503, this.#shares.sum)
+    const shares = this.#shares
+    const reserve = bytes <= perRequest + smallBytes ? shares.total >> 3 : 0
+    const fair = () => shares.fair(tenant, more) || shares.heldBy(tenant) + more <= reserve >> 1
+    while (!fair()) if (!this.#evict(body, tenant)) throw full(429, shares.heldBy(tenant))
+    while (!shares.fits(more, reserve)) if (!this.#evict(body)) throw full(503, shares.sum)
     body.bytes = bytes
-    this.#shares.add(tenant, more)
+    shares.add(tenant, more)
   }
 
   /** The slowest gives way, if it is slow. */

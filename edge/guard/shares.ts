@@ -21,8 +21,9 @@ export class Shares {
     return this.#held.get(tenant) ?? 0
   }
 
-  fits(amount: number): boolean {
-    return this.#sum + amount <= this.total
+  /** Whether there is room for `amount`, where `reserve` may be used, too. */
+  fits(amount: number, reserve = 0): boolean {
+    return this.#sum + amount <= this.total + reserve
   }
 
   /**
