@@ -6,16 +6,19 @@
  */
 import { OpenAPIHono } from '@hono/zod-openapi'
 import type { Fetch } from '../src/index.ts'
-import { configOf, type ServerConfig } from './config.ts'
+import { answer } from './answer.ts'
+import { configOf, type ServerConfig, severalTenants } from './config.ts'
 import { chat } from './endpoints/chat.ts'
 import { completions } from './endpoints/completions.ts'
 import { responses } from './endpoints/responses.ts'
 import { EngineHolder, type EngineSource } from './engine-holder.ts'
-import { answer } from './exchange.ts'
 import { Admission } from './guard/admission.ts'
+import { Bodies } from './guard/bodies.ts'
+import { Downloads } from './guard/downloads.ts'
 import { Keys } from './guard/keys.ts'
+import { Rate } from './guard/rate.ts'
 import { Metrics } from './metrics/metrics.ts'
-import { guard, observe, onlyMethods, shareWithOrigins, tellFailure, tellMissing } from './middleware.ts'
+import { guard, observe, onlyMethods, shareWithOrigins, tellFailure, tellMissing, wellFormed } from './middleware.ts'
 import { document } from './openapi.ts'
 import { type Page, pageRoutes } from './page.ts'
 import { health, listModels, metricsPage, oneModel, ready } from './pages.ts'
@@ -46,7 +49,10 @@ export function createApp({ engine, config: given, fetch, page, drain, onRequest
     holder: new EngineHolder(engine),
     routes: new Routes(config, fetch ?? ((input, init) => globalThis.fetch(input, init))),
     keys: new Keys(config),
-    admission: new Admission(config.limits),
+    rate: new Rate(config.limits),
+    bodies: new Bodies(config.limits, severalTenants(config)),
+    admission: new Admission(config),
+    downloads: new Downloads(config.limits),
     metrics: new Metrics(),
     drain,
     onRequest,
@@ -54,7 +60,7 @@ export function createApp({ engine, config: given, fetch, page, drain, onRequest
   // So that companions are known before the first request; a Worker may not ask before it has one.
   if (server.holder.loaded) server.routes.of(server.holder.loaded)
   const app = new OpenAPIHono<AppEnv>()
-  app.use(observe(server), ...shareWithOrigins(config))
+  app.use(observe(server), wellFormed, ...shareWithOrigins(config))
   app.onError(tellFailure)
   app.notFound(tellMissing)
 

@@ -1,17 +1,40 @@
-/** A request's body, read under limits: counted while it arrives, whatever content-length says. */
+/**
+ * A request's body, read under limits: its bytes are counted while they arrive, whatever content-length says, into one buffer that
+ * grows. A body that can't be taken is given up at its first fault; the host drains what is still on its way.
+ */
 import { ApiError } from './errors.ts'
+import type { BodyRoom } from './guard/bodies.ts'
+import type { Work } from './guard/rate.ts'
+import type { ShapeCounter } from './guard/shape.ts'
 
 export interface BodyLimits {
+  /** Maximum size of a body. */
   readonly bodyBytes: number
+  /** Maximum time until a body has arrived. */
   readonly bodySeconds: number
+  /** Minimum pace of a body, over 5 seconds. Default 0. */
+  readonly bodyBytesPerSecond?: number
 }
 
-/** The parsed JSON. Throws an ApiError: 400, 408, 413, 415. */
-export async function readJson(request: Request, limits: BodyLimits): Promise<unknown> {
+/** Who watches a body arrive. */
+export interface BodyWatch {
+  /** Its part of the memory that all bodies share. */
+  readonly room?: BodyRoom
+  /** The rate that it counts in. */
+  readonly work?: Work
+  /** Looks at its JSON as it comes. */
+  readonly shape?: ShapeCounter
+}
+
+const firstBytes = 16 << 10
+const paceSeconds = 5
+
+/** The parsed JSON. Throws an ApiError: 400, 408, 413, 415, 429, 503. */
+export async function readJson(request: Request, limits: BodyLimits, watch: BodyWatch = {}): Promise<unknown> {
   const type = request.headers.get('content-type') ?? ''
   if (!/^application\/([a-z.-]+\+)?json\s*(;|$)/i.test(type))
     throw new ApiError(415, 'the content-type must be application/json', { code: 'unsupported_media_type' })
-  const bytes = await readBytes(request, limits)
+  const bytes = await readBytes(request, limits, watch)
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (cause) {
@@ -20,63 +43,115 @@ export async function readJson(request: Request, limits: BodyLimits): Promise<un
   }
 }
 
-/** The body, whole. Throws an ApiError: 400, 408, 413. */
+/** The body, whole. Throws an ApiError: 400, 408, 413, and what `watch` throws. */
 export async function readBytes(
   request: Request,
-  { bodyBytes, bodySeconds }: BodyLimits,
+  limits: BodyLimits,
+  watch: BodyWatch = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
-  if (Number(request.headers.get('content-length') ?? 0) > bodyBytes) throw tooLarge(bodyBytes)
+  const { bodyBytes } = limits
+  const told = lengthOf(request)
+  if (told > bodyBytes) throw tooLarge(bodyBytes)
   if (!request.body) return new Uint8Array()
-  const reader = request.body.getReader()
-  let late = false
-  const timer = setTimeout(() => {
-    late = true
-    void reader.cancel().catch(() => {})
-  }, bodySeconds * 1000)
-  const parts: Uint8Array<ArrayBuffer>[] = []
-  let length = 0
-  try {
-    for (;;) {
-      const { done, value } = await reader.read()
-      if (late)
-        throw new ApiError(408, `the body did not arrive within ${bodySeconds} s`, {
-          code: 'timeout',
-          headers: closing,
-        })
-      if (done) break
-      length += value.length
-      if (length > bodyBytes) {
-        void reader.cancel().catch(() => {})
-        throw tooLarge(bodyBytes)
-      }
-      parts.push(value)
+  return new Arrival(limits, watch, told).read(request.body.getReader())
+}
+
+/** One body on its way. */
+class Arrival {
+  readonly #limits: BodyLimits
+  readonly #watch: BodyWatch
+  readonly #begun = performance.now()
+  #bytes: Uint8Array<ArrayBuffer>
+  #length = 0
+  /** Why it is read no further. */
+  #fault: unknown
+  #timer: ReturnType<typeof setTimeout> | undefined
+
+  /** `told`: what content-length says; 0 where it says nothing. */
+  constructor(limits: BodyLimits, watch: BodyWatch, told: number) {
+    this.#limits = limits
+    this.#watch = watch
+    const size = told > 0 ? told : Math.min(firstBytes, limits.bodyBytes)
+    this.#expect(size)
+    this.#bytes = new Uint8Array(size)
+  }
+
+  async read(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Uint8Array<ArrayBuffer>> {
+    const stop = (fault: unknown) => {
+      this.#fault ??= fault
+      // Ends a read that waits.
+      void reader.cancel().catch(() => {})
     }
-  } catch (error) {
-    if (error instanceof ApiError) throw error
-    throw new ApiError(400, 'the body broke off', { code: 'incomplete_body', cause: error })
-  } finally {
-    clearTimeout(timer)
+    const { room } = this.#watch
+    if (room) room.onEvict = () => stop(tooSlow('this body came slowly, and others needed its room'))
+    this.#watchPace(0, stop)
+    try {
+      for (;;) {
+        const { done, value } = await reader.read()
+        if (this.#fault) throw this.#fault
+        if (done) break
+        this.#take(value)
+      }
+      room?.whole()
+      return this.#bytes.subarray(0, this.#length)
+    } catch (error) {
+      stop(error)
+      if (error instanceof ApiError) throw error
+      throw new ApiError(400, 'the body broke off', { code: 'incomplete_body', cause: error })
+    } finally {
+      clearTimeout(this.#timer)
+      if (room) room.onEvict = undefined
+    }
   }
-  return joined(parts, length)
+
+  #take(piece: Uint8Array): void {
+    const length = this.#length + piece.length
+    if (length > this.#limits.bodyBytes) throw tooLarge(this.#limits.bodyBytes)
+    if (length > this.#bytes.length) {
+      const size = Math.min(this.#limits.bodyBytes, Math.max(length, 2 * this.#bytes.length))
+      this.#expect(size)
+      const larger = new Uint8Array(size)
+      larger.set(this.#bytes.subarray(0, this.#length))
+      this.#bytes = larger
+    }
+    this.#bytes.set(piece, this.#length)
+    this.#length = length
+    this.#watch.room?.arrived(piece.length)
+    this.#watch.shape?.count(this.#bytes, length)
+  }
+
+  /** Before the memory is taken. */
+  #expect(bytes: number): void {
+    this.#watch.work?.expect(bytes)
+    this.#watch.room?.expect(bytes)
+  }
+
+  /** Looks again when the body must be there, or must have gone on. */
+  #watchPace(before: number, stop: (fault: ApiError) => void): void {
+    const { bodySeconds, bodyBytesPerSecond = 0 } = this.#limits
+    const left = this.#begun + bodySeconds * 1000 - performance.now()
+    const wait = bodyBytesPerSecond > 0 ? Math.min(left, paceSeconds * 1000) : left
+    this.#timer = setTimeout(() => {
+      if (wait === left) return stop(tooSlow(`the body did not arrive within ${bodySeconds} s`))
+      if (this.#length - before < bodyBytesPerSecond * paceSeconds)
+        return stop(tooSlow(`less than ${bodyBytesPerSecond} bytes of the body came in a second`))
+      this.#watchPace(this.#length, stop)
+    }, wait)
+  }
 }
 
-/** What has not arrived is not waited for. */
-const closing = { connection: 'close' }
+/** What content-length says; 0 for what is no length. */
+function lengthOf(request: Request): number {
+  const told = Number(request.headers.get('content-length') ?? 0)
+  return Number.isSafeInteger(told) && told > 0 ? told : 0
+}
 
-function tooLarge(most: number): ApiError {
-  return new ApiError(413, `the body has more than ${most} bytes, the most that this server takes`, {
+function tooSlow(message: string): ApiError {
+  return new ApiError(408, message, { code: 'timeout' })
+}
+
+function tooLarge(bodyBytes: number): ApiError {
+  return new ApiError(413, `the body has more than ${bodyBytes} bytes, the most that this server takes`, {
     code: 'body_too_large',
-    headers: closing,
   })
-}
-
-function joined(parts: readonly Uint8Array<ArrayBuffer>[], length: number): Uint8Array<ArrayBuffer> {
-  if (parts.length === 1) return parts[0]!
-  const all = new Uint8Array(length)
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
 }

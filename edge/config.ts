@@ -20,28 +20,54 @@ const key = z.strictObject({
 })
 
 const limits = z.strictObject({
-  /** Of a request. */
+  /** Maximum size of a request body, in bytes. */
   bodyBytes: whole(1).default(1 << 20),
-  /** Until a request's body has arrived. */
+  /** Maximum time until a request body has arrived. */
   bodySeconds: z.number().positive().default(30),
-  /** In one conversation. */
+  /** Minimum pace of a request body, in bytes per second over 5 seconds. */
+  bodyBytesPerSecond: whole(0).default(1024),
+  /**
+   * Bytes of request bodies that may be held at once, by all requests whose answers have not begun. Default: 64 MiB, or four bodies of
+   * `bodyBytes` where that is more; bodies up to 64 KiB may take an eighth beside it. With several tenants each may hold as much as is left free for the others.
+   */
+  bodiesBytes: whole(1).optional(),
+  /** Maximum number of messages in a conversation. */
   messages: whole(1).default(256),
-  /** Longest prompt. Default: the context. */
+  /** Maximum length of a prompt, in tokens. Default: the context. */
   promptTokens: whole(1).optional(),
-  /** Longest answer that may be asked for. Default: the context. */
+  /** Maximum length of an answer that may be asked for, in tokens. Default: the context. */
   outputTokens: whole(1).optional(),
-  /** Answers of one request: prompts x `n`. */
+  /** Maximum number of answers of one request: prompts times `n`. */
   choices: whole(1, 128).default(8),
-  /** Answers being made at once, of all keys. */
+  /** Maximum number of answers being made at once, for all keys. */
   concurrency: whole(1).default(64),
-  /** Answers being made at once, of one key. Default: no limit of its own. */
+  /**
+   * Maximum number of answers being made at once for one key. Default: with several tenants, each may hold as many as are left free
+   * for the others, so that one who is alone holds half of `concurrency`; else no limit of its own.
+   */
   concurrencyPerKey: whole(1).optional(),
-  /** Of each key; of all requests together where there are no keys. Default: none. */
-  requestsPerMinute: whole(1).optional(),
-  /** Until an answer is complete. */
+  /**
+   * Estimated tokens, prompts and answers, of all requests that are being answered. Default: a full context for each of `concurrency`.
+   * Shared among tenants as `concurrency` is.
+   */
+  tokens: whole(1).optional(),
+  /** How long a request may wait for its share of `concurrency` and `tokens` before it is refused. */
+  waitSeconds: z.number().min(0).max(300).default(2),
+  /** Maximum number of requests that wait so. */
+  waiting: whole(0).default(64),
+  /** Maximum number of requests per minute for each key, or for all requests together where there are no keys. */
+  requestsPerMinute: whole(1).default(60_000),
+  /**
+   * Bytes per minute of requests that had to be refused, 16 KiB for each request included; for each key, or for all requests together
+   * where there are no keys. A quarter of it may come at once.
+   */
+  refusedBytesPerMinute: whole(1).default(256 << 20),
+  /** Maximum time until an answer is complete. */
   requestSeconds: z.number().positive().default(600),
-  /** How long a client may leave a stream unread before it is given up. */
+  /** How long a client may leave an answer unread before it is given up. */
   stallSeconds: z.number().positive().default(60),
+  /** Maximum number of model files being sent to pages at once. */
+  downloads: whole(1).default(32),
 })
 
 const companion = z.strictObject({
@@ -102,8 +128,10 @@ const schema = z.strictObject({
 })
 
 export type ServerConfig = z.input<typeof schema>
-export type Config = z.output<typeof schema>
+type Parsed = z.output<typeof schema>
+export type Config = Omit<Parsed, 'limits'> & { readonly limits: Parsed['limits'] & { readonly bodiesBytes: number } }
 export type Key = Config['keys'][number]
+/** With every default decided. */
 export type Limits = Config['limits']
 
 /** A config as JSON, from a file or a variable `where`. Throws `bad_argument` for what is no object; the text is not told, it may hold secrets. */
@@ -126,5 +154,15 @@ export function configOf(given: ServerConfig = {}): Config {
   }
   if (data.listen === 'public' && data.keys.length === 0)
     throw badConfig('a server that others can reach needs keys: give config.keys, or set listen to loopback')
-  return data
+  const { bodyBytes, bodiesBytes = Math.max(64 << 20, 4 * bodyBytes) } = data.limits
+  if (bodiesBytes < 4 * bodyBytes)
+    throw badConfig(
+      `limits.bodiesBytes is ${bodiesBytes}; it must have room for four bodies of limits.bodyBytes, ${4 * bodyBytes}`,
+    )
+  return { ...data, limits: { ...data.limits, bodiesBytes } }
+}
+
+/** Whether there are tenants to keep apart, beside one that may have everything. */
+export function severalTenants({ keys }: Pick<Config, 'keys'>): boolean {
+  return new Set(keys.map(({ sha256, tenant }) => tenant ?? sha256)).size > 1
 }

@@ -1,19 +1,18 @@
 /**
- * One request for text, from its body to its last byte: checked, admitted, run, written, counted. The endpoints say what the body
- * means and how the answer is written; everything else is here.
+ * One request for text and all that it holds: whatever lives for it is registered here, and every ending (done, refused, failed, timed
+ * out, left, stalled, stopped) runs the one clean-up. The endpoints say what the body means and how the answer is written.
  */
 import type { z } from '@hono/zod-openapi'
 import { type AnyEngine, ForetokenError, type GenerateRequest } from '../src/index.ts'
-import { readJson } from './body.ts'
 import type { Config } from './config.ts'
 import { ApiError, asApiError } from './errors.ts'
 import { Meter } from './meter.ts'
+import type { Ending } from './paced.ts'
 import { routeHeader } from './route/header.ts'
 import { type Answering, Run, type RunEvent } from './run.ts'
-import { engineOf, finish, modelNames, type RequestContext, type Server, unknownModel } from './server.ts'
+import { finish, type RequestContext, type Server } from './server.ts'
 import { eventStream, type Opening, opening } from './sse.ts'
 import { timingHeaders } from './usage.ts'
-import { validate } from './validate.ts'
 
 /** What an endpoint makes of a body. */
 export interface Plan {
@@ -42,63 +41,54 @@ export interface PlanContext {
 
 export interface Endpoint<S extends z.ZodType<{ model: string }>> {
   readonly schema: S
+  /** How many entries the lists and objects of its fields may have. */
+  entries(config: Config): Readonly<Record<string, number>>
   plan(body: z.output<S>, context: PlanContext): Plan
 }
 
-/** Throws ApiError and ForetokenError; what fails in the middle of a stream is told in the stream. */
-export async function answer<S extends z.ZodType<{ model: string }>>(
-  c: RequestContext,
-  server: Server,
-  endpoint: Endpoint<S>,
-): Promise<Response> {
-  const { config } = server
-  const body = validate(endpoint.schema, await readJson(c.req.raw, config.limits))
-  if (config.models && !config.models.includes(body.model)) throw unknownModel(body.model)
-  const engine = await engineOf(c, server)
-  if (!modelNames(config, engine).includes(body.model)) throw unknownModel(body.model)
-  const record = c.get('record')
-  record.model = body.model
-  const plan = endpoint.plan(body, { engine, config, model: body.model, created: Math.floor(Date.now() / 1000) })
-  const answers = plan.requests.length * plan.choices
-  checkSize(plan, answers, engine, config)
-  const leave = server.admission.enter(c.get('caller'), answers)
-  const exchange = new Exchange(c, server, leave)
-  try {
-    const run = exchange.begin(server.routes.of(engine), plan)
-    return plan.stream ? await exchange.stream(run, plan) : await exchange.json(run, plan)
-  } catch (error) {
-    exchange.end()
-    throw exchange.explained(error)
-  }
-}
-
-class Exchange {
+export class Exchange {
   readonly #c: RequestContext
   readonly #server: Server
-  readonly #leave: () => void
   readonly #control = new AbortController()
-  readonly #timer: ReturnType<typeof setTimeout>
-  readonly #gone = () => this.#abort('gone')
+  readonly #gone = () => this.#leave('gone')
+  readonly #holds = new Set<() => void>()
+  #timer: ReturnType<typeof setTimeout> | undefined
+  #released = false
   #ended = false
 
-  constructor(c: RequestContext, server: Server, leave: () => void) {
+  constructor(c: RequestContext, server: Server) {
     this.#c = c
     this.#server = server
-    this.#leave = leave
-    const { requestSeconds } = server.config.limits
-    this.#timer = setTimeout(() => this.#abort('timeout'), requestSeconds * 1000)
     const { signal } = c.req.raw
-    if (signal.aborted) this.#abort('gone')
+    if (signal.aborted) this.#leave('gone')
     else signal.addEventListener('abort', this.#gone)
   }
 
+  /** Fires when nobody wants the answer any more. */
+  get signal(): AbortSignal {
+    return this.#control.signal
+  }
+
+  /** Registers what is given back when the request ends; at once, if it has ended. */
+  hold(release: () => void): void {
+    if (this.#released) release()
+    else this.#holds.add(release)
+  }
+
+  /** Submits the prompts. From here on the time of the answer counts. Throws what `Run` throws. */
   begin(answering: Answering, { requests, choices, progress }: Plan): Run {
     const { tenant } = this.#c.get('caller')
-    return new Run(
+    const { requestSeconds, promptTokens } = this.#server.config.limits
+    this.signal.throwIfAborted()
+    this.#timer = setTimeout(() => this.#leave('timeout'), requestSeconds * 1000)
+    const { signal } = this
+    const run = new Run(
       answering,
       requests.map((request) => ({ ...request, tenant })),
-      { signal: this.#control.signal, progress, choices, promptTokens: this.#server.config.limits.promptTokens },
+      { signal, progress, choices, promptTokens },
     )
+    this.hold(() => run.cancel())
+    return run
   }
 
   async json(run: Run, plan: Plan): Promise<Response> {
@@ -132,9 +122,10 @@ class Exchange {
     const body = eventStream(frames, opened, {
       keepAliveMs,
       stallMs: config.limits.stallSeconds * 1000,
-      cancel: (reason) => {
-        this.#abort(reason)
-        this.end()
+      end: (ending) => {
+        this.#close(ending)
+        // It may stand at a frame that nobody will fetch.
+        void frames.return(undefined).catch(() => {})
       },
     })
     return new Response(body, {
@@ -163,10 +154,18 @@ class Exchange {
     }
   }
 
-  #abort(by: 'gone' | 'stalled' | 'timeout'): void {
+  #close(ending: Ending): void {
+    if (ending === 'gone' || ending === 'stalled') this.#leave(ending)
+    this.end()
+  }
+
+  /** Stops the work. A client that has time left is told so in its stream; one that is gone is over. */
+  #leave(by: 'gone' | 'stalled' | 'timeout'): void {
     if (this.#ended || this.#control.signal.aborted) return
     this.#c.get('record').aborted = by
     this.#control.abort(new ForetokenError('aborted', by))
+    this.#release()
+    if (by === 'gone') this.end()
   }
 
   /** A time limit is told as such, and not as the cancellation that it causes. */
@@ -181,62 +180,21 @@ class Exchange {
 
   /** Gives everything back, once; of a stream, counts and logs it. */
   end(): void {
+    this.#release()
     if (this.#ended) return
     this.#ended = true
-    clearTimeout(this.#timer)
-    this.#leave()
     // A host may keep a request's signal for as long as somebody listens to it, and this would be kept with it.
     this.#c.req.raw.signal.removeEventListener('abort', this.#gone)
     const record = this.#c.get('record')
     if (record.streaming && record.status === 200) finish(this.#server, record)
   }
-}
 
-/** Before anything is computed: a long text costs time to be made into tokens, too. */
-function checkSize({ requests, choices }: Plan, answers: number, { context }: AnyEngine, { limits }: Config): void {
-  if (answers > limits.choices)
-    throw new ApiError(
-      400,
-      `${requests.length} prompts x ${choices} choices are ${answers} answers; at most ${limits.choices}`,
-      {
-        code: 'invalid_value',
-        param: 'n',
-      },
-    )
-  for (const { prompt, maxTokens } of requests) {
-    if (limits.outputTokens !== undefined && maxTokens !== undefined && maxTokens > limits.outputTokens)
-      throw new ApiError(400, `${maxTokens} tokens were asked for; this server makes at most ${limits.outputTokens}`, {
-        code: 'invalid_value',
-        param: 'max_tokens',
-      })
-    if (typeof prompt === 'string' || typeof prompt[0] === 'number') checkLength(prompt.length, context)
-    else {
-      const messages = prompt as readonly { readonly content: string }[]
-      if (messages.length > limits.messages)
-        throw new ApiError(
-          413,
-          `the conversation has ${messages.length} messages; at most ${limits.messages} are taken`,
-          {
-            code: 'too_many_messages',
-            param: 'messages',
-          },
-        )
-      checkLength(
-        messages.reduce((sum, { content }) => sum + content.length, 0),
-        context,
-      )
-    }
+  #release(): void {
+    this.#released = true
+    clearTimeout(this.#timer)
+    for (const release of this.#holds) release()
+    this.#holds.clear()
   }
-}
-
-/** No text has so few tokens that a context could hold more characters for each. */
-const charactersPerToken = 32
-
-function checkLength(length: number, context: number): void {
-  if (length > charactersPerToken * context)
-    throw new ApiError(400, `the prompt has ${length} characters, more than a context of ${context} tokens can hold`, {
-      code: 'context_length_exceeded',
-    })
 }
 
 /** For the log only. */

@@ -8,7 +8,7 @@ import { causeOf } from './exchange.ts'
 import { checkHost } from './guard/hosts.ts'
 import { newId } from './ids.ts'
 import type { App, AppEnv, Server } from './server.ts'
-import { finish } from './server.ts'
+import { checkRunning, finish } from './server.ts'
 
 type Middleware = MiddlewareHandler<AppEnv>
 
@@ -44,6 +44,36 @@ function routeOf(c: Context): string {
       : pattern
 }
 
+/** Refuses an address or a host name that can't be read: what comes after it may take both as they are. */
+export const wellFormed: Middleware = async (c, next) => {
+  const { url, headers } = c.req.raw
+  const host = headers.get('host')
+  if (!URL.canParse(url) || (host !== null && !isHost(host)))
+    throw new ApiError(400, 'the address or the host name is malformed', { code: 'invalid_url' })
+  if (!isReadable(new URL(url).pathname))
+    throw new ApiError(
+      400,
+      'the path is malformed: after each % come two hex digits of UTF-8, none of a control character',
+      {
+        code: 'invalid_url',
+      },
+    )
+  await next()
+}
+
+/** A name or an address, and perhaps a port. */
+function isHost(host: string): boolean {
+  return !/[\s/?#@\\]/.test(host) && URL.canParse(`http://${host}`)
+}
+
+function isReadable(path: string): boolean {
+  try {
+    return !/\p{Cc}/u.test(decodeURIComponent(path))
+  } catch {
+    return false
+  }
+}
+
 /** CORS for the origins of the config; nothing where there are none. */
 export function shareWithOrigins({ origins }: Config): Middleware[] {
   if (origins.length === 0) return []
@@ -59,19 +89,15 @@ export function shareWithOrigins({ origins }: Config): Middleware[] {
 }
 
 /** Who asks, and whether they may now. */
-export function guard({ config, keys, admission, drain }: Server): Middleware {
+export function guard(server: Server): Middleware {
+  const { config, keys, rate } = server
   return async (c, next) => {
     checkHost(c.req.raw, config)
     const caller = await keys.callerOf(c.req.raw)
     c.set('caller', caller)
     if (caller.name) c.get('record').caller = caller.name
-    if (c.req.path !== '/metrics') admission.countRequest(caller)
-    if (drain?.aborted && c.req.method === 'POST')
-      throw new ApiError(503, 'the server is stopping; send this to another, or again in a moment', {
-        code: 'stopping',
-        retryAfter: 2,
-        headers: { connection: 'close' },
-      })
+    if (c.req.path !== '/metrics') rate.countRequest(caller)
+    if (c.req.method === 'POST') checkRunning(server)
     await next()
   }
 }

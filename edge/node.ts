@@ -1,17 +1,26 @@
 /** The app on Node: a server that can be stopped without breaking an answer off. */
-import type { Server as HttpServer } from 'node:http'
+import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { serve } from '@hono/node-server'
+import { getRequestListener } from '@hono/node-server'
 import { asForetokenError } from '../src/index.ts'
+import { guardConnections } from './connections.ts'
+import { ApiError } from './errors.ts'
 
 export * from './index.ts'
 
 export interface ServeOptions {
-  readonly fetch: (request: Request) => Response | Promise<Response>
+  /** `env` holds Node's own objects of the request, for whoever needs them. */
+  readonly fetch: (request: Request, env: never) => Response | Promise<Response>
   /** 0 takes any that is free. */
   readonly port: number
   /** Default 127.0.0.1: only this machine. */
   readonly hostname?: string
+  /** Maximum number of connections; one more is closed at once. Default 16,384. */
+  readonly connections?: number
+  /** Maximum number of requests whose answers have not been sent, of all connections; one more is answered by 503. Default 2,048. */
+  readonly requests?: number
+  /** How long an answer may stay unread, whatever it is, before its connection is closed. Default 60. */
+  readonly stallSeconds?: number
 }
 
 export interface Serving {
@@ -21,15 +30,22 @@ export interface Serving {
 }
 
 /** Rejects with `io` where the address is taken. */
-export function serveNode({ fetch, port, hostname = '127.0.0.1' }: ServeOptions): Promise<Serving> {
+export function serveNode(options: ServeOptions): Promise<Serving> {
+  const { fetch, port, hostname = '127.0.0.1' } = options
+  const { connections = 16_384, requests = 2048, stallSeconds = 60 } = options
   return new Promise((resolve, reject) => {
-    const server = serve({ fetch, port, hostname }, ({ port }: AddressInfo) =>
-      resolve({ url: `http://${hostname.includes(':') ? `[${hostname}]` : hostname}:${port}`, close }),
-    ) as HttpServer
-    // Slow senders of headers; bodies have a limit of the app's own.
-    server.headersTimeout = 20_000
-    server.requestTimeout = 0
+    const server = createServer()
+    server.maxConnections = connections
+    const listener = getRequestListener((request, env) => fetch(request, env as never), {
+      hostname,
+      errorHandler: malformed,
+    })
+    const guarded = guardConnections(server, listener, { requests, stallMs: stallSeconds * 1000 })
     server.once('error', (error) => reject(asForetokenError(error, 'io', `can't listen on ${hostname}:${port}`)))
+    server.listen(port, hostname, () => {
+      const { port } = server.address() as AddressInfo
+      resolve({ url: `http://${hostname.includes(':') ? `[${hostname}]` : hostname}:${port}`, close })
+    })
 
     function close(graceMs = 30_000): Promise<void> {
       const timer = setTimeout(() => server.closeAllConnections(), graceMs)
@@ -38,8 +54,14 @@ export function serveNode({ fetch, port, hostname = '127.0.0.1' }: ServeOptions)
           clearTimeout(timer)
           closed()
         })
-        server.closeIdleConnections()
+        guarded.stop()
       })
     }
   })
+}
+
+/** What never becomes a request: the address or the host name can't be read. */
+function malformed(): Response {
+  const { status, body } = new ApiError(400, 'the address or the host name is malformed', { code: 'invalid_url' })
+  return Response.json(body, { status })
 }

@@ -54,15 +54,16 @@ const policy = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-export function pageRoutes(app: App, { config }: Server, page: Page): void {
+export function pageRoutes(app: App, { config, downloads }: Server, page: Page): void {
   const own = (c: Context) => checkHost(c.req.raw, config)
+  const assets = new Assets(page)
   app.get('/', async (c) => {
     own(c)
-    return asset(await page.file('index.html'), 'index.html')
+    return assets.answer('index.html')
   })
   app.get('/sw.js', async (c) => {
     own(c)
-    return asset(await page.file('sw.js'), 'sw.js')
+    return assets.answer('sw.js')
   })
   app.get('/page/model.json', async (c) => {
     own(c)
@@ -86,12 +87,14 @@ export function pageRoutes(app: App, { config }: Server, page: Page): void {
       (one) => one.name === name,
     )
     if (!file) throw missing(`the model has no file ${name}`)
-    return ranged(file, c.req.header('range'))
+    const { status, headers, from, end } = ranged(file, c.req.header('range'))
+    // Whoever asks for the headers only reads no body, and would hold its place.
+    const told = status === 416 || c.req.raw.method === 'HEAD'
+    return new Response(told ? null : downloads.body(file.source, from, end), { status, headers })
   })
   app.get('/page/:file', async (c) => {
     own(c)
-    const path = `page/${c.req.param('file')}`
-    return asset(await page.file(path), path)
+    return assets.answer(`page/${c.req.param('file')}`)
   })
 }
 
@@ -101,56 +104,48 @@ const isolated = {
   'cross-origin-resource-policy': 'same-origin',
 }
 
-function asset(bytes: Uint8Array | undefined, path: string): Response {
-  if (!bytes) throw missing('there is no such file of the page')
-  const hashed = /-[0-9a-f]{12}\.\w+$/.test(path)
-  return new Response(bytes as Uint8Array<ArrayBuffer>, {
-    headers: {
-      ...isolated,
-      'content-type': types[path.slice(path.lastIndexOf('.') + 1)] ?? 'application/octet-stream',
-      'cache-control': hashed ? 'public, max-age=31536000, immutable' : 'no-cache',
-      'content-security-policy': policy,
-      'referrer-policy': 'no-referrer',
-    },
-  })
+/** The page's own files. Those whose names hold their hash are read once, so that all who fetch one share its bytes. */
+class Assets {
+  readonly #page: Page
+  /** As many as the page has: only what was found is kept. */
+  readonly #kept = new Map<string, Uint8Array<ArrayBuffer>>()
+
+  constructor(page: Page) {
+    this.#page = page
+  }
+
+  async answer(path: string): Promise<Response> {
+    const hashed = /-[0-9a-f]{12}\.\w+$/.test(path)
+    const bytes = this.#kept.get(path) ?? ((await this.#page.file(path)) as Uint8Array<ArrayBuffer> | undefined)
+    if (!bytes) throw missing('there is no such file of the page')
+    if (hashed) this.#kept.set(path, bytes)
+    return new Response(bytes, {
+      headers: {
+        ...isolated,
+        'content-type': types[path.slice(path.lastIndexOf('.') + 1)] ?? 'application/octet-stream',
+        'cache-control': hashed ? 'public, max-age=31536000, immutable' : 'no-cache',
+        'content-security-policy': policy,
+        'referrer-policy': 'no-referrer',
+      },
+    })
+  }
 }
 
-const pieceBytes = 1 << 20
-
-/** A file, or the range `bytes=A-B` or `bytes=A-` of it. */
-function ranged({ bytes, sha256, source }: PageFile, range: string | undefined): Response {
+/** A file whole, or the range `bytes=A-B` or `bytes=A-` of it. */
+function ranged({ bytes, sha256 }: PageFile, range: string | undefined) {
   const [, begin, last] = /^bytes=(\d{1,15})-(\d{0,15})$/.exec(range ?? '') ?? []
   const from = begin === undefined ? 0 : Number(begin)
   const end = last ? Math.min(bytes, Number(last) + 1) : bytes
-  const headers = {
+  const headers: Record<string, string> = {
     ...isolated,
     'content-type': 'application/octet-stream',
     'accept-ranges': 'bytes',
     etag: `"${sha256}"`,
   }
-  if (from >= end)
-    return new Response(null, { status: 416, headers: { ...headers, 'content-range': `bytes */${bytes}` } })
-  let at = from
-  const body = new ReadableStream<Uint8Array>(
-    {
-      async pull(out) {
-        const piece = new Uint8Array(Math.min(pieceBytes, end - at))
-        try {
-          await source.read(at, piece)
-        } catch (error) {
-          return out.error(error)
-        }
-        at += piece.length
-        out.enqueue(piece)
-        if (at === end) out.close()
-      },
-    },
-    { highWaterMark: 0 },
-  )
-  const length = { 'content-length': String(end - from), 'cache-control': 'no-cache' }
-  if (begin === undefined) return new Response(body, { headers: { ...headers, ...length } })
-  const told = { ...headers, ...length, 'content-range': `bytes ${from}-${end - 1}/${bytes}` }
-  return new Response(body, { status: 206, headers: told })
+  if (from >= end) return { status: 416, headers: { ...headers, 'content-range': `bytes */${bytes}` }, from, end }
+  Object.assign(headers, { 'content-length': String(end - from), 'cache-control': 'no-cache' })
+  if (begin === undefined) return { status: 200, headers, from, end }
+  return { status: 206, headers: { ...headers, 'content-range': `bytes ${from}-${end - 1}/${bytes}` }, from, end }
 }
 
 function missing(message: string): ApiError {

@@ -18,15 +18,19 @@ export function ready({ holder, drain }: Server) {
 }
 
 /** Where there are keys, for those that may read it: it tells of all callers together. */
-export function metricsPage({ metrics, holder, admission, routes }: Server) {
+export function metricsPage({ metrics, holder, admission, bodies, downloads, routes }: Server) {
   return (c: RequestContext): Response => {
     const { key } = c.get('caller')
     if (key && !key.metrics)
       throw new ApiError(403, 'this key may not read metrics; its entry in config.keys says so', { code: 'forbidden' })
     const type = 'text/plain; version=0.0.4; charset=utf-8'
-    return new Response(metrics.text(holder.loaded, admission.running, routes.states), {
-      headers: { 'content-type': type },
-    })
+    const held = {
+      answers: admission.running,
+      waiting: admission.waiting,
+      bodyBytes: bodies.bytes,
+      downloads: downloads.running,
+    }
+    return new Response(metrics.text(holder.loaded, held, routes.states), { headers: { 'content-type': type } })
   }
 }
 

@@ -53,6 +53,8 @@ export class Run implements AsyncIterable<RunEvent> {
   readonly #readings = new Set<Reading>()
   /** By their index. */
   readonly #submissions = new Map<number, Answers>()
+  /** Token ids of each prompt: its other choices need not make them again. */
+  readonly #ids = new Map<number, readonly number[]>()
   /** Prompts that have been read, and their other choices submitted. */
   readonly #begun = new Set<number>()
   readonly #progress: RunEvent[] = []
@@ -81,8 +83,11 @@ export class Run implements AsyncIterable<RunEvent> {
     return this.#submissions.get(index)?.route
   }
 
+  /** Ends every answer, be it read or not. */
   cancel(): void {
     for (const submission of this.#submissions.values()) submission.cancel()
+    // One that stands at an event which nobody will fetch holds what it has until it is told.
+    for (const { events } of this.#readings) void events.return?.().catch(() => {})
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<RunEvent> {
@@ -115,7 +120,10 @@ export class Run implements AsyncIterable<RunEvent> {
 
   #told(index: number, event: GenerateEvent): RunEvent | undefined {
     const { choices } = this.#options
-    if (event.type === 'prompt') return undefined
+    if (event.type === 'prompt') {
+      this.#ids.set(Math.floor(index / choices), event.ids)
+      return undefined
+    }
     if (index % choices === 0) this.#submitRest(index / choices)
     return event.type === 'token' ? { type: 'token', index, token: event } : { type: 'done', index, done: event }
   }
@@ -133,6 +141,7 @@ export class Run implements AsyncIterable<RunEvent> {
     const request = this.#requests[prompt]!
     const submission = this.#answering.submit({
       ...request,
+      prompt: this.#ids.get(prompt) ?? request.prompt,
       signal,
       ...(request.seed !== undefined && { seed: request.seed + choice }),
       ...(progress && {

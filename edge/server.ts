@@ -6,7 +6,10 @@ import type { Config } from './config.ts'
 import type { EngineHolder, HostContext } from './engine-holder.ts'
 import { ApiError } from './errors.ts'
 import type { Admission } from './guard/admission.ts'
+import type { Bodies } from './guard/bodies.ts'
+import type { Downloads } from './guard/downloads.ts'
 import type { Caller, Keys } from './guard/keys.ts'
+import type { Rate } from './guard/rate.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import { type LogLine, logLine, type RequestRecord } from './record.ts'
 import type { Routes } from './route/routes.ts'
@@ -16,7 +19,10 @@ export interface Server {
   readonly holder: EngineHolder
   readonly routes: Routes
   readonly keys: Keys
+  readonly rate: Rate
+  readonly bodies: Bodies
   readonly admission: Admission
+  readonly downloads: Downloads
   readonly metrics: Metrics
   /** Aborted: nothing new is begun, what runs is finished. */
   readonly drain: AbortSignal | undefined
@@ -35,6 +41,16 @@ export type RequestContext = Context<AppEnv>
 
 export function engineOf(c: RequestContext, { holder }: Server): Promise<AnyEngine> {
   return holder.get(hostOf(c))
+}
+
+/** Throws an ApiError of 503 once the server is stopping. */
+export function checkRunning({ drain }: Server): void {
+  if (drain?.aborted)
+    throw new ApiError(503, 'the server is stopping; send this to another, or again in a moment', {
+      code: 'stopping',
+      retryAfter: 2,
+      headers: { connection: 'close' },
+    })
 }
 
 /** The names that a model answers to; the first is its own. */

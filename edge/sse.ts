@@ -1,4 +1,5 @@
 /** Server-sent events: frames, and a body that is written as fast as its client reads. */
+import { type PaceOptions, pacedBody } from './paced.ts'
 
 const encoder = new TextEncoder()
 
@@ -9,13 +10,9 @@ export function frame(data: unknown, event?: string): string {
   return `${event ? `event: ${event}\n` : ''}data: ${JSON.stringify(data)}\n\n`
 }
 
-export interface StreamOptions {
+export interface StreamOptions extends Omit<PaceOptions, 'ahead'> {
   /** A comment is sent where nothing else was for so long. */
   readonly keepAliveMs: number
-  /** A client that reads nothing for so long is given up. */
-  readonly stallMs: number
-  /** Stops the work at once: the client left, or reads no more. */
-  readonly cancel: (reason: 'gone' | 'stalled') => void
 }
 
 /** What came of the first wait for a frame: nothing yet, or all that a stream's headers tell is known. */
@@ -32,37 +29,19 @@ export async function opening(frames: AsyncGenerator<string>, ms: number): Promi
 export function eventStream(
   frames: AsyncGenerator<string>,
   opened: Opening,
-  { keepAliveMs, stallMs, cancel }: StreamOptions,
+  { keepAliveMs, ...pace }: StreamOptions,
 ): ReadableStream<Uint8Array> {
   let next: Promise<IteratorResult<string>> | undefined = opened.next
-  let stall: ReturnType<typeof setTimeout> | undefined
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        clearTimeout(stall)
-        next ??= frames.next()
-        const result = await within(next, keepAliveMs)
-        if (result === undefined) controller.enqueue(encoder.encode(': keep-alive\n\n'))
-        else {
-          next = undefined
-          if (result.done) return controller.close()
-          controller.enqueue(encoder.encode(result.value))
-        }
-        stall = setTimeout(() => {
-          cancel('stalled')
-          controller.error(new Error('the client reads no more'))
-        }, stallMs)
-      },
-      cancel() {
-        clearTimeout(stall)
-        cancel('gone')
-        // Frames may be waiting for a token that never comes: its cancellation ends them.
-        next?.catch(() => {})
-        void frames.return(undefined).catch(() => {})
-      },
-    },
-    { highWaterMark: 1 },
-  )
+  // A client that leaves leaves this unread.
+  next.catch(() => {})
+  const piece = async () => {
+    next ??= frames.next()
+    const result = await within(next, keepAliveMs)
+    if (result === undefined) return encoder.encode(': keep-alive\n\n')
+    next = undefined
+    return result.done ? undefined : encoder.encode(result.value)
+  }
+  return pacedBody(piece, { ...pace, ahead: 1 })
 }
 
 /** What `work` gives, or undefined after `ms`. */

@@ -2,7 +2,7 @@
 import relaxed from '../wasm/dist/relaxed.wasm'
 import simd128 from '../wasm/dist/simd128.wasm'
 import { createApp } from './app.ts'
-import { parsedConfig } from './config.ts'
+import { parsedConfig, type ServerConfig } from './config.ts'
 import { asApiError } from './errors.ts'
 import { Isolate, type WeightsEnv } from './isolate.ts'
 import type { App } from './server.ts'
@@ -20,7 +20,7 @@ export default {
     try {
       app ??= createApp({
         engine: (host) => isolate.engine(env, (work) => host.waitUntil(work)),
-        config: parsedConfig(env.FORETOKEN_CONFIG ?? '{}', 'FORETOKEN_CONFIG'),
+        config: isolated(parsedConfig(env.FORETOKEN_CONFIG ?? '{}', 'FORETOKEN_CONFIG')),
         onRequest: (line) => console.log(JSON.stringify(line)),
       })
     } catch (error) {
@@ -30,4 +30,10 @@ export default {
     }
     return app.fetch(request, env, context)
   },
+}
+
+/** An isolate has 128 MB for everything: bodies get 8 of them, unless the config says how large they are. */
+function isolated(config: ServerConfig): ServerConfig {
+  const { limits = {} } = config
+  return limits.bodyBytes === undefined ? { ...config, limits: { bodiesBytes: 8 << 20, ...limits } } : config
 }

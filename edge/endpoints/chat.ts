@@ -5,14 +5,17 @@ import type { Endpoint, Plan } from '../exchange.ts'
 import { newId } from '../ids.ts'
 import type { RunEvent } from '../run.ts'
 import { type ChatRequest, chatRequest } from '../schemas/chat.ts'
+import { entries } from '../schemas/common.ts'
 import { frame, done as last } from '../sse.ts'
 import { reportOf, usageOf } from '../usage.ts'
 import { collect, finishReason } from './collect.ts'
 import { optionsOf } from './options.ts'
 import { endsTurn, tokenLogprob } from './tokens.ts'
+import { type VisibleToken, VisibleTokens } from './visible.ts'
 
 export const chat: Endpoint<typeof chatRequest> = {
   schema: chatRequest,
+  entries: ({ limits }) => ({ ...entries, messages: limits.messages }),
   plan(body, { engine, config, model, created }): Plan {
     const choices = body.n ?? 1
     const id = newId('chatcmpl')
@@ -28,7 +31,7 @@ export const chat: Endpoint<typeof chatRequest> = {
       stream: body.stream ?? false,
       progress: (body.stream && body.foretoken?.progress) ?? false,
       async body(events) {
-        const answers = await collect(events, isEnd)
+        const answers = await collect(events, engine, isEnd)
         return {
           ...head,
           object: 'chat.completion',
@@ -36,7 +39,7 @@ export const chat: Endpoint<typeof chatRequest> = {
             index,
             message: { role: 'assistant', content: done.text, refusal: null },
             logprobs: body.logprobs
-              ? { content: tokens.map((token) => tokenLogprob(engine, token)), refusal: null }
+              ? { content: tokens.map(({ token }) => tokenLogprob(engine, token)), refusal: null }
               : null,
             finish_reason: finishReason(done),
           })),
@@ -52,11 +55,15 @@ export const chat: Endpoint<typeof chatRequest> = {
 
     async function* frames(events: AsyncIterable<RunEvent>): AsyncGenerator<string> {
       const base = { ...head, object: 'chat.completion.chunk' }
-      const begun = new Set<number>()
+      const answers: VisibleTokens[] = []
       const dones: Extract<RunEvent, { type: 'done' }>['done'][] = []
       const chunk = (index: number, delta: object, more: object = {}) =>
         frame({ ...base, choices: [{ index, delta, logprobs: null, finish_reason: null, ...more }], ...noUsage })
       const noUsage = body.stream_options?.include_usage ? { usage: null } : {}
+      const scored = (tokens: readonly VisibleToken[]) =>
+        body.logprobs && tokens.length > 0
+          ? { logprobs: { content: tokens.map(({ token }) => tokenLogprob(engine, token)), refusal: null } }
+          : {}
       for await (const event of events) {
         const { index } = event
         if (event.type === 'progress') {
@@ -69,18 +76,12 @@ export const chat: Endpoint<typeof chatRequest> = {
           continue
         }
         let text = ''
-        if (!begun.has(index)) text += chunk(index, { role: 'assistant', content: '', refusal: null })
-        begun.add(index)
-        if (event.type === 'token') {
-          const { token } = event
-          const scored = body.logprobs && !isEnd(token.id)
-          if (token.text !== '' || scored)
-            text += chunk(
-              index,
-              { content: token.text },
-              scored ? { logprobs: { content: [tokenLogprob(engine, token)], refusal: null } } : {},
-            )
-        } else {
+        if (!answers[index]) text += chunk(index, { role: 'assistant', content: '', refusal: null })
+        const visible = (answers[index] ??= new VisibleTokens(engine, isEnd))
+        const content = event.type === 'token' ? event.token.text : ''
+        const tokens = event.type === 'token' ? visible.push(event.token) : visible.finish()
+        if (content !== '' || (body.logprobs && tokens.length > 0)) text += chunk(index, { content }, scored(tokens))
+        if (event.type === 'done') {
           dones[index] = event.done
           const finished = { index, delta: {}, logprobs: null, finish_reason: finishReason(event.done) }
           text += frame({ ...base, choices: [finished], ...noUsage, foretoken: reportOf(event.done) })

@@ -1,21 +1,29 @@
 /** All events of a run, by answer. */
-import type { DoneEvent, TokenEvent } from '../../src/index.ts'
+import type { AnyEngine, DoneEvent } from '../../src/index.ts'
 import type { RunEvent } from '../run.ts'
+import { type VisibleToken, VisibleTokens } from './visible.ts'
 
 export interface Answered {
   readonly done: DoneEvent
-  /** Those of the text: not the one that ended the turn. */
-  readonly tokens: readonly TokenEvent[]
+  /** Those of the text: neither the one that ended the turn, nor those of a stop string. */
+  readonly tokens: readonly VisibleToken[]
 }
 
 /** (answers), in order. */
-export async function collect(events: AsyncIterable<RunEvent>, isEnd: (id: number) => boolean): Promise<Answered[]> {
-  const answers: { done?: DoneEvent; tokens: TokenEvent[] }[] = []
+export async function collect(
+  events: AsyncIterable<RunEvent>,
+  engine: AnyEngine,
+  isEnd: (id: number) => boolean,
+): Promise<Answered[]> {
+  const answers: { done?: DoneEvent; tokens: VisibleToken[]; visible: VisibleTokens }[] = []
   for await (const event of events) {
     if (event.type === 'progress') continue
-    const answer = (answers[event.index] ??= { tokens: [] })
-    if (event.type === 'done') answer.done = event.done
-    else if (!isEnd(event.token.id)) answer.tokens.push(event.token)
+    const answer = (answers[event.index] ??= { tokens: [], visible: new VisibleTokens(engine, isEnd) })
+    if (event.type === 'token') answer.tokens.push(...answer.visible.push(event.token))
+    else {
+      answer.tokens.push(...answer.visible.finish())
+      answer.done = event.done
+    }
   }
   return answers as Answered[]
 }

@@ -1,20 +1,22 @@
 /** `POST /v1/completions`. */
-import type { AnyEngine, DoneEvent, TokenEvent } from '../../src/index.ts'
+import type { AnyEngine, DoneEvent } from '../../src/index.ts'
 import { ApiError } from '../errors.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
 import { newId } from '../ids.ts'
 import type { RunEvent } from '../run.ts'
-import { type CompletionRequest, completionRequest } from '../schemas/completions.ts'
+import { type CompletionRequest, completionEntries, completionRequest } from '../schemas/completions.ts'
 import { frame, done as last } from '../sse.ts'
 import { reportOf, usageOf } from '../usage.ts'
 import { collect, finishReason } from './collect.ts'
 import { optionsOf } from './options.ts'
 import { endsTurn, scoredText } from './tokens.ts'
+import { type VisibleToken, VisibleTokens } from './visible.ts'
 
 type Prompt = string | readonly number[]
 
 export const completions: Endpoint<typeof completionRequest> = {
   schema: completionRequest,
+  entries: () => completionEntries,
   plan(body, { engine, config, model, created }): Plan {
     const choices = body.n ?? 1
     const prompts = promptsOf(body.prompt)
@@ -37,13 +39,13 @@ export const completions: Endpoint<typeof completionRequest> = {
       stream: body.stream ?? false,
       progress: (body.stream && body.foretoken?.progress) ?? false,
       async body(events) {
-        const answers = await collect(events, isEnd)
+        const answers = await collect(events, engine, isEnd)
         return {
           ...head,
           choices: answers.map(({ done, tokens }, index) => ({
             index,
             text: echo(index) + done.text,
-            logprobs: scored ? logprobsOf(engine, tokens, 0) : null,
+            logprobs: scored ? logprobsOf(engine, tokens) : null,
             finish_reason: finishReason(done),
           })),
           usage: usageOf(
@@ -66,8 +68,7 @@ export const completions: Endpoint<typeof completionRequest> = {
           ...report,
         })
       const dones: DoneEvent[] = []
-      const begun = new Set<number>()
-      const offsets: number[] = []
+      const answers: VisibleTokens[] = []
       for await (const event of events) {
         const { index } = event
         if (event.type === 'progress') {
@@ -80,15 +81,13 @@ export const completions: Endpoint<typeof completionRequest> = {
           continue
         }
         let text = ''
-        if (!begun.has(index) && body.echo) text += chunk(index, echo(index))
-        begun.add(index)
-        if (event.type === 'token') {
-          const { token } = event
-          const told = scored && !isEnd(token.id)
-          const logprobs = told ? { logprobs: logprobsOf(engine, [token], offsets[index] ?? 0) } : {}
-          if (token.text !== '' || told) text += chunk(index, token.text, logprobs)
-          offsets[index] = (offsets[index] ?? 0) + token.text.length
-        } else {
+        if (!answers[index] && body.echo) text += chunk(index, echo(index))
+        const visible = (answers[index] ??= new VisibleTokens(engine, isEnd))
+        const shown = event.type === 'token' ? event.token.text : ''
+        const tokens = event.type === 'token' ? visible.push(event.token) : visible.finish()
+        const told = scored && tokens.length > 0
+        if (shown !== '' || told) text += chunk(index, shown, told ? { logprobs: logprobsOf(engine, tokens) } : {})
+        if (event.type === 'done') {
           dones[index] = event.done
           text += chunk(index, '', { finish_reason: finishReason(event.done) }, { foretoken: reportOf(event.done) })
         }
@@ -110,20 +109,15 @@ function textOf(prompt: Prompt, { tokenizer }: AnyEngine): string {
 }
 
 /** The older form: lists side by side. Offsets are of the answer's own text, in UTF-16 units. */
-function logprobsOf(engine: AnyEngine, tokens: readonly TokenEvent[], from: number) {
-  const scored = tokens.map((token) => scoredText(engine, token))
-  const tops = tokens.map(({ topLogprobs }) =>
-    topLogprobs?.map((other) => scoredText(engine, other)).map(({ token, logprob }) => [token, logprob] as const),
+function logprobsOf(engine: AnyEngine, tokens: readonly VisibleToken[]) {
+  const scored = tokens.map(({ token }) => scoredText(engine, token))
+  const tops = tokens.map(({ token }) =>
+    token.topLogprobs?.map((other) => scoredText(engine, other)).map(({ token, logprob }) => [token, logprob] as const),
   )
-  let at = from
   return {
     tokens: scored.map(({ token }) => token),
     token_logprobs: scored.map(({ logprob }) => logprob),
     top_logprobs: tops.every((top) => top !== undefined) ? tops.map((top) => Object.fromEntries(top)) : null,
-    text_offset: tokens.map(({ text }) => {
-      const offset = at
-      at += text.length
-      return offset
-    }),
+    text_offset: tokens.map(({ offset }) => offset),
   }
 }

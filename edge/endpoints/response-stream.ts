@@ -5,14 +5,16 @@ import type { RunEvent } from '../run.ts'
 import { frame } from '../sse.ts'
 import type { ResponseShape } from './response-shape.ts'
 import type { TokenLogprob } from './tokens.ts'
+import type { VisibleToken, VisibleTokens } from './visible.ts'
 
 interface Parts {
   readonly shape: ResponseShape
-  /** Of a token that belongs to the text, where it was asked for. */
-  readonly logprob: (token: TokenEvent) => TokenLogprob | undefined
+  readonly visible: VisibleTokens
+  /** Undefined where log-probabilities were not asked for. */
+  readonly logprob: ((token: TokenEvent) => TokenLogprob) | undefined
 }
 
-export function responseFrames({ shape, logprob }: Parts) {
+export function responseFrames({ shape, visible, logprob }: Parts) {
   const { itemId: item_id } = shape
   const place = { item_id, output_index: 0, content_index: 0 }
   const logprobs: TokenLogprob[] = []
@@ -38,11 +40,11 @@ export function responseFrames({ shape, logprob }: Parts) {
       event('response.content_part.added', { ...place, part: shape.part('', []) })
     )
   }
-  const delta = (token: TokenEvent) => {
-    const scored = logprob(token)
-    if (scored) logprobs.push(scored)
-    if (token.text === '' && !scored) return ''
-    return event('response.output_text.delta', { ...place, delta: token.text, logprobs: scored ? [scored] : [] })
+  const delta = (text: string, tokens: readonly VisibleToken[]) => {
+    const scored = logprob ? tokens.map(({ token }) => logprob(token)) : []
+    logprobs.push(...scored)
+    if (text === '' && scored.length === 0) return ''
+    return event('response.output_text.delta', { ...place, delta: text, logprobs: scored })
   }
   const close = (done: Extract<RunEvent, { type: 'done' }>['done']) => {
     const response = shape.finished(done, logprobs)
@@ -61,7 +63,10 @@ export function responseFrames({ shape, logprob }: Parts) {
         const text =
           one.type === 'progress'
             ? create() + event('foretoken.progress', { done: one.done, total: one.total })
-            : open() + (one.type === 'token' ? delta(one.token) : close(one.done))
+            : open() +
+              (one.type === 'token'
+                ? delta(one.token.text, visible.push(one.token))
+                : delta('', visible.finish()) + close(one.done))
         if (text !== '') yield text
       }
     },

@@ -2,15 +2,18 @@
 import type { Message } from '../../src/index.ts'
 import { ApiError } from '../errors.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
+import { entries } from '../schemas/common.ts'
 import { type ResponsesRequest, responsesRequest } from '../schemas/responses.ts'
 import { collect } from './collect.ts'
 import { optionsOf } from './options.ts'
 import { ResponseShape } from './response-shape.ts'
 import { responseFrames } from './response-stream.ts'
 import { endsTurn, tokenLogprob } from './tokens.ts'
+import { VisibleTokens } from './visible.ts'
 
 export const responses: Endpoint<typeof responsesRequest> = {
   schema: responsesRequest,
+  entries: ({ limits }) => ({ ...entries, input: limits.messages }),
   plan(body, { engine, config, model, created }): Plan {
     const scored = body.include?.includes('message.output_text.logprobs') ?? false
     if (body.top_logprobs && !scored)
@@ -26,7 +29,8 @@ export const responses: Endpoint<typeof responsesRequest> = {
     const isEnd = endsTurn(engine, body.foretoken?.ignore_eos ?? false)
     const stream = responseFrames({
       shape,
-      logprob: (token) => (scored && !isEnd(token.id) ? tokenLogprob(engine, token) : undefined),
+      visible: new VisibleTokens(engine, isEnd),
+      logprob: scored ? (token) => tokenLogprob(engine, token) : undefined,
     })
     return {
       requests: [{ ...options, prompt: messagesOf(body) }],
@@ -34,9 +38,9 @@ export const responses: Endpoint<typeof responsesRequest> = {
       stream: body.stream ?? false,
       progress: (body.stream && body.foretoken?.progress) ?? false,
       async body(events) {
-        const [answer] = await collect(events, isEnd)
+        const [answer] = await collect(events, engine, isEnd)
         const { done, tokens } = answer!
-        return shape.finished(done, scored ? tokens.map((token) => tokenLogprob(engine, token)) : [])
+        return shape.finished(done, scored ? tokens.map(({ token }) => tokenLogprob(engine, token)) : [])
       },
       frames: stream.frames,
       failed: stream.failed,

@@ -7,6 +7,14 @@ import { Counter, gaugeLines, HistogramSet, labelledGaugeLines } from './registr
 const short = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
 const long = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
 
+/** What requests hold at the moment. */
+export interface Held {
+  readonly answers: number
+  readonly waiting: number
+  readonly bodyBytes: number
+  readonly downloads: number
+}
+
 export class Metrics {
   readonly #requests = new Counter('foretoken_requests_total', 'Requests, by route and status.')
   readonly #refusals = new Counter('foretoken_refusals_total', 'Requests refused before an answer began, by code.')
@@ -78,18 +86,28 @@ export class Metrics {
   }
 
   /** All of it, for Prometheus. */
-  text(engine: AnyEngine | undefined, answering: number, companions: readonly CompanionState[]): string {
+  text(engine: AnyEngine | undefined, held: Held, companions: readonly CompanionState[]): string {
     const counted = [this.#requests, this.#refusals, this.#aborts, this.#tokens, this.#routes]
     const timed = [this.#ttft, this.#between, this.#queue, this.#prefill, this.#routeTtft, this.#routePredicted]
     const lines = [
       ...[...counted, ...timed].flatMap((metric) => metric.lines()),
       ...gaugeLines({ name: 'foretoken_ready', help: 'Whether the model is loaded.', value: engine ? 1 : 0 }),
-      ...gaugeLines({ name: 'foretoken_answers', help: 'Answers being made.', value: answering }),
+      ...heldLines(held),
       ...companionLines(companions),
       ...(engine ? engineLines(engine) : []),
     ]
     return `${lines.join('\n')}\n`
   }
+}
+
+function heldLines({ answers, waiting, bodyBytes, downloads }: Held): string[] {
+  const gauges = [
+    ['answers', 'Answers being made.', answers],
+    ['admission_waiting', 'Requests that wait for room to be answered.', waiting],
+    ['body_bytes', 'Bytes of request bodies that are held, 16 KiB for each request included.', bodyBytes],
+    ['downloads', 'Model files being sent to pages.', downloads],
+  ] as const
+  return gauges.flatMap(([name, help, value]) => gaugeLines({ name: `foretoken_${name}`, help, value }))
 }
 
 /** Names are of the operator's config. */

@@ -46,9 +46,16 @@ export const extension = z
 
 export const stop = z.union([z.string().min(1).max(200), z.array(z.string().min(1).max(200)).max(16)])
 
+/** How many entries the fields of a request may have, counted before any of them is looked at. */
+export const entries = { metadata: 16, logit_bias: 1024, stop: 16, tools: 128, modalities: 8, include: 8 }
+
 /** Fields of every request that makes text. */
 export const sampling = {
-  model: z.string().min(1).max(300),
+  model: z
+    .string()
+    .min(1)
+    .max(300)
+    .regex(/^\P{Cc}*$/u, 'a name has no control characters'),
   temperature: z.number().min(0).max(2).nullish(),
   top_p: z.number().min(0).max(1).nullish(),
   stream: z.boolean().nullish(),

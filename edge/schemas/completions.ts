@@ -1,7 +1,10 @@
 /** `POST /v1/completions`: text is continued as it is, without a chat template. */
-import { choosing, sampling, unsupported, usage, z } from './common.ts'
+import { choosing, entries, sampling, unsupported, usage, z } from './common.ts'
 
-const ids = z.array(z.number().int().min(0).max(10_000_000)).min(1)
+/** Checked as one value: by element, as an array's schema does it, a long prompt would take longer to check than to read. */
+const ids = z
+  .custom<number[]>(isIds, 'must be token ids, whole numbers from 0')
+  .openapi({ type: 'array', items: { type: 'integer', minimum: 0 }, minItems: 1 })
 
 export const completionRequest = z
   .strictObject({
@@ -15,6 +18,15 @@ export const completionRequest = z
     suffix: z.literal('', unsupported).nullish(),
   })
   .openapi('CompletionRequest')
+
+/** Ids of one prompt are as many as there are; how many a context holds is looked at later. */
+export const completionEntries = { ...entries, prompt: 262_144 }
+
+function isIds(value: unknown): boolean {
+  return (
+    Array.isArray(value) && value.length > 0 && value.every((id) => Number.isInteger(id) && id >= 0 && id <= 10_000_000)
+  )
+}
 
 export type CompletionRequest = z.output<typeof completionRequest>
 

@@ -1,0 +1,132 @@
+/**
+ * What a request for text goes through, in order; each step is bounded before the next, dearer one begins:
+ *
+ *     connection    as many as the host holds (node.ts)
+ *     identity      whose request it is, and that it may ask (middleware.ts, guard/keys.ts, guard/hosts.ts)
+ *     rate          requests a minute, and bytes of refused ones (guard/rate.ts)
+ *     bytes         of this body, and of all bodies at once (body.ts, guard/bodies.ts)
+ *     shape         counts while the bytes arrive, then the schema to its first fault (guard/shape.ts, validate.ts)
+ *     cost          answers and tokens, estimated, of this tenant and in all (guard/admission.ts)
+ *     tokenize      once for all answers to a prompt, and
+ *     schedule      by the engine (run.ts)
+ */
+import type { z } from '@hono/zod-openapi'
+import type { AnyEngine } from '../src/index.ts'
+import { readJson } from './body.ts'
+import type { Config } from './config.ts'
+import { ApiError, asApiError } from './errors.ts'
+import { type Endpoint, Exchange, type Plan } from './exchange.ts'
+import type { Cost } from './guard/admission.ts'
+import { ShapeCounter, shapeLimits } from './guard/shape.ts'
+import { tenths } from './record.ts'
+import { checkRunning, engineOf, modelNames, type RequestContext, type Server, unknownModel } from './server.ts'
+import { validate } from './validate.ts'
+
+/** Throws ApiError and ForetokenError; what fails in the middle of a stream is told in the stream. */
+export async function answer<S extends z.ZodType<{ model: string }>>(
+  c: RequestContext,
+  server: Server,
+  endpoint: Endpoint<S>,
+): Promise<Response> {
+  const { config } = server
+  const caller = c.get('caller')
+  const exchange = new Exchange(c, server)
+  const work = server.rate.work(caller)
+  try {
+    const room = server.bodies.enter(caller.tenant)
+    exchange.hold(room.release)
+    const shape = new ShapeCounter({ ...shapeLimits, entries: endpoint.entries(config) })
+    const body = validate(endpoint.schema, await readJson(c.req.raw, config.limits, { room, work, shape }))
+    checkRunning(server)
+
+    const { plan, engine } = await planOf(c, server, endpoint, body)
+    const { context } = engine
+    checkSize(plan, context, config)
+    const asked = performance.now()
+    exchange.hold(await server.admission.enter(caller, costOf(plan, context), context, exchange.signal))
+    const waited = tenths(performance.now() - asked)
+    if (waited > 0) c.get('record').wait_ms = waited
+
+    const run = exchange.begin(server.routes.of(engine), plan)
+    // Its text is tokens now, and its work is not in vain.
+    room.release()
+    work.settle(false)
+    return plan.stream ? await exchange.stream(run, plan) : await exchange.json(run, plan)
+  } catch (error) {
+    const told = asApiError(exchange.explained(error))
+    work.settle(told.status < 500 || told.status === 503)
+    exchange.end()
+    throw told
+  }
+}
+
+async function planOf<S extends z.ZodType<{ model: string }>>(
+  c: RequestContext,
+  server: Server,
+  endpoint: Endpoint<S>,
+  body: z.output<S>,
+): Promise<{ plan: Plan; engine: AnyEngine }> {
+  const { config } = server
+  if (config.models && !config.models.includes(body.model)) throw unknownModel(body.model)
+  const engine = await engineOf(c, server)
+  if (!modelNames(config, engine).includes(body.model)) throw unknownModel(body.model)
+  c.get('record').model = body.model
+  const created = Math.floor(Date.now() / 1000)
+  return { plan: endpoint.plan(body, { engine, config, model: body.model, created }), engine }
+}
+
+/** Before anything is computed: a long text costs time to be made into tokens, too. */
+function checkSize({ requests, choices }: Plan, context: number, { limits }: Config): void {
+  const answers = requests.length * choices
+  if (answers > limits.choices)
+    throw new ApiError(
+      400,
+      `${requests.length} prompts x ${choices} choices are ${answers} answers; at most ${limits.choices}`,
+      { code: 'invalid_value', param: 'n' },
+    )
+  const { promptTokens = context, outputTokens } = limits
+  for (const { prompt, maxTokens } of requests) {
+    if (outputTokens !== undefined && maxTokens !== undefined && maxTokens > outputTokens)
+      throw new ApiError(400, `${maxTokens} tokens were asked for; this server makes at most ${outputTokens}`, {
+        code: 'invalid_value',
+        param: 'max_tokens',
+      })
+    const { units, ids } = lengthOf(prompt)
+    if (ids) checkLength(units, Math.min(context, promptTokens), `${units} tokens`)
+    else checkLength(units / charactersPerToken, Math.min(context, promptTokens), `${units} characters`)
+  }
+}
+
+/** No text has so few tokens that a context could hold more characters for each. */
+const charactersPerToken = 32
+/** What a text has on average, for an estimate. */
+const usualCharactersPerToken = 4
+
+function checkLength(tokens: number, most: number, what: string): void {
+  if (tokens > most)
+    throw new ApiError(400, `the prompt has ${what}, more than ${most} tokens can hold; shorten it`, {
+      code: 'context_length_exceeded',
+    })
+}
+
+/** What the request will take: each prompt once, and every answer to it as long as it may get. */
+function costOf({ requests, choices }: Plan, context: number): Cost {
+  let tokens = 0
+  for (const { prompt, maxTokens = context } of requests) {
+    const { units, ids } = lengthOf(prompt)
+    const read = Math.min(context, Math.ceil(ids ? units : units / usualCharactersPerToken))
+    tokens += read + choices * Math.min(maxTokens, context - read)
+  }
+  return { answers: requests.length * choices, tokens }
+}
+
+/** UTF-16 units of a text or of all messages, or token ids. */
+function lengthOf(prompt: Plan['requests'][number]['prompt']): { readonly units: number; readonly ids: boolean } {
+  if (typeof prompt === 'string') return { units: prompt.length, ids: false }
+  let units = 0
+  for (const entry of prompt) {
+    if (typeof entry === 'number') return { units: prompt.length, ids: true }
+    units += entry.content.length
+  }
+  return { units, ids: false }
+}
