@@ -202,6 +202,7 @@ export class Engine {
 
   /** Puts each of `prompts` into a cache of its own, packed into as few passes as there can be. All or none. */
   async prefillMany(prompts: readonly (readonly number[])[], options: PrefillRequest = {}): Promise<Session[]> {
+    this.#cache.require(prompts.map(({ length }) => length))
     const packed = prompts.map((ids) => ({ ids, sequence: this.#cache.open() }))
     try {
       const { signal, onPrefill: onProgress } = options
@@ -215,7 +216,7 @@ export class Engine {
 
   /** Log-probability of each of `ids` after those before it, (ids.length - 1). */
   async score(ids: readonly number[]): Promise<Float64Array> {
-    return this.#cache.borrow((sequence) => scoreTokens(this.#model, sequence, ids))
+    return this.#cache.borrow((sequence) => scoreTokens(this.#model, sequence, ids), ids.length - 1)
   }
 
   /** Logits after each of `ids`, (ids, vocab). At most one pass of tokens; `vocab` x 4 bytes each. */

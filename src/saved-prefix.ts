@@ -39,7 +39,7 @@ export class SavedPrefixes {
       await this.#prefill.run([{ sequence, ids: whole }])
       const pages = await Promise.all(sequence.pages.map((page) => pool.readPage(page)))
       return encodePrefix({ ids: whole, pages }, this.#binding)
-    })
+    }, whole.length)
   }
 
   /** Throws what `decodePrefix` throws, and `out_of_pages`. */

@@ -75,14 +75,25 @@ export class PagedCache {
     return new Sequence(this)
   }
 
-  /** Runs `use` with a sequence that is released afterwards, come what may. */
-  async borrow<T>(use: (sequence: Sequence) => Promise<T>): Promise<T> {
+  /**
+   * Runs `use` with a sequence that is released afterwards, come what may. Where it is to hold `tokens` more than nothing, there must be
+   * room for them all before any is computed: throws as `require`.
+   */
+  async borrow<T>(use: (sequence: Sequence) => Promise<T>, tokens = 0): Promise<T> {
+    this.require([tokens])
     const sequence = this.open()
     try {
       return await use(sequence)
     } finally {
       sequence.release()
     }
+  }
+
+  /** Makes sure that new sequences of so many tokens find room beside each other. Throws as `take`. */
+  require(tokens: readonly number[]): void {
+    // What exceeds the context is refused as that, by its sequence.
+    const pagesOf = (length: number) => Math.ceil(Math.min(length, this.context) / pageTokens)
+    if (!this.secure(tokens.reduce((sum, length) => sum + pagesOf(length), 0))) throw this.#refusal()
   }
 
   /** Some pages with one reference each, all or none. Throws `out_of_pages`, and `out_of_memory` where memory ended before. */

@@ -40,7 +40,7 @@ export class PrefixIndex {
   /** Keeps at most `maxBytes` of pages that no running sequence holds, and gives them up to whoever needs pages of `cache`. */
   constructor(cache: PagedCache, maxBytes: number) {
     this.#cache = cache
-    this.#maxPages = Math.floor(maxBytes / cache.pool.pageBytes)
+    this.#maxPages = Math.min(Math.floor(maxBytes / cache.pool.pageBytes), cache.maxPages)
     cache.makeRoom = (pages) => this.#evict(pages, 'all or none')
   }
 

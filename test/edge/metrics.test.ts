@@ -42,6 +42,9 @@ test('counts and times of what was asked', async () => {
   expect(value('foretoken_inter_token_seconds_bucket{prefill="exact",le="+Inf"}')).toBeGreaterThanOrEqual(6)
   expect(value('foretoken_kv_pages_in_use')).toBe(value('foretoken_prefix_pages'))
   expect(value('foretoken_answers')).toBe(0)
+  const parts = ['weights', 'pools', 'tables', 'free'].map((part) => value(`foretoken_memory_bytes{part="${part}"}`))
+  expect(parts.reduce((sum, bytes) => sum + bytes, 0)).toBe(value('foretoken_wasm_bytes'))
+  expect(parts[1]).toBeGreaterThanOrEqual(value('foretoken_kv_pages_in_use') * engine.pageBytes)
   // Every line is a comment or `name{labels} number`.
   for (const line of text.trimEnd().split('\n'))
     expect(line).toMatch(/^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{([a-z]+="[^"\n]*",?)+\})? -?[\d.e+-]+)$/)

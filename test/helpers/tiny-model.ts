@@ -13,6 +13,8 @@ export interface TinyOptions {
   readonly seed?: number
   /** Default 2. */
   readonly layers?: number
+  /** Default 256. */
+  readonly hidden?: number
   readonly context?: number
   /** Changes what is written, to make it wrong. */
   readonly metadata?: Readonly<Record<string, Metadata | undefined>>
@@ -25,11 +27,11 @@ const special = ['<|endoftext|>', '<|im_start|>', '<|im_end|>']
 export const tinyVocab = 256 + special.length
 
 export function tinyGguf(options: TinyOptions = {}): Uint8Array {
-  const { architecture = 'llama', type = 'f32', seed = 1, context = 256, layers = 2 } = options
+  const { architecture = 'llama', type = 'f32', seed = 1, context = 256, layers = 2, hidden = 256 } = options
   const config: ModelConfig = {
     architecture,
     layers,
-    hidden: 256,
+    hidden,
     intermediate: 512,
     heads: 4,
     kvHeads: 2,
@@ -63,6 +65,8 @@ export function tinyGguf(options: TinyOptions = {}): Uint8Array {
     [`${architecture}.attention.head_count`]: { u32: config.heads },
     [`${architecture}.attention.head_count_kv`]: { u32: config.kvHeads },
     [`${architecture}.attention.layer_norm_rms_epsilon`]: { f32: config.rmsEps },
+    ...(hidden !== 256 && { [`${architecture}.attention.key_length`]: { u32: 64 } }),
+    ...(hidden !== 256 && { [`${architecture}.attention.value_length`]: { u32: 64 } }),
     ...tokenizer(),
     ...options.metadata,
   }

@@ -2,8 +2,22 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ForetokenError } from '../../src/errors.ts'
 import { PagedCache, type Sequence } from '../../src/kv/paged.ts'
-import { pageTokens } from '../../src/types.ts'
+import { type KvPool, pageTokens } from '../../src/types.ts'
 import { fakePool } from '../helpers/fake-model.ts'
+
+/** A pool in a memory of `most` pages. */
+function limited(most: number): KvPool & { most: number } {
+  const pool = fakePool()
+  const { add } = pool
+  return Object.assign(pool, {
+    most,
+    add(pages: number) {
+      const fitting = Math.min(pages, this.most - pool.pages)
+      if (fitting <= 0) throw new ForetokenError('out_of_memory', 'no more')
+      return add(fitting)
+    },
+  })
+}
 
 describe('PagedCache', () => {
   test('a sequence takes a page for every 16 tokens, in order', () => {
@@ -41,6 +55,62 @@ describe('PagedCache', () => {
     cache.drop(page)
     expect(cache.pagesInUse).toBe(0)
     expect(() => cache.drop(page)).toThrow(/not in use/)
+  })
+
+  test('what nobody holds goes back to the pool, but for a few pages', () => {
+    const cache = new PagedCache(fakePool(), 1000)
+    const sequence = cache.open()
+    sequence.extend(16 * 500, 0)
+    expect(cache.pool.pages).toBe(500)
+    sequence.truncate(16 * 400)
+    expect(cache.pool.pages).toBeLessThanOrEqual(400 * 1.125 + 8)
+    expect(cache.pool.pages).toBeGreaterThan(400)
+    sequence.release()
+    expect(cache.pool.pages).toBeLessThanOrEqual(8)
+  })
+
+  test('where memory ends before the pages that were asked for, there are so many; later there may be more', () => {
+    const pool = limited(10)
+    const cache = new PagedCache(pool, 100)
+    const [first, second] = [cache.open(), cache.open()]
+    first.extend(6 * 16, 0)
+    expect(cache.pagesFree).toBe(94)
+    // Not all that were asked for are there: nothing is taken, and now it is known.
+    expect(() => second.extend(5 * 16, 0)).toThrow(expect.objectContaining({ code: 'out_of_memory' }))
+    expect([second.length, cache.maxPages, cache.pagesFree]).toEqual([0, 10, 4])
+    expect(() => second.extend(5 * 16, 0)).toThrow(/all 10 KV pages \(160 tokens\) .* of the 100/)
+    second.extend(4 * 16, 0)
+    pool.most = 40
+    first.release()
+    second.release()
+    expect(cache.maxPages).toBe(100)
+    first.extend(30 * 16, 0)
+    expect(cache.pagesInUse).toBe(30)
+  })
+
+  test('before memory ends, whoever keeps pages for later is asked for them', () => {
+    const cache = new PagedCache(limited(10), 100)
+    const kept = cache.take(8)
+    const asked: number[] = []
+    cache.makeRoom = (pages) => {
+      asked.push(pages)
+      for (const page of kept.splice(0, pages)) cache.drop(page)
+      return pages
+    }
+    const sequence = cache.open()
+    sequence.extend(6 * 16, 0)
+    expect(asked).toEqual([4])
+    expect([kept.length, cache.pagesInUse]).toEqual([4, 10])
+  })
+
+  test('an error that is not about memory is thrown as it is, and nothing is taken', () => {
+    const pool = fakePool()
+    pool.add = () => {
+      throw new ForetokenError('worker_lost', 'gone')
+    }
+    const cache = new PagedCache(pool, 8)
+    expect(() => cache.open().extend(10, 0)).toThrow(expect.objectContaining({ code: 'worker_lost' }))
+    expect(cache.pagesInUse).toBe(0)
   })
 
   test('no page is ever held twice, and every page comes back', () => {

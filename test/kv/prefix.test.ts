@@ -77,6 +77,41 @@ describe('PrefixIndex', () => {
     expect(cache.pagesInUse).toBe(0)
   })
 
+  test('what a tenant has within its part of half the budget outlives the prefixes of others, and no need', () => {
+    const { run, index, cache } = setup(8, 12)
+    run(text(49), 'small') // three pages
+    for (let from = 1000; from < 3000; from += 100) run(text(49, from), 'large')
+    // A quarter of eight pages is for each of the two.
+    expect(index.known('small', text(49))).toBe(32)
+    expect(index.pages).toBe(8)
+    // The other tenant's latest are there, too.
+    expect(index.known('large', text(49, 2900))).toBe(48)
+    const sequence = cache.open()
+    sequence.extend(12 * 16, 0)
+    expect(index.pages).toBe(0)
+    sequence.release()
+  })
+
+  test('many tenants leave each other no part, and the least recently used goes', () => {
+    const { run, index } = setup(4)
+    for (let tenant = 0; tenant < 6; tenant++) run(text(17), `tenant ${tenant}`)
+    expect(Array.from({ length: 6 }, (_, tenant) => index.known(`tenant ${tenant}`, text(17)))).toEqual([
+      0, 0, 16, 16, 16, 16,
+    ])
+  })
+
+  test('room that even an empty index could not make costs no prefix', () => {
+    const { run, index, cache } = setup(8, 8)
+    const held = cache.open()
+    held.extend(4 * 16, 0)
+    run(text(49))
+    expect(cache.secure(5)).toBe(false)
+    expect(index.pages).toBe(3)
+    expect(cache.secure(4)).toBe(true)
+    expect(index.pages).toBe(0)
+    held.release()
+  })
+
   test('a prompt longer than the budget keeps its beginning', () => {
     const { run, index } = setup(3)
     run(text(160))

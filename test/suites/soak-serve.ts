@@ -1,7 +1,7 @@
 /**
  * What `npm run soak:serve` runs: a server process, and 32 clients in this one. A fifth of the requests are left in the middle; of the others
  * every answer must be what it was when it was made alone. Prints a report as JSON; exit code 1 for a failed request, a wrong
- * answer, pages that were not given back, or a process that has grown by more than 5 %.
+ * answer, pages that were not given back, memory of the core beyond what was in use, or a process that has grown by more than 5 %.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -53,6 +53,8 @@ for (const body of bodies) alone.push((await answer(body)).text)
 
 const counts = { answered: 0, left: 0, failed: 0, wrong: 0 }
 const memory: number[] = []
+/** Most bytes that pages were seen to take. */
+let pools = 0
 let next = 0
 const begun = performance.now()
 await Promise.all(Array.from({ length: clients }, client))
@@ -61,17 +63,21 @@ const after = memory.at(-1)!
 const before = memory[Math.floor(memory.length / 3)]!
 const pages = await metric('foretoken_kv_pages_in_use')
 const leaked = pages - (await metric('foretoken_prefix_pages'))
+const core = await parts()
+/** Nothing made room beforehand: the core's memory follows what was in use. */
+const bounded = core.total <= 1.15 * (core.weights + core.tables + pools) + 2e6
 const report = {
   requests,
   warming,
   ...counts,
   leaked_pages: leaked,
+  core: { ...core, most_pools: pools, bounded },
   /** Fifty times, evenly; the first third is warming up. */
   rss_mb: memory.map((bytes) => Math.round(bytes / 1e6)),
   growth: Math.round((after / before - 1) * 1e4) / 1e4,
   seconds: Math.round((performance.now() - begun) / 1000),
 }
-const sound = counts.failed + counts.wrong + leaked === 0 && report.growth <= growth
+const sound = counts.failed + counts.wrong + leaked === 0 && report.growth <= growth && bounded
 console.log(JSON.stringify({ ...report, sound }))
 const ended = once(server, 'exit')
 server.kill('SIGTERM')
@@ -93,6 +99,7 @@ async function client(): Promise<void> {
       counts.failed++
     }
     if (number % Math.max(1, Math.floor((warming + requests) / 50)) === 0) memory.push(rss())
+    if (number % 100 === 0) pools = Math.max(pools, (await parts()).pools)
   }
 }
 
@@ -125,8 +132,28 @@ async function settled(): Promise<void> {
 }
 
 async function metric(name: string): Promise<number> {
-  const text = await (await fetch(`${url}/metrics`)).text()
-  return Number(new RegExp(`^${name} (.*)$`, 'm').exec(text)![1])
+  return metricOf(await metrics(), name)
+}
+
+/** What the core's memory is used for, in bytes, and all of it. */
+async function parts() {
+  const text = await metrics()
+  const part = (name: string) => metricOf(text, `foretoken_memory_bytes{part="${name}"}`)
+  const total = metricOf(text, 'foretoken_wasm_bytes')
+  return { total, weights: part('weights'), pools: part('pools'), tables: part('tables'), free: part('free') }
+}
+
+async function metrics(): Promise<string> {
+  return (await fetch(`${url}/metrics`)).text()
+}
+
+function metricOf(text: string, name: string): number {
+  return Number(
+    text
+      .split('\n')
+      .find((line) => line.startsWith(`${name} `))
+      ?.slice(name.length),
+  )
 }
 
 /** Of the server, bytes; from Linux's own account, else 0 and nothing is said of growth. */

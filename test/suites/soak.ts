@@ -2,7 +2,7 @@
  * Thousands of mixed requests on one engine: random arrivals, lengths, budgets, tenants, shared beginnings, cancellations,
  * refusals and evictions. Every answer that was finished must be the one the request gets alone.
  */
-import { type Engine, ForetokenError, type GenerateRequest, pageTokens } from '../../src/index.ts'
+import { type Engine, ForetokenError, type GenerateRequest, type MemoryBalance, pageTokens } from '../../src/index.ts'
 import { prefillModes } from '../../src/prefill/choice.ts'
 import { type Random, random } from '../helpers/random.ts'
 
@@ -29,9 +29,19 @@ export interface SoakReport {
   readonly wrong: number
   /** Pages held at the end beside those of cached prefixes. */
   readonly leaked_pages: number
-  /** Bytes after a tenth of the requests, and at the end. */
-  readonly wasm_bytes: readonly [number, number]
+  /** What the memory was used for before any request, and at the end. */
+  readonly memory: readonly [MemoryBalance, MemoryBalance]
+  /** Most bytes that weights, tables and pages in use had at once. */
+  readonly live_bytes: number
+  /** The JS heap after a tenth of the requests, and at the end. */
   readonly heap_bytes: readonly [number, number]
+}
+
+/** Whether memory followed what was in use, from nothing on: within 15 % and a few pages that are ready; and no table has grown. */
+export function isBounded({ memory: [before, after], live_bytes }: SoakReport): boolean {
+  const { total, weights, pools, tables, free } = after
+  const exact = weights + pools + tables + free === total
+  return exact && weights === before.weights && tables <= 1.15 * before.tables && total <= 1.15 * live_bytes + (1 << 20)
 }
 
 /**
@@ -43,11 +53,12 @@ export async function soak(shared: Engine, alone: Engine, options: SoakOptions):
   const openings = Array.from({ length: 6 }, () => ids(rng, 200, shared))
   const count = { finished: 0, cancelled: 0, refused: 0, invalid: 0, tokens: 0, cached_tokens: 0 }
   const sample: { request: GenerateRequest; ids: readonly number[] }[] = []
-  // Memory grows to what pages may take, once: what grows after that is a leak.
-  await takeAllPages(shared)
+  // Nothing makes room beforehand: memory has to follow what is in use.
+  const before = shared.backend.memory()
+  let pages = 0
   const flying = new Set<Promise<void>>()
   let most = 1
-  let early: [number, number] = [0, 0]
+  let early = 0
   for (let number = 0; number < options.requests; number++) {
     // Quiet and crowded times.
     if (number % 50 === 0) most = 4 + rng.below(70)
@@ -56,7 +67,7 @@ export async function soak(shared: Engine, alone: Engine, options: SoakOptions):
     flying.add(work)
     // Some come in bursts, some after others have run for a while.
     if (rng.below(4) === 0) for (let turn = rng.below(6); turn > 0; turn--) await tick()
-    if (number === Math.floor(options.requests / 10)) early = memory(shared)
+    if (number === Math.floor(options.requests / 10)) early = heap()
     if (number % 100 === 0) options.onProgress?.(number)
   }
   await Promise.all(flying)
@@ -66,7 +77,7 @@ export async function soak(shared: Engine, alone: Engine, options: SoakOptions):
     if (JSON.stringify(expected.ids) !== JSON.stringify(ids)) wrong++
   }
   const { pages_in_use, prefix_pages, preemptions, passes } = shared.stats
-  const late = memory(shared)
+  const after = shared.backend.memory()
   return {
     seed: options.seed,
     ...count,
@@ -75,8 +86,9 @@ export async function soak(shared: Engine, alone: Engine, options: SoakOptions):
     compared: sample.length,
     wrong,
     leaked_pages: pages_in_use - prefix_pages,
-    wasm_bytes: [early[0], late[0]],
-    heap_bytes: [early[1], late[1]],
+    memory: [before, after],
+    live_bytes: before.weights + after.tables + pages * shared.pageBytes,
+    heap_bytes: [early, heap()],
   }
 
   async function one(request: GenerateRequest, rng: Random): Promise<void> {
@@ -90,6 +102,7 @@ export async function soak(shared: Engine, alone: Engine, options: SoakOptions):
       if (cancelAfter < 3 && way === 0) for (let turn = cancelAfter; turn > 0; turn--) await tick()
       let events = 0
       for await (const event of submission) {
+        pages = Math.max(pages, shared.stats.pages_in_use)
         if (events++ === cancelAfter) {
           if (way === 0) controller.abort()
           else if (way === 1) submission.cancel()
@@ -130,24 +143,13 @@ function mixedRequest(rng: Random, engine: Engine, openings: readonly (readonly 
   }
 }
 
-async function takeAllPages(engine: Engine): Promise<void> {
-  const sessions = []
-  try {
-    for (;;) sessions.push(await engine.prefill(new Array(pageTokens).fill(1)))
-  } catch (error) {
-    if (!(error instanceof ForetokenError && error.code === 'out_of_pages')) throw error
-  } finally {
-    for (const session of sessions) session.release()
-  }
-}
-
 function ids(rng: Random, length: number, engine: Engine): number[] {
   return Array.from({ length }, () => 3 + rng.below(engine.archive.config.vocab - 3))
 }
 
-function memory(engine: Engine): [number, number] {
+function heap(): number {
   globalThis.gc?.()
-  return [engine.backend.memoryBytes(), process.memoryUsage().heapUsed]
+  return process.memoryUsage().heapUsed
 }
 
 function tick(): Promise<void> {

@@ -1,0 +1,122 @@
+/** Pages that only cached prefixes hold are given up to whoever needs pages; pages that somebody holds are not. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { loadWasm } from '../../node/wasm.ts'
+import { Engine, type EngineOptions } from '../../src/index.ts'
+import { answer, randomPrompt } from '../helpers/answers.ts'
+import { tinyFiles } from '../helpers/tiny-model.ts'
+
+const wasm = await loadWasm('auto', 1)
+const pages = 16
+/** Prefixes may take every page there is. */
+const options: Partial<EngineOptions> = { context: 256, kvTokens: pages * 16, prefixBytes: 1 << 30, passTokens: 64 }
+const load = () => Engine.load(tinyFiles(), { wasm, ...options })
+const ids = randomPrompt(100, 1)
+const text = 'A beginning of which two pages or more are kept, as it is long enough for that.'
+const key = new Uint8Array(32)
+
+let engine: Engine
+let other: Engine
+/** Made where there was room: the answers that are right. */
+let right: { readonly scores: Float64Array; readonly logits: Float32Array; readonly file: Uint8Array }
+
+beforeAll(async () => {
+  ;[engine, other] = [await load(), await load()]
+  right = {
+    scores: await other.score(ids),
+    logits: await other.logits(ids.slice(0, 60)),
+    file: await other.savePrefix(text),
+  }
+})
+afterAll(() => Promise.all([engine.close(), other.close()]))
+
+/** Answers requests until cached prefixes hold every page but those that are held otherwise. */
+async function fill(held = 0): Promise<void> {
+  for (let seed = 100; engine.stats.pages_in_use < pages; seed++)
+    await engine.submit({ prompt: randomPrompt(64, seed), maxTokens: 1, ignoreEos: true }).result()
+  expect(engine.stats.prefix_pages).toBe(pages - held)
+}
+
+const works: Readonly<Record<string, () => Promise<unknown>>> = {
+  score: async () => expect(await engine.score(ids)).toEqual(right.scores),
+  logits: async () => expect(await engine.logits(ids.slice(0, 60))).toEqual(right.logits),
+  prefill: async () => (await engine.prefill(ids)).release(),
+  'prefillMany of some prompts': async () => {
+    for (const session of await engine.prefillMany([ids, ids.slice(40)])) session.release()
+  },
+  'a step of a session': async () => {
+    const session = await engine.prefill(ids.slice(0, 16))
+    await fill(session.length / 16)
+    await session.step(3)
+    session.release()
+  },
+  savePrefix: async () => expect(await engine.savePrefix(text)).toEqual(right.file),
+  loadPrefix: async () => (await engine.loadPrefix(right.file)).release(),
+  'workbench.cacheOf': () => engine.workbench.cacheOf(ids, 'exact'),
+  'workbench.logitsAfter': () => engine.workbench.logitsAfter({ prompt: ids, continuations: [[1, 2]] }),
+  expectKv: async () => {
+    const expected = engine.expectKv(ids)
+    const { from, to } = expected
+    const { tokens } = await expected.receive(other.kvOf(ids, { codec: 'f32', key, from, to }), { key })
+    expected.release()
+    expect(tokens).toBe(to - from)
+  },
+  kvOf: async () => {
+    let bytes = 0
+    for await (const piece of engine.kvOf(randomPrompt(100, 7), { codec: 'f16', key })) bytes += piece.length
+    expect(bytes).toBeGreaterThan(0)
+  },
+  submit: () => engine.submit({ prompt: randomPrompt(100, 8), maxTokens: 20, ignoreEos: true }).result(),
+}
+
+describe('where idle prefixes hold every page', () => {
+  test.each(Object.entries(works))('%s finds room', async (_, work) => {
+    await fill()
+    await work()
+    const { pages_in_use, prefix_pages } = engine.stats
+    expect(pages_in_use).toBe(prefix_pages)
+  })
+})
+
+describe('pages that somebody holds', () => {
+  test('are not taken: what needs more than the rest is refused, and evicts nothing', async () => {
+    await fill()
+    const held = await engine.prefill(randomPrompt(160, 3))
+    await engine.submit({ prompt: randomPrompt(64, 4), maxTokens: 1, ignoreEos: true }).result()
+    const before = engine.stats.prefix_pages
+    expect(before).toBeGreaterThan(0)
+    await expect(engine.prefill(randomPrompt(200, 5))).rejects.toMatchObject({ code: 'out_of_pages' })
+    expect(engine.stats.prefix_pages).toBe(before)
+    // As many as there are.
+    const fits = await engine.prefill(randomPrompt(96, 6))
+    await expect(engine.prefill([1])).rejects.toMatchObject({ code: 'out_of_pages' })
+    fits.release()
+    const logits = await held.step(1)
+    held.release()
+    expect(logits.every(Number.isFinite)).toBe(true)
+  })
+
+  test('keep what they hold: a loaded prefix is found after everything else was evicted', async () => {
+    const loaded = await engine.loadPrefix(right.file)
+    await fill()
+    await engine.score(randomPrompt(180, 9))
+    const prompt = [...engine.tokenize(text, { special: true })]
+    const { done } = await answer(engine, { prompt, raw: true, maxTokens: 1 })
+    expect(done.cached_tokens).toBeGreaterThanOrEqual(32)
+    loaded.release()
+  })
+})
+
+describe('tenants', () => {
+  test('one that asks for much does not push out all that another has', async () => {
+    const fresh = await load()
+    const prompt = randomPrompt(65, 30)
+    const ask = (tenant: string, ids: readonly number[]) => answer(fresh, { prompt: ids, tenant, maxTokens: 1 })
+    await ask('small', prompt)
+    for (let seed = 0; seed < 30; seed++) await ask('large', randomPrompt(65, 1000 + seed))
+    // Half of the pages are shared out: a quarter to each of two.
+    expect((await ask('small', prompt)).done.cached_tokens).toBe(64)
+    // But no prefix stands in the way of a request, whoever it is of.
+    await fresh.score(randomPrompt(256, 1))
+    await fresh.close()
+  })
+})

@@ -1,0 +1,38 @@
+/** A model file of any size that holds next to nothing: zeros behind its head, read from nowhere. */
+import type { ByteSource, ModelFiles, TensorType } from '../../src/types.ts'
+import { tensorBytes } from './gguf-writer.ts'
+import { type TinyOptions, tinyGguf } from './tiny-model.ts'
+
+export interface SparseModel {
+  readonly files: ModelFiles
+  /** Bytes of each reading behind what is written. */
+  readonly read: number[]
+}
+
+/** A tiny model whose tensor `name` is of another size and zero; `dims` as GGUF has them, the contiguous one first. */
+export function sparseModel(
+  name: string,
+  type: TensorType,
+  dims: readonly [number, number],
+  options: TinyOptions = {},
+): SparseModel {
+  const written = tinyGguf({
+    ...options,
+    // Last, so that its bytes may be left out.
+    tensors: (tensors) => [
+      ...tensors.filter((tensor) => tensor.name !== name),
+      { name, type, dims, bytes: new Uint8Array(0) },
+    ],
+  })
+  const read: number[] = []
+  const source: ByteSource = {
+    name: 'sparse.gguf',
+    size: written.length + tensorBytes(type, dims),
+    async read(offset, into) {
+      into.fill(0)
+      if (offset < written.length) into.set(written.subarray(offset, offset + into.length))
+      else read.push(into.length)
+    },
+  }
+  return { files: { name: 'sparse', files: ['sparse.gguf'], open: async () => source }, read }
+}
