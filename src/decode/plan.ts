@@ -191,7 +191,8 @@ export class Planner {
       this.#tell(task, (told) => told.onAdmit?.(asked))
       this.#tell(task, (told) => told.onBegin?.(sequence, cached))
       this.#tell(task, (told) => told.onPrefill?.(cached, total, known))
-      if (predicted) this.#tell(task, (told) => told.onCache?.('predicted'))
+      // What was predicted before its place was taken from it may be exact now.
+      if (predicted || task.inexactTold) this.#tellCache(task, predicted ? 'predicted' : 'exact')
     }
     this.#cachedTokens += cached
     return true
@@ -208,13 +209,20 @@ export class Planner {
     // A prompt that was let in by this very plan is as it was before: it has nothing to be told.
     if (!task.streaming) this.#news = this.#news.filter((news) => news.task !== task)
     // An answer that has begun is read again exactly.
-    if (task.streaming && task.sequence.states) this.#tell(task, (told) => told.onCache?.('exact'))
+    if (task.streaming && task.sequence.states) this.#tellCache(task, 'exact')
     task.doubted = false
     task.sequence.release()
   }
 
   #tell(task: Task, tell: (job: Job) => void): void {
     this.#news.push({ task, tell })
+  }
+
+  #tellCache(task: Task, kind: 'predicted' | 'exact'): void {
+    this.#tell(task, (told) => {
+      task.inexactTold = kind === 'predicted'
+      told.onCache?.(kind)
+    })
   }
 
   #fail(task: Task, error: unknown): void {

@@ -48,7 +48,10 @@ export async function serve(
       const reading = kind === 'prompt' && !task.streaming
       if (reading) task.keepIn(serving.prefixes)
       if (task.ending) return
-      if (exact) task.job.onCache?.('exact')
+      if (exact) {
+        task.inexactTold = false
+        task.job.onCache?.('exact')
+      }
       if (reading) task.job.onPrefill?.(share.from + share.count, task.tokens.length)
       if (scores && !task.ending) take(task, scores, serving)
     })

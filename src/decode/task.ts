@@ -56,6 +56,8 @@ export class Task implements Candidate {
   lastPass = -1
   /** Its first token waits until the cache is exact: the predictor was not sure. */
   doubted = false
+  /** It was told that its prompt is predicted, and not yet that its cache is exact. */
+  inexactTold = false
   /** Tokens that it had when its place was last taken for another tenant's sake. */
   yieldedAt = Number.NEGATIVE_INFINITY
   /** How it ends, once that is known; it hears nothing more but `end`, which waits for the end of the pass. */

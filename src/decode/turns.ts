@@ -66,7 +66,10 @@ export class TurnQueue<C extends Claimant> {
       if (sooner < 0 || (sooner === 0 && placeOf(line) < placeOf(best!))) best = line
     }
     this.#last = best
-    return best?.waiting[best.at++]!.candidate
+    if (!best) return undefined
+    const { candidate } = best.waiting[best.at]!
+    best.at++
+    return candidate
   }
 
   /** Says that the candidate that came last was given `rows`. */

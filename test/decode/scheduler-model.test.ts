@@ -1,0 +1,14 @@
+/** `npm run soak:model` does the same for a night. */
+import { expect, test } from 'vitest'
+import { checkScheduler } from '../suites/scheduler-model.ts'
+
+test('whatever requests do from inside and outside, each gets its own answer, and every page has its owner', async () => {
+  const seed = Number(process.env.FORETOKEN_TEST_SEED ?? Date.now() % 2 ** 31)
+  const report = await checkScheduler({ commands: 3000, seed })
+  console.log(JSON.stringify(report))
+  // The commands reach what they are there for.
+  expect(report.commands).toBeGreaterThanOrEqual(3000)
+  expect(report.endings.whole).toBeGreaterThan(100)
+  for (const code of ['aborted', 'internal']) expect(report.endings[code]).toBeGreaterThan(10)
+  expect(report.preemptions).toBeGreaterThan(5)
+})

@@ -1,0 +1,15 @@
+/** What `npm run soak:model` runs. Prints the report as JSON; exit code 1 with the smallest commands that break a rule. */
+import { checkScheduler } from './scheduler-model.ts'
+
+const commands = Number(process.argv[2] ?? 100_000)
+const seed = Number(process.argv[3] ?? 20_261_129)
+const begun = performance.now()
+try {
+  const onProgress = (done: number) => process.stderr.isTTY && process.stderr.write(`\r${done} of ${commands} commands`)
+  const report = await checkScheduler({ commands, seed, onProgress })
+  console.log(JSON.stringify({ ...report, seconds: Math.round((performance.now() - begun) / 1000), sound: true }))
+} catch (error) {
+  console.error(error)
+  console.log(JSON.stringify({ seed, commands, sound: false }))
+  process.exitCode = 1
+}
