@@ -99,7 +99,11 @@ export class Room {
 
   /** Takes a request's pages: it is read again later. `heir` is who needs them; undefined where nobody could go on. */
   preempt(task: Task, heir?: Task): void {
-    if (heir && heir.tenant !== task.tenant) task.yieldedAt = task.tokens.length
+    if (heir && heir.tenant !== task.tenant) {
+      task.yieldedAt = task.tokens.length
+      // What it has computed is kept for it: it does not wait as if it had to be computed again.
+      task.cachedHint = task.sequence.exact
+    }
     this.#promised -= this.#promises.get(task) ?? 0
     this.#promises.delete(task)
     this.#running--

@@ -48,8 +48,8 @@ export class Task implements Candidate {
   readonly arrived = performance.now()
   /** Prompt and answer: what the sequence holds or is to hold. */
   readonly tokens: number[]
-  /** Tokens that the prefix cache held when it came. */
-  readonly cachedHint: number
+  /** Tokens that the prefix cache held when it came, or when its place was taken for another tenant's sake. */
+  cachedHint: number
   /** As many of the best logits are all that is read: a doubt looks at two. */
   readonly best: number
   streaming = false

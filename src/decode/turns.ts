@@ -24,6 +24,11 @@ export class Turns {
     for (const tenant of tenants) this.#given.set(tenant, (this.#given.get(tenant) ?? least) - least)
   }
 
+  /** Tenants in the table. */
+  get tenants(): number {
+    return this.#given.size
+  }
+
   readonly given: Given = (tenant) => this.#given.get(tenant) ?? 0
 
   charge(tenant: string, rows: number): void {
