@@ -94,6 +94,7 @@ export class World {
   readonly #drives: Promise<void>[] = []
   /** The pass that failed, and whose pages were in it. */
   readonly #broken = new Map<unknown, ReadonlySet<number>>()
+  /** Pages were held by others than requests in the scheduler. */
   everHeld = false
   closed = false
 
@@ -393,6 +394,7 @@ export class Request implements Job {
     for (let at = this.held.length; at < whole; at++) {
       const page = this.sequence!.pages[at]!
       this.#world.cache.share(page)
+      this.#world.everHeld = true
       this.held.push(page)
     }
   }
