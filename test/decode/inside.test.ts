@@ -1,6 +1,6 @@
 /** What requests do from inside the calls that they get: a pass stands as it was planned, and each request answers for itself. */
 import { getEventListeners } from 'node:events'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { Predicting } from '../../src/decode/scheduler.ts'
 import { ForetokenError } from '../../src/errors.ts'
 import type { Sequence } from '../../src/kv/paged.ts'
@@ -109,6 +109,40 @@ describe('a pass of several requests', () => {
       for (const session of sessions) session.release()
       prefixes.clear()
       expect(cache.pagesInUse).toBe(0)
+    }
+  })
+
+  test('is served in several turns of the host where sampling takes long; what happens in between changes nothing in it', async () => {
+    let now = 0
+    vi.spyOn(performance, 'now').mockImplementation(() => now)
+    try {
+      const { scheduler } = setup({ options: { order: 'pack' } })
+      const requests = three()
+      const turnsAtToken: number[] = []
+      let turn = 0
+      let ticking = true
+      const tick = () => {
+        turn++
+        // Between two rows of the first pass somebody leaves who has not been served.
+        if (turnsAtToken.length === 1) requests[2]!.controller.abort('enough')
+        if (ticking) setImmediate(tick)
+      }
+      for (const request of requests) {
+        request.inside = (hook) => {
+          if (hook !== 'take') return
+          turnsAtToken.push(turn)
+          now += 10
+        }
+        scheduler.add(request)
+      }
+      setImmediate(tick)
+      await all(scheduler, requests)
+      ticking = false
+      for (let at = 1; at < turnsAtToken.length; at++) expect(turnsAtToken[at]).toBeGreaterThan(turnsAtToken[at - 1]!)
+      expect(requests[2]!.answer).toEqual([])
+      for (const request of requests) expectOwn(request)
+    } finally {
+      vi.restoreAllMocks()
     }
   })
 
