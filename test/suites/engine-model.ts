@@ -56,9 +56,13 @@ export async function checkEngine({ shared, alone }: Engines, commands: number, 
     const { pages_in_use, prefix_pages } = shared.stats
     assert.ok(prefix_pages <= pages_in_use && pages_in_use * pageTokens <= 512)
   }
-  for (const { resume } of running) resume()
   for (const session of sessions) session.release()
-  await Promise.all([...all.map(({ finished }) => finished), ...others])
+  // Who ends may have submitted another.
+  for (let known = -1; known < all.length + others.length; ) {
+    known = all.length + others.length
+    for (const { resume } of running) resume()
+    await Promise.all([...all.map(({ finished }) => finished), ...others])
+  }
   const { pages_in_use, prefix_pages, running: left, waiting, preemptions, cached_tokens } = shared.stats
   assert.deepEqual([left, waiting, pages_in_use - prefix_pages], [0, 0, 0], 'pages or requests are left')
   for (const state of all) await judge(state)
