@@ -42,7 +42,7 @@ const deeds: { readonly weight: number; readonly arbitrary: fc.Arbitrary<Deed> }
     weight: 60,
     arbitrary: fc.record({ kind: fc.constant('submit'), length: fc.integer({ min: 1, max: 50 }), tenant }),
   },
-  { weight: 30, arbitrary: fc.record({ kind: fc.constant('hold'), pages: fc.integer({ min: 1, max: 6 }) }) },
+  { weight: 60, arbitrary: fc.record({ kind: fc.constant('hold'), pages: fc.integer({ min: 1, max: 6 }) }) },
   { weight: 60, arbitrary: fc.record({ kind: fc.constant('letGo') }) },
   { weight: 30, arbitrary: fc.record({ kind: fc.constant('evict'), pages: fc.integer({ min: 1, max: 8 }) }) },
   {
@@ -128,8 +128,9 @@ const commands = [
 ]
 
 const world = fc.record({
-  pages: fc.integer({ min: worldContext / 16, max: 24 }),
-  passTokens: fc.constantFrom(1, 5, 16, 33, 33),
+  // Few pages are many preemptions.
+  pages: fc.oneof(fc.integer({ min: worldContext / 16, max: 11 }), fc.integer({ min: 12, max: 24 })),
+  passTokens: fc.constantFrom(1, 5, 16, 33, 33, 64),
   prefixPages: fc.integer({ min: 0, max: 12 }),
   order: fc.constantFrom('shortest' as const, 'pack' as const, 'arrival' as const),
   maxRunning: fc.constantFrom(1, 3, 64),

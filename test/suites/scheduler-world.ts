@@ -400,7 +400,8 @@ export class Request implements Job {
   }
 
   #called(hook: Hook): void {
-    if (this.ended > 0 && hook !== 'end') this.#world.fault(new Error(`${hook} of ${this.number} after its end`))
+    if ((this.ended > 0 || this.leaving || this.#thrown) && hook !== 'end')
+      this.#world.fault(new Error(`${hook} of ${this.number} after its end`))
     const nth = (this.#calls[hook] ?? 0) + 1
     this.#calls[hook] = nth
     for (const script of this.#wish.scripts) {
