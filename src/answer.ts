@@ -50,6 +50,8 @@ export class Answer implements Job {
   readonly #history: number[]
   #text = ''
   #cached = 0
+  /** The next progress is where its prompt begins. */
+  #entering = true
   #prefill: DoneEvent['prefill'] = 'exact'
   /** Tokens of the answer that were made before the cache was exact. */
   #exactFrom: number | undefined = 0
@@ -92,12 +94,16 @@ export class Answer implements Job {
     }
   }
 
-  onAdmit(): void {
-    this.#trace.mark('admitted')
+  onAdmit(at?: number): void {
+    this.#trace.mark('admitted', at)
+    this.#entering = true
   }
 
-  onPrefill(done: number, total: number): void {
-    if (this.#trace.mark('begun')) this.#cached = done
+  onPrefill(done: number, total: number, at?: number): void {
+    const first = this.#entering && this.#trace.mark('begun', at)
+    this.#entering = false
+    // What it finds once its place was taken from it is its own.
+    if (first) this.#cached = done
     else this.#request.onPrefill?.(done, total)
   }
 

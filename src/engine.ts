@@ -230,7 +230,7 @@ export class Engine {
 
   /** Ends all requests as `aborted`, and frees everything. */
   async close(): Promise<void> {
-    this.#scheduler.close()
+    await this.#scheduler.close()
     await this.backend.close()
   }
 }

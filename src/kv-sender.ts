@@ -225,10 +225,10 @@ class Reading implements Job {
     }
   }
 
-  onBegin(sequence: Sequence): void {
+  onBegin(sequence: Sequence, cached: number): void {
     this.#sequence = sequence
     this.#at.admitted ||= performance.now()
-    this.#cached = sequence.length
+    this.#cached = cached
   }
 
   /** Holds the pages of what has been computed; whole ones, but for the last of the prompt. */

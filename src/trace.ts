@@ -10,9 +10,9 @@ export type Mark =
   /** The chat template has made its text; never, where there is none. */
   | 'templated'
   | 'tokenized'
-  /** The scheduler turns to it; set anew where it has to wait again. */
+  /** The scheduler turns to it; set anew if its place was taken from it before its first token. */
   | 'admitted'
-  /** The prefix cache has been asked. */
+  /** The prefix cache has been asked; set anew with `admitted`. */
   | 'begun'
   | 'prefilled'
   | 'first'
@@ -45,10 +45,13 @@ export class Trace {
     this.mark('accepted')
   }
 
-  /** Sets a mark to now, if it is not set yet (`done` and `admitted` move on); says whether it was not. */
-  mark(mark: Mark): boolean {
+  /**
+   * Sets a mark to `at`, in milliseconds as in `performance.now`, default now, if it is not set yet; `admitted`, `begun` and `done` move
+   * on. Returns true if it was not set.
+   */
+  mark(mark: Mark, at = performance.now()): boolean {
     const first = !this.#at.has(mark)
-    if (mark === 'done' || mark === 'admitted' || first) this.#at.set(mark, performance.now())
+    if (mark === 'done' || mark === 'admitted' || mark === 'begun' || first) this.#at.set(mark, at)
     return first
   }
 

@@ -1,5 +1,6 @@
 /** From scores to the tokens that may be drawn: temperature, then top-k, then top-p, then min-p. */
-import { argmax, expNegative, topIds } from './logprobs.ts'
+import { argmax, expNegative } from './logprobs.ts'
+import { sortBest, topIds } from './order.ts'
 
 export interface Filters {
   /** Above 0. */
@@ -39,9 +40,14 @@ export function filterTokens(scores: Float32Array, filters: Filters): Candidates
     weights = weights.subarray(0, keep)
   }
   if (minP > 0) {
-    const before = weights
-    ids = ids.filter((_, i) => before[i]! >= minP)
-    weights = weights.filter((weight) => weight >= minP)
+    let keep = 0
+    for (let i = 0; i < ids.length; i++) {
+      if (weights[i]! < minP) continue
+      ids[keep] = ids[i]!
+      weights[keep++] = weights[i]!
+    }
+    ids = ids.subarray(0, keep)
+    weights = weights.subarray(0, keep)
   }
   return { ids, weights, total: sum(weights) }
 }
@@ -75,15 +81,17 @@ function nucleus(scores: Float32Array, top: number, scale: number, share: number
   for (let reached = bins[0]!; reached < share * mass * (1 + 1e-9) && bin < bins.length - 1; reached += bins[bin]!)
     bin++
   const ids = within(scores, top, (bin + 1) / 8 / scale)
-  return { ids: ids.sort((a, b) => scores[b]! - scores[a]! || a - b), mass }
+  return { ids: sortBest(scores, ids), mass }
 }
 
 /** Ids, ascending, whose score is at most `distance` under the top. */
 function within(scores: Float32Array, top: number, distance: number): Int32Array {
-  const ids = new Int32Array(scores.length)
   let count = 0
-  for (let i = 0; i < scores.length; i++) if (top - scores[i]! <= distance) ids[count++] = i
-  return ids.subarray(0, count)
+  for (let i = 0; i < scores.length; i++) if (top - scores[i]! <= distance) count++
+  const ids = new Int32Array(count)
+  let at = 0
+  for (let i = 0; at < count; i++) if (top - scores[i]! <= distance) ids[at++] = i
+  return ids
 }
 
 function countReaching(weights: Float64Array, mass: number): number {

@@ -1,6 +1,8 @@
 /** Log-probabilities of the model's own distribution, before penalties, temperature and filters. */
 import { ForetokenError } from '../errors.ts'
 
+export { topIds } from './order.ts'
+
 export interface Normalizer {
   /** The largest logit, and the lowest id that has it. */
   readonly top: number
@@ -47,35 +49,6 @@ export function argmax(scores: Float32Array): number {
     }
   }
   return id
-}
-
-/** Ids of the `k` largest scores, largest first, lower id first among equals. For small k: keeps a heap of k. */
-export function topIds(scores: Float32Array, k: number): Int32Array {
-  const size = Math.min(k, scores.length)
-  const heap = Int32Array.from({ length: size }, (_, i) => i)
-  if (size === 0) return heap
-  // The root is the worst of the k: the lowest score, the highest id among equals.
-  const worse = (a: number, b: number) => scores[a]! < scores[b]! || (scores[a]! === scores[b]! && a > b)
-  const sift = (from: number) => {
-    let at = from
-    const id = heap[at]!
-    for (let child = 2 * at + 1; child < size; child = 2 * at + 1) {
-      if (child + 1 < size && worse(heap[child + 1]!, heap[child]!)) child++
-      if (!worse(heap[child]!, id)) break
-      heap[at] = heap[child]!
-      at = child
-    }
-    heap[at] = id
-  }
-  for (let i = (size >> 1) - 1; i >= 0; i--) sift(i)
-  let floor = scores[heap[0]!]!
-  for (let i = size; i < scores.length; i++) {
-    if (scores[i]! <= floor) continue
-    heap[0] = i
-    sift(0)
-    floor = scores[heap[0]!]!
-  }
-  return heap.sort((a, b) => (worse(a, b) ? 1 : -1))
 }
 
 function notFinite(logits: Float32Array): ForetokenError {

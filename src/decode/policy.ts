@@ -5,8 +5,10 @@
  * - Prompts go by what they still cost plus a share of when they came: the shortest first, but one that came
  *   `cost / aging` later than a long one can no longer pass it.
  * - A pass takes no further prompt once the core is full: more rows would only delay the first tokens of those in it.
+ * - Tenants take turns: rows go first to the tenant that has been given least. All of this holds within a tenant.
  */
 import type { PassCost } from './pass-cost.ts'
+import { type Given, inTurns, TurnQueue } from './turns.ts'
 
 /** Which prompt goes first, and how full a pass is made. */
 export type Order =
@@ -35,6 +37,8 @@ export interface Policy {
 
 /** A request as the policy sees it. */
 export interface Candidate {
+  /** Whose request it is. Default ''. */
+  readonly tenant?: string
   /** Tokens still to run before its next logits: 1 for a running stream. */
   readonly pending: number
   /** As many of them as are expected to be computed, and not found in the prefix cache. */
@@ -68,9 +72,10 @@ const tileRows = 4
 /** Tokens that a pass makes exact where costs can't be measured: about a page. */
 const blindRefined = 16
 
-/** The streams, in the order in which they get their steps: longest unserved first. */
-export function streamsInOrder<C extends Candidate>(candidates: readonly C[]): C[] {
-  return candidates.filter(isStep).sort((a, b) => a.lastPass - b.lastPass || a.number - b.number)
+/** The streams, in the order in which they get their steps: tenants in turns, and of each the longest unserved first. */
+export function streamsInOrder<C extends Candidate>(candidates: readonly C[], given?: Given): C[] {
+  const streams = candidates.filter(isStep).sort((a, b) => a.lastPass - b.lastPass || a.number - b.number)
+  return inTurns(streams, given)
 }
 
 /** Rows of a pass that streams leave to prompts that wait; of a pass of one token, every other one. */
@@ -92,19 +97,22 @@ export function promptShares<C extends Candidate>(
   policy: Policy,
   cost: PassCost,
   admit: (candidate: C, limit: number) => boolean,
+  given?: Given,
 ): Share<C>[] {
   const { order, chunk, fullRows, stallMs, budget } = policy
   const most = order === 'shortest' ? Math.min(chunk, budget - taken) : budget - taken
   const room = taken === 0 ? most : Math.min(most, Math.max(leastPrefill, cost.rowsWithin(stallMs, budget) - taken))
   const shares: Share<C>[] = []
   let left = room
-  for (const candidate of inOrder(candidates, policy, cost)) {
+  const queue = new TurnQueue(inOrder(candidates, policy, cost), given)
+  for (let candidate = queue.next(); candidate; candidate = queue.next()) {
     const rows = taken + room - left
     const limit = shares.length === 0 || order === 'pack' ? left : Math.min(left, fullRows - rows)
     if (limit <= 0 || (order === 'arrival' && shares.length > 0)) break
     if (!admit(candidate, limit)) continue
     const count = Math.min(candidate.pending, limit)
     shares.push({ candidate, count })
+    queue.charge(count)
     left -= count
   }
   return shares
@@ -121,6 +129,7 @@ export function refineShares<C extends Candidate>(
   { budget, refineMs }: Policy,
   cost: PassCost,
   rowCost = 1,
+  given?: Given,
 ): (Share<C> & { readonly refine: true })[] {
   const waiting = candidates.filter(({ inexact }) => inexact > 0)
   // Before any pass has run nothing is known of costs: as little is risked as can be.
@@ -132,10 +141,18 @@ export function refineShares<C extends Candidate>(
   const least = tileRows * Math.ceil((taken + 2 * waiting.length) / tileRows)
   let left = taken === 0 ? budget : Math.min(budget, Math.max(least, most)) - taken
   const shares: (Share<C> & { readonly refine: true })[] = []
-  for (const candidate of waiting.sort((a, b) => Number(b.doubted) - Number(a.doubted) || a.number - b.number)) {
-    const count = Math.min(left, candidate.inexact)
-    if (count > 0) shares.push({ candidate, count, refine: true })
-    left -= count
+  waiting.sort((a, b) => a.number - b.number)
+  for (const doubted of [true, false]) {
+    const queue = new TurnQueue(
+      waiting.filter((candidate) => candidate.doubted === doubted),
+      given,
+    )
+    for (let candidate = queue.next(); candidate && left > 0; candidate = queue.next()) {
+      const count = Math.min(left, candidate.inexact)
+      shares.push({ candidate, count, refine: true })
+      queue.charge(count)
+      left -= count
+    }
   }
   return shares
 }

@@ -6,8 +6,9 @@
 import type { Scores, Shortlist } from '../backend/backend.ts'
 import { ForetokenError } from '../errors.ts'
 import { draw, filterTokens } from './filters.ts'
-import { argmax, normalize, topIds } from './logprobs.ts'
-import { applyPenalties, isNeutral } from './penalties.ts'
+import { argmax, normalize } from './logprobs.ts'
+import { topIds } from './order.ts'
+import { type Bias, createPenalties } from './penalties.ts'
 import { createRandom } from './random.ts'
 
 export interface SamplingOptions {
@@ -60,19 +61,19 @@ export function createSampler(options: SamplingOptions = {}): Sampler {
     topP: inRange('topP', options.topP ?? 1, 0, 1, 'above'),
     minP: inRange('minP', options.minP ?? 0, 0, 1),
   }
-  const penalties = {
+  const penalties = createPenalties({
     repetition: inRange('repetitionPenalty', options.repetitionPenalty ?? 1, 0, 10, 'above'),
     presence: inRange('presencePenalty', options.presencePenalty ?? 0, -2, 2),
     frequency: inRange('frequencyPenalty', options.frequencyPenalty ?? 0, -2, 2),
-    bias: biasMap(options.logitBias ?? {}),
-  }
+    bias: biasOf(options.logitBias ?? {}),
+  })
   const topLogprobs = inRange('topLogprobs', options.topLogprobs ?? 0, 0, 100, 'whole')
   const random = createRandom(
     options.seed === undefined
       ? undefined
       : inRange('seed', options.seed, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, 'whole'),
   )
-  const neutral = isNeutral(penalties)
+  const { neutral } = penalties
   const greedy = filters.temperature < 1e-6 // 1 / temperature must stay finite; nothing else has a chance long before
   let scratch = new Float32Array(0)
 
@@ -101,7 +102,7 @@ export function createSampler(options: SamplingOptions = {}): Sampler {
       if (!neutral) {
         if (scratch.length !== logits.length) scratch = new Float32Array(logits.length)
         scratch.set(logits)
-        applyPenalties(scratch, history, generatedFrom, penalties)
+        penalties.apply(scratch, history, generatedFrom)
         scores = scratch
       }
       const id = greedy ? (neutral ? raw.id : argmax(scores)) : draw(filterTokens(scores, filters), random())
@@ -125,12 +126,14 @@ function inRange(name: string, value: number, low: number, high: number, kind: K
   )
 }
 
-function biasMap(bias: Readonly<Record<number, number>>): Map<number, number> {
-  const map = new Map<number, number>()
-  for (const [key, value] of Object.entries(bias)) {
+function biasOf(bias: Readonly<Record<number, number>>): Bias {
+  const entries = Object.entries(bias)
+  const [ids, values] = [new Int32Array(entries.length), new Float64Array(entries.length)]
+  entries.forEach(([key, value], index) => {
     if (!/^\d{1,9}$/.test(key))
       throw new ForetokenError('bad_argument', `logitBias names "${key}"; its keys are token ids, whole numbers from 0`)
-    map.set(Number(key), inRange(`logitBias[${key}]`, value, -100, 100))
-  }
-  return map
+    ids[index] = Number(key)
+    values[index] = inRange(`logitBias[${key}]`, value, -100, 100)
+  })
+  return { ids, values }
 }

@@ -4,32 +4,35 @@
  * Nothing runs in the background. Whoever waits for a token drives: `drive` runs passes for all requests until its own is
  * served. A host that ends a request's work with the request (an edge isolate) so never stops others', and where
  * nobody reads, nothing is computed.
+ *
+ * A pass goes through fixed points: it is planned, its requests are told, it is computed, and it is served. Code of requests runs
+ * in the second and the last, and whatever it does, by cancelling, closing, submitting or throwing, waits behind the pass.
  */
 import type { Scores } from '../backend/backend.ts'
 import { asForetokenError, ForetokenError } from '../errors.ts'
-import type { PagedCache, Sequence } from '../kv/paged.ts'
+import type { PagedCache } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
 import type { Llama } from '../model/llama.ts'
-import { pack, type Run } from '../pack/pack.ts'
 import { nextTurn } from '../turn.ts'
-import { type Pass, pageTokens, type Segment } from '../types.ts'
+import type { Pass, Segment } from '../types.ts'
 import { PassCost } from './pass-cost.ts'
-import { type Policy, promptShares, refineShares, reservedRows, type Share, streamsInOrder } from './policy.ts'
+import { type PassPlan, Planner, type Planning } from './plan.ts'
+import type { Policy } from './policy.ts'
+import { attempt, type Serving, serve } from './serve.ts'
 import { type Job, Task } from './task.ts'
 
-/** How requests may be prefilled otherwise than exactly; `prefill/choice.ts` says. */
-export interface Predicting {
-  begin(sequence: Sequence, length: number, mode: NonNullable<Job['mode']>): boolean
-  /** What a row costs by what an exact one does. */
-  readonly rowCost: Readonly<Record<'predicted' | 'refined', number>>
-  runs(sequence: Sequence, ids: readonly number[], outputs: 'none' | 'last'): Run[]
+/** How requests may be prefilled otherwise than exactly; `prefill/choice.ts` decides. */
+export interface Predicting extends Planning {
   doubts(scores: Scores): boolean
 }
 
 export interface SchedulerOptions extends Omit<Policy, 'budget'> {
   /** Requests that hold KV pages at once. */
   readonly maxRunning: number
-  /** Requests that may wait beside them; one more is refused as `busy`. */
+  /**
+   * Requests that may wait beside them. One more is refused as `busy`, unless another tenant has more requests, and more than 5: then
+   * the last of its requests that has not begun is refused in its place.
+   */
   readonly maxWaiting: number
 }
 
@@ -51,27 +54,25 @@ export interface SchedulerStats {
   readonly prefix_pages: number
 }
 
-/** A share of a pass; `refine`: not new tokens, but those from the first inexact one on. */
-interface Piece extends Share<Task> {
-  readonly refine?: boolean
-}
+/** Requests that a tenant keeps, however many others ask: taking back what was taken on is for those who crowd others out. */
+const keptRequests = 5
 
 export class Scheduler {
   readonly #model: PassModel
   readonly #cache: PagedCache
   readonly #prefixes: PrefixIndex
   readonly #options: SchedulerOptions
-  readonly #policy: Policy
   readonly #predicting: Predicting | undefined
   readonly #cost = new PassCost()
   readonly #tasks = new Set<Task>()
+  readonly #planner: Planner
+  readonly #serving: Serving
   #added = 0
   #pass: Promise<void> | undefined
-  /** Of the pass being planned: pages given away, requests running, and whether new ones are still let in. */
-  #promised = 0
-  #running = 0
-  #open = true
-  #inPass: ReadonlySet<Task> = new Set()
+  /** From before a pass is planned until it has been served: requests that end meanwhile wait in `#endings`. */
+  #fixed = false
+  readonly #endings: Task[] = []
+  #closed = false
   readonly #count = { passes: 0, prefill_tokens: 0, cached_tokens: 0, decode_tokens: 0, preemptions: 0 }
 
   constructor(
@@ -86,11 +87,18 @@ export class Scheduler {
     this.#cache = cache
     this.#prefixes = prefixes
     this.#options = options
-    this.#policy = { ...options, budget: model.passTokens }
+    const policy = { policy: { ...options, budget: model.passTokens }, places: options.maxRunning }
+    this.#planner = new Planner(this.#tasks, { cache, prefixes }, policy, this.#cost, predicting)
+    this.#serving = {
+      prefixes,
+      doubts: (scores) => predicting?.doubts(scores) ?? false,
+      end: (task, error) => this.#end(task, error),
+    }
   }
 
   get stats(): SchedulerStats {
-    const running = this.#countRunning()
+    let running = 0
+    for (const task of this.#tasks) if (task.running) running++
     return {
       ...this.#count,
       running,
@@ -100,18 +108,23 @@ export class Scheduler {
     }
   }
 
-  /** Takes a request on. Throws `empty_prompt`, `bad_argument`, `context_exceeded`, `busy`. */
+  /**
+   * Takes a request on. Throws `empty_prompt`, `bad_argument`, `context_exceeded`, `busy`, and `aborted` once the scheduler was
+   * closed.
+   */
   add(job: Job): void {
+    if (this.#closed) throw closedError()
     this.#check(job)
+    this.#makeRoom(job.tenant)
     const task = new Task(job, this.#added++, this.#cache.open(), this.#prefixes.known(job.tenant, job.ids))
     const { signal } = job
-    if (signal) {
-      const cancel = () => this.#cancel(task, signal)
+    const cancel = () => this.#end(task, new ForetokenError('aborted', 'the request was cancelled', cause(signal)))
+    if (signal && !signal.aborted) {
       signal.addEventListener('abort', cancel, { once: true })
       task.unlisten = () => signal.removeEventListener('abort', cancel)
     }
     this.#tasks.add(task)
-    if (signal?.aborted) this.#cancel(task, signal)
+    if (signal?.aborted) cancel()
   }
 
   /** Runs passes until `served` is true. The host's event loop turns once before each pass, however many drive. */
@@ -130,14 +143,16 @@ export class Scheduler {
     }
   }
 
-  /** Ends every request as `aborted`. */
-  close(): void {
-    for (const task of [...this.#tasks]) this.#end(task, new ForetokenError('aborted', 'the engine was closed'))
+  /** Ends every request as `aborted`, and takes on no more. Resolves when no pass runs any more. */
+  async close(): Promise<void> {
+    this.#closed = true
+    for (const task of [...this.#tasks]) this.#end(task, closedError())
+    // Whoever drives it hears of its failure.
+    await this.#pass?.catch(() => {})
   }
 
   #check({ ids }: Job): void {
     const { context } = this.#cache
-    const { maxRunning, maxWaiting } = this.#options
     const { vocab } = this.#model.config
     if (ids.length === 0)
       throw new ForetokenError('empty_prompt', 'the prompt has no tokens; give it at least one character')
@@ -149,41 +164,69 @@ export class Scheduler {
         'context_exceeded',
         `the prompt has ${ids.length} tokens and the context ${context}; shorten it, or load with a larger context`,
       )
-    if (this.#tasks.size >= maxRunning + maxWaiting) {
-      const { maxPages, pagesInUse } = this.#cache
-      throw new ForetokenError(
-        'busy',
-        `${this.#tasks.size} requests run or wait, and ${pagesInUse} of ${maxPages} KV pages are in use; ` +
-          'try again when one has finished',
-      )
+  }
+
+  /** Where all places are taken, the tenant that has most gives one back whose request waits; else one more is `busy`. */
+  #makeRoom(tenant: string): void {
+    const { maxRunning, maxWaiting } = this.#options
+    const held = new Map<string, number>()
+    let all = 0
+    for (const task of this.#tasks) {
+      if (task.ending) continue
+      held.set(task.tenant, (held.get(task.tenant) ?? 0) + 1)
+      all++
     }
+    if (all < maxRunning + maxWaiting) return
+    const least = Math.max(keptRequests, (held.get(tenant) ?? 0) + 1)
+    let last: Task | undefined
+    for (const task of this.#tasks) {
+      const of = held.get(task.tenant)!
+      if (task.ending || task.running || task.streaming || of <= least) continue
+      const more = last ? of - held.get(last.tenant)! || task.number - last.number : 1
+      if (more > 0) last = task
+    }
+    const { maxPages, pagesInUse } = this.#cache
+    const full = `${all} requests run or wait, and ${pagesInUse} of ${maxPages} KV pages are in use`
+    if (!last) throw new ForetokenError('busy', `${full}; try again when one has finished`)
+    const beyond = `${held.get(last.tenant)} of them are yours, and others ask for their share`
+    this.#end(last, new ForetokenError('busy', `${full}; ${beyond}; try again when one has finished`))
   }
 
   /** One pass, start to end. */
   async #run(): Promise<void> {
-    const shares = this.#plan()
-    this.#count.passes++
-    if (shares.length === 0) return
-    this.#inPass = new Set(shares.map(({ candidate }) => candidate))
+    this.#fixed = true
+    try {
+      const plan = this.#planner.plan()
+      this.#count.passes++
+      this.#count.preemptions += plan.preemptions
+      this.#count.cached_tokens += plan.cachedTokens
+      for (const { task, error } of plan.failures) this.#end(task, error)
+      for (const { task, tell } of plan.news) if (!task.ending) attempt(task, this.#serving, () => tell(task.job))
+      if (plan.pass) await this.#compute(plan, plan.pass)
+    } finally {
+      this.#fixed = false
+      this.#endAll()
+    }
+  }
+
+  async #compute(plan: PassPlan, pass: Pass): Promise<void> {
     const begun = performance.now()
     try {
-      const pass = pack(shares.flatMap((share) => this.#runsOf(share)))
-      const scores = await this.#scores(pass, shares)
+      const scores = await this.#scores(pass, plan)
       this.#cost.learn(this.#exactRows(pass), performance.now() - begun)
-      this.#inPass = new Set()
-      this.#serve(shares, scores)
+      const { prefillTokens, decodeTokens } = await serve(plan, scores, this.#count.passes, this.#serving)
+      this.#count.prefill_tokens += prefillTokens
+      this.#count.decode_tokens += decodeTokens
     } catch (error) {
       // The pass may have written some layers of these pages and not others: none of them can go on.
-      const failed = asForetokenError(error)
-      this.#inPass = new Set()
-      for (const { candidate } of shares) this.#end(candidate, failed)
+      for (const { task } of plan.shares) this.#end(task, asForetokenError(error))
     }
   }
 
   /** Of the pass's outputs: shortlists, where the model has them and nobody reads more, or all logits. */
-  async #scores(pass: Pass, shares: readonly Piece[]): Promise<Scores[]> {
+  async #scores(pass: Pass, { shares }: PassPlan): Promise<Scores[]> {
     const model = this.#model
-    const best = Math.max(...shares.map(({ candidate }) => candidate.best))
+    const best = Math.max(...shares.map(({ task }) => task.best))
     if (model.longestShortlist && best <= Math.min(model.longestShortlist, model.config.vocab))
       return model.shortlists!(pass, best)
     const { vocab } = model.config
@@ -199,213 +242,48 @@ export class Scheduler {
     return Math.max(1, Math.round(ids.length - front * (1 - cost.predicted) - back * (1 - cost.refined)))
   }
 
-  #runsOf({ candidate: task, count, refine }: Piece): Run[] {
-    const { sequence, tokens } = task
-    if (refine) {
-      const from = sequence.exact
-      const outputs = task.doubted && from + count === sequence.length ? 'last' : 'none'
-      return [{ sequence, ids: tokens.slice(from, from + count), outputs, kind: 'refined', from }]
-    }
-    const to = sequence.length + count
-    const ids = tokens.slice(sequence.length, to)
-    const outputs = to === tokens.length ? 'last' : 'none'
-    return this.#predicting?.runs(sequence, ids, outputs) ?? [{ sequence, ids, outputs }]
-  }
-
-  #plan(): Piece[] {
-    const tasks = [...this.#tasks]
-    this.#running = this.#countRunning()
-    this.#open = true
-    const { budget } = this.#policy
-    const streams = streamsInOrder(tasks)
-    const steps = this.#steps(streams.slice(0, budget - reservedRows(tasks, this.#policy)))
-    const prompts = promptShares(tasks, steps.length, this.#policy, this.#cost, (task, limit) =>
-      this.#admit(task, limit, steps.length),
-    )
-    if (prompts.length > 0) {
-      const rows = prompts.reduce((sum, { count }) => sum + count, steps.length)
-      return [...this.#refined(rows, (task) => task.doubted), ...steps, ...prompts]
-    }
-    const all = this.#steps(streams.slice(0, budget))
-    const refined = this.#refined(all.length, () => true)
-    return all.length + refined.length === 0 && tasks.length > 0 ? this.#unblock(tasks) : [...refined, ...all]
-  }
-
-  #refined(taken: number, which: (task: Task) => boolean): Piece[] {
-    const tasks = [...this.#tasks].filter((task) => task.running && which(task))
-    return refineShares(tasks, taken, this.#policy, this.#cost, this.#predicting?.rowCost.refined)
-  }
-
-  /** A decode step for each stream that gets its page. */
-  #steps(streams: readonly Task[]): Share<Task>[] {
-    this.#promised = 0
-    const secured = streams.filter((task) => task.running && this.#secure(task))
-    // Securing pages may have taken those of a stream that was secured before it.
-    return secured.filter(({ running }) => running).map((candidate) => ({ candidate, count: 1 }))
-  }
-
-  /** Pages for a stream's next token, at the cost of the prefix cache first and then of whoever came last. */
-  #secure(task: Task): boolean {
-    while (!this.#promise(task.sequence, 1)) {
-      const victim = this.#latest(task)
-      if (!victim || victim.number < task.number) return false
-      this.#preempt(victim)
-    }
-    return true
-  }
-
-  /**
-   * Whether a prompt gets its pages. A new one must fit whole beside what runs, with a page for each of `streams` to
-   * grow. Once one was turned down no new one is let in before it, so that small requests don't pass a large one by
-   * for ever; those that hold pages go on, since they give them back.
-   */
-  #admit(task: Task, limit: number, streams: number): boolean {
-    if (task.running) return this.#promise(task.sequence, Math.min(limit, task.pending))
-    this.#open &&= this.#running < this.#options.maxRunning && this.#begin(task, limit, streams)
-    return this.#open
-  }
-
-  #begin(task: Task, limit: number, streams: number): boolean {
-    const { sequence, tokens, job } = task
-    if (!task.streaming) job.onAdmit?.()
-    sequence.adopt(this.#prefixes.match(job.tenant, tokens))
-    const cached = sequence.length
-    const fits = this.#free(pagesFor(sequence, task.pending) + streams)
-    if (!fits || !this.#promise(sequence, Math.min(limit, task.pending))) {
-      sequence.release()
-      return false
-    }
-    this.#running++
-    this.#count.cached_tokens += cached
-    if (!task.streaming) {
-      job.onBegin?.(sequence)
-      job.onPrefill?.(cached, tokens.length)
-      if (this.#predicting?.begin(sequence, tokens.length, job.mode ?? 'exact')) job.onCache?.('predicted')
-    }
-    return true
-  }
-
-  #promise(sequence: Sequence, tokens: number): boolean {
-    const pages = pagesFor(sequence, tokens)
-    if (!this.#free(pages)) return false
-    this.#promised += pages
-    return true
-  }
-
-  /** Whether `pages` can be had beside those promised, prefixes being evicted and memory got for them. */
-  #free(pages: number): boolean {
-    return this.#cache.secure(this.#promised + pages)
-  }
-
-  /** Nothing could run: half-read prompts hold the pages that each of them needs. The last to come gives way. */
-  #unblock(tasks: readonly Task[]): Share<Task>[] {
-    const victim = this.#latest()
-    const first = tasks.reduce((a, b) => (b.number < a.number ? b : a))
-    if (victim && victim !== first) this.#preempt(victim)
-    else
-      this.#end(
-        first,
-        new ForetokenError(
-          'out_of_pages',
-          `${first.pending} more tokens do not fit beside ${this.#cache.pagesInUse} KV pages held by sessions and ` +
-            `loaded prefixes, of ${this.#cache.maxPages}; release some, or load the engine with more kvTokens`,
-        ),
-      )
-    return []
-  }
-
-  #countRunning(): number {
-    let running = 0
-    for (const task of this.#tasks) if (task.running) running++
-    return running
-  }
-
-  #latest(but?: Task): Task | undefined {
-    let latest: Task | undefined
-    for (const task of this.#tasks)
-      if (task !== but && task.running && (!latest || task.number > latest.number)) latest = task
-    return latest
-  }
-
-  #preempt(task: Task): void {
-    this.#keep(task)
-    // An answer that has begun is read again exactly.
-    if (task.streaming && task.sequence.states) task.job.onCache?.('exact')
-    task.doubted = false
-    task.sequence.release()
-    this.#count.preemptions++
-  }
-
-  #serve(shares: readonly Piece[], outputs: readonly Scores[]): void {
-    let row = 0
-    for (const { candidate: task, count, refine } of shares) {
-      task.lastPass = this.#count.passes
-      if (refine) this.#settle(task, count, shares)
-      const ready = refine ? task.doubted && !task.sequence.states : task.pending === 0
-      if (ready && task.streaming && count === 1) this.#count.decode_tokens++
-      else this.#count.prefill_tokens += count
-      const scores = ready ? outputs[row++] : undefined
-      if (task.failed) {
-        this.#end(task, task.failed)
-        continue
-      }
-      try {
-        if (!task.streaming && !refine) {
-          this.#keep(task)
-          task.job.onPrefill?.(task.sequence.length, task.tokens.length)
-        }
-        if (scores) this.#take(task, scores)
-      } catch (error) {
-        this.#end(task, asForetokenError(error))
-      }
-    }
-  }
-
-  /** `count` more tokens of a cache are exact; a step in the same pass has read them, and is exact with the last of them. */
-  #settle(task: Task, count: number, shares: readonly Piece[]): void {
-    const { sequence } = task
-    const step = shares.some((share) => share.candidate === task && !share.refine)
-    const exact = sequence.exact + count + (step ? 1 : 0)
-    sequence.settle(exact >= sequence.length ? exact : exact - (step ? 1 : 0))
-    if (!sequence.states) task.job.onCache?.('exact')
-  }
-
-  #take(task: Task, scores: Scores): void {
-    const { job, sequence } = task
-    if (!task.streaming && job.mode === 'auto' && sequence.states && this.#predicting?.doubts(scores)) {
-      task.doubted = true
-      return
-    }
-    const id = job.take(scores)
-    task.streaming = true
-    if (id === undefined) this.#end(task)
-    else task.tokens.push(id)
-  }
-
-  /** Lets later requests use what this one has computed exactly. */
-  #keep({ job, tokens, sequence }: Task): void {
-    this.#prefixes.insert(job.tenant, tokens.slice(0, sequence.exact), sequence.pages)
-  }
-
-  #cancel(task: Task, signal: AbortSignal): void {
-    const error = new ForetokenError('aborted', 'the request was cancelled', { cause: signal.reason })
-    if (this.#inPass.has(task)) task.failed = error
-    else this.#end(task, error)
-  }
-
+  /** Ends a request: at once between passes, else behind the one under way. What ends it first counts. */
   #end(task: Task, error?: ForetokenError): void {
-    if (task.done) return
-    task.done = true
+    if (task.ending) return
+    task.ending = { error }
+    this.#endings.push(task)
+    if (!this.#fixed) this.#endAll()
+  }
+
+  /** A request that ends may end others: they come behind it, not inside it. */
+  #endAll(): void {
+    this.#fixed = true
+    try {
+      for (let task = this.#endings.shift(); task; task = this.#endings.shift()) this.#release(task)
+    } finally {
+      this.#fixed = false
+    }
+  }
+
+  #release(task: Task): void {
+    const { error } = task.ending!
     task.unlisten()
-    if (!error) this.#keep(task)
     this.#tasks.delete(task)
+    // An answer that is whole stays so: a prefix that can't be kept is computed again.
+    if (!error) quietly(() => task.keepIn(this.#prefixes))
     task.sequence.release()
     this.#prefixes.trim()
-    task.job.end(error)
+    quietly(() => task.job.end(error))
   }
 }
 
-/** Pages that `tokens` more take. */
-function pagesFor(sequence: Sequence, tokens: number): number {
-  return Math.ceil((sequence.length + tokens) / pageTokens) - sequence.pages.length
+function closedError(): ForetokenError {
+  return new ForetokenError('aborted', 'the engine was closed')
+}
+
+function cause(signal: AbortSignal | undefined): { cause?: unknown } {
+  return { cause: signal?.reason }
+}
+
+function quietly(run: () => void): void {
+  try {
+    run()
+  } catch {
+    // Nobody is left to be told.
+  }
 }

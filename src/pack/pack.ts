@@ -21,11 +21,15 @@ type Kind = 'predicted' | 'exact' | 'refined'
 const order: readonly Kind[] = ['predicted', 'exact', 'refined']
 
 /**
- * Lays runs side by side and takes their KV pages; on failure every sequence is as it was. Outputs are in the order of `runs`,
- * whatever the order on the axis; runs of one sequence are given in the order of their positions.
+ * Takes the pages of some runs and lays them side by side; on failure every sequence is as it was. Outputs are in the order of
+ * `runs`, whatever the order on the axis; runs of one sequence are given in the order of their positions.
  */
 export function pack(runs: readonly Run[]): Pass {
-  const taken = segmentsOf(runs)
+  return layOut(runs, takePages(runs))
+}
+
+/** Lays runs side by side whose pages were taken: `taken` has a segment for each. Outputs are as in `pack`. */
+export function layOut(runs: readonly Run[], taken: readonly Segment[]): Pass {
   const ids: number[] = []
   const segments: Segment[] = []
   const starts: number[] = []
@@ -45,7 +49,8 @@ export function pack(runs: readonly Run[]): Pass {
   return { ids, segments, outputs, predicted: count.predicted, refined: count.refined }
 }
 
-function segmentsOf(runs: readonly Run[]): Segment[] {
+/** Takes the pages of some runs, in order: a segment for each, to be laid out. On failure every sequence is as it was. */
+export function takePages(runs: readonly Run[]): Segment[] {
   const taken: Segment[] = []
   try {
     for (const { sequence, ids, kind, from = 0 } of runs)

@@ -1,83 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Scores } from '../../src/backend/backend.ts'
-import { Scheduler, type SchedulerOptions } from '../../src/decode/scheduler.ts'
-import type { Job } from '../../src/decode/task.ts'
 import type { ForetokenError } from '../../src/errors.ts'
-import { PagedCache } from '../../src/kv/paged.ts'
-import { PrefixIndex } from '../../src/kv/prefix.ts'
 import { pageTokens } from '../../src/types.ts'
-import { answerAlone, FakeModel, fakePool } from '../helpers/fake-model.ts'
-
-const defaults: SchedulerOptions = {
-  order: 'shortest',
-  chunk: 128,
-  fullRows: 32,
-  stallMs: 100,
-  refineMs: 30,
-  aging: 0.25,
-  maxRunning: 64,
-  maxWaiting: 1000,
-}
-
-interface Setup {
-  readonly pages?: number
-  readonly context?: number
-  readonly passTokens?: number
-  readonly longestShortlist?: number
-  readonly prefixPages?: number
-  readonly options?: Partial<SchedulerOptions>
-}
-
-function setup({ pages = 64, context, passTokens = 32, longestShortlist, prefixPages = 16, options }: Setup = {}) {
-  const model = new FakeModel(passTokens, longestShortlist)
-  const cache = new PagedCache(fakePool(), pages, context ?? pages * pageTokens)
-  const prefixes = new PrefixIndex(cache, prefixPages * cache.pool.pageBytes)
-  const scheduler = new Scheduler(model, cache, prefixes, { ...defaults, ...options })
-  return { model, cache, prefixes, scheduler }
-}
-
-/** A greedy request that ends at token 0 or after `most`. */
-class Request implements Job {
-  readonly ids: readonly number[]
-  readonly tenant: string
-  readonly most: number
-  /** Of the best logits; Infinity: it takes all only. */
-  readonly best: number
-  readonly controller = new AbortController()
-  readonly signal = this.controller.signal
-  readonly answer: number[] = []
-  readonly progress: number[] = []
-  ended = 0
-  error: ForetokenError | undefined
-
-  constructor(ids: readonly number[], most = 8, tenant = '', best = Number.POSITIVE_INFINITY) {
-    this.ids = ids
-    this.most = most
-    this.tenant = tenant
-    this.best = best
-  }
-
-  take(scores: Scores): number | undefined {
-    if (this.ended > 0) throw new Error('a token after the end')
-    const list = 'ids' in scores ? scores : undefined
-    if (list && list.ids.length < this.best) throw new Error(`${list.ids.length} of ${this.best} logits`)
-    const id = list ? list.ids[0]! : (scores as Float32Array).indexOf(1)
-    this.answer.push(id)
-    return id === 0 || this.answer.length === this.most ? undefined : id
-  }
-
-  onPrefill(done: number): void {
-    this.progress.push(done)
-  }
-
-  end(error?: ForetokenError): void {
-    this.ended++
-    this.error = error
-  }
-}
-
-const prompt = (length: number, seed = 1) => Array.from({ length }, (_, i) => 1 + ((i * 7 + seed * 13) % 60))
+import { answerAlone } from '../helpers/fake-model.ts'
+import { prompt, Request, setup, turns } from '../helpers/scheduled.ts'
 
 describe('Scheduler', () => {
   test('requests that share passes get what they get alone', async () => {
@@ -438,10 +364,3 @@ describe('any schedule', () => {
     )
   })
 })
-
-/** True after `count` passes. */
-function turns(count: number): () => boolean {
-  let asked = 0
-  // `drive` asks before and after each turn of the host.
-  return () => asked++ >= 2 * count
-}

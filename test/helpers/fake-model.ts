@@ -1,13 +1,16 @@
 /**
  * A model whose next token is a pure function of all tokens before it, which it reads back from KV pages: a page that is
- * shared, freed or written wrongly makes a wrong token.
+ * shared, freed or written wrongly makes a wrong token, and so does a token read from predicted K and V.
  */
 import type { Shortlist } from '../../src/backend/backend.ts'
 import { normalize, topIds } from '../../src/decode/logprobs.ts'
 import type { PassModel } from '../../src/decode/scheduler.ts'
-import { type KvPool, type ModelConfig, type Pass, pageTokens } from '../../src/types.ts'
+import { type KvPool, type ModelConfig, type Pass, pageTokens, type Segment } from '../../src/types.ts'
 
 export const fakeVocab = 61
+
+/** Values of a state that a sequence keeps. */
+export const fakeHidden = 2
 
 export function fakePool(): KvPool {
   let [pages, next] = [0, 0]
@@ -57,11 +60,12 @@ export function answerAlone(prompt: readonly number[], most: number): number[] {
 export class FakeModel implements PassModel {
   readonly passTokens: number
   readonly config = { vocab: fakeVocab } as ModelConfig
-  /** Called with each pass before it runs. */
-  onPass: (pass: Pass) => void = () => {}
+  /** Called with each pass before it runs; what it returns is waited for. */
+  onPass: (pass: Pass) => unknown = () => {}
   /** How many of the best logits were asked for, pass by pass; all: Infinity. */
   readonly asked: number[] = []
   readonly longestShortlist: number | undefined
+  /** By page and slot: the token whose K and V are there, plus the vocabulary's size if they are not exact. */
   readonly #pages = new Map<number, number[]>()
 
   constructor(passTokens: number, longestShortlist?: number) {
@@ -84,30 +88,50 @@ export class FakeModel implements PassModel {
     return this.#run(pass)
   }
 
+  /** Puts the K and V of `ids` into `pages`, as if they had come from elsewhere. */
+  put(ids: readonly number[], pages: readonly number[]): void {
+    ids.forEach((id, position) => {
+      this.#write(pages, position, id)
+    })
+  }
+
   async #run(pass: Pass): Promise<Float32Array> {
-    this.onPass(pass)
-    const logits = new Float32Array(pass.outputs.length * fakeVocab)
+    await this.onPass(pass)
+    const { ids, segments, predicted = 0, refined = 0, outputs } = pass
+    const logits = new Float32Array(outputs.length * fakeVocab)
     const written = new Set<string>()
-    for (const { start, length, past, pages } of pass.segments) {
+    const fresh = segments.length - refined
+    const inOrder = segments.map((segment, at) => ({ segment, at })).sort((a, b) => a.segment.past - b.segment.past)
+    for (const { segment, at } of inOrder) {
+      const { start, length, past, pages, states } = segment
+      if (at >= fresh) states!.slice(past, past + length)
+      else await states?.append(length, async () => new Float32Array(length * fakeHidden))
+      // K and V are exact if all before them are, whatever runs them.
+      let exact = at >= predicted && this.#read(segment, past).every((value) => value < fakeVocab)
       for (let i = 0; i < length; i++) {
-        const position = past + i
-        const page = pages[Math.floor(position / pageTokens)]!
-        const slot = position % pageTokens
-        if (written.has(`${page}.${slot}`)) throw new Error(`page ${page} slot ${slot} written twice in a pass`)
-        written.add(`${page}.${slot}`)
-        const tokens = this.#pages.get(page) ?? []
-        tokens[slot] = pass.ids[start + i]!
-        this.#pages.set(page, tokens)
+        const slot = `${pages[Math.floor((past + i) / pageTokens)]}.${(past + i) % pageTokens}`
+        if (written.has(slot)) throw new Error(`slot ${slot} is written twice in a pass`)
+        written.add(slot)
+        this.#write(pages, past + i, ids[start + i]! + (exact ? 0 : fakeVocab))
+        exact &&= at >= predicted
       }
     }
-    for (const { start, length, past, pages } of pass.segments) {
-      const output = pass.outputs.indexOf(start + length - 1)
+    for (const segment of segments) {
+      const output = outputs.indexOf(segment.start + segment.length - 1)
       if (output < 0) continue
-      const all = Array.from({ length: past + length }, (_, at) => {
-        return this.#pages.get(pages[Math.floor(at / pageTokens)]!)![at % pageTokens]!
-      })
-      logits[output * fakeVocab + nextToken(all)] = 1
+      logits[output * fakeVocab + nextToken(this.#read(segment, segment.past + segment.length))] = 1
     }
     return logits
+  }
+
+  #write(pages: readonly number[], position: number, value: number): void {
+    const page = pages[Math.floor(position / pageTokens)]!
+    const values = this.#pages.get(page) ?? []
+    values[position % pageTokens] = value
+    this.#pages.set(page, values)
+  }
+
+  #read({ pages }: Segment, length: number): number[] {
+    return Array.from({ length }, (_, at) => this.#pages.get(pages[Math.floor(at / pageTokens)]!)![at % pageTokens]!)
   }
 }

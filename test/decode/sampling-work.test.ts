@@ -1,0 +1,150 @@
+/** What choosing a token costs, in reads and comparisons: bounded by the vocabulary and what is new, whatever the options are. */
+import fc from 'fast-check'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { filterTokens } from '../../src/decode/filters.ts'
+import { expNegative } from '../../src/decode/logprobs.ts'
+import { sortBest, topIds } from '../../src/decode/order.ts'
+import { createSampler, type SamplingOptions } from '../../src/decode/sampling.ts'
+import { random } from '../helpers/random.ts'
+
+const vocab = 20_000
+
+afterEach(() => vi.restoreAllMocks())
+
+/** `list`, which counts how often its elements are read. */
+function counted<T extends object>(list: T): { list: T; reads: () => number } {
+  let reads = 0
+  const get = (target: T, key: string | symbol) => {
+    if (typeof key === 'string' && key.charCodeAt(0) < 58) reads++
+    const value = Reflect.get(target, key)
+    return typeof value === 'function' ? value.bind(target) : value
+  }
+  return { list: new Proxy(list, { get }), reads: () => reads }
+}
+
+/** Elements that were sorted by comparing them, in calls of any sort. */
+function countComparing(): () => number {
+  let elements = 0
+  for (const of of [Array, Int32Array, Float32Array, Float64Array]) {
+    const { sort } = of.prototype as unknown[]
+    vi.spyOn(of.prototype as unknown[], 'sort').mockImplementation(function (this: unknown[], by) {
+      elements += this.length
+      return sort.call(this, by)
+    })
+  }
+  return () => elements
+}
+
+/** Scores with many equals, the last ids the largest: what makes a heap of the best work most. */
+function rising(length: number): Float32Array {
+  return Float32Array.from({ length }, (_, id) => Math.floor(id / 3) / 5000)
+}
+
+const everything: [string, SamplingOptions][] = [
+  ['top-p of nearly all', { temperature: 100, topP: 0.99999 }],
+  ['top-k of nearly all', { temperature: 100, topK: vocab - 1 }],
+  ['top-k of half, and min-p', { temperature: 2, topK: vocab / 2, minP: 1e-9 }],
+  ['min-p', { temperature: 100, minP: 1e-9 }],
+  ['alternatives', { temperature: 1, topLogprobs: 100 }],
+  ['all of them', { temperature: 100, topK: vocab - 1, topP: 0.99999, minP: 1e-9, topLogprobs: 100 }],
+]
+
+describe('a token', () => {
+  test.each(everything)(
+    'costs a dozen looks at each score at most, and no long list is sorted by comparing: %s',
+    (_, options) => {
+      for (const scores of [rising(vocab), random(1).floats(vocab), new Float32Array(vocab)]) {
+        const { list, reads } = counted(scores)
+        const sorted = countComparing()
+        createSampler({ ...options, seed: 1 }).sample(list)
+        // A heap of the hundred best looks at some scores again.
+        expect(reads()).toBeLessThan(12 * vocab + (options.topLogprobs ? 30 * vocab : 0))
+        expect(sorted()).toBeLessThan(500)
+        vi.restoreAllMocks()
+      }
+    },
+  )
+
+  test('costs no more the longer prompt and answer are: what was written is read once', () => {
+    const sampler = createSampler({ repetitionPenalty: 1.1, presencePenalty: 1, frequencyPenalty: 0.5, seed: 1 })
+    const history = Array.from({ length: 3000 }, (_, i) => (i * 7) % 50)
+    const { list, reads } = counted(history)
+    const scores = random(2).floats(64)
+    for (let n = 0; n < 500; n++) history.push(sampler.sample(scores, list, 3000).id)
+    expect(reads()).toBeLessThan(2 * history.length)
+  })
+
+  test('pays for what was written like one that reads all of it each time', () => {
+    const options = { temperature: 1, repetitionPenalty: 1.3, presencePenalty: 1.5, frequencyPenalty: -0.4 }
+    const bias = Object.fromEntries(Array.from({ length: 50 }, (_, id) => [id, (id % 7) - 3]))
+    const growing = createSampler({ ...options, logitBias: bias, seed: 5 })
+    const history = Array.from({ length: 20 }, (_, i) => i % 60)
+    for (let n = 0; n < 60; n++) {
+      const scores = random(n).floats(64)
+      const fresh = createSampler({ ...options, logitBias: bias, seed: 5 })
+      for (let drawn = 0; drawn < n; drawn++) fresh.skip()
+      const token = growing.sample(scores, history, 20)
+      expect(token).toEqual(fresh.sample(scores, [...history], 20))
+      history.push(token.id)
+    }
+    // Another history, a shorter one, and one whose answer begins elsewhere.
+    const one = createSampler({ repetitionPenalty: 2, presencePenalty: 2 })
+    const scores = Float32Array.from([4, 3, 2])
+    expect(one.sample(scores, [0, 1], 1).id).toBe(0)
+    expect(one.sample(scores, [1], 1).id).toBe(0)
+    const same = [0, 1]
+    expect(one.sample(scores, same, 2).id).toBe(0)
+    expect(one.sample(Float32Array.from([4, 3, 2.5]), same, 0).id).toBe(2)
+    same.pop()
+    expect(one.sample(scores, same, 0).id).toBe(1)
+  })
+})
+
+describe('order', () => {
+  const scored = fc.array(
+    fc.oneof(fc.float({ noNaN: true }), fc.constantFrom(0, -0, 1, -1, -Infinity, 1e-40, -1e-40)),
+    { maxLength: 600 },
+  )
+
+  test('is that of a full sort, with ties by id, in every length', () => {
+    fc.assert(
+      fc.property(scored, fc.nat(700), (values, k) => {
+        const scores = Float32Array.from(values)
+        const sorted = values.map((_, id) => id).sort((a, b) => scores[b]! - scores[a]! || a - b)
+        expect([...topIds(scores, k)]).toEqual(sorted.slice(0, k))
+        const some = Int32Array.from(sorted.keys()).filter((id) => id % 3 !== 0)
+        expect([...sortBest(scores, some)]).toEqual(sorted.filter((id) => id % 3 !== 0))
+      }),
+    )
+  })
+
+  test.each([128, 129, 2048, 2049])('is the same for %i ids, whichever way they are sorted', (length) => {
+    const scores = random(length)
+      .floats(length)
+      .map((score) => Math.round(score * 20))
+    const sorted = Array.from(scores.keys()).sort((a, b) => scores[b]! - scores[a]! || a - b)
+    expect([...topIds(scores, length)]).toEqual(sorted)
+  })
+
+  test('leaves draws as they are with full sorts, to the last bit', () => {
+    for (let seed = 0; seed < 40; seed++) {
+      const rng = random(seed)
+      const scores = rng.floats(3000).map((score) => (seed % 2 ? Math.round(4 * score) : score))
+      const filters = {
+        temperature: [0.5, 1, 20][seed % 3]!,
+        topK: [0, 100, 129, 2000][seed % 4]!,
+        topP: [1, 0.9, 0.9999][Math.floor(seed / 4) % 3]!,
+        minP: [0, 0.01][Math.floor(seed / 12) % 2]!,
+      }
+      const { ids, weights, total } = filterTokens(scores, filters)
+      const best = Array.from(scores.keys()).sort((a, b) => scores[b]! - scores[a]! || a - b)
+      const weight = (id: number) => expNegative((scores[best[0]!]! - scores[id]!) * (1 / filters.temperature))
+      // By id, where neither top-k nor top-p is on.
+      const listed = filters.topK === 0 && filters.topP === 1 ? [...best].sort((a, b) => a - b) : best
+      const expected = listed.filter((id) => ids.includes(id))
+      expect([...ids]).toEqual(expected)
+      expect([...weights]).toEqual(expected.map(weight))
+      expect(total).toBe(expected.map(weight).reduce((sum, one) => sum + one, 0))
+    }
+  })
+})

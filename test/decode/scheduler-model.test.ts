@@ -1,0 +1,26 @@
+/** `npm run soak:model` does the same for a night. */
+import { expect, test } from 'vitest'
+import { predictingEngines } from '../helpers/predicting-engines.ts'
+import { checkEngine } from '../suites/engine-model.ts'
+import { checkScheduler } from '../suites/scheduler-model.ts'
+
+test('whatever requests do from inside and outside, each gets its own answer, and every page has its owner', async () => {
+  const seed = Date.now() % 2 ** 31
+  const report = await checkScheduler({ commands: 3000, seed })
+  console.log(JSON.stringify(report))
+  // The commands reach what they are there for.
+  expect(report.commands).toBeGreaterThanOrEqual(3000)
+  expect(report.endings.whole).toBeGreaterThan(100)
+  for (const code of ['aborted', 'internal']) expect(report.endings[code]).toBeGreaterThan(10)
+  expect(report.preemptions).toBeGreaterThan(5)
+})
+
+test('so does a whole engine: sampling, stop strings, predictions, sessions, and K and V that another sends', async () => {
+  const engines = await predictingEngines()
+  const seed = Date.now() % 2 ** 31
+  console.log(`seed ${seed}`)
+  const report = await checkEngine(engines, 150, seed)
+  console.log(JSON.stringify(report))
+  expect(report.compared).toBeGreaterThan(10)
+  for (const engine of [engines.shared, engines.alone]) await engine.close()
+})

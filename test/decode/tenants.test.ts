@@ -1,0 +1,237 @@
+/** Tenants share the scheduler: rows, places, pages and the queue, whatever one of them asks for. */
+import { describe, expect, test } from 'vitest'
+import { inTurns, TurnQueue, Turns } from '../../src/decode/turns.ts'
+import { answerAlone } from '../helpers/fake-model.ts'
+import { all, prompt, Request, setup, turns } from '../helpers/scheduled.ts'
+
+/** Prompts of `length` whose answers are as long as `most`, each another. */
+function longAnswers(count: number, length: number, most: number, tenant: string): Request[] {
+  const requests: Request[] = []
+  for (let seed = 0; requests.length < count; seed++) {
+    const ids = [1 + (seed % 60), 1 + (Math.floor(seed / 60) % 60), ...prompt(length - 2, 3)]
+    if (answerAlone(ids, most).length === most) requests.push(new Request(ids, most, tenant))
+  }
+  return requests
+}
+
+function expectOwn(requests: readonly Request[]): void {
+  for (const { ids, most, answer, error } of requests) {
+    expect(error).toBeUndefined()
+    expect(answer).toEqual(answerAlone(ids, most))
+  }
+}
+
+describe('places', () => {
+  test('a tenant that fills them all gives one up as soon as another asks, and its answer goes on later', async () => {
+    const { scheduler } = setup({ pages: 400, passTokens: 64, options: { maxRunning: 8 } })
+    const many = longAnswers(20, 10, 60, 'a')
+    for (const request of many) scheduler.add(request)
+    await scheduler.drive(turns(8))
+    expect(scheduler.stats.running).toBe(8)
+    const victim = new Request(prompt(12, 9), 1, 'b')
+    scheduler.add(victim)
+    await scheduler.drive(turns(2))
+    expect(victim.ended).toBe(1)
+    expect(scheduler.stats.preemptions).toBe(1)
+    await all(scheduler, many)
+    expectOwn([...many, victim])
+  })
+
+  test('are shared evenly among those who want more, and nobody loses one to who has as many', async () => {
+    const { scheduler } = setup({ pages: 400, passTokens: 64, options: { maxRunning: 6 } })
+    const tenants = ['a', 'b', 'c'].map((tenant) => longAnswers(8, 10, 40, tenant))
+    for (const requests of tenants) {
+      for (const request of requests) scheduler.add(request)
+      await scheduler.drive(turns(4))
+    }
+    await scheduler.drive(turns(4))
+    const running = tenants.map((requests) => requests.filter(({ answer, ended }) => answer.length > 0 && ended === 0))
+    // Some of the first tenant's gave way, for the second and then for the third.
+    expect(scheduler.stats.running).toBe(6)
+    expect(running[1]!.length).toBeGreaterThanOrEqual(2)
+    expect(running[2]!.length).toBeGreaterThanOrEqual(2)
+    const { preemptions } = scheduler.stats
+    await scheduler.drive(turns(10))
+    expect(scheduler.stats.preemptions).toBe(preemptions)
+    await all(scheduler, tenants.flat())
+    expectOwn(tenants.flat())
+  })
+
+  test('one tenant alone gets them all, and never gives one up', async () => {
+    const { scheduler } = setup({ pages: 400, passTokens: 64, options: { maxRunning: 8 } })
+    const many = longAnswers(20, 10, 30, 'a')
+    for (const request of many) scheduler.add(request)
+    await all(scheduler, many)
+    expect(scheduler.stats.preemptions).toBe(0)
+    expectOwn(many)
+  })
+})
+
+describe('the queue', () => {
+  const full = { pages: 400, options: { maxRunning: 2, maxWaiting: 6 } }
+
+  test('takes the request of another tenant when one has filled it, and refuses the last of those that wait', async () => {
+    const { scheduler } = setup(full)
+    const many = longAnswers(8, 10, 20, 'a')
+    for (const request of many) scheduler.add(request)
+    await scheduler.drive(turns(3))
+    expect(() => scheduler.add(new Request(prompt(9), 2, 'a'))).toThrow(expect.objectContaining({ code: 'busy' }))
+    const other = new Request(prompt(12, 9), 2, 'b')
+    scheduler.add(other)
+    expect(many.map(({ ended }) => ended)).toEqual([0, 0, 0, 0, 0, 0, 0, 1])
+    expect(many[7]!.error).toMatchObject({
+      code: 'busy',
+      message: expect.stringMatching(/8 requests.*8 of them are yours/),
+    })
+    await all(scheduler, [...many, other])
+    expectOwn([...many.slice(0, 7), other])
+  })
+
+  test('takes no more of another tenant than it takes from the first, and leaves a few to everybody', () => {
+    const { scheduler } = setup({ ...full, options: { maxRunning: 2, maxWaiting: 12 } })
+    const many = longAnswers(14, 10, 20, 'a')
+    for (const request of many) scheduler.add(request)
+    let taken = 0
+    const add = () => scheduler.add(new Request(prompt(9, taken), 2, 'b'))
+    for (; taken < 7; taken++) add()
+    expect(add).toThrow(expect.objectContaining({ code: 'busy' }))
+    expect(many.filter(({ error }) => error?.code === 'busy')).toHaveLength(7)
+    // A third tenant takes from both.
+    for (let n = 0; n < 4; n++) scheduler.add(new Request(prompt(9, n), 2, 'c'))
+    // Five are kept, however many others ask.
+    expect(() => scheduler.add(new Request(prompt(9), 2, 'd'))).toThrow(expect.objectContaining({ code: 'busy' }))
+  })
+
+  test('never takes back an answer that has begun', async () => {
+    const { scheduler } = setup({ ...full, options: { maxRunning: 8, maxWaiting: 0 } })
+    const many = longAnswers(8, 10, 30, 'a')
+    for (const request of many) scheduler.add(request)
+    await scheduler.drive(() => many.every(({ answer }) => answer.length > 0))
+    const other = () => scheduler.add(new Request(prompt(9), 2, 'b'))
+    expect(other).toThrow(expect.objectContaining({ code: 'busy' }))
+    await all(scheduler, many)
+    expectOwn(many)
+  })
+})
+
+describe('rows', () => {
+  test('prompts of two tenants are read in turns, and one of them alone as ever', async () => {
+    for (const order of ['shortest', 'pack', 'arrival'] as const) {
+      const { scheduler } = setup({ pages: 400, passTokens: 16, prefixPages: 0, options: { order, chunk: 16 } })
+      const long = ['a', 'a', 'a', 'b'].map((tenant, seed) => new Request(prompt(300, seed), 1, tenant))
+      for (const request of long) scheduler.add(request)
+      const done = (tenant: string) =>
+        long.filter((one) => one.tenant === tenant).reduce((sum, { progress }) => sum + (progress.at(-1) ?? 0), 0)
+      while (long[3]!.ended === 0) {
+        await scheduler.drive(turns(1))
+        expect(Math.abs(done('a') - done('b'))).toBeLessThanOrEqual(32)
+      }
+      await all(scheduler, long)
+      expectOwn(long)
+    }
+  })
+
+  test('streams of two tenants take turns where a pass has fewer rows than there are streams', async () => {
+    const { scheduler } = setup({ pages: 400, passTokens: 2 })
+    const many = longAnswers(9, 8, 40, 'a')
+    const [one] = longAnswers(1, 8, 40, 'b')
+    for (const request of [...many, one!]) scheduler.add(request)
+    await all(scheduler, [one!])
+    const others = many.reduce((sum, { answer }) => sum + answer.length, 0)
+    // By rows: 40 of its own, and about as many of all the others beside their prompts.
+    expect(others).toBeLessThan(80)
+    await all(scheduler, many)
+    expectOwn([...many, one!])
+  })
+})
+
+describe('pages', () => {
+  test('a tenant that holds most of them gives way to one that holds less, and its answers are the same', async () => {
+    const { scheduler, cache } = setup({ pages: 40, context: 256, prefixPages: 0 })
+    const many = longAnswers(10, 40, 100, 'a')
+    for (const request of many) scheduler.add(request)
+    await scheduler.drive(() => cache.pagesFree < 2)
+    const other = new Request(prompt(64, 9), 2, 'b')
+    scheduler.add(other)
+    const before = scheduler.stats.passes
+    await all(scheduler, [other])
+    // Its prompt is three passes long.
+    expect(scheduler.stats.passes - before).toBeLessThan(10)
+    expect(many.some(({ ended }) => ended > 0)).toBe(false)
+    await all(scheduler, many)
+    expectOwn([...many, other])
+  })
+
+  test('a tenant beyond its share takes none from one within it', async () => {
+    const { scheduler, cache } = setup({ pages: 24, context: 256, prefixPages: 0 })
+    const [small] = longAnswers(1, 40, 60, 'b')
+    const large = longAnswers(4, 40, 100, 'a')
+    // The small one comes last: among requests of one tenant it would be first to give way.
+    for (const request of [...large, small!]) scheduler.add(request)
+    let least = Number.POSITIVE_INFINITY
+    await scheduler.drive(() => {
+      const held = small!.sequence?.pages.length ?? 0
+      if (small!.answer.length > 0 && small!.ended === 0) least = Math.min(least, held)
+      return small!.ended > 0
+    })
+    expect(least).toBeGreaterThan(0)
+    expect(cache.pagesInUse).toBeLessThanOrEqual(24)
+    await all(scheduler, large)
+    expectOwn([...large, small!])
+  })
+
+  test('nobody gives way again before it has got on: tenants that outgrow the pool come to their ends', async () => {
+    const { scheduler } = setup({ pages: 20, context: 320, passTokens: 16, prefixPages: 0, options: { stallMs: 0 } })
+    const large = longAnswers(2, 230, 60, 'a')
+    for (const request of large) scheduler.add(request)
+    let others = 0
+    const small: Request[] = []
+    await scheduler.drive(() => {
+      // One tenant never stops asking.
+      if (small.filter(({ ended }) => ended === 0).length < 2 && others < 500) {
+        const request = new Request(prompt(75, others++), 8, 'b')
+        small.push(request)
+        scheduler.add(request)
+      }
+      return large.every(({ ended }) => ended > 0)
+    })
+    expect(others).toBeLessThan(500)
+    await all(scheduler, small)
+    expectOwn([...large, ...small])
+  })
+})
+
+describe('turns', () => {
+  const of = (...tenants: string[]) => tenants.map((tenant, n) => ({ tenant, n }))
+  const names = (some: { tenant: string; n: number }[]) => some.map(({ tenant, n }) => `${tenant}${n}`)
+
+  test('keep the order of one tenant, and of equals', () => {
+    expect(names(inTurns(of('a', 'a', 'a')))).toEqual(['a0', 'a1', 'a2'])
+    expect(names(inTurns(of('a', 'a', 'b', 'a', 'b')))).toEqual(['a0', 'b2', 'a1', 'b4', 'a3'])
+    expect(inTurns([])).toEqual([])
+  })
+
+  test('go to who has been given least', () => {
+    const given = (tenant: string) => (tenant === 'a' ? 10 : 0)
+    const queue = new TurnQueue(of('a', 'b', 'b'), given)
+    expect(queue.next()?.n).toBe(1)
+    queue.charge(4)
+    expect(queue.next()?.n).toBe(2)
+    queue.charge(7)
+    expect(queue.next()?.n).toBe(0)
+    expect(queue.next()).toBeUndefined()
+  })
+
+  test('are not saved up by being away, and the table holds only who has requests', () => {
+    const turns = new Turns()
+    turns.enter(new Set(['a']))
+    turns.charge('a', 1000)
+    turns.enter(new Set(['a', 'b']))
+    expect([turns.given('a'), turns.given('b')]).toEqual([0, 0])
+    turns.charge('b', 50)
+    turns.enter(new Set(['a']))
+    expect([turns.given('a'), turns.given('b')]).toEqual([0, 0])
+    for (let n = 0; n < 100; n++) turns.enter(new Set([`tenant ${n}`]))
+    expect(turns.tenants).toBe(1)
+  })
+})

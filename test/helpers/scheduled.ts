@@ -1,0 +1,113 @@
+/** A scheduler on a fake model, and greedy requests for it. */
+import type { Scores } from '../../src/backend/backend.ts'
+import { type Predicting, Scheduler, type SchedulerOptions } from '../../src/decode/scheduler.ts'
+import type { Job } from '../../src/decode/task.ts'
+import type { ForetokenError } from '../../src/errors.ts'
+import { PagedCache, type Sequence } from '../../src/kv/paged.ts'
+import { PrefixIndex } from '../../src/kv/prefix.ts'
+import { pageTokens } from '../../src/types.ts'
+import { FakeModel, fakePool } from './fake-model.ts'
+
+const defaults: SchedulerOptions = {
+  order: 'shortest',
+  chunk: 128,
+  fullRows: 32,
+  stallMs: 100,
+  refineMs: 30,
+  aging: 0.25,
+  maxRunning: 64,
+  maxWaiting: 1000,
+}
+
+export interface Setup {
+  readonly pages?: number
+  readonly context?: number
+  readonly passTokens?: number
+  readonly longestShortlist?: number
+  readonly prefixPages?: number
+  readonly options?: Partial<SchedulerOptions>
+  readonly predicting?: Predicting
+}
+
+export function setup(given: Setup = {}) {
+  const { pages = 64, context, passTokens = 32, longestShortlist, prefixPages = 16, options, predicting } = given
+  const model = new FakeModel(passTokens, longestShortlist)
+  const cache = new PagedCache(fakePool(), pages, context ?? pages * pageTokens)
+  const prefixes = new PrefixIndex(cache, prefixPages * cache.pool.pageBytes)
+  const scheduler = new Scheduler(model, cache, prefixes, { ...defaults, ...options }, predicting)
+  return { model, cache, prefixes, scheduler }
+}
+
+export type Hook = 'onAdmit' | 'onBegin' | 'onPrefill' | 'take' | 'end'
+
+/** A greedy request that ends at token 0 or after `most`. */
+export class Request implements Job {
+  readonly ids: readonly number[]
+  readonly tenant: string
+  readonly most: number
+  /** Of the best logits; Infinity: it takes all only. */
+  readonly best: number
+  readonly controller = new AbortController()
+  readonly signal = this.controller.signal
+  readonly answer: number[] = []
+  readonly progress: number[] = []
+  mode?: NonNullable<Job['mode']>
+  sequence: Sequence | undefined
+  admissions = 0
+  ended = 0
+  error: ForetokenError | undefined
+  /** Called first in each call that the request gets. */
+  inside: (hook: Hook) => void = () => {}
+
+  constructor(ids: readonly number[], most = 8, tenant = '', best = Number.POSITIVE_INFINITY) {
+    this.ids = ids
+    this.most = most
+    this.tenant = tenant
+    this.best = best
+  }
+
+  onAdmit(): void {
+    this.admissions++
+    this.inside('onAdmit')
+  }
+
+  onBegin(sequence: Sequence): void {
+    this.sequence = sequence
+    this.inside('onBegin')
+  }
+
+  onPrefill(done: number): void {
+    this.progress.push(done)
+    this.inside('onPrefill')
+  }
+
+  take(scores: Scores): number | undefined {
+    if (this.ended > 0) throw new Error('a token after the end')
+    this.inside('take')
+    const list = 'ids' in scores ? scores : undefined
+    if (list && list.ids.length < this.best) throw new Error(`${list.ids.length} of ${this.best} logits`)
+    const id = list ? list.ids[0]! : (scores as Float32Array).indexOf(1)
+    this.answer.push(id)
+    return id === 0 || this.answer.length === this.most ? undefined : id
+  }
+
+  end(error?: ForetokenError): void {
+    this.ended++
+    this.error = error
+    this.inside('end')
+  }
+}
+
+export const prompt = (length: number, seed = 1) => Array.from({ length }, (_, i) => 1 + ((i * 7 + seed * 13) % 60))
+
+/** Drives until all have ended. */
+export async function all(scheduler: Scheduler, requests: readonly Request[]): Promise<void> {
+  await scheduler.drive(() => requests.every(({ ended }) => ended > 0))
+}
+
+/** True after `count` passes. */
+export function turns(count: number): () => boolean {
+  let asked = 0
+  // `drive` asks before and after each turn of the host.
+  return () => asked++ >= 2 * count
+}
