@@ -24,7 +24,7 @@ const layers: Layer[] = [
     name: 'engine',
     rank: 4,
     holds:
-      /^src\/(engine|any-engine|options|answer|places|submission|many|ort-engine|ort-submission|routed|saved-prefix|kv-sender|kv-receiver|workbench|parts)\.ts$/,
+      /^src\/(engine|any-engine|options|answer|places|submission|many|ort-engine|ort-submission|routed|routed-answer|saved-prefix|kv-sender|kv-receiver|workbench|parts)\.ts$/,
   },
   { name: 'index', rank: 5, holds: /^src\/index\.ts$/ },
   { name: 'workers', rank: 6, holds: /^workers\// },

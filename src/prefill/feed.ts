@@ -16,8 +16,8 @@ export interface FeedOptions {
   readonly onStall: () => void
   /** What a failure of the body, or its lifetime's end, is told as. */
   readonly explain: (error: unknown) => unknown
-  /** Called when the queue is full: from here on the companion waits for this reader. */
-  readonly onFull?: (() => void) | undefined
+  /** Told the milliseconds for which the queue was full: the network waited for this reader. */
+  readonly onHeld?: ((ms: number) => void) | undefined
 }
 
 /** What has arrived, and the time from the first piece to the last. */
@@ -95,8 +95,9 @@ export class Feed implements AsyncIterableIterator<Uint8Array, undefined> {
     try {
       while (!this.#end) {
         if (this.#queued >= mostBytes || this.#pieces.length >= mostPieces) {
-          this.#options.onFull?.()
+          const begun = performance.now()
           await this.#change()
+          this.#options.onHeld?.(performance.now() - begun)
           continue
         }
         const piece = await this.#read()

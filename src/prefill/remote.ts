@@ -38,8 +38,8 @@ export interface RemotePrompt {
   readonly tenant: string
   /** Its abort frees everything, whether or not the answer is read. */
   readonly signal: AbortSignal
-  /** Called when so much lies here unread that the companion has to wait: what it does from then on is not its fault alone. */
-  readonly onFull?: () => void
+  /** Told the milliseconds for which so much lay here unread that the companion had to wait. */
+  readonly onHeld?: (ms: number) => void
 }
 
 export interface KvRequest extends RemotePrompt {
@@ -92,6 +92,15 @@ const mostRequests = 1e6
 /** A logarithm of a probability, but for rounding. */
 const greatestLogprob = 1e-3
 
+/** Statuses that blame the request: the companion does what it should. */
+const ofRequest = new Set([400, 413, 415, 422])
+const refusals = new WeakSet<Error>()
+
+/** Whether a companion refused a request for what the request is. It may take the next one. */
+export function isRefusal(error: unknown): boolean {
+  return refusals.has(error as Error)
+}
+
 export class RemoteCompanion {
   readonly address: CompanionAddress
   readonly #fetch: Fetch
@@ -104,14 +113,14 @@ export class RemoteCompanion {
   }
 
   /** Asks for K and V. Rejects with `remote`, `aborted`; the body throws the same where it breaks off. */
-  async kv({ signal, onFull, ...asked }: KvRequest): Promise<RemoteKv> {
-    const { feed, nonce } = await this.#ask('POST', '/v1/prefill', asked, signal, onFull)
+  async kv({ signal, onHeld, ...asked }: KvRequest): Promise<RemoteKv> {
+    const { feed, nonce } = await this.#ask('POST', '/v1/prefill', asked, signal, onHeld)
     return { body: feed, context: nonce, arrived: () => feed.arrived }
   }
 
   /** The tokens of a whole answer, as they come. Rejects with `remote`, `aborted`. */
-  async *relay({ signal, onFull, ...asked }: RelayRequest): AsyncGenerator<RelayedToken> {
-    const { feed, nonce } = await this.#ask('POST', '/v1/relay', asked, signal, onFull)
+  async *relay({ signal, onHeld, ...asked }: RelayRequest): AsyncGenerator<RelayedToken> {
+    const { feed, nonce } = await this.#ask('POST', '/v1/relay', asked, signal, onHeld)
     try {
       const seal = await LineSeal.of(this.address.key, nonce)
       for await (const line of readLines(feed)) {
@@ -143,7 +152,13 @@ export class RemoteCompanion {
     }
   }
 
-  async #ask(method: string, path: string, asked: object | undefined, signal: AbortSignal, onFull?: () => void) {
+  async #ask(
+    method: string,
+    path: string,
+    asked: object | undefined,
+    signal: AbortSignal,
+    onHeld?: (ms: number) => void,
+  ) {
     const { url, id, key } = this.address
     const { firstMs, stallMs } = this.#patience
     const body = new TextEncoder().encode(asked ? JSON.stringify(asked) : '')
@@ -163,11 +178,13 @@ export class RemoteCompanion {
       stop()
       if (response.status !== 200 || !response.body) {
         void response.body?.cancel().catch(() => {})
-        throw broken(`it answered ${response.status || 'with a redirect'}`)
+        const error = broken(`it answered ${response.status || 'with a redirect'}`)
+        if (ofRequest.has(response.status)) refusals.add(error)
+        throw error
       }
       const explain = (error: unknown) => call.explain(error)
       const onStall = () => call.late(stallMs)
-      return { feed: new Feed(response.body, call.life, { stallMs, onStall, explain, onFull }), nonce }
+      return { feed: new Feed(response.body, call.life, { stallMs, onStall, explain, onHeld }), nonce }
     } catch (error) {
       const explained = call.explain(error)
       void call.life.end()

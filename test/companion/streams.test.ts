@@ -1,6 +1,7 @@
 /** Whatever way a companion's answer ends, its turn is given back once, and what made it is closed. */
 import { describe, expect, test } from 'vitest'
 import { byteStream } from '../../companion/streams.ts'
+import { Lifetime } from '../../src/index.ts'
 
 function source(pieces: number, failsAt = Number.POSITIVE_INFINITY) {
   const seen = { closed: 0, left: 0 }
@@ -15,7 +16,9 @@ function source(pieces: number, failsAt = Number.POSITIVE_INFINITY) {
     }
   }
   const control = new AbortController()
-  const answer = () => byteStream(bytes(), control, () => seen.left++)
+  const life = new Lifetime().follow(control.signal)
+  life.hold(() => seen.left++)
+  const answer = () => byteStream(bytes(), life, 60_000)
   return { seen, control, answer }
 }
 
@@ -60,10 +63,8 @@ describe('a turn is given back once', () => {
 
   test('when the client was gone before the first piece', async () => {
     const { seen, control, answer } = source(3)
-    control.abort()
-    const response = await answer()
-    await settled()
-    expect(seen).toEqual({ closed: 1, left: 1 })
-    await expect(response.arrayBuffer()).rejects.toThrow()
+    control.abort(new Error('gone'))
+    await expect(answer()).rejects.toThrow('gone')
+    expect(seen).toEqual({ closed: 0, left: 1 })
   })
 })

@@ -20,11 +20,14 @@ describe('a signature', () => {
   test('is what its header says', async () => {
     const { parsed, nonce } = await signed()
     const body = createHash('sha256').update(request.body).digest('hex')
-    const text = ['foretoken request 1', 'POST', '/v1/prefill?a=1', body, '1000000', nonce].join('\n')
+    const lines = ['foretoken request 2', 'edge-1', 'POST', '/v1/prefill?a=1', '1000000', nonce, '15', body]
+    const text = lines.join('\n')
     expect(parsed).toEqual({
       id: 'edge-1',
       time: 1_000_000,
       nonce,
+      length: 15,
+      sha256: body,
       mac: createHmac('sha256', key).update(text).digest('hex'),
     })
     expect(await isSignedBy(key, parsed, request)).toBe(true)
@@ -60,11 +63,11 @@ describe('a signature', () => {
     '',
     'Bearer x',
     'Foretoken',
-    `Foretoken id=a, time=1, nonce=${'0'.repeat(32)}, mac=${'0'.repeat(63)}`,
+    `Foretoken v=2, id=a, time=1, nonce=${'0'.repeat(32)}, mac=${'0'.repeat(63)}`,
     `Foretoken id=a b, time=1, nonce=${'0'.repeat(32)}, mac=${'0'.repeat(64)}`,
     `Foretoken id=a, time=-1, nonce=${'0'.repeat(32)}, mac=${'0'.repeat(64)}`,
-    `Foretoken id=a, time=1, nonce=${'G'.repeat(32)}, mac=${'0'.repeat(64)}`,
-    `Foretoken id=a, time=1, nonce=${'0'.repeat(32)}, mac=${'0'.repeat(64)}, more=1`,
+    `Foretoken v=2, id=a, time=1, nonce=${'G'.repeat(32)}, mac=${'0'.repeat(64)}`,
+    `Foretoken v=2, id=a, time=1, nonce=${'0'.repeat(32)}, mac=${'0'.repeat(64)}, more=1`,
   ])('%j is none', (text) => {
     expect(parseSigned(text)).toBeUndefined()
   })
