@@ -170,14 +170,20 @@ export class OrtModel {
       key <= query &&
       (key === query ||
         (segments[row * columns + query]! >= 0 && segments[row * columns + query] === segments[row * columns + key]))
-    const given = await this.#session.run({
-      input_ids: this.#tensor('int64', ids, [rows, columns]),
-      position_ids: this.#tensor('int64', positions, [rows, columns]),
-      attention_mask: this.#mask(rows, columns, columns, sees),
-      ...(this.#has.branch && { use_cache_branch: this.#tensor('bool', Uint8Array.of(0), [1]) }),
-      ...(this.#has.keep && { num_logits_to_keep: this.#tensor('int64', BigInt64Array.of(0n), []) }),
-      ...Object.fromEntries(this.#emptyPast(rows)),
-    })
+    const past: OrtCache = new Map(this.#emptyPast(rows))
+    let given: Readonly<Record<string, OrtTensor>>
+    try {
+      given = await this.#session.run({
+        input_ids: this.#tensor('int64', ids, [rows, columns]),
+        position_ids: this.#tensor('int64', positions, [rows, columns]),
+        attention_mask: this.#mask(rows, columns, columns, sees),
+        ...(this.#has.branch && { use_cache_branch: this.#tensor('bool', Uint8Array.of(0), [1]) }),
+        ...(this.#has.keep && { num_logits_to_keep: this.#tensor('int64', BigInt64Array.of(0n), []) }),
+        ...Object.fromEntries(past),
+      })
+    } finally {
+      this.drop(past)
+    }
     try {
       return await this.#promptsOf(given, prompts, columns)
     } finally {
