@@ -13,24 +13,34 @@ import { ApiError, asApiError } from '../edge/errors.ts'
 import { createApp, type LogLine, type ServerConfig } from '../edge/index.ts'
 import { tenths } from '../edge/record.ts'
 import { validate } from '../edge/validate.ts'
-import { Engine, LineSeal } from '../src/index.ts'
-import { type Edge, Guard, type Verified } from './guard.ts'
+import { isAnyEngine, Lifetime, LineSeal, Nonces } from '../src/index.ts'
+import { type Edge, Guard, type GuardLimits, type Verified } from './guard.ts'
 import { Pace } from './pace.ts'
 import type { PromptReader } from './reader.ts'
 import { prefillRequest, relayRequest } from './schemas.ts'
-import { byteStream, lineStream } from './streams.ts'
+import { byteStream, lineStream, Stalled } from './streams.ts'
 import { type TurnLimits, Turns } from './turns.ts'
 
-export interface CompanionLimits extends TurnLimits {
+export interface CompanionLimits extends TurnLimits, GuardLimits {
+  /** Largest body of a request. */
   readonly bodyBytes: number
+  /** How long an edge may leave a stream unread before it is given up. */
+  readonly stallSeconds: number
 }
 
-export const defaultLimits: CompanionLimits = { running: 8, waitingPerEdge: 16, bodyBytes: 4 << 20 }
+export const defaultLimits: CompanionLimits = {
+  running: 8,
+  waitingPerEdge: 16,
+  bodyBytes: 4 << 20,
+  bodiesBytes: 64 << 20,
+  requestsPerMinute: 6000,
+  stallSeconds: 60,
+}
 
 export interface CompanionOptions {
   readonly engine: PromptReader
   readonly edges: readonly Edge[]
-  /** Of the OpenAI endpoint; absent, or without an engine of our own: there is none. */
+  /** The OpenAI endpoint's. There is none without it, nor over a reader that only takes token ids. */
   readonly config?: ServerConfig | undefined
   readonly limits?: Partial<CompanionLimits>
   /** Aborted: nothing new is begun. */
@@ -45,10 +55,11 @@ const codecs = ['f32', 'f16', 'int8', 'int4']
 /** Throws `bad_argument` for a config that can't be. */
 export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> {
   const { engine, edges, config, limits = {}, drain, onRequest } = options
-  const { running, waitingPerEdge, bodyBytes } = { ...defaultLimits, ...limits }
-  const bounds = { bodyBytes, bodySeconds: 30 }
-  const guard = new Guard(edges)
-  const turns = new Turns({ running, waitingPerEdge })
+  const all = { ...defaultLimits, ...limits }
+  const bounds = { bodyBytes: all.bodyBytes, bodySeconds: 30 }
+  const stallMs = all.stallSeconds * 1000
+  const guard = new Guard(edges, new Nonces(), all)
+  const turns = new Turns(all, edges.length > 1)
   const pace = new Pace()
   const app = new Hono()
   app.onError((error) => {
@@ -56,34 +67,35 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
     return Response.json(told.body, { status: told.status, headers: told.headers })
   })
 
-  app.post('/v1/prefill', async ({ req }) => {
-    if (!engine.kvOf)
-      throw new ApiError(400, `${engine.backend.build} answers whole prompts, and sends no K and V`, {
-        code: 'unsupported',
+  app.post('/v1/prefill', ({ req }) =>
+    served(req.raw, async (life) => {
+      if (!engine.kvOf)
+        throw new ApiError(400, `${engine.backend.build} answers whole prompts, and sends no K and V`, {
+          code: 'unsupported',
+        })
+      const { edge, nonce, asked } = await begun(req.raw, prefillRequest)
+      const { ids, codec, from, to, tenant } = asked
+      await turn(edge, life, { route: '/v1/prefill', tokens: to - from, codec })
+      const kv = engine.kvOf(ids, {
+        codec,
+        from,
+        to,
+        key: edge.key,
+        context: nonce,
+        tenant: tenantOf(edge, tenant),
+        signal: life.signal,
+        onTimings: ({ queue_ms, prefill_ms, cached_tokens }) => pace.learn(prefill_ms - queue_ms, to - cached_tokens),
       })
-    const { edge, nonce, asked } = await begun(req.raw, prefillRequest)
-    const { ids, codec, from, to, tenant } = asked
-    const control = following(req.raw.signal)
-    const leave = await turn(edge, control.signal, { route: '/v1/prefill', tokens: to - from, codec })
-    const kv = engine.kvOf(ids, {
-      codec,
-      from,
-      to,
-      key: edge.key,
-      context: nonce,
-      tenant: tenantOf(edge, tenant),
-      signal: control.signal,
-      onTimings: ({ queue_ms, prefill_ms, cached_tokens }) => pace.learn(prefill_ms - queue_ms, to - cached_tokens),
-    })
-    return byteStream(kv, control, leave)
-  })
+      return byteStream(kv, life, stallMs)
+    }),
+  )
 
-  app.post('/v1/relay', async ({ req }) => {
-    const { edge, nonce, asked } = await begun(req.raw, relayRequest)
-    const { ids, maxTokens, options, after, tenant } = asked
-    const control = following(req.raw.signal)
-    const leave = await turn(edge, control.signal, { route: '/v1/relay', tokens: ids.length })
-    try {
+  app.post('/v1/relay', ({ req }) =>
+    served(req.raw, async (life) => {
+      const { edge, nonce, asked } = await begun(req.raw, relayRequest)
+      const { ids, maxTokens, options, after, tenant } = asked
+      await turn(edge, life, { route: '/v1/relay', tokens: ids.length })
+      const seal = await LineSeal.of(edge.key, nonce)
       const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
       const answer = engine.submit({
         ...given,
@@ -91,15 +103,11 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
         maxTokens,
         after,
         tenant: tenantOf(edge, tenant),
-        signal: control.signal,
+        signal: life.signal,
       })
-      const seal = await LineSeal.of(edge.key, nonce)
-      return await lineStream(told(answer, pace, ids.length), seal, control, leave)
-    } catch (error) {
-      leave()
-      throw error
-    }
-  })
+      return lineStream(told(answer, pace, ids.length), seal, life, stallMs)
+    }),
+  )
 
   app.get('/v1/status', async ({ req }) => {
     await guard.verified(req.raw, { ...bounds, bodyBytes: 0 })
@@ -116,7 +124,7 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
     })
   })
 
-  if (config && engine instanceof Engine) {
+  if (config && isAnyEngine(engine)) {
     const openai = createApp({ engine, config, ...(drain && { drain }), ...(onRequest && { onRequest }) })
     app.all('*', ({ req }) => openai.fetch(req.raw))
   }
@@ -125,34 +133,46 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
   })
   return app
 
-  /** Waits for a turn; giving it back logs the request. */
-  async function turn(edge: Edge, signal: AbortSignal, what: Readonly<Record<string, string | number>>) {
-    const begun = performance.now()
-    const leave = await turns.take(edge.id, signal)
-    const queue_ms = tenths(performance.now() - begun)
-    let over = false
-    return () => {
-      leave()
-      if (over) return
-      over = true
-      const ms = tenths(performance.now() - begun)
-      onRequest?.({ time: new Date().toISOString(), edge: edge.id, ...what, queue_ms, ms })
+  /** Runs a request with a lifetime of its own, which ends at the latest when the edge goes away. */
+  async function served(request: Request, work: (life: Lifetime) => Promise<Response>): Promise<Response> {
+    const life = new Lifetime().follow(request.signal)
+    try {
+      return await work(life)
+    } catch (error) {
+      await life.end(error)
+      throw error
     }
+  }
+
+  /** Waits for a turn, which lasts as long as the request; its end logs it. */
+  async function turn(edge: Edge, life: Lifetime, what: Readonly<Record<string, string | number>>): Promise<void> {
+    const begun = performance.now()
+    const leave = await turns.take(edge.id, life.signal)
+    const queue_ms = tenths(performance.now() - begun)
+    life.hold(() => {
+      leave()
+      const ms = tenths(performance.now() - begun)
+      const stalled = life.signal.reason instanceof Stalled
+      const time = new Date().toISOString()
+      onRequest?.({ time, edge: edge.id, ...what, queue_ms, ms, ...(stalled && { aborted: 'stalled' }) })
+    })
   }
 
   async function begun<S extends z.ZodType<{ model: string }>>(
     request: Request,
     schema: S,
-  ): Promise<Verified & { readonly asked: z.output<S> }> {
+  ): Promise<Omit<Verified, 'body'> & { readonly asked: z.output<S> }> {
     if (drain?.aborted) throw new ApiError(503, 'the companion is stopping', { code: 'stopping', retryAfter: 2 })
-    const verified = await guard.verified(request, bounds)
-    const asked = validate(schema, jsonOf(verified.body))
+    const { edge, nonce, body } = await guard.verified(request, bounds)
+    const json = jsonOf(body)
+    checkLength(json, engine.context)
+    const asked = validate(schema, json)
     if (asked.model !== engine.identity)
       throw new ApiError(404, `another model runs here, ${engine.archive.name} (${engine.identity.slice(0, 12)})`, {
         code: 'model_not_found',
         param: 'model',
       })
-    return { ...verified, asked }
+    return { edge, nonce, asked }
   }
 }
 
@@ -183,14 +203,12 @@ function jsonOf(body: Uint8Array): unknown {
   }
 }
 
-/** Fires when the client goes away; its end lets the request's own signal go. */
-function following(signal: AbortSignal): AbortController {
-  const control = new AbortController()
-  const leave = () => control.abort(new DOMException('the edge went away', 'AbortError'))
-  if (signal.aborted) leave()
-  else {
-    signal.addEventListener('abort', leave)
-    control.signal.addEventListener('abort', () => signal.removeEventListener('abort', leave))
-  }
-  return control
+/** Before a schema looks at each of them, and before they wait for a turn: more tokens than the context has are of no use. */
+function checkLength(json: unknown, context: number): void {
+  const { ids, after } = (json ?? {}) as Readonly<Record<string, unknown>>
+  for (const list of [ids, after])
+    if (Array.isArray(list) && list.length > context)
+      throw new ApiError(400, `${list.length} tokens exceed the context of ${context} that the companion has`, {
+        code: 'context_length_exceeded',
+      })
 }

@@ -23,7 +23,14 @@ const schema = z.strictObject({
       running: whole.default(defaultLimits.running),
       /** Requests of one edge that may wait; more are refused. */
       waitingPerEdge: whole.default(defaultLimits.waitingPerEdge),
+      /** Largest body of a request. */
       bodyBytes: whole.default(defaultLimits.bodyBytes),
+      /** Bodies that are being read at once, of all edges, in bytes. */
+      bodiesBytes: whole.default(defaultLimits.bodiesBytes),
+      /** Requests of one edge a minute. */
+      requestsPerMinute: whole.default(defaultLimits.requestsPerMinute),
+      /** How long an edge may leave a stream unread before it is given up. */
+      stallSeconds: z.number().positive().max(3600).default(defaultLimits.stallSeconds),
     })
     .prefault({}),
   /** Of the OpenAI endpoint beside: see edge/config.ts. Without it there is none, unless only this machine is listened to. */

@@ -1,7 +1,20 @@
-/** Who may ask a companion: edges that share a key with it, by signed requests that are taken once. */
-import { type BodyLimits, readBytes } from '../edge/body.ts'
+/**
+ * Who may ask a companion: edges that share a key with it, by signed requests that are taken once. Whoever has no key costs a look at the head: no byte of a
+ * body is read before that is known to be an edge's, fresh, and within what the edge may ask for.
+ */
 import { ApiError } from '../edge/errors.ts'
-import { isSignedBy, Nonces, parseSigned } from '../src/index.ts'
+import {
+  isBodyOf,
+  isSignedBy,
+  Nonces,
+  parseSigned,
+  type Signed,
+  signatureVersion,
+  signedVersion,
+} from '../src/index.ts'
+import { type BodyBounds, readSignedBody } from './body.ts'
+import { Rate } from './rate.ts'
+import { Shares } from './shares.ts'
 
 export interface Edge {
   /** Names the key; fairness and logs are by it. */
@@ -17,35 +30,92 @@ export interface Verified {
   readonly body: Uint8Array<ArrayBuffer>
 }
 
+export interface GuardLimits {
+  /** Requests of one edge. */
+  readonly requestsPerMinute: number
+  /** Bytes of bodies that are being read at once, of all edges. */
+  readonly bodiesBytes: number
+}
+
 const refusals = {
   late: 'the time of the request is more than a minute off: set the clocks',
   replayed: 'this request was taken before; sign each anew',
-  full: 'too many requests within a minute; wait',
 } as const
 
 export class Guard {
   readonly #edges: ReadonlyMap<string, Edge>
   readonly #nonces: Nonces
+  readonly #rate: Rate
+  readonly #bodies: Shares
 
-  constructor(edges: readonly Edge[], nonces = new Nonces()) {
+  constructor(
+    edges: readonly Edge[],
+    nonces = new Nonces(),
+    { requestsPerMinute, bodiesBytes }: GuardLimits = { requestsPerMinute: 6000, bodiesBytes: 64 << 20 },
+  ) {
     this.#edges = new Map(edges.map((edge) => [edge.id, edge]))
     this.#nonces = nonces
+    this.#rate = new Rate(requestsPerMinute)
+    this.#bodies = new Shares(bodiesBytes, edges.length > 1)
   }
 
-  /** Reads a body and says whose it is. Throws an ApiError: 401, 408, 413, 429. */
-  async verified(request: Request, limits: BodyLimits): Promise<Verified> {
-    const signed = parseSigned(request.headers.get('authorization'))
+  /** Bytes of bodies that are being read. */
+  get bodiesBytes(): number {
+    return this.#bodies.used
+  }
+
+  /** Reads a body and says whose it is. Throws an ApiError: 400, 401, 408, 413, 429, 503. */
+  async verified(request: Request, { bodyBytes, bodySeconds }: BodyBounds): Promise<Verified> {
+    const { edge, signed } = await this.#head(request, bodyBytes)
+    const { length } = signed
+    if (!this.#bodies.fits(edge.id, length))
+      throw new ApiError(503, `${this.#bodies.used} bytes of bodies are being read; try again`, {
+        code: 'busy',
+        retryAfter: 1,
+      })
+    const release = this.#bodies.take(edge.id, length)
+    try {
+      const body = await readSignedBody(request, length, bodySeconds)
+      if (!(await isBodyOf(signed, body))) throw refused('the body is not the one that was signed')
+      return { edge, nonce: signed.nonce, body }
+    } finally {
+      release()
+    }
+  }
+
+  /** Everything that the head alone tells, the cheapest first. */
+  async #head(request: Request, bodyBytes: number): Promise<{ readonly edge: Edge; readonly signed: Signed }> {
+    const authorization = request.headers.get('authorization')
+    const signed = parseSigned(authorization)
+    const version = signedVersion(authorization)
+    if (version !== undefined && version !== signatureVersion)
+      throw refused(
+        `the request is signed in version ${version}, and this companion takes version ${signatureVersion}: run the same foretoken at both ends`,
+      )
     const edge = signed && this.#edges.get(signed.id)
     if (!signed || !edge) throw refused('the request is not signed by an edge that is known here')
-    const body = await readBytes(request, limits)
+    if (this.#nonces.isLate(signed)) throw refused(refusals.late)
+    if (signed.length > bodyBytes)
+      throw new ApiError(413, `the body has ${signed.length} bytes; at most ${bodyBytes} are taken`, {
+        code: 'body_too_large',
+      })
     const { pathname, search } = new URL(request.url)
-    if (!(await isSignedBy(edge.key, signed, { method: request.method, path: pathname + search, body })))
+    if (!(await isSignedBy(edge.key, signed, { method: request.method, path: pathname + search })))
       throw refused('the signature does not fit the request: are both keys the same?')
+    const wait = this.#rate.count(edge.id)
+    if (wait > 0) throw tooMany(wait)
     const why = this.#nonces.take(signed)
-    if (why === 'full') throw new ApiError(429, refusals.full, { code: 'rate_limit_exceeded', retryAfter: 60 })
+    if (why === 'full') throw tooMany(60)
     if (why) throw refused(refusals[why])
-    return { edge, nonce: signed.nonce, body }
+    return { edge, signed }
   }
+}
+
+function tooMany(retryAfter: number): ApiError {
+  return new ApiError(429, `too many requests of this edge; wait ${Math.max(1, Math.ceil(retryAfter))} s`, {
+    code: 'rate_limit_exceeded',
+    retryAfter,
+  })
 }
 
 function refused(message: string): ApiError {

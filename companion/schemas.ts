@@ -20,6 +20,9 @@ export const prefillRequest = z.strictObject({
   to: position,
 })
 
+/** Tokens that a request may bias. */
+const mostBiases = 1024
+
 /** The engine checks ranges of its own options. */
 const number = z.number().optional()
 const options = z.strictObject({
@@ -33,8 +36,11 @@ const options = z.strictObject({
   seed: number,
   topLogprobs: number,
   ignoreEos: z.boolean().optional(),
-  stop: z.array(z.string()).max(16).optional(),
-  logitBias: z.record(z.string(), z.number()).optional(),
+  stop: z.array(z.string().max(4096)).max(16).optional(),
+  logitBias: z
+    .record(z.string(), z.number())
+    .refine((bias) => Object.keys(bias).length <= mostBiases)
+    .optional(),
 })
 
 export const relayRequest = z.strictObject({

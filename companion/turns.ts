@@ -1,5 +1,6 @@
 /** Whose turn it is: so many requests at once, and those that wait are let in edge by edge, so that a busy one holds up nobody else. */
 import { ApiError } from '../edge/errors.ts'
+import { Shares } from './shares.ts'
 
 export interface TurnLimits {
   /** Requests that run at once. */
@@ -14,16 +15,18 @@ interface Waiting {
 
 export class Turns {
   readonly #limits: TurnLimits
+  readonly #shares: Shares
   /** By edge, those who wait; edges in the order in which they are next. */
   readonly #queues = new Map<string, Waiting[]>()
-  #running = 0
 
-  constructor(limits: TurnLimits) {
+  /** `others`: whether some turns are kept for edges that have none. Default: an edge may hold them all. */
+  constructor(limits: TurnLimits, others = false) {
     this.#limits = limits
+    this.#shares = new Shares(limits.running, others)
   }
 
   get running(): number {
-    return this.#running
+    return this.#shares.used
   }
 
   get waiting(): number {
@@ -35,19 +38,21 @@ export class Turns {
   /** Waits for a turn. Resolves with how to give it back, once. Throws an ApiError of 503; rejects with the signal's reason. */
   async take(edge: string, signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted()
-    if (this.#running < this.#limits.running) this.#running++
-    else await this.#wait(edge, signal)
+    // Where one fits nobody of its edge waits.
+    const leave = this.#shares.fits(edge) ? this.#shares.take(edge) : await this.#wait(edge, signal)
     let inside = true
     return () => {
-      if (inside) this.#leave()
+      if (!inside) return
       inside = false
+      leave()
+      this.#letIn()
     }
   }
 
-  #wait(edge: string, signal: AbortSignal): Promise<void> {
+  #wait(edge: string, signal: AbortSignal): Promise<() => void> {
     const queue = this.#queues.get(edge) ?? []
     if (queue.length >= this.#limits.waitingPerEdge)
-      throw new ApiError(503, `${this.#running} requests run, and ${queue.length} of this edge wait; try again`, {
+      throw new ApiError(503, `${this.running} requests run, and ${queue.length} of this edge wait; try again`, {
         code: 'busy',
         retryAfter: 1,
       })
@@ -59,9 +64,9 @@ export class Turns {
         reject(signal.reason)
       }
       const waiting = {
-        enter() {
+        enter: () => {
           signal.removeEventListener('abort', gone)
-          resolve()
+          resolve(this.#shares.take(edge))
         },
       }
       signal.addEventListener('abort', gone, { once: true })
@@ -69,17 +74,19 @@ export class Turns {
     })
   }
 
-  /** The turn goes to the first of the edge that is next; that edge is the last from now on. */
-  #leave(): void {
-    const next = this.#queues.entries().next().value
-    if (!next) {
-      this.#running--
-      return
+  /** Turns go to the first of the edge that is next and may have one; that edge is the last from now on. */
+  #letIn(): void {
+    for (let next = this.#next(); next; next = this.#next()) {
+      const [edge, queue] = next
+      const { enter } = queue.shift()!
+      this.#queues.delete(edge)
+      if (queue.length > 0) this.#queues.set(edge, queue)
+      enter()
     }
-    const [edge, queue] = next
-    const { enter } = queue.shift()!
-    this.#queues.delete(edge)
-    if (queue.length > 0) this.#queues.set(edge, queue)
-    enter()
+  }
+
+  #next(): readonly [string, Waiting[]] | undefined {
+    for (const entry of this.#queues) if (this.#shares.fits(entry[0])) return entry
+    return undefined
   }
 }

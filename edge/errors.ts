@@ -35,6 +35,12 @@ export class ApiError extends Error {
     }
   }
 
+  /** One of another copy of this package is one, too: `foretoken/edge` and `foretoken/companion` hold a class each. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    if (!(value instanceof Error)) return false
+    return value.name === 'ApiError' && Number.isInteger((value as ApiError).status)
+  }
+
   /** What a client reads. */
   get body(): ErrorBody {
     return {

@@ -18,3 +18,14 @@ export interface AnyEngine
 
 /** An answer's events, for one reader. Read it or cancel it: it may hold a place. */
 export interface AnyAnswer extends AsyncIterable<GenerateEvent>, Pick<Submission, 'soFar' | 'cancel'> {}
+
+const properties = ['archive', 'tokenizer', 'context', 'loadMs', 'backend', 'stats'] as const
+const methods = ['submit', 'promptIds', 'close'] as const
+
+/** Whether `value` can do what an endpoint needs. It is asked for that, and not for its class: bundles of one package have a class each. */
+export function isAnyEngine(value: object): value is AnyEngine {
+  const known = value as Readonly<Record<string, unknown>>
+  return (
+    properties.every((name) => known[name] !== undefined) && methods.every((name) => typeof known[name] === 'function')
+  )
+}

@@ -9,6 +9,7 @@ import { createWasmBackend } from './backend/wasm.ts'
 import { Scheduler, type SchedulerStats } from './decode/scheduler.ts'
 import { scoreTokens } from './decode/score.ts'
 import { Session } from './decode/session.ts'
+import { ForetokenError } from './errors.ts'
 import { PagedCache } from './kv/paged.ts'
 import { PrefixIndex } from './kv/prefix.ts'
 import type { KvIdentity } from './kv/wire.ts'
@@ -60,6 +61,7 @@ export class Engine {
   readonly #receiver: KvReceiver
   readonly #predictorHash: string | undefined
   #kvIdentity: Promise<KvIdentity> | undefined
+  readonly #closing = new AbortController()
   readonly loadMs: number
   /** How pages hold K and V. */
   readonly kvType: KvType
@@ -228,8 +230,14 @@ export class Engine {
     return this.tokenizer.encode(text, options)
   }
 
+  /** Aborted when the engine is closed: what is made of it elsewhere ends with it. */
+  get closing(): AbortSignal {
+    return this.#closing.signal
+  }
+
   /** Ends all requests as `aborted`, and frees everything. */
   async close(): Promise<void> {
+    this.#closing.abort(new ForetokenError('aborted', 'the engine was closed'))
     await this.#scheduler.close()
     await this.backend.close()
   }

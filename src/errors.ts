@@ -31,6 +31,8 @@ export const errorCodes = [
 
 export type ErrorCode = (typeof errorCodes)[number]
 
+const codes: ReadonlySet<string> = new Set(errorCodes)
+
 export class ForetokenError extends Error {
   override readonly name = 'ForetokenError'
   readonly code: ErrorCode
@@ -39,19 +41,20 @@ export class ForetokenError extends Error {
     super(message, options)
     this.code = code
   }
+
+  /** An error of another copy of this package is one, too: the bundles of `foretoken/node` and `foretoken/edge` hold a class each. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    // biome-ignore lint/complexity/noThisInStatic: subclasses inherit this, and are found as any class is
+    if (Function.prototype[Symbol.hasInstance].call(this, value)) return true
+    // biome-ignore lint/complexity/noThisInStatic: as above
+    if (this !== ForetokenError || !(value instanceof Error)) return false
+    return value.name === 'ForetokenError' && codes.has((value as ForetokenError).code)
+  }
 }
 
 /** `error` as a ForetokenError: itself if it is one, also of another copy of this package, else wrapped under `code`. */
 export function asForetokenError(error: unknown, code: ErrorCode = 'internal', context = ''): ForetokenError {
-  if (isForetokenError(error)) return error
+  if (error instanceof ForetokenError) return error
   const detail = error instanceof Error ? error.message : String(error)
   return new ForetokenError(code, context ? `${context}: ${detail}` : detail, { cause: error })
-}
-
-/** Bundles of one package may hold a class each. */
-function isForetokenError(error: unknown): error is ForetokenError {
-  if (error instanceof ForetokenError) return true
-  return (
-    error instanceof Error && error.name === 'ForetokenError' && errorCodes.includes((error as ForetokenError).code)
-  )
 }

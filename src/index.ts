@@ -1,5 +1,5 @@
 /** foretoken: LLM inference whose first concern is time to first token. Platform-neutral; see `foretoken/node` for Node. */
-export type { AnyAnswer, AnyEngine } from './any-engine.ts'
+export { type AnyAnswer, type AnyEngine, isAnyEngine } from './any-engine.ts'
 export type { Backend, MemoryBalance } from './backend/backend.ts'
 export type { OrtModule } from './backend/ort.ts'
 export type { Build, WasmModules } from './backend/select.ts'
@@ -12,6 +12,7 @@ export { type PredictedKv, type Received, type ReceiveOptions, receiveKv } from 
 export type { KvIdentity } from './kv/wire.ts'
 export type { ExpectedKv, ExpectOptions, KvBodyOptions } from './kv-receiver.ts'
 export type { KvOptions, KvTimings } from './kv-sender.ts'
+export { Lifetime } from './lifetime.ts'
 export type { ManyOptions, Outcome } from './many.ts'
 export { openModel } from './model/open.ts'
 export { readPredictorHeader } from './model/predictor-file.ts'
@@ -19,6 +20,7 @@ export { memorySource } from './model/source.ts'
 export type { EngineOptions, GenerateOptions, GenerateRequest } from './options.ts'
 export { OrtEngine, type OrtEngineOptions } from './ort-engine.ts'
 export type { OrtSubmission } from './ort-submission.ts'
+export { WaitBudget } from './prefill/patience.ts'
 export {
   type CompanionAddress,
   type CompanionStatus,
@@ -28,6 +30,7 @@ export {
 } from './prefill/remote.ts'
 export { LineSeal } from './prefill/seal.ts'
 export {
+  isBodyOf,
   isSignedBy,
   keyBytes,
   Nonces,
@@ -35,11 +38,14 @@ export {
   type Signed,
   type SignedRequest,
   sign,
+  signatureVersion,
+  signedVersion,
 } from './prefill/signature.ts'
 export { type Companion, type Companions, StaticCompanions } from './route/companions.ts'
 export type { Way } from './route/costs.ts'
 export { Router } from './route/router.ts'
-export { type Deciding, Routed, type RoutedAnswer, type RoutedOptions, type RouteReport } from './routed.ts'
+export { Routed, type RoutedOptions } from './routed.ts'
+export type { Deciding, RoutedAnswer, RouteReport } from './routed-answer.ts'
 export type { LoadedPrefix } from './saved-prefix.ts'
 export type { DoneEvent, GenerateEvent, PromptEvent, ScoredToken, TokenEvent } from './stream/events.ts'
 export { Submission } from './submission.ts'

@@ -21,6 +21,7 @@ export class ExpectedKv {
   readonly to: number
   readonly #sequence: Sequence
   readonly #take: (body: AsyncIterable<Uint8Array>, options: KvBodyOptions) => Promise<Received>
+  #receiving: Promise<unknown> | undefined
 
   constructor(sequence: Sequence, to: number, take: ExpectedKv['receive']) {
     this.from = sequence.length
@@ -34,12 +35,22 @@ export class ExpectedKv {
    * prefix cache is as it was then, and it may be called again.
    */
   receive(body: AsyncIterable<Uint8Array>, options: KvBodyOptions): Promise<Received> {
-    return this.#take(body, options)
+    const receiving = this.#take(body, options)
+    const settled = receiving.then(
+      () => {},
+      () => {},
+    )
+    this.#receiving = settled
+    void settled.then(() => {
+      if (this.#receiving === settled) this.#receiving = undefined
+    })
+    return receiving
   }
 
-  /** Lets what it holds be evicted. May be called twice. */
+  /** Lets what it holds be evicted, once nothing is being received into it. May be called twice. */
   release(): void {
-    this.#sequence.release()
+    if (this.#receiving) void this.#receiving.then(() => this.#sequence.release())
+    else this.#sequence.release()
   }
 }
 
@@ -68,8 +79,8 @@ export class KvReceiver {
       // A prediction takes as many pages again.
       this.#prefixes.evict((this.#ahead ? 2 : 1) * missing - cache.pagesFree)
       const predicted = this.#predicted(ids, sequence)
-      const where = { codec: this.#codec, cache, sequence, identity: await identity, ids, to, predicted }
       try {
+        const where = { codec: this.#codec, cache, sequence, identity: await identity, ids, to, predicted }
         const received = await receiveKv(body, { ...options, ...where })
         this.#prefixes.insert(tenant, ids.slice(0, to), sequence.pages)
         return received

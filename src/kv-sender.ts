@@ -6,6 +6,7 @@ import type { PagedCache, Sequence } from './kv/paged.ts'
 import type { PrefixIndex } from './kv/prefix.ts'
 import { decodeSteps, encodeSteps, type ResidualSteps, stepsOf } from './kv/residual.ts'
 import { type KvIdentity, type KvRange, type KvShape, mostTileBytes, type WireTile, writeWire } from './kv/wire.ts'
+import { Lifetime } from './lifetime.ts'
 import { type Ahead, PredictedPrompt } from './prefill/ahead.ts'
 import { throwIfAborted } from './turn.ts'
 import { type KvCodec, type KvCoding, pageTokens, type WireCodec, wireCodecs } from './types.ts'
@@ -82,7 +83,10 @@ export class KvSender {
     this.#shape = { layers, kvHeads, headDim }
   }
 
-  /** Throws `bad_argument`, and what a request throws. */
+  /**
+   * Throws `bad_argument`, and what a request throws. Nothing is held before the first piece is asked for; from then on an abort of the signal frees all
+   * pages, whether or not anybody reads on.
+   */
   async *send(
     ids: readonly number[],
     identity: KvIdentity,
@@ -90,13 +94,14 @@ export class KvSender {
   ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
     const range = this.#rangeOf(ids, options)
     const residual = range.codec === 'residual'
-    const reading = new Reading(ids.slice(0, range.to), residual ? 0 : range.from, tenant, signal, this.#cache)
+    const life = new Lifetime()
+    const reading = new Reading(ids.slice(0, range.to), residual ? 0 : range.from, tenant, life.signal, this.#cache)
     let predicted: PredictedPrompt | undefined
+    let working: Promise<unknown> | undefined
     let encoding = 0
     let bytes = 0
-    const payload = async (tile: WireTile) => {
-      await this.#scheduler.drive(() => reading.ended || reading.done >= tile.to)
-      if (reading.error) throw reading.error
+    const encoded = async (tile: WireTile) => {
+      throwIfAborted(signal)
       if (residual) {
         predicted ??= this.#predict(ids, reading.pages.slice(0, range.from / pageTokens))
         await predicted.ready(tile.to)
@@ -104,22 +109,38 @@ export class KvSender {
       }
       const begun = performance.now()
       const coding = this.#codingOf(range, tile, predicted)
-      const encoded = await this.#codec.encodeKv(this.#cache.pool, { ...tile, pages: reading.pages }, coding)
+      const made = await this.#codec.encodeKv(this.#cache.pool, { ...tile, pages: reading.pages }, coding)
       encoding += performance.now() - begun
-      if (tile.layers.to === this.#shape.layers) reading.drop(tile.to)
-      return encoded
+      return made
     }
+    const payload = async (tile: WireTile) => {
+      await this.#scheduler.drive(() => reading.ended || reading.done >= tile.to)
+      throwIfAborted(signal)
+      if (reading.error) throw reading.error
+      const work = encoded(tile)
+      working = work
+      const made = await work
+      working = undefined
+      throwIfAborted(signal)
+      if (tile.layers.to === this.#shape.layers) reading.drop(tile.to)
+      return made
+    }
+    life.hold(() => reading.close())
+    life.hold(() => predicted?.release())
+    // Pages that are being read or written must not be anybody else's yet.
+    life.hold(() => working?.then(undefined, () => {}))
+    life.follow(signal)
     try {
       this.#scheduler.add(reading)
       const binding = { identity, shape: this.#shape, ids, key, ...(context !== undefined && { context }) }
       for await (const piece of writeWire(binding, range, payload)) {
+        throwIfAborted(signal)
         bytes += piece.length
         yield piece
       }
       onTimings?.({ ...reading.timings, encode_ms: encoding, tokens: range.to - range.from, bytes })
     } finally {
-      reading.close()
-      predicted?.release()
+      await life.end()
     }
   }
 
@@ -185,6 +206,7 @@ type RangeOptions = Pick<KvOptions, 'codec' | 'coarseness' | 'from' | 'to'>
 class Reading implements Job {
   readonly ids: readonly number[]
   readonly tenant: string
+  /** Aborted when the request ends, for whatever reason. */
   readonly signal: AbortSignal
   /** Tokens that are computed, and whose pages are held. */
   done: number
@@ -193,23 +215,17 @@ class Reading implements Job {
   /** By position. */
   readonly pages: number[] = []
   readonly #cache: PagedCache
-  readonly #controller = new AbortController()
   readonly #at = { begun: performance.now(), admitted: 0, prefilled: 0 }
   #sequence: Sequence | undefined
   #cached = 0
+  #closed = false
   /** Pages before this one were dropped. */
   #dropped: number
 
-  constructor(
-    ids: readonly number[],
-    from: number,
-    tenant: string,
-    signal: AbortSignal | undefined,
-    cache: PagedCache,
-  ) {
+  constructor(ids: readonly number[], from: number, tenant: string, signal: AbortSignal, cache: PagedCache) {
     this.ids = ids
     this.tenant = tenant
-    this.signal = signal ? AbortSignal.any([signal, this.#controller.signal]) : this.#controller.signal
+    this.signal = signal
     this.done = from
     this.#dropped = from / pageTokens
     this.#cache = cache
@@ -233,6 +249,8 @@ class Reading implements Job {
 
   /** Holds the pages of what has been computed; whole ones, but for the last of the prompt. */
   onPrefill(done: number, total: number): void {
+    // In a pass that was under way when the request ended.
+    if (this.#closed) return
     const ready = done === total ? total : done - (done % pageTokens)
     for (let page = Math.ceil(this.done / pageTokens); page < Math.ceil(ready / pageTokens); page++) {
       this.pages[page] = this.#sequence!.pages[page]!
@@ -256,9 +274,9 @@ class Reading implements Job {
     for (; this.#dropped < Math.ceil(to / pageTokens); this.#dropped++) this.#cache.drop(this.pages[this.#dropped]!)
   }
 
-  /** Ends the request, and lets all pages go. */
+  /** Lets all pages go, and holds none from now on. */
   close(): void {
-    if (!this.ended) this.#controller.abort()
+    this.#closed = true
     this.drop(this.done)
   }
 }

@@ -9,6 +9,7 @@ import type { AnyEngine } from './any-engine.ts'
 import { type OrtCache, OrtModel, type OrtOptions } from './backend/ort.ts'
 import type { Engine } from './engine.ts'
 import { asForetokenError, ForetokenError } from './errors.ts'
+import { Lifetime } from './lifetime.ts'
 import { readTokenizer } from './model/huggingface.ts'
 import { readJson } from './model/source.ts'
 import type { GenerateRequest } from './options.ts'
@@ -50,8 +51,8 @@ export class OrtEngine implements AnyEngine {
   /** One step at a time: a session runs no two. */
   readonly #session = new Places(1)
   readonly #places: Places
-  /** Answers being made. */
-  readonly #open = new Set<OrtSubmission>()
+  /** Of all requests that hold something, or wait for it. */
+  readonly #open = new Set<Lifetime>()
   readonly #count = { passes: 0, prefill_tokens: 0, decode_tokens: 0 }
   #closed = false
 
@@ -142,10 +143,13 @@ export class OrtEngine implements AnyEngine {
         `prefill ${prefill}: an ONNX cache is not refined; ask for exact or predicted`,
       )
     const answer = new Answer(ids, request, this, trace)
-    const events = () => this.#events(answer, prefill)
-    const submission = new OrtSubmission(answer, this.#places, events, () => this.#open.delete(submission))
-    this.#open.add(submission)
-    return submission
+    const life = this.#opened()
+    try {
+      return new OrtSubmission(answer, this.#places, () => this.#events(answer, prefill), life)
+    } catch (error) {
+      void life.end()
+      throw error
+    }
   }
 
   /**
@@ -164,23 +168,47 @@ export class OrtEngine implements AnyEngine {
       trace.mark('tokenized')
       return new Answer(ids, request, this, trace)
     })
-    const free = await this.#places.take()
+    const life = this.#opened()
+    for (const { signal } of answers) life.follow(signal)
     try {
-      for (const answer of answers) answer.onAdmit()
-      const reads = this.#model.packs && answers.length > 0 ? await this.#packed(answers) : undefined
-      const done: DoneEvent[] = []
-      for (const [index, answer] of answers.entries())
-        for await (const event of this.#decode(answer, reads?.[index] ?? (await this.#exact(answer))))
-          if (event.type === 'done') done.push(event)
-      return done
+      life.hold(await this.#places.take(life.signal))
+      const work = this.#many(answers, life)
+      // An abort gives the place back once the step under way is over.
+      life.hold(() => work.catch(() => {}))
+      return await work
     } catch (error) {
       throw asForetokenError(error)
     } finally {
-      free()
+      await life.end()
     }
   }
 
-  async #packed(answers: readonly Answer[]): Promise<Read[]> {
+  async #many(answers: readonly Answer[], life: Lifetime): Promise<DoneEvent[]> {
+    // What was shown before may be all of an answer: nothing is read for that.
+    const open = answers.filter(({ ended }) => !ended)
+    for (const answer of open) answer.onAdmit()
+    const reads = new Map<Answer, Read>()
+    try {
+      if (this.#model.packs && open.length > 0) await this.#packed(open, reads, life.signal)
+      const done: DoneEvent[] = []
+      for (const answer of answers) {
+        const read = reads.get(answer)
+        reads.delete(answer)
+        for await (const event of answer.ended ? answer.events.splice(0) : this.#whole(answer, read, life.signal))
+          if (event.type === 'done') done.push(event)
+      }
+      return done
+    } finally {
+      for (const { cache } of reads.values()) this.#model.drop(cache)
+    }
+  }
+
+  async *#whole(answer: Answer, read: Read | undefined, signal: AbortSignal): AsyncGenerator<GenerateEvent> {
+    yield* this.#decode(answer, read ?? (await this.#exact(answer, signal)), signal)
+  }
+
+  /** Reads prompts together, and puts what came of each into `reads`. */
+  async #packed(answers: readonly Answer[], reads: Map<Answer, Read>, signal: AbortSignal): Promise<void> {
     const prompts = answers.map(({ ids }) => ids)
     const columns = Math.max(...prompts.map(({ length }) => length))
     const bins = binsOf(
@@ -192,37 +220,42 @@ export class OrtEngine implements AnyEngine {
     )
     places.sort((a, b) => a.index - b.index)
     for (const answer of answers) answer.onPrefill(0, answer.ids.length)
-    const read = await this.#step(() => this.#model.runPacked(places, bins.length, columns))
+    const read = await this.#step(() => this.#model.runPacked(places, bins.length, columns), signal)
     this.#count.prefill_tokens += prompts.reduce((sum, { length }) => sum + length, 0)
-    return read.map(({ logits, layers }, index) => {
+    for (const [index, { logits, layers }] of read.entries()) {
       const tokens = prompts[index]!.length
-      return { logits, cache: this.#model.cacheOf(layers, tokens), tokens }
-    })
+      reads.set(answers[index]!, { logits, cache: this.#model.cacheOf(layers, tokens), tokens })
+    }
   }
 
   async *#events(answer: Answer, prefill: 'exact' | 'predicted'): AsyncGenerator<GenerateEvent> {
+    const { signal } = answer
     try {
       answer.onAdmit()
-      yield* this.#decode(answer, prefill === 'predicted' ? await this.#predicted(answer) : await this.#exact(answer))
+      const read = prefill === 'predicted' ? await this.#predicted(answer) : await this.#exact(answer, signal)
+      yield* this.#decode(answer, read, signal)
     } catch (error) {
       throw asForetokenError(error)
     }
   }
 
-  async *#decode(answer: Answer, read: Read): AsyncGenerator<GenerateEvent> {
-    let { logits, cache, tokens } = read
+  /** Owns the cache of `read` from here on. */
+  async *#decode(answer: Answer, read: Read, signal: AbortSignal): AsyncGenerator<GenerateEvent> {
+    let { logits, tokens } = read
+    let cache: OrtCache | undefined = read.cache
     try {
       for (;;) {
-        throwIfAborted(answer.signal)
+        throwIfAborted(signal)
         const id = answer.take(logits)
         yield* answer.events.splice(0)
         if (id === undefined) return
         const past = cache
-        ;({ logits, cache } = await this.#step(() => this.#model.run([id], past, tokens++)))
+        cache = undefined
+        ;({ logits, cache } = await this.#run([id], past, tokens++, signal))
         this.#count.decode_tokens++
       }
     } finally {
-      this.#model.drop(cache)
+      if (cache) this.#model.drop(cache)
     }
   }
 
@@ -235,18 +268,28 @@ export class OrtEngine implements AnyEngine {
   /** Ends all requests as `aborted`, and frees the session. */
   async close(): Promise<void> {
     this.#closed = true
-    for (const submission of this.#open) submission.cancel()
+    const closed = new ForetokenError('aborted', 'the engine was closed')
+    await Promise.allSettled([...this.#open].map((life) => life.end(closed)))
     const free = await this.#session.take()
     await this.#model.close()
     if (this.#closesReader) await this.#reader?.close()
     free()
   }
 
-  /** When no other step runs. */
-  async #step<T>(run: () => Promise<T>): Promise<T> {
-    const free = await this.#session.take()
+  /** The lifetime of a request, known to `close`. */
+  #opened(): Lifetime {
+    const life = new Lifetime()
+    this.#open.add(life)
+    life.hold(() => this.#open.delete(life))
+    return life
+  }
+
+  /** When no other step runs. Throws `aborted` instead where nobody wants it any more by then. */
+  async #step<T>(run: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    const free = await this.#session.take(signal)
     try {
       if (this.#closed) throw new ForetokenError('aborted', 'the engine was closed')
+      throwIfAborted(signal)
       this.#count.passes++
       return await run()
     } finally {
@@ -254,12 +297,31 @@ export class OrtEngine implements AnyEngine {
     }
   }
 
-  async #exact(answer: Answer): Promise<Read> {
+  /** Runs tokens behind `past`, which is used up, come what may. */
+  async #run(ids: readonly number[], past: OrtCache, tokens: number, signal: AbortSignal) {
+    let begun = false
+    const run = () => {
+      begun = true
+      return this.#model.run(ids, past, tokens)
+    }
+    try {
+      return await this.#step(run, signal)
+    } finally {
+      if (!begun) this.#model.drop(past)
+    }
+  }
+
+  async #exact(answer: Answer, signal: AbortSignal): Promise<Read> {
     const { ids } = answer
     answer.onPrefill(0, ids.length)
-    const read = await this.#step(() => this.#model.run(ids, this.#model.cacheOf(emptyLayers(this.#model), 0), 0))
+    const read = await this.#run(ids, this.#model.cacheOf(emptyLayers(this.#model), 0), 0, signal)
     this.#count.prefill_tokens += ids.length
-    answer.onPrefill(ids.length, ids.length)
+    try {
+      answer.onPrefill(ids.length, ids.length)
+    } catch (error) {
+      this.#model.drop(read.cache)
+      throw error
+    }
     return { ...read, tokens: ids.length }
   }
 

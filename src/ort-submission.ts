@@ -1,26 +1,30 @@
-/** A request that an ONNX engine took on: it waits for a place, and gives it back however it ends, also where nobody reads on. */
+/** A request that an ONNX engine took on. Its place and its cache are given back however it ends, whether or not anybody reads it. */
 import type { Answer } from './answer.ts'
 import type { AnyAnswer } from './any-engine.ts'
+import type { Lifetime } from './lifetime.ts'
 import type { Places } from './places.ts'
 import type { GenerateEvent } from './stream/events.ts'
 import { throwIfAborted } from './turn.ts'
 
 export class OrtSubmission implements AnyAnswer {
   readonly #answer: Answer
-  readonly #place: Promise<() => void>
+  readonly #life: Lifetime
+  /** Resolves when the request has its place. */
+  readonly #placed: Promise<void>
   readonly #events: () => AsyncGenerator<GenerateEvent>
-  readonly #onEnd: () => void
   #reading: AsyncGenerator<GenerateEvent> | undefined
 
-  /** `events` are those from its place on. Throws `busy` where there is no room to wait. */
-  constructor(answer: Answer, places: Places, events: () => AsyncGenerator<GenerateEvent>, onEnd: () => void) {
+  /** `events` are those from its place on; `life` owns all that the request holds. Throws `busy` where there is no room to wait. */
+  constructor(answer: Answer, places: Places, events: () => AsyncGenerator<GenerateEvent>, life: Lifetime) {
     if (!answer.ended) places.check()
     this.#answer = answer
     this.#events = events
-    this.#onEnd = onEnd
-    this.#place = answer.ended ? Promise.resolve(() => {}) : places.take(answer.signal)
-    // Told to whoever reads.
-    this.#place.catch(() => {})
+    this.#life = life
+    this.#placed = answer.ended ? Promise.resolve() : places.take(life.signal).then((free) => void life.hold(free))
+    // Whoever reads is told.
+    this.#placed.catch(() => {})
+    life.signal.addEventListener('abort', () => answer.cancel(), { once: true })
+    life.follow(answer.signal)
   }
 
   get soFar(): AnyAnswer['soFar'] {
@@ -30,33 +34,37 @@ export class OrtSubmission implements AnyAnswer {
   /** The events, once. Leaving the loop early cancels the request. */
   async *[Symbol.asyncIterator](): AsyncGenerator<GenerateEvent> {
     try {
-      await this.#place
+      await this.#placed
       throwIfAborted(this.#answer.signal)
-      if (!this.#answer.ended) this.#reading = this.#events()
-      for await (const event of this.#reading ?? this.#answer.events.splice(0)) {
-        if (event.type === 'done') this.#end()
+      for await (const event of this.#begun()) {
+        // A reader may not ask for the end behind the last event.
+        if (event.type === 'done') await this.#end()
         yield event
       }
       throwIfAborted(this.#answer.signal)
     } finally {
-      this.cancel()
+      await this.#life.end()
     }
   }
 
-  /** Frees its place. May be called at any time, and twice. */
+  /** Frees its place and its cache, once the step that it takes part in is over. May be called at any time, and twice. */
   cancel(): void {
-    this.#answer.cancel()
-    this.#end()
+    void this.#life.end()
   }
 
-  #end(): void {
+  /** Nothing is computed for an answer that was complete from the start. */
+  #begun(): Iterable<GenerateEvent> | AsyncGenerator<GenerateEvent> {
+    if (this.#reading) return this.#reading
+    if (this.#answer.ended) return this.#answer.events.splice(0)
+    const reading = this.#events()
+    this.#reading = reading
+    // Behind its place, so that the cache is dropped before somebody else gets that.
+    this.#life.hold(() => reading.return(undefined).catch(() => {}))
+    return reading
+  }
+
+  #end(): Promise<void> {
     this.#answer.end()
-    this.#onEnd()
-    // Its cache is freed, whether or not anybody reads on.
-    this.#reading?.return(undefined).catch(() => {})
-    this.#place.then(
-      (free) => free(),
-      () => {},
-    )
+    return this.#life.end()
   }
 }

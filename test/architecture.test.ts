@@ -11,7 +11,7 @@ const folders = ['src', 'workers', 'node', 'edge', 'companion', 'cli', 'bench', 
 
 /** Lowest first. */
 const layers: Layer[] = [
-  { name: 'nouns', rank: 0, holds: /^src\/(types|errors|trace|turn)\.ts$/ },
+  { name: 'nouns', rank: 0, holds: /^src\/(types|errors|trace|turn|lifetime)\.ts$/ },
   { name: 'kv', rank: 1, holds: /^src\/kv\// },
   { name: 'backend', rank: 1, holds: /^src\/backend\// },
   { name: 'model', rank: 2, holds: /^src\/model\// },
@@ -24,7 +24,7 @@ const layers: Layer[] = [
     name: 'engine',
     rank: 4,
     holds:
-      /^src\/(engine|any-engine|options|answer|places|submission|many|ort-engine|ort-submission|routed|saved-prefix|kv-sender|kv-receiver|workbench|parts)\.ts$/,
+      /^src\/(engine|any-engine|options|answer|places|submission|many|ort-engine|ort-submission|routed|routed-answer|saved-prefix|kv-sender|kv-receiver|workbench|parts)\.ts$/,
   },
   { name: 'index', rank: 5, holds: /^src\/index\.ts$/ },
   { name: 'workers', rank: 6, holds: /^workers\// },

@@ -7,11 +7,18 @@
  */
 import { modelFiles, type OpenModelFiles } from '../../node/index.ts'
 import { Answer } from '../../src/answer.ts'
-import { asForetokenError, ForetokenError, type GenerateEvent, type GenerateRequest } from '../../src/index.ts'
+import {
+  asForetokenError,
+  ForetokenError,
+  type GenerateEvent,
+  type GenerateRequest,
+  Lifetime,
+} from '../../src/index.ts'
 import { identityOf } from '../../src/model/load.ts'
 import { openModel } from '../../src/model/open.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
 import { Trace } from '../../src/trace.ts'
+import { throwIfAborted } from '../../src/turn.ts'
 import type { PromptReader } from '../reader.ts'
 
 /** What is used of node-llama-cpp. */
@@ -107,7 +114,7 @@ export async function openLlama({
 
 type Source = ConstructorParameters<typeof Answer>[2]
 
-/** One answer after the other: there is one sequence. */
+/** One answer after the other: there is one sequence. It is free again when the answer ends, or its request is aborted. */
 async function* answers(
   request: GenerateRequest,
   source: Source,
@@ -116,29 +123,32 @@ async function* answers(
 ): AsyncGenerator<GenerateEvent> {
   const trace = new Trace()
   const answer = new Answer(request.prompt as readonly number[], request, source, trace)
-  const leave = await queue.enter()
+  const life = new Lifetime().follow(answer.signal)
   try {
+    life.hold(await queue.enter())
+    throwIfAborted(life.signal)
     answer.onAdmit()
-    if (answer.ended) return
-    await sequence.clearHistory()
-    answer.onPrefill(0, answer.ids.length)
+    if (!answer.ended) {
+      await sequence.clearHistory()
+      answer.onPrefill(0, answer.ids.length)
+    }
     yield* answer.events.splice(0)
-    for await (const { token, confidence } of sequence.evaluateWithMetadata(
-      answer.ids,
-      { confidence: true },
-      optionsOf(request),
-    )) {
-      if (answer.signal.aborted) throw new ForetokenError('aborted', 'the request was cancelled')
+    if (answer.ended) return
+    const tokens = sequence.evaluateWithMetadata(answer.ids, { confidence: true }, optionsOf(request))
+    life.hold(() => tokens.return(undefined).catch(() => {}))
+    for await (const { token, confidence } of tokens) {
+      throwIfAborted(life.signal)
       trace.mark('prefilled')
       const more = answer.show({ id: token, logprob: Math.log(Math.max(confidence, 1e-30)) }) !== undefined
       yield* answer.events.splice(0)
       if (!more) return
     }
+    throwIfAborted(life.signal)
     throw new ForetokenError('internal', 'llama.cpp ended before the answer did')
   } catch (error) {
     throw asForetokenError(error)
   } finally {
-    leave()
+    await life.end()
   }
 }
 

@@ -170,14 +170,32 @@ export class OrtModel {
       key <= query &&
       (key === query ||
         (segments[row * columns + query]! >= 0 && segments[row * columns + query] === segments[row * columns + key]))
-    const given = await this.#session.run({
-      input_ids: this.#tensor('int64', ids, [rows, columns]),
-      position_ids: this.#tensor('int64', positions, [rows, columns]),
-      attention_mask: this.#mask(rows, columns, columns, sees),
-      ...(this.#has.branch && { use_cache_branch: this.#tensor('bool', Uint8Array.of(0), [1]) }),
-      ...(this.#has.keep && { num_logits_to_keep: this.#tensor('int64', BigInt64Array.of(0n), []) }),
-      ...Object.fromEntries(this.#emptyPast(rows)),
-    })
+    const past: OrtCache = new Map(this.#emptyPast(rows))
+    let given: Readonly<Record<string, OrtTensor>>
+    try {
+      given = await this.#session.run({
+        input_ids: this.#tensor('int64', ids, [rows, columns]),
+        position_ids: this.#tensor('int64', positions, [rows, columns]),
+        attention_mask: this.#mask(rows, columns, columns, sees),
+        ...(this.#has.branch && { use_cache_branch: this.#tensor('bool', Uint8Array.of(0), [1]) }),
+        ...(this.#has.keep && { num_logits_to_keep: this.#tensor('int64', BigInt64Array.of(0n), []) }),
+        ...Object.fromEntries(past),
+      })
+    } finally {
+      this.drop(past)
+    }
+    try {
+      return await this.#promptsOf(given, prompts, columns)
+    } finally {
+      disposeAll(Object.values(given))
+    }
+  }
+
+  async #promptsOf(
+    given: Readonly<Record<string, OrtTensor>>,
+    prompts: readonly PackedPrompt[],
+    columns: number,
+  ): Promise<ReadPrompt[]> {
     const vocab = given.logits!.dims.at(-1)!
     const logits = await floatsOf(given.logits!)
     const parts: Float32Array[][] = []
@@ -270,14 +288,38 @@ export class OrtModel {
     return cache
   }
 
-  /** Runs tokens behind a cache, which is used up: the logits of the last, and the longer cache. */
+  /** Runs tokens behind a cache, which is used up, also by a failure: the logits of the last, and the longer cache. */
   async run(
     ids: readonly number[],
     past: OrtCache,
     pastTokens: number,
   ): Promise<{ readonly logits: Float32Array; readonly cache: OrtCache }> {
+    let given: Readonly<Record<string, OrtTensor>>
+    try {
+      given = await this.#session.run(this.#feeds(ids, past, pastTokens))
+    } finally {
+      this.drop(past)
+    }
+    const cache = new Map<string, OrtTensor>()
+    for (let layer = 0; layer < this.layers; layer++)
+      for (const part of ['key', 'value'])
+        cache.set(`past_key_values.${layer}.${part}`, given[`present.${layer}.${part}`]!)
+    const kept = new Set(cache.values())
+    try {
+      const vocab = given.logits!.dims.at(-1)!
+      const all = await floatsOf(given.logits!)
+      return { logits: all.slice(all.length - vocab), cache }
+    } catch (error) {
+      this.drop(cache)
+      throw error
+    } finally {
+      disposeAll(Object.values(given).filter((tensor) => !kept.has(tensor)))
+    }
+  }
+
+  #feeds(ids: readonly number[], past: OrtCache, pastTokens: number): Record<string, OrtTensor> {
     const n = ids.length
-    const feeds: Record<string, OrtTensor> = {
+    return {
       input_ids: this.#whole(ids),
       attention_mask:
         this.#maskType === undefined
@@ -288,20 +330,11 @@ export class OrtModel {
       ...(this.#has.keep && { num_logits_to_keep: this.#tensor('int64', BigInt64Array.of(1n), []) }),
       ...Object.fromEntries(past),
     }
-    const given = await this.#session.run(feeds)
-    this.drop(past)
-    const vocab = given.logits!.dims.at(-1)!
-    const all = await floatsOf(given.logits!)
-    const cache = new Map<string, OrtTensor>()
-    for (let layer = 0; layer < this.layers; layer++)
-      for (const part of ['key', 'value'])
-        cache.set(`past_key_values.${layer}.${part}`, given[`present.${layer}.${part}`]!)
-    return { logits: all.slice(all.length - vocab), cache }
   }
 
   /** Frees what a cache holds on a GPU. */
   drop(cache: OrtCache): void {
-    for (const tensor of cache.values()) tensor.dispose?.()
+    disposeAll(cache.values())
   }
 
   async close(): Promise<void> {
@@ -319,6 +352,10 @@ export class OrtModel {
   #tensor(type: string, data: unknown, dims: readonly number[]): OrtTensor {
     return new this.#ort.Tensor(type as never, data as never, dims)
   }
+}
+
+function disposeAll(tensors: Iterable<OrtTensor>): void {
+  for (const tensor of tensors) tensor.dispose?.()
 }
 
 function onlyGpu(providers: readonly string[] = []): boolean {

@@ -243,13 +243,18 @@ export class Planner {
       return
     }
     const stuck = victim ?? this.#turnedDown ?? first!
+    const { pagesInUse, maxPages, memoryEnded } = this.#cache
+    const short = `${stuck.pending} more tokens do not fit beside ${pagesInUse} KV pages held by sessions and loaded prefixes`
     this.#fail(
       stuck,
-      new ForetokenError(
-        'out_of_pages',
-        `${stuck.pending} more tokens do not fit beside ${this.#cache.pagesInUse} KV pages held by sessions and ` +
-          `loaded prefixes, of ${this.#cache.maxPages}; release some, or load the engine with more kvTokens`,
-      ),
+      memoryEnded
+        ? new ForetokenError('out_of_memory', `${short}: memory holds no more than ${maxPages}; release some`, {
+            cause: memoryEnded,
+          })
+        : new ForetokenError(
+            'out_of_pages',
+            `${short}, of ${maxPages}; release some, or load the engine with more kvTokens`,
+          ),
     )
   }
 

@@ -32,12 +32,7 @@ export class Room {
   #tenants: ReadonlySet<string> = new Set()
 
   /** `places` requests hold pages at once. `onPreempt` releases the pages of a request that gives way. */
-  constructor(
-    tasks: ReadonlySet<Task>,
-    cache: PagedCache,
-    places: number,
-    onPreempt: (task: Task) => void,
-  ) {
+  constructor(tasks: ReadonlySet<Task>, cache: PagedCache, places: number, onPreempt: (task: Task) => void) {
     this.#tasks = tasks
     this.#cache = cache
     this.#places = places

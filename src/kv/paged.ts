@@ -42,6 +42,11 @@ export class PagedCache {
     return Math.min(this.#most, this.#held)
   }
 
+  /** Why the pool holds fewer pages than were asked for, while memory holds no more; else undefined. */
+  get memoryEnded(): ForetokenError | undefined {
+    return this.maxPages < this.#most ? this.#memoryEnded : undefined
+  }
+
   /** Pages held by at least one sequence. */
   get pagesInUse(): number {
     return this.#references.size
@@ -158,11 +163,11 @@ export class PagedCache {
   #refusal(): ForetokenError {
     const { maxPages } = this
     const all = `all ${maxPages} KV pages (${maxPages * pageTokens} tokens) are in use`
-    if (maxPages < this.#most)
+    if (this.memoryEnded)
       return new ForetokenError(
         'out_of_memory',
         `${all}, and memory holds no more of the ${this.#most} that were asked for; wait for a running request to finish`,
-        { cause: this.#memoryEnded },
+        { cause: this.memoryEnded },
       )
     return new ForetokenError(
       'out_of_pages',

@@ -54,7 +54,12 @@ export async function receiveKv(body: AsyncIterable<Uint8Array>, options: Receiv
   const { codec, cache, sequence, identity, ids, to, key, context, predicted, signal } = options
   const { pool } = cache
   const from = sequence.length
-  sequence.extend(to - from, 0)
+  try {
+    sequence.extend(to - from, 0)
+  } catch (error) {
+    letGo(body)
+    throw error
+  }
   let arrived = 0
   let copied = from
   let steps: Float32Array | undefined
@@ -88,6 +93,11 @@ export async function receiveKv(body: AsyncIterable<Uint8Array>, options: Receiv
     sequence.truncate(from)
     throw error
   }
+}
+
+/** Lets a stream go of which nothing is read. Does not wait for it: it may hang. */
+function letGo(body: AsyncIterable<Uint8Array>): void {
+  Promise.resolve(body[Symbol.asyncIterator]().return?.()).catch(() => {})
 }
 
 /** Throws `bad_kv` for a codec that was not asked for or can't be used. */

@@ -183,8 +183,8 @@ export async function readWire(
   options: ReadOptions,
 ): Promise<{ readonly range: KvRange; readonly bytes: number }> {
   const pull = new Pull(body, options.signal)
-  const seal = new Seal(binding.key)
   try {
+    const seal = new Seal(binding.key)
     const { head, range } = await readHead(pull, binding, options)
     await seal.begin(head)
     const expected = options.accept(range)

@@ -5,7 +5,10 @@
  * `remote` (or what the stream of K and V itself says), so that whoever asks can do the work here.
  */
 import { ForetokenError } from '../errors.ts'
+import { Lifetime } from '../lifetime.ts'
 import type { WireCodec } from '../types.ts'
+import { type Arrived, Feed } from './feed.ts'
+import { readLines } from './lines.ts'
 import { after } from './patience.ts'
 import { LineSeal } from './seal.ts'
 import { sign } from './signature.ts'
@@ -19,7 +22,7 @@ export interface CompanionAddress {
   readonly key: Uint8Array
 }
 
-/** How long a companion may leave the edge waiting. */
+/** How long the network may leave the edge waiting. The clock stands while this edge reads nothing. */
 export interface Patience {
   /** Until the first byte of what was asked for. */
   readonly firstMs: number
@@ -33,7 +36,10 @@ export interface RemotePrompt {
   readonly model: string
   /** Whose cached prefixes it may use. */
   readonly tenant: string
+  /** Its abort frees everything, whether or not the answer is read. */
   readonly signal: AbortSignal
+  /** Told the milliseconds for which so much lay here unread that the companion had to wait. */
+  readonly onHeld?: (ms: number) => void
 }
 
 export interface KvRequest extends RemotePrompt {
@@ -46,6 +52,8 @@ export interface KvRequest extends RemotePrompt {
 export interface RemoteKv {
   readonly body: AsyncIterable<Uint8Array>
   readonly context: string
+  /** What has arrived so far, and how fast; undefined where this edge was slower than the network. */
+  arrived(): Arrived | undefined
 }
 
 export interface RelayRequest extends RemotePrompt {
@@ -78,9 +86,20 @@ export interface CompanionStatus {
 
 export type Fetch = (input: string, init: RequestInit) => Promise<Response>
 
-/** A token's line with the log-probabilities that a request may ask for. */
-const longestLine = 1 << 16
 const longestStatus = 1 << 14
+/** Requests that a companion may say to have; beyond that it makes no sense. */
+const mostRequests = 1e6
+/** A logarithm of a probability, but for rounding. */
+const greatestLogprob = 1e-3
+
+/** Statuses that blame the request: the companion does what it should. */
+const ofRequest = new Set([400, 413, 415, 422])
+const refusals = new WeakSet<Error>()
+
+/** Whether a companion refused a request for what the request is. It may take the next one. */
+export function isRefusal(error: unknown): boolean {
+  return refusals.has(error as Error)
+}
 
 export class RemoteCompanion {
   readonly address: CompanionAddress
@@ -94,141 +113,111 @@ export class RemoteCompanion {
   }
 
   /** Asks for K and V. Rejects with `remote`, `aborted`; the body throws the same where it breaks off. */
-  async kv({ signal, ...asked }: KvRequest): Promise<RemoteKv> {
-    const { response, watch, nonce } = await this.#ask('POST', '/v1/prefill', asked, signal)
-    return { body: this.#pieces(response, watch), context: nonce }
+  async kv({ signal, onHeld, ...asked }: KvRequest): Promise<RemoteKv> {
+    const { feed, nonce } = await this.#ask('POST', '/v1/prefill', asked, signal, onHeld)
+    return { body: feed, context: nonce, arrived: () => feed.arrived }
   }
 
   /** The tokens of a whole answer, as they come. Rejects with `remote`, `aborted`. */
-  async *relay({ signal, ...asked }: RelayRequest): AsyncGenerator<RelayedToken> {
-    const { response, watch, nonce } = await this.#ask('POST', '/v1/relay', asked, signal)
-    const seal = await LineSeal.of(this.address.key, nonce)
-    let ended = false
-    for await (const line of lines(this.#pieces(response, watch))) {
-      const event = parsed(await seal.open(line))
-      if (ended) throw broken('it said more after its end')
-      if (event.done === true) ended = true
-      else yield tokenOf(event)
+  async *relay({ signal, onHeld, ...asked }: RelayRequest): AsyncGenerator<RelayedToken> {
+    const { feed, nonce } = await this.#ask('POST', '/v1/relay', asked, signal, onHeld)
+    try {
+      const seal = await LineSeal.of(this.address.key, nonce)
+      for await (const line of readLines(feed)) {
+        const event = parsed(await seal.open(line))
+        // Whatever it says behind its end is not waited for.
+        if (event.done === true) return
+        yield tokenOf(event)
+      }
+      throw broken('the answer broke off')
+    } finally {
+      await feed.return()
     }
-    if (!ended) throw broken('the answer broke off')
   }
 
   async status(signal: AbortSignal): Promise<CompanionStatus> {
     const begun = performance.now()
-    const { response, watch } = await this.#ask('GET', '/v1/status', undefined, signal)
+    const { feed } = await this.#ask('GET', '/v1/status', undefined, signal)
     const rtt_ms = performance.now() - begun
-    let text = ''
-    const decoder = new TextDecoder()
-    for await (const piece of this.#pieces(response, watch)) {
-      text += decoder.decode(piece, { stream: true })
-      if (text.length > longestStatus) throw broken(`its status has more than ${longestStatus} bytes`)
+    try {
+      let text = ''
+      const decoder = new TextDecoder()
+      for await (const piece of feed) {
+        if (text.length + piece.length > longestStatus) throw broken(`its status has more than ${longestStatus} bytes`)
+        text += decoder.decode(piece, { stream: true })
+      }
+      return { ...statusOf(parsed(text)), rtt_ms }
+    } finally {
+      await feed.return()
     }
-    const { model, build, running, waiting, prefill_ms_per_token: ms, codecs } = parsed(text)
-    const whole = (value: unknown): value is number => Number.isInteger(value) && (value as number) >= 0
-    if (typeof model !== 'string' || typeof build !== 'string' || !whole(running) || !whole(waiting))
-      throw broken('its status makes no sense')
-    const known = Array.isArray(codecs) ? codecs.filter((name) => typeof name === 'string') : []
-    const measured = typeof ms === 'number' && ms > 0 && ms < 1e6
-    return { model, build, running, waiting, codecs: known, rtt_ms, ...(measured && { prefill_ms_per_token: ms }) }
   }
 
-  async #ask(method: string, path: string, asked: object | undefined, signal: AbortSignal) {
+  async #ask(
+    method: string,
+    path: string,
+    asked: object | undefined,
+    signal: AbortSignal,
+    onHeld?: (ms: number) => void,
+  ) {
     const { url, id, key } = this.address
+    const { firstMs, stallMs } = this.#patience
     const body = new TextEncoder().encode(asked ? JSON.stringify(asked) : '')
     const { authorization, nonce } = await sign(id, key, { method, path, body })
-    const watch = new Watch(signal)
-    watch.expect(this.#patience.firstMs)
+    const call = new Call(signal)
     try {
-      const response = await this.#fetch(`${url.replace(/\/+$/, '')}${path}`, {
+      const stop = call.life.hold(after(firstMs, () => call.late(firstMs)))
+      const asking = this.#fetch(`${url.replace(/\/+$/, '')}${path}`, {
         method,
         headers: { authorization, ...(asked && { 'content-type': 'application/json' }) },
         ...(asked && { body }),
         redirect: 'manual',
-        signal: watch.signal,
+        signal: call.life.signal,
       })
+      // A fetch that does not listen to its signal is not waited for either.
+      const response = await call.life.until(asking, (late) => void late.body?.cancel().catch(() => {}))
+      stop()
       if (response.status !== 200 || !response.body) {
         void response.body?.cancel().catch(() => {})
-        throw broken(`it answered ${response.status || 'with a redirect'}`)
+        const error = broken(`it answered ${response.status || 'with a redirect'}`)
+        if (ofRequest.has(response.status)) refusals.add(error)
+        throw error
       }
-      return { response, watch, nonce }
+      const explain = (error: unknown) => call.explain(error)
+      const onStall = () => call.late(stallMs)
+      return { feed: new Feed(response.body, call.life, { stallMs, onStall, explain, onHeld }), nonce }
     } catch (error) {
-      watch.end()
-      throw this.#told(error, watch)
+      const explained = call.explain(error)
+      void call.life.end()
+      throw explained
     }
-  }
-
-  async *#pieces(response: Response, watch: Watch): AsyncGenerator<Uint8Array> {
-    const reader = response.body!.getReader()
-    try {
-      for (;;) {
-        const { done, value } = await reader.read()
-        if (done) return
-        watch.expect(this.#patience.stallMs)
-        yield value
-      }
-    } catch (error) {
-      throw this.#told(error, watch)
-    } finally {
-      watch.end()
-      void reader.cancel().catch(() => {})
-    }
-  }
-
-  #told(error: unknown, watch: Watch): ForetokenError {
-    if (error instanceof ForetokenError) return error
-    if (watch.cancelled) return new ForetokenError('aborted', 'the request was cancelled')
-    if (watch.late !== undefined) return broken(`nothing came within ${Math.round(watch.late)} ms`)
-    return broken(error instanceof Error ? error.message : String(error), error)
   }
 }
 
-/** A signal that fires when the caller's does, or when what is expected does not come. */
-class Watch {
-  readonly #control = new AbortController()
+/** One request to a companion: everything that it holds here ends with its lifetime. */
+class Call {
+  readonly life = new Lifetime()
   readonly #caller: AbortSignal
-  readonly #leave = () => this.#control.abort()
-  #stop = () => {}
-  /** The time that was waited in vain. */
-  late: number | undefined
+  #lateMs: number | undefined
 
   constructor(caller: AbortSignal) {
     this.#caller = caller
-    if (caller.aborted) this.#control.abort()
-    else caller.addEventListener('abort', this.#leave, { once: true })
+    this.life.follow(caller)
   }
 
-  get signal(): AbortSignal {
-    return this.#control.signal
+  /** Nothing came within `ms`. */
+  late(ms: number): void {
+    if (this.life.ended) return
+    this.#lateMs = ms
+    void this.life.end()
   }
 
-  get cancelled(): boolean {
-    return this.#caller.aborted
+  /** What `error` is, once it is known why the request ended. */
+  explain(error: unknown): ForetokenError {
+    if (error instanceof ForetokenError) return error
+    if (this.#caller.aborted) return new ForetokenError('aborted', 'the request was cancelled')
+    if (this.#lateMs !== undefined) return broken(`nothing came within ${Math.round(this.#lateMs)} ms`)
+    return broken(error instanceof Error ? error.message : String(error), error)
   }
-
-  expect(ms: number): void {
-    this.#stop()
-    this.#stop = after(ms, () => {
-      this.late = ms
-      this.#control.abort()
-    })
-  }
-
-  end(): void {
-    this.#stop()
-    this.#caller.removeEventListener('abort', this.#leave)
-  }
-}
-
-async function* lines(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
-  const decoder = new TextDecoder('utf-8', { fatal: true })
-  let held = ''
-  for await (const piece of pieces) {
-    const parts = (held + decoder.decode(piece, { stream: true })).split('\n')
-    held = parts.pop()!
-    if (held.length > longestLine) throw broken(`a line has more than ${longestLine} characters`)
-    yield* parts
-  }
-  if (held !== '') throw broken('the answer broke off in the middle of a line')
 }
 
 function parsed(text: string): Record<string, unknown> {
@@ -241,10 +230,28 @@ function parsed(text: string): Record<string, unknown> {
   throw broken('what it said is no JSON object')
 }
 
+function statusOf({
+  model,
+  build,
+  running,
+  waiting,
+  prefill_ms_per_token: ms,
+  codecs,
+}: Record<string, unknown>): Omit<CompanionStatus, 'rtt_ms'> {
+  const count = (value: unknown): value is number =>
+    Number.isInteger(value) && (value as number) >= 0 && (value as number) <= mostRequests
+  if (typeof model !== 'string' || typeof build !== 'string' || !count(running) || !count(waiting))
+    throw broken('its status makes no sense')
+  const known = Array.isArray(codecs) ? codecs.filter((name) => typeof name === 'string') : []
+  const measured = typeof ms === 'number' && ms > 0 && ms < 1e6
+  return { model, build, running, waiting, codecs: known, ...(measured && { prefill_ms_per_token: ms }) }
+}
+
 function tokenOf({ id, logprob, topLogprobs }: Record<string, unknown>): RelayedToken {
   const scored = (value: unknown): value is RelayedToken => {
     const { id, logprob } = (value ?? {}) as Record<string, unknown>
-    return Number.isInteger(id) && (id as number) >= 0 && typeof logprob === 'number'
+    const probable = typeof logprob === 'number' && Number.isFinite(logprob) && logprob <= greatestLogprob
+    return Number.isInteger(id) && (id as number) >= 0 && probable
   }
   const own = { id, logprob }
   if (!scored(own)) throw broken('a token makes no sense')

@@ -54,10 +54,35 @@ describe('refused', () => {
     await expect(guard().verified(long, limits)).rejects.toMatchObject({ status: 413 })
   })
 
-  test('more requests than nonces can be kept, with when to come again', async () => {
-    const full = new Guard([{ id: 'edge-1', key }], new Nonces(60_000, 1))
+  test('more requests than nonces can be kept, with when to come again, of that edge only', async () => {
+    const edges = ['edge-1', 'edge-2'].map((id) => ({ id, key }))
+    const full = new Guard(edges, new Nonces(60_000, 1))
     await full.verified((await asked())(), limits)
-    await expect(full.verified((await asked())(), limits)).rejects.toMatchObject({ status: 429 })
+    await expect(full.verified((await asked())(), limits)).rejects.toMatchObject({
+      status: 429,
+      headers: { 'retry-after': '60' },
+    })
+    await full.verified((await asked({ id: 'edge-2' }))(), limits)
+  })
+
+  test('more requests a minute than an edge may make, of that edge only; strangers use up none of them', async () => {
+    const edges = ['edge-1', 'edge-2'].map((id) => ({ id, key }))
+    const own = new Guard(edges, new Nonces(), { requestsPerMinute: 3, bodiesBytes: 1000 })
+    for (let at = 0; at < 5; at++)
+      await expect(own.verified((await asked({ key: new Uint8Array(32) }))(), limits)).rejects.toThrow('keys')
+    for (let at = 0; at < 3; at++) await own.verified((await asked())(), limits)
+    await expect(own.verified((await asked())(), limits)).rejects.toMatchObject({ status: 429 })
+    await own.verified((await asked({ id: 'edge-2' }))(), limits)
+  })
+
+  test('a signature of another version, by its name', async () => {
+    const request = (await asked())()
+    const authorization = `Foretoken id=edge-1, time=${Date.now()}, nonce=${'0'.repeat(32)}, mac=${'0'.repeat(64)}`
+    request.headers.set('authorization', authorization)
+    await expect(guard().verified(request, limits)).rejects.toMatchObject({
+      status: 401,
+      message: expect.stringMatching(/version 1.*version 2.*same foretoken/),
+    })
   })
 
   test('an unsigned request takes no nonce', async () => {
@@ -67,5 +92,134 @@ describe('refused', () => {
         status: 401,
       })
     await own.verified((await asked())(), limits)
+  })
+})
+
+describe('the body', () => {
+  /** A signed request whose body is sent otherwise than signed. */
+  async function sending(text: string, source: UnderlyingDefaultSource<Uint8Array>, id = 'edge-1') {
+    const body = new TextEncoder().encode(text)
+    const { authorization } = await sign(id, key, { method: 'POST', path: '/v1/prefill', body })
+    return requestOf(authorization, new ReadableStream(source, { highWaterMark: 0 }))
+  }
+
+  function requestOf(authorization: string, body: ReadableStream<Uint8Array>) {
+    const init = { method: 'POST', body, headers: { authorization }, duplex: 'half' }
+    return new Request('http://mac.test/v1/prefill', init as RequestInit)
+  }
+
+  const bytes = (text: string) => new TextEncoder().encode(text)
+
+  test.each([
+    ['no signature', () => ''],
+    ['another key', (header: string) => header.replace(/mac=.{8}/, 'mac=00000000')],
+    ['another time', (header: string) => header.replace(/time=\d+/, 'time=1')],
+    ['another length', (header: string) => header.replace(/length=\d+/, 'length=50')],
+    ['a length beyond what is taken', (header: string) => header.replace(/length=\d+/, 'length=101')],
+    ['another edge', (header: string) => header.replace('edge-1', 'edge-2')],
+    ['another version', (header: string) => header.replace('v=2, ', '')],
+  ])('is not touched where the head has %s', async (_, change) => {
+    let pulled = 0
+    const body = new ReadableStream<Uint8Array>({ pull: () => void pulled++ }, { highWaterMark: 0 })
+    const signed = await sign('edge-1', key, { method: 'POST', path: '/v1/prefill', body: bytes('{}') })
+    const own = guard()
+    const refused = own.verified(requestOf(change(signed.authorization), body), limits)
+    expect(own.bodiesBytes).toBe(0)
+    await expect(refused).rejects.toMatchObject({
+      status: expect.toSatisfy((status) => status === 401 || status === 413),
+    })
+    expect([pulled, own.bodiesBytes]).toEqual([0, 0])
+  })
+
+  test('is not touched where the request was taken before', async () => {
+    const own = guard()
+    const { authorization } = await sign('edge-1', key, { method: 'POST', path: '/v1/prefill', body: bytes('{}') })
+    const first = new ReadableStream<Uint8Array>({
+      start(out) {
+        out.enqueue(bytes('{}'))
+        out.close()
+      },
+    })
+    await own.verified(requestOf(authorization, first), limits)
+    let pulled = 0
+    const second = new ReadableStream<Uint8Array>({ pull: () => void pulled++ }, { highWaterMark: 0 })
+    await expect(own.verified(requestOf(authorization, second), limits)).rejects.toMatchObject({ status: 401 })
+    expect(pulled).toBe(0)
+  })
+
+  test.each([
+    ['longer', '{"a":1} ', 400],
+    ['shorter', '{"a":1', 400],
+    ['another of the same length', '{"a":2}', 401],
+  ])('%s than the one that was signed is refused', async (_, sent, status) => {
+    const own = guard()
+    const request = await sending('{"a":1}', {
+      start(out) {
+        for (const letter of sent) out.enqueue(bytes(letter))
+        out.close()
+      },
+    })
+    await expect(own.verified(request, limits)).rejects.toMatchObject({ status })
+    expect(own.bodiesBytes).toBe(0)
+  })
+
+  test('in single bytes is the same body', async () => {
+    const text = 'x'.repeat(100)
+    const request = await sending(text, {
+      start(out) {
+        for (const letter of text) out.enqueue(bytes(letter))
+        out.close()
+      },
+    })
+    expect((await guard().verified(request, limits)).body).toEqual(bytes(text))
+  })
+
+  test('in very many small chunks is refused before it is whole', async () => {
+    const text = 'x'.repeat(200_000)
+    let pulled = 0
+    const request = await sending(text, {
+      pull(out) {
+        pulled++
+        out.enqueue(bytes('x'))
+      },
+    })
+    await expect(guard().verified(request, { ...limits, bodyBytes: 1 << 20 })).rejects.toMatchObject({
+      status: 400,
+      message: expect.stringContaining('chunks'),
+    })
+    expect(pulled).toBeLessThan(100_000)
+  })
+
+  test('that does not come in time, or breaks off, gives its room back', async () => {
+    const own = guard()
+    const slow = await sending('{}', {})
+    await expect(own.verified(slow, { ...limits, bodySeconds: 0.02 })).rejects.toMatchObject({ status: 408 })
+    const broken = await sending('{}', { pull: (out) => out.error(new Error('reset')) })
+    await expect(own.verified(broken, limits)).rejects.toMatchObject({ status: 400 })
+    expect(own.bodiesBytes).toBe(0)
+  })
+
+  test('many of one edge leave room for others', async () => {
+    const edges = ['edge-1', 'edge-2'].map((id) => ({ id, key }))
+    const own = new Guard(edges, new Nonces(), { requestsPerMinute: 1000, bodiesBytes: 10 })
+    // Bodies of two bytes that never come; each may hold what is free beside it.
+    const held: Promise<unknown>[] = []
+    const open = async (id: string) => {
+      const failing = own.verified(await sending('{}', {}, id), { ...limits, bodySeconds: 2 })
+      held.push(failing.catch(() => {}))
+      return failing
+    }
+    const busy: string[] = []
+    const ask = (id: string) => void open(id).catch((error) => error.status === 503 && busy.push(id))
+    const until = async (holds: () => boolean) => {
+      while (!holds()) await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+    for (let at = 0; at < 4; at++) ask('edge-1')
+    await until(() => busy.length === 1 && own.bodiesBytes === 6)
+    ask('edge-2')
+    await until(() => own.bodiesBytes === 8)
+    await Promise.all(held)
+    expect(busy).toEqual(['edge-1'])
+    expect(own.bodiesBytes).toBe(0)
   })
 })

@@ -1,6 +1,8 @@
 /** Whatever way a companion's answer ends, its turn is given back once, and what made it is closed. */
-import { describe, expect, test } from 'vitest'
-import { byteStream } from '../../companion/streams.ts'
+import { afterAll, describe, expect, test } from 'vitest'
+import { byteStream, Stalled } from '../../companion/streams.ts'
+import { Lifetime } from '../../src/index.ts'
+import { countTimers } from '../helpers/timers.ts'
 
 function source(pieces: number, failsAt = Number.POSITIVE_INFINITY) {
   const seen = { closed: 0, left: 0 }
@@ -15,7 +17,9 @@ function source(pieces: number, failsAt = Number.POSITIVE_INFINITY) {
     }
   }
   const control = new AbortController()
-  const answer = () => byteStream(bytes(), control, () => seen.left++)
+  const life = new Lifetime().follow(control.signal)
+  life.hold(() => seen.left++)
+  const answer = () => byteStream(bytes(), life, 60_000)
   return { seen, control, answer }
 }
 
@@ -60,10 +64,83 @@ describe('a turn is given back once', () => {
 
   test('when the client was gone before the first piece', async () => {
     const { seen, control, answer } = source(3)
-    control.abort()
-    const response = await answer()
+    control.abort(new Error('gone'))
+    await expect(answer()).rejects.toThrow('gone')
+    expect(seen).toEqual({ closed: 0, left: 1 })
+  })
+})
+
+describe('a reader who takes nothing', () => {
+  const later = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+  const timers = countTimers()
+  afterAll(() => timers.stop())
+
+  /** Pieces of `size` bytes, each made in `ms`, for ever. */
+  function endless({ size = 1, ms = 0, stallMs = 50 } = {}) {
+    const seen = { made: 0, closed: 0 }
+    async function* bytes() {
+      try {
+        for (;;) {
+          if (ms > 0) await later(ms)
+          seen.made++
+          yield new Uint8Array(size)
+        }
+      } finally {
+        seen.closed++
+      }
+    }
+    const life = new Lifetime()
+    return { seen, life, answer: () => byteStream(bytes(), life, stallMs) }
+  }
+
+  async function ended(life: Lifetime): Promise<void> {
+    while (!life.ended) await later(5)
+    await life.end()
     await settled()
-    expect(seen).toEqual({ closed: 1, left: 1 })
-    await expect(response.arrayBuffer()).rejects.toThrow()
+  }
+
+  test.each([0, 1, 3])(
+    'after %d pieces is given up: everything is given back, and the body breaks off',
+    async (taken) => {
+      const { seen, life, answer } = endless()
+      const reader = (await answer()).body!.getReader()
+      for (let at = 0; at < taken; at++) await reader.read()
+      await ended(life)
+      expect(life.signal.reason).toBeInstanceOf(Stalled)
+      expect(seen).toEqual({ made: Math.max(1, taken), closed: 1 })
+      await expect(reader.read()).rejects.toThrow('took nothing for 50 ms')
+      expect(timers.live()).toBe(0)
+    },
+  )
+
+  test('is not one who waits for what is still being made', async () => {
+    const { life, answer } = endless({ ms: 150, stallMs: 100 })
+    const reader = (await answer()).body!.getReader()
+    for (let at = 0; at < 5; at++) await reader.read()
+    expect(life.ended).toBe(false)
+    await reader.cancel()
+    expect(life.ended).toBe(true)
+  })
+
+  test('and one who takes a small piece now and then are given up alike', async () => {
+    const { life, seen, answer } = endless({ stallMs: 200 })
+    const reader = (await answer()).body!.getReader()
+    while (!life.ended) {
+      await reader.read().catch(() => {})
+      await later(20)
+    }
+    // Each read gave back what a byte is worth.
+    expect(seen.made).toBeLessThan(100)
+  })
+
+  test('for a while may have taken much before', async () => {
+    const { life, answer } = endless({ size: 1 << 16, stallMs: 400 })
+    const reader = (await answer()).body!.getReader()
+    for (let at = 0; at < 8; at++) {
+      await reader.read()
+      await later(100)
+    }
+    expect(life.ended).toBe(false)
+    await life.end()
   })
 })

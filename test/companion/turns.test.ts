@@ -2,6 +2,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Pace } from '../../companion/pace.ts'
+import { Rate } from '../../companion/rate.ts'
+import { Shares } from '../../companion/shares.ts'
 import { Turns } from '../../companion/turns.ts'
 
 const never = new AbortController().signal
@@ -98,6 +100,99 @@ describe('turns', () => {
       { numRuns: 60 },
     )
   })
+})
+
+describe('where several edges may come', () => {
+  const limits = { running: 8, waitingPerEdge: 16 }
+
+  test('one that takes all it can leaves turns for those that come later, and gets more as they are given back', async () => {
+    const turns = new Turns(limits, true)
+    const log: string[] = []
+    const all = new Map<string, (() => void)[]>()
+    const ask = (edge: string, count: number) => {
+      for (let at = 0; at < count; at++)
+        void entering(turns, edge, log).then((leave) => all.set(edge, [...(all.get(edge) ?? []), leave]))
+    }
+    ask('a', 10)
+    await settle()
+    expect(all.get('a')).toHaveLength(4)
+    for (const edge of ['b', 'c', 'd']) ask(edge, 5)
+    await settle()
+    expect([...all].map(([edge, { length }]) => [edge, length])).toEqual([
+      ['a', 4],
+      ['b', 2],
+      ['c', 1],
+      ['d', 1],
+    ])
+    expect(turns.running).toBe(8)
+    // Whoever has fewest gets what becomes free.
+    for (const leave of all.get('a')!.splice(0)) leave()
+    await settle()
+    expect(all.get('d')!.length).toBeGreaterThan(1)
+    for (let given = 1; given > 0; ) {
+      given = 0
+      for (const leaves of all.values())
+        for (const leave of leaves.splice(0)) {
+          leave()
+          given++
+        }
+      await settle()
+    }
+    expect([turns.running, turns.waiting, log.length]).toEqual([0, 0, 25])
+  })
+
+  test('a single edge may hold every turn', async () => {
+    const turns = new Turns(limits)
+    for (let at = 0; at < 8; at++) await turns.take('a', never)
+    expect(turns.running).toBe(8)
+  })
+
+  test('there is always a turn for somebody, and none is lost', async () => {
+    const steps = fc.array(fc.tuple(fc.constantFrom('a', 'b', 'c', 'd'), fc.boolean(), fc.nat(20)), { maxLength: 60 })
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 1, max: 5 }), steps, async (running, all) => {
+        const turns = new Turns({ running, waitingPerEdge: 50 }, true)
+        const inside: (() => void)[] = []
+        for (const [edge, enters, which] of all) {
+          if (enters) void turns.take(edge, never).then((leave) => inside.push(leave))
+          else inside.splice(which % (inside.length || 1), 1)[0]?.()
+          await settle()
+          expect(inside.length).toBe(turns.running)
+          expect(turns.running).toBeLessThanOrEqual(running)
+          if (turns.waiting > 0) expect(turns.running).toBeGreaterThanOrEqual(running / 2)
+        }
+        while (inside.length > 0) {
+          inside.pop()!()
+          await settle()
+        }
+        expect([turns.running, turns.waiting]).toEqual([0, 0])
+      }),
+      { numRuns: 60 },
+    )
+  })
+})
+
+test('shares count amounts of any size, and what is given back twice once', () => {
+  const shares = new Shares(100, true)
+  const give = shares.take('a', 40)
+  expect([shares.fits('a', 20), shares.fits('a', 21), shares.fits('b', 60), shares.fits('b', 61)]).toEqual([
+    true,
+    false,
+    true,
+    false,
+  ])
+  give()
+  give()
+  expect(shares.used).toBe(0)
+})
+
+test('a rate lets a minute’s share through at once, and then as it fills, for each edge', () => {
+  const rate = new Rate(60)
+  const counts = Array.from({ length: 61 }, () => rate.count('a', 0))
+  expect(counts.filter((wait) => wait === 0)).toHaveLength(60)
+  expect(counts.at(-1)).toBe(1)
+  expect([rate.count('b', 0), rate.count('a', 999), rate.count('a', 1001)]).toEqual([0, expect.any(Number), 0])
+  expect(rate.count('a', 1002)).toBeGreaterThan(0)
 })
 
 test('the pace is of prompts of some length, and follows', () => {

@@ -240,7 +240,7 @@ describe('what fails while a pass is planned', () => {
     const good = others()
     for (const request of good) scheduler.add(request)
     await scheduler.drive(() => good.every(({ answer }) => answer.length > 0))
-    cache.pool.grow = () => {
+    cache.pool.add = () => {
       throw new ForetokenError('out_of_memory', 'the memory can not grow')
     }
     const bad = new Request(prompt(70, 3), 5)

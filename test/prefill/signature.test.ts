@@ -2,7 +2,16 @@
 import { createHash, createHmac } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { isSignedBy, keyBytes, Nonces, parseSigned, type SignedRequest, sign } from '../../src/index.ts'
+import {
+  isBodyOf,
+  isSignedBy,
+  keyBytes,
+  Nonces,
+  parseSigned,
+  type SignedRequest,
+  sign,
+  signedVersion,
+} from '../../src/index.ts'
 
 const key = new Uint8Array(32).fill(5)
 const request: SignedRequest = {
@@ -20,19 +29,34 @@ describe('a signature', () => {
   test('is what its header says', async () => {
     const { parsed, nonce } = await signed()
     const body = createHash('sha256').update(request.body).digest('hex')
-    const text = ['foretoken request 1', 'POST', '/v1/prefill?a=1', body, '1000000', nonce].join('\n')
+    const lines = ['foretoken request 2', 'edge-1', 'POST', '/v1/prefill?a=1', '1000000', nonce, '15', body]
+    const text = lines.join('\n')
     expect(parsed).toEqual({
       id: 'edge-1',
       time: 1_000_000,
       nonce,
+      length: 15,
+      sha256: body,
       mac: createHmac('sha256', key).update(text).digest('hex'),
     })
     expect(await isSignedBy(key, parsed, request)).toBe(true)
   })
 
-  test('does not fit another method, path, time, nonce, key, nor a body with any bit changed', async () => {
+  test('is checked without the body, whose length and hash it holds', async () => {
+    const { parsed } = await signed()
+    const { method, path, body } = request
+    expect(await isSignedBy(key, parsed, { method, path })).toBe(true)
+    expect(await isBodyOf(parsed, body)).toBe(true)
+    for (const other of [body.slice(1), Uint8Array.of(...body, 0), new Uint8Array()])
+      expect(await isBodyOf(parsed, other)).toBe(false)
+  })
+
+  test('does not fit another method, path, id, time, nonce, length, hash, key, nor a body with any bit changed', async () => {
     const { parsed } = await signed()
     const others: [typeof parsed, SignedRequest, Uint8Array][] = [
+      [{ ...parsed, id: 'edge-2' }, request, key],
+      [{ ...parsed, length: parsed.length + 1 }, request, key],
+      [{ ...parsed, sha256: parsed.sha256.replace(/^./, (digit) => (digit === '0' ? '1' : '0')) }, request, key],
       [parsed, { ...request, method: 'GET' }, key],
       [parsed, { ...request, path: '/v1/relay?a=1' }, key],
       [{ ...parsed, time: parsed.time + 1 }, request, key],
@@ -45,6 +69,7 @@ describe('a signature', () => {
         const body = request.body.slice()
         body[bit >> 3]! ^= 1 << (bit & 7)
         expect(await isSignedBy(key, parsed, { ...request, body })).toBe(false)
+        expect(await isBodyOf(parsed, body)).toBe(false)
       }),
     )
   })
@@ -54,19 +79,57 @@ describe('a signature', () => {
     expect(new Set(nonces).size).toBe(50)
   })
 
+  const fields = {
+    v: '2',
+    id: 'a',
+    time: '1',
+    nonce: '0'.repeat(32),
+    length: '1',
+    sha256: '0'.repeat(64),
+    mac: '0'.repeat(64),
+  }
+  const header = (change: Record<string, string> = {}) =>
+    `Foretoken ${Object.entries({ ...fields, ...change })
+      .map((pair) => pair.join('='))
+      .join(', ')}`
+
+  test('is read from a header', () => {
+    expect(parseSigned(header())).toMatchObject({ id: 'a', time: 1, length: 1 })
+  })
+
   test.each([
     undefined,
     null,
     '',
     'Bearer x',
     'Foretoken',
-    `Foretoken id=a, time=1, nonce=${'0'.repeat(32)}, mac=${'0'.repeat(63)}`,
-    `Foretoken id=a b, time=1, nonce=${'0'.repeat(32)}, mac=${'0'.repeat(64)}`,
-    `Foretoken id=a, time=-1, nonce=${'0'.repeat(32)}, mac=${'0'.repeat(64)}`,
-    `Foretoken id=a, time=1, nonce=${'G'.repeat(32)}, mac=${'0'.repeat(64)}`,
-    `Foretoken id=a, time=1, nonce=${'0'.repeat(32)}, mac=${'0'.repeat(64)}, more=1`,
+    ...[
+      { v: '1' },
+      { v: '3' },
+      { id: 'a b' },
+      { id: '' },
+      { time: '-1' },
+      { time: '1e3' },
+      { nonce: 'G'.repeat(32) },
+      { nonce: '0'.repeat(31) },
+      { length: '-1' },
+      { length: '1'.repeat(11) },
+      { sha256: '0'.repeat(63) },
+      { mac: '0'.repeat(63) },
+      { more: '1' },
+    ].map(header),
   ])('%j is none', (text) => {
     expect(parseSigned(text)).toBeUndefined()
+  })
+
+  test.each([
+    [header(), 2],
+    [header({ v: '3' }), 3],
+    [`Foretoken id=a, time=1, nonce=${'0'.repeat(32)}, mac=${'0'.repeat(64)}`, 1],
+    ['Bearer x', undefined],
+    [undefined, undefined],
+  ])('%j is of version %s', (text, version) => {
+    expect(signedVersion(text)).toBe(version)
   })
 
   test('any text is a signature or none', () => {
@@ -75,7 +138,7 @@ describe('a signature', () => {
 })
 
 describe('nonces', () => {
-  const told = (nonce: number, time: number, id = 'a') => ({ id, time, nonce: String(nonce), mac: '' })
+  const told = (nonce: number, time: number, id = 'a') => ({ id, time, nonce: String(nonce) })
 
   test('each is taken once, by each edge', () => {
     const nonces = new Nonces(1000)
@@ -109,10 +172,35 @@ describe('nonces', () => {
     )
   })
 
-  test('what is full takes no more, until the oldest are past', () => {
+  test('what is full takes no more of its edge, and all of others, until the oldest are past', () => {
     const nonces = new Nonces(1000, 2)
     expect([1, 2, 3].map((nonce) => nonces.take(told(nonce, 0), 0))).toEqual([undefined, undefined, 'full'])
+    expect([1, 2, 3].map((nonce) => nonces.take(told(nonce, 0, 'b'), 0))).toEqual([undefined, undefined, 'full'])
     expect(nonces.take(told(3, 2001), 2001)).toBeUndefined()
+  })
+
+  test('each is kept until its own time has passed, and no longer', () => {
+    // One from the past, now, and the future; each is late once it is 1,000 ms old.
+    const nonces = new Nonces(1000, 3)
+    for (const [nonce, time] of [
+      [1, 9100],
+      [2, 10_000],
+      [3, 10_900],
+    ] as const)
+      expect(nonces.take(told(nonce, time), 10_000)).toBeUndefined()
+    expect(nonces.take(told(4, 10_090), 10_090)).toBe('full')
+    expect(nonces.take(told(1, 9100), 10_100)).toBe('replayed')
+    expect(nonces.take(told(1, 9100), 10_101)).toBe('late')
+    // The first has made room, within a slot's time.
+    expect(nonces.take(told(4, 10_090), 10_100 + 63)).toBeUndefined()
+    expect(nonces.take(told(3, 10_900), 11_899)).toBe('replayed')
+  })
+
+  test('a clock that is put back lets nothing be taken twice', () => {
+    const nonces = new Nonces(1000)
+    expect(nonces.take(told(1, 5000), 5000)).toBeUndefined()
+    expect(nonces.take(told(2, 9000), 9000)).toBeUndefined()
+    expect(nonces.take(told(1, 5000), 5000)).toBe('late')
   })
 })
 

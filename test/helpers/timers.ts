@@ -1,0 +1,31 @@
+/** Counts the timers that the code under test has set and neither cleared nor seen fire. */
+
+export interface Timers {
+  /** Those of at least `ms`: shorter ones are how tests and hosts wait. */
+  live(ms?: number): number
+  stop(): void
+}
+
+export function countTimers(): Timers {
+  const { setTimeout: set, clearTimeout: clear } = globalThis
+  const live = new Map<unknown, number>()
+  globalThis.setTimeout = ((fire: (...args: unknown[]) => void, ms = 0, ...args: unknown[]) => {
+    const timer = set(() => {
+      live.delete(timer)
+      fire(...args)
+    }, ms)
+    live.set(timer, ms)
+    return timer
+  }) as typeof setTimeout
+  globalThis.clearTimeout = ((timer: Parameters<typeof clear>[0]) => {
+    live.delete(timer)
+    clear(timer)
+  }) as typeof clearTimeout
+  return {
+    live: (ms = 0) => [...live.values()].filter((own) => own >= ms).length,
+    stop() {
+      globalThis.setTimeout = set
+      globalThis.clearTimeout = clear
+    },
+  }
+}
