@@ -49,7 +49,10 @@ export function argmax(scores: Float32Array): number {
   return id
 }
 
-/** Ids of the `k` largest scores, largest first, lower id first among equals. For small k: keeps a heap of k. */
+/**
+ * Ids of the `k` largest scores, largest first, lower id first among equals; fewer where fewer are above -Infinity, which is the score of what
+ * may not be drawn. For small k: keeps a heap of k.
+ */
 export function topIds(scores: Float32Array, k: number): Int32Array {
   const size = Math.min(k, scores.length)
   const heap = Int32Array.from({ length: size }, (_, i) => i)
@@ -75,7 +78,7 @@ export function topIds(scores: Float32Array, k: number): Int32Array {
     sift(0)
     floor = scores[heap[0]!]!
   }
-  return heap.sort((a, b) => (worse(a, b) ? 1 : -1))
+  return heap.filter((id) => scores[id]! > Number.NEGATIVE_INFINITY).sort((a, b) => (worse(a, b) ? 1 : -1))
 }
 
 function notFinite(logits: Float32Array): ForetokenError {
