@@ -18,6 +18,7 @@ export class GgufReader {
   /** The position of what comes next. */
   at = 0
   readonly #pieces: Piece[] = []
+  #elements = 0
   /** The piece that was used last. */
   #piece: Piece = { from: 0, bytes: new Uint8Array(0), view: new DataView(new ArrayBuffer(0)) }
   readonly #text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -50,6 +51,15 @@ export class GgufReader {
     const piece = this.#pieces.findLast(holds)
     if (piece) this.#piece = piece
     return piece !== undefined
+  }
+
+  /** Counts texts and lists that have to be walked one by one. Throws `bad_model` beyond what any vocabulary takes. */
+  countElements(count: number): void {
+    this.#elements += count
+    if (this.#elements > limits.ggufElements)
+      throw this.bad(
+        `has more than ${limits.ggufElements} texts and lists in its metadata: no model that we know of comes near`,
+      )
   }
 
   /** Passes over `count` bytes unread. */

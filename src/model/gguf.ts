@@ -151,6 +151,7 @@ async function skipElements(
   if (type !== textType && type !== listType) throw reader.bad(`has ${show(key)} of the unknown type ${type}`)
   if (type === listType && depth + 1 >= maxDepth)
     throw reader.bad(`has arrays nested more than ${maxDepth} deep in ${show(key)}`)
+  reader.countElements(count)
   for (let i = 0; i < count; i++) {
     if (!reader.has(12)) await reader.need(type === textType ? 8 : 12)
     if (type === textType) reader.skip(reader.u64('bytes of a text'))

@@ -30,6 +30,8 @@ export const limits = {
   ggufHead: 64 * MiB,
   /** Metadata entries of a GGUF. Published files have about 60. */
   ggufEntries: 4096,
+  /** Texts and lists within the lists of a GGUF's metadata. A vocabulary of 262,144 tokens with its merges has 780,000. */
+  ggufElements: 1 << 22,
   /** Bytes of a text in a GGUF's metadata that is not a token. Chat templates stay below 100 kB. */
   ggufText: MiB,
   /** Parts of a model in several safetensors files. Llama 3.1 405B has 191. */
