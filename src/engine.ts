@@ -22,6 +22,7 @@ import { openModel } from './model/open.ts'
 import type { PredictorHeader } from './model/predictor-plan.ts'
 import { firstInexact } from './model/residual-steps.ts'
 import {
+  defaultContext,
   type EngineOptions,
   type GenerateOptions,
   type GenerateRequest,
@@ -75,7 +76,7 @@ export class Engine {
     const begun = performance.now()
     let backend = options.backend
     try {
-      const archive = await openModel(files)
+      const archive = await openModel(files, { context: options.context ?? defaultContext })
       // Before the weights: what it leaves to the garbage collector is gone when memory gets tight.
       const tokenizer = createTokenizer(archive.tokenizer)
       backend ??= await createWasmBackend({ ...options, modules: options.wasm })

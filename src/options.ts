@@ -91,6 +91,9 @@ export interface Settings {
   readonly schedule: SchedulerOptions
 }
 
+/** Tokens that a sequence may have unless the options say otherwise and the model takes as many. */
+export const defaultContext = 4096
+
 /** Throws `bad_argument`. */
 export function settingsOf(archive: ModelArchive, options: EngineOptions, threads: number): Settings {
   const context = contextOf(archive, options.context)
@@ -115,7 +118,7 @@ export function settingsOf(archive: ModelArchive, options: EngineOptions, thread
 
 function contextOf(archive: ModelArchive, wanted: number | undefined): number {
   const most = archive.config.maxContext
-  const context = wanted ?? Math.min(most, 4096)
+  const context = wanted ?? Math.min(most, defaultContext)
   if (!Number.isInteger(context) || context < 2 || context > most)
     throw new ForetokenError(
       'bad_argument',

@@ -10,8 +10,10 @@ import { type OrtCache, OrtModel, type OrtOptions } from './backend/ort.ts'
 import type { Engine } from './engine.ts'
 import { asForetokenError, ForetokenError } from './errors.ts'
 import { Lifetime } from './lifetime.ts'
-import { readTokenizer } from './model/huggingface.ts'
-import { readJson } from './model/source.ts'
+import { readJson, show } from './model/json.ts'
+import { jsonBounds, limits } from './model/limits.ts'
+import { readTokenizer } from './model/tokenizer-files.ts'
+import { maskTokenless, tokenIdsOf, tokenlessRows } from './model/tokenless.ts'
 import type { GenerateRequest } from './options.ts'
 import { OrtSubmission } from './ort-submission.ts'
 import { binsOf } from './pack/bins.ts'
@@ -37,7 +39,7 @@ export interface OrtEngineOptions extends OrtOptions {
 }
 
 /** What an ONNX folder tells of its model: of an archive, all but the weights. */
-type Told = Pick<ModelArchive, 'name' | 'config' | 'tokenizer'>
+type Told = Pick<ModelArchive, 'name' | 'config' | 'tokenizer' | 'tokenless' | 'warnings'>
 
 export class OrtEngine implements AnyEngine {
   readonly archive: ModelArchive
@@ -246,6 +248,7 @@ export class OrtEngine implements AnyEngine {
     try {
       for (;;) {
         throwIfAborted(signal)
+        maskTokenless(logits, this.archive)
         const id = answer.take(logits)
         yield* answer.events.splice(0)
         if (id === undefined) return
@@ -392,14 +395,20 @@ async function whole(source: ByteSource): Promise<Uint8Array> {
 async function toldOf(files: ModelFiles, reader: Engine | undefined): Promise<Told> {
   // An .onnx file alone is enough beside the same model in the Rust core.
   if (reader && !files.files.includes('tokenizer.json')) return { ...reader.archive, name: files.name }
-  const json = await readJson(await files.open('config.json'))
+  const json = await readJson(await files.open('config.json'), jsonBounds.config)
   const { vocab_size: vocab, max_position_embeddings: maxContext = 4096 } = json
-  if (!Number.isInteger(vocab) || !Number.isInteger(maxContext))
+  const fits = (value: unknown, most: number) => {
+    return Number.isInteger(value) && (value as number) > 0 && (value as number) <= most
+  }
+  if (!fits(vocab, limits.tokens) || !fits(maxContext, Number.MAX_SAFE_INTEGER))
     throw new ForetokenError(
       'bad_model',
-      `${files.name}/config.json tells no vocab_size; is it a causal language model's?`,
+      `${files.name}/config.json has a vocab_size of ${show(vocab)} and max_position_embeddings of ${show(maxContext)}; ` +
+        "is it a causal language model's?",
     )
   // What a prediction costs is counted by the reader's shapes.
   const config = { ...reader?.archive.config, vocab, maxContext } as ModelArchive['config']
-  return { name: files.name, config, tokenizer: await readTokenizer(files, json) }
+  const { spec, warnings } = await readTokenizer(files, json)
+  const tokenless = tokenlessRows(tokenIdsOf(spec), config.vocab, files.name)
+  return { name: files.name, config, tokenizer: spec, tokenless, warnings }
 }

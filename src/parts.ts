@@ -55,7 +55,7 @@ async function loadAuxiliary(
   kept: readonly number[] | undefined,
 ): Promise<Auxiliary | undefined> {
   if (!files) return undefined
-  const whole = await openModel(files)
+  const whole = await openModel(files, { context })
   const archive = kept ? await withLayers(whole, kept) : whole
   if (vocabularyOf(archive) !== vocabularyOf(base))
     throw new ForetokenError(

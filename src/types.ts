@@ -127,6 +127,10 @@ export interface ModelArchive {
   /** By canonical name, see `weightNames` in model/weights.ts. */
   readonly tensors: ReadonlyMap<string, TensorInfo>
   readonly tokenizer: TokenizerSpec
+  /** Rows of the embedding that no token has, ascending: they may be in a prompt, but are never drawn or listed. */
+  readonly tokenless: Uint32Array
+  /** What the files leave open or contradict, with what was made of it, for people: whole sentences. */
+  readonly warnings: readonly string[]
   /** sha256 (hex) over config, tensor names, types and shapes: which model this is, not which bytes. */
   readonly fingerprint: string
 }

@@ -11,12 +11,20 @@ const buckets = 1 << digitBits
 let room = { keys: new Uint32Array(0), nextKeys: new Uint32Array(0), nextIds: new Int32Array(0) }
 const counts = new Uint32Array(digits * buckets)
 
-/** Ids of the `k` largest scores, largest first, the lower id first among equals. */
+/**
+ * Ids of the `k` largest scores, largest first, the lower id first among equals; fewer where fewer are above -Infinity, the score of
+ * what may not be drawn.
+ */
 export function topIds(scores: Float32Array, k: number): Int32Array {
   const size = Math.min(k, scores.length)
-  if (size <= few) return heapOf(scores, size)
-  const ids = Int32Array.from({ length: scores.length }, (_, id) => id)
-  return sortBest(scores, ids).subarray(0, size)
+  const best = size <= few ? heapOf(scores, size) : sortBest(scores, allOf(scores)).subarray(0, size)
+  let end = size
+  while (end > 0 && scores[best[end - 1]!] === Number.NEGATIVE_INFINITY) end--
+  return best.subarray(0, end)
+}
+
+function allOf(scores: Float32Array): Int32Array {
+  return Int32Array.from({ length: scores.length }, (_, id) => id)
 }
 
 /** Sorts ascending ids in place: the largest score first, the lower id first among equals. No score is NaN. */

@@ -1,6 +1,8 @@
-/** Checks on what a model says of itself, whatever file it came from. */
+/** Checks on what a model says of itself, whatever file it came from. Nothing is made of a number before it has passed them. */
 import { ForetokenError } from '../errors.ts'
 import type { LayerShape, ModelConfig } from '../types.ts'
+import { type Json, show } from './json.ts'
+import { limits } from './limits.ts'
 
 type Architecture = ModelConfig['architecture']
 
@@ -16,21 +18,16 @@ export function architectureOf(name: unknown, form: keyof typeof architectures, 
   if (!known)
     throw new ForetokenError(
       'unsupported',
-      `${where}: architecture ${JSON.stringify(name)}; foretoken runs ${architectures[form].join(', ')} from ${form}`,
+      `${where}: architecture ${show(name)}; foretoken runs ${architectures[form].join(', ')} from ${form}`,
     )
   return known
 }
 
-/** The number at `key` of a config.json. Throws `bad_model`. */
-export function numberOf(
-  json: Readonly<Record<string, unknown>>,
-  key: string,
-  where: string,
-  otherwise?: number,
-): number {
-  const value = json[key] ?? otherwise
+/** The number at `key` of a config.json; null is as absent. Throws `bad_model`. */
+export function numberOf(json: Json, key: string, where: string, otherwise?: number): number {
+  const value = (Object.hasOwn(json, key) ? json[key] : undefined) ?? otherwise
   if (typeof value !== 'number')
-    throw new ForetokenError('bad_model', `${where}: ${key} is ${JSON.stringify(value)}, not a number`)
+    throw new ForetokenError('bad_model', `${where}: ${key} is ${show(value)}, not a number`)
   return value
 }
 
@@ -63,65 +60,78 @@ export function requireAlike({ perLayer, architecture }: ModelConfig, what: stri
     )
 }
 
+/** Whole numbers of a config, each from 1 to what no published model comes near; the largest known ones are in comments. */
+const wholeNumbers = {
+  layers: 1024, // 126: Llama 3.1 405B
+  hidden: 1 << 16, // 16,384: Llama 3.1 405B
+  headDim: 256, // 256: Gemma; what the kernels hold
+  vocab: limits.tokens,
+  maxContext: 1 << 26, // 10,485,760: Llama 4 Scout
+} as const
+
+/** The same for each layer. */
+const wholeNumbersOfLayers = {
+  intermediate: 1 << 18, // 53,248: Llama 3.1 405B
+  heads: 1024, // 128: Llama 3.1 405B
+  kvHeads: 1024, // 128: models without shared heads
+} as const
+
+/** Other numbers: from the first, itself left out, to the second. */
+const positiveNumbers = {
+  rmsEps: [0, 1], // 1e-5 or 1e-6
+  ropeTheta: [0, 1e15], // 1e11: Falcon H1
+} as const
+
+/** Values of K of one token in all layers: with them a page of 16 tokens' K and V in f32 stays below 2 GiB. Llama 3.1 405B has 129,024. */
+const mostKeyValues = 2 ** 24 - 1
+
+/** RoPE divisors lie between; a scaling's factor does, too. The largest published factor is 64. */
+export const ropeFactors = { least: 1 / 1024, most: 4096 } as const
+
 /** The config, if all its numbers make sense together. Throws `bad_model`, `unsupported`. */
 export function checkConfig(config: ModelConfig, where: string): ModelConfig {
-  const whole = (name: keyof ModelConfig, most: number, of: Partial<ModelConfig> = config) => {
-    const value = of[name]
-    if (!Number.isSafeInteger(value) || (value as number) < 1 || (value as number) > most)
-      throw new ForetokenError(
-        'bad_model',
-        `${where}: ${name} is ${String(value)}; expected a whole number from 1 to ${most}`,
-      )
+  const bad = (what: string) => new ForetokenError('bad_model', `${where}: ${what}`)
+  const whole = (of: Partial<ModelConfig>, most: Readonly<Partial<Record<keyof ModelConfig, number>>>) => {
+    for (const [name, limit] of Object.entries(most)) {
+      const value = of[name as keyof ModelConfig]
+      if (!Number.isSafeInteger(value) || (value as number) < 1 || (value as number) > limit)
+        throw bad(`${name} is ${show(value)}; expected a whole number from 1 to ${limit}`)
+    }
   }
-  whole('layers', 1024)
-  whole('hidden', 1 << 16)
-  whole('headDim', 256)
-  whole('vocab', 1 << 20)
-  whole('maxContext', 1 << 24)
-  if (config.perLayer && config.perLayer.length !== config.layers)
-    throw new ForetokenError('bad_model', `${where}: shapes of ${config.perLayer.length} layers, not ${config.layers}`)
-  for (const shape of [config, ...(config.perLayer ?? [])]) {
-    whole('intermediate', 1 << 18, shape)
-    whole('heads', 1024, shape)
-    whole('kvHeads', 1024, shape)
+  whole(config, wholeNumbers)
+  const { layers, headDim, perLayer } = config
+  if (perLayer && perLayer.length !== layers) throw bad(`shapes of ${perLayer.length} layers, not ${layers}`)
+  for (const shape of [config, ...(perLayer ?? [])]) {
+    whole(shape, wholeNumbersOfLayers)
+    const { heads, kvHeads } = shape
+    // Of layers that differ the config itself has the largest numbers, which may be of different layers.
+    if (heads % kvHeads !== 0 && !(perLayer && shape === config))
+      throw bad(`${heads} heads can't share ${kvHeads} KV heads evenly`)
   }
-  for (const { heads, kvHeads } of layerShapes(config))
-    if (heads % kvHeads !== 0)
-      throw new ForetokenError('bad_model', `${where}: ${heads} heads can't share ${kvHeads} KV heads evenly`)
-  if (config.headDim % 8 !== 0)
-    throw new ForetokenError('unsupported', `${where}: heads of ${config.headDim}; multiples of 8 up to 256 are run`)
-  for (const name of ['rmsEps', 'ropeTheta'] as const)
-    if (!(config[name] > 0 && Number.isFinite(config[name])))
-      throw new ForetokenError('bad_model', `${where}: ${name} is ${config[name]}; expected a positive number`)
-  const { tailFrom, vocab, tiedEmbedding } = config
-  if (tailFrom !== undefined && !(tiedEmbedding && Number.isInteger(tailFrom) && tailFrom > 0 && tailFrom < vocab))
-    throw new ForetokenError('bad_model', `${where}: the embedding is cut at row ${tailFrom} of ${vocab}`)
-  const { ropeDivisors } = config
-  if (
-    ropeDivisors &&
-    (ropeDivisors.length !== config.headDim / 2 || !ropeDivisors.every((x) => x > 0 && Number.isFinite(x)))
-  )
-    throw new ForetokenError(
-      'bad_model',
-      `${where}: RoPE scaling has ${ropeDivisors.length} factors, or one that is not positive`,
+  if (headDim % 8 !== 0)
+    throw new ForetokenError('unsupported', `${where}: heads of ${headDim}; multiples of 8 up to 256 are run`)
+  if (layers * config.kvHeads * headDim > mostKeyValues)
+    throw bad(
+      `${layers} layers of ${config.kvHeads} KV heads of ${headDim} keep more for a token than any model should`,
     )
+  for (const [name, [above, most]] of Object.entries(positiveNumbers)) {
+    const value = config[name as keyof typeof positiveNumbers]
+    if (typeof value !== 'number' || !(value > above && value <= most))
+      throw bad(`${name} is ${show(value)}; expected a positive number of at most ${most}`)
+  }
+  const { tailFrom, vocab, tiedEmbedding, ropeDivisors } = config
+  if (tailFrom !== undefined && !(tiedEmbedding && Number.isInteger(tailFrom) && tailFrom > 0 && tailFrom < vocab))
+    throw bad(`the embedding is cut at row ${show(tailFrom)} of ${vocab}`)
+  if (ropeDivisors) checkDivisors(ropeDivisors, headDim, where)
   return config
 }
 
-/**
- * Divisors of the RoPE frequencies for Llama 3's scaling: long wavelengths are stretched by `factor`, short ones kept,
- * and those between `low` and `high` turns in the original context blended (transformers, modeling_rope_utils).
- */
-export function llama3Divisors(
-  rope: { headDim: number; theta: number },
-  scaling: { factor: number; low: number; high: number; original: number },
-): number[] {
-  return Array.from({ length: rope.headDim / 2 }, (_, f) => {
-    const wavelength = 2 * Math.PI * rope.theta ** ((2 * f) / rope.headDim)
-    const turns = scaling.original / wavelength
-    if (turns < scaling.low) return scaling.factor
-    if (turns > scaling.high) return 1
-    const smooth = (turns - scaling.low) / (scaling.high - scaling.low)
-    return 1 / ((1 - smooth) / scaling.factor + smooth)
-  })
+function checkDivisors(divisors: readonly number[], headDim: number, where: string): void {
+  const odd = divisors.find((x) => !(typeof x === 'number' && x >= ropeFactors.least && x <= ropeFactors.most))
+  if (divisors.length !== headDim / 2 || odd !== undefined)
+    throw new ForetokenError(
+      'bad_model',
+      `${where}: RoPE scaling has ${divisors.length} factors${odd === undefined ? '' : `, one of them ${show(odd)}`}; ` +
+        `heads of ${headDim} take ${headDim / 2} from ${ropeFactors.least} to ${ropeFactors.most}`,
+    )
 }

@@ -3,12 +3,20 @@ import { ForetokenError } from '../errors.ts'
 import type { ByteSource, ModelArchive, ModelConfig, TensorInfo } from '../types.ts'
 import { architectureOf, checkConfig } from './config.ts'
 import { fingerprint } from './fingerprint.ts'
-import { type Gguf, readGguf } from './gguf.ts'
-import { tokenizerOfGguf } from './gguf-tokenizer.ts'
+import { type GgufTensor, readGguf } from './gguf.ts'
+import { readGgufTokenizer } from './gguf-tokenizer.ts'
+import { show } from './json.ts'
+import { checkGgufKeys } from './known-keys.ts'
 import { MetadataReader } from './metadata.ts'
+import { divisorsOfGguf } from './rope.ts'
+import { tokenlessRows } from './tokenless.ts'
 import { nameTensors } from './weights.ts'
+import { checkWindow } from './window.ts'
 
-export async function openGguf(name: string, source: ByteSource): Promise<ModelArchive> {
+const frequencies = 'rope_freqs.weight'
+
+/** `context`: the most tokens that a sequence will have; default: as many as the model was made for. */
+export async function openGguf(name: string, source: ByteSource, context?: number): Promise<ModelArchive> {
   const gguf = await readGguf(source)
   const metadata = new MetadataReader(gguf.metadata, source.name)
   if ((metadata.optionalNumber('split.count') ?? 1) > 1)
@@ -17,43 +25,61 @@ export async function openGguf(name: string, source: ByteSource): Promise<ModelA
       `${source.name} is one part of a split GGUF; merge the parts into one file first`,
     )
   const found = new Map(gguf.tensors.map((tensor) => [tensor.name, matrix(tensor, source)]))
-  const config = checkConfig(await configOf(gguf, metadata, found), source.name)
-  const tensors = nameTensors(config, found, 'gguf', source.name, (tensor) => tensor === 'rope_freqs.weight')
-  const tokenizer = tokenizerOfGguf(metadata)
-  return { name, config, tensors, tokenizer, fingerprint: await fingerprint(config, tensors) }
+  const { config, warnings } = await configOf(metadata, found, context)
+  const tensors = nameTensors(config, found, 'gguf', source.name, (tensor) => tensor === frequencies)
+  const tokenizer = await readGgufTokenizer(metadata, config.vocab)
+  return {
+    name,
+    config,
+    tensors,
+    tokenizer: tokenizer.spec,
+    tokenless: tokenlessRows(tokenizer.ids, config.vocab, source.name),
+    warnings: [...warnings, ...tokenizer.warnings],
+    fingerprint: await fingerprint(config, tensors),
+  }
 }
 
-async function configOf(
-  gguf: Gguf,
-  metadata: MetadataReader,
-  found: ReadonlyMap<string, TensorInfo>,
-): Promise<ModelConfig> {
-  const architecture = architectureOf(metadata.text('general.architecture'), 'GGUF', metadata.where)
-  const number = (key: string) => metadata.number(`${architecture}.${key}`)
+async function configOf(metadata: MetadataReader, found: ReadonlyMap<string, TensorInfo>, context: number | undefined) {
+  const { where } = metadata
+  const architecture = architectureOf(metadata.text('general.architecture'), 'GGUF', where)
   const optional = (key: string) => metadata.optionalNumber(`${architecture}.${key}`)
-  const scaling = gguf.metadata.get(`${architecture}.rope.scaling.type`)
-  if (scaling !== undefined && scaling !== 'none' && scaling !== 'linear')
-    throw new ForetokenError(
-      'unsupported',
-      `${metadata.where}: RoPE scaling ${JSON.stringify(scaling)}; none, linear and llama3 are run`,
-    )
-  const heads = number('attention.head_count')
-  const hidden = number('embedding_length')
-  const headDim = optional('attention.key_length') ?? hidden / heads
+  const plain = checkConfig(plainConfig(metadata, architecture, found), where)
+  const { headDim, maxContext } = plain
   const values = optional('attention.value_length') ?? headDim
   const turned = optional('rope.dimension_count') ?? headDim
   if (values !== headDim || turned !== headDim)
     throw new ForetokenError(
       'unsupported',
-      `${metadata.where}: heads of ${headDim} with values of ${values} and RoPE over ${turned}`,
+      `${where}: heads of ${headDim} with values of ${values} and RoPE over ${turned}`,
     )
-  const frequencies = found.get('rope_freqs.weight')
-  const linear = scaling === 'linear' ? optional('rope.scaling.factor') : undefined
-  const divisors = frequencies
-    ? await readFloats(frequencies)
-    : linear !== undefined
-      ? new Array<number>(headDim / 2).fill(linear)
-      : undefined
+  const warnings = checkGgufKeys(metadata.keys, (key) => metadata.value(key), plain, where)
+  const window = optional('attention.sliding_window') ?? 0
+  if (window > 0)
+    checkWindow(
+      window,
+      Math.min(context ?? maxContext, maxContext),
+      `${where}: ${architecture}.attention.sliding_window`,
+    )
+  const factors = found.get(frequencies)
+  const scaling = {
+    type: metadata.value(`${architecture}.rope.scaling.type`),
+    factor: optional('rope.scaling.factor') ?? optional('rope.scale_linear'),
+    factors: factors && (await readFloats(factors, headDim / 2)),
+  }
+  const divisors = divisorsOfGguf(scaling, plain, where)
+  return { config: checkConfig({ ...plain, ...(divisors && { ropeDivisors: divisors }) }, where), warnings }
+}
+
+/** The config without RoPE scaling, not yet checked. */
+function plainConfig(
+  metadata: MetadataReader,
+  architecture: ModelConfig['architecture'],
+  found: ReadonlyMap<string, TensorInfo>,
+): ModelConfig {
+  const number = (key: string) => metadata.number(`${architecture}.${key}`)
+  const optional = (key: string) => metadata.optionalNumber(`${architecture}.${key}`)
+  const heads = number('attention.head_count')
+  const hidden = number('embedding_length')
   return {
     architecture,
     layers: number('block_count'),
@@ -61,33 +87,36 @@ async function configOf(
     intermediate: number('feed_forward_length'),
     heads,
     kvHeads: optional('attention.head_count_kv') ?? heads,
-    headDim,
+    headDim: optional('attention.key_length') ?? hidden / heads,
     vocab: found.get('token_embd.weight')?.rows ?? number('vocab_size'),
     maxContext: number('context_length'),
     rmsEps: number('attention.layer_norm_rms_epsilon'),
     ropeTheta: optional('rope.freq_base') ?? 10_000,
     ropePairs: architecture === 'llama' ? 'adjacent' : 'half',
-    ...(divisors && { ropeDivisors: divisors }),
     tiedEmbedding: !found.has('output.weight'),
   }
 }
 
-function matrix(tensor: Gguf['tensors'][number], source: ByteSource): TensorInfo {
+function matrix(tensor: GgufTensor, source: ByteSource): TensorInfo {
   const { name, type, dims, offset, bytes } = tensor
   const [cols = 1, rows = 1, ...rest] = dims
   if (rest.some((dim) => dim !== 1))
     throw new ForetokenError(
       'unsupported',
-      `${source.name}: tensor ${name} has ${dims.length} dimensions, ${dims.join(' x ')}`,
+      `${source.name}: tensor ${show(name)} has ${dims.length} dimensions, ${dims.join(' x ')}`,
     )
   return { name, type, rows, cols, source, offset, bytes }
 }
 
-async function readFloats(tensor: TensorInfo): Promise<number[]> {
-  if (tensor.type !== 'f32' || tensor.cols > 256)
-    throw new ForetokenError('bad_model', `${tensor.name} is ${tensor.cols} x ${tensor.type}; expected at most 256 f32`)
+async function readFloats(tensor: TensorInfo, count: number): Promise<number[]> {
+  const { name, type, rows, cols, source, offset } = tensor
+  if (type !== 'f32' || rows !== 1 || cols !== count)
+    throw new ForetokenError(
+      'bad_model',
+      `${source.name}: ${name} is ${rows} x ${cols} ${type}; expected ${count} f32, one for each pair of a head`,
+    )
   const bytes = new Uint8Array(tensor.bytes)
-  await tensor.source.read(tensor.offset, bytes)
+  await source.read(offset, bytes)
   const view = new DataView(bytes.buffer)
-  return Array.from({ length: tensor.cols }, (_, i) => view.getFloat32(i * 4, true))
+  return Array.from({ length: cols }, (_, i) => view.getFloat32(i * 4, true))
 }

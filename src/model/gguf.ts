@@ -1,11 +1,24 @@
 /**
  * The head of a GGUF file, versions 2 and 3, little-endian (ggml's docs/gguf.md): metadata and tensor descriptions.
- * Every count and length is checked against the file before anything is made from it.
+ * Every count and length is checked against the file before anything is made from it, and a list becomes objects only when it is asked
+ * for: a list that nobody needs costs nothing.
  */
 import { ForetokenError } from '../errors.ts'
 import { type ByteSource, type TensorType, tensorBlocks } from '../types.ts'
+import { GgufReader, scalarBytes } from './gguf-reader.ts'
+import { show } from './json.ts'
+import { limits } from './limits.ts'
 
-export type GgufValue = number | boolean | string | readonly number[] | readonly string[] | readonly boolean[]
+/** A list in the metadata, not read yet. */
+export interface GgufList {
+  readonly count: number
+  /** Its texts; undefined if it holds something else. Throws `bad_model` above `limit` bytes of one text, or for texts longer than the limit in all. */
+  texts(limit: number): Promise<readonly string[] | undefined>
+  /** Its numbers; undefined if it holds something else. */
+  numbers(): Promise<readonly number[] | undefined>
+}
+
+export type GgufValue = number | boolean | string | GgufList
 
 export interface GgufTensor {
   readonly name: string
@@ -22,12 +35,11 @@ export interface Gguf {
   readonly tensors: readonly GgufTensor[]
 }
 
-const magic = 0x46554747 // "GGUF"
-const maxTensors = 65_536
-const maxMetadata = 65_536
+/** "GGUF", and the same as a machine of the other byte order may write it. */
+const magic = 0x46554747
+const swappedMagic = 0x47475546
 const maxDepth = 4
-/** The head grows to this before it is refused. */
-const maxHead = 256 << 20
+const [textType, listType] = [8, 9]
 
 /** ggml's numbers of the tensor types that we read. */
 const typeNumbers: Readonly<Record<number, TensorType>> = {
@@ -44,43 +56,150 @@ const typeNumbers: Readonly<Record<number, TensorType>> = {
   30: 'bf16',
 }
 
-/** Reads the head. Throws `bad_model` for a malformed file and `unsupported` for a tensor type that we don't have. */
+/** Reads the head. Throws `bad_model` for a malformed file and `unsupported` for a byte order, version or tensor type that we don't have. */
 export async function readGguf(source: ByteSource): Promise<Gguf> {
-  for (let bytes = Math.min(source.size, 4 << 20); ; bytes = Math.min(source.size, bytes * 2)) {
-    const head = new Uint8Array(bytes)
-    await source.read(0, head)
-    const reader = new Reader(source, head)
+  const reader = new GgufReader(source)
+  if (source.size < 24) throw reader.bad('is not a GGUF file')
+  await reader.need(24)
+  readVersion(reader)
+  const tensorCount = reader.count('tensors', limits.tensors, 24)
+  const metadataCount = reader.count('metadata entries', limits.ggufEntries, 13)
+  const metadata = new Map<string, GgufValue>()
+  for (let i = 0; i < metadataCount; i++) {
+    const key = await reader.string(limits.name)
+    if (metadata.has(key)) throw reader.bad(`has the metadata key ${show(key)} twice`)
+    await reader.need(4)
+    metadata.set(key, await readValue(reader, reader.u32(), key))
+  }
+  const described: GgufTensor[] = []
+  for (let i = 0; i < tensorCount; i++) described.push(await readTensor(reader))
+  return { metadata, tensors: place(reader, described, metadata.get('general.alignment') ?? 32) }
+}
+
+function readVersion(reader: GgufReader): void {
+  const { name } = reader.source
+  const found = reader.u32()
+  const version = reader.u32()
+  const swapped = ((version & 0xff) << 24) | ((version & 0xff00) << 8) | ((version >>> 8) & 0xff00) | (version >>> 24)
+  if (found === swappedMagic || (found === magic && swapped > 0 && swapped < 256 && version > 0xffff))
+    throw new ForetokenError(
+      'unsupported',
+      `${name} is a big-endian GGUF, and little-endian ones are read; get that one, or convert it with gguf_convert_endian.py of llama.cpp`,
+    )
+  if (found !== magic) throw reader.bad('is not a GGUF file')
+  if (version !== 2 && version !== 3)
+    throw new ForetokenError('unsupported', `${name}: GGUF version ${version}; versions 2 and 3 are read`)
+}
+
+async function readValue(reader: GgufReader, type: number, key: string): Promise<GgufValue> {
+  if (type === textType) return reader.string(limits.ggufText)
+  if (type === listType) return readList(reader, key)
+  const bytes = scalarBytes[type]
+  if (bytes === undefined) throw reader.bad(`has ${show(key)} of the unknown type ${type}`)
+  await reader.need(bytes)
+  return reader.scalar(type, key)
+}
+
+/** Passes over a list, and tells where it lies. */
+async function readList(reader: GgufReader, key: string): Promise<GgufList> {
+  await reader.need(12)
+  const type = reader.u32()
+  const count = reader.count(`elements of ${show(key)}`, limits.ggufHead, leastBytes(type))
+  const at = reader.at
+  await skipElements(reader, type, count, key, 0)
+  const bytes = reader.at - at
+  const again = async <T>(read: () => Promise<T>): Promise<T> => {
+    const end = reader.at
+    reader.at = at
     try {
-      return parse(reader)
-    } catch (error) {
-      if (!(error instanceof Short)) throw error
-      if (bytes === source.size) throw reader.bad(`is truncated: ${source.size} bytes end inside its head`)
-      if (bytes >= maxHead) throw reader.bad(`has a head of more than ${maxHead} bytes`)
+      return await read()
+    } finally {
+      reader.at = end
+    }
+  }
+  return {
+    count,
+    async texts(limit) {
+      if (type !== textType) return undefined
+      if (bytes - 8 * count > limits.tokenText)
+        throw reader.bad(`has ${bytes - 8 * count} bytes of text in ${show(key)}; at most ${limits.tokenText} are read`)
+      return again(async () => {
+        const texts: string[] = []
+        await reader.strings(count, limit, texts)
+        return texts
+      })
+    },
+    async numbers() {
+      if (type === 7 || scalarBytes[type] === undefined) return undefined
+      return again(async () => {
+        await reader.need(bytes)
+        return Array.from({ length: count }, () => reader.scalar(type, key) as number)
+      })
+    },
+  }
+}
+
+async function skipElements(
+  reader: GgufReader,
+  type: number,
+  count: number,
+  key: string,
+  depth: number,
+): Promise<void> {
+  const bytes = scalarBytes[type]
+  if (bytes !== undefined) return reader.skip(bytes * count)
+  if (type !== textType && type !== listType) throw reader.bad(`has ${show(key)} of the unknown type ${type}`)
+  if (type === listType && depth + 1 >= maxDepth)
+    throw reader.bad(`has arrays nested more than ${maxDepth} deep in ${show(key)}`)
+  reader.countElements(count)
+  for (let i = 0; i < count; i++) {
+    if (!reader.has(12)) await reader.need(type === textType ? 8 : 12)
+    if (type === textType) reader.skip(reader.u64('bytes of a text'))
+    else {
+      const inner = reader.u32()
+      await skipElements(
+        reader,
+        inner,
+        reader.count(`elements of ${show(key)}`, limits.ggufHead, leastBytes(inner)),
+        key,
+        depth + 1,
+      )
     }
   }
 }
 
-function parse(reader: Reader): Gguf {
-  if (reader.source.size < 24 || reader.u32() !== magic) throw reader.bad('is not a GGUF file')
-  const version = reader.u32()
-  if (version !== 2 && version !== 3)
-    throw new ForetokenError('unsupported', `${reader.source.name}: GGUF version ${version}; versions 2 and 3 are read`)
-  const tensorCount = reader.count('tensors', maxTensors, 24)
-  const metadataCount = reader.count('metadata entries', maxMetadata, 13)
-  const metadata = new Map<string, GgufValue>()
-  for (let i = 0; i < metadataCount; i++) {
-    const key = reader.string()
-    if (metadata.has(key)) throw reader.bad(`has the metadata key ${show(key)} twice`)
-    metadata.set(key, reader.value(reader.u32(), key, 0))
-  }
-  const described = Array.from({ length: tensorCount }, () => reader.tensor())
-  return { metadata, tensors: place(reader, described, metadata.get('general.alignment') ?? 32) }
+function leastBytes(type: number): number {
+  return type === textType ? 8 : type === listType ? 12 : 1
+}
+
+async function readTensor(reader: GgufReader): Promise<GgufTensor> {
+  const { source } = reader
+  const name = await reader.string(limits.name)
+  await reader.need(4)
+  const rank = reader.u32()
+  if (rank < 1 || rank > 4) throw reader.bad(`tensor ${show(name)} has ${rank} dimensions`)
+  await reader.need(rank * 8 + 12)
+  const dims = Array.from({ length: rank }, () => reader.u64(`a dimension of ${show(name)}`))
+  const number = reader.u32()
+  const offset = reader.u64(`the offset of ${show(name)}`)
+  const type = typeNumbers[number]
+  if (!type)
+    throw new ForetokenError(
+      'unsupported',
+      `${source.name}: tensor ${show(name)} has ggml type ${number}; ${Object.values(typeNumbers).join(', ')} are read`,
+    )
+  const block = tensorBlocks[type]
+  const elements = dims.reduce((product, dim) => product * dim, 1)
+  const bytes = (elements / block.elements) * block.bytes
+  if (!Number.isSafeInteger(elements) || elements === 0 || dims[0]! % block.elements !== 0 || bytes > source.size)
+    throw reader.bad(`tensor ${show(name)} of ${dims.join(' x ')} ${type} does not fit in ${source.size} bytes`)
+  return { name, type, dims, offset, bytes }
 }
 
 /** Turns offsets within the data into offsets in the file, and checks that the tensors lie in it, apart. */
-function place(reader: Reader, described: readonly GgufTensor[], alignment: GgufValue): GgufTensor[] {
-  if (typeof alignment !== 'number' || alignment < 8 || alignment > 1 << 20 || alignment % 8 !== 0)
-    throw reader.bad(`has an alignment of ${String(alignment)}`)
+function place(reader: GgufReader, described: readonly GgufTensor[], alignment: GgufValue): GgufTensor[] {
+  if (typeof alignment !== 'number' || !(alignment >= 8 && alignment <= 1 << 20) || alignment % 8 !== 0)
+    throw reader.bad(`has an alignment of ${show(alignment)}`)
   const data = Math.ceil(reader.at / alignment) * alignment
   const names = new Set<string>()
   const tensors = described.map((tensor) => {
@@ -103,140 +222,4 @@ function place(reader: Reader, described: readonly GgufTensor[], alignment: Gguf
       throw reader.bad(`tensors ${show(before.name)} and ${show(tensor.name)} overlap`)
   })
   return tensors
-}
-
-/** Thrown where the part of the head that was read ends. */
-class Short extends Error {}
-
-class Reader {
-  readonly source: ByteSource
-  readonly #bytes: Uint8Array
-  readonly #view: DataView
-  readonly #text = new TextDecoder('utf-8', { fatal: true })
-  at = 0
-
-  constructor(source: ByteSource, bytes: Uint8Array) {
-    this.source = source
-    this.#bytes = bytes
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  }
-
-  bad(what: string): ForetokenError {
-    return new ForetokenError('bad_model', `${this.source.name} ${what}`)
-  }
-
-  u32(): number {
-    return this.#view.getUint32(this.#take(4), true)
-  }
-
-  /** A 64-bit count of things that take at least `least` bytes each. */
-  count(what: string, limit: number, least: number): number {
-    const count = this.u64(what)
-    if (count > limit || count * least > this.source.size - this.at)
-      throw this.bad(
-        `says it has ${count} ${what}; its ${this.source.size} bytes can't hold them, or ${limit} is the limit`,
-      )
-    return count
-  }
-
-  u64(what: string): number {
-    const at = this.#take(8)
-    const value = this.#view.getUint32(at, true) + this.#view.getUint32(at + 4, true) * 2 ** 32
-    if (!Number.isSafeInteger(value)) throw this.bad(`has ${what} of ${value}`)
-    return value
-  }
-
-  string(): string {
-    const length = this.count('bytes of a string', 1 << 30, 1)
-    const at = this.#take(length)
-    try {
-      return this.#text.decode(this.#bytes.subarray(at, at + length))
-    } catch {
-      throw this.bad(`has a string at byte ${at} that is not UTF-8`)
-    }
-  }
-
-  value(type: number, key: string, depth: number): GgufValue {
-    const view = this.#view
-    switch (type) {
-      case 0:
-        return view.getUint8(this.#take(1))
-      case 1:
-        return view.getInt8(this.#take(1))
-      case 2:
-        return view.getUint16(this.#take(2), true)
-      case 3:
-        return view.getInt16(this.#take(2), true)
-      case 4:
-        return this.u32()
-      case 5:
-        return view.getInt32(this.#take(4), true)
-      case 6:
-        return view.getFloat32(this.#take(4), true)
-      case 7:
-        return view.getUint8(this.#take(1)) !== 0
-      case 8:
-        return this.string()
-      case 9:
-        return this.#array(key, depth)
-      case 10:
-        return this.u64(show(key))
-      case 11: {
-        const value = Number(view.getBigInt64(this.#take(8), true))
-        if (!Number.isSafeInteger(value)) throw this.bad(`has ${show(key)} of ${value}`)
-        return value
-      }
-      case 12:
-        return view.getFloat64(this.#take(8), true)
-      default:
-        throw this.bad(`has ${show(key)} of the unknown type ${type}`)
-    }
-  }
-
-  tensor(): GgufTensor {
-    const name = this.string()
-    const rank = this.u32()
-    if (rank < 1 || rank > 4) throw this.bad(`tensor ${show(name)} has ${rank} dimensions`)
-    const dims = Array.from({ length: rank }, () => this.u64(`a dimension of ${show(name)}`))
-    const number = this.u32()
-    const offset = this.u64(`the offset of ${show(name)}`)
-    const type = typeNumbers[number]
-    if (!type)
-      throw new ForetokenError(
-        'unsupported',
-        `${this.source.name}: tensor ${show(name)} has ggml type ${number}; ${Object.values(typeNumbers).join(', ')} are read`,
-      )
-    const block = tensorBlocks[type]
-    const elements = dims.reduce((product, dim) => product * dim, 1)
-    const bytes = (elements / block.elements) * block.bytes
-    if (
-      !Number.isSafeInteger(elements) ||
-      elements === 0 ||
-      dims[0]! % block.elements !== 0 ||
-      bytes > this.source.size
-    )
-      throw this.bad(`tensor ${show(name)} of ${dims.join(' x ')} ${type} does not fit in ${this.source.size} bytes`)
-    return { name, type, dims, offset, bytes }
-  }
-
-  #array(key: string, depth: number): GgufValue {
-    if (depth >= maxDepth) throw this.bad(`has arrays nested ${depth} deep in ${show(key)}`)
-    const type = this.u32()
-    const count = this.count(`elements of ${show(key)}`, 1 << 24, type === 8 || type === 9 ? 8 : 1)
-    const values: GgufValue[] = []
-    for (let i = 0; i < count; i++) values.push(this.value(type, key, depth + 1))
-    return values as unknown as GgufValue
-  }
-
-  #take(bytes: number): number {
-    const at = this.at
-    if (at + bytes > this.#bytes.length) throw new Short()
-    this.at = at + bytes
-    return at
-  }
-}
-
-/** A name from a file, short and printable. */
-function show(name: string): string {
-  return JSON.stringify(name.length > 80 ? `${name.slice(0, 77)}...` : name)
 }

@@ -1,31 +1,47 @@
 /** A Hugging Face folder (config.json, safetensors, tokenizer.json) as a `ModelArchive`. */
 import { ForetokenError } from '../errors.ts'
-import type { ModelArchive, ModelConfig, ModelFiles, TensorInfo, TokenizerSpec } from '../types.ts'
-import { architectureOf, checkConfig, llama3Divisors, numberOf } from './config.ts'
+import type { ByteSource, ModelArchive, ModelConfig, ModelFiles, TensorInfo } from '../types.ts'
+import { architectureOf, checkConfig, numberOf } from './config.ts'
 import { fingerprint } from './fingerprint.ts'
+import { isObject, type Json, readJson, show } from './json.ts'
+import { checkKeys } from './known-keys.ts'
+import { jsonBounds, limits } from './limits.ts'
 import { openElmConfig } from './openelm.ts'
+import { divisorsOfJson, thetaOf } from './rope.ts'
 import { readSafetensors } from './safetensors.ts'
-import { readJson, readText } from './source.ts'
+import { readTokenizer } from './tokenizer-files.ts'
+import { tokenIdsOf, tokenlessRows } from './tokenless.ts'
 import { nameTensors } from './weights.ts'
+import { checkWindow, windowOf } from './window.ts'
 
-type Json = Record<string, unknown>
+const headName = 'lm_head.weight'
 
-const openElmTokenizer = "; OpenELM was made with Llama 2's and brings none: put that tokenizer.json beside config.json"
-
-export async function openHuggingFace(files: ModelFiles): Promise<ModelArchive> {
-  const json = await readJson(await files.open('config.json'))
+/** `context`: the most tokens that a sequence will have; default: as many as the model was made for. */
+export async function openHuggingFace(files: ModelFiles, context?: number): Promise<ModelArchive> {
+  const where = `${files.name}/config.json`
+  const json = await readJson(await files.open('config.json'), jsonBounds.config)
+  const { config: said, tied, warnings } = configOf(json, where, context)
   const found = await readShards(files)
-  const config = checkConfig(configOf(json, found, `${files.name}/config.json`), files.name)
-  const ignore = (name: string) =>
-    name.endsWith('rotary_emb.inv_freq') || (config.tiedEmbedding && name === 'lm_head.weight')
+  const head = await headOf(found, said, tied, where)
+  const config = checkConfig({ ...said, tiedEmbedding: head.tied }, files.name)
+  const ignore = (name: string) => isBuffer(name) || (head.tied && name === headName)
   const tensors = nameTensors(config, found, 'huggingFace', files.name, ignore)
+  const tokenizer = await readTokenizer(files, json)
+  const { spec } = tokenizer
   return {
     name: files.name,
     config,
     tensors,
-    tokenizer: await readTokenizer(files, json),
+    tokenizer: spec,
+    tokenless: tokenlessRows(tokenIdsOf(spec), config.vocab, files.name),
+    warnings: [...warnings, ...head.warnings, ...tokenizer.warnings],
     fingerprint: await fingerprint(config, tensors),
   }
+}
+
+/** Tensors that older files hold and that follow from the config: rotary frequencies, and values of masked scores. */
+function isBuffer(name: string): boolean {
+  return /\.(rotary_emb\.inv_freq|masked_bias)$/.test(name)
 }
 
 async function readShards(files: ModelFiles): Promise<Map<string, TensorInfo>> {
@@ -34,51 +50,55 @@ async function readShards(files: ModelFiles): Promise<Map<string, TensorInfo>> {
   for (const name of names)
     for (const tensor of await readSafetensors(await files.open(name))) {
       if (found.has(tensor.name))
-        throw new ForetokenError('bad_model', `${files.name} has the tensor ${tensor.name} in two files`)
+        throw new ForetokenError('bad_model', `${files.name} has the tensor ${show(tensor.name)} in two files`)
       found.set(tensor.name, tensor)
+      if (found.size > limits.tensors)
+        throw new ForetokenError('bad_model', `${files.name} has more than ${limits.tensors} tensors`)
     }
   return found
 }
 
 async function shardNames(files: ModelFiles): Promise<string[]> {
   if (files.files.includes('model.safetensors')) return ['model.safetensors']
-  if (!files.files.includes('model.safetensors.index.json'))
-    throw new ForetokenError(
-      'not_found',
-      `${files.name} has neither model.safetensors nor model.safetensors.index.json`,
-    )
-  const { weight_map: map } = await readJson(await files.open('model.safetensors.index.json'))
-  if (typeof map !== 'object' || map === null)
-    throw new ForetokenError('bad_model', `${files.name}: the index has no weight_map`)
+  const index = 'model.safetensors.index.json'
+  if (!files.files.includes(index))
+    throw new ForetokenError('not_found', `${files.name} has neither model.safetensors nor ${index}`)
+  const { weight_map: map } = await readJson(await files.open(index), jsonBounds.index)
+  if (!isObject(map)) throw new ForetokenError('bad_model', `${files.name}: the index has no weight_map`)
   const names = [...new Set(Object.values(map))]
+  if (names.length > limits.shards)
+    throw new ForetokenError(
+      'bad_model',
+      `${files.name}: the index names ${names.length} files; at most ${limits.shards} are read`,
+    )
+  const here = new Set(files.files)
   for (const name of names)
-    if (typeof name !== 'string' || !files.files.includes(name))
-      throw new ForetokenError(
-        'not_found',
-        `${files.name}: the index names ${JSON.stringify(name)}, which is not there`,
-      )
+    if (typeof name !== 'string' || !here.has(name))
+      throw new ForetokenError('not_found', `${files.name}: the index names ${show(name)}, which is not there`)
   return names as string[]
 }
 
-function configOf(json: Json, found: ReadonlyMap<string, TensorInfo>, where: string): ModelConfig {
+/** What config.json says, checked; whether the head is tied shows with the tensors. */
+function configOf(json: Json, where: string, context: number | undefined) {
   const architecture = architectureOf(json.model_type, 'safetensors', where)
-  if (architecture === 'openelm') return openElmConfig(json, where)
+  const plain = architecture === 'openelm' ? openElmConfig(json, where) : llamaConfig(json, architecture, where)
+  // Checked before anything is made of its numbers.
+  const checked = checkConfig(plain, where)
+  const warnings = checkKeys(json, checked, where)
+  const sliding = windowOf(json, checked.layers, where)
+  if (sliding) checkWindow(sliding.window, Math.min(context ?? checked.maxContext, checked.maxContext), sliding.what)
+  const divisors = divisorsOfJson(json, checked, where)
+  const config: ModelConfig = { ...checked, ...(divisors && { ropeDivisors: divisors }) }
+  const tied = architecture === 'openelm' ? (json.share_input_output_layers ?? true) : json.tie_word_embeddings
+  if (tied !== undefined && tied !== null && typeof tied !== 'boolean')
+    throw new ForetokenError('bad_model', `${where}: tie_word_embeddings is ${show(tied)}, not true or false`)
+  return { config, tied: tied ?? undefined, warnings }
+}
+
+function llamaConfig(json: Json, architecture: ModelConfig['architecture'], where: string): ModelConfig {
   const number = (key: string, otherwise?: number) => numberOf(json, key, where, otherwise)
   const heads = number('num_attention_heads')
   const hidden = number('hidden_size')
-  const headDim = number('head_dim', hidden / heads)
-  const rope = (json.rope_parameters ?? {}) as Json
-  const ropeTheta = number('rope_theta', (rope.rope_theta as number | undefined) ?? 10_000)
-  const divisors = divisorsOf(
-    (json.rope_scaling ?? json.rope_parameters) as Json | undefined,
-    { headDim, theta: ropeTheta },
-    where,
-  )
-  if (json.use_sliding_window === true)
-    throw new ForetokenError(
-      'unsupported',
-      `${where}: a sliding attention window; foretoken attends to the whole context`,
-    )
   return {
     architecture,
     layers: number('num_hidden_layers'),
@@ -86,90 +106,65 @@ function configOf(json: Json, found: ReadonlyMap<string, TensorInfo>, where: str
     intermediate: number('intermediate_size'),
     heads,
     kvHeads: number('num_key_value_heads', heads),
-    headDim,
+    headDim: number('head_dim', hidden / heads),
     vocab: number('vocab_size'),
     maxContext: number('max_position_embeddings', 2048),
     rmsEps: number('rms_norm_eps', 1e-6),
-    ropeTheta,
+    ropeTheta: thetaOf(json, where),
     ropePairs: 'half',
-    ...(divisors && { ropeDivisors: divisors }),
-    tiedEmbedding: json.tie_word_embeddings === true || !found.has('lm_head.weight'),
+    tiedEmbedding: true,
   }
 }
 
-function divisorsOf(
-  scaling: Json | undefined,
-  rope: { headDim: number; theta: number },
+/**
+ * Whether the embedding is the head, too: as the config says, unless the tensors say otherwise. Reads a head that is stored beside the
+ * embedding, to compare them. Throws `bad_model` for a head that must be there and is not.
+ */
+async function headOf(
+  found: ReadonlyMap<string, TensorInfo>,
+  { architecture }: ModelConfig,
+  tied: boolean | undefined,
   where: string,
-): number[] | undefined {
-  const type = scaling?.rope_type ?? scaling?.type ?? 'default'
-  if (!scaling || type === 'default') return undefined
-  const number = (key: string): number => {
-    const value = scaling[key]
-    if (typeof value === 'number' && value > 0) return value
-    throw new ForetokenError(
-      'bad_model',
-      `${where}: rope_scaling.${key} is ${JSON.stringify(value)}, not a positive number`,
-    )
+): Promise<{ tied: boolean; warnings: string[] }> {
+  const head = found.get(headName)
+  const embedName = architecture === 'openelm' ? 'transformer.token_embeddings.weight' : 'model.embed_tokens.weight'
+  const embed = found.get(embedName)
+  if (!head) {
+    if (tied === false)
+      throw new ForetokenError(
+        'bad_model',
+        `${where} says that the head is not the embedding, and there is no tensor ${headName}; get the file that has it`,
+      )
+    const silent = `${where} does not say whether the embedding is the head, and there is no tensor ${headName}: it is taken as the head`
+    return { tied: true, warnings: tied === undefined ? [silent] : [] }
   }
-  if (type === 'linear') return new Array<number>(rope.headDim / 2).fill(number('factor'))
-  if (type === 'llama3')
-    return llama3Divisors(rope, {
-      factor: number('factor'),
-      low: number('low_freq_factor'),
-      high: number('high_freq_factor'),
-      original: number('original_max_position_embeddings'),
-    })
-  throw new ForetokenError(
-    'unsupported',
-    `${where}: RoPE scaling ${JSON.stringify(type)}; default, linear and llama3 are run`,
-  )
-}
-
-/** The tokenizer of a folder, with what its config.json adds. */
-export async function readTokenizer(files: ModelFiles, config: Json): Promise<TokenizerSpec> {
-  const optional = async (file: string): Promise<Json> =>
-    files.files.includes(file) ? readJson(await files.open(file)) : {}
-  if (!files.files.includes('tokenizer.json'))
-    throw new ForetokenError(
-      'not_found',
-      `${files.name} has no tokenizer.json${config.model_type === 'openelm' ? openElmTokenizer : ''}`,
-    )
-  const json = await readJson(await files.open('tokenizer.json'))
-  const settings = await optional('tokenizer_config.json')
-  const generation = await optional('generation_config.json')
-  const template = files.files.includes('chat_template.jinja')
-    ? await readText(await files.open('chat_template.jinja'))
-    : settings.chat_template
-  const bosToken = textOf(settings.bos_token)
-  const ends = [generation.eos_token_id ?? config.eos_token_id].flat().filter((id) => typeof id === 'number')
+  if (tied !== true || !embed) return { tied: false, warnings: [] }
+  if (await sameBytes(head, embed)) return { tied: true, warnings: [] }
   return {
-    json,
-    config: settings,
-    chatTemplate: typeof template === 'string' ? template : defaultTemplate(template),
-    bosToken,
-    eosToken: textOf(settings.eos_token),
-    eosIds: ends,
-    addBos: bosToken !== undefined && addsBos(json, settings, bosToken),
+    tied: false,
+    warnings: [
+      `${where} says that the embedding is the head, and ${headName} differs from ${embedName}: ${headName} is used`,
+    ],
   }
 }
 
-/** A token is written as a text, or as an object with its content. */
-function textOf(token: unknown): string | undefined {
-  if (typeof token === 'string') return token
-  const content = (token as Json | null | undefined)?.content
-  return typeof content === 'string' ? content : undefined
+/** Compares two tensors up to the first piece that differs. */
+async function sameBytes(a: TensorInfo, b: TensorInfo): Promise<boolean> {
+  if (a.type !== b.type || a.rows !== b.rows || a.cols !== b.cols) return false
+  const piece = 1 << 20
+  for (let at = 0; at < a.bytes; at += piece) {
+    const length = Math.min(piece, a.bytes - at)
+    const [left, right] = [
+      await pieceOf(a.source, a.offset + at, length),
+      await pieceOf(b.source, b.offset + at, length),
+    ]
+    if (left.some((byte, i) => byte !== right[i])) return false
+  }
+  return true
 }
 
-/** Some configurations have several named templates. */
-function defaultTemplate(templates: unknown): string | undefined {
-  if (!Array.isArray(templates)) return undefined
-  const named = templates.find((entry: Json) => entry?.name === 'default') as Json | undefined
-  return typeof named?.template === 'string' ? named.template : undefined
-}
-
-/** Whether encoding begins with BOS: said outright, or by the post-processor's template. */
-function addsBos(json: Json, settings: Json, bos: string): boolean {
-  if (typeof settings.add_bos_token === 'boolean') return settings.add_bos_token
-  return JSON.stringify(json.post_processor ?? null).includes(`"SpecialToken":{"id":${JSON.stringify(bos)}`)
+async function pieceOf(source: ByteSource, offset: number, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length)
+  await source.read(offset, bytes)
+  return bytes
 }

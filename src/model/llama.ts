@@ -10,6 +10,7 @@ import { ForetokenError } from '../errors.ts'
 import type { KvPool, KvType, LayerShape, ModelArchive, ModelConfig, Pass } from '../types.ts'
 import { layerShapes, requireAlike } from './config.ts'
 import { expectWeights, type LoadedWeights, type LoadOptions, loadWeights } from './load.ts'
+import { maskTokenless, paddingOf } from './tokenless.ts'
 
 /** Its `heads`, `kvHeads` and `intermediate` are its own. */
 interface Layer extends LayerShape {
@@ -76,6 +77,11 @@ export class Llama {
   readonly #gateUp: Tensor // (tokens, 2 intermediate); the same memory, since the two never live at once
   readonly #last: Tensor // (logitRows, hidden)
   readonly #logits: Tensor // (logitRows, vocab)
+  /** The first columns of `#logits`, up to the last that has a token. */
+  readonly #named: Tensor
+  readonly #archive: Pick<ModelArchive, 'config' | 'tokenless'>
+  /** As told at its getter. */
+  readonly #longestShortlist: number | undefined
   /** Logits of a pass whose caller needs them only until the next: half a megabyte a token would be left to the collector. */
   #lent = new Float32Array(0)
   #busy: Promise<void> = Promise.resolve()
@@ -87,11 +93,12 @@ export class Llama {
     const floats = Object.values(buffersOf(config, options)).reduce((sum, [rows, cols]) => sum + rows * cols, 0)
     expectWeights(backend, archive, floats * 4)
     backend.prepare(limitsOf(config, options.passTokens, options.inputs ?? 0, options.pageEntries))
-    return new Llama(backend, config, await loadWeights(backend, archive, options), options)
+    return new Llama(backend, archive, await loadWeights(backend, archive, options), options)
   }
 
-  private constructor(backend: Backend, config: ModelConfig, weights: LoadedWeights, options: ModelOptions) {
-    const { intermediate, heads, kvHeads, headDim, layers } = config
+  private constructor(backend: Backend, archive: ModelArchive, weights: LoadedWeights, options: ModelOptions) {
+    const { config, tokenless } = archive
+    const { intermediate, heads, kvHeads, headDim, layers, vocab } = config
     this.config = config
     this.identity = weights.identity
     this.passTokens = options.passTokens
@@ -116,6 +123,12 @@ export class Llama {
     this.#gateUp = backend.columns(wide, 0, 2 * intermediate)
     this.#last = backend.tensor(...buffers.last)
     this.#logits = backend.tensor(...buffers.logits)
+    const padding = paddingOf(tokenless, vocab)
+    this.#named = backend.columns(this.#logits, 0, vocab - padding)
+    this.#archive = { config, tokenless }
+    const { longestShortlist: longest } = backend
+    const amid = tokenless.length > padding
+    this.#longestShortlist = amid || longest === undefined ? undefined : Math.min(longest, vocab - padding)
     const layerKvHeads = shapes.map((shape) => shape.kvHeads)
     this.pool = backend.kvPool({ type: options.kv, layers, kvHeads, headDim, layerKvHeads })
   }
@@ -128,9 +141,12 @@ export class Llama {
     return this.through(pass, () => this.logits(pass.outputs, lent))
   }
 
-  /** Of `shortlists`: the longest; undefined where reading all logits costs as little. */
+  /**
+   * The longest that `shortlists` makes; undefined where reading all logits costs as little, and where rows without a token lie among the
+   * others, so that a list may hold one.
+   */
   get longestShortlist(): number | undefined {
-    return this.#backend.longestShortlist
+    return this.#longestShortlist
   }
 
   /** As `forward`, but resolves with the best `count`, at most `longestShortlist`, of the logits of each output. */
@@ -243,11 +259,13 @@ export class Llama {
     this.#writeKv(this.#layers[index]!, index, k, v, this.#window(pass, segments))
   }
 
-  /** Logits of rows `picked` of the residual stream, (picked, vocab): the last rows of finished prompts. As `forward`. */
+  /** Logits of rows `picked` of the residual stream, (picked, vocab): the last rows of finished prompts; -Infinity without a token. As `forward`. */
   async logits(picked: readonly number[], lent: 'lent' | 'own' = 'own'): Promise<Float32Array> {
     const { vocab } = this.config
     const all = this.#room(picked.length * vocab, lent)
     await this.#score(picked, (rows, at) => this.#backend.read(this.#logits, rows, all.subarray(at * vocab)))
+    for (let row = 0; row < picked.length; row++)
+      maskTokenless(all.subarray(row * vocab, (row + 1) * vocab), this.#archive)
     return all
   }
 
@@ -255,7 +273,7 @@ export class Llama {
   async shortlistsOf(picked: readonly number[], count: number): Promise<Shortlist[]> {
     const all: Shortlist[] = []
     await this.#score(picked, async (rows) => {
-      all.push(...(await this.#backend.shortlists!(this.#logits, rows, count)))
+      all.push(...(await this.#backend.shortlists!(this.#named, rows, count)))
     })
     return all
   }

@@ -1,6 +1,6 @@
 /** Typed look-ups in a GGUF's metadata; each failure names the key and what it holds. */
 import { ForetokenError } from '../errors.ts'
-import type { GgufValue } from './gguf.ts'
+import type { GgufList, GgufValue } from './gguf.ts'
 
 export class MetadataReader {
   readonly where: string
@@ -9,6 +9,15 @@ export class MetadataReader {
   constructor(values: ReadonlyMap<string, GgufValue>, where: string) {
     this.#values = values
     this.where = where
+  }
+
+  get keys(): Iterable<string> {
+    return this.#values.keys()
+  }
+
+  /** What a key holds, whatever its type. */
+  value(key: string): GgufValue | undefined {
+    return this.#values.get(key)
   }
 
   number(key: string): number {
@@ -41,17 +50,33 @@ export class MetadataReader {
     throw this.#bad(key, `is ${kind(value)}, not true or false`)
   }
 
-  texts(key: string): readonly string[] {
+  /** Entries of a list, which is not read for it; undefined where there is none. */
+  count(key: string): number | undefined {
+    return this.#list(key)?.count
+  }
+
+  /** A list of at most `most` texts of at most `bytes` bytes each. */
+  async texts(key: string, most: number, bytes: number): Promise<readonly string[]> {
+    const texts = await this.#list(key, most)?.texts(bytes)
+    if (texts) return texts
     const value = this.#values.get(key)
-    if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value
     throw this.#bad(key, value === undefined ? 'is missing' : `is ${kind(value)}, not a list of texts`)
   }
 
-  optionalNumbers(key: string): readonly number[] | undefined {
+  /** A list of at most `most` numbers. */
+  async optionalNumbers(key: string, most: number): Promise<readonly number[] | undefined> {
     const value = this.#values.get(key)
     if (value === undefined) return undefined
-    if (Array.isArray(value) && value.every((item) => typeof item === 'number')) return value
+    const numbers = await this.#list(key, most)?.numbers()
+    if (numbers) return numbers
     throw this.#bad(key, `is ${kind(value)}, not a list of numbers`)
+  }
+
+  #list(key: string, most = Number.POSITIVE_INFINITY): GgufList | undefined {
+    const value = this.#values.get(key)
+    if (typeof value !== 'object') return undefined
+    if (value.count > most) throw this.#bad(key, `has ${value.count} entries; at most ${most} are read`)
+    return value
   }
 
   #bad(key: string, what: string): ForetokenError {
@@ -60,5 +85,5 @@ export class MetadataReader {
 }
 
 function kind(value: GgufValue): string {
-  return Array.isArray(value) ? `a list of ${value.length}` : typeof value
+  return typeof value === 'object' ? `a list of ${value.count}` : typeof value
 }

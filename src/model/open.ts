@@ -5,10 +5,15 @@ import { openGguf } from './gguf-archive.ts'
 import { openHuggingFace } from './huggingface.ts'
 import { openPrepared, preparedEnding } from './prepared.ts'
 
+export interface OpenOptions {
+  /** The most tokens that a sequence will have: attention windows as long as that change nothing. Default: as many as the model was made for. */
+  readonly context?: number | undefined
+}
+
 /** Reads and checks all that is not weights. Throws `bad_model`, `unsupported`, `not_found`. */
-export async function openModel(files: ModelFiles): Promise<ModelArchive> {
+export async function openModel(files: ModelFiles, { context }: OpenOptions = {}): Promise<ModelArchive> {
   const gguf = files.files.filter((file) => file.toLowerCase().endsWith('.gguf'))
-  if (gguf.length === 1) return openGguf(files.name, await files.open(gguf[0]!))
+  if (gguf.length === 1) return openGguf(files.name, await files.open(gguf[0]!), context)
   if (gguf.length > 1)
     throw new ForetokenError(
       'unsupported',
@@ -22,7 +27,7 @@ export async function openModel(files: ModelFiles): Promise<ModelArchive> {
       'unsupported',
       `${files.name} is an ONNX export: run, chat and serve take one; name a .gguf file or a folder of safetensors here`,
     )
-  if (files.files.includes('config.json')) return openHuggingFace(files)
+  if (files.files.includes('config.json')) return openHuggingFace(files, context)
   throw new ForetokenError(
     'not_found',
     `${files.name} has neither a .gguf file nor a config.json (files: ${files.files.slice(0, 8).join(', ') || 'none'})`,

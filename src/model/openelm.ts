@@ -5,6 +5,7 @@
 import { ForetokenError } from '../errors.ts'
 import type { LayerShape, ModelConfig } from '../types.ts'
 import { configOfShapes, layerShapes, numberOf } from './config.ts'
+import { type Json, show } from './json.ts'
 
 /** Where a file has a tensor: one of its own, or rows `from`.. of one that has `of` rows. */
 export interface Place {
@@ -12,18 +13,9 @@ export interface Place {
   readonly part?: { readonly from: number; readonly of: number }
 }
 
-/** Settings that change the forward, with what is run of each. Absent means the same. */
-const run = { activation_fn_name: 'swish', ffn_with_glu: true, normalization_layer_name: 'rms_norm' } as const
-
 /** Its config.json, not yet checked as a whole. Throws `bad_model`, `unsupported`. */
-export function openElmConfig(json: Readonly<Record<string, unknown>>, where: string): ModelConfig {
+export function openElmConfig(json: Json, where: string): ModelConfig {
   const number = (key: string, otherwise?: number) => numberOf(json, key, where, otherwise)
-  for (const [key, known] of Object.entries(run))
-    if ((json[key] ?? known) !== known)
-      throw new ForetokenError(
-        'unsupported',
-        `${where}: ${key} is ${JSON.stringify(json[key])}; foretoken runs OpenELM with ${JSON.stringify(known)}`,
-      )
   const layers = number('num_transformer_layers')
   const hidden = number('model_dim')
   const list = (key: string, whole: boolean): number[] => {
@@ -31,14 +23,13 @@ export function openElmConfig(json: Readonly<Record<string, unknown>>, where: st
     if (!Array.isArray(values) || values.length !== layers)
       throw new ForetokenError(
         'bad_model',
-        `${where}: ${key} is ${Array.isArray(values) ? `a list of ${values.length}` : JSON.stringify(values)}; ` +
-          `expected a number for each of ${layers} layers`,
+        `${where}: ${key} is ${show(values)}; ` + `expected a number for each of ${layers} layers`,
       )
     const bad = values.find((value) => !(value > 0 && (whole ? Number.isSafeInteger : Number.isFinite)(value)))
     if (bad !== undefined)
       throw new ForetokenError(
         'bad_model',
-        `${where}: ${key} holds ${JSON.stringify(bad)}; expected positive ${whole ? 'whole ' : ''}numbers`,
+        `${where}: ${key} holds ${show(bad)}; expected positive ${whole ? 'whole ' : ''}numbers`,
       )
     return values
   }
@@ -49,6 +40,9 @@ export function openElmConfig(json: Readonly<Record<string, unknown>>, where: st
   const shapes = heads.map((count, i): LayerShape => {
     return { heads: count, kvHeads: kvHeads[i]!, intermediate: intermediate[i]! }
   })
+  const normed = json.normalize_qk_projections ?? false
+  if (typeof normed !== 'boolean')
+    throw new ForetokenError('bad_model', `${where}: normalize_qk_projections is ${show(normed)}, not true or false`)
   return {
     architecture: 'openelm',
     ...configOfShapes(shapes),
@@ -59,8 +53,8 @@ export function openElmConfig(json: Readonly<Record<string, unknown>>, where: st
     rmsEps: 1e-6,
     ropeTheta: number('rope_freq_constant', 10_000),
     ropePairs: 'half',
-    tiedEmbedding: json.share_input_output_layers !== false,
-    qkNorm: json.normalize_qk_projections === true,
+    tiedEmbedding: true,
+    qkNorm: normed,
   }
 }
 

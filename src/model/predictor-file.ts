@@ -12,6 +12,8 @@
  */
 import { ForetokenError } from '../errors.ts'
 import { type ByteSource, tensorBlocks } from '../types.ts'
+import { isObject, parseBoundedJson } from './json.ts'
+import { jsonBounds, limits } from './limits.ts'
 import { checkHeader, type PredictorHeader, sourcesOf, stateWidth } from './predictor-plan.ts'
 import { readSafetensorsHead } from './safetensors.ts'
 import { sha256Hex } from './sha256.ts'
@@ -59,6 +61,7 @@ export async function readPredictor(source: ByteSource): Promise<PredictorFile> 
   const size = wanted.reduce((sum, map) => sum + bytesOf(map), 0) + sources.length * stateWidth(header) * 4
   if (source.size !== data + size)
     throw bad(`its plan takes ${size} bytes of weights, and it has ${source.size - data}`)
+  if (size > limits.predictor) throw bad(`it has ${size} bytes of weights; at most ${limits.predictor} are read`)
   // One buffer holds what is hashed, and the maps are views of it: an isolate has no room for three copies. The weights begin aligned.
   const text = new TextEncoder().encode(foretoken)
   const front = Math.ceil(text.length / 64) * 64
@@ -106,9 +109,9 @@ async function readHead(source: ByteSource) {
   const { json, data } = await readSafetensorsHead(source).catch((error) => {
     throw notOne(source, (error as Error).message)
   })
-  const { foretoken, sha256 } = (json.__metadata__ ?? {}) as Record<string, unknown>
+  const { foretoken, sha256 } = isObject(json.__metadata__) ? json.__metadata__ : {}
   if (typeof foretoken !== 'string' || typeof sha256 !== 'string') throw notOne(source, 'its metadata has no header')
-  return { header: checkHeader(parsed(foretoken), source.name), foretoken, sha256, json, data }
+  return { header: checkHeader(parsed(foretoken, source), source.name), foretoken, sha256, json, data }
 }
 
 function notOne({ name }: ByteSource, what: string): ForetokenError {
@@ -161,14 +164,15 @@ function gainName(layer: number): string {
 }
 
 function offsetOf(entry: unknown): unknown {
-  return ((entry ?? {}) as { data_offsets?: unknown[] }).data_offsets?.[0]
+  const offsets = isObject(entry) ? entry.data_offsets : undefined
+  return Array.isArray(offsets) ? offsets[0] : undefined
 }
 
-function parsed(text: string): unknown {
+function parsed(text: string, source: ByteSource): unknown {
   try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
+    return parseBoundedJson(text, source.name, jsonBounds.config)
+  } catch (error) {
+    throw notOne(source, (error as Error).message)
   }
 }
 

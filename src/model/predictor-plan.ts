@@ -1,6 +1,7 @@
 /** What a predictor says of itself: its JSON header, checked. */
 import { ForetokenError } from '../errors.ts'
 import type { ModelConfig } from '../types.ts'
+import { show } from './json.ts'
 
 /** Layers `from`..`to` - 1 that predicted tokens run through, on bridged states. */
 export interface BridgedRun {
@@ -119,51 +120,71 @@ function sharedSources({ shared, runs, taps }: SharedPlan, layers: number): Plan
   })
 }
 
+/** Numbers of a header, each from 1 to what no model that we run exceeds: its config is checked against the same. */
+const most = { layers: 1024, hidden: 1 << 16, kv_width: 1 << 18 } as const
+/** Characters of a model's name or identity. */
+const maxName = 512
+
 /** Throws `bad_predictor`. */
 export function checkHeader(value: unknown, where: string): PredictorHeader {
   const bad = (what: string) => new ForetokenError('bad_predictor', `${where} is no predictor: ${what}`)
   const head = value as PredictorHeader
   if (typeof value !== 'object' || value === null) throw bad('its header is no object')
-  if (head.version !== 1) throw bad(`it has version ${head.version}, and this foretoken reads 1; fit it again`)
-  const { layers, hidden, kv_width, plan } = head
-  for (const [name, number] of Object.entries({ layers, hidden, kv_width }))
-    if (!whole(number, 1, 1 << 20)) throw bad(`${name} is ${number}`)
-  if (typeof head.base !== 'string' || typeof head.base_name !== 'string') throw bad('it names no base model')
-  if (typeof head.gate !== 'number') throw bad(`gate is ${head.gate}`)
-  if (plan?.kind !== 'shared' && plan?.kind !== 'separate') throw bad(`its kind is ${(plan as SharedPlan)?.kind}`)
+  if (head.version !== 1) throw bad(`it has version ${show(head.version)}, and this foretoken reads 1; fit it again`)
+  const { layers, plan } = head
+  for (const [name, limit] of Object.entries(most)) {
+    const number = head[name as keyof typeof most]
+    if (!whole(number, 1, limit)) throw bad(`${name} is ${show(number)}`)
+  }
+  if (!isName(head.base) || !isName(head.base_name)) throw bad('it names no base model')
+  if (typeof head.gate !== 'number') throw bad(`gate is ${show(head.gate)}`)
+  if (plan?.kind !== 'shared' && plan?.kind !== 'separate') throw bad(`its kind is ${show((plan as SharedPlan)?.kind)}`)
   if (!whole(plan.sinks, 0, 64) || !whole(plan.window, 1, 4096))
-    throw bad(`${plan.sinks} sinks and a window of ${plan.window}`)
+    throw bad(`${show(plan.sinks)} sinks and a window of ${show(plan.window)}`)
   const { windowShare = 0 } = plan
   if (typeof windowShare !== 'number' || !(windowShare >= 0 && windowShare < 1))
-    throw bad(`its window is ${windowShare} of a prompt`)
+    throw bad(`its window is ${show(windowShare)} of a prompt`)
   const wrong = plan.kind === 'shared' ? wrongShared(plan, layers) : wrongSeparate(plan, head)
   if (wrong !== undefined) throw bad(wrong)
   return head
 }
 
+function isName(value: unknown): boolean {
+  return typeof value === 'string' && value.length <= maxName
+}
+
 function wrongSeparate({ map }: SeparatePlan, { layers, aux }: PredictorHeader): string | undefined {
-  if (typeof aux?.identity !== 'string' || typeof aux.name !== 'string') return 'it names no auxiliary model'
-  if (!whole(aux.layers, 1, 1 << 10) || !whole(aux.hidden, 1, 1 << 20) || aux.hidden % 32 !== 0)
-    return `its auxiliary model has ${aux.layers} layers of ${aux.hidden}`
-  if (aux.kept !== undefined && !(Array.isArray(aux.kept) && aux.kept.length === aux.layers))
-    return `its auxiliary model keeps ${aux.kept} as ${aux.layers} layers`
-  if (!Array.isArray(map) || map.length !== layers) return `it maps to ${map?.length} of ${layers} layers`
-  const sound = map.every((at, layer) => whole(at, layer === 0 ? 0 : map[layer - 1]!, aux.layers))
-  return sound ? undefined : `it maps auxiliary layers ${map.join(' ')} of ${aux.layers}`
+  if (!isName(aux?.identity) || !isName(aux?.name)) return 'it names no auxiliary model'
+  const { layers: auxLayers, hidden, kept } = aux!
+  if (!whole(auxLayers, 1, most.layers) || !whole(hidden, 1, most.hidden) || hidden % 32 !== 0)
+    return `its auxiliary model has ${show(auxLayers)} layers of ${show(hidden)}`
+  const ascending = (list: readonly unknown[], first: number, last: number, step: number) =>
+    list.every((at, i) => whole(at, i === 0 ? first : (list[i - 1] as number) + step, last))
+  if (
+    kept !== undefined &&
+    !(Array.isArray(kept) && kept.length === auxLayers && ascending(kept, 0, most.layers - 1, 1))
+  )
+    return `its auxiliary model keeps ${show(kept)} as ${auxLayers} layers`
+  if (!Array.isArray(map) || map.length !== layers) return `it maps to ${show(map)} of ${layers} layers`
+  return ascending(map, 0, auxLayers, 0)
+    ? undefined
+    : `it maps auxiliary layers ${map.map(show).join(' ')} of ${auxLayers}`
 }
 
 function wrongShared(plan: SharedPlan, layers: number): string | undefined {
-  if (!whole(plan.shared, 1, layers - 1)) return `it shares ${plan.shared} of ${layers} layers`
+  if (!whole(plan.shared, 1, layers - 1)) return `it shares ${show(plan.shared)} of ${layers} layers`
   if (!Array.isArray(plan.runs) || !Array.isArray(plan.taps) || plan.taps.length !== plan.runs.length + 1)
     return 'it must have taps for each source'
   // Layer `shared` has its exact K and V already. Runs may touch: a bridge lies between them all the same.
   let least = plan.shared + 1
-  for (const { from, to } of plan.runs) {
-    if (!whole(from, least, layers - 1) || !whole(to, from + 1, layers)) return `a run over layers ${from}..${to}`
-    least = to
+  for (const run of plan.runs) {
+    const { from, to } = (run ?? {}) as Partial<BridgedRun>
+    if (!whole(from, least, layers - 1) || !whole(to, from! + 1, layers))
+      return `a run over layers ${show(from)}..${show(to)}`
+    least = to!
   }
   const odd = plan.taps.find((taps) => !whole(taps, 0, 8))
-  return odd === undefined ? undefined : `${odd} taps`
+  return odd === undefined ? undefined : `${show(odd)} taps`
 }
 
 /** Throws `wrong_model` for a predictor of another base. */

@@ -16,6 +16,7 @@
 import { ForetokenError } from '../errors.ts'
 import {
   type ByteSource,
+  type LayerShape,
   type ModelArchive,
   type ModelConfig,
   type TensorInfo,
@@ -25,16 +26,16 @@ import {
 } from '../types.ts'
 import { checkConfig } from './config.ts'
 import { fingerprint } from './fingerprint.ts'
-import { parseJson } from './source.ts'
+import { isObject, type Json, readJsonAt, show } from './json.ts'
+import { jsonBounds, limits } from './limits.ts'
+import { tokenlessRows } from './tokenless.ts'
 import { expectedTensors } from './weights.ts'
 
 export const preparedEnding = '.foretoken'
 export const preparedMagic = 'fTkWght1'
 export const preamble = 16
 const alignment = 64
-const maxHead = 64 << 20
-const maxMerges = 1 << 22
-const architectures = ['llama', 'qwen2', 'qwen3', 'openelm']
+const architectures: readonly ModelConfig['architecture'][] = ['llama', 'qwen2', 'qwen3', 'openelm']
 
 /** Bytes up to where the next part begins. */
 export function aligned(at: number): number {
@@ -54,39 +55,58 @@ export async function openPrepared(name: string, source: ByteSource): Promise<Mo
   const [headBytes, merges] = [view.getUint32(8, true), view.getUint32(12, true)]
   const mergesAt = aligned(preamble + headBytes)
   const dataAt = aligned(mergesAt + merges * 8)
-  if (headBytes > maxHead || merges > maxMerges || dataAt > source.size)
-    throw bad(`says that it has a head of ${headBytes} bytes and ${merges} merges; it has ${source.size} bytes`)
-  const head = parseJson(await readHead(source, headBytes, bad), source.name)
+  if (headBytes > jsonBounds.preparedHead.bytes || merges > limits.merges || dataAt > source.size)
+    throw bad(
+      `says that it has a head of ${headBytes} bytes and ${merges} merges; it has ${source.size} bytes, ` +
+        `and ${jsonBounds.preparedHead.bytes} and ${limits.merges} are the limits`,
+    )
+  const head = await readJsonAt(source, preamble, headBytes, jsonBounds.preparedHead)
   const config = configOf(head.config, source.name)
+  const tensors = place(head.tensors, config, { source, dataAt, bad })
+  const { tokens } = head
+  if (!Array.isArray(tokens) || !tokens.every((token) => token === null || typeof token === 'string'))
+    throw bad('has no list of tokens')
   const mergeIds = new Uint32Array(merges * 2)
   await source.read(mergesAt, new Uint8Array(mergeIds.buffer))
-  const tensors = place(head.tensors, config, { source, dataAt, bad })
-  const tokenizer = tokenizerOf(head, mergeIds, bad)
-  return { name, config, tensors, tokenizer, fingerprint: await fingerprint(config, tensors) }
+  const tokenizer = tokenizerOf(head.tokenizer, tokens, mergeIds, bad)
+  const tokenless = tokenlessRows(idsOf(tokens, tokenizer), config.vocab, source.name)
+  return { name, config, tensors, tokenizer, tokenless, warnings: [], fingerprint: await fingerprint(config, tensors) }
 }
 
-async function readHead(source: ByteSource, bytes: number, bad: (what: string) => Error): Promise<string> {
-  const head = new Uint8Array(bytes)
-  await source.read(preamble, head)
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(head)
-  } catch {
-    throw bad('has a head that is not UTF-8')
-  }
-}
-
+/** The config, made anew of what we know, so that nothing else comes along. */
 function configOf(value: unknown, where: string): ModelConfig {
-  const config = (typeof value === 'object' && value !== null ? value : {}) as ModelConfig
-  const { perLayer, ropeDivisors } = config
-  if (
-    !architectures.includes(config.architecture) ||
-    !['half', 'adjacent'].includes(config.ropePairs) ||
-    (perLayer !== undefined &&
-      !(Array.isArray(perLayer) && perLayer.every((shape) => typeof shape === 'object' && shape))) ||
-    (ropeDivisors !== undefined && !Array.isArray(ropeDivisors))
+  const told = (isObject(value) ? value : {}) as Partial<Record<keyof ModelConfig, unknown>>
+  const bad = (name: keyof ModelConfig) =>
+    new ForetokenError('bad_model', `${where}: ${name} is ${show(told[name])}; write it again with deploy-prep`)
+  const { perLayer, ropeDivisors, ropePairs, tiedEmbedding, tailFrom, qkNorm } = told
+  const architecture = architectures.find((name) => name === told.architecture)
+  if (!architecture) throw bad('architecture')
+  if (ropePairs !== 'half' && ropePairs !== 'adjacent') throw bad('ropePairs')
+  if (typeof tiedEmbedding !== 'boolean') throw bad('tiedEmbedding')
+  if (qkNorm !== undefined && typeof qkNorm !== 'boolean') throw bad('qkNorm')
+  if (perLayer !== undefined && !(Array.isArray(perLayer) && perLayer.every(isObject))) throw bad('perLayer')
+  if (ropeDivisors !== undefined && !Array.isArray(ropeDivisors)) throw bad('ropeDivisors')
+  const shape = (of: Partial<Record<keyof LayerShape, unknown>>) =>
+    ({ heads: of.heads, kvHeads: of.kvHeads, intermediate: of.intermediate }) as LayerShape
+  const { layers, hidden, headDim, vocab, maxContext, rmsEps, ropeTheta } = told
+  const numbers = { layers, hidden, headDim, vocab, maxContext, rmsEps, ropeTheta } as Omit<
+    ModelConfig,
+    keyof LayerShape | 'architecture' | 'ropePairs' | 'tiedEmbedding'
+  >
+  return checkConfig(
+    {
+      architecture,
+      ...numbers,
+      ...shape(told),
+      ropePairs,
+      tiedEmbedding,
+      ...(ropeDivisors !== undefined && { ropeDivisors: ropeDivisors as number[] }),
+      ...(tailFrom !== undefined && { tailFrom: tailFrom as number }),
+      ...(qkNorm !== undefined && { qkNorm }),
+      ...(perLayer !== undefined && { perLayer: perLayer.map(shape) }),
+    },
+    where,
   )
-    throw new ForetokenError('bad_model', `${where} describes a model that this version does not run`)
-  return checkConfig(config, where)
 }
 
 interface Place {
@@ -105,8 +125,8 @@ function place(listed: unknown, config: ModelConfig, { source, dataAt, bad }: Pl
   for (const entry of listed as unknown[]) {
     const [name, type] = (Array.isArray(entry) ? entry : []) as [string, TensorType]
     const shape = expected.get(name)
-    if (!shape || tensors.has(name) || !Object.hasOwn(tensorBlocks, type))
-      throw bad(`lists a tensor ${JSON.stringify(name)} of type ${JSON.stringify(type)} that has no place`)
+    if (!shape || tensors.has(name) || typeof type !== 'string' || !Object.hasOwn(tensorBlocks, type))
+      throw bad(`lists a tensor ${show(name)} of type ${show(type)} that has no place`)
     const { rows, cols } = shape
     const block = tensorBlocks[type]
     const bytes = (rows * cols * block.bytes) / block.elements
@@ -120,29 +140,27 @@ function place(listed: unknown, config: ModelConfig, { source, dataAt, bad }: Pl
 }
 
 function tokenizerOf(
-  { tokenizer, tokens }: Readonly<Record<string, unknown>>,
+  tokenizer: unknown,
+  tokens: readonly (string | null)[],
   mergeIds: Uint32Array,
   bad: (what: string) => ForetokenError,
 ): TokenizerSpec {
-  const spec = (tokenizer ?? {}) as Partial<Record<keyof TokenizerSpec, unknown>>
-  const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value)
+  const spec = (isObject(tokenizer) ? tokenizer : {}) as Partial<Record<keyof TokenizerSpec, unknown>>
   const isText = (value: unknown) => value === undefined || typeof value === 'string'
-  const json = spec.json as { model?: unknown; added_tokens?: unknown } | undefined
+  const { json, config } = spec
   const sound =
     isObject(json) &&
-    isObject(json!.model) &&
-    isObject(spec.config) &&
+    isObject(json.model) &&
+    isObject(config) &&
     [spec.chatTemplate, spec.bosToken, spec.eosToken].every(isText) &&
     Array.isArray(spec.eosIds) &&
     spec.eosIds.every((id) => Number.isSafeInteger(id) && id >= 0) &&
     typeof spec.addBos === 'boolean'
   if (!sound) throw bad('has no sound tokenizer')
-  if (!Array.isArray(tokens) || !tokens.every((token) => token === null || typeof token === 'string'))
-    throw bad('has no list of tokens')
   if (mergeIds.some((id) => id >= tokens.length)) throw bad(`merges a token beyond its ${tokens.length}`)
   // Made when it is asked for, which is once, by the tokenizer: it would take 3 MB to keep.
   const model = {
-    ...(json!.model as object),
+    ...(json.model as Json),
     merges: [],
     get vocab() {
       return vocabulary(tokens)
@@ -151,13 +169,18 @@ function tokenizerOf(
   return {
     json: { ...json, model },
     ...(mergeIds.length > 0 && { mergeIds }),
-    config: spec.config as Record<string, unknown>,
+    config,
     chatTemplate: spec.chatTemplate as string | undefined,
     bosToken: spec.bosToken as string | undefined,
     eosToken: spec.eosToken as string | undefined,
     eosIds: spec.eosIds as number[],
     addBos: spec.addBos as boolean,
   }
+}
+
+function* idsOf(tokens: readonly (string | null)[], { json }: TokenizerSpec): Generator<unknown> {
+  for (let id = 0; id < tokens.length; id++) if (tokens[id] !== null) yield id
+  if (Array.isArray(json.added_tokens)) for (const entry of json.added_tokens) if (isObject(entry)) yield entry.id
 }
 
 /** Token -> id; no prototype, since a token may be called anything. A doubled token keeps its first id. */

@@ -7,10 +7,11 @@
 import { ForetokenError } from '../errors.ts'
 import { decodeStepBytes, encodeStepBytes, type ResidualSteps } from '../kv/residual.ts'
 import type { ByteSource, ModelConfig } from '../types.ts'
+import { readJson, show } from './json.ts'
 import type { PredictorPlan } from './predictor-plan.ts'
 
-/** A file of steps is small: what is longer is none. */
-const mostBytes = 1 << 20
+/** A file of steps has some tens of kB. */
+const bounds = { bytes: 1 << 20, values: 50_000, depth: 32 }
 
 export interface StepsFile {
   readonly base: string
@@ -51,33 +52,28 @@ export async function readSteps(
   identity: string,
 ): Promise<ResidualSteps> {
   const bad = (what: string) => new ForetokenError('bad_predictor', `${source.name} has no steps: ${what}`)
-  if (source.size > mostBytes) throw bad(`it has ${source.size} bytes; at most ${mostBytes} are read`)
-  const bytes = new Uint8Array(source.size)
-  await source.read(0, bytes)
-  const file = parsed(new TextDecoder().decode(bytes))
-  if (file?.version !== 1) throw bad('it is no JSON of version 1')
+  const file = await readJson(source, bounds).catch((error: unknown) => {
+    if (error instanceof ForetokenError && error.code === 'bad_model') throw bad(error.message)
+    throw error
+  })
+  if (file.version !== 1) throw bad('it is no JSON of version 1')
   if (file.base !== identity)
     throw new ForetokenError(
       'wrong_model',
-      `the steps were measured on ${String(file.base_name).slice(0, 80)}, and this is another model; measure them on this one`,
+      `the steps were measured on ${show(file.base_name)}, and this is another model; measure them on this one`,
     )
   const { layers, kvHeads, headDim, ropePairs } = config
   const wanted = [firstInexact(plan), layers, kvHeads, headDim, ropePairs].join(' ')
-  const found = [file.first_layer, file.layers, file.kv_heads, file.head_dim, file.pairs].join(' ')
+  const numbers = [file.first_layer, file.layers, file.kv_heads, file.head_dim]
+  const found = [
+    ...numbers.map(show),
+    typeof file.pairs === 'string' ? file.pairs.slice(0, 80) : show(file.pairs),
+  ].join(' ')
   if (found !== wanted) throw bad(`its layers, heads and pairs are ${found}, not ${wanted}`)
   const steps = decodeStepBytes(bytesOf(file.steps))
   const count = evenSteps(config, plan).steps.length
   if (steps.length !== count) throw bad(`it has ${steps.length} steps, not ${count}`)
   return { pairs: ropePairs, steps }
-}
-
-function parsed(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
-  } catch {
-    return undefined
-  }
 }
 
 /** Of base64; none for what is not. */

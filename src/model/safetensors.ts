@@ -1,10 +1,8 @@
 /** The head of a safetensors file (huggingface/safetensors, README "Format"): 8 bytes of length, then JSON. */
 import { ForetokenError } from '../errors.ts'
 import { type ByteSource, type TensorInfo, type TensorType, tensorBlocks } from '../types.ts'
-import { parseJson } from './source.ts'
-
-/** The format's own limit on its head. */
-const maxHead = 100_000_000
+import { type Json, readJsonAt, show } from './json.ts'
+import { jsonBounds, limits } from './limits.ts'
 
 const types: Readonly<Record<string, TensorType>> = { F32: 'f32', F16: 'f16', BF16: 'bf16' }
 
@@ -14,40 +12,42 @@ export async function readSafetensors(source: ByteSource): Promise<TensorInfo[]>
   const tensors: TensorInfo[] = []
   for (const [name, value] of Object.entries(json)) {
     if (name === '__metadata__') continue
+    if (tensors.length === limits.tensors)
+      throw new ForetokenError('bad_model', `${source.name} has more than ${limits.tensors} tensors`)
     tensors.push(tensorOf(source, name, value, data))
   }
   const ordered = [...tensors].sort((a, b) => a.offset - b.offset)
   ordered.forEach((tensor, i) => {
     const before = ordered[i - 1]
     if (before && before.offset + before.bytes > tensor.offset)
-      throw new ForetokenError('bad_model', `${source.name} tensors ${before.name} and ${tensor.name} overlap`)
+      throw new ForetokenError(
+        'bad_model',
+        `${source.name} tensors ${show(before.name)} and ${show(tensor.name)} overlap`,
+      )
   })
   return tensors
 }
 
 /** The JSON head, and where the tensors' bytes begin. Throws `bad_model`. */
-export async function readSafetensorsHead(
-  source: ByteSource,
-): Promise<{ json: Readonly<Record<string, unknown>>; data: number }> {
+export async function readSafetensorsHead(source: ByteSource): Promise<{ json: Json; data: number }> {
   const bad = (what: string) => new ForetokenError('bad_model', `${source.name} ${what}`)
   if (source.size < 8) throw bad(`has ${source.size} bytes: it is not a safetensors file`)
   const prefix = new Uint8Array(8)
   await source.read(0, prefix)
   const length = Number(new DataView(prefix.buffer).getBigUint64(0, true))
-  if (length > maxHead || 8 + length > source.size)
-    throw bad(`says its head has ${length} bytes; the file has ${source.size}, and ${maxHead} is the limit`)
-  const head = new Uint8Array(length)
-  await source.read(8, head)
-  return { json: parseJson(new TextDecoder().decode(head), source.name), data: 8 + length }
+  const { bytes: most } = jsonBounds.safetensorsHead
+  if (length > most || 8 + length > source.size)
+    throw bad(`says its head has ${length} bytes; the file has ${source.size}, and ${most} is the limit`)
+  return { json: await readJsonAt(source, 8, length, jsonBounds.safetensorsHead), data: 8 + length }
 }
 
 function tensorOf(source: ByteSource, name: string, value: unknown, data: number): TensorInfo {
-  const where = `${source.name}: tensor ${JSON.stringify(name.slice(0, 80))}`
+  const where = `${source.name}: tensor ${show(name)}`
   const { dtype, shape, data_offsets: offsets } = (value ?? {}) as Record<string, unknown>
   if (!isCounts(shape) || !isCounts(offsets) || offsets.length !== 2)
     throw new ForetokenError('bad_model', `${where} has no valid shape and data_offsets`)
-  const type = types[String(dtype)]
-  if (!type) throw new ForetokenError('unsupported', `${where} is ${JSON.stringify(dtype)}; F32, F16 and BF16 are read`)
+  const type = typeof dtype === 'string' && Object.hasOwn(types, dtype) ? types[dtype] : undefined
+  if (!type) throw new ForetokenError('unsupported', `${where} is ${show(dtype)}; F32, F16 and BF16 are read`)
   if (shape.length !== 1 && shape.length !== 2)
     throw new ForetokenError('unsupported', `${where} has ${shape.length} dimensions; 1 and 2 are read`)
   const [rows, cols] = shape.length === 1 ? [1, shape[0]!] : [shape[0]!, shape[1]!]

@@ -24,7 +24,7 @@ export function memoryFiles(name: string, files: Readonly<Record<string, Uint8Ar
     name,
     files: Object.keys(files),
     async open(file) {
-      const bytes = files[file]
+      const bytes = Object.hasOwn(files, file) ? files[file] : undefined
       if (!bytes) throw new ForetokenError('not_found', `${name} has no file ${file}`)
       return memorySource(`${name}/${file}`, bytes)
     },
@@ -32,7 +32,7 @@ export function memoryFiles(name: string, files: Readonly<Record<string, Uint8Ar
 }
 
 /** All of a small file as text. Throws `bad_model` above `limit` bytes, and for invalid UTF-8. */
-export async function readText(source: ByteSource, limit = 64 << 20): Promise<string> {
+export async function readText(source: ByteSource, limit: number): Promise<string> {
   if (source.size > limit)
     throw new ForetokenError('bad_model', `${source.name}: ${source.size} bytes; at most ${limit} are read as text`)
   const bytes = new Uint8Array(source.size)
@@ -42,21 +42,4 @@ export async function readText(source: ByteSource, limit = 64 << 20): Promise<st
   } catch (cause) {
     throw new ForetokenError('bad_model', `${source.name} is not valid UTF-8`, { cause })
   }
-}
-
-/** A small JSON file whose top is an object. Throws `bad_model`. */
-export async function readJson(source: ByteSource): Promise<Record<string, unknown>> {
-  return parseJson(await readText(source), source.name)
-}
-
-export function parseJson(text: string, name: string): Record<string, unknown> {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch (cause) {
-    throw new ForetokenError('bad_model', `${name} is not valid JSON: ${(cause as Error).message}`, { cause })
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new ForetokenError('bad_model', `${name} is not a JSON object`)
-  return value as Record<string, unknown>
 }

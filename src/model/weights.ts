@@ -2,6 +2,7 @@
 import { ForetokenError } from '../errors.ts'
 import type { ModelConfig, TensorInfo } from '../types.ts'
 import { layerShapes } from './config.ts'
+import { show } from './json.ts'
 import { openElmPlaces, type Place } from './openelm.ts'
 
 /** `part` says which rows of the Hugging Face tensor it is, where that holds more than this one. */
@@ -87,7 +88,7 @@ export function nameTensors(
     if (!used.has(name) && !ignore(name))
       throw new ForetokenError(
         'unsupported',
-        `${where} has a tensor that a ${config.architecture} model has no use for: ${name}`,
+        `${where} has a tensor that a ${config.architecture} model has no use for: ${show(name).slice(1, -1)}`,
       )
   return tensors
 }

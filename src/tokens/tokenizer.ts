@@ -3,6 +3,7 @@ import { Tokenizer as Library } from '@huggingface/tokenizers'
 import { ForetokenError } from '../errors.ts'
 import type { TokenizerSpec } from '../types.ts'
 import { byteLevelBytes } from './byte-level.ts'
+import { checkedSpec } from './checked-spec.ts'
 import { type BpeModel, mergePairs, useMerges } from './merges.ts'
 
 export interface EncodeOptions {
@@ -17,7 +18,7 @@ export interface Tokenizer {
   encode(text: string, options?: EncodeOptions): number[]
   /** Ids back to text, special tokens left out. */
   decode(ids: readonly number[]): string
-  /** The bytes a token stands for, maybe no whole character. Throws `bad_argument` for an id outside the vocabulary. */
+  /** The bytes a token stands for, maybe no whole character; none for an id without a token. */
   tokenBytes(id: number): Uint8Array
   isSpecial(id: number): boolean
   idOf(token: string): number | undefined
@@ -25,8 +26,9 @@ export interface Tokenizer {
   readonly specialTexts: readonly string[]
 }
 
-/** Throws `bad_model` for a tokenizer that the library can't make sense of. */
-export function createTokenizer(spec: TokenizerSpec): Tokenizer {
+/** Throws `bad_model` for a tokenizer that makes no sense or costs too much, `unsupported` for one that is not run. */
+export function createTokenizer(unchecked: TokenizerSpec): Tokenizer {
+  const spec = checkedSpec(unchecked)
   const library = open(spec)
   const encoder = new TextEncoder()
   const added = library.get_added_tokens_decoder()
@@ -61,8 +63,7 @@ export function createTokenizer(spec: TokenizerSpec): Tokenizer {
     },
     tokenBytes(id) {
       const token = library.id_to_token(id)
-      if (token === undefined)
-        throw new ForetokenError('bad_argument', `token id ${id} is outside the vocabulary of ${model.vocab.length}`)
+      if (token === undefined) return new Uint8Array(0)
       if (added.has(id)) return encoder.encode(token)
       if (byteLevel) return byteLevelBytes(token)
       const byte = /^<0x([0-9A-F]{2})>$/.exec(token)

@@ -90,10 +90,11 @@ function writeValue(out: Writer, value: Metadata): void {
 }
 
 class Writer {
-  #bytes: number[] = []
+  #bytes = new Uint8Array(1 << 16)
+  #length = 0
 
   u32(value: number): void {
-    for (let i = 0; i < 4; i++) this.#bytes.push((value >>> (8 * i)) & 255)
+    this.bytes([value & 255, (value >>> 8) & 255, (value >>> 16) & 255, (value >>> 24) & 255])
   }
 
   u64(value: number): void {
@@ -111,16 +112,23 @@ class Writer {
     this.bytes(bytes)
   }
 
-  bytes(bytes: Uint8Array): void {
-    for (const byte of bytes) this.#bytes.push(byte)
+  bytes(bytes: ArrayLike<number>): void {
+    const end = this.#length + bytes.length
+    if (end > this.#bytes.length) {
+      const longer = new Uint8Array(2 * end)
+      longer.set(this.#bytes.subarray(0, this.#length))
+      this.#bytes = longer
+    }
+    this.#bytes.set(bytes, this.#length)
+    this.#length = end
   }
 
   pad(to: number): void {
-    while (this.#bytes.length % to !== 0) this.#bytes.push(0)
+    this.bytes(new Uint8Array((to - (this.#length % to)) % to))
   }
 
   done(): Uint8Array {
-    return Uint8Array.from(this.#bytes)
+    return this.#bytes.slice(0, this.#length)
   }
 }
 

@@ -43,19 +43,7 @@ export function tinyGguf(options: TinyOptions = {}): Uint8Array {
     ropePairs: 'half',
     tiedEmbedding: true,
   }
-  const rng = random(seed)
-  const tensors = expectedTensors(config).map(({ name, gguf, rows, cols }): WrittenTensor => {
-    if (rows === 1) {
-      const offset = name.endsWith('Bias') ? 0 : 1
-      const values = rng.floats(cols).map((value) => offset + value * 0.1)
-      return { name: gguf, type: 'f32', dims: [cols], bytes: new Uint8Array(values.buffer) }
-    }
-    if (type === 'f32') {
-      const values = rng.floats(rows * cols).map((value) => value * 0.05)
-      return { name: gguf, type, dims: [cols, rows], bytes: new Uint8Array(values.buffer) }
-    }
-    return { name: gguf, type, dims: [cols, rows], bytes: randomBlocks(type, rows * cols, rng) }
-  })
+  const tensors = randomTensors(config, type, seed)
   const metadata: Record<string, Metadata | undefined> = {
     'general.architecture': { text: architecture },
     [`${architecture}.block_count`]: { u32: config.layers },
@@ -71,7 +59,31 @@ export function tinyGguf(options: TinyOptions = {}): Uint8Array {
     ...options.metadata,
   }
   const kept = Object.entries(metadata).filter((entry): entry is [string, Metadata] => entry[1] !== undefined)
-  return writeGguf(Object.fromEntries(kept), options.tensors ? options.tensors(tensors) : tensors)
+  return writeGguf(Object.fromEntries(kept), options.tensors ? options.tensors([...tensors]) : tensors)
+}
+
+const made = new Map<string, readonly WrittenTensor[]>()
+
+/** Made once for each kind: tests open the same weights again and again. */
+function randomTensors(config: ModelConfig, type: TensorType, seed: number): readonly WrittenTensor[] {
+  const key = JSON.stringify([config, type, seed])
+  const before = made.get(key)
+  if (before) return before
+  const rng = random(seed)
+  const tensors = expectedTensors(config).map(({ name, gguf, rows, cols }): WrittenTensor => {
+    if (rows === 1) {
+      const offset = name.endsWith('Bias') ? 0 : 1
+      const values = rng.floats(cols).map((value) => offset + value * 0.1)
+      return { name: gguf, type: 'f32', dims: [cols], bytes: new Uint8Array(values.buffer) }
+    }
+    if (type === 'f32') {
+      const values = rng.floats(rows * cols).map((value) => value * 0.05)
+      return { name: gguf, type, dims: [cols, rows], bytes: new Uint8Array(values.buffer) }
+    }
+    return { name: gguf, type, dims: [cols, rows], bytes: randomBlocks(type, rows * cols, rng) }
+  })
+  made.set(key, tensors)
+  return tensors
 }
 
 export function tinyFiles(options: TinyOptions = {}): ModelFiles {

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
 import { readGguf } from '../../src/model/gguf.ts'
-import { tokenizerOfGguf } from '../../src/model/gguf-tokenizer.ts'
+import { readGgufTokenizer } from '../../src/model/gguf-tokenizer.ts'
 import { MetadataReader } from '../../src/model/metadata.ts'
 import { memorySource } from '../../src/model/source.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
@@ -16,7 +16,7 @@ describe.each(['gpt-2', 'llama-spm'])('%s', (name) => {
 
   test.skipIf(missing)('47 of 47 cases', async () => {
     const gguf = await readGguf(memorySource(name, await readFile(file)))
-    const tokenizer = createTokenizer(tokenizerOfGguf(new MetadataReader(gguf.metadata, name)))
+    const tokenizer = createTokenizer((await readGgufTokenizer(new MetadataReader(gguf.metadata, name), 1 << 20)).spec)
     const cases = (await readFile(`${file.pathname}.inp`, 'utf8')).split('\n__ggml_vocab_test__\n')
     const wanted = (await readFile(`${file.pathname}.out`, 'utf8')).split('\n')
     const results = cases.slice(0, 47).map((text, i) => ({

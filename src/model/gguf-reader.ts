@@ -1,0 +1,182 @@
+/** Walks the front of a GGUF file, in whichever pieces it has to be read, and keeps what was read. */
+import { ForetokenError } from '../errors.ts'
+import type { ByteSource } from '../types.ts'
+import { show } from './json.ts'
+import { limits } from './limits.ts'
+
+/** Bytes read at first: the whole head of most models. Later pieces are larger. */
+const firstPiece = 4 << 20
+
+interface Piece {
+  readonly from: number
+  readonly bytes: Uint8Array
+  readonly view: DataView
+}
+
+export class GgufReader {
+  readonly source: ByteSource
+  /** The position of what comes next. */
+  at = 0
+  readonly #pieces: Piece[] = []
+  #elements = 0
+  /** The piece that was used last. */
+  #piece: Piece = { from: 0, bytes: new Uint8Array(0), view: new DataView(new ArrayBuffer(0)) }
+  readonly #text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+  constructor(source: ByteSource) {
+    this.source = source
+  }
+
+  bad(what: string): ForetokenError {
+    return new ForetokenError('bad_model', `${this.source.name} ${what}`)
+  }
+
+  /** Makes the next `count` bytes readable without waiting. Throws `bad_model` where the file or the longest head ends before. */
+  async need(count: number): Promise<void> {
+    if (this.has(count)) return
+    this.#checkEnd(this.at + count)
+    const last = this.#pieces.at(-1)
+    const bytes = new Uint8Array(
+      Math.min(this.source.size - this.at, Math.max(count, last ? 2 * last.bytes.length : firstPiece)),
+    )
+    await this.source.read(this.at, bytes)
+    this.#pieces.push({ from: this.at, bytes, view: new DataView(bytes.buffer) })
+  }
+
+  /** Whether the next `count` bytes are readable without waiting. */
+  has(count: number): boolean {
+    const [at, end] = [this.at, this.at + count]
+    const holds = ({ from, bytes }: Piece) => from <= at && end <= from + bytes.length
+    if (holds(this.#piece)) return true
+    const piece = this.#pieces.findLast(holds)
+    if (piece) this.#piece = piece
+    return piece !== undefined
+  }
+
+  /** Counts texts and lists that have to be walked one by one. Throws `bad_model` beyond what any vocabulary takes. */
+  countElements(count: number): void {
+    this.#elements += count
+    if (this.#elements > limits.ggufElements)
+      throw this.bad(
+        `has more than ${limits.ggufElements} texts and lists in its metadata: no model that we know of comes near`,
+      )
+  }
+
+  /** Passes over `count` bytes unread. */
+  skip(count: number): void {
+    this.#checkEnd(this.at + count)
+    this.at += count
+  }
+
+  u32(): number {
+    const at = this.#take(4)
+    return this.#piece.view.getUint32(at, true)
+  }
+
+  u64(what: string): number {
+    const at = this.#take(8)
+    const { view } = this.#piece
+    const value = view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32
+    if (!Number.isSafeInteger(value)) throw this.bad(`has ${what} of ${value}`)
+    return value
+  }
+
+  /** A 64-bit count of things that take at least `least` bytes each. */
+  count(what: string, limit: number, least: number): number {
+    const count = this.u64(what)
+    if (count > limit || count * least > this.source.size - this.at)
+      throw this.bad(
+        `says it has ${count} ${what}; its ${this.source.size} bytes can't hold them, or ${limit} is the limit`,
+      )
+    return count
+  }
+
+  /** The number or flag that ggml's value type `type` says. */
+  scalar(type: number, key: string): number | boolean {
+    const at = this.#take(scalarBytes[type]!)
+    const { view } = this.#piece
+    switch (type) {
+      case 0:
+        return view.getUint8(at)
+      case 1:
+        return view.getInt8(at)
+      case 2:
+        return view.getUint16(at, true)
+      case 3:
+        return view.getInt16(at, true)
+      case 4:
+        return view.getUint32(at, true)
+      case 5:
+        return view.getInt32(at, true)
+      case 6:
+        return view.getFloat32(at, true)
+      case 7:
+        return view.getUint8(at) !== 0
+      case 10:
+      case 11: {
+        const value = Number(type === 10 ? view.getBigUint64(at, true) : view.getBigInt64(at, true))
+        if (!Number.isSafeInteger(value)) throw this.bad(`has ${show(key)} of ${value}`)
+        return value
+      }
+      default:
+        return view.getFloat64(at, true)
+    }
+  }
+
+  async string(limit: number): Promise<string> {
+    await this.need(8)
+    const length = this.count('bytes of a text', limit, 1)
+    await this.need(length)
+    return this.#decode(length)
+  }
+
+  /** Appends `count` texts to `into`; waits only where more has to be read. */
+  async strings(count: number, limit: number, into: string[]): Promise<void> {
+    for (let i = 0; i < count; i++) {
+      if (!this.has(8)) await this.need(8)
+      const length = this.count('bytes of a text', limit, 1)
+      if (!this.has(length)) await this.need(length)
+      into.push(this.#decode(length))
+    }
+  }
+
+  #decode(length: number): string {
+    const from = this.at
+    const at = this.#take(length)
+    try {
+      return this.#text.decode(this.#piece.bytes.subarray(at, at + length))
+    } catch {
+      throw this.bad(`has a text at byte ${from} that is not UTF-8`)
+    }
+  }
+
+  /** Moves on by `count` bytes, which lie in `#piece` from the position that it gives on. */
+  #take(count: number): number {
+    if (!this.has(count))
+      throw new ForetokenError('internal', `${count} bytes at ${this.at} are used before they were read`)
+    const at = this.at - this.#piece.from
+    this.at += count
+    return at
+  }
+
+  #checkEnd(end: number): void {
+    if (end > this.source.size) throw this.bad(`is truncated: ${this.source.size} bytes end inside its head`)
+    if (end > limits.ggufHead)
+      throw this.bad(`has a head of more than ${limits.ggufHead} bytes: no model that we know of comes near`)
+  }
+}
+
+/** Bytes of ggml's value types that are numbers or flags. */
+export const scalarBytes: Readonly<Record<number, number>> = {
+  0: 1,
+  1: 1,
+  2: 2,
+  3: 2,
+  4: 4,
+  5: 4,
+  6: 4,
+  7: 1,
+  10: 8,
+  11: 8,
+  12: 8,
+}

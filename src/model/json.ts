@@ -1,0 +1,213 @@
+/** JSON from strangers: what it will cost once it is parsed is counted in its bytes first. */
+import { ForetokenError } from '../errors.ts'
+import type { ByteSource } from '../types.ts'
+
+export type Json = Record<string, unknown>
+
+export interface JsonBounds {
+  /** Of the text. */
+  readonly bytes: number
+  /** Objects, lists, their entries and their keys. */
+  readonly values: number
+  /** Of objects and lists within one another. */
+  readonly depth: number
+  /** Bytes of the longest text. Default: any. */
+  readonly text?: number
+  /** Entries of the list or object at a path of at most two keys, such as `model.vocab`. */
+  readonly entries?: Readonly<Record<string, number>>
+}
+
+/** Bytes asked of a source at once: all of what a published model has, but not all of what a hostile one may have. */
+const pieceBytes = 16 << 20
+
+/** A JSON file whose top is an object. Throws `bad_model`. */
+export async function readJson(source: ByteSource, bounds: JsonBounds): Promise<Json> {
+  return readJsonAt(source, 0, source.size, bounds)
+}
+
+/** `length` bytes of `source` from `offset` on, as JSON whose top is an object. Throws `bad_model`. */
+export async function readJsonAt(
+  source: ByteSource,
+  offset: number,
+  length: number,
+  bounds: JsonBounds,
+): Promise<Json> {
+  if (length > bounds.bytes)
+    throw new ForetokenError(
+      'bad_model',
+      `${source.name} has ${length} bytes of JSON; at most ${bounds.bytes} are read`,
+    )
+  const bytes = new Uint8Array(length)
+  const scan = new JsonScan(source.name, bounds)
+  for (let at = 0; at < length; at += pieceBytes) {
+    const piece = bytes.subarray(at, Math.min(length, at + pieceBytes))
+    await source.read(offset + at, piece)
+    scan.push(piece)
+  }
+  let text: string
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (cause) {
+    throw new ForetokenError('bad_model', `${source.name} is not valid UTF-8`, { cause })
+  }
+  return parseJson(text, source.name)
+}
+
+/** A text within bounds as a JSON object. Throws `bad_model`. */
+export function parseBoundedJson(text: string, name: string, bounds: JsonBounds): Json {
+  const bytes = new TextEncoder().encode(text)
+  if (bytes.length > bounds.bytes)
+    throw new ForetokenError('bad_model', `${name} has ${bytes.length} bytes of JSON; at most ${bounds.bytes} are read`)
+  new JsonScan(name, bounds).push(bytes)
+  return parseJson(text, name)
+}
+
+function parseJson(text: string, name: string): Json {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (cause) {
+    throw new ForetokenError('bad_model', `${name} is not valid JSON: ${(cause as Error).message}`, { cause })
+  }
+  if (!isObject(value)) throw new ForetokenError('bad_model', `${name} is not a JSON object`)
+  return value
+}
+
+export function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** A value of a file for a message: short, on one line, whatever it is. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}...` : value)
+  if (Array.isArray(value)) return `a list of ${value.length}`
+  return typeof value === 'object' && value !== null ? 'an object' : String(value)
+}
+
+const [quote, backslash, comma, colon] = [0x22, 0x5c, 0x2c, 0x3a]
+const [openBrace, closeBrace, openBracket, closeBracket] = [0x7b, 0x7d, 0x5b, 0x5d]
+
+/** Keys are followed this deep. */
+const pathDepth = 2
+/** A key that is followed is no longer than this. */
+const keyBytes = 64
+
+/**
+ * Counts what JSON holds without making any of it, in pieces of any length. It does not tell whether the JSON is valid: what follows an
+ * error in it is counted somehow, and refused by the parser. Throws `bad_model` beyond the bounds.
+ */
+class JsonScan {
+  readonly #name: string
+  readonly #bounds: JsonBounds
+  readonly #entries = new Map<string, number>()
+  #values = 0
+  #depth = 0
+  /** Within a text; the byte behind a backslash is to be passed over. */
+  #inText = false
+  #escaped = false
+  #textBytes = 0
+  /** The text at hand or the last one, as far as a key needs it. */
+  #text: number[] = []
+  #follow = false
+  /** The key before the value at hand at each depth, from 1 on. */
+  readonly #keys: string[] = []
+  /** The path of the container at each depth, where its entries are counted. */
+  readonly #counted: (string | undefined)[] = []
+
+  constructor(name: string, bounds: JsonBounds) {
+    this.#name = name
+    this.#bounds = bounds
+  }
+
+  push(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length; at++) {
+      if (this.#inText) {
+        at = this.#passText(bytes, at)
+        continue
+      }
+      switch (bytes[at]!) {
+        case quote:
+          this.#inText = true
+          this.#textBytes = 0
+          this.#text = []
+          this.#follow = this.#bounds.entries !== undefined && this.#depth <= pathDepth
+          break
+        case comma:
+          this.#count(1)
+          this.#entry(1)
+          break
+        case colon:
+          this.#count(1)
+          if (this.#depth <= pathDepth) this.#keys[this.#depth] = this.#key()
+          break
+        case openBrace:
+        case openBracket:
+          this.#open()
+          break
+        case closeBrace:
+        case closeBracket:
+          this.#depth--
+          break
+      }
+    }
+  }
+
+  /** Gives the last byte of the text, or of the piece. */
+  #passText(bytes: Uint8Array, from: number): number {
+    let at = from
+    for (; at < bytes.length; at++) {
+      const byte = bytes[at]!
+      if (this.#escaped) this.#escaped = false
+      else if (byte === backslash) this.#escaped = true
+      else if (byte === quote) {
+        this.#inText = false
+        break
+      }
+      if (this.#follow && this.#text.length < keyBytes) this.#text.push(byte)
+    }
+    this.#textBytes += at - from
+    const { text } = this.#bounds
+    if (text !== undefined && this.#textBytes > text) throw this.#bad(`a text of more than ${text} bytes`)
+    return at
+  }
+
+  #open(): void {
+    this.#depth++
+    const { depth, entries } = this.#bounds
+    if (this.#depth > depth) throw this.#bad(`objects and lists nested more than ${depth} deep`)
+    this.#count(1)
+    const path = entries && this.#depth <= pathDepth + 1 ? this.#keys.slice(1, this.#depth).join('.') : undefined
+    this.#counted[this.#depth] = path !== undefined && Object.hasOwn(entries!, path) ? path : undefined
+    this.#entry(1)
+    if (this.#depth <= pathDepth) this.#keys[this.#depth] = ''
+  }
+
+  /** An entry of the container at hand; an empty one counts as one. */
+  #entry(count: number): void {
+    const path = this.#counted[this.#depth]
+    if (path === undefined) return
+    const sum = (this.#entries.get(path) ?? 0) + count
+    this.#entries.set(path, sum)
+    const most = this.#bounds.entries![path]!
+    if (sum > most) throw this.#bad(`more than ${most} entries in ${path}`)
+  }
+
+  #count(values: number): void {
+    this.#values += values
+    if (this.#values > this.#bounds.values) throw this.#bad(`more than ${this.#bounds.values} values`)
+  }
+
+  /** The last text, read as JSON does, so that an escaped letter hides no key. */
+  #key(): string {
+    const text = String.fromCharCode(...this.#text)
+    try {
+      return text.includes('\\') ? String(JSON.parse(`"${text}"`)) : text
+    } catch {
+      return text
+    }
+  }
+
+  #bad(what: string): ForetokenError {
+    return new ForetokenError('bad_model', `${this.#name} has ${what}: no model that we know of comes near`)
+  }
+}

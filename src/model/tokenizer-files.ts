@@ -1,0 +1,93 @@
+/** The tokenizer of a Hugging Face folder: tokenizer.json, and what the configs beside it add. */
+import { ForetokenError } from '../errors.ts'
+import type { ModelFiles, TokenizerSpec } from '../types.ts'
+import { isObject, type Json, type JsonBounds, readJson, show } from './json.ts'
+import { jsonBounds, limits } from './limits.ts'
+import { readText } from './source.ts'
+
+const openElmTokenizer = "; OpenELM was made with Llama 2's and brings none: put that tokenizer.json beside config.json"
+
+/** `config` is config.json. Throws `not_found`, `bad_model`. */
+export async function readTokenizer(
+  files: ModelFiles,
+  config: Json,
+): Promise<{ spec: TokenizerSpec; warnings: readonly string[] }> {
+  const optional = async (file: string, bounds: JsonBounds): Promise<Json> =>
+    files.files.includes(file) ? readJson(await files.open(file), bounds) : {}
+  if (!files.files.includes('tokenizer.json'))
+    throw new ForetokenError(
+      'not_found',
+      `${files.name} has no tokenizer.json${config.model_type === 'openelm' ? openElmTokenizer : ''}`,
+    )
+  const json = await readJson(await files.open('tokenizer.json'), jsonBounds.tokenizer)
+  const settings = await optional('tokenizer_config.json', jsonBounds.tokenizerConfig)
+  const special = await optional('special_tokens_map.json', jsonBounds.tokenizerConfig)
+  const generation = await optional('generation_config.json', jsonBounds.config)
+  const template = files.files.includes('chat_template.jinja')
+    ? await readText(await files.open('chat_template.jinja'), limits.template)
+    : settings.chat_template
+  const bosToken = textOf(settings.bos_token) ?? textOf(special.bos_token)
+  const eosToken = textOf(settings.eos_token) ?? textOf(special.eos_token)
+  const { eosIds, warnings } = endsOf(files.name, json, eosToken, {
+    'config.json': config.eos_token_id,
+    'generation_config.json': generation.eos_token_id,
+  })
+  const spec = {
+    json,
+    config: settings,
+    chatTemplate: typeof template === 'string' ? template : defaultTemplate(template),
+    bosToken,
+    eosToken,
+    eosIds,
+    addBos: bosToken !== undefined && addsBos(json, settings, bosToken),
+  }
+  return { spec, warnings }
+}
+
+/** All that some file says ends an answer: their union, since each of them is known to be wrong alone. */
+function endsOf(
+  name: string,
+  json: Json,
+  eosToken: string | undefined,
+  said: Readonly<Record<string, unknown>>,
+): { eosIds: number[]; warnings: string[] } {
+  const ends = new Set<number>()
+  for (const [file, ids] of Object.entries(said))
+    for (const id of [ids ?? []].flat()) {
+      if (!Number.isSafeInteger(id))
+        throw new ForetokenError('bad_model', `${name}/${file}: eos_token_id has ${show(id)}, which is not a token id`)
+      // Some files write -1 for none.
+      if ((id as number) >= 0) ends.add(id as number)
+    }
+  const id = eosToken === undefined ? undefined : idOf(json, eosToken)
+  if (id !== undefined) ends.add(id)
+  const warnings = ends.size > 0 ? [] : [`${name}: no file says which token ends an answer: answers run to their limit`]
+  return { eosIds: [...ends], warnings }
+}
+
+function idOf({ added_tokens: added, model }: Json, token: string): number | undefined {
+  const entry = Array.isArray(added) ? added.find((one) => isObject(one) && one.content === token) : undefined
+  const vocab = isObject(model) && isObject(model.vocab) ? model.vocab : {}
+  const id: unknown = isObject(entry) ? entry.id : Object.hasOwn(vocab, token) ? vocab[token] : undefined
+  return Number.isSafeInteger(id) ? (id as number) : undefined
+}
+
+/** A token is written as a text, or as an object with its content. */
+function textOf(token: unknown): string | undefined {
+  if (typeof token === 'string') return token
+  const content = isObject(token) ? token.content : undefined
+  return typeof content === 'string' ? content : undefined
+}
+
+/** Some configurations have several named templates. */
+function defaultTemplate(templates: unknown): string | undefined {
+  if (!Array.isArray(templates)) return undefined
+  const named = templates.find((entry: unknown) => isObject(entry) && entry.name === 'default') as Json | undefined
+  return typeof named?.template === 'string' ? named.template : undefined
+}
+
+/** Whether encoding begins with BOS: said outright, or by the post-processor's template. */
+function addsBos(json: Json, settings: Json, bos: string): boolean {
+  if (typeof settings.add_bos_token === 'boolean') return settings.add_bos_token
+  return JSON.stringify(json.post_processor ?? null).includes(`"SpecialToken":{"id":${JSON.stringify(bos)}`)
+}

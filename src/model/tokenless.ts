@@ -1,0 +1,48 @@
+/** Rows of the embedding that no token has: padding up to a round number, and holes. */
+import { ForetokenError } from '../errors.ts'
+import type { ModelArchive, TokenizerSpec } from '../types.ts'
+import { isObject, show } from './json.ts'
+
+/** The ids that a tokenizer.json names; what is no id is left to the check of the tokenizer. */
+export function* tokenIdsOf({ json }: TokenizerSpec): Generator<unknown> {
+  const { model, added_tokens: added } = json
+  const vocab = isObject(model) ? model.vocab : undefined
+  if (Array.isArray(vocab)) yield* vocab.keys()
+  else if (isObject(vocab)) for (const token in vocab) yield vocab[token]
+  if (Array.isArray(added)) for (const entry of added) if (isObject(entry)) yield entry.id
+}
+
+/** The rows, of `rows`, that have no token, ascending. Throws `bad_model` for a token without a row. */
+export function tokenlessRows(ids: Iterable<unknown>, rows: number, where: string): Uint32Array {
+  const taken = new Uint8Array(rows)
+  let count = 0
+  for (const id of ids) {
+    if (!Number.isSafeInteger(id) || (id as number) < 0 || (id as number) >= rows)
+      throw new ForetokenError(
+        'bad_model',
+        `${where}: a token has the id ${show(id)}, and the embedding ${rows} rows: the tokenizer is not this model's`,
+      )
+    if (taken[id as number] === 0) count++
+    taken[id as number] = 1
+  }
+  const free = new Uint32Array(rows - count)
+  let at = 0
+  for (let row = 0; row < rows; row++) if (taken[row] === 0) free[at++] = row
+  return free
+}
+
+/** Makes sure that nobody draws or lists a row without a token, nor one beyond the vocabulary. `logits` are of one position. */
+export function maskTokenless(
+  logits: Float32Array,
+  { config, tokenless }: Pick<ModelArchive, 'config' | 'tokenless'>,
+): void {
+  for (const row of tokenless) logits[row] = Number.NEGATIVE_INFINITY
+  logits.fill(Number.NEGATIVE_INFINITY, config.vocab)
+}
+
+/** Rows without a token behind the last one that has a token. */
+export function paddingOf(tokenless: Uint32Array, rows: number): number {
+  let padding = 0
+  while (padding < tokenless.length && tokenless[tokenless.length - 1 - padding] === rows - 1 - padding) padding++
+  return padding
+}
