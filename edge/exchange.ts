@@ -64,7 +64,7 @@ export async function answer<S extends z.ZodType<{ model: string }>>(
   const leave = server.admission.enter(c.get('caller'), answers)
   const exchange = new Exchange(c, server, leave)
   try {
-    const run = exchange.begin(server.routes.of(engine), plan)
+    const run = await exchange.begin(server.routes.of(engine), plan)
     return plan.stream ? await exchange.stream(run, plan) : await exchange.json(run, plan)
   } catch (error) {
     exchange.end()
@@ -92,9 +92,9 @@ class Exchange {
     else signal.addEventListener('abort', this.#gone)
   }
 
-  begin(answering: Answering, { requests, choices, progress }: Plan): Run {
+  begin(answering: Answering, { requests, choices, progress }: Plan): Promise<Run> {
     const { tenant } = this.#c.get('caller')
-    return new Run(
+    return Run.begin(
       answering,
       requests.map((request) => ({ ...request, tenant })),
       { signal: this.#control.signal, progress, choices, promptTokens: this.#server.config.limits.promptTokens },

@@ -8,7 +8,7 @@ import type { Submission } from './submission.ts'
 export interface AnyEngine
   extends Pick<
     Engine,
-    'archive' | 'tokenizer' | 'context' | 'loadMs' | 'prediction' | 'stats' | 'promptIds' | 'close'
+    'archive' | 'tokenizer' | 'context' | 'loadMs' | 'prediction' | 'stats' | 'promptIds' | 'prepare' | 'close'
   > {
   readonly backend: Pick<Backend, 'build' | 'memoryBytes'>
   /** Takes a request on; throws as `Engine.submit`. */

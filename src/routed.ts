@@ -14,8 +14,10 @@ import type { Companions, Ending } from './route/companions.ts'
 import type { Way } from './route/costs.ts'
 import { type Decision, Router } from './route/router.ts'
 import type { DoneEvent, GenerateEvent, TokenEvent } from './stream/events.ts'
+import { isPrepared } from './tokens/prompt.ts'
+import type { PrepareOptions } from './tokens/prompts.ts'
 import { Trace } from './trace.ts'
-import type { WireCodec } from './types.ts'
+import type { PreparedPrompt, PromptInput, WireCodec } from './types.ts'
 
 export interface RoutedOptions {
   readonly companions: Companions<RemoteCompanion>
@@ -71,9 +73,9 @@ export class Routed {
 
   /** Takes a request on. Throws what `Engine.submit` throws of its prompt; reading it, what that throws else. */
   submit(given: GenerateRequest): RoutedAnswer {
-    const trace = new Trace()
+    const trace = new Trace(isPrepared(given.prompt) ? given.prompt.times : undefined)
     const onTemplate = () => trace.mark('templated')
-    const ids = this.#engine.promptIds(given.prompt, { raw: given.raw ?? false, onTemplate })
+    const ids = this.#engine.promptIds(given.prompt, { ...given, onTemplate })
     trace.mark('tokenized')
     // An answer that may move must draw the same numbers wherever it is made.
     const seed = given.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!
@@ -84,6 +86,11 @@ export class Routed {
     }
     if (this.#asked === Number.NEGATIVE_INFINITY) void this.refresh()
     return new Route(this.#engine, this.#options, this.router, request, trace, onEnd)
+  }
+
+  /** As `Engine.prepare`. */
+  prepare(prompt: PromptInput, options: PrepareOptions = {}): Promise<PreparedPrompt> {
+    return this.#engine.prepare(prompt, options)
   }
 
   /** Asks every companion how it is; one that does not answer is a failure of it. Never rejects. */
