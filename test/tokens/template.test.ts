@@ -33,7 +33,12 @@ describe('applyTemplate', () => {
   test.each([
     ['none', undefined, 'unsupported', /no chat template.*--raw/],
     ['one that is cut off', '{% for m in messages %}', 'bad_model', /template/],
-    ['one that refuses', "{{ raise_exception('roles must alternate') }}", 'bad_argument', /refuses.*: roles must alternate/],
+    [
+      'one that refuses',
+      "{{ raise_exception('roles must alternate') }}",
+      'bad_argument',
+      /refuses.*: roles must alternate/,
+    ],
     ['one that calls what is not there', '{{ messages.nothing() }}', 'bad_model', /template/],
     ['one that is absurdly long', 'x'.repeat((1 << 18) + 1), 'bad_model', /262145 characters/],
     [
