@@ -37,13 +37,13 @@ export function renderChat(
   { values = {}, limits }: TemplateOptions = {},
 ): string {
   const program = programOf(spec)
-  const given = messages.map((message) => marked(origin, message, 'message'))
+  const given = messages.map((message) => marked(origin, message, 'message') as Fields)
   const names = {
     tools: null,
     documents: null,
     add_generation_prompt: true,
-    ...(marked(origin, values, 'fields') as Record<string, Given>),
-    messages: given,
+    ...(marked(origin, values, 'fields') as Fields),
+    messages: given.map(withReasoning),
     bos_token: spec.bosToken ?? '',
     eos_token: spec.eosToken ?? '',
   }
@@ -107,6 +107,15 @@ function failure(cause: unknown): ForetokenError {
   if (cause instanceof OverBudget)
     return new ForetokenError('bad_model', `the model's chat template was stopped: ${message}`, { cause })
   return new ForetokenError('bad_model', `the model's chat template failed on this conversation: ${message}`, { cause })
+}
+
+type Fields = Readonly<Record<string, Given>>
+
+/** What a model thought has three names; templates read one of two. */
+function withReasoning(message: Fields): Fields {
+  const { reasoning_content, thinking, reasoning } = message
+  const thought = reasoning_content ?? thinking ?? reasoning
+  return thought == null ? message : { thinking: thought, ...message, reasoning_content: thought }
 }
 
 /** Who may speak: the text of a role comes from us, and templates make special tokens of it. */

@@ -5,7 +5,7 @@
 import { applyFilter, isIn, lengthOf, passesTest } from './filters.ts'
 import type { Node, Program } from './parse.ts'
 import { dictMethod, repeated, stringMethod } from './strings.ts'
-import { Callable, Loop, Namespace, Real, typeName, type Value, type Values } from './values.ts'
+import { Callable, type Key, Loop, Namespace, Real, typeName, type Value, type Values } from './values.ts'
 
 class Scope {
   readonly names = new Map<string, Value>()
@@ -158,10 +158,9 @@ class Evaluation {
     return this.#values.truth(this.#value(node as Node, scope))
   }
 
-  #key(node: Node, scope: Scope): string {
+  #key(node: Node, scope: Scope): Key {
     const key = this.#value(node, scope)
-    if (typeof key === 'string') return key
-    if (typeof key === 'number') return String(key)
+    if (typeof key === 'string' || typeof key === 'number') return key
     throw new Error(`a dict's key is ${typeName(key)}`)
   }
 
@@ -181,7 +180,7 @@ class Evaluation {
       const owner = this.#value(target.object as Node, scope)
       if (!(owner instanceof Namespace)) throw new Error(`${typeName(owner)} can't be assigned to; a namespace can`)
       const property = target.property as Node
-      owner.fields.set(target.computed ? this.#key(property, scope) : nameOf(property), value)
+      owner.fields.set(target.computed ? String(this.#key(property, scope)) : nameOf(property), value)
     } else throw new Error(`${target.type} can't be assigned to`)
   }
 
@@ -245,7 +244,7 @@ class Evaluation {
         const dict = this.#value(argument.argument as Node, scope)
         if (!(dict instanceof Map)) throw new Error(`${typeName(dict)} behind **`)
         this.#values.budget.spendElements(dict.size)
-        for (const [key, item] of dict) named.set(this.#values.plain(key), item)
+        for (const [key, item] of dict) named.set(this.#values.plain(String(key)), item)
       } else args.push(this.#value(argument, scope))
     }
     return [args, named]
@@ -350,7 +349,7 @@ class Evaluation {
     if (at === undefined) return undefined
     if (Array.isArray(object)) return object.at(at)
     if (typeof object === 'string') return this.#values.items(object).at(at)
-    return object instanceof Map ? object.get(String(at)) : undefined
+    return object instanceof Map ? object.get(at) : undefined
   }
 
   #attribute(object: Value, name: string): Value {
@@ -358,7 +357,7 @@ class Evaluation {
     if (object instanceof Namespace) return object.fields.get(values.keyIn(object.fields, name))
     if (object instanceof Loop) return loopAttribute(object, name)
     if (object instanceof Map) {
-      const key = values.keyIn(object, name)
+      const key = values.keyIn<Key>(object, name)
       if (object.has(key)) return object.get(key)
       const method = dictMethod(values, object, name)
       return method && new Callable((args) => method(args))

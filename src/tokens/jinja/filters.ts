@@ -12,7 +12,7 @@ import {
   stringOf,
   stripped,
 } from './strings.ts'
-import { Callable, Loop, Namespace, Real, typeName, type Value, type Values } from './values.ts'
+import { Callable, type Key, Loop, Namespace, Real, typeName, type Value, type Values } from './values.ts'
 
 export type Named = ReadonlyMap<string, Value>
 type Filter = (values: Values, value: Value, args: readonly Value[], named: Named) => Value
@@ -39,12 +39,14 @@ const defaulted: Filter = (values, value, [otherwise = '', alsoFalse], named) =>
     ? (named.get('default_value') ?? otherwise)
     : value
 const count: Filter = (values, value) => lengthOf(values, value)
+/** What is nothing has no items, where Jinja selects or maps. */
+const some = (values: Values, value: Value) => (values.truth(value) ? values.items(value) : [])
 const chosen =
   (by: 'value' | 'attribute', keeps: boolean): Filter =>
   (values, value, args) => {
     const [attribute, ...test] = by === 'attribute' ? args : [undefined, ...args]
     const [name, ...operands] = test
-    return values.items(value).filter((item) => {
+    return some(values, value).filter((item) => {
       const subject = by === 'attribute' ? attributeOf(values, item, attribute) : item
       const passes =
         name === undefined
@@ -128,10 +130,10 @@ const filters: Readonly<Record<string, Filter>> = {
   map(values, value, args, named) {
     const attribute = named.get('attribute')
     if (attribute !== undefined)
-      return values.items(value).map((item) => attributeOf(values, item, attribute) ?? named.get('default'))
+      return some(values, value).map((item) => attributeOf(values, item, attribute) ?? named.get('default'))
     const [name, ...rest] = args
     const filter = stringOf(values, name, 'map')
-    return values.items(value).map((item) => applyFilter(values, filter, item, rest, named))
+    return some(values, value).map((item) => applyFilter(values, filter, item, rest, named))
   },
   select: chosen('value', true),
   reject: chosen('value', false),
@@ -289,7 +291,10 @@ export function isIn(values: Values, value: Value, container: Value): boolean {
     values.budget.spend(container.length)
     return values.plain(container).includes(stringOf(values, value, 'in'))
   }
-  if (container instanceof Map) return typeof value === 'string' && container.has(values.keyIn(container, value))
+  if (container instanceof Map) {
+    const isKey = typeof value === 'string' || typeof value === 'number'
+    return isKey && container.has(values.keyIn<Key>(container, value))
+  }
   if (Array.isArray(container)) return container.some((item) => values.equal(item, value))
   throw new Error(`${typeName(container)} holds nothing`)
 }

@@ -3,7 +3,7 @@ import type { Origin } from '../origin.ts'
 import { Budget, type Limits } from './budget.ts'
 import { evaluateTemplate } from './evaluate.ts'
 import type { Program } from './parse.ts'
-import { Callable, Namespace, typeName, type Value, Values } from './values.ts'
+import { Callable, type Key, Namespace, typeName, type Value, Values } from './values.ts'
 
 /** What a template raised itself: it refuses the conversation. */
 export class Refused extends Error {
@@ -36,7 +36,7 @@ function ownValue(given: Given): Value {
   if (Array.isArray(given)) return given.map(ownValue)
   if (typeof given !== 'object' || given === null) return given
   const entries = given instanceof Map ? [...given] : Object.entries(given).filter(([, value]) => value !== undefined)
-  return new Map(entries.map(([key, value]): [string, Value] => [key, ownValue(value)]))
+  return new Map(entries.map(([key, value]): [Key, Value] => [key, ownValue(value)]))
 }
 
 function globalsOf(values: Values): [string, Value][] {
@@ -49,7 +49,7 @@ function globalsOf(values: Values): [string, Value][] {
     ['None', null],
     ['range', new Callable((args) => range(values, args))],
     ['namespace', new Callable((args, named) => new Namespace(fieldsOf(values, args[0], named)))],
-    ['dict', new Callable((args, named) => fieldsOf(values, args[0], named))],
+    ['dict', new Callable((args, named) => new Map<Key, Value>(fieldsOf(values, args[0], named)))],
     ['strftime_now', new Callable(([format]) => strftimeNow(text(values, format, 'strftime_now')))],
     [
       'raise_exception',
@@ -70,7 +70,7 @@ function fieldsOf(values: Values, given: Value, named: ReadonlyMap<string, Value
   const fields = new Map<string, Value>()
   if (given instanceof Map) {
     values.budget.spendElements(given.size)
-    for (const [key, value] of given) fields.set(key, value)
+    for (const [key, value] of given) fields.set(String(key), value)
   } else if (given !== undefined)
     for (const pair of values.items(given)) {
       const [key, value, ...more] = values.items(pair)

@@ -2,7 +2,7 @@
  * What templates do with strings, as Python does it. Strings are marked: what looks at characters looks at the plain text, which has the
  * same length, and cuts the marked one.
  */
-import { type Dict, Real, typeName, type Value, type Values } from './values.ts'
+import { type Dict, type Key, Real, typeName, type Value, type Values } from './values.ts'
 
 type Method = (values: Values, text: string, args: readonly Value[], named: ReadonlyMap<string, Value>) => Value
 
@@ -54,6 +54,7 @@ const methods: Readonly<Record<string, Method>> = {
   replace: (values, text, args, named) =>
     replaced(values, text, args[0] ?? named.get('old'), args[1] ?? named.get('new'), args[2] ?? named.get('count')),
   join: (values, text, [items]) => joined(values, values.items(items), text),
+  format: (values, text, args, named) => formatted(values, text, args, named),
   isdigit: (values, text) => /^\p{Nd}+$/u.test(values.plain(text)),
   isalpha: (values, text) => /^\p{L}+$/u.test(values.plain(text)),
   isalnum: (values, text) => /^[\p{L}\p{N}]+$/u.test(values.plain(text)),
@@ -181,6 +182,26 @@ export function replaced(values: Values, text: string, from: Value, to: Value, m
   return result + text.slice(done)
 }
 
+/** `str.format`, with names and numbers in braces and no format specs. */
+function formatted(values: Values, text: string, args: readonly Value[], named: ReadonlyMap<string, Value>): string {
+  const plain = values.plain(text)
+  let result = ''
+  let done = 0
+  let next = 0
+  for (const { 0: found, 1: name, index } of plain.matchAll(/\{\{|\}\}|\{(\w*)\}/g)) {
+    result += text.slice(done, index)
+    done = index + found.length
+    if (name === undefined) result += text.slice(index, index + 1)
+    else {
+      const value = name === '' ? args[next++] : /^\d+$/.test(name) ? args[Number(name)] : named.get(name)
+      if (value === undefined) throw new Error(`format() has nothing for {${name}}`)
+      result += values.text(value)
+    }
+    values.budget.spend(result.length)
+  }
+  return result + text.slice(done)
+}
+
 export function joined(values: Values, items: readonly Value[], separator: string): string {
   const texts = items.map((item) => values.text(item))
   values.budget.spend(texts.reduce((sum, { length }) => sum + length + separator.length, 0))
@@ -255,7 +276,10 @@ export function dictMethod(values: Values, dict: Dict, name: string): ((args: re
   }
   switch (name) {
     case 'get':
-      return ([key, otherwise = null]) => (typeof key === 'string' ? (values.entry(dict, key) ?? otherwise) : otherwise)
+      return ([key, otherwise = null]) => {
+        if (typeof key !== 'string' && typeof key !== 'number') return otherwise
+        return values.entry(dict, key) ?? otherwise
+      }
     case 'items':
       return () => listed([...dict].map(([key, item]): Value => [key, item]))
     case 'keys':
@@ -263,7 +287,7 @@ export function dictMethod(values: Values, dict: Dict, name: string): ((args: re
     case 'values':
       return () => listed([...dict.values()])
     case 'copy':
-      return () => new Map(listed([...dict]) as [string, Value][])
+      return () => new Map(listed([...dict]) as [Key, Value][])
     default:
       return undefined
   }

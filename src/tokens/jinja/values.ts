@@ -13,11 +13,12 @@ export class Real {
 }
 
 /** Keys are marked, as they came. */
-export type Dict = Map<string, Value>
+export type Dict = Map<Key, Value>
+export type Key = string | number
 
 export class Namespace {
-  readonly fields: Dict
-  constructor(fields: Dict) {
+  readonly fields: Map<string, Value>
+  constructor(fields: Map<string, Value>) {
     this.fields = fields
   }
 }
@@ -118,17 +119,17 @@ export class Values {
   }
 
   /** A dict's entry by what its key reads as, whoever wrote it. */
-  entry(dict: Dict, key: string): Value {
+  entry(dict: ReadonlyMap<Key, Value>, key: Key): Value {
     return dict.get(this.keyIn(dict, key))
   }
 
   /** The key as the dict holds it. */
-  keyIn(dict: Dict, key: string): string {
-    if (dict.has(key)) return key
+  keyIn<K extends Key>(dict: ReadonlyMap<K, Value>, key: K): K {
+    if (typeof key === 'number' || dict.has(key)) return key
     const plain = this.plain(key)
-    if (dict.has(plain)) return plain
+    if (dict.has(plain as K)) return plain as K
     this.budget.spend(plain.length)
-    return this.origin.mark(plain)
+    return this.origin.mark(plain) as K
   }
 
   /** What a loop goes through. Throws for what it can't. */
@@ -186,7 +187,9 @@ export class Values {
       if (!(value instanceof Map)) throw new Error(`${typeName(value)} can't be written as JSON`)
       const entries = [...value]
       if (options.sortKeys) entries.sort(([a], [b]) => this.compare(a, b))
-      return entries.map(([key, item]) => this.#jsonString(key, options) + colon + this.json(item, options, depth + 1))
+      return entries.map(
+        ([key, item]) => this.#jsonString(String(key), options) + colon + this.json(item, options, depth + 1),
+      )
     })
     const [open, close] = Array.isArray(value) ? ['[', ']'] : ['{', '}']
     if (parts.length === 0) return open + close
