@@ -39,8 +39,6 @@ export function preTokenizerOf(
       return splitting(space, 'Removed')
     case 'BertPreTokenizer':
       return inOrder([splitting(space, 'Removed'), splitting(punctuation, 'Isolated')])
-    case 'CharDelimiterSplit':
-      return typeof spec.delimiter === 'string' ? splitting(literal(spec.delimiter), 'Removed') : undefined
     case 'Metaspace':
       return metaspace(spec)
     case 'FixedLength':
