@@ -34,8 +34,11 @@ export function nodeSpawn(script: URL): Spawn {
   }
 }
 
-/** What templates and tokenizing may take of memory, in MiB: the vocabulary, and a prompt. */
-const textHeapMb = 384
+/**
+ * What templates and tokenizing may take of memory, in MiB. Their budgets keep them far below it: a worker that needs more in one
+ * allocation takes the whole process with it.
+ */
+const textHeapMb = 512
 
 /** Spawns a text worker that runs `script`, the built or source form of `text.ts`. */
 export function nodeText(script: URL): SpawnText {

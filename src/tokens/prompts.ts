@@ -2,6 +2,7 @@
  * The prompts of one engine. Short ones are read where they come; long ones, and those whose template takes long, in a text worker, where
  * there is one, and else in pieces between which the host goes on. One long prompt is read at a time, tenants in turn.
  */
+import { ForetokenError } from '../errors.ts'
 import { Trace } from '../trace.ts'
 import { nextTurn, throwIfAborted } from '../turn.ts'
 import type { Message, PreparedPrompt, PromptInput, PromptTimes, TokenizerSpec } from '../types.ts'
@@ -28,6 +29,7 @@ export class Prompts {
   readonly #context: number
   readonly #turns = new Turns({ maxWaiting: 256, maxOfTenant: 64 })
   #service: TextService | undefined
+  #closed = false
 
   constructor(tokenizer: Tokenizer, spec: TokenizerSpec, context: number, spawn?: SpawnText) {
     this.#tokenizer = tokenizer
@@ -70,6 +72,7 @@ export class Prompts {
 
   /** Ends the worker, and what waits for it. */
   close(): void {
+    this.#closed = true
     this.#turns.close()
     this.#service?.close()
   }
@@ -117,6 +120,7 @@ export class Prompts {
           tokenized: performance.now(),
         })
       await nextTurn(signal)
+      if (this.#closed) throw new ForetokenError('aborted', 'the engine was closed')
     }
   }
 }

@@ -46,6 +46,7 @@ export class TextService {
   #works = false
   #job: Job | undefined
   #jobs = 0
+  #closed = false
   #late: Timer | undefined
   #idle: Timer | undefined
 
@@ -63,6 +64,7 @@ export class TextService {
     signal: AbortSignal | undefined,
   ): Promise<TextResult> {
     throwIfAborted(signal)
+    if (this.#closed) throw closed()
     const { graceMs = 200 } = this.#options
     const { promise, resolve, reject } = Promise.withResolvers<TextResult>()
     const id = ++this.#jobs
@@ -96,8 +98,9 @@ export class TextService {
 
   /** Ends the worker; what it reads is `aborted`. */
   close(): void {
+    this.#closed = true
     clearTimeout(this.#idle)
-    this.#end(new ForetokenError('aborted', 'the engine was closed'))
+    this.#end(closed())
   }
 
   #start(): void {
@@ -166,4 +169,8 @@ export class TextService {
     // In Node a timer would keep the process alive.
     ;(this.#idle as { unref?: () => void }).unref?.()
   }
+}
+
+function closed(): ForetokenError {
+  return new ForetokenError('aborted', 'the engine was closed')
 }

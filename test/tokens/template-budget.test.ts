@@ -75,9 +75,10 @@ test('as many steps as it may take, and one more', () => {
 })
 
 test('as many characters as it may make, and one more', () => {
-  const template = '{{ "abc" }}'
-  expect(render(template, { steps: 10, size: 3 })).toBe('abc')
-  expect(() => render(template, { steps: 10, size: 2 })).toThrow(/more than 2 characters/)
+  const template = "{{ 'a' * 1000 }}"
+  // Those of the text, and what it takes to put it behind another.
+  expect(render(template, { steps: 10, size: 1016 })).toBe('a'.repeat(1000))
+  expect(() => render(template, { steps: 10, size: 1015 })).toThrow(/more than 1015 characters/)
 })
 
 test('a conversation of a thousand turns is well within its budget', () => {

@@ -3,12 +3,13 @@
 export interface Limits {
   /** Statements and expressions that may be evaluated. Real templates take a few dozen for each message. */
   readonly steps: number
-  /** Characters that may be made or looked at, in all; an element of a list or a dict counts as `elementSize`. */
+  /** Characters that may be made or looked at, in all; elements of lists and entries of dicts count as more. */
   readonly size: number
 }
 
-/** About what an element takes in memory, in characters. */
-const elementSize = 16
+/** About what an element of a list and an entry of a dict take in memory, in characters. */
+const elementSize = 4
+const entrySize = 32
 
 /** A template asked for more than it may have. */
 export class OverBudget extends Error {
@@ -45,8 +46,19 @@ export class Budget {
       throw new OverBudget(`it makes more than ${this.limits.size} characters, or as much in lists`)
   }
 
-  /** Counts elements of lists and dicts, before they are made. */
+  /** Lets no text become longer than all that may be made. */
+  allow(length: number): void {
+    if (length > this.limits.size)
+      throw new OverBudget(`it makes a text of ${length} characters; at most ${this.limits.size}`)
+  }
+
+  /** Counts elements of lists, before they are made. */
   spendElements(count: number): void {
     this.spend(elementSize * count)
+  }
+
+  /** Counts entries of dicts, before they are made. */
+  spendEntries(count: number): void {
+    this.spend(entrySize * count)
   }
 }

@@ -52,8 +52,7 @@ class Evaluation {
     let text = ''
     for (const node of body) {
       const output = this.#output(node, scope, text)
-      this.#values.budget.spend(output.length)
-      text += output
+      text = this.#values.joined(text, output)
     }
     return text
   }
@@ -201,7 +200,10 @@ class Evaluation {
       const inner = bind(item)
       inner.names.set('loop', new Loop(items, at, depth))
       try {
-        text += this.#counted(() => this.block(nodes(node.body), inner))
+        text = this.#values.joined(
+          text,
+          this.#counted(() => this.block(nodes(node.body), inner)),
+        )
       } catch (control) {
         if (!(control instanceof LoopControl)) throw control
         text += control.text
@@ -243,7 +245,7 @@ class Evaluation {
       else if (argument.type === 'KeywordSpreadExpression') {
         const dict = this.#value(argument.argument as Node, scope)
         if (!(dict instanceof Map)) throw new Error(`${typeName(dict)} behind **`)
-        this.#values.budget.spendElements(dict.size)
+        this.#values.budget.spendEntries(dict.size)
         for (const [key, item] of dict) named.set(this.#values.plain(String(key)), item)
       } else args.push(this.#value(argument, scope))
     }
@@ -297,22 +299,17 @@ class Evaluation {
       case '>=':
         return values.compare(left, right) >= 0
       case '~':
-        return this.#joined(values.text(left), values.text(right))
+        return values.joined(values.text(left), values.text(right))
       default:
         return this.#arithmetic(operator, left, right)
     }
-  }
-
-  #joined(left: string, right: string): string {
-    this.#values.budget.spend(left.length + right.length)
-    return left + right
   }
 
   #arithmetic(operator: string, left: Value, right: Value): Value {
     const values = this.#values
     if (operator === '+') {
       if (typeof left === 'string' || typeof right === 'string')
-        return this.#joined(values.text(left), values.text(right))
+        return values.joined(values.text(left), values.text(right))
       if (Array.isArray(left) && Array.isArray(right)) {
         values.budget.spendElements(left.length + right.length)
         return left.concat(right)

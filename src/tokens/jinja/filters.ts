@@ -156,7 +156,7 @@ const filters: Readonly<Record<string, Filter>> = {
     const by = stringOf(values, args[1] ?? named.get('by') ?? 'key', 'dictsort') === 'value' ? 1 : 0
     const caseSensitive = values.truth(args[0] ?? named.get('case_sensitive'))
     const sign = values.truth(args[2] ?? named.get('reverse')) ? -1 : 1
-    values.budget.spendElements(value.size)
+    values.budget.spendEntries(value.size)
     return [...value]
       .sort((a, b) => sign * values.compare(a[by], b[by], caseSensitive))
       .map(([key, item]): Value => [key, item])

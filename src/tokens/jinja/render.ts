@@ -69,7 +69,7 @@ function text(values: Values, value: Value, where: string): string {
 function fieldsOf(values: Values, given: Value, named: ReadonlyMap<string, Value>): Map<string, Value> {
   const fields = new Map<string, Value>()
   if (given instanceof Map) {
-    values.budget.spendElements(given.size)
+    values.budget.spendEntries(given.size)
     for (const [key, value] of given) fields.set(String(key), value)
   } else if (given !== undefined)
     for (const pair of values.items(given)) {

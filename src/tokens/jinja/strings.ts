@@ -2,7 +2,7 @@
  * What templates do with strings, as Python does it. Strings are marked: what looks at characters looks at the plain text, which has the
  * same length, and cuts the marked one.
  */
-import { type Dict, type Key, Real, typeName, type Value, type Values } from './values.ts'
+import { type Dict, Real, typeName, type Value, type Values } from './values.ts'
 
 type Method = (values: Values, text: string, args: readonly Value[], named: ReadonlyMap<string, Value>) => Value
 
@@ -250,6 +250,7 @@ export function realOf(plain: string): Real | undefined {
 
 /** Characters as Python counts them. */
 export function length(values: Values, text: string): number {
+  values.budget.spend(text.length)
   if (!/[\ud800-\udbff]/.test(text)) return text.length
   values.budget.spend(text.length)
   return Array.from(text).length
@@ -281,13 +282,19 @@ export function dictMethod(values: Values, dict: Dict, name: string): ((args: re
         return values.entry(dict, key) ?? otherwise
       }
     case 'items':
-      return () => listed([...dict].map(([key, item]): Value => [key, item]))
+      return () => {
+        values.budget.spendEntries(dict.size)
+        return [...dict].map(([key, item]): Value => [key, item])
+      }
     case 'keys':
       return () => listed([...dict.keys()])
     case 'values':
       return () => listed([...dict.values()])
     case 'copy':
-      return () => new Map(listed([...dict]) as [Key, Value][])
+      return () => {
+        values.budget.spendEntries(dict.size)
+        return new Map(dict)
+      }
     default:
       return undefined
   }

@@ -42,6 +42,9 @@ export class Callable {
   }
 }
 
+/** What a pair of strings takes, in characters. */
+const pairSize = 16
+
 /** The plain texts of marked strings, each made once. */
 const remembered = 64
 
@@ -58,10 +61,10 @@ export class Values {
 
   /** A string as everybody reads it: of the same length, unit by unit. */
   plain(text: string): string {
+    this.budget.spend(text.length)
     if (text.isWellFormed()) return text
     const known = this.#plain.get(text)
     if (known !== undefined) return known
-    this.budget.spend(text.length)
     const plain = this.origin.plain(text)
     if (this.#plain.size >= remembered) this.#plain.clear()
     this.#plain.set(text, plain)
@@ -125,11 +128,20 @@ export class Values {
 
   /** The key as the dict holds it. */
   keyIn<K extends Key>(dict: ReadonlyMap<K, Value>, key: K): K {
-    if (typeof key === 'number' || dict.has(key)) return key
+    if (typeof key === 'number') return key
+    this.budget.spend(key.length)
+    if (dict.has(key)) return key
     const plain = this.plain(key)
     if (dict.has(plain as K)) return plain as K
     this.budget.spend(plain.length)
     return this.origin.mark(plain) as K
+  }
+
+  /** `left + right`, which takes no copy: engines keep such strings as pairs until somebody looks inside. */
+  joined(left: string, right: string): string {
+    this.budget.spend(Math.min(left.length, right.length) + pairSize)
+    this.budget.allow(left.length + right.length)
+    return left + right
   }
 
   /** What a loop goes through. Throws for what it can't. */
