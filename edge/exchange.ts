@@ -75,14 +75,14 @@ export class Exchange {
     else this.#holds.add(release)
   }
 
-  /** Submits the prompts. From here on the time of the answer counts. Throws what `Run` throws. */
-  begin(answering: Answering, { requests, choices, progress }: Plan): Run {
+  /** Makes token ids of the prompts and submits them. From here on the time of the answer counts. Rejects with what `Run.begin` rejects with. */
+  async begin(answering: Answering, { requests, choices, progress }: Plan): Promise<Run> {
     const { tenant } = this.#c.get('caller')
     const { requestSeconds, promptTokens } = this.#server.config.limits
     this.signal.throwIfAborted()
     this.#timer = setTimeout(() => this.#leave('timeout'), requestSeconds * 1000)
     const { signal } = this
-    const run = new Run(
+    const run = await Run.begin(
       answering,
       requests.map((request) => ({ ...request, tenant })),
       { signal, progress, choices, promptTokens },

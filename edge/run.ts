@@ -4,6 +4,7 @@
  * Of choices with one prompt the first goes ahead: once its prompt is read the others find it in the prefix cache.
  */
 import {
+  type AnyEngine,
   type DoneEvent,
   ForetokenError,
   type GenerateEvent,
@@ -20,7 +21,7 @@ export type RunEvent =
   | { readonly type: 'done'; readonly index: number; readonly done: DoneEvent }
 
 /** Takes requests on: the engine, or what decides which engine reads their prompts. */
-export interface Answering {
+export interface Answering extends Pick<AnyEngine, 'prepare'> {
   submit(request: GenerateRequest): Answers
 }
 
@@ -59,6 +60,16 @@ export class Run implements AsyncIterable<RunEvent> {
   readonly #begun = new Set<number>()
   readonly #progress: RunEvent[] = []
   #wake = Promise.withResolvers<undefined>()
+
+  /** Makes token ids of each prompt, once for all of its choices, and submits. Rejects with what `prepare` and the constructor throw. */
+  static async begin(answering: Answering, requests: readonly GenerateRequest[], options: RunOptions): Promise<Run> {
+    const prepared: GenerateRequest[] = []
+    for (const request of requests) {
+      const prompt = await answering.prepare(request.prompt, { ...request, signal: options.signal })
+      prepared.push({ ...request, prompt })
+    }
+    return new Run(answering, prepared, options)
+  }
 
   /** Submits. Throws what `submit` throws, and `context_exceeded`; nothing is left of it then. */
   constructor(answering: Answering, requests: readonly GenerateRequest[], options: RunOptions) {

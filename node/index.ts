@@ -1,14 +1,15 @@
 /** foretoken in Node: models by name, weights from disk, compute threads. Everything of `foretoken` is here, too. */
 import { Engine, type EngineOptions } from '../src/index.ts'
-import { nodeSpawn } from '../workers/node.ts'
+import { nodeSpawn, nodeText } from '../workers/node.ts'
 import { defaultThreads } from './cores.ts'
 import { defaultModel } from './names.ts'
 import { auxiliaryName } from './predictors.ts'
 import { modelFiles, type PullOptions } from './pull.ts'
 import { loadWasm } from './wasm.ts'
+import { computeWorker, textWorker } from './workers.ts'
 
 export * from '../src/index.ts'
-export { nodeSpawn } from '../workers/node.ts'
+export { nodeSpawn, nodeText } from '../workers/node.ts'
 export { machineKey, machineKeyPath, makeMachineKey } from './companion-key.ts'
 export { defaultThreads, performanceCores } from './cores.ts'
 export { fileError } from './disk.ts'
@@ -32,9 +33,6 @@ export interface LoadOptions extends Partial<Omit<EngineOptions, 'onProgress' | 
   readonly onProgress?: (done: number, total: number) => void
 }
 
-/** The source or the built form of the compute worker, beside this file. */
-const worker = new URL(import.meta.url.endsWith('.ts') ? '../workers/compute.ts' : './worker.js', import.meta.url)
-
 /**
  * An engine for a model named by alias, `hf:owner/repo`, address or path; it is pulled if it is not here. Threads:
  * performance cores, at most 4. Throws what pulling and `Engine.load` throw.
@@ -50,7 +48,7 @@ export async function loadEngine(model: string = defaultModel, options: LoadOpti
   ])
   try {
     const parts = { ...rest, threads, wasm, ...(auxiliary && { auxiliary }) }
-    return await Engine.load(files, { spawn: nodeSpawn(worker), ...parts })
+    return await Engine.load(files, { spawn: nodeSpawn(computeWorker), spawnText: nodeText(textWorker), ...parts })
   } finally {
     // All weights are in memory, or none will be.
     await files.close()

@@ -2,9 +2,11 @@
 import { stat } from 'node:fs/promises'
 import { basename, dirname, extname, resolve } from 'node:path'
 import { ForetokenError, OrtEngine, type OrtEngineOptions, type OrtModule } from '../src/index.ts'
+import { nodeText } from '../workers/node.ts'
 import { defaultThreads } from './cores.ts'
 import { fileError } from './disk.ts'
 import { folderFiles, type OpenModelFiles } from './model-files.ts'
+import { textWorker } from './workers.ts'
 
 export interface OnnxOptions extends Partial<OrtEngineOptions> {
   readonly threads?: number
@@ -28,7 +30,7 @@ export async function loadOnnx(path: string, options: OnnxOptions = {}): Promise
   const ort = options.ort ? { ort: options.ort } : await installed(runtime, threads)
   const files = await exportFiles(path)
   try {
-    return await OrtEngine.load(files, { ...ort, ...rest })
+    return await OrtEngine.load(files, { spawnText: nodeText(textWorker), ...ort, ...rest })
   } finally {
     await files.close()
   }

@@ -37,7 +37,7 @@ export const bundles = {
     ...common,
     platform: 'browser',
     stdin: {
-      contents: "export * from './src/index.ts'\nexport { webSpawn } from './workers/web.ts'\n",
+      contents: "export * from './src/index.ts'\nexport { webSpawn, webText } from './workers/web.ts'\n",
       resolveDir: root,
       loader: 'ts',
     },
@@ -48,5 +48,13 @@ export const bundles = {
     platform: 'neutral',
     external: ['node:worker_threads'],
     entryPoints: ['workers/compute.ts'],
+  },
+  /** A text worker, of Node and of a browser. */
+  'dist/text-worker.js': {
+    ...common,
+    platform: 'neutral',
+    mainFields: ['module', 'main'],
+    external: ['node:worker_threads'],
+    entryPoints: ['workers/text.ts'],
   },
 }

@@ -8,7 +8,7 @@ import type { Submission } from './submission.ts'
 export interface AnyEngine
   extends Pick<
     Engine,
-    'archive' | 'tokenizer' | 'context' | 'loadMs' | 'prediction' | 'stats' | 'promptIds' | 'close'
+    'archive' | 'tokenizer' | 'context' | 'loadMs' | 'prediction' | 'stats' | 'promptIds' | 'prepare' | 'close'
   > {
   /** `memory`: where the core's memory is; absent where the model doesn't run in ours. */
   readonly backend: Pick<Backend, 'build' | 'memoryBytes'> & Partial<Pick<Backend, 'memory'>>

@@ -38,10 +38,10 @@ import { type LoadedPrefix, SavedPrefixes } from './saved-prefix.ts'
 import type { GenerateEvent } from './stream/events.ts'
 import { Submission } from './submission.ts'
 import { openingIds } from './tokens/opening.ts'
-import { promptIds } from './tokens/prompt.ts'
+import type { PromptOptions } from './tokens/prompt.ts'
+import { type PrepareOptions, Prompts } from './tokens/prompts.ts'
 import { createTokenizer, type Tokenizer } from './tokens/tokenizer.ts'
-import { Trace } from './trace.ts'
-import type { KvType, Message, ModelArchive, ModelFiles, PromptInput } from './types.ts'
+import type { KvType, Message, ModelArchive, ModelFiles, PreparedPrompt, PromptInput } from './types.ts'
 import { Workbench } from './workbench.ts'
 
 export class Engine {
@@ -53,6 +53,7 @@ export class Engine {
   readonly #cache: PagedCache
   readonly #scheduler: Scheduler
   readonly #prefill: ExactPrefill
+  readonly #prompts: Prompts
   /** For who makes and judges predictors. */
   readonly workbench: Workbench
   /** How prompts are predicted; undefined without a predictor. */
@@ -82,7 +83,8 @@ export class Engine {
       backend ??= await createWasmBackend({ ...options, modules: options.wasm })
       const settings = settingsOf(archive, options, backend.threads)
       const parts = await loadParts(archive, backend, settings, options)
-      return new Engine(archive, tokenizer, backend, parts, settings, begun)
+      const prompts = new Prompts(tokenizer, archive.tokenizer, settings.context, options.spawnText)
+      return new Engine(archive, { tokenizer, prompts }, backend, parts, settings, begun)
     } catch (error) {
       await backend?.close()
       throw error
@@ -91,7 +93,7 @@ export class Engine {
 
   private constructor(
     archive: ModelArchive,
-    tokenizer: Tokenizer,
+    { tokenizer, prompts }: { readonly tokenizer: Tokenizer; readonly prompts: Prompts },
     backend: Backend,
     { model, auxiliary, predicting, residuals }: Parts,
     settings: Settings,
@@ -102,6 +104,7 @@ export class Engine {
     this.backend = backend
     this.context = context
     this.tokenizer = tokenizer
+    this.#prompts = prompts
     this.#model = model
     this.kvType = settings.model.kv
     this.#cache = new PagedCache(model.pool, pages, context)
@@ -127,7 +130,7 @@ export class Engine {
 
   /** Answers a prompt, token by token. */
   async *generate(prompt: PromptInput, options: GenerateOptions = {}): AsyncGenerator<GenerateEvent> {
-    yield* this.submit({ ...options, prompt })
+    yield* this.submit({ ...options, prompt: await this.prepare(prompt, options) })
   }
 
   /**
@@ -135,9 +138,7 @@ export class Engine {
    * `empty_prompt`, `context_exceeded`, `bad_argument`, and `busy` when too many wait.
    */
   submit(request: GenerateRequest): Submission {
-    const trace = new Trace()
-    const ids = this.promptIds(request.prompt, { raw: request.raw ?? false, onTemplate: () => trace.mark('templated') })
-    trace.mark('tokenized')
+    const { ids, trace } = this.#prompts.accept(request)
     const answer = new Answer(ids, request, this, trace)
     if (!answer.ended) this.#scheduler.add(answer)
     return new Submission(request.id, answer, this.#scheduler)
@@ -190,12 +191,16 @@ export class Engine {
   }
 
   /** The ids a prompt becomes: templated unless `raw`. Throws `empty_prompt`, `context_exceeded`. */
-  promptIds(prompt: PromptInput, options: { raw?: boolean; onTemplate?: () => void } = {}): number[] {
-    return promptIds(this.tokenizer, this.archive.tokenizer, prompt, {
-      raw: options.raw ?? false,
-      context: this.context,
-      onTemplate: options.onTemplate,
-    })
+  promptIds(prompt: PromptInput, options: PromptOptions & { onTemplate?: () => void } = {}): number[] {
+    return this.#prompts.ids(prompt, options)
+  }
+
+  /**
+   * The same without holding up anybody, for `submit`, once for any number of requests; TTFT counts from here. Rejects with what
+   * `promptIds` throws, with `busy` when too many long prompts wait, and with `aborted`.
+   */
+  prepare(prompt: PromptInput, options: PrepareOptions = {}): Promise<PreparedPrompt> {
+    return this.#prompts.prepare(prompt, options)
   }
 
   /** Puts `ids` into a cache of their own. The caller releases the session. */
@@ -239,6 +244,7 @@ export class Engine {
   /** Ends all requests as `aborted`, and frees everything. */
   async close(): Promise<void> {
     this.#closing.abort(new ForetokenError('aborted', 'the engine was closed'))
+    this.#prompts.close()
     await this.#scheduler.close()
     await this.backend.close()
   }

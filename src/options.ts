@@ -6,6 +6,8 @@ import type { SchedulerOptions } from './decode/scheduler.ts'
 import { ForetokenError } from './errors.ts'
 import type { ModelOptions } from './model/llama.ts'
 import type { PrefillMode } from './prefill/choice.ts'
+import type { PromptOptions } from './tokens/prompt.ts'
+import type { SpawnText } from './tokens/text-messages.ts'
 import {
   type ByteSource,
   type KvType,
@@ -40,6 +42,11 @@ export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
   readonly auxiliary?: ModelFiles
   /** Which layers of `auxiliary` make that model. Default: as the predictor says, else all. */
   readonly auxiliaryLayers?: readonly number[]
+  /**
+   * Starts a worker for chat templates and tokenizing, so that `prepare` holds up nobody while it reads a long prompt or a template that
+   * runs on. Default: these are done in pieces, between which the host goes on.
+   */
+  readonly spawnText?: SpawnText
   readonly onProgress?: (done: number, total: number) => void
   /** Stops loading: `load` rejects with `aborted`. */
   readonly signal?: AbortSignal
@@ -51,9 +58,7 @@ export interface PrefillRequest {
   readonly onPrefill?: ((done: number, total: number) => void) | undefined
 }
 
-export interface GenerateOptions extends SamplingOptions, PrefillRequest {
-  /** The prompt is text to continue: no chat template. */
-  readonly raw?: boolean
+export interface GenerateOptions extends SamplingOptions, PrefillRequest, PromptOptions {
   /** Default: what the context leaves. */
   readonly maxTokens?: number
   /** Strings that end the answer, not shown. */

@@ -19,11 +19,12 @@ import { OrtSubmission } from './ort-submission.ts'
 import { binsOf } from './pack/bins.ts'
 import { Places } from './places.ts'
 import type { DoneEvent, GenerateEvent } from './stream/events.ts'
-import { promptIds } from './tokens/prompt.ts'
+import type { PromptOptions } from './tokens/prompt.ts'
+import { type PrepareOptions, Prompts } from './tokens/prompts.ts'
+import type { SpawnText } from './tokens/text-messages.ts'
 import { createTokenizer, type Tokenizer } from './tokens/tokenizer.ts'
-import { Trace } from './trace.ts'
 import { throwIfAborted } from './turn.ts'
-import type { ByteSource, ModelArchive, ModelFiles, PromptInput } from './types.ts'
+import type { ByteSource, ModelArchive, ModelFiles, PreparedPrompt, PromptInput } from './types.ts'
 
 export interface OrtEngineOptions extends OrtOptions {
   /** The same model in the Rust core, with a predictor: reads prompts whose `prefill` is not `exact`. */
@@ -36,6 +37,8 @@ export interface OrtEngineOptions extends OrtOptions {
   readonly maxRunning?: number
   /** Requests that may wait beside them; one more is refused as `busy`. Default 256. */
   readonly maxWaiting?: number
+  /** As an engine's. */
+  readonly spawnText?: SpawnText
 }
 
 /** What an ONNX folder tells of its model: of an archive, all but the weights. */
@@ -48,6 +51,7 @@ export class OrtEngine implements AnyEngine {
   readonly loadMs: number
   readonly backend: { readonly build: string; memoryBytes(): number }
   readonly #model: OrtModel
+  readonly #prompts: Prompts
   readonly #reader: Engine | undefined
   readonly #closesReader: boolean
   /** One step at a time: a session runs no two. */
@@ -82,7 +86,15 @@ export class OrtEngine implements AnyEngine {
   private constructor(
     told: Told,
     model: OrtModel,
-    { reader, closesReader = false, context, executionProviders, maxRunning = 8, maxWaiting = 256 }: OrtEngineOptions,
+    {
+      reader,
+      closesReader = false,
+      context,
+      executionProviders,
+      maxRunning = 8,
+      maxWaiting = 256,
+      spawnText,
+    }: OrtEngineOptions,
     begun: number,
   ) {
     const { config } = told
@@ -90,6 +102,7 @@ export class OrtEngine implements AnyEngine {
     this.archive = { ...told, tensors: new Map(), fingerprint: '' }
     this.tokenizer = createTokenizer(told.tokenizer)
     this.context = Math.min(context ?? 4096, config.maxContext)
+    this.#prompts = new Prompts(this.tokenizer, told.tokenizer, this.context, spawnText)
     this.backend = {
       build: `onnx ${executionProviders?.join('+') ?? 'default'}`,
       memoryBytes: () => reader?.backend.memoryBytes() ?? 0,
@@ -106,12 +119,14 @@ export class OrtEngine implements AnyEngine {
     return this.#reader?.prediction
   }
 
-  promptIds(prompt: PromptInput, options: { raw?: boolean; onTemplate?: () => void } = {}): number[] {
-    return promptIds(this.tokenizer, this.archive.tokenizer, prompt, {
-      raw: options.raw ?? false,
-      context: this.context,
-      onTemplate: options.onTemplate,
-    })
+  /** As `Engine.promptIds`. */
+  promptIds(prompt: PromptInput, options: PromptOptions & { onTemplate?: () => void } = {}): number[] {
+    return this.#prompts.ids(prompt, options)
+  }
+
+  /** As `Engine.prepare`. */
+  prepare(prompt: PromptInput, options: PrepareOptions = {}): Promise<PreparedPrompt> {
+    return this.#prompts.prepare(prompt, options)
   }
 
   /** What has been done since the engine was loaded; pages are the Rust core's. */
@@ -129,15 +144,12 @@ export class OrtEngine implements AnyEngine {
 
   /** Answers a prompt, token by token. Throws and rejects as `submit`. */
   async *generate(request: GenerateRequest): AsyncGenerator<GenerateEvent> {
-    yield* this.submit(request)
+    yield* this.submit({ ...request, prompt: await this.prepare(request.prompt, request) })
   }
 
   /** Takes a request on; its place is kept from now on. Throws as `Engine.submit`; `refined` and `auto` are `unsupported`. */
   submit(request: GenerateRequest): OrtSubmission {
-    const trace = new Trace()
-    const onTemplate = () => trace.mark('templated')
-    const ids = this.promptIds(request.prompt, { raw: request.raw ?? false, onTemplate })
-    trace.mark('tokenized')
+    const { ids, trace } = this.#prompts.accept(request)
     const { prefill = 'exact' } = request
     if (prefill !== 'exact' && prefill !== 'predicted')
       throw new ForetokenError(
@@ -165,9 +177,7 @@ export class OrtEngine implements AnyEngine {
           'unsupported',
           'prompts are packed for exact prefill; ask for predicted ones one by one',
         )
-      const trace = new Trace()
-      const ids = this.promptIds(request.prompt, { raw: request.raw ?? false })
-      trace.mark('tokenized')
+      const { ids, trace } = this.#prompts.accept(request)
       return new Answer(ids, request, this, trace)
     })
     const life = this.#opened()
@@ -271,6 +281,7 @@ export class OrtEngine implements AnyEngine {
   /** Ends all requests as `aborted`, and frees the session. */
   async close(): Promise<void> {
     this.#closed = true
+    this.#prompts.close()
     const closed = new ForetokenError('aborted', 'the engine was closed')
     await Promise.allSettled([...this.#open].map((life) => life.end(closed)))
     const free = await this.#session.take()

@@ -13,7 +13,10 @@ import type { Companion } from './route/companions.ts'
 import type { Way } from './route/costs.ts'
 import { Router } from './route/router.ts'
 import { type AnswerOptions, type Deciding, Route, type RoutedAnswer, type TokenRequest } from './routed-answer.ts'
+import { isPrepared } from './tokens/prompt.ts'
+import type { PrepareOptions } from './tokens/prompts.ts'
 import { Trace } from './trace.ts'
+import type { PreparedPrompt, PromptInput } from './types.ts'
 
 export interface RoutedOptions extends AnswerOptions {
   /** The way of all requests that may take it. Default: the quickest by measured cost. */
@@ -41,9 +44,9 @@ export class Routed {
    * request's signal: until then it holds cached pages and its companion.
    */
   submit(given: GenerateRequest): RoutedAnswer {
-    const trace = new Trace()
+    const trace = new Trace(isPrepared(given.prompt) ? given.prompt.times : undefined)
     const onTemplate = () => trace.mark('templated')
-    const ids = this.#engine.promptIds(given.prompt, { raw: given.raw ?? false, onTemplate })
+    const ids = this.#engine.promptIds(given.prompt, { ...given, onTemplate })
     trace.mark('tokenized')
     // An answer that may move must draw the same numbers wherever it is made.
     const seed = given.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!
@@ -54,6 +57,11 @@ export class Routed {
     }
     if (this.#asked === Number.NEGATIVE_INFINITY) void this.refresh()
     return new Route(this.#engine, this.#options, this.router, request, trace, onEnd)
+  }
+
+  /** As `Engine.prepare`. */
+  prepare(prompt: PromptInput, options: PrepareOptions = {}): Promise<PreparedPrompt> {
+    return this.#engine.prepare(prompt, options)
   }
 
   /** Asks every companion how it is; one that does not answer is a failure of it. Never rejects. */

@@ -5,6 +5,8 @@
  * reader): queueing, templating, tokenising, cache look-up, prefill, sampling and detokenising are all inside.
  */
 
+import type { PromptTimes } from './types.ts'
+
 export type Mark =
   | 'accepted'
   /** The chat template has made its text; never, where there is none. */
@@ -41,8 +43,10 @@ export interface Timings {
 export class Trace {
   readonly #at = new Map<Mark, number>()
 
-  constructor() {
-    this.mark('accepted')
+  /** Of a request that is accepted now, or whose prompt was prepared before. */
+  constructor(prepared?: PromptTimes) {
+    if (!prepared) this.mark('accepted')
+    else for (const [mark, at] of Object.entries(prepared)) this.#at.set(mark as Mark, at)
   }
 
   /**

@@ -26,8 +26,20 @@ export interface Message {
   content: string
 }
 
-/** One user message (or with `raw` a text to continue), a conversation, or token ids as they are. */
+/** One user message (or with `raw` a text to continue), a conversation, or token ids as they are: also those of `Engine.prepare`. */
 export type PromptInput = string | readonly Message[] | readonly number[]
+
+/** A prompt's ids, made by `Engine.prepare`, for any number of requests to the same engine. */
+export interface PreparedPrompt extends ReadonlyArray<number> {
+  readonly times: PromptTimes
+}
+
+/** When a prompt was accepted, templated (if it was) and tokenized, in milliseconds as `performance.now()` tells them. */
+export interface PromptTimes {
+  readonly accepted: number
+  readonly templated?: number
+  readonly tokenized: number
+}
 
 /** How a KV page stores K and V. */
 export type KvType = 'f32' | 'f16' | 'int8'

@@ -1,12 +1,8 @@
 /** A compute worker, in Node and in a browser: instantiates the shared core and enters its loop until it is ended. */
 import type { StartMessage, WorkerMessage } from './messages.ts'
+import { openPort } from './port.ts'
 
-interface Port {
-  receive(listener: (message: StartMessage) => void): void
-  send(message: WorkerMessage): void
-}
-
-const port = await openPort()
+const port = await openPort<StartMessage, WorkerMessage>()
 port.receive(({ task }) => {
   try {
     const instance = new WebAssembly.Instance(task.module, { env: { memory: task.memory } })
@@ -21,21 +17,3 @@ port.receive(({ task }) => {
     port.send({ type: 'failed', reason: String(error) })
   }
 })
-
-async function openPort(): Promise<Port> {
-  const web = globalThis as unknown as {
-    WorkerGlobalScope?: unknown
-    addEventListener(type: 'message', listener: (event: MessageEvent) => void): void
-    postMessage(message: unknown): void
-  }
-  if (web.WorkerGlobalScope)
-    return {
-      receive: (listener) => web.addEventListener('message', (event) => listener(event.data)),
-      send: (message) => web.postMessage(message),
-    }
-  const { parentPort } = await import('node:worker_threads')
-  return {
-    receive: (listener) => parentPort!.on('message', listener),
-    send: (message) => parentPort!.postMessage(message),
-  }
-}

@@ -1,5 +1,6 @@
-/** Compute workers as web workers. The page must be cross-origin isolated (COOP and COEP), or memory can't be shared. */
+/** Workers as web workers. For compute the page must be cross-origin isolated (COOP and COEP), or memory can't be shared. */
 import type { ComputeWorker, Spawn, WorkerTask } from '../src/backend/threads.ts'
+import type { FromTextWorker, SpawnText } from '../src/tokens/text-messages.ts'
 import type { StartMessage, WorkerMessage } from './messages.ts'
 
 /** Spawns workers that run `script`, the built form of `compute.ts`. */
@@ -23,6 +24,19 @@ export function webSpawn(script: URL): Spawn {
       ready,
       lost: () => lost,
       terminate: async () => worker.terminate(),
+    }
+  }
+}
+
+/** Spawns a text worker that runs `script`, the built form of `text.ts`. */
+export function webText(script: URL): SpawnText {
+  return ({ message, ended }) => {
+    const worker = new Worker(script, { type: 'module' })
+    worker.addEventListener('message', (event: MessageEvent<FromTextWorker>) => message(event.data))
+    worker.addEventListener('error', (event) => ended(event.message || 'it failed'))
+    return {
+      post: (request) => worker.postMessage(request),
+      terminate: () => worker.terminate(),
     }
   }
 }

@@ -3,9 +3,12 @@
  * themselves, the others are counted up from U+0100.
  */
 const byteOf = new Map<number, number>()
+const letterOf: string[] = []
 for (let byte = 0, next = 0x100; byte < 256; byte++) {
   const prints = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae
-  byteOf.set(prints ? byte : next++, byte)
+  const letter = prints ? byte : next++
+  byteOf.set(letter, byte)
+  letterOf.push(String.fromCharCode(letter))
 }
 
 /** The bytes that a token's letters stand for; a letter outside the alphabet stands for its own UTF-8. */
@@ -14,7 +17,15 @@ export function byteLevelBytes(token: string): Uint8Array {
   for (const letter of token) {
     const byte = byteOf.get(letter.codePointAt(0)!)
     if (byte !== undefined) bytes.push(byte)
-    else bytes.push(...new TextEncoder().encode(letter))
+    else for (const own of new TextEncoder().encode(letter)) bytes.push(own)
   }
   return Uint8Array.from(bytes)
+}
+
+/** The letters of a text's UTF-8. */
+export function byteLevelLetters(text: string): string {
+  if (/^ ?[!-~]*$/.test(text)) return text.startsWith(' ') ? `${letterOf[0x20]}${text.slice(1)}` : text
+  let letters = ''
+  for (const byte of new TextEncoder().encode(text)) letters += letterOf[byte]
+  return letters
 }

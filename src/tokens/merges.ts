@@ -21,9 +21,6 @@ interface BpeNode {
   score?: number
 }
 
-/** Words whose pieces are remembered: the library's own 10,000 would grow to some MB. */
-const remembered = 2_000
-
 /** Ranks of pairs of ids, open addressing with a load of at most a half. */
 export class MergeRanks {
   readonly #pairs: Uint32Array
@@ -84,10 +81,13 @@ export function mergePairs({ json, mergeIds }: TokenizerSpec): Uint32Array | und
   return pairs
 }
 
-/** Lets a model that was made without merges find them in `pairs`. */
-export function useMerges(model: BpeModel, pairs: Uint32Array): void {
+/**
+ * Lets a model that was made without merges find them in `pairs`; returns their ranks. It remembers no words: what one tenant sent must not
+ * make another's requests faster.
+ */
+export function useMerges(model: BpeModel, pairs: Uint32Array): MergeRanks {
   const ranks = new MergeRanks(pairs)
-  model.cache.capacity = remembered
+  model.cache.capacity = 0
   model.add_node = (queue, node) => {
     const left = model.tokens_to_ids.get(node.token)
     const right = model.tokens_to_ids.get(node.next.token)
@@ -96,6 +96,7 @@ export function useMerges(model: BpeModel, pairs: Uint32Array): void {
     node.score = rank + node.bias
     queue.push(node)
   }
+  return ranks
 }
 
 function isId(value: unknown): value is number {

@@ -1,6 +1,6 @@
 /** What conversations, or texts, that begin alike have in common. */
 import type { Message, TokenizerSpec } from '../types.ts'
-import { encodeChat } from './template.ts'
+import { promptIds } from './prompt.ts'
 import type { Tokenizer } from './tokenizer.ts'
 
 /**
@@ -13,8 +13,9 @@ export function openingIds(
   spec: TokenizerSpec,
   opening: string | readonly Message[],
 ): readonly number[] {
-  if (typeof opening === 'string') return tokenizer.encode(opening, { bos: true })
-  const next = (content: string) => encodeChat(tokenizer, spec, [...opening, { role: 'user', content }])
+  if (typeof opening === 'string') return tokenizer.encode(opening, { special: true, bos: true })
+  const next = (content: string) =>
+    promptIds(tokenizer, spec, [...opening, { role: 'user', content }], { context: Number.POSITIVE_INFINITY })
   const [one, other] = [next('a'), next('7')]
   return one.slice(
     0,

@@ -1,8 +1,30 @@
 /** From what a person wrote to the ids the model sees. */
 import { ForetokenError } from '../errors.ts'
-import type { Message, PromptInput, TokenizerSpec } from '../types.ts'
-import { encodeChat } from './template.ts'
-import type { Tokenizer } from './tokenizer.ts'
+import type { Message, PreparedPrompt, PromptInput, TokenizerSpec } from '../types.ts'
+import type { Limits } from './jinja/budget.ts'
+import { renderChat, type TemplateValues } from './template.ts'
+import { type Tokenizer, toEnd } from './tokenizer.ts'
+
+/** How a prompt is read. */
+export interface PromptOptions {
+  /** The prompt is text to continue: no chat template. */
+  readonly raw?: boolean | undefined
+  /** Whether a raw text's special tokens are read as such; those of messages never are. Default true. */
+  readonly parseSpecial?: boolean | undefined
+  /** Whether a raw text begins with the model's BOS token, if it wants one. Default true. */
+  readonly addSpecial?: boolean | undefined
+  /** Names for the chat template, such as `enable_thinking`; `add_generation_prompt` is true unless it is here. */
+  readonly templateValues?: TemplateValues | undefined
+}
+
+export interface ReadOptions extends PromptOptions {
+  /** Tokens that prompt and answer may have. */
+  readonly context: number
+  /** What the chat template may take. */
+  readonly limits?: Limits | undefined
+  /** Called when the template has made its text. */
+  readonly onTemplate?: (() => void) | undefined
+}
 
 /**
  * The ids of a text to continue (`raw`), of one user message or a conversation through the model's chat template; ids stay as
@@ -12,36 +34,62 @@ export function promptIds(
   tokenizer: Tokenizer,
   spec: TokenizerSpec,
   prompt: PromptInput,
-  options: { readonly raw: boolean; readonly context: number; readonly onTemplate?: (() => void) | undefined },
+  options: ReadOptions,
 ): number[] {
-  const ids = idsOf(tokenizer, spec, prompt, options)
-  if (ids.length === 0)
-    throw new ForetokenError('empty_prompt', 'the prompt has no tokens; give it at least one character')
-  if (ids.length >= options.context)
-    throw new ForetokenError(
-      'context_exceeded',
-      `the prompt has ${ids.length} tokens and the context ${options.context}; shorten it, or load with a larger context`,
-    )
-  return ids
+  return toEnd(promptSteps(tokenizer, spec, prompt, options))
 }
 
-function idsOf(
+/** The same in steps: yields between pieces of about a millisecond. A template is one piece, as long as its limits let it. */
+export function* promptSteps(
   tokenizer: Tokenizer,
   spec: TokenizerSpec,
   prompt: PromptInput,
-  { raw, onTemplate }: { readonly raw: boolean; readonly onTemplate?: (() => void) | undefined },
-): number[] {
+  options: ReadOptions,
+): Generator<void, number[], void> {
+  const { context } = options
   if (prompt.length === 0)
     throw new ForetokenError('empty_prompt', 'the prompt is empty; give it at least one character')
-  if (typeof prompt === 'string')
-    return raw
-      ? tokenizer.encode(prompt, { bos: true })
-      : encodeChat(tokenizer, spec, [{ role: 'user', content: prompt }], onTemplate)
-  if (isIds(prompt)) return [...prompt]
-  if (raw) throw new ForetokenError('bad_argument', 'a raw prompt is a text or token ids, not a list of messages')
-  return encodeChat(tokenizer, spec, prompt, onTemplate)
+  if (isIds(prompt)) {
+    if (prompt.length >= context) throw tooLong(String(prompt.length), context)
+    return [...prompt]
+  }
+  const ids = yield* textSteps(tokenizer, spec, prompt, options)
+  if (ids.length === 0)
+    throw new ForetokenError('empty_prompt', 'the prompt has no tokens; give it at least one character')
+  // Of a text that is too long only as many tokens were made as show it.
+  if (ids.length >= context) throw tooLong(`more than ${context - 1}`, context)
+  return ids
 }
 
-function isIds(prompt: readonly Message[] | readonly number[]): prompt is readonly number[] {
+function* textSteps(
+  tokenizer: Tokenizer,
+  spec: TokenizerSpec,
+  prompt: string | readonly Message[],
+  { raw, parseSpecial = true, addSpecial = true, templateValues, context, limits, onTemplate }: ReadOptions,
+): Generator<void, number[], void> {
+  const most = context - 1
+  if (raw) {
+    if (typeof prompt !== 'string')
+      throw new ForetokenError('bad_argument', 'a raw prompt is a text or token ids, not a list of messages')
+    return yield* tokenizer.encodeSteps(prompt, { special: parseSpecial, bos: addSpecial, most })
+  }
+  const messages = typeof prompt === 'string' ? [{ role: 'user', content: prompt } as const] : prompt
+  const text = renderChat(tokenizer.origin, spec, messages, { values: templateValues, limits })
+  onTemplate?.()
+  return yield* tokenizer.encodeMarked(text, { bos: true, most })
+}
+
+function tooLong(tokens: string, context: number): ForetokenError {
+  return new ForetokenError(
+    'context_exceeded',
+    `the prompt has ${tokens} tokens and the context ${context}; shorten it, or load with a larger context`,
+  )
+}
+
+export function isIds(prompt: PromptInput): prompt is readonly number[] {
   return typeof prompt[0] === 'number'
+}
+
+export function isPrepared(prompt: PromptInput): prompt is PreparedPrompt {
+  return typeof prompt !== 'string' && 'times' in prompt
 }

@@ -83,6 +83,7 @@ test('a failure of the server is told to its log and not to the client', async (
         throw new Error('no such file: /home/me/weights')
       },
     },
+    prepare: { value: engine.prepare.bind(engine) },
     archive: { value: engine.archive },
     context: { value: engine.context },
     prediction: { value: undefined },

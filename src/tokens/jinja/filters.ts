@@ -1,0 +1,300 @@
+/** `value | filter(...)` and `value is test`, as Jinja has them. */
+import {
+  changed,
+  dictMethod,
+  indented,
+  integerOf,
+  joined,
+  length,
+  realOf,
+  replaced,
+  stringMethod,
+  stringOf,
+  stripped,
+} from './strings.ts'
+import { Callable, type Key, Loop, Namespace, Real, typeName, type Value, type Values } from './values.ts'
+
+export type Named = ReadonlyMap<string, Value>
+type Filter = (values: Values, value: Value, args: readonly Value[], named: Named) => Value
+
+/** Throws for a filter that is not known. */
+export function applyFilter(values: Values, name: string, value: Value, args: readonly Value[], named: Named): Value {
+  const filter = Object.hasOwn(filters, name) ? filters[name] : undefined
+  if (!filter) throw new Error(`the filter ${name} is not known`)
+  if (typeof value === 'string') values.budget.spend(value.length)
+  return filter(values, value, args, named)
+}
+
+const identity: Filter = (_, value) => value
+const asText =
+  (change: (plain: string) => string): Filter =>
+  (values, value) =>
+    changed(values, values.text(value), change)
+const byMethod =
+  (name: string): Filter =>
+  (values, value, args, named) =>
+    stringMethod(name)!(values, values.text(value), args, named)
+const defaulted: Filter = (values, value, [otherwise = '', alsoFalse], named) =>
+  value === undefined || (values.truth(alsoFalse ?? named.get('boolean')) && !values.truth(value))
+    ? (named.get('default_value') ?? otherwise)
+    : value
+const count: Filter = (values, value) => lengthOf(values, value)
+/** What is nothing has no items, where Jinja selects or maps. */
+const some = (values: Values, value: Value) => (values.truth(value) ? values.items(value) : [])
+const chosen =
+  (by: 'value' | 'attribute', keeps: boolean): Filter =>
+  (values, value, args) => {
+    const [attribute, ...test] = by === 'attribute' ? args : [undefined, ...args]
+    const [name, ...operands] = test
+    return some(values, value).filter((item) => {
+      const subject = by === 'attribute' ? attributeOf(values, item, attribute) : item
+      const passes =
+        name === undefined
+          ? values.truth(subject)
+          : passesTest(values, stringOf(values, name, 'select'), subject, operands)
+      return passes === keeps
+    })
+  }
+const extreme =
+  (sign: number): Filter =>
+  (values, value, args, named) => {
+    const items = values.items(value)
+    const key = (item: Value) => attributeOf(values, item, named.get('attribute'))
+    const caseSensitive = values.truth(args[0] ?? named.get('case_sensitive'))
+    let best = items[0]
+    for (const item of items) if (sign * values.compare(key(item), key(best), caseSensitive) > 0) best = item
+    return best
+  }
+
+const filters: Readonly<Record<string, Filter>> = {
+  safe: identity,
+  upper: byMethod('upper'),
+  lower: byMethod('lower'),
+  title: byMethod('title'),
+  capitalize: byMethod('capitalize'),
+  string: (values, value) => values.text(value),
+  trim: (values, value, [characters], named) =>
+    stripped(values, values.text(value), characters ?? named.get('chars'), true, true),
+  replace: (values, value, args, named) =>
+    replaced(
+      values,
+      values.text(value),
+      args[0] ?? named.get('old'),
+      args[1] ?? named.get('new'),
+      args[2] ?? named.get('count'),
+    ),
+  indent: (values, value, args, named) =>
+    indented(
+      values,
+      values.text(value),
+      args[0] ?? named.get('width') ?? 4,
+      values.truth(args[1] ?? named.get('first')),
+      values.truth(args[2] ?? named.get('blank')),
+    ),
+  striptags: asText((plain) => plain.replace(/<[^<>]*>/g, '')),
+  tojson: (values, value, args, named) => json(values, value, args, named),
+  length: count,
+  count,
+  default: defaulted,
+  d: defaulted,
+  list: (values, value) => [...values.items(value)],
+  first: (values, value) => values.items(value)[0],
+  last: (values, value) => values.items(value).at(-1),
+  reverse: (values, value) =>
+    typeof value === 'string' ? values.items(value).reverse().join('') : [...values.items(value)].reverse(),
+  join(values, value, args, named) {
+    const attribute = args[1] ?? named.get('attribute')
+    const items = values.items(value).map((item) => attributeOf(values, item, attribute))
+    return joined(values, items, values.text(args[0] ?? named.get('d') ?? ''))
+  },
+  sort(values, value, args, named) {
+    const attribute = args[2] ?? named.get('attribute')
+    const caseSensitive = values.truth(args[1] ?? named.get('case_sensitive'))
+    const keyed = values.items(value).map((item) => ({ item, key: attributeOf(values, item, attribute) }))
+    const sign = values.truth(args[0] ?? named.get('reverse')) ? -1 : 1
+    return keyed.sort((a, b) => sign * values.compare(a.key, b.key, caseSensitive)).map(({ item }) => item)
+  },
+  unique(values, value, args, named) {
+    const attribute = args[1] ?? named.get('attribute')
+    const caseSensitive = values.truth(args[0] ?? named.get('case_sensitive'))
+    const seen = new Set<string>()
+    return values.items(value).filter((item) => {
+      const key = attributeOf(values, item, attribute)
+      const shown = values.plain(values.shown(key))
+      const same = caseSensitive ? shown : shown.toLowerCase()
+      if (seen.has(same)) return false
+      seen.add(same)
+      return true
+    })
+  },
+  map(values, value, args, named) {
+    const attribute = named.get('attribute')
+    if (attribute !== undefined)
+      return some(values, value).map((item) => attributeOf(values, item, attribute) ?? named.get('default'))
+    const [name, ...rest] = args
+    const filter = stringOf(values, name, 'map')
+    return some(values, value).map((item) => applyFilter(values, filter, item, rest, named))
+  },
+  select: chosen('value', true),
+  reject: chosen('value', false),
+  selectattr: chosen('attribute', true),
+  rejectattr: chosen('attribute', false),
+  min: extreme(-1),
+  max: extreme(1),
+  sum(values, value, args, named) {
+    const attribute = args[0] ?? named.get('attribute')
+    const numbers = values.items(value).map((item) => values.number(attributeOf(values, item, attribute)))
+    return numbers.reduce<number>((sum, number) => sum + (number ?? Number.NaN), 0)
+  },
+  items: (values, value) => {
+    if (value === undefined) return []
+    if (!(value instanceof Map)) throw new Error(`items of ${typeName(value)}`)
+    return dictMethod(values, value, 'items')!([])
+  },
+  dictsort(values, value, args, named) {
+    if (!(value instanceof Map)) throw new Error(`dictsort of ${typeName(value)}`)
+    const by = stringOf(values, args[1] ?? named.get('by') ?? 'key', 'dictsort') === 'value' ? 1 : 0
+    const caseSensitive = values.truth(args[0] ?? named.get('case_sensitive'))
+    const sign = values.truth(args[2] ?? named.get('reverse')) ? -1 : 1
+    values.budget.spendEntries(value.size)
+    return [...value]
+      .sort((a, b) => sign * values.compare(a[by], b[by], caseSensitive))
+      .map(([key, item]): Value => [key, item])
+  },
+  abs: (values, value) => numeric(values, value, Math.abs),
+  round(values, value, args, named) {
+    const precision = values.number(args[0] ?? named.get('precision') ?? 0) ?? 0
+    const number = values.number(value)
+    if (number === undefined) throw new Error(`round of ${typeName(value)}`)
+    const scale = 10 ** Math.min(20, Math.max(-20, Math.trunc(precision)))
+    return new Real(Math.round(number * scale) / scale)
+  },
+  int(values, value, args, named) {
+    const otherwise = args[0] ?? named.get('default') ?? 0
+    if (typeof value === 'string') return integerOf(values.plain(value)) ?? otherwise
+    const number = values.number(value)
+    return number === undefined ? otherwise : Math.trunc(number)
+  },
+  float(values, value, args, named) {
+    const otherwise = args[0] ?? named.get('default') ?? new Real(0)
+    if (typeof value === 'string') return realOf(values.plain(value)) ?? otherwise
+    const number = values.number(value)
+    return number === undefined ? otherwise : new Real(number)
+  },
+  bool: (values, value) => values.truth(value),
+}
+
+function json(values: Values, value: Value, args: readonly Value[], named: Named): string {
+  const wanted = named.get('indent') ?? args[0]
+  const width = typeof wanted === 'string' ? values.plain(wanted) : values.number(wanted)
+  if (typeof width === 'number') values.budget.spend(width)
+  const indent = typeof width === 'number' ? ' '.repeat(Math.max(0, Math.trunc(width))) : width
+  const separators = named.get('separators')
+  const pair = Array.isArray(separators) && separators.length === 2 ? separators : undefined
+  return values.json(value, {
+    ...(indent !== undefined && { indent }),
+    ...(pair && { separators: [values.text(pair[0]), values.text(pair[1])] as const }),
+    sortKeys: values.truth(named.get('sort_keys')),
+    ensureAscii: values.truth(named.get('ensure_ascii')),
+  })
+}
+
+function numeric(values: Values, value: Value, change: (number: number) => number): Value {
+  const number = values.number(value)
+  if (number === undefined) throw new Error(`a number is needed, not ${typeName(value)}`)
+  return value instanceof Real ? new Real(change(number)) : change(number)
+}
+
+export function lengthOf(values: Values, value: Value): number {
+  if (typeof value === 'string') return length(values, value)
+  if (Array.isArray(value)) return value.length
+  if (value instanceof Map) return value.size
+  if (value === undefined) return 0
+  throw new Error(`${typeName(value)} has no length`)
+}
+
+/** What `attribute` names in an item, with dots; the item itself where nothing is named. */
+function attributeOf(values: Values, item: Value, attribute: Value): Value {
+  if (attribute === undefined || attribute === null) return item
+  const path = typeof attribute === 'number' ? [String(attribute)] : stringOf(values, attribute, 'attribute').split('.')
+  values.budget.spend(path.length)
+  let value = item
+  for (const part of path) {
+    if (Array.isArray(value)) value = value[Number(part)]
+    else if (value instanceof Map) value = values.entry(value, part)
+    else if (value instanceof Namespace) value = value.fields.get(part)
+    else return undefined
+  }
+  return value
+}
+
+type Test = (values: Values, value: Value, operands: readonly Value[]) => boolean
+
+/** Throws for a test that is not known. */
+export function passesTest(values: Values, name: string, value: Value, operands: readonly Value[]): boolean {
+  const test = Object.hasOwn(tests, name) ? tests[name] : undefined
+  if (!test) throw new Error(`the test ${name} is not known`)
+  return test(values, value, operands)
+}
+
+const equals: Test = (values, value, [other]) => values.equal(value, other)
+const ordered =
+  (holds: (order: number) => boolean): Test =>
+  (values, value, [other]) =>
+    holds(values.compare(value, other))
+const wholeNumber = (values: Values, value: Value): number => {
+  const number = values.number(value)
+  if (number === undefined) throw new Error(`a number is needed, not ${typeName(value)}`)
+  return number
+}
+
+const tests: Readonly<Record<string, Test>> = {
+  defined: (_, value) => value !== undefined,
+  undefined: (_, value) => value === undefined,
+  none: (_, value) => value === null,
+  true: (_, value) => value === true,
+  false: (_, value) => value === false,
+  boolean: (_, value) => typeof value === 'boolean',
+  string: (_, value) => typeof value === 'string',
+  number: (_, value) => typeof value === 'number' || typeof value === 'boolean' || value instanceof Real,
+  integer: (_, value) => typeof value === 'number',
+  float: (_, value) => value instanceof Real,
+  mapping: (_, value) => value instanceof Map,
+  iterable: (_, value) =>
+    value === undefined ||
+    Array.isArray(value) ||
+    value instanceof Map ||
+    typeof value === 'string' ||
+    value instanceof Loop,
+  sequence: (_, value) =>
+    Array.isArray(value) || value instanceof Map || typeof value === 'string' || value === undefined,
+  callable: (_, value) => value instanceof Callable,
+  odd: (values, value) => Math.abs(wholeNumber(values, value) % 2) === 1,
+  even: (values, value) => wholeNumber(values, value) % 2 === 0,
+  lower: (values, value) => values.truth(stringMethod('islower')!(values, values.text(value), [], new Map())),
+  upper: (values, value) => values.truth(stringMethod('isupper')!(values, values.text(value), [], new Map())),
+  eq: equals,
+  equalto: equals,
+  '==': equals,
+  ne: (values, value, operands) => !equals(values, value, operands),
+  lt: ordered((order) => order < 0),
+  le: ordered((order) => order <= 0),
+  gt: ordered((order) => order > 0),
+  ge: ordered((order) => order >= 0),
+  in: (values, value, [container]) => isIn(values, value, container),
+  divisibleby: (values, value, [by]) => wholeNumber(values, value) % wholeNumber(values, by) === 0,
+}
+
+export function isIn(values: Values, value: Value, container: Value): boolean {
+  if (container === undefined) return false
+  if (typeof container === 'string') {
+    values.budget.spend(container.length)
+    return values.plain(container).includes(stringOf(values, value, 'in'))
+  }
+  if (container instanceof Map) {
+    const isKey = typeof value === 'string' || typeof value === 'number'
+    return isKey && container.has(values.keyIn<Key>(container, value))
+  }
+  if (Array.isArray(container)) return container.some((item) => values.equal(item, value))
+  throw new Error(`${typeName(container)} holds nothing`)
+}

@@ -1,0 +1,301 @@
+/**
+ * What templates do with strings, as Python does it. Strings are marked: what looks at characters looks at the plain text, which has the
+ * same length, and cuts the marked one.
+ */
+import { type Dict, Real, typeName, type Value, type Values } from './values.ts'
+
+type Method = (values: Values, text: string, args: readonly Value[], named: ReadonlyMap<string, Value>) => Value
+
+/** Undefined for a method that strings do not have. */
+export function stringMethod(name: string): Method | undefined {
+  return Object.hasOwn(methods, name) ? methods[name] : undefined
+}
+
+const methods: Readonly<Record<string, Method>> = {
+  upper: (values, text) => changed(values, text, (plain) => plain.toUpperCase()),
+  lower: (values, text) => changed(values, text, (plain) => plain.toLowerCase()),
+  casefold: (values, text) => changed(values, text, (plain) => plain.toLowerCase()),
+  title: (values, text) => changed(values, text, titleCase),
+  capitalize: (values, text) => changed(values, text, capitalized),
+  swapcase: (values, text) =>
+    changed(values, text, (plain) =>
+      plain.replace(/\p{L}/gu, (c) => (c === c.toLowerCase() ? c.toUpperCase() : c.toLowerCase())),
+    ),
+  strip: (values, text, [characters]) => stripped(values, text, characters, true, true),
+  lstrip: (values, text, [characters]) => stripped(values, text, characters, true, false),
+  rstrip: (values, text, [characters]) => stripped(values, text, characters, false, true),
+  removeprefix(values, text, [prefix]) {
+    const cut = stringOf(values, prefix, 'removeprefix')
+    return values.plain(text).startsWith(cut) ? text.slice(cut.length) : text
+  },
+  removesuffix(values, text, [suffix]) {
+    const cut = stringOf(values, suffix, 'removesuffix')
+    return cut !== '' && values.plain(text).endsWith(cut) ? text.slice(0, -cut.length) : text
+  },
+  startswith: (values, text, [prefix]) =>
+    oneOrMany(prefix).some((each) => values.plain(text).startsWith(stringOf(values, each, 'startswith'))),
+  endswith: (values, text, [suffix]) =>
+    oneOrMany(suffix).some((each) => values.plain(text).endsWith(stringOf(values, each, 'endswith'))),
+  find: (values, text, [part]) =>
+    pointsBefore(values, text, values.plain(text).indexOf(stringOf(values, part, 'find'))),
+  rfind: (values, text, [part]) =>
+    pointsBefore(values, text, values.plain(text).lastIndexOf(stringOf(values, part, 'rfind'))),
+  count(values, text, [part]) {
+    const sought = stringOf(values, part, 'count')
+    return sought === '' ? text.length + 1 : places(values.plain(text), sought).length
+  },
+  split: (values, text, args, named) =>
+    split(values, text, args[0] ?? named.get('sep'), args[1] ?? named.get('maxsplit'), false),
+  rsplit: (values, text, args, named) =>
+    split(values, text, args[0] ?? named.get('sep'), args[1] ?? named.get('maxsplit'), true),
+  splitlines: (values, text) => splitLines(values, text),
+  partition: (values, text, [separator]) => partition(values, text, separator, false),
+  rpartition: (values, text, [separator]) => partition(values, text, separator, true),
+  replace: (values, text, args, named) =>
+    replaced(values, text, args[0] ?? named.get('old'), args[1] ?? named.get('new'), args[2] ?? named.get('count')),
+  join: (values, text, [items]) => joined(values, values.items(items), text),
+  format: (values, text, args, named) => formatted(values, text, args, named),
+  isdigit: (values, text) => /^\p{Nd}+$/u.test(values.plain(text)),
+  isalpha: (values, text) => /^\p{L}+$/u.test(values.plain(text)),
+  isalnum: (values, text) => /^[\p{L}\p{N}]+$/u.test(values.plain(text)),
+  isspace: (values, text) => /^\p{White_Space}+$/u.test(values.plain(text)),
+  islower: (values, text) => cased(values.plain(text), (c) => c.toLowerCase()),
+  isupper: (values, text) => cased(values.plain(text), (c) => c.toUpperCase()),
+}
+
+/** Whole text where its length allows, so that a letter's neighbours count as they do in Python. */
+export function changed(values: Values, text: string, change: (plain: string) => string): string {
+  values.budget.spend(2 * text.length)
+  return values.origin.remark(text, change(values.plain(text)))
+}
+
+function titleCase(plain: string): string {
+  return plain.replace(/\p{L}+/gu, capitalized)
+}
+
+function capitalized(word: string): string {
+  const first = word === '' ? '' : String.fromCodePoint(word.codePointAt(0)!)
+  return first.toUpperCase() + word.slice(first.length).toLowerCase()
+}
+
+function cased(plain: string, change: (character: string) => string): boolean {
+  return change(plain) === plain && plain.toLowerCase() !== plain.toUpperCase()
+}
+
+/** `characters`: those to strip; white space if undefined or none. */
+export function stripped(values: Values, text: string, characters: Value, left: boolean, right: boolean): string {
+  const plain = values.plain(text)
+  values.budget.spend(text.length)
+  const set =
+    characters === undefined || characters === null ? undefined : new Set(stringOf(values, characters, 'strip'))
+  const goes = set ? (character: string) => set.has(character) : (character: string) => isSpace(character)
+  let from = 0
+  let to = plain.length
+  if (left) while (from < to && goes(plain[from]!)) from++
+  if (right) while (to > from && goes(plain[to - 1]!)) to--
+  return text.slice(from, to)
+}
+
+/** What Python's `str.strip` takes away. */
+function isSpace(character: string): boolean {
+  return (character >= '\x1c' && character <= '\x1f') || /^\p{White_Space}$/u.test(character)
+}
+
+/** Where `sought` stands, from left to right, without overlaps. `sought` is not empty. */
+function places(plain: string, sought: string): number[] {
+  const found: number[] = []
+  for (let at = plain.indexOf(sought); at >= 0; at = plain.indexOf(sought, at + sought.length)) found.push(at)
+  return found
+}
+
+function split(values: Values, text: string, separator: Value, most: Value, fromRight: boolean): Value[] {
+  const limit = most === undefined ? -1 : values.number(most)
+  if (limit === undefined) throw new Error('maxsplit must be a number')
+  values.budget.spend(text.length)
+  const parts = separator === undefined || separator === null ? words(values, text) : cut(values, text, separator)
+  values.budget.spendElements(parts.length)
+  if (limit < 0 || parts.length <= limit + 1) return parts.map(([from, to]) => text.slice(from, to))
+  const alone = fromRight ? parts.slice(parts.length - limit) : parts.slice(0, limit)
+  const rest = fromRight ? parts.slice(0, parts.length - limit) : parts.slice(limit)
+  const whole = text.slice(rest[0]![0], rest.at(-1)![1])
+  const pieces = alone.map(([from, to]) => text.slice(from, to))
+  return fromRight ? [whole, ...pieces] : [...pieces, whole]
+}
+
+type Part = readonly [from: number, to: number]
+
+/** What stands between runs of white space. */
+function words(values: Values, text: string): Part[] {
+  return Array.from(
+    values.plain(text).matchAll(/\P{White_Space}+/gu),
+    ({ 0: word, index }): Part => [index, index + word.length],
+  )
+}
+
+/** What stands between separators, empty parts included. */
+function cut(values: Values, text: string, separator: Value): Part[] {
+  const sought = stringOf(values, separator, 'split')
+  if (sought === '') throw new Error('split() by an empty string')
+  const ends = places(values.plain(text), sought)
+  return [...ends, text.length].map((end, at): Part => [at === 0 ? 0 : ends[at - 1]! + sought.length, end])
+}
+
+function splitLines(values: Values, text: string): Value[] {
+  const plain = values.plain(text)
+  const lines: string[] = []
+  let from = 0
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: Python takes separators of files, groups and records for line ends.
+  for (const { 0: end, index } of plain.matchAll(/\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/g)) {
+    lines.push(text.slice(from, index))
+    from = index + end.length
+  }
+  if (from < text.length) lines.push(text.slice(from))
+  values.budget.spend(text.length)
+  values.budget.spendElements(lines.length)
+  return lines
+}
+
+function partition(values: Values, text: string, separator: Value, last: boolean): Value[] {
+  const sought = stringOf(values, separator, 'partition')
+  if (sought === '') throw new Error('partition() by an empty string')
+  const plain = values.plain(text)
+  const at = last ? plain.lastIndexOf(sought) : plain.indexOf(sought)
+  if (at < 0) return last ? ['', '', text] : [text, '', '']
+  return [text.slice(0, at), text.slice(at, at + sought.length), text.slice(at + sought.length)]
+}
+
+export function replaced(values: Values, text: string, from: Value, to: Value, most: Value): string {
+  const sought = stringOf(values, from, 'replace')
+  if (typeof to !== 'string') throw new Error(`replace() by ${typeName(to)}`)
+  const limit = most === undefined || most === null ? -1 : values.number(most)
+  if (limit === undefined) throw new Error('the count of replace() must be a number')
+  const plain = values.plain(text)
+  const all = sought === '' ? Array.from({ length: text.length + 1 }, (_, at) => at) : places(plain, sought)
+  const kept = limit < 0 ? all : all.slice(0, limit)
+  values.budget.spend(text.length + kept.length * (to.length + 1))
+  let result = ''
+  let done = 0
+  for (const at of kept) {
+    result += text.slice(done, at) + to
+    done = at + sought.length
+  }
+  return result + text.slice(done)
+}
+
+/** `str.format`, with names and numbers in braces and no format specs. */
+function formatted(values: Values, text: string, args: readonly Value[], named: ReadonlyMap<string, Value>): string {
+  const plain = values.plain(text)
+  let result = ''
+  let done = 0
+  let next = 0
+  for (const { 0: found, 1: name, index } of plain.matchAll(/\{\{|\}\}|\{(\w*)\}/g)) {
+    result += text.slice(done, index)
+    done = index + found.length
+    if (name === undefined) result += text.slice(index, index + 1)
+    else {
+      const value = name === '' ? args[next++] : /^\d+$/.test(name) ? args[Number(name)] : named.get(name)
+      if (value === undefined) throw new Error(`format() has nothing for {${name}}`)
+      result += values.text(value)
+    }
+    values.budget.spend(result.length)
+  }
+  return result + text.slice(done)
+}
+
+export function joined(values: Values, items: readonly Value[], separator: string): string {
+  const texts = items.map((item) => values.text(item))
+  values.budget.spend(texts.reduce((sum, { length }) => sum + length + separator.length, 0))
+  return texts.join(separator)
+}
+
+export function indented(values: Values, text: string, width: Value, first: boolean, blank: boolean): string {
+  const pad = typeof width === 'string' ? width : ' '.repeat(checked(values, values.number(width ?? 4)))
+  const plain = values.plain(text)
+  const starts = [0, ...places(plain, '\n').map((at) => at + 1)]
+  values.budget.spend(text.length + starts.length * pad.length)
+  let result = ''
+  for (const [line, start] of starts.entries()) {
+    const whole = text.slice(start, starts[line + 1])
+    const empty = start === plain.length || plain[start] === '\n'
+    result += ((line > 0 || first) && (blank || !empty) ? pad : '') + whole
+  }
+  return result
+}
+
+export function repeated(values: Values, text: string, times: number): string {
+  const count = Math.max(0, Math.trunc(times))
+  values.budget.spend(text.length * count)
+  return text.repeat(count)
+}
+
+/** A width that somebody asks for. */
+function checked(values: Values, width: number | undefined): number {
+  if (width === undefined || !(width >= 0)) throw new Error('a width must be a number from 0')
+  values.budget.spend(width)
+  return Math.trunc(width)
+}
+
+/** `int` of a text; undefined where it is none. */
+export function integerOf(plain: string): number | undefined {
+  const text = plain.trim()
+  if (/^[+-]?\d+$/.test(text)) return Number(text)
+  const real = realOf(text)
+  return real === undefined ? undefined : Math.trunc(real.value)
+}
+
+export function realOf(plain: string): Real | undefined {
+  const text = plain.trim()
+  return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? new Real(Number(text)) : undefined
+}
+
+/** Characters as Python counts them. */
+export function length(values: Values, text: string): number {
+  values.budget.spend(text.length)
+  if (!/[\ud800-\udbff]/.test(text)) return text.length
+  values.budget.spend(text.length)
+  return Array.from(text).length
+}
+
+function pointsBefore(values: Values, text: string, at: number): number {
+  return at <= 0 ? at : length(values, text.slice(0, at))
+}
+
+function oneOrMany(value: Value): readonly Value[] {
+  return Array.isArray(value) ? value : [value]
+}
+
+/** A string argument as it reads. */
+export function stringOf(values: Values, value: Value, where: string): string {
+  if (typeof value !== 'string') throw new Error(`${where}() takes a string, not ${typeName(value)}`)
+  return values.plain(value)
+}
+
+export function dictMethod(values: Values, dict: Dict, name: string): ((args: readonly Value[]) => Value) | undefined {
+  const listed = <T extends Value>(items: T[]): T[] => {
+    values.budget.spendElements(items.length)
+    return items
+  }
+  switch (name) {
+    case 'get':
+      return ([key, otherwise = null]) => {
+        if (typeof key !== 'string' && typeof key !== 'number') return otherwise
+        return values.entry(dict, key) ?? otherwise
+      }
+    case 'items':
+      return () => {
+        values.budget.spendEntries(dict.size)
+        return [...dict].map(([key, item]): Value => [key, item])
+      }
+    case 'keys':
+      return () => listed([...dict.keys()])
+    case 'values':
+      return () => listed([...dict.values()])
+    case 'copy':
+      return () => {
+        values.budget.spendEntries(dict.size)
+        return new Map(dict)
+      }
+    default:
+      return undefined
+  }
+}

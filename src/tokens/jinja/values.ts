@@ -1,0 +1,287 @@
+/** What a template computes with, and how Python shows it. Strings are marked, see origin.ts. */
+import type { Origin } from '../origin.ts'
+import type { Budget } from './budget.ts'
+
+export type Value = string | number | boolean | null | undefined | Real | Value[] | Dict | Namespace | Loop | Callable
+
+/** A number that Python would call a float. */
+export class Real {
+  readonly value: number
+  constructor(value: number) {
+    this.value = value
+  }
+}
+
+/** Keys are marked, as they came. */
+export type Dict = Map<Key, Value>
+export type Key = string | number
+
+export class Namespace {
+  readonly fields: Map<string, Value>
+  constructor(fields: Map<string, Value>) {
+    this.fields = fields
+  }
+}
+
+/** `loop` inside a `for`. */
+export class Loop {
+  readonly items: readonly Value[]
+  readonly at: number
+  readonly depth: number
+  constructor(items: readonly Value[], at: number, depth: number) {
+    this.items = items
+    this.at = at
+    this.depth = depth
+  }
+}
+
+export class Callable {
+  readonly call: (args: readonly Value[], named: ReadonlyMap<string, Value>) => Value
+  constructor(call: Callable['call']) {
+    this.call = call
+  }
+}
+
+/** What a pair of strings takes, in characters. */
+const pairSize = 16
+
+/** The plain texts of marked strings, each made once. */
+const remembered = 64
+
+/** What values mean, within a budget. */
+export class Values {
+  readonly origin: Origin
+  readonly budget: Budget
+  readonly #plain = new Map<string, string>()
+
+  constructor(origin: Origin, budget: Budget) {
+    this.origin = origin
+    this.budget = budget
+  }
+
+  /** A string as everybody reads it: of the same length, unit by unit. */
+  plain(text: string): string {
+    this.budget.spend(text.length)
+    if (text.isWellFormed()) return text
+    const known = this.#plain.get(text)
+    if (known !== undefined) return known
+    const plain = this.origin.plain(text)
+    if (this.#plain.size >= remembered) this.#plain.clear()
+    this.#plain.set(text, plain)
+    return plain
+  }
+
+  truth(value: Value): boolean {
+    if (Array.isArray(value)) return value.length > 0
+    if (value instanceof Map) return value.size > 0
+    if (value instanceof Real) return value.value !== 0
+    return Boolean(value)
+  }
+
+  /** The number that a value is; undefined where it is none. Booleans count as 0 and 1. */
+  number(value: Value): number | undefined {
+    if (typeof value === 'number') return value
+    if (typeof value === 'boolean') return Number(value)
+    return value instanceof Real ? value.value : undefined
+  }
+
+  equal(a: Value, b: Value): boolean {
+    this.budget.spend(1)
+    if (typeof a === 'string' || typeof b === 'string')
+      return typeof a === 'string' && typeof b === 'string' && a.length === b.length && this.plain(a) === this.plain(b)
+    const [left, right] = [this.number(a), this.number(b)]
+    if (left !== undefined || right !== undefined) return left === right
+    if (Array.isArray(a) && Array.isArray(b))
+      return a.length === b.length && this.#nested(() => a.every((item, at) => this.equal(item, b[at])))
+    if (a instanceof Map && b instanceof Map)
+      return (
+        a.size === b.size && this.#nested(() => [...a].every(([key, item]) => this.equal(item, this.entry(b, key))))
+      )
+    return a === b
+  }
+
+  /** Below, above or equal: negative, positive or 0. Throws for what has no order. */
+  compare(a: Value, b: Value, caseSensitive = true): number {
+    this.budget.spend(1)
+    const [left, right] = [this.number(a), this.number(b)]
+    if (left !== undefined && right !== undefined) return left - right
+    if (typeof a === 'string' && typeof b === 'string') {
+      const [one, other] = [this.plain(a), this.plain(b)]
+      const [x, y] = caseSensitive ? [one, other] : [one.toLowerCase(), other.toLowerCase()]
+      return x < y ? -1 : x > y ? 1 : 0
+    }
+    if (Array.isArray(a) && Array.isArray(b))
+      return this.#nested(() => {
+        for (let at = 0; at < Math.min(a.length, b.length); at++) {
+          const order = this.compare(a[at], b[at], caseSensitive)
+          if (order !== 0) return order
+        }
+        return a.length - b.length
+      })
+    throw new Error(`${typeName(a)} and ${typeName(b)} can't be compared`)
+  }
+
+  /** A dict's entry by what its key reads as, whoever wrote it. */
+  entry(dict: ReadonlyMap<Key, Value>, key: Key): Value {
+    return dict.get(this.keyIn(dict, key))
+  }
+
+  /** The key as the dict holds it. */
+  keyIn<K extends Key>(dict: ReadonlyMap<K, Value>, key: K): K {
+    if (typeof key === 'number') return key
+    this.budget.spend(key.length)
+    if (dict.has(key)) return key
+    const plain = this.plain(key)
+    if (dict.has(plain as K)) return plain as K
+    this.budget.spend(plain.length)
+    return this.origin.mark(plain) as K
+  }
+
+  /** `left + right`, which takes no copy: engines keep such strings as pairs until somebody looks inside. */
+  joined(left: string, right: string): string {
+    this.budget.spend(Math.min(left.length, right.length) + pairSize)
+    this.budget.allow(left.length + right.length)
+    return left + right
+  }
+
+  /** What a loop goes through. Throws for what it can't. */
+  items(value: Value): Value[] {
+    if (value === undefined) return []
+    const items = Array.isArray(value)
+      ? value
+      : value instanceof Map
+        ? [...value.keys()]
+        : typeof value === 'string'
+          ? Array.from(value)
+          : undefined
+    if (!items) throw new Error(`${typeName(value)} can't be gone through`)
+    this.budget.spendElements(items.length)
+    return items
+  }
+
+  /** As `str` of Python. */
+  text(value: Value): string {
+    if (typeof value === 'string') return value
+    if (value === undefined) return ''
+    return this.shown(value)
+  }
+
+  /** As `repr` of Python. */
+  shown(value: Value): string {
+    this.budget.spend(1)
+    if (typeof value === 'string') return this.#quoted(value)
+    if (typeof value === 'boolean') return value ? 'True' : 'False'
+    if (typeof value === 'number') return String(value)
+    if (value === null) return 'None'
+    if (value === undefined) return 'Undefined'
+    if (value instanceof Real) return realText(value.value)
+    if (Array.isArray(value))
+      return this.#made(`[${this.#nested(() => value.map((item) => this.shown(item)).join(', '))}]`)
+    const fields = value instanceof Namespace ? value.fields : value
+    if (!(fields instanceof Map)) return `<${typeName(value)}>`
+    const entries = () => [...fields].map(([key, item]) => `${this.shown(key)}: ${this.shown(item)}`).join(', ')
+    return this.#made(`{${this.#nested(entries)}}`)
+  }
+
+  /** As Python's `json.dumps`, `ensure_ascii` off by default. */
+  json(value: Value, options: JsonOptions = {}, depth = 0): string {
+    this.budget.spend(1)
+    if (value === null || value === undefined) return 'null'
+    if (typeof value === 'boolean' || typeof value === 'number') return String(value)
+    if (value instanceof Real) return realText(value.value)
+    if (typeof value === 'string') return this.#jsonString(value, options)
+    const { indent } = options
+    const [between, colon] = options.separators ?? [indent === undefined ? ', ' : ',', ': ']
+    const pad = indent === undefined ? '' : `\n${indent.repeat(depth + 1)}`
+    const end = indent === undefined ? '' : `\n${indent.repeat(depth)}`
+    const parts = this.#nested(() => {
+      if (Array.isArray(value)) return value.map((item) => this.json(item, options, depth + 1))
+      if (!(value instanceof Map)) throw new Error(`${typeName(value)} can't be written as JSON`)
+      const entries = [...value]
+      if (options.sortKeys) entries.sort(([a], [b]) => this.compare(a, b))
+      return entries.map(
+        ([key, item]) => this.#jsonString(String(key), options) + colon + this.json(item, options, depth + 1),
+      )
+    })
+    const [open, close] = Array.isArray(value) ? ['[', ']'] : ['{', '}']
+    if (parts.length === 0) return open + close
+    return this.#made(open + parts.map((part) => pad + part).join(between) + end + close)
+  }
+
+  #jsonString(text: string, { ensureAscii = false }: JsonOptions): string {
+    return `"${this.#escaped(text, (character) => {
+      const escaped = JSON.stringify(character).slice(1, -1)
+      if (!ensureAscii || escaped < '\x7f') return escaped
+      return Array.from({ length: character.length }, (_, at) => unicodeEscape(character.charCodeAt(at))).join('')
+    })}"`
+  }
+
+  #quoted(text: string): string {
+    const plain = this.plain(text)
+    const quote = plain.includes("'") && !plain.includes('"') ? '"' : "'"
+    const escapes: Readonly<Record<string, string>> = {
+      '\\': '\\\\',
+      '\n': '\\n',
+      '\r': '\\r',
+      '\t': '\\t',
+      [quote]: `\\${quote}`,
+    }
+    return quote + this.#escaped(text, (character) => escapes[character] ?? character) + quote
+  }
+
+  /** A person's characters stay theirs, however they are escaped. */
+  #escaped(text: string, escapeOf: (character: string) => string): string {
+    const plain = this.plain(text)
+    let result = ''
+    for (let at = 0; at < plain.length; ) {
+      const character = String.fromCodePoint(plain.codePointAt(at)!)
+      const own = text.slice(at, at + character.length)
+      const escaped = escapeOf(character)
+      if (escaped === character) result += own
+      else result += own === character && this.origin.covers(character) ? escaped : this.origin.mark(escaped)
+      at += character.length
+    }
+    return this.#made(result)
+  }
+
+  #made(text: string): string {
+    this.budget.spend(text.length)
+    return text
+  }
+
+  #nested<T>(inside: () => T): T {
+    this.budget.enter()
+    const result = inside()
+    this.budget.leave()
+    return result
+  }
+}
+
+export interface JsonOptions {
+  readonly indent?: string
+  readonly separators?: readonly [between: string, colon: string]
+  readonly sortKeys?: boolean
+  readonly ensureAscii?: boolean
+}
+
+export function typeName(value: Value): string {
+  if (value === undefined) return 'an undefined value'
+  if (value === null) return 'none'
+  if (Array.isArray(value)) return 'a list'
+  if (value instanceof Map) return 'a dict'
+  if (value instanceof Real) return 'a float'
+  if (value instanceof Callable) return 'a function'
+  if (value instanceof Namespace) return 'a namespace'
+  if (value instanceof Loop) return 'a loop'
+  return { string: 'a string', number: 'an integer', boolean: 'a boolean' }[
+    typeof value as 'string' | 'number' | 'boolean'
+  ]
+}
+
+function realText(value: number): string {
+  return Number.isInteger(value) && Math.abs(value) < 1e16 ? value.toFixed(1) : String(value)
+}
+
+function unicodeEscape(unit: number): string {
+  return `\\u${unit.toString(16).padStart(4, '0')}`
+}

@@ -1,0 +1,130 @@
+/**
+ * The prompts of one engine. Short ones are read where they come; long ones, and those whose template takes long, in a text worker, where
+ * there is one, and else in pieces between which the host goes on. One long prompt is read at a time, tenants in turn.
+ */
+import { ForetokenError } from '../errors.ts'
+import { Trace } from '../trace.ts'
+import { nextTurn, throwIfAborted } from '../turn.ts'
+import type { Message, PreparedPrompt, PromptInput, PromptTimes, TokenizerSpec } from '../types.ts'
+import type { Limits } from './jinja/budget.ts'
+import { isIds, isPrepared, type PromptOptions, promptIds, promptSteps, type ReadOptions } from './prompt.ts'
+import { isOverBudget, lengthOf, shortLimitsFor } from './template.ts'
+import type { SpawnText } from './text-messages.ts'
+import { NoTextWorker, TextService } from './text-service.ts'
+import type { Tokenizer } from './tokenizer.ts'
+import { Turns } from './turns.ts'
+
+export interface PrepareOptions extends PromptOptions {
+  readonly signal?: AbortSignal | undefined
+  /** Long prompts of one tenant wait for each other, and not for another's turn. Default ''. */
+  readonly tenant?: string | undefined
+}
+
+/** Characters up to which a prompt is read at once: a millisecond or two. */
+const short = 8192
+
+export class Prompts {
+  readonly #tokenizer: Tokenizer
+  readonly #spec: TokenizerSpec
+  readonly #context: number
+  readonly #turns = new Turns({ maxWaiting: 256, maxOfTenant: 64 })
+  #service: TextService | undefined
+  #closed = false
+
+  constructor(tokenizer: Tokenizer, spec: TokenizerSpec, context: number, spawn?: SpawnText) {
+    this.#tokenizer = tokenizer
+    this.#spec = spec
+    this.#context = context
+    this.#service = spawn && new TextService({ spawn, spec, context })
+  }
+
+  /** The ids of a prompt, at once. Throws `empty_prompt`, `context_exceeded`, and what the template throws. */
+  ids(prompt: PromptInput, options: PromptOptions & Pick<ReadOptions, 'onTemplate'> = {}): number[] {
+    return promptIds(this.#tokenizer, this.#spec, prompt, { ...options, context: this.#context })
+  }
+
+  /** What `submit` makes of a request's prompt. */
+  accept({ prompt, ...options }: PromptOptions & { readonly prompt: PromptInput }): { ids: number[]; trace: Trace } {
+    const trace = new Trace(isPrepared(prompt) ? prompt.times : undefined)
+    const ids = this.ids(prompt, { ...options, onTemplate: () => trace.mark('templated') })
+    trace.mark('tokenized')
+    return { ids, trace }
+  }
+
+  /** Reads a prompt without holding up anybody. Rejects with what `ids` throws, with `busy`, and with `aborted`. */
+  async prepare(
+    prompt: PromptInput,
+    { signal, tenant = '', ...options }: PrepareOptions = {},
+  ): Promise<PreparedPrompt> {
+    throwIfAborted(signal)
+    if (isPrepared(prompt)) return prompt
+    const accepted = performance.now()
+    if (isIds(prompt)) return prepared(this.ids(prompt, options), { accepted, tokenized: performance.now() })
+    const messages = typeof prompt === 'string' ? [{ role: 'user', content: prompt } as const] : prompt
+    if (lengthOf(messages) <= short)
+      try {
+        return await this.#inSteps(prompt, { ...options, limits: shortLimitsFor(messages) }, accepted, signal)
+      } catch (error) {
+        if (!isOverBudget(error)) throw error
+      }
+    return this.#turns.run(tenant, signal, () => this.#long(prompt, options, accepted, signal))
+  }
+
+  /** Ends the worker, and what waits for it. */
+  close(): void {
+    this.#closed = true
+    this.#turns.close()
+    this.#service?.close()
+  }
+
+  async #long(
+    prompt: string | readonly Message[],
+    options: PromptOptions,
+    accepted: number,
+    signal: AbortSignal | undefined,
+  ): Promise<PreparedPrompt> {
+    try {
+      if (this.#service) {
+        const { ids, tokenizeMs } = await this.#service.read(prompt, options, signal)
+        const tokenized = performance.now()
+        return prepared(ids, {
+          accepted,
+          ...(!options.raw && { templated: Math.max(accepted, tokenized - tokenizeMs) }),
+          tokenized,
+        })
+      }
+    } catch (error) {
+      if (!(error instanceof NoTextWorker)) throw error
+      this.#service = undefined
+    }
+    return this.#inSteps(prompt, options, accepted, signal)
+  }
+
+  async #inSteps(
+    prompt: string | readonly Message[],
+    options: PromptOptions & { readonly limits?: Limits },
+    accepted: number,
+    signal: AbortSignal | undefined,
+  ): Promise<PreparedPrompt> {
+    let templated: number | undefined
+    const onTemplate = () => {
+      templated = performance.now()
+    }
+    const steps = promptSteps(this.#tokenizer, this.#spec, prompt, { ...options, context: this.#context, onTemplate })
+    for (;;) {
+      const { done, value } = steps.next()
+      if (done)
+        return prepared(value, {
+          accepted,
+          ...(templated !== undefined && { templated }),
+          tokenized: performance.now(),
+        })
+      await nextTurn(signal)
+      if (this.#closed) throw new ForetokenError('aborted', 'the engine was closed')
+    }
+  }
+}
+
+function prepared(ids: number[], times: PromptTimes): PreparedPrompt {
+  return Object.assign(ids, { times })
+}

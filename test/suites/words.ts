@@ -1,0 +1,33 @@
+/** Texts cut into words by pre-tokenizers, compared with what the reference makes of them. */
+import { Tokenizer as Library } from '@huggingface/tokenizers'
+import { type Built, preTokenizerOf } from '../../src/tokens/pre-tokenizer.ts'
+
+export interface WordCases {
+  readonly specs: Readonly<Record<string, Record<string, unknown>>>
+  readonly cases: readonly { readonly name: string; readonly text: string; readonly words: readonly string[] }[]
+}
+
+export function wordsThatDiffer({ specs, cases }: WordCases) {
+  return cases
+    .map((each) => ({ ...each, ours: cut(specs[each.name]!, each.text) }))
+    .filter(({ words, ours }) => JSON.stringify(ours) !== JSON.stringify(words))
+}
+
+function cut(spec: Record<string, unknown>, text: string): string[] {
+  return [...preTokenizerOf(spec, built(spec))!(text, true)]
+}
+
+/** What the library makes of the patterns in a spec. */
+function built(spec: Record<string, unknown>): Built {
+  return new Library(
+    {
+      added_tokens: [],
+      normalizer: null,
+      pre_tokenizer: spec,
+      post_processor: null,
+      decoder: null,
+      model: { type: 'BPE', vocab: {}, merges: [] },
+    } as never,
+    {} as never,
+  ).pre_tokenizer as unknown as Built
+}

@@ -1,0 +1,100 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { Turns } from '../../src/tokens/turns.ts'
+
+const plenty = { maxWaiting: 1000, maxOfTenant: 1000 }
+const settled = () => new Promise((resolve) => setTimeout(resolve, 0))
+
+/** A job that runs until it is told to end. */
+function held() {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  return { job: () => promise, resolve, reject }
+}
+
+describe('turns', () => {
+  test('one job runs at a time, and tenants take turns', async () => {
+    const turns = new Turns(plenty)
+    const order: string[] = []
+    const first = held()
+    const all = [turns.run('a', undefined, first.job)]
+    for (const name of ['a1', 'a2', 'a3', 'b1', 'b2', 'c1'])
+      all.push(turns.run(name[0]!, undefined, async () => void order.push(name)))
+    await settled()
+    expect(order).toEqual([])
+    first.resolve()
+    await Promise.all(all)
+    expect(order).toEqual(['a1', 'b1', 'c1', 'a2', 'b2', 'a3'])
+  })
+
+  test('as many wait as may, in all and of one tenant; one more is refused', async () => {
+    const turns = new Turns({ maxWaiting: 3, maxOfTenant: 2 })
+    const first = held()
+    const none = async () => {}
+    const all = [turns.run('a', undefined, first.job), turns.run('a', undefined, none), turns.run('a', undefined, none)]
+    await expect(turns.run('a', undefined, none)).rejects.toMatchObject({
+      code: 'busy',
+      message: /2 long prompts of this caller/,
+    })
+    all.push(turns.run('b', undefined, none))
+    await expect(turns.run('c', undefined, none)).rejects.toMatchObject({ code: 'busy', message: /3 in all/ })
+    first.resolve()
+    await Promise.all(all)
+    await turns.run('a', undefined, none)
+  })
+
+  test('closing ends what waits, and whoever comes after', async () => {
+    const turns = new Turns(plenty)
+    const first = held()
+    const running = turns.run('a', undefined, first.job)
+    const waiting = turns.run('a', undefined, async () => {})
+    turns.close()
+    await expect(waiting).rejects.toMatchObject({ code: 'aborted' })
+    await expect(turns.run('b', undefined, async () => {})).rejects.toMatchObject({ code: 'aborted' })
+    first.resolve()
+    await running
+  })
+
+  test('whatever is aborted and whatever fails, every other job runs, and places are left', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(
+          fc.record({
+            tenant: fc.constantFrom('a', 'b', 'c'),
+            fate: fc.constantFrom('ends', 'fails', 'aborts', 'aborted'),
+          }),
+          { maxLength: 12 },
+        ),
+        fc.infiniteStream(fc.nat(20)),
+        async (jobs, picks) => {
+          const turns = new Turns(plenty)
+          const gate = held()
+          const blocked = turns.run('x', undefined, gate.job)
+          const controls = jobs.map(() => new AbortController())
+          const ran: number[] = []
+          const all = jobs.map(({ tenant, fate }, at) => {
+            if (fate === 'aborted') controls[at]!.abort()
+            return turns.run(tenant, controls[at]!.signal, async () => {
+              ran.push(at)
+              if (fate === 'fails') throw new Error('failed')
+            })
+          })
+          const results = Promise.allSettled(all)
+          const toAbort = jobs.flatMap(({ fate }, at) => (fate === 'aborts' ? [at] : []))
+          while (toAbort.length > 0) {
+            const [at] = toAbort.splice(picks.next().value % toAbort.length, 1)
+            controls[at!]!.abort()
+          }
+          gate.resolve()
+          await blocked
+          const outcomes = (await results).map(({ status }) => status === 'fulfilled')
+          expect(outcomes).toEqual(jobs.map(({ fate }) => fate === 'ends'))
+          expect([...ran].sort((a, b) => a - b)).toEqual(
+            jobs.flatMap(({ fate }, at) => (fate === 'ends' || fate === 'fails' ? [at] : [])),
+          )
+          await turns.run('y', undefined, async () => {})
+        },
+      ),
+      { numRuns: 100 },
+    )
+  })
+})
