@@ -108,13 +108,12 @@ export class Run implements AsyncIterable<RunEvent> {
         while (this.#progress.length > 0) yield this.#progress.shift()!
         if (!came) continue
         const { reading, result } = came
-        if (result.done) this.#readings.delete(reading)
-        else {
-          const told = this.#told(reading.index, result.value)
-          if (told) yield told
-          if (told?.type === 'done') this.#readings.delete(reading)
-          else reading.next = read(reading)
-        }
+        // Nobody reads behind `done`: an answer that ends without it was cancelled, and must not look whole.
+        if (result.done) throw new ForetokenError('aborted', 'the request was cancelled before its answer was complete')
+        const told = this.#told(reading.index, result.value)
+        if (told) yield told
+        if (told?.type === 'done') this.#readings.delete(reading)
+        else reading.next = read(reading)
       }
     } finally {
       this.cancel()

@@ -151,7 +151,7 @@ describe('who is let in', () => {
 
 test('one prompt is made into tokens once, however many answers there are to it', async () => {
   const { tokenizer } = engine
-  const encode = vi.spyOn(tokenizer, 'encode')
+  const encode = vi.spyOn(tokenizer, 'encodeSteps')
   try {
     const app = createApp({ engine, config: testConfig })
     const body = { model: 'tiny', prompt: ['one', 'two'], n: 4, max_tokens: 2 }
