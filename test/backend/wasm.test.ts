@@ -1,9 +1,11 @@
 import { afterAll, describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
+import type { Tensor } from '../../src/backend/backend.ts'
 import type { WasmModules } from '../../src/backend/select.ts'
 import { createWasmBackend } from '../../src/backend/wasm.ts'
 import { nodeSpawn } from '../../workers/node.ts'
 import { runBackendSuite } from '../suites/backend.ts'
+import { runPagesSuite } from '../suites/pages.ts'
 
 const modules: WasmModules = { ...(await loadWasm('auto', 1)), ...(await loadWasm('auto', 2)) }
 const spawn = nodeSpawn(new URL('../../workers/compute.ts', import.meta.url))
@@ -11,6 +13,8 @@ const spawn = nodeSpawn(new URL('../../workers/compute.ts', import.meta.url))
 runBackendSuite('wasm simd128', () => createWasmBackend({ modules, build: 'simd128' }))
 runBackendSuite('wasm relaxed', () => createWasmBackend({ modules, build: 'relaxed' }))
 runBackendSuite('wasm relaxed, 3 threads', () => createWasmBackend({ modules, build: 'relaxed', threads: 3, spawn }))
+
+runPagesSuite('wasm', () => createWasmBackend({ modules }))
 
 describe('createWasmBackend', () => {
   const opened: { close(): Promise<void> }[] = []
@@ -55,6 +59,28 @@ describe('createWasmBackend', () => {
       return backend.read(out, tokens)
     }
     expect(await attended([1, 97])).toEqual(await attended([1]))
+  })
+
+  test('a page that was given back is refused by the kernels, not written', async () => {
+    const backend = await createWasmBackend({ modules })
+    opened.push(backend)
+    backend.prepare({ tokens: 16, maxK: 64, headDim: 16, groups: [1] })
+    const pool = backend.kvPool({ type: 'f32', layers: 1, kvHeads: 1, headDim: 16 })
+    const [page, other] = pool.add(2) as [number, number]
+    const x = backend.tensor(16, 48)
+    const [q, k, v] = [0, 16, 32].map((from) => backend.columns(x, from, 16)) as [Tensor, Tensor, Tensor]
+    const out = backend.tensor(16, 16)
+    const plan = (pages: readonly number[]) =>
+      backend.plan([{ start: 0, length: 16, past: 0, pages }], { headDim: 16, theta: 1e4, pairs: 'half' })
+    plan([page])
+    backend.writeKv(pool, 0, k, v)
+    pool.remove([page])
+    for (const call of [() => backend.writeKv(pool, 0, k, v), () => backend.attention(out, q, pool, 0)])
+      expect(call).toThrow(expect.objectContaining({ code: 'internal' }))
+    const foreign = backend.kvPool({ type: 'f32', layers: 1, kvHeads: 1, headDim: 16 })
+    plan([other])
+    expect(() => backend.writeKv(foreign, 0, k, v)).toThrow(/is not one of the 0/)
+    backend.writeKv(pool, 0, k, v)
   })
 
   test('a killed worker is one error, not a hang', async () => {

@@ -6,9 +6,12 @@ import { randomBlocks, written } from '../helpers/blocks.ts'
 import { random } from '../helpers/random.ts'
 import { softwareBackend } from '../helpers/webgpu.ts'
 import { runBackendSuite } from '../suites/backend.ts'
+import { runPagesSuite } from '../suites/pages.ts'
 
 runBackendSuite('webgpu', () => softwareBackend(['subgroups']), { activations: 'f32' })
 runBackendSuite('webgpu with subgroups', () => softwareBackend(), { activations: 'f32' })
+
+runPagesSuite('webgpu', () => softwareBackend())
 
 describe('a weight that is larger than a binding', () => {
   const opened: Backend[] = []
