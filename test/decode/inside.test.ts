@@ -240,13 +240,14 @@ describe('what fails while a pass is planned', () => {
     const good = others()
     for (const request of good) scheduler.add(request)
     await scheduler.drive(() => good.every(({ answer }) => answer.length > 0))
-    cache.pool.add = () => {
+    const refuse = () => {
       throw new ForetokenError('out_of_memory', 'the memory can not grow')
     }
+    cache.pool.add = refuse
     const bad = new Request(prompt(70, 3), 5)
     scheduler.add(bad)
     await all(scheduler, [bad, ...good])
-    expect(bad.error).toMatchObject({ code: 'out_of_memory' })
+    expect(bad.error?.code).toMatch(/^out_of_(memory|pages)$/)
     for (const request of good) expect(request.error).toBeUndefined()
     for (const request of good) expectOwn(request)
     prefixes.clear()
