@@ -63,7 +63,7 @@ export type TokenRequest = GenerateRequest & { readonly prompt: readonly number[
 const theirs: ReadonlySet<ErrorCode> = new Set(['remote', 'bad_kv', 'bad_mac', 'checksum', 'wrong_model', 'network'])
 
 /** A reader who lets a companion wait for longer than this may be why it broke off, milliseconds. */
-const excusedMs = 5000
+const excusedMs = 1000
 
 export class Route implements RoutedAnswer {
   readonly #engine: Engine
