@@ -162,7 +162,8 @@ class IncomingBody {
       if (wait > 0) setTimeout(() => this.#flush(), wait)
       else this.#flush()
     }
-    process.nextTick(flush)
+    // The parser runs the tick queue after each piece: only an immediate comes after all of them.
+    setImmediate(flush)
   }
 
   #flush(): void {
@@ -176,6 +177,9 @@ class IncomingBody {
 
 /** An answer before the body's end says that the connection closes; what comes then is `lingerAfter`'s. */
 function closeEarlyAnswers(incoming: IncomingMessage, outgoing: ServerResponse): void {
+  const { 'content-length': length = '0', 'transfer-encoding': chunked } = incoming.headers
+  // Without a body there is nothing to wait for, though the parser may not have said so yet.
+  if (length === '0' && chunked === undefined) return
   const writeHead = outgoing.writeHead.bind(outgoing) as (...args: unknown[]) => ServerResponse
   outgoing.writeHead = ((...args: unknown[]) => {
     if (!incoming.complete) outgoing.shouldKeepAlive = false
