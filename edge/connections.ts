@@ -25,8 +25,11 @@ const keepAliveMs = 95_000
 /** Requests of one connection that may be begun before the first is answered. */
 const pipelined = 16
 
-/** A drained body: at most so much, in so long, and never waiting for the next byte for longer than a moment. */
-const drain = { bytes: 256 << 20, ms: 30_000, idleMs: 2000 }
+/**
+ * A drained body: at most so much, in so long, and never waiting for the next byte for longer than a moment. Few are drained at once,
+ * the others stand still until then: so draining takes a small part of every turn of the event loop.
+ */
+const drain = { bytes: 256 << 20, ms: 30_000, idleMs: 2000, atOnce: 32 }
 
 /** Calls `listener` for requests. `stop`: from now on a connection closes when it has nothing to answer. */
 export function guardConnections(server: Server, listener: Listener, limits: ConnectionLimits): { stop(): void } {
@@ -38,7 +41,7 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
   server.timeout = stallMs
   /** Requests in progress, by connection. */
   const active = new Map<Socket, number>()
-  const draining = new Set<Socket>()
+  const drains = new Drains()
   let running = 0
   let stopping = false
 
@@ -62,7 +65,7 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
     })
     const body = new IncomingBody(incoming)
     closeEarlyAnswers(incoming, outgoing)
-    lingerAfter(socket, body, draining)
+    lingerAfter(socket, body, drains)
     if (running > requests) return refuse(outgoing, requests)
     return listener(incoming, outgoing)
   }
@@ -83,7 +86,7 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
 const smallBytes = 1024
 /** As many small pieces of a body are free; for each one more its sender waits. */
 const freePieces = 4096
-const waitPerPieceMs = 0.05
+const waitPerPieceMs = 0.1
 const longestWaitMs = 1000
 
 /** Between the parser, which gives a body as it was cut, and whoever reads it. */
@@ -162,7 +165,8 @@ class IncomingBody {
       if (wait > 0) setTimeout(() => this.#flush(), wait)
       else this.#flush()
     }
-    process.nextTick(flush)
+    // The parser runs the tick queue after each piece: only an immediate comes after all of them.
+    setImmediate(flush)
   }
 
   #flush(): void {
@@ -176,6 +180,9 @@ class IncomingBody {
 
 /** An answer before the body's end says that the connection closes; what comes then is `lingerAfter`'s. */
 function closeEarlyAnswers(incoming: IncomingMessage, outgoing: ServerResponse): void {
+  const { 'content-length': length = '0', 'transfer-encoding': chunked } = incoming.headers
+  // Without a body there is nothing to wait for, though the parser may not have said so yet.
+  if (length === '0' && chunked === undefined) return
   const writeHead = outgoing.writeHead.bind(outgoing) as (...args: unknown[]) => ServerResponse
   outgoing.writeHead = ((...args: unknown[]) => {
     if (!incoming.complete) outgoing.shouldKeepAlive = false
@@ -184,26 +191,50 @@ function closeEarlyAnswers(incoming: IncomingMessage, outgoing: ServerResponse):
 }
 
 /** Node closes a connection by `destroySoon`; here it says that it is over, drains what the client still sends, and closes then. */
-function lingerAfter(socket: Socket, body: IncomingBody, draining: Set<Socket>): void {
+function lingerAfter(socket: Socket, body: IncomingBody, drains: Drains): void {
   const close = Object.getPrototypeOf(socket).destroySoon as () => void
+  let lingers = false
   socket.destroySoon = () => {
-    if (draining.has(socket)) return
+    if (lingers) return
+    lingers = true
     if (!body.open) return close.call(socket)
-    draining.add(socket)
-    const from = socket.bytesRead
-    const until = performance.now() + drain.ms
-    let before = from
-    const timer = setInterval(() => {
-      const { bytesRead } = socket
-      if (bytesRead === before || bytesRead - from > drain.bytes || performance.now() > until) socket.destroy()
-      before = bytesRead
-    }, drain.idleMs)
-    socket.once('close', () => {
-      clearInterval(timer)
-      draining.delete(socket)
-    })
     socket.end()
-    body.discard(() => close.call(socket))
+    drains.add(socket, () => body.discard(() => close.call(socket)))
+  }
+}
+
+/** Connections that are only read to the end of their bodies. */
+class Drains {
+  readonly #running = new Set<Socket>()
+  readonly #waiting = new Map<Socket, () => void>()
+
+  add(socket: Socket, begin: () => void): void {
+    const timer = setTimeout(() => socket.destroy(), drain.ms)
+    socket.once('close', () => {
+      clearTimeout(timer)
+      this.#running.delete(socket)
+      this.#waiting.delete(socket)
+      this.#next()
+    })
+    this.#waiting.set(socket, begin)
+    this.#next()
+  }
+
+  #next(): void {
+    for (const [socket, begin] of this.#waiting) {
+      if (this.#running.size >= drain.atOnce) return
+      this.#waiting.delete(socket)
+      this.#running.add(socket)
+      const from = socket.bytesRead
+      let before = from
+      const timer = setInterval(() => {
+        const { bytesRead } = socket
+        if (bytesRead === before || bytesRead - from > drain.bytes) socket.destroy()
+        before = bytesRead
+      }, drain.idleMs)
+      socket.once('close', () => clearInterval(timer))
+      begin()
+    }
   }
 }
 

@@ -42,7 +42,8 @@ export function serveNode(options: ServeOptions): Promise<Serving> {
     })
     const guarded = guardConnections(server, listener, { requests, stallMs: stallSeconds * 1000 })
     server.once('error', (error) => reject(asForetokenError(error, 'io', `can't listen on ${hostname}:${port}`)))
-    server.listen(port, hostname, () => {
+    // Many may come at once; a connection that finds the queue full is tried again by its client only after a second.
+    server.listen({ port, host: hostname, backlog: 4096 }, () => {
       const { port } = server.address() as AddressInfo
       resolve({ url: `http://${hostname.includes(':') ? `[${hostname}]` : hostname}:${port}`, close })
     })

@@ -1,7 +1,8 @@
 /**
- * What `npm run soak:serve` runs: a server process, and 32 clients in this one. A fifth of the requests are left in the middle; of the others
- * every answer must be what it was when it was made alone. Prints a report as JSON; exit code 1 for a failed request, a wrong
- * answer, pages that were not given back, memory of the core beyond what was in use, or a process that has grown by more than 5 %.
+ * What `npm run soak:serve` runs: a server process, and clients in this one, for a number of requests or of minutes. A fifth of the
+ * requests are left in the middle, a tenth stop reading; every other answer must be what it was when it was made alone. Then idle
+ * connections are used again. Prints a report as JSON; exit code 1 for a failed request, a wrong answer, pages or places that were not
+ * given back, memory of the core beyond what was in use, or a process that has grown by more than 5 %.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -10,21 +11,40 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 import { random } from '../helpers/random.ts'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 
-const requests = Number(process.argv[2] ?? 20_000)
-/** Before memory is looked at: code is compiled, pools, caches and the heap take the size that they keep. */
-const warming = Math.ceil(requests / 2)
-const clients = 32
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    /** In place of a number of requests. */
+    minutes: { type: 'string' },
+    clients: { type: 'string', default: '32' },
+    /** A name or a file; the tiny random one without. */
+    model: { type: 'string' },
+    seed: { type: 'string', default: '20261126' },
+  },
+})
+const minutes = values.minutes === undefined ? undefined : Number(values.minutes)
+const requests = minutes === undefined ? Number(positionals[0] ?? 20_000) : Number.POSITIVE_INFINITY
+const clients = Number(values.clients)
+/** Code is compiled, pools, caches and the heap take the size that they keep, before memory is compared. */
+const settling = 1 / 3
 const growth = 0.05
-const rng = random(20_261_126)
+/** A client that stops reading does so for longer than the server waits. */
+const stallMs = 2000
+const rng = random(Number(values.seed))
 const folder = mkdtempSync(join(tmpdir(), 'foretoken-soak-'))
-const model = process.argv[3] ?? join(folder, 'tiny.gguf')
-if (!process.argv[3]) writeFileSync(model, tinyGguf({ context: 1024 }))
+const named = values.model ?? positionals[1]
+const model = named ?? join(folder, 'tiny.gguf')
+if (named === undefined) writeFileSync(model, tinyGguf({ context: 1024 }))
+const config = join(folder, 'config.json')
+writeFileSync(config, JSON.stringify({ limits: { stallSeconds: stallMs / 2000 } }))
 
 const cli = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
-const server = spawn(process.execPath, [cli, 'serve', '-m', model, '--port', '0', '--context', '1024'], {
+const args = ['serve', '-m', model, '--port', '0', '--context', '1024', '--config', config]
+const server = spawn(process.execPath, [cli, ...args], {
   env: { ...process.env, FORETOKEN_API_KEY: '' },
   stdio: ['ignore', 'ignore', 'pipe'],
 })
@@ -51,33 +71,46 @@ const bodies = Array.from({ length: kinds }, (_, kind) => ({
 const alone: string[] = []
 for (const body of bodies) alone.push((await answer(body)).text)
 
-const counts = { answered: 0, left: 0, failed: 0, wrong: 0 }
-const memory: number[] = []
+const counts = { answered: 0, left: 0, stalled: 0, failed: 0, wrong: 0 }
+const failures = new Map<string, number>()
 /** Most bytes that pages were seen to take. */
 let pools = 0
-let next = 0
 const begun = performance.now()
+const elapsed = () => (performance.now() - begun) / 60_000
+/** Bytes: each minute, or fifty times, evenly. */
+const memory: number[] = [rss()]
+let next = 0
 await Promise.all(Array.from({ length: clients }, client))
+const ran = Math.round(elapsed() * 60)
+const reset = await reusedWhenIdle()
 await settled()
 const after = memory.at(-1)!
-const before = memory[Math.floor(memory.length / 3)]!
+const before = memory[Math.floor(memory.length * settling)]!
 const pages = await metric('foretoken_kv_pages_in_use')
-const leaked = pages - (await metric('foretoken_prefix_pages'))
+const leaked = {
+  pages: pages - (await metric('foretoken_prefix_pages')),
+  places: await metric('foretoken_answers'),
+  body_bytes: await metric('foretoken_body_bytes'),
+}
 const core = await parts()
 /** Nothing made room beforehand: the core's memory follows what was in use. */
 const bounded = core.total <= 1.15 * (core.weights + core.tables + pools) + 2e6
 const report = {
-  requests,
-  warming,
+  model: served,
+  seed: Number(values.seed),
+  clients,
+  requests: next,
   ...counts,
-  leaked_pages: leaked,
+  ...(failures.size > 0 && { failures: Object.fromEntries(failures) }),
+  reset_when_idle: reset,
+  leaked,
   core: { ...core, most_pools: pools, bounded },
-  /** Fifty times, evenly; the first third is warming up. */
-  rss_mb: memory.map((bytes) => Math.round(bytes / 1e6)),
+  [minutes === undefined ? 'rss_mb' : 'rss_mb_per_minute']: memory.map((bytes) => Math.round(bytes / 1e6)),
   growth: Math.round((after / before - 1) * 1e4) / 1e4,
-  seconds: Math.round((performance.now() - begun) / 1000),
+  seconds: ran,
 }
-const sound = counts.failed + counts.wrong + leaked === 0 && report.growth <= growth && bounded
+const lost = leaked.pages + leaked.places + leaked.body_bytes
+const sound = counts.failed + counts.wrong + reset + lost === 0 && report.growth <= growth && bounded
 console.log(JSON.stringify({ ...report, sound }))
 const ended = once(server, 'exit')
 server.kill('SIGTERM')
@@ -86,42 +119,69 @@ rmSync(folder, { recursive: true, force: true })
 process.exit(sound ? 0 : 1)
 
 async function client(): Promise<void> {
-  while (next < warming + requests) {
+  while (minutes === undefined ? next < requests : elapsed() < minutes) {
     const number = next++
     const kind = rng.below(kinds)
-    const leaves = rng.below(5) === 0
+    const draw = rng.below(10)
+    const leaves = draw < 2
+    const stalls = draw === 2
     try {
-      const { text } = await answer(bodies[kind]!, leaves ? rng.below(4) : undefined)
+      const { text } = await answer(bodies[kind]!, leaves || stalls ? rng.below(4) : undefined, stalls)
       if (leaves) counts.left++
+      else if (stalls) counts.stalled++
       else if (text === alone[kind]) counts.answered++
       else counts.wrong++
-    } catch {
+    } catch (error) {
       counts.failed++
+      const why = String((error as Error).cause ?? error).slice(0, 100)
+      failures.set(why, (failures.get(why) ?? 0) + 1)
     }
-    if (number % Math.max(1, Math.floor((warming + requests) / 50)) === 0) memory.push(rss())
+    watch(number)
     if (number % 100 === 0) pools = Math.max(pools, (await parts()).pools)
   }
 }
 
-/** The text of a stream; with `leaveAfter` the client goes away after so many reads. */
-async function answer(body: object, leaveAfter?: number): Promise<{ text: string }> {
+function watch(number: number): void {
+  if (minutes !== undefined) {
+    if (elapsed() >= memory.length) memory.push(rss())
+  } else if (number % Math.max(1, Math.floor(requests / 50)) === 0) memory.push(rss())
+}
+
+/** The text of a stream; with `stopAfter` the client goes away after so many reads, or stops reading and goes away later. */
+async function answer(body: object, stopAfter?: number, stalls = false): Promise<{ text: string }> {
   const response = await fetch(`${url}/v1/chat/completions`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify(body),
   })
-  if (!response.ok) throw new Error(String(response.status))
+  if (!response.ok) throw new Error(`${response.status} ${(await response.json()).error.code}`)
   const decoder = new TextDecoder()
   let raw = ''
   let reads = 0
   // Leaving the loop closes the connection.
   for await (const bytes of response.body!) {
     raw += decoder.decode(bytes, { stream: true })
-    if (leaveAfter !== undefined && ++reads > leaveAfter) return { text: '' }
+    if (stopAfter === undefined || ++reads <= stopAfter) continue
+    if (stalls) await new Promise((resolve) => setTimeout(resolve, stallMs))
+    return { text: '' }
   }
+  if (stopAfter !== undefined) return { text: '' }
   if (!raw.endsWith('data: [DONE]\n\n')) throw new Error('broken off')
   const chunks = raw.split('\n\n').flatMap((frame) => (frame.startsWith('data: {') ? [JSON.parse(frame.slice(6))] : []))
   return { text: chunks.map(({ choices }) => choices[0]?.delta?.content ?? '').join('') }
+}
+
+/** Requests on connections that were idle for about 6 s, where Node by itself would be closing them: how many failed. */
+async function reusedWhenIdle(): Promise<number> {
+  let failed = 0
+  await Promise.all(
+    Array.from({ length: clients }, async (_, index) => {
+      await answer(bodies[0]!)
+      await new Promise((resolve) => setTimeout(resolve, 5970 + (60 * index) / clients))
+      await answer(bodies[0]!).catch(() => failed++)
+    }),
+  )
+  return failed
 }
 
 /** Those who left are noticed soon. */
@@ -156,7 +216,7 @@ function metricOf(text: string, name: string): number {
   )
 }
 
-/** Of the server, bytes; from Linux's own account, else 0 and nothing is said of growth. */
+/** Of the server, bytes; from Linux's own account, else 1 and nothing is said of growth. */
 function rss(): number {
   try {
     return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.pid}/status`, 'utf8'))![1]) * 1024

@@ -1,0 +1,236 @@
+/** Connections of Node's server whose clients are slow, greedy or silent. */
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { afterEach, describe, expect, test } from 'vitest'
+import { type ServeOptions, type Serving, serveNode } from '../../edge/node.ts'
+
+let serving: Serving
+const sockets: Socket[] = []
+afterEach(async () => {
+  for (const socket of sockets.splice(0)) socket.destroy()
+  await serving.close(100)
+})
+
+async function serve(fetch: ServeOptions['fetch'], options: Partial<ServeOptions> = {}): Promise<void> {
+  serving = await serveNode({ fetch, port: 0, ...options })
+}
+
+/** A connection that reads nothing of what comes until it is asked to. */
+async function connection(): Promise<Socket> {
+  const { hostname, port } = new URL(serving.url)
+  const socket = connect(Number(port), hostname)
+  sockets.push(socket)
+  socket.on('error', () => {})
+  await once(socket, 'connect')
+  socket.pause()
+  return socket
+}
+
+async function rest(socket: Socket, enough: (got: string) => boolean = () => false): Promise<string> {
+  let got = ''
+  socket.setEncoding('utf8')
+  for await (const piece of socket) {
+    got += piece
+    if (enough(got)) break
+  }
+  return got
+}
+
+const get = (path = '/', more = '') => `GET ${path} HTTP/1.1\r\nhost: x\r\n${more}\r\n`
+
+test('idle connections are told that they are kept for longer than common pools keep them', async () => {
+  await serve(() => new Response('ok'))
+  const socket = await connection()
+  socket.write(get())
+  const got = await rest(socket, (text) => text.endsWith('ok'))
+  expect(Number(/^keep-alive: timeout=(\d+)/im.exec(got)![1])).toBeGreaterThanOrEqual(95)
+})
+
+test('a stop closes idle connections, and busy ones once they have answered', async () => {
+  let finish!: () => void
+  const waits = new Promise<void>((resolve) => {
+    finish = resolve
+  })
+  await serve(async (request) => {
+    if (request.url.endsWith('/slow')) await waits
+    return new Response('ok')
+  })
+  const [idle, busy] = [await connection(), await connection()]
+  idle.write(get())
+  busy.write(get('/slow'))
+  const [first, second] = [rest(idle), rest(busy)]
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  const closed = serving.close(60_000)
+  expect(await first).toContain('ok')
+  finish()
+  expect(await second).toContain('ok')
+  await closed
+})
+
+describe('an answer that nobody reads', () => {
+  const large = new Uint8Array(64 << 20)
+  const cases: [string, () => Response][] = [
+    ['whole', () => new Response(large)],
+    ['a stream', () => new Response(new Blob([large]).stream())],
+  ]
+  test.each(cases)('%s: its connection closes', async (_, answer) => {
+    await serve(answer, { stallSeconds: 0.2 })
+    const socket = await connection()
+    socket.write(get())
+    // Paused, it sees the end of its connection only by reading: so the server is asked, by a stop that would wait an hour.
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    await serving.close(3_600_000)
+  })
+
+  test('one that is read slowly is not given up, nor is a client that waits for its answer', async () => {
+    await serve(
+      async (request) => {
+        if (!request.url.endsWith('/wait')) return new Response(large)
+        await new Promise((resolve) => setTimeout(resolve, 700))
+        return new Response('late')
+      },
+      { stallSeconds: 0.2 },
+    )
+    const waiting = await connection()
+    waiting.write(get('/wait', 'connection: close\r\n'))
+    const slow = await connection()
+    slow.write(get('/', 'connection: close\r\n'))
+    let bytes = 0
+    for await (const piece of slow) {
+      bytes += piece.length
+      if (bytes % 7 === 0) await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+    expect(bytes).toBeGreaterThan(large.length)
+    expect(await rest(waiting)).toContain('late')
+  })
+})
+
+test('more requests than may be in progress: a readable 503, and room again when one has ended', async () => {
+  let finish!: () => void
+  const waits = new Promise<void>((resolve) => {
+    finish = resolve
+  })
+  await serve(async () => waits.then(() => new Response('ok')), { requests: 2 })
+  const ask = () => fetch(`${serving.url}/`)
+  const two = [ask(), ask()]
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  const refused = await ask()
+  expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '1'])
+  expect(await refused.json()).toMatchObject({ error: { code: 'busy', type: 'server_error' } })
+  finish()
+  expect((await Promise.all(two)).map(({ status }) => status)).toEqual([200, 200])
+  expect((await ask()).status).toBe(200)
+})
+
+test('a connection that begins many requests before it reads an answer is closed; a few are answered in order', async () => {
+  let begun = 0
+  await serve(async (request) => {
+    begun++
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    return new Response(new URL(request.url).pathname)
+  })
+  const few = await connection()
+  few.write(Array.from({ length: 8 }, (_, n) => get(`/${n}`)).join(''))
+  const got = await rest(few, (text) => text.endsWith('/7'))
+  expect(got.match(/\/\d(?=HTTP|$)/g)).toHaveLength(8)
+  begun = 0
+  const many = await connection()
+  many.write(get().repeat(1000))
+  await rest(many)
+  expect(begun).toBeLessThanOrEqual(16)
+})
+
+test('more connections than may be: the next is closed, and idle ones go on', async () => {
+  await serve(() => new Response('ok'), { connections: 2 })
+  const [one, two] = [await connection(), await connection()]
+  const { hostname, port } = new URL(serving.url)
+  const three = connect(Number(port), hostname)
+  three.on('error', () => {})
+  await once(three.resume(), 'close')
+  for (const socket of [one, two]) {
+    socket.write(get('/', 'connection: close\r\n'))
+    expect(await rest(socket)).toContain('ok')
+  }
+})
+
+describe('a body in small pieces', () => {
+  const text = 'abcdefghij'.repeat(300)
+  const chunked = (pieces: string) =>
+    `POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n${pieces}`
+  const bytewise = (count: number) =>
+    Array.from({ length: count }, (_, n) => `1\r\n${text[n % text.length]}\r\n`).join('')
+
+  /** What the app saw: how many pieces, and their text. */
+  function seen() {
+    const pieces: Uint8Array[] = []
+    const read = async (request: Request) => {
+      for await (const piece of request.body!) pieces.push(piece)
+      return new Response('read')
+    }
+    return { read, pieces, text: () => Buffer.concat(pieces).toString() }
+  }
+
+  test('reaches the app in few', async () => {
+    const { read, pieces, text: whole } = seen()
+    await serve(read)
+    const socket = await connection()
+    socket.write(chunked(`${bytewise(3000)}0\r\n\r\n`))
+    expect(await rest(socket)).toContain('read')
+    expect(whole()).toBe(text)
+    expect(pieces.length).toBeLessThan(30)
+  })
+
+  test('comes whole, however small and large ones follow each other', async () => {
+    const { read, text: whole } = seen()
+    await serve(read)
+    const large = 'L'.repeat(5000)
+    const mixed = Array.from({ length: 40 }, (_, n) => (n % 3 === 0 ? large : text.slice(0, 1 + n * 7)))
+    const socket = await connection()
+    socket.write(chunked(''))
+    for (const piece of mixed) {
+      socket.write(`${piece.length.toString(16)}\r\n${piece}\r\n`)
+      if (piece.length % 2) await new Promise((resolve) => setImmediate(resolve))
+    }
+    socket.write('0\r\n\r\n')
+    expect(await rest(socket)).toContain('read')
+    expect(whole()).toBe(mixed.join(''))
+  })
+
+  test('waits for what it costs once it has had many', async () => {
+    const { read, text: whole } = seen()
+    await serve(read)
+    const socket = await connection()
+    socket.write(chunked(`${bytewise(20_000)}0\r\n\r\n`))
+    expect(await rest(socket)).toContain('read')
+    expect(whole()).toHaveLength(20_000)
+  })
+
+  test('whose sender goes away ends the request', async () => {
+    let failed: unknown
+    const { promise, resolve } = Promise.withResolvers<void>()
+    await serve(async (request) => {
+      try {
+        await request.text()
+      } catch (error) {
+        failed = error
+      }
+      resolve()
+      return new Response()
+    })
+    const socket = await connection()
+    socket.write(chunked(bytewise(9000)))
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    socket.destroy()
+    await promise
+    expect(failed).toBeDefined()
+  })
+})
+
+test.each(['[::1', 'a/b', 'a b', 'user@x'])('a host name %j is refused as JSON', async (host) => {
+  await serve(() => new Response('ok'))
+  const socket = await connection()
+  socket.write(`GET / HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n\r\n`)
+  const got = await rest(socket)
+  expect(got).toMatch(/^HTTP\/1.1 400 /)
+  expect(got).toContain('"code":"invalid_url"')
+})

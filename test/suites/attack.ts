@@ -1,0 +1,157 @@
+/**
+ * What `npm run attack` runs: a server process, eight attackers in another, and here a victim that streams a short prompt, first alone
+ * and then beside each attack. Prints a line of JSON for each attack: the victim's time to first token in milliseconds, its failures,
+ * and the server's memory. Exit code 1 where a victim's p95 is over 3 times that of alone and over 400 ms, where one of its requests
+ * failed, or where memory grew by more than 250 MB.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { tinyGguf } from '../helpers/tiny-model.ts'
+import { type AttackName, attack, attacks } from './attacks.ts'
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    model: { type: 'string' },
+    /** Of each attack, and of the victim alone before it. */
+    seconds: { type: 'string', default: '10' },
+    /** Internal: this process is the attackers. */
+    as: { type: 'string' },
+    target: { type: 'string' },
+  },
+})
+if (values.as) await attack(values.as as AttackName, JSON.parse(values.target!))
+
+const seconds = Number(values.seconds)
+const folder = mkdtempSync(join(tmpdir(), 'foretoken-attack-'))
+const model = values.model ?? join(folder, 'tiny.gguf')
+if (!values.model) writeFileSync(model, tinyGguf({ context: 4096 }))
+const keys = { attacker: 'key-of-the-attacker', victim: 'key-of-the-victim' }
+const names = positionals.length > 0 ? positionals : Object.keys(attacks)
+let sound = true
+try {
+  for (const name of names) sound = (await judged(name as AttackName)) && sound
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}
+process.exit(sound ? 0 : 1)
+
+async function judged(name: AttackName): Promise<boolean> {
+  const keyed = name === 'tenants'
+  const server = await serve(keyed)
+  try {
+    const served = (await (await asked(server.url, '/v1/models', keyed)).json()).data[0].id as string
+    // Code is compiled, and the prefix is cached, before anything is measured.
+    await victim(server.url, served, keyed, 2)
+    const alone = await victim(server.url, served, keyed, seconds)
+    const before = rss(server.process)
+    const file = values.model ? values.model.split('/').at(-1)! : 'tiny.gguf'
+    const target = { url: server.url, model: name === 'downloads' ? file : served, key: keyed ? keys.attacker : '' }
+    const attackers = spawn(
+      process.execPath,
+      [fileURLToPath(import.meta.url), '--as', name, '--target', JSON.stringify(target)],
+      {
+        stdio: ['ignore', 'ignore', 'inherit'],
+      },
+    )
+    let peak = before
+    const watch = setInterval(() => {
+      peak = Math.max(peak, rss(server.process))
+    }, 100)
+    await new Promise((resolve) => setTimeout(resolve, 1000))
+    const beside = await victim(server.url, served, keyed, seconds)
+    clearInterval(watch)
+    await ended(attackers, 'SIGKILL')
+    const growth = Math.round((peak - before) / 1e6)
+    const bar = Math.max(3 * alone.p95, 400)
+    const held = beside.p95 <= bar && beside.failed === 0 && growth <= 250
+    console.log(
+      JSON.stringify({ attack: name, alone, beside, rss_mb: Math.round(before / 1e6), growth_mb: growth, held }),
+    )
+    return held
+  } finally {
+    await ended(server.process, 'SIGTERM')
+  }
+}
+
+async function serve(keyed: boolean): Promise<{ url: string; process: ChildProcess }> {
+  const cli = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
+  const config = join(folder, 'config.json')
+  const hashes = Object.values(keys).map((key) => ({ sha256: createHash('sha256').update(key).digest('hex') }))
+  writeFileSync(config, JSON.stringify(keyed ? { keys: hashes } : {}))
+  const process_ = spawn(process.execPath, [cli, 'serve', '-m', model, '--port', '0', '--config', config], {
+    env: { ...process.env, FORETOKEN_API_KEY: '' },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  const url = await new Promise<string>((resolve, reject) => {
+    const lines = createInterface({ input: process_.stderr! })
+    lines.on('line', (line) => {
+      const found = /http:\/\/\S+(?=\/v1)/.exec(line)
+      if (found) resolve(found[0])
+    })
+    process_.once('exit', (code) => reject(new Error(`the server ended with ${code}`)))
+  })
+  return { url, process: process_ }
+}
+
+function asked(url: string, path: string, keyed: boolean, body?: object): Promise<Response> {
+  return fetch(`${url}${path}`, {
+    headers: { 'content-type': 'application/json', ...(keyed && { authorization: `Bearer ${keys.victim}` }) },
+    ...(body && { method: 'POST', body: JSON.stringify(body) }),
+  })
+}
+
+/** Streams short prompts one after another, for so long; times to first token in milliseconds. */
+async function victim(url: string, served: string, keyed: boolean, seconds: number) {
+  const until = performance.now() + seconds * 1000
+  const times: number[] = []
+  let failed = 0
+  const body = {
+    model: served,
+    messages: [{ role: 'user', content: 'What is this?' }],
+    max_tokens: 4,
+    stream: true,
+    temperature: 0,
+  }
+  while (performance.now() < until) {
+    const begun = performance.now()
+    try {
+      const response = await asked(url, '/v1/chat/completions', keyed, body)
+      if (!response.ok) throw new Error(`${response.status} ${await response.text()}`)
+      let first: number | undefined
+      for await (const _ of response.body!) first ??= performance.now() - begun
+      times.push(first!)
+    } catch (error) {
+      failed++
+      console.error(String(error))
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  times.sort((a, b) => a - b)
+  const at = (share: number) => Math.round((times[Math.floor(share * (times.length - 1))] ?? Number.NaN) * 10) / 10
+  return { requests: times.length, failed, p50: at(0.5), p95: at(0.95) }
+}
+
+/** In bytes, from Linux's own account; 0 elsewhere. */
+function rss({ pid }: ChildProcess): number {
+  try {
+    return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) * 1024
+  } catch {
+    return 0
+  }
+}
+
+function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  return new Promise((resolve) => {
+    child.once('exit', () => resolve())
+    child.kill(signal)
+    // A second signal ends a server at once, whatever it still writes.
+    setTimeout(() => child.kill(signal), 3000).unref()
+  })
+}

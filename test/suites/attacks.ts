@@ -1,0 +1,165 @@
+/**
+ * Attacks on a server, as `attack.ts` runs them in a process of their own: eight connections that send for as long as the process
+ * lives. They go to loopback only.
+ */
+import { connect, type Socket } from 'node:net'
+
+export const attacks = {
+  /** Requests that have to be refused, and cost as much as they can before. */
+  refused: 'http',
+  /** Bodies that are held, and bodies in pieces of one byte. */
+  bodies: 'sockets',
+  /** One key with everything that it may ask for, beside another's. */
+  tenants: 'http',
+  /** Model files of the page that nobody reads. */
+  downloads: 'sockets',
+} as const
+
+export type AttackName = keyof typeof attacks
+
+export interface Target {
+  readonly url: string
+  readonly model: string
+  /** Of the attacker, where the server has keys. */
+  readonly key: string
+}
+
+export const attackers = 8
+const letters = (count: number, from: number) =>
+  Array.from({ length: count }, (_, n) => String.fromCharCode(97 + ((n * 7 + from * 13 + (n >> 5)) % 26))).join('')
+const times = <T>(count: number, of: (index: number) => T) => Array.from({ length: count }, (_, index) => of(index))
+
+/** Never resolves. */
+export async function attack(name: AttackName, target: Target): Promise<never> {
+  const each = { refused, bodies, tenants, downloads }[name]
+  await Promise.all(times(attackers, (index) => each(target, index)))
+  throw new Error('an attack ended')
+}
+
+/** Bodies that are refused, made once: an attacker's own work is no part of it. */
+export function refusedBodies(model: string): readonly (readonly [path: string, body: string])[] {
+  const chat = '/v1/chat/completions'
+  const text = '/v1/completions'
+  const user = [{ role: 'user', content: 'x' }]
+  const record = (count: number, value: unknown) => Object.fromEntries(times(count, (n) => [`k${n}`, value]))
+  return [
+    [chat, JSON.stringify({ model, messages: [{ role: 'user', content: letters(131_000, 1) }] })],
+    [text, JSON.stringify({ model, prompt: letters(131_000, 2) })],
+    [text, JSON.stringify({ model, prompt: times(300_000, () => -1) })],
+    [text, JSON.stringify({ model, prompt: times(300_000, () => []) })],
+    [chat, JSON.stringify({ model, messages: times(300_000, () => ({})) })],
+    [chat, JSON.stringify({ model, messages: user, metadata: record(70_000, 'x') })],
+    [chat, JSON.stringify({ model, messages: user, logit_bias: record(70_000, 1) })],
+    [chat, JSON.stringify({ model, messages: user, ...record(70_000, 1) })],
+    [chat, `{"model":${'['.repeat(1_000_000)}`],
+    [chat, '{"a":'.repeat(200_000)],
+    ['/v1/responses', JSON.stringify({ model, input: times(100_000, () => ({ role: 'user' })) })],
+  ]
+}
+
+async function post({ url, key }: Target, path: string, body: string): Promise<Response> {
+  const headers = { 'content-type': 'application/json', ...(key && { authorization: `Bearer ${key}` }) }
+  return fetch(`${url}${path}`, { method: 'POST', headers, body })
+}
+
+async function refused(target: Target, index: number): Promise<never> {
+  const all = refusedBodies(target.model)
+  for (let n = index; ; n++) {
+    const [path, body] = all[n % all.length]!
+    await post(target, path, body).then((response) => response.text(), pause)
+  }
+}
+
+async function tenants(target: Target, index: number): Promise<never> {
+  const { model } = target
+  const everything = {
+    n: 8,
+    temperature: 1.5,
+    top_p: 0.9,
+    presence_penalty: 1,
+    frequency_penalty: 1,
+    logprobs: true,
+    top_logprobs: 20,
+    max_tokens: 400,
+    foretoken: { top_k: 500, min_p: 0.01, repetition_penalty: 1.2, ignore_eos: true },
+  }
+  for (let n = index; ; n++) {
+    const many = { model, prompt: times(8, (k) => letters(131_000, n * 8 + k)), max_tokens: 8 }
+    const chat = { model, messages: [{ role: 'user', content: letters(200, n) }], ...everything }
+    const [path, body] = n % 2 ? (['/v1/completions', many] as const) : (['/v1/chat/completions', chat] as const)
+    await post(target, path, JSON.stringify(body)).then((response) => response.text(), pause)
+  }
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 20))
+}
+
+async function open(url: string): Promise<Socket> {
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname)
+  socket.on('error', () => {})
+  await new Promise((resolve) => {
+    socket.once('connect', resolve)
+    socket.once('error', resolve)
+  })
+  return socket
+}
+
+const head = (length: string) =>
+  `POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n${length}\r\n\r\n`
+
+/** Half of them hold 1 MB each, on many connections; half send bytes one by one. */
+async function bodies({ url }: Target, index: number): Promise<never> {
+  if (index % 2) {
+    const pieces = `1\r\nx\r\n`.repeat(10_000)
+    for (;;) {
+      const socket = await open(url)
+      socket.resume()
+      socket.write(head('transfer-encoding: chunked'))
+      for (let sent = 0; sent < 100 && !socket.destroyed; sent++)
+        if (!socket.write(pieces)) await new Promise<void>((resolve) => settled(socket, resolve))
+      socket.destroy()
+      await pause()
+    }
+  }
+  const most = 1500 / (attackers / 2)
+  const held = new Set<Socket>()
+  const body = ' '.repeat((1 << 20) - 1)
+  for (;;) {
+    while (held.size < most) {
+      const socket = await open(url)
+      held.add(socket)
+      socket.resume().once('close', () => held.delete(socket))
+      if (socket.destroyed) held.delete(socket)
+      socket.write(head(`content-length: ${1 << 20}`) + body)
+    }
+    await pause()
+  }
+}
+
+async function downloads({ url, model }: Target): Promise<never> {
+  const most = 300 / attackers
+  const held = new Set<Socket>()
+  const path = `/page/model/${encodeURIComponent(model)}`
+  for (;;) {
+    while (held.size < most) {
+      const socket = await open(url)
+      held.add(socket)
+      // Not read: but its end is seen, once it is written to.
+      socket.once('close', () => held.delete(socket))
+      socket.pause()
+      socket.write(`GET ${path} HTTP/1.1\r\nhost: localhost\r\n\r\n`)
+    }
+    for (const socket of held) if (socket.destroyed) held.delete(socket)
+    await pause()
+  }
+}
+
+function settled(socket: Socket, resolve: () => void): void {
+  const done = () => {
+    socket.off('drain', done).off('close', done)
+    resolve()
+  }
+  socket.once('drain', done).once('close', done)
+}
