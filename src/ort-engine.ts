@@ -192,7 +192,7 @@ export class OrtEngine implements AnyEngine {
 
   async #packed(answers: readonly Answer[]): Promise<Read[]> {
     const prompts = answers.map(({ ids }) => ids)
-    const columns = Math.max(...prompts.map(({ length }) => length))
+    const columns = prompts.reduce((most, { length }) => Math.max(most, length), 0)
     const bins = binsOf(
       prompts.map(({ length }) => length),
       columns,
