@@ -222,7 +222,7 @@ export class OrtEngine implements AnyEngine {
   /** Reads prompts together, and puts what came of each into `reads`. */
   async #packed(answers: readonly Answer[], reads: Map<Answer, Read>, signal: AbortSignal): Promise<void> {
     const prompts = answers.map(({ ids }) => ids)
-    const columns = Math.max(...prompts.map(({ length }) => length))
+    const columns = prompts.reduce((most, { length }) => Math.max(most, length), 0)
     const bins = binsOf(
       prompts.map(({ length }) => length),
       columns,

@@ -45,4 +45,5 @@ test('the page takes at most 400 kB, gzip, with every build of the core', async 
 
 test('the worker is one small file', async () => {
   expect(gzip(await bundle('dist/worker.js'))).toBeLessThan(1_000)
+  expect(gzip(await bundle('dist/text-worker.js'))).toBeLessThan(45_000)
 })

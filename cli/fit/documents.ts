@@ -53,7 +53,7 @@ export async function* documentIds(
       const row = rows[draw(rows.length)]!
       const all = idsOf(engine, row)
       const from = typeof row === 'string' && all.length > length ? draw(all.length - length) : 0
-      ids.push(...all.slice(from, from + length - ids.length))
+      for (const id of all.slice(from, from + length - ids.length)) ids.push(id)
     }
     yield ids
   }

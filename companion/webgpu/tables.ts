@@ -49,7 +49,7 @@ export function tablesOf(segments: readonly Segment[], { headDim }: RopeSpec, fr
       tiles.push(row + at, count, own[Math.floor((past + at) / pageTokens)]!, token)
       at += count
     }
-    pages.push(...own)
+    for (const page of own) pages.push(page)
     row += length
   })
   before.push({ blocks: blocks.length / 4, tiles: tiles.length / 4, row })

@@ -268,8 +268,10 @@ export class Sequence {
   adopt(pages: readonly number[]): void {
     if (this.#length > 0)
       throw new ForetokenError('internal', `a sequence of ${this.#length} tokens cannot adopt pages`)
-    for (const page of pages) this.#cache.share(page)
-    this.#pages.push(...pages)
+    for (const page of pages) {
+      this.#cache.share(page)
+      this.#pages.push(page)
+    }
     this.#length = pages.length * pageTokens
   }
 

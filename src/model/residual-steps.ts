@@ -40,7 +40,9 @@ export function writeSteps(
 ): string {
   const { layers, kvHeads, headDim } = config
   const shape = { first_layer: firstInexact(plan), layers, kv_heads: kvHeads, head_dim: headDim, pairs: steps.pairs }
-  const text = btoa(String.fromCharCode(...encodeStepBytes(steps.steps)))
+  let bytes = ''
+  for (const byte of encodeStepBytes(steps.steps)) bytes += String.fromCharCode(byte)
+  const text = btoa(bytes)
   return `${JSON.stringify({ version: 1, base, base_name, ...shape, steps: text, ...about }, null, 2)}\n`
 }
 

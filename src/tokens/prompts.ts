@@ -61,9 +61,14 @@ export class Prompts {
     const accepted = performance.now()
     if (isIds(prompt)) return prepared(this.ids(prompt, options), { accepted, tokenized: performance.now() })
     const messages = typeof prompt === 'string' ? [{ role: 'user', content: prompt } as const] : prompt
-    if (lengthOf(messages) <= short)
+    if (lengthOf([messages, options.templateValues]) <= short)
       try {
-        return await this.#inSteps(prompt, { ...options, limits: shortLimitsFor(messages) }, accepted, signal)
+        return await this.#inSteps(
+          prompt,
+          { ...options, limits: shortLimitsFor([messages, options.templateValues]) },
+          accepted,
+          signal,
+        )
       } catch (error) {
         if (!isOverBudget(error)) throw error
       }

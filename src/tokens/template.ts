@@ -48,7 +48,7 @@ export function renderChat(
     eos_token: spec.eosToken ?? '',
   }
   try {
-    return renderTemplate(program, names, { origin, limits: limits ?? limitsFor(messages) })
+    return renderTemplate(program, names, { origin, limits: limits ?? limitsFor([messages, values]) })
   } catch (cause) {
     throw failure(cause)
   }
@@ -63,18 +63,22 @@ export function isOverBudget(error: unknown): boolean {
  * What may be spent where nobody waits for others: about a second of a hostile template's time. Of 70 published templates the hungriest takes
  * 1,200 steps a message and 16 characters for each of a long message.
  */
-export function limitsFor(messages: readonly Message[]): Limits {
-  return { steps: 2_000_000, size: 2 ** 24 + 32 * lengthOf(messages) }
+export function limitsFor(given: unknown): Limits {
+  return { steps: 2_000_000, size: 2 ** 24 + 32 * lengthOf(given) }
 }
 
 /** What may be spent where others wait: some milliseconds. */
-export function shortLimitsFor(messages: readonly Message[]): Limits {
-  return { steps: 20_000, size: 2 ** 20 + 32 * lengthOf(messages) }
+export function shortLimitsFor(given: unknown): Limits {
+  return { steps: 20_000, size: 2 ** 20 + 32 * lengthOf(given) }
 }
 
-/** Characters of all contents. */
-export function lengthOf(messages: readonly Message[]): number {
-  return messages.reduce((sum, { content }) => sum + (content?.length ?? 0), 0)
+/** Characters of all texts in what a person gave, and one for each thing that is none. */
+export function lengthOf(given: unknown): number {
+  if (typeof given === 'string') return given.length
+  if (typeof given !== 'object' || given === null) return 1
+  let sum = 1
+  for (const [key, value] of Object.entries(given)) sum += key.length + lengthOf(value)
+  return sum
 }
 
 /** Each parsed once; or what is wrong with it. */

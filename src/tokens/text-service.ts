@@ -15,7 +15,7 @@ export interface TextServiceOptions {
   readonly deadlineMs?: number
   /** Milliseconds that a prompt nobody waits for any more may take: a new worker would cost more. Default 200. */
   readonly graceMs?: number
-  /** Milliseconds after which a worker that has nothing to do is ended. Default 30,000. */
+  /** Milliseconds after which a worker that has nothing to do is ended. Default 300,000. */
   readonly idleMs?: number
 }
 
@@ -165,7 +165,7 @@ export class TextService {
 
   #rest(): void {
     if (!this.#worker) return
-    this.#idle = setTimeout(() => this.#end(new NoTextWorker('nobody needed it')), this.#options.idleMs ?? 30_000)
+    this.#idle = setTimeout(() => this.#end(new NoTextWorker('nobody needed it')), this.#options.idleMs ?? 300_000)
     // In Node a timer would keep the process alive.
     ;(this.#idle as { unref?: () => void }).unref?.()
   }

@@ -1,0 +1,29 @@
+/** The experiment of `npm run check:words`, on servers whose times are known. */
+import { describe, expect, test } from 'vitest'
+import { areaUnderCurve, wordTiming } from '../suites/word-timing.ts'
+
+describe('the experiment', () => {
+  test('finds a cache of words that tenants share', async () => {
+    const cache = new Set<string>()
+    const { auc } = await wordTiming(async (_, text) => {
+      const known = cache.has(text)
+      cache.add(text)
+      return known ? 1 : 2
+    }, 50)
+    expect(auc).toBe(1)
+  })
+
+  test('finds nothing where each tenant has its own, or where there is none', async () => {
+    const cache = new Set<string>()
+    const own = await wordTiming(async (tenant, text) => {
+      const known = cache.has(tenant + text)
+      cache.add(tenant + text)
+      return known ? 1 : 2
+    }, 50)
+    expect(own.auc).toBe(0.5)
+  })
+
+  test('counts how often one time is above another', () => {
+    expect(areaUnderCurve([3, 2], [1, 2])).toBe(0.875)
+  })
+})
