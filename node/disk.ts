@@ -1,4 +1,4 @@
-/** File-system failures as ForetokenErrors, and the check for room before a large write. */
+/** File-system failures as ForetokenErrors, and the check for room before and during a large write. */
 import { mkdir, statfs } from 'node:fs/promises'
 import { ForetokenError } from '../src/index.ts'
 
@@ -15,20 +15,39 @@ export function fileError(error: unknown, doing: string): ForetokenError {
   return new ForetokenError('io', `${doing}: ${message}`, { cause: error })
 }
 
-/** Makes `folder` and checks that `bytes` fit on its disk, with a little to spare. Throws `disk_full`, `io`. */
-export async function makeRoom(folder: string, bytes: number): Promise<void> {
-  try {
-    await mkdir(folder, { recursive: true })
-    const { bavail, bsize } = await statfs(folder)
-    const free = bavail * bsize
-    if (free < bytes + 8e6)
-      throw new ForetokenError(
-        'disk_full',
-        `${megabytes(bytes)} are needed in ${folder}, ${megabytes(free)} are free; free some space, or set FORETOKEN_HOME or HF_HOME to a larger disk`,
-      )
-  } catch (error) {
+/** Free and total bytes of the disk that `folder` is on. */
+export async function diskSpace(folder: string): Promise<{ readonly free: number; readonly total: number }> {
+  const { bavail, blocks, bsize } = await statfs(folder)
+  return { free: bavail * bsize, total: blocks * bsize }
+}
+
+/** What a download leaves free for everybody else: 2 % of the disk, at most 512 MB, at least 8 MB. */
+export function reserveOf(total: number): number {
+  return Math.max(8e6, Math.min(512e6, 0.02 * total))
+}
+
+/**
+ * Checks that `bytes` more fit on the disk of `folder`, and leave its reserve free. Throws `disk_full`, `io`. `space` is for tests.
+ */
+export async function checkRoom(folder: string, bytes: number, space: typeof diskSpace = diskSpace): Promise<void> {
+  const { free, total } = await space(folder).catch((error) => {
     throw fileError(error, folder)
-  }
+  })
+  const reserve = reserveOf(total)
+  if (free >= bytes + reserve) return
+  throw new ForetokenError(
+    'disk_full',
+    `${bytes > 0 ? `${megabytes(bytes)} are needed in ${folder}` : `${folder} is nearly full`}, ${megabytes(free)} are free, of which ` +
+      `${megabytes(reserve)} stay free; free some space, or set FORETOKEN_HOME or HF_HOME to a larger disk`,
+  )
+}
+
+/** Makes `folder` and checks that `bytes` fit on its disk. Throws `disk_full`, `io`. */
+export async function makeRoom(folder: string, bytes: number): Promise<void> {
+  await mkdir(folder, { recursive: true }).catch((error) => {
+    throw fileError(error, folder)
+  })
+  await checkRoom(folder, bytes)
 }
 
 export function megabytes(bytes: number): string {

@@ -1,158 +1,176 @@
 /**
- * A file from HTTP to disk: resumed where it stopped, retried, checked, and only then given its name.
+ * A file from HTTP to disk: resumed where it stopped, retried, checked, and only then given its name. A reader of `target` never meets a file
+ * that is not whole.
  *
- * Beside `target` lie, while it is on its way, `target.part` (the bytes), `target.part.json` (which version of the file
- * they are of) and `target.lock`. A reader of `target` never meets a file that is not whole.
+ * A lock keeps two processes from fetching one file twice; that neither spoils the other's does not depend on it (`partial.ts`).
  */
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { asForetokenError, ForetokenError } from '../src/index.ts'
-import { fileError, makeRoom } from './disk.ts'
+import { type diskSpace, fileError, makeRoom } from './disk.ts'
+import { type Expected, mismatch } from './hash.ts'
+import { httpFetch } from './http.ts'
 import { withLock } from './lock.ts'
-import { type Part, Retry, type TransferRequest, transfer } from './transfer.ts'
+import { PartialFile } from './partial.ts'
+import { canGoOn, Retry, type TransferRequest, transfer } from './transfer.ts'
 
-export interface DownloadRequest {
+/** What is expected of a file is what is known before. */
+export interface DownloadRequest extends Expected {
   readonly url: string
   readonly target: string
   readonly headers?: Readonly<Record<string, string>>
-  /** Bytes, if they are known before. */
-  readonly size?: number | undefined
-  /** What the file must hash to: sha256, or the id git gives a file's content (sha1). */
-  readonly sha256?: string | undefined
-  readonly gitOid?: string | undefined
   readonly signal?: AbortSignal | undefined
   /** Bytes done, and in all if that is known. */
   readonly onProgress?: ((done: number, total: number | undefined) => void) | undefined
-  readonly fetch?: typeof fetch
-  /** Tries without a new byte before it is given up. Default 5. */
+  /** Called once if another process fetches the file and has to be waited for. */
+  readonly onWait?: ((holder: string) => void) | undefined
+  readonly fetch?: typeof fetch | undefined
+  /** Tries without progress before it is given up. Default 5. */
   readonly tries?: number
   /** First wait between tries, doubled each time. Default 500. */
   readonly backoffMs?: number
   readonly connectMs?: number
   readonly stallMs?: number
+  /** Most bytes of a file whose size is not known before. Default 16 GB. */
+  readonly maxBytes?: number | undefined
+  /** Free space of a disk; for tests. */
+  readonly space?: typeof diskSpace | undefined
 }
 
-/** Fetches `url` into `target`, which is left alone if it is there. Throws `network`, `not_found`, `checksum`, `disk_full`, `io`, `aborted`. */
+const defaultMaxBytes = 16e9
+/** What a try must bring to count as progress. */
+const progressBytes = 1000
+/** Longest wait that a server may ask for, in milliseconds. */
+const longestWait = 60_000
+/** Two that fetch one file do no harm: who is silent for so long is not waited for. */
+const silentMs = 10_000
+
+/**
+ * Fetches `url` into `target`. A file that is there is left alone if it has the hash that was promised, and replaced if it has not, or if there is
+ * none. Throws `network`, `not_found`, `checksum`, `disk_full`, `io`, `aborted`.
+ */
 export async function download(request: DownloadRequest): Promise<void> {
-  if (await exists(request.target)) return
-  await makeRoom(dirname(request.target), 0)
-  await withLock(
-    `${request.target}.lock`,
-    async () => {
-      // Another process may have brought it meanwhile.
-      if (!(await exists(request.target))) await fetchVerified(request)
-    },
-    { signal: request.signal },
+  const { target, signal, onWait } = request
+  const before = await signOf(target)
+  if (isHashed(request) && (await isWhole(request))) return
+  await makeRoom(dirname(target), 0)
+  const work = async () => {
+    // Another process may have brought it meanwhile.
+    const brought = isHashed(request) || (await signOf(target)) !== before
+    if (!(brought && (await isWhole(request)))) await fetchVerified(request, target)
+  }
+  await withLock(`${target}.lock`, work, { signal, onWait, silentMs })
+}
+
+function isHashed({ sha256, gitOid }: Expected): boolean {
+  return (sha256 ?? gitOid) !== undefined
+}
+
+/** Which file is there, and since when; '' for none. */
+async function signOf(path: string): Promise<string> {
+  return stat(path, { bigint: true }).then(
+    ({ ino, ctimeNs }) => `${ino} ${ctimeNs}`,
+    () => '',
   )
 }
 
-async function fetchVerified(request: DownloadRequest): Promise<void> {
-  const part = `${request.target}.part`
-  const resumed = await fetchPart(request, part)
-  const wrong = await mismatch(request, part)
-  if (wrong === undefined) {
-    await rename(part, request.target)
-    await rm(`${part}.json`, { force: true })
-    return
-  }
-  await rm(part, { force: true })
-  await rm(`${part}.json`, { force: true })
-  // Bytes of an earlier run may be to blame: once more, from the start.
-  if (resumed) return fetchVerified(request)
-  throw new ForetokenError('checksum', `${request.url}: ${wrong}; nothing was kept, run it again`)
+/** Whether a file is there and is what was promised; one that is not is removed. */
+async function isWhole(request: DownloadRequest): Promise<boolean> {
+  const found = await stat(request.target).catch(() => undefined)
+  if (!found) return false
+  if (found.isFile() && (await mismatch(request, request.target)) === undefined) return true
+  await rm(request.target, { force: true }).catch((error) => {
+    throw fileError(error, request.target)
+  })
+  return false
 }
 
-/** Brings `part` to its full length. Returns whether it began with bytes of an earlier run. */
-async function fetchPart(request: DownloadRequest, path: string): Promise<boolean> {
+async function fetchVerified(request: DownloadRequest, target: string, again = false): Promise<void> {
   const transferRequest: TransferRequest = {
     url: request.url,
-    fetch: request.fetch ?? fetch,
+    fetch: request.fetch ?? httpFetch,
     signal: request.signal,
     connectMs: request.connectMs ?? 20_000,
     stallMs: request.stallMs ?? 30_000,
+    size: request.size,
+    hashed: isHashed(request),
+    maxBytes: request.maxBytes ?? defaultMaxBytes,
+    space: request.space,
     ...(request.headers && { headers: request.headers }),
   }
-  const part = await readPart(path, request)
-  const resumed = part.have > 0
-  const file = await open(path, 'a+').then(async (handle) => {
-    await handle.close()
-    return open(path, 'r+')
+  const part = await PartialFile.open(target, request.url, (version, size) => {
+    return canGoOn(transferRequest, version) && (request.size === undefined || size === request.size)
   })
+  let ended = false
   try {
-    const tries = request.tries ?? 5
-    for (let failed = 0; ; ) {
-      const before = part.have
-      try {
-        if (part.size !== undefined && part.have === part.size && part.size > 0) break
-        await transfer(transferRequest, file, part, begin, (done) => request.onProgress?.(done, part.size))
-        break
-      } catch (error) {
-        if (!(error instanceof Retry)) throw error
-        failed = part.have > before ? 1 : failed + 1
-        if (failed >= tries)
-          throw new ForetokenError(
-            'network',
-            `${request.url}: ${error.message}, after ${tries} tries; ${part.have} bytes are kept: run it again to go on`,
-            { cause: error },
-          )
-        await sleep(Math.min(error.wait ?? (request.backoffMs ?? 500) * 2 ** (failed - 1), 30_000), undefined, {
-          ...(request.signal && { signal: request.signal }),
-        }).catch((cause) => {
-          throw new ForetokenError('aborted', 'the download was cancelled; what has arrived is kept', { cause })
+    const continued = await fetchAll(request, transferRequest, part)
+    await part.sync()
+    const wrong = await mismatch({ ...request, size: part.size }, part.path)
+    ended = true
+    if (wrong === undefined) return await finished(request, part, again)
+    await part.discard()
+    // Bytes of an earlier request may be to blame: once more, from the start.
+    if (continued && !again) return await fetchVerified(request, target, true)
+    throw new ForetokenError('checksum', `${request.url}: ${wrong}; nothing was kept, run it again`)
+  } catch (error) {
+    const failure = (error as NodeJS.ErrnoException).syscall
+      ? fileError(error, part.path)
+      : asForetokenError(error, 'network', request.url)
+    if (!ended) await part.end(mayPass(failure) && canGoOn(transferRequest, part.version))
+    throw failure
+  }
+}
+
+/** Gives the file its name. Where another process took the partial away, it has brought the file, or it is fetched once more. */
+async function finished(request: DownloadRequest, part: PartialFile, again: boolean): Promise<void> {
+  try {
+    await part.finish()
+  } catch (error) {
+    if (!(error instanceof ForetokenError) || error.code !== 'not_found' || again) throw error
+    if (!(await isWhole(request))) await fetchVerified(request, request.target, true)
+  }
+}
+
+/** Brings `part` to its full length. Returns whether bytes of an earlier request were continued. */
+async function fetchAll(request: DownloadRequest, transfers: TransferRequest, part: PartialFile): Promise<boolean> {
+  const tries = request.tries ?? 5
+  const tell = (done: number) => request.onProgress?.(done, part.size)
+  let continued = part.have > 0
+  for (let failed = 0, begun = 0; ; ) {
+    if (part.size !== undefined && part.have === part.size && part.have > 0) return continued
+    const before = part.have
+    try {
+      return (await transfer(transfers, part, tell)) || continued
+    } catch (error) {
+      if (!(error instanceof Retry)) throw error
+      if (error.anew) {
+        begun++
+        continued = false
+        await part.begin(0, { strong: false }, undefined)
+      }
+      const kept = canGoOn(transfers, part.version) && part.have >= before + progressBytes
+      if (kept) continued = true
+      failed = kept ? 1 : failed + 1
+      if (failed >= tries || begun > tries) {
+        const left = canGoOn(transfers, part.version)
+          ? `${part.have} bytes are kept: run it again to go on`
+          : 'nothing is kept'
+        throw new ForetokenError('network', `${request.url}: ${error.message}, after ${tries} tries; ${left}`, {
+          cause: error,
         })
       }
+      const wait = error.wait ?? (request.backoffMs ?? 500) * 2 ** (failed - 1)
+      await sleep(Math.min(wait, longestWait), undefined, { ...(request.signal && { signal: request.signal }) }).catch(
+        (cause) => {
+          throw new ForetokenError('aborted', 'the download was cancelled; what has arrived is kept', { cause })
+        },
+      )
     }
-    await file.sync()
-    return resumed
-  } catch (error) {
-    throw (error as NodeJS.ErrnoException).syscall
-      ? fileError(error, path)
-      : asForetokenError(error, 'network', request.url)
-  } finally {
-    await file.close()
-  }
-
-  /** Before the first byte of an answer: the part file holds `have` bytes of this version, and there is room. */
-  async function begin({ have, etag, size }: Part): Promise<void> {
-    await file.truncate(have)
-    if (size !== undefined) await makeRoom(dirname(path), size - have)
-    await writeFile(`${path}.json`, JSON.stringify({ url: request.url, etag, size }))
-    request.onProgress?.(have, size)
   }
 }
 
-/** What an earlier run left, if it is of the same file. */
-async function readPart(path: string, request: DownloadRequest): Promise<Part> {
-  const none: Part = { have: 0, etag: undefined, size: request.size }
-  try {
-    const { url, etag, size } = JSON.parse(await readFile(`${path}.json`, 'utf8'))
-    const have = (await stat(path)).size
-    const same = url === request.url && typeof etag === 'string' && (request.size ?? size) === size
-    return same && (size === undefined || have <= size) ? { have, etag, size } : none
-  } catch {
-    return none
-  }
-}
-
-/** What is wrong with a finished part, if anything. The bytes on disk are what is checked, not those that went by. */
-async function mismatch({ size, sha256, gitOid }: DownloadRequest, path: string): Promise<string | undefined> {
-  const have = (await stat(path)).size
-  if (size !== undefined && have !== size) return `${have} bytes arrived, ${size} were promised`
-  if (!sha256 && !gitOid) return undefined
-  const hash = createHash(sha256 ? 'sha256' : 'sha1')
-  if (!sha256) hash.update(`blob ${have}\0`)
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk)
-  const found = hash.digest('hex')
-  const wanted = sha256 ?? gitOid
-  return found === wanted ? undefined : `its hash is ${found}, ${wanted} was promised`
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  )
+/** Whether a later run may well go on from the same bytes. */
+function mayPass({ code, cause }: ForetokenError): boolean {
+  return cause instanceof Retry || code === 'aborted' || code === 'disk_full' || code === 'io'
 }

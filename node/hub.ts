@@ -5,18 +5,21 @@
  * `@huggingface/hub` tells what a repository holds and what its files must hash to. The bytes are fetched by
  * `download.ts`, since the package's own transfer neither resumes nor checks.
  */
-import { copyFile, mkdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { ForetokenError } from '../src/index.ts'
 import { fileError } from './disk.ts'
 import { type DownloadRequest, download } from './download.ts'
+import { type Expected, mismatch } from './hash.ts'
+import { httpFetch } from './http.ts'
 import { chooseFiles } from './hub-files.ts'
-import { checkFileName } from './names.ts'
-import type { StoredFile } from './store.ts'
+import { checkFileName, pathInside, safePath } from './paths.ts'
+import { hubCache, type StoredFile } from './store.ts'
 import { reasonOf } from './transfer.ts'
 
-export interface HubRequest extends Pick<DownloadRequest, 'signal' | 'fetch' | 'tries' | 'backoffMs' | 'stallMs'> {
+export interface HubRequest
+  extends Pick<DownloadRequest, 'signal' | 'fetch' | 'tries' | 'backoffMs' | 'stallMs' | 'onWait'> {
   readonly repo: string
   readonly revision: string
   readonly file?: string
@@ -30,39 +33,39 @@ export interface HubRequest extends Pick<DownloadRequest, 'signal' | 'fetch' | '
 /** Brings a repository's model, or one file of it. Throws as `download` does, and `not_found` for a missing repository. */
 export async function pullFromHub(request: HubRequest): Promise<StoredFile[]> {
   const hub = await import('@huggingface/hub')
-  const hubUrl = (process.env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '')
+  const hubUrl = endpoint()
   const token = await accessToken()
-  const ask = { hubUrl, fetch: timed(request), ...(token && { accessToken: token }) }
+  const ask = { hubUrl, fetch: bounded(request), ...(token && { accessToken: token }) }
   const repo = { type: 'model', name: request.repo } as const
   const { revision } = request
   try {
     const { sha } = await hub.modelInfo({ ...ask, name: request.repo, revision, additionalFields: ['sha'] })
-    const names = request.file ? [request.file] : chooseFiles(request.repo, await listFiles())
-    const infos = await hub.pathsInfo({ ...ask, repo, revision: sha, paths: names.map(checkFileName) })
-    const missing = names.filter((name) => !infos.some((info) => info.path === name && info.type === 'file'))
+    const commit = checkCommit(sha)
+    const names = request.file ? [request.file] : chooseFiles(request.repo, await listFiles(commit))
+    const infos = await hub.pathsInfo({ ...ask, repo, revision: commit, paths: names.map(checkFileName) })
+    const entries = names.map((name) => infos.find((info) => info.path === name && info.type === 'file'))
+    const missing = names.filter((_, index) => !entries[index])
     if (missing.length > 0)
       throw new ForetokenError(
         'not_found',
         `${request.repo} has no file ${missing.join(', ')}; check its page on the hub`,
       )
-    const folder = join(cacheFolder(), `models--${request.repo.replace('/', '--')}`)
-    const total = infos.reduce((sum, info) => sum + (info.lfs?.size ?? info.size), 0)
+    const folder = pathInside(hubCache(), `models--${request.repo.replace('/', '--')}`)
+    const wanted = entries.map((entry) => checkEntry(entry!))
+    const total = wanted.reduce((sum, { bytes }) => sum + bytes, 0)
     const files: StoredFile[] = []
     let before = 0
-    for (const info of infos) {
-      const path = checkFileName(info.path)
-      const bytes = info.lfs?.size ?? info.size
-      const id = checkId(info.lfs?.oid ?? info.oid)
-      if (request.sha256 && request.sha256 !== info.lfs?.oid)
+    for (const { path, bytes, expected } of wanted) {
+      if (request.sha256 && request.sha256 !== expected.sha256)
         throw new ForetokenError('checksum', `${request.repo}/${path} is another file than the one that is wanted`)
-      const pointer = join(folder, 'snapshots', sha, path)
-      const blob = join(folder, 'blobs', id)
-      if (!(await hasSize(pointer, bytes))) {
+      const id = (expected.sha256 ?? expected.gitOid)!
+      const pointer = await safePath(folder, 'snapshots', commit, path)
+      if ((await mismatch(expected, pointer).catch(() => 'nothing is there')) !== undefined) {
+        const blob = await safePath(folder, 'blobs', id)
         await download({
-          url: `${hubUrl}/${request.repo}/resolve/${sha}/${path.split('/').map(encodeURIComponent).join('/')}`,
+          url: `${hubUrl}/${request.repo}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`,
           target: blob,
-          size: bytes,
-          ...(info.lfs ? { sha256: id } : { gitOid: id }),
+          ...expected,
           ...(token && { headers: { authorization: `Bearer ${token}` } }),
           ...pass(request),
           onProgress: (done) => request.onProgress?.(before + done, total),
@@ -70,29 +73,34 @@ export async function pullFromHub(request: HubRequest): Promise<StoredFile[]> {
         await link(blob, pointer)
       }
       before += bytes
-      files.push({ name: path, path: pointer, bytes })
+      files.push({ name: path, path: pointer, bytes, hash: `${expected.sha256 ? 'sha256' : 'git'}:${id}` })
     }
-    await writeRef(folder, revision, sha)
+    await writeRef(folder, revision, commit)
     return files
   } catch (error) {
     throw hubError(error, request, hubUrl)
   }
 
-  async function listFiles(): Promise<string[]> {
+  async function listFiles(commit: string): Promise<string[]> {
     const found: string[] = []
-    for await (const entry of hub.listFiles({ ...ask, repo, revision, recursive: true })) {
+    let entries = 0
+    for await (const entry of hub.listFiles({ ...ask, repo, revision: commit, recursive: true })) {
       if (entry.type === 'file') found.push(entry.path)
-      if (found.length > 10_000)
+      if (++entries > 10_000)
         throw new ForetokenError('unsupported', `${request.repo} has over 10,000 files; name one: hf:owner/repo/file`)
     }
     return found
   }
 }
 
-/** As the hub's own tools choose it. */
-function cacheFolder(env = process.env): string {
-  const base = env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface')
-  return env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(base, 'hub')
+/** `HF_ENDPOINT` without a slash at its end. Throws `bad_argument`. */
+function endpoint(): string {
+  const text = (process.env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '')
+  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return text
+  throw new ForetokenError(
+    'bad_argument',
+    `HF_ENDPOINT must be an address such as https://huggingface.co, not "${text}"`,
+  )
 }
 
 async function accessToken(env = process.env): Promise<string | undefined> {
@@ -102,30 +110,60 @@ async function accessToken(env = process.env): Promise<string | undefined> {
   return text.startsWith('hf_') ? text : undefined
 }
 
-/** `fetch` that gives up when no answer has begun in time. The hub's questions are small, so that is their whole time. */
-function timed({ connectMs = 20_000, signal, fetch: inner = fetch }: HubRequest): typeof fetch {
+/** Most bytes of an answer of the hub's that is not a file. A listing of 10,000 files has 4 MB. */
+const maxAnswer = 32e6
+
+/** `fetch` that gives up when no answer has come in time, or when it does not end. The hub's questions are small, so that is their whole time. */
+function bounded({ connectMs = 20_000, signal, fetch: given }: HubRequest): typeof fetch {
   return async (input, init) => {
     const timeout = AbortSignal.timeout(connectMs)
-    return inner(input, { ...init, signal: AbortSignal.any(signal ? [timeout, signal] : [timeout]) })
+    const inner = given ?? httpFetch
+    const response = await inner(input, { ...init, signal: AbortSignal.any(signal ? [timeout, signal] : [timeout]) })
+    if (!response.body) return response
+    let bytes = 0
+    const counted = new TransformStream<Uint8Array, Uint8Array>({
+      transform(chunk, out) {
+        bytes += chunk.length
+        if (bytes <= maxAnswer) out.enqueue(chunk)
+        else out.error(new ForetokenError('network', `the hub's answer has more than ${maxAnswer} bytes`))
+      },
+    })
+    const { status, statusText, headers } = response
+    return new Response(response.body.pipeThrough(counted), { status, statusText, headers: [...headers] })
   }
 }
 
-function pass({ signal, fetch, tries, backoffMs, stallMs, connectMs }: HubRequest) {
-  const all = { signal, fetch, tries, backoffMs, stallMs, connectMs }
+function pass({ signal, fetch, tries, backoffMs, stallMs, connectMs, onWait }: HubRequest) {
+  const all = { signal, fetch, tries, backoffMs, stallMs, connectMs, onWait }
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
 }
 
-/** A blob's id becomes a file's name. */
-function checkId(id: string | undefined): string {
-  if (id && /^[0-9a-f]{40}([0-9a-f]{24})?$/.test(id)) return id
-  throw new ForetokenError('network', `the hub names a file's content ${JSON.stringify(id)}, which is no hash`)
+/** A commit becomes a folder's name. */
+function checkCommit(sha: unknown): string {
+  if (typeof sha === 'string' && /^[0-9a-f]{40}$/.test(sha)) return sha
+  throw new ForetokenError('network', `the hub names a commit ${told(sha)}, which is not 40 hex digits`)
 }
 
-async function hasSize(path: string, bytes: number): Promise<boolean> {
-  return stat(path).then(
-    (found) => found.size === bytes,
-    () => false,
-  )
+interface Entry {
+  readonly path: string
+  readonly size: unknown
+  readonly oid?: unknown
+  readonly lfs?: { readonly size: unknown; readonly oid: unknown } | undefined
+}
+
+/** A file as the hub lists it; its hash becomes a file's name. */
+function checkEntry({ path, size, oid, lfs }: Entry): { path: string; bytes: number; expected: Expected } {
+  const [bytes, id] = lfs ? [lfs.size, lfs.oid] : [size, oid]
+  if (typeof id !== 'string' || !(lfs ? /^[0-9a-f]{64}$/ : /^[0-9a-f]{40}$/).test(id))
+    throw new ForetokenError('network', `the hub names a file's content ${told(id)}, which is not a hash`)
+  if (!Number.isSafeInteger(bytes) || (bytes as number) < 0)
+    throw new ForetokenError('network', `the hub says that ${told(path)} has ${told(bytes)} bytes`)
+  const length = bytes as number
+  return { path: checkFileName(path), bytes: length, expected: { size: length, [lfs ? 'sha256' : 'gitOid']: id } }
+}
+
+function told(value: unknown): string {
+  return (JSON.stringify(value) ?? 'undefined').slice(0, 100)
 }
 
 /** Makes `pointer` lead to `blob`, in one step. */
@@ -140,13 +178,18 @@ async function link(blob: string, pointer: string): Promise<void> {
   }
 }
 
-async function writeRef(folder: string, revision: string, sha: string): Promise<void> {
-  if (revision === sha || !/^[\w.-]+$/.test(revision)) return
-  const path = join(folder, 'refs', revision)
-  await mkdir(dirname(path), { recursive: true })
+/** What a branch or tag means, for the hub's other tools: only a convenience. */
+async function writeRef(folder: string, revision: string, commit: string): Promise<void> {
+  if (revision === commit) return
+  const path = await safePath(folder, 'refs', revision)
   const temporary = `${path}.${process.pid}`
-  await writeFile(temporary, sha)
-  await rename(temporary, path).catch(() => rm(temporary, { force: true }))
+  try {
+    await mkdir(dirname(path), { recursive: true })
+    await writeFile(temporary, commit)
+    await rename(temporary, path)
+  } catch {
+    await rm(temporary, { force: true })
+  }
 }
 
 function hubError(error: unknown, { repo, connectMs, signal }: HubRequest, hubUrl: string): ForetokenError {

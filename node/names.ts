@@ -1,6 +1,9 @@
 /** What a user may call a model, and what each name means. */
 import { existsSync } from 'node:fs'
 import { ForetokenError } from '../src/index.ts'
+import { checkFileName } from './paths.ts'
+
+export { checkFileName } from './paths.ts'
 
 export type ModelName =
   | { readonly kind: 'alias'; readonly name: string; readonly alias: Alias }
@@ -62,9 +65,9 @@ export function parseName(text: string): ModelName {
 function hubName(name: string): ModelName {
   const found = /^hf:([\w.-]+\/[\w.-]+)(?:\/([^@]+))?(?:@([\w./-]+))?$/.exec(name)
   const [, repo, file, revision = 'main'] = found ?? []
-  if (!repo || repo.split('/').some((part) => /^\.+$/.test(part)) || revision.includes('..'))
-    throw new ForetokenError('bad_argument', `"${name}" is not of the form hf:owner/repo[/file][@revision]`)
-  if (file !== undefined) checkFileName(file)
+  if (!repo) throw new ForetokenError('bad_argument', `"${name}" is not of the form hf:owner/repo[/file][@revision]`)
+  // Each becomes a part of a path.
+  for (const part of [repo, revision, ...(file === undefined ? [] : [file])]) checkFileName(part)
   return { kind: 'hub', name, repo, revision, ...(file !== undefined && { file }) }
 }
 
@@ -78,18 +81,4 @@ function urlName(name: string): ModelName {
   if (url.hash && !sha256) throw new ForetokenError('bad_argument', `"${url.hash}" must be #sha256= and 64 hex digits`)
   url.hash = ''
   return { kind: 'url', name, url, ...(sha256 && { sha256 }) }
-}
-
-/** A file name from outside, relative and with forward slashes, that stays below its folder. Throws `bad_argument`. */
-export function checkFileName(file: string): string {
-  const parts = file.split('/')
-  const bad =
-    parts.some((part) => part === '' || part === '.' || part === '..') ||
-    [...file].some((c) => c < ' ' || c === '\\' || c === ':')
-  if (bad || file.length > 400)
-    throw new ForetokenError(
-      'bad_argument',
-      `the file name ${JSON.stringify(file.slice(0, 200))} leaves its folder; refused`,
-    )
-  return file
 }

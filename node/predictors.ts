@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { type ByteSource, ForetokenError, memorySource, readPredictorHeader } from '../src/index.ts'
 import { fileError } from './disk.ts'
 import { aliases } from './names.ts'
+import { pathInside } from './paths.ts'
 
 /** The one for a model; undefined if there is none. */
 export async function shippedPredictor(model: string): Promise<ByteSource | undefined> {
@@ -16,7 +17,8 @@ export async function shippedPredictor(model: string): Promise<ByteSource | unde
 export function predictorPath(model: string): string | undefined {
   if (!/^[\w.-]+$/.test(model)) return undefined
   // Beside this file's folder, in the source and in the package.
-  const path = fileURLToPath(new URL(`../predictors/${model.toLowerCase()}.safetensors`, import.meta.url))
+  const folder = fileURLToPath(new URL('../predictors', import.meta.url))
+  const path = pathInside(folder, `${model.toLowerCase()}.safetensors`)
   return existsSync(path) ? path : undefined
 }
 

@@ -20,6 +20,7 @@ import { readPredictor, writePredictor } from '../src/model/predictor-file.ts'
 import { type PreparedFile, preparedFile } from '../src/model/prepare.ts'
 import { mergePairs } from '../src/tokens/merges.ts'
 import { fileError } from './disk.ts'
+import { pathInside } from './paths.ts'
 import { plannedTail, withTailInFourBits } from './vocabulary.ts'
 import { loadWasm } from './wasm.ts'
 
@@ -144,8 +145,9 @@ async function tried(folder: string, wasm: WasmModules): Promise<string> {
 export function folderStore(folder: string): ShardStore {
   return {
     async open(file, start) {
-      const handle = await openFile(join(folder, file)).catch((error) => {
-        throw fileError(error, join(folder, file))
+      const path = pathInside(folder, file)
+      const handle = await openFile(path).catch((error) => {
+        throw fileError(error, path)
       })
       return Readable.toWeb(handle.createReadStream({ start })) as ReadableStream<Uint8Array>
     },
@@ -194,7 +196,7 @@ class ShardWriter {
   bytes = 0
 
   static async create(folder: string, file: string): Promise<ShardWriter> {
-    return new ShardWriter(file, await openFile(join(folder, file), 'wx'))
+    return new ShardWriter(file, await openFile(pathInside(folder, file), 'wx'))
   }
 
   private constructor(file: string, handle: Awaited<ReturnType<typeof openFile>>) {

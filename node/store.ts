@@ -2,13 +2,18 @@
  * What has been pulled. One JSON record for each model, in `$FORETOKEN_HOME/models`, names its files, which lie in
  * the shared Hugging Face cache or in `$FORETOKEN_HOME/files`. A record is written after its files are whole, so a
  * model is either complete or absent.
+ *
+ * Others write into these folders, too, and records may be anybody's: what a record says is checked before it is believed. A file counts if its
+ * hash is what was pulled, which is computed again whenever the file has changed, and nothing is removed outside of the two folders.
  */
 import { createHash } from 'node:crypto'
-import { mkdir, readdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { lstat, mkdir, readdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { ForetokenError } from '../src/index.ts'
 import { fileError } from './disk.ts'
+import { type Expected, hashFile, mismatch } from './hash.ts'
+import { type Place, placeInside } from './paths.ts'
 
 export interface StoredFile {
   /** As the model knows it, relative. */
@@ -16,6 +21,10 @@ export interface StoredFile {
   /** Absolute. */
   readonly path: string
   readonly bytes: number
+  /** What was pulled: `sha256:` or `git:` (the id git gives a file's content) and hex digits. */
+  readonly hash?: string
+  /** Size, inode and times of the file when it had this hash. */
+  readonly seen?: string
 }
 
 export interface StoredModel {
@@ -29,7 +38,13 @@ export interface StoredModel {
 
 /** Our own folder: `FORETOKEN_HOME`, or `foretoken` in the user's cache folder. */
 export function home(env = process.env): string {
-  return env.FORETOKEN_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'foretoken')
+  return resolve(env.FORETOKEN_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'foretoken'))
+}
+
+/** The Hugging Face cache, as the hub's own tools choose it. */
+export function hubCache(env = process.env): string {
+  const base = env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface')
+  return resolve(env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(base, 'hub'))
 }
 
 /** Where files go that belong to no shared cache. */
@@ -37,53 +52,71 @@ export function filesFolder(name: string): string {
   return join(home(), 'files', fileKey(name))
 }
 
-/** The record of a complete model, or undefined; a record whose files have gone counts as absent. */
-export async function findModel(name: string): Promise<StoredModel | undefined> {
+/**
+ * The record of a complete model, or undefined; a record whose files have gone, or hold other bytes, counts as absent. `pinned`: the hash that its
+ * only file must have, whatever the record says.
+ */
+export async function findModel(name: string, pinned?: { readonly sha256: string }): Promise<StoredModel | undefined> {
   const model = await readRecord(recordPath(name))
-  return model && (await isWhole(model)) ? model : undefined
+  if (!model || model.name !== name || model.files.length === 0) return undefined
+  if (pinned && model.files.length !== 1) return undefined
+  const files: StoredFile[] = []
+  for (const file of model.files) {
+    const right = await verified(file, pinned && `sha256:${pinned.sha256}`).catch(() => undefined)
+    if (!right) return undefined
+    files.push(right)
+  }
+  const checked = { ...model, files }
+  // What is not kept is hashed again next time.
+  if (files.some((file, index) => file !== model.files[index])) await saveModel(checked).catch(() => {})
+  return checked
 }
 
+/** Records a model whose files were just verified. */
 export async function saveModel(model: StoredModel): Promise<void> {
   const path = recordPath(model.name)
   try {
+    const files = await Promise.all(
+      model.files.map(async (file) => ({ ...file, seen: file.seen ?? (await signOf(file.path)) })),
+    )
     await mkdir(dirname(path), { recursive: true })
-    const temporary = `${path}.${process.pid}.${Math.random().toString(36).slice(2)}`
-    await writeFile(temporary, `${JSON.stringify(model, null, 2)}\n`)
-    await rename(temporary, path)
+    await writeOver(path, `${JSON.stringify({ ...model, files }, null, 2)}\n`)
   } catch (error) {
     throw fileError(error, path)
   }
 }
 
-/** All complete models, by name. */
+/** All models whose files are there, by name. */
 export async function listModels(): Promise<StoredModel[]> {
-  const folder = join(home(), 'models')
-  const names = await readdir(folder).catch(() => [])
-  const records = await Promise.all(names.filter((n) => n.endsWith('.json')).map((n) => readRecord(join(folder, n))))
   const found: StoredModel[] = []
-  for (const model of records) if (model && (await isWhole(model))) found.push(model)
+  for (const model of await readRecords()) {
+    const sizes = await Promise.all(model.files.map(sizeOf))
+    if (model.files.length > 0 && sizes.every((size, index) => size === model.files[index]!.bytes)) found.push(model)
+  }
   return found.sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
-/** Removes a model's files, but those that another model has, too, and its record. Returns bytes freed. Throws `not_found`, `io`. */
-export async function removeModel(name: string): Promise<number> {
+/**
+ * Removes a model's files, but those that another model has, too, and its record. Only what lies in the model's own folder of the two caches is
+ * removed; `onLeft` is called with every other path that the record names. Returns bytes freed. Throws `not_found`, `io`.
+ */
+export async function removeModel(name: string, onLeft?: (path: string) => void): Promise<number> {
   const path = recordPath(name)
   const model = await readRecord(path)
-  if (!model)
+  if (!model || model.name !== name)
     throw new ForetokenError('not_found', `no model "${name}" has been pulled; "foretoken ls" lists those that have`)
-  const others = (await listModels()).filter((other) => other.name !== model.name)
-  const shared = new Set(others.flatMap((other) => other.files.map((file) => file.path)))
+  const others = (await readRecords()).filter((other) => other.name !== name).flatMap((other) => other.files)
+  const shared = new Set(await Promise.all(others.map((file) => realpath(file.path).catch(() => file.path))))
   let freed = 0
   try {
     // The record first: what is half removed must not be found.
     await rm(path, { force: true })
     for (const file of model.files) {
-      if (shared.has(file.path)) continue
-      const blob = await realpath(file.path).catch(() => file.path)
-      await rm(file.path, { force: true })
-      await rm(blob, { force: true })
-      freed += file.bytes
+      const bytes = await removeFile(name, file.path, shared)
+      if (bytes === undefined) onLeft?.(file.path)
+      else freed += bytes
     }
+    // A link in its place is removed, not what it leads to.
     await rm(filesFolder(name), { recursive: true, force: true })
   } catch (error) {
     throw fileError(error, `removing ${name}`)
@@ -93,15 +126,103 @@ export async function removeModel(name: string): Promise<number> {
 
 /** Which source of a model worked last, so that it is tried first. */
 export async function rememberedSource(name: string): Promise<string | undefined> {
-  const known = await readFile(join(home(), 'sources.json'), 'utf8').then(JSON.parse, () => ({}))
-  return typeof known?.[name] === 'string' ? known[name] : undefined
+  return (await readSources()).get(name)
 }
 
 export async function rememberSource(name: string, source: string): Promise<void> {
-  const path = join(home(), 'sources.json')
-  const known = await readFile(path, 'utf8').then(JSON.parse, () => ({}))
+  const known = (await readSources()).set(name, source)
   // Only a hint: a failure to keep it is no failure of the pull.
-  await writeFile(path, JSON.stringify({ ...known, [name]: source })).catch(() => {})
+  await writeOver(join(home(), 'sources.json'), JSON.stringify(Object.fromEntries(known))).catch(() => {})
+}
+
+async function readSources(): Promise<Map<string, string>> {
+  const known: unknown = await readFile(join(home(), 'sources.json'), 'utf8')
+    .then(JSON.parse)
+    .catch(() => undefined)
+  const all = typeof known === 'object' && known !== null ? Object.entries(known) : []
+  return new Map(all.filter((entry): entry is [string, string] => typeof entry[1] === 'string').slice(0, 1000))
+}
+
+/** The file as it is now, if it holds what was pulled; the same object if nothing has changed. Throws where it can't be read. */
+async function verified(file: StoredFile, pinned: string | undefined): Promise<StoredFile | undefined> {
+  const place = await placeOf(file.path)
+  const sign = await signOf(file.path)
+  const hash = pinned ?? file.hash ?? (await blobHash(file.path))
+  if (!place || Number(sign.split(' ')[0]) !== file.bytes) return undefined
+  if (hash !== undefined && hash === file.hash && sign === file.seen) return file
+  // Links may lead anywhere, if what lies there has the right hash.
+  if (hash === undefined && place.target === undefined) return undefined
+  // A record of an earlier version says no hash: the file counts as it is from now on.
+  if (hash === undefined) return { ...file, hash: `sha256:${await hashFile(file.path)}`, seen: sign }
+  const wrong = await mismatch({ size: file.bytes, ...expectedOf(hash) }, file.path)
+  return wrong === undefined ? { ...file, hash, seen: sign } : undefined
+}
+
+function expectedOf(hash: string): Expected {
+  const [kind, digits] = hash.split(':')
+  return kind === 'git' ? { gitOid: digits } : { sha256: digits }
+}
+
+/** The hub's cache names a file's content by its hash. */
+async function blobHash(path: string): Promise<string | undefined> {
+  const blob = await realpath(path)
+  if (basename(dirname(blob)) !== 'blobs') return undefined
+  const id = basename(blob)
+  if (/^[0-9a-f]{64}$/.test(id)) return `sha256:${id}`
+  return /^[0-9a-f]{40}$/.test(id) ? `git:${id}` : undefined
+}
+
+/** What changes when a file changes: nobody can set the last of these back. */
+async function signOf(path: string): Promise<string> {
+  const found = await stat(path, { bigint: true })
+  return found.isFile() ? `${found.size} ${found.ino} ${found.mtimeNs} ${found.ctimeNs}` : 'no file'
+}
+
+async function sizeOf({ path }: StoredFile): Promise<number> {
+  const found = (await placeOf(path)) && (await stat(path).catch(() => undefined))
+  return found?.isFile() ? found.size : -1
+}
+
+async function placeOf(path: string): Promise<Place | undefined> {
+  return (await placeInside(join(home(), 'files'), path)) ?? placeInside(hubCache(), path)
+}
+
+/** A file in the hub's cache: the repository's folder is its first part. */
+const snapshot = /^(models--[\w.-]+)\/snapshots\/[0-9a-f]{40}\//
+
+/** Removes a file of a model and what it alone leads to. Returns bytes freed; undefined where it lies in no folder of the model. */
+async function removeFile(name: string, path: string, shared: ReadonlySet<string>): Promise<number | undefined> {
+  const own = await placeInside(join(home(), 'files'), path)
+  const place = own ?? (await placeInside(hubCache(), path))
+  if (!place?.link) return undefined
+  const below = (text: string) => relative(place.root, text).split(sep).join('/')
+  const repository = own ? undefined : snapshot.exec(below(place.link))?.[1]
+  // The folder that it really lies in, and the one that the path names.
+  const folder = own ? fileKey(name) : repository
+  if (folder === undefined || !below(place.link).startsWith(`${folder}/`) || !path.split(sep).includes(folder))
+    return undefined
+  const found = await lstat(place.link).catch(() => undefined)
+  if (!found) return 0
+  if (found.isFile()) {
+    if (shared.has(place.link)) return 0
+    await rm(place.link, { force: true })
+    return found.size
+  }
+  if (!found.isSymbolicLink()) return undefined
+  await rm(place.link, { force: true })
+  const blob = place.target
+  if (!blob || repository === undefined || !below(blob).startsWith(`${repository}/blobs/`)) return 0
+  if (shared.has(blob) || (await isLinked(join(place.root, repository, 'snapshots'), blob))) return 0
+  const { size } = await stat(blob)
+  await rm(blob, { force: true })
+  return size
+}
+
+/** Whether another revision of a repository has the blob, too. */
+async function isLinked(snapshots: string, blob: string): Promise<boolean> {
+  const names = await readdir(snapshots, { recursive: true }).catch(() => [])
+  for (const name of names) if ((await realpath(join(snapshots, name)).catch(() => undefined)) === blob) return true
+  return false
 }
 
 function recordPath(name: string): string {
@@ -110,33 +231,44 @@ function recordPath(name: string): string {
 
 /** A name that may become a file's: readable, and distinct by its hash. */
 function fileKey(name: string): string {
+  if (/^[a-z0-9_-][a-z0-9_.-]{0,79}(?<!\.)$/.test(name) && !/^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/.test(name))
+    return name
   const readable = name.replace(/[^\w.-]+/g, '-').slice(0, 80)
-  return /^[\w-][\w.-]*$/.test(name) && name.length <= 80
-    ? name
-    : `${readable}-${createHash('sha256').update(name).digest('hex').slice(0, 12)}`
+  return `${readable}-${createHash('sha256').update(name).digest('hex').slice(0, 12)}`
+}
+
+async function readRecords(): Promise<StoredModel[]> {
+  const folder = join(home(), 'models')
+  const names = await readdir(folder).catch(() => [])
+  const records = await Promise.all(names.filter((n) => n.endsWith('.json')).map((n) => readRecord(join(folder, n))))
+  return records.filter((record) => record !== undefined)
 }
 
 async function readRecord(path: string): Promise<StoredModel | undefined> {
   try {
     const model = JSON.parse(await readFile(path, 'utf8'))
+    const text = (value: unknown) => typeof value === 'string'
     const sound =
-      typeof model.name === 'string' &&
+      [model.name, model.source, model.pulled].every(text) &&
       Array.isArray(model.files) &&
-      model.files.every((f: StoredFile) => typeof f.name === 'string' && typeof f.path === 'string')
+      model.files.every(({ name, path, bytes, hash, seen }: StoredFile) => {
+        const optional = [hash, seen].every((value) => value === undefined || text(value))
+        return text(name) && text(path) && Number.isSafeInteger(bytes) && bytes >= 0 && optional
+      })
     return sound ? model : undefined
   } catch {
     return undefined
   }
 }
 
-async function isWhole(model: StoredModel): Promise<boolean> {
-  const sizes = await Promise.all(
-    model.files.map((file) =>
-      stat(file.path).then(
-        (found) => found.size,
-        () => -1,
-      ),
-    ),
-  )
-  return model.files.length > 0 && sizes.every((size, n) => size === model.files[n]!.bytes)
+/** Writes beside the place first: whoever reads meets the old text or the new one. */
+async function writeOver(path: string, text: string): Promise<void> {
+  const temporary = `${path}.${process.pid}.${crypto.randomUUID().slice(0, 8)}`
+  try {
+    await writeFile(temporary, text)
+    await rename(temporary, path)
+  } catch (error) {
+    await rm(temporary, { force: true })
+    throw error
+  }
 }

@@ -1,6 +1,8 @@
-/** One HTTP transfer into an open part file: what the server answers, checked against what was asked. */
-import type { FileHandle } from 'node:fs/promises'
+/** One HTTP transfer into a partial file: what the server answers, checked against what was asked. */
+import { dirname } from 'node:path'
 import { ForetokenError } from '../src/index.ts'
+import { checkRoom, type diskSpace, megabytes } from './disk.ts'
+import { type PartialFile, sameVersion, type Version } from './partial.ts'
 
 export interface TransferRequest {
   readonly url: string
@@ -9,124 +11,263 @@ export interface TransferRequest {
   readonly signal?: AbortSignal | undefined
   /** Milliseconds to wait for an answer to begin. */
   readonly connectMs: number
-  /** Milliseconds without a byte before the connection is given up. */
+  /** Milliseconds in which at least 1 kB must come; else the connection is given up. */
   readonly stallMs: number
+  /** Bytes that were promised before; what the server says must agree. */
+  readonly size?: number | undefined
+  /** The file's hash is known: spliced bytes would be found, so that versions need not be told apart. */
+  readonly hashed: boolean
+  /** Most bytes of a file whose size was not promised. */
+  readonly maxBytes: number
+  readonly space?: typeof diskSpace | undefined
 }
 
-/** What a part file holds: `etag` tells whether its bytes can be continued. */
-export interface Part {
-  have: number
-  etag: string | undefined
-  /** Total bytes, once they are known. */
-  size: number | undefined
-}
-
-/** A transfer may be tried again: nothing is wrong with the request. `wait`: what the server asked for, in ms. */
+/** A transfer may be tried again: nothing is wrong with the request. */
 export class Retry extends Error {
+  /** Milliseconds that the server asks to wait. */
   readonly wait: number | undefined
-  constructor(message: string, wait?: number, options?: { cause?: unknown }) {
-    super(message, options)
+  /** What had arrived is of another version of the file. */
+  readonly anew: boolean
+
+  constructor(message: string, { wait, anew = false, cause }: { wait?: number; anew?: boolean; cause?: unknown } = {}) {
+    super(message, { cause })
     this.wait = wait
+    this.anew = anew
   }
 }
 
+/** Progress that keeps a connection alive, in bytes for each `stallMs`. */
+const pace = 1000
+/** Bytes between two looks at the free space. */
+const lookBytes = 16e6
+/** What `fetch` decodes by itself. */
+const decoded = /^(identity|gzip|x-gzip|deflate|br)$/
+
+/** Whether bytes of this version may be continued in a later request. */
+export function canGoOn({ hashed }: Pick<TransferRequest, 'hashed'>, version: Version): boolean {
+  return hashed || version.strong
+}
+
 /**
- * Fetches from `part.have` on, appending to `file` and moving `part.have`. Throws `Retry` for what may pass,
- * `not_found` and `network` for what won't.
+ * Fetches what is missing of `part`. Throws `Retry` for what may pass, `not_found`, `network`, `checksum` and `disk_full` for what won't.
+ * Returns whether bytes of an earlier request were continued.
  */
 export async function transfer(
   request: TransferRequest,
-  file: FileHandle,
-  part: Part,
-  begin: (part: Part) => Promise<void>,
+  part: PartialFile,
   onBytes: (done: number) => void,
-): Promise<void> {
+): Promise<boolean> {
   const control = new AbortController()
   const signal = request.signal ? AbortSignal.any([request.signal, control.signal]) : control.signal
-  let timer = setTimeout(() => control.abort(new Error(`no answer in ${request.connectMs} ms`)), request.connectMs)
+  const clock = new StallClock(request, (reason) => control.abort(new Error(reason)))
   try {
-    const resume = part.have > 0 && part.etag !== undefined
+    const from = part.have > 0 && canGoOn(request, part.version) ? part.have : 0
+    const condition = part.version.strong ? (part.version.etag ?? part.version.lastModified) : undefined
     const response = await request.fetch(request.url, {
       headers: {
         'accept-encoding': 'identity',
         ...request.headers,
-        ...(resume && { range: `bytes=${part.have}-`, 'if-range': part.etag! }),
+        ...(from > 0 && { range: `bytes=${from}-`, ...(condition && { 'if-range': condition }) }),
       },
       signal,
     })
-    refuse(response, request.url, part)
-    if (response.status === 206) checkRange(response, part)
-    else part.have = 0
-    const length = Number(response.headers.get('content-length') ?? Number.NaN)
-    if (response.status === 200 && length >= 0) part.size ??= length
-    if (response.status === 200 && length >= 0 && part.size !== length)
-      throw new ForetokenError('checksum', `${request.url} has ${length} bytes, ${part.size} were promised`)
-    const etag = response.headers.get('etag')
-    // A weak etag can't be used with If-Range: such a file is fetched again from its start.
-    part.etag = etag && !etag.startsWith('W/') ? etag : undefined
-    await begin(part)
+    const begun = begin(request, response, part, from)
+    await part.begin(begun.from, begun.version, begun.size)
+    await checkRoom(dirname(part.path), begun.size === undefined ? 0 : begun.size - begun.from, request.space)
     if (!response.body) throw new Retry('the answer has no body')
+    let looked = part.have
+    onBytes(part.have)
     for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
-      clearTimeout(timer)
-      if (part.size !== undefined && part.have + chunk.length > part.size)
-        throw new ForetokenError('checksum', `${request.url} sends more than the ${part.size} bytes that were promised`)
-      for (let done = 0; done < chunk.length; ) {
-        const { bytesWritten } = await file.write(chunk, done, chunk.length - done, part.have)
-        done += bytesWritten
-        part.have += bytesWritten
+      clock.stop()
+      checkLength(request, part, chunk.length)
+      if (part.have + chunk.length - looked >= lookBytes) {
+        await checkRoom(dirname(part.path), chunk.length, request.space)
+        looked = part.have
       }
+      await part.write(chunk)
       onBytes(part.have)
-      timer = setTimeout(() => control.abort(new Error(`no byte in ${request.stallMs} ms`)), request.stallMs)
+      clock.came(chunk.length)
     }
+    if (part.size !== undefined && part.have < part.size)
+      throw new Retry(`cut off at ${part.have} of ${part.size} bytes`)
+    part.size ??= part.have
+    return begun.from > 0
   } catch (error) {
     if (request.signal?.aborted)
       throw new ForetokenError('aborted', 'the download was cancelled; what has arrived is kept', { cause: error })
-    if (error instanceof ForetokenError || error instanceof Retry) throw error
-    if ((error as NodeJS.ErrnoException).syscall === 'write') throw error
-    const reason = control.signal.aborted ? control.signal.reason.message : reasonOf(error)
-    throw new Retry(reason, undefined, { cause: error })
+    if (error instanceof ForetokenError || error instanceof Retry || isFileError(error)) throw error
+    throw new Retry(control.signal.aborted ? control.signal.reason.message : reasonOf(error), { cause: error })
   } finally {
-    clearTimeout(timer)
+    clock.stop()
     // An answer that is not read to its end must not hold its connection.
     control.abort()
   }
-  if (part.size !== undefined && part.have < part.size) throw new Retry(`cut off at ${part.have} of ${part.size} bytes`)
 }
 
-function refuse(response: Response, url: string, part: Part): void {
-  const { status } = response
-  if (status === 200 || status === 206) return
-  const place = new URL(url)
-  const at = `${place.host}${place.pathname} answered ${status}`
-  if (status === 416) {
-    part.have = 0
-    part.etag = undefined
-    throw new Retry(at)
+/** Gives up a connection that says nothing, or too little to ever end. */
+class StallClock {
+  readonly #stallMs: number
+  readonly #give: (reason: string) => void
+  #timer: ReturnType<typeof setTimeout>
+  #due: number
+  #stopped = 0
+  #bytes = 0
+
+  constructor({ connectMs, stallMs }: TransferRequest, give: (reason: string) => void) {
+    this.#stallMs = stallMs
+    this.#give = give
+    this.#due = performance.now() + stallMs
+    this.#timer = setTimeout(() => give(`no answer in ${connectMs} ms`), connectMs)
   }
+
+  /** While bytes are written nobody waits for the server. */
+  stop(): void {
+    clearTimeout(this.#timer)
+    this.#stopped = performance.now()
+  }
+
+  came(bytes: number): void {
+    this.#bytes += bytes
+    const now = performance.now()
+    this.#due += now - this.#stopped
+    if (this.#bytes >= pace) {
+      this.#bytes = 0
+      this.#due = now + this.#stallMs
+    }
+    const reason = `fewer than ${pace} bytes in ${this.#stallMs} ms`
+    this.#timer = setTimeout(() => this.#give(reason), Math.max(0, this.#due - now))
+  }
+}
+
+/** Where the answer's bytes begin and how long the whole file is, or why they can't be used. */
+function begin(request: TransferRequest, response: Response, part: PartialFile, from: number) {
+  const { url } = request
+  refuse(response, url)
+  const plain = isPlain(response, url)
+  // Offsets into an encoded answer mean nothing in the next one.
+  const version = plain ? versionOf(response) : { strong: false }
+  if (response.status === 206) {
+    const size = rangeOf(response, from)
+    if (size === undefined || !plain) throw new Retry('the server sent another range than was asked for', anew)
+    if (from > 0 && !continues(request, part, response))
+      throw new Retry('the file was replaced while it was fetched', anew)
+    if (from > 0 && part.size !== undefined && part.size !== size)
+      throw new Retry(`the file has ${size} bytes, and had ${part.size} before`, anew)
+    return { from, version, size: promised(request, size) }
+  }
+  const length = plain ? lengthOf(response) : undefined
+  if (length === undefined && request.size === undefined && !request.hashed && !showsItsEnd(response))
+    throw new ForetokenError(
+      'network',
+      `${at(response, url)} without a length, so that a file that is cut off would look whole; add #sha256= and its hash to the address`,
+    )
+  return { from: 0, version, size: promised(request, length) }
+}
+
+const anew = { anew: true, wait: 0 }
+
+/** The total of a `content-range` that begins at `from` and goes to the file's end. */
+function rangeOf(response: Response, from: number): number | undefined {
+  const found = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/.exec(response.headers.get('content-range') ?? '')
+  const [begin, last, total] = (found ?? []).slice(1).map(Number)
+  return found && begin === from && last === total! - 1 ? total : undefined
+}
+
+/** Whether a range is of the version that the part is of. */
+function continues({ hashed }: TransferRequest, { version }: PartialFile, response: Response): boolean {
+  const now = versionOf(response)
+  if (version.strong) return sameVersion(version, now)
+  return hashed && (version.etag === undefined || now.etag === undefined || version.etag === now.etag)
+}
+
+function versionOf({ headers }: Response): Version {
+  const etag = headers.get('etag') ?? undefined
+  const lastModified = headers.get('last-modified') ?? undefined
+  if (etag !== undefined) return { etag, lastModified, strong: !etag.startsWith('W/') }
+  // A date counts whole seconds: a file that changed in the last minute may change again under it (RFC 9110, 8.8.2.2).
+  const age = Date.parse(headers.get('date') ?? '') - Date.parse(lastModified ?? '')
+  return { lastModified, strong: age >= 60_000 }
+}
+
+/** The size that everybody agrees on. A promise that is not kept is final. */
+function promised({ url, size, maxBytes }: TransferRequest, found: number | undefined): number | undefined {
+  if (size !== undefined && found !== undefined && found !== size)
+    throw new ForetokenError('checksum', `${url} has ${found} bytes, ${size} were promised`)
+  if (size === undefined && found !== undefined && found > maxBytes) throw tooLong(url, maxBytes, `has ${found} bytes`)
+  return size ?? found
+}
+
+function checkLength({ url, maxBytes }: TransferRequest, { have, size }: PartialFile, more: number): void {
+  if (size !== undefined && have + more > size)
+    throw new ForetokenError('checksum', `${url} sends more than the ${size} bytes that were promised`)
+  if (size === undefined && have + more > maxBytes) throw tooLong(url, maxBytes, 'does not end')
+}
+
+function tooLong(url: string, maxBytes: number, what: string): ForetokenError {
+  return new ForetokenError(
+    'network',
+    `${url} ${what}, more than the ${megabytes(maxBytes)} that a file may have; raise it with --max-download if that is right`,
+  )
+}
+
+function refuse(response: Response, url: string): void {
+  const { status } = response
+  if (new URL(url).protocol === 'https:' && response.url.startsWith('http:'))
+    throw new ForetokenError('network', `${new URL(url).host} leads to ${new URL(response.url).host} by http; refused`)
+  if (status === 200 || status === 206) return
+  const told = at(response, url)
+  if (status === 416) throw new Retry(told, anew)
   if (status === 429 || status === 408 || status >= 500) {
-    const seconds = Number(response.headers.get('retry-after'))
-    throw new Retry(at, Number.isFinite(seconds) && seconds > 0 ? seconds * 1000 : undefined)
+    const wait = retryAfter(response)
+    throw new Retry(told, wait === undefined ? {} : { wait })
   }
   if (status === 401 || status === 403)
     throw new ForetokenError(
       'not_found',
-      `${at}: it needs a licence accepted or a token; set HF_TOKEN to one that may read it`,
+      `${told}: it needs a licence accepted or a token; set HF_TOKEN to one that may read it`,
     )
   if (status === 404 || status === 410)
-    throw new ForetokenError('not_found', `${at}: there is no such file; check its name`)
-  throw new ForetokenError('network', `${at}, which is no file; check the address`)
+    throw new ForetokenError('not_found', `${told}: there is no such file; check its name`)
+  throw new ForetokenError('network', `${told}, which is no file; check the address`)
 }
 
-function checkRange(response: Response, part: Part): void {
-  const found = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(response.headers.get('content-range') ?? '')
-  const [, from, , total] = found ?? []
-  if (found && Number(from) === part.have && (part.size === undefined || Number(total) === part.size)) {
-    part.size = Number(total)
-    return
-  }
-  part.have = 0
-  part.etag = undefined
-  throw new Retry('the server sent another range than was asked for')
+/** Seconds or a date, as milliseconds from now. */
+function retryAfter({ headers }: Response): number | undefined {
+  const text = headers.get('retry-after')?.trim()
+  if (!text) return undefined
+  const wait = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now()
+  return wait > 0 ? wait : undefined
+}
+
+/** Whether the bytes on the wire are the file's own: lengths and ranges of encoded ones are not. Throws for an encoding that nobody undoes. */
+function isPlain(response: Response, url: string): boolean {
+  const codings = (response.headers.get('content-encoding') ?? '').toLowerCase().split(',')
+  const all = codings.map((coding) => coding.trim()).filter((coding) => coding !== '' && coding !== 'identity')
+  const unknown = all.find((coding) => !decoded.test(coding))
+  if (unknown !== undefined)
+    throw new ForetokenError('network', `${at(response, url)} in the encoding ${JSON.stringify(unknown)}, unasked`)
+  return all.length === 0
+}
+
+function lengthOf({ headers }: Response): number | undefined {
+  const text = headers.get('content-length')
+  return text !== null && /^\d{1,15}$/.test(text) ? Number(text) : undefined
+}
+
+/** Whether the body ends in a way that a cut connection does not look like. */
+function showsItsEnd({ headers }: Response): boolean {
+  return headers.has('content-length') || /chunked/i.test(headers.get('transfer-encoding') ?? '')
+}
+
+function at({ status }: Response, url: string): string {
+  const { host, pathname } = new URL(url)
+  return `${host}${pathname} answered ${status}`
+}
+
+function isFileError(error: unknown): boolean {
+  return /^(write|open|rename|ftruncate|fdatasync|fsync|close|stat|statfs|unlink)$/.test(
+    (error as NodeJS.ErrnoException).syscall ?? '',
+  )
 }
 
 /** The innermost reason of a failed fetch, such as `connect ECONNREFUSED 127.0.0.1:9`. */

@@ -14,6 +14,10 @@ export interface Behaviour {
   corrupt?: boolean
   /** Ignores Range. */
   noRanges?: boolean
+  /** Changes what the API answers, by the path of the question. */
+  answer?: (path: string, body: unknown) => unknown
+  /** The API's answers do not end. */
+  endless?: boolean
 }
 
 export interface MockHub {
@@ -45,7 +49,11 @@ export async function mockHub(repo: string, files: Record<string, Uint8Array>): 
   }
   const answer = async (request: IncomingMessage, response: ServerResponse) => {
     const { pathname } = new URL(request.url!, 'http://hub')
-    const json = (value: unknown) => response.setHeader('content-type', 'application/json').end(JSON.stringify(value))
+    const json = (value: unknown) => {
+      response.setHeader('content-type', 'application/json')
+      if (behaviour.endless) return void pour(response)
+      return response.end(JSON.stringify(behaviour.answer ? behaviour.answer(pathname, value) : value))
+    }
     if (pathname === `/api/models/${repo}/revision/main` || pathname === `/api/models/${repo}`)
       return json({
         _id: '1',
@@ -107,6 +115,14 @@ export async function mockHub(repo: string, files: Record<string, Uint8Array>): 
 
 export function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
+}
+
+async function pour(response: ServerResponse): Promise<void> {
+  response.write('[')
+  while (!response.destroyed) {
+    if (response.write(' '.repeat(1 << 16))) continue
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
 }
 
 async function text(request: IncomingMessage): Promise<string> {

@@ -1,0 +1,191 @@
+/**
+ * `fetch` over `node:http`, for downloads: by way of the environment's proxies, and from servers that nobody vouches for. Node's own `fetch` asks
+ * no proxy, and an answer that ends its connection while its reader is slow fails an assertion there that nobody can catch (undici issue 5360).
+ */
+import http, { type IncomingMessage, type RequestOptions } from 'node:http'
+import https from 'node:https'
+import { isIP, type Socket } from 'node:net'
+import type { Readable } from 'node:stream'
+import tls from 'node:tls'
+import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib'
+import { proxyFor } from './proxy.ts'
+
+/** Redirects that are followed. */
+const maxHops = 10
+
+/** What is asked for. Only text is sent. */
+interface Ask {
+  readonly method: string
+  readonly headers: Headers
+  readonly body: string | undefined
+  readonly signal: AbortSignal | undefined
+}
+
+/** Answers as `fetch` does; rejects with what went wrong, or the signal's reason. Encoded bodies are decoded, and fail if they are cut off. */
+export const httpFetch = (async (input, init = {}) => {
+  const signal = init.signal ?? undefined
+  const { method = 'GET', headers, body } = init
+  if (body !== undefined && body !== null && typeof body !== 'string') throw new TypeError('only text can be sent')
+  let ask: Ask = { method, headers: new Headers(headers), body: body ?? undefined, signal }
+  let url = new URL(String(input))
+  for (let hop = 0; ; hop++) {
+    const message = await exchange(url, ask)
+    const next = redirection(message, url)
+    if (next === undefined) return responseOf(message, url)
+    message.destroy()
+    if (hop === maxHops) throw new Error(`more than ${maxHops} redirects`)
+    ask = redirected(ask, message.statusCode!, next.origin === url.origin)
+    url = next
+  }
+}) satisfies typeof fetch as typeof fetch
+
+function redirection({ statusCode, headers }: IncomingMessage, from: URL): URL | undefined {
+  if (![301, 302, 303, 307, 308].includes(statusCode!) || headers.location === undefined) return undefined
+  if (!URL.canParse(headers.location, from.href)) throw new Error('a redirect to no address')
+  const next = new URL(headers.location, from)
+  if (!/^https?:$/.test(next.protocol)) throw new Error(`a redirect to ${next.protocol}`)
+  return next
+}
+
+/** What is asked of the next address: what authorizes the user with the first one is not told to another. */
+function redirected(ask: Ask, status: number, sameOrigin: boolean): Ask {
+  const headers = new Headers(ask.headers)
+  if (!sameOrigin) for (const name of ['authorization', 'cookie', 'proxy-authorization']) headers.delete(name)
+  if (status === 307 || status === 308 || ask.method === 'GET' || ask.method === 'HEAD') return { ...ask, headers }
+  headers.delete('content-type')
+  return { ...ask, headers, method: 'GET', body: undefined }
+}
+
+async function exchange(url: URL, ask: Ask): Promise<IncomingMessage> {
+  if (!/^https?:$/.test(url.protocol)) throw new Error(`${url.protocol} is not http or https`)
+  const proxy = proxyFor(url)
+  if (!proxy) return send(url, {}, ask)
+  const socket = await tunnel(proxy, url, ask.signal).catch((error) => {
+    // Many proxies open tunnels for https only, and pass plain http on by themselves.
+    if (url.protocol === 'https:' || ask.signal?.aborted) throw error
+    return undefined
+  })
+  // No agent: one would make connections of its own.
+  if (socket) return send(url, { createConnection: () => socket }, ask)
+  const headers = new Headers(ask.headers)
+  headers.set('host', url.host)
+  for (const [name, value] of Object.entries(credentials(proxy))) headers.set(name, value)
+  return send(proxy, { path: url.href }, { ...ask, headers })
+}
+
+function send(url: URL, options: RequestOptions, { method, headers, body, signal }: Ask): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted()
+    const module = url.protocol === 'https:' ? https : http
+    const request = module.request(url, { ...options, method, headers: Object.fromEntries(headers) })
+    let answer: IncomingMessage | undefined
+    const abort = () => {
+      answer?.destroy(signal!.reason)
+      request.destroy(signal!.reason)
+    }
+    signal?.addEventListener('abort', abort, { once: true })
+    // Also after the answer has begun: nobody else listens then.
+    request.on('error', reject)
+    request.on('close', () => signal?.removeEventListener('abort', abort))
+    request.on('response', (message) => {
+      answer = message
+      message.on('error', () => {})
+      resolve(message)
+    })
+    request.end(body)
+  })
+}
+
+/** A connection to the host of `url` through a proxy, encrypted where the address is. */
+async function tunnel(proxy: URL, url: URL, signal: AbortSignal | undefined): Promise<Socket> {
+  const port = url.port || (url.protocol === 'https:' ? '443' : '80')
+  const host = `${url.hostname}:${port}`
+  const plain = await new Promise<Socket>((resolve, reject) => {
+    signal?.throwIfAborted()
+    const module = proxy.protocol === 'https:' ? https : http
+    const headers = { host, ...credentials(proxy) }
+    const request = module.request(proxy, { method: 'CONNECT', path: host, headers, agent: false })
+    const abort = () => request.destroy(signal!.reason)
+    signal?.addEventListener('abort', abort, { once: true })
+    request.on('close', () => signal?.removeEventListener('abort', abort))
+    request.on('error', (error) => reject(new Error(`the proxy ${proxy.host}: ${error.message}`)))
+    request.on('response', (message) => message.destroy())
+    request.on('connect', ({ statusCode }, socket) => {
+      socket.on('error', () => {})
+      if (statusCode === 200) return resolve(socket)
+      socket.destroy()
+      reject(new Error(`the proxy ${proxy.host} answered ${statusCode} to CONNECT ${host}`))
+    })
+    request.end()
+  })
+  if (url.protocol !== 'https:') return plain
+  const name = url.hostname.replace(/^\[(.*)\]$/, '$1')
+  const secure = tls.connect({ socket: plain, host: name, ...(!isIP(name) && { servername: name }) })
+  return new Promise((resolve, reject) => {
+    const abort = () => secure.destroy(signal!.reason)
+    signal?.addEventListener('abort', abort, { once: true })
+    secure.on('error', reject)
+    secure.on('close', () => signal?.removeEventListener('abort', abort))
+    secure.on('secureConnect', () => resolve(secure))
+    if (signal?.aborted) abort()
+  })
+}
+
+function credentials({ username, password }: URL): Record<string, string> {
+  if (username === '') return {}
+  const text = [username, password].map(decodeURIComponent).join(':')
+  return { 'proxy-authorization': `Basic ${Buffer.from(text).toString('base64')}` }
+}
+
+const decoders: Readonly<Record<string, () => NodeJS.ReadWriteStream & Readable>> = {
+  gzip: createGunzip,
+  'x-gzip': createGunzip,
+  deflate: createInflate,
+  br: createBrotliDecompress,
+}
+
+function responseOf(message: IncomingMessage, url: URL): Response {
+  const headers = new Headers()
+  for (let at = 0; at < message.rawHeaders.length; at += 2)
+    headers.append(message.rawHeaders[at]!, message.rawHeaders[at + 1]!)
+  const status = message.statusCode!
+  const empty = status === 204 || status === 205 || status === 304
+  if (empty) message.resume()
+  const response = new Response(empty ? null : bodyOf(message, headers), { status, headers })
+  Object.defineProperty(response, 'url', { value: url.href })
+  return response
+}
+
+/** The body, decoded as far as the encodings are known; read only as fast as somebody takes it. */
+function bodyOf(message: IncomingMessage, headers: Headers): ReadableStream<Uint8Array> {
+  let last: Readable = message
+  const codings = (headers.get('content-encoding') ?? '').toLowerCase().split(',').reverse()
+  for (const coding of codings) {
+    const decoder = decoders[coding.trim()]?.()
+    if (!decoder) break
+    const from = last
+    decoder.on('error', () => {})
+    from.on('error', (error) => decoder.destroy(error))
+    decoder.on('close', () => from.destroy())
+    last = from.pipe(decoder)
+  }
+  const source = last
+  const pieces = source[Symbol.asyncIterator]()
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(out) {
+        try {
+          const { value, done } = await pieces.next()
+          if (done) out.close()
+          else out.enqueue(value)
+        } catch (error) {
+          out.error(error)
+        }
+      },
+      cancel() {
+        source.destroy()
+      },
+    },
+    { highWaterMark: 0 },
+  )
+}

@@ -1,0 +1,152 @@
+/** Two that fetch one file, and what a stopped process leaves. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { type DownloadRequest, download } from '../../node/download.ts'
+import { self } from '../../node/lock.ts'
+import { type FileServer, fileServer } from '../helpers/file-server.ts'
+import { random } from '../helpers/random.ts'
+
+const bytes = random(8).bytes(400_000)
+const module = fileURLToPath(new URL('../../node/download.ts', import.meta.url))
+let server: FileServer
+let folder: string
+let children: ChildProcess[]
+
+beforeEach(async () => {
+  server = await fileServer([bytes])
+  folder = await mkdtemp(join(tmpdir(), 'foretoken-partial-'))
+  children = []
+})
+afterEach(async () => {
+  for (const child of children) child.kill('SIGKILL')
+  await server.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+const target = () => join(folder, 'm.gguf')
+const isRight = () => expect(Buffer.compare(readFileSync(target()), bytes)).toBe(0)
+const parts = () => readdirSync(folder).filter((name) => name.endsWith('.part'))
+const get = (change: Partial<DownloadRequest> = {}) =>
+  download({ url: server.url, target: target(), tries: 2, backoffMs: 1, ...change })
+
+/** The same in a process of its own. `whatever`: as if it saw nobody's lock. */
+async function begin(whatever = false): Promise<ChildProcess> {
+  const request = { url: server.url, target: target(), tries: 1, stallMs: 20_000, backoffMs: 1 }
+  const code = `import { download } from ${JSON.stringify(module)}; await download(${JSON.stringify(request)})`
+  const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', code]
+  const child = spawn(process.execPath, args, { stdio: 'inherit' })
+  children.push(child)
+  // Until its first bytes are on the disk.
+  await until(() => parts().some((name) => statSync(join(folder, name)).size >= 150_000))
+  if (whatever) rmSync(`${target()}.lock`, { force: true })
+  return child
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 20))
+}
+
+test('two that see no lock of each other both bring the file whole, also if one is stopped for a while', async () => {
+  server.script([{ stall: 0.4, etag: 'none' }, { etag: 'none' }])
+  const child = await begin(true)
+  child.kill('SIGSTOP')
+  await get()
+  isRight()
+  child.kill('SIGCONT')
+  child.kill('SIGTERM')
+  await once(child, 'exit')
+  isRight()
+})
+
+test('what a killed process has left is gone on with', async () => {
+  server.script([{ stall: 0.4 }])
+  const child = await begin()
+  // Bytes count from the first time that they were made sure of.
+  const [part] = parts()
+  await until(() => {
+    try {
+      return JSON.parse(readFileSync(join(folder, `${part}.json`), 'utf8')).have >= 0
+    } catch {
+      return false
+    }
+  })
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+  const note = JSON.parse(readFileSync(join(folder, `${part}.json`), 'utf8'))
+  writeFileSync(join(folder, `${part}.json`), JSON.stringify({ ...note, have: 160_000 }))
+  server.script([{}])
+  await get()
+  isRight()
+  expect(server.ranges.at(-1)).toBe('bytes=160000-')
+  expect(readdirSync(folder)).toEqual(['m.gguf'])
+})
+
+test('bytes that no note vouches for are not gone on with: after a power cut they may be zeros', async () => {
+  server.script([{ stall: 0.4 }])
+  const child = await begin()
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+  const [part] = parts()
+  const note = JSON.parse(readFileSync(join(folder, `${part}.json`), 'utf8'))
+  writeFileSync(join(folder, `${part}.json`), JSON.stringify({ ...note, have: 100_000 }))
+  const spoiled = readFileSync(join(folder, part!)).fill(0, 100_000)
+  writeFileSync(join(folder, part!), spoiled)
+  server.script([{}])
+  await get()
+  isRight()
+})
+
+test('a partial of a process that can not be asked is copied once it is idle, never written', async () => {
+  const part = join(folder, 'm.gguf.0123abcd.part')
+  const etag = (await fetch(server.url)).headers.get('etag')!
+  const note = (have: number) => {
+    const version = { etag, strong: true }
+    const owner = { ...self(), space: 'another machine' }
+    const ino = String(statSync(part).ino)
+    writeFileSync(`${part}.json`, JSON.stringify({ url: server.url, version, size: bytes.length, have, ino, owner }))
+  }
+  writeFileSync(part, bytes.subarray(0, 120_000))
+  note(120_000)
+  await get()
+  isRight()
+  expect(server.ranges.at(-1)).toBe('')
+  expect(existsSync(part)).toBe(true)
+  rmSync(target())
+  utimesSync(part, new Date(Date.now() - 60_000), new Date(Date.now() - 60_000))
+  await get()
+  isRight()
+  expect(server.ranges.at(-1)).toBe('bytes=120000-')
+  expect(existsSync(part)).toBe(false)
+})
+
+test.each([
+  ['another file', (note: object) => ({ ...note, ino: '1' })],
+  ['another address', (note: object) => ({ ...note, url: 'http://127.0.0.1:9/' })],
+  ['more bytes than there are', (note: object) => ({ ...note, have: 390_000 })],
+  ['fewer bytes than none', (note: object) => ({ ...note, have: -1 })],
+  ['nothing', () => null],
+])('a partial whose note tells of %s is not gone on with', async (_, change) => {
+  server.script([{ stall: 0.4 }])
+  await expect(get({ tries: 1, stallMs: 200 })).rejects.toMatchObject({ code: 'network' })
+  const path = `${target()}.part.json`
+  writeFileSync(path, JSON.stringify(change(JSON.parse(readFileSync(path, 'utf8')))))
+  server.script([{}])
+  await get()
+  isRight()
+  expect(server.ranges.at(-1)).toBe('')
+  expect(readdirSync(folder)).toEqual(['m.gguf'])
+})
+
+test('one who waits says for whom, and goes on alone when nothing moves any more', async () => {
+  writeFileSync(`${target()}.lock`, JSON.stringify({ pid: 1, space: 'another machine', started: '', token: 'x' }))
+  const said: string[] = []
+  await get({ onWait: (holder) => said.push(holder) })
+  isRight()
+  expect(said).toEqual(['process 1'])
+})
