@@ -32,6 +32,8 @@ export class TabEngine {
   readonly #worker: Worker
   readonly #waiting = new Map<number, Listener>()
   #loading: Listener | undefined
+  /** Why the worker is no more. */
+  #lost: FromEngine | undefined
   #next = 1
 
   constructor(base: string) {
@@ -40,12 +42,16 @@ export class TabEngine {
       if ('id' in data && data.id !== undefined) this.#waiting.get(data.id)?.(data)
       else this.#loading?.(data)
     })
+    let alive = false
+    this.#worker.addEventListener('message', () => (alive = true), { once: true })
     this.#worker.addEventListener('error', ({ message }) => {
+      const why = message || (alive ? 'it ran out of memory' : 'its script did not come')
       const failed: FromEngine = {
         type: 'failed',
         code: 'page',
-        message: `the engine stopped (${message || 'it ran out of memory'}); reload the page`,
+        message: `the engine stopped (${why}); reload the page`,
       }
+      this.#lost = failed
       this.#loading?.(failed)
       for (const listener of [...this.#waiting.values()]) listener(failed)
     })
@@ -126,7 +132,10 @@ export class TabEngine {
     })
   }
 
+  /** Nobody answers for a worker that is no more. */
   #send(message: ToEngine): void {
-    this.#worker.postMessage(message)
+    if (!this.#lost) this.#worker.postMessage(message)
+    else if (message.type === 'load') this.#loading?.(this.#lost)
+    else if ('id' in message) this.#waiting.get(message.id)?.(this.#lost)
   }
 }
