@@ -35,7 +35,7 @@ export const modelPath = '/page/model/tiny.gguf'
 
 export async function staticPage(): Promise<StaticPage> {
   const files = await buildPage()
-  const model = Buffer.from(tinyGguf({ layers: 2, context: 512 }))
+  const model = Buffer.from(tinyGguf({ layers: 2, context: 2048 }))
   const handlers = new Map<string, Handler>()
   const seen: StaticPage['seen'] = []
   const server = createServer((request, response) => {
