@@ -86,7 +86,9 @@ export function pageRoutes(app: App, { config }: Server, page: Page): void {
       (one) => one.name === name,
     )
     if (!file) throw missing(`the model has no file ${name}`)
-    return ranged(file, c.req.header('range'))
+    // A part of another file must not be gone on with.
+    const unchanged = [undefined, tagOf(file)].includes(c.req.header('if-range'))
+    return ranged(file, unchanged ? c.req.header('range') : undefined)
   })
   app.get('/page/:file', async (c) => {
     own(c)
@@ -118,7 +120,8 @@ function asset(bytes: Uint8Array | undefined, path: string): Response {
 const pieceBytes = 1 << 20
 
 /** A file, or the range `bytes=A-B` or `bytes=A-` of it. */
-function ranged({ bytes, sha256, source }: PageFile, range: string | undefined): Response {
+function ranged(file: PageFile, range: string | undefined): Response {
+  const { bytes, source } = file
   const [, begin, last] = /^bytes=(\d{1,15})-(\d{0,15})$/.exec(range ?? '') ?? []
   const from = begin === undefined ? 0 : Number(begin)
   const end = last ? Math.min(bytes, Number(last) + 1) : bytes
@@ -126,7 +129,7 @@ function ranged({ bytes, sha256, source }: PageFile, range: string | undefined):
     ...isolated,
     'content-type': 'application/octet-stream',
     'accept-ranges': 'bytes',
-    etag: `"${sha256}"`,
+    etag: tagOf(file),
   }
   if (from >= end)
     return new Response(null, { status: 416, headers: { ...headers, 'content-range': `bytes */${bytes}` } })
@@ -151,6 +154,10 @@ function ranged({ bytes, sha256, source }: PageFile, range: string | undefined):
   if (begin === undefined) return new Response(body, { headers: { ...headers, ...length } })
   const told = { ...headers, ...length, 'content-range': `bytes ${from}-${end - 1}/${bytes}` }
   return new Response(body, { status: 206, headers: told })
+}
+
+function tagOf({ sha256 }: PageFile): string {
+  return `"${sha256}"`
 }
 
 function missing(message: string): ApiError {

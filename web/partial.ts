@@ -63,12 +63,13 @@ export async function exclusively<T>(name: string, onWait: () => void, work: () 
   return locks.request(key, work)
 }
 
-/** Removes downloads that nobody has gone on with for a week. */
-export async function sweep(folder: FileSystemDirectoryHandle, now = Date.now()): Promise<void> {
+/** Removes downloads that nobody has gone on with for a week, but for that which is `wanted` now. */
+export async function sweep(folder: FileSystemDirectoryHandle, wanted: string, now = Date.now()): Promise<void> {
   const names = new Set<string>()
   for await (const name of folder.keys()) names.add(name)
   for (const name of names) {
-    if (!/\.(bin|part)$/.test(name) || names.has(name.replace(/\.\w+$/, '.ok'))) continue
+    const whose = name.replace(/\.(bin|part)$/, '')
+    if (whose === name || whose === wanted || names.has(`${whose}.ok`)) continue
     const { lastModified } = await (await folder.getFileHandle(name)).getFile()
     // A file that is being written can't be removed, and stays.
     if (now - lastModified > 7 * 86_400_000) await folder.removeEntry(name).catch(() => {})

@@ -61,7 +61,7 @@ async function fetchKept(
     if (whole.source.size === file.bytes) return whole
     whole.close?.()
   }
-  await sweep(folder).catch(() => {})
+  await sweep(folder, file.sha256).catch(() => {})
   await fetchPart(folder, file.sha256, wantedOf(file, base), onProgress)
   await markWhole(folder, file.sha256)
   return keptFile(folder, file)

@@ -44,7 +44,7 @@ async function fetchKept(
   url: URL,
   onProgress: OnProgress,
 ): Promise<Found> {
-  await sweep(folder).catch(() => {})
+  await sweep(folder, part).catch(() => {})
   const found = await fetchPart(folder, part, { name: nameOf(url), url }, onProgress)
   const onWait = () => onProgress('wait', 0, 0)
   await exclusively(found.sha256, onWait, async () => {

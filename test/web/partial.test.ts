@@ -194,18 +194,18 @@ test('a file of the greatest length passes, a longer one is refused at once', as
   expect(() => checkLength(promised, 11)).toThrow(/not what was offered \(11 bytes came/)
 })
 
-test('parts that nobody has gone on with for a week are removed; younger, whole and open ones stay', async () => {
+test('parts that nobody has gone on with for a week are removed; younger, whole, open and wanted ones stay', async () => {
   const folder = fakeFolder()
   const week = 7 * 86_400_000
-  for (const name of ['old.bin', 'old.part', 'open.bin', 'whole.bin', 'whole.ok'])
+  for (const name of ['old.bin', 'old.part', 'open.bin', 'wanted.bin', 'whole.bin', 'whole.ok'])
     await folder.handle.getFileHandle(name, { create: true })
   await (await folder.handle.getFileHandle('open.bin')).createSyncAccessHandle()
   folder.now = 1
   await folder.handle.getFileHandle('young.bin', { create: true })
-  await sweep(folder.handle, week)
-  expect(folder.files.size).toBe(6)
-  await sweep(folder.handle, week + 1)
-  expect([...folder.files.keys()]).toEqual(['open.bin', 'whole.bin', 'whole.ok', 'young.bin'])
+  await sweep(folder.handle, 'wanted', week)
+  expect(folder.files.size).toBe(7)
+  await sweep(folder.handle, 'wanted', week + 1)
+  expect([...folder.files.keys()]).toEqual(['open.bin', 'wanted.bin', 'whole.bin', 'whole.ok', 'young.bin'])
 })
 
 function browserWith(folder: FakeFolder): void {
