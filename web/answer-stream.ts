@@ -3,8 +3,8 @@
  * does not stream. An answer is complete once a chunk has a finish reason or `[DONE]` came; one that only ends was broken off.
  */
 import { serverEvents } from '../src/stream/sse.ts'
-import { PageError } from './engine.ts'
 import { failureIn, failureText, isRecord } from './failure.ts'
+import { PageError } from './page-error.ts'
 
 export type Piece =
   /** Of the answer; `thought`: of what some models write before it. */

@@ -2,8 +2,8 @@
 import type { Message } from '../src/index.ts'
 import { answerPieces, textOf } from './answer-stream.ts'
 import { addressOf, type EndpointSettings, keyOf } from './endpoint-settings.ts'
-import { PageError } from './engine.ts'
 import { failureText, isRecord } from './failure.ts'
+import { PageError } from './page-error.ts'
 import type { Mode } from './protocol.ts'
 
 export interface EndpointAnswer {

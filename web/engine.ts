@@ -1,6 +1,7 @@
 /** The page's side of the engine's worker: what it says, as promises and events. */
 import type { Message } from '../src/index.ts'
 import { built } from './built.ts'
+import { PageError } from './page-error.ts'
 import type { AnswerFigures, Device, FromEngine, Mode, ModelSource, PackFigures, ToEngine } from './protocol.ts'
 
 export type Ready = Extract<FromEngine, { type: 'ready' }>
@@ -14,16 +15,6 @@ export interface Where {
 
 export interface AnswerEvents {
   onToken(text: string, exact: boolean): void
-}
-
-/** Something that went wrong, in words for who looks at the page. */
-export class PageError extends Error {
-  readonly code: string
-
-  constructor(code: string, message: string) {
-    super(message)
-    this.code = code
-  }
 }
 
 type Listener = (message: FromEngine) => void

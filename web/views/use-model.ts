@@ -1,9 +1,10 @@
 /** The model of this tab: found on the next visit without asking, fetched when the visitor says so. */
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { type Capability, gpuName } from '../capability.ts'
-import type { PageError, TabEngine, Where } from '../engine.ts'
+import type { TabEngine, Where } from '../engine.ts'
 import { type Offered, offeredManifest, remember, remembered } from '../manifest.ts'
 import { pageIsKept } from '../offline.ts'
+import type { PageError } from '../page-error.ts'
 import type { Manifest, ModelSource } from '../protocol.ts'
 import { isKept } from '../store.ts'
 import type { ModelState } from './model-state.ts'
