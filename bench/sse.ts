@@ -1,4 +1,5 @@
 /** Server-sent events as they come, with the time at which their last byte did. */
+import { SseParser } from '../src/stream/sse.ts'
 
 export interface TimedEvent {
   readonly data: string
@@ -8,15 +9,11 @@ export interface TimedEvent {
 
 /** Comments and events without data are left out. */
 export async function* eventsOf(body: ReadableStream<Uint8Array>): AsyncGenerator<TimedEvent> {
-  const decoder = new TextDecoder()
-  let held = ''
+  const parser = new SseParser()
+  let at = 0
   for await (const bytes of body) {
-    const at = performance.now()
-    const blocks = (held + decoder.decode(bytes, { stream: true })).split(/\r?\n\r?\n/)
-    held = blocks.pop()!
-    for (const block of blocks) {
-      const data = block.split(/\r?\n/).flatMap((line) => /^data: ?(.*)$/.exec(line)?.[1] ?? [])
-      if (data.length > 0) yield { data: data.join('\n'), at }
-    }
+    at = performance.now()
+    for (const { data } of parser.push(bytes)) yield { data, at }
   }
+  for (const { data } of parser.end()) yield { data, at }
 }

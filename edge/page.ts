@@ -87,7 +87,9 @@ export function pageRoutes(app: App, { config, downloads }: Server, page: Page):
       (one) => one.name === name,
     )
     if (!file) throw missing(`the model has no file ${name}`)
-    const { status, headers, from, end } = ranged(file, c.req.header('range'))
+    // A part of another file must not be gone on with.
+    const unchanged = [undefined, tagOf(file)].includes(c.req.header('if-range'))
+    const { status, headers, from, end } = ranged(file, unchanged ? c.req.header('range') : undefined)
     // Whoever asks for the headers only reads no body, and would hold its place.
     const told = status === 416 || c.req.raw.method === 'HEAD'
     return new Response(told ? null : downloads.body(file.source, from, end), { status, headers })
@@ -132,7 +134,8 @@ class Assets {
 }
 
 /** A file whole, or the range `bytes=A-B` or `bytes=A-` of it. */
-function ranged({ bytes, sha256 }: PageFile, range: string | undefined) {
+function ranged(file: PageFile, range: string | undefined) {
+  const { bytes } = file
   const [, begin, last] = /^bytes=(\d{1,15})-(\d{0,15})$/.exec(range ?? '') ?? []
   const from = begin === undefined ? 0 : Number(begin)
   const end = last ? Math.min(bytes, Number(last) + 1) : bytes
@@ -140,12 +143,16 @@ function ranged({ bytes, sha256 }: PageFile, range: string | undefined) {
     ...isolated,
     'content-type': 'application/octet-stream',
     'accept-ranges': 'bytes',
-    etag: `"${sha256}"`,
+    etag: tagOf(file),
   }
   if (from >= end) return { status: 416, headers: { ...headers, 'content-range': `bytes */${bytes}` }, from, end }
   Object.assign(headers, { 'content-length': String(end - from), 'cache-control': 'no-cache' })
   if (begin === undefined) return { status: 200, headers, from, end }
   return { status: 206, headers: { ...headers, 'content-range': `bytes ${from}-${end - 1}/${bytes}` }, from, end }
+}
+
+function tagOf({ sha256 }: PageFile): string {
+  return `"${sha256}"`
 }
 
 function missing(message: string): ApiError {

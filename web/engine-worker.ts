@@ -1,11 +1,13 @@
 /** The engine, in a worker: so that the page never waits for a pass. */
-import { asForetokenError, type ByteSource, Engine, type ModelFiles } from '../src/index.ts'
+import './older.ts'
+import { asForetokenError, type ByteSource, Engine, ForetokenError, type ModelFiles } from '../src/index.ts'
 import { webSpawn } from '../workers/web.ts'
 import { blobSource } from './blob-source.ts'
 import { built, type CoreForm } from './built.ts'
 import { capability } from './capability.ts'
 import { openGpu } from './gpu.ts'
 import { timedPacking } from './packing.ts'
+import type { OnProgress } from './partial.ts'
 import type { FromEngine, Manifest, ModelSource, ToEngine } from './protocol.ts'
 import { fetchFile, forgetAll } from './store.ts'
 import { exactTtft, warmUp } from './timing.ts'
@@ -101,11 +103,24 @@ function cores(shared: boolean): Promise<Cores> {
 async function compiledCores(forms: readonly CoreForm[]): Promise<Cores> {
   const modules = await Promise.all(
     forms.map(async (form) => {
-      const response = await fetch(built(form, base))
-      return WebAssembly.compile(await response.arrayBuffer()).catch(() => undefined)
+      const bytes = await coreBytes(built(form, base))
+      return WebAssembly.compile(bytes).catch(() => undefined)
     }),
   )
   return Object.fromEntries(forms.flatMap((form, at) => (modules[at] ? [[form, modules[at]]] : [])))
+}
+
+/** A build that does not come is no build that this browser can't compile. */
+async function coreBytes(url: URL): Promise<ArrayBuffer> {
+  const response = await fetch(url).catch((cause) => {
+    throw new ForetokenError(
+      'network',
+      `${url} can't be reached (${cause.message}); check the network, then load again`,
+    )
+  })
+  if (!response.ok)
+    throw new ForetokenError('network', `${url} answers ${response.status}; load again, or reload the page`)
+  return response.arrayBuffer()
 }
 
 interface OpenModel {
@@ -136,7 +151,7 @@ async function open(source: ModelSource): Promise<OpenModel> {
   const sources = new Map<string, ByteSource>()
   const closing: (() => void)[] = []
   for (const file of offered) {
-    const onProgress = (stage: 'fetch' | 'check', done: number) =>
+    const onProgress = (stage: 'wait' | 'fetch' | 'check', done: number) =>
       say({ type: 'progress', stage, done: before + done, total })
     const fetched = await fetchFile(file, { base: from, onProgress }).catch((error) => {
       for (const close of closing) close()
@@ -157,7 +172,7 @@ async function open(source: ModelSource): Promise<OpenModel> {
 }
 
 async function openAddress(url: URL): Promise<OpenModel> {
-  const onProgress = (done: number, total: number) => say({ type: 'progress', stage: 'fetch', done, total })
+  const onProgress: OnProgress = (stage, done, total) => say({ type: 'progress', stage, done, total })
   const { source, kept, close, bytes, sha256 } = await fetchUnknown(url, onProgress)
   const name = nameOf(url)
   return {

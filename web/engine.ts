@@ -1,6 +1,7 @@
 /** The page's side of the engine's worker: what it says, as promises and events. */
 import type { Message } from '../src/index.ts'
 import { built } from './built.ts'
+import { PageError } from './page-error.ts'
 import type { AnswerFigures, Device, FromEngine, Mode, ModelSource, PackFigures, ToEngine } from './protocol.ts'
 
 export type Ready = Extract<FromEngine, { type: 'ready' }>
@@ -16,22 +17,14 @@ export interface AnswerEvents {
   onToken(text: string, exact: boolean): void
 }
 
-/** Something that went wrong, in words for who looks at the page. */
-export class PageError extends Error {
-  readonly code: string
-
-  constructor(code: string, message: string) {
-    super(message)
-    this.code = code
-  }
-}
-
 type Listener = (message: FromEngine) => void
 
 export class TabEngine {
   readonly #worker: Worker
   readonly #waiting = new Map<number, Listener>()
   #loading: Listener | undefined
+  /** Why the worker is no more. */
+  #lost: FromEngine | undefined
   #next = 1
 
   constructor(base: string) {
@@ -40,12 +33,16 @@ export class TabEngine {
       if ('id' in data && data.id !== undefined) this.#waiting.get(data.id)?.(data)
       else this.#loading?.(data)
     })
+    let alive = false
+    this.#worker.addEventListener('message', () => (alive = true), { once: true })
     this.#worker.addEventListener('error', ({ message }) => {
+      const why = message || (alive ? 'it ran out of memory' : 'its script did not come')
       const failed: FromEngine = {
         type: 'failed',
         code: 'page',
-        message: `the engine stopped (${message || 'it ran out of memory'}); reload the page`,
+        message: `the engine stopped (${why}); reload the page`,
       }
+      this.#lost = failed
       this.#loading?.(failed)
       for (const listener of [...this.#waiting.values()]) listener(failed)
     })
@@ -126,7 +123,10 @@ export class TabEngine {
     })
   }
 
+  /** Nobody answers for a worker that is no more. */
   #send(message: ToEngine): void {
-    this.#worker.postMessage(message)
+    if (!this.#lost) this.#worker.postMessage(message)
+    else if (message.type === 'load') this.#loading?.(this.#lost)
+    else if ('id' in message) this.#waiting.get(message.id)?.(this.#lost)
   }
 }

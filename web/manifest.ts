@@ -1,11 +1,50 @@
 /** What a page offers to load, and what a visitor loaded last; both are checked as what comes from outside. */
 import type { Manifest, OfferedFile } from './protocol.ts'
 
-/** The model that comes with the page; undefined where it comes with none. */
-export async function offeredManifest(base: string): Promise<Manifest | undefined> {
+/** Whether a model comes with the page. */
+export type Offered =
+  | { readonly kind: 'offered'; readonly manifest: Manifest }
+  | { readonly kind: 'none' }
+  /** `why` is for who looks at the page. */
+  | { readonly kind: 'unknown'; readonly why: string }
+
+const path = 'page/model.json'
+const patienceMs = 20_000
+
+/** Only a 404 says that no model comes: whatever else is no manifest is a failure, and may pass. */
+export async function offeredManifest(base: string): Promise<Offered> {
+  const patience = new AbortController()
+  const timer = setTimeout(() => patience.abort(), patienceMs)
   try {
-    const response = await fetch(new URL('page/model.json', base))
-    return response.ok ? manifestOf(await response.json()) : undefined
+    const response = await fetch(new URL(path, base), { cache: 'no-cache', signal: patience.signal })
+    if (response.status === 404) return { kind: 'none' }
+    if (!response.ok) return unknown(`the server answers ${response.status} for ${path}`)
+    const text = await response.text()
+    const manifest = manifestOf(jsonOf(text))
+    if (manifest) return { kind: 'offered', manifest }
+    const type = response.headers.get('content-type') ?? 'no content type'
+    return unknown(
+      jsonOf(text) === undefined
+        ? `the server answers ${path} with ${type}, which is not JSON`
+        : `${path} lacks a name, or files with name, url, bytes and SHA-256`,
+    )
+  } catch (error) {
+    const what = patience.signal.aborted
+      ? `did not come within ${patienceMs / 1000} s`
+      : `can't be reached (${(error as Error).message})`
+    return unknown(`${path} ${what}; check the network`)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function unknown(why: string): Offered {
+  return { kind: 'unknown', why }
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
   } catch {
     return undefined
   }

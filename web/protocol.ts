@@ -73,8 +73,10 @@ export interface PackFigures {
 export type FromEngine =
   | {
       readonly type: 'progress'
-      readonly stage: 'fetch' | 'check' | 'load'
+      /** `wait`: for another tab that fetches the same file. */
+      readonly stage: 'wait' | 'fetch' | 'check' | 'load'
       readonly done: number
+      /** 0 where nobody tells it. */
       readonly total: number
     }
   | {

@@ -1,8 +1,13 @@
-/** The page without a network: its own files, by their hashes, from a cache of this version. The model is kept elsewhere (store.ts). */
+/**
+ * The page without a network. One visit is enough: installing fetches all that a visit needs, what the model is included, since the page asked for its own
+ * before this worker ruled. Weights are kept elsewhere (store.ts).
+ */
 declare const __VERSION__: string
 declare const __ASSETS__: readonly string[]
 
-const cacheName = `foretoken-${__VERSION__}`
+const prefix = 'foretoken-'
+const cacheName = `${prefix}${__VERSION__}`
+const manifestPath = 'page/model.json'
 const worker = self as unknown as {
   addEventListener(type: string, listener: (event: ExtendableEvent) => void): void
   skipWaiting(): Promise<void>
@@ -17,43 +22,90 @@ interface ExtendableEvent {
 }
 
 worker.addEventListener('install', (event) => {
-  event.waitUntil(caches.open(cacheName).then((cache) => cache.addAll([...__ASSETS__])))
+  event.waitUntil(install())
   event.waitUntil(worker.skipWaiting())
 })
 
 worker.addEventListener('activate', (event) => {
-  const old = caches.keys().then((names) => names.filter((name) => name.startsWith('foretoken-') && name !== cacheName))
-  event.waitUntil(old.then((names) => Promise.all(names.map((name) => caches.delete(name)))))
+  event.waitUntil(removeOld())
   event.waitUntil(worker.clients.claim())
 })
 
 worker.addEventListener('fetch', (event) => {
   const { request } = event
-  const url = new URL(request.url)
-  const path = url.href.startsWith(worker.registration.scope)
-    ? url.href.slice(worker.registration.scope.length)
-    : undefined
+  const path = pathOf(request.url)
   if (request.method !== 'GET' || path === undefined) return
-  // The page itself: a new version where there is a network, else the one that is here.
-  if (path === '' || path === 'index.html') event.respondWith(fetch(request).catch(() => kept('./')))
-  else if (path === 'page/model.json') event.respondWith(manifest(request))
-  else if (__ASSETS__.includes(path)) event.respondWith(kept(path, request))
+  if (path === '' || path === 'index.html') event.respondWith(latestPage(request))
+  else if (path === manifestPath) event.respondWith(latestManifest(request))
+  else if (__ASSETS__.includes(path)) event.respondWith(kept(path).then((found) => found ?? fetch(request)))
 })
 
-/** From the cache of this version; else as it is. */
-async function kept(path: string, request?: Request): Promise<Response> {
-  const found = await (await caches.open(cacheName)).match(new URL(path, worker.registration.scope).href)
-  return found ?? (request ? fetch(request) : Response.error())
+async function install(): Promise<void> {
+  const cache = await caches.open(cacheName)
+  // Names with a hash may come from the browser's cache, others may have changed.
+  await cache.addAll(
+    __ASSETS__.map((path) => new Request(addressOf(path), { cache: isHashed(path) ? 'default' : 'no-cache' })),
+  )
+  const manifest = addressOf(manifestPath)
+  const response = await fetch(manifest, { cache: 'no-cache' }).catch(() => undefined)
+  // Where it can't be told now what the model is, what an older version of the page knew holds.
+  if (response?.status === 404) return
+  const known = response && isManifest(response) ? response : await keptByOlder(manifest)
+  if (known) await cache.put(manifest, known)
 }
 
-/** What the model is: kept from the last time that it could be asked. */
-async function manifest(request: Request): Promise<Response> {
-  const cache = await caches.open(cacheName)
-  try {
-    const response = await fetch(request)
-    if (response.ok) await cache.put(request.url, response.clone())
-    return response
-  } catch {
-    return (await cache.match(request.url)) ?? Response.error()
+async function keptByOlder(address: string): Promise<Response | undefined> {
+  for (const name of (await caches.keys()).reverse()) {
+    const found = name.startsWith(prefix) && (await (await caches.open(name)).match(address))
+    if (found) return found
   }
+  return undefined
+}
+
+async function removeOld(): Promise<void> {
+  const names = await caches.keys()
+  await Promise.all(
+    names.filter((name) => name.startsWith(prefix) && name !== cacheName).map((name) => caches.delete(name)),
+  )
+}
+
+/** As it is now; where the server can't be reached or fails, as it is here. */
+async function latestPage(request: Request): Promise<Response> {
+  const response = await fetch(request).catch(() => undefined)
+  if (response && response.status < 500) return response
+  return (await kept('./')) ?? response ?? Response.error()
+}
+
+/** Likewise, and kept for the next time. A 404 alone says that there is none. */
+async function latestManifest(request: Request): Promise<Response> {
+  const response = await fetch(request).catch(() => undefined)
+  const cache = await caches.open(cacheName)
+  if (response && isManifest(response)) await cache.put(addressOf(manifestPath), response.clone())
+  else if (response?.status === 404) await cache.delete(addressOf(manifestPath))
+  else return (await kept(manifestPath)) ?? response ?? Response.error()
+  return response
+}
+
+/** Some servers answer a page where they have no file. */
+function isManifest({ ok, headers }: Response): boolean {
+  return ok && !(headers.get('content-type') ?? '').startsWith('text/html')
+}
+
+async function kept(path: string): Promise<Response | undefined> {
+  return (await caches.open(cacheName)).match(addressOf(path))
+}
+
+/** Below the page's own folder, without a query; undefined for what is elsewhere. */
+function pathOf(url: string): string | undefined {
+  const { scope } = worker.registration
+  const { origin, pathname } = new URL(url)
+  return (origin + pathname).startsWith(scope) ? (origin + pathname).slice(scope.length) : undefined
+}
+
+function addressOf(path: string): string {
+  return new URL(path, worker.registration.scope).href
+}
+
+function isHashed(path: string): boolean {
+  return /-[0-9a-f]{12}\.\w+$/.test(path)
 }

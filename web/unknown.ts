@@ -3,23 +3,25 @@ import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
 import { ForetokenError } from '../src/index.ts'
 import { blobSource } from './blob-source.ts'
-import { asked, bodyOf } from './download.ts'
-import { type Fetched, keptFile, openFolder, whyNot, write } from './store.ts'
+import { download, nothing } from './download.ts'
+import { checkLength, exclusively, type Found, fetchPart, type OnProgress, readAll, sweep, write } from './partial.ts'
+import { type Fetched, isWhole, keptFile, markWhole, openFolder, whyNot } from './store.ts'
 
-export interface FetchedUnknown extends Fetched {
-  readonly bytes: number
-  /** Hex. */
-  readonly sha256: string
-}
-
-type Progress = (done: number, total: number) => void
+export interface FetchedUnknown extends Fetched, Found {}
 
 /** Rejects with `network`. */
-export async function fetchUnknown(url: URL, onProgress: Progress): Promise<FetchedUnknown> {
+export async function fetchUnknown(url: URL, onProgress: OnProgress): Promise<FetchedUnknown> {
   const opened = await openFolder()
   if ('why' in opened) return inMemory(url, onProgress, opened.why)
+  const { folder } = opened
+  const part = partOf(url)
   try {
-    return await into(opened.folder, url, onProgress)
+    const found = await exclusively(
+      part,
+      () => onProgress('wait', 0, 0),
+      () => fetchKept(folder, part, url, onProgress),
+    )
+    return { ...found, ...(await keptFile(folder, { name: nameOf(url), sha256: found.sha256 })) }
   } catch (error) {
     if (error instanceof ForetokenError) throw error
     return inMemory(url, onProgress, whyNot(error as DOMException))
@@ -31,45 +33,73 @@ export function nameOf(url: URL): string {
   return url.pathname.split('/').pop() || 'model.gguf'
 }
 
+/** The name that a download has until its hash is known. */
+export function partOf(url: URL): string {
+  return `at-${bytesToHex(sha256(new TextEncoder().encode(url.href))).slice(0, 32)}`
+}
+
+async function fetchKept(
+  folder: FileSystemDirectoryHandle,
+  part: string,
+  url: URL,
+  onProgress: OnProgress,
+): Promise<Found> {
+  await sweep(folder, part).catch(() => {})
+  const found = await fetchPart(folder, part, { name: nameOf(url), url }, onProgress)
+  const onWait = () => onProgress('wait', 0, 0)
+  await exclusively(found.sha256, onWait, async () => {
+    // The same bytes may be here from another address, and in use.
+    if (await isWhole(folder, found.sha256)) await folder.removeEntry(`${part}.bin`)
+    else await rename(folder, `${part}.bin`, `${found.sha256}.bin`)
+    await markWhole(folder, found.sha256)
+  })
+  await folder.removeEntry(`${part}.part`).catch(() => {})
+  return found
+}
+
 interface MovableHandle extends FileSystemFileHandle {
-  move(name: string): Promise<void>
+  move?(name: string): Promise<void>
 }
 
-async function into(folder: FileSystemDirectoryHandle, url: URL, onProgress: Progress): Promise<FetchedUnknown> {
-  const handle = (await folder.getFileHandle('unknown.bin', { create: true })) as MovableHandle
-  const out = await handle.createSyncAccessHandle()
-  let found: Omit<FetchedUnknown, 'source' | 'kept'>
+async function rename(folder: FileSystemDirectoryHandle, from: string, to: string): Promise<void> {
+  const handle: MovableHandle = await folder.getFileHandle(from)
+  // No standard has it yet, and not every browser moves onto a file that is there.
+  const moved = await handle.move?.(to).then(
+    () => true,
+    () => false,
+  )
+  if (moved) return
+  const source = await handle.createSyncAccessHandle()
   try {
-    out.truncate(0)
-    found = await pieces(url, onProgress, (piece, at) => write(out, piece, at))
-    out.flush()
-  } catch (error) {
-    out.truncate(0)
-    throw error
+    const target = await (await folder.getFileHandle(to, { create: true })).createSyncAccessHandle()
+    try {
+      target.truncate(0)
+      let at = 0
+      readAll(source, source.getSize(), (piece) => {
+        at += write(target, piece, at)
+      })
+      target.flush()
+    } finally {
+      target.close()
+    }
   } finally {
-    out.close()
+    source.close()
   }
-  await handle.move(`${found.sha256}.bin`)
-  await folder.getFileHandle(`${found.sha256}.ok`, { create: true })
-  return { ...found, ...(await keptFile(folder, { name: nameOf(url), sha256: found.sha256 })) }
+  await folder.removeEntry(from)
 }
 
-async function inMemory(url: URL, onProgress: Progress, kept: string): Promise<FetchedUnknown> {
+async function inMemory(url: URL, onProgress: OnProgress, kept: string): Promise<FetchedUnknown> {
   const blobs: Blob[] = []
-  const found = await pieces(url, onProgress, (piece) => blobs.push(new Blob([piece as Uint8Array<ArrayBuffer>])))
-  return { ...found, source: blobSource(nameOf(url), new Blob(blobs)), kept }
-}
-
-async function pieces(url: URL, onProgress: Progress, take: (piece: Uint8Array, at: number) => void) {
-  const response = await asked(url, 0)
-  const total = Number(response.headers.get('content-length') ?? 0)
   const hash = sha256.create()
   let bytes = 0
-  for await (const piece of bodyOf(response)) {
-    take(piece, bytes)
+  const { identity, pieces } = await download(url, nothing)
+  for await (const piece of pieces) {
+    checkLength({ name: nameOf(url), url }, bytes + piece.length)
+    blobs.push(new Blob([piece as Uint8Array<ArrayBuffer>]))
     hash.update(piece)
     bytes += piece.length
-    onProgress(bytes, Math.max(total, bytes))
+    onProgress('fetch', bytes, identity.length ?? 0)
   }
-  return { bytes, sha256: bytesToHex(hash.digest()) }
+  const found = { bytes, sha256: bytesToHex(hash.digest()) }
+  return { ...found, source: blobSource(nameOf(url), new Blob(blobs)), kept }
 }

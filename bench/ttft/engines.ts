@@ -9,7 +9,7 @@ import {
   type Message,
   shippedPredictor,
 } from '../../node/index.ts'
-import { eventsOf } from '../sse.ts'
+import { answerPieces } from '../../web/answer-stream.ts'
 import { cpuMs } from '../stats.ts'
 import type { EngineOptions, TextEngine } from './contender.ts'
 import { llamaText } from './peers.ts'
@@ -88,10 +88,10 @@ async function endpoint(url: string): Promise<TextEngine> {
     const body = JSON.stringify({ model, messages, stream: true, temperature: 0, max_tokens: tokens })
     const response = await fetch(`${base}/chat/completions`, { method: 'POST', headers, body })
     if (!response.ok) throw new ForetokenError('remote', `${base} answers ${response.status}: ${await response.text()}`)
-    for await (const { data } of eventsOf(response.body!)) {
-      if (data === '[DONE]') return
-      const text = JSON.parse(data).choices?.[0]?.delta?.content
-      if (text) yield text as string
+    try {
+      for await (const piece of answerPieces(response)) if (piece.type === 'text') yield piece.text
+    } catch (error) {
+      throw new ForetokenError('remote', `${base}: ${(error as Error).message}`, { cause: error })
     }
   }
   return {

@@ -94,6 +94,19 @@ describe('ranges', () => {
     expect(response.headers.get('content-range')).toBe(`bytes */${size}`)
   })
 
+  test('of a file that changed, by its tag, all is sent', async () => {
+    const { headers } = await get('/page/model/a%20b.gguf')
+    for (const [tag, status] of [
+      [headers.get('etag')!, 206],
+      ['"another"', 200],
+      [`W/${headers.get('etag')}`, 200],
+    ] as const) {
+      const response = await get('/page/model/a%20b.gguf', { range: 'bytes=5-9', 'if-range': tag })
+      expect(response.status, tag).toBe(status)
+      await response.body?.cancel()
+    }
+  })
+
   test.each(['bytes=-5', 'lines=1-2', 'bytes=1-2,4-5', 'bytes=x'])('%s is read past', async (range) => {
     const response = await get('/page/model/a%20b.gguf', { range })
     expect(response.status).toBe(200)

@@ -12,7 +12,7 @@ import { tinyFiles, tinyGguf } from './tiny-model.ts'
 import { tinyPredictor } from './tiny-predictor.ts'
 
 const tiny = { layers: 7, context: 2048 }
-const flags = [
+export const browserFlags = [
   '--no-sandbox',
   '--disable-background-networking',
   '--disable-component-update',
@@ -42,7 +42,7 @@ export async function pageWorld(more: readonly string[] = []): Promise<PageWorld
     FORETOKEN_HOME: folder,
   })
   const url = await server.url()
-  const browser = await driver.launch({ executablePath: chromium(), args: [...flags, ...more] })
+  const browser = await driver.launch({ executablePath: chromium(), args: [...browserFlags, ...more] })
   return {
     url,
     browser,

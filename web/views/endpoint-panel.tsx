@@ -1,32 +1,43 @@
-/** Which endpoint is asked. The key stays in this tab's memory. */
+/** Which endpoint is asked. Keys stay in this tab's memory, each for its origin. */
 import { useState } from 'preact/hooks'
 import { modelsOf } from '../endpoint.ts'
+import { type EndpointSettings, keyOf, placeOf, withKey } from '../endpoint-settings.ts'
 
-export interface EndpointSettings {
-  readonly url: string
-  readonly key: string
-  readonly model: string
+/** What asking for models told, and of which endpoint. */
+interface Said {
+  readonly place: string
+  readonly models: readonly string[]
+  readonly failed: boolean
+  readonly text: string
 }
 
 export function EndpointPanel({
   value,
   onChange,
+  onModel,
 }: {
   readonly value: EndpointSettings
   readonly onChange: (value: EndpointSettings) => void
+  /** Chooses a model, if the endpoint is still that of `place`. */
+  readonly onModel: (place: string, model: string) => void
 }) {
-  const [models, setModels] = useState<readonly string[]>([])
-  const [said, setSaid] = useState<{ readonly failed: boolean; readonly text: string } | undefined>(undefined)
-  const settings = { ...value, url: value.url.replace(/\/+$/, '') }
+  const [said, setSaid] = useState<Said | undefined>(undefined)
+  const place = placeOf(value.address)
+  // What one endpoint said is no news of another.
+  const shown = said?.place === place ? said : undefined
   const ask = async (event: Event) => {
     event.preventDefault()
     try {
-      const names = await modelsOf(settings)
-      setModels(names)
-      setSaid({ failed: false, text: names.length === 0 ? 'it has no models' : `it has ${names.join(', ')}` })
-      if (names.length > 0 && !names.includes(value.model)) onChange({ ...settings, model: names[0]! })
+      const models = await modelsOf(value)
+      setSaid({
+        place,
+        models,
+        failed: false,
+        text: models.length === 0 ? 'it has no models' : `it has ${models.join(', ')}`,
+      })
+      if (models.length > 0 && !models.includes(value.model)) onModel(place, models[0]!)
     } catch (error) {
-      setSaid({ failed: true, text: (error as Error).message })
+      setSaid({ place, models: [], failed: true, text: (error as Error).message })
     }
   }
   return (
@@ -37,8 +48,8 @@ export function EndpointPanel({
           <input
             type="url"
             required
-            value={value.url}
-            onInput={(event) => onChange({ ...value, url: event.currentTarget.value })}
+            value={value.address}
+            onInput={(event) => onChange({ ...value, address: event.currentTarget.value })}
           />
         </label>
         <label>
@@ -47,8 +58,8 @@ export function EndpointPanel({
             type="password"
             autocomplete="off"
             placeholder="if it needs one"
-            value={value.key}
-            onInput={(event) => onChange({ ...value, key: event.currentTarget.value })}
+            value={keyOf(value)}
+            onInput={(event) => onChange(withKey(value, event.currentTarget.value))}
           />
         </label>
         <label>
@@ -59,16 +70,16 @@ export function EndpointPanel({
             onInput={(event) => onChange({ ...value, model: event.currentTarget.value })}
           />
           <datalist id="endpoint-models">
-            {models.map((name) => (
+            {(shown?.models ?? []).map((name) => (
               <option key={name} value={name} />
             ))}
           </datalist>
         </label>
         <button type="submit">Ask for its models</button>
       </form>
-      {said && (
-        <p class={said.failed ? 'failed' : 'notes'} role={said.failed ? 'alert' : 'status'}>
-          {said.text}
+      {shown && (
+        <p class={shown.failed ? 'failed' : 'notes'} role={shown.failed ? 'alert' : 'status'}>
+          {shown.text}
         </p>
       )}
     </section>

@@ -1,26 +1,18 @@
 /** The model in this tab: what it is, what runs it, how it comes here. */
 import type { Capability } from '../capability.ts'
-import type { Where } from '../engine.ts'
-import type { Device, Manifest } from '../protocol.ts'
+import type { Offered } from '../manifest.ts'
+import type { Device } from '../protocol.ts'
 import type { ModelState } from './model-state.ts'
 import { megabytes, milliseconds } from './units.ts'
+import { filesOf, type TabModel } from './use-model.ts'
 
 interface Props {
   readonly can: Capability
-  readonly where: Where
-  /** Its name, where there is one. */
-  readonly gpu: string | undefined
-  readonly model: ModelState
-  onWhere(where: Where): void
-  onLoad(): void
-  onPick(files: readonly File[]): void
-  /** A GGUF file's. */
-  onAddress(url: string): void
-  onForget(): void
+  readonly model: TabModel
 }
 
-export function ModelPanel(props: Props) {
-  const { can, model } = props
+export function ModelPanel({ can, model }: Props) {
+  const { state } = model
   if (!can.simd)
     return (
       <section class="panel failed" role="alert">
@@ -29,38 +21,48 @@ export function ModelPanel(props: Props) {
     )
   return (
     <section class="panel" aria-label="The model in this tab">
-      {model.kind === 'looking' && <p>Looking for the model…</p>}
-      {model.kind === 'loading' && <Loading model={model} />}
-      {model.kind === 'ready' && <Loaded {...props} model={model} />}
-      {model.kind === 'failed' && (
+      {state.kind === 'looking' && <p>Looking for the model…</p>}
+      {state.kind === 'loading' && <Loading state={state} />}
+      {state.kind === 'ready' && <Loaded can={can} model={model} state={state} />}
+      {state.kind === 'failed' && (
         <p class="failed" role="alert">
-          {model.message}
+          {state.message}
         </p>
       )}
-      {(model.kind === 'absent' || model.kind === 'failed') && <Offer {...props} manifest={model.manifest} />}
+      {(state.kind === 'absent' || state.kind === 'failed') && <Offer model={model} offered={state.offered} />}
     </section>
   )
 }
 
-function Offer({ manifest, onLoad, onPick, onAddress }: Props & { readonly manifest: Manifest | undefined }) {
-  const bytes = manifest ? [...manifest.files, ...(manifest.predictor ? [manifest.predictor] : [])] : []
-  const total = bytes.reduce((sum, file) => sum + file.bytes, 0)
+function Offer({ model, offered }: { readonly model: TabModel; readonly offered: Offered }) {
+  const comes = offered.kind === 'offered'
   return (
     <div class="offer">
-      {manifest && (
-        <button type="button" class="primary" onClick={onLoad}>
-          Load {manifest.name} ({megabytes(total)})
+      {comes && (
+        <button type="button" class="primary" onClick={model.loadOffered}>
+          Load {offered.manifest.name} (
+          {megabytes(filesOf(offered.manifest).reduce((sum, { bytes }) => sum + bytes, 0))})
         </button>
       )}
-      {!manifest && <p>No model comes with this page.</p>}
+      {offered.kind === 'none' && <p>No model comes with this page.</p>}
+      {offered.kind === 'unknown' && (
+        <div class="row">
+          <p class="failed" role="alert">
+            Whether a model comes with this page is not known: {offered.why}.
+          </p>
+          <button type="button" onClick={model.look}>
+            Try again
+          </button>
+        </div>
+      )}
       <label class="file">
-        <span>{manifest ? 'or a GGUF file of your own' : 'Pick a GGUF file'}</span>
+        <span>{comes ? 'or a GGUF file of your own' : 'Pick a GGUF file'}</span>
         <input
           type="file"
           accept=".gguf"
           onChange={(event) => {
             const files = [...(event.currentTarget.files ?? [])]
-            if (files.length > 0) onPick(files)
+            if (files.length > 0) model.loadPicked(files)
           }}
         />
       </label>
@@ -68,7 +70,7 @@ function Offer({ manifest, onLoad, onPick, onAddress }: Props & { readonly manif
         class="address"
         onSubmit={(event) => {
           event.preventDefault()
-          onAddress(String(new FormData(event.currentTarget).get('address')))
+          model.loadAddress(String(new FormData(event.currentTarget).get('address')))
         }}
       >
         <label for="model-address">or the address of one</label>
@@ -79,33 +81,37 @@ function Offer({ manifest, onLoad, onPick, onAddress }: Props & { readonly manif
   )
 }
 
-function Loading({ model: { progress } }: { readonly model: Extract<ModelState, { kind: 'loading' }> }) {
-  const share = progress ? progress.done / Math.max(1, progress.total) : 0
-  const what =
-    progress?.stage === 'check'
-      ? 'Checking what is here'
-      : progress?.stage === 'load'
-        ? 'Laying out weights'
-        : 'Fetching'
+const stages = {
+  wait: 'Waiting for another tab, which fetches it now',
+  check: 'Checking what is here',
+  fetch: 'Fetching',
+  load: 'Laying out weights',
+} as const
+
+function Loading({ state: { progress } }: { readonly state: Extract<ModelState, { kind: 'loading' }> }) {
+  const { stage, done, total } = progress ?? { stage: 'fetch', done: 0, total: 0 }
+  const counted = stage !== 'wait' && stage !== 'load' && done > 0
   return (
     <div class="loading">
       <label for="load-progress">
-        {what}
-        {progress && progress.stage !== 'load' ? `: ${megabytes(progress.done)} of ${megabytes(progress.total)}` : ''}
+        {stages[stage]}
+        {counted && `: ${megabytes(done)}${total > 0 ? ` of ${megabytes(total)}` : ''}`}
       </label>
-      <progress id="load-progress" max="1" value={share} />
+      {/* Without a value it shows that something goes on, and not how far it is. */}
+      <progress
+        id="load-progress"
+        max="1"
+        {...(stage !== 'wait' && total > 0 && { value: Math.min(1, done / total) })}
+      />
     </div>
   )
 }
 
 function Loaded({
   can,
-  where,
-  gpu,
-  onWhere,
-  onForget,
-  model: { ready },
-}: Props & { readonly model: Extract<ModelState, { kind: 'ready' }> }) {
+  model: { where, gpu, move, forget, pageKept },
+  state: { ready },
+}: Props & { readonly state: Extract<ModelState, { kind: 'ready' }> }) {
   return (
     <div class="loaded">
       <dl class="facts">
@@ -118,7 +124,8 @@ function Loaded({
         {!can.isolated &&
           'One thread: this page is not cross-origin isolated, so that memory can’t be shared. `foretoken serve` isolates it. '}
         {/simd128/.test(ready.build) && 'This browser has no relaxed SIMD: products take about twice as long. '}
-        {ready.kept !== true && `It is not kept for the next visit: ${ready.kept}.`}
+        {ready.kept !== true && `It is not kept for the next visit: ${ready.kept}. `}
+        {ready.kept === true && pageKept && 'Page and model are kept here: the next visit needs no network.'}
       </p>
       <div class="row">
         {gpu !== undefined && (
@@ -126,7 +133,7 @@ function Loaded({
             Runs on{' '}
             <select
               value={where.device}
-              onChange={({ currentTarget }) => onWhere({ ...where, device: currentTarget.value as Device })}
+              onChange={({ currentTarget }) => move({ ...where, device: currentTarget.value as Device })}
             >
               <option value="cpu">processor</option>
               <option value="gpu">GPU ({gpu})</option>
@@ -138,7 +145,7 @@ function Loaded({
             Threads{' '}
             <select
               value={String(where.threads)}
-              onChange={({ currentTarget }) => onWhere({ ...where, threads: Number(currentTarget.value) })}
+              onChange={({ currentTarget }) => move({ ...where, threads: Number(currentTarget.value) })}
             >
               {Array.from({ length: can.threads }, (_, at) => (
                 <option key={at} value={String(at + 1)}>
@@ -149,7 +156,7 @@ function Loaded({
           </label>
         )}
         {ready.kept === true && (
-          <button type="button" class="quiet" onClick={onForget}>
+          <button type="button" class="quiet" onClick={forget}>
             Remove it from this browser
           </button>
         )}

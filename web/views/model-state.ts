@@ -1,10 +1,10 @@
 /** Where the model of this tab stands. */
 import type { Progress, Ready } from '../engine.ts'
-import type { Manifest } from '../protocol.ts'
+import type { Offered } from '../manifest.ts'
 
 export type ModelState =
   | { readonly kind: 'looking' }
-  | { readonly kind: 'absent'; readonly manifest: Manifest | undefined }
+  | { readonly kind: 'absent'; readonly offered: Offered }
   | { readonly kind: 'loading'; readonly progress: Progress | undefined }
   | { readonly kind: 'ready'; readonly ready: Ready }
-  | { readonly kind: 'failed'; readonly message: string; readonly manifest: Manifest | undefined }
+  | { readonly kind: 'failed'; readonly message: string; readonly offered: Offered }

@@ -1,18 +1,8 @@
 /** How long the first token took, as a bar that grows while one waits, beside what exact prefill took. */
 import { useEffect, useState } from 'preact/hooks'
-import type { EndpointAnswer } from '../endpoint.ts'
-import type { AnswerFigures, Mode } from '../protocol.ts'
+import type { Mode } from '../protocol.ts'
+import type { Times } from '../times.ts'
 import { megabytes, milliseconds } from './units.ts'
-
-export interface Times {
-  /** On the page's clock. */
-  readonly begun: number
-  readonly ttft?: number
-  /** Of exact prefill of the same prompt, measured. */
-  readonly exact?: number
-  readonly figures?: AnswerFigures
-  readonly endpoint?: EndpointAnswer
-}
 
 export function TtftBars({
   times,
@@ -25,15 +15,22 @@ export function TtftBars({
 }) {
   const waiting = running && times.ttft === undefined
   const now = useClock(waiting)
+  // What failed or was stopped before its first token has no time to it.
+  if (!waiting && times.ttft === undefined) return null
   const shown = times.ttft ?? Math.max(0, now - times.begun)
   const longest = Math.max(shown, times.exact ?? 0, 1)
   return (
     <div class="times">
-      <Bar name={mode} ms={shown} share={shown / longest} live={waiting} />
+      <Bar name={times.figures?.prefill ?? nameAt(times, mode)} ms={shown} share={shown / longest} live={waiting} />
       {times.exact !== undefined && <Bar name="exact" ms={times.exact} share={times.exact / longest} live={false} />}
       <p class="notes figures">{figuresOf(times).join(' · ')}</p>
     </div>
   )
+}
+
+/** An endpoint that does not tell how it read the prompt has a bar of no mode. */
+function nameAt({ endpoint }: Times, mode: Mode): string {
+  return endpoint ? (endpoint.prefill ?? 'endpoint') : mode
 }
 
 function Bar({
@@ -42,7 +39,7 @@ function Bar({
   share,
   live,
 }: {
-  readonly name: Mode
+  readonly name: string
   readonly ms: number
   readonly share: number
   readonly live: boolean
@@ -65,25 +62,24 @@ function figuresOf({ figures, endpoint, exact, ttft }: Times): string[] {
   if (endpoint)
     return [
       ...(endpoint.tokensPerSecond > 0 ? [`${endpoint.tokensPerSecond.toFixed(1)} pieces/s`] : []),
-      ...(endpoint.prefill ? [endpoint.prefill] : []),
+      ...(endpoint.prefill ? [momentOf(endpoint.prefill, endpoint.exactFrom)] : []),
       ...(endpoint.route ? [`way: ${endpoint.route}`] : []),
     ]
   if (!figures) return []
   const { promptTokens, cachedTokens, tokens, cut, tokensPerSecond, memory, prefill, exactFrom } = figures
-  const moment =
-    prefill === 'exact'
-      ? 'exact'
-      : exactFrom === undefined
-        ? 'predicted to the end'
-        : `exact from token ${exactFrom + 1}`
   return [
     ...(exact !== undefined && ttft !== undefined ? [comparison(ttft, exact)] : []),
     `${promptTokens} prompt tokens${cachedTokens > 0 ? `, ${cachedTokens} from the cache` : ''}`,
     ...(tokensPerSecond > 0 ? [`${tokensPerSecond.toFixed(1)} tokens/s`] : []),
-    moment,
+    momentOf(prefill, exactFrom),
     ...(cut ? [`cut at ${tokens} tokens`] : []),
     megabytes(memory),
   ]
+}
+
+function momentOf(prefill: Mode, exactFrom: number | undefined): string {
+  if (prefill === 'exact') return 'exact'
+  return exactFrom === undefined ? 'predicted to the end' : `exact from token ${exactFrom + 1}`
 }
 
 function comparison(ttft: number, exact: number): string {

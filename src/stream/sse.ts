@@ -1,0 +1,100 @@
+/**
+ * Reads server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream) as servers really send them.
+ * It departs from the standard in two points: an event that the stream's end cuts off before its blank line is given all the same, since some servers
+ * leave that line out, and a field `error` makes an event of that name, as older llama.cpp servers send failures.
+ */
+import { ForetokenError } from '../errors.ts'
+
+export interface ServerEvent {
+  /** `message` where the server names none. */
+  readonly event: string
+  /** Its `data` lines, joined by line feeds. */
+  readonly data: string
+}
+
+/** Maximum size of one event, in UTF-16 units. */
+export const longestEvent = 16 << 20
+
+/** Text in any pieces to events. The time it takes grows with the text, however small the pieces are. */
+export class SseParser {
+  readonly #decoder = new TextDecoder()
+  /** The line that has begun, and whether the last character was a CR, which an LF may complete. */
+  #line: string[] = []
+  #afterCr = false
+  #event = ''
+  #data: string[] = []
+  /** Units held, plus one for each piece and line, so that empty ones count too. */
+  #held = 0
+
+  /** Events that these bytes complete. Throws `network` for one that is too long. */
+  push(bytes: Uint8Array): ServerEvent[] {
+    return this.#take(this.#decoder.decode(bytes, { stream: true }))
+  }
+
+  /** The event that the end of the stream completes, if any. */
+  end(): ServerEvent[] {
+    const events = this.#take(this.#decoder.decode())
+    if (this.#line.length > 0) this.#endLine()
+    return [...events, ...this.#endEvent()]
+  }
+
+  #take(text: string): ServerEvent[] {
+    const events: ServerEvent[] = []
+    let from = this.#afterCr && text.startsWith('\n') ? 1 : 0
+    if (text !== '') this.#afterCr = text.endsWith('\r')
+    const ends = /\r\n|\r|\n/g
+    ends.lastIndex = from
+    for (let end = ends.exec(text); end; end = ends.exec(text)) {
+      this.#hold(text.slice(from, end.index))
+      if (this.#line.length > 0) this.#endLine()
+      else events.push(...this.#endEvent())
+      from = ends.lastIndex
+    }
+    this.#hold(text.slice(from))
+    return events
+  }
+
+  #hold(piece: string): void {
+    if (piece === '') return
+    this.#line.push(piece)
+    this.#held += piece.length + 1
+    if (this.#held > longestEvent)
+      throw new ForetokenError('network', `an event of the stream is longer than ${longestEvent} characters`)
+  }
+
+  #endLine(): void {
+    const line = this.#line.join('')
+    this.#line = []
+    const colon = line.indexOf(':')
+    const field = colon < 0 ? line : line.slice(0, colon)
+    const value = colon < 0 ? '' : line.slice(colon + (line[colon + 1] === ' ' ? 2 : 1))
+    if (field === 'data' || field === 'error') this.#data.push(value)
+    else this.#held -= line.length
+    if (field === 'event') this.#event = value
+    if (field === 'error') this.#event = 'error'
+  }
+
+  #endEvent(): ServerEvent[] {
+    const [event, data] = [this.#event || 'message', this.#data]
+    this.#event = ''
+    this.#data = []
+    this.#held = 0
+    return data.length > 0 ? [{ event, data: data.join('\n') }] : []
+  }
+}
+
+/** The events of a body. A reader that stops early cancels it. Rejects as the body does, and with `network` for an event that is too long. */
+export async function* serverEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerEvent> {
+  const reader = body.getReader()
+  const parser = new SseParser()
+  try {
+    for (;;) {
+      const { done, value } = await reader.read()
+      yield* done ? parser.end() : parser.push(value)
+      if (done) return
+    }
+  } finally {
+    // Nobody waits for it: the other end may never answer.
+    reader.cancel().catch(() => {})
+  }
+}

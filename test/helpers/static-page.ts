@@ -1,0 +1,127 @@
+/** The page as static files, from a server that a test holds in its hands: what it answers, how far a file comes, and which bytes were asked for. */
+import { createHash } from 'node:crypto'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { type BrowserContextOptions, chromium as driver, type Page } from 'playwright-core'
+import { chromium } from '../../scripts/chromium.mjs'
+import { buildPage } from '../../scripts/web.mjs'
+import { browserFlags } from './page.ts'
+import { tinyGguf } from './tiny-model.ts'
+
+export type Handler = (request: IncomingMessage, response: ServerResponse) => unknown
+
+export interface StaticPage {
+  readonly url: string
+  readonly model: Buffer
+  /** By path; goes before what the server has itself. An endpoint is put at `/v1/...`. */
+  readonly handlers: Map<string, Handler>
+  /** Path, method, and headers of all that was asked for. */
+  readonly seen: { readonly path: string; readonly headers: IncomingMessage['headers']; body: string }[]
+  visit(options?: BrowserContextOptions): Promise<Page>
+  /** Forgets handlers and what was seen. */
+  reset(): void
+  close(): Promise<void>
+}
+
+const types: Readonly<Record<string, string>> = {
+  html: 'text/html; charset=utf-8',
+  js: 'text/javascript',
+  css: 'text/css',
+  svg: 'image/svg+xml',
+  wasm: 'application/wasm',
+}
+
+export const modelPath = '/page/model/tiny.gguf'
+
+export async function staticPage(): Promise<StaticPage> {
+  const files = await buildPage()
+  const model = Buffer.from(tinyGguf({ layers: 2, context: 2048 }))
+  const handlers = new Map<string, Handler>()
+  const seen: StaticPage['seen'] = []
+  const server = createServer((request, response) => {
+    const path = new URL(request.url!, 'http://page').pathname
+    const entry = { path, headers: request.headers, body: '' }
+    seen.push(entry)
+    request.on('data', (bytes) => (entry.body += bytes))
+    const answer = handlers.get(path) ?? handlers.get(`${request.method} ${path}`)
+    if (answer) return request.on('end', () => answer(request, response))
+    if (path === modelPath) return sendModel(model)(request, response)
+    if (path === '/page/model.json') return sendJson(response, manifestOf(model))
+    const name = path === '/' ? 'index.html' : path.slice(1)
+    const file = files.get(name)
+    if (!file) return response.writeHead(404).end()
+    const type = types[name.slice(name.lastIndexOf('.') + 1)]!
+    return response.writeHead(200, { ...isolated, 'content-type': type, 'cache-control': 'no-cache' }).end(file)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const browser = await driver.launch({ executablePath: chromium(), args: browserFlags })
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    model,
+    handlers,
+    seen,
+    async visit(options = {}) {
+      const page = await (await browser.newContext(options)).newPage()
+      page.setDefaultTimeout(60_000)
+      return page
+    },
+    reset() {
+      handlers.clear()
+      seen.length = 0
+    },
+    async close() {
+      await browser.close()
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+export const isolated = {
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-embedder-policy': 'require-corp',
+  'cross-origin-resource-policy': 'same-origin',
+}
+
+export function sendJson(response: ServerResponse, value: unknown, status = 200): void {
+  response.writeHead(status, { ...isolated, 'content-type': 'application/json' }).end(JSON.stringify(value))
+}
+
+export function manifestOf(model: Buffer, name = 'tiny') {
+  const sha256 = createHash('sha256').update(model).digest('hex')
+  return { name, files: [{ name: 'tiny.gguf', url: 'model/tiny.gguf', bytes: model.length, sha256 }] }
+}
+
+export interface Sending {
+  readonly etag?: string
+  /** Whether ranges are given; else all of it comes. */
+  readonly ranges?: boolean
+  /** Whether `if-range` counts. */
+  readonly ifRange?: boolean
+  /** After so many bytes of an answer nothing more comes. */
+  readonly holdAfter?: number
+}
+
+/** A file as a server of static files sends it. */
+export function sendModel(bytes: Buffer, { etag, ranges = true, ifRange = true, holdAfter }: Sending = {}): Handler {
+  return ({ headers }, response) => {
+    const [, begin] = /^bytes=(\d+)-$/.exec(headers.range ?? '') ?? []
+    const stale = ifRange && headers['if-range'] !== undefined && headers['if-range'] !== etag
+    const from = begin === undefined || !ranges || stale ? 0 : Number(begin)
+    const told = { ...isolated, 'content-type': 'application/octet-stream', ...(etag && { etag }) }
+    if (from >= bytes.length) return response.writeHead(416, told).end()
+    const rest = bytes.subarray(from)
+    response.writeHead(from > 0 ? 206 : 200, {
+      ...told,
+      'content-length': rest.length,
+      ...(from > 0 && { 'content-range': `bytes ${from}-${bytes.length - 1}/${bytes.length}` }),
+    })
+    if (holdAfter === undefined) return response.end(rest)
+    return response.write(rest.subarray(0, holdAfter))
+  }
+}
+
+/** The ranges of the model that were asked for, in order; undefined for all of it. */
+export function rangesOf({ seen }: StaticPage): (string | undefined)[] {
+  return seen.filter(({ path }) => path === modelPath).map(({ headers }) => headers.range)
+}

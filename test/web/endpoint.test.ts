@@ -1,0 +1,238 @@
+/** Endpoints asked from the page: foretoken's own with and without a predictor, others, and those whose streams break. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import type { ServerResponse } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Page } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { startCli } from '../helpers/cli-process.ts'
+import { asked, type PageWorld, pageWorld, questionOf } from '../helpers/page.ts'
+import { type Handler, type StaticPage, sendJson, staticPage } from '../helpers/static-page.ts'
+import { tinyGguf } from '../helpers/tiny-model.ts'
+
+async function atEndpoint(page: Page, url: string): Promise<void> {
+  await page.goto(url)
+  await page.getByRole('radio', { name: 'An endpoint' }).check()
+  await page.getByRole('button', { name: 'Ask for its models' }).click()
+  await page.getByText(/^it has /).waitFor()
+}
+
+const turn = (page: Page) => page.locator('.turn').last()
+const names = (page: Page) => turn(page).locator('.bar .name').allTextContents()
+
+describe("foretoken's own", () => {
+  let world: PageWorld
+  beforeAll(async () => {
+    world = await pageWorld()
+  })
+  afterAll(() => world?.close())
+
+  test('each mode is asked for and told', async () => {
+    const { page, errors } = await world.visit()
+    const bodies: Record<string, unknown>[] = []
+    page.on('request', (request) => {
+      if (request.method() === 'POST') bodies.push(request.postDataJSON())
+    })
+    await atEndpoint(page, world.url)
+    for (const mode of ['Predicted', 'Refined', 'Exact']) {
+      await page.getByRole('radio', { name: mode }).check()
+      await asked(page, questionOf(`There ${mode}`))
+      expect(await turn(page).locator('.failed').count(), (await turn(page).textContent())!).toBe(0)
+      expect((await turn(page).locator('.answer').textContent())!.length).toBeGreaterThan(0)
+      expect(await names(page)).toEqual([mode.toLowerCase()])
+      // From where on it was exact, or that it ended before.
+      if (mode !== 'Exact')
+        expect(await turn(page).locator('.figures').textContent()).toMatch(/exact from token \d+|predicted to the end/)
+      await page.getByRole('button', { name: 'New chat' }).click()
+    }
+    expect(bodies.map(({ foretoken }) => foretoken)).toEqual([
+      { prefill: 'predicted' },
+      { prefill: 'refined' },
+      undefined,
+    ])
+    expect(errors).toEqual([])
+    await page.context().close()
+  })
+
+  test('one without a predictor answers all the same, and the page says that it does not predict', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'foretoken-plain-'))
+    const model = join(folder, 'tiny.gguf')
+    writeFileSync(model, tinyGguf({ layers: 2, context: 1024 }))
+    const server = startCli(['serve', '--port', '0', '-m', model, '--threads', '1'], { FORETOKEN_HOME: folder })
+    try {
+      const { page } = await world.visit()
+      await atEndpoint(page, await server.url())
+      await page.getByRole('radio', { name: 'Predicted' }).check()
+      await asked(page, 'Hello')
+      expect(await turn(page).locator('.failed').count()).toBe(0)
+      expect(await names(page)).toEqual(['exact'])
+      await turn(page)
+        .getByText(/does not know “predicted” \(it says: .*needs a predictor/)
+        .waitFor()
+      // Nobody is asked twice for what it does not do.
+      await page.getByText(/This endpoint does not predict/).waitFor()
+      expect(await page.getByRole('radio', { name: 'Predicted' }).isDisabled()).toBe(true)
+      await page.context().close()
+    } finally {
+      server.child.kill('SIGKILL')
+      await server.ended
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+})
+
+describe('another', () => {
+  let world: StaticPage
+  beforeAll(async () => {
+    world = await staticPage()
+    world.handlers.set('/v1/models', models)
+  })
+  afterEach(() => {
+    world.reset()
+    world.handlers.set('/v1/models', models)
+  })
+  afterAll(() => world?.close())
+
+  const models: Handler = (_, response) => sendJson(response, { data: [{ id: 'other' }] })
+  const chunk = (content: string, reason: string | null = null) =>
+    `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content }, finish_reason: reason }] })}\n\n`
+  const streamed = (response: ServerResponse, text: string) =>
+    response.writeHead(200, { 'content-type': 'text/event-stream' }).end(text)
+  const sent = () =>
+    world.seen.filter(({ path }) => path === '/v1/chat/completions').map(({ body }) => JSON.parse(body))
+  const answers = (handler: Handler) => world.handlers.set('/v1/chat/completions', handler)
+
+  test('that ignores the mode answers, and the page says that nothing is known of it', async () => {
+    answers((_, response) => streamed(response, `${chunk('fine')}data: [DONE]\n\n`))
+    const page = await world.visit()
+    await atEndpoint(page, world.url)
+    await page.getByRole('radio', { name: 'Refined' }).check()
+    await asked(page, 'Hello')
+    expect(await turn(page).locator('.answer').textContent()).toBe('fine')
+    expect(await names(page)).toEqual(['endpoint'])
+    await turn(page)
+      .getByText(/does not know “refined” \(it tells nothing of it\)/)
+      .waitFor()
+    expect(sent()).toHaveLength(1)
+    // In the next turn the mode is not asked for again.
+    await asked(page, 'Again')
+    expect(sent()[1].foretoken).toBeUndefined()
+    await page.context().close()
+  })
+
+  test.each([400, 422])('that refuses the field by %i is asked again without it', async (status) => {
+    answers((_, response) =>
+      sent().at(-1).foretoken
+        ? sendJson(response, { error: { message: "Unknown parameter: 'foretoken'." } }, status)
+        : streamed(response, chunk('fine', 'stop')),
+    )
+    const page = await world.visit()
+    await atEndpoint(page, world.url)
+    await page.getByRole('radio', { name: 'Predicted' }).check()
+    await asked(page, 'Hello')
+    expect(await turn(page).locator('.answer').textContent()).toBe('fine')
+    await turn(page)
+      .getByText(/does not know “predicted” \(it says: Unknown parameter/)
+      .waitFor()
+    expect(sent().map(({ foretoken }) => foretoken !== undefined)).toEqual([true, false])
+    await page.context().close()
+  })
+
+  test('that refuses the question, too, says why, once', async () => {
+    answers((_, response) => sendJson(response, { error: 'no such model' }, 400))
+    const page = await world.visit()
+    await atEndpoint(page, world.url)
+    await page.getByRole('radio', { name: 'Predicted' }).check()
+    await asked(page, 'Hello')
+    expect(await turn(page).getByRole('alert').allTextContents()).toEqual(['the endpoint answers 400: no such model'])
+    // What failed before its first token has no time.
+    expect(await turn(page).locator('.bar').count()).toBe(0)
+    await page.context().close()
+  })
+
+  test.each<[string, string, RegExp]>([
+    ['ends', chunk('half an'), /broke off: the endpoint sent no end of it/],
+    ['tells a failure', `${chunk('half an')}data: {"error": "it is full"}\n\n`, /failed: it is full/],
+  ])('whose stream %s too early says so below what came', async (_, text, why) => {
+    answers((_, response) => streamed(response, text))
+    const page = await world.visit()
+    await atEndpoint(page, world.url)
+    await asked(page, 'Hello')
+    expect(await turn(page).locator('.answer').textContent()).toBe('half an')
+    await turn(page).getByRole('alert').getByText(why).waitFor()
+    await page.context().close()
+  })
+
+  test('whose connection breaks says so below what came', async () => {
+    let broken: ServerResponse | undefined
+    answers((_, response) => {
+      broken = response
+      response.writeHead(200, { 'content-type': 'text/event-stream', 'content-length': 10_000 }).write(chunk('half an'))
+    })
+    const page = await world.visit()
+    await atEndpoint(page, world.url)
+    await page.getByLabel('Your message').fill('Hello')
+    await page.getByRole('button', { name: 'Send' }).click()
+    await turn(page).getByText('half an').waitFor()
+    broken!.destroy()
+    await turn(page)
+      .getByRole('alert')
+      .getByText(/broke off: /)
+      .waitFor()
+    expect(await turn(page).locator('.answer').textContent()).toBe('half an')
+    await page.context().close()
+  })
+
+  test('that does not stream is read whole, and says so', async () => {
+    answers((_, response) =>
+      sendJson(response, { choices: [{ message: { content: 'all at once' }, finish_reason: 'length' }] }),
+    )
+    const page = await world.visit()
+    await atEndpoint(page, world.url)
+    await asked(page, 'Hello')
+    expect(await turn(page).locator('.answer').textContent()).toBe('all at once')
+    await turn(page)
+      .getByText(/came in one.*Cut at the endpoint’s limit/)
+      .waitFor()
+    await page.context().close()
+  })
+
+  test.each<[string, Handler, RegExp]>([
+    ['an empty body', (_, response) => response.writeHead(503).end(), /answers 503: it gives no reason/],
+    ['a detail', (_, response) => sendJson(response, { detail: 'too busy' }, 429), /answers 429: too busy; ask again/],
+    ['a text', (_, response) => response.writeHead(401).end('who are you?'), /answers 401: who are you\?; give a key/],
+    [
+      'a page',
+      (_, response) => response.writeHead(502, { 'content-type': 'text/html' }).end('<h1>Bad gateway</h1>'),
+      /answers 502 with a web page \(Bad gateway\)/,
+    ],
+    ['nothing with 200', (_, response) => response.writeHead(200).end(), /answers nothing/],
+    ['a failure with 200', (_, response) => sendJson(response, { error: { message: 'too busy' } }), /failed: too busy/],
+  ])('that fails with %s says why', async (_, handler, why) => {
+    answers(handler)
+    const page = await world.visit()
+    await atEndpoint(page, world.url)
+    await asked(page, 'Hello')
+    await turn(page).getByRole('alert').getByText(why).waitFor()
+    await page.context().close()
+  })
+
+  test('a stream is stopped at the endpoint, too', async () => {
+    let gone = false
+    answers((_, response) => {
+      response.on('close', () => {
+        gone = true
+      })
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write(chunk('for ever'))
+    })
+    const page = await world.visit()
+    await atEndpoint(page, world.url)
+    await page.getByLabel('Your message').fill('Hello')
+    await page.getByRole('button', { name: 'Send' }).click()
+    await page.getByText('for ever').waitFor()
+    await page.getByRole('button', { name: 'Stop' }).click()
+    await page.getByText('stopped').waitFor()
+    await expect.poll(() => gone, { timeout: 30_000 }).toBe(true)
+    await page.context().close()
+  })
+})

@@ -1,0 +1,100 @@
+/** Where a conversation lives, and for whom a key is. */
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { type Conversations, changed, empty, messagesOf, type Turn, withLastTurn } from '../../web/conversations.ts'
+import { addressOf, type EndpointSettings, hostOf, keyOf, placeOf, withKey } from '../../web/endpoint-settings.ts'
+
+const turn = (question: string, late: string): Turn => ({
+  question,
+  early: '',
+  late,
+  mode: 'exact',
+  times: { begun: 0 },
+  notes: [],
+  running: false,
+})
+
+test('one address has one place, however it is written; another has another', () => {
+  const same = [
+    'https://a.example/v1',
+    ' https://A.example:443/v1/ ',
+    'https://a.example/v1//',
+    'https://a.example/v1#x',
+    'https://me@a.example/v1',
+  ]
+  expect(new Set(same.map(placeOf)).size).toBe(1)
+  const others = [
+    'http://a.example/v1',
+    'https://b.example/v1',
+    'https://a.example:8443/v1',
+    'https://a.example/v2',
+    'https://a.example/v1?x=1',
+    'https://a.example/V1',
+  ]
+  expect(new Set([same[0]!, ...others].map(placeOf)).size).toBe(1 + others.length)
+})
+
+test('a path goes behind the address, in front of its query', () => {
+  expect(addressOf('https://a.example/v1/', '/models')).toBe('https://a.example/v1/models')
+  expect(addressOf('https://a.example/x?api-version=3', '/models')).toBe('https://a.example/x/models?api-version=3')
+  for (const none of ['', 'v1', 'file:///v1', 'javascript:alert(1)', 'https://']) {
+    expect(() => addressOf(none, '/models'), none).toThrow(/is no address/)
+    expect(hostOf(none), none).toBe(none.trim())
+  }
+})
+
+test('a key is given to the origin for which it was typed, and comes back with its address', () => {
+  const at = (address: string, old: EndpointSettings) => ({ ...old, address })
+  const typed = withKey({ address: 'https://a.example/v1', keys: {}, model: '' }, 'secret')
+  expect(keyOf(typed)).toBe('secret')
+  expect(keyOf(at('https://a.example/v2', typed))).toBe('secret')
+  for (const other of [
+    'http://a.example/v1',
+    'https://a.example:8443/v1',
+    'https://b.example/v1',
+    'https://__proto__/v1',
+    '__proto__',
+    '',
+  ])
+    expect(keyOf(at(other, typed)), other).toBe('')
+  expect(keyOf(at('https://a.example', withKey(at('https://b.example', typed), 'other')))).toBe('secret')
+  expect(withKey(typed, '').keys).toEqual({})
+  expect(withKey(at('no address', typed), 'x').keys).toEqual(typed.keys)
+})
+
+test('whatever is said and drafted anywhere, no place is told what was said in another', () => {
+  const place = fc.constantFrom('tab', 'https://a.example/v1', 'https://b.example/v1')
+  const step = fc.tuple(place, fc.constantFrom('say', 'draft', 'clear'), fc.nat(1e6))
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
+      let all: Conversations = new Map()
+      for (const [at, what, number] of steps)
+        all = changed(all, at, (old) => {
+          if (what === 'clear') return { ...old, turns: [] }
+          if (what === 'draft') return { ...old, draft: `${at} draft ${number}` }
+          return { ...old, turns: [...old.turns, turn(`${at} asks ${number}`, `${at} says ${number}`)] }
+        })
+      for (const [at, one] of all) {
+        for (const { content } of messagesOf(one)) expect(content.startsWith(at)).toBe(true)
+        if (one.draft) expect(one.draft.startsWith(at)).toBe(true)
+      }
+    }),
+  )
+})
+
+test('places that hold nothing are forgotten, so that typing an address leaves none behind', () => {
+  let all: Conversations = new Map()
+  for (let length = 1; length < 20; length++) all = changed(all, 'https://a.example/v1'.slice(0, length), (old) => old)
+  expect(all.size).toBe(0)
+  all = changed(all, 'tab', (old) => ({ ...old, draft: 'x' }))
+  all = changed(all, 'tab', (old) => ({ ...old, draft: '' }))
+  expect(all.size).toBe(0)
+  all = changed(all, 'tab', (old) => ({ ...old, control: new AbortController() }))
+  expect(all.size).toBe(1)
+})
+
+test('a question without an answer is left out of what the model is told', () => {
+  const one = { ...empty, turns: [turn('a', 'b'), turn('c', '')] }
+  expect(messagesOf(one).map(({ content }) => content)).toEqual(['a', 'b'])
+  expect(withLastTurn(one, (last) => ({ ...last, late: 'd' })).turns.map(({ late }) => late)).toEqual(['b', 'd'])
+})
