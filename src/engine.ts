@@ -39,7 +39,7 @@ import { openingIds } from './tokens/opening.ts'
 import { promptIds } from './tokens/prompt.ts'
 import { createTokenizer, type Tokenizer } from './tokens/tokenizer.ts'
 import { Trace } from './trace.ts'
-import type { KvType, Message, ModelArchive, ModelFiles, PromptInput } from './types.ts'
+import { type KvType, type Message, type ModelArchive, type ModelFiles, type PromptInput, pageTokens } from './types.ts'
 import { Workbench } from './workbench.ts'
 
 export class Engine {
@@ -102,6 +102,8 @@ export class Engine {
     this.#model = model
     this.kvType = settings.model.kv
     this.#cache = new PagedCache(model.pool, pages, context)
+    if (settings.prefixBytes === undefined)
+      this.#cache.growsTo = pagesBeforeEvicting(pages, context, model.pool.pageBytes)
     const prefixes = new PrefixIndex(this.#cache, prefixBytes)
     this.identity = model.identity
     this.predictor = predicting?.predictor.header
@@ -233,4 +235,12 @@ export class Engine {
     this.#scheduler.close()
     await this.backend.close()
   }
+}
+
+/**
+ * Idle prefixes make memory grow to 256 MiB, or to a whole context if that is more, and to half of the pages at most. Beyond that it
+ * grows for requests that run, and prefixes have what these leave: so a server's memory follows its load, not what it once answered.
+ */
+function pagesBeforeEvicting(pages: number, context: number, pageBytes: number): number {
+  return Math.min(pages >> 1, Math.max(Math.ceil(context / pageTokens), Math.floor((256 << 20) / pageBytes)))
 }
