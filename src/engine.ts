@@ -41,7 +41,15 @@ import { openingIds } from './tokens/opening.ts'
 import type { PromptOptions } from './tokens/prompt.ts'
 import { type PrepareOptions, Prompts } from './tokens/prompts.ts'
 import { createTokenizer, type Tokenizer } from './tokens/tokenizer.ts'
-import type { KvType, Message, ModelArchive, ModelFiles, PreparedPrompt, PromptInput } from './types.ts'
+import {
+  type KvType,
+  type Message,
+  type ModelArchive,
+  type ModelFiles,
+  type PreparedPrompt,
+  type PromptInput,
+  pageTokens,
+} from './types.ts'
 import { Workbench } from './workbench.ts'
 
 export class Engine {
@@ -108,6 +116,8 @@ export class Engine {
     this.#model = model
     this.kvType = settings.model.kv
     this.#cache = new PagedCache(model.pool, pages, context)
+    if (settings.prefixBytes === undefined)
+      this.#cache.growsTo = pagesBeforeEvicting(pages, context, model.pool.pageBytes)
     const prefixes = new PrefixIndex(this.#cache, prefixBytes)
     this.identity = model.identity
     this.predictor = predicting?.predictor.header
@@ -248,4 +258,12 @@ export class Engine {
     await this.#scheduler.close()
     await this.backend.close()
   }
+}
+
+/**
+ * Idle prefixes make memory grow to 256 MiB, or to a whole context if that is more, and to half of the pages at most. Beyond that it
+ * grows for requests that run, and prefixes have what these leave: so a server's memory follows its load, not what it once answered.
+ */
+function pagesBeforeEvicting(pages: number, context: number, pageBytes: number): number {
+  return Math.min(pages >> 1, Math.max(Math.ceil(context / pageTokens), Math.floor((256 << 20) / pageBytes)))
 }

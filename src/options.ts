@@ -28,7 +28,10 @@ export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
   readonly context?: number
   /** Tokens of K and V that all requests and cached prefixes share; memory grows as they are used. Default: twice the context. */
   readonly kvTokens?: number
-  /** Bytes of finished prefixes to keep for later requests, out of `kvTokens`; 0 keeps none. Default: half of it. */
+  /**
+   * Bytes of finished prefixes to keep for later requests, out of `kvTokens`; 0 keeps none. Default: half of it, but beyond 256 MiB
+   * (or a whole context) memory grows for running requests only, and prefixes have what these leave.
+   */
   readonly prefixBytes?: number
   /** How requests share the model. */
   readonly schedule?: Partial<SchedulerOptions>

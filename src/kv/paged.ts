@@ -10,8 +10,8 @@ import { type KvPool, pageTokens, type Segment, type SequenceStates } from '../t
 /** Pages that the pool makes at a time. */
 const growth = 4
 
-/** Lets go of pages that are only kept for later: all of `pages`, or none if there are fewer. Returns how many are free now. */
-export type MakeRoom = (pages: number) => number
+/** Lets go of pages that are only kept for later: `all` of so many, or none if there are fewer; or `some`. Returns how many. */
+export type MakeRoom = (pages: number, how: 'all' | 'some') => number
 
 export class PagedCache {
   readonly pool: KvPool
@@ -19,6 +19,8 @@ export class PagedCache {
   readonly context: number
   /** Asked before a taker is refused: the prefix index. */
   makeRoom: MakeRoom = () => 0
+  /** Pages up to which memory grows before anything is evicted; beyond them, what is only kept for later goes first. */
+  growsTo = Number.POSITIVE_INFINITY
   /** Pages that were asked for, and pages there were when memory could hold no more. */
   readonly #most: number
   #held = Number.POSITIVE_INFINITY
@@ -58,18 +60,21 @@ export class PagedCache {
   }
 
   /**
-   * Makes sure that `pages` can be taken, and returns whether they can: memory is got for them, and prefixes are evicted if the pages
-   * that they need suffice. Where it returns true, `take` succeeds so often.
+   * Makes sure that `pages` can be taken, and returns whether they can: memory is got for them, and prefixes are evicted for them. Where
+   * it returns true, `take` succeeds for as many. Where even evicting all would not do, nothing is evicted.
    */
   secure(pages: number): boolean {
     this.#wanted = pages
     try {
       for (;;) {
         const short = pages - this.pagesFree
-        if (short > 0 && this.makeRoom(short) < short) return false
-        if (this.#ready.length >= pages) return true
+        if (short > 0 && this.makeRoom(short, 'all') < short) return false
+        const missing = pages - this.#ready.length
+        if (missing <= 0) return true
+        const beyond = Math.min(missing, this.pagesInUse + pages - this.growsTo)
+        if (beyond > 0 && this.makeRoom(beyond, 'some') > 0) continue
         // Where memory ends, fewer pages are free than it seemed: the loop asks for room once more.
-        this.#grow(pages - this.#ready.length)
+        this.#grow(missing)
       }
     } finally {
       this.#wanted = 0

@@ -41,7 +41,7 @@ export class PrefixIndex {
   constructor(cache: PagedCache, maxBytes: number) {
     this.#cache = cache
     this.#maxPages = Math.min(Math.floor(maxBytes / cache.pool.pageBytes), cache.maxPages)
-    cache.makeRoom = (pages) => this.#evict(pages, 'all or none')
+    cache.makeRoom = (pages, how) => this.#evict(pages, how)
   }
 
   /** Pages held, those that sequences hold, too, included. */
@@ -90,7 +90,7 @@ export class PrefixIndex {
 
   /** Frees up to `pages` pages that nobody else holds; returns how many. */
   evict(pages: number): number {
-    return this.#evict(pages, 'up to')
+    return this.#evict(pages, 'some')
   }
 
   /** Forgets everything; pages in use stay with who uses them. */
@@ -100,9 +100,9 @@ export class PrefixIndex {
     this.#tenants.clear()
   }
 
-  #evict(pages: number, how: 'up to' | 'all or none'): number {
+  #evict(pages: number, how: 'all' | 'some'): number {
     const victims = this.#victims(pages)
-    if (how === 'all or none' && victims.size < pages) return 0
+    if (how === 'all' && victims.size < pages) return 0
     for (const node of victims) this.#remove(node)
     return victims.size
   }

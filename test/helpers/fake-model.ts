@@ -5,6 +5,7 @@
 import type { Shortlist } from '../../src/backend/backend.ts'
 import { normalize, topIds } from '../../src/decode/logprobs.ts'
 import type { PassModel } from '../../src/decode/scheduler.ts'
+import { ForetokenError } from '../../src/errors.ts'
 import { type KvPool, type ModelConfig, type Pass, pageTokens, type Segment } from '../../src/types.ts'
 
 export const fakeVocab = 61
@@ -37,6 +38,20 @@ export function fakePool(): KvPool {
     readPage: async () => new Uint8Array(1024),
     writePage: () => {},
   }
+}
+
+/** A pool in a memory of `most` pages. */
+export function limitedPool(most: number): KvPool & { most: number } {
+  const pool = fakePool()
+  const { add } = pool
+  return Object.assign(pool, {
+    most,
+    add(pages: number) {
+      const fitting = Math.min(pages, this.most - pool.pages)
+      if (fitting <= 0) throw new ForetokenError('out_of_memory', 'no more')
+      return add(fitting)
+    },
+  })
 }
 
 /** FNV-1a over the tokens. */

@@ -2,22 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ForetokenError } from '../../src/errors.ts'
 import { PagedCache, type Sequence } from '../../src/kv/paged.ts'
-import { type KvPool, pageTokens } from '../../src/types.ts'
-import { fakePool } from '../helpers/fake-model.ts'
-
-/** A pool in a memory of `most` pages. */
-function limited(most: number): KvPool & { most: number } {
-  const pool = fakePool()
-  const { add } = pool
-  return Object.assign(pool, {
-    most,
-    add(pages: number) {
-      const fitting = Math.min(pages, this.most - pool.pages)
-      if (fitting <= 0) throw new ForetokenError('out_of_memory', 'no more')
-      return add(fitting)
-    },
-  })
-}
+import { pageTokens } from '../../src/types.ts'
+import { fakePool, limitedPool } from '../helpers/fake-model.ts'
 
 describe('PagedCache', () => {
   test('a sequence takes a page for every 16 tokens, in order', () => {
@@ -70,7 +56,7 @@ describe('PagedCache', () => {
   })
 
   test('where memory ends before the pages that were asked for, there are so many; later there may be more', () => {
-    const pool = limited(10)
+    const pool = limitedPool(10)
     const cache = new PagedCache(pool, 100)
     const [first, second] = [cache.open(), cache.open()]
     first.extend(6 * 16, 0)
@@ -89,7 +75,7 @@ describe('PagedCache', () => {
   })
 
   test('before memory ends, whoever keeps pages for later is asked for them', () => {
-    const cache = new PagedCache(limited(10), 100)
+    const cache = new PagedCache(limitedPool(10), 100)
     const kept = cache.take(8)
     const asked: number[] = []
     cache.makeRoom = (pages) => {

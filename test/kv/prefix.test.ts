@@ -112,6 +112,19 @@ describe('PrefixIndex', () => {
     held.release()
   })
 
+  test('beyond the pages that memory grows to, idle prefixes give way before it grows; what is held makes it grow', () => {
+    const { run, index, cache } = setup(20, 40)
+    cache.growsTo = 10
+    for (let from = 0; from < 1000; from += 100) run(text(49, from))
+    expect(index.pages).toBeGreaterThanOrEqual(9)
+    // In pages of 16 tokens, and those that a pool makes at once.
+    expect(cache.pool.pages).toBeLessThanOrEqual(10 + 4)
+    const held = cache.open()
+    held.extend(25 * 16, 0)
+    expect([index.pages, cache.pagesInUse]).toEqual([0, 25])
+    held.release()
+  })
+
   test('a prompt longer than the budget keeps its beginning', () => {
     const { run, index } = setup(3)
     run(text(160))
