@@ -74,7 +74,7 @@ export interface GenerateRequest extends GenerateOptions {
   readonly prompt: PromptInput
   /** For whoever collects the results. */
   readonly id?: string
-  /** Cached prefixes are shared among the requests of one tenant only. Default ''. */
+  /** Cached prefixes are shared among the requests of one tenant only, and tenants take turns. Default ''. */
   readonly tenant?: string
   /**
    * `exact` (the default); `predicted`: the first token early, from predicted K and V; `refined`: the same, and made exact while the

@@ -27,7 +27,10 @@ export interface Predicting extends Planning {
 }
 
 export interface SchedulerOptions extends Omit<Policy, 'budget'> {
-  /** Requests that hold KV pages at once. */
+  /**
+   * Requests that hold KV pages at once. Where they are all taken, a tenant that holds most of them gives one up to a tenant that would
+   * still hold fewer: that request is read again later, and its answer goes on.
+   */
   readonly maxRunning: number
   /**
    * Requests that may wait beside them. One more is refused as `busy`, unless another tenant has more requests, and more than 5: then
@@ -147,6 +150,8 @@ export class Scheduler {
   async close(): Promise<void> {
     this.#closed = true
     for (const task of [...this.#tasks]) this.#end(task, closedError())
+    // A pass that is only being told of is known as one a moment later.
+    await undefined
     // Whoever drives it hears of its failure.
     await this.#pass?.catch(() => {})
   }

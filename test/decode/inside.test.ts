@@ -148,11 +148,17 @@ describe('a pass of several requests', () => {
 
   test('is finished when the engine is closed from inside: everybody ends as aborted, once, and no more is taken on', async () => {
     for (const hook of hooks) {
-      const { scheduler, cache, prefixes } = setup({ options: { order: 'pack', maxRunning: 2 } })
+      const { scheduler, model, cache, prefixes } = setup({ options: { order: 'pack', maxRunning: 2 } })
       const requests = three()
+      let computing = false
+      model.onPass = async () => {
+        computing = true
+        await new Promise((resolve) => setImmediate(resolve))
+        computing = false
+      }
       let closing: Promise<void> | undefined
       at(requests[0]!, hook, 1, () => {
-        closing = scheduler.close()
+        closing = scheduler.close().then(() => expect(computing).toBe(false))
       })
       for (const request of requests) scheduler.add(request)
       await all(scheduler, requests)
