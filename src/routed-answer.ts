@@ -423,7 +423,8 @@ export class Route implements RoutedAnswer {
     }
     this.#router.report(this.#decision, {
       ttftMs: this.#ttft ?? 0,
-      ...(local && local.ms > 0 && { local }),
+      // What was read while nobody waited for it, or left half read, tells nothing.
+      ...(local && local.ms > 0 && 0.8 * local.ms <= this.#waitedMs && { local }),
       ...(companion && { ending: this.#ending ?? 'left' }),
       ...(this.#transfer && { transfer: this.#transfer }),
     })

@@ -49,7 +49,7 @@ describe('a budget of waiting', () => {
 
   test('is spent by many short waits as by one long one', async () => {
     let spent = 0
-    const budget = new WaitBudget(40, () => spent++)
+    const budget = new WaitBudget(400, () => spent++)
     let waits = 0
     for (; !budget.spent && waits < 1000; waits++) await waiting(budget, 10)
     expect(spent).toBe(1)
