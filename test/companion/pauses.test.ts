@@ -7,11 +7,13 @@ import {
   type Fetch,
   type GenerateRequest,
   RemoteCompanion,
+  Routed,
   type RoutedAnswer,
+  StaticCompanions,
   type Way,
 } from '../../src/index.ts'
 import { randomPrompt } from '../helpers/answers.ts'
-import { companionOf, going, pairKey } from '../helpers/companion.ts'
+import { companionOf, going, pairKey, patience } from '../helpers/companion.ts'
 import { hostile } from '../helpers/hostile.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 
@@ -70,6 +72,27 @@ describe('a client that pauses for longer than a companion may', () => {
         expect(reports[0]!.ttftMs).toBeLessThan(performance.now() - begun - 990)
         expect(answer.route.actual_ms).toBe(reports[0]!.ttftMs)
       }
+  })
+
+  test('lets others try a companion that had failed, as soon as it answers', async () => {
+    const client = new RemoteCompanion({ url: 'http://far.test', id: 'edge', key: pairKey }, fetch, patience)
+    const companions = new StaticCompanions([{ name: 'far', client }])
+    const { breaker } = companions.list[0]!
+    const routed = new Routed(edge, { companions, always: 'relay' })
+    await routed.refresh()
+    // Twice, so that a success is told from a trial that is over.
+    for (let at = 0; at < 2; at++) breaker.failed(performance.now() - 100_000)
+    const first = routed.submit(request())
+    const events = first[Symbol.asyncIterator]()
+    await events.next()
+    expect(routed.submit(request()).route.way).toBe('local')
+    await events.next()
+    expect(breaker.state(performance.now())).toBe('half-open')
+    const second = routed.submit(request())
+    expect(second.route.way).toBe('relay')
+    await paused(second, 0)
+    expect(breaker.state(performance.now())).toBe('closed')
+    await events.return?.(undefined)
   })
 
   test('and holds no turn there: the companion is done long before', async () => {
