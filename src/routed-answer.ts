@@ -88,6 +88,7 @@ export class Route implements RoutedAnswer {
   #ending: Ending | undefined
   /** Milliseconds that the companion had to wait for this answer's reader. */
   #heldMs = 0
+  #tried = false
   #receiving: Promise<boolean> | undefined
   #transfer: { bytes: number; ms: number } | undefined
   /** Milliseconds until the first token that somebody waited: a reader's pause is nobody's cost. */
@@ -260,6 +261,7 @@ export class Route implements RoutedAnswer {
       })
       this.#transfer = kv.arrived()
       this.#ending = 'succeeded'
+      this.#endTrial()
       return true
     } catch (error) {
       if (!this.#away.ended) this.#failed(error, budget)
@@ -296,6 +298,7 @@ export class Route implements RoutedAnswer {
         budget.refill(tokenMs(predictedMs))
         trace.mark('prefilled')
         this.#check(token)
+        this.#endTrial()
         const more = answer.show(token) !== undefined
         if (!more) this.#ending = 'succeeded'
         yield* answer.events.splice(0)
@@ -399,6 +402,12 @@ export class Route implements RoutedAnswer {
     }
   }
 
+  /** It answers: others may try it, too, for however long this answer's reader takes. How it ended is reported at the end. */
+  #endTrial(): void {
+    if (!this.#tried) this.#decision.companion?.breaker.left()
+    this.#tried = true
+  }
+
   readonly #noteHeld = (ms: number) => {
     this.#heldMs += ms
   }
@@ -423,7 +432,8 @@ export class Route implements RoutedAnswer {
     }
     this.#router.report(this.#decision, {
       ttftMs: this.#ttft ?? 0,
-      ...(local && local.ms > 0 && { local }),
+      // What was read while nobody waited for it, or left half read, tells nothing.
+      ...(local && local.ms > 0 && 0.8 * local.ms <= this.#waitedMs && { local }),
       ...(companion && { ending: this.#ending ?? 'left' }),
       ...(this.#transfer && { transfer: this.#transfer }),
     })

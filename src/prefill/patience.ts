@@ -24,12 +24,6 @@ export function after(ms: number, fire: () => void): () => void {
   }
 }
 
-/** A signal that fires after `ms`; call `stop` when it is not needed any more. */
-export function deadline(ms: number): { readonly signal: AbortSignal; stop(): void } {
-  const control = new AbortController()
-  return { signal: control.signal, stop: after(ms, () => control.abort()) }
-}
-
 /**
  * How long a peer may keep us waiting in all. Its clock runs only while it is waited for, and progress gives time back: so a peer that is slow for once is
  * forgiven, and one that is always slower than it should be is given up, in however small pieces it sends.

@@ -204,8 +204,10 @@ describe('the body', () => {
     const own = new Guard(edges, new Nonces(), { requestsPerMinute: 1000, bodiesBytes: 10 })
     // Bodies of two bytes that never come; each may hold what is free beside it.
     const held: Promise<unknown>[] = []
+    const bodies: ReadableStreamDefaultController<Uint8Array>[] = []
     const open = async (id: string) => {
-      const failing = own.verified(await sending('{}', {}, id), { ...limits, bodySeconds: 2 })
+      const endless = { start: (out: ReadableStreamDefaultController<Uint8Array>) => void bodies.push(out) }
+      const failing = own.verified(await sending('{}', endless, id), { ...limits, bodySeconds: 300 })
       held.push(failing.catch(() => {}))
       return failing
     }
@@ -218,6 +220,7 @@ describe('the body', () => {
     await until(() => busy.length === 1 && own.bodiesBytes === 6)
     ask('edge-2')
     await until(() => own.bodiesBytes === 8)
+    for (const body of bodies) body.error(new Error('reset'))
     await Promise.all(held)
     expect(busy).toEqual(['edge-1'])
     expect(own.bodiesBytes).toBe(0)

@@ -156,14 +156,14 @@ describe('a relayed answer', () => {
     expect(why).toContain('too long')
   })
 
-  test('that is even, and slower than was expected at first, is not given up', async () => {
+  test('that comes at the pace that was expected is not given up', async () => {
     const far = hostile('/v1/relay', function* () {
       for (const line of right) {
         yield 20
         yield line
       }
     })
-    const { routed, reports } = going('relay', edge, far.fetch, {}, patience, 1)
+    const { routed, reports } = going('relay', edge, far.fetch, {}, patience, 1000)
     expect((await told(routed.submit(request))).ids).toEqual(expected.ids)
     expect(reports).toMatchObject([{ ending: 'succeeded' }])
   })

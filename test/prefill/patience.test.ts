@@ -1,6 +1,6 @@
 /** Timers that a busy core does not make unjust. */
 import { describe, expect, test } from 'vitest'
-import { after, deadline, WaitBudget } from '../../src/prefill/patience.ts'
+import { after, WaitBudget } from '../../src/prefill/patience.ts'
 import { countTimers } from '../helpers/timers.ts'
 
 const later = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
@@ -9,11 +9,9 @@ test('fires once, and not after it was stopped', async () => {
   let [fired, stopped] = [0, 0]
   after(5, () => fired++)
   after(5, () => stopped++)()
-  const { signal, stop } = deadline(5)
-  stop()
   while (fired === 0) await later(5)
   await later(200)
-  expect([fired, stopped, signal.aborted]).toEqual([1, 0, false])
+  expect([fired, stopped]).toEqual([1, 0])
 })
 
 test('what arrived while this core was busy is read before the timer fires', async () => {
@@ -49,7 +47,7 @@ describe('a budget of waiting', () => {
 
   test('is spent by many short waits as by one long one', async () => {
     let spent = 0
-    const budget = new WaitBudget(40, () => spent++)
+    const budget = new WaitBudget(400, () => spent++)
     let waits = 0
     for (; !budget.spent && waits < 1000; waits++) await waiting(budget, 10)
     expect(spent).toBe(1)
