@@ -3,7 +3,7 @@ import { Tokenizer as Library } from '@huggingface/tokenizers'
 import { ForetokenError } from '../errors.ts'
 import type { TokenizerSpec } from '../types.ts'
 import { byteLevelBytes } from './byte-level.ts'
-import { checkedSpec } from './checked-spec.ts'
+import { checkedSpec, checkVocabulary } from './checked-spec.ts'
 import { type BpeModel, mergePairs, useMerges } from './merges.ts'
 
 export interface EncodeOptions {
@@ -35,6 +35,7 @@ export function createTokenizer(unchecked: TokenizerSpec): Tokenizer {
   const special = new Set([...added].filter(([, token]) => token.special).map(([id]) => id))
   const byteLevel = JSON.stringify([spec.json.pre_tokenizer, spec.json.decoder]).includes('"ByteLevel"')
   const model = library.model!
+  checkVocabulary(model.tokens_to_ids)
   const bos = spec.addBos && spec.bosToken !== undefined ? library.token_to_id(spec.bosToken) : undefined
 
   /** The model's own path, without the search for added tokens. */
