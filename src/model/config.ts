@@ -108,6 +108,7 @@ export function checkConfig(config: ModelConfig, where: string): ModelConfig {
     if (heads % kvHeads !== 0 && !(perLayer && shape === config))
       throw bad(`${heads} heads can't share ${kvHeads} KV heads evenly`)
   }
+  if (headDim % 2 !== 0) throw bad(`headDim is ${headDim}, and RoPE turns pairs`)
   if (headDim % 8 !== 0)
     throw new ForetokenError('unsupported', `${where}: heads of ${headDim}; multiples of 8 up to 256 are run`)
   if (layers * config.kvHeads * headDim > mostKeyValues)

@@ -45,10 +45,10 @@ export class GgufReader {
 
   /** Whether the next `count` bytes are readable without waiting. */
   has(count: number): boolean {
-    const [at, end] = [this.at, this.at + count]
-    const holds = ({ from, bytes }: Piece) => from <= at && end <= from + bytes.length
-    if (holds(this.#piece)) return true
-    const piece = this.#pieces.findLast(holds)
+    const at = this.at
+    const { from, bytes } = this.#piece
+    if (from <= at && at + count <= from + bytes.length) return true
+    const piece = this.#pieces.findLast((piece) => piece.from <= at && at + count <= piece.from + piece.bytes.length)
     if (piece) this.#piece = piece
     return piece !== undefined
   }

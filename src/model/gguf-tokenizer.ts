@@ -32,7 +32,7 @@ export async function readGgufTokenizer(metadata: MetadataReader, rows: number):
     )
   const tokens = await metadata.texts('tokenizer.ggml.tokens', limits.tokens, limits.token)
   const types = (await metadata.optionalNumbers('tokenizer.ggml.token_type', limits.tokens)) ?? []
-  const vocab = vocabulary(tokens, types)
+  const { vocab, ids } = vocabulary(tokens, types)
   const warnings: string[] = []
   const special = specialIds(metadata, tokens, model)
   const json =
@@ -58,7 +58,7 @@ export async function readGgufTokenizer(metadata: MetadataReader, rows: number):
     eosIds: [...new Set(ends)],
     addBos: metadata.optionalFlag('tokenizer.ggml.add_bos_token') ?? begins,
   }
-  return { spec, ids: [...Object.values(vocab), ...added.map(({ id }) => id)], warnings }
+  return { spec, ids: ids.concat(added.map(({ id }) => id)), warnings }
 }
 
 /** Tokens that end a turn by convention, for files that only name the end of a text. */
@@ -220,11 +220,14 @@ function checkCuts(where: string, tokens: readonly string[]): void {
  * Token -> id; no prototype, since a token may be called anything. A doubled token keeps its first id. Texts that converters make up for rows
  * without a token are left out: nobody means them.
  */
-function vocabulary(tokens: readonly string[], types: readonly number[]): Record<string, number> {
+function vocabulary(tokens: readonly string[], types: readonly number[]) {
   const vocab: Record<string, number> = Object.create(null)
-  tokens.forEach((token, id) => {
-    if (types[id] === unused && token === `[PAD${id}]`) return
-    vocab[token] ??= id
-  })
-  return vocab
+  const ids: number[] = []
+  for (let id = 0; id < tokens.length; id++) {
+    const token = tokens[id]!
+    if ((types[id] === unused && token === `[PAD${id}]`) || vocab[token] !== undefined) continue
+    vocab[token] = id
+    ids.push(id)
+  }
+  return { vocab, ids }
 }

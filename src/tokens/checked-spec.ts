@@ -66,14 +66,13 @@ function checkedModel(model: Json): Json {
   for (const key of ['fuse_unk', 'byte_fallback', 'ignore_merges'])
     if (typeof (model[key] ?? false) !== 'boolean') throw bad(`${key} is ${show(model[key])}, not true or false`)
   if (typeof (model.unk_token ?? '') !== 'string') throw bad(`unk_token is ${show(model.unk_token)}, not a text`)
-  let [count, bytes] = [0, 0]
-  for (const token in vocab) {
-    checkId(vocab[token], token)
-    bytes += token.length
-    if (++count > limits.tokens) throw bad(`it has more than ${limits.tokens} tokens`)
-  }
-  if (bytes > limits.tokenText) throw bad(`its tokens have ${bytes} characters; at most ${limits.tokenText} are read`)
   return { ...model, type: 'BPE' }
+}
+
+/** Checks the vocabulary that the library made. Throws `bad_model`. */
+export function checkVocabulary(vocabulary: ReadonlyMap<string, unknown>): void {
+  if (vocabulary.size > limits.tokens + limits.addedTokens) throw bad(`it has ${vocabulary.size} tokens`)
+  for (const [token, id] of vocabulary) checkId(id, token)
 }
 
 function checkId(id: unknown, token: string): void {

@@ -5,7 +5,7 @@ import type { TokenizerSpec } from '../types.ts'
 import { type AddedToken, AddedTokens } from './added-tokens.ts'
 import { Bpe, mergedIds } from './bpe.ts'
 import { byteLevelBytes } from './byte-level.ts'
-import { checkedSpec } from './checked-spec.ts'
+import { checkedSpec, checkVocabulary } from './checked-spec.ts'
 import { encodeSteps, type Stages } from './encode.ts'
 import { type BpeModel, type MergeRanks, mergePairs, useMerges } from './merges.ts'
 import { Origin } from './origin.ts'
@@ -46,6 +46,7 @@ export function createTokenizer(unchecked: TokenizerSpec): Tokenizer {
   const special = new Set([...added].filter(([, token]) => token.special).map(([id]) => id))
   const byteLevel = JSON.stringify([spec.json.pre_tokenizer, spec.json.decoder]).includes('"ByteLevel"')
   const model = library.model!
+  checkVocabulary(model.tokens_to_ids)
   const bos = spec.addBos && spec.bosToken !== undefined ? library.token_to_id(spec.bosToken) : undefined
   const idOf = (token: string) => library.token_to_id(token)
   const stages = stagesOf(spec, library, merges)

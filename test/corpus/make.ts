@@ -24,6 +24,10 @@ const gguf: Record<string, number[]> = {
   'bad_model-empty': [],
   'bad_model-not-gguf': [...u32(0x12345678), ...padding],
   'unsupported-version-99': [...head(u64(0), u64(0), 99), ...padding],
+  'unsupported-big-endian': [...u32(0x46554747), 0, 0, 0, 3, ...padding],
+  'unsupported-bytes-swapped': [...u32(0x47475546), 0, 0, 0, 3, ...padding],
+  'bad_model-5000-metadata-entries': [...head(u64(0), u64(5000)), ...new Array<number>(5000 * 13).fill(0)],
+  'bad_model-key-of-600-bytes': [...head(u64(0), u64(1)), ...text('k'.repeat(600)), ...u32(4), ...u32(1), ...padding],
   'bad_model-absurd-tensor-count': [...head(huge, u64(0)), ...padding],
   'bad_model-absurd-metadata-count': [...head(u64(0), huge), ...padding],
   'bad_model-string-past-the-end': [...head(u64(0), u64(1)), ...huge, ...padding],
@@ -105,6 +109,7 @@ const safetensors: Record<string, number[]> = {
     ...json('{"a":{"dtype":"F32","shape":[9007199254740991,9007199254740991],"data_offsets":[0,8]}}'),
     ...padding,
   ],
+  'bad_model-nested-lists': [...json(`{"a":${'['.repeat(200)}`), ...padding],
   'bad_model-prototype': [...json('{"__proto__":{"dtype":"F32"},"a":{}}'), ...padding],
 }
 
