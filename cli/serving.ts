@@ -4,8 +4,9 @@ import { basename, resolve } from 'node:path'
 import { type LogLine, type ServerConfig, serveNode } from '../edge/node.ts'
 import { type AnyEngine, type ByteSource, defaultModel, type Engine, shippedPredictor } from '../node/index.ts'
 import type { Flags } from './flags.ts'
+import { LogWriter } from './log.ts'
 import { open, openAny } from './session.ts'
-import { note, print } from './terminal.ts'
+import { note } from './terminal.ts'
 
 export interface Served<E = Engine> {
   readonly hostname: string
@@ -46,7 +47,8 @@ export async function serveEngine<E extends { close(): Promise<void> }>(
 ): Promise<number> {
   const drain = new AbortController()
   try {
-    const app = appOf({ engine, drain: drain.signal, onRequest: (line) => print(JSON.stringify(line)) })
+    const log = new LogWriter(process.stdout)
+    const app = appOf({ engine, drain: drain.signal, onRequest: (line) => log.write(line) })
     const serving = await serveNode({ fetch: app.fetch, port, hostname })
     announce(serving.url)
     await aborted(signal)
