@@ -287,6 +287,12 @@ export const flags = {
   },
   file: { value: 'file', on: ['tokenize'], about: 'read the text from a file' },
   special: { on: ['tokenize'], about: 'read special tokens in the text as such' },
+  'max-download': {
+    value: 'number',
+    min: 0.001,
+    on: [...engine, 'deploy-prep', 'pull', 'inspect', 'tokenize'],
+    about: 'largest file to fetch from an address, which promises no size, in GB; default 16',
+  },
   offline: { on: [...engine, 'deploy-prep', 'pull', 'inspect', 'tokenize'], about: 'use only what is here' },
   json: {
     on: ['run', 'batch', 'prefix', 'fit', 'eval', 'deploy-prep', 'pull', 'ls', 'rm', 'inspect', 'tokenize', 'bench'],

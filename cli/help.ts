@@ -11,9 +11,10 @@ usage: foretoken [COMMAND] [FLAGS] [ARGUMENTS]
 
 ${list.join('\n')}
 
-A first argument that is no command is a prompt for run. "foretoken COMMAND --help" tells a command's flags.
+A first argument that is not a command is a prompt for run. "foretoken help COMMAND" lists the flags of a command.
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
-Environment: FORETOKEN_HOME, FORETOKEN_OFFLINE, HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_ENDPOINT, NO_COLOR.`
+Environment: FORETOKEN_HOME, FORETOKEN_OFFLINE, HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_ENDPOINT, HTTPS_PROXY,
+HTTP_PROXY, ALL_PROXY, NO_PROXY, NO_COLOR.`
 }
 
 export function commandHelp(command: Command): string {
@@ -39,7 +40,8 @@ function valueName(value: NonNullable<Flag['value']>): string {
 }
 
 const notes: Partial<Record<Command, string>> = {
-  run: `The prompt is read from stdin if it is "-", or if there is none and stdin is no terminal.
+  run: `The prompt is read from stdin if it is "-", or if there is none and stdin is not a terminal. Its last end of line
+is dropped, and that of --prompt-file; both are UTF-8, or UTF-16 with a byte order mark.
 --json prints {model, prompt_ids, ids, text, finish_reason, top_logprobs, timings, cached_tokens, prefill, exact_from,
 prefill_share, memory, build}.`,
   chat: '/clear forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer.',

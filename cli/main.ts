@@ -2,6 +2,7 @@
 /** The `foretoken` command. Each command's code is loaded when it is called, so that others don't wait for it. */
 import { readFileSync } from 'node:fs'
 import { asForetokenError } from '../src/errors.ts'
+import { askedBy, checkPrompt } from './asks.ts'
 import { completion } from './completion.ts'
 import type { Command } from './flags.ts'
 import { commandHelp, generalHelp } from './help.ts'
@@ -34,20 +35,25 @@ const handlers: Record<Command, () => Promise<Handler>> = {
       print(completion(operands[0])),
 }
 
+/** Whether a signal has ended the command. */
+let interrupted = false
+
 async function main(args: readonly string[]): Promise<number> {
   const json = args.includes('--json')
   const interrupt = interruptible()
+  interrupt.signal.addEventListener('abort', () => {
+    interrupted = true
+  })
   try {
-    if (args.length === 1 && /^(--version|-V)$/.test(args[0]!)) print(version())
-    else if (args.length === 1 && /^(--help|-h|help)$/.test(args[0]!)) print(generalHelp(version()))
-    else if (args.length === 0 && process.stdin.isTTY) print(generalHelp(version()))
+    const asked = askedBy(args)
+    if (asked?.about === 'version') print(version())
+    else if (asked?.about === 'command') print(commandHelp(asked.command))
+    else if (asked || (args.length === 0 && process.stdin.isTTY)) print(generalHelp(version()))
     else {
       const invocation = parse(args)
-      if (invocation.flags.help) print(commandHelp(invocation.command))
-      else {
-        const code = await (await handlers[invocation.command]())(invocation, interrupt.signal)
-        if (typeof code === 'number') return code
-      }
+      checkPrompt(args, invocation.operands)
+      const code = await (await handlers[invocation.command]())(invocation, interrupt.signal)
+      if (typeof code === 'number') return code
     }
     return interrupt.signal.aborted ? 130 : 0
   } catch (error) {
@@ -75,6 +81,10 @@ function version(): string {
 
 // A reader that has had enough (`| head`) is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+// Notes that nobody can read any more end nothing.
+process.stderr.on('error', () => {})
 const code = await main(process.argv.slice(2))
 // Whatever is still open (an address being looked up, a server's idle connection) must not hold the command.
 process.stdout.write('', () => process.exit(code))
+// Nor must a reader that has stopped reading hold one that was told to end.
+if (interrupted) setTimeout(() => process.exit(code), 2000)

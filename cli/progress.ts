@@ -7,8 +7,15 @@ export function pullProgress(model: string, quiet = false): { update(progress: P
   const line = new StatusLine()
   const marks: { at: number; done: number }[] = []
   let told = ''
+  let said = ''
   return {
-    update({ source, done, total }) {
+    update({ source, doing, done, total }) {
+      if (doing !== undefined) {
+        if (doing !== said && !process.stderr.isTTY && !quiet) note(`${model}: ${doing}`)
+        said = doing
+        line.show(`${model}  ${doing} ...`, true)
+        return
+      }
       if (source !== told) {
         told = source
         marks.length = 0

@@ -4,7 +4,7 @@ import { basename, resolve } from 'node:path'
 import { type LogLine, type ServerConfig, serveNode } from '../edge/node.ts'
 import { type AnyEngine, type ByteSource, defaultModel, type Engine, shippedPredictor } from '../node/index.ts'
 import type { Flags } from './flags.ts'
-import { logWriter } from './log-writer.ts'
+import { LogWriter } from './log.ts'
 import { open, openAny } from './session.ts'
 import { note } from './terminal.ts'
 
@@ -47,7 +47,8 @@ export async function serveEngine<E extends { close(): Promise<void> }>(
 ): Promise<number> {
   const drain = new AbortController()
   try {
-    const app = appOf({ engine, drain: drain.signal, onRequest: logWriter() })
+    const log = new LogWriter(process.stdout)
+    const app = appOf({ engine, drain: drain.signal, onRequest: (line) => log.write(line) })
     const serving = await serveNode({ fetch: app.fetch, port, hostname })
     announce(serving.url)
     await aborted(signal)

@@ -21,7 +21,7 @@ import {
 import type { Flags } from './flags.ts'
 import { UsageError } from './parse.ts'
 import { pullProgress } from './progress.ts'
-import { dim, StatusLine } from './terminal.ts'
+import { StatusLine, warn } from './terminal.ts'
 
 export interface Loaded<E = Engine> {
   readonly model: string
@@ -32,7 +32,9 @@ export interface Loaded<E = Engine> {
 export function pulling(flags: Flags, signal: AbortSignal): { options: PullOptions; end: () => void } {
   const progress = pullProgress(flags.model ?? defaultModel, flags.json)
   const offline = flags.offline ? { offline: true } : {}
-  return { options: { signal, onProgress: progress.update, ...offline }, end: progress.end }
+  const largest = flags['max-download']
+  const limit = largest === undefined ? {} : { maxBytes: largest * 1e9 }
+  return { options: { signal, onProgress: progress.update, ...offline, ...limit }, end: progress.end }
 }
 
 /** As `open`; an ONNX export runs in ONNX Runtime. */
@@ -42,7 +44,11 @@ export async function openAny(
   needed: Partial<LoadOptions> = {},
 ): Promise<Loaded<AnyEngine>> {
   const { model = defaultModel } = flags
-  if (await isOnnx(model)) return { model, engine: await openOnnx(model, flags) }
+  if (await isOnnx(model)) {
+    const engine = await openOnnx(model, flags)
+    warn(engine.archive)
+    return { model, engine }
+  }
   if (flags.reader !== undefined) throw new UsageError('--reader is for an ONNX model, and reads prompts for it')
   return open(flags, signal, needed)
 }
@@ -100,6 +106,8 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<Lo
         line.show(`loading ${model}  ${Math.floor((100 * done) / total)} %`)
       },
     })
+    line.clear()
+    warn(engine.archive)
     if (flags.prefix !== undefined) await engine.loadPrefix(await readBytes(flags.prefix))
     return { model, engine }
   } finally {
@@ -163,7 +171,7 @@ export function summaryLine(done: DoneEvent): string {
     build,
     cacheState(done),
   ]
-  return dim(parts.join(' · '))
+  return parts.join(' · ')
 }
 
 /** What exact prefill would have taken, by the count of its work: a run of its own would tell better, and later. */
@@ -183,16 +191,6 @@ export async function readBytes(path: string): Promise<Uint8Array> {
     const missing = error.code === 'ENOENT'
     throw new ForetokenError(missing ? 'not_found' : 'io', `${path}: ${missing ? 'no such file' : error.message}`)
   })
-}
-
-/** A text file, whole. Throws `not_found`, `io`, and `bad_argument` for what is no UTF-8. */
-export async function readText(path: string): Promise<string> {
-  const bytes = await readBytes(path)
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-  } catch {
-    throw new ForetokenError('bad_argument', `${path} is not UTF-8 text; convert it first`)
-  }
 }
 
 /** Writes beside the place first, so that a file is there whole or not at all. */

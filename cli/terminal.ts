@@ -1,22 +1,40 @@
 /** What goes to a terminal and what to a pipe. Everything but a command's own output goes to stderr. */
+import { visible, visibleName } from './visible.ts'
 
 /** Colours only for people, and only if they want them (no-color.org). */
 function coloured(): boolean {
   return Boolean(process.stderr.isTTY) && !process.env.NO_COLOR && process.env.TERM !== 'dumb'
 }
 
-export function dim(text: string): string {
+function dim(text: string): string {
   return coloured() ? `\x1b[2m${text}\x1b[22m` : text
+}
+
+/** Writes a piece of an answer. A pipe gets it as it is, a terminal nothing that it would act on. */
+export function write(text: string): void {
+  process.stdout.write(process.stdout.isTTY ? visible(text) : text)
 }
 
 /** Writes a line of output. */
 export function print(text: string): void {
-  process.stdout.write(`${text}\n`)
+  write(`${text}\n`)
 }
 
-/** Writes a line that is about the output. */
-export function note(text: string): void {
-  process.stderr.write(`${text}\n`)
+/** A name in a line of output. */
+export function name(text: string): string {
+  return process.stdout.isTTY ? visibleName(text) : text
+}
+
+/** Writes a line that is about the output; `aside`: it may be overlooked. */
+export function note(text: string, kind: 'aside' | 'plain' = 'plain'): void {
+  const shown = process.stderr.isTTY ? visible(text) : text
+  process.stderr.write(`${kind === 'aside' ? dim(shown) : shown}\n`)
+}
+
+/** Says what is odd about a model, each thing once. */
+export function warn(archive: object): void {
+  const { warnings = [] } = archive as { readonly warnings?: readonly string[] }
+  for (const warning of new Set(warnings)) note(`warning: ${warning}`)
 }
 
 /** One line on stderr that is written over, while stderr is a terminal; nothing otherwise. */
@@ -30,20 +48,13 @@ export class StatusLine {
     if (!this.#live || (!final && performance.now() - this.#last < 80)) return
     this.#last = performance.now()
     this.#shown = true
-    process.stderr.write(`\r\x1b[K${dim(text.slice(0, (process.stderr.columns ?? 80) - 1))}`)
+    process.stderr.write(`\r\x1b[K${dim(visibleName(text).slice(0, (process.stderr.columns ?? 80) - 1))}`)
   }
 
   clear(): void {
     if (this.#shown) process.stderr.write('\r\x1b[K')
     this.#shown = false
   }
-}
-
-/** All of stdin. */
-export async function readStdin(): Promise<string> {
-  const chunks: Buffer[] = []
-  for await (const chunk of process.stdin) chunks.push(chunk)
-  return Buffer.concat(chunks).toString('utf8')
 }
 
 /** Rows of cells, each right-aligned in `width` characters. */

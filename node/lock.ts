@@ -149,9 +149,12 @@ export function lifeOf({ pid, space: where, started }: Holder): 'alive' | 'dead'
   return started === '' || start === '' || start === started ? 'alive' : 'dead'
 }
 
-async function readHolder(path: string): Promise<(Holder & { readonly token: string }) | undefined> {
+async function readHolder(path: string): Promise<(Holder & { readonly token?: string }) | undefined> {
   try {
     const found = JSON.parse(await readFile(path, 'utf8'))
+    // Earlier versions wrote a pid and nothing else: if it lives here, it is believed.
+    const bare = { pid: found, space: space(), started: '' }
+    if (isHolder(bare)) return lifeOf(bare) === 'alive' ? bare : { ...bare, space: '' }
     return isHolder(found) ? (found as Holder & { token: string }) : undefined
   } catch {
     return undefined

@@ -1,6 +1,6 @@
 /** Lines of a file of any size, as bytes. */
 import { createReadStream } from 'node:fs'
-import { fileError } from '../../node/index.ts'
+import { ForetokenError, fileError } from '../../node/index.ts'
 
 export interface InputLine {
   /** Counted from 1, blank lines included. */
@@ -37,7 +37,7 @@ export async function* readLines(path: string): AsyncGenerator<InputLine> {
     else parts = []
   }
   try {
-    for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+    for await (const chunk of withoutMark(stream as AsyncIterable<Uint8Array>, path, (mark) => (end += mark))) {
       let from = 0
       for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, from)) {
         add(chunk.subarray(from, at))
@@ -53,4 +53,36 @@ export async function* readLines(path: string): AsyncGenerator<InputLine> {
     if (path !== '-') stream.destroy()
   }
   if (bytes > 0) yield take(false)
+}
+
+/** Drops the byte order mark of UTF-8, and tells of its length. Throws `bad_argument` for UTF-16, whose lines end otherwise. */
+async function* withoutMark(
+  stream: AsyncIterable<Uint8Array>,
+  path: string,
+  onMark: (bytes: number) => void,
+): AsyncGenerator<Uint8Array> {
+  let head: Uint8Array | undefined = new Uint8Array(0)
+  for await (const chunk of stream) {
+    if (head === undefined) {
+      yield chunk
+      continue
+    }
+    head = Buffer.concat([head, chunk])
+    if (head.length < 3 && !head.includes(10)) continue
+    yield markless(head)
+    head = undefined
+  }
+  if (head !== undefined && head.length > 0) yield markless(head)
+
+  function markless(bytes: Uint8Array): Uint8Array {
+    const [a, b, c] = bytes
+    if ((a === 0xff && b === 0xfe) || (a === 0xfe && b === 0xff))
+      throw new ForetokenError(
+        'bad_argument',
+        `${path === '-' ? 'stdin' : path} is UTF-16; convert it to UTF-8 first: iconv -f UTF-16 -t UTF-8`,
+      )
+    if (a !== 0xef || b !== 0xbb || c !== 0xbf) return bytes
+    onMark(3)
+    return bytes.subarray(3)
+  }
 }

@@ -22,7 +22,8 @@ export async function batch({ flags, operands }: Invocation, signal: AbortSignal
       await output.close()
     }
   }
-  await withLock(`${to}.lock`, work, { signal, refuse: `${to} is being written by another run` })
+  const onWait = (holder: string) => note(`waiting to see whether ${holder} still writes ${to}`)
+  await withLock(`${to}.lock`, work, { signal, refuse: `${to} is being written by another run`, onWait })
 
   async function answer(from: string, output: AnswerFile): Promise<void> {
     // What stops the batch is found before a model is loaded. Stdin can be read only once.

@@ -1,16 +1,20 @@
 /** `foretoken chat`: a conversation, turn by turn. */
 import { createInterface } from 'node:readline/promises'
+import { Readable } from 'node:stream'
 import { type AnyEngine, asForetokenError, type Message } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { generateOptions, openAny, summaryLine } from '../session.ts'
-import { dim, note } from '../terminal.ts'
+import { note, write } from '../terminal.ts'
+import { decodePieces } from '../text.ts'
 
 export async function chat({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   if (operands.length > 0) throw new UsageError('chat takes no prompt: type it once the chat has begun')
   const { model, engine } = await openAny(flags, signal)
   const terminal = Boolean(process.stdin.isTTY)
-  const lines = createInterface({ input: process.stdin, output: terminal ? process.stderr : undefined, terminal })
+  const lines = terminal
+    ? createInterface({ input: process.stdin, output: process.stderr, terminal })
+    : createInterface({ input: Readable.from(decodePieces(process.stdin, 'stdin')) })
   const start: Message[] = flags.system === undefined ? [] : [{ role: 'system', content: flags.system }]
   let messages = [...start]
   let answering: AbortController | undefined
@@ -23,7 +27,7 @@ export async function chat({ flags, operands }: Invocation, signal: AbortSignal)
     lines.close()
   })
   if (terminal) {
-    note(dim(`${model}. /clear forgets, /exit or Ctrl-D ends, Ctrl-C stops an answer.`))
+    note(`${model}. /clear forgets, /exit or Ctrl-D ends, Ctrl-C stops an answer.`, 'aside')
     lines.setPrompt('> ')
     lines.prompt()
   }
@@ -52,18 +56,18 @@ async function turn(engine: AnyEngine, flags: Flags, messages: Message[], signal
   try {
     for await (const event of engine.submit({ ...generateOptions(flags, signal), prompt: messages })) {
       if (event.type === 'token') {
-        process.stdout.write(event.text)
+        write(event.text)
         text += event.text
       }
       if (event.type === 'done') {
-        process.stdout.write('\n')
-        note(summaryLine(event))
+        write('\n')
+        note(summaryLine(event), 'aside')
       }
     }
   } catch (error) {
     const { code, message } = asForetokenError(error)
-    if (text !== '') process.stdout.write('\n')
-    if (code === 'aborted') note(dim('stopped'))
+    if (text !== '') write('\n')
+    if (code === 'aborted') note('stopped', 'aside')
     else note(code === 'context_exceeded' ? `${message}. /clear begins anew` : message)
     if (text === '') return messages.slice(0, -1)
   }

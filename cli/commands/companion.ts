@@ -8,8 +8,8 @@ import { defaultModel, machineKeyPath, makeMachineKey } from '../../node/index.t
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { displayName, environmentKeys, isLoopback, type Shared, serveEngine, serveModel } from '../serving.ts'
-import { readText } from '../session.ts'
 import { note } from '../terminal.ts'
+import { readText } from '../text.ts'
 
 export async function companion({ flags, operands }: Invocation, signal: AbortSignal): Promise<number> {
   if (operands.length > 0) throw new UsageError('companion takes no operands; name a model with --model')

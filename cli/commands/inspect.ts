@@ -6,7 +6,7 @@ import { layerShapes } from '../../src/model/config.ts'
 import { type LayerShape, pageTokens } from '../../src/types.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { pulling } from '../session.ts'
-import { print, size } from '../terminal.ts'
+import { name, print, size, warn } from '../terminal.ts'
 
 export async function inspect({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   if (operands.length > 1) throw new UsageError('inspect takes one model')
@@ -14,7 +14,9 @@ export async function inspect({ flags, operands }: Invocation, signal: AbortSign
   const { options, end } = pulling({ ...flags, model }, signal)
   const files = await modelFiles(model, options).finally(end)
   try {
-    const facts = { model, ...describe(await openModel(files)) }
+    const archive = await openModel(files)
+    warn(archive)
+    const facts = { model, ...describe(archive) }
     const report = { ...facts, memory: await memoryPlan(facts) }
     print(flags.json ? JSON.stringify(report) : table(report))
   } finally {
@@ -94,5 +96,5 @@ function table(report: Facts & { model: string; memory: Awaited<ReturnType<typeo
     ]),
     ['fingerprint', report.fingerprint],
   ]
-  return rows.map(([name, value]) => `${name.padEnd(13)} ${value}`).join('\n')
+  return rows.map(([title, value]) => `${title.padEnd(13)} ${name(value)}`).join('\n')
 }

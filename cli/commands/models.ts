@@ -2,14 +2,14 @@
 import { listModels, pullModel, removeModel } from '../../node/index.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { pulling } from '../session.ts'
-import { note, print, size } from '../terminal.ts'
+import { name, note, print, size } from '../terminal.ts'
 
 export async function pull({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
-  const name = only(operands, 'pull')
-  const { options, end } = pulling({ ...flags, model: name }, signal)
-  const model = await pullModel(name, options).finally(end)
+  const wanted = only(operands, 'pull')
+  const { options, end } = pulling({ ...flags, model: wanted }, signal)
+  const model = await pullModel(wanted, options).finally(end)
   if (flags.json) print(JSON.stringify({ ...model, bytes: total(model) }))
-  else for (const file of model.files) print(`${file.path}  ${size(file.bytes)}`)
+  else for (const file of model.files) print(`${name(file.path)}  ${size(file.bytes)}`)
 }
 
 export async function ls({ flags }: Invocation): Promise<void> {
@@ -22,15 +22,19 @@ export async function ls({ flags }: Invocation): Promise<void> {
   const width = Math.max(0, ...models.map((model) => model.name.length))
   for (const model of models)
     print(
-      `${model.name.padEnd(width)}  ${size(total(model)).padStart(7)}  ${model.pulled.slice(0, 10)}  ${model.source}`,
+      name(
+        `${model.name.padEnd(width)}  ${size(total(model)).padStart(7)}  ${model.pulled.slice(0, 10)}  ${model.source}`,
+      ),
     )
 }
 
 export async function rm({ flags, operands }: Invocation): Promise<void> {
-  const name = only(operands, 'rm')
-  const freed = await removeModel(name)
-  if (flags.json) print(JSON.stringify({ removed: name, bytes: freed }))
-  else print(`removed ${name}, ${size(freed)} freed`)
+  const removed = only(operands, 'rm')
+  const left: string[] = []
+  const freed = await removeModel(removed, (path) => left.push(path))
+  for (const path of left) note(`left alone, since it is no file of a cache: ${path}`)
+  if (flags.json) print(JSON.stringify({ removed, bytes: freed }))
+  else print(`removed ${name(removed)}, ${size(freed)} freed`)
 }
 
 function total(model: { files: readonly { bytes: number }[] }): number {

@@ -2,8 +2,9 @@
 import type { Engine } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { open, readBytes, readText, writeWhole } from '../session.ts'
-import { note, print, readStdin, size } from '../terminal.ts'
+import { open, readBytes, writeWhole } from '../session.ts'
+import { note, print, size } from '../terminal.ts'
+import { readPrompt } from '../text.ts'
 
 export async function prefix({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   const [action, path, ...more] = operands
@@ -27,9 +28,7 @@ async function save(engine: Engine, path: string, flags: Flags): Promise<Uint8Ar
   if ((text === undefined) === (flags.system === undefined))
     throw new UsageError('prefix save takes --system TEXT, or a text as --prompt-file FILE')
   const opening =
-    flags.system === undefined
-      ? await (text === '-' ? readStdin() : readText(text!))
-      : ([{ role: 'system', content: flags.system }] as const)
+    flags.system === undefined ? await readPrompt(text!) : ([{ role: 'system', content: flags.system }] as const)
   const bytes = await engine.savePrefix(opening)
   await writeWhole(path, bytes)
   return bytes

@@ -1,8 +1,9 @@
 /** `foretoken run`: one prompt, one answer, streamed. */
 import { ForetokenError, type ScoredToken } from '../../node/index.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { generateOptions, openAny, readText, summaryLine } from '../session.ts'
-import { note, print, readStdin, StatusLine } from '../terminal.ts'
+import { generateOptions, openAny, summaryLine } from '../session.ts'
+import { note, print, StatusLine, write } from '../terminal.ts'
+import { readPrompt } from '../text.ts'
 
 export async function run({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   const prompt = await promptOf(flags['prompt-file'], operands)
@@ -31,7 +32,7 @@ export async function run({ flags, operands }: Invocation, signal: AbortSignal):
         if (event.topLogprobs) top.push(event.topLogprobs)
         line.clear()
         if (!flags.json && event.text !== '') {
-          process.stdout.write(event.text)
+          write(event.text)
           ended = event.text.at(-1)!
         }
       }
@@ -43,13 +44,13 @@ export async function run({ flags, operands }: Invocation, signal: AbortSignal):
         const cache = { cached_tokens, prefill, exact_from, prefill_share }
         print(JSON.stringify({ model, ...shape, timings, ...cache, memory, build }))
       } else {
-        if (ended !== '\n' || event.text === '') process.stdout.write('\n')
-        note(summaryLine(event))
+        if (ended !== '\n' || event.text === '') write('\n')
+        note(summaryLine(event), 'aside')
       }
     }
   } catch (error) {
     // A half answer ends its line before the reason is told.
-    if (!flags.json && ended !== '\n') process.stdout.write('\n')
+    if (!flags.json && ended !== '\n') write('\n')
     throw error
   } finally {
     line.clear()
@@ -59,8 +60,8 @@ export async function run({ flags, operands }: Invocation, signal: AbortSignal):
 
 async function promptOf(file: string | undefined, operands: readonly string[]): Promise<string> {
   if (file !== undefined && operands.length > 0) throw new UsageError('give a prompt or --prompt-file, not both')
-  if (file !== undefined) return file === '-' ? readStdin() : readText(file)
+  if (file !== undefined) return readPrompt(file)
   if (operands.length > 1 || (operands.length === 1 && operands[0] !== '-')) return operands.join(' ')
-  if (operands.length === 1 || !process.stdin.isTTY) return (await readStdin()).replace(/\r?\n$/, '')
+  if (operands.length === 1 || !process.stdin.isTTY) return readPrompt('-')
   throw new UsageError('run needs a prompt: foretoken "What is the capital of Norway?"')
 }

@@ -13,8 +13,8 @@ import {
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { displayName, environmentKeys, isLoopback, serveAny } from '../serving.ts'
-import { readText } from '../session.ts'
 import { note } from '../terminal.ts'
+import { readText } from '../text.ts'
 
 export async function serve({ flags, operands }: Invocation, signal: AbortSignal): Promise<number> {
   if (operands.length > 0) throw new UsageError('serve takes no operands; name a model with --model')

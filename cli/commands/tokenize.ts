@@ -2,15 +2,18 @@
 import { defaultModel, modelFiles, openModel } from '../../node/index.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { pulling, readText } from '../session.ts'
-import { print, readStdin } from '../terminal.ts'
+import { pulling } from '../session.ts'
+import { print, warn } from '../terminal.ts'
+import { readPrompt } from '../text.ts'
 
 export async function tokenize({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   const text = await textOf(flags.file, operands)
   const { options, end } = pulling(flags, signal)
   const files = await modelFiles(flags.model ?? defaultModel, options).finally(end)
   try {
-    const { tokenizer } = await openModel(files)
+    const archive = await openModel(files)
+    warn(archive)
+    const { tokenizer } = archive
     const ids = createTokenizer(tokenizer).encode(text, { special: flags.special ?? false })
     print(flags.json ? JSON.stringify({ ids }) : ids.join(' '))
   } finally {
@@ -20,8 +23,8 @@ export async function tokenize({ flags, operands }: Invocation, signal: AbortSig
 
 async function textOf(file: string | undefined, operands: readonly string[]): Promise<string> {
   if (file !== undefined && operands.length > 0) throw new UsageError('give a text or --file, not both')
-  if (file !== undefined && file !== '-') return readText(file)
+  if (file !== undefined) return readPrompt(file)
   if (operands.length > 0 && operands[0] !== '-') return operands.join(' ')
-  if (file === '-' || operands.length > 0 || !process.stdin.isTTY) return readStdin()
+  if (operands.length > 0 || !process.stdin.isTTY) return readPrompt('-')
   throw new UsageError('tokenize needs a text, or --file F')
 }

@@ -6,6 +6,7 @@ import { shuffled } from '../../bench/lengths.ts'
 import { jsonLine, jsonLinesOf, linesOf } from '../../bench/lines.ts'
 import { type Engine, ForetokenError, fileError, type Message } from '../../node/index.ts'
 import { createRandom } from '../../src/decode/random.ts'
+import { decodeText } from '../text.ts'
 
 /** Rows of a file that are kept, drawn evenly: so that memory does not grow with the file. */
 const mostRows = 20_000
@@ -147,7 +148,7 @@ async function jsonArray(path: string): Promise<Record<string, unknown>[]> {
   } catch (error) {
     throw fileError(error, path)
   }
-  const { rows } = jsonLine(`{"rows":${Buffer.concat(parts).toString()}}`, path, 1)
+  const { rows } = jsonLine(`{"rows":${decodeText(Buffer.concat(parts), path)}}`, path, 1)
   if (!Array.isArray(rows)) throw new ForetokenError('bad_argument', `${path} is not a JSON array`)
   return rows
 }
