@@ -59,7 +59,9 @@ async function load({ source, threads, device }: Extract<ToEngine, { type: 'load
   await engine?.close()
   engine = undefined
   const gpu = device === 'gpu'
-  const [wasm, model] = await Promise.all([cores(!gpu && threads > 1), open(source)])
+  // In this order: a core that does not come must not leave a download behind that nobody waits for. Most often it is here already.
+  const wasm = await cores(!gpu && threads > 1)
+  const model = await open(source)
   try {
     engine = await Engine.load(model.files, {
       wasm,

@@ -51,7 +51,8 @@ export class TabEngine {
   load(source: ModelSource, { device, threads }: Where, onProgress: (progress: Progress) => void): Promise<Ready> {
     return new Promise((resolve, reject) => {
       this.#loading = (message) => {
-        if (message.type === 'progress') onProgress(message)
+        if (message.type === 'progress') return onProgress(message)
+        this.#loading = undefined
         if (message.type === 'ready') resolve(message)
         if (message.type === 'failed') reject(new PageError(message.code, message.message))
       }

@@ -4,13 +4,17 @@ const longest = 300
 
 /**
  * The message of a failure, from a body or an event that was JSON; undefined for what is none. OpenAI says `{error: {message}}`, others `{error: "text"}`,
- * `{detail}` (FastAPI: a text or a list of `{msg}`), `{errors: [{message}]}`, `{object: "error", message}`, or `{message}` alone.
+ * `{error: "kind", message}`, `{detail}` (FastAPI: a text or a list of `{msg}`), `{errors: [{message}]}`, `{object: "error", message}`, `{message}` or `{msg}`.
  */
 export function failureIn(value: unknown): string | undefined {
   if (!isRecord(value)) return undefined
-  const { error, errors, detail, message, object, type, choices } = value
-  if (error !== undefined && error !== null && error !== false) return textOf(error)
-  if (object === 'error' || type === 'error') return textOf(message ?? value)
+  const { error, errors, detail, object, type, choices } = value
+  const message = value.message ?? value.msg
+  if (error === true || object === 'error' || type === 'error') return textOf(message ?? detail ?? value)
+  if (error !== undefined && error !== null && error !== false) {
+    const kind = textOf(error)
+    return typeof error === 'string' && typeof message === 'string' ? cut(`${kind}: ${message}`) : kind
+  }
   if (choices !== undefined) return undefined
   if (Array.isArray(errors) && errors.length > 0) return textOf(errors)
   if (detail !== undefined) return textOf(detail)

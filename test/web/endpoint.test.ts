@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import AxeBuilder from '@axe-core/playwright'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { startCli } from '../helpers/cli-process.ts'
@@ -30,8 +31,12 @@ describe("foretoken's own", () => {
   test('each mode is asked for and told', async () => {
     const { page, errors } = await world.visit()
     const bodies: Record<string, unknown>[] = []
-    page.on('request', (request) => {
-      if (request.method() === 'POST') bodies.push(request.postDataJSON())
+    // What is asked for is noted; that an answer has a text, however random the model is, is asked for beside it.
+    await page.route('**/v1/chat/completions', (route) => {
+      const body = route.request().postDataJSON()
+      bodies.push(body)
+      const more = { temperature: 0, max_tokens: 60, foretoken: { ...body.foretoken, ignore_eos: true } }
+      return route.continue({ postData: JSON.stringify({ ...body, ...more }) })
     })
     await atEndpoint(page, world.url)
     for (const mode of ['Predicted', 'Refined', 'Exact']) {
@@ -45,10 +50,17 @@ describe("foretoken's own", () => {
         expect(await turn(page).locator('.figures').textContent()).toMatch(/exact from token \d+|predicted to the end/)
       await page.getByRole('button', { name: 'New chat' }).click()
     }
+    // A prompt that is too short for a mode says so.
+    await page.getByRole('radio', { name: 'Refined' }).check()
+    await asked(page, 'Hello')
+    expect(await names(page)).toEqual(['exact'])
+    await turn(page).getByText('nothing was left to predict').waitFor()
+    await page.getByRole('button', { name: 'New chat' }).click()
     expect(bodies.map(({ foretoken }) => foretoken)).toEqual([
       { prefill: 'predicted' },
       { prefill: 'refined' },
       undefined,
+      { prefill: 'refined' },
     ])
     expect(errors).toEqual([])
     await page.context().close()
@@ -113,6 +125,7 @@ describe('another', () => {
     await turn(page)
       .getByText(/does not know “refined” \(it tells nothing of it\)/)
       .waitFor()
+    expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([])
     expect(sent()).toHaveLength(1)
     // In the next turn the mode is not asked for again.
     await asked(page, 'Again')

@@ -1,4 +1,5 @@
 /** Whether a model comes with the page: only a 404 says that none does; whatever else fails says so, and can be tried again. */
+import AxeBuilder from '@axe-core/playwright'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { type Handler, isolated, manifestOf, type StaticPage, sendJson, staticPage } from '../helpers/static-page.ts'
@@ -47,6 +48,7 @@ test.each<[string, Handler, RegExp]>([
   await page.goto(world.url)
   await page.getByRole('alert').getByText(why).waitFor()
   expect(await panel(page).textContent()).not.toContain('No model comes')
+  expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([])
   // A file of one's own can be used meanwhile.
   await page.getByLabel('Pick a GGUF file').waitFor()
   await page.getByRole('button', { name: 'Try again' }).click()

@@ -74,7 +74,7 @@ export function App({ base }: { readonly base: string }) {
         <p>
           {place === 'tab'
             ? 'What you write stays in this tab: the model runs on this machine. '
-            : `What you write here goes to ${hostOf(endpoint.address) || 'the endpoint'}, and what you wrote in the tab or to another endpoint does not. Times hold the way there. `}
+            : `What you write here goes to ${hostOf(endpoint.address) || 'the endpoint'}; what you wrote in the tab, or to another endpoint, does not. Times include the way there. `}
           An answer shows how long its first token took
           {place === 'tab' ? ', and from which token on its cache was exact.' : '.'}
         </p>

@@ -147,8 +147,12 @@ async function answerHere(engine: TabEngine, { messages, mode, changeTurn, signa
   const onToken = (text: string, exact: boolean) => changeTurn((turn) => withText(turn, text, exact))
   const figures = await engine.answer(messages, mode, { onToken }, signal)
   // As the page saw it; an answer without a token has none.
-  changeTurn((turn) => ({ ...turn, running: false, times: { ttft: figures.ttft, ...turn.times, figures } }))
-  // Where the cache held nearly all, nothing was predicted.
+  changeTurn((turn) => ({
+    ...turn,
+    running: false,
+    notes: unpredicted(mode, figures.prefill),
+    times: { ttft: figures.ttft, ...turn.times, figures },
+  }))
   if (figures.prefill === 'exact') return
   // What exact takes is measured, not guessed: the same prompt once more, and as much of it cached.
   const exact = await engine.exactTtft(messages, figures.cachedTokens, signal)
@@ -162,13 +166,19 @@ async function answerThere(
 ): Promise<boolean | undefined> {
   const onText = (text: string) => changeTurn((turn) => withText(turn, text, true))
   const told = await answerFrom(endpoint, messages, mode, onText, signal)
-  const { ttft, notes } = told
+  const { ttft, notes, prefill, predicts } = told
   changeTurn((turn) => ({
     ...turn,
-    notes,
+    notes: predicts ? [...notes, ...unpredicted(mode, prefill)] : notes,
     times: { ...turn.times, ...(ttft !== undefined && { ttft }), endpoint: told },
   }))
-  return told.predicts
+  return predicts
+}
+
+/** A mode that did not apply says so. */
+function unpredicted(mode: Mode, prefill: Mode | undefined): string[] {
+  if (mode === 'exact' || prefill !== 'exact') return []
+  return ['Read exactly: the prompt is short, or was read before, so that nothing was left to predict.']
 }
 
 function withText(turn: Turn, text: string, exact: boolean): Turn {
