@@ -116,6 +116,22 @@ describe('what a person wrote is plain text', () => {
     expect(ids[0]).toBe(999)
   })
 
+  test.each([
+    ['a number in it', '{{ messages[0].content | int }}', '7'],
+    ['its length', '{{ messages[0].content | length }}', 'xxxxxxx'],
+    ['a number as JSON', '{{ messages[0].content | int | tojson }}', '7'],
+  ])('%s can not choose a special token', (_, number, content) => {
+    const token = { id: 997, content: '<|7|>', special: true, normalized: false }
+    const added = [
+      ...(chatGolden.tokenizer.added_tokens as object[]),
+      { ...token, lstrip: false, rstrip: false, single_word: false },
+    ]
+    const spec = smallSpec(`<|${number}|> <|7|>`, { added_tokens: added })
+    const ids = promptIds(createTokenizer(spec), spec, content, { context })
+    expect(ids.filter((id) => id === 997)).toHaveLength(1)
+    expect(ids.at(-1)).toBe(997)
+  })
+
   test('added tokens that are not special are read, as the reference reads them', () => {
     expect(idsOf('{{ messages[0].content }}', 'a<think>b')).toContain(tokenizer.idOf('<think>'))
   })

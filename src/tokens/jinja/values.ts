@@ -171,10 +171,10 @@ export class Values {
     this.budget.spend(1)
     if (typeof value === 'string') return this.#quoted(value)
     if (typeof value === 'boolean') return value ? 'True' : 'False'
-    if (typeof value === 'number') return String(value)
+    if (typeof value === 'number') return this.#number(String(value))
     if (value === null) return 'None'
     if (value === undefined) return 'Undefined'
-    if (value instanceof Real) return realText(value.value)
+    if (value instanceof Real) return this.#number(realText(value.value))
     if (Array.isArray(value))
       return this.#made(`[${this.#nested(() => value.map((item) => this.shown(item)).join(', '))}]`)
     const fields = value instanceof Namespace ? value.fields : value
@@ -187,8 +187,9 @@ export class Values {
   json(value: Value, options: JsonOptions = {}, depth = 0): string {
     this.budget.spend(1)
     if (value === null || value === undefined) return 'null'
-    if (typeof value === 'boolean' || typeof value === 'number') return String(value)
-    if (value instanceof Real) return realText(value.value)
+    if (typeof value === 'boolean') return String(value)
+    if (typeof value === 'number') return this.#number(String(value))
+    if (value instanceof Real) return this.#number(realText(value.value))
     if (typeof value === 'string') return this.#jsonString(value, options)
     const { indent } = options
     const [between, colon] = options.separators ?? [indent === undefined ? ', ' : ',', ': ']
@@ -206,6 +207,11 @@ export class Values {
     const [open, close] = Array.isArray(value) ? ['[', ']'] : ['{', '}']
     if (parts.length === 0) return open + close
     return this.#made(open + parts.map((part) => pad + part).join(between) + end + close)
+  }
+
+  /** A number may be a person's: a length, or an argument of a tool. It can't be told, so it is taken for one. */
+  #number(text: string): string {
+    return this.origin.mark(text)
   }
 
   #jsonString(text: string, { ensureAscii = false }: JsonOptions): string {
