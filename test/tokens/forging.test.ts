@@ -60,7 +60,7 @@ const template = fc
   })
   .map(({ ops, field, wrap, around: [before, behind] }) => {
     const expression = ops.reduce((x, edit) => edit(x), `m.${field}`)
-    return `{% for m in messages %}${before}${wrap(expression)}${behind}{% endfor %}`
+    return `.{% for m in messages %}${before}${wrap(expression)}${behind}{% endfor %}`
   })
 
 const whole = fc.constantFrom(...specials)
