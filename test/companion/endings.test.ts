@@ -153,7 +153,7 @@ async function free(kind: Kind, signal?: AbortSignal): Promise<void> {
   const holds = () =>
     [edge, mac].some(({ stats }) => stats.running + stats.waiting > 0 || stats.pages_in_use > stats.prefix_pages) ||
     timers.live(50) > 0
-  for (let tries = 0; tries < 1000 && holds(); tries++) await new Promise((resolve) => setTimeout(resolve, 5))
+  for (let tries = 0; tries < 6000 && holds(); tries++) await new Promise((resolve) => setTimeout(resolve, 5))
   for (const { stats } of [edge, mac])
     expect(stats).toMatchObject({ running: 0, waiting: 0, pages_in_use: stats.prefix_pages })
   kind.check()
