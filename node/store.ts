@@ -14,6 +14,7 @@ import { ForetokenError } from '../src/index.ts'
 import { fileError } from './disk.ts'
 import { type Expected, hashFile, mismatch } from './hash.ts'
 import { type Place, placeInside } from './paths.ts'
+import type { Environment } from './proxy.ts'
 
 export interface StoredFile {
   /** As the model knows it, relative. */
@@ -37,12 +38,12 @@ export interface StoredModel {
 }
 
 /** Our own folder: `FORETOKEN_HOME`, or `foretoken` in the user's cache folder. */
-export function home(env = process.env): string {
+export function home(env: Environment = process.env): string {
   return resolve(env.FORETOKEN_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'foretoken'))
 }
 
 /** The Hugging Face cache, as the hub's own tools choose it. */
-export function hubCache(env = process.env): string {
+export function hubCache(env: Environment = process.env): string {
   const base = env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface')
   return resolve(env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(base, 'hub'))
 }

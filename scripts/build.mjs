@@ -1,6 +1,6 @@
-/** `npm run build`: the bundles and their types, into dist/. */
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+/** `npm run build`: the bundles and their types, into dist/; `--out FOLDER` puts that dist/ elsewhere. */
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { bundles } from './bundles.mjs'
 import { root, run, setup } from './setup.mjs'
@@ -8,27 +8,53 @@ import { buildPage } from './web.mjs'
 
 const node = setup()
 const { build } = await import('esbuild')
-rmSync(join(root, 'dist'), { recursive: true, force: true })
-mkdirSync(join(root, 'dist'), { recursive: true })
+const place = process.argv.indexOf('--out')
+const out = place < 0 ? root : resolve(process.argv[place + 1])
+rmSync(join(out, 'dist'), { recursive: true, force: true })
+mkdirSync(join(out, 'dist'), { recursive: true })
 for (const [file, options] of Object.entries(bundles)) {
   const { outputFiles } = await build(options)
-  writeFileSync(join(root, file), outputFiles[0].contents, { mode: file === 'dist/cli.js' ? 0o755 : 0o644 })
+  writeFileSync(join(out, file), outputFiles[0].contents, { mode: file === 'dist/cli.js' ? 0o755 : 0o644 })
   const { length } = outputFiles[0].contents
   console.log(`${file.padEnd(16)} ${kilobytes(length)}  gzip ${kilobytes(gzipSync(outputFiles[0].contents).length)}`)
 }
 let page = 0
 for (const [path, contents] of await buildPage()) {
-  const to = join(root, 'dist', 'web', path)
+  const to = join(out, 'dist', 'web', path)
   mkdirSync(dirname(to), { recursive: true })
   writeFileSync(to, contents)
   page += gzipSync(contents).length
 }
 console.log(`${'dist/web'.padEnd(16)} ${' '.repeat(9)}  gzip ${kilobytes(page)}`)
-process.exitCode = await run(node, [
-  join(root, 'node_modules', 'typescript', 'bin', 'tsc'),
-  '-p',
-  'tsconfig.build.json',
-])
+const types = join(out, 'dist', 'types')
+const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+process.exitCode = await run(node, [compiler, '-p', 'tsconfig.build.json', '--outDir', types])
+addGlobals(types)
+
+/**
+ * Types of the web platform that ours name, for projects that have no DOM types: without `skipLibCheck` they would not compile. Where the DOM's are
+ * there, too, the two merge.
+ */
+function addGlobals(types) {
+  const text = `declare namespace WebAssembly {
+  interface Module {}
+  interface Memory {}
+  interface Instance {}
+  interface ValueTypeMap {}
+  interface Global<T extends keyof ValueTypeMap = keyof ValueTypeMap> {}
+}
+interface CryptoKey {}
+`
+  writeFileSync(join(types, 'globals.d.ts'), text)
+  for (const name of readdirSync(types, { recursive: true })) {
+    const path = join(types, name)
+    if (!name.endsWith('.d.ts') || name === 'globals.d.ts') continue
+    const own = readFileSync(path, 'utf8')
+    if (!/\b(WebAssembly\.|CryptoKey\b)/.test(own)) continue
+    const way = relative(dirname(path), join(types, 'globals.d.ts')).replaceAll('\\', '/')
+    writeFileSync(path, `/// <reference path="${way}" />\n${own}`)
+  }
+}
 
 function kilobytes(bytes) {
   return `${(bytes / 1000).toFixed(1)} kB`.padStart(9)

@@ -11,6 +11,9 @@ const common = {
   logLevel: 'warning',
   write: false,
   metafile: true,
+  /** The oldest Node that package.json allows lacks it. */
+  define: { 'Promise.withResolvers': 'withResolvers' },
+  inject: ['scripts/with-resolvers.mjs'],
 }
 
 const packages = ['@huggingface/*', '@hono/*', 'hono', 'hono/*', 'zod']

@@ -29,6 +29,7 @@ const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const others: readonly (readonly [RegExp, string])[] = [
   [/^(npx wrangler|for file in)/, 'needs an account or a shell loop; test/edge/worker runs the Worker'],
   [/^(npm install|npm ci|pip install)/, 'installs from a registry'],
+  [/^node ask\.mjs$/, 'is run by test/docs/package.test.ts'],
   [/^(openssl|curl|git|cd|cargo) /, 'a tool of the system'],
   [/^\.ci\/run$/, 'is what runs this'],
 ]
