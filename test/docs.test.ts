@@ -1,5 +1,5 @@
 /** Every command in the documentation is one: its flags are known, its script is there, and what can run here runs, on a tiny model. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -142,5 +142,26 @@ describe('run, on a tiny model', () => {
       child.kill('SIGTERM')
     }
     expect(await ended, got.err).toBe(0)
+  })
+})
+
+describe('the threat model', () => {
+  const rows = readFileSync(join(root, 'docs', 'security.md'), 'utf8')
+    .split('\n')
+    .filter((line) => line.startsWith('|') && line.split('|').length === 6)
+  const tests = rows.flatMap((row) =>
+    [
+      ...row
+        .split('|')
+        .at(-2)!
+        .matchAll(/`([^`]+)`/g),
+    ].map(([, name]) => name!),
+  )
+
+  test('names a test in every row that has a cost', () => expect(tests.length).toBeGreaterThan(40))
+
+  test.each([...new Set(tests.filter((name) => !name.startsWith('npm run ')))])('shows %s, which exists', (name) => {
+    const file = name.includes('.') ? join(root, name) : join(root, 'test', `${name}.test.ts`)
+    expect(existsSync(file), file).toBe(true)
   })
 })
