@@ -17,6 +17,8 @@ export interface StaticPage {
   readonly handlers: Map<string, Handler>
   /** Path, method, and headers of all that was asked for. */
   readonly seen: { readonly path: string; readonly headers: IncomingMessage['headers']; body: string }[]
+  /** Whether the server hangs up on whoever asks. */
+  down: boolean
   visit(options?: BrowserContextOptions): Promise<Page>
   /** Forgets handlers and what was seen. */
   reset(): void
@@ -39,6 +41,7 @@ export async function staticPage(): Promise<StaticPage> {
   const handlers = new Map<string, Handler>()
   const seen: StaticPage['seen'] = []
   const server = createServer((request, response) => {
+    if (world.down) return request.socket.destroy()
     const path = new URL(request.url!, 'http://page').pathname
     const entry = { path, headers: request.headers, body: '' }
     seen.push(entry)
@@ -55,7 +58,8 @@ export async function staticPage(): Promise<StaticPage> {
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const browser = await driver.launch({ executablePath: chromium(), args: browserFlags })
-  return {
+  const world: StaticPage = {
+    down: false,
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     model,
     handlers,
@@ -68,6 +72,7 @@ export async function staticPage(): Promise<StaticPage> {
     reset() {
       handlers.clear()
       seen.length = 0
+      world.down = false
     },
     async close() {
       await browser.close()
@@ -75,6 +80,7 @@ export async function staticPage(): Promise<StaticPage> {
       await new Promise((resolve) => server.close(resolve))
     },
   }
+  return world
 }
 
 export const isolated = {

@@ -15,12 +15,13 @@ const kept = (page: Page) => page.getByText('Page and model are kept here: the n
 
 async function answersOffline(page: Page, url: string): Promise<void> {
   await page.context().setOffline(true)
-  world.seen.length = 0
+  // What a browser asks for behind the emulation's back finds nobody, either.
+  world.down = true
   await page.goto(url)
   await page.getByText('runs by').waitFor()
   await asked(page, 'Still there?')
   expect((await page.locator('.answer').last().textContent())!.length).toBeGreaterThan(0)
-  expect(world.seen).toEqual([])
+  world.down = false
 }
 
 test('one visit is enough, by whatever address of the page', async () => {
