@@ -47,7 +47,7 @@ export async function answer<S extends z.ZodType<{ model: string }>>(
     const waited = tenths(performance.now() - asked)
     if (waited > 0) c.get('record').wait_ms = waited
 
-    const run = exchange.begin(server.routes.of(engine), plan)
+    const run = await exchange.begin(server.routes.of(engine), plan)
     // Its text is tokens now, and its work is not in vain.
     room.release()
     work.settle(false)

@@ -75,8 +75,8 @@ export class Exchange {
     else this.#holds.add(release)
   }
 
-  /** Submits the prompts. From here on the time of the answer counts. Throws what `Run` throws. */
-  begin(answering: Answering, { requests, choices, progress }: Plan): Run {
+  /** Makes tokens of the prompts and submits them. From here on the time of the answer counts. Rejects with what `Run` throws. */
+  async begin(answering: Answering, { requests, choices, progress }: Plan): Promise<Run> {
     const { tenant } = this.#c.get('caller')
     const { requestSeconds, promptTokens } = this.#server.config.limits
     this.signal.throwIfAborted()
