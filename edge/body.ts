@@ -53,7 +53,7 @@ export async function readBytes(
   const told = lengthOf(request)
   if (told > bodyBytes) throw tooLarge(bodyBytes)
   if (!request.body) return new Uint8Array()
-  return new Arrival(limits, watch, told).read(request.body.getReader())
+  return new Arrival(limits, watch, told).read(piecesOf(request.body))
 }
 
 /** One body on its way. */
@@ -71,12 +71,13 @@ class Arrival {
   constructor(limits: BodyLimits, watch: BodyWatch, told: number) {
     this.#limits = limits
     this.#watch = watch
-    const size = told > 0 ? told : Math.min(firstBytes, limits.bodyBytes)
-    this.#expect(size)
+    const size = Math.min(firstBytes, told > 0 ? told : limits.bodyBytes)
+    this.#expect(told > 0 ? told : size)
+    // All that is told is counted from now on; but memory is taken as it comes, and most of what is refused is refused early.
     this.#bytes = new Uint8Array(size)
   }
 
-  async read(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Uint8Array<ArrayBuffer>> {
+  async read(reader: Pieces): Promise<Uint8Array<ArrayBuffer>> {
     const stop = (fault: unknown) => {
       this.#fault ??= fault
       // Ends a read that waits.
@@ -87,15 +88,16 @@ class Arrival {
     this.#watchPace(0, stop)
     try {
       for (;;) {
-        const { done, value } = await reader.read()
+        const piece = await reader.read()
         if (this.#fault) throw this.#fault
-        if (done) break
-        this.#take(value)
+        if (!piece) break
+        this.#take(piece)
       }
       room?.whole()
       return this.#bytes.subarray(0, this.#length)
     } catch (error) {
-      stop(error)
+      // Whoever answers may drain the rest: a host that is left with an unread body closes the connection.
+      if (!this.#fault) reader.releaseLock()
       if (error instanceof ApiError) throw error
       throw new ApiError(400, 'the body broke off', { code: 'incomplete_body', cause: error })
     } finally {
@@ -137,6 +139,41 @@ class Arrival {
         return stop(tooSlow(`less than ${bodyBytesPerSecond} bytes of the body came in a second`))
       this.#watchPace(this.#length, stop)
     }, wait)
+  }
+}
+
+interface Pieces {
+  /** The next piece, which is the reader's until it is asked for another; undefined at the end. */
+  read(): Promise<Uint8Array | undefined>
+  cancel(): Promise<void>
+  releaseLock(): void
+}
+
+const lentBytes = 64 << 10
+
+/** A stream's pieces; where it can fill a buffer it is lent the same again and again, so that small pieces leave nothing behind. */
+export function piecesOf(body: ReadableStream<Uint8Array>): Pieces {
+  let reader: ReadableStreamBYOBReader
+  try {
+    reader = body.getReader({ mode: 'byob' })
+  } catch {
+    const plain = body.getReader()
+    return {
+      read: async () => (await plain.read()).value,
+      cancel: () => plain.cancel(),
+      releaseLock: () => plain.releaseLock(),
+    }
+  }
+  let buffer = new ArrayBuffer(lentBytes)
+  return {
+    async read() {
+      const { done, value } = await reader.read(new Uint8Array(buffer))
+      if (done || !value) return undefined
+      buffer = value.buffer
+      return value
+    },
+    cancel: () => reader.cancel(),
+    releaseLock: () => reader.releaseLock(),
   }
 }
 

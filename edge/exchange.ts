@@ -75,7 +75,7 @@ export class Exchange {
     else this.#holds.add(release)
   }
 
-  /** Makes token ids of the prompts and submits them. From here on the time of the answer counts. Rejects with what `Run.begin` rejects with. */
+  /** Makes tokens of the prompts and submits them. From here on the time of the answer counts. Rejects with what `Run.begin` rejects with. */
   async begin(answering: Answering, { requests, choices, progress }: Plan): Promise<Run> {
     const { tenant } = this.#c.get('caller')
     const { requestSeconds, promptTokens } = this.#server.config.limits

@@ -2,6 +2,7 @@
 import relaxed from '../wasm/dist/relaxed.wasm'
 import simd128 from '../wasm/dist/simd128.wasm'
 import { createApp } from './app.ts'
+import { piecesOf } from './body.ts'
 import { parsedConfig, type ServerConfig } from './config.ts'
 import { asApiError } from './errors.ts'
 import { Isolate, type WeightsEnv } from './isolate.ts'
@@ -16,7 +17,7 @@ const isolate = new Isolate({ relaxed, simd128 })
 let app: App | undefined
 
 export default {
-  fetch(request: Request, env: Env, context: Parameters<App['fetch']>[2]): Response | Promise<Response> {
+  async fetch(request: Request, env: Env, context: Parameters<App['fetch']>[2]): Promise<Response> {
     try {
       app ??= createApp({
         engine: (host) => isolate.engine(env, (work) => host.waitUntil(work)),
@@ -28,8 +29,31 @@ export default {
       console.error(String(error))
       return Response.json(asApiError(new Error('config', { cause: error })).body, { status: 500 })
     }
-    return app.fetch(request, env, context)
+    const response = await app.fetch(request, env, context)
+    if (response.status >= 400) await drain(request)
+    return response
   },
+}
+
+/** What is read at most of a body that was refused, and for how long. */
+const drained = { bytes: 16 << 20, ms: 2000 }
+
+/** workerd resets a connection whose request was not read to its end, and the client may lose the answer. */
+async function drain({ body }: Request): Promise<void> {
+  if (!body || body.locked) return
+  const reader = piecesOf(body)
+  const timer = setTimeout(() => void reader.cancel().catch(() => {}), drained.ms)
+  try {
+    for (let bytes = 0; bytes < drained.bytes; ) {
+      const piece = await reader.read()
+      if (!piece) return
+      bytes += piece.length
+    }
+  } catch {
+    // The client has gone; so has its answer.
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 /** An isolate has 128 MB for everything: bodies get 8 of them, unless the config says how large they are. */

@@ -28,7 +28,8 @@ export const shapeLimits: ShapeLimits = {
   depth: 64,
   containers: 8192,
   strings: 32_768,
-  scalars: 262_144,
+  // The ids of a context of 131,072 tokens, and all other fields.
+  scalars: 135_168,
   keys: 1024,
   keyBytes: 1024,
   entries: {},

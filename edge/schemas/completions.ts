@@ -20,7 +20,7 @@ export const completionRequest = z
   .openapi('CompletionRequest')
 
 /** Ids of one prompt are as many as there are; how many a context holds is looked at later. */
-export const completionEntries = { ...entries, prompt: 262_144 }
+export const completionEntries = { ...entries, prompt: 131_072 }
 
 function isIds(value: unknown): boolean {
   return (
