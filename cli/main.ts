@@ -81,6 +81,8 @@ function version(): string {
 
 // A reader that has had enough (`| head`) is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+// What nobody caught is told as all failures are: Node would print it as it is.
+process.on('uncaughtException', (error) => process.exit(fail(error, false, new AbortController().signal)))
 // Notes that nobody can read any more end nothing.
 process.stderr.on('error', () => {})
 const code = await main(process.argv.slice(2))

@@ -106,7 +106,8 @@ async function fetchVerified(request: DownloadRequest, target: string, again = f
   try {
     const continued = await fetchAll(request, transferRequest, part)
     await part.sync()
-    const wrong = await mismatch({ ...request, size: part.size }, part.path)
+    const empty = part.have === 0 && request.size !== 0
+    const wrong = empty ? 'it is empty' : await mismatch({ ...request, size: part.size }, part.path)
     ended = true
     if (wrong === undefined) return await finished(request, part, again)
     await part.discard()

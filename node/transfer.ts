@@ -155,6 +155,11 @@ function begin(request: TransferRequest, response: Response, part: PartialFile, 
       throw new Retry(`the file has ${size} bytes, and had ${part.size} before`, anew)
     return { from, version, size: promised(request, size) }
   }
+  if (!request.hashed && /^text\/html\b/i.test(response.headers.get('content-type') ?? ''))
+    throw new ForetokenError(
+      'network',
+      `${at(response, url)} with a web page, not a file; check the address, or sign in to the network`,
+    )
   const length = plain ? lengthOf(response) : undefined
   if (length === undefined && request.size === undefined && !request.hashed && !showsItsEnd(response))
     throw new ForetokenError(

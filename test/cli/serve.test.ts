@@ -1,12 +1,16 @@
 /** `foretoken serve` as a process: what it prints, refuses, and how it stops. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { chatBody } from '../helpers/ask.ts'
 import { postChat as chat, startCli } from '../helpers/cli-process.ts'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 
+const cli = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
 let folder: string
 let model: string
 beforeAll(() => {
@@ -30,6 +34,29 @@ test('answers, logs one line a request, and finishes what runs when it is stoppe
   const lines = got.out.trim().split('\n')
   expect(lines).toHaveLength(1)
   expect(JSON.parse(lines[0]!)).toMatchObject({ route: '/v1/chat/completions', status: 200, completion_tokens: 60 })
+})
+
+test('a log that nobody reads holds up neither answers nor the end', async () => {
+  const args = ['serve', '-m', model, '--port', '0', '--threads', '1']
+  const child = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const ended = once(child, 'close')
+  let err = ''
+  child.stderr.on('data', (text) => (err += text))
+  while (!/ at http/.test(err)) await new Promise((resolve) => setTimeout(resolve, 20))
+  const at = / at (http:[^\s]+)\/v1/.exec(err)![1]!
+  // More than pipes hold.
+  for (let round = 0; round < 20; round++)
+    await Promise.all(
+      Array.from({ length: 50 }, async () => {
+        const response = await fetch(`${at}/v1/models`)
+        expect(response.status).toBe(200)
+        await response.arrayBuffer()
+      }),
+    )
+  child.kill('SIGTERM')
+  expect((await once(child, 'exit'))[0]).toBe(0)
+  child.stdout.resume()
+  await ended
 })
 
 test('keys come from the environment or a config; others are refused', async () => {

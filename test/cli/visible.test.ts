@@ -1,4 +1,7 @@
 /** What a terminal may get of a text that a stranger wrote. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { visible, visibleName } from '../../cli/visible.ts'
@@ -64,4 +67,13 @@ test('a name is on one line, and what can not be seen in it is shown', () => {
   expect(visibleName('pay\u200bpal\ufeff\u2028\u200f')).toBe('pay\\u200bpal\\ufeff\\u2028\\u200f')
   expect(visibleName('x\u{e0041}')).toBe('x\\udb40\\udc41')
   expect(visibleName('ünï 👩 漢')).toBe('ünï 👩 漢')
+})
+
+test('nothing of the command writes to a terminal but by way of these', () => {
+  const root = fileURLToPath(new URL('../../cli', import.meta.url))
+  const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'))
+  const writers = files.filter((name) =>
+    /std(out|err)\.write\((?!'',)|console\./.test(readFileSync(join(root, name), 'utf8')),
+  )
+  expect(writers).toEqual(['terminal.ts'])
 })

@@ -18,6 +18,7 @@ export interface Step {
   /** Whether the answer tells its length; `close`: neither that nor chunks, only the connection's end. */
   readonly length?: 'told' | 'chunked' | 'close'
   readonly gzip?: boolean
+  readonly type?: string
   /** The connection ends after this share of the answer's bytes, of which the client may have read fewer. */
   readonly cut?: number
   /** Nothing comes after this share of the answer's bytes. */
@@ -73,6 +74,7 @@ export async function fileServer(files: readonly Uint8Array[], steps: readonly S
     if (partial && from >= bytes.length) return response.writeHead(416).end()
     if (partial) headers['content-range'] = `bytes ${from}-${bytes.length - 1}/${bytes.length}`
     if (step.gzip) headers['content-encoding'] = 'gzip'
+    if (step.type) headers['content-type'] = step.type
     const body = step.gzip ? gzipSync(bytes.subarray(from)) : bytes.subarray(from)
     if (length === 'told' && !endless) headers['content-length'] = String(body.length)
     if (length === 'close') {

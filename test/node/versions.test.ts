@@ -1,5 +1,5 @@
 /** Downloads of a file that changes, from servers that answer ranges well or badly: the whole right file, or an error. */
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -125,6 +125,16 @@ describe('lengths', () => {
     await expect(get({ size: 100_001 })).rejects.toMatchObject({ code: 'network' })
     expect(existsSync(target())).toBe(false)
   })
+})
+
+test('a web page in place of the file, and nothing in its place, are no file', async () => {
+  server.script([{ type: 'text/html; charset=utf-8' }])
+  await expect(get()).rejects.toMatchObject({ code: 'network', message: expect.stringContaining('web page') })
+  const empty = await fileServer([new Uint8Array(0)])
+  await expect(get({ url: empty.url })).rejects.toMatchObject({ code: 'checksum' })
+  await get({ url: empty.url, size: 0 })
+  expect(readFileSync(target())).toHaveLength(0)
+  await empty.close()
 })
 
 test('a server that asks to wait is waited for, by seconds and by date', async () => {
