@@ -1,5 +1,5 @@
 /**
- * `fetch` over `node:http`, for downloads: by way of the environment's proxies, and from servers that nobody vouches for. Node's own `fetch` asks
+ * `fetch` over `node:http`, for downloads, by way of the environment's proxies, and for companions: servers that nobody vouches for. Node's own `fetch` asks
  * no proxy, and an answer that ends its connection while its reader is slow fails an assertion there that nobody can catch (undici issue 5360).
  */
 import http, { type IncomingMessage, type RequestOptions } from 'node:http'
@@ -13,31 +13,46 @@ import { proxyFor } from './proxy.ts'
 /** Redirects that are followed. */
 const maxHops = 10
 
-/** What is asked for. Only text is sent. */
+/** What is asked for. */
 interface Ask {
   readonly method: string
   readonly headers: Headers
-  readonly body: string | undefined
+  readonly body: string | Uint8Array | undefined
   readonly signal: AbortSignal | undefined
 }
 
-/** Answers as `fetch` does; rejects with what went wrong, or the signal's reason. Encoded bodies are decoded, and fail if they are cut off. */
-export const httpFetch = (async (input, init = {}) => {
+type ProxyFor = (url: URL) => URL | undefined
+
+/**
+ * `fetch` for downloads: by the environment's proxies. Rejects with what went wrong, or the signal's reason. Encoded bodies are decoded, and fail
+ * if they are cut off.
+ */
+export const httpFetch = fetchBy(proxyFor)
+
+/** The same without proxies, for companions: an edge asks them where its config says they are. */
+export const peerFetch = fetchBy(() => undefined)
+
+function fetchBy(proxyOf: ProxyFor): typeof fetch {
+  return (async (input, init = {}) => fetched(proxyOf, String(input), init)) satisfies typeof fetch as typeof fetch
+}
+
+async function fetched(proxyOf: ProxyFor, input: string, init: RequestInit): Promise<Response> {
   const signal = init.signal ?? undefined
   const { method = 'GET', headers, body } = init
-  if (body !== undefined && body !== null && typeof body !== 'string') throw new TypeError('only text can be sent')
+  if (body !== undefined && body !== null && typeof body !== 'string' && !(body instanceof Uint8Array))
+    throw new TypeError('only text and bytes can be sent')
   let ask: Ask = { method, headers: new Headers(headers), body: body ?? undefined, signal }
-  let url = new URL(String(input))
+  let url = new URL(input)
   for (let hop = 0; ; hop++) {
-    const message = await exchange(url, ask)
-    const next = redirection(message, url)
+    const message = await exchange(url, ask, proxyOf)
+    const next = init.redirect === 'manual' ? undefined : redirection(message, url)
     if (next === undefined) return responseOf(message, url)
     message.destroy()
     if (hop === maxHops) throw new Error(`more than ${maxHops} redirects`)
     ask = redirected(ask, message.statusCode!, next.origin === url.origin)
     url = next
   }
-}) satisfies typeof fetch as typeof fetch
+}
 
 function redirection({ statusCode, headers }: IncomingMessage, from: URL): URL | undefined {
   if (![301, 302, 303, 307, 308].includes(statusCode!) || headers.location === undefined) return undefined
@@ -56,9 +71,9 @@ function redirected(ask: Ask, status: number, sameOrigin: boolean): Ask {
   return { ...ask, headers, method: 'GET', body: undefined }
 }
 
-async function exchange(url: URL, ask: Ask): Promise<IncomingMessage> {
+async function exchange(url: URL, ask: Ask, proxyOf: ProxyFor): Promise<IncomingMessage> {
   if (!/^https?:$/.test(url.protocol)) throw new Error(`${url.protocol} is not http or https`)
-  const proxy = proxyFor(url)
+  const proxy = proxyOf(url)
   if (!proxy) return send(url, {}, ask)
   const socket = await tunnel(proxy, url, ask.signal).catch((error) => {
     // Many proxies open tunnels for https only, and pass plain http on by themselves.

@@ -7,6 +7,7 @@ import {
   machineKey,
   machineKeyPath,
   pageFile,
+  peerFetch,
   predictorPath,
   tabModel,
 } from '../../node/index.ts'
@@ -25,7 +26,8 @@ export async function serve({ flags, operands }: Invocation, signal: AbortSignal
   return serveAny(flags, signal, {
     hostname,
     port: flags.port ?? 8787,
-    appOf: (shared) => createApp({ ...shared, config, ...(isLoopback(hostname) && { page: pageOf(flags) }) }),
+    appOf: (shared) =>
+      createApp({ ...shared, config, fetch: peerFetch, ...(isLoopback(hostname) && { page: pageOf(flags) }) }),
     announce: (url) => {
       note(`${config.models![0]} at ${url}/v1`)
       if (isLoopback(hostname)) note(`chat in your browser: ${url}/`)

@@ -3,7 +3,7 @@ import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import { type AddressInfo, createServer } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { afterEach, describe, expect, test } from 'vitest'
-import { httpFetch } from '../../node/http.ts'
+import { httpFetch, peerFetch } from '../../node/http.ts'
 
 const open: { close(): unknown; closeAllConnections?(): void }[] = []
 afterEach(() => {
@@ -112,4 +112,28 @@ test('a signal ends it before the answer, in the middle of it, and at once', asy
   await expect(reading).rejects.toThrow('enough')
   await expect(unread.text()).rejects.toThrow('enough')
   await expect(httpFetch(url, { signal: control.signal })).rejects.toThrow('enough')
+})
+
+describe('a companion', () => {
+  test('is asked by bytes, without a proxy, and its redirects are not followed', async () => {
+    const bodies: string[] = []
+    const url = await serve(async (request, response) => {
+      const pieces: Buffer[] = []
+      for await (const piece of request) pieces.push(piece)
+      bodies.push(Buffer.concat(pieces).toString())
+      response.writeHead(307, { location: 'http://127.0.0.1:1/elsewhere' }).end('moved')
+    })
+    const proxies = { HTTP_PROXY: 'http://127.0.0.1:1', http_proxy: 'http://127.0.0.1:1', NO_PROXY: '', no_proxy: '' }
+    const saved = { ...process.env }
+    Object.assign(process.env, proxies)
+    try {
+      const body = new TextEncoder().encode('{"ids":[1,2]}')
+      const response = await peerFetch(url, { method: 'POST', body, redirect: 'manual' })
+      expect(response.status).toBe(307)
+      expect(await response.text()).toBe('moved')
+      expect(bodies).toEqual(['{"ids":[1,2]}'])
+    } finally {
+      process.env = saved
+    }
+  })
 })
