@@ -123,17 +123,15 @@ class IncomingBody {
 
   /** False asks the parser to pause. */
   #take(piece: Buffer | null): boolean {
-    if (this.#discarded) {
+    if (piece === null || piece.length >= smallBytes) {
+      this.#flush()
+      if (!this.#discarded) return this.#push(piece)
       if (piece === null) this.#discarded()
       return true
     }
-    if (piece === null || piece.length >= smallBytes) {
-      this.#flush()
-      return this.#push(piece)
-    }
     this.#pieces++
     this.#burst++
-    this.#hold(piece)
+    if (!this.#discarded) this.#hold(piece)
     if (!this.#scheduled) this.#schedule()
     return (
       this.#pieces <= freePieces && this.#incoming.readableLength + this.#length < this.#incoming.readableHighWaterMark
@@ -170,6 +168,8 @@ class IncomingBody {
   }
 
   #flush(): void {
+    // Nobody reads on: the parser is told to.
+    if (this.#discarded) this.#incoming._read(0)
     if (this.#length === 0) return
     const held = this.#held!.subarray(0, this.#length)
     this.#held = undefined

@@ -36,7 +36,7 @@ export default {
 }
 
 /** What is read at most of a body that was refused, and for how long. */
-const drained = { bytes: 16 << 20, ms: 2000 }
+const drained = { bytes: 128 << 20, ms: 10_000 }
 
 /** workerd resets a connection whose request was not read to its end, and the client may lose the answer. */
 async function drain({ body }: Request): Promise<void> {

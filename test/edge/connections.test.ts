@@ -1,7 +1,7 @@
 /** Connections of Node's server whose clients are slow, greedy or silent. */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { type ServeOptions, type Serving, serveNode } from '../../edge/node.ts'
 
 let serving: Serving
@@ -196,13 +196,28 @@ describe('a body in small pieces', () => {
     expect(whole()).toBe(mixed.join(''))
   })
 
+  /** The waits that the server has set for 20,000 pieces: those before are free, and each costs a tenth of a millisecond. */
+  async function waits(fetch: ServeOptions['fetch'], text: string): Promise<number> {
+    await serve(fetch)
+    const socket = await connection()
+    const timers = vi.spyOn(globalThis, 'setTimeout')
+    try {
+      socket.write(chunked(`${bytewise(20_000)}0\r\n\r\n`))
+      expect(await rest(socket)).toContain(text)
+      return timers.mock.calls.reduce((sum, [, ms = 0]) => sum + (ms <= 1000 ? ms : 0), 0)
+    } finally {
+      timers.mockRestore()
+    }
+  }
+
   test('waits for what it costs once it has had many', async () => {
     const { read, text: whole } = seen()
-    await serve(read)
-    const socket = await connection()
-    socket.write(chunked(`${bytewise(20_000)}0\r\n\r\n`))
-    expect(await rest(socket)).toContain('read')
+    expect(await waits(read, 'read')).toBeGreaterThan(100)
     expect(whole()).toHaveLength(20_000)
+  })
+
+  test('waits as long where it is refused and only drained', async () => {
+    expect(await waits(() => new Response('no', { status: 400 }), 'no')).toBeGreaterThan(100)
   })
 
   test('whose sender goes away ends the request', async () => {

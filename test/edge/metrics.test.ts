@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createApp, type LogLine } from '../../edge/index.ts'
 import { HistogramSet } from '../../edge/metrics/registry.ts'
+import { logLine } from '../../edge/record.ts'
 import type { Engine } from '../../src/index.ts'
 import { ask, chatBody } from '../helpers/ask.ts'
 import { testConfig, testKeys, tinyEngine } from '../helpers/tiny-server.ts'
@@ -108,4 +109,12 @@ test('histograms add up', () => {
     't_sum{kind="a \\"b\\""} 12',
     't_count{kind="a \\"b\\""} 4',
   ])
+})
+
+test('a log line does nothing to the terminal that it is read on', () => {
+  const text = 'a\u001b[2J\u009b31m\u007f\u202e\u2028\u200b\ud800 ü 漢 😀'
+  const begun = { id: 'req', begun: 0, method: 'GET', route: '/', status: 500, streaming: false }
+  const { cause, fell_back } = logLine({ ...begun, cause: text, fell_back: 'x'.repeat(5000) })
+  expect(cause).toBe('a\\u{001b}[2J\\u{009b}31m\\u{007f}\\u{202e}\\u{2028}\\u{200b}\\u{d800} ü 漢 😀')
+  expect(String(fell_back).length).toBe(301)
 })
