@@ -13,6 +13,8 @@ export interface Served<E = Engine> {
   readonly port: number
   /** The app, once the model is loaded. */
   readonly appOf: (shared: Shared<E>) => { readonly fetch: (request: Request) => Response | Promise<Response> }
+  /** How long a connection may leave an answer unread, in seconds. Default: as `serveNode`. */
+  readonly stallSeconds?: number | undefined
   /** Says where it listens. */
   readonly announce: (url: string) => void
 }
@@ -43,13 +45,13 @@ async function servingOptions(flags: Flags) {
 export async function serveEngine<E extends { close(): Promise<void> }>(
   engine: E,
   signal: AbortSignal,
-  { hostname, port, appOf, announce }: Served<E>,
+  { hostname, port, appOf, stallSeconds, announce }: Served<E>,
 ): Promise<number> {
   const drain = new AbortController()
   try {
     const log = new LogWriter(process.stdout)
     const app = appOf({ engine, drain: drain.signal, onRequest: (line) => log.write(line) })
-    const serving = await serveNode({ fetch: app.fetch, port, hostname })
+    const serving = await serveNode({ fetch: app.fetch, port, hostname, ...(stallSeconds && { stallSeconds }) })
     announce(serving.url)
     await aborted(signal)
     note('stopping: running answers are finished; once more stops at once')

@@ -54,8 +54,6 @@ export class Run implements AsyncIterable<RunEvent> {
   readonly #readings = new Set<Reading>()
   /** By their index. */
   readonly #submissions = new Map<number, Answers>()
-  /** Token ids of each prompt: its other choices need not make them again. */
-  readonly #ids = new Map<number, readonly number[]>()
   /** Prompts that have been read, and their other choices submitted. */
   readonly #begun = new Set<number>()
   readonly #progress: RunEvent[] = []
@@ -130,10 +128,7 @@ export class Run implements AsyncIterable<RunEvent> {
 
   #told(index: number, event: GenerateEvent): RunEvent | undefined {
     const { choices } = this.#options
-    if (event.type === 'prompt') {
-      this.#ids.set(Math.floor(index / choices), event.ids)
-      return undefined
-    }
+    if (event.type === 'prompt') return undefined
     if (index % choices === 0) this.#submitRest(index / choices)
     return event.type === 'token' ? { type: 'token', index, token: event } : { type: 'done', index, done: event }
   }
@@ -151,7 +146,6 @@ export class Run implements AsyncIterable<RunEvent> {
     const request = this.#requests[prompt]!
     const submission = this.#answering.submit({
       ...request,
-      prompt: this.#ids.get(prompt) ?? request.prompt,
       signal,
       ...(request.seed !== undefined && { seed: request.seed + choice }),
       ...(progress && {

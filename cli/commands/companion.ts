@@ -23,6 +23,7 @@ export async function companion({ flags, operands }: Invocation, signal: AbortSi
     port,
     appOf: (shared: Shared<PromptReader & { close(): Promise<void> }>) =>
       createCompanion({ ...shared, edges, limits, config: openai }),
+    stallSeconds: limits.stallSeconds,
     announce(url: string) {
       note(`${model} for ${edges.map(({ id }) => id).join(', ')} at ${url}`)
       if (isLoopback(hostname)) note(`edge on this machine: foretoken serve --companion ${url}`)

@@ -26,6 +26,7 @@ export async function serve({ flags, operands }: Invocation, signal: AbortSignal
   return serveAny(flags, signal, {
     hostname,
     port: flags.port ?? 8787,
+    stallSeconds: config.limits?.stallSeconds,
     appOf: (shared) =>
       createApp({ ...shared, config, fetch: peerFetch, ...(isLoopback(hostname) && { page: pageOf(flags) }) }),
     announce: (url) => {
