@@ -115,10 +115,28 @@ export interface ModelConfig extends LayerShape {
   readonly perLayer?: readonly LayerShape[]
 }
 
+/** A list of texts in one string. */
+export interface PackedTexts {
+  /** All texts, one behind the other. */
+  readonly text: string
+  /** Where each text ends in `text`, in UTF-16 units. */
+  readonly ends: Uint32Array
+}
+
+/** The texts of a vocabulary by token id, and a table to find them by; an id without a token has an empty text. */
+export interface PackedVocabulary extends PackedTexts {
+  /** Id + 1 of the text whose hash leads there, 0 for a free place; the length is a power of two, at least twice the number of ids. */
+  readonly slots: Uint32Array
+  /** Further texts of ids that have one; absent where there are none. */
+  readonly twins?: ReadonlyMap<string, number>
+}
+
 /** The tokenizer in the form `@huggingface/tokenizers` takes, with what the chat template and the stop conditions need. */
 export interface TokenizerSpec {
   /** tokenizer.json, parsed. */
   readonly json: Record<string, unknown>
+  /** The tokens of a BPE; then `json` has no vocabulary. */
+  readonly vocabulary?: PackedVocabulary
   /** Pairs of token ids that a BPE merges, (2 merges), the first merge first; then `json` has no merges. */
   readonly mergeIds?: Uint32Array
   /** tokenizer_config.json, parsed (or made from a GGUF's metadata). */
