@@ -6,6 +6,7 @@
  * - `harness, empty Worker`: a Worker that answers 'ok', behind the proxy that wrangler and Miniflare put before it.
  * - `workerd alone, empty Worker`: the same Worker in workerd without that proxy.
  * - `workerd alone, this Worker`: edge/worker.ts with a model's weights as assets; short streamed answers.
+ * - `workerd alone, refused requests`: the same under requests of up to 1 MB that it must refuse, eight at once.
  *
  * The difference of the first two is the proxy's, and the third is judged from request 500 on. Linux only.
  */
@@ -37,14 +38,26 @@ const flags = ['nodejs_compat', 'enable_request_signal']
 const v8 = ['--max-old-space-size=48', '--max-semi-space-size=2', '--semi-space-growth-factor=1']
 const date = '2026-11-01'
 const empty = 'export default { fetch: async (request) => new Response(String((await request.text()).length)) }\n'
+/** Bodies that cost most where somebody looks at all of one before it is refused. */
+const hopeless = [
+  { prompt: 'letters that do not fit '.repeat(5500) },
+  { prompt: Array.from({ length: 131_072 }, () => -1) },
+  { prompt: Array.from({ length: 131_072 }, () => []) },
+  { messages: Array.from({ length: 65_536 }, () => ({})) },
+  { prompt: 'x', metadata: Object.fromEntries(Array.from({ length: 70_000 }, (_, i) => [`k${i}`, 'v'])) },
+  { prompt: 'x', logit_bias: Object.fromEntries(Array.from({ length: 70_000 }, (_, i) => [i, 1])) },
+].map((body) => JSON.stringify({ model: 'bench', ...body }))
+
 const require = createRequire(import.meta.url)
 const folder = mkdtempSync(join(tmpdir(), 'foretoken-workerd-rss-'))
 
 try {
+  const worker = await app()
   const rows = [
     await inHarness(),
     await alone('empty Worker', emptyWorker(), ask),
-    await alone('this Worker', await app(), chat),
+    await alone('this Worker', worker, chat),
+    await alone('refused requests', worker, refused),
   ]
   const report = { bench: 'workerd-rss', machine: machine(), requests, rows }
   if (values.json) console.log(JSON.stringify(report))
@@ -96,6 +109,20 @@ async function chat(url: string, number: number): Promise<void> {
   })
   const text = await answer.text()
   if (!text.endsWith('data: [DONE]\n\n')) throw new Error(`request ${number}: ${answer.status} ${text.slice(0, 300)}`)
+}
+
+async function refused(url: string, number: number): Promise<void> {
+  const body = hopeless[number % hopeless.length]!
+  const path = body.includes('"messages"') ? '/v1/chat/completions' : '/v1/completions'
+  const headers = { 'content-type': 'application/json' }
+  await Promise.all(
+    Array.from({ length: 8 }, async () => {
+      const answer = await fetch(url + path, { method: 'POST', headers, body })
+      await answer.arrayBuffer()
+      if (answer.status < 400 || answer.status > 499)
+        throw new Error(`request ${number} was answered by ${answer.status}`)
+    }),
+  )
 }
 
 async function inHarness() {
