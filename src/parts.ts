@@ -10,6 +10,7 @@ import { loadPredictor } from './model/predictor.ts'
 import { readPredictor } from './model/predictor-file.ts'
 import { checkAuxiliary, checkBase, inputsOf } from './model/predictor-plan.ts'
 import { evenSteps, readSteps } from './model/residual-steps.ts'
+import { vocabularyOf } from './model/vocabulary.ts'
 import type { EngineOptions, Settings } from './options.ts'
 import { type PredictingForward, predicting } from './prefill/open.ts'
 import type { Auxiliary } from './prefill/separate.ts'
@@ -57,7 +58,8 @@ async function loadAuxiliary(
   if (!files) return undefined
   const whole = await openModel(files, { context })
   const archive = kept ? await withLayers(whole, kept) : whole
-  if (vocabularyOf(archive) !== vocabularyOf(base))
+  const [own, other] = [archive, base].map(({ tokenizer }) => JSON.stringify(vocabularyOf(tokenizer)))
+  if (own !== other)
     throw new ForetokenError(
       'wrong_model',
       `${archive.name} has another vocabulary than ${base.name}: an auxiliary model must read the same token ids`,
@@ -66,9 +68,4 @@ async function loadAuxiliary(
   const model = await Llama.load(backend, archive, options)
   // As many pages as the base has: where a prompt fits into one, it fits into the other.
   return { model, cache: new PagedCache(model.pool, pages, context) }
-}
-
-/** All tokens with their ids, as one text. */
-function vocabularyOf({ tokenizer: { json } }: ModelArchive): string {
-  return JSON.stringify((json.model as { vocab?: unknown } | undefined)?.vocab)
 }

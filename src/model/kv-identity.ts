@@ -2,6 +2,7 @@
 import type { KvIdentity } from '../kv/wire.ts'
 import type { ModelArchive } from '../types.ts'
 import { sha256Hex } from './sha256.ts'
+import { vocabularyOf } from './vocabulary.ts'
 
 /** `identity` tells the weights, see `WeightIdentity`; `predictor` is the SHA-256 of an engine's predictor. */
 export async function kvIdentityOf(
@@ -10,11 +11,10 @@ export async function kvIdentityOf(
   predictor: string | undefined,
 ): Promise<KvIdentity> {
   const { headDim, ropeTheta, ropePairs, ropeDivisors = [] } = config
-  const vocabulary = (tokenizer.json.model as { vocab?: unknown } | undefined)?.vocab ?? null
   return {
     name,
     model: identity,
-    tokenizer: await hashOf(inOrder(vocabulary)),
+    tokenizer: await hashOf(inOrder(vocabularyOf(tokenizer) ?? null)),
     rope: await hashOf({ headDim, ropeTheta, ropePairs, ropeDivisors }),
     ...(predictor !== undefined && { predictor }),
   }

@@ -3,7 +3,7 @@
  * texts took half of the time in which a model is opened; and this can be sent to a worker for the price of a copy.
  */
 import { ForetokenError } from '../errors.ts'
-import type { PackedTexts, PackedVocabulary } from '../types.ts'
+import type { PackedTexts, PackedVocabulary, TokenizerSpec } from '../types.ts'
 import { show } from './json.ts'
 import { limits } from './limits.ts'
 
@@ -142,6 +142,25 @@ export function vocabOf({ ends, twins }: PackedVocabulary, vocabulary: Vocabular
   }
   for (const [text, id] of twins ?? []) vocab[text] = id
   return vocab
+}
+
+/** The `vocab` of a tokenizer.json, whether a spec keeps it packed or not. */
+export function vocabularyOf({ json, vocabulary }: TokenizerSpec): unknown {
+  if (vocabulary) return vocabOf(vocabulary, new Vocabulary(vocabulary))
+  return (json.model as { vocab?: unknown } | undefined)?.vocab
+}
+
+/** A tokenizer.json that stands by itself: with the vocabulary and the merges that a spec keeps beside it. */
+export function tokenizerJsonOf(spec: TokenizerSpec): Record<string, unknown> {
+  const { json, mergeIds } = spec
+  const vocab = vocabularyOf(spec)
+  const model = { ...(json.model as Record<string, unknown>), vocab }
+  if (!mergeIds) return { ...json, model }
+  const textOf: string[] = []
+  for (const [text, id] of Object.entries(vocab as Record<string, number>)) textOf[id] ??= text
+  const merges: [string, string][] = []
+  for (let at = 0; at < mergeIds.length; at += 2) merges.push([textOf[mergeIds[at]!]!, textOf[mergeIds[at + 1]!]!])
+  return { ...json, model: { ...model, merges } }
 }
 
 /** Throws `bad_model` for an id that is none. */

@@ -6,6 +6,7 @@ import { Engine, memorySource, OrtEngine, type OrtModule } from '../../src/index
 import { openModel } from '../../src/model/open.ts'
 import { writePredictor } from '../../src/model/predictor-file.ts'
 import { memoryFiles } from '../../src/model/source.ts'
+import { tokenizerJsonOf } from '../../src/model/vocabulary.ts'
 import { randomPrompt } from '../helpers/answers.ts'
 import { llamaOnnx } from '../helpers/onnx-writer.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
@@ -192,7 +193,7 @@ test('a folder with a tokenizer of its own needs no Rust core', async () => {
         max_position_embeddings: 512,
         eos_token_id: tokenizer.eosIds[0],
       }),
-      'tokenizer.json': json(tokenizer.json),
+      'tokenizer.json': json(tokenizerJsonOf(tokenizer)),
       'tokenizer_config.json': json(tokenizer.config),
     }),
     { ort },

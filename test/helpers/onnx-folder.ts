@@ -1,6 +1,7 @@
 /** A model in the layout of transformers.js's models: ONNX in f32, tokenizer and configuration. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { tokenizerJsonOf } from '../../src/model/vocabulary.ts'
 import type { ModelArchive } from '../../src/types.ts'
 import { llamaOnnx } from './onnx-writer.ts'
 
@@ -24,7 +25,7 @@ export async function onnxFiles(archive: ModelArchive): Promise<Record<string, U
       eos_token_id: tokenizer.eosIds[0],
     }),
     'generation_config.json': json({ eos_token_id: tokenizer.eosIds }),
-    'tokenizer.json': json(tokenizer.json),
+    'tokenizer.json': json(tokenizerJsonOf(tokenizer)),
     'tokenizer_config.json': json({ ...tokenizer.config, chat_template: tokenizer.chatTemplate }),
     [graph]: await llamaOnnx(archive),
   }

@@ -55,3 +55,20 @@ test('a backend that takes bytes in other pieces loads the same model', async ()
   expect(sipped.identity).toBe(plain.identity)
   await Promise.all([plain.close(), sipped.close()])
 })
+
+test('two vocabularies are two, for K and V that are traded and for a model that predicts', async () => {
+  const wasm = await loadWasm('auto', 1)
+  const texts = Array.from({ length: 259 }, (_, id) => String.fromCodePoint(0x100 + id))
+  const other = [...texts]
+  ;[other[7], other[8]] = [texts[8]!, texts[7]!]
+  const files = (tokens: string[]) => tinyFiles({ metadata: { 'tokenizer.ggml.tokens': { texts: tokens } } })
+  const [one, same, swapped] = await Promise.all(
+    [texts, texts, other].map((tokens) => Engine.load(files(tokens), { wasm })),
+  )
+  const { tokenizer } = await one!.kvIdentity()
+  expect((await same!.kvIdentity()).tokenizer).toBe(tokenizer)
+  expect((await swapped!.kvIdentity()).tokenizer).not.toBe(tokenizer)
+  await Promise.all([one, same, swapped].map((engine) => engine!.close()))
+  const apart = Engine.load(files(texts), { wasm, auxiliary: files(other) })
+  await expect(apart).rejects.toMatchObject({ code: 'wrong_model', message: expect.stringContaining('another vocabulary') })
+})
