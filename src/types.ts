@@ -26,8 +26,17 @@ export interface Message {
   content: string
 }
 
+/** A piece of a message, as OpenAI's API writes it. */
+export interface TextPart {
+  type: 'text'
+  text: string
+}
+
+/** A message as a chat template may be given it: its content may be in parts, or null for an answer that has none. */
+export type ChatMessage = Message | (Omit<Message, 'content'> & { content: readonly TextPart[] | null })
+
 /** One user message (or with `raw` a text to continue), a conversation, or token ids as they are: also those of `Engine.prepare`. */
-export type PromptInput = string | readonly Message[] | readonly number[]
+export type PromptInput = string | readonly ChatMessage[] | readonly number[]
 
 /** A prompt's ids, made by `Engine.prepare`, for any number of requests to the same engine. */
 export interface PreparedPrompt extends ReadonlyArray<number> {

@@ -13,7 +13,8 @@ export function wordsThatDiffer({ specs, cases }: WordCases) {
     .filter(({ words, ours }) => JSON.stringify(ours) !== JSON.stringify(words))
 }
 
-function cut(spec: Record<string, unknown>, text: string): string[] {
+/** The words of a text. */
+export function cut(spec: Record<string, unknown>, text: string): string[] {
   return [...preTokenizerOf(spec, built(spec))!(text, true)]
 }
 
