@@ -9,6 +9,7 @@ import {
   ForetokenError,
   type GenerateEvent,
   type GenerateRequest,
+  nextSeed,
   type RouteReport,
   type Submission,
   type TokenEvent,
@@ -153,7 +154,7 @@ export class Run implements AsyncIterable<RunEvent> {
       ...request,
       prompt: this.#ids.get(prompt) ?? request.prompt,
       signal,
-      ...(request.seed !== undefined && { seed: request.seed + choice }),
+      ...(request.seed !== undefined && { seed: nextSeed(request.seed, choice) }),
       ...(progress && {
         onPrefill: (done: number, total: number) => {
           this.#progress.push({ type: 'progress', index, done, total })
