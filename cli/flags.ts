@@ -92,7 +92,11 @@ export const flags = {
   'presence-penalty': { value: 'number', min: -2, max: 2, on: answers, about: 'lower what the answer holds' },
   'frequency-penalty': { value: 'number', min: -2, max: 2, on: answers, about: 'lower it each time it is held' },
   'logit-bias': { value: 'texts', on: answers, about: 'ID=BIAS, from -100 to 100; may be repeated' },
-  seed: { value: 'seed', on: [...answers, 'fit', 'eval', 'bench'], about: 'the same seed draws the same: any whole number of 64 bits' },
+  seed: {
+    value: 'seed',
+    on: [...answers, 'fit', 'eval', 'bench'],
+    about: 'the same seed draws the same: any whole number of 64 bits',
+  },
   stop: { value: 'texts', on: answers, about: 'end the answer at this text; may be repeated' },
   'top-logprobs': {
     value: 'whole',
@@ -308,16 +312,16 @@ type Value<F> = F extends { value: infer V }
   ? V extends 'text' | 'file'
     ? string
     : V extends 'seed'
-    ? Seed
-    : V extends 'whole' | 'number'
-      ? number
-      : V extends 'wholes'
-        ? number[]
-        : V extends 'texts'
-          ? string[]
-          : V extends readonly (infer S)[]
-            ? S
-            : never
+      ? Seed
+      : V extends 'whole' | 'number'
+        ? number
+        : V extends 'wholes'
+          ? number[]
+          : V extends 'texts'
+            ? string[]
+            : V extends readonly (infer S)[]
+              ? S
+              : never
   : boolean
 
 export type Flags = { [N in FlagName]?: Value<(typeof flags)[N]> }

@@ -3,14 +3,7 @@
  * (platform.openai.com/docs/api-reference/batch).
  */
 import { z } from 'zod'
-import {
-  ForetokenError,
-  type GenerateRequest,
-  type Message,
-  parseJson,
-  type Seed,
-  seedIn,
-} from '../../node/index.ts'
+import { ForetokenError, type GenerateRequest, type Message, parseJson, type Seed, seedIn } from '../../node/index.ts'
 
 export interface BatchLine {
   /** `custom_id` of an OpenAI request, `id` of a plain one. */
