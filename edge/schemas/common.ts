@@ -112,11 +112,9 @@ export const sampling = {
     .record(z.string().regex(/^\d{1,9}$/, 'keys are token ids'), z.number().min(-100).max(100))
     .refine((value) => Object.keys(value).length <= 1024, 'at most 1024 tokens')
     .nullish(),
-  seed: seed
-    .nullish()
-    .openapi({
-      description: 'Any whole number of 64 bits; the same seed draws the same, here and on the command line.',
-    }),
+  seed: seed.nullish().openapi({
+    description: 'Any whole number of 64 bits; the same seed draws the same, here and on the command line.',
+  }),
   stop: stop.nullish(),
   stop_token_ids: z
     .array(tokenId)

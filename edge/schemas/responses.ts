@@ -57,13 +57,9 @@ export const responsesRequest = z
     instructions: z.string().nullish().openapi({ description: 'A system message before all others.' }),
     max_output_tokens: tokenLimit.nullish(),
     top_logprobs: z.number().int().min(0).max(20).nullish(),
-    include: z
-      .array(z.string().max(100))
-      .max(16)
-      .nullish()
-      .openapi({
-        description: '`message.output_text.logprobs` is honoured; other things are not there to be included.',
-      }),
+    include: z.array(z.string().max(100)).max(16).nullish().openapi({
+      description: '`message.output_text.logprobs` is honoured; other things are not there to be included.',
+    }),
     text: z
       .object({
         format: z.object({ type: z.literal('text', unsupported) }).nullish(),
