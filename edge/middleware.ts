@@ -160,8 +160,21 @@ export function tellFailure(error: Error, c: Context<AppEnv>): Response {
 }
 
 export function tellMissing(c: Context<AppEnv>): Response {
+  const { path } = c.req
+  // Its clients show an error that is a text.
+  if (/^\/api\//.test(path)) {
+    tellFailure(notFound('not_found'), c)
+    const error = `this server does not speak Ollama's protocol; use a client for OpenAI's, with ${new URL(c.req.url).origin}/v1 as its base address`
+    return Response.json({ error }, { status: 404 })
+  }
   return tellFailure(
-    new ApiError(404, 'there is no such route; GET /openapi.json lists them', { code: 'not_found' }),
+    notFound(
+      'there is no such route; the base address of clients ends with /v1, as in /v1/chat/completions, and GET /openapi.json lists all routes',
+    ),
     c,
   )
+}
+
+function notFound(message: string): ApiError {
+  return new ApiError(404, message, { code: 'not_found' })
 }
