@@ -5,14 +5,16 @@ import os
 import sys
 
 url, key = sys.argv[1:3]
-with open(os.path.join(os.environ["LLM_USER_PATH"], "extra-openai-models.yaml"), "w") as file:
+folder = os.environ["LLM_USER_PATH"]
+with open(os.path.join(folder, "keys.json"), "w") as file:
+    json.dump({"foretoken": key}, file)
+with open(os.path.join(folder, "extra-openai-models.yaml"), "w") as file:
     for model in ("tiny", "unknown"):
-        file.write(f'- model_id: {model}\n  model_name: {model}\n  api_base: "{url}/v1"\n')
+        file.write(f'- model_id: {model}\n  model_name: {model}\n  api_base: "{url}/v1"\n  api_key_name: foretoken\n')
 
 import llm  # noqa: E402  (it reads its folder as it is loaded)
 
 model = llm.get_model("tiny")
-model.key = key
 drawn = {"temperature": 0, "max_tokens": 24}
 conversation = model.conversation()
 first = conversation.prompt("What is this?", stream=False, **drawn).text()
@@ -23,7 +25,6 @@ for _ in model.prompt("What is this?", stream=True, temperature=0, max_tokens=90
     break
 try:
     unknown = llm.get_model("unknown")
-    unknown.key = key
     unknown.prompt("x", stream=False).text()
     error = None
 except Exception as failure:
