@@ -145,7 +145,9 @@ function lengthOf(prompt: Plan['requests'][number]['prompt']): { readonly units:
   let units = 0
   for (const entry of prompt) {
     if (typeof entry === 'number') return { units: prompt.length, ids: true }
-    units += entry.content.length
+    const { content } = entry
+    if (typeof content === 'string') units += content.length
+    else for (const { text } of content ?? []) units += text.length
   }
   return { units, ids: false }
 }

@@ -30,8 +30,17 @@ export interface Message {
   reasoning_content?: string
 }
 
+/** A piece of a message, as OpenAI's API writes it. */
+export interface TextPart {
+  type: 'text'
+  text: string
+}
+
+/** A message as a chat template may be given it: its content may be in parts, or null for an answer that has none. */
+export type ChatMessage = Message | (Omit<Message, 'content'> & { content: readonly TextPart[] | null })
+
 /** One user message (or with `raw` a text to continue), a conversation, or token ids as they are: also those of `Engine.prepare`. */
-export type PromptInput = string | readonly Message[] | readonly number[]
+export type PromptInput = string | readonly ChatMessage[] | readonly number[]
 
 /** A prompt's ids, made by `Engine.prepare`, for any number of requests to the same engine. */
 export interface PreparedPrompt extends ReadonlyArray<number> {
@@ -119,10 +128,28 @@ export interface ModelConfig extends LayerShape {
   readonly perLayer?: readonly LayerShape[]
 }
 
+/** A list of texts in one string. */
+export interface PackedTexts {
+  /** All texts, one behind the other. */
+  readonly text: string
+  /** Where each text ends in `text`, in UTF-16 units. */
+  readonly ends: Uint32Array
+}
+
+/** The texts of a vocabulary by token id, and a table to find them by; an id without a token has an empty text. */
+export interface PackedVocabulary extends PackedTexts {
+  /** Id + 1 of the text whose hash leads there, 0 for a free place; the length is a power of two, at least twice the number of ids. */
+  readonly slots: Uint32Array
+  /** Further texts of ids that have one; absent where there are none. */
+  readonly twins?: ReadonlyMap<string, number>
+}
+
 /** The tokenizer in the form `@huggingface/tokenizers` takes, with what the chat template and the stop conditions need. */
 export interface TokenizerSpec {
   /** tokenizer.json, parsed. */
   readonly json: Record<string, unknown>
+  /** The tokens of a BPE; then `json` has no vocabulary. */
+  readonly vocabulary?: PackedVocabulary
   /** Pairs of token ids that a BPE merges, (2 merges), the first merge first; then `json` has no merges. */
   readonly mergeIds?: Uint32Array
   /** tokenizer_config.json, parsed (or made from a GGUF's metadata). */

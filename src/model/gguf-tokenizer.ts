@@ -1,10 +1,11 @@
 /** The vocabulary in a GGUF's metadata, in the form of Hugging Face's tokenizer.json. */
 import { ForetokenError } from '../errors.ts'
-import type { TokenizerSpec } from '../types.ts'
+import type { PackedTexts, PackedVocabulary, TokenizerSpec } from '../types.ts'
 import { show } from './json.ts'
 import { limits } from './limits.ts'
 import type { MetadataReader } from './metadata.ts'
 import { defaultPreTokenizer, type PreTokenizer, preTokenizers } from './pre-tokenizers.ts'
+import { packTexts, packVocabulary, textAt, Vocabulary, vocabOf } from './vocabulary.ts'
 
 /** ggml's token types. */
 const [unknown, control, userDefined, unused] = [2, 3, 4, 5]
@@ -30,18 +31,20 @@ export async function readGgufTokenizer(metadata: MetadataReader, rows: number):
       'bad_model',
       `${metadata.where} has ${named} tokens, and its embedding ${rows} rows: the tokenizer is not this model's`,
     )
-  const tokens = await metadata.texts('tokenizer.ggml.tokens', limits.tokens, limits.token)
   const types = (await metadata.optionalNumbers('tokenizer.ggml.token_type', limits.tokens)) ?? []
-  const { vocab, ids } = vocabulary(tokens, types)
+  const tokens = withoutPadding(await metadata.texts('tokenizer.ggml.tokens', limits.tokens, limits.token), types)
+  const packed = packVocabulary(tokens)
+  const vocabulary = new Vocabulary(packed)
   const warnings: string[] = []
-  const special = specialIds(metadata, tokens, model)
-  const json =
+  const special = specialIds(metadata, packed.ends.length, model)
+  const text = (id: number | undefined) => (id === undefined ? undefined : textAt(packed, id))
+  const { mergeIds, ...json } =
     model === 'gpt2'
-      ? await byteLevel(metadata, preTokenizerOf(metadata, warnings), vocab)
-      : await sentencePiece(metadata, tokens, vocab, tokens[special.unknown ?? 0] ?? null)
+      ? await byteLevel(metadata, preTokenizerOf(metadata, warnings), packed, vocabulary)
+      : await sentencePiece(metadata, packed, vocabulary, text(special.unknown ?? 0) ?? null)
   const { bos, eos } = special
   const ends = [eos, special.eot, special.eom].filter((id) => id !== undefined)
-  const added = addedTokens(tokens, types)
+  const added = addedTokens(packed, types)
   for (const name of endOfTurn) {
     const id = added.find((entry) => entry.content === name)?.id
     if (id !== undefined) ends.push(id)
@@ -51,14 +54,17 @@ export async function readGgufTokenizer(metadata: MetadataReader, rows: number):
   const begins = model === 'llama' || (preTokenizers.get(metadata.optionalText(preKey) ?? '')?.addBos ?? false)
   const spec = {
     json: { version: '1.0', added_tokens: added, ...json, post_processor: null },
+    ...(mergeIds && { vocabulary: packed, mergeIds }),
     config: {},
     chatTemplate: metadata.optionalText('tokenizer.chat_template'),
-    bosToken: bos === undefined ? undefined : tokens[bos],
-    eosToken: eos === undefined ? undefined : tokens[eos],
+    bosToken: text(bos),
+    eosToken: text(eos),
     eosIds: [...new Set(ends)],
     addBos: metadata.optionalFlag('tokenizer.ggml.add_bos_token') ?? begins,
   }
-  return { spec, ids: ids.concat(added.map(({ id }) => id)), warnings }
+  const ids = idsOf(packed, vocabulary)
+  for (const { id } of added) ids.push(id)
+  return { spec, ids, warnings }
 }
 
 /** Tokens that end a turn by convention, for files that only name the end of a text. */
@@ -77,35 +83,33 @@ const endOfTurn = [
 ]
 
 /** The ids of special tokens. SentencePiece's own stand for those that the file leaves out, as far as it has them. */
-function specialIds(metadata: MetadataReader, tokens: readonly string[], model: string) {
+function specialIds(metadata: MetadataReader, tokens: number, model: string) {
   const id = (name: string, otherwise?: number) => {
     const found = metadata.optionalNumber(`tokenizer.ggml.${name}_token_id`)
-    if (found === undefined) return model === 'llama' && otherwise! < tokens.length ? otherwise : undefined
-    if (Number.isInteger(found) && found >= 0 && found < tokens.length) return found
+    if (found === undefined) return model === 'llama' && otherwise! < tokens ? otherwise : undefined
+    if (Number.isInteger(found) && found >= 0 && found < tokens) return found
     throw new ForetokenError(
       'bad_model',
-      `${metadata.where}: ${name}_token_id is ${found}, outside its ${tokens.length} tokens`,
+      `${metadata.where}: ${name}_token_id is ${found}, outside its ${tokens} tokens`,
     )
   }
   return { unknown: id('unknown', 0), bos: id('bos', 1), eos: id('eos', 2), eot: id('eot'), eom: id('eom') }
 }
 
-function addedTokens(tokens: readonly string[], types: readonly number[]) {
-  return tokens.flatMap((content, id) =>
-    types[id] === control || types[id] === userDefined || types[id] === unknown
-      ? [
-          {
-            id,
-            content,
-            special: types[id] !== userDefined,
-            single_word: false,
-            lstrip: false,
-            rstrip: false,
-            normalized: false,
-          },
-        ]
-      : [],
-  )
+function addedTokens(tokens: PackedTexts, types: ArrayLike<number>) {
+  const added = []
+  for (let id = 0; id < Math.min(types.length, tokens.ends.length); id++)
+    if (types[id] === control || types[id] === userDefined || types[id] === unknown)
+      added.push({
+        id,
+        content: textAt(tokens, id)!,
+        special: types[id] !== userDefined,
+        single_word: false,
+        lstrip: false,
+        rstrip: false,
+        normalized: false,
+      })
+  return added
 }
 
 const preKey = 'tokenizer.ggml.pre'
@@ -128,23 +132,55 @@ function preTokenizerOf(metadata: MetadataReader, warnings: string[]): PreTokeni
   )
 }
 
+/** The parts of a tokenizer.json; `model` has no vocabulary and no merges where there are `mergeIds`. */
+interface Parts {
+  readonly mergeIds: Uint32Array | undefined
+  readonly model: object
+  readonly normalizer: object | null
+  readonly pre_tokenizer: object | null
+  readonly decoder: object | null
+}
+
 async function byteLevel(
   metadata: MetadataReader,
   { json, ignoreMerges = false, compose = false }: PreTokenizer,
-  vocab: Record<string, number>,
-): Promise<object> {
-  const written = await metadata.texts('tokenizer.ggml.merges', limits.merges, 2 * limits.token)
-  const merges = written.map((merge) => {
+  packed: PackedVocabulary,
+  vocabulary: Vocabulary,
+): Promise<Parts> {
+  const { text, ends } = await metadata.texts('tokenizer.ggml.merges', limits.merges, 2 * limits.token)
+  const mergeIds = new Uint32Array(2 * ends.length)
+  let byText: [string, string][] | undefined
+  for (let rank = 0, from = 0; rank < ends.length; rank++) {
+    const to = ends[rank]!
     // The first letter may itself be a space: "Ġ" is not, but files of other makers differ.
-    const at = merge.indexOf(' ', 1)
-    if (at < 0) throw new ForetokenError('bad_model', `${metadata.where}: the merge ${show(merge)} has no two parts`)
-    return [merge.slice(0, at), merge.slice(at + 1)]
-  })
+    let between = from + 1
+    while (between < to && text.charCodeAt(between) !== 0x20) between++
+    if (between >= to)
+      throw new ForetokenError(
+        'bad_model',
+        `${metadata.where}: the merge ${show(text.slice(from, to))} has no two parts`,
+      )
+    const left = vocabulary.find(text, from, between)
+    const right = vocabulary.find(text, between + 1, to)
+    if (left === undefined || right === undefined) byText ??= []
+    mergeIds[2 * rank] = left ?? 0
+    mergeIds[2 * rank + 1] = right ?? 0
+    from = to
+  }
+  // A merge of what is no token can only be told by its texts.
+  if (byText)
+    for (let rank = 0; rank < ends.length; rank++) {
+      const merge = textAt({ text, ends }, rank)!
+      const between = merge.indexOf(' ', 1)
+      byText.push([merge.slice(0, between), merge.slice(between + 1)])
+    }
+  const texts = byText && { vocab: vocabOf(packed, vocabulary), merges: byText }
   return {
+    mergeIds: texts ? undefined : mergeIds,
     normalizer: compose ? { type: 'NFC' } : null,
     pre_tokenizer: json,
     decoder: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
-    model: { type: 'BPE', vocab, merges, unk_token: null, byte_fallback: false, ignore_merges: ignoreMerges },
+    model: { type: 'BPE', ...texts, unk_token: null, byte_fallback: false, ignore_merges: ignoreMerges },
   }
 }
 
@@ -154,31 +190,38 @@ async function byteLevel(
  */
 async function sentencePiece(
   metadata: MetadataReader,
-  tokens: readonly string[],
-  vocab: Record<string, number>,
+  { text, ends }: PackedTexts,
+  vocabulary: Vocabulary,
   unk: string | null,
-): Promise<object> {
-  checkCuts(metadata.where, tokens)
+): Promise<Parts> {
+  checkCuts(metadata.where, ends)
   const scores = await metadata.optionalNumbers('tokenizer.ggml.scores', limits.tokens)
-  if (!scores || scores.length !== tokens.length)
-    throw new ForetokenError(
-      'bad_model',
-      `${metadata.where}: ${scores?.length ?? 0} scores for ${tokens.length} tokens`,
-    )
-  const merges: { pair: [string, string]; score: number }[] = []
-  tokens.forEach((piece, id) => {
-    for (let at = 1; at < Math.min(piece.length, maxPiece); at++) {
-      const left = piece.slice(0, at)
-      if (vocab[left] === undefined) continue
-      const right = piece.slice(at)
-      if (vocab[right] !== undefined) merges.push({ pair: [left, right], score: scores[id]! })
+  if (!scores || scores.length !== ends.length)
+    throw new ForetokenError('bad_model', `${metadata.where}: ${scores?.length ?? 0} scores for ${ends.length} tokens`)
+  const [lefts, rights, wholes]: [number[], number[], number[]] = [[], [], []]
+  for (let id = 0, from = 0; id < ends.length; id++) {
+    const to = ends[id]!
+    for (let at = from + 1; at < Math.min(to, from + maxPiece); at++) {
+      const left = vocabulary.find(text, from, at)
+      const right = left === undefined ? undefined : vocabulary.find(text, at, to)
+      if (right === undefined) continue
+      lefts.push(left!)
+      rights.push(right)
+      wholes.push(id)
     }
-    if (merges.length > limits.merges)
+    if (wholes.length > limits.merges)
       throw new ForetokenError('bad_model', `${metadata.where}: its pieces make more than ${limits.merges} merges`)
-  })
-  merges.sort((a, b) => b.score - a.score)
+    from = to
+  }
+  const order = Uint32Array.from(wholes.keys()).sort((a, b) => scores[wholes[b]!]! - scores[wholes[a]!]! || a - b)
+  const mergeIds = new Uint32Array(2 * order.length)
+  for (let rank = 0; rank < order.length; rank++) {
+    mergeIds[2 * rank] = lefts[order[rank]!]!
+    mergeIds[2 * rank + 1] = rights[order[rank]!]!
+  }
   const prefix = metadata.optionalFlag('tokenizer.ggml.add_space_prefix') ?? true
   return {
+    mergeIds,
     normalizer: {
       type: 'Sequence',
       normalizers: [
@@ -188,15 +231,7 @@ async function sentencePiece(
     },
     pre_tokenizer: null,
     decoder: null,
-    model: {
-      type: 'BPE',
-      vocab,
-      merges: merges.map(({ pair }) => pair),
-      unk_token: unk,
-      fuse_unk: true,
-      byte_fallback: true,
-      ignore_merges: false,
-    },
+    model: { type: 'BPE', unk_token: unk, fuse_unk: true, byte_fallback: true, ignore_merges: false },
   }
 }
 
@@ -207,27 +242,31 @@ const maxPiece = 256
 const maxCutLetters = 2 ** 28
 
 /** Cutting a piece looks at all of its letters for each cut: the square of its length. Throws `bad_model` before it is done. */
-function checkCuts(where: string, tokens: readonly string[]): void {
-  const letters = tokens.reduce((sum, { length }) => sum + length * Math.min(length, maxPiece), 0)
+function checkCuts(where: string, ends: Uint32Array): void {
+  let letters = 0
+  for (let id = 0, from = 0; id < ends.length; from = ends[id++]!) {
+    const length = ends[id]! - from
+    letters += length * Math.min(length, maxPiece)
+  }
   if (letters > maxCutLetters)
     throw new ForetokenError(
       'bad_model',
-      `${where}: its ${tokens.length} pieces are too long to find their merges: no vocabulary that we know of comes near`,
+      `${where}: its ${ends.length} pieces are too long to find their merges: no vocabulary that we know of comes near`,
     )
 }
 
-/**
- * Token -> id; no prototype, since a token may be called anything. A doubled token keeps its first id. Texts that converters make up for rows
- * without a token are left out: nobody means them.
- */
-function vocabulary(tokens: readonly string[], types: readonly number[]) {
-  const vocab: Record<string, number> = Object.create(null)
+/** Texts that converters make up for rows without a token are emptied: nobody means them. */
+function withoutPadding(tokens: PackedTexts, types: ArrayLike<number>): PackedTexts {
+  const isPadding = (id: number) => types[id] === unused && textAt(tokens, id) === `[PAD${id}]`
+  let padded = false
+  for (let id = 0; id < tokens.ends.length && !padded; id++) padded = isPadding(id)
+  return padded ? packTexts(Array.from(tokens.ends, (_, id) => (isPadding(id) ? '' : textAt(tokens, id)))) : tokens
+}
+
+/** Ids that have a token. A doubled token keeps its first id. */
+function idsOf({ ends, text }: PackedVocabulary, vocabulary: Vocabulary): number[] {
   const ids: number[] = []
-  for (let id = 0; id < tokens.length; id++) {
-    const token = tokens[id]!
-    if ((types[id] === unused && token === `[PAD${id}]`) || vocab[token] !== undefined) continue
-    vocab[token] = id
-    ids.push(id)
-  }
-  return { vocab, ids }
+  for (let id = 0, from = 0; id < ends.length; from = ends[id++]!)
+    if (vocabulary.find(text, from, ends[id]!) === id) ids.push(id)
+  return ids
 }

@@ -4,7 +4,7 @@
  * for: a list that nobody needs costs nothing.
  */
 import { ForetokenError } from '../errors.ts'
-import { type ByteSource, type TensorType, tensorBlocks } from '../types.ts'
+import { type ByteSource, type PackedTexts, type TensorType, tensorBlocks } from '../types.ts'
 import { GgufReader, scalarBytes } from './gguf-reader.ts'
 import { show } from './json.ts'
 import { limits } from './limits.ts'
@@ -13,9 +13,9 @@ import { limits } from './limits.ts'
 export interface GgufList {
   readonly count: number
   /** Its texts; undefined if it holds something else. Throws `bad_model` above `limit` bytes of one text, or for texts longer than the limit in all. */
-  texts(limit: number): Promise<readonly string[] | undefined>
+  texts(limit: number): Promise<PackedTexts | undefined>
   /** Its numbers; undefined if it holds something else. */
-  numbers(): Promise<readonly number[] | undefined>
+  numbers(): Promise<ArrayLike<number> | undefined>
 }
 
 export type GgufValue = number | boolean | string | GgufList
@@ -123,17 +123,13 @@ async function readList(reader: GgufReader, key: string): Promise<GgufList> {
       if (type !== textType) return undefined
       if (bytes - 8 * count > limits.tokenText)
         throw reader.bad(`has ${bytes - 8 * count} bytes of text in ${show(key)}; at most ${limits.tokenText} are read`)
-      return again(async () => {
-        const texts: string[] = []
-        await reader.strings(count, limit, texts)
-        return texts
-      })
+      return again(() => reader.texts(count, limit, bytes - 8 * count))
     },
     async numbers() {
       if (type === 7 || scalarBytes[type] === undefined) return undefined
       return again(async () => {
         await reader.need(bytes)
-        return Array.from({ length: count }, () => reader.scalar(type, key) as number)
+        return reader.numbers(type, count, key)
       })
     },
   }
@@ -152,10 +148,12 @@ async function skipElements(
   if (type === listType && depth + 1 >= maxDepth)
     throw reader.bad(`has arrays nested more than ${maxDepth} deep in ${show(key)}`)
   reader.countElements(count)
-  for (let i = 0; i < count; i++) {
+  for (let left = type === textType ? reader.skipTexts(count) : count; left > 0; left--) {
     if (!reader.has(12)) await reader.need(type === textType ? 8 : 12)
-    if (type === textType) reader.skip(reader.u64('bytes of a text'))
-    else {
+    if (type === textType) {
+      reader.skip(reader.u64('bytes of a text'))
+      left = reader.skipTexts(left - 1) + 1
+    } else {
       const inner = reader.u32()
       await skipElements(
         reader,

@@ -1,5 +1,6 @@
 /** Typed look-ups in a GGUF's metadata; each failure names the key and what it holds. */
 import { ForetokenError } from '../errors.ts'
+import type { PackedTexts } from '../types.ts'
 import type { GgufList, GgufValue } from './gguf.ts'
 
 export class MetadataReader {
@@ -56,7 +57,7 @@ export class MetadataReader {
   }
 
   /** A list of at most `most` texts of at most `bytes` bytes each. */
-  async texts(key: string, most: number, bytes: number): Promise<readonly string[]> {
+  async texts(key: string, most: number, bytes: number): Promise<PackedTexts> {
     const texts = await this.#list(key, most)?.texts(bytes)
     if (texts) return texts
     const value = this.#values.get(key)
@@ -64,7 +65,7 @@ export class MetadataReader {
   }
 
   /** A list of at most `most` numbers. */
-  async optionalNumbers(key: string, most: number): Promise<readonly number[] | undefined> {
+  async optionalNumbers(key: string, most: number): Promise<ArrayLike<number> | undefined> {
     const value = this.#values.get(key)
     if (value === undefined) return undefined
     const numbers = await this.#list(key, most)?.numbers()

@@ -1,7 +1,9 @@
 /** Writes a model as one file of `foretoken weights`; the format is told in `prepared.ts`. */
 import { ForetokenError } from '../errors.ts'
 import type { ModelArchive } from '../types.ts'
+import { isObject, type Json } from './json.ts'
 import { aligned, preamble, preparedMagic } from './prepared.ts'
+import { packedVocabularyOf, textAt } from './vocabulary.ts'
 
 export interface PreparedFile {
   readonly bytes: number
@@ -50,19 +52,14 @@ export function preparedFile(archive: ModelArchive, merges: Uint32Array | undefi
 }
 
 function headOf({ config, tokenizer, name }: ModelArchive, merges: Uint32Array | undefined) {
-  const model = (tokenizer.json.model ?? {}) as { vocab?: unknown; merges?: unknown }
-  const { vocab } = model
-  if (typeof vocab !== 'object' || vocab === null || Array.isArray(vocab) || (!merges && model.merges !== undefined))
+  const { mergeIds, vocabulary, json, ...rest } = tokenizer
+  const { vocab, merges: _, ...model } = (json.model ?? {}) as { vocab?: unknown; merges?: unknown }
+  if (!merges || !(vocabulary || isObject(vocab)))
     throw new ForetokenError(
       'unsupported',
       `${name}: only tokenizers of byte-pair encoding, whose merges are of tokens, can be prepared`,
     )
-  const tokens: (string | null)[] = []
-  for (const [token, id] of Object.entries(vocab as Record<string, number>)) {
-    while (tokens.length <= id) tokens.push(null)
-    tokens[id] = token
-  }
-  const { mergeIds, json, ...rest } = tokenizer
-  const { vocab: _, merges: __, ...kept } = model
-  return { config, tokenizer: { ...rest, json: { ...json, model: kept } }, tokens }
+  const packed = vocabulary ?? packedVocabularyOf(vocab as Json)
+  const tokens = Array.from(packed.ends, (_, id) => textAt(packed, id) || null)
+  return { config, tokenizer: { ...rest, json: { ...json, model } }, tokens }
 }

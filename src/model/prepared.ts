@@ -26,9 +26,10 @@ import {
 } from '../types.ts'
 import { checkConfig } from './config.ts'
 import { fingerprint } from './fingerprint.ts'
-import { isObject, type Json, readJsonAt, show } from './json.ts'
+import { isObject, readJsonAt, show } from './json.ts'
 import { jsonBounds, limits } from './limits.ts'
 import { tokenlessRows } from './tokenless.ts'
+import { packTexts, packVocabulary } from './vocabulary.ts'
 import { expectedTensors } from './weights.ts'
 
 export const preparedEnding = '.foretoken'
@@ -158,17 +159,10 @@ function tokenizerOf(
     typeof spec.addBos === 'boolean'
   if (!sound) throw bad('has no sound tokenizer')
   if (mergeIds.some((id) => id >= tokens.length)) throw bad(`merges a token beyond its ${tokens.length}`)
-  // Made when it is asked for, which is once, by the tokenizer: it would take 3 MB to keep.
-  const model = {
-    ...(json.model as Json),
-    merges: [],
-    get vocab() {
-      return vocabulary(tokens)
-    },
-  }
   return {
-    json: { ...json, model },
-    ...(mergeIds.length > 0 && { mergeIds }),
+    json,
+    vocabulary: packVocabulary(packTexts(tokens)),
+    mergeIds,
     config,
     chatTemplate: spec.chatTemplate as string | undefined,
     bosToken: spec.bosToken as string | undefined,
@@ -181,13 +175,4 @@ function tokenizerOf(
 function* idsOf(tokens: readonly (string | null)[], { json }: TokenizerSpec): Generator<unknown> {
   for (let id = 0; id < tokens.length; id++) if (tokens[id] !== null) yield id
   if (Array.isArray(json.added_tokens)) for (const entry of json.added_tokens) if (isObject(entry)) yield entry.id
-}
-
-/** Token -> id; no prototype, since a token may be called anything. A doubled token keeps its first id. */
-function vocabulary(tokens: readonly (string | null)[]): Record<string, number> {
-  const vocab: Record<string, number> = Object.create(null)
-  tokens.forEach((token, id) => {
-    if (token !== null) vocab[token] ??= id
-  })
-  return vocab
 }

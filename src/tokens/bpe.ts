@@ -5,13 +5,14 @@
  * Nothing is remembered from one word to the next: a cache of words would be shared by everybody who uses the model, and its times
  * would tell one what another has sent.
  */
+import type { Vocabulary } from '../model/vocabulary.ts'
 import type { MergeRanks } from './merges.ts'
 
 export interface BpeOptions {
   readonly ranks: MergeRanks
   /** Id of the token that each merge makes, by rank. */
   readonly merged: Uint32Array
-  readonly idOf: (token: string) => number | undefined
+  readonly vocabulary: Pick<Vocabulary, 'find'>
   /** Id of a symbol that is no token; undefined where such symbols are dropped. */
   readonly unknown: number | undefined
   /** Neighbouring unknown symbols become one. */
@@ -39,8 +40,8 @@ export class Bpe {
 
   /** Appends the ids of `word` to `into`. */
   encode(word: string, into: number[]): void {
-    const { ignoreMerges, idOf } = this.#options
-    const whole = ignoreMerges ? idOf(word) : undefined
+    const { ignoreMerges, vocabulary } = this.#options
+    const whole = ignoreMerges ? vocabulary.find(word, 0, word.length) : undefined
     if (whole !== undefined) {
       into.push(whole)
       return
@@ -53,16 +54,18 @@ export class Bpe {
 
   /** The word's characters as ids. */
   #symbols(word: string): number[] {
-    const { idOf, unknown, fuseUnknown } = this.#options
+    const { vocabulary, unknown, fuseUnknown } = this.#options
     const ids = this.#ids
     let wasUnknown = false
-    for (const symbol of word) {
-      const id = idOf(symbol)
-      const bytes = id === undefined ? this.#bytes(symbol) : undefined
+    for (let from = 0; from < word.length; ) {
+      const to = from + (word.codePointAt(from)! > 0xffff ? 2 : 1)
+      const id = vocabulary.find(word, from, to)
+      const bytes = id === undefined ? this.#bytes(word.slice(from, to)) : undefined
       if (id !== undefined) ids.push(id)
       else if (bytes) for (const byte of bytes) ids.push(byte)
       else if (unknown !== undefined && !(wasUnknown && fuseUnknown)) ids.push(unknown)
       wasUnknown = id === undefined && !bytes
+      from = to
     }
     return ids
   }
@@ -71,7 +74,8 @@ export class Bpe {
     if (!this.#options.byteFallback) return undefined
     const ids: number[] = []
     for (const byte of new TextEncoder().encode(symbol)) {
-      const id = this.#options.idOf(`<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`)
+      const token = `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`
+      const id = this.#options.vocabulary.find(token, 0, token.length)
       if (id === undefined) return undefined
       ids.push(id)
     }
@@ -176,20 +180,4 @@ class MinHeap {
     keys[at] = last
     return least
   }
-}
-
-/** Id of the token that each merge makes, by rank; undefined where one makes no token. `pairs`: (2 merges). */
-export function mergedIds(
-  pairs: Uint32Array,
-  textOf: (id: number) => string | undefined,
-  idOf: (token: string) => number | undefined,
-): Uint32Array | undefined {
-  const merged = new Uint32Array(pairs.length >> 1)
-  for (let rank = 0; rank < merged.length; rank++) {
-    const [left, right] = [textOf(pairs[2 * rank]!), textOf(pairs[2 * rank + 1]!)]
-    const id = left === undefined || right === undefined ? undefined : idOf(left + right)
-    if (id === undefined) return undefined
-    merged[rank] = id
-  }
-  return merged
 }

@@ -5,6 +5,7 @@
 import { ForetokenError } from '../errors.ts'
 import { isObject, type Json, show } from '../model/json.ts'
 import { limits } from '../model/limits.ts'
+import { checkId } from '../model/vocabulary.ts'
 import type { TokenizerSpec } from '../types.ts'
 import { shortestMatch, whyNotLinear } from './linear-pattern.ts'
 
@@ -29,7 +30,7 @@ export function checkedSpec(spec: TokenizerSpec): TokenizerSpec {
     ...spec,
     json: {
       ...json,
-      model: checkedModel({ ...json.model }),
+      model: checkedModel({ ...json.model }, spec.vocabulary !== undefined && spec.mergeIds !== undefined),
       added_tokens: checkedAdded(json.added_tokens),
       normalizer: checkedNormalizer(json.normalizer, steps),
       pre_tokenizer: checkedPreTokenizer(json.pre_tokenizer, steps),
@@ -50,14 +51,16 @@ function unsupported(what: string): ForetokenError {
   return new ForetokenError('unsupported', `the tokenizer can't be run: ${what}`)
 }
 
-function checkedModel(model: Json): Json {
+/** `packed`: its vocabulary and merges lie beside it. */
+function checkedModel(model: Json, packed: boolean): Json {
   const { type, vocab, merges, dropout } = model
   // Files of the first versions name no type.
-  const isBpe = type === 'BPE' || (type === undefined && Array.isArray(merges))
+  const isBpe = type === 'BPE' || (type === undefined && (packed || Array.isArray(merges)))
   if (!isBpe) throw unsupported(`its model is ${show(type)}; BPE is run`)
-  if (!isObject(vocab)) throw bad(`its vocab is ${show(vocab)}, not an object`)
-  if (!Array.isArray(merges)) throw bad(`its merges are ${show(merges)}, not a list`)
-  if (merges.length > limits.merges) throw bad(`it has ${merges.length} merges; at most ${limits.merges} are read`)
+  if (!packed && !isObject(vocab)) throw bad(`its vocab is ${show(vocab)}, not an object`)
+  if (!packed && !Array.isArray(merges)) throw bad(`its merges are ${show(merges)}, not a list`)
+  if (Array.isArray(merges) && merges.length > limits.merges)
+    throw bad(`it has ${merges.length} merges; at most ${limits.merges} are read`)
   if (dropout !== undefined && dropout !== null && dropout !== 0)
     throw unsupported(`dropout ${show(dropout)} would give a text other tokens each time`)
   for (const key of ['continuing_subword_prefix', 'continuing_subword_suffix', 'end_of_word_suffix'])
@@ -67,17 +70,6 @@ function checkedModel(model: Json): Json {
     if (typeof (model[key] ?? false) !== 'boolean') throw bad(`${key} is ${show(model[key])}, not true or false`)
   if (typeof (model.unk_token ?? '') !== 'string') throw bad(`unk_token is ${show(model.unk_token)}, not a text`)
   return { ...model, type: 'BPE' }
-}
-
-/** Checks the vocabulary that the library made. Throws `bad_model`. */
-export function checkVocabulary(vocabulary: ReadonlyMap<string, unknown>): void {
-  if (vocabulary.size > limits.tokens + limits.addedTokens) throw bad(`it has ${vocabulary.size} tokens`)
-  for (const [token, id] of vocabulary) checkId(id, token)
-}
-
-function checkId(id: unknown, token: string): void {
-  if (!Number.isSafeInteger(id) || (id as number) < 0 || (id as number) >= limits.tokens)
-    throw bad(`the token ${show(token)} has the id ${show(id)}; expected a whole number below ${limits.tokens}`)
 }
 
 function checkedAdded(added: unknown): Json[] {

@@ -2,103 +2,99 @@
  * The merges of a BPE by token ids, in two arrays: `@huggingface/tokenizers` keeps them as lists of texts and as a map whose keys
  * are JSON, which for 49,000 merges is 10 MB of heap. An isolate of 128 MB has better uses for it.
  */
+import { ForetokenError } from '../errors.ts'
+import { packedVocabularyOf, Vocabulary } from '../model/vocabulary.ts'
 import type { TokenizerSpec } from '../types.ts'
 
-/** What we use of the library's BPE model; its version is pinned. */
-export interface BpeModel {
-  tokens_to_ids: Map<string, number>
-  merges: unknown[]
-  bpe_ranks: Map<string, number>
-  add_node(queue: { push(node: BpeNode): void }, node: BpeNode): void
-  cache: { capacity: number }
-}
-
-/** A piece of a word, in the list of its pieces. */
-interface BpeNode {
-  readonly token: string
-  readonly bias: number
-  readonly next: { readonly token: string }
-  score?: number
-}
+/** Places that a look-up may go on to: in tables of published merges it is less than 30. More says that the pairs were chosen to meet. */
+const longestRun = 1024
 
 /** Ranks of pairs of ids, open addressing with a load of at most a half. */
 export class MergeRanks {
-  readonly #pairs: Uint32Array
-  /** Rank + 1, 0 where there is none. */
-  readonly #ranks: Uint32Array
+  /** Left, right and rank + 1 of each place, 0 where there is none: side by side, since they are read together. */
+  readonly #places: Uint32Array
   readonly #mask: number
 
-  /** `pairs` (2 merges): ids of left and right, the first merge first. */
+  /** `pairs` (2 merges): ids of left and right, the first merge first. Throws `bad_model` for pairs chosen to make look-ups slow. */
   constructor(pairs: Uint32Array) {
     const count = pairs.length >> 1
     const slots = 2 ** Math.ceil(Math.log2(Math.max(2, 2 * count)))
     this.#mask = slots - 1
-    this.#pairs = new Uint32Array(2 * slots)
-    this.#ranks = new Uint32Array(slots)
+    this.#places = new Uint32Array(4 * slots)
+    const places = this.#places
     for (let rank = 0; rank < count; rank++) {
-      const [left, right] = [pairs[2 * rank]!, pairs[2 * rank + 1]!]
-      const slot = this.#slot(left, right)
+      const left = pairs[2 * rank]!
+      const right = pairs[2 * rank + 1]!
+      const at = this.#place(left, right)
       // Of a doubled merge the last counts, as in the library's map.
-      this.#pairs[2 * slot] = left
-      this.#pairs[2 * slot + 1] = right
-      this.#ranks[slot] = rank + 1
+      places[at] = left
+      places[at + 1] = right
+      places[at + 2] = rank + 1
     }
   }
 
   /** Undefined for a pair that never merges. */
   get(left: number, right: number): number | undefined {
-    const rank = this.#ranks[this.#slot(left, right)]!
+    const rank = this.#places[this.#place(left, right) + 2]!
     return rank === 0 ? undefined : rank - 1
   }
 
   /** Where the pair lies, or would. */
-  #slot(left: number, right: number): number {
-    let slot = (Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b)) & this.#mask
-    while (this.#ranks[slot] !== 0 && (this.#pairs[2 * slot] !== left || this.#pairs[2 * slot + 1] !== right))
-      slot = (slot + 1) & this.#mask
-    return slot
+  #place(left: number, right: number): number {
+    const places = this.#places
+    const hashed = Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b)
+    let slot = (hashed ^ (hashed >>> 15)) & this.#mask
+    for (let run = 0; ; run++, slot = (slot + 1) & this.#mask) {
+      const at = 4 * slot
+      if (places[at + 2] === 0 || (places[at] === left && places[at + 1] === right)) return at
+      if (run > longestRun)
+        throw new ForetokenError('bad_model', 'the merges were chosen so that finding one takes long')
+    }
   }
+}
+
+/** The tokens of a BPE. Throws `bad_model` for a vocabulary that makes no sense. */
+export function vocabularyOf({ json, vocabulary }: TokenizerSpec): Vocabulary {
+  const { vocab } = (json.model ?? {}) as { vocab?: Record<string, unknown> }
+  return new Vocabulary(vocabulary ?? packedVocabularyOf(vocab ?? {}))
 }
 
 /**
  * A BPE's merges as pairs of ids, (2 merges); undefined for another kind of tokenizer, and where a merge names a text that is no
  * token: then it must be looked up by text.
  */
-export function mergePairs({ json, mergeIds }: TokenizerSpec): Uint32Array | undefined {
-  if (mergeIds) return mergeIds
-  const { vocab, merges } = (json.model ?? {}) as { vocab?: Record<string, number>; merges?: unknown }
-  if (!Array.isArray(merges) || typeof vocab !== 'object' || vocab === null) return undefined
-  const ids = (text: unknown) => (typeof text === 'string' && Object.hasOwn(vocab, text) ? vocab[text] : undefined)
+export function mergePairs(spec: TokenizerSpec, vocabulary = vocabularyOf(spec)): Uint32Array | undefined {
+  if (spec.mergeIds) return spec.mergeIds
+  const { merges } = (spec.json.model ?? {}) as { merges?: unknown }
+  if (!Array.isArray(merges)) return undefined
   const pairs = new Uint32Array(2 * merges.length)
   for (let rank = 0; rank < merges.length; rank++) {
     const merge: unknown = merges[rank]
-    const [left, right] = typeof merge === 'string' ? merge.split(' ', 2) : Array.isArray(merge) ? merge : []
-    const [a, b] = [ids(left), ids(right)]
-    if (!isId(a) || !isId(b)) return undefined
-    pairs[2 * rank] = a
-    pairs[2 * rank + 1] = b
+    let left: number | undefined
+    let right: number | undefined
+    if (typeof merge === 'string') {
+      const between = merge.indexOf(' ')
+      const second = merge.indexOf(' ', between + 1)
+      left = between < 0 ? undefined : vocabulary.find(merge, 0, between)
+      right = vocabulary.find(merge, between + 1, second < 0 ? merge.length : second)
+    } else if (Array.isArray(merge) && typeof merge[0] === 'string' && typeof merge[1] === 'string') {
+      left = vocabulary.idOf(merge[0])
+      right = vocabulary.idOf(merge[1])
+    }
+    if (left === undefined || right === undefined) return undefined
+    pairs[2 * rank] = left
+    pairs[2 * rank + 1] = right
   }
   return pairs
 }
 
-/**
- * Lets a model that was made without merges find them in `pairs`; returns their ranks. It remembers no words: what one tenant sent must not
- * make another's requests faster.
- */
-export function useMerges(model: BpeModel, pairs: Uint32Array): MergeRanks {
-  const ranks = new MergeRanks(pairs)
-  model.cache.capacity = 0
-  model.add_node = (queue, node) => {
-    const left = model.tokens_to_ids.get(node.token)
-    const right = model.tokens_to_ids.get(node.next.token)
-    const rank = left === undefined || right === undefined ? undefined : ranks.get(left, right)
-    if (rank === undefined) return
-    node.score = rank + node.bias
-    queue.push(node)
+/** Id of the token that each merge makes, by rank; undefined where one makes no token. `pairs`: (2 merges). */
+export function mergedIds(pairs: Uint32Array, vocabulary: Vocabulary): Uint32Array | undefined {
+  const merged = new Uint32Array(pairs.length >> 1)
+  for (let rank = 0; rank < merged.length; rank++) {
+    const id = vocabulary.findJoined(pairs[2 * rank]!, pairs[2 * rank + 1]!)
+    if (id === undefined) return undefined
+    merged[rank] = id
   }
-  return ranks
-}
-
-function isId(value: unknown): value is number {
-  return Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 32
+  return merged
 }

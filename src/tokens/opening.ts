@@ -1,5 +1,5 @@
 /** What conversations, or texts, that begin alike have in common. */
-import type { Message, TokenizerSpec } from '../types.ts'
+import type { ChatMessage, TokenizerSpec } from '../types.ts'
 import { promptIds } from './prompt.ts'
 import type { Tokenizer } from './tokenizer.ts'
 
@@ -11,7 +11,7 @@ import type { Tokenizer } from './tokenizer.ts'
 export function openingIds(
   tokenizer: Tokenizer,
   spec: TokenizerSpec,
-  opening: string | readonly Message[],
+  opening: string | readonly ChatMessage[],
 ): readonly number[] {
   if (typeof opening === 'string') return tokenizer.encode(opening, { special: true, bos: true })
   const next = (content: string) =>

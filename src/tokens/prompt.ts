@@ -1,6 +1,6 @@
 /** From what a person wrote to the ids the model sees. */
 import { ForetokenError } from '../errors.ts'
-import type { Message, PreparedPrompt, PromptInput, TokenizerSpec } from '../types.ts'
+import type { ChatMessage, PreparedPrompt, PromptInput, TokenizerSpec } from '../types.ts'
 import type { Limits } from './jinja/budget.ts'
 import { renderChat, type TemplateValues } from './template.ts'
 import { type Tokenizer, toEnd } from './tokenizer.ts'
@@ -15,6 +15,8 @@ export interface PromptOptions {
   readonly addSpecial?: boolean | undefined
   /** Names for the chat template, such as `enable_thinking`; `add_generation_prompt` is true unless it is here. */
   readonly templateValues?: TemplateValues | undefined
+  /** The last message is an answer that has begun, and the model goes on with it (`continue_final_message` of transformers). Default false. */
+  readonly continueFinal?: boolean | undefined
 }
 
 export interface ReadOptions extends PromptOptions {
@@ -64,9 +66,19 @@ export function* promptSteps(
 function* textSteps(
   tokenizer: Tokenizer,
   spec: TokenizerSpec,
-  prompt: string | readonly Message[],
-  { raw, parseSpecial = true, addSpecial = true, templateValues, context, limits, onTemplate }: ReadOptions,
+  prompt: string | readonly ChatMessage[],
+  options: ReadOptions,
 ): Generator<void, number[], void> {
+  const {
+    raw,
+    parseSpecial = true,
+    addSpecial = true,
+    templateValues,
+    continueFinal,
+    context,
+    limits,
+    onTemplate,
+  } = options
   const most = context - 1
   if (raw) {
     if (typeof prompt !== 'string')
@@ -74,7 +86,7 @@ function* textSteps(
     return yield* tokenizer.encodeSteps(prompt, { special: parseSpecial, bos: addSpecial, most })
   }
   const messages = typeof prompt === 'string' ? [{ role: 'user', content: prompt } as const] : prompt
-  const text = renderChat(tokenizer.origin, spec, messages, { values: templateValues, limits })
+  const text = renderChat(tokenizer.origin, spec, messages, { values: templateValues, limits, continueFinal })
   onTemplate?.()
   return yield* tokenizer.encodeMarked(text, { bos: true, most })
 }

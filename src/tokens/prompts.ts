@@ -5,7 +5,7 @@
 import { ForetokenError } from '../errors.ts'
 import { Trace } from '../trace.ts'
 import { nextTurn, throwIfAborted } from '../turn.ts'
-import type { Message, PreparedPrompt, PromptInput, PromptTimes, TokenizerSpec } from '../types.ts'
+import type { ChatMessage, PreparedPrompt, PromptInput, PromptTimes, TokenizerSpec } from '../types.ts'
 import type { Limits } from './jinja/budget.ts'
 import { isIds, isPrepared, type PromptOptions, promptIds, promptSteps, type ReadOptions } from './prompt.ts'
 import { isOverBudget, lengthOf, shortLimitsFor } from './template.ts'
@@ -83,7 +83,7 @@ export class Prompts {
   }
 
   async #long(
-    prompt: string | readonly Message[],
+    prompt: string | readonly ChatMessage[],
     options: PromptOptions,
     accepted: number,
     signal: AbortSignal | undefined,
@@ -106,7 +106,7 @@ export class Prompts {
   }
 
   async #inSteps(
-    prompt: string | readonly Message[],
+    prompt: string | readonly ChatMessage[],
     options: PromptOptions & { readonly limits?: Limits },
     accepted: number,
     signal: AbortSignal | undefined,

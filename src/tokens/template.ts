@@ -1,6 +1,8 @@
 /** A conversation as the model was taught to read it: the chat template of its tokenizer. */
 import { ForetokenError } from '../errors.ts'
-import type { Message, TokenizerSpec } from '../types.ts'
+import type { ChatMessage, TokenizerSpec } from '../types.ts'
+import { contentFor, type Fields, type Forms, formsOf, markedContent } from './content.ts'
+import { cutEnd, openedEnd } from './continue.ts'
 import { type Limits, OverBudget } from './jinja/budget.ts'
 import { type Program, parseTemplate } from './jinja/parse.ts'
 import { type Given, Refused, renderTemplate } from './jinja/render.ts'
@@ -13,12 +15,14 @@ export interface TemplateOptions {
   readonly values?: TemplateValues | undefined
   /** What rendering may cost. Default: by the length of the conversation. */
   readonly limits?: Limits | undefined
+  /** The last message is an answer that has begun: its text is left open, for the model to go on with. Default false. */
+  readonly continueFinal?: boolean | undefined
 }
 
 /** The text of a conversation, with the beginning of the answer. Throws as `renderChat`. */
 export function applyTemplate(
   spec: TokenizerSpec,
-  messages: readonly Message[],
+  messages: readonly ChatMessage[],
   options: TemplateOptions = {},
 ): string {
   const origin = new Origin([])
@@ -33,24 +37,40 @@ export function applyTemplate(
 export function renderChat(
   origin: Origin,
   spec: TokenizerSpec,
-  messages: readonly Message[],
-  { values = {}, limits }: TemplateOptions = {},
+  messages: readonly ChatMessage[],
+  { values = {}, limits, continueFinal = false }: TemplateOptions = {},
 ): string {
-  const program = programOf(spec)
-  const given = messages.map((message) => marked(origin, message, 'message') as Fields)
+  const template = templateOf(spec)
+  const forms = () => formsFor(spec, template)
+  const given = messages.map((message) => {
+    const { content, ...rest } = message
+    const read = contentFor(forms, markedContent(origin, content))
+    const fields = marked(origin, rest, 'message') as Fields
+    return withReasoning(read === undefined ? fields : { ...fields, content: read })
+  })
+  const open = continueFinal ? openedEnd(origin, given) : undefined
   const names = {
+    ...namesOf(spec),
+    ...(marked(origin, values, 'fields') as Fields),
+    ...(open && { add_generation_prompt: false }),
+    messages: open?.messages ?? given,
+  }
+  try {
+    const text = renderTemplate(template.program, names, { origin, limits: limits ?? limitsFor([messages, values]) })
+    return open ? cutEnd(origin, text, open.text) : text
+  } catch (cause) {
+    throw failure(cause)
+  }
+}
+
+/** What every template may use, beside `messages`. */
+function namesOf(spec: TokenizerSpec) {
+  return {
     tools: null,
     documents: null,
     add_generation_prompt: true,
-    ...(marked(origin, values, 'fields') as Fields),
-    messages: given.map(withReasoning),
     bos_token: spec.bosToken ?? '',
     eos_token: spec.eosToken ?? '',
-  }
-  try {
-    return renderTemplate(program, names, { origin, limits: limits ?? limitsFor([messages, values]) })
-  } catch (cause) {
-    throw failure(cause)
   }
 }
 
@@ -81,27 +101,44 @@ export function lengthOf(given: unknown): number {
   return sum
 }
 
-/** Each parsed once; or what is wrong with it. */
-const programs = new WeakMap<TokenizerSpec, Program | ForetokenError>()
-
-function programOf(spec: TokenizerSpec): Program {
-  let program = programs.get(spec)
-  if (!program) {
-    program = parsed(spec)
-    programs.set(spec, program)
-  }
-  if (program instanceof ForetokenError) throw program
-  return program
+interface Template {
+  readonly program: Program
+  /** Whether it may read a content in parts: it must name their text. */
+  readonly namesText: boolean
+  /** Tried where it is first needed. */
+  forms?: Forms
 }
 
-function parsed({ chatTemplate }: TokenizerSpec): Program | ForetokenError {
-  if (chatTemplate === undefined)
+/** Each parsed once; or what is wrong with it. */
+const templates = new WeakMap<TokenizerSpec, Template | ForetokenError>()
+
+function templateOf(spec: TokenizerSpec): Template {
+  let template = templates.get(spec)
+  if (!template) {
+    template = parsed(spec)
+    templates.set(spec, template)
+  }
+  if (template instanceof ForetokenError) throw template
+  return template
+}
+
+function parsed({ chatTemplate: source }: TokenizerSpec): Template | ForetokenError {
+  if (source === undefined)
     return new ForetokenError('unsupported', 'this model has no chat template; give it a raw prompt (--raw)')
   try {
-    return parseTemplate(chatTemplate)
+    return { program: parseTemplate(source), namesText: /\btext\b/.test(source) }
   } catch (cause) {
     return new ForetokenError('bad_model', `the chat template can't be parsed: ${(cause as Error).message}`, { cause })
   }
+}
+
+/** Which forms of content a template reads. */
+function formsFor(spec: TokenizerSpec, template: Template): Forms {
+  const origin = new Origin([])
+  template.forms ??= formsOf(template.namesText, (messages) =>
+    renderTemplate(template.program, { ...namesOf(spec), messages }, { origin, limits: shortLimitsFor(messages) }),
+  )
+  return template.forms
 }
 
 function failure(cause: unknown): ForetokenError {
@@ -115,8 +152,6 @@ function failure(cause: unknown): ForetokenError {
     return new ForetokenError('bad_model', `the model's chat template was stopped: ${message}`, { cause })
   return new ForetokenError('bad_model', `the model's chat template failed on this conversation: ${message}`, { cause })
 }
-
-type Fields = Readonly<Record<string, Given>>
 
 /** What a model thought has three names; templates read one of two. */
 function withReasoning(message: Fields): Fields {

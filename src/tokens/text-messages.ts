@@ -1,6 +1,6 @@
 /** The whole protocol between an engine and its text worker. Version 1. */
 import type { ErrorCode } from '../errors.ts'
-import type { Message, TokenizerSpec } from '../types.ts'
+import type { ChatMessage, TokenizerSpec } from '../types.ts'
 import type { PromptOptions } from './prompt.ts'
 
 /** To the worker: `open` once, first; then one prompt after the other, each when the one before has been answered. */
@@ -9,7 +9,7 @@ export type ToTextWorker =
   | {
       readonly type: 'read'
       readonly id: number
-      readonly prompt: string | readonly Message[]
+      readonly prompt: string | readonly ChatMessage[]
       readonly options: PromptOptions
     }
 

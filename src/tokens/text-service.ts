@@ -1,7 +1,7 @@
 /** One text worker at a time: started when it is needed, ended when it takes too long or nobody needs it, and then started anew. */
 import { asForetokenError, ForetokenError } from '../errors.ts'
 import { throwIfAborted } from '../turn.ts'
-import type { Message, TokenizerSpec } from '../types.ts'
+import type { ChatMessage, TokenizerSpec } from '../types.ts'
 import type { PromptOptions } from './prompt.ts'
 import type { FromTextWorker, SpawnText, TextWorker } from './text-messages.ts'
 
@@ -59,7 +59,7 @@ export class TextService {
    * where it took too long, `out_of_memory` or `worker_lost` where the worker died of it, and with NoTextWorker.
    */
   async read(
-    prompt: string | readonly Message[],
+    prompt: string | readonly ChatMessage[],
     options: PromptOptions,
     signal: AbortSignal | undefined,
   ): Promise<TextResult> {

@@ -1,13 +1,14 @@
 /** Text to token ids and back, over `@huggingface/tokenizers`. */
 import { Tokenizer as Library } from '@huggingface/tokenizers'
 import { ForetokenError } from '../errors.ts'
+import { type Vocabulary, vocabOf } from '../model/vocabulary.ts'
 import type { TokenizerSpec } from '../types.ts'
 import { type AddedToken, AddedTokens } from './added-tokens.ts'
-import { Bpe, mergedIds } from './bpe.ts'
+import { Bpe } from './bpe.ts'
 import { byteLevelBytes } from './byte-level.ts'
-import { checkedSpec, checkVocabulary } from './checked-spec.ts'
+import { checkedSpec } from './checked-spec.ts'
 import { encodeSteps, type Stages } from './encode.ts'
-import { type BpeModel, type MergeRanks, mergePairs, useMerges } from './merges.ts'
+import { MergeRanks, mergedIds, mergePairs, vocabularyOf } from './merges.ts'
 import { Origin } from './origin.ts'
 import { type Built, type PreTokenizer, preTokenizerOf } from './pre-tokenizer.ts'
 
@@ -40,16 +41,16 @@ export interface Tokenizer {
 /** Throws `bad_model` for a tokenizer that makes no sense or costs too much, `unsupported` for one that is not run. */
 export function createTokenizer(unchecked: TokenizerSpec): Tokenizer {
   const spec = checkedSpec(unchecked)
-  const { library, merges } = open(spec)
+  const vocabulary = vocabularyOf(spec)
+  const { library, merges } = open(spec, vocabulary)
   const encoder = new TextEncoder()
   const added = library.get_added_tokens_decoder()
   const special = new Set([...added].filter(([, token]) => token.special).map(([id]) => id))
   const byteLevel = JSON.stringify([spec.json.pre_tokenizer, spec.json.decoder]).includes('"ByteLevel"')
-  const model = library.model!
-  checkVocabulary(model.tokens_to_ids)
-  const bos = spec.addBos && spec.bosToken !== undefined ? library.token_to_id(spec.bosToken) : undefined
-  const idOf = (token: string) => library.token_to_id(token)
-  const stages = stagesOf(spec, library, merges)
+  const addedIds = new Map([...added].map(([id, { content }]) => [content, id]))
+  const idOf = (token: string) => addedIds.get(token) ?? vocabulary.idOf(token)
+  const bos = spec.addBos && spec.bosToken !== undefined ? idOf(spec.bosToken) : undefined
+  const stages = stagesOf(spec, library, vocabulary, merges)
   const { origin } = stages
 
   function* encodeMarked(marked: string, { bos: begins = false, most }: EncodeOptions = {}) {
@@ -61,7 +62,7 @@ export function createTokenizer(unchecked: TokenizerSpec): Tokenizer {
   }
 
   return {
-    vocabSize: model.vocab.length,
+    vocabSize: [...added.keys()].reduce((size, id) => Math.max(size, id + 1), vocabulary.size),
     origin,
     encode: (text, options) => toEnd(steps(text, options)),
     encodeSteps: steps,
@@ -74,9 +75,10 @@ export function createTokenizer(unchecked: TokenizerSpec): Tokenizer {
       return text.join('') + decoder.decode()
     },
     tokenBytes(id) {
-      const token = library.id_to_token(id)
+      const own = added.get(id)
+      if (own) return encoder.encode(own.content)
+      const token = vocabulary.textOf(id)
       if (token === undefined) return new Uint8Array(0)
-      if (added.has(id)) return encoder.encode(token)
       if (byteLevel) return byteLevelBytes(token)
       const byte = /^<0x([0-9A-F]{2})>$/.exec(token)
       return byte ? Uint8Array.of(Number.parseInt(byte[1]!, 16)) : encoder.encode(token.replaceAll('▁', ' '))
@@ -94,31 +96,48 @@ export function toEnd<T>(steps: Generator<void, T, void>): T {
   }
 }
 
-interface Opened {
-  readonly library: Library
-  /** Of a BPE whose merges go by ids. */
-  readonly merges: { readonly pairs: Uint32Array; readonly ranks: MergeRanks } | undefined
+/** What merging by ids needs. */
+interface Merges {
+  readonly pairs: Uint32Array
+  /** The token that each pair makes. */
+  readonly merged: Uint32Array
 }
 
-function open(spec: TokenizerSpec): Opened {
+interface Opened {
+  readonly library: Library
+  /** Undefined where a merge is of something that is no token, or makes it: then the library merges by text. */
+  readonly merges: Merges | undefined
+}
+
+function open(spec: TokenizerSpec, vocabulary: Vocabulary): Opened {
   try {
-    const pairs = mergePairs(spec)
-    if (!pairs) return { library: new Library(spec.json, spec.config), merges: undefined }
-    // The library's own table of merges is never made: see `merges.ts`.
-    const model: Record<string, unknown> = { ...(spec.json.model as object), merges: [] }
-    const json = { ...spec.json, model }
-    const library = new Library(json, spec.config)
-    const ranks = useMerges(library.model as unknown as BpeModel, pairs)
-    // It keeps what it was made from, and reads it no more.
-    Object.assign(library, { tokenizer: {} })
-    model.vocab = {}
-    return { library, merges: { pairs, ranks } }
+    const { config } = spec
+    const model = spec.json.model as Record<string, unknown>
+    const pairs = mergePairs(spec, vocabulary)
+    const merged = pairs && mergedIds(pairs, vocabulary)
+    // The library's own tables, an object for each token and for each merge, are made only where they are used.
+    if (merged) {
+      const json = { ...spec.json, model: { ...model, vocab: {}, merges: [] } }
+      return { library: new Library(json, config), merges: { pairs, merged } }
+    }
+    const byText = { ...spec.json, model: { ...model, ...textsOf(spec, vocabulary) } }
+    return { library: new Library(byText, config), merges: undefined }
   } catch (cause) {
     throw new ForetokenError('bad_model', `the tokenizer can't be read: ${(cause as Error).message}`, { cause })
   }
 }
 
-function stagesOf(spec: TokenizerSpec, library: Library, merges: Opened['merges']): Stages {
+/** Vocabulary and merges as the library takes them. */
+function textsOf({ vocabulary: packed, mergeIds }: TokenizerSpec, vocabulary: Vocabulary): object {
+  if (!packed || !mergeIds) return {}
+  const merges = Array.from({ length: mergeIds.length >> 1 }, (_, rank) => [
+    vocabulary.textOf(mergeIds[2 * rank]!),
+    vocabulary.textOf(mergeIds[2 * rank + 1]!),
+  ])
+  return { vocab: vocabOf(packed, vocabulary), merges }
+}
+
+function stagesOf(spec: TokenizerSpec, library: Library, vocabulary: Vocabulary, merges: Merges | undefined): Stages {
   const normalize = library.normalizer ? (text: string): string => library.normalizer!(text) : undefined
   const before: [string, AddedToken][] = []
   const after: [string, AddedToken][] = []
@@ -142,7 +161,7 @@ function stagesOf(spec: TokenizerSpec, library: Library, merges: Opened['merges'
     apart: apart.length > 0 ? new AddedTokens(apart, origin) : undefined,
     normalize,
     words: wordsOf(spec, library),
-    encodeWord: wordEncoder(spec, library, merges),
+    encodeWord: merges ? byIds(spec, vocabulary, merges) : byLibrary(library, vocabulary),
   }
 }
 
@@ -166,28 +185,25 @@ function wordsOf(spec: TokenizerSpec, library: Library): PreTokenizer {
   }
 }
 
-function wordEncoder(spec: TokenizerSpec, library: Library, merges: Opened['merges']): Stages['encodeWord'] {
-  const model = library.model!
-  const idOf = (token: string): number | undefined => library.token_to_id(token)
-  const json = spec.json.model as Readonly<Record<string, unknown>>
-  const affixes = [json.continuing_subword_prefix, json.end_of_word_suffix, json.continuing_subword_suffix]
-  const merged =
-    merges && affixes.every((affix) => !affix) ? mergedIds(merges.pairs, (id) => model.vocab[id], idOf) : undefined
-  if (merges && merged) {
-    const bpe = new Bpe({
-      ranks: merges.ranks,
-      merged,
-      idOf,
-      unknown: model.unk_token_id,
-      fuseUnknown: json.fuse_unk === true,
-      byteFallback: json.byte_fallback === true,
-      ignoreMerges: json.ignore_merges === true,
-    })
-    return (word, into) => bpe.encode(word, into)
-  }
-  if ('cache' in model) (model as unknown as BpeModel).cache.capacity = 0
+function byIds(spec: TokenizerSpec, vocabulary: Vocabulary, { pairs, merged }: Merges): Stages['encodeWord'] {
+  const model = spec.json.model as Readonly<Record<string, unknown>>
+  const bpe = new Bpe({
+    ranks: new MergeRanks(pairs),
+    merged,
+    vocabulary,
+    unknown: typeof model.unk_token === 'string' ? vocabulary.idOf(model.unk_token) : undefined,
+    fuseUnknown: model.fuse_unk === true,
+    byteFallback: model.byte_fallback === true,
+    ignoreMerges: model.ignore_merges === true,
+  })
+  return (word, into) => bpe.encode(word, into)
+}
+
+function byLibrary({ model }: Library, vocabulary: Vocabulary): Stages['encodeWord'] {
+  // It remembers no words: what one tenant sent must not make another's requests faster.
+  Object.assign((model as unknown as { cache: object }).cache, { capacity: 0 })
   return (word, into) => {
-    for (const token of model([word])) into.push(idOf(token) ?? model.unk_token_id ?? unknown(token))
+    for (const token of model!([word])) into.push(vocabulary.idOf(token) ?? model!.unk_token_id ?? unknown(token))
   }
 }
 

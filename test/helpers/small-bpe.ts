@@ -1,21 +1,27 @@
 /** The small byte-level BPE of test/vectors/chat.json: special tokens, added tokens that are not special, some hundred merges. */
 import { createTokenizer, type Tokenizer } from '../../src/tokens/tokenizer.ts'
-import type { Message, TokenizerSpec } from '../../src/types.ts'
+import type { ChatMessage, TokenizerSpec } from '../../src/types.ts'
 import { readGolden } from '../golden/golden.ts'
 
 export interface ChatCase {
   readonly template: string
+  /** Of the conversation. */
   readonly name: string
-  readonly messages: readonly Message[]
-  readonly values: Readonly<Record<string, unknown>>
-  readonly text: string
-  readonly ids: readonly number[]
+  readonly values?: Readonly<Record<string, unknown>>
+  readonly text?: string
+  /** The first eight digits of the sha256 of its ids, in decimal and joined by commas. */
+  readonly ids?: string
+  /** What the template raises; empty where the reference says that an answer can't be gone on with. */
+  readonly refused?: string
 }
 
-export const chatGolden = readGolden<{ tokenizer: Record<string, unknown>; cases: readonly ChatCase[] }>(
-  'chat.json',
-  'chat',
-)
+export const chatGolden = readGolden<{
+  readonly tokenizer: Record<string, unknown>
+  readonly today: string
+  readonly families: Readonly<Record<string, readonly [bos: string, eos: string]>>
+  readonly conversations: Readonly<Record<string, readonly ChatMessage[]>>
+  readonly cases: readonly ChatCase[]
+}>('chat.json', 'chat')
 
 export const specials = ['<|endoftext|>', '<|im_start|>', '<|im_end|>'] as const
 

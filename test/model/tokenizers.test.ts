@@ -57,8 +57,9 @@ async function open(metadata: Record<string, Metadata | undefined>): Promise<Tok
 /** The words that a pre-tokenizer cuts a text into: in a vocabulary of all parts of the text each word is one token. */
 async function words(pre: string | undefined, text: string): Promise<string[]> {
   const metadata = { 'tokenizer.ggml.pre': pre === undefined ? undefined : { text: pre } }
-  const { tokenizer } = await openModel(tinyFiles({ layers: 1, metadata }))
-  const model = { ...(tokenizer.json.model as object), vocab: partsOf(byteLetters(text)), ignore_merges: true }
+  const { vocabulary, mergeIds, ...tokenizer } = (await openModel(tinyFiles({ layers: 1, metadata }))).tokenizer
+  const vocab = partsOf(byteLetters(text))
+  const model = { ...(tokenizer.json.model as object), vocab, merges: [], ignore_merges: true }
   const json = { ...tokenizer.json, added_tokens: [], model }
   const made = createTokenizer({ ...tokenizer, json })
   const decoder = new TextDecoder()

@@ -1,31 +1,66 @@
 /** Conversations through the templates of published models, as transformers' `apply_chat_template` reads them (test/vectors/chat.py). */
+import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { promptIds } from '../../src/tokens/prompt.ts'
 import { applyTemplate } from '../../src/tokens/template.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
 import type { TokenizerSpec } from '../../src/types.ts'
 import { vectors } from '../golden/golden.ts'
-import { chatGolden, smallSpec, smallTokenizer, specials } from '../helpers/small-bpe.ts'
+import { type ChatCase, chatGolden, smallSpec, smallTokenizer, specials } from '../helpers/small-bpe.ts'
 
 const context = 100_000
 const specs = new Map<string, TokenizerSpec>()
 function specOf(template: string): TokenizerSpec {
-  const spec = specs.get(template) ?? smallSpec(readFileSync(new URL(`templates/${template}`, vectors), 'utf8'))
+  const [bosToken, eosToken] = chatGolden.families[template]!
+  const source = () => readFileSync(new URL(`templates/${template}`, vectors), 'utf8')
+  const spec = specs.get(template) ?? { ...smallSpec(source()), bosToken, eosToken }
   specs.set(template, spec)
   return spec
 }
 const tokenizer = smallTokenizer()
 
-describe.each([...new Set(chatGolden.cases.map(({ template }) => template))])('%s', (template) => {
+/** The case as we read it, in the form of the golden file. */
+function read({ template, name, values = {} }: ChatCase): Pick<ChatCase, 'text' | 'ids' | 'refused'> {
+  const { continue_final_message: continueFinal, ...templateValues } = values as Record<string, boolean>
+  const spec = specOf(template)
+  const messages = chatGolden.conversations[name]!
+  try {
+    const text = applyTemplate(spec, messages, { values: templateValues, continueFinal })
+    const ids = promptIds(tokenizer, spec, messages, { context, templateValues, continueFinal })
+    return { text, ids: createHash('sha256').update(ids.join(',')).digest('hex').slice(0, 8) }
+  } catch (error) {
+    expect(error).toMatchObject({ code: 'bad_argument' })
+    return { refused: (error as Error).message }
+  }
+}
+
+describe.each(Object.keys(chatGolden.families))('%s', (template) => {
+  beforeAll(() => {
+    vi.useFakeTimers({ now: new Date(`${chatGolden.today}T12:00:00Z`), toFake: ['Date'] })
+  })
+  afterAll(() => {
+    vi.useRealTimers()
+  })
+
   test.each(chatGolden.cases.filter((each) => each.template === template))(
-    '$name $values: text and ids of the reference',
+    '$name $values: text and ids of the reference, or its refusal',
     (each) => {
-      const spec = specOf(template)
-      expect(applyTemplate(spec, each.messages, { values: each.values })).toBe(each.text)
-      expect(promptIds(tokenizer, spec, each.messages, { context, templateValues: each.values })).toEqual(each.ids)
+      const { text, ids, refused } = each
+      const ours = read(each)
+      if (refused === undefined) expect(ours).toEqual({ text, ids })
+      else expect(ours.refused).toContain(refused === '' ? 'no answer to go on with' : refused)
     },
   )
+})
+
+test('every template meets every conversation', () => {
+  const { cases, families, conversations } = chatGolden
+  expect(Object.keys(families)).toHaveLength(13)
+  expect(Object.keys(conversations).length).toBeGreaterThanOrEqual(15)
+  for (const template of Object.keys(families))
+    for (const name of Object.keys(conversations))
+      expect(cases.some((each) => each.template === template && each.name === name)).toBe(true)
 })
 
 test('a second turn after an answer that thought begins with the ids of the first', () => {
