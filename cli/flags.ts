@@ -1,4 +1,5 @@
 /** Every command and flag, in one table: parsing, `--help` and shell completion are made from it. */
+import type { Seed } from '../node/index.ts'
 
 export const commands = {
   run: { args: 'PROMPT', about: 'answer one prompt (the default command)' },
@@ -27,7 +28,7 @@ export type Command = keyof typeof commands
 export interface Flag {
   readonly short?: string
   /** What the value is; absent for a switch. */
-  readonly value?: 'text' | 'file' | 'whole' | 'number' | 'wholes' | 'texts' | readonly string[]
+  readonly value?: 'text' | 'file' | 'whole' | 'number' | 'seed' | 'wholes' | 'texts' | readonly string[]
   readonly min?: number
   readonly max?: number
   readonly on: readonly Command[]
@@ -71,9 +72,9 @@ export const flags = {
   'max-tokens': {
     short: 'n',
     value: 'whole',
-    min: 1,
+    min: -1,
     on: [...answers, 'bench'],
-    about: 'longest answer; default: the context; of bench load: 64',
+    about: 'longest answer; default, and -1: what the context leaves; of bench load: 64',
   },
   url: { value: 'text', on: ['bench'], about: 'load: a server such as http://127.0.0.1:8787/v1; key: $OPENAI_API_KEY' },
   temperature: {
@@ -91,7 +92,11 @@ export const flags = {
   'presence-penalty': { value: 'number', min: -2, max: 2, on: answers, about: 'lower what the answer holds' },
   'frequency-penalty': { value: 'number', min: -2, max: 2, on: answers, about: 'lower it each time it is held' },
   'logit-bias': { value: 'texts', on: answers, about: 'ID=BIAS, from -100 to 100; may be repeated' },
-  seed: { value: 'whole', min: 0, on: [...answers, 'fit', 'eval', 'bench'], about: 'the same seed draws the same' },
+  seed: {
+    value: 'seed',
+    on: [...answers, 'fit', 'eval', 'bench'],
+    about: 'the same seed draws the same: any whole number of 64 bits',
+  },
   stop: { value: 'texts', on: answers, about: 'end the answer at this text; may be repeated' },
   'top-logprobs': {
     value: 'whole',
@@ -306,15 +311,17 @@ export type FlagName = keyof typeof flags
 type Value<F> = F extends { value: infer V }
   ? V extends 'text' | 'file'
     ? string
-    : V extends 'whole' | 'number'
-      ? number
-      : V extends 'wholes'
-        ? number[]
-        : V extends 'texts'
-          ? string[]
-          : V extends readonly (infer S)[]
-            ? S
-            : never
+    : V extends 'seed'
+      ? Seed
+      : V extends 'whole' | 'number'
+        ? number
+        : V extends 'wholes'
+          ? number[]
+          : V extends 'texts'
+            ? string[]
+            : V extends readonly (infer S)[]
+              ? S
+              : never
   : boolean
 
 export type Flags = { [N in FlagName]?: Value<(typeof flags)[N]> }

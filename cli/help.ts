@@ -36,7 +36,7 @@ function head(name: string, { short, value }: Flag): string {
 
 function valueName(value: NonNullable<Flag['value']>): string {
   if (typeof value !== 'string') return value.join('|')
-  return { text: 'TEXT', file: 'FILE', whole: 'N', number: 'X', wholes: 'N,N,...', texts: 'TEXT' }[value]
+  return { text: 'TEXT', file: 'FILE', whole: 'N', number: 'X', seed: 'N', wholes: 'N,N,...', texts: 'TEXT' }[value]
 }
 
 const notes: Partial<Record<Command, string>> = {

@@ -1,4 +1,5 @@
 /** Arguments to a command, its flags and its operands, by the table in `flags.ts`. */
+import { type Seed, seedOf } from '../node/index.ts'
 import { type Command, commands, type Flag, type Flags, flagsOf } from './flags.ts'
 
 /** The user wrote something that means nothing: exit code 2. */
@@ -50,10 +51,23 @@ export function parse(args: readonly string[]): Invocation {
 function read(name: string, flag: Flag, text: string): unknown {
   if (flag.value === 'texts') return [text]
   if (flag.value === 'text' || flag.value === 'file') return text
+  if (flag.value === 'seed') return seed(text)
   if (flag.value === 'whole' || flag.value === 'number') return number(name, flag, text)
   if (flag.value === 'wholes') return text.split(',').map((part) => number(name, flag, part))
   if (flag.value!.includes(text)) return text
   throw new UsageError(`--${name} is ${(flag.value as readonly string[]).join(', ')}; not "${text}"`)
+}
+
+function seed(text: string): Seed {
+  const found = seedOf(text.trim())
+  if (found !== undefined) return found
+  throw new UsageError(`--seed takes a whole number from -2^63 to 2^63 - 1; not "${text}"`)
+}
+
+/** The seed of a command that counts on from it. Default 1. Throws `UsageError` for one that leaves no room to. */
+export function startSeed({ seed = 1 }: Flags): number {
+  if (typeof seed === 'number' && seed >= 0 && seed < 2 ** 40) return seed
+  throw new UsageError(`--seed is ${seed}; here it takes a whole number from 0 to 2^40, since it is counted on from`)
 }
 
 function number(name: string, { value, min, max }: Flag, text: string): number {

@@ -134,7 +134,7 @@ export function generateOptions(flags: Flags, signal: AbortSignal): Omit<Generat
     signal,
     prefill: flags.prefill ?? 'exact',
     raw: flags.raw ?? false,
-    maxTokens: flags['max-tokens'],
+    maxTokens: flags['max-tokens'] === -1 ? undefined : flags['max-tokens'],
     temperature: flags.temperature,
     topK: flags['top-k'],
     topP: flags['top-p'],

@@ -1,6 +1,6 @@
 /** What an edge may ask of a companion. */
 import { z } from '@hono/zod-openapi'
-import { wireCodecs } from '../src/index.ts'
+import { seedIn, wireCodecs } from '../src/index.ts'
 
 const hash = z.string().regex(/^[0-9a-f]{64}$/)
 const position = z.number().int().min(0).max(10_000_000)
@@ -33,9 +33,15 @@ const options = z.strictObject({
   repetitionPenalty: number,
   presencePenalty: number,
   frequencyPenalty: number,
-  seed: number,
+  // Text, where it is beyond what a number of JSON holds.
+  seed: z
+    .custom<number | string>((value) => seedIn(value) !== undefined)
+    .transform((value) => seedIn(value)!)
+    .optional(),
   topLogprobs: number,
   ignoreEos: z.boolean().optional(),
+  stopTokenIds: z.array(z.number()).max(1024).optional(),
+  minTokens: number,
   stop: z.array(z.string().max(4096)).max(16).optional(),
   logitBias: z
     .record(z.string(), z.number())

@@ -5,7 +5,7 @@
  *     identity      whose request it is, and that it may ask (middleware.ts, guard/keys.ts, guard/hosts.ts)
  *     rate          requests a minute, and bytes of refused ones (guard/rate.ts)
  *     bytes         of this body, and of all bodies at once (body.ts, guard/bodies.ts)
- *     shape         counts while the bytes arrive, then the schema to its first fault (guard/shape.ts, validate.ts)
+ *     shape         counts while the bytes arrive, then its own names (normalize.ts), then the schema to its first fault (guard/shape.ts, validate.ts)
  *     cost          answers and tokens, estimated, of this tenant and in all (guard/admission.ts)
  *     tokenize      once for all answers to a prompt, and
  *     schedule      by the engine (run.ts)
@@ -18,9 +18,10 @@ import { ApiError, asApiError } from './errors.ts'
 import { type Endpoint, Exchange, type Plan } from './exchange.ts'
 import type { Cost } from './guard/admission.ts'
 import { ShapeCounter, shapeLimits } from './guard/shape.ts'
+import { normalize } from './normalize.ts'
 import { tenths } from './record.ts'
 import { checkRunning, engineOf, modelNames, type RequestContext, type Server, unknownModel } from './server.ts'
-import { validate } from './validate.ts'
+import { unknownField, validate } from './validate.ts'
 
 /** Throws ApiError and ForetokenError; what fails in the middle of a stream is told in the stream. */
 export async function answer<S extends z.ZodType<{ model: string }>>(
@@ -36,7 +37,13 @@ export async function answer<S extends z.ZodType<{ model: string }>>(
     const room = server.bodies.enter(caller.tenant)
     exchange.hold(room.release)
     const shape = new ShapeCounter({ ...shapeLimits, entries: endpoint.entries(config) })
-    const body = validate(endpoint.schema, await readJson(c.req.raw, config.limits, { room, work, shape }))
+    const { body: given, ignored } = normalize(
+      endpoint.form,
+      endpoint.schema,
+      await readJson(c.req.raw, config.limits, { room, work, shape }),
+    )
+    const body = validate(endpoint.schema, given)
+    if (ignored.length > 0) noteIgnored(c, config, ignored)
     checkRunning(server)
 
     const { plan, engine } = await planOf(c, server, endpoint, body)
@@ -58,6 +65,18 @@ export async function answer<S extends z.ZodType<{ model: string }>>(
     exchange.end()
     throw told
   }
+}
+
+/** Throws an ApiError of 400 where the config is strict. */
+function noteIgnored(c: RequestContext, { strict }: Config, ignored: readonly string[]): void {
+  if (strict) throw unknownField(ignored[0]!)
+  c.get('record').ignored = headerOf(ignored)
+}
+
+/** Names come from outside: what a header or a log could not hold is shown as `?`, and long ones are cut. */
+function headerOf(names: readonly string[]): string {
+  const shown = names.map((name) => name.replace(/[^\w.[\]-]/g, '?'))
+  return shown.map((name) => (name.length > 60 ? `${name.slice(0, 60)}...` : name)).join(', ')
 }
 
 async function planOf<S extends z.ZodType<{ model: string }>>(

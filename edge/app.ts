@@ -69,7 +69,7 @@ export function createApp({ engine, config: given, fetch, page, drain, onRequest
   if (page) pageRoutes(app, server, page)
   app.use('/*', guard(server))
   app.get('/metrics', metricsPage(server))
-  app.get('/openapi.json', document(app, config.models))
+  app.get('/openapi.json', document(config.models))
   app.get('/v1/models', listModels(server))
   app.get('/v1/models/:model{.+}', oneModel(server))
   app.post('/v1/chat/completions', (c) => answer(c, server, chat))

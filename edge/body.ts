@@ -2,10 +2,12 @@
  * A request's body, read under limits: its bytes are counted while they arrive, whatever content-length says, into one buffer that
  * grows. A body that can't be taken is given up at its first fault; the host drains what is still on its way.
  */
+import { parseJson } from '../src/index.ts'
 import { ApiError } from './errors.ts'
 import type { BodyRoom } from './guard/bodies.ts'
 import type { Work } from './guard/rate.ts'
 import type { ShapeCounter } from './guard/shape.ts'
+import { decoded, encodingOf, tooLarge } from './inflate.ts'
 
 export interface BodyLimits {
   /** Maximum size of a body. */
@@ -36,7 +38,7 @@ export async function readJson(request: Request, limits: BodyLimits, watch: Body
     throw new ApiError(415, 'the content-type must be application/json', { code: 'unsupported_media_type' })
   const bytes = await readBytes(request, limits, watch)
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    return parseJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (cause) {
     const what = cause instanceof SyntaxError ? 'JSON' : 'UTF-8'
     throw new ApiError(400, `the body is not valid ${what}`, { code: 'invalid_json', cause })
@@ -53,7 +55,10 @@ export async function readBytes(
   const told = lengthOf(request)
   if (told > bodyBytes) throw tooLarge(bodyBytes)
   if (!request.body) return new Uint8Array()
-  return new Arrival(limits, watch, told).read(piecesOf(request.body))
+  const encoding = encodingOf(request)
+  if (encoding === 'identity') return new Arrival(limits, watch, told).read(piecesOf(request.body))
+  // Content-length says nothing of what comes out.
+  return new Arrival(limits, watch, 0).read(piecesOf(decoded(request.body, encoding, bodyBytes)))
 }
 
 /** One body on its way. */
@@ -185,10 +190,4 @@ function lengthOf(request: Request): number {
 
 function tooSlow(message: string): ApiError {
   return new ApiError(408, message, { code: 'timeout' })
-}
-
-function tooLarge(bodyBytes: number): ApiError {
-  return new ApiError(413, `the body has more than ${bodyBytes} bytes, the most that this server takes`, {
-    code: 'body_too_large',
-  })
 }

@@ -2,6 +2,7 @@
 import { z } from '@hono/zod-openapi'
 import { wireCodecs } from '../src/index.ts'
 import { badConfig } from './errors.ts'
+import { hostName, originFault } from './guard/names.ts'
 
 const whole = (least: number, most = Number.MAX_SAFE_INTEGER) => z.number().int().min(least).max(most)
 
@@ -70,6 +71,18 @@ const limits = z.strictObject({
   downloads: whole(1).default(32),
 })
 
+const host = z.string().transform((text, c) => {
+  const name = hostName(text)
+  if (name !== undefined) return name
+  c.addIssue('must be the name or the address of a host, such as example.org; list each, without scheme and path')
+  return z.NEVER
+})
+
+const origin = z.string().superRefine((text, c) => {
+  const fault = originFault(text)
+  if (fault !== undefined) c.addIssue(fault)
+})
+
 const companion = z.strictObject({
   /** Where it listens: `http://127.0.0.1:8788`, `https://mac.example`. Prompts are sent there; only https hides them. */
   url: z.string().regex(/^https?:\/\/[^\s/?#@]+(\/[^\s?#]*)?$/, 'must be an address such as https://mac.example:8788'),
@@ -109,12 +122,15 @@ const schema = z.strictObject({
    */
   listen: z.enum(['public', 'loopback']).default('public'),
   keys: z.array(key).max(10_000).default([]),
-  /** Host names (without port) that the server answers to. Default: any where `listen` is `public`, else the loopback names. */
-  hosts: z.array(z.string().min(1)).optional(),
-  /** Origins whose pages may call the server. */
-  origins: z
-    .array(z.string().regex(/^https?:\/\/[^/]+$/, 'must be an origin, such as https://example.org'))
-    .default([]),
+  /**
+   * Host names that the server answers to, compared as names: neither case, a port nor a dot at the end counts. Default: any where `listen`
+   * is `public`, else the loopback names.
+   */
+  hosts: z.array(host).optional(),
+  /** Origins whose pages may call the server, as browsers send them: of any scheme, such as `https://example.org` and `app://obsidian.md`. */
+  origins: z.array(origin).max(1000).default([]),
+  /** Requests with fields that this server does not know are refused; else these are ignored, and named in `x-foretoken-ignored`. */
+  strict: z.boolean().default(false),
   /** Where a request does not say. */
   prefill: z.enum(['exact', 'predicted', 'refined', 'auto']).default('exact'),
   /** Where a request does not say; OpenAI's is 1. */

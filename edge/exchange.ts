@@ -4,6 +4,7 @@
  */
 import type { z } from '@hono/zod-openapi'
 import { type AnyEngine, ForetokenError, type GenerateRequest } from '../src/index.ts'
+import type { Form } from './aliases.ts'
 import type { Config } from './config.ts'
 import { ApiError, asApiError } from './errors.ts'
 import { Meter } from './meter.ts'
@@ -40,6 +41,7 @@ export interface PlanContext {
 }
 
 export interface Endpoint<S extends z.ZodType<{ model: string }>> {
+  readonly form: Form
   readonly schema: S
   /** How many entries the lists and objects of its fields may have. */
   entries(config: Config): Readonly<Record<string, number>>

@@ -7,6 +7,7 @@ import { ApiError, asApiError } from './errors.ts'
 import { causeOf } from './exchange.ts'
 import { checkHost } from './guard/hosts.ts'
 import { newId } from './ids.ts'
+import type { RequestRecord } from './record.ts'
 import type { App, AppEnv, Server } from './server.ts'
 import { checkRunning, finish } from './server.ts'
 
@@ -15,7 +16,7 @@ type Middleware = MiddlewareHandler<AppEnv>
 /** A record of the request; counted and logged here, unless it streams: then when the stream ends. */
 export function observe(server: Server): Middleware {
   return async (c, next) => {
-    const record = {
+    const record: RequestRecord = {
       id: newId('req', '_'),
       begun: performance.now(),
       method: c.req.method,
@@ -27,6 +28,7 @@ export function observe(server: Server): Middleware {
     await next()
     c.header('x-request-id', record.id)
     c.header('x-content-type-options', 'nosniff')
+    if (record.ignored !== undefined) c.header('x-foretoken-ignored', record.ignored)
     if (!c.res.headers.has('cache-control')) c.header('cache-control', 'no-store')
     record.route = routeOf(c)
     record.status = c.res.status
@@ -74,18 +76,50 @@ function isReadable(path: string): boolean {
   }
 }
 
-/** CORS for the origins of the config; nothing where there are none. */
+/** What pages of the config's origins may read of an answer. */
+const exposed = [
+  'x-request-id',
+  'x-foretoken-prefill',
+  'x-foretoken-route',
+  'x-foretoken-ignored',
+  'server-timing',
+  'retry-after',
+]
+
+/**
+ * CORS for the origins of the config; nothing where there are none. Clients in pages send headers of their own (`x-stainless-os`,
+ * `openai-beta`), which do no harm here: whatever a preflight asks for is allowed.
+ */
 export function shareWithOrigins({ origins }: Config): Middleware[] {
   if (origins.length === 0) return []
+  const shared = cors({ origin: origins, allowMethods: ['GET', 'POST'], exposeHeaders: exposed, maxAge: 600 })
   return [
-    cors({
-      origin: origins,
-      allowMethods: ['GET', 'POST'],
-      allowHeaders: ['authorization', 'content-type'],
-      exposeHeaders: ['x-request-id', 'x-foretoken-prefill', 'x-foretoken-route', 'server-timing', 'retry-after'],
-      maxAge: 600,
-    }),
+    async (c, next) => {
+      if (c.req.method !== 'OPTIONS') return shared(c, next)
+      checkAskedHeaders(c.req.header('access-control-request-headers') ?? '')
+      const response = await shared(c, next)
+      // A page from the network asks before it calls a server on this machine.
+      const trusted = origins.includes(c.req.header('origin') ?? '')
+      if (response && trusted && c.req.header('access-control-request-private-network') === 'true')
+        response.headers.set('access-control-allow-private-network', 'true')
+      return response
+    },
   ]
+}
+
+/** They are sent back as they are. */
+function checkAskedHeaders(asked: string): void {
+  const names = asked.split(',')
+  if (asked === '' || (asked.length <= 4096 && names.length <= 64 && names.every((name) => isHeaderName(name.trim()))))
+    return
+  throw new ApiError(400, 'a preflight asks for at most 64 headers, by their names, in 4096 bytes', {
+    code: 'invalid_value',
+  })
+}
+
+/** RFC 9110's token. */
+function isHeaderName(name: string): boolean {
+  return /^[\w!#$%&'*+.^`|~-]+$/.test(name)
 }
 
 /** Who asks, and whether they may now. */
@@ -126,8 +160,21 @@ export function tellFailure(error: Error, c: Context<AppEnv>): Response {
 }
 
 export function tellMissing(c: Context<AppEnv>): Response {
+  const { path } = c.req
+  // Its clients show an error that is a text.
+  if (/^\/api\//.test(path)) {
+    tellFailure(notFound('not_found'), c)
+    const error = `this server does not speak Ollama's protocol; use a client for OpenAI's, with ${new URL(c.req.url).origin}/v1 as its base address`
+    return Response.json({ error }, { status: 404 })
+  }
   return tellFailure(
-    new ApiError(404, 'there is no such route; GET /openapi.json lists them', { code: 'not_found' }),
+    notFound(
+      'there is no such route; the base address of clients ends with /v1, as in /v1/chat/completions, and GET /openapi.json lists all routes',
+    ),
     c,
   )
+}
+
+function notFound(message: string): ApiError {
+  return new ApiError(404, message, { code: 'not_found' })
 }

@@ -1,11 +1,10 @@
 /** The OpenAPI document: the schemas that requests are checked by, and those that answers follow. */
-import { createRoute } from '@hono/zod-openapi'
+import { createRoute, OpenAPIHono } from '@hono/zod-openapi'
 import { chatRequest, chatResponse } from './schemas/chat.ts'
 import { errorBody, z } from './schemas/common.ts'
 import { completionRequest, completionResponse } from './schemas/completions.ts'
 import { model, modelList } from './schemas/models.ts'
 import { responsesRequest, responsesResponse } from './schemas/responses.ts'
-import type { App } from './server.ts'
 
 const json = (schema: z.ZodType, description: string) => ({ description, content: { 'application/json': { schema } } })
 const failure = (description: string) => json(errorBody, description)
@@ -22,7 +21,7 @@ const refusals = {
   404: failure('No such model.'),
   408: failure('The body did not arrive in time.'),
   413: failure('The body or the conversation is too large.'),
-  415: failure('The body is not JSON.'),
+  415: failure('The body is not JSON, or compressed in another way than gzip and deflate.'),
   503: failure('Too much is being done, or the model could not be loaded; retry-after says when to come back.'),
   504: failure('The answer was not complete in time.'),
 }
@@ -41,7 +40,8 @@ function post(path: string, summary: string, request: z.ZodType, response: z.Zod
     request: { body: { required: true, content: { 'application/json': { schema: request } } } },
     responses: {
       200: {
-        description: 'The answer; as server-sent events with `stream: true`.',
+        description:
+          'The answer; as server-sent events with `stream: true`. `x-foretoken-ignored` names fields that were read for nothing.',
         content: { 'application/json': { schema: response }, 'text/event-stream': { schema: streamEvent } },
       },
       ...refusals,
@@ -93,16 +93,17 @@ const routes = [
 ]
 
 /** Made at the first call. */
-export function document(app: App, models?: readonly string[]): () => Response {
+export function document(models?: readonly string[]): () => Response {
   let made: string | undefined
   return () => {
-    made ??= JSON.stringify(describe(app, models))
+    made ??= JSON.stringify(openApi(models))
     return new Response(made, { headers: { 'content-type': 'application/json' } })
   }
 }
 
 /** Where the config names the models, requests may name only those. */
-function describe(app: App, models?: readonly string[]): object {
+export function openApi(models?: readonly string[]) {
+  const app = new OpenAPIHono()
   const { openAPIRegistry: registry } = app
   registry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' })
   for (const route of routes) registry.registerPath(route)
@@ -111,7 +112,8 @@ function describe(app: App, models?: readonly string[]): object {
     info: {
       title: 'foretoken',
       version: '1',
-      description: 'An OpenAI-compatible server; fields it does not know are refused.',
+      description:
+        'An OpenAI-compatible server. Fields it does not know are ignored, and named in `x-foretoken-ignored`.',
     },
   })
   for (const name of ['ChatCompletionRequest', 'CompletionRequest', 'ResponseRequest']) {

@@ -12,6 +12,8 @@ export interface RequestRecord {
   caller?: string
   model?: string
   code?: string
+  /** Fields that were read for nothing, as the header names them. */
+  ignored?: string
   prefill?: string
   prompt_tokens?: number
   cached_tokens?: number

@@ -9,6 +9,7 @@ import {
   ForetokenError,
   type GenerateEvent,
   type GenerateRequest,
+  nextSeed,
   type RouteReport,
   type Submission,
   type TokenEvent,
@@ -147,7 +148,7 @@ export class Run implements AsyncIterable<RunEvent> {
     const submission = this.#answering.submit({
       ...request,
       signal,
-      ...(request.seed !== undefined && { seed: request.seed + choice }),
+      ...(request.seed !== undefined && { seed: nextSeed(request.seed, choice) }),
       ...(progress && {
         onPrefill: (done: number, total: number) => {
           this.#progress.push({ type: 'progress', index, done, total })

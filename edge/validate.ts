@@ -13,19 +13,22 @@ export function validate<S extends z.ZodType>(schema: S, body: unknown): z.outpu
   const { success, data, error } = schema.safeParse(body, toFirstFault)
   if (success) return data
   const { path, issue } = nearest(error.issues[0]!, [])
-  if (issue.code === 'unrecognized_keys') {
-    const param = pathText([...path, issue.keys[0]!])
-    throw new ApiError(400, `${param} is not supported by this server; leave it out`, {
-      code: 'unsupported_parameter',
-      param,
-    })
-  }
+  if (issue.code === 'unrecognized_keys') throw unknownField(pathText([...path, issue.keys[0]!]))
   const param = pathText(path)
   if (issue.message.startsWith(notHere))
     throw new ApiError(400, `${param} is ${issue.message}`, { code: 'unsupported_value', param })
   throw new ApiError(400, `${param || 'the body'}: ${issue.message}`, {
     code: 'invalid_value',
     param: param || undefined,
+  })
+}
+
+/** The refusal of a field that this server does not know, by its path. */
+export function unknownField(path: string): ApiError {
+  const param = cut(path)
+  return new ApiError(400, `${param} is not supported by this server; leave it out`, {
+    code: 'unsupported_parameter',
+    param,
   })
 }
 
@@ -46,5 +49,9 @@ function pathText(path: readonly PropertyKey[]): string {
   const text = path
     .map((part, index) => (typeof part === 'number' ? `[${part}]` : index === 0 ? String(part) : `.${String(part)}`))
     .join('')
+  return cut(text)
+}
+
+function cut(text: string): string {
   return text.length > 100 ? `${text.slice(0, 100)}…` : text
 }

@@ -69,12 +69,12 @@ export class Answer implements Job {
     this.#request = request
     this.#source = source
     this.#trace = trace
-    this.#sampler = createSampler(request)
     this.#detokenizer = createDetokenizer(source.tokenizer)
     this.#stops = createStopMatcher(request.stop ?? [])
-    this.#eos = new Set(request.ignoreEos ? [] : source.archive.tokenizer.eosIds)
+    this.#eos = endsOf(request, source.archive)
+    this.#sampler = createSampler(request, { ids: [...this.#eos], until: whole('minTokens', request.minTokens ?? 0) })
     this.#room = source.context - ids.length
-    this.#limit = Math.min(whole(request.maxTokens ?? this.#room), this.#room)
+    this.#limit = Math.min(whole('maxTokens', request.maxTokens ?? this.#room), this.#room)
     this.#history = [...ids]
     this.#repeat(after)
   }
@@ -202,7 +202,20 @@ function modeOf(mode: PrefillMode, { prediction, archive }: AnswerSource): Prefi
   )
 }
 
-function whole(maxTokens: number): number {
-  if (Number.isInteger(maxTokens) && maxTokens >= 0) return maxTokens
-  throw new ForetokenError('bad_argument', `maxTokens is ${maxTokens}; it must be a whole number from 0`)
+/** Tokens that end an answer. */
+function endsOf({ ignoreEos, stopTokenIds = [] }: GenerateRequest, { config, tokenizer }: ModelArchive): Set<number> {
+  if (stopTokenIds.length > 1024)
+    throw new ForetokenError('bad_argument', `stopTokenIds holds ${stopTokenIds.length} ids; at most 1024`)
+  for (const id of stopTokenIds)
+    if (!(Number.isInteger(id) && id >= 0 && id < config.vocab))
+      throw new ForetokenError(
+        'bad_argument',
+        `stopTokenIds holds ${id}, which is outside the vocabulary 0..${config.vocab - 1}`,
+      )
+  return new Set([...(ignoreEos ? [] : tokenizer.eosIds), ...stopTokenIds])
+}
+
+function whole(name: string, value: number): number {
+  if (Number.isInteger(value) && value >= 0) return value
+  throw new ForetokenError('bad_argument', `${name} is ${value}; it must be a whole number from 0`)
 }

@@ -68,6 +68,10 @@ export interface GenerateOptions extends SamplingOptions, PrefillRequest, Prompt
   readonly stop?: readonly string[]
   /** Go on past the model's end-of-turn tokens. */
   readonly ignoreEos?: boolean
+  /** Tokens that end the answer beside the model's own, not shown. At most 1,024. */
+  readonly stopTokenIds?: readonly number[]
+  /** No token that ends the answer is drawn before it has so many. Default 0. */
+  readonly minTokens?: number
 }
 
 export interface GenerateRequest extends GenerateOptions {

@@ -3,6 +3,7 @@
  * abort of the request's signal and the engine's end all run the same clean-up, whether or not anybody reads the answer.
  */
 import { Answer } from './answer.ts'
+import type { Seed } from './decode/seed.ts'
 import type { Engine } from './engine.ts'
 import { asForetokenError, type ErrorCode, ForetokenError } from './errors.ts'
 import type { ExpectedKv } from './kv-receiver.ts'
@@ -57,7 +58,7 @@ export interface AnswerOptions {
   readonly leastTokens?: number
 }
 
-export type TokenRequest = GenerateRequest & { readonly prompt: readonly number[]; readonly seed: number }
+export type TokenRequest = GenerateRequest & { readonly prompt: readonly number[]; readonly seed: Seed }
 
 /** Failures that are a companion's. Any other is this engine's, and says nothing of the companion. */
 const theirs: ReadonlySet<ErrorCode> = new Set(['remote', 'bad_kv', 'bad_mac', 'checksum', 'wrong_model', 'network'])
@@ -476,10 +477,11 @@ function bytesPerToken({ pageBytes }: Engine, codec: WireCodec): number {
 
 /** Of a request, what sampling takes. */
 function optionsOf(request: TokenRequest): Record<string, unknown> {
-  const { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, seed } = request
-  const { topLogprobs, ignoreEos, stop, logitBias } = request
-  const all = { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, seed }
-  return Object.fromEntries(
-    Object.entries({ ...all, topLogprobs, ignoreEos, stop, logitBias }).filter(([, value]) => value !== undefined),
-  )
+  const { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty } = request
+  const { topLogprobs, ignoreEos, stop, stopTokenIds, minTokens, logitBias } = request
+  // JSON has no integers beyond 53 bits.
+  const seed = typeof request.seed === 'bigint' ? String(request.seed) : request.seed
+  const drawing = { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, seed }
+  const all = { ...drawing, topLogprobs, ignoreEos, stop, stopTokenIds, minTokens, logitBias }
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
 }

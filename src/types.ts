@@ -24,6 +24,10 @@ export interface ModelFiles {
 export interface Message {
   role: 'system' | 'user' | 'assistant' | 'tool'
   content: string
+  /** Who speaks, of several with one role; what is made of it is up to the chat template. */
+  name?: string
+  /** What an assistant thought before it answered; up to the chat template as well. */
+  reasoning_content?: string
 }
 
 /** A piece of a message, as OpenAI's API writes it. */

@@ -3,7 +3,7 @@
  * (platform.openai.com/docs/api-reference/batch).
  */
 import { z } from 'zod'
-import { ForetokenError, type GenerateRequest, type Message } from '../../node/index.ts'
+import { ForetokenError, type GenerateRequest, type Message, parseJson, type Seed, seedIn } from '../../node/index.ts'
 
 export interface BatchLine {
   /** `custom_id` of an OpenAI request, `id` of a plain one. */
@@ -41,13 +41,17 @@ const ids = z.array(z.number().int().min(0)).min(1)
 const limit = z.number().int().min(1)
 const stop = z.union([z.string().transform((one) => [one]), z.array(z.string())])
 
+const seed = z
+  .custom<number | string>((value) => seedIn(value) !== undefined, 'must be a whole number of 64 bits')
+  .transform((value) => seedIn(value)!)
+
 /** null is how some clients say "not given". */
 const optional = <T extends z.ZodType>(type: T) => type.nullish().transform((value) => value ?? undefined)
 
 const sampling = {
   temperature: optional(z.number()),
   top_p: optional(z.number()),
-  seed: optional(z.number().int()),
+  seed: optional(seed),
   stop: optional(stop),
   presence_penalty: optional(z.number()),
   frequency_penalty: optional(z.number()),
@@ -151,7 +155,7 @@ interface Options {
   readonly top_p?: number | undefined
   readonly top_k?: number | undefined
   readonly min_p?: number | undefined
-  readonly seed?: number | undefined
+  readonly seed?: Seed | undefined
   readonly stop?: readonly string[] | undefined
   readonly presence_penalty?: number | undefined
   readonly frequency_penalty?: number | undefined
@@ -190,7 +194,7 @@ function requestOf(
 function objectOf(bytes: Uint8Array): Record<string, unknown> {
   let row: unknown
   try {
-    row = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    row = parseJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (cause) {
     const why = cause instanceof SyntaxError ? cause.message : 'it is not UTF-8'
     throw new LineError(`not JSON: ${why}`, 'plain')

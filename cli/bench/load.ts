@@ -3,11 +3,12 @@ import { type LoadResult, load } from '../../bench/load.ts'
 import { machine } from '../../bench/machine.ts'
 import { defaultModel } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
-import { UsageError } from '../parse.ts'
+import { startSeed, UsageError } from '../parse.ts'
 import { print, StatusLine } from '../terminal.ts'
 
 export async function benchLoadCommand(flags: Flags, signal: AbortSignal): Promise<void> {
-  const { url, requests = 100, concurrency = 1, rate, lengths = [64], seed = 1, prefill } = flags
+  const { url, requests = 100, concurrency = 1, rate, lengths = [64], prefill } = flags
+  const seed = startSeed(flags)
   if (url === undefined) throw new UsageError('bench load needs a server: --url http://127.0.0.1:8787/v1')
   const line = new StatusLine()
   const asked = {
@@ -17,7 +18,7 @@ export async function benchLoadCommand(flags: Flags, signal: AbortSignal): Promi
     concurrency,
     rate,
     words: lengths,
-    maxTokens: flags['max-tokens'] ?? 64,
+    maxTokens: Math.max(1, flags['max-tokens'] ?? 64),
     seed,
   }
   try {

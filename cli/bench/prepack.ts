@@ -6,6 +6,7 @@ import { lineChart } from '../../bench/plot.ts'
 import { benchPrepack, type PrepackRow, prepackRoom } from '../../bench/prepack.ts'
 import { fileError } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
+import { startSeed } from '../parse.ts'
 import { open } from '../session.ts'
 import { columns, print, StatusLine } from '../terminal.ts'
 
@@ -13,7 +14,8 @@ import { columns, print, StatusLine } from '../terminal.ts'
 const poolSize = 1000
 
 export async function benchPrepackCommand(flags: Flags, signal: AbortSignal): Promise<void> {
-  const { dataset = ['lognormal-256-1'], seed = 1 } = flags
+  const { dataset = ['lognormal-256-1'] } = flags
+  const seed = startSeed(flags)
   const results: SetRow[] = []
   let about = {}
   let heading = ''

@@ -6,6 +6,7 @@ import { capacityOf, type Percentiles, type ReplayResult, replay } from '../../b
 import { atRate, promptsOf, readTrace, scaleTrace, type TraceRow, traceBlock } from '../../bench/traces.ts'
 import { type EngineOptions, pageTokens } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
+import { startSeed } from '../parse.ts'
 import { open } from '../session.ts'
 import { print, StatusLine } from '../terminal.ts'
 import { write } from './prepack.ts'
@@ -20,7 +21,8 @@ const contenders: Readonly<Record<string, EngineOptions['schedule']>> = {
 }
 
 export async function benchReplayCommand(path: string, flags: Flags, signal: AbortSignal): Promise<void> {
-  const { seed = 1, requests = 100, load = 0.8 } = flags
+  const { requests = 100, load = 0.8 } = flags
+  const seed = startSeed(flags)
   const mostPrompt = flags['most-prompt'] ?? 1024
   const mostOutput = flags['most-output'] ?? 1024
   const pages = flags['prefix-pages'] ?? 1024

@@ -5,12 +5,13 @@ import { suites } from '../../bench/quality/suites.ts'
 import { benchWire, type WireRow } from '../../bench/wire.ts'
 import { defaultModel, ForetokenError } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
-import { UsageError } from '../parse.ts'
+import { startSeed, UsageError } from '../parse.ts'
 import { open, writeWhole } from '../session.ts'
 import { columns, print, StatusLine } from '../terminal.ts'
 
 export async function benchWireCommand(flags: Flags, signal: AbortSignal): Promise<void> {
-  const { suite = ['lm'], lengths = [512], cases = 10, seed = 1 } = flags
+  const { suite = ['lm'], lengths = [512], cases = 10 } = flags
+  const seed = startSeed(flags)
   for (const name of suite)
     if (!Object.hasOwn(suites, name))
       throw new UsageError(`no suite ${name}; there are ${Object.keys(suites).join(', ')}`)

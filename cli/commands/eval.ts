@@ -4,13 +4,14 @@ import { qualityChart } from '../../bench/quality/chart.ts'
 import { judgeQuality, type QualityRow } from '../../bench/quality/judge.ts'
 import { suites } from '../../bench/quality/suites.ts'
 import { defaultModel, ForetokenError } from '../../node/index.ts'
-import { type Invocation, UsageError } from '../parse.ts'
+import { type Invocation, startSeed, UsageError } from '../parse.ts'
 import { open, writeWhole } from '../session.ts'
 import { columns, print, StatusLine } from '../terminal.ts'
 
 export async function evaluate({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   if (operands.length > 0) throw new UsageError('eval takes no operands: name suites with --suite')
-  const { suite = Object.keys(suites), lengths = [256, 1024], cases = 20, seed = 1, work = [] } = flags
+  const { suite = Object.keys(suites), lengths = [256, 1024], cases = 20, work = [] } = flags
+  const seed = startSeed(flags)
   const shares = work.map((percent) => percent / 100)
   for (const name of suite)
     if (!Object.hasOwn(suites, name))

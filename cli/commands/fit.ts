@@ -23,7 +23,7 @@ import { endsOf, layersOf, planOf } from '../fit/plan.ts'
 import { type Search, searchPlan } from '../fit/search.ts'
 import { agreementOn, type Begun, fitSources } from '../fit/sources.ts'
 import type { Flags } from '../flags.ts'
-import { type Invocation, UsageError } from '../parse.ts'
+import { type Invocation, startSeed, UsageError } from '../parse.ts'
 import { open, writeWhole } from '../session.ts'
 import { note, print, StatusLine, size } from '../terminal.ts'
 
@@ -31,7 +31,8 @@ import { note, print, StatusLine, size } from '../terminal.ts'
 const judged = { documents: 60, continuation: 32 }
 
 export async function fit({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
-  const { data, out, seed = 1, tokens = 80_000, ridge = 1e-3 } = flags
+  const { data, out, tokens = 80_000, ridge = 1e-3 } = flags
+  const seed = startSeed(flags)
   if (operands.length > 0 || data === undefined || out === undefined)
     throw new UsageError('fit takes no operands: foretoken fit --base MODEL --data FILE --out FILE')
   for (const flag of ['m', 'run', 'taps', 'aux'] as const)

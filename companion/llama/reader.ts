@@ -164,11 +164,13 @@ function optionsOf({
   frequencyPenalty,
   logitBias,
   topLogprobs,
+  minTokens,
+  stopTokenIds,
 }: GenerateRequest): object {
-  if (topLogprobs || (logitBias && Object.keys(logitBias).length > 0))
+  if (topLogprobs || minTokens || stopTokenIds?.length || (logitBias && Object.keys(logitBias).length > 0))
     throw new ForetokenError(
       'unsupported',
-      'this companion runs llama.cpp, which gives no likeliest tokens and takes no logit bias; the edge answers itself',
+      'this companion runs llama.cpp, which gives no likeliest tokens and takes no logit bias or other ends of an answer; the edge answers itself',
     )
   const penalties = repetitionPenalty || presencePenalty || frequencyPenalty
   return {
@@ -177,7 +179,7 @@ function optionsOf({
     ...(topK && { topK }),
     ...(topP && { topP }),
     ...(minP && { minP }),
-    ...(seed !== undefined && { seed: seed % 2 ** 32 }),
+    ...(seed !== undefined && { seed: Number(BigInt.asUintN(32, BigInt(seed))) }),
     ...(penalties && {
       repeatPenalty: {
         penalty: repetitionPenalty ?? 1,

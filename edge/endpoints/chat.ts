@@ -9,22 +9,24 @@ import { entries } from '../schemas/common.ts'
 import { frame, done as last } from '../sse.ts'
 import { reportOf, usageOf } from '../usage.ts'
 import { collect, finishReason } from './collect.ts'
-import { optionsOf } from './options.ts'
+import { optionsOf, templateValuesOf } from './options.ts'
 import { endsTurn, tokenLogprob } from './tokens.ts'
 import { type VisibleToken, VisibleTokens } from './visible.ts'
 
 export const chat: Endpoint<typeof chatRequest> = {
+  form: 'chat',
   schema: chatRequest,
   entries: ({ limits }) => ({ ...entries, messages: limits.messages }),
   plan(body, { engine, config, model, created }): Plan {
     const choices = body.n ?? 1
     const id = newId('chatcmpl')
     const head = { id, created, model }
-    const isEnd = endsTurn(engine, body.foretoken?.ignore_eos ?? false)
     const options = {
-      ...optionsOf(body, engine, config, longest(body)),
+      ...optionsOf(body, engine, config, body.max_completion_tokens ?? body.max_tokens),
+      ...templateValuesOf(body),
       ...(topLogprobs(body) > 0 && { topLogprobs: topLogprobs(body) }),
     }
+    const isEnd = endsTurn(engine, options)
     return {
       requests: [{ ...options, prompt: body.messages.map(messageOf) }],
       choices,
@@ -95,13 +97,15 @@ export const chat: Endpoint<typeof chatRequest> = {
 }
 
 /** The template knows no developer; a system message is what OpenAI calls it for other models. */
-function messageOf({ role, content }: ChatRequest['messages'][number]): Message {
-  const text = typeof content === 'string' ? content : content.map((part) => part.text).join('')
-  return { role: role === 'developer' ? 'system' : role, content: text }
-}
-
-function longest({ max_completion_tokens, max_tokens }: ChatRequest): number | undefined {
-  return max_completion_tokens ?? max_tokens ?? undefined
+function messageOf(message: ChatRequest['messages'][number]): Message {
+  const { role, content, name } = message
+  const thought = message.role === 'assistant' ? message.reasoning_content : undefined
+  return {
+    role: role === 'developer' ? 'system' : role,
+    content: typeof content === 'string' ? content : (content ?? []).map((part) => part.text).join(''),
+    ...(name && { name }),
+    ...(thought && { reasoning_content: thought }),
+  }
 }
 
 function topLogprobs({ logprobs, top_logprobs }: ChatRequest): number {

@@ -2,6 +2,7 @@
 import type { AnyEngine, DoneEvent } from '../../src/index.ts'
 import { ApiError } from '../errors.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
+import { filled } from '../fill.ts'
 import { newId } from '../ids.ts'
 import type { RunEvent } from '../run.ts'
 import { type CompletionRequest, completionEntries, completionRequest } from '../schemas/completions.ts'
@@ -15,13 +16,13 @@ import { type VisibleToken, VisibleTokens } from './visible.ts'
 type Prompt = string | readonly number[]
 
 export const completions: Endpoint<typeof completionRequest> = {
+  form: 'completion',
   schema: completionRequest,
   entries: () => completionEntries,
   plan(body, { engine, config, model, created }): Plan {
     const choices = body.n ?? 1
     const prompts = promptsOf(body.prompt)
     const head = { id: newId('cmpl'), object: 'text_completion', created, model }
-    const isEnd = endsTurn(engine, body.foretoken?.ignore_eos ?? false)
     const scored = body.logprobs !== null && body.logprobs !== undefined
     if (body.echo && scored)
       throw new ApiError(400, 'echo with logprobs is not supported; ask for one of them', {
@@ -32,9 +33,15 @@ export const completions: Endpoint<typeof completionRequest> = {
       ...optionsOf(body, engine, config, body.max_tokens ?? 16),
       ...(body.logprobs && { topLogprobs: body.logprobs }),
     }
+    const isEnd = endsTurn(engine, options)
+    const raw = {
+      raw: true,
+      ...(typeof body.parse_special === 'boolean' && { parseSpecial: body.parse_special }),
+      ...(typeof body.add_special_tokens === 'boolean' && { addSpecial: body.add_special_tokens }),
+    }
     const echo = (index: number) => (body.echo ? textOf(prompts[Math.floor(index / choices)]!, engine) : '')
     return {
-      requests: prompts.map((prompt) => ({ ...options, prompt, raw: true })),
+      requests: prompts.map((prompt) => ({ ...options, ...raw, prompt: gapped(prompt, body, engine) })),
       choices,
       stream: body.stream ?? false,
       progress: (body.stream && body.foretoken?.progress) ?? false,
@@ -102,6 +109,16 @@ export const completions: Endpoint<typeof completionRequest> = {
 function promptsOf(prompt: CompletionRequest['prompt']): readonly Prompt[] {
   if (typeof prompt === 'string') return [prompt]
   return typeof prompt[0] === 'number' ? [prompt as number[]] : (prompt as Prompt[])
+}
+
+/** A prompt with what comes behind its answer, if that is given. */
+function gapped(prompt: Prompt, { suffix, parse_special }: CompletionRequest, engine: AnyEngine): Prompt {
+  if (!suffix) return prompt
+  if (typeof prompt === 'string' && parse_special !== false) return filled(prompt, suffix, engine)
+  throw new ApiError(400, 'suffix needs a prompt of text, in which special tokens are read', {
+    code: 'unsupported_value',
+    param: 'suffix',
+  })
 }
 
 function textOf(prompt: Prompt, { tokenizer }: AnyEngine): string {

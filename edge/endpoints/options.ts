@@ -3,43 +3,58 @@ import type { z } from '@hono/zod-openapi'
 import type { AnyEngine, GenerateRequest } from '../../src/index.ts'
 import type { Config } from '../config.ts'
 import { ApiError } from '../errors.ts'
-import type { choosing, extension, sampling } from '../schemas/common.ts'
+import { limitOf, type sampling } from '../schemas/common.ts'
 
 type Fields<T extends Record<string, z.ZodType>> = { readonly [N in keyof T]?: z.output<T[N]> }
 
-type Sampling = Pick<Fields<typeof sampling>, 'temperature' | 'top_p'> & {
-  readonly foretoken?: z.output<typeof extension> | null | undefined
+type Sampling = Fields<typeof sampling>
+/** What a chat template may be told. */
+type Templating = { readonly chat_template_kwargs?: Readonly<Record<string, unknown>> | null | undefined } & {
+  readonly add_generation_prompt?: boolean | null | undefined
 }
-type Choosing = Pick<Fields<typeof choosing>, 'stop' | 'seed' | 'presence_penalty' | 'frequency_penalty' | 'logit_bias'>
 
 export type Options = Omit<GenerateRequest, 'prompt' | 'signal' | 'tenant' | 'id'>
 
-/** What a request leaves open the config decides. Throws an ApiError of 400. */
+/** What a request leaves open the config decides. `maxTokens` as the body has it. Throws an ApiError of 400. */
 export function optionsOf(
-  body: Sampling & Choosing,
+  body: Sampling,
   engine: AnyEngine,
   config: Config,
-  maxTokens: number | undefined,
+  maxTokens: number | null | undefined,
 ): Options {
-  const { foretoken: more = {} } = body
-  const most = maxTokens ?? config.limits.outputTokens
+  const { foretoken: more } = body
+  const topK = body.top_k ?? more?.top_k ?? undefined
   const given = {
-    maxTokens: most,
+    maxTokens: limitOf(maxTokens) ?? config.limits.outputTokens,
+    minTokens: body.min_tokens ?? undefined,
     temperature: body.temperature ?? config.temperature,
     // The engine takes no 0; the fewest tokens that reach almost nothing are the likeliest one.
     topP: body.top_p === null || body.top_p === undefined ? undefined : Math.max(body.top_p, 1e-9),
-    topK: more?.top_k ?? undefined,
-    minP: more?.min_p ?? undefined,
-    repetitionPenalty: more?.repetition_penalty ?? undefined,
+    topK: topK === -1 ? 0 : topK,
+    minP: body.min_p ?? more?.min_p ?? undefined,
+    repetitionPenalty: body.repetition_penalty ?? more?.repetition_penalty ?? undefined,
     presencePenalty: body.presence_penalty ?? undefined,
     frequencyPenalty: body.frequency_penalty ?? undefined,
     seed: body.seed ?? undefined,
     logitBias: body.logit_bias ? biasOf(body.logit_bias, engine) : undefined,
     stop: typeof body.stop === 'string' ? [body.stop] : (body.stop ?? undefined),
-    ignoreEos: more?.ignore_eos ?? undefined,
+    stopTokenIds: body.stop_token_ids ? knownIds(body.stop_token_ids, engine) : undefined,
+    ignoreEos: ignoresEnds(body),
     prefill: prefillOf(more?.prefill ?? undefined, engine, config),
   }
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as Options
+}
+
+/** Whether the model's own ends of a turn are passed over. */
+export function ignoresEnds({ ignore_eos, foretoken }: Sampling): boolean | undefined {
+  return ignore_eos ?? foretoken?.ignore_eos ?? undefined
+}
+
+/** What the chat template is told beside the messages. */
+export function templateValuesOf(body: Templating): Pick<GenerateRequest, 'templateValues'> {
+  const values = { ...body.chat_template_kwargs }
+  if (typeof body.add_generation_prompt === 'boolean') values.add_generation_prompt ??= body.add_generation_prompt
+  return Object.keys(values).length > 0 ? { templateValues: values } : {}
 }
 
 /** Kinds that need a predictor are refused where there is none; the config's own choice falls back to exact then. */
@@ -49,6 +64,16 @@ function prefillOf(wanted: Options['prefill'], engine: AnyEngine, config: Config
   throw new ApiError(400, `prefill ${wanted} needs a predictor, and this server has none; use exact`, {
     code: 'unsupported_value',
     param: 'foretoken.prefill',
+  })
+}
+
+function knownIds(ids: readonly number[], engine: AnyEngine): readonly number[] {
+  const { vocab } = engine.archive.config
+  const outside = ids.find((id) => id >= vocab)
+  if (outside === undefined) return ids
+  throw new ApiError(400, `stop_token_ids names token ${outside}; there are ${vocab} tokens`, {
+    code: 'invalid_value',
+    param: 'stop_token_ids',
   })
 }
 

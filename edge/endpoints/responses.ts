@@ -5,13 +5,14 @@ import type { Endpoint, Plan } from '../exchange.ts'
 import { entries } from '../schemas/common.ts'
 import { type ResponsesRequest, responsesRequest } from '../schemas/responses.ts'
 import { collect } from './collect.ts'
-import { optionsOf } from './options.ts'
+import { optionsOf, templateValuesOf } from './options.ts'
 import { ResponseShape } from './response-shape.ts'
 import { responseFrames } from './response-stream.ts'
 import { endsTurn, tokenLogprob } from './tokens.ts'
 import { VisibleTokens } from './visible.ts'
 
 export const responses: Endpoint<typeof responsesRequest> = {
+  form: 'response',
   schema: responsesRequest,
   entries: ({ limits }) => ({ ...entries, input: limits.messages }),
   plan(body, { engine, config, model, created }): Plan {
@@ -22,11 +23,12 @@ export const responses: Endpoint<typeof responsesRequest> = {
         param: 'top_logprobs',
       })
     const options = {
-      ...optionsOf(body, engine, config, body.max_output_tokens ?? undefined),
+      ...optionsOf(body, engine, config, body.max_output_tokens),
+      ...templateValuesOf(body),
       ...(body.top_logprobs && { topLogprobs: body.top_logprobs }),
     }
     const shape = new ResponseShape(body, { model, created, temperature: options.temperature! })
-    const isEnd = endsTurn(engine, body.foretoken?.ignore_eos ?? false)
+    const isEnd = endsTurn(engine, options)
     const stream = responseFrames({
       shape,
       visible: new VisibleTokens(engine, isEnd),
@@ -54,7 +56,7 @@ function messagesOf({ instructions, input }: ResponsesRequest): Message[] {
   return [
     ...before,
     ...input.map(({ role, content }): Message => {
-      const text = typeof content === 'string' ? content : content.map((part) => part.text).join('')
+      const text = typeof content === 'string' ? content : (content ?? []).map((part) => part.text).join('')
       return { role: role === 'developer' ? 'system' : role, content: text }
     }),
   ]

@@ -1,5 +1,5 @@
 /** Tokens as log-probabilities tell them. */
-import type { AnyEngine, ScoredToken, TokenEvent } from '../../src/index.ts'
+import type { AnyEngine, GenerateRequest, ScoredToken, TokenEvent } from '../../src/index.ts'
 
 export interface ScoredText {
   readonly token: string
@@ -24,9 +24,12 @@ export function tokenLogprob(engine: AnyEngine, token: TokenEvent): TokenLogprob
   }
 }
 
-/** Whether a token ends a turn: such have no text. */
-export function endsTurn({ archive }: AnyEngine, ignored: boolean | undefined): (id: number) => boolean {
-  const ends = new Set(ignored ? [] : archive.tokenizer.eosIds)
+/** Whether a token ends an answer: such have no text. */
+export function endsTurn(
+  { archive }: AnyEngine,
+  { ignoreEos, stopTokenIds = [] }: Pick<GenerateRequest, 'ignoreEos' | 'stopTokenIds'>,
+): (id: number) => boolean {
+  const ends = new Set([...(ignoreEos ? [] : archive.tokenizer.eosIds), ...stopTokenIds])
   return (id) => ends.has(id)
 }
 

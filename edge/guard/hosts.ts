@@ -4,14 +4,16 @@
  */
 import type { Config } from '../config.ts'
 import { ApiError } from '../errors.ts'
-
-const loopback = ['localhost', '127.0.0.1', '[::1]']
+import { hostName, isLoopbackName } from './names.ts'
 
 /** Throws an ApiError of 403. */
 export function checkHost(request: Request, { listen, hosts, origins }: Config): void {
-  const host = hostOf(request)
-  const allowed = hosts ?? (listen === 'loopback' ? loopback : undefined)
-  if (allowed && !allowed.includes(nameOf(host)))
+  const host = request.headers.get('host') ?? new URL(request.url).host
+  const name = hostName(host)
+  const answers = hosts
+    ? name !== undefined && hosts.includes(name)
+    : listen === 'public' || (name !== undefined && isLoopbackName(name))
+  if (!answers)
     throw new ApiError(403, 'this server does not answer to that host name; config.hosts lists those it does', {
       code: 'host_not_allowed',
     })
@@ -22,15 +24,10 @@ export function checkHost(request: Request, { listen, hosts, origins }: Config):
     })
 }
 
-function hostOf(request: Request): string {
-  return (request.headers.get('host') ?? new URL(request.url).host).toLowerCase()
-}
-
-/** Without its port. */
-function nameOf(host: string): string {
-  return host.replace(/:\d*$/, '')
-}
-
+/** Whether a page came from this server itself, under whatever scheme a proxy gives it. */
 function sameOrigin(origin: string, host: string): boolean {
-  return origin === `http://${host}` || origin === `https://${host}`
+  return ['http', 'https'].some((scheme) => {
+    const own = `${scheme}://${host}`
+    return URL.canParse(own) && new URL(own).origin === origin
+  })
 }

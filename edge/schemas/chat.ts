@@ -1,34 +1,61 @@
 /** `POST /v1/chat/completions`. */
-import { choosing, harmless, noTools, sampling, textPart, unsupported, usage, z } from './common.ts'
+import {
+  anything,
+  choosing,
+  harmless,
+  noTools,
+  only,
+  refused,
+  sampling,
+  templating,
+  textPart,
+  tokenLimit,
+  unsupported,
+  usage,
+  z,
+} from './common.ts'
 
 const text = z.union([z.string(), z.array(textPart('text')).min(1).max(256)])
+const name = z.string().max(256).nullish().openapi({ description: 'Given to the chat template.' })
 
 const message = z
   .discriminatedUnion('role', [
-    z.strictObject({ role: z.enum(['system', 'developer', 'user']), content: text }),
-    z.strictObject({
+    z.object({ role: z.enum(['system', 'developer', 'user']), content: text, name }),
+    z.object({
       role: z.literal('assistant'),
-      content: text,
-      refusal: z.null().optional(),
-      annotations: z.array(z.unknown()).max(0, unsupported).nullish(),
-      audio: z.null(unsupported).optional(),
-      tool_calls: z.array(z.unknown()).max(0, unsupported).nullish(),
+      content: text.nullish(),
+      name,
+      reasoning_content: z.string().nullish().openapi({ description: 'Given to the chat template.' }),
+      refusal: refused('a refusal is a message; send its text as content'),
+      annotations: refused('messages have none'),
+      audio: refused('messages are text'),
+      tool_calls: refused('tools are not supported'),
+      function_call: refused('tools are not supported'),
     }),
   ])
   .openapi('ChatMessage')
 
 export const chatRequest = z
-  .strictObject({
+  .object({
     ...sampling,
     ...choosing,
+    ...templating,
     ...noTools,
     messages: z.array(message).min(1),
-    max_completion_tokens: z.number().int().min(1).max(1_000_000).nullish(),
-    max_tokens: z.number().int().min(1).max(1_000_000).nullish().openapi({ deprecated: true }),
+    max_completion_tokens: tokenLimit.nullish(),
+    max_tokens: tokenLimit.nullish().openapi({ deprecated: true }),
     logprobs: z.boolean().nullish(),
     top_logprobs: z.number().int().min(0).max(20).nullish(),
-    response_format: z.strictObject({ type: z.literal('text', unsupported) }).nullish(),
-    modalities: harmless(z.array(z.literal('text', unsupported)).min(1).max(1), 'answers are text'),
+    response_format: only(z.object({ type: z.literal('text', unsupported) }), 'Answers are text, not constrained.'),
+    modalities: only(z.array(z.literal('text', unsupported)).min(1).max(1), 'Answers are text.'),
+    audio: refused('answers are text'),
+    functions: refused('tools are not supported'),
+    function_call: only(z.enum(['none', 'auto'], unsupported), 'Refused; tools are not supported'),
+    web_search_options: refused('nothing is searched'),
+    echo: refused('an answer does not begin with its prompt'),
+    prediction: harmless(anything, 'what it says changes the time of an answer, not the answer'),
+    reasoning_effort: harmless(anything, 'the model thinks as it does; see `chat_template_kwargs`'),
+    verbosity: harmless(anything, 'the model is as verbose as it is'),
   })
   .openapi('ChatCompletionRequest')
 

@@ -1,32 +1,64 @@
 /**
- * What all requests have in common. These schemas are the validation and the OpenAPI document at once: objects are strict, so that a
- * field that this server does not know is refused by its name, and null is as absent.
+ * What all requests have in common. These schemas are the validation, the OpenAPI document and the table in docs/server.md at once. They
+ * see a body behind `normalize.ts`: without nulls, and with every field by its own name.
+ *
+ * A field is honoured, accepted (it is read for nothing, and the answer is what it would be), or refused (ignoring it would change what
+ * the answer means, so that only a value that asks for nothing is taken). A field that no schema names is ignored, and the client told so.
  */
 import { z } from '@hono/zod-openapi'
+import { seedIn } from '../../src/index.ts'
 
 export { z }
 
-/** A field that is accepted since leaving it out would change nothing here. */
+export type Handling = 'honoured' | 'accepted' | 'refused'
+
+/** Where the OpenAPI document tells the handling of a field, unless it is honoured. */
+export const handlingKey = 'x-foretoken-handling'
+
+/** A field that is read for nothing, since leaving it out would change nothing here. */
 export function harmless<T extends z.ZodType>(type: T, about: string) {
-  return type.nullish().openapi({ description: `Accepted; ${about}` })
+  return type.nullish().openapi({ description: `Accepted; ${about}`, [handlingKey]: 'accepted' satisfies Handling })
 }
 
-/** A field of OpenAI's that may only have the value that asks for nothing. */
-const only = <T extends z.ZodType>(type: T, about: string) => type.nullish().openapi({ description: about })
+/** A field that asks for something that is not here, but for the values of `type`. */
+export function only<T extends z.ZodType>(type: T, about: string) {
+  return type.nullish().openapi({ description: about, [handlingKey]: 'refused' satisfies Handling })
+}
 
 /** What a value says that asks for something that is not here. */
 export const notHere = 'not supported by this server'
 export const unsupported = `${notHere}; leave it out`
 
+/** Values that ask for nothing. */
+const nothing = z.union([z.literal(false), z.literal(''), z.array(z.unknown()).max(0, unsupported)], unsupported)
+
+/** A field whose being ignored would change what the answer means. */
+export const refused = (about: string) => only(nothing, `Refused; ${about}`)
+
+/** Some sort of JSON, for what is read for nothing. */
+export const anything = z.unknown()
+
+/** A limit of tokens: larger ones were cut before. */
+export const tokenLimit = z.number().int().min(-1).openapi({ description: '-1 is no limit but the context.' })
+
+/** An answer may be as long as its context: what a body says of the length of its answer, or undefined for no limit of its own. */
+export function limitOf(given: number | null | undefined): number | undefined {
+  return given === null || given === -1 ? undefined : given
+}
+
+/** A number, or the text of one that is too long for that. */
 const seed = z
-  .number()
-  .int()
-  .min(-(2 ** 52))
-  .max(2 ** 52)
+  .custom<number | string>((value) => seedIn(value) !== undefined, 'must be a whole number of 64 bits')
+  .transform((value) => seedIn(value)!)
+  .openapi({ type: 'integer', format: 'int64' })
 
 export const prefillKind = z.enum(['exact', 'predicted', 'refined', 'auto'])
 
-/** What this server takes beyond OpenAI's fields. */
+const topK = z.number().int().min(-1).openapi({ description: 'Draws among the k likeliest tokens; 0 and -1 are all.' })
+const minP = z.number().min(0).max(1).openapi({ description: 'Drops tokens below this share of the likeliest.' })
+const repetitionPenalty = z.number().gt(0).max(10).openapi({ description: 'Above 1 avoids what was seen.' })
+
+/** What this server takes beyond OpenAI's fields. Its names are this server's own, so that an unknown one is a mistake. */
 export const extension = z
   .strictObject({
     prefill: prefillKind.nullish().openapi({
@@ -37,9 +69,9 @@ export const extension = z
       .boolean()
       .nullish()
       .openapi({ description: 'Streams tell how much of the prompt has been read, in `foretoken.progress`.' }),
-    top_k: z.number().int().min(0).max(1_000_000).nullish(),
-    min_p: z.number().min(0).max(1).nullish(),
-    repetition_penalty: z.number().gt(0).max(10).nullish(),
+    top_k: topK.nullish(),
+    min_p: minP.nullish(),
+    repetition_penalty: repetitionPenalty.nullish(),
     ignore_eos: z.boolean().nullish(),
   })
   .openapi('ForetokenExtension')
@@ -47,7 +79,20 @@ export const extension = z
 export const stop = z.union([z.string().min(1).max(200), z.array(z.string().min(1).max(200)).max(16)])
 
 /** How many entries the fields of a request may have, counted before any of them is looked at. */
-export const entries = { metadata: 16, logit_bias: 1024, stop: 16, tools: 128, modalities: 8, include: 8 }
+export const entries = {
+  metadata: 16,
+  logit_bias: 1024,
+  stop: 16,
+  stop_token_ids: 1024,
+  tools: 128,
+  functions: 128,
+  modalities: 8,
+  include: 16,
+  chat_template_kwargs: 64,
+  options: 64,
+}
+
+const tokenId = z.number().int().min(0).max(10_000_000)
 
 /** Fields of every request that makes text. */
 export const sampling = {
@@ -58,36 +103,88 @@ export const sampling = {
     .regex(/^\P{Cc}*$/u, 'a name has no control characters'),
   temperature: z.number().min(0).max(2).nullish(),
   top_p: z.number().min(0).max(1).nullish(),
-  stream: z.boolean().nullish(),
-  foretoken: extension.nullish(),
-  user: harmless(z.string().max(1000), 'used for nothing'),
-  safety_identifier: harmless(z.string().max(1000), 'used for nothing'),
-  prompt_cache_key: harmless(z.string().max(1000), 'prefixes are cached by their tokens, within the tenant of the key'),
-  metadata: harmless(
-    z.record(z.string().max(64), z.string().max(512)).refine((value) => Object.keys(value).length <= 16, 'at most 16'),
-    'nothing is stored',
-  ),
-  store: only(z.literal(false, unsupported), 'Nothing is stored.'),
-  service_tier: only(z.enum(['auto', 'default'], unsupported), 'There is one tier.'),
-}
-
-/** Of chat and text completions, not of responses. */
-export const choosing = {
-  n: z.number().int().min(1).max(128).nullish(),
-  stop: stop.nullish(),
-  seed: seed.nullish(),
+  top_k: topK.nullish(),
+  min_p: minP.nullish(),
+  repetition_penalty: repetitionPenalty.nullish(),
   presence_penalty: z.number().min(-2).max(2).nullish(),
   frequency_penalty: z.number().min(-2).max(2).nullish(),
   logit_bias: z
     .record(z.string().regex(/^\d{1,9}$/, 'keys are token ids'), z.number().min(-100).max(100))
     .refine((value) => Object.keys(value).length <= 1024, 'at most 1024 tokens')
     .nullish(),
+  seed: seed.nullish().openapi({
+    description: 'Any whole number of 64 bits; the same seed draws the same, here and on the command line.',
+  }),
+  stop: stop.nullish(),
+  stop_token_ids: z
+    .array(tokenId)
+    .max(1024)
+    .nullish()
+    .openapi({ description: 'Tokens that end the answer, beside the model’s own.' }),
+  min_tokens: z
+    .number()
+    .int()
+    .min(0)
+    .nullish()
+    .openapi({ description: 'No token that ends the answer is drawn before it has so many.' }),
+  ignore_eos: z.boolean().nullish().openapi({ description: 'Goes on past the model’s end-of-turn tokens.' }),
+  stream: z.boolean().nullish(),
+  foretoken: extension.nullish(),
+  user: harmless(z.string().max(1000), 'used for nothing'),
+  safety_identifier: harmless(z.string().max(1000), 'used for nothing'),
+  prompt_cache_key: harmless(z.string().max(1000), 'prefixes are cached by their tokens, within the tenant of the key'),
+  prompt_cache_retention: harmless(anything, 'the prefix cache has its own policy'),
+  prompt_cache_options: harmless(anything, 'the prefix cache has its own policy'),
+  cache_prompt: harmless(anything, 'prefixes are always cached'),
+  metadata: harmless(
+    z.record(z.string().max(64), z.string().max(512)).refine((value) => Object.keys(value).length <= 16, 'at most 16'),
+    'nothing is stored',
+  ),
+  store: only(z.literal(false, unsupported), 'Nothing is stored.'),
+  service_tier: harmless(z.string().max(40), 'there is one tier'),
+  skip_special_tokens: harmless(z.boolean(), 'special tokens have no text in an answer'),
+  spaces_between_special_tokens: harmless(z.boolean(), 'special tokens have no text in an answer'),
+  moderation: refused('nothing is moderated'),
+  guided_json: refused('answers are not constrained'),
+  guided_regex: refused('answers are not constrained'),
+  guided_choice: refused('answers are not constrained'),
+  guided_grammar: refused('answers are not constrained'),
+  structured_outputs: refused('answers are not constrained'),
+  json_schema: refused('answers are not constrained'),
+  grammar: refused('answers are not constrained'),
+  format: refused('answers are not constrained'),
+  logits_processors: refused('there are none'),
+  use_beam_search: refused('answers are drawn token by token'),
+  truncate_prompt_tokens: only(z.literal(-1, unsupported), 'Refused; a prompt that is too long is refused, not cut'),
+  prompt_logprobs: only(z.literal(0, unsupported), 'Refused; prompts are not scored'),
+  images: refused('text is the only kind of content'),
+  lora: refused('there are no adapters'),
+}
+
+/** Of chat and text completions, not of responses. */
+export const choosing = {
+  n: z.number().int().min(1).max(128).nullish(),
   stream_options: z
-    .strictObject({
+    .object({
       include_usage: z.boolean().nullish(),
-      include_obfuscation: harmless(z.literal(false), 'nothing is padded'),
+      include_obfuscation: harmless(z.boolean(), 'nothing is padded'),
     })
     .nullish(),
+}
+
+/** Of chats and responses: what the chat template gets beside the messages. */
+export const templating = {
+  chat_template_kwargs: z
+    .record(z.string().max(100), z.unknown())
+    .nullish()
+    .openapi({ description: 'Names for the chat template, such as `enable_thinking`.' }),
+  add_generation_prompt: z
+    .boolean()
+    .nullish()
+    .openapi({ description: 'Whether the prompt ends with the beginning of an answer. Default true.' }),
+  continue_final_message: refused('an answer is a message of its own'),
+  chat_template: refused('the model’s own template is used'),
+  documents: refused('put them into messages'),
 }
 
 /** Tools that are not there can't be called. */
@@ -99,7 +196,7 @@ export const noTools = {
 
 export const textPart = (type: string) =>
   z
-    .strictObject({ type: z.literal(type, `${notHere}; content is ${type}`), text: z.string() })
+    .object({ type: z.literal(type, `${notHere}; content is ${type}`), text: z.string() })
     .openapi({ description: 'Text is the only kind of content.' })
 
 export const errorBody = z

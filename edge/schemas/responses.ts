@@ -1,5 +1,19 @@
 /** `POST /v1/responses`, without a memory: every request brings its whole conversation. */
-import { harmless, noTools, report, sampling, textPart, unsupported, z } from './common.ts'
+import {
+  anything,
+  harmless,
+  noTools,
+  notHere,
+  only,
+  refused,
+  report,
+  sampling,
+  templating,
+  textPart,
+  tokenLimit,
+  unsupported,
+  z,
+} from './common.ts'
 
 const input = z.union([z.string(), z.array(textPart('input_text')).min(1).max(256)])
 
@@ -8,10 +22,10 @@ const output = z.union([
   z.string(),
   z
     .array(
-      z.strictObject({
-        type: z.literal('output_text'),
+      z.object({
+        type: z.literal('output_text', `${notHere}; content is output_text`),
         text: z.string(),
-        annotations: z.array(z.unknown()).max(0).nullish(),
+        annotations: refused('messages have none'),
         logprobs: harmless(z.array(z.unknown()), 'read for nothing'),
       }),
     )
@@ -19,42 +33,50 @@ const output = z.union([
     .max(256),
 ])
 
+/** Read for nothing: an item is what it holds. */
+const about = {
+  type: z.literal('message').optional(),
+  id: harmless(z.string().max(200), 'nothing is stored'),
+  status: harmless(z.string().max(40), 'used for nothing'),
+  phase: harmless(z.string().max(40), 'used for nothing'),
+}
+
 const item = z
   .discriminatedUnion('role', [
-    z.strictObject({
-      type: z.literal('message').optional(),
-      role: z.enum(['system', 'developer', 'user']),
-      content: input,
-      id: harmless(z.string().max(200), 'nothing is stored'),
-      status: harmless(z.string().max(40), 'used for nothing'),
-    }),
-    z.strictObject({
-      type: z.literal('message').optional(),
-      role: z.literal('assistant'),
-      content: output,
-      id: harmless(z.string().max(200), 'nothing is stored'),
-      status: harmless(z.string().max(40), 'used for nothing'),
-      phase: harmless(z.string().max(40), 'used for nothing'),
-    }),
+    z.object({ ...about, role: z.enum(['system', 'developer', 'user']), content: input }),
+    z.object({ ...about, role: z.literal('assistant'), content: output.nullish() }),
   ])
   .openapi('ResponseInputMessage')
 
 export const responsesRequest = z
-  .strictObject({
+  .object({
     ...sampling,
+    ...templating,
     ...noTools,
     input: z.union([z.string().min(1), z.array(item).min(1)]),
     instructions: z.string().nullish().openapi({ description: 'A system message before all others.' }),
-    max_output_tokens: z.number().int().min(1).max(1_000_000).nullish(),
+    max_output_tokens: tokenLimit.nullish(),
     top_logprobs: z.number().int().min(0).max(20).nullish(),
-    include: z.array(z.literal('message.output_text.logprobs', unsupported)).max(8).nullish(),
+    include: z.array(z.string().max(100)).max(16).nullish().openapi({
+      description: '`message.output_text.logprobs` is honoured; other things are not there to be included.',
+    }),
     text: z
-      .strictObject({ format: z.strictObject({ type: z.literal('text', unsupported) }).nullish() })
+      .object({
+        format: z.object({ type: z.literal('text', unsupported) }).nullish(),
+        verbosity: harmless(anything, 'the model is as verbose as it is'),
+      })
       .nullish()
       .openapi({ description: 'Plain text is the only format.' }),
-    truncation: z.literal('disabled', unsupported).nullish(),
-    background: z.literal(false, unsupported).nullish(),
-    stream_options: z.strictObject({ include_obfuscation: harmless(z.literal(false), 'nothing is padded') }).nullish(),
+    n: only(z.literal(1, unsupported), 'Refused; a response is one answer'),
+    truncation: harmless(z.enum(['auto', 'disabled']), 'a conversation that is too long is refused, not cut'),
+    background: only(z.literal(false, unsupported), 'Refused; a response is answered at once'),
+    previous_response_id: refused('nothing is kept between requests: send the whole conversation'),
+    conversation: refused('nothing is kept between requests: send the whole conversation'),
+    prompt: refused('no prompts are kept'),
+    reasoning: harmless(anything, 'the model thinks as it does; see `chat_template_kwargs`'),
+    max_tool_calls: harmless(anything, 'tools are not supported'),
+    context_management: harmless(anything, 'a conversation that is too long is refused, not cut'),
+    stream_options: z.object({ include_obfuscation: harmless(z.boolean(), 'nothing is padded') }).nullish(),
   })
   .openapi('ResponseRequest')
 

@@ -1,11 +1,12 @@
 /** Seeded random numbers, the same on every platform. */
+import { type Seed, seedHalves } from './seed.ts'
 
 /**
  * Uniform numbers in [0, 1) with 53 random bits. The generator is sfc32 (C. Doty-Humphrey, PractRand), its state filled
- * by splitmix32 from both halves of `seed`, a safe integer. Without a seed the platform's entropy is used.
+ * by splitmix32 from both halves of `seed`. Without a seed the platform's entropy is used.
  */
-export function createRandom(seed?: number): () => number {
-  const [low, high] = seed === undefined ? crypto.getRandomValues(new Uint32Array(2)) : halves(seed)
+export function createRandom(seed?: Seed): () => number {
+  const [low, high] = seed === undefined ? crypto.getRandomValues(new Uint32Array(2)) : seedHalves(seed)
   const fill = splitmix32(low!)
   let a = fill() ^ high!
   let b = fill()
@@ -21,10 +22,6 @@ export function createRandom(seed?: number): () => number {
   }
   for (let i = 0; i < 12; i++) next() // sfc32 needs a dozen rounds before near seeds differ in every bit
   return () => ((next() >>> 5) * 2 ** 26 + (next() >>> 6)) / 2 ** 53
-}
-
-function halves(seed: number): [number, number] {
-  return [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0]
 }
 
 /** Steele, Lea and Flood's SplitMix with the 32-bit finaliser of MurmurHash3. */

@@ -10,6 +10,7 @@ import { argmax, normalize } from './logprobs.ts'
 import { topIds } from './order.ts'
 import { type Bias, createPenalties } from './penalties.ts'
 import { createRandom } from './random.ts'
+import { checkedSeed, type Seed } from './seed.ts'
 
 export interface SamplingOptions {
   /** 0 = greedy, the lowest id among equals. 0 to 100, default 0. */
@@ -26,8 +27,8 @@ export interface SamplingOptions {
   readonly presencePenalty?: number | undefined
   /** Subtracted for every time the answer holds the id. -2 to 2, default 0. */
   readonly frequencyPenalty?: number | undefined
-  /** A whole number: the same seed and logits give the same tokens on every platform. Default: random. */
-  readonly seed?: number | undefined
+  /** The same seed and logits give the same tokens on every platform. Default: random. */
+  readonly seed?: Seed | undefined
   /** Added to the logits of these ids, -100 to 100. */
   readonly logitBias?: Readonly<Record<number, number>> | undefined
   /** How many of the likeliest tokens to report at each step. 0 to 100, default 0. */
@@ -53,8 +54,15 @@ export interface Sampler {
   skip(): void
 }
 
+/** Tokens that an answer may not have while it is short. */
+export interface EarlyBan {
+  readonly ids: readonly number[]
+  /** Tokens of the answer from which on they may be drawn. */
+  readonly until: number
+}
+
 /** Checks the options once; a sampler holds the state of its random numbers. Throws `bad_argument`. */
-export function createSampler(options: SamplingOptions = {}): Sampler {
+export function createSampler(options: SamplingOptions = {}, ban: EarlyBan = { ids: [], until: 0 }): Sampler {
   const filters = {
     temperature: inRange('temperature', options.temperature ?? 0, 0, 100),
     topK: inRange('topK', options.topK ?? 0, 0, 2 ** 31 - 1, 'whole'),
@@ -68,12 +76,9 @@ export function createSampler(options: SamplingOptions = {}): Sampler {
     bias: biasOf(options.logitBias ?? {}),
   })
   const topLogprobs = inRange('topLogprobs', options.topLogprobs ?? 0, 0, 100, 'whole')
-  const random = createRandom(
-    options.seed === undefined
-      ? undefined
-      : inRange('seed', options.seed, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, 'whole'),
-  )
-  const { neutral } = penalties
+  const random = createRandom(options.seed === undefined ? undefined : checkedSeed(options.seed))
+  const bans = ban.ids.length > 0 && ban.until > 0
+  const neutral = penalties.neutral && !bans
   const greedy = filters.temperature < 1e-6 // 1 / temperature must stay finite; nothing else has a chance long before
   let scratch = new Float32Array(0)
 
@@ -103,6 +108,7 @@ export function createSampler(options: SamplingOptions = {}): Sampler {
         if (scratch.length !== logits.length) scratch = new Float32Array(logits.length)
         scratch.set(logits)
         penalties.apply(scratch, history, generatedFrom)
+        if (bans && history.length - generatedFrom < ban.until) forbid(ban.ids, scratch)
         scores = scratch
       }
       const id = greedy ? (neutral ? raw.id : argmax(scores)) : draw(filterTokens(scores, filters), random())
@@ -111,6 +117,16 @@ export function createSampler(options: SamplingOptions = {}): Sampler {
       return { ...scored(id), topLogprobs: Array.from(topIds(logits, topLogprobs), scored) }
     },
   }
+}
+
+/** Nothing is forbidden where nothing else would be left. */
+function forbid(ids: readonly number[], scores: Float32Array): void {
+  const before = ids.map((id) => scores[id]!)
+  for (const id of ids) if (id < scores.length) scores[id] = Number.NEGATIVE_INFINITY
+  if (scores[argmax(scores)] !== Number.NEGATIVE_INFINITY) return
+  ids.forEach((id, index) => {
+    if (id < scores.length) scores[id] = before[index]!
+  })
 }
 
 type Kind = 'any' | 'above' | 'whole'

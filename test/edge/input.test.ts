@@ -19,7 +19,7 @@ const image = [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 
 
 test.each<[string, object, string, string]>([
   ['tools', { tools: [{ type: 'function' }] }, 'tools', 'unsupported_value'],
-  ['functions', { functions: [] }, 'functions', 'unsupported_parameter'],
+  ['functions', { functions: [{ name: 'f' }] }, 'functions', 'unsupported_value'],
   ['JSON mode', { response_format: { type: 'json_object' } }, 'response_format.type', 'unsupported_value'],
   ['images', { messages: image }, 'messages[0].content[0].type', 'unsupported_value'],
   ['audio', { modalities: ['text', 'audio'] }, 'modalities', 'invalid_value'],
@@ -34,7 +34,7 @@ test.each<[string, object, string, string]>([
   ['prediction without a predictor', { foretoken: { prefill: 'refined' } }, 'foretoken.prefill', 'unsupported_value'],
   ['no messages', { messages: [] }, 'messages', 'invalid_value'],
   ['a wrong type', { messages: 'hello' }, 'messages', 'invalid_value'],
-  ['a negative number', { max_tokens: -1 }, 'max_tokens', 'invalid_value'],
+  ['a negative number', { max_tokens: -2.5 }, 'max_tokens', 'invalid_value'],
   ['a huge number', { max_tokens: 1e308 }, 'max_tokens', 'invalid_value'],
   ['a fraction', { n: 1.5 }, 'n', 'invalid_value'],
   ['too many choices', { n: 100 }, 'n', 'invalid_value'],

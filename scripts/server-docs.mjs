@@ -1,0 +1,69 @@
+/** `npm run docs:server`: the table of fields in docs/server.md from the schemas that requests are checked by; `--check` compares, for CI. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { aliases, templateAliases } from '../edge/aliases.ts'
+import { openApi } from '../edge/openapi.ts'
+import { handlingKey } from '../edge/schemas/common.ts'
+import { root } from './setup.mjs'
+
+const page = join(root, 'docs', 'server.md')
+const begin = '<!-- fields: made by npm run docs:server -->'
+const end = '<!-- end of fields -->'
+const forms = { chat: 'ChatCompletionRequest', completion: 'CompletionRequest', response: 'ResponseRequest' }
+const labels = { chat: 'chat', completion: 'completions', response: 'responses' }
+const parts = { 'messages[]': ['chat', 'ChatMessage'], 'input[]': ['response', 'ResponseInputMessage'] }
+
+/** The page as it should be. */
+export function serverPage() {
+  const text = readFileSync(page, 'utf8')
+  const [before, after] = [text.indexOf(begin), text.indexOf(end)]
+  if (before < 0 || after < before) throw new Error(`docs/server.md has no ${begin} ... ${end}`)
+  return `${text.slice(0, before + begin.length)}\n${fieldTable()}\n${text.slice(after)}`
+}
+
+function fieldTable() {
+  const { schemas } = openApi().components
+  const rows = new Map()
+  for (const [form, name] of Object.entries(forms))
+    for (const [field, schema] of Object.entries(schemas[name].properties)) put(rows, field, form, schema)
+  for (const [path, [form, name]] of Object.entries(parts))
+    for (const branch of schemas[name].oneOf ?? schemas[name].anyOf)
+      for (const [field, schema] of Object.entries(branch.properties)) put(rows, `${path}.${field}`, form, schema)
+  const lines = [...rows].map(([field, row]) => {
+    const cells = Object.keys(forms).map((form) => row.by[form] ?? '')
+    return `| \`${field}\` | ${cells.join(' | ')} | ${others(field)}${aboutOf(row)} |`
+  })
+  return ['| field | chat | completions | responses | |', '|---|---|---|---|---|', ...lines].join('\n')
+}
+
+function put(rows, field, form, schema) {
+  const row = rows.get(field) ?? { by: {}, about: {} }
+  row.by[form] = schema[handlingKey] ?? 'honoured'
+  row.about[form] = (schema.description ?? '').replace(/^(Accepted|Refused)[;,] ?/, '').replaceAll('|', '\\|')
+  rows.set(field, row)
+}
+
+/** What is handled in two ways tells for which form it says what. */
+function aboutOf({ by, about }) {
+  const [form, text] = Object.entries(about).find(([, text]) => text) ?? []
+  if (form === undefined) return ''
+  return new Set(Object.values(by)).size > 1 ? `Of ${labels[form]}: ${text}` : text
+}
+
+/** Other names of a field, in any form. */
+function others(field) {
+  const all = Object.values(aliases).flatMap((names) => Object.entries(names))
+  const names = new Set(all.filter(([, to]) => to === field).map(([alias]) => `\`${alias}\``))
+  if (field === 'chat_template_kwargs') for (const alias of Object.keys(templateAliases)) names.add(`\`${alias}\``)
+  return names.size === 0 ? '' : `Also ${[...names].join(', ')}. `
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  const made = serverPage()
+  if (!process.argv.includes('--check')) writeFileSync(page, made)
+  else if (made !== readFileSync(page, 'utf8')) {
+    console.error('docs/server.md is not what npm run docs:server makes')
+    process.exitCode = 1
+  }
+}

@@ -1,0 +1,117 @@
+/** Clients for JavaScript, as their users call them: each in one shape, so that one test drives all. */
+import { createOpenAI } from '@ai-sdk/openai'
+import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
+import { AIMessage, type BaseMessage, HumanMessage } from '@langchain/core/messages'
+import { ChatOpenAI } from '@langchain/openai'
+import { generateText, type ModelMessage, streamText } from 'ai'
+import OpenAI from 'openai'
+
+export interface Turn {
+  readonly role: 'user' | 'assistant'
+  readonly content: string
+}
+
+export interface Client {
+  readonly name: string
+  chat(turns: readonly Turn[], model?: string): Promise<string>
+  /** Ends the request when the loop is left. */
+  stream(turns: readonly Turn[], tokens: number, signal?: AbortSignal): AsyncIterable<string>
+}
+
+const tokens = 24
+
+export function javascriptClients(url: string, apiKey: string): readonly Client[] {
+  return [openai(url, apiKey), openaiResponses(url, apiKey), ...ai(url, apiKey), langchain(url, apiKey)]
+}
+
+function openai(url: string, apiKey: string): Client {
+  const client = new OpenAI({ baseURL: `${url}/v1`, apiKey, maxRetries: 0 })
+  const of = (turns: readonly Turn[]) => ({
+    messages: [...turns],
+    temperature: 0,
+    stop: null,
+    logit_bias: null,
+    n: null,
+  })
+  return {
+    name: 'openai',
+    async chat(turns, model = 'tiny') {
+      const answer = await client.chat.completions.create({ ...of(turns), model, max_tokens: tokens })
+      return answer.choices[0]!.message.content!
+    },
+    async *stream(turns, max_tokens, signal) {
+      const options = signal ? { signal } : {}
+      const ask = { ...of(turns), model: 'tiny', max_tokens, stream: true as const }
+      for await (const chunk of await client.chat.completions.create(ask, options))
+        yield chunk.choices[0]?.delta.content ?? ''
+    },
+  }
+}
+
+function openaiResponses(url: string, apiKey: string): Client {
+  const client = new OpenAI({ baseURL: `${url}/v1`, apiKey, maxRetries: 0 })
+  const of = (turns: readonly Turn[]) => ({
+    input: turns.map((turn) => ({ ...turn })),
+    temperature: 0,
+    store: false,
+    previous_response_id: null,
+    reasoning: null,
+  })
+  return {
+    name: 'openai, responses',
+    async chat(turns, model = 'tiny') {
+      return (await client.responses.create({ ...of(turns), model, max_output_tokens: tokens })).output_text
+    },
+    async *stream(turns, max_output_tokens, signal) {
+      const options = signal ? { signal } : {}
+      const ask = { ...of(turns), model: 'tiny', max_output_tokens, stream: true as const }
+      for await (const event of await client.responses.create(ask, options))
+        if (event.type === 'response.output_text.delta') yield event.delta
+    },
+  }
+}
+
+function ai(url: string, apiKey: string): Client[] {
+  const given = { baseURL: `${url}/v1`, apiKey }
+  const compatible = createOpenAICompatible({ ...given, name: 'foretoken', includeUsage: true })
+  const kinds = {
+    'ai, responses': (model: string) => createOpenAI(given)(model),
+    'ai, chat': (model: string) => createOpenAI(given).chat(model),
+    'ai, compatible': (model: string) => compatible(model),
+  }
+  return Object.entries(kinds).map(([name, modelOf]): Client => {
+    const of = (turns: readonly Turn[]) => ({
+      messages: turns as ModelMessage[],
+      temperature: 0,
+      maxRetries: 0,
+      providerOptions: { openai: { store: false } },
+    })
+    return {
+      name,
+      async chat(turns, model = 'tiny') {
+        return (await generateText({ ...of(turns), model: modelOf(model), maxOutputTokens: tokens })).text
+      },
+      async *stream(turns, maxOutputTokens, signal) {
+        const abort = signal ? { abortSignal: signal } : {}
+        yield* streamText({ ...of(turns), model: modelOf('tiny'), maxOutputTokens, ...abort }).textStream
+      },
+    }
+  })
+}
+
+function langchain(url: string, apiKey: string): Client {
+  const of = (model: string, maxTokens: number) =>
+    new ChatOpenAI({ model, apiKey, temperature: 0, maxTokens, maxRetries: 0, configuration: { baseURL: `${url}/v1` } })
+  const messages = (turns: readonly Turn[]): BaseMessage[] =>
+    turns.map(({ role, content }) => (role === 'user' ? new HumanMessage(content) : new AIMessage(content)))
+  return {
+    name: '@langchain/openai',
+    async chat(turns, model = 'tiny') {
+      return (await of(model, tokens).invoke(messages(turns))).text
+    },
+    async *stream(turns, maxTokens, signal) {
+      const options = signal ? { signal } : {}
+      for await (const chunk of await of('tiny', maxTokens).stream(messages(turns), options)) yield chunk.text
+    },
+  }
+}
