@@ -10,6 +10,7 @@
 import type { z } from '@hono/zod-openapi'
 import { Hono } from 'hono'
 import { ApiError, asApiError } from '../edge/errors.ts'
+import { ShapeCounter, shapeLimits } from '../edge/guard/shape.ts'
 import { createApp, type LogLine, type ServerConfig } from '../edge/index.ts'
 import { tenths } from '../edge/record.ts'
 import { validate } from '../edge/validate.ts'
@@ -58,6 +59,8 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
   const all = { ...defaultLimits, ...limits }
   const bounds = { bodyBytes: all.bodyBytes, bodySeconds: 30 }
   const stallMs = all.stallSeconds * 1000
+  // A body of 4 MB can hold a million lists: what no request needs is refused before anything is made of it.
+  const shape = { ...shapeLimits, scalars: Math.max(shapeLimits.scalars, 2 * engine.context + 4 * shapeLimits.keys) }
   const guard = new Guard(edges, new Nonces(), all)
   const turns = new Turns(all, edges.length > 1)
   const pace = new Pace()
@@ -164,6 +167,7 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
   ): Promise<Omit<Verified, 'body'> & { readonly asked: z.output<S> }> {
     if (drain?.aborted) throw new ApiError(503, 'the companion is stopping', { code: 'stopping', retryAfter: 2 })
     const { edge, nonce, body } = await guard.verified(request, bounds)
+    new ShapeCounter(shape).count(body, body.length)
     const json = jsonOf(body)
     checkLength(json, engine.context)
     const asked = validate(schema, json)

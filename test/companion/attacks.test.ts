@@ -1,6 +1,6 @@
 /** What edges and strangers can take from a companion's other edges: a share, for a while. */
 import { request as httpRequest } from 'node:http'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test, vi } from 'vitest'
 import { createCompanion, defaultLimits } from '../../companion/app.ts'
 import { companionConfigOf } from '../../companion/config.ts'
 import { serveNode } from '../../edge/node.ts'
@@ -193,5 +193,41 @@ describe('the config', () => {
     { stall: 1 },
   ])('%j is refused', (limits) => {
     expect(() => companionConfigOf({ limits })).toThrow(expect.objectContaining({ code: 'bad_argument' }))
+  })
+})
+
+describe('a body of an edge that holds more than any request does', () => {
+  const { ids, model } = prefill(100)
+  const asked = { ids, model, maxTokens: 1, after: [] }
+  const bias = (entries: number) => Object.fromEntries(Array.from({ length: entries }, (_, id) => [id, 0]))
+  const deep = (levels: number) => JSON.parse('['.repeat(levels) + ']'.repeat(levels)) as object
+  test.each([
+    [
+      'fields of options',
+      { ...asked, options: Object.fromEntries(Array.from({ length: 1025 }, (_, at) => [`k${at}`, 1])) },
+    ],
+    ['biases', { ...asked, options: { logitBias: bias(1025) } }],
+    ['lists in lists', { ...asked, options: {}, more: deep(64) }],
+    ['lists', { ...asked, options: {}, more: Array.from({ length: 8192 }, () => []) }],
+    ['texts', { ...asked, options: { stop: Array.from({ length: 32_768 }, () => '') } }],
+    ['numbers', { ...asked, options: {}, after: new Array(262_144).fill(1) }],
+  ])('is refused before anything is made of it: %s', async (_, body) => {
+    const request = await signed('a', '/v1/relay', body)
+    const parse = vi.spyOn(JSON, 'parse')
+    try {
+      const answer = await service().fetch(request)
+      expect(answer.status).toBe(400)
+      expect(parse.mock.calls.filter(([text]) => text.length > 1000)).toEqual([])
+    } finally {
+      parse.mockRestore()
+    }
+  })
+
+  test('as many biases as a request may have are taken', async () => {
+    const answer = await service().fetch(
+      await signed('a', '/v1/relay', { ...asked, options: { logitBias: bias(200) } }),
+    )
+    expect(answer.status).toBe(200)
+    await answer.text()
   })
 })

@@ -1,5 +1,5 @@
 /** Templates that take more than anybody's would, and stop; what is counted is work, not time. */
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { maxTemplate, parseTemplate } from '../../src/tokens/jinja/parse.ts'
 import { applyTemplate, limitsFor } from '../../src/tokens/template.ts'
 import { smallSpec } from '../helpers/small-bpe.ts'
@@ -139,4 +139,16 @@ test('a template is parsed once', () => {
   })
   for (let again = 0; again < 3; again++) applyTemplate(watched, messages)
   expect(reads).toBe(1)
+})
+
+test('names of the calendar are made by formatters that are kept: a loop of them costs what it writes', () => {
+  const made = vi.spyOn(Intl, 'DateTimeFormat')
+  try {
+    render("{% for i in range(2000) %}{{ strftime_now('%a %A %b %B') }}{% endfor %}")
+    expect(made.mock.calls.length).toBeLessThanOrEqual(4)
+    expect(render("{{ strftime_now('%Y-%m-%d') }}")).toMatch(/^\d{4}-\d\d-\d\d$/)
+    expect(made.mock.calls.length).toBeLessThanOrEqual(4)
+  } finally {
+    made.mockRestore()
+  }
 })

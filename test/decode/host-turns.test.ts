@@ -1,0 +1,69 @@
+/** What the host does beside the passes: it accepts connections, reads from them, and starts requests. */
+import { afterEach, expect, test, vi } from 'vitest'
+import { all, prompt, Request, setup } from '../helpers/scheduled.ts'
+
+afterEach(() => vi.restoreAllMocks())
+
+/** Turns of the event loop before each pass but the first, where a pass takes `passMs` and a turn 1 ms of a clock that nothing else moves. */
+async function turnsBetweenPasses(passMs: number): Promise<number[]> {
+  let now = 0
+  vi.spyOn(performance, 'now').mockImplementation(() => now)
+  let turns = 0
+  let counting = true
+  const turn = () => {
+    turns++
+    now++
+    if (counting) setImmediate(turn)
+  }
+  setImmediate(turn)
+  const { model, scheduler } = setup()
+  const seen: number[] = []
+  model.onPass = () => {
+    seen.push(turns)
+    now += passMs
+  }
+  const requests = [1, 2, 3].map((seed) => new Request(prompt(20, seed), 6))
+  for (const request of requests) scheduler.add(request)
+  await Promise.all(requests.map((request) => scheduler.drive(() => request.ended > 0)))
+  counting = false
+  return seen.slice(1).map((at, pass) => at - seen[pass]!)
+}
+
+test('a hundredth of the time of a long pass is the host’s, so that what comes in does not take a pass for each of its turns', async () => {
+  const between = await turnsBetweenPasses(2000)
+  expect(between.length).toBeGreaterThan(3)
+  for (const turns of between) {
+    expect(turns).toBeGreaterThanOrEqual(20)
+    expect(turns).toBeLessThanOrEqual(25)
+  }
+})
+
+test('behind a short pass the host turns once', async () => {
+  for (const turns of await turnsBetweenPasses(0)) expect(turns).toBeLessThanOrEqual(2)
+})
+
+test('a clock that stands still behind a long pass holds nobody up for ever', async () => {
+  let now = 0
+  vi.spyOn(performance, 'now').mockImplementation(() => now)
+  const { model, scheduler } = setup()
+  model.onPass = () => {
+    now += 1e6
+  }
+  const request = new Request(prompt(20), 3)
+  scheduler.add(request)
+  await all(scheduler, [request])
+  expect(request.error).toBeUndefined()
+})
+
+test('a request that is cancelled while the host has its share ends before the next pass', async () => {
+  const { model, scheduler } = setup()
+  const request = new Request(prompt(20), 6)
+  let passes = 0
+  model.onPass = () => {
+    passes++
+    setImmediate(() => request.controller.abort())
+  }
+  scheduler.add(request)
+  await all(scheduler, [request])
+  expect([passes, request.error?.code]).toEqual([1, 'aborted'])
+})
