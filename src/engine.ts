@@ -224,9 +224,9 @@ export class Engine {
   }
 
   async #prefillMany(prompts: readonly (readonly number[])[], options: PrefillRequest): Promise<Session[]> {
-    this.#cache.require(prompts.map(({ length }) => length))
     const packed = prompts.map((ids) => ({ ids, sequence: this.#cache.open() }))
     try {
+      for (const { ids, sequence } of packed) sequence.reserve(ids.length)
       const { signal, onPrefill: onProgress } = options
       const logits = await this.#prefill.run(packed, { signal, onProgress })
       return packed.map(({ sequence }, index) => new Session(this.#model, sequence, logits[index]!))
@@ -246,7 +246,7 @@ export class Engine {
   /** Logits after each of `ids`, (ids, vocab). At most one pass of tokens; `vocab` x 4 bytes each. */
   async logits(ids: readonly number[]): Promise<Float32Array> {
     return this.#whileOpen(() =>
-      this.#cache.borrow((sequence) => this.#model.forward(pack([{ sequence, ids, outputs: 'all' }]))),
+      this.#cache.borrow((sequence) => this.#model.forward(pack([{ sequence, ids, outputs: 'all' }])), ids.length),
     )
   }
 
