@@ -79,14 +79,20 @@ function version(): string {
   return JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version
 }
 
-// A reader that has had enough (`| head`) is no failure.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+/** The exit code where the output could not be written: a reader that has had enough (`| head`) is no failure, a full disk is one. */
+function unwritten({ code, message }: NodeJS.ErrnoException): number {
+  if (code === 'EPIPE') return 0
+  note(`foretoken: stdout: ${message} (${code === 'ENOSPC' ? 'disk_full' : 'io'})`)
+  return 1
+}
+
+process.stdout.on('error', (error) => process.exit(unwritten(error)))
 // What nobody caught is told as all failures are: Node would print it as it is.
 process.on('uncaughtException', (error) => process.exit(fail(error, false, new AbortController().signal)))
 // Notes that nobody can read any more end nothing.
 process.stderr.on('error', () => {})
 const code = await main(process.argv.slice(2))
 // Whatever is still open (an address being looked up, a server's idle connection) must not hold the command.
-process.stdout.write('', () => process.exit(code))
+process.stdout.write('', (error) => process.exit(error ? unwritten(process.stdout.errored ?? error) : code))
 // Nor must a reader that has stopped reading hold one that was told to end.
 if (interrupted) setTimeout(() => process.exit(code), 2000)

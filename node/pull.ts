@@ -1,7 +1,7 @@
 /** Gets a model by name: what is here is used, the rest is fetched, checked and recorded. */
-import { stat } from 'node:fs/promises'
+import { rm, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { asForetokenError, ForetokenError } from '../src/index.ts'
+import { asForetokenError, ForetokenError, openModel } from '../src/index.ts'
 import { download } from './download.ts'
 import { hashFile } from './hash.ts'
 import { pullFromHub } from './hub.ts'
@@ -115,9 +115,28 @@ async function fetchUrl(name: Extract<ModelName, { kind: 'url' }>, options: Pull
     onWait: waiting(source, options),
     onProgress: (done, total) => options.onProgress?.({ source, done, total }),
   })
+  if (name.sha256 === undefined) await checkModel(name.name, target)
   const { size } = await stat(target)
   const hash = `sha256:${name.sha256 ?? (await hashFile(target))}`
   return { source: name.url.href, files: [{ name: file, path: target, bytes: size, hash }] }
+}
+
+/**
+ * An address may answer with anything: a page that asks for a login, nothing at all, or a file that was cut off before it was put there.
+ * What nobody could have run is not kept. Throws `bad_model`.
+ */
+async function checkModel(name: string, path: string): Promise<void> {
+  const files = listedFiles(name, new Map([[basename(path), path]]))
+  try {
+    await openModel(files)
+  } catch (error) {
+    const { code, message } = asForetokenError(error)
+    if (code !== 'bad_model') return
+    await rm(path, { force: true })
+    throw new ForetokenError('bad_model', `${name} sent no model, and nothing is kept: ${message}`, { cause: error })
+  } finally {
+    await files.close()
+  }
 }
 
 /** The last part of an address, as the name of a file. Throws `bad_argument`. */

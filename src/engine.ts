@@ -164,12 +164,12 @@ export class Engine {
 
   /** The K and V of a text's or a conversation's beginning, whole pages of 16 tokens, as a file for `loadPrefix`. */
   savePrefix(opening: string | readonly Message[]): Promise<Uint8Array<ArrayBuffer>> {
-    return this.#saved.save(openingIds(this.tokenizer, this.archive.tokenizer, opening))
+    return this.#whileOpen(() => this.#saved.save(openingIds(this.tokenizer, this.archive.tokenizer, opening)))
   }
 
   /** Puts a saved beginning into the prefix cache. Throws `bad_prefix`, `checksum`, `wrong_model`, `out_of_pages`. */
   loadPrefix(file: Uint8Array, options: { tenant?: string } = {}): Promise<LoadedPrefix> {
-    return this.#saved.load(file, options.tenant ?? '')
+    return this.#whileOpen(() => this.#saved.load(file, options.tenant ?? ''))
   }
 
   /**
@@ -219,10 +219,14 @@ export class Engine {
   }
 
   /** Puts each of `prompts` into a cache of its own, packed into as few passes as there can be. All or none. */
-  async prefillMany(prompts: readonly (readonly number[])[], options: PrefillRequest = {}): Promise<Session[]> {
-    this.#cache.require(prompts.map(({ length }) => length))
+  prefillMany(prompts: readonly (readonly number[])[], options: PrefillRequest = {}): Promise<Session[]> {
+    return this.#whileOpen(() => this.#prefillMany(prompts, options))
+  }
+
+  async #prefillMany(prompts: readonly (readonly number[])[], options: PrefillRequest): Promise<Session[]> {
     const packed = prompts.map((ids) => ({ ids, sequence: this.#cache.open() }))
     try {
+      for (const { ids, sequence } of packed) sequence.reserve(ids.length)
       const { signal, onPrefill: onProgress } = options
       const logits = await this.#prefill.run(packed, { signal, onProgress })
       return packed.map(({ sequence }, index) => new Session(this.#model, sequence, logits[index]!))
@@ -234,16 +238,31 @@ export class Engine {
 
   /** Log-probability of each of `ids` after those before it, (ids.length - 1). */
   async score(ids: readonly number[]): Promise<Float64Array> {
-    return this.#cache.borrow((sequence) => scoreTokens(this.#model, sequence, ids), ids.length - 1)
+    return this.#whileOpen(() =>
+      this.#cache.borrow((sequence) => scoreTokens(this.#model, sequence, ids), ids.length - 1),
+    )
   }
 
   /** Logits after each of `ids`, (ids, vocab). At most one pass of tokens; `vocab` x 4 bytes each. */
   async logits(ids: readonly number[]): Promise<Float32Array> {
-    return this.#cache.borrow((sequence) => this.#model.forward(pack([{ sequence, ids, outputs: 'all' }])))
+    return this.#whileOpen(() =>
+      this.#cache.borrow((sequence) => this.#model.forward(pack([{ sequence, ids, outputs: 'all' }])), ids.length),
+    )
   }
 
   tokenize(text: string, options: { special?: boolean } = {}): number[] {
     return this.tokenizer.encode(text, options)
+  }
+
+  /** Work that is not a request's: the end of the engine ends it as `aborted`, too, whatever it met of what is no longer there. */
+  async #whileOpen<T>(work: () => Promise<T>): Promise<T> {
+    const { signal } = this.#closing
+    if (signal.aborted) throw signal.reason
+    try {
+      return await work()
+    } catch (error) {
+      throw signal.aborted ? signal.reason : error
+    }
   }
 
   /** Aborted when the engine is closed: what is made of it elsewhere ends with it. */

@@ -52,9 +52,17 @@ export class ForetokenError extends Error {
   }
 }
 
-/** `error` as a ForetokenError: itself if it is one, also of another copy of this package, else wrapped under `code`. */
+/**
+ * `error` as a ForetokenError: itself if it is one, also of another copy of this package, else wrapped under `code`. Never throws, whatever
+ * was thrown: who handles an error would else lose track of whose it was.
+ */
 export function asForetokenError(error: unknown, code: ErrorCode = 'internal', context = ''): ForetokenError {
-  if (error instanceof ForetokenError) return error
-  const detail = error instanceof Error ? error.message : String(error)
+  let detail = 'a value was thrown that cannot be shown as text'
+  try {
+    if (error instanceof ForetokenError) return error
+    detail = error instanceof Error ? String(error.message) : String(error)
+  } catch {
+    // An object without a prototype, or with traps or getters that throw.
+  }
   return new ForetokenError(code, context ? `${context}: ${detail}` : detail, { cause: error })
 }

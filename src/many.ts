@@ -1,5 +1,5 @@
 /** Many requests, a bounded number at once. */
-import { asForetokenError, type ForetokenError } from './errors.ts'
+import { asForetokenError, ForetokenError } from './errors.ts'
 import type { GenerateRequest } from './options.ts'
 import type { DoneEvent } from './stream/events.ts'
 import type { Submission } from './submission.ts'
@@ -25,6 +25,8 @@ export async function* submitMany(
   submit: (request: GenerateRequest) => Submission,
   { concurrency = 32, signal }: ManyOptions,
 ): AsyncGenerator<Outcome> {
+  if (!(concurrency >= 1))
+    throw new ForetokenError('bad_argument', `concurrency is ${concurrency}; it must be a number from 1`)
   const source = Symbol.asyncIterator in requests ? requests[Symbol.asyncIterator]() : requests[Symbol.iterator]()
   const flying = new Map<number, { outcome: Promise<Outcome>; cancel: () => void }>()
   let pulled = 0

@@ -111,6 +111,8 @@ export function settingsOf(archive: ModelArchive, options: EngineOptions, thread
   const context = contextOf(archive, options.context)
   const passTokens = Math.min(whole('passTokens', options.passTokens ?? 256, 1, 4096), context)
   const schedule = scheduleOf(options.schedule ?? {}, threads)
+  const { kv = 'f32' } = options
+  if (!kvTypes.includes(kv)) throw new ForetokenError('bad_argument', `kv is ${kv}; it may be ${kvTypes.join(', ')}`)
   return {
     context,
     pages: Math.ceil(whole('kvTokens', options.kvTokens ?? 2 * context, context) / pageTokens),
@@ -120,13 +122,15 @@ export function settingsOf(archive: ModelArchive, options: EngineOptions, thread
       // A running request has a step and a stretch of its cache that is refined in a pass, at most, and each lists the pages before it.
       pageEntries: Math.min(2 * schedule.maxRunning, passTokens) * Math.ceil(context / pageTokens),
       logitRows: 4,
-      kv: options.kv ?? 'f32',
+      kv,
       onProgress: options.onProgress,
       signal: options.signal,
     },
     schedule,
   }
 }
+
+const kvTypes: readonly KvType[] = ['f32', 'f16', 'int8']
 
 function contextOf(archive: ModelArchive, wanted: number | undefined): number {
   const most = archive.config.maxContext

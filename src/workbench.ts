@@ -2,6 +2,7 @@
 import { type FitEngine, type FitOptions, type FittedSource, fitSource } from './fit/fit.ts'
 import { type Probe, Sensitivity } from './fit/sensitivity.ts'
 import { kvOfLayers, type PromptCache } from './kv/layers.ts'
+import type { Sequence } from './kv/paged.ts'
 import type { Llama, Span } from './model/llama.ts'
 import type { PredictorFile } from './model/predictor-file.ts'
 import type { PredictorHeader } from './model/predictor-plan.ts'
@@ -10,6 +11,11 @@ import { type Judged, type JudgedPrefill, type Judgement, logitsAfter, logitsOfL
 import { logitsPruned, type Pruning } from './prefill/pruned.ts'
 import { logitsSent, type Sending, type Sent, type SentEngine } from './prefill/sent.ts'
 import type { ModelConfig } from './types.ts'
+
+/** Tokens that a sequence holds at most while a prediction is judged. */
+function tokensOf({ prompt, continuations }: Judged): number {
+  return prompt.length + continuations.reduce((most, { length }) => Math.max(most, length), 0)
+}
 
 export class Workbench {
   readonly #engine: FitEngine
@@ -31,7 +37,9 @@ export class Workbench {
 
   /** Logits after the prompt and along continuations, with the prompt's K and V as `how` says: how a prediction is judged. */
   logitsAfter(judged: Judged, how: JudgedPrefill = { prefill: 'exact' }): Promise<Judgement> {
-    return this.#engine.cache.borrow((sequence) => logitsAfter(this.#forward, this.#prediction, sequence, judged, how))
+    const { cache } = this.#engine
+    const judge = (sequence: Sequence) => logitsAfter(this.#forward, this.#prediction, sequence, judged, how)
+    return cache.borrow(judge, tokensOf(judged))
   }
 
   /**
@@ -54,19 +62,26 @@ export class Workbench {
         predicted,
         layers: await kvOfLayers(backend, cache.pool, sequence.pages, prompt.length),
       }
-    })
+    }, prompt.length)
   }
 
   /** The same of the first `layers` layers alone: what an auxiliary pass is worth without a predictor. */
   logitsOfLayers(judged: Judged, layers: number): Promise<Judgement> {
-    return this.#engine.cache.borrow((sequence) => logitsOfLayers(this.#engine.model, sequence, judged, layers))
+    const { model, cache } = this.#engine
+    return cache.borrow((sequence) => logitsOfLayers(model, sequence, judged, layers), tokensOf(judged))
   }
 
   /** The same where most of the prompt's tokens are left out from some layer on. */
   logitsPruned(judged: Judged, pruning: Pruning): Promise<Judgement> {
-    return this.#engine.cache.borrow((below) =>
-      this.#engine.cache.borrow((above) => logitsPruned(this.#engine, { below, above }, judged, pruning)),
-    )
+    const { cache } = this.#engine
+    return cache.borrow(async (below) => {
+      const above = cache.open()
+      try {
+        return await logitsPruned(this.#engine, { below, above }, judged, pruning)
+      } finally {
+        above.release()
+      }
+    }, tokensOf(judged))
   }
 
   /**
@@ -76,7 +91,7 @@ export class Workbench {
   sensitivity(file: PredictorFile): (probe: Probe, blocks: readonly Span[]) => Promise<Float32Array[]> {
     const { model, backend, cache } = this.#engine
     const sensitivity = new Sensitivity(model, backend, file)
-    return (probe, blocks) => cache.borrow((sequence) => sensitivity.logits(sequence, probe, blocks))
+    return (probe, blocks) => cache.borrow((sequence) => sensitivity.logits(sequence, probe, blocks), 0)
   }
 
   /** The same where the prompt's K and V came over the wire, each way; with what they took. */

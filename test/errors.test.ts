@@ -24,6 +24,23 @@ test.each<[string, unknown, boolean]>([
   else expect(asForetokenError(value)).toMatchObject({ code: 'internal' })
 })
 
+test.each<[string, () => unknown]>([
+  ['an object without a prototype', () => Object.create(null)],
+  ['a toString that throws', () => ({ toString: trap })],
+  ['traps that throw', () => new Proxy({}, { getPrototypeOf: trap, get: trap })],
+  ['an error whose message throws', () => Object.defineProperty(new Error('x'), 'message', { get: trap })],
+  ['a symbol', () => Symbol('x')],
+])('wrapping never throws: %s', (_, made) => {
+  const thrown = made()
+  const error = asForetokenError(thrown)
+  expect(error.code).toBe('internal')
+  expect(error.cause === thrown).toBe(true)
+})
+
+function trap(): never {
+  throw new Error('sprung')
+}
+
 test('a subclass is found by its own class alone', () => {
   expect(new LineError('busy', 'no')).toBeInstanceOf(LineError)
   expect(new ForetokenError('busy', 'no')).not.toBeInstanceOf(LineError)

@@ -14,7 +14,11 @@ export interface TokenLogprob extends ScoredText {
 /** A token's text may be part of a character: then it is told in bytes, and the text has a replacement. */
 export function scoredText({ tokenizer }: AnyEngine, { id, logprob }: ScoredToken): ScoredText {
   const bytes = tokenizer.tokenBytes(id)
-  return { token: new TextDecoder().decode(bytes), logprob: finite(logprob), bytes: [...bytes] }
+  return {
+    token: new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes),
+    logprob: finite(logprob),
+    bytes: [...bytes],
+  }
 }
 
 export function tokenLogprob(engine: AnyEngine, token: TokenEvent): TokenLogprob {

@@ -205,7 +205,7 @@ class WasmBackend implements Backend {
     const list = this.#tables.list(ids)
     const to = wasm(out)
     if (this.#kernels.embed_rows(to.at, to.stride, list, at, kind, ids.length, n, k) !== 0) {
-      const bad = ids.find((id) => !(id >= 0 && id < n))
+      const bad = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < n))
       if (bad !== undefined)
         throw new ForetokenError('bad_argument', `token id ${bad} is outside the vocabulary 0..${n - 1}`)
       throw workerLost('embed_rows did not finish')

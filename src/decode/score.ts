@@ -1,4 +1,5 @@
 /** How likely a text is: the quality figure of everything that changes the numbers. */
+import { ForetokenError } from '../errors.ts'
 import type { Sequence } from '../kv/paged.ts'
 import type { Llama } from '../model/llama.ts'
 import type { Pass } from '../types.ts'
@@ -10,6 +11,9 @@ import type { Pass } from '../types.ts'
 export async function scoreTokens(model: Llama, sequence: Sequence, ids: readonly number[]): Promise<Float64Array> {
   const scores = new Float64Array(Math.max(0, ids.length - 1))
   const { vocab } = model.config
+  const bad = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocab))
+  if (bad !== undefined)
+    throw new ForetokenError('bad_argument', `token id ${bad} is outside the vocabulary 0..${vocab - 1}`)
   for (let at = 0; at < scores.length; at += model.passTokens) {
     const chunk = ids.slice(at, Math.min(at + model.passTokens, scores.length))
     const pass: Pass = { ids: chunk, segments: [sequence.extend(chunk.length, 0)], outputs: chunk.map((_, row) => row) }

@@ -29,6 +29,8 @@ export class PagedCache {
   readonly #ready: number[] = []
   /** Ready pages that are about to be taken. */
   #wanted = 0
+  /** The last borrower's turn. */
+  #borrowing: Promise<void> = Promise.resolve()
   /** Holders of each page that has any. */
   readonly #references = new Map<number, number>()
 
@@ -86,24 +88,24 @@ export class PagedCache {
   }
 
   /**
-   * Runs `use` with a sequence that is released afterwards, come what may. Where it is to hold `tokens` more than nothing, there must be
-   * room for them all before any is computed: throws as `require`.
+   * Runs `use` with a sequence that is released afterwards, come what may. Borrowers take turns, since several that are half done could
+   * each hold what another needs; so `use` may not borrow. The pages of `tokens` are taken before any is computed: throws as `take`.
    */
-  async borrow<T>(use: (sequence: Sequence) => Promise<T>, tokens = 0): Promise<T> {
-    this.require([tokens])
-    const sequence = this.open()
-    try {
-      return await use(sequence)
-    } finally {
-      sequence.release()
-    }
-  }
-
-  /** Makes sure that new sequences of so many tokens find room beside each other. Throws as `take`. */
-  require(tokens: readonly number[]): void {
-    // What exceeds the context is refused as that, by its sequence.
-    const pagesOf = (length: number) => Math.ceil(Math.min(length, this.context) / pageTokens)
-    if (!this.secure(tokens.reduce((sum, length) => sum + pagesOf(length), 0))) throw this.#refusal()
+  borrow<T>(use: (sequence: Sequence) => Promise<T>, tokens: number): Promise<T> {
+    const turn = this.#borrowing.then(async () => {
+      const sequence = this.open()
+      try {
+        sequence.reserve(tokens)
+        return await use(sequence)
+      } finally {
+        sequence.release()
+      }
+    })
+    this.#borrowing = turn.then(
+      () => {},
+      () => {},
+    )
+    return turn
   }
 
   /** Some pages with one reference each, all or none. Throws `out_of_pages`, and `out_of_memory` where memory ended before. */
@@ -267,6 +269,12 @@ export class Sequence {
     this.#length = past + tokens
     const pages = this.#pages.slice(0, want)
     return { start, length: tokens, past, pages, ...(this.#states && { states: this.#states }) }
+  }
+
+  /** Takes the pages of `tokens` more now, all or none, so that `extend` finds them. What exceeds the context is left to `extend` to refuse. */
+  reserve(tokens: number): void {
+    const want = Math.ceil(Math.min(this.#length + tokens, this.#cache.context) / pageTokens)
+    if (want > this.#pages.length) this.#pages.push(...this.#cache.take(want - this.#pages.length))
   }
 
   /** Begins an empty sequence with whole pages that are in use already: a cached prefix. They are never written again. */

@@ -68,7 +68,7 @@ export function createTokenizer(unchecked: TokenizerSpec): Tokenizer {
     encodeSteps: steps,
     encodeMarked,
     decode(ids) {
-      const decoder = new TextDecoder()
+      const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
       const text = ids
         .filter((id) => !special.has(id))
         .map((id) => decoder.decode(this.tokenBytes(id), { stream: true }))

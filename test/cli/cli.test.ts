@@ -1,6 +1,7 @@
 /** The command as a script meets it: a process, its streams, its exit code. */
 import { spawn } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -171,6 +172,21 @@ describe('foretoken run', () => {
     expect({ code, out }).toEqual({ code: 1, out: '' })
     expect(JSON.parse(err).error).toMatchObject({ code: 'bad_model', message: expect.stringContaining('5000 bytes') })
   })
+})
+
+test.skipIf(!existsSync('/dev/full'))('output that finds no room on the disk is a failure, and says so', async () => {
+  for (const args of [['--help'], ['ls'], ['run', '-m', model, '-n', '2', 'x']]) {
+    const full = await open('/dev/full', 'w')
+    const env = { ...process.env, FORETOKEN_HOME: join(folder, 'home') }
+    const child = spawn(process.execPath, [main, ...args], { env, stdio: ['ignore', full.fd, 'pipe'] })
+    let err = ''
+    child.stderr!.on('data', (data) => {
+      err += data
+    })
+    const code = await new Promise((resolve) => child.on('close', resolve))
+    await full.close()
+    expect({ code, err }).toEqual({ code: 1, err: expect.stringMatching(/stdout.*\(disk_full\)\n$/) })
+  }
 })
 
 test('inspect counts layers that differ each by itself', async () => {

@@ -60,6 +60,25 @@ describe('a pass of several requests', () => {
           }
   })
 
+  test.each(hooks)('fails who throws what no message can be made of in %s, and nobody else', async (hook) => {
+    for (const thrown of [Object.create(null), undefined, null, new Proxy({}, { get: () => expect.fail() })]) {
+      const { scheduler, cache, prefixes } = setup({ options: { order: 'pack' } })
+      const requests = three()
+      at(requests[1]!, hook, 1, () => {
+        throw thrown
+      })
+      for (const request of requests) scheduler.add(request)
+      await all(scheduler, requests)
+      requests.forEach((request, index) => {
+        expectOwn(request)
+        const fails = index === 1 && hook !== 'end'
+        expect(request.error?.code).toBe(fails ? 'internal' : undefined)
+      })
+      prefixes.clear()
+      expect(cache.pagesInUse).toBe(0)
+    }
+  })
+
   test('is computed as it was planned: who is cancelled while it is told of its place hears nothing more', async () => {
     const { scheduler, model } = setup({ options: { order: 'pack' } })
     const [first, second, third] = three()

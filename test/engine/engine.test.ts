@@ -162,6 +162,10 @@ describe('Engine', () => {
     ['no tokens at all', () => engine.prefill([]), 'empty_prompt'],
     ['an id outside the vocabulary', () => engine.prefill([3, 9999]), 'bad_argument'],
     ['a raw conversation', () => answer(engine, [] as unknown as string), 'empty_prompt'],
+    ['a part of an id', () => engine.prefill([3, 0.5]), 'bad_argument'],
+    ['the same, to be scored', () => engine.score([3, 1.5, 4]), 'bad_argument'],
+    ['an id to be scored last', () => engine.score([3, 9999]), 'bad_argument'],
+    ['pages of an unknown kind', () => load({}, { kv: 'f8' as KvType }), 'bad_argument'],
     ['more context than the model has', () => load({}, { context: 9999 }), 'bad_argument'],
     ['a context of nothing', () => load({}, { context: 0 }), 'bad_argument'],
   ])('%s is one typed error', async (_, run, code) => {
@@ -171,6 +175,11 @@ describe('Engine', () => {
 
   test('a lone surrogate in a prompt is replaced, not an error', async () => {
     expect(engine.tokenize('a\ud800b')).toEqual(engine.tokenize('a\ufffdb'))
+  })
+
+  test('a byte order mark is text like any other', () => {
+    for (const marked of ['\ufeff', '\ufeffa', 'a\ufeff'])
+      expect(engine.tokenizer.decode(engine.tokenize(marked))).toBe(marked)
   })
 
   test('scores add up to the probability of a text', async () => {
@@ -217,6 +226,24 @@ describe.each(['q4_0', 'q4_1', 'q5_0', 'q5_1', 'q8_0', 'q4_k', 'q5_k', 'q6_k', '
     })
   },
 )
+
+test('an engine that is closed ends all other work as aborted, too, on one thread and on two', async () => {
+  const ids = Array.from({ length: 250 }, (_, i) => i)
+  for (const threads of [1, 2]) {
+    const engine = await load({}, { threads, spawn, passTokens: 16 })
+    const begun = [engine.prefill(ids), engine.score(ids)].map((work) => work.catch((error) => error.code))
+    await engine.close()
+    for (const end of await Promise.all(begun)) if (typeof end === 'string') expect(end).toBe('aborted')
+    const works = [
+      () => engine.prefill(ids),
+      () => engine.score(ids),
+      () => engine.logits([1]),
+      () => engine.savePrefix(text),
+      () => engine.loadPrefix(new Uint8Array(64)),
+    ]
+    for (const work of works) await expect(work()).rejects.toMatchObject({ code: 'aborted' })
+  }
+})
 
 test('a pack of prompts gives each the bits it has alone', async () => {
   const backend = await createWasmBackend({ modules: wasm })

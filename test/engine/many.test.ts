@@ -125,6 +125,15 @@ describe('generateMany', () => {
     await engine.close()
   })
 
+  test('needs room for one request at least: less would wait for ever', async () => {
+    const engine = await load()
+    for (const concurrency of [0, -1, Number.NaN])
+      await expect(collect(engine.generateMany([], { concurrency }))).rejects.toMatchObject({ code: 'bad_argument' })
+    const one = await collect(engine.generateMany([{ prompt: [1], maxTokens: 1 }], { concurrency: 1 }))
+    expect(one[0]?.result?.ids).toHaveLength(1)
+    await engine.close()
+  })
+
   test('pulls no more than it may, and cancels what is in flight when left', async () => {
     const engine = await load({ prefixBytes: 0 })
     let pulled = 0

@@ -106,6 +106,43 @@ describe('pages that somebody holds', () => {
   })
 })
 
+describe('several at once, each of which fits alone', () => {
+  const long = [1, 2, 3, 4].map((seed) => randomPrompt(200, 40 + seed))
+  const kinds: Readonly<Record<string, (ids: number[]) => Promise<unknown>>> = {
+    score: (ids) => engine.score(ids),
+    savePrefix: () => engine.savePrefix(text),
+    'workbench.cacheOf': (ids) => engine.workbench.cacheOf(ids, 'exact'),
+    'workbench.logitsAfter': (ids) => engine.workbench.logitsAfter({ prompt: ids, continuations: [[1, 2], [3]] }),
+    'workbench.logitsPruned': (ids) =>
+      engine.workbench.logitsPruned({ prompt: ids.slice(0, 100), continuations: [[1]] }, { layer: 1, keep: 50 }),
+  }
+
+  test.each(Object.entries(kinds))('%s: each has its turn', async (_, work) => {
+    const alone: unknown[] = []
+    for (const ids of long) alone.push(await work(ids))
+    const together = await Promise.all(long.map((ids) => work(ids)))
+    expect(together.map(withoutTimes)).toEqual(alone.map(withoutTimes))
+    expect(engine.stats.pages_in_use).toBe(engine.stats.prefix_pages)
+  })
+
+  test('one that fails does not stop those behind it', async () => {
+    const ends = await Promise.allSettled([engine.score(long[0]!), engine.score([1, 9999, 2]), engine.score(long[1]!)])
+    expect(ends.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+  })
+
+  test('what sessions will hold is taken at once: who does not fit is refused before anything is computed', async () => {
+    const ends = await Promise.allSettled(long.map((ids) => engine.prefill(ids)))
+    expect(ends.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected', 'rejected'])
+    for (const end of ends) if (end.status === 'fulfilled') end.value.release()
+    expect(engine.stats.pages_in_use).toBe(engine.stats.prefix_pages)
+  })
+})
+
+/** What a work gave, without how long it took. */
+function withoutTimes(result: unknown): unknown {
+  return result instanceof Object && 'ms' in result ? { ...result, ms: 0 } : result
+}
+
 describe('tenants', () => {
   test('one that asks for much does not push out all that another has', async () => {
     const fresh = await load()

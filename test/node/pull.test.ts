@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { checkFileName, parseName } from '../../node/names.ts'
 import { modelFiles, pullModel } from '../../node/pull.ts'
 import { listModels, removeModel } from '../../node/store.ts'
+import { fileServer } from '../helpers/file-server.ts'
 import { type MockHub, mockHub } from '../helpers/mock-hub.ts'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 
@@ -50,6 +51,25 @@ describe('pullModel', () => {
     expect(new TextDecoder().decode(head)).toBe('GGUF')
     await expect(source.read(source.size - 2, head)).rejects.toMatchObject({ code: 'io' })
     await expect(files.open('other')).rejects.toMatchObject({ code: 'not_found' })
+  })
+
+  test.each<[string, Uint8Array]>([
+    ['a page', new TextEncoder().encode('<html>Please log in</html>')],
+    ['nothing', new Uint8Array(0)],
+    ['zeros', new Uint8Array(100_000)],
+    ['a model that was cut off', bytes.slice(0, -1000)],
+  ])('%s in place of a model is not kept', async (_, sent) => {
+    const server = await fileServer([sent, bytes])
+    const address = server.url
+    await expect(pullModel(address)).rejects.toMatchObject({
+      code: 'bad_model',
+      message: expect.stringMatching(/nothing is kept/),
+    })
+    expect(await listModels()).toEqual([])
+    server.script([{ version: 1 }])
+    const { files } = await pullModel(address)
+    expect(new Uint8Array(await readFile(files[0]!.path))).toEqual(bytes)
+    await server.close()
   })
 
   test('a cut in the middle leaves no model', async () => {
