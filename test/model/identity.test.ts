@@ -70,5 +70,8 @@ test('two vocabularies are two, for K and V that are traded and for a model that
   expect((await swapped!.kvIdentity()).tokenizer).not.toBe(tokenizer)
   await Promise.all([one, same, swapped].map((engine) => engine!.close()))
   const apart = Engine.load(files(texts), { wasm, auxiliary: files(other) })
-  await expect(apart).rejects.toMatchObject({ code: 'wrong_model', message: expect.stringContaining('another vocabulary') })
+  await expect(apart).rejects.toMatchObject({
+    code: 'wrong_model',
+    message: expect.stringContaining('another vocabulary'),
+  })
 })
