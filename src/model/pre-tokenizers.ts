@@ -88,6 +88,13 @@ function gpt2Words(): string {
   return "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 }
 
+const asciiSigns = '[!"#$%&\'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~]'
+
+/** Runs of Korean, of wide punctuation, of Bopomofo, and of Chinese and Japanese, as Youtu keeps them together. */
+const youtu =
+  '[\uac00-\ud7a3\u3131-\u318e]+|[\uff01\u2026\u201c\u201d\u2018\u2019\u2014\uff1a\uff1b\uff0c\u3001-\u303f\ufe30-\ufe4f]+|[\u3105-\u312f]+|' +
+  hanAndKana
+
 const groups: readonly [names: string, PreTokenizer][] = [
   ['default', defaultPreTokenizer],
   [
@@ -132,6 +139,20 @@ const groups: readonly [names: string, PreTokenizer][] = [
   ['deepseek-coder', { json: cut(['[\\r\\n]', '\\s?\\p{L}+', '\\s?\\p{P}+', eastAsian, '\\p{N}']) }],
   ['falcon', { json: cut(['[\\p{P}\\$\\+<=>\\^~\\|`]+', gpt2Words(), '[0-9][0-9][0-9]']) }],
   ['bailingmoe bailingmoe2 llada-moe', { json: bailing }],
+  ['glm5', { json: llama3, ignoreMerges: true }],
+  ['granite-embed-multi-97m', { json: gpt4o, ignoreMerges: true }],
+  ['youtu', { json: cut([youtu, cased(`${contractions}?`, '')]), ignoreMerges: true }],
+  [
+    'spark2_5',
+    {
+      json: cut([
+        '\\p{N}{1,3}',
+        hanAndKana,
+        `${asciiSigns}[A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+|[\\r\\n]|\\s+(?!\\S)|\\s+`,
+        '\\p{N}',
+      ]),
+    },
+  ],
   ['viking', { json: cut([words, '\\p{N}']) }],
   ['poro-chat bloom gpt3-finnish', { json: cut([words]) }],
 ]
