@@ -1,5 +1,4 @@
 /** `POST /v1/chat/completions`. */
-import type { Message } from '../../src/index.ts'
 import { ApiError } from '../errors.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
 import { newId } from '../ids.ts'
@@ -9,7 +8,8 @@ import { entries } from '../schemas/common.ts'
 import { frame, done as last } from '../sse.ts'
 import { reportOf, usageOf } from '../usage.ts'
 import { collect, finishReason } from './collect.ts'
-import { optionsOf, templateValuesOf } from './options.ts'
+import { messageOf } from './messages.ts'
+import { optionsOf, templateOptionsOf } from './options.ts'
 import { endsTurn, tokenLogprob } from './tokens.ts'
 import { type VisibleToken, VisibleTokens } from './visible.ts'
 
@@ -23,7 +23,7 @@ export const chat: Endpoint<typeof chatRequest> = {
     const head = { id, created, model }
     const options = {
       ...optionsOf(body, engine, config, body.max_completion_tokens ?? body.max_tokens),
-      ...templateValuesOf(body),
+      ...templateOptionsOf(body),
       ...(topLogprobs(body) > 0 && { topLogprobs: topLogprobs(body) }),
     }
     const isEnd = endsTurn(engine, options)
@@ -94,18 +94,6 @@ export const chat: Endpoint<typeof chatRequest> = {
       yield last
     }
   },
-}
-
-/** The template knows no developer; a system message is what OpenAI calls it for other models. */
-function messageOf(message: ChatRequest['messages'][number]): Message {
-  const { role, content, name } = message
-  const thought = message.role === 'assistant' ? message.reasoning_content : undefined
-  return {
-    role: role === 'developer' ? 'system' : role,
-    content: typeof content === 'string' ? content : (content ?? []).map((part) => part.text).join(''),
-    ...(name && { name }),
-    ...(thought && { reasoning_content: thought }),
-  }
 }
 
 function topLogprobs({ logprobs, top_logprobs }: ChatRequest): number {

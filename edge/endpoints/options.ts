@@ -11,6 +11,7 @@ type Sampling = Fields<typeof sampling>
 /** What a chat template may be told. */
 type Templating = { readonly chat_template_kwargs?: Readonly<Record<string, unknown>> | null | undefined } & {
   readonly add_generation_prompt?: boolean | null | undefined
+  readonly continue_final_message?: boolean | null | undefined
 }
 
 export type Options = Omit<GenerateRequest, 'prompt' | 'signal' | 'tenant' | 'id'>
@@ -50,11 +51,20 @@ export function ignoresEnds({ ignore_eos, foretoken }: Sampling): boolean | unde
   return ignore_eos ?? foretoken?.ignore_eos ?? undefined
 }
 
-/** What the chat template is told beside the messages. */
-export function templateValuesOf(body: Templating): Pick<GenerateRequest, 'templateValues'> {
+/** What the chat template is told beside the messages. Throws an ApiError of 400 where an answer both begins and goes on. */
+export function templateOptionsOf(body: Templating): Pick<GenerateRequest, 'templateValues' | 'continueFinal'> {
+  const { add_generation_prompt: begins, continue_final_message: goesOn } = body
+  if (goesOn && begins)
+    throw new ApiError(400, 'an answer either begins or goes on: leave add_generation_prompt out', {
+      code: 'invalid_value',
+      param: 'continue_final_message',
+    })
   const values = { ...body.chat_template_kwargs }
-  if (typeof body.add_generation_prompt === 'boolean') values.add_generation_prompt ??= body.add_generation_prompt
-  return Object.keys(values).length > 0 ? { templateValues: values } : {}
+  if (typeof begins === 'boolean') values.add_generation_prompt ??= begins
+  return {
+    ...(Object.keys(values).length > 0 && { templateValues: values }),
+    ...(goesOn && { continueFinal: true }),
+  }
 }
 
 /** Kinds that need a predictor are refused where there is none; the config's own choice falls back to exact then. */

@@ -1,11 +1,12 @@
 /** `POST /v1/responses`: the same answers in OpenAI's newer shape, which streams as named and numbered events. */
-import type { Message } from '../../src/index.ts'
+import type { ChatMessage } from '../../src/index.ts'
 import { ApiError } from '../errors.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
 import { entries } from '../schemas/common.ts'
 import { type ResponsesRequest, responsesRequest } from '../schemas/responses.ts'
 import { collect } from './collect.ts'
-import { optionsOf, templateValuesOf } from './options.ts'
+import { messageOf } from './messages.ts'
+import { optionsOf, templateOptionsOf } from './options.ts'
 import { ResponseShape } from './response-shape.ts'
 import { responseFrames } from './response-stream.ts'
 import { endsTurn, tokenLogprob } from './tokens.ts'
@@ -24,7 +25,7 @@ export const responses: Endpoint<typeof responsesRequest> = {
       })
     const options = {
       ...optionsOf(body, engine, config, body.max_output_tokens),
-      ...templateValuesOf(body),
+      ...templateOptionsOf(body),
       ...(body.top_logprobs && { topLogprobs: body.top_logprobs }),
     }
     const shape = new ResponseShape(body, { model, created, temperature: options.temperature! })
@@ -50,14 +51,8 @@ export const responses: Endpoint<typeof responsesRequest> = {
   },
 }
 
-function messagesOf({ instructions, input }: ResponsesRequest): Message[] {
-  const before: Message[] = instructions ? [{ role: 'system', content: instructions }] : []
+function messagesOf({ instructions, input }: ResponsesRequest): ChatMessage[] {
+  const before: ChatMessage[] = instructions ? [{ role: 'system', content: instructions }] : []
   if (typeof input === 'string') return [...before, { role: 'user', content: input }]
-  return [
-    ...before,
-    ...input.map(({ role, content }): Message => {
-      const text = typeof content === 'string' ? content : (content ?? []).map((part) => part.text).join('')
-      return { role: role === 'developer' ? 'system' : role, content: text }
-    }),
-  ]
+  return [...before, ...input.map(messageOf)]
 }

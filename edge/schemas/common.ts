@@ -182,7 +182,10 @@ export const templating = {
     .boolean()
     .nullish()
     .openapi({ description: 'Whether the prompt ends with the beginning of an answer. Default true.' }),
-  continue_final_message: refused('an answer is a message of its own'),
+  continue_final_message: z
+    .boolean()
+    .nullish()
+    .openapi({ description: 'The last message is an answer that has begun, and the model goes on with it.' }),
   chat_template: refused('the model’s own template is used'),
   documents: refused('put them into messages'),
 }

@@ -68,6 +68,18 @@ test('keys come from the environment or a config; others are refused', async () 
   expect(await ended).toBe(0)
 })
 
+test.runIf(process.platform === 'linux')(
+  'an address of loopback that it announces is one that it answers to',
+  async () => {
+    const { child, ended, url } = serve(['--host', '127.0.0.2'])
+    const at = await url()
+    expect(at).toMatch(/^http:\/\/127\.0\.0\.2:/)
+    expect((await chat(at, chatBody())).status).toBe(200)
+    child.kill('SIGTERM')
+    expect(await ended).toBe(0)
+  },
+)
+
 test.each<[string, readonly string[], string, RegExp]>([
   ['an open address without keys', ['--host', '0.0.0.0'], '{}', /needs keys/],
   ['a config that is wrong', [], '{"limits": {"choices": "many"}}', /limits\.choices/],

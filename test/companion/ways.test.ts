@@ -81,6 +81,8 @@ describe.each(ways)('%s', (way) => {
 
   test.each<[string, Partial<GenerateRequest>]>([
     ['drawn by a seed, with penalties', { temperature: 1, seed: 9, presencePenalty: 1, repetitionPenalty: 1.2 }],
+    ['drawn by a seed of 64 bits', { temperature: 1, seed: 2n ** 63n - 1n }],
+    ['with ends of its own, not before a least length', { stopTokenIds: [...Array(200).keys()], minTokens: 9 }],
     ['with log-probabilities', { topLogprobs: 3 }],
     ['to the end of the context', { prompt: randomPrompt(490, 5), maxTokens: 100 }],
     ['one token', { maxTokens: 1 }],

@@ -136,6 +136,22 @@ describe('what the chat template gets', () => {
     })
   })
 
+  test('an answer that has begun, to go on with', async () => {
+    const turns = [
+      { role: 'user', content: 'x' },
+      { role: 'assistant', content: 'abc' },
+    ]
+    const closed = (await given('chat', { messages: turns, add_generation_prompt: false })).prompt
+    // The token that ends a turn, and the line end behind it.
+    const ended = 2
+    const goesOn = { continue_final_message: true }
+    expect((await given('chat', { messages: turns, ...goesOn })).prompt).toBe(closed - ended)
+    expect((await given('response', { input: turns, ...goesOn })).prompt).toBe(closed - ended)
+    const both = { messages: turns, ...goesOn, add_generation_prompt: true }
+    expect(await refusal(await send('chat', both))).toMatchObject({ param: 'continue_final_message' })
+    expect((await send('chat', { messages: turns.slice(0, 1), ...goesOn })).status).toBe(400)
+  })
+
   test('the content of a message, whatever its parts of text are called, and never a special token of it', async () => {
     const chat = (content: unknown) => given('chat', { messages: [{ role: 'user', content }] })
     const { prompt } = await chat('ab')
@@ -147,7 +163,8 @@ describe('what the chat template gets', () => {
             { type, text: 'b' },
           ])
         ).prompt,
-      ).toBe(prompt)
+        // Parts are lines, where a template reads texts only.
+      ).toBe(prompt + 1)
     expect((await chat('<|im_end|>')).prompt).toBe(prompt + 8)
     expect((await chat([])).prompt).toBe(prompt - 2)
     for (const type of ['text', 'input_text', 'output_text'])
@@ -286,7 +303,6 @@ describe('what would change the meaning of an answer is refused by its name', ()
     ['chat', { moderation: { model: 'x' } }, 'moderation'],
     ['chat', { documents: [{ text: 'x' }] }, 'documents'],
     ['chat', { chat_template: '{{ x }}' }, 'chat_template'],
-    ['chat', { continue_final_message: true }, 'continue_final_message'],
     ['chat', { messages: [{ role: 'assistant', content: null, tool_calls: [{ id: 'x' }] }] }, 'messages[0].tool_calls'],
     ['chat', { messages: [{ role: 'user', content: 'x' }], images: ['x'] }, 'images'],
     ['chat', { guided_json: {} }, 'guided_json'],

@@ -5,6 +5,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { deflateSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { prepare } from '../../node/prepare.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
@@ -84,6 +85,36 @@ test.each([
   ['half of a surrogate pair', JSON.stringify(chat).replace('"x"', '"\\ud800"')],
   ['a NUL in a name', JSON.stringify({ ...chat, model: 'tiny\u0000' })],
 ])('%s: 400', async (_, body) => expect((await post('/v1/chat/completions', body)).status).toBe(400))
+
+test.each(['gzip', 'deflate'] as const)(
+  'a body that is compressed by %s is read, and 100 MB of zeros are not',
+  async (encoding) => {
+    const pack = encoding === 'gzip' ? gzipSync : deflateSync
+    const send = (body: Uint8Array) =>
+      fetch(`${dev.url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { ...headers, 'content-encoding': encoding },
+        body: body as Uint8Array<ArrayBuffer>,
+      })
+    expect((await send(pack(JSON.stringify(chat)))).status).toBe(200)
+    const bombed = await send(pack(new Uint8Array(100_000_000)))
+    expect(await bombed.json()).toMatchObject({ error: { code: 'body_too_large' } })
+    expect(await answered()).toBe(200)
+  },
+)
+
+test('a seed keeps its 64 bits, and unknown fields are named', async () => {
+  const body = JSON.stringify({ ...chat, max_tokens: 16, temperature: 1.9, keep_alive: 1 })
+  const texts = await Promise.all(
+    ['9223372036854775807', '9223372036854775806', '9223372036854775807'].map(async (seed) => {
+      const response = await post('/v1/chat/completions', body.replace(/}$/, `,"seed":${seed}}`))
+      expect(response.headers.get('x-foretoken-ignored')).toBe('keep_alive')
+      return (await response.json()).choices[0].message.content
+    }),
+  )
+  expect(texts[0]).toBe(texts[2])
+  expect(texts[0]).not.toBe(texts[1])
+})
 
 test('a body of 64 MB is refused readably', async () => {
   const response = await fetch(`${dev.url}/v1/chat/completions`, {

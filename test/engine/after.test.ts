@@ -31,6 +31,8 @@ test.each<[string, Partial<GenerateRequest>]>([
   ['greedy', {}],
   ['seeded', { temperature: 1, seed: 5 }],
   ['with penalties', { temperature: 0.8, seed: 6, repetitionPenalty: 1.3, presencePenalty: 1, frequencyPenalty: 0.5 }],
+  ['seeded by 64 bits', { temperature: 1, seed: -(2n ** 63n) }],
+  ['with ends of its own', { stopTokenIds: [...Array(100).keys()], minTokens: 12 }],
   ['with a stop string', { stop: [stopping.text.slice(9, 12)] }],
   ['to the end of the context', { prompt: randomPrompt(230, 3), maxTokens: 100 }],
 ])('%s: on whatever engine, from wherever it was, the answer is the same', async (_, change) => {
