@@ -22,6 +22,8 @@ export interface ConnectionLimits {
 
 /** Go's pool keeps connections for 90 s, aiohttp's for 15. */
 const keepAliveMs = 95_000
+/** How long a connection without a whole request may go on once the server stops: its request may be on the way. */
+const silentMs = 1000
 /** Requests of one connection that may be begun before the first is answered. */
 const pipelined = 16
 
@@ -41,10 +43,15 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
   server.timeout = stallMs
   /** Requests in progress, by connection. */
   const active = new Map<Socket, number>()
+  const open = new Set<Socket>()
   const drains = new Drains()
   let running = 0
   let stopping = false
 
+  server.on('connection', (socket: Socket) => {
+    open.add(socket)
+    socket.once('close', () => open.delete(socket))
+  })
   server.on('timeout', (socket: Socket) => {
     // A connection that waits for its answer may do so; one that has an answer and does not read it may not.
     if (!active.has(socket) || socket.writableLength > 0) socket.destroy()
@@ -78,6 +85,10 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
     stop() {
       stopping = true
       server.closeIdleConnections()
+      // Node takes one that has sent nothing yet, or half a head, for busy. One that has said its last is being drained.
+      setTimeout(() => {
+        for (const socket of open) if (!active.has(socket) && !socket.writableEnded) socket.destroy()
+      }, silentMs)
     },
   }
 }

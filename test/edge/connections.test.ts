@@ -46,6 +46,21 @@ test('idle connections are told that they are kept for longer than common pools 
   expect(Number(/^keep-alive: timeout=(\d+)/im.exec(got)![1])).toBeGreaterThanOrEqual(95)
 })
 
+test.each([
+  ['nothing', ''],
+  ['half a head', get().slice(0, -2)],
+  ['a request, and half of another', get() + get().slice(0, -2)],
+])('a stop does not wait for a connection that has sent %s', async (_, text) => {
+  await serve(() => new Response('ok'))
+  const socket = await connection()
+  socket.resume()
+  if (text !== '') socket.write(text)
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  const closed = once(socket, 'close')
+  await serving.close(600_000)
+  await closed
+})
+
 test('a stop closes idle connections, and busy ones once they have answered', async () => {
   let finish!: () => void
   const waits = new Promise<void>((resolve) => {
