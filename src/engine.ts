@@ -220,7 +220,7 @@ export class Engine {
 
   /** Puts each of `prompts` into a cache of its own, packed into as few passes as there can be. All or none. */
   prefillMany(prompts: readonly (readonly number[])[], options: PrefillRequest = {}): Promise<Session[]> {
-    return this.#whileOpen(() => this.#prefillMany(prompts, options))
+    return this.#whileOpen(() => this.#cache.passing(() => this.#prefillMany(prompts, options)))
   }
 
   async #prefillMany(prompts: readonly (readonly number[])[], options: PrefillRequest): Promise<Session[]> {

@@ -81,7 +81,7 @@ export class KvReceiver {
       const predicted = this.#predicted(ids, sequence)
       try {
         const where = { codec: this.#codec, cache, sequence, identity: await identity, ids, to, predicted }
-        const received = await receiveKv(body, { ...options, ...where })
+        const received = await cache.passing(() => receiveKv(body, { ...options, ...where }))
         this.#prefixes.insert(tenant, ids.slice(0, to), sequence.pages)
         return received
       } finally {

@@ -44,6 +44,8 @@ export interface PassPlan {
   readonly failures: readonly Failure[]
   readonly cachedTokens: number
   readonly preemptions: number
+  /** Nothing can run before this: others than requests hold the pages, and give them back by themselves. */
+  readonly blocked: Promise<void> | undefined
 }
 
 interface News {
@@ -75,6 +77,7 @@ export class Planner {
   #failures: Failure[] = []
   #cachedTokens = 0
   #preemptions = 0
+  #blocked: Promise<void> | undefined
   /** The first new prompt that was turned down for want of pages: no other is let in before it. */
   #turnedDown: Task | undefined
 
@@ -104,6 +107,7 @@ export class Planner {
     this.#failures = []
     this.#cachedTokens = 0
     this.#preemptions = 0
+    this.#blocked = undefined
     this.#turnedDown = undefined
     const wanted = this.#wanted()
     if (wanted.length === 0 && this.#failures.length === 0 && this.#tasks.size > 0) this.#unblock()
@@ -116,6 +120,7 @@ export class Planner {
       failures: this.#failures,
       cachedTokens: this.#cachedTokens,
       preemptions: this.#preemptions,
+      blocked: this.#blocked,
     }
   }
 
@@ -232,7 +237,7 @@ export class Planner {
 
   /**
    * Nothing could run. Half-read prompts hold the pages that each of them needs: the last to come gives way. Or pages are held by
-   * others than requests, and whoever could not get what it needs fails.
+   * others than requests: by work that ends, which is waited for, or else whoever could not get what it needs fails.
    */
   #unblock(): void {
     const victim = this.#room.latest()
@@ -242,6 +247,8 @@ export class Planner {
       this.#room.preempt(victim)
       return
     }
+    this.#blocked = this.#cache.coming
+    if (this.#blocked) return
     const stuck = victim ?? this.#turnedDown ?? first!
     const { pagesInUse, maxPages, memoryEnded } = this.#cache
     const short = `${stuck.pending} more tokens do not fit beside ${pagesInUse} KV pages held by sessions and loaded prefixes`

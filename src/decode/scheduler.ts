@@ -86,6 +86,8 @@ export class Scheduler {
   #fixed = false
   readonly #endings: Task[] = []
   #closed = false
+  /** Ends the wait for pages of others: who is to run may be another now. */
+  #stir = () => {}
   readonly #count = { passes: 0, prefill_tokens: 0, cached_tokens: 0, decode_tokens: 0, preemptions: 0 }
 
   constructor(
@@ -137,6 +139,7 @@ export class Scheduler {
       task.unlisten = () => signal.removeEventListener('abort', cancel)
     }
     this.#tasks.add(task)
+    this.#stir()
     if (signal?.aborted) cancel()
   }
 
@@ -217,8 +220,9 @@ export class Scheduler {
     this.#end(last, new ForetokenError('busy', `${full}; ${beyond}; try again when one has finished`))
   }
 
-  /** One pass, start to end. */
+  /** One pass, start to end; where none can run, until one may. */
   async #run(): Promise<void> {
+    let blocked: Promise<void> | undefined
     this.#fixed = true
     try {
       const plan = this.#planner.plan()
@@ -228,10 +232,16 @@ export class Scheduler {
       for (const { task, error } of plan.failures) this.#end(task, error)
       for (const { task, tell } of plan.news) if (!task.ending) attempt(task, this.#serving, () => tell(task.job))
       if (plan.pass) await this.#compute(plan, plan.pass)
+      else blocked = plan.blocked
     } finally {
       this.#fixed = false
       this.#endAll()
     }
+    if (!blocked || this.#tasks.size === 0) return
+    await new Promise<void>((resolve) => {
+      this.#stir = resolve
+      void blocked.then(resolve)
+    })
   }
 
   async #compute(plan: PassPlan, pass: Pass): Promise<void> {
@@ -289,6 +299,7 @@ export class Scheduler {
     const { error } = task.ending!
     task.unlisten()
     this.#tasks.delete(task)
+    this.#stir()
     // An answer that is whole stays so: a prefix that can't be kept is computed again.
     if (!error) quietly(() => task.keepIn(this.#prefixes))
     task.sequence.release()

@@ -29,6 +29,10 @@ export class PagedCache {
   readonly #ready: number[] = []
   /** Ready pages that are about to be taken. */
   #wanted = 0
+  /** Holders that give their pages back by themselves. */
+  #passing = 0
+  /** Told when a page becomes free, and when a passing holder has done. */
+  #onFree: (() => void)[] = []
   /** The last borrower's turn. */
   #borrowing: Promise<void> = Promise.resolve()
   /** Holders of each page that has any. */
@@ -92,7 +96,7 @@ export class PagedCache {
    * each hold what another needs; so `use` may not borrow. The pages of `tokens` are taken before any is computed: throws as `take`.
    */
   borrow<T>(use: (sequence: Sequence) => Promise<T>, tokens: number): Promise<T> {
-    const turn = this.#borrowing.then(async () => {
+    const work = async () => {
       const sequence = this.open()
       try {
         sequence.reserve(tokens)
@@ -100,12 +104,34 @@ export class PagedCache {
       } finally {
         sequence.release()
       }
-    })
+    }
+    const turn = this.#borrowing.then(() => this.passing(work))
     this.#borrowing = turn.then(
       () => {},
       () => {},
     )
     return turn
+  }
+
+  /** Runs work that holds pages for as long as it lasts, and that ends without anybody's help: who finds none left may wait for it. */
+  async passing<T>(work: () => Promise<T>): Promise<T> {
+    this.#passing++
+    try {
+      return await work()
+    } finally {
+      this.#passing--
+      this.#tellFree()
+    }
+  }
+
+  /** Resolves when pages become free that work under way holds in passing; undefined where there is no such work. */
+  get coming(): Promise<void> | undefined {
+    if (this.#passing === 0) return undefined
+    return new Promise((resolve) => this.#onFree.push(resolve))
+  }
+
+  #tellFree(): void {
+    for (const tell of this.#onFree.splice(0)) tell()
   }
 
   /** Some pages with one reference each, all or none. Throws `out_of_pages`, and `out_of_memory` where memory ended before. */
@@ -137,6 +163,7 @@ export class PagedCache {
     this.#ready.push(page)
     if (this.#references.size === 0) this.#held = Number.POSITIVE_INFINITY
     this.#shrink()
+    this.#tellFree()
   }
 
   #count(page: number): number {

@@ -138,6 +138,67 @@ describe('several at once, each of which fits alone', () => {
   })
 })
 
+describe('a request beside work that holds the pages for a while', () => {
+  const prompt = randomPrompt(100, 77)
+  const ask = (signal?: AbortSignal) => engine.submit({ prompt, maxTokens: 3, ignoreEos: true, signal }).result()
+
+  /** K and V of a prompt of nearly all pages that come piece by piece, as `more` lets them. */
+  function arriving(more: () => Promise<void>): Promise<void> {
+    const ids = randomPrompt(250, ++seeds)
+    const expected = engine.expectKv(ids)
+    const { from, to } = expected
+    async function* slowly() {
+      for await (const piece of other.kvOf(ids, { codec: 'f32', key, from, to })) {
+        yield piece
+        await more()
+      }
+    }
+    return expected.receive(slowly(), { key }).then(() => expected.release())
+  }
+  let seeds = 500
+
+  test('waits for what arrives from elsewhere, while others run, and hears a cancellation', async () => {
+    let open = () => {}
+    const gate = new Promise<void>((resolve) => {
+      open = resolve
+    })
+    let pieces = 0
+    const received = arriving(async () => {
+      if (++pieces === 3) await gate
+    })
+    await expect.poll(() => pieces).toBe(3)
+    const control = new AbortController()
+    const [waiting, cancelled] = [ask(), ask(control.signal)]
+    const ends: string[] = []
+    void waiting.then(() => ends.push('waiting'))
+    // What fits beside the others is not kept waiting by them.
+    const small = await engine.submit({ prompt: [1, 2, 3], maxTokens: 2, ignoreEos: true }).result()
+    expect(small.ids).toHaveLength(2)
+    control.abort()
+    await expect(cancelled).rejects.toMatchObject({ code: 'aborted' })
+    expect(ends).toEqual([])
+    open()
+    await received
+    expect((await waiting).ids).toHaveLength(3)
+  })
+
+  test('waits for prompts that are read, and for openings that are saved', async () => {
+    for (const work of [() => engine.prefill(randomPrompt(250, 9)).then((session) => session.release()), savedLong]) {
+      const working = work()
+      expect((await ask()).ids).toHaveLength(3)
+      await working
+    }
+  })
+
+  test('is refused where a session keeps them', async () => {
+    const session = await engine.prefill(randomPrompt(250, 10))
+    await expect(ask()).rejects.toMatchObject({ code: 'out_of_pages' })
+    session.release()
+  })
+
+  const savedLong = () => engine.savePrefix('q'.repeat(240))
+})
+
 /** What a work gave, without how long it took. */
 function withoutTimes(result: unknown): unknown {
   return result instanceof Object && 'ms' in result ? { ...result, ms: 0 } : result
