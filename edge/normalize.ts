@@ -58,7 +58,8 @@ function dropNulls(value: unknown): unknown {
     if (!value.some((item) => typeof item === 'object')) return value
     const kept = value.filter((item) => item !== null)
     for (const item of kept) dropNulls(item)
-    if (kept.length < value.length) value.splice(0, value.length, ...kept)
+    for (const [at, item] of kept.entries()) value[at] = item
+    value.length = kept.length
   } else if (isFields(value))
     for (const [key, field] of Object.entries(value))
       if (field === null) delete value[key]

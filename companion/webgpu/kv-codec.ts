@@ -58,7 +58,8 @@ export class GpuKvCodec implements KvCodec {
     const wanted = [...touched, ...(base ?? []).slice(first, end)]
     const copies: number[] = []
     try {
-      while (copies.length < wanted.length) copies.push(...host.add(wanted.length - copies.length))
+      while (copies.length < wanted.length)
+        for (const page of host.add(wanted.length - copies.length)) copies.push(page)
       for (const [index, bytes] of (await gpu.readPages(wanted)).entries()) host.writePage(copies[index]!, bytes)
       const at = (list: readonly number[], offset: number) =>
         list.slice(0, end).map((_, index) => copies[Math.max(0, index - first) + offset]!)

@@ -19,11 +19,9 @@ export async function collect(
   for await (const event of events) {
     if (event.type === 'progress') continue
     const answer = (answers[event.index] ??= { tokens: [], visible: new VisibleTokens(engine, isEnd) })
-    if (event.type === 'token') answer.tokens.push(...answer.visible.push(event.token))
-    else {
-      answer.tokens.push(...answer.visible.finish())
-      answer.done = event.done
-    }
+    const shown = event.type === 'token' ? answer.visible.push(event.token) : answer.visible.finish()
+    for (const token of shown) answer.tokens.push(token)
+    if (event.type === 'done') answer.done = event.done
   }
   return answers as Answered[]
 }

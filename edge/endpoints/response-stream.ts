@@ -42,7 +42,7 @@ export function responseFrames({ shape, visible, logprob }: Parts) {
   }
   const delta = (text: string, tokens: readonly VisibleToken[]) => {
     const scored = logprob ? tokens.map(({ token }) => logprob(token)) : []
-    logprobs.push(...scored)
+    for (const one of scored) logprobs.push(one)
     if (text === '' && scored.length === 0) return ''
     return event('response.output_text.delta', { ...place, delta: text, logprobs: scored })
   }

@@ -17,7 +17,7 @@ type Unsigned = 'weight_kind' | 'wire_encode_residual' | 'probe'
 export type RawKernels = Omit<Kernels, Counting> & Readonly<Record<Counting, (...shape: number[]) => bigint>>
 
 /** The kernels of an instance, with sizes as plain numbers. Counting functions throw `out_of_memory` for a shape beyond 32 bits. */
-export function kernelsOf(exports: WebAssembly.Exports): Kernels {
+export function kernelsOf(exports: Readonly<Record<string, unknown>>): Kernels {
   const raw = exports as unknown as RawKernels
   const counting = (name: Counting) => {
     return (...shape: number[]) => {

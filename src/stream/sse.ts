@@ -47,7 +47,7 @@ export class SseParser {
     for (let end = ends.exec(text); end; end = ends.exec(text)) {
       this.#hold(text.slice(from, end.index))
       if (this.#line.length > 0) this.#endLine()
-      else events.push(...this.#endEvent())
+      else for (const event of this.#endEvent()) events.push(event)
       from = ends.lastIndex
     }
     this.#hold(text.slice(from))

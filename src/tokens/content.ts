@@ -37,12 +37,23 @@ export function formsOf(maybeParts: boolean, render: (messages: readonly Fields[
     { role: 'user', content: form(needles[1]) },
   ]
   const asParts = (text: string): Given => [textPart(text)]
-  const parts = maybeParts && reads(turns(asParts, asParts('an answer')))
+  const asText = (text: string): Given => text
+  // Each is tried where it is asked for: most templates are only ever given texts.
+  let [text, parts, none]: (boolean | undefined)[] = []
   return {
+    get parts() {
+      parts ??= maybeParts && reads(turns(asParts, asParts('an answer')))
+      return parts
+    },
     // A template that reads neither is given texts: what it says to them is the best there is to tell.
-    text: !parts || reads(turns((text) => text, 'an answer')),
-    parts,
-    none: reads(turns(parts ? asParts : (text) => text, null)),
+    get text() {
+      text ??= !this.parts || reads(turns(asText, 'an answer'))
+      return text
+    },
+    get none() {
+      none ??= reads(turns(this.parts ? asParts : asText, null))
+      return none
+    },
   }
 }
 

@@ -73,7 +73,7 @@ function lengthOf({ kind, min, alternatives }: Part): number {
 
 function longest(parts: readonly Part[]): number {
   return parts.reduce((sum, { max, alternatives = [] }) => {
-    return sum + max * Math.max(1, ...alternatives.map((inner) => longest(inner)))
+    return sum + max * alternatives.reduce((most, inner) => Math.max(most, longest(inner)), 1)
   }, 0)
 }
 
