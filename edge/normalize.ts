@@ -34,7 +34,7 @@ export function normalize(form: Form, schema: z.ZodType, body: unknown): Normal 
   takeApart(body)
   rename(body, aliases[form], lost)
   if (form !== 'completion') gatherTemplateValues(body, lost)
-  simplify(body)
+  simplify(form, body)
   for (const message of listOf(form === 'chat' ? body.messages : form === 'response' ? body.input : undefined))
     if (isFields(message)) normalizeMessage(form, message)
   if (form === 'response') checkItems(body.input)
@@ -99,7 +99,7 @@ function gatherTemplateValues(body: Fields, lost: Set<string>): void {
 
 const limits = ['max_tokens', 'max_completion_tokens', 'max_output_tokens', 'min_tokens', 'top_k'] as const
 
-function simplify(body: Fields): void {
+function simplify(form: Form, body: Fields): void {
   for (const name of limits) {
     const value = body[name]
     if (typeof value === 'number' && value > largest && Number.isInteger(value)) body[name] = largest
@@ -110,9 +110,25 @@ function simplify(body: Fields): void {
   const { stop, logit_bias } = body
   if (stop === '') delete body.stop
   else if (Array.isArray(stop)) body.stop = stop.filter((text) => text !== '')
+  if (form !== 'response') simplifyLogprobs(form, body)
   // llama.cpp's list of pairs.
   if (Array.isArray(logit_bias) && logit_bias.every((pair) => Array.isArray(pair) && pair.length === 2))
     body.logit_bias = Object.fromEntries(logit_bias)
+}
+
+/** A chat says whether, and of how many besides; a completion says of how many. Clients mistake one for the other. */
+function simplifyLogprobs(form: Form, body: Fields): void {
+  const { logprobs } = body
+  if (form === 'completion') {
+    if (logprobs === false) delete body.logprobs
+    else if (logprobs === true) {
+      body.logprobs = body.top_logprobs ?? 0
+      delete body.top_logprobs
+    }
+  } else if (typeof logprobs === 'number') {
+    body.logprobs = true
+    body.top_logprobs ??= logprobs
+  }
 }
 
 function normalizeMessage(form: Form, message: Fields): void {
