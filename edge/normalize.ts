@@ -31,7 +31,7 @@ export function normalize(form: Form, schema: z.ZodType, body: unknown): Normal 
   if (!isFields(body)) return { body, ignored: [] }
   const lost = new Set<string>()
   dropNulls(body)
-  takeApart(body)
+  takeApart(body, lost)
   rename(body, aliases[form], lost)
   if (form !== 'completion') gatherTemplateValues(body, lost)
   simplify(form, body)
@@ -66,12 +66,26 @@ function dropNulls(value: unknown): unknown {
   return value
 }
 
-/** Ollama's `options` hold what other servers take at the top. */
-function takeApart(body: Fields): void {
+/** What a request is about has its counts at the top, where they are limited. */
+const neverOptions = new Set(['model', 'messages', 'input', 'prompt', 'tools', 'metadata', 'options'])
+/** Entries of a list or an object among the options. */
+const mostOptionEntries = 1024
+
+/** Ollama's `options` hold what other servers take at the top. Throws an ApiError of 400 for one that holds too much. */
+function takeApart(body: Fields, lost: Set<string>): void {
   const { options } = body
   if (!isFields(options)) return
   delete body.options
-  for (const [name, value] of Object.entries(options)) if (!Object.hasOwn(body, name)) body[name] = value
+  for (const [name, value] of Object.entries(options)) {
+    const entries = typeof value === 'object' && value !== null ? Object.keys(value).length : 0
+    if (entries > mostOptionEntries)
+      throw new ApiError(400, `options.${name.slice(0, 60)} has more than ${mostOptionEntries} entries`, {
+        code: 'invalid_value',
+        param: `options.${name.slice(0, 60)}`,
+      })
+    if (neverOptions.has(name) || Object.hasOwn(body, name)) lost.add(`options.${name}`)
+    else body[name] = value
+  }
 }
 
 /** One that loses against the field's own name, or against another alias, is ignored. */

@@ -84,6 +84,7 @@ export const entries = {
   metadata: 16,
   logit_bias: 1024,
   stop: 16,
+  stop_sequences: 16,
   stop_token_ids: 1024,
   tools: 128,
   functions: 128,

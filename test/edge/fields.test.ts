@@ -233,6 +233,21 @@ describe('fields of other servers', () => {
     expect(await given('chat', odd)).toEqual(await given('chat'))
   })
 
+  test('options hold settings only, and no more entries than a field at the top', async () => {
+    const messages = [{ role: 'user', content: 'y' }]
+    const hidden = { messages: undefined, options: { messages } }
+    expect(await refusal(await send('chat', hidden))).toMatchObject({ status: 400, param: 'messages' })
+    expect((await given('chat', { options: { messages, temperature: 1, top_k: 1 } })).ignored).toBe(
+      'options.messages, options.temperature',
+    )
+    const ids = (count: number) => ({ options: { stop_token_ids: Array.from({ length: count }, () => 97) } })
+    expect((await send('chat', ids(1024))).status).toBe(200)
+    expect(await refusal(await send('chat', ids(1025)))).toMatchObject({ status: 400, param: 'options.stop_token_ids' })
+    const texts = (count: number) => ({ stop_sequences: Array.from({ length: count }, (_, n) => `~${n}`) })
+    expect((await send('chat', texts(16))).status).toBe(200)
+    expect(await refusal(await send('chat', texts(17)))).toMatchObject({ status: 400, param: 'stop_sequences' })
+  })
+
   test('a field by its own name goes before one by another, which is named', async () => {
     expect(await given('completion', { max_tokens: 3, n_predict: 7 })).toMatchObject({ made: 3, ignored: 'n_predict' })
     expect(await given('completion', { max_tokens: 3, n_predict: 3 })).toMatchObject({ made: 3, ignored: null })
