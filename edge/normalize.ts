@@ -31,10 +31,10 @@ export function normalize(form: Form, schema: z.ZodType, body: unknown): Normal 
   if (!isFields(body)) return { body, ignored: [] }
   const lost = new Set<string>()
   dropNulls(body)
-  takeApart(body)
+  takeApart(body, lost)
   rename(body, aliases[form], lost)
   if (form !== 'completion') gatherTemplateValues(body, lost)
-  simplify(body)
+  simplify(form, body)
   for (const message of listOf(form === 'chat' ? body.messages : form === 'response' ? body.input : undefined))
     if (isFields(message)) normalizeMessage(form, message)
   if (form === 'response') checkItems(body.input)
@@ -67,12 +67,26 @@ function dropNulls(value: unknown): unknown {
   return value
 }
 
-/** Ollama's `options` hold what other servers take at the top. */
-function takeApart(body: Fields): void {
+/** What a request is about has its counts at the top, where they are limited. */
+const neverOptions = new Set(['model', 'messages', 'input', 'prompt', 'tools', 'metadata', 'options'])
+/** Entries of a list or an object among the options. */
+const mostOptionEntries = 1024
+
+/** Ollama's `options` hold what other servers take at the top. Throws an ApiError of 400 for one that holds too much. */
+function takeApart(body: Fields, lost: Set<string>): void {
   const { options } = body
   if (!isFields(options)) return
   delete body.options
-  for (const [name, value] of Object.entries(options)) if (!Object.hasOwn(body, name)) body[name] = value
+  for (const [name, value] of Object.entries(options)) {
+    const entries = typeof value === 'object' && value !== null ? Object.keys(value).length : 0
+    if (entries > mostOptionEntries)
+      throw new ApiError(400, `options.${name.slice(0, 60)} has more than ${mostOptionEntries} entries`, {
+        code: 'invalid_value',
+        param: `options.${name.slice(0, 60)}`,
+      })
+    if (neverOptions.has(name) || Object.hasOwn(body, name)) lost.add(`options.${name}`)
+    else body[name] = value
+  }
 }
 
 /** One that loses against the field's own name, or against another alias, is ignored. */
@@ -100,7 +114,7 @@ function gatherTemplateValues(body: Fields, lost: Set<string>): void {
 
 const limits = ['max_tokens', 'max_completion_tokens', 'max_output_tokens', 'min_tokens', 'top_k'] as const
 
-function simplify(body: Fields): void {
+function simplify(form: Form, body: Fields): void {
   for (const name of limits) {
     const value = body[name]
     if (typeof value === 'number' && value > largest && Number.isInteger(value)) body[name] = largest
@@ -111,9 +125,25 @@ function simplify(body: Fields): void {
   const { stop, logit_bias } = body
   if (stop === '') delete body.stop
   else if (Array.isArray(stop)) body.stop = stop.filter((text) => text !== '')
+  if (form !== 'response') simplifyLogprobs(form, body)
   // llama.cpp's list of pairs.
   if (Array.isArray(logit_bias) && logit_bias.every((pair) => Array.isArray(pair) && pair.length === 2))
     body.logit_bias = Object.fromEntries(logit_bias)
+}
+
+/** A chat says whether, and of how many besides; a completion says of how many. Clients mistake one for the other. */
+function simplifyLogprobs(form: Form, body: Fields): void {
+  const { logprobs } = body
+  if (form === 'completion') {
+    if (logprobs === false) delete body.logprobs
+    else if (logprobs === true) {
+      body.logprobs = body.top_logprobs ?? 0
+      delete body.top_logprobs
+    }
+  } else if (typeof logprobs === 'number') {
+    body.logprobs = true
+    body.top_logprobs ??= logprobs
+  }
 }
 
 function normalizeMessage(form: Form, message: Fields): void {

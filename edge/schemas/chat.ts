@@ -1,6 +1,5 @@
 /** `POST /v1/chat/completions`. */
 import {
-  anything,
   choosing,
   harmless,
   noTools,
@@ -53,9 +52,9 @@ export const chatRequest = z
     function_call: only(z.enum(['none', 'auto'], unsupported), 'Refused; tools are not supported'),
     web_search_options: refused('nothing is searched'),
     echo: refused('an answer does not begin with its prompt'),
-    prediction: harmless(anything, 'what it says changes the time of an answer, not the answer'),
-    reasoning_effort: harmless(anything, 'the model thinks as it does; see `chat_template_kwargs`'),
-    verbosity: harmless(anything, 'the model is as verbose as it is'),
+    prediction: harmless('what it says changes the time of an answer, not the answer'),
+    reasoning_effort: harmless('the model thinks as it does; see `chat_template_kwargs`'),
+    verbosity: harmless('the model is as verbose as it is'),
   })
   .openapi('ChatCompletionRequest')
 

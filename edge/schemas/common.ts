@@ -15,9 +15,12 @@ export type Handling = 'honoured' | 'accepted' | 'refused'
 /** Where the OpenAPI document tells the handling of a field, unless it is honoured. */
 export const handlingKey = 'x-foretoken-handling'
 
-/** A field that is read for nothing, since leaving it out would change nothing here. */
-export function harmless<T extends z.ZodType>(type: T, about: string) {
-  return type.nullish().openapi({ description: `Accepted; ${about}`, [handlingKey]: 'accepted' satisfies Handling })
+/** A field that is read for nothing, since leaving it out would change nothing here; whatever it holds. */
+export function harmless(about: string) {
+  return z
+    .unknown()
+    .optional()
+    .openapi({ description: `Accepted; ${about}`, [handlingKey]: 'accepted' satisfies Handling })
 }
 
 /** A field that asks for something that is not here, but for the values of `type`. */
@@ -29,14 +32,12 @@ export function only<T extends z.ZodType>(type: T, about: string) {
 export const notHere = 'not supported by this server'
 export const unsupported = `${notHere}; leave it out`
 
-/** Values that ask for nothing. */
-const nothing = z.union([z.literal(false), z.literal(''), z.array(z.unknown()).max(0, unsupported)], unsupported)
-
-/** A field whose being ignored would change what the answer means. */
-export const refused = (about: string) => only(nothing, `Refused; ${about}`)
-
-/** Some sort of JSON, for what is read for nothing. */
-export const anything = z.unknown()
+/** A field whose being ignored would change what the answer means; `about` says why it is not here. */
+export function refused(about: string) {
+  const message = `${notHere} (${about}); leave it out`
+  const nothing = z.union([z.literal(false), z.literal(''), z.array(z.unknown()).max(0, message)], message)
+  return only(nothing, `Refused; ${about}`)
+}
 
 /** A limit of tokens: larger ones were cut before. */
 export const tokenLimit = z.number().int().min(-1).openapi({ description: '-1 is no limit but the context.' })
@@ -83,6 +84,7 @@ export const entries = {
   metadata: 16,
   logit_bias: 1024,
   stop: 16,
+  stop_sequences: 16,
   stop_token_ids: 1024,
   tools: 128,
   functions: 128,
@@ -130,20 +132,17 @@ export const sampling = {
   ignore_eos: z.boolean().nullish().openapi({ description: 'Goes on past the model’s end-of-turn tokens.' }),
   stream: z.boolean().nullish(),
   foretoken: extension.nullish(),
-  user: harmless(z.string().max(1000), 'used for nothing'),
-  safety_identifier: harmless(z.string().max(1000), 'used for nothing'),
-  prompt_cache_key: harmless(z.string().max(1000), 'prefixes are cached by their tokens, within the tenant of the key'),
-  prompt_cache_retention: harmless(anything, 'the prefix cache has its own policy'),
-  prompt_cache_options: harmless(anything, 'the prefix cache has its own policy'),
-  cache_prompt: harmless(anything, 'prefixes are always cached'),
-  metadata: harmless(
-    z.record(z.string().max(64), z.string().max(512)).refine((value) => Object.keys(value).length <= 16, 'at most 16'),
-    'nothing is stored',
-  ),
+  user: harmless('used for nothing'),
+  safety_identifier: harmless('used for nothing'),
+  prompt_cache_key: harmless('prefixes are cached by their tokens, within the tenant of the key'),
+  prompt_cache_retention: harmless('the prefix cache has its own policy'),
+  prompt_cache_options: harmless('the prefix cache has its own policy'),
+  cache_prompt: harmless('prefixes are always cached'),
+  metadata: harmless('nothing is stored'),
   store: only(z.literal(false, unsupported), 'Nothing is stored.'),
-  service_tier: harmless(z.string().max(40), 'there is one tier'),
-  skip_special_tokens: harmless(z.boolean(), 'special tokens have no text in an answer'),
-  spaces_between_special_tokens: harmless(z.boolean(), 'special tokens have no text in an answer'),
+  service_tier: harmless('there is one tier'),
+  skip_special_tokens: harmless('special tokens have no text in an answer'),
+  spaces_between_special_tokens: harmless('special tokens have no text in an answer'),
   moderation: refused('nothing is moderated'),
   guided_json: refused('answers are not constrained'),
   guided_regex: refused('answers are not constrained'),
@@ -167,7 +166,7 @@ export const choosing = {
   stream_options: z
     .object({
       include_usage: z.boolean().nullish(),
-      include_obfuscation: harmless(z.boolean(), 'nothing is padded'),
+      include_obfuscation: harmless('nothing is padded'),
     })
     .nullish(),
 }
@@ -194,7 +193,7 @@ export const templating = {
 export const noTools = {
   tools: only(z.array(z.unknown()).max(0, unsupported), 'Tools are not supported: only an empty list is taken.'),
   tool_choice: only(z.enum(['none', 'auto'], unsupported), 'Tools are not supported.'),
-  parallel_tool_calls: harmless(z.boolean(), 'tools are not supported'),
+  parallel_tool_calls: harmless('tools are not supported'),
 }
 
 export const textPart = (type: string) =>

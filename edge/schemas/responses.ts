@@ -1,6 +1,5 @@
 /** `POST /v1/responses`, without a memory: every request brings its whole conversation. */
 import {
-  anything,
   harmless,
   noTools,
   notHere,
@@ -26,7 +25,7 @@ const output = z.union([
         type: z.literal('output_text', `${notHere}; content is output_text`),
         text: z.string(),
         annotations: refused('messages have none'),
-        logprobs: harmless(z.array(z.unknown()), 'read for nothing'),
+        logprobs: harmless('read for nothing'),
       }),
     )
     .min(1)
@@ -36,9 +35,9 @@ const output = z.union([
 /** Read for nothing: an item is what it holds. */
 const about = {
   type: z.literal('message').optional(),
-  id: harmless(z.string().max(200), 'nothing is stored'),
-  status: harmless(z.string().max(40), 'used for nothing'),
-  phase: harmless(z.string().max(40), 'used for nothing'),
+  id: harmless('nothing is stored'),
+  status: harmless('used for nothing'),
+  phase: harmless('used for nothing'),
 }
 
 const item = z
@@ -63,20 +62,20 @@ export const responsesRequest = z
     text: z
       .object({
         format: z.object({ type: z.literal('text', unsupported) }).nullish(),
-        verbosity: harmless(anything, 'the model is as verbose as it is'),
+        verbosity: harmless('the model is as verbose as it is'),
       })
       .nullish()
       .openapi({ description: 'Plain text is the only format.' }),
     n: only(z.literal(1, unsupported), 'Refused; a response is one answer'),
-    truncation: harmless(z.enum(['auto', 'disabled']), 'a conversation that is too long is refused, not cut'),
+    truncation: harmless('a conversation that is too long is refused, not cut'),
     background: only(z.literal(false, unsupported), 'Refused; a response is answered at once'),
-    previous_response_id: refused('nothing is kept between requests: send the whole conversation'),
-    conversation: refused('nothing is kept between requests: send the whole conversation'),
+    previous_response_id: refused('nothing is kept between requests: send all messages whole, with store: false'),
+    conversation: refused('nothing is kept between requests: send all messages whole, with store: false'),
     prompt: refused('no prompts are kept'),
-    reasoning: harmless(anything, 'the model thinks as it does; see `chat_template_kwargs`'),
-    max_tool_calls: harmless(anything, 'tools are not supported'),
-    context_management: harmless(anything, 'a conversation that is too long is refused, not cut'),
-    stream_options: z.object({ include_obfuscation: harmless(z.boolean(), 'nothing is padded') }).nullish(),
+    reasoning: harmless('the model thinks as it does; see `chat_template_kwargs`'),
+    max_tool_calls: harmless('tools are not supported'),
+    context_management: harmless('a conversation that is too long is refused, not cut'),
+    stream_options: z.object({ include_obfuscation: harmless('nothing is padded') }).nullish(),
   })
   .openapi('ResponseRequest')
 

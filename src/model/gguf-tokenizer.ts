@@ -55,7 +55,7 @@ export async function readGgufTokenizer(metadata: MetadataReader, rows: number):
   const spec = {
     json: { version: '1.0', added_tokens: added, ...json, post_processor: null },
     ...(mergeIds && { vocabulary: packed, mergeIds }),
-    config: {},
+    config: gapTokens(special.gap, tokens),
     chatTemplate: metadata.optionalText('tokenizer.chat_template'),
     bosToken: text(bos),
     eosToken: text(eos),
@@ -93,7 +93,18 @@ function specialIds(metadata: MetadataReader, tokens: number, model: string) {
       `${metadata.where}: ${name}_token_id is ${found}, outside its ${tokens} tokens`,
     )
   }
-  return { unknown: id('unknown', 0), bos: id('bos', 1), eos: id('eos', 2), eot: id('eot'), eom: id('eom') }
+  // Before a gap, behind it, and for what fills it; the shorter names are those of older files.
+  const gap = [
+    ['fim_pre', 'prefix'],
+    ['fim_suf', 'suffix'],
+    ['fim_mid', 'middle'],
+  ].map(([name, older]) => id(name!) ?? id(older!))
+  return { unknown: id('unknown', 0), bos: id('bos', 1), eos: id('eos', 2), eot: id('eot'), eom: id('eom'), gap }
+}
+
+/** `fim_tokens`: the texts of a gap's three tokens, where the file names all of them. */
+function gapTokens(gap: readonly (number | undefined)[], tokens: PackedTexts): { fim_tokens?: (string | undefined)[] } {
+  return gap.some((id) => id === undefined) ? {} : { fim_tokens: gap.map((id) => textAt(tokens, id!)) }
 }
 
 function addedTokens(tokens: PackedTexts, types: ArrayLike<number>) {

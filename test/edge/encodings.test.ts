@@ -49,12 +49,12 @@ describe('are read', () => {
 
   test('up to the limit of bodies, which counts what comes out', async () => {
     const ofLength = (length: number) => {
-      const empty = JSON.stringify(chatBody({ user: '' })).length
-      return JSON.stringify(chatBody({ user: ' '.repeat(length - empty) }))
+      const empty = JSON.stringify(chatBody({ top_p: 7, user: '' })).length
+      return JSON.stringify(chatBody({ top_p: 7, user: ' '.repeat(length - empty) }))
     }
     const status = async (length: number) => refusal(await send(gzipSync(ofLength(length)), 'gzip'))
-    // Taken as a body; what it says of its user is too long.
-    expect(await status(bodyBytes)).toMatchObject({ status: 400, param: 'user' })
+    // Taken as a body, whatever is wrong with it.
+    expect(await status(bodyBytes)).toMatchObject({ status: 400, param: 'top_p' })
     expect(await status(bodyBytes + 1)).toMatchObject({ status: 413, code: 'body_too_large' })
   })
 })

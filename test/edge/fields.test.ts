@@ -219,6 +219,35 @@ describe('fields of other servers', () => {
     for (const stop of ['', [], ['']]) expect((await given(form, { ...letter, stop })).made).toBe(9)
   })
 
+  test('log-probabilities are asked for by a number or by true, whatever the form', async () => {
+    const scored = async (form: Form, change: object) => (await (await send(form, change)).json()).choices[0].logprobs
+    expect((await scored('chat', { logprobs: 2 })).content[0].top_logprobs).toHaveLength(2)
+    expect((await scored('completion', { logprobs: true })).tokens).toHaveLength(4)
+    expect((await scored('completion', { logprobs: true, top_logprobs: 2 })).top_logprobs).toHaveLength(4)
+    expect(await scored('completion', { logprobs: false })).toBeNull()
+    expect((await scored('completion', { n_probs: 2 })).tokens).toHaveLength(4)
+  })
+
+  test('what is read for nothing may hold anything', async () => {
+    const odd = { user: 7, metadata: { a: { b: [1] } }, service_tier: 'x', parallel_tool_calls: 'no', verbosity: 3 }
+    expect(await given('chat', odd)).toEqual(await given('chat'))
+  })
+
+  test('options hold settings only, and no more entries than a field at the top', async () => {
+    const messages = [{ role: 'user', content: 'y' }]
+    const hidden = { messages: undefined, options: { messages } }
+    expect(await refusal(await send('chat', hidden))).toMatchObject({ status: 400, param: 'messages' })
+    expect((await given('chat', { options: { messages, temperature: 1, top_k: 1 } })).ignored).toBe(
+      'options.messages, options.temperature',
+    )
+    const ids = (count: number) => ({ options: { stop_token_ids: Array.from({ length: count }, () => 97) } })
+    expect((await send('chat', ids(1024))).status).toBe(200)
+    expect(await refusal(await send('chat', ids(1025)))).toMatchObject({ status: 400, param: 'options.stop_token_ids' })
+    const texts = (count: number) => ({ stop_sequences: Array.from({ length: count }, (_, n) => `~${n}`) })
+    expect((await send('chat', texts(16))).status).toBe(200)
+    expect(await refusal(await send('chat', texts(17)))).toMatchObject({ status: 400, param: 'stop_sequences' })
+  })
+
   test('a field by its own name goes before one by another, which is named', async () => {
     expect(await given('completion', { max_tokens: 3, n_predict: 7 })).toMatchObject({ made: 3, ignored: 'n_predict' })
     expect(await given('completion', { max_tokens: 3, n_predict: 3 })).toMatchObject({ made: 3, ignored: null })
@@ -320,6 +349,13 @@ describe('what would change the meaning of an answer is refused by its name', ()
     ['response', { text: { format: { type: 'json_schema' } } }, 'text.format.type'],
   ])('%s %j', async (form, change, param) => {
     expect(await refusal(await send(form, change))).toMatchObject({ status: 400, param, code: 'unsupported_value' })
+  })
+
+  test('a response that goes on from an earlier one is told to send everything, with store: false', async () => {
+    for (const change of [{ previous_response_id: 'resp_1' }, { conversation: { id: 'c' } }]) {
+      const { message } = await refusal(await send('response', change))
+      expect(message).toMatch(/nothing is kept between requests: send all messages whole, with store: false/)
+    }
   })
 
   test('a value that asks for nothing is taken', async () => {

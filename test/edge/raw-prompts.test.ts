@@ -88,6 +88,16 @@ describe('a gap', () => {
     })
   })
 
+  test('is filled with the tokens that a GGUF names, whatever they are called', async () => {
+    const named = { fim_pre_token_id: { u32: 257 }, suffix_token_id: { u32: 258 }, fim_mid_token_id: { u32: 256 } }
+    const metadata = Object.fromEntries(Object.entries(named).map(([key, id]) => [`tokenizer.ggml.${key}`, id]))
+    const other = await load(tinyGguf({ context: 256, metadata }))
+    const app = createApp({ engine: other, config: testConfig })
+    const asIds = [257, ...ids('ab'), 258, ...ids('cd'), 256]
+    expect(await done({ prompt: 'ab', suffix: 'cd' }, app)).toEqual(await done({ prompt: asIds }, app))
+    await other.close()
+  })
+
   test('is refused where it has none', async () => {
     expect(await refusal(await complete({ suffix: 'y' }))).toMatchObject({
       status: 400,
