@@ -36,6 +36,8 @@ interface Body {
   recent: number
   pace: number
   evict: (() => void) | undefined
+  /** Its request is over; what is still on its way takes nothing more. */
+  over: boolean
 }
 
 export class Bodies {
@@ -55,7 +57,15 @@ export class Bodies {
 
   /** Throws an ApiError of 429 or 503. */
   enter(tenant: string): BodyRoom {
-    const body: Body = { tenant, bytes: 0, since: this.#now(), recent: 0, pace: Infinity, evict: undefined }
+    const body: Body = {
+      tenant,
+      bytes: 0,
+      since: this.#now(),
+      recent: 0,
+      pace: Infinity,
+      evict: undefined,
+      over: false,
+    }
     this.#take(body, perRequest)
     this.#arriving.add(body)
     return {
@@ -74,7 +84,7 @@ export class Bodies {
 
   #take(body: Body, bytes: number): void {
     const more = bytes - body.bytes
-    if (more <= 0) return
+    if (more <= 0 || body.over) return
     const { tenant } = body
     const shares = this.#shares
     const reserve = bytes <= perRequest + smallBytes ? shares.total >> 3 : 0
@@ -108,6 +118,7 @@ export class Bodies {
   }
 
   #release(body: Body): void {
+    body.over = true
     this.#arriving.delete(body)
     this.#shares.add(body.tenant, -body.bytes)
     body.bytes = 0

@@ -37,6 +37,10 @@ const edits = [
   (x: string) => `({'a': ${x}}['a'])`,
   (x: string) => `(${x} if ${x} is string else '')`,
   (x: string) => `(${x} | reverse)`,
+  (x: string) => `([1] | tojson(indent=${x}))`,
+  (x: string) => `strftime_now(${x})`,
+  (x: string) => `(dict(**{${x}: 1}) | string)`,
+  (x: string) => `(namespace(**{${x}: 1}) | string)`,
 ]
 const template = fc
   .record({
@@ -49,6 +53,7 @@ const template = fc
       (x: string) => `{% for c in ${x} %}{{ c }}{% endfor %}`,
       (x: string) => `{% macro f(y) %}{{ y }}{% endmacro %}{{ f(${x}) }}`,
       (x: string) => `{% filter lower %}{{ ${x} }}{% endfilter %}`,
+      (x: string) => `{% macro f() %}{% for k in kwargs %}{{ k }}{% endfor %}{% endmacro %}{{ f(**{${x}: 1}) }}`,
     ),
     around: fc.constantFrom(
       ['<|im_start|>user\n', '<|im_end|>\n'],

@@ -16,6 +16,13 @@ const messages = [
   { role: 'user', content: 'hi' },
 ] as const
 
+test('a dict that a person wrote names a macro’s arguments, and its keys stay a person’s', () => {
+  const template =
+    '{% macro f(city, unit) %}{{ city }} {{ unit }} {{ kwargs }}{% endmacro %}{{ f(**messages[0].given) }}'
+  const message = { role: 'user', content: 'x', given: { city: 'Oslo', unit: 'C', more: 1 } } as const
+  expect(applyTemplate(spec(template), [message])).toBe("Oslo C {'more': 1}")
+})
+
 describe('applyTemplate', () => {
   test('gives the template messages, tokens and the beginning of the answer', () => {
     const template =

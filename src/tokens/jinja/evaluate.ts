@@ -224,8 +224,10 @@ class Evaluation {
       for (const [at, parameter] of parameters.entries()) {
         const name = names[at]!
         const standard = parameter.type === 'Identifier' ? undefined : (parameter.value as Node)
-        const value = at < args.length ? args[at] : rest.has(name) ? rest.get(name) : this.#value(standard, scope)
-        rest.delete(name)
+        // A person's dict may be what names arguments: its keys are marked.
+        const key = this.#values.keyIn(rest, name)
+        const value = at < args.length ? args[at] : rest.has(key) ? rest.get(key) : this.#value(standard, scope)
+        rest.delete(key)
         scope.names.set(name, value)
       }
       scope.names.set('varargs', args.slice(parameters.length))
@@ -246,7 +248,7 @@ class Evaluation {
         const dict = this.#value(argument.argument as Node, scope)
         if (!(dict instanceof Map)) throw new Error(`${typeName(dict)} behind **`)
         this.#values.budget.spendEntries(dict.size)
-        for (const [key, item] of dict) named.set(this.#values.plain(String(key)), item)
+        for (const [key, item] of dict) named.set(this.#values.text(key), item)
       } else args.push(this.#value(argument, scope))
     }
     return [args, named]

@@ -186,7 +186,7 @@ const filters: Readonly<Record<string, Filter>> = {
 
 function json(values: Values, value: Value, args: readonly Value[], named: Named): string {
   const wanted = named.get('indent') ?? args[0]
-  const width = typeof wanted === 'string' ? values.plain(wanted) : values.number(wanted)
+  const width = typeof wanted === 'string' ? wanted : values.number(wanted)
   if (typeof width === 'number') values.budget.spend(width)
   const indent = typeof width === 'number' ? ' '.repeat(Math.max(0, Math.trunc(width))) : width
   const separators = named.get('separators')

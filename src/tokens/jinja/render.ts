@@ -50,7 +50,13 @@ function globalsOf(values: Values): [string, Value][] {
     ['range', new Callable((args) => range(values, args))],
     ['namespace', new Callable((args, named) => new Namespace(fieldsOf(values, args[0], named)))],
     ['dict', new Callable((args, named) => new Map<Key, Value>(fieldsOf(values, args[0], named)))],
-    ['strftime_now', new Callable(([format]) => strftimeNow(text(values, format, 'strftime_now')))],
+    [
+      'strftime_now',
+      new Callable(([format]) => {
+        const told = strftimeNow(text(values, format, 'strftime_now'))
+        return values.origin.isMarked(format as string) ? values.origin.mark(told) : told
+      }),
+    ],
     [
       'raise_exception',
       new Callable(([message]) => {
