@@ -102,7 +102,8 @@ export const sampling = {
     .string()
     .min(1)
     .max(300)
-    .regex(/^\P{Cc}*$/u, 'a name has no control characters'),
+    // Not as a pattern: documents of OpenAPI have no flags for those.
+    .refine((name) => !/\p{Cc}/u.test(name), 'a name has no control characters'),
   temperature: z.number().min(0).max(2).nullish(),
   top_p: z.number().min(0).max(1).nullish(),
   top_k: topK.nullish(),

@@ -28,6 +28,9 @@ export interface Penalties {
   apply(scores: Float32Array, history: readonly number[], generatedFrom: number): void
 }
 
+/** A logit that stays finite when it is divided by the lowest temperature. */
+const largest = 1e30
+
 export function createPenalties({ repetition, presence, frequency, bias }: PenaltyOptions): Penalties {
   const counting = repetition !== 1 || presence !== 0 || frequency !== 0
   const seen = new Seen()
@@ -40,7 +43,7 @@ export function createPenalties({ repetition, presence, frequency, bias }: Penal
         for (const id of ids) {
           if (id >= scores.length) continue
           const score = scores[id]!
-          scores[id] = score > 0 ? score / repetition : score * repetition
+          scores[id] = score > 0 ? Math.min(score / repetition, largest) : score * repetition
         }
       if (presence !== 0 || frequency !== 0)
         for (let i = 0; i < ids.length; i++) {

@@ -248,6 +248,14 @@ describe('fields of other servers', () => {
     expect(await refusal(await send('chat', texts(17)))).toMatchObject({ status: 400, param: 'stop_sequences' })
   })
 
+  test.each([5e-324, 1e-30, 10])(
+    'a repetition penalty of %d leaves numbers to draw from',
+    async (repetition_penalty) => {
+      for (const temperature of [0, 1e-5, 1, 2])
+        expect((await given('completion', { repetition_penalty, temperature, seed: 1 })).made).toBeGreaterThan(0)
+    },
+  )
+
   test('a field by its own name goes before one by another, which is named', async () => {
     expect(await given('completion', { max_tokens: 3, n_predict: 7 })).toMatchObject({ made: 3, ignored: 'n_predict' })
     expect(await given('completion', { max_tokens: 3, n_predict: 3 })).toMatchObject({ made: 3, ignored: null })
