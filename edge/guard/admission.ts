@@ -104,6 +104,8 @@ export class Admission {
         queue.splice(queue.indexOf(entry), 1)
         if (queue.length === 0) this.#queues.delete(tenant)
         reject(reason)
+        // A smaller one behind it may fit.
+        this.#serve()
       }
       const gone = () => leave(signal.reason)
       const timer = setTimeout(() => leave(this.#refusal(caller, cost)), waitSeconds * 1000)

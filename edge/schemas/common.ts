@@ -112,7 +112,7 @@ export const sampling = {
   presence_penalty: z.number().min(-2).max(2).nullish(),
   frequency_penalty: z.number().min(-2).max(2).nullish(),
   logit_bias: z
-    .record(z.string().regex(/^\d{1,9}$/, 'keys are token ids'), z.number().min(-100).max(100))
+    .record(z.string().regex(/^(0|[1-9]\d{0,8})$/, 'keys are token ids'), z.number().min(-100).max(100))
     .refine((value) => Object.keys(value).length <= 1024, 'at most 1024 tokens')
     .nullish(),
   seed: seed.nullish().openapi({

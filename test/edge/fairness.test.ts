@@ -57,6 +57,29 @@ describe('who is let in', () => {
     }
   }
 
+  test('who gives up waiting holds back nobody behind it', async () => {
+    const { own, enter } = admission({ concurrency: 8, waitSeconds: 300 })
+    const held = [await enter(a), await enter(a)]
+    const leaving = new AbortController()
+    const large = enter(a, 8, 1, leaving.signal)
+    const small = enter(a, 1)
+    // The small one may have passed the large one already: what counts is that it is let in once that has gone.
+    leaving.abort(new Error('gone'))
+    await expect(large).rejects.toThrow('gone')
+    for (const leave of [...held, await small]) leave()
+    const [first] = [await enter(b, 2)]
+    const full = enter(b, 6)
+    const leaver = new AbortController()
+    const before = enter(b, 7, 1, leaver.signal)
+    const behind = enter(b, 1)
+    leaver.abort(new Error('gone'))
+    await expect(before).rejects.toThrow('gone')
+    ;(await behind)()
+    first()
+    ;(await full)()
+    expect([own.running, own.waiting]).toEqual([0, 0])
+  })
+
   test('as many as are then left free: half alone, a third each of two', async () => {
     const { own, enter } = admission({ concurrency: 12, waiting: 0 })
     for (let n = 0; n < 6; n++) await enter(a)
