@@ -98,7 +98,7 @@ describe('an answer that has begun', () => {
     ],
     [
       'is found where a template repeats it',
-      loop('{{ message.content }}') + '{{ messages[-1].content }}!',
+      `${loop('{{ message.content }}')}{{ messages[-1].content }}!`,
       'y',
       'q;y;y',
     ],
