@@ -53,17 +53,21 @@ describe('pullModel', () => {
     await expect(files.open('other')).rejects.toMatchObject({ code: 'not_found' })
   })
 
-  test.each<[string, Uint8Array]>([
-    ['a page', new TextEncoder().encode('<html>Please log in</html>')],
-    ['nothing', new Uint8Array(0)],
-    ['zeros', new Uint8Array(100_000)],
-    ['a model that was cut off', bytes.slice(0, -1000)],
-  ])('%s in place of a model is not kept', async (_, sent) => {
+  test.each<[string, Uint8Array, { code: string; message: RegExp }]>([
+    [
+      'a page',
+      new TextEncoder().encode('<html>Please log in</html>'),
+      { code: 'bad_model', message: /nothing is kept/ },
+    ],
+    ['nothing', new Uint8Array(0), { code: 'checksum', message: /empty|no bytes|nothing/ }],
+    ['zeros', new Uint8Array(100_000), { code: 'bad_model', message: /nothing is kept/ }],
+    ['a model that was cut off', bytes.slice(0, -1000), { code: 'bad_model', message: /nothing is kept/ }],
+  ])('%s in place of a model is not kept', async (_, sent, { code, message }) => {
     const server = await fileServer([sent, bytes])
     const address = server.url
     await expect(pullModel(address)).rejects.toMatchObject({
-      code: 'bad_model',
-      message: expect.stringMatching(/nothing is kept/),
+      code,
+      message: expect.stringMatching(message),
     })
     expect(await listModels()).toEqual([])
     server.script([{ version: 1 }])
