@@ -1,14 +1,9 @@
 /** How many requests an edge may make: a bucket for each, which fills by the minute and holds a minute's share. */
-
-interface Bucket {
-  left: number
-  at: number
-}
+import { Buckets, secondsUntil } from '../edge/guard/buckets.ts'
 
 export class Rate {
   readonly #perMinute: number
-  /** As many as there are edges. */
-  readonly #buckets = new Map<string, Bucket>()
+  readonly #edges = new Buckets()
 
   constructor(perMinute: number) {
     this.#perMinute = perMinute
@@ -17,11 +12,8 @@ export class Rate {
   /** Counts a request. Returns 0, or the seconds after which it may come again; it is not counted then. */
   count(edge: string, now = performance.now()): number {
     const rate = this.#perMinute
-    const bucket = this.#buckets.get(edge) ?? { left: rate, at: now }
-    bucket.left = Math.min(rate, bucket.left + ((now - bucket.at) * rate) / 60_000)
-    bucket.at = now
-    this.#buckets.set(edge, bucket)
-    if (bucket.left < 1) return ((1 - bucket.left) * 60) / rate
+    const bucket = this.#edges.filled(edge, rate, rate, now)
+    if (bucket.left < 1) return secondsUntil(bucket.left, 1, rate)
     bucket.left--
     return 0
   }

@@ -1,13 +1,8 @@
 /** How much a key may ask in a minute: requests, and bytes of requests that were refused. */
 import type { Limits } from '../config.ts'
 import { ApiError } from '../errors.ts'
+import { Buckets, secondsUntil } from './buckets.ts'
 import type { Caller } from './keys.ts'
-
-/** Fills evenly, up to `size`. */
-interface Bucket {
-  left: number
-  at: number
-}
 
 /** What refusing takes however small the body is, as bytes. */
 const perRefusal = 16 << 10
@@ -23,9 +18,9 @@ export interface Work {
 export class Rate {
   readonly #limits: Limits
   readonly #now: () => number
-  /** By key; as many as there are keys. */
-  readonly #requests = new Map<string, Bucket>()
-  readonly #refused = new Map<string, Bucket>()
+  /** By key. */
+  readonly #requests = new Buckets()
+  readonly #refused = new Buckets()
 
   constructor(limits: Limits, now: () => number = () => performance.now()) {
     this.#limits = limits
@@ -35,11 +30,11 @@ export class Rate {
   /** Counts a request. Throws an ApiError of 429. */
   countRequest({ key }: Caller): void {
     const rate = key?.requestsPerMinute ?? this.#limits.requestsPerMinute
-    const bucket = this.#filled(this.#requests, key?.sha256 ?? '', rate, rate)
+    const bucket = this.#requests.filled(key?.sha256 ?? '', rate, rate, this.#now())
     if (bucket.left < 1)
       throw new ApiError(429, `more than ${rate} requests a minute; wait`, {
         code: 'rate_limit_exceeded',
-        retryAfter: ((1 - bucket.left) * 60) / rate,
+        retryAfter: secondsUntil(bucket.left, 1, rate),
       })
     bucket.left--
   }
@@ -52,7 +47,7 @@ export class Rate {
   work({ key }: Caller): Work {
     const rate = this.#limits.refusedBytesPerMinute
     const burst = Math.max(rate / 4, perRefusal + this.#limits.bodyBytes)
-    const bucket = () => this.#filled(this.#refused, key?.sha256 ?? '', rate, burst)
+    const bucket = () => this.#refused.filled(key?.sha256 ?? '', rate, burst, this.#now())
     let taken = 0
     let settled = false
     return {
@@ -64,7 +59,7 @@ export class Rate {
         if (!small && left + taken < cost)
           throw new ApiError(429, `too much was sent that had to be refused: ${rate} bytes a minute are read; wait`, {
             code: 'rate_limit_exceeded',
-            retryAfter: ((cost - left - taken) * 60) / rate,
+            retryAfter: secondsUntil(left + taken, cost, rate),
           })
         bucket().left -= cost - taken
         taken = cost
@@ -75,14 +70,5 @@ export class Rate {
         if (!refused) bucket().left = Math.min(burst, bucket().left + taken)
       },
     }
-  }
-
-  #filled(buckets: Map<string, Bucket>, id: string, rate: number, size: number): Bucket {
-    const now = this.#now()
-    const bucket = buckets.get(id) ?? { left: size, at: now }
-    bucket.left = Math.min(size, bucket.left + ((now - bucket.at) * rate) / 60_000)
-    bucket.at = now
-    buckets.set(id, bucket)
-    return bucket
   }
 }

@@ -8,6 +8,7 @@ import { modelFiles, pullModel } from '../../node/pull.ts'
 import { listModels, removeModel } from '../../node/store.ts'
 import { fileServer } from '../helpers/file-server.ts'
 import { type MockHub, mockHub } from '../helpers/mock-hub.ts'
+import { stubCache } from '../helpers/own-cache.ts'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 
 const bytes = tinyGguf()
@@ -17,13 +18,7 @@ let folder: string
 beforeEach(async () => {
   hub = await mockHub('owner/tiny', { 'tiny.Q4_1.gguf': bytes, 'README.md': new Uint8Array(10) })
   folder = await mkdtemp(join(tmpdir(), 'foretoken-pull-'))
-  vi.stubEnv('FORETOKEN_HOME', join(folder, 'home'))
-  vi.stubEnv('HF_HOME', join(folder, 'hf'))
-  vi.stubEnv('HF_HUB_CACHE', '')
-  vi.stubEnv('HF_TOKEN', '')
-  vi.stubEnv('HF_ENDPOINT', hub.url)
-  vi.stubEnv('HF_HUB_OFFLINE', '')
-  vi.stubEnv('FORETOKEN_OFFLINE', '')
+  stubCache(folder, hub.url)
 })
 afterEach(async () => {
   vi.unstubAllEnvs()

@@ -18,6 +18,7 @@ import { pullFromHub } from '../../node/hub.ts'
 import { modelFiles, pullModel } from '../../node/pull.ts'
 import { filesFolder, findModel, listModels, removeModel, type StoredModel } from '../../node/store.ts'
 import { type MockHub, mockHub, revision, sha256 } from '../helpers/mock-hub.ts'
+import { stubCache } from '../helpers/own-cache.ts'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 
 const bytes = tinyGguf()
@@ -26,13 +27,7 @@ let folder: string
 beforeEach(async () => {
   hub = await mockHub('owner/tiny', { 'tiny.gguf': bytes })
   folder = realpathSync(mkdtempSync(join(tmpdir(), 'foretoken-store-')))
-  vi.stubEnv('FORETOKEN_HOME', join(folder, 'home'))
-  vi.stubEnv('HF_HOME', join(folder, 'hf'))
-  vi.stubEnv('HF_HUB_CACHE', '')
-  vi.stubEnv('HF_TOKEN', '')
-  vi.stubEnv('HF_ENDPOINT', hub.url)
-  vi.stubEnv('HF_HUB_OFFLINE', '')
-  vi.stubEnv('FORETOKEN_OFFLINE', '')
+  stubCache(folder, hub.url)
 })
 afterEach(async () => {
   vi.unstubAllEnvs()
