@@ -11,7 +11,7 @@ const takesText: readonly Command[] = ['run', 'tokenize']
 
 const isCommand = (word: string | undefined): word is Command => word !== undefined && Object.hasOwn(commands, word)
 
-/** What is asked, if anything is. Throws `UsageError` for help on a command that is not there. */
+/** Returns the help or version that the words ask for, or undefined. Throws `UsageError` for help on a command that is not there. */
 export function askedBy(args: readonly string[]): Asked | undefined {
   const end = args.indexOf('--')
   const words = end < 0 ? args : args.slice(0, end)

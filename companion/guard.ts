@@ -1,6 +1,6 @@
 /**
- * Who may ask a companion: edges that share a key with it, by signed requests that are taken once. Whoever has no key costs a look at the head: no byte of a
- * body is read before that is known to be an edge's, fresh, and within what the edge may ask for.
+ * Lets edges that share a key with the companion ask it, by signed requests that are taken once. A stranger costs a look at the head: no byte of a body is
+ * read before the head is known to be an edge's, fresh, and within what the edge may ask for.
  */
 import { ApiError } from '../edge/errors.ts'
 import {
