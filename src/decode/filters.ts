@@ -21,6 +21,34 @@ export interface Candidates {
   readonly total: number
 }
 
+/**
+ * Draws one of the tokens that pass, with `uniform` in [0, 1). `scores` as for `filterTokens`. Where nothing but temperature is on, all
+ * tokens pass, and their weights are computed twice: lists as long as the vocabulary, for every token of every answer, would take more
+ * time and leave hundreds of megabytes a second to the garbage collector.
+ */
+export function drawToken(scores: Float32Array, filters: Filters, uniform: number): number {
+  const { temperature, topK, topP, minP } = filters
+  const all = (topK === 0 || topK >= scores.length) && topP === 1 && minP === 0
+  return all ? drawOfAll(scores, 1 / temperature, uniform) : draw(filterTokens(scores, filters), uniform)
+}
+
+/** As `draw` of all tokens, by id, to the last bit: a weight of 0 changes neither the sum nor the draw. */
+function drawOfAll(scores: Float32Array, scale: number, uniform: number): number {
+  const top = scores[argmax(scores)]!
+  let total = 0
+  for (let id = 0; id < scores.length; id++) total += expNegative((top - scores[id]!) * scale)
+  let left = uniform * total
+  let last = 0
+  for (let id = 0; id < scores.length; id++) {
+    const weight = expNegative((top - scores[id]!) * scale)
+    if (weight === 0) continue
+    left -= weight
+    if (left < 0) return id
+    last = id
+  }
+  return last // rounding left a crumb
+}
+
 /** The tokens that pass, and their weights. `scores` (vocab) are finite or -Infinity, not all -Infinity. */
 export function filterTokens(scores: Float32Array, filters: Filters): Candidates {
   const { temperature, topK, topP, minP } = filters
@@ -101,7 +129,7 @@ function countReaching(weights: Float64Array, mass: number): number {
 }
 
 function sum(values: Float64Array): number {
-  let total = 0
-  for (const value of values) total += value
+  let total = 0 // an iterator would box each value
+  for (let i = 0; i < values.length; i++) total += values[i]!
   return total
 }

@@ -5,7 +5,7 @@
  */
 import type { Scores, Shortlist } from '../backend/backend.ts'
 import { ForetokenError } from '../errors.ts'
-import { draw, filterTokens } from './filters.ts'
+import { drawToken } from './filters.ts'
 import { argmax, normalize } from './logprobs.ts'
 import { topIds } from './order.ts'
 import { type Bias, createPenalties } from './penalties.ts'
@@ -89,7 +89,7 @@ export function createSampler(options: SamplingOptions = {}, ban: EarlyBan = { i
   function ofShortlist({ logits, ids, logSum }: Shortlist): SampledToken {
     if (best > ids.length)
       throw new ForetokenError('internal', `a shortlist of ${ids.length} logits, where ${best} are read`)
-    const rank = greedy ? 0 : draw(filterTokens(logits, filters), random())
+    const rank = greedy ? 0 : drawToken(logits, filters, random())
     const scored = (of: number) => ({ id: ids[of]!, logprob: logits[of]! - logSum })
     if (topLogprobs === 0) return scored(rank)
     return { ...scored(rank), topLogprobs: Array.from({ length: topLogprobs }, (_, of) => scored(of)) }
@@ -111,7 +111,7 @@ export function createSampler(options: SamplingOptions = {}, ban: EarlyBan = { i
         if (bans && history.length - generatedFrom < ban.until) forbid(ban.ids, scratch)
         scores = scratch
       }
-      const id = greedy ? (neutral ? raw.id : argmax(scores)) : draw(filterTokens(scores, filters), random())
+      const id = greedy ? (neutral ? raw.id : argmax(scores)) : drawToken(scores, filters, random())
       const scored = (of: number) => ({ id: of, logprob: logits[of]! - raw.logSum })
       if (topLogprobs === 0) return scored(id)
       return { ...scored(id), topLogprobs: Array.from(topIds(logits, topLogprobs), scored) }

@@ -1,7 +1,7 @@
 /** What choosing a token costs, in reads and comparisons: bounded by the vocabulary and what is new, whatever the options are. */
 import fc from 'fast-check'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { filterTokens } from '../../src/decode/filters.ts'
+import { draw, drawToken, filterTokens } from '../../src/decode/filters.ts'
 import { expNegative } from '../../src/decode/logprobs.ts'
 import { sortBest, topIds } from '../../src/decode/order.ts'
 import { createSampler, type SamplingOptions } from '../../src/decode/sampling.ts'
@@ -64,6 +64,42 @@ describe('a token', () => {
       }
     },
   )
+
+  test.each([
+    ['temperature', { temperature: 1 }],
+    ['a high temperature', { temperature: 100 }],
+    ['top-k of all', { temperature: 1, topK: vocab }],
+    ['top-p', { temperature: 0.05, topP: 0.9 }],
+    ['min-p', { temperature: 0.05, minP: 0.1 }],
+  ] satisfies [string, SamplingOptions][])(
+    'leaves no list as long as the vocabulary to the garbage: %s',
+    (_, options) => {
+      const scores = random(4).floats(vocab)
+      const sampler = createSampler({ ...options, seed: 1 })
+      let elements = 0
+      for (const name of ['Int32Array', 'Float32Array', 'Float64Array'] as const) {
+        const construct = (of: new (...args: unknown[]) => { length: number }, args: unknown[]) => {
+          const made = Reflect.construct(of, args)
+          elements += made.length
+          return made
+        }
+        vi.stubGlobal(name, new Proxy(globalThis[name], { construct } as ProxyHandler<typeof Int32Array>))
+      }
+      sampler.sample(scores)
+      vi.unstubAllGlobals()
+      expect(elements).toBeLessThan(vocab / 4)
+    },
+  )
+
+  test('is drawn of all tokens as from lists of their ids and weights', () => {
+    for (let seed = 0; seed < 60; seed++) {
+      const rng = random(seed)
+      const scores = rng.floats(500 + seed).map((score, id) => (id % 5 === 0 ? Number.NEGATIVE_INFINITY : 8 * score))
+      const filters = { temperature: [0.05, 0.7, 1, 30][seed % 4]!, topK: [0, 1000][seed % 2]!, topP: 1, minP: 0 }
+      for (const uniform of [0, 1 - 2 ** -53, ...Array.from({ length: 20 }, rng.unit)])
+        expect(drawToken(scores, filters, uniform), `seed ${seed}`).toBe(draw(filterTokens(scores, filters), uniform))
+    }
+  })
 
   test('costs no more the longer prompt and answer are: what was written is read once', () => {
     const sampler = createSampler({ repetitionPenalty: 1.1, presencePenalty: 1, frequencyPenalty: 0.5, seed: 1 })
