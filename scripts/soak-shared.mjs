@@ -1,6 +1,6 @@
 /**
- * `npm run soak:shared -- [ROUNDS] [MODEL]`: 32 and 64 clients at once behind one long system prompt (test/suites/soak-shared.ts), 20
- * rounds by default, with the default model.
+ * `npm run soak:shared -- [--clients 32]... [--rounds 20] [--model MODEL]`: clients behind one long system prompt, 32 and then 64 unless
+ * said otherwise, with the default model (test/suites/soak-shared.ts). Exit code 1 where answers fail or memory grows.
  */
 import { join } from 'node:path'
 import { root, run, setup } from './setup.mjs'

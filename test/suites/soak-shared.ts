@@ -2,17 +2,41 @@
  * What `npm run soak:shared` runs: the most ordinary load there is. `foretoken serve` as it is, 32 and then 64 clients at once, each
  * with a question of its own behind one system prompt of 900 words, 150 tokens an answer, round after round. Nothing is grown first.
  *
- * Prints a line for each round and a report as JSON; exit code 1 for a failed answer, for a resident set that grows by more than 3 %
- * from the third round to the last, or for one above 700 MB.
+ * Prints a line for each round, with what the memory consists of, and a report as JSON; exit code 1 for a failed answer, for a resident
+ * set that grows by more than 3 % from the third round to the last, or for one above 700 MB.
  */
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
 import { postChat, startCli } from '../helpers/cli-process.ts'
 
-const rounds = Number(process.argv[2] ?? 20)
-const model = process.argv[3]
-const crowds = [32, 64]
+const { values } = parseArgs({
+  options: {
+    clients: { type: 'string', multiple: true, default: ['32', '64'] },
+    rounds: { type: 'string', default: '20' },
+    model: { type: 'string' },
+  },
+})
+const rounds = whole('rounds', values.rounds)
+const crowds = values.clients.map((clients) => whole('clients', clients))
 const most = { growth: 0.03, megabytes: 700 }
+
+/** Sizes in MB, at the end of a round. */
+interface Memory {
+  /** The resident set of the process. */
+  readonly rss: number
+  /** Weights, KV pages and tables. */
+  readonly wasm: number
+  /** Objects of JavaScript, alive or not yet collected. */
+  readonly heap_used: number
+  /** What V8 has taken for them. */
+  readonly heap_committed: number
+  /** The young generation's part of that. */
+  readonly young: number
+  /** What objects hold outside the heap, and the ArrayBuffers among it. */
+  readonly external: number
+  readonly array_buffers: number
+}
 
 const subjects = ['rivers', 'bridges', 'harbours', 'mills', 'roads', 'markets', 'bells', 'gardens', 'lamps']
 const system = Array.from({ length: 900 }, (_, word) => subjects[(word * 7 + Math.floor(word / 9)) % 9]).join(' ')
@@ -27,10 +51,14 @@ process.exit(sound ? 0 : 1)
 
 /** Serves anew, so that no crowd finds the memory of another. */
 async function crowd(clients: number) {
-  const { child, ended, url } = startCli(['serve', '--port', '0', ...(model ? ['-m', model] : [])])
-  const at = await url()
+  const probe = new URL('../helpers/heap-probe.mjs', import.meta.url)
+  const { model } = values
+  const server = startCli(['serve', '--port', '0', ...(model === undefined ? [] : ['-m', model])], {
+    NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --import ${probe}`,
+  })
+  const at = await server.url()
   const served = (await (await fetch(`${at}/v1/models`)).json()).data[0].id as string
-  const [rss_mb, wasm_mb]: [number[], number[]] = [[], []]
+  const memory: Memory[] = []
   const failures: Record<string, number> = {}
   let failed = 0
   for (let round = 0; round < rounds; round++) {
@@ -41,23 +69,37 @@ async function crowd(clients: number) {
       failed++
       failures[failure] = (failures[failure] ?? 0) + 1
     }
-    rss_mb.push(megabytes(child.pid!))
-    wasm_mb.push(Math.round((await metric(at, 'foretoken_wasm_bytes')) / 1e6))
-    console.error(
-      `${clients} clients, round ${round + 1}: ${failed} failed, RSS ${rss_mb.at(-1)} MB, wasm ${wasm_mb.at(-1)} MB`,
-    )
+    const sizes = await look(server, at)
+    memory.push(sizes)
+    const parts = Object.entries(sizes).map(([name, size]) => `${name} ${size}`)
+    console.error(`${clients} clients, round ${round + 1}: ${failed} failed; MB: ${parts.join(', ')}`)
   }
-  child.kill('SIGTERM')
-  await Promise.race([ended, once(child, 'exit')])
-  const third = rss_mb[Math.min(2, rounds - 1)]!
+  server.child.kill('SIGTERM')
+  await Promise.race([server.ended, once(server.child, 'exit')])
+  const rss = memory.map((sizes) => sizes.rss)
+  const growth = Math.round((rss.at(-1)! / rss[Math.min(2, rounds - 1)]! - 1) * 1e4) / 1e4
+  return { clients, failed, failures, growth, peak_mb: Math.max(...rss), memory }
+}
+
+/** What the server's memory consists of; Linux only, where signals and /proc tell. */
+async function look({ child, got }: ReturnType<typeof startCli>, url: string): Promise<Memory> {
+  const known = got.err.length
+  child.kill('SIGUSR2')
+  let line: string | undefined
+  for (const deadline = performance.now() + 10_000; line === undefined; await delay(20)) {
+    line = /^heap (.*)\n/m.exec(got.err.slice(known))?.[1]
+    if (performance.now() > deadline) throw new Error(`the server does not tell its heap: ${got.err.slice(-300)}`)
+  }
+  const heap = JSON.parse(line)
+  const status = readFileSync(`/proc/${child.pid}/status`, 'utf8')
   return {
-    clients,
-    failed,
-    failures,
-    growth: Math.round((rss_mb.at(-1)! / third - 1) * 1e4) / 1e4,
-    peak_mb: Math.max(...rss_mb),
-    rss_mb,
-    wasm_mb,
+    rss: megabytes(Number(/VmRSS:\s+(\d+)/.exec(status)![1]) * 1024),
+    wasm: megabytes(await metric(url, 'foretoken_wasm_bytes')),
+    heap_used: megabytes(heap.heapUsed),
+    heap_committed: megabytes(heap.heapTotal),
+    young: megabytes(heap.young),
+    external: megabytes(heap.external),
+    array_buffers: megabytes(heap.arrayBuffers),
   }
 }
 
@@ -88,11 +130,16 @@ async function metric(url: string, name: string): Promise<number> {
   return Number(new RegExp(`^${name} (.*)$`, 'm').exec(text)?.[1])
 }
 
-/** The resident set of a process in MB; Linux only, 0 elsewhere. */
-function megabytes(pid: number): number {
-  try {
-    return Math.round((Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) * 1024) / 1e6)
-  } catch {
-    return 0
-  }
+function megabytes(bytes: number): number {
+  return Math.round(bytes / 1e6)
+}
+
+function whole(name: string, value: string): number {
+  if (/^[1-9]\d{0,5}$/.test(value)) return Number(value)
+  console.error(`--${name} is ${value}; give a whole number from 1`)
+  process.exit(2)
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
 }
