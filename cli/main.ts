@@ -5,6 +5,7 @@ import { asForetokenError } from '../src/errors.ts'
 import { askedBy, checkPrompt } from './asks.ts'
 import { completion } from './completion.ts'
 import type { Command } from './flags.ts'
+import { keepHeapSmall } from './heap.ts'
 import { commandHelp, generalHelp } from './help.ts'
 import { interruptible } from './interrupt.ts'
 import { type Invocation, parse, UsageError } from './parse.ts'
@@ -25,8 +26,14 @@ const handlers: Record<Command, () => Promise<Handler>> = {
   prefix: async () => (await import('./commands/prefix.ts')).prefix,
   fit: async () => (await import('./commands/fit.ts')).fit,
   eval: async () => (await import('./commands/eval.ts')).evaluate,
-  serve: async () => (await import('./commands/serve.ts')).serve,
-  companion: async () => (await import('./commands/companion.ts')).companion,
+  serve: async () => {
+    keepHeapSmall()
+    return (await import('./commands/serve.ts')).serve
+  },
+  companion: async () => {
+    keepHeapSmall()
+    return (await import('./commands/companion.ts')).companion
+  },
   'deploy-prep': async () => (await import('./commands/deploy-prep.ts')).deployPrep,
   bench: async () => (await import('./commands/bench.ts')).bench,
   completion:
