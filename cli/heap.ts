@@ -1,8 +1,10 @@
 /**
- * How far V8's heap may grow in a server. By default V8 trades memory for time: it doubles the young generation whenever as much has
- * survived its collections as it holds, so that a server that runs long enough reaches the maximum (100 to 200 MB in Node 24) however
- * little is alive; and it lets the old generation grow to several times what is alive before it collects. A server allocates little
- * for a token, nearly all of it dies within a pass, and what is alive is some 25 MB: small limits cost it next to nothing.
+ * How far V8's heap may grow in a server. By default V8 trades memory for time: it doubles the
+ * young generation whenever as much has survived its collections as it holds, so that a server that
+ * runs long enough reaches the maximum (100 to 200 MB in Node 24) however little is alive; and it
+ * lets the old generation grow to several times what is alive before it collects. A server
+ * allocates little for a token, nearly all of it dies within a pass, and what is alive is some 25
+ * MB: small limits cost it next to nothing.
  */
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8'
 
@@ -16,14 +18,16 @@ const oldPercent = 25
 const mostFilling = 1 << 20
 
 /**
- * Keeps the heap of this thread small from here on; what it has grown to stays. V8 reads its limits when a heap is made: the two
- * factors by which it grows are all that a running program can change, on Node 20, 22 and 24.
+ * Keeps the heap of this thread small from here on; what it has grown to stays. V8 reads its limits
+ * when a heap is made: the two factors by which it grows are all that a running program can change,
+ * on Node 20, 22 and 24.
  */
 export function keepHeapSmall(): void {
   setFlagsFromString(`--heap-growing-percent=${oldPercent}`)
   growYoung()
   holdYoung()
-  // On Node 20 and 22 a new thread's heap sets the factor back to 2 for all threads: a collection before this may double it once more.
+  // On Node 20 and 22 a new thread's heap sets the factor back to 2 for all threads. A collection
+  // before this may double the young generation once more.
   process.on('worker', (worker) => worker.once('online', holdYoung))
 }
 

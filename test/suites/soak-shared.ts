@@ -1,9 +1,11 @@
 /**
- * What `npm run soak:shared` runs: the most ordinary load there is. `foretoken serve` as it is, 32 and then 64 clients at once, each
- * with a question of its own behind one system prompt of 900 words, 150 tokens an answer, round after round. Nothing is grown first.
+ * What `npm run soak:shared` runs: the most ordinary load there is. `foretoken serve` as it is, 32
+ * and then 64 clients at once, each with a question of its own behind one system prompt of 900
+ * words, 150 tokens an answer, round after round. Nothing is grown first.
  *
- * Prints a line for each round, with what the memory consists of, and a report as JSON; exit code 1 for a failed answer, for a resident
- * set that grows by more than 3 % from the third round to the last, or for one above 700 MB.
+ * Prints a line for each round, with what the memory consists of, and a report as JSON; exit code 1
+ * for a failed answer, for a resident set that grows by more than 3 % from the third round to the
+ * last, or for one above 700 MB.
  */
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
