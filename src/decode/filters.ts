@@ -24,8 +24,8 @@ export interface Candidates {
 /**
  * Draws one of the tokens that pass, with `uniform` in [0, 1). `scores` as for `filterTokens`.
  * Where nothing but temperature is on, all tokens pass, and their weights are computed twice: lists
- * as long as the vocabulary, for every token of every answer, would take more time and leave
- * hundreds of megabytes a second to the garbage collector.
+ * as long as the vocabulary, for every token of every answer, would take more time and leave most
+ * of a megabyte a token to the garbage collector.
  */
 export function drawToken(scores: Float32Array, filters: Filters, uniform: number): number {
   const { temperature, topK, topP, minP } = filters
