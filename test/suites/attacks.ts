@@ -111,7 +111,7 @@ async function long(target: Target, index: number): Promise<never> {
   const sample = (await (await complete(words(64, index))).json()) as { usage: { prompt_tokens: number } }
   const perWord = sample.usage.prompt_tokens / 64
   // What does not fit is refused, and the next is shorter: so the context is found without being told.
-  let tokens = 32_768
+  let tokens = 4096
   for (let seed = index + attackers; ; seed += attackers) {
     const response = await complete(words(Math.floor((tokens - spared) / perWord), seed)).catch(() => undefined)
     await response?.text().catch(() => {})
