@@ -127,7 +127,7 @@ export function guard(server: Server): Middleware {
   const { config, keys, rate } = server
   return async (c, next) => {
     checkHost(c.req.raw, config)
-    const caller = await keys.callerOf(c.req.raw)
+    const caller = keys.callerOf(c.req.raw)
     c.set('caller', caller)
     if (caller.name) c.get('record').caller = caller.name
     if (c.req.path !== '/metrics') rate.countRequest(caller)
