@@ -16,7 +16,7 @@ interface Claimant {
 export interface Standing {
   /** Rows that passes ran for it. */
   readonly work: number
-  /** The plan that last gave it rows; -1: none. */
+  /** The plan that last gave it rows; -1: none since it last stood below the floor. */
   readonly served: number
 }
 
@@ -55,7 +55,7 @@ export class Turns {
     this.#plan++
     for (const tenant of tenants) {
       const account = this.#accounts.get(tenant) ?? { ...newcomer, seen: 0 }
-      if (!this.#present.has(tenant)) account.work = Math.max(account.work, this.#floor)
+      if (!this.#present.has(tenant)) this.#lift(account)
       account.work = Math.min(account.work, this.#floor + this.#mostDebt)
       account.seen = this.#plan
       this.#accounts.delete(tenant)
@@ -89,9 +89,15 @@ export class Turns {
     const floor = waiting.size > 0 ? leastOf(works(waiting)) : mostOf(works(this.#present))
     this.#floor = Math.max(this.#floor, floor)
     for (const tenant of this.#present) {
-      const account = this.#accounts.get(tenant)!
-      if (!waiting.has(tenant)) account.work = Math.max(account.work, this.#floor)
+      if (!waiting.has(tenant)) this.#lift(this.#accounts.get(tenant)!)
     }
+  }
+
+  /** Brings an account to the floor. Whoever stood below it has had less than others, and goes first among equals. */
+  #lift(account: Account): void {
+    if (account.work >= this.#floor) return
+    account.work = this.#floor
+    account.served = newcomer.served
   }
 }
 

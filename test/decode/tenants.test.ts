@@ -264,6 +264,13 @@ describe('turns', () => {
     plan({ a: 0, b: 0 })
     expect(ahead('a', 'b')).toBe(0)
     expect(turns.of('a').served).toBeLessThan(turns.of('b').served)
+    // Neither has had less than the other by the return of one that had more.
+    for (let n = 0; n < 3; n++) {
+      plan({ a: 100, b: 100 })
+      plan({ b: 100 })
+      plan({ a: 100, b: 0 })
+      expect(ahead('a', 'b')).toBeGreaterThanOrEqual(0)
+    }
   })
 
   test('hold nobody back for longer than the largest debt', () => {
