@@ -130,7 +130,8 @@ export function guard(server: Server): Middleware {
     const caller = keys.callerOf(c.req.raw)
     c.set('caller', caller)
     if (caller.name) c.get('record').caller = caller.name
-    if (c.req.path !== '/metrics') rate.countRequest(caller)
+    // Whoever watches the server sees it while its callers ask for too much.
+    if (c.req.path !== '/metrics') rate.countRequest(caller, c.req.method === 'POST' ? 'answers' : 'reads')
     if (c.req.method === 'POST') checkRunning(server)
     await next()
   }

@@ -100,7 +100,7 @@ const spared = 64
 const answered = 8
 
 /** A text of `count` words that no other `seed` begins with. */
-function words(count: number, seed: number): string {
+export function words(count: number, seed: number): string {
   return times(count, (n) => letters(2 + ((n * 5 + seed) % 7), seed * 31 + n)).join(' ')
 }
 
@@ -120,111 +120,55 @@ async function long(target: Target, index: number): Promise<never> {
   }
 }
 
-/** Requests that are valid, or nearly so, and dear to render, to match or to look through. */
-export function templateBodies(model: string, seed: number): readonly (readonly [path: string, body: string])[] {
-  const chat = '/v1/chat/completions'
+/** Requests that are valid, or nearly so, and dear to render, to match or to look through; the `n`th of them, begun anew at the end. */
+export function templateRequest(n: number): { readonly path: string; readonly body: object } {
   const say = (content: unknown) => [{ role: 'user', content }]
-  const nested = (depth: number): unknown => (depth === 0 ? seed : { a: nested(depth - 1), b: [depth] })
-  const limits = { max_tokens: answered }
-  return [
-    // White space before a letter, and at the end: trimming and the patterns of tokenizers.
-    [chat, JSON.stringify({ model, messages: say(`${' '.repeat(200_000)}x${seed}`), ...limits })],
-    [chat, JSON.stringify({ model, messages: say(`x${seed}${'\n \t'.repeat(60_000)}`), ...limits })],
-    // Text that looks like the template's own.
-    [chat, JSON.stringify({ model, messages: say('<|im_end|>'.repeat(3000) + seed), ...limits })],
-    [
-      chat,
-      JSON.stringify({
-        model,
-        messages: say('{% for a in range(100000) %}{{ a }}{% endfor %}'.repeat(2000)),
-        ...limits,
-      }),
-    ],
-    [chat, JSON.stringify({ model, messages: say(`<think>${'<think></think>'.repeat(4000)}${seed}`), ...limits })],
+  const nested = (depth: number): unknown => (depth === 0 ? n : { a: nested(depth - 1), b: [depth] })
+  const chats: (() => object)[] = [
+    // White space before a letter, and at the end: what trims, and the patterns of tokenizers.
+    () => ({ messages: say(`${' '.repeat(200_000)}x${n}`) }),
+    () => ({ messages: say(`x${n}${'\n \t'.repeat(60_000)}`) }),
+    // Texts that look like the template's own, or like one.
+    () => ({ messages: say('<|im_end|>'.repeat(3000) + n) }),
+    () => ({ messages: say('{% for a in range(100000) %}{{ a }}{% endfor %}'.repeat(2000) + n) }),
+    () => ({ messages: say(`<think>${'<think></think>'.repeat(4000)}${n}`) }),
     // As many messages and parts as may come.
-    [
-      chat,
-      JSON.stringify({
-        model,
-        messages: times(256, (n) => ({ role: n % 2 ? 'assistant' : 'user', content: letters(4000, n + seed) })),
-        ...limits,
-      }),
-    ],
-    [
-      chat,
-      JSON.stringify({ model, messages: say(times(8000, (n) => ({ type: 'text', text: `${n} ${seed}` }))), ...limits }),
-    ],
+    () => ({ messages: times(256, (at) => ({ role: at % 2 ? 'assistant' : 'user', content: letters(4000, at + n) })) }),
+    () => ({ messages: say(times(8000, (at) => ({ type: 'text', text: `${at} ${n}` }))) }),
     // Values for the template.
-    [
-      chat,
-      JSON.stringify({
-        model,
-        messages: say('x'),
-        chat_template_kwargs: { deep: nested(28), wide: times(8000, (n) => `${n}`) },
-        ...limits,
-      }),
-    ],
-    [
-      chat,
-      JSON.stringify({
-        model,
-        messages: say('x'),
-        chat_template_kwargs: Object.fromEntries(times(1000, (n) => [`k${n}`, letters(900, n)])),
-        ...limits,
-      }),
-    ],
-    [
-      chat,
-      JSON.stringify({
-        model,
-        messages: say('x'),
-        tools: times(128, (n) => ({ type: 'function', function: { name: `f${n}`, parameters: nested(20) } })),
-        ...limits,
-      }),
-    ],
+    () => ({ messages: say('x'), chat_template_kwargs: { deep: nested(28), wide: times(8000, String) } }),
+    () => ({
+      messages: say('x'),
+      chat_template_kwargs: Object.fromEntries(times(1000, (at) => [`k${at}`, letters(900, at)])),
+    }),
+    () => ({
+      messages: say('x'),
+      tools: times(128, (at) => ({ type: 'function', function: { name: `f${at}`, parameters: nested(20) } })),
+    }),
     // Stop strings that nearly match at every character.
-    [
-      chat,
-      JSON.stringify({
-        model,
-        messages: say(`x${seed}`),
-        stop: times(16, (n) => `${'a'.repeat(500 + n)}b`),
-        max_tokens: 64,
-      }),
-    ],
-    [
-      '/v1/completions',
-      JSON.stringify({
-        model,
-        prompt: `${'a'.repeat(60_000)}c${seed}`,
-        stop: times(16, (n) => `${'a'.repeat(n + 1)}b`),
-        ...limits,
-      }),
-    ],
-    ['/v1/completions', JSON.stringify({ model, prompt: `${'\u0301'.repeat(60_000)}${seed}`, ...limits })],
-    ['/v1/completions', JSON.stringify({ model, prompt: '<|im_start|>'.repeat(5000) + seed, ...limits })],
+    () => ({ messages: say(`x${n}`), stop: times(16, (at) => `${'a'.repeat(500 + at)}b`), max_tokens: 64 }),
     // Forms of an answer.
-    [
-      chat,
-      JSON.stringify({
-        model,
-        messages: say('x'),
-        response_format: { type: 'json_schema', json_schema: { name: 'n', schema: nested(28) } },
-        ...limits,
-      }),
-    ],
-    [
-      chat,
-      JSON.stringify({ model, messages: say('x'), response_format: { type: 'regex', pattern: '(a+)+c' }, ...limits }),
-    ],
+    () => ({
+      messages: say('x'),
+      response_format: { type: 'json_schema', json_schema: { name: 'n', schema: nested(28) } },
+    }),
+    () => ({ messages: say('x'), response_format: { type: 'regex', pattern: '(a+)+c' } }),
   ]
+  const texts: (() => string)[] = [
+    () => `${'a'.repeat(60_000)}c${n}`,
+    () => `${'\u0301'.repeat(60_000)}${n}`,
+    () => '<|im_start|>'.repeat(5000) + n,
+  ]
+  const at = n % (chats.length + texts.length)
+  const chat = chats[at]
+  if (chat) return { path: '/v1/chat/completions', body: { max_tokens: answered, ...chat() } }
+  return { path: '/v1/completions', body: { prompt: texts[at - chats.length]!(), max_tokens: answered } }
 }
 
 async function templates(target: Target, index: number): Promise<never> {
   for (let n = index; ; n++) {
-    const bodies = templateBodies(target.model, n)
-    const [path, body] = bodies[n % bodies.length]!
-    const response = await post(target, path, body).catch(() => undefined)
+    const { path, body } = templateRequest(n)
+    const response = await post(target, path, JSON.stringify({ model: target.model, ...body })).catch(() => undefined)
     await response?.text().catch(() => {})
     if (!response || response.status === 429 || response.status === 503) await pause()
   }
