@@ -104,7 +104,8 @@ export function promptShares<C extends Candidate>(
   turns?: Pick<Turns, 'of' | 'tenants'>,
 ): Share<C>[] {
   const { order, fullRows } = policy
-  const room = promptRows(taken, policy, cost, (turns?.tenants ?? 1) > 1)
+  const several = (turns?.tenants ?? 1) > 1
+  const room = promptRows(taken, policy, cost, several)
   const shares: Share<C>[] = []
   let left = room
   const queue = new TurnQueue(inOrder(candidates, policy, cost), turns?.of)
@@ -112,6 +113,9 @@ export function promptShares<C extends Candidate>(
     const rows = taken + room - left
     const limit = shares.length === 0 || order === 'pack' ? left : Math.min(left, fullRows - rows)
     if (limit <= 0 || (order === 'arrival' && shares.length > 0)) break
+    // Whoever is to have a first token behind this pass does not wait for a piece of another tenant's long prompt.
+    const [first] = shares
+    if (several && order === 'shortest' && first && isOthers(candidate, first) && candidate.expected > limit) break
     if (!admit(candidate, limit)) continue
     const count = Math.min(candidate.pending, limit)
     shares.push({ candidate, count })
@@ -119,6 +123,10 @@ export function promptShares<C extends Candidate>(
     left -= count
   }
   return shares
+}
+
+function isOthers<C extends Candidate>(candidate: C, { candidate: first }: Share<C>): boolean {
+  return candidate.tenant !== first.tenant
 }
 
 /** Rows that prompts get beside `taken` decode steps; `several`: requests of more than one tenant come. */

@@ -47,6 +47,8 @@ describe('beside eight prompts of 1,800 tokens of another tenant', () => {
       const victim = new Request(prompt(30, 50 + n), 4, 'b')
       scheduler.add(victim)
       expect(await passesUntilFirst(made, victim)).toBe(1)
+      // Beside it are steps of the others' answers only.
+      expect(rows.at(-1)).toBeLessThanOrEqual(38)
       await all(scheduler, [victim])
       expect(victim.answer).toEqual(answerAlone(victim.ids, 4))
       // It comes back at another time of the other's turns.
