@@ -126,27 +126,27 @@ export function templateRequest(n: number): { readonly path: string; readonly bo
   const nested = (depth: number): unknown => (depth === 0 ? n : { a: nested(depth - 1), b: [depth] })
   const chats: (() => object)[] = [
     // White space before a letter, and at the end: what trims, and the patterns of tokenizers.
-    () => ({ messages: say(`${' '.repeat(200_000)}x${n}`) }),
-    () => ({ messages: say(`x${n}${'\n \t'.repeat(60_000)}`) }),
+    () => ({ messages: say(`${' '.repeat(60_000)}x${n}`) }),
+    () => ({ messages: say(`x${n}${'\n \t'.repeat(20_000)}`) }),
     // Texts that look like the template's own, or like one.
-    () => ({ messages: say('<|im_end|>'.repeat(3000) + n) }),
-    () => ({ messages: say('{% for a in range(100000) %}{{ a }}{% endfor %}'.repeat(2000) + n) }),
-    () => ({ messages: say(`<think>${'<think></think>'.repeat(4000)}${n}`) }),
+    () => ({ messages: say('<|im_end|>'.repeat(1500) + n) }),
+    () => ({ messages: say('{% for a in range(100000) %}{{ a }}{% endfor %}'.repeat(1200) + n) }),
+    () => ({ messages: say(`<think>${'<think></think>'.repeat(1200)}${n}`) }),
     // As many messages and parts as may come.
-    () => ({ messages: times(256, (at) => ({ role: at % 2 ? 'assistant' : 'user', content: letters(4000, at + n) })) }),
-    () => ({ messages: say(times(8000, (at) => ({ type: 'text', text: `${at} ${n}` }))) }),
+    () => ({ messages: times(256, (at) => ({ role: at % 2 ? 'assistant' : 'user', content: letters(7, at + n) })) }),
+    () => ({ messages: say(times(60, (at) => ({ type: 'text', text: `${at} ${n}` }))) }),
     // Values for the template.
     () => ({ messages: say('x'), chat_template_kwargs: { deep: nested(28), wide: times(8000, String) } }),
     () => ({
       messages: say('x'),
-      chat_template_kwargs: Object.fromEntries(times(1000, (at) => [`k${at}`, letters(900, at)])),
+      chat_template_kwargs: Object.fromEntries(times(60, (at) => [`k${at}`, letters(15_000, at)])),
     }),
     () => ({
       messages: say('x'),
       tools: times(128, (at) => ({ type: 'function', function: { name: `f${at}`, parameters: nested(20) } })),
     }),
     // Stop strings that nearly match at every character.
-    () => ({ messages: say(`x${n}`), stop: times(16, (at) => `${'a'.repeat(500 + at)}b`), max_tokens: 64 }),
+    () => ({ messages: say(`x${n}`), stop: times(16, (at) => `${'a'.repeat(180 + at)}b`), max_tokens: 64 }),
     // Forms of an answer.
     () => ({
       messages: say('x'),
