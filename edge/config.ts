@@ -56,7 +56,10 @@ const limits = z.strictObject({
   waitSeconds: z.number().min(0).max(300).default(2),
   /** Maximum number of requests that wait so. */
   waiting: whole(0).default(64),
-  /** Maximum number of requests per minute for each key, or for all requests together where there are no keys. */
+  /**
+   * Maximum number of requests per minute for each key, or for all requests together where there are no keys. POST requests, for
+   * answers, and all others, such as `GET /v1/models`, are counted apart; `/metrics` is not counted.
+   */
   requestsPerMinute: whole(1).default(60_000),
   /**
    * Bytes per minute of requests that had to be refused, 16 KiB for each request included; for each key, or for all requests together

@@ -5,6 +5,7 @@
  *   closes. A connection that is closed with bytes unread is reset, and its client loses the answer.
  * - An answer that nobody reads is given up, whatever it is.
  * - A body in many small pieces costs no more than its bytes, and its sender waits for what taking it apart took.
+ * - A stop accepts what waits for it first: with its listener the system closes connections that nobody has accepted, by a reset.
  * - Idle connections are kept for longer than the pools of common clients keep them, so that no request meets a closing connection.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
@@ -33,8 +34,15 @@ const pipelined = 16
  */
 const drain = { bytes: 256 << 20, ms: 30_000, idleMs: 2000, atOnce: 32 }
 
-/** Calls `listener` for requests. `stop`: from now on a connection closes when it has nothing to answer. */
-export function guardConnections(server: Server, listener: Listener, limits: ConnectionLimits): { stop(): void } {
+export interface GuardedConnections {
+  /** Resolves when no connection waits to be accepted, or after `ms`. The listener is still open. */
+  acceptWaiting(ms: number): Promise<void>
+  /** From now on a connection closes when it has nothing to answer. */
+  stop(): void
+}
+
+/** Calls `listener` for requests. */
+export function guardConnections(server: Server, listener: Listener, limits: ConnectionLimits): GuardedConnections {
   const { requests, stallMs } = limits
   server.keepAliveTimeout = keepAliveMs
   server.headersTimeout = keepAliveMs + 5000
@@ -47,8 +55,10 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
   const drains = new Drains()
   let running = 0
   let stopping = false
+  let accepted = 0
 
   server.on('connection', (socket: Socket) => {
+    accepted++
     open.add(socket)
     socket.once('close', () => open.delete(socket))
   })
@@ -82,6 +92,15 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
     handle(incoming, outgoing)
   })
   return {
+    async acceptWaiting(ms) {
+      const until = performance.now() + ms
+      // The event loop accepts one in each of its turns; two turns hold a whole one.
+      for (let before = -1; before !== accepted && performance.now() < until; ) {
+        before = accepted
+        await turn()
+        await turn()
+      }
+    },
     stop() {
       stopping = true
       server.closeIdleConnections()
@@ -91,6 +110,10 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
       }, silentMs)
     },
   }
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
 }
 
 /** Pieces smaller than this are put together. */

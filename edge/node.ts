@@ -25,9 +25,15 @@ export interface ServeOptions {
 
 export interface Serving {
   readonly url: string
-  /** Takes no more connections; resolves when the last answer has been written, or broken off after `graceMs`. */
+  /**
+   * Takes the connections that wait to be accepted, and then no more; resolves when the last answer has been written, or broken off
+   * after `graceMs`. A connection that is made between the last look and the close of the listener is reset by the system.
+   */
   close(graceMs?: number): Promise<void>
 }
+
+/** How long a server that stops goes on to accept, where connections never cease to come. */
+const longestAcceptMs = 1000
 
 /** Rejects with `io` where the address is taken. */
 export function serveNode(options: ServeOptions): Promise<Serving> {
@@ -48,15 +54,14 @@ export function serveNode(options: ServeOptions): Promise<Serving> {
       resolve({ url: `http://${hostname.includes(':') ? `[${hostname}]` : hostname}:${port}`, close })
     })
 
-    function close(graceMs = 30_000): Promise<void> {
+    async function close(graceMs = 30_000): Promise<void> {
       const timer = setTimeout(() => server.closeAllConnections(), graceMs)
-      return new Promise((closed) => {
-        server.close(() => {
-          clearTimeout(timer)
-          closed()
-        })
+      await guarded.acceptWaiting(Math.min(longestAcceptMs, graceMs))
+      await new Promise<void>((closed) => {
+        server.close(() => closed())
         guarded.stop()
       })
+      clearTimeout(timer)
     }
   })
 }

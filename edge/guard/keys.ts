@@ -1,6 +1,7 @@
 /** Bearer keys. The server knows their SHA-256 only, and compares with all of them in constant time. */
 import type { Config, Key } from '../config.ts'
 import { ApiError } from '../errors.ts'
+import { sha256 } from './sha256.ts'
 
 /** Who asks; `key` is undefined where the server has no keys. */
 export interface Caller {
@@ -24,10 +25,10 @@ export class Keys {
   }
 
   /** Throws an ApiError of 401. */
-  async callerOf(request: Request): Promise<Caller> {
+  callerOf(request: Request): Caller {
     if (this.#keys.length === 0) return nobody
     const given = /^Bearer +(\S+) *$/i.exec(request.headers.get('authorization') ?? '')?.[1]
-    const key = given === undefined ? undefined : await this.#find(given)
+    const key = given === undefined ? undefined : this.#find(given)
     if (!key)
       throw new ApiError(
         401,
@@ -41,8 +42,8 @@ export class Keys {
     return { key, tenant, name: key.tenant ?? key.sha256.slice(0, 8) }
   }
 
-  async #find(given: string): Promise<Key | undefined> {
-    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(given)))
+  #find(given: string): Key | undefined {
+    const digest = sha256(given)
     let found: Key | undefined
     for (const { key, hash } of this.#keys) {
       let differing = 0

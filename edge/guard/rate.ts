@@ -1,4 +1,4 @@
-/** How much a key may ask in a minute: requests, and bytes of requests that were refused. */
+/** How much a key may ask in a minute: requests for answers, other requests, and bytes of requests that were refused. */
 import type { Limits } from '../config.ts'
 import { ApiError } from '../errors.ts'
 import { Buckets, secondsUntil } from './buckets.ts'
@@ -18,8 +18,8 @@ export interface Work {
 export class Rate {
   readonly #limits: Limits
   readonly #now: () => number
-  /** By key. */
-  readonly #requests = new Buckets()
+  /** By key. Whoever polls a list or a status so takes nothing of what answers may be asked for. */
+  readonly #requests = { answers: new Buckets(), reads: new Buckets() }
   readonly #refused = new Buckets()
 
   constructor(limits: Limits, now: () => number = () => performance.now()) {
@@ -27,10 +27,10 @@ export class Rate {
     this.#now = now
   }
 
-  /** Counts a request. Throws an ApiError of 429. */
-  countRequest({ key }: Caller): void {
+  /** Counts a request, for an answer or to read what is there; each kind has as many a minute. Throws an ApiError of 429. */
+  countRequest({ key }: Caller, kind: 'answers' | 'reads'): void {
     const rate = key?.requestsPerMinute ?? this.#limits.requestsPerMinute
-    const bucket = this.#requests.filled(key?.sha256 ?? '', rate, rate, this.#now())
+    const bucket = this.#requests[kind].filled(key?.sha256 ?? '', rate, rate, this.#now())
     if (bucket.left < 1)
       throw new ApiError(429, `more than ${rate} requests a minute; wait`, {
         code: 'rate_limit_exceeded',

@@ -18,6 +18,11 @@ export class PassCost {
   /** A pass took no time: the clock stands still while this host computes (an edge isolate), and nothing can be learned. */
   blind = false
 
+  /** A pass has been measured. */
+  get known(): boolean {
+    return this.#points.length > 0
+  }
+
   learn(rows: number, ms: number): void {
     if (ms <= 0) {
       this.blind = true

@@ -63,6 +63,9 @@ interface Wanted extends Share<Task> {
   readonly kind: PlannedShare['kind']
 }
 
+/** What a tenant may be ahead of another, in the largest passes: nobody stands back for longer. */
+const debtPasses = 4
+
 export class Planner {
   readonly #tasks: ReadonlySet<Task>
   readonly #cache: PagedCache
@@ -71,15 +74,21 @@ export class Planner {
   readonly #cost: PassCost
   readonly #planning: Planning | undefined
   readonly #room: Room
-  readonly #turns = new Turns()
+  readonly #turns: Turns
   /** Of the plan being made. */
   #news: News[] = []
   #failures: Failure[] = []
   #cachedTokens = 0
   #preemptions = 0
   #blocked: Promise<void> | undefined
-  /** The first new prompt that was turned down for want of pages: no other is let in before it. */
-  #turnedDown: Task | undefined
+  /**
+   * New prompts that were turned down for want of pages, the first of each tenant. None of its tenant is let in before it; and none at
+   * all, if its tenant holds no pages: one that holds some waits for its own requests to end.
+   */
+  readonly #turnedDown = new Map<string, Task>()
+  #closed = false
+  /** Requests that could not have more rows than they got, for want of pages or of a place. */
+  readonly #held = new Set<Task>()
 
   /** `tasks` are the scheduler's own; `places` of them hold pages at once. */
   constructor(
@@ -95,6 +104,7 @@ export class Planner {
     this.#policy = policy
     this.#cost = cost
     this.#planning = planning
+    this.#turns = new Turns(debtPasses * policy.budget)
     this.#room = new Room(tasks, cache, places, (task) => this.#preempt(task))
   }
 
@@ -108,11 +118,14 @@ export class Planner {
     this.#cachedTokens = 0
     this.#preemptions = 0
     this.#blocked = undefined
-    this.#turnedDown = undefined
+    this.#turnedDown.clear()
+    this.#closed = false
+    this.#held.clear()
     const wanted = this.#wanted()
     if (wanted.length === 0 && this.#failures.length === 0 && this.#tasks.size > 0) this.#unblock()
+    const waiting = this.#waiting(wanted)
     const { shares, pass } = this.#take(wanted)
-    for (const { task, count } of shares) this.#turns.charge(task.tenant, count)
+    this.#turns.settle(waiting)
     return {
       shares,
       pass,
@@ -127,12 +140,12 @@ export class Planner {
   #wanted(): Wanted[] {
     const tasks = [...this.#tasks]
     const { budget } = this.#policy
-    const { given } = this.#turns
-    const streams = streamsInOrder(tasks, given)
+    const standings = this.#turns.of
+    const streams = streamsInOrder(tasks, standings)
     const steps = this.#steps(streams.slice(0, budget - reservedRows(tasks, this.#policy)))
     const growing = new Set(steps.map(({ candidate }) => candidate))
     const admit = (task: Task, limit: number) => this.#admit(task, limit, growing)
-    const prompts = promptShares(tasks, steps.length, this.#policy, this.#cost, admit, given)
+    const prompts = promptShares(tasks, steps.length, this.#policy, this.#cost, admit, this.#turns)
     if (prompts.length > 0) {
       // Whoever was let in may have taken the pages of those who had their share before.
       const shares = [...steps, ...prompts.map((share) => ({ ...share, kind: 'prompt' as const }))]
@@ -144,10 +157,23 @@ export class Planner {
     return [...this.#refined(all.length, () => true), ...all]
   }
 
+  /** Tenants that could have used more rows of this pass. */
+  #waiting(wanted: readonly Wanted[]): Set<string> {
+    const counts = new Map<Task, number>()
+    for (const { candidate, kind, count } of wanted) if (kind !== 'refine') counts.set(candidate, count)
+    const waiting = new Set<string>()
+    for (const task of this.#tasks) {
+      const { tenant, doubted, streaming, pending } = task
+      const wants = doubted && !streaming ? 0 : pending - (counts.get(task) ?? 0)
+      if (wants > 0 && !this.#held.has(task)) waiting.add(tenant)
+    }
+    return waiting
+  }
+
   #refined(taken: number, which: (task: Task) => boolean): Wanted[] {
     const tasks = [...this.#tasks].filter((task) => task.running && which(task))
     const rowCost = this.#planning?.rowCost.refined
-    return refineShares(tasks, taken, this.#policy, this.#cost, rowCost, this.#turns.given).map((share) => ({
+    return refineShares(tasks, taken, this.#policy, this.#cost, rowCost, this.#turns.of).map((share) => ({
       ...share,
       kind: 'refine',
     }))
@@ -166,9 +192,17 @@ export class Planner {
    * large one by for ever; those that hold pages go on, since they give them back. `growing` are the streams with a step.
    */
   #admit(task: Task, limit: number, growing: ReadonlySet<Task>): boolean {
-    const tokens = Math.min(limit, task.pending)
-    if (task.running) return this.#room.more(task, tokens)
-    if (this.#turnedDown || !this.#room.hasPlace(task)) return false
+    const admitted = task.running
+      ? this.#room.more(task, Math.min(limit, task.pending))
+      : !this.#closed &&
+        !this.#turnedDown.has(task.tenant) &&
+        this.#room.hasPlace(task) &&
+        this.#begun(task, limit, growing)
+    if (!admitted) this.#held.add(task)
+    return admitted
+  }
+
+  #begun(task: Task, limit: number, growing: ReadonlySet<Task>): boolean {
     try {
       return this.#begin(task, limit, growing)
     } catch (error) {
@@ -187,7 +221,8 @@ export class Planner {
     for (const { running } of growing) if (running) streams++
     if (!this.#room.enter(task, Math.min(limit, task.pending), streams)) {
       sequence.release()
-      this.#turnedDown = task
+      this.#turnedDown.set(tenant, task)
+      this.#closed ||= !this.#room.holds(tenant)
       return false
     }
     if (!task.streaming) {
@@ -249,7 +284,8 @@ export class Planner {
     }
     this.#blocked = this.#cache.coming
     if (this.#blocked) return
-    const stuck = victim ?? this.#turnedDown ?? first!
+    const [turnedDown] = this.#turnedDown.values()
+    const stuck = victim ?? turnedDown ?? first!
     const { pagesInUse, maxPages, memoryEnded } = this.#cache
     const short = `${stuck.pending} more tokens do not fit beside ${pagesInUse} KV pages held by sessions and loaded prefixes`
     this.#fail(
@@ -285,6 +321,7 @@ export class Planner {
     if (left.length === 0) return { shares: [], pass: undefined }
     let rows = 0
     const shares = left.map(({ share: { candidate, kind, count }, from, runs }): PlannedShare => {
+      this.#turns.charge(candidate.tenant, this.#workOf(runs))
       const row = runs.some(({ outputs }) => outputs !== 'none') ? rows++ : undefined
       return { task: candidate, kind, count, from, row }
     })
@@ -293,6 +330,13 @@ export class Planner {
       left.flatMap(({ segments }) => segments),
     )
     return { shares, pass }
+  }
+
+  /** In exact rows. */
+  #workOf(runs: readonly Run[]): number {
+    const { predicted = 1, refined = 1 } = this.#planning?.rowCost ?? {}
+    const costs = { predicted, refined, exact: 1 }
+    return runs.reduce((sum, { ids, kind = 'exact' }) => sum + ids.length * costs[kind], 0)
   }
 
   #runsOf({ candidate: task, count, kind }: Wanted, from: number): Run[] {

@@ -5,10 +5,11 @@
  * - Prompts go by what they still cost plus a share of when they came: the shortest first, but one that came
  *   `cost / aging` later than a long one can no longer pass it.
  * - A pass takes no further prompt once the core is full: more rows would only delay the first tokens of those in it.
- * - Tenants take turns: rows go first to the tenant that has been given least. All of this holds within a tenant.
+ * - Tenants take turns: rows go first to the tenant that passes did least for. All of this holds within a tenant.
+ * - Where there are several tenants, the stall bound holds for every pass: whoever comes waits for the end of the one under way.
  */
 import type { PassCost } from './pass-cost.ts'
-import { type Given, inTurns, TurnQueue } from './turns.ts'
+import { inTurns, type Standings, TurnQueue, type Turns } from './turns.ts'
 
 /** Which prompt goes first, and how full a pass is made. */
 export type Order =
@@ -27,7 +28,10 @@ export interface Policy {
   readonly order: Order
   /** Rows from which on a pass gets no cheaper per row. */
   readonly fullRows: number
-  /** Milliseconds that a running stream may wait for its next token because of prompts. */
+  /**
+   * Milliseconds that a running stream may wait for its next token because of prompts; and those that a pass takes for prompts where
+   * requests of several tenants come, with streams or without.
+   */
   readonly stallMs: number
   /** Milliseconds that making predicted K and V exact may add to a running stream's next token. */
   readonly refineMs: number
@@ -73,9 +77,9 @@ const tileRows = 4
 const blindRefined = 16
 
 /** The streams, in the order in which they get their steps: tenants in turns, and of each the longest unserved first. */
-export function streamsInOrder<C extends Candidate>(candidates: readonly C[], given?: Given): C[] {
+export function streamsInOrder<C extends Candidate>(candidates: readonly C[], standings?: Standings): C[] {
   const streams = candidates.filter(isStep).sort((a, b) => a.lastPass - b.lastPass || a.number - b.number)
-  return inTurns(streams, given)
+  return inTurns(streams, standings)
 }
 
 /** Rows of a pass that streams leave to prompts that wait; of a pass of one token, every other one. */
@@ -97,18 +101,21 @@ export function promptShares<C extends Candidate>(
   policy: Policy,
   cost: PassCost,
   admit: (candidate: C, limit: number) => boolean,
-  given?: Given,
+  turns?: Pick<Turns, 'of' | 'tenants'>,
 ): Share<C>[] {
-  const { order, chunk, fullRows, stallMs, budget } = policy
-  const most = order === 'shortest' ? Math.min(chunk, budget - taken) : budget - taken
-  const room = taken === 0 ? most : Math.min(most, Math.max(leastPrefill, cost.rowsWithin(stallMs, budget) - taken))
+  const { order, fullRows } = policy
+  const several = (turns?.tenants ?? 1) > 1
+  const room = promptRows(taken, policy, cost, several)
   const shares: Share<C>[] = []
   let left = room
-  const queue = new TurnQueue(inOrder(candidates, policy, cost), given)
+  const queue = new TurnQueue(inOrder(candidates, policy, cost), turns?.of)
   for (let candidate = queue.next(); candidate; candidate = queue.next()) {
     const rows = taken + room - left
     const limit = shares.length === 0 || order === 'pack' ? left : Math.min(left, fullRows - rows)
     if (limit <= 0 || (order === 'arrival' && shares.length > 0)) break
+    // Whoever is to have a first token behind this pass does not wait for a piece of another tenant's long prompt.
+    const [first] = shares
+    if (several && order === 'shortest' && first && isOthers(candidate, first) && candidate.expected > limit) break
     if (!admit(candidate, limit)) continue
     const count = Math.min(candidate.pending, limit)
     shares.push({ candidate, count })
@@ -116,6 +123,20 @@ export function promptShares<C extends Candidate>(
     left -= count
   }
   return shares
+}
+
+function isOthers<C extends Candidate>(candidate: C, { candidate: first }: Share<C>): boolean {
+  return candidate.tenant !== first.tenant
+}
+
+/** Rows that prompts get beside `taken` decode steps; `several`: requests of more than one tenant come. */
+function promptRows(taken: number, policy: Policy, cost: PassCost, several: boolean): number {
+  const { order, chunk, fullRows, stallMs, budget } = policy
+  const most = order === 'shortest' ? Math.min(chunk, budget - taken) : budget - taken
+  if (taken === 0 && !several) return most
+  const within = Math.min(most, Math.max(leastPrefill, cost.rowsWithin(stallMs, budget) - taken))
+  // Where nothing is known of costs, a pass is as large as makes a row cheap.
+  return several && !cost.known ? Math.min(within, fullRows) : within
 }
 
 /**
@@ -129,7 +150,7 @@ export function refineShares<C extends Candidate>(
   { budget, refineMs }: Policy,
   cost: PassCost,
   rowCost = 1,
-  given?: Given,
+  standings?: Standings,
 ): (Share<C> & { readonly refine: true })[] {
   const waiting = candidates.filter(({ inexact }) => inexact > 0)
   // Before any pass has run nothing is known of costs: as little is risked as can be.
@@ -145,7 +166,7 @@ export function refineShares<C extends Candidate>(
   for (const doubted of [true, false]) {
     const queue = new TurnQueue(
       waiting.filter((candidate) => candidate.doubted === doubted),
-      given,
+      standings,
     )
     for (let candidate = queue.next(); candidate && left > 0; candidate = queue.next()) {
       const count = Math.min(left, candidate.inexact)

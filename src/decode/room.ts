@@ -73,6 +73,12 @@ export class Room {
     return this.#fit(task, tokens, 0) && this.#promise(task, tokens)
   }
 
+  /** Whether requests of a tenant hold pages. */
+  holds(tenant: string): boolean {
+    for (const task of this.#tasks) if (task.running && task.tenant === tenant) return true
+    return false
+  }
+
   /** Whether there is a place for a new prompt, or somebody who would give one up. */
   hasPlace(task: Task): boolean {
     return this.#running < this.#places || this.#beyondPlaces(task) !== undefined

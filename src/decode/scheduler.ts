@@ -147,7 +147,7 @@ export class Scheduler {
   async drive(served: () => boolean): Promise<void> {
     while (!served()) {
       const { passes } = this.#count
-      await this.#rest()
+      await this.#rest(served)
       if (served()) return
       if (this.#pass) await this.#pass
       else if (this.#count.passes === passes) {
@@ -162,10 +162,11 @@ export class Scheduler {
     }
   }
 
-  async #rest(): Promise<void> {
+  /** Another may begin a pass, and end it, between two turns of this one: a rest is over for whoever was served meanwhile. */
+  async #rest(served: () => boolean): Promise<void> {
     for (let turn = 0; turn < mostTurns; turn++) {
       await nextTurn()
-      if (this.#pass || performance.now() >= this.#restUntil) return
+      if (this.#pass || performance.now() >= this.#restUntil || served()) return
     }
   }
 

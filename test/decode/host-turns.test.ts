@@ -67,3 +67,44 @@ test('a request that is cancelled while the host has its share ends before the n
   await all(scheduler, [request])
   expect([passes, request.error?.code]).toEqual([1, 'aborted'])
 })
+
+test('whoever was served goes on before the next pass begins, however many drive', async () => {
+  let now = 0
+  vi.spyOn(performance, 'now').mockImplementation(() => now)
+  let resting = true
+  const turn = () => {
+    now++
+    if (resting) setImmediate(turn)
+  }
+  setImmediate(turn)
+  const { model, scheduler } = setup({ options: { maxRunning: 8 } })
+  // A rest is ten turns long.
+  let passes = 0
+  model.onPass = () => {
+    passes++
+    now += 1000
+  }
+  const requests = Array.from({ length: 8 }, (_, seed) => new Request(prompt(40, seed), 12))
+  const late: number[] = []
+  const read = async (request: Request) => {
+    for (let shown = 0; request.ended === 0; shown = request.answer.length) {
+      let servedAt = 0
+      request.inside = (hook) => {
+        if (hook === 'take') servedAt = passes
+      }
+      await scheduler.drive(() => request.answer.length > shown || request.ended > 0)
+      late.push(passes - servedAt)
+    }
+  }
+  for (const request of requests) {
+    scheduler.add(request)
+    void read(request)
+    // Each comes at another time of a rest.
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  await all(scheduler, requests)
+  resting = false
+  expect(passes).toBeGreaterThan(10)
+  expect(late.length).toBeGreaterThan(30)
+  expect(late.filter((count) => count > 0)).toEqual([])
+})

@@ -211,9 +211,9 @@ describe('turns', () => {
     expect(inTurns([])).toEqual([])
   })
 
-  test('go to who has been given least', () => {
-    const given = (tenant: string) => (tenant === 'a' ? 10 : 0)
-    const queue = new TurnQueue(of('a', 'b', 'b'), given)
+  test('go to whom passes did least for', () => {
+    const standings = (tenant: string) => ({ work: tenant === 'a' ? 10 : 0, served: 0 })
+    const queue = new TurnQueue(of('a', 'b', 'b'), standings)
     expect(queue.next()?.n).toBe(1)
     queue.charge(4)
     expect(queue.next()?.n).toBe(2)
@@ -222,16 +222,70 @@ describe('turns', () => {
     expect(queue.next()).toBeUndefined()
   })
 
-  test('are not saved up by being away, and the table holds only who has requests', () => {
-    const turns = new Turns()
-    turns.enter(new Set(['a']))
-    turns.charge('a', 1000)
-    turns.enter(new Set(['a', 'b']))
-    expect([turns.given('a'), turns.given('b')]).toEqual([0, 0])
-    turns.charge('b', 50)
-    turns.enter(new Set(['a']))
-    expect([turns.given('a'), turns.given('b')]).toEqual([0, 0])
-    for (let n = 0; n < 100; n++) turns.enter(new Set([`tenant ${n}`]))
+  test('go, among equals, to a newcomer, and then to whoever was not served for longest', () => {
+    const served: Record<string, number> = { a: 7, b: 3, c: -1 }
+    const standings = (tenant: string) => ({ work: 5, served: served[tenant]! })
+    expect(names(inTurns(of('a', 'b', 'c', 'a', 'b', 'c'), standings))).toEqual(['c2', 'b1', 'a0', 'c5', 'b4', 'a3'])
+  })
+
+  /** Accounts of which each plan serves tenants: how many rows, and who would have had more. */
+  function accounts(mostDebt = 1000) {
+    const turns = new Turns(mostDebt)
+    const plan = (rows: Readonly<Record<string, number>>, waiting: readonly string[] = Object.keys(rows)) => {
+      turns.enter(new Set(Object.keys(rows)))
+      for (const [tenant, count] of Object.entries(rows)) if (count > 0) turns.charge(tenant, count)
+      turns.settle(new Set(waiting))
+    }
+    const ahead = (one: string, other: string) => turns.of(one).work - turns.of(other).work
+    return { turns, plan, ahead }
+  }
+
+  test('are not saved up by being away, by asking for little, or by waiting for pages', () => {
+    const { plan, ahead } = accounts()
+    for (let n = 0; n < 50; n++) plan({ a: 100, b: 1 }, ['a'])
+    expect(ahead('a', 'b')).toBe(0)
+    for (let n = 0; n < 50; n++) plan({ a: 100 })
+    plan({ a: 0, b: 0, c: 0 })
+    expect([ahead('a', 'b'), ahead('a', 'c')]).toEqual([0, 0])
+    // Nobody who waits waits for rows.
+    for (let n = 0; n < 50; n++) plan({ a: 100, b: 0 }, [])
+    expect(ahead('a', 'b')).toBe(0)
+  })
+
+  test('stay as they are for a tenant that leaves and returns', () => {
+    const { turns, plan, ahead } = accounts()
+    plan({ a: 300, b: 0 })
+    expect(ahead('a', 'b')).toBe(300)
+    plan({ b: 40 })
+    plan({ a: 0, b: 0 })
+    expect(ahead('a', 'b')).toBe(260)
+    // What others have been given since is no debt any more.
+    for (let n = 0; n < 10; n++) plan({ b: 40 })
+    plan({ a: 0, b: 0 })
+    expect(ahead('a', 'b')).toBe(0)
+    expect(turns.of('a').served).toBeLessThan(turns.of('b').served)
+    // Neither has had less than the other by the return of one that had more.
+    for (let n = 0; n < 3; n++) {
+      plan({ a: 100, b: 100 })
+      plan({ b: 100 })
+      plan({ a: 100, b: 0 })
+      expect(ahead('a', 'b')).toBeGreaterThanOrEqual(0)
+    }
+  })
+
+  test('hold nobody back for longer than the largest debt', () => {
+    const { plan, ahead } = accounts(500)
+    for (let n = 0; n < 50; n++) plan({ a: 100, b: 0 })
+    plan({ a: 0, b: 0 })
+    expect(ahead('a', 'b')).toBe(500)
+  })
+
+  test('of tenants without requests are forgotten: when plans have passed, and where they are many', () => {
+    const { turns, plan } = accounts()
+    for (let n = 0; n < 2000; n++) plan({ [`tenant ${n}`]: 10 })
+    expect(turns.tenants).toBeLessThanOrEqual(258)
+    plan(Object.fromEntries(Array.from({ length: 2000 }, (_, n) => [`other ${n}`, 1])))
+    for (let n = 0; n < 300; n++) plan({ a: 10 })
     expect(turns.tenants).toBe(1)
   })
 })

@@ -82,6 +82,34 @@ test('a stop closes idle connections, and busy ones once they have answered', as
   await closed
 })
 
+test('a stop answers connections that nobody had accepted yet, and is over though they never cease to come', async () => {
+  await serve(() => new Response('ok'))
+  const { hostname, port } = new URL(serving.url)
+  const answers = Array.from({ length: 60 }, async () => {
+    const socket = connect(Number(port), hostname)
+    sockets.push(socket)
+    socket.write(get('/', 'connection: close\r\n'))
+    return rest(socket)
+  })
+  // They are connected for the system in the next tick, and the event loop has not turned.
+  await new Promise<void>((resolve) => process.nextTick(resolve))
+  const closed = serving.close(60_000)
+  for (const answer of await Promise.allSettled(answers))
+    expect(answer).toMatchObject({ status: 'fulfilled', value: expect.stringContaining('ok') })
+  await closed
+  await serve(() => new Response('ok'))
+  let stopped = false
+  const flood = () => {
+    const { hostname, port } = new URL(serving.url)
+    const socket = connect(Number(port), hostname)
+    socket.on('error', () => {}).on('connect', () => socket.destroy())
+    if (!stopped) setImmediate(flood)
+  }
+  flood()
+  await serving.close(60_000)
+  stopped = true
+})
+
 describe('an answer that nobody reads', () => {
   const large = new Uint8Array(64 << 20)
   const cases: [string, () => Response][] = [

@@ -27,9 +27,21 @@ describe('a rate', () => {
 
   test('is there for all who have set none', () => {
     const { rate } = rates({})
-    for (let n = 0; n < 60_000; n++) rate.countRequest(nobody)
-    expect(() => rate.countRequest(nobody)).toThrow(/60000 requests a minute/)
-    rate.countRequest(someone('a'))
+    for (let n = 0; n < 60_000; n++) rate.countRequest(nobody, 'answers')
+    expect(() => rate.countRequest(nobody, 'answers')).toThrow(/60000 requests a minute/)
+    rate.countRequest(someone('a'), 'answers')
+  })
+
+  test('of reads is another than that of answers', () => {
+    const { rate, pass } = rates({ requestsPerMinute: 60 })
+    for (const kind of ['reads', 'answers'] as const) {
+      for (let n = 0; n < 60; n++) rate.countRequest(nobody, kind)
+      expect(() => rate.countRequest(nobody, kind)).toThrow(/60 requests a minute/)
+    }
+    pass(1000)
+    rate.countRequest(nobody, 'reads')
+    rate.countRequest(nobody, 'answers')
+    expect(() => rate.countRequest(nobody, 'reads')).toThrow()
   })
 
   test('of refused bytes: at it, beyond it, and again when time has passed', () => {
@@ -77,6 +89,19 @@ describe('a rate', () => {
     expect(() => rate.work(nobody).expect(17 * KB)).toThrow()
     expect(() => rate.work(nobody).expect(16 * KB)).not.toThrow()
   })
+})
+
+test('whoever polls lists uses up nothing of what answers may be asked for, and metrics are always there', async () => {
+  const app = createApp({ engine, config: { listen: 'loopback', models: ['tiny'], limits: { requestsPerMinute: 3 } } })
+  const status = async (path: string, body?: unknown) =>
+    (await ask(app, body, { path, key: '', headers: { host: 'localhost' } })).status
+  const lists: number[] = []
+  for (let n = 0; n < 5; n++) lists.push(await status('/v1/models'))
+  expect(lists).toEqual([200, 200, 200, 429, 429])
+  const answers: number[] = []
+  for (let n = 0; n < 5; n++) answers.push(await status('/v1/chat/completions', chatBody()))
+  expect(answers).toEqual([200, 200, 200, 429, 429])
+  for (let n = 0; n < 10; n++) expect(await status('/metrics')).toBe(200)
 })
 
 test('a key that sends nonsense is stopped before its bodies are read, and others are answered', async () => {

@@ -13,7 +13,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { tinyGguf } from '../helpers/tiny-model.ts'
-import { type AttackName, attack, attacks } from './attacks.ts'
+import { type AttackName, attack, attacks, words } from './attacks.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -34,6 +34,8 @@ const model = values.model ?? join(folder, 'tiny.gguf')
 if (!values.model) writeFileSync(model, tinyGguf({ context: 4096 }))
 const keys = { attacker: 'key-of-the-attacker', victim: 'key-of-the-victim' }
 const names = positionals.length > 0 ? positionals : Object.keys(attacks)
+/** The server has a key for the attackers, and another for the victim. */
+const keyedAttacks: ReadonlySet<AttackName> = new Set(['tenants', 'long', 'templates'])
 let sound = true
 try {
   for (const name of names) sound = (await judged(name as AttackName)) && sound
@@ -43,12 +45,14 @@ try {
 process.exit(sound ? 0 : 1)
 
 async function judged(name: AttackName): Promise<boolean> {
-  const keyed = name === 'tenants'
+  const keyed = keyedAttacks.has(name)
   const server = await serve(keyed)
   try {
     const served = (await (await asked(server.url, '/v1/models', keyed)).json()).data[0].id as string
     // Code is compiled, and the prefix is cached, before anything is measured.
     await victim(server.url, served, keyed, 2)
+    // So much memory as a few long prompts need is nobody's growth.
+    if (name === 'long') await longPrompts(server.url, served)
     const alone = await victim(server.url, served, keyed, seconds)
     const before = rss(server.process)
     const file = values.model ? values.model.split('/').at(-1)! : 'tiny.gguf'
@@ -105,6 +109,14 @@ function asked(url: string, path: string, keyed: boolean, body?: object): Promis
     headers: { 'content-type': 'application/json', ...(keyed && { authorization: `Bearer ${keys.victim}` }) },
     ...(body && { method: 'POST', body: JSON.stringify(body) }),
   })
+}
+
+/** A few prompts at once, half a usual context long each. */
+async function longPrompts(url: string, model: string): Promise<void> {
+  const prompts = Array.from({ length: 8 }, (_, seed) => words(400, 1000 + seed).slice(0, 1500))
+  await Promise.all(
+    prompts.map(async (prompt) => (await asked(url, '/v1/completions', true, { model, prompt, max_tokens: 8 })).text()),
+  )
 }
 
 /** Streams short prompts one after another, for so long; times to first token in milliseconds. */

@@ -13,6 +13,10 @@ export const attacks = {
   tenants: 'http',
   /** Model files of the page that nobody reads. */
   downloads: 'sockets',
+  /** One key with valid prompts as long as the context, each a different text, beside another's. */
+  long: 'http',
+  /** One key with all that a client can give to templates, patterns and stop strings, beside another's. */
+  templates: 'http',
 } as const
 
 export type AttackName = keyof typeof attacks
@@ -31,7 +35,7 @@ const times = <T>(count: number, of: (index: number) => T) => Array.from({ lengt
 
 /** Never resolves. */
 export async function attack(name: AttackName, target: Target): Promise<never> {
-  const each = { refused, bodies, tenants, downloads }[name]
+  const each = { refused, bodies, tenants, downloads, long, templates }[name]
   await Promise.all(times(attackers, (index) => each(target, index)))
   throw new Error('an attack ended')
 }
@@ -88,6 +92,85 @@ async function tenants(target: Target, index: number): Promise<never> {
     const chat = { model, messages: [{ role: 'user', content: letters(200, n) }], ...everything }
     const [path, body] = n % 2 ? (['/v1/completions', many] as const) : (['/v1/chat/completions', chat] as const)
     await post(target, path, JSON.stringify(body)).then((response) => response.text(), pause)
+  }
+}
+
+/** Tokens that a prompt leaves of the context, for its answer and for what an estimate is off. */
+const spared = 64
+const answered = 8
+
+/** A text of `count` words that no other `seed` begins with. */
+export function words(count: number, seed: number): string {
+  return times(count, (n) => letters(2 + ((n * 5 + seed) % 7), seed * 31 + n)).join(' ')
+}
+
+async function long(target: Target, index: number): Promise<never> {
+  const { model } = target
+  const complete = (prompt: string) =>
+    post(target, '/v1/completions', JSON.stringify({ model, prompt, max_tokens: answered }))
+  const sample = (await (await complete(words(64, index))).json()) as { usage: { prompt_tokens: number } }
+  const perWord = sample.usage.prompt_tokens / 64
+  // What does not fit is refused, and the next is shorter: so the context is found without being told.
+  let tokens = 4096
+  for (let seed = index + attackers; ; seed += attackers) {
+    const response = await complete(words(Math.floor((tokens - spared) / perWord), seed)).catch(() => undefined)
+    await response?.text().catch(() => {})
+    if (response?.status === 400) tokens = Math.ceil(tokens * 0.9)
+    else if (response?.status !== 200) await pause()
+  }
+}
+
+/** Requests that are valid, or nearly so, and dear to render, to match or to look through; the `n`th of them, begun anew at the end. */
+export function templateRequest(n: number): { readonly path: string; readonly body: object } {
+  const say = (content: unknown) => [{ role: 'user', content }]
+  const nested = (depth: number): unknown => (depth === 0 ? n : { a: nested(depth - 1), b: [depth] })
+  const chats: (() => object)[] = [
+    // White space before a letter, and at the end: what trims, and the patterns of tokenizers.
+    () => ({ messages: say(`${' '.repeat(60_000)}x${n}`) }),
+    () => ({ messages: say(`x${n}${'\n \t'.repeat(20_000)}`) }),
+    // Texts that look like the template's own, or like one.
+    () => ({ messages: say('<|im_end|>'.repeat(1500) + n) }),
+    () => ({ messages: say('{% for a in range(100000) %}{{ a }}{% endfor %}'.repeat(1200) + n) }),
+    () => ({ messages: say(`<think>${'<think></think>'.repeat(1200)}${n}`) }),
+    // As many messages and parts as may come.
+    () => ({ messages: times(256, (at) => ({ role: at % 2 ? 'assistant' : 'user', content: letters(7, at + n) })) }),
+    () => ({ messages: say(times(60, (at) => ({ type: 'text', text: `${at} ${n}` }))) }),
+    // Values for the template.
+    () => ({ messages: say('x'), chat_template_kwargs: { deep: nested(28), wide: times(8000, String) } }),
+    () => ({
+      messages: say('x'),
+      chat_template_kwargs: Object.fromEntries(times(60, (at) => [`k${at}`, letters(15_000, at)])),
+    }),
+    () => ({
+      messages: say('x'),
+      tools: times(128, (at) => ({ type: 'function', function: { name: `f${at}`, parameters: nested(20) } })),
+    }),
+    // Stop strings that nearly match at every character.
+    () => ({ messages: say(`x${n}`), stop: times(16, (at) => `${'a'.repeat(180 + at)}b`), max_tokens: 64 }),
+    // Forms of an answer.
+    () => ({
+      messages: say('x'),
+      response_format: { type: 'json_schema', json_schema: { name: 'n', schema: nested(28) } },
+    }),
+    () => ({ messages: say('x'), response_format: { type: 'regex', pattern: '(a+)+c' } }),
+  ]
+  const texts: (() => string)[] = [
+    () => `${'a'.repeat(60_000)}c${n}`,
+    () => `${'\u0301'.repeat(60_000)}${n}`,
+    () => '<|im_start|>'.repeat(5000) + n,
+  ]
+  const at = n % (chats.length + texts.length)
+  const chat = chats[at]
+  if (chat) return { path: '/v1/chat/completions', body: { max_tokens: answered, ...chat() } }
+  return { path: '/v1/completions', body: { prompt: texts[at - chats.length]!(), max_tokens: answered } }
+}
+
+async function templates(target: Target, index: number): Promise<never> {
+  for (let n = index; ; n++) {
+    const { path, body } = templateRequest(n)
+    const response = await post(target, path, JSON.stringify({ model: target.model, ...body })).catch(() => undefined)
+    await response?.text().catch(() => {})
+    if (!response || response.status === 429 || response.status === 503) await pause()
   }
 }
 

@@ -1,0 +1,175 @@
+/** How long a tenant's request waits beside the long prompts of another: counted in passes, rows and milliseconds of a clock of its own. */
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { answerAlone } from '../helpers/fake-model.ts'
+import { all, prompt, Request, type Setup, setup } from '../helpers/scheduled.ts'
+
+afterEach(() => vi.restoreAllMocks())
+
+const passMs = 10
+const perRow = 2
+
+/** A scheduler whose passes take 10 ms and 2 ms more a row: 45 rows are within the stall bound. `rows` are those of each pass. */
+function timed(given: Setup = {}) {
+  let now = 0
+  // A look at the clock takes a little, so that the host's rests come to their ends.
+  vi.spyOn(performance, 'now').mockImplementation(() => (now += 1 / 64))
+  const made = setup({ pages: 2000, context: 2048, passTokens: 256, prefixPages: 0, ...given })
+  const rows: number[] = []
+  made.model.onPass = ({ ids }) => {
+    rows.push(ids.length)
+    now += passMs + perRow * ids.length
+  }
+  const passes = (count: number) => {
+    const until = made.scheduler.stats.passes + count
+    return made.scheduler.drive(() => made.scheduler.stats.passes >= until)
+  }
+  return { ...made, rows, passes, wait: (ms: number) => void (now += ms) }
+}
+
+const long = (count: number, tenant: string, length = 1800) =>
+  Array.from({ length: count }, (_, seed) => new Request(prompt(length, seed), 4, tenant))
+
+/** Drives until the request has its first token; passes that began meanwhile. */
+async function passesUntilFirst({ scheduler }: ReturnType<typeof timed>, request: Request): Promise<number> {
+  const before = scheduler.stats.passes
+  await scheduler.drive(() => request.answer.length > 0 || request.ended > 0)
+  return scheduler.stats.passes - before
+}
+
+describe('beside eight prompts of 1,800 tokens of another tenant', () => {
+  test('a newcomer has its first token in the next pass, and each time that it comes back', async () => {
+    const made = timed()
+    const { scheduler, rows, passes } = made
+    const others = long(8, 'a')
+    for (const request of others) scheduler.add(request)
+    await passes(6)
+    for (let n = 0; n < 12; n++) {
+      const victim = new Request(prompt(30, 50 + n), 4, 'b')
+      scheduler.add(victim)
+      expect(await passesUntilFirst(made, victim)).toBe(1)
+      // Beside it are steps of the others' answers only.
+      expect(rows.at(-1)).toBeLessThanOrEqual(38)
+      await all(scheduler, [victim])
+      expect(victim.answer).toEqual(answerAlone(victim.ids, 4))
+      // It comes back at another time of the other's turns.
+      await passes(n % 4)
+    }
+    expect(rows.length).toBeGreaterThan(20)
+    await all(scheduler, others)
+    for (const { ids, answer } of others) expect(answer).toEqual(answerAlone(ids, 4))
+  })
+
+  test('a pass is as large as ever for one tenant, and as short as the stall bound as soon as another was there', async () => {
+    const { scheduler, rows, passes } = timed()
+    const others = long(8, 'a')
+    for (const request of others) scheduler.add(request)
+    await passes(8)
+    // `chunk` of the scheduler's options; the first is larger than nothing known of costs would make it with others.
+    expect(new Set(rows)).toEqual(new Set([128]))
+    const victim = new Request(prompt(30, 50), 4, 'b')
+    scheduler.add(victim)
+    await all(scheduler, [victim])
+    rows.length = 0
+    await passes(40)
+    expect(rows.length).toBeGreaterThan(10)
+    for (const count of rows) expect(passMs + perRow * count).toBeLessThanOrEqual(101)
+    // No smaller than makes a row cheap, `fullRows`: so many there are at the end of a prompt.
+    for (const count of rows) expect(count).toBeGreaterThanOrEqual(32)
+    expect(Math.max(...rows)).toBeGreaterThanOrEqual(43)
+    // Long after, the other is forgotten.
+    await scheduler.drive(() => rows.at(-1) === 128 || others.every(({ ended }) => ended > 0))
+    expect(rows.length).toBeGreaterThan(200)
+    expect(rows.at(-1)).toBe(128)
+  })
+
+  test('a newcomer with as long a prompt gets every other row', async () => {
+    const { scheduler, passes } = timed()
+    const others = long(8, 'a')
+    for (const request of others) scheduler.add(request)
+    await passes(20)
+    const done = () => others.reduce((sum, { progress }) => sum + (progress.at(-1) ?? 0), 0)
+    const before = done()
+    const [newcomer] = long(1, 'b')
+    scheduler.add(newcomer!)
+    await all(scheduler, [newcomer!])
+    expect(done() - before).toBeGreaterThan(1600)
+    expect(done() - before).toBeLessThan(2000)
+  })
+
+  test('a newcomer is let in though more of them wait for pages, and have waited for longest', async () => {
+    // Two of them fit, and answer; the others wait at the door.
+    const made = timed({ pages: 256, context: 2048 })
+    const { scheduler } = made
+    const others: Request[] = []
+    for (let seed = 0; others.length < 4; seed++) {
+      const request = new Request(prompt(1850, seed), 60, 'a')
+      if (answerAlone(request.ids, 60).length === 60) others.push(request)
+    }
+    for (const request of others) scheduler.add(request)
+    await scheduler.drive(() => others.filter(({ answer }) => answer.length > 0).length === 2)
+    expect(scheduler.stats).toMatchObject({ running: 2, waiting: 2 })
+    for (let n = 0; n < 6; n++) {
+      // The shortest prompt is not the cheapest any more.
+      made.wait(60_000)
+      const victim = new Request(prompt(30, 50 + n), 4, 'b')
+      scheduler.add(victim)
+      expect(await passesUntilFirst(made, victim)).toBeLessThanOrEqual(2)
+      await all(scheduler, [victim])
+      expect(victim.error).toBeUndefined()
+    }
+    await all(scheduler, others)
+    for (const { ids, answer } of others) expect(answer).toEqual(answerAlone(ids, 60))
+  })
+
+  test('a prompt that needs more pages than are left is not passed by for ever by the short ones of another', async () => {
+    const { scheduler, passes } = timed({ pages: 128, context: 2048 })
+    const [large] = long(1, 'a', 2000)
+    const small: Request[] = []
+    const ask = () => scheduler.add(small[small.push(new Request(prompt(300, small.length), 20, 'b')) - 1]!)
+    for (let n = 0; n < 6; n++) ask()
+    await passes(10)
+    scheduler.add(large!)
+    await scheduler.drive(() => {
+      while (small.filter(({ ended }) => ended === 0).length < 6) ask()
+      return large!.ended > 0
+    })
+    expect(small.length).toBeLessThan(60)
+    expect(large!.answer).toEqual(answerAlone(large!.ids, 4))
+  })
+})
+
+describe('a tenant that leaves after each request and comes back', () => {
+  /** Prompt rows that `b` gets while `a`, which always waits, gets 6,000: with one request at a time, or with all at once. */
+  async function rowsOf(atOnce: number): Promise<number> {
+    const { scheduler } = timed()
+    const others = long(8, 'a')
+    for (const request of others) scheduler.add(request)
+    const own: Request[] = []
+    const done = (some: readonly Request[]) => some.reduce((sum, { progress }) => sum + (progress.at(-1) ?? 0), 0)
+    await scheduler.drive(() => {
+      while (own.filter(({ ended }) => ended === 0).length < atOnce)
+        scheduler.add(own[own.push(new Request(prompt(150, 100 + own.length), 1, 'b')) - 1]!)
+      return done(others) >= 6000
+    })
+    return done(own)
+  }
+
+  test('gets no more than one that stays', async () => {
+    const stays = await rowsOf(20)
+    expect(stays).toBeGreaterThan(5000)
+    expect(stays).toBeLessThan(6600)
+    expect(await rowsOf(1)).toBeLessThanOrEqual(stays)
+  })
+})
+
+test('turns are counted in rows: many short requests of one tenant get as many as one long one of another', async () => {
+  const { scheduler } = timed()
+  const short = Array.from({ length: 200 }, (_, seed) => new Request(prompt(40, seed), 1, 'a'))
+  for (const request of short) scheduler.add(request)
+  const [one] = long(1, 'b')
+  scheduler.add(one!)
+  await all(scheduler, [one!])
+  const read = 40 * short.filter(({ ended }) => ended > 0).length
+  expect(read).toBeGreaterThan(1500)
+  expect(read).toBeLessThan(2300)
+})
