@@ -4,7 +4,7 @@ import type { Context } from 'hono'
 import type { AnyEngine } from '../src/index.ts'
 import type { Config } from './config.ts'
 import type { EngineHolder, HostContext } from './engine-holder.ts'
-import { ApiError } from './errors.ts'
+import { ApiError, stopping } from './errors.ts'
 import type { Admission } from './guard/admission.ts'
 import type { Bodies } from './guard/bodies.ts'
 import type { Downloads } from './guard/downloads.ts'
@@ -45,12 +45,7 @@ export function engineOf(c: RequestContext, { holder }: Server): Promise<AnyEngi
 
 /** Throws an ApiError of 503 once the server is stopping. */
 export function checkRunning({ drain }: Server): void {
-  if (drain?.aborted)
-    throw new ApiError(503, 'the server is stopping; send this to another, or again in a moment', {
-      code: 'stopping',
-      retryAfter: 2,
-      headers: { connection: 'close' },
-    })
+  if (drain?.aborted) throw stopping()
 }
 
 /** The names that a model answers to; the first is its own. */
