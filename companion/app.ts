@@ -14,6 +14,7 @@ import { isRefusal, type Work } from '../edge/guard/refused.ts'
 import { ShapeCounter, shapeLimits } from '../edge/guard/shape.ts'
 import { createApp, type LogLine, type ServerConfig } from '../edge/index.ts'
 import { tenths } from '../edge/record.ts'
+import { log } from '../edge/server.ts'
 import { validate } from '../edge/validate.ts'
 import { isAnyEngine, Lifetime, LineSeal, Nonces } from '../src/index.ts'
 import { type Edge, Guard, type GuardLimits, type Verified } from './guard.ts'
@@ -175,7 +176,7 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
       const ms = tenths(performance.now() - begun)
       const stalled = life.signal.reason instanceof Stalled
       const time = new Date().toISOString()
-      onRequest?.({ time, edge: edge.id, ...what, queue_ms, ms, ...(stalled && { aborted: 'stalled' }) })
+      log(onRequest, { time, edge: edge.id, ...what, queue_ms, ms, ...(stalled && { aborted: 'stalled' }) })
     })
   }
 

@@ -1,7 +1,7 @@
 /** What all requests of an app share. */
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
-import type { AnyEngine } from '../src/index.ts'
+import { type AnyEngine, asForetokenError, callAside } from '../src/index.ts'
 import type { Config } from './config.ts'
 import type { EngineHolder, HostContext } from './engine-holder.ts'
 import { ApiError, stopping } from './errors.ts'
@@ -66,8 +66,22 @@ export function finish({ metrics, onRequest }: Server, record: RequestRecord): v
   metrics.request(record.route, record.status)
   if (record.aborted) metrics.aborted(record.aborted)
   else if (record.code !== undefined) metrics.refused(record.code)
-  onRequest?.(logLine(record))
+  log(onRequest, logLine(record))
 }
+
+/** Hands a line to whoever logs. That a log fails is told once a process, and fails no request. */
+export function log<L>(onRequest: ((line: L) => unknown) | undefined, line: L): void {
+  if (onRequest)
+    callAside(
+      () => onRequest(line),
+      (error) => {
+        if (!logFailed) console.error(`foretoken: onRequest failed: ${asForetokenError(error).message}`)
+        logFailed = true
+      },
+    )
+}
+
+let logFailed = false
 
 function hostOf(c: RequestContext): HostContext {
   return {

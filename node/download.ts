@@ -7,7 +7,7 @@
 import { rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { asForetokenError, ForetokenError } from '../src/index.ts'
+import { asForetokenError, Callback, ForetokenError } from '../src/index.ts'
 import { type diskSpace, fileError, makeRoom } from './disk.ts'
 import { type Expected, mismatch } from './hash.ts'
 import { httpFetch } from './http.ts'
@@ -136,13 +136,16 @@ async function finished(request: DownloadRequest, part: PartialFile, again: bool
 /** Brings `part` to its full length. Returns whether bytes of an earlier request were continued. */
 async function fetchAll(request: DownloadRequest, transfers: TransferRequest, part: PartialFile): Promise<boolean> {
   const tries = request.tries ?? 5
-  const tell = (done: number) => request.onProgress?.(done, part.size)
+  const onProgress = new Callback('onProgress', request.onProgress)
+  const tell = (done: number) => onProgress.call(done, part.size)
   let continued = part.have > 0
   for (let failed = 0, begun = 0; ; ) {
     if (part.size !== undefined && part.have === part.size && part.have > 0) return continued
     const before = part.have
     try {
-      return (await transfer(transfers, part, tell)) || continued
+      const went = await transfer(transfers, part, tell)
+      await onProgress.settle()
+      return went || continued
     } catch (error) {
       if (!(error instanceof Retry)) throw error
       if (error.anew) {
@@ -173,5 +176,7 @@ async function fetchAll(request: DownloadRequest, transfers: TransferRequest, pa
 
 /** Whether a later run may well go on from the same bytes. */
 function mayPass({ code, cause }: ForetokenError): boolean {
-  return cause instanceof Retry || code === 'aborted' || code === 'disk_full' || code === 'io'
+  return (
+    cause instanceof Retry || code === 'aborted' || code === 'disk_full' || code === 'io' || code === 'bad_argument'
+  )
 }

@@ -6,6 +6,7 @@
 import { Answer } from './answer.ts'
 import type { Backend } from './backend/backend.ts'
 import { createWasmBackend } from './backend/wasm.ts'
+import { Callback } from './callback.ts'
 import { Scheduler, type SchedulerStats } from './decode/scheduler.ts'
 import { scoreTokens } from './decode/score.ts'
 import { Session } from './decode/session.ts'
@@ -90,7 +91,10 @@ export class Engine {
       const tokenizer = createTokenizer(archive.tokenizer)
       backend ??= await createWasmBackend({ ...options, modules: options.wasm })
       const settings = settingsOf(archive, options, backend.threads)
-      const parts = await loadParts(archive, backend, settings, options)
+      const onProgress = new Callback('onProgress', options.onProgress)
+      const model = { ...settings.model, onProgress: onProgress.call }
+      const parts = await loadParts(archive, backend, { ...settings, model }, options)
+      await onProgress.settle()
       const prompts = new Prompts(tokenizer, archive.tokenizer, settings.context, options.spawnText)
       return new Engine(archive, { tokenizer, prompts }, backend, parts, settings, begun)
     } catch (error) {
@@ -202,7 +206,7 @@ export class Engine {
 
   /** The ids a prompt becomes: templated unless `raw`. Throws `empty_prompt`, `context_exceeded`. */
   promptIds(prompt: PromptInput, options: PromptOptions & { onTemplate?: () => void } = {}): number[] {
-    return this.#prompts.ids(prompt, options)
+    return this.#prompts.ids(prompt, { ...options, onTemplate: new Callback('onTemplate', options.onTemplate).call })
   }
 
   /**
@@ -227,8 +231,9 @@ export class Engine {
     const packed = prompts.map((ids) => ({ ids, sequence: this.#cache.open() }))
     try {
       for (const { ids, sequence } of packed) sequence.reserve(ids.length)
-      const { signal, onPrefill: onProgress } = options
-      const logits = await this.#prefill.run(packed, { signal, onProgress })
+      const onPrefill = new Callback('onPrefill', options.onPrefill)
+      const logits = await this.#prefill.run(packed, { signal: options.signal, onProgress: onPrefill.call })
+      await onPrefill.settle()
       return packed.map(({ sequence }, index) => new Session(this.#model, sequence, logits[index]!))
     } catch (error) {
       for (const { sequence } of packed) sequence.release()

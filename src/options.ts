@@ -123,7 +123,6 @@ export function settingsOf(archive: ModelArchive, options: EngineOptions, thread
       pageEntries: Math.min(2 * schedule.maxRunning, passTokens) * Math.ceil(context / pageTokens),
       logitRows: 4,
       kv,
-      onProgress: options.onProgress,
       signal: options.signal,
     },
     schedule,

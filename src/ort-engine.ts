@@ -7,6 +7,7 @@
 import { Answer } from './answer.ts'
 import type { AnyEngine } from './any-engine.ts'
 import { type OrtCache, OrtModel, type OrtOptions } from './backend/ort.ts'
+import { Callback } from './callback.ts'
 import type { Engine } from './engine.ts'
 import { asForetokenError, ForetokenError } from './errors.ts'
 import { Lifetime } from './lifetime.ts'
@@ -121,7 +122,7 @@ export class OrtEngine implements AnyEngine {
 
   /** As `Engine.promptIds`. */
   promptIds(prompt: PromptInput, options: PromptOptions & { onTemplate?: () => void } = {}): number[] {
-    return this.#prompts.ids(prompt, options)
+    return this.#prompts.ids(prompt, { ...options, onTemplate: new Callback('onTemplate', options.onTemplate).call })
   }
 
   /** As `Engine.prepare`. */
@@ -189,7 +190,7 @@ export class OrtEngine implements AnyEngine {
       life.hold(() => work.catch(() => {}))
       return await work
     } catch (error) {
-      throw asForetokenError(error)
+      throw answers.find(({ failure }) => failure)?.failure ?? asForetokenError(error)
     } finally {
       await life.end()
     }
@@ -207,7 +208,10 @@ export class OrtEngine implements AnyEngine {
         const read = reads.get(answer)
         reads.delete(answer)
         for await (const event of answer.ended ? answer.events.splice(0) : this.#whole(answer, read, life.signal))
-          if (event.type === 'done') done.push(event)
+          if (event.type === 'done') {
+            await answer.settle()
+            done.push(event)
+          }
       }
       return done
     } finally {
@@ -238,6 +242,7 @@ export class OrtEngine implements AnyEngine {
       const tokens = prompts[index]!.length
       reads.set(answers[index]!, { logits, cache: this.#model.cacheOf(layers, tokens), tokens })
     }
+    for (const answer of answers) answer.onPrefill(answer.ids.length, answer.ids.length)
   }
 
   async *#events(answer: Answer, prefill: 'exact' | 'predicted'): AsyncGenerator<GenerateEvent> {

@@ -38,10 +38,15 @@ export class OrtSubmission implements AnyAnswer {
       throwIfAborted(this.#answer.signal)
       for await (const event of this.#begun()) {
         // A reader may not ask for the end behind the last event.
-        if (event.type === 'done') await this.#end()
+        if (event.type === 'done') {
+          await this.#answer.settle()
+          await this.#end()
+        }
         yield event
       }
       throwIfAborted(this.#answer.signal)
+    } catch (error) {
+      throw this.#answer.failure ?? error
     } finally {
       await this.#life.end()
     }
