@@ -13,7 +13,7 @@ import { type Expected, mismatch } from './hash.ts'
 import { httpFetch } from './http.ts'
 import { withLock } from './lock.ts'
 import { PartialFile } from './partial.ts'
-import { canGoOn, Retry, type TransferRequest, transfer } from './transfer.ts'
+import { canGoOn, longestWaitMs, Retry, type TransferRequest, transfer } from './transfer.ts'
 
 /** What is expected of a file is what is known before. */
 export interface DownloadRequest extends Expected {
@@ -41,8 +41,6 @@ export interface DownloadRequest extends Expected {
 const defaultMaxBytes = 16e9
 /** What a try must bring to count as progress. */
 const progressBytes = 1000
-/** Longest wait that a server may ask for, in milliseconds. */
-const longestWait = 60_000
 /** Two that fetch one file do no harm: who is silent for so long is not waited for. */
 const silentMs = 10_000
 
@@ -165,11 +163,11 @@ async function fetchAll(request: DownloadRequest, transfers: TransferRequest, pa
         })
       }
       const wait = error.wait ?? (request.backoffMs ?? 500) * 2 ** (failed - 1)
-      await sleep(Math.min(wait, longestWait), undefined, { ...(request.signal && { signal: request.signal }) }).catch(
-        (cause) => {
-          throw new ForetokenError('aborted', 'the download was cancelled; what has arrived is kept', { cause })
-        },
-      )
+      await sleep(Math.min(wait, longestWaitMs), undefined, {
+        ...(request.signal && { signal: request.signal }),
+      }).catch((cause) => {
+        throw new ForetokenError('aborted', 'the download was cancelled; what has arrived is kept', { cause })
+      })
     }
   }
 }
