@@ -9,10 +9,12 @@
  */
 import type { z } from '@hono/zod-openapi'
 import { Hono } from 'hono'
-import { ApiError, asApiError } from '../edge/errors.ts'
+import { ApiError, asApiError, stopping } from '../edge/errors.ts'
+import { isRefusal, type Work } from '../edge/guard/refused.ts'
 import { ShapeCounter, shapeLimits } from '../edge/guard/shape.ts'
 import { createApp, type LogLine, type ServerConfig } from '../edge/index.ts'
 import { tenths } from '../edge/record.ts'
+import { log } from '../edge/server.ts'
 import { validate } from '../edge/validate.ts'
 import { isAnyEngine, Lifetime, LineSeal, Nonces } from '../src/index.ts'
 import { type Edge, Guard, type GuardLimits, type Verified } from './guard.ts'
@@ -35,6 +37,7 @@ export const defaultLimits: CompanionLimits = {
   bodyBytes: 4 << 20,
   bodiesBytes: 64 << 20,
   requestsPerMinute: 6000,
+  refusedBytesPerMinute: 256 << 20,
   stallSeconds: 60,
 }
 
@@ -57,7 +60,7 @@ const codecs = ['f32', 'f16', 'int8', 'int4']
 export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> {
   const { engine, edges, config, limits = {}, drain, onRequest } = options
   const all = { ...defaultLimits, ...limits }
-  const bounds = { bodyBytes: all.bodyBytes, bodySeconds: 30 }
+  const bounds = { bodyBytes: all.bodyBytes, bodySeconds: 30, drain }
   const stallMs = all.stallSeconds * 1000
   // A body of 4 MB can hold a million lists: what no request needs is refused before anything is made of it.
   const shape = { ...shapeLimits, scalars: Math.max(shapeLimits.scalars, 2 * engine.context + 4 * shapeLimits.keys) }
@@ -71,12 +74,12 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
   })
 
   app.post('/v1/prefill', ({ req }) =>
-    served(req.raw, async (life) => {
+    served(req.raw, async (life, read) => {
       if (!engine.kvOf)
         throw new ApiError(400, `${engine.backend.build} answers whole prompts, and sends no K and V`, {
           code: 'unsupported',
         })
-      const { edge, nonce, asked } = await begun(req.raw, prefillRequest)
+      const { edge, nonce, asked } = await read(prefillRequest)
       const { ids, codec, from, to, tenant } = asked
       await turn(edge, life, { route: '/v1/prefill', tokens: to - from, codec })
       const kv = engine.kvOf(ids, {
@@ -94,8 +97,8 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
   )
 
   app.post('/v1/relay', ({ req }) =>
-    served(req.raw, async (life) => {
-      const { edge, nonce, asked } = await begun(req.raw, relayRequest)
+    served(req.raw, async (life, read) => {
+      const { edge, nonce, asked } = await read(relayRequest)
       const { ids, maxTokens, options, after, tenant } = asked
       await turn(edge, life, { route: '/v1/relay', tokens: ids.length })
       const seal = await LineSeal.of(edge.key, nonce)
@@ -113,7 +116,8 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
   )
 
   app.get('/v1/status', async ({ req }) => {
-    await guard.verified(req.raw, { ...bounds, bodyBytes: 0 })
+    const { work } = await guard.verified(req.raw, { ...bounds, bodyBytes: 0 })
+    work.settle(false)
     const { running, waiting } = engine.stats
     return Response.json({
       model: engine.identity,
@@ -136,12 +140,27 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
   })
   return app
 
-  /** Runs a request with a lifetime of its own, which ends at the latest when the edge goes away. */
-  async function served(request: Request, work: (life: Lifetime) => Promise<Response>): Promise<Response> {
+  /**
+   * Runs a request with a lifetime of its own, which ends at the latest when the edge goes away. `run` reads the request by the function it
+   * is handed; until its answer begins, what was read counts as refused.
+   */
+  async function served(
+    request: Request,
+    run: (life: Lifetime, read: <S extends Asked>(schema: S) => Promise<Read<S>>) => Promise<Response>,
+  ): Promise<Response> {
     const life = new Lifetime().follow(request.signal)
+    let work: Work | undefined
     try {
-      return await work(life)
+      const response = await run(life, async (schema) => {
+        if (drain?.aborted) throw stopping('the companion')
+        const verified = await guard.verified(request, bounds)
+        work = verified.work
+        return readAs(schema, verified)
+      })
+      work?.settle(false)
+      return response
     } catch (error) {
+      work?.settle(isRefusal(asApiError(error)))
       await life.end(error)
       throw error
     }
@@ -157,16 +176,11 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
       const ms = tenths(performance.now() - begun)
       const stalled = life.signal.reason instanceof Stalled
       const time = new Date().toISOString()
-      onRequest?.({ time, edge: edge.id, ...what, queue_ms, ms, ...(stalled && { aborted: 'stalled' }) })
+      log(onRequest, { time, edge: edge.id, ...what, queue_ms, ms, ...(stalled && { aborted: 'stalled' }) })
     })
   }
 
-  async function begun<S extends z.ZodType<{ model: string }>>(
-    request: Request,
-    schema: S,
-  ): Promise<Omit<Verified, 'body'> & { readonly asked: z.output<S> }> {
-    if (drain?.aborted) throw new ApiError(503, 'the companion is stopping', { code: 'stopping', retryAfter: 2 })
-    const { edge, nonce, body } = await guard.verified(request, bounds)
+  function readAs<S extends Asked>(schema: S, { edge, nonce, body }: Verified): Read<S> {
     new ShapeCounter(shape).count(body, body.length)
     const json = jsonOf(body)
     checkLength(json, engine.context)
@@ -179,6 +193,9 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
     return { edge, nonce, asked }
   }
 }
+
+type Asked = z.ZodType<{ model: string }>
+type Read<S extends Asked> = Pick<Verified, 'edge' | 'nonce'> & { readonly asked: z.output<S> }
 
 /** Tokens and the end of an answer, a JSON object a line. */
 async function* told(answer: ReturnType<PromptReader['submit']>, pace: Pace, tokens: number): AsyncGenerator<object> {

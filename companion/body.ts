@@ -1,11 +1,13 @@
 /** The body of a request whose head was verified: of a length that is known, into one buffer. */
-import { ApiError } from '../edge/errors.ts'
+import { ApiError, stopping } from '../edge/errors.ts'
 
 export interface BodyBounds {
   /** Largest body of a request. */
   readonly bodyBytes: number
   /** Until it has arrived. */
   readonly bodySeconds: number
+  /** Aborted when the companion stops: bodies that are still on their way are refused. */
+  readonly drain?: AbortSignal | undefined
 }
 
 /** A chunk costs more than its bytes: bodies in more chunks than this, of fewer bytes than that each, are refused. */
@@ -14,12 +16,12 @@ const leastChunk = 16
 
 /**
  * Exactly `length` bytes, within `seconds`, as they were sent: what is signed is not decoded first. Throws an ApiError of 400 for more or fewer, and of
- * 408.
+ * 408, and of 503 once `drain` aborts.
  */
 export async function readSignedBody(
   request: Request,
   length: number,
-  seconds: number,
+  { bodySeconds, drain }: Pick<BodyBounds, 'bodySeconds' | 'drain'>,
 ): Promise<Uint8Array<ArrayBuffer>> {
   if (!request.body) {
     if (length > 0) throw wrong(0, length)
@@ -27,17 +29,23 @@ export async function readSignedBody(
   }
   const body = new Uint8Array(length)
   const reader = request.body.getReader()
-  let late = false
-  const timer = setTimeout(() => {
-    late = true
+  let fault: ApiError | undefined
+  const stop = (why: ApiError) => {
+    fault ??= why
+    // Ends a read that waits.
     void reader.cancel().catch(() => {})
-  }, seconds * 1000)
+  }
+  const late = () => stop(new ApiError(408, `the body did not arrive within ${bodySeconds} s`, { code: 'timeout' }))
+  const timer = setTimeout(late, bodySeconds * 1000)
+  const onDrain = () => stop(stopping('the companion'))
+  drain?.addEventListener('abort', onDrain)
+  if (drain?.aborted) onDrain()
   let at = 0
   let chunks = 0
   try {
     for (;;) {
       const { done, value } = await reader.read()
-      if (late) throw new ApiError(408, `the body did not arrive within ${seconds} s`, { code: 'timeout' })
+      if (fault) throw fault
       if (done) break
       if (at + value.length > length) throw wrong(at + value.length, length)
       body.set(value, at)
@@ -53,6 +61,7 @@ export async function readSignedBody(
     throw new ApiError(400, 'the body broke off', { code: 'incomplete_body', cause: error })
   } finally {
     clearTimeout(timer)
+    drain?.removeEventListener('abort', onDrain)
   }
   if (at < length) throw wrong(at, length)
   return body

@@ -29,6 +29,8 @@ const schema = z.strictObject({
       bodiesBytes: whole.default(defaultLimits.bodiesBytes),
       /** Requests of one edge a minute. */
       requestsPerMinute: whole.default(defaultLimits.requestsPerMinute),
+      /** Bytes of refused requests of one edge a minute, 16 KiB for each request included. */
+      refusedBytesPerMinute: whole.default(defaultLimits.refusedBytesPerMinute),
       /** How long an edge may leave a stream unread before it is given up. */
       stallSeconds: z.number().positive().max(3600).default(defaultLimits.stallSeconds),
     })

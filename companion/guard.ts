@@ -2,7 +2,8 @@
  * Lets edges that share a key with the companion ask it, by signed requests that are taken once. A stranger costs a look at the head: no byte of a body is
  * read before the head is known to be an edge's, fresh, and within what the edge may ask for.
  */
-import { ApiError } from '../edge/errors.ts'
+import { ApiError, asApiError } from '../edge/errors.ts'
+import { isRefusal, RefusedBytes, type RefusedLimits, type Work } from '../edge/guard/refused.ts'
 import {
   isBodyOf,
   isSignedBy,
@@ -28,13 +29,22 @@ export interface Verified {
   /** Seals what is answered. */
   readonly nonce: string
   readonly body: Uint8Array<ArrayBuffer>
+  /** Its bytes, counted as refused until the caller settles it. */
+  readonly work: Work
 }
 
-export interface GuardLimits {
+export interface GuardLimits extends RefusedLimits {
   /** Requests of one edge. */
   readonly requestsPerMinute: number
   /** Bytes of bodies that are being read at once, of all edges. */
   readonly bodiesBytes: number
+}
+
+const defaultLimits: GuardLimits = {
+  requestsPerMinute: 6000,
+  bodiesBytes: 64 << 20,
+  refusedBytesPerMinute: 256 << 20,
+  bodyBytes: 4 << 20,
 }
 
 const refusals = {
@@ -47,16 +57,17 @@ export class Guard {
   readonly #nonces: Nonces
   readonly #rate: Rate
   readonly #bodies: Shares
+  /** By edge. What strangers send is nobody's: the host bounds what it drains of it. */
+  readonly #refused: RefusedBytes
 
-  constructor(
-    edges: readonly Edge[],
-    nonces = new Nonces(),
-    { requestsPerMinute, bodiesBytes }: GuardLimits = { requestsPerMinute: 6000, bodiesBytes: 64 << 20 },
-  ) {
+  constructor(edges: readonly Edge[], nonces = new Nonces(), limits: Partial<GuardLimits> = {}, now?: () => number) {
+    const all = { ...defaultLimits, ...limits }
+    const { requestsPerMinute, bodiesBytes } = all
     this.#edges = new Map(edges.map((edge) => [edge.id, edge]))
     this.#nonces = nonces
     this.#rate = new Rate(requestsPerMinute)
     this.#bodies = new Shares(bodiesBytes, edges.length > 1)
+    this.#refused = new RefusedBytes(all, now)
   }
 
   /** Bytes of bodies that are being read. */
@@ -65,19 +76,24 @@ export class Guard {
   }
 
   /** Reads a body and says whose it is. Throws an ApiError: 400, 401, 408, 413, 429, 503. */
-  async verified(request: Request, { bodyBytes, bodySeconds }: BodyBounds): Promise<Verified> {
-    const { edge, signed } = await this.#head(request, bodyBytes)
+  async verified(request: Request, bounds: BodyBounds): Promise<Verified> {
+    const { edge, signed } = await this.#head(request, bounds.bodyBytes)
     const { length } = signed
     if (!this.#bodies.fits(edge.id, length))
       throw new ApiError(503, `${this.#bodies.used} bytes of bodies are being read; try again`, {
         code: 'busy',
         retryAfter: 1,
       })
+    const work = this.#refused.work(edge.id)
+    work.expect(length)
     const release = this.#bodies.take(edge.id, length)
     try {
-      const body = await readSignedBody(request, length, bodySeconds)
+      const body = await readSignedBody(request, length, bounds)
       if (!(await isBodyOf(signed, body))) throw refused('the body is not the one that was signed')
-      return { edge, nonce: signed.nonce, body }
+      return { edge, nonce: signed.nonce, body, work }
+    } catch (error) {
+      work.settle(isRefusal(asApiError(error)))
+      throw error
     } finally {
       release()
     }

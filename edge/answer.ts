@@ -3,7 +3,7 @@
  *
  *     connection    as many as the host holds (node.ts)
  *     identity      whose request it is, and that it may ask (middleware.ts, guard/keys.ts, guard/hosts.ts)
- *     rate          requests a minute, and bytes of refused ones (guard/rate.ts)
+ *     rate          requests a minute, and bytes of refused ones (guard/rate.ts, guard/refused.ts)
  *     bytes         of this body, and of all bodies at once (body.ts, guard/bodies.ts)
  *     shape         counts while the bytes arrive, then its own names (normalize.ts), then the schema to its first fault (guard/shape.ts, validate.ts)
  *     cost          answers and tokens, estimated, of this tenant and in all (guard/admission.ts)
@@ -17,6 +17,7 @@ import type { Config } from './config.ts'
 import { ApiError, asApiError } from './errors.ts'
 import { type Endpoint, Exchange, type Plan } from './exchange.ts'
 import type { Cost } from './guard/admission.ts'
+import { isRefusal } from './guard/refused.ts'
 import { ShapeCounter, shapeLimits } from './guard/shape.ts'
 import { normalize } from './normalize.ts'
 import { tenths } from './record.ts'
@@ -40,7 +41,7 @@ export async function answer<S extends z.ZodType<{ model: string }>>(
     const { body: given, ignored } = normalize(
       endpoint.form,
       endpoint.schema,
-      await readJson(c.req.raw, config.limits, { room, work, shape }),
+      await readJson(c.req.raw, config.limits, { room, work, shape, drain: server.drain }),
     )
     const body = validate(endpoint.schema, given)
     if (ignored.length > 0) noteIgnored(c, config, ignored)
@@ -61,7 +62,7 @@ export async function answer<S extends z.ZodType<{ model: string }>>(
     return plan.stream ? await exchange.stream(run, plan) : await exchange.json(run, plan)
   } catch (error) {
     const told = asApiError(exchange.explained(error))
-    work.settle(told.status < 500 || told.status === 503)
+    work.settle(isRefusal(told))
     exchange.end()
     throw told
   }

@@ -3,9 +3,9 @@
  * grows. A body that can't be taken is given up at its first fault; the host drains what is still on its way.
  */
 import { parseJson } from '../src/index.ts'
-import { ApiError } from './errors.ts'
+import { ApiError, stopping } from './errors.ts'
 import type { BodyRoom } from './guard/bodies.ts'
-import type { Work } from './guard/rate.ts'
+import type { Work } from './guard/refused.ts'
 import type { ShapeCounter } from './guard/shape.ts'
 import { decoded, encodingOf, tooLarge } from './inflate.ts'
 
@@ -26,6 +26,8 @@ export interface BodyWatch {
   readonly work?: Work
   /** Looks at its JSON as it comes. */
   readonly shape?: ShapeCounter
+  /** Aborted when the server stops: a request whose body is still on its way has not begun, and is refused. */
+  readonly drain?: AbortSignal | undefined
 }
 
 const firstBytes = 16 << 10
@@ -88,9 +90,12 @@ class Arrival {
       // Ends a read that waits.
       void reader.cancel().catch(() => {})
     }
-    const { room } = this.#watch
+    const { room, drain } = this.#watch
+    const onDrain = () => stop(stopping())
     if (room) room.onEvict = () => stop(tooSlow('this body came slowly, and others needed its room'))
     this.#watchPace(0, stop)
+    drain?.addEventListener('abort', onDrain)
+    if (drain?.aborted) onDrain()
     try {
       for (;;) {
         const piece = await reader.read()
@@ -107,6 +112,7 @@ class Arrival {
       throw new ApiError(400, 'the body broke off', { code: 'incomplete_body', cause: error })
     } finally {
       clearTimeout(this.#timer)
+      drain?.removeEventListener('abort', onDrain)
       if (room) room.onEvict = undefined
     }
   }

@@ -11,6 +11,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { ApiError } from './errors.ts'
+import { Buckets } from './guard/buckets.ts'
 
 export type Listener = (incoming: IncomingMessage, outgoing: ServerResponse) => unknown
 
@@ -19,6 +20,8 @@ export interface ConnectionLimits {
   readonly requests: number
   /** How long an answer may stay unread. */
   readonly stallMs: number
+  /** Bytes of bodies that are drained in a minute, of all connections; a quarter may come at once. */
+  readonly drainedBytesPerMinute: number
 }
 
 /** Go's pool keeps connections for 90 s, aiohttp's for 15. */
@@ -30,9 +33,12 @@ const pipelined = 16
 
 /**
  * A drained body: at most so much, in so long, and never waiting for the next byte for longer than a moment. Few are drained at once,
- * the others stand still until then: so draining takes a small part of every turn of the event loop.
+ * the others stand still until then: so draining takes a small part of every turn of the event loop. All of them together have a
+ * rate, since nobody has to show a key to be drained.
  */
-const drain = { bytes: 256 << 20, ms: 30_000, idleMs: 2000, atOnce: 32 }
+const drain = { bytes: 256 << 20, ms: 30_000, idleMs: 2000, countMs: 20, atOnce: 32 }
+/** The same once the server stops: long enough to read an answer, and no longer. */
+const drainStoppingMs = 2000
 
 export interface GuardedConnections {
   /** Resolves when no connection waits to be accepted, or after `ms`. The listener is still open. */
@@ -43,7 +49,7 @@ export interface GuardedConnections {
 
 /** Calls `listener` for requests. */
 export function guardConnections(server: Server, listener: Listener, limits: ConnectionLimits): GuardedConnections {
-  const { requests, stallMs } = limits
+  const { requests, stallMs, drainedBytesPerMinute } = limits
   server.keepAliveTimeout = keepAliveMs
   server.headersTimeout = keepAliveMs + 5000
   // Bodies have a limit of the app's own.
@@ -52,7 +58,7 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
   /** Requests in progress, by connection. */
   const active = new Map<Socket, number>()
   const open = new Set<Socket>()
-  const drains = new Drains()
+  const drains = new Drains(drainedBytesPerMinute)
   let running = 0
   let stopping = false
   let accepted = 0
@@ -103,6 +109,7 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
     },
     stop() {
       stopping = true
+      drains.stop()
       server.closeIdleConnections()
       // Node takes one that has sent nothing yet, or half a head, for busy. One that has said its last is being drained.
       setTimeout(() => {
@@ -241,11 +248,23 @@ function lingerAfter(socket: Socket, body: IncomingBody, drains: Drains): void {
 class Drains {
   readonly #running = new Set<Socket>()
   readonly #waiting = new Map<Socket, () => void>()
+  readonly #perMinute: number
+  readonly #buckets = new Buckets()
+  #ms = drain.ms
+
+  constructor(perMinute: number) {
+    this.#perMinute = perMinute
+  }
+
+  /** From now on nothing is drained for long. */
+  stop(): void {
+    this.#ms = drainStoppingMs
+    for (const socket of [...this.#running, ...this.#waiting.keys()]) this.#limit(socket)
+  }
 
   add(socket: Socket, begin: () => void): void {
-    const timer = setTimeout(() => socket.destroy(), drain.ms)
+    this.#limit(socket)
     socket.once('close', () => {
-      clearTimeout(timer)
       this.#running.delete(socket)
       this.#waiting.delete(socket)
       this.#next()
@@ -259,16 +278,41 @@ class Drains {
       if (this.#running.size >= drain.atOnce) return
       this.#waiting.delete(socket)
       this.#running.add(socket)
-      const from = socket.bytesRead
-      let before = from
-      const timer = setInterval(() => {
-        const { bytesRead } = socket
-        if (bytesRead === before || bytesRead - from > drain.bytes) socket.destroy()
-        before = bytesRead
-      }, drain.idleMs)
-      socket.once('close', () => clearInterval(timer))
+      this.#watch(socket)
       begin()
     }
+  }
+
+  #limit(socket: Socket): void {
+    const timer = setTimeout(() => socket.destroy(), this.#ms)
+    socket.once('close', () => clearTimeout(timer))
+  }
+
+  #watch(socket: Socket): void {
+    const from = socket.bytesRead
+    let [counted, before] = [from, from]
+    /** Whether all connections together may go on. Whoever is cut off may lose its answer. */
+    const affordable = () => {
+      const { bytesRead } = socket
+      const bucket = this.#buckets.filled('', this.#perMinute, this.#perMinute / 4, performance.now())
+      bucket.left -= bytesRead - counted
+      counted = bytesRead
+      return bucket.left > 0
+    }
+    const count = setInterval(() => {
+      if (!affordable()) socket.destroy()
+    }, drain.countMs)
+    const idle = setInterval(() => {
+      const { bytesRead } = socket
+      if (bytesRead === before || bytesRead - from > drain.bytes) socket.destroy()
+      before = bytesRead
+    }, drain.idleMs)
+    socket.once('close', () => {
+      clearInterval(count)
+      clearInterval(idle)
+      affordable()
+    })
+    if (!affordable()) socket.destroy()
   }
 }
 

@@ -49,6 +49,15 @@ export class ApiError extends Error {
   }
 }
 
+/** The refusal of whatever had not begun when its server began to stop. */
+export function stopping(server = 'the server'): ApiError {
+  return new ApiError(503, `${server} is stopping; send this to another, or again in a moment`, {
+    code: 'stopping',
+    retryAfter: 2,
+    headers: { connection: 'close' },
+  })
+}
+
 export interface ErrorBody {
   readonly error: {
     readonly message: string

@@ -21,6 +21,11 @@ export interface ServeOptions {
   readonly requests?: number
   /** How long an answer may stay unread, whatever it is, before its connection is closed. Default 60. */
   readonly stallSeconds?: number
+  /**
+   * Maximum number of bytes per minute that are read of bodies after their answers, of all connections; a quarter may come at once. Beyond it a
+   * connection closes at once, and its client may lose the answer. Default 4 GiB.
+   */
+  readonly drainedBytesPerMinute?: number
 }
 
 export interface Serving {
@@ -38,7 +43,7 @@ const longestAcceptMs = 1000
 /** Rejects with `io` where the address is taken. */
 export function serveNode(options: ServeOptions): Promise<Serving> {
   const { fetch, port, hostname = '127.0.0.1' } = options
-  const { connections = 16_384, requests = 2048, stallSeconds = 60 } = options
+  const { connections = 16_384, requests = 2048, stallSeconds = 60, drainedBytesPerMinute = 4 * 2 ** 30 } = options
   return new Promise((resolve, reject) => {
     const server = createServer()
     server.maxConnections = connections
@@ -46,7 +51,11 @@ export function serveNode(options: ServeOptions): Promise<Serving> {
       hostname,
       errorHandler: malformed,
     })
-    const guarded = guardConnections(server, listener, { requests, stallMs: stallSeconds * 1000 })
+    const guarded = guardConnections(server, listener, {
+      requests,
+      stallMs: stallSeconds * 1000,
+      drainedBytesPerMinute,
+    })
     server.once('error', (error) => reject(asForetokenError(error, 'io', `can't listen on ${hostname}:${port}`)))
     // Many may come at once; a connection that finds the queue full is tried again by its client only after a second.
     server.listen({ port, host: hostname, backlog: 4096 }, () => {

@@ -1,10 +1,10 @@
 /** What all requests of an app share. */
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
-import type { AnyEngine } from '../src/index.ts'
+import { type AnyEngine, asForetokenError, callAside } from '../src/index.ts'
 import type { Config } from './config.ts'
 import type { EngineHolder, HostContext } from './engine-holder.ts'
-import { ApiError } from './errors.ts'
+import { ApiError, stopping } from './errors.ts'
 import type { Admission } from './guard/admission.ts'
 import type { Bodies } from './guard/bodies.ts'
 import type { Downloads } from './guard/downloads.ts'
@@ -45,12 +45,7 @@ export function engineOf(c: RequestContext, { holder }: Server): Promise<AnyEngi
 
 /** Throws an ApiError of 503 once the server is stopping. */
 export function checkRunning({ drain }: Server): void {
-  if (drain?.aborted)
-    throw new ApiError(503, 'the server is stopping; send this to another, or again in a moment', {
-      code: 'stopping',
-      retryAfter: 2,
-      headers: { connection: 'close' },
-    })
+  if (drain?.aborted) throw stopping()
 }
 
 /** The names that a model answers to; the first is its own. */
@@ -71,8 +66,22 @@ export function finish({ metrics, onRequest }: Server, record: RequestRecord): v
   metrics.request(record.route, record.status)
   if (record.aborted) metrics.aborted(record.aborted)
   else if (record.code !== undefined) metrics.refused(record.code)
-  onRequest?.(logLine(record))
+  log(onRequest, logLine(record))
 }
+
+/** Hands a line to whoever logs. That a log fails is told once a process, and fails no request. */
+export function log<L>(onRequest: ((line: L) => unknown) | undefined, line: L): void {
+  if (onRequest)
+    callAside(
+      () => onRequest(line),
+      (error) => {
+        if (!logFailed) console.error(`foretoken: onRequest failed: ${asForetokenError(error).message}`)
+        logFailed = true
+      },
+    )
+}
+
+let logFailed = false
 
 function hostOf(c: RequestContext): HostContext {
   return {

@@ -7,13 +7,13 @@
 import { rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { asForetokenError, ForetokenError } from '../src/index.ts'
+import { asForetokenError, Callback, ForetokenError } from '../src/index.ts'
 import { type diskSpace, fileError, makeRoom } from './disk.ts'
 import { type Expected, mismatch } from './hash.ts'
 import { httpFetch } from './http.ts'
 import { withLock } from './lock.ts'
 import { PartialFile } from './partial.ts'
-import { canGoOn, Retry, type TransferRequest, transfer } from './transfer.ts'
+import { canGoOn, longestWaitMs, Retry, type TransferRequest, transfer } from './transfer.ts'
 
 /** What is expected of a file is what is known before. */
 export interface DownloadRequest extends Expected {
@@ -41,8 +41,6 @@ export interface DownloadRequest extends Expected {
 const defaultMaxBytes = 16e9
 /** What a try must bring to count as progress. */
 const progressBytes = 1000
-/** Longest wait that a server may ask for, in milliseconds. */
-const longestWait = 60_000
 /** Two that fetch one file do no harm: who is silent for so long is not waited for. */
 const silentMs = 10_000
 
@@ -136,13 +134,16 @@ async function finished(request: DownloadRequest, part: PartialFile, again: bool
 /** Brings `part` to its full length. Returns whether bytes of an earlier request were continued. */
 async function fetchAll(request: DownloadRequest, transfers: TransferRequest, part: PartialFile): Promise<boolean> {
   const tries = request.tries ?? 5
-  const tell = (done: number) => request.onProgress?.(done, part.size)
+  const onProgress = new Callback('onProgress', request.onProgress)
+  const tell = (done: number) => onProgress.call(done, part.size)
   let continued = part.have > 0
   for (let failed = 0, begun = 0; ; ) {
     if (part.size !== undefined && part.have === part.size && part.have > 0) return continued
     const before = part.have
     try {
-      return (await transfer(transfers, part, tell)) || continued
+      const went = await transfer(transfers, part, tell)
+      await onProgress.settle()
+      return went || continued
     } catch (error) {
       if (!(error instanceof Retry)) throw error
       if (error.anew) {
@@ -162,16 +163,18 @@ async function fetchAll(request: DownloadRequest, transfers: TransferRequest, pa
         })
       }
       const wait = error.wait ?? (request.backoffMs ?? 500) * 2 ** (failed - 1)
-      await sleep(Math.min(wait, longestWait), undefined, { ...(request.signal && { signal: request.signal }) }).catch(
-        (cause) => {
-          throw new ForetokenError('aborted', 'the download was cancelled; what has arrived is kept', { cause })
-        },
-      )
+      await sleep(Math.min(wait, longestWaitMs), undefined, {
+        ...(request.signal && { signal: request.signal }),
+      }).catch((cause) => {
+        throw new ForetokenError('aborted', 'the download was cancelled; what has arrived is kept', { cause })
+      })
     }
   }
 }
 
 /** Whether a later run may well go on from the same bytes. */
 function mayPass({ code, cause }: ForetokenError): boolean {
-  return cause instanceof Retry || code === 'aborted' || code === 'disk_full' || code === 'io'
+  return (
+    cause instanceof Retry || code === 'aborted' || code === 'disk_full' || code === 'io' || code === 'bad_argument'
+  )
 }

@@ -13,6 +13,11 @@ import { proxyFor } from './proxy.ts'
 /** Redirects that are followed. */
 const maxHops = 10
 
+/** A redirect that leads nowhere: asking again leads there again. */
+export class Misdirected extends Error {
+  override readonly name = 'Misdirected'
+}
+
 /** What is asked for. */
 interface Ask {
   readonly method: string
@@ -43,23 +48,38 @@ async function fetched(proxyOf: ProxyFor, input: string, init: RequestInit): Pro
     throw new TypeError('only text and bytes can be sent')
   let ask: Ask = { method, headers: new Headers(headers), body: body ?? undefined, signal }
   let url = new URL(input)
+  const seen = new Set([url.href])
   for (let hop = 0; ; hop++) {
     const message = await exchange(url, ask, proxyOf)
     const next = init.redirect === 'manual' ? undefined : redirection(message, url)
     if (next === undefined) return responseOf(message, url)
     message.destroy()
-    if (hop === maxHops) throw new Error(`more than ${maxHops} redirects`)
+    if (seen.has(next.href)) throw new Misdirected(`redirects lead in a circle, back to ${place(next)}`)
+    if (hop === maxHops) throw new Misdirected(`more than ${maxHops} redirects, the last to ${place(next)}`)
+    seen.add(next.href)
     ask = redirected(ask, message.statusCode!, next.origin === url.origin)
     url = next
   }
 }
 
-function redirection({ statusCode, headers }: IncomingMessage, from: URL): URL | undefined {
+function redirection(message: IncomingMessage, from: URL): URL | undefined {
+  const { statusCode, headers } = message
   if (![301, 302, 303, 307, 308].includes(statusCode!) || headers.location === undefined) return undefined
-  if (!URL.canParse(headers.location, from.href)) throw new Error('a redirect to no address')
+  if (!URL.canParse(headers.location, from.href)) {
+    message.destroy()
+    throw new Misdirected('a redirect to what is not an address')
+  }
   const next = new URL(headers.location, from)
-  if (!/^https?:$/.test(next.protocol)) throw new Error(`a redirect to ${next.protocol}`)
+  if (!/^https?:$/.test(next.protocol)) {
+    message.destroy()
+    throw new Misdirected(`a redirect to ${next.protocol} is refused; only http and https are followed`)
+  }
   return next
+}
+
+/** An address without its query, which may hold a signature. */
+function place({ origin, pathname }: URL): string {
+  return origin + pathname
 }
 
 /** What is asked of the next address: what authorizes the user with the first one is not told to another. */

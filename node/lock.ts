@@ -8,7 +8,7 @@ import { readFileSync, readlinkSync } from 'node:fs'
 import { readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ForetokenError } from '../src/index.ts'
+import { Callback, ForetokenError } from '../src/index.ts'
 import { fileError } from './disk.ts'
 
 /** Milliseconds between two signs of life. */
@@ -45,6 +45,7 @@ export async function withLock<T>(path: string, work: () => Promise<T>, options:
 }
 
 async function take(path: string, { signal, refuse, onWait, silentMs }: LockOptions): Promise<string> {
+  const told = new Callback('onWait', onWait)
   const token = crypto.randomUUID()
   const seen = new Watch(path, silentMs)
   for (let waited = false; ; ) {
@@ -65,7 +66,8 @@ async function take(path: string, { signal, refuse, onWait, silentMs }: LockOpti
       continue
     }
     if (refuse !== undefined && state === 'alive') throw new ForetokenError('busy', refuse)
-    if (!waited && onWait) onWait(seen.holder)
+    if (!waited) told.call(seen.holder)
+    told.check()
     waited = true
     await sleep(100)
   }

@@ -9,6 +9,7 @@ import { loadPrepared } from '../edge/prepared.ts'
 import type { ShardStore } from '../edge/stores.ts'
 import {
   type ByteSource,
+  Callback,
   Engine,
   ForetokenError,
   type ModelArchive,
@@ -67,12 +68,13 @@ export async function prepare(files: ModelFiles, folder: string, options: Prepar
   const wasm = await loadWasm()
   if (options.predictor) await checkPredictor(files, options.predictor, wasm)
   const archive = rows === undefined ? original : await withTailInFourBits(original, rows, wasm)
+  const onProgress = new Callback('onProgress', options.onProgress)
   const partial = `${folder}.${process.pid}.partial`
   try {
     await empty(folder)
     await mkdir(partial, { recursive: true })
     const file = preparedFile(archive, mergePairs(archive.tokenizer))
-    const weights = await writeShards(partial, 'weights', counted(file, options.onProgress), shard)
+    const weights = await writeShards(partial, 'weights', counted(file, onProgress.call), shard)
     const base = { format: 'foretoken deploy', version: 1, model: archive.name, chunk: chunkBytes } as const
     const bare: Manifest = { ...base, weights, settings, plan: { ...plan } }
     await writeManifest(partial, bare)
@@ -81,6 +83,7 @@ export async function prepare(files: ModelFiles, folder: string, options: Prepar
     const manifest = predictor ? { ...bare, predictor } : bare
     const manifestSha256 = await writeManifest(partial, manifest)
     if (predictor) await tried(partial, wasm)
+    await onProgress.settle()
     await rename(partial, folder)
     const shards = [...weights.shards, ...(predictor?.shards ?? [])]
     const bytes = weights.bytes + (predictor?.bytes ?? 0)
@@ -120,11 +123,14 @@ function chosen(
   throw last
 }
 
-async function* counted(file: PreparedFile, onProgress: PrepareOptions['onProgress']): AsyncGenerator<Uint8Array> {
+async function* counted(
+  file: PreparedFile,
+  onProgress: (done: number, total: number) => void,
+): AsyncGenerator<Uint8Array> {
   let done = 0
   for await (const piece of file.pieces()) {
     yield piece
-    onProgress?.((done += piece.length), file.bytes)
+    onProgress((done += piece.length), file.bytes)
   }
 }
 

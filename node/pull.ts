@@ -1,7 +1,7 @@
 /** Gets a model by name: what is here is used, the rest is fetched, checked and recorded. */
 import { rm, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { asForetokenError, ForetokenError, openModel } from '../src/index.ts'
+import { asForetokenError, Callback, ForetokenError, openModel } from '../src/index.ts'
 import { download } from './download.ts'
 import { hashFile } from './hash.ts'
 import { pullFromHub } from './hub.ts'
@@ -66,7 +66,11 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
       'offline',
       `${parsed.name} is not here as it was published, and the network may not be used; unset FORETOKEN_OFFLINE and HF_HUB_OFFLINE, or name a file: -m path/to/model.gguf`,
     )
-  const { source, files } = await fetchModel(parsed, options)
+  const onProgress = new Callback('onProgress', options.onProgress)
+  const { source, files } = await fetchModel(parsed, { ...options, onProgress: onProgress.call }).catch((error) => {
+    throw onProgress.failure ?? error
+  })
+  await onProgress.settle()
   const model: StoredModel = { name: parsed.name, source, files, pulled: new Date().toISOString() }
   await saveModel(model)
   return model

@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto'
 import { lstat, mkdir, readdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
-import { ForetokenError } from '../src/index.ts'
+import { Callback, ForetokenError } from '../src/index.ts'
 import { fileError } from './disk.ts'
 import { type Expected, hashFile, mismatch } from './hash.ts'
 import { type Place, placeInside } from './paths.ts'
@@ -108,13 +108,14 @@ export async function removeModel(name: string, onLeft?: (path: string) => void)
     throw new ForetokenError('not_found', `no model "${name}" has been pulled; "foretoken ls" lists those that have`)
   const others = (await readRecords()).filter((other) => other.name !== name).flatMap((other) => other.files)
   const shared = new Set(await Promise.all(others.map((file) => realpath(file.path).catch(() => file.path))))
+  const told = new Callback('onLeft', onLeft)
   let freed = 0
   try {
     // The record first: what is half removed must not be found.
     await rm(path, { force: true })
     for (const file of model.files) {
       const bytes = await removeFile(name, file.path, shared)
-      if (bytes === undefined) onLeft?.(file.path)
+      if (bytes === undefined) told.call(file.path)
       else freed += bytes
     }
     // A link in its place is removed, not what it leads to.
@@ -122,6 +123,7 @@ export async function removeModel(name: string, onLeft?: (path: string) => void)
   } catch (error) {
     throw fileError(error, `removing ${name}`)
   }
+  await told.settle()
   return freed
 }
 

@@ -2,6 +2,7 @@
 import { dirname } from 'node:path'
 import { ForetokenError } from '../src/index.ts'
 import { checkRoom, type diskSpace, megabytes } from './disk.ts'
+import { Misdirected } from './http.ts'
 import { type PartialFile, sameVersion, type Version } from './partial.ts'
 
 export interface TransferRequest {
@@ -38,6 +39,8 @@ export class Retry extends Error {
 
 /** Progress that keeps a connection alive, in bytes for each `stallMs`. */
 const pace = 1000
+/** Longest wait that a server may ask for. */
+export const longestWaitMs = 60_000
 /** Bytes between two looks at the free space. */
 const lookBytes = 16e6
 /** What `fetch` decodes by itself. */
@@ -96,6 +99,8 @@ export async function transfer(
     if (request.signal?.aborted)
       throw new ForetokenError('aborted', 'the download was cancelled; what has arrived is kept', { cause: error })
     if (error instanceof ForetokenError || error instanceof Retry || isFileError(error)) throw error
+    if (error instanceof Misdirected)
+      throw new ForetokenError('network', `${request.url}: ${error.message}`, { cause: error })
     throw new Retry(control.signal.aborted ? control.signal.reason.message : reasonOf(error), { cause: error })
   } finally {
     clock.stop()
@@ -224,6 +229,13 @@ function refuse(response: Response, url: string): void {
   if (status === 416) throw new Retry(told, anew)
   if (status === 429 || status === 408 || status >= 500) {
     const wait = retryAfter(response)
+    // Whoever asks for longer will not be there within this run: waiting for a part of it would be in vain.
+    if (wait !== undefined && wait > longestWaitMs)
+      throw new ForetokenError(
+        'network',
+        `${told} and asks to wait ${span(wait)}, more than the ${longestWaitMs / 1000} s that are waited; run it again then`,
+        { cause: new Retry(told) },
+      )
     throw new Retry(told, wait === undefined ? {} : { wait })
   }
   if (status === 401 || status === 403)
@@ -236,12 +248,18 @@ function refuse(response: Response, url: string): void {
   throw new ForetokenError('network', `${told}, which is no file; check the address`)
 }
 
-/** Seconds or a date, as milliseconds from now. */
+/** Seconds or a date, as milliseconds from now; undefined for what is neither, or has passed. */
 function retryAfter({ headers }: Response): number | undefined {
   const text = headers.get('retry-after')?.trim()
   if (!text) return undefined
-  const wait = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now()
+  // A bare number that is no count of seconds would be read as a year.
+  const wait = /^\d+$/.test(text) ? Number(text) * 1000 : /[a-z]/i.test(text) ? Date.parse(text) - Date.now() : 0
   return wait > 0 ? wait : undefined
+}
+
+function span(ms: number): string {
+  if (ms < 7_200_000) return `${Math.ceil(ms / 60_000)} minutes`
+  return ms < 172_800_000 ? `${Math.ceil(ms / 3_600_000)} hours` : `${Math.ceil(ms / 86_400_000)} days`
 }
 
 /** Whether the bytes on the wire are the file's own: lengths and ranges of encoded ones are not. Throws for an encoding that nobody undoes. */

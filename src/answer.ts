@@ -1,6 +1,7 @@
 /** One request being answered: tokens in, events out. */
 
 import type { Backend, Scores } from './backend/backend.ts'
+import { Callback } from './callback.ts'
 import { createSampler, type SampledToken, type Sampler } from './decode/sampling.ts'
 import { createStopMatcher, type StopMatcher } from './decode/stop.ts'
 import type { Job } from './decode/task.ts'
@@ -34,7 +35,7 @@ export class Answer implements Job {
   readonly events: GenerateEvent[]
   ended = false
   error: ForetokenError | undefined
-  readonly #request: GenerateRequest
+  readonly #onPrefill: Callback<[done: number, total: number]>
   readonly #source: AnswerSource
   readonly #trace: Trace
   readonly #controller = new AbortController()
@@ -66,7 +67,7 @@ export class Answer implements Job {
     this.mode = modeOf(request.prefill ?? 'exact', source)
     this.signal = request.signal ? AbortSignal.any([request.signal, this.#controller.signal]) : this.#controller.signal
     this.events = [{ type: 'prompt', ids }]
-    this.#request = request
+    this.#onPrefill = new Callback('onPrefill', request.onPrefill, (failure) => this.#controller.abort(failure))
     this.#source = source
     this.#trace = trace
     this.#detokenizer = createDetokenizer(source.tokenizer)
@@ -104,7 +105,7 @@ export class Answer implements Job {
     this.#entering = false
     // What it finds once its place was taken from it is its own.
     if (first) this.#cached = done
-    else this.#request.onPrefill?.(done, total)
+    else this.#onPrefill.call(done, total)
   }
 
   onCache(kind: 'predicted' | 'exact'): void {
@@ -138,7 +139,17 @@ export class Answer implements Job {
 
   end(error?: ForetokenError): void {
     this.ended = true
-    this.error = error
+    this.error = this.failure ?? error
+  }
+
+  /** Why its caller's own function failed it, if it did. */
+  get failure(): ForetokenError | undefined {
+    return this.#onPrefill.failure
+  }
+
+  /** Called before its last event is read. Throws `failure`, also that of an async function whose last call came with the last token. */
+  settle(): Promise<void> {
+    return this.#onPrefill.settle()
   }
 
   /** Takes what was shown before. If that was all of the answer, it ends here. */

@@ -23,9 +23,16 @@ const properties = ['archive', 'tokenizer', 'context', 'loadMs', 'backend', 'sta
 const methods = ['submit', 'promptIds', 'close'] as const
 
 /** Whether `value` can do what an endpoint needs. It is asked for that, and not for its class: bundles of one package have a class each. */
-export function isAnyEngine(value: object): value is AnyEngine {
+export function isAnyEngine(value: unknown): value is AnyEngine {
+  if (typeof value !== 'object' || value === null) return false
   const known = value as Readonly<Record<string, unknown>>
-  return (
-    properties.every((name) => known[name] !== undefined) && methods.every((name) => typeof known[name] === 'function')
-  )
+  try {
+    return (
+      properties.every((name) => known[name] !== undefined) &&
+      methods.every((name) => typeof known[name] === 'function')
+    )
+  } catch {
+    // A getter that throws is no engine's.
+    return false
+  }
 }

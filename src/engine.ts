@@ -6,11 +6,13 @@
 import { Answer } from './answer.ts'
 import type { Backend } from './backend/backend.ts'
 import { createWasmBackend } from './backend/wasm.ts'
+import { Callback } from './callback.ts'
+import { bytesOf, fieldsOf, idsOf, listOf, signalOf, textOf, withArguments } from './checks.ts'
 import { Scheduler, type SchedulerStats } from './decode/scheduler.ts'
 import { scoreTokens } from './decode/score.ts'
 import { Session } from './decode/session.ts'
-import { ForetokenError } from './errors.ts'
-import { PagedCache } from './kv/paged.ts'
+import { asForetokenError, ForetokenError } from './errors.ts'
+import { PagedCache, type Sequence } from './kv/paged.ts'
 import { PrefixIndex } from './kv/prefix.ts'
 import type { KvIdentity } from './kv/wire.ts'
 import { type ExpectedKv, type ExpectOptions, KvReceiver } from './kv-receiver.ts'
@@ -22,6 +24,8 @@ import { openModel } from './model/open.ts'
 import type { PredictorHeader } from './model/predictor-plan.ts'
 import { firstInexact } from './model/residual-steps.ts'
 import {
+  checkedOptions,
+  checkedRequest,
   defaultContext,
   type EngineOptions,
   type GenerateOptions,
@@ -37,6 +41,7 @@ import { ExactPrefill } from './prefill/exact.ts'
 import { type LoadedPrefix, SavedPrefixes } from './saved-prefix.ts'
 import type { GenerateEvent } from './stream/events.ts'
 import { Submission } from './submission.ts'
+import { checkPrompt } from './tokens/checked-prompt.ts'
 import { openingIds } from './tokens/opening.ts'
 import type { PromptOptions } from './tokens/prompt.ts'
 import { type PrepareOptions, Prompts } from './tokens/prompts.ts'
@@ -81,21 +86,25 @@ export class Engine {
   readonly predictor: PredictorHeader | undefined
 
   /** Opens a model and streams its weights into the core. Throws `bad_model`, `unsupported`, `out_of_memory`. */
-  static async load(files: ModelFiles, options: EngineOptions): Promise<Engine> {
+  static async load(files: ModelFiles, given: EngineOptions): Promise<Engine> {
     const begun = performance.now()
+    const options = withArguments('Engine.load', () => checkedOptions(given))
     let backend = options.backend
     try {
       const archive = await openModel(files, { context: options.context ?? defaultContext })
       // Before the weights: what it leaves to the garbage collector is gone when memory gets tight.
       const tokenizer = createTokenizer(archive.tokenizer)
-      backend ??= await createWasmBackend({ ...options, modules: options.wasm })
+      backend ??= await withArguments('Engine.load', () => createWasmBackend({ ...options, modules: options.wasm }))
       const settings = settingsOf(archive, options, backend.threads)
-      const parts = await loadParts(archive, backend, settings, options)
+      const onProgress = new Callback('onProgress', options.onProgress)
+      const model = { ...settings.model, onProgress: onProgress.call }
+      const parts = await loadParts(archive, backend, { ...settings, model }, options)
+      await onProgress.settle()
       const prompts = new Prompts(tokenizer, archive.tokenizer, settings.context, options.spawnText)
       return new Engine(archive, { tokenizer, prompts }, backend, parts, settings, begun)
     } catch (error) {
       await backend?.close()
-      throw error
+      throw asForetokenError(error)
     }
   }
 
@@ -140,16 +149,21 @@ export class Engine {
 
   /** Answers a prompt, token by token. */
   async *generate(prompt: PromptInput, options: GenerateOptions = {}): AsyncGenerator<GenerateEvent> {
-    yield* this.submit({ ...options, prompt: await this.prepare(prompt, options) })
+    const fields = withArguments('generate', () => fieldsOf('the options', options, 'be absent'))
+    const request = checkedRequest({ ...fields, prompt })
+    yield* this.submit({ ...request, prompt: await this.prepare(prompt, request) })
   }
 
   /**
    * Takes a request on, to share passes with all others. Computing happens while somebody reads any of them. Throws
    * `empty_prompt`, `context_exceeded`, `bad_argument`, and `busy` when too many wait.
    */
-  submit(request: GenerateRequest): Submission {
-    const { ids, trace } = this.#prompts.accept(request)
-    const answer = new Answer(ids, request, this, trace)
+  submit(given: GenerateRequest): Submission {
+    const request = checkedRequest(given)
+    const answer = withArguments('submit', () => {
+      const { ids, trace } = this.#prompts.accept(request)
+      return new Answer(ids, request, this, trace)
+    })
     if (!answer.ended) this.#scheduler.add(answer)
     return new Submission(request.id, answer, this.#scheduler)
   }
@@ -164,12 +178,21 @@ export class Engine {
 
   /** The K and V of a text's or a conversation's beginning, whole pages of 16 tokens, as a file for `loadPrefix`. */
   savePrefix(opening: string | readonly Message[]): Promise<Uint8Array<ArrayBuffer>> {
-    return this.#whileOpen(() => this.#saved.save(openingIds(this.tokenizer, this.archive.tokenizer, opening)))
+    return this.#whileOpen(() => {
+      const ids = withArguments('savePrefix', () => {
+        checkPrompt(opening)
+        return openingIds(this.tokenizer, this.archive.tokenizer, opening)
+      })
+      return this.#saved.save(ids)
+    })
   }
 
   /** Puts a saved beginning into the prefix cache. Throws `bad_prefix`, `checksum`, `wrong_model`, `out_of_pages`. */
   loadPrefix(file: Uint8Array, options: { tenant?: string } = {}): Promise<LoadedPrefix> {
-    return this.#whileOpen(() => this.#saved.load(file, options.tenant ?? ''))
+    return this.#whileOpen(() => {
+      const { tenant = '' } = withArguments('loadPrefix', () => fieldsOf('the options', options, 'be absent'))
+      return this.#saved.load(bytesOf('file', file), textOf('tenant', tenant))
+    })
   }
 
   /**
@@ -177,12 +200,30 @@ export class Engine {
    * (`receiveKv`): blocks leave as they are made. Throws what `submit` throws. Leaving the loop early cancels it.
    */
   async *kvOf(ids: readonly number[], options: KvOptions): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-    yield* this.#sender.send(ids, await this.kvIdentity(), options)
+    const { checked, prompt } = withArguments('kvOf', () => {
+      const checked = fieldsOf('the options', options)
+      const { signal, key, tenant = '', context = '' } = checked
+      for (const [name, value] of Object.entries({ tenant, context })) textOf(name, value)
+      bytesOf('key', key)
+      signalOf('signal', signal)
+      return { checked, prompt: idsOf('ids', ids, this.archive.config.vocab) }
+    })
+    const identity = await this.kvIdentity()
+    try {
+      yield* this.#sender.send(prompt, identity, checked)
+    } catch (error) {
+      throw asForetokenError(error)
+    }
   }
 
   /** Makes ready to receive a prompt's K and V, and tells which are missing. The caller releases it. */
   expectKv(ids: readonly number[], options: ExpectOptions = {}): ExpectedKv {
-    return this.#receiver.expect(ids, this.kvIdentity(), options)
+    if (this.closing.aborted) throw this.closing.reason
+    const { tenant, prompt } = withArguments('expectKv', () => {
+      const { tenant = '' } = fieldsOf('the options', options, 'be absent')
+      return { tenant: textOf('tenant', tenant), prompt: idsOf('ids', ids, this.archive.config.vocab) }
+    })
+    return this.#receiver.expect(prompt, this.kvIdentity(), { tenant })
   }
 
   /** What K and V of this engine depend on beside the tokens: equal at both ends of a stream. */
@@ -202,7 +243,8 @@ export class Engine {
 
   /** The ids a prompt becomes: templated unless `raw`. Throws `empty_prompt`, `context_exceeded`. */
   promptIds(prompt: PromptInput, options: PromptOptions & { onTemplate?: () => void } = {}): number[] {
-    return this.#prompts.ids(prompt, options)
+    const fields = withArguments('promptIds', () => fieldsOf('the options', options, 'be absent'))
+    return this.#prompts.ids(prompt, { ...fields, onTemplate: new Callback('onTemplate', fields.onTemplate).call })
   }
 
   /**
@@ -220,16 +262,25 @@ export class Engine {
 
   /** Puts each of `prompts` into a cache of its own, packed into as few passes as there can be. All or none. */
   prefillMany(prompts: readonly (readonly number[])[], options: PrefillRequest = {}): Promise<Session[]> {
-    return this.#whileOpen(() => this.#cache.passing(() => this.#prefillMany(prompts, options)))
+    return this.#whileOpen(() => {
+      const { vocab } = this.archive.config
+      const checked = withArguments('prefill', () => {
+        const fields = fieldsOf('the options', options, 'be absent')
+        signalOf('signal', fields.signal)
+        return { fields, prompts: listOf('prompts', prompts).map((ids, at) => idsOf(`prompts[${at}]`, ids, vocab)) }
+      })
+      return this.#cache.passing(() => this.#prefillMany(checked.prompts, checked.fields))
+    })
   }
 
   async #prefillMany(prompts: readonly (readonly number[])[], options: PrefillRequest): Promise<Session[]> {
     const packed = prompts.map((ids) => ({ ids, sequence: this.#cache.open() }))
     try {
       for (const { ids, sequence } of packed) sequence.reserve(ids.length)
-      const { signal, onPrefill: onProgress } = options
-      const logits = await this.#prefill.run(packed, { signal, onProgress })
-      return packed.map(({ sequence }, index) => new Session(this.#model, sequence, logits[index]!))
+      const onPrefill = new Callback('onPrefill', options.onPrefill)
+      const logits = await this.#prefill.run(packed, { signal: options.signal, onProgress: onPrefill.call })
+      await onPrefill.settle()
+      return packed.map(({ sequence }, index) => new Session(this.#model, sequence, logits[index]!, this.closing))
     } catch (error) {
       for (const { sequence } of packed) sequence.release()
       throw error
@@ -238,20 +289,24 @@ export class Engine {
 
   /** Log-probability of each of `ids` after those before it, (ids.length - 1). */
   async score(ids: readonly number[]): Promise<Float64Array> {
-    return this.#whileOpen(() =>
-      this.#cache.borrow((sequence) => scoreTokens(this.#model, sequence, ids), ids.length - 1),
-    )
+    return this.#whileOpen(() => {
+      const checked = this.#checked(ids)
+      return this.#cache.borrow((sequence) => scoreTokens(this.#model, sequence, checked), checked.length - 1)
+    })
   }
 
   /** Logits after each of `ids`, (ids, vocab). At most one pass of tokens; `vocab` x 4 bytes each. */
   async logits(ids: readonly number[]): Promise<Float32Array> {
-    return this.#whileOpen(() =>
-      this.#cache.borrow((sequence) => this.#model.forward(pack([{ sequence, ids, outputs: 'all' }])), ids.length),
-    )
+    return this.#whileOpen(() => {
+      const checked = this.#checked(ids)
+      const forward = (sequence: Sequence) => this.#model.forward(pack([{ sequence, ids: checked, outputs: 'all' }]))
+      return this.#cache.borrow(forward, checked.length)
+    })
   }
 
   tokenize(text: string, options: { special?: boolean } = {}): number[] {
-    return this.tokenizer.encode(text, options)
+    const fields = withArguments('tokenize', () => fieldsOf('the options', options, 'be absent'))
+    return this.tokenizer.encode(textOf('text', text), fields)
   }
 
   /** Work that is not a request's: the end of the engine ends it as `aborted`, too, whatever it met of what is no longer there. */
@@ -261,8 +316,12 @@ export class Engine {
     try {
       return await work()
     } catch (error) {
-      throw signal.aborted ? signal.reason : error
+      throw signal.aborted ? signal.reason : asForetokenError(error)
     }
+  }
+
+  #checked(ids: readonly number[]): readonly number[] {
+    return withArguments('ids', () => idsOf('ids', ids, this.archive.config.vocab))
   }
 
   /** Aborted when the engine is closed: what is made of it elsewhere ends with it. */
@@ -272,7 +331,9 @@ export class Engine {
 
   /** Ends all requests as `aborted`, and frees everything. */
   async close(): Promise<void> {
-    this.#closing.abort(new ForetokenError('aborted', 'the engine was closed'))
+    const closed = new ForetokenError('aborted', 'the engine was closed')
+    this.#closing.abort(closed)
+    this.#cache.close(closed)
     this.#prompts.close()
     await this.#scheduler.close()
     await this.backend.close()

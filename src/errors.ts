@@ -57,6 +57,8 @@ export class ForetokenError extends Error {
  * was thrown: who handles an error would else lose track of whose it was.
  */
 export function asForetokenError(error: unknown, code: ErrorCode = 'internal', context = ''): ForetokenError {
+  // Programs in JavaScript may name any code.
+  const known = codes.has(code) ? code : 'internal'
   let detail = 'a value was thrown that cannot be shown as text'
   try {
     if (error instanceof ForetokenError) return error
@@ -64,5 +66,7 @@ export function asForetokenError(error: unknown, code: ErrorCode = 'internal', c
   } catch {
     // An object without a prototype, or with traps or getters that throw.
   }
-  return new ForetokenError(code, context ? `${context}: ${detail}` : detail, { cause: error })
+  return new ForetokenError(known, typeof context === 'string' && context ? `${context}: ${detail}` : detail, {
+    cause: error,
+  })
 }

@@ -1,4 +1,5 @@
 /** A prompt's K and V, expected from another engine: its place in the prefix cache, from which any request then takes them. */
+import { bytesOf, fieldsOf, functionOf, listOf, signalOf, textOf, withArguments } from './checks.ts'
 import type { PagedCache, Sequence } from './kv/paged.ts'
 import type { PrefixIndex } from './kv/prefix.ts'
 import { type Received, type ReceiveOptions, receiveKv } from './kv/receive.ts'
@@ -35,7 +36,7 @@ export class ExpectedKv {
    * prefix cache is as it was then, and it may be called again.
    */
   receive(body: AsyncIterable<Uint8Array>, options: KvBodyOptions): Promise<Received> {
-    const receiving = this.#take(body, options)
+    const receiving = withArguments('receive', () => this.#take(body, checkedBody(body, options)))
     const settled = receiving.then(
       () => {},
       () => {},
@@ -52,6 +53,18 @@ export class ExpectedKv {
     if (this.#receiving) void this.#receiving.then(() => this.#sequence.release())
     else this.#sequence.release()
   }
+}
+
+/** Throws `bad_argument`. */
+function checkedBody(body: AsyncIterable<Uint8Array>, given: KvBodyOptions): KvBodyOptions {
+  functionOf('body[Symbol.asyncIterator]', Object(body)[Symbol.asyncIterator])
+  const options = fieldsOf('the options', given)
+  const { key, context = '', codecs = [], signal } = options
+  bytesOf('key', key)
+  textOf('context', context)
+  listOf('codecs', codecs)
+  signalOf('signal', signal)
+  return options
 }
 
 export class KvReceiver {

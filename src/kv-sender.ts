@@ -1,4 +1,5 @@
 /** A prompt's exact K and V, computed among all other requests and streamed to another engine as they are made. */
+import { Callback } from './callback.ts'
 import type { Scheduler } from './decode/scheduler.ts'
 import type { Job } from './decode/task.ts'
 import { ForetokenError } from './errors.ts'
@@ -92,6 +93,7 @@ export class KvSender {
     identity: KvIdentity,
     { key, context, signal, tenant = '', onTimings, ...options }: KvOptions,
   ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+    const told = new Callback('onTimings', onTimings)
     const range = this.#rangeOf(ids, options)
     const residual = range.codec === 'residual'
     const life = new Lifetime()
@@ -138,7 +140,8 @@ export class KvSender {
         bytes += piece.length
         yield piece
       }
-      onTimings?.({ ...reading.timings, encode_ms: encoding, tokens: range.to - range.from, bytes })
+      told.call({ ...reading.timings, encode_ms: encoding, tokens: range.to - range.from, bytes })
+      await told.settle()
     } finally {
       await life.end()
     }

@@ -1,3 +1,5 @@
+import { callAside } from './callback.ts'
+
 /**
  * Owns what a request holds, and gives it all back when the request ends, however it ends.
  *
@@ -38,7 +40,7 @@ export class Lifetime {
    */
   hold(cleanUp: () => unknown): () => unknown {
     if (this.#over) {
-      void cleanUp()
+      callAside(cleanUp)
       return () => {}
     }
     // A function of its own, so that one clean-up may be registered twice.
@@ -79,7 +81,7 @@ export class Lifetime {
       })
       work.then(
         (value) => {
-          if (!waiting) return late?.(value)
+          if (!waiting) return late && callAside(() => late(value))
           resolve(value)
           release()
         },

@@ -1,6 +1,7 @@
 /** Many requests, a bounded number at once. */
-import { asForetokenError, ForetokenError } from './errors.ts'
-import type { GenerateRequest } from './options.ts'
+import { fieldsOf, signalOf, withArguments, wrong } from './checks.ts'
+import { asForetokenError, type ForetokenError } from './errors.ts'
+import { checkedRequest, type GenerateRequest } from './options.ts'
 import type { DoneEvent } from './stream/events.ts'
 import type { Submission } from './submission.ts'
 
@@ -23,11 +24,15 @@ export type Outcome = { readonly index: number; readonly id?: string } & (
 export async function* submitMany(
   requests: Iterable<GenerateRequest> | AsyncIterable<GenerateRequest>,
   submit: (request: GenerateRequest) => Submission,
-  { concurrency = 32, signal }: ManyOptions,
+  options: ManyOptions,
 ): AsyncGenerator<Outcome> {
-  if (!(concurrency >= 1))
-    throw new ForetokenError('bad_argument', `concurrency is ${concurrency}; it must be a number from 1`)
-  const source = Symbol.asyncIterator in requests ? requests[Symbol.asyncIterator]() : requests[Symbol.iterator]()
+  const { concurrency, signal } = withArguments('generateMany', () => {
+    const { concurrency = 32, signal } = fieldsOf('the options', options, 'be absent')
+    if (typeof concurrency !== 'number' || !(concurrency >= 1))
+      throw wrong('concurrency', 'a number from 1', concurrency)
+    return { concurrency, signal: signalOf('signal', signal) }
+  })
+  const source = withArguments('generateMany', () => sourceOf(requests))
   const flying = new Map<number, { outcome: Promise<Outcome>; cancel: () => void }>()
   let pulled = 0
   let more = true
@@ -35,7 +40,7 @@ export async function* submitMany(
   let next: Promise<IteratorResult<GenerateRequest>> | undefined
   try {
     while (more || flying.size > 0) {
-      if (more && flying.size < concurrency) next ??= Promise.resolve(source.next())
+      if (more && flying.size < concurrency) next ??= withArguments('the source of requests', async () => source.next())
       const outcomes = [...flying.values()].map(({ outcome }) => outcome)
       const first = await Promise.race(next ? [next, ...outcomes] : outcomes)
       if ('index' in first) {
@@ -59,16 +64,29 @@ export async function* submitMany(
   }
 }
 
+type Requests = Iterable<GenerateRequest> | AsyncIterable<GenerateRequest>
+
+function sourceOf(requests: Requests): Iterator<GenerateRequest> | AsyncIterator<GenerateRequest> {
+  const any = Object(requests) as Partial<Iterable<GenerateRequest> & AsyncIterable<GenerateRequest>>
+  if (typeof requests !== 'string') {
+    if (typeof any[Symbol.asyncIterator] === 'function') return any[Symbol.asyncIterator]!()
+    if (typeof any[Symbol.iterator] === 'function') return any[Symbol.iterator]!()
+  }
+  throw wrong('requests', 'a list of requests, or another iterable', requests)
+}
+
 function start(
   index: number,
   request: GenerateRequest,
   submit: (request: GenerateRequest) => Submission,
   signal: AbortSignal | undefined,
 ): { outcome: Promise<Outcome>; cancel: () => void } {
-  const name = { index, ...(request?.id !== undefined && { id: request.id }) }
-  const signals = [signal, request?.signal].filter((one) => one !== undefined)
+  let name: { readonly index: number; readonly id?: string } = { index }
   try {
-    const submission = submit(signals.length > 0 ? { ...request, signal: AbortSignal.any(signals) } : request)
+    const checked = checkedRequest(request)
+    name = { index, ...(checked.id !== undefined && { id: checked.id }) }
+    const signals = [signal, checked.signal].filter((one) => one !== undefined)
+    const submission = submit(signals.length > 0 ? { ...checked, signal: AbortSignal.any(signals) } : checked)
     const outcome = submission.result().then(
       (result) => ({ ...name, result }),
       (error) => ({ ...name, error: asForetokenError(error) }),

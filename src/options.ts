@@ -1,6 +1,7 @@
 /** What a caller may ask of an engine and of a request. */
 import type { Backend } from './backend/backend.ts'
 import type { WasmOptions } from './backend/wasm.ts'
+import { fieldsOf, listOf, signalOf, textOf, withArguments } from './checks.ts'
 import type { SamplingOptions } from './decode/sampling.ts'
 import type { SchedulerOptions } from './decode/scheduler.ts'
 import { ForetokenError } from './errors.ts'
@@ -92,6 +93,30 @@ export interface GenerateRequest extends GenerateOptions {
   readonly after?: readonly number[]
 }
 
+/** An engine's options, read once. Throws `bad_argument`; ranges are checked by `settingsOf`. */
+export function checkedOptions(given: EngineOptions): EngineOptions {
+  const options = fieldsOf('the options', given)
+  signalOf('signal', options.signal)
+  if (options.schedule) fieldsOf('schedule', options.schedule)
+  if (!options.backend) fieldsOf('wasm', options.wasm)
+  return options
+}
+
+/** A request as it is taken on: its fields read once, those that are null as absent. Throws `bad_argument`; the rest is checked where it is used. */
+export function checkedRequest(given: GenerateRequest): GenerateRequest {
+  return withArguments('the request', () => {
+    const request = fieldsOf('the request', given)
+    const { signal, tenant, id, after, stop, stopTokenIds, logitBias, templateValues } = request
+    signalOf('signal', signal)
+    for (const [name, value] of Object.entries({ tenant, id })) if (value !== undefined) textOf(name, value)
+    for (const [name, value] of Object.entries({ after, stop, stopTokenIds }))
+      if (value !== undefined) listOf(name, value)
+    for (const [name, value] of Object.entries({ logitBias, templateValues }))
+      if (value !== undefined) fieldsOf(name, value)
+    return request
+  })
+}
+
 /** Everything that an engine's options leave to the model and the machine, decided. */
 export interface Settings {
   readonly context: number
@@ -123,7 +148,6 @@ export function settingsOf(archive: ModelArchive, options: EngineOptions, thread
       pageEntries: Math.min(2 * schedule.maxRunning, passTokens) * Math.ceil(context / pageTokens),
       logitRows: 4,
       kv,
-      onProgress: options.onProgress,
       signal: options.signal,
     },
     schedule,

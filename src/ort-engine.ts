@@ -5,16 +5,19 @@
  * Steps of all requests take turns in one session, which has one batch; a request's cache is whole tensors of its own, so that few run at once.
  */
 import { Answer } from './answer.ts'
-import type { AnyEngine } from './any-engine.ts'
+import { type AnyEngine, isAnyEngine } from './any-engine.ts'
 import { type OrtCache, OrtModel, type OrtOptions } from './backend/ort.ts'
+import { Callback } from './callback.ts'
+import { fieldsOf, functionOf, listOf, withArguments, wrong } from './checks.ts'
 import type { Engine } from './engine.ts'
 import { asForetokenError, ForetokenError } from './errors.ts'
 import { Lifetime } from './lifetime.ts'
 import { readJson, show } from './model/json.ts'
 import { jsonBounds, limits } from './model/limits.ts'
+import { checkedFiles } from './model/open.ts'
 import { readTokenizer } from './model/tokenizer-files.ts'
 import { maskTokenless, tokenIdsOf, tokenlessRows } from './model/tokenless.ts'
-import type { GenerateRequest } from './options.ts'
+import { checkedRequest, type GenerateRequest } from './options.ts'
 import { OrtSubmission } from './ort-submission.ts'
 import { binsOf } from './pack/bins.ts'
 import { Places } from './places.ts'
@@ -66,20 +69,28 @@ export class OrtEngine implements AnyEngine {
    * A folder with config.json, tokenizer.json and one .onnx file (`onnx/` in front or not); with a reader the .onnx file is enough. Throws `not_found`, `bad_model`, `unsupported`, and `wrong_model`
    * for a reader of other shapes.
    */
-  static async load(files: ModelFiles, options: OrtEngineOptions): Promise<OrtEngine> {
+  static async load(given: ModelFiles, wanted: OrtEngineOptions): Promise<OrtEngine> {
     const begun = performance.now()
-    const file = onnxFile(files)
-    const told = await toldOf(files, options.reader)
-    const bytes = await whole(await files.open(file))
-    const model = await OrtModel.open(`${files.name}/${file}`, bytes, {
-      ...options,
-      externalData: await externalOf(files, file, options),
+    const { files, options } = withArguments('OrtEngine.load', () => {
+      const options = fieldsOf('the options', wanted)
+      functionOf('ort.InferenceSession.create', options.ort?.InferenceSession?.create)
+      if (options.reader !== undefined && !isAnyEngine(options.reader))
+        throw wrong('reader', 'an Engine', options.reader)
+      return { files: checkedFiles(given), options }
     })
+    let model: OrtModel | undefined
     try {
+      const file = onnxFile(files)
+      const told = await toldOf(files, options.reader)
+      const bytes = await whole(await files.open(file))
+      model = await OrtModel.open(`${files.name}/${file}`, bytes, {
+        ...options,
+        externalData: await externalOf(files, file, options),
+      })
       return new OrtEngine(told, model, options, begun)
     } catch (error) {
-      await model.close()
-      throw error
+      await model?.close()
+      throw asForetokenError(error, 'io', 'reading the model')
     }
   }
 
@@ -121,7 +132,8 @@ export class OrtEngine implements AnyEngine {
 
   /** As `Engine.promptIds`. */
   promptIds(prompt: PromptInput, options: PromptOptions & { onTemplate?: () => void } = {}): number[] {
-    return this.#prompts.ids(prompt, options)
+    const fields = withArguments('promptIds', () => fieldsOf('the options', options, 'be absent'))
+    return this.#prompts.ids(prompt, { ...fields, onTemplate: new Callback('onTemplate', fields.onTemplate).call })
   }
 
   /** As `Engine.prepare`. */
@@ -143,12 +155,14 @@ export class OrtEngine implements AnyEngine {
   }
 
   /** Answers a prompt, token by token. Throws and rejects as `submit`. */
-  async *generate(request: GenerateRequest): AsyncGenerator<GenerateEvent> {
+  async *generate(given: GenerateRequest): AsyncGenerator<GenerateEvent> {
+    const request = checkedRequest(given)
     yield* this.submit({ ...request, prompt: await this.prepare(request.prompt, request) })
   }
 
   /** Takes a request on; its place is kept from now on. Throws as `Engine.submit`; `refined` and `auto` are `unsupported`. */
-  submit(request: GenerateRequest): OrtSubmission {
+  submit(given: GenerateRequest): OrtSubmission {
+    const request = checkedRequest(given)
     const { ids, trace } = this.#prompts.accept(request)
     const { prefill = 'exact' } = request
     if (prefill !== 'exact' && prefill !== 'predicted')
@@ -156,7 +170,7 @@ export class OrtEngine implements AnyEngine {
         'unsupported',
         `prefill ${prefill}: an ONNX cache is not refined; ask for exact or predicted`,
       )
-    const answer = new Answer(ids, request, this, trace)
+    const answer = withArguments('submit', () => new Answer(ids, request, this, trace))
     const life = this.#opened()
     try {
       return new OrtSubmission(answer, this.#places, () => this.#events(answer, prefill), life)
@@ -171,14 +185,15 @@ export class OrtEngine implements AnyEngine {
    * decreasing (Prepacking, arXiv 2404.09529, section 3); else one by one. Rejects as `generate`, for all.
    */
   async resultMany(requests: readonly GenerateRequest[]): Promise<DoneEvent[]> {
-    const answers = requests.map((request) => {
+    const answers = listOf<GenerateRequest>('requests', requests).map((given) => {
+      const request = checkedRequest(given)
       if ((request.prefill ?? 'exact') !== 'exact')
         throw new ForetokenError(
           'unsupported',
           'prompts are packed for exact prefill; ask for predicted ones one by one',
         )
       const { ids, trace } = this.#prompts.accept(request)
-      return new Answer(ids, request, this, trace)
+      return withArguments('resultMany', () => new Answer(ids, request, this, trace))
     })
     const life = this.#opened()
     for (const { signal } of answers) life.follow(signal)
@@ -189,7 +204,7 @@ export class OrtEngine implements AnyEngine {
       life.hold(() => work.catch(() => {}))
       return await work
     } catch (error) {
-      throw asForetokenError(error)
+      throw answers.find(({ failure }) => failure)?.failure ?? asForetokenError(error)
     } finally {
       await life.end()
     }
@@ -207,7 +222,10 @@ export class OrtEngine implements AnyEngine {
         const read = reads.get(answer)
         reads.delete(answer)
         for await (const event of answer.ended ? answer.events.splice(0) : this.#whole(answer, read, life.signal))
-          if (event.type === 'done') done.push(event)
+          if (event.type === 'done') {
+            await answer.settle()
+            done.push(event)
+          }
       }
       return done
     } finally {
@@ -238,6 +256,7 @@ export class OrtEngine implements AnyEngine {
       const tokens = prompts[index]!.length
       reads.set(answers[index]!, { logits, cache: this.#model.cacheOf(layers, tokens), tokens })
     }
+    for (const answer of answers) answer.onPrefill(answer.ids.length, answer.ids.length)
   }
 
   async *#events(answer: Answer, prefill: 'exact' | 'predicted'): AsyncGenerator<GenerateEvent> {
@@ -282,8 +301,7 @@ export class OrtEngine implements AnyEngine {
   async close(): Promise<void> {
     this.#closed = true
     this.#prompts.close()
-    const closed = new ForetokenError('aborted', 'the engine was closed')
-    await Promise.allSettled([...this.#open].map((life) => life.end(closed)))
+    await Promise.allSettled([...this.#open].map((life) => life.end(closedError())))
     const free = await this.#session.take()
     await this.#model.close()
     if (this.#closesReader) await this.#reader?.close()
@@ -292,6 +310,7 @@ export class OrtEngine implements AnyEngine {
 
   /** The lifetime of a request, known to `close`. */
   #opened(): Lifetime {
+    if (this.#closed) throw closedError()
     const life = new Lifetime()
     this.#open.add(life)
     life.hold(() => this.#open.delete(life))
@@ -302,7 +321,7 @@ export class OrtEngine implements AnyEngine {
   async #step<T>(run: () => Promise<T>, signal: AbortSignal): Promise<T> {
     const free = await this.#session.take(signal)
     try {
-      if (this.#closed) throw new ForetokenError('aborted', 'the engine was closed')
+      if (this.#closed) throw closedError()
       throwIfAborted(signal)
       this.#count.passes++
       return await run()
@@ -422,4 +441,8 @@ async function toldOf(files: ModelFiles, reader: Engine | undefined): Promise<To
   const { spec, warnings } = await readTokenizer(files, json)
   const tokenless = tokenlessRows(tokenIdsOf(spec), config.vocab, files.name)
   return { name: files.name, config, tokenizer: spec, tokenless, warnings }
+}
+
+function closedError(): ForetokenError {
+  return new ForetokenError('aborted', 'the engine was closed')
 }

@@ -1,6 +1,7 @@
 /** A request that an ONNX engine took on. Its place and its cache are given back however it ends, whether or not anybody reads it. */
 import type { Answer } from './answer.ts'
 import type { AnyAnswer } from './any-engine.ts'
+import { ForetokenError } from './errors.ts'
 import type { Lifetime } from './lifetime.ts'
 import type { Places } from './places.ts'
 import type { GenerateEvent } from './stream/events.ts'
@@ -38,13 +39,24 @@ export class OrtSubmission implements AnyAnswer {
       throwIfAborted(this.#answer.signal)
       for await (const event of this.#begun()) {
         // A reader may not ask for the end behind the last event.
-        if (event.type === 'done') await this.#end()
+        if (event.type === 'done') {
+          await this.#answer.settle()
+          await this.#end()
+        }
         yield event
       }
       throwIfAborted(this.#answer.signal)
+    } catch (error) {
+      throw this.#answer.failure ?? this.#closed ?? error
     } finally {
       await this.#life.end()
     }
+  }
+
+  /** Why it ended where its engine was closed. */
+  get #closed(): ForetokenError | undefined {
+    const { reason } = this.#life.signal
+    return reason instanceof ForetokenError && reason.code === 'aborted' ? reason : undefined
   }
 
   /** Frees its place and its cache, once the step that it takes part in is over. May be called at any time, and twice. */

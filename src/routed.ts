@@ -6,13 +6,14 @@ import type { SchedulerStats } from './decode/scheduler.ts'
 import type { Engine } from './engine.ts'
 import { ForetokenError } from './errors.ts'
 import { Lifetime } from './lifetime.ts'
-import type { GenerateRequest } from './options.ts'
+import { checkedRequest, type GenerateRequest } from './options.ts'
 import { after } from './prefill/patience.ts'
 import type { RemoteCompanion } from './prefill/remote.ts'
 import type { Companion } from './route/companions.ts'
 import type { Way } from './route/costs.ts'
 import { Router } from './route/router.ts'
 import { type AnswerOptions, type Deciding, Route, type RoutedAnswer, type TokenRequest } from './routed-answer.ts'
+import { checkPrompt } from './tokens/checked-prompt.ts'
 import { isPrepared } from './tokens/prompt.ts'
 import type { PrepareOptions } from './tokens/prompts.ts'
 import { Trace } from './trace.ts'
@@ -43,7 +44,9 @@ export class Routed {
    * Takes a request on. Throws what `Engine.submit` throws of its prompt; reading it, what that throws else. Read the answer, cancel it or abort the
    * request's signal: until then it holds cached pages and its companion.
    */
-  submit(given: GenerateRequest): RoutedAnswer {
+  submit(asked: GenerateRequest): RoutedAnswer {
+    const given = checkedRequest(asked)
+    checkPrompt(given.prompt)
     const trace = new Trace(isPrepared(given.prompt) ? given.prompt.times : undefined)
     const onTemplate = () => trace.mark('templated')
     const ids = this.#engine.promptIds(given.prompt, { ...given, onTemplate })

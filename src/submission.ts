@@ -29,7 +29,10 @@ export class Submission implements AsyncIterable<GenerateEvent> {
     const { events } = this.#answer
     try {
       for (;;) {
-        for (let event = events.shift(); event; event = events.shift()) yield event
+        for (let event = events.shift(); event; event = events.shift()) {
+          if (event.type === 'done') await this.#answer.settle()
+          yield event
+        }
         if (this.#answer.ended) break
         await this.#scheduler.drive(() => events.length > 0 || this.#answer.ended)
       }

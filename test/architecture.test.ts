@@ -11,7 +11,7 @@ const folders = ['src', 'workers', 'node', 'edge', 'companion', 'cli', 'bench', 
 
 /** Lowest first. */
 const layers: Layer[] = [
-  { name: 'nouns', rank: 0, holds: /^src\/(types|errors|trace|turn|lifetime)\.ts$/ },
+  { name: 'nouns', rank: 0, holds: /^src\/(types|errors|callback|checks|trace|turn|lifetime)\.ts$/ },
   { name: 'kv', rank: 1, holds: /^src\/kv\// },
   { name: 'backend', rank: 1, holds: /^src\/backend\// },
   { name: 'model', rank: 2, holds: /^src\/model\// },

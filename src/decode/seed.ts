@@ -2,6 +2,7 @@
  * Seeds: any whole number of 64 bits. Clients draw theirs from all of them, and a number of JavaScript holds only 53 bits, so that a seed
  * beyond them is a bigint.
  */
+import { withArguments } from '../checks.ts'
 import { ForetokenError } from '../errors.ts'
 
 /** A safe integer, or a bigint from -2^63 to 2^63 - 1. A bigint and the number of the same value are the same seed. */
@@ -9,7 +10,7 @@ export type Seed = number | bigint
 
 /** The seed that a decimal number spells, or undefined for what is not a whole number of 64 bits. */
 export function seedOf(text: string): Seed | undefined {
-  if (!/^[+-]?\d{1,30}$/.test(text)) return undefined
+  if (typeof text !== 'string' || !/^[+-]?\d{1,30}$/.test(text)) return undefined
   const seed = BigInt(text.replace(/^\+/, ''))
   return is64Bits(seed) ? smallest(seed) : undefined
 }
@@ -47,7 +48,8 @@ export function checkedSeed(seed: Seed): Seed {
 
 /** The seed `by` further on, for another answer to the same request; behind the last comes the first. */
 export function nextSeed(seed: Seed, by: number): Seed {
-  return smallest(BigInt.asIntN(64, BigInt(seed) + BigInt(by)))
+  const sum = withArguments('nextSeed', () => BigInt(checkedSeed(seed)) + BigInt(by))
+  return smallest(BigInt.asIntN(64, sum))
 }
 
 /** Its 64 bits as two halves, in two's complement. */

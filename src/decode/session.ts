@@ -1,4 +1,6 @@
 /** A sequence being continued: its tokens in the cache and the logits of the next one. */
+import { idOf } from '../checks.ts'
+import { asForetokenError, ForetokenError } from '../errors.ts'
 import type { Sequence } from '../kv/paged.ts'
 import type { Llama } from '../model/llama.ts'
 import { decodeStep } from './step.ts'
@@ -6,12 +8,16 @@ import { decodeStep } from './step.ts'
 export class Session {
   readonly #model: Llama
   readonly #sequence: Sequence
+  readonly #closing: AbortSignal
   #logits: Float32Array
+  #released = false
 
-  constructor(model: Llama, sequence: Sequence, logits: Float32Array) {
+  /** `closing` aborts when the engine is closed, and its session with it. */
+  constructor(model: Llama, sequence: Sequence, logits: Float32Array, closing: AbortSignal) {
     this.#model = model
     this.#sequence = sequence
     this.#logits = logits
+    this.#closing = closing
   }
 
   /** Tokens in the cache. */
@@ -24,14 +30,26 @@ export class Session {
     return this.#logits
   }
 
-  /** Appends `id` and computes the logits after it. Throws `out_of_pages`. */
+  /** Appends `id` and computes the logits after it. Throws `bad_argument`, `out_of_pages`, and `aborted` once it was released or the engine closed. */
   async step(id: number): Promise<Float32Array> {
-    this.#logits = await decodeStep(this.#model, [this.#sequence], [id])
+    this.#checkOpen()
+    try {
+      this.#logits = await decodeStep(this.#model, [this.#sequence], [idOf('step', id, this.#model.config.vocab)])
+    } catch (error) {
+      this.#checkOpen()
+      throw asForetokenError(error)
+    }
     return this.#logits
   }
 
-  /** Frees the cache. May be called twice; `step` may not be called after. */
+  /** Frees the cache. May be called twice, and after the engine was closed. */
   release(): void {
+    this.#released = true
     this.#sequence.release()
+  }
+
+  #checkOpen(): void {
+    if (this.#closing.aborted) throw this.#closing.reason
+    if (this.#released) throw new ForetokenError('aborted', 'the session was released; prefill the prompt again')
   }
 }

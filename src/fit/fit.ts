@@ -5,6 +5,7 @@
  * Sources are fitted in order, since a run's states depend on the bridge before it. Every source takes fresh documents.
  */
 import type { Backend, Moments, Tensor } from '../backend/backend.ts'
+import { Callback } from '../callback.ts'
 import { ForetokenError } from '../errors.ts'
 import type { PagedCache, Sequence } from '../kv/paged.ts'
 import { States } from '../kv/states.ts'
@@ -66,6 +67,7 @@ export async function fitSource(
   documents: AsyncIterator<readonly number[]>,
   options: FitOptions,
 ): Promise<FittedSource> {
+  const onProgress = new Callback('onProgress', options.onProgress)
   const { backend, model } = engine
   const sources = sourcesOf(header.plan, header.layers)
   const source = sources[index]!
@@ -86,9 +88,11 @@ export async function fitSource(
   const gain = await spread.gain()
   const sums = new SourceSums(backend, source, header)
   await through([...before, gain], sums, options.tokens, (tokens) =>
-    options.onProgress?.({ source: index, sources: sources.length, tokens, of: options.tokens }),
+    onProgress.call({ source: index, sources: sources.length, tokens, of: options.tokens }),
   )
-  return { maps: await sums.solve(options.lambda), gain }
+  const maps = await sums.solve(options.lambda)
+  await onProgress.settle()
+  return { maps, gain }
 }
 
 /** What is added up over documents. */

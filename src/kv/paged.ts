@@ -33,6 +33,7 @@ export class PagedCache {
   #passing = 0
   /** Told when a page becomes free, and when a passing holder has done. */
   #onFree: (() => void)[] = []
+  #closed: ForetokenError | undefined
   /** The last borrower's turn. */
   #borrowing: Promise<void> = Promise.resolve()
   /** Holders of each page that has any. */
@@ -87,8 +88,15 @@ export class PagedCache {
     }
   }
 
+  /** An empty sequence. Throws what `close` was given. */
   open(): Sequence {
+    if (this.#closed) throw this.#closed
     return new Sequence(this)
+  }
+
+  /** From now on nothing is opened, for this reason. What is open may be released. */
+  close(reason: ForetokenError): void {
+    this.#closed ??= reason
   }
 
   /**

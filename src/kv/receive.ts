@@ -1,4 +1,5 @@
 /** Another engine's K and V, from the wire into the pages of a sequence. */
+import { Callback } from '../callback.ts'
 import { ForetokenError } from '../errors.ts'
 import type { KvCodec, KvPool, WireCodec } from '../types.ts'
 import type { PagedCache, Sequence } from './paged.ts'
@@ -53,6 +54,7 @@ export interface Received {
 export async function receiveKv(body: AsyncIterable<Uint8Array>, options: ReceiveOptions): Promise<Received> {
   const { codec, cache, sequence, identity, ids, to, key, context, predicted, signal } = options
   const { pool } = cache
+  const onBlock = new Callback('onBlock', options.onBlock)
   const from = sequence.length
   try {
     sequence.extend(to - from, 0)
@@ -85,9 +87,10 @@ export async function receiveKv(body: AsyncIterable<Uint8Array>, options: Receiv
         const coding = { codec: name, ...(steps && { steps: stepsOf(steps, tile.layers, range.firstLayer, pool) }) }
         await codec.decodeKv(pool, { ...tile, pages: sequence.pages }, coding, payload)
         arrived += payload.length
-        options.onBlock?.({ to: tile.to, layer: tile.layers.to, bytes: arrived })
+        onBlock.call({ to: tile.to, layer: tile.layers.to, bytes: arrived })
       },
     })
+    await onBlock.settle()
     return { codec: range.codec, tokens: to - from, bytes }
   } catch (error) {
     sequence.truncate(from)

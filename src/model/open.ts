@@ -1,9 +1,11 @@
 /** Opens a model, whatever form its files have. */
-import { ForetokenError } from '../errors.ts'
+import { fieldsOf, functionOf, listOf, textOf, withArguments, wrong } from '../checks.ts'
+import { asForetokenError, ForetokenError } from '../errors.ts'
 import type { ModelArchive, ModelFiles } from '../types.ts'
 import { openGguf } from './gguf-archive.ts'
 import { openHuggingFace } from './huggingface.ts'
 import { openPrepared, preparedEnding } from './prepared.ts'
+import { checkedSource } from './source.ts'
 
 export interface OpenOptions {
   /** The most tokens that a sequence will have: attention windows as long as that change nothing. Default: as many as the model was made for. */
@@ -11,7 +13,33 @@ export interface OpenOptions {
 }
 
 /** Reads and checks all that is not weights. Throws `bad_model`, `unsupported`, `not_found`. */
-export async function openModel(files: ModelFiles, { context }: OpenOptions = {}): Promise<ModelArchive> {
+export async function openModel(given: ModelFiles, options: OpenOptions = {}): Promise<ModelArchive> {
+  const { context } = withArguments('openModel', () => fieldsOf('the options', options, 'be absent'))
+  try {
+    return await opened(
+      withArguments('openModel', () => checkedFiles(given)),
+      context,
+    )
+  } catch (error) {
+    // Sources are the caller's, and may throw anything.
+    throw asForetokenError(error, 'io', 'reading the model')
+  }
+}
+
+/** Its methods are called on what was handed in. */
+export function checkedFiles(files: ModelFiles): ModelFiles {
+  if (typeof files !== 'object' || files === null) throw wrong('files', 'a ModelFiles', files)
+  const { name, files: names } = files
+  functionOf('files.open', files.open)
+  const checked = listOf<string>('files.files', names).map((file) => textOf('files.files', file))
+  return {
+    name: textOf('files.name', name),
+    files: checked,
+    open: async (file) => checkedSource(file, await files.open(file)),
+  }
+}
+
+async function opened(files: ModelFiles, context: number | undefined): Promise<ModelArchive> {
   const gguf = files.files.filter((file) => file.toLowerCase().endsWith('.gguf'))
   if (gguf.length === 1) return openGguf(files.name, await files.open(gguf[0]!), context)
   if (gguf.length > 1)

@@ -10,6 +10,7 @@
  *
  * Of a separate plan, sources and their `hidden` are the auxiliary model's, and there are no bridges.
  */
+import { withArguments } from '../checks.ts'
 import { ForetokenError } from '../errors.ts'
 import { type ByteSource, tensorBlocks } from '../types.ts'
 import { isObject, parseBoundedJson } from './json.ts'
@@ -17,6 +18,7 @@ import { jsonBounds, limits } from './limits.ts'
 import { checkHeader, type PredictorHeader, sourcesOf, stateWidth } from './predictor-plan.ts'
 import { readSafetensorsHead } from './safetensors.ts'
 import { sha256Hex } from './sha256.ts'
+import { checkedSource } from './source.ts'
 
 /** A linear map in int8: n outputs of k inputs, k a multiple of 32. */
 export interface LinearMap {
@@ -102,7 +104,8 @@ export async function readPredictor(source: ByteSource): Promise<PredictorFile> 
 
 /** What a predictor says of itself; its weights are neither read nor checked. Throws `bad_predictor`. */
 export async function readPredictorHeader(source: ByteSource): Promise<PredictorHeader> {
-  return (await readHead(source)).header
+  const checked = withArguments('readPredictorHeader', () => checkedSource('the predictor', source))
+  return (await readHead(checked)).header
 }
 
 async function readHead(source: ByteSource) {

@@ -1,13 +1,16 @@
 /** Byte sources that need no platform. */
+import { bytesOf, functionOf, textOf, wrong } from '../checks.ts'
 import { ForetokenError } from '../errors.ts'
 import type { ByteSource, ModelFiles } from '../types.ts'
 
 /** Bytes in memory. */
-export function memorySource(name: string, bytes: Uint8Array): ByteSource {
+export function memorySource(name: string, given: Uint8Array): ByteSource {
+  const bytes = bytesOf('bytes', given)
   return {
     name,
     size: bytes.length,
     async read(offset, into) {
+      bytesOf('into', into)
       if (!(offset >= 0) || offset + into.length > bytes.length)
         throw new ForetokenError(
           'io',
@@ -16,6 +19,16 @@ export function memorySource(name: string, bytes: Uint8Array): ByteSource {
       into.set(bytes.subarray(offset, offset + into.length))
     },
   }
+}
+
+/** A caller's source. Throws `bad_argument` for what is not one; its own failures are its caller's. */
+export function checkedSource(file: string, source: ByteSource): ByteSource {
+  if (typeof source !== 'object' || source === null) throw wrong(`the source of ${file}`, 'a ByteSource', source)
+  functionOf(`the read of ${file}`, source.read)
+  textOf(`the name of ${file}`, source.name)
+  if (!Number.isSafeInteger(source.size) || source.size < 0)
+    throw wrong(`the size of ${file}`, 'a number of bytes', source.size)
+  return source
 }
 
 /** A model as a set of named buffers. */

@@ -5,6 +5,7 @@
  * HMAC-SHA-256 of `foretoken relay 1`, a line feed and the request's nonce, with the key that both ends share. So a line of another answer, one
  * left out, one that comes twice and one that was changed are all found before its token is shown.
  */
+import { textOf, withArguments } from '../checks.ts'
 import { ForetokenError } from '../errors.ts'
 import { hex, hmacKey } from './signature.ts'
 
@@ -20,9 +21,12 @@ export class LineSeal {
     this.#key = key
   }
 
-  static async of(key: Uint8Array, nonce: string): Promise<LineSeal> {
-    const derived = await crypto.subtle.sign('HMAC', await hmacKey(key), encoder.encode(`foretoken relay 1\n${nonce}`))
-    return new LineSeal(await hmacKey(new Uint8Array(derived)))
+  static of(key: Uint8Array, nonce: string): Promise<LineSeal> {
+    return withArguments('LineSeal.of', async () => {
+      const name = encoder.encode(`foretoken relay 1\n${textOf('nonce', nonce)}`)
+      const derived = await crypto.subtle.sign('HMAC', await hmacKey(key), name)
+      return new LineSeal(await hmacKey(new Uint8Array(derived)))
+    })
   }
 
   /** The next line that is sent. */

@@ -10,6 +10,7 @@
  *
  * Version 1 hashed the body into the MAC, so that it had to be read first. It is refused.
  */
+import { bytesOf as checkedBytes, textOf as checkedText, withArguments } from '../checks.ts'
 import { ForetokenError } from '../errors.ts'
 
 export const signatureVersion = 2
@@ -39,12 +40,17 @@ export const leastKeyBytes = 16
 const encoder = new TextEncoder()
 
 /** The value of `authorization`, and the nonce in it. */
-export async function sign(
+export function sign(
   id: string,
   key: Uint8Array,
-  { method, path, body }: SignedRequest,
+  request: SignedRequest,
   now = Date.now(),
 ): Promise<{ readonly authorization: string; readonly nonce: string }> {
+  return withArguments('sign', () => signed(checkedText('id', id), key, request, now))
+}
+
+async function signed(id: string, key: Uint8Array, { method, path, body }: SignedRequest, now: number) {
+  checkedBytes('body', body)
   const nonce = hex(crypto.getRandomValues(new Uint8Array(16)))
   const head = { id, time: now, nonce, length: body.length, sha256: await hashOf(body) }
   const text = textOf(head, { method, path })
@@ -61,7 +67,7 @@ const pattern =
 
 /** What an `authorization` says; undefined for any that is not of this kind and version. */
 export function parseSigned(authorization: string | null | undefined): Signed | undefined {
-  const found = pattern.exec(authorization ?? '')
+  const found = typeof authorization === 'string' ? pattern.exec(authorization) : undefined
   if (!found) return undefined
   const [, id, time, nonce, length, sha256, mac] = found
   return { id: id!, time: Number(time), nonce: nonce!, length: Number(length), sha256: sha256!, mac: mac! }
@@ -69,27 +75,32 @@ export function parseSigned(authorization: string | null | undefined): Signed | 
 
 /** The version of an `authorization` of this kind, whichever it is; undefined for any other text. */
 export function signedVersion(authorization: string | null | undefined): number | undefined {
-  const found = /^Foretoken (?:v=(\d{1,3}), )?id=/.exec(authorization ?? '')
+  const found = typeof authorization === 'string' ? /^Foretoken (?:v=(\d{1,3}), )?id=/.exec(authorization) : undefined
   return found ? Number(found[1] ?? 1) : undefined
 }
 
 /** Whether the MAC is of this head and key. With a `body`: whether that is the one that was signed, too. Compares in constant time. */
-export async function isSignedBy(
+export function isSignedBy(
   key: Uint8Array,
   signed: Signed,
   request: Omit<SignedRequest, 'body'> & Partial<Pick<SignedRequest, 'body'>>,
 ): Promise<boolean> {
-  const valid = await crypto.subtle.verify('HMAC', await hmacKey(key), bytesOf(signed.mac), textOf(signed, request))
-  if (!valid || !request.body) return valid
-  return isBodyOf(signed, request.body)
+  return withArguments('isSignedBy', async () => {
+    const valid = await crypto.subtle.verify('HMAC', await hmacKey(key), bytesOf(signed.mac), textOf(signed, request))
+    if (!valid || !request.body) return valid
+    return isBodyOf(signed, request.body)
+  })
 }
 
 /** Whether a body is the one that was signed. Compares in constant time. */
-export async function isBodyOf({ length, sha256 }: Signed, body: Uint8Array<ArrayBuffer>): Promise<boolean> {
-  const found = await hashOf(body)
-  let difference = length ^ body.length
-  for (let at = 0; at < found.length; at++) difference |= found.charCodeAt(at) ^ sha256.charCodeAt(at)
-  return difference === 0
+export function isBodyOf(signed: Signed, body: Uint8Array<ArrayBuffer>): Promise<boolean> {
+  return withArguments('isBodyOf', async () => {
+    const { length, sha256 } = signed
+    const found = await hashOf(checkedBytes('body', body))
+    let difference = length ^ body.length
+    for (let at = 0; at < found.length; at++) difference |= found.charCodeAt(at) ^ sha256.charCodeAt(at)
+    return difference === 0
+  })
 }
 
 /** How finely nonces are forgotten, of the time that they are kept. */
@@ -158,6 +169,7 @@ export class Nonces {
 
 /** A shared key from its text: 64 hex digits or more are bytes, all else is taken as it is. Throws `bad_argument` for a short one. */
 export function keyBytes(text: string): Uint8Array<ArrayBuffer> {
+  checkedText('a key', text)
   const bytes = /^([0-9a-f]{2}){32,}$/i.test(text) ? bytesOf(text) : encoder.encode(text)
   if (bytes.length >= leastKeyBytes) return bytes
   throw new ForetokenError(
@@ -182,10 +194,13 @@ function bytesOf(digits: string): Uint8Array<ArrayBuffer> {
 }
 
 export function hmacKey(key: Uint8Array): Promise<CryptoKey> {
-  return crypto.subtle.importKey('raw', new Uint8Array(key), { name: 'HMAC', hash: 'SHA-256' }, false, [
-    'sign',
-    'verify',
-  ])
+  return crypto.subtle.importKey(
+    'raw',
+    new Uint8Array(checkedBytes('key', key)),
+    { name: 'HMAC', hash: 'SHA-256' },
+    false,
+    ['sign', 'verify'],
+  )
 }
 
 export function hex(bytes: Uint8Array): string {

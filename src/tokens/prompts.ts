@@ -2,10 +2,12 @@
  * The prompts of one engine. Short ones are read where they come; long ones, and those whose template takes long, in a text worker, where
  * there is one, and else in pieces between which the host goes on. One long prompt is read at a time, tenants in turn.
  */
+import { fieldsOf, signalOf, withArguments } from '../checks.ts'
 import { ForetokenError } from '../errors.ts'
 import { Trace } from '../trace.ts'
 import { nextTurn, throwIfAborted } from '../turn.ts'
 import type { ChatMessage, PreparedPrompt, PromptInput, PromptTimes, TokenizerSpec } from '../types.ts'
+import { checkPrompt } from './checked-prompt.ts'
 import type { Limits } from './jinja/budget.ts'
 import { isIds, isPrepared, type PromptOptions, promptIds, promptSteps, type ReadOptions } from './prompt.ts'
 import { isOverBudget, lengthOf, shortLimitsFor } from './template.ts'
@@ -40,22 +42,41 @@ export class Prompts {
 
   /** The ids of a prompt, at once. Throws `empty_prompt`, `context_exceeded`, and what the template throws. */
   ids(prompt: PromptInput, options: PromptOptions & Pick<ReadOptions, 'onTemplate'> = {}): number[] {
-    return promptIds(this.#tokenizer, this.#spec, prompt, { ...options, context: this.#context })
+    return withArguments('promptIds', () => {
+      checkPrompt(prompt)
+      return promptIds(this.#tokenizer, this.#spec, prompt, { ...options, context: this.#context })
+    })
   }
 
   /** What `submit` makes of a request's prompt. */
   accept({ prompt, ...options }: PromptOptions & { readonly prompt: PromptInput }): { ids: number[]; trace: Trace } {
-    const trace = new Trace(isPrepared(prompt) ? prompt.times : undefined)
-    const ids = this.ids(prompt, { ...options, onTemplate: () => trace.mark('templated') })
-    trace.mark('tokenized')
-    return { ids, trace }
+    return withArguments('the request', () => {
+      checkPrompt(prompt)
+      const trace = new Trace(isPrepared(prompt) ? prompt.times : undefined)
+      const ids = this.ids(prompt, { ...options, onTemplate: () => trace.mark('templated') })
+      trace.mark('tokenized')
+      return { ids, trace }
+    })
   }
 
   /** Reads a prompt without holding up anybody. Rejects with what `ids` throws, with `busy`, and with `aborted`. */
-  async prepare(
-    prompt: PromptInput,
-    { signal, tenant = '', ...options }: PrepareOptions = {},
-  ): Promise<PreparedPrompt> {
+  async prepare(prompt: PromptInput, given: PrepareOptions = {}): Promise<PreparedPrompt> {
+    return withArguments('prepare', () => {
+      const options = fieldsOf('the options', given, 'be absent')
+      checkPrompt(prompt)
+      signalOf('signal', options.signal)
+      return this.#prepare(prompt, options)
+    })
+  }
+
+  /** Ends the worker, and what waits for it. */
+  close(): void {
+    this.#closed = true
+    this.#turns.close()
+    this.#service?.close()
+  }
+
+  async #prepare(prompt: PromptInput, { signal, tenant = '', ...options }: PrepareOptions): Promise<PreparedPrompt> {
     throwIfAborted(signal)
     if (isPrepared(prompt)) return prompt
     const accepted = performance.now()
@@ -73,13 +94,6 @@ export class Prompts {
         if (!isOverBudget(error)) throw error
       }
     return this.#turns.run(tenant, signal, () => this.#long(prompt, options, accepted, signal))
-  }
-
-  /** Ends the worker, and what waits for it. */
-  close(): void {
-    this.#closed = true
-    this.#turns.close()
-    this.#service?.close()
   }
 
   async #long(

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { type IncomingMessage, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -34,6 +35,26 @@ test('answers, logs one line a request, and finishes what runs when it is stoppe
   const lines = got.out.trim().split('\n')
   expect(lines).toHaveLength(1)
   expect(JSON.parse(lines[0]!)).toMatchObject({ route: '/v1/chat/completions', status: 200, completion_tokens: 60 })
+})
+
+test('a stop refuses a request whose body is on its way, and does not wait for it', async () => {
+  const { child, ended, url } = serve([])
+  const { port } = new URL(await url())
+  const asking = request({
+    port,
+    method: 'POST',
+    path: '/v1/chat/completions',
+    headers: { 'content-type': 'application/json', 'content-length': 100 },
+  })
+  const answered = once(asking, 'response')
+  asking.write('{"model"')
+  asking.on('error', () => {})
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  child.kill('SIGTERM')
+  const [response] = (await answered) as [IncomingMessage]
+  expect(response.statusCode).toBe(503)
+  response.resume()
+  expect(await ended).toBe(0)
 })
 
 test('a log that nobody reads holds up neither answers nor the end', async () => {

@@ -169,6 +169,30 @@ test('strangers’ bodies are refused by the head, over connections that hold th
   }
 })
 
+describe('an edge whose requests have to be refused', () => {
+  test.each([
+    ['of another model', { ids: [1, 2, 3], model: '0'.repeat(64), codec: 'f32', from: 0, to: 0 }],
+    ['that are not valid', { tokens: [1, 2, 3] }],
+    [
+      'with options that the engine refuses',
+      { ids: [1, 2], model: mac.identity, maxTokens: 1, after: [], options: { temperature: -1 } },
+    ],
+  ])('%s runs out of bytes, and one whose requests are answered does not', async (_, asked) => {
+    const app = service({ refusedBytesPerMinute: 40_000, bodyBytes: 20_000 })
+    const path = 'options' in asked ? '/v1/relay' : '/v1/prefill'
+    const statuses: number[] = []
+    for (let at = 0; at < 4; at++) statuses.push((await app.fetch(await signed('a', path, asked))).status)
+    expect(statuses.slice(0, 2).every((status) => status === 400 || status === 404)).toBe(true)
+    expect(statuses.at(-1)).toBe(429)
+    for (let at = 0; at < 4; at++) {
+      const answer = await app.fetch(await signed('b', '/v1/prefill', prefill(100)))
+      expect(answer.status).toBe(200)
+      await answer.arrayBuffer()
+      expect((await app.fetch(await signed('b', '/v1/status'))).status).toBe(200)
+    }
+  })
+})
+
 describe('the config', () => {
   const key = 'k'.repeat(32)
 
@@ -180,6 +204,7 @@ describe('the config', () => {
       bodyBytes: 4,
       bodiesBytes: 5,
       requestsPerMinute: 6,
+      refusedBytesPerMinute: 7,
       stallSeconds: 0.5,
     }
     expect(companionConfigOf({ limits }).limits).toEqual(limits)

@@ -226,3 +226,57 @@ describe('the body', () => {
     expect(own.bodiesBytes).toBe(0)
   })
 })
+
+test('a stop refuses a body that is still on its way, at once', async () => {
+  const bytes = new TextEncoder().encode('{}')
+  const { authorization } = await sign('edge-1', key, { method: 'POST', path: '/v1/prefill', body: bytes })
+  const body = new ReadableStream<Uint8Array>({ start: (out) => out.enqueue(bytes.subarray(0, 1)) })
+  const init = { method: 'POST', body, headers: { authorization }, duplex: 'half' }
+  const drain = new AbortController()
+  const reading = guard().verified(new Request('http://mac.test/v1/prefill', init as RequestInit), {
+    ...limits,
+    bodySeconds: 600,
+    drain: drain.signal,
+  })
+  setTimeout(() => drain.abort(), 20)
+  await expect(reading).rejects.toMatchObject({ status: 503, code: 'stopping' })
+})
+
+describe('work that was in vain', () => {
+  const edges = ['edge-1', 'edge-2'].map((id) => ({ id, key }))
+  /** Refused requests of two bodies of 1 MB a minute, one of them at once. */
+  const small = { refusedBytesPerMinute: 2 << 20, bodyBytes: 1 << 20 }
+  const bounds = { bodyBytes: 1 << 20, bodySeconds: 5 }
+  const body = ' '.repeat(1 << 20)
+
+  test('counts in a rate of bytes of its edge, and of no other', async () => {
+    let now = 0
+    const own = new Guard(edges, new Nonces(), small, () => now)
+    await own.verified((await asked({ body }))(), bounds)
+    // Nobody has settled it: it counts as refused.
+    const refused = own.verified((await asked({ body }))(), bounds)
+    await expect(refused).rejects.toMatchObject({ status: 429, headers: { 'retry-after': expect.any(String) } })
+    await own.verified((await asked({ body, id: 'edge-2' }))(), bounds)
+    now = 60_000
+    await own.verified((await asked({ body }))(), bounds)
+  })
+
+  test('does not count where it was answered', async () => {
+    const own = new Guard(edges, new Nonces(), small, () => 0)
+    for (let at = 0; at < 5; at++) (await own.verified((await asked({ body }))(), bounds)).work.settle(false)
+  })
+
+  test('counts where the body is not the one that was signed; strangers use up none of it', async () => {
+    const own = new Guard(edges, new Nonces(), small, () => 0)
+    for (let at = 0; at < 5; at++)
+      await expect(own.verified((await asked({ body, key: new Uint8Array(32) }))(), bounds)).rejects.toThrow('keys')
+    const { authorization } = await sign('edge-1', key, {
+      method: 'POST',
+      path: '/v1/prefill',
+      body: new Uint8Array(1 << 20),
+    })
+    const other = new Request('http://mac.test/v1/prefill', { method: 'POST', body, headers: { authorization } })
+    await expect(own.verified(other, bounds)).rejects.toMatchObject({ status: 401 })
+    await expect(own.verified((await asked({ body }))(), bounds)).rejects.toMatchObject({ status: 429 })
+  })
+})

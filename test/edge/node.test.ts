@@ -1,7 +1,7 @@
 /** The server of Node, spoken to over sockets: clients that behave badly, and a stop. */
 import { once } from 'node:events'
-import { connect } from 'node:net'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { connect, type Socket } from 'node:net'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createApp, type Serving, serveNode } from '../../edge/node.ts'
 import type { Engine } from '../../src/index.ts'
 import { chatBody } from '../helpers/ask.ts'
@@ -88,4 +88,95 @@ test('a stop waits for the answer that is being written; a taken address is told
   expect(await response.text()).toContain('[DONE]')
   await closing
   await expect(fetch(`${second.url}/healthz`)).rejects.toThrow()
+})
+
+describe('bodies that strangers send for nothing', () => {
+  /** Sends what it can of `size` bytes for an answer that comes at once; resolves with the bytes that left before the connection ended. */
+  async function pour(url: string, size: number): Promise<number> {
+    const { hostname, port } = new URL(url)
+    // The answer says that the connection closes; it goes on sending all the same.
+    const socket = connect({ port: Number(port), host: hostname, allowHalfOpen: true })
+    const closed = new Promise((resolve) => socket.once('close', resolve))
+    socket.on('error', () => {})
+    socket.resume()
+    await once(socket, 'connect')
+    socket.write(`POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: ${size}\r\n\r\n`)
+    const piece = Buffer.alloc(1 << 16)
+    for (let sent = 0; sent < size && !socket.destroyed; sent += piece.length)
+      if (!socket.write(piece)) await Promise.race([once(socket, 'drain').catch(() => {}), closed])
+    socket.end()
+    await closed
+    return socket.bytesWritten
+  }
+
+  test('are drained at a rate, of all connections', async () => {
+    const config = { keys: [{ sha256: sha256(testKeys.one) }] }
+    const { fetch } = createApp({ engine, config })
+    const size = 8 << 20
+    const rate = 4 * (20 << 20)
+    const own = await serveNode({ fetch, port: 0, drainedBytesPerMinute: rate })
+    try {
+      let all = 0
+      for (let at = 0; at < 8; at++) all += await pour(own.url, size)
+      // A quarter of the rate at once, what it fills by meanwhile, and what buffers of the system hold of those that are cut off.
+      expect(all).toBeGreaterThan(2 * size)
+      expect(all).toBeLessThan(7 * size)
+    } finally {
+      await own.close(100)
+    }
+  })
+})
+
+describe('a stop while a body is on its way', () => {
+  const head = (length: number) =>
+    `POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${testKeys.one}\r\ncontent-type: application/json\r\ncontent-length: ${length}\r\n\r\n`
+
+  /** A client that has sent a part of a body, and what it has read. */
+  async function sending(
+    url: string,
+    text: string,
+  ): Promise<{ socket: Socket; got: () => string; closed: Promise<unknown> }> {
+    const { hostname, port } = new URL(url)
+    const socket = connect(Number(port), hostname)
+    let got = ''
+    socket.setEncoding('utf8').on('data', (part) => (got += part))
+    socket.on('error', () => {})
+    await once(socket, 'connect')
+    socket.write(text)
+    return { socket, got: () => got, closed: new Promise((resolve) => socket.once('close', resolve)) }
+  }
+
+  test.each([
+    ['whose rest does not come', 0],
+    ['that comes on slowly', 50],
+  ])('refuses a request %s, at once, and the server ends', async (_, everyMs) => {
+    const drain = new AbortController()
+    const limits = { bodySeconds: 600, bodyBytesPerSecond: 0 }
+    const config = { keys: [{ sha256: sha256(testKeys.one) }], limits }
+    const app = createApp({ engine, config, drain: drain.signal })
+    const own = await serveNode({ fetch: app.fetch, port: 0 })
+    const { socket, got, closed } = await sending(own.url, `${head(100_000)}{"model"`)
+    const timer = everyMs > 0 ? setInterval(() => socket.write(' '), everyMs) : undefined
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    drain.abort()
+    const before = performance.now()
+    // The grace is far beyond what it may take: nothing but the stop itself ends it.
+    await own.close(600_000)
+    clearInterval(timer)
+    await closed
+    expect(got()).toMatch(/^HTTP\/1.1 503 /)
+    expect(got()).toContain('"code":"stopping"')
+    // Draining while stopping takes two seconds; 30 without a stop.
+    expect(performance.now() - before).toBeLessThan(25_000)
+  })
+
+  test('ends at the grace where the app knows of no stop', async () => {
+    const limits = { bodySeconds: 600, bodyBytesPerSecond: 0 }
+    const config = { keys: [{ sha256: sha256(testKeys.one) }], limits }
+    const own = await serveNode({ fetch: createApp({ engine, config }).fetch, port: 0 })
+    const { closed } = await sending(own.url, `${head(100_000)}{"model"`)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    await own.close(200)
+    await closed
+  })
 })
