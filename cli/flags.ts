@@ -20,6 +20,7 @@ export const commands = {
     args: 'ttft|prefill|decode|modes|prepack|wire|load|replay TRACE|report [DIR]',
     about: 'measure this machine',
   },
+  doctor: { args: '', about: 'check what this machine has, and say what to do about what it lacks' },
   completion: { args: 'bash|zsh|fish', about: 'print a completion script for a shell' },
 } as const
 
@@ -27,8 +28,8 @@ export type Command = keyof typeof commands
 
 export interface Flag {
   readonly short?: string
-  /** What the value is; absent for a switch. */
-  readonly value?: 'text' | 'file' | 'whole' | 'number' | 'seed' | 'wholes' | 'texts' | readonly string[]
+  /** What the value is; absent for a switch. `prose` is a text, or `@FILE` for the text of a file. */
+  readonly value?: 'text' | 'prose' | 'file' | 'whole' | 'number' | 'seed' | 'wholes' | 'texts' | readonly string[]
   readonly min?: number
   readonly max?: number
   readonly on: readonly Command[]
@@ -46,7 +47,8 @@ export const flags = {
     about:
       'alias, hf:owner/repo[/file], https://... or a path (of run, chat, serve: an ONNX folder, too); default smollm2-135m',
   },
-  system: { value: 'text', on: ['run', 'chat', 'prefix'], about: 'system prompt, in place of the model’s own' },
+  prompt: { short: 'p', value: 'prose', on: ['run'], about: 'the prompt, as an argument would give it' },
+  system: { value: 'prose', on: ['run', 'chat', 'prefix'], about: 'system prompt, in place of the model’s own' },
   raw: { on: ['run', 'batch'], about: 'continue the text as it is, without the chat template' },
   'prompt-file': { value: 'file', on: ['run', 'prefix'], about: 'read the prompt from a file' },
   prefix: { value: 'file', on: answers, about: 'use the keys and values that `foretoken prefix save` wrote' },
@@ -261,7 +263,13 @@ export const flags = {
   'ttft-bound': { value: 'number', min: 0, on: ['bench'], about: 'replay: ms that count as good; default 1000' },
   'itl-bound': { value: 'number', min: 0, on: ['bench'], about: 'replay: ms that count as good; default 100' },
   'prefix-pages': { value: 'whole', min: 0, on: ['bench'], about: 'replay: pages of finished prefixes; default 1024' },
-  port: { value: 'whole', min: 0, max: 65_535, on: ['serve'], about: 'default 8787; 0 takes any that is free' },
+  port: {
+    value: 'whole',
+    min: 0,
+    max: 65_535,
+    on: ['serve', 'doctor'],
+    about: 'default 8787; 0 takes any that is free',
+  },
   host: {
     value: 'text',
     on: ['serve'],
@@ -281,7 +289,7 @@ export const flags = {
   listen: { value: 'text', on: ['companion'], about: 'HOST:PORT; default 127.0.0.1:8788' },
   config: {
     value: 'file',
-    on: ['serve', 'companion'],
+    on: ['serve', 'companion', 'doctor'],
     about:
       'JSON; serve: keys (by SHA-256), origins, hosts, limits, defaults, companions; companion: edges, limits, openai',
   },
@@ -298,9 +306,12 @@ export const flags = {
     on: [...engine, 'deploy-prep', 'pull', 'inspect', 'tokenize'],
     about: 'largest file to fetch from an address, which promises no size, in GB; default 16',
   },
-  offline: { on: [...engine, 'deploy-prep', 'pull', 'inspect', 'tokenize'], about: 'use only what is here' },
+  offline: { on: [...engine, 'deploy-prep', 'pull', 'inspect', 'tokenize', 'doctor'], about: 'use only what is here' },
   json: {
-    on: ['run', 'batch', 'prefix', 'fit', 'eval', 'deploy-prep', 'pull', 'ls', 'rm', 'inspect', 'tokenize', 'bench'],
+    on: [
+      ...(['run', 'batch', 'prefix', 'fit', 'eval', 'deploy-prep', 'pull', 'ls', 'rm', 'inspect', 'tokenize'] as const),
+      ...(['bench', 'doctor'] as const),
+    ],
     about: 'print one JSON object on stdout; an error is one JSON line on stderr',
   },
   help: { short: 'h', on: Object.keys(commands) as Command[], about: 'print this help' },
@@ -309,7 +320,7 @@ export const flags = {
 export type FlagName = keyof typeof flags
 
 type Value<F> = F extends { value: infer V }
-  ? V extends 'text' | 'file'
+  ? V extends 'text' | 'prose' | 'file'
     ? string
     : V extends 'seed'
       ? Seed
