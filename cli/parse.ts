@@ -5,6 +5,8 @@ import { type Command, commands, type Flag, type Flags, flagsOf } from './flags.
 /** The user wrote something that means nothing: exit code 2. */
 export class UsageError extends Error {}
 
+const commandNames = Object.keys(commands) as Command[]
+
 export interface Invocation {
   readonly command: Command
   readonly flags: Flags
@@ -64,7 +66,12 @@ function read(name: string, flag: Flag, text: string): unknown {
   if (flag.value === 'whole' || flag.value === 'number') return number(name, flag, text)
   if (flag.value === 'wholes') return text.split(',').map((part) => number(name, flag, part))
   if (flag.value!.includes(text)) return text
-  throw new UsageError(`--${name} is ${(flag.value as readonly string[]).join(', ')}; not "${text}"`)
+  const choices = (flag.value as readonly string[]).join(', ')
+  const elsewhere = commandNames.filter((command) =>
+    flagsOf(command).some(([other, { value }]) => other === name && Array.isArray(value) && value.includes(text)),
+  )
+  const hint = elsewhere.length > 0 ? `; that belongs to ${elsewhere.join(', ')}` : ''
+  throw new UsageError(`--${name} is ${choices}; not "${text}"${hint}`)
 }
 
 function seed(text: string): Seed {
@@ -88,9 +95,7 @@ function number(name: string, { value, min, max }: Flag, text: string): number {
 }
 
 function unknown(word: string, command: Command, known: ReadonlyMap<string, Flag>): string {
-  const elsewhere = Object.keys(commands).filter((other) =>
-    flagsOf(other as Command).some(([name]) => `--${name}` === word),
-  )
+  const elsewhere = commandNames.filter((other) => flagsOf(other).some(([name]) => `--${name}` === word))
   const near = nearest(word.replace(/^-+/, ''), [...known.keys()])
   const hint =
     elsewhere.length > 0 ? `; it belongs to ${elsewhere.join(', ')}` : near ? `; the nearest is --${near}` : ''

@@ -85,8 +85,6 @@ async function openReader(name: string, flags: Flags, options: Partial<LoadOptio
 
 /** The engine that the flags ask for; `needed` holds what they don't say. */
 export async function open(flags: Flags, signal: AbortSignal, needed: Partial<LoadOptions> = {}): Promise<Loaded> {
-  if (flags.backend === 'llama')
-    throw new UsageError('--backend llama is for `foretoken companion`, which relays its answers')
   const model = flags.model ?? defaultModel
   const pull = pulling(flags, signal)
   const line = new StatusLine()
