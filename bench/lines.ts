@@ -27,8 +27,9 @@ export async function* linesOf(path: string): AsyncGenerator<string> {
     }
     held += decoder.decode()
   } catch (cause) {
-    const code = cause instanceof TypeError ? 'bad_argument' : 'io'
-    throw new ForetokenError(code, `${path}: ${(cause as Error).message}`, { cause })
+    if (cause instanceof TypeError)
+      throw new ForetokenError('bad_argument', `${path} is not UTF-8 text; convert it first`, { cause })
+    throw new ForetokenError('io', `${path}: ${(cause as Error).message}`, { cause })
   } finally {
     bytes.destroy()
   }

@@ -9,7 +9,8 @@ import { readPrompt } from '../text.ts'
 
 export async function run({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   const prompt = await promptOf(flags, operands)
-  if (prompt === '') throw new ForetokenError('empty_prompt', 'the prompt is empty; give it at least one character')
+  if (prompt === '')
+    throw new ForetokenError('empty_prompt', 'the prompt is empty: write it as an argument, as @FILE, or on stdin')
   if (flags.system !== undefined && flags.raw) throw new UsageError('--system has no place in a --raw prompt')
   const { model, engine } = await openAny(flags, signal)
   const line = new StatusLine()
