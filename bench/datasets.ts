@@ -62,7 +62,7 @@ export async function loadPrompts(engine: Engine, name: string, options: Dataset
 /** A set's texts, in order. Throws `not_found`, and `bad_argument` with the line that can't be read. */
 export async function textsOf(path: string): Promise<string[]> {
   const texts: string[] = []
-  const json = /\.jsonl?(\.gz)?$/.test(path)
+  const json = path === '-' || /\.jsonl?(\.gz)?$/.test(path)
   let number = 0
   for await (const line of linesOf(path)) {
     number++

@@ -1,17 +1,19 @@
 /** Lines of a data file, plain or gzipped. */
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
+import type { Readable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import { ForetokenError } from '../src/index.ts'
 
 /** Longest line. */
 const maxCharacters = 1 << 24
 
-/** Lines without their ends, in order; split at \n only, since JSON may hold U+2028. Throws `not_found`, `io`, `bad_argument`. */
+/** Lines of a file, or of stdin for `-`, without their ends, in order; split at \n only, since JSON may hold U+2028. Throws `not_found`, `io`, `bad_argument`. */
 export async function* linesOf(path: string): AsyncGenerator<string> {
-  if (!(await stat(path).catch(() => undefined))?.isFile())
+  const stdin = path === '-'
+  if (!stdin && !(await stat(path).catch(() => undefined))?.isFile())
     throw new ForetokenError('not_found', `${path}: no such file`)
-  const bytes = createReadStream(path)
+  const bytes: Readable = stdin ? process.stdin : createReadStream(path)
   const stream = path.endsWith('.gz') ? bytes.pipe(createGunzip()) : bytes
   bytes.on('error', (error) => stream.destroy(error))
   const decoder = new TextDecoder('utf-8', { fatal: true })
@@ -25,8 +27,9 @@ export async function* linesOf(path: string): AsyncGenerator<string> {
     }
     held += decoder.decode()
   } catch (cause) {
-    const code = cause instanceof TypeError ? 'bad_argument' : 'io'
-    throw new ForetokenError(code, `${path}: ${(cause as Error).message}`, { cause })
+    if (cause instanceof TypeError)
+      throw new ForetokenError('bad_argument', `${path} is not UTF-8 text; convert it first`, { cause })
+    throw new ForetokenError('io', `${path}: ${(cause as Error).message}`, { cause })
   } finally {
     bytes.destroy()
   }

@@ -23,7 +23,7 @@ export const traceBlock = 512
  */
 export async function readTrace(path: string): Promise<TraceRow[]> {
   const rows: TraceRow[] = []
-  const json = /\.jsonl(\.gz)?$/.test(path)
+  const json = path === '-' || /\.jsonl(\.gz)?$/.test(path)
   let number = 0
   for await (const line of linesOf(path)) {
     number++

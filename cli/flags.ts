@@ -1,52 +1,40 @@
-/** Every command and flag, in one table: parsing, `--help` and shell completion are made from it. */
+/** Every flag, in one table: parsing, `--help` and shell completion are made from it. */
 import type { Seed } from '../node/index.ts'
+import { type Command, commands } from './command-names.ts'
 
-export const commands = {
-  run: { args: 'PROMPT', about: 'answer one prompt (the default command)' },
-  chat: { args: '', about: 'talk, turn by turn' },
-  pull: { args: 'MODEL', about: 'fetch a model' },
-  ls: { args: '', about: 'list the models that have been pulled' },
-  rm: { args: 'MODEL', about: 'remove a pulled model' },
-  inspect: { args: '[MODEL]', about: 'tell what a model file holds, and the memory it takes' },
-  tokenize: { args: 'TEXT', about: "print a text's token ids" },
-  batch: { args: 'IN.jsonl OUT.jsonl', about: 'answer a file of prompts; goes on where it was stopped' },
-  prefix: { args: 'save|load FILE', about: 'keep the keys and values of a long beginning in a file' },
-  fit: { args: '', about: 'make a KV predictor for a model' },
-  eval: { args: '', about: 'judge a predictor beside exact prefill and cheaper ways' },
-  serve: { args: '', about: 'answer OpenAI’s API over HTTP' },
-  companion: { args: '', about: 'read prompts for edges: K and V, or whole answers' },
-  'deploy-prep': { args: '', about: 'write what a Worker needs of a model, or tell why it cannot fit' },
-  bench: {
-    args: 'ttft|prefill|decode|modes|prepack|wire|load|replay TRACE|report [DIR]',
-    about: 'measure this machine',
-  },
-  completion: { args: 'bash|zsh|fish', about: 'print a completion script for a shell' },
-} as const
-
-export type Command = keyof typeof commands
+export { type Command, commands } from './command-names.ts'
 
 export interface Flag {
   readonly short?: string
-  /** What the value is; absent for a switch. */
-  readonly value?: 'text' | 'file' | 'whole' | 'number' | 'seed' | 'wholes' | 'texts' | readonly string[]
+  /** What the value is; absent for a switch. `prose` is a text, or `@FILE` for the text of a file. */
+  readonly value?: 'text' | 'prose' | 'file' | 'whole' | 'number' | 'seed' | 'wholes' | 'texts' | readonly string[]
   readonly min?: number
   readonly max?: number
+  /** The value's name in the help, where its kind says too little. */
+  readonly name?: string
   readonly on: readonly Command[]
   readonly about: string
+  /** What is different for a command: its help shows nothing of the others. */
+  readonly by?: Partial<Record<Command, Pick<Flag, 'value' | 'name'> & { readonly about?: string }>>
 }
 
 const engine = ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'serve', 'companion', 'bench'] as const
 const answers = ['run', 'chat', 'batch'] as const
+const cpuOrGpu = { value: ['wasm', 'webgpu'] } as const
+const modelOrOnnx =
+  'an alias, hf:owner/repo[/file], https://... or a path, of an ONNX folder, too; default smollm2-135m'
 
 export const flags = {
   model: {
     short: 'm',
     value: 'text',
+    name: 'MODEL',
     on: [...engine, 'deploy-prep', 'inspect', 'tokenize'],
-    about:
-      'alias, hf:owner/repo[/file], https://... or a path (of run, chat, serve: an ONNX folder, too); default smollm2-135m',
+    about: 'an alias, hf:owner/repo[/file], https://... or a path; default smollm2-135m',
+    by: { run: { about: modelOrOnnx }, chat: { about: modelOrOnnx }, serve: { about: modelOrOnnx } },
   },
-  system: { value: 'text', on: ['run', 'chat', 'prefix'], about: 'system prompt, in place of the model’s own' },
+  prompt: { short: 'p', value: 'prose', on: ['run'], about: 'the prompt, as an argument would give it' },
+  system: { value: 'prose', on: ['run', 'chat', 'prefix'], about: 'system prompt, in place of the model’s own' },
   raw: { on: ['run', 'batch'], about: 'continue the text as it is, without the chat template' },
   'prompt-file': { value: 'file', on: ['run', 'prefix'], about: 'read the prompt from a file' },
   prefix: { value: 'file', on: answers, about: 'use the keys and values that `foretoken prefix save` wrote' },
@@ -54,29 +42,37 @@ export const flags = {
     value: ['exact', 'predicted', 'refined', 'auto'],
     on: [...answers, 'serve', 'bench'],
     about:
-      'exact; predicted: first token early; refined: and exact soon after; auto: refined where it is sure; ' +
-      'of bench prepack: all but exact time predicted batches, too',
+      'how the prompt is read: exactly; predicted, for an early first token; refined, which is exact soon after; ' +
+      'auto, which is refined where that is sure; default exact',
+    by: { bench: { about: 'load: what requests ask for; prepack: all but exact time predicted batches, too' } },
   },
   predictor: {
     value: 'file',
     on: [...answers, 'eval', 'deploy-prep', 'serve', 'companion', 'bench'],
-    about: 'predictor; default: the one that ships',
+    about: 'the predictor of the model; default: the one that ships',
   },
   concurrency: {
     value: 'whole',
     min: 1,
     max: 1024,
     on: ['batch', 'bench'],
-    about: 'prompts in flight; default 32; of bench load: clients, default 1',
+    about: 'prompts in flight; default 32',
+    by: { bench: { about: 'load: clients; default 1' } },
   },
   'max-tokens': {
     short: 'n',
     value: 'whole',
     min: -1,
     on: [...answers, 'bench'],
-    about: 'longest answer; default, and -1: what the context leaves; of bench load: 64',
+    about: 'longest answer in tokens; default, and -1: what the context leaves',
+    by: { bench: { about: 'load: longest answer in tokens; default 64' } },
   },
-  url: { value: 'text', on: ['bench'], about: 'load: a server such as http://127.0.0.1:8787/v1; key: $OPENAI_API_KEY' },
+  url: {
+    value: 'text',
+    name: 'URL',
+    on: ['bench'],
+    about: 'load: a server such as http://127.0.0.1:8787/v1; key: $OPENAI_API_KEY',
+  },
   temperature: {
     short: 't',
     value: 'number',
@@ -89,9 +85,26 @@ export const flags = {
   'top-p': { value: 'number', min: 0, max: 1, on: answers, about: 'draw among the fewest that reach this probability' },
   'min-p': { value: 'number', min: 0, max: 1, on: answers, about: 'drop tokens below this share of the likeliest' },
   'repetition-penalty': { value: 'number', min: 0, max: 10, on: answers, about: 'above 1 avoids what was seen' },
-  'presence-penalty': { value: 'number', min: -2, max: 2, on: answers, about: 'lower what the answer holds' },
-  'frequency-penalty': { value: 'number', min: -2, max: 2, on: answers, about: 'lower it each time it is held' },
-  'logit-bias': { value: 'texts', on: answers, about: 'ID=BIAS, from -100 to 100; may be repeated' },
+  'presence-penalty': {
+    value: 'number',
+    min: -2,
+    max: 2,
+    on: answers,
+    about: 'above 0 avoids tokens that the answer holds',
+  },
+  'frequency-penalty': {
+    value: 'number',
+    min: -2,
+    max: 2,
+    on: answers,
+    about: 'above 0 avoids them more the more often it holds them',
+  },
+  'logit-bias': {
+    value: 'texts',
+    name: 'ID=BIAS',
+    on: answers,
+    about: 'add BIAS, from -100 to 100, to the logit of token ID; may be repeated',
+  },
   seed: {
     value: 'seed',
     on: [...answers, 'fit', 'eval', 'bench'],
@@ -111,12 +124,14 @@ export const flags = {
     value: 'whole',
     min: 2,
     on: [...engine, 'deploy-prep'],
-    about: 'tokens of context; default: the model’s, at most 4096; deploy-prep 1024',
+    about: 'tokens of context; default: the model’s, at most 4096',
+    by: { 'deploy-prep': { about: 'tokens of context; default 1024' } },
   },
   kv: {
     value: ['f32', 'f16', 'int8'],
     on: [...engine, 'deploy-prep'],
-    about: 'how keys and values are stored; default f32, deploy-prep int8',
+    about: 'how keys and values are stored; default f32',
+    by: { 'deploy-prep': { about: 'how keys and values are stored; default int8' } },
   },
   threads: { value: 'whole', min: 1, max: 64, on: engine, about: 'compute threads; default: fast cores, at most 4' },
   build: {
@@ -127,7 +142,8 @@ export const flags = {
   suite: {
     value: 'texts',
     on: ['eval', 'bench'],
-    about: 'lm, chat, recall, questions or lambada; may be repeated; default: all; of bench wire: lm',
+    about: 'lm, chat, recall, questions or lambada; may be repeated; default: all',
+    by: { bench: { about: 'wire: lm, chat, recall, questions or lambada; may be repeated; default: lm' } },
   },
   work: {
     value: 'wholes',
@@ -140,7 +156,8 @@ export const flags = {
     value: 'whole',
     min: 1,
     on: ['eval', 'bench'],
-    about: 'prompts of each suite and length; default 20, wire 10',
+    about: 'prompts of each suite and length; default 20',
+    by: { bench: { about: 'wire: prompts of each suite and length; default 10' } },
   },
   lengths: { value: 'wholes', min: 1, on: ['eval', 'bench'], about: 'prompt lengths, such as 32,128,512,1024' },
   runs: { value: 'whole', min: 1, max: 1000, on: ['bench'], about: 'timed runs; default 7, prepack 3' },
@@ -151,20 +168,27 @@ export const flags = {
   },
   data: {
     value: 'texts',
+    name: 'FOLDER',
     on: ['fit', 'eval', 'bench'],
-    about:
-      'fit: file of texts, may be repeated; eval, prepack, wire: folder of the named sets, default $FORETOKEN_DATA',
+    about: 'folder of the named sets; default $FORETOKEN_DATA',
+    by: {
+      fit: { name: 'FILE', about: 'texts to fit from: JSON lines, JSON or plain, gzipped or not; may be repeated' },
+      bench: { about: 'prepack, wire: folder of the named sets; default $FORETOKEN_DATA' },
+    },
   },
-  base: { value: 'text', on: ['fit', 'eval'], about: 'the model to predict for, as --model' },
+  base: { value: 'text', name: 'MODEL', on: ['fit', 'eval'], about: 'the model to predict for, as --model' },
   aux: {
     value: 'text',
     on: [...answers, 'fit', 'eval', 'serve', 'companion', 'bench'],
-    about: 'fit: predict from this smaller model; else: the smaller model that the predictor reads; named as --model',
+    name: 'MODEL',
+    about: 'the smaller model that the predictor reads, if it reads one; named as --model',
+    by: { fit: { about: 'predict from this smaller model; named as --model' } },
   },
   reader: {
     value: 'text',
     on: ['run', 'chat', 'serve'],
-    about: 'of an ONNX model: the same model for the Rust core, which predicts its K and V; named as --model',
+    name: 'MODEL',
+    about: 'for an ONNX model: the same model for the Rust core, which predicts its K and V; named as --model',
   },
   'aux-layers': {
     value: 'texts',
@@ -174,7 +198,11 @@ export const flags = {
   out: {
     value: 'file',
     on: ['fit', 'deploy-prep', 'bench'],
-    about: 'the predictor file, or the folder, to write; of bench report: the page',
+    about: 'the predictor to write',
+    by: {
+      'deploy-prep': { name: 'FOLDER', about: 'where the files go' },
+      bench: { about: 'report: the page to write; default foretoken-report.html' },
+    },
   },
   engines: {
     value: 'texts',
@@ -185,6 +213,7 @@ export const flags = {
   modes: { value: 'texts', on: ['bench'], about: 'ttft: exact, predicted, refined; may be repeated; default: all' },
   against: {
     value: 'file',
+    name: 'FOLDER',
     on: ['bench'],
     about: 'ttft: a folder of records: what moved since the last of this machine',
   },
@@ -261,34 +290,58 @@ export const flags = {
   'ttft-bound': { value: 'number', min: 0, on: ['bench'], about: 'replay: ms that count as good; default 1000' },
   'itl-bound': { value: 'number', min: 0, on: ['bench'], about: 'replay: ms that count as good; default 100' },
   'prefix-pages': { value: 'whole', min: 0, on: ['bench'], about: 'replay: pages of finished prefixes; default 1024' },
-  port: { value: 'whole', min: 0, max: 65_535, on: ['serve'], about: 'default 8787; 0 takes any that is free' },
+  port: {
+    value: 'whole',
+    min: 0,
+    max: 65_535,
+    on: ['serve', 'doctor'],
+    about: 'port to listen on; default 8787; 0 takes any that is free',
+  },
   host: {
     value: 'text',
+    name: 'ADDRESS',
     on: ['serve'],
     about: 'address to listen on; default 127.0.0.1; any other needs keys: of --config, or $FORETOKEN_API_KEY',
   },
   companion: {
     value: 'texts',
+    name: 'URL',
     on: ['serve'],
     about: 'address of a companion that may read prompts; its key: $FORETOKEN_COMPANION_KEY; may be repeated',
   },
   backend: {
     value: ['wasm', 'webgpu', 'llama'],
     on: [...answers, 'serve', 'companion', 'bench'],
-    about:
-      'what computes: the CPU by Wasm, or a GPU by WebGPU (Metal, Vulkan; needs the package webgpu); of companion: llama.cpp, too (node-llama-cpp); default wasm',
+    about: 'what computes: the CPU by Wasm, or a GPU by WebGPU (needs the package webgpu); default wasm',
+    by: {
+      run: cpuOrGpu,
+      chat: cpuOrGpu,
+      batch: cpuOrGpu,
+      serve: cpuOrGpu,
+      bench: cpuOrGpu,
+      companion: {
+        about:
+          'what computes: the CPU by Wasm, a GPU by WebGPU (needs the package webgpu), or llama.cpp (needs node-llama-cpp); default wasm',
+      },
+    },
   },
-  listen: { value: 'text', on: ['companion'], about: 'HOST:PORT; default 127.0.0.1:8788' },
+  listen: { value: 'text', name: 'HOST:PORT', on: ['companion'], about: 'where to listen; default 127.0.0.1:8788' },
   config: {
     value: 'file',
-    on: ['serve', 'companion'],
-    about:
-      'JSON; serve: keys (by SHA-256), origins, hosts, limits, defaults, companions; companion: edges, limits, openai',
+    on: ['serve', 'companion', 'doctor'],
+    about: 'JSON: keys (by SHA-256), origins, hosts, limits, defaults, companions',
+    by: {
+      companion: { about: 'JSON: edges, limits, openai' },
+      doctor: { about: 'check this config of serve or companion, too' },
+    },
   },
   plot: {
     value: 'file',
     on: ['eval', 'bench'],
-    about: 'write a chart as SVG; of bench: prepack, wire, replay; ttft and report: a folder of them',
+    about: 'write a chart as SVG',
+    by: {
+      bench: { about: 'prepack, wire, replay: write a chart as SVG; ttft, report: write charts into this folder' },
+    },
   },
   file: { value: 'file', on: ['tokenize'], about: 'read the text from a file' },
   special: { on: ['tokenize'], about: 'read special tokens in the text as such' },
@@ -296,11 +349,14 @@ export const flags = {
     value: 'number',
     min: 0.001,
     on: [...engine, 'deploy-prep', 'pull', 'inspect', 'tokenize'],
-    about: 'largest file to fetch from an address, which promises no size, in GB; default 16',
+    about: 'largest file to fetch from an https:// address, in GB; default 16',
   },
-  offline: { on: [...engine, 'deploy-prep', 'pull', 'inspect', 'tokenize'], about: 'use only what is here' },
+  offline: { on: [...engine, 'deploy-prep', 'pull', 'inspect', 'tokenize', 'doctor'], about: 'use only what is here' },
   json: {
-    on: ['run', 'batch', 'prefix', 'fit', 'eval', 'deploy-prep', 'pull', 'ls', 'rm', 'inspect', 'tokenize', 'bench'],
+    on: [
+      ...(['run', 'batch', 'prefix', 'fit', 'eval', 'deploy-prep', 'pull', 'ls', 'rm', 'inspect', 'tokenize'] as const),
+      ...(['bench', 'doctor'] as const),
+    ],
     about: 'print one JSON object on stdout; an error is one JSON line on stderr',
   },
   help: { short: 'h', on: Object.keys(commands) as Command[], about: 'print this help' },
@@ -309,7 +365,7 @@ export const flags = {
 export type FlagName = keyof typeof flags
 
 type Value<F> = F extends { value: infer V }
-  ? V extends 'text' | 'file'
+  ? V extends 'text' | 'prose' | 'file'
     ? string
     : V extends 'seed'
       ? Seed
@@ -326,7 +382,10 @@ type Value<F> = F extends { value: infer V }
 
 export type Flags = { [N in FlagName]?: Value<(typeof flags)[N]> }
 
-/** The flags of a command, in the table's order. */
+/** The flags of a command, as they are for it, in the table's order. */
 export function flagsOf(command: Command): [FlagName, Flag][] {
-  return (Object.entries(flags) as [FlagName, Flag][]).filter(([, flag]) => flag.on.includes(command))
+  const all = Object.entries(flags) as [FlagName, Flag][]
+  return all
+    .filter(([, flag]) => flag.on.includes(command))
+    .map(([name, flag]) => [name, { ...flag, ...flag.by?.[command] }])
 }

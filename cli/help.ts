@@ -1,9 +1,11 @@
 /** Help texts, from the table of flags. */
+import { exitCodes } from './exit.ts'
 import { type Command, commands, type Flag, flagsOf } from './flags.ts'
 
 export function generalHelp(version: string): string {
   const width = Math.max(...Object.keys(commands).map((name) => name.length))
   const list = Object.entries(commands).map(([name, { about }]) => `  ${name.padEnd(width)}  ${about}`)
+  const codes = Object.values(exitCodes).map(({ code, brief }) => `${code} ${brief}`)
   return `foretoken ${version}: LLM inference whose first concern is time to first token
 
 usage: foretoken [COMMAND] [FLAGS] [ARGUMENTS]
@@ -12,45 +14,98 @@ usage: foretoken [COMMAND] [FLAGS] [ARGUMENTS]
 ${list.join('\n')}
 
 A first argument that is not a command is a prompt for run. "foretoken help COMMAND" lists the flags of a command.
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+"-" for a file is stdin or stdout. A prompt or --system of @FILE is read from the file; @@ begins a text with one @.
+Exit codes: ${codes.join(', ')}.
 Environment: FORETOKEN_HOME, FORETOKEN_OFFLINE, HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_ENDPOINT, HTTPS_PROXY,
-HTTP_PROXY, ALL_PROXY, NO_PROXY, NO_COLOR.`
+HTTP_PROXY, ALL_PROXY, NO_PROXY, NO_COLOR; docs/cli.md lists all.`
 }
+
+/** Longest line of a command's help, in characters. */
+const columns = 110
 
 export function commandHelp(command: Command): string {
   const { args, about } = commands[command]
   const rows = flagsOf(command).map(([name, flag]) => ({ head: head(name, flag), about: flag.about }))
   const width = Math.max(...rows.map((row) => row.head.length))
-  const list = rows.map((row) => `  ${row.head.padEnd(width)}  ${row.about}`)
+  const indent = `\n${' '.repeat(width + 4)}`
+  const list = rows.map((row) => `  ${row.head.padEnd(width)}  ${wrapped(row.about, columns - width - 4).join(indent)}`)
+  const samples = examples[command]?.map((line) => `\n  foretoken ${line}`)
   return `foretoken ${command}: ${about}
 
 usage: foretoken ${command} [FLAGS]${args ? ` ${args}` : ''}
 
-${list.join('\n')}${notes[command] ? `\n\n${notes[command]}` : ''}`
+${list.join('\n')}${notes[command] ? `\n\n${notes[command]}` : ''}${samples ? `\n\nfor example:${samples.join('')}` : ''}`
 }
 
-function head(name: string, { short, value }: Flag): string {
+/** Cuts a text between words into lines of at most `width` characters. */
+function wrapped(text: string, width: number): string[] {
+  const lines: string[] = []
+  for (const word of text.split(' ')) {
+    const longer = `${lines.at(-1)} ${word}`
+    if (lines.length > 0 && longer.length <= width) lines[lines.length - 1] = longer
+    else lines.push(word)
+  }
+  return lines
+}
+
+function head(name: string, { short, value, name: valueIs }: Flag): string {
   const dashes = short ? `-${short}, --${name}` : `    --${name}`
-  return value === undefined ? dashes : `${dashes} ${valueName(value)}`
+  return value === undefined ? dashes : `${dashes} ${valueIs ?? valueName(value)}`
+}
+
+/** Commands to begin with, as a shell takes them; tests parse them. */
+export const examples: Partial<Record<Command, readonly string[]>> = {
+  run: [
+    'run "What is the capital of Norway?"',
+    'run "Sum up this text:" @notes.txt',
+    'run -m hf:Qwen/Qwen3-0.6B -t 0.7 "Hello"',
+  ],
+  chat: ['chat', 'chat --system "Answer in one sentence."'],
+  pull: ['pull smollm2-135m', 'pull hf:Qwen/Qwen3-0.6B'],
+  rm: ['rm hf:Qwen/Qwen3-0.6B'],
+  inspect: ['inspect', 'inspect path/to/model.gguf'],
+  tokenize: ['tokenize "Hello, world"', 'tokenize @notes.txt'],
+  batch: ['batch questions.jsonl answers.jsonl', 'batch - - < questions.jsonl'],
+  prefix: ['prefix save role.ft --system @role.txt', 'run --prefix role.ft --system @role.txt "Where?"'],
+  fit: ['fit --base smollm2-135m --data texts.jsonl --out predictor.safetensors'],
+  eval: ['eval --data FOLDER --suite lm --lengths 256'],
+  serve: ['serve', 'serve -m path/to/model.gguf --port 8000'],
+  companion: ['companion', 'companion --listen 127.0.0.1:8788'],
+  'deploy-prep': ['deploy-prep --out weights'],
+  bench: ['bench ttft', 'bench prefill --lengths 128,512 --json'],
+  doctor: ['doctor', 'doctor --offline --json'],
+  completion: ['completion bash > ~/.local/share/bash-completion/completions/foretoken'],
 }
 
 function valueName(value: NonNullable<Flag['value']>): string {
   if (typeof value !== 'string') return value.join('|')
-  return { text: 'TEXT', file: 'FILE', whole: 'N', number: 'X', seed: 'N', wholes: 'N,N,...', texts: 'TEXT' }[value]
+  return {
+    text: 'TEXT',
+    prose: 'TEXT|@FILE',
+    file: 'FILE',
+    whole: 'N',
+    number: 'X',
+    seed: 'N',
+    wholes: 'N,N,...',
+    texts: 'TEXT',
+  }[value]
 }
 
 const notes: Partial<Record<Command, string>> = {
-  run: `The prompt is read from stdin if it is "-", or if there is none and stdin is not a terminal. Its last end of line
-is dropped, and that of --prompt-file; both are UTF-8, or UTF-16 with a byte order mark.
+  run: `The prompt is read from stdin if it is "-", or if there is none and stdin is not a terminal, and from a file if it
+is @FILE. The last end of line is dropped; both are UTF-8, or UTF-16 with a byte order mark.
 --json prints {model, prompt_ids, ids, text, finish_reason, top_logprobs, timings, cached_tokens, prefill, exact_from,
 prefill_share, memory, build}.`,
   chat: '/clear forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer.',
   batch: `IN holds a JSON object a line: {"prompt"} or {"messages"} with options, or requests as of OpenAI's batch API.
-Each answer is a line of OUT, written when it is there, in any order; a bad line gives an error line.`,
-  prefix: `save: --system TEXT, or a text as --prompt-file; load: tells whether FILE is sound and of this model.
-run, chat and batch have a flag to use it.`,
+Each answer is a line of OUT, written when it is there, in any order; a bad line gives an error line. "-" as IN
+is stdin, as OUT stdout, which holds nothing to go on from.`,
+  prefix: `save writes FILE from --system, or from a text as --prompt-file; load tells whether FILE is sound and of this
+model. run, chat and batch use it with --prefix FILE, and the same --system.`,
   bench: `prefill, decode: speed by length. prepack: one by one, padded, ordered by length, packed. replay: a recorded
 trace against the scheduler, and first come, first served.
 --json prints {bench, model, build, threads, machine, results}.`,
+  doctor: `Each check ends within some seconds. Exit code 0: the model can run here; 1: something it needs is missing.
+--json prints {ok, checks: [{name, verdict, found, next}]}; verdicts are ok, note, warning, missing.`,
   pull: 'What has been fetched is kept: an interrupted pull goes on where it stopped.',
 }

@@ -4,11 +4,14 @@ import { readFileSync } from 'node:fs'
 import { asForetokenError } from '../src/errors.ts'
 import { askedBy, checkPrompt } from './asks.ts'
 import { completion } from './completion.ts'
+import { exitCodes } from './exit.ts'
 import type { Command } from './flags.ts'
 import { keepHeapSmall } from './heap.ts'
 import { commandHelp, generalHelp } from './help.ts'
-import { interruptible } from './interrupt.ts'
+import { type Interrupt, interruptible } from './interrupt.ts'
 import { type Invocation, parse, UsageError } from './parse.ts'
+import { withTexts } from './prose.ts'
+import { useStreams } from './streams.ts'
 import { note, print } from './terminal.ts'
 
 /** A number is an exit code, where a signal is no failure. */
@@ -36,6 +39,7 @@ const handlers: Record<Command, () => Promise<Handler>> = {
   },
   'deploy-prep': async () => (await import('./commands/deploy-prep.ts')).deployPrep,
   bench: async () => (await import('./commands/bench.ts')).bench,
+  doctor: async () => (await import('./commands/doctor.ts')).doctor,
   completion:
     async () =>
     async ({ operands }) =>
@@ -53,25 +57,30 @@ async function main(args: readonly string[]): Promise<number> {
   })
   try {
     const asked = askedBy(args)
-    if (asked?.about === 'version') print(version())
+    if (asked?.about === 'version') print(json ? JSON.stringify({ version: version() }) : version())
     else if (asked?.about === 'command') print(commandHelp(asked.command))
     else if (asked || (args.length === 0 && process.stdin.isTTY)) print(generalHelp(version()))
     else {
       const invocation = parse(args)
       checkPrompt(args, invocation.operands)
-      const code = await (await handlers[invocation.command]())(invocation, interrupt.signal)
+      useStreams(invocation)
+      const code = await (await handlers[invocation.command]())(await withTexts(invocation), interrupt.signal)
       if (typeof code === 'number') return code
     }
-    return interrupt.signal.aborted ? 130 : 0
+    return interrupt.code() ?? exitCodes.done.code
   } catch (error) {
-    return fail(error, json, interrupt.signal)
+    return fail(error, json, interrupt)
   } finally {
     interrupt.end()
   }
 }
 
 /** Tells what went wrong on stderr; returns the exit code. */
-function fail(error: unknown, json: boolean, signal: AbortSignal): number {
+function fail(
+  error: unknown,
+  json: boolean,
+  { signal, code: codeBySignal }: Pick<Interrupt, 'signal' | 'code'>,
+): number {
   const usage = error instanceof UsageError
   const known = signal.aborted ? { code: 'aborted', message: 'interrupted' } : asForetokenError(error)
   const { code, message } = usage ? { code: 'bad_argument', message: error.message } : known
@@ -79,7 +88,9 @@ function fail(error: unknown, json: boolean, signal: AbortSignal): number {
   else if (code === 'aborted') note('interrupted')
   else note(usage ? `foretoken: ${message}` : `foretoken: ${message} (${code})`)
   if (process.env.FORETOKEN_DEBUG && error instanceof Error) note(error.stack ?? '')
-  return usage ? 2 : code === 'aborted' ? 130 : 1
+  if (usage) return exitCodes.usage.code
+  if (code !== 'aborted') return exitCodes.failed.code
+  return codeBySignal() ?? exitCodes.interrupted.code
 }
 
 function version(): string {
@@ -88,14 +99,16 @@ function version(): string {
 
 /** The exit code where the output could not be written: a reader that has had enough (`| head`) is no failure, a full disk is one. */
 function unwritten({ code, message }: NodeJS.ErrnoException): number {
-  if (code === 'EPIPE') return 0
+  if (code === 'EPIPE') return exitCodes.done.code
   note(`foretoken: stdout: ${message} (${code === 'ENOSPC' ? 'disk_full' : 'io'})`)
-  return 1
+  return exitCodes.failed.code
 }
 
 process.stdout.on('error', (error) => process.exit(unwritten(error)))
 // What nobody caught is told as all failures are: Node would print it as it is.
-process.on('uncaughtException', (error) => process.exit(fail(error, false, new AbortController().signal)))
+process.on('uncaughtException', (error) =>
+  process.exit(fail(error, false, { signal: new AbortController().signal, code: () => undefined })),
+)
 // Notes that nobody can read any more end nothing.
 process.stderr.on('error', () => {})
 const code = await main(process.argv.slice(2))

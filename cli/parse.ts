@@ -5,6 +5,8 @@ import { type Command, commands, type Flag, type Flags, flagsOf } from './flags.
 /** The user wrote something that means nothing: exit code 2. */
 export class UsageError extends Error {}
 
+const commandNames = Object.keys(commands) as Command[]
+
 export interface Invocation {
   readonly command: Command
   readonly flags: Flags
@@ -42,20 +44,34 @@ export function parse(args: readonly string[]): Invocation {
     }
     const text = inline ?? rest[++at]
     if (text === undefined) throw new UsageError(`--${name} needs a value: ${flag.about}`)
+    if (inline === undefined && looksLikeFlag(text))
+      throw new UsageError(
+        `\`--${name}\` needs a value; \`${text}\` looks like a flag; write \`--${name}=${text}\` if you mean it`,
+      )
     const value = read(name, flag, text)
     values[name] = flag.value === 'texts' ? [...((values[name] as string[]) ?? []), ...(value as string[])] : value
   }
   return { command, flags: values as Flags, operands }
 }
 
+/** Returns true for `--word`, `--word=value` and `-x`. Numbers, dashes alone and sentences that begin with a dash are values. */
+export function looksLikeFlag(text: string): boolean {
+  return /^(--[a-z][\w-]*(=[\s\S]*)?|-[a-z])$/i.test(text)
+}
+
 function read(name: string, flag: Flag, text: string): unknown {
   if (flag.value === 'texts') return [text]
-  if (flag.value === 'text' || flag.value === 'file') return text
+  if (flag.value === 'text' || flag.value === 'prose' || flag.value === 'file') return text
   if (flag.value === 'seed') return seed(text)
   if (flag.value === 'whole' || flag.value === 'number') return number(name, flag, text)
   if (flag.value === 'wholes') return text.split(',').map((part) => number(name, flag, part))
   if (flag.value!.includes(text)) return text
-  throw new UsageError(`--${name} is ${(flag.value as readonly string[]).join(', ')}; not "${text}"`)
+  const choices = (flag.value as readonly string[]).join(', ')
+  const elsewhere = commandNames.filter((command) =>
+    flagsOf(command).some(([other, { value }]) => other === name && Array.isArray(value) && value.includes(text)),
+  )
+  const hint = elsewhere.length > 0 ? `; that belongs to ${elsewhere.join(', ')}` : ''
+  throw new UsageError(`--${name} is ${choices}; not "${text}"${hint}`)
 }
 
 function seed(text: string): Seed {
@@ -79,9 +95,7 @@ function number(name: string, { value, min, max }: Flag, text: string): number {
 }
 
 function unknown(word: string, command: Command, known: ReadonlyMap<string, Flag>): string {
-  const elsewhere = Object.keys(commands).filter((other) =>
-    flagsOf(other as Command).some(([name]) => `--${name}` === word),
-  )
+  const elsewhere = commandNames.filter((other) => flagsOf(other).some(([name]) => `--${name}` === word))
   const near = nearest(word.replace(/^-+/, ''), [...known.keys()])
   const hint =
     elsewhere.length > 0 ? `; it belongs to ${elsewhere.join(', ')}` : near ? `; the nearest is --${near}` : ''
@@ -95,13 +109,18 @@ export function nearest<T extends string>(word: string, words: readonly T[]): T 
   return best && best.distance <= Math.max(1, Math.floor(best.other.length / 3)) ? best.other : undefined
 }
 
-/** Letters to insert, remove or change. */
+/** Letters to insert, remove, change or swap with their neighbour (optimal string alignment). */
 function distance(a: string, b: string): number {
+  let before: number[] = []
   let row = Array.from({ length: b.length + 1 }, (_, n) => n)
   for (let i = 1; i <= a.length; i++) {
     const next = [i]
-    for (let j = 1; j <= b.length; j++)
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    for (let j = 1; j <= b.length; j++) {
+      const changed = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)
+      const swapped = a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1] ? (before[j - 2] ?? Infinity) + 1 : Infinity
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, changed, swapped))
+    }
+    before = row
     row = next
   }
   return row[b.length]!

@@ -1,5 +1,5 @@
 /** What commands that run a model have in common: the engine from the flags, the options of an answer, the last line. */
-import { open as openFile, readFile, rename, rm } from 'node:fs/promises'
+import { open as openFile, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { openWebGpu } from '../companion/webgpu/node.ts'
 import {
   type AnyEngine,
@@ -21,7 +21,7 @@ import {
 import type { Flags } from './flags.ts'
 import { UsageError } from './parse.ts'
 import { pullProgress } from './progress.ts'
-import { StatusLine, warn } from './terminal.ts'
+import { StatusLine, warn, writeStdout } from './terminal.ts'
 
 export interface Loaded<E = Engine> {
   readonly model: string
@@ -85,8 +85,6 @@ async function openReader(name: string, flags: Flags, options: Partial<LoadOptio
 
 /** The engine that the flags ask for; `needed` holds what they don't say. */
 export async function open(flags: Flags, signal: AbortSignal, needed: Partial<LoadOptions> = {}): Promise<Loaded> {
-  if (flags.backend === 'llama')
-    throw new UsageError('--backend llama is for `foretoken companion`, which relays its answers')
   const model = flags.model ?? defaultModel
   const pull = pulling(flags, signal)
   const line = new StatusLine()
@@ -185,16 +183,34 @@ function cacheState({ prefill, exact_from }: DoneEvent): string {
   return exact_from === undefined ? `${prefill}, not exact yet` : `${prefill}, exact from token ${exact_from + 1}`
 }
 
-/** A file, whole. Throws `not_found`, `io`. */
+/** A file, or stdin for `-`, whole. Throws `not_found`, `io`. */
 export async function readBytes(path: string): Promise<Uint8Array> {
+  if (path === '-') return readStdin()
   return readFile(path).catch((error) => {
     const missing = error.code === 'ENOENT'
     throw new ForetokenError(missing ? 'not_found' : 'io', `${path}: ${missing ? 'no such file' : error.message}`)
   })
 }
 
-/** Writes beside the place first, so that a file is there whole or not at all. */
+async function readStdin(): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = []
+  try {
+    for await (const chunk of process.stdin) chunks.push(chunk)
+  } catch (error) {
+    throw fileError(error, 'stdin')
+  }
+  return new Uint8Array(Buffer.concat(chunks))
+}
+
+/** Writes a file beside its place first, so that it is there whole or not at all; `-` is stdout. */
 export async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
+  if (path === '-') return writeStdout(bytes)
+  // A device or a pipe is written to, not replaced.
+  const there = await stat(path).catch(() => undefined)
+  if (there && !there.isFile() && !there.isDirectory())
+    return writeFile(path, bytes).catch((error) => {
+      throw fileError(error, path)
+    })
   const partial = `${path}.${process.pid}.partial`
   try {
     const handle = await openFile(partial, 'wx')

@@ -10,9 +10,23 @@ function dim(text: string): string {
   return coloured() ? `\x1b[2m${text}\x1b[22m` : text
 }
 
+/** Whether stdout belongs to a file that is written as `-`. */
+let reserved = false
+
+/** Keeps stdout for `writeStdout`: whatever else is printed goes to stderr from here on. */
+export function reserveStdout(): void {
+  reserved = true
+}
+
+/** Writes bytes of a file to stdout. Resolves once the system has them; what goes wrong ends the command, see `main.ts`. */
+export function writeStdout(bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve) => process.stdout.write(bytes, (error) => error ?? resolve()))
+}
+
 /** Writes a piece of an answer. A pipe gets it as it is, a terminal nothing that it would act on. */
 export function write(text: string): void {
-  process.stdout.write(process.stdout.isTTY ? visible(text) : text)
+  const stream = reserved ? process.stderr : process.stdout
+  stream.write(stream.isTTY ? visible(text) : text)
 }
 
 /** Writes a line of output. */

@@ -12,6 +12,7 @@ export function fileError(error: unknown, doing: string): ForetokenError {
     })
   if (code === 'ENOENT' || code === 'ENOTDIR')
     return new ForetokenError('not_found', `${doing}: no such file or folder`, { cause: error })
+  if (code === 'EISDIR') return new ForetokenError('io', `${doing}: a folder, not a file`, { cause: error })
   return new ForetokenError('io', `${doing}: ${message}`, { cause: error })
 }
 

@@ -15,6 +15,7 @@ import { type Expected, mismatch } from './hash.ts'
 import { httpFetch } from './http.ts'
 import { chooseFiles } from './hub-files.ts'
 import { checkFileName, pathInside, safePath } from './paths.ts'
+import type { Environment } from './proxy.ts'
 import { hubCache, type StoredFile } from './store.ts'
 import { reasonOf } from './transfer.ts'
 
@@ -33,7 +34,7 @@ export interface HubRequest
 /** Brings a repository's model, or one file of it. Throws as `download` does, and `not_found` for a missing repository. */
 export async function pullFromHub(request: HubRequest): Promise<StoredFile[]> {
   const hub = await import('@huggingface/hub')
-  const hubUrl = endpoint()
+  const hubUrl = hubEndpoint()
   const token = await accessToken()
   const ask = { hubUrl, fetch: bounded(request), ...(token && { accessToken: token }) }
   const repo = { type: 'model', name: request.repo } as const
@@ -94,8 +95,8 @@ export async function pullFromHub(request: HubRequest): Promise<StoredFile[]> {
 }
 
 /** `HF_ENDPOINT` without a slash at its end. Throws `bad_argument`. */
-function endpoint(): string {
-  const text = (process.env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '')
+export function hubEndpoint(env: Environment = process.env): string {
+  const text = (env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '')
   if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return text
   throw new ForetokenError(
     'bad_argument',

@@ -58,7 +58,7 @@ export function parseName(text: string): ModelName {
   const hint = /^[\w.-]+\/[\w.-]+$/.test(name) ? `; for the hub's repository write hf:${name}` : ''
   throw new ForetokenError(
     'not_found',
-    `no model "${name}": it is no alias (${Object.keys(aliases).join(', ')}) and no file or folder${hint}. A model is ${forms}`,
+    `no model "${name}": it is neither an alias (${Object.keys(aliases).join(', ')}) nor a file or folder${hint}. A model is ${forms}`,
   )
 }
 

@@ -9,6 +9,7 @@ import { folderFiles, listedFiles, type OpenModelFiles } from './model-files.ts'
 import { type ModelName, parseName } from './names.ts'
 import { checkFileName, safePath } from './paths.ts'
 import { pullFromPip } from './pip.ts'
+import type { Environment } from './proxy.ts'
 import {
   filesFolder,
   findModel,
@@ -202,7 +203,8 @@ async function fetchAlias(name: Extract<ModelName, { kind: 'alias' }>, options: 
   )
 }
 
-function isOffline(env = process.env): boolean {
+/** Whether FORETOKEN_OFFLINE or HF_HUB_OFFLINE forbid the network. */
+export function isOffline(env: Environment = process.env): boolean {
   return [env.FORETOKEN_OFFLINE, env.HF_HUB_OFFLINE].some(
     (value) => value && !['0', 'false', 'no'].includes(value.toLowerCase()),
   )

@@ -164,7 +164,7 @@ export class Answer implements Job {
       if (index < after.length - 1)
         throw new ForetokenError(
           'bad_argument',
-          `after has ${after.length} tokens, and the answer ended with the ${index + 1}th of them`,
+          `after has ${after.length} tokens, and the answer ended with number ${index + 1} of them`,
         )
       this.#finish(ended)
       this.ended = true

@@ -46,6 +46,7 @@ const skipped = new RegExp(
   `\\b(test|it|describe|suite)\\.(${['on', 'sk'].map((s, n) => s + ['ly', 'ip'][n]).join('|')})\\b\\s*\\(`,
 )
 const ignored = new RegExp(`#\\[${'ign'}ore\\b(?!\\s*=)`)
+const ordinal = /\$?\{[^{}]*\}(st|nd|rd|th)\b(?![,{])/
 const workplace = new RegExp(`(^|[^\\w.~-])/(${['work', 'root', 'home/[a-z]'].join('|')})/[\\w.]`)
 
 describe.runIf(tracked.length > 0)('tidy', () => {
@@ -59,6 +60,16 @@ describe.runIf(tracked.length > 0)('tidy', () => {
   test('no test is left out, and none runs alone', () => {
     expect(matches(sources, skipped)).toEqual([])
     expect(matches(sources, ignored)).toEqual([])
+  })
+
+  test('no number is made an ordinal by an ending, which would give 1th and 2th', () => {
+    expect(['the $', '{index + 1}th of them'].join('')).toMatch(ordinal)
+    expect(
+      matches(
+        sources.filter((file) => !file.startsWith('test/')),
+        ordinal,
+      ),
+    ).toEqual([])
   })
 
   test('no path of a workplace', () => expect(matches(texts, workplace)).toEqual([]))

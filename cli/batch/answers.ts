@@ -1,11 +1,32 @@
 /** The output file of a batch: what it already answers, and lines added one at a time, each whole or not at all. */
 import { type FileHandle, open } from 'node:fs/promises'
 import { ForetokenError, fileError } from '../../node/index.ts'
+import { writeStdout } from '../terminal.ts'
 import { readLines } from './read-lines.ts'
 
-export class AnswerFile {
+/** Where the answers of a batch go. */
+export interface AnswerSink {
+  /** For people. */
   readonly path: string
   /** Input line numbers that were answered by an earlier run, and the hashes of their texts. */
+  readonly answered: ReadonlyMap<number, string>
+  /** Adds a line. Resolves when the system has it. */
+  append(line: string): Promise<void>
+  close(): Promise<void>
+}
+
+/** Stdout: nothing was answered before. */
+export function stdoutAnswers(): AnswerSink {
+  return {
+    path: 'stdout',
+    answered: new Map(),
+    append: (line) => writeStdout(new TextEncoder().encode(`${line}\n`)),
+    async close() {},
+  }
+}
+
+export class AnswerFile implements AnswerSink {
+  readonly path: string
   readonly answered: ReadonlyMap<number, string>
   readonly #handle: FileHandle
   #end: number
@@ -20,7 +41,8 @@ export class AnswerFile {
       throw fileError(error, path)
     })
     try {
-      if (!(await handle.stat()).isFile()) throw new ForetokenError('bad_argument', `${path} is not a file`)
+      if (!(await handle.stat()).isFile())
+        throw new ForetokenError('bad_argument', `${path} is not a file; for standard output write -`)
       const { answered, end } = await readAnswers(path)
       await handle.truncate(end)
       return new AnswerFile(path, handle, answered, end)

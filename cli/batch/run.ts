@@ -6,7 +6,7 @@ import {
   type GenerateRequest,
   type ManyOptions,
 } from '../../node/index.ts'
-import type { AnswerFile } from './answers.ts'
+import type { AnswerSink } from './answers.ts'
 import { LineError, parseLine } from './lines.ts'
 import { type Answered, errorLine, hashOf, resultLine } from './output.ts'
 import type { BatchCounts } from './progress.ts'
@@ -16,7 +16,7 @@ export interface BatchRun {
   readonly engine: Pick<Engine, 'generateMany'>
   readonly model: string
   readonly input: AsyncIterable<InputLine>
-  readonly output: AnswerFile
+  readonly output: AnswerSink
   /** What lines don't say themselves. */
   readonly defaults: Partial<GenerateRequest>
   readonly options: ManyOptions
@@ -82,7 +82,7 @@ async function* requests(
 }
 
 /** Refuses an output that answers other lines than these. */
-export async function checkBelongs(lines: AsyncIterable<InputLine>, output: AnswerFile): Promise<number> {
+export async function checkBelongs(lines: AsyncIterable<InputLine>, output: AnswerSink): Promise<number> {
   let total = 0
   const left = new Set(output.answered.keys())
   for await (const { number, bytes } of lines) {

@@ -1,13 +1,11 @@
 /** `foretoken bench prepack`: packed against padded prefill. */
-import { writeFile } from 'node:fs/promises'
 import { loadPrompts } from '../../bench/datasets.ts'
 import { machine } from '../../bench/machine.ts'
 import { lineChart } from '../../bench/plot.ts'
 import { benchPrepack, type PrepackRow, prepackRoom } from '../../bench/prepack.ts'
-import { fileError } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
 import { startSeed } from '../parse.ts'
-import { open } from '../session.ts'
+import { open, writeWhole } from '../session.ts'
 import { columns, print, StatusLine } from '../terminal.ts'
 
 /** Prompts that are ordered by length, at most; random batches are drawn among them. */
@@ -136,7 +134,5 @@ function againstCv(rows: readonly SetRow[], subtitle: string): string {
 }
 
 export async function write(path: string, text: string): Promise<void> {
-  await writeFile(path, text).catch((error) => {
-    throw fileError(error, path)
-  })
+  await writeWhole(path, new TextEncoder().encode(text))
 }

@@ -22,7 +22,7 @@ export async function benchReportCommand(folder: string, flags: Flags): Promise<
     )
   const { html, figures } = reportOf(found)
   const out = flags.out ?? 'foretoken-report.html'
-  mkdirSync(dirname(out), { recursive: true })
+  if (out !== '-') mkdirSync(dirname(out), { recursive: true })
   const encoder = new TextEncoder()
   await writeWhole(out, encoder.encode(html))
   if (flags.plot) {
@@ -30,9 +30,7 @@ export async function benchReportCommand(folder: string, flags: Flags): Promise<
     for (const { id, svg } of figures) await writeWhole(join(flags.plot, `${id}.svg`), encoder.encode(svg))
   }
   for (const { file, why } of found.unreadable) note(`not read: ${file}: ${why}`)
-  print(
-    flags.json
-      ? JSON.stringify({ report: out, records: found.records.length, figures: figures.map(({ id }) => id) })
-      : out,
-  )
+  const records = found.records.length
+  if (flags.json) print(JSON.stringify({ report: out, records, figures: figures.map(({ id }) => id) }))
+  else if (out !== '-') print(out)
 }

@@ -1,7 +1,7 @@
 /** `foretoken batch IN.jsonl OUT.jsonl`: many prompts, answered in passes that they share. */
-import { realpath } from 'node:fs/promises'
-import { ForetokenError, withLock } from '../../node/index.ts'
-import { AnswerFile } from '../batch/answers.ts'
+import { realpath, stat } from 'node:fs/promises'
+import { ForetokenError, fileError, withLock } from '../../node/index.ts'
+import { AnswerFile, type AnswerSink, stdoutAnswers } from '../batch/answers.ts'
 import { batchProgress } from '../batch/progress.ts'
 import { readLines } from '../batch/read-lines.ts'
 import { checkBelongs, runBatch } from '../batch/run.ts'
@@ -15,7 +15,7 @@ export async function batch({ flags, operands }: Invocation, signal: AbortSignal
     throw new UsageError('batch takes an input and an output: foretoken batch IN.jsonl OUT.jsonl')
   if (await same(from, to)) throw new UsageError('the input and the output are the same file; name another output')
   const work = async () => {
-    const output = await AnswerFile.open(to)
+    const output = to === '-' ? stdoutAnswers() : await AnswerFile.open(to)
     try {
       await answer(from, output)
     } finally {
@@ -23,9 +23,10 @@ export async function batch({ flags, operands }: Invocation, signal: AbortSignal
     }
   }
   const onWait = (holder: string) => note(`waiting to see whether ${holder} still writes ${to}`)
+  if (to === '-') return work()
   await withLock(`${to}.lock`, work, { signal, refuse: `${to} is being written by another run`, onWait })
 
-  async function answer(from: string, output: AnswerFile): Promise<void> {
+  async function answer(from: string, output: AnswerSink): Promise<void> {
     // What stops the batch is found before a model is loaded. Stdin can be read only once.
     const total = from === '-' ? undefined : await checkBelongs(readLines(from), output)
     const { model, engine } = await open(flags, signal, { kvTokens: Math.max(16_384, 2 * (flags.context ?? 0)) })
@@ -58,6 +59,12 @@ export async function batch({ flags, operands }: Invocation, signal: AbortSignal
 
 async function same(from: string, to: string): Promise<boolean> {
   if (from === '-') return false
+  if (to === '-') {
+    await stat(from).catch((error) => {
+      throw fileError(error, from)
+    })
+    return false
+  }
   const [one, other] = await Promise.all([from, to].map((path) => realpath(path).catch(() => undefined)))
   if (one === undefined) throw new ForetokenError('not_found', `${from}: no such file`)
   return one === other

@@ -43,7 +43,9 @@ export async function fit({ flags, operands }: Invocation, signal: AbortSignal):
   const name = flags.base ?? flags.model ?? defaultModel
   const most = flags['most-prompt'] ?? 1024
   const sets = await readDocuments(data, seed)
-  await withLock(`${out}.lock`, work, { signal, refuse: `${out} is being written by another run` })
+  // Behind stdout there is nothing to lock, and nothing to go on with.
+  if (out === '-') await work()
+  else await withLock(`${out}.lock`, work, { signal, refuse: `${out} is being written by another run` })
 
   async function work(): Promise<void> {
     const line = new StatusLine()
@@ -54,11 +56,10 @@ export async function fit({ flags, operands }: Invocation, signal: AbortSignal):
       return (await open({ ...flags, model: name }, signal, { prefixBytes: 0, ...layers, ...needed })).engine
     }
     const training = { data: data!.map((path) => path.split('/').at(-1)), seed, tokens, ridge, longest: most }
-    const partial = `${out}.partial`
+    const partial = out === '-' ? undefined : `${out}.partial`
+    const { budget } = flags
     const searched =
-      flags.budget === undefined
-        ? undefined
-        : ((await searchedBefore(partial, flags.budget)) ?? (await search(flags.budget)))
+      budget === undefined ? undefined : ((await searchedBefore(partial, budget)) ?? (await search(budget)))
     const engine = await opened()
     let file: PredictorFile
     try {
@@ -75,6 +76,7 @@ export async function fit({ flags, operands }: Invocation, signal: AbortSignal):
           line.show(`fitting ${source + 1} of ${sources}  ${bar}  ${now} tokens  ${Math.round(left)} s left`)
         },
         onSource: async (source: number, fitted: PredictorFile) => {
+          if (partial === undefined) return
           await writeWhole(partial, await writePredictor({ ...fitted, header: withDone(header, source + 1) }))
         },
       }
@@ -86,15 +88,15 @@ export async function fit({ flags, operands }: Invocation, signal: AbortSignal):
     const judgement = await judge(file, sets, { flags: { ...flags, model: name }, seed, most, signal, line })
     const bytes = await writePredictor({ ...file, header: { ...file.header, ...judgement } })
     await writeWhole(out!, bytes)
-    await rm(partial, { force: true })
+    if (partial !== undefined) await rm(partial, { force: true })
     const { quality } = judgement
     const seconds = Math.round((performance.now() - begun) / 1000)
     if (flags.json) print(JSON.stringify({ model: name, file: out, bytes: bytes.length, seconds, quality }))
     else {
       const { kl, top1, first } = quality
       note(
-        `${out}: ${size(bytes.length)} in ${seconds} s · held-out KL ${kl.toFixed(3)}, same token ${percent(top1)}, ` +
-          `same first token ${percent(first)} · use it with --prefill refined --predictor ${out}`,
+        `${out === '-' ? 'stdout' : out}: ${size(bytes.length)} in ${seconds} s · held-out KL ${kl.toFixed(3)}, same token ${percent(top1)}, ` +
+          `same first token ${percent(first)} · use it with --prefill refined --predictor ${out === '-' ? 'FILE' : out}`,
       )
     }
 
@@ -139,7 +141,8 @@ function auxiliaryOf({ workbench }: Engine, flags: Flags): AuxiliaryHeader {
 }
 
 /** What an earlier run has found under the same budget. */
-async function searchedBefore(path: string, budget: number): Promise<Search | undefined> {
+async function searchedBefore(path: string | undefined, budget: number): Promise<Search | undefined> {
+  if (path === undefined) return undefined
   const bytes = await readFile(path).catch(() => undefined)
   const before = bytes && (await readPredictor(memorySource(path, bytes)).catch(() => undefined))
   const record = before?.header.training.search as Search['record'] | undefined
@@ -149,15 +152,15 @@ async function searchedBefore(path: string, budget: number): Promise<Search | un
 }
 
 /** What an earlier run of the same fit has left. */
-async function resumed(path: string, header: PredictorHeader): Promise<Begun> {
-  const bytes = await readFile(path).catch(() => undefined)
+async function resumed(path: string | undefined, header: PredictorHeader): Promise<Begun> {
+  const bytes = path === undefined ? undefined : await readFile(path).catch(() => undefined)
   // Maps that are not fitted yet are zeros: the file's form asks for all of them.
   const empty = mapsOf(header).map(({ name, n, k }): [string, LinearMap] => {
     const zeros = { weight: new Int8Array(n * k), scale: new Uint16Array((n * k) / 32), bias: new Float32Array(n) }
     return [name, { n, k, ...zeros }]
   })
   const ones = sourcesOf(header.plan, header.layers).map(() => new Float32Array(stateWidth(header)).fill(1))
-  if (bytes === undefined) return { maps: new Map(empty), gains: ones, done: 0 }
+  if (path === undefined || bytes === undefined) return { maps: new Map(empty), gains: ones, done: 0 }
   const before = await readPredictor(memorySource(path, bytes)).catch(() => undefined)
   const done = Number(before?.header.training.sources_done)
   const same = before && JSON.stringify(before.header) === JSON.stringify(withDone(header, done))

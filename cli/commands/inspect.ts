@@ -83,7 +83,7 @@ function table(report: Facts & { model: string; memory: Awaited<ReturnType<typeo
     ],
     ...Object.entries(report.types).map(([type, t]): [string, string] => [
       `  ${type}`,
-      `${t.tensors} tensors, ${size(t.bytes)}`,
+      `${t.tensors} ${t.tensors === 1 ? 'tensor' : 'tensors'}, ${size(t.bytes)}`,
     ]),
     [
       'tokenizer',

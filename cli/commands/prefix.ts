@@ -17,7 +17,11 @@ export async function prefix({ flags, operands }: Invocation, signal: AbortSigna
     // What was just written is read back: a file that can't be used should fail here.
     const { tokens } = await engine.loadPrefix(bytes)
     if (flags.json) print(JSON.stringify({ model, file: path, tokens, bytes: bytes.length }))
-    else note(`${path}: ${tokens} tokens of ${model}, ${size(bytes.length)}. Use it with --prefix ${path}`)
+    else {
+      const use = path === '-' ? '' : `. Use it with --prefix ${path}`
+      const place = path !== '-' ? path : action === 'save' ? 'stdout' : 'stdin'
+      note(`${place}: ${tokens} tokens of ${model}, ${size(bytes.length)}${use}`)
+    }
   } finally {
     await engine.close()
   }

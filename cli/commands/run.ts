@@ -1,13 +1,16 @@
 /** `foretoken run`: one prompt, one answer, streamed. */
 import { ForetokenError, type ScoredToken } from '../../node/index.ts'
+import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
+import { proseOfOperands } from '../prose.ts'
 import { generateOptions, openAny, summaryLine } from '../session.ts'
 import { note, print, StatusLine, write } from '../terminal.ts'
 import { readPrompt } from '../text.ts'
 
 export async function run({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
-  const prompt = await promptOf(flags['prompt-file'], operands)
-  if (prompt === '') throw new ForetokenError('empty_prompt', 'the prompt is empty; give it at least one character')
+  const prompt = await promptOf(flags, operands)
+  if (prompt === '')
+    throw new ForetokenError('empty_prompt', 'the prompt is empty: write it as an argument, as @FILE, or on stdin')
   if (flags.system !== undefined && flags.raw) throw new UsageError('--system has no place in a --raw prompt')
   const { model, engine } = await openAny(flags, signal)
   const line = new StatusLine()
@@ -58,10 +61,12 @@ export async function run({ flags, operands }: Invocation, signal: AbortSignal):
   }
 }
 
-async function promptOf(file: string | undefined, operands: readonly string[]): Promise<string> {
-  if (file !== undefined && operands.length > 0) throw new UsageError('give a prompt or --prompt-file, not both')
+async function promptOf({ prompt, 'prompt-file': file }: Flags, operands: readonly string[]): Promise<string> {
+  const ways = [prompt !== undefined, file !== undefined, operands.length > 0].filter(Boolean).length
+  if (ways > 1) throw new UsageError('give one of a prompt, --prompt and --prompt-file')
+  if (prompt !== undefined) return prompt
   if (file !== undefined) return readPrompt(file)
-  if (operands.length > 1 || (operands.length === 1 && operands[0] !== '-')) return operands.join(' ')
-  if (operands.length === 1 || !process.stdin.isTTY) return readPrompt('-')
+  if (operands.length > 0) return proseOfOperands(operands)
+  if (!process.stdin.isTTY) return readPrompt('-')
   throw new UsageError('run needs a prompt: foretoken "What is the capital of Norway?"')
 }

@@ -2,6 +2,7 @@
 import { defaultModel, modelFiles, openModel } from '../../node/index.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
 import { type Invocation, UsageError } from '../parse.ts'
+import { proseOfOperands } from '../prose.ts'
 import { pulling } from '../session.ts'
 import { print, warn } from '../terminal.ts'
 import { readPrompt } from '../text.ts'
@@ -24,7 +25,7 @@ export async function tokenize({ flags, operands }: Invocation, signal: AbortSig
 async function textOf(file: string | undefined, operands: readonly string[]): Promise<string> {
   if (file !== undefined && operands.length > 0) throw new UsageError('give a text or --file, not both')
   if (file !== undefined) return readPrompt(file)
-  if (operands.length > 0 && operands[0] !== '-') return operands.join(' ')
-  if (operands.length > 0 || !process.stdin.isTTY) return readPrompt('-')
+  if (operands.length > 0) return proseOfOperands(operands)
+  if (!process.stdin.isTTY) return readPrompt('-')
   throw new UsageError('tokenize needs a text, or --file F')
 }

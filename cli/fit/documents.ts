@@ -21,7 +21,7 @@ export interface DocumentSets {
   readonly heldOut: readonly (readonly Document[])[]
 }
 
-/** Reads JSON lines, JSON arrays or plain text, gzipped or not. Throws `not_found`, `io`, `bad_argument`. */
+/** Reads JSON lines, JSON arrays or plain text, gzipped or not; stdin, `-`, holds JSON lines. Throws `not_found`, `io`, `bad_argument`. */
 export async function readDocuments(paths: readonly string[], seed: number): Promise<DocumentSets> {
   const training: Document[][] = []
   const heldOut: Document[][] = []
@@ -94,7 +94,7 @@ async function* rowsOf(path: string): AsyncGenerator<Document> {
     for (const row of await jsonArray(path)) yield documentOf(row, path)
     return
   }
-  if (/\.jsonl(\.gz)?$/.test(path)) {
+  if (path === '-' || /\.jsonl(\.gz)?$/.test(path)) {
     for await (const { row, where } of jsonLinesOf(path)) yield documentOf(row, where)
     return
   }

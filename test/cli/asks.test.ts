@@ -14,8 +14,9 @@ describe('help', () => {
     if (command !== 'run' && command !== 'tokenize') expect(askedBy([command, 'help'])).toEqual(asked)
   })
 
-  test.each(['help', '--help', '-h', 'help --help', '--help -h'])('on everything: %s', (line) =>
-    expect(askedBy(split(line))).toEqual({ about: 'everything' }),
+  test.each(['help', '--help', '-h', 'help --help', '--help -h', 'help help', 'help version', 'help --json'])(
+    'on everything: %s',
+    (line) => expect(askedBy(split(line))).toEqual({ about: 'everything' }),
   )
 
   test.each([
@@ -23,6 +24,9 @@ describe('help', () => {
     ['serve --prot 80 -h', 'serve'],
     ['--temperature 2 --help', 'run'],
     ['bench prefill --help', 'bench'],
+    ['run a prompt -m x --help', 'run'],
+    ['serve --model --help', 'serve'],
+    ['hello --help', 'run'],
   ])('wins over what else is said: %s', (line, command) =>
     expect(askedBy(split(line))).toEqual({ about: 'command', command }),
   )
@@ -32,21 +36,28 @@ describe('help', () => {
     'tokenize help',
     'help me with my taxes',
     'run -- --help',
-    'run --stop --help x',
+    'run --stop=--help x',
     'hello',
     'serve',
   ])('is not what %s asks for', (line) => expect(askedBy(split(line))).toBeUndefined())
 
   test('on a command that is not there names the nearest', () => {
-    expect(() => askedBy(['help', 'srve'])).toThrow(/no command srve, the nearest is serve/)
-    expect(() => askedBy(['help', 'delete'])).toThrow(/the nearest is rm/)
+    expect(() => askedBy(['help', 'srve'])).toThrow(/no command `srve`; did you mean `serve`/)
+    expect(() => askedBy(['help', 'delete'])).toThrow(/did you mean `rm`/)
+    expect(() => askedBy(['srve', '--help'])).toThrow(/did you mean `serve`/)
     expect(() => askedBy(['help', 'xyzzy'])).toThrow(UsageError)
   })
 })
 
-test.each(['version', '--version', '-V', '-v'])('the version: %s', (word) => {
-  expect(askedBy([word])).toEqual({ about: 'version' })
-  expect(askedBy(['run', word])).toBeUndefined()
+describe('the version', () => {
+  test.each(['version', '--version', '-V', '-v', 'version --json', '--version --json', 'serve --version'])(
+    '%s',
+    (line) => expect(askedBy(split(line))).toEqual({ about: 'version' }),
+  )
+
+  test.each(['run version', 'version control is', 'run -v', 'run -- --version'])('is not what %s asks for', (line) =>
+    expect(askedBy(split(line))).toBeUndefined(),
+  )
 })
 
 describe('a command that is not there', () => {
@@ -59,8 +70,16 @@ describe('a command that is not there', () => {
     ['pul smollm2-135m', 'pull'],
     ['delete hf:owner/repo', 'rm'],
     ['inspec', 'inspect'],
+    ['hlep', 'help'],
+    ['hlep serve', 'help serve'],
+    ['verison', 'version'],
+    ['docter', 'doctor'],
   ])('%s: did you mean %s', (line, command) =>
-    expect(() => check(line)).toThrow(new RegExp(`did you mean ${command}\\?.*foretoken run ${line}`)),
+    expect(() => check(line)).toThrow(
+      new UsageError(
+        `no command \`${line.split(' ')[0]}\`; did you mean \`${command}\`? To send it as a prompt: \`foretoken run ${line}\``,
+      ),
+    ),
   )
 
   test.each([
@@ -73,5 +92,27 @@ describe('a command that is not there', () => {
     '-t 0 serv',
     'why',
     '2+2',
+    'held them',
+    'hello hlep',
   ])('%s is a prompt, or a command that is there', (line) => expect(() => check(line)).not.toThrow())
+})
+
+describe('a value that looks like a flag', () => {
+  test.each([
+    ['run -m --json hi', '`--model` needs a value; `--json` looks like a flag; write `--model=--json` if you mean it'],
+    ['run --stop -t x', '`--stop` needs a value; `-t` looks like a flag; write `--stop=-t` if you mean it'],
+    [
+      'run --system --top-k=5 x',
+      '`--system` needs a value; `--top-k=5` looks like a flag; write `--system=--top-k=5` if you mean it',
+    ],
+  ])('%s', (line, message) => expect(() => parse(split(line))).toThrow(new UsageError(message)))
+
+  test.each([
+    [['run', '--model=--json', 'x'], { model: '--json' }],
+    [['run', '--stop', '---', '--stop', '-->', 'x'], { stop: ['---', '-->'] }],
+    [['run', '--system', '- be brief', 'x'], { system: '- be brief' }],
+    [['run', '--system', '--json is a flag of mine', 'x'], { system: '--json is a flag of mine' }],
+    [['run', '--presence-penalty', '-1', 'x'], { 'presence-penalty': -1 }],
+    [['run', '--prompt-file', '-'], { 'prompt-file': '-' }],
+  ])('is not one in %j', (args, flags) => expect(parse(args).flags).toEqual(flags))
 })

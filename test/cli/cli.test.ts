@@ -7,8 +7,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { completion } from '../../cli/completion.ts'
-import { type Command, commands, flags } from '../../cli/flags.ts'
-import { commandHelp } from '../../cli/help.ts'
+import { type Command, commands, flags, flagsOf } from '../../cli/flags.ts'
+import { commandHelp, examples } from '../../cli/help.ts'
 import { parse } from '../../cli/parse.ts'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 
@@ -217,11 +217,33 @@ test('tokenize, inspect, ls and bench print JSON', async () => {
 
 describe('the table of flags', () => {
   test.each(Object.keys(commands) as Command[])('help of %s names each of its flags', (command) => {
-    const help = commandHelp(command)
-    for (const [name, flag] of Object.entries(flags))
-      expect(help.includes(`--${name} `) || help.includes(`--${name}\n`), name).toBe(
-        (flag.on as readonly string[]).includes(command),
-      )
+    const rows = [...commandHelp(command).matchAll(/^ {2}(?:-\w, | {4})--([\w-]+)/gm)].map(([, name]) => name)
+    const own = Object.entries(flags).filter(([, { on }]) => (on as readonly string[]).includes(command))
+    expect(rows).toEqual(own.map(([name]) => name))
+  })
+
+  test.each(Object.entries(examples))('examples of %s are commands', (_, lines) => {
+    for (const line of lines!) {
+      const words = line.replace(/ [<>].*/, '').match(/"[^"]*"|\S+/g)!
+      expect(() => parse(words.map((word) => word.replaceAll('"', '')))).not.toThrow()
+    }
+  })
+
+  test('no help tells of another command, or has a line that is too long', () => {
+    for (const command of Object.keys(commands) as Command[]) {
+      const about = flagsOf(command).map(([, flag]) => flag.about)
+      const others = Object.keys(commands).filter((other) => other !== command)
+      for (const text of about)
+        expect(text).not.toMatch(new RegExp(`(^|; |of )(${others.join('|')})( \\w+)?: |, (${others.join('|')}) \\d`))
+      for (const line of commandHelp(command).split('\n')) expect(line.length, line).toBeLessThanOrEqual(120)
+    }
+  })
+
+  test('choices are those of the command', () => {
+    expect(() => parse(['run', '--backend', 'llama', 'x'])).toThrow(
+      '--backend is wasm, webgpu; not "llama"; that belongs to companion',
+    )
+    expect(parse(['companion', '--backend', 'llama']).flags.backend).toBe('llama')
   })
 
   test.each(['bash', 'zsh', 'fish'])('completion for %s knows every command and flag', (shell) => {
@@ -269,12 +291,12 @@ describe('foretoken batch', () => {
     expect(code).toBe(0)
     expect(err).toMatch(/stdin-out.jsonl: 1 answered, 0 errors/)
     const many = Array.from({ length: 200 }, () => JSON.stringify({ prompt: 'hi', max_tokens: 200 })).join('\n')
-    const stopped = await foretoken(
-      ['batch', '-', join(folder, 'stopped.jsonl'), '-m', model],
-      many,
-      undefined,
-      (kill) => setTimeout(() => kill('SIGINT'), 700),
-    )
+    const stoppedOut = join(folder, 'stopped.jsonl')
+    const stopped = await foretoken(['batch', '-', stoppedOut, '-m', model], many, undefined, async (kill) => {
+      // The command listens for signals before it opens its output.
+      while (!existsSync(stoppedOut)) await new Promise((resolve) => setTimeout(resolve, 5))
+      kill('SIGINT')
+    })
     expect(stopped).toMatchObject({ code: 130, err: expect.stringContaining('interrupted') })
   })
 

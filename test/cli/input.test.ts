@@ -87,7 +87,7 @@ test('help, the version, and what looks like a command, cost no model', async ()
   ])
   expect(help.out).toContain('foretoken serve:')
   expect(version.out).toMatch(/^\d+\.\d+\.\d+\n$/)
-  expect(typo).toMatchObject({ code: 2, err: expect.stringContaining('did you mean serve?') })
+  expect(typo).toMatchObject({ code: 2, err: expect.stringContaining('did you mean `serve`?') })
 })
 
 describe('foretoken pull', () => {

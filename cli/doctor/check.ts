@@ -1,0 +1,53 @@
+/** Checks of a machine, each with its own time limit: none can hold up the others, or the command. */
+import { asForetokenError } from '../../node/index.ts'
+
+/** `ok`: as it should be. `note`: optional, or not checked. `warning`: works, but less well. `missing`: the model cannot run without it. */
+export type Verdict = 'ok' | 'note' | 'warning' | 'missing'
+
+export interface Finding {
+  readonly verdict: Verdict
+  /** What is there, as one line. */
+  readonly found: string
+  /** What to do about it, or what it means. */
+  readonly next?: string
+}
+
+export interface Check {
+  readonly name: string
+  /** Milliseconds after which the check counts as failed. Default 5,000. */
+  readonly limitMs?: number
+  /** The verdict where the check fails or takes too long. Default: `warning`. */
+  readonly failed?: Verdict
+  /** `signal` fires at the time limit, so that the check lets go of what it holds. */
+  run(signal: AbortSignal): Promise<Finding> | Finding
+}
+
+export interface NamedFinding extends Finding {
+  readonly name: string
+}
+
+/** Runs all checks at once, and yields their findings in the order of the checks. */
+export async function* runChecks(checks: readonly Check[]): AsyncGenerator<NamedFinding> {
+  for (const finding of checks.map(runCheck)) yield await finding
+}
+
+async function runCheck({ name, limitMs = 5000, failed = 'warning', run }: Check): Promise<NamedFinding> {
+  const control = new AbortController()
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<Finding>((resolve) => {
+    timer = setTimeout(() => {
+      control.abort()
+      resolve({ verdict: failed, found: `no answer within ${limitMs / 1000} s` })
+    }, limitMs)
+  })
+  try {
+    const found = (async () => run(control.signal))()
+    // What comes after the time limit is of no interest.
+    found.catch(() => {})
+    return { name, ...(await Promise.race([found, late])) }
+  } catch (error) {
+    return { name, verdict: failed, found: asForetokenError(error).message }
+  } finally {
+    clearTimeout(timer)
+  }
+}

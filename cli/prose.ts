@@ -1,0 +1,51 @@
+/** Texts on the command line: as they are, or, written `@FILE`, what a file holds. */
+import { ForetokenError } from '../node/index.ts'
+import { type FlagName, flagsOf } from './flags.ts'
+import { type Invocation, UsageError } from './parse.ts'
+import { readPrompt } from './text.ts'
+
+/**
+ * Reads a text argument: `@FILE` is the text of a file, `@-` that of stdin, `@@` begins a text with one @, and anything else is the text itself.
+ * Files are decoded as stdin is. Throws `UsageError`, and what `readPrompt` throws.
+ */
+export async function proseOf(argument: string): Promise<string> {
+  if (!argument.startsWith('@')) return argument
+  const escaped = `for a text that begins with @ write @@`
+  if (argument.startsWith('@@')) return argument.slice(1)
+  const path = argument.slice(1)
+  if (path === '') throw new UsageError(`@ is followed by the name of a file; ${escaped}`)
+  try {
+    return await readPrompt(path)
+  } catch (error) {
+    if (!(error instanceof ForetokenError) || error.code !== 'not_found') throw error
+    throw new ForetokenError('not_found', `${error.message}; ${escaped}`, { cause: error })
+  }
+}
+
+/**
+ * Joins the operands of a command that takes a text: words by spaces, and the text of a file on lines of its own. A single `-` is stdin.
+ * Throws as `proseOf` does.
+ */
+export async function proseOfOperands(operands: readonly string[]): Promise<string> {
+  if (operands.length === 1 && operands[0] === '-') return readPrompt('-')
+  let text = ''
+  for (const [index, operand] of operands.entries()) {
+    const between = isFile(operand) || isFile(operands[index - 1] ?? '') ? '\n' : ' '
+    text += (index > 0 ? between : '') + (await proseOf(operand))
+  }
+  return text
+}
+
+/** The invocation with every `@FILE` among its flags read. Throws as `proseOf` does. */
+export async function withTexts(invocation: Invocation): Promise<Invocation> {
+  const flags: Record<string, unknown> = { ...invocation.flags }
+  for (const [name, { value }] of flagsOf(invocation.command)) {
+    const text = invocation.flags[name as FlagName]
+    if (value === 'prose' && typeof text === 'string') flags[name] = await proseOf(text)
+  }
+  return { ...invocation, flags }
+}
+
+function isFile(operand: string): boolean {
+  return operand.startsWith('@') && !operand.startsWith('@@')
+}

@@ -1,0 +1,83 @@
+/** Where `-` is written for a file: stdin for one that is read, stdout for one that is written, and a reason where it can be neither. */
+import { type Command, type FlagName, flagsOf } from './flags.ts'
+import { type Invocation, UsageError } from './parse.ts'
+import { reserveStdout } from './terminal.ts'
+
+type Stream = 'stdin' | 'stdout'
+
+/** A stream, or why there is none, as the end of a sentence that begins with the flag. */
+type Meaning = Stream | { readonly refused: string }
+
+const folder = { refused: 'names a folder' }
+const anyPlace = { refused: 'names a file that is read at any place, which a pipe does not allow' }
+
+/** What `-` means as the value of each flag that names a file. */
+const flagMeanings: Partial<Record<FlagName, (command: Command, kind: string | undefined) => Meaning>> = {
+  'prompt-file': () => 'stdin',
+  file: () => 'stdin',
+  config: () => 'stdin',
+  prefix: () => 'stdin',
+  dataset: () => 'stdin',
+  data: (command) => (command === 'fit' ? 'stdin' : folder),
+  out: (command) => (command === 'deploy-prep' ? folder : 'stdout'),
+  plot: (_, kind) => (kind === 'ttft' || kind === 'report' ? folder : 'stdout'),
+  model: () => anyPlace,
+  base: () => anyPlace,
+  aux: () => anyPlace,
+  reader: () => anyPlace,
+  predictor: () => anyPlace,
+  against: () => folder,
+}
+
+/** What `-` means among the operands of a command, by their order. */
+function operandMeaning(command: Command, operands: readonly string[], index: number): Meaning | undefined {
+  if (command === 'run' || command === 'tokenize') return operands.length === 1 ? 'stdin' : undefined
+  if (command === 'batch') return (['stdin', 'stdout'] as const)[index]
+  if (command === 'prefix' && index === 1) return operands[0] === 'save' ? 'stdout' : 'stdin'
+  if (command === 'bench' && index === 1) return operands[0] === 'replay' ? 'stdin' : folder
+  return command === 'inspect' ? anyPlace : undefined
+}
+
+export interface StreamUse {
+  readonly stream: Stream
+  /** The flag or operand that names it, for people. */
+  readonly by: string
+}
+
+/** Lists what an invocation reads from stdin and writes to stdout by name. Throws `UsageError` where a `-` can be neither. */
+export function streamsOf({ command, flags, operands }: Invocation): StreamUse[] {
+  const uses: StreamUse[] = []
+  const add = (by: string, meaning: Meaning | undefined) => {
+    if (meaning === undefined) return
+    if (typeof meaning !== 'string') throw new UsageError(`${by} ${meaning.refused}; "-" is not one`)
+    uses.push({ stream: meaning, by })
+  }
+  for (const [name, { value }] of flagsOf(command)) {
+    const named = flags[name]
+    for (const one of Array.isArray(named) ? named : [named]) {
+      if (one === '-') add(`--${name}`, flagMeanings[name]?.(command, operands[0]))
+      if (one === '@-' && value === 'prose') add(`--${name} @-`, 'stdin')
+    }
+  }
+  for (const [index, operand] of operands.entries()) {
+    if (operand === '-')
+      add(operands.length === 1 ? '"-"' : `"-" in place ${index + 1}`, operandMeaning(command, operands, index))
+    if (operand === '@-' && (command === 'run' || command === 'tokenize')) add('"@-"', 'stdin')
+  }
+  if (command === 'chat') add('the chat', 'stdin')
+  return uses
+}
+
+/**
+ * Checks that each standard stream has one use, and keeps stdout for the file where a file goes there: what else would be printed then goes to
+ * stderr. Throws `UsageError`.
+ */
+export function useStreams(invocation: Invocation): void {
+  const uses = streamsOf(invocation)
+  for (const stream of ['stdin', 'stdout'] as const) {
+    const by = uses.filter((use) => use.stream === stream).map((use) => use.by)
+    if (stream === 'stdout' && invocation.flags.json && by.length > 0) by.push('--json')
+    if (by.length > 1) throw new UsageError(`${stream} has one use; here ${by.join(' and ')} would share it`)
+    if (stream === 'stdout' && by.length > 0) reserveStdout()
+  }
+}

@@ -1,0 +1,145 @@
+/** `-` in place of a file, and `@FILE` in place of a text: which stream or file is meant, and what is refused. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type FlagName, flags } from '../../cli/flags.ts'
+import { parse, UsageError } from '../../cli/parse.ts'
+import { proseOf, proseOfOperands, withTexts } from '../../cli/prose.ts'
+import { streamsOf, useStreams } from '../../cli/streams.ts'
+
+let folder: string
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'foretoken-streams-'))
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const split = (line: string) => line.split(' ')
+const uses = (line: string) => streamsOf(parse(split(line))).map(({ stream, by }) => `${by}: ${stream}`)
+
+describe('"-" for a file', () => {
+  test.each([
+    ['run -', ['"-": stdin']],
+    ['run @-', ['"@-": stdin']],
+    ['run x -', []],
+    ['run --prompt-file -', ['--prompt-file: stdin']],
+    ['run --system @- x', ['--system @-: stdin']],
+    ['run --prefix - x', ['--prefix: stdin']],
+    ['tokenize --file -', ['--file: stdin']],
+    ['batch - out', ['"-" in place 1: stdin']],
+    ['batch in -', ['"-" in place 2: stdout']],
+    ['batch - -', ['"-" in place 1: stdin', '"-" in place 2: stdout']],
+    ['prefix save -', ['"-" in place 2: stdout']],
+    ['prefix load -', ['"-" in place 2: stdin']],
+    ['fit --data - --out -', ['--data: stdin', '--out: stdout']],
+    ['bench replay -', ['"-" in place 2: stdin']],
+    ['bench report --out -', ['--out: stdout']],
+    ['bench prepack --dataset - --plot -', ['--dataset: stdin', '--plot: stdout']],
+    ['eval --plot -', ['--plot: stdout']],
+    ['serve --config -', ['--config: stdin']],
+    ['doctor --config -', ['--config: stdin']],
+  ])('%s', (line, expected) => {
+    expect(uses(line).sort()).toEqual([...expected].sort())
+    expect(() => streamsOf(parse(split(line)))).not.toThrow()
+  })
+
+  test.each([
+    ['deploy-prep --out -', /--out names a folder/],
+    ['bench ttft --plot -', /--plot names a folder/],
+    ['bench report -', /names a folder/],
+    ['eval --data -', /--data names a folder/],
+    ['run -m - x', /--model names a file that is read at any place/],
+    ['run --predictor - x', /--predictor names a file that is read at any place/],
+    ['inspect -', /read at any place/],
+  ])('%s is refused', (line, message) => {
+    expect(() => streamsOf(parse(split(line)))).toThrow(UsageError)
+    expect(() => streamsOf(parse(split(line)))).toThrow(message)
+  })
+
+  test.each([
+    ['run --system @- -', /stdin has one use; here --system @- and "-" would share it/],
+    ['chat --system @-', /stdin has one use; here --system @- and the chat/],
+    ['chat --prefix -', /--prefix and the chat/],
+    ['batch in - --json', /stdout has one use; here "-" in place 2 and --json/],
+    ['eval --plot - --json', /--plot and --json/],
+  ])('%s shares a stream', (line, message) => expect(() => useStreams(parse(split(line)))).toThrow(message))
+
+  test('means something, or is refused, for every flag that names a file', () => {
+    for (const [name, { value, on }] of Object.entries(flags) as [
+      FlagName,
+      { value?: unknown; on: readonly string[] },
+    ][]) {
+      if (value !== 'file') continue
+      for (const command of on) {
+        const outcome = () => streamsOf(parse([command, `--${name}`, '-']))
+        try {
+          expect(
+            outcome().some(({ by }) => by === `--${name}`),
+            `${command} --${name}`,
+          ).toBe(true)
+        } catch (error) {
+          expect(error, `${command} --${name}`).toBeInstanceOf(UsageError)
+        }
+      }
+    }
+  })
+})
+
+describe('@FILE for a text', () => {
+  const file = (name: string, content: string | Buffer) => {
+    const path = join(folder, name)
+    writeFileSync(path, content)
+    return path
+  }
+  const utf16be = (text: string) => Buffer.from(`\ufeff${text}`, 'utf16le').swap16()
+
+  test.each([
+    ['UTF-8', Buffer.from('hé €\n')],
+    ['UTF-8 with a mark', Buffer.from('\ufeffhé €\r\n')],
+    ['UTF-16LE', Buffer.from('\ufeffhé €\n', 'utf16le')],
+    ['UTF-16BE', utf16be('hé €\n')],
+  ])('of %s', async (_, bytes) => expect(await proseOf(`@${file('text', bytes)}`)).toBe('hé €'))
+
+  test.each([
+    ['@@home', '@home'],
+    ['@@', '@'],
+    ['@@@x', '@@x'],
+    ['a@b', 'a@b'],
+    ['', ''],
+  ])('is not %s', async (argument, text) => expect(await proseOf(argument)).toBe(text))
+
+  test('that is missing, a folder, binary or without a name is refused, and says how to write @', async () => {
+    const none = join(folder, 'none.txt')
+    const missing = {
+      code: 'not_found',
+      message: `${none}: no such file or folder; for a text that begins with @ write @@`,
+    }
+    await expect(proseOf(`@${none}`)).rejects.toMatchObject(missing)
+    mkdirSync(join(folder, 'sub'), { recursive: true })
+    await expect(proseOf(`@${join(folder, 'sub')}`)).rejects.toMatchObject({
+      code: 'io',
+      message: expect.stringContaining('a folder, not a file'),
+    })
+    const binary = file('binary', Buffer.from([0x47, 0x47, 0x55, 0x46, 3, 0, 0, 0]))
+    await expect(proseOf(`@${binary}`)).rejects.toMatchObject({ code: 'bad_argument' })
+    await expect(proseOf('@')).rejects.toThrow(UsageError)
+  })
+
+  test('stands on lines of its own among words', async () => {
+    const path = file('note', 'a note\n')
+    expect(await proseOfOperands(['Sum', 'up', `@${path}`])).toBe('Sum up\na note')
+    expect(await proseOfOperands([`@${path}`, 'in one', 'line'])).toBe('a note\nin one line')
+    expect(await proseOfOperands(['@@a', 'b'])).toBe('@a b')
+    expect(await proseOfOperands([`@${path}`])).toBe('a note')
+  })
+
+  test('is read in flags that take a text, and in no others', async () => {
+    const path = file('system', 'Be brief.\n')
+    const read = async (...args: string[]) => (await withTexts(parse(args))).flags
+    expect(await read('run', '--system', `@${path}`, 'x')).toEqual({ system: 'Be brief.' })
+    expect(await read('chat', '--system', `@${path}`)).toEqual({ system: 'Be brief.' })
+    expect(await read('prefix', 'save', 'f', '--system', `@${path}`)).toEqual({ system: 'Be brief.' })
+    expect(await read('run', '-p', `@${path}`)).toEqual({ prompt: 'Be brief.' })
+    expect(await read('run', '--stop', `@${path}`, 'x')).toEqual({ stop: [`@${path}`] })
+  })
+})
