@@ -10,7 +10,7 @@ import { show } from './json.ts'
 import { checkGgufKeys } from './known-keys.ts'
 import { MetadataReader } from './metadata.ts'
 import { divisorsOfGguf } from './rope.ts'
-import { tokenlessRows } from './tokenless.ts'
+import { endWarnings, tokenlessRows } from './tokenless.ts'
 import { nameTensors } from './weights.ts'
 import { checkWindow } from './window.ts'
 
@@ -39,13 +39,20 @@ export async function openGguf(
   const config = await configOf(metadata, found, context)
   const tensors = nameTensors(config, found, 'gguf', source.name, (tensor) => tensor === frequencies)
   const tokenizer = await readGgufTokenizer(metadata, config.vocab)
+  const { spec } = tokenizer
+  const tokenless = tokenlessRows(tokenizer.ids, config.vocab, source.name)
   return {
     name,
     config,
     tensors,
-    tokenizer: tokenizer.spec,
-    tokenless: tokenlessRows(tokenizer.ids, config.vocab, source.name),
-    warnings: [...warnings, ...tokenizer.warnings],
+    tokenizer: spec,
+    tokenless,
+    warnings: [
+      ...warnings,
+      ...vocabularyWarnings(metadata, config),
+      ...tokenizer.warnings,
+      ...endWarnings(spec, tokenless, source.name),
+    ],
     fingerprint: await fingerprint(config, tensors),
   }
 }
@@ -110,6 +117,19 @@ function plainConfig(
     ropePairs: architecture === 'llama' ? 'adjacent' : 'half',
     tiedEmbedding: !found.has('output.weight'),
   }
+}
+
+/**
+ * What is odd about the vocabulary's size. Rows beyond it are padding, and not drawn where they have no token. Throws `bad_model` for a
+ * file that promises more rows than its embedding has.
+ */
+function vocabularyWarnings(metadata: MetadataReader, { architecture, vocab }: ModelConfig): string[] {
+  const key = `${architecture}.vocab_size`
+  const said = metadata.optionalNumber(key) ?? vocab
+  const what = `${metadata.where}: ${key} is ${said}, and the embedding has ${vocab} rows`
+  if (said > vocab)
+    throw new ForetokenError('bad_model', `${what}: it is cut off, or another model's; get the file again`)
+  return said < vocab ? [`${what}: the rows are used, as far as they have a token`] : []
 }
 
 function matrix(tensor: GgufTensor, source: ByteSource): TensorInfo {

@@ -11,7 +11,7 @@ import { openElmConfig } from './openelm.ts'
 import { divisorsOfJson, thetaOf } from './rope.ts'
 import { readSafetensors } from './safetensors.ts'
 import { readTokenizer } from './tokenizer-files.ts'
-import { tokenIdsOf, tokenlessRows } from './tokenless.ts'
+import { endWarnings, tokenIdsOf, tokenlessRows } from './tokenless.ts'
 import { nameTensors } from './weights.ts'
 import { checkWindow, windowOf } from './window.ts'
 
@@ -35,15 +35,17 @@ export async function openHuggingFace(
   const config = checkConfig({ ...said, tiedEmbedding: head.tied }, files.name)
   const ignore = (name: string) => isBuffer(name) || (head.tied && name === headName)
   const tensors = nameTensors(config, found, 'huggingFace', files.name, ignore)
-  const tokenizer = await readTokenizer(files, json)
+  const tokenizer = await readTokenizer(files, json, config.vocab)
   const { spec } = tokenizer
+  const tokenless = tokenlessRows(tokenIdsOf(spec), config.vocab, files.name)
+  const ends = endWarnings(spec, tokenless, files.name)
   return {
     name: files.name,
     config,
     tensors,
     tokenizer: spec,
-    tokenless: tokenlessRows(tokenIdsOf(spec), config.vocab, files.name),
-    warnings: [...warnings, ...head.warnings, ...tokenizer.warnings],
+    tokenless,
+    warnings: [...warnings, ...head.warnings, ...tokenizer.warnings, ...ends],
     fingerprint: await fingerprint(config, tensors),
   }
 }
