@@ -127,6 +127,11 @@ export const flags = {
     about: 'tokens of context; default: the model’s, at most 4096',
     by: { 'deploy-prep': { about: 'tokens of context; default 1024' } },
   },
+  'ignore-config': {
+    value: 'texts',
+    on: [...engine, 'deploy-prep', 'inspect', 'tokenize'],
+    about: 'run a model as if its configuration did not have this key; may be repeated',
+  },
   kv: {
     value: ['f32', 'f16', 'int8'],
     on: [...engine, 'deploy-prep'],

@@ -37,6 +37,12 @@ export function pulling(flags: Flags, signal: AbortSignal): { options: PullOptio
   return { options: { signal, onProgress: progress.update, ...offline, ...limit }, end: progress.end }
 }
 
+/** The keys of a model's configuration that the flags say to ignore. */
+export function ignoring(flags: Flags): { ignoreConfig?: readonly string[] } {
+  const keys = flags['ignore-config']
+  return keys === undefined ? {} : { ignoreConfig: keys }
+}
+
 /** As `open`; an ONNX export runs in ONNX Runtime. */
 export async function openAny(
   flags: Flags,
@@ -76,7 +82,7 @@ async function openOnnx(model: string, flags: Flags): Promise<AnyEngine> {
 
 async function openReader(name: string, flags: Flags, options: Partial<LoadOptions>): Promise<Engine> {
   const predictor = flags.predictor === undefined ? await shippedPredictor(name) : await predictorFile(flags.predictor)
-  if (predictor) return loadEngine(name, { ...options, predictor })
+  if (predictor) return loadEngine(name, { ...options, ...ignoring(flags), predictor })
   throw new ForetokenError(
     'not_found',
     `no predictor ships for ${name}, and a reader predicts: make one with \`foretoken fit\`, and name it with --predictor FILE`,
@@ -96,6 +102,7 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<Lo
       ...(flags.kv !== undefined && { kv: flags.kv }),
       ...(flags.build !== undefined && { build: flags.build }),
       ...(flags.context !== undefined && { context: flags.context }),
+      ...ignoring(flags),
       ...(await predictorOf(model, flags)),
       ...(flags.backend === 'webgpu' && { backend: await openWebGpu() }),
       ...(flags.aux !== undefined && { auxiliary: flags.aux }),

@@ -11,6 +11,7 @@ import {
   type ByteSource,
   Callback,
   Engine,
+  type EngineOptions,
   ForetokenError,
   type ModelArchive,
   type ModelFiles,
@@ -30,6 +31,8 @@ export interface PrepareOptions {
   /** Rows of the vocabulary matrix that stay as they are; the others, of rarer tokens, go into 4 bits. Default: as many as fit, a sixth at least. */
   readonly eightBitRows?: number
   readonly context?: number
+  /** Keys of the model's configuration to read it without, see `OpenOptions`. */
+  readonly ignoreConfig?: readonly string[]
   readonly kv?: BudgetSettings['kv']
   readonly passTokens?: number
   readonly streams?: number
@@ -55,7 +58,8 @@ const defaultShard = 24 << 20
  * for what does not fit, `unsupported`, `bad_argument`, `io`.
  */
 export async function prepare(files: ModelFiles, folder: string, options: PrepareOptions = {}): Promise<Prepared> {
-  const original = await openModel(files)
+  const { ignoreConfig } = options
+  const original = await openModel(files, { ignoreConfig })
   const { context = 1024, kv = 'int8', passTokens = 32, streams = 4, limit = isolateLimit } = options
   const shard = Math.floor((options.shardBytes ?? defaultShard) / chunkBytes) * chunkBytes
   if (!(shard >= chunkBytes)) throw new ForetokenError('bad_argument', `a shard has at least ${chunkBytes} bytes`)
@@ -66,7 +70,7 @@ export async function prepare(files: ModelFiles, folder: string, options: Prepar
     fitted(original.name, { ...model, predictor: predictorBytes }, wanted, limit),
   )
   const wasm = await loadWasm()
-  if (options.predictor) await checkPredictor(files, options.predictor, wasm)
+  if (options.predictor) await checkPredictor(files, options.predictor, { wasm, ...(ignoreConfig && { ignoreConfig }) })
   const archive = rows === undefined ? original : await withTailInFourBits(original, rows, wasm)
   const onProgress = new Callback('onProgress', options.onProgress)
   const partial = `${folder}.${process.pid}.partial`
@@ -236,8 +240,12 @@ class ShardWriter {
 }
 
 /** Throws `wrong_model` for a predictor of another model. */
-async function checkPredictor(files: ModelFiles, predictor: ByteSource, wasm: WasmModules): Promise<void> {
-  const engine = await Engine.load(files, { wasm, context: 16, passTokens: 1, predictor })
+async function checkPredictor(
+  files: ModelFiles,
+  predictor: ByteSource,
+  options: Pick<EngineOptions, 'wasm' | 'ignoreConfig'>,
+): Promise<void> {
+  const engine = await Engine.load(files, { ...options, context: 16, passTokens: 1, predictor })
   await engine.close()
 }
 

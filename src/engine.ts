@@ -91,7 +91,8 @@ export class Engine {
     const options = withArguments('Engine.load', () => checkedOptions(given))
     let backend = options.backend
     try {
-      const archive = await openModel(files, { context: options.context ?? defaultContext })
+      const { context = defaultContext, ignoreConfig } = options
+      const archive = await openModel(files, { context, ignoreConfig })
       // Before the weights: what it leaves to the garbage collector is gone when memory gets tight.
       const tokenizer = createTokenizer(archive.tokenizer)
       backend ??= await withArguments('Engine.load', () => createWasmBackend({ ...options, modules: options.wasm }))

@@ -27,6 +27,11 @@ export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
   readonly kv?: KvType
   /** Tokens that one request may have, prompt and answer. Default: the model's, at most 4,096. */
   readonly context?: number
+  /**
+   * Keys of the model's configuration, and of the auxiliary model's, to read it without: for keys that are refused because they may change
+   * the computation.
+   */
+  readonly ignoreConfig?: readonly string[]
   /** Tokens of K and V that all requests and cached prefixes share; memory grows as they are used. Default: twice the context. */
   readonly kvTokens?: number
   /**

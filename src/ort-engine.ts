@@ -16,7 +16,7 @@ import { readJson, show } from './model/json.ts'
 import { jsonBounds, limits } from './model/limits.ts'
 import { checkedFiles } from './model/open.ts'
 import { readTokenizer } from './model/tokenizer-files.ts'
-import { maskTokenless, tokenIdsOf, tokenlessRows } from './model/tokenless.ts'
+import { endWarnings, maskTokenless, tokenIdsOf, tokenlessRows } from './model/tokenless.ts'
 import { checkedRequest, type GenerateRequest } from './options.ts'
 import { OrtSubmission } from './ort-submission.ts'
 import { binsOf } from './pack/bins.ts'
@@ -438,9 +438,10 @@ async function toldOf(files: ModelFiles, reader: Engine | undefined): Promise<To
     )
   // What a prediction costs is counted by the reader's shapes.
   const config = { ...reader?.archive.config, vocab, maxContext } as ModelArchive['config']
-  const { spec, warnings } = await readTokenizer(files, json)
+  const { spec, warnings } = await readTokenizer(files, json, config.vocab)
   const tokenless = tokenlessRows(tokenIdsOf(spec), config.vocab, files.name)
-  return { name: files.name, config, tokenizer: spec, tokenless, warnings }
+  const ends = endWarnings(spec, tokenless, files.name)
+  return { name: files.name, config, tokenizer: spec, tokenless, warnings: [...warnings, ...ends] }
 }
 
 function closedError(): ForetokenError {

@@ -52,11 +52,11 @@ async function loadAuxiliary(
   base: ModelArchive,
   backend: Backend,
   { model: { passTokens, pageEntries, kv, signal }, pages, context }: Settings,
-  { auxiliary: files }: EngineOptions,
+  { auxiliary: files, ignoreConfig }: EngineOptions,
   kept: readonly number[] | undefined,
 ): Promise<Auxiliary | undefined> {
   if (!files) return undefined
-  const whole = await openModel(files, { context })
+  const whole = await openModel(files, { context, ignoreConfig })
   const archive = kept ? await withLayers(whole, kept) : whole
   const [own, other] = [archive, base].map(({ tokenizer }) => JSON.stringify(vocabularyOf(tokenizer)))
   if (own !== other)

@@ -31,7 +31,9 @@ export async function companion({ flags, operands }: Invocation, signal: AbortSi
   }
   if (flags.backend !== 'llama') return serveModel(flags, signal, served)
   const { threads, context = 4096 } = flags
-  return serveEngine(await openLlama({ model: flags.model ?? defaultModel, context, threads }), signal, served)
+  const named = flags.model ?? defaultModel
+  const ignoreConfig = flags['ignore-config']
+  return serveEngine(await openLlama({ model: named, context, threads, ignoreConfig }), signal, served)
 }
 
 /** `HOST:PORT`, `[::1]:PORT`, `:PORT`, `PORT` or `HOST`. Throws `UsageError`. */

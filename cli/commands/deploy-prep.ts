@@ -4,7 +4,7 @@ import { defaultModel, modelFiles, predictorFile, shippedPredictor } from '../..
 import { type PrepareOptions, prepare } from '../../node/prepare.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { pulling } from '../session.ts'
+import { ignoring, pulling } from '../session.ts'
 import { print, StatusLine, size } from '../terminal.ts'
 
 export async function deployPrep({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
@@ -43,6 +43,7 @@ async function optionsOf(model: string, flags: Flags): Promise<PrepareOptions> {
     predictor,
     eightBitRows: flags['eight-bit-rows'],
     context: flags.context,
+    ...ignoring(flags),
     kv: flags.kv,
     passTokens: flags['pass-tokens'],
     streams: flags.streams,

@@ -5,7 +5,7 @@ import { selectCore } from '../../src/backend/select.ts'
 import { layerShapes } from '../../src/model/config.ts'
 import { type LayerShape, pageTokens } from '../../src/types.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { pulling } from '../session.ts'
+import { ignoring, pulling } from '../session.ts'
 import { name, print, size, warn } from '../terminal.ts'
 
 export async function inspect({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
@@ -14,7 +14,7 @@ export async function inspect({ flags, operands }: Invocation, signal: AbortSign
   const { options, end } = pulling({ ...flags, model }, signal)
   const files = await modelFiles(model, options).finally(end)
   try {
-    const archive = await openModel(files)
+    const archive = await openModel(files, ignoring(flags))
     warn(archive)
     const facts = { model, ...describe(archive) }
     const report = { ...facts, memory: await memoryPlan(facts) }

@@ -3,7 +3,7 @@ import { defaultModel, modelFiles, openModel } from '../../node/index.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { proseOfOperands } from '../prose.ts'
-import { pulling } from '../session.ts'
+import { ignoring, pulling } from '../session.ts'
 import { print, warn } from '../terminal.ts'
 import { readPrompt } from '../text.ts'
 
@@ -12,7 +12,7 @@ export async function tokenize({ flags, operands }: Invocation, signal: AbortSig
   const { options, end } = pulling(flags, signal)
   const files = await modelFiles(flags.model ?? defaultModel, options).finally(end)
   try {
-    const archive = await openModel(files)
+    const archive = await openModel(files, ignoring(flags))
     warn(archive)
     const { tokenizer } = archive
     const ids = createTokenizer(tokenizer).encode(text, { special: flags.special ?? false })

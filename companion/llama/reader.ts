@@ -51,6 +51,8 @@ export interface LlamaOptions {
   readonly model: string
   readonly context: number
   readonly threads?: number | undefined
+  /** Keys of the model's metadata to read it without, see `OpenOptions`. */
+  readonly ignoreConfig?: readonly string[] | undefined
 }
 
 /** Rejects with `unsupported` where node-llama-cpp is not installed or the model is no GGUF file. */
@@ -58,6 +60,7 @@ export async function openLlama({
   model,
   context,
   threads,
+  ignoreConfig,
 }: LlamaOptions): Promise<PromptReader & { close(): Promise<void> }> {
   const name: string = 'node-llama-cpp'
   const { getLlama, LlamaLogLevel } = await import(name).catch((cause) => {
@@ -70,7 +73,7 @@ export async function openLlama({
   const files = await modelFiles(model)
   try {
     const path = await ggufPath(model, files)
-    const archive = await openModel(files)
+    const archive = await openModel(files, { ignoreConfig })
     const identity = await identityOf(archive)
     const llama: Llama = await getLlama({ build: 'never', skipDownload: true, logLevel: LlamaLogLevel.error })
     const loaded = await llama.loadModel({ modelPath: path })

@@ -5,41 +5,63 @@ import { architectureOf, checkConfig } from './config.ts'
 import { fingerprint } from './fingerprint.ts'
 import { type GgufTensor, readGguf } from './gguf.ts'
 import { readGgufTokenizer } from './gguf-tokenizer.ts'
+import { withoutMetadata } from './ignored-keys.ts'
 import { show } from './json.ts'
 import { checkGgufKeys } from './known-keys.ts'
 import { MetadataReader } from './metadata.ts'
 import { divisorsOfGguf } from './rope.ts'
-import { tokenlessRows } from './tokenless.ts'
+import { endWarnings, tokenlessRows } from './tokenless.ts'
 import { nameTensors } from './weights.ts'
 import { checkWindow } from './window.ts'
 
 const frequencies = 'rope_freqs.weight'
 
-/** `context`: the most tokens that a sequence will have; default: as many as the model was made for. */
-export async function openGguf(name: string, source: ByteSource, context?: number): Promise<ModelArchive> {
+/**
+ * `context` is the most tokens that a sequence will have; default: as many as the model was made for. The architecture's keys in `ignored`
+ * are read as if they were not there.
+ */
+export async function openGguf(
+  name: string,
+  source: ByteSource,
+  context: number | undefined,
+  ignored: ReadonlySet<string>,
+): Promise<ModelArchive> {
   const gguf = await readGguf(source)
-  const metadata = new MetadataReader(gguf.metadata, source.name)
+  const prefix = `${gguf.metadata.get('general.architecture')}.`
+  const { metadata: kept, warnings } = withoutMetadata(gguf.metadata, prefix, ignored, source.name)
+  const metadata = new MetadataReader(kept, source.name)
   if ((metadata.optionalNumber('split.count') ?? 1) > 1)
     throw new ForetokenError(
       'unsupported',
       `${source.name} is one part of a split GGUF; merge the parts into one file first`,
     )
   const found = new Map(gguf.tensors.map((tensor) => [tensor.name, matrix(tensor, source)]))
-  const { config, warnings } = await configOf(metadata, found, context)
+  const config = await configOf(metadata, found, context)
   const tensors = nameTensors(config, found, 'gguf', source.name, (tensor) => tensor === frequencies)
   const tokenizer = await readGgufTokenizer(metadata, config.vocab)
+  const { spec } = tokenizer
+  const tokenless = tokenlessRows(tokenizer.ids, config.vocab, source.name)
   return {
     name,
     config,
     tensors,
-    tokenizer: tokenizer.spec,
-    tokenless: tokenlessRows(tokenizer.ids, config.vocab, source.name),
-    warnings: [...warnings, ...tokenizer.warnings],
+    tokenizer: spec,
+    tokenless,
+    warnings: [
+      ...warnings,
+      ...vocabularyWarnings(metadata, config),
+      ...tokenizer.warnings,
+      ...endWarnings(spec, tokenless, source.name),
+    ],
     fingerprint: await fingerprint(config, tensors),
   }
 }
 
-async function configOf(metadata: MetadataReader, found: ReadonlyMap<string, TensorInfo>, context: number | undefined) {
+async function configOf(
+  metadata: MetadataReader,
+  found: ReadonlyMap<string, TensorInfo>,
+  context: number | undefined,
+): Promise<ModelConfig> {
   const { where } = metadata
   const architecture = architectureOf(metadata.text('general.architecture'), 'GGUF', where)
   const optional = (key: string) => metadata.optionalNumber(`${architecture}.${key}`)
@@ -52,7 +74,7 @@ async function configOf(metadata: MetadataReader, found: ReadonlyMap<string, Ten
       'unsupported',
       `${where}: heads of ${headDim} with values of ${values} and RoPE over ${turned}`,
     )
-  const warnings = checkGgufKeys(metadata.keys, (key) => metadata.value(key), plain, where)
+  checkGgufKeys(metadata.keys, (key) => metadata.value(key), plain, where)
   const window = optional('attention.sliding_window') ?? 0
   if (window > 0)
     checkWindow(
@@ -67,7 +89,7 @@ async function configOf(metadata: MetadataReader, found: ReadonlyMap<string, Ten
     factors: factors && (await readFloats(factors, headDim / 2)),
   }
   const divisors = divisorsOfGguf(scaling, plain, where)
-  return { config: checkConfig({ ...plain, ...(divisors && { ropeDivisors: divisors }) }, where), warnings }
+  return checkConfig({ ...plain, ...(divisors && { ropeDivisors: divisors }) }, where)
 }
 
 /** The config without RoPE scaling, not yet checked. */
@@ -95,6 +117,19 @@ function plainConfig(
     ropePairs: architecture === 'llama' ? 'adjacent' : 'half',
     tiedEmbedding: !found.has('output.weight'),
   }
+}
+
+/**
+ * What is odd about the vocabulary's size. Rows beyond it are padding, and not drawn where they have no token. Throws `bad_model` for a
+ * file that promises more rows than its embedding has.
+ */
+function vocabularyWarnings(metadata: MetadataReader, { architecture, vocab }: ModelConfig): string[] {
+  const key = `${architecture}.vocab_size`
+  const said = metadata.optionalNumber(key) ?? vocab
+  const what = `${metadata.where}: ${key} is ${said}, and the embedding has ${vocab} rows`
+  if (said > vocab)
+    throw new ForetokenError('bad_model', `${what}: it is cut off, or another model's; get the file again`)
+  return said < vocab ? [`${what}: the rows are used, as far as they have a token`] : []
 }
 
 function matrix(tensor: GgufTensor, source: ByteSource): TensorInfo {

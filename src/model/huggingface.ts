@@ -3,6 +3,7 @@ import { ForetokenError } from '../errors.ts'
 import type { ByteSource, ModelArchive, ModelConfig, ModelFiles, TensorInfo } from '../types.ts'
 import { architectureOf, checkConfig, numberOf } from './config.ts'
 import { fingerprint } from './fingerprint.ts'
+import { withoutKeys } from './ignored-keys.ts'
 import { isObject, type Json, readJson, show } from './json.ts'
 import { checkKeys } from './known-keys.ts'
 import { jsonBounds, limits } from './limits.ts'
@@ -10,31 +11,41 @@ import { openElmConfig } from './openelm.ts'
 import { divisorsOfJson, thetaOf } from './rope.ts'
 import { readSafetensors } from './safetensors.ts'
 import { readTokenizer } from './tokenizer-files.ts'
-import { tokenIdsOf, tokenlessRows } from './tokenless.ts'
+import { endWarnings, tokenIdsOf, tokenlessRows } from './tokenless.ts'
 import { nameTensors } from './weights.ts'
 import { checkWindow, windowOf } from './window.ts'
 
 const headName = 'lm_head.weight'
 
-/** `context`: the most tokens that a sequence will have; default: as many as the model was made for. */
-export async function openHuggingFace(files: ModelFiles, context?: number): Promise<ModelArchive> {
+/**
+ * `context` is the most tokens that a sequence will have; default: as many as the model was made for. The keys of config.json in `ignored`
+ * are read as if they were not there.
+ */
+export async function openHuggingFace(
+  files: ModelFiles,
+  context: number | undefined,
+  ignored: ReadonlySet<string>,
+): Promise<ModelArchive> {
   const where = `${files.name}/config.json`
-  const json = await readJson(await files.open('config.json'), jsonBounds.config)
-  const { config: said, tied, warnings } = configOf(json, where, context)
+  const whole = await readJson(await files.open('config.json'), jsonBounds.config)
+  const { json, warnings } = withoutKeys(whole, ignored, where)
+  const { config: said, tied } = configOf(json, where, context)
   const found = await readShards(files)
   const head = await headOf(found, said, tied, where)
   const config = checkConfig({ ...said, tiedEmbedding: head.tied }, files.name)
   const ignore = (name: string) => isBuffer(name) || (head.tied && name === headName)
   const tensors = nameTensors(config, found, 'huggingFace', files.name, ignore)
-  const tokenizer = await readTokenizer(files, json)
+  const tokenizer = await readTokenizer(files, json, config.vocab)
   const { spec } = tokenizer
+  const tokenless = tokenlessRows(tokenIdsOf(spec), config.vocab, files.name)
+  const ends = endWarnings(spec, tokenless, files.name)
   return {
     name: files.name,
     config,
     tensors,
     tokenizer: spec,
-    tokenless: tokenlessRows(tokenIdsOf(spec), config.vocab, files.name),
-    warnings: [...warnings, ...head.warnings, ...tokenizer.warnings],
+    tokenless,
+    warnings: [...warnings, ...head.warnings, ...tokenizer.warnings, ...ends],
     fingerprint: await fingerprint(config, tensors),
   }
 }
@@ -84,7 +95,7 @@ function configOf(json: Json, where: string, context: number | undefined) {
   const plain = architecture === 'openelm' ? openElmConfig(json, where) : llamaConfig(json, architecture, where)
   // Checked before anything is made of its numbers.
   const checked = checkConfig(plain, where)
-  const warnings = checkKeys(json, checked, where)
+  checkKeys(json, checked, where)
   const sliding = windowOf(json, checked.layers, where)
   if (sliding) checkWindow(sliding.window, Math.min(context ?? checked.maxContext, checked.maxContext), sliding.what)
   const divisors = divisorsOfJson(json, checked, where)
@@ -92,7 +103,7 @@ function configOf(json: Json, where: string, context: number | undefined) {
   const tied = architecture === 'openelm' ? (json.share_input_output_layers ?? true) : json.tie_word_embeddings
   if (tied !== undefined && tied !== null && typeof tied !== 'boolean')
     throw new ForetokenError('bad_model', `${where}: tie_word_embeddings is ${show(tied)}, not true or false`)
-  return { config, tied: tied ?? undefined, warnings }
+  return { config, tied: tied ?? undefined }
 }
 
 function llamaConfig(json: Json, architecture: ModelConfig['architecture'], where: string): ModelConfig {

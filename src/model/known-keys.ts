@@ -1,6 +1,6 @@
 /**
- * Settings of a model's files that change the computation. What foretoken does not compute is refused by its name; what is at the value
- * that changes nothing is accepted, and so are keys that never change anything.
+ * Checks every key of a model's configuration: it is honoured, known to be harmless, or refused by its name. `ignored-keys.ts` takes out
+ * the keys that a caller answers for.
  */
 import { ForetokenError } from '../errors.ts'
 import type { ModelConfig } from '../types.ts'
@@ -15,7 +15,7 @@ export interface Model {
   readonly layers: number
 }
 
-/** Whether a value of the key changes nothing; null and absent never do. */
+/** Returns true if a value of the key changes nothing; null and absent never do. */
 type Neutral = (value: unknown, model: Model) => boolean
 
 const is =
@@ -32,7 +32,7 @@ const isEmpty: Neutral = (value) =>
   (Array.isArray(value) ? value : isObject(value) ? Object.keys(value) : [0]).length === 0
 const inverseRoot = isNear(({ headDim }) => 1 / Math.sqrt(headDim))
 
-/** Keys of config.json that change the computation, with what of them is run. Whatever else the reader honours stands in `honoured`. */
+/** Keys of config.json that change the computation unless they have these values. */
 const neutral: Readonly<Record<string, Neutral>> = {
   hidden_act: is('silu', 'swish'),
   hidden_activation: is('silu', 'swish'),
@@ -42,14 +42,28 @@ const neutral: Readonly<Record<string, Neutral>> = {
   attention_bias: (value, { architecture }) => value === false || architecture === 'qwen2',
   qkv_bias: (value, { architecture }) => value === (architecture === 'qwen2'),
   use_bias: isOff,
+  bias: isOff,
+  attn_bias: isOff,
+  ffn_bias: isOff,
+  attention_out_bias: isOff,
+  v_head_dim: isNear(({ headDim }) => headDim),
   partial_rotary_factor: isOne,
   rotary_pct: isOne,
   rotary_emb_fraction: isOne,
   rotary_dim: isNear(({ headDim }) => headDim),
   rope_interleaved: isOff,
   rope_traditional: isOff,
+  rope_percent: isOne,
+  rope_ratio: isOne,
+  rope_type: is('default'),
+  use_rope: is(true),
+  use_mrope: isOff,
   position_embedding_type: is('rope', 'rotary'),
   alibi: isOff,
+  use_alibi: isOff,
+  is_causal: is(true),
+  use_bidirectional_attention: isOff,
+  use_rms_norm: is(true),
   attn_logit_softcapping: isOff,
   final_logit_softcapping: isOff,
   logit_softcapping: isOff,
@@ -89,60 +103,116 @@ const neutral: Readonly<Record<string, Neutral>> = {
   is_encoder_decoder: isOff,
   add_cross_attention: isOff,
   pruned_heads: isEmpty,
-  quantization_config: () => false,
-  quantization: () => false,
-  compression_config: () => false,
-  // OpenELM's names.
+  quantization_config: isEmpty,
+  quantization: isEmpty,
+  compression_config: isEmpty,
+  expert_layer_period: isOff,
+}
+
+/** The same for OpenELM, whose code reads names of its own and has a fixed epsilon. */
+const neutralInOpenElm: Readonly<Record<string, Neutral>> = {
+  ...neutral,
   activation_fn_name: is('swish'),
   ffn_with_glu: is(true),
   normalization_layer_name: is('rms_norm'),
+  rms_norm_eps: is(1e-6),
 }
 
-/** Read where the config is made. */
+/** Keys that every reader of a config.json honours. */
 const honoured = [
-  'architectures attention_dropout bos_token_id eos_token_id head_dim hidden_size intermediate_size layer_types',
-  'max_position_embeddings max_window_layers model_type num_attention_heads num_hidden_layers num_key_value_heads',
-  'original_max_position_embeddings rms_norm_eps rope_parameters rope_scaling rope_theta sliding_window tie_word_embeddings',
-  'use_sliding_window vocab_size',
-  // OpenELM's names.
+  'bos_token_id eos_token_id head_dim layer_types max_window_layers model_type original_max_position_embeddings',
+  'rope_parameters rope_scaling sliding_window use_sliding_window vocab_size',
+]
+
+const honouredInLlama = [
+  'hidden_size intermediate_size max_position_embeddings num_attention_heads num_hidden_layers num_key_value_heads rms_norm_eps',
+  'rope_theta tie_word_embeddings',
+]
+
+const honouredInOpenElm = [
   'ffn_dim_divisor ffn_multipliers max_context_length model_dim normalize_qk_projections num_kv_heads num_query_heads',
   'num_transformer_layers rope_freq_constant share_input_output_layers',
 ]
 
-/** Of training, of generation, of bookkeeping: none of it changes what a forward computes. */
+/** Keys that follow from the honoured ones, or that OpenELM's code reads for tables only. */
+const harmlessInOpenElm = ['num_gqa_groups qkv_multipliers rope_max_length tie_word_embeddings']
+
+/** Keys of bookkeeping, training, generation and other runtimes: they don't change what a forward computes. */
 const harmless = [
-  '_attn_implementation _attn_implementation_autoset _flash_attn_2_enabled _name_or_path attn_implementation attn_pdrop auto_map',
-  'bad_words_ids begin_suppress_tokens cache_implementation chunk_size_feed_forward classifier_dropout cross_attention_hidden_size',
-  'decoder_start_token_id diversity_penalty do_sample dtype early_stopping embd_pdrop encoder_no_repeat_ngram_size',
-  'exponential_decay_length_penalty ffn_dropout finetuning_task forced_bos_token_id forced_eos_token_id gradient_checkpointing',
-  'hidden_dropout id2label initializer_factor initializer_range is_decoder is_llama_config label2id length_penalty max_length',
-  'max_sequence_length min_length model_max_length name_or_path no_repeat_ngram_size num_beam_groups num_beams num_gqa_groups',
-  'num_labels num_return_sequences output_attentions output_hidden_states output_router_logits output_scores pad_token_id prefix',
-  'pretraining_tp problem_type qkv_multipliers remove_invalid_values repetition_penalty resid_pdrop return_dict',
-  'return_dict_in_generate rope_max_length router_aux_loss_coef sep_token_id seq_length suppress_tokens task_specific_params',
-  'temperature tf_legacy_loss tie_encoder_decoder tokenizer_class top_k top_p torch_dtype torchscript transformers.js_config',
-  'transformers_version typical_p unk_token_id unsloth_fixed unsloth_version use_bfloat16 use_cache',
+  // Bookkeeping of transformers.
+  '_attn_implementation _attn_implementation_autoset _attn_implementation_internal _commit_hash _flash_attn_2_enabled',
+  '_name_or_path architectures attn_implementation auto_map chunk_size_feed_forward dtype finetuning_task flash_attention id2label',
+  'ignore_index is_composition is_decoder is_llama_config keys_to_ignore_at_inference label2id language library_name license',
+  'model_name name name_or_path num_labels onnx output_attentions output_hidden_states output_router_logits output_scores',
+  'pretraining_tp problem_type return_dict return_dict_in_generate task_specific_params tf_legacy_loss tokenizer_class tokenizer_path',
+  'torch_dtype torchscript transformers.js_config transformers_version use_bfloat16 use_cache use_flash_attn use_flash_attention',
+  'use_flash_attention_2 use_return_dict use_sdpa _use_flash_attention_2',
+  // Lengths that only tokenizers and training read.
+  'max_seq_len max_seq_length max_sequence_length model_max_length n_ctx seq_len seq_length training_sequence_length',
+  // Tokens; those that end an answer are honoured.
+  'bos_token decoder_start_token_id eos_token forced_bos_token_id forced_eos_token_id mask_token_id pad_token pad_token_id prefix',
+  'sep_token_id unk_token unk_token_id',
+  // Training: initial values, dropout, losses.
+  'attention_dropout attention_dropout_prob attention_probs_dropout_prob attn_dropout attn_pdrop classifier_dropout dropout embd_pdrop',
+  'embed_dropout embedding_dropout ffn_dropout fused_bias_fc fused_dropout_add_ln fused_mlp gradient_checkpointing hidden_dropout',
+  'hidden_dropout_prob initializer_factor initializer_range initializer_std mlp_dropout neftune_noise_alpha resid_pdrop resid_dropout',
+  'residual_dropout router_aux_loss_coef router_jitter_noise sample_packing summary_activation summary_first_dropout',
+  'summary_proj_to_labels summary_type summary_use_proj tie_encoder_decoder unsloth_fixed unsloth_version z_loss_weight',
+  // Generation, which a request decides.
+  'assistant_confidence_threshold bad_words_ids begin_suppress_tokens cache_config cache_implementation constraints',
+  'diversity_penalty do_sample early_stopping encoder_no_repeat_ngram_size encoder_repetition_penalty epsilon_cutoff eta_cutoff',
+  'exponential_decay_length_penalty force_words_ids frequency_penalty guidance_scale length_penalty low_memory max_length max_new_tokens',
+  'max_time min_length min_new_tokens min_p no_repeat_ngram_size num_assistant_tokens num_assistant_tokens_schedule num_beam_groups',
+  'num_beams num_return_sequences penalty_alpha presence_penalty remove_invalid_values renormalize_logits repetition_penalty',
+  'sequence_bias suppress_tokens temperature token_healing top_k top_p typical_p',
+  // What only experts and encoders have; the keys that say that there are some are refused.
+  'cross_attention_hidden_size decoder_sparse_step mlp_only_layers moe_intermediate_size norm_topk_prob num_experts_per_tok',
+  'shared_expert_intermediate_size topk_method',
 ]
 
-const silent = new Set([...honoured, ...harmless].flatMap((line) => line.split(' ')))
-
-/** Throws `unsupported` for a key of a config.json whose value is not run; gives warnings. */
-export function checkKeys(json: Json, model: Model, where: string): string[] {
-  const unknown: string[] = []
-  for (const [key, value] of Object.entries(json)) {
-    if (silent.has(key)) continue
-    const rule = Object.hasOwn(neutral, key) ? neutral[key] : undefined
-    if (!rule) unknown.push(key)
-    else if (value !== null && !rule(value, model))
-      throw new ForetokenError(
-        'unsupported',
-        `${where}: ${key} is ${show(value)}, which changes what a ${model.architecture} model computes, and is not run`,
-      )
-  }
-  return unknownKeys(unknown, where)
+interface KeyList {
+  readonly silent: ReadonlySet<string>
+  readonly neutral: Readonly<Record<string, Neutral>>
 }
 
-/** The same in a GGUF, behind `ARCHITECTURE.`. */
+const inLlama: KeyList = { silent: words(honoured, honouredInLlama, harmless), neutral }
+
+/** The keys of config.json, for each architecture. */
+const keyLists: Readonly<Record<Model['architecture'], KeyList>> = {
+  llama: inLlama,
+  qwen2: inLlama,
+  qwen3: inLlama,
+  openelm: {
+    silent: words(honoured, honouredInOpenElm, harmlessInOpenElm, harmless),
+    neutral: neutralInOpenElm,
+  },
+}
+
+/** Keys within `rope_scaling` and `rope_parameters` that are honoured, or read for scalings only that are refused themselves. */
+const ropeKeys = words([
+  'factor high_freq_factor low_freq_factor original_max_position_embeddings partial_rotary_factor attention_factor rope_theta',
+  'rope_type type beta_fast beta_slow finetuned long_factor long_mscale mscale mscale_all_dim short_factor short_mscale truncate',
+])
+
+/** Throws `unsupported` for a key of a config.json that changes the computation, and for one that is not known. */
+export function checkKeys(json: Json, model: Model, where: string): void {
+  const { silent, neutral } = keyLists[model.architecture]
+  const refused = new RefusedKeys(model, where)
+  for (const [key, value] of Object.entries(json)) {
+    if (value === null || silent.has(key)) continue
+    refused.check(key, value, Object.hasOwn(neutral, key) ? neutral[key] : undefined)
+  }
+  for (const name of ['rope_scaling', 'rope_parameters']) {
+    const scaling = json[name]
+    if (!isObject(scaling)) continue
+    // Scalings that differ by layers hold objects, and are refused as such.
+    for (const [key, value] of Object.entries(scaling))
+      if (value !== null && !isObject(value) && !ropeKeys.has(key)) refused.check(`${name}.${key}`, value, undefined)
+  }
+  refused.throwIfAny()
+}
+
+/** Keys of a GGUF, without their `ARCHITECTURE.`, that change the computation unless they have these values. */
 const neutralInGguf: Readonly<Record<string, Neutral>> = {
   use_parallel_residual: isOff,
   attn_logit_softcapping: isOff,
@@ -157,6 +227,7 @@ const neutralInGguf: Readonly<Record<string, Neutral>> = {
   leading_dense_block_count: isOff,
   nextn_predict_layers: isOff,
   swin_norm: isOff,
+  n_deepstack_layers: isOff,
   'attention.causal': is(true),
   'attention.scale': (value, model) => value === 0 || inverseRoot(value, model),
   'attention.clamp_kqv': isOff,
@@ -169,47 +240,80 @@ const neutralInGguf: Readonly<Record<string, Neutral>> = {
   'rope.scaling.attn_factor': is(0, 1),
 }
 
-/** Read where the config is made, or without a bearing on it. */
-const silentInGguf = new Set(
-  [
-    'attention.head_count attention.head_count_kv attention.key_length attention.layer_norm_epsilon',
-    'attention.layer_norm_rms_epsilon attention.sliding_window attention.value_length block_count context_length embedding_length',
-    'expert_feed_forward_length expert_weights_scale feed_forward_length pooling_type rope.dimension_count rope.freq_base',
-    'rope.scale_linear rope.scaling.factor rope.scaling.finetuned rope.scaling.original_context_length rope.scaling.type',
-    'tensor_data_layout vocab_size',
-  ].flatMap((line) => line.split(' ')),
-)
+/** Keys that are honoured where the config is made, or that never change the computation of what is run. */
+const silentInGguf = words([
+  'attention.head_count attention.head_count_kv attention.key_length attention.layer_norm_epsilon',
+  'attention.layer_norm_rms_epsilon attention.sliding_window attention.value_length block_count context_length embedding_length',
+  'feed_forward_length pooling_type rope.dimension_count rope.freq_base',
+  'rope.scale_linear rope.scaling.factor rope.scaling.finetuned rope.scaling.original_context_length rope.scaling.type',
+  'tensor_data_layout vocab_size',
+  // Sliding layers and YaRN are refused by the keys that ask for them.
+  'attention.sliding_window_pattern rope.scaling.yarn_attn_factor rope.scaling.yarn_beta_fast rope.scaling.yarn_beta_slow',
+  'rope.scaling.yarn_ext_factor rope.scaling.yarn_log_multiplier',
+  // So are experts.
+  'expert_feed_forward_length expert_gating_func expert_group_count expert_group_used_count expert_shared_feed_forward_length',
+  'expert_weights_norm expert_weights_scale interleave_moe_layer_step moe_every_n_layers',
+])
 
-/** As `checkKeys`, for the keys of a GGUF; `value` gives a number, flag or text, and an object for a list. */
+/**
+ * Does what `checkKeys` does for the keys of a GGUF that begin with its architecture. `value` gives a number, flag or text, and an object
+ * for a list.
+ */
 export function checkGgufKeys(
   keys: Iterable<string>,
   value: (key: string) => unknown,
   model: Model,
   where: string,
-): string[] {
+): void {
   const prefix = `${model.architecture}.`
-  const unknown: string[] = []
+  const refused = new RefusedKeys(model, where)
   for (const key of keys) {
     if (!key.startsWith(prefix)) continue
     const name = key.slice(prefix.length)
     if (silentInGguf.has(name)) continue
-    const rule = Object.hasOwn(neutralInGguf, name) ? neutralInGguf[name] : undefined
-    if (!rule) unknown.push(key)
-    else if (!rule(value(key), model))
-      throw new ForetokenError(
-        'unsupported',
-        `${where}: ${key} is ${show(value(key))}, which changes what a ${model.architecture} model computes, and is not run`,
-      )
+    refused.check(key, value(key), Object.hasOwn(neutralInGguf, name) ? neutralInGguf[name] : undefined)
   }
-  return unknownKeys(unknown, where)
+  refused.throwIfAny()
 }
 
-function unknownKeys(keys: readonly string[], where: string): string[] {
-  if (keys.length === 0) return []
-  const named = keys
-    .slice(0, 8)
-    .map((key) => show(key))
-    .join(', ')
-  const more = keys.length > 8 ? ` and ${keys.length - 8} more` : ''
-  return [`${where}: ${named}${more}: foretoken does not know these keys, and ran the model as if they were not there`]
+/** Collects the keys of a file that are refused, so that one message names them all. */
+class RefusedKeys {
+  readonly #model: Model
+  readonly #where: string
+  readonly #refused: { readonly key: string; readonly text: string }[] = []
+
+  constructor(model: Model, where: string) {
+    this.#model = model
+    this.#where = where
+  }
+
+  /** `rule` is undefined for a key that is not known. */
+  check(key: string, value: unknown, rule: Neutral | undefined): void {
+    if (rule?.(value, this.#model)) return
+    this.#refused.push({ key, text: `${printable(key)} is ${show(value)}${rule ? '' : ' (an unknown key)'}` })
+  }
+
+  /** Throws `unsupported`. */
+  throwIfAny(): void {
+    const refused = this.#refused
+    if (refused.length === 0) return
+    const named = refused.slice(0, 8)
+    const more = refused.length > named.length ? ` and ${refused.length - named.length} more keys` : ''
+    const alone = refused.length === 1
+    throw new ForetokenError(
+      'unsupported',
+      `${this.#where}: ${named.map(({ text }) => text).join(', ')}${more}: ${alone ? 'this changes' : 'these change'} ` +
+        `the computation of a ${this.#model.architecture} model, and ${alone ? 'is' : 'are'} not run; to run the model as if the ` +
+        `file did not say so, load with ${named.map(({ key }) => `--ignore-config ${printable(key)}`).join(' ')} (option ignoreConfig)`,
+    )
+  }
+}
+
+/** A key as it may stand in a message: as it is, unless it holds more than letters and the like. */
+function printable(key: string): string {
+  return /^[\w.-]{1,80}$/.test(key) ? key : show(key)
+}
+
+function words(...lists: readonly (readonly string[])[]): ReadonlySet<string> {
+  return new Set(lists.flat().flatMap((line) => line.split(' ')))
 }

@@ -3,6 +3,7 @@ import type { Backend, Tensor, Weight } from '../backend/backend.ts'
 import { ForetokenError } from '../errors.ts'
 import { nextTurn, throwIfAborted } from '../turn.ts'
 import type { ModelArchive, TensorInfo } from '../types.ts'
+import { FiniteCheck } from './finite.ts'
 import { WeightIdentity } from './identity.ts'
 
 /** Bytes asked of a source at once. */
@@ -33,7 +34,7 @@ export function expectWeights(backend: Backend, { tensors }: ModelArchive, besid
   backend.expectWeights(specs, beside)
 }
 
-/** Reads every tensor in file order. Throws `aborted`. */
+/** Reads every tensor in file order. Throws `aborted`, and `bad_model` for a tensor that holds NaN or an infinity. */
 export async function loadWeights(
   backend: Backend,
   archive: ModelArchive,
@@ -110,6 +111,7 @@ async function readMatrix(
   const { name, type, rows, cols, source, offset, bytes } = tensor
   const writer = backend.weight({ name, type, n: rows, k: cols })
   const samples = identity.matrix(bytes, bytes / rows)
+  const finite = new FiniteCheck(tensor)
   for (let at = 0; at < bytes; ) {
     const into = writer.reserve(Math.min(pieceBytes, bytes - at))
     // Without progress this loop would have no end.
@@ -117,6 +119,7 @@ async function readMatrix(
       throw new ForetokenError('internal', `${name}: no memory to read byte ${at} of ${bytes} into`)
     await source.read(offset + at, into)
     samples.add(into)
+    finite.add(into)
     writer.commit(into.length)
     at += into.length
     await turns.after(into.length)
@@ -139,7 +142,11 @@ async function readVector(tensor: TensorInfo, identity: WeightIdentity): Promise
     })
   else if (type === 'f16') for (let i = 0; i < cols; i++) values[i] = halfToFloat(view.getUint16(i * 2, true))
   else throw new ForetokenError('unsupported', `${name}: a vector of type ${type}; expected f32, f16 or bf16`)
-  if (!values.every(Number.isFinite)) throw new ForetokenError('bad_model', `${name} holds a value that is not finite`)
+  if (!values.every(Number.isFinite))
+    throw new ForetokenError(
+      'bad_model',
+      `${name} (${type}) holds a value that is not finite: the file is damaged, or was converted wrongly; get it again`,
+    )
   return values
 }
 

@@ -4,21 +4,29 @@ import { asForetokenError, ForetokenError } from '../errors.ts'
 import type { ModelArchive, ModelFiles } from '../types.ts'
 import { openGguf } from './gguf-archive.ts'
 import { openHuggingFace } from './huggingface.ts'
+import { ignoredKeysOf } from './ignored-keys.ts'
 import { openPrepared, preparedEnding } from './prepared.ts'
 import { checkedSource } from './source.ts'
 
 export interface OpenOptions {
   /** The most tokens that a sequence will have: attention windows as long as that change nothing. Default: as many as the model was made for. */
   readonly context?: number | undefined
+  /**
+   * Keys of the configuration to read the model without, such as `['new_key']` of a config.json or `['llama.new_key']` of a GGUF. For keys
+   * that would be refused because they may change the computation; one that is not there changes nothing.
+   */
+  readonly ignoreConfig?: readonly string[] | undefined
 }
 
-/** Reads and checks all that is not weights. Throws `bad_model`, `unsupported`, `not_found`. */
+/** Reads and checks all that is not weights. Throws `bad_model`, `unsupported`, `not_found`, `bad_argument`. */
 export async function openModel(given: ModelFiles, options: OpenOptions = {}): Promise<ModelArchive> {
-  const { context } = withArguments('openModel', () => fieldsOf('the options', options, 'be absent'))
+  const { context, ignoreConfig } = withArguments('openModel', () => fieldsOf('the options', options, 'be absent'))
+  const ignored = ignoredKeysOf(ignoreConfig)
   try {
     return await opened(
       withArguments('openModel', () => checkedFiles(given)),
       context,
+      ignored,
     )
   } catch (error) {
     // Sources are the caller's, and may throw anything.
@@ -39,9 +47,13 @@ export function checkedFiles(files: ModelFiles): ModelFiles {
   }
 }
 
-async function opened(files: ModelFiles, context: number | undefined): Promise<ModelArchive> {
+async function opened(
+  files: ModelFiles,
+  context: number | undefined,
+  ignored: ReadonlySet<string>,
+): Promise<ModelArchive> {
   const gguf = files.files.filter((file) => file.toLowerCase().endsWith('.gguf'))
-  if (gguf.length === 1) return openGguf(files.name, await files.open(gguf[0]!), context)
+  if (gguf.length === 1) return openGguf(files.name, await files.open(gguf[0]!), context, ignored)
   if (gguf.length > 1)
     throw new ForetokenError(
       'unsupported',
@@ -55,7 +67,7 @@ async function opened(files: ModelFiles, context: number | undefined): Promise<M
       'unsupported',
       `${files.name} is an ONNX export: run, chat and serve take one; name a .gguf file or a folder of safetensors here`,
     )
-  if (files.files.includes('config.json')) return openHuggingFace(files, context)
+  if (files.files.includes('config.json')) return openHuggingFace(files, context, ignored)
   throw new ForetokenError(
     'not_found',
     `${files.name} has neither a .gguf file nor a config.json (files: ${files.files.slice(0, 8).join(', ') || 'none'})`,

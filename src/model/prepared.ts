@@ -70,6 +70,8 @@ export async function openPrepared(name: string, source: ByteSource): Promise<Mo
   const mergeIds = new Uint32Array(merges * 2)
   await source.read(mergesAt, new Uint8Array(mergeIds.buffer))
   const tokenizer = tokenizerOf(head.tokenizer, tokens, mergeIds, bad)
+  if (tokenizer.eosIds.some((id) => id >= config.vocab))
+    throw bad(`ends answers with token ${tokenizer.eosIds.find((id) => id >= config.vocab)}, and has ${config.vocab}`)
   const tokenless = tokenlessRows(idsOf(tokens, tokenizer), config.vocab, source.name)
   return { name, config, tensors, tokenizer, tokenless, warnings: [], fingerprint: await fingerprint(config, tensors) }
 }

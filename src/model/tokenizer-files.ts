@@ -7,10 +7,11 @@ import { readText } from './source.ts'
 
 const openElmTokenizer = "; OpenELM was made with Llama 2's and brings none: put that tokenizer.json beside config.json"
 
-/** `config` is config.json. Throws `not_found`, `bad_model`. */
+/** `config` is config.json, and `rows` the rows of the embedding. Throws `not_found`, `bad_model`. */
 export async function readTokenizer(
   files: ModelFiles,
   config: Json,
+  rows: number,
 ): Promise<{ spec: TokenizerSpec; warnings: readonly string[] }> {
   const optional = async (file: string, bounds: JsonBounds): Promise<Json> =>
     files.files.includes(file) ? readJson(await files.open(file), bounds) : {}
@@ -28,7 +29,7 @@ export async function readTokenizer(
     : settings.chat_template
   const bosToken = textOf(settings.bos_token) ?? textOf(special.bos_token)
   const eosToken = textOf(settings.eos_token) ?? textOf(special.eos_token)
-  const { eosIds, warnings } = endsOf(files.name, json, eosToken, {
+  const { eosIds, warnings } = endsOf({ name: files.name, rows }, json, eosToken, {
     'config.json': config.eos_token_id,
     'generation_config.json': generation.eos_token_id,
   })
@@ -44,24 +45,33 @@ export async function readTokenizer(
   return { spec, warnings }
 }
 
-/** All that some file says ends an answer: their union, since each of them is known to be wrong alone. */
+/**
+ * All that some file says ends an answer: their union, since each of them is known to be wrong alone. An id that the embedding has no row
+ * for is never drawn, and left out with a warning. Throws `bad_model` where no other is left.
+ */
 function endsOf(
-  name: string,
+  { name, rows }: { readonly name: string; readonly rows: number },
   json: Json,
   eosToken: string | undefined,
   said: Readonly<Record<string, unknown>>,
 ): { eosIds: number[]; warnings: string[] } {
   const ends = new Set<number>()
+  const outside: string[] = []
   for (const [file, ids] of Object.entries(said))
     for (const id of [ids ?? []].flat()) {
       if (!Number.isSafeInteger(id))
         throw new ForetokenError('bad_model', `${name}/${file}: eos_token_id has ${show(id)}, which is not a token id`)
       // Some files write -1 for none.
-      if ((id as number) >= 0) ends.add(id as number)
+      if ((id as number) < 0) continue
+      if ((id as number) < rows) ends.add(id as number)
+      else outside.push(`${file}: eos_token_id has ${id}, and the embedding rows 0 to ${rows - 1}`)
     }
   const id = eosToken === undefined ? undefined : idOf(json, eosToken)
   if (id !== undefined) ends.add(id)
-  const warnings = ends.size > 0 ? [] : [`${name}: no file says which token ends an answer: answers run to their limit`]
+  if (ends.size === 0 && outside.length > 0)
+    throw new ForetokenError('bad_model', `${name}/${outside[0]}: no token would end an answer; correct the file`)
+  const warnings = outside.map((what) => `${name}/${what}: the id is not used, since no such token can be drawn`)
+  if (ends.size === 0) warnings.push(`${name}: no file says which token ends an answer: answers run to their limit`)
   return { eosIds: [...ends], warnings }
 }
 

@@ -31,6 +31,13 @@ export function tokenlessRows(ids: Iterable<unknown>, rows: number, where: strin
   return free
 }
 
+/** A warning for each token that should end an answer and has no text: its row is never drawn. `tokenless` ascends. */
+export function endWarnings({ eosIds }: TokenizerSpec, tokenless: Uint32Array, where: string): string[] {
+  return eosIds
+    .filter((id) => tokenless.includes(id))
+    .map((id) => `${where}: token ${id} should end an answer, and the tokenizer has no such token: it is never drawn`)
+}
+
 /** Makes sure that nobody draws or lists a row without a token, nor one beyond the vocabulary. `logits` are of one position. */
 export function maskTokenless(
   logits: Float32Array,

@@ -90,7 +90,15 @@ function isAscii(text: string): boolean {
 /** As many units as `String.fromCharCode` takes at once on any engine. */
 const atOnce = 4096
 
+/** Texts that are mapped without an array, which would take longer to make than they. */
+const short = 32
+
 function mapUnits(text: string, map: (unit: number) => number): string {
+  if (text.length <= short) {
+    let mapped = ''
+    for (let at = 0; at < text.length; at++) mapped += String.fromCharCode(map(text.charCodeAt(at)))
+    return mapped
+  }
   const parts: string[] = []
   for (let from = 0; from < text.length; from += atOnce) {
     const units = new Uint16Array(Math.min(atOnce, text.length - from))

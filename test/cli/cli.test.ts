@@ -201,6 +201,23 @@ test('inspect counts layers that differ each by itself', async () => {
   expect(table).toMatch(/2 to 6 of 16, 1 to 3 for keys and values/)
 })
 
+test('a key that nobody knows is refused by every command that opens the model, and ignored where --ignore-config says so', async () => {
+  const odd = join(folder, 'odd.gguf')
+  await writeFile(odd, tinyGguf({ metadata: { 'llama.new_thing': { u32: 3 } } }))
+  const commands = [
+    ['inspect', odd],
+    ['tokenize', '-m', odd, 'x'],
+    ['run', '-m', odd, '-n', '1', '--raw', 'x'],
+    ['deploy-prep', '-m', odd, '--out', join(folder, 'odd-deploy'), '--no-predictor'],
+  ]
+  for (const command of commands) {
+    const refused = await foretoken(command)
+    expect(refused.code).not.toBe(0)
+    expect(refused.err).toMatch(/llama\.new_thing is 3 .*--ignore-config llama\.new_thing/s)
+    expect(await foretoken([...command, '--ignore-config', 'llama.new_thing'])).toMatchObject({ code: 0 })
+  }
+})
+
 test('tokenize, inspect, ls and bench print JSON', async () => {
   const text = await foretoken(['tokenize', '-m', model, '--json', 'abc'])
   expect(JSON.parse(text.out).ids).toHaveLength(3)

@@ -41,12 +41,48 @@ describe('what ends an answer is the union of what the files say', () => {
     expect(archive.warnings).toEqual([expect.stringMatching(/which token ends an answer/)])
   })
 
+  test('an id without a row is left out with a warning, and refused where no other is left', async () => {
+    const some = await openModel(tinyFolder({ config: { eos_token_id: [0, 276] }, files: generation(1 << 30) }))
+    expect(some.tokenizer.eosIds).toEqual([0, 2])
+    expect(some.warnings).toEqual([
+      expect.stringMatching(/config\.json: eos_token_id has 276, and the embedding rows 0 to 275: the id is not used/),
+      expect.stringMatching(/generation_config\.json: eos_token_id has 1073741824/),
+    ])
+    await expect(
+      openModel(tinyFolder({ config: { eos_token_id: 276 }, settings: { eos_token: null } })),
+    ).rejects.toMatchObject({
+      code: 'bad_model',
+      message: expect.stringMatching(/eos_token_id has 276.*no token would/),
+    })
+  })
+
+  test('an id of a row without a token is told', async () => {
+    const { warnings } = await openModel(tinyFolder({ rows: 300, config: { eos_token_id: 290 } }))
+    expect(warnings).toEqual([expect.stringMatching(/token 290 should end an answer, and the tokenizer has no such/)])
+  })
+
   test('in a GGUF: end of text, of turn and of message, and the usual names', async () => {
     const id = (name: string, u32: number) => ({ [`tokenizer.ggml.${name}_token_id`]: { u32 } })
     const files = tinyFiles({ metadata: { ...id('eos', 5), ...id('eot', 6), ...id('eom', 7) } })
     expect((await openModel(files)).tokenizer.eosIds).toEqual([5, 6, 7, 258, 256])
     for (const name of ['eos', 'eot', 'eom'])
       await expect(openModel(tinyFiles({ metadata: id(name, 259) }))).rejects.toMatchObject({ code: 'bad_model' })
+  })
+})
+
+describe('the vocab_size of a GGUF and the rows of its embedding', () => {
+  const sized = (u32: number) => openModel(tinyFiles({ metadata: { 'llama.vocab_size': { u32 } } }))
+  test('are the same, and nothing is said', async () => expect((await sized(259)).warnings).toEqual([]))
+  test('differ with a warning where there are more rows', async () => {
+    expect((await sized(256)).warnings).toEqual([
+      expect.stringMatching(/llama\.vocab_size is 256, and the embedding has 259 rows: the rows are used/),
+    ])
+  })
+  test('are refused where rows are missing', async () => {
+    await expect(sized(32_000)).rejects.toMatchObject({
+      code: 'bad_model',
+      message: expect.stringMatching(/vocab_size is 32000, and the embedding has 259 rows: it is cut off/),
+    })
   })
 })
 

@@ -1,6 +1,7 @@
 /** Templates that take more than anybody's would, and stop; what is counted is work, not time. */
-import { describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { maxTemplate, parseTemplate } from '../../src/tokens/jinja/parse.ts'
+import { Origin } from '../../src/tokens/origin.ts'
 import { applyTemplate, limitsFor } from '../../src/tokens/template.ts'
 import { smallSpec } from '../helpers/small-bpe.ts'
 
@@ -33,6 +34,15 @@ describe('a template is stopped', () => {
     ['an indentation without end', "{{ 'a\nb' | indent(1000000000) }}"],
     ['JSON with an indentation without end', '{{ [1] | tojson(indent=1000000000) }}'],
     ['a separator without end', "{% set s = 'a' * 100000 %}{{ range(1000) | join(s) }}"],
+    ['a separator between numbers', "{{ range(1000000) | join('x' * 1000) }}"],
+    ['a separator of a method', "{{ ('x' * 1000).join(range(1000000)) }}"],
+    ['a list as a text', '{{ range(1000000) | string }}'],
+    ['a list as JSON', '{{ range(1000000) | tojson }}'],
+    ['JSON with a long indentation, deep down', "{{ [[[[[[[[1]]]]]]]] | tojson(indent='x' * 1000000) }}"],
+    ['a text in letters', "{{ ('a' * 8000000) | list }}"],
+    ['a text in words', "{{ ('a ' * 2000000).split() }}"],
+    ['a text in lines', "{{ ('a\n' * 2000000).splitlines() }}"],
+    ['escapes without end', "{{ ('\n' * 4000000) | tojson }}"],
     ['a sort in a loop', '{% set x = range(10000) %}{% for i in x %}{% set y = x | sort %}{% endfor %}'],
     ['a search in a loop', '{% set x = range(100000) %}{% for i in x %}{% set y = -1 in x %}{% endfor %}'],
     [
@@ -65,6 +75,40 @@ describe('a template is stopped', () => {
     expect(() => render(template)).toThrow(
       expect.objectContaining({ code: 'bad_model', message: expect.stringMatching(message) }),
     )
+  })
+})
+
+describe('what a filter makes is counted before it is made', () => {
+  const limits = { steps: 1000, size: 10_000 }
+  const run = (template: string) => expect(() => render(template, limits)).toThrow(/more than 10000 characters/)
+  afterEach(() => vi.restoreAllMocks())
+
+  test.each([
+    "{{ range(1000) | join('x' * 100) }}",
+    "{{ ('x' * 100).join(range(1000)) }}",
+    '{{ range(1000) | string }}',
+    '{{ range(1000) | tojson }}',
+    "{{ range(1000) | map('string') | join('x' * 100) }}",
+  ])('texts of numbers: %s', (template) => {
+    const mark = vi.spyOn(Origin.prototype, 'mark')
+    run(template)
+    expect(mark.mock.calls.length).toBeLessThan(500)
+  })
+
+  test.each([
+    "{{ ('a' * 2300) | replace('a', 'b') }}",
+    "{{ ('a' * 2300).split('a') }}",
+    "{{ ('\n' * 2300) | indent }}",
+  ])('places in a text: %s', (template) => {
+    const find = vi.spyOn(String.prototype, 'indexOf')
+    run(template)
+    expect(find.mock.calls.length).toBeLessThan(1500)
+  })
+
+  test.each(["{{ ('a' * 4000) | list }}", "{% for c in 'a' * 4000 %}{% endfor %}"])('letters: %s', (template) => {
+    const from = vi.spyOn(Array, 'from')
+    run(template)
+    expect(from.mock.calls.every(([source]) => typeof source !== 'string')).toBe(true)
   })
 })
 

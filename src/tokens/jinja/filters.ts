@@ -123,6 +123,7 @@ const filters: Readonly<Record<string, Filter>> = {
       const shown = values.plain(values.shown(key))
       const same = caseSensitive ? shown : shown.toLowerCase()
       if (seen.has(same)) return false
+      values.budget.spendEntries(1)
       seen.add(same)
       return true
     })

@@ -42,7 +42,11 @@ const methods: Readonly<Record<string, Method>> = {
     pointsBefore(values, text, values.plain(text).lastIndexOf(stringOf(values, part, 'rfind'))),
   count(values, text, [part]) {
     const sought = stringOf(values, part, 'count')
-    return sought === '' ? text.length + 1 : places(values.plain(text), sought).length
+    if (sought === '') return text.length + 1
+    const plain = values.plain(text)
+    let found = 0
+    for (let at = plain.indexOf(sought); at >= 0; at = plain.indexOf(sought, at + sought.length)) found++
+    return found
   },
   split: (values, text, args, named) =>
     split(values, text, args[0] ?? named.get('sep'), args[1] ?? named.get('maxsplit'), false),
@@ -101,10 +105,13 @@ function isSpace(character: string): boolean {
   return (character >= '\x1c' && character <= '\x1f') || /^\p{White_Space}$/u.test(character)
 }
 
-/** Where `sought` stands, from left to right, without overlaps. `sought` is not empty. */
-function places(plain: string, sought: string): number[] {
+/** Where `sought` stands, from left to right, without overlaps; each place is counted before it is kept. `sought` is not empty. */
+function places(values: Values, plain: string, sought: string): number[] {
   const found: number[] = []
-  for (let at = plain.indexOf(sought); at >= 0; at = plain.indexOf(sought, at + sought.length)) found.push(at)
+  for (let at = plain.indexOf(sought); at >= 0; at = plain.indexOf(sought, at + sought.length)) {
+    values.budget.spendElements(1)
+    found.push(at)
+  }
   return found
 }
 
@@ -113,7 +120,6 @@ function split(values: Values, text: string, separator: Value, most: Value, from
   if (limit === undefined) throw new Error('maxsplit must be a number')
   values.budget.spend(text.length)
   const parts = separator === undefined || separator === null ? words(values, text) : cut(values, text, separator)
-  values.budget.spendElements(parts.length)
   if (limit < 0 || parts.length <= limit + 1) return parts.map(([from, to]) => text.slice(from, to))
   const alone = fromRight ? parts.slice(parts.length - limit) : parts.slice(0, limit)
   const rest = fromRight ? parts.slice(0, parts.length - limit) : parts.slice(limit)
@@ -126,17 +132,20 @@ type Part = readonly [from: number, to: number]
 
 /** What stands between runs of white space. */
 function words(values: Values, text: string): Part[] {
-  return Array.from(
-    values.plain(text).matchAll(/\P{White_Space}+/gu),
-    ({ 0: word, index }): Part => [index, index + word.length],
-  )
+  const parts: Part[] = []
+  for (const { 0: word, index } of values.plain(text).matchAll(/\P{White_Space}+/gu)) {
+    values.budget.spendEntries(1)
+    parts.push([index, index + word.length])
+  }
+  return parts
 }
 
 /** What stands between separators, empty parts included. */
 function cut(values: Values, text: string, separator: Value): Part[] {
   const sought = stringOf(values, separator, 'split')
   if (sought === '') throw new Error('split() by an empty string')
-  const ends = places(values.plain(text), sought)
+  const ends = places(values, values.plain(text), sought)
+  values.budget.spendEntries(ends.length + 1)
   return [...ends, text.length].map((end, at): Part => [at === 0 ? 0 : ends[at - 1]! + sought.length, end])
 }
 
@@ -144,14 +153,14 @@ function splitLines(values: Values, text: string): Value[] {
   const plain = values.plain(text)
   const lines: string[] = []
   let from = 0
+  values.budget.spend(text.length)
   // biome-ignore lint/suspicious/noControlCharactersInRegex: Python takes separators of files, groups and records for line ends.
   for (const { 0: end, index } of plain.matchAll(/\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/g)) {
+    values.budget.spendEntries(1)
     lines.push(text.slice(from, index))
     from = index + end.length
   }
   if (from < text.length) lines.push(text.slice(from))
-  values.budget.spend(text.length)
-  values.budget.spendElements(lines.length)
   return lines
 }
 
@@ -170,7 +179,8 @@ export function replaced(values: Values, text: string, from: Value, to: Value, m
   const limit = most === undefined || most === null ? -1 : values.number(most)
   if (limit === undefined) throw new Error('the count of replace() must be a number')
   const plain = values.plain(text)
-  const all = sought === '' ? Array.from({ length: text.length + 1 }, (_, at) => at) : places(plain, sought)
+  if (sought === '') values.budget.spendElements(text.length + 1)
+  const all = sought === '' ? Array.from({ length: text.length + 1 }, (_, at) => at) : places(values, plain, sought)
   const kept = limit < 0 ? all : all.slice(0, limit)
   values.budget.spend(text.length + kept.length * (to.length + 1))
   let result = ''
@@ -203,15 +213,20 @@ function formatted(values: Values, text: string, args: readonly Value[], named: 
 }
 
 export function joined(values: Values, items: readonly Value[], separator: string): string {
-  const texts = items.map((item) => values.text(item))
-  values.budget.spend(texts.reduce((sum, { length }) => sum + length + separator.length, 0))
+  values.budget.spend(items.length * separator.length)
+  const texts = items.map((item) => {
+    const text = values.text(item)
+    values.budget.spend(text.length)
+    return text
+  })
   return texts.join(separator)
 }
 
 export function indented(values: Values, text: string, width: Value, first: boolean, blank: boolean): string {
   const pad = typeof width === 'string' ? width : ' '.repeat(checked(values, values.number(width ?? 4)))
   const plain = values.plain(text)
-  const starts = [0, ...places(plain, '\n').map((at) => at + 1)]
+  const starts = [0]
+  for (const at of places(values, plain, '\n')) starts.push(at + 1)
   values.budget.spend(text.length + starts.length * pad.length)
   let result = ''
   for (const [line, start] of starts.entries()) {
@@ -253,7 +268,9 @@ export function length(values: Values, text: string): number {
   values.budget.spend(text.length)
   if (!/[\ud800-\udbff]/.test(text)) return text.length
   values.budget.spend(text.length)
-  return Array.from(text).length
+  let points = 0
+  for (let at = 0; at < text.length; points++) at += text.codePointAt(at)! > 0xffff ? 2 : 1
+  return points
 }
 
 function pointsBefore(values: Values, text: string, at: number): number {

@@ -45,6 +45,11 @@ export class Callable {
 /** What a pair of strings takes, in characters. */
 const pairSize = 16
 
+/** What JSON escapes, or may have to. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is escaped.
+const notPlain = /[\x00-\x1f"\\]|[\ud800-\udfff]/gu
+const notPlainAscii = /[^\x20-\x7e]|["\\]/gu
+
 /** The plain texts of marked strings, each made once. */
 const remembered = 64
 
@@ -147,16 +152,11 @@ export class Values {
   /** What a loop goes through. Throws for what it can't. */
   items(value: Value): Value[] {
     if (value === undefined) return []
-    const items = Array.isArray(value)
-      ? value
-      : value instanceof Map
-        ? [...value.keys()]
-        : typeof value === 'string'
-          ? Array.from(value)
-          : undefined
-    if (!items) throw new Error(`${typeName(value)} can't be gone through`)
-    this.budget.spendElements(items.length)
-    return items
+    if (!Array.isArray(value) && !(value instanceof Map) && typeof value !== 'string')
+      throw new Error(`${typeName(value)} can't be gone through`)
+    this.budget.spendElements(value instanceof Map ? value.size : value.length)
+    if (Array.isArray(value)) return value
+    return value instanceof Map ? [...value.keys()] : Array.from(value)
   }
 
   /** As `str` of Python. */
@@ -176,11 +176,14 @@ export class Values {
     if (value === undefined) return 'Undefined'
     if (value instanceof Real) return this.#number(realText(value.value))
     if (Array.isArray(value))
-      return this.#made(`[${this.#nested(() => value.map((item) => this.shown(item)).join(', '))}]`)
+      return `[${this.#listed(
+        this.#nested(() => value.map((item) => this.shown(item))),
+        ', ',
+      )}]`
     const fields = value instanceof Namespace ? value.fields : value
     if (!(fields instanceof Map)) return `<${typeName(value)}>`
-    const entries = () => [...fields].map(([key, item]) => `${this.shown(key)}: ${this.shown(item)}`).join(', ')
-    return this.#made(`{${this.#nested(entries)}}`)
+    const entries = this.#nested(() => [...fields].map(([key, item]) => `${this.shown(key)}: ${this.shown(item)}`))
+    return `{${this.#listed(entries, ', ')}}`
   }
 
   /** As Python's `json.dumps`, `ensure_ascii` off by default. */
@@ -193,6 +196,7 @@ export class Values {
     if (typeof value === 'string') return this.#jsonString(value, options)
     const { indent } = options
     const [between, colon] = options.separators ?? [indent === undefined ? ', ' : ',', ': ']
+    if (indent !== undefined) this.budget.spend(indent.length * (2 * depth + 1))
     const pad = indent === undefined ? '' : `\n${indent.repeat(depth + 1)}`
     const end = indent === undefined ? '' : `\n${indent.repeat(depth)}`
     const parts = this.#nested(() => {
@@ -206,16 +210,17 @@ export class Values {
     })
     const [open, close] = Array.isArray(value) ? ['[', ']'] : ['{', '}']
     if (parts.length === 0) return open + close
-    return this.#made(open + parts.map((part) => pad + part).join(between) + end + close)
+    return open + pad + this.#listed(parts, between + pad) + end + close
   }
 
   /** A number may be a person's: a length, or an argument of a tool. It can't be told, so it is taken for one. */
   #number(text: string): string {
+    this.budget.spend(text.length + pairSize)
     return this.origin.mark(text)
   }
 
   #jsonString(text: string, { ensureAscii = false }: JsonOptions): string {
-    return `"${this.#escaped(text, (character) => {
+    return `"${this.#escaped(text, ensureAscii ? notPlainAscii : notPlain, (character) => {
       const escaped = JSON.stringify(character).slice(1, -1)
       if (!ensureAscii || escaped < '\x7f') return escaped
       return Array.from({ length: character.length }, (_, at) => unicodeEscape(character.charCodeAt(at))).join('')
@@ -232,27 +237,31 @@ export class Values {
       '\t': '\\t',
       [quote]: `\\${quote}`,
     }
-    return quote + this.#escaped(text, (character) => escapes[character] ?? character) + quote
+    return quote + this.#escaped(text, /[\\\n\r\t'"]/g, (character) => escapes[character] ?? character) + quote
   }
 
-  /** A person's characters stay theirs, however they are escaped. */
-  #escaped(text: string, escapeOf: (character: string) => string): string {
+  /** A person's characters stay theirs, however they are escaped. `escapable` finds what may have to be. */
+  #escaped(text: string, escapable: RegExp, escapeOf: (character: string) => string): string {
     const plain = this.plain(text)
+    this.budget.spend(text.length)
     let result = ''
-    for (let at = 0; at < plain.length; ) {
-      const character = String.fromCodePoint(plain.codePointAt(at)!)
-      const own = text.slice(at, at + character.length)
+    let done = 0
+    for (const { 0: character, index } of plain.matchAll(escapable)) {
+      const own = text.slice(index, index + character.length)
       const escaped = escapeOf(character)
-      if (escaped === character) result += own
-      else result += own === character && this.origin.covers(character) ? escaped : this.origin.mark(escaped)
-      at += character.length
+      if (escaped === character) continue
+      this.budget.spend(escaped.length + pairSize)
+      const templates = own === character && this.origin.covers(character)
+      result += text.slice(done, index) + (templates ? escaped : this.origin.mark(escaped))
+      done = index + character.length
     }
-    return this.#made(result)
+    return result + text.slice(done)
   }
 
-  #made(text: string): string {
-    this.budget.spend(text.length)
-    return text
+  /** Parts with a separator between them, counted before they are joined. */
+  #listed(parts: readonly string[], between: string): string {
+    this.budget.spend(parts.reduce((sum, { length }) => sum + length, parts.length * between.length))
+    return parts.join(between)
   }
 
   #nested<T>(inside: () => T): T {
