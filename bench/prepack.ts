@@ -8,7 +8,7 @@
  * twice more, predicted: one by one, and all submitted at once.
  */
 import { type Engine, pageTokens } from '../src/index.ts'
-import { binsOf } from '../src/pack/bins.ts'
+import { binsOf } from '../src/onnx/bins.ts'
 import { moments, shuffled } from './lengths.ts'
 import { quantile, round, type Sample, type Summary, sum, summary, timed } from './stats.ts'
 

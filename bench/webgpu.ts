@@ -8,11 +8,11 @@
  * submit. Shapes are KxN. $FORETOKEN_VULKAN=own: the machine's own GPU, not a Vulkan in software.
  */
 import { parseArgs } from 'node:util'
-import type { FeatureName } from '../companion/webgpu/features.ts'
-import { openWebGpu } from '../companion/webgpu/node.ts'
+import { openWebGpu } from '../node/webgpu.ts'
 import { vulkan } from '../scripts/chromium.mjs'
 import type { Backend, Tensor, Weight } from '../src/backend/backend.ts'
-import type { TensorType } from '../src/types.ts'
+import type { FeatureName } from '../src/backend/webgpu/features.ts'
+import type { TensorType } from '../src/base/model.ts'
 import { randomBlocks, written } from '../test/helpers/blocks.ts'
 import { random } from '../test/helpers/random.ts'
 import { machine } from './machine.ts'

@@ -1,5 +1,5 @@
 /** K and V on the wire: bytes of a token, how far answers are from exact ones, and how fast a codec is on one thread. */
-import { agreement } from '../src/fit/judge.ts'
+import { agreement } from '../src/evaluate/agreement.ts'
 import type { Engine, WireCodec } from '../src/index.ts'
 import { suites } from './quality/suites.ts'
 import { round } from './stats.ts'

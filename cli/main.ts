@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The `foretoken` command. Each command's code is loaded when it is called, so that others don't wait for it. */
 import { readFileSync } from 'node:fs'
-import { asForetokenError } from '../src/errors.ts'
+import { asForetokenError } from '../src/base/errors.ts'
 import { askedBy, checkPrompt } from './asks.ts'
 import { completion } from './completion.ts'
 import { exitCodes } from './exit.ts'

@@ -1,6 +1,5 @@
 /** What commands that run a model have in common: the engine from the flags, the options of an answer, the last line. */
 import { open as openFile, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { openWebGpu } from '../companion/webgpu/node.ts'
 import {
   type AnyEngine,
   type ByteSource,
@@ -18,6 +17,7 @@ import {
   predictorFile,
   shippedPredictor,
 } from '../node/index.ts'
+import { openWebGpu } from '../node/webgpu.ts'
 import type { Flags } from './flags.ts'
 import { UsageError } from './parse.ts'
 import { pullProgress } from './progress.ts'

@@ -1,11 +1,11 @@
 /**
  * A companion: an engine that reads prompts for edges, and sends back their K and V, or the answer.
  *
- *     POST /v1/prefill   token ids and the range that is missing; streams K and V as they are made (src/kv/wire.ts)
- *     POST /v1/relay     token ids and options; streams the tokens of the answer, a sealed JSON object a line (src/prefill/seal.ts)
+ *     POST /v1/prefill   token ids and the range that is missing; streams K and V as they are made (src/transfer/wire.ts)
+ *     POST /v1/relay     token ids and options; streams the tokens of the answer, a sealed JSON object a line (src/transfer/seal.ts)
  *     GET  /v1/status    how busy it is, and how fast it was lately
  *
- * These are signed (src/prefill/signature.ts). All other routes are those of the edge's app: it is an OpenAI endpoint, too.
+ * These are signed (src/transfer/signature.ts). All other routes are those of the edge's app: it is an OpenAI endpoint, too.
  */
 import type { z } from '@hono/zod-openapi'
 import { Hono } from 'hono'

@@ -18,8 +18,8 @@ import {
   openModel,
   type WasmModules,
 } from '../src/index.ts'
-import { readPredictor, writePredictor } from '../src/model/predictor-file.ts'
 import { type PreparedFile, preparedFile } from '../src/model/prepare.ts'
+import { readPredictor, writePredictor } from '../src/predict/file.ts'
 import { mergePairs } from '../src/tokens/merges.ts'
 import { fileError } from './disk.ts'
 import { pathInside } from './paths.ts'

@@ -3,7 +3,7 @@
  * order in which its merges were found, the most frequent first.
  */
 
-import { createWasmBackend } from '../src/backend/wasm.ts'
+import { createWasmBackend } from '../src/backend/wasm/backend.ts'
 import { ForetokenError, type ModelArchive, memorySource, type TensorInfo, type WasmModules } from '../src/index.ts'
 import { quantizeQ4 } from '../src/model/four-bits.ts'
 import { rowsOf } from '../src/model/weights.ts'

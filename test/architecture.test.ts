@@ -1,50 +1,150 @@
-/** Imports go only one way, type imports included; ARCHITECTURE.md tells the same order in words. */
+/** Every source file is in one folder of this list, and imports go only to earlier ones, type imports included. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { cycles, importsOf, type Layer, sourceFiles, specifiers, violations } from './helpers/imports.ts'
+import {
+  cycles,
+  type Folder,
+  folderOf,
+  importsOf,
+  loosePermissions,
+  sourceFiles,
+  specifiers,
+  violations,
+} from './helpers/imports.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const folders = ['src', 'workers', 'node', 'edge', 'companion', 'cli', 'bench', 'web']
 
-/** Lowest first. */
-const layers: Layer[] = [
-  { name: 'nouns', rank: 0, holds: /^src\/(types|errors|callback|checks|trace|turn|lifetime)\.ts$/ },
-  { name: 'kv', rank: 1, holds: /^src\/kv\// },
-  { name: 'backend', rank: 1, holds: /^src\/backend\// },
-  { name: 'model', rank: 2, holds: /^src\/model\// },
-  ...['tokens', 'pack', 'prefill', 'route', 'decode', 'stream', 'fit'].map((name) => ({
-    name,
-    rank: 3,
-    holds: new RegExp(`^src/${name}/`),
-  })),
-  {
-    name: 'engine',
-    rank: 4,
-    holds:
-      /^src\/(engine|any-engine|options|answer|places|submission|many|ort-engine|ort-submission|routed|routed-answer|saved-prefix|kv-sender|kv-receiver|workbench|parts)\.ts$/,
-  },
-  { name: 'index', rank: 5, holds: /^src\/index\.ts$/ },
-  { name: 'workers', rank: 6, holds: /^workers\// },
-  { name: 'edge', rank: 6, holds: /^edge\// },
-  { name: 'node', rank: 7, holds: /^node\// },
-  { name: 'companion', rank: 8, holds: /^companion\// },
-  { name: 'bench', rank: 9, holds: /^bench\// },
-  { name: 'web', rank: 9, holds: /^web\// },
-  { name: 'cli', rank: 9, holds: /^cli\// },
+/** A row of `folders`: its path, the reason for its place, and what it may import. */
+function row(path: string, why: string, ...uses: string[]): Folder {
+  return { path, why, uses }
+}
+
+/** Lowest first. Files of a folder may import each other, without rings. */
+const folders: readonly Folder[] = [
+  row('src/base', 'types, errors and tools that every folder needs; imports nothing'),
+  row('src/backend', 'the interface of a machine; knows types only', 'src/base'),
+  row('src/backend/wasm', 'the only code that touches wasm memory', 'src/base', 'src/backend'),
+  row('src/backend/webgpu', 'the same interface on a GPU; knows no platform', 'src/base', 'src/backend'),
+  row('src/kv', 'pages and who holds them; knows no model', 'src/base'),
+  row('src/model', 'files to weights, and the forward; knows no request', 'src/base', 'src/backend'),
+  row('src/tokens', 'text to token ids and back; runs no model', 'src/base', 'src/model'),
+  row('src/stream', 'tokens to events; knows no model', 'src/base'),
+  row('src/pack', 'many prompts to one pass', 'src/base', 'src/kv', 'src/model'),
+  row(
+    'src/predict',
+    'what a predictor is: plan, file, maps, choice; runs no prompt',
+    'src/base',
+    'src/backend',
+    'src/kv',
+    'src/model',
+    'src/pack',
+  ),
+  row(
+    'src/prefill',
+    'how a prompt becomes K and V',
+    'src/base',
+    'src/backend',
+    'src/kv',
+    'src/model',
+    'src/pack',
+    'src/predict',
+  ),
+  row(
+    'src/decode',
+    'passes and tokens for many requests; prefill is handed in',
+    'src/base',
+    'src/backend',
+    'src/kv',
+    'src/model',
+    'src/pack',
+  ),
+  row(
+    'src/transfer',
+    'K, V and answers between machines: reads prompts ahead, and yields to requests in decode',
+    'src/base',
+    'src/kv',
+    'src/model',
+    'src/predict',
+    'src/prefill',
+    'src/decode',
+  ),
+  row(
+    'src/evaluate',
+    'what predicting, pruning and sending cost in quality',
+    'src/base',
+    'src/backend',
+    'src/kv',
+    'src/model',
+    'src/pack',
+    'src/predict',
+    'src/prefill',
+    'src/transfer',
+  ),
+  row(
+    'src/fit',
+    'makes predictors, and judges them while it does',
+    'src/base',
+    'src/backend',
+    'src/kv',
+    'src/model',
+    'src/pack',
+    'src/predict',
+    'src/prefill',
+    'src/evaluate',
+  ),
+  row(
+    'src/engine',
+    'the data path; joins all stages, and is joined by none',
+    'src/base',
+    'src/backend',
+    'src/backend/wasm',
+    'src/kv',
+    'src/model',
+    'src/tokens',
+    'src/stream',
+    'src/pack',
+    'src/predict',
+    'src/prefill',
+    'src/decode',
+    'src/transfer',
+    'src/fit',
+  ),
+  row(
+    'src/onnx',
+    'ONNX Runtime behind the interface of an engine',
+    'src/base',
+    'src/model',
+    'src/tokens',
+    'src/stream',
+    'src/engine',
+  ),
+  row(
+    'src/route',
+    'an engine here or a companion elsewhere, by measured cost',
+    'src/base',
+    'src/tokens',
+    'src/stream',
+    'src/decode',
+    'src/transfer',
+    'src/engine',
+  ),
+  row('src/index.ts', 'the public names', 'src/'),
+  row('workers', 'threads run kernels and tokenizers, never an engine', 'src/backend/wasm', 'src/tokens'),
+  row('edge', 'a stranger could have written it: only public names', 'src/index.ts'),
+  row('node', 'files, the store, cores, devices: the rim of Node', 'src/', 'workers', 'edge'),
+  row('companion', 'reads prompts for edges, and is an endpoint itself', 'src/', 'edge', 'node'),
+  row('web', 'the page: an engine in a tab', 'src/', 'workers'),
+  row('bench', 'measures all of the above', 'src/', 'edge', 'node', 'companion', 'web'),
+  row('cli', 'the command; runs the benchmarks, too', 'src/', 'edge', 'node', 'companion', 'bench'),
 ]
-
-/** Prefill and decode make passes, fitting runs predicted ones; `foretoken bench` runs the benchmarks, and those drive the page's worker. */
-const allowed = ['prefill>pack', 'decode>pack', 'fit>pack', 'fit>prefill', 'cli>bench', 'bench>web']
+const roots = [...new Set(folders.map(({ path }) => path.split('/')[0]!))]
 
 /** Packages and platform modules by who may import them; a file in no row may import any. */
 function outside(file: string, to: string): string[] {
-  // What an endpoint needs of the engine is public: nobody else could write one otherwise.
-  if (file.startsWith('edge/') && /^(src|node|cli|bench)\//.test(to) && to !== 'src/index.ts')
-    return [`${file} imports ${to}: edge takes only src/index.ts`]
-  if (to.startsWith('.') || /^(src|workers|node|edge|companion|cli|bench|web)\//.test(to)) return []
+  if (to.startsWith('.') || roots.includes(to.split('/')[0]!)) return []
   const platform = /^(node|cloudflare|bun|deno):/.test(to)
   if (file.startsWith('src/') && platform) return [`${file} imports ${to}: src knows no platform`]
   const known = ['@huggingface/tokenizers', '@huggingface/jinja']
@@ -54,12 +154,14 @@ function outside(file: string, to: string): string[] {
 }
 
 function check(at: string) {
-  const files = sourceFiles(at, folders)
+  const files = sourceFiles(at, roots)
   const imports = importsOf(at, files)
   const inside = imports.filter(({ to }) => files.includes(to))
+  const placed = inside.filter(({ from }) => !/^bench\/peers\//.test(from))
   return {
     files,
-    order: violations(inside, layers, allowed),
+    order: violations(placed, folders),
+    loose: loosePermissions(placed, folders),
     rings: cycles(inside),
     foreign: imports.flatMap(({ from, to }) => outside(from, to)),
     missing: imports.filter(({ to }) => /^(src|workers|node|cli|bench)\//.test(to) && !files.includes(to)),
@@ -69,13 +171,15 @@ function check(at: string) {
 describe('this repository', () => {
   const found = check(root)
 
-  test('has source files, each in a layer', () => {
+  test('has source files, each in a folder', () => {
     expect(found.files.length).toBeGreaterThan(40)
-    expect(
-      found.files.filter((file) => !layers.some(({ holds }) => holds.test(file)) && !/^bench\/peers\//.test(file)),
-    ).toEqual([])
+    expect(found.files.filter((file) => !folderOf(file, folders))).toEqual([])
+  })
+  test('says why each folder stands where it does', () => {
+    expect(folders.filter(({ why }) => why.length < 15)).toEqual([])
   })
   test('imports in one direction', () => expect(found.order).toEqual([]))
+  test('permits only what is needed, and only earlier folders', () => expect(found.loose).toEqual([]))
   test('has no rings', () => expect(found.rings).toEqual([]))
   test('keeps platforms and frameworks at the rim', () => expect(found.foreign).toEqual([]))
   test('imports only files that are there', () => expect(found.missing).toEqual([]))
@@ -101,30 +205,45 @@ describe('the checker', () => {
   ])('reads: %s', (_, text, expected) => expect(specifiers(text).sort()).toEqual(expected))
 
   test.each<[string, Record<string, string>, 'order' | 'rings' | 'foreign' | 'missing']>([
-    ['a value import upwards', { 'src/kv/a.ts': "import { e } from '../engine.ts'", 'src/engine.ts': '' }, 'order'],
+    ['a value import upwards', { 'src/kv/a.ts': "import { e } from '../engine/e.ts'", 'src/engine/e.ts': '' }, 'order'],
     [
       'a type import upwards',
-      { 'src/types.ts': "import type { M } from './model/m.ts'", 'src/model/m.ts': '' },
+      { 'src/base/a.ts': "import type { M } from '../model/m.ts'", 'src/model/m.ts': '' },
       'order',
     ],
     ['a dynamic import upwards', { 'src/index.ts': "import('../node/a.ts')", 'node/a.ts': '' }, 'order'],
     ['a re-export upwards', { 'workers/a.ts': "export * from '../cli/b.ts'", 'cli/b.ts': '' }, 'order'],
-    ['stages of one level', { 'src/decode/a.ts': "import '../tokens/b.ts'", 'src/tokens/b.ts': '' }, 'order'],
-    ['an exception turned round', { 'src/pack/a.ts': "import '../decode/b.ts'", 'src/decode/b.ts': '' }, 'order'],
-    ['kv and backend', { 'src/kv/a.ts': "import type { B } from '../backend/b.ts'", 'src/backend/b.ts': '' }, 'order'],
+    ['stages that know each other', { 'src/decode/a.ts': "import '../tokens/b.ts'", 'src/tokens/b.ts': '' }, 'order'],
+    ['a permission turned round', { 'src/pack/a.ts': "import '../decode/b.ts'", 'src/decode/b.ts': '' }, 'order'],
+    [
+      'the interface that knows one of its implementations',
+      { 'src/backend/a.ts': "import type { B } from './wasm/b.ts'", 'src/backend/wasm/b.ts': '' },
+      'order',
+    ],
+    [
+      'two implementations that know each other',
+      { 'src/backend/wasm/a.ts': "import '../webgpu/b.ts'", 'src/backend/webgpu/b.ts': '' },
+      'order',
+    ],
+    [
+      'an implementation where the interface is enough',
+      { 'src/model/a.ts': "import '../backend/wasm/b.ts'", 'src/backend/wasm/b.ts': '' },
+      'order',
+    ],
+    ['a loose file at the root of src', { 'src/a.ts': "import './index.ts'", 'src/index.ts': '' }, 'order'],
     [
       'a ring of types',
       { 'src/kv/a.ts': "import type { B } from './b.ts'", 'src/kv/b.ts': "import type { A } from './a.ts'" },
       'rings',
     ],
-    ['node: in src', { 'src/a.ts': "import type { Stats } from 'node:fs'" }, 'foreign'],
-    ['cloudflare: in src', { 'src/a.ts': "await import('cloudflare:workers')" }, 'foreign'],
+    ['node: in src', { 'src/kv/a.ts': "import type { Stats } from 'node:fs'" }, 'foreign'],
+    ['cloudflare: in src', { 'src/kv/a.ts': "await import('cloudflare:workers')" }, 'foreign'],
     ['a package in src', { 'src/model/a.ts': "import '@huggingface/hub'" }, 'foreign'],
     ['hono in the library', { 'node/a.ts': "import { Hono } from 'hono'" }, 'foreign'],
     [
       'the insides of the library at the edge',
-      { 'edge/a.ts': "import '../src/engine.ts'", 'src/engine.ts': '' },
-      'foreign',
+      { 'edge/a.ts': "import '../src/engine/e.ts'", 'src/engine/e.ts': '' },
+      'order',
     ],
     ['a file that is not there', { 'node/a.ts': "import './b.ts'" }, 'missing'],
   ])('finds: %s', (_, files, kind) => {
@@ -134,16 +253,27 @@ describe('the checker', () => {
 
   test('lets through what is allowed', () => {
     const files = {
-      'src/types.ts': '',
-      'src/pack/p.ts': "import type { P } from '../types.ts'",
+      'src/base/kv.ts': '',
+      'src/kv/k.ts': "import type { P } from '../base/kv.ts'",
+      'src/pack/p.ts': "import type { P } from '../kv/k.ts'",
       'src/decode/a.ts': "import '../pack/p.ts'",
-      'src/engine.ts': "import './decode/a.ts'\nimport '@huggingface/jinja'",
-      'node/a.ts': "import '../src/engine.ts'\nimport 'node:fs'",
+      'src/engine/e.ts': "import '../decode/a.ts'\nimport '@huggingface/jinja'",
+      'src/index.ts': "export { e } from './engine/e.ts'",
+      'node/a.ts': "import '../src/engine/e.ts'\nimport '../src/index.ts'\nimport 'node:fs'",
       'edge/a.ts': "import 'hono'\nimport '../src/index.ts'",
-      'src/index.ts': '',
     }
     const { order, rings, foreign, missing } = withTree(files, check)
     expect([...order, ...rings, ...foreign, ...missing]).toEqual([])
+  })
+
+  test.each<[string, readonly Folder[], string]>([
+    ['a later folder', [row('a', '', 'b'), row('b', '')], 'a uses b, which is not an earlier folder'],
+    ['itself', [row('a', '', 'a')], 'a uses a, which is not an earlier folder'],
+    ['later folders, by a prefix', [row('a', '', 'b/'), row('b/c', '')], 'a uses b/, which is not a folder'],
+    ['no folder', [row('a', ''), row('b', '', 'c')], 'b uses c, which is not a folder'],
+    ['more than is imported', [row('a', ''), row('b', '', 'a')], 'b does not import a'],
+  ])('refuses a permission for %s', (_, rows, message) => {
+    expect(loosePermissions([], rows)).toEqual([message])
   })
 })
 

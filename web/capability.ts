@@ -1,5 +1,5 @@
 /** What this browser lets a page do. */
-import { adapterName } from '../companion/webgpu/device.ts'
+import { adapterName } from '../src/backend/webgpu/device.ts'
 
 export interface Capability {
   /** Compute threads that may be used: more than one only where memory can be shared. */

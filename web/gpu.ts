@@ -1,8 +1,9 @@
 /** The engine's backend on this browser's GPU: the companion's shaders, unchanged. */
-import { createWebGpuBackend } from '../companion/webgpu/backend.ts'
-import { deviceOf } from '../companion/webgpu/device.ts'
+
 import type { Backend } from '../src/backend/backend.ts'
-import { createWasmBackend } from '../src/backend/wasm.ts'
+import { createWasmBackend } from '../src/backend/wasm/backend.ts'
+import { createWebGpuBackend } from '../src/backend/webgpu/backend.ts'
+import { deviceOf } from '../src/backend/webgpu/device.ts'
 import type { WasmModules } from '../src/index.ts'
 
 const advice = 'choose the processor'

@@ -1,5 +1,5 @@
 /** The whole protocol between a platform and its compute workers. Version 1. */
-import type { WorkerTask } from '../src/backend/threads.ts'
+import type { WorkerTask } from '../src/backend/wasm/threads.ts'
 
 /** To the worker, once, first. The worker never answers anything else: it enters the core's loop. */
 export interface StartMessage {

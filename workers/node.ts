@@ -1,6 +1,6 @@
 /** Workers as Node worker threads: for compute, and for text. */
 import { Worker } from 'node:worker_threads'
-import type { ComputeWorker, Spawn, WorkerTask } from '../src/backend/threads.ts'
+import type { ComputeWorker, Spawn, WorkerTask } from '../src/backend/wasm/threads.ts'
 import type { SpawnText } from '../src/tokens/text-messages.ts'
 import type { StartMessage, WorkerMessage } from './messages.ts'
 

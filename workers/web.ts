@@ -1,5 +1,5 @@
 /** Workers as web workers. For compute the page must be cross-origin isolated (COOP and COEP), or memory can't be shared. */
-import type { ComputeWorker, Spawn, WorkerTask } from '../src/backend/threads.ts'
+import type { ComputeWorker, Spawn, WorkerTask } from '../src/backend/wasm/threads.ts'
 import type { FromTextWorker, SpawnText } from '../src/tokens/text-messages.ts'
 import type { StartMessage, WorkerMessage } from './messages.ts'
 

@@ -1,6 +1,6 @@
 /** Runs suites over methods, and adds up. */
 import { logProbability } from '../../src/decode/score.ts'
-import { agreement } from '../../src/fit/judge.ts'
+import { agreement } from '../../src/evaluate/agreement.ts'
 import type { Engine } from '../../src/index.ts'
 import { quantile, round } from '../stats.ts'
 import { type Effort, methods, type Told } from './methods.ts'

@@ -1,8 +1,8 @@
 /** Ways to have a first token early, each from the same prompt: what the exact model is compared with. */
 import { createRandom } from '../../src/decode/random.ts'
+import type { Judgement } from '../../src/evaluate/judge.ts'
 import type { Engine } from '../../src/index.ts'
-import { layerCost } from '../../src/prefill/cost.ts'
-import type { Judgement } from '../../src/prefill/judge.ts'
+import { layerCost } from '../../src/predict/cost.ts'
 import type { Case } from './suites.ts'
 
 export interface Told extends Judgement {

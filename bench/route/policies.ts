@@ -41,7 +41,7 @@ export function routing(now: () => number): Policy {
         report: ({ ttft, bytes, transferMs, localMs }) =>
           router.report(decision, {
             ttftMs: ttft[way],
-            // As `src/routed.ts` tells it.
+            // As `src/route/service.ts` tells it.
             ...(isHere(way, ttft) && { local: { tokens, ms: localMs } }),
             ...(way !== 'local' && { ending: isHere(way, ttft) ? 'left' : 'succeeded' }),
             ...(way === 'remote' && { transfer: { bytes, ms: transferMs } }),

@@ -1,6 +1,7 @@
 /** What is measured on a Mac: the engine on the CPU and on the GPU, prefill by a companion, and two peers where they are installed. */
-import { openWebGpu } from '../../companion/webgpu/node.ts'
+
 import { loadEngine, shippedPredictor } from '../../node/index.ts'
+import { openWebGpu } from '../../node/webgpu.ts'
 import { type Engine, keyBytes, RemoteCompanion, Routed, StaticCompanions, type Way } from '../../src/index.ts'
 import { cpuMs } from '../stats.ts'
 import { startCompanion } from './companion.ts'

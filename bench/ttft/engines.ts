@@ -1,5 +1,5 @@
 /** What `foretoken bench ttft` measures: this engine, and what it is compared with, each from a user's message to the first text. */
-import { openWebGpu } from '../../companion/webgpu/node.ts'
+
 import {
   type AnyEngine,
   type Engine,
@@ -9,6 +9,7 @@ import {
   type Message,
   shippedPredictor,
 } from '../../node/index.ts'
+import { openWebGpu } from '../../node/webgpu.ts'
 import { answerPieces } from '../../web/answer-stream.ts'
 import { cpuMs } from '../stats.ts'
 import type { EngineOptions, TextEngine } from './contender.ts'

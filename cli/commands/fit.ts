@@ -1,23 +1,17 @@
 /** `foretoken fit`: a KV predictor for a model, in closed form. */
 import { readFile, rm } from 'node:fs/promises'
 import { aliases, defaultModel, type Engine, type EngineOptions, ForetokenError, withLock } from '../../node/index.ts'
+import { type Agreement, gateFor } from '../../src/evaluate/agreement.ts'
 import type { FitProgress } from '../../src/fit/fit.ts'
-import { type Agreement, gateFor } from '../../src/fit/judge.ts'
-import {
-  type LinearMap,
-  mapsOf,
-  type PredictorFile,
-  readPredictor,
-  writePredictor,
-} from '../../src/model/predictor-file.ts'
+import { memorySource } from '../../src/model/source.ts'
+import { type LinearMap, mapsOf, type PredictorFile, readPredictor, writePredictor } from '../../src/predict/file.ts'
 import {
   type AuxiliaryHeader,
   type PredictorHeader,
   type PredictorPlan,
   sourcesOf,
   stateWidth,
-} from '../../src/model/predictor-plan.ts'
-import { memorySource } from '../../src/model/source.ts'
+} from '../../src/predict/plan.ts'
 import { type DocumentSets, documentIds, readDocuments } from '../fit/documents.ts'
 import { endsOf, layersOf, planOf } from '../fit/plan.ts'
 import { type Search, searchPlan } from '../fit/search.ts'

@@ -1,9 +1,10 @@
 /** `foretoken inspect`: what a model's files hold, and the memory it will take. No weight is read. */
 import { defaultModel, loadWasm, type ModelArchive, modelFiles, openModel } from '../../node/index.ts'
-import { kvTypeIds } from '../../src/backend/abi.ts'
-import { selectCore } from '../../src/backend/select.ts'
+import { kvTypeIds } from '../../src/backend/wasm/abi.ts'
+import { selectCore } from '../../src/backend/wasm/select.ts'
+import { pageTokens } from '../../src/base/kv.ts'
+import type { LayerShape } from '../../src/base/model.ts'
 import { layerShapes } from '../../src/model/config.ts'
-import { type LayerShape, pageTokens } from '../../src/types.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { ignoring, pulling } from '../session.ts'
 import { name, print, size, warn } from '../terminal.ts'

@@ -19,7 +19,7 @@ import {
   type StoredModel,
 } from '../../node/index.ts'
 import type { Environment } from '../../node/proxy.ts'
-import { type Build, selectCore } from '../../src/backend/select.ts'
+import { type Build, selectCore } from '../../src/backend/wasm/select.ts'
 import { readText } from '../text.ts'
 
 export interface FolderFacts {

@@ -1,6 +1,6 @@
 /** The plan that flags ask for. */
 import type { Engine } from '../../node/index.ts'
-import type { PredictorPlan, SharedPlan } from '../../src/model/predictor-plan.ts'
+import type { PredictorPlan, SharedPlan } from '../../src/predict/plan.ts'
 import type { Flags } from '../flags.ts'
 import { UsageError } from '../parse.ts'
 

@@ -1,7 +1,7 @@
 /** Short tasks that tell which layers matter: going on with a text, and recalling a number from its beginning. */
 import type { Engine } from '../../node/index.ts'
 import { createRandom } from '../../src/decode/random.ts'
-import type { Probe } from '../../src/fit/sensitivity.ts'
+import type { Probe } from '../../src/evaluate/sensitivity.ts'
 import { type DocumentSets, documentIds } from './documents.ts'
 
 export interface Probes {

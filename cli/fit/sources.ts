@@ -1,10 +1,10 @@
 /** Fits one source of a predictor after the other, and tells how near its answers come. */
 import type { Engine } from '../../node/index.ts'
+import { type Agreement, agreement } from '../../src/evaluate/agreement.ts'
+import type { Judged } from '../../src/evaluate/judge.ts'
 import type { FitOptions, FittedSource } from '../../src/fit/fit.ts'
-import { type Agreement, agreement } from '../../src/fit/judge.ts'
-import type { LinearMap, PredictorFile } from '../../src/model/predictor-file.ts'
-import { type PredictorHeader, sourcesOf } from '../../src/model/predictor-plan.ts'
-import type { Judged } from '../../src/prefill/judge.ts'
+import type { LinearMap, PredictorFile } from '../../src/predict/file.ts'
+import { type PredictorHeader, sourcesOf } from '../../src/predict/plan.ts'
 import { type DocumentSets, documentIds } from './documents.ts'
 
 export interface SourcesOptions extends FitOptions {

@@ -6,7 +6,9 @@
  * which the edge goes on with, after a failure, may go on otherwise than llama.cpp would have.
  */
 import { modelFiles, type OpenModelFiles } from '../../node/index.ts'
-import { Answer } from '../../src/answer.ts'
+import { Trace } from '../../src/base/trace.ts'
+import { throwIfAborted } from '../../src/base/turn.ts'
+import { Answer } from '../../src/engine/answer.ts'
 import {
   asForetokenError,
   ForetokenError,
@@ -17,8 +19,6 @@ import {
 import { identityOf } from '../../src/model/load.ts'
 import { openModel } from '../../src/model/open.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
-import { Trace } from '../../src/trace.ts'
-import { throwIfAborted } from '../../src/turn.ts'
 import type { PromptReader } from '../reader.ts'
 
 /** What is used of node-llama-cpp. */

@@ -5,7 +5,9 @@
  * interface fits a Wasm core, which executes at once, and a GPU, which submits once a pass. Shapes are written
  * (rows, cols); `rows` is the flat token axis of all segments unless said otherwise.
  */
-import type { KvCodec, KvPool, KvType, Segment, TensorType } from '../types.ts'
+import type { KvCodec, KvPool, KvType } from '../base/kv.ts'
+import type { TensorType } from '../base/model.ts'
+import type { Segment } from '../base/pass.ts'
 
 /** An f32 matrix in device memory, or some columns of one: (rows, cols). */
 export interface Tensor {

@@ -1,5 +1,5 @@
 /** Log-probabilities of the model's own distribution, before penalties, temperature and filters. */
-import { ForetokenError } from '../errors.ts'
+import { ForetokenError } from '../base/errors.ts'
 
 export { topIds } from './order.ts'
 

@@ -1,5 +1,5 @@
 /** Changes to the logits that depend on what was written so far, and on the caller's wishes. */
-import { ForetokenError } from '../errors.ts'
+import { ForetokenError } from '../base/errors.ts'
 
 /** What to add to the logits of some ids. */
 export interface Bias {

@@ -2,18 +2,18 @@
  * A pass as a value: what is computed for whom, fixed before anything is run. No code from outside runs while it is made: what requests
  * are to be told lies in the plan, and whatever they do about it finds a plan that does not change any more.
  */
-import { asForetokenError, ForetokenError } from '../errors.ts'
+import { asForetokenError, ForetokenError } from '../base/errors.ts'
+import type { Pass, Segment } from '../base/pass.ts'
 import type { PagedCache, Sequence } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
 import { layOut, type Run, takePages } from '../pack/pack.ts'
-import type { Pass, Segment } from '../types.ts'
 import type { PassCost } from './pass-cost.ts'
 import { type Policy, promptShares, refineShares, reservedRows, type Share, streamsInOrder } from './policy.ts'
 import { Room } from './room.ts'
 import type { Job, Task } from './task.ts'
 import { Turns } from './turns.ts'
 
-/** How requests may be prefilled otherwise than exactly; `prefill/choice.ts` decides. */
+/** How requests may be prefilled otherwise than exactly; `predict/choice.ts` decides. */
 export interface Planning {
   begin(sequence: Sequence, length: number, mode: NonNullable<Job['mode']>): boolean
   /** Cost of a predicted or refined row divided by the cost of an exact one. */

@@ -4,8 +4,9 @@
  * Among requests of one tenant the last to come gives way to those before it. A tenant that holds more than its share gives way to one
  * that holds less: shares are equal, and what a tenant leaves unused is anybody's until it is asked for.
  */
+
+import { pageTokens } from '../base/kv.ts'
 import type { PagedCache, Sequence } from '../kv/paged.ts'
-import { pageTokens } from '../types.ts'
 import type { Task } from './task.ts'
 
 /**

@@ -4,7 +4,7 @@
  * Log-probabilities are of the model's own distribution, before all of these, as OpenAI's clients expect.
  */
 import type { Scores, Shortlist } from '../backend/backend.ts'
-import { ForetokenError } from '../errors.ts'
+import { ForetokenError } from '../base/errors.ts'
 import { drawToken } from './filters.ts'
 import { argmax, normalize } from './logprobs.ts'
 import { topIds } from './order.ts'

@@ -9,19 +9,19 @@
  * in the second and the last, and whatever it does, by cancelling, closing, submitting or throwing, waits behind the pass.
  */
 import type { Scores } from '../backend/backend.ts'
-import { asForetokenError, ForetokenError } from '../errors.ts'
+import { asForetokenError, ForetokenError } from '../base/errors.ts'
+import type { Pass, Segment } from '../base/pass.ts'
+import { nextTurn } from '../base/turn.ts'
 import type { PagedCache } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
-import type { Llama } from '../model/llama.ts'
-import { nextTurn } from '../turn.ts'
-import type { Pass, Segment } from '../types.ts'
+import type { Llama } from '../model/forward.ts'
 import { PassCost } from './pass-cost.ts'
 import { type PassPlan, Planner, type Planning } from './plan.ts'
 import type { Policy } from './policy.ts'
 import { attempt, type Serving, serve } from './serve.ts'
 import { type Job, Task } from './task.ts'
 
-/** How requests may be prefilled otherwise than exactly; `prefill/choice.ts` decides. */
+/** How requests may be prefilled otherwise than exactly; `predict/choice.ts` decides. */
 export interface Predicting extends Planning {
   doubts(scores: Scores): boolean
 }

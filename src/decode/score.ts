@@ -1,8 +1,8 @@
 /** How likely a text is: the quality figure of everything that changes the numbers. */
-import { ForetokenError } from '../errors.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { Pass } from '../base/pass.ts'
 import type { Sequence } from '../kv/paged.ts'
-import type { Llama } from '../model/llama.ts'
-import type { Pass } from '../types.ts'
+import type { Llama } from '../model/forward.ts'
 
 /**
  * Log-probability (natural) of each of `ids` after those before it, (ids.length - 1): the first has none.

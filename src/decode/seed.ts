@@ -2,8 +2,8 @@
  * Seeds: any whole number of 64 bits. Clients draw theirs from all of them, and a number of JavaScript holds only 53 bits, so that a seed
  * beyond them is a bigint.
  */
-import { withArguments } from '../checks.ts'
-import { ForetokenError } from '../errors.ts'
+import { withArguments } from '../base/checks.ts'
+import { ForetokenError } from '../base/errors.ts'
 
 /** A safe integer, or a bigint from -2^63 to 2^63 - 1. A bigint and the number of the same value are the same seed. */
 export type Seed = number | bigint

@@ -1,8 +1,8 @@
 /** Hands out what a pass computed: by the plan that it was made from, whatever has become of its requests since. */
 import type { Scores } from '../backend/backend.ts'
-import { asForetokenError, type ForetokenError } from '../errors.ts'
+import { asForetokenError, type ForetokenError } from '../base/errors.ts'
+import { nextTurn } from '../base/turn.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
-import { nextTurn } from '../turn.ts'
 import type { PassPlan, PlannedShare } from './plan.ts'
 import type { Task } from './task.ts'
 

@@ -1,8 +1,8 @@
 /** A sequence being continued: its tokens in the cache and the logits of the next one. */
-import { idOf } from '../checks.ts'
-import { asForetokenError, ForetokenError } from '../errors.ts'
+import { idOf } from '../base/checks.ts'
+import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import type { Sequence } from '../kv/paged.ts'
-import type { Llama } from '../model/llama.ts'
+import type { Llama } from '../model/forward.ts'
 import { decodeStep } from './step.ts'
 
 export class Session {

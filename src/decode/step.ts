@@ -1,7 +1,8 @@
 /** One decode step: one token for each of some sequences, in one pass. */
+
+import type { Pass } from '../base/pass.ts'
 import type { Sequence } from '../kv/paged.ts'
-import type { Llama } from '../model/llama.ts'
-import type { Pass } from '../types.ts'
+import type { Llama } from '../model/forward.ts'
 
 /** Runs `ids[i]` behind `sequences[i]`; resolves with the logits after each, (sequences, vocab). */
 export async function decodeStep(

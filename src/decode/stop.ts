@@ -1,5 +1,5 @@
 /** Stop strings, found wherever token boundaries fall. */
-import { ForetokenError } from '../errors.ts'
+import { ForetokenError } from '../base/errors.ts'
 
 const mostStops = 16
 const longestStop = 1024

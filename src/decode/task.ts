@@ -1,6 +1,6 @@
 /** A request in the scheduler: what it needs of it, and where it stands. */
 import type { Scores } from '../backend/backend.ts'
-import type { ForetokenError } from '../errors.ts'
+import type { ForetokenError } from '../base/errors.ts'
 import type { Sequence } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
 import type { Candidate } from './policy.ts'

@@ -1,7 +1,8 @@
 /** A fitted map in the predictor's int8. */
+
+import { tensorBlocks } from '../base/model.ts'
 import { halfToFloat } from '../model/load.ts'
-import type { LinearMap } from '../model/predictor-file.ts'
-import { tensorBlocks } from '../types.ts'
+import type { LinearMap } from '../predict/file.ts'
 import type { LinearFit } from './ridge.ts'
 
 const block = tensorBlocks.q8_0.elements

@@ -1,5 +1,5 @@
 /** Least squares with a small pull to zero, from second moments: what is kept does not grow with the data. */
-import { ForetokenError } from '../errors.ts'
+import { ForetokenError } from '../base/errors.ts'
 
 /** Sums over rows of inputs x (k) and targets y (n). */
 export interface Sums {

@@ -1,5 +1,5 @@
 /** K and V of a prompt out of its pages, as plain matrices. */
-import type { KvCodec, KvPool } from '../types.ts'
+import type { KvCodec, KvPool } from '../base/kv.ts'
 
 export interface PromptCache {
   /** Behind the prompt, (vocab). */
@@ -9,7 +9,7 @@ export interface PromptCache {
   readonly layers: readonly { readonly k: Float32Array; readonly v: Float32Array }[]
 }
 
-/** Tokens of a group in the wire's f32 format (kv/wire.ts). */
+/** Tokens of a group in the wire's f32 format (transfer/wire.ts). */
 const group = 32
 
 /** By the wire's f32, which every kind of page can be turned into. All layers have the pool's KV heads. */

@@ -4,8 +4,9 @@
  * Whoever takes pages, room is made in one way: pages that are ready, then new ones of the pool, then those of whoever only keeps
  * pages for later, the prefix index. What is let go and not soon needed again goes back to the pool's memory.
  */
-import { ForetokenError } from '../errors.ts'
-import { type KvPool, pageTokens, type Segment, type SequenceStates } from '../types.ts'
+import { ForetokenError } from '../base/errors.ts'
+import { type KvPool, pageTokens } from '../base/kv.ts'
+import type { Segment, SequenceStates } from '../base/pass.ts'
 
 /** Pages that the pool makes at a time. */
 const growth = 4

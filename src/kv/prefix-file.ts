@@ -11,8 +11,8 @@
  * Numbers are little-endian. Sizes are checked against the file's before anything is made of them. The pages are exact K and
  * V of one model: `fingerprint` binds them to its weights.
  */
-import { ForetokenError } from '../errors.ts'
-import { type KvPool, type KvType, pageTokens } from '../types.ts'
+import { ForetokenError } from '../base/errors.ts'
+import { type KvPool, type KvType, pageTokens } from '../base/kv.ts'
 
 /** A prefix in memory: whole pages. */
 export interface SavedPrefix {

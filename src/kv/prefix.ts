@@ -8,7 +8,7 @@
  * Half of the budget is shared out evenly among the tenants: what a tenant has within its part is evicted only when nobody has more
  * than that. So one tenant can't push out all that another has; the other half goes to whoever used it last.
  */
-import { pageTokens } from '../types.ts'
+import { pageTokens } from '../base/kv.ts'
 import type { PagedCache } from './paged.ts'
 
 interface Tenant {

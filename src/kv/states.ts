@@ -1,6 +1,6 @@
 /** The residual states that a sequence keeps while some of its K and V are predicted. */
-import { ForetokenError } from '../errors.ts'
-import type { SequenceStates } from '../types.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { SequenceStates } from '../base/pass.ts'
 
 /** Tokens of room behind those that may be predicted: what is read exactly, and the answer's beginning. */
 const extraRoom = 256

@@ -1,6 +1,6 @@
 /** Checks on what a model says of itself, whatever file it came from. Nothing is made of a number before it has passed them. */
-import { ForetokenError } from '../errors.ts'
-import type { LayerShape, ModelConfig } from '../types.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { LayerShape, ModelConfig } from '../base/model.ts'
 import { type Json, show } from './json.ts'
 import { limits } from './limits.ts'
 

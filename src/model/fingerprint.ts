@@ -1,6 +1,7 @@
 /** Which model this is: its shape and the names, types and shapes of its tensors, as one hash. */
-import type { ModelConfig, TensorInfo } from '../types.ts'
-import { sha256Hex } from './sha256.ts'
+
+import { sha256Hex } from '../base/hash.ts'
+import type { ModelConfig, TensorInfo } from '../base/model.ts'
 
 /** sha256, hex. */
 export async function fingerprint(config: ModelConfig, tensors: ReadonlyMap<string, TensorInfo>): Promise<string> {

@@ -1,6 +1,6 @@
 /** Refuses matrices that hold NaN or an infinity, as their bytes stream by: nothing that such a model answers means anything. */
-import { ForetokenError } from '../errors.ts'
-import { type TensorInfo, type TensorType, tensorBlocks } from '../types.ts'
+import { ForetokenError } from '../base/errors.ts'
+import { type TensorInfo, type TensorType, tensorBlocks } from '../base/model.ts'
 
 type FloatType = 'f32' | 'f16' | 'bf16'
 type BlockType = Exclude<TensorType, FloatType>

@@ -1,5 +1,5 @@
 /** f32 rows in ggml's Q4_1: 32 weights as d * q + m, q in 0..15, d and m in binary16. */
-import { tensorBlocks } from '../types.ts'
+import { tensorBlocks } from '../base/model.ts'
 import { halfToFloat } from './load.ts'
 
 const { elements, bytes: blockBytes } = tensorBlocks.q4_1

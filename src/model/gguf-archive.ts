@@ -1,6 +1,8 @@
 /** A GGUF file as a `ModelArchive`. */
-import { ForetokenError } from '../errors.ts'
-import type { ByteSource, ModelArchive, ModelConfig, TensorInfo } from '../types.ts'
+
+import type { ByteSource } from '../base/bytes.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { ModelArchive, ModelConfig, TensorInfo } from '../base/model.ts'
 import { architectureOf, checkConfig } from './config.ts'
 import { fingerprint } from './fingerprint.ts'
 import { type GgufTensor, readGguf } from './gguf.ts'

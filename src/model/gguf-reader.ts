@@ -1,6 +1,8 @@
 /** Walks the front of a GGUF file, in whichever pieces it has to be read, and keeps what was read. */
-import { ForetokenError } from '../errors.ts'
-import type { ByteSource, PackedTexts } from '../types.ts'
+
+import type { ByteSource } from '../base/bytes.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { PackedTexts } from '../base/model.ts'
 import { show } from './json.ts'
 import { limits } from './limits.ts'
 

@@ -1,6 +1,6 @@
 /** The vocabulary in a GGUF's metadata, in the form of Hugging Face's tokenizer.json. */
-import { ForetokenError } from '../errors.ts'
-import type { PackedTexts, PackedVocabulary, TokenizerSpec } from '../types.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { PackedTexts, PackedVocabulary, TokenizerSpec } from '../base/model.ts'
 import { show } from './json.ts'
 import { limits } from './limits.ts'
 import type { MetadataReader } from './metadata.ts'

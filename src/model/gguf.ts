@@ -3,8 +3,10 @@
  * Every count and length is checked against the file before anything is made from it, and a list becomes objects only when it is asked
  * for: a list that nobody needs costs nothing.
  */
-import { ForetokenError } from '../errors.ts'
-import { type ByteSource, type PackedTexts, type TensorType, tensorBlocks } from '../types.ts'
+
+import type { ByteSource } from '../base/bytes.ts'
+import { ForetokenError } from '../base/errors.ts'
+import { type PackedTexts, type TensorType, tensorBlocks } from '../base/model.ts'
 import { GgufReader, scalarBytes } from './gguf-reader.ts'
 import { show } from './json.ts'
 import { limits } from './limits.ts'

@@ -1,13 +1,15 @@
 /** A Hugging Face folder (config.json, safetensors, tokenizer.json) as a `ModelArchive`. */
-import { ForetokenError } from '../errors.ts'
-import type { ByteSource, ModelArchive, ModelConfig, ModelFiles, TensorInfo } from '../types.ts'
+
+import type { ByteSource, ModelFiles } from '../base/bytes.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { ModelArchive, ModelConfig, TensorInfo } from '../base/model.ts'
 import { architectureOf, checkConfig, numberOf } from './config.ts'
+import { openElmConfig } from './families/openelm.ts'
 import { fingerprint } from './fingerprint.ts'
 import { withoutKeys } from './ignored-keys.ts'
 import { isObject, type Json, readJson, show } from './json.ts'
 import { checkKeys } from './known-keys.ts'
 import { jsonBounds, limits } from './limits.ts'
-import { openElmConfig } from './openelm.ts'
 import { divisorsOfJson, thetaOf } from './rope.ts'
 import { readSafetensors } from './safetensors.ts'
 import { readTokenizer } from './tokenizer-files.ts'

@@ -1,5 +1,5 @@
 /** Which weights a model has: its fingerprint says only their shapes, and a fine-tuned model has the same. */
-import { sha256Hex } from './sha256.ts'
+import { sha256Hex } from '../base/hash.ts'
 
 /** Bytes of each piece of a tensor that are looked at: at its front, and from its middle on. */
 const sampleBytes = 256

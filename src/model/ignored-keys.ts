@@ -1,5 +1,5 @@
 /** Takes configuration keys out of a model's files: those that a caller says are of no account. */
-import { ForetokenError } from '../errors.ts'
+import { ForetokenError } from '../base/errors.ts'
 import { isObject, type Json, show } from './json.ts'
 
 /** Most keys that can be ignored at once. */

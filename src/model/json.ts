@@ -1,6 +1,7 @@
 /** JSON from strangers: what it will cost once it is parsed is counted in its bytes first. */
-import { ForetokenError } from '../errors.ts'
-import type { ByteSource } from '../types.ts'
+
+import type { ByteSource } from '../base/bytes.ts'
+import { ForetokenError } from '../base/errors.ts'
 
 export type Json = Record<string, unknown>
 

@@ -2,8 +2,8 @@
  * Checks every key of a model's configuration: it is honoured, known to be harmless, or refused by its name. `ignored-keys.ts` takes out
  * the keys that a caller answers for.
  */
-import { ForetokenError } from '../errors.ts'
-import type { ModelConfig } from '../types.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { ModelConfig } from '../base/model.ts'
 import { isObject, type Json, show } from './json.ts'
 
 /** What a setting is compared with. */

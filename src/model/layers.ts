@@ -1,6 +1,6 @@
 /** A model of some of another's layers: a layer-pruned copy (KVP-LP in arXiv 2410.08391, section 5.1) that needs no file of its own. */
-import { ForetokenError } from '../errors.ts'
-import type { ModelArchive, TensorInfo } from '../types.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { ModelArchive, TensorInfo } from '../base/model.ts'
 import { configOfShapes, layerShapes } from './config.ts'
 import { fingerprint } from './fingerprint.ts'
 

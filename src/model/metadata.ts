@@ -1,6 +1,6 @@
 /** Typed look-ups in a GGUF's metadata; each failure names the key and what it holds. */
-import { ForetokenError } from '../errors.ts'
-import type { PackedTexts } from '../types.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { PackedTexts } from '../base/model.ts'
 import type { GgufList, GgufValue } from './gguf.ts'
 
 export class MetadataReader {

@@ -1,7 +1,9 @@
 /** Opens a model, whatever form its files have. */
-import { fieldsOf, functionOf, listOf, textOf, withArguments, wrong } from '../checks.ts'
-import { asForetokenError, ForetokenError } from '../errors.ts'
-import type { ModelArchive, ModelFiles } from '../types.ts'
+
+import type { ModelFiles } from '../base/bytes.ts'
+import { fieldsOf, functionOf, listOf, textOf, withArguments, wrong } from '../base/checks.ts'
+import { asForetokenError, ForetokenError } from '../base/errors.ts'
+import type { ModelArchive } from '../base/model.ts'
 import { openGguf } from './gguf-archive.ts'
 import { openHuggingFace } from './huggingface.ts'
 import { ignoredKeysOf } from './ignored-keys.ts'

@@ -1,6 +1,6 @@
 /** Writes a model as one file of `foretoken weights`; the format is told in `prepared.ts`. */
-import { ForetokenError } from '../errors.ts'
-import type { ModelArchive } from '../types.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { ModelArchive } from '../base/model.ts'
 import { isObject, type Json } from './json.ts'
 import { aligned, preamble, preparedMagic } from './prepared.ts'
 import { packedVocabularyOf, textAt } from './vocabulary.ts'

@@ -13,9 +13,10 @@
  * without merges; `tensors` are `[canonical name, type]` in order, whose shapes follow from `config`. So nothing that the file says
  * can point elsewhere, and a head takes no more memory than it must: JSON of 49,000 merges would take 10 MB.
  */
-import { ForetokenError } from '../errors.ts'
+
+import type { ByteSource } from '../base/bytes.ts'
+import { ForetokenError } from '../base/errors.ts'
 import {
-  type ByteSource,
   type LayerShape,
   type ModelArchive,
   type ModelConfig,
@@ -23,7 +24,7 @@ import {
   type TensorType,
   type TokenizerSpec,
   tensorBlocks,
-} from '../types.ts'
+} from '../base/model.ts'
 import { checkConfig } from './config.ts'
 import { fingerprint } from './fingerprint.ts'
 import { isObject, readJsonAt, show } from './json.ts'

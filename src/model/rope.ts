@@ -1,6 +1,6 @@
 /** RoPE scaling: what a model's files say of it, as one divisor for each frequency. */
-import { ForetokenError } from '../errors.ts'
-import type { ModelConfig } from '../types.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { ModelConfig } from '../base/model.ts'
 import { ropeFactors } from './config.ts'
 import { isObject, type Json, show } from './json.ts'
 

@@ -1,6 +1,8 @@
 /** The head of a safetensors file (huggingface/safetensors, README "Format"): 8 bytes of length, then JSON. */
-import { ForetokenError } from '../errors.ts'
-import { type ByteSource, type TensorInfo, type TensorType, tensorBlocks } from '../types.ts'
+
+import type { ByteSource } from '../base/bytes.ts'
+import { ForetokenError } from '../base/errors.ts'
+import { type TensorInfo, type TensorType, tensorBlocks } from '../base/model.ts'
 import { type Json, readJsonAt, show } from './json.ts'
 import { jsonBounds, limits } from './limits.ts'
 

@@ -1,7 +1,8 @@
 /** Byte sources that need no platform. */
-import { bytesOf, functionOf, textOf, wrong } from '../checks.ts'
-import { ForetokenError } from '../errors.ts'
-import type { ByteSource, ModelFiles } from '../types.ts'
+
+import type { ByteSource, ModelFiles } from '../base/bytes.ts'
+import { bytesOf, functionOf, textOf, wrong } from '../base/checks.ts'
+import { ForetokenError } from '../base/errors.ts'
 
 /** Bytes in memory. */
 export function memorySource(name: string, given: Uint8Array): ByteSource {

@@ -1,6 +1,8 @@
 /** The tokenizer of a Hugging Face folder: tokenizer.json, and what the configs beside it add. */
-import { ForetokenError } from '../errors.ts'
-import type { ModelFiles, TokenizerSpec } from '../types.ts'
+
+import type { ModelFiles } from '../base/bytes.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { TokenizerSpec } from '../base/model.ts'
 import { isObject, type Json, type JsonBounds, readJson, show } from './json.ts'
 import { jsonBounds, limits } from './limits.ts'
 import { readText } from './source.ts'

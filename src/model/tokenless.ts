@@ -1,6 +1,6 @@
 /** Rows of the embedding that no token has: padding up to a round number, and holes. */
-import { ForetokenError } from '../errors.ts'
-import type { ModelArchive, TokenizerSpec } from '../types.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { ModelArchive, TokenizerSpec } from '../base/model.ts'
 import { isObject, show } from './json.ts'
 
 /** The ids that a tokenizer.json names; what is no id is left to the check of the tokenizer. */

@@ -2,8 +2,8 @@
  * A vocabulary without an object for each token: all texts in one string, and a hash table in a typed array. To make objects of 49,000
  * texts took half of the time in which a model is opened; and this can be sent to a worker for the price of a copy.
  */
-import { ForetokenError } from '../errors.ts'
-import type { PackedTexts, PackedVocabulary, TokenizerSpec } from '../types.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { PackedTexts, PackedVocabulary, TokenizerSpec } from '../base/model.ts'
 import { show } from './json.ts'
 import { limits } from './limits.ts'
 

@@ -1,9 +1,9 @@
 /** The tensors a model must have, by their canonical names, and what the files call them. */
-import { ForetokenError } from '../errors.ts'
-import type { ModelConfig, TensorInfo } from '../types.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { ModelConfig, TensorInfo } from '../base/model.ts'
 import { layerShapes } from './config.ts'
+import { openElmPlaces, type Place } from './families/openelm.ts'
 import { show } from './json.ts'
-import { openElmPlaces, type Place } from './openelm.ts'
 
 /** `part` says which rows of the Hugging Face tensor it is, where that holds more than this one. */
 interface Expected extends Place {

@@ -1,5 +1,5 @@
 /** Sliding attention: a window is harmless where it is as long as the context that is used, and refused where it is shorter. */
-import { ForetokenError } from '../errors.ts'
+import { ForetokenError } from '../base/errors.ts'
 import { type Json, show } from './json.ts'
 
 /** Throws `unsupported` for layers that attend to less than `context` tokens. */

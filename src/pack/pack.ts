@@ -1,6 +1,7 @@
 /** Many runs of tokens, one flat pass: segments with positions of their own and no attention between them. */
+
+import type { Pass, Segment } from '../base/pass.ts'
 import type { Sequence } from '../kv/paged.ts'
-import type { Pass, Segment } from '../types.ts'
 
 /** Tokens to run for one sequence: a prompt, a chunk of one, or a decode step. */
 export interface Run {

@@ -1,9 +1,10 @@
 /** A prompt's predicted K and V without an answer: what a `residual` stream corrects, at both of its ends. */
+
+import { nextTurn } from '../base/turn.ts'
 import type { PagedCache, Sequence } from '../kv/paged.ts'
-import type { Llama } from '../model/llama.ts'
+import type { Llama } from '../model/forward.ts'
 import { pack } from '../pack/pack.ts'
-import { nextTurn } from '../turn.ts'
-import type { Prediction } from './choice.ts'
+import type { Prediction } from '../predict/choice.ts'
 
 export interface Ahead {
   readonly forward: Pick<Llama, 'passTokens' | 'forward'>

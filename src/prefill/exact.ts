@@ -1,9 +1,9 @@
 /** Exact prefill: every prompt token through every layer, prompts end to end in passes that are full. */
-import { ForetokenError } from '../errors.ts'
-import type { Llama } from '../model/llama.ts'
+import { ForetokenError } from '../base/errors.ts'
+import { nextTurn, throwIfAborted } from '../base/turn.ts'
+import type { Llama } from '../model/forward.ts'
 import { pack } from '../pack/pack.ts'
 import { passesOf } from '../pack/passes.ts'
-import { nextTurn, throwIfAborted } from '../turn.ts'
 import type { Prefill, PrefillOptions, Prompt } from './prefill.ts'
 
 export class ExactPrefill implements Prefill {

@@ -1,9 +1,9 @@
 /** The forward of a model with a predictor, whichever kind it is. */
 import type { Backend, Shortlist, Tensor } from '../backend/backend.ts'
-import { ForetokenError } from '../errors.ts'
-import type { Llama } from '../model/llama.ts'
-import type { Predictor } from '../model/predictor.ts'
-import type { Pass } from '../types.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { Pass } from '../base/pass.ts'
+import type { Llama } from '../model/forward.ts'
+import type { Predictor } from '../predict/load.ts'
 import { SharedWalk } from './predicted.ts'
 import { type Auxiliary, SeparateWalk } from './separate.ts'
 

@@ -10,12 +10,12 @@
  *     ...
  */
 import type { Backend, Tensor } from '../backend/backend.ts'
-import type { Llama, Span } from '../model/llama.ts'
-import type { LoadedSource, Predictor } from '../model/predictor.ts'
-import { inputsOf, type SharedPlan } from '../model/predictor-plan.ts'
-import type { Pass } from '../types.ts'
-import { MapWriter } from './maps.ts'
-import { inexactInOrder, rowsOf } from './rows.ts'
+import type { Pass } from '../base/pass.ts'
+import type { Llama, Span } from '../model/forward.ts'
+import { inexactInOrder, rowsOf } from '../pack/rows.ts'
+import type { LoadedSource, Predictor } from '../predict/load.ts'
+import { MapWriter } from '../predict/maps.ts'
+import { inputsOf, type SharedPlan } from '../predict/plan.ts'
 import { Taps } from './taps.ts'
 
 export class SharedWalk {

@@ -4,13 +4,13 @@
  * both, since the smaller model attends to them, too.
  */
 import type { Backend, Tensor } from '../backend/backend.ts'
+import type { Pass, Segment, SequenceStates } from '../base/pass.ts'
 import type { PagedCache, Sequence } from '../kv/paged.ts'
-import type { Llama } from '../model/llama.ts'
-import type { LoadedSource, Predictor } from '../model/predictor.ts'
+import type { Llama } from '../model/forward.ts'
 import { pack, type Run } from '../pack/pack.ts'
-import type { Pass, Segment, SequenceStates } from '../types.ts'
-import { MapWriter } from './maps.ts'
-import { freshOf, inexactInOrder, rowsOf } from './rows.ts'
+import { freshOf, inexactInOrder, rowsOf } from '../pack/rows.ts'
+import type { LoadedSource, Predictor } from '../predict/load.ts'
+import { MapWriter } from '../predict/maps.ts'
 
 /** The smaller model, with a cache of its own. */
 export interface Auxiliary {

@@ -1,7 +1,7 @@
 /** The inputs of a predictor: a token's own normed state, and those of the positions just before it. */
 import type { Backend, Tensor } from '../backend/backend.ts'
-import type { Pass, Segment, SequenceStates } from '../types.ts'
-import { freshOf } from './rows.ts'
+import type { Pass, Segment, SequenceStates } from '../base/pass.ts'
+import { freshOf } from '../pack/rows.ts'
 
 /** A sequence in a pass: rows of its positions, and the first of them. */
 interface Known {

@@ -1,5 +1,5 @@
 /** What a request's reader sees, in order: one `prompt`, a `token` for each token, one `done`. */
-import type { Timings } from '../trace.ts'
+import type { Timings } from '../base/trace.ts'
 
 export interface PromptEvent {
   readonly type: 'prompt'

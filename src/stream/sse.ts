@@ -3,7 +3,7 @@
  * It departs from the standard in two points: an event that the stream's end cuts off before its blank line is given all the same, since some servers
  * leave that line out, and a field `error` makes an event of that name, as older llama.cpp servers send failures.
  */
-import { ForetokenError } from '../errors.ts'
+import { ForetokenError } from '../base/errors.ts'
 
 export interface ServerEvent {
   /** `message` where the server names none. */

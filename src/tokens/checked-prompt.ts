@@ -1,7 +1,7 @@
 /** Prompts as programs hand them in: checked before anything is made of them. */
-import { listOf, wrong } from '../checks.ts'
-import { ForetokenError } from '../errors.ts'
-import type { PromptInput } from '../types.ts'
+import { listOf, wrong } from '../base/checks.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { PromptInput } from '../base/prompt.ts'
 
 /** Throws `bad_argument` for what is neither a text, nor token ids, nor messages. */
 export function checkPrompt(prompt: unknown): asserts prompt is PromptInput {

@@ -2,11 +2,11 @@
  * A tokenizer.json comes from strangers, and its library trusts it: whatever would take more than linear time, grow a text without bound, or
  * compute something that is not what the file means is refused here, before anything is made of it.
  */
-import { ForetokenError } from '../errors.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { TokenizerSpec } from '../base/model.ts'
 import { isObject, type Json, show } from '../model/json.ts'
 import { limits } from '../model/limits.ts'
 import { checkId } from '../model/vocabulary.ts'
-import type { TokenizerSpec } from '../types.ts'
 import { shortestMatch, whyNotLinear } from './linear-pattern.ts'
 
 /** How many times as long normalizing may make a text. Compatibility forms (NFKC) take 18, all others together much less. */

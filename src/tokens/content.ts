@@ -3,7 +3,7 @@
  * it renders a short conversation of each form, once, and a form counts as read if what was written comes out as it is. To look into the
  * template for a loop over `content`, as others do, fails where it hands the content to a macro, or tests for a form and refuses it.
  */
-import { ForetokenError } from '../errors.ts'
+import { ForetokenError } from '../base/errors.ts'
 import type { Given } from './jinja/render.ts'
 import type { Origin } from './origin.ts'
 

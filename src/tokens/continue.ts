@@ -2,7 +2,7 @@
  * An answer that has begun and is to be gone on with: the conversation is rendered with a mark behind its last text, and cut there. The mark
  * and the rule about white space are those of transformers' `continue_final_message`.
  */
-import { ForetokenError } from '../errors.ts'
+import { ForetokenError } from '../base/errors.ts'
 import type { Fields } from './content.ts'
 import type { Given } from './jinja/render.ts'
 import type { Origin } from './origin.ts'

@@ -2,9 +2,9 @@
  * The merges of a BPE by token ids, in two arrays: `@huggingface/tokenizers` keeps them as lists of texts and as a map whose keys
  * are JSON, which for 49,000 merges is 10 MB of heap. An isolate of 128 MB has better uses for it.
  */
-import { ForetokenError } from '../errors.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { TokenizerSpec } from '../base/model.ts'
 import { packedVocabularyOf, Vocabulary } from '../model/vocabulary.ts'
-import type { TokenizerSpec } from '../types.ts'
 
 /** Places that a look-up may go on to: in tables of published merges it is less than 30. More says that the pairs were chosen to meet. */
 const longestRun = 1024

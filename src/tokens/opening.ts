@@ -1,5 +1,7 @@
 /** What conversations, or texts, that begin alike have in common. */
-import type { ChatMessage, TokenizerSpec } from '../types.ts'
+
+import type { TokenizerSpec } from '../base/model.ts'
+import type { ChatMessage } from '../base/prompt.ts'
 import { promptIds } from './prompt.ts'
 import type { Tokenizer } from './tokenizer.ts'
 

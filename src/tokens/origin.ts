@@ -5,7 +5,7 @@
  * one. Text that is well-formed holds no such unit, so a stand-in can't be forged, and it stays with its character wherever the template
  * moves it. A marked text has the length of the plain one, and each unit its place.
  */
-import { ForetokenError } from '../errors.ts'
+import { ForetokenError } from '../base/errors.ts'
 
 const firstStandIn = 0xdc00
 const standIns = 0x400

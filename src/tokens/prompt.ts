@@ -1,6 +1,7 @@
 /** From what a person wrote to the ids the model sees. */
-import { ForetokenError } from '../errors.ts'
-import type { ChatMessage, PreparedPrompt, PromptInput, TokenizerSpec } from '../types.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { TokenizerSpec } from '../base/model.ts'
+import type { ChatMessage, PreparedPrompt, PromptInput } from '../base/prompt.ts'
 import type { Limits } from './jinja/budget.ts'
 import { renderChat, type TemplateValues } from './template.ts'
 import { type Tokenizer, toEnd } from './tokenizer.ts'

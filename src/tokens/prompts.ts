@@ -2,11 +2,12 @@
  * The prompts of one engine. Short ones are read where they come; long ones, and those whose template takes long, in a text worker, where
  * there is one, and else in pieces between which the host goes on. One long prompt is read at a time, tenants in turn.
  */
-import { fieldsOf, signalOf, withArguments } from '../checks.ts'
-import { ForetokenError } from '../errors.ts'
-import { Trace } from '../trace.ts'
-import { nextTurn, throwIfAborted } from '../turn.ts'
-import type { ChatMessage, PreparedPrompt, PromptInput, PromptTimes, TokenizerSpec } from '../types.ts'
+import { fieldsOf, signalOf, withArguments } from '../base/checks.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { TokenizerSpec } from '../base/model.ts'
+import type { ChatMessage, PreparedPrompt, PromptInput, PromptTimes } from '../base/prompt.ts'
+import { Trace } from '../base/trace.ts'
+import { nextTurn, throwIfAborted } from '../base/turn.ts'
 import { checkPrompt } from './checked-prompt.ts'
 import type { Limits } from './jinja/budget.ts'
 import { isIds, isPrepared, type PromptOptions, promptIds, promptSteps, type ReadOptions } from './prompt.ts'

@@ -1,6 +1,7 @@
 /** A conversation as the model was taught to read it: the chat template of its tokenizer. */
-import { ForetokenError } from '../errors.ts'
-import type { ChatMessage, TokenizerSpec } from '../types.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { TokenizerSpec } from '../base/model.ts'
+import type { ChatMessage } from '../base/prompt.ts'
 import { contentFor, type Fields, type Forms, formsOf, markedContent } from './content.ts'
 import { cutEnd, openedEnd } from './continue.ts'
 import { type Limits, OverBudget } from './jinja/budget.ts'

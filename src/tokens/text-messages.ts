@@ -1,6 +1,7 @@
 /** The whole protocol between an engine and its text worker. Version 1. */
-import type { ErrorCode } from '../errors.ts'
-import type { ChatMessage, TokenizerSpec } from '../types.ts'
+import type { ErrorCode } from '../base/errors.ts'
+import type { TokenizerSpec } from '../base/model.ts'
+import type { ChatMessage } from '../base/prompt.ts'
 import type { PromptOptions } from './prompt.ts'
 
 /** To the worker: `open` once, first; then one prompt after the other, each when the one before has been answered. */

@@ -1,7 +1,8 @@
 /** One text worker at a time: started when it is needed, ended when it takes too long or nobody needs it, and then started anew. */
-import { asForetokenError, ForetokenError } from '../errors.ts'
-import { throwIfAborted } from '../turn.ts'
-import type { ChatMessage, TokenizerSpec } from '../types.ts'
+import { asForetokenError, ForetokenError } from '../base/errors.ts'
+import type { TokenizerSpec } from '../base/model.ts'
+import type { ChatMessage } from '../base/prompt.ts'
+import { throwIfAborted } from '../base/turn.ts'
 import type { PromptOptions } from './prompt.ts'
 import type { FromTextWorker, SpawnText, TextWorker } from './text-messages.ts'
 

@@ -1,5 +1,5 @@
 /** What runs in a text worker: templates and tokenizing, where they hold up nobody and can be ended. */
-import { asForetokenError } from '../errors.ts'
+import { asForetokenError } from '../base/errors.ts'
 import { promptIds } from './prompt.ts'
 import type { FromTextWorker, ToTextWorker } from './text-messages.ts'
 import { createTokenizer, type Tokenizer } from './tokenizer.ts'

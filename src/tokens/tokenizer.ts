@@ -1,8 +1,8 @@
 /** Text to token ids and back, over `@huggingface/tokenizers`. */
 import { Tokenizer as Library } from '@huggingface/tokenizers'
-import { ForetokenError } from '../errors.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { TokenizerSpec } from '../base/model.ts'
 import { type Vocabulary, vocabOf } from '../model/vocabulary.ts'
-import type { TokenizerSpec } from '../types.ts'
 import { type AddedToken, AddedTokens } from './added-tokens.ts'
 import { Bpe } from './bpe.ts'
 import { byteLevelBytes } from './byte-level.ts'

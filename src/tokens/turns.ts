@@ -1,5 +1,5 @@
 /** One job at a time, tenants in turn: whoever brings many waits behind their own. */
-import { ForetokenError } from '../errors.ts'
+import { ForetokenError } from '../base/errors.ts'
 
 export interface TurnsOptions {
   /** Jobs that may wait, in all and of one tenant; one more is refused as `busy`. */

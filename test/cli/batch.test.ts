@@ -9,8 +9,8 @@ import { progressText } from '../../cli/batch/progress.ts'
 import { maxLineBytes, readLines } from '../../cli/batch/read-lines.ts'
 import { type BatchRun, checkBelongs, runBatch } from '../../cli/batch/run.ts'
 import { Engine, ForetokenError, type GenerateRequest, loadWasm } from '../../node/index.ts'
-import { submitMany } from '../../src/many.ts'
-import type { Submission } from '../../src/submission.ts'
+import { submitMany } from '../../src/engine/many.ts'
+import type { Submission } from '../../src/engine/submission.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 
 let folder: string

@@ -8,9 +8,9 @@ import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { documentIds, readDocuments } from '../../cli/fit/documents.ts'
 import type { Search } from '../../cli/fit/search.ts'
-import { readPredictor, writePredictor } from '../../src/model/predictor-file.ts'
-import type { SharedPlan } from '../../src/model/predictor-plan.ts'
 import { memorySource } from '../../src/model/source.ts'
+import { readPredictor, writePredictor } from '../../src/predict/file.ts'
+import type { SharedPlan } from '../../src/predict/plan.ts'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 
 const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))

@@ -7,8 +7,8 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { loadWasm } from '../../node/wasm.ts'
-import { crc32 } from '../../src/kv/crc32.ts'
-import { wireCodecs } from '../../src/types.ts'
+import { wireCodecs } from '../../src/base/kv.ts'
+import { crc32 } from '../../src/transfer/crc32.ts'
 import { joined } from '../helpers/wire.ts'
 import { wireWorld } from '../suites/wire-fuzz.ts'
 

@@ -2,7 +2,7 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
 import { Engine, memorySource } from '../../src/index.ts'
-import { writePredictor } from '../../src/model/predictor-file.ts'
+import { writePredictor } from '../../src/predict/file.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 import { tinyPredictor } from '../helpers/tiny-predictor.ts'
 

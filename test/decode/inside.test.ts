@@ -1,8 +1,8 @@
 /** What requests do from inside the calls that they get: a pass stands as it was planned, and each request answers for itself. */
 import { getEventListeners } from 'node:events'
 import { describe, expect, test, vi } from 'vitest'
+import { ForetokenError } from '../../src/base/errors.ts'
 import type { Predicting } from '../../src/decode/scheduler.ts'
-import { ForetokenError } from '../../src/errors.ts'
 import type { Sequence } from '../../src/kv/paged.ts'
 import { answerAlone } from '../helpers/fake-model.ts'
 import { all, type Hook, prompt, Request, setup, turns } from '../helpers/scheduled.ts'

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { ForetokenError } from '../../src/errors.ts'
-import { pageTokens } from '../../src/types.ts'
+import type { ForetokenError } from '../../src/base/errors.ts'
+import { pageTokens } from '../../src/base/kv.ts'
 import { answerAlone } from '../helpers/fake-model.ts'
 import { prompt, Request, setup, turns } from '../helpers/scheduled.ts'
 

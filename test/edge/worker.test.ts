@@ -11,7 +11,7 @@ import { findModel, folderFiles, shippedPredictor } from '../../node/index.ts'
 import { folderStore, prepare } from '../../node/prepare.ts'
 import { loadWasm } from '../../node/wasm.ts'
 import { Engine, memorySource } from '../../src/index.ts'
-import { writePredictor } from '../../src/model/predictor-file.ts'
+import { writePredictor } from '../../src/predict/file.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 import { tinyPredictor } from '../helpers/tiny-predictor.ts'
 

@@ -1,10 +1,10 @@
 /** Rows of the embedding that no token has are never drawn or listed, whatever a request asks for; in a prompt they stand for nothing. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
+import type { ModelFiles } from '../../src/base/bytes.ts'
 import { Engine, type TokenEvent } from '../../src/index.ts'
 import { openModel } from '../../src/model/open.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
-import type { ModelFiles } from '../../src/types.ts'
 import { tinyFolder } from '../helpers/tiny-folder.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 

@@ -10,7 +10,7 @@ import {
   type Submission,
   type TokenEvent,
 } from '../../src/index.ts'
-import { writePredictor } from '../../src/model/predictor-file.ts'
+import { writePredictor } from '../../src/predict/file.ts'
 import { besideRepository } from '../golden/golden.ts'
 import { randomPrompt } from '../helpers/answers.ts'
 import { companionOf, going } from '../helpers/companion.ts'

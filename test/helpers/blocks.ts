@@ -3,7 +3,7 @@
  * repacking and every product with quantised weights.
  */
 import type { Weight, WeightWriter } from '../../src/backend/backend.ts'
-import { type TensorType, tensorBlocks } from '../../src/types.ts'
+import { type TensorType, tensorBlocks } from '../../src/base/model.ts'
 import type { Random } from './random.ts'
 
 /** A weight of these file bytes, handed over in pieces of at most `piece()`. */

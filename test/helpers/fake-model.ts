@@ -3,10 +3,12 @@
  * shared, freed or written wrongly makes a wrong token, and so does a token read from predicted K and V.
  */
 import type { Shortlist } from '../../src/backend/backend.ts'
+import { ForetokenError } from '../../src/base/errors.ts'
+import { type KvPool, pageTokens } from '../../src/base/kv.ts'
+import type { ModelConfig } from '../../src/base/model.ts'
+import type { Pass, Segment } from '../../src/base/pass.ts'
 import { normalize, topIds } from '../../src/decode/logprobs.ts'
 import type { PassModel } from '../../src/decode/scheduler.ts'
-import { ForetokenError } from '../../src/errors.ts'
-import { type KvPool, type ModelConfig, type Pass, pageTokens, type Segment } from '../../src/types.ts'
 
 export const fakeVocab = 61
 

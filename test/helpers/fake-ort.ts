@@ -1,7 +1,7 @@
 /** ONNX Runtime's interface over no model: every step says the same token, and every K and V tensor is counted until it is disposed of. */
 
-import type { OrtTensor } from '../../src/backend/ort.ts'
 import type { Engine, OrtModule } from '../../src/index.ts'
+import type { OrtTensor } from '../../src/onnx/runtime.ts'
 
 export interface FakeOrt {
   readonly ort: OrtModule

@@ -1,6 +1,6 @@
 /** The Rust core with the weights of any file in f32: its activations are f32 then, too. */
 import type { Backend, WeightWriter } from '../../src/backend/backend.ts'
-import { tensorBlocks } from '../../src/types.ts'
+import { tensorBlocks } from '../../src/base/model.ts'
 import { dequantize, written } from './blocks.ts'
 
 /** A backend to which all weights come in f32. */

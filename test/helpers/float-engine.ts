@@ -1,9 +1,9 @@
 /** A model in the Rust core with weights and activations in f32, with the predictor that ships for it. */
 import { modelFiles, shippedPredictor } from '../../node/index.ts'
 import { loadWasm } from '../../node/wasm.ts'
-import { createWasmBackend } from '../../src/backend/wasm.ts'
+import { createWasmBackend } from '../../src/backend/wasm/backend.ts'
 import { type ByteSource, Engine, memorySource } from '../../src/index.ts'
-import { readPredictor, writePredictor } from '../../src/model/predictor-file.ts'
+import { readPredictor, writePredictor } from '../../src/predict/file.ts'
 import { inFloats } from './float-backend.ts'
 
 /** Its identity is another than the file's, and a predictor is bound to that: it is bound anew. */

@@ -1,5 +1,5 @@
 /** Writes small GGUF files for tests: version 3, little-endian. */
-import { type TensorType, tensorBlocks } from '../../src/types.ts'
+import { type TensorType, tensorBlocks } from '../../src/base/model.ts'
 
 export type Metadata =
   | { readonly u32: number }

@@ -53,29 +53,52 @@ export function importsOf(root: string, files: readonly string[]): Import[] {
   )
 }
 
-/** One stage of the order: its name, and the files that are of it. */
-export interface Layer {
-  readonly name: string
-  readonly rank: number
-  readonly holds: RegExp
+/** A folder (or one file), and what its files may import beside each other. */
+export interface Folder {
+  readonly path: string
+  /** One line: why it stands where it does. */
+  readonly why: string
+  /** Paths of earlier folders; one that ends in `/` stands for every earlier folder below it. */
+  readonly uses: readonly string[]
 }
 
-/**
- * Imports that go against the order: a layer may import itself and layers of a lower rank. Two layers of one rank
- * may not import each other, but for the pairs `from>to` of `allowed`.
- */
-export function violations(
-  imports: readonly Import[],
-  layers: readonly Layer[],
-  allowed: readonly string[] = [],
-): string[] {
-  const layerOf = (file: string) => layers.find((layer) => layer.holds.test(file))
+/** The folder of a file: the longest path that it lies in. */
+export function folderOf(file: string, folders: readonly Folder[]): Folder | undefined {
+  const around = folders.filter(({ path }) => file === path || file.startsWith(`${path}/`))
+  return around.sort((a, b) => b.path.length - a.path.length)[0]
+}
+
+/** The folders that a permission of `folder` stands for. */
+function meantBy(use: string, folder: Folder, folders: readonly Folder[]): readonly Folder[] {
+  if (!use.endsWith('/')) return folders.filter(({ path }) => path === use)
+  return folders.slice(0, folders.indexOf(folder)).filter(({ path }) => path.startsWith(use))
+}
+
+/** Imports that their folder may not make. */
+export function violations(imports: readonly Import[], folders: readonly Folder[]): string[] {
   return imports.flatMap(({ from, to }) => {
-    const [a, b] = [layerOf(from), layerOf(to)]
-    if (!a) return [`${from} is in no layer`]
-    if (!b || a === b || b.rank < a.rank || allowed.includes(`${a.name}>${b.name}`)) return []
-    return [`${from} (${a.name}) imports ${to} (${b.name})`]
+    const [a, b] = [folderOf(from, folders), folderOf(to, folders)]
+    if (!a) return [`${from} is in no folder`]
+    if (!b || a === b || a.uses.some((use) => meantBy(use, a, folders).includes(b))) return []
+    return [`${from} imports ${to}: ${a.path} does not use ${b.path}`]
   })
+}
+
+/** Permissions that do not point to an earlier folder, and those that no import needs. */
+export function loosePermissions(imports: readonly Import[], folders: readonly Folder[]): string[] {
+  return folders.flatMap((folder, at) =>
+    folder.uses.flatMap((use) => {
+      const meant = meantBy(use, folder, folders)
+      if (meant.length === 0) return [`${folder.path} uses ${use}, which is not a folder`]
+      if (meant.some((other) => folders.indexOf(other) >= at))
+        return [`${folder.path} uses ${use}, which is not an earlier folder`]
+      const needed = imports.some(({ from, to }) => {
+        const target = folderOf(to, folders)
+        return folderOf(from, folders) === folder && target !== undefined && meant.includes(target)
+      })
+      return needed ? [] : [`${folder.path} does not import ${use}`]
+    }),
+  )
 }
 
 /** Rings of files that import each other, one for each; type imports count. */

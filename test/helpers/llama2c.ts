@@ -1,6 +1,7 @@
 /** A model in llama2.c's first format as the files of a Hugging Face folder, in memory. */
+
+import type { ModelFiles } from '../../src/base/bytes.ts'
 import { memoryFiles } from '../../src/model/source.ts'
-import type { ModelFiles } from '../../src/types.ts'
 import { safetensors } from './safetensors-writer.ts'
 
 /**

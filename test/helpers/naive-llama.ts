@@ -1,9 +1,10 @@
 /** A llama in f64 and plain loops, one position after the other, with predicted prefill by its definition. */
 
+import type { ModelFiles } from '../../src/base/bytes.ts'
+import type { ModelConfig } from '../../src/base/model.ts'
 import { openModel } from '../../src/model/open.ts'
-import type { LinearMap, PredictorFile } from '../../src/model/predictor-file.ts'
-import type { SeparatePlan, SharedPlan } from '../../src/model/predictor-plan.ts'
-import type { ModelConfig, ModelFiles } from '../../src/types.ts'
+import type { LinearMap, PredictorFile } from '../../src/predict/file.ts'
+import type { SeparatePlan, SharedPlan } from '../../src/predict/plan.ts'
 
 type Vector = number[]
 

@@ -1,8 +1,8 @@
 /** A model in the layout of transformers.js's models: ONNX in f32, tokenizer and configuration. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { ModelArchive } from '../../src/base/model.ts'
 import { tokenizerJsonOf } from '../../src/model/vocabulary.ts'
-import type { ModelArchive } from '../../src/types.ts'
 import { llamaOnnx } from './onnx-writer.ts'
 
 const graph = 'onnx/model.onnx'

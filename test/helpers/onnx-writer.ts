@@ -2,7 +2,7 @@
  * A Llama as ONNX with past and present K and V, from the same weights in f32: plain operators of opset 17, and optimum's names
  * (onnx/onnx, `onnx.proto3`, for the fields). K is kept as the Rust core keeps it: after RoPE, in the file's own order of pairs.
  */
-import type { ModelArchive, TensorInfo } from '../../src/types.ts'
+import type { ModelArchive, TensorInfo } from '../../src/base/model.ts'
 import { dequantize } from './blocks.ts'
 import { Message } from './protobuf.ts'
 

@@ -6,7 +6,7 @@ import { type Browser, type BrowserContextOptions, chromium as driver, type Page
 import { loadWasm } from '../../node/wasm.ts'
 import { chromium } from '../../scripts/chromium.mjs'
 import { Engine } from '../../src/index.ts'
-import { writePredictor } from '../../src/model/predictor-file.ts'
+import { writePredictor } from '../../src/predict/file.ts'
 import { startCli } from './cli-process.ts'
 import { tinyFiles, tinyGguf } from './tiny-model.ts'
 import { tinyPredictor } from './tiny-predictor.ts'

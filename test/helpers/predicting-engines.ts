@@ -1,7 +1,7 @@
 /** A tiny engine with a predictor and few pages, and its like with room: to be tried, and to compare with. */
 import { loadWasm } from '../../node/wasm.ts'
 import { Engine, memorySource } from '../../src/index.ts'
-import { writePredictor } from '../../src/model/predictor-file.ts'
+import { writePredictor } from '../../src/predict/file.ts'
 import { tinyFiles } from './tiny-model.ts'
 import { tinyPredictor } from './tiny-predictor.ts'
 

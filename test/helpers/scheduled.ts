@@ -1,11 +1,11 @@
 /** A scheduler on a fake model, and greedy requests for it. */
 import type { Scores } from '../../src/backend/backend.ts'
+import type { ForetokenError } from '../../src/base/errors.ts'
+import { pageTokens } from '../../src/base/kv.ts'
 import { type Predicting, Scheduler, type SchedulerOptions } from '../../src/decode/scheduler.ts'
 import type { Job } from '../../src/decode/task.ts'
-import type { ForetokenError } from '../../src/errors.ts'
 import { PagedCache, type Sequence } from '../../src/kv/paged.ts'
 import { PrefixIndex } from '../../src/kv/prefix.ts'
-import { pageTokens } from '../../src/types.ts'
 import { FakeModel, fakePool } from './fake-model.ts'
 
 const defaults: SchedulerOptions = {

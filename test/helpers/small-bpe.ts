@@ -1,6 +1,8 @@
 /** The small byte-level BPE of test/vectors/chat.json: special tokens, added tokens that are not special, some hundred merges. */
+
+import type { TokenizerSpec } from '../../src/base/model.ts'
+import type { ChatMessage } from '../../src/base/prompt.ts'
 import { createTokenizer, type Tokenizer } from '../../src/tokens/tokenizer.ts'
-import type { ChatMessage, TokenizerSpec } from '../../src/types.ts'
 import { readGolden } from '../golden/golden.ts'
 
 export interface ChatCase {

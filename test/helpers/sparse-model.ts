@@ -1,5 +1,6 @@
 /** A model file of any size that holds next to nothing: zeros behind its head, read from nowhere. */
-import type { ByteSource, ModelFiles, TensorType } from '../../src/types.ts'
+import type { ByteSource, ModelFiles } from '../../src/base/bytes.ts'
+import type { TensorType } from '../../src/base/model.ts'
 import { tensorBytes } from './gguf-writer.ts'
 import { type TinyOptions, tinyGguf } from './tiny-model.ts'
 

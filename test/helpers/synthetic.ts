@@ -1,5 +1,5 @@
 /** Large files that exist only as they are read, and count what was read of them. */
-import type { ByteSource } from '../../src/types.ts'
+import type { ByteSource } from '../../src/base/bytes.ts'
 
 /** A run of bytes: as they are, or one piece over and over. */
 export type Run = Uint8Array | { readonly piece: Uint8Array; readonly times: number }

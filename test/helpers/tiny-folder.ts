@@ -1,8 +1,9 @@
 /** A tiny random llama, qwen2 or qwen3 as a Hugging Face folder in memory, float32, with 276 tokens. */
 import { readFileSync } from 'node:fs'
+import type { ModelFiles } from '../../src/base/bytes.ts'
+import type { ModelConfig } from '../../src/base/model.ts'
 import { memoryFiles } from '../../src/model/source.ts'
 import { expectedTensors } from '../../src/model/weights.ts'
-import type { ModelConfig, ModelFiles } from '../../src/types.ts'
 import { random } from './random.ts'
 import { type F32Tensor, safetensors } from './safetensors-writer.ts'
 

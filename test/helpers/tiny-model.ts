@@ -1,7 +1,9 @@
 /** A tiny random model as a GGUF in memory, so that engine tests need no download. Its text is noise, its numbers are real. */
+
+import type { ModelFiles } from '../../src/base/bytes.ts'
+import type { ModelConfig, TensorType } from '../../src/base/model.ts'
 import { memoryFiles } from '../../src/model/source.ts'
 import { expectedTensors } from '../../src/model/weights.ts'
-import type { ModelConfig, ModelFiles, TensorType } from '../../src/types.ts'
 import { randomBlocks } from './blocks.ts'
 import { type Metadata, type WrittenTensor, writeGguf } from './gguf-writer.ts'
 import { random } from './random.ts'

@@ -1,7 +1,7 @@
 /** A tiny random OpenELM as a Hugging Face folder in memory, float32. */
 import { readFileSync } from 'node:fs'
+import type { ModelFiles } from '../../src/base/bytes.ts'
 import { memoryFiles } from '../../src/model/source.ts'
-import type { ModelFiles } from '../../src/types.ts'
 import { random } from './random.ts'
 import { type F32Tensor, safetensors } from './safetensors-writer.ts'
 

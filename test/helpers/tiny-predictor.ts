@@ -1,6 +1,6 @@
 /** A random predictor for a tiny model: its predictions are wrong, but always the same. */
-import { mapsOf, type PredictorFile } from '../../src/model/predictor-file.ts'
-import { type PredictorHeader, type SharedPlan, sourcesOf, stateWidth } from '../../src/model/predictor-plan.ts'
+import { mapsOf, type PredictorFile } from '../../src/predict/file.ts'
+import { type PredictorHeader, type SharedPlan, sourcesOf, stateWidth } from '../../src/predict/plan.ts'
 import { random } from './random.ts'
 
 export const tinyPlan: SharedPlan = {

@@ -1,9 +1,9 @@
 /** A WebGPU backend on Vulkan in software. */
 
-import type { FeatureName } from '../../companion/webgpu/features.ts'
-import { openWebGpu } from '../../companion/webgpu/node.ts'
+import { openWebGpu } from '../../node/webgpu.ts'
 import { vulkan } from '../../scripts/chromium.mjs'
 import type { Backend } from '../../src/backend/backend.ts'
+import type { FeatureName } from '../../src/backend/webgpu/features.ts'
 
 /** `without`: features that the device has and the kernels are not to use. */
 export function softwareBackend(

@@ -1,6 +1,7 @@
 /** Streams of the wire without a model: payloads of given bytes, cut anywhere. */
-import { ForetokenError } from '../../src/errors.ts'
-import { type KvRange, readWire, type WireBinding, writeWire } from '../../src/kv/wire.ts'
+import { ForetokenError } from '../../src/base/errors.ts'
+import type { KvRange, WireBinding } from '../../src/transfer/format.ts'
+import { readWire, writeWire } from '../../src/transfer/wire.ts'
 import { random } from './random.ts'
 
 export const wireBinding: WireBinding = {

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { ForetokenError } from '../../src/errors.ts'
+import { ForetokenError } from '../../src/base/errors.ts'
+import { pageTokens } from '../../src/base/kv.ts'
 import { PagedCache, type Sequence } from '../../src/kv/paged.ts'
-import { pageTokens } from '../../src/types.ts'
 import { fakePool, limitedPool } from '../helpers/fake-model.ts'
 
 describe('PagedCache', () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { ForetokenError } from '../../src/errors.ts'
+import { ForetokenError } from '../../src/base/errors.ts'
 import { decodePrefix, encodePrefix, type PrefixBinding } from '../../src/kv/prefix-file.ts'
 import { random } from '../helpers/random.ts'
 

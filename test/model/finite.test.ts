@@ -1,9 +1,9 @@
 /** Matrices with NaN, infinities or scales that overflow are refused by their name, whatever their type and however they stream in. */
 import { describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
+import { type TensorType, tensorBlocks } from '../../src/base/model.ts'
 import { Engine } from '../../src/index.ts'
 import { FiniteCheck } from '../../src/model/finite.ts'
-import { type TensorType, tensorBlocks } from '../../src/types.ts'
 import { dequantize, randomBlocks } from '../helpers/blocks.ts'
 import { random } from '../helpers/random.ts'
 import { tinyFolder } from '../helpers/tiny-folder.ts'

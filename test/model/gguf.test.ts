@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { ForetokenError } from '../../src/errors.ts'
+import { ForetokenError } from '../../src/base/errors.ts'
 import { openModel } from '../../src/model/open.ts'
 import { memoryFiles } from '../../src/model/source.ts'
 import { tinyFiles, tinyGguf, tinyVocab } from '../helpers/tiny-model.ts'

@@ -1,10 +1,10 @@
 /** Heads and vocabularies that no model reaches are refused before they become objects: little of the file is read, and none of it parsed. */
 import { describe, expect, test } from 'vitest'
+import type { ModelFiles } from '../../src/base/bytes.ts'
 import { readGguf } from '../../src/model/gguf.ts'
 import { jsonBounds, limits } from '../../src/model/limits.ts'
 import { openModel } from '../../src/model/open.ts'
-import { readPredictor } from '../../src/model/predictor-file.ts'
-import type { ModelFiles } from '../../src/types.ts'
+import { readPredictor } from '../../src/predict/file.ts'
 import { type CountedSource, joined, numbers, type Run, synthetic, text } from '../helpers/synthetic.ts'
 import { folderTokenizer, tinyFolder } from '../helpers/tiny-folder.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'

@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
-import { createWasmBackend } from '../../src/backend/wasm.ts'
+import { createWasmBackend } from '../../src/backend/wasm/backend.ts'
 import { Engine } from '../../src/index.ts'
 import { WeightIdentity } from '../../src/model/identity.ts'
 import { random } from '../helpers/random.ts'

@@ -1,7 +1,7 @@
 /** What JSON would cost is counted in its bytes, however they come. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { ForetokenError } from '../../src/errors.ts'
+import { ForetokenError } from '../../src/base/errors.ts'
 import { type JsonBounds, parseBoundedJson, readJson, show } from '../../src/model/json.ts'
 import { memorySource } from '../../src/model/source.ts'
 

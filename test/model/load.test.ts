@@ -1,7 +1,7 @@
 /** Loading weights: what can't fit is refused before anything is touched, and the host is served meanwhile. */
 import { describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
-import { createWasmBackend } from '../../src/backend/wasm.ts'
+import { createWasmBackend } from '../../src/backend/wasm/backend.ts'
 import { Engine, type TensorType } from '../../src/index.ts'
 import { sparseModel } from '../helpers/sparse-model.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { ForetokenError } from '../../src/errors.ts'
+import { ForetokenError } from '../../src/base/errors.ts'
 import { withLayers } from '../../src/model/layers.ts'
 import { openModel } from '../../src/model/open.ts'
 import { tinyOpenElm } from '../helpers/tiny-openelm.ts'

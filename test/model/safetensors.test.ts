@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { ForetokenError } from '../../src/errors.ts'
+import { ForetokenError } from '../../src/base/errors.ts'
 import { readSafetensors } from '../../src/model/safetensors.ts'
 import { memorySource } from '../../src/model/source.ts'
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { PagedCache } from '../../src/kv/paged.ts'
-import { binsOf } from '../../src/pack/bins.ts'
+import { binsOf } from '../../src/onnx/bins.ts'
 import { pack } from '../../src/pack/pack.ts'
 import { passesOf } from '../../src/pack/passes.ts'
 import { fakePool } from '../helpers/fake-model.ts'

@@ -3,7 +3,7 @@
  * refusals and evictions. Every answer that was finished must be the one the request gets alone.
  */
 import { type Engine, ForetokenError, type GenerateRequest, type MemoryBalance, pageTokens } from '../../src/index.ts'
-import { prefillModes } from '../../src/prefill/choice.ts'
+import { prefillModes } from '../../src/predict/choice.ts'
 import { type Random, random } from '../helpers/random.ts'
 
 export interface SoakOptions {

@@ -5,11 +5,11 @@
  * with which it keeps them, too.
  */
 import assert from 'node:assert/strict'
-import { openWebGpu } from '../../companion/webgpu/node.ts'
 import { modelFiles } from '../../node/index.ts'
 import { loadWasm } from '../../node/wasm.ts'
+import { openWebGpu } from '../../node/webgpu.ts'
 import type { Backend } from '../../src/backend/backend.ts'
-import { createWasmBackend } from '../../src/backend/wasm.ts'
+import { createWasmBackend } from '../../src/backend/wasm/backend.ts'
 import { Engine } from '../../src/index.ts'
 import { inFloats } from '../helpers/float-backend.ts'
 

@@ -2,14 +2,15 @@
  * The wire's reader on hostile streams: mutations of valid ones, their checksums made right or not, and raw bytes. Whatever comes, it
  * is one of our errors, the sequence is as it was, no page of another is written, and nothing is allocated beyond what the format bounds.
  */
-import { createWasmBackend, type WasmOptions } from '../../src/backend/wasm.ts'
-import { ForetokenError } from '../../src/errors.ts'
-import { crc32 } from '../../src/kv/crc32.ts'
+import { createWasmBackend, type WasmOptions } from '../../src/backend/wasm/backend.ts'
+import { ForetokenError } from '../../src/base/errors.ts'
+import { type KvPool, type KvType, type WireCodec, wireCodecs } from '../../src/base/kv.ts'
 import { PagedCache, type Sequence } from '../../src/kv/paged.ts'
-import { receiveKv } from '../../src/kv/receive.ts'
-import { encodeSteps } from '../../src/kv/residual.ts'
-import { mostTableBytes, mostTileBytes, type WireBinding, writeWire } from '../../src/kv/wire.ts'
-import { type KvPool, type KvType, type WireCodec, wireCodecs } from '../../src/types.ts'
+import { crc32 } from '../../src/transfer/crc32.ts'
+import { mostTableBytes, mostTileBytes, type WireBinding } from '../../src/transfer/format.ts'
+import { receiveKv } from '../../src/transfer/receive.ts'
+import { encodeSteps } from '../../src/transfer/residual.ts'
+import { writeWire } from '../../src/transfer/wire.ts'
 import { type Random, random } from '../helpers/random.ts'
 import { cut, joined } from '../helpers/wire.ts'
 

@@ -2,10 +2,10 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import type { TokenizerSpec } from '../../src/base/model.ts'
 import { promptIds } from '../../src/tokens/prompt.ts'
 import { applyTemplate } from '../../src/tokens/template.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
-import type { TokenizerSpec } from '../../src/types.ts'
 import { vectors } from '../golden/golden.ts'
 import { type ChatCase, chatGolden, smallSpec, smallTokenizer, specials } from '../helpers/small-bpe.ts'
 

@@ -1,8 +1,8 @@
 /** A tokenizer.json that would take more than linear time, grow without bound or mean something else is refused when it is opened. */
 import { describe, expect, test } from 'vitest'
+import type { TokenizerSpec } from '../../src/base/model.ts'
 import { limits } from '../../src/model/limits.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
-import type { TokenizerSpec } from '../../src/types.ts'
 import { folderTokenizer, type TokenizerJson } from '../helpers/tiny-folder.ts'
 
 function open(change: (json: TokenizerJson) => void) {

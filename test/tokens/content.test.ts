@@ -1,8 +1,8 @@
 /** The forms of a message's content, and answers that have begun, with templates that read some of them; the published ones are in chat.test.ts. */
 import { describe, expect, test } from 'vitest'
+import type { ChatMessage } from '../../src/base/prompt.ts'
 import { promptIds } from '../../src/tokens/prompt.ts'
 import { applyTemplate } from '../../src/tokens/template.ts'
-import type { ChatMessage } from '../../src/types.ts'
 import { smallSpec, smallTokenizer } from '../helpers/small-bpe.ts'
 
 const loop = (body: string) => `{% for message in messages %}${body};{% endfor %}`

@@ -1,10 +1,10 @@
 /** Prompts that are read without holding up the host: in a real text worker, and in pieces where there is none. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { textWorker } from '../../node/workers.ts'
+import type { Message } from '../../src/base/prompt.ts'
 import { Prompts } from '../../src/tokens/prompts.ts'
 import type { SpawnText } from '../../src/tokens/text-messages.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
-import type { Message } from '../../src/types.ts'
 import { nodeText } from '../../workers/node.ts'
 import { smallSpec } from '../helpers/small-bpe.ts'
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import type { TokenizerSpec } from '../../src/base/model.ts'
 import { applyTemplate } from '../../src/tokens/template.ts'
-import type { TokenizerSpec } from '../../src/types.ts'
 
 const spec = (chatTemplate: string | undefined): TokenizerSpec => ({
   json: {},

@@ -1,4 +1,4 @@
-"""How predicted tokens go through the layers: the same plan that a predictor's header holds (src/model/predictor-plan.ts)."""
+"""How predicted tokens go through the layers: the same plan that a predictor's header holds (src/predict/plan.ts)."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""A predictor's maps as PyTorch parameters, and its file (src/model/predictor-file.ts has the format)."""
+"""A predictor's maps as PyTorch parameters, and its file (src/predict/file.ts has the format)."""
 
 import hashlib
 import json

@@ -68,7 +68,7 @@ fn panel_grain(rows: usize, k: usize) -> usize {
     (100_000 / (rows.max(1) * k.max(1))).max(1)
 }
 
-/// The kind of weight that file type `source` becomes, or 2^32 - 1. Types and kinds are numbered in `backend/abi.ts`.
+/// The kind of weight that file type `source` becomes, or 2^32 - 1. Types and kinds are numbered in `backend/wasm/abi.ts`.
 #[unsafe(no_mangle)]
 pub extern "C" fn weight_kind(source: u32) -> u32 {
     rows_to_panels::kind_of(source)

@@ -6,7 +6,7 @@
 use super::weight::{self, BF16, F16, F32, I8, I8M, I8S, U4, block_bytes, head_bytes, panel_bytes};
 use crate::simd::dots::{BLOCK, PANEL};
 
-/// The file's types, numbered as in `backend/abi.ts`.
+/// The file's types, numbered as in `backend/wasm/abi.ts`.
 pub const Q4_0: u32 = 3;
 pub const Q4_1: u32 = 4;
 pub const Q5_0: u32 = 5;

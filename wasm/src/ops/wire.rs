@@ -1,4 +1,4 @@
-//! K and V of some tokens of a layer as bytes of the wire, and back; `src/kv/wire.ts` tells the formats.
+//! K and V of some tokens of a layer as bytes of the wire, and back; `src/transfer/wire.ts` tells the formats.
 //!
 //! A unit is the K or the V of a head: unit 2h is K of head h, 2h + 1 its V. Its tokens go in groups of 32, and a group is taken
 //! out of its pages, or put back, as a tile of floats: K (head_dim, 32), V (32, head_dim).

@@ -1,4 +1,4 @@
-//! What a prediction of K and V misses, quantised and entropy-coded; `src/kv/residual.ts` tells the format.
+//! What a prediction of K and V misses, quantised and entropy-coded; `src/transfer/residual.ts` tells the format.
 //!
 //! A tile is some layers of some tokens, coded as one string: layer by layer, unit by unit, token by token, dimension by
 //! dimension. A value's code is its distance from the prediction in steps, each coded with the models of a context: what is known

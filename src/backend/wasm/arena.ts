@@ -1,0 +1,186 @@
+/**
+ * The layout of one wasm memory: regions that are handed out and given back.
+ *
+ * A region never moves and never grows: who needs more takes another one and gives the old one back, and the hole serves whoever
+ * comes next, whatever it was used for before. So growth leaves no copies behind, and several users of the memory need no order
+ * among them. The memory itself never shrinks: wasm can't.
+ */
+import { ForetokenError } from '../../base/errors.ts'
+import type { MemoryBalance } from '../backend.ts'
+
+/** What a region is used for, as the balance lists it. */
+export type Use = 'weights' | 'pools' | 'tables'
+
+interface Region {
+  readonly bytes: number
+  readonly use: Use
+}
+
+const wasmPage = 65_536
+const alignment = 64
+
+/** Size limit of a memory, in 64 KiB pages: one below 4 GiB, so that the address behind the last byte is a 32-bit number, too. */
+export const mostWasmPages = 65_535
+
+/** Size limit of a region, in bytes. The kernels' pointer arithmetic is defined within objects of less than 2 GiB only. */
+export const mostRegionBytes = 2 ** 31 - alignment
+
+export class Arena {
+  readonly memory: WebAssembly.Memory
+  readonly #regions = new Map<number, Region>()
+  /** Bytes that regions take, by use; `tables` begins with what lies below the arena: the core's own data and its stack. */
+  readonly #used: Record<Use, number>
+  /** The holes between regions: where each begins and ends, by rising address. No two touch, and none touches `#top`. */
+  readonly #holes: { from: number; to: number }[] = []
+  /** End of the last region. */
+  #top: number
+  /** Nothing from here on was ever handed out: it is still zero. */
+  #fresh: number
+  #bytes: Uint8Array
+  #words: Uint32Array
+  #floats: Float32Array
+
+  /** Regions begin at `base` (the module's `__heap_base`). */
+  constructor(memory: WebAssembly.Memory, base: number) {
+    this.memory = memory
+    this.#top = align(base)
+    this.#fresh = this.#top
+    this.#used = { weights: 0, pools: 0, tables: this.#top }
+    this.#bytes = new Uint8Array(memory.buffer)
+    this.#words = new Uint32Array(memory.buffer)
+    this.#floats = new Float32Array(memory.buffer)
+  }
+
+  /** Views of the whole memory. A growth replaces them: never keep one over a call that may allocate. */
+  get bytes(): Uint8Array {
+    return this.#current() ? this.#bytes : this.#renew()
+  }
+
+  get words(): Uint32Array {
+    if (!this.#current()) this.#renew()
+    return this.#words
+  }
+
+  get floats(): Float32Array {
+    if (!this.#current()) this.#renew()
+    return this.#floats
+  }
+
+  /** A zeroed region of `bytes`, on a 64-byte boundary. Throws `out_of_memory` if it can't be had; nothing has changed then. */
+  alloc(bytes: number, use: Use): number {
+    checkRegion(bytes, `a region for ${use}`)
+    const size = Math.max(alignment, align(bytes))
+    const at = this.#takeHole(size) ?? this.#takeTop(size)
+    // What was handed out before may hold anything; unwritten slots of a page, above all, must not hold NaN.
+    if (at < this.#fresh) this.bytes.fill(0, at, Math.min(at + size, this.#fresh))
+    this.#fresh = Math.max(this.#fresh, at + size)
+    this.#regions.set(at, { bytes: size, use })
+    this.#used[use] += size
+    return at
+  }
+
+  /** Takes the region at `at` back. Throws `internal` for an address that is not that of a region. */
+  free(at: number): void {
+    const region = this.#regions.get(at)
+    if (!region) throw new ForetokenError('internal', `there is no region at ${at} to be given back`)
+    this.#regions.delete(at)
+    this.#used[region.use] -= region.bytes
+    this.#addHole(at, at + region.bytes)
+  }
+
+  /** Bytes that the memory could still hand out if it grew to its limit, holes included. */
+  get room(): number {
+    const holes = this.#holes.reduce((sum, { from, to }) => sum + to - from, 0)
+    return holes + mostWasmPages * wasmPage - this.#top
+  }
+
+  /** Where all bytes of the memory are. `free` is counted from holes and the end of the memory, not by subtraction. */
+  get balance(): MemoryBalance {
+    const total = this.memory.buffer.byteLength
+    const holes = this.#holes.reduce((sum, { from, to }) => sum + to - from, 0)
+    return { total, ...this.#used, free: holes + total - this.#top }
+  }
+
+  /** The lowest hole that is large enough: so the memory stays dense at its front. */
+  #takeHole(size: number): number | undefined {
+    const index = this.#holes.findIndex(({ from, to }) => to - from >= size)
+    const hole = this.#holes[index]
+    if (!hole) return undefined
+    const at = hole.from
+    if (hole.to - at === size) this.#holes.splice(index, 1)
+    else hole.from += size
+    return at
+  }
+
+  #takeTop(size: number): number {
+    const at = this.#top
+    this.#reach(at + size)
+    this.#top = at + size
+    return at
+  }
+
+  /** Joins a hole with its neighbours. */
+  #addHole(from: number, to: number): void {
+    const holes = this.#holes
+    let [low, high] = [0, holes.length]
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (holes[middle]!.from < from) low = middle + 1
+      else high = middle
+    }
+    const [before, after] = [holes[low - 1], holes[low]]
+    const joinsBefore = before?.to === from
+    const joinsAfter = after?.from === to
+    const whole = { from: joinsBefore ? before!.from : from, to: joinsAfter ? after!.to : to }
+    const first = low - (joinsBefore ? 1 : 0)
+    const replaced = (joinsBefore ? 1 : 0) + (joinsAfter ? 1 : 0)
+    if (whole.to === this.#top) {
+      this.#top = whole.from
+      holes.splice(first, replaced)
+    } else holes.splice(first, replaced, whole)
+  }
+
+  #reach(end: number): void {
+    const have = this.memory.buffer.byteLength
+    if (end <= have) return
+    const pages = Math.ceil((end - have) / wasmPage)
+    const wanted = have + pages * wasmPage
+    try {
+      if (wanted > mostWasmPages * wasmPage) throw new RangeError('beyond the 4 GiB of a wasm memory')
+      this.memory.grow(pages)
+    } catch (cause) {
+      throw new ForetokenError(
+        'out_of_memory',
+        `wasm memory could not grow from ${have} to ${wanted} bytes: ${(cause as Error).message}; use fewer kvTokens, a ` +
+          'smaller context, a smaller model, or KV in int8',
+        { cause },
+      )
+    }
+  }
+
+  #current(): boolean {
+    return this.#bytes.byteLength === this.memory.buffer.byteLength
+  }
+
+  #renew(): Uint8Array {
+    this.#bytes = new Uint8Array(this.memory.buffer)
+    this.#words = new Uint32Array(this.memory.buffer)
+    this.#floats = new Float32Array(this.memory.buffer)
+    return this.#bytes
+  }
+}
+
+/** Throws `out_of_memory` for more bytes than a region may have, and `internal` for what is not a size. `what` begins the message. */
+export function checkRegion(bytes: number, what: string): void {
+  if (!(bytes >= 0)) throw new ForetokenError('internal', `${what} of ${bytes} bytes was asked for`)
+  if (bytes > mostRegionBytes)
+    throw new ForetokenError(
+      'out_of_memory',
+      `${what} takes ${bytes} bytes, and the wasm core holds at most ${mostRegionBytes} in one piece; use a smaller model, ` +
+        'one in fewer bits, or a smaller context',
+    )
+}
+
+function align(bytes: number): number {
+  return Math.ceil(bytes / alignment) * alignment
+}

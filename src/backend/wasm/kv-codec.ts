@@ -1,0 +1,191 @@
+/** Blocks of KV pages as bytes of the wire, by the Rust core. The formats are told in transfer/wire.ts. */
+import { ForetokenError } from '../../base/errors.ts'
+import { type KvBlock, type KvCoding, pageTokens, type WireCodec } from '../../base/kv.ts'
+import { type Kernels, kvTypeIds } from './abi.ts'
+import type { Arena } from './arena.ts'
+import type { WasmKvPool } from './kv-pool.ts'
+
+/** Codecs of a fixed size, by their numbers in the ABI. */
+const codecIds: Partial<Record<WireCodec, number>> = { f32: 0, f16: 1, int8: 2, int4: 3 }
+
+/** Of a value: what steps that are far too fine take. */
+const residualBytes = 6
+
+/** Memory to pass bytes through; valid until the next call of any kind. */
+export interface Stage {
+  readonly at: number
+  readonly bytes: number
+}
+
+export class WasmKvCodec {
+  readonly #kernels: Kernels
+  readonly #arena: Arena
+  readonly #stage: (least: number) => Stage
+  readonly #list: (values: readonly number[]) => number
+
+  /** `list` uploads page ids, and gives their address. */
+  constructor(
+    kernels: Kernels,
+    arena: Arena,
+    stage: (least: number) => Stage,
+    list: (values: readonly number[]) => number,
+  ) {
+    this.#kernels = kernels
+    this.#arena = arena
+    this.#stage = stage
+    this.#list = list
+  }
+
+  bytes(pool: WasmKvPool, layers: KvBlock['layers'], tokens: number, codec: WireCodec): number {
+    if (codec === 'residual') {
+      let heads = 0
+      for (let layer = layers.from; layer < layers.to; layer++) heads += pool.heads(layer)
+      return heads * 2 * pool.headDim * tokens * residualBytes + 64
+    }
+    const head = this.#unitBytes(pool, codec, tokens, 0) + this.#unitBytes(pool, codec, tokens, 1)
+    let bytes = 0
+    for (let layer = layers.from; layer < layers.to; layer++) bytes += head * pool.heads(layer)
+    return bytes
+  }
+
+  encode(pool: WasmKvPool, block: KvBlock, coding: KvCoding): Uint8Array<ArrayBuffer> {
+    check(pool, block)
+    if (coding.codec === 'residual') return this.#encodeResidual(pool, block, coding)
+    const bytes = new Uint8Array(this.bytes(pool, block.layers, block.to - block.from, coding.codec))
+    this.#each(pool, block, coding.codec, (run, at, length) => {
+      run(this.#kernels.wire_encode)
+      bytes.set(this.#arena.bytes.subarray(this.#staged, this.#staged + length), at)
+    })
+    return bytes
+  }
+
+  decode(pool: WasmKvPool, block: KvBlock, coding: KvCoding, bytes: Uint8Array): void {
+    check(pool, block)
+    if (coding.codec === 'residual') this.#decodeResidual(pool, block, coding, bytes)
+    else this.#decodeFixed(pool, block, coding, bytes)
+  }
+
+  #decodeFixed(pool: WasmKvPool, block: KvBlock, coding: KvCoding, bytes: Uint8Array): void {
+    const expected = this.bytes(pool, block.layers, block.to - block.from, coding.codec)
+    if (bytes.length !== expected)
+      throw new ForetokenError('bad_kv', `a block of K and V has ${bytes.length} bytes, not ${expected}`)
+    this.#each(pool, block, coding.codec, (run, at, length) => {
+      this.#arena.bytes.set(bytes.subarray(at, at + length), this.#staged)
+      run(this.#kernels.wire_decode)
+    })
+  }
+
+  #encodeResidual(pool: WasmKvPool, block: KvBlock, { base, steps }: KvCoding): Uint8Array<ArrayBuffer> {
+    if (!base || !steps) throw new ForetokenError('internal', 'a residual needs a prediction, and steps')
+    check(pool, { ...block, pages: base })
+    const { wire_encode_residual } = this.#kernels
+    const most = this.bytes(pool, block.layers, block.to - block.from, 'residual')
+    for (let room = Math.floor(most / 8); ; room = most) {
+      const place = this.#place(pool, block, steps, [base], room)
+      const bytes = wire_encode_residual(
+        place.bytes,
+        room,
+        ...place.pool,
+        ...place.lists,
+        block.to - block.from,
+        place.steps,
+      )
+      if (bytes <= room) return this.#arena.bytes.slice(place.bytes, place.bytes + bytes) as Uint8Array<ArrayBuffer>
+      if (room === most) throw new ForetokenError('internal', `a residual takes ${bytes} bytes, more than ${most}`)
+    }
+  }
+
+  #decodeResidual(pool: WasmKvPool, block: KvBlock, { steps }: KvCoding, bytes: Uint8Array): void {
+    if (!steps) throw new ForetokenError('internal', 'a residual needs steps')
+    const place = this.#place(pool, block, steps, [], bytes.length)
+    this.#arena.bytes.set(bytes, place.bytes)
+    const { wire_decode_residual } = this.#kernels
+    const tokens = block.to - block.from
+    const status = wire_decode_residual(place.bytes, bytes.length, ...place.pool, place.lists[0], tokens, place.steps)
+    if (status !== 0) throw new ForetokenError('bad_kv', `${bytes.length} bytes are no block of residuals`)
+  }
+
+  /** Uploads steps and page lists, and makes room for `room` bytes. */
+  #place(
+    pool: WasmKvPool,
+    { layers, from, to, pages }: KvBlock,
+    steps: Float32Array,
+    bases: readonly (readonly number[])[],
+    room: number,
+  ) {
+    const { type, headDim, pageUnit, kvHeads } = pool
+    const count = layers.to - layers.from
+    if (steps.length !== count * kvHeads * (headDim + 1))
+      throw new ForetokenError('internal', `${steps.length} steps do not fit ${count} layers of ${kvHeads} heads`)
+    const stepBytes = Math.ceil(steps.length / 16) * 64
+    const stage = this.#stage(stepBytes + room)
+    this.#arena.floats.set(steps, stage.at / 4)
+    const lists = [pages, ...bases].flatMap((list) => list.slice(from / pageTokens, Math.ceil(to / pageTokens)))
+    const at = this.#list(lists)
+    return {
+      steps: stage.at,
+      bytes: stage.at + stepBytes,
+      pool: [kvTypeIds[type], pool.layer(layers.from), pageUnit, count, kvHeads, headDim] as const,
+      lists: [pages, ...bases].map((_, i) => at + 4 * i * Math.ceil((to - from) / pageTokens)) as [number, number],
+    }
+  }
+
+  /** Where bytes pass through, during `#each`. */
+  #staged = 0
+
+  /** Calls `one` for runs of units that fit the stage: bytes `at`..`at + length` - 1 of the block. */
+  #each(
+    pool: WasmKvPool,
+    { layers, from, to, pages }: KvBlock,
+    codec: WireCodec,
+    one: (run: (kernel: Kernels['wire_encode']) => void, at: number, length: number) => void,
+  ): void {
+    const sizes = [0, 1].map((part) => this.#unitBytes(pool, codec, to - from, part))
+    const list = this.#list(pages.slice(from / pageTokens, Math.ceil(to / pageTokens)))
+    let at = 0
+    for (let layer = layers.from; layer < layers.to; layer++) {
+      const units = 2 * pool.heads(layer)
+      for (let first = 0; first < units; ) {
+        const stage = this.#stage(sizes[first % 2]!)
+        let [count, length] = [0, 0]
+        for (; first + count < units; count++) {
+          const size = sizes[(first + count) % 2]!
+          if (length + size > stage.bytes) break
+          length += size
+        }
+        this.#staged = stage.at
+        const run = (kernel: Kernels['wire_encode']) => {
+          const { type, headDim, pageUnit } = pool
+          const place = [kvTypeIds[type], pool.layer(layer), pageUnit, pool.heads(layer), headDim, list] as const
+          const status = kernel(codecIds[codec]!, stage.at, ...place, to - from, first, count)
+          if (status !== 0) throw new ForetokenError('worker_lost', 'a compute thread was lost; load the engine again')
+        }
+        one(run, at, length)
+        at += length
+        first += count
+      }
+    }
+  }
+
+  #unitBytes({ headDim }: WasmKvPool, codec: WireCodec, tokens: number, part: number): number {
+    const id = codecIds[codec]
+    if (id === undefined) throw new ForetokenError('unsupported', `this backend has no codec ${codec}`)
+    return this.#kernels.wire_bytes(id, part, headDim, tokens)
+  }
+}
+
+/** A block lies in the pool, and its pages hold it. Throws `internal`. */
+function check(pool: WasmKvPool, { layers, from, to, pages }: KvBlock): void {
+  const sound =
+    from % pageTokens === 0 &&
+    from >= 0 &&
+    from < to &&
+    layers.from >= 0 &&
+    layers.from < layers.to &&
+    layers.to <= pool.layers
+  for (let page = from / pageTokens; sound && page < Math.ceil(to / pageTokens); page++)
+    if (!pool.has(pages[page]!))
+      throw new ForetokenError('internal', `page ${pages[page]} of a block is not one of the ${pool.pages} of its pool`)
+  if (!sound)
+    throw new ForetokenError('internal', `no block: tokens ${from}..${to} of layers ${layers.from}..${layers.to}`)
+}

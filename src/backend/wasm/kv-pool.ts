@@ -1,0 +1,110 @@
+/**
+ * KV pages in wasm memory; the layout of a page is told in `wasm/src/lib.rs`.
+ *
+ * Every page is a region of its own, wherever the arena has one: the kernels find page p at `origin + p * unit`, so its id is its address in
+ * units of 64 bytes. So a pool grows without moving, and any page may go back to the arena for another use.
+ */
+import { ForetokenError } from '../../base/errors.ts'
+import type { KvPool, KvType } from '../../base/kv.ts'
+import type { KvPoolSpec } from '../backend.ts'
+import { type Kernels, kvTypeIds } from './abi.ts'
+import { type Arena, checkRegion } from './arena.ts'
+
+/** Bytes between two page ids. A slot is a page id times 16, in 32 bits: that reaches 16 GiB. */
+const unit = 64
+/** Where page 0 would begin: not at 0, so that no kernel is given a null pointer. */
+const origin = unit
+
+export class WasmKvPool implements KvPool {
+  readonly type: KvType
+  readonly layers: number
+  readonly kvHeads: number
+  readonly headDim: number
+  readonly pageBytes: number
+  /** Bytes from one page id to the next, as the kernels take it. */
+  readonly pageUnit = unit
+  /** For each layer: its KV heads, and where it begins in a page, in bytes. */
+  readonly #layers: readonly { readonly heads: number; readonly at: number }[]
+  readonly #arena: Arena
+  readonly #pages = new Set<number>()
+  /** Counts removals: who has checked some pages need not check them again before it changes. */
+  #removals = 0
+
+  /** Throws `out_of_memory` for pages that no memory can hold. */
+  constructor(arena: Arena, kernels: Kernels, spec: KvPoolSpec) {
+    this.type = spec.type
+    this.layers = spec.layers
+    this.kvHeads = spec.kvHeads
+    this.headDim = spec.headDim
+    let bytes = 0
+    this.#layers = Array.from({ length: spec.layers }, (_, layer) => {
+      const heads = spec.layerKvHeads?.[layer] ?? spec.kvHeads
+      const at = bytes
+      bytes += kernels.kv_layer_bytes(kvTypeIds[spec.type], heads, spec.headDim)
+      return { heads, at }
+    })
+    checkRegion(bytes, `a KV page of ${spec.layers} layers`)
+    this.pageBytes = bytes
+    this.#arena = arena
+  }
+
+  get pages(): number {
+    return this.#pages.size
+  }
+
+  get removals(): number {
+    return this.#removals
+  }
+
+  has(page: number): boolean {
+    return this.#pages.has(page)
+  }
+
+  add(pages: number): number[] {
+    const added: number[] = []
+    try {
+      while (added.length < pages) added.push((this.#arena.alloc(this.pageBytes, 'pools') - origin) / unit)
+    } catch (error) {
+      // Some are better than none.
+      if (added.length === 0) throw error
+    }
+    for (const page of added) this.#pages.add(page)
+    return added
+  }
+
+  remove(pages: readonly number[]): void {
+    for (const page of pages) {
+      const at = this.#address(page)
+      this.#pages.delete(page)
+      this.#removals++
+      this.#arena.free(at)
+    }
+  }
+
+  /** Where layer `layer` of page 0 would begin. */
+  layer(layer: number): number {
+    return origin + this.#layers[layer]!.at
+  }
+
+  /** KV heads of layer `layer`. */
+  heads(layer: number): number {
+    return this.#layers[layer]!.heads
+  }
+
+  async readPage(page: number): Promise<Uint8Array> {
+    const at = this.#address(page)
+    return this.#arena.bytes.slice(at, at + this.pageBytes)
+  }
+
+  writePage(page: number, bytes: Uint8Array): void {
+    if (bytes.length !== this.pageBytes)
+      throw new ForetokenError('bad_argument', `a KV page has ${this.pageBytes} bytes, not ${bytes.length}`)
+    this.#arena.bytes.set(bytes, this.#address(page))
+  }
+
+  #address(page: number): number {
+    if (!this.#pages.has(page))
+      throw new ForetokenError('internal', `KV page ${page} is not one of the ${this.#pages.size} of its pool`)
+    return origin + page * unit
+  }
+}

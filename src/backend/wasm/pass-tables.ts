@@ -1,0 +1,152 @@
+/** The small tables that describe a pass to the kernels: slots, segments, page lists, RoPE angles, id lists. */
+import { ForetokenError } from '../../base/errors.ts'
+import { pageTokens } from '../../base/kv.ts'
+import type { Segment } from '../../base/pass.ts'
+import type { RopeSpec } from '../backend.ts'
+import type { Arena } from './arena.ts'
+
+interface Table {
+  at: number
+  words: number
+}
+
+export class PassTables {
+  readonly #arena: Arena
+  readonly #slots: Table = { at: 0, words: 0 }
+  readonly #segments: Table = { at: 0, words: 0 }
+  readonly #pages: Table = { at: 0, words: 0 }
+  readonly #angles: Table = { at: 0, words: 0 }
+  readonly #list: Table = { at: 0, words: 0 }
+  #frequencies: { rope: RopeSpec; values: Float64Array } | undefined
+  #plan: readonly Segment[] = []
+  #all: readonly { readonly segment: Segment; readonly page: number }[] = []
+  /** First row of the window on the flat token axis. */
+  #row = 0
+  /** Tokens and segments of the window. */
+  tokens = 0
+  segmentCount = 0
+  headDim = 0
+  /** 0 half, 1 adjacent. */
+  pairs = 0
+
+  constructor(arena: Arena) {
+    this.#arena = arena
+  }
+
+  get slots(): number {
+    return this.#slots.at + this.#row * 4
+  }
+
+  get segments(): number {
+    return this.#segments.at
+  }
+
+  get pages(): number {
+    return this.#pages.at
+  }
+
+  get angles(): number {
+    return this.#angles.at + this.#row * this.headDim * 4
+  }
+
+  /** Room for passes of `tokens` with page lists of `pageEntries` in all, so that no pass of the plan has to make any. */
+  reserve(tokens: number, headDim: number, pageEntries: number): void {
+    this.#room(this.#slots, tokens)
+    this.#room(this.#segments, tokens * 4)
+    this.#room(this.#pages, pageEntries)
+    this.#room(this.#angles, tokens * headDim)
+    this.#room(this.#list, tokens)
+  }
+
+  /** The segments that were filled in last. */
+  get plan(): readonly Segment[] {
+    return this.#plan
+  }
+
+  fill(segments: readonly Segment[], rope: RopeSpec): void {
+    const last = segments.at(-1)
+    const tokens = last ? last.start + last.length : 0
+    this.headDim = rope.headDim
+    this.pairs = rope.pairs === 'half' ? 0 : 1
+    this.#room(this.#slots, tokens)
+    this.#room(this.#segments, segments.length * 4)
+    this.#room(
+      this.#pages,
+      segments.reduce((sum, segment) => sum + segment.pages.length, 0),
+    )
+    this.#room(this.#angles, tokens * rope.headDim)
+    const frequencies = this.#rope(rope)
+    const words = this.#arena.words
+    const floats = this.#arena.floats
+    const half = rope.headDim / 2
+    let page = 0
+    let row = 0
+    this.#plan = segments
+    this.#all = segments.map((segment, index) => {
+      const { start, length, past, pages, position = past } = segment
+      if (start !== row || pages.length * pageTokens < past + length)
+        throw new ForetokenError('internal', `segment ${index} begins at ${start}, not ${row}, or lacks pages`)
+      const first = page
+      words.set(pages, this.#pages.at / 4 + page)
+      page += pages.length
+      for (let i = 0; i < length; i++, row++) {
+        const slot = past + i
+        words[this.#slots.at / 4 + row] = pages[Math.floor(slot / pageTokens)]! * pageTokens + (slot % pageTokens)
+        const angles = this.#angles.at / 4 + row * rope.headDim
+        for (let f = 0; f < half; f++) {
+          const angle = (position + i) * frequencies[f]!
+          floats[angles + f] = Math.cos(angle)
+          floats[angles + half + f] = Math.sin(angle)
+        }
+      }
+      return { segment, page: first }
+    })
+    this.window(0, segments.length)
+  }
+
+  /** Narrows the tables to segments `from`..`to` - 1 of those filled in last. */
+  window(from: number, to: number): void {
+    const some = this.#all.slice(from, to)
+    const last = some.at(-1)?.segment
+    this.#row = some[0]?.segment.start ?? 0
+    this.tokens = last ? last.start + last.length - this.#row : 0
+    this.segmentCount = some.length
+    const words = this.#arena.words
+    some.forEach(({ segment: { start, length, past }, page }, index) => {
+      words.set([start - this.#row, length, past, page], this.#segments.at / 4 + index * 4)
+    })
+  }
+
+  /** Uploads a list of row numbers or token ids; valid until the next one. Out-of-range values become 2^32 - 1. */
+  list(values: readonly number[]): number {
+    this.#room(this.#list, values.length)
+    const words = this.#arena.words
+    const at = this.#list.at / 4
+    for (let i = 0; i < values.length; i++) {
+      const value = values[i]!
+      words[at + i] = Number.isInteger(value) && value >= 0 && value < 0xffffffff ? value : 0xffffffff
+    }
+    return this.#list.at
+  }
+
+  /** Radians per position of each pair: theta^(-2f/headDim), divided by the model's scaling. */
+  #rope(rope: RopeSpec): Float64Array {
+    if (this.#frequencies?.rope !== rope) {
+      const values = Float64Array.from({ length: rope.headDim / 2 }, (_, f) => {
+        return rope.theta ** ((-2 * f) / rope.headDim) / (rope.divisors?.[f] ?? 1)
+      })
+      this.#frequencies = { rope, values }
+    }
+    return this.#frequencies.values
+  }
+
+  /** A larger table takes another place, half as large again, and leaves its own to the arena: what it held is written anew. */
+  #room(table: Table, words: number): void {
+    if (table.words >= words) return
+    const room = Math.max(words, Math.ceil(table.words * 1.5))
+    const at = this.#arena.alloc(room * 4, 'tables')
+    if (table.words > 0) this.#arena.free(table.at)
+    table.at = at
+    table.words = room
+  }
+}

@@ -1,0 +1,103 @@
+/** Streams a weight's file bytes into the kernels' layout, a few panels at a time, with no second copy of the whole. */
+import { ForetokenError } from '../../base/errors.ts'
+import { tensorBlocks } from '../../base/model.ts'
+import type { Weight, WeightSpec, WeightWriter } from '../backend.ts'
+import { type Kernels, tensorTypeIds } from './abi.ts'
+import { type Arena, checkRegion } from './arena.ts'
+
+/** A weight in wasm memory. */
+export interface WasmWeight extends Weight {
+  readonly at: number
+  readonly kind: number
+}
+
+/** Outputs in a panel: rows are repacked in multiples of this. */
+const panel = 8
+
+/** Bytes of file that are read at once when a weight streams in; more only if eight rows are more. */
+const stagingBytes = 1 << 18
+
+/** Bytes of a weight as the kernels want it, and of the memory that its file passes through. Throws `out_of_memory`, `unsupported`. */
+function sizesOf(kernels: Kernels, { name, type, n, k }: WeightSpec): { weight: number; stage: number } {
+  const block = tensorBlocks[type]
+  if (k % block.elements !== 0)
+    throw new ForetokenError(
+      'unsupported',
+      `${name}: ${k} columns are no multiple of ${block.elements}, the block of ${type}`,
+    )
+  const weight = kernels.weight_bytes(kernels.weight_kind(tensorTypeIds[type]), n, k)
+  const stage = Math.max(stagingBytes, panel * (k / block.elements) * block.bytes)
+  checkRegion(weight, `${name} (${n} x ${k}, ${type})`)
+  checkRegion(stage, `reading ${name}, eight rows of ${k} ${type} at once,`)
+  return { weight, stage }
+}
+
+/** Throws `out_of_memory` if these weights and `beside` bytes don't fit into what the memory can still give. Those with one row are vectors. */
+export function expectWeights(kernels: Kernels, arena: Arena, specs: readonly WeightSpec[], beside: number): void {
+  let [bytes, stage] = [0, 0]
+  for (const spec of specs) {
+    const { name, n, k } = spec
+    if (n === 1) checkRegion(k * 4, `${name} (${k} values)`)
+    const sizes = n === 1 ? { weight: k * 4, stage: 0 } : sizesOf(kernels, spec)
+    bytes += sizes.weight
+    stage = Math.max(stage, sizes.stage)
+  }
+  const { room } = arena
+  if (bytes + stage + beside > room)
+    throw new ForetokenError(
+      'out_of_memory',
+      `the weights take ${bytes} bytes, reading them ${stage} and a pass ${beside}, and a wasm memory has ${room} left of its ` +
+        '4 GiB; use a smaller model, or one in fewer bits',
+    )
+}
+
+/** Throws `out_of_memory`, `unsupported`. The stage is given back when the weight is whole. */
+export function weightWriter(kernels: Kernels, arena: Arena, spec: WeightSpec): WeightWriter {
+  const { name, type, n, k } = spec
+  const block = tensorBlocks[type]
+  const sizes = sizesOf(kernels, spec)
+  const sourceType = tensorTypeIds[type]
+  const kind = kernels.weight_kind(sourceType)
+  const at = arena.alloc(sizes.weight, 'weights')
+  const rowBytes = (k / block.elements) * block.bytes
+  const total = n * rowBytes
+  // Of its own: two weights may be written by turns.
+  const stage = { at: arena.alloc(sizes.stage, 'tables'), bytes: sizes.stage }
+  let finished = false
+  /** Rows already laid out, and bytes waiting in the stage. */
+  let row = 0
+  let waiting = 0
+
+  const drain = () => {
+    const whole = Math.floor(waiting / rowBytes)
+    const rows = row + whole === n ? whole : Math.floor(whole / panel) * panel
+    if (rows === 0) return
+    if (kernels.repack(sourceType, at, stage.at, row, rows, n, k) !== 0)
+      throw new ForetokenError('internal', `${name}: repack refused ${rows} rows of ${type} at row ${row}`)
+    row += rows
+    const used = rows * rowBytes
+    arena.bytes.copyWithin(stage.at, stage.at + used, stage.at + waiting)
+    waiting -= used
+  }
+
+  return {
+    reserve(bytes) {
+      const left = total - row * rowBytes - waiting
+      if (left <= 0) throw new ForetokenError('bad_model', `${name}: more than the expected ${total} bytes`)
+      const room = Math.min(bytes, stage.bytes - waiting, left)
+      return arena.bytes.subarray(stage.at + waiting, stage.at + waiting + room)
+    },
+    commit(bytes) {
+      waiting += bytes
+      if (waiting === stage.bytes || row * rowBytes + waiting === total) drain()
+    },
+    finish() {
+      if (row !== n)
+        throw new ForetokenError('bad_model', `${name}: ${row * rowBytes + waiting} of ${total} bytes arrived`)
+      if (!finished) arena.free(stage.at)
+      finished = true
+      const weight: WasmWeight = { type, n, k, at, kind }
+      return weight
+    },
+  }
+}

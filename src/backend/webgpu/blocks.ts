@@ -1,0 +1,163 @@
+/**
+ * Rows of a file's tensor as words for the shaders (the layouts are told in weights.ts), 32 elements at a time. The formats are ggml's, as the
+ * GGUF specification and llama.cpp's `ggml-common.h` have them.
+ */
+import type { TensorType } from '../../base/model.ts'
+
+/** Gets the words of one block of 32 elements; both arrays are used again. */
+type Take = (block: number, numbers: Uint32Array, scales: Uint32Array) => void
+type Reader = (view: DataView, at: number, k: number, take: Take) => void
+
+/** What a block of 32 is made from: q of each element, and d and m of each 16. */
+interface Quants {
+  readonly q: Int32Array
+  readonly d: [number, number]
+  readonly m: [number, number]
+}
+
+const halves = new DataView(new ArrayBuffer(4))
+
+/** The value of a binary16. */
+function half(view: DataView, at: number): number {
+  const word = view.getUint16(at, true)
+  const exponent = (word >> 10) & 31
+  const fraction = word & 1023
+  const value = exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25)
+  return word & 0x8000 ? -value : value
+}
+
+/** d and m as a word of two binary16, rounded to nearest even. */
+function packed(d: number, m: number): number {
+  return binary16(d) | (binary16(m) << 16)
+}
+
+function binary16(value: number): number {
+  halves.setFloat32(0, value)
+  const word = halves.getUint32(0)
+  const sign = (word >>> 16) & 0x8000
+  const exponent = ((word >>> 23) & 255) - 112
+  const fraction = word & 0x7fffff
+  if (exponent >= 31) return sign | 0x7bff
+  // What is below the normal numbers keeps as many bits as are left.
+  const shift = exponent > 0 ? 13 : Math.min(31, 14 - exponent)
+  const whole = exponent > 0 ? (exponent << 23) | fraction : fraction | 0x800000
+  const kept = whole >>> shift
+  const rest = whole & ((1 << shift) - 1)
+  const middle = 1 << (shift - 1)
+  const up = rest > middle || (rest === middle && (kept & 1) === 1) ? 1 : 0
+  return sign | Math.min(0x7bff, shift === 31 ? 0 : kept + up)
+}
+
+/** Reads each block of 32 of a row by `fill`, and packs it. */
+function quantised(bits: 4 | 8, fill: (view: DataView, row: number, block: number, out: Quants) => void): Reader {
+  const out: Quants = { q: new Int32Array(32), d: [0, 0], m: [0, 0] }
+  const numbers = new Uint32Array(bits)
+  const scales = new Uint32Array(bits === 4 ? 1 : 2)
+  const perWord = 32 / bits
+  const mask = bits === 4 ? 15 : 255
+  return (view, at, k, take) => {
+    for (let block = 0; block < k / 32; block++) {
+      fill(view, at, block, out)
+      for (let word = 0; word < bits; word++) {
+        let packedWord = 0
+        for (let i = 0; i < perWord; i++) packedWord |= (out.q[word * perWord + i]! & mask) << (i * bits)
+        numbers[word] = packedWord
+      }
+      scales.forEach((_, i) => {
+        scales[i] = packed(out.d[i]!, out.m[i]!)
+      })
+      take(block, numbers, scales)
+    }
+  }
+}
+
+function setScale(out: Quants, d: number, m: number): void {
+  out.d[0] = out.d[1] = d
+  out.m[0] = out.m[1] = m
+}
+
+/** q4_0, q4_1, q5_0, q5_1: element i in the low nibble of byte i, element i + 16 in the high one; fifth bits in a word before. */
+function nibbles(bytes: number, hasMin: boolean, fifth: boolean): Reader {
+  return quantised(fifth ? 8 : 4, (view, row, block, out) => {
+    const at = row + block * bytes
+    const d = half(view, at)
+    // Without a minimum the middle is zero; 4-bit words are unsigned, so that it becomes one.
+    const middle = hasMin ? 0 : fifth ? 16 : 8
+    setScale(out, d, hasMin ? half(view, at + 2) : fifth ? 0 : -8 * d)
+    const body = at + (hasMin ? 4 : 2)
+    const high = fifth ? view.getUint32(body, true) : 0
+    for (let i = 0; i < 32; i++) {
+      const byte = view.getUint8(body + (fifth ? 4 : 0) + (i % 16))
+      const low = i < 16 ? byte & 15 : byte >> 4
+      out.q[i] = fifth ? low + ((high >>> i) & 1) * 16 - middle : low
+    }
+  })
+}
+
+/** q4_k, q5_k: 256 elements are 8 runs of 32 with 6-bit scales and minima. */
+function kRuns(bytes: number, fifth: boolean): Reader {
+  return quantised(fifth ? 8 : 4, (view, row, block, out) => {
+    const at = row + (block >> 3) * bytes
+    const run = block & 7
+    const six = (i: number) => view.getUint8(at + 4 + i)
+    const scale = run < 4 ? six(run) & 63 : (six(run + 4) & 15) | ((six(run - 4) >> 6) << 4)
+    const least = run < 4 ? six(run + 4) & 63 : (six(run + 4) >> 4) | ((six(run) >> 6) << 4)
+    setScale(out, half(view, at) * scale, -half(view, at + 2) * least)
+    const quants = at + 16 + (fifth ? 32 : 0) + (run >> 1) * 32
+    for (let i = 0; i < 32; i++) {
+      const byte = view.getUint8(quants + i)
+      const bit = fifth ? (view.getUint8(at + 16 + i) >> run) & 1 : 0
+      out.q[i] = (run % 2 === 0 ? byte & 15 : byte >> 4) + 16 * bit
+    }
+  })
+}
+
+/** q6_k: 256 elements with an int8 scale for each 16. */
+const sixes = quantised(8, (view, row, block, out) => {
+  const at = row + (block >> 3) * 210
+  const run = block & 7
+  const d = half(view, at + 208)
+  for (const i of [0, 1]) out.d[i] = d * view.getInt8(at + 192 + run * 2 + i)
+  const [part, within] = [run >> 2, run & 3]
+  for (let i = 0; i < 32; i++) {
+    const low = view.getUint8(at + part * 64 + (within % 2) * 32 + i)
+    const high = (view.getUint8(at + 128 + part * 32 + i) >> (within * 2)) & 3
+    out.q[i] = ((within < 2 ? low & 15 : low >> 4) | (high << 4)) - 32
+  }
+})
+
+const eights = quantised(8, (view, row, block, out) => {
+  const at = row + block * 34
+  setScale(out, half(view, at), 0)
+  for (let i = 0; i < 32; i++) out.q[i] = view.getInt8(at + 2 + i)
+})
+
+/** Elements as they are, of 2 or 4 bytes; a last block is filled up with zeros. */
+function plain(size: 2 | 4): Reader {
+  const numbers = new Uint32Array(8 * size)
+  const bytes = new Uint8Array(numbers.buffer)
+  const scales = new Uint32Array(0)
+  return (view, at, k, take) => {
+    for (let block = 0; block * 32 < k; block++) {
+      const count = Math.min(32, k - block * 32) * size
+      const from = view.byteOffset + at + block * 32 * size
+      bytes.fill(0)
+      bytes.set(new Uint8Array(view.buffer, from, count))
+      take(block, numbers, scales)
+    }
+  }
+}
+
+export const readers: Readonly<Record<TensorType, Reader>> = {
+  f32: plain(4),
+  f16: plain(2),
+  bf16: plain(2),
+  q4_0: nibbles(18, false, false),
+  q4_1: nibbles(20, true, false),
+  q5_0: nibbles(22, false, true),
+  q5_1: nibbles(24, true, true),
+  q8_0: eights,
+  q4_k: kRuns(144, false),
+  q5_k: kRuns(176, true),
+  q6_k: sixes,
+}

@@ -1,0 +1,110 @@
+/** KV pages in a GPU buffer, each as the Wasm core has it, so that saved prefixes and streams of K and V are the same everywhere. */
+
+import { ForetokenError } from '../../base/errors.ts'
+import { type KvPool, type KvType, pageTokens } from '../../base/kv.ts'
+import type { KvPoolSpec } from '../backend.ts'
+import type { Gpu } from './gpu.ts'
+
+const elementBytes: Readonly<Record<KvType, number>> = { f32: 4, f16: 2, int8: 1 }
+
+export class GpuKvPool implements KvPool {
+  readonly spec: KvPoolSpec
+  readonly type: KvType
+  readonly layers: number
+  readonly kvHeads: number
+  readonly headDim: number
+  readonly pageBytes: number
+  /** Of each layer: its KV heads, and the word of a page at which it begins. */
+  readonly #layers: readonly { readonly heads: number; readonly word: number }[]
+  readonly #gpu: Gpu
+  #buffer: GPUBuffer
+  /** Pages that the buffer has in front, and which of them are not in the pool: 0 to `#end` - 1 without `#gaps`. */
+  #end = 0
+  readonly #gaps = new Set<number>()
+
+  constructor(gpu: Gpu, spec: KvPoolSpec) {
+    this.spec = spec
+    this.type = spec.type
+    this.layers = spec.layers
+    this.kvHeads = spec.kvHeads
+    this.headDim = spec.headDim
+    let bytes = 0
+    this.#layers = Array.from({ length: spec.layers }, (_, layer) => {
+      const heads = spec.layerKvHeads?.[layer] ?? spec.kvHeads
+      const word = bytes / 4
+      const scales = spec.type === 'int8' ? 2 * heads * pageTokens * 4 : 0
+      bytes += 2 * heads * spec.headDim * pageTokens * elementBytes[spec.type] + scales
+      return { heads, word }
+    })
+    this.pageBytes = bytes
+    this.#gpu = gpu
+    this.#buffer = gpu.buffer(256, 'KV pages', 'pools')
+  }
+
+  get pages(): number {
+    return this.#end - this.#gaps.size
+  }
+
+  /** Bytes of the buffer that no page has. */
+  get slack(): number {
+    return this.#buffer.size - this.pages * this.pageBytes
+  }
+
+  get buffer(): GPUBuffer {
+    return this.#buffer
+  }
+
+  layer(layer: number): { readonly heads: number; readonly word: number } {
+    return this.#layers[layer]!
+  }
+
+  /** All pages lie in one buffer: where it is full, a larger one takes its place. Gaps are filled first, the lowest first. */
+  add(pages: number): number[] {
+    const added = [...this.#gaps].sort((a, b) => a - b).slice(0, pages)
+    const missing = pages - added.length
+    if (missing > 0 && (this.#end + missing) * this.pageBytes > this.#buffer.size) this.#resize(this.#end + missing)
+    for (const page of added) this.#gaps.delete(page)
+    for (let i = 0; i < missing; i++) added.push(this.#end++)
+    return added
+  }
+
+  /** A buffer that is less than a quarter full at its front is replaced by a smaller one. */
+  remove(pages: readonly number[]): void {
+    for (const page of pages) {
+      this.#at(page)
+      this.#gaps.add(page)
+    }
+    while (this.#gaps.delete(this.#end - 1)) this.#end--
+    if (4 * this.#end * this.pageBytes < this.#buffer.size - 256) this.#resize(this.#end)
+  }
+
+  /** Room for `pages`; half as much again, where that can be bound: each change is a copy. */
+  #resize(pages: number): void {
+    const { maxStorageBufferBindingSize } = this.#gpu.device.limits
+    const least = Math.max(256, pages * this.pageBytes)
+    const wanted = Math.max(least, Math.min(1.5 * least, maxStorageBufferBindingSize))
+    this.#buffer = this.#gpu.replaced(this.#buffer, Math.floor(wanted / 4) * 4, 'KV pages', 'pools')
+  }
+
+  async readPage(page: number): Promise<Uint8Array> {
+    return new Uint8Array(await this.#gpu.read(this.#buffer, this.#at(page), this.pageBytes))
+  }
+
+  /** Some pages, in one reading. */
+  async readPages(pages: readonly number[]): Promise<Uint8Array[]> {
+    const runs = pages.map((page) => ({ at: this.#at(page), bytes: this.pageBytes }))
+    return (await this.#gpu.readAll(this.#buffer, runs)).map((bytes) => new Uint8Array(bytes))
+  }
+
+  writePage(page: number, bytes: Uint8Array): void {
+    if (bytes.length !== this.pageBytes)
+      throw new ForetokenError('bad_argument', `a KV page has ${this.pageBytes} bytes, not ${bytes.length}`)
+    this.#gpu.writeBuffer(this.#buffer, this.#at(page), bytes)
+  }
+
+  #at(page: number): number {
+    if (!(page >= 0 && page < this.#end) || this.#gaps.has(page))
+      throw new ForetokenError('internal', `KV page ${page} is not one of the ${this.pages} of its pool`)
+    return page * this.pageBytes
+  }
+}

@@ -1,0 +1,57 @@
+/** Kernels by name: `<op> <type>`. */
+import type { KvType } from '../../../base/kv.ts'
+import type { Features } from '../features.ts'
+import type { Kind } from '../weights.ts'
+import { bestOfAll, bestOfRun } from './best.ts'
+import { embed, gemmFew, gemmTiled } from './gemm.ts'
+import { attention, writeKv } from './kv.ts'
+import { gemmMatrix, layX } from './matrix.ts'
+import { bias, gather, norm, rope, swiglu } from './rows.ts'
+
+type Writer = (type: string, features: Features) => string
+
+const writers: Readonly<Record<string, Writer>> = {
+  embed: (kind) => embed(kind as Kind),
+  norm: (_, features) => norm(features),
+  gemm_few: (kind) => gemmFew(kind as Kind),
+  gemm_32: (kind, features) => gemmTiled(kind as Kind, 32, halves(kind, features)),
+  gemm_64: (kind, features) => gemmTiled(kind as Kind, 64, halves(kind, features)),
+  gemm_matrix: (kind, { matrix }) => gemmMatrix(kind as Kind, matrix!),
+  lay_x: (_, { matrix }) => layX(matrix!),
+  bias: () => bias,
+  rope: () => rope,
+  write_kv: (type) => writeKv(type as KvType),
+  attention: (type, features) => attention(type as KvType, features),
+  swiglu: () => swiglu,
+  gather: () => gather,
+  best_of_run: (_, features) => bestOfRun(features),
+  best_of_all: (_, features) => bestOfAll(features),
+}
+
+/** The WGSL of a kernel for a device with some features. */
+export function shader(kernel: string, features: Features): string {
+  const [op, type = ''] = kernel.split(' ') as [string, string?]
+  return writers[op]!(type, features)
+}
+
+/** Whether a weight may lie in workgroup memory as f16: the numbers of bf16 and f32 may be too large for it. */
+function halves(kind: string, { f16 }: Features): boolean {
+  return f16 && kind !== 'bf16' && kind !== 'f32'
+}
+
+/** Every kernel that a device with some features may run. */
+export function kernels({ matrix }: Features): string[] {
+  const of = (ops: readonly string[], types: readonly string[]) =>
+    ops.flatMap((op) => types.map((type) => `${op} ${type}`))
+  return [
+    ...['norm', 'bias', 'rope', 'swiglu', 'gather', 'best_of_run', 'best_of_all'],
+    ...of(['embed', 'gemm_few', 'gemm_32', 'gemm_64'], ['u4', 'i8', 'f16', 'bf16', 'f32']),
+    ...of(['write_kv', 'attention'], ['f32', 'f16', 'int8']),
+    ...(matrix
+      ? [
+          'lay_x',
+          ...of(['gemm_matrix'], matrix.from === 'f16' ? ['u4', 'i8', 'f16'] : ['u4', 'i8', 'f16', 'bf16', 'f32']),
+        ]
+      : []),
+  ]
+}

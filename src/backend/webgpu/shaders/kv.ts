@@ -1,0 +1,195 @@
+/**
+ * K and V in pages of 16 tokens, laid out as the Wasm core has them (wasm/src/lib.rs): K (heads, dim, 16) transposed, V (heads, 16, dim), for
+ * int8 then f32 scales of K (heads, 16) and V (heads, 16). Indices count words of four bytes.
+ */
+import type { KvType } from '../../../base/kv.ts'
+import type { Features } from '../features.ts'
+import { fold, head } from './common.ts'
+
+/** Elements in a word. */
+const perWord: Readonly<Record<KvType, number>> = { f32: 1, f16: 2, int8: 4 }
+
+/**
+ * Writes the K and V of a pass. A workgroup is a page that the pass touches and a head; the tables hold for each such page its first row,
+ * its rows, its number, and the token of the page that is first. Where elements are smaller than a word one thread owns a word: in K the
+ * tokens of a dimension lie beside each other, and those of other passes must stay.
+ */
+export function writeKv(type: KvType): string {
+  const per = perWord[type]
+  return /* wgsl */ `${head(['tiles', 'row0', 'k', 'v', 'stride', 'layer', 'page_words', 'heads', 'dim'])}
+const per = ${per}u;
+var<workgroup> scales: array<vec2f, 32>; // of K's 16 tokens, then V's: the scale and its inverse
+${element[type]}
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let tile = p.tiles + group.x * 4u;
+  let row = t[tile] - p.row0;
+  let count = t[tile + 1u];
+  let page = p.layer + t[tile + 2u] * p.page_words;
+  let first = t[tile + 3u];
+  let head_words = 16u * p.dim / per;
+  let k_to = page + group.y * head_words;
+  let v_to = page + (p.heads + group.y) * head_words;
+  let k = p.k + row * p.stride + group.y * p.dim;
+  let v = p.v + row * p.stride + group.y * p.dim;
+${type === 'int8' ? findScales : ''}
+  // K: words of ${per} tokens of a dimension.
+  let words = (first + count - 1u) / per - first / per + 1u;
+  for (var i = thread; i < p.dim * words; i += 64u) {
+    let d = i / words;
+    let word = first / per + i % words;
+    let to = k_to + (d * 16u) / per + word;
+    var kept = kv[to];
+    for (var j = 0u; j < per; j++) {
+      let token = word * per + j;
+      if (token >= first && token < first + count) {
+        kept = insert(kept, j, a[k + (token - first) * p.stride + d], scales[token].y);
+      }
+    }
+    kv[to] = kept;
+  }
+  // V: words of ${per} dimensions of a token.
+  for (var i = thread; i < count * p.dim / per; i += 64u) {
+    let token = i / (p.dim / per);
+    let d = i % (p.dim / per) * per;
+    var word = 0u;
+    for (var j = 0u; j < per; j++) {
+      word = insert(word, j, a[v + token * p.stride + d + j], scales[16u + first + token].y);
+    }
+    kv[v_to + ((first + token) * p.dim + d) / per] = word;
+  }
+}`
+}
+
+/** `insert(word, j, value, inverse)`: the word with its element j replaced. */
+const element: Readonly<Record<KvType, string>> = {
+  f32: 'fn insert(word: u32, j: u32, value: f32, inverse: f32) -> u32 { return bitcast<u32>(value); }',
+  f16: `fn insert(word: u32, j: u32, value: f32, inverse: f32) -> u32 {
+  return insertBits(word, pack2x16float(vec2f(clamp(value, -65504.0, 65504.0), 0.0)), j * 16u, 16u);
+}`,
+  int8: `fn insert(word: u32, j: u32, value: f32, inverse: f32) -> u32 {
+  return insertBits(word, bitcast<u32>(i32(clamp(round(value * inverse), -127.0, 127.0))), j * 8u, 8u);
+}`,
+}
+
+/** A token's scale is its largest size by 127; one of next to nothing is 0. */
+const findScales = /* wgsl */ `
+  if (thread < 2u * count) {
+    let of_v = thread >= count;
+    let token = thread % count;
+    let start = select(k, v, of_v) + token * p.stride;
+    var most = 0.0;
+    for (var d = 0u; d < p.dim; d++) { most = max(most, min(abs(a[start + d]), 3.4e38)); }
+    let some = most >= 1e-36;
+    let at = select(0u, 16u, of_v) + first + token;
+    scales[at] = select(vec2f(0.0), vec2f(most / 127.0, 127.0 / most), some);
+    let to = page + 2u * p.heads * head_words + (select(0u, p.heads, of_v) + group.y) * 16u;
+    kv[to + first + token] = bitcast<u32>(scales[at].x);
+  }
+  workgroupBarrier();
+`
+
+/** Reading an element of a page. */
+const reading: Readonly<Record<KvType, string>> = {
+  f32: 'fn element(start: u32, i: u32) -> f32 { return bitcast<f32>(kv[start + i]); }',
+  f16: 'fn element(start: u32, i: u32) -> f32 { return unpack2x16float(kv[start + i / 2u])[i % 2u]; }',
+  int8: 'fn element(start: u32, i: u32) -> f32 { return f32(extractBits(bitcast<i32>(kv[start + i / 4u]), (i % 4u) * 8u, 8u)); }',
+}
+
+/** The largest head. */
+export const longestHead = 256
+/** Query rows that share a reading of K and V. */
+export const queryRows = 4
+
+/**
+ * Causal attention of each segment over its own pages, with a running softmax (Milakov and Gimelshein, 2018). A workgroup is up to 4 rows of a
+ * segment and a query head:
+ *
+ *     for each 64 keys, at positions that are multiples of 64:
+ *         each thread: one key's products with the 4 queries
+ *         the new maximum, and what was summed so far scaled to it
+ *         each thread: its dimensions of the sum of V
+ *
+ * A row sees keys at the same places whatever is beside it, and those that it must not see weigh exactly nothing: so its bits are its own.
+ */
+export function attention(type: KvType, features: Features): string {
+  const per = perWord[type]
+  const folds = fold('vec4f', features)
+  const k =
+    type === 'int8' ? ' * bitcast<f32>(kv[page + 2u * p.kv_heads * head_words + kv_head * 16u + key % 16u])' : ''
+  const v =
+    type === 'int8'
+      ? ' * bitcast<f32>(kv[page + 2u * p.kv_heads * head_words + (p.kv_heads + kv_head) * 16u + key % 16u])'
+      : ''
+  return /* wgsl */ `${head(['out', 'out_stride', 'q', 'q_stride', 'blocks', 'row0', 'pages', 'heads', 'kv_heads', 'dim', 'layer', 'page_words', 'scale: f32'], folds.enable)}${folds.functions}
+const per = ${per}u;
+const lowest = -3.4e38;
+${reading[type]}
+var<workgroup> qs: array<f32, ${queryRows * longestHead}>;
+var<workgroup> scores: array<vec4f, 64>;
+fn page_of(list: u32, key: u32) -> u32 { return p.layer + t[list + key / 16u] * p.page_words; }
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32${folds.parameters}) {${folds.begin}
+  let block = p.blocks + group.x * 4u;
+  let row = t[block] - p.row0;
+  let count = t[block + 1u];
+  let first = t[block + 2u];
+  let list = p.pages + t[block + 3u];
+  let q_head = group.y;
+  let kv_head = q_head * p.kv_heads / p.heads;
+  let head_words = 16u * p.dim / per;
+  for (var i = thread; i < ${queryRows}u * p.dim; i += 64u) {
+    let r = i / p.dim;
+    var value = 0.0;
+    if (r < count) { value = a[p.q + (row + r) * p.q_stride + q_head * p.dim + i % p.dim] * p.scale; }
+    qs[i] = value;
+  }
+  workgroupBarrier();
+  var most = vec4f(lowest);
+  var total = vec4f(0.0);
+  var sums: array<vec4f, ${longestHead / 64}>;
+  let end = first + count;
+  for (var base = 0u; base < end; base += 64u) {
+    let key = base + thread;
+    var score = vec4f(0.0);
+    if (key < end) {
+      let page = page_of(list, key);
+      let start = page + kv_head * head_words;
+      for (var d = 0u; d < p.dim; d++) {
+        let x = element(start, d * 16u + key % 16u);
+        score += x * vec4f(qs[d], qs[p.dim + d], qs[2u * p.dim + d], qs[3u * p.dim + d]);
+      }
+      score = score${k};
+    }
+    let seen = vec4u(key) <= vec4u(first) + vec4u(0u, 1u, 2u, 3u);
+    score = select(vec4f(lowest), score, seen & vec4<bool>(key < end));
+    let higher = max(most, fold_max(score, thread));
+    let fade = exp(most - higher);
+    most = higher;
+    let weight = select(vec4f(0.0), exp(score - most), seen & vec4<bool>(key < end));
+    scores[thread] = weight;
+    // Which passes a barrier: all weights are there behind it.
+    total = total * fade + fold_add(weight, thread);
+    for (var j = 0u; j < ${longestHead / 64}u; j++) {
+      let d = thread + j * 64u;
+      if (d >= p.dim) { break; }
+      var sum = vec4f(0.0);
+      for (var i = 0u; i < min(64u, end - base); i++) {
+        let key = base + i;
+        let page = page_of(list, key);
+        let value = element(page + (p.kv_heads + kv_head) * head_words, key % 16u * p.dim + d)${v};
+        sum += scores[i] * value;
+      }
+      sums[j] = sums[j] * fade + sum;
+    }
+    workgroupBarrier();
+  }
+  for (var j = 0u; j < ${longestHead / 64}u; j++) {
+    let d = thread + j * 64u;
+    if (d >= p.dim) { break; }
+    for (var r = 0u; r < count; r++) {
+      a[p.out + (row + r) * p.out_stride + q_head * p.dim + d] = sums[j][r] / total[r];
+    }
+  }
+}`
+}

@@ -1,0 +1,102 @@
+/**
+ * What a pass's kernels look up: page lists, runs of rows, RoPE angles, as one array of words.
+ *
+ *     pages    page ids of each segment, one list behind the other
+ *     blocks   (first row, rows, cache position of the first, its segment's place in `pages`): up to 4 rows that attend together
+ *     tiles    (first row, rows, page, token of the page): rows that are written into one page
+ *     angles   f32: cosines and sines of each row, (rows, head_dim)
+ */
+
+import { ForetokenError } from '../../base/errors.ts'
+import { pageTokens } from '../../base/kv.ts'
+import type { Segment } from '../../base/pass.ts'
+import type { RopeSpec } from '../backend.ts'
+import { queryRows } from './shaders/kv.ts'
+
+export interface Window {
+  /** First row of the window on the flat axis, and its rows. */
+  readonly row: number
+  readonly rows: number
+  /** Word at which the window's blocks begin, and how many there are; so of tiles. */
+  readonly blocks: number
+  readonly blockCount: number
+  readonly tiles: number
+  readonly tileCount: number
+}
+
+export interface Tables {
+  readonly words: Uint32Array<ArrayBuffer>
+  /** Words at which page lists and angles begin. */
+  readonly pages: number
+  readonly angles: number
+  window(from: number, to: number): Window
+}
+
+export function tablesOf(segments: readonly Segment[], { headDim }: RopeSpec, frequencies: Float64Array): Tables {
+  const pages: number[] = []
+  const blocks: number[] = []
+  const tiles: number[] = []
+  /** Entries before each segment. */
+  const before: { readonly blocks: number; readonly tiles: number; readonly row: number }[] = []
+  let row = 0
+  segments.forEach(({ start, length, past, pages: own }, index) => {
+    if (start !== row || own.length * pageTokens < past + length)
+      throw new ForetokenError('internal', `segment ${index} begins at ${start}, not ${row}, or lacks pages`)
+    before.push({ blocks: blocks.length / 4, tiles: tiles.length / 4, row })
+    for (let at = 0; at < length; at += queryRows)
+      blocks.push(row + at, Math.min(queryRows, length - at), past + at, pages.length)
+    for (let at = 0; at < length; ) {
+      const token = (past + at) % pageTokens
+      const count = Math.min(pageTokens - token, length - at)
+      tiles.push(row + at, count, own[Math.floor((past + at) / pageTokens)]!, token)
+      at += count
+    }
+    for (const page of own) pages.push(page)
+    row += length
+  })
+  before.push({ blocks: blocks.length / 4, tiles: tiles.length / 4, row })
+  const [blocksAt, tilesAt] = [pages.length, pages.length + blocks.length]
+  const angles = tilesAt + tiles.length
+  const words = new Uint32Array(angles + row * headDim)
+  words.set(pages)
+  words.set(blocks, blocksAt)
+  words.set(tiles, tilesAt)
+  writeAngles(new Float32Array(words.buffer, angles * 4), segments, headDim, frequencies)
+  return {
+    words,
+    pages: 0,
+    angles,
+    window(from, to) {
+      const [begin, end] = [before[from]!, before[to]!]
+      return {
+        row: begin.row,
+        rows: end.row - begin.row,
+        blocks: blocksAt + begin.blocks * 4,
+        blockCount: end.blocks - begin.blocks,
+        tiles: tilesAt + begin.tiles * 4,
+        tileCount: end.tiles - begin.tiles,
+      }
+    },
+  }
+}
+
+/** Radians a position of each pair: theta^(-2f/headDim), divided by the model's scaling. */
+export function frequenciesOf({ headDim, theta, divisors }: RopeSpec): Float64Array {
+  return Float64Array.from({ length: headDim / 2 }, (_, f) => theta ** ((-2 * f) / headDim) / (divisors?.[f] ?? 1))
+}
+
+function writeAngles(
+  out: Float32Array,
+  segments: readonly Segment[],
+  headDim: number,
+  frequencies: Float64Array,
+): void {
+  const half = headDim / 2
+  for (const { start, length, past, position = past } of segments)
+    for (let i = 0; i < length; i++)
+      for (let f = 0; f < half; f++) {
+        const angle = (position + i) * frequencies[f]!
+        out[(start + i) * headDim + f] = Math.cos(angle)
+        out[(start + i) * headDim + half + f] = Math.sin(angle)
+      }
+}

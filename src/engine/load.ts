@@ -1,0 +1,71 @@
+/** What an engine is made of: the model, and what predicts for it. */
+import type { Backend } from '../backend/backend.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { ModelArchive } from '../base/model.ts'
+import { PagedCache } from '../kv/paged.ts'
+import { Llama } from '../model/forward.ts'
+import { withLayers } from '../model/layers.ts'
+import { openModel } from '../model/open.ts'
+import { vocabularyOf } from '../model/vocabulary.ts'
+import { readPredictor } from '../predict/file.ts'
+import { loadPredictor } from '../predict/load.ts'
+import { checkAuxiliary, checkBase, inputsOf } from '../predict/plan.ts'
+import { type PredictingForward, predicting } from '../prefill/open.ts'
+import type { Auxiliary } from '../prefill/separate.ts'
+import type { ResidualSteps } from '../transfer/residual.ts'
+import { evenSteps, readSteps } from '../transfer/steps.ts'
+import type { EngineOptions, Settings } from './options.ts'
+
+export interface Parts {
+  readonly model: Llama
+  /** The smaller model that a predictor reads; undefined if the engine has none. */
+  readonly auxiliary: Auxiliary | undefined
+  /** The model with its predictor; undefined without one. */
+  readonly predicting: PredictingForward | undefined
+  /** How residuals of a prediction are quantised, and the predictor's SHA-256; undefined without one. */
+  readonly residuals: { readonly steps: ResidualSteps; readonly sha256: string } | undefined
+}
+
+/** Streams the weights into the backend. Throws what opening and loading a model throws, `bad_predictor`, `wrong_model`. */
+export async function loadParts(
+  archive: ModelArchive,
+  backend: Backend,
+  settings: Settings,
+  options: EngineOptions,
+): Promise<Parts> {
+  const file = options.predictor && (await readPredictor(options.predictor))
+  const model = await Llama.load(backend, archive, { ...settings.model, inputs: file ? inputsOf(file.header) : 0 })
+  if (file) checkBase(file.header, model.config, model.identity, archive.name)
+  const kept = options.auxiliaryLayers ?? file?.header.aux?.kept
+  const auxiliary = await loadAuxiliary(archive, backend, settings, options, kept)
+  if (!file) return { model, auxiliary, predicting: undefined, residuals: undefined }
+  if (auxiliary) checkAuxiliary(file.header, auxiliary.model.config, auxiliary.model.identity)
+  const forward = predicting({ model, backend, auxiliary }, loadPredictor(backend, file))
+  const { plan } = file.header
+  const steps = options.residualSteps
+    ? await readSteps(options.residualSteps, model.config, plan, model.identity)
+    : evenSteps(model.config, plan)
+  return { model, auxiliary, predicting: forward, residuals: { steps, sha256: file.sha256! } }
+}
+
+async function loadAuxiliary(
+  base: ModelArchive,
+  backend: Backend,
+  { model: { passTokens, pageEntries, kv, signal }, pages, context }: Settings,
+  { auxiliary: files, ignoreConfig }: EngineOptions,
+  kept: readonly number[] | undefined,
+): Promise<Auxiliary | undefined> {
+  if (!files) return undefined
+  const whole = await openModel(files, { context, ignoreConfig })
+  const archive = kept ? await withLayers(whole, kept) : whole
+  const [own, other] = [archive, base].map(({ tokenizer }) => JSON.stringify(vocabularyOf(tokenizer)))
+  if (own !== other)
+    throw new ForetokenError(
+      'wrong_model',
+      `${archive.name} has another vocabulary than ${base.name}: an auxiliary model must read the same token ids`,
+    )
+  const options = { passTokens, logitRows: 1, kv, signal, ...(pageEntries !== undefined && { pageEntries }) }
+  const model = await Llama.load(backend, archive, options)
+  // As many pages as the base has: where a prompt fits into one, it fits into the other.
+  return { model, cache: new PagedCache(model.pool, pages, context) }
+}

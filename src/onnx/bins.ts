@@ -1,0 +1,35 @@
+/**
+ * Rectangular bins, for backends whose shapes are static (one row of `capacity` tokens per bin): what Prepacking
+ * (arXiv 2404.09529, section 3) packs prompts into. The flat pass needs none.
+ */
+import { ForetokenError } from '../base/errors.ts'
+
+/** One row: the prompts in it, in the order in which they lie, each from `offset` on. */
+export interface Bin {
+  readonly prompts: readonly { readonly index: number; readonly offset: number }[]
+  /** Tokens in it; the rest of its `capacity` is padding. */
+  readonly tokens: number
+}
+
+/**
+ * Best-fit decreasing: the longest prompt first, each into the fullest bin that still holds it (at most 11/9 of the
+ * fewest possible bins, and 6/9 of a bin; D. S. Johnson, 1973). Prompts of no tokens take no place, but lie in a bin. Throws
+ * `bad_argument` for a prompt longer than a bin.
+ */
+export function binsOf(lengths: readonly number[], capacity: number): Bin[] {
+  const bins: { prompts: { index: number; offset: number }[]; tokens: number }[] = []
+  const longestFirst = lengths.map((length, index) => ({ length, index })).sort((a, b) => b.length - a.length)
+  for (const { length, index } of longestFirst) {
+    if (length > capacity)
+      throw new ForetokenError('bad_argument', `prompt ${index} has ${length} tokens and a bin ${capacity}`)
+    let best: (typeof bins)[number] | undefined
+    for (const bin of bins) if (bin.tokens + length <= capacity && (!best || bin.tokens > best.tokens)) best = bin
+    if (!best) {
+      best = { prompts: [], tokens: 0 }
+      bins.push(best)
+    }
+    best.prompts.push({ index, offset: best.tokens })
+    best.tokens += length
+  }
+  return bins
+}

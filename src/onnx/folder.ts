@@ -1,0 +1,70 @@
+/** Reads an ONNX folder: its model file, weights beside it, config and tokenizer. */
+
+import type { ByteSource, ModelFiles } from '../base/bytes.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { ModelArchive } from '../base/model.ts'
+import type { Engine } from '../engine/engine.ts'
+import { readJson, show } from '../model/json.ts'
+import { jsonBounds, limits } from '../model/limits.ts'
+import { readTokenizer } from '../model/tokenizer-files.ts'
+import { endWarnings, tokenIdsOf, tokenlessRows } from '../model/tokenless.ts'
+import type { OrtOptions } from './session.ts'
+
+/** What an ONNX folder tells of its model: of an archive, all but the weights. */
+export type Told = Pick<ModelArchive, 'name' | 'config' | 'tokenizer' | 'tokenless' | 'warnings'>
+
+export function onnxFile({ name, files }: ModelFiles): string {
+  const found = files.filter((file) => file.endsWith('.onnx'))
+  const preferred = ['model.onnx', 'decoder_model_merged.onnx'].flatMap((wanted) =>
+    found.filter((file) => file.endsWith(wanted)),
+  )
+  const file = preferred[0] ?? (found.length === 1 ? found[0] : undefined)
+  if (file) return file
+  throw new ForetokenError(
+    'not_found',
+    found.length === 0
+      ? `${name} has no .onnx file`
+      : `${name} has ${found.join(', ')}; keep one, or name it model.onnx`,
+  )
+}
+
+/** Files of weights beside the model, under the names that exports use. */
+export async function externalOf(files: ModelFiles, file: string, { externalData }: OrtOptions) {
+  if (externalData) return externalData
+  const folder = file.slice(0, file.lastIndexOf('/') + 1)
+  const beside = files.files.filter(
+    (one) => one.startsWith(folder) && /\.(onnx_data(_\d+)?|onnx\.data|data)$/.test(one),
+  )
+  return Promise.all(
+    beside.map(async (one) => ({ path: one.slice(folder.length), data: await whole(await files.open(one)) })),
+  )
+}
+
+export async function whole(source: ByteSource): Promise<Uint8Array> {
+  const bytes = new Uint8Array(source.size)
+  await source.read(0, bytes)
+  return bytes
+}
+
+/** What is needed of config.json: any family's, since the graph computes. */
+export async function toldOf(files: ModelFiles, reader: Engine | undefined): Promise<Told> {
+  // An .onnx file alone is enough beside the same model in the Rust core.
+  if (reader && !files.files.includes('tokenizer.json')) return { ...reader.archive, name: files.name }
+  const json = await readJson(await files.open('config.json'), jsonBounds.config)
+  const { vocab_size: vocab, max_position_embeddings: maxContext = 4096 } = json
+  const fits = (value: unknown, most: number) => {
+    return Number.isInteger(value) && (value as number) > 0 && (value as number) <= most
+  }
+  if (!fits(vocab, limits.tokens) || !fits(maxContext, Number.MAX_SAFE_INTEGER))
+    throw new ForetokenError(
+      'bad_model',
+      `${files.name}/config.json has a vocab_size of ${show(vocab)} and max_position_embeddings of ${show(maxContext)}; ` +
+        "is it a causal language model's?",
+    )
+  // What a prediction costs is counted by the reader's shapes.
+  const config = { ...reader?.archive.config, vocab, maxContext } as ModelArchive['config']
+  const { spec, warnings } = await readTokenizer(files, json, config.vocab)
+  const tokenless = tokenlessRows(tokenIdsOf(spec), config.vocab, files.name)
+  const ends = endWarnings(spec, tokenless, files.name)
+  return { name: files.name, config, tokenizer: spec, tokenless, warnings: [...warnings, ...ends] }
+}

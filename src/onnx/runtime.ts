@@ -1,0 +1,33 @@
+/** The part of ONNX Runtime that a session uses. */
+
+export interface OrtTensor {
+  readonly type: string
+  readonly data: unknown
+  readonly dims: readonly number[]
+  /** Of one that may lie on a GPU: its values here; `release`: and no longer there. */
+  getData?(release?: boolean): Promise<unknown>
+  dispose?(): void
+}
+
+/** What a session says of an input or output, where it does. */
+interface OrtValue {
+  readonly name: string
+  readonly isTensor?: boolean
+  readonly type?: string
+  readonly shape?: readonly (number | string)[]
+}
+
+export interface OrtSession {
+  readonly inputNames: readonly string[]
+  readonly outputNames: readonly string[]
+  readonly inputMetadata?: readonly OrtValue[]
+  run(feeds: Readonly<Record<string, OrtTensor>>): Promise<Readonly<Record<string, OrtTensor>>>
+  release?(): Promise<void>
+}
+
+export interface OrtModule {
+  readonly Tensor: new (type: never, data: never, dims: readonly number[]) => OrtTensor
+  readonly InferenceSession: {
+    create(model: Uint8Array, options?: Readonly<Record<string, unknown>>): Promise<OrtSession>
+  }
+}

@@ -1,0 +1,369 @@
+/**
+ * A causal language model as ONNX, run by ONNX Runtime: an export with past and present K and V, as optimum, transformers.js and
+ * onnxruntime-genai write them. The runtime is handed in (`onnxruntime-web`, `onnxruntime-node`): what is used of it is told here.
+ *
+ *     in    input_ids (1, n), attention_mask (1, past + n) or (1, 1, n, past + n), position_ids (1, n) if it is there, use_cache_branch if it is there,
+ *           past_key_values.L.key and .value (1, kvHeads, past, headDim)
+ *     out   logits (1, n or 1, vocab), present.L.key and .value (1, kvHeads, past + n, headDim)
+ */
+import { ForetokenError } from '../base/errors.ts'
+import type { OrtModule, OrtSession, OrtTensor } from './runtime.ts'
+
+export interface OrtOptions {
+  readonly ort: OrtModule
+  /** Such as `['wasm']`, `['webgpu', 'wasm']`, `['cpu']`. Default: the runtime's own. With `['webgpu']` alone K and V stay on the GPU. */
+  readonly executionProviders?: readonly string[]
+  /** Handed to the runtime beside these, such as `{ intraOpNumThreads: 4 }`. */
+  readonly sessionOptions?: Readonly<Record<string, unknown>>
+  /** Files beside the model that hold its weights, as the model names them. */
+  readonly externalData?: readonly { readonly path: string; readonly data: Uint8Array }[]
+}
+
+/** K and V of a sequence, as the model takes and gives them. */
+export type OrtCache = ReadonlyMap<string, OrtTensor>
+
+/** K and V of a layer, (kvHeads, tokens, headDim) each. */
+export interface LayerKv {
+  readonly k: Float32Array
+  readonly v: Float32Array
+}
+
+/** A prompt's place in a row. */
+export interface PackedPrompt {
+  readonly ids: readonly number[]
+  readonly row: number
+  readonly offset: number
+}
+
+export interface ReadPrompt {
+  /** Behind the prompt, (vocab). */
+  readonly logits: Float32Array
+  readonly layers: readonly LayerKv[]
+}
+
+type FloatType = 'float32' | 'float16'
+
+export class OrtModel {
+  readonly layers: number
+  readonly kvHeads: number
+  readonly headDim: number
+  readonly #ort: OrtModule
+  readonly #session: OrtSession
+  readonly #type: FloatType
+  readonly #has: { readonly positions: boolean; readonly branch: boolean; readonly keep: boolean }
+  /** Element type of an attention mask that says which row sees which, (batch, 1, n, past + n); undefined where it is one a token. */
+  readonly #maskType: string | undefined
+
+  /** Throws `bad_model` for what is no ONNX or lacks weights, `unsupported` for an export of another kind; both say what to do. */
+  static async open(
+    name: string,
+    model: Uint8Array,
+    { ort, executionProviders, sessionOptions, externalData }: OrtOptions,
+  ): Promise<OrtModel> {
+    let session: OrtSession
+    try {
+      session = await ort.InferenceSession.create(model, {
+        ...(executionProviders && { executionProviders }),
+        ...(onlyGpu(executionProviders) && { preferredOutputLocation: 'gpu-buffer' }),
+        ...sessionOptions,
+        ...(externalData && { externalData }),
+      })
+    } catch (cause) {
+      throw notOpened(name, cause)
+    }
+    try {
+      return new OrtModel(name, ort, session)
+    } catch (error) {
+      await session.release?.()
+      throw error
+    }
+  }
+
+  private constructor(name: string, ort: OrtModule, session: OrtSession) {
+    const inputs = new Set(session.inputNames)
+    const wrong = (why: string) => new ForetokenError('unsupported', `${name} ${why}`)
+    if (!inputs.has('input_ids') || !session.outputNames.includes('logits'))
+      throw wrong(
+        `takes ${[...inputs].slice(0, 4).join(', ')} and gives ${session.outputNames.slice(0, 3).join(', ')}: it is no causal language model; export one for text generation`,
+      )
+    const layers = session.inputNames.filter((one) => /^past_key_values\.\d+\.key$/.test(one)).length
+    const present = session.outputNames.filter((one) => /^present\.\d+\.key$/.test(one)).length
+    if (layers === 0 || present !== layers)
+      throw wrong(
+        'has no past K and V, so that each token would read everything again; export it with them (optimum: --task text-generation-with-past)',
+      )
+    const { shape, type } = session.inputMetadata?.find((one) => one.name === 'past_key_values.0.key') ?? {}
+    if (type !== 'float32' && type !== 'float16')
+      throw wrong(`keeps K and V in ${type ?? 'an unknown type'}; float32 and float16 are known`)
+    if (shape?.length !== 4 || typeof shape[1] !== 'number' || typeof shape[3] !== 'number')
+      throw wrong(
+        `has past K of shape (${shape?.join(', ')}); (batch, heads, tokens, values) with its heads and values fixed is known`,
+      )
+    this.layers = layers
+    this.kvHeads = shape[1]
+    this.headDim = shape[3]
+    this.#ort = ort
+    this.#session = session
+    this.#type = type
+    const mask = session.inputMetadata?.find((one) => one.name === 'attention_mask')
+    this.#maskType = mask?.shape?.length === 4 ? mask.type : undefined
+    this.#has = {
+      positions: inputs.has('position_ids'),
+      branch: inputs.has('use_cache_branch'),
+      keep: inputs.has('num_logits_to_keep'),
+    }
+  }
+
+  /** Whether several prompts can lie in one row: it takes a mask of rows by columns, and positions. */
+  get packs(): boolean {
+    return this.#maskType !== undefined && this.#has.positions
+  }
+
+  /**
+   * Runs rows of `columns` tokens each, without a past: prompts that lie end to end, each seeing only itself, with positions that begin anew. Gives each
+   * prompt's logits and K and V, in the order of `prompts`.
+   */
+  async runPacked(prompts: readonly PackedPrompt[], rows: number, columns: number): Promise<ReadPrompt[]> {
+    const ids = new BigInt64Array(rows * columns)
+    const positions = new BigInt64Array(rows * columns)
+    const segments = new Int32Array(rows * columns).fill(-1)
+    prompts.forEach(({ ids: own, row, offset }, index) => {
+      own.forEach((id, at) => {
+        ids[row * columns + offset + at] = BigInt(id)
+        positions[row * columns + offset + at] = BigInt(at)
+        segments[row * columns + offset + at] = index
+      })
+    })
+    // Padding sees itself: a row of a softmax must have something to see.
+    const sees = (row: number, query: number, key: number) =>
+      key <= query &&
+      (key === query ||
+        (segments[row * columns + query]! >= 0 && segments[row * columns + query] === segments[row * columns + key]))
+    const past: OrtCache = new Map(this.#emptyPast(rows))
+    let given: Readonly<Record<string, OrtTensor>>
+    try {
+      given = await this.#session.run({
+        input_ids: this.#tensor('int64', ids, [rows, columns]),
+        position_ids: this.#tensor('int64', positions, [rows, columns]),
+        attention_mask: this.#mask(rows, columns, columns, sees),
+        ...(this.#has.branch && { use_cache_branch: this.#tensor('bool', Uint8Array.of(0), [1]) }),
+        ...(this.#has.keep && { num_logits_to_keep: this.#tensor('int64', BigInt64Array.of(0n), []) }),
+        ...Object.fromEntries(past),
+      })
+    } finally {
+      this.drop(past)
+    }
+    try {
+      return await this.#promptsOf(given, prompts, columns)
+    } finally {
+      disposeAll(Object.values(given))
+    }
+  }
+
+  async #promptsOf(
+    given: Readonly<Record<string, OrtTensor>>,
+    prompts: readonly PackedPrompt[],
+    columns: number,
+  ): Promise<ReadPrompt[]> {
+    const vocab = given.logits!.dims.at(-1)!
+    const logits = await floatsOf(given.logits!)
+    const parts: Float32Array[][] = []
+    for (let layer = 0; layer < this.layers; layer++) {
+      const [k, v] = [given[`present.${layer}.key`]!, given[`present.${layer}.value`]!]
+      parts.push([await floatsOf(k), await floatsOf(v)])
+    }
+    return prompts.map(({ ids: own, row, offset }) => {
+      const last = (row * columns + offset + own.length - 1) * vocab
+      const layers = parts.map(([k, v]) => ({
+        k: this.#cut(k!, row, offset, own.length, columns),
+        v: this.#cut(v!, row, offset, own.length, columns),
+      }))
+      return { logits: logits.slice(last, last + vocab), layers }
+    })
+  }
+
+  /** Of (rows, kvHeads, columns, headDim), one prompt's (kvHeads, tokens, headDim). */
+  #cut(values: Float32Array, row: number, offset: number, tokens: number, columns: number): Float32Array {
+    const { kvHeads, headDim } = this
+    const out = new Float32Array(kvHeads * tokens * headDim)
+    for (let head = 0; head < kvHeads; head++) {
+      const from = ((row * kvHeads + head) * columns + offset) * headDim
+      out.set(values.subarray(from, from + tokens * headDim), head * tokens * headDim)
+    }
+    return out
+  }
+
+  #emptyPast(rows: number): [string, OrtTensor][] {
+    const dims = [rows, this.kvHeads, 0, this.headDim]
+    return Array.from({ length: this.layers }, (_, layer) => layer).flatMap((layer) =>
+      ['key', 'value'].map((part): [string, OrtTensor] => [
+        `past_key_values.${layer}.${part}`,
+        this.#floats(new Float32Array(0), dims),
+      ]),
+    )
+  }
+
+  /** (rows, 1, queries, keys): 1 or true where a key is seen, or 0 and next to minus infinity in floats that are added. */
+  #mask(
+    rows: number,
+    queries: number,
+    keys: number,
+    sees: (row: number, query: number, key: number) => boolean,
+  ): OrtTensor {
+    const size = rows * queries * keys
+    const each = (put: (at: number, seen: boolean) => void) => {
+      for (let at = 0; at < size; at++)
+        put(at, sees(Math.floor(at / (queries * keys)), Math.floor(at / keys) % queries, at % keys))
+    }
+    const dims = [rows, 1, queries, keys]
+    if (this.#maskType === 'bool') {
+      const values = new Uint8Array(size)
+      each((at, seen) => {
+        values[at] = seen ? 1 : 0
+      })
+      return this.#tensor('bool', values, dims)
+    }
+    if (this.#maskType === 'int64') {
+      const values = new BigInt64Array(size)
+      each((at, seen) => {
+        values[at] = seen ? 1n : 0n
+      })
+      return this.#tensor('int64', values, dims)
+    }
+    const values = new Float32Array(size)
+    each((at, seen) => {
+      values[at] = seen ? 0 : -65_504
+    })
+    return this.#maskType === 'float16'
+      ? this.#tensor('float16', halves(values), dims)
+      : this.#tensor('float32', values, dims)
+  }
+
+  /** A cache from K and V made elsewhere, (kvHeads, tokens, headDim) a layer; of no layers: an empty one. Throws `bad_argument`. */
+  cacheOf(layers: readonly LayerKv[], tokens: number): OrtCache {
+    const values = this.kvHeads * tokens * this.headDim
+    const dims = [1, this.kvHeads, tokens, this.headDim]
+    const cache = new Map<string, OrtTensor>()
+    for (let layer = 0; layer < this.layers; layer++) {
+      const { k, v } = layers[layer] ?? { k: new Float32Array(0), v: new Float32Array(0) }
+      if (k.length !== values || v.length !== values)
+        throw new ForetokenError(
+          'bad_argument',
+          `K and V of layer ${layer} have ${k.length} values, and the model takes ${values}: is it the same model?`,
+        )
+      cache.set(`past_key_values.${layer}.key`, this.#floats(k, dims))
+      cache.set(`past_key_values.${layer}.value`, this.#floats(v, dims))
+    }
+    return cache
+  }
+
+  /** Runs tokens behind a cache, which is used up, also by a failure: the logits of the last, and the longer cache. */
+  async run(
+    ids: readonly number[],
+    past: OrtCache,
+    pastTokens: number,
+  ): Promise<{ readonly logits: Float32Array; readonly cache: OrtCache }> {
+    let given: Readonly<Record<string, OrtTensor>>
+    try {
+      given = await this.#session.run(this.#feeds(ids, past, pastTokens))
+    } finally {
+      this.drop(past)
+    }
+    const cache = new Map<string, OrtTensor>()
+    for (let layer = 0; layer < this.layers; layer++)
+      for (const part of ['key', 'value'])
+        cache.set(`past_key_values.${layer}.${part}`, given[`present.${layer}.${part}`]!)
+    const kept = new Set(cache.values())
+    try {
+      const vocab = given.logits!.dims.at(-1)!
+      const all = await floatsOf(given.logits!)
+      return { logits: all.slice(all.length - vocab), cache }
+    } catch (error) {
+      this.drop(cache)
+      throw error
+    } finally {
+      disposeAll(Object.values(given).filter((tensor) => !kept.has(tensor)))
+    }
+  }
+
+  #feeds(ids: readonly number[], past: OrtCache, pastTokens: number): Record<string, OrtTensor> {
+    const n = ids.length
+    return {
+      input_ids: this.#whole(ids),
+      attention_mask:
+        this.#maskType === undefined
+          ? this.#whole(Array<number>(pastTokens + n).fill(1))
+          : this.#mask(1, n, pastTokens + n, (_, query, key) => key <= pastTokens + query),
+      ...(this.#has.positions && { position_ids: this.#whole(ids.map((_, at) => pastTokens + at)) }),
+      ...(this.#has.branch && { use_cache_branch: this.#tensor('bool', Uint8Array.of(pastTokens > 0 ? 1 : 0), [1]) }),
+      ...(this.#has.keep && { num_logits_to_keep: this.#tensor('int64', BigInt64Array.of(1n), []) }),
+      ...Object.fromEntries(past),
+    }
+  }
+
+  /** Frees what a cache holds on a GPU. */
+  drop(cache: OrtCache): void {
+    disposeAll(cache.values())
+  }
+
+  async close(): Promise<void> {
+    await this.#session.release?.()
+  }
+
+  #whole(values: readonly number[]): OrtTensor {
+    return this.#tensor('int64', BigInt64Array.from(values, BigInt), [1, values.length])
+  }
+
+  #floats(values: Float32Array, dims: readonly number[]): OrtTensor {
+    return this.#tensor(this.#type, this.#type === 'float16' ? halves(values) : values, dims)
+  }
+
+  #tensor(type: string, data: unknown, dims: readonly number[]): OrtTensor {
+    return new this.#ort.Tensor(type as never, data as never, dims)
+  }
+}
+
+function disposeAll(tensors: Iterable<OrtTensor>): void {
+  for (const tensor of tensors) tensor.dispose?.()
+}
+
+function onlyGpu(providers: readonly string[] = []): boolean {
+  return providers.length > 0 && providers.every((one) => one === 'webgpu')
+}
+
+function notOpened(name: string, cause: unknown): ForetokenError {
+  const { message } = cause as Error
+  // The runtimes tell so in words only.
+  const external = /external|\.onnx_data|\.data\b|file.*not.*found/i.test(message)
+  const why = external
+    ? `${name} keeps its weights in a file of its own, which is missing: put it beside the model under the name that the model gives (${message})`
+    : `${name} can't be opened by ONNX Runtime: ${message}`
+  return new ForetokenError('bad_model', why, { cause })
+}
+
+/** The values of an output that is not needed there any more; they may come in half precision. */
+async function floatsOf(tensor: OrtTensor): Promise<Float32Array> {
+  const data = tensor.getData ? await tensor.getData(true) : tensor.data
+  if (data instanceof Float32Array) return data
+  if (data instanceof Uint16Array) {
+    const { Float16Array: Half } = globalThis as unknown as {
+      Float16Array?: new (buffer: ArrayBufferLike, at: number, length: number) => ArrayLike<number>
+    }
+    if (Half) return Float32Array.from(new Half(data.buffer, data.byteOffset, data.length))
+  }
+  return Float32Array.from(data as ArrayLike<number>)
+}
+
+function halves(values: Float32Array): unknown {
+  const { Float16Array: Half } = globalThis as unknown as {
+    Float16Array?: { from(values: ArrayLike<number>): { buffer: ArrayBuffer } }
+  }
+  if (!Half)
+    throw new ForetokenError(
+      'unsupported',
+      'K and V in float16 need a runtime with Float16Array; take an export in float32',
+    )
+  const made = Half.from(values)
+  // Newer runtimes take it as it is, older ones its bits.
+  return new Uint16Array(made.buffer)
+}

@@ -1,0 +1,46 @@
+/** What a companion is asked for, and what that costs. */
+import { ForetokenError } from '../base/errors.ts'
+import type { WireCodec } from '../base/kv.ts'
+import type { Engine } from '../engine/engine.ts'
+import type { RelayedToken } from '../transfer/remote.ts'
+import type { TokenRequest } from './request.ts'
+
+/** K and V of a token, without what pages hold beside them. */
+export function bytesPerToken({ pageBytes }: Engine, codec: WireCodec): number {
+  const shrink = { f32: 1, f16: 1, int8: 1, int4: 0.6, residual: 0.3 }[codec]
+  return (pageBytes / 16) * shrink
+}
+
+/** Of a request, what sampling takes. */
+export function optionsOf(request: TokenRequest): Record<string, unknown> {
+  const { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty } = request
+  const { topLogprobs, ignoreEos, stop, stopTokenIds, minTokens, logitBias } = request
+  // JSON has no integers beyond 53 bits.
+  const seed = typeof request.seed === 'bigint' ? String(request.seed) : request.seed
+  const drawing = { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty, seed }
+  const all = { ...drawing, topLogprobs, ignoreEos, stop, stopTokenIds, minTokens, logitBias }
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
+}
+
+/** Throws `remote` for a token that this engine could not have made. */
+export function checkRelayed({ id, topLogprobs = [] }: RelayedToken, engine: Engine, most: number): void {
+  const { vocab } = engine.archive.config
+  const unknown = [id, ...topLogprobs.map((one) => one.id)].find((one) => !(one < vocab && isToken(engine, one)))
+  if (unknown !== undefined)
+    throw new ForetokenError('remote', `the companion sent token ${unknown}, which is not in the vocabulary`)
+  if (topLogprobs.length > most || (most > 0 && topLogprobs.length === 0))
+    throw new ForetokenError(
+      'remote',
+      `the companion sent ${topLogprobs.length} log-probabilities, and ${most} were asked for`,
+    )
+}
+
+/** Some models have more rows of logits than tokens. */
+function isToken(engine: Engine, id: number): boolean {
+  try {
+    engine.tokenizer.tokenBytes(id)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,88 @@
+/** Reads nodes of a parsed template, and evaluates what needs no scope. */
+import type { Node } from './parse.ts'
+import { Callable, type Loop, type Value } from './values.ts'
+
+const statements = new Set([
+  'Set',
+  'If',
+  'For',
+  'Macro',
+  'CallStatement',
+  'FilterStatement',
+  'Break',
+  'Continue',
+  'Comment',
+])
+
+export const isStatement = ({ type }: Node) => statements.has(type)
+
+export const nodes = (list: unknown) => list as readonly Node[]
+
+export const operatorOf = (node: Node) => (node.operator as { value: string }).value
+
+/** An identifier's name. */
+export function nameOf(node: unknown): string {
+  const { type, value } = node as Node
+  if (type !== 'Identifier') throw new Error(`a name is expected, not ${type}`)
+  return value as string
+}
+
+export const numeric: Readonly<Record<string, (a: number, b: number) => number>> = {
+  '+': (a, b) => a + b,
+  '-': (a, b) => a - b,
+  '*': (a, b) => a * b,
+  '/': (a, b) => a / b,
+  '//': (a, b) => Math.floor(a / b),
+  '%': (a, b) => a - b * Math.floor(a / b),
+  '**': (a, b) => a ** b,
+}
+
+export function loopAttribute(loop: Loop, name: string): Value {
+  const { items, at } = loop
+  switch (name) {
+    case 'index':
+      return at + 1
+    case 'index0':
+      return at
+    case 'revindex':
+      return items.length - at
+    case 'revindex0':
+      return items.length - at - 1
+    case 'first':
+      return at === 0
+    case 'last':
+      return at === items.length - 1
+    case 'length':
+      return items.length
+    case 'previtem':
+      return at > 0 ? items[at - 1] : undefined
+    case 'nextitem':
+      return items[at + 1]
+    case 'depth':
+      return loop.depth
+    case 'depth0':
+      return loop.depth - 1
+    case 'cycle':
+      return new Callable((args) => args[at % args.length])
+    default:
+      return undefined
+  }
+}
+
+/** Python's slice. */
+export function sliceOf(
+  items: readonly Value[],
+  start: number | undefined,
+  stop: number | undefined,
+  step: number,
+): Value[] {
+  if (step === 0) throw new Error('a slice by steps of 0')
+  const { length } = items
+  const clamp = (at: number, low: number, high: number) => Math.min(high, Math.max(low, at < 0 ? at + length : at))
+  const [low, high] = step > 0 ? [0, length] : [-1, length - 1]
+  const from = start === undefined ? (step > 0 ? 0 : length - 1) : clamp(start, low, high)
+  const to = stop === undefined ? (step > 0 ? length : -1) : clamp(stop, low, high)
+  const sliced: Value[] = []
+  for (let at = from; step > 0 ? at < to : at > to; at += step) sliced.push(items[at])
+  return sliced
+}

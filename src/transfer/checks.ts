@@ -1,0 +1,150 @@
+/** Reads and checks the head of a stream and of its tiles. */
+import { ForetokenError } from '../base/errors.ts'
+import { wireCodecs } from '../base/kv.ts'
+import { crc32 } from './crc32.ts'
+import { hashOfIds, toHex } from './digest.ts'
+import {
+  headBytes,
+  type KvRange,
+  magic,
+  mostTableBytes,
+  mostTileBytes,
+  type TileBytes,
+  tileCount,
+  tileHeadBytes,
+  version,
+  type WireBinding,
+  type WireTile,
+} from './format.ts'
+import type { Pull } from './pull.ts'
+
+export interface ReadOptions {
+  /** Where the stream must begin and end. */
+  readonly from: number
+  readonly to: number
+  /** Says of a head that fits the binding what its tiles' payloads must have; throws for a codec that can't be read. */
+  readonly accept: (range: KvRange) => TileBytes
+  /** Called for each tile in order; the bytes are valid until it resolves. */
+  readonly tile: (tile: WireTile, payload: Uint8Array, range: KvRange) => Promise<void>
+  readonly signal?: AbortSignal | undefined
+}
+
+export async function readHead(
+  pull: Pull,
+  binding: WireBinding,
+  { from, to }: ReadOptions,
+): Promise<{ head: Uint8Array<ArrayBuffer>; range: KvRange }> {
+  const front = new Uint8Array(headBytes)
+  await pull.fill(front, 'its head')
+  const view = new DataView(front.buffer)
+  if (!magic.every((byte, at) => front[at] === byte)) throw bad('it does not begin with "FTKVWIRE"')
+  const found = view.getUint16(8, true)
+  if (found !== version) throw bad(`it has version ${found}, and this foretoken reads ${version}`)
+  const codec = wireCodecs[view.getUint16(10, true)]
+  const tableBytes = view.getUint32(48, true)
+  if (tableBytes > mostTableBytes || view.getUint32(12, true) !== headBytes + tableBytes)
+    throw bad(`its table has ${tableBytes} bytes and its head ${view.getUint32(12, true)}`)
+  if (!codec || (codec !== 'residual' && tableBytes > 0)) throw bad('it has a codec that this foretoken does not know')
+  const head = new Uint8Array(headBytes + tableBytes)
+  head.set(front)
+  await pull.fill(head.subarray(headBytes), 'its table')
+  const crc = view.getUint32(60, true)
+  const zeroed = new DataView(head.buffer)
+  zeroed.setUint32(60, 0, true)
+  if (crc32(head) !== crc) throw damaged('its head')
+  zeroed.setUint32(60, crc, true)
+  const range: KvRange = {
+    codec,
+    from: view.getUint32(16, true),
+    to: view.getUint32(20, true),
+    promptTokens: view.getUint32(24, true),
+    firstLayer: view.getUint16(28, true),
+    tileTokens: view.getUint16(36, true),
+    tileLayers: view.getUint16(38, true),
+    mostBytes: view.getUint32(44, true),
+    table: head.subarray(headBytes),
+  }
+  checkShape(view, binding)
+  await checkFingerprints(front, binding, range)
+  if (range.from !== from || range.to !== to)
+    throw bad(`it holds tokens ${range.from} to ${range.to}, and ${from} to ${to} were asked for`)
+  if (!(await equal(front.subarray(192, 224), hashOfIds(binding.ids, to)))) throw bad('it is of other tokens')
+  checkRange(view, binding, range)
+  return { head, range }
+}
+
+function checkShape(view: DataView, { shape, identity }: WireBinding): void {
+  const made = [view.getUint16(30, true), view.getUint16(32, true), view.getUint16(34, true)].join(' x ')
+  const wanted = [shape.layers, shape.kvHeads, shape.headDim].join(' x ')
+  if (made !== wanted)
+    throw new ForetokenError(
+      'wrong_model',
+      `its K and V are ${made} (layers, heads, values), ${identity.name}'s ${wanted}`,
+    )
+}
+
+async function checkFingerprints(head: Uint8Array, { identity }: WireBinding, { codec }: KvRange): Promise<void> {
+  const rows = [
+    ['model', 64, identity.model],
+    ['vocabulary', 96, identity.tokenizer],
+    ['RoPE', 128, identity.rope],
+    ...(codec === 'residual' ? ([['predictor', 160, identity.predictor ?? '']] as const) : []),
+  ] as const
+  for (const [what, at, hex] of rows)
+    if (toHex(head.subarray(at, at + 32)) !== hex)
+      throw new ForetokenError(
+        'wrong_model',
+        `its ${what} (${toHex(head.subarray(at, at + 6))}) is not that of ${identity.name} (${hex.slice(0, 12) || 'none'}); ` +
+          'run the same model and files at both ends',
+      )
+}
+
+/** What is left to check of a head whose model and tokens are right, before a tile is made room for. */
+function checkRange(view: DataView, { shape }: WireBinding, range: KvRange): void {
+  const { codec, from, to, promptTokens, firstLayer, tileTokens, tileLayers, mostBytes } = range
+  if (from % 16 !== 0 || from >= to) throw bad(`it holds tokens ${from} to ${to}`)
+  if (codec === 'residual' ? promptTokens < to : promptTokens !== to)
+    throw bad(`its prompt has ${promptTokens} tokens, and it holds them to ${to}`)
+  if (firstLayer >= shape.layers || (codec !== 'residual' && firstLayer > 0))
+    throw bad(`it begins with layer ${firstLayer} of ${shape.layers}`)
+  if (tileTokens < 32 || tileTokens > 256 || tileTokens % 32 !== 0 || tileLayers < 1 || tileLayers > shape.layers)
+    throw bad(`its tiles have ${tileTokens} tokens of ${tileLayers} layers`)
+  if (mostBytes > mostTileBytes) throw bad(`its tiles have up to ${mostBytes} bytes; at most ${mostTileBytes} are read`)
+  const tiles = view.getUint32(40, true)
+  if (tiles !== tileCount(shape, range))
+    throw bad(`it promises ${tiles} tiles, and its shape ${tileCount(shape, range)}`)
+  const zeros = [...new Uint8Array(view.buffer, 52, 8), ...new Uint8Array(view.buffer, 224, 32)]
+  if (codec !== 'residual') zeros.push(...new Uint8Array(view.buffer, 160, 32))
+  if (zeros.some((byte) => byte !== 0)) throw bad('bytes of its head that are to be zero are not')
+}
+
+/** The length of a tile's payload. Throws `bad_kv` for another tile than the expected one, or another length. */
+export function checkTile(front: Uint8Array, tile: WireTile, wanted: number | undefined, most: number): number {
+  const view = new DataView(front.buffer, front.byteOffset)
+  const words = [view.getUint32(0, true), view.getUint32(4, true), view.getUint32(8, true)]
+  const found = [...words, view.getUint16(12, true), view.getUint16(14, true)].join(' ')
+  const expected = [tile.index, tile.from, tile.to, tile.layers.from, tile.layers.to].join(' ')
+  if (found !== expected)
+    throw bad(`where tile ${expected} (number, tokens, layers) should come it has ${found}: out of order, or damaged`)
+  const length = view.getUint32(16, true)
+  if (length > most || (wanted !== undefined && length !== wanted))
+    throw bad(`tile ${tile.index} has ${length} bytes, not ${wanted ?? `at most ${most}`}`)
+  return length
+}
+
+export function checkCrc(bytes: Uint8Array, { index }: WireTile): void {
+  const crc = new DataView(bytes.buffer, bytes.byteOffset).getUint32(20, true)
+  if (crc32(bytes.subarray(tileHeadBytes), crc32(bytes.subarray(0, 20))) !== crc) throw damaged(`tile ${index}`)
+}
+
+async function equal(a: Uint8Array, b: Promise<Uint8Array>): Promise<boolean> {
+  return toHex(a) === toHex(await b)
+}
+
+function bad(why: string): ForetokenError {
+  return new ForetokenError('bad_kv', `the stream of K and V can't be used: ${why}`)
+}
+
+function damaged(what: string): ForetokenError {
+  return new ForetokenError('checksum', `${what} is damaged: its CRC-32 does not match; ask for the stream again`)
+}

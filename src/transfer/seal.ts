@@ -1,0 +1,60 @@
+/**
+ * Lines of a relayed answer, sealed: `MAC SPACE TEXT`, version 1.
+ *
+ * `MAC` is the first 16 bytes, in hex, of HMAC-SHA-256 over the line's number (from 0, in decimal), a line feed and the text. Its key is
+ * HMAC-SHA-256 of `foretoken relay 1`, a line feed and the request's nonce, with the key that both ends share. So a line of another answer, one
+ * left out, one that comes twice and one that was changed are all found before its token is shown.
+ */
+import { textOf, withArguments } from '../base/checks.ts'
+import { ForetokenError } from '../base/errors.ts'
+import { hex, hmacKey } from './signature.ts'
+
+const macBytes = 16
+const encoder = new TextEncoder()
+
+/** One end of one answer's lines, in order. */
+export class LineSeal {
+  readonly #key: CryptoKey
+  #count = 0
+
+  private constructor(key: CryptoKey) {
+    this.#key = key
+  }
+
+  static of(key: Uint8Array, nonce: string): Promise<LineSeal> {
+    return withArguments('LineSeal.of', async () => {
+      const name = encoder.encode(`foretoken relay 1\n${textOf('nonce', nonce)}`)
+      const derived = await crypto.subtle.sign('HMAC', await hmacKey(key), name)
+      return new LineSeal(await hmacKey(new Uint8Array(derived)))
+    })
+  }
+
+  /** The next line that is sent. */
+  async seal(text: string): Promise<string> {
+    return `${await this.#mac(text)} ${text}`
+  }
+
+  /** The text of the next line that came. Rejects with `remote` if it is not the one that was sent. */
+  async open(line: string): Promise<string> {
+    const text = line.slice(2 * macBytes + 1)
+    const number = this.#count
+    const mac = await this.#mac(text)
+    if (equal(line.slice(0, 2 * macBytes + 1), `${mac} `)) return text
+    throw new ForetokenError(
+      'remote',
+      `line ${number} of the companion's answer has a wrong MAC: it was changed on the way, or the companion is of another version`,
+    )
+  }
+
+  async #mac(text: string): Promise<string> {
+    const bytes = await crypto.subtle.sign('HMAC', this.#key, encoder.encode(`${this.#count++}\n${text}`))
+    return hex(new Uint8Array(bytes, 0, macBytes))
+  }
+}
+
+/** In a time that does not tell where they differ. */
+function equal(a: string, b: string): boolean {
+  let difference = a.length ^ b.length
+  for (let at = 0; at < b.length; at++) difference |= (a.charCodeAt(at) || 0) ^ b.charCodeAt(at)
+  return difference === 0
+}

@@ -1,0 +1,213 @@
+/**
+ * K and V on the wire: what one engine has computed of a prompt, streamed to another that has the same model. Version 1.
+ *
+ * All numbers are little-endian. A stream is a head, tiles in order, and a MAC; nothing follows.
+ *
+ *     head
+ *     0    8 bytes  "FTKVWIRE"
+ *     8    u16      version, 1
+ *     10   u16      codec: 0 f32, 1 f16, 2 int8, 3 int4, 4 residual
+ *     12   u32      bytes of the head, H = 256 + those of the table
+ *     16   u32      from: first position, a multiple of 16; the receiver holds those before it
+ *     20   u32      to: position behind the last
+ *     24   u32      tokens of the prompt: of `residual`, what the prediction was made for, at least `to`; else `to`
+ *     28   u16      first layer; those below are not sent: of `residual` the receiver's own are exact, else 0
+ *     30   u16      layers of the model
+ *     32   u16      KV heads of a layer, the most of any
+ *     34   u16      values of a head
+ *     36   u16      T: tokens of a tile, 32 to 256, a multiple of 32
+ *     38   u16      L: layers of a tile
+ *     40   u32      tiles
+ *     44   u32      most bytes of a tile's payload, at most 4 MiB
+ *     48   u32      bytes of the table, at most 65,280; 0 but for `residual`
+ *     52   8 bytes  zero
+ *     60   u32      CRC-32 of the head, these 4 bytes taken as zero
+ *     64   32       SHA-256: the model's identity (its weights)
+ *     96   32       SHA-256: its vocabulary
+ *     128  32       SHA-256: its RoPE
+ *     160  32       SHA-256: the predictor's file; zero but for `residual`
+ *     192  32       SHA-256: token ids 0..to - 1, u32 each
+ *     224  32       zero
+ *     256           the table, see transfer/residual.ts
+ *
+ *     tile, `tiles` times: tokens from + T i.. of layers first + L j.., layers within tokens, the last of both ragged
+ *     0    u32      number, from 0
+ *     4    u32      first position
+ *     8    u32      position behind the last
+ *     12   u16      first layer
+ *     14   u16      layer behind the last
+ *     16   u32      bytes of the payload
+ *     20   u32      CRC-32 of the 20 bytes before and of the payload
+ *     24            payload
+ *
+ *     MAC
+ *     0    32       HMAC-SHA-256(key, "foretoken kv wire 1\0", u32 bytes of the context, context, chain)
+ *
+ * `chain` is SHA-256(head) at first, and with each tile SHA-256(chain, SHA-256(tile)), its head included. The context is the
+ * caller's, in UTF-8: both ends know it (a request's nonce), it is not sent.
+ *
+ * A payload is its layers one after the other; in each K, then V, head by head; of each head groups of 32 tokens, the last of as
+ * many as are left, n. K has its position embedding, as pages have it. D is the values of a head:
+ *
+ *     f32      K f32 (D, n), V f32 (n, D)
+ *     f16      the same in binary16
+ *     int8     f32 scales (n), then K i8 (D, n) or V i8 (n, D): a scale for a head and token, value = scale * i8
+ *     int4     rows of at most 32 values: K (D rows of n tokens), V (n rows of D, cut every 32): binary16 d, binary16 m, then
+ *              ceil(w / 2) bytes for w values: byte i holds value i (low 4 bits) and i + ceil(w / 2); value = d * q + m
+ *     residual see transfer/residual.ts
+ *
+ * So a tile decodes alone, and all but those of `residual` have a size that follows from their shape. A reader makes nothing larger
+ * than a tile, and nothing before it has checked the head against its own model. What it writes before the MAC has been checked
+ * must not be used.
+ */
+import { ForetokenError } from '../base/errors.ts'
+import { wireCodecs } from '../base/kv.ts'
+import { checkCrc, checkTile, type ReadOptions, readHead } from './checks.ts'
+import { crc32 } from './crc32.ts'
+import { fromHex, hashOfIds, joined, sha256 } from './digest.ts'
+import {
+  headBytes,
+  type KvRange,
+  macBytes,
+  magic,
+  tileCount,
+  tileHeadBytes,
+  tilesOf,
+  version,
+  type WireBinding,
+  type WireTile,
+} from './format.ts'
+import { Pull } from './pull.ts'
+
+/** A stream: `payload` is asked for each tile in order, when the one before has been taken. */
+export async function* writeWire(
+  binding: WireBinding,
+  range: KvRange,
+  payload: (tile: WireTile) => Promise<Uint8Array>,
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  const seal = new Seal(binding.key)
+  const head = await encodeHead(binding, range)
+  await seal.begin(head)
+  yield head
+  for (const tile of tilesOf(binding.shape, range)) {
+    const bytes = encodeTile(tile, await payload(tile))
+    await seal.add(bytes)
+    yield bytes
+  }
+  yield await seal.mac(binding.context)
+}
+
+/**
+ * Reads a stream, cut anywhere, to its end. Throws `bad_kv` for what is no such stream, or truncated, out of order, of other
+ * tokens, or followed by more; `wrong_model`, `checksum`, `bad_mac`, `aborted`, and what the stream and the callbacks throw.
+ */
+export async function readWire(
+  body: AsyncIterable<Uint8Array>,
+  binding: WireBinding,
+  options: ReadOptions,
+): Promise<{ readonly range: KvRange; readonly bytes: number }> {
+  const pull = new Pull(body, options.signal)
+  try {
+    const seal = new Seal(binding.key)
+    const { head, range } = await readHead(pull, binding, options)
+    await seal.begin(head)
+    const expected = options.accept(range)
+    let room = new Uint8Array(0)
+    for (const tile of tilesOf(binding.shape, range)) {
+      const front = new Uint8Array(tileHeadBytes)
+      await pull.fill(front, `the head of tile ${tile.index}`)
+      const length = checkTile(front, tile, expected(tile), range.mostBytes)
+      if (room.length < tileHeadBytes + length) room = new Uint8Array(tileHeadBytes + length)
+      const bytes = room.subarray(0, tileHeadBytes + length)
+      bytes.set(front)
+      await pull.fill(bytes.subarray(tileHeadBytes), `tile ${tile.index}`)
+      checkCrc(bytes, tile)
+      await seal.add(bytes)
+      await options.tile(tile, bytes.subarray(tileHeadBytes), range)
+    }
+    const mac = new Uint8Array(macBytes)
+    await pull.fill(mac, 'its MAC')
+    if (!(await seal.verify(mac, binding.context)))
+      throw new ForetokenError(
+        'bad_mac',
+        `the MAC of ${pull.taken} bytes does not match: they were changed, or made with another key or for another request`,
+      )
+    await pull.end()
+    return { range, bytes: pull.taken }
+  } finally {
+    pull.close()
+  }
+}
+
+async function encodeHead(binding: WireBinding, range: KvRange): Promise<Uint8Array<ArrayBuffer>> {
+  const { shape, identity } = binding
+  const { codec, from, to, promptTokens, firstLayer, tileTokens, tileLayers, mostBytes, table } = range
+  const head = new Uint8Array(headBytes + table.length)
+  const view = new DataView(head.buffer)
+  head.set(magic)
+  view.setUint16(8, version, true)
+  view.setUint16(10, wireCodecs.indexOf(codec), true)
+  const words = { 12: head.length, 16: from, 20: to, 24: promptTokens, 40: tileCount(shape, range), 44: mostBytes }
+  for (const [at, value] of Object.entries({ ...words, 48: table.length })) view.setUint32(Number(at), value, true)
+  const halves = { 28: firstLayer, 30: shape.layers, 32: shape.kvHeads, 34: shape.headDim, 36: tileTokens }
+  for (const [at, value] of Object.entries({ ...halves, 38: tileLayers })) view.setUint16(Number(at), value, true)
+  head.set(fromHex(identity.model), 64)
+  head.set(fromHex(identity.tokenizer), 96)
+  head.set(fromHex(identity.rope), 128)
+  if (codec === 'residual') head.set(fromHex(identity.predictor ?? ''), 160)
+  head.set(await hashOfIds(binding.ids, to), 192)
+  head.set(table, headBytes)
+  view.setUint32(60, crc32(head), true)
+  return head
+}
+
+function encodeTile({ index, from, to, layers }: WireTile, payload: Uint8Array): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(tileHeadBytes + payload.length)
+  const view = new DataView(bytes.buffer)
+  ;[index, from, to].forEach((value, at) => {
+    view.setUint32(at * 4, value, true)
+  })
+  view.setUint16(12, layers.from, true)
+  view.setUint16(14, layers.to, true)
+  view.setUint32(16, payload.length, true)
+  bytes.set(payload, tileHeadBytes)
+  view.setUint32(20, crc32(payload, crc32(bytes.subarray(0, 20))), true)
+  return bytes
+}
+
+/** The MAC of a stream, made as it passes: WebCrypto's HMAC takes whole messages only, so it seals a chain of hashes. */
+class Seal {
+  readonly #key: Promise<CryptoKey>
+  #chain = new Uint8Array(0)
+
+  constructor(key: Uint8Array) {
+    if (key.length < 16)
+      throw new ForetokenError('bad_argument', `a key of ${key.length} bytes is too short; give 16 or more`)
+    const algorithm = { name: 'HMAC', hash: 'SHA-256' }
+    this.#key = crypto.subtle.importKey('raw', Uint8Array.from(key), algorithm, false, ['sign', 'verify'])
+  }
+
+  async begin(head: Uint8Array<ArrayBuffer>): Promise<void> {
+    this.#chain = await sha256(head)
+  }
+
+  async add(tile: Uint8Array<ArrayBuffer>): Promise<void> {
+    this.#chain = await sha256(joined([this.#chain, await sha256(tile)]))
+  }
+
+  async mac(context?: string): Promise<Uint8Array<ArrayBuffer>> {
+    return new Uint8Array(await crypto.subtle.sign('HMAC', await this.#key, this.#message(context)))
+  }
+
+  /** In constant time. */
+  async verify(mac: Uint8Array<ArrayBuffer>, context?: string): Promise<boolean> {
+    return crypto.subtle.verify('HMAC', await this.#key, mac, this.#message(context))
+  }
+
+  #message(context = ''): Uint8Array<ArrayBuffer> {
+    const text = new TextEncoder().encode(context)
+    const length = new DataView(new ArrayBuffer(4))
+    length.setUint32(0, text.length, true)
+    return joined([new TextEncoder().encode('foretoken kv wire 1\0'), new Uint8Array(length.buffer), text, this.#chain])
+  }
+}
