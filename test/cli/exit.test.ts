@@ -183,6 +183,25 @@ describe('"-" is a stream', () => {
     const chart = await foretoken(['bench', 'prepack', '-m', model, ...args], rows)
     expect(chart.out).toMatch(/^<svg [\s\S]*<\/svg>\n$/)
     expect(chart.err).toContain('packed')
+    const trace = [0, 1000].map((timestamp) =>
+      JSON.stringify({ timestamp, input_length: 800, output_length: 20, hash_ids: [1, 2] }),
+    )
+    const replay = [
+      'bench',
+      'replay',
+      '-',
+      '-m',
+      model,
+      '--threads',
+      '1',
+      '--scale',
+      '0.0625',
+      '--rate',
+      '20',
+      '--json',
+    ]
+    const { results } = JSON.parse((await foretoken(replay, trace.join('\n'))).out)
+    for (const result of Object.values(results)) expect(result).toMatchObject({ requests: 2, failed: 0 })
     expect(readdirSync(folder).filter((name) => name.startsWith('-'))).toEqual([])
   })
 })

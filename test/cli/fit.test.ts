@@ -1,10 +1,10 @@
 /** `foretoken fit` and `--prefill`, from texts to an answer. */
 import { spawnSync } from 'node:child_process'
-import { access, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { access, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { gzipSync } from 'node:zlib'
+import { gunzipSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { documentIds, readDocuments } from '../../cli/fit/documents.ts'
 import type { Search } from '../../cli/fit/search.ts'
@@ -87,6 +87,21 @@ describe('foretoken fit', () => {
       1: 'predicted',
       2: 'exact',
     })
+  })
+
+  test('reads texts from stdin and writes to stdout, where "-" stands for both', async () => {
+    const cwd = await mkdtemp(join(folder, 'dash-'))
+    const args = fitting('-').map((arg) => (arg === data ? '-' : arg))
+    const env = { ...process.env, FORETOKEN_HOME: join(folder, 'home') }
+    const input = gunzipSync(await readFile(data))
+    const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], { env, cwd, input })
+    expect({ status, err: `${stderr}` }).toEqual({
+      status: 0,
+      err: expect.stringMatching(/^stdout: .*--predictor FILE\n$/),
+    })
+    const { header } = await readPredictor(memorySource('stdout', new Uint8Array(stdout)))
+    expect(header).toMatchObject({ layers: 7, training: { data: ['-'], tokens: 1500 } })
+    expect(await readdir(cwd)).toEqual([])
   })
 
   test('goes on where it was stopped, and refuses what another fit has left', async () => {
