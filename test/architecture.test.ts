@@ -36,8 +36,8 @@ const layers: Layer[] = [
   { name: 'cli', rank: 9, holds: /^cli\// },
 ]
 
-/** Prefill and decode make passes, fitting runs predicted ones; `foretoken bench` runs the benchmarks, and those drive the page's worker. */
-const allowed = ['prefill>pack', 'decode>pack', 'fit>pack', 'fit>prefill', 'cli>bench', 'bench>web']
+/** Entries of hosts name their text workers; prefill and decode make passes, fitting runs predicted ones; `foretoken bench` runs the benchmarks, and those drive the page's worker. */
+const allowed = ['prefill>pack', 'decode>pack', 'fit>pack', 'fit>prefill', 'cli>bench', 'bench>web', 'edge>workers']
 
 /** Packages and platform modules by who may import them; a file in no row may import any. */
 function outside(file: string, to: string): string[] {
