@@ -1,5 +1,6 @@
 /** The app on Bun: `bun` a file that makes an app and calls `serveBun`. */
 export * from './index.ts'
+export { spawnText } from './web-text.ts'
 
 export interface ServeOptions {
   readonly fetch: (request: Request) => Response | Promise<Response>

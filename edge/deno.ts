@@ -1,5 +1,6 @@
 /** The app on Deno: `deno run -A` a file that makes an app and calls `serveDeno`. */
 export * from './index.ts'
+export { spawnText } from './web-text.ts'
 
 export interface ServeOptions {
   readonly fetch: (request: Request) => Response | Promise<Response>

@@ -133,7 +133,12 @@ const folders: readonly Folder[] = [
   ),
   row('src/index.ts', 'the public names', 'src/'),
   row('workers', 'threads run kernels and tokenizers, never an engine', 'src/backend/wasm', 'src/tokens'),
-  row('edge', 'a stranger could have written it: only public names', 'src/index.ts'),
+  row(
+    'edge',
+    'a stranger could have written it: only public names, and the text workers of hosts',
+    'src/index.ts',
+    'workers',
+  ),
   row('node', 'files, the store, cores, devices: the rim of Node', 'src/', 'workers', 'edge'),
   row('companion', 'reads prompts for edges, and is an endpoint itself', 'src/', 'edge', 'node'),
   row('web', 'the page: an engine in a tab', 'src/', 'workers'),

@@ -2,7 +2,13 @@
 import { createApp } from '../../../edge/index.ts'
 import { testConfig, tinyEngine } from '../../helpers/tiny-server.ts'
 
-const app = createApp({ engine: await tinyEngine(), config: { ...testConfig, models: ['tiny'] } })
+/** As a program on this host would load it. */
+async function engine() {
+  if ('Deno' in globalThis) return tinyEngine({ spawnText: (await import('../../../edge/deno.ts')).spawnText })
+  if ('Bun' in globalThis) return tinyEngine({ spawnText: (await import('../../../edge/bun.ts')).spawnText })
+  return tinyEngine()
+}
+const app = createApp({ engine: await engine(), config: { ...testConfig, models: ['tiny'] } })
 const listen = async () => {
   const options = { fetch: app.fetch, port: 0 }
   if ('Deno' in globalThis) return (await import('../../../edge/deno.ts')).serveDeno(options)
