@@ -16,6 +16,7 @@ import type { KvIdentity } from './kv/wire.ts'
 import { type ExpectedKv, type ExpectOptions, KvReceiver } from './kv-receiver.ts'
 import { type KvOptions, KvSender } from './kv-sender.ts'
 import { type ManyOptions, type Outcome, submitMany } from './many.ts'
+import { int8Warnings } from './model/key-balance.ts'
 import { kvIdentityOf } from './model/kv-identity.ts'
 import type { Llama } from './model/llama.ts'
 import { openModel } from './model/open.ts'
@@ -70,6 +71,7 @@ export class Engine {
   readonly #sender: KvSender
   readonly #receiver: KvReceiver
   readonly #predictorHash: string | undefined
+  readonly #balance: string | undefined
   #kvIdentity: Promise<KvIdentity> | undefined
   readonly #closing = new AbortController()
   readonly loadMs: number
@@ -93,7 +95,9 @@ export class Engine {
       const settings = settingsOf(archive, options, backend.threads)
       const parts = await loadParts(archive, backend, settings, options)
       const prompts = new Prompts(tokenizer, archive.tokenizer, settings.context, options.spawnText)
-      return new Engine(archive, { tokenizer, prompts }, backend, parts, settings, begun)
+      const odd = settings.model.kv === 'int8' ? int8Warnings(archive.name, parts.model.keyBalances) : []
+      const warned = odd.length === 0 ? archive : { ...archive, warnings: [...archive.warnings, ...odd] }
+      return new Engine(warned, { tokenizer, prompts }, backend, parts, settings, begun)
     } catch (error) {
       await backend?.close()
       throw error
@@ -104,7 +108,7 @@ export class Engine {
     archive: ModelArchive,
     { tokenizer, prompts }: { readonly tokenizer: Tokenizer; readonly prompts: Prompts },
     backend: Backend,
-    { model, auxiliary, predicting, residuals }: Parts,
+    { model, balance, auxiliary, predicting, residuals }: Parts,
     settings: Settings,
     begun: number,
   ) {
@@ -126,7 +130,10 @@ export class Engine {
     this.prediction = this.predictor && new Prediction(this.predictor, auxiliary?.model.config)
     this.#scheduler = new Scheduler(forward, this.#cache, prefixes, schedule, this.prediction)
     this.#prefill = new ExactPrefill(model)
-    const binding = { model: archive.name, fingerprint: model.identity, vocab: archive.config.vocab, pool: model.pool }
+    this.#balance = balance
+    // Pages that hold K otherwise are another model's.
+    const fingerprint = balance ?? model.identity
+    const binding = { model: archive.name, fingerprint, vocab: archive.config.vocab, pool: model.pool }
     this.#saved = new SavedPrefixes(this.#cache, prefixes, this.#prefill, binding)
     const ahead = this.prediction && { forward, prediction: this.prediction, cache: this.#cache }
     this.#predictorHash = residuals?.sha256
@@ -188,7 +195,11 @@ export class Engine {
 
   /** What K and V of this engine depend on beside the tokens: equal at both ends of a stream. */
   kvIdentity(): Promise<KvIdentity> {
-    this.#kvIdentity ??= kvIdentityOf(this.archive, this.identity, this.#predictorHash)
+    this.#kvIdentity ??= kvIdentityOf(this.archive, {
+      identity: this.identity,
+      balance: this.#balance,
+      predictor: this.#predictorHash,
+    })
     return this.#kvIdentity
   }
 

@@ -3,6 +3,7 @@ import { type FitEngine, type FitOptions, type FittedSource, fitSource } from '.
 import { type Probe, Sensitivity } from './fit/sensitivity.ts'
 import { kvOfLayers, type PromptCache } from './kv/layers.ts'
 import type { Sequence } from './kv/paged.ts'
+import { undoBalance } from './model/key-balance.ts'
 import type { Llama, Span } from './model/llama.ts'
 import type { PredictorFile } from './model/predictor-file.ts'
 import type { PredictorHeader } from './model/predictor-plan.ts'
@@ -47,7 +48,7 @@ export class Workbench {
    * of them are; a prompt that is too short to be predicted is exact.
    */
   cacheOf(prompt: readonly number[], prefill: 'exact' | 'predicted'): Promise<PromptCache> {
-    const { cache, backend } = this.#engine
+    const { model, cache, backend } = this.#engine
     return cache.borrow(async (sequence) => {
       const { logits } = await logitsAfter(
         this.#forward,
@@ -57,11 +58,10 @@ export class Workbench {
         { prefill },
       )
       const predicted = sequence.states !== undefined
-      return {
-        logits: logits[0]!,
-        predicted,
-        layers: await kvOfLayers(backend, cache.pool, sequence.pages, prompt.length),
-      }
+      const layers = await kvOfLayers(backend, cache.pool, sequence.pages, prompt.length)
+      for (const [index, balance] of model.keyBalances.entries())
+        if (balance) undoBalance(layers[index]!.k, balance, model.config.headDim)
+      return { logits: logits[0]!, predicted, layers }
     }, prompt.length)
   }
 
