@@ -1,7 +1,6 @@
 /** K whose bias stands out in some channels: pages hold it balanced, attention computes the same, and int8 pages stay accurate. */
 import { describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
-import { createWasmBackend } from '../../src/backend/wasm.ts'
 import { Engine, openModel } from '../../src/index.ts'
 import {
   balanceHash,
@@ -196,19 +195,4 @@ describe('a balance', () => {
     expect(wide.archive.warnings).toEqual([])
     await wide.close()
   })
-})
-
-test('a backend scales columns, and leaves the others as they are', async () => {
-  const backend = await createWasmBackend({ modules: wasm })
-  const x = backend.tensor(3, 8)
-  const values = Float32Array.from({ length: 24 }, () => rng.normal())
-  backend.write(x, 0, values)
-  const factors = Float32Array.of(1, 0.25, 1, 4)
-  backend.scaleColumns(backend.columns(x, 2, 4), backend.vector(factors), 2)
-  const expected = values.map((value, i) => {
-    const [row, column] = [i >> 3, (i & 7) - 2]
-    return row < 2 && column >= 0 && column < 4 ? value * factors[column]! : value
-  })
-  expect(await backend.read(x, 3)).toEqual(expected)
-  await backend.close()
 })
