@@ -8,6 +8,7 @@ import { logitsSent, type Sending, type Sent, type SentEngine } from '../evaluat
 import { kvOfLayers, type PromptCache } from '../kv/layers.ts'
 import type { Sequence } from '../kv/paged.ts'
 import type { Llama, Span } from '../model/forward.ts'
+import { undoBalance } from '../model/key-balance.ts'
 import type { Prediction } from '../predict/choice.ts'
 import type { PredictorFile } from '../predict/file.ts'
 import type { PredictorHeader } from '../predict/plan.ts'
@@ -48,7 +49,7 @@ export class Workbench {
    * of them are; a prompt that is too short to be predicted is exact.
    */
   cacheOf(prompt: readonly number[], prefill: 'exact' | 'predicted'): Promise<PromptCache> {
-    const { cache, backend } = this.#engine
+    const { model, cache, backend } = this.#engine
     return cache.borrow(async (sequence) => {
       const { logits } = await logitsAfter(
         this.#forward,
@@ -58,11 +59,10 @@ export class Workbench {
         { prefill },
       )
       const predicted = sequence.states !== undefined
-      return {
-        logits: logits[0]!,
-        predicted,
-        layers: await kvOfLayers(backend, cache.pool, sequence.pages, prompt.length),
-      }
+      const layers = await kvOfLayers(backend, cache.pool, sequence.pages, prompt.length)
+      for (const [index, balance] of model.keyBalances.entries())
+        if (balance) undoBalance(layers[index]!.k, balance, model.config.headDim)
+      return { logits: logits[0]!, predicted, layers }
     }, prompt.length)
   }
 

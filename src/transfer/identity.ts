@@ -5,18 +5,20 @@ import type { ModelArchive } from '../base/model.ts'
 import { vocabularyOf } from '../model/vocabulary.ts'
 import type { KvIdentity } from './format.ts'
 
-/** `identity` tells the weights, see `WeightIdentity`; `predictor` is the SHA-256 of an engine's predictor. */
+/**
+ * `identity` tells the weights, see `WeightIdentity`; `balance` how pages hold K, see `balanceHash`; `predictor` is the SHA-256 of an
+ * engine's predictor.
+ */
 export async function kvIdentityOf(
   { name, config, tokenizer }: ModelArchive,
-  identity: string,
-  predictor: string | undefined,
+  { identity, balance, predictor }: { identity: string; balance: string | undefined; predictor: string | undefined },
 ): Promise<KvIdentity> {
   const { headDim, ropeTheta, ropePairs, ropeDivisors = [] } = config
   return {
     name,
     model: identity,
     tokenizer: await hashOf(inOrder(vocabularyOf(tokenizer) ?? null)),
-    rope: await hashOf({ headDim, ropeTheta, ropePairs, ropeDivisors }),
+    rope: await hashOf({ headDim, ropeTheta, ropePairs, ropeDivisors, ...(balance !== undefined && { balance }) }),
     ...(predictor !== undefined && { predictor }),
   }
 }
