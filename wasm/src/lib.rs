@@ -8,7 +8,8 @@
 //! # Layouts
 //!
 //! **Activations** are f32, row-major, on the flat token axis. `quantize_q8` turns rows into int8 with one scale per
-//! 32 elements: `q` (rows, k) i8, `s` (rows, k/32) f32, `sums` (rows, k/32) f32 = s * sum of q in the block.
+//! 32 elements, and lays them in groups of 4 rows (the last group: R rows, what is left): of each group `q` (k / 4, R, 4) i8,
+//! `s` (k / 32, R) f32, and `sums` (k / 32, R) f32 = s * sum of q in the block. Groups follow each other.
 //!
 //! **Weights** (n, k) are cut into panels of 8 outputs; n is padded to 8 with zeros. Inside a panel, k runs in blocks:
 //!
@@ -96,7 +97,7 @@ pub unsafe extern "C" fn repack(
     unsafe { rows_to_panels::repack(source, dst, src, first, rows, n, k) }
 }
 
-/// x (rows, k) to int8 `q` (rows, k) with `s` and `sums` (rows, k / 32). k is a multiple of 32.
+/// x (rows, k) to int8 `q` (rows, k) with `s` and `sums` (rows, k / 32), in groups of 4 rows. k is a multiple of 32.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn quantize_q8(
     q: *mut i8,
@@ -107,8 +108,8 @@ pub unsafe extern "C" fn quantize_q8(
     rows: usize,
     k: usize,
 ) -> u32 {
-    let args = quantize::Args { q, s, sums, x, x_stride, k };
-    unsafe { pool::run(&args, rows, grain(k), quantize::body::<Exact>) }
+    let args = quantize::Args { q, s, sums, x, x_stride, rows, k };
+    unsafe { pool::run(&args, rows.div_ceil(quantize::GROUP), grain(quantize::GROUP * k), quantize::body::<Exact>) }
 }
 
 /// out (rows, n) = or += quantised x (rows, k) times a u4 weight (n, k) transposed. `lowering`: how the engine's relaxed

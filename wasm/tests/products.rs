@@ -40,37 +40,58 @@ fn file_value(source: u32, bytes: &[u8], row: usize, i: usize, k: usize) -> f64 
     if source == repack::Q8_0 { products::q8_0(row, i) } else { products::q4_1(row, i) }
 }
 
+/// Quantised rows as kernels have them: groups of 4 rows, or what is left, their runs of 4 k and their blocks side by side.
 struct Quantised {
+    rows: usize,
+    k: usize,
     q: Vec<i8>,
     s: Vec<f32>,
     sums: Vec<f32>,
 }
 
+impl Quantised {
+    /// Where piece `index` of `count` pieces of a row lies.
+    fn piece(&self, row: usize, index: usize, count: usize) -> usize {
+        let first = row / 4 * 4;
+        first * count + index * (self.rows - first).min(4) + row % 4
+    }
+    fn q(&self, row: usize, i: usize) -> i8 {
+        self.q[self.piece(row, i / 4, self.k / 4) * 4 + i % 4]
+    }
+    fn s(&self, row: usize, block: usize) -> f32 {
+        self.s[self.piece(row, block, self.k / 32)]
+    }
+    fn sum(&self, row: usize, block: usize) -> f32 {
+        self.sums[self.piece(row, block, self.k / 32)]
+    }
+}
+
 fn quantised(x: &[f32], rows: usize, k: usize) -> Quantised {
-    let mut out = Quantised { q: vec![0; rows * k], s: vec![0.0; rows * k / 32], sums: vec![0.0; rows * k / 32] };
+    let blocks = rows * k / 32;
+    let mut out = Quantised { rows, k, q: vec![0; rows * k], s: vec![0.0; blocks], sums: vec![0.0; blocks] };
     let (q, s, sums) = (out.q.as_mut_ptr(), out.s.as_mut_ptr(), out.sums.as_mut_ptr());
-    let args = quantize::Args { q, s, sums, x: x.as_ptr(), x_stride: k, k };
+    let args = quantize::Args { q, s, sums, x: x.as_ptr(), x_stride: k, rows, k };
     // SAFETY: the buffers have these shapes.
-    unsafe { quantize::body::<Scalar>(&args, 0, rows, std::ptr::null_mut()) };
+    unsafe { quantize::body::<Scalar>(&args, 0, rows.div_ceil(4), std::ptr::null_mut()) };
     out
 }
 
 #[test]
 fn quantising_is_within_half_a_step_and_its_sums_are_true() {
     let mut random = Random(SEED);
-    for (rows, k) in [(1, 32), (3, 64), (2, 576)] {
+    for (rows, k) in [(1, 32), (3, 64), (2, 576), (4, 32), (9, 96), (14, 64)] {
         let x: Vec<f32> = (0..rows * k).map(|_| random.unit() * 8.0).collect();
         let got = quantised(&x, rows, k);
-        for block in 0..rows * k / 32 {
+        for (row, block) in (0..rows).flat_map(|row| (0..k / 32).map(move |block| (row, block))) {
             let range = block * 32..block * 32 + 32;
-            let s = got.s[block];
-            let (step, _) = products::quantize(&x[range.clone()]);
-            assert!((s as f64 - step).abs() <= EPS * step, "block {block}: step {s} for {step}, seed {SEED}");
-            let sum: i32 = got.q[range.clone()].iter().map(|&q| q as i32).sum();
-            assert_eq!(got.sums[block], s * sum as f32, "block {block}, seed {SEED}");
+            let s = got.s(row, block);
+            let (step, _) = products::quantize(&x[row * k..][range.clone()]);
+            assert!((s as f64 - step).abs() <= EPS * step, "row {row}: step {s} for {step}, seed {SEED}");
+            let sum: i32 = range.clone().map(|i| got.q(row, i) as i32).sum();
+            assert_eq!(got.sum(row, block), s * sum as f32, "row {row}, block {block}, seed {SEED}");
             for i in range {
-                let error = (x[i] - s * got.q[i] as f32).abs();
-                assert!(error <= s * 0.500_01, "element {i}: off by {error} with step {s}, seed {SEED}");
+                let error = (x[row * k + i] - s * got.q(row, i) as f32).abs();
+                assert!(error <= s * 0.500_01, "element {row},{i}: off by {error} with step {s}, seed {SEED}");
             }
         }
     }
@@ -98,14 +119,14 @@ fn integer_products_match_the_definition_in_every_shape() {
     for (source, kind) in [(repack::Q4_1, weight::U4), (repack::Q8_0, weight::I8)] {
         for k in [32, 96, 576] {
             for n in [1, 7, 8, 9, 24] {
-                for rows in [0, 1, 2, 3, 4, 5, 9] {
+                for rows in [0, 1, 2, 3, 4, 5, 6, 7, 9, 12] {
                     integer_case(&mut random, source, kind, rows, n, k);
                     cases += 1;
                 }
             }
         }
     }
-    assert_eq!(cases, 210);
+    assert_eq!(cases, 300);
 }
 
 fn integer_case(random: &mut Random, source: u32, kind: u32, rows: usize, n: usize, k: usize) {
@@ -134,7 +155,7 @@ fn integer_case(random: &mut Random, source: u32, kind: u32, rows: usize, n: usi
     unsafe { body(&args, 0, n.div_ceil(8), scratch.as_mut_ptr().cast()) };
     for row in 0..rows {
         for col in 0..n {
-            let x = |i: usize| a.s[row * k / 32 + i / 32] as f64 * a.q[row * k + i] as f64;
+            let x = |i: usize| a.s(row, i / 32) as f64 * a.q(row, i) as f64;
             let want = products::product(k, x, |i| file_value(source, &bytes, col, i, k));
             // Scale and minimum are folded apart: each part may be larger than their sum, by 16 steps of at most 0.05.
             let parts = products::product(k, x, |_| 1.6);
@@ -221,17 +242,22 @@ fn halves_go_there_and_back() {
 }
 
 #[test]
-fn one_row_from_nibbles_has_the_integers_of_the_expanded_block() {
+fn rows_from_nibbles_have_the_integers_of_the_expanded_block() {
     let mut random = Random(SEED);
     let nibbles: Vec<u8> = (0..128).map(|_| random.next() as u8).collect();
-    let a: Vec<i8> = (0..32).map(|_| random.next() as i8).collect();
+    let a: Vec<i8> = (0..128).map(|_| random.next() as i8).collect();
     let mut expanded = vec![0u8; Scalar::EXPANDED];
-    let mut sums = [[[0; 4]; 2]];
     // SAFETY: the buffers have these sizes.
-    let direct = unsafe {
-        Scalar::expand_u4((), expanded.as_mut_ptr(), nibbles.as_ptr());
-        Scalar::dots::<1>(&mut sums, [a.as_ptr()], expanded.as_ptr(), 0, 8);
-        Scalar::dots_u4((), a.as_ptr(), nibbles.as_ptr())
-    };
-    assert_eq!(direct, sums[0]);
+    unsafe { Scalar::expand_u4((), expanded.as_mut_ptr(), nibbles.as_ptr()) };
+    fn check<const R: usize>(a: &[i8], nibbles: &[u8], expanded: &[u8]) {
+        let mut sums = [[[0; 4]; 2]; R];
+        // SAFETY: as above.
+        unsafe {
+            Scalar::dots::<R>(&mut sums, a.as_ptr(), expanded.as_ptr(), 0, 8);
+            assert_eq!(Scalar::dots_u4::<R>((), a.as_ptr(), nibbles.as_ptr()), sums);
+        }
+    }
+    check::<1>(&a, &nibbles, &expanded);
+    check::<3>(&a, &nibbles, &expanded);
+    check::<4>(&a, &nibbles, &expanded);
 }

@@ -7,14 +7,16 @@
 //!                 int sums (4, 8) = activations . weights
 //!                 out (4, 8)     += float(sums) * (d * s) + m * (sum of activations)
 //!
-//! Expanding, tiles and single rows are functions of their own: engines compile hot functions well only after some calls,
-//! and one at a time, so that small ones that are called often get fast within the first prompt.
+//! Expanding and tiles are functions of their own: engines compile hot functions well only after some calls, and one at a time, so that small
+//! ones that are called often get fast within the first prompt.
 //!
-//! One row alone reads the weights without expanding them, since then memory is the limit. The order of the float
-//! additions is the same in every path: a row's bits do not depend on what shares the pass.
+//! Few rows read the weights without expanding them: one row because memory is the limit then, some more because unpacking 4 weights again for
+//! each 4 rows costs less than writing them down and reading them back. The order of the float additions is the same in every path: a row's
+//! bits do not depend on what shares the pass.
+use super::quantize::GROUP;
 use super::weight::{I8, I8M, I8S, U4, block_bytes, head_bytes, panel_bytes};
 use crate::pool::Body;
-use crate::simd::dots::{BLOCK, Dots};
+use crate::simd::dots::{BLOCK, Dots, PANEL};
 use crate::simd::floats::Floats;
 
 type Lanes<D> = <<D as Dots>::Float as Floats>::F;
@@ -24,11 +26,9 @@ pub struct Args {
     /// (rows, n), `out_stride` apart
     pub out: *mut f32,
     pub out_stride: usize,
-    /// (rows, k)
+    /// What `quantize` made of x.
     pub q: *const i8,
-    /// (rows, k / 32)
     pub s: *const f32,
-    /// (rows, k / 32)
     pub sums: *const f32,
     pub w: *const u8,
     pub rows: usize,
@@ -38,12 +38,26 @@ pub struct Args {
     pub add: bool,
 }
 
+/// The most rows of a pass that reads the weights without expanding them.
+const fn direct_rows<D: Dots>(kind: u32) -> usize {
+    match kind {
+        U4 => D::DIRECT_U4,
+        // With a scale per 16 there is no form for it; int8 weights need more than unpacking, so that it pays for fewer rows.
+        I8S => 0,
+        _ if D::DIRECT_U4 < 2 => D::DIRECT_U4,
+        _ => 2,
+    }
+}
+
 /// Bytes before an expanded block's weights: f32 d[8], f32 m[8] (or the second half's d), i32 first sums[2][8].
 const HEAD: usize = 128;
 
-/// Scratch for one panel.
+/// Floats that a tile keeps in memory: its outputs.
+const ROOM: usize = GROUP * PANEL;
+
+/// Scratch for a tile and one panel.
 pub const fn scratch_bytes(k: usize) -> u64 {
-    k.div_ceil(BLOCK) as u64 * (HEAD + 512) as u64
+    (ROOM * 4) as u64 + k.div_ceil(BLOCK) as u64 * (HEAD + 512) as u64
 }
 
 /// The body for u4 weights on an engine with this `lowering` of the relaxed dot: where it is one instruction, that.
@@ -89,23 +103,33 @@ fn of_kind<D: Dots>(kind: u32) -> Body<Args> {
 /// `args` is as described, k a multiple of 32, `scratch` as large as `scratch_bytes(k)`.
 pub unsafe fn body<D: Dots, const KIND: u32>(args: &Args, lo: usize, hi: usize, scratch: *mut u8) {
     let with = D::constants();
+    let (room, expanded) = (scratch.cast::<f32>(), scratch.wrapping_add(ROOM * 4));
     for panel in lo..hi {
         // SAFETY: as for this function.
         unsafe {
             let w = args.w.add(panel * panel_bytes(KIND, args.k));
-            if KIND != I8S && args.rows == 1 {
-                one_row::<D, KIND>(with, args, panel, w);
+            if args.rows <= direct_rows::<D>(KIND) {
+                let whole = args.rows / GROUP * GROUP;
+                for row in (0..whole).step_by(GROUP) {
+                    direct::<D, KIND, 4>(with, args, panel, row, w, room);
+                }
+                match args.rows - whole {
+                    1 => direct::<D, KIND, 1>(with, args, panel, whole, w, room),
+                    2 => direct::<D, KIND, 2>(with, args, panel, whole, w, room),
+                    3 => direct::<D, KIND, 3>(with, args, panel, whole, w, room),
+                    _ => {}
+                }
                 continue;
             }
-            expand::<D, KIND>(with, scratch, w, args.k / BLOCK);
+            expand::<D, KIND>(with, expanded, w, args.k / BLOCK);
             let whole = args.rows / 4 * 4;
             for row in (0..whole).step_by(4) {
-                tile::<D, KIND, 4>(args, panel, row, scratch);
+                tile::<D, KIND, 4>(args, panel, row, expanded, room);
             }
             match args.rows - whole {
-                1 => tile::<D, KIND, 1>(args, panel, whole, scratch),
-                2 => tile::<D, KIND, 2>(args, panel, whole, scratch),
-                3 => tile::<D, KIND, 3>(args, panel, whole, scratch),
+                1 => tile::<D, KIND, 1>(args, panel, whole, expanded, room),
+                2 => tile::<D, KIND, 2>(args, panel, whole, expanded, room),
+                3 => tile::<D, KIND, 3>(args, panel, whole, expanded, room),
                 _ => {}
             }
         }
@@ -132,41 +156,98 @@ unsafe fn expand<D: Dots, const KIND: u32>(with: D::Constants, to: *mut u8, w: *
     }
 }
 
-/// R rows from `row` on, 8 outputs.
+/// R rows from `row` on, a group, by 8 outputs.
 ///
 /// # Safety
-/// The rows are there; `expanded` is this panel.
+/// The rows are there; `w` is this panel, expanded, and `room` for floats is free.
 #[inline(never)]
-unsafe fn tile<D: Dots, const KIND: u32, const R: usize>(args: &Args, panel: usize, row: usize, expanded: *const u8) {
-    let blocks = args.k / BLOCK;
-    let mut out = [[D::Float::splat(0.0); 2]; R];
+unsafe fn tile<D: Dots, const KIND: u32, const R: usize>(
+    args: &Args,
+    panel: usize,
+    row: usize,
+    mut w: *const u8,
+    room: *mut f32,
+) {
     // SAFETY: as above.
     unsafe {
-        let mut a: [*const i8; R] = core::array::from_fn(|r| args.q.add((row + r) * args.k));
-        let s = args.s.add(row * blocks);
-        let sums = args.sums.add(row * blocks);
-        let mut w = expanded;
-        for block in 0..blocks {
+        walk::<D, R>(args, panel, row, room, |out, a, s, sums| {
             let scales = w.cast::<f32>();
             if KIND == I8S {
                 for half in 0..2 {
                     let mut dots = begin::<D, KIND, R>(w, half);
                     D::dots::<R>(&mut dots, a, w.add(HEAD), half * 4, half * 4 + 4);
-                    fold::<D, R>(&mut out, &dots, scales.add(half * 8), s.add(block), blocks);
+                    fold::<D, KIND, R>(out, &dots, scales.add(half * 8), s, sums);
                 }
             } else {
                 let mut dots = begin::<D, KIND, R>(w, 0);
                 D::dots::<R>(&mut dots, a, w.add(HEAD), 0, 8);
-                fold::<D, R>(&mut out, &dots, scales, s.add(block), blocks);
-            }
-            if KIND == U4 || KIND == I8M {
-                fold_min::<D, R>(&mut out, scales.add(8), sums.add(block), blocks);
+                fold::<D, KIND, R>(out, &dots, scales, s, sums);
             }
             w = w.add(HEAD + D::EXPANDED);
-            a = a.map(|a| a.add(BLOCK));
+        });
+    }
+}
+
+/// The same from the weights as they lie, for few rows.
+///
+/// # Safety
+/// `w` is panel `panel`, of a kind with one scale a block; `row` begins a group of R rows, `room` is free.
+#[inline(never)]
+unsafe fn direct<D: Dots, const KIND: u32, const R: usize>(
+    with: D::Constants,
+    args: &Args,
+    panel: usize,
+    row: usize,
+    mut w: *const u8,
+    room: *mut f32,
+) {
+    let mut scales = [0f32; 16];
+    // SAFETY: as above.
+    unsafe {
+        walk::<D, R>(args, panel, row, room, |out, a, s, sums| {
+            let weights = w.add(head_bytes(KIND));
+            let dots = if KIND == U4 { D::dots_u4::<R>(with, a, weights) } else { D::dots_i8::<R>(with, a, weights) };
+            floats_of::<D, KIND>(with, scales.as_mut_ptr(), w);
+            fold::<D, KIND, R>(out, &dots, scales.as_ptr(), s, sums);
+            w = w.add(block_bytes(KIND));
+        });
+    }
+}
+
+/// Walks through the blocks of a group of R rows and writes their outputs; `fold` adds a block's part.
+///
+/// Outputs are kept in memory, not in variables: beside the sums of a block they are more than an engine has registers for, and engines then
+/// spill the sums, which a chain of dots waits for, as gladly as these, which nothing waits for.
+///
+/// # Safety
+/// The rows and the panel are there, `room` holds ROOM floats. `fold` gets the outputs (R, 8), and of the block the activations, their
+/// scales and their sums.
+#[inline(always)]
+unsafe fn walk<D: Dots, const R: usize>(
+    args: &Args,
+    panel: usize,
+    row: usize,
+    room: *mut f32,
+    mut fold: impl FnMut(*mut f32, *const i8, *const f32, *const f32),
+) {
+    let blocks = args.k / BLOCK;
+    // SAFETY: as above.
+    unsafe {
+        for at in 0..2 * R {
+            D::Float::store(room.add(at * 4), D::Float::splat(0.0));
+        }
+        let mut a = args.q.add(row * args.k);
+        let mut s = args.s.add(row * blocks);
+        let mut sums = args.sums.add(row * blocks);
+        for _ in 0..blocks {
+            fold(room, a, s, sums);
+            a = a.add(BLOCK * R);
+            s = s.add(R);
+            sums = sums.add(R);
         }
         for r in 0..R {
-            put::<D>(args, panel, row + r, out[r]);
+            let values = [0, 4].map(|at| D::Float::load(room.add(r * PANEL + at)));
+            put::<D>(args, panel, row + r, values);
         }
     }
 }
@@ -191,78 +272,40 @@ unsafe fn begin<D: Dots, const KIND: u32, const R: usize>(w: *const u8, half: us
     }
 }
 
-/// out += float(dots) * (d * s)
+/// out += float(dots) * (d * s); out += m * sums for a kind that has m
 ///
 /// # Safety
-/// 8 floats at `d`, one every `step` at `s` for each row.
+/// (R, 8) floats at `out`, d[8] (and m[8]) at `scales`, R floats at `s` and at `sums`.
 #[inline(always)]
-unsafe fn fold<D: Dots, const R: usize>(
-    out: &mut [[Lanes<D>; 2]; R],
+unsafe fn fold<D: Dots, const KIND: u32, const R: usize>(
+    out: *mut f32,
     dots: &[[D::I; 2]; R],
-    d: *const f32,
+    scales: *const f32,
     s: *const f32,
-    step: usize,
-) {
-    // SAFETY: as above.
-    unsafe {
-        let d = [D::Float::load(d), D::Float::load(d.add(4))];
-        for r in 0..R {
-            let s = D::Float::splat(*s.add(r * step));
-            for group in 0..2 {
-                let scale = D::Float::mul(d[group], s);
-                out[r][group] = D::Float::mul_add(D::float(dots[r][group]), scale, out[r][group]);
-            }
-        }
-    }
-}
-
-/// out += m * sums
-///
-/// # Safety
-/// 8 floats at `m`, one every `step` at `sums` for each row.
-#[inline(always)]
-unsafe fn fold_min<D: Dots, const R: usize>(
-    out: &mut [[Lanes<D>; 2]; R],
-    m: *const f32,
     sums: *const f32,
-    step: usize,
 ) {
     // SAFETY: as above.
     unsafe {
-        let m = [D::Float::load(m), D::Float::load(m.add(4))];
+        // All loads before the first store, which might be to the same place for all that the compiler knows.
+        let eight = |at: usize| [D::Float::load(scales.add(at)), D::Float::load(scales.add(at + 4))];
+        let d = eight(0);
+        let with_min = KIND == U4 || KIND == I8M;
+        let m = if with_min { eight(8) } else { d };
+        let s: [f32; R] = core::array::from_fn(|r| *s.add(r));
+        let sums: [f32; R] = core::array::from_fn(|r| if with_min { *sums.add(r) } else { 0.0 });
         for r in 0..R {
-            let sum = D::Float::splat(*sums.add(r * step));
+            let (s, sum) = (D::Float::splat(s[r]), D::Float::splat(sums[r]));
             for group in 0..2 {
-                out[r][group] = D::Float::mul_add(m[group], sum, out[r][group]);
+                let at = out.add(r * PANEL + group * 4);
+                let scale = D::Float::mul(d[group], s);
+                let mut value = D::Float::mul_add(D::float(dots[r][group]), scale, D::Float::load(at));
+                if with_min {
+                    value = D::Float::mul_add(m[group], sum, value);
+                }
+                D::Float::store(at, value);
             }
         }
     }
-}
-
-/// One row by 8 outputs, from the weights as they lie.
-///
-/// # Safety
-/// `w` is panel `panel`, of a kind with one scale a block.
-#[inline(never)]
-unsafe fn one_row<D: Dots, const KIND: u32>(with: D::Constants, args: &Args, panel: usize, w: *const u8) {
-    let mut out = [[D::Float::splat(0.0); 2]];
-    let mut scales = [0f32; 16];
-    for block in 0..args.k / BLOCK {
-        // SAFETY: as above.
-        unsafe {
-            let w = w.add(block * block_bytes(KIND));
-            let a = args.q.add(block * BLOCK);
-            let weights = w.add(head_bytes(KIND));
-            let dots = if KIND == U4 { D::dots_u4(with, a, weights) } else { D::dots_i8(with, a, weights) };
-            floats_of::<D, KIND>(with, scales.as_mut_ptr(), w);
-            fold::<D, 1>(&mut out, &[dots], scales.as_ptr(), args.s.add(block), 0);
-            if KIND == U4 || KIND == I8M {
-                fold_min::<D, 1>(&mut out, scales.as_ptr().add(8), args.sums.add(block), 0);
-            }
-        }
-    }
-    // SAFETY: as above.
-    unsafe { put::<D>(args, panel, 0, out[0]) };
 }
 
 /// The f16 scales at the head of a block as floats: 8, or 16.

@@ -17,7 +17,7 @@ use core::arch::wasm32::*;
 /// # Safety
 /// 32 floats are readable at `x`, 32 bytes writable at `q`.
 #[inline(always)]
-unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> i32 {
+unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> v128 {
     // Adding 1.5 * 2^23 leaves the nearest integer, ties to even, in the low bits: cheaper than rounding and converting.
     let round = f32x4_splat(core::hint::black_box(super::ROUND));
     let inverse = f32x4_splat(inverse);
@@ -36,10 +36,7 @@ unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> i32 {
             sum = i32x4_add(sum, i32x4_extadd_pairwise_i16x8(i16x8_extadd_pairwise_i8x16(bytes)));
         }
     }
-    i32x4_extract_lane::<0>(sum)
-        + i32x4_extract_lane::<1>(sum)
-        + i32x4_extract_lane::<2>(sum)
-        + i32x4_extract_lane::<3>(sum)
+    sum
 }
 
 /// What would be constants in the code: V8 builds each known constant anew at every use, by three instructions, so
@@ -129,7 +126,22 @@ macro_rules! lanes {
             unsafe { v128_load(from.cast()) }
         }
         #[inline(always)]
-        unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> i32 {
+        unsafe fn store_sums(to: *mut i32, sums: v128) {
+            unsafe { v128_store(to.cast(), sums) }
+        }
+        #[inline(always)]
+        fn transpose([a, b, c, d]: [v128; 4]) -> [v128; 4] {
+            let (low, high) = (i32x4_shuffle::<0, 4, 1, 5>(a, c), i32x4_shuffle::<2, 6, 3, 7>(a, c));
+            let (low_2, high_2) = (i32x4_shuffle::<0, 4, 1, 5>(b, d), i32x4_shuffle::<2, 6, 3, 7>(b, d));
+            [
+                i32x4_shuffle::<0, 4, 1, 5>(low, low_2),
+                i32x4_shuffle::<2, 6, 3, 7>(low, low_2),
+                i32x4_shuffle::<0, 4, 1, 5>(high, high_2),
+                i32x4_shuffle::<2, 6, 3, 7>(high, high_2),
+            ]
+        }
+        #[inline(always)]
+        unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> v128 {
             unsafe { quantize(q, x, inverse) }
         }
     };
@@ -162,6 +174,7 @@ macro_rules! relaxed_dots {
         impl Dots for $name {
             lanes!();
             const EXPANDED: usize = 256;
+            const DIRECT_U4: usize = 8;
 
             #[inline(always)]
             unsafe fn expand_u4(with: Constants, to: *mut u8, from: *const u8) {
@@ -192,7 +205,7 @@ macro_rules! relaxed_dots {
             #[inline(always)]
             unsafe fn dots<const R: usize>(
                 sums: &mut [Sums<Self>; R],
-                a: [*const i8; R],
+                a: *const i8,
                 w: *const u8,
                 from: usize,
                 to: usize,
@@ -202,7 +215,7 @@ macro_rules! relaxed_dots {
                         let low = v128_load(w.add(step * 32).cast());
                         let upper = v128_load(w.add(step * 32 + 16).cast());
                         for r in 0..R {
-                            let x = $prepare(v128_load32_splat(a[r].add(step * 4).cast()));
+                            let x = $prepare(v128_load32_splat(a.add((step * R + r) * 4).cast()));
                             sums[r][0] = $dot(x, low, sums[r][0]);
                             sums[r][1] = $dot(x, upper, sums[r][1]);
                         }
@@ -210,24 +223,27 @@ macro_rules! relaxed_dots {
                 }
             }
             #[inline(always)]
-            unsafe fn dots_u4(with: Constants, a: *const i8, w: *const u8) -> Sums<Self> {
-                let mut sums = [i32x4_splat(0); 2];
+            unsafe fn dots_u4<const R: usize>(with: Constants, a: *const i8, w: *const u8) -> [Sums<Self>; R] {
+                let mut sums = [[i32x4_splat(0); 2]; R];
                 for step in 0..kept(8) {
                     unsafe {
                         let bytes = v128_load(w.add(step * 16).cast());
-                        let x = v128_load32_splat(a.add(step * 4).cast());
-                        sums[0] = i32x4_relaxed_dot_i8x16_i7x16_add(x, v128_and(bytes, with.low), sums[0]);
-                        sums[1] = i32x4_relaxed_dot_i8x16_i7x16_add(x, with.high(bytes), sums[1]);
+                        let (low, high) = (v128_and(bytes, with.low), with.high(bytes));
+                        for r in 0..R {
+                            let x = v128_load32_splat(a.add((step * R + r) * 4).cast());
+                            sums[r][0] = i32x4_relaxed_dot_i8x16_i7x16_add(x, low, sums[r][0]);
+                            sums[r][1] = i32x4_relaxed_dot_i8x16_i7x16_add(x, high, sums[r][1]);
+                        }
                     }
                 }
                 sums
             }
             #[inline(always)]
-            unsafe fn dots_i8(_: Constants, a: *const i8, w: *const u8) -> Sums<Self> {
-                let mut sums = [[i32x4_splat(0); 2]];
-                unsafe { Self::dots::<1>(&mut sums, [a], w, 0, 8) };
+            unsafe fn dots_i8<const R: usize>(_: Constants, a: *const i8, w: *const u8) -> [Sums<Self>; R] {
+                let mut sums = [[i32x4_splat(0); 2]; R];
+                unsafe { Self::dots::<R>(&mut sums, a, w, 0, 8) };
                 if $offset == 0 {
-                    return sums[0];
+                    return sums;
                 }
                 let mut weights = [i32x4_splat(0); 2];
                 for step in 0..kept(8) {
@@ -236,7 +252,8 @@ macro_rules! relaxed_dots {
                         weights[group] = i32x4_relaxed_dot_i8x16_i7x16_add(bytes, u8x16_splat(1), weights[group]);
                     }
                 }
-                [0, 1].map(|group| i32x4_add(sums[0][group], i32x4_mul(weights[group], i32x4_splat($offset))))
+                let begin = weights.map(|sum| i32x4_mul(sum, i32x4_splat($offset)));
+                sums.map(|sums| [i32x4_add(sums[0], begin[0]), i32x4_add(sums[1], begin[1])])
             }
         }
     };
@@ -262,6 +279,7 @@ pub struct Narrow;
 impl Dots for Narrow {
     lanes!();
     const EXPANDED: usize = 256;
+    const DIRECT_U4: usize = 4;
 
     #[inline(always)]
     unsafe fn expand_u4(with: Constants, to: *mut u8, from: *const u8) {
@@ -272,20 +290,14 @@ impl Dots for Narrow {
         core::arch::wasm32::unreachable()
     }
     #[inline(always)]
-    unsafe fn dots<const R: usize>(
-        sums: &mut [Sums<Self>; R],
-        a: [*const i8; R],
-        w: *const u8,
-        from: usize,
-        to: usize,
-    ) {
+    unsafe fn dots<const R: usize>(sums: &mut [Sums<Self>; R], a: *const i8, w: *const u8, from: usize, to: usize) {
         let mut pairs = [[i16x8_splat(0); 2]; R];
-        for step in from..to {
+        for step in from..kept(to) {
             unsafe {
                 let low = v128_load(w.add(step * 32).cast());
                 let upper = v128_load(w.add(step * 32 + 16).cast());
                 for r in 0..R {
-                    let x = v128_load32_splat(a[r].add(step * 4).cast());
+                    let x = v128_load32_splat(a.add((step * R + r) * 4).cast());
                     pairs[r][0] = i16x8_add(pairs[r][0], i16x8_relaxed_dot_i8x16_i7x16(x, low));
                     pairs[r][1] = i16x8_add(pairs[r][1], i16x8_relaxed_dot_i8x16_i7x16(x, upper));
                 }
@@ -298,21 +310,23 @@ impl Dots for Narrow {
         }
     }
     #[inline(always)]
-    unsafe fn dots_u4(with: Constants, a: *const i8, w: *const u8) -> Sums<Self> {
-        let mut pairs = [i16x8_splat(0); 2];
-        for step in 0..8 {
+    unsafe fn dots_u4<const R: usize>(with: Constants, a: *const i8, w: *const u8) -> [Sums<Self>; R] {
+        let mut pairs = [[i16x8_splat(0); 2]; R];
+        for step in 0..kept(8) {
             unsafe {
                 let bytes = v128_load(w.add(step * 16).cast());
-                let x = v128_load32_splat(a.add(step * 4).cast());
-                let low = v128_and(bytes, with.low);
-                pairs[0] = i16x8_add(pairs[0], i16x8_relaxed_dot_i8x16_i7x16(x, low));
-                pairs[1] = i16x8_add(pairs[1], i16x8_relaxed_dot_i8x16_i7x16(x, with.high(bytes)));
+                let (low, high) = (v128_and(bytes, with.low), with.high(bytes));
+                for r in 0..R {
+                    let x = v128_load32_splat(a.add((step * R + r) * 4).cast());
+                    pairs[r][0] = i16x8_add(pairs[r][0], i16x8_relaxed_dot_i8x16_i7x16(x, low));
+                    pairs[r][1] = i16x8_add(pairs[r][1], i16x8_relaxed_dot_i8x16_i7x16(x, high));
+                }
             }
         }
-        pairs.map(|pairs| i32x4_extadd_pairwise_i16x8(pairs))
+        pairs.map(|pairs| pairs.map(|pairs| i32x4_extadd_pairwise_i16x8(pairs)))
     }
     /// Never called, as above.
-    unsafe fn dots_i8(_: Constants, _: *const i8, _: *const u8) -> Sums<Self> {
+    unsafe fn dots_i8<const R: usize>(_: Constants, _: *const i8, _: *const u8) -> [Sums<Self>; R] {
         core::arch::wasm32::unreachable()
     }
 }
@@ -333,9 +347,11 @@ unsafe fn widen(to: *mut u8, bytes: v128) {
 
 /// Products of 4 k with 4 outputs: of pairs of neighbours, then summed to one lane an output.
 #[inline(always)]
-fn four_outputs(x_low: v128, x_high: v128, w: v128) -> v128 {
-    let low = i32x4_dot_i16x8(x_low, i16x8_extend_low_i8x16(w));
-    let upper = i32x4_dot_i16x8(x_high, i16x8_extend_high_i8x16(w));
+fn four_outputs(x: v128, w: v128) -> v128 {
+    // All 4 lanes of `x` are the same 4 k, so both halves of it are the same.
+    let x = i16x8_extend_low_i8x16(x);
+    let low = i32x4_dot_i16x8(x, i16x8_extend_low_i8x16(w));
+    let upper = i32x4_dot_i16x8(x, i16x8_extend_high_i8x16(w));
     i32x4_add(i32x4_shuffle::<0, 2, 4, 6>(low, upper), i32x4_shuffle::<1, 3, 5, 7>(low, upper))
 }
 
@@ -343,6 +359,7 @@ impl Dots for Wide {
     lanes!();
     /// (8 steps of 4 k, 2 groups of 4 outputs, 2 pairs of k, 4 outputs, 2 k) i16.
     const EXPANDED: usize = 512;
+    const DIRECT_U4: usize = 1;
 
     #[inline(always)]
     unsafe fn expand_u4(with: Constants, to: *mut u8, from: *const u8) {
@@ -364,28 +381,31 @@ impl Dots for Wide {
         }
     }
     #[inline(always)]
-    unsafe fn dots<const R: usize>(
-        sums: &mut [Sums<Self>; R],
-        a: [*const i8; R],
-        w: *const u8,
-        from: usize,
-        to: usize,
-    ) {
-        for step in (from..to).step_by(2) {
+    unsafe fn dots<const R: usize>(sums: &mut [Sums<Self>; R], a: *const i8, w: *const u8, from: usize, to: usize) {
+        for step in from..to {
             unsafe {
-                let x = a.map(|a| i16x8_load_extend_i8x8(a.add(step * 4)));
-                for r in 0..R {
+                let at = a.add(step * 4 * R);
+                for first in (0..R).step_by(2) {
+                    // 4 k of two rows, or of the last one twice.
+                    let x = if first + 1 < R {
+                        i16x8_load_extend_i8x8(at.add(first * 4))
+                    } else {
+                        i16x8_extend_low_i8x16(v128_load32_splat(at.add(first * 4).cast()))
+                    };
                     let pairs = [
-                        i32x4_shuffle::<0, 0, 0, 0>(x[r], x[r]),
-                        i32x4_shuffle::<1, 1, 1, 1>(x[r], x[r]),
-                        i32x4_shuffle::<2, 2, 2, 2>(x[r], x[r]),
-                        i32x4_shuffle::<3, 3, 3, 3>(x[r], x[r]),
+                        i32x4_shuffle::<0, 0, 0, 0>(x, x),
+                        i32x4_shuffle::<1, 1, 1, 1>(x, x),
+                        i32x4_shuffle::<2, 2, 2, 2>(x, x),
+                        i32x4_shuffle::<3, 3, 3, 3>(x, x),
                     ];
                     for (pair, x) in pairs.into_iter().enumerate() {
-                        for group in 0..2 {
-                            let at = (step + pair / 2) * 64 + group * 32 + (pair % 2) * 16;
-                            let product = i32x4_dot_i16x8(x, v128_load(w.add(at).cast()));
-                            sums[r][group] = i32x4_add(sums[r][group], product);
+                        let r = first + pair / 2;
+                        if r < R {
+                            for group in 0..2 {
+                                let at = step * 64 + group * 32 + (pair % 2) * 16;
+                                let product = i32x4_dot_i16x8(x, v128_load(w.add(at).cast()));
+                                sums[r][group] = i32x4_add(sums[r][group], product);
+                            }
                         }
                     }
                 }
@@ -393,30 +413,32 @@ impl Dots for Wide {
         }
     }
     #[inline(always)]
-    unsafe fn dots_u4(with: Constants, a: *const i8, w: *const u8) -> Sums<Self> {
-        let mut sums = [i32x4_splat(0); 2];
+    unsafe fn dots_u4<const R: usize>(with: Constants, a: *const i8, w: *const u8) -> [Sums<Self>; R] {
+        let mut sums = [[i32x4_splat(0); 2]; R];
         for step in 0..8 {
             unsafe {
                 let bytes = v128_load(w.add(step * 16).cast());
-                let x = v128_load32_splat(a.add(step * 4).cast());
-                let (x_low, x_high) = (i16x8_extend_low_i8x16(x), i16x8_extend_high_i8x16(x));
                 for (group, four) in [v128_and(bytes, with.low), with.high(bytes)].into_iter().enumerate() {
-                    sums[group] = i32x4_add(sums[group], four_outputs(x_low, x_high, four));
+                    for r in 0..R {
+                        let x = v128_load32_splat(a.add((step * R + r) * 4).cast());
+                        sums[r][group] = i32x4_add(sums[r][group], four_outputs(x, four));
+                    }
                 }
             }
         }
         sums
     }
     #[inline(always)]
-    unsafe fn dots_i8(_: Constants, a: *const i8, w: *const u8) -> Sums<Self> {
-        let mut sums = [i32x4_splat(0); 2];
+    unsafe fn dots_i8<const R: usize>(_: Constants, a: *const i8, w: *const u8) -> [Sums<Self>; R] {
+        let mut sums = [[i32x4_splat(0); 2]; R];
         for step in 0..8 {
             unsafe {
-                let x = v128_load32_splat(a.add(step * 4).cast());
-                let (x_low, x_high) = (i16x8_extend_low_i8x16(x), i16x8_extend_high_i8x16(x));
                 for group in 0..2 {
                     let four = v128_load(w.add(step * 32 + group * 16).cast());
-                    sums[group] = i32x4_add(sums[group], four_outputs(x_low, x_high, four));
+                    for r in 0..R {
+                        let x = v128_load32_splat(a.add((step * R + r) * 4).cast());
+                        sums[r][group] = i32x4_add(sums[r][group], four_outputs(x, four));
+                    }
                 }
             }
         }
