@@ -11,7 +11,7 @@
  * after 4 bytes: 0 where pair i is values i and i + D/2, 1 where it is 2i and 2i + 1; 3 zeros. A byte b stands for the step
  * 2^((b - 128) / 8); 0 for what is not sent: there the prediction stays.
  *
- * A tile is one string of an adaptive binary range coder (wasm/src/ops/wire/range.rs), its layers in order, in each K, then V, head by
+ * A tile is one string of an adaptive binary range coder (wasm/core/src/ops/wire/range.rs), its layers in order, in each K, then V, head by
  * head, token by token, value by value. A value's code c, the rounded difference in steps, is written as bits:
  *
  *     |c| > 0, and if so the sign (evenly), |c| > 1, |c| > 2, ...: up to 17 such bits, then Elias' gamma code of |c| - 16, evenly
