@@ -10,9 +10,9 @@
 import { readFileSync } from 'node:fs'
 import { loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
-import { kernelsOf, kinds, tensorTypeIds } from '../src/backend/abi.ts'
-import { Arena } from '../src/backend/arena.ts'
-import { type TensorType, tensorBlocks } from '../src/types.ts'
+import { kernelsOf, kinds, tensorTypeIds } from '../src/backend/wasm/abi.ts'
+import { Arena } from '../src/backend/wasm/arena.ts'
+import { type TensorType, tensorBlocks } from '../src/base/model.ts'
 import { quantile, sum } from './stats.ts'
 
 /** (n, k) of a layer's products: q, k and v; output; gate and up; down. */
