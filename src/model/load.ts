@@ -129,7 +129,7 @@ async function readMatrix(
 
 /** A norm or bias as f32; these are never quantised in the formats we read. */
 async function readVector(tensor: TensorInfo, identity: WeightIdentity): Promise<Float32Array> {
-  const { name, type, cols, source, offset, bytes } = tensor
+  const { name, type, cols, source, offset, bytes, plus } = tensor
   const raw = new Uint8Array(bytes)
   await source.read(offset, raw)
   identity.vector(raw)
@@ -147,6 +147,7 @@ async function readVector(tensor: TensorInfo, identity: WeightIdentity): Promise
       'bad_model',
       `${name} (${type}) holds a value that is not finite: the file is damaged, or was converted wrongly; get it again`,
     )
+  if (plus !== undefined) for (let i = 0; i < cols; i++) values[i]! += plus
   return values
 }
 
