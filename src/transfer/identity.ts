@@ -1,4 +1,7 @@
-/** What a model's K and V depend on beside the tokens, as hashes: who trades them must have the same. */
+/**
+ * Hashes everything but the tokens that a model's K and V depend on. Machines that exchange them
+ * must agree on all of it.
+ */
 
 import { sha256Hex } from '../base/hash.ts'
 import type { ModelArchive } from '../base/model.ts'
@@ -6,8 +9,9 @@ import { vocabularyOf } from '../model/vocabulary.ts'
 import type { KvIdentity } from './format.ts'
 
 /**
- * `identity` tells the weights, see `WeightIdentity`; `balance` how pages hold K, see `balanceHash`; `predictor` is the SHA-256 of an
- * engine's predictor.
+ * Returns the identity of an engine's K and V. `identity` is the hash of the weights
+ * (`WeightIdentity`), `balance` says how pages hold K (`balanceHash`), and `predictor` is the
+ * SHA-256 of the engine's predictor.
  */
 export async function kvIdentityOf(
   { name, config, tokenizer }: ModelArchive,
@@ -23,7 +27,7 @@ export async function kvIdentityOf(
   }
 }
 
-/** A vocabulary by ids, whatever order its file has; a list is in that order already. */
+/** Sorts a vocabulary by id, since files list it in any order. A list is sorted already. */
 function inOrder(vocabulary: unknown): unknown {
   if (typeof vocabulary !== 'object' || vocabulary === null || Array.isArray(vocabulary)) return vocabulary
   return Object.entries(vocabulary).sort(([, a], [, b]) => (a as number) - (b as number))
