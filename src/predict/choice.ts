@@ -4,7 +4,7 @@ import type { Scores } from '../backend/backend.ts'
 import type { ModelConfig } from '../base/model.ts'
 import type { Sequence } from '../kv/paged.ts'
 import { States } from '../kv/states.ts'
-import type { Run } from '../pack/pack.ts'
+import type { Chunk } from '../pack/pack.ts'
 import { separateShare, sharedShare } from './cost.ts'
 import { type PredictorHeader, stateWidth, windowOf } from './plan.ts'
 
@@ -72,7 +72,7 @@ export class Prediction {
   }
 
   /** `ids` behind what `sequence` holds, as runs: exact ones in front and in the window, predicted ones between. */
-  runs(sequence: Sequence, ids: readonly number[], outputs: 'none' | 'last'): Run[] {
+  chunks(sequence: Sequence, ids: readonly number[], outputs: 'none' | 'last'): Chunk[] {
     const { states } = sequence
     if (!states) return [{ sequence, ids, outputs }]
     const at = sequence.length
@@ -80,7 +80,7 @@ export class Prediction {
       .map((cut) => Math.min(Math.max(cut, at), at + ids.length))
       .map((cut) => cut - at)
     const kinds = ['exact', 'predicted', 'exact'] as const
-    return kinds.flatMap((kind, i): Run[] => {
+    return kinds.flatMap((kind, i): Chunk[] => {
       const part = ids.slice(cuts[i], cuts[i + 1])
       return part.length === 0
         ? []
