@@ -1,12 +1,12 @@
-/** The app on Bun: `bun` a file that makes an app and calls `serveBun`. */
+/** Serves the app on Bun: call `serveBun` in a file that creates an app, and run it with `bun`. */
 export * from './index.ts'
 export { spawnText } from './web-text.ts'
 
 export interface ServeOptions {
   readonly fetch: (request: Request) => Response | Promise<Response>
-  /** 0 takes any that is free. */
+  /** The port to listen on; 0 chooses a free one. */
   readonly port: number
-  /** Default 127.0.0.1: only this machine. */
+  /** The address to listen on. Default 127.0.0.1: only this machine can connect. */
   readonly hostname?: string
 }
 
@@ -17,13 +17,17 @@ interface BunHost {
   }
 }
 
-/** `close` takes no more connections, and resolves when the last answer has been written. */
+/**
+ * Starts a server. `close` stops accepting connections, and resolves when the last answer has been
+ * written.
+ */
 export function serveBun({ fetch, port, hostname = '127.0.0.1' }: ServeOptions): {
   url: string
   close(): Promise<void>
 } {
   const { Bun } = globalThis as unknown as { readonly Bun: BunHost }
-  // Bun's own limit of idle time would end a long prefill; the app has limits and comments of its own.
+  // Bun's idle timeout would end a long prefill; the app has its own timeouts and keep-alive
+  // comments.
   const server = Bun.serve({ port, hostname, idleTimeout: 0, fetch: (request) => fetch(request) })
   return { url: `http://${hostname}:${server.port}`, close: () => server.stop() }
 }
