@@ -22,7 +22,7 @@ import { Pace } from './pace.ts'
 import type { PromptReader } from './reader.ts'
 import { prefillRequest, relayRequest } from './schemas.ts'
 import { byteStream, lineStream, Stalled } from './streams.ts'
-import { type TurnLimits, Turns } from './turns.ts'
+import { createTurns, type TurnLimits } from './turns.ts'
 
 export interface CompanionLimits extends TurnLimits, GuardLimits {
   /** Largest body of a request. */
@@ -65,7 +65,7 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
   // A body of 4 MB can hold a million lists: what no request needs is refused before anything is made of it.
   const shape = { ...shapeLimits, scalars: Math.max(shapeLimits.scalars, 2 * engine.context + 4 * shapeLimits.keys) }
   const guard = new Guard(edges, new Nonces(), all)
-  const turns = new Turns(all, edges.length > 1)
+  const turns = createTurns(all, edges.length > 1)
   const pace = new Pace()
   const app = new Hono()
   app.onError((error) => {
@@ -169,7 +169,7 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
   /** Waits for a turn, which lasts as long as the request; its end logs it. */
   async function turn(edge: Edge, life: Lifetime, what: Readonly<Record<string, string | number>>): Promise<void> {
     const begun = performance.now()
-    const leave = await turns.take(edge.id, life.signal)
+    const leave = await turns.enter({ tenant: edge.id, signal: life.signal })
     const queue_ms = tenths(performance.now() - begun)
     life.hold(() => {
       leave()

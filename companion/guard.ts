@@ -9,13 +9,13 @@ import {
   isSignedBy,
   Nonces,
   parseSigned,
+  Shares,
   type Signed,
   signatureVersion,
   signedVersion,
 } from '../src/index.ts'
 import { type BodyBounds, readSignedBody } from './body.ts'
 import { Rate } from './rate.ts'
-import { Shares } from './shares.ts'
 
 export interface Edge {
   /** Names the key; fairness and logs are by it. */
@@ -66,7 +66,7 @@ export class Guard {
     this.#edges = new Map(edges.map((edge) => [edge.id, edge]))
     this.#nonces = nonces
     this.#rate = new Rate(requestsPerMinute)
-    this.#bodies = new Shares(bodiesBytes, edges.length > 1)
+    this.#bodies = new Shares(bodiesBytes, edges.length > 1 ? 'past-half' : 'all')
     this.#refused = new RefusedBytes(all, now)
   }
 

@@ -12,9 +12,11 @@ import { Answer } from '../../src/engine/answer.ts'
 import {
   asForetokenError,
   ForetokenError,
+  Gate,
   type GenerateEvent,
   type GenerateRequest,
   Lifetime,
+  Shares,
 } from '../../src/index.ts'
 import { identityOf } from '../../src/model/load.ts'
 import { openModel } from '../../src/model/open.ts'
@@ -92,7 +94,7 @@ export async function openLlama({
       loadMs: 0,
       prediction: undefined,
     }
-    const queue = new Queue()
+    const gate = new Gate({ stocks: [new Shares(1)] })
     const sequence = made.getSequence()
     return {
       archive,
@@ -101,9 +103,9 @@ export async function openLlama({
       backend: source.backend,
       prediction: undefined,
       get stats() {
-        return queue.stats
+        return { running: gate.running, waiting: gate.waiting }
       },
-      submit: (request) => answers(request, source, sequence, queue),
+      submit: (request) => answers(request, source, sequence, gate),
       async close() {
         await made.dispose()
         await loaded.dispose()
@@ -122,13 +124,13 @@ async function* answers(
   request: GenerateRequest,
   source: Source,
   sequence: LlamaSequence,
-  queue: Queue,
+  gate: Gate,
 ): AsyncGenerator<GenerateEvent> {
   const trace = new Trace()
   const answer = new Answer(request.prompt as readonly number[], request, source, trace)
   const life = new Lifetime().follow(answer.signal)
   try {
-    life.hold(await queue.enter())
+    life.hold(await gate.enter({ signal: life.signal }))
     throwIfAborted(life.signal)
     answer.onAdmit()
     if (!answer.ended) {
@@ -199,27 +201,4 @@ async function ggufPath(model: string, files: OpenModelFiles): Promise<string> {
     throw new ForetokenError('unsupported', `${model} is no GGUF file, which llama.cpp reads; use --backend wasm`)
   // A file's source is named by its path.
   return (await files.open(file)).name
-}
-
-class Queue {
-  #last: Promise<void> = Promise.resolve()
-  #inside = 0
-
-  get stats() {
-    return { running: Math.min(1, this.#inside), waiting: Math.max(0, this.#inside - 1) }
-  }
-
-  async enter(): Promise<() => void> {
-    const before = this.#last
-    let free = () => {}
-    this.#last = new Promise((resolve) => {
-      free = resolve
-    })
-    this.#inside++
-    await before
-    return () => {
-      this.#inside--
-      free()
-    }
-  }
 }

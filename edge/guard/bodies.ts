@@ -2,9 +2,9 @@
  * The bytes of bodies that have been promised or have come, of all requests that have not begun to run. A body that arrives more slowly
  * than it could gives way when there is no room for another, so that held bodies lock nobody out.
  */
+import { Shares } from '../../src/index.ts'
 import type { Limits } from '../config.ts'
 import { ApiError } from '../errors.ts'
-import { Shares } from './shares.ts'
 
 /** What a request takes beside its body: its connection, headers and buffers. */
 const perRequest = 16 << 10
@@ -46,13 +46,13 @@ export class Bodies {
   readonly #arriving = new Set<Body>()
 
   constructor({ bodiesBytes }: Limits, several: boolean, now: () => number = () => performance.now()) {
-    this.#shares = new Shares(bodiesBytes, several)
+    this.#shares = new Shares(bodiesBytes, several ? 'half' : 'all')
     this.#now = now
   }
 
   /** Bytes that are held now, with what each request takes beside them. */
   get bytes(): number {
-    return this.#shares.sum
+    return this.#shares.used
   }
 
   /** Throws an ApiError of 429 or 503. */
@@ -88,9 +88,9 @@ export class Bodies {
     const { tenant } = body
     const shares = this.#shares
     const reserve = bytes <= perRequest + smallBytes ? shares.total >> 3 : 0
-    const fair = () => shares.fair(tenant, more) || shares.heldBy(tenant) + more <= reserve >> 1
+    const fair = () => shares.isFair(tenant, more) || shares.heldBy(tenant) + more <= reserve >> 1
     while (!fair()) if (!this.#evict(body, tenant)) throw full(429, shares.heldBy(tenant))
-    while (!shares.fits(more, reserve)) if (!this.#evict(body)) throw full(503, shares.sum)
+    while (!shares.hasRoom(more, reserve)) if (!this.#evict(body)) throw full(503, shares.used)
     body.bytes = bytes
     shares.add(tenant, more)
   }

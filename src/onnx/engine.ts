@@ -9,9 +9,11 @@ import type { ModelFiles } from '../base/bytes.ts'
 import { Callback } from '../base/callback.ts'
 import { fieldsOf, functionOf, listOf, withArguments, wrong } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
+import { Gate } from '../base/gate.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import type { ModelArchive } from '../base/model.ts'
 import type { PreparedPrompt, PromptInput } from '../base/prompt.ts'
+import { Shares } from '../base/shares.ts'
 import { throwIfAborted } from '../base/turn.ts'
 import { Answer } from '../engine/answer.ts'
 import { type AnyEngine, isAnyEngine } from '../engine/any.ts'
@@ -26,7 +28,6 @@ import type { SpawnText } from '../tokens/text-messages.ts'
 import { createTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
 import { binsOf } from './bins.ts'
 import { externalOf, onnxFile, type Told, toldOf, whole } from './folder.ts'
-import { Places } from './places.ts'
 import { type OrtCache, OrtModel, type OrtOptions } from './session.ts'
 import { OrtSubmission } from './submission.ts'
 
@@ -56,8 +57,8 @@ export class OrtEngine implements AnyEngine {
   readonly #reader: Engine | undefined
   readonly #closesReader: boolean
   /** One step at a time: a session runs no two. */
-  readonly #session = new Places(1)
-  readonly #places: Places
+  readonly #session = new Gate({ stocks: [new Shares(1)] })
+  readonly #gate: Gate
   /** Of all requests that hold something, or wait for it. */
   readonly #open = new Set<Lifetime>()
   readonly #count = { passes: 0, prefill_tokens: 0, decode_tokens: 0 }
@@ -119,7 +120,7 @@ export class OrtEngine implements AnyEngine {
     this.#model = model
     this.#reader = reader
     this.#closesReader = closesReader
-    this.#places = new Places(maxRunning, maxWaiting)
+    this.#gate = new Gate({ stocks: [new Shares(maxRunning)], maxWaiting })
     this.loadMs = performance.now() - begun
   }
 
@@ -145,8 +146,8 @@ export class OrtEngine implements AnyEngine {
       ...this.#count,
       cached_tokens: 0,
       preemptions: 0,
-      running: this.#places.taken,
-      waiting: this.#places.waiting,
+      running: this.#gate.running,
+      waiting: this.#gate.waiting,
       pages_in_use: 0,
       prefix_pages: 0,
     }
@@ -171,7 +172,7 @@ export class OrtEngine implements AnyEngine {
     const answer = withArguments('submit', () => new Answer(ids, request, this, trace))
     const life = this.#opened()
     try {
-      return new OrtSubmission(answer, this.#places, () => this.#events(answer, prefill), life)
+      return new OrtSubmission(answer, this.#gate, () => this.#events(answer, prefill), life)
     } catch (error) {
       void life.end()
       throw error
@@ -196,7 +197,7 @@ export class OrtEngine implements AnyEngine {
     const life = this.#opened()
     for (const { signal } of answers) life.follow(signal)
     try {
-      life.hold(await this.#places.take(life.signal))
+      life.hold(await this.#gate.enter({ signal: life.signal }))
       const work = this.#many(answers, life)
       // An abort gives the place back once the step under way is over.
       life.hold(() => work.catch(() => {}))
@@ -300,7 +301,7 @@ export class OrtEngine implements AnyEngine {
     this.#closed = true
     this.#prompts.close()
     await Promise.allSettled([...this.#open].map((life) => life.end(closedError())))
-    const free = await this.#session.take()
+    const free = await this.#session.enter()
     await this.#model.close()
     if (this.#closesReader) await this.#reader?.close()
     free()
@@ -317,7 +318,7 @@ export class OrtEngine implements AnyEngine {
 
   /** When no other step runs. Throws `aborted` instead where nobody wants it any more by then. */
   async #step<T>(run: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    const free = await this.#session.take(signal)
+    const free = await this.#session.enter({ signal })
     try {
       if (this.#closed) throw closedError()
       throwIfAborted(signal)

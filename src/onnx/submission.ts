@@ -1,12 +1,12 @@
 /** A request that an ONNX engine took on. Its place and its cache are given back however it ends, whether or not anybody reads it. */
 
 import { ForetokenError } from '../base/errors.ts'
+import type { Gate } from '../base/gate.ts'
 import type { Lifetime } from '../base/lifetime.ts'
 import { throwIfAborted } from '../base/turn.ts'
 import type { Answer } from '../engine/answer.ts'
 import type { AnyAnswer } from '../engine/any.ts'
 import type { GenerateEvent } from '../stream/events.ts'
-import type { Places } from './places.ts'
 
 export class OrtSubmission implements AnyAnswer {
   readonly #answer: Answer
@@ -17,12 +17,14 @@ export class OrtSubmission implements AnyAnswer {
   #reading: AsyncGenerator<GenerateEvent> | undefined
 
   /** `events` are those from its place on; `life` owns all that the request holds. Throws `busy` where there is no room to wait. */
-  constructor(answer: Answer, places: Places, events: () => AsyncGenerator<GenerateEvent>, life: Lifetime) {
-    if (!answer.ended) places.check()
+  constructor(answer: Answer, gate: Gate, events: () => AsyncGenerator<GenerateEvent>, life: Lifetime) {
+    if (!answer.ended) gate.check()
     this.#answer = answer
     this.#events = events
     this.#life = life
-    this.#placed = answer.ended ? Promise.resolve() : places.take(life.signal).then((free) => void life.hold(free))
+    this.#placed = answer.ended
+      ? Promise.resolve()
+      : gate.enter({ signal: life.signal }).then((release) => void life.hold(release))
     // Whoever reads is told.
     this.#placed.catch(() => {})
     life.signal.addEventListener('abort', () => answer.cancel(), { once: true })

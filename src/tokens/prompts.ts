@@ -15,7 +15,7 @@ import { isOverBudget, lengthOf, shortLimitsFor } from './template.ts'
 import type { SpawnText } from './text-messages.ts'
 import { NoTextWorker, TextService } from './text-service.ts'
 import type { Tokenizer } from './tokenizer.ts'
-import { Turns } from './turns.ts'
+import { createTurns } from './turns.ts'
 
 export interface PrepareOptions extends PromptOptions {
   readonly signal?: AbortSignal | undefined
@@ -30,7 +30,7 @@ export class Prompts {
   readonly #tokenizer: Tokenizer
   readonly #spec: TokenizerSpec
   readonly #context: number
-  readonly #turns = new Turns({ maxWaiting: 256, maxOfTenant: 64 })
+  readonly #turns = createTurns({ maxWaiting: 256, maxWaitingPerTenant: 64 })
   #service: TextService | undefined
   #closed = false
 
@@ -73,7 +73,7 @@ export class Prompts {
   /** Ends the worker, and what waits for it. */
   close(): void {
     this.#closed = true
-    this.#turns.close()
+    this.#turns.close(closed())
     this.#service?.close()
   }
 
@@ -94,7 +94,7 @@ export class Prompts {
       } catch (error) {
         if (!isOverBudget(error)) throw error
       }
-    return this.#turns.run(tenant, signal, () => this.#long(prompt, options, accepted, signal))
+    return this.#turns.run({ tenant, signal }, () => this.#long(prompt, options, accepted, signal))
   }
 
   async #long(
@@ -140,11 +140,15 @@ export class Prompts {
           tokenized: performance.now(),
         })
       await nextTurn(signal)
-      if (this.#closed) throw new ForetokenError('aborted', 'the engine was closed')
+      if (this.#closed) throw closed()
     }
   }
 }
 
 function prepared(ids: number[], times: PromptTimes): PreparedPrompt {
   return Object.assign(ids, { times })
+}
+
+function closed(): ForetokenError {
+  return new ForetokenError('aborted', 'the engine was closed')
 }
