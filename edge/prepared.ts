@@ -1,7 +1,7 @@
 /** An engine from what `deploy-prep` wrote, wherever that lies. */
-import { type ByteSource, Engine, ForetokenError, type WasmModules } from '../src/index.ts'
+import { type ByteSource, Engine, ForetokenError, sha256Hex, type WasmModules } from '../src/index.ts'
 import { type Manifest, manifestFile, maxManifest, readManifest } from './manifest.ts'
-import { sha256Of, shardSource } from './shards.ts'
+import { shardSource } from './shards.ts'
 import type { ShardStore } from './stores.ts'
 
 export interface PreparedOptions {
@@ -40,7 +40,7 @@ export async function loadPrepared(store: ShardStore, options: PreparedOptions):
 /** Throws `not_found`, `io`, `checksum`, `bad_model`. */
 export async function fetchManifest(store: ShardStore, sha256?: string): Promise<Manifest> {
   const bytes = await readWhole(await store.open(manifestFile, 0), maxManifest)
-  if (sha256 && (await sha256Of(bytes)) !== sha256.toLowerCase())
+  if (sha256 && (await sha256Hex(bytes)) !== sha256.toLowerCase())
     throw new ForetokenError(
       'checksum',
       `${manifestFile} has not the SHA-256 ${sha256} that this Worker was told; deploy both from one deploy-prep`,

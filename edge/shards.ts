@@ -3,7 +3,7 @@
  * held, one in use and one on its way; from there bytes go straight into wasm memory. (A stream cannot read into wasm memory itself: it takes
  * the buffer that it fills for its own, and that of a wasm memory can't be given away.)
  */
-import { type ByteSource, ForetokenError } from '../src/index.ts'
+import { type ByteSource, ForetokenError, isWhole, sha256Hex } from '../src/index.ts'
 import { chunkBytes, type Shard, type Split } from './manifest.ts'
 import type { ShardStore } from './stores.ts'
 import { StreamFiller } from './stream-filler.ts'
@@ -53,7 +53,7 @@ export function shardSource(name: string, store: ShardStore, { bytes: size, shar
     name,
     size,
     async read(offset, into) {
-      if (!Number.isSafeInteger(offset) || offset < 0 || offset + into.length > size)
+      if (!isWhole(offset, 0, size - into.length))
         throw new ForetokenError('io', `${name}: ${into.length} bytes at ${offset} are outside of its ${size} bytes`)
       for (let done = 0; done < into.length; ) {
         const at = offset + done
@@ -133,7 +133,7 @@ class ChunkReader {
     const open = this.#open
     const chunk = await open.filler.fill(bytes, this.#buffer())
     open.at += bytes
-    if ((await sha256Of(chunk)) !== sha256)
+    if ((await sha256Hex(chunk)) !== sha256)
       throw new ForetokenError(
         'checksum',
         `bytes ${offset}..${offset + bytes} of ${shard.file} are not those that were prepared; upload the file again`,
@@ -153,10 +153,4 @@ class ChunkReader {
     this.#open = undefined
     await open?.filler.cancel()
   }
-}
-
-/** Lower-case hex. */
-export async function sha256Of(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  const hash = await crypto.subtle.digest('SHA-256', bytes)
-  return Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

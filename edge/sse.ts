@@ -1,4 +1,5 @@
 /** Server-sent events: frames, and a body that is written as fast as its client reads. */
+import { within } from '../src/index.ts'
 import { type PaceOptions, pacedBody } from './paced.ts'
 
 const encoder = new TextEncoder()
@@ -42,17 +43,4 @@ export function eventStream(
     return result.done ? undefined : encoder.encode(result.value)
   }
   return pacedBody(piece, { ...pace, ahead: 1 })
-}
-
-/** What `work` gives, or undefined after `ms`. */
-async function within<T>(work: Promise<T>, ms: number): Promise<T | undefined> {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), ms)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-  }
 }

@@ -1,7 +1,7 @@
 /** Bearer keys. The server knows their SHA-256 only, and compares with all of them in constant time. */
+import { equalBytes, fromHex, sha256Sync } from '../../src/index.ts'
 import type { Config, Key } from '../config.ts'
 import { ApiError } from '../errors.ts'
-import { sha256 } from './sha256.ts'
 
 /** Who asks; `key` is undefined where the server has no keys. */
 export interface Caller {
@@ -20,7 +20,7 @@ export class Keys {
   constructor({ keys }: Config) {
     this.#keys = keys.map((key) => ({
       key,
-      hash: Uint8Array.from(key.sha256.match(/../g)!, (hex) => Number.parseInt(hex, 16)),
+      hash: fromHex(key.sha256, 32),
     }))
   }
 
@@ -43,13 +43,9 @@ export class Keys {
   }
 
   #find(given: string): Key | undefined {
-    const digest = sha256(given)
+    const digest = sha256Sync(given)
     let found: Key | undefined
-    for (const { key, hash } of this.#keys) {
-      let differing = 0
-      for (let at = 0; at < 32; at++) differing |= digest[at]! ^ hash[at]!
-      if (differing === 0) found = key
-    }
+    for (const { key, hash } of this.#keys) if (equalBytes(digest, hash)) found = key
     return found
   }
 }

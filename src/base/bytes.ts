@@ -20,3 +20,29 @@ export interface ModelFiles {
   readonly files: readonly string[]
   open(file: string): Promise<ByteSource>
 }
+
+/** Returns the parts as one array, in order. */
+export function joinBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  return filled(new Uint8Array(lengthOf(parts)), parts)
+}
+
+/** Returns the parts as one array, in order. */
+export function joinFloats(parts: readonly Float32Array[]): Float32Array<ArrayBuffer> {
+  return filled(new Float32Array(lengthOf(parts)), parts)
+}
+
+function lengthOf(parts: readonly { readonly length: number }[]): number {
+  return parts.reduce((sum, { length }) => sum + length, 0)
+}
+
+function filled<A extends { set(part: ArrayLike<number>, at: number): void }>(
+  all: A,
+  parts: readonly ArrayLike<number>[],
+): A {
+  let end = 0
+  for (const part of parts) {
+    all.set(part, end)
+    end += part.length
+  }
+  return all
+}

@@ -2,7 +2,9 @@
  * Checks of what callers hand in: programs in JavaScript hand in anything. Each throws `bad_argument` with the argument's name, and what it reads of an
  * object it reads once.
  */
+
 import { asForetokenError, ForetokenError } from './errors.ts'
+import { isWhole } from './numbers.ts'
 
 /**
  * Runs what reads a caller's arguments. Whatever else than a ForetokenError comes of it is their fault: a getter that throws, or a value of a kind that
@@ -50,7 +52,7 @@ export function idsOf(name: string, value: unknown, vocab: number): readonly num
 }
 
 export function idOf(name: string, id: unknown, vocab: number): number {
-  if (typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < vocab) return id
+  if (isWhole(id, 0, vocab - 1)) return id
   throw new ForetokenError('bad_argument', `${name}: ${shown(id)} is not a token id of the vocabulary 0..${vocab - 1}`)
 }
 

@@ -8,8 +8,10 @@
  * A pass goes through fixed points: it is planned, its requests are told, it is computed, and it is served. Code of requests runs
  * in the second and the last, and whatever it does, by cancelling, closing, submitting or throwing, waits behind the pass.
  */
+
 import type { Scores } from '../backend/backend.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
+import { isWhole } from '../base/numbers.ts'
 import type { Pass, Segment } from '../base/pass.ts'
 import { nextTurn } from '../base/turn.ts'
 import type { PagedCache } from '../kv/paged.ts'
@@ -185,7 +187,7 @@ export class Scheduler {
     const { vocab } = this.#model.config
     if (ids.length === 0)
       throw new ForetokenError('empty_prompt', 'the prompt has no tokens; give it at least one character')
-    const bad = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocab))
+    const bad = ids.find((id) => !isWhole(id, 0, vocab - 1))
     if (bad !== undefined)
       throw new ForetokenError('bad_argument', `token id ${bad} is outside the vocabulary 0..${vocab - 1}`)
     if (ids.length > context)

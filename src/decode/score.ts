@@ -1,5 +1,7 @@
 /** How likely a text is: the quality figure of everything that changes the numbers. */
+
 import { ForetokenError } from '../base/errors.ts'
+import { isWhole, sumExp } from '../base/numbers.ts'
 import type { Pass } from '../base/pass.ts'
 import type { Sequence } from '../kv/paged.ts'
 import type { Llama } from '../model/forward.ts'
@@ -11,7 +13,7 @@ import type { Llama } from '../model/forward.ts'
 export async function scoreTokens(model: Llama, sequence: Sequence, ids: readonly number[]): Promise<Float64Array> {
   const scores = new Float64Array(Math.max(0, ids.length - 1))
   const { vocab } = model.config
-  const bad = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocab))
+  const bad = ids.find((id) => !isWhole(id, 0, vocab - 1))
   if (bad !== undefined)
     throw new ForetokenError('bad_argument', `token id ${bad} is outside the vocabulary 0..${vocab - 1}`)
   for (let at = 0; at < scores.length; at += model.passTokens) {
@@ -30,7 +32,5 @@ export async function scoreTokens(model: Llama, sequence: Sequence, ids: readonl
 export function logProbability(logits: Float32Array, id: number): number {
   let top = Number.NEGATIVE_INFINITY
   for (const logit of logits) if (logit > top) top = logit
-  let sum = 0
-  for (const logit of logits) sum += Math.exp(logit - top)
-  return logits[id]! - top - Math.log(sum)
+  return logits[id]! - top - Math.log(sumExp(logits, top))
 }

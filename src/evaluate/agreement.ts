@@ -1,4 +1,5 @@
 /** How near answers from a predicted cache are to those from an exact one. */
+import { sumExp } from '../base/numbers.ts'
 
 /** Over the tokens of one continuation, or the means of many. */
 export interface Agreement {
@@ -50,7 +51,5 @@ function summary(logits: Float32Array): { total: number; best: number; margin: n
     if (logits[i]! > logits[best]!) [best, second] = [i, logits[best]!]
     else if (logits[i]! > second) second = logits[i]!
   const top = logits[best]!
-  let sum = 0
-  for (const logit of logits) sum += Math.exp(logit - top)
-  return { total: top + Math.log(sum), best, margin: top - second }
+  return { total: top + Math.log(sumExp(logits, top)), best, margin: top - second }
 }

@@ -2,13 +2,15 @@
  * Token pruning by attention, a baseline (after LazyLLM, arXiv 2407.14057, with one pruning layer and nothing brought back): layers from
  * some layer on see a part of the prompt alone, its tokens at their own positions.
  */
+
 import type { Backend } from '../backend/backend.ts'
+import { joinFloats } from '../base/bytes.ts'
 import type { ModelConfig } from '../base/model.ts'
 import type { Pass, Segment } from '../base/pass.ts'
 import type { Sequence } from '../kv/paged.ts'
 import type { Llama } from '../model/forward.ts'
 import { pack, type Run } from '../pack/pack.ts'
-import { chunksOf, continued, type Judged, type Judgement, joined } from './judge.ts'
+import { chunksOf, continued, type Judged, type Judgement } from './judge.ts'
 
 export interface Pruning {
   /** All tokens run through the layers below. */
@@ -33,8 +35,8 @@ export async function logitsPruned(
   const { model } = engine
   const parts: Low[] = []
   for (const { ids } of chunksOf(prompt, model.passTokens)) parts.push(await runLow(engine, below, ids, layer))
-  const states = joined(parts.map(({ states }) => states))
-  const keys = joined(parts.map(({ keys }) => keys))
+  const states = joinFloats(parts.map(({ states }) => states))
+  const keys = joinFloats(parts.map(({ keys }) => keys))
   const kept = mostAttended(model.config, parts.at(-1)!.query, keys, keep)
   let first: Float32Array = new Float32Array(0)
   for (const { ids: positions } of chunksOf(kept, model.passTokens))
@@ -44,7 +46,7 @@ export async function logitsPruned(
     const low = await runLow(engine, below, shown, layer)
     below.truncate(prompt.length)
     const positions = shown.map((_, index) => prompt.length + index)
-    const all = joined([states, low.states])
+    const all = joinFloats([states, low.states])
     return runHigh(engine, above, { prompt: [...prompt, ...shown], positions, outputs: 'all' }, all, layer)
   })
   return { logits, ms }

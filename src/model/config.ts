@@ -1,6 +1,8 @@
 /** Checks on what a model says of itself, whatever file it came from. Nothing is made of a number before it has passed them. */
+
 import { ForetokenError } from '../base/errors.ts'
 import type { LayerShape, ModelConfig } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import { type Json, show } from './json.ts'
 import { limits } from './limits.ts'
 
@@ -94,8 +96,7 @@ export function checkConfig(config: ModelConfig, where: string): ModelConfig {
   const whole = (of: Partial<ModelConfig>, most: Readonly<Partial<Record<keyof ModelConfig, number>>>) => {
     for (const [name, limit] of Object.entries(most)) {
       const value = of[name as keyof ModelConfig]
-      if (!Number.isSafeInteger(value) || (value as number) < 1 || (value as number) > limit)
-        throw bad(`${name} is ${show(value)}; expected a whole number from 1 to ${limit}`)
+      if (!isWhole(value, 1, limit)) throw bad(`${name} is ${show(value)}; expected a whole number from 1 to ${limit}`)
     }
   }
   whole(config, wholeNumbers)

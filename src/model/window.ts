@@ -1,5 +1,7 @@
 /** Sliding attention: a window is harmless where it is as long as the context that is used, and refused where it is shorter. */
+
 import { ForetokenError } from '../base/errors.ts'
+import { isWhole } from '../base/numbers.ts'
 import { type Json, show } from './json.ts'
 
 /** Throws `unsupported` for layers that attend to less than `context` tokens. */
@@ -39,7 +41,7 @@ export function windowOf(json: Json, layers: number, where: string): { window: n
     : used === true && !(typeof first === 'number' && first >= layers)
   if (!slides) return undefined
   const window = json.sliding_window
-  if (!Number.isSafeInteger(window) || (window as number) < 1)
+  if (!isWhole(window, 1))
     throw new ForetokenError('bad_model', `${where}: sliding_window is ${show(window)}; expected a number of tokens`)
-  return { window: window as number, what: `${where}: ${listed ? 'layer_types' : 'use_sliding_window'}` }
+  return { window, what: `${where}: ${listed ? 'layer_types' : 'use_sliding_window'}` }
 }

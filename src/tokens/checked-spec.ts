@@ -2,8 +2,10 @@
  * A tokenizer.json comes from strangers, and its library trusts it: whatever would take more than linear time, grow a text without bound, or
  * compute something that is not what the file means is refused here, before anything is made of it.
  */
+
 import { ForetokenError } from '../base/errors.ts'
 import type { TokenizerSpec } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import { isObject, type Json, show } from '../model/json.ts'
 import { limits } from '../model/limits.ts'
 import { checkId } from '../model/vocabulary.ts'
@@ -196,8 +198,7 @@ function preTokenizerOf(value: unknown, steps: Steps, counted: Map<unknown, numb
     return { ...value, pattern, invert: value.invert ?? false }
   }
   if (type === 'FixedLength') {
-    if (!Number.isSafeInteger(value.length) || (value.length as number) < 1)
-      throw bad(`FixedLength has the length ${show(value.length)}`)
+    if (!isWhole(value.length, 1)) throw bad(`FixedLength has the length ${show(value.length)}`)
     return value
   }
   if (plainTypes.includes(type as string)) return value

@@ -3,6 +3,7 @@
  * for, so that a text which is too long is not cut to its end. The meaning is that of Hugging Face's `tokenizers` in Rust, which the
  * models were trained with: digits, spaces and punctuation are Unicode's.
  */
+import { isWhole } from '../base/numbers.ts'
 import { byteLevelLetters } from './byte-level.ts'
 
 /** `start` is true for the text's very beginning. */
@@ -168,7 +169,7 @@ function metaspace(spec: Spec): PreTokenizer {
 }
 
 function fixedLength(length: unknown): PreTokenizer | undefined {
-  if (!Number.isInteger(length) || (length as number) < 1) return undefined
+  if (!isWhole(length, 1, Number.POSITIVE_INFINITY)) return undefined
   return function* (text) {
     let word = ''
     let count = 0

@@ -5,9 +5,11 @@
  * HMAC-SHA-256 of `foretoken relay 1`, a line feed and the request's nonce, with the key that both ends share. So a line of another answer, one
  * left out, one that comes twice and one that was changed are all found before its token is shown.
  */
+
 import { textOf, withArguments } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
-import { hex, hmacKey } from './signature.ts'
+import { toHex } from '../base/hash.ts'
+import { hmacKey } from './signature.ts'
 
 const macBytes = 16
 const encoder = new TextEncoder()
@@ -48,7 +50,7 @@ export class LineSeal {
 
   async #mac(text: string): Promise<string> {
     const bytes = await crypto.subtle.sign('HMAC', this.#key, encoder.encode(`${this.#count++}\n${text}`))
-    return hex(new Uint8Array(bytes, 0, macBytes))
+    return toHex(new Uint8Array(bytes, 0, macBytes))
   }
 }
 

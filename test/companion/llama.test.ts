@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test, vi } from 'vitest'
 import { openLlama } from '../../companion/llama/reader.ts'
+import type { GenerateEvent } from '../../src/index.ts'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'llama-'))
@@ -47,9 +48,11 @@ test('a request that is cancelled while it waits leaves the queue at once, and t
   const model = join(folder, 'tiny.gguf')
   writeFileSync(model, tinyGguf())
   const reader = await openLlama({ model, context: 128 })
-  const submit = (id: number, signal?: AbortSignal) => {
+  const submit = async (id: number, signal?: AbortSignal) => {
+    const events: GenerateEvent[] = []
     const request = { prompt: [id], maxTokens: 1, ignoreEos: true, ...(signal && { signal }) }
-    return Array.fromAsync(reader.submit(request))
+    for await (const event of reader.submit(request)) events.push(event)
+    return events
   }
   const first = submit(1)
   await until(() => evaluated.length === 1)
