@@ -1,23 +1,24 @@
-/** Where the bytes of models come from. */
+/** Sources of bytes, and arrays joined into one. */
 
-/** A random-access run of bytes: a file, an HTTP range server, a Blob, an R2 object, a buffer. */
+/** Bytes with random access: a file, an HTTP range server, a Blob, an R2 object, or a buffer. */
 export interface ByteSource {
-  /** For messages: a path or URL. */
+  /** Path or URL, for messages. */
   readonly name: string
-  /** Total bytes. */
+  /** Size in bytes. */
   readonly size: number
   /**
-   * Fills `into` with the bytes at `offset`. Callers may pass a view of wasm memory; it is filled whole
-   * or the promise rejects with a ForetokenError (`io`, `network`).
+   * Fills `into` with the bytes at `offset`. `into` may be a view of wasm memory. Rejects with a
+   * ForetokenError (`io`, `network`) when it can't be filled whole.
    */
   read(offset: number, into: Uint8Array): Promise<void>
 }
 
-/** One model as named files; `open` rejects with `not_found` for a name that is not there. */
+/** A model as named files. */
 export interface ModelFiles {
   readonly name: string
   /** File names, relative, such as `model.gguf` or `config.json`. */
   readonly files: readonly string[]
+  /** Opens a file. Rejects with `not_found` for a name that is not in the list. */
   open(file: string): Promise<ByteSource>
 }
 

@@ -3,7 +3,10 @@ import { ForetokenError } from './errors.ts'
 import type { Shares } from './shares.ts'
 
 export interface GateOptions {
-  /** What requests hold while they are inside. The gate alone takes from them and gives back to them. */
+  /**
+   * What requests hold while they are inside. The gate alone takes from them and gives back to
+   * them.
+   */
   readonly stocks: readonly Shares[]
   /** Requests that may wait, in all; one more is refused. Default: no limit. */
   readonly maxWaiting?: number
@@ -13,7 +16,10 @@ export interface GateOptions {
   readonly waitMs?: number
   /** Makes the error of a refusal. Default: a ForetokenError `busy`. */
   readonly busy?: (refusal: Refusal) => Error
-  /** Makes the error of a request whose signal fired, from the signal's reason. Default: a ForetokenError `aborted`. */
+  /**
+   * Makes the error of a request whose signal fired, from the signal's reason. Default: a
+   * ForetokenError `aborted`.
+   */
   readonly cancelled?: (reason: unknown) => unknown
 }
 
@@ -55,10 +61,11 @@ interface Waiting {
 /**
  * Lets requests in while its stocks have what they need, and makes the others wait.
  *
- * Tenants that wait take turns: one request of each, the longest waiting first, and a tenant whose first request does not
- * fit is passed over. A request that fits when it comes enters at once; where all amounts are equal that happens only when
- * nobody of its tenant waits. Whatever ends a wait (room, a signal, the time limit, a close) leaves nothing behind: what a
- * request takes is taken when it is let in, not when its caller notices.
+ * Tenants that wait take turns: one request of each, the longest waiting first, and a tenant whose
+ * first request does not fit is passed over. A request that fits when it comes enters at once;
+ * where all amounts are equal that happens only when nobody of its tenant waits. Whatever ends a
+ * wait (room, a signal, the time limit, a close) leaves nothing behind: what a request takes is
+ * taken when it is let in, not when its caller notices.
  */
 export class Gate {
   readonly #options: GateOptions
@@ -83,9 +90,10 @@ export class Gate {
   }
 
   /**
-   * Waits until the request is let in. Resolves with a function that gives back what it holds, once. Rejects with `busy`
-   * where too many wait or it waited too long, with `aborted` when its signal fires, with the error of a close, and with
-   * `bad_argument` for amounts that no stock can ever give.
+   * Waits until the request is let in. Resolves with a function that gives back what it holds,
+   * once. Rejects with `busy` where too many wait or it waited too long, with `aborted` when its
+   * signal fires, with the error of a close, and with `bad_argument` for amounts that no stock can
+   * ever give.
    */
   async enter(request: GateRequest = {}): Promise<() => void> {
     const { signal } = request
@@ -210,7 +218,10 @@ export class Gate {
     if (line.length === 0) this.#lines.delete(tenant)
   }
 
-  /** Lets in those that fit. What one takes makes no other fit, so one round after the other is enough. */
+  /**
+   * Lets in those that fit. What one takes makes no other fit, so one round after the other is
+   * enough.
+   */
   #serve(): void {
     for (let served = true; served; ) {
       served = false
@@ -229,7 +240,10 @@ export class Gate {
     return this.#lines.get(tenant)?.length ?? 0
   }
 
-  /** The error of a refusal. What the caller's function throws is the error, too: nobody waits on for it. */
+  /**
+   * The error of a refusal. What the caller's function throws is the error, too: nobody waits on
+   * for it.
+   */
   #refusal(scope: Refusal['scope'], request: GateRequest): unknown {
     const { busy = defaultBusy } = this.#options
     const [running, waiting, waitingOfTenant] = [this.#running, this.#waiting, this.#waitingOf(request)]

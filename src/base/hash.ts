@@ -16,7 +16,10 @@ export function toHex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
-/** Returns the bytes that hex digits of either case stand for. Throws `internal` for other texts and, given `length`, for other lengths in bytes. */
+/**
+ * Returns the bytes that hex digits of either case stand for. Throws `internal` for other texts
+ * and, given `length`, for other lengths in bytes.
+ */
 export function fromHex(digits: string, length = digits.length / 2): Uint8Array<ArrayBuffer> {
   if (digits.length !== 2 * length || !/^([0-9a-f]{2})*$/i.test(digits))
     throw new ForetokenError('internal', `"${digits.slice(0, 80)}" is not ${length} bytes in hex`)

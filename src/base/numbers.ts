@@ -4,8 +4,8 @@ export function isWhole(value: unknown, least = 0, most = Number.MAX_SAFE_INTEGE
 }
 
 /**
- * Returns the sum of exp(logit - top), in f64. With `top` the largest logit, `top + Math.log(sum)` is the log of the sum
- * of exp(logit), and a logit less that is its log-probability.
+ * Returns the sum of exp(logit - top), in f64. With `top` the largest logit, `top + Math.log(sum)`
+ * is the log of the sum of exp(logit), and a logit less that is its log-probability.
  */
 export function sumExp(logits: Float32Array, top: number): number {
   let sum = 0

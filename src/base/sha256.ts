@@ -7,8 +7,9 @@ const blockBytes = 64
 let tables: { readonly initial: Uint32Array; readonly rounds: Uint32Array } | undefined
 
 /**
- * Returns the SHA-256 (FIPS 180-4) of a text's UTF-8, (32), without leaving the event loop's turn. Meant for short texts
- * such as keys: `crypto.subtle` answers in a later turn, and beside long passes each turn waits for one.
+ * Returns the SHA-256 (FIPS 180-4) of a text's UTF-8, (32), without leaving the event loop's turn.
+ * Meant for short texts such as keys: `crypto.subtle` answers in a later turn, and beside long
+ * passes each turn waits for one.
  */
 export function sha256Sync(text: string): Uint8Array<ArrayBuffer> {
   tables ??= { initial: rootsOf(8, 2), rounds: rootsOf(rounds, 3) }
@@ -56,7 +57,10 @@ function rotated(word: number, by: number): number {
   return (word >>> by) | (word << (32 - by))
 }
 
-/** Returns the first 32 bits of the fractional parts of the square or cube roots of the first primes. */
+/**
+ * Returns the first 32 bits of the fractional parts of the square or cube roots of the first
+ * primes.
+ */
 function rootsOf(count: number, power: number): Uint32Array {
   return Uint32Array.from(primes(count), (prime) => fractionBits(BigInt(prime), power))
 }

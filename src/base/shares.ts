@@ -1,20 +1,21 @@
 import { ForetokenError } from './errors.ts'
 
 /**
- * How much one holder may add to what it already holds. A holder of nothing may take whatever is free under each rule,
- * so that a newcomer never waits for the rule.
+ * How much one holder may add to what it already holds. A holder of nothing may take whatever is
+ * free under each rule, so that a newcomer never waits for the rule.
  *
  * - `all`: whatever is free.
- * - `half`: while it then holds no more than is left free. One holder alone gets half of the stock, two get a third each.
- * - `past-half`: while it then holds no more than was free before. The last amount may cross the half, which matters for
- *   amounts that are large beside the stock.
+ * - `half`: while it then holds no more than is left free. One holder alone gets half of the stock,
+ *   two get a third each.
+ * - `past-half`: while it then holds no more than was free before. The last amount may cross the
+ *   half, which matters for amounts that are large beside the stock.
  */
 export type Sharing = 'all' | 'half' | 'past-half'
 
 /**
- * A stock of a fixed size, such as places or bytes, that holders take from and give back to. What a holder has taken can't
- * be taken from it, so the rules keep a part free for whoever comes next (dynamic thresholds; A. Choudhury and E. Hahne,
- * 1998).
+ * A stock of a fixed size, such as places or bytes, that holders take from and give back to. What a
+ * holder has taken can't be taken from it, so the rules keep a part free for whoever comes next
+ * (dynamic thresholds; A. Choudhury and E. Hahne, 1998).
  */
 export class Shares {
   /** Size of the stock. May be Infinity, to count what holders have. */
@@ -24,7 +25,10 @@ export class Shares {
   readonly #held = new Map<string, number>()
   #used = 0
 
-  /** `maxEach` bounds what one holder has, whatever is free. Throws `bad_argument` for sizes below 0. */
+  /**
+   * `maxEach` bounds what one holder has, whatever is free. Throws `bad_argument` for sizes below
+   * 0.
+   */
   constructor(total: number, sharing: Sharing = 'all', maxEach = Number.POSITIVE_INFINITY) {
     if (!(total >= 0) || !(maxEach >= 0))
       throw new ForetokenError('bad_argument', `a stock of ${total}, ${maxEach} of it for each, can't be shared`)
