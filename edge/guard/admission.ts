@@ -1,6 +1,6 @@
 /**
- * Admits requests for answers. Answers, and the tokens that they may take, are two stocks that tenants share; a request
- * that finds no room waits a moment.
+ * Admits requests for answers. Answers, and the tokens that they may take, are two stocks that
+ * tenants share; a request that finds no room waits a moment.
  */
 import { Gate, type Refusal, Shares } from '../../src/index.ts'
 import { type Config, severalTenants } from '../config.ts'
@@ -43,9 +43,9 @@ export class Admission {
   }
 
   /**
-   * Waits for room, `waitSeconds` at most. Resolves with a function that gives it back, once. `context` is the model's, in
-   * tokens. Rejects with an ApiError (400 for what never fits, 429 for limits of the key or its tenant, 503 for those of
-   * the server) and with the signal's reason.
+   * Waits for room, `waitSeconds` at most. Resolves with a function that gives it back, once.
+   * `context` is the model's, in tokens. Rejects with an ApiError (400 for what never fits, 429 for
+   * limits of the key or its tenant, 503 for those of the server) and with the signal's reason.
    */
   async enter(caller: Caller, cost: Cost, context: number, signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted()
@@ -87,7 +87,9 @@ export class Admission {
     return { tokens, gate }
   }
 
-  /** Room that only others may have is a limit of the tenant; no room at all is one of the server. */
+  /**
+   * Room that only others may have is a limit of the tenant; no room at all is one of the server.
+   */
   #refusal({ request }: Refusal, tokens: Shares): ApiError {
     const { tenant = '', amounts: [answers = 0, tokensAsked = 0] = [], holders: [, , key = ''] = [] } = request
     if (this.#answers.hasRoom(answers) && tokens.hasRoom(tokensAsked))
