@@ -9,8 +9,9 @@ export interface TurnLimits {
 }
 
 /**
- * Creates the gate of a companion, whose tenants are edges. Where several edges may come, one may hold half of the turns;
- * a single edge may hold them all. It refuses with an ApiError of 503, and rejects with the reason of a signal.
+ * Creates the gate of a companion, whose tenants are edges. Where several edges may come, one may
+ * hold half of the turns; a single edge may hold them all. It refuses with an ApiError of 503, and
+ * rejects with the reason of a signal.
  */
 export function createTurns({ running, waitingPerEdge }: TurnLimits, several = false): Gate {
   return new Gate({

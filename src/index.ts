@@ -3,6 +3,7 @@
 export type { Backend, MemoryBalance } from './backend/backend.ts'
 export type { Build, WasmModules } from './backend/wasm/select.ts'
 export type { ComputeWorker, Spawn, WorkerTask } from './backend/wasm/threads.ts'
+export { at, defined } from './base/at.ts'
 export type { ByteSource, ModelFiles } from './base/bytes.ts'
 export { Callback, callAside } from './base/callback.ts'
 export { asForetokenError, type ErrorCode, errorCodes, ForetokenError } from './base/errors.ts'

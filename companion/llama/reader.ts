@@ -1,9 +1,11 @@
 /**
- * llama.cpp as a companion: whole answers by node-llama-cpp (an optional peer), on Metal, CUDA, Vulkan or the CPU. It sends no K and V: its own are
- * laid out for itself.
+ * Runs llama.cpp as a companion: whole answers by node-llama-cpp (an optional peer dependency), on
+ * Metal, CUDA, Vulkan or the CPU. It sends no K and V, since llama.cpp's have a layout of their
+ * own.
  *
- * Prompts come as token ids, and tokens go as ids: the same GGUF file has the same vocabulary on both sides. Its numbers are its own, so that an answer
- * which the edge goes on with, after a failure, may go on otherwise than llama.cpp would have.
+ * Prompts and answers are token ids: the same GGUF file has the same vocabulary on both sides.
+ * llama.cpp computes other numbers, so an answer that the edge continues after a failure may differ
+ * from what llama.cpp would have said.
  */
 import { modelFiles, type OpenModelFiles } from '../../node/index.ts'
 import { Trace } from '../../src/base/trace.ts'
@@ -23,7 +25,7 @@ import { openModel } from '../../src/model/open.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
 import type { PromptReader } from '../reader.ts'
 
-/** What is used of node-llama-cpp. */
+/** The parts of node-llama-cpp that are used here. */
 interface Llama {
   readonly gpu: string | false
   loadModel(options: object): Promise<LlamaModel>
@@ -53,11 +55,14 @@ export interface LlamaOptions {
   readonly model: string
   readonly context: number
   readonly threads?: number | undefined
-  /** Keys of the model's metadata to read it without, see `OpenOptions`. */
+  /** Metadata keys of the model to ignore, see `OpenOptions`. */
   readonly ignoreConfig?: readonly string[] | undefined
 }
 
-/** Rejects with `unsupported` where node-llama-cpp is not installed or the model is no GGUF file. */
+/**
+ * Loads a model. Rejects with `unsupported` if node-llama-cpp is not installed or the model is not
+ * a GGUF file.
+ */
 export async function openLlama({
   model,
   context,
@@ -79,9 +84,9 @@ export async function openLlama({
     const identity = await identityOf(archive)
     const llama: Llama = await getLlama({ build: 'never', skipDownload: true, logLevel: LlamaLogLevel.error })
     const loaded = await llama.loadModel({ modelPath: path })
-    const most = Math.min(context, archive.config.maxContext)
-    const made = await loaded.createContext({
-      contextSize: most,
+    const contextSize = Math.min(context, archive.config.maxContext)
+    const llamaContext = await loaded.createContext({
+      contextSize,
       batchSize: 512,
       sequences: 1,
       ...(threads && { threads }),
@@ -90,16 +95,16 @@ export async function openLlama({
       archive,
       tokenizer: createTokenizer(archive.tokenizer),
       backend: { build: `llama.cpp ${llama.gpu || 'cpu'}`, memoryBytes: () => 0 },
-      context: most,
+      context: contextSize,
       loadMs: 0,
       prediction: undefined,
     }
     const gate = new Gate({ stocks: [new Shares(1)] })
-    const sequence = made.getSequence()
+    const sequence = llamaContext.getSequence()
     return {
       archive,
       identity,
-      context: most,
+      context: contextSize,
       backend: source.backend,
       prediction: undefined,
       get stats() {
@@ -107,7 +112,7 @@ export async function openLlama({
       },
       submit: (request) => answers(request, source, sequence, gate),
       async close() {
-        await made.dispose()
+        await llamaContext.dispose()
         await loaded.dispose()
         await llama.dispose()
       },
@@ -119,7 +124,10 @@ export async function openLlama({
 
 type Source = ConstructorParameters<typeof Answer>[2]
 
-/** One answer after the other: there is one sequence. It is free again when the answer ends, or its request is aborted. */
+/**
+ * Yields the events of an answer. Answers run one after the other, since there is one sequence; it
+ * is free again when the answer ends or its request is aborted.
+ */
 async function* answers(
   request: GenerateRequest,
   source: Source,
@@ -157,7 +165,10 @@ async function* answers(
   }
 }
 
-/** Throws `unsupported` for what llama.cpp is not asked for. */
+/**
+ * Returns llama.cpp's options for a request. Throws `unsupported` for options that are not passed
+ * on.
+ */
 function optionsOf({
   temperature,
   topK,
@@ -175,7 +186,7 @@ function optionsOf({
   if (topLogprobs || minTokens || stopTokenIds?.length || (logitBias && Object.keys(logitBias).length > 0))
     throw new ForetokenError(
       'unsupported',
-      'this companion runs llama.cpp, which gives no likeliest tokens and takes no logit bias or other ends of an answer; the edge answers itself',
+      'this companion runs llama.cpp without top log-probabilities, logit bias, minimum lengths and stop ids; the edge answers itself',
     )
   const penalties = repetitionPenalty || presencePenalty || frequencyPenalty
   return {
@@ -198,7 +209,10 @@ function optionsOf({
 async function ggufPath(model: string, files: OpenModelFiles): Promise<string> {
   const file = files.files.find((name) => name.endsWith('.gguf'))
   if (!file)
-    throw new ForetokenError('unsupported', `${model} is no GGUF file, which llama.cpp reads; use --backend wasm`)
-  // A file's source is named by its path.
+    throw new ForetokenError(
+      'unsupported',
+      `${model} is not a GGUF file, the only kind that llama.cpp reads; use --backend wasm`,
+    )
+  // The name of a file's source is its path.
   return (await files.open(file)).name
 }
