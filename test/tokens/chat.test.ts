@@ -49,7 +49,7 @@ describe.each(Object.keys(chatGolden.families))('%s', (template) => {
       const { text, ids, refused } = each
       const ours = read(each)
       if (refused === undefined) expect(ours).toEqual({ text, ids })
-      else expect(ours.refused).toContain(refused === '' ? 'no answer to go on with' : refused)
+      else expect(ours.refused).toContain(refused === '' ? 'no answer to continue' : refused)
     },
   )
 })

@@ -89,7 +89,7 @@ describe('refused', () => {
       'Unigram',
       model({ type: 'Unigram', vocab: [['a', 0]], unk_id: 0 }),
       'unsupported',
-      /model is "Unigram"; BPE is run/,
+      /model is "Unigram"; only BPE is supported/,
     ],
     ['WordPiece', model({ type: 'WordPiece' }), 'unsupported', /WordPiece/],
     ['WordLevel', model({ type: 'WordLevel' }), 'unsupported', /WordLevel/],
