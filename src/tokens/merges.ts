@@ -58,7 +58,8 @@ export class MergeRanks {
     for (let run = 0; ; run++, slot = (slot + 1) & this.#mask) {
       const at = 4 * slot
       if (places[at + 2] === 0 || (places[at] === left && places[at + 1] === right)) return at
-      if (run > longestRun) throw new ForetokenError('bad_model', 'the merges were chosen so that finding one takes long')
+      if (run > longestRun)
+        throw new ForetokenError('bad_model', 'the merges were chosen so that finding one takes long')
     }
   }
 }

@@ -106,15 +106,11 @@ function mapUnits(text: string, map: (unit: number) => number): string {
     for (let at = 0; at < text.length; at++) mapped += String.fromCharCode(map(text.charCodeAt(at)))
     return mapped
   }
-  return mapLong(text, map)
-}
-
-function mapLong(text: string, map: (unit: number) => number): string {
   const parts: string[] = []
   for (let from = 0; from < text.length; from += atOnce) {
-    const units = new Uint16Array(Math.min(atOnce, text.length - from))
+    const units = new Array<number>(Math.min(atOnce, text.length - from))
     for (let at = 0; at < units.length; at++) units[at] = map(text.charCodeAt(from + at))
-    parts.push(Reflect.apply(String.fromCharCode, undefined, units))
+    parts.push(String.fromCharCode.apply(undefined, units))
   }
   return parts.join('')
 }

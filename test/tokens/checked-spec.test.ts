@@ -1,4 +1,7 @@
-/** A tokenizer.json that would take more than linear time, grow without bound or mean something else is refused when it is opened. */
+/**
+ * Checks that a tokenizer.json is refused when it is opened if it would take more than linear time,
+ * grow without bound or mean something else.
+ */
 import { describe, expect, test } from 'vitest'
 import type { TokenizerSpec } from '../../src/base/model.ts'
 import { limits } from '../../src/model/limits.ts'

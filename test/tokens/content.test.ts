@@ -1,4 +1,7 @@
-/** The forms of a message's content, and answers that have begun, with templates that read some of them; the published ones are in chat.test.ts. */
+/**
+ * Tests the forms of message content, and answers that have begun, with templates that read some of
+ * the forms; chat.test.ts covers the published templates.
+ */
 import { describe, expect, test } from 'vitest'
 import type { ChatMessage } from '../../src/base/prompt.ts'
 import { promptIds } from '../../src/tokens/prompt.ts'

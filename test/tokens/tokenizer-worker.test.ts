@@ -1,4 +1,4 @@
-/** The life of a text worker, with one that does as it is told. */
+/** Tests the life cycle of a text worker with a stub. */
 import { describe, expect, test } from 'vitest'
 import type { FromTextWorker, SpawnText, ToTextWorker } from '../../src/tokens/text-messages.ts'
 import { NoTextWorker, TokenizerWorker } from '../../src/tokens/tokenizer-worker.ts'
@@ -103,7 +103,7 @@ describe('a text worker', () => {
     workers[1]!.end('it exited with code 1')
     await expect(second).rejects.toMatchObject({ code: 'worker_lost' })
     const third = service.read('x', raw, undefined)
-    // What one that is gone still says is nobody's.
+    // Messages of a worker that was ended are ignored.
     workers[0]!.say({ type: 'ids', id: idOf(workers[2]!), ids: Uint32Array.of(9), tokenizeMs: 0 })
     answer(workers[2]!, [3])
     expect((await third).ids).toEqual([3])

@@ -1,4 +1,4 @@
-/** A text worker as a web worker, where the platform's own is played by a stub. */
+/** Tests a text worker as a web worker, with a stub of the platform's. */
 import { afterEach, expect, test, vi } from 'vitest'
 import type { FromTextWorker, ToTextWorker } from '../../src/tokens/text-messages.ts'
 import { serveText } from '../../src/tokens/text-worker.ts'
