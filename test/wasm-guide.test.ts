@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
-import { type GrammarKind, type GrammarLimits, type Guide, instantiate } from '../wasm/dist/guide/guide.js'
+import { type GrammarKind, type GrammarOptions, type Guide, instantiate } from '../wasm/dist/guide/guide.js'
 // @ts-expect-error a script without types
 import { sources } from '../wasm/guide.mjs'
 
@@ -83,7 +83,7 @@ describe('an instance', () => {
   const guide = instantiate(module)
   const table = vocabulary(guide)
   const mask = new Uint32Array(Math.ceil(texts.length / 32))
-  const compile = (kind: GrammarKind, text: string, limits?: GrammarLimits) => table.compile(kind, text, limits)
+  const compile = (kind: GrammarKind, text: string, limits?: GrammarOptions) => table.compile(kind, text, limits)
 
   test('guides random answers to what the schema allows', () => {
     const grammar = compile('json_schema', JSON.stringify(person))
@@ -205,7 +205,7 @@ describe('an instance', () => {
   })
 
   test('keeps to the limits that it is given', () => {
-    const code = (limits: GrammarLimits) => {
+    const code = (limits: GrammarOptions) => {
       try {
         const matcher = compile('regex', '(a|b)*a(a|b){12}c', limits).matcher()
         for (const byte of Buffer.from('aabbabababbbac')) {
@@ -219,7 +219,7 @@ describe('an instance', () => {
     }
     expect(code({})).toBe('matched')
     expect(code({ bytes: 17 })).toBe('matched')
-    const small: GrammarLimits[] = [
+    const small: GrammarOptions[] = [
       { bytes: 16 },
       { depth: 0 },
       { compileFuel: 10 },

@@ -5,8 +5,8 @@
 /** How a grammar is written. `json_object` reads no text; `choice` is a JSON array of strings. */
 export type GrammarKind = 'json_schema' | 'json_object' | 'choice' | 'regex' | 'lark'
 
-/** Bounds on what one grammar may cost; a default stands in for each that is absent. */
-export interface GrammarLimits {
+/** How a grammar is compiled, and bounds on what it may cost; a default stands in for each that is absent. */
+export interface GrammarOptions {
     /** Length of the schema or grammar, in bytes of UTF-8. Default: 262144. */
     bytes?: number
     /** Nesting of a schema's values, or of brackets in a grammar or regex. Default: 64. */
@@ -15,10 +15,12 @@ export interface GrammarLimits {
     compileFuel?: number
     /** Work of one mask in the lexer, in units of about 70 ns. Default: 200000. */
     stepFuel?: number
-    /** Size of a compiled grammar, in symbols. Default: 100000. */
+    /** Size of a compiled grammar, in symbols. Default: 50000. */
     symbols?: number
     /** States that the lexer may build, 1 to 2 KB each. Default: 20000. */
     states?: number
+    /** JSON without white space between its tokens, so that more of them are forced. Default: false. */
+    compact?: boolean
 }
 
 /** What every method that fails throws: an Error with a code and, for schemas, a JSON pointer to the fault. */
@@ -91,7 +93,7 @@ declare class Vocabulary {
     /**
      * Compiles a grammar. Throws a `GuideError`.
      */
-    compile(kind: GrammarKind, text: string, limits?: GrammarLimits | null): Grammar;
+    compile(kind: GrammarKind, text: string, options?: GrammarOptions | null): Grammar;
     /**
      * Token `i` is `bytes[offsets[i]..offsets[i + 1]]`; `special` has a byte a token, not 0 for special tokens, which
      * never match text; `ends` are the tokens that end an answer. `tokenize` gives the model's own tokens of a text

@@ -183,15 +183,15 @@ class Vocabulary {
      * Compiles a grammar. Throws a `GuideError`.
      * @param {GrammarKind} kind
      * @param {string} text
-     * @param {GrammarLimits | null} [limits]
+     * @param {GrammarOptions | null} [options]
      * @returns {Grammar}
      */
-    compile(kind, text, limits) {
+    compile(kind, text, options) {
         try {
             const retptr = wasm.__wbindgen_add_to_stack_pointer(-16) >>> 0;
             const ptr0 = passStringToWasm0(text, wasm.__wbindgen_export, wasm.__wbindgen_export2);
             const len0 = WASM_VECTOR_LEN;
-            wasm.vocabulary_compile(retptr, this.__wbg_ptr, kind, ptr0, len0, isLikeNone(limits) ? 0 : addToExternrefTable0(limits));
+            wasm.vocabulary_compile(retptr, this.__wbg_ptr, kind, ptr0, len0, isLikeNone(options) ? 0 : addToExternrefTable0(options));
             var r0 = getDataViewMemory0().getInt32(retptr + 4 * 0, true);
             var r1 = getDataViewMemory0().getInt32(retptr + 4 * 1, true);
             var r2 = getDataViewMemory0().getInt32(retptr + 4 * 2, true);
@@ -269,6 +269,10 @@ function __wbg_get_imports() {
             const len1 = WASM_VECTOR_LEN;
             getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 1, len1, true);
             getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 0, ptr1, true);
+        },
+        __wbg___wbindgen_is_falsy_d864b623500ae65d: function(arg0) {
+            const ret = !arg0;
+            return ret;
         },
         __wbg___wbindgen_is_undefined_be5b34249ff1fc15: function(arg0) {
             const ret = arg0 === undefined;

@@ -10,8 +10,8 @@ const TYPES: &str = r#"
 /** How a grammar is written. `json_object` reads no text; `choice` is a JSON array of strings. */
 export type GrammarKind = 'json_schema' | 'json_object' | 'choice' | 'regex' | 'lark'
 
-/** Bounds on what one grammar may cost; a default stands in for each that is absent. */
-export interface GrammarLimits {
+/** How a grammar is compiled, and bounds on what it may cost; a default stands in for each that is absent. */
+export interface GrammarOptions {
   /** Length of the schema or grammar, in bytes of UTF-8. Default: 262144. */
   bytes?: number
   /** Nesting of a schema's values, or of brackets in a grammar or regex. Default: 64. */
@@ -20,10 +20,12 @@ export interface GrammarLimits {
   compileFuel?: number
   /** Work of one mask in the lexer, in units of about 70 ns. Default: 200000. */
   stepFuel?: number
-  /** Size of a compiled grammar, in symbols. Default: 100000. */
+  /** Size of a compiled grammar, in symbols. Default: 50000. */
   symbols?: number
   /** States that the lexer may build, 1 to 2 KB each. Default: 20000. */
   states?: number
+  /** JSON without white space between its tokens, so that more of them are forced. Default: false. */
+  compact?: boolean
 }
 
 /** What every method that fails throws: an Error with a code and, for schemas, a JSON pointer to the fault. */
@@ -38,8 +40,8 @@ export interface GuideError extends Error {
 extern "C" {
     #[wasm_bindgen(typescript_type = "GrammarKind")]
     pub type GrammarKind;
-    #[wasm_bindgen(typescript_type = "GrammarLimits")]
-    pub type GrammarLimits;
+    #[wasm_bindgen(typescript_type = "GrammarOptions")]
+    pub type GrammarOptions;
     #[wasm_bindgen(typescript_type = "(text: string) => Uint32Array")]
     pub type TokenizeFunction;
 }
@@ -72,9 +74,9 @@ impl Vocabulary {
     }
 
     /// Compiles a grammar. Throws a `GuideError`.
-    pub fn compile(&self, kind: GrammarKind, text: &str, limits: Option<GrammarLimits>) -> Result<Grammar, JsValue> {
+    pub fn compile(&self, kind: GrammarKind, text: &str, options: Option<GrammarOptions>) -> Result<Grammar, JsValue> {
         let kind = kind.as_string().unwrap_or_default();
-        let limits = limits.map_or_else(Limits::default, |given| limits_of(&given));
+        let limits = options.map_or_else(Limits::default, |given| limits_of(&given));
         crate::Grammar::compile(&self.0, &kind, text, &limits).map(Grammar).map_err(thrown)
     }
 }
@@ -158,7 +160,7 @@ impl Callback {
     }
 }
 
-fn limits_of(given: &GrammarLimits) -> Limits {
+fn limits_of(given: &GrammarOptions) -> Limits {
     let number = |name: &str, default: f64| {
         let value = Reflect::get(given, &JsValue::from_str(name)).ok().and_then(|value| value.as_f64());
         value.filter(|value| *value >= 0.0).unwrap_or(default)
@@ -171,6 +173,7 @@ fn limits_of(given: &GrammarLimits) -> Limits {
         step_fuel: number("stepFuel", usual.step_fuel as f64) as u64,
         symbols: number("symbols", usual.symbols as f64) as usize,
         states: number("states", usual.states as f64) as usize,
+        compact: Reflect::get(given, &JsValue::from_str("compact")).is_ok_and(|value| value.is_truthy()),
     }
 }
 

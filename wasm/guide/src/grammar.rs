@@ -1,6 +1,6 @@
 use llguidance::api::{GrammarInit, GrammarWithLexer, TopLevelGrammar};
 use llguidance::toktrie::InferenceCapabilities;
-use llguidance::{Logger, Matcher as Engine, ParserFactory, TokenParser};
+use llguidance::{JsonCompileOptions, Logger, Matcher as Engine, ParserFactory, TokenParser};
 use serde_json::{Value, json};
 
 use crate::failure::{Code, Failure};
@@ -32,7 +32,7 @@ impl Grammar {
         }
         let parser = match kind {
             "json_schema" => json_schema(vocabulary, text, limits)?,
-            "json_object" => parser(vocabulary.factory(), schema_grammar(json!({ "type": "object" })), limits)?,
+            "json_object" => parser(vocabulary.factory(), schema_grammar(json!({ "type": "object" }), limits), limits)?,
             "choice" => parser(vocabulary.factory(), regex_grammar(&text::choices(text)?), limits)?,
             "regex" => {
                 text::check_regex(text, limits)?;
@@ -61,14 +61,17 @@ impl Grammar {
 fn json_schema(vocabulary: &Vocabulary, text: &str, limits: &Limits) -> Result<TokenParser, Failure> {
     let document = schema::parse(text, limits)?;
     schema::check(&document, limits)?;
-    let compile = |schema: Value| parser(vocabulary.factory(), schema_grammar(schema), limits);
+    let compile = |schema: Value| parser(vocabulary.factory(), schema_grammar(schema, limits), limits);
     compile(document.clone()).map_err(|failure| {
         let path = locate::failing(&document, |schema| compile(schema).is_err());
         failure.at(path)
     })
 }
 
-fn schema_grammar(schema: Value) -> TopLevelGrammar {
+fn schema_grammar(mut schema: Value, limits: &Limits) -> TopLevelGrammar {
+    if limits.compact && schema.is_object() {
+        JsonCompileOptions { whitespace_flexible: false, ..JsonCompileOptions::default() }.apply_to(&mut schema);
+    }
     TopLevelGrammar::from_json_schema(schema)
 }
 
@@ -77,8 +80,7 @@ fn regex_grammar(regex: &str) -> TopLevelGrammar {
 }
 
 fn parser(factory: &ParserFactory, grammar: TopLevelGrammar, limits: &Limits) -> Result<TokenParser, Failure> {
-    let capabilities =
-        InferenceCapabilities { ff_tokens: factory.tok_env().tokenize_is_canonical(), ..Default::default() };
+    let capabilities = InferenceCapabilities::default();
     factory
         .create_parser_from_init_ext(GrammarInit::Serialized(grammar), Logger::new(0, 0), capabilities, limits.engine())
         .map_err(|error| Failure::from_engine(&format!("{error:#}")))

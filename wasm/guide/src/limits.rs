@@ -1,6 +1,6 @@
 use llguidance::api::ParserLimits;
 
-/// Bounds on what one grammar may cost. The defaults keep a hostile grammar within a second on one core, in wasm.
+/// How a grammar is compiled, and bounds on what it may cost. The defaults keep a hostile grammar within a second on one core, in wasm.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Length of the schema or grammar, in bytes of UTF-8.
@@ -15,6 +15,8 @@ pub struct Limits {
     pub symbols: usize,
     /// States that the lexer may build while answers are matched; each takes 1 to 2 KB.
     pub states: usize,
+    /// JSON without white space between its tokens, so that more of them are forced.
+    pub compact: bool,
 }
 
 impl Default for Limits {
@@ -24,8 +26,9 @@ impl Default for Limits {
             depth: 64,
             compile_fuel: 1_000_000,
             step_fuel: 200_000,
-            symbols: 100_000,
+            symbols: 50_000,
             states: 20_000,
+            compact: false,
         }
     }
 }
@@ -37,6 +40,8 @@ impl Limits {
             step_lexer_fuel: self.step_fuel,
             max_grammar_size: self.symbols,
             max_lexer_states: self.states,
+            // Would run a large regex over the whole vocabulary before the first mask, to no limit in time.
+            precompute_large_lexemes: false,
             verbose_errors: false,
             ..ParserLimits::default()
         }

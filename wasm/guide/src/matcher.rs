@@ -1,12 +1,18 @@
+use std::sync::Arc;
+
 use llguidance::Matcher as Engine;
 use llguidance::api::StopReason;
 
 use crate::failure::{Code, Failure};
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::{Tokenizer, Vocabulary};
+
+/// Each forced byte costs a mask.
+const MOST_FORCED: usize = 256;
 
 /// The state of one answer under a grammar.
 pub struct Matcher {
     engine: Engine,
+    tokenizer: Arc<Tokenizer>,
     ends: Vec<u32>,
     tokens: usize,
     /// Tokens that the engine has consumed.
@@ -17,7 +23,14 @@ pub struct Matcher {
 
 impl Matcher {
     pub(crate) fn new(engine: Engine, vocabulary: &Vocabulary) -> Self {
-        Matcher { engine, ends: vocabulary.ends().to_vec(), tokens: vocabulary.tokens(), consumed: 0, after: 0 }
+        Matcher {
+            engine,
+            tokenizer: vocabulary.tokenizer().clone(),
+            ends: vocabulary.ends().to_vec(),
+            tokens: vocabulary.tokens(),
+            consumed: 0,
+            after: 0,
+        }
     }
 
     /// Fails if the matcher cannot be used: the grammar matches nothing, or its first mask exceeds a limit.
@@ -78,9 +91,21 @@ impl Matcher {
     }
 
     /// Returns the tokens that must come next, in the model's own tokenization; none where there is a choice, or without
-    /// a tokenizer. They are not committed.
+    /// a tokenizer. They are not committed. Long forced text comes in parts of `MOST_FORCED` bytes.
     pub fn forced(&mut self) -> Vec<u32> {
-        if self.is_stopped() { Vec::new() } else { self.engine.compute_ff_tokens() }
+        if !self.tokenizer.forces() || self.is_stopped() {
+            return Vec::new();
+        }
+        let mut ahead = self.fork();
+        let mut mask = vec![0; self.tokens.div_ceil(32)];
+        let mut text = Vec::new();
+        while text.len() < MOST_FORCED && !ahead.is_stopped() && ahead.mask(&mut mask) == Ok(true) {
+            match self.tokenizer.only_byte(&mask) {
+                Some((byte, token)) if ahead.commit(token).is_ok() => text.push(byte),
+                _ => break,
+            }
+        }
+        self.tokenizer.forced(&text, ahead.is_stopped())
     }
 
     /// Returns true if the answer may end here.
@@ -124,7 +149,7 @@ impl Matcher {
     }
 
     fn with(&self, engine: Engine) -> Self {
-        Matcher { engine, ends: self.ends.clone(), ..*self }
+        Matcher { engine, tokenizer: self.tokenizer.clone(), ends: self.ends.clone(), ..*self }
     }
 
     fn usable(&self) -> Result<(), Failure> {

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use llguidance::ParserFactory;
 use llguidance::earley::SlicedBiasComputer;
+use llguidance::toktrie::recognizer::{AnythingGoes, StackRecognizer};
 use llguidance::toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 
 use crate::failure::{Code, Failure};
@@ -17,6 +18,7 @@ const MOST_TOKENS: usize = 1 << 23;
 /// A model's tokens, prepared for masks. It is built once a model and shared by its grammars.
 pub struct Vocabulary {
     factory: Arc<ParserFactory>,
+    tokenizer: Arc<Tokenizer>,
     ends: Vec<u32>,
     tokens: usize,
 }
@@ -48,13 +50,14 @@ impl Vocabulary {
             })
             .collect();
         let trie = TokTrie::from(&TokRxInfo::new(tokens as u32, ends[0]), &words).with_eos_tokens(ends);
-        let forcing = tokenize.is_some();
-        let env: TokEnv = Arc::new(Tokenizer { trie, tokenize });
-        let capabilities = InferenceCapabilities { ff_tokens: forcing, ..InferenceCapabilities::default() };
-        let mut factory = ParserFactory::new(&env, capabilities, &SlicedBiasComputer::general_slices())
-            .map_err(|error| Failure::from_engine(&error.to_string()))?;
+        let bytes = std::array::from_fn(|byte| trie.token_id(&[byte as u8]));
+        let tokenizer = Arc::new(Tokenizer { trie, tokenize, bytes });
+        let env: TokEnv = tokenizer.clone();
+        let mut factory =
+            ParserFactory::new(&env, InferenceCapabilities::default(), &SlicedBiasComputer::general_slices())
+                .map_err(|error| Failure::from_engine(&error.to_string()))?;
         factory.quiet();
-        Ok(Vocabulary { factory: Arc::new(factory), ends: ends.to_vec(), tokens })
+        Ok(Vocabulary { factory: Arc::new(factory), tokenizer, ends: ends.to_vec(), tokens })
     }
 
     /// Number of tokens. A mask has one bit for each, in words of 32.
@@ -64,6 +67,10 @@ impl Vocabulary {
 
     pub(crate) fn factory(&self) -> &Arc<ParserFactory> {
         &self.factory
+    }
+
+    pub(crate) fn tokenizer(&self) -> &Arc<Tokenizer> {
+        &self.tokenizer
     }
 
     pub(crate) fn ends(&self) -> &[u32] {
@@ -93,9 +100,45 @@ fn check(bytes: &[u8], offsets: &[u32], special: &[u8], ends: &[u32]) -> Result<
     }
 }
 
-struct Tokenizer {
+pub(crate) struct Tokenizer {
     trie: TokTrie,
     tokenize: Option<Tokenize>,
+    /// The token of each byte alone, where there is one.
+    bytes: [Option<u32>; 256],
+}
+
+impl Tokenizer {
+    pub(crate) fn forces(&self) -> bool {
+        self.tokenize.is_some()
+    }
+
+    /// Returns the byte that all tokens of a mask begin with, and the token of that byte alone.
+    pub(crate) fn only_byte(&self, mask: &[u32]) -> Option<(u8, u32)> {
+        let mut only = None;
+        for (index, &word) in mask.iter().enumerate() {
+            let mut bits = word;
+            while bits != 0 {
+                let first = *self.trie.token(index as u32 * 32 + bits.trailing_zeros()).first()?;
+                if only.is_some_and(|byte| byte != first) {
+                    return None;
+                }
+                only = Some(first);
+                bits &= bits - 1;
+            }
+        }
+        only.and_then(|byte| Some((byte, self.bytes[byte as usize]?)))
+    }
+
+    /// Returns the tokens of a text that is forced. If more text may follow, those at its end are left out that could
+    /// become others with it.
+    pub(crate) fn forced(&self, text: &[u8], complete: bool) -> Vec<u32> {
+        let mut tokens = self.tokenize_bytes(text);
+        if !complete && !tokens.is_empty() {
+            let (loose, _) = self.trie.chop_tokens(&mut StackRecognizer::from(AnythingGoes {}), &tokens);
+            tokens.truncate(tokens.len() - loose);
+        }
+        tokens
+    }
 }
 
 impl TokenizerEnv for Tokenizer {
@@ -118,7 +161,8 @@ impl TokenizerEnv for Tokenizer {
         })
     }
 
+    /// The engine must not force text by itself: it would do so without a bound.
     fn tokenize_is_canonical(&self) -> bool {
-        self.tokenize.is_some()
+        false
     }
 }

@@ -107,12 +107,7 @@ fn forks_and_matchers_of_one_grammar_go_their_own_ways() {
 
 #[test]
 fn forced_tokens_are_the_tokenizers_own() {
-    let schema = r#"{ "type": "object", "properties": { "name": { "const": true } }, "required": ["name"],
-        "additionalProperties": false, "x-unknown": 1 }"#;
-    let tight = |vocabulary: &foretoken_guide::Vocabulary| {
-        Grammar::compile(vocabulary, "lark", &format!("start: %json {schema}"), &Limits::default()).unwrap().matcher()
-    };
-    assert_eq!(tight(&vocabulary()).forced(), Vec::<u32>::new());
+    assert_eq!(matcher("choice", r#"["true"]"#).forced(), Vec::<u32>::new());
     let vocabulary = forcing();
     let choices = r#"["{\"name\":true, 12", "{\"name\":true, 13"]"#;
     let mut matcher = Grammar::compile(&vocabulary, "choice", choices, &Limits::default()).unwrap().matcher();
@@ -145,4 +140,19 @@ fn a_tokenizer_that_gives_other_text_is_not_believed() {
         let forced = grammar.matcher().forced();
         assert!(longest(&texts, b"true!").starts_with(&forced), "{forced:?}");
     }
+}
+
+#[test]
+fn compact_json_has_no_white_space_and_forces_more() {
+    let schema = r#"{ "type": "object", "properties": { "name": { "type": "boolean" } }, "required": ["name"],
+        "additionalProperties": false }"#;
+    let limits = Limits { compact: true, ..Limits::default() };
+    let vocabulary = forcing();
+    let compile = |limits: &Limits| Grammar::compile(&vocabulary, "json_schema", schema, limits).unwrap().matcher();
+    assert!(feed(&mut compile(&limits), r#"{"name":true}"#).is_ok());
+    assert_eq!(feed(&mut compile(&limits), r#"{ "name":true}"#), Err(1));
+    assert!(compile(&limits).forced().len() > compile(&Limits::default()).forced().len());
+    let any = Grammar::compile(&vocabulary, "json_object", "", &limits).unwrap();
+    assert_eq!(feed(&mut any.matcher(), "{ }"), Err(1));
+    assert!(Grammar::compile(&vocabulary, "json_schema", "true", &limits).is_ok());
 }

@@ -161,7 +161,7 @@ pub struct Wide;
 /// chain of dependent dots for each accumulator, with every weight vector and activation splat alive at once: V8 then
 /// spills more often than it multiplies. In a loop each accumulator is carried from step to step, and the dots of one
 /// step are independent. On a core with a one-instruction dot this takes prefill from .47 to .70 of the dot's peak.
-#[cfg(target_feature = "relaxed-simd")]
+/// `test/wasm-loops.test.ts` reads the built modules for it.
 #[inline(always)]
 fn kept(end: usize) -> usize {
     core::hint::black_box(end)
@@ -382,7 +382,7 @@ impl Dots for Wide {
     }
     #[inline(always)]
     unsafe fn dots<const R: usize>(sums: &mut [Sums<Self>; R], a: *const i8, w: *const u8, from: usize, to: usize) {
-        for step in from..to {
+        for step in from..kept(to) {
             unsafe {
                 let at = a.add(step * 4 * R);
                 for first in (0..R).step_by(2) {
@@ -415,7 +415,7 @@ impl Dots for Wide {
     #[inline(always)]
     unsafe fn dots_u4<const R: usize>(with: Constants, a: *const i8, w: *const u8) -> [Sums<Self>; R] {
         let mut sums = [[i32x4_splat(0); 2]; R];
-        for step in 0..8 {
+        for step in 0..kept(8) {
             unsafe {
                 let bytes = v128_load(w.add(step * 16).cast());
                 for (group, four) in [v128_and(bytes, with.low), with.high(bytes)].into_iter().enumerate() {
@@ -431,7 +431,7 @@ impl Dots for Wide {
     #[inline(always)]
     unsafe fn dots_i8<const R: usize>(_: Constants, a: *const i8, w: *const u8) -> [Sums<Self>; R] {
         let mut sums = [[i32x4_splat(0); 2]; R];
-        for step in 0..8 {
+        for step in 0..kept(8) {
             unsafe {
                 for group in 0..2 {
                     let four = v128_load(w.add(step * 32 + group * 16).cast());

@@ -1,63 +1,63 @@
 /**
- * One answer that may be made elsewhere. Everything that it holds belongs to one lifetime: the last event, an error, a reader who leaves, a cancellation, an
- * abort of the request's signal and the engine's end all run the same clean-up, whether or not anybody reads the answer.
+ * One answer that may be made elsewhere. Everything that it holds belongs to one lifetime: the last event, an error, a reader that leaves,
+ * a cancellation, an abort of the request's signal and the close of the engine all run the same clean-up, whether or not anybody reads
+ * the answer.
  */
 
-import { asForetokenError, type ErrorCode, ForetokenError } from '../base/errors.ts'
+import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import type { WireCodec } from '../base/kv.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import type { Trace } from '../base/trace.ts'
 import { throwIfAborted } from '../base/turn.ts'
-import { Answer } from '../engine/answer.ts'
+import { AnswerState } from '../engine/answer-state.ts'
 import type { Engine } from '../engine/engine.ts'
+import { EventReader, resultOf } from '../engine/event-reader.ts'
 import type { GenerateRequest } from '../engine/options.ts'
+import type { Answer, RouteReport } from '../engine/service.ts'
 import type { DoneEvent, GenerateEvent, TokenEvent } from '../stream/events.ts'
 import { WaitBudget } from '../transfer/patience.ts'
 import type { ExpectedKv } from '../transfer/receiver.ts'
-import { isRefusal, type RemoteCompanion } from '../transfer/remote.ts'
+import type { RemoteCompanion } from '../transfer/remote.ts'
 import { bytesPerToken, checkRelayed, optionsOf } from './asking.ts'
-import type { Ending } from './companions.ts'
-import type { AnswerOptions, Deciding, RoutedAnswer, RouteReport, TokenRequest } from './request.ts'
+import type { AnswerOptions, Deciding, RoutedAnswer, TokenRequest } from './request.ts'
 import type { Decision } from './router.ts'
+import { Trial } from './trial.ts'
 import { patienceMs, tokenMs, waitingWith } from './waiting.ts'
 
-/** Failures that are a companion's. Any other is this engine's, and says nothing of the companion. */
-const theirs: ReadonlySet<ErrorCode> = new Set(['remote', 'bad_kv', 'bad_mac', 'checksum', 'wrong_model', 'network'])
-
-/** A reader who lets a companion wait for longer than this may be why it broke off, milliseconds. */
-const excusedMs = 1000
+/** Makes events. May end by returning the source of the events that follow, so that they need not be passed on one by one. */
+type Source = AsyncIterator<GenerateEvent, Source | undefined>
 
 export class Route implements RoutedAnswer {
+  readonly id: string | undefined
   readonly #engine: Engine
   readonly #options: AnswerOptions
   readonly #router: Deciding
   readonly #request: TokenRequest
   readonly #trace: Trace
   readonly #life = new Lifetime()
-  /** What is done elsewhere, which may end before the answer does. */
+  /** Work elsewhere, which may end before the answer does. */
   readonly #away = new Lifetime()
   readonly #decision: Decision<RemoteCompanion>
   readonly #expected: ExpectedKv
   readonly #releaseExpected: () => unknown
-  /** Tokens of the answer that were shown. */
+  /** Ids of the tokens that were shown. */
   readonly #shown: number[] = []
-  /** Where its cache became exact by what came from elsewhere. */
+  /** Index of the first answer token made from K and V that came from elsewhere. */
   #exactFrom: number | undefined
-  #inner: { readonly soFar: RoutedAnswer['soFar']; cancel(): void } | undefined
-  /** The first of them: a race that moves has two. */
-  #firstInner: { readonly soFar: RoutedAnswer['soFar'] } | undefined
-  #fellBack: string | undefined
-  #ending: Ending | undefined
-  /** Milliseconds that the companion had to wait for this answer's reader. */
-  #heldMs = 0
-  #tried = false
+  /** The answer of this engine. */
+  #inner: Answer | undefined
+  /** The first answer of this engine; a race that moves has two. */
+  #firstInner: Answer | undefined
+  #source: Source | undefined
+  #state: 'new' | 'begun' | 'done' = 'new'
+  readonly #trial: Trial
   #receiving: Promise<boolean> | undefined
   #transfer: { bytes: number; ms: number } | undefined
-  /** Milliseconds until the first token that somebody waited: a reader's pause is nobody's cost. */
+  /** How long the reader waited for the first token, in milliseconds. Its own pauses do not count. */
   #waitedMs: number
   #ttft: number | undefined
 
-  /** Throws what the router throws; nothing is held then. */
+  /** Throws what the router throws, and holds nothing then. */
   constructor(
     engine: Engine,
     options: AnswerOptions,
@@ -66,6 +66,7 @@ export class Route implements RoutedAnswer {
     trace: Trace,
     onEnd: () => void,
   ) {
+    this.id = request.id
     this.#engine = engine
     this.#options = options
     this.#router = router
@@ -78,11 +79,12 @@ export class Route implements RoutedAnswer {
       this.#expected = expected
       this.#releaseExpected = life.hold(() => {
         expected.release()
-        // Its pages are free once nothing is written into them.
+        // Its pages are free when nothing is written into them any more.
         return this.#receiving?.catch(() => {})
       })
       const decision = this.#decide()
       this.#decision = decision
+      this.#trial = new Trial(decision.companion)
       life.hold(() => this.#report())
       life.hold(() => this.#inner?.cancel())
       life.hold(() => void this.#away.end())
@@ -97,10 +99,10 @@ export class Route implements RoutedAnswer {
 
   get soFar(): RoutedAnswer['soFar'] {
     const inner = this.#inner?.soFar
-    const own = this.#trace.timings(this.#engine.loadMs, this.#request.prompt.length, this.#shown.length)
-    const { template_ms, tokenize_ms, ttft_ms } = own
+    const whole = this.#trace.timings(this.#engine.loadMs, this.#request.prompt.length, this.#shown.length)
+    const { template_ms, tokenize_ms, ttft_ms } = whole
     const here = this.#decision.way === 'local' ? inner?.timings : undefined
-    const timings = here ? { ...here, template_ms, tokenize_ms, ttft_ms } : own
+    const timings = here ? { ...here, template_ms, tokenize_ms, ttft_ms } : whole
     const exact = this.#exactFrom ?? inner?.exact_from
     return {
       cached_tokens: inner?.cached_tokens ?? 0,
@@ -118,7 +120,7 @@ export class Route implements RoutedAnswer {
       predicted_ms: predictedMs,
       ...(this.#ttft !== undefined && { actual_ms: this.#ttft }),
       considered,
-      ...(this.#fellBack !== undefined && { fell_back: this.#fellBack }),
+      ...(this.#trial.fellBack !== undefined && { fell_back: this.#trial.fellBack }),
     }
   }
 
@@ -126,34 +128,46 @@ export class Route implements RoutedAnswer {
     void this.#life.end(new ForetokenError('aborted', 'the request was cancelled'))
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<GenerateEvent> {
+  [Symbol.asyncIterator](): AsyncIterableIterator<GenerateEvent> {
+    return new EventReader(
+      () => this.#read(),
+      () => this.#life.end(),
+    )
+  }
+
+  result(): Promise<DoneEvent> {
+    return resultOf(this)
+  }
+
+  async #read(): Promise<GenerateEvent | undefined> {
     const life = this.#life
-    const events = this.#events()
-    // A pending step ends with the lifetime; one that stands at an event is let go.
-    life.hold(() => void events.return(undefined).catch(() => {}))
-    let ended = false
-    try {
+    if (this.#state === 'done') return undefined
+    if (this.#state === 'new') {
+      this.#state = 'begun'
       this.#trace.mark('admitted')
       this.#trace.mark('begun')
-      yield { type: 'prompt', ids: this.#request.prompt }
-      while (!ended) {
-        throwIfAborted(life.signal)
-        const asked = performance.now()
-        const { done, value: event } = await events.next()
-        if (this.#ttft === undefined) this.#waitedMs += performance.now() - asked
-        if (done) break
-        if (event.type === 'prompt') continue
-        if (event.type === 'token') this.#note(event)
-        ended = event.type === 'done'
-        const shown = event.type === 'done' ? this.#complete(event) : event
-        // A reader may not ask for the end behind the last event.
-        if (ended) void life.end()
-        yield shown
-      }
-      if (!ended) throwIfAborted(life.signal)
-    } finally {
-      await life.end()
+      return { type: 'prompt', ids: this.#request.prompt }
     }
+    for (;;) {
+      throwIfAborted(life.signal)
+      const asked = performance.now()
+      this.#source ??= this.#begin()
+      const next = await this.#source.next()
+      if (this.#ttft === undefined) this.#waitedMs += performance.now() - asked
+      if (next.done) {
+        if (!next.value) break
+        this.#source = next.value
+        continue
+      }
+      const event = next.value
+      if (event.type === 'token') {
+        this.#note(event)
+        return event
+      }
+      if (event.type === 'done') return this.#finish(event)
+    }
+    throwIfAborted(life.signal)
+    return undefined
   }
 
   #decide(): Decision<RemoteCompanion> {
@@ -170,32 +184,32 @@ export class Route implements RoutedAnswer {
     })
   }
 
-  #events(): AsyncGenerator<GenerateEvent> {
+  #begin(): Source {
     const { way } = this.#decision
-    if (way === 'remote') return this.#remote()
+    if (way === 'remote') return following(this.#remote())
     if (way === 'relay') return this.#options.handOver ? this.#until(this.#relay()) : this.#relay()
     if (way === 'race') return this.#until(this.#here())
     return this.#here()
   }
 
-  /** On this engine, behind what was shown. */
-  async *#here(change: Partial<GenerateRequest> = {}): AsyncGenerator<GenerateEvent> {
+  /** Submits the rest of the answer to this engine, after the tokens that were shown. */
+  #here(change: Partial<GenerateRequest> = {}): Source {
     const after = [...(this.#request.after ?? []), ...this.#shown]
     const inner = this.#engine.submit({ ...this.#request, ...change, after, signal: this.#life.signal })
     this.#inner = inner
     this.#firstInner ??= inner
-    yield* inner
+    return inner[Symbol.asyncIterator]()
   }
 
-  /** K and V come from the companion; then the prompt is in the prefix cache. */
-  async *#remote(): AsyncGenerator<GenerateEvent> {
+  /** Receives K and V from the companion, so that the engine finds the prompt in its prefix cache. */
+  async #remote(): Promise<Source> {
     await this.#receive()
     throwIfAborted(this.#life.signal)
     this.#releaseExpected()
-    yield* this.#here()
+    return this.#here()
   }
 
-  /** Whether K and V have come whole; false where they can't, or nobody wants them any more. */
+  /** Resolves with true once all K and V have arrived, or with false if they do not, or are not wanted any more. */
   #receive(): Promise<boolean> {
     const receiving = this.#received()
     this.#receiving = receiving
@@ -206,14 +220,15 @@ export class Route implements RoutedAnswer {
     const { prompt, tenant = '' } = this.#request
     const { companion, predictedMs, considered } = this.#decision
     const { from, to } = this.#expected
-    const { client } = companion!
+    if (!companion) return false
+    const { client } = companion
     const call = new Lifetime().follow(this.#away.signal)
-    // Only waiting for the network counts: what comes is decoded here, and may be added to what is predicted here.
+    // Only waiting for the network counts, not decoding K and V here, nor the prediction that residuals are added to.
     const budget = new WaitBudget(patienceMs(considered.remote ?? predictedMs), () => void call.end())
     call.hold(() => budget.stop())
     try {
-      const asked = { ids: prompt, model: this.#engine.identity, tenant, codec: this.#codec, from, to }
-      const kv = await budget.wait(client.kv({ ...asked, signal: call.signal, onHeld: this.#noteHeld }))
+      const range = { ids: prompt, model: this.#engine.identity, tenant, codec: this.#codec, from, to }
+      const kv = await budget.wait(client.kv({ ...range, signal: call.signal, onHeld: this.#trial.noteHeld }))
       const { key } = client.address
       await this.#expected.receive(waitingWith(budget, kv), {
         key,
@@ -222,28 +237,29 @@ export class Route implements RoutedAnswer {
         signal: call.signal,
       })
       this.#transfer = kv.arrived()
-      this.#ending = 'succeeded'
-      this.#endTrial()
+      this.#trial.succeeded()
+      this.#trial.answered()
       return true
     } catch (error) {
-      if (!this.#away.ended) this.#failed(error, budget)
+      if (!this.#away.ended) this.#trial.failed(error, budget)
       return false
     } finally {
       await call.end()
     }
   }
 
-  /** The companion's tokens, shown as this engine would show them; if it fails, this engine goes on. */
-  async *#relay(): AsyncGenerator<GenerateEvent> {
+  /** Yields the companion's tokens as this engine would show them. If the companion fails, this engine continues. */
+  async *#relay(): AsyncGenerator<GenerateEvent, Source | undefined> {
     const { prompt, tenant = '', maxTokens } = this.#request
     const { companion, predictedMs } = this.#decision
     const trace = this.#trace
-    const answer = new Answer(prompt, this.#request, this.#engine, trace)
+    const state = new AnswerState(prompt, this.#request, this.#engine, trace)
     const room = this.#engine.context - prompt.length
     const call = new Lifetime().follow(this.#away.signal)
     const budget = new WaitBudget(patienceMs(predictedMs), () => void call.end())
     call.hold(() => budget.stop())
-    const tokens = companion!.client.relay({
+    if (!companion) return this.#here()
+    const tokens = companion.client.relay({
       ids: prompt,
       model: this.#engine.identity,
       tenant,
@@ -251,7 +267,7 @@ export class Route implements RoutedAnswer {
       options: optionsOf(this.#request),
       after: [],
       signal: call.signal,
-      onHeld: this.#noteHeld,
+      onHeld: this.#trial.noteHeld,
     })
     try {
       for (;;) {
@@ -260,108 +276,92 @@ export class Route implements RoutedAnswer {
         budget.refill(tokenMs(predictedMs))
         trace.mark('prefilled')
         checkRelayed(token, this.#engine, this.#request.topLogprobs ?? 0)
-        this.#endTrial()
-        const more = answer.show(token) !== undefined
-        if (!more) this.#ending = 'succeeded'
-        yield* answer.events.splice(0)
-        if (!more) return
+        this.#trial.answered()
+        const more = state.show(token) !== undefined
+        if (!more) this.#trial.succeeded()
+        yield* state.events.splice(0)
+        if (!more) return undefined
       }
     } catch (error) {
       throwIfAborted(this.#life.signal)
-      // Its K and V have come: it was told to stop.
-      if (this.#away.ended) return
-      this.#failed(error, budget)
+      // Its K and V have arrived, and it was told to stop.
+      if (this.#away.ended) return undefined
+      this.#trial.failed(error, budget)
     } finally {
       await call.end()
-      void tokens.return(undefined).catch(() => {})
     }
-    yield* this.#here()
+    return this.#here()
   }
 
-  /** What `source` makes until K and V have come; from then on this engine goes on from an exact cache. */
-  async *#until(source: AsyncGenerator<GenerateEvent>): AsyncGenerator<GenerateEvent> {
-    const arrival = this.#receive().then((came) => ({ came }))
+  /** Yields the events of `source` until K and V have arrived. From then on this engine continues from an exact cache. */
+  async *#until(first: Source): AsyncGenerator<GenerateEvent, Source | undefined> {
+    let source = first
+    const arrival = this.#receive().then((whole) => ({ whole }))
     arrival.catch(() => {})
-    try {
-      for (;;) {
-        const next = source.next()
-        next.catch(() => {})
-        const came = await Promise.race([next.then(() => undefined), arrival])
-        if (came?.came && !this.#isExact()) {
-          yield* this.#move(source, next)
-          return
-        }
-        const { done, value } = await next
-        if (done) return
+    for (;;) {
+      const next = source.next()
+      next.catch(() => {})
+      const arrived = await Promise.race([next.then(() => undefined), arrival])
+      if (arrived?.whole && !this.#isExact()) return yield* this.#move(source, next)
+      const { done, value } = await next
+      if (!done) {
         yield value
         if (value.type === 'token' && this.#isExact()) void this.#away.end()
-      }
-    } finally {
-      void source.return(undefined).catch(() => {})
+      } else if (value) source = value
+      else return undefined
     }
   }
 
-  /** Whether the cache that the shown tokens were made from is exact, or will be no sooner for what comes. */
+  /** Returns true if the tokens shown were made from an exact cache, which K and V from elsewhere cannot improve. */
   #isExact(): boolean {
     const { way } = this.#decision
     return way === 'race' && this.#shown.length > 0 && this.#inner?.soFar.exact_from !== undefined
   }
 
-  /** Stops `source`, shows what it had made, and goes on from the prefix cache. */
-  async *#move(
-    source: AsyncGenerator<GenerateEvent>,
-    next: Promise<IteratorResult<GenerateEvent>>,
-  ): AsyncGenerator<GenerateEvent> {
+  /** Stops `source`, yields the events that it had made, and continues from the prefix cache. */
+  async *#move(source: Source, next: ReturnType<Source['next']>): AsyncGenerator<GenerateEvent, Source | undefined> {
     if (this.#decision.way === 'race') this.#inner?.cancel()
     else void this.#away.end()
     try {
-      for (let { done, value } = await next; !done; { done, value } = await source.next()) {
-        yield value
-        if (value.type === 'done') return
+      for (let event = await next; ; event = await source.next()) {
+        // It has failed meanwhile, and this engine continues already.
+        if (event.done && event.value) return event.value
+        if (event.done) break
+        yield event.value
+        if (event.value.type === 'done') return undefined
       }
     } catch (error) {
       if (asForetokenError(error).code !== 'aborted' || this.#life.ended) throw error
     }
     this.#releaseExpected()
     this.#exactFrom = this.#shown.length
-    yield* this.#here({ prefill: 'exact' })
+    return this.#here({ prefill: 'exact' })
   }
 
   #note({ id }: TokenEvent): void {
     this.#shown.push(id)
     this.#trace.mark('prefilled')
-    // A relayed token was marked as it was taken in.
+    // The first token of a relayed answer has set the mark already.
     this.#trace.mark('first')
     this.#ttft ??= this.#waitedMs
     this.#trace.mark('done')
+  }
+
+  #finish(event: DoneEvent): DoneEvent {
+    this.#state = 'done'
+    const whole = this.#complete(event)
+    // The reader may not ask for the end after the last event.
+    void this.#life.end()
+    return whole
   }
 
   #complete(event: DoneEvent): DoneEvent {
     return { ...event, ...this.soFar, prefill_share: this.#exactFrom === 0 ? 1 : event.prefill_share }
   }
 
-  /** It answers: others may try it, too, for however long this answer's reader takes. How it ended is reported at the end. */
-  #endTrial(): void {
-    if (!this.#tried) this.#decision.companion?.breaker.left()
-    this.#tried = true
-  }
-
-  readonly #noteHeld = (ms: number) => {
-    this.#heldMs += ms
-  }
-
-  #failed(error: unknown, budget: WaitBudget): void {
-    const { code, message } = asForetokenError(error, 'remote')
-    const late = budget.spent
-    // A companion that waited for this reader may have broken off for that.
-    const excused = this.#heldMs > excusedMs || !theirs.has(code) || isRefusal(error)
-    this.#ending = late || !excused ? 'failed' : 'left'
-    this.#fellBack = late ? `it took too long: ${Math.round(budget.waitedMs)} ms` : `${code}: ${message}`
-  }
-
   #report(): void {
-    const { companion, way } = this.#decision
-    // A race whose first token came from here tells what reading here takes, too.
+    const { way } = this.#decision
+    // A race whose first token came from here also measures the cost of reading here.
     const here = way === 'local' || (way === 'race' && this.#exactFrom !== 0 && this.#ttft !== undefined)
     const timings = here ? this.#firstInner?.soFar : undefined
     const local = timings && {
@@ -370,9 +370,9 @@ export class Route implements RoutedAnswer {
     }
     this.#router.report(this.#decision, {
       ttftMs: this.#ttft ?? 0,
-      // What was read while nobody waited for it, or left half read, tells nothing.
+      // A prompt that was read while nobody waited, or left half read, measures nothing.
       ...(local && local.ms > 0 && 0.8 * local.ms <= this.#waitedMs && { local }),
-      ...(companion && { ending: this.#ending ?? 'left' }),
+      ending: this.#trial.ending,
       ...(this.#transfer && { transfer: this.#transfer }),
     })
   }
@@ -380,4 +380,9 @@ export class Route implements RoutedAnswer {
   get #codec(): WireCodec {
     return this.#options.codec ?? this.#engine.kvType
   }
+}
+
+/** Makes no events itself: their source is known when `ready` resolves. */
+function following(ready: Promise<Source>): Source {
+  return { next: async () => ({ done: true, value: await ready }) }
 }

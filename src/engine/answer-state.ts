@@ -1,4 +1,4 @@
-/** One request being answered: tokens in, events out. */
+/** The state of one answer: takes tokens, makes events. */
 
 import type { Backend, Scores } from '../backend/backend.ts'
 import { Callback } from '../base/callback.ts'
@@ -10,28 +10,33 @@ import { createStopMatcher, type StopMatcher } from '../decode/stop.ts'
 import type { Job } from '../decode/task.ts'
 import { type Prediction, type PrefillMode, prefillModes } from '../predict/choice.ts'
 import { createDetokenizer, type Detokenizer } from '../stream/detokenize.ts'
-import type { DoneEvent, GenerateEvent } from '../stream/events.ts'
+import type { GenerateEvent } from '../stream/events.ts'
 import type { Tokenizer } from '../tokens/tokenizer.ts'
 import type { GenerateRequest } from './options.ts'
+import type { Answer } from './service.ts'
 
-/** What an answer tells of the engine that made it. */
+/** The parts of an engine that an answer reads and reports. */
 export interface AnswerSource {
   readonly archive: ModelArchive
   readonly tokenizer: Tokenizer
   readonly backend: Pick<Backend, 'build' | 'memoryBytes'>
-  /** Tokens that prompt and answer may have together. */
+  /** Maximum number of tokens in a prompt and its answer together. */
   readonly context: number
   readonly loadMs: number
   readonly prediction: Pick<Prediction, 'share'> | undefined
 }
 
-export class Answer implements Job {
-  /** The prompt, and what was shown of its answer before. */
+/**
+ * The scheduler, an ONNX session, llama.cpp or a companion hands in tokens; text, stop strings, counts and times are the same for all.
+ * `Submission` reads the events.
+ */
+export class AnswerState implements Job {
+  /** The prompt, and the tokens of its answer that were shown before the request. */
   readonly ids: readonly number[]
   readonly tenant: string
   readonly mode: PrefillMode
   readonly signal: AbortSignal
-  /** What has happened and was not read yet. */
+  /** Events that were not read yet. */
   readonly events: GenerateEvent[]
   ended = false
   error: ForetokenError | undefined
@@ -45,24 +50,24 @@ export class Answer implements Job {
   readonly #eos: ReadonlySet<number>
   readonly #room: number
   readonly #limit: number
-  /** Tokens of the prompt. */
-  readonly #prompt: number
-  /** Prompt and answer. */
+  /** Number of tokens in the prompt. */
+  readonly #promptTokens: number
+  /** Ids of the prompt and the answer. */
   readonly #history: number[]
   #text = ''
   #cached = 0
-  /** The next progress is where its prompt begins. */
+  /** True until the first progress after an admission, which tells what the prefix cache held. */
   #entering = true
-  #prefill: DoneEvent['prefill'] = 'exact'
-  /** Tokens of the answer that were made before the cache was exact. */
+  #prefill: Answer['soFar']['prefill'] = 'exact'
+  /** Index of the first answer token made from an exact cache; undefined while there is none. */
   #exactFrom: number | undefined = 0
   #share = 1
 
-  /** Throws `bad_argument` for options out of their range. */
+  /** Throws `bad_argument` for options out of their range, and `unsupported` for a prefill mode without a predictor. */
   constructor(ids: readonly number[], request: GenerateRequest, source: AnswerSource, trace: Trace) {
     const { after = [] } = request
     this.ids = after.length > 0 ? [...ids, ...after] : ids
-    this.#prompt = ids.length
+    this.#promptTokens = ids.length
     this.tenant = request.tenant ?? ''
     this.mode = modeOf(request.prefill ?? 'exact', source)
     this.signal = request.signal ? AbortSignal.any([request.signal, this.#controller.signal]) : this.#controller.signal
@@ -84,9 +89,9 @@ export class Answer implements Job {
     if (!this.ended) this.#controller.abort()
   }
 
-  /** How the prompt was read, as far as it has been. */
-  get soFar(): Pick<DoneEvent, 'cached_tokens' | 'prefill' | 'timings' | 'exact_from'> {
-    const timings = this.#trace.timings(this.#source.loadMs, this.#prompt, this.#history.length - this.ids.length)
+  /** How the prompt has been read so far. */
+  get soFar(): Answer['soFar'] {
+    const timings = this.#trace.timings(this.#source.loadMs, this.#promptTokens, this.#history.length - this.ids.length)
     return {
       cached_tokens: this.#cached,
       prefill: this.#prefill,
@@ -103,17 +108,18 @@ export class Answer implements Job {
   onPrefill(done: number, total: number, at?: number): void {
     const first = this.#entering && this.#trace.mark('begun', at)
     this.#entering = false
-    // What it finds once its place was taken from it is its own.
+    // After preemption the prefix cache holds this request's own pages: they are not counted as a hit.
     if (first) this.#cached = done
     else this.#onPrefill.call(done, total)
   }
 
   onCache(kind: 'predicted' | 'exact'): void {
-    const made = this.#history.length - this.#prompt
-    if (kind === 'predicted')
-      this.#share = this.#source.prediction!.share(this.#source.archive.config, this.ids.length, this.#cached)
-    this.#exactFrom = kind === 'exact' ? made : undefined
-    // Exact before anything was shown is what `auto` chose.
+    const { prediction, archive } = this.#source
+    const tokens = this.#history.length - this.#promptTokens
+    if (kind === 'predicted' && prediction)
+      this.#share = prediction.share(archive.config, this.ids.length, this.#cached)
+    this.#exactFrom = kind === 'exact' ? tokens : undefined
+    // A cache that is exact before any token was shown is the choice of `auto`.
     const shown = this.#history.length > this.ids.length
     this.#prefill = kind === 'exact' && !shown ? 'exact' : this.mode === 'predicted' ? 'predicted' : 'refined'
   }
@@ -125,10 +131,10 @@ export class Answer implements Job {
   take(scores: Scores): number | undefined {
     this.#trace.mark('prefilled')
     if (this.#limit === 0) return this.#finish(false)
-    return this.show(this.#sampler.sample(scores, this.#history, this.#prompt))
+    return this.show(this.#sampler.sample(scores, this.#history, this.#promptTokens))
   }
 
-  /** Takes the next token, from whoever made it; gives its id if more may come. */
+  /** Adds the next token to the answer. Returns its id, or undefined if the answer is complete. */
   show(token: SampledToken): number | undefined {
     const { text, ended, last } = this.#add(token.id)
     this.#trace.mark('first')
@@ -142,17 +148,20 @@ export class Answer implements Job {
     this.error = this.failure ?? error
   }
 
-  /** Why its caller's own function failed it, if it did. */
+  /** The failure of the caller's `onPrefill`, if it failed. */
   get failure(): ForetokenError | undefined {
     return this.#onPrefill.failure
   }
 
-  /** Called before its last event is read. Throws `failure`, also that of an async function whose last call came with the last token. */
+  /**
+   * Waits for the calls of `onPrefill` before the last event is read. Rejects with `failure`, which an async function may report only
+   * after the last token.
+   */
   settle(): Promise<void> {
     return this.#onPrefill.settle()
   }
 
-  /** Takes what was shown before. If that was all of the answer, it ends here. */
+  /** Adds the tokens that were shown before. The answer ends here if they complete it. */
   #repeat(after: readonly number[]): void {
     const { vocab } = this.#source.archive.config
     for (const [index, id] of after.entries()) {
@@ -171,13 +180,13 @@ export class Answer implements Job {
     }
   }
 
-  /** Puts a token on the answer; `last`: nothing comes behind it. */
+  /** Adds a token to the text. Returns the text to show, and whether the token ends the answer and is its last. */
   #add(id: number): { readonly text: string; readonly ended: boolean; readonly last: boolean } {
     this.#history.push(id)
     const eos = this.#eos.has(id)
     const shown = this.#stops.push(eos ? '' : this.#detokenizer.push(id))
     const ended = shown.stopped || eos
-    const last = ended || this.#history.length - this.#prompt >= this.#limit
+    const last = ended || this.#history.length - this.#promptTokens >= this.#limit
     const text = last && !shown.stopped ? shown.text + this.#flush() : shown.text
     this.#text += text
     return { text, ended, last }
@@ -189,7 +198,7 @@ export class Answer implements Job {
 
   #finish(ended: boolean): undefined {
     const { backend } = this.#source
-    const ids = this.#history.slice(this.#prompt)
+    const ids = this.#history.slice(this.#promptTokens)
     this.events.push({
       type: 'done',
       finishReason: ended ? 'stop' : ids.length === this.#room ? 'context' : 'length',
@@ -213,7 +222,7 @@ function modeOf(mode: PrefillMode, { prediction, archive }: AnswerSource): Prefi
   )
 }
 
-/** Tokens that end an answer. */
+/** Returns the ids of the tokens that end an answer. */
 function endsOf({ ignoreEos, stopTokenIds = [] }: GenerateRequest, { config, tokenizer }: ModelArchive): Set<number> {
   if (stopTokenIds.length > 1024)
     throw new ForetokenError('bad_argument', `stopTokenIds holds ${stopTokenIds.length} ids; at most 1024`)
