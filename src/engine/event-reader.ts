@@ -8,12 +8,14 @@ import { checkedRequest, type GenerateOptions, type GenerateRequest } from './op
 import type { TextService } from './service.ts'
 
 /**
- * An iterator without a generator's two costs: three turns of the microtask queue for each event, and a `return` that waits for
+ * Iterates without the two costs of a generator: three turns of the microtask queue for each event, and a `return` that waits for
  * whatever `next` waits for.
  */
 export class EventReader implements AsyncIterableIterator<GenerateEvent, undefined> {
   readonly #read: () => Promise<GenerateEvent | undefined>
   readonly #leave: () => unknown
+  /** The call of `next` that is under way. */
+  #turn: Promise<unknown> | undefined
   #over = false
 
   /** `read` resolves with the next event, or undefined at the end. `leave` frees what the answer holds; it is called at every end. */
@@ -22,16 +24,16 @@ export class EventReader implements AsyncIterableIterator<GenerateEvent, undefin
     this.#leave = leave
   }
 
-  async next(): Promise<IteratorResult<GenerateEvent, undefined>> {
-    if (this.#over) return ended
-    try {
-      const value = await this.#read()
-      if (value) return { done: false, value }
-    } catch (error) {
-      await this.return()
-      throw error
+  /** Calls that overlap are served in order. */
+  next(): Promise<IteratorResult<GenerateEvent, undefined>> {
+    const step = () => this.#step()
+    const turn = this.#turn ? this.#turn.then(step, step) : step()
+    const clear = () => {
+      if (this.#turn === turn) this.#turn = undefined
     }
-    return this.return()
+    this.#turn = turn
+    turn.then(clear, clear)
+    return turn
   }
 
   async return(): Promise<IteratorResult<GenerateEvent, undefined>> {
@@ -43,9 +45,27 @@ export class EventReader implements AsyncIterableIterator<GenerateEvent, undefin
   [Symbol.asyncIterator](): this {
     return this
   }
+
+  async #step(): Promise<IteratorResult<GenerateEvent, undefined>> {
+    if (this.#over) return ended
+    try {
+      const value = await this.#read()
+      if (value) return { done: false, value }
+    } catch (error) {
+      await this.return()
+      throw error
+    }
+    return this.return()
+  }
 }
 
 const ended = { done: true, value: undefined } as const
+
+/** Returns why a request ended with its signal: the engine's own reason, or else `aborted`, caused by the caller's. */
+export function abortReason({ reason }: AbortSignal): ForetokenError {
+  if (reason instanceof ForetokenError && reason.code === 'aborted') return reason
+  return new ForetokenError('aborted', 'the request was cancelled', { cause: reason })
+}
 
 /** Reads all events and resolves with the last. Rejects with `bad_argument` if another reader has had it. */
 export async function resultOf(events: AsyncIterable<GenerateEvent>): Promise<DoneEvent> {

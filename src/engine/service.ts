@@ -90,8 +90,9 @@ export interface TextService {
     options?: ManyOptions,
   ): AsyncGenerator<Outcome>
   /**
-   * Submits a request at once: it has its place from this call on, and is computed while somebody reads. Throws `empty_prompt`,
-   * `context_exceeded`, `bad_argument`, `busy` when too many wait, and `aborted` after `close`.
+   * Submits a request at once. An engine gives it its place in the queue with this call; a routed service decides its way. It is
+   * computed while somebody reads. Throws `empty_prompt`, `context_exceeded`, `bad_argument`, `busy` when too many wait, and `aborted`
+   * after `close`. What a routed service passes on later fails with the events instead.
    */
   submit(request: GenerateRequest): Answer
   /** Ends all requests as `aborted` and frees everything. May be called twice. */

@@ -1,7 +1,8 @@
 /** Answers of an engine that has no scheduler: each is computed in steps, a step when its reader has read all events. */
-import { asForetokenError, ForetokenError } from '../base/errors.ts'
+import { asForetokenError, type ForetokenError } from '../base/errors.ts'
 import type { Lifetime } from '../base/lifetime.ts'
 import type { AnswerState } from './answer-state.ts'
+import { abortReason } from './event-reader.ts'
 import { type Drive, Submission } from './submission.ts'
 
 /** How an engine computes one answer. */
@@ -39,7 +40,7 @@ class Stepper implements Drive {
     this.#entered = steps.enter(life.signal).then((leave) => life.hold(leave))
     // Reported to the reader, if there is one.
     this.#entered.catch(() => {})
-    life.signal.addEventListener('abort', () => this.#fail(life.signal.reason), { once: true })
+    life.signal.addEventListener('abort', () => this.#fail(abortReason(life.signal)), { once: true })
     life.follow(state.signal)
   }
 
@@ -70,11 +71,10 @@ class Stepper implements Drive {
   }
 
   /** An answer that is cut off shows nothing more. */
-  #fail(reason: unknown): void {
+  #fail(reason: ForetokenError): void {
     const state = this.#state
     if (state.ended) return
     state.events.length = 0
-    const closed = reason instanceof ForetokenError && reason.code === 'aborted'
-    state.end(closed ? reason : new ForetokenError('aborted', 'the request was cancelled', { cause: reason }))
+    state.end(reason)
   }
 }

@@ -11,7 +11,7 @@ import type { Trace } from '../base/trace.ts'
 import { throwIfAborted } from '../base/turn.ts'
 import { AnswerState } from '../engine/answer-state.ts'
 import type { Engine } from '../engine/engine.ts'
-import { EventReader, resultOf } from '../engine/event-reader.ts'
+import { abortReason, EventReader, resultOf } from '../engine/event-reader.ts'
 import type { GenerateRequest } from '../engine/options.ts'
 import type { Answer, RouteReport } from '../engine/service.ts'
 import type { DoneEvent, GenerateEvent, TokenEvent } from '../stream/events.ts'
@@ -130,13 +130,21 @@ export class Route implements RoutedAnswer {
 
   [Symbol.asyncIterator](): AsyncIterableIterator<GenerateEvent> {
     return new EventReader(
-      () => this.#read(),
+      () => this.#next(),
       () => this.#life.end(),
     )
   }
 
   result(): Promise<DoneEvent> {
     return resultOf(this)
+  }
+
+  async #next(): Promise<GenerateEvent | undefined> {
+    try {
+      return await this.#read()
+    } catch (error) {
+      throw this.#life.ended ? abortReason(this.#life.signal) : error
+    }
   }
 
   async #read(): Promise<GenerateEvent | undefined> {
