@@ -1,4 +1,7 @@
-/** Answers of an engine that has no scheduler: each is computed in steps, a step when its reader has read all events. */
+/**
+ * Answers of an engine that has no scheduler: each is computed in steps, a step when its reader has
+ * read all events.
+ */
 import { asForetokenError, type ForetokenError } from '../base/errors.ts'
 import type { Lifetime } from '../base/lifetime.ts'
 import type { AnswerState } from './answer-state.ts'
@@ -9,13 +12,16 @@ import { type Drive, Submission } from './submission.ts'
 export interface Steps {
   /** Waits for a place. Resolves with how to give it back. */
   enter(signal: AbortSignal): Promise<() => unknown>
-  /** Computes the answer; each step adds events to the state. `return` frees what the steps hold. */
+  /**
+   * Computes the answer; each step adds events to the state. `return` frees what the steps hold.
+   */
   run(): AsyncGenerator<void>
 }
 
 /**
- * Takes a request on: it waits for its place from this call on. `life` owns what the request holds. It ends, and its place is free
- * again, with the last step, on a failure, or when the request is cancelled, whether or not anybody reads the answer.
+ * Takes a request on: it waits for its place from this call on. `life` owns what the request holds.
+ * It ends, and its place is free again, with the last step, on a failure, or when the request is
+ * cancelled, whether or not anybody reads the answer.
  */
 export function submitSteps(id: string | undefined, state: AnswerState, life: Lifetime, steps: Steps): Submission {
   // The tokens that were shown before may be the whole answer: nothing is computed for it.

@@ -1,4 +1,7 @@
-/** Tests of the contract of `TextService` and `Answer`: the same for an engine, an ONNX engine, and a routed service. */
+/**
+ * Tests of the contract of `TextService` and `Answer`: the same for an engine, an ONNX engine, and
+ * a routed service.
+ */
 import { getEventListeners } from 'node:events'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
