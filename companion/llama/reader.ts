@@ -1,31 +1,24 @@
 /**
- * Runs llama.cpp as a companion: whole answers by node-llama-cpp (an optional peer dependency), on
- * Metal, CUDA, Vulkan or the CPU. It sends no K and V, since llama.cpp's have a layout of their
- * own.
+ * Runs llama.cpp as a companion: it makes whole answers by node-llama-cpp (an optional peer), on
+ * Metal, CUDA, Vulkan or the CPU. It sends no K and V, since llama.cpp lays them out in its own
+ * way.
  *
- * Prompts and answers are token ids: the same GGUF file has the same vocabulary on both sides.
- * llama.cpp computes other numbers, so an answer that the edge continues after a failure may differ
- * from what llama.cpp would have said.
+ * Prompts and tokens are exchanged as ids: the same GGUF file has the same vocabulary on both
+ * sides. llama.cpp rounds differently, so that an answer that the edge continues after a failure
+ * may differ from the one that llama.cpp would have made.
  */
 import { modelFiles, type OpenModelFiles } from '../../node/index.ts'
 import { Trace } from '../../src/base/trace.ts'
 import { throwIfAborted } from '../../src/base/turn.ts'
-import { Answer } from '../../src/engine/answer.ts'
-import {
-  asForetokenError,
-  ForetokenError,
-  Gate,
-  type GenerateEvent,
-  type GenerateRequest,
-  Lifetime,
-  Shares,
-} from '../../src/index.ts'
+import { AnswerState } from '../../src/engine/answer-state.ts'
+import { submitSteps } from '../../src/engine/stepped.ts'
+import { type Answer, ForetokenError, Gate, type GenerateRequest, Lifetime, Shares } from '../../src/index.ts'
 import { identityOf } from '../../src/model/load.ts'
 import { openModel } from '../../src/model/open.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
 import type { PromptReader } from '../reader.ts'
 
-/** The parts of node-llama-cpp that are used here. */
+/** The parts of node-llama-cpp that are used. */
 interface Llama {
   readonly gpu: string | false
   loadModel(options: object): Promise<LlamaModel>
@@ -55,12 +48,12 @@ export interface LlamaOptions {
   readonly model: string
   readonly context: number
   readonly threads?: number | undefined
-  /** Metadata keys of the model to ignore, see `OpenOptions`. */
+  /** Metadata keys to ignore, see `OpenOptions`. */
   readonly ignoreConfig?: readonly string[] | undefined
 }
 
 /**
- * Loads a model. Rejects with `unsupported` if node-llama-cpp is not installed or the model is not
+ * Loads a model. Rejects with `unsupported` if node-llama-cpp is not installed, or the model is not
  * a GGUF file.
  */
 export async function openLlama({
@@ -110,7 +103,7 @@ export async function openLlama({
       get stats() {
         return { running: gate.running, waiting: gate.waiting }
       },
-      submit: (request) => answers(request, source, sequence, gate),
+      submit: (request) => submit(request, source, sequence, gate),
       async close() {
         await llamaContext.dispose()
         await loaded.dispose()
@@ -122,52 +115,49 @@ export async function openLlama({
   }
 }
 
-type Source = ConstructorParameters<typeof Answer>[2]
+type Source = ConstructorParameters<typeof AnswerState>[2]
 
 /**
- * Yields the events of an answer. Answers run one after the other, since there is one sequence; it
- * is free again when the answer ends or its request is aborted.
+ * Submits a request. Answers are made one after the other, since there is one sequence. Throws
+ * `bad_argument`.
  */
-async function* answers(
-  request: GenerateRequest,
-  source: Source,
-  sequence: LlamaSequence,
-  gate: Gate,
-): AsyncGenerator<GenerateEvent> {
+function submit(request: GenerateRequest, source: Source, sequence: LlamaSequence, gate: Gate): Answer {
   const trace = new Trace()
-  const answer = new Answer(request.prompt as readonly number[], request, source, trace)
-  const life = new Lifetime().follow(answer.signal)
-  try {
-    life.hold(await gate.enter({ signal: life.signal }))
+  const state = new AnswerState(request.prompt as readonly number[], request, source, trace)
+  const life = new Lifetime()
+  return submitSteps(request.id, state, life, {
+    enter: (signal) => gate.enter({ signal }),
+    run: () => tokens(state, trace, request, sequence, life),
+  })
+}
+
+/** Computes an answer; yields after each token. */
+async function* tokens(
+  state: AnswerState,
+  trace: Trace,
+  request: GenerateRequest,
+  sequence: LlamaSequence,
+  life: Lifetime,
+): AsyncGenerator<void> {
+  throwIfAborted(life.signal)
+  state.onAdmit()
+  await sequence.clearHistory()
+  state.onPrefill(0, state.ids.length)
+  const evaluated = sequence.evaluateWithMetadata(state.ids, { confidence: true }, optionsOf(request))
+  life.hold(() => evaluated.return(undefined).catch(() => {}))
+  for await (const { token, confidence } of evaluated) {
     throwIfAborted(life.signal)
-    answer.onAdmit()
-    if (!answer.ended) {
-      await sequence.clearHistory()
-      answer.onPrefill(0, answer.ids.length)
-    }
-    yield* answer.events.splice(0)
-    if (answer.ended) return
-    const tokens = sequence.evaluateWithMetadata(answer.ids, { confidence: true }, optionsOf(request))
-    life.hold(() => tokens.return(undefined).catch(() => {}))
-    for await (const { token, confidence } of tokens) {
-      throwIfAborted(life.signal)
-      trace.mark('prefilled')
-      const more = answer.show({ id: token, logprob: Math.log(Math.max(confidence, 1e-30)) }) !== undefined
-      yield* answer.events.splice(0)
-      if (!more) return
-    }
-    throwIfAborted(life.signal)
-    throw new ForetokenError('internal', 'llama.cpp ended before the answer did')
-  } catch (error) {
-    throw asForetokenError(error)
-  } finally {
-    await life.end()
+    trace.mark('prefilled')
+    if (state.show({ id: token, logprob: Math.log(Math.max(confidence, 1e-30)) }) === undefined) return
+    yield
   }
+  throwIfAborted(life.signal)
+  throw new ForetokenError('internal', 'llama.cpp ended before the answer did')
 }
 
 /**
- * Returns llama.cpp's options for a request. Throws `unsupported` for options that are not passed
- * on.
+ * Returns a request's options as llama.cpp takes them. Throws `unsupported` for those that are not
+ * passed on.
  */
 function optionsOf({
   temperature,
@@ -211,7 +201,7 @@ async function ggufPath(model: string, files: OpenModelFiles): Promise<string> {
   if (!file)
     throw new ForetokenError(
       'unsupported',
-      `${model} is not a GGUF file, the only kind that llama.cpp reads; use --backend wasm`,
+      `${model} is not a GGUF file, the only format that llama.cpp reads; use --backend wasm`,
     )
   // The name of a file's source is its path.
   return (await files.open(file)).name

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { Gate, type GateOptions } from '../../src/base/gate.ts'
 import { Shares } from '../../src/base/shares.ts'
@@ -158,4 +159,20 @@ test('run gives the place back when its job fails, and when it throws at once', 
   await expect(gate.run({}, throwing)).rejects.toThrow('thrown')
   expect(await gate.run({}, async () => gate.running)).toBe(1)
   expect(gate.running).toBe(0)
+})
+
+test('a wait leaves no listener behind, however it ends', async () => {
+  const gate = gateOf(1, { maxWaiting: 1 })
+  const { signal } = new AbortController()
+  const release = await gate.enter({ signal })
+  const waiting = gate.enter({ signal })
+  await expect(gate.enter({ signal })).rejects.toMatchObject({ code: 'busy' })
+  expect(getEventListeners(signal, 'abort')).toHaveLength(1)
+  release()
+  await waiting
+  expect(getEventListeners(signal, 'abort')).toEqual([])
+  const closed = gate.enter({ signal })
+  gate.close()
+  await expect(closed).rejects.toMatchObject({ code: 'aborted' })
+  expect(getEventListeners(signal, 'abort')).toEqual([])
 })
