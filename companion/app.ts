@@ -3,7 +3,7 @@
  * the answer.
  *
  *     POST /v1/prefill   streams K and V of a range of token ids (src/transfer/wire.ts)
- *     POST /v1/relay     streams the answer to token ids, one sealed JSON object per line (src/transfer/seal.ts)
+ *     POST /v1/relay     streams the answer to token ids, a sealed line each (src/transfer/seal.ts)
  *     GET  /v1/status    load, and recent speed
  *
  * These requests are signed (src/transfer/signature.ts). All other routes are those of the edge's

@@ -62,7 +62,7 @@ export class Admission {
       )
     const { tenant } = caller
     const key = caller.key?.sha256 ?? ''
-    // A limit that was set for keys refuses at once: waiting for oneself helps nobody else.
+    // A configured limit of keys refuses at once.
     if (!this.#answersOfKeys.isFair(key, cost.answers)) throw this.#refusalOfKey(key, this.#limits.concurrencyPerKey)
     return gate.enter({
       tenant,

@@ -3,10 +3,7 @@ import { ForetokenError } from './errors.ts'
 import type { Shares } from './shares.ts'
 
 export interface GateOptions {
-  /**
-   * What requests hold while they are inside. The gate alone takes from them and gives back to
-   * them.
-   */
+  /** Stocks that requests hold amounts of while they are inside. Only the gate may change them. */
   readonly stocks: readonly Shares[]
   /** Requests that may wait, in all; one more is refused. Default: no limit. */
   readonly maxWaiting?: number
@@ -24,25 +21,26 @@ export interface GateOptions {
 }
 
 export interface GateRequest {
-  /** Whose line it waits in. Default: one tenant for all. */
+  /** Tenant in whose line it waits. Default: one tenant for all. */
   readonly tenant?: string
-  /** What it takes of each stock, in the order of the stocks. Default: 1 of each. */
+  /** Amount of each stock, in the order of the stocks. Default: 1 of each. */
   readonly amounts?: readonly number[]
-  /** In whose name it takes from each stock. Default: the tenant's. */
+  /** Holder of each amount. Default: the tenant. */
   readonly holders?: readonly string[]
-  /** Ends the wait, and does nothing once the request is inside. */
+  /** Ends the wait. Does nothing once the request is inside. */
   readonly signal?: AbortSignal | undefined
 }
 
-/** Why a request was not let in. */
+/** Describes a request that was refused. */
 export interface Refusal {
-  /** The limit that it met: of all that wait, of its tenant, or of time. */
+  /** The limit that it met: requests waiting in all, requests waiting of its tenant, or time. */
   readonly scope: 'all' | 'tenant' | 'time'
   readonly request: GateRequest
-  /** Requests inside. */
+  /** Number of requests inside. */
   readonly running: number
-  /** Requests that wait, in all and of the tenant, without this one. */
+  /** Number of other requests that wait. */
   readonly waiting: number
+  /** Number of other requests of the tenant that wait. */
   readonly waitingOfTenant: number
 }
 
@@ -61,11 +59,11 @@ interface Waiting {
 /**
  * Lets requests in while its stocks have what they need, and makes the others wait.
  *
- * Tenants that wait take turns: one request of each, the longest waiting first, and a tenant whose
- * first request does not fit is passed over. A request that fits when it comes enters at once;
- * where all amounts are equal that happens only when nobody of its tenant waits. Whatever ends a
- * wait (room, a signal, the time limit, a close) leaves nothing behind: what a request takes is
- * taken when it is let in, not when its caller notices.
+ * Tenants that wait take turns: one request of each enters, its oldest, before a second one of any.
+ * A tenant whose oldest request does not fit is passed over. A new request that fits enters at
+ * once, even if others wait; if all amounts are equal, none of its own tenant's can be waiting
+ * then. The gate takes the amounts of a request when it lets it in, not when the caller notices, so
+ * that whatever ends a wait (room, a signal, the time limit, a close) loses nothing.
  */
 export class Gate {
   readonly #options: GateOptions
@@ -79,21 +77,21 @@ export class Gate {
     this.#options = options
   }
 
-  /** Requests inside. */
+  /** Number of requests inside. */
   get running(): number {
     return this.#running
   }
 
-  /** Requests that wait. */
+  /** Number of requests that wait. */
   get waiting(): number {
     return this.#waiting
   }
 
   /**
    * Waits until the request is let in. Resolves with a function that gives back what it holds,
-   * once. Rejects with `busy` where too many wait or it waited too long, with `aborted` when its
-   * signal fires, with the error of a close, and with `bad_argument` for amounts that no stock can
-   * ever give.
+   * once. Rejects with `busy` if too many wait or it waited too long, with `aborted` when its
+   * signal fires, with the error of a close, and with `bad_argument` for amounts that exceed a
+   * stock.
    */
   async enter(request: GateRequest = {}): Promise<() => void> {
     const { signal } = request
@@ -105,7 +103,7 @@ export class Gate {
     return this.#wait(request, demand)
   }
 
-  /** Runs `job` inside. Rejects as `enter` and as the job do. */
+  /** Runs `job` inside. Rejects as `enter` and the job do. */
   async run<T>(request: GateRequest, job: () => Promise<T>): Promise<T> {
     const release = await this.enter(request)
     try {
@@ -219,8 +217,8 @@ export class Gate {
   }
 
   /**
-   * Lets in those that fit. What one takes makes no other fit, so one round after the other is
-   * enough.
+   * Lets in the requests that fit, one of each tenant in a round. What one takes makes no other
+   * fit, so a round need not start again after each.
    */
   #serve(): void {
     for (let served = true; served; ) {
@@ -240,10 +238,7 @@ export class Gate {
     return this.#lines.get(tenant)?.length ?? 0
   }
 
-  /**
-   * The error of a refusal. What the caller's function throws is the error, too: nobody waits on
-   * for it.
-   */
+  /** Returns the error of a refusal, or what the caller's function throws instead of making one. */
   #refusal(scope: Refusal['scope'], request: GateRequest): unknown {
     const { busy = defaultBusy } = this.#options
     const [running, waiting, waitingOfTenant] = [this.#running, this.#waiting, this.#waitingOf(request)]

@@ -13,9 +13,9 @@ import { ForetokenError } from './errors.ts'
 export type Sharing = 'all' | 'half' | 'past-half'
 
 /**
- * A stock of a fixed size, such as places or bytes, that holders take from and give back to. What a
- * holder has taken can't be taken from it, so the rules keep a part free for whoever comes next
- * (dynamic thresholds; A. Choudhury and E. Hahne, 1998).
+ * A stock of a fixed size, such as places or bytes, that holders take from and give back to. What
+ * is taken can't be revoked, so the rules of sharing keep a part free for newcomers (dynamic
+ * thresholds; A. Choudhury and E. Hahne, 1998).
  */
 export class Shares {
   /** Size of the stock. May be Infinity, to count what holders have. */
