@@ -10,11 +10,16 @@ export type { KvBlock, KvCodec, KvCoding, KvPool, KvType, WireCodec } from './ba
 export { pageTokens, wireCodecs } from './base/kv.ts'
 export { Lifetime } from './base/lifetime.ts'
 export type {
+  Activation,
+  AttentionSpec,
   LayerShape,
+  LayerSpec,
   ModelArchive,
   ModelConfig,
+  ModelSpec,
   PackedTexts,
   PackedVocabulary,
+  RopeSpec,
   TensorInfo,
   TensorType,
   TokenizerSpec,

@@ -21,6 +21,7 @@ import { Workbench } from '../fit/workbench.ts'
 import { PagedCache, type Sequence } from '../kv/paged.ts'
 import { PrefixIndex } from '../kv/prefix.ts'
 import type { Llama } from '../model/forward.ts'
+import { int8Warnings } from '../model/key-balance.ts'
 import { openModel } from '../model/open.ts'
 import { pack } from '../pack/pack.ts'
 import { Prediction } from '../predict/choice.ts'
@@ -75,6 +76,7 @@ export class Engine implements TextService {
   readonly #sender: KvSender
   readonly #receiver: KvReceiver
   readonly #predictorHash: string | undefined
+  readonly #balance: string | undefined
   #kvIdentity: Promise<KvIdentity> | undefined
   readonly #closing = new AbortController()
   readonly loadMs: number
@@ -105,7 +107,9 @@ export class Engine implements TextService {
       const parts = await loadParts(archive, backend, { ...settings, model }, options)
       await onProgress.settle()
       const prompts = new Prompts(tokenizer, archive.tokenizer, settings.context, options.spawnText)
-      return new Engine(archive, { tokenizer, prompts }, backend, parts, settings, begun)
+      const odd = settings.model.kv === 'int8' ? int8Warnings(archive.name, parts.model.keyBalances) : []
+      const warned = odd.length === 0 ? archive : { ...archive, warnings: [...archive.warnings, ...odd] }
+      return new Engine(warned, { tokenizer, prompts }, backend, parts, settings, begun)
     } catch (error) {
       await backend?.close()
       throw asForetokenError(error)
@@ -116,7 +120,7 @@ export class Engine implements TextService {
     archive: ModelArchive,
     { tokenizer, prompts }: { readonly tokenizer: Tokenizer; readonly prompts: Prompts },
     backend: Backend,
-    { model, auxiliary, predicting, residuals }: Parts,
+    { model, balance, auxiliary, predicting, residuals }: Parts,
     settings: Settings,
     begun: number,
   ) {
@@ -138,7 +142,10 @@ export class Engine implements TextService {
     this.prediction = this.predictor && new Prediction(this.predictor, auxiliary?.model.config)
     this.#scheduler = new Scheduler(forward, this.#cache, prefixes, schedule, this.prediction)
     this.#prefill = new ExactPrefill(model)
-    const binding = { model: archive.name, fingerprint: model.identity, vocab: archive.config.vocab, pool: model.pool }
+    this.#balance = balance
+    // Pages that hold K otherwise are another model's.
+    const fingerprint = balance ?? model.identity
+    const binding = { model: archive.name, fingerprint, vocab: archive.config.vocab, pool: model.pool }
     this.#saved = new SavedPrefixes(this.#cache, prefixes, this.#prefill, binding)
     const ahead = this.prediction && { forward, prediction: this.prediction, cache: this.#cache }
     this.#predictorHash = residuals?.sha256
@@ -253,7 +260,11 @@ export class Engine implements TextService {
    * stream.
    */
   kvIdentity(): Promise<KvIdentity> {
-    this.#kvIdentity ??= kvIdentityOf(this.archive, this.identity, this.#predictorHash)
+    this.#kvIdentity ??= kvIdentityOf(this.archive, {
+      identity: this.identity,
+      balance: this.#balance,
+      predictor: this.#predictorHash,
+    })
     return this.#kvIdentity
   }
 

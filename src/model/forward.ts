@@ -11,6 +11,7 @@ import type { KvPool, KvType } from '../base/kv.ts'
 import type { LayerShape, ModelArchive, ModelConfig } from '../base/model.ts'
 import type { Pass } from '../base/pass.ts'
 import { layerShapes, requireAlike } from './config.ts'
+import { type KeyBalance, keyBalance, queryFactors } from './key-balance.ts'
 import { expectWeights, type LoadedWeights, type LoadOptions, loadWeights } from './load.ts'
 import { maskTokenless, paddingOf } from './tokenless.ts'
 
@@ -25,11 +26,19 @@ interface Layer extends LayerShape {
   readonly vBias: Tensor | undefined
   readonly qNorm: Tensor | undefined // (1, headDim)
   readonly kNorm: Tensor | undefined // (1, headDim)
+  readonly balance: Balance | undefined
   readonly o: Weight // (hidden, heads * headDim)
   readonly ffnNorm: Tensor // (1, hidden)
   readonly gate: Weight // (intermediate, hidden)
   readonly up: Weight // (intermediate, hidden)
   readonly down: Weight // (hidden, intermediate)
+}
+
+/** A layer's `KeyBalance` in the backend. */
+interface Balance {
+  readonly kOffset: Tensor // (1, kvHeads * headDim)
+  readonly kFactors: Tensor // (1, kvHeads * headDim)
+  readonly qFactors: Tensor // (1, heads * headDim)
 }
 
 /** Layers or segments `from`..`to` - 1. */
@@ -66,6 +75,8 @@ export class Llama {
   readonly identity: string
   readonly passTokens: number
   readonly pool: KvPool
+  /** What pages hold of K, by layer; undefined where they hold K as it is. */
+  readonly keyBalances: readonly (KeyBalance | undefined)[]
   readonly #backend: Backend
   /** (vocab, hidden): one matrix, or its first rows and the rest. */
   readonly #embedding: readonly Weight[]
@@ -110,7 +121,22 @@ export class Llama {
     this.#head = config.tiedEmbedding ? this.#embedding : [weights.matrix('head')]
     this.#norm = weights.vector('norm')
     const shapes = layerShapes(config)
-    this.#layers = shapes.map((shape, index) => ({ ...shape, ...layerWeights(weights, `layers.${index}`) }))
+    this.keyBalances = shapes.map((_, index) => {
+      const bias = weights.keyBiases.get(`layers.${index}.kBias`)
+      return bias && keyBalance(bias, config)
+    })
+    this.#layers = shapes.map((shape, index) => {
+      const balance = this.keyBalances[index]
+      return {
+        ...shape,
+        ...layerWeights(weights, `layers.${index}`),
+        balance: balance && {
+          kOffset: backend.vector(balance.offset),
+          kFactors: backend.vector(balance.factors),
+          qFactors: backend.vector(queryFactors(balance.factors, shape.heads, headDim)),
+        },
+      }
+    })
     this.#rope = {
       headDim,
       theta: config.ropeTheta,
@@ -352,6 +378,7 @@ export class Llama {
     if (layer.qBias) backend.addBias(q, layer.qBias, count)
     if (layer.qNorm) backend.headNorm(q, layer.qNorm, rmsEps, count)
     backend.rope(q)
+    if (layer.balance) backend.scaleColumns(q, layer.balance.qFactors, count)
     this.#biased(layer, k, v, rows)
     return { q, k, v }
   }
@@ -370,10 +397,13 @@ export class Llama {
     if (layer.vBias) this.#backend.addBias(v, layer.vBias, count)
   }
 
-  /** K as attention reads it: normed where the model does so, and rotated. */
+  /** K as attention reads it: normed where the model does so, rotated, and balanced where a channel stands out. */
   #turned(layer: Layer, k: Tensor, { count }: Rows): void {
     if (layer.kNorm) this.#backend.headNorm(k, layer.kNorm, this.config.rmsEps, count)
     this.#backend.rope(k)
+    if (!layer.balance) return
+    this.#backend.addBias(k, layer.balance.kOffset, count)
+    this.#backend.scaleColumns(k, layer.balance.kFactors, count)
   }
 
   #writeKv(layer: Layer, index: number, k: Tensor, v: Tensor, rows: Rows): void {
@@ -419,7 +449,7 @@ function buffersOf(config: ModelConfig, { passTokens, logitRows }: ModelOptions)
   } as const
 }
 
-function layerWeights(weights: LoadedWeights, at: string): Omit<Layer, keyof LayerShape> {
+function layerWeights(weights: LoadedWeights, at: string): Omit<Layer, keyof LayerShape | 'balance'> {
   return {
     attnNorm: weights.vector(`${at}.attnNorm`),
     q: weights.matrix(`${at}.q`),

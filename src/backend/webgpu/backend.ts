@@ -230,6 +230,11 @@ class WebGpuBackend implements Backend {
     this.#each('bias', [at, stride, gpu(bias).at, bias.cols], bias.cols, rows)
   }
 
+  scaleColumns(x: Tensor, factors: Tensor, rows: number): void {
+    const { at, stride } = gpu(x)
+    this.#each('scale', [at, stride, gpu(factors).at, factors.cols], factors.cols, rows)
+  }
+
   rope(x: Tensor): void {
     const { at, stride, cols } = gpu(x)
     const { headDim, pairs } = this.#rope!.spec

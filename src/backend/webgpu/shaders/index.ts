@@ -6,7 +6,7 @@ import { bestOfAll, bestOfRun } from './best.ts'
 import { embed, gemmFew, gemmTiled } from './gemm.ts'
 import { attention, writeKv } from './kv.ts'
 import { gemmMatrix, layX } from './matrix.ts'
-import { bias, gather, norm, rope, swiglu } from './rows.ts'
+import { bias, gather, norm, rope, scale, swiglu } from './rows.ts'
 
 type Writer = (type: string, features: Features) => string
 
@@ -19,6 +19,7 @@ const writers: Readonly<Record<string, Writer>> = {
   gemm_matrix: (kind, { matrix }) => gemmMatrix(kind as Kind, matrix!),
   lay_x: (_, { matrix }) => layX(matrix!),
   bias: () => bias,
+  scale: () => scale,
   rope: () => rope,
   write_kv: (type) => writeKv(type as KvType),
   attention: (type, features) => attention(type as KvType, features),
@@ -44,7 +45,7 @@ export function kernels({ matrix }: Features): string[] {
   const of = (ops: readonly string[], types: readonly string[]) =>
     ops.flatMap((op) => types.map((type) => `${op} ${type}`))
   return [
-    ...['norm', 'bias', 'rope', 'swiglu', 'gather', 'best_of_run', 'best_of_all'],
+    ...['norm', 'bias', 'scale', 'rope', 'swiglu', 'gather', 'best_of_run', 'best_of_all'],
     ...of(['embed', 'gemm_few', 'gemm_32', 'gemm_64'], ['u4', 'i8', 'f16', 'bf16', 'f32']),
     ...of(['write_kv', 'attention'], ['f32', 'f16', 'int8']),
     ...(matrix
