@@ -65,10 +65,10 @@ export class EventBody {
 
   async #text(): Promise<string | undefined> {
     try {
-      const made = await this.#wait()
-      if (!made) return keepAlive
+      const waited = await this.#wait()
+      if (!waited) return keepAlive
       this.#next = undefined
-      return made.frame
+      return waited.frame
     } catch (error) {
       this.#over = true
       return this.#frames.failed(error)
