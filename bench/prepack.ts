@@ -9,6 +9,7 @@
  * An engine with a predictor runs the random ones twice more, predicted: one by one, and all
  * submitted at once.
  */
+import { defined } from '../src/base/at.ts'
 import { type Engine, pageTokens } from '../src/index.ts'
 import { binsOf } from '../src/onnx/bins.ts'
 import { moments, shuffled } from './lengths.ts'
@@ -125,8 +126,8 @@ async function benchBatch(
   const waits: Record<Way, number[]> = { single: [], padded: [], packed: [], shortest: [] }
   let worst = 0
   // Code is compiled and pages are touched before the clock runs.
-  await packed(engine, random[0]!)
-  if (engine.prediction) await predictedWays.predicted_packed(engine, random[0]!)
+  await packed(engine, defined(random[0]))
+  if (engine.prediction) await predictedWays.predicted_packed(engine, defined(random[0]))
   for (let run = 1; run <= runs; run++) {
     const took: Record<string, Sample> = {}
     const add = (name: string, sample: Sample) => {
@@ -137,16 +138,16 @@ async function benchBatch(
       const ttft: Partial<Record<Way, number[]>> = {}
       for (const way of ['single', 'padded', 'packed', 'shortest'] as const) {
         onProgress?.(`batch ${batch}  round ${run} of ${runs}  ${way}`)
-        add(way, await timed(async () => (ttft[way] = await ways[way](engine, random[i]!))))
+        add(way, await timed(async () => (ttft[way] = await ways[way](engine, defined(random[i])))))
       }
       for (const way of engine.prediction ? (['predicted_single', 'predicted_packed'] as const) : []) {
         onProgress?.(`batch ${batch}  round ${run} of ${runs}  ${way}`)
-        add(way, await timed(() => predictedWays[way](engine, random[i]!)))
+        add(way, await timed(() => predictedWays[way](engine, defined(random[i]))))
       }
-      add('sorted', await timed(() => padded(engine, ordered[i]!)))
-      add('packed_sorted', await timed(() => packed(engine, ordered[i]!)))
-      for (const way of Object.keys(waits) as Way[]) waits[way].push(...ttft[way]!)
-      worst = Math.max(worst, Math.max(...ttft.packed!) / Math.min(...ttft.padded!))
+      add('sorted', await timed(() => padded(engine, defined(ordered[i]))))
+      add('packed_sorted', await timed(() => packed(engine, defined(ordered[i]))))
+      for (const way of Object.keys(waits) as Way[]) waits[way].push(...defined(ttft[way]))
+      worst = Math.max(worst, Math.max(...defined(ttft.packed)) / Math.min(...defined(ttft.padded)))
     }
     samples.push(took)
   }
@@ -164,7 +165,7 @@ function report(
   const lengths = random.flat().map(({ length }) => length)
   const { mean, cv } = moments(lengths)
   const median = (way: keyof Round, what: keyof Sample) =>
-    round(summary(samples.map((sample) => sample[way]![what])).median, 4)
+    round(summary(samples.map((sample) => defined(sample[way])[what])).median, 4)
   const ms = {
     single: median('single', 'ms'),
     padded: median('padded', 'ms'),
@@ -174,7 +175,11 @@ function report(
   }
   // By pairs, because a shared machine that slows down for a minute slows both of a pair.
   const ratio = (rival: Rival) =>
-    summary(samples.map((sample) => sample[rival]!.ms / sample[rival === 'sorted' ? 'packed_sorted' : 'packed']!.ms))
+    summary(
+      samples.map(
+        (sample) => defined(sample[rival]).ms / defined(sample[rival === 'sorted' ? 'packed_sorted' : 'packed']).ms,
+      ),
+    )
   const ratios = { padded: ratio('padded'), sorted: ratio('sorted'), single: ratio('single') }
   const range = ({ min, max }: Summary) => [round(min), round(max)] as const
   const paddedTokens = sum(random.map((prompts) => batch * longest(prompts)))
@@ -230,9 +235,10 @@ function report(
 }
 
 function predictedBatch(samples: readonly Round[]): PredictedBatch {
-  const ratio = (slow: keyof Round, fast: keyof Round) => summary(samples.map((one) => one[slow]!.ms / one[fast]!.ms))
+  const ratio = (slow: keyof Round, fast: keyof Round) =>
+    summary(samples.map((one) => defined(one[slow]).ms / defined(one[fast]).ms))
   const shown = ({ median, min, max }: Summary) => ({ median: round(median), min: round(min), max: round(max) })
-  const median = (way: PredictedWay) => round(summary(samples.map((one) => one[way]!.ms)).median, 4)
+  const median = (way: PredictedWay) => round(summary(samples.map((one) => defined(one[way]).ms)).median, 4)
   const [alone, together] = [ratio('single', 'predicted_single'), ratio('padded', 'predicted_packed')]
   return {
     ms: { single: median('predicted_single'), packed: median('predicted_packed') },
@@ -280,7 +286,7 @@ async function packed(engine: Engine, prompts: Prompts): Promise<number[]> {
   let end = 0
   return prompts.map(({ length }) => {
     end += length
-    return passes.find(({ done }) => done >= end)!.at
+    return defined(passes.find(({ done }) => done >= end)).at
   })
 }
 

@@ -5,8 +5,10 @@
  * prefill, sampling and detokenising. A cold start is a process of its reference, from its start: the
  * runtime, the weights and the first answer. All samples are kept.
  */
+
 import { spawn } from 'node:child_process'
 import { type Engine, loadEngine, type Message } from '../../node/index.ts'
+import { defined } from '../../src/base/at.ts'
 import { blockParameters } from '../prefill.ts'
 import { quantile, round, summary } from '../stats.ts'
 import type { Mode, TextEngine } from './contender.ts'
@@ -100,7 +102,7 @@ export async function benchTtft(options: TtftOptions): Promise<TtftOutcome> {
     for (let run = 0; run <= runs; run++) {
       peaks.push(reference.backend.peak(20))
       for (let turn = 0; turn < cells.length; turn++) {
-        const { length, engine, mode, times, cpu } = cells[(turn + run) % cells.length]!
+        const { length, engine, mode, times, cpu } = defined(cells[(turn + run) % cells.length])
         onProgress(`${engine.name} ${length} ${mode}  ${run} of ${runs}`)
         const { ttft_ms, cpu_ms } = await engine.first(messageOf(reference, length, run), mode)
         // The first round warms up.
