@@ -5,7 +5,7 @@
 import { at } from '../base/at.ts'
 import type { Sequence } from '../kv/paged.ts'
 import type { Llama } from '../model/forward.ts'
-import { pack, type Run } from '../pack/pack.ts'
+import { type Chunk, pack } from '../pack/pack.ts'
 import type { Prediction } from '../predict/choice.ts'
 
 export interface Judged {
@@ -56,7 +56,7 @@ export async function logitsAfter(
   choice?.begin(sequence, prompt.length, prefill, window)
   let first: Float32Array = new Float32Array(0)
   for (const { ids, outputs } of chunksOf(prompt, model.passTokens))
-    first = await model.forward(pack(choice?.runs(sequence, ids, outputs) ?? [{ sequence, ids, outputs }]))
+    first = await model.forward(pack(choice?.chunks(sequence, ids, outputs) ?? [{ sequence, ids, outputs }]))
   const ms = performance.now() - begun
   if (prefill === 'refined' && sequence.states) {
     const rest = await refining(model, sequence, prompt, at(continuations, 0).slice(0, -1), refineRows)
@@ -100,9 +100,9 @@ async function refining(
   const logits: Float32Array[] = []
   for (const id of shown) {
     const from = sequence.exact
-    const step: Run = { sequence, ids: [id], outputs: 'last' }
+    const step: Chunk = { sequence, ids: [id], outputs: 'last' }
     const count = sequence.states ? Math.min(rows, sequence.length - from) : 0
-    const refined: Run = { sequence, ids: all.slice(from, from + count), outputs: 'none', kind: 'refined', from }
+    const refined: Chunk = { sequence, ids: all.slice(from, from + count), outputs: 'none', kind: 'refined', from }
     logits.push(await model.forward(pack(count > 0 ? [refined, step] : [step])))
     // A step beside the last rows reads an exact cache, so it is exact itself.
     if (count > 0) sequence.settle(from + count === sequence.length - 1 ? sequence.length : from + count)
@@ -120,7 +120,7 @@ export async function logitsOfLayers(
   layers: number,
 ): Promise<Judgement> {
   const begun = performance.now()
-  const run = (ids: readonly number[], outputs: Run['outputs']) => {
+  const run = (ids: readonly number[], outputs: Chunk['outputs']) => {
     const pass = pack([{ sequence, ids, outputs }])
     return model.exclusive(() => {
       model.begin(pass)

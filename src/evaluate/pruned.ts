@@ -10,7 +10,7 @@ import type { ModelConfig } from '../base/model.ts'
 import type { Pass, Segment } from '../base/pass.ts'
 import type { Sequence } from '../kv/paged.ts'
 import type { Llama } from '../model/forward.ts'
-import { pack, type Run } from '../pack/pack.ts'
+import { type Chunk, pack } from '../pack/pack.ts'
 import { chunksOf, continued, type Judged, type Judgement, joined } from './judge.ts'
 
 export interface Pruning {
@@ -90,7 +90,11 @@ async function runLower(
 async function runUpper(
   { model, backend }: PrunedEngine,
   sequence: Sequence,
-  { prompt, positions, outputs }: { prompt: readonly number[]; positions: readonly number[]; outputs: Run['outputs'] },
+  {
+    prompt,
+    positions,
+    outputs,
+  }: { prompt: readonly number[]; positions: readonly number[]; outputs: Chunk['outputs'] },
   states: Float32Array,
   layer: number,
 ): Promise<Float32Array> {

@@ -3,7 +3,8 @@
 import type { ByteSource } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive, ModelConfig, TensorInfo } from '../base/model.ts'
-import { architectureOf, checkConfig } from './config.ts'
+import { checkConfig } from './config.ts'
+import { ggufFormOf } from './families/index.ts'
 import { fingerprint } from './fingerprint.ts'
 import { type GgufTensor, readGguf } from './gguf.ts'
 import { readGgufTokenizer } from './gguf-tokenizer.ts'
@@ -51,7 +52,7 @@ export async function openGguf(
     tokenless,
     warnings: [
       ...warnings,
-      ...vocabularyWarnings(metadata, config),
+      ...vocabularyWarnings(metadata, prefix, config),
       ...tokenizer.warnings,
       ...endWarnings(spec, tokenless, source.name),
     ],
@@ -65,9 +66,9 @@ async function configOf(
   context: number | undefined,
 ): Promise<ModelConfig> {
   const { where } = metadata
-  const architecture = architectureOf(metadata.text('general.architecture'), 'GGUF', where)
-  const optional = (key: string) => metadata.optionalNumber(`${architecture}.${key}`)
-  const plain = checkConfig(plainConfig(metadata, architecture, found), where)
+  const form = ggufFormOf(metadata.text('general.architecture'), where)
+  const optional = (key: string) => metadata.optionalNumber(`${form.name}.${key}`)
+  const plain = checkConfig(form.read(metadata, found), where)
   const { headDim, maxContext } = plain
   const values = optional('attention.value_length') ?? headDim
   const turned = optional('rope.dimension_count') ?? headDim
@@ -76,17 +77,17 @@ async function configOf(
       'unsupported',
       `${where}: heads of ${headDim} with values of ${values} and RoPE over ${turned}`,
     )
-  checkGgufKeys(metadata.keys, (key) => metadata.value(key), plain, where)
+  checkGgufKeys(metadata.keys, `${form.name}.`, (key) => metadata.value(key), plain, where)
   const window = optional('attention.sliding_window') ?? 0
   if (window > 0)
     checkWindow(
-      window,
+      [window],
       Math.min(context ?? maxContext, maxContext),
-      `${where}: ${architecture}.attention.sliding_window`,
+      `${where}: ${form.name}.attention.sliding_window`,
     )
   const factors = found.get(frequencies)
   const scaling = {
-    type: metadata.value(`${architecture}.rope.scaling.type`),
+    type: metadata.value(`${form.name}.rope.scaling.type`),
     factor: optional('rope.scaling.factor') ?? optional('rope.scale_linear'),
     factors: factors && (await readFloats(factors, headDim / 2)),
   }
@@ -94,39 +95,12 @@ async function configOf(
   return checkConfig({ ...plain, ...(divisors && { ropeDivisors: divisors }) }, where)
 }
 
-/** The config without RoPE scaling, not yet checked. */
-function plainConfig(
-  metadata: MetadataReader,
-  architecture: ModelConfig['architecture'],
-  found: ReadonlyMap<string, TensorInfo>,
-): ModelConfig {
-  const number = (key: string) => metadata.number(`${architecture}.${key}`)
-  const optional = (key: string) => metadata.optionalNumber(`${architecture}.${key}`)
-  const heads = number('attention.head_count')
-  const hidden = number('embedding_length')
-  return {
-    architecture,
-    layers: number('block_count'),
-    hidden,
-    intermediate: number('feed_forward_length'),
-    heads,
-    kvHeads: optional('attention.head_count_kv') ?? heads,
-    headDim: optional('attention.key_length') ?? hidden / heads,
-    vocab: found.get('token_embd.weight')?.rows ?? number('vocab_size'),
-    maxContext: number('context_length'),
-    rmsEps: number('attention.layer_norm_rms_epsilon'),
-    ropeTheta: optional('rope.freq_base') ?? 10_000,
-    ropePairs: architecture === 'llama' ? 'adjacent' : 'half',
-    tiedEmbedding: !found.has('output.weight'),
-  }
-}
-
 /**
  * What is odd about the vocabulary's size. Rows beyond it are padding, and not drawn where they have no token. Throws `bad_model` for a
  * file that promises more rows than its embedding has.
  */
-function vocabularyWarnings(metadata: MetadataReader, { architecture, vocab }: ModelConfig): string[] {
-  const key = `${architecture}.vocab_size`
+function vocabularyWarnings(metadata: MetadataReader, prefix: string, { vocab }: ModelConfig): string[] {
+  const key = `${prefix}vocab_size`
   const said = metadata.optionalNumber(key) ?? vocab
   const what = `${metadata.where}: ${key} is ${said}, and the embedding has ${vocab} rows`
   if (said > vocab)

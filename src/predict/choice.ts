@@ -5,7 +5,7 @@ import { defined } from '../base/at.ts'
 import type { ModelConfig } from '../base/model.ts'
 import type { Sequence } from '../kv/paged.ts'
 import { States } from '../kv/states.ts'
-import type { Run } from '../pack/pack.ts'
+import type { Chunk } from '../pack/pack.ts'
 import { separateShare, sharedShare } from './cost.ts'
 import { type PredictorHeader, stateWidth, windowOf } from './plan.ts'
 
@@ -89,7 +89,7 @@ export class Prediction {
    * Splits `ids`, which follow the tokens that `sequence` holds, into exact ones in front,
    * predicted ones, and exact ones in the window.
    */
-  runs(sequence: Sequence, ids: readonly number[], outputs: 'none' | 'last'): Run[] {
+  chunks(sequence: Sequence, ids: readonly number[], outputs: 'none' | 'last'): Chunk[] {
     const { states } = sequence
     if (!states) return [{ sequence, ids, outputs }]
     const at = sequence.length
@@ -97,7 +97,7 @@ export class Prediction {
       .map((cut) => Math.min(Math.max(cut, at), at + ids.length))
       .map((cut) => cut - at)
     const kinds = ['exact', 'predicted', 'exact'] as const
-    return kinds.flatMap((kind, i): Run[] => {
+    return kinds.flatMap((kind, i): Chunk[] => {
       const part = ids.slice(cuts[i], cuts[i + 1])
       return part.length === 0
         ? []

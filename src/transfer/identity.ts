@@ -4,7 +4,8 @@
  */
 
 import { sha256Hex } from '../base/hash.ts'
-import type { ModelArchive } from '../base/model.ts'
+import type { ModelArchive, ModelSpec } from '../base/model.ts'
+import { specOf } from '../model/families/index.ts'
 import { vocabularyOf } from '../model/vocabulary.ts'
 import type { KvIdentity } from './format.ts'
 
@@ -17,14 +18,32 @@ export async function kvIdentityOf(
   { name, config, tokenizer }: ModelArchive,
   { identity, balance, predictor }: { identity: string; balance: string | undefined; predictor: string | undefined },
 ): Promise<KvIdentity> {
-  const { headDim, ropeTheta, ropePairs, ropeDivisors = [] } = config
   return {
     name,
     model: identity,
     tokenizer: await hashOf(inOrder(vocabularyOf(tokenizer) ?? null)),
-    rope: await hashOf({ headDim, ropeTheta, ropePairs, ropeDivisors, ...(balance !== undefined && { balance }) }),
+    rope: await hashOf(positionsOf(specOf(config), balance)),
     ...(predictor !== undefined && { predictor }),
   }
+}
+
+/**
+ * Returns what K and V depend on beside weights and tokens: how layers rotate keys, which keys their
+ * queries see, and how pages hold K. Layers that are alike and see all keys give one rotation, in
+ * the form of the wire's first version.
+ */
+function positionsOf({ headDim, layers }: ModelSpec, balance: string | undefined): unknown {
+  const [first] = layers
+  const isPlain = layers.every(({ rope, attention }) => {
+    const { scale, window, softCap } = attention
+    return (
+      rope && rope === first?.rope && scale === 1 / Math.sqrt(headDim) && window === undefined && softCap === undefined
+    )
+  })
+  const held = balance === undefined ? {} : { balance }
+  if (!isPlain || !first?.rope) return { layers: layers.map(({ rope, attention }) => ({ rope, attention })), ...held }
+  const { theta, pairs, divisors = [] } = first.rope
+  return { headDim, ropeTheta: theta, ropePairs: pairs, ropeDivisors: divisors, ...held }
 }
 
 /** Sorts a vocabulary by id, since files list it in any order. A list is sorted already. */

@@ -14,7 +14,7 @@
  * A byte b stands for the step 2^((b - 128) / 8). 0 means that nothing is sent: the prediction
  * stays.
  *
- * A tile is one string of an adaptive binary range coder (wasm/src/ops/wire/range.rs): its layers
+ * A tile is one string of an adaptive binary range coder (wasm/core/src/ops/wire/range.rs): its layers
  * in order, in each layer K, then V, head by head, token by token, value by value. A value's code
  * c, the difference rounded to steps, is written as bits:
  *
