@@ -164,28 +164,9 @@ function report(
 ): PrepackRow {
   const lengths = random.flat().map(({ length }) => length)
   const { mean, cv } = moments(lengths)
-  const median = (way: keyof Round, what: keyof Sample) =>
-    round(summary(samples.map((sample) => defined(sample[way])[what])).median, 4)
-  const ms = {
-    single: median('single', 'ms'),
-    padded: median('padded', 'ms'),
-    packed: median('packed', 'ms'),
-    sorted: median('sorted', 'ms'),
-    packed_sorted: median('packed_sorted', 'ms'),
-  }
-  // By pairs, because a shared machine that slows down for a minute slows both of a pair.
-  const ratio = (rival: Rival) =>
-    summary(
-      samples.map(
-        (sample) => defined(sample[rival]).ms / defined(sample[rival === 'sorted' ? 'packed_sorted' : 'packed']).ms,
-      ),
-    )
-  const ratios = { padded: ratio('padded'), sorted: ratio('sorted'), single: ratio('single') }
+  const ratios = ratiosOf(samples)
   const range = ({ min, max }: Summary) => [round(min), round(max)] as const
-  const paddedTokens = sum(random.map((prompts) => batch * longest(prompts)))
-  const predicted = paddedTokens / sum(lengths)
-  const pageBytes = engine.pageBytes
-  const bytes = (pagesOf: (prompts: Prompts) => number) => Math.max(...random.map(pagesOf)) * pageBytes
+  const predicted = sum(random.map((prompts) => batch * longest(prompts))) / sum(lengths)
   return {
     batch,
     batches: random.length,
@@ -193,23 +174,8 @@ function report(
     tokens: sum(lengths),
     mean_length: round(mean),
     cv: round(cv),
-    packed_rows: round(
-      sum(
-        random.map(
-          (prompts) =>
-            binsOf(
-              prompts.map(({ length }) => length),
-              longest(prompts),
-            ).length,
-        ),
-      ) / random.length,
-    ),
-    ms,
-    cpu_ms: {
-      single: median('single', 'cpu_ms'),
-      padded: median('padded', 'cpu_ms'),
-      packed: median('packed', 'cpu_ms'),
-    },
+    packed_rows: round(sum(random.map(packedRows)) / random.length),
+    ...mediansOf(samples),
     speedup: {
       padded: round(ratios.padded.median),
       sorted: round(ratios.sorted.median),
@@ -218,10 +184,7 @@ function report(
     speedup_range: { padded: range(ratios.padded), sorted: range(ratios.sorted), single: range(ratios.single) },
     predicted_speedup: round(predicted),
     of_predicted: round(ratios.padded.median / predicted),
-    peak_kv_bytes: {
-      padded: bytes((prompts) => prompts.length * Math.ceil(longest(prompts) / pageTokens)),
-      packed: bytes((prompts) => sum(prompts.map(({ length }) => Math.ceil(length / pageTokens)))),
-    },
+    peak_kv_bytes: peakBytes(engine, random),
     ttft_ms: {
       single: ttftOf(waits.single),
       padded: ttftOf(waits.padded),
@@ -231,6 +194,48 @@ function report(
     worst_ttft: round(worst),
     ...(engine.prediction && { predicted: predictedBatch(samples) }),
     samples,
+  }
+}
+
+/** Returns the times of the others divided by those of packing, by pairs: a slow spell of the machine hits both of a pair. */
+function ratiosOf(samples: readonly Round[]): Readonly<Record<Rival, Summary>> {
+  const ratio = (rival: keyof Round, packing: keyof Round) =>
+    summary(samples.map((sample) => defined(sample[rival]).ms / defined(sample[packing]).ms))
+  return {
+    padded: ratio('padded', 'packed'),
+    sorted: ratio('sorted', 'packed_sorted'),
+    single: ratio('single', 'packed'),
+  }
+}
+
+function mediansOf(samples: readonly Round[]): Pick<PrepackRow, 'ms' | 'cpu_ms'> {
+  const median = (way: keyof Round, what: keyof Sample) =>
+    round(summary(samples.map((sample) => defined(sample[way])[what])).median, 4)
+  const ms = {
+    single: median('single', 'ms'),
+    padded: median('padded', 'ms'),
+    packed: median('packed', 'ms'),
+    sorted: median('sorted', 'ms'),
+    packed_sorted: median('packed_sorted', 'ms'),
+  }
+  const cpu_ms = {
+    single: median('single', 'cpu_ms'),
+    padded: median('padded', 'cpu_ms'),
+    packed: median('packed', 'cpu_ms'),
+  }
+  return { ms, cpu_ms }
+}
+
+function packedRows(prompts: Prompts): number {
+  const lengths = prompts.map(({ length }) => length)
+  return binsOf(lengths, longest(prompts)).length
+}
+
+function peakBytes({ pageBytes }: Engine, random: readonly Prompts[]): PrepackRow['peak_kv_bytes'] {
+  const bytes = (pagesOf: (prompts: Prompts) => number) => Math.max(...random.map(pagesOf)) * pageBytes
+  return {
+    padded: bytes((prompts) => prompts.length * Math.ceil(longest(prompts) / pageTokens)),
+    packed: bytes((prompts) => sum(prompts.map(({ length }) => Math.ceil(length / pageTokens)))),
   }
 }
 
