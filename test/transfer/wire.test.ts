@@ -1,5 +1,4 @@
-/** The wire's format: what comes back, cut anywhere, and what is refused. */
-
+/** The wire format: what is read back, however it is cut, and what is refused. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { joinBytes } from '../../src/base/bytes.ts'
@@ -13,7 +12,7 @@ const stream = joinBytes(pieces)
 const payloads = joinBytes(pieces.slice(1, -1).map((piece) => piece.subarray(24)))
 const codeOf = async (bytes: Uint8Array, options = {}) => (await readBack(cut(bytes), options)).code
 
-/** The stream with other bytes in its head, whose CRC is right. */
+/** Returns the stream with other bytes in its head and a correct CRC. */
 function withHead(change: (view: DataView) => void): Uint8Array {
   const bytes = stream.slice()
   const view = new DataView(bytes.buffer)
@@ -95,7 +94,7 @@ describe('a stream', () => {
     changed[30] = changed[30]! ^ 1
     new DataView(changed.buffer).setUint32(20, crc32(changed.subarray(24), crc32(changed.subarray(0, 20))), true)
     const { code, tiles } = await readBack(cut(joinBytes([...pieces.slice(0, 3), changed, ...pieces.slice(4)])))
-    // All of it was written: why nobody may use it before.
+    // All of it was written, which is why nobody may use it before the end.
     expect([code, tiles]).toEqual(['bad_mac', 12])
   })
 })
