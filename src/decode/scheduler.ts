@@ -30,6 +30,7 @@ export interface Predicting extends Planning {
   doubts(scores: Scores): boolean
 }
 
+/** The policy, and limits on requests. */
 export interface SchedulerOptions extends Omit<Policy, 'budget'> {
   /**
    * Most requests that hold KV pages at once. If all places are taken, the tenant that holds most
@@ -78,6 +79,7 @@ const mostTurns = 512
  */
 const keptRequests = 5
 
+/** Schedules the requests of one engine. */
 export class Scheduler {
   readonly #model: PassModel
   readonly #cache: PagedCache

@@ -18,6 +18,7 @@ import type { Tokenizer } from './tokenizer.ts'
 import { NoTextWorker, TokenizerWorker } from './tokenizer-worker.ts'
 import { createTurns } from './turns.ts'
 
+/** How a prompt is prepared. */
 export interface PrepareOptions extends PromptOptions {
   readonly signal?: AbortSignal | undefined
   /** Long prompts of one tenant queue behind each other; tenants take turns. Default ''. */
@@ -27,6 +28,7 @@ export interface PrepareOptions extends PromptOptions {
 /** Characters up to which a prompt is read at once, in a millisecond or two. */
 const short = 8192
 
+/** Reads the prompts of one engine. */
 export class Prompts {
   readonly #tokenizer: Tokenizer
   readonly #spec: TokenizerSpec
