@@ -90,7 +90,7 @@ export async function benchTtft(options: TtftOptions): Promise<TtftOutcome> {
     )
     const peaks: number[] = []
     for (let run = 0; run <= runs; run++) {
-      peaks.push(own.backend.peak(20))
+      peaks.push(own.backend.bench?.peak(20) ?? Number.NaN)
       for (let turn = 0; turn < cells.length; turn++) {
         const { length, engine, mode, times, cpu } = cells[(turn + run) % cells.length]!
         onProgress(`${engine.name} ${length} ${mode}  ${run} of ${runs}`)

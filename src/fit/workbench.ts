@@ -1,5 +1,6 @@
 /** For who makes and judges predictors: what an engine's model says under other conditions than a request's. */
 
+import { wireOf } from '../backend/capabilities.ts'
 import type { ModelConfig } from '../base/model.ts'
 import { type Judged, type JudgedPrefill, type Judgement, logitsAfter, logitsOfLayers } from '../evaluate/judge.ts'
 import { logitsPruned, type Pruning } from '../evaluate/pruned.ts'
@@ -61,7 +62,7 @@ export class Workbench {
       return {
         logits: logits[0]!,
         predicted,
-        layers: await kvOfLayers(backend, cache.pool, sequence.pages, prompt.length),
+        layers: await kvOfLayers(wireOf(backend), cache.pool, sequence.pages, prompt.length),
       }
     }, prompt.length)
   }
@@ -101,7 +102,7 @@ export class Workbench {
     ways: readonly Sending[],
   ): Promise<{ readonly exact: readonly Float32Array[]; readonly sent: readonly Sent[] }> {
     const { model, cache, backend } = this.#engine
-    return logitsSent({ model, cache, codec: backend, residuals: this.#residuals }, judged, ways)
+    return logitsSent({ model, cache, codec: wireOf(backend), residuals: this.#residuals }, judged, ways)
   }
 
   /** The smaller model that a separate predictor reads: its shape and its weights' identity; undefined without one. */

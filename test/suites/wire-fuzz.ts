@@ -2,6 +2,7 @@
  * The wire's reader on hostile streams: mutations of valid ones, their checksums made right or not, and raw bytes. Whatever comes, it
  * is one of our errors, the sequence is as it was, no page of another is written, and nothing is allocated beyond what the format bounds.
  */
+import { wireOf } from '../../src/backend/capabilities.ts'
 import { createWasmBackend, type WasmOptions } from '../../src/backend/wasm/backend.ts'
 import { ForetokenError } from '../../src/base/errors.ts'
 import { type KvPool, type KvType, type WireCodec, wireCodecs } from '../../src/base/kv.ts'
@@ -64,7 +65,7 @@ export async function wireWorld(modules: WasmOptions['modules']): Promise<WireWo
     for await (const piece of writeWire(fuzzBinding, { ...range, ...most }, (tile) => {
       const steps = new Float32Array((tile.layers.to - tile.layers.from) * 2 * 17).fill(0.2)
       const coding = residual ? { codec, base: predicted.pages, steps } : { codec }
-      return backend.encodeKv(pool, { ...tile, pages: exact.pages }, coding)
+      return wireOf(backend).encodeKv(pool, { ...tile, pages: exact.pages }, coding)
     }))
       pieces.push(piece)
     valid[codec] = pieces
@@ -74,7 +75,15 @@ export async function wireWorld(modules: WasmOptions['modules']): Promise<WireWo
     const { cache, pool, predicted, others } = places[kv]
     const sequence = cache.open()
     const before = await Promise.all(others.map((page) => pool.readPage(page)))
-    const from = { codec: backend, cache, sequence, identity: fuzzBinding.identity, ids, to, key: fuzzBinding.key }
+    const from = {
+      codec: wireOf(backend),
+      cache,
+      sequence,
+      identity: fuzzBinding.identity,
+      ids,
+      to,
+      key: fuzzBinding.key,
+    }
     let code = 'read'
     try {
       await receiveKv(body, { ...from, predicted: { sequence: predicted, ready: async () => {} } })
@@ -113,7 +122,7 @@ async function placeOf(
     sequence.extend(promptTokens, 0)
     const block = { layers: { from: 0, to: shape.layers }, from: 0, to: promptTokens, pages: sequence.pages }
     const values = rng.floats(promptTokens * shape.layers * 2 * shape.kvHeads * shape.headDim)
-    await backend.decodeKv(pool, block, { codec: 'f32' }, new Uint8Array(values.buffer))
+    await wireOf(backend).decodeKv(pool, block, { codec: 'f32' }, new Uint8Array(values.buffer))
   }
   return { pool, cache, exact, predicted, others: [...exact.pages, ...predicted.pages] }
 }
