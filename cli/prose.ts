@@ -11,7 +11,7 @@ import { readPrompt } from './text.ts'
 export async function proseOf(argument: string): Promise<string> {
   if (!argument.startsWith('@')) return argument
   const escaped = `for a text that begins with @ write @@`
-  if (argument.startsWith('')) return argument.slice(1)
+  if (argument.startsWith('@@')) return argument.slice(1)
   const path = argument.slice(1)
   if (path === '') throw new UsageError(`@ is followed by the name of a file; ${escaped}`)
   try {
@@ -47,5 +47,5 @@ export async function withTexts(invocation: Invocation): Promise<Invocation> {
 }
 
 function isFile(operand: string): boolean {
-  return operand.startsWith('@') && !operand.startsWith('')
+  return operand.startsWith('@') && !operand.startsWith('@@')
 }

@@ -8,7 +8,7 @@
  *     shape         counts while the bytes arrive, then its own names (normalize.ts), then the schema to its first fault (guard/shape.ts, validate.ts)
  *     cost          answers and tokens, estimated, of this tenant and in all (guard/admission.ts)
  *     tokenize      once for all answers to a prompt, and
- *     schedule      by the engine (run.ts)
+ *     schedule      by the engine (choices.ts)
  */
 import type { z } from '@hono/zod-openapi'
 import type { AnyEngine } from '../src/index.ts'
@@ -55,11 +55,11 @@ export async function answer<S extends z.ZodType<{ model: string }>>(
     const waited = tenths(performance.now() - asked)
     if (waited > 0) c.get('record').wait_ms = waited
 
-    const run = await exchange.begin(server.routes.of(engine), plan)
-    // Its text is tokens now, and its work is not in vain.
+    const choices = await exchange.begin(server.routes.of(engine), plan)
+    // The text has become tokens, and the work on it was not for a refusal.
     room.release()
     work.settle(false)
-    return plan.stream ? await exchange.stream(run, plan) : await exchange.json(run, plan)
+    return plan.stream ? await exchange.stream(choices, plan) : await exchange.json(choices, plan)
   } catch (error) {
     const told = asApiError(exchange.explained(error))
     work.settle(isRefusal(told))

@@ -1,7 +1,7 @@
 /** The app on Node: a server that can be stopped without breaking an answer off. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { getRequestListener } from '@hono/node-server'
+import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import { asForetokenError } from '../src/index.ts'
 import { guardConnections } from './connections.ts'
 import { ApiError } from './errors.ts'
@@ -47,7 +47,11 @@ export function serveNode(options: ServeOptions): Promise<Serving> {
   return new Promise((resolve, reject) => {
     const server = createServer()
     server.maxConnections = connections
-    const listener = getRequestListener((request, env) => fetch(request, env as never), {
+    const answer = (request: Request, env: HttpBindings) => {
+      const response = fetch(request, env as never)
+      return response instanceof Promise ? response.then((late) => asItComes(late, env)) : asItComes(response, env)
+    }
+    const listener = getRequestListener((request, env) => answer(request, env as HttpBindings), {
       hostname,
       errorHandler: malformed,
     })
@@ -73,6 +77,17 @@ export function serveNode(options: ServeOptions): Promise<Serving> {
       clearTimeout(timer)
     }
   })
+}
+
+/**
+ * Marks a stream as chunked, as Node does itself. Without the mark the listener holds the first chunk back until a second one or a timer
+ * comes, so that the first token would be written a pass late.
+ */
+function asItComes(response: Response, { incoming }: HttpBindings): Response {
+  const streams = response.headers.get('content-type')?.startsWith('text/event-stream')
+  // HTTP/1.0 has no chunks.
+  if (streams && incoming.httpVersion === '1.1') response.headers.set('transfer-encoding', 'chunked')
+  return response
 }
 
 /** What never becomes a request: the address or the host name can't be read. */

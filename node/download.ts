@@ -99,6 +99,8 @@ async function fetchVerified(request: DownloadRequest, target: string, again = f
   }
   const part = await PartialFile.open(target, request.url, (version, size) => {
     return canGoOn(transferRequest, version) && (request.size === undefined || size === request.size)
+  }).catch((error) => {
+    throw fileError(error, target)
   })
   let ended = false
   try {

@@ -64,7 +64,17 @@ export class PartialFile {
     const { ino, size } = await file.stat({ bigint: true })
     const fresh = { version: { strong: false }, size: undefined, have: 0 }
     const sound = note !== undefined && size >= note.have
-    return new PartialFile(target, path, url, file, String(ino), sound ? note : fresh)
+    const partial = new PartialFile(target, path, url, file, String(ino), sound ? note : fresh)
+    try {
+      // Before the source has answered: if this process is killed while it waits, a later run knows that nobody owns this.
+      await partial.#note()
+      return partial
+    } catch (error) {
+      // What an earlier run left stays as that run noted it.
+      if (sound) await file.close()
+      else await partial.discard()
+      throw error
+    }
   }
 
   private constructor(

@@ -18,6 +18,7 @@ import {
   openModel,
   type WasmModules,
 } from '../src/index.ts'
+import { int8Warnings, keyBalances } from '../src/model/key-balance.ts'
 import { type PreparedFile, preparedFile } from '../src/model/prepare.ts'
 import { readPredictor, writePredictor } from '../src/predict/file.ts'
 import { mergePairs } from '../src/tokens/merges.ts'
@@ -49,6 +50,8 @@ export interface Prepared {
   readonly manifestSha256: string
   readonly settings: BudgetSettings
   readonly plan: MemoryPlan
+  /** What is odd about the model, and about storing its K and V as wanted. */
+  readonly warnings: readonly string[]
 }
 
 const defaultShard = 24 << 20
@@ -91,7 +94,12 @@ export async function prepare(files: ModelFiles, folder: string, options: Prepar
     await rename(partial, folder)
     const shards = [...weights.shards, ...(predictor?.shards ?? [])]
     const bytes = weights.bytes + (predictor?.bytes ?? 0)
-    return { files: [...shards.map(({ file }) => file), manifestFile], bytes, manifestSha256, settings, plan }
+    const warnings = [
+      ...original.warnings,
+      ...(kv === 'int8' ? int8Warnings(original.name, await keyBalances(original)) : []),
+    ]
+    const names = [...shards.map(({ file }) => file), manifestFile]
+    return { files: names, bytes, manifestSha256, settings, plan, warnings }
   } catch (error) {
     await rm(partial, { recursive: true, force: true })
     throw fileError(error, folder)

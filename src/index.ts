@@ -30,23 +30,29 @@ export type { Timings } from './base/trace.ts'
 export type { SamplingOptions } from './decode/sampling.ts'
 export type { SchedulerOptions, SchedulerStats } from './decode/scheduler.ts'
 export { nextSeed, parseJson, type Seed, seedIn, seedOf } from './decode/seed.ts'
-export { type AnyAnswer, type AnyEngine, isAnyEngine } from './engine/any.ts'
 export { Engine } from './engine/engine.ts'
-export type { ManyOptions, Outcome } from './engine/many.ts'
-export type { EngineOptions, GenerateOptions, GenerateRequest } from './engine/options.ts'
+export type { EngineOptions, GenerateOptions, GenerateRequest, ManyOptions } from './engine/options.ts'
 export type { LoadedPrefix } from './engine/saved-prefix.ts'
+export {
+  type Answer,
+  type AnyAnswer,
+  type AnyEngine,
+  isAnyEngine,
+  type Outcome,
+  type RouteReport,
+  type TextService,
+  type Way,
+} from './engine/service.ts'
 export { Submission } from './engine/submission.ts'
 export { specOf } from './model/families/index.ts'
 export { activationBytes, type BufferSizes } from './model/layer.ts'
 export { type OpenOptions, openModel } from './model/open.ts'
 export { memorySource } from './model/source.ts'
-export { OrtEngine, type OrtEngineOptions } from './onnx/engine.ts'
+export { OrtEngine, type OrtEngineOptions, type OrtSubmission } from './onnx/engine.ts'
 export type { OrtModule } from './onnx/runtime.ts'
-export type { OrtSubmission } from './onnx/submission.ts'
 export { readPredictorHeader } from './predict/file.ts'
 export { type Companion, type Companions, StaticCompanions } from './route/companions.ts'
-export type { Way } from './route/costs.ts'
-export type { Deciding, RoutedAnswer, RouteReport } from './route/request.ts'
+export type { Deciding, RoutedAnswer } from './route/request.ts'
 export { Router } from './route/router.ts'
 export { Routed, type RoutedOptions } from './route/service.ts'
 export type { DoneEvent, GenerateEvent, PromptEvent, ScoredToken, TokenEvent } from './stream/events.ts'

@@ -5,7 +5,7 @@ import { type PrepareOptions, prepare } from '../../node/prepare.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { ignoring, pulling } from '../session.ts'
-import { print, StatusLine, size } from '../terminal.ts'
+import { print, StatusLine, size, warn } from '../terminal.ts'
 
 export async function deployPrep({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   if (operands.length > 0) throw new UsageError('deploy-prep takes no operands; name the model with --model')
@@ -18,6 +18,7 @@ export async function deployPrep({ flags, operands }: Invocation, signal: AbortS
     const onProgress = (done: number, total: number) => line.show(`writing  ${Math.floor((100 * done) / total)} %`)
     const done = await prepare(files, flags.out, { ...(await optionsOf(model, flags)), onProgress })
     line.clear()
+    warn(done)
     if (flags.json) return print(JSON.stringify({ model, out: flags.out, ...done }))
     const { context, kvTokens, kv, streams } = done.settings
     print(`${done.files.length} files, ${size(done.bytes)}, in ${flags.out}`)

@@ -1,6 +1,6 @@
 /** All events of a run, by answer. */
 import type { AnyEngine, DoneEvent } from '../../src/index.ts'
-import type { RunEvent } from '../run.ts'
+import type { ChoiceEvent } from '../choices.ts'
 import { type VisibleToken, VisibleTokens } from './visible.ts'
 
 export interface Answered {
@@ -11,7 +11,7 @@ export interface Answered {
 
 /** (answers), in order. */
 export async function collect(
-  events: AsyncIterable<RunEvent>,
+  events: AsyncIterable<ChoiceEvent>,
   engine: AnyEngine,
   isEnd: (id: number) => boolean,
 ): Promise<Answered[]> {

@@ -9,8 +9,8 @@ import {
   Routed,
   StaticCompanions,
 } from '../../src/index.ts'
+import type { Answering } from '../choices.ts'
 import type { Config } from '../config.ts'
-import type { Answering } from '../run.ts'
 
 /** Until a companion's first byte, and between two pieces of what it sends. */
 const patience = { firstMs: 30_000, stallMs: 10_000 }

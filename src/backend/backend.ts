@@ -178,6 +178,8 @@ export interface Backend {
   scale(x: Tensor, factor: number, rows: number): void
   /** x += bias, row by row. */
   addBias(x: Tensor, bias: Tensor, rows: number): void
+  /** x *= factors (1, cols), row by row; few of them are not 1. */
+  scaleColumns(x: Tensor, factors: Tensor, rows: number): void
   /** RMS norm of each head of x (rows, heads * headDim), weight (1, headDim): Qwen3's q and k norm. */
   headNorm(x: Tensor, weight: Tensor, eps: number, rows: number): void
   /** Rotates each head of x (tokens, heads * headDim) by its token's position in the plan; `index` names one of its rotations. */

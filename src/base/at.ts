@@ -16,11 +16,16 @@ export function at<T>(list: ArrayLike<T>, index: number): T {
 
 /** Returns `value`. Throws `internal` when it is undefined. */
 export function defined<T>(value: T | undefined): T {
-  if (value === undefined) throw new ForetokenError('internal', 'a value is missing that must be there')
+  if (value === undefined) throwMissing()
   return value
 }
 
 function checkBounds(list: ArrayLike<unknown>, index: number): void {
   if (!Number.isInteger(index) || index < 0 || index >= list.length)
     throw new ForetokenError('internal', `index ${index} is outside a list of ${list.length}`)
+}
+
+// A function of its own, so that `defined` is small enough to be inlined everywhere.
+function throwMissing(): never {
+  throw new ForetokenError('internal', 'a value is missing that must be there')
 }

@@ -4,6 +4,7 @@ import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive } from '../base/model.ts'
 import { PagedCache } from '../kv/paged.ts'
 import { Llama } from '../model/forward.ts'
+import { balanceHash } from '../model/key-balance.ts'
 import { withLayers } from '../model/layers.ts'
 import { openModel } from '../model/open.ts'
 import { vocabularyOf } from '../model/vocabulary.ts'
@@ -18,6 +19,8 @@ import type { EngineOptions, Settings } from './options.ts'
 
 export interface Parts {
   readonly model: Llama
+  /** Tells the weights and how pages hold K; undefined where they hold it as it is. */
+  readonly balance: string | undefined
   /** The smaller model that a predictor reads; undefined if the engine has none. */
   readonly auxiliary: Auxiliary | undefined
   /** The model with its predictor; undefined without one. */
@@ -36,16 +39,17 @@ export async function loadParts(
   const file = options.predictor && (await readPredictor(options.predictor))
   const model = await Llama.load(backend, archive, { ...settings.model, inputs: file ? inputsOf(file.header) : 0 })
   if (file) checkBase(file.header, model.config, model.identity, archive.name)
+  const balance = await balanceHash(model.keyBalances, model.identity)
   const kept = options.auxiliaryLayers ?? file?.header.aux?.kept
   const auxiliary = await loadAuxiliary(archive, backend, settings, options, kept)
-  if (!file) return { model, auxiliary, predicting: undefined, residuals: undefined }
+  if (!file) return { model, balance, auxiliary, predicting: undefined, residuals: undefined }
   if (auxiliary) checkAuxiliary(file.header, auxiliary.model.config, auxiliary.model.identity)
   const forward = predicting({ model, backend, auxiliary }, loadPredictor(backend, file))
   const { plan } = file.header
   const steps = options.residualSteps
     ? await readSteps(options.residualSteps, model.config, plan, model.identity)
     : evenSteps(model.config, plan)
-  return { model, auxiliary, predicting: forward, residuals: { steps, sha256: file.sha256! } }
+  return { model, balance, auxiliary, predicting: forward, residuals: { steps, sha256: file.sha256! } }
 }
 
 async function loadAuxiliary(

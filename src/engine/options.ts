@@ -94,6 +94,12 @@ export interface GenerateRequest extends GenerateOptions {
   readonly after?: readonly number[]
 }
 
+export interface ManyOptions {
+  /** Maximum number of requests in flight. Default 32. */
+  readonly concurrency?: number
+  readonly signal?: AbortSignal
+}
+
 /** An engine's options, read once. Throws `bad_argument`; ranges are checked by `settingsOf`. */
 export function checkedOptions(given: EngineOptions): EngineOptions {
   const options = fieldsOf('the options', given)

@@ -14,6 +14,7 @@ import { requireAlike } from './config.ts'
 import { Embedding } from './embedding.ts'
 import { specOf } from './families/index.ts'
 import { Head, type Lending } from './head.ts'
+import { type KeyBalance, keyBalance } from './key-balance.ts'
 import {
   activationBytes,
   addsAtOnce,
@@ -64,6 +65,8 @@ export class Llama {
   readonly identity: string
   readonly passTokens: number
   readonly pool: KvPool
+  /** What pages hold of K, by layer; undefined for layers whose K they hold as it is. */
+  readonly keyBalances: readonly (KeyBalance | undefined)[]
   readonly #backend: Backend
   readonly #spec: ModelSpec
   readonly #embedding: Embedding
@@ -104,7 +107,11 @@ export class Llama {
     this.#backend = backend
     this.#embedding = new Embedding(backend, config, spec, weights)
     this.#spec = spec
-    this.#layers = layersOf(spec, weights)
+    this.keyBalances = spec.layers.map(({ biases }, index) => {
+      const bias = biases.qkv ? weights.keyBiases.get(`layers.${index}.kBias`) : undefined
+      return bias && keyBalance(bias, config)
+    })
+    this.#layers = layersOf(backend, spec, weights, this.keyBalances)
     this.#ropes = ropesOf(spec)
     const buffers = buffersOf(config, spec, options)
     this.#x = backend.tensor(...buffers.x)
@@ -305,6 +312,7 @@ export class Llama {
     if (layer.qBias) backend.addBias(q, layer.qBias, count)
     if (layer.qNorm) backend.headNorm(q, layer.qNorm, rmsEps, count)
     if (layer.turn !== undefined) backend.rope(q, layer.turn)
+    if (layer.balance) backend.scaleColumns(q, layer.balance.qFactors, count)
     this.#biased(layer, k, v, rows)
     return { q, k, v }
   }
@@ -323,10 +331,13 @@ export class Llama {
     if (layer.vBias) this.#backend.addBias(v, layer.vBias, count)
   }
 
-  /** K as attention reads it: normed where the model does so, and rotated. */
+  /** Makes K as pages hold it: normed and rotated as the layer says, and balanced if a channel stands out. */
   #turned(layer: Layer, k: Tensor, { count }: Rows): void {
     if (layer.kNorm) this.#backend.headNorm(k, layer.kNorm, this.config.rmsEps, count)
     if (layer.turn !== undefined) this.#backend.rope(k, layer.turn)
+    if (!layer.balance) return
+    this.#backend.addBias(k, layer.balance.kOffset, count)
+    this.#backend.scaleColumns(k, layer.balance.kFactors, count)
   }
 
   #writeKv(layer: Layer, index: number, k: Tensor, v: Tensor, rows: Rows): void {

@@ -1,7 +1,8 @@
 /** A layer as the forward runs it: its recipe with its weights; and the buffers and limits that all layers need. */
-import type { Limits, Tensor, Weight } from '../backend/backend.ts'
+import type { Backend, Limits, Tensor, Weight } from '../backend/backend.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { LayerSpec, ModelConfig, ModelSpec, RopeSpec } from '../base/model.ts'
+import { type KeyBalance, queryFactors } from './key-balance.ts'
 import type { LoadedWeights } from './load.ts'
 
 export interface Layer extends LayerSpec {
@@ -16,6 +17,7 @@ export interface Layer extends LayerSpec {
   readonly vBias: Tensor | undefined
   readonly qNorm: Tensor | undefined // (1, headDim)
   readonly kNorm: Tensor | undefined // (1, headDim)
+  readonly balance: Balance | undefined
   readonly o: Weight // (hidden, heads * headDim)
   readonly oBias: Tensor | undefined
   readonly attnOutNorm: Tensor | undefined // (1, hidden)
@@ -26,13 +28,28 @@ export interface Layer extends LayerSpec {
   readonly ffnOutNorm: Tensor | undefined // (1, hidden)
 }
 
-/** Joins the recipe of each layer with its weights. Throws `bad_model` for a weight that is missing. */
-export function layersOf(spec: ModelSpec, weights: LoadedWeights): Layer[] {
+/** A layer's `KeyBalance` in the backend. */
+export interface Balance {
+  readonly kOffset: Tensor // (1, kvHeads * headDim)
+  readonly kFactors: Tensor // (1, kvHeads * headDim)
+  readonly qFactors: Tensor // (1, heads * headDim)
+}
+
+/**
+ * Joins the recipe of each layer with its weights and what pages hold of its K. Throws `bad_model` for a weight that is missing.
+ */
+export function layersOf(
+  backend: Backend,
+  spec: ModelSpec,
+  weights: LoadedWeights,
+  balances: readonly (KeyBalance | undefined)[],
+): Layer[] {
   const ropes = ropesOf(spec)
   return spec.layers.map((layer, index): Layer => {
     const matrix = (name: string) => weights.matrix(`layers.${index}.${name}`)
     const vector = (wanted: boolean, name: string) => (wanted ? weights.vector(`layers.${index}.${name}`) : undefined)
-    const { norms, biases, headNorms, rope } = layer
+    const { norms, biases, headNorms, rope, heads } = layer
+    const balance = balances[index]
     return {
       ...layer,
       turn: rope && ropes.indexOf(rope),
@@ -45,6 +62,11 @@ export function layersOf(spec: ModelSpec, weights: LoadedWeights): Layer[] {
       vBias: vector(biases.qkv, 'vBias'),
       qNorm: vector(headNorms, 'qNorm'),
       kNorm: vector(headNorms, 'kNorm'),
+      balance: balance && {
+        kOffset: backend.vector(balance.offset),
+        kFactors: backend.vector(balance.factors),
+        qFactors: backend.vector(queryFactors(balance.factors, heads, spec.headDim)),
+      },
       o: matrix('o'),
       oBias: vector(biases.output, 'oBias'),
       attnOutNorm: vector(norms.afterAttention, 'attnOutNorm'),

@@ -18,6 +18,8 @@ export interface LoadedWeights {
   vector(name: string): Tensor
   /** Undefined where the model has no such tensor. */
   optionalVector(name: string): Tensor | undefined
+  /** The biases of K by name, as numbers: they tell how pages hold K, see key-balance.ts. */
+  readonly keyBiases: ReadonlyMap<string, Float32Array>
   /** Tells these weights from others of the same shapes, see `WeightIdentity`. */
   readonly identity: string
 }
@@ -42,6 +44,7 @@ export async function loadWeights(
 ): Promise<LoadedWeights> {
   const matrices = new Map<string, Weight>()
   const vectors = new Map<string, Tensor>()
+  const keyBiases = new Map<string, Float32Array>()
   const ordered = inFileOrder(archive)
   const total = ordered.reduce((sum, [, tensor]) => sum + tensor.bytes, 0)
   const identity = new WeightIdentity()
@@ -49,8 +52,11 @@ export async function loadWeights(
   let done = 0
   for (const [name, tensor] of ordered) {
     throwIfAborted(signal)
-    if (tensor.rows === 1) vectors.set(name, backend.vector(await readVector(tensor, identity)))
-    else matrices.set(name, await readMatrix(backend, tensor, identity, turns))
+    if (tensor.rows === 1) {
+      const values = await readVector(tensor, identity)
+      vectors.set(name, backend.vector(values))
+      if (name.endsWith('.kBias')) keyBiases.set(name, values)
+    } else matrices.set(name, await readMatrix(backend, tensor, identity, turns))
     done += tensor.bytes
     onProgress?.(done, total)
   }
@@ -58,6 +64,7 @@ export async function loadWeights(
     matrix: (name) => known(matrices, name),
     vector: (name) => known(vectors, name),
     optionalVector: (name) => vectors.get(name),
+    keyBiases,
     identity: await identity.finish(archive.fingerprint),
   }
 }
@@ -127,12 +134,17 @@ async function readMatrix(
   return writer.finish()
 }
 
-/** A norm or bias as f32; these are never quantised in the formats we read. */
-async function readVector(tensor: TensorInfo, identity: WeightIdentity): Promise<Float32Array> {
+/** A norm or bias as f32; these are never quantised in the formats we read. Throws `bad_model`, `unsupported`. */
+export function vectorOf(tensor: TensorInfo): Promise<Float32Array> {
+  return readVector(tensor)
+}
+
+/** As `vectorOf`; its bytes are part of the model's identity. */
+async function readVector(tensor: TensorInfo, identity?: WeightIdentity): Promise<Float32Array> {
   const { name, type, cols, source, offset, bytes, plus } = tensor
   const raw = new Uint8Array(bytes)
   await source.read(offset, raw)
-  identity.vector(raw)
+  identity?.vector(raw)
   const view = new DataView(raw.buffer)
   const values = new Float32Array(cols)
   if (type === 'f32') for (let i = 0; i < cols; i++) values[i] = view.getFloat32(i * 4, true)

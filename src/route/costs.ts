@@ -8,9 +8,9 @@
  * K and V leave while later ones are computed, so the slower of computing and sending counts. What the formulas leave out (a queue
  * that grew, a machine that does two things at once) is in a factor for each way, learned from what it took.
  */
+import type { Way } from '../engine/service.ts'
 import { ByLength, type Estimate, Least, Measure } from './measure.ts'
 
-export type Way = 'local' | 'remote' | 'relay' | 'race'
 /** With a companion. */
 type AwayWay = Exclude<Way, 'local'>
 

@@ -1,6 +1,8 @@
 /** Which way a request takes to its first token: the one that should take the least time, by measured costs, among those it allows. */
+
+import type { Way } from '../engine/service.ts'
 import { type Companion, type Companions, type Ending, optimistic } from './companions.ts'
-import { LocalCosts, type RemotePromptCost, type Way } from './costs.ts'
+import { LocalCosts, type RemotePromptCost } from './costs.ts'
 import type { Estimate } from './measure.ts'
 
 export interface RouteRequest {

@@ -1,4 +1,7 @@
-/** What a model's K and V depend on beside the tokens, as hashes: who trades them must have the same. */
+/**
+ * Hashes everything but the tokens that a model's K and V depend on. Machines that exchange them
+ * must agree on all of it.
+ */
 
 import { sha256Hex } from '../base/hash.ts'
 import type { ModelArchive, ModelSpec } from '../base/model.ts'
@@ -6,26 +9,30 @@ import { specOf } from '../model/families/index.ts'
 import { vocabularyOf } from '../model/vocabulary.ts'
 import type { KvIdentity } from './format.ts'
 
-/** `identity` tells the weights, see `WeightIdentity`; `predictor` is the SHA-256 of an engine's predictor. */
+/**
+ * Returns the identity of an engine's K and V. `identity` is the hash of the weights
+ * (`WeightIdentity`), `balance` says how pages hold K (`balanceHash`), and `predictor` is the
+ * SHA-256 of the engine's predictor.
+ */
 export async function kvIdentityOf(
   { name, config, tokenizer }: ModelArchive,
-  identity: string,
-  predictor: string | undefined,
+  { identity, balance, predictor }: { identity: string; balance: string | undefined; predictor: string | undefined },
 ): Promise<KvIdentity> {
   return {
     name,
     model: identity,
     tokenizer: await hashOf(inOrder(vocabularyOf(tokenizer) ?? null)),
-    rope: await hashOf(positionsOf(specOf(config))),
+    rope: await hashOf(positionsOf(specOf(config), balance)),
     ...(predictor !== undefined && { predictor }),
   }
 }
 
 /**
- * What K and V depend on beside weights and tokens: how layers rotate keys and which keys their queries see. Layers that are alike
- * and see all keys are one rotation, in the form that the first version of the wire had.
+ * Returns what K and V depend on beside weights and tokens: how layers rotate keys, which keys their
+ * queries see, and how pages hold K. Layers that are alike and see all keys give one rotation, in
+ * the form of the wire's first version.
  */
-function positionsOf({ headDim, layers }: ModelSpec): unknown {
+function positionsOf({ headDim, layers }: ModelSpec, balance: string | undefined): unknown {
   const [first] = layers
   const isPlain = layers.every(({ rope, attention }) => {
     const { scale, window, softCap } = attention
@@ -33,12 +40,13 @@ function positionsOf({ headDim, layers }: ModelSpec): unknown {
       rope && rope === first?.rope && scale === 1 / Math.sqrt(headDim) && window === undefined && softCap === undefined
     )
   })
-  if (!isPlain || !first?.rope) return layers.map(({ rope, attention }) => ({ rope, attention }))
+  const held = balance === undefined ? {} : { balance }
+  if (!isPlain || !first?.rope) return { layers: layers.map(({ rope, attention }) => ({ rope, attention })), ...held }
   const { theta, pairs, divisors = [] } = first.rope
-  return { headDim, ropeTheta: theta, ropePairs: pairs, ropeDivisors: divisors }
+  return { headDim, ropeTheta: theta, ropePairs: pairs, ropeDivisors: divisors, ...held }
 }
 
-/** A vocabulary by ids, whatever order its file has; a list is in that order already. */
+/** Sorts a vocabulary by id, since files list it in any order. A list is sorted already. */
 function inOrder(vocabulary: unknown): unknown {
   if (typeof vocabulary !== 'object' || vocabulary === null || Array.isArray(vocabulary)) return vocabulary
   return Object.entries(vocabulary).sort(([, a], [, b]) => (a as number) - (b as number))

@@ -215,7 +215,7 @@ test('a prompt is read from a file, and from two with words between', async () =
   expect(await ids('-p', '@notes.txt')).toEqual(expected)
   expect(await ids('--prompt', 'a prompt')).toEqual(expected)
   const piped = await foretoken(['run', ...small(), '--raw', '--json'], '@notes.txt')
-  expect(await ids('notes.txt')).toEqual(JSON.parse(piped.out).prompt_ids)
+  expect(await ids('@@notes.txt')).toEqual(JSON.parse(piped.out).prompt_ids)
   const tokens = await foretoken(['tokenize', '-m', model, '--json', '@notes.txt'])
   expect(JSON.parse(tokens.out).ids).toEqual(expected)
   expect((await foretoken(['run', ...small(), '@none.txt'])).err).toContain(

@@ -101,9 +101,9 @@ describe('@FILE for a text', () => {
   ])('of %s', async (_, bytes) => expect(await proseOf(`@${file('text', bytes)}`)).toBe('hé €'))
 
   test.each([
-    ['home', '@home'],
-    ['', '@'],
-    ['@x', 'x'],
+    ['@@home', '@home'],
+    ['@@', '@'],
+    ['@@@x', '@@x'],
     ['a@b', 'a@b'],
     ['', ''],
   ])('is not %s', async (argument, text) => expect(await proseOf(argument)).toBe(text))
@@ -129,7 +129,7 @@ describe('@FILE for a text', () => {
     const path = file('note', 'a note\n')
     expect(await proseOfOperands(['Sum', 'up', `@${path}`])).toBe('Sum up\na note')
     expect(await proseOfOperands([`@${path}`, 'in one', 'line'])).toBe('a note\nin one line')
-    expect(await proseOfOperands(['a', 'b'])).toBe('@a b')
+    expect(await proseOfOperands(['@@a', 'b'])).toBe('@a b')
     expect(await proseOfOperands([`@${path}`])).toBe('a note')
   })
 

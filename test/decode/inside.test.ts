@@ -245,7 +245,7 @@ describe('what fails while a pass is planned', () => {
         if (length === 33) throw new RangeError('Array buffer allocation failed')
         return false
       },
-      runs: (sequence, ids, outputs) => [{ sequence, ids, outputs }],
+      chunks: (sequence, ids, outputs) => [{ sequence, ids, outputs }],
       doubts: () => false,
     }
     const { scheduler, cache, prefixes } = setup({ predicting, options: { order: 'pack' } })

@@ -1,6 +1,6 @@
 /** Tenants share the scheduler: rows, places, pages and the queue, whatever one of them asks for. */
 import { describe, expect, test } from 'vitest'
-import { inTurns, TurnQueue, Turns } from '../../src/decode/turns.ts'
+import { inTurns, TenantAccounts, TurnQueue } from '../../src/decode/turns.ts'
 import { answerAlone } from '../helpers/fake-model.ts'
 import { all, prompt, Request, setup, turns } from '../helpers/scheduled.ts'
 
@@ -229,19 +229,19 @@ describe('turns', () => {
   })
 
   /** Accounts of which each plan serves tenants: how many rows, and who would have had more. */
-  function accounts(mostDebt = 1000) {
-    const turns = new Turns(mostDebt)
+  function accountsOf(mostDebt = 1000) {
+    const accounts = new TenantAccounts(mostDebt)
     const plan = (rows: Readonly<Record<string, number>>, waiting: readonly string[] = Object.keys(rows)) => {
-      turns.enter(new Set(Object.keys(rows)))
-      for (const [tenant, count] of Object.entries(rows)) if (count > 0) turns.charge(tenant, count)
-      turns.settle(new Set(waiting))
+      accounts.enter(new Set(Object.keys(rows)))
+      for (const [tenant, count] of Object.entries(rows)) if (count > 0) accounts.charge(tenant, count)
+      accounts.settle(new Set(waiting))
     }
-    const ahead = (one: string, other: string) => turns.of(one).work - turns.of(other).work
-    return { turns, plan, ahead }
+    const ahead = (one: string, other: string) => accounts.standingOf(one).work - accounts.standingOf(other).work
+    return { accounts, plan, ahead }
   }
 
   test('are not saved up by being away, by asking for little, or by waiting for pages', () => {
-    const { plan, ahead } = accounts()
+    const { plan, ahead } = accountsOf()
     for (let n = 0; n < 50; n++) plan({ a: 100, b: 1 }, ['a'])
     expect(ahead('a', 'b')).toBe(0)
     for (let n = 0; n < 50; n++) plan({ a: 100 })
@@ -253,7 +253,7 @@ describe('turns', () => {
   })
 
   test('stay as they are for a tenant that leaves and returns', () => {
-    const { turns, plan, ahead } = accounts()
+    const { accounts, plan, ahead } = accountsOf()
     plan({ a: 300, b: 0 })
     expect(ahead('a', 'b')).toBe(300)
     plan({ b: 40 })
@@ -263,7 +263,7 @@ describe('turns', () => {
     for (let n = 0; n < 10; n++) plan({ b: 40 })
     plan({ a: 0, b: 0 })
     expect(ahead('a', 'b')).toBe(0)
-    expect(turns.of('a').served).toBeLessThan(turns.of('b').served)
+    expect(accounts.standingOf('a').served).toBeLessThan(accounts.standingOf('b').served)
     // Neither has had less than the other by the return of one that had more.
     for (let n = 0; n < 3; n++) {
       plan({ a: 100, b: 100 })
@@ -274,18 +274,18 @@ describe('turns', () => {
   })
 
   test('hold nobody back for longer than the largest debt', () => {
-    const { plan, ahead } = accounts(500)
+    const { plan, ahead } = accountsOf(500)
     for (let n = 0; n < 50; n++) plan({ a: 100, b: 0 })
     plan({ a: 0, b: 0 })
     expect(ahead('a', 'b')).toBe(500)
   })
 
   test('of tenants without requests are forgotten: when plans have passed, and where they are many', () => {
-    const { turns, plan } = accounts()
+    const { accounts, plan } = accountsOf()
     for (let n = 0; n < 2000; n++) plan({ [`tenant ${n}`]: 10 })
-    expect(turns.tenants).toBeLessThanOrEqual(258)
+    expect(accounts.tenants).toBeLessThanOrEqual(258)
     plan(Object.fromEntries(Array.from({ length: 2000 }, (_, n) => [`other ${n}`, 1])))
     for (let n = 0; n < 300; n++) plan({ a: 10 })
-    expect(turns.tenants).toBe(1)
+    expect(accounts.tenants).toBe(1)
   })
 })

@@ -1,4 +1,4 @@
-/** The package as a user gets it: built, packed, unpacked into an empty project, and used as the documentation says. */
+/** Builds and packs the package, unpacks it into an empty project, and uses it as the documentation says. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import {
   cpSync,
@@ -113,6 +113,43 @@ describe('the program of the quick start', () => {
     writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(config))
     run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', '.'], project)
   })
+})
+
+/** TypeScript and JavaScript blocks of the documentation, each as a module of its own. docs/api.md has declarations. */
+function examples(): { place: string; text: string }[] {
+  const docs = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
+  const pages = ['README.md', 'CONTRIBUTING.md', 'ARCHITECTURE.md', ...docs.map((name) => join('docs', name))]
+  const written = pages.filter((page) => page.endsWith('.md') && page !== join('docs', 'api.md'))
+  return written.flatMap((page) => {
+    const blocks = readFileSync(join(root, page), 'utf8').matchAll(
+      /^```(?:[cm]?[jt]sx?|typescript|javascript)\b.*\n([\s\S]*?)^```/gm,
+    )
+    return [...blocks].map(([, text = ''], index) => ({ place: `${page} ${index + 1}`, text }))
+  })
+}
+
+test('every example of the documentation compiles against the built package', () => {
+  const files = examples().map(({ place, text }) => {
+    const name = `${place.replaceAll(/[^a-z0-9]+/gi, '-')}.mts`
+    // An example without imports would be a script, which shares its names with the other examples.
+    writeFileSync(join(project, name), `${text}\nexport {}\n`)
+    return name
+  })
+  expect(files.length).toBeGreaterThanOrEqual(5)
+  const compilerOptions = {
+    target: 'es2022',
+    module: 'nodenext',
+    types: ['node'],
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    noUncheckedIndexedAccess: true,
+    noEmit: true,
+    // Examples import the types of other packages, which need not compile with every check.
+    skipLibCheck: true,
+  }
+  writeFileSync(join(project, 'tsconfig.examples.json'), JSON.stringify({ compilerOptions, files }))
+  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+  run(process.execPath, [tsc, '-p', 'tsconfig.examples.json'], project)
 })
 
 test.each(nodes())('the command runs on Node %s, and knows its version', (_, node) => {

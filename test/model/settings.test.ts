@@ -397,7 +397,8 @@ describe('an attention window is computed', () => {
     const plain = await openModel(tinyFiles())
     const windowed = await openModel(tinyFiles({ metadata: { 'llama.attention.sliding_window': { u32: 32 } } }))
     expect(windowed.fingerprint).not.toBe(plain.fingerprint)
-    const rope = async (archive: ModelArchive) => (await kvIdentityOf(archive, 'same', undefined)).rope
+    const rope = async (archive: ModelArchive) =>
+      (await kvIdentityOf(archive, { identity: 'same', balance: undefined, predictor: undefined })).rope
     expect(await rope(windowed)).not.toBe(await rope(plain))
     const { pieces } = preparedFile(windowed, new Uint32Array(0))
     const parts: Uint8Array[] = []

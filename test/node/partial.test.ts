@@ -3,6 +3,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -149,4 +151,23 @@ test('one who waits says for whom, and goes on alone when nothing moves any more
   await get({ onWait: (holder) => said.push(holder) })
   isRight()
   expect(said).toEqual(['process 1'])
+})
+
+test('a process that is killed while it waits for an answer leaves nothing that stays', async () => {
+  const silent = createServer(() => {})
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+  const asked = once(silent, 'request')
+  const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}/m.gguf`
+  const code = `import { download } from ${JSON.stringify(module)}; await download(${JSON.stringify({ url, target: target() })})`
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', code])
+  children.push(child)
+  await asked
+  expect(parts()).toHaveLength(1)
+  child.kill('SIGKILL')
+  await once(child, 'close')
+  await get()
+  isRight()
+  expect(readdirSync(folder)).toEqual(['m.gguf'])
+  silent.closeAllConnections()
+  await new Promise((resolve) => silent.close(resolve))
 })

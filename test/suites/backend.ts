@@ -174,6 +174,19 @@ export function runBackendSuite(
       }
     })
 
+    test('scaleColumns, on columns of a wider tensor and on fewer rows than it has', async () => {
+      const rng = random(seed)
+      const x = upload(backend, rng, 7, 72)
+      const factors = rng.floats(32).map((factor, i) => (i % 4 === 1 ? factor : 1))
+      backend.scaleColumns(backend.columns(x.tensor, 24, 32), backend.vector(factors), 5)
+      const got = await backend.read(x.tensor, 7)
+      got.forEach((value, i) => {
+        const [row, col] = [Math.floor(i / 72), (i % 72) - 24]
+        const inside = row < 5 && col >= 0 && col < 32
+        expect(value, `row ${row}, column ${col}`).toBe(Math.fround(x.values[i]! * (inside ? factors[col]! : 1)))
+      })
+    })
+
     test('rmsNorm, headNorm, addBias and swiglu', async () => {
       const rng = random(seed)
       const rows = 7

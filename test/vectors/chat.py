@@ -59,7 +59,12 @@ SPECIAL = list(
         + ["<｜tool▁output▁begin｜>", "<｜tool▁output▁end｜>"]
     )
 )
-PUBLISHED = {"llama3.2": "meta-llama-Llama-3.2-3B-Instruct", "gemma2": "google-gemma-2-2b-it"}
+PUBLISHED = {
+    "llama3.2": "meta-llama-Llama-3.2-3B-Instruct",
+    "gemma2": "google-gemma-2-2b-it",
+    "gemma3": "google-gemma-3-4b-it",
+    "phi-4": "microsoft-phi-4",
+}
 
 
 def user(content, **more) -> dict:

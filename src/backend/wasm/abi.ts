@@ -1,5 +1,5 @@
 /**
- * The exports of the Rust core as TypeScript sees them. Pointers are byte addresses; `wasm/src/lib.rs` is the reference.
+ * The exports of the Rust core as TypeScript sees them. Pointers are byte addresses; `wasm/core/src/lib.rs` is the reference.
  *
  * Wasm has no unsigned numbers at its border: a u32 of 2 GiB or more comes out as a negative i32, and a u64 as a signed BigInt.
  * `kernelsOf` is the one place that sets this right, so that every number that the core gives is a whole number from 0.

@@ -63,6 +63,8 @@ class WasmBackend implements Backend {
   readonly #lowering: number
   readonly #workers: readonly ComputeWorker[]
   readonly #tables: PassTables
+  /** The columns that vectors of factors change. */
+  readonly #scaled = new WeakMap<Tensor, [column: number, factor: number][]>()
   #closed = false
   #limits: Sizes = { tokens: 0, pageEntries: leastPageEntries, maxK: 0, headDim: 0, groups: [] }
   /** Scratch of all threads. */
@@ -220,6 +222,20 @@ class WasmBackend implements Backend {
   addBias(x: Tensor, bias: Tensor, rows: number): void {
     const { at, stride } = wasm(x)
     finished(this.#kernels.add_bias(at, stride, 0, wasm(bias).at, bias.cols, rows), 'add_bias')
+  }
+
+  scaleColumns(x: Tensor, factors: Tensor, rows: number): void {
+    const { at, stride } = wasm(x)
+    const { floats } = this.#arena
+    let columns = this.#scaled.get(factors)
+    if (!columns) {
+      const from = wasm(factors).at / 4
+      columns = [...floats.subarray(from, from + factors.cols).entries()].filter(([, factor]) => factor !== 1)
+      this.#scaled.set(factors, columns)
+    }
+    // A few columns of a few layers of few models: not worth a kernel.
+    for (const [column, factor] of columns)
+      for (let row = 0, i = at / 4 + column; row < rows; row++, i += stride) floats[i]! *= factor
   }
 
   headNorm(x: Tensor, weight: Tensor, eps: number, rows: number): void {

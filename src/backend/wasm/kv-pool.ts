@@ -1,5 +1,5 @@
 /**
- * KV pages in wasm memory; the layout of a page is told in `wasm/src/lib.rs`.
+ * KV pages in wasm memory; the layout of a page is told in `wasm/core/src/lib.rs`.
  *
  * Every page is a region of its own, wherever the arena has one: the kernels find page p at `origin + p * unit`, so its id is its address in
  * units of 64 bytes. So a pool grows without moving, and any page may go back to the arena for another use.

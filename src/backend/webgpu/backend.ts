@@ -218,6 +218,11 @@ class WebGpuBackend implements Backend {
     this.#each('bias', [at, stride, gpu(bias).at, bias.cols], bias.cols, rows)
   }
 
+  scaleColumns(x: Tensor, factors: Tensor, rows: number): void {
+    const { at: from, stride } = gpu(x)
+    this.#each('scale', [from, stride, gpu(factors).at, factors.cols], factors.cols, rows)
+  }
+
   rope(x: Tensor, index: number): void {
     const { at: from, stride, cols } = gpu(x)
     const { tables, ropes, window } = this.#planned()

@@ -1,5 +1,5 @@
 /**
- * K and V in pages of 16 tokens, laid out as the Wasm core has them (wasm/src/lib.rs): K (heads, dim, 16) transposed, V (heads, 16, dim), for
+ * K and V in pages of 16 tokens, laid out as the Wasm core has them (wasm/core/src/lib.rs): K (heads, dim, 16) transposed, V (heads, 16, dim), for
  * int8 then f32 scales of K (heads, 16) and V (heads, 16). Indices count words of four bytes.
  */
 import type { KvType } from '../../../base/kv.ts'

@@ -25,6 +25,13 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x < p.cols) { a[p.x + id.y * p.x_stride + id.x] += a[p.bias + id.x]; }
 }`
 
+/** x *= factors, row by row. */
+export const scale = /* wgsl */ `${head(['x', 'x_stride', 'factors', 'cols'])}
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x < p.cols) { a[p.x + id.y * p.x_stride + id.x] *= a[p.factors + id.x]; }
+}`
+
 /** Rotates pairs of each head by the angles of the row: cosines, then sines, (rows, head_dim) in the tables. */
 export const rope = /* wgsl */ `${head(['x', 'x_stride', 'heads', 'head_dim', 'adjacent', 'angles'])}
 @compute @workgroup_size(64)
