@@ -1,4 +1,7 @@
-/** Decode speed: milliseconds per token of one sequence, at a given number of tokens of context. */
+/**
+ * Measures decode speed: milliseconds per token of one sequence, at a given number of context
+ * tokens.
+ */
 import type { Engine } from '../src/index.ts'
 import { type BenchOptions, promptOf } from './prefill.ts'
 import { round, type Sample, type Summary, summary, timed } from './stats.ts'
@@ -12,7 +15,7 @@ export interface DecodeRow {
   readonly samples: readonly Sample[]
 }
 
-/** Tokens decoded in one sample. */
+/** Number of tokens decoded in one sample. */
 const steps = 16
 
 export async function benchDecode(engine: Engine, options: BenchOptions): Promise<DecodeRow[]> {

@@ -7,7 +7,9 @@
  * `test/wasm-loops.test.ts` holds the first; the second is for whoever works on a kernel.
  */
 import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { multiplyingLoops } from './wasm-loops.ts'
@@ -34,9 +36,17 @@ else
 /** Runs the products until they are optimised, in a process that prints what it makes. */
 function engine(): void {
   const bench = fileURLToPath(new URL('kernels.ts', import.meta.url))
-  const args = ['--print-wasm-code', bench, '--rows', values.rows, '--type', values.type, '--rounds', '10', file]
+  const args = ['--print-wasm-code', bench, '--rows', values.rows, '--type', values.type, '--rounds', '60', file]
   if (values.lowering !== undefined) args.push('--lowering', values.lowering)
-  const { stdout } = spawnSync(process.execPath, args, { encoding: 'utf8', maxBuffer: 2 ** 29 })
+  // By way of a file: V8 prints from several threads, and what a pipe has not taken when the process ends is lost.
+  const folder = mkdtempSync(join(tmpdir(), 'foretoken-code-'))
+  const printed = join(folder, 'code.txt')
+  const out = openSync(printed, 'w')
+  const { status } = spawnSync(process.execPath, args, { stdio: ['ignore', out, 'inherit'] })
+  closeSync(out)
+  const stdout = readFileSync(printed, 'utf8')
+  rmSync(folder, { recursive: true })
+  if (status !== 0) throw new Error(`the products did not run (status ${status})`)
   for (const text of stdout.split('--- WebAssembly code ---')) {
     if (!text.includes('compiler: TurboFan')) continue
     const name = /^index: (\d+)/m.exec(text)?.[1]

@@ -1,26 +1,31 @@
 /**
- * Clients of an OpenAI-compatible server, and what they see: time to first token, time between tokens, failures. Closed loop: so many
- * clients, each asks again when it is answered. Open loop: requests come at a rate, by a Poisson process, whoever is done; their times
- * count from when they should have been sent, so that a busy client can't hide its own delay.
+ * Simulates clients of an OpenAI-compatible server and measures what they see: time to first token,
+ * time between tokens, failures. In a closed loop, each of a number of clients asks again when it
+ * is answered. In an open loop, requests come at a rate, by a Poisson process, whether or not
+ * earlier ones are done; their times count from when they should have been sent, so that a busy
+ * client cannot hide its own delay.
  */
 import { createRandom } from '../src/decode/random.ts'
 import { eventsOf } from './sse.ts'
 import { type Percentiles, percentiles, round, sum } from './stats.ts'
 
 export interface LoadOptions {
-  /** With `/v1`. */
+  /** The address with its `/v1`. */
   readonly url: string
   readonly model: string
   readonly key?: string | undefined
   readonly requests: number
-  /** Clients of a closed loop. */
+  /** Number of clients of a closed loop. */
   readonly concurrency: number
-  /** Requests a second of an open loop, in place of a closed one. */
+  /** Requests a second of an open loop, instead of a closed one. */
   readonly rate?: number | undefined
-  /** Prompt lengths in words, one after the other. */
+  /** Prompt lengths in words, used in turn. */
   readonly words: readonly number[]
   readonly maxTokens: number
-  /** Further fields of the body: what other servers don't know is sent to none. */
+  /**
+   * More fields for the body. Fields that only foretoken knows belong here, so other servers do not
+   * get them.
+   */
   readonly fields?: Readonly<Record<string, unknown>>
   readonly seed: number
   readonly signal?: AbortSignal | undefined
@@ -30,7 +35,7 @@ export interface LoadOptions {
 export interface LoadResult {
   readonly requests: number
   readonly failed: number
-  /** By status, or by what broke the connection. */
+  /** Counts by status, or by what broke the connection. */
   readonly failures: Readonly<Record<string, number>>
   readonly seconds: number
   readonly requests_per_s: number
@@ -48,7 +53,7 @@ interface Answered {
   readonly tokens: number
 }
 
-/** Rejects where the signal fires; all else that goes wrong is counted. */
+/** Runs the load. Rejects if the signal fires; all other failures are counted. */
 export async function load(options: LoadOptions): Promise<LoadResult> {
   const { requests, concurrency, rate, seed, onProgress, signal } = options
   const random = createRandom(seed)
@@ -142,7 +147,9 @@ async function ask({ url, key, signal }: LoadOptions, body: string, due: number)
 const words =
   'time year people way day man thing woman life child world school state family student group country'.split(' ')
 
-/** Prompts begin differently, so that no prefix cache has read them. */
+/**
+ * Returns the body of a request. Prompts begin differently, so that no prefix cache has read them.
+ */
 function bodyOf(
   { model, words: lengths, maxTokens, fields }: LoadOptions,
   index: number,

@@ -1,16 +1,16 @@
-/** Small line charts as SVG, readable in light and dark, without a library. */
+/** Draws small line charts as SVG, readable in light and dark, without a library. */
 
 export interface Series {
   readonly name: string
   readonly points: readonly (readonly [x: number, y: number])[]
-  /** A dashed line without marks: a prediction, a bound. */
+  /** Draws a dashed line without marks, for a prediction or a bound. */
   readonly dashed?: boolean
 }
 
 export interface Axis {
   readonly label: string
   readonly log?: boolean
-  /** Show these values and no others. */
+  /** Shows these values and no others. */
   readonly ticks?: readonly number[]
 }
 
@@ -27,10 +27,10 @@ const height = 440
 const frame = { left: 64, top: 64, bottom: 52 }
 const tall = height - frame.top - frame.bottom
 
-/** Okabe and Ito's colours, told apart by all kinds of sight. */
+/** Okabe and Ito's colours, which all kinds of colour vision can tell apart. */
 const colours = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9']
 
-/** A chart as an SVG text. Points that a logarithmic axis can't show are left out. */
+/** Returns a chart as SVG text. Points that a logarithmic axis cannot show are left out. */
 export function lineChart(chart: Chart): string {
   const { title, subtitle = '', x, y } = chart
   const series = chart.series.map(({ points, ...rest }) => ({ ...rest, points: points.filter(shown(x, y)) }))
@@ -43,7 +43,7 @@ export function lineChart(chart: Chart): string {
     points.map(([, value]) => value),
     y,
   )
-  // Names stand right of the lines: about 7.2 units a letter.
+  // Names stand to the right of the lines: about 7.2 units a letter.
   const right = 24 + 7.2 * Math.max(12, ...series.map(({ name }) => Math.min(name.length, 40)))
   const wide = width - frame.left - right
   const px = (value: number) => number(frame.left + horizontal.at(value) * wide)
@@ -89,7 +89,10 @@ export function lineChart(chart: Chart): string {
   ].join('\n')
 }
 
-/** The share of values at most x, for several sets of values: a distribution. */
+/**
+ * Draws the distribution of several sets of values: for each value, the share of values at most
+ * that.
+ */
 export function distributionChart(
   chart: Omit<Chart, 'series' | 'y'>,
   sets: readonly { readonly name: string; readonly values: readonly number[] }[],
@@ -116,7 +119,7 @@ text{font:12px system-ui,sans-serif;fill:#333}
 `
 
 interface Scale {
-  /** Where a value lies, 0 to 1. */
+  /** Returns the position of a value, from 0 to 1. */
   at(value: number): number
   readonly ticks: readonly number[]
 }
@@ -126,7 +129,10 @@ function shown(x: Axis, y: Axis): (point: readonly [number, number]) => boolean 
   return ([a, b]) => sound(a, x) && sound(b, y)
 }
 
-/** A linear axis begins at 0 if that is near; a logarithmic one ends at round values. */
+/**
+ * Returns the scale of an axis. A linear axis begins at 0 if that is near; a logarithmic one ends
+ * at round values.
+ */
 function scaleOf(values: readonly number[], axis: Axis): Scale {
   const all = [...values, ...(axis.ticks ?? [])]
   const low = all.length ? Math.min(...all) : axis.log ? 1 : 0
@@ -152,13 +158,13 @@ function linearTicks(low: number, high: number): number[] {
   )
 }
 
-/** 1, 2, 5 of each power of ten if there are few, else the powers. */
+/** Returns 1, 2 and 5 of each power of ten if there are few powers, else the powers. */
 function logTicks(low: number, high: number): number[] {
   const [from, to] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))]
   const steps = to - from <= 3 ? [1, 2, 5] : [1]
   const all: number[] = []
   for (let power = from; power <= to; power++) for (const step of steps) all.push(step * 10 ** power)
-  // At the ends of what a double holds the next power is 0 or infinite.
+  // At the limits of a double, the next power is 0 or infinite.
   while (all[0] === 0) all.shift()
   while (all.at(-1) === Infinity) all.pop()
   const first = all.findLastIndex((tick) => tick <= low)

@@ -1,11 +1,13 @@
 /**
- * Four ways to prefill a batch, on the same engine and weights, in turns: one prompt by one, all padded to the longest,
- * padded after ordering by length, and packed (Prepacking, arXiv 2404.09529, figures 3 and 5).
+ * Measures four ways to prefill a batch, on the same engine and weights, in turns: prompts one by
+ * one, all padded to the longest, padded after sorting by length, and packed (Prepacking, arXiv
+ * 2404.09529, figures 3 and 5).
  *
- * Padding runs in the same passes as packing, with rows that mean nothing: what differs is the rows, not the code. Random
- * batches are timed single, padded and packed. Ordering needs a queue to order: batches at even distances of the whole set,
- * ordered by length, are timed padded and packed, and compared with each other. An engine with a predictor does the random ones
- * twice more, predicted: one by one, and all submitted at once.
+ * Padding runs in the same passes as packing, with meaningless rows: the rows differ, not the code.
+ * Random batches are timed single, padded and packed. Sorting needs a queue to sort. So batches at
+ * even distances of the whole sorted set are timed padded and packed, and compared with each other.
+ * An engine with a predictor runs the random ones twice more, predicted: one by one, and all
+ * submitted at once.
  */
 import { type Engine, pageTokens } from '../src/index.ts'
 import { binsOf } from '../src/onnx/bins.ts'
@@ -14,42 +16,53 @@ import { quantile, round, type Sample, type Summary, sum, summary, timed } from 
 
 export interface PrepackRow {
   readonly batch: number
-  /** Batches drawn at random, and as many of the ordered set. */
+  /** Number of random batches, and of batches of the sorted set. */
   readonly batches: number
   readonly prompts: number
   readonly tokens: number
   readonly mean_length: number
   readonly cv: number
-  /** Rows of the longest prompt's length that best-fit decreasing needs for a batch, mean. */
+  /**
+   * Mean number of rows of the longest prompt's length that best-fit decreasing needs for a batch.
+   */
   readonly packed_rows: number
-  /** Medians of all batches together; `sorted` and `packed_sorted` are of the ordered batches. */
+  /** Medians of all batches together; `sorted` and `packed_sorted` are for the sorted batches. */
   readonly ms: Readonly<Record<'single' | 'padded' | 'packed' | 'sorted' | 'packed_sorted', number>>
   readonly cpu_ms: Readonly<Record<'single' | 'padded' | 'packed', number>>
-  /** Time of the others by the time of packing, round by round: the median, and the least and the most. */
+  /**
+   * Time of the others divided by the time of packing, by round: the median, and the minimum and
+   * maximum.
+   */
   readonly speedup: Readonly<Record<Rival, number>>
   readonly speedup_range: Readonly<Record<Rival, readonly [number, number]>>
-  /** Rows of padding by rows of packing: batch size x longest / sum of lengths. */
+  /** Rows with padding divided by rows with packing: batch size x longest / sum of lengths. */
   readonly predicted_speedup: number
-  /** Measured by predicted. */
+  /** Measured speed-up divided by predicted. */
   readonly of_predicted: number
   readonly peak_kv_bytes: Readonly<Record<'padded' | 'packed', number>>
-  /** To the logits of the first token, all prompts waiting since the batch began. `shortest`: by the scheduler. */
+  /**
+   * Milliseconds to the logits of the first token, all prompts waiting since the batch began.
+   * `shortest` is the scheduler's order.
+   */
   readonly ttft_ms: Readonly<Record<'single' | 'padded' | 'packed' | 'shortest', Ttft>>
-  /** The largest ratio of a packed prompt's TTFT to the padded batch's: above 1, somebody waited longer. */
+  /**
+   * The largest ratio of a packed prompt's TTFT to the padded batch's; above 1, a prompt waited
+   * longer.
+   */
   readonly worst_ttft: number
-  /** Of an engine with a predictor. */
+  /** Present for an engine with a predictor. */
   readonly predicted?: PredictedBatch
   readonly samples: readonly Round[]
 }
 
-/** Prediction with and without packing; medians, and times as fast round by round. */
+/** Prediction with and without packing: medians, and speed-ups by round. */
 export interface PredictedBatch {
   readonly ms: Readonly<Record<'single' | 'packed', number>>
-  /** Predicted one by one, against exact one by one. */
+  /** Speed-up of predicted over exact, both one by one. */
   readonly alone: Summary
-  /** Predicted and packed, against exact and padded. */
+  /** Speed-up of predicted and packed over exact and padded. */
   readonly together: Summary
-  /** `together` by the product of what packing and prediction make faster alone. */
+  /** `together` divided by the product of the separate speed-ups of packing and prediction. */
   readonly of_product: number
 }
 
@@ -59,7 +72,7 @@ export interface Ttft {
   readonly p95: number
 }
 
-/** What packing is compared with. */
+/** The ways that packing is compared with. */
 type Rival = 'padded' | 'sorted' | 'single'
 type Way = 'single' | 'padded' | 'packed' | 'shortest'
 type PredictedWay = 'predicted_single' | 'predicted_packed'
@@ -68,22 +81,25 @@ type Prompts = readonly (readonly number[])[]
 
 export interface PrepackOptions {
   readonly batches: readonly number[]
-  /** Batches of each size. Default 2. */
+  /** Number of batches of each size. Default 2. */
   readonly draws?: number
-  /** Timed rounds; in each, all ways take turns. Default 3. */
+  /** Timed rounds; all ways take turns in each. Default 3. */
   readonly runs?: number
   readonly seed: number
   readonly onProgress?: (text: string) => void
 }
 
-/** What an engine must have room for: the longest prompt, and the largest batch padded to it. */
+/**
+ * Returns the room that an engine needs: for the longest prompt, and for the largest batch padded
+ * to it.
+ */
 export function prepackRoom(prompts: Prompts, batches: readonly number[]): { context: number; kvTokens: number } {
   const longest = Math.max(...prompts.map(({ length }) => length))
   const padded = Math.ceil(longest / pageTokens) * pageTokens
   return { context: longest + 1, kvTokens: Math.max(longest + 1, padded * Math.max(...batches)) + pageTokens }
 }
 
-/** Each batch size that `prompts` are enough for. */
+/** Measures each batch size that `prompts` are enough for. */
 export async function benchPrepack(engine: Engine, prompts: Prompts, options: PrepackOptions): Promise<PrepackRow[]> {
   const rows: PrepackRow[] = []
   for (const batch of options.batches)
@@ -156,7 +172,7 @@ function report(
     sorted: median('sorted', 'ms'),
     packed_sorted: median('packed_sorted', 'ms'),
   }
-  // Pair by pair: a shared machine that slows down for a minute slows both of a pair.
+  // By pairs, because a shared machine that slows down for a minute slows both of a pair.
   const ratio = (rival: Rival) =>
     summary(samples.map((sample) => sample[rival]!.ms / sample[rival === 'sorted' ? 'packed_sorted' : 'packed']!.ms))
   const ratios = { padded: ratio('padded'), sorted: ratio('sorted'), single: ratio('single') }
@@ -226,7 +242,10 @@ function predictedBatch(samples: readonly Round[]): PredictedBatch {
   }
 }
 
-/** Each runs a batch and tells when each prompt's logits were there, milliseconds from its beginning. */
+/**
+ * Each runs a batch and returns when each prompt's logits were ready, in milliseconds from its
+ * beginning.
+ */
 const ways: Record<Way, (engine: Engine, prompts: Prompts) => Promise<number[]>> = { single, padded, packed, shortest }
 
 async function single(engine: Engine, prompts: Prompts): Promise<number[]> {
@@ -265,7 +284,7 @@ async function packed(engine: Engine, prompts: Prompts): Promise<number[]> {
   })
 }
 
-/** All submitted at once: the scheduler takes the shortest first. */
+/** Submits all prompts at once; the scheduler runs the shortest first. */
 async function shortest(engine: Engine, prompts: Prompts): Promise<number[]> {
   const requests = prompts.map((ids) => engine.submit({ prompt: ids, maxTokens: 1 }))
   const done = await Promise.all(requests.map((request) => request.result()))
@@ -286,7 +305,7 @@ function longest(prompts: Prompts): number {
   return Math.max(...prompts.map(({ length }) => length))
 }
 
-/** `count` runs of `size` neighbours, at even distances. */
+/** Returns `count` windows of `size` neighbours, at even distances. */
 function windows(ordered: Prompts, size: number, count: number): Prompts[] {
   return Array.from({ length: count }, (_, i) => {
     const middle = Math.round(((i + 0.5) * ordered.length) / count)

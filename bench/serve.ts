@@ -1,9 +1,10 @@
 /**
- * The server against the library, in one process over one engine.
+ * Measures the server against the library, in one process over one engine.
  *
  *     npm run bench:serve -- [MODEL] [--runs 60] [--requests 200] [--clients 32] [--json]
  *
- * - overhead: client-side TTFT of 32-token prompts through the app on Node's server, in turns with the library; connections are kept.
+ * - overhead: client-side TTFT of 32-token prompts through the app on Node's server, in turns with
+ *   the library; connections are kept.
  * - clients: requests a second of many clients against one at a time, the same requests.
  */
 import { parseArgs } from 'node:util'
@@ -47,7 +48,7 @@ try {
 async function overhead() {
   const [server, library, difference]: [number[], number[], number[]] = [[], [], []]
   for (let run = -warmUp; run < Number(values.runs); run++) {
-    // Which goes first alternates, too.
+    // Which one goes first alternates, too.
     const order = run % 2 === 0 ? [serverFirst, libraryFirst] : [libraryFirst, serverFirst]
     const ms = new Map<typeof serverFirst, number>()
     for (const [index, first] of order.entries()) ms.set(first, await first(engine, ids(2 * run + index)))
@@ -72,7 +73,7 @@ async function clients() {
   return { times: many.requests_per_s / one.requests_per_s, one, many }
 }
 
-/** Ids that no other prompt begins with. */
+/** Returns ids that begin differently for each seed. */
 function ids(seed: number): number[] {
   return Array.from({ length: promptTokens }, (_, i) => 100 + Math.abs((seed * 7919 + i * 131) % 8000))
 }

@@ -1,10 +1,12 @@
 /**
- * The engine in a browser's tab: beside the same core in Node, with two threads beside one, and how soon a second visit is ready.
+ * Measures the engine in a browser's tab: against the same core in Node, with two threads against
+ * one, and how soon a second visit is ready.
  *
  *     npm run bench:web -- [MODEL] [--lengths 128,512] [--runs 9] [--visits 5] [--json]
  *
- * TTFT of exact prefill behind no cache, in turns; in the tab by the page's own worker and its protocol. CPU time of a tab can't be had: what is
- * compared takes turns, and the load average stands in the record.
+ * It times TTFT of exact prefill without a cached prefix, in turns. In the tab it uses the page's
+ * own worker and its protocol. A tab's CPU time is not available, so what is compared takes turns,
+ * and the record holds the load average.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -58,7 +60,10 @@ try {
   served.stop()
 }
 
-/** From the address entered to the model ready, when the page and the model are here; in a profile on disk, as a visitor has one. */
+/**
+ * Times from entering the address to the model being ready, with page and model cached, in a
+ * profile on disk as a visitor has one.
+ */
 async function secondVisits(url: string, count: number): Promise<number[]> {
   const profile = mkdtempSync(join(tmpdir(), 'foretoken-visits-'))
   const context = await driver.launchPersistentContext(profile, { executablePath: chromium(), args: browserFlags })
@@ -110,7 +115,7 @@ async function measured(page: Page, engine: Engine, length: number, runs: number
   }
 }
 
-/** A user's message that makes a prompt of about so many tokens. */
+/** Returns a user's message that makes a prompt of about `length` tokens. */
 function messagesOf(engine: Engine, length: number): Message[] {
   const words = 'the harbour was built in stone and widened twice before the new port opened further north '.split(' ')
   let content = 'the'

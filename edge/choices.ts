@@ -1,7 +1,9 @@
 /**
- * The answers of one HTTP request, made together: every choice is an answer of the service, and this is the one reader of all of them.
+ * The answers of one HTTP request, made together: every choice is an answer of the service, and
+ * this is the one reader of all of them.
  *
- * Of several choices with one prompt the first goes ahead: once its prompt has been read, the others find it in the prefix cache.
+ * Of several choices with one prompt the first goes ahead: once its prompt has been read, the
+ * others find it in the prefix cache.
  */
 import {
   type Answer,
@@ -27,7 +29,7 @@ export type Answering = Pick<TextService, 'prepare' | 'submit'>
 export interface ChoiceOptions {
   /** Aborted when the answers are not wanted any more. */
   readonly signal: AbortSignal
-  /** Whether there are events of progress. */
+  /** True if the reading of prompts is reported. */
   readonly progress: boolean
   /** Number of choices for each prompt. They differ in their seed, if the request has one. */
   readonly choices: number
@@ -54,14 +56,17 @@ export class Choices implements AsyncIterableIterator<ChoiceEvent, undefined> {
   readonly #options: ChoiceOptions
   /** Answers whose last event has not been handed out. */
   readonly #readings = new Set<Reading>()
-  /** By index. */
+  /** The answers that were submitted, by index. */
   readonly #answers = new Map<number, Answer>()
   /** Indices of the prompts that have been read: their other choices are submitted. */
   readonly #read = new Set<number>()
   readonly #progress: ChoiceEvent[] = []
   #wake = Promise.withResolvers<undefined>()
 
-  /** Makes token ids of each prompt, once for all of its choices, and submits. Rejects with what `prepare` and the constructor throw. */
+  /**
+   * Makes token ids of each prompt, once for all of its choices, and submits. Rejects with what
+   * `prepare` and the constructor throw.
+   */
   static async begin(
     service: Answering,
     requests: readonly GenerateRequest[],
@@ -75,7 +80,9 @@ export class Choices implements AsyncIterableIterator<ChoiceEvent, undefined> {
     return new Choices(service, prepared, options)
   }
 
-  /** Submits. Throws what `submit` throws, and `context_exceeded`; nothing is left submitted then. */
+  /**
+   * Submits. Throws what `submit` throws, and `context_exceeded`; nothing is left submitted then.
+   */
   constructor(service: Answering, requests: readonly GenerateRequest[], options: ChoiceOptions) {
     this.#service = service
     this.#requests = requests
@@ -106,8 +113,8 @@ export class Choices implements AsyncIterableIterator<ChoiceEvent, undefined> {
   }
 
   /**
-   * Hands out the next event. Nothing is computed for an answer whose events are not asked for. Rejects with the failure of any answer;
-   * the others end with it.
+   * Hands out the next event. Nothing is computed for an answer whose events are not asked for.
+   * Rejects with the failure of any answer; the others end with it.
    */
   async next(): Promise<IteratorResult<ChoiceEvent, undefined>> {
     try {
@@ -133,7 +140,10 @@ export class Choices implements AsyncIterableIterator<ChoiceEvent, undefined> {
     return this
   }
 
-  /** Waits for an event of any answer; `woken` if something else may be next. Resolves with undefined when all answers are complete. */
+  /**
+   * Waits for an event of any answer; `woken` if something else may be next. Resolves with
+   * undefined when all answers are complete.
+   */
   async #nextOfAnswers(): Promise<ChoiceEvent | 'woken' | undefined> {
     if (this.#readings.size === 0) return undefined
     const arrived = await this.#arrival()
@@ -202,7 +212,7 @@ export class Choices implements AsyncIterableIterator<ChoiceEvent, undefined> {
 
 function read(reading: Reading): Promise<Arrival> {
   const next = reading.events.next().then((result) => ({ reading, result }))
-  // Nobody waits for it once the request has ended.
+  // A request that ends leaves it unread.
   next.catch(() => {})
   return next
 }

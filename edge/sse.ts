@@ -1,4 +1,6 @@
-/** Server-sent events: their text, and a body of them that is written as fast as its client reads. */
+/**
+ * Server-sent events: their text, and a body of them that is written as fast as its client reads.
+ */
 import { type PaceOptions, pacedBody } from './paced.ts'
 
 const encoder = new TextEncoder()
@@ -21,7 +23,10 @@ export interface Frames {
   failed(error: unknown): string
 }
 
-/** The body of a stream. A comment is sent when there was no frame for `keepAliveMs`, and failures are frames, too. */
+/**
+ * The body of a stream. A comment is sent when there was no frame for `keepAliveMs`, and failures
+ * are frames, too.
+ */
 export class EventBody {
   readonly #frames: Frames
   readonly #keepAliveMs: number
@@ -34,17 +39,23 @@ export class EventBody {
     this.#keepAliveMs = keepAliveMs
   }
 
-  /** Waits for the first frame, `keepAliveMs` at most. Resolves with whether it has come. Rejects with the failure of making it. */
+  /**
+   * Waits for the first frame, `keepAliveMs` at most. Resolves with whether it has come. Rejects
+   * with the failure of making it.
+   */
   async open(): Promise<boolean> {
     return (await this.#wait()) !== undefined
   }
 
-  /** Returns the bytes of the frames, one frame ahead of the client. `end` is called once, however the body ends. */
+  /**
+   * Returns the bytes of the frames, one frame ahead of the client. `end` is called once, however
+   * the body ends.
+   */
   stream(pace: Omit<PaceOptions, 'ahead'>): ReadableStream<Uint8Array> {
-    return pacedBody(() => this.#piece(), { ...pace, ahead: 1 })
+    return pacedBody(() => this.#chunk(), { ...pace, ahead: 1 })
   }
 
-  async #piece(): Promise<Uint8Array | undefined> {
+  async #chunk(): Promise<Uint8Array | undefined> {
     if (this.#over) return undefined
     const text = await this.#text()
     if (text === undefined) this.#over = true

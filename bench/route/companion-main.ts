@@ -1,9 +1,10 @@
 /**
- * A companion at a set speed, behind a network at set delays: the far end of `bench/route/real.ts`, as a process of its own.
+ * A companion at a set speed, behind a network with set delays: the far end of
+ * `bench/route/real.ts`, as a process of its own.
  *
  *     node bench/route/companion-main.ts MODEL MS_PER_TOKEN KEY
  *
- * Prints its port, and then takes links as lines of JSON on stdin, acknowledged by `ok`.
+ * Prints its port. Then it reads links as lines of JSON on stdin, and acknowledges each with `ok`.
  */
 import { createInterface } from 'node:readline'
 import { createCompanion } from '../../companion/app.ts'
@@ -14,7 +15,7 @@ import { type Link, startProxy } from './proxy.ts'
 import { slow } from './slowed.ts'
 
 const [model, msPerToken, key] = process.argv.slice(2)
-// No prefix cache: every prompt is read.
+// Without a prefix cache, so every prompt is read.
 const engine = await loadEngine(model!, { threads: 1, prefixBytes: 0 })
 slow(engine, Number(msPerToken))
 const app = createCompanion({ engine, edges: [{ id: 'edge', key: keyBytes(key!) }] })

@@ -1,4 +1,7 @@
-/** The router's choices over the grid, as a picture: RTT by bandwidth in panels, prompt length by speeds within each. */
+/**
+ * Draws the router's choices over the grid: RTT by bandwidth in panels, prompt length by speeds
+ * within each.
+ */
 import type { Cell } from './grid.ts'
 
 const colours: Readonly<Record<string, string>> = {
@@ -12,7 +15,7 @@ const gap = 18
 const left = 118
 const top = 96
 
-/** Cells of one kind, without loss. */
+/** Draws the cells of one kind, without loss. */
 export function choiceMap(cells: readonly Cell[], title: string): string {
   const values = (of: (cell: Cell) => number) => [...new Set(cells.map(of))].sort((a, b) => a - b)
   const rtts = values((cell) => cell.rtt_ms)

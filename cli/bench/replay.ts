@@ -29,7 +29,7 @@ export async function benchReplayCommand(path: string, flags: Flags, signal: Abo
   const bounds = { ttftMs: flags['ttft-bound'] ?? 1000, itlMs: flags['itl-bound'] ?? 100 }
   const trace = await readTrace(path)
   const scale = flags.scale ?? Math.min(1, mostPrompt / Math.max(...trace.map((row) => row.prompt_tokens)))
-  const rows = scaleTrace(trace, { scale, mostPrompt, mostOutput, take: requests })
+  const rows = scaleTrace(trace, { scale, mostPrompt, mostOutput, requests })
   const context = Math.max(...rows.map((row) => row.prompt_tokens + row.output_tokens)) + 1
   const results: Record<string, ReplayResult> = {}
   const line = new StatusLine()

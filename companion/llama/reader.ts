@@ -1,9 +1,11 @@
 /**
- * Runs llama.cpp as a companion: it makes whole answers by node-llama-cpp (an optional peer), on Metal, CUDA, Vulkan or the CPU. It sends
- * no K and V, since llama.cpp lays them out in its own way.
+ * Runs llama.cpp as a companion: it makes whole answers by node-llama-cpp (an optional peer), on
+ * Metal, CUDA, Vulkan or the CPU. It sends no K and V, since llama.cpp lays them out in its own
+ * way.
  *
- * Prompts and tokens are exchanged as ids: the same GGUF file has the same vocabulary on both sides. llama.cpp rounds differently, so that
- * an answer that the edge continues after a failure may differ from the one that llama.cpp would have made.
+ * Prompts and tokens are exchanged as ids: the same GGUF file has the same vocabulary on both
+ * sides. llama.cpp rounds differently, so that an answer that the edge continues after a failure
+ * may differ from the one that llama.cpp would have made.
  */
 import { modelFiles, type OpenModelFiles } from '../../node/index.ts'
 import { Trace } from '../../src/base/trace.ts'
@@ -50,7 +52,10 @@ export interface LlamaOptions {
   readonly ignoreConfig?: readonly string[] | undefined
 }
 
-/** Loads a model. Rejects with `unsupported` if node-llama-cpp is not installed, or the model is not a GGUF file. */
+/**
+ * Loads a model. Rejects with `unsupported` if node-llama-cpp is not installed, or the model is not
+ * a GGUF file.
+ */
 export async function openLlama({
   model,
   context,
@@ -112,7 +117,10 @@ export async function openLlama({
 
 type Source = ConstructorParameters<typeof AnswerState>[2]
 
-/** Submits a request. Answers are made one after the other, since there is one sequence. Throws `bad_argument`. */
+/**
+ * Submits a request. Answers are made one after the other, since there is one sequence. Throws
+ * `bad_argument`.
+ */
 function submit(request: GenerateRequest, source: Source, sequence: LlamaSequence, queue: Queue): Answer {
   const trace = new Trace()
   const state = new AnswerState(request.prompt as readonly number[], request, source, trace)
@@ -147,7 +155,10 @@ async function* tokens(
   throw new ForetokenError('internal', 'llama.cpp ended before the answer did')
 }
 
-/** Returns a request's options as llama.cpp takes them. Throws `unsupported` for those that are not passed on. */
+/**
+ * Returns a request's options as llama.cpp takes them. Throws `unsupported` for those that are not
+ * passed on.
+ */
 function optionsOf({
   temperature,
   topK,

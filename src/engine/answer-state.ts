@@ -27,8 +27,8 @@ export interface AnswerSource {
 }
 
 /**
- * The scheduler, an ONNX session, llama.cpp or a companion hands in tokens; text, stop strings, counts and times are the same for all.
- * `Submission` reads the events.
+ * The scheduler, an ONNX session, llama.cpp or a companion hands in tokens; text, stop strings,
+ * counts and times are the same for all. `Submission` reads the events.
  */
 export class AnswerState implements Job {
   /** The prompt, and the tokens of its answer that were shown before the request. */
@@ -63,7 +63,10 @@ export class AnswerState implements Job {
   #exactFrom: number | undefined = 0
   #share = 1
 
-  /** Throws `bad_argument` for options out of their range, and `unsupported` for a prefill mode without a predictor. */
+  /**
+   * Throws `bad_argument` for options out of their range, and `unsupported` for a prefill mode
+   * without a predictor.
+   */
   constructor(ids: readonly number[], request: GenerateRequest, source: AnswerSource, trace: Trace) {
     const { after = [] } = request
     this.ids = after.length > 0 ? [...ids, ...after] : ids
@@ -108,7 +111,8 @@ export class AnswerState implements Job {
   onPrefill(done: number, total: number, at?: number): void {
     const first = this.#entering && this.#trace.mark('begun', at)
     this.#entering = false
-    // After preemption the prefix cache holds this request's own pages: they are not counted as a hit.
+    // After preemption the prefix cache holds this request's own pages: they are not counted as a
+    // hit.
     if (first) this.#cached = done
     else this.#onPrefill.call(done, total)
   }
@@ -154,8 +158,8 @@ export class AnswerState implements Job {
   }
 
   /**
-   * Waits for the calls of `onPrefill` before the last event is read. Rejects with `failure`, which an async function may report only
-   * after the last token.
+   * Waits for the calls of `onPrefill` before the last event is read. Rejects with `failure`, which
+   * an async function may report only after the last token.
    */
   settle(): Promise<void> {
     return this.#onPrefill.settle()
@@ -180,7 +184,10 @@ export class AnswerState implements Job {
     }
   }
 
-  /** Adds a token to the text. Returns the text to show, and whether the token ends the answer and is its last. */
+  /**
+   * Adds a token to the text. Returns the text to show, and whether the token ends the answer and
+   * is its last.
+   */
   #add(id: number): { readonly text: string; readonly ended: boolean; readonly last: boolean } {
     this.#history.push(id)
     const eos = this.#eos.has(id)

@@ -1,15 +1,16 @@
 /**
- * Runs an ONNX model behind the interface of `Engine`: for families that the Rust core does not have, and as the decoder of a cache that
- * the Rust core predicts, which makes the first token of an ONNX deployment come sooner without a change of its model.
+ * Runs an ONNX model behind the interface of `Engine`: for families that the Rust core does not
+ * have, and as the decoder of a cache that the Rust core predicts, which makes the first token of
+ * an ONNX deployment come sooner without a change of its model.
  *
- * The steps of all requests take turns in one session, since a session has one batch. The cache of a request consists of whole tensors,
- * so that few requests run at once.
+ * The steps of all requests take turns in one session, since a session has one batch. The cache of
+ * a request consists of whole tensors, so that few requests run at once.
  */
 
 import { at } from '../base/at.ts'
 import type { ModelFiles } from '../base/bytes.ts'
 import { Callback } from '../base/callback.ts'
-import { fieldsOf, functionOf, listOf, withArguments, wrong } from '../base/checks.ts'
+import { fieldsOf, listOf, withArguments } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import type { ModelArchive } from '../base/model.ts'
@@ -20,7 +21,7 @@ import type { Engine } from '../engine/engine.ts'
 import { generateFrom, resultOf } from '../engine/event-reader.ts'
 import { submitMany } from '../engine/many.ts'
 import { checkedRequest, type GenerateOptions, type GenerateRequest, type ManyOptions } from '../engine/options.ts'
-import { isAnyEngine, type Outcome, type TextService } from '../engine/service.ts'
+import type { Outcome, TextService } from '../engine/service.ts'
 import { submitSteps } from '../engine/stepped.ts'
 import type { Submission } from '../engine/submission.ts'
 import { checkedFiles } from '../model/open.ts'
@@ -28,27 +29,12 @@ import { maskTokenless } from '../model/tokenless.ts'
 import type { DoneEvent, GenerateEvent } from '../stream/events.ts'
 import type { PromptOptions } from '../tokens/prompt.ts'
 import { type PrepareOptions, Prompts } from '../tokens/prompts.ts'
-import type { SpawnText } from '../tokens/text-messages.ts'
 import { createTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
 import { binsOf } from './bins.ts'
 import { externalOf, type OnnxFolder, onnxFile, readFolder, whole } from './folder.ts'
+import { checkedOptions, checkReader, type OrtEngineOptions } from './options.ts'
 import { Places } from './places.ts'
-import { type OrtCache, OrtModel, type OrtOptions } from './session.ts'
-
-export interface OrtEngineOptions extends OrtOptions {
-  /** The same model in the Rust core, with a predictor. It reads the prompts whose `prefill` is not `exact`. */
-  readonly reader?: Engine
-  /** Closes the reader with this engine. Default false. */
-  readonly closesReader?: boolean
-  /** Maximum number of tokens in a prompt and its answer together. Default: the model's, at most 4,096. */
-  readonly context?: number
-  /** Maximum number of requests that hold a cache at once. Default 8. */
-  readonly maxRunning?: number
-  /** Maximum number of requests that wait for one; further ones are refused as `busy`. Default 256. */
-  readonly maxWaiting?: number
-  /** Starts a worker for chat templates and tokenizing; see `EngineOptions`. */
-  readonly spawnText?: SpawnText
-}
+import { type OrtCache, OrtModel } from './session.ts'
 
 /** The older name of the answers of an `OrtEngine`. */
 export type OrtSubmission = Submission
@@ -72,18 +58,16 @@ export class OrtEngine implements TextService {
   #closed = false
 
   /**
-   * Opens a folder with config.json, tokenizer.json and one .onnx file, which may be in `onnx/`. With a reader the .onnx file is enough.
-   * Throws `not_found`, `bad_model`, `unsupported`, and `wrong_model` for a reader of other shapes.
+   * Opens a folder with config.json, tokenizer.json and one .onnx file, which may be in `onnx/`.
+   * With a reader the .onnx file is enough. Throws `not_found`, `bad_model`, `unsupported`, and
+   * `wrong_model` for a reader of other shapes.
    */
   static async load(folder: ModelFiles, wanted: OrtEngineOptions): Promise<OrtEngine> {
     const begun = performance.now()
-    const { files, options } = withArguments('OrtEngine.load', () => {
-      const options = fieldsOf('the options', wanted)
-      functionOf('ort.InferenceSession.create', options.ort?.InferenceSession?.create)
-      if (options.reader !== undefined && !isAnyEngine(options.reader))
-        throw wrong('reader', 'an Engine', options.reader)
-      return { files: checkedFiles(folder), options }
-    })
+    const { files, options } = withArguments('OrtEngine.load', () => ({
+      options: checkedOptions(wanted),
+      files: checkedFiles(folder),
+    }))
     let model: OrtModel | undefined
     try {
       const file = onnxFile(files)
@@ -161,16 +145,16 @@ export class OrtEngine implements TextService {
   }
 
   /**
-   * Answers a prompt or a whole request, event by event. The request is submitted on the first `next()`, not before. Rejects with
-   * what `prepare` and `submit` throw.
+   * Answers a prompt or a whole request, event by event. The request is submitted on the first
+   * `next()`, not before. Rejects with what `prepare` and `submit` throw.
    */
   generate(prompt: PromptInput | GenerateRequest, options: GenerateOptions = {}): AsyncGenerator<GenerateEvent> {
     return generateFrom(this, prompt, options)
   }
 
   /**
-   * Submits a request at once: it has its place, or waits for one, from this call on. Throws what `Engine.submit` throws; prefill modes
-   * `refined` and `auto` are `unsupported`.
+   * Submits a request at once: it has its place, or waits for one, from this call on. Throws what
+   * `Engine.submit` throws; prefill modes `refined` and `auto` are `unsupported`.
    */
   submit(request: GenerateRequest): Submission {
     const checked = checkedRequest(request)
@@ -189,7 +173,10 @@ export class OrtEngine implements TextService {
     })
   }
 
-  /** Answers many requests, `concurrency` (default 32) at a time; yields each outcome as soon as it is known, in any order. */
+  /**
+   * Answers many requests, `concurrency` (default 32) at a time; yields each outcome as soon as it
+   * is known, in any order.
+   */
   generateMany(
     requests: Iterable<GenerateRequest> | AsyncIterable<GenerateRequest>,
     options: ManyOptions = {},
@@ -198,9 +185,10 @@ export class OrtEngine implements TextService {
   }
 
   /**
-   * Answers several prompts with exact prefill; resolves with one result for each, in order. If the model takes a mask of rows by columns,
-   * the prompts are read together, in rows that are packed by best-fit decreasing (Prepacking, arXiv 2404.09529, section 3); otherwise
-   * they are read one by one. Rejects as `generate` does, for all of them.
+   * Answers several prompts with exact prefill; resolves with one result for each, in order. If the
+   * model takes a mask of rows by columns, the prompts are read together, in rows that are packed
+   * by best-fit decreasing (Prepacking, arXiv 2404.09529, section 3); otherwise they are read one
+   * by one. Rejects as `generate` does, for all of them.
    */
   async resultMany(requests: readonly GenerateRequest[]): Promise<DoneEvent[]> {
     const answers = listOf<GenerateRequest>('requests', requests).map((unchecked) => {
@@ -328,7 +316,9 @@ export class OrtEngine implements TextService {
     return life
   }
 
-  /** Runs a step when no other step runs. Throws `aborted` instead if its request has ended by then. */
+  /**
+   * Runs a step when no other step runs. Throws `aborted` instead if its request has ended by then.
+   */
   async #step<T>(run: () => Promise<T>, signal: AbortSignal): Promise<T> {
     const free = await this.#session.take(signal)
     try {
@@ -358,7 +348,7 @@ export class OrtEngine implements TextService {
   async #exact(answer: AnswerState, signal: AbortSignal): Promise<ReadPrompt> {
     const { ids } = answer
     answer.onPrefill(0, ids.length)
-    const read = await this.#run(ids, this.#model.cacheOf(emptyLayers(this.#model), 0), 0, signal)
+    const read = await this.#run(ids, this.#model.cacheOf([], 0), 0, signal)
     this.#count.prefill_tokens += ids.length
     try {
       answer.onPrefill(ids.length, ids.length)
@@ -369,7 +359,10 @@ export class OrtEngine implements TextService {
     return { ...read, tokens: ids.length }
   }
 
-  /** Reads the prompt in the Rust core, which gives the first logits; the session decodes from its cache. */
+  /**
+   * Reads the prompt in the Rust core, which gives the first logits; the session decodes from its
+   * cache.
+   */
   async #predicted(answer: AnswerState): Promise<ReadPrompt> {
     const { ids } = answer
     const reader = this.#reader
@@ -388,19 +381,6 @@ interface ReadPrompt {
   readonly cache: OrtCache
   /** Number of tokens in the cache. */
   readonly tokens: number
-}
-
-function emptyLayers({ layers }: OrtModel) {
-  return Array.from({ length: layers }, () => ({ k: new Float32Array(0), v: new Float32Array(0) }))
-}
-
-function checkReader(name: string, reader: Engine, model: OrtModel): void {
-  const { layers, kvHeads, headDim } = reader.archive.config
-  if (layers !== model.layers || kvHeads !== model.kvHeads || headDim !== model.headDim)
-    throw new ForetokenError(
-      'wrong_model',
-      `${reader.archive.name} has ${layers} layers of ${kvHeads} x ${headDim} K and V, and ${name} ${model.layers} of ${model.kvHeads} x ${model.headDim}; load the same model in both`,
-    )
 }
 
 function closedError(): ForetokenError {

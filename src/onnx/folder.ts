@@ -13,7 +13,10 @@ import type { OrtOptions } from './session.ts'
 /** The description of a model in an ONNX folder: an archive without its weights. */
 export type OnnxFolder = Pick<ModelArchive, 'name' | 'config' | 'tokenizer' | 'tokenless' | 'warnings'>
 
-/** Returns the name of the folder's model file. Throws `not_found` if there is none, or more than one that could be meant. */
+/**
+ * Returns the name of the folder's model file. Throws `not_found` if there is none, or more than
+ * one that could be meant.
+ */
 export function onnxFile({ name, files }: ModelFiles): string {
   const found = files.filter((file) => file.endsWith('.onnx'))
   const preferred = ['model.onnx', 'decoder_model_merged.onnx'].flatMap((wanted) =>
@@ -49,7 +52,8 @@ export async function whole(source: ByteSource): Promise<Uint8Array> {
 }
 
 /**
- * Reads config.json and the tokenizer. Few fields are needed, and no family is refused, since the graph computes. Throws `bad_model`.
+ * Reads config.json and the tokenizer. Few fields are needed, and no family is refused, since the
+ * graph computes. Throws `bad_model`.
  */
 export async function readFolder(files: ModelFiles, reader: Engine | undefined): Promise<OnnxFolder> {
   // An .onnx file alone is enough beside the same model in the Rust core.

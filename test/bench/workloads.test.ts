@@ -143,7 +143,7 @@ describe('traces', () => {
       { timestamp: 6000, input_length: 700, output_length: 9, hash_ids: [] },
     ]
     const path = await file('m.jsonl', lines.map((line) => JSON.stringify(line)).join('\n'))
-    const rows = scaleTrace(await readTrace(path), { scale: 1 / 32, mostPrompt: 1000, mostOutput: 4, take: 10 })
+    const rows = scaleTrace(await readTrace(path), { scale: 1 / 32, mostPrompt: 1000, mostOutput: 4, requests: 10 })
     expect(rows.map(({ output_tokens }) => output_tokens)).toEqual([4, 4, 4, 4])
     const [a, b, c, d] = promptsOf(rows, { vocab: 1000, blockTokens: 16, seed: 1 })
     expect([a, b, c, d].map((ids) => ids!.length)).toEqual([34, 32, 22, 22])

@@ -1,4 +1,4 @@
-/** Reads nodes of a parsed template, and evaluates what needs no scope. */
+/** Reads nodes of a parsed template, and evaluates what does not depend on a scope. */
 import type { Node } from './parse.ts'
 import { Callable, type Loop, type Value } from './values.ts'
 
@@ -20,7 +20,7 @@ export const nodes = (list: unknown) => list as readonly Node[]
 
 export const operatorOf = (node: Node) => (node.operator as { value: string }).value
 
-/** An identifier's name. */
+/** Returns an identifier's name. Throws an Error for another node. */
 export function nameOf(node: unknown): string {
   const { type, value } = node as Node
   if (type !== 'Identifier') throw new Error(`a name is expected, not ${type}`)
@@ -69,7 +69,7 @@ export function loopAttribute(loop: Loop, name: string): Value {
   }
 }
 
-/** Python's slice. */
+/** Slices a list as Python does. */
 export function sliceOf(
   items: readonly Value[],
   start: number | undefined,
