@@ -16,7 +16,7 @@ import { type GrammarKind, type Guide, instantiate } from '../wasm/dist/guide/gu
 
 const path = process.argv[2]
 if (!path) throw new Error('name a GGUF file')
-const archive = await openGguf('bench', await fileSource(path), undefined, new Set())
+const archive = await openGguf('bench', await fileSource(path), new Set())
 const tokenizer = createTokenizer(archive.tokenizer)
 const tokens = tokenizer.vocabSize
 const texts = Array.from({ length: tokens }, (_, id) => tokenizer.tokenBytes(id))

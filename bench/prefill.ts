@@ -44,7 +44,7 @@ export async function benchPrefill(engine: Engine, options: BenchOptions): Promi
       const sample = await timed(async () => (await engine.prefill(ids)).release())
       // The first round warms up: code is compiled, pages are touched.
       if (run > 0) defined(samples.get(length)).push(sample)
-      peaks.push(engine.backend.peak(20))
+      peaks.push(engine.backend.bench?.peak(20) ?? Number.NaN)
       options.onProgress?.(++done, total)
     }
   }

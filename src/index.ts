@@ -9,8 +9,8 @@ export { Callback, callAside } from './base/callback.ts'
 export { asForetokenError, type ErrorCode, errorCodes, ForetokenError } from './base/errors.ts'
 export { Gate, type GateOptions, type GateRequest, type Refusal } from './base/gate.ts'
 export { equalBytes, fromHex, sha256Hex, toHex } from './base/hash.ts'
-export type { KvBlock, KvCodec, KvCoding, KvPool, KvType, WireCodec } from './base/kv.ts'
-export { pageTokens, wireCodecs } from './base/kv.ts'
+export type { KvBlock, KvCodec, KvCoding, KvPool, KvShape, KvType, PageLayout, WireCodec } from './base/kv.ts'
+export { pageLayout, pageTokens, wireCodecs } from './base/kv.ts'
 export { Lifetime } from './base/lifetime.ts'
 export type {
   Activation,
@@ -51,6 +51,8 @@ export {
   type Way,
 } from './engine/service.ts'
 export { Submission } from './engine/submission.ts'
+export { specOf } from './model/families/index.ts'
+export { activationBytes, type BufferSizes } from './model/layer.ts'
 export { type OpenOptions, openModel } from './model/open.ts'
 export { memorySource } from './model/source.ts'
 export { OrtEngine, type OrtSubmission } from './onnx/engine.ts'

@@ -110,7 +110,7 @@ async function timedRows(
   )
   const peaks: number[] = []
   for (let run = 0; run <= runs; run++) {
-    peaks.push(reference.backend.peak(20))
+    peaks.push(reference.backend.bench?.peak(20) ?? Number.NaN)
     for (let turn = 0; turn < cells.length; turn++) {
       const { length, engine, mode, times, cpu } = defined(cells[(turn + run) % cells.length])
       onProgress(`${engine.name} ${length} ${mode}  ${run} of ${runs}`)

@@ -3,6 +3,7 @@
  * is one of our errors, the sequence is as it was, no page of another is written, and nothing is allocated beyond what the format bounds.
  */
 
+import { wireOf } from '../../src/backend/capabilities.ts'
 import { createWasmBackend, type WasmOptions } from '../../src/backend/wasm/backend.ts'
 import { joinBytes } from '../../src/base/bytes.ts'
 import { ForetokenError } from '../../src/base/errors.ts'
@@ -66,7 +67,7 @@ export async function wireWorld(modules: WasmOptions['modules']): Promise<WireWo
     for await (const piece of writeWire(fuzzBinding, { ...range, ...most }, (tile) => {
       const steps = new Float32Array((tile.layers.to - tile.layers.from) * 2 * 17).fill(0.2)
       const coding = residual ? { codec, base: predicted.pages, steps } : { codec }
-      return backend.encodeKv(pool, { ...tile, pages: exact.pages }, coding)
+      return wireOf(backend).encodeKv(pool, { ...tile, pages: exact.pages }, coding)
     }))
       pieces.push(piece)
     valid[codec] = pieces
@@ -76,7 +77,15 @@ export async function wireWorld(modules: WasmOptions['modules']): Promise<WireWo
     const { cache, pool, predicted, others } = places[kv]
     const sequence = cache.open()
     const before = await Promise.all(others.map((page) => pool.readPage(page)))
-    const from = { codec: backend, cache, sequence, identity: fuzzBinding.identity, ids, to, key: fuzzBinding.key }
+    const from = {
+      codec: wireOf(backend),
+      cache,
+      sequence,
+      identity: fuzzBinding.identity,
+      ids,
+      to,
+      key: fuzzBinding.key,
+    }
     let code = 'read'
     try {
       await receiveKv(body, { ...from, predicted: { sequence: predicted, ready: async () => {} } })
@@ -115,7 +124,7 @@ async function placeOf(
     sequence.extend(promptTokens, 0)
     const block = { layers: { from: 0, to: shape.layers }, from: 0, to: promptTokens, pages: sequence.pages }
     const values = rng.floats(promptTokens * shape.layers * 2 * shape.kvHeads * shape.headDim)
-    await backend.decodeKv(pool, block, { codec: 'f32' }, new Uint8Array(values.buffer))
+    await wireOf(backend).decodeKv(pool, block, { codec: 'f32' }, new Uint8Array(values.buffer))
   }
   return { pool, cache, exact, predicted, others: [...exact.pages, ...predicted.pages] }
 }

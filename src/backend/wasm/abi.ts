@@ -167,8 +167,29 @@ export interface Kernels {
     segmentCount: number,
     pageTable: number,
     scale: number,
+    window: number,
   ): number
-  swiglu(out: number, outStride: number, x: number, xStride: number, f: number, rows: number): number
+  activation(
+    out: number,
+    outStride: number,
+    gate: number,
+    gateStride: number,
+    up: number,
+    upStride: number,
+    f: number,
+    rows: number,
+    kind: number,
+  ): number
+  scale_add(
+    out: number,
+    outStride: number,
+    x: number,
+    xStride: number,
+    n: number,
+    rows: number,
+    keep: number,
+    scale: number,
+  ): number
   gather_rows(
     out: number,
     outStride: number,
