@@ -1,7 +1,8 @@
 /** What `serve` and `companion` have in common: a model behind HTTP, from loading it to the last answer. */
-import { createHash } from 'node:crypto'
+
 import { basename, resolve } from 'node:path'
 import { type LogLine, type ServerConfig, serveNode } from '../edge/node.ts'
+import { sha256Of } from '../node/hash.ts'
 import { type AnyEngine, type ByteSource, defaultModel, type Engine, shippedPredictor } from '../node/index.ts'
 import type { Flags } from './flags.ts'
 import { LogWriter } from './log.ts'
@@ -66,7 +67,7 @@ export async function serveEngine<E extends { close(): Promise<void> }>(
 /** The key of the environment, as a server's config has keys. */
 export function environmentKeys(): NonNullable<ServerConfig['keys']> {
   const key = process.env.FORETOKEN_API_KEY
-  return key ? [{ sha256: createHash('sha256').update(key).digest('hex'), metrics: true }] : []
+  return key ? [{ sha256: sha256Of(key), metrics: true }] : []
 }
 
 /** The last part of a path, without its ending; other names as they are. An .onnx file is named by its folder. */

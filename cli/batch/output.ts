@@ -1,5 +1,5 @@
 /** One line of a batch's output. Every line tells which input line it answers: its number, and a hash of its text. */
-import { createHash } from 'node:crypto'
+import { sha256Of } from '../../node/hash.ts'
 import type { DoneEvent, ForetokenError } from '../../node/index.ts'
 import type { BatchLine } from './lines.ts'
 
@@ -13,7 +13,7 @@ export interface Answered {
 
 /** Enough of SHA-256 to tell one input line from another that stands in its place. */
 export function hashOf(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex').slice(0, 16)
+  return sha256Of(bytes).slice(0, 16)
 }
 
 export function resultLine({ form, id, line, input }: Answered, done: DoneEvent, model: string, now: number): string {

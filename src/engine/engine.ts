@@ -5,6 +5,7 @@
  */
 
 import type { Backend } from '../backend/backend.ts'
+import { wireOf } from '../backend/capabilities.ts'
 import { createWasmBackend } from '../backend/wasm/backend.ts'
 import { at } from '../base/at.ts'
 import type { ModelFiles } from '../base/bytes.ts'
@@ -155,8 +156,8 @@ export class Engine implements TextService {
       plan && { ...ahead, steps: residuals.steps, firstLayer: firstInexact(plan) }
     const parts = { model, auxiliary, cache: this.#cache, backend }
     this.workbench = new Workbench(parts, forward, this.prediction, correcting)
-    this.#sender = new KvSender(this.#scheduler, this.#cache, prefixes, backend, correcting)
-    this.#receiver = new KvReceiver(this.#cache, prefixes, backend, ahead)
+    this.#sender = new KvSender(this.#scheduler, this.#cache, prefixes, wireOf(backend), correcting)
+    this.#receiver = new KvReceiver(this.#cache, prefixes, wireOf(backend), ahead)
     this.loadMs = performance.now() - begun
   }
 
