@@ -197,7 +197,10 @@ function report(
   }
 }
 
-/** Returns the times of the others divided by those of packing, by pairs: a slow spell of the machine hits both of a pair. */
+/**
+ * Returns the times of the others divided by those of packing, by pairs: a slow spell of the
+ * machine hits both of a pair.
+ */
 function ratiosOf(samples: readonly Round[]): Readonly<Record<Rival, Summary>> {
   const ratio = (rival: keyof Round, packing: keyof Round) =>
     summary(samples.map((sample) => defined(sample[rival]).ms / defined(sample[packing]).ms))

@@ -2,8 +2,8 @@
  * Measures TTFT by prompt length, engine and mode: verified first, then timed in turns.
  *
  * The time runs from a user's message to the first readable text, and includes template, tokenizer,
- * prefill, sampling and detokenising. A cold start is a process of its reference, from its start: the
- * runtime, the weights and the first answer. All samples are kept.
+ * prefill, sampling and detokenising. A cold start is a process of its own, from its start:
+ * the runtime, the weights and the first answer. All samples are kept.
  */
 
 import { spawn } from 'node:child_process'
@@ -48,7 +48,7 @@ export interface TtftOutcome {
   readonly rows: readonly TtftRow[]
   /** The first words of each engine's answer, and whether they equal the reference's. */
   readonly answers: readonly { readonly engine: string; readonly text: string; readonly agrees: boolean }[]
-  /** Milliseconds of a process of its reference, from its start to the first text. */
+  /** Milliseconds of a process of its own, from its start to the first text. */
   readonly cold_ms?: { readonly p50: number; readonly samples: readonly number[] }
   readonly left_out: readonly { readonly engine: string; readonly why: string }[]
 }
