@@ -1,4 +1,4 @@
-/** `foretoken inspect`: what a model's files hold, and the memory it will take. No weight is read. */
+/** `foretoken inspect`: describes a model and the memory that it takes, without reading weights. */
 import { defaultModel, loadWasm, type ModelArchive, modelFiles, openModel } from '../../node/index.ts'
 import { kvTypeIds } from '../../src/backend/wasm/abi.ts'
 import { selectCore } from '../../src/backend/wasm/select.ts'
@@ -50,7 +50,7 @@ function describe(archive: ModelArchive) {
 
 type Facts = ReturnType<typeof describe>
 
-/** Bytes: weights lie in memory as in the file; pages as the core lays them out. */
+/** Returns the memory in bytes: weights as in the file, pages as the core lays them out. */
 async function memoryPlan({ bytes, config }: Facts) {
   const { kernels } = await selectCore(await loadWasm('simd128'), 'simd128', false)
   const kv = Object.fromEntries(
