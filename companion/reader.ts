@@ -1,4 +1,7 @@
-/** What a companion needs of an engine: an `Engine`, or another one that answers prompts of token ids. */
+/**
+ * What a companion needs of an engine: an `Engine`, or another one that answers prompts of token
+ * ids.
+ */
 import type { Answer, Engine, GenerateRequest, TextService } from '../src/index.ts'
 
 export interface PromptReader extends Pick<TextService, 'context'> {

@@ -4,10 +4,13 @@
  * here, so that requests beyond them wait or are refused and never crash the isolate.
  */
 import {
+  activationBytes,
   ForetokenError,
   type KvType,
   type ModelConfig,
+  pageLayout,
   pageTokens,
+  specOf,
   type TensorInfo,
   type TensorType,
 } from '../src/index.ts'
@@ -72,13 +75,6 @@ const per32: Readonly<Record<TensorType, number>> = {
   q6_k: 36,
 }
 
-/** Bytes of one number of K or V, and the extra bytes of each head of a token. */
-const kvBytes: Readonly<Record<KvType, { readonly each: number; readonly head: number }>> = {
-  f32: { each: 4, head: 0 },
-  f16: { each: 2, head: 0 },
-  int8: { each: 1, head: 4 },
-}
-
 export type PlannedTensor = Pick<TensorInfo, 'rows' | 'cols' | 'type'>
 
 export interface PlannedModel {
@@ -100,8 +96,8 @@ export function memoryPlan(model: PlannedModel, settings: BudgetSettings, limit 
     vocabulary,
     layers,
     predictor,
-    kv: Math.ceil(settings.kvTokens / pageTokens) * pageBytes(config, settings.kv),
-    activations: core + activationBytes(config, settings.passTokens, predictor > 0),
+    kv: Math.ceil(settings.kvTokens / pageTokens) * pageLayout(specOf(config), settings.kv).bytes,
+    activations: core + passBytes(config, settings.passTokens, predictor > 0),
     tokenizer: config.vocab * perToken,
     // The states of refined prompts are held for at most `kvTokens` tokens.
     heap: program + logitRows * config.vocab * 4 + (predictor > 0 ? settings.kvTokens * config.hidden * 4 : 0),
@@ -153,19 +149,14 @@ function weightBytes({ rows, cols, type }: PlannedTensor): number {
   return (Math.ceil(rows / panel) * panel * cols * per32[type]) / 32
 }
 
-function pageBytes({ layers, kvHeads, headDim, perLayer }: ModelConfig, kv: KvType): number {
-  const heads = perLayer ? perLayer.reduce((sum, layer) => sum + layer.kvHeads, 0) : layers * kvHeads
-  const { each, head } = kvBytes[kv]
-  return pageTokens * 2 * heads * (headDim * each + head)
-}
-
-function activationBytes(config: ModelConfig, tokens: number, predictor: boolean): number {
-  const { hidden, intermediate, heads, kvHeads, headDim, vocab } = config
-  const wide = Math.max((heads + 2 * kvHeads) * headDim, 2 * intermediate)
-  const floats = hidden + Math.max(hidden, heads * headDim) + wide + headDim
+/** Bytes of a pass: activations and logits, a predictor's inputs and maps, and what the kernels keep beside them. */
+function passBytes(config: ModelConfig, passTokens: number, predictor: boolean): number {
+  const { hidden, intermediate, heads, kvHeads, headDim } = config
   const maps = predictor ? 2 * kvHeads * headDim + hidden : 0
+  const angles = headDim
   const quantised = Math.max(hidden, intermediate, heads * headDim) * 1.25
-  return tokens * ((floats + maps) * 4 + quantised) + logitRows * (vocab + hidden) * 4
+  const buffers = activationBytes(config, specOf(config), { passTokens, logitRows })
+  return buffers + passTokens * ((maps + angles) * 4 + quantised)
 }
 
 function megabytes(bytes: number): string {

@@ -1,15 +1,17 @@
 /**
- * Serves the app on Deno: call `serveDeno` in a file that creates an app, and run it with `deno run
- * -A`.
+ * Serves the app on Deno: run a file that creates an app and calls `serveDeno` with `deno run -A`.
  */
+import { ForetokenError } from '../src/index.ts'
+
 export * from './index.ts'
 export { spawnText } from './web-text.ts'
 
 export interface ServeOptions {
+  /** The app's. */
   readonly fetch: (request: Request) => Response | Promise<Response>
-  /** The port to listen on; 0 chooses a free one. */
+  /** 0 chooses a free port. */
   readonly port: number
-  /** The address to listen on. Default 127.0.0.1: only this machine can connect. */
+  /** Address to listen at. Default 127.0.0.1, which only this machine reaches. */
   readonly hostname?: string
 }
 
@@ -23,15 +25,20 @@ interface DenoHost {
 }
 
 /**
- * Starts a server. `close` stops accepting connections, and resolves when the last answer has been
- * written.
+ * Starts a server. `close` refuses new connections, and resolves when the last answer has been
+ * written. Throws `unsupported` outside of Deno.
  */
 export function serveDeno({ fetch, port, hostname = '127.0.0.1' }: ServeOptions): {
   url: string
   close(): Promise<void>
 } {
-  const { Deno } = globalThis as unknown as { readonly Deno: DenoHost }
-  // Deno passes a second argument, which the app would mistake for its environment.
+  const { Deno } = globalThis as { readonly Deno?: DenoHost }
+  if (!Deno)
+    throw new ForetokenError(
+      'unsupported',
+      'serveDeno runs on Deno only; import foretoken/edge on the runtime that serves',
+    )
+  // Deno passes a second argument, which the app would read as its environment.
   const server = Deno.serve({ port, hostname, onListen() {} }, (request) => fetch(request))
   return { url: `http://${hostname}:${server.addr.port}`, close: () => server.shutdown() }
 }

@@ -1,13 +1,14 @@
 /**
- * One request for text, and the owner of everything that it holds: a place, its answers, its body, a timer and listeners are registered
- * here, and every ending (done, refused, failed, timed out, left, stalled, stopped) runs `end`, the only clean-up. The endpoints define what a
- * body means and how an answer is written.
+ * One request for text, and the owner of everything that it holds: a place, its answers, its body,
+ * a timer and listeners are registered here, and every ending (done, refused, failed, timed out,
+ * left, stalled, stopped) runs `end`, the only clean-up. The endpoints define what a body means and
+ * how an answer is written.
  *
- * A token of a stream takes four steps: the answer makes an event, a `Route` may lie between (with companions), `Choices` hands it out
- * and counts it, and the body writes it as a frame.
+ * A token of a stream takes four steps: the answer makes an event, a `Route` may lie between (with
+ * companions), `Choices` hands it out and counts it, and the body writes it as a frame.
  */
 import type { z } from '@hono/zod-openapi'
-import { type AnyEngine, ForetokenError, type GenerateRequest } from '../src/index.ts'
+import { ForetokenError, type GenerateRequest, type TextService } from '../src/index.ts'
 import type { Form } from './aliases.ts'
 import { type Answering, type ChoiceEvent, Choices } from './choices.ts'
 import type { Config } from './config.ts'
@@ -29,14 +30,17 @@ export interface Plan {
   readonly progress: boolean
   /** Reads all events; resolves with the answers as one JSON object. */
   body(events: AsyncIterable<ChoiceEvent>): Promise<unknown>
-  /** Returns the frames of an event of a stream; '' if it shows nothing. The last event of all answers ends the stream. */
+  /**
+   * Returns the frames of an event of a stream; '' if it shows nothing. The last event of all
+   * answers ends the stream.
+   */
   frame(event: ChoiceEvent): string
   /** Returns the frames that report a failure in the middle of a stream. */
   failed(error: ApiError): string
 }
 
 export interface PlanContext {
-  readonly engine: AnyEngine
+  readonly engine: TextService
   readonly config: Config
   /** The model's name in the answer. */
   readonly model: string
@@ -81,7 +85,10 @@ export class Exchange {
     else this.#held.add(release)
   }
 
-  /** Makes tokens of the prompts and submits them. The time limit of the answer starts here. Rejects with what `Choices.begin` rejects with. */
+  /**
+   * Makes tokens of the prompts and submits them. The time limit of the answer starts here. Rejects
+   * with what `Choices.begin` rejects with.
+   */
   async begin(service: Answering, { requests, choices, progress }: Plan): Promise<Choices> {
     const { tenant } = this.#c.get('caller')
     const { requestSeconds, promptTokens } = this.#server.config.limits
@@ -110,8 +117,9 @@ export class Exchange {
   }
 
   /**
-   * Headers wait for the first token: so they tell its timings, and a failure before it has a status of its own. If the prompt takes
-   * longer than a keep-alive, or its progress is sent, the headers go out earlier and without timings; the stream's last chunk has them.
+   * Headers wait for the first token: so they tell its timings, and a failure before it has a
+   * status of its own. If the prompt takes longer than a keep-alive, or its progress is sent, the
+   * headers go out earlier and without timings; the stream's last chunk has them.
    */
   async stream(choices: Choices, plan: Plan): Promise<Response> {
     const { config } = this.#server
@@ -157,7 +165,10 @@ export class Exchange {
     this.end()
   }
 
-  /** Stops the work. A client that has time left is told so in its stream; one that is gone is over. */
+  /**
+   * Stops the work. A client that is still there gets the failure; if it is gone, the request is
+   * over.
+   */
   #leave(by: 'gone' | 'stalled' | 'timeout'): void {
     if (this.#ended || this.#control.signal.aborted) return
     this.#c.get('record').aborted = by
@@ -176,12 +187,16 @@ export class Exchange {
     })
   }
 
-  /** Runs the clean-ups, once. Counts and logs a stream; other answers are logged when they have been sent. */
+  /**
+   * Runs the clean-ups, once. Counts and logs a stream; other answers are logged when they have
+   * been sent.
+   */
   end(): void {
     this.#release()
     if (this.#ended) return
     this.#ended = true
-    // A host may keep a request's signal while it has listeners, and the listener keeps this exchange.
+    // A host may keep a request's signal while it has listeners, and the listener keeps this
+    // exchange.
     this.#c.req.raw.signal.removeEventListener('abort', this.#gone)
     const record = this.#c.get('record')
     if (record.streaming && record.status === 200) finish(this.#server, record)

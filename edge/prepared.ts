@@ -1,7 +1,7 @@
 /** Loads an engine from the output of `deploy-prep` in any store. */
-import { type ByteSource, Engine, ForetokenError, type WasmModules } from '../src/index.ts'
+import { type ByteSource, Engine, ForetokenError, sha256Hex, type WasmModules } from '../src/index.ts'
 import { type Manifest, manifestFile, maxManifest, readManifest } from './manifest.ts'
-import { sha256Of, shardSource } from './shards.ts'
+import { shardSource } from './shards.ts'
 import type { ShardStore } from './stores.ts'
 
 export interface PreparedOptions {
@@ -46,7 +46,7 @@ export async function loadPrepared(store: ShardStore, options: PreparedOptions):
  */
 export async function fetchManifest(store: ShardStore, sha256?: string): Promise<Manifest> {
   const bytes = await readWhole(await store.open(manifestFile, 0), maxManifest)
-  if (sha256 && (await sha256Of(bytes)) !== sha256.toLowerCase())
+  if (sha256 && (await sha256Hex(bytes)) !== sha256.toLowerCase())
     throw new ForetokenError(
       'checksum',
       `${manifestFile} does not have the SHA-256 ${sha256} that this Worker expects; deploy both from one run of deploy-prep`,

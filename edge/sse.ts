@@ -1,4 +1,7 @@
-/** Server-sent events: their text, and a body of them that is written as fast as its client reads. */
+/**
+ * Server-sent events: their text, and a body of them that is written as fast as its client reads.
+ */
+import { within } from '../src/index.ts'
 import { type PaceOptions, pacedBody } from './paced.ts'
 
 const encoder = new TextEncoder()
@@ -21,7 +24,10 @@ export interface Frames {
   failed(error: unknown): string
 }
 
-/** The body of a stream. A comment is sent when there was no frame for `keepAliveMs`, and failures are frames, too. */
+/**
+ * The body of a stream. A comment is sent when there was no frame for `keepAliveMs`, and failures
+ * are frames, too.
+ */
 export class EventBody {
   readonly #frames: Frames
   readonly #keepAliveMs: number
@@ -34,17 +40,23 @@ export class EventBody {
     this.#keepAliveMs = keepAliveMs
   }
 
-  /** Waits for the first frame, `keepAliveMs` at most. Resolves with whether it has come. Rejects with the failure of making it. */
+  /**
+   * Waits for the first frame, `keepAliveMs` at most. Resolves with whether it has come. Rejects
+   * with the failure of making it.
+   */
   async open(): Promise<boolean> {
     return (await this.#wait()) !== undefined
   }
 
-  /** Returns the bytes of the frames, one frame ahead of the client. `end` is called once, however the body ends. */
+  /**
+   * Returns the bytes of the frames, one frame ahead of the client. `end` is called once, however
+   * the body ends.
+   */
   stream(pace: Omit<PaceOptions, 'ahead'>): ReadableStream<Uint8Array> {
-    return pacedBody(() => this.#piece(), { ...pace, ahead: 1 })
+    return pacedBody(() => this.#chunk(), { ...pace, ahead: 1 })
   }
 
-  async #piece(): Promise<Uint8Array | undefined> {
+  async #chunk(): Promise<Uint8Array | undefined> {
     if (this.#over) return undefined
     const text = await this.#text()
     if (text === undefined) this.#over = true
@@ -53,10 +65,10 @@ export class EventBody {
 
   async #text(): Promise<string | undefined> {
     try {
-      const made = await this.#wait()
-      if (!made) return keepAlive
+      const waited = await this.#wait()
+      if (!waited) return keepAlive
       this.#next = undefined
-      return made.frame
+      return waited.frame
     } catch (error) {
       this.#over = true
       return this.#frames.failed(error)
@@ -70,18 +82,5 @@ export class EventBody {
       this.#next.then((frame) => ({ frame })),
       this.#keepAliveMs,
     )
-  }
-}
-
-/** Resolves with the value of `work`, or with undefined after `ms`. */
-async function within<T>(work: Promise<T>, ms: number): Promise<T | undefined> {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), ms)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
   }
 }

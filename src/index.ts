@@ -3,11 +3,14 @@
 export type { Backend, MemoryBalance } from './backend/backend.ts'
 export type { Build, WasmModules } from './backend/wasm/select.ts'
 export type { ComputeWorker, Spawn, WorkerTask } from './backend/wasm/threads.ts'
+export { at, defined } from './base/at.ts'
 export type { ByteSource, ModelFiles } from './base/bytes.ts'
 export { Callback, callAside } from './base/callback.ts'
 export { asForetokenError, type ErrorCode, errorCodes, ForetokenError } from './base/errors.ts'
-export type { KvBlock, KvCodec, KvCoding, KvPool, KvType, WireCodec } from './base/kv.ts'
-export { pageTokens, wireCodecs } from './base/kv.ts'
+export { Gate, type GateOptions, type GateRequest, type Refusal } from './base/gate.ts'
+export { equalBytes, fromHex, sha256Hex, toHex } from './base/hash.ts'
+export type { KvBlock, KvCodec, KvCoding, KvPool, KvShape, KvType, PageLayout, WireCodec } from './base/kv.ts'
+export { pageLayout, pageTokens, wireCodecs } from './base/kv.ts'
 export { Lifetime } from './base/lifetime.ts'
 export type {
   Activation,
@@ -24,8 +27,12 @@ export type {
   TensorType,
   TokenizerSpec,
 } from './base/model.ts'
+export { isWhole } from './base/numbers.ts'
 export type { Pass, Segment, SequenceStates } from './base/pass.ts'
 export type { ChatMessage, Message, PreparedPrompt, PromptInput, PromptTimes, TextPart } from './base/prompt.ts'
+export { sha256Sync } from './base/sha256.ts'
+export { Shares, type Sharing } from './base/shares.ts'
+export { within } from './base/timeout.ts'
 export type { Timings } from './base/trace.ts'
 export type { SamplingOptions } from './decode/sampling.ts'
 export type { SchedulerOptions, SchedulerStats } from './decode/scheduler.ts'
@@ -44,9 +51,12 @@ export {
   type Way,
 } from './engine/service.ts'
 export { Submission } from './engine/submission.ts'
+export { specOf } from './model/families/index.ts'
+export { activationBytes, type BufferSizes } from './model/layer.ts'
 export { type OpenOptions, openModel } from './model/open.ts'
 export { memorySource } from './model/source.ts'
-export { OrtEngine, type OrtEngineOptions, type OrtSubmission } from './onnx/engine.ts'
+export { OrtEngine, type OrtSubmission } from './onnx/engine.ts'
+export type { OrtEngineOptions } from './onnx/options.ts'
 export type { OrtModule } from './onnx/runtime.ts'
 export { readPredictorHeader } from './predict/file.ts'
 export { type Companion, type Companions, StaticCompanions } from './route/companions.ts'

@@ -1,5 +1,5 @@
 /** Answers `POST /v1/completions`. */
-import type { AnyEngine, DoneEvent } from '../../src/index.ts'
+import type { DoneEvent, TextService } from '../../src/index.ts'
 import type { ChoiceEvent } from '../choices.ts'
 import { ApiError } from '../errors.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
@@ -76,7 +76,7 @@ interface StreamParts {
   /** Returns the prompt that comes before an answer; '' if it is not echoed. */
   echo(index: number): string
   readonly scored: boolean
-  readonly engine: AnyEngine
+  readonly engine: TextService
   isEnd(id: number): boolean
 }
 
@@ -119,8 +119,11 @@ function promptsOf(prompt: CompletionRequest['prompt']): readonly Prompt[] {
   return typeof prompt[0] === 'number' ? [prompt as number[]] : (prompt as Prompt[])
 }
 
-/** A prompt with what comes behind its answer, if that is given. */
-function gapped(prompt: Prompt, { suffix, parse_special }: CompletionRequest, engine: AnyEngine): Prompt {
+/**
+ * Returns a prompt that also tells what follows the answer, if the body has a suffix. Throws an
+ * ApiError of 400.
+ */
+function gapped(prompt: Prompt, { suffix, parse_special }: CompletionRequest, engine: TextService): Prompt {
   if (!suffix) return prompt
   if (typeof prompt === 'string' && parse_special !== false) return filled(prompt, suffix, engine)
   throw new ApiError(400, 'suffix needs a prompt of text, in which special tokens are read', {
@@ -129,12 +132,15 @@ function gapped(prompt: Prompt, { suffix, parse_special }: CompletionRequest, en
   })
 }
 
-function textOf(prompt: Prompt, { tokenizer }: AnyEngine): string {
+function textOf(prompt: Prompt, { tokenizer }: TextService): string {
   return typeof prompt === 'string' ? prompt : tokenizer.decode(prompt)
 }
 
-/** The older form: lists side by side. Offsets are of the answer's own text, in UTF-16 units. */
-function logprobsOf(engine: AnyEngine, tokens: readonly VisibleToken[]) {
+/**
+ * Returns log-probabilities in the older form: parallel lists. Offsets are in the answer's own
+ * text, in UTF-16 units.
+ */
+function logprobsOf(engine: TextService, tokens: readonly VisibleToken[]) {
   const scored = tokens.map(({ token }) => scoredText(engine, token))
   const tops = tokens.map(({ token }) =>
     token.topLogprobs?.map((other) => scoredText(engine, other)).map(({ token, logprob }) => [token, logprob] as const),

@@ -1,4 +1,7 @@
-/** Writes a response as events: created, its one item and part opened, deltas of text, all closed, completed. */
+/**
+ * Writes a response as events: created, its one item and part opened, deltas of text, all closed,
+ * completed.
+ */
 import type { DoneEvent, TokenEvent } from '../../src/index.ts'
 import type { ChoiceEvent } from '../choices.ts'
 import type { ApiError } from '../errors.ts'

@@ -1,4 +1,7 @@
-/** Answers `POST /v1/responses`: the same answers in OpenAI's newer shape, which streams as named and numbered events. */
+/**
+ * Answers `POST /v1/responses`: the same answers in OpenAI's newer shape, which streams as named
+ * and numbered events.
+ */
 import { type ChatMessage, ForetokenError } from '../../src/index.ts'
 import { ApiError } from '../errors.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
@@ -28,7 +31,7 @@ export const responses: Endpoint<typeof responsesRequest> = {
       ...templateOptionsOf(body),
       ...(body.top_logprobs && { topLogprobs: body.top_logprobs }),
     }
-    const shape = new ResponseShape(body, { model, created, temperature: options.temperature! })
+    const shape = new ResponseShape(body, { model, created, temperature: options.temperature ?? config.temperature })
     const isEnd = endsTurn(engine, options)
     const stream = responseFrames({
       shape,

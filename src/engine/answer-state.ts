@@ -4,6 +4,7 @@ import type { Backend, Scores } from '../backend/backend.ts'
 import { Callback } from '../base/callback.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import type { Trace } from '../base/trace.ts'
 import { createSampler, type SampledToken, type Sampler } from '../decode/sampling.ts'
 import { createStopMatcher, type StopMatcher } from '../decode/stop.ts'
@@ -27,8 +28,8 @@ export interface AnswerSource {
 }
 
 /**
- * The scheduler, an ONNX session, llama.cpp or a companion hands in tokens; text, stop strings, counts and times are the same for all.
- * `Submission` reads the events.
+ * The scheduler, an ONNX session, llama.cpp or a companion hands in tokens; text, stop strings,
+ * counts and times are the same for all. `Submission` reads the events.
  */
 export class AnswerState implements Job {
   /** The prompt, and the tokens of its answer that were shown before the request. */
@@ -63,7 +64,10 @@ export class AnswerState implements Job {
   #exactFrom: number | undefined = 0
   #share = 1
 
-  /** Throws `bad_argument` for options out of their range, and `unsupported` for a prefill mode without a predictor. */
+  /**
+   * Throws `bad_argument` for options out of their range, and `unsupported` for a prefill mode
+   * without a predictor.
+   */
   constructor(ids: readonly number[], request: GenerateRequest, source: AnswerSource, trace: Trace) {
     const { after = [] } = request
     this.ids = after.length > 0 ? [...ids, ...after] : ids
@@ -108,7 +112,8 @@ export class AnswerState implements Job {
   onPrefill(done: number, total: number, at?: number): void {
     const first = this.#entering && this.#trace.mark('begun', at)
     this.#entering = false
-    // After preemption the prefix cache holds this request's own pages: they are not counted as a hit.
+    // After preemption the prefix cache holds this request's own pages: they are not counted as a
+    // hit.
     if (first) this.#cached = done
     else this.#onPrefill.call(done, total)
   }
@@ -154,8 +159,8 @@ export class AnswerState implements Job {
   }
 
   /**
-   * Waits for the calls of `onPrefill` before the last event is read. Rejects with `failure`, which an async function may report only
-   * after the last token.
+   * Waits for the calls of `onPrefill` before the last event is read. Rejects with `failure`, which
+   * an async function may report only after the last token.
    */
   settle(): Promise<void> {
     return this.#onPrefill.settle()
@@ -165,7 +170,7 @@ export class AnswerState implements Job {
   #repeat(after: readonly number[]): void {
     const { vocab } = this.#source.archive.config
     for (const [index, id] of after.entries()) {
-      if (!(Number.isInteger(id) && id >= 0 && id < vocab))
+      if (!isWhole(id, 0, vocab - 1))
         throw new ForetokenError('bad_argument', `after holds ${id}, which is outside the vocabulary 0..${vocab - 1}`)
       this.#sampler.skip()
       const { ended, last } = this.#add(id)
@@ -180,7 +185,10 @@ export class AnswerState implements Job {
     }
   }
 
-  /** Adds a token to the text. Returns the text to show, and whether the token ends the answer and is its last. */
+  /**
+   * Adds a token to the text. Returns the text to show, and whether the token ends the answer and
+   * is its last.
+   */
   #add(id: number): { readonly text: string; readonly ended: boolean; readonly last: boolean } {
     this.#history.push(id)
     const eos = this.#eos.has(id)
@@ -227,7 +235,7 @@ function endsOf({ ignoreEos, stopTokenIds = [] }: GenerateRequest, { config, tok
   if (stopTokenIds.length > 1024)
     throw new ForetokenError('bad_argument', `stopTokenIds holds ${stopTokenIds.length} ids; at most 1024`)
   for (const id of stopTokenIds)
-    if (!(Number.isInteger(id) && id >= 0 && id < config.vocab))
+    if (!isWhole(id, 0, config.vocab - 1))
       throw new ForetokenError(
         'bad_argument',
         `stopTokenIds holds ${id}, which is outside the vocabulary 0..${config.vocab - 1}`,
@@ -236,6 +244,6 @@ function endsOf({ ignoreEos, stopTokenIds = [] }: GenerateRequest, { config, tok
 }
 
 function whole(name: string, value: number): number {
-  if (Number.isInteger(value) && value >= 0) return value
+  if (isWhole(value, 0, Number.POSITIVE_INFINITY)) return value
   throw new ForetokenError('bad_argument', `${name} is ${value}; it must be a whole number from 0`)
 }

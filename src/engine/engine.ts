@@ -5,6 +5,7 @@
  */
 
 import type { Backend } from '../backend/backend.ts'
+import { wireOf } from '../backend/capabilities.ts'
 import { createWasmBackend } from '../backend/wasm/backend.ts'
 import { at } from '../base/at.ts'
 import type { ModelFiles } from '../base/bytes.ts'
@@ -87,7 +88,10 @@ export class Engine implements TextService {
   /** The header of the predictor's file; undefined without a predictor. */
   readonly predictor: PredictorHeader | undefined
 
-  /** Opens a model and streams its weights into the core. Throws `bad_model`, `unsupported`, `out_of_memory`. */
+  /**
+   * Opens a model and streams its weights into the core. Throws `bad_model`, `unsupported`,
+   * `out_of_memory`.
+   */
   static async load(files: ModelFiles, wanted: EngineOptions): Promise<Engine> {
     const begun = performance.now()
     const options = withArguments('Engine.load', () => checkedOptions(wanted))
@@ -152,22 +156,23 @@ export class Engine implements TextService {
       plan && { ...ahead, steps: residuals.steps, firstLayer: firstInexact(plan) }
     const parts = { model, auxiliary, cache: this.#cache, backend }
     this.workbench = new Workbench(parts, forward, this.prediction, correcting)
-    this.#sender = new KvSender(this.#scheduler, this.#cache, prefixes, backend, correcting)
-    this.#receiver = new KvReceiver(this.#cache, prefixes, backend, ahead)
+    this.#sender = new KvSender(this.#scheduler, this.#cache, prefixes, wireOf(backend), correcting)
+    this.#receiver = new KvReceiver(this.#cache, prefixes, wireOf(backend), ahead)
     this.loadMs = performance.now() - begun
   }
 
   /**
-   * Answers a prompt or a whole request, event by event. The request is submitted on the first `next()`, not before. Rejects with
-   * what `prepare` and `submit` throw.
+   * Answers a prompt or a whole request, event by event. The request is submitted on the first
+   * `next()`, not before. Rejects with what `prepare` and `submit` throw.
    */
   generate(prompt: PromptInput | GenerateRequest, options: GenerateOptions = {}): AsyncGenerator<GenerateEvent> {
     return generateFrom(this, prompt, options)
   }
 
   /**
-   * Submits a request at once; it shares passes with all others, and is computed while somebody reads any of them. Throws
-   * `empty_prompt`, `context_exceeded`, `bad_argument`, `busy` when too many wait, and `aborted` after `close`.
+   * Submits a request at once; it shares passes with all others, and is computed while somebody
+   * reads any of them. Throws `empty_prompt`, `context_exceeded`, `bad_argument`, `busy` when too
+   * many wait, and `aborted` after `close`.
    */
   submit(request: GenerateRequest): Submission {
     const checked = checkedRequest(request)
@@ -179,7 +184,10 @@ export class Engine implements TextService {
     return new Submission(checked.id, state, this.#scheduler)
   }
 
-  /** Answers many requests, `concurrency` (default 32) at a time; yields each outcome as soon as it is known, in any order. */
+  /**
+   * Answers many requests, `concurrency` (default 32) at a time; yields each outcome as soon as it
+   * is known, in any order.
+   */
   generateMany(
     requests: Iterable<GenerateRequest> | AsyncIterable<GenerateRequest>,
     options: ManyOptions = {},
@@ -188,8 +196,9 @@ export class Engine implements TextService {
   }
 
   /**
-   * Computes the K and V of the beginning of a text or a conversation, and resolves with them as a file for `loadPrefix`: whole pages of
-   * 16 tokens. Throws `bad_argument` if there are fewer tokens.
+   * Computes the K and V of the beginning of a text or a conversation, and resolves with them as a
+   * file for `loadPrefix`: whole pages of 16 tokens. Throws `bad_argument` if there are fewer
+   * tokens.
    */
   savePrefix(opening: string | readonly Message[]): Promise<Uint8Array<ArrayBuffer>> {
     return this.#whileOpen(() => {
@@ -201,7 +210,10 @@ export class Engine implements TextService {
     })
   }
 
-  /** Puts a saved prefix into the prefix cache. Throws `bad_prefix`, `checksum`, `wrong_model`, `out_of_pages`. */
+  /**
+   * Puts a saved prefix into the prefix cache. Throws `bad_prefix`, `checksum`, `wrong_model`,
+   * `out_of_pages`.
+   */
   loadPrefix(file: Uint8Array, options: { tenant?: string } = {}): Promise<LoadedPrefix> {
     return this.#whileOpen(() => {
       const { tenant = '' } = withArguments('loadPrefix', () => fieldsOf('the options', options, 'be absent'))
@@ -210,8 +222,9 @@ export class Engine implements TextService {
   }
 
   /**
-   * Computes the exact K and V of a prompt, among all other requests, and yields them as a stream for another engine of the same model
-   * (`receiveKv`), block by block. Throws what `submit` throws. Leaving the loop early cancels the work.
+   * Computes the exact K and V of a prompt, among all other requests, and yields them as a stream
+   * for another engine of the same model (`receiveKv`), block by block. Throws what `submit`
+   * throws. Leaving the loop early cancels the work.
    */
   async *kvOf(ids: readonly number[], options: KvOptions): AsyncGenerator<Uint8Array<ArrayBuffer>> {
     const { checked, prompt } = withArguments('kvOf', () => {
@@ -230,7 +243,10 @@ export class Engine implements TextService {
     }
   }
 
-  /** Prepares to receive the K and V of a prompt, and returns which are missing. The caller must release it. */
+  /**
+   * Prepares to receive the K and V of a prompt, and returns which are missing. The caller must
+   * release it.
+   */
   expectKv(ids: readonly number[], options: ExpectOptions = {}): ExpectedKv {
     if (this.closing.aborted) throw this.closing.reason
     const { tenant, prompt } = withArguments('expectKv', () => {
@@ -240,7 +256,10 @@ export class Engine implements TextService {
     return this.#receiver.expect(prompt, this.kvIdentity(), { tenant })
   }
 
-  /** Resolves with what K and V depend on beside the tokens. It must be equal at both ends of a stream. */
+  /**
+   * Resolves with what K and V depend on beside the tokens. It must be equal at both ends of a
+   * stream.
+   */
   kvIdentity(): Promise<KvIdentity> {
     this.#kvIdentity ??= kvIdentityOf(this.archive, {
       identity: this.identity,
@@ -259,15 +278,19 @@ export class Engine implements TextService {
     return this.#scheduler.stats
   }
 
-  /** Returns the token ids of a prompt; the chat template is applied unless `raw`. Throws `empty_prompt`, `context_exceeded`. */
+  /**
+   * Returns the token ids of a prompt; the chat template is applied unless `raw`. Throws
+   * `empty_prompt`, `context_exceeded`.
+   */
   promptIds(prompt: PromptInput, options: PromptOptions & { onTemplate?: () => void } = {}): number[] {
     const fields = withArguments('promptIds', () => fieldsOf('the options', options, 'be absent'))
     return this.#prompts.ids(prompt, { ...fields, onTemplate: new Callback('onTemplate', fields.onTemplate).call })
   }
 
   /**
-   * Makes token ids of a prompt without blocking the host, for any number of requests; TTFT counts from this call. Rejects with what
-   * `promptIds` throws, with `busy` when too many long prompts wait, and with `aborted`.
+   * Makes token ids of a prompt without blocking the host, for any number of requests; TTFT counts
+   * from this call. Rejects with what `promptIds` throws, with `busy` when too many long prompts
+   * wait, and with `aborted`.
    */
   prepare(prompt: PromptInput, options: PrepareOptions = {}): Promise<PreparedPrompt> {
     return this.#prompts.prepare(prompt, options)
@@ -279,8 +302,8 @@ export class Engine implements TextService {
   }
 
   /**
-   * Reads each of `prompts` into a cache of its own, in as few passes as possible. Either all succeed or none. The caller must release the
-   * sessions.
+   * Reads each of `prompts` into a cache of its own, in as few passes as possible. Either all
+   * succeed or none. The caller must release the sessions.
    */
   prefillMany(prompts: readonly (readonly number[])[], options: PrefillRequest = {}): Promise<Session[]> {
     return this.#whileOpen(() => {
@@ -319,7 +342,10 @@ export class Engine implements TextService {
     })
   }
 
-  /** Returns the logits after each of `ids`, (ids, vocab). Takes at most one pass of tokens; each row has 4 x `vocab` bytes. */
+  /**
+   * Returns the logits after each of `ids`, (ids, vocab). Takes at most one pass of tokens; each
+   * row has 4 x `vocab` bytes.
+   */
   async logits(ids: readonly number[]): Promise<Float32Array> {
     return this.#whileOpen(() => {
       const checked = this.#checked(ids)
@@ -328,13 +354,19 @@ export class Engine implements TextService {
     })
   }
 
-  /** Returns the token ids of a text, without a chat template. `special`: special tokens in the text become their ids. */
+  /**
+   * Returns the token ids of a text, without a chat template. `special`: special tokens in the text
+   * become their ids.
+   */
   tokenize(text: string, options: { special?: boolean } = {}): number[] {
     const fields = withArguments('tokenize', () => fieldsOf('the options', options, 'be absent'))
     return this.tokenizer.encode(textOf('text', text), fields)
   }
 
-  /** Runs work that belongs to no request. If the engine closes meanwhile, the work fails as `aborted`, whatever it fails with. */
+  /**
+   * Runs work that belongs to no request. If the engine closes meanwhile, the work fails as
+   * `aborted`, whatever it fails with.
+   */
   async #whileOpen<T>(work: () => Promise<T>): Promise<T> {
     const { signal } = this.#closing
     if (signal.aborted) throw signal.reason
@@ -366,9 +398,10 @@ export class Engine implements TextService {
 }
 
 /**
- * Returns the number of pages up to which idle prefixes may make memory grow: 256 MiB, or a whole context if that is more, but at most
- * half of the pages. Beyond it memory grows for running requests only, and prefixes use the pages that these leave: so the memory of a
- * server follows its load, not its past.
+ * Returns the number of pages up to which idle prefixes may make memory grow: 256 MiB, or a whole
+ * context if that is more, but at most half of the pages. Beyond it memory grows for running
+ * requests only, and prefixes use the pages that these leave: so the memory of a server follows its
+ * load, not its past.
  */
 function pagesBeforeEvicting(pages: number, context: number, pageBytes: number): number {
   return Math.min(pages >> 1, Math.max(Math.ceil(context / pageTokens), Math.floor((256 << 20) / pageBytes)))

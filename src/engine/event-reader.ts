@@ -8,30 +8,35 @@ import { checkedRequest, type GenerateOptions, type GenerateRequest } from './op
 import type { TextService } from './service.ts'
 
 /**
- * An iterator without a generator's two costs: three turns of the microtask queue for each event, and a `return` that waits for
- * whatever `next` waits for.
+ * Iterates without the two costs of a generator: three turns of the microtask queue for each event,
+ * and a `return` that waits for whatever `next` waits for.
  */
 export class EventReader implements AsyncIterableIterator<GenerateEvent, undefined> {
   readonly #read: () => Promise<GenerateEvent | undefined>
   readonly #leave: () => unknown
+  /** The call of `next` that is under way. */
+  #turn: Promise<unknown> | undefined
   #over = false
 
-  /** `read` resolves with the next event, or undefined at the end. `leave` frees what the answer holds; it is called at every end. */
+  /**
+   * `read` resolves with the next event, or undefined at the end. `leave` frees what the answer
+   * holds; it is called at every end.
+   */
   constructor(read: () => Promise<GenerateEvent | undefined>, leave: () => unknown) {
     this.#read = read
     this.#leave = leave
   }
 
-  async next(): Promise<IteratorResult<GenerateEvent, undefined>> {
-    if (this.#over) return ended
-    try {
-      const value = await this.#read()
-      if (value) return { done: false, value }
-    } catch (error) {
-      await this.return()
-      throw error
+  /** Calls that overlap are served in order. */
+  next(): Promise<IteratorResult<GenerateEvent, undefined>> {
+    const step = () => this.#step()
+    const turn = this.#turn ? this.#turn.then(step, step) : step()
+    const clear = () => {
+      if (this.#turn === turn) this.#turn = undefined
     }
-    return this.return()
+    this.#turn = turn
+    turn.then(clear, clear)
+    return turn
   }
 
   async return(): Promise<IteratorResult<GenerateEvent, undefined>> {
@@ -43,17 +48,44 @@ export class EventReader implements AsyncIterableIterator<GenerateEvent, undefin
   [Symbol.asyncIterator](): this {
     return this
   }
+
+  async #step(): Promise<IteratorResult<GenerateEvent, undefined>> {
+    if (this.#over) return ended
+    try {
+      const value = await this.#read()
+      if (value) return { done: false, value }
+    } catch (error) {
+      await this.return()
+      throw error
+    }
+    return this.return()
+  }
 }
 
 const ended = { done: true, value: undefined } as const
 
-/** Reads all events and resolves with the last. Rejects with `bad_argument` if another reader has had it. */
+/**
+ * Returns why a request ended with its signal: the engine's own reason, or else `aborted`, caused
+ * by the caller's.
+ */
+export function abortReason({ reason }: AbortSignal): ForetokenError {
+  if (reason instanceof ForetokenError && reason.code === 'aborted') return reason
+  return new ForetokenError('aborted', 'the request was cancelled', { cause: reason })
+}
+
+/**
+ * Reads all events and resolves with the last. Rejects with `bad_argument` if another reader has
+ * had it.
+ */
 export async function resultOf(events: AsyncIterable<GenerateEvent>): Promise<DoneEvent> {
   for await (const event of events) if (event.type === 'done') return event
   throw new ForetokenError('bad_argument', 'the events were read before')
 }
 
-/** Submits a prompt or a request on the first `next()`, and yields its events. Rejects with what `prepare` and `submit` throw. */
+/**
+ * Submits a prompt or a request on the first `next()`, and yields its events. Rejects with what
+ * `prepare` and `submit` throw.
+ */
 export async function* generateFrom(
   service: Pick<TextService, 'prepare' | 'submit'>,
   prompt: PromptInput | GenerateRequest,

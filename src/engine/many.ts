@@ -5,8 +5,8 @@ import { checkedRequest, type GenerateRequest, type ManyOptions } from './option
 import type { Answer, Outcome } from './service.ts'
 
 /**
- * Yields outcomes as soon as they are known, in any order. Requests are pulled when there is room for one more, so that the source may
- * be endless. Leaving the loop cancels the requests in flight.
+ * Yields outcomes as soon as they are known, in any order. Requests are pulled when there is room
+ * for one more, so that the source may be endless. Leaving the loop cancels the requests in flight.
  */
 export async function* submitMany(
   requests: Iterable<GenerateRequest> | AsyncIterable<GenerateRequest>,
@@ -23,7 +23,8 @@ export async function* submitMany(
   const inFlight = new Map<number, { outcome: Promise<Outcome>; cancel: () => void }>()
   let pulled = 0
   let more = true
-  // The next request is waited for beside those in flight: a slow source must not hold back their results.
+  // The next request is waited for beside those in flight: a slow source must not hold back their
+  // results.
   let next: Promise<IteratorResult<GenerateRequest>> | undefined
   try {
     while (more || inFlight.size > 0) {

@@ -1,20 +1,27 @@
-/** Answers of an engine that has no scheduler: each is computed in steps, a step when its reader has read all events. */
-import { asForetokenError, ForetokenError } from '../base/errors.ts'
+/**
+ * Answers of an engine that has no scheduler: each is computed in steps, a step when its reader has
+ * read all events.
+ */
+import { asForetokenError, type ForetokenError } from '../base/errors.ts'
 import type { Lifetime } from '../base/lifetime.ts'
 import type { AnswerState } from './answer-state.ts'
+import { abortReason } from './event-reader.ts'
 import { type Drive, Submission } from './submission.ts'
 
 /** How an engine computes one answer. */
 export interface Steps {
   /** Waits for a place. Resolves with how to give it back. */
   enter(signal: AbortSignal): Promise<() => unknown>
-  /** Computes the answer; each step adds events to the state. `return` frees what the steps hold. */
+  /**
+   * Computes the answer; each step adds events to the state. `return` frees what the steps hold.
+   */
   run(): AsyncGenerator<void>
 }
 
 /**
- * Takes a request on: it waits for its place from this call on. `life` owns what the request holds. It ends, and its place is free
- * again, with the last step, on a failure, or when the request is cancelled, whether or not anybody reads the answer.
+ * Takes a request on: it waits for its place from this call on. `life` owns what the request holds.
+ * It ends, and its place is free again, with the last step, on a failure, or when the request is
+ * cancelled, whether or not anybody reads the answer.
  */
 export function submitSteps(id: string | undefined, state: AnswerState, life: Lifetime, steps: Steps): Submission {
   // The tokens that were shown before may be the whole answer: nothing is computed for it.
@@ -39,7 +46,7 @@ class Stepper implements Drive {
     this.#entered = steps.enter(life.signal).then((leave) => life.hold(leave))
     // Reported to the reader, if there is one.
     this.#entered.catch(() => {})
-    life.signal.addEventListener('abort', () => this.#fail(life.signal.reason), { once: true })
+    life.signal.addEventListener('abort', () => this.#fail(abortReason(life.signal)), { once: true })
     life.follow(state.signal)
   }
 
@@ -70,11 +77,10 @@ class Stepper implements Drive {
   }
 
   /** An answer that is cut off shows nothing more. */
-  #fail(reason: unknown): void {
+  #fail(reason: ForetokenError): void {
     const state = this.#state
     if (state.ended) return
     state.events.length = 0
-    const closed = reason instanceof ForetokenError && reason.code === 'aborted'
-    state.end(closed ? reason : new ForetokenError('aborted', 'the request was cancelled', { cause: reason }))
+    state.end(reason)
   }
 }

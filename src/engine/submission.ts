@@ -1,4 +1,6 @@
-/** An answer that is made here: a state that computing fills, and the one reader that empties it. */
+/**
+ * An answer that is made here: a state that computing fills, and the one reader that empties it.
+ */
 import type { DoneEvent, GenerateEvent } from '../stream/events.ts'
 import type { AnswerState } from './answer-state.ts'
 import { EventReader, resultOf } from './event-reader.ts'
@@ -6,7 +8,10 @@ import type { Answer } from './service.ts'
 
 /** Computes answers while somebody waits for one of them. */
 export interface Drive {
-  /** Computes until `served` returns true. A failure of the request ends its state; any other failure rejects. */
+  /**
+   * Computes until `served` returns true. A failure of the request ends its state; any other
+   * failure rejects.
+   */
   drive(served: () => boolean): Promise<void>
 }
 
@@ -27,8 +32,9 @@ export class Submission implements Answer {
   }
 
   /**
-   * Reads the events, which come once: a second reader gets those that the first has not read. Leaving the loop early cancels the
-   * request. Rejects with the request's failure, and with `aborted`.
+   * Reads the events, which come once: a second reader gets those that the first has not read.
+   * Leaving the loop early cancels the request. Rejects with the request's failure, and with
+   * `aborted`.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<GenerateEvent> {
     return new EventReader(

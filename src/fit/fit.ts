@@ -6,7 +6,8 @@
  * uses fresh documents.
  */
 
-import type { Backend, Moments, Tensor } from '../backend/backend.ts'
+import type { Backend, Fitting, Moments, Tensor } from '../backend/backend.ts'
+import { fittingOf } from '../backend/capabilities.ts'
 import { at, defined } from '../base/at.ts'
 import { Callback } from '../base/callback.ts'
 import { ForetokenError } from '../base/errors.ts'
@@ -180,6 +181,7 @@ async function addDocument(
 class Spread implements DocumentSums {
   readonly end = 0
   readonly #backend: Backend
+  readonly #fitting: Fitting
   readonly #xx: Moments
   readonly #x: Moments
   readonly #ones: Tensor
@@ -188,17 +190,18 @@ class Spread implements DocumentSums {
 
   constructor(backend: Backend, hidden: number) {
     this.#backend = backend
+    this.#fitting = fittingOf(backend)
     this.#hidden = hidden
-    this.#xx = backend.moments(hidden, hidden)
-    this.#x = backend.moments(1, hidden)
+    this.#xx = this.#fitting.moments(hidden, hidden)
+    this.#x = this.#fitting.moments(1, hidden)
     this.#ones = onesOf(backend)
   }
 
   addInput(input: Tensor, _: Tensor, rows: number): void {
     const state = this.#backend.columns(input, 0, this.#hidden)
     this.#rows += rows
-    this.#backend.addMoments(this.#xx, state, state, rows)
-    this.#backend.addMoments(this.#x, this.#ones, state, rows)
+    this.#fitting.add(this.#xx, state, state, rows)
+    this.#fitting.add(this.#x, this.#ones, state, rows)
   }
 
   addLayer(): void {}
@@ -208,7 +211,7 @@ class Spread implements DocumentSums {
   /** Returns one over each input's standard deviation. Throws `bad_argument` without data. */
   async gain(): Promise<Float32Array> {
     if (this.#rows < 2) throw new ForetokenError('bad_argument', `${this.#rows} tokens are too few to fit anything`)
-    const [xx, x] = [await this.#backend.readMoments(this.#xx), await this.#backend.readMoments(this.#x)]
+    const [xx, x] = [await this.#fitting.read(this.#xx), await this.#fitting.read(this.#x)]
     return Float32Array.from(x, (sum, i) => {
       const mean = sum / this.#rows
       return 1 / Math.sqrt(Math.max(at(xx, i * this.#hidden + i) / this.#rows - mean * mean, 1e-6))
@@ -224,6 +227,7 @@ class SourceSums implements DocumentSums {
   readonly source: PlanSource
   readonly end: number
   readonly #backend: Backend
+  readonly #fitting: Fitting
   readonly #xx: Moments
   readonly #x: Moments
   readonly #ones: Tensor
@@ -235,13 +239,15 @@ class SourceSums implements DocumentSums {
 
   constructor(backend: Backend, source: PlanSource, header: PredictorHeader) {
     const { hidden, kv_width } = header
+    const fitting = fittingOf(backend)
     this.#backend = backend
+    this.#fitting = fitting
     this.source = source
     this.end = source.run?.from ?? Math.max(-1, ...source.maps) + 1
     const k = (1 + source.taps) * stateWidth(header)
-    const target = (n: number) => ({ xy: backend.moments(k, n), y: backend.moments(1, n) })
-    this.#xx = backend.moments(k, k)
-    this.#x = backend.moments(1, k)
+    const target = (n: number) => ({ xy: fitting.moments(k, n), y: fitting.moments(1, n) })
+    this.#xx = fitting.moments(k, k)
+    this.#x = fitting.moments(1, k)
     for (const layer of source.maps) this.#layers.set(layer, target(2 * kv_width))
     if (source.run) [this.#after, this.#before] = [target(hidden), target(hidden)]
     this.#ones = onesOf(backend)
@@ -249,8 +255,8 @@ class SourceSums implements DocumentSums {
 
   addInput(input: Tensor, states: Tensor, rows: number): void {
     this.#rows += rows
-    this.#backend.addMoments(this.#xx, input, input, rows)
-    this.#backend.addMoments(this.#x, this.#ones, input, rows)
+    this.#fitting.add(this.#xx, input, input, rows)
+    this.#fitting.add(this.#x, this.#ones, input, rows)
     if (this.#before) this.#add(this.#before, input, states, rows)
   }
 
@@ -264,7 +270,7 @@ class SourceSums implements DocumentSums {
   }
 
   async solve(lambda: number): Promise<Map<string, LinearMap>> {
-    const read = (sums: Moments) => this.#backend.readMoments(sums)
+    const read = (sums: Moments) => this.#fitting.read(sums)
     const ridge = new Ridge({ rows: this.#rows, xx: await read(this.#xx), x: await read(this.#x) }, lambda)
     const maps = new Map<string, LinearMap>()
     for (const [layer, { xy, y }] of this.#layers)
@@ -282,8 +288,8 @@ class SourceSums implements DocumentSums {
   }
 
   #add({ xy, y }: Target, input: Tensor, values: Tensor, rows: number): void {
-    this.#backend.addMoments(xy, input, values, rows)
-    this.#backend.addMoments(y, this.#ones, values, rows)
+    this.#fitting.add(xy, input, values, rows)
+    this.#fitting.add(y, this.#ones, values, rows)
   }
 }
 

@@ -3,6 +3,7 @@
  * than those of a request.
  */
 
+import { wireOf } from '../backend/capabilities.ts'
 import { at } from '../base/at.ts'
 import type { ModelConfig } from '../base/model.ts'
 import { type Judged, type JudgedPrefill, type Judgement, logitsAfter, logitsOfLayers } from '../evaluate/judge.ts'
@@ -67,7 +68,7 @@ export class Workbench {
         { prefill },
       )
       const predicted = sequence.states !== undefined
-      const layers = await kvOfLayers(backend, cache.pool, sequence.pages, prompt.length)
+      const layers = await kvOfLayers(wireOf(backend), cache.pool, sequence.pages, prompt.length)
       for (const [index, balance] of model.keyBalances.entries())
         if (balance) undoBalance(at(layers, index).k, balance, model.config.headDim)
       return { logits: at(logits, 0), predicted, layers }
@@ -116,7 +117,7 @@ export class Workbench {
     ways: readonly Sending[],
   ): Promise<{ readonly exact: readonly Float32Array[]; readonly sent: readonly Sent[] }> {
     const { model, cache, backend } = this.#engine
-    return logitsSent({ model, cache, codec: backend, residuals: this.#residuals }, judged, ways)
+    return logitsSent({ model, cache, codec: wireOf(backend), residuals: this.#residuals }, judged, ways)
   }
 
   /**

@@ -15,20 +15,12 @@ import { MetadataReader } from './metadata.ts'
 import { divisorsOfGguf } from './rope.ts'
 import { endWarnings, tokenlessRows } from './tokenless.ts'
 import { nameTensors } from './weights.ts'
-import { checkWindow } from './window.ts'
+import { windowsIn } from './window.ts'
 
 const frequencies = 'rope_freqs.weight'
 
-/**
- * `context` is the most tokens that a sequence will have; default: as many as the model was made for. The architecture's keys in `ignored`
- * are read as if they were not there.
- */
-export async function openGguf(
-  name: string,
-  source: ByteSource,
-  context: number | undefined,
-  ignored: ReadonlySet<string>,
-): Promise<ModelArchive> {
+/** Opens a GGUF; keys of its architecture in `ignored` are read as if they were not there. */
+export async function openGguf(name: string, source: ByteSource, ignored: ReadonlySet<string>): Promise<ModelArchive> {
   const gguf = await readGguf(source)
   const prefix = `${gguf.metadata.get('general.architecture')}.`
   const { metadata: kept, warnings } = withoutMetadata(gguf.metadata, prefix, ignored, source.name)
@@ -39,7 +31,7 @@ export async function openGguf(
       `${source.name} is one part of a split GGUF; merge the parts into one file first`,
     )
   const found = new Map(gguf.tensors.map((tensor) => [tensor.name, matrix(tensor, source)]))
-  const config = await configOf(metadata, found, context)
+  const config = await configOf(metadata, found)
   const tensors = nameTensors(config, found, 'gguf', source.name, (tensor) => tensor === frequencies)
   const tokenizer = await readGgufTokenizer(metadata, config.vocab)
   const { spec } = tokenizer
@@ -60,11 +52,7 @@ export async function openGguf(
   }
 }
 
-async function configOf(
-  metadata: MetadataReader,
-  found: ReadonlyMap<string, TensorInfo>,
-  context: number | undefined,
-): Promise<ModelConfig> {
+async function configOf(metadata: MetadataReader, found: ReadonlyMap<string, TensorInfo>): Promise<ModelConfig> {
   const { where } = metadata
   const form = ggufFormOf(metadata.text('general.architecture'), where)
   const optional = (key: string) => metadata.optionalNumber(`${form.name}.${key}`)
@@ -78,13 +66,7 @@ async function configOf(
       `${where}: heads of ${headDim} with values of ${values} and RoPE over ${turned}`,
     )
   checkGgufKeys(metadata.keys, `${form.name}.`, (key) => metadata.value(key), plain, where)
-  const window = optional('attention.sliding_window') ?? 0
-  if (window > 0)
-    checkWindow(
-      [window],
-      Math.min(context ?? maxContext, maxContext),
-      `${where}: ${form.name}.attention.sliding_window`,
-    )
+  const windows = windowsIn(windowsOf(metadata, form.name, plain), maxContext)
   const factors = found.get(frequencies)
   const scaling = {
     type: metadata.value(`${form.name}.rope.scaling.type`),
@@ -92,7 +74,30 @@ async function configOf(
     factors: factors && (await readFloats(factors, headDim / 2)),
   }
   const divisors = divisorsOfGguf(scaling, plain, where)
-  return checkConfig({ ...plain, ...(divisors && { ropeDivisors: divisors }) }, where)
+  return checkConfig({ ...plain, ...windows, ...(divisors && { ropeDivisors: divisors }) }, where)
+}
+
+/**
+ * The windows of the layers: all have that of `attention.sliding_window`. A pattern says that some do not, which is read in the
+ * families that have one; here it is refused. Throws `bad_model`, `unsupported`.
+ */
+function windowsOf(
+  metadata: MetadataReader,
+  prefix: string,
+  { layers, maxContext }: ModelConfig,
+): readonly number[] | undefined {
+  const { where } = metadata
+  const key = `${prefix}.attention.sliding_window`
+  const window = metadata.optionalNumber(key) ?? 0
+  if (!Number.isSafeInteger(window) || window < 0)
+    throw new ForetokenError('bad_model', `${where}: ${key} is ${window}; expected a number of tokens, or 0 for all`)
+  if (window === 0 || window >= maxContext) return undefined
+  if (metadata.value(`${key}_pattern`) !== undefined)
+    throw new ForetokenError(
+      'unsupported',
+      `${where}: ${key}_pattern: windows of some layers only are not read from a GGUF of ${prefix}; use the model's safetensors`,
+    )
+  return new Array<number>(layers).fill(window)
 }
 
 /**

@@ -15,23 +15,16 @@ import { readSafetensors } from './safetensors.ts'
 import { readTokenizer } from './tokenizer-files.ts'
 import { endWarnings, tokenIdsOf, tokenlessRows } from './tokenless.ts'
 import { nameTensors } from './weights.ts'
-import { checkWindow } from './window.ts'
+import { windowsIn } from './window.ts'
 
 const headName = 'lm_head.weight'
 
-/**
- * `context` is the most tokens that a sequence will have; default: as many as the model was made for. The keys of config.json in `ignored`
- * are read as if they were not there.
- */
-export async function openHuggingFace(
-  files: ModelFiles,
-  context: number | undefined,
-  ignored: ReadonlySet<string>,
-): Promise<ModelArchive> {
+/** Opens a folder; keys of config.json in `ignored` are read as if they were not there. */
+export async function openHuggingFace(files: ModelFiles, ignored: ReadonlySet<string>): Promise<ModelArchive> {
   const where = `${files.name}/config.json`
   const whole = await readJson(await files.open('config.json'), jsonBounds.config)
   const { json, warnings } = withoutKeys(whole, ignored, where)
-  const { config: said, tied } = configOf(json, where, context)
+  const { config: said, tied } = configOf(json, where)
   const found = await readShards(files)
   const head = await headOf(found, said, tied, where)
   const config = checkConfig({ ...said, tiedEmbedding: head.tied }, files.name)
@@ -92,20 +85,14 @@ async function shardNames(files: ModelFiles): Promise<string[]> {
 }
 
 /** What config.json says, checked; whether the head is tied shows with the tensors. */
-function configOf(json: Json, where: string, context: number | undefined) {
+function configOf(json: Json, where: string) {
   const form = huggingFaceFormOf(json.model_type, where)
   // Checked before anything is made of its numbers.
   const checked = checkConfig(form.read(json, where), where)
   checkKeys(json, form.keys, checked, where)
-  const windows = form.windows(json, checked.layers, where)
-  if (windows)
-    checkWindow(
-      windows,
-      Math.min(context ?? checked.maxContext, checked.maxContext),
-      `${where}: layer_types or use_sliding_window`,
-    )
+  const windows = windowsIn(form.windows(json, checked.layers, where), checked.maxContext)
   const divisors = divisorsOfJson(json, checked, where)
-  const config: ModelConfig = { ...checked, ...(divisors && { ropeDivisors: divisors }) }
+  const config: ModelConfig = { ...checked, ...windows, ...(divisors && { ropeDivisors: divisors }) }
   const tied = form.tied(json)
   if (tied !== undefined && tied !== null && typeof tied !== 'boolean')
     throw new ForetokenError('bad_model', `${where}: tie_word_embeddings is ${show(tied)}, not true or false`)

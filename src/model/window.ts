@@ -1,16 +1,17 @@
 /** Sliding attention: which layers see only the last tokens of a sequence, and how many. */
+
 import { ForetokenError } from '../base/errors.ts'
+import type { ModelConfig } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import { type Json, show } from './json.ts'
 
-/** Throws `unsupported` for layers that attend to less than `context` tokens. */
-export function checkWindow(windows: readonly number[], context: number, what: string): void {
-  const window = windows.find((window) => window > 0 && window < context)
-  if (window !== undefined)
-    throw new ForetokenError(
-      'unsupported',
-      `${what}: layers with sliding attention see the last ${window} tokens only, and a context of ${context} is longer; ` +
-        `foretoken attends to the whole context: load with a context of at most ${window}`,
-    )
+/**
+ * Returns what a config says of windows: nothing if all are as long as the context that the model was made for, so that a file
+ * which mentions them is the same model as one which does not.
+ */
+export function windowsIn(windows: readonly number[] | undefined, maxContext: number): Pick<ModelConfig, 'windows'> {
+  const shorter = windows?.map((window) => (window < maxContext ? window : 0))
+  return shorter?.some((window) => window > 0) ? { windows: shorter } : {}
 }
 
 /**
@@ -50,7 +51,7 @@ export function slidingLayers(json: Json, layers: number, where: string): readon
 export function windowsWhere(slides: readonly boolean[], json: Json, where: string): readonly number[] | undefined {
   if (!slides.includes(true)) return undefined
   const window = json.sliding_window
-  if (typeof window !== 'number' || !Number.isSafeInteger(window) || window < 1)
+  if (!isWhole(window, 1))
     throw new ForetokenError('bad_model', `${where}: sliding_window is ${show(window)}; expected a number of tokens`)
   return slides.map((sliding) => (sliding ? window : 0))
 }

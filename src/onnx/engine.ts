@@ -1,26 +1,29 @@
 /**
- * Runs an ONNX model behind the interface of `Engine`: for families that the Rust core does not have, and as the decoder of a cache that
- * the Rust core predicts, which makes the first token of an ONNX deployment come sooner without a change of its model.
+ * Runs an ONNX model behind the interface of `Engine`: for families that the Rust core does not
+ * have, and as the decoder of a cache that the Rust core predicts, which makes the first token of
+ * an ONNX deployment come sooner without a change of its model.
  *
- * The steps of all requests take turns in one session, since a session has one batch. The cache of a request consists of whole tensors,
- * so that few requests run at once.
+ * The steps of all requests take turns in one session, since a session has one batch. The cache of
+ * a request consists of whole tensors, so that few requests run at once.
  */
 
 import { at } from '../base/at.ts'
 import type { ModelFiles } from '../base/bytes.ts'
 import { Callback } from '../base/callback.ts'
-import { fieldsOf, functionOf, listOf, withArguments, wrong } from '../base/checks.ts'
+import { fieldsOf, listOf, withArguments } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
+import { Gate } from '../base/gate.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import type { ModelArchive } from '../base/model.ts'
 import type { PreparedPrompt, PromptInput } from '../base/prompt.ts'
+import { Shares } from '../base/shares.ts'
 import { throwIfAborted } from '../base/turn.ts'
 import { AnswerState } from '../engine/answer-state.ts'
 import type { Engine } from '../engine/engine.ts'
 import { generateFrom, resultOf } from '../engine/event-reader.ts'
 import { submitMany } from '../engine/many.ts'
 import { checkedRequest, type GenerateOptions, type GenerateRequest, type ManyOptions } from '../engine/options.ts'
-import { isAnyEngine, type Outcome, type TextService } from '../engine/service.ts'
+import type { Outcome, TextService } from '../engine/service.ts'
 import { submitSteps } from '../engine/stepped.ts'
 import type { Submission } from '../engine/submission.ts'
 import { checkedFiles } from '../model/open.ts'
@@ -28,27 +31,11 @@ import { maskTokenless } from '../model/tokenless.ts'
 import type { DoneEvent, GenerateEvent } from '../stream/events.ts'
 import type { PromptOptions } from '../tokens/prompt.ts'
 import { type PrepareOptions, Prompts } from '../tokens/prompts.ts'
-import type { SpawnText } from '../tokens/text-messages.ts'
 import { createTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
 import { binsOf } from './bins.ts'
 import { externalOf, type OnnxFolder, onnxFile, readFolder, whole } from './folder.ts'
-import { Places } from './places.ts'
-import { type OrtCache, OrtModel, type OrtOptions } from './session.ts'
-
-export interface OrtEngineOptions extends OrtOptions {
-  /** The same model in the Rust core, with a predictor. It reads the prompts whose `prefill` is not `exact`. */
-  readonly reader?: Engine
-  /** Closes the reader with this engine. Default false. */
-  readonly closesReader?: boolean
-  /** Maximum number of tokens in a prompt and its answer together. Default: the model's, at most 4,096. */
-  readonly context?: number
-  /** Maximum number of requests that hold a cache at once. Default 8. */
-  readonly maxRunning?: number
-  /** Maximum number of requests that wait for one; further ones are refused as `busy`. Default 256. */
-  readonly maxWaiting?: number
-  /** Starts a worker for chat templates and tokenizing; see `EngineOptions`. */
-  readonly spawnText?: SpawnText
-}
+import { checkedOptions, checkReader, type OrtEngineOptions } from './options.ts'
+import { type OrtCache, OrtModel } from './session.ts'
 
 /** The older name of the answers of an `OrtEngine`. */
 export type OrtSubmission = Submission
@@ -64,26 +51,24 @@ export class OrtEngine implements TextService {
   readonly #reader: Engine | undefined
   readonly #closesReader: boolean
   /** Admits one step at a time, since a session cannot run two. */
-  readonly #session = new Places(1)
-  readonly #places: Places
+  readonly #session = new Gate({ stocks: [new Shares(1)] })
+  readonly #gate: Gate
   /** The lifetimes of all requests that hold or wait for something. */
   readonly #open = new Set<Lifetime>()
   readonly #count = { passes: 0, prefill_tokens: 0, decode_tokens: 0 }
   #closed = false
 
   /**
-   * Opens a folder with config.json, tokenizer.json and one .onnx file, which may be in `onnx/`. With a reader the .onnx file is enough.
-   * Throws `not_found`, `bad_model`, `unsupported`, and `wrong_model` for a reader of other shapes.
+   * Opens a folder with config.json, tokenizer.json and one .onnx file, which may be in `onnx/`.
+   * With a reader the .onnx file is enough. Throws `not_found`, `bad_model`, `unsupported`, and
+   * `wrong_model` for a reader of other shapes.
    */
   static async load(folder: ModelFiles, wanted: OrtEngineOptions): Promise<OrtEngine> {
     const begun = performance.now()
-    const { files, options } = withArguments('OrtEngine.load', () => {
-      const options = fieldsOf('the options', wanted)
-      functionOf('ort.InferenceSession.create', options.ort?.InferenceSession?.create)
-      if (options.reader !== undefined && !isAnyEngine(options.reader))
-        throw wrong('reader', 'an Engine', options.reader)
-      return { files: checkedFiles(folder), options }
-    })
+    const { files, options } = withArguments('OrtEngine.load', () => ({
+      options: checkedOptions(wanted),
+      files: checkedFiles(folder),
+    }))
     let model: OrtModel | undefined
     try {
       const file = onnxFile(files)
@@ -127,7 +112,7 @@ export class OrtEngine implements TextService {
     this.#model = model
     this.#reader = reader
     this.#closesReader = closesReader
-    this.#places = new Places(maxRunning, maxWaiting)
+    this.#gate = new Gate({ stocks: [new Shares(maxRunning)], maxWaiting })
     this.loadMs = performance.now() - begun
   }
 
@@ -153,24 +138,24 @@ export class OrtEngine implements TextService {
       ...this.#count,
       cached_tokens: 0,
       preemptions: 0,
-      running: this.#places.taken,
-      waiting: this.#places.waiting,
+      running: this.#gate.running,
+      waiting: this.#gate.waiting,
       pages_in_use: 0,
       prefix_pages: 0,
     }
   }
 
   /**
-   * Answers a prompt or a whole request, event by event. The request is submitted on the first `next()`, not before. Rejects with
-   * what `prepare` and `submit` throw.
+   * Answers a prompt or a whole request, event by event. The request is submitted on the first
+   * `next()`, not before. Rejects with what `prepare` and `submit` throw.
    */
   generate(prompt: PromptInput | GenerateRequest, options: GenerateOptions = {}): AsyncGenerator<GenerateEvent> {
     return generateFrom(this, prompt, options)
   }
 
   /**
-   * Submits a request at once: it has its place, or waits for one, from this call on. Throws what `Engine.submit` throws; prefill modes
-   * `refined` and `auto` are `unsupported`.
+   * Submits a request at once: it has its place, or waits for one, from this call on. Throws what
+   * `Engine.submit` throws; prefill modes `refined` and `auto` are `unsupported`.
    */
   submit(request: GenerateRequest): Submission {
     const checked = checkedRequest(request)
@@ -182,14 +167,17 @@ export class OrtEngine implements TextService {
         `prefill ${prefill}: an ONNX cache is not refined; ask for exact or predicted`,
       )
     const state = withArguments('submit', () => new AnswerState(ids, checked, this, trace))
-    if (!state.ended) this.#places.check()
+    if (!state.ended) this.#gate.check()
     return submitSteps(checked.id, state, this.#opened(), {
-      enter: (signal) => this.#places.take(signal),
+      enter: (signal) => this.#gate.enter({ signal }),
       run: () => this.#answered(state, prefill),
     })
   }
 
-  /** Answers many requests, `concurrency` (default 32) at a time; yields each outcome as soon as it is known, in any order. */
+  /**
+   * Answers many requests, `concurrency` (default 32) at a time; yields each outcome as soon as it
+   * is known, in any order.
+   */
   generateMany(
     requests: Iterable<GenerateRequest> | AsyncIterable<GenerateRequest>,
     options: ManyOptions = {},
@@ -198,9 +186,10 @@ export class OrtEngine implements TextService {
   }
 
   /**
-   * Answers several prompts with exact prefill; resolves with one result for each, in order. If the model takes a mask of rows by columns,
-   * the prompts are read together, in rows that are packed by best-fit decreasing (Prepacking, arXiv 2404.09529, section 3); otherwise
-   * they are read one by one. Rejects as `generate` does, for all of them.
+   * Answers several prompts with exact prefill; resolves with one result for each, in order. If the
+   * model takes a mask of rows by columns, the prompts are read together, in rows that are packed
+   * by best-fit decreasing (Prepacking, arXiv 2404.09529, section 3); otherwise they are read one
+   * by one. Rejects as `generate` does, for all of them.
    */
   async resultMany(requests: readonly GenerateRequest[]): Promise<DoneEvent[]> {
     const answers = listOf<GenerateRequest>('requests', requests).map((unchecked) => {
@@ -216,7 +205,7 @@ export class OrtEngine implements TextService {
     const life = this.#opened()
     for (const { signal } of answers) life.follow(signal)
     try {
-      life.hold(await this.#places.take(life.signal))
+      life.hold(await this.#gate.enter({ signal: life.signal }))
       const work = this.#many(answers, life)
       // After an abort the place is given back only when the running step is over.
       life.hold(() => work.catch(() => {}))
@@ -313,7 +302,7 @@ export class OrtEngine implements TextService {
     this.#closed = true
     this.#prompts.close()
     await Promise.allSettled([...this.#open].map((life) => life.end(closedError())))
-    const free = await this.#session.take()
+    const free = await this.#session.enter()
     await this.#model.close()
     if (this.#closesReader) await this.#reader?.close()
     free()
@@ -328,9 +317,11 @@ export class OrtEngine implements TextService {
     return life
   }
 
-  /** Runs a step when no other step runs. Throws `aborted` instead if its request has ended by then. */
+  /**
+   * Runs a step when no other step runs. Throws `aborted` instead if its request has ended by then.
+   */
   async #step<T>(run: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    const free = await this.#session.take(signal)
+    const free = await this.#session.enter({ signal })
     try {
       if (this.#closed) throw closedError()
       throwIfAborted(signal)
@@ -358,7 +349,7 @@ export class OrtEngine implements TextService {
   async #exact(answer: AnswerState, signal: AbortSignal): Promise<ReadPrompt> {
     const { ids } = answer
     answer.onPrefill(0, ids.length)
-    const read = await this.#run(ids, this.#model.cacheOf(emptyLayers(this.#model), 0), 0, signal)
+    const read = await this.#run(ids, this.#model.cacheOf([], 0), 0, signal)
     this.#count.prefill_tokens += ids.length
     try {
       answer.onPrefill(ids.length, ids.length)
@@ -369,7 +360,10 @@ export class OrtEngine implements TextService {
     return { ...read, tokens: ids.length }
   }
 
-  /** Reads the prompt in the Rust core, which gives the first logits; the session decodes from its cache. */
+  /**
+   * Reads the prompt in the Rust core, which gives the first logits; the session decodes from its
+   * cache.
+   */
   async #predicted(answer: AnswerState): Promise<ReadPrompt> {
     const { ids } = answer
     const reader = this.#reader
@@ -388,19 +382,6 @@ interface ReadPrompt {
   readonly cache: OrtCache
   /** Number of tokens in the cache. */
   readonly tokens: number
-}
-
-function emptyLayers({ layers }: OrtModel) {
-  return Array.from({ length: layers }, () => ({ k: new Float32Array(0), v: new Float32Array(0) }))
-}
-
-function checkReader(name: string, reader: Engine, model: OrtModel): void {
-  const { layers, kvHeads, headDim } = reader.archive.config
-  if (layers !== model.layers || kvHeads !== model.kvHeads || headDim !== model.headDim)
-    throw new ForetokenError(
-      'wrong_model',
-      `${reader.archive.name} has ${layers} layers of ${kvHeads} x ${headDim} K and V, and ${name} ${model.layers} of ${model.kvHeads} x ${model.headDim}; load the same model in both`,
-    )
 }
 
 function closedError(): ForetokenError {

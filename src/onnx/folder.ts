@@ -3,6 +3,7 @@
 import type { ByteSource, ModelFiles } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import type { Engine } from '../engine/engine.ts'
 import { readJson, show } from '../model/json.ts'
 import { jsonBounds, limits } from '../model/limits.ts'
@@ -13,7 +14,10 @@ import type { OrtOptions } from './session.ts'
 /** The description of a model in an ONNX folder: an archive without its weights. */
 export type OnnxFolder = Pick<ModelArchive, 'name' | 'config' | 'tokenizer' | 'tokenless' | 'warnings'>
 
-/** Returns the name of the folder's model file. Throws `not_found` if there is none, or more than one that could be meant. */
+/**
+ * Returns the name of the folder's model file. Throws `not_found` if there is none, or more than
+ * one that could be meant.
+ */
 export function onnxFile({ name, files }: ModelFiles): string {
   const found = files.filter((file) => file.endsWith('.onnx'))
   const preferred = ['model.onnx', 'decoder_model_merged.onnx'].flatMap((wanted) =>
@@ -49,17 +53,15 @@ export async function whole(source: ByteSource): Promise<Uint8Array> {
 }
 
 /**
- * Reads config.json and the tokenizer. Few fields are needed, and no family is refused, since the graph computes. Throws `bad_model`.
+ * Reads config.json and the tokenizer. Few fields are needed, and no family is refused, since the
+ * graph computes. Throws `bad_model`.
  */
 export async function readFolder(files: ModelFiles, reader: Engine | undefined): Promise<OnnxFolder> {
   // An .onnx file alone is enough beside the same model in the Rust core.
   if (reader && !files.files.includes('tokenizer.json')) return { ...reader.archive, name: files.name }
   const json = await readJson(await files.open('config.json'), jsonBounds.config)
   const { vocab_size: vocab, max_position_embeddings: maxContext = 4096 } = json
-  const fits = (value: unknown, most: number) => {
-    return Number.isInteger(value) && (value as number) > 0 && (value as number) <= most
-  }
-  if (!fits(vocab, limits.tokens) || !fits(maxContext, Number.MAX_SAFE_INTEGER))
+  if (!isWhole(vocab, 1, limits.tokens) || !isWhole(maxContext, 1))
     throw new ForetokenError(
       'bad_model',
       `${files.name}/config.json has a vocab_size of ${show(vocab)} and max_position_embeddings of ${show(maxContext)}; ` +

@@ -7,7 +7,10 @@ import type { RemoteCompanion } from '../transfer/remote.ts'
 import type { Companions } from './companions.ts'
 import type { Router } from './router.ts'
 
-/** An answer that reports its way. While it is open it may hold cached pages of the prompt, and a companion's attention. */
+/**
+ * An answer that reports its way. While it is open it may hold cached pages of the prompt, and a
+ * companion's attention.
+ */
 export interface RoutedAnswer extends Answer {
   readonly route: RouteReport
 }
@@ -22,7 +25,10 @@ export interface AnswerOptions {
   readonly codec?: WireCodec
   /** Ways that requests may take beside `local`. Default: all. */
   readonly ways?: readonly Way[]
-  /** A relayed answer continues here as soon as its K and V have arrived. Default false, since the companion decodes faster. */
+  /**
+   * A relayed answer continues here as soon as its K and V have arrived. Default false, since the
+   * companion decodes faster.
+   */
   readonly handOver?: boolean
   /** A prompt with fewer tokens that are not cached is read here. Default 32. */
   readonly leastTokens?: number

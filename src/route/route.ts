@@ -1,7 +1,7 @@
 /**
- * One answer that may be made elsewhere. Everything that it holds belongs to one lifetime: the last event, an error, a reader that leaves,
- * a cancellation, an abort of the request's signal and the close of the engine all run the same clean-up, whether or not anybody reads
- * the answer.
+ * One answer that may be made elsewhere. Everything that it holds belongs to one lifetime: the last
+ * event, an error, a reader that leaves, a cancellation, an abort of the request's signal and the
+ * close of the engine all run the same clean-up, whether or not anybody reads the answer.
  */
 
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
@@ -11,7 +11,7 @@ import type { Trace } from '../base/trace.ts'
 import { throwIfAborted } from '../base/turn.ts'
 import { AnswerState } from '../engine/answer-state.ts'
 import type { Engine } from '../engine/engine.ts'
-import { EventReader, resultOf } from '../engine/event-reader.ts'
+import { abortReason, EventReader, resultOf } from '../engine/event-reader.ts'
 import type { GenerateRequest } from '../engine/options.ts'
 import type { Answer, RouteReport } from '../engine/service.ts'
 import type { DoneEvent, GenerateEvent, TokenEvent } from '../stream/events.ts'
@@ -19,12 +19,16 @@ import { WaitBudget } from '../transfer/patience.ts'
 import type { ExpectedKv } from '../transfer/receiver.ts'
 import type { RemoteCompanion } from '../transfer/remote.ts'
 import { bytesPerToken, checkRelayed, optionsOf } from './asking.ts'
+import { receiveFrom } from './receive.ts'
 import type { AnswerOptions, Deciding, RoutedAnswer, TokenRequest } from './request.ts'
 import type { Decision } from './router.ts'
 import { Trial } from './trial.ts'
-import { patienceMs, tokenMs, waitingWith } from './waiting.ts'
+import { patienceMs, tokenMs } from './waiting.ts'
 
-/** Makes events. May end by returning the source of the events that follow, so that they need not be passed on one by one. */
+/**
+ * Makes events. May end by returning the source of the events that follow, so that they need not be
+ * passed on one by one.
+ */
 type Source = AsyncIterator<GenerateEvent, Source | undefined>
 
 export class Route implements RoutedAnswer {
@@ -52,8 +56,9 @@ export class Route implements RoutedAnswer {
   #state: 'new' | 'begun' | 'done' = 'new'
   readonly #trial: Trial
   #receiving: Promise<boolean> | undefined
-  #transfer: { bytes: number; ms: number } | undefined
-  /** How long the reader waited for the first token, in milliseconds. Its own pauses do not count. */
+  /**
+   * How long the reader waited for the first token, in milliseconds. Its own pauses do not count.
+   */
   #waitedMs: number
   #ttft: number | undefined
 
@@ -130,13 +135,21 @@ export class Route implements RoutedAnswer {
 
   [Symbol.asyncIterator](): AsyncIterableIterator<GenerateEvent> {
     return new EventReader(
-      () => this.#read(),
+      () => this.#next(),
       () => this.#life.end(),
     )
   }
 
   result(): Promise<DoneEvent> {
     return resultOf(this)
+  }
+
+  async #next(): Promise<GenerateEvent | undefined> {
+    try {
+      return await this.#read()
+    } catch (error) {
+      throw this.#life.ended ? abortReason(this.#life.signal) : error
+    }
   }
 
   async #read(): Promise<GenerateEvent | undefined> {
@@ -201,7 +214,9 @@ export class Route implements RoutedAnswer {
     return inner[Symbol.asyncIterator]()
   }
 
-  /** Receives K and V from the companion, so that the engine finds the prompt in its prefix cache. */
+  /**
+   * Receives K and V from the companion, so that the engine finds the prompt in its prefix cache.
+   */
   async #remote(): Promise<Source> {
     await this.#receive()
     throwIfAborted(this.#life.signal)
@@ -209,46 +224,23 @@ export class Route implements RoutedAnswer {
     return this.#here()
   }
 
-  /** Resolves with true once all K and V have arrived, or with false if they do not, or are not wanted any more. */
   #receive(): Promise<boolean> {
-    const receiving = this.#received()
-    this.#receiving = receiving
-    return receiving
+    this.#receiving = receiveFrom({
+      engine: this.#engine,
+      request: this.#request,
+      decision: this.#decision,
+      expected: this.#expected,
+      codec: this.#codec,
+      trial: this.#trial,
+      signal: this.#away.signal,
+    })
+    return this.#receiving
   }
 
-  async #received(): Promise<boolean> {
-    const { prompt, tenant = '' } = this.#request
-    const { companion, predictedMs, considered } = this.#decision
-    const { from, to } = this.#expected
-    if (!companion) return false
-    const { client } = companion
-    const call = new Lifetime().follow(this.#away.signal)
-    // Only waiting for the network counts, not decoding K and V here, nor the prediction that residuals are added to.
-    const budget = new WaitBudget(patienceMs(considered.remote ?? predictedMs), () => void call.end())
-    call.hold(() => budget.stop())
-    try {
-      const range = { ids: prompt, model: this.#engine.identity, tenant, codec: this.#codec, from, to }
-      const kv = await budget.wait(client.kv({ ...range, signal: call.signal, onHeld: this.#trial.noteHeld }))
-      const { key } = client.address
-      await this.#expected.receive(waitingWith(budget, kv), {
-        key,
-        context: kv.context,
-        codecs: [this.#codec],
-        signal: call.signal,
-      })
-      this.#transfer = kv.arrived()
-      this.#trial.succeeded()
-      this.#trial.answered()
-      return true
-    } catch (error) {
-      if (!this.#away.ended) this.#trial.failed(error, budget)
-      return false
-    } finally {
-      await call.end()
-    }
-  }
-
-  /** Yields the companion's tokens as this engine would show them. If the companion fails, this engine continues. */
+  /**
+   * Yields the companion's tokens as this engine would show them. If the companion fails, this
+   * engine continues.
+   */
   async *#relay(): AsyncGenerator<GenerateEvent, Source | undefined> {
     const { prompt, tenant = '', maxTokens } = this.#request
     const { companion, predictedMs } = this.#decision
@@ -293,7 +285,10 @@ export class Route implements RoutedAnswer {
     return this.#here()
   }
 
-  /** Yields the events of `source` until K and V have arrived. From then on this engine continues from an exact cache. */
+  /**
+   * Yields the events of `source` until K and V have arrived. From then on this engine continues
+   * from an exact cache.
+   */
   async *#until(first: Source): AsyncGenerator<GenerateEvent, Source | undefined> {
     let source = first
     const arrival = this.#receive().then((whole) => ({ whole }))
@@ -312,7 +307,10 @@ export class Route implements RoutedAnswer {
     }
   }
 
-  /** Returns true if the tokens shown were made from an exact cache, which K and V from elsewhere cannot improve. */
+  /**
+   * Returns true if the tokens shown were made from an exact cache, which K and V from elsewhere
+   * cannot improve.
+   */
   #isExact(): boolean {
     const { way } = this.#decision
     return way === 'race' && this.#shown.length > 0 && this.#inner?.soFar.exact_from !== undefined
@@ -373,7 +371,7 @@ export class Route implements RoutedAnswer {
       // A prompt that was read while nobody waited, or left half read, measures nothing.
       ...(local && local.ms > 0 && 0.8 * local.ms <= this.#waitedMs && { local }),
       ending: this.#trial.ending,
-      ...(this.#transfer && { transfer: this.#transfer }),
+      transfer: this.#trial.transfer,
     })
   }
 

@@ -1,7 +1,7 @@
 /**
- * Answers requests whose prompts may be read elsewhere: by this engine, by a companion whose K and V come here, by a companion that
- * answers whole, or by two of them at once. Whatever fails, the answer continues here after the tokens that were shown: none is lost,
- * and none is shown twice.
+ * Answers requests whose prompts may be read elsewhere: by this engine, by a companion whose K and
+ * V come here, by a companion that answers whole, or by two of them at once. Whatever fails, the
+ * answer continues here after the tokens that were shown: none is lost, and none is shown twice.
  */
 import { ForetokenError } from '../base/errors.ts'
 import { Lifetime } from '../base/lifetime.ts'
@@ -30,7 +30,10 @@ export interface RoutedOptions extends AnswerOptions {
   readonly router?: Deciding
 }
 
-/** How often companions are asked for their status, and how long each may take to answer, in milliseconds. */
+/**
+ * How often companions are asked for their status, and how long each may take to answer, in
+ * milliseconds.
+ */
 const statusMs = 5000
 
 export class Routed implements TextService {
@@ -86,14 +89,17 @@ export class Routed implements TextService {
   }
 
   /**
-   * Answers a prompt or a whole request, event by event. The request is submitted on the first `next()`, not before. Rejects with
-   * what `prepare` and `submit` throw.
+   * Answers a prompt or a whole request, event by event. The request is submitted on the first
+   * `next()`, not before. Rejects with what `prepare` and `submit` throw.
    */
   generate(prompt: PromptInput | GenerateRequest, options: GenerateOptions = {}): AsyncGenerator<GenerateEvent> {
     return generateFrom(this, prompt, options)
   }
 
-  /** Answers many requests, `concurrency` (default 32) at a time; yields each outcome as soon as it is known, in any order. */
+  /**
+   * Answers many requests, `concurrency` (default 32) at a time; yields each outcome as soon as it
+   * is known, in any order.
+   */
   generateMany(
     requests: Iterable<GenerateRequest> | AsyncIterable<GenerateRequest>,
     options: ManyOptions = {},
@@ -102,8 +108,9 @@ export class Routed implements TextService {
   }
 
   /**
-   * Submits a request at once, and decides its way. Throws what `Engine.submit` throws of its prompt; its other failures come with the
-   * events. Read the answer, cancel it or abort the request's signal: until then it holds cached pages and its companion.
+   * Submits a request at once, and decides its way. Throws what `Engine.submit` throws of its
+   * prompt; its other failures come with the events. Read the answer, cancel it or abort the
+   * request's signal: until then it holds cached pages and its companion.
    */
   submit(request: GenerateRequest): RoutedAnswer {
     const checked = checkedRequest(request)
@@ -114,7 +121,8 @@ export class Routed implements TextService {
     trace.mark('tokenized')
     // An answer that may move must draw the same numbers wherever it is made.
     const { seed = randomSeed() } = checked
-    // Asked after an answer, not beside it: on a core that is busy with a pass, its own work would count as the network's.
+    // Asked after an answer, not beside it: on a core that is busy with a pass, its own work would
+    // count as the network's.
     const onEnd = () => {
       if (performance.now() - this.#asked > statusMs) void this.refresh()
     }

@@ -1,10 +1,13 @@
-/** Tenants share the scheduler: rows, places, pages and the queue, whatever one of them asks for. */
+/**
+ * Tests how tenants share the scheduler: rows, places, pages and the queue, whatever one of them
+ * asks for.
+ */
 import { describe, expect, test } from 'vitest'
 import { inTurns, TenantAccounts, TurnQueue } from '../../src/decode/turns.ts'
 import { answerAlone } from '../helpers/fake-model.ts'
 import { all, prompt, Request, setup, turns } from '../helpers/scheduled.ts'
 
-/** Prompts of `length` whose answers are as long as `most`, each another. */
+/** Returns requests with different prompts of `length` and answers of `most` tokens. */
 function longAnswers(count: number, length: number, most: number, tenant: string): Request[] {
   const requests: Request[] = []
   for (let seed = 0; requests.length < count; seed++) {
@@ -46,7 +49,8 @@ describe('places', () => {
     }
     await scheduler.drive(turns(4))
     const running = tenants.map((requests) => requests.filter(({ answer, ended }) => answer.length > 0 && ended === 0))
-    // Some of the first tenant's gave way, for the second and then for the third.
+    // Some of the first tenant's requests were preempted, for the second tenant and then for the
+    // third.
     expect(scheduler.stats.running).toBe(6)
     expect(running[1]!.length).toBeGreaterThanOrEqual(2)
     expect(running[2]!.length).toBeGreaterThanOrEqual(2)
@@ -138,7 +142,7 @@ describe('rows', () => {
     for (const request of [...many, one!]) scheduler.add(request)
     await all(scheduler, [one!])
     const others = many.reduce((sum, { answer }) => sum + answer.length, 0)
-    // By rows: 40 of its own, and about as many of all the others beside their prompts.
+    // In rows: 40 of its own, and about as many of all the others beside their prompts.
     expect(others).toBeLessThan(80)
     await all(scheduler, many)
     expectOwn([...many, one!])
@@ -166,7 +170,7 @@ describe('pages', () => {
     const { scheduler, cache } = setup({ pages: 24, context: 256, prefixPages: 0 })
     const [small] = longAnswers(1, 40, 60, 'b')
     const large = longAnswers(4, 40, 100, 'a')
-    // The small one comes last: among requests of one tenant it would be first to give way.
+    // The small one comes last: among requests of one tenant it would be the first to be preempted.
     for (const request of [...large, small!]) scheduler.add(request)
     let least = Number.POSITIVE_INFINITY
     await scheduler.drive(() => {
@@ -228,7 +232,10 @@ describe('turns', () => {
     expect(names(inTurns(of('a', 'b', 'c', 'a', 'b', 'c'), standings))).toEqual(['c2', 'b1', 'a0', 'c5', 'b4', 'a3'])
   })
 
-  /** Accounts of which each plan serves tenants: how many rows, and who would have had more. */
+  /**
+   * Returns accounts, and a function that makes a plan: rows by tenant, and the tenants that could
+   * have used more.
+   */
   function accountsOf(mostDebt = 1000) {
     const accounts = new TenantAccounts(mostDebt)
     const plan = (rows: Readonly<Record<string, number>>, waiting: readonly string[] = Object.keys(rows)) => {
@@ -247,7 +254,7 @@ describe('turns', () => {
     for (let n = 0; n < 50; n++) plan({ a: 100 })
     plan({ a: 0, b: 0, c: 0 })
     expect([ahead('a', 'b'), ahead('a', 'c')]).toEqual([0, 0])
-    // Nobody who waits waits for rows.
+    // No tenant that waits is waiting for rows.
     for (let n = 0; n < 50; n++) plan({ a: 100, b: 0 }, [])
     expect(ahead('a', 'b')).toBe(0)
   })
@@ -259,12 +266,12 @@ describe('turns', () => {
     plan({ b: 40 })
     plan({ a: 0, b: 0 })
     expect(ahead('a', 'b')).toBe(260)
-    // What others have been given since is no debt any more.
+    // What others got since then is no longer a debt.
     for (let n = 0; n < 10; n++) plan({ b: 40 })
     plan({ a: 0, b: 0 })
     expect(ahead('a', 'b')).toBe(0)
     expect(accounts.standingOf('a').served).toBeLessThan(accounts.standingOf('b').served)
-    // Neither has had less than the other by the return of one that had more.
+    // When a tenant that had more returns, neither counts as having had less than the other.
     for (let n = 0; n < 3; n++) {
       plan({ a: 100, b: 100 })
       plan({ b: 100 })

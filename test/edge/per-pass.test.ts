@@ -1,4 +1,7 @@
-/** Counts passes, not time: the frame of each token is written to its socket before the next pass but one begins, for every client. */
+/**
+ * Counts passes, not time: the frame of each token is written to its socket before the next pass
+ * but one begins, for every client.
+ */
 import { request, ServerResponse } from 'node:http'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { createApp } from '../../edge/index.ts'
@@ -92,7 +95,8 @@ test.each([
   expect(answers).toHaveLength(clients)
   for (const passes of answers) {
     expect(passes).toHaveLength(tokens)
-    // Each running answer has a token in every pass: the least difference belongs to a token that was written at once.
+    // Each running answer has a token in every pass: the least difference belongs to a token that
+    // was written at once.
     const late = passes.map((pass, token) => pass - token)
     expect(Math.max(...late) - Math.min(...late), passes.join(' ')).toBeLessThanOrEqual(1)
     // No timer and no second frame is waited for before the first is written.

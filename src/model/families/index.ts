@@ -4,11 +4,12 @@ import type { ModelConfig, ModelSpec } from '../../base/model.ts'
 import { show } from '../json.ts'
 import type { Family, GgufForm, HuggingFaceForm } from './family.ts'
 import { llama } from './llama.ts'
+import { mistral } from './mistral.ts'
 import { openElm } from './openelm.ts'
 import { qwen2 } from './qwen2.ts'
 import { qwen3 } from './qwen3.ts'
 
-export const families: readonly Family[] = [llama, qwen2, qwen3, openElm]
+export const families: readonly Family[] = [llama, mistral, qwen2, qwen3, openElm]
 
 export const familyNames: readonly string[] = families.map(({ name }) => name)
 

@@ -205,7 +205,7 @@ pub extern "C" fn peak_dot_ops() -> u32 {
     ops::peak::OPS
 }
 
-// ---- attention, KV pages and the small kernels: ops/{attention,kv,norm,rope,swiglu,rows}.rs ----
+// ---- attention, KV pages and the small kernels: ops/{attention,kv,norm,rope,activation,rows}.rs ----
 
 pub use wire::{wire_bytes, wire_decode, wire_decode_residual, wire_encode, wire_encode_residual};
 
@@ -265,11 +265,20 @@ pub unsafe extern "C" fn add_bias(
     unsafe { pool::run(&args, rows, grain(n), row_ops::add::<Native>) }
 }
 
-/// out (n) += x (n).
+/// out (rows, n) = keep * out + scale * x. `x` may be `out`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn add(out: *mut f32, x: *const f32, n: usize) -> u32 {
-    let args = row_ops::AddArgs { x: out, x_stride: 0, y: x, y_stride: 0, n };
-    unsafe { pool::run(&args, 1, 1, row_ops::add::<Native>) }
+pub unsafe extern "C" fn scale_add(
+    out: *mut f32,
+    out_stride: usize,
+    x: *const f32,
+    x_stride: usize,
+    n: usize,
+    rows: usize,
+    keep: f32,
+    scale: f32,
+) -> u32 {
+    let args = row_ops::ScaleAddArgs { out, out_stride, x, x_stride, n, keep, scale };
+    unsafe { pool::run(&args, rows, grain(n), row_ops::scale_add::<Native>) }
 }
 
 /// Rotates each head of x (rows; heads * head_dim from column `col` on) by table (rows, 2, head_dim / 2): cosines, then
@@ -320,6 +329,7 @@ pub unsafe extern "C" fn write_kv(
 /// out (tokens, heads * head_dim) = causal attention of q (tokens; heads * head_dim from column `q_col` of x on).
 /// `segments` (n_segs, 4) u32: first token in the pass, tokens, positions before them, first entry in `page_table`; its
 /// entries from there on are the pages of positions 0..15, 16..31 and so on. `head_dim` is a multiple of 8, at most 256.
+/// A query sees the last `window` positions up to its own, or all with a `window` of 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attention(
     out: *mut f32,
@@ -337,6 +347,7 @@ pub unsafe extern "C" fn attention(
     n_segs: usize,
     page_table: *const u32,
     scale: f32,
+    window: usize,
 ) -> u32 {
     let args = attend::Args {
         out,
@@ -351,23 +362,27 @@ pub unsafe extern "C" fn attention(
         segment_count: n_segs,
         page_table,
         scale,
+        window,
     };
     let (units, grain) = args.units();
     unsafe { pool::run(&args, units, grain, attend::body::<Native>) }
 }
 
-/// out (rows, f) = silu(x[..f]) * x[f..2f]. `out` may be `x`.
+/// out (rows, f) = act(gate) * up, where act is silu for a `kind` of 0 and gelu for 1. `out` may be `gate` or `up`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn swiglu(
+pub unsafe extern "C" fn activation(
     out: *mut f32,
     out_stride: usize,
-    x: *const f32,
-    x_stride: usize,
+    gate: *const f32,
+    gate_stride: usize,
+    up: *const f32,
+    up_stride: usize,
     f: usize,
     rows: usize,
+    kind: u32,
 ) -> u32 {
-    let args = ops::swiglu::Args { out, out_stride, x, x_stride, f };
-    unsafe { pool::run(&args, rows, grain(2 * f), ops::swiglu::body::<Native>) }
+    let args = ops::activation::Args { out, out_stride, gate, gate_stride, up, up_stride, f, gelu: kind == 1 };
+    unsafe { pool::run(&args, rows, grain(2 * f), ops::activation::body::<Native>) }
 }
 
 /// out (rows, cols) = x[ids]. `out` and `x` don't overlap.

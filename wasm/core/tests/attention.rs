@@ -24,6 +24,8 @@ struct World {
     sequences: Vec<Vec<Vec<f32>>>,
     /// Pages of each sequence, scattered.
     tables: Vec<Vec<u32>>,
+    /// Positions that a query sees, its own included; 0 for all.
+    window: usize,
 }
 
 /// Two layers, of which the second is used, so that offsets matter.
@@ -44,7 +46,7 @@ impl World {
             .map(|&count| (0..count).map(|_| free.swap_remove(random.below(free.len()))).collect())
             .collect();
         let page_bytes = LAYERS * layer_bytes;
-        World { shape, page_bytes, layer_bytes, pool: vec![0; total * page_bytes], sequences, tables }
+        World { shape, page_bytes, layer_bytes, pool: vec![0; total * page_bytes], sequences, tables, window: 0 }
     }
 
     /// Runs one pass over (sequence, past, length) parts; returns out rows in pass order.
@@ -101,6 +103,7 @@ impl World {
                 segments.len(),
                 table.as_ptr(),
                 scale,
+                self.window,
             );
             assert_eq!(status, 0);
         }
@@ -138,7 +141,8 @@ impl World {
                 (0..kv_heads).map(|h| (0..past + length).map(|p| self.stored(sequence, p, h)).collect()).collect();
             for position in past..past + length {
                 for head in 0..heads {
-                    let seen = &stored[head / (heads / kv_heads)][..=position];
+                    let first = if self.window == 0 { 0 } else { (position + 1).saturating_sub(self.window) };
+                    let seen = &stored[head / (heads / kv_heads)][first..=position];
                     let keys: Vec<_> = seen.iter().map(|(k, _)| k.clone()).collect();
                     let values: Vec<_> = seen.iter().map(|(_, v)| v.clone()).collect();
                     let q = &self.sequences[sequence][position][head * head_dim..(head + 1) * head_dim];
@@ -167,6 +171,9 @@ fn shapes() -> Vec<Shape> {
     shapes
 }
 
+/// No window; windows of one key, within a block, of a block and more.
+const WINDOWS: [usize; 7] = [0, 1, 5, 100, 128, 150, 1000];
+
 #[test]
 fn equals_the_definition_in_packed_ragged_passes() {
     let seed = seed(11);
@@ -177,21 +184,25 @@ fn equals_the_definition_in_packed_ragged_passes() {
         let lengths = [1, 15, 16, 17, 63, 64, 127, 128, 129, 1 + random.below(300)];
         let mut world = World::new(&mut random, shape, &lengths);
         let parts: Vec<_> = lengths.iter().enumerate().map(|(i, &n)| (i, 0, n)).collect();
-        let out = world.pass(&parts);
-        world.check(&parts, &out, &format!("seed {seed}, {shape:?}"));
-        cases += 1;
+        for window in WINDOWS {
+            world.window = window;
+            let out = world.pass(&parts);
+            world.check(&parts, &out, &format!("seed {seed}, {shape:?}, window {window}"));
+            cases += 1;
+        }
     }
-    assert_eq!(cases, 18);
+    assert_eq!(cases, 18 * WINDOWS.len());
 }
 
 #[test]
 fn a_row_has_the_same_bits_however_its_pass_is_cut_and_shared() {
     let seed = seed(12);
     let mut random = Random(seed);
-    for shape in shapes() {
+    for (shape, window) in shapes().into_iter().flat_map(|shape| [0, 1, 37, 130].map(|window| (shape, window))) {
         set_scratch(scratch_bytes(64, shape.head_dim, shape.heads / shape.kv_heads) as usize);
         let lengths = [290, 40, 141];
         let mut world = World::new(&mut random, shape, &lengths);
+        world.window = window;
         let whole = world.pass(&[(0, 0, 290)]);
         // The same sequence in ragged chunks, each packed with parts of others.
         let mut past = [0; 3];
@@ -216,9 +227,38 @@ fn a_row_has_the_same_bits_however_its_pass_is_cut_and_shared() {
         }
         for (position, (a, b)) in whole.iter().zip(&chunked).enumerate() {
             let same = a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
-            assert!(same, "seed {seed}, {shape:?}: position {position} differs");
+            assert!(same, "seed {seed}, {shape:?}, window {window}: position {position} differs");
         }
         assert_eq!(chunked.len(), 290);
+    }
+}
+
+#[test]
+fn a_window_as_long_as_the_sequence_changes_no_bit() {
+    let mut random = Random(seed(15));
+    for shape in shapes() {
+        set_scratch(scratch_bytes(64, shape.head_dim, shape.heads / shape.kv_heads) as usize);
+        let mut world = World::new(&mut random, shape, &[290]);
+        let whole = world.pass(&[(0, 0, 290)]);
+        world.window = 290;
+        assert_eq!(world.pass(&[(0, 0, 290)]), whole);
+    }
+}
+
+#[test]
+fn what_lies_before_a_window_is_not_read_into_a_row() {
+    for kv_type in 0..3 {
+        let shape = Shape { heads: 3, kv_heads: 1, head_dim: 8, kv_type };
+        set_scratch(scratch_bytes(64, 8, 3) as usize);
+        let mut world = World::new(&mut Random(16), shape, &[300]);
+        world.window = 140;
+        world.sequences[0][3].fill(f32::NAN);
+        let out = world.pass(&[(0, 0, 300)]);
+        for (position, row) in out.iter().enumerate() {
+            let sees = (3..3 + 140).contains(&position);
+            let want = position == 3 || (sees && kv_type == 0);
+            assert_eq!(row.iter().any(|value| value.is_nan()), want, "type {kv_type}, {position}");
+        }
     }
 }
 

@@ -19,9 +19,13 @@ pub fn rope(x: &[f32], angles: &[f64], adjacent: bool) -> Vec<f64> {
     out
 }
 
-/// silu(gate) * up.
-pub fn swiglu(gate: f32, up: f32) -> f64 {
-    gate as f64 / (1.0 + (-gate as f64).exp()) * up as f64
+/// act(gate) * up, where act is gelu by its tanh approximation, or silu.
+pub fn activation(gate: f32, up: f32, gelu: bool) -> f64 {
+    let x = gate as f64;
+    // (1 + tanh(u)) / 2 is 1 / (1 + e^-2u), which does not cancel.
+    let gelu_power = || 2.0 * core::f64::consts::FRAC_2_PI.sqrt() * (x + 0.044715 * x * x * x);
+    let act = x / (1.0 + (-if gelu { gelu_power() } else { x }).exp());
+    act * up as f64
 }
 
 /// x transposed (x_cols, rows) times y (rows, y_cols), and the sum of the products' magnitudes, row-major.

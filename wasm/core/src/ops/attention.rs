@@ -34,6 +34,8 @@ pub struct Args {
     pub segment_count: usize,
     pub page_table: *const u32,
     pub scale: f32,
+    /// Keys that a query sees, its own included; 0 for all before it.
+    pub window: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -58,6 +60,11 @@ impl Args {
         }
     }
 
+    /// Keys that a query sees of the `before` that lie before it or are its own.
+    fn keys(&self, before: usize) -> usize {
+        if self.window == 0 { before } else { before.min(self.window) }
+    }
+
     /// Number of units, and the smallest number of them worth handing to a thread.
     pub fn units(&self) -> (usize, usize) {
         let tile = tile_tokens(self.group());
@@ -66,7 +73,7 @@ impl Args {
         for index in 0..self.segment_count {
             let Segment { length, past, .. } = self.segment(index);
             units += length.div_ceil(tile) * self.layout.kv_heads;
-            work += length * (past + length);
+            work += length * self.keys(past + length);
         }
         // About 5 microseconds at 40 GFLOP/s.
         let worth = 50_000 * units;
@@ -156,14 +163,17 @@ impl Unit<'_> {
             let scratch = Scratch { q, out, max, sum, scores, expanded };
             self.pack::<I>(&scratch, quads * 4);
             let last = self.position(rows - 1);
-            for start in (0..=last).step_by(BLOCK) {
+            // Blocks before the first row's window are before all windows.
+            let first = self.hidden(0) / BLOCK * BLOCK;
+            for start in (first..=last).step_by(BLOCK) {
                 let keys = BLOCK.min(last + 1 - start);
                 let block = block::load::<I>(self.args, &self.segment, self.head, start / PAGE, keys, scratch.expanded);
                 for quad in 0..quads {
-                    let visible = core::array::from_fn(|i| {
-                        (self.position((quad * 4 + i).min(rows - 1)) + 1).saturating_sub(start).min(BLOCK)
-                    });
-                    tiles::quad::<I>(&scratch, &block, quad, head_dim, visible);
+                    let row = |i: usize| (quad * 4 + i).min(rows - 1);
+                    let within = |position: usize| position.saturating_sub(start).min(BLOCK);
+                    let hidden = core::array::from_fn(|i| within(self.hidden(row(i))));
+                    let visible = core::array::from_fn(|i| within(self.position(row(i)) + 1));
+                    tiles::quad::<I>(&scratch, &block, quad, head_dim, hidden, visible);
                 }
             }
             self.unpack::<I>(&scratch, rows);
@@ -173,6 +183,12 @@ impl Unit<'_> {
     /// The position in its sequence of the token of row `row`.
     fn position(&self, row: usize) -> usize {
         self.segment.past + self.from + row / self.args.group()
+    }
+
+    /// Positions before the window of row `row`.
+    fn hidden(&self, row: usize) -> usize {
+        let seen = self.position(row) + 1;
+        seen - self.args.keys(seen)
     }
 
     /// Columns of row `row` in q and out, and its token in the pass.

@@ -19,6 +19,9 @@ static TABLE: [f32; 9] = [
     127.0,
 ];
 
+/// sqrt(2 / pi), and the factor of x^3 in the tanh approximation of gelu.
+const GELU: [f32; 2] = [0.797_884_6, 0.044_715];
+
 /// Powers, with their constants in registers.
 pub struct Powers<I: Floats> {
     table: [I::F; 9],
@@ -51,6 +54,17 @@ impl<I: Floats> Powers<I> {
     pub fn of_e(&self, x: I::F) -> I::F {
         let [.., log2_e, most] = self.table;
         self.of_two(I::pmin(I::mul(x, log2_e), most))
+    }
+
+    /// gelu(x) = x / 2 * (1 + tanh(u)) = x / (1 + e^-2u) with u = sqrt(2 / pi) * (x + 0.044715 x^3).
+    #[inline(always)]
+    pub fn gelu(&self, x: I::F) -> I::F {
+        let cubic = I::mul_add(
+            I::mul(I::mul(x, x), x),
+            I::splat(-2.0 * GELU[0] * GELU[1]),
+            I::mul(x, I::splat(-2.0 * GELU[0])),
+        );
+        I::div(x, I::add(self.one, self.of_e(cubic)))
     }
 
     /// x / (1 + e^-x).

@@ -1,4 +1,5 @@
 //! One file per kernel; each has its arguments, its body over a range of units, and its shape comments.
+pub mod activation;
 pub mod attention;
 pub mod embed;
 pub mod exp;
@@ -12,6 +13,5 @@ pub mod quantize;
 pub mod repack;
 pub mod rope;
 pub mod rows;
-pub mod swiglu;
 pub mod weight;
 pub mod wire;

@@ -1,4 +1,4 @@
-//! Whole rows: gathering, adding, adding a bias.
+//! Whole rows: gathering, adding a bias, adding what is scaled.
 use crate::simd::floats::Floats;
 
 /// out (units, cols) = x[ids]. A unit is a row of `out`.
@@ -46,6 +46,37 @@ pub unsafe fn add<I: Floats>(args: &AddArgs, lo: usize, hi: usize, _: *mut u8) {
             }
             for i in whole..args.n {
                 *x.add(i) += *y.add(i);
+            }
+        }
+    }
+}
+
+/// out (rows, n) = keep * out + scale * x. A unit is a row; `x` may be `out`.
+pub struct ScaleAddArgs {
+    pub out: *mut f32,
+    pub out_stride: usize,
+    pub x: *const f32,
+    pub x_stride: usize,
+    pub n: usize,
+    pub keep: f32,
+    pub scale: f32,
+}
+
+/// # Safety
+/// Rows `lo..hi` are as described.
+pub unsafe fn scale_add<I: Floats>(args: &ScaleAddArgs, lo: usize, hi: usize, _: *mut u8) {
+    let whole = args.n / 4 * 4;
+    let (keep, scale) = (I::splat(args.keep), I::splat(args.scale));
+    for row in lo..hi {
+        // SAFETY: as for this function.
+        unsafe {
+            let out = args.out.add(row * args.out_stride);
+            let x = args.x.add(row * args.x_stride);
+            for i in (0..whole).step_by(4) {
+                I::store(out.add(i), I::add(I::mul(I::load(out.add(i)), keep), I::mul(I::load(x.add(i)), scale)));
+            }
+            for i in whole..args.n {
+                *out.add(i) = *out.add(i) * args.keep + *x.add(i) * args.scale;
             }
         }
     }

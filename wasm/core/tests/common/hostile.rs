@@ -67,6 +67,7 @@ pub fn fuzz_attention(data: &[u8]) {
         slots.extend((past..past + length).map(|position| ((first + position / 16) * 16 + position % 16) as u32));
         tokens += length;
     }
+    let window = source.below(3) * source.below(150);
     let layer = kv_layer_bytes(kv_type, kv_heads, head_dim) as usize;
     let scratch_length = scratch_bytes(32, head_dim, group) as usize;
     let mut x: Vec<f32> = (0..tokens * columns).map(|i| if i % 5 == 0 { source.float() } else { i as f32 }).collect();
@@ -97,6 +98,7 @@ pub fn fuzz_attention(data: &[u8]) {
             segments.len(),
             table.as_ptr(),
             0.125,
+            window,
         );
         assert_eq!(status, 0);
     }

@@ -1,7 +1,7 @@
-/** The life of a text worker, with one that does as it is told. */
+/** Tests the life cycle of a text worker with a stub. */
 import { describe, expect, test } from 'vitest'
 import type { FromTextWorker, SpawnText, ToTextWorker } from '../../src/tokens/text-messages.ts'
-import { NoTextWorker, TextService } from '../../src/tokens/text-service.ts'
+import { NoTextWorker, TokenizerWorker } from '../../src/tokens/tokenizer-worker.ts'
 import { smallSpec } from '../helpers/small-bpe.ts'
 
 interface Fake {
@@ -28,7 +28,7 @@ function fakes(): { spawn: SpawnText; workers: Fake[] } {
 
 const made = (options = {}) => {
   const { spawn, workers } = fakes()
-  return { workers, service: new TextService({ spawn, spec: smallSpec(), context: 100, ...options }) }
+  return { workers, service: new TokenizerWorker({ spawn, spec: smallSpec(), context: 100, ...options }) }
 }
 const raw = { raw: true }
 const idOf = (worker: Fake) => (worker.posted.at(-1) as { id: number }).id
@@ -103,7 +103,7 @@ describe('a text worker', () => {
     workers[1]!.end('it exited with code 1')
     await expect(second).rejects.toMatchObject({ code: 'worker_lost' })
     const third = service.read('x', raw, undefined)
-    // What one that is gone still says is nobody's.
+    // Messages of a worker that was ended are ignored.
     workers[0]!.say({ type: 'ids', id: idOf(workers[2]!), ids: Uint32Array.of(9), tokenizeMs: 0 })
     answer(workers[2]!, [3])
     expect((await third).ids).toEqual([3])
@@ -115,7 +115,7 @@ describe('a text worker', () => {
     const reading = service.read('x', raw, undefined)
     workers[0]!.end('no such script')
     await expect(reading).rejects.toBeInstanceOf(NoTextWorker)
-    const refusing = new TextService({
+    const refusing = new TokenizerWorker({
       spec: smallSpec(),
       context: 100,
       spawn: () => {

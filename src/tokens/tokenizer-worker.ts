@@ -1,4 +1,7 @@
-/** One text worker at a time: started when it is needed, ended when it takes too long or nobody needs it, and then started anew. */
+/**
+ * Runs one text worker at a time: it is started when needed, ended when it takes too long or is
+ * idle, and then started anew.
+ */
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import type { TokenizerSpec } from '../base/model.ts'
 import type { ChatMessage } from '../base/prompt.ts'
@@ -6,27 +9,32 @@ import { throwIfAborted } from '../base/turn.ts'
 import type { PromptOptions } from './prompt.ts'
 import type { FromTextWorker, SpawnText, TextWorker } from './text-messages.ts'
 
-export interface TextServiceOptions {
+/** How a text worker is started, and how long it may take. */
+export interface TokenizerWorkerOptions {
   readonly spawn: SpawnText
   readonly spec: TokenizerSpec
   readonly context: number
-  /** Milliseconds that a worker may take to come up. Default 60,000. */
+  /** Milliseconds that a worker may take to start. Default 60,000. */
   readonly startMs?: number
   /** Milliseconds that one prompt may take. Default 10,000. */
   readonly deadlineMs?: number
-  /** Milliseconds that a prompt nobody waits for any more may take: a new worker would cost more. Default 200. */
+  /**
+   * Milliseconds that a cancelled prompt may still take before its worker is ended, since a new
+   * worker costs more. Default 200.
+   */
   readonly graceMs?: number
-  /** Milliseconds after which a worker that has nothing to do is ended. Default 300,000. */
+  /** Milliseconds after which an idle worker is ended. Default 300,000. */
   readonly idleMs?: number
 }
 
+/** The ids of a prompt. */
 export interface TextResult {
   readonly ids: number[]
-  /** Milliseconds since the template had made its text, or since the beginning. */
+  /** Milliseconds since the template was rendered, or since the worker began. */
   readonly tokenizeMs: number
 }
 
-/** There is no worker to be had here: a host forbids them, or the script does not load. */
+/** Thrown if no worker can run here: the host forbids workers, or the script does not load. */
 export class NoTextWorker extends Error {
   override readonly name = 'NoTextWorker'
 }
@@ -39,10 +47,11 @@ interface Job {
 
 type Timer = ReturnType<typeof setTimeout>
 
-export class TextService {
-  readonly #options: TextServiceOptions
+/** Runs the text worker of one engine. */
+export class TokenizerWorker {
+  readonly #options: TokenizerWorkerOptions
   #worker: TextWorker | undefined
-  /** Whether the worker has come up; whether any ever has. */
+  /** Whether the current worker has started; whether any ever has. */
   #opened = false
   #works = false
   #job: Job | undefined
@@ -51,13 +60,14 @@ export class TextService {
   #late: Timer | undefined
   #idle: Timer | undefined
 
-  constructor(options: TextServiceOptions) {
+  constructor(options: TokenizerWorkerOptions) {
     this.#options = options
   }
 
   /**
-   * Reads one prompt; the caller waits for it before the next. Rejects with what reading it throws, with `aborted`, with `bad_model`
-   * where it took too long, `out_of_memory` or `worker_lost` where the worker died of it, and with NoTextWorker.
+   * Reads one prompt. The caller must wait for it before the next call. Rejects with what reading
+   * it throws, with `aborted`, with `bad_model` if it took too long, with `out_of_memory` or
+   * `worker_lost` if the worker died, and with NoTextWorker.
    */
   async read(
     prompt: string | readonly ChatMessage[],
@@ -69,10 +79,10 @@ export class TextService {
     const { graceMs = 200 } = this.#options
     const { promise, resolve, reject } = Promise.withResolvers<TextResult>()
     const id = ++this.#jobs
-    const gone = new ForetokenError('aborted', 'the request was cancelled')
+    const cancelled = new ForetokenError('aborted', 'the request was cancelled')
     let grace: Timer | undefined
     const onAbort = () => {
-      grace = setTimeout(() => this.#end(gone), graceMs)
+      grace = setTimeout(() => this.#end(cancelled), graceMs)
     }
     this.#job = { id, resolve, reject }
     signal?.addEventListener('abort', onAbort)
@@ -97,7 +107,7 @@ export class TextService {
     }
   }
 
-  /** Ends the worker; what it reads is `aborted`. */
+  /** Ends the worker and rejects the prompt being read as `aborted`. */
   close(): void {
     this.#closed = true
     clearTimeout(this.#idle)
@@ -124,16 +134,16 @@ export class TextService {
     }
   }
 
-  /** Time is counted from when the worker is up. */
+  /** Starts the time limit, which counts from when the worker has started. */
   #limit(): void {
     const { startMs = 60_000, deadlineMs = 10_000 } = this.#options
     clearTimeout(this.#late)
     this.#late = this.#opened
       ? setTimeout(() => {
-          const message = `making tokens of this prompt took more than ${deadlineMs} ms: the model's chat template or its patterns run on`
+          const message = `tokenizing this prompt took more than ${deadlineMs} ms: the model's chat template or its patterns take too long`
           this.#end(new ForetokenError('bad_model', message))
         }, deadlineMs)
-      : setTimeout(() => this.#end(new NoTextWorker(`it did not come up within ${startMs} ms`)), startMs)
+      : setTimeout(() => this.#end(new NoTextWorker(`it did not start within ${startMs} ms`)), startMs)
   }
 
   #hear(message: FromTextWorker): void {
@@ -152,9 +162,7 @@ export class TextService {
   #died(reason: string): void {
     if (!this.#works) this.#end(new NoTextWorker(reason))
     else if (/memory|heap/i.test(reason))
-      this.#end(
-        new ForetokenError('out_of_memory', `making tokens of this prompt took more memory than it may: ${reason}`),
-      )
+      this.#end(new ForetokenError('out_of_memory', `tokenizing this prompt took more memory than allowed: ${reason}`))
     else this.#end(new ForetokenError('worker_lost', `the text worker ended: ${reason}; try again`))
   }
 
@@ -166,8 +174,8 @@ export class TextService {
 
   #rest(): void {
     if (!this.#worker) return
-    this.#idle = setTimeout(() => this.#end(new NoTextWorker('nobody needed it')), this.#options.idleMs ?? 300_000)
-    // In Node a timer would keep the process alive.
+    this.#idle = setTimeout(() => this.#end(new NoTextWorker('it was idle')), this.#options.idleMs ?? 300_000)
+    // In Node the timer would keep the process alive.
     ;(this.#idle as { unref?: () => void }).unref?.()
   }
 }
