@@ -1,6 +1,7 @@
 /**
- * The memory of an isolate: what a model takes there, in wasm and in the JS heap, before any of it is allocated. `deploy-prep` refuses
- * by it what cannot fit; a Worker takes its settings from it, so that requests beyond it wait or are refused, and never end the isolate.
+ * Plans the memory of an isolate: what a model takes in wasm and in the JS heap, before any of it
+ * is allocated. `deploy-prep` refuses what cannot fit. A Worker takes its settings from the plan,
+ * so that requests beyond it wait or are refused instead of ending the isolate.
  */
 import {
   activationBytes,
@@ -25,7 +26,7 @@ export interface BudgetSettings {
   readonly streams: number
 }
 
-/** Bytes. */
+/** Parts of the memory, in bytes. */
 export interface MemoryPlan {
   readonly limit: number
   /** Embedding and vocabulary projection; one matrix where they are tied. */
@@ -33,7 +34,7 @@ export interface MemoryPlan {
   readonly layers: number
   readonly predictor: number
   readonly kv: number
-  /** Buffers of a pass, logits, and the kernels' own. */
+  /** Buffers of a pass, logits, and the kernels' tables. */
   readonly activations: number
   /** The tokenizer's tables in the JS heap. */
   readonly tokenizer: number
@@ -42,12 +43,18 @@ export interface MemoryPlan {
   readonly total: number
 }
 
-/** What is planned with: 120 MiB of the 128 that Cloudflare gives an isolate. */
+/** The memory that a plan may use: 120 MiB of the 128 that Cloudflare gives an isolate. */
 export const isolateLimit = 120 << 20
 
-/** The JS heap of a Worker that serves, without what is listed by itself: measured 6 MB, and as much again for requests as they come. */
+/**
+ * The JS heap of a Worker that serves, without what is listed separately: 6 MB measured, and as
+ * much again for requests.
+ */
 const program = 8 << 20
-/** The tokenizer's tables, bytes a token: measured 128 for 49,152 tokens and as many merges. */
+/**
+ * Bytes of the tokenizer's tables for each token: 128 measured, for 49,152 tokens and as many
+ * merges.
+ */
 const perToken = 136
 /** Core module, stack, staging and tables. */
 const core = 1 << 20
@@ -73,13 +80,13 @@ export type PlannedTensor = Pick<TensorInfo, 'rows' | 'cols' | 'type'>
 
 export interface PlannedModel {
   readonly config: ModelConfig
-  /** By canonical name. */
+  /** Tensors by canonical name. */
   readonly tensors: ReadonlyMap<string, PlannedTensor>
   /** Bytes of the predictor's file; 0 without one. */
   readonly predictor: number
 }
 
-/** What the model takes with these settings, whether it fits or not. */
+/** Returns what the model takes with these settings, whether it fits or not. */
 export function memoryPlan(model: PlannedModel, settings: BudgetSettings, limit = isolateLimit): MemoryPlan {
   const { config, tensors, predictor } = model
   let [vocabulary, layers] = [0, 0]
@@ -100,8 +107,8 @@ export function memoryPlan(model: PlannedModel, settings: BudgetSettings, limit 
 }
 
 /**
- * The settings with as many tokens of K and V as fit, up to a full context for each stream. Throws `out_of_memory` with the plan
- * where not even one context fits.
+ * Returns the settings with as many tokens of K and V as fit, up to a full context for each stream.
+ * Throws `out_of_memory` with the plan if not even one context fits.
  */
 export function fitted(
   name: string,
@@ -143,7 +150,10 @@ function weightBytes({ rows, cols, type }: PlannedTensor): number {
   return (Math.ceil(rows / panel) * panel * cols * per32[type]) / 32
 }
 
-/** Bytes of a pass: activations and logits, a predictor's inputs and maps, and what the kernels keep beside them. */
+/**
+ * Returns the bytes of a pass: activations and logits, a predictor's inputs and maps, and what the
+ * kernels keep beside them.
+ */
 function passBytes(config: ModelConfig, passTokens: number, predictor: boolean): number {
   const { hidden, intermediate, heads, kvHeads, headDim } = config
   const maps = predictor ? 2 * kvHeads * headDim + hidden : 0

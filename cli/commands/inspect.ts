@@ -1,4 +1,6 @@
-/** `foretoken inspect`: what a model's files hold, and the memory it will take. No weight is read. */
+/**
+ * `foretoken inspect`: what a model's files hold, and the memory it will take. No weight is read.
+ */
 import { defaultModel, type ModelArchive, modelFiles, openModel } from '../../node/index.ts'
 import { pageLayout, pageTokens } from '../../src/base/kv.ts'
 import type { LayerShape } from '../../src/base/model.ts'
@@ -48,7 +50,10 @@ function describe(archive: ModelArchive) {
 
 type Facts = ReturnType<typeof describe>
 
-/** The bytes that weights and K and V take: weights lie in memory as in the file, pages as `pageLayout` has them. */
+/**
+ * The bytes that weights and K and V take: weights lie in memory as in the file, pages as
+ * `pageLayout` has them.
+ */
 function memoryPlan({ bytes, config }: Facts) {
   const spec = specOf(config)
   const kv = Object.fromEntries(
