@@ -1,5 +1,8 @@
-/** Walks the front of a GGUF file, in whichever pieces it has to be read, and keeps what was read. */
+/**
+ * Walks the front of a GGUF file, in whichever pieces it has to be read, and keeps what was read.
+ */
 
+import { defined } from '../base/at.ts'
 import type { ByteSource } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { PackedTexts } from '../base/model.ts'
@@ -17,7 +20,7 @@ interface Piece {
 
 export class GgufReader {
   readonly source: ByteSource
-  /** The position of what comes next. */
+  /** Position of the next byte. */
   at = 0
   readonly #pieces: Piece[] = []
   #elements = 0
@@ -33,7 +36,10 @@ export class GgufReader {
     return new ForetokenError('bad_model', `${this.source.name} ${what}`)
   }
 
-  /** Makes the next `count` bytes readable without waiting. Throws `bad_model` where the file or the longest head ends before. */
+  /**
+   * Makes the next `count` bytes readable without waiting. Throws `bad_model` where the file or the
+   * longest head ends before.
+   */
   async need(count: number): Promise<void> {
     if (this.has(count)) return
     this.#checkEnd(this.at + count)
@@ -45,7 +51,7 @@ export class GgufReader {
     this.#pieces.push({ from: this.at, bytes, view: new DataView(bytes.buffer) })
   }
 
-  /** Whether the next `count` bytes are readable without waiting. */
+  /** Returns true if the next `count` bytes can be read without waiting. */
   has(count: number): boolean {
     const at = this.at
     const { from, bytes } = this.#piece
@@ -55,7 +61,10 @@ export class GgufReader {
     return piece !== undefined
   }
 
-  /** Counts texts and lists that have to be walked one by one. Throws `bad_model` beyond what any vocabulary takes. */
+  /**
+   * Counts texts and lists that have to be walked one by one. Throws `bad_model` beyond what any
+   * vocabulary takes.
+   */
   countElements(count: number): void {
     this.#elements += count
     if (this.#elements > limits.ggufElements)
@@ -83,7 +92,7 @@ export class GgufReader {
     return value
   }
 
-  /** A 64-bit count of things that take at least `least` bytes each. */
+  /** Reads a 64-bit count of things that take at least `least` bytes each. */
   count(what: string, limit: number, least: number): number {
     const count = this.u64(what)
     if (count > limit || count * least > this.source.size - this.at)
@@ -93,9 +102,9 @@ export class GgufReader {
     return count
   }
 
-  /** The number or flag that ggml's value type `type` says. */
+  /** Reads a number or flag of ggml's value type `type`. */
   scalar(type: number, key: string): number | boolean {
-    const at = this.#take(scalarBytes[type]!)
+    const at = this.#take(defined(scalarBytes[type]))
     const { view } = this.#piece
     switch (type) {
       case 0:
@@ -133,8 +142,8 @@ export class GgufReader {
   }
 
   /**
-   * `count` texts of at most `limit` bytes each and `total` in all, as one; waits only where more has to be read. One decoder's call for
-   * all of them is what makes opening a model quick.
+   * `count` texts of at most `limit` bytes each and `total` in all, as one; waits only where more
+   * has to be read. One decoder's call for all of them is what makes opening a model quick.
    */
   async texts(count: number, limit: number, total: number): Promise<PackedTexts> {
     const begin = this.at
@@ -160,7 +169,10 @@ export class GgufReader {
     throw new ForetokenError('internal', `${this.source.name} has texts that are UTF-8 one by one, and not together`)
   }
 
-  /** Copies the texts that lie in one piece, and counts their UTF-16 units. False if one of them begins in the middle of a character. */
+  /**
+   * Copies the texts that lie in one piece, and counts their UTF-16 units. False if one of them
+   * begins in the middle of a character.
+   */
   #copyTexts(
     into: Uint8Array,
     ends: Uint32Array,
