@@ -5,8 +5,8 @@ import { bytesOf, functionOf, textOf, wrong } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 
 /** Returns a source of bytes in memory. */
-export function memorySource(name: string, given: Uint8Array): ByteSource {
-  const bytes = bytesOf('bytes', given)
+export function memorySource(name: string, contents: Uint8Array): ByteSource {
+  const bytes = bytesOf('bytes', contents)
   return {
     name,
     size: bytes.length,
