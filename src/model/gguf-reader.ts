@@ -80,12 +80,12 @@ export class GgufReader {
   }
 
   u32(): number {
-    const at = this.#take(4)
+    const at = this.#advance(4)
     return this.#piece.view.getUint32(at, true)
   }
 
   u64(what: string): number {
-    const at = this.#take(8)
+    const at = this.#advance(8)
     const { view } = this.#piece
     const value = view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32
     if (!Number.isSafeInteger(value)) throw this.bad(`has ${what} of ${value}`)
@@ -104,7 +104,7 @@ export class GgufReader {
 
   /** Reads a number or flag of ggml's value type `type`. */
   scalar(type: number, key: string): number | boolean {
-    const at = this.#take(defined(scalarBytes[type]))
+    const at = this.#advance(defined(scalarBytes[type]))
     const { view } = this.#piece
     switch (type) {
       case 0:
@@ -220,14 +220,14 @@ export class GgufReader {
   numbers(type: number, count: number, key: string): ArrayLike<number> {
     if (type !== 4 && type !== 5 && type !== 6)
       return Array.from({ length: count }, () => Number(this.scalar(type, key)))
-    const at = this.#take(4 * count)
+    const at = this.#advance(4 * count)
     const bytes = this.#piece.bytes.slice(at, at + 4 * count).buffer
     return type === 4 ? new Uint32Array(bytes) : type === 5 ? new Int32Array(bytes) : new Float32Array(bytes)
   }
 
   #decode(length: number): string {
     const from = this.at
-    const at = this.#take(length)
+    const at = this.#advance(length)
     try {
       return this.#text.decode(this.#piece.bytes.subarray(at, at + length))
     } catch {
@@ -236,7 +236,7 @@ export class GgufReader {
   }
 
   /** Moves on by `count` bytes, which lie in `#piece` from the position that it gives on. */
-  #take(count: number): number {
+  #advance(count: number): number {
     if (!this.has(count))
       throw new ForetokenError('internal', `${count} bytes at ${this.at} are used before they were read`)
     const at = this.at - this.#piece.from

@@ -28,12 +28,12 @@ export interface OpenOptions {
  * Reads and checks everything but the weights. Throws `bad_model`, `unsupported`, `not_found`,
  * `bad_argument`.
  */
-export async function openModel(given: ModelFiles, options: OpenOptions = {}): Promise<ModelArchive> {
+export async function openModel(files: ModelFiles, options: OpenOptions = {}): Promise<ModelArchive> {
   const { ignoreConfig } = withArguments('openModel', () => fieldsOf('the options', options, 'be absent'))
   const ignored = ignoredKeysOf(ignoreConfig)
   try {
     return await opened(
-      withArguments('openModel', () => checkedFiles(given)),
+      withArguments('openModel', () => checkedFiles(files)),
       ignored,
     )
   } catch (error) {

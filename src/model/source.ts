@@ -6,8 +6,8 @@ import { ForetokenError } from '../base/errors.ts'
 import { isWhole } from '../base/numbers.ts'
 
 /** Returns a source of bytes in memory. */
-export function memorySource(name: string, given: Uint8Array): ByteSource {
-  const bytes = bytesOf('bytes', given)
+export function memorySource(name: string, contents: Uint8Array): ByteSource {
+  const bytes = bytesOf('bytes', contents)
   return {
     name,
     size: bytes.length,

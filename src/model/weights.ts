@@ -82,8 +82,8 @@ export function nameTensors(
         `${where}: tensor ${name} is ${tensor.rows} x ${tensor.cols}; its config asks for ${whole} x ${cols}`,
       )
     used.add(name)
-    const own = part && naming === 'huggingFace' ? rowsOf(tensor, part.from, rows) : tensor
-    tensors.set(expected.name, plus === undefined ? own : { ...own, plus })
+    const placed = part && naming === 'huggingFace' ? rowsOf(tensor, part.from, rows) : tensor
+    tensors.set(expected.name, plus === undefined ? placed : { ...placed, plus })
   }
   for (const name of found.keys())
     if (!used.has(name) && !ignore(name))

@@ -135,13 +135,13 @@ export class PassTables {
 
   /** Narrows the tables to segments `from`..`to` - 1 of those filled in last. */
   window(from: number, to: number): void {
-    const some = this.#all.slice(from, to)
-    const last = some.at(-1)?.segment
-    this.#row = some[0]?.segment.start ?? 0
+    const inWindow = this.#all.slice(from, to)
+    const last = inWindow.at(-1)?.segment
+    this.#row = inWindow[0]?.segment.start ?? 0
     this.tokens = last ? last.start + last.length - this.#row : 0
-    this.segmentCount = some.length
+    this.segmentCount = inWindow.length
     const words = this.#arena.words
-    some.forEach(({ segment: { start, length, past }, page }, index) => {
+    inWindow.forEach(({ segment: { start, length, past }, page }, index) => {
       words.set([start - this.#row, length, past, page], this.#segments.at / 4 + index * 4)
     })
   }

@@ -7,8 +7,8 @@ import { defined } from '../../base/at.ts'
 import type { TensorType } from '../../base/model.ts'
 
 /** Receives the words of one block of 32 elements; both arrays are reused. */
-type Take = (block: number, numbers: Uint32Array, scales: Uint32Array) => void
-type Reader = (view: DataView, at: number, k: number, take: Take) => void
+type Accept = (block: number, numbers: Uint32Array, scales: Uint32Array) => void
+type Reader = (view: DataView, at: number, k: number, accept: Accept) => void
 
 /** The quantised elements of a block of 32: q of each element, and d and m of each 16. */
 interface Quants {
@@ -57,7 +57,7 @@ function quantised(bits: 4 | 8, fill: (view: DataView, row: number, block: numbe
   const scales = new Uint32Array(bits === 4 ? 1 : 2)
   const perWord = 32 / bits
   const mask = bits === 4 ? 15 : 255
-  return (view, at, k, take) => {
+  return (view, at, k, accept) => {
     for (let block = 0; block < k / 32; block++) {
       fill(view, at, block, out)
       for (let word = 0; word < bits; word++) {
@@ -68,7 +68,7 @@ function quantised(bits: 4 | 8, fill: (view: DataView, row: number, block: numbe
       scales.forEach((_, i) => {
         scales[i] = packed(defined(out.d[i]), defined(out.m[i]))
       })
-      take(block, numbers, scales)
+      accept(block, numbers, scales)
     }
   }
 }
@@ -147,13 +147,13 @@ function plain(size: 2 | 4): Reader {
   const numbers = new Uint32Array(8 * size)
   const bytes = new Uint8Array(numbers.buffer)
   const scales = new Uint32Array(0)
-  return (view, at, k, take) => {
+  return (view, at, k, accept) => {
     for (let block = 0; block * 32 < k; block++) {
       const count = Math.min(32, k - block * 32) * size
       const from = view.byteOffset + at + block * 32 * size
       bytes.fill(0)
       bytes.set(new Uint8Array(view.buffer, from, count))
-      take(block, numbers, scales)
+      accept(block, numbers, scales)
     }
   }
 }
