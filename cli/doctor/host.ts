@@ -172,11 +172,12 @@ async function contents(folder: string, signal: AbortSignal) {
  * address.
  */
 const askAdapter = `
+import { writeSync } from 'node:fs'
 const { create } = await import(process.argv[1])
 const adapter = await create([]).requestAdapter()
 const { vendor, architecture, description } = adapter?.info ?? {}
 const name = [vendor, architecture, description].filter(Boolean).join(', ') || 'an adapter without a name'
-console.log(JSON.stringify(adapter ? { adapter: name } : { problem: 'no adapter' }))
+writeSync(1, JSON.stringify(adapter ? { adapter: name } : { problem: 'no adapter' }))
 process.exit(0)
 `
 
