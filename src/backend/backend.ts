@@ -1,9 +1,11 @@
 /**
- * What a model needs of a machine: tensors, weights, KV pages and about a dozen kernels.
+ * The interface of a machine that runs models: tensors, weights, KV pages and about fifteen
+ * kernels.
  *
- * A pass is a run of calls that record or execute work in order and return nothing; only `read` waits. So one
- * interface fits a Wasm core, which executes at once, and a GPU, which submits once a pass. Shapes are written
- * (rows, cols); `rows` is the flat token axis of all segments unless said otherwise.
+ * A pass is a series of calls that record or execute work in order and return nothing; only `read`
+ * waits. So one interface fits a Wasm core, which executes at once, and a GPU, which submits once a
+ * pass. Shapes are written (rows, cols); `rows` is the flat token axis of all segments unless noted
+ * otherwise.
  */
 import type { KvCodec, KvPool, KvShape, KvType } from '../base/kv.ts'
 import type { Activation, AttentionSpec, RopeSpec, TensorType } from '../base/model.ts'
@@ -22,9 +24,9 @@ export interface Weight {
   readonly k: number
 }
 
-/** A weight to come: (n, k), as a file of type `type` has it. */
+/** Description of a weight before its bytes are read: (n, k), stored in a file as `type`. */
 export interface WeightSpec {
-  /** For messages. */
+  /** Name for error messages. */
   readonly name: string
   readonly type: TensorType
   readonly n: number
@@ -37,53 +39,69 @@ export interface Moments {
   readonly cols: number
 }
 
-/** Takes a weight's file bytes in order, in pieces of any length, and lays them out for the kernels. */
+/**
+ * Takes a weight's file bytes in order, in pieces of any length, and lays them out for the kernels.
+ */
 export interface WeightWriter {
-  /** Memory to read the next bytes into, at least 1 and at most `bytes` long. Valid until the next call of any kind. */
+  /**
+   * Returns memory to read the next bytes into, at least 1 and at most `bytes` long. It is valid
+   * until the next call of any kind.
+   */
   reserve(bytes: number): Uint8Array
-  /** Says that the first `bytes` of the last `reserve` are filled. */
+  /** Marks the first `bytes` of the last `reserve` as filled. */
   commit(bytes: number): void
-  /** The finished weight. Throws `bad_model` if bytes are missing. */
+  /** Returns the finished weight. Throws `bad_model` if bytes are missing. */
   finish(): Weight
 }
 
-/** The best of a row of logits, instead of all of them. */
+/** The best logits of a row, in place of all of them. */
 export interface Shortlist {
-  /** (count) largest first; among equals the lower id first. */
+  /** (count), largest first; equal logits have the lower id first. */
   readonly logits: Float32Array
   readonly ids: Int32Array
-  /** log of the sum of exp of all of the row's logits. */
+  /** Logarithm of the sum of exp of all logits of the row. */
   readonly logSum: number
 }
 
-/** Of a position: all logits, (vocab), or the best of them. */
+/** Scores of a position: all logits, (vocab), or the best of them. */
 export type Scores = Float32Array | Shortlist
 
-/** Where a backend's memory is, in bytes: `total = weights + pools + tables + free`, always. */
+/**
+ * The uses of a backend's memory, in bytes: `total = weights + pools + tables + free` always holds.
+ */
 export interface MemoryBalance {
   readonly total: number
   /** Weights: matrices and vectors. */
   readonly weights: number
   /** KV pages, in use and ready. */
   readonly pools: number
-  /** Everything else that work needs: activations, tables of a pass, scratch, staging, stacks, and the core's own data. */
+  /**
+   * All other bytes: activations, tables of a pass, scratch, staging, stacks, and the core's static
+   * data.
+   */
   readonly tables: number
-  /** Slack: bytes that are held and used for nothing, ready for any of the others. */
+  /** Bytes that are held but unused, ready for any of the other uses. */
   readonly free: number
 }
 
-/** The largest pass that will come, so that buffers are made once. */
+/** Limits of the passes that will run, so that buffers are allocated once. */
 export interface Limits {
   /** Tokens in a pass. */
   readonly tokens: number
-  /** Entries of all page lists of a pass together: a larger one makes more room. Default: two for each token. */
+  /**
+   * Entries of all page lists of a pass together; a pass with more allocates more. Default: two for
+   * each token.
+   */
   readonly pageEntries?: number
   /** Largest inner dimension of a matrix product. */
   readonly maxK: number
   readonly headDim: number
-  /** Query heads per KV head: each number that a layer has. */
+  /** Query heads per KV head, for each number that occurs in a layer. */
   readonly groups: readonly number[]
-  /** What layers ask of the kernels, each once: `prepare` refuses what a backend does not have. Default: nothing special. */
+  /**
+   * The parts of the layers' recipes that a backend may not compute; `prepare` refuses those.
+   * Default: none.
+   */
   readonly recipe?: Recipe
 }
 
@@ -113,64 +131,71 @@ export function kvShapeOf({ layers, kvHeads, headDim, layerKvHeads }: KvPoolSpec
 }
 
 /**
- * The interface of a forward, with the same contract on every machine. What only some machines can do beside it is a capability
- * that is there or not: `fitting`, `bench`, `wire`, `shortlists`.
+ * The operations of a forward, with the same contract on every machine. What only some machines can
+ * do is an optional capability: `fitting`, `bench`, `wire`, `shortlists`.
  */
 export interface Backend {
-  /** Which build runs, with how many threads: `wasm-relaxed`, `wasm-simd128-2t`. */
+  /** Name of the build and its number of threads: `wasm-relaxed`, `wasm-simd128-2t`. */
   readonly build: string
   readonly threads: number
   readonly fitting?: Fitting
   readonly bench?: Bench
   readonly wire?: KvCodec
   readonly shortlists?: Shortlists
-  /** Bytes held now. */
+  /** Returns the bytes held now. */
   memoryBytes(): number
-  /** What these bytes are used for. */
+  /** Returns the uses of these bytes. */
   memory(): MemoryBalance
   /**
-   * Sizes the scratch of all kernels. Call before the first pass, and again for larger limits. Throws `unsupported` for what no
-   * kernel computes, by its name.
+   * Sizes the scratch of all kernels. Call before the first pass, and again for larger limits.
+   * Throws `unsupported` for what no kernel computes, by its name.
    */
   prepare(limits: Limits): void
 
   tensor(rows: number, cols: number): Tensor
-  /** Columns `from`..`from + count` of `x`; shares its memory. */
+  /** Returns columns `from`..`from + count` - 1 of `x`; they share its memory. */
   columns(x: Tensor, from: number, count: number): Tensor
-  /** Rows of `x` from `from` on; shares its memory. */
+  /** Returns the rows of `x` from `from` on; they share its memory. */
   rows(x: Tensor, from: number): Tensor
-  /** Puts `values` (rows, cols) into `x` from row `from` on. */
+  /** Writes `values` (rows, cols) into `x` from row `from` on. */
   write(x: Tensor, from: number, values: Float32Array): void
-  /** A vector of f32 weights (norms, biases): (1, values.length). */
+  /** Uploads a vector of f32 weights (norms, biases): (1, values.length). */
   vector(values: Float32Array): Tensor
   /**
-   * Checks that weights of these shapes, those with one row being vectors, and `beside` bytes of activations fit beside what is
-   * held, before any is read. Throws `out_of_memory` with the numbers. A backend that can't know beforehand does nothing.
+   * Checks, before any weight is read, that weights of these shapes and `beside` bytes of
+   * activations fit beside what is held. Specs with one row are vectors. Throws `out_of_memory`
+   * with the numbers. A backend that cannot know this in advance does nothing.
    */
   expectWeights(specs: readonly WeightSpec[], beside: number): void
   weight(spec: WeightSpec): WeightWriter
   kvPool(spec: KvPoolSpec): KvPool
-  /** Gives back the memory of tensors, vectors, weights and sums of products; parts of them are gone as well. */
+  /** Frees tensors, vectors, weights and sums of products; views of them become invalid. */
   release(...what: readonly (Tensor | Weight | Moments)[]): void
 
   /**
-   * Uploads the tables of a pass: positions, page slots, and the angles of each rotation in `ropes`. They hold until the next
-   * `plan`; all segments are in the window.
+   * Uploads the tables of a pass: positions, page slots, and the angles of each rotation in
+   * `ropes`. They hold until the next `plan`; all segments are in the window.
    */
   plan(segments: readonly Segment[], ropes: readonly RopeSpec[]): void
   /**
-   * Narrows what `rope`, `writeKv` and `attention` work on to segments `from`..`to` - 1 of the plan. Their tensors then begin with
-   * the first row of segment `from`.
+   * Narrows what `rope`, `writeKv` and `attention` work on to segments `from`..`to` - 1 of the
+   * plan. Their tensors then begin at the first row of segment `from`.
    */
   window(from: number, to: number): void
 
-  /** out (ids.length, k) = rows `ids` of the embedding. Throws `bad_argument` for an id outside 0..n-1. */
+  /**
+   * out (ids.length, k) = rows `ids` of the embedding. Throws `bad_argument` for an id outside
+   * 0..n-1.
+   */
   embed(out: Tensor, embedding: Weight, ids: readonly number[]): void
   /** out = x / rms(x) * weight, row by row; `out` may be `x`. */
   rmsNorm(out: Tensor, x: Tensor, weight: Tensor, eps: number, rows: number): void
   /** out (rows, sum of n) = x (rows, k) times each weight transposed, side by side. */
   matmul(out: Tensor, x: Tensor, weights: readonly Weight[], rows: number): void
-  /** out (rows, n) += x (rows, k) times weight transposed: what `matmul` and `addScaled` by 1 do, in one kernel. */
+  /**
+   * out (rows, n) += x (rows, k) times weight transposed: what `matmul` and `addScaled` by 1 do, in
+   * one kernel.
+   */
   matmulAdd(out: Tensor, x: Tensor, weight: Weight, rows: number): void
   /** out += factor * x, both (rows, cols); they share no memory. */
   addScaled(out: Tensor, x: Tensor, factor: number, rows: number): void
@@ -180,56 +205,66 @@ export interface Backend {
   addBias(x: Tensor, bias: Tensor, rows: number): void
   /** x *= factors (1, cols), row by row; few of them are not 1. */
   scaleColumns(x: Tensor, factors: Tensor, rows: number): void
-  /** RMS norm of each head of x (rows, heads * headDim), weight (1, headDim): Qwen3's q and k norm. */
+  /** Applies an RMS norm to each head of x (rows, heads * headDim), with weight (1, headDim). */
   headNorm(x: Tensor, weight: Tensor, eps: number, rows: number): void
-  /** Rotates each head of x (tokens, heads * headDim) by its token's position in the plan; `index` names one of its rotations. */
+  /**
+   * Rotates each head of x (tokens, heads * headDim) by its token's position in the plan; `index`
+   * names one of its rotations.
+   */
   rope(x: Tensor, index: number): void
-  /** Writes k and v (tokens, kvHeads * headDim) of the plan's tokens into their pages of `layer`, which has so many KV heads. */
+  /**
+   * Writes k and v (tokens, kvHeads * headDim) of the plan's tokens into their pages of `layer`.
+   */
   writeKv(pool: KvPool, layer: number, k: Tensor, v: Tensor): void
   /**
-   * out (tokens, heads * headDim) = causal attention of each segment of the plan over its own pages of `layer`. A window counts
-   * tokens in the pages, which are positions but for a segment that has a `position` of its own.
+   * out (tokens, heads * headDim) = causal attention of each segment of the plan over its own pages
+   * of `layer`. A window counts tokens in the pages, which are positions but for a segment that has
+   * a `position` of its own.
    */
   attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, spec: AttentionSpec): void
   /** out (rows, f) = kind(gate) * up, both (rows, f); `out` may be `gate` or `up`. */
   activation(out: Tensor, gate: Tensor, up: Tensor, kind: Activation, rows: number): void
-  /** out (picked.length, cols) = x[picked]; `out` may be columns of a wider tensor, and shares no memory with `x`. */
+  /**
+   * out (picked.length, cols) = x[picked]; `out` may be columns of a wider tensor, and shares no
+   * memory with `x`.
+   */
   gatherRows(out: Tensor, x: Tensor, picked: readonly number[]): void
   /**
-   * A copy of the first `rows` rows of a tensor: in `into`, (rows x cols) or more, if that is given, else in an array of its own. Waits for
-   * all work before it. Rejects with `worker_lost`.
+   * Returns a copy of the first `rows` rows of a tensor: in `into`, of (rows x cols) or more, if it
+   * is present, else in a new array. Waits for all work before it. Rejects with `worker_lost`.
    */
   read(x: Tensor, rows: number, into?: Float32Array): Promise<Float32Array>
-  /** Frees everything; nothing else may be called after. */
+  /** Frees everything. No other method may be called after it. */
   close(): Promise<void>
 }
 
 /** Sums of products in f64, from which predictors are fitted. */
 export interface Fitting {
-  /** Zeroed sums of products (rows, cols); `Backend.release` frees them. */
+  /** Allocates zeroed sums of products (rows, cols); `Backend.release` frees them. */
   moments(rows: number, cols: number): Moments
   /** sums += the first `rows` rows of x transposed times those of y: (x.cols, y.cols). */
   add(sums: Moments, x: Tensor, y: Tensor, rows: number): void
-  /** A copy of the sums, row-major. */
+  /** Returns a copy of the sums, row-major. */
   read(sums: Moments): Promise<Float64Array>
 }
 
-/** What a benchmark compares with. */
+/** Reference rates for benchmarks. */
 export interface Bench {
   /**
-   * Runs the register-only rate test of this build's fastest product on one thread for about `ms` milliseconds: operations
-   * (a multiply-add is 2) per second.
+   * Runs a rate test of this build's fastest product, in registers only and on one thread, for
+   * about `ms` milliseconds. Returns operations per second; a multiply-add is 2.
    */
   peak(ms: number): number
 }
 
-/** The best logits of a row, where reading all of them costs more. */
+/** Selects the best logits of a row, for machines on which reading all of them costs more. */
 export interface Shortlists {
   /** Entries of the longest list. */
   readonly longest: number
   /**
-   * The best `count`, at most `longest` and `x.cols`, of each of the first `rows` rows. Waits for all work before it. Rejects with
-   * `internal` for a row with NaN or +Infinity, or without a finite number; with `worker_lost`.
+   * Returns the best `count`, at most `longest` and `x.cols`, of each of the first `rows` rows.
+   * Waits for all work before it. Rejects with `internal` for a row with NaN or +Infinity or
+   * without a finite number, and with `worker_lost`.
    */
   of(x: Tensor, rows: number, count: number): Promise<Shortlist[]>
 }

@@ -1,9 +1,12 @@
-/** What a backend may not have, refused by its name where it is asked for. */
+/** Checks what a backend can do, and refuses by name what it cannot. */
 import { ForetokenError } from '../base/errors.ts'
 import type { KvCodec } from '../base/kv.ts'
 import type { Backend, Fitting, Recipe } from './backend.ts'
 
-/** Throws `unsupported` for a part of a recipe that no kernel computes yet. `backend` is its name in the message. */
+/**
+ * Throws `unsupported` for a part of a recipe that no kernel computes yet. `backend` is its name in
+ * the message.
+ */
 export function checkRecipe({ attention, ropes }: Recipe, backend: string): void {
   const refuse = (name: string, value: number) =>
     new ForetokenError(
@@ -14,7 +17,7 @@ export function checkRecipe({ attention, ropes }: Recipe, backend: string): void
   for (const { share = 1 } of ropes) if (share !== 1) throw refuse('rope.share', share)
 }
 
-/** Returns what fits predictors on this backend. Throws `unsupported` for one that has no such kernels. */
+/** Returns the backend's sums for fitting predictors. Throws `unsupported` if it has none. */
 export function fittingOf({ build, fitting }: Pick<Backend, 'build' | 'fitting'>): Fitting {
   if (fitting) return fitting
   throw new ForetokenError(
@@ -23,7 +26,10 @@ export function fittingOf({ build, fitting }: Pick<Backend, 'build' | 'fitting'>
   )
 }
 
-/** Returns what turns K and V into bytes of the wire; for a backend without it, a codec that throws `unsupported`. */
+/**
+ * Returns the backend's codec of the wire. For a backend without one, returns a codec that throws
+ * `unsupported`.
+ */
 export function wireOf({ build, wire }: Pick<Backend, 'build' | 'wire'>): KvCodec {
   if (wire) return wire
   const refuse = () => new ForetokenError('unsupported', `${build} can't send or receive K and V: use the wasm backend`)

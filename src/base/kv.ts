@@ -1,21 +1,21 @@
-/** Pages of K and V, and their form on the wire. */
+/** Types of KV pages and of their form on the wire, and the layout of a page. */
 
-/** How a KV page stores K and V. */
+/** Number format of K and V in a page. */
 export type KvType = 'f32' | 'f16' | 'int8'
 
 /** Tokens per KV page. */
 export const pageTokens = 16
 
-/** The shape of the K and V of a model: all that the bytes of a page follow from. */
+/** The shape of a model's K and V, which determines the bytes of a page. */
 export interface KvShape {
   readonly headDim: number
   /** KV heads of each layer, (layers). */
   readonly layers: readonly { readonly kvHeads: number }[]
 }
 
-/** Where the layers of a page lie. */
+/** Places of the layers in a page. */
 export interface PageLayout {
-  /** For each layer: where it begins in a page, its bytes, and its KV heads. */
+  /** For each layer: its offset in a page and its bytes, and its KV heads. */
   readonly layers: readonly { readonly at: number; readonly bytes: number; readonly kvHeads: number }[]
   /** Bytes of a page. */
   readonly bytes: number
@@ -29,8 +29,9 @@ const elementBytes: Readonly<Record<KvType, { readonly number: number; readonly 
 }
 
 /**
- * Returns the layout of a page of `pageTokens` tokens: layers end to end, each with K of all heads, V of all heads, and for int8
- * their scales. This is the one place that computes it; the Rust core, which has the same rule, is compared with it.
+ * Returns the layout of a page of `pageTokens` tokens: layers end to end, each with K of all heads,
+ * V of all heads, and the scales of both for int8. No other TypeScript computes it, and the pool
+ * compares it with the Rust core.
  */
 export function pageLayout({ headDim, layers }: KvShape, type: KvType): PageLayout {
   const { number, scale } = elementBytes[type]
@@ -43,12 +44,15 @@ export function pageLayout({ headDim, layers }: KvShape, type: KvType): PageLayo
   return { layers: placed, bytes }
 }
 
-/** Values of K, or of V, that a layer keeps for a token. */
+/** Returns the number of values of K, or of V, that a layer keeps for a token. */
 export function kvWidth({ kvHeads, headDim }: { readonly kvHeads: number; readonly headDim: number }): number {
   return kvHeads * headDim
 }
 
-/** Pages of K and V for all layers of one model. Page ids are whole numbers from 0 that the pool chooses; they need not be neighbours. */
+/**
+ * Pages of K and V for all layers of one model. Page ids are whole numbers from 0 that the pool
+ * chooses; they need not be contiguous.
+ */
 export interface KvPool {
   readonly type: KvType
   readonly layers: number
@@ -60,18 +64,18 @@ export interface KvPool {
   /** Pages that exist now. */
   readonly pages: number
   /**
-   * Makes up to `pages` more, at least one, and returns their ids: fewer only if memory holds no more. Throws `out_of_memory` if it
-   * holds none; nothing has changed then.
+   * Adds up to `pages` pages, at least one, and returns their ids; fewer only if memory holds no
+   * more. Throws `out_of_memory`, without a change, if it holds none.
    */
   add(pages: number): number[]
-  /** Gives the memory of some pages back. Nobody may use them any more; their ids may come again. */
+  /** Frees pages. They must not be used any more; their ids may be reused. */
   remove(pages: readonly number[]): void
-  /** A copy of a page's raw bytes, for saving and for the wire. */
+  /** Returns a copy of a page's raw bytes, for saving and for the wire. */
   readPage(page: number): Promise<Uint8Array>
   writePage(page: number, bytes: Uint8Array): void
 }
 
-/** How values of K and V become bytes of the wire; transfer/wire.ts tells each format. */
+/** Formats of K and V on the wire; transfer/wire.ts describes each. */
 export const wireCodecs = ['f32', 'f16', 'int8', 'int4', 'residual'] as const
 
 export type WireCodec = (typeof wireCodecs)[number]
@@ -87,24 +91,28 @@ export interface KvBlock {
   readonly pages: readonly number[]
 }
 
-/** A codec, and what `residual` needs beside the bytes. */
+/** A codec, with what `residual` needs in addition. */
 export interface KvCoding {
   readonly codec: WireCodec
-  /** Pages that hold the prediction, from position 0 on: of `residual`, for encoding. */
+  /** For encoding `residual`: page ids of the prediction, from position 0 on. */
   readonly base?: readonly number[]
-  /** Quantiser's steps of the block's layers: of `residual`, (layers, kvHeads, headDim + 1), see transfer/residual.ts. */
+  /**
+   * For `residual`: the quantiser's steps of the block's layers, (layers, kvHeads, headDim + 1),
+   * see transfer/residual.ts.
+   */
   readonly steps?: Float32Array
 }
 
 /** Turns blocks of pages into bytes of the wire and back. */
 export interface KvCodec {
-  /** Bytes of `tokens` tokens of some layers; of `residual`, the most that they can take. */
+  /** Returns the bytes of `tokens` tokens of some layers; for `residual`, the maximum. */
   kvBytes(pool: KvPool, layers: KvBlock['layers'], tokens: number, codec: WireCodec): number
-  /** The bytes of a block, an array of their own. Waits for all work before it. */
+  /** Returns the bytes of a block in a new array. Waits for all work before it. */
   encodeKv(pool: KvPool, block: KvBlock, coding: KvCoding): Promise<Uint8Array<ArrayBuffer>>
   /**
-   * Writes a block's bytes into its pages; `residual` adds them to what the pages hold. Nothing outside the block changes. Throws
-   * `bad_kv` for bytes that are no such block: of another length, or not decodable.
+   * Writes a block's bytes into its pages; `residual` adds them to what the pages hold. Changes
+   * nothing outside the block. Throws `bad_kv` for bytes of the wrong length or that cannot be
+   * decoded.
    */
   decodeKv(pool: KvPool, block: KvBlock, coding: KvCoding, bytes: Uint8Array): Promise<void>
 }

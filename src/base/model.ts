@@ -1,9 +1,12 @@
-/** What a model is: its shape, its tensors and its tokenizer, whatever file it came from. */
+/**
+ * Types of a model: its shape, its recipe, its tensors and its tokenizer, in one form for all
+ * files.
+ */
 import type { ByteSource } from './bytes.ts'
 
 /**
- * A tensor's element type as its file has it. The names are GGUF's, lower case; safetensors' F32, F16 and BF16
- * map onto the same names.
+ * Element type of a tensor in its file. The names are GGUF's in lower case; safetensors' F32, F16
+ * and BF16 map to the same names.
  */
 export type TensorType = 'f32' | 'f16' | 'bf16' | 'q4_0' | 'q4_1' | 'q5_0' | 'q5_1' | 'q8_0' | 'q4_k' | 'q5_k' | 'q6_k'
 
@@ -28,15 +31,18 @@ export interface TensorInfo {
   readonly type: TensorType
   readonly rows: number
   readonly cols: number
-  /** Where its bytes begin in `source`. */
+  /** Offset of its bytes in `source`. */
   readonly source: ByteSource
   readonly offset: number
   readonly bytes: number
-  /** Added to each value of a vector as it is loaded: 1 for norms that files store as the difference from 1. */
+  /**
+   * Added to each value of a vector as it is loaded: 1 for norms that files store as the difference
+   * from 1.
+   */
   readonly plus?: number
 }
 
-/** What may differ from layer to layer. */
+/** The numbers that may differ between layers. */
 export interface LayerShape {
   /** Query heads: q is (heads * headDim, hidden). */
   readonly heads: number
@@ -47,9 +53,9 @@ export interface LayerShape {
 }
 
 /**
- * The numbers that a model's files give, whatever form they have; what its layers compute with them is a `ModelSpec`. Names
- * follow Hugging Face's config.json, in camel case. Where layers differ, the numbers of `LayerShape` are the largest of any
- * layer, enough to make buffers for all.
+ * The numbers that a model's files give, whatever form they have; what its layers compute with them
+ * is a `ModelSpec`. Names follow Hugging Face's config.json, in camel case. Where layers differ,
+ * the numbers of `LayerShape` are the largest of any layer, enough to make buffers for all.
  */
 export interface ModelConfig extends LayerShape {
   /** Name of the model's family, a row of model/families/index.ts: `llama`, `qwen3`. */
@@ -62,20 +68,31 @@ export interface ModelConfig extends LayerShape {
   readonly maxContext: number
   readonly rmsEps: number
   readonly ropeTheta: number
-  /** Which components of a head turn together, see `RopeSpec`. A llama GGUF has `adjacent` ones: its wq and wk are permuted. */
+  /**
+   * Which components of a head turn together, see `RopeSpec`. A llama GGUF has `adjacent` ones: its
+   * wq and wk are permuted.
+   */
   readonly ropePairs: RopeSpec['pairs']
-  /** Divisors of the frequencies, headDim / 2 of them, from `rope_scaling` or GGUF's `rope_freqs.weight`; absent if all are 1. */
+  /**
+   * Divisors of the frequencies, headDim / 2 of them, from `rope_scaling` or GGUF's
+   * `rope_freqs.weight`; absent if all are 1.
+   */
   readonly ropeDivisors?: readonly number[]
   /** True if the vocabulary projection is the embedding. */
   readonly tiedEmbedding: boolean
   /**
-   * First row of the embedding that is in a tensor of its own, `embedTail`, which holds rarer tokens in fewer bits. Absent if the
-   * embedding is one tensor.
+   * First row of the embedding that is in a tensor of its own, `embedTail`, which holds rarer
+   * tokens in fewer bits. Absent if the embedding is one tensor.
    */
   readonly tailFrom?: number
-  /** RMS norm on each head of q and k before RoPE, in a family whose models may or may not have it. */
+  /**
+   * RMS norm on each head of q and k before RoPE, in a family whose models may or may not have it.
+   */
   readonly qkNorm?: boolean
-  /** Tokens that a query of each layer sees, itself included, (layers); 0 for all. Absent if all layers see the whole context. */
+  /**
+   * Tokens that a query of each layer sees, itself included, (layers); 0 for all. Absent if all
+   * layers see the whole context.
+   */
   readonly windows?: readonly number[]
   /** Shapes of the layers, (layers); absent if all are alike. */
   readonly perLayer?: readonly LayerShape[]
@@ -86,7 +103,10 @@ export interface RopeSpec {
   readonly headDim: number
   /** Base of the frequencies: pair f turns by theta^(-2f / headDim) radians a position. */
   readonly theta: number
-  /** Components i and i + headDim / 2 are a pair if `half` (Hugging Face), 2i and 2i + 1 if `adjacent` (llama in GGUF). */
+  /**
+   * Components i and i + headDim / 2 are a pair if `half` (Hugging Face), 2i and 2i + 1 if
+   * `adjacent` (llama in GGUF).
+   */
   readonly pairs: 'half' | 'adjacent'
   /** Divisors of the frequencies, (headDim / 2); absent if all are 1. */
   readonly divisors?: readonly number[]
@@ -94,7 +114,7 @@ export interface RopeSpec {
   readonly share?: number
 }
 
-/** How the attention of a layer weighs keys. */
+/** How a layer's attention weighs keys. */
 export interface AttentionSpec {
   /** Factor of the scores. */
   readonly scale: number
@@ -109,7 +129,10 @@ export type Activation = 'silu' | 'gelu'
 
 /** The recipe of a layer: what it computes, as data. A forward follows it and knows no family. */
 export interface LayerSpec extends LayerShape {
-  /** RMS norms before (on the input) and after (on what is added to the residual stream) each half of the layer. */
+  /**
+   * RMS norms before (on the input) and after (on what is added to the residual stream) each half
+   * of the layer.
+   */
   readonly norms: {
     readonly beforeAttention: boolean
     readonly afterAttention: boolean
@@ -145,27 +168,39 @@ export interface ModelSpec {
 
 /** A list of texts in one string. */
 export interface PackedTexts {
-  /** All texts, one behind the other. */
+  /** All texts, one after another. */
   readonly text: string
-  /** Where each text ends in `text`, in UTF-16 units. */
+  /** End of each text in `text`, in UTF-16 units. */
   readonly ends: Uint32Array
 }
 
-/** The texts of a vocabulary by token id, and a table to find them by; an id without a token has an empty text. */
+/**
+ * The texts of a vocabulary by token id, and a table to find them by; an id without a token has an
+ * empty text.
+ */
 export interface PackedVocabulary extends PackedTexts {
-  /** Id + 1 of the text whose hash leads there, 0 for a free place; the length is a power of two, at least twice the number of ids. */
+  /**
+   * For each place, the id + 1 of the text whose hash leads there, or 0. The length is a power of
+   * two, at least twice the number of ids.
+   */
   readonly slots: Uint32Array
-  /** Further texts of ids that have one; absent where there are none. */
+  /** Further texts of ids that have several; absent if there are none. */
   readonly twins?: ReadonlyMap<string, number>
 }
 
-/** The tokenizer in the form `@huggingface/tokenizers` takes, with what the chat template and the stop conditions need. */
+/**
+ * The tokenizer in the form `@huggingface/tokenizers` takes, with what the chat template and the
+ * stop conditions need.
+ */
 export interface TokenizerSpec {
   /** tokenizer.json, parsed. */
   readonly json: Record<string, unknown>
   /** The tokens of a BPE; then `json` has no vocabulary. */
   readonly vocabulary?: PackedVocabulary
-  /** Pairs of token ids that a BPE merges, (2 merges), the first merge first; then `json` has no merges. */
+  /**
+   * Pairs of token ids that a BPE merges, (2 merges), the first merge first; then `json` has no
+   * merges.
+   */
   readonly mergeIds?: Uint32Array
   /** tokenizer_config.json, parsed (or made from a GGUF's metadata). */
   readonly config: Record<string, unknown>
@@ -182,13 +217,21 @@ export interface TokenizerSpec {
 export interface ModelArchive {
   readonly name: string
   readonly config: ModelConfig
-  /** By canonical name, see `weightNames` in model/weights.ts. */
+  /** Tensors by canonical name, see `expectedTensors` in model/weights.ts. */
   readonly tensors: ReadonlyMap<string, TensorInfo>
   readonly tokenizer: TokenizerSpec
-  /** Rows of the embedding that no token has, ascending: they may be in a prompt, but are never drawn or listed. */
+  /**
+   * Rows of the embedding without a token, ascending. They may be in a prompt, but are never drawn
+   * or listed.
+   */
   readonly tokenless: Uint32Array
-  /** What the files leave open or contradict, with what was made of it, for people: whole sentences. */
+  /**
+   * Whole sentences for people, on what the files leave open or contradict and how it was resolved.
+   */
   readonly warnings: readonly string[]
-  /** sha256 (hex) over config, tensor names, types and shapes: which model this is, not which bytes. */
+  /**
+   * sha256 (hex) of the config and of names, types and shapes of tensors. It identifies the model's
+   * shape, not its weights.
+   */
   readonly fingerprint: string
 }

@@ -1,12 +1,11 @@
-/** Checks on what a model says of itself, whatever file it came from. Nothing is made of a number before it has passed them. */
-
+/** Checks the numbers of a model's configuration before anything is made of them. */
 import { ForetokenError } from '../base/errors.ts'
 import type { LayerShape, ModelConfig } from '../base/model.ts'
 import { isWhole } from '../base/numbers.ts'
 import { isObject, type Json, show } from './json.ts'
 import { limits } from './limits.ts'
 
-/** The number at `key` of a config.json; null is as absent. Throws `bad_model`. */
+/** Returns the number at `key` of a config.json; null counts as absent. Throws `bad_model`. */
 export function numberOf(json: Json, key: string, where: string, otherwise?: number): number {
   const value = (Object.hasOwn(json, key) ? json[key] : undefined) ?? otherwise
   if (typeof value !== 'number')
@@ -14,13 +13,16 @@ export function numberOf(json: Json, key: string, where: string, otherwise?: num
   return value
 }
 
-/** The shape of each layer, (layers). */
+/** Returns the shape of each layer, (layers). */
 export function layerShapes(config: ModelConfig): readonly LayerShape[] {
   const { heads, kvHeads, intermediate } = config
   return config.perLayer ?? new Array<LayerShape>(config.layers).fill({ heads, kvHeads, intermediate })
 }
 
-/** What a config says of layers of these shapes: the largest numbers, and a table only if they differ. */
+/**
+ * Returns the fields of a config for layers of these shapes: the largest numbers, and a table only
+ * if they differ.
+ */
 export function configOfShapes(
   shapes: readonly LayerShape[],
 ): Pick<ModelConfig, 'layers' | 'perLayer' | keyof LayerShape> {
@@ -34,7 +36,10 @@ export function configOfShapes(
   return { layers: shapes.length, ...most, ...(!alike && { perLayer: shapes }) }
 }
 
-/** Says of a field of a config whether JSON may have this value for it, as far as `checkConfig` does not. */
+/**
+ * Says of a field of a config whether JSON may have this value for it, as far as `checkConfig` does
+ * not.
+ */
 type FieldRule = (value: unknown) => boolean
 
 const isAny: FieldRule = () => true
@@ -64,8 +69,9 @@ const fields: Readonly<Record<keyof ModelConfig, FieldRule>> = {
 }
 
 /**
- * A config that was written as JSON, checked, with the fields that a config has and no others. `families` are the names that
- * `architecture` may have; `next` says in messages what to do. Throws `bad_model`, `unsupported`.
+ * Reads a config that was written as JSON, and checks it; other fields are dropped. `families` are
+ * the values that `architecture` may have; `next` is the advice in messages. Throws `bad_model`,
+ * `unsupported`.
  */
 export function configOfJson(value: unknown, families: readonly string[], where: string, next: string): ModelConfig {
   const json = isObject(value) ? value : {}
@@ -81,7 +87,7 @@ export function configOfJson(value: unknown, families: readonly string[], where:
   return checkConfig({ ...same, ...(shapes && { perLayer: shapes }) } as ModelConfig, where)
 }
 
-/** Throws `unsupported` where layers differ: `what` has one width of K and V for all. */
+/** Throws `unsupported` if layers differ, for `what`, which has one width of K and V for all. */
 export function requireAlike({ perLayer, architecture }: ModelConfig, what: string): void {
   if (perLayer)
     throw new ForetokenError(
@@ -90,7 +96,10 @@ export function requireAlike({ perLayer, architecture }: ModelConfig, what: stri
     )
 }
 
-/** Whole numbers of a config, each from 1 to what no published model comes near; the largest known ones are in comments. */
+/**
+ * Whole numbers of a config, each from 1 to a limit far above published models; comments give the
+ * largest known.
+ */
 const wholeNumbers = {
   layers: 1024, // 126: Llama 3.1 405B
   hidden: 1 << 16, // 16,384: Llama 3.1 405B
@@ -99,26 +108,29 @@ const wholeNumbers = {
   maxContext: 1 << 26, // 10,485,760: Llama 4 Scout
 } as const
 
-/** The same for each layer. */
+/** The same for the numbers of each layer. */
 const wholeNumbersOfLayers = {
   intermediate: 1 << 18, // 53,248: Llama 3.1 405B
   heads: 1024, // 128: Llama 3.1 405B
   kvHeads: 1024, // 128: models without shared heads
 } as const
 
-/** Other numbers: from the first, itself left out, to the second. */
+/** Other numbers: above the first, and up to the second. */
 const positiveNumbers = {
   rmsEps: [0, 1], // 1e-5 or 1e-6
   ropeTheta: [0, 1e15], // 1e11: Falcon H1
 } as const
 
-/** Values of K of one token in all layers: with them a page of 16 tokens' K and V in f32 stays below 2 GiB. Llama 3.1 405B has 129,024. */
+/**
+ * Values of K of one token in all layers: with them a page of 16 tokens' K and V in f32 stays below
+ * 2 GiB. Llama 3.1 405B has 129,024.
+ */
 const mostKeyValues = 2 ** 24 - 1
 
-/** RoPE divisors lie between; a scaling's factor does, too. The largest published factor is 64. */
+/** Bounds of RoPE divisors and of the factor of a scaling. The largest published factor is 64. */
 export const ropeFactors = { least: 1 / 1024, most: 4096 } as const
 
-/** The config, if all its numbers make sense together. Throws `bad_model`, `unsupported`. */
+/** Returns the config if all its numbers make sense together. Throws `bad_model`, `unsupported`. */
 export function checkConfig(config: ModelConfig, where: string): ModelConfig {
   const bad = (what: string) => new ForetokenError('bad_model', `${where}: ${what}`)
   const whole = (of: Partial<ModelConfig>, most: Readonly<Partial<Record<keyof ModelConfig, number>>>) => {
@@ -133,7 +145,8 @@ export function checkConfig(config: ModelConfig, where: string): ModelConfig {
   for (const shape of [config, ...(perLayer ?? [])]) {
     whole(shape, wholeNumbersOfLayers)
     const { heads, kvHeads } = shape
-    // Of layers that differ the config itself has the largest numbers, which may be of different layers.
+    // Of layers that differ the config itself has the largest numbers, which may be of different
+    // layers.
     if (heads % kvHeads !== 0 && !(perLayer && shape === config))
       throw bad(`${heads} heads can't share ${kvHeads} KV heads evenly`)
   }

@@ -1,4 +1,4 @@
-/** The beginning of a model: from token ids to rows of the residual stream. */
+/** Runs the first step of a model: from token ids to rows of the residual stream. */
 import type { Backend, Tensor, Weight } from '../backend/backend.ts'
 import type { ModelConfig, ModelSpec } from '../base/model.ts'
 import type { LoadedWeights } from './load.ts'
@@ -17,12 +17,15 @@ export class Embedding {
     this.#scale = embeddingScale
   }
 
-  /** The matrices, in the order of their rows. */
+  /** Returns the matrices in the order of their rows. */
   get parts(): readonly Weight[] {
     return this.#tail ? [this.#first, this.#tail.weight] : [this.#first]
   }
 
-  /** Writes the embeddings of `ids` into the first rows of `out`. Throws `bad_argument` for an id outside the vocabulary. */
+  /**
+   * Writes the embeddings of `ids` into the first rows of `out`. Throws `bad_argument` for an id
+   * outside the vocabulary.
+   */
   write(out: Tensor, ids: readonly number[]): void {
     if (this.#tail) this.#writeParts(out, ids, this.#tail)
     else this.#backend.embed(out, this.#first, ids)

@@ -1,11 +1,18 @@
-/** Refuses matrices that hold NaN or an infinity, as their bytes stream by: nothing that such a model answers means anything. */
+// biome-ignore-all lint/style/noNonNullAssertion: loops over typed arrays, whose indices are in bounds by construction
+/**
+ * Refuses matrices that hold NaN or an infinity, as their bytes stream by: nothing that such a
+ * model answers means anything.
+ */
 import { ForetokenError } from '../base/errors.ts'
 import { type TensorInfo, type TensorType, tensorBlocks } from '../base/model.ts'
 
 type FloatType = 'f32' | 'f16' | 'bf16'
 type BlockType = Exclude<TensorType, FloatType>
 
-/** The exponent bits of one or two numbers in a word of 32 bits; where all bits of one are set, adding `carry` sets a bit of `odd`. */
+/**
+ * The exponent bits of one or two numbers in a word of 32 bits; where all bits of one are set,
+ * adding `carry` sets a bit of `odd`.
+ */
 const exponents: Readonly<Record<FloatType, { readonly mask: number; readonly carry: number; readonly odd: number }>> =
   {
     f32: { mask: 0x7f800000, carry: 0x00800000, odd: 0x80000000 },
@@ -14,8 +21,9 @@ const exponents: Readonly<Record<FloatType, { readonly mask: number; readonly ca
   }
 
 /**
- * Where the binary16 scales of a block begin, and the first high byte, without its sign, that is too much: 0x7c is an infinity. Formats
- * whose scales are multiplied on the way into a backend (by 8, by up to 63 or 128) end where binary16 does.
+ * Where the binary16 scales of a block begin, and the first high byte, without its sign, that is
+ * too much: 0x7c is an infinity. Formats whose scales are multiplied on the way into a backend (by
+ * 8, by up to 63 or 128) end where binary16 does.
  */
 const scales: Readonly<Record<BlockType, { readonly at: readonly number[]; readonly end: number }>> = {
   q4_0: { at: [0], end: 0x70 },

@@ -1,17 +1,18 @@
 /**
- * Runs models by their recipes (`ModelSpec`): it knows norms, projections, attention and gated MLPs, and no family.
+ * Runs models by their recipes (`ModelSpec`); it does not know families.
  *
- * A pass is any mixture of prompts, chunks and decode steps on one flat token axis. Products run over all tokens at
- * once; attention runs segment by segment over its own pages.
+ * A pass is any mixture of prompts, chunks and decode steps on one flat token axis. Products run
+ * over all tokens at once; attention runs segment by segment over its own pages.
  */
 import type { Backend, Shortlist, Tensor, Weight } from '../backend/backend.ts'
 import { at } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
-import type { KvPool, KvType } from '../base/kv.ts'
+import type { KvPool } from '../base/kv.ts'
 import type { ModelArchive, ModelConfig, ModelSpec, RopeSpec } from '../base/model.ts'
 import type { Pass } from '../base/pass.ts'
 import { requireAlike } from './config.ts'
 import { Embedding } from './embedding.ts'
+import { Exclusive } from './exclusive.ts'
 import { specOf } from './families/index.ts'
 import { Head, type Lending } from './head.ts'
 import { type KeyBalance, keyBalance } from './key-balance.ts'
@@ -26,7 +27,8 @@ import {
   requireWholeContext,
   ropesOf,
 } from './layer.ts'
-import { expectWeights, type LoadedWeights, type LoadOptions, loadWeights } from './load.ts'
+import { expectWeights, type LoadedWeights, loadWeights } from './load.ts'
+import type { ModelOptions } from './model-options.ts'
 
 /** Layers or segments `from`..`to` - 1. */
 export interface Span {
@@ -44,28 +46,14 @@ interface Rows {
   readonly aside: Tensor
 }
 
-export interface ModelOptions extends LoadOptions {
-  /** Tokens a pass may have. */
-  readonly passTokens: number
-  /** Entries of all page lists of a pass together that room is made for at once. Default: two for each token. */
-  readonly pageEntries?: number
-  /** Rows of logits made at once; more outputs go in several products. */
-  readonly logitRows: number
-  readonly kv: KvType
-  /** Inner dimension of the largest product beside the model's own: a predictor's. 0 or absent without one. */
-  readonly inputs?: number
-  /** What the model computes. Default: the recipe of its family. */
-  readonly spec?: ModelSpec
-}
-
 /** A model in a backend, ready to run passes. */
 export class Llama {
   readonly config: ModelConfig
-  /** Tells this model's weights from others of the same shapes. */
+  /** Distinguishes this model's weights from others of the same shapes. */
   readonly identity: string
   readonly passTokens: number
   readonly pool: KvPool
-  /** What pages hold of K, by layer; undefined for layers whose K they hold as it is. */
+  /** How pages hold K, by layer; undefined for layers whose K is stored unchanged. */
   readonly keyBalances: readonly (KeyBalance | undefined)[]
   readonly #backend: Backend
   readonly #spec: ModelSpec
@@ -78,9 +66,13 @@ export class Llama {
   readonly #qkv: Tensor // (tokens, (heads + 2 kvHeads) * headDim)
   readonly #gateUp: Tensor // (tokens, 2 intermediate); the same memory, since the two never live at once
   readonly #aside: Tensor // (tokens, hidden) of the same memory: what attention adds, if it is not added at once
-  #busy: Promise<void> = Promise.resolve()
+  readonly #activations = new Exclusive()
 
-  /** Streams the weights in. Throws `bad_model`, `out_of_memory`, and `unsupported` for a predictor where layers differ. */
+  /**
+   * Reads the weights and allocates all buffers. Throws `bad_model`, `out_of_memory`, and
+   * `unsupported` for a recipe that the backend does not compute and for a predictor if layers
+   * differ.
+   */
   static async load(backend: Backend, archive: ModelArchive, options: ModelOptions): Promise<Llama> {
     const { config } = archive
     const spec = options.spec ?? specOf(config)
@@ -134,27 +126,30 @@ export class Llama {
   }
 
   /**
-   * Runs a pass through all layers; resolves with the logits of its `outputs`, (outputs, vocab): those `lent` are valid until the next
-   * pass that lends. Passes queue.
+   * Runs a pass through all layers. Resolves with the logits of its `outputs`, (outputs, vocab);
+   * `lent` ones are valid until the next pass that lends. Passes queue.
    */
   forward(pass: Pass, lending: Lending = 'own'): Promise<Float32Array> {
     return this.through(pass, () => this.logits(pass.outputs, lending))
   }
 
   /**
-   * Returns the entries of the longest list that `shortlists` makes; undefined if reading all logits costs as little, and if rows
-   * without a token lie among the others.
+   * Returns the entries of the longest list that `shortlists` makes; undefined if reading all
+   * logits costs as little, and if rows without a token lie among the others.
    */
   get longestShortlist(): number | undefined {
     return this.#head.longest
   }
 
-  /** As `forward`, but resolves with the best `count`, at most `longestShortlist`, of the logits of each output. */
+  /**
+   * Runs a pass as `forward` does. Resolves with the best `count`, at most `longestShortlist`, of
+   * the logits of each output.
+   */
   shortlists(pass: Pass, count: number): Promise<Shortlist[]> {
     return this.through(pass, () => this.shortlistsOf(pass.outputs, count))
   }
 
-  /** Runs a pass through all layers; then `score`, before anything else uses the activations. */
+  /** Runs a pass through all layers, then `score` before anything else uses the activations. */
   through<T>(pass: Pass, score: () => Promise<T>): Promise<T> {
     return this.exclusive(() => {
       this.begin(pass)
@@ -164,40 +159,30 @@ export class Llama {
   }
 
   /**
-   * Makes room for products of `inputs` beside the model's own: a predictor that is being fitted. Throws `unsupported` where
-   * layers differ.
+   * Makes room for products of `inputs` beside the model's own, for a predictor that is being
+   * fitted. Throws `unsupported` if layers differ.
    */
   widen(inputs: number): void {
     requireAlike(this.config, 'a predictor')
     this.#backend.prepare(limitsOf(this.config, this.#spec, { tokens: this.passTokens, inputs }))
   }
 
-  /** All layers. */
+  /** Returns the span of all layers. */
   get layers(): Span {
     return { from: 0, to: this.#layers.length }
   }
 
-  /** The residual stream of the pass at hand, (tokens, hidden). */
+  /** Returns the residual stream of the current pass, (tokens, hidden). */
   get states(): Tensor {
     return this.#x
   }
 
   /** Runs `work` when no other pass uses the activations, which exist once. */
-  async exclusive<T>(work: () => Promise<T>): Promise<T> {
-    const before = this.#busy
-    let free = () => {}
-    this.#busy = new Promise((resolve) => {
-      free = resolve
-    })
-    await before
-    try {
-      return await work()
-    } finally {
-      free()
-    }
+  exclusive<T>(work: () => Promise<T>): Promise<T> {
+    return this.#activations.run(work)
   }
 
-  /** Plans the pass and puts the embeddings of its tokens on the residual stream. */
+  /** Plans the pass and writes the embeddings of its tokens to the residual stream. */
   begin(pass: Pass): void {
     if (pass.ids.length > this.passTokens)
       throw new ForetokenError(
@@ -208,7 +193,10 @@ export class Llama {
     this.#embedding.write(this.#x, pass.ids)
   }
 
-  /** Runs some layers over the rows of some segments of the pass, and writes their K and V. Default: all segments. */
+  /**
+   * Runs some layers over the rows of some segments of the pass, and writes their K and V. Default:
+   * all segments.
+   */
   run(pass: Pass, layers: Span, segments: Span = { from: 0, to: pass.segments.length }): void {
     const rows = this.#window(pass, segments)
     if (rows.count === 0) return
@@ -219,7 +207,10 @@ export class Llama {
     }
   }
 
-  /** Runs some layers over the whole pass; `watch` sees each one's K, before its norm and RoPE, and V, (rows, 2 kvHeads * headDim). */
+  /**
+   * Runs some layers over the whole pass; `watch` sees each one's K, before its norm and RoPE, and
+   * V, (rows, 2 kvHeads * headDim).
+   */
   runWatched(pass: Pass, layers: Span, watch: (layer: number, kv: Tensor) => void): void {
     const rows = this.#window(pass, { from: 0, to: pass.segments.length })
     const { headDim } = this.config
@@ -232,8 +223,9 @@ export class Llama {
   }
 
   /**
-   * Queries and keys, after RoPE, that layer `index` makes of the residual stream: (tokens, heads * headDim), (tokens, kvHeads * headDim).
-   * Throws `unsupported` where layers differ.
+   * Returns the queries and keys, after RoPE, that layer `index` makes of the residual stream:
+   * (tokens, heads * headDim) and (tokens, kvHeads * headDim). Throws `unsupported` if layers
+   * differ or have windows.
    */
   queriesAndKeys(pass: Pass, index: number): { q: Tensor; k: Tensor } {
     requireAlike(this.config, 'pruning by attention')
@@ -245,7 +237,10 @@ export class Llama {
     return { q, k }
   }
 
-  /** Writes the K and V that layer `index` makes of the residual stream, for some segments; the stream stays as it is. */
+  /**
+   * Writes the K and V that layer `index` makes of the residual stream, for some segments; the
+   * stream stays as it is.
+   */
   writeOwnKv(pass: Pass, index: number, segments: Span): void {
     const rows = this.#window(pass, segments)
     if (rows.count === 0) return
@@ -256,14 +251,17 @@ export class Llama {
     this.#writeKv(layer, index, k, v, rows)
   }
 
-  /** Writes given K, before its norm and RoPE, and V of the rows of some segments, (rows, kvHeads * headDim) each, into layer `index`. */
+  /**
+   * Writes given K, before its norm and RoPE, and V of the rows of some segments, (rows, kvHeads *
+   * headDim) each, into layer `index`.
+   */
   writeKv(pass: Pass, index: number, k: Tensor, v: Tensor, segments: Span): void {
     this.#writeKv(at(this.#layers, index), index, k, v, this.#window(pass, segments))
   }
 
   /**
-   * Returns the logits of rows `picked` of the residual stream, (picked, vocab), such as the last rows of finished prompts; -Infinity
-   * for what is not a token. `lent` as for `forward`.
+   * Returns the logits of rows `picked` of the residual stream, (picked, vocab), such as the last
+   * rows of finished prompts; -Infinity for what is not a token. `lent` as for `forward`.
    */
   logits(picked: readonly number[], lending: Lending = 'own'): Promise<Float32Array> {
     return this.#head.logits(this.#x, picked, lending)
@@ -289,7 +287,10 @@ export class Llama {
     }
   }
 
-  /** x += norm(o(attention(rope(q(norm(x))), K, V))), with the norms and the rotation that the layer has. */
+  /**
+   * x += norm(o(attention(rope(q(norm(x))), K, V))), with the norms and the rotation that the layer
+   * has.
+   */
   #attention(layer: Layer, index: number, rows: Rows, watch?: () => void): void {
     const backend = this.#backend
     const { h } = rows
@@ -301,7 +302,7 @@ export class Llama {
     this.#addProduct(attended, layer.o, rows, rows.aside, layer, layer.oBias, layer.attnOutNorm)
   }
 
-  /** Queries after RoPE, K before its norm and RoPE, and V. */
+  /** Returns the queries after RoPE, K before its norm and RoPE, and V. */
   #project(layer: Layer, rows: Rows): { q: Tensor; k: Tensor; v: Tensor } {
     const backend = this.#backend
     const { headDim, rmsEps } = this.config
@@ -331,7 +332,10 @@ export class Llama {
     if (layer.vBias) this.#backend.addBias(v, layer.vBias, count)
   }
 
-  /** Makes K as pages hold it: normed and rotated as the layer says, and balanced if a channel stands out. */
+  /**
+   * Makes K as pages hold it: normed and rotated as the layer says, and balanced if a channel
+   * stands out.
+   */
   #turned(layer: Layer, k: Tensor, { count }: Rows): void {
     if (layer.kNorm) this.#backend.headNorm(k, layer.kNorm, this.config.rmsEps, count)
     if (layer.turn !== undefined) this.#backend.rope(k, layer.turn)
@@ -345,7 +349,10 @@ export class Llama {
     this.#backend.writeKv(this.pool, index, k, v)
   }
 
-  /** x += norm(down(act(gate(norm(x))) * up(norm(x)))), with the norms and the activation that the layer has. */
+  /**
+   * x += norm(down(act(gate(norm(x))) * up(norm(x)))), with the norms and the activation that the
+   * layer has.
+   */
   #feedForward(layer: Layer, rows: Rows): void {
     const backend = this.#backend
     const { intermediate } = layer
@@ -358,7 +365,10 @@ export class Llama {
     this.#addProduct(gate, layer.down, rows, out, layer, undefined, layer.ffnOutNorm)
   }
 
-  /** x += residualScale * norm(product + bias). Where all three are absent the product adds itself; else it is made in `aside`. */
+  /**
+   * x += residualScale * norm(product + bias). Where all three are absent the product adds itself;
+   * else it is made in `aside`.
+   */
   #addProduct(
     input: Tensor,
     weight: Weight,
@@ -379,7 +389,7 @@ export class Llama {
     backend.addScaled(x, aside, layer.residualScale, count)
   }
 
-  /** The residual stream behind a norm, or as it is for a layer without one. */
+  /** Returns the normed residual stream, or the stream itself for a layer without a norm. */
   #normed(norm: Tensor | undefined, { count, x, h }: Rows): Tensor {
     if (!norm) return x
     const normed = this.#backend.columns(h, 0, this.config.hidden)

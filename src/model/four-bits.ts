@@ -1,15 +1,16 @@
 /** f32 rows in ggml's Q4_1: 32 weights as d * q + m, q in 0..15, d and m in binary16. */
+import { defined } from '../base/at.ts'
 import { tensorBlocks } from '../base/model.ts'
 import { halfToFloat } from './load.ts'
 
 const { elements, bytes: blockBytes } = tensorBlocks.q4_1
 
-/** How much of the range between the extremes is tried as the range of the 16 steps. */
+/** Shares of the range between the extremes that are tried as the range of the 16 steps. */
 const ranges = [1, 0.94, 0.88, 0.82, 0.76]
 
 /**
- * `values`, a whole number of blocks, as Q4_1. For each block the range with the least squared error is taken, each tried one
- * improved by fitting d and m to the numbers that it gave, twice.
+ * `values`, a whole number of blocks, as Q4_1. For each block the range with the least squared
+ * error is taken, each tried one improved by fitting d and m to the numbers that it gave, twice.
  */
 export function quantizeQ4(values: Float32Array): Uint8Array {
   const blocks = values.length / elements
@@ -23,7 +24,8 @@ export function quantizeQ4(values: Float32Array): Uint8Array {
     const at = block * blockBytes
     view.setUint16(at, dBits, true)
     view.setUint16(at + 2, mBits, true)
-    for (let i = 0; i < 16; i++) out[at + 4 + i] = step4(row[i]!, step, least) | (step4(row[i + 16]!, step, least) << 4)
+    for (let i = 0; i < 16; i++)
+      out[at + 4 + i] = step4(defined(row[i]), step, least) | (step4(defined(row[i + 16]), step, least) << 4)
   }
   return out
 }
@@ -53,7 +55,7 @@ function bestScale(row: Float32Array): { d: number; m: number } {
   return best
 }
 
-/** The squared error of d and m, and those that fit the numbers they give best. */
+/** Returns the squared error of d and m, and the d and m that fit the numbers they give best. */
 function improved(row: Float32Array, d: number, m: number): { d: number; m: number; error: number } {
   let [error, sumQ, sumQQ, sumX, sumQX] = [0, 0, 0, 0, 0]
   for (const x of row) {
@@ -70,13 +72,17 @@ function improved(row: Float32Array, d: number, m: number): { d: number; m: numb
   return { d: slope, m: (sumX - slope * sumQ) / elements, error }
 }
 
-/** The nearest binary16, ties away from zero; too large a number becomes the largest. */
+/**
+ * Returns the nearest binary16, ties away from zero; a number that is too large becomes the
+ * largest.
+ */
 export function floatToHalf(value: number): number {
   const sign = value < 0 ? 0x8000 : 0
   const size = Math.min(Math.abs(value), 65_504)
   if (size === 0) return sign
   const exponent = Math.max(-14, Math.floor(Math.log2(size)))
   const fraction = Math.round((size / 2 ** exponent) * 1024)
-  // A subnormal has the exponent of the smallest normal, and no leading one; carries run over by themselves.
+  // A subnormal has the exponent of the smallest normal, and no leading one; carries run over by
+  // themselves.
   return sign | Math.min(0x7bff, ((exponent + 14) << 10) + fraction)
 }

@@ -78,8 +78,9 @@ async function configOf(metadata: MetadataReader, found: ReadonlyMap<string, Ten
 }
 
 /**
- * The windows of the layers: all have that of `attention.sliding_window`. A pattern says that some do not, which is read in the
- * families that have one; here it is refused. Throws `bad_model`, `unsupported`.
+ * Returns the windows of the layers, all of `attention.sliding_window` tokens; undefined if all see
+ * the whole context. A pattern, which says that some layers have no window, is refused. Throws
+ * `bad_model`, `unsupported`.
  */
 function windowsOf(
   metadata: MetadataReader,
@@ -101,8 +102,8 @@ function windowsOf(
 }
 
 /**
- * What is odd about the vocabulary's size. Rows beyond it are padding, and not drawn where they have no token. Throws `bad_model` for a
- * file that promises more rows than its embedding has.
+ * Returns warnings about the vocabulary's size. Rows beyond it are padding, and not drawn if they
+ * have no token. Throws `bad_model` for a file that promises more rows than its embedding has.
  */
 function vocabularyWarnings(metadata: MetadataReader, prefix: string, { vocab }: ModelConfig): string[] {
   const key = `${prefix}vocab_size`

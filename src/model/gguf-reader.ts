@@ -1,5 +1,9 @@
-/** Walks the front of a GGUF file, in whichever pieces it has to be read, and keeps what was read. */
+// biome-ignore-all lint/style/noNonNullAssertion: loops over typed arrays, whose indices are in bounds by construction
+/**
+ * Walks the front of a GGUF file, in whichever pieces it has to be read, and keeps what was read.
+ */
 
+import { defined } from '../base/at.ts'
 import type { ByteSource } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { PackedTexts } from '../base/model.ts'
@@ -17,7 +21,7 @@ interface Piece {
 
 export class GgufReader {
   readonly source: ByteSource
-  /** The position of what comes next. */
+  /** Position of the next byte. */
   at = 0
   readonly #pieces: Piece[] = []
   #elements = 0
@@ -33,7 +37,10 @@ export class GgufReader {
     return new ForetokenError('bad_model', `${this.source.name} ${what}`)
   }
 
-  /** Makes the next `count` bytes readable without waiting. Throws `bad_model` where the file or the longest head ends before. */
+  /**
+   * Makes the next `count` bytes readable without waiting. Throws `bad_model` where the file or the
+   * longest head ends before.
+   */
   async need(count: number): Promise<void> {
     if (this.has(count)) return
     this.#checkEnd(this.at + count)
@@ -45,7 +52,7 @@ export class GgufReader {
     this.#pieces.push({ from: this.at, bytes, view: new DataView(bytes.buffer) })
   }
 
-  /** Whether the next `count` bytes are readable without waiting. */
+  /** Returns true if the next `count` bytes can be read without waiting. */
   has(count: number): boolean {
     const at = this.at
     const { from, bytes } = this.#piece
@@ -55,7 +62,10 @@ export class GgufReader {
     return piece !== undefined
   }
 
-  /** Counts texts and lists that have to be walked one by one. Throws `bad_model` beyond what any vocabulary takes. */
+  /**
+   * Counts texts and lists that have to be walked one by one. Throws `bad_model` beyond what any
+   * vocabulary takes.
+   */
   countElements(count: number): void {
     this.#elements += count
     if (this.#elements > limits.ggufElements)
@@ -71,19 +81,19 @@ export class GgufReader {
   }
 
   u32(): number {
-    const at = this.#take(4)
+    const at = this.#advance(4)
     return this.#piece.view.getUint32(at, true)
   }
 
   u64(what: string): number {
-    const at = this.#take(8)
+    const at = this.#advance(8)
     const { view } = this.#piece
     const value = view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32
     if (!Number.isSafeInteger(value)) throw this.bad(`has ${what} of ${value}`)
     return value
   }
 
-  /** A 64-bit count of things that take at least `least` bytes each. */
+  /** Reads a 64-bit count of things that take at least `least` bytes each. */
   count(what: string, limit: number, least: number): number {
     const count = this.u64(what)
     if (count > limit || count * least > this.source.size - this.at)
@@ -93,9 +103,9 @@ export class GgufReader {
     return count
   }
 
-  /** The number or flag that ggml's value type `type` says. */
+  /** Reads a number or flag of ggml's value type `type`. */
   scalar(type: number, key: string): number | boolean {
-    const at = this.#take(scalarBytes[type]!)
+    const at = this.#advance(defined(scalarBytes[type]))
     const { view } = this.#piece
     switch (type) {
       case 0:
@@ -133,8 +143,8 @@ export class GgufReader {
   }
 
   /**
-   * `count` texts of at most `limit` bytes each and `total` in all, as one; waits only where more has to be read. One decoder's call for
-   * all of them is what makes opening a model quick.
+   * `count` texts of at most `limit` bytes each and `total` in all, as one; waits only where more
+   * has to be read. One decoder's call for all of them is what makes opening a model quick.
    */
   async texts(count: number, limit: number, total: number): Promise<PackedTexts> {
     const begin = this.at
@@ -160,7 +170,10 @@ export class GgufReader {
     throw new ForetokenError('internal', `${this.source.name} has texts that are UTF-8 one by one, and not together`)
   }
 
-  /** Copies the texts that lie in one piece, and counts their UTF-16 units. False if one of them begins in the middle of a character. */
+  /**
+   * Copies the texts that lie in one piece, and counts their UTF-16 units. False if one of them
+   * begins in the middle of a character.
+   */
   #copyTexts(
     into: Uint8Array,
     ends: Uint32Array,
@@ -208,14 +221,14 @@ export class GgufReader {
   numbers(type: number, count: number, key: string): ArrayLike<number> {
     if (type !== 4 && type !== 5 && type !== 6)
       return Array.from({ length: count }, () => Number(this.scalar(type, key)))
-    const at = this.#take(4 * count)
+    const at = this.#advance(4 * count)
     const bytes = this.#piece.bytes.slice(at, at + 4 * count).buffer
     return type === 4 ? new Uint32Array(bytes) : type === 5 ? new Int32Array(bytes) : new Float32Array(bytes)
   }
 
   #decode(length: number): string {
     const from = this.at
-    const at = this.#take(length)
+    const at = this.#advance(length)
     try {
       return this.#text.decode(this.#piece.bytes.subarray(at, at + length))
     } catch {
@@ -224,7 +237,7 @@ export class GgufReader {
   }
 
   /** Moves on by `count` bytes, which lie in `#piece` from the position that it gives on. */
-  #take(count: number): number {
+  #advance(count: number): number {
     if (!this.has(count))
       throw new ForetokenError('internal', `${count} bytes at ${this.at} are used before they were read`)
     const at = this.at - this.#piece.from

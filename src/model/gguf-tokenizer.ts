@@ -1,5 +1,5 @@
 /** The vocabulary in a GGUF's metadata, in the form of Hugging Face's tokenizer.json. */
-
+import { defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { PackedTexts, PackedVocabulary, TokenizerSpec } from '../base/model.ts'
 import { isWhole } from '../base/numbers.ts'
@@ -14,12 +14,15 @@ const [unknown, control, userDefined, unused] = [2, 3, 4, 5]
 
 export interface GgufTokenizer {
   readonly spec: TokenizerSpec
-  /** Ids that have a token. */
+  /** Yields the ids that have a token. A doubled token keeps its first id. */
   readonly ids: readonly number[]
   readonly warnings: readonly string[]
 }
 
-/** `rows`: of the embedding. Throws `bad_model` for a vocabulary that is malformed or larger, `unsupported` for another kind of tokenizer. */
+/**
+ * `rows`: of the embedding. Throws `bad_model` for a vocabulary that is malformed or larger,
+ * `unsupported` for another kind of tokenizer.
+ */
 export async function readGgufTokenizer(metadata: MetadataReader, rows: number): Promise<GgufTokenizer> {
   const model = metadata.text('tokenizer.ggml.model')
   if (model !== 'gpt2' && model !== 'llama')
@@ -84,11 +87,17 @@ const endOfTurn = [
   '<\uff5cend\u2581of\u2581sentence\uff5c>',
 ]
 
-/** The ids of special tokens. SentencePiece's own stand for those that the file leaves out, as far as it has them. */
+/**
+ * Returns the ids of special tokens. SentencePiece's defaults fill in for those that the file
+ * leaves out.
+ */
 function specialIds(metadata: MetadataReader, tokens: number, model: string) {
   const id = (name: string, otherwise?: number) => {
     const found = metadata.optionalNumber(`tokenizer.ggml.${name}_token_id`)
-    if (found === undefined) return model === 'llama' && otherwise! < tokens ? otherwise : undefined
+    if (found === undefined) {
+      const has = model === 'llama' && otherwise !== undefined && otherwise < tokens
+      return has ? otherwise : undefined
+    }
     if (isWhole(found, 0, tokens - 1)) return found
     throw new ForetokenError(
       'bad_model',
@@ -100,13 +109,13 @@ function specialIds(metadata: MetadataReader, tokens: number, model: string) {
     ['fim_pre', 'prefix'],
     ['fim_suf', 'suffix'],
     ['fim_mid', 'middle'],
-  ].map(([name, older]) => id(name!) ?? id(older!))
+  ].map(([name, older]) => id(defined(name)) ?? id(defined(older)))
   return { unknown: id('unknown', 0), bos: id('bos', 1), eos: id('eos', 2), eot: id('eot'), eom: id('eom'), gap }
 }
 
 /** `fim_tokens`: the texts of a gap's three tokens, where the file names all of them. */
 function gapTokens(gap: readonly (number | undefined)[], tokens: PackedTexts): { fim_tokens?: (string | undefined)[] } {
-  return gap.some((id) => id === undefined) ? {} : { fim_tokens: gap.map((id) => textAt(tokens, id!)) }
+  return gap.some((id) => id === undefined) ? {} : { fim_tokens: gap.map((id) => textAt(tokens, defined(id))) }
 }
 
 function addedTokens(tokens: PackedTexts, types: ArrayLike<number>) {
@@ -115,7 +124,7 @@ function addedTokens(tokens: PackedTexts, types: ArrayLike<number>) {
     if (types[id] === control || types[id] === userDefined || types[id] === unknown)
       added.push({
         id,
-        content: textAt(tokens, id)!,
+        content: defined(textAt(tokens, id)),
         special: types[id] !== userDefined,
         single_word: false,
         lstrip: false,
@@ -145,7 +154,10 @@ function preTokenizerOf(metadata: MetadataReader, warnings: string[]): PreTokeni
   )
 }
 
-/** The parts of a tokenizer.json; `model` has no vocabulary and no merges where there are `mergeIds`. */
+/**
+ * The parts of a tokenizer.json; `model` has no vocabulary and no merges where there are
+ * `mergeIds`.
+ */
 interface Parts {
   readonly mergeIds: Uint32Array | undefined
   readonly model: object
@@ -164,7 +176,7 @@ async function byteLevel(
   const mergeIds = new Uint32Array(2 * ends.length)
   let byText: [string, string][] | undefined
   for (let rank = 0, from = 0; rank < ends.length; rank++) {
-    const to = ends[rank]!
+    const to = defined(ends[rank])
     // The first letter may itself be a space: "Ġ" is not, but files of other makers differ.
     let between = from + 1
     while (between < to && text.charCodeAt(between) !== 0x20) between++
@@ -183,7 +195,7 @@ async function byteLevel(
   // A merge of what is no token can only be told by its texts.
   if (byText)
     for (let rank = 0; rank < ends.length; rank++) {
-      const merge = textAt({ text, ends }, rank)!
+      const merge = defined(textAt({ text, ends }, rank))
       const between = merge.indexOf(' ', 1)
       byText.push([merge.slice(0, between), merge.slice(between + 1)])
     }
@@ -198,8 +210,8 @@ async function byteLevel(
 }
 
 /**
- * SentencePiece's BPE joins the neighbours whose union has the best score. The same as merges: every way to cut a piece
- * in two pieces, best score first.
+ * Reads SentencePiece's BPE as merges: it joins the neighbours whose union has the best score,
+ * which equals merging by all ways to cut a piece in two, best score first.
  */
 async function sentencePiece(
   metadata: MetadataReader,
@@ -213,12 +225,12 @@ async function sentencePiece(
     throw new ForetokenError('bad_model', `${metadata.where}: ${scores?.length ?? 0} scores for ${ends.length} tokens`)
   const [lefts, rights, wholes]: [number[], number[], number[]] = [[], [], []]
   for (let id = 0, from = 0; id < ends.length; id++) {
-    const to = ends[id]!
+    const to = defined(ends[id])
     for (let at = from + 1; at < Math.min(to, from + maxPiece); at++) {
       const left = vocabulary.find(text, from, at)
       const right = left === undefined ? undefined : vocabulary.find(text, at, to)
       if (right === undefined) continue
-      lefts.push(left!)
+      lefts.push(defined(left))
       rights.push(right)
       wholes.push(id)
     }
@@ -226,11 +238,12 @@ async function sentencePiece(
       throw new ForetokenError('bad_model', `${metadata.where}: its pieces make more than ${limits.merges} merges`)
     from = to
   }
-  const order = Uint32Array.from(wholes.keys()).sort((a, b) => scores[wholes[b]!]! - scores[wholes[a]!]! || a - b)
+  const scoreOf = (merge: number) => defined(scores[defined(wholes[merge])])
+  const order = Uint32Array.from(wholes.keys()).sort((a, b) => scoreOf(b) - scoreOf(a) || a - b)
   const mergeIds = new Uint32Array(2 * order.length)
   for (let rank = 0; rank < order.length; rank++) {
-    mergeIds[2 * rank] = lefts[order[rank]!]!
-    mergeIds[2 * rank + 1] = rights[order[rank]!]!
+    mergeIds[2 * rank] = defined(lefts[defined(order[rank])])
+    mergeIds[2 * rank + 1] = defined(rights[defined(order[rank])])
   }
   const prefix = metadata.optionalFlag('tokenizer.ggml.add_space_prefix') ?? true
   return {
@@ -251,14 +264,20 @@ async function sentencePiece(
 /** A longer piece is not cut in all ways. */
 const maxPiece = 256
 
-/** Letters looked at to cut all pieces in all ways. 262,144 pieces of up to 16 letters, as Gemma's are, take at most 67 million. */
+/**
+ * Letters looked at to cut all pieces in all ways. 262,144 pieces of up to 16 letters, as Gemma's
+ * are, take at most 67 million.
+ */
 const maxCutLetters = 2 ** 28
 
-/** Cutting a piece looks at all of its letters for each cut: the square of its length. Throws `bad_model` before it is done. */
+/**
+ * Checks the work of cutting pieces, which is the square of their lengths. Throws `bad_model`
+ * before it is done.
+ */
 function checkCuts(where: string, ends: Uint32Array): void {
   let letters = 0
-  for (let id = 0, from = 0; id < ends.length; from = ends[id++]!) {
-    const length = ends[id]! - from
+  for (let id = 0, from = 0; id < ends.length; from = defined(ends[id++])) {
+    const length = defined(ends[id]) - from
     letters += length * Math.min(length, maxPiece)
   }
   if (letters > maxCutLetters)
@@ -268,7 +287,7 @@ function checkCuts(where: string, ends: Uint32Array): void {
     )
 }
 
-/** Texts that converters make up for rows without a token are emptied: nobody means them. */
+/** Empties texts that converters invent for rows without a token. */
 function withoutPadding(tokens: PackedTexts, types: ArrayLike<number>): PackedTexts {
   const isPadding = (id: number) => types[id] === unused && textAt(tokens, id) === `[PAD${id}]`
   let padded = false
@@ -276,10 +295,10 @@ function withoutPadding(tokens: PackedTexts, types: ArrayLike<number>): PackedTe
   return padded ? packTexts(Array.from(tokens.ends, (_, id) => (isPadding(id) ? '' : textAt(tokens, id)))) : tokens
 }
 
-/** Ids that have a token. A doubled token keeps its first id. */
+/** Yields the ids that have a token. A doubled token keeps its first id. */
 function idsOf({ ends, text }: PackedVocabulary, vocabulary: Vocabulary): number[] {
   const ids: number[] = []
-  for (let id = 0, from = 0; id < ends.length; from = ends[id++]!)
-    if (vocabulary.find(text, from, ends[id]!) === id) ids.push(id)
+  for (let id = 0, from = 0; id < ends.length; from = defined(ends[id++]))
+    if (vocabulary.find(text, from, defined(ends[id])) === id) ids.push(id)
   return ids
 }

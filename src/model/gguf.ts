@@ -1,9 +1,11 @@
 /**
- * The head of a GGUF file, versions 2 and 3, little-endian (ggml's docs/gguf.md): metadata and tensor descriptions.
- * Every count and length is checked against the file before anything is made from it, and a list becomes objects only when it is asked
- * for: a list that nobody needs costs nothing.
+ * The head of a GGUF file, versions 2 and 3, little-endian (ggml's docs/gguf.md): metadata and
+ * tensor descriptions. Every count and length is checked against the file before anything is made
+ * from it, and a list becomes objects only when it is asked for: a list that nobody needs costs
+ * nothing.
  */
 
+import { defined } from '../base/at.ts'
 import type { ByteSource } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { type PackedTexts, type TensorType, tensorBlocks } from '../base/model.ts'
@@ -11,12 +13,15 @@ import { GgufReader, scalarBytes } from './gguf-reader.ts'
 import { show } from './json.ts'
 import { limits } from './limits.ts'
 
-/** A list in the metadata, not read yet. */
+/** A list in the metadata, read on demand. */
 export interface GgufList {
   readonly count: number
-  /** Its texts; undefined if it holds something else. Throws `bad_model` above `limit` bytes of one text, or for texts longer than the limit in all. */
+  /**
+   * Returns its texts; undefined if it holds something else. Throws `bad_model` for a text above
+   * `limit` bytes, and for texts longer than the limit in all.
+   */
   texts(limit: number): Promise<PackedTexts | undefined>
-  /** Its numbers; undefined if it holds something else. */
+  /** Returns its numbers; undefined if it holds something else. */
   numbers(): Promise<ArrayLike<number> | undefined>
 }
 
@@ -58,7 +63,10 @@ const typeNumbers: Readonly<Record<number, TensorType>> = {
   30: 'bf16',
 }
 
-/** Reads the head. Throws `bad_model` for a malformed file and `unsupported` for a byte order, version or tensor type that we don't have. */
+/**
+ * Reads the head. Throws `bad_model` for a malformed file and `unsupported` for a byte order,
+ * version or tensor type that we don't have.
+ */
 export async function readGguf(source: ByteSource): Promise<Gguf> {
   const reader = new GgufReader(source)
   if (source.size < 24) throw reader.bad('is not a GGUF file')
@@ -102,7 +110,7 @@ async function readValue(reader: GgufReader, type: number, key: string): Promise
   return reader.scalar(type, key)
 }
 
-/** Passes over a list, and tells where it lies. */
+/** Skips a list and records its place. */
 async function readList(reader: GgufReader, key: string): Promise<GgufList> {
   await reader.need(12)
   const type = reader.u32()
@@ -191,12 +199,20 @@ async function readTensor(reader: GgufReader): Promise<GgufTensor> {
   const block = tensorBlocks[type]
   const elements = dims.reduce((product, dim) => product * dim, 1)
   const bytes = (elements / block.elements) * block.bytes
-  if (!Number.isSafeInteger(elements) || elements === 0 || dims[0]! % block.elements !== 0 || bytes > source.size)
+  if (
+    !Number.isSafeInteger(elements) ||
+    elements === 0 ||
+    defined(dims[0]) % block.elements !== 0 ||
+    bytes > source.size
+  )
     throw reader.bad(`tensor ${show(name)} of ${dims.join(' x ')} ${type} does not fit in ${source.size} bytes`)
   return { name, type, dims, offset, bytes }
 }
 
-/** Turns offsets within the data into offsets in the file, and checks that the tensors lie in it, apart. */
+/**
+ * Turns offsets within the data into offsets in the file, and checks that the tensors lie in it,
+ * apart.
+ */
 function place(reader: GgufReader, described: readonly GgufTensor[], alignment: GgufValue): GgufTensor[] {
   if (typeof alignment !== 'number' || !(alignment >= 8 && alignment <= 1 << 20) || alignment % 8 !== 0)
     throw reader.bad(`has an alignment of ${show(alignment)}`)

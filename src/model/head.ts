@@ -1,4 +1,6 @@
-/** The end of a model: from rows of the residual stream to logits, a few rows at a time. */
+/**
+ * Runs the last step of a model: from rows of the residual stream to logits, a few rows at a time.
+ */
 import type { Backend, Shortlist, Tensor, Weight } from '../backend/backend.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive, ModelSpec } from '../base/model.ts'
@@ -22,11 +24,14 @@ export class Head {
   readonly #parts: HeadParts
   /** The first columns of the logits, up to the last that has a token. */
   readonly #named: Tensor
-  /** Logits of a pass whose caller needs them only until the next: half a megabyte a token would be left to the collector. */
+  /**
+   * Logits of a pass whose caller needs them only until the next: half a megabyte a token would be
+   * left to the collector.
+   */
   #lent = new Float32Array(0)
   /**
-   * Entries of the longest list that `shortlists` makes; undefined if reading all logits costs as little, and if rows without a
-   * token lie among the others, so that a list might hold one.
+   * Entries of the longest list that `shortlists` makes; undefined if reading all logits costs as
+   * little, and if rows without a token lie among the others, so that a list might hold one.
    */
   readonly longest: number | undefined
 
@@ -41,7 +46,10 @@ export class Head {
     this.longest = tokenless.length > padding || longest === undefined ? undefined : Math.min(longest, named)
   }
 
-  /** The logits of rows `picked` of `states`, (picked, vocab): -Infinity for what is not a token. */
+  /**
+   * Returns the logits of rows `picked` of `states`, (picked, vocab); -Infinity for rows of the
+   * vocabulary without a token.
+   */
   async logits(states: Tensor, picked: readonly number[], lending: Lending): Promise<Float32Array> {
     const { backend, archive, logits } = this.#parts
     const { vocab } = archive.config
@@ -51,7 +59,7 @@ export class Head {
     return all
   }
 
-  /** The best `count` logits of each of the rows `picked` of `states`. */
+  /** Returns the best `count` logits of each of the rows `picked` of `states`. */
   async shortlists(states: Tensor, picked: readonly number[], count: number): Promise<Shortlist[]> {
     const { build, shortlists } = this.#parts.backend
     if (!shortlists) throw new ForetokenError('internal', `${build} makes no shortlists`)
@@ -62,7 +70,10 @@ export class Head {
     return all
   }
 
-  /** Makes the logits of as many rows as there is room for at once; `read` reads the first `rows`, those of `picked` from `from` on. */
+  /**
+   * Makes the logits of as many rows as there is room for at once; `read` reads the first `rows`,
+   * those of `picked` from `from` on.
+   */
   async #score(
     states: Tensor,
     picked: readonly number[],

@@ -45,7 +45,10 @@ export async function openHuggingFace(files: ModelFiles, ignored: ReadonlySet<st
   }
 }
 
-/** Tensors that older files hold and that follow from the config: rotary frequencies, and values of masked scores. */
+/**
+ * Returns true for tensors of older files that follow from the config: rotary frequencies, and
+ * values of masked scores.
+ */
 function isBuffer(name: string): boolean {
   return /\.(rotary_emb\.inv_freq|masked_bias)$/.test(name)
 }
@@ -84,7 +87,7 @@ async function shardNames(files: ModelFiles): Promise<string[]> {
   return names as string[]
 }
 
-/** What config.json says, checked; whether the head is tied shows with the tensors. */
+/** Reads and checks config.json. Whether the head is tied is settled with the tensors. */
 function configOf(json: Json, where: string) {
   const form = huggingFaceFormOf(json.model_type, where)
   // Checked before anything is made of its numbers.
@@ -100,8 +103,9 @@ function configOf(json: Json, where: string) {
 }
 
 /**
- * Whether the embedding is the head, too: as the config says, unless the tensors say otherwise. Reads a head that is stored beside the
- * embedding, to compare them. Throws `bad_model` for a head that must be there and is not.
+ * Determines whether the embedding is also the head: as the config says, unless the tensors
+ * contradict it. Compares a head that is stored beside the embedding with it. Throws `bad_model` if
+ * a head is missing.
  */
 async function headOf(
   found: ReadonlyMap<string, TensorInfo>,

@@ -1,13 +1,17 @@
-/** Which weights a model has: its fingerprint says only their shapes, and a fine-tuned model has the same. */
+/** Identifies weights: a fingerprint covers only shapes, and a fine-tuned model has the same. */
+import { defined } from '../base/at.ts'
 import { sha256Hex } from '../base/hash.ts'
 
 /** Bytes of each piece of a tensor that are looked at: at its front, and from its middle on. */
 const sampleBytes = 256
-/** A piece ends where so many bytes of a matrix are full; rows are taken out of them eight at a time. */
+/**
+ * A piece ends where so many bytes of a matrix are full; rows are taken out of them eight at a
+ * time.
+ */
 const stageBytes = 1 << 18
 const panel = 8
 
-/** Of a tensor, in the order of its bytes, in pieces of any length. */
+/** Samples of one tensor, whose bytes come in order and in pieces of any length. */
 export interface TensorSamples {
   add(bytes: Uint8Array): void
 }
@@ -18,9 +22,10 @@ interface Window {
 }
 
 /**
- * A hash of samples of every weight, taken as they are read: hashing all bytes would cost as much as loading them. Models that
- * differ in training differ in every matrix that was trained; an edit of single weights may go unseen. Where samples lie follows from
- * the tensor's shape alone, not from who reads it and how: two ends of a stream must agree on what model they have.
+ * Hashes samples of every weight as it is read; hashing all bytes would cost as much as loading
+ * them. Models that differ in training differ in every trained matrix; an edit of single weights
+ * may go unseen. The places of samples follow from the tensor's shape alone, so that two ends of a
+ * stream agree.
  */
 export class WeightIdentity {
   readonly #samples: Uint8Array[] = []
@@ -35,7 +40,7 @@ export class WeightIdentity {
     return this.#windows(piecesOf(bytes, rowBytes))
   }
 
-  /** sha256, hex, of the samples and the fingerprint of the model's shape. */
+  /** Returns the sha256, hex, of the samples and the fingerprint. */
   async finish(fingerprint: string): Promise<string> {
     const text = new TextEncoder().encode(fingerprint)
     const all = new Uint8Array(this.#samples.reduce((sum, { length }) => sum + length, text.length))
@@ -62,8 +67,8 @@ export class WeightIdentity {
     return {
       add(bytes) {
         const end = at + bytes.length
-        for (let index = first; index < windows.length && windows[index]!.from < end; index++) {
-          const window = windows[index]!
+        for (let index = first; index < windows.length && defined(windows[index]).from < end; index++) {
+          const window = defined(windows[index])
           const last = window.from + window.bytes.length
           if (last <= at) {
             first = index + 1
@@ -78,7 +83,7 @@ export class WeightIdentity {
   }
 }
 
-/** Lengths of a matrix's pieces, as the Rust core takes them in. */
+/** Returns the lengths of a matrix's pieces, as the Rust core takes them in. */
 function piecesOf(bytes: number, rowBytes: number): number[] {
   const stage = Math.max(stageBytes, panel * rowBytes)
   const pieces: number[] = []

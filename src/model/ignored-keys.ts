@@ -5,7 +5,7 @@ import { isObject, type Json, show } from './json.ts'
 /** Most keys that can be ignored at once. */
 const mostKeys = 256
 
-/** Keys to read a model's configuration without, as a set. Throws `bad_argument` for anything but a list of texts. */
+/** Returns the ignored keys as a set. Throws `bad_argument` for anything but a list of texts. */
 export function ignoredKeysOf(keys: readonly string[] = []): ReadonlySet<string> {
   if (!Array.isArray(keys) || keys.length > mostKeys || !keys.every((key) => typeof key === 'string' && key !== ''))
     throw new ForetokenError(
@@ -16,8 +16,8 @@ export function ignoredKeysOf(keys: readonly string[] = []): ReadonlySet<string>
 }
 
 /**
- * A config.json without the ignored keys, where `rope_scaling.factor` is the key `factor` of the object `rope_scaling`. `warnings` names
- * the keys that were there.
+ * Returns a config.json without the ignored keys, where `rope_scaling.factor` is the key `factor`
+ * of the object `rope_scaling`. `warnings` names the keys that were present.
  */
 export function withoutKeys(
   json: Json,
@@ -38,7 +38,7 @@ export function withoutKeys(
   return { json: kept(json, '', 1), warnings: ignoredWarning(found, where) }
 }
 
-/** A GGUF's metadata without the ignored keys that begin with `prefix`. */
+/** Returns a GGUF's metadata without the ignored keys that begin with `prefix`. */
 export function withoutMetadata<T>(
   metadata: ReadonlyMap<string, T>,
   prefix: string,

@@ -1,16 +1,18 @@
+// biome-ignore-all lint/style/noNonNullAssertion: loops over typed arrays, whose indices are in bounds by construction
 /** JSON from strangers: what it will cost once it is parsed is counted in its bytes first. */
 
+import { defined } from '../base/at.ts'
 import type { ByteSource } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 
 export type Json = Record<string, unknown>
 
 export interface JsonBounds {
-  /** Of the text. */
+  /** Maximum bytes of the text. */
   readonly bytes: number
   /** Objects, lists, their entries and their keys. */
   readonly values: number
-  /** Of objects and lists within one another. */
+  /** Maximum nesting of objects and lists. */
   readonly depth: number
   /** Bytes of the longest text. Default: any. */
   readonly text?: number
@@ -18,15 +20,20 @@ export interface JsonBounds {
   readonly entries?: Readonly<Record<string, number>>
 }
 
-/** Bytes asked of a source at once: all of what a published model has, but not all of what a hostile one may have. */
+/**
+ * Bytes asked of a source at once: all of what a published model has, but not all of what a hostile
+ * one may have.
+ */
 const pieceBytes = 16 << 20
 
-/** A JSON file whose top is an object. Throws `bad_model`. */
+/** Reads a JSON file whose top is an object. Throws `bad_model`. */
 export async function readJson(source: ByteSource, bounds: JsonBounds): Promise<Json> {
   return readJsonAt(source, 0, source.size, bounds)
 }
 
-/** `length` bytes of `source` from `offset` on, as JSON whose top is an object. Throws `bad_model`. */
+/**
+ * `length` bytes of `source` from `offset` on, as JSON whose top is an object. Throws `bad_model`.
+ */
 export async function readJsonAt(
   source: ByteSource,
   offset: number,
@@ -54,7 +61,7 @@ export async function readJsonAt(
   return parseJson(text, source.name)
 }
 
-/** A text within bounds as a JSON object. Throws `bad_model`. */
+/** Parses a text within bounds as a JSON object. Throws `bad_model`. */
 export function parseBoundedJson(text: string, name: string, bounds: JsonBounds): Json {
   const bytes = new TextEncoder().encode(text)
   if (bytes.length > bounds.bytes)
@@ -78,7 +85,7 @@ export function isObject(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** A value of a file for a message: short, on one line, whatever it is. */
+/** Renders a value of a file for a message: short and on one line. */
 export function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}...` : value)
   if (Array.isArray(value)) return `a list of ${value.length}`
@@ -90,12 +97,13 @@ const [openBrace, closeBrace, openBracket, closeBracket] = [0x7b, 0x7d, 0x5b, 0x
 
 /** Keys are followed this deep. */
 const pathDepth = 2
-/** A key that is followed is no longer than this. */
+/** Maximum bytes of a key that is tracked. */
 const keyBytes = 64
 
 /**
- * Counts what JSON holds without making any of it, in pieces of any length. It does not tell whether the JSON is valid: what follows an
- * error in it is counted somehow, and refused by the parser. Throws `bad_model` beyond the bounds.
+ * Counts what JSON holds without making any of it, in pieces of any length. It does not tell
+ * whether the JSON is valid: what follows an error in it is counted somehow, and refused by the
+ * parser. Throws `bad_model` beyond the bounds.
  */
 class JsonScan {
   readonly #name: string
@@ -107,10 +115,10 @@ class JsonScan {
   #inText = false
   #escaped = false
   #textBytes = 0
-  /** The text at hand or the last one, as far as a key needs it. */
+  /** The current or last text, as far as a key needs it. */
   #text: number[] = []
   #follow = false
-  /** The key before the value at hand at each depth, from 1 on. */
+  /** The key of the current value at each depth, from 1 on. */
   readonly #keys: string[] = []
   /** The path of the container at each depth, where its entries are counted. */
   readonly #counted: (string | undefined)[] = []
@@ -178,18 +186,18 @@ class JsonScan {
     if (this.#depth > depth) throw this.#bad(`objects and lists nested more than ${depth} deep`)
     this.#count(1)
     const path = entries && this.#depth <= pathDepth + 1 ? this.#keys.slice(1, this.#depth).join('.') : undefined
-    this.#counted[this.#depth] = path !== undefined && Object.hasOwn(entries!, path) ? path : undefined
+    this.#counted[this.#depth] = path !== undefined && Object.hasOwn(defined(entries), path) ? path : undefined
     this.#entry(1)
     if (this.#depth <= pathDepth) this.#keys[this.#depth] = ''
   }
 
-  /** An entry of the container at hand; an empty one counts as one. */
+  /** Counts an entry of the current container; an empty one counts as one. */
   #entry(count: number): void {
     const path = this.#counted[this.#depth]
     if (path === undefined) return
     const sum = (this.#entries.get(path) ?? 0) + count
     this.#entries.set(path, sum)
-    const most = this.#bounds.entries![path]!
+    const most = defined(defined(this.#bounds.entries)[path])
     if (sum > most) throw this.#bad(`more than ${most} entries in ${path}`)
   }
 
@@ -198,7 +206,7 @@ class JsonScan {
     if (this.#values > this.#bounds.values) throw this.#bad(`more than ${this.#bounds.values} values`)
   }
 
-  /** The last text, read as JSON does, so that an escaped letter hides no key. */
+  /** Returns the last text as JSON reads it, so that an escaped letter hides no key. */
   #key(): string {
     const text = String.fromCharCode(...this.#text)
     try {

@@ -1,7 +1,10 @@
-/** Rules for keys of a model's configuration: which are known, and which of their values change nothing. */
+/**
+ * Rules for keys of a model's configuration: which are known, and which of their values change
+ * nothing.
+ */
 import { isObject } from './json.ts'
 
-/** What a setting is compared with. */
+/** The model that a setting is compared with. */
 export interface Model {
   /** The family, for messages. */
   readonly architecture: string
@@ -110,7 +113,10 @@ const honouredKeys = [
   'rope_parameters rope_scaling sliding_window use_sliding_window vocab_size',
 ]
 
-/** Keys of bookkeeping, training, generation and other runtimes: they don't change what a forward computes. */
+/**
+ * Keys of bookkeeping, training, generation and other runtimes: they don't change what a forward
+ * computes.
+ */
 const harmlessKeys = [
   // Bookkeeping of transformers.
   '_attn_implementation _attn_implementation_autoset _attn_implementation_internal _commit_hash _flash_attn_2_enabled',
@@ -143,7 +149,7 @@ const harmlessKeys = [
   'shared_expert_intermediate_size topk_method',
 ]
 
-/** What a family's reader of config.json does with keys. */
+/** Rules of a family for the keys of config.json. */
 export interface KeyRules {
   /** Keys that may have any value: they are honoured, or never change the computation. */
   readonly silent: ReadonlySet<string>
@@ -152,8 +158,8 @@ export interface KeyRules {
 }
 
 /**
- * The rules of a family: those for all families, with keys that this one honours, keys that are harmless in it, and keys whose
- * harmless values are others. Each list holds names with spaces between them.
+ * Returns the rules of a family: the common ones, the keys that it honours, keys that are harmless
+ * in it, and keys with other harmless values. Each list holds names with spaces between them.
  */
 export function keyRules(
   honoured: readonly string[],
@@ -166,7 +172,10 @@ export function keyRules(
   }
 }
 
-/** Keys of a GGUF, without their `ARCHITECTURE.`, that change the computation unless they have these values. */
+/**
+ * Keys of a GGUF, without their `ARCHITECTURE.`, that change the computation unless they have these
+ * values.
+ */
 export const neutralInGguf: Readonly<Record<string, Neutral>> = {
   use_parallel_residual: isOff,
   attn_logit_softcapping: isOff,
@@ -194,7 +203,10 @@ export const neutralInGguf: Readonly<Record<string, Neutral>> = {
   'rope.scaling.attn_factor': is(0, 1),
 }
 
-/** Keys that are honoured where the config is made, or that never change the computation of what is run. */
+/**
+ * Keys that are honoured where the config is made, or that never change the computation of what is
+ * run.
+ */
 export const silentInGguf = words([
   'attention.head_count attention.head_count_kv attention.key_length attention.layer_norm_epsilon',
   'attention.layer_norm_rms_epsilon attention.sliding_window attention.value_length block_count context_length embedding_length',
@@ -209,7 +221,7 @@ export const silentInGguf = words([
   'expert_weights_norm expert_weights_scale interleave_moe_layer_step moe_every_n_layers',
 ])
 
-/** The words of some lists of words. */
+/** Returns the words of several lists as a set. */
 export function words(...lists: readonly (readonly string[])[]): ReadonlySet<string> {
   return new Set(lists.flat().flatMap((line) => line.split(' ')))
 }

@@ -1,18 +1,24 @@
 /**
- * Checks every key of a model's configuration: it is honoured, known to be harmless, or refused by its name. `ignored-keys.ts` takes out
- * the keys that a caller answers for.
+ * Checks every key of a model's configuration: it is honoured, known to be harmless, or refused by
+ * its name. `ignored-keys.ts` takes out the keys that a caller answers for.
  */
 import { ForetokenError } from '../base/errors.ts'
 import { isObject, type Json, show } from './json.ts'
 import { type KeyRules, type Model, type Neutral, neutralInGguf, silentInGguf, words } from './key-rules.ts'
 
-/** Keys within `rope_scaling` and `rope_parameters` that are honoured, or read for scalings only that are refused themselves. */
+/**
+ * Keys within `rope_scaling` and `rope_parameters` that are honoured, or read for scalings only
+ * that are refused themselves.
+ */
 const ropeKeys = words([
   'factor high_freq_factor low_freq_factor original_max_position_embeddings partial_rotary_factor attention_factor rope_theta',
   'rope_type type beta_fast beta_slow finetuned long_factor long_mscale mscale mscale_all_dim short_factor short_mscale truncate',
 ])
 
-/** Throws `unsupported` for a key of a config.json that changes the computation, and for one that is not known. */
+/**
+ * Throws `unsupported` for a key of a config.json that changes the computation, and for one that is
+ * not known.
+ */
 export function checkKeys(json: Json, { silent, neutral }: KeyRules, model: Model, where: string): void {
   const refused = new RefusedKeys(model, where)
   for (const [key, value] of Object.entries(json)) {
@@ -30,8 +36,8 @@ export function checkKeys(json: Json, { silent, neutral }: KeyRules, model: Mode
 }
 
 /**
- * Does what `checkKeys` does for the keys of a GGUF that begin with `prefix`, its architecture and a dot. `value` gives a number,
- * flag or text, and an object for a list.
+ * Does what `checkKeys` does for the keys of a GGUF that begin with `prefix`, its architecture and
+ * a dot. `value` gives a number, flag or text, and an object for a list.
  */
 export function checkGgufKeys(
   keys: Iterable<string>,
@@ -83,7 +89,7 @@ class RefusedKeys {
   }
 }
 
-/** A key as it may stand in a message: as it is, unless it holds more than letters and the like. */
+/** Returns a key as it may appear in a message: quoted if it has more than letters and the like. */
 function printable(key: string): string {
   return /^[\w.-]{1,80}$/.test(key) ? key : show(key)
 }

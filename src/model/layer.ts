@@ -1,4 +1,4 @@
-/** A layer as the forward runs it: its recipe with its weights; and the buffers and limits that all layers need. */
+/** Joins a layer's recipe with its weights, and sizes the buffers that all layers need. */
 import type { Backend, Limits, Tensor, Weight } from '../backend/backend.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { LayerSpec, ModelConfig, ModelSpec, RopeSpec } from '../base/model.ts'
@@ -36,7 +36,8 @@ export interface Balance {
 }
 
 /**
- * Joins the recipe of each layer with its weights and what pages hold of its K. Throws `bad_model` for a weight that is missing.
+ * Joins the recipe of each layer with its weights and what pages hold of its K. Throws `bad_model`
+ * for a weight that is missing.
  */
 export function layersOf(
   backend: Backend,
@@ -79,12 +80,17 @@ export function layersOf(
   })
 }
 
-/** The rotations of the layers, each once: a family gives layers that turn alike one object. */
+/**
+ * Returns the distinct rotations of the layers. A family gives layers that rotate alike the same
+ * object.
+ */
 export function ropesOf({ layers }: ModelSpec): readonly RopeSpec[] {
   return [...new Set(layers.flatMap(({ rope }) => rope ?? []))]
 }
 
-/** The limits of passes of `tokens` with products of up to `inputs` beside the model's own. */
+/**
+ * Returns the limits of passes of `tokens`, with products of up to `inputs` beside the model's own.
+ */
 export function limitsOf(
   { hidden, intermediate, heads, headDim }: ModelConfig,
   spec: ModelSpec,
@@ -108,7 +114,7 @@ export interface BufferSizes {
   readonly logitRows: number
 }
 
-/** The activations of a pass: (rows, columns) of each tensor. */
+/** Returns the sizes of the activations of a pass: (rows, columns) of each tensor. */
 export function buffersOf(config: ModelConfig, spec: ModelSpec, { passTokens, logitRows }: BufferSizes) {
   const { hidden, intermediate, heads, kvHeads, headDim, vocab } = config
   // What attention gives is put there, if it is not added to the residual stream at once.
@@ -122,12 +128,15 @@ export function buffersOf(config: ModelConfig, spec: ModelSpec, { passTokens, lo
   } as const
 }
 
-/** Bytes of the activations of a pass. */
+/** Returns the bytes of the activations of a pass. */
 export function activationBytes(config: ModelConfig, spec: ModelSpec, sizes: BufferSizes): number {
   return Object.values(buffersOf(config, spec, sizes)).reduce((sum, [rows, cols]) => sum + rows * cols * 4, 0)
 }
 
-/** Returns true if the halves of a layer may be added to the residual stream by the products themselves. */
+/**
+ * Returns true if the halves of a layer may be added to the residual stream by the products
+ * themselves.
+ */
 export function addsAtOnce({ norms, biases, residualScale }: LayerSpec): boolean {
   return !norms.afterAttention && !norms.afterMlp && !biases.output && residualScale === 1
 }

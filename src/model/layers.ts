@@ -1,4 +1,8 @@
-/** A model of some of another's layers: a layer-pruned copy (KVP-LP in arXiv 2410.08391, section 5.1) that needs no file of its own. */
+/**
+ * A model of some of another's layers: a layer-pruned copy (KVP-LP in arXiv 2410.08391, section
+ * 5.1) that needs no file of its own.
+ */
+import { defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive, TensorInfo } from '../base/model.ts'
 import { configOfShapes, layerShapes } from './config.ts'
@@ -17,8 +21,8 @@ export async function withLayers(archive: ModelArchive, kept: readonly number[])
   const { perLayer: _, windows, ...same } = archive.config
   const config = {
     ...same,
-    ...configOfShapes(kept.map((layer) => shapes[layer]!)),
-    ...(windows && { windows: kept.map((layer) => windows[layer]!) }),
+    ...configOfShapes(kept.map((layer) => defined(shapes[layer]))),
+    ...(windows && { windows: kept.map((layer) => defined(windows[layer])) }),
   }
   const tensors = new Map<string, TensorInfo>()
   for (const [name, tensor] of archive.tensors) {

@@ -1,6 +1,7 @@
 /**
- * Limits on what a model's files may hold. Each is at least four times the largest that we know of in a published model of any
- * family, so that only a hostile or damaged file meets it. All are checked before the memory is spent.
+ * Limits on what a model's files may hold. Each is at least four times the largest that we know of
+ * in a published model of any family, so that only a hostile or damaged file meets it. All are
+ * checked before the memory is spent.
  */
 import type { JsonBounds } from './json.ts'
 
@@ -18,7 +19,9 @@ export const limits = {
   addedToken: 256,
   /** Characters of all added tokens: each becomes an object of a trie. Gemma 3 has about 65,000. */
   addedText: 1 << 18,
-  /** Bytes of one token's text. Runs of 128 letters, two bytes each, are the longest published ones. */
+  /**
+   * Bytes of one token's text. Runs of 128 letters, two bytes each, are the longest published ones.
+   */
   token: 4 * KiB,
   /** Bytes of the text of all tokens. Gemma 3 has about 2.5 MB. */
   tokenText: 32 * MiB,
@@ -26,11 +29,17 @@ export const limits = {
   tensors: 1 << 14,
   /** Bytes of a tensor's name. Published ones stay below 100. */
   name: 512,
-  /** Bytes of a GGUF's head: metadata and tensor descriptions. A vocabulary of 262,144 tokens with its merges takes 16 MB. */
+  /**
+   * Bytes of a GGUF's head: metadata and tensor descriptions. A vocabulary of 262,144 tokens with
+   * its merges takes 16 MB.
+   */
   ggufHead: 64 * MiB,
   /** Metadata entries of a GGUF. Published files have about 60. */
   ggufEntries: 4096,
-  /** Texts and lists within the lists of a GGUF's metadata. A vocabulary of 262,144 tokens with its merges has 780,000. */
+  /**
+   * Texts and lists within the lists of a GGUF's metadata. A vocabulary of 262,144 tokens with its
+   * merges has 780,000.
+   */
   ggufElements: 1 << 22,
   /** Bytes of a text in a GGUF's metadata that is not a token. Chat templates stay below 100 kB. */
   ggufText: MiB,
@@ -43,8 +52,8 @@ export const limits = {
 } as const
 
 /**
- * Bounds of the JSON that a model brings. A value costs some tens of bytes once it is parsed, whatever it costs in the file: they
- * are counted before parsing.
+ * Bounds of the JSON that a model brings. A value costs some tens of bytes once it is parsed,
+ * whatever it costs in the file: they are counted before parsing.
  */
 export const jsonBounds = {
   /** config.json and generation_config.json: a few kB; some list thousands of labels. */
@@ -59,10 +68,16 @@ export const jsonBounds = {
     text: MiB,
     entries: { 'model.vocab': limits.tokens, 'model.merges': limits.merges, added_tokens: limits.addedTokens },
   },
-  /** The head of a safetensors file: Llama 3.1 405B's, of all its tensors, would have 0.2 MB; the format itself allows 100 MB. */
+  /**
+   * The head of a safetensors file: Llama 3.1 405B's, of all its tensors, would have 0.2 MB; the
+   * format itself allows 100 MB.
+   */
   safetensorsHead: { bytes: 16 * MiB, values: 300_000, depth: 8 },
   /** model.safetensors.index.json: DeepSeek V3's names 91,000 tensors in 9 MB. */
   index: { bytes: 36 * MiB, values: 800_000, depth: 8 },
-  /** The head of a prepared file holds the texts of the vocabulary and the tokenizer's settings: about 5 MB for Gemma 3's. */
+  /**
+   * The head of a prepared file holds the texts of the vocabulary and the tokenizer's settings:
+   * about 5 MB for Gemma 3's.
+   */
   preparedHead: { bytes: 32 * MiB, values: 2_500_000, depth: 32, text: MiB, entries: { tokens: limits.tokens } },
 } as const satisfies Record<string, JsonBounds>

@@ -9,34 +9,43 @@ import { WeightIdentity } from './identity.ts'
 /** Bytes asked of a source at once. */
 const pieceBytes = 1 << 20
 
-/** Bytes that are read between two turns of the host's event loop: sources may answer at once, and a signal must be heard. */
+/**
+ * Bytes that are read between two turns of the host's event loop: sources may answer at once, and a
+ * signal must be heard.
+ */
 const turnBytes = 16 << 20
 
 /** All weights of a model: matrices by name, vectors by name. */
 export interface LoadedWeights {
   matrix(name: string): Weight
   vector(name: string): Tensor
-  /** Undefined where the model has no such tensor. */
+  /** Returns undefined if the model has no such tensor. */
   optionalVector(name: string): Tensor | undefined
   /** The biases of K by name, as numbers: they tell how pages hold K, see key-balance.ts. */
   readonly keyBiases: ReadonlyMap<string, Float32Array>
-  /** Tells these weights from others of the same shapes, see `WeightIdentity`. */
+  /** Distinguishes these weights from others of the same shapes, see `WeightIdentity`. */
   readonly identity: string
 }
 
 export interface LoadOptions {
-  /** Gets bytes done and bytes in all. */
+  /** Called with the bytes that were read and the total. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined
   readonly signal?: AbortSignal | undefined
 }
 
-/** Throws `out_of_memory` if the weights and `beside` bytes of activations can't fit, before anything is read. */
+/**
+ * Throws `out_of_memory` if the weights and `beside` bytes of activations can't fit, before
+ * anything is read.
+ */
 export function expectWeights(backend: Backend, { tensors }: ModelArchive, beside: number): void {
   const specs = [...tensors.values()].map(({ name, type, rows, cols }) => ({ name, type, n: rows, k: cols }))
   backend.expectWeights(specs, beside)
 }
 
-/** Reads every tensor in file order. Throws `aborted`, and `bad_model` for a tensor that holds NaN or an infinity. */
+/**
+ * Reads every tensor in file order. Throws `aborted`, and `bad_model` for a tensor that holds NaN
+ * or an infinity.
+ */
 export async function loadWeights(
   backend: Backend,
   archive: ModelArchive,
@@ -69,7 +78,7 @@ export async function loadWeights(
   }
 }
 
-/** The identity of a model's weights, for who does not load them. Reads all of them. */
+/** Returns the identity of a model's weights without loading them. Reads all of them. */
 export async function identityOf(archive: ModelArchive): Promise<string> {
   const identity = new WeightIdentity()
   const turns = new Turns()
@@ -134,12 +143,15 @@ async function readMatrix(
   return writer.finish()
 }
 
-/** A norm or bias as f32; these are never quantised in the formats we read. Throws `bad_model`, `unsupported`. */
+/**
+ * Reads a norm or bias as f32; the supported formats never quantise these. Throws `bad_model`,
+ * `unsupported`.
+ */
 export function vectorOf(tensor: TensorInfo): Promise<Float32Array> {
   return readVector(tensor)
 }
 
-/** As `vectorOf`; its bytes are part of the model's identity. */
+/** Does what `vectorOf` does, and adds its bytes to the model's identity. */
 async function readVector(tensor: TensorInfo, identity?: WeightIdentity): Promise<Float32Array> {
   const { name, type, cols, source, offset, bytes, plus } = tensor
   const raw = new Uint8Array(bytes)
@@ -159,11 +171,11 @@ async function readVector(tensor: TensorInfo, identity?: WeightIdentity): Promis
       'bad_model',
       `${name} (${type}) holds a value that is not finite: the file is damaged, or was converted wrongly; get it again`,
     )
-  if (plus !== undefined) for (let i = 0; i < cols; i++) values[i]! += plus
+  if (plus !== undefined) return values.map((value) => value + plus)
   return values
 }
 
-/** IEEE 754 binary16; Node 22 has no Float16Array. */
+/** Converts an IEEE 754 binary16; Node 22 has no Float16Array. */
 export function halfToFloat(bits: number): number {
   const exponent = (bits >> 10) & 31
   const fraction = bits & 1023

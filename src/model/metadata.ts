@@ -16,7 +16,7 @@ export class MetadataReader {
     return this.#values.keys()
   }
 
-  /** What a key holds, whatever its type. */
+  /** Returns the value of a key, whatever its type. */
   value(key: string): GgufValue | undefined {
     return this.#values.get(key)
   }
@@ -51,12 +51,12 @@ export class MetadataReader {
     throw this.#bad(key, `is ${kind(value)}, not true or false`)
   }
 
-  /** Entries of a list, which is not read for it; undefined where there is none. */
+  /** Returns the number of entries of a list without reading it; undefined if it is absent. */
   count(key: string): number | undefined {
     return this.#list(key)?.count
   }
 
-  /** A list of at most `most` texts of at most `bytes` bytes each. */
+  /** Reads a list of at most `most` texts of at most `bytes` bytes each. */
   async texts(key: string, most: number, bytes: number): Promise<PackedTexts> {
     const texts = await this.#list(key, most)?.texts(bytes)
     if (texts) return texts
@@ -64,7 +64,7 @@ export class MetadataReader {
     throw this.#bad(key, value === undefined ? 'is missing' : `is ${kind(value)}, not a list of texts`)
   }
 
-  /** A list of at most `most` numbers. */
+  /** Reads a list of at most `most` numbers. */
   async optionalNumbers(key: string, most: number): Promise<ArrayLike<number> | undefined> {
     const value = this.#values.get(key)
     if (value === undefined) return undefined

@@ -1,4 +1,4 @@
-/** Opens a model, whatever form its files have. */
+/** Opens a model in any of the supported forms. */
 
 import type { ModelFiles } from '../base/bytes.ts'
 import { fieldsOf, functionOf, listOf, textOf, withArguments, wrong } from '../base/checks.ts'
@@ -11,22 +11,29 @@ import { openPrepared, preparedEnding } from './prepared.ts'
 import { checkedSource } from './source.ts'
 
 export interface OpenOptions {
-  /** The most tokens that a sequence will have. It changes nothing: windows of attention, for which it was read, are computed. */
+  /**
+   * The most tokens that a sequence will have. It has no effect: windows of attention, which it was
+   * for, are computed.
+   */
   readonly context?: number | undefined
   /**
-   * Keys of the configuration to read the model without, such as `['new_key']` of a config.json or `['llama.new_key']` of a GGUF. For keys
-   * that would be refused because they may change the computation; one that is not there changes nothing.
+   * Keys of the configuration to ignore, such as `['new_key']` of a config.json or
+   * `['llama.new_key']` of a GGUF: keys that would be refused because they may change the
+   * computation. Absent keys are allowed.
    */
   readonly ignoreConfig?: readonly string[] | undefined
 }
 
-/** Reads and checks all that is not weights. Throws `bad_model`, `unsupported`, `not_found`, `bad_argument`. */
-export async function openModel(given: ModelFiles, options: OpenOptions = {}): Promise<ModelArchive> {
+/**
+ * Reads and checks everything but the weights. Throws `bad_model`, `unsupported`, `not_found`,
+ * `bad_argument`.
+ */
+export async function openModel(files: ModelFiles, options: OpenOptions = {}): Promise<ModelArchive> {
   const { ignoreConfig } = withArguments('openModel', () => fieldsOf('the options', options, 'be absent'))
   const ignored = ignoredKeysOf(ignoreConfig)
   try {
     return await opened(
-      withArguments('openModel', () => checkedFiles(given)),
+      withArguments('openModel', () => checkedFiles(files)),
       ignored,
     )
   } catch (error) {
@@ -35,7 +42,9 @@ export async function openModel(given: ModelFiles, options: OpenOptions = {}): P
   }
 }
 
-/** Its methods are called on what was handed in. */
+/**
+ * Returns files that check what the caller's methods return, and call them on the caller's object.
+ */
 export function checkedFiles(files: ModelFiles): ModelFiles {
   if (typeof files !== 'object' || files === null) throw wrong('files', 'a ModelFiles', files)
   const { name, files: names } = files

@@ -1,6 +1,6 @@
 /**
- * How text is cut before the merges, by the names that GGUF files have for it (`tokenizer.ggml.pre`). Names and patterns are those that
- * llama.cpp knows; each pattern cuts the pieces that those before it left.
+ * Rules that cut text before the merges, by their names in GGUF files (`tokenizer.ggml.pre`). Names
+ * and patterns are those that llama.cpp knows; each pattern cuts the pieces that earlier ones left.
  */
 
 /** OpenAI's pattern of GPT-2 is built into the library. */
@@ -8,7 +8,7 @@ const bytes = (regex: boolean) => ({ type: 'ByteLevel', add_prefix_space: false,
 
 const split = (pattern: string) => ({ type: 'Split', pattern: { Regex: pattern }, behavior: 'Isolated', invert: false })
 
-/** Cuts by each pattern in turn; then by GPT-2's where `gpt2` says so. */
+/** Cuts by each pattern in turn, then by GPT-2's if `gpt2` is true. */
 function cut(patterns: readonly string[], gpt2 = false): object {
   if (patterns.length === 0) return bytes(gpt2)
   return { type: 'Sequence', pretokenizers: [...patterns.map(split), bytes(gpt2)] }
@@ -17,14 +17,20 @@ function cut(patterns: readonly string[], gpt2 = false): object {
 const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 const spaces = '\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+'
 
-/** OpenAI's pattern of GPT-4, as Llama 3 and Qwen 2 have it: they differ in how many digits make a piece. */
+/**
+ * OpenAI's pattern of GPT-4, as Llama 3 and Qwen 2 have it: they differ in how many digits make a
+ * piece.
+ */
 const gpt4 = (digits: string, letters = '\\p{L}', notMark = '') =>
   `${contractions}|[^\\r\\n\\p{L}\\p{N}]?${letters}+|\\p{N}${digits}| ?[^\\s\\p{L}${notMark}\\p{N}]+[\\r\\n]*|${spaces}`
 
 const [upper, lower] = ['[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]', '[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]']
 const before = '[^\\r\\n\\p{L}\\p{N}]?'
 
-/** OpenAI's pattern of GPT-4o, and Mistral's Tekken without contractions: words end where a capital follows small letters. */
+/**
+ * OpenAI's pattern of GPT-4o, and Mistral's Tekken without contractions: words end where a capital
+ * follows small letters.
+ */
 const cased = (behind: string, digits: string) =>
   `${before}${upper}*${lower}+${behind}|${before}${upper}+${lower}*${behind}|\\p{N}${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|${spaces}`
 
@@ -47,7 +53,10 @@ const casedLetters =
 const eastAsian = '[\\u4e00-\\u9fa5\\u0800-\\u4e00\\uac00-\\ud7ff]+'
 const hanAndKana = '[\\u4e00-\\u9fa5\\u3040-\\u309f\\u30a0-\\u30ff]+'
 
-/** A run of spaces at the end of a piece. Lookbehind, so that a run that is not at the end is not tried from each of its spaces. */
+/**
+ * A run of spaces at the end of a piece. Lookbehind, so that a run that is not at the end is not
+ * tried from each of its spaces.
+ */
 const lastSpaces = '(?<!\\s)\\s+$'
 
 const gpt2 = cut([], true)
@@ -62,7 +71,7 @@ const bailing = cut([
 ])
 
 export interface PreTokenizer {
-  /** In the form of tokenizer.json. */
+  /** Definition in the form of tokenizer.json. */
   readonly json: object
   /** A piece that is a token is that token, whatever its merges. */
   readonly ignoreMerges?: boolean
@@ -72,7 +81,10 @@ export interface PreTokenizer {
   readonly compose?: boolean
 }
 
-/** What llama.cpp takes where a file names none: all punctuation apart, then GPT-2's words, then digits in threes. */
+/**
+ * The rules that llama.cpp uses if a file names none: punctuation apart, then GPT-2's words, then
+ * digits in threes.
+ */
 export const defaultPreTokenizer: PreTokenizer = {
   json: {
     type: 'Sequence',
@@ -83,14 +95,17 @@ export const defaultPreTokenizer: PreTokenizer = {
   },
 }
 
-/** GPT-2's pattern, for where others follow it. */
+/** Returns GPT-2's pattern, for rules in which others follow it. */
 function gpt2Words(): string {
   return "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 }
 
 const asciiSigns = '[!"#$%&\'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~]'
 
-/** Runs of Korean, of wide punctuation, of Bopomofo, and of Chinese and Japanese, as Youtu keeps them together. */
+/**
+ * Runs of Korean, of wide punctuation, of Bopomofo, and of Chinese and Japanese, as Youtu keeps
+ * them together.
+ */
 const youtu =
   '[\uac00-\ud7a3\u3131-\u318e]+|[\uff01\u2026\u201c\u201d\u2018\u2019\u2014\uff1a\uff1b\uff0c\u3001-\u303f\ufe30-\ufe4f]+|[\u3105-\u312f]+|' +
   hanAndKana
@@ -157,7 +172,7 @@ const groups: readonly [names: string, PreTokenizer][] = [
   ['poro-chat bloom gpt3-finnish', { json: cut([words]) }],
 ]
 
-/** By the names of `tokenizer.ggml.pre`. */
+/** Rules by the names of `tokenizer.ggml.pre`. */
 export const preTokenizers: ReadonlyMap<string, PreTokenizer> = new Map(
   groups.flatMap(([names, pre]) => names.split(' ').map((name) => [name, pre] as const)),
 )

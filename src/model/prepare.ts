@@ -1,4 +1,4 @@
-/** Writes a model as one file of `foretoken weights`; the format is told in `prepared.ts`. */
+/** Writes a model as one file of `foretoken weights`; `prepared.ts` describes the format. */
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive } from '../base/model.ts'
 import { isObject, type Json } from './json.ts'
@@ -7,13 +7,16 @@ import { packedVocabularyOf, textAt } from './vocabulary.ts'
 
 export interface PreparedFile {
   readonly bytes: number
-  /** The file from front to back, in pieces. A piece is valid until the next is asked for. */
+  /** Yields the file from front to back. A piece is valid until the next is requested. */
   pieces(): AsyncGenerator<Uint8Array>
 }
 
 const pieceBytes = 1 << 20
 
-/** `merges` are the tokenizer's as ids, (2 merges); undefined for one that is no BPE. Throws `unsupported` for other tokenizers. */
+/**
+ * Prepares a model as a file. `merges` are the tokenizer's as ids, (2 merges); undefined for a
+ * tokenizer that is not a BPE. Throws `unsupported` for other tokenizers.
+ */
 export function preparedFile(archive: ModelArchive, merges: Uint32Array | undefined): PreparedFile {
   const tensors = [...archive.tensors].map(([name, { type, source, offset, bytes }]) => ({
     name,

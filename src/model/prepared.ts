@@ -1,6 +1,6 @@
 /**
- * `foretoken weights`, version 1: one model as one file that is read from front to back, its tensors in the order in which they are
- * loaded. Little-endian.
+ * `foretoken weights`, version 1: one model as one file that is read from front to back, its
+ * tensors in the order in which they are loaded. Little-endian.
  *
  *     0   8 bytes  "fTkWght1"
  *     8   u32      bytes of the head
@@ -9,9 +9,10 @@
  *         merges   pairs of u32 token ids, the first merge first; from the next multiple of 64 on
  *         tensors  rows in ggml's blocks, each from the next multiple of 64 on; the last one ends the file
  *
- * `tokens` are the texts of the vocabulary by id, null where an id has none; `tokenizer` is a `TokenizerSpec` without them and
- * without merges; `tensors` are `[canonical name, type]` in order, whose shapes follow from `config`. So nothing that the file says
- * can point elsewhere, and a head takes no more memory than it must: JSON of 49,000 merges would take 10 MB.
+ * `tokens` are the texts of the vocabulary by id, null where an id has none; `tokenizer` is a
+ * `TokenizerSpec` without them and without merges; `tensors` are `[canonical name, type]` in order,
+ * whose shapes follow from `config`. So nothing that the file says can point elsewhere, and a head
+ * takes no more memory than it must: JSON of 49,000 merges would take 10 MB.
  */
 
 import type { ByteSource } from '../base/bytes.ts'
@@ -39,12 +40,12 @@ export const preparedMagic = 'fTkWght1'
 export const preamble = 16
 const alignment = 64
 
-/** Bytes up to where the next part begins. */
+/** Returns the offset of the next part: the next multiple of 64. */
 export function aligned(at: number): number {
   return Math.ceil(at / alignment) * alignment
 }
 
-/** Throws `bad_model` for a file that is malformed or cut off. */
+/** Opens a prepared file. Throws `bad_model` for one that is malformed or cut off. */
 export async function openPrepared(name: string, source: ByteSource): Promise<ModelArchive> {
   const bad = (what: string) =>
     new ForetokenError('bad_model', `${source.name} ${what}; write it again with deploy-prep`)
@@ -83,7 +84,7 @@ interface Place {
   readonly bad: (what: string) => ForetokenError
 }
 
-/** The tensors one after the other; all that the config asks for, each once. */
+/** Returns the tensors, which lie one after another: all that the config asks for, each once. */
 function place(listed: unknown, config: ModelConfig, { source, dataAt, bad }: Place): Map<string, TensorInfo> {
   const expected = new Map(expectedTensors(config).map((tensor) => [tensor.name, tensor]))
   if (!Array.isArray(listed) || listed.length !== expected.size)

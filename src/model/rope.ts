@@ -1,4 +1,4 @@
-/** RoPE scaling: what a model's files say of it, as one divisor for each frequency. */
+/** Reads RoPE scaling as one divisor for each frequency. */
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelConfig } from '../base/model.ts'
 import { ropeFactors } from './config.ts'
@@ -6,7 +6,9 @@ import { isObject, type Json, show } from './json.ts'
 
 type Rope = Pick<ModelConfig, 'headDim' | 'ropeTheta'>
 
-/** The base of the frequencies in a config.json. Throws `bad_model` where it is told twice. */
+/**
+ * Returns the base of the frequencies in a config.json. Throws `bad_model` if two keys disagree.
+ */
 export function thetaOf(json: Json, where: string): number {
   const inner = isObject(json.rope_parameters) ? json.rope_parameters.rope_theta : undefined
   const [theta, other] = [json.rope_theta ?? inner ?? 10_000, inner ?? json.rope_theta ?? 10_000]
@@ -19,8 +21,9 @@ export function thetaOf(json: Json, where: string): number {
 }
 
 /**
- * The divisors that `rope_scaling` of a config.json asks for, or `rope_parameters` as transformers 5 writes it; undefined for none.
- * A factor without a type is linear, as in the first files that had one. Throws `bad_model`, `unsupported`.
+ * Returns the divisors that `rope_scaling` of a config.json asks for, or `rope_parameters` as
+ * transformers 5 writes it; undefined for none. A factor without a type is linear, as in the first
+ * files that had one. Throws `bad_model`, `unsupported`.
  */
 export function divisorsOfJson(json: Json, rope: Rope, where: string): number[] | undefined {
   const name = json.rope_scaling ? 'rope_scaling' : 'rope_parameters'
@@ -54,7 +57,10 @@ export function divisorsOfJson(json: Json, rope: Rope, where: string): number[] 
   throw new ForetokenError('unsupported', `${where}: RoPE scaling ${show(type)}; default, linear and llama3 are run`)
 }
 
-/** What a GGUF says of scaling. `factors` are its `rope_freqs.weight`, which a linear scaling comes on top of. */
+/**
+ * Scaling in a GGUF. `factors` are its `rope_freqs.weight`, on top of which a linear scaling
+ * applies.
+ */
 export interface GgufScaling {
   readonly type: unknown
   /** `rope.scaling.factor`, or `rope.scale_linear` of older files; 0 is none. */
@@ -62,7 +68,9 @@ export interface GgufScaling {
   readonly factors: readonly number[] | undefined
 }
 
-/** Throws `bad_model`, `unsupported`. */
+/**
+ * Returns the divisors that a GGUF asks for; undefined for none. Throws `bad_model`, `unsupported`.
+ */
 export function divisorsOfGguf(
   { type, factor = 0, factors }: GgufScaling,
   rope: Rope,
@@ -88,8 +96,9 @@ function linear({ headDim }: Rope, factor: number): number[] {
 }
 
 /**
- * Llama 3's scaling: long wavelengths are stretched by `factor`, short ones kept, and those between `low` and `high` turns in the original
- * context blended (transformers, modeling_rope_utils).
+ * Returns the divisors of Llama 3's scaling: long wavelengths are stretched by `factor`, short ones
+ * kept, and those between `low` and `high` turns in the original context blended (transformers,
+ * modeling_rope_utils).
  */
 function llama3(
   { headDim, ropeTheta }: Rope,

@@ -1,5 +1,9 @@
-/** The head of a safetensors file (huggingface/safetensors, README "Format"): 8 bytes of length, then JSON. */
+/**
+ * Reads the head of a safetensors file (huggingface/safetensors, README "Format"): 8 bytes of
+ * length, then JSON.
+ */
 
+import { defined } from '../base/at.ts'
 import type { ByteSource } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { type TensorInfo, type TensorType, tensorBlocks } from '../base/model.ts'
@@ -9,7 +13,10 @@ import { jsonBounds, limits } from './limits.ts'
 
 const types: Readonly<Record<string, TensorType>> = { F32: 'f32', F16: 'f16', BF16: 'bf16' }
 
-/** Throws `bad_model` for a malformed file, `unsupported` for a dtype or rank that we don't have. */
+/**
+ * Reads the tensors of a file. Throws `bad_model` for a malformed file, `unsupported` for an
+ * unknown dtype or rank.
+ */
 export async function readSafetensors(source: ByteSource): Promise<TensorInfo[]> {
   const { json, data } = await readSafetensorsHead(source)
   const tensors: TensorInfo[] = []
@@ -31,7 +38,9 @@ export async function readSafetensors(source: ByteSource): Promise<TensorInfo[]>
   return tensors
 }
 
-/** The JSON head, and where the tensors' bytes begin. Throws `bad_model`. */
+/**
+ * Reads the JSON head, and returns it with the offset of the tensors' bytes. Throws `bad_model`.
+ */
 export async function readSafetensorsHead(source: ByteSource): Promise<{ json: Json; data: number }> {
   const bad = (what: string) => new ForetokenError('bad_model', `${source.name} ${what}`)
   if (source.size < 8) throw bad(`has ${source.size} bytes: it is not a safetensors file`)
@@ -53,7 +62,7 @@ function tensorOf(source: ByteSource, name: string, value: unknown, data: number
   if (!type) throw new ForetokenError('unsupported', `${where} is ${show(dtype)}; F32, F16 and BF16 are read`)
   if (shape.length !== 1 && shape.length !== 2)
     throw new ForetokenError('unsupported', `${where} has ${shape.length} dimensions; 1 and 2 are read`)
-  const [rows, cols] = shape.length === 1 ? [1, shape[0]!] : [shape[0]!, shape[1]!]
+  const [rows, cols] = shape.length === 1 ? [1, defined(shape[0])] : [defined(shape[0]), defined(shape[1])]
   const [begin, end] = offsets as [number, number]
   const bytes = rows * cols * tensorBlocks[type].bytes
   if (bytes === 0 || !Number.isSafeInteger(bytes) || end - begin !== bytes || data + end > source.size)

@@ -5,9 +5,9 @@ import { bytesOf, functionOf, textOf, wrong } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { isWhole } from '../base/numbers.ts'
 
-/** Bytes in memory. */
-export function memorySource(name: string, given: Uint8Array): ByteSource {
-  const bytes = bytesOf('bytes', given)
+/** Returns a source of bytes in memory. */
+export function memorySource(name: string, contents: Uint8Array): ByteSource {
+  const bytes = bytesOf('bytes', contents)
   return {
     name,
     size: bytes.length,
@@ -23,7 +23,10 @@ export function memorySource(name: string, given: Uint8Array): ByteSource {
   }
 }
 
-/** A caller's source. Throws `bad_argument` for what is not one; its own failures are its caller's. */
+/**
+ * Checks a caller's source. Throws `bad_argument` for anything else; errors of the source itself
+ * pass through.
+ */
 export function checkedSource(file: string, source: ByteSource): ByteSource {
   if (typeof source !== 'object' || source === null) throw wrong(`the source of ${file}`, 'a ByteSource', source)
   functionOf(`the read of ${file}`, source.read)
@@ -32,7 +35,7 @@ export function checkedSource(file: string, source: ByteSource): ByteSource {
   return source
 }
 
-/** A model as a set of named buffers. */
+/** Returns a model as a set of named buffers. */
 export function memoryFiles(name: string, files: Readonly<Record<string, Uint8Array>>): ModelFiles {
   return {
     name,
@@ -45,7 +48,7 @@ export function memoryFiles(name: string, files: Readonly<Record<string, Uint8Ar
   }
 }
 
-/** All of a small file as text. Throws `bad_model` above `limit` bytes, and for invalid UTF-8. */
+/** Reads a small file as text. Throws `bad_model` above `limit` bytes, and for invalid UTF-8. */
 export async function readText(source: ByteSource, limit: number): Promise<string> {
   if (source.size > limit)
     throw new ForetokenError('bad_model', `${source.name}: ${source.size} bytes; at most ${limit} are read as text`)

@@ -1,4 +1,6 @@
-/** The tokenizer of a Hugging Face folder: tokenizer.json, and what the configs beside it add. */
+/**
+ * Reads the tokenizer of a Hugging Face folder: tokenizer.json, and what the configs beside it add.
+ */
 
 import type { ModelFiles } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
@@ -9,7 +11,10 @@ import { readText } from './source.ts'
 
 const openElmTokenizer = "; OpenELM was made with Llama 2's and brings none: put that tokenizer.json beside config.json"
 
-/** `config` is config.json, and `rows` the rows of the embedding. Throws `not_found`, `bad_model`. */
+/**
+ * Reads the tokenizer. `config` is config.json, `rows` the number of rows of the embedding. Throws
+ * `not_found`, `bad_model`.
+ */
 export async function readTokenizer(
   files: ModelFiles,
   config: Json,
@@ -48,8 +53,9 @@ export async function readTokenizer(
 }
 
 /**
- * All that some file says ends an answer: their union, since each of them is known to be wrong alone. An id that the embedding has no row
- * for is never drawn, and left out with a warning. Throws `bad_model` where no other is left.
+ * Returns the union of all tokens that any file names as the end of an answer, since each file is
+ * known to be wrong alone. An id beyond the embedding's rows is left out with a warning. Throws
+ * `bad_model` if none is left.
  */
 function endsOf(
   { name, rows }: { readonly name: string; readonly rows: number },
@@ -84,21 +90,21 @@ function idOf({ added_tokens: added, model }: Json, token: string): number | und
   return Number.isSafeInteger(id) ? (id as number) : undefined
 }
 
-/** A token is written as a text, or as an object with its content. */
+/** Returns the text of a token, which is written as a text or as an object with its content. */
 function textOf(token: unknown): string | undefined {
   if (typeof token === 'string') return token
   const content = isObject(token) ? token.content : undefined
   return typeof content === 'string' ? content : undefined
 }
 
-/** Some configurations have several named templates. */
+/** Returns the default template of a configuration, which may have several named ones. */
 function defaultTemplate(templates: unknown): string | undefined {
   if (!Array.isArray(templates)) return undefined
   const named = templates.find((entry: unknown) => isObject(entry) && entry.name === 'default') as Json | undefined
   return typeof named?.template === 'string' ? named.template : undefined
 }
 
-/** Whether encoding begins with BOS: said outright, or by the post-processor's template. */
+/** Returns true if encoding begins with BOS, by a flag or by the post-processor's template. */
 function addsBos(json: Json, settings: Json, bos: string): boolean {
   if (typeof settings.add_bos_token === 'boolean') return settings.add_bos_token
   return JSON.stringify(json.post_processor ?? null).includes(`"SpecialToken":{"id":${JSON.stringify(bos)}`)

@@ -1,11 +1,10 @@
-/** Rows of the embedding that no token has: padding up to a round number, and holes. */
-
+/** Finds rows of the embedding without a token: padding up to a round number, and holes. */
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive, TokenizerSpec } from '../base/model.ts'
 import { isWhole } from '../base/numbers.ts'
 import { isObject, show } from './json.ts'
 
-/** The ids that a tokenizer.json names; what is no id is left to the check of the tokenizer. */
+/** Yields the ids that a tokenizer.json names; the tokenizer's check handles invalid ones. */
 export function* tokenIdsOf({ json }: TokenizerSpec): Generator<unknown> {
   const { model, added_tokens: added } = json
   const vocab = isObject(model) ? model.vocab : undefined
@@ -14,7 +13,10 @@ export function* tokenIdsOf({ json }: TokenizerSpec): Generator<unknown> {
   if (Array.isArray(added)) for (const entry of added) if (isObject(entry)) yield entry.id
 }
 
-/** The rows, of `rows`, that have no token, ascending. Throws `bad_model` for a token without a row. */
+/**
+ * Returns those of `rows` rows that have no token, ascending. Throws `bad_model` for a token
+ * without a row.
+ */
 export function tokenlessRows(ids: Iterable<unknown>, rows: number, where: string): Uint32Array {
   const taken = new Uint8Array(rows)
   let count = 0
@@ -33,14 +35,20 @@ export function tokenlessRows(ids: Iterable<unknown>, rows: number, where: strin
   return free
 }
 
-/** A warning for each token that should end an answer and has no text: its row is never drawn. `tokenless` ascends. */
+/**
+ * Returns a warning for each token that should end an answer and has no text, since its row is
+ * never drawn. `tokenless` ascends.
+ */
 export function endWarnings({ eosIds }: TokenizerSpec, tokenless: Uint32Array, where: string): string[] {
   return eosIds
     .filter((id) => tokenless.includes(id))
     .map((id) => `${where}: token ${id} should end an answer, and the tokenizer has no such token: it is never drawn`)
 }
 
-/** Makes sure that nobody draws or lists a row without a token, nor one beyond the vocabulary. `logits` are of one position. */
+/**
+ * Masks rows without a token and those beyond the vocabulary, so that they are never drawn or
+ * listed. `logits` are those of one position.
+ */
 export function maskTokenless(
   logits: Float32Array,
   { config, tokenless }: Pick<ModelArchive, 'config' | 'tokenless'>,
@@ -49,7 +57,7 @@ export function maskTokenless(
   logits.fill(Number.NEGATIVE_INFINITY, config.vocab)
 }
 
-/** Rows without a token behind the last one that has a token. */
+/** Returns the number of rows after the last one that has a token. */
 export function paddingOf(tokenless: Uint32Array, rows: number): number {
   let padding = 0
   while (padding < tokenless.length && tokenless[tokenless.length - 1 - padding] === rows - 1 - padding) padding++

@@ -1,6 +1,8 @@
+// biome-ignore-all lint/style/noNonNullAssertion: loops over typed arrays, whose indices are in bounds by construction
 /**
- * A vocabulary without an object for each token: all texts in one string, and a hash table in a typed array. To make objects of 49,000
- * texts took half of the time in which a model is opened; and this can be sent to a worker for the price of a copy.
+ * Holds a vocabulary without an object for each token: all texts in one string, and a hash table in
+ * a typed array. Objects for 49,000 texts took half of the time of opening a model; this form can
+ * be sent to a worker for the price of a copy.
  */
 
 import { ForetokenError } from '../base/errors.ts'
@@ -10,8 +12,9 @@ import { show } from './json.ts'
 import { limits } from './limits.ts'
 
 /**
- * Places that a look-up may go on to. With at most half of them taken, a million texts by chance have runs of about 70; more says that the
- * texts were chosen to meet, which would make every look-up slow.
+ * Maximum places that a look-up tries. With at most half of them taken, a million random texts have
+ * runs of about 70; longer runs mean that texts were chosen to collide, which would make every
+ * look-up slow.
  */
 const longestRun = 1024
 
@@ -23,12 +26,15 @@ export class Vocabulary {
     this.#packed = packed
   }
 
-  /** Ids are below this. */
+  /** Returns the number that all ids are below. */
   get size(): number {
     return this.#packed.ends.length
   }
 
-  /** The id of the token that reads as `text` from `from` to `to`; undefined where there is none. */
+  /**
+   * Returns the id of the token that reads as `text` from `from` to `to`; undefined if there is
+   * none.
+   */
   find(text: string, from: number, to: number): number | undefined {
     const { slots, twins } = this.#packed
     const mask = slots.length - 1
@@ -41,7 +47,9 @@ export class Vocabulary {
     return this.find(text, 0, text.length)
   }
 
-  /** The id of the token that reads as one token and then another; no text is made for it. */
+  /**
+   * Returns the id of the token that reads as one token followed by another, without making a text.
+   */
   findJoined(left: number, right: number): number | undefined {
     const { text, ends, slots, twins } = this.#packed
     const [leftFrom, leftTo] = [begin(ends, left), ends[left]!]
@@ -63,7 +71,7 @@ export class Vocabulary {
     return twins?.get(text.slice(leftFrom, leftTo) + text.slice(rightFrom, rightTo))
   }
 
-  /** Undefined for an id without a token. */
+  /** Returns the text of an id; undefined if it has no token. */
   textOf(id: number): string | undefined {
     const text = textAt(this.#packed, id)
     return text === undefined || text === '' ? undefined : text
@@ -76,12 +84,15 @@ export class Vocabulary {
   }
 }
 
-/** The text at a place of a list; undefined outside of it. */
+/** Returns the text at a place of a list; undefined outside of it. */
 export function textAt({ text, ends }: PackedTexts, at: number): string | undefined {
   return at in ends ? text.slice(begin(ends, at), ends[at]) : undefined
 }
 
-/** Of equal texts the first has the id. Throws `bad_model` for texts that were chosen to make look-ups slow. */
+/**
+ * Packs a vocabulary. Equal texts get the id of the first. Throws `bad_model` for texts that were
+ * chosen to make look-ups slow.
+ */
 export function packVocabulary({ text, ends }: PackedTexts, twins?: ReadonlyMap<string, number>): PackedVocabulary {
   const slots = new Uint32Array(2 ** Math.ceil(Math.log2(Math.max(2, 2 * ends.length))))
   const mask = slots.length - 1
@@ -107,7 +118,7 @@ export function packVocabulary({ text, ends }: PackedTexts, twins?: ReadonlyMap<
   return { text, ends, slots, ...(twins && { twins }) }
 }
 
-/** Of texts by id; undefined and '' are ids without a token. */
+/** Packs texts by id; undefined and '' are ids without a token. */
 export function packTexts(texts: readonly (string | null | undefined)[]): PackedTexts {
   const ends = new Uint32Array(texts.length)
   let end = 0
@@ -118,7 +129,7 @@ export function packTexts(texts: readonly (string | null | undefined)[]): Packed
   return { text: texts.join(''), ends }
 }
 
-/** The `vocab` of a tokenizer.json, text -> id. Throws `bad_model` for an id that is none. */
+/** Packs the `vocab` of a tokenizer.json, text -> id. Throws `bad_model` for an invalid id. */
 export function packedVocabularyOf(vocab: Readonly<Record<string, unknown>>): PackedVocabulary {
   const texts: (string | undefined)[] = []
   let twins: Map<string, number> | undefined
@@ -135,7 +146,10 @@ export function packedVocabularyOf(vocab: Readonly<Record<string, unknown>>): Pa
   return packVocabulary(packTexts(texts), twins)
 }
 
-/** The same as the `vocab` of a tokenizer.json; it has no prototype, since a token may be called anything. */
+/**
+ * Returns the vocabulary as the `vocab` of a tokenizer.json. It has no prototype, since a token may
+ * have any name.
+ */
 export function vocabOf({ ends, twins }: PackedVocabulary, vocabulary: Vocabulary): Record<string, number> {
   const vocab: Record<string, number> = Object.create(null)
   for (let id = 0; id < ends.length; id++) {
@@ -146,13 +160,16 @@ export function vocabOf({ ends, twins }: PackedVocabulary, vocabulary: Vocabular
   return vocab
 }
 
-/** The `vocab` of a tokenizer.json, whether a spec keeps it packed or not. */
+/** Returns the `vocab` of a tokenizer.json, packed or not in its spec. */
 export function vocabularyOf({ json, vocabulary }: TokenizerSpec): unknown {
   if (vocabulary) return vocabOf(vocabulary, new Vocabulary(vocabulary))
   return (json.model as { vocab?: unknown } | undefined)?.vocab
 }
 
-/** A tokenizer.json that stands by itself: with the vocabulary and the merges that a spec keeps beside it. */
+/**
+ * Returns a complete tokenizer.json, with the vocabulary and the merges that a spec keeps beside
+ * it.
+ */
 export function tokenizerJsonOf(spec: TokenizerSpec): Record<string, unknown> {
   const { json, mergeIds } = spec
   const vocab = vocabularyOf(spec)
@@ -165,7 +182,7 @@ export function tokenizerJsonOf(spec: TokenizerSpec): Record<string, unknown> {
   return { ...json, model: { ...model, merges } }
 }
 
-/** Throws `bad_model` for an id that is none. */
+/** Checks an id. Throws `bad_model` for an invalid one. */
 export function checkId(id: unknown, token: string): asserts id is number {
   if (!isWhole(id, 0, limits.tokens - 1))
     throw new ForetokenError(
@@ -183,7 +200,7 @@ function same(a: string, aFrom: number, b: string, bFrom: number, length: number
   return true
 }
 
-/** FNV-1a over UTF-16 units: of a text in two parts it is the same as of the whole. */
+/** FNV-1a over UTF-16 units: the hash of a text in two parts equals that of the whole. */
 const start = 0x811c9dc5
 
 function hash(from: number, text: string, at: number, to: number): number {

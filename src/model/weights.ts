@@ -1,4 +1,4 @@
-/** The tensors a model must have, by their canonical names, and what the files call them. */
+/** Lists the tensors of a model by canonical name, with their names in files. */
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelConfig, TensorInfo } from '../base/model.ts'
 import type { TensorPlace, TensorSource } from './families/family.ts'
@@ -7,13 +7,13 @@ import { show } from './json.ts'
 
 /** A tensor that a model must have, and what files call it. Vectors have one row. */
 interface Expected extends TensorSource {
-  /** Canonical: `embed`, `layers.0.q`. */
+  /** Canonical name: `embed`, `layers.0.q`. */
   readonly name: string
   readonly rows: number
   readonly cols: number
 }
 
-/** Every tensor of a model of this config, as the recipe of its family asks for them. */
+/** Returns every tensor of a model with this config, as its recipe asks for them. */
 export function expectedTensors(config: ModelConfig): Expected[] {
   const { hidden, headDim, vocab, tailFrom } = config
   const family = familyOf(config)
@@ -57,8 +57,9 @@ export function expectedTensors(config: ModelConfig): Expected[] {
 }
 
 /**
- * The model's tensors by canonical name. `found` is what the file has, by its own names; `ignore` names what it may
- * have besides. Throws `bad_model` for a missing, unexpected or misshapen one.
+ * Returns the model's tensors by canonical name. `found` are the tensors of the file by its names;
+ * `ignore` accepts further names. Throws `bad_model` for a missing or misshapen one, `unsupported`
+ * for an unexpected one.
  */
 export function nameTensors(
   config: ModelConfig,
@@ -81,8 +82,8 @@ export function nameTensors(
         `${where}: tensor ${name} is ${tensor.rows} x ${tensor.cols}; its config asks for ${whole} x ${cols}`,
       )
     used.add(name)
-    const own = part && naming === 'huggingFace' ? rowsOf(tensor, part.from, rows) : tensor
-    tensors.set(expected.name, plus === undefined ? own : { ...own, plus })
+    const placed = part && naming === 'huggingFace' ? rowsOf(tensor, part.from, rows) : tensor
+    tensors.set(expected.name, plus === undefined ? placed : { ...placed, plus })
   }
   for (const name of found.keys())
     if (!used.has(name) && !ignore(name))
@@ -93,7 +94,10 @@ export function nameTensors(
   return tensors
 }
 
-/** Rows `from`..`from + rows` - 1 of a tensor as a tensor: they lie together, since it is row-major. */
+/**
+ * Returns rows `from`..`from + rows` - 1 of a tensor as a tensor; they are contiguous, since it is
+ * row-major.
+ */
 export function rowsOf(tensor: TensorInfo, from: number, rows: number): TensorInfo {
   const rowBytes = tensor.bytes / tensor.rows
   const name = `${tensor.name} rows ${from}..${from + rows - 1}`

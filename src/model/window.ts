@@ -1,13 +1,14 @@
-/** Sliding attention: which layers see only the last tokens of a sequence, and how many. */
-
+/**
+ * Reads windows of attention: which layers see only the last tokens of a sequence, and how many.
+ */
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelConfig } from '../base/model.ts'
 import { isWhole } from '../base/numbers.ts'
 import { type Json, show } from './json.ts'
 
 /**
- * Returns what a config says of windows: nothing if all are as long as the context that the model was made for, so that a file
- * which mentions them is the same model as one which does not.
+ * Returns the windows for a config: none if all are at least as long as the model's context, so
+ * that a file which mentions them has the same fingerprint as one which does not.
  */
 export function windowsIn(windows: readonly number[] | undefined, maxContext: number): Pick<ModelConfig, 'windows'> {
   const shorter = windows?.map((window) => (window < maxContext ? window : 0))
@@ -15,9 +16,10 @@ export function windowsIn(windows: readonly number[] | undefined, maxContext: nu
 }
 
 /**
- * Returns the windows that a config.json asks for, one for each layer and 0 for one without; undefined if all layers see the
- * whole context. `layer_types` decides if it is there; else `use_sliding_window`, which Qwen's layers from `max_window_layers` on
- * follow. Throws `bad_model`, `unsupported`.
+ * Returns the windows that a config.json asks for, one for each layer and 0 for one without;
+ * undefined if all layers see the whole context. `layer_types` decides if it is there; else
+ * `use_sliding_window`, which Qwen's layers from `max_window_layers` on follow. Throws `bad_model`,
+ * `unsupported`.
  */
 export function windowsOf(json: Json, layers: number, where: string): readonly number[] | undefined {
   const listed = slidingLayers(json, layers, where)
@@ -29,7 +31,10 @@ export function windowsOf(json: Json, layers: number, where: string): readonly n
   return windowsWhere(slides, json, where)
 }
 
-/** Which layers slide by `layer_types`, (layers); undefined if it is not there. Throws `bad_model`, `unsupported`. */
+/**
+ * Returns which layers slide by `layer_types`, (layers); undefined if it is absent. Throws
+ * `bad_model`, `unsupported`.
+ */
 export function slidingLayers(json: Json, layers: number, where: string): readonly boolean[] | undefined {
   const { layer_types: types } = json
   if (types === undefined || types === null) return undefined
@@ -47,7 +52,10 @@ export function slidingLayers(json: Json, layers: number, where: string): readon
   return types.map((type) => type === 'sliding_attention')
 }
 
-/** The windows of the layers that slide, all of `sliding_window` tokens. Throws `bad_model`. */
+/**
+ * Returns the windows of the layers that slide, all of `sliding_window` tokens; undefined if none
+ * slides. Throws `bad_model`.
+ */
 export function windowsWhere(slides: readonly boolean[], json: Json, where: string): readonly number[] | undefined {
   if (!slides.includes(true)) return undefined
   const window = json.sliding_window

@@ -1,21 +1,24 @@
-/** What a predicted prefill computes by what an exact one does, counted in multiply-adds. */
+/** Computes the work of a predicted prefill relative to an exact one, in multiply-adds. */
 
 import { kvWidth } from '../base/kv.ts'
 import type { ModelConfig } from '../base/model.ts'
 import { type SeparatePlan, type SharedPlan, sourcesOf } from './plan.ts'
 
-/** Where the exact and the predicted tokens of a prompt lie. */
+/** The places of exact and predicted tokens of a prompt. */
 export interface Stretch {
-  /** Tokens of the prompt. */
+  /** Number of tokens of the prompt. */
   readonly length: number
-  /** Tokens in front that a cache held. */
+  /** Number of tokens at the front that a cache held. */
   readonly first: number
   /** Tokens `from`..`until` - 1 are predicted. */
   readonly from: number
   readonly until: number
 }
 
-/** The share of an exact prefill's work, the window and the vocabulary projection of one row included. */
+/**
+ * Returns the share of an exact prefill's work, including the exact window and the vocabulary
+ * projection of one row.
+ */
 export function sharedShare(config: ModelConfig, plan: SharedPlan, { length, first, from, until }: Stretch): number {
   const { layers, hidden } = config
   const exact = exactWork(config, first, length)
@@ -31,7 +34,10 @@ export function sharedShare(config: ModelConfig, plan: SharedPlan, { length, fir
   return (exact - saved) / exact
 }
 
-/** The same where predicted tokens, and those before them, run through an auxiliary model. */
+/**
+ * Returns the same share when predicted tokens, and those before them, run through an auxiliary
+ * model.
+ */
 export function separateShare(
   config: ModelConfig,
   auxiliary: ModelConfig,
@@ -48,7 +54,10 @@ function exactWork(config: ModelConfig, from: number, to: number): number {
   return config.layers * layerWork(config, from, to) + config.vocab * config.hidden
 }
 
-/** The work of a layer, the mean of all, over positions `from`..`to` - 1, which attend to those before each that their window shows. */
+/**
+ * Returns the work of a layer, the mean of all, over positions `from`..`to` - 1, each of which
+ * attends to the positions that its window shows.
+ */
 function layerWork(config: ModelConfig, from: number, to: number): number {
   const { linear, square } = layerCost(config)
   const { windows = [0] } = config
@@ -56,12 +65,17 @@ function layerWork(config: ModelConfig, from: number, to: number): number {
   return (to - from) * linear + (square * attended) / windows.length
 }
 
-/** Twice the pairs of a query and a key among `n` positions from the first on: n² without a window. */
+/**
+ * Returns twice the pairs of a query and a key among the first `n` positions: n² without a window.
+ */
 function attendedBy(n: number, window: number): number {
   return window === 0 || n <= window ? n * n : window * (2 * n - window)
 }
 
-/** One layer's multiply-adds over n positions from the first on: `linear` n + `square` n², or less with a window. */
+/**
+ * Returns one layer's multiply-adds over the first n positions, as `linear` n + `square` n²; a
+ * window makes them fewer.
+ */
 export function layerCost(config: ModelConfig): { readonly linear: number; readonly square: number } {
   const { hidden, intermediate, heads, headDim } = config
   const width = heads * headDim

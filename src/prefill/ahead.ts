@@ -1,4 +1,7 @@
-/** A prompt's predicted K and V without an answer: what a `residual` stream corrects, at both of its ends. */
+/**
+ * A prompt's predicted K and V without an answer: what a `residual` stream corrects, at both of its
+ * ends.
+ */
 
 import { nextTurn } from '../base/turn.ts'
 import type { PagedCache, Sequence } from '../kv/paged.ts'
@@ -18,7 +21,10 @@ export class PredictedPrompt {
   readonly #ids: readonly number[]
   #running: Promise<void> = Promise.resolve()
 
-  /** Behind `held`, exact pages of the prompt that are in use. The prompt is one that `Prediction.predicts`. */
+  /**
+   * Starts after `held`, exact pages of the prompt that are in use. The prompt must be one that
+   * `Prediction.predicts`.
+   */
   constructor(ahead: Ahead, ids: readonly number[], held: readonly number[]) {
     this.#ahead = ahead
     this.#ids = ids

@@ -1,4 +1,8 @@
-/** Exact prefill: every prompt token through every layer, prompts end to end in passes that are full. */
+/**
+ * Exact prefill: every prompt token through every layer, prompts end to end in passes that are
+ * full.
+ */
+import { defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { nextTurn, throwIfAborted } from '../base/turn.ts'
 import type { Llama } from '../model/forward.ts'
@@ -30,7 +34,7 @@ export class ExactPrefill implements Prefill {
       throwIfAborted(signal)
       const pass = pack(
         pieces.map(({ index, from, to }) => {
-          const { sequence, ids } = prompts[index]!
+          const { sequence, ids } = defined(prompts[index])
           return { sequence, ids: ids.slice(from, to), outputs: to === ids.length ? 'last' : 'none' }
         }),
       )

@@ -7,11 +7,13 @@ import type { Predictor } from '../predict/load.ts'
 import { SharedWalk } from './predicted.ts'
 import { type Auxiliary, SeparateWalk } from './separate.ts'
 
-/** How one kind of predictor takes a pass through the layers. Nothing else uses the activations meanwhile. */
+/**
+ * The way of one kind of predictor through the layers. Nothing else uses the activations meanwhile.
+ */
 interface Walk {
-  /** Through all layers. */
+  /** Runs a pass through all layers. */
   run(pass: Pass): Promise<void>
-  /** Up to a source; gives the inputs of the predicted rows there. */
+  /** Runs a pass up to a source and returns the inputs of the predicted rows there. */
   inputsAt(pass: Pass, source: number): Promise<Tensor>
 }
 
@@ -34,7 +36,10 @@ export class PredictingForward {
     return this.#model.config
   }
 
-  /** Logits of the pass's `outputs`, (outputs, vocab), lent or not as by the model. */
+  /**
+   * Runs a pass and returns the logits of its `outputs`, (outputs, vocab), lent or not as by the
+   * model.
+   */
   forward(pass: Pass, lent: 'lent' | 'own' = 'own'): Promise<Float32Array> {
     return this.#through(pass, () => this.#model.logits(pass.outputs, lent))
   }
@@ -43,17 +48,23 @@ export class PredictingForward {
     return this.#model.longestShortlist
   }
 
-  /** The best `count` logits of each of the pass's `outputs`, as of the model. */
+  /** Runs a pass and returns the best `count` logits of each of its `outputs`. */
   shortlists(pass: Pass, count: number): Promise<Shortlist[]> {
     return this.#through(pass, () => this.#model.shortlistsOf(pass.outputs, count))
   }
 
-  /** Runs a pass up to a source, and gives the inputs of its predicted rows there; for who fits the maps. */
+  /**
+   * Runs a pass up to a source and returns the inputs of its predicted rows there, for fitting the
+   * maps.
+   */
   inputsAt(pass: Pass, source: number): Promise<Tensor> {
     return this.#model.exclusive(() => this.#walk.inputsAt(pass, source))
   }
 
-  /** Through all layers, by the walk where some rows are predicted; then `score`, before anything else uses the activations. */
+  /**
+   * Runs a pass through all layers, by the walk if some rows are predicted; then runs `score`
+   * before anything else uses the activations.
+   */
   #through<T>(pass: Pass, score: () => Promise<T>): Promise<T> {
     if (!pass.segments.some(({ states }) => states)) return this.#model.through(pass, score)
     return this.#model.exclusive(async () => {

@@ -1,7 +1,8 @@
 /**
- * Predicted prefill (after KV Prediction, arXiv 2410.08391): tokens in the middle of a prompt run through the base's first layers and
- * a few later ones, and the K and V of all other layers are linear maps of the states between. One pass mixes them with exact
- * tokens, decode steps and refinement, each stretch of layers over the rows that run through it:
+ * Predicted prefill (after KV Prediction, arXiv 2410.08391): tokens in the middle of a prompt run
+ * through the base's first layers and a few later ones, and the K and V of all other layers are
+ * linear maps of the states between. One pass mixes them with exact tokens, decode steps and
+ * refinement, each stretch of layers over the rows that run through it:
  *
  *     layers            predicted      exact    refined
  *     0..shared - 1     run            run
@@ -9,7 +10,9 @@
  *     a run             run, bridged   run      run
  *     ...
  */
+
 import type { Backend, Tensor } from '../backend/backend.ts'
+import { defined } from '../base/at.ts'
 import type { Pass } from '../base/pass.ts'
 import type { Llama, Span } from '../model/forward.ts'
 import { inexactInOrder, rowsOf } from '../pack/rows.ts'
@@ -26,7 +29,7 @@ export class SharedWalk {
   readonly #maps: MapWriter
   readonly #taps: Taps
 
-  /** Of a predictor with the given plan. */
+  /** Creates the walk of a predictor with a shared plan. */
   constructor(model: Llama, backend: Backend, predictor: Predictor, plan: SharedPlan) {
     this.#model = model
     this.#backend = backend
@@ -44,7 +47,9 @@ export class SharedWalk {
     return this.#run(pass, source)
   }
 
-  /** Up to source `last`; gives the inputs of predicted rows at the last source that was met. */
+  /**
+   * Runs up to source `last`; returns the inputs of predicted rows at the last source that was met.
+   */
   async #run(pass: Pass, last = Infinity): Promise<Tensor> {
     const model = this.#model
     const count = pass.segments.length
@@ -58,7 +63,7 @@ export class SharedWalk {
     await this.#keepStates(pass, fresh)
     if (predicted > 0) model.writeOwnKv(pass, shared, middle)
     for (let index = 0; ; index++) {
-      const source = this.#predictor.sources[index]!
+      const source = defined(this.#predictor.sources[index])
       const input = await this.#input(pass, index, source, middle)
       if (index === last) return input
       this.#maps.write(pass, source, input, middle)
@@ -69,17 +74,22 @@ export class SharedWalk {
     }
   }
 
-  /** Keeps the shared states of new tokens, and puts those of refined ones on the residual stream. */
+  /**
+   * Keeps the shared states of new tokens, and puts those of refined ones on the residual stream.
+   */
   async #keepStates(pass: Pass, fresh: Span): Promise<void> {
     const { states } = this.#model
     const backend = this.#backend
     for (const { states: to, start, length } of inexactInOrder(pass))
-      await to!.append(length, () => backend.read(backend.rows(states, start), length))
+      await defined(to).append(length, () => backend.read(backend.rows(states, start), length))
     for (const { states: from, start, length, past } of pass.segments.slice(fresh.to))
-      backend.write(states, start, from!.slice(past, past + length))
+      backend.write(states, start, defined(from).slice(past, past + length))
   }
 
-  /** The normed states of predicted tokens and of the positions before them, (rows, (1 + taps) hidden). */
+  /**
+   * Returns the normed states of predicted tokens and of the positions before them, (rows, (1 +
+   * taps) hidden).
+   */
   async #input(pass: Pass, index: number, { taps, gain }: LoadedSource, middle: Span): Promise<Tensor> {
     const { states, config } = this.#model
     const normed = (out: Tensor, from: number, rows: number) =>
@@ -90,7 +100,8 @@ export class SharedWalk {
   /** Takes predicted tokens over a bridge. */
   #cross({ bridge }: LoadedSource, input: Tensor, rows: number): void {
     const { states } = this.#model
-    this.#backend.matmulAdd(states, input, bridge!.weight, rows)
-    this.#backend.addBias(states, bridge!.bias, rows)
+    const { weight, bias } = defined(bridge)
+    this.#backend.matmulAdd(states, input, weight, rows)
+    this.#backend.addBias(states, bias, rows)
   }
 }

@@ -1,4 +1,4 @@
-/** How prompts become KV caches and the logits of their first answer tokens. */
+/** Turns prompts into KV caches and the logits of their first answer tokens. */
 import type { Sequence } from '../kv/paged.ts'
 
 export interface PrefillOptions {
@@ -14,8 +14,11 @@ export interface Prompt {
 }
 
 export interface Prefill {
-  /** What the cache holds afterwards. */
+  /** Kind of the cache afterwards. */
   readonly kind: 'exact'
-  /** Runs all prompts, many in a pass; resolves with the logits after the last token of each, (vocab), in their order. */
+  /**
+   * Runs all prompts, many in a pass; resolves with the logits after the last token of each,
+   * (vocab), in their order.
+   */
   run(prompts: readonly Prompt[], options?: PrefillOptions): Promise<Float32Array[]>
 }

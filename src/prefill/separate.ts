@@ -1,9 +1,12 @@
 /**
- * Predicted prefill from another model (KV Prediction, arXiv 2410.08391, section 4): tokens in the middle of a prompt run through a
- * smaller model only, and the K and V of all layers of the base are linear maps of its states. The tokens before them run through
- * both, since the smaller model attends to them, too.
+ * Predicted prefill from another model (KV Prediction, arXiv 2410.08391, section 4): tokens in the
+ * middle of a prompt run through a smaller model only, and the K and V of all layers of the base
+ * are linear maps of its states. The tokens before them run through both, since the smaller model
+ * attends to them, too.
  */
+
 import type { Backend, Tensor } from '../backend/backend.ts'
+import { defined } from '../base/at.ts'
 import type { Pass, Segment, SequenceStates } from '../base/pass.ts'
 import type { PagedCache, Sequence } from '../kv/paged.ts'
 import type { Llama } from '../model/forward.ts'
@@ -25,7 +28,7 @@ export class SeparateWalk {
   readonly #sources: readonly LoadedSource[]
   readonly #maps: MapWriter
   readonly #inputs: Tensor[] = [] // (tokens, auxiliary hidden) of each source, made when it is first needed
-  /** Of prompts whose predicted tokens have not all been run. */
+  /** The smaller model's sequences, for prompts whose predicted tokens have not all been run. */
   readonly #begun = new Map<SequenceStates, Sequence>()
 
   constructor(model: Llama, auxiliary: Auxiliary, backend: Backend, { sources }: Predictor) {
@@ -41,13 +44,18 @@ export class SeparateWalk {
     await this.#runBase(pass)
   }
 
-  /** Layers above the source are never run here, and so never attended to by the next chunk. */
+  /**
+   * Runs up to the source. Layers above it are never run here, so no later chunk attends to them.
+   */
   async inputsAt(pass: Pass, source: number): Promise<Tensor> {
-    await this.#runAuxiliary(pass, [this.#sources[source]!])
+    await this.#runAuxiliary(pass, [defined(this.#sources[source])])
     return this.#inputOf(source)
   }
 
-  /** Runs what is predicted, and what comes before it, through the smaller model, and keeps its normed states at some sources. */
+  /**
+   * Runs predicted rows and those before them through the smaller model, and keeps its normed
+   * states at some sources.
+   */
   async #runAuxiliary(pass: Pass, sources: readonly LoadedSource[]): Promise<void> {
     const { predicted = 0 } = pass
     const waiting = ({ states, past }: Segment) => states !== undefined && past < states.until
@@ -70,7 +78,7 @@ export class SeparateWalk {
       }
     })
     for (const { states, past, length } of [...before, ...middle])
-      if (past + length >= states!.until) this.#end(states!)
+      if (states && past + length >= states.until) this.#end(states)
   }
 
   #normed(source: LoadedSource, part: Pass): void {
@@ -86,12 +94,14 @@ export class SeparateWalk {
     return this.#inputs[source]
   }
 
-  #runOf({ ids }: Pass, { states, start, length, past }: Segment, kind: 'exact' | 'predicted'): Chunk {
-    let sequence = this.#begun.get(states!)
+  #runOf({ ids }: Pass, segment: Segment, kind: 'exact' | 'predicted'): Chunk {
+    const { start, length, past } = segment
+    const states = defined(segment.states)
+    let sequence = this.#begun.get(states)
     if (!sequence) {
       sequence = this.#auxiliary.cache.open()
-      this.#begun.set(states!, sequence)
-      states!.onRelease = () => this.#end(states!)
+      this.#begun.set(states, sequence)
+      states.onRelease = () => this.#end(states)
     }
     // A pass that failed is run again from where the base stands.
     sequence.truncate(Math.min(sequence.length, past))
@@ -103,7 +113,7 @@ export class SeparateWalk {
     this.#begun.delete(states)
   }
 
-  /** The base: predicted rows get their K and V, all others run through all layers. */
+  /** Runs the base: predicted rows get mapped K and V, and all others run through all layers. */
   async #runBase(pass: Pass): Promise<void> {
     const model = this.#model
     const { predicted = 0, segments } = pass
@@ -112,6 +122,7 @@ export class SeparateWalk {
       this.#maps.write(pass, source, this.#inputOf(index), { from: 0, to: predicted })
     model.run(pass, model.layers, { from: predicted, to: segments.length })
     // Nothing of the base is worth keeping: refining begins with the tokens.
-    for (const { states, length } of inexactInOrder(pass)) await states!.append(length, async () => new Float32Array(0))
+    for (const { states, length } of inexactInOrder(pass))
+      await defined(states).append(length, async () => new Float32Array(0))
   }
 }

@@ -1,5 +1,9 @@
-/** The inputs of a predictor: a token's own normed state, and those of the positions just before it. */
+/**
+ * The inputs of a predictor: a token's own normed state, and those of the positions just before it.
+ */
+
 import type { Backend, Tensor } from '../backend/backend.ts'
+import { defined } from '../base/at.ts'
 import type { Pass, Segment, SequenceStates } from '../base/pass.ts'
 import { freshOf } from '../pack/rows.ts'
 
@@ -28,8 +32,9 @@ export class Taps {
   }
 
   /**
-   * Inputs of the first `rows` rows of the pass at source `index`, (rows, (1 + taps) hidden). `normed(out, from, rows)` norms
-   * rows of the residual stream. What the next pass of each sequence needs is kept with its states.
+   * Returns the inputs of the first `rows` rows of the pass at source `index`, (rows, (1 + taps)
+   * hidden). `normed(out, from, rows)` norms rows of the residual stream. What the next pass of
+   * each sequence needs is kept with its states.
    */
   async gather(
     pass: Pass,
@@ -54,7 +59,7 @@ export class Taps {
       const picked = pass.segments
         .filter(({ start }) => start < rows)
         .flatMap(({ states, length, past }) => {
-          const { rows } = known.get(states!)!
+          const { rows } = defined(known.get(defined(states)))
           return Array.from({ length }, (_, i) => rows.get(past + i - tap) ?? this.#tokens)
         })
       backend.gatherRows(backend.columns(input, tap * hidden, hidden), this.#normed, picked)
@@ -93,7 +98,7 @@ export class Taps {
   }
 }
 
-/** Whether a later pass will predict tokens behind these. */
+/** Returns true if a later pass will predict tokens after these. */
 function waits({ states, past, length }: Segment): boolean {
   return states !== undefined && past + length < states.until
 }

@@ -1,24 +1,29 @@
 /**
- * The exports of the Rust core as TypeScript sees them. Pointers are byte addresses; `wasm/core/src/lib.rs` is the reference.
+ * Types the exports of the Rust core. Pointers are byte addresses; `wasm/core/src/lib.rs` is the
+ * reference.
  *
- * Wasm has no unsigned numbers at its border: a u32 of 2 GiB or more comes out as a negative i32, and a u64 as a signed BigInt.
- * `kernelsOf` is the one place that sets this right, so that every number that the core gives is a whole number from 0.
+ * Wasm has no unsigned numbers at its border: a u32 of 2 GiB or more arrives as a negative i32, and
+ * a u64 as a signed BigInt. `kernelsOf` is the only place that corrects this, so that every number
+ * from the core is a whole number from 0.
  */
 
 import { ForetokenError } from '../../base/errors.ts'
 import type { TensorType } from '../../base/model.ts'
 import { isWhole } from '../../base/numbers.ts'
 
-/** Exports that count bytes: u64 in the core, exact whatever the shape. */
+/** Exports that count bytes. They are u64 in the core, so they are exact for any shape. */
 type Counting = 'weight_bytes' | 'kv_layer_bytes' | 'wire_bytes' | 'scratch_bytes'
 
 /** Exports that give a u32 which may have its highest bit set. */
 type Unsigned = 'weight_kind' | 'wire_encode_residual' | 'probe'
 
-/** What an instance exports, before `kernelsOf`. */
+/** The exports of an instance, before `kernelsOf`. */
 export type RawKernels = Omit<Kernels, Counting> & Readonly<Record<Counting, (...shape: number[]) => bigint>>
 
-/** The kernels of an instance, with sizes as plain numbers. Counting functions throw `out_of_memory` for a shape beyond 32 bits. */
+/**
+ * Returns the kernels of an instance, with sizes as plain numbers. Counting functions throw
+ * `out_of_memory` for a shape beyond 32 bits.
+ */
 export function kernelsOf(exports: Readonly<Record<string, unknown>>): Kernels {
   const raw = exports as unknown as RawKernels
   const counting = (name: Counting) => {
@@ -267,13 +272,13 @@ export interface Kernels {
 
   probe(): number
   pool_set_scratch(base: number, bytesPerThread: number): void
-  /** Threaded builds only. */
+  /** Present in threaded builds only. */
   pool_init?(threads: number): void
   pool_set_wait?(mayBlock: number, timeoutMs: number): void
   pool_stop?(): void
 }
 
-/** Numbers of the tensor types in the ABI: their order here. */
+/** Numbers of the tensor types in the ABI. */
 export const tensorTypeIds: Readonly<Record<TensorType, number>> = {
   f32: 0,
   f16: 1,

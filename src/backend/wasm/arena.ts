@@ -1,14 +1,15 @@
 /**
- * The layout of one wasm memory: regions that are handed out and given back.
+ * Allocates regions of one wasm memory.
  *
- * A region never moves and never grows: who needs more takes another one and gives the old one back, and the hole serves whoever
- * comes next, whatever it was used for before. So growth leaves no copies behind, and several users of the memory need no order
- * among them. The memory itself never shrinks: wasm can't.
+ * A region never moves and never grows. A caller that needs more allocates another region and frees
+ * the old one; the hole then serves any later use. So growth leaves no copies behind, and users of
+ * the memory need not be ordered. The memory itself never shrinks, since wasm cannot.
  */
+import { defined } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
 import type { MemoryBalance } from '../backend.ts'
 
-/** What a region is used for, as the balance lists it. */
+/** The use of a region, as the balance lists it. */
 export type Use = 'weights' | 'pools' | 'tables'
 
 interface Region {
@@ -19,28 +20,40 @@ interface Region {
 const wasmPage = 65_536
 const alignment = 64
 
-/** Size limit of a memory, in 64 KiB pages: one below 4 GiB, so that the address behind the last byte is a 32-bit number, too. */
+/**
+ * Size limit of a memory, in 64 KiB pages: one below 4 GiB, so that the address after the last byte
+ * is also a 32-bit number.
+ */
 export const mostWasmPages = 65_535
 
-/** Size limit of a region, in bytes. The kernels' pointer arithmetic is defined within objects of less than 2 GiB only. */
+/**
+ * Size limit of a region, in bytes. The kernels' pointer arithmetic is defined within objects of
+ * less than 2 GiB only.
+ */
 export const mostRegionBytes = 2 ** 31 - alignment
 
 export class Arena {
   readonly memory: WebAssembly.Memory
   readonly #regions = new Map<number, Region>()
-  /** Bytes that regions take, by use; `tables` begins with what lies below the arena: the core's own data and its stack. */
+  /**
+   * Bytes of regions, by use. `tables` includes what lies below the arena: the core's static data
+   * and its stack.
+   */
   readonly #used: Record<Use, number>
-  /** The holes between regions: where each begins and ends, by rising address. No two touch, and none touches `#top`. */
+  /**
+   * The holes between regions by rising address, with the begin and end of each. No two touch, and
+   * none touches `#top`.
+   */
   readonly #holes: { from: number; to: number }[] = []
   /** End of the last region. */
   #top: number
-  /** Nothing from here on was ever handed out: it is still zero. */
+  /** Start of the memory that was never allocated, and is still zero. */
   #fresh: number
   #bytes: Uint8Array
   #words: Uint32Array
   #floats: Float32Array
 
-  /** Regions begin at `base` (the module's `__heap_base`). */
+  /** Creates an arena whose regions begin at `base`, the module's `__heap_base`. */
   constructor(memory: WebAssembly.Memory, base: number) {
     this.memory = memory
     this.#top = align(base)
@@ -51,7 +64,10 @@ export class Arena {
     this.#floats = new Float32Array(memory.buffer)
   }
 
-  /** Views of the whole memory. A growth replaces them: never keep one over a call that may allocate. */
+  /**
+   * Returns a view of the whole memory. Growth replaces the views: do not keep one across a call
+   * that may allocate.
+   */
   get bytes(): Uint8Array {
     return this.#current() ? this.#bytes : this.#renew()
   }
@@ -66,12 +82,16 @@ export class Arena {
     return this.#floats
   }
 
-  /** A zeroed region of `bytes`, on a 64-byte boundary. Throws `out_of_memory` if it can't be had; nothing has changed then. */
+  /**
+   * Allocates a zeroed region of `bytes` on a 64-byte boundary. Throws `out_of_memory`, without a
+   * change, if there is no room.
+   */
   alloc(bytes: number, use: Use): number {
     checkRegion(bytes, `a region for ${use}`)
     const size = Math.max(alignment, align(bytes))
     const at = this.#takeHole(size) ?? this.#takeTop(size)
-    // What was handed out before may hold anything; unwritten slots of a page, above all, must not hold NaN.
+    // What was handed out before may hold anything; unwritten slots of a page, above all, must not
+    // hold NaN.
     if (at < this.#fresh) this.bytes.fill(0, at, Math.min(at + size, this.#fresh))
     this.#fresh = Math.max(this.#fresh, at + size)
     this.#regions.set(at, { bytes: size, use })
@@ -79,7 +99,9 @@ export class Arena {
     return at
   }
 
-  /** Takes the region at `at` back. Throws `internal` for an address that is not that of a region. */
+  /**
+   * Takes the region at `at` back. Throws `internal` for an address that is not that of a region.
+   */
   free(at: number): void {
     const region = this.#regions.get(at)
     if (!region) throw new ForetokenError('internal', `there is no region at ${at} to be given back`)
@@ -88,20 +110,25 @@ export class Arena {
     this.#addHole(at, at + region.bytes)
   }
 
-  /** Bytes that the memory could still hand out if it grew to its limit, holes included. */
+  /**
+   * Returns the bytes that can still be allocated if the memory grows to its limit, holes included.
+   */
   get room(): number {
     const holes = this.#holes.reduce((sum, { from, to }) => sum + to - from, 0)
     return holes + mostWasmPages * wasmPage - this.#top
   }
 
-  /** Where all bytes of the memory are. `free` is counted from holes and the end of the memory, not by subtraction. */
+  /**
+   * Returns the uses of all bytes. `free` is counted from holes and the end of the memory, not by
+   * subtraction.
+   */
   get balance(): MemoryBalance {
     const total = this.memory.buffer.byteLength
     const holes = this.#holes.reduce((sum, { from, to }) => sum + to - from, 0)
     return { total, ...this.#used, free: holes + total - this.#top }
   }
 
-  /** The lowest hole that is large enough: so the memory stays dense at its front. */
+  /** Takes the lowest hole that is large enough, so that the memory stays dense at its front. */
   #takeHole(size: number): number | undefined {
     const index = this.#holes.findIndex(({ from, to }) => to - from >= size)
     const hole = this.#holes[index]
@@ -125,13 +152,13 @@ export class Arena {
     let [low, high] = [0, holes.length]
     while (low < high) {
       const middle = (low + high) >>> 1
-      if (holes[middle]!.from < from) low = middle + 1
+      if (defined(holes[middle]).from < from) low = middle + 1
       else high = middle
     }
     const [before, after] = [holes[low - 1], holes[low]]
     const joinsBefore = before?.to === from
     const joinsAfter = after?.from === to
-    const whole = { from: joinsBefore ? before!.from : from, to: joinsAfter ? after!.to : to }
+    const whole = { from: joinsBefore ? defined(before).from : from, to: joinsAfter ? defined(after).to : to }
     const first = low - (joinsBefore ? 1 : 0)
     const replaced = (joinsBefore ? 1 : 0) + (joinsAfter ? 1 : 0)
     if (whole.to === this.#top) {
@@ -170,7 +197,10 @@ export class Arena {
   }
 }
 
-/** Throws `out_of_memory` for more bytes than a region may have, and `internal` for what is not a size. `what` begins the message. */
+/**
+ * Throws `out_of_memory` for more bytes than a region may have, and `internal` for what is not a
+ * size. `what` begins the message.
+ */
 export function checkRegion(bytes: number, what: string): void {
   if (!(bytes >= 0)) throw new ForetokenError('internal', `${what} of ${bytes} bytes was asked for`)
   if (bytes > mostRegionBytes)

@@ -1,5 +1,5 @@
 /** The Rust core as a `Backend`. Nothing else in foretoken touches wasm memory. */
-
+import { defined } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
 import type { KvPool } from '../../base/kv.ts'
 import type { Activation, AttentionSpec, RopeSpec } from '../../base/model.ts'
@@ -18,13 +18,14 @@ import type {
   WeightWriter,
 } from '../backend.ts'
 import { checkRecipe } from '../capabilities.ts'
-import { type Kernels, kinds, kvTypeIds } from './abi.ts'
+import { type Kernels, kvTypeIds } from './abi.ts'
 import type { Arena } from './arena.ts'
 import { wasmBench } from './bench.ts'
 import { WasmFitting, type WasmMoments } from './fitting.ts'
 import { WasmKvCodec } from './kv-codec.ts'
 import { WasmKvPool } from './kv-pool.ts'
 import { PassTables } from './pass-tables.ts'
+import { Products } from './products.ts'
 import { type Build, type Core, selectCore, type WasmModules } from './select.ts'
 import { finished, type WasmTensor, wasm, workerLost } from './tensors.ts'
 import type { ComputeWorker, Spawn } from './threads.ts'
@@ -50,7 +51,7 @@ export async function createWasmBackend(options: WasmOptions): Promise<Backend> 
   if (threads > 1 && !options.spawn)
     throw new ForetokenError('unsupported', `${threads} threads need a platform with workers; use 1 thread here`)
   const core = await selectCore(options.modules, options.build ?? 'auto', threads > 1)
-  const workers = threads > 1 ? await startWorkers(core, threads, options.spawn!) : []
+  const workers = threads > 1 ? await startWorkers(core, threads, defined(options.spawn)) : []
   return new WasmBackend(core, threads, workers)
 }
 
@@ -62,7 +63,7 @@ class WasmBackend implements Backend {
   readonly wire: WasmKvCodec
   readonly #kernels: Kernels
   readonly #arena: Arena
-  readonly #lowering: number
+  readonly #products: Products
   readonly #workers: readonly ComputeWorker[]
   readonly #tables: PassTables
   /** The columns that vectors of factors change. */
@@ -71,9 +72,7 @@ class WasmBackend implements Backend {
   #limits: Sizes = { tokens: 0, pageEntries: leastPageEntries, maxK: 0, headDim: 0, groups: [] }
   /** Scratch of all threads. */
   #scratch = { at: 0, bytes: 0 }
-  /** Quantised activations: int8 values, scales, sums. */
-  #quantised = { q: 0, s: 0, sums: 0, elements: 0 }
-  /** Whose pages of which plan were last found to be in their pool. */
+  /** The plan and the pool whose pages were last checked. */
   #checked: { readonly plan: readonly Segment[]; readonly pool: WasmKvPool; readonly removals: number } | undefined
 
   constructor(core: Core, threads: number, workers: readonly ComputeWorker[]) {
@@ -81,7 +80,7 @@ class WasmBackend implements Backend {
     this.threads = threads
     this.#kernels = core.kernels
     this.#arena = core.arena
-    this.#lowering = core.lowering
+    this.#products = new Products(core.kernels, core.arena, core.lowering)
     this.#workers = workers
     this.#tables = new PassTables(core.arena)
     this.fitting = new WasmFitting(core.kernels, core.arena)
@@ -110,15 +109,7 @@ class WasmBackend implements Backend {
       if (this.#scratch.bytes > 0) this.#arena.free(this.#scratch.at)
       this.#scratch = { at, bytes: bytes * this.threads }
     }
-    // A multiple of 512, so that scales and sums begin on a 64-byte boundary, too.
-    const elements = Math.ceil((limits.tokens * Math.ceil(limits.maxK / 32)) / 16) * 512
-    if (elements > this.#quantised.elements) {
-      const had = this.#quantised
-      // One region, so that there is none or all of it.
-      const at = this.#table(elements + elements / 4)
-      this.#quantised = { q: at, s: at + elements, sums: at + elements + elements / 8, elements }
-      if (had.elements > 0) this.#arena.free(had.q)
-    }
+    this.#products.reserve(limits.tokens, limits.maxK)
     const ropes = wanted.recipe?.ropes.length ?? 1
     this.#tables.reserve(limits.tokens, ropes * limits.headDim, limits.pageEntries)
     this.#limits = limits
@@ -206,11 +197,11 @@ class WasmBackend implements Backend {
   }
 
   matmul(out: Tensor, x: Tensor, weights: readonly Weight[], rows: number): void {
-    this.#product(wasm(out), wasm(x), weights as readonly WasmWeight[], rows, 0)
+    this.#products.run(wasm(out), wasm(x), weights as readonly WasmWeight[], rows, 0)
   }
 
   matmulAdd(out: Tensor, x: Tensor, weight: Weight, rows: number): void {
-    this.#product(wasm(out), wasm(x), [weight as WasmWeight], rows, 1)
+    this.#products.run(wasm(out), wasm(x), [weight as WasmWeight], rows, 1)
   }
 
   addScaled(out: Tensor, x: Tensor, factor: number, rows: number): void {
@@ -237,7 +228,7 @@ class WasmBackend implements Backend {
     }
     // A few columns of a few layers of few models: not worth a kernel.
     for (const [column, factor] of columns)
-      for (let row = 0, i = at / 4 + column; row < rows; row++, i += stride) floats[i]! *= factor
+      for (let row = 0, i = at / 4 + column; row < rows; row++, i += stride) floats[i] = defined(floats[i]) * factor
   }
 
   headNorm(x: Tensor, weight: Tensor, eps: number, rows: number): void {
@@ -334,39 +325,15 @@ class WasmBackend implements Backend {
     await Promise.all(this.#workers.map((worker) => worker.terminate()))
   }
 
-  /** out (+)= x times each weight, quantising x once if any of them is quantised. */
-  #product(out: WasmTensor, x: WasmTensor, weights: readonly WasmWeight[], rows: number, add: number): void {
-    const { q, s, sums, elements } = this.#quantised
-    const kernels = this.#kernels
-    const k = x.cols
-    let at = out.at
-    let quantised = false
-    for (const weight of weights) {
-      const { kind, n } = weight
-      if (weight.k !== k) throw new ForetokenError('internal', `a weight with k ${weight.k} meets x with ${k} columns`)
-      const floats = kind === kinds.f32 || kind === kinds.f16 || kind === kinds.bf16
-      if (!floats && !quantised) {
-        if (rows * k > elements)
-          throw new ForetokenError('internal', `${rows} x ${k} activations exceed the prepared ${elements}`)
-        finished(kernels.quantize_q8(q, s, sums, x.at, x.stride, rows, k), 'quantize_q8')
-        quantised = true
-      }
-      const status = floats
-        ? kernels.gemm_f32(at, out.stride, x.at, x.stride, weight.at, rows, n, k, add, kind)
-        : kind === kinds.u4
-          ? kernels.gemm_u4(at, out.stride, q, s, sums, weight.at, rows, n, k, add, this.#lowering)
-          : kernels.gemm_i8(at, out.stride, q, s, sums, weight.at, rows, n, k, add, kind, this.#lowering)
-      finished(status, 'gemm')
-      at += n * 4
-    }
-  }
-
   /** out = keep * out + factor * x. */
   #scaleAdd(out: WasmTensor, x: WasmTensor, rows: number, keep: number, factor: number): void {
     finished(this.#kernels.scale_add(out.at, out.stride, x.at, x.stride, x.cols, rows, keep, factor), 'scale_add')
   }
 
-  /** The pool of K and V, whose pages those of the plan are: a page that was given back may hold anything by now. Throws `internal`. */
+  /**
+   * Returns the pool after checking that it has all pages of the plan, since a freed page may hold
+   * anything. Throws `internal`.
+   */
   #inPool(pool: KvPool): WasmKvPool {
     const kv = pool as WasmKvPool
     const { plan } = this.#tables
@@ -387,7 +354,7 @@ class WasmBackend implements Backend {
 
 type Sizes = Required<Omit<Limits, 'recipe'>>
 
-/** Several models share a backend: its scratch is as large as any of them needs. */
+/** Combines the limits of several models, which share the scratch of a backend. */
 function largest(a: Sizes, b: Limits): Sizes {
   const tokens = Math.max(a.tokens, b.tokens)
   return {

@@ -1,4 +1,8 @@
-/** Blocks of KV pages as bytes of the wire, by the Rust core. The formats are told in transfer/wire.ts. */
+/**
+ * Turns blocks of KV pages into bytes of the wire, in the Rust core. transfer/wire.ts describes the
+ * formats.
+ */
+import { defined } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
 import { type KvBlock, type KvCodec, type KvCoding, type KvPool, pageTokens, type WireCodec } from '../../base/kv.ts'
 import { type Kernels, kvTypeIds } from './abi.ts'
@@ -14,7 +18,7 @@ const residualBytes = 6
 /** Bytes of K and V that are turned into bytes of the wire at once; more only if a unit is more. */
 const stagingBytes = 1 << 18
 
-/** Memory to pass bytes through; valid until the next call of any kind. */
+/** Memory that bytes pass through; valid until the next call of any kind. */
 interface Stage {
   readonly at: number
   readonly bytes: number
@@ -25,7 +29,7 @@ export class WasmKvCodec implements KvCodec {
   readonly #arena: Arena
   readonly #list: (values: readonly number[]) => number
   #staging: Stage | undefined
-  /** Where bytes pass through, during `#each`. */
+  /** Address of the staged bytes, during `#each`. */
   #staged = 0
 
   /** `list` uploads page ids and returns their address. */
@@ -130,7 +134,9 @@ export class WasmKvCodec implements KvCodec {
     }
   }
 
-  /** Calls `one` for runs of units that fit the stage: bytes `at`..`at + length` - 1 of the block. */
+  /**
+   * Calls `one` for runs of units that fit the stage: bytes `at`..`at + length` - 1 of the block.
+   */
   #each(
     pool: WasmKvPool,
     { layers, from, to, pages }: KvBlock,
@@ -143,10 +149,10 @@ export class WasmKvCodec implements KvCodec {
     for (let layer = layers.from; layer < layers.to; layer++) {
       const units = 2 * pool.heads(layer)
       for (let first = 0; first < units; ) {
-        const stage = this.#stage(sizes[first % 2]!)
+        const stage = this.#stage(defined(sizes[first % 2]))
         let [count, length] = [0, 0]
         for (; first + count < units; count++) {
-          const size = sizes[(first + count) % 2]!
+          const size = defined(sizes[(first + count) % 2])
           if (length + size > stage.bytes) break
           length += size
         }
@@ -154,7 +160,7 @@ export class WasmKvCodec implements KvCodec {
         const run = (kernel: Kernels['wire_encode']) => {
           const { type, headDim, pageUnit } = pool
           const place = [kvTypeIds[type], pool.layer(layer), pageUnit, pool.heads(layer), headDim, list] as const
-          const status = kernel(codecIds[codec]!, stage.at, ...place, to - from, first, count)
+          const status = kernel(defined(codecIds[codec]), stage.at, ...place, to - from, first, count)
           if (status !== 0) throw new ForetokenError('worker_lost', 'a compute thread was lost; load the engine again')
         }
         one(run, at, length)
@@ -191,7 +197,7 @@ function check(pool: WasmKvPool, { layers, from, to, pages }: KvBlock): void {
     layers.from < layers.to &&
     layers.to <= pool.layers
   for (let page = from / pageTokens; sound && page < Math.ceil(to / pageTokens); page++)
-    if (!pool.has(pages[page]!))
+    if (!pool.has(pages[page] ?? Number.NaN))
       throw new ForetokenError('internal', `page ${pages[page]} of a block is not one of the ${pool.pages} of its pool`)
   if (!sound)
     throw new ForetokenError('internal', `no block: tokens ${from}..${to} of layers ${layers.from}..${layers.to}`)

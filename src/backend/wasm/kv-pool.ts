@@ -1,8 +1,9 @@
 /**
- * KV pages in wasm memory; the layout of a page is told in `wasm/core/src/lib.rs`.
+ * Holds KV pages in wasm memory; `wasm/core/src/lib.rs` describes the layout of a page.
  *
- * Every page is a region of its own, wherever the arena has one: the kernels find page p at `origin + p * unit`, so its id is its address in
- * units of 64 bytes. So a pool grows without moving, and any page may go back to the arena for another use.
+ * Every page is a region of its own. The kernels find page p at `origin + p * unit`, so its id is
+ * its address in units of 64 bytes. So a pool grows without moving, and any page may go back to the
+ * arena for another use.
  */
 import { at } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
@@ -13,7 +14,7 @@ import { type Arena, checkRegion } from './arena.ts'
 
 /** Bytes between two page ids. A slot is a page id times 16, in 32 bits: that reaches 16 GiB. */
 const unit = 64
-/** Where page 0 would begin: not at 0, so that no kernel is given a null pointer. */
+/** Address at which page 0 would begin. It is not 0, so that no kernel gets a null pointer. */
 const origin = unit
 
 export class WasmKvPool implements KvPool {
@@ -27,7 +28,7 @@ export class WasmKvPool implements KvPool {
   readonly #layers: PageLayout['layers']
   readonly #arena: Arena
   readonly #pages = new Set<number>()
-  /** Counts removals: who has checked some pages need not check them again before it changes. */
+  /** Number of removals. Pages that were checked need no new check until it changes. */
   #removals = 0
 
   /** Throws `out_of_memory` for pages that no memory can hold. */

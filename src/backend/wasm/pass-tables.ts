@@ -1,4 +1,8 @@
-/** The small tables that describe a pass to the kernels: slots, segments, page lists, RoPE angles, id lists. */
+/**
+ * Uploads the small tables that describe a pass to the kernels: slots, segments, page lists, RoPE
+ * angles, id lists.
+ */
+import { defined } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
 import { pageTokens } from '../../base/kv.ts'
 import type { RopeSpec } from '../../base/model.ts'
@@ -46,7 +50,10 @@ export class PassTables {
     return this.#pages.at
   }
 
-  /** What the kernel takes of rotation `index`: cosines and sines of the window's rows, `pairs` 0 for half and 1 for adjacent. */
+  /**
+   * Returns the arguments of the kernel for rotation `index`: the address of the cosines and sines
+   * of the window's rows, and `pairs`, 0 for half and 1 for adjacent.
+   */
   rope(index: number): { readonly headDim: number; readonly pairs: number; readonly angles: number } {
     const rope = this.#ropes[index]
     if (!rope) throw new ForetokenError('internal', `rotation ${index} of a plan with ${this.#ropes.length}`)
@@ -57,8 +64,8 @@ export class PassTables {
   }
 
   /**
-   * Makes room for passes of `tokens` with page lists of `pageEntries` in all and `angles` numbers a token, so that no pass of
-   * that size has to make any.
+   * Makes room for passes of `tokens` with page lists of `pageEntries` in all and `angles` numbers
+   * a token, so that no pass of that size has to make any.
    */
   reserve(tokens: number, angles: number, pageEntries: number): void {
     this.#room(this.#slots, tokens)
@@ -68,7 +75,7 @@ export class PassTables {
     this.#room(this.#list, tokens)
   }
 
-  /** The segments that were filled in last. */
+  /** Returns the segments that were filled in last. */
   get plan(): readonly Segment[] {
     return this.#plan
   }
@@ -96,7 +103,8 @@ export class PassTables {
       page += pages.length
       for (let i = 0; i < length; i++, row++) {
         const slot = past + i
-        words[this.#slots.at / 4 + row] = pages[Math.floor(slot / pageTokens)]! * pageTokens + (slot % pageTokens)
+        words[this.#slots.at / 4 + row] =
+          defined(pages[Math.floor(slot / pageTokens)]) * pageTokens + (slot % pageTokens)
       }
       return { segment, page: first }
     })
@@ -107,7 +115,10 @@ export class PassTables {
     this.window(0, segments.length)
   }
 
-  /** Writes the cosines and sines of all rows of the plan from word `at` on; returns the word behind them. */
+  /**
+   * Writes the cosines and sines of all rows of the plan from word `at` on; returns the word behind
+   * them.
+   */
   #turn(rope: RopeSpec, at: number): number {
     const { floats } = this.#arena
     const frequencies = this.#frequenciesOf(rope)
@@ -115,7 +126,7 @@ export class PassTables {
     for (const { length, past, position = past } of this.#plan)
       for (let i = 0; i < length; i++, at += rope.headDim)
         for (let f = 0; f < half; f++) {
-          const angle = (position + i) * frequencies[f]!
+          const angle = (position + i) * defined(frequencies[f])
           floats[at + f] = Math.cos(angle)
           floats[at + half + f] = Math.sin(angle)
         }
@@ -124,24 +135,27 @@ export class PassTables {
 
   /** Narrows the tables to segments `from`..`to` - 1 of those filled in last. */
   window(from: number, to: number): void {
-    const some = this.#all.slice(from, to)
-    const last = some.at(-1)?.segment
-    this.#row = some[0]?.segment.start ?? 0
+    const inWindow = this.#all.slice(from, to)
+    const last = inWindow.at(-1)?.segment
+    this.#row = inWindow[0]?.segment.start ?? 0
     this.tokens = last ? last.start + last.length - this.#row : 0
-    this.segmentCount = some.length
+    this.segmentCount = inWindow.length
     const words = this.#arena.words
-    some.forEach(({ segment: { start, length, past }, page }, index) => {
+    inWindow.forEach(({ segment: { start, length, past }, page }, index) => {
       words.set([start - this.#row, length, past, page], this.#segments.at / 4 + index * 4)
     })
   }
 
-  /** Uploads a list of row numbers or token ids; valid until the next one. Out-of-range values become 2^32 - 1. */
+  /**
+   * Uploads a list of row numbers or token ids; it is valid until the next one. Values out of range
+   * become 2^32 - 1.
+   */
   list(values: readonly number[]): number {
     this.#room(this.#list, values.length)
     const words = this.#arena.words
     const at = this.#list.at / 4
     for (let i = 0; i < values.length; i++) {
-      const value = values[i]!
+      const value = defined(values[i])
       words[at + i] = Number.isInteger(value) && value >= 0 && value < 0xffffffff ? value : 0xffffffff
     }
     return this.#list.at
@@ -157,7 +171,10 @@ export class PassTables {
     return values
   }
 
-  /** A larger table takes another place, half as large again, and leaves its own to the arena: what it held is written anew. */
+  /**
+   * Grows a table by half at least: it gets a new region, and its contents are written again by the
+   * caller.
+   */
   #room(table: Table, words: number): void {
     if (table.words >= words) return
     const room = Math.max(words, Math.ceil(table.words * 1.5))

@@ -1,12 +1,16 @@
 /**
- * Which build of the core runs here. `relaxed` is used only after its dot product has given known answers on this
- * engine: `WebAssembly.validate` passes on engines whose relaxed dot is wrong (Node 20 returns doubled sums).
+ * Which build of the core runs here. `relaxed` is used only after its dot product has given known
+ * answers on this engine: `WebAssembly.validate` passes on engines whose relaxed dot is wrong (Node
+ * 20 returns doubled sums).
  */
 import { ForetokenError } from '../../base/errors.ts'
 import { type Kernels, kernelsOf } from './abi.ts'
 import { Arena, mostWasmPages } from './arena.ts'
 
-/** Compiled modules, as the platform could load them; an absent one is a build this platform can't run. */
+/**
+ * Compiled modules, as the platform could load them; an absent one is a build this platform can't
+ * run.
+ */
 export interface WasmModules {
   readonly simd128?: WebAssembly.Module
   readonly relaxed?: WebAssembly.Module
@@ -16,7 +20,7 @@ export interface WasmModules {
 
 export type Build = 'simd128' | 'relaxed'
 
-/** What `probe` found, see `wasm/core/src/probe.rs`. */
+/** Results of `probe`, see `wasm/core/src/probe.rs`. */
 const exactDot = 1
 const unsignedSecond = 2
 const signedSecond = 4
@@ -26,11 +30,13 @@ export interface Core {
   readonly module: WebAssembly.Module
   readonly kernels: Kernels
   readonly arena: Arena
-  /** How the relaxed dot reads a second operand of 128..255: 1 as unsigned, 2 as signed, 0 unknown. */
+  /**
+   * How the relaxed dot reads a second operand of 128..255: 1 as unsigned, 2 as signed, 0 unknown.
+   */
   readonly lowering: number
 }
 
-/** Instantiates the best build that answers its probe, or the one named. Throws `unsupported`. */
+/** Instantiates the named build, or the best one that passes its probe. Throws `unsupported`. */
 export async function selectCore(modules: WasmModules, want: Build | 'auto', threaded: boolean): Promise<Core> {
   const order: Build[] = want === 'auto' ? ['relaxed', 'simd128'] : [want]
   const tried: string[] = []

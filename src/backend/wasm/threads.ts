@@ -1,6 +1,6 @@
-/** How a backend asks its platform for compute threads. The platform's side is in `workers/`. */
+/** Types of compute threads that a backend asks its platform for. `workers/` implements them. */
 
-/** What a compute worker needs to enter its loop. */
+/** The message with which a compute worker enters its loop. */
 export interface WorkerTask {
   readonly module: WebAssembly.Module
   /** Shared. */

@@ -1,4 +1,7 @@
-/** Streams a weight's file bytes into the kernels' layout, a few panels at a time, with no second copy of the whole. */
+/**
+ * Streams a weight's file bytes into the kernels' layout, a few panels at a time, with no second
+ * copy of the whole.
+ */
 import { ForetokenError } from '../../base/errors.ts'
 import { tensorBlocks } from '../../base/model.ts'
 import type { Weight, WeightSpec, WeightWriter } from '../backend.ts'
@@ -14,10 +17,15 @@ export interface WasmWeight extends Weight {
 /** Outputs in a panel: rows are repacked in multiples of this. */
 const panel = 8
 
-/** Bytes of file that are read at once when a weight streams in; more only if eight rows are more. */
+/**
+ * Bytes of file that are read at once when a weight streams in; more only if eight rows are more.
+ */
 const stagingBytes = 1 << 18
 
-/** Bytes of a weight as the kernels want it, and of the memory that its file passes through. Throws `out_of_memory`, `unsupported`. */
+/**
+ * Returns the bytes of a weight in the kernels' layout, and of the memory that its file passes
+ * through. Throws `out_of_memory`, `unsupported`.
+ */
 function sizesOf(kernels: Kernels, { name, type, n, k }: WeightSpec): { weight: number; stage: number } {
   const block = tensorBlocks[type]
   if (k % block.elements !== 0)
@@ -32,7 +40,10 @@ function sizesOf(kernels: Kernels, { name, type, n, k }: WeightSpec): { weight: 
   return { weight, stage }
 }
 
-/** Throws `out_of_memory` if these weights and `beside` bytes don't fit into what the memory can still give. Those with one row are vectors. */
+/**
+ * Throws `out_of_memory` if these weights and `beside` bytes don't fit into what the memory can
+ * still give. Those with one row are vectors.
+ */
 export function expectWeights(kernels: Kernels, arena: Arena, specs: readonly WeightSpec[], beside: number): void {
   let [bytes, stage] = [0, 0]
   for (const spec of specs) {

@@ -1,13 +1,19 @@
-/** Starts the compute workers of a threaded core: each gets its own stack and enters the core's loop. */
+/**
+ * Starts the compute workers of a threaded core: each gets its own stack and enters the core's
+ * loop.
+ */
 import { ForetokenError } from '../../base/errors.ts'
 import type { Core } from './select.ts'
 import type { ComputeWorker, Spawn } from './threads.ts'
 
 const stackBytes = 128 * 1024
-/** How long no unit of a kernel's work may finish before a worker counts as lost. */
+/** Time without a finished unit of work after which a worker counts as lost. */
 const lostAfterMs = 10_000
 
-/** Workers 1..threads-1, all ready. Throws `worker_lost` if one can't start; the others are ended then. */
+/**
+ * Starts workers 1..threads-1 and waits until all are ready. Throws `worker_lost` if one cannot
+ * start, after ending the others.
+ */
 export async function startWorkers(core: Core, threads: number, spawn: Spawn): Promise<ComputeWorker[]> {
   const { arena, module, kernels } = core
   kernels.pool_init?.(threads)
@@ -26,7 +32,7 @@ export async function startWorkers(core: Core, threads: number, spawn: Spawn): P
   }
 }
 
-/** Whether this thread may sleep in wasm: a browser's main thread may not, and must spin. */
+/** Returns true if this thread may block in wasm. A browser's main thread may not, and spins. */
 function mayBlock(): boolean {
   try {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 0)

@@ -1,11 +1,13 @@
 /**
- * The `Backend` on WebGPU: Dawn's in Node (Metal on macOS, Vulkan on Linux), or a browser's. A device is handed in.
+ * Implements `Backend` on WebGPU: Dawn's in Node (Metal on macOS, Vulkan on Linux), or a browser's.
+ * The caller provides the device.
  *
- * Calls are recorded and submitted when something is read: one submit a pass. Weights are uploaded once. Activations are f32, where the Wasm
- * core makes them int8 before a product: results differ from its by that rounding, and are nearer to the weights' own.
+ * Calls are recorded and submitted when something is read: one submit a pass. Weights are uploaded
+ * once. Activations are f32, where the Wasm core rounds them to int8 before a product, so results
+ * differ from its by that rounding.
  */
 
-import { at } from '../../base/at.ts'
+import { at, defined } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
 import type { KvPool } from '../../base/kv.ts'
 import type { Activation, AttentionSpec, RopeSpec } from '../../base/model.ts'
@@ -37,12 +39,15 @@ import { type GpuWeight, weightWriter } from './weights.ts'
 
 export interface WebGpuOptions {
   readonly device: GPUDevice
-  /** Of the device, for `build`: `apple metal-3`, `swiftshader`. */
+  /** Name of the device for `build`: `apple metal-3`, `swiftshader`. */
   readonly name: string
   readonly features: Features
-  /** A Wasm core, which turns K and V into bytes of the wire. It is closed with this backend. */
+  /**
+   * A Wasm core, which turns K and V into bytes of the wire. It is closed together with this
+   * backend.
+   */
   readonly host: Backend
-  /** Most bytes of a weight in one buffer. Default: what the device binds. */
+  /** Maximum number of bytes of a weight in one buffer. Default: what the device can bind. */
   readonly weightBytes?: number
 }
 
@@ -50,7 +55,7 @@ export function createWebGpuBackend(options: WebGpuOptions): Backend {
   return new WebGpuBackend(options)
 }
 
-/** The pass at hand, and the part of it that kernels work on. */
+/** The current pass, and the part of it that kernels work on. */
 interface Plan {
   readonly tables: Tables
   readonly ropes: readonly RopeSpec[]
@@ -85,7 +90,7 @@ class WebGpuBackend implements Backend {
     return this.memory().total
   }
 
-  /** Buffers of the device, and the memory of the Wasm core beside it. */
+  /** Counts the buffers of the device and the memory of the Wasm core beside it. */
   memory(): MemoryBalance {
     const { weights, pools, tables } = this.#gpu.used
     const host = this.#host.memory()
@@ -139,7 +144,10 @@ class WebGpuBackend implements Backend {
     return vector
   }
 
-  /** A device tells what it binds, not what it has: weights are cut to that, and what is too much shows when it is uploaded. */
+  /**
+   * Does nothing: a device reports what it can bind, not how much memory it has. Too large a weight
+   * fails when it is uploaded.
+   */
   expectWeights(): void {}
 
   weight(spec: WeightSpec): WeightWriter {
@@ -152,7 +160,7 @@ class WebGpuBackend implements Backend {
     return pool
   }
 
-  /** Weights only: tensors lie in one buffer, which keeps its size. */
+  /** Frees weights only: tensors lie in one buffer, which keeps its size. */
   release(...what: readonly (Tensor | Weight | Moments)[]): void {
     for (const each of what)
       if ('parts' in each) for (const { buffer } of (each as GpuWeight).parts) this.#gpu.free(buffer)
@@ -280,7 +288,7 @@ class WebGpuBackend implements Backend {
       ? [{ at: at * 4, bytes: rows * cols * 4 }]
       : Array.from({ length: rows }, (_, row) => ({ at: (at + row * stride) * 4, bytes: cols * 4 }))
     const parts = await this.#gpu.readAll('activations', runs)
-    if (whole && !into) return new Float32Array(parts[0]!)
+    if (whole && !into) return new Float32Array(defined(parts[0]))
     const values = into?.subarray(0, rows * cols) ?? new Float32Array(rows * cols)
     let to = 0
     for (const part of parts) {
@@ -305,7 +313,7 @@ class WebGpuBackend implements Backend {
     })
   }
 
-  /** A thread for each column of each row. */
+  /** Runs a kernel with one thread for each column of each row. */
   #each(kernel: string, params: readonly number[], cols: number, rows: number): void {
     this.#gpu.call({ kernel, params, groups: [Math.ceil(cols / 64), rows] })
   }

@@ -1,5 +1,8 @@
-/** Shortlists of logits on the GPU: two kernels, and a read-back of a few numbers a row. */
+/**
+ * Makes shortlists of logits on the GPU, with two kernels and a read-back of a few numbers a row.
+ */
 
+import { defined } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
 import type { Shortlist, Shortlists, Tensor } from '../backend.ts'
 import type { Gpu } from './gpu.ts'
@@ -9,7 +12,7 @@ import { gpu } from './tensors.ts'
 export class Best implements Shortlists {
   readonly longest = mostBest
   readonly #gpu: Gpu
-  /** Room among the activations: its first number, and how many. */
+  /** Space among the activations: its first number, and its length. */
   #room = { at: 0, numbers: 0 }
 
   constructor(gpu: Gpu) {
@@ -37,9 +40,9 @@ export class Best implements Shortlists {
 }
 
 function shortlist(numbers: Float32Array, count: number): Shortlist {
-  const [most, sum, wrong] = numbers.subarray(2 * count) as unknown as [number, number, number]
+  const [most = 0, sum = 0, wrong = 0] = numbers.subarray(2 * count)
   const logSum = most + Math.log(sum)
-  if (wrong > 0 || !Number.isFinite(logSum) || numbers[0]! <= -3.4e38)
+  if (wrong > 0 || !Number.isFinite(logSum) || defined(numbers[0]) <= -3.4e38)
     throw new ForetokenError(
       'internal',
       `${wrong > 0 ? `${wrong} logits are no numbers` : 'no logit is finite'}: the forward pass failed; please report the model and the build`,

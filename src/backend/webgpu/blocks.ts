@@ -1,14 +1,16 @@
 /**
- * Rows of a file's tensor as words for the shaders (the layouts are told in weights.ts), 32 elements at a time. The formats are ggml's, as the
- * GGUF specification and llama.cpp's `ggml-common.h` have them.
+ * Converts rows of a file's tensor into words for the shaders, 32 elements at a time; weights.ts
+ * describes the layouts. The formats are ggml's, as in the GGUF specification and llama.cpp's
+ * `ggml-common.h`.
  */
+import { defined } from '../../base/at.ts'
 import type { TensorType } from '../../base/model.ts'
 
-/** Gets the words of one block of 32 elements; both arrays are used again. */
-type Take = (block: number, numbers: Uint32Array, scales: Uint32Array) => void
-type Reader = (view: DataView, at: number, k: number, take: Take) => void
+/** Receives the words of one block of 32 elements; both arrays are reused. */
+type Accept = (block: number, numbers: Uint32Array, scales: Uint32Array) => void
+type Reader = (view: DataView, at: number, k: number, accept: Accept) => void
 
-/** What a block of 32 is made from: q of each element, and d and m of each 16. */
+/** The quantised elements of a block of 32: q of each element, and d and m of each 16. */
 interface Quants {
   readonly q: Int32Array
   readonly d: [number, number]
@@ -17,7 +19,7 @@ interface Quants {
 
 const halves = new DataView(new ArrayBuffer(4))
 
-/** The value of a binary16. */
+/** Returns the value of a binary16. */
 function half(view: DataView, at: number): number {
   const word = view.getUint16(at, true)
   const exponent = (word >> 10) & 31
@@ -26,7 +28,7 @@ function half(view: DataView, at: number): number {
   return word & 0x8000 ? -value : value
 }
 
-/** d and m as a word of two binary16, rounded to nearest even. */
+/** Packs d and m into a word of two binary16, rounded to nearest even. */
 function packed(d: number, m: number): number {
   return binary16(d) | (binary16(m) << 16)
 }
@@ -55,18 +57,18 @@ function quantised(bits: 4 | 8, fill: (view: DataView, row: number, block: numbe
   const scales = new Uint32Array(bits === 4 ? 1 : 2)
   const perWord = 32 / bits
   const mask = bits === 4 ? 15 : 255
-  return (view, at, k, take) => {
+  return (view, at, k, accept) => {
     for (let block = 0; block < k / 32; block++) {
       fill(view, at, block, out)
       for (let word = 0; word < bits; word++) {
         let packedWord = 0
-        for (let i = 0; i < perWord; i++) packedWord |= (out.q[word * perWord + i]! & mask) << (i * bits)
+        for (let i = 0; i < perWord; i++) packedWord |= (defined(out.q[word * perWord + i]) & mask) << (i * bits)
         numbers[word] = packedWord
       }
       scales.forEach((_, i) => {
-        scales[i] = packed(out.d[i]!, out.m[i]!)
+        scales[i] = packed(defined(out.d[i]), defined(out.m[i]))
       })
-      take(block, numbers, scales)
+      accept(block, numbers, scales)
     }
   }
 }
@@ -76,7 +78,10 @@ function setScale(out: Quants, d: number, m: number): void {
   out.m[0] = out.m[1] = m
 }
 
-/** q4_0, q4_1, q5_0, q5_1: element i in the low nibble of byte i, element i + 16 in the high one; fifth bits in a word before. */
+/**
+ * Returns a reader for q4_0, q4_1, q5_0 or q5_1: element i is in the low nibble of byte i, element
+ * i + 16 in the high one, and fifth bits are in a word before them.
+ */
 function nibbles(bytes: number, hasMin: boolean, fifth: boolean): Reader {
   return quantised(fifth ? 8 : 4, (view, row, block, out) => {
     const at = row + block * bytes
@@ -94,7 +99,9 @@ function nibbles(bytes: number, hasMin: boolean, fifth: boolean): Reader {
   })
 }
 
-/** q4_k, q5_k: 256 elements are 8 runs of 32 with 6-bit scales and minima. */
+/**
+ * Returns a reader for q4_k or q5_k: 256 elements are 8 runs of 32 with 6-bit scales and minima.
+ */
 function kRuns(bytes: number, fifth: boolean): Reader {
   return quantised(fifth ? 8 : 4, (view, row, block, out) => {
     const at = row + (block >> 3) * bytes
@@ -112,7 +119,7 @@ function kRuns(bytes: number, fifth: boolean): Reader {
   })
 }
 
-/** q6_k: 256 elements with an int8 scale for each 16. */
+/** Reads q6_k: 256 elements with an int8 scale for each 16. */
 const sixes = quantised(8, (view, row, block, out) => {
   const at = row + (block >> 3) * 210
   const run = block & 7
@@ -132,18 +139,21 @@ const eights = quantised(8, (view, row, block, out) => {
   for (let i = 0; i < 32; i++) out.q[i] = view.getInt8(at + 2 + i)
 })
 
-/** Elements as they are, of 2 or 4 bytes; a last block is filled up with zeros. */
+/**
+ * Returns a reader for elements of 2 or 4 bytes, which stay as they are; a last block is padded
+ * with zeros.
+ */
 function plain(size: 2 | 4): Reader {
   const numbers = new Uint32Array(8 * size)
   const bytes = new Uint8Array(numbers.buffer)
   const scales = new Uint32Array(0)
-  return (view, at, k, take) => {
+  return (view, at, k, accept) => {
     for (let block = 0; block * 32 < k; block++) {
       const count = Math.min(32, k - block * 32) * size
       const from = view.byteOffset + at + block * 32 * size
       bytes.fill(0)
       bytes.set(new Uint8Array(view.buffer, from, count))
-      take(block, numbers, scales)
+      accept(block, numbers, scales)
     }
   }
 }

@@ -1,24 +1,32 @@
-/** A device of a platform's WebGPU, with limits that large models need. */
+/** Opens a device of a platform's WebGPU, with the limits that large models need. */
 import { ForetokenError } from '../../base/errors.ts'
 import { describeFeatures, type FeatureName, type Features, featuresOf, requiredFeatures } from './features.ts'
 
 export interface OpenDevice {
   readonly device: GPUDevice
-  /** Of the adapter, with what the kernels use of it: `apple metal-3 (f16, subgroups)`, `google swiftshader (subgroups)`. */
+  /**
+   * Name of the adapter with the features that the kernels use: `apple metal-3 (f16, subgroups)`,
+   * `google swiftshader (subgroups)`.
+   */
   readonly name: string
   readonly features: Features
 }
 
-/** What of an adapter is asked for, so that large models and tiles fit: its own limits. */
+/**
+ * Limits that are requested as high as the adapter has them, so that large models and tiles fit.
+ */
 const wanted = ['maxBufferSize', 'maxStorageBufferBindingSize', 'maxComputeWorkgroupStorageSize'] as const
 
 export interface Advice {
-  /** What to do where there is no adapter, and where it gives no device. */
+  /** Advice for error messages, when there is no adapter and when it gives no device. */
   readonly withoutAdapter: string
   readonly withoutDevice: string
 }
 
-/** A device with all that the kernels can use, but `without`. Throws `unsupported`. */
+/**
+ * Requests a device with all features that the kernels can use, except `without`. Throws
+ * `unsupported`.
+ */
 export async function deviceOf(
   gpu: GPU,
   { withoutAdapter, withoutDevice }: Advice,

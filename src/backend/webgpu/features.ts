@@ -14,7 +14,7 @@ export interface MatrixUnit {
   readonly m: number
   readonly n: number
   readonly k: number
-  /** Threads of a subgroup. */
+  /** Number of threads of a subgroup. */
   readonly lanes: number
 }
 
@@ -29,7 +29,7 @@ export const featureNames: readonly FeatureName[] = ['f16', 'subgroups', 'matrix
 
 export const noFeatures: Features = { f16: false, subgroups: false }
 
-/** As `GPUAdapterInfo` and Dawn have them, beyond the standard's types. */
+/** A matrix configuration in `GPUAdapterInfo`, as Dawn has it beyond the standard's types. */
 interface MatrixConfig {
   readonly componentType: string
   readonly resultComponentType: string
@@ -45,7 +45,7 @@ type Info = GPUAdapterInfo & {
 
 const matrixFeature = 'chromium-experimental-subgroup-matrix'
 
-/** What of an adapter's features the kernels use, without those of `without`. */
+/** Returns the features of an adapter that the kernels use, without those in `without`. */
 export function featuresOf(
   adapter: Pick<GPUAdapter, 'features' | 'info'>,
   language: Pick<WGSLLanguageFeatures, 'has'> | undefined,
@@ -60,13 +60,13 @@ export function featuresOf(
   return { f16, subgroups, ...(matrix && { matrix }) }
 }
 
-/** Names that a device is asked for. */
+/** Returns the names of the features that a device is requested with. */
 export function requiredFeatures({ f16, subgroups, matrix }: Features): GPUFeatureName[] {
   const names = [f16 && 'shader-f16', subgroups && 'subgroups', matrix && matrixFeature]
   return names.filter((name) => name !== false && name !== undefined) as GPUFeatureName[]
 }
 
-/** `f16, subgroups, matrices 16x16x16 f16`; empty for none. */
+/** Describes features: `f16, subgroups, matrices 16x16x16 f16`; an empty text for none. */
 export function describeFeatures({ f16, subgroups, matrix }: Features): string {
   const unit = matrix && `matrices ${matrix.m}x${matrix.n}x${matrix.k} ${matrix.from}`
   return [f16 && 'f16', subgroups && 'subgroups', unit].filter(Boolean).join(', ')
@@ -75,7 +75,9 @@ export function describeFeatures({ f16, subgroups, matrix }: Features): string {
 /** Rows, outputs and k that a subgroup works on between two barriers; a unit has to divide them. */
 export const unitTile = { rows: 32, outputs: 32, k: 32 } as const
 
-/** The largest unit that adds up in f32; of f16 before f32, which is slower where there are both. */
+/**
+ * Returns the largest unit that sums in f32. Units of f16 go before those of f32, which are slower.
+ */
 function matrixUnit(info: Info, f16: boolean): MatrixUnit | undefined {
   const lanes = lanesOf(info)
   if (lanes === undefined) return undefined
@@ -88,8 +90,11 @@ function matrixUnit(info: Info, f16: boolean): MatrixUnit | undefined {
   return units.sort((a, b) => a.from.localeCompare(b.from) || b.m * b.n * b.k - a.m * a.n * a.k)[0]
 }
 
-/** A subgroup's threads, where they are always as many: Metal names a range, and its GPUs have 32. */
+/**
+ * Returns the threads of a subgroup if the number is fixed. Metal reports a range, and its GPUs
+ * have 32.
+ */
 function lanesOf({ vendor, subgroupMinSize: least, subgroupMaxSize: most }: Info): number | undefined {
   if (vendor === 'apple') return 32
-  return least === most && [8, 16, 32, 64].includes(least!) ? least : undefined
+  return least === most && least !== undefined && [8, 16, 32, 64].includes(least) ? least : undefined
 }

@@ -1,16 +1,19 @@
 /**
- * One device and what all kernels share: buffers, a list of commands that is submitted when somebody reads, and one layout of bindings.
+ * One device and what all kernels share: buffers, a list of commands that is submitted when
+ * somebody reads, and one layout of bindings.
  *
  *     0  parameters of a call, by a dynamic offset      1  activations, one buffer for all tensors (f32)
  *     2  a weight                                       3  tables of the pass: pages, angles (u32)
  *     4  lists of a call: token ids, rows (u32)         5  K and V (u32)
  *
- * All tensors live in one buffer that kernels read and write, so that a kernel may work in place and on columns of a wider tensor: WebGPU
- * forbids two bindings of a buffer where one of them writes.
+ * All tensors live in one buffer that kernels read and write, so that a kernel may work in place
+ * and on columns of a wider tensor: WebGPU forbids two bindings of a buffer where one of them
+ * writes.
  */
+import { defined } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
 
-/** As `GPUBufferUsage` and `GPUMapMode` have them: the names are not global everywhere. */
+/** Values of `GPUBufferUsage` and `GPUMapMode`, which are not global everywhere. */
 const usage = { mapRead: 1, copySource: 4, copyTarget: 8, uniform: 64, storage: 128 } as const
 
 /** Bytes between two calls' parameters: the largest alignment that an adapter may ask for. */
@@ -20,19 +23,22 @@ const listWords = 1 << 16
 
 export interface Call {
   readonly kernel: string
-  /** As the kernel's `P` has them; numbers with a fraction are f32 and come as `f32(x)`. */
+  /**
+   * Parameters in the order of the kernel's `P`; numbers with a fraction are f32 and passed as
+   * `f32(x)`.
+   */
   readonly params: readonly number[]
   readonly groups: readonly [x: number, y: number]
   readonly weight?: GPUBuffer
   readonly kv?: GPUBuffer
 }
 
-/** What a buffer is used for, as the balance of memory lists it. */
+/** The use of a buffer, as the balance of memory lists it. */
 export type BufferUse = 'weights' | 'pools' | 'tables'
 
 const bits = new DataView(new ArrayBuffer(4))
 
-/** An f32 as the word that holds it. */
+/** Returns the word that holds an f32. */
 export function f32(value: number): number {
   bits.setFloat32(0, value, true)
   return bits.getUint32(0, true)
@@ -46,10 +52,10 @@ export class Gpu {
   readonly #pipelines = new Map<string, GPUComputePipeline>()
   readonly #params: GPUBuffer
   readonly #lists: GPUBuffer
-  /** Bound where a call has no weight, or no K and V: one is read, the other may be written. */
+  /** Bound for calls that have no weight, or no K and V: one is read, the other may be written. */
   readonly #noWeight: GPUBuffer
   readonly #noKv: GPUBuffer
-  /** By weight and K and V; those of buffers that were replaced are left behind. */
+  /** Bind groups by weight and by K and V. Those of replaced buffers are dropped. */
   #groups = new Map<GPUBuffer, Map<GPUBuffer, GPUBindGroup>>()
   readonly #paramWords = new Uint32Array((slots * slotBytes) / 4)
   readonly #listWords = new Uint32Array(listWords)
@@ -66,7 +72,7 @@ export class Gpu {
   readonly #used: Record<BufferUse, number> = { weights: 0, pools: 0, tables: 0 }
   readonly #uses = new WeakMap<GPUBuffer, BufferUse>()
 
-  /** `source`: the WGSL of a kernel, for this device's features. */
+  /** `source` returns the WGSL of a kernel for this device's features. */
   constructor(device: GPUDevice, source: (kernel: string) => string) {
     this.device = device
     this.#source = source
@@ -104,7 +110,7 @@ export class Gpu {
     return this.#used
   }
 
-  /** A zeroed buffer. Throws `out_of_memory` for one that the device can't bind. */
+  /** Creates a zeroed buffer. Throws `out_of_memory` for one that the device cannot bind. */
   buffer(bytes: number, what: string, use: BufferUse = 'tables', as: number = usage.storage): GPUBuffer {
     const { maxStorageBufferBindingSize, maxBufferSize } = this.device.limits
     const most = Math.min(maxStorageBufferBindingSize, maxBufferSize)
@@ -120,7 +126,7 @@ export class Gpu {
     return buffer
   }
 
-  /** Room for `values` f32 among the activations: their index. */
+  /** Allocates `values` f32 among the activations and returns their index. */
   alloc(values: number): number {
     const at = this.#arenaTop
     // Rows of four are read at once.
@@ -133,7 +139,7 @@ export class Gpu {
     return at
   }
 
-  /** A copy of a buffer, larger or cut off, in place of the buffer, which is destroyed. */
+  /** Replaces a buffer with a longer or shorter copy, and destroys it. */
   replaced(old: GPUBuffer, bytes: number, what: string, use: BufferUse = 'tables'): GPUBuffer {
     const buffer = this.buffer(bytes, what, use)
     this.#outside().copyBufferToBuffer(old, 0, buffer, 0, Math.min(old.size, buffer.size))
@@ -141,11 +147,11 @@ export class Gpu {
     return buffer
   }
 
-  /** Destroys a buffer when all that was asked for before has been submitted. */
+  /** Destroys a buffer after all work before it has been submitted. */
   free(buffer: GPUBuffer): void {
     this.flush()
     this.#groups = new Map()
-    this.#used[this.#uses.get(buffer)!] -= buffer.size
+    this.#used[defined(this.#uses.get(buffer))] -= buffer.size
     buffer.destroy()
   }
 
@@ -159,7 +165,7 @@ export class Gpu {
     this.device.queue.writeBuffer(this.#tables, 0, words)
   }
 
-  /** Puts values among the activations, after all that was asked for before. */
+  /** Writes values into the activations, after all work before it. */
   write(at: number, values: Float32Array): void {
     this.flush()
     this.device.queue.writeBuffer(
@@ -169,7 +175,7 @@ export class Gpu {
     )
   }
 
-  /** Uploads a list for the next call: its index. */
+  /** Uploads a list for the next call and returns its index. */
   list(values: readonly number[]): number {
     if (values.length > listWords)
       throw new ForetokenError(
@@ -202,12 +208,15 @@ export class Gpu {
     this.#listed = 0
   }
 
-  /** Bytes of a buffer, after all that was asked for before. Rejects with what failed. */
+  /**
+   * Returns bytes of a buffer, after all work before it. Rejects with the error of work that
+   * failed.
+   */
   async read(buffer: GPUBuffer | 'activations', at: number, bytes: number): Promise<ArrayBuffer> {
-    return (await this.readAll(buffer, [{ at, bytes }]))[0]!
+    return defined((await this.readAll(buffer, [{ at, bytes }]))[0])
   }
 
-  /** Some runs of bytes of a buffer. */
+  /** Returns several ranges of bytes of a buffer. */
   async readAll(
     buffer: GPUBuffer | 'activations',
     runs: readonly { readonly at: number; readonly bytes: number }[],
@@ -241,7 +250,7 @@ export class Gpu {
     }
   }
 
-  /** Puts bytes into a buffer, after all that was asked for before. */
+  /** Writes bytes into a buffer, after all work before it. */
   writeBuffer(buffer: GPUBuffer, at: number, bytes: Uint8Array): void {
     this.flush()
     this.device.queue.writeBuffer(buffer, at, bytes.slice())
@@ -252,7 +261,7 @@ export class Gpu {
     this.device.destroy()
   }
 
-  /** The encoder, with no compute pass open. */
+  /** Returns the encoder, with no compute pass open. */
   #outside(): GPUCommandEncoder {
     this.#pass?.end()
     this.#pass = undefined

@@ -1,5 +1,9 @@
-/** Blocks of KV pages as bytes of the wire: pages are read back, and the Wasm core, whose layout they have, turns them into bytes. */
+/**
+ * Turns blocks of KV pages into bytes of the wire: pages are read back and converted by the Wasm
+ * core, which has the same layout.
+ */
 
+import { defined } from '../../base/at.ts'
 import { type KvBlock, type KvCodec, type KvCoding, type KvPool, pageTokens, type WireCodec } from '../../base/kv.ts'
 import type { Backend } from '../backend.ts'
 import type { GpuKvPool } from './kv-pool.ts'
@@ -15,7 +19,7 @@ interface Copied {
 export class GpuKvCodec implements KvCodec {
   readonly #host: Pick<Backend, 'kvPool'>
   readonly #wire: KvCodec
-  /** The host's pool for each of ours: it has pages only while they are turned into bytes, or made from them. */
+  /** The host's pool for each GPU pool. It has pages only while they are converted. */
   readonly #pools = new Map<KvPool, KvPool>()
   #busy: Promise<unknown> = Promise.resolve()
 
@@ -43,12 +47,15 @@ export class GpuKvCodec implements KvCodec {
       const gpu = pool as GpuKvPool
       await this.#copied(gpu, block, coding, async (host, { pages, touched, copies }) => {
         await this.#wire.decodeKv(host, { ...block, pages }, coding, bytes)
-        for (const [index, page] of touched.entries()) gpu.writePage(page, await host.readPage(copies[index]!))
+        for (const [index, page] of touched.entries()) gpu.writePage(page, await host.readPage(defined(copies[index])))
       })
     })
   }
 
-  /** Runs `work` on copies in the host's pool of the pages that hold a block, and of those of its prediction. */
+  /**
+   * Runs `work` on copies in the host's pool of the pages that hold a block, and of those of its
+   * prediction.
+   */
   async #copied<T>(
     gpu: GpuKvPool,
     { from, to, pages }: KvBlock,
@@ -63,9 +70,10 @@ export class GpuKvCodec implements KvCodec {
     try {
       while (copies.length < wanted.length)
         for (const page of host.add(wanted.length - copies.length)) copies.push(page)
-      for (const [index, bytes] of (await gpu.readPages(wanted)).entries()) host.writePage(copies[index]!, bytes)
+      for (const [index, bytes] of (await gpu.readPages(wanted)).entries())
+        host.writePage(defined(copies[index]), bytes)
       const at = (list: readonly number[], offset: number) =>
-        list.slice(0, end).map((_, index) => copies[Math.max(0, index - first) + offset]!)
+        list.slice(0, end).map((_, index) => defined(copies[Math.max(0, index - first) + offset]))
       return await work(host, { touched, copies, pages: at(pages, 0), base: base && at(base, touched.length) })
     } finally {
       host.remove(copies)
@@ -78,7 +86,7 @@ export class GpuKvCodec implements KvCodec {
     return found
   }
 
-  /** One block at a time: they share the host's pages. */
+  /** Runs one block at a time, since they share the host's pages. */
   #alone<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#busy.then(work)
     this.#busy = done.catch(() => {})

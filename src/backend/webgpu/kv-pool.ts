@@ -1,4 +1,7 @@
-/** KV pages in a GPU buffer, each as the Wasm core has it, so that saved prefixes and streams of K and V are the same everywhere. */
+/**
+ * Holds KV pages in a GPU buffer, in the layout of the Wasm core, so that saved prefixes and
+ * streams of K and V are the same everywhere.
+ */
 
 import { at } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
@@ -17,7 +20,10 @@ export class GpuKvPool implements KvPool {
   readonly #layers: readonly { readonly heads: number; readonly word: number }[]
   readonly #gpu: Gpu
   #buffer: GPUBuffer
-  /** Pages that the buffer has in front, and which of them are not in the pool: 0 to `#end` - 1 without `#gaps`. */
+  /**
+   * Number of pages at the front of the buffer, and those of them that are not in the pool: without
+   * `#gaps` the pool has 0 to `#end` - 1.
+   */
   #end = 0
   readonly #gaps = new Set<number>()
 
@@ -38,7 +44,7 @@ export class GpuKvPool implements KvPool {
     return this.#end - this.#gaps.size
   }
 
-  /** Bytes of the buffer that no page has. */
+  /** Returns the bytes of the buffer that belong to no page. */
   get slack(): number {
     return this.#buffer.size - this.pages * this.pageBytes
   }
@@ -51,7 +57,10 @@ export class GpuKvPool implements KvPool {
     return at(this.#layers, layer)
   }
 
-  /** All pages lie in one buffer: where it is full, a larger one takes its place. Gaps are filled first, the lowest first. */
+  /**
+   * Fills gaps first, the lowest first. All pages lie in one buffer, which is replaced by a larger
+   * one when it is full.
+   */
   add(pages: number): number[] {
     const added = [...this.#gaps].sort((a, b) => a - b).slice(0, pages)
     const missing = pages - added.length
@@ -61,7 +70,7 @@ export class GpuKvPool implements KvPool {
     return added
   }
 
-  /** A buffer that is less than a quarter full at its front is replaced by a smaller one. */
+  /** Removes pages. A buffer that is less than a quarter full is replaced by a smaller one. */
   remove(pages: readonly number[]): void {
     for (const page of pages) {
       this.#at(page)
@@ -71,7 +80,10 @@ export class GpuKvPool implements KvPool {
     if (4 * this.#end * this.pageBytes < this.#buffer.size - 256) this.#resize(this.#end)
   }
 
-  /** Room for `pages`; half as much again, where that can be bound: each change is a copy. */
+  /**
+   * Replaces the buffer by one for `pages`, and half as many again if that can be bound, since each
+   * change is a copy.
+   */
   #resize(pages: number): void {
     const { maxStorageBufferBindingSize } = this.#gpu.device.limits
     const least = Math.max(256, pages * this.pageBytes)
@@ -83,7 +95,7 @@ export class GpuKvPool implements KvPool {
     return new Uint8Array(await this.#gpu.read(this.#buffer, this.#at(page), this.pageBytes))
   }
 
-  /** Some pages, in one reading. */
+  /** Returns the bytes of several pages, in one read. */
   async readPages(pages: readonly number[]): Promise<Uint8Array[]> {
     const runs = pages.map((page) => ({ at: this.#at(page), bytes: this.pageBytes }))
     return (await this.#gpu.readAll(this.#buffer, runs)).map((bytes) => new Uint8Array(bytes))

@@ -1,4 +1,8 @@
-/** Matrix products on the device: which kernel takes which rows, and x laid out for matrix units. */
+/**
+ * Runs matrix products on the device: chooses the kernel by the rows, and lays x out for matrix
+ * units.
+ */
+import { defined } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
 import type { MatrixUnit } from './features.ts'
 import type { Gpu } from './gpu.ts'
@@ -6,9 +10,9 @@ import { matrixTile } from './shaders/matrix.ts'
 import type { GpuTensor } from './tensors.ts'
 import type { GpuWeight, Kind } from './weights.ts'
 
-/** Rows up to which weights are read once for all of them. */
+/** Maximum rows of the kernel that reads weights once for all rows. */
 const fewRows = 4
-/** Rows from which matrix units are worth their tiles. */
+/** Minimum rows for which matrix units are worth their tiles. */
 const unitRows = 16
 
 /** A kernel of threads, and the rows and outputs of its workgroup. */
@@ -21,7 +25,7 @@ const wideTileBytes = 64 * 32 * 4 + 64 * 32 * 4 + 2 * 64 * 4 + 2 * 64 * 8
 export class Products {
   readonly #gpu: Gpu
   readonly #matrix: MatrixUnit | undefined
-  /** Whether tiles of 64 rows find room in a workgroup. */
+  /** True if tiles of 64 rows fit in a workgroup. */
   readonly #wide: boolean
   /** x laid out for matrix units, and what its rows were multiplied by. */
   #laid: Laid | undefined
@@ -68,9 +72,9 @@ export class Products {
       })
   }
 
-  /** What units of f16 can't hold, threads multiply. */
+  /** Returns false for weights that f16 cannot hold, which threads multiply. */
   #unitTakes(kind: Kind): boolean {
-    return this.#matrix!.from === 'f32' || (kind !== 'bf16' && kind !== 'f32')
+    return defined(this.#matrix).from === 'f32' || (kind !== 'bf16' && kind !== 'f32')
   }
 
   #lay({ at, stride, cols }: GpuTensor, rows: number): Laid {
@@ -96,7 +100,7 @@ interface Laid {
   readonly scales: number
 }
 
-/** Where a product goes: its first element and the distance of rows; `add` 1 where it is added. */
+/** The place of a product's result: its first element and row stride; `add` is 1 if it is added. */
 interface Sum {
   readonly at: number
   readonly stride: number

@@ -7,7 +7,7 @@
  *     angles   f32: cosines and sines of each row, (rows, head_dim), for each rotation
  */
 
-import { at } from '../../base/at.ts'
+import { at, defined } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
 import { pageTokens } from '../../base/kv.ts'
 import type { RopeSpec } from '../../base/model.ts'
@@ -18,7 +18,7 @@ export interface Window {
   /** First row of the window on the flat axis, and its rows. */
   readonly row: number
   readonly rows: number
-  /** Word at which the window's blocks begin, and how many there are; so of tiles. */
+  /** Word at which the window's blocks begin, and their number; likewise for tiles. */
   readonly blocks: number
   readonly blockCount: number
   readonly tiles: number
@@ -34,7 +34,7 @@ export interface Tables {
   window(from: number, to: number): Window
 }
 
-/** `frequencies` are those of each rotation, as `frequenciesOf` makes them. */
+/** Makes the tables of a pass. `frequencies` are those of each rotation, from `frequenciesOf`. */
 export function tablesOf(
   segments: readonly Segment[],
   ropes: readonly RopeSpec[],
@@ -93,7 +93,10 @@ export function tablesOf(
   }
 }
 
-/** Radians a position of each pair: theta^(-2f/headDim), divided by the model's scaling. */
+/**
+ * Returns the radians per position of each pair: theta^(-2f/headDim), divided by the model's
+ * scaling.
+ */
 export function frequenciesOf({ headDim, theta, divisors }: RopeSpec): Float64Array {
   return Float64Array.from({ length: headDim / 2 }, (_, f) => theta ** ((-2 * f) / headDim) / (divisors?.[f] ?? 1))
 }
@@ -104,7 +107,7 @@ function writeAngles(out: Float32Array, segments: readonly Segment[], frequencie
   for (const { start, length, past, position = past } of segments)
     for (let i = 0; i < length; i++)
       for (let f = 0; f < half; f++) {
-        const angle = (position + i) * frequencies[f]!
+        const angle = (position + i) * defined(frequencies[f])
         out[(start + i) * headDim + f] = Math.cos(angle)
         out[(start + i) * headDim + half + f] = Math.sin(angle)
       }

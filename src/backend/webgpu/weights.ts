@@ -1,6 +1,7 @@
 /**
- * Weights (n, k) as the shaders read them: blocks of 32 k, and in each block all outputs beside each other, so that neighbouring threads
- * read neighbouring memory. k is filled up to whole blocks with zeros.
+ * Weights (n, k) as the shaders read them: blocks of 32 k, and in each block all outputs beside
+ * each other, so that neighbouring threads read neighbouring memory. k is filled up to whole blocks
+ * with zeros.
  *
  * | kind | of a block and output | numbers |
  * |---|---|---|
@@ -47,7 +48,10 @@ export function kindOf(type: TensorType): Kind {
   return type === 'q4_0' || type === 'q4_1' || type === 'q4_k' ? 'u4' : 'i8'
 }
 
-/** Takes a weight's file bytes, and uploads it when it is whole, in buffers of at most `weightBytes`. */
+/**
+ * Takes a weight's file bytes, and uploads it when it is whole, in buffers of at most
+ * `weightBytes`.
+ */
 export function weightWriter(
   gpu: Gpu,
   spec: { name: string; type: TensorType; n: number; k: number },

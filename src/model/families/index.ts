@@ -35,7 +35,10 @@ export function ggufFormOf(name: unknown, where: string): GgufForm {
   )
 }
 
-/** Returns the form of the family whose config.json has the `model_type` `name`. Throws `unsupported`. */
+/**
+ * Returns the form of the family whose config.json has the `model_type` `name`. Throws
+ * `unsupported`.
+ */
 export function huggingFaceFormOf(name: unknown, where: string): HuggingFaceForm {
   return formOf(
     families.flatMap(({ huggingFace }) => huggingFace ?? []),

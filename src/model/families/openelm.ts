@@ -1,7 +1,9 @@
 /**
- * OpenELM (arXiv 2404.14619) as Hugging Face folders hold it: a llama whose layers differ in heads and in MLP width, with a norm on
- * each head of q and k, and tensors that hold several matrices, one below the other.
+ * OpenELM (arXiv 2404.14619) as Hugging Face folders hold it: a llama whose layers differ in heads
+ * and in MLP width, with a norm on each head of q and k, and tensors that hold several matrices,
+ * one below the other.
  */
+import { defined } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
 import type { LayerShape, ModelConfig } from '../../base/model.ts'
 import { configOfShapes, numberOf } from '../config.ts'
@@ -64,7 +66,7 @@ function configOf(json: Json, where: string): ModelConfig {
   const divisor = number('ffn_dim_divisor', 256)
   const intermediate = list('ffn_multipliers', false).map((multiplier) => divisible(multiplier * hidden, divisor))
   const shapes = heads.map((count, i): LayerShape => {
-    return { heads: count, kvHeads: kvHeads[i]!, intermediate: intermediate[i]! }
+    return { heads: count, kvHeads: defined(kvHeads[i]), intermediate: defined(intermediate[i]) }
   })
   const normed = json.normalize_qk_projections ?? false
   if (typeof normed !== 'boolean')
@@ -113,7 +115,7 @@ function tensor(name: string, place: TensorPlace): TensorSource {
   return { ...plain, huggingFace, ...(part && { part }) }
 }
 
-/** The rows that a matrix has of a tensor that holds several, one below the other. */
+/** Returns the rows of a matrix in a tensor that holds several, one below the other. */
 function partOf(
   name: string,
   { heads, kvHeads, intermediate }: LayerShape,
@@ -128,7 +130,10 @@ function partOf(
   return undefined
 }
 
-/** The multiple of `divisor` nearest to `value`, at least one, and never less than nine tenths of it. */
+/**
+ * Returns the multiple of `divisor` nearest to `value`: at least one, and never less than nine
+ * tenths of `value`.
+ */
 function divisible(value: number, divisor: number): number {
   const nearest = Math.max(divisor, Math.floor(Math.floor(value + divisor / 2) / divisor) * divisor)
   return nearest < 0.9 * value ? nearest + divisor : nearest

@@ -1,6 +1,6 @@
 /**
- * What most families share with Llama: names of tensors, keys of the config, and a layer of norm, attention, norm and gated MLP.
- * A family is this with what differs.
+ * The parts that most families share with Llama: names of tensors, keys of the config, and a layer
+ * of norm, attention, norm and gated MLP. A family adds what differs.
  */
 import type { LayerSpec, ModelConfig, ModelSpec, TensorInfo } from '../../base/model.ts'
 import { layerShapes, numberOf } from '../config.ts'
@@ -16,7 +16,10 @@ export const plainKeys = [
   'rope_theta tie_word_embeddings',
 ]
 
-/** Names in a GGUF and in a Hugging Face folder, without `.weight` or `.bias`, of tensors of the whole model. */
+/**
+ * Names in a GGUF and in a Hugging Face folder, without `.weight` or `.bias`, of tensors of the
+ * whole model.
+ */
 const modelTensors: Readonly<Record<string, readonly [gguf: string, huggingFace: string]>> = {
   embed: ['token_embd', 'model.embed_tokens'],
   embedTail: ['token_embd_tail', 'model.embed_tokens_tail'],
@@ -45,7 +48,7 @@ const layerTensors: Readonly<Record<string, readonly [gguf: string, huggingFace:
   ffnOutNorm: ['post_ffw_norm', 'post_feedforward_layernorm'],
 }
 
-/** Llama's names of a tensor. */
+/** Returns Llama's names of a tensor. */
 export function plainTensor(name: string, { layer }: TensorPlace): TensorSource {
   const [gguf = name, huggingFace = name] = (layer ? layerTensors : modelTensors)[name] ?? []
   const ending = name.endsWith('Bias') ? 'bias' : 'weight'
@@ -56,7 +59,7 @@ export function plainTensor(name: string, { layer }: TensorPlace): TensorSource 
   }
 }
 
-/** Llama's recipe, with what is otherwise in every layer. */
+/** Returns Llama's recipe, with `otherwise` applied to every layer. */
 export function plainSpec(config: ModelConfig, otherwise: Partial<LayerSpec> = {}): ModelSpec {
   const { architecture, headDim, rmsEps, ropeTheta, ropePairs, ropeDivisors, windows } = config
   const rope = {
@@ -83,13 +86,13 @@ export function plainSpec(config: ModelConfig, otherwise: Partial<LayerSpec> = {
   return { family: architecture, headDim, rmsEps, layers, embeddingScale: 1, logitScale: 1 }
 }
 
-/** What a config.json with Llama's keys says; see `HuggingFaceForm`. */
+/** The parts of `HuggingFaceForm` that read Llama's keys. */
 export const plainFolder: Pick<HuggingFaceForm, 'windows' | 'tied'> = {
   windows: windowsOf,
   tied: (json) => json.tie_word_embeddings,
 }
 
-/** The config in a config.json with Llama's keys. Throws `bad_model`. */
+/** Reads a config.json with Llama's keys. Throws `bad_model`. */
 export function plainConfig(architecture: string, json: Json, where: string): ModelConfig {
   const number = (key: string, otherwise?: number) => numberOf(json, key, where, otherwise)
   const heads = number('num_attention_heads')
@@ -111,7 +114,7 @@ export function plainConfig(architecture: string, json: Json, where: string): Mo
   }
 }
 
-/** The form of a GGUF with Llama's keys behind `name.`. */
+/** Returns the form of a GGUF with Llama's keys after `name.`. */
 export function plainGguf(name: string, ropePairs: ModelConfig['ropePairs']): GgufForm {
   return { name, read: (metadata, tensors) => ggufConfig(name, ropePairs, metadata, tensors) }
 }

@@ -1,28 +1,31 @@
 /**
- * The best of a row, largest first and the lower index first among equals, and the log of the sum of exp of all: so that a sampler reads a few
- * numbers, and not the logits of a vocabulary. Argmax is the best one.
+ * The best of a row, largest first and the lower index first among equals, and the log of the sum
+ * of exp of all: so that a sampler reads a few numbers, and not the logits of a vocabulary. Argmax
+ * is the best one.
  *
- * Two kernels: of each run of columns, then of all runs of a row. A result is `count` values, their indices as f32, the largest, the sum of exp
- * of all by it, and how many are NaN or too large: 2 count + 3 numbers.
+ * Two kernels: of each run of columns, then of all runs of a row. A result is `count` values, their
+ * indices as f32, the largest, the sum of exp of all by it, and how many are NaN or too large: 2
+ * count + 3 numbers.
  */
 
 import type { Features } from '../features.ts'
 import { fold, head } from './common.ts'
 
-/** Columns of a run. */
+/** Number of columns of a run. */
 export const bestRun = 2048
-/** The longest list, and the most columns: an index has to be an exact f32. */
+/** Lengths of the longest list and of the longest row; an index must be an exact f32. */
 export const mostBest = 64
 export const mostColumns = 2 ** 24
 
-/** Numbers of a result. */
+/** Returns how many numbers a result has. */
 export function bestNumbers(count: number): number {
   return 2 * count + 3
 }
 
 /**
- * `write_best(to, thread)`: the best `p.count` of `items`, which `value_at` and `id_at` give. Each thread holds the best of its own that are
- * left; the best of those is next, and its thread looks for another behind it.
+ * `write_best(to, thread)`: the best `p.count` of `items`, which `value_at` and `id_at` give. Each
+ * thread holds the best of its own that are left; the best of those is next, and its thread looks
+ * for another behind it.
  */
 const writeBest = /* wgsl */ `
 const none = -3.4e38;

@@ -1,7 +1,13 @@
-/** What every shader begins with: its parameters, 16 words of u32 and f32 at most, and the bindings of gpu.ts. */
+/**
+ * The beginning of every shader: its parameters, at most 16 words of u32 and f32, and the bindings
+ * of gpu.ts.
+ */
 import type { Features } from '../features.ts'
 
-/** `uses`: features whose WGSL the shader has. `kv`: the elements of binding 5. */
+/**
+ * Returns the head of a shader. `uses` are features whose WGSL it has, `kv` the elements of binding
+ * 5.
+ */
 export function head(params: readonly string[], uses: readonly string[] = [], kv = 'u32'): string {
   return /* wgsl */ `${uses.map((name) => `enable ${name};`).join('\n')}
 struct P { ${params.map((name) => (name.includes(':') ? name : `${name}: u32`)).join(', ')} }
@@ -14,17 +20,23 @@ struct P { ${params.map((name) => (name.includes(':') ? name : `${name}: u32`)).
 `
 }
 
-/** Something of 64 threads that each of them gets. */
+/** A fold over 64 threads whose result every thread gets. */
 interface Fold {
   readonly enable: readonly string[]
-  /** `fold_add` and `fold_max` of a value and the thread's number. All 64 threads call them, and pass a barrier there. */
+  /**
+   * `fold_add` and `fold_max` of a value and the thread's number. All 64 threads call them, and
+   * pass a barrier there.
+   */
   readonly functions: string
   /** Parameters of `main`, behind others, and what it does first. */
   readonly parameters: string
   readonly begin: string
 }
 
-/** Folds of values of a WGSL type: by subgroups, whose results are folded in their order, or by a tree of halves. */
+/**
+ * Returns folds of values of a WGSL type: by subgroups, whose results are folded in order, or by a
+ * tree of halves.
+ */
 export function fold(type: 'f32' | 'vec4f', { subgroups }: Pick<Features, 'subgroups'>): Fold {
   return subgroups ? bySubgroups(type) : byHalves(type)
 }

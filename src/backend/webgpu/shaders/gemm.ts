@@ -1,8 +1,9 @@
 /**
  * out (rows, n) (+)= x (rows, k) times a weight (n, k) transposed.
  *
- * The order of a sum is one for all kernels, so that a row has the same bits whatever shares its pass: k is cut into four slices of whole
- * blocks, each is added up from its front, 16 products at a time, and then the four in order. Of a quantised weight those 16 are
+ * The order of a sum is one for all kernels, so that a row has the same bits whatever shares its
+ * pass: k is cut into four slices of whole blocks, each is added up from its front, 16 products at
+ * a time, and then the four in order. Of a quantised weight those 16 are
  *
  *     d (x . q) + m (sum of x)
  *
@@ -29,14 +30,18 @@ fn put(row: u32, col: u32, value: f32) {
 }
 `
 
-/** `more(sum, dots, d, m, x)`: the sum and 16 more products, of each of four rows or outputs; `x` is the sum of their 16 x. */
+/**
+ * `more(sum, dots, d, m, x)`: the sum and 16 more products, of each of four rows or outputs; `x` is
+ * the sum of their 16 x.
+ */
 const more = /* wgsl */ `
 fn more(sum: vec4f, dots: vec4f, d: vec4f, m: vec4f, x: vec4f) -> vec4f { return fma(x, m, fma(dots, d, sum)); }
 fn sum16(x: array<vec4f, 4>) -> f32 { return dot(((x[0] + x[1]) + x[2]) + x[3], vec4f(1.0)); }
 `
 
 /**
- * A tile of 64 outputs and 32 rows, or 64, a workgroup of 16 x 8 threads; 4 outputs times 4 rows, or 8, a thread:
+ * A tile of 64 outputs and 32 rows, or 64, a workgroup of 16 x 8 threads; 4 outputs times 4 rows,
+ * or 8, a thread:
  *
  *     for each slice, for each block of 32 k:
  *         all: x's rows x 32 and the weight's 64 x 32 numbers into workgroup memory
@@ -122,7 +127,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
 }`
 }
 
-/** Up to 4 rows: 16 outputs a workgroup, a thread for each slice of each; weights are read once for all rows. */
+/**
+ * Returns a kernel for up to 4 rows: a workgroup has 16 outputs and a thread for each slice of
+ * each; weights are read once for all rows.
+ */
 export function gemmFew(kind: Kind): string {
   const quantised = isQuantised(kind)
   const add = quantised

@@ -1,4 +1,5 @@
-/** Kernels by name: `<op> <type>`. */
+/** Writes kernels by name: `<op> <type>`. */
+import { defined } from '../../../base/at.ts'
 import type { KvType } from '../../../base/kv.ts'
 import type { Activation } from '../../../base/model.ts'
 import type { Features } from '../features.ts'
@@ -17,8 +18,8 @@ const writers: Readonly<Record<string, Writer>> = {
   gemm_few: (kind) => gemmFew(kind as Kind),
   gemm_32: (kind, features) => gemmTiled(kind as Kind, 32, halves(kind, features)),
   gemm_64: (kind, features) => gemmTiled(kind as Kind, 64, halves(kind, features)),
-  gemm_matrix: (kind, { matrix }) => gemmMatrix(kind as Kind, matrix!),
-  lay_x: (_, { matrix }) => layX(matrix!),
+  gemm_matrix: (kind, { matrix }) => gemmMatrix(kind as Kind, defined(matrix)),
+  lay_x: (_, { matrix }) => layX(defined(matrix)),
   bias: () => bias,
   scale: () => scale,
   rope: () => rope,
@@ -31,18 +32,21 @@ const writers: Readonly<Record<string, Writer>> = {
   best_of_all: (_, features) => bestOfAll(features),
 }
 
-/** The WGSL of a kernel for a device with some features. */
+/** Returns the WGSL of a kernel for a device with some features. */
 export function shader(kernel: string, features: Features): string {
   const [op, type = ''] = kernel.split(' ') as [string, string?]
-  return writers[op]!(type, features)
+  return defined(writers[op])(type, features)
 }
 
-/** Whether a weight may lie in workgroup memory as f16: the numbers of bf16 and f32 may be too large for it. */
+/**
+ * Returns true if a weight may lie in workgroup memory as f16; the numbers of bf16 and f32 may be
+ * too large for it.
+ */
 function halves(kind: string, { f16 }: Features): boolean {
   return f16 && kind !== 'bf16' && kind !== 'f32'
 }
 
-/** Every kernel that a device with some features may run. */
+/** Returns the names of all kernels that a device with some features may run. */
 export function kernels({ matrix }: Features): string[] {
   const of = (ops: readonly string[], types: readonly string[]) =>
     ops.flatMap((op) => types.map((type) => `${op} ${type}`))

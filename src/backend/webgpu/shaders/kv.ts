@@ -1,6 +1,7 @@
 /**
- * K and V in pages of 16 tokens, laid out as the Wasm core has them (wasm/core/src/lib.rs): K (heads, dim, 16) transposed, V (heads, 16, dim), for
- * int8 then f32 scales of K (heads, 16) and V (heads, 16). Indices count words of four bytes.
+ * K and V in pages of 16 tokens, laid out as the Wasm core has them (wasm/core/src/lib.rs): K
+ * (heads, dim, 16) transposed, V (heads, 16, dim), for int8 then f32 scales of K (heads, 16) and V
+ * (heads, 16). Indices count words of four bytes.
  */
 import type { KvType } from '../../../base/kv.ts'
 import type { Features } from '../features.ts'
@@ -10,9 +11,10 @@ import { fold, head } from './common.ts'
 const perWord: Readonly<Record<KvType, number>> = { f32: 1, f16: 2, int8: 4 }
 
 /**
- * Writes the K and V of a pass. A workgroup is a page that the pass touches and a head; the tables hold for each such page its first row,
- * its rows, its number, and the token of the page that is first. Where elements are smaller than a word one thread owns a word: in K the
- * tokens of a dimension lie beside each other, and those of other passes must stay.
+ * Writes the K and V of a pass. A workgroup is a page that the pass touches and a head; the tables
+ * hold for each such page its first row, its rows, its number, and the token of the page that is
+ * first. Where elements are smaller than a word one thread owns a word: in K the tokens of a
+ * dimension lie beside each other, and those of other passes must stay.
  */
 export function writeKv(type: KvType): string {
   const per = perWord[type]
@@ -102,16 +104,17 @@ export const longestHead = 256
 export const queryRows = 4
 
 /**
- * Causal attention of each segment over its own pages, with a running softmax (Milakov and Gimelshein, 2018). A workgroup is up to 4 rows of a
- * segment and a query head:
+ * Causal attention of each segment over its own pages, with a running softmax (Milakov and
+ * Gimelshein, 2018). A workgroup is up to 4 rows of a segment and a query head:
  *
  *     for each 64 keys, at positions that are multiples of 64:
  *         each thread: one key's products with the 4 queries
  *         the new maximum, and what was summed so far scaled to it
  *         each thread: its dimensions of the sum of V
  *
- * With a window, rows see only the last keys up to their own. A row sees keys at the same places whatever is beside it, and those
- * that it must not see weigh exactly nothing: so its bits do not depend on other rows.
+ * With a window, rows see only the last keys up to their own. A row sees keys at the same places
+ * whatever is beside it, and those that it must not see weigh exactly nothing: so its bits do not
+ * depend on other rows.
  */
 export function attention(type: KvType, features: Features): string {
   const per = perWord[type]

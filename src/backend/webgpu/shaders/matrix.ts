@@ -1,10 +1,12 @@
 /**
- * Products of many rows by a subgroup's matrix units, which take tiles of f16 or f32 and add up in f32.
+ * Products of many rows by a subgroup's matrix units, which take tiles of f16 or f32 and add up in
+ * f32.
  *
- * Units take no bounds, so x is laid out for them first: whole tiles of rows, k filled up with zeros. f16 holds 11 bits, and a number is two of
- * them, what f16 holds of it and what that leaves over: three products (the smallest counts for nothing) are as exact as one in f32. Each row is
- * scaled by a power of two to where its largest element is in 2^14..2^15, so that no activation is too large for f16; what is lost of one is
- * 2^-21 of it, or 2^-39 of the row's largest.
+ * Units take no bounds, so x is laid out for them first: whole tiles of rows, k filled up with
+ * zeros. f16 holds 11 bits, and a number is two of them, what f16 holds of it and what that leaves
+ * over: three products (the smallest counts for nothing) are as exact as one in f32. Each row is
+ * scaled by a power of two to where its largest element is in 2^14..2^15, so that no activation is
+ * too large for f16; what is lost of one is 2^-21 of it, or 2^-39 of the row's largest.
  */
 
 import { type MatrixUnit, unitTile } from '../features.ts'
@@ -15,7 +17,7 @@ import { halfBlock } from './weights.ts'
 /** Rows and outputs of a workgroup of four subgroups. */
 export const matrixTile = { rows: 64, outputs: 64 } as const
 
-/** The first 11 bits of a number. Not by way of f16 and back: compilers take that for nothing, and there is nothing left over then. */
+/** The first 11 bits of a number, cut by bits: compilers may drop a conversion to f16 and back. */
 const eleven = 'fn eleven(value: f32) -> f32 { return bitcast<f32>(bitcast<u32>(value) & 0xffffe000u); }\n'
 
 const enabled = (unit: MatrixUnit) => [
@@ -24,7 +26,10 @@ const enabled = (unit: MatrixUnit) => [
   'chromium_experimental_subgroup_matrix',
 ]
 
-/** x (rows, k) as (rows, parts, padded k) for the units, and what their products are to be multiplied by. A workgroup is a row. */
+/**
+ * Returns a kernel that lays x (rows, k) out as (rows, parts, padded k) for the units, and writes
+ * the factors of their products. A workgroup is a row.
+ */
 export function layX({ from }: MatrixUnit): string {
   const most = fold('f32', { subgroups: true })
   const uses = [...most.enable, ...(from === 'f16' ? ['f16'] : [])]
@@ -50,8 +55,8 @@ ${kept}
 }
 
 /**
- * out (rows, n) (+)= x times a weight (n, k) transposed. A workgroup is a tile of 64 rows and 64 outputs; each of its four subgroups has a
- * quarter, 32 x 32, in its units' registers:
+ * out (rows, n) (+)= x times a weight (n, k) transposed. A workgroup is a tile of 64 rows and 64
+ * outputs; each of its four subgroups has a quarter, 32 x 32, in its units' registers:
  *
  *     for each block of 32 k:
  *         all: the weight's 64 x 32, expanded, into workgroup memory
@@ -62,7 +67,8 @@ export function gemmMatrix(kind: Kind, unit: MatrixUnit): string {
   const { from, m, n, k, lanes } = unit
   // Rows of the units' x for one of x.
   const parts = from === 'f16' ? 2 : 1
-  // Weights of 4 and 8 bits times their scales have more than 11 bits; others are f16, or the units take f32.
+  // Weights of 4 and 8 bits times their scales have more than 11 bits; others are f16, or the units
+  // take f32.
   const weightParts = from === 'f16' && kind !== 'f16' ? 2 : 1
   const [rows, outputs, steps] = [unitTile.rows / m, unitTile.outputs / n, unitTile.k / k]
   // Eight more than 32: neighbouring outputs then lie in other banks.

@@ -3,7 +3,10 @@ import type { Activation } from '../../../base/model.ts'
 import type { Features } from '../features.ts'
 import { fold, head } from './common.ts'
 
-/** out = x / rms(x) * weight over runs of `width` columns: a whole row, or each head of it. A workgroup is a run. */
+/**
+ * out = x / rms(x) * weight over runs of `width` columns: a whole row, or each head of it. A
+ * workgroup is a run.
+ */
 export function norm(features: Features): string {
   const sums = fold('f32', features)
   return /* wgsl */ `${head(['x', 'x_stride', 'out', 'out_stride', 'weight', 'width', 'eps: f32'], sums.enable)}${sums.functions}
@@ -32,7 +35,10 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x < p.cols) { a[p.x + id.y * p.x_stride + id.x] *= a[p.factors + id.x]; }
 }`
 
-/** Rotates pairs of each head by the angles of the row: cosines, then sines, (rows, head_dim) in the tables. */
+/**
+ * Rotates pairs of each head by the angles of the row: cosines, then sines, (rows, head_dim) in the
+ * tables.
+ */
 export const rope = /* wgsl */ `${head(['x', 'x_stride', 'heads', 'head_dim', 'adjacent', 'angles'])}
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -51,7 +57,10 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   a[second] = x * s + y * c;
 }`
 
-/** act(gate), of which e^-y is a part: y is gate for silu, and for gelu by its tanh approximation twice the argument of tanh. */
+/**
+ * act(gate), of which e^-y is a part: y is gate for silu, and for gelu by its tanh approximation
+ * twice the argument of tanh.
+ */
 const exponents: Readonly<Record<Activation, string>> = {
   silu: '-gate',
   gelu: '-1.5957691216 * (gate + 0.044715 * gate * gate * gate)',

@@ -1,7 +1,7 @@
-/** Reading weights: 16 elements of a block of 32, as the layouts of weights.ts have them. */
+/** WGSL that reads weights: 16 elements of a block of 32, in the layouts of weights.ts. */
 import type { Kind } from '../weights.ts'
 
-/** Whether a weight's elements are d q + m of whole numbers q of up to 8 bits. */
+/** Returns true if a weight's elements are d q + m with whole numbers q of up to 8 bits. */
 export function isQuantised(kind: Kind): boolean {
   return kind === 'u4' || kind === 'i8'
 }
@@ -19,7 +19,7 @@ export function numbers(kind: Kind): string {
   return scale + of('numbers', 'array<vec4f, 4>', bodies[kind])
 }
 
-/** With `half_block(kb, col, h)`: the elements themselves. */
+/** Returns WGSL with `half_block(kb, col, h)`, the elements themselves. */
 export function halfBlock(kind: Kind): string {
   const body = isQuantised(kind)
     ? `
