@@ -1,5 +1,7 @@
-/** Prompts to measure with: named sets in a data folder, a file of one's own, or lengths drawn at random. */
+/** Prompts to measure with: named sets in a data folder, a user's own file, or random lengths. */
+
 import { join } from 'node:path'
+import { defined } from '../src/base/at.ts'
 import { createRandom } from '../src/decode/random.ts'
 import { type Engine, ForetokenError } from '../src/index.ts'
 import { lognormalLengths, shuffled, uniformLengths } from './lengths.ts'
@@ -11,7 +13,7 @@ type Kind = 'chat' | 'text'
 interface Source {
   readonly file: string
   readonly kind: Kind
-  /** Longest prompt in tokens; more is cut off. */
+  /** Maximum length of a prompt in tokens; the rest is cut off. */
   readonly cut?: number
 }
 
@@ -31,23 +33,24 @@ const sources: Readonly<Record<string, Source>> = {
 }
 
 export interface DatasetOptions {
-  /** Most prompts; drawn at random from a larger set. */
+  /** Maximum number of prompts, drawn at random from a larger set. */
   readonly count: number
   readonly seed: number
-  /** Where the named sets are. */
+  /** The folder of the named sets. */
   readonly folder: string | undefined
-  /** Longer prompts are left out, but for sets that cut them. */
+  /** Longer prompts are skipped, except in sets that cut them. */
   readonly mostTokens: number
 }
 
 /**
- * Prompts as token ids: of a set by name, of a path (JSON lines or plain lines, gzipped or not; read as chats), or of drawn
- * lengths (`lognormal-256-0.5`, `uniform-8-40`), whose tokens are random. Throws `not_found`, `bad_argument`.
+ * Loads prompts as token ids: of a named set, of a path (JSON lines or plain lines, gzipped or not;
+ * read as chats), or of random lengths (`lognormal-256-0.5`, `uniform-8-40`) with random tokens.
+ * Throws `not_found`, `bad_argument`.
  */
 export async function loadPrompts(engine: Engine, name: string, options: DatasetOptions): Promise<number[][]> {
   const lengths = drawnLengths(name, options)
   if (lengths) return randomPrompts(engine, lengths, options.seed)
-  const source = Object.hasOwn(sources, name) ? sources[name]! : { file: name, kind: 'chat' as const }
+  const source = Object.hasOwn(sources, name) ? defined(sources[name]) : { file: name, kind: 'chat' as const }
   const texts = await textsOf(source.file === name ? name : pathOf(name, source.file, options.folder))
   const prompts: number[][] = []
   for (const text of shuffled(texts, options.seed)) {
@@ -59,7 +62,10 @@ export async function loadPrompts(engine: Engine, name: string, options: Dataset
   return prompts
 }
 
-/** A set's texts, in order. Throws `not_found`, and `bad_argument` with the line that can't be read. */
+/**
+ * Returns a set's texts, in order. Throws `not_found`, and `bad_argument` with the line that cannot
+ * be read.
+ */
 export async function textsOf(path: string): Promise<string[]> {
   const texts: string[] = []
   const json = path === '-' || /\.jsonl?(\.gz)?$/.test(path)
@@ -69,7 +75,7 @@ export async function textsOf(path: string): Promise<string[]> {
     const text = json && line.trim() !== '' ? textOf(jsonLine(line, path, number)) : line.trim()
     if (text === undefined)
       throw new ForetokenError('bad_argument', `${path}, line ${number}: none of the fields ${fields.join(', ')}`)
-    // A heading or a lone word is no prompt (as in the paper's code).
+    // A heading or a lone word is not a prompt (as in the paper's code).
     if (/\S\s+\S/.test(text)) texts.push(text)
   }
   return texts
@@ -77,7 +83,7 @@ export async function textsOf(path: string): Promise<string[]> {
 
 const fields = ['prompt', 'messages', 'turns', 'text', 'question', 'instruction', 'context', 'query'] as const
 
-/** The first thing a person says in a row. */
+/** Returns the first thing that a person says in a row. */
 function textOf(row: Record<string, unknown>): string | undefined {
   for (const field of fields) {
     const value = row[field]
@@ -103,7 +109,7 @@ function promptOf(engine: Engine, text: string, { kind, cut }: Source, most: num
   return ids.length <= most ? ids : undefined
 }
 
-/** Undefined for one that is longer than the engine's context. */
+/** Returns undefined for a prompt that is longer than the engine's context. */
 function chatIds(engine: Engine, text: string): number[] | undefined {
   try {
     return engine.promptIds(text)
@@ -113,7 +119,10 @@ function chatIds(engine: Engine, text: string): number[] | undefined {
   }
 }
 
-/** Lengths as a name such as `lognormal-256-0.5` or `uniform-8-40` says; undefined for another name. */
+/**
+ * Draws lengths for a name such as `lognormal-256-0.5` or `uniform-8-40`; returns undefined for
+ * another name.
+ */
 export function drawnLengths(name: string, { count, seed, mostTokens }: DatasetOptions): number[] | undefined {
   const [, kind, a = '', b = ''] = /^(lognormal|uniform)-(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)$/.exec(name) ?? []
   if (kind === 'lognormal') return lognormalLengths(count, Number(a), Number(b), seed, { max: mostTokens })

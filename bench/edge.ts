@@ -1,14 +1,19 @@
 /**
- * A Worker against the library, and against an isolate's memory.
+ * Measures a Worker against the library, and against an isolate's memory.
  *
- *     npm run bench:edge -- [MODEL] [--prepared FOLDER] [--runs 15] [--cold 5] [--requests 1000] [--streams 4] [--json]
+ *     npm run bench:edge -- [MODEL] [--prepared FOLDER] [--runs 15] [--cold 5] [--requests 1000]
+ *                           [--streams 4] [--json]
  *
- * - warm: client-side TTFT of 128-token prompts through workerd, in turns with the library in Node on one thread, same weights.
- * - cold: a fresh workerd with the weights in its local R2, from the first request to its first token.
- * - memory: requests of nearly the whole context, some at once, under the emulated limit; wasm memory and the resident set of workerd.
+ * - warm: client-side TTFT of 128-token prompts through workerd, in turns with the library in Node
+ *   on one thread, same weights.
+ * - cold: a fresh workerd with the weights in its local R2, from the first request to its first
+ *   token.
+ * - memory: requests of nearly the whole context, several at once, under the emulated limit: wasm
+ *   memory and the resident set of workerd.
  *
- * The Worker is the one that is deployed, `edge/worker.ts` with its app, by the root's wrangler.toml.
+ * The Worker is the deployed one, `edge/worker.ts` with its app, by the root's wrangler.toml.
  */
+
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -69,7 +74,7 @@ interface Served {
   close(): Promise<void>
 }
 
-/** A fresh workerd with the weights in its R2; its Worker has loaded nothing yet. */
+/** Starts a fresh workerd with the weights in its R2. Its Worker has loaded nothing yet. */
 async function serve(folder: string): Promise<Served> {
   const harness: TestHarness = createTestHarness({ workers: [{ configPath, vars }] })
   const { url } = await harness.listen()
@@ -94,7 +99,7 @@ async function warm(folder: string, runs: number) {
   const served = await serve(folder)
   const engine = await loadPrepared(folderStore(folder), { wasm: await loadWasm('auto', 1) })
   const [worker, library]: [number[], number[]] = [[], []]
-  // The first ones let both compile what they run often.
+  // The first runs let both compile what they run often.
   for (let run = -4; run < runs; run++) {
     const prompt = ids(run + 100, 128)
     const a = await firstToken(served.url, prompt, 1)
@@ -129,7 +134,7 @@ async function memory(folder: string, requests: number, streams: number) {
   await Promise.all(Array.from({ length: streams }, client))
   await served.close()
   const quarter = Math.max(1, samples.length >> 2)
-  const rss = (some: typeof samples) => median(some.map((sample) => sample.rss))
+  const rss = (part: typeof samples) => median(part.map((sample) => sample.rss))
   const growth = rss(samples.slice(-quarter)) / rss(samples.slice(quarter, 2 * quarter)) - 1
   return { requests, streams, failed, rss_growth: growth, samples }
 }
@@ -142,13 +147,15 @@ function completion(url: string, body: object): Promise<Response> {
   })
 }
 
-/** Bytes held by the engine, and by all workerd processes that this one has started. */
+/**
+ * Returns the bytes held by the engine, and by all workerd processes that this process has started.
+ */
 async function held(url: string): Promise<{ wasm_bytes: number; rss: number }> {
   const text = await (await fetch(`${url}/metrics`)).text()
   return { wasm_bytes: Number(/^foretoken_wasm_bytes (\d+)/m.exec(text)?.[1]), rss: workerdRss() }
 }
 
-/** Linux: by /proc. 0 elsewhere. */
+/** Reads /proc on Linux; returns 0 elsewhere. */
 function workerdRss(): number {
   let rss = 0
   try {
@@ -167,21 +174,22 @@ function readStatus(pid: string): string {
   try {
     return readFileSync(`/proc/${pid}/status`, 'utf8')
   } catch {
-    // It has ended meanwhile.
+    // The process has ended meanwhile.
     return ''
   }
 }
 
-/** Ids that no other prompt begins with, so that no prefix is found. */
+/** Returns ids that begin differently for each seed, so that no cached prefix matches. */
 function ids(seed: number, length: number): number[] {
   return Array.from({ length }, (_, i) => 100 + ((seed * 7919 + i * 131 + (i % 7) * seed) % 8000))
 }
 
-/** Milliseconds from the request to its first token's line. */
+/** Returns the milliseconds from the request to the line of its first token. */
 async function firstToken(url: string, prompt: readonly number[], maxTokens: number): Promise<number> {
   const begun = performance.now()
   const answer = await completion(url, { prompt, max_tokens: maxTokens, stream: true })
-  const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader()
+  if (!answer.body) throw new Error(`the Worker answered ${answer.status} without a body`)
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader()
   let text = ''
   let first = 0
   for (;;) {

@@ -1,20 +1,22 @@
-/** What a prefix cache could find at best, when prompts come one after another. */
+/** Computes what a prefix cache could find at best, when prompts come one after another. */
+import { defined } from '../src/base/at.ts'
+import { ForetokenError } from '../src/base/errors.ts'
 
 export interface IdealHits {
-  /** Prompt tokens in all. */
+  /** Total number of prompt tokens. */
   readonly tokens: number
-  /** Tokens found with memory for everything. */
+  /** Tokens found with unlimited memory. */
   readonly unlimited: number
-  /** Tokens found under the bound, if the future is known. */
+  /** Tokens found under the bound when the future is known. */
   readonly best: number
-  /** Tokens found under the bound by dropping what was used least recently. */
+  /** Tokens found under the bound when the least recently used page is dropped. */
   readonly lru: number
 }
 
 interface Node {
   readonly parent: Node | undefined
   readonly children: Map<string, Node>
-  /** Positions in the list of prompts whose whole pages pass here, the last first. */
+  /** Indices of the prompts whose whole pages pass through here, the last first. */
   readonly uses: number[]
   held: boolean
   heldChildren: number
@@ -22,10 +24,11 @@ interface Node {
 }
 
 /**
- * Prompts in order; pages of `pageTokens` are found by whole beginnings, at most all but the last token, and every whole
- * page of a prompt is kept. Under `maxPages` a page can be held only while its parent is. `best` drops the leaf whose next use
- * lies farthest ahead (Belady's rule), or does not take it in at all. The rule is optimal for single pages; in a tree whose
- * leaves must go first it is a very good guess, not a proof.
+ * Simulates a cache over prompts in order. Pages of `pageTokens` are found by whole prefixes, at
+ * most all but the last token, and every whole page of a prompt is kept. Under `maxPages`, a page
+ * can be held only while its parent is. `best` drops the leaf whose next use is farthest ahead
+ * (Belady's rule), or does not admit it at all. The rule is optimal for single pages. In a tree
+ * whose leaves must go first it is a very good guess, not a proof.
  */
 export function idealHits(prompts: readonly (readonly number[])[], pageTokens: number, maxPages: number): IdealHits {
   const paths = treeOf(prompts, pageTokens)
@@ -48,7 +51,8 @@ function treeOf(prompts: readonly (readonly number[])[], pageTokens: number): No
     }
     return path
   })
-  for (let index = paths.length - 1; index >= 0; index--) for (const node of paths[index]!) node.uses.push(index)
+  for (let index = paths.length - 1; index >= 0; index--)
+    for (const node of defined(paths[index])) node.uses.push(index)
   return paths
 }
 
@@ -56,7 +60,7 @@ function create(parent: Node | undefined): Node {
   return { parent, children: new Map(), uses: [], held: false, heldChildren: 0, lastUse: -1 }
 }
 
-/** Runs the cache; the leaf of the highest `badness` goes first. */
+/** Runs the cache; the leaf with the highest `badness` goes first. */
 function found(
   paths: readonly Node[][],
   prompts: readonly (readonly number[])[],
@@ -68,11 +72,11 @@ function found(
   for (const path of paths) for (const node of path) Object.assign(node, { held: false, heldChildren: 0, lastUse: -1 })
   let hits = 0
   paths.forEach((path, now) => {
-    const usable = Math.floor((prompts[now]!.length - 1) / pageTokens)
+    const usable = Math.floor((defined(prompts[now]).length - 1) / pageTokens)
     let known = 0
-    while (known < path.length && path[known]!.held) known++
+    while (known < path.length && defined(path[known]).held) known++
     hits += Math.min(known, usable) * pageTokens
-    // The deepest counts as used first, so that leaves are the oldest of their path.
+    // The deepest node counts as used first, so that leaves are the oldest of their path.
     path.forEach((node, depth) => {
       node.lastUse = now + 1 - depth / (path.length + 1)
     })
@@ -89,15 +93,16 @@ function found(
         const bad = badness(node, now)
         if (bad > worstBadness) [worst, worstBadness] = [node, bad]
       }
-      worst!.held = false
-      held.delete(worst!)
-      if (worst!.parent) worst!.parent.heldChildren--
+      if (!worst) throw new ForetokenError('internal', 'every held page has a child that is held')
+      worst.held = false
+      held.delete(worst)
+      if (worst.parent) worst.parent.heldChildren--
     }
   })
   return hits
 }
 
 function nextUse(node: Node, now: number): number {
-  while (node.uses.length > 0 && node.uses.at(-1)! <= now) node.uses.pop()
+  while (node.uses.length > 0 && defined(node.uses.at(-1)) <= now) node.uses.pop()
   return node.uses.at(-1) ?? Infinity
 }

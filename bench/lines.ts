@@ -1,14 +1,17 @@
-/** Lines of a data file, plain or gzipped. */
+/** Reads the lines of a data file, plain or gzipped. */
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
 import { ForetokenError } from '../src/index.ts'
 
-/** Longest line. */
+/** Maximum number of characters of a line. */
 const maxCharacters = 1 << 24
 
-/** Lines of a file, or of stdin for `-`, without their ends, in order; split at \n only, since JSON may hold U+2028. Throws `not_found`, `io`, `bad_argument`. */
+/**
+ * Yields the lines of a file, or of stdin for `-`, without their ends; splits at \n only, since
+ * JSON may hold U+2028. Throws `not_found`, `io`, `bad_argument`.
+ */
 export async function* linesOf(path: string): AsyncGenerator<string> {
   const stdin = path === '-'
   if (!stdin && !(await stat(path).catch(() => undefined))?.isFile())
@@ -21,7 +24,7 @@ export async function* linesOf(path: string): AsyncGenerator<string> {
   try {
     for await (const chunk of stream) {
       const parts = (held + decoder.decode(chunk as Uint8Array, { stream: true })).split('\n')
-      held = parts.pop()!
+      held = parts.pop() ?? ''
       if (held.length > maxCharacters) throw new Error(`a line has more than ${maxCharacters} characters`)
       for (const line of parts) yield line.replace(/\r$/, '')
     }
@@ -36,7 +39,10 @@ export async function* linesOf(path: string): AsyncGenerator<string> {
   if (held !== '') yield held
 }
 
-/** The JSON objects of a file of JSON lines, with their places; blank lines are left out. Throws what `linesOf` does, `bad_argument`. */
+/**
+ * Yields the JSON objects of a file of JSON lines with their places, and skips blank lines. Throws
+ * what `linesOf` throws, and `bad_argument`.
+ */
 export async function* jsonLinesOf(
   path: string,
 ): AsyncGenerator<{ readonly row: Record<string, unknown>; readonly where: string }> {
@@ -47,7 +53,7 @@ export async function* jsonLinesOf(
   }
 }
 
-/** `text` as JSON. Throws `bad_argument` with the place. */
+/** Parses `text` as a JSON object. Throws `bad_argument` with the place. */
 export function jsonLine(text: string, path: string, line: number): Record<string, unknown> {
   let value: unknown
   try {

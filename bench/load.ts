@@ -1,26 +1,32 @@
 /**
- * Clients of an OpenAI-compatible server, and what they see: time to first token, time between tokens, failures. Closed loop: so many
- * clients, each asks again when it is answered. Open loop: requests come at a rate, by a Poisson process, whoever is done; their times
- * count from when they should have been sent, so that a busy client can't hide its own delay.
+ * Simulates clients of an OpenAI-compatible server and measures what they see: time to first token,
+ * time between tokens, failures. In a closed loop, each of a number of clients asks again when it
+ * is answered. In an open loop, requests come at a rate, by a Poisson process, whether or not
+ * earlier ones are done; their times count from when they should have been sent, so that a busy
+ * client cannot hide its own delay.
  */
+import { defined } from '../src/base/at.ts'
 import { createRandom } from '../src/decode/random.ts'
 import { eventsOf } from './sse.ts'
 import { type Percentiles, percentiles, round, sum } from './stats.ts'
 
 export interface LoadOptions {
-  /** With `/v1`. */
+  /** The address with its `/v1`. */
   readonly url: string
   readonly model: string
   readonly key?: string | undefined
   readonly requests: number
-  /** Clients of a closed loop. */
+  /** Number of clients of a closed loop. */
   readonly concurrency: number
-  /** Requests a second of an open loop, in place of a closed one. */
+  /** Requests a second of an open loop, instead of a closed one. */
   readonly rate?: number | undefined
-  /** Prompt lengths in words, one after the other. */
+  /** Prompt lengths in words, used in turn. */
   readonly words: readonly number[]
   readonly maxTokens: number
-  /** Further fields of the body: what other servers don't know is sent to none. */
+  /**
+   * More fields for the body. Fields that only foretoken knows belong here, so other servers do not
+   * get them.
+   */
   readonly fields?: Readonly<Record<string, unknown>>
   readonly seed: number
   readonly signal?: AbortSignal | undefined
@@ -30,7 +36,7 @@ export interface LoadOptions {
 export interface LoadResult {
   readonly requests: number
   readonly failed: number
-  /** By status, or by what broke the connection. */
+  /** Counts by status, or by what broke the connection. */
   readonly failures: Readonly<Record<string, number>>
   readonly seconds: number
   readonly requests_per_s: number
@@ -48,7 +54,7 @@ interface Answered {
   readonly tokens: number
 }
 
-/** Rejects where the signal fires; all else that goes wrong is counted. */
+/** Runs the load. Rejects if the signal fires; all other failures are counted. */
 export async function load(options: LoadOptions): Promise<LoadResult> {
   const { requests, concurrency, rate, seed, onProgress, signal } = options
   const random = createRandom(seed)
@@ -58,7 +64,7 @@ export async function load(options: LoadOptions): Promise<LoadResult> {
   let done = 0
   const one = async (index: number, due: number) => {
     try {
-      answered.push(await ask(options, bodies[index]!, due))
+      answered.push(await ask(options, defined(bodies[index]), due))
     } catch (error) {
       signal?.throwIfAborted()
       const reason = error instanceof Failure ? error.message : 'connection'
@@ -122,10 +128,11 @@ async function ask({ url, key, signal }: LoadOptions, body: string, due: number)
     await response.body?.cancel()
     throw new Failure(String(response.status))
   }
+  if (!response.body) throw new Failure('no body')
   const times: number[] = []
   let tokens: number | undefined
   let ended = false
-  for await (const { data, at } of eventsOf(response.body!)) {
+  for await (const { data, at } of eventsOf(response.body)) {
     ended = data === '[DONE]'
     if (ended) break
     const chunk = JSON.parse(data)
@@ -135,21 +142,23 @@ async function ask({ url, key, signal }: LoadOptions, body: string, due: number)
   }
   if (!ended) throw new Failure('broken off')
   const e2e = performance.now() - due
-  const gaps = times.slice(1).map((time, index) => time - times[index]!)
+  const gaps = times.slice(1).map((time, index) => time - defined(times[index]))
   return { ttft: times[0] ?? e2e, gaps, e2e, tokens: tokens ?? times.length }
 }
 
 const words =
   'time year people way day man thing woman life child world school state family student group country'.split(' ')
 
-/** Prompts begin differently, so that no prefix cache has read them. */
+/**
+ * Returns the body of a request. Prompts begin differently, so that no prefix cache has read them.
+ */
 function bodyOf(
   { model, words: lengths, maxTokens, fields }: LoadOptions,
   index: number,
   random: () => number,
 ): string {
-  const length = lengths[index % lengths.length]!
-  const text = Array.from({ length }, () => words[Math.floor(random() * words.length)]!)
+  const length = defined(lengths[index % lengths.length])
+  const text = Array.from({ length }, () => defined(words[Math.floor(random() * words.length)]))
   const content = `${Math.floor(random() * 1e6)} ${text.join(' ')}`
   const stream = { stream: true, stream_options: { include_usage: true } }
   return JSON.stringify({

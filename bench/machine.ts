@@ -1,4 +1,4 @@
-/** What a record must say about where it was made. */
+/** Describes the machine and the commit that a record was made with. */
 import { execFileSync } from 'node:child_process'
 import os from 'node:os'
 

@@ -1,4 +1,8 @@
-/** Exact, predicted and refined prefill of the same prompts: when the first token comes, and what refining costs afterwards. */
+/**
+ * Measures exact, predicted and refined prefill of the same prompts: when the first token comes,
+ * and what refining costs afterwards.
+ */
+import { defined } from '../src/base/at.ts'
 import type { DoneEvent, Engine } from '../src/index.ts'
 import { type BenchOptions, promptOf } from './prefill.ts'
 import { cpuMs, quantile, round, type Summary, summary } from './stats.ts'
@@ -6,13 +10,13 @@ import { cpuMs, quantile, round, type Summary, summary } from './stats.ts'
 export type Mode = 'exact' | 'predicted' | 'refined'
 const modes: readonly Mode[] = ['exact', 'predicted', 'refined']
 
-/** One answer, by the wall and by the processor. */
+/** The times of one answer, by the clock and by the processor. */
 interface Timed {
   readonly ttft_ms: number
   readonly cpu_ms: number
-  /** Between tokens; of a refined answer, until its cache was exact. */
+  /** Milliseconds between tokens; for a refined answer, until its cache was exact. */
   readonly itl_ms: readonly number[]
-  /** Processor time between these tokens, all together. */
+  /** Total processor time between these tokens. */
   readonly itl_cpu_ms: number
   readonly done: DoneEvent
 }
@@ -22,24 +26,27 @@ export interface ModesRow {
   /** Medians over the rounds. */
   readonly ttft_ms: Readonly<Record<Mode, number>>
   readonly ttft_cpu_ms: Readonly<Record<Mode, number>>
-  /** Exact by predicted, round by round. */
+  /** Exact TTFT divided by predicted, by round. */
   readonly speedup: Summary
-  /** The same by the count of the work. */
+  /** The same ratio by the count of operations. */
   readonly formula: number
-  /** Refined by predicted, round by round. */
+  /** Refined TTFT divided by predicted, by round. */
   readonly refined_ttft: Summary
-  /** Milliseconds between tokens, of plain decode and while refining. */
+  /** Milliseconds between tokens, in plain decode and while refining. */
   readonly itl_ms: Readonly<Record<'plain' | 'refining', { readonly p50: number; readonly p95: number }>>
-  /** Tokens shown before the cache was exact. */
+  /** Number of tokens shown before the cache was exact. */
   readonly exact_from: number
-  /** Processor time of prefill and refining, without the decode steps, by exact prefill's: round by round. */
+  /**
+   * Processor time of prefill and refining without the decode steps, divided by that of exact
+   * prefill, by round.
+   */
   readonly total_work: Summary
   readonly samples: readonly Readonly<Record<Mode, Omit<Timed, 'done'>>>[]
 }
 
-/** Longest answer that a cache may take to become exact. */
+/** Maximum tokens of an answer in which a cache must become exact. */
 const mostTokens = 512
-/** Tokens of plain answers. */
+/** Number of tokens of plain answers. */
 const plainTokens = 48
 
 export async function benchModes(engine: Engine, options: BenchOptions): Promise<ModesRow[]> {
@@ -55,7 +62,7 @@ export async function benchModes(engine: Engine, options: BenchOptions): Promise
         one[mode] = await answered(engine, prompt, mode)
         options.onProgress?.(++done, options.lengths.length * (runs + 1) * modes.length)
       }
-      // The first warms up.
+      // The first run warms up.
       if (run > 0) rounds.push(one)
     }
     rows.push(rowOf(engine, length, rounds))
@@ -77,10 +84,11 @@ async function answered(engine: Engine, prompt: readonly number[], prefill: Mode
     times.push(performance.now() - begun)
     cpu.push(cpuMs() - cpuBegun)
   }
-  const until = prefill === 'refined' ? Math.max(1, done!.exact_from ?? maxTokens) : maxTokens
-  const itl_ms = times.slice(1, until).map((time, i) => time - times[i]!)
-  const itl_cpu_ms = cpu[Math.min(until, cpu.length) - 1]! - cpu[0]!
-  return { ttft_ms: times[0]!, cpu_ms: cpu[0]!, itl_ms, itl_cpu_ms, done: done! }
+  if (!done) throw new Error('the answer has no end')
+  const until = prefill === 'refined' ? Math.max(1, done.exact_from ?? maxTokens) : maxTokens
+  const itl_ms = times.slice(1, until).map((time, i) => time - defined(times[i]))
+  const itl_cpu_ms = defined(cpu[Math.min(until, cpu.length) - 1]) - defined(cpu[0])
+  return { ttft_ms: defined(times[0]), cpu_ms: defined(cpu[0]), itl_ms, itl_cpu_ms, done }
 }
 
 function rowOf(engine: Engine, length: number, rounds: readonly Record<Mode, Timed>[]): ModesRow {
@@ -98,7 +106,7 @@ function rowOf(engine: Engine, length: number, rounds: readonly Record<Mode, Tim
     ttft_ms: each((mode) => round(median((one) => one[mode].ttft_ms))),
     ttft_cpu_ms: each((mode) => round(median((one) => one[mode].cpu_ms))),
     speedup: rounded(rounds.map(({ exact, predicted }) => exact.ttft_ms / predicted.ttft_ms)),
-    formula: round(1 / engine.prediction!.share(engine.archive.config, length, 0)),
+    formula: round(1 / defined(engine.prediction).share(engine.archive.config, length, 0)),
     refined_ttft: rounded(rounds.map(({ refined, predicted }) => refined.ttft_ms / predicted.ttft_ms)),
     itl_ms: { plain: spread(between('exact')), refining: spread(between('refined')) },
     exact_from: median(({ refined }) => refined.done.exact_from ?? mostTokens),

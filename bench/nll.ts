@@ -1,10 +1,12 @@
 /**
- * Mean negative log-likelihood of a text in windows, against the float32 reference on the same weights.
+ * Measures the mean negative log-likelihood of a text in windows, against the float32 reference on
+ * the same weights.
  *
  *     node bench/nll.ts MODEL TEXT_FILE [--threads N] [--kv f32|f16|int8] [--build B] [--windows W]
  *
- * The text is tokenised whole, its first 20,000 ids are cut into windows of 512 that do not overlap, and each window is
- * scored on its own: its first id is given, not scored. The reference is made by `test/vectors/nll.py`.
+ * The text is tokenised whole, its first 20,000 ids are cut into windows of 512 that do not
+ * overlap, and each window is scored on its own; its first id is not scored. The reference is made
+ * by `test/vectors/nll.py`.
  */
 import { readFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'

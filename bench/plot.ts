@@ -1,16 +1,17 @@
-/** Small line charts as SVG, readable in light and dark, without a library. */
+/** Draws small line charts as SVG, readable in light and dark, without a library. */
+import { defined } from '../src/base/at.ts'
 
 export interface Series {
   readonly name: string
   readonly points: readonly (readonly [x: number, y: number])[]
-  /** A dashed line without marks: a prediction, a bound. */
+  /** Draws a dashed line without marks, for a prediction or a bound. */
   readonly dashed?: boolean
 }
 
 export interface Axis {
   readonly label: string
   readonly log?: boolean
-  /** Show these values and no others. */
+  /** Shows these values and no others. */
   readonly ticks?: readonly number[]
 }
 
@@ -27,10 +28,10 @@ const height = 440
 const frame = { left: 64, top: 64, bottom: 52 }
 const tall = height - frame.top - frame.bottom
 
-/** Okabe and Ito's colours, told apart by all kinds of sight. */
+/** Okabe and Ito's colours, which all kinds of colour vision can tell apart. */
 const colours = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9']
 
-/** A chart as an SVG text. Points that a logarithmic axis can't show are left out. */
+/** Returns a chart as SVG text. Points that a logarithmic axis cannot show are left out. */
 export function lineChart(chart: Chart): string {
   const { title, subtitle = '', x, y } = chart
   const series = chart.series.map(({ points, ...rest }) => ({ ...rest, points: points.filter(shown(x, y)) }))
@@ -43,14 +44,14 @@ export function lineChart(chart: Chart): string {
     points.map(([, value]) => value),
     y,
   )
-  // Names stand right of the lines: about 7.2 units a letter.
+  // Names stand to the right of the lines: about 7.2 units a letter.
   const right = 24 + 7.2 * Math.max(12, ...series.map(({ name }) => Math.min(name.length, 40)))
   const wide = width - frame.left - right
   const px = (value: number) => number(frame.left + horizontal.at(value) * wide)
   const py = (value: number) => number(frame.top + (1 - vertical.at(value)) * tall)
   const bottom = frame.top + tall
   const labels = spread(
-    series.map((one) => Number(one.points.length ? py(one.points.at(-1)![1]) : 0)),
+    series.map((one) => Number(one.points.length ? py(defined(one.points.at(-1))[1]) : 0)),
     16,
   )
   return [
@@ -76,12 +77,12 @@ export function lineChart(chart: Chart): string {
       const colour = colours[index % colours.length]
       const line = one.points.map(([a, b], at) => `${at === 0 ? 'M' : 'L'}${px(a)} ${py(b)}`).join('')
       const few = one.points.length <= 24 && !one.dashed
-      const end = one.points.at(-1)!
+      const end = defined(one.points.at(-1))
       return [
         `<path class="line" stroke="${colour}"${one.dashed ? ' stroke-dasharray="6 5"' : ''} d="${line}"/>`,
         ...(few ? one.points.map(([a, b]) => `<circle cx="${px(a)}" cy="${py(b)}" r="3.5" fill="${colour}"/>`) : []),
         `<path class="lead" stroke="${colour}" d="M${px(end[0])} ${py(end[1])}L${frame.left + wide + 10} ${labels[index]}"/>`,
-        `<text x="${frame.left + wide + 14}" y="${labels[index]! + 4}" style="fill:${colour}" class="name">${escaped(one.name)}</text>`,
+        `<text x="${frame.left + wide + 14}" y="${defined(labels[index]) + 4}" style="fill:${colour}" class="name">${escaped(one.name)}</text>`,
       ]
     }),
     '</svg>',
@@ -89,7 +90,10 @@ export function lineChart(chart: Chart): string {
   ].join('\n')
 }
 
-/** The share of values at most x, for several sets of values: a distribution. */
+/**
+ * Draws the distribution of several sets of values: for each value, the share of values at most
+ * that.
+ */
 export function distributionChart(
   chart: Omit<Chart, 'series' | 'y'>,
   sets: readonly { readonly name: string; readonly values: readonly number[] }[],
@@ -116,7 +120,7 @@ text{font:12px system-ui,sans-serif;fill:#333}
 `
 
 interface Scale {
-  /** Where a value lies, 0 to 1. */
+  /** Returns the position of a value, from 0 to 1. */
   at(value: number): number
   readonly ticks: readonly number[]
 }
@@ -126,18 +130,24 @@ function shown(x: Axis, y: Axis): (point: readonly [number, number]) => boolean 
   return ([a, b]) => sound(a, x) && sound(b, y)
 }
 
-/** A linear axis begins at 0 if that is near; a logarithmic one ends at round values. */
+/**
+ * Returns the scale of an axis. A linear axis begins at 0 if that is near; a logarithmic one ends
+ * at round values.
+ */
 function scaleOf(values: readonly number[], axis: Axis): Scale {
   const all = [...values, ...(axis.ticks ?? [])]
   const low = all.length ? Math.min(...all) : axis.log ? 1 : 0
   const high = all.length ? Math.max(...all) : 1
   if (axis.log) {
     const ticks = axis.ticks ?? logTicks(low, high)
-    const [from, to] = [Math.log(Math.min(low, ticks[0]!)), Math.log(Math.max(high, ticks.at(-1)!))]
+    const [from, to] = [
+      Math.log(Math.min(low, ticks[0] ?? Number.NaN)),
+      Math.log(Math.max(high, ticks.at(-1) ?? Number.NaN)),
+    ]
     return { ticks, at: (value) => (to === from ? 0.5 : (Math.log(value) - from) / (to - from)) }
   }
   const ticks = axis.ticks ?? linearTicks(low > 0 && low < 0.5 * high ? 0 : low, high)
-  const [from, to] = [Math.min(low, ticks[0]!), Math.max(high, ticks.at(-1)!)]
+  const [from, to] = [Math.min(low, ticks[0] ?? Number.NaN), Math.max(high, ticks.at(-1) ?? Number.NaN)]
   return { ticks, at: (value) => (to === from ? 0.5 : (value - from) / (to - from)) }
 }
 
@@ -145,20 +155,20 @@ function linearTicks(low: number, high: number): number[] {
   const span = Math.max(high - low, Math.abs(high) * 1e-6, 1e-6)
   const rough = span / 6
   const power = 10 ** Math.floor(Math.log10(rough))
-  const step = [1, 2, 5, 10].map((by) => by * power).find((by) => by >= rough)!
+  const step = [1, 2, 5, 10].map((by) => by * power).find((by) => by >= rough) ?? 10 * power
   const first = Math.floor(low / step)
   return Array.from({ length: Math.ceil(high / step) - first + 1 }, (_, i) =>
     Number(((first + i) * step).toPrecision(12)),
   )
 }
 
-/** 1, 2, 5 of each power of ten if there are few, else the powers. */
+/** Returns 1, 2 and 5 of each power of ten if there are few powers, else the powers. */
 function logTicks(low: number, high: number): number[] {
   const [from, to] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))]
   const steps = to - from <= 3 ? [1, 2, 5] : [1]
   const all: number[] = []
   for (let power = from; power <= to; power++) for (const step of steps) all.push(step * 10 ** power)
-  // At the ends of what a double holds the next power is 0 or infinite.
+  // At the limits of a double, the next power is 0 or infinite.
   while (all[0] === 0) all.shift()
   while (all.at(-1) === Infinity) all.pop()
   const first = all.findLastIndex((tick) => tick <= low)
@@ -169,7 +179,8 @@ function logTicks(low: number, high: number): number[] {
 /** Moves label heights apart, as little as needed. */
 function spread(wanted: readonly number[], apart: number): number[] {
   const order = wanted.map((at, index) => ({ at, index })).sort((a, b) => a.at - b.at)
-  for (let i = 1; i < order.length; i++) order[i]!.at = Math.max(order[i]!.at, order[i - 1]!.at + apart)
+  for (let i = 1; i < order.length; i++)
+    defined(order[i]).at = Math.max(defined(order[i]).at, defined(order[i - 1]).at + apart)
   const over = (order.at(-1)?.at ?? 0) - (frame.top + tall)
   if (over > 0) for (const one of order) one.at -= over
   const moved: number[] = []
@@ -186,5 +197,5 @@ function number(value: number): string {
 }
 
 function escaped(text: string): string {
-  return text.replace(/[&<>"]/g, (found) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' })[found]!)
+  return text.replace(/[&<>"]/g, (found) => defined({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' }[found]))
 }

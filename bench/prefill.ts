@@ -1,10 +1,12 @@
 /**
- * Prefill speed by prompt length, as a fraction of what this core's registers can do.
+ * Measures prefill speed by prompt length, as a fraction of what this core's registers can do.
  *
- * `gops` counts 2 x block parameters x tokens: attention, norms and the vocabulary projection are work, too, but do
- * not count, so that the figure can be compared between engines. `peak_gops` is the register-only rate of the build's
- * int8 dot product, measured between the samples of the same run.
+ * `gops` counts 2 x block parameters x tokens. Attention, norms and the vocabulary projection are
+ * work too, but do not count, so that the figure can be compared between engines. `peak_gops` is
+ * the register-only rate of the build's int8 dot product, measured between the samples of the same
+ * run.
  */
+import { defined } from '../src/base/at.ts'
 import type { Engine } from '../src/index.ts'
 import { round, type Sample, type Summary, summary, timed } from './stats.ts'
 
@@ -22,7 +24,9 @@ export interface PrefillRow {
 
 export interface BenchOptions {
   readonly lengths: readonly number[]
-  /** Timed runs of each length; lengths alternate, so that a slow spell hits all of them. Default 7. */
+  /**
+   * Timed runs of each length. Lengths alternate, so that a slow spell hits all of them. Default 7.
+   */
   readonly runs?: number
   readonly onProgress?: (done: number, total: number) => void
 }
@@ -39,8 +43,8 @@ export async function benchPrefill(engine: Engine, options: BenchOptions): Promi
       const ids = promptOf(engine, length)
       const sample = await timed(async () => (await engine.prefill(ids)).release())
       // The first round warms up: code is compiled, pages are touched.
-      if (run > 0) samples.get(length)!.push(sample)
-      peaks.push(engine.backend.peak(20))
+      if (run > 0) defined(samples.get(length)).push(sample)
+      peaks.push(engine.backend.bench?.peak(20) ?? Number.NaN)
       options.onProgress?.(++done, total)
     }
   }
@@ -62,7 +66,10 @@ export async function benchPrefill(engine: Engine, options: BenchOptions): Promi
   })
 }
 
-/** Parameters of all matrices in the blocks: embedding and vocabulary projection are not counted. */
+/**
+ * Returns the number of parameters of all matrices in the blocks, without embedding and vocabulary
+ * projection.
+ */
 export function blockParameters(engine: Engine): number {
   let sum = 0
   for (const [name, { rows, cols }] of engine.archive.tensors)
@@ -70,7 +77,10 @@ export function blockParameters(engine: Engine): number {
   return sum
 }
 
-/** Exactly `length` ids of plain text: common words, repeated with a counter so that no two stretches are equal. */
+/**
+ * Returns exactly `length` ids of plain text: common words, with a counter so that no two parts are
+ * equal.
+ */
 export function promptOf(engine: Engine, length: number): number[] {
   if (length >= engine.context) throw new RangeError(`a prompt of ${length} tokens does not fit in ${engine.context}`)
   let text = ''

@@ -1,12 +1,15 @@
 /**
- * Four ways to prefill a batch, on the same engine and weights, in turns: one prompt by one, all padded to the longest,
- * padded after ordering by length, and packed (Prepacking, arXiv 2404.09529, figures 3 and 5).
+ * Measures four ways to prefill a batch, on the same engine and weights, in turns: prompts one by
+ * one, all padded to the longest, padded after sorting by length, and packed (Prepacking, arXiv
+ * 2404.09529, figures 3 and 5).
  *
- * Padding runs in the same passes as packing, with rows that mean nothing: what differs is the rows, not the code. Random
- * batches are timed single, padded and packed. Ordering needs a queue to order: batches at even distances of the whole set,
- * ordered by length, are timed padded and packed, and compared with each other. An engine with a predictor does the random ones
- * twice more, predicted: one by one, and all submitted at once.
+ * Padding runs in the same passes as packing, with meaningless rows: the rows differ, not the code.
+ * Random batches are timed single, padded and packed. Sorting needs a queue to sort. So batches at
+ * even distances of the whole sorted set are timed padded and packed, and compared with each other.
+ * An engine with a predictor runs the random ones twice more, predicted: one by one, and all
+ * submitted at once.
  */
+import { defined } from '../src/base/at.ts'
 import { type Engine, pageTokens } from '../src/index.ts'
 import { binsOf } from '../src/onnx/bins.ts'
 import { moments, shuffled } from './lengths.ts'
@@ -14,42 +17,53 @@ import { quantile, round, type Sample, type Summary, sum, summary, timed } from 
 
 export interface PrepackRow {
   readonly batch: number
-  /** Batches drawn at random, and as many of the ordered set. */
+  /** Number of random batches, and of batches of the sorted set. */
   readonly batches: number
   readonly prompts: number
   readonly tokens: number
   readonly mean_length: number
   readonly cv: number
-  /** Rows of the longest prompt's length that best-fit decreasing needs for a batch, mean. */
+  /**
+   * Mean number of rows of the longest prompt's length that best-fit decreasing needs for a batch.
+   */
   readonly packed_rows: number
-  /** Medians of all batches together; `sorted` and `packed_sorted` are of the ordered batches. */
+  /** Medians of all batches together; `sorted` and `packed_sorted` are for the sorted batches. */
   readonly ms: Readonly<Record<'single' | 'padded' | 'packed' | 'sorted' | 'packed_sorted', number>>
   readonly cpu_ms: Readonly<Record<'single' | 'padded' | 'packed', number>>
-  /** Time of the others by the time of packing, round by round: the median, and the least and the most. */
+  /**
+   * Time of the others divided by the time of packing, by round: the median, and the minimum and
+   * maximum.
+   */
   readonly speedup: Readonly<Record<Rival, number>>
   readonly speedup_range: Readonly<Record<Rival, readonly [number, number]>>
-  /** Rows of padding by rows of packing: batch size x longest / sum of lengths. */
+  /** Rows with padding divided by rows with packing: batch size x longest / sum of lengths. */
   readonly predicted_speedup: number
-  /** Measured by predicted. */
+  /** Measured speed-up divided by predicted. */
   readonly of_predicted: number
   readonly peak_kv_bytes: Readonly<Record<'padded' | 'packed', number>>
-  /** To the logits of the first token, all prompts waiting since the batch began. `shortest`: by the scheduler. */
+  /**
+   * Milliseconds to the logits of the first token, all prompts waiting since the batch began.
+   * `shortest` is the scheduler's order.
+   */
   readonly ttft_ms: Readonly<Record<'single' | 'padded' | 'packed' | 'shortest', Ttft>>
-  /** The largest ratio of a packed prompt's TTFT to the padded batch's: above 1, somebody waited longer. */
+  /**
+   * The largest ratio of a packed prompt's TTFT to the padded batch's; above 1, a prompt waited
+   * longer.
+   */
   readonly worst_ttft: number
-  /** Of an engine with a predictor. */
+  /** Present for an engine with a predictor. */
   readonly predicted?: PredictedBatch
   readonly samples: readonly Round[]
 }
 
-/** Prediction with and without packing; medians, and times as fast round by round. */
+/** Prediction with and without packing: medians, and speed-ups by round. */
 export interface PredictedBatch {
   readonly ms: Readonly<Record<'single' | 'packed', number>>
-  /** Predicted one by one, against exact one by one. */
+  /** Speed-up of predicted over exact, both one by one. */
   readonly alone: Summary
-  /** Predicted and packed, against exact and padded. */
+  /** Speed-up of predicted and packed over exact and padded. */
   readonly together: Summary
-  /** `together` by the product of what packing and prediction make faster alone. */
+  /** `together` divided by the product of the separate speed-ups of packing and prediction. */
   readonly of_product: number
 }
 
@@ -59,7 +73,7 @@ export interface Ttft {
   readonly p95: number
 }
 
-/** What packing is compared with. */
+/** The ways that packing is compared with. */
 type Rival = 'padded' | 'sorted' | 'single'
 type Way = 'single' | 'padded' | 'packed' | 'shortest'
 type PredictedWay = 'predicted_single' | 'predicted_packed'
@@ -68,22 +82,25 @@ type Prompts = readonly (readonly number[])[]
 
 export interface PrepackOptions {
   readonly batches: readonly number[]
-  /** Batches of each size. Default 2. */
+  /** Number of batches of each size. Default 2. */
   readonly draws?: number
-  /** Timed rounds; in each, all ways take turns. Default 3. */
+  /** Timed rounds; all ways take turns in each. Default 3. */
   readonly runs?: number
   readonly seed: number
   readonly onProgress?: (text: string) => void
 }
 
-/** What an engine must have room for: the longest prompt, and the largest batch padded to it. */
+/**
+ * Returns the room that an engine needs: for the longest prompt, and for the largest batch padded
+ * to it.
+ */
 export function prepackRoom(prompts: Prompts, batches: readonly number[]): { context: number; kvTokens: number } {
   const longest = Math.max(...prompts.map(({ length }) => length))
   const padded = Math.ceil(longest / pageTokens) * pageTokens
   return { context: longest + 1, kvTokens: Math.max(longest + 1, padded * Math.max(...batches)) + pageTokens }
 }
 
-/** Each batch size that `prompts` are enough for. */
+/** Measures each batch size that `prompts` are enough for. */
 export async function benchPrepack(engine: Engine, prompts: Prompts, options: PrepackOptions): Promise<PrepackRow[]> {
   const rows: PrepackRow[] = []
   for (const batch of options.batches)
@@ -109,8 +126,8 @@ async function benchBatch(
   const waits: Record<Way, number[]> = { single: [], padded: [], packed: [], shortest: [] }
   let worst = 0
   // Code is compiled and pages are touched before the clock runs.
-  await packed(engine, random[0]!)
-  if (engine.prediction) await predictedWays.predicted_packed(engine, random[0]!)
+  await packed(engine, defined(random[0]))
+  if (engine.prediction) await predictedWays.predicted_packed(engine, defined(random[0]))
   for (let run = 1; run <= runs; run++) {
     const took: Record<string, Sample> = {}
     const add = (name: string, sample: Sample) => {
@@ -121,16 +138,16 @@ async function benchBatch(
       const ttft: Partial<Record<Way, number[]>> = {}
       for (const way of ['single', 'padded', 'packed', 'shortest'] as const) {
         onProgress?.(`batch ${batch}  round ${run} of ${runs}  ${way}`)
-        add(way, await timed(async () => (ttft[way] = await ways[way](engine, random[i]!))))
+        add(way, await timed(async () => (ttft[way] = await ways[way](engine, defined(random[i])))))
       }
       for (const way of engine.prediction ? (['predicted_single', 'predicted_packed'] as const) : []) {
         onProgress?.(`batch ${batch}  round ${run} of ${runs}  ${way}`)
-        add(way, await timed(() => predictedWays[way](engine, random[i]!)))
+        add(way, await timed(() => predictedWays[way](engine, defined(random[i]))))
       }
-      add('sorted', await timed(() => padded(engine, ordered[i]!)))
-      add('packed_sorted', await timed(() => packed(engine, ordered[i]!)))
-      for (const way of Object.keys(waits) as Way[]) waits[way].push(...ttft[way]!)
-      worst = Math.max(worst, Math.max(...ttft.packed!) / Math.min(...ttft.padded!))
+      add('sorted', await timed(() => padded(engine, defined(ordered[i]))))
+      add('packed_sorted', await timed(() => packed(engine, defined(ordered[i]))))
+      for (const way of Object.keys(waits) as Way[]) waits[way].push(...defined(ttft[way]))
+      worst = Math.max(worst, Math.max(...defined(ttft.packed)) / Math.min(...defined(ttft.padded)))
     }
     samples.push(took)
   }
@@ -147,24 +164,9 @@ function report(
 ): PrepackRow {
   const lengths = random.flat().map(({ length }) => length)
   const { mean, cv } = moments(lengths)
-  const median = (way: keyof Round, what: keyof Sample) =>
-    round(summary(samples.map((sample) => sample[way]![what])).median, 4)
-  const ms = {
-    single: median('single', 'ms'),
-    padded: median('padded', 'ms'),
-    packed: median('packed', 'ms'),
-    sorted: median('sorted', 'ms'),
-    packed_sorted: median('packed_sorted', 'ms'),
-  }
-  // Pair by pair: a shared machine that slows down for a minute slows both of a pair.
-  const ratio = (rival: Rival) =>
-    summary(samples.map((sample) => sample[rival]!.ms / sample[rival === 'sorted' ? 'packed_sorted' : 'packed']!.ms))
-  const ratios = { padded: ratio('padded'), sorted: ratio('sorted'), single: ratio('single') }
+  const ratios = ratiosOf(samples)
   const range = ({ min, max }: Summary) => [round(min), round(max)] as const
-  const paddedTokens = sum(random.map((prompts) => batch * longest(prompts)))
-  const predicted = paddedTokens / sum(lengths)
-  const pageBytes = engine.pageBytes
-  const bytes = (pagesOf: (prompts: Prompts) => number) => Math.max(...random.map(pagesOf)) * pageBytes
+  const predicted = sum(random.map((prompts) => batch * longest(prompts))) / sum(lengths)
   return {
     batch,
     batches: random.length,
@@ -172,23 +174,8 @@ function report(
     tokens: sum(lengths),
     mean_length: round(mean),
     cv: round(cv),
-    packed_rows: round(
-      sum(
-        random.map(
-          (prompts) =>
-            binsOf(
-              prompts.map(({ length }) => length),
-              longest(prompts),
-            ).length,
-        ),
-      ) / random.length,
-    ),
-    ms,
-    cpu_ms: {
-      single: median('single', 'cpu_ms'),
-      padded: median('padded', 'cpu_ms'),
-      packed: median('packed', 'cpu_ms'),
-    },
+    packed_rows: round(sum(random.map(packedRows)) / random.length),
+    ...mediansOf(samples),
     speedup: {
       padded: round(ratios.padded.median),
       sorted: round(ratios.sorted.median),
@@ -197,10 +184,7 @@ function report(
     speedup_range: { padded: range(ratios.padded), sorted: range(ratios.sorted), single: range(ratios.single) },
     predicted_speedup: round(predicted),
     of_predicted: round(ratios.padded.median / predicted),
-    peak_kv_bytes: {
-      padded: bytes((prompts) => prompts.length * Math.ceil(longest(prompts) / pageTokens)),
-      packed: bytes((prompts) => sum(prompts.map(({ length }) => Math.ceil(length / pageTokens)))),
-    },
+    peak_kv_bytes: peakBytes(engine, random),
     ttft_ms: {
       single: ttftOf(waits.single),
       padded: ttftOf(waits.padded),
@@ -213,10 +197,56 @@ function report(
   }
 }
 
+/**
+ * Returns the times of the others divided by those of packing, by pairs: a slow spell of the
+ * machine hits both of a pair.
+ */
+function ratiosOf(samples: readonly Round[]): Readonly<Record<Rival, Summary>> {
+  const ratio = (rival: keyof Round, packing: keyof Round) =>
+    summary(samples.map((sample) => defined(sample[rival]).ms / defined(sample[packing]).ms))
+  return {
+    padded: ratio('padded', 'packed'),
+    sorted: ratio('sorted', 'packed_sorted'),
+    single: ratio('single', 'packed'),
+  }
+}
+
+function mediansOf(samples: readonly Round[]): Pick<PrepackRow, 'ms' | 'cpu_ms'> {
+  const median = (way: keyof Round, what: keyof Sample) =>
+    round(summary(samples.map((sample) => defined(sample[way])[what])).median, 4)
+  const ms = {
+    single: median('single', 'ms'),
+    padded: median('padded', 'ms'),
+    packed: median('packed', 'ms'),
+    sorted: median('sorted', 'ms'),
+    packed_sorted: median('packed_sorted', 'ms'),
+  }
+  const cpu_ms = {
+    single: median('single', 'cpu_ms'),
+    padded: median('padded', 'cpu_ms'),
+    packed: median('packed', 'cpu_ms'),
+  }
+  return { ms, cpu_ms }
+}
+
+function packedRows(prompts: Prompts): number {
+  const lengths = prompts.map(({ length }) => length)
+  return binsOf(lengths, longest(prompts)).length
+}
+
+function peakBytes({ pageBytes }: Engine, random: readonly Prompts[]): PrepackRow['peak_kv_bytes'] {
+  const bytes = (pagesOf: (prompts: Prompts) => number) => Math.max(...random.map(pagesOf)) * pageBytes
+  return {
+    padded: bytes((prompts) => prompts.length * Math.ceil(longest(prompts) / pageTokens)),
+    packed: bytes((prompts) => sum(prompts.map(({ length }) => Math.ceil(length / pageTokens)))),
+  }
+}
+
 function predictedBatch(samples: readonly Round[]): PredictedBatch {
-  const ratio = (slow: keyof Round, fast: keyof Round) => summary(samples.map((one) => one[slow]!.ms / one[fast]!.ms))
+  const ratio = (slow: keyof Round, fast: keyof Round) =>
+    summary(samples.map((one) => defined(one[slow]).ms / defined(one[fast]).ms))
   const shown = ({ median, min, max }: Summary) => ({ median: round(median), min: round(min), max: round(max) })
-  const median = (way: PredictedWay) => round(summary(samples.map((one) => one[way]!.ms)).median, 4)
+  const median = (way: PredictedWay) => round(summary(samples.map((one) => defined(one[way]).ms)).median, 4)
   const [alone, together] = [ratio('single', 'predicted_single'), ratio('padded', 'predicted_packed')]
   return {
     ms: { single: median('predicted_single'), packed: median('predicted_packed') },
@@ -226,7 +256,10 @@ function predictedBatch(samples: readonly Round[]): PredictedBatch {
   }
 }
 
-/** Each runs a batch and tells when each prompt's logits were there, milliseconds from its beginning. */
+/**
+ * Each runs a batch and returns when each prompt's logits were ready, in milliseconds from its
+ * beginning.
+ */
 const ways: Record<Way, (engine: Engine, prompts: Prompts) => Promise<number[]>> = { single, padded, packed, shortest }
 
 async function single(engine: Engine, prompts: Prompts): Promise<number[]> {
@@ -261,11 +294,11 @@ async function packed(engine: Engine, prompts: Prompts): Promise<number[]> {
   let end = 0
   return prompts.map(({ length }) => {
     end += length
-    return passes.find(({ done }) => done >= end)!.at
+    return defined(passes.find(({ done }) => done >= end)).at
   })
 }
 
-/** All submitted at once: the scheduler takes the shortest first. */
+/** Submits all prompts at once; the scheduler runs the shortest first. */
 async function shortest(engine: Engine, prompts: Prompts): Promise<number[]> {
   const requests = prompts.map((ids) => engine.submit({ prompt: ids, maxTokens: 1 }))
   const done = await Promise.all(requests.map((request) => request.result()))
@@ -286,7 +319,7 @@ function longest(prompts: Prompts): number {
   return Math.max(...prompts.map(({ length }) => length))
 }
 
-/** `count` runs of `size` neighbours, at even distances. */
+/** Returns `count` windows of `size` neighbours, at even distances. */
 function windows(ordered: Prompts, size: number, count: number): Prompts[] {
   return Array.from({ length: count }, (_, i) => {
     const middle = Math.round(((i + 0.5) * ordered.length) / count)

@@ -1,7 +1,9 @@
 /**
- * A recorded trace against the scheduler, open loop: requests come when the trace says, whether or not earlier ones are
- * done. Times count from when a request should have come, so that a busy process can't hide its own delay.
+ * Replays a recorded trace against the scheduler in an open loop: requests come when the trace
+ * says, whether or not earlier ones are done. Times count from when a request should have come, so
+ * that a busy process cannot hide its own delay.
  */
+import { defined } from '../src/base/at.ts'
 import { type Engine, ForetokenError } from '../src/index.ts'
 import { cpuMs, mean, type Percentiles, percentiles, round, sum } from './stats.ts'
 import type { TraceRow } from './traces.ts'
@@ -14,13 +16,16 @@ export interface ReplayResult {
   readonly seconds: number
   readonly prompt_tokens: number
   readonly output_tokens: number
-  /** Prompt tokens found in the prefix cache, by all prompt tokens. */
+  /** Share of the prompt tokens that were found in the prefix cache. */
   readonly prefix_hit_rate: number
   readonly ttft_ms: Percentiles
-  /** Between one token and the next of the same answer. */
+  /** Milliseconds between one token and the next of the same answer. */
   readonly itl_ms: Percentiles
   readonly e2e_ms: Percentiles
-  /** Requests a second whose TTFT and mean inter-token time are within the bounds, and their share of all. */
+  /**
+   * Requests a second whose TTFT and mean inter-token time are within the bounds, and their share
+   * of all.
+   */
   readonly goodput: { readonly per_s: number; readonly share: number }
   readonly cpu_s: number
   readonly ttfts: readonly number[]
@@ -39,7 +44,7 @@ interface Served {
   readonly cached: number
 }
 
-/** Answers are as long as the trace says, whatever the model would stop at. */
+/** Replays a trace. Answers are as long as the trace says, wherever the model would stop. */
 export async function replay(
   engine: Engine,
   rows: readonly TraceRow[],
@@ -54,8 +59,8 @@ export async function replay(
     rows.map(async (row, index) => {
       const due = begun + row.at_ms
       await until(due)
-      const one = await serve(engine, prompts[index]!, row.output_tokens, due).catch((error) => {
-        // A refusal is part of what is measured; anything else is a broken benchmark.
+      const one = await serve(engine, defined(prompts[index]), row.output_tokens, due).catch((error) => {
+        // A refusal is part of the measurement; any other error means a broken benchmark.
         if (error instanceof ForetokenError && error.code === 'busy') return undefined
         throw error
       })
@@ -84,20 +89,23 @@ export async function replay(
   }
 }
 
-/** Timers may fire a millisecond early; a request may not come before it is due. */
+/** Timers may fire a millisecond early, and a request must not come before it is due. */
 async function until(due: number): Promise<void> {
   for (let left = due - performance.now(); left > 0; left = due - performance.now())
     await new Promise((resolve) => setTimeout(resolve, Math.ceil(left)))
 }
 
-/** Requests a second that the engine serves one by one, back to back: what `--load` is a share of. */
+/**
+ * Returns the requests a second that the engine serves one by one, back to back; `--load` is a
+ * share of it.
+ */
 export async function capacityOf(
   engine: Engine,
   rows: readonly TraceRow[],
   prompts: readonly (readonly number[])[],
 ): Promise<number> {
   const begun = performance.now()
-  for (const [index, row] of rows.entries()) await serve(engine, prompts[index]!, row.output_tokens, begun)
+  for (const [index, row] of rows.entries()) await serve(engine, defined(prompts[index]), row.output_tokens, begun)
   return (rows.length * 1000) / (performance.now() - begun)
 }
 
@@ -108,6 +116,6 @@ async function serve(engine: Engine, prompt: readonly number[], maxTokens: numbe
     if (event.type === 'token') times.push(performance.now() - due)
     if (event.type === 'done') cached = event.cached_tokens
   }
-  const gaps = times.slice(1).map((time, index) => time - times[index]!)
-  return { ttft: times[0]!, gaps, e2e: times.at(-1)!, tokens: times.length, cached }
+  const gaps = times.slice(1).map((time, index) => time - defined(times[index]))
+  return { ttft: defined(times[0]), gaps, e2e: defined(times.at(-1)), tokens: times.length, cached }
 }

@@ -1,14 +1,17 @@
 /**
- * The server against the library, in one process over one engine.
+ * Measures the server against the library, in one process over one engine.
  *
  *     npm run bench:serve -- [MODEL] [--runs 60] [--requests 200] [--clients 32] [--json]
  *
- * - overhead: client-side TTFT of 32-token prompts through the app on Node's server, in turns with the library; connections are kept.
+ * - overhead: client-side TTFT of 32-token prompts through the app on Node's server, in turns with
+ *   the library; connections are kept.
  * - clients: requests a second of many clients against one at a time, the same requests.
  */
+
 import { parseArgs } from 'node:util'
 import { createApp, serveNode } from '../edge/node.ts'
 import { defaultModel, type Engine, loadEngine } from '../node/index.ts'
+import { defined } from '../src/base/at.ts'
 import { load } from './load.ts'
 import { machine } from './machine.ts'
 import { eventsOf } from './sse.ts'
@@ -47,14 +50,14 @@ try {
 async function overhead() {
   const [server, library, difference]: [number[], number[], number[]] = [[], [], []]
   for (let run = -warmUp; run < Number(values.runs); run++) {
-    // Which goes first alternates, too.
+    // Which one goes first alternates, too.
     const order = run % 2 === 0 ? [serverFirst, libraryFirst] : [libraryFirst, serverFirst]
     const ms = new Map<typeof serverFirst, number>()
     for (const [index, first] of order.entries()) ms.set(first, await first(engine, ids(2 * run + index)))
     if (run < 0) continue
-    server.push(ms.get(serverFirst)!)
-    library.push(ms.get(libraryFirst)!)
-    difference.push(ms.get(serverFirst)! - ms.get(libraryFirst)!)
+    server.push(defined(ms.get(serverFirst)))
+    library.push(defined(ms.get(libraryFirst)))
+    difference.push(defined(ms.get(serverFirst)) - defined(ms.get(libraryFirst)))
   }
   return {
     prompt_tokens: promptTokens,
@@ -72,7 +75,7 @@ async function clients() {
   return { times: many.requests_per_s / one.requests_per_s, one, many }
 }
 
-/** Ids that no other prompt begins with. */
+/** Returns ids that begin differently for each seed. */
 function ids(seed: number): number[] {
   return Array.from({ length: promptTokens }, (_, i) => 100 + Math.abs((seed * 7919 + i * 131) % 8000))
 }
@@ -84,8 +87,9 @@ async function serverFirst(_: Engine, prompt: readonly number[]): Promise<number
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ model: 'bench', prompt, max_tokens: 1, temperature: 0, stream: true }),
   })
+  if (!response.body) throw new Error(`the server answered ${response.status} without a body`)
   let first: number | undefined
-  for await (const _event of eventsOf(response.body!)) first ??= performance.now() - begun
+  for await (const _event of eventsOf(response.body)) first ??= performance.now() - begun
   if (!response.ok || first === undefined) throw new Error(`the server answered ${response.status} without a token`)
   return first
 }

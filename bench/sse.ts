@@ -1,13 +1,13 @@
-/** Server-sent events as they come, with the time at which their last byte did. */
+/** Reads server-sent events with the time at which their last byte arrived. */
 import { SseParser } from '../src/stream/sse.ts'
 
 export interface TimedEvent {
   readonly data: string
-  /** Of `performance.now()`. */
+  /** A time of `performance.now()`. */
   readonly at: number
 }
 
-/** Comments and events without data are left out. */
+/** Yields the events of a body, without comments and events that have no data. */
 export async function* eventsOf(body: ReadableStream<Uint8Array>): AsyncGenerator<TimedEvent> {
   const parser = new SseParser()
   let at = 0

@@ -1,4 +1,7 @@
-/** Small statistics for timings: medians, not means, since one slow sample says nothing about the code. */
+/**
+ * Small statistics for timings: medians, not means, since one slow sample says nothing about the
+ * code.
+ */
 
 export interface Sample {
   /** Wall time, milliseconds. */
@@ -7,7 +10,7 @@ export interface Sample {
   readonly cpu_ms: number
 }
 
-/** Of many values, by nearest rank; all 0 where there are none. */
+/** Percentiles by nearest rank; all 0 without values. */
 export interface Percentiles {
   readonly mean: number
   readonly p50: number
@@ -24,21 +27,24 @@ export interface Summary {
 export function summary(values: readonly number[]): Summary {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length >> 1
-  const median = sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
-  return { median, min: sorted[0]!, max: sorted.at(-1)! }
+  const median =
+    sorted.length % 2 === 1
+      ? (sorted[middle] ?? Number.NaN)
+      : ((sorted[middle - 1] ?? Number.NaN) + (sorted[middle] ?? Number.NaN)) / 2
+  return { median, min: sorted[0] ?? Number.NaN, max: sorted.at(-1) ?? Number.NaN }
 }
 
-/** The value that a share `q` of all lies below, by the nearest rank. */
+/** Returns the value below which a share `q` of all lies, by nearest rank. */
 export function quantile(values: readonly number[], q: number): number {
   const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(q * sorted.length) - 1))]!
+  return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(q * sorted.length) - 1))] ?? Number.NaN
 }
 
 export function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0)
 }
 
-/** Times one call by the wall and by the processor. */
+/** Times one call by the clock and by the processor. */
 export async function timed(work: () => Promise<unknown>): Promise<Sample> {
   const cpu = cpuMs()
   const begun = performance.now()
@@ -47,7 +53,7 @@ export async function timed(work: () => Promise<unknown>): Promise<Sample> {
   return { ms, cpu_ms: cpuMs() - cpu }
 }
 
-/** CPU time of the whole process so far, milliseconds. */
+/** Returns the CPU time of the whole process so far, in milliseconds. */
 export function cpuMs(): number {
   const { user, system } = process.cpuUsage()
   return (user + system) / 1000

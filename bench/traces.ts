@@ -1,25 +1,27 @@
-/** Recorded traffic: when requests came, how long they were, and which beginnings they shared. */
+/** Recorded traffic: when requests came, how long they were, and which prefixes they shared. */
 
+import { defined } from '../src/base/at.ts'
 import { createRandom } from '../src/decode/random.ts'
 import { ForetokenError } from '../src/index.ts'
 import { jsonLine, linesOf } from './lines.ts'
 
 export interface TraceRow {
-  /** Since the first request. */
+  /** Milliseconds since the first request. */
   readonly at_ms: number
   readonly prompt_tokens: number
   readonly output_tokens: number
-  /** Hashes of the prompt's blocks, in order: equal beginnings have equal hashes. */
+  /** Hashes of the prompt's blocks, in order: equal prefixes have equal hashes. */
   readonly blocks?: readonly number[]
 }
 
-/** Tokens of a block of the Mooncake traces. */
+/** Number of tokens of a block of the Mooncake traces. */
 export const traceBlock = 512
 
 /**
- * Azure's CSV (TIMESTAMP, ContextTokens, GeneratedTokens; github.com/Azure/AzurePublicDataset) or Mooncake's JSON lines
- * (timestamp in ms, input_length, output_length, hash_ids; github.com/kvcache-ai/Mooncake), gzipped or not. Throws `not_found`,
- * and `bad_argument` with the line that can't be read.
+ * Reads Azure's CSV (TIMESTAMP, ContextTokens, GeneratedTokens;
+ * github.com/Azure/AzurePublicDataset) or Mooncake's JSON lines (timestamp in ms, input_length,
+ * output_length, hash_ids; github.com/kvcache-ai/Mooncake), gzipped or not. Throws `not_found`, and
+ * `bad_argument` with the line that cannot be read.
  */
 export async function readTrace(path: string): Promise<TraceRow[]> {
   const rows: TraceRow[] = []
@@ -32,13 +34,13 @@ export async function readTrace(path: string): Promise<TraceRow[]> {
   }
   if (rows.length === 0) throw new ForetokenError('bad_argument', `${path} has no requests`)
   rows.sort((a, b) => a.at_ms - b.at_ms)
-  const begin = rows[0]!.at_ms
+  const begin = defined(rows[0]).at_ms
   return rows.map((row) => ({ ...row, at_ms: row.at_ms - begin }))
 }
 
 function azureRow(line: string, path: string, number: number): TraceRow {
   const [time = '', prompt = '', output = ''] = line.split(',')
-  // Seven decimals of a second; Date reads three.
+  // The file has seven decimals of a second; Date reads three.
   const [, whole, fraction = ''] = /^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(\.\d{1,9})?$/.exec(time) ?? []
   const at =
     whole === undefined ? Number.NaN : Date.parse(`${whole.replace(' ', 'T')}Z`) + Number(`0${fraction}`) * 1000
@@ -67,34 +69,38 @@ function checked(row: TraceRow, path: string, number: number): TraceRow {
 }
 
 export interface Scaling {
-  /** Prompt lengths are multiplied with it; answers stay as long as they were. */
+  /** Factor on prompt lengths; answers keep their lengths. */
   readonly scale: number
   /** Longest prompt after that, and longest answer; longer ones are cut to it. */
   readonly mostPrompt: number
   readonly mostOutput: number
-  /** Requests of the trace to take, from its beginning. */
-  readonly take: number
+  /** Number of requests to read, from the beginning of the trace. */
+  readonly requests: number
 }
 
-export function scaleTrace(rows: readonly TraceRow[], { scale, mostPrompt, mostOutput, take }: Scaling): TraceRow[] {
+export function scaleTrace(
+  rows: readonly TraceRow[],
+  { scale, mostPrompt, mostOutput, requests }: Scaling,
+): TraceRow[] {
   const within = (tokens: number, most: number) => Math.min(most, Math.max(1, Math.round(tokens)))
-  return rows.slice(0, take).map((row) => ({
+  return rows.slice(0, requests).map((row) => ({
     ...row,
     prompt_tokens: within(row.prompt_tokens * scale, mostPrompt),
     output_tokens: within(row.output_tokens, mostOutput),
   }))
 }
 
-/** The same arrivals, stretched in time so that `perSecond` come in the mean. */
+/** Returns the same arrivals, stretched in time to a mean of `perSecond`. */
 export function atRate(rows: readonly TraceRow[], perSecond: number): TraceRow[] {
-  const span = rows.at(-1)!.at_ms - rows[0]!.at_ms
+  const span = defined(rows.at(-1)).at_ms - defined(rows[0]).at_ms
   const stretch = span === 0 ? 0 : ((rows.length - 1) * 1000) / perSecond / span
-  return rows.map((row) => ({ ...row, at_ms: (row.at_ms - rows[0]!.at_ms) * stretch }))
+  return rows.map((row) => ({ ...row, at_ms: (row.at_ms - defined(rows[0]).at_ms) * stretch }))
 }
 
 /**
- * Token ids in 0..vocab - 1 for each row. A block's ids follow from its hash alone, so that equal beginnings are equal
- * here; what no block covers, and all of a row without blocks, is the row's own.
+ * Returns token ids in 0..vocab - 1 for each row. A block's ids depend only on its hash, so equal
+ * prefixes stay equal. Tokens outside blocks, and all tokens of a row without blocks, are unique to
+ * the row.
  */
 export function promptsOf(
   rows: readonly TraceRow[],

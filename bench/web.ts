@@ -1,11 +1,14 @@
 /**
- * The engine in a browser's tab: beside the same core in Node, with two threads beside one, and how soon a second visit is ready.
+ * Measures the engine in a browser's tab: against the same core in Node, with two threads against
+ * one, and how soon a second visit is ready.
  *
  *     npm run bench:web -- [MODEL] [--lengths 128,512] [--runs 9] [--visits 5] [--json]
  *
- * TTFT of exact prefill behind no cache, in turns; in the tab by the page's own worker and its protocol. CPU time of a tab can't be had: what is
- * compared takes turns, and the load average stands in the record.
+ * It times TTFT of exact prefill without a cached prefix, in turns. In the tab it uses the page's
+ * own worker and its protocol. A tab's CPU time is not available, so what is compared takes turns,
+ * and the record holds the load average.
  */
+
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,6 +17,7 @@ import { parseArgs } from 'node:util'
 import { chromium as driver, type Page } from 'playwright-core'
 import { defaultModel, type Engine, loadEngine, type Message } from '../node/index.ts'
 import { chromium } from '../scripts/chromium.mjs'
+import { defined } from '../src/base/at.ts'
 import { machine } from './machine.ts'
 import { round, summary } from './stats.ts'
 import { browserFlags, openWorker, servePage, timedInTab } from './ttft/tab.ts'
@@ -58,7 +62,10 @@ try {
   served.stop()
 }
 
-/** From the address entered to the model ready, when the page and the model are here; in a profile on disk, as a visitor has one. */
+/**
+ * Times from entering the address to the model being ready, with page and model cached, in a
+ * profile on disk as a visitor has one.
+ */
 async function secondVisits(url: string, count: number): Promise<number[]> {
   const profile = mkdtempSync(join(tmpdir(), 'foretoken-visits-'))
   const context = await driver.launchPersistentContext(profile, { executablePath: chromium(), args: browserFlags })
@@ -66,13 +73,13 @@ async function secondVisits(url: string, count: number): Promise<number[]> {
   page.setDefaultTimeout(120_000)
   await page.goto(url)
   await page.getByRole('button', { name: /^Load / }).click()
-  await page.getByText('runs by').waitFor()
+  await page.getByText('backend').waitFor()
   const times: number[] = []
   for (let visit = 0; visit < count; visit++) {
     await page.goto('about:blank')
     const begun = performance.now()
     await page.goto(url)
-    await page.getByText('runs by').waitFor()
+    await page.getByText('backend').waitFor()
     times.push(performance.now() - begun)
   }
   await context.close()
@@ -96,7 +103,7 @@ async function measured(page: Page, engine: Engine, length: number, runs: number
   const samples = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<keyof typeof ways, number[]>
   for (let run = -2; run < runs; run++)
     for (let turn = 0; turn < names.length; turn++) {
-      const name = names[(run + 2 + turn) % names.length]!
+      const name = defined(names[(run + 2 + turn) % names.length])
       const ms = await ways[name]()
       if (run >= 0) samples[name].push(round(ms, 4))
     }
@@ -110,7 +117,7 @@ async function measured(page: Page, engine: Engine, length: number, runs: number
   }
 }
 
-/** A user's message that makes a prompt of about so many tokens. */
+/** Returns a user's message that makes a prompt of about `length` tokens. */
 function messagesOf(engine: Engine, length: number): Message[] {
   const words = 'the harbour was built in stone and widened twice before the new port opened further north '.split(' ')
   let content = 'the'

@@ -1,13 +1,17 @@
 /**
- * `foretoken bench wire` with weights and activations in f32: how far a codec alone moves answers. The Rust core makes activations int8 before
- * quantised weights, and a last bit of K moves a rounding there: with it even f16 is .0024 from exact, and no codec can be nearer.
+ * Runs `foretoken bench wire` with weights and activations in f32, which shows how far a codec
+ * alone moves answers. The Rust core rounds activations to int8 before quantised weights, and a
+ * last bit of K moves a rounding there: with it even f16 is .0024 from exact, and no codec can be
+ * closer.
  *
  *     npm run bench:wire-floats -- [--cases 12] [--length 512] [--seed 1] [--data FOLDER]
  *
- * Rates of the codecs are as ever; passes take some five times as long.
+ * The codecs' rates stay the same; passes take about five times as long.
  */
+
 import { parseArgs } from 'node:util'
 import { defaultModel } from '../node/index.ts'
+import { defined } from '../src/base/at.ts'
 import { floatEngine } from '../test/helpers/float-engine.ts'
 import { machine } from './machine.ts'
 import { benchWire } from './wire.ts'
@@ -48,7 +52,7 @@ try {
     machine: machine(),
     seed,
   }
-  console.log(JSON.stringify({ ...head, plan: engine.predictor!.plan, results }))
+  console.log(JSON.stringify({ ...head, plan: defined(engine.predictor).plan, results }))
 } finally {
   await engine.close()
 }

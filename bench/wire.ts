@@ -1,4 +1,8 @@
-/** K and V on the wire: bytes of a token, how far answers are from exact ones, and how fast a codec is on one thread. */
+/**
+ * Measures K and V on the wire: bytes per token, how far answers are from exact ones, and how fast
+ * a codec is on one thread.
+ */
+import { at, defined } from '../src/base/at.ts'
 import { agreement } from '../src/evaluate/agreement.ts'
 import type { Engine, WireCodec } from '../src/index.ts'
 import { suites } from './quality/suites.ts'
@@ -8,19 +12,22 @@ export interface WireRow {
   readonly suite: string
   readonly length: number
   readonly codec: WireCodec
-  /** Of `residual`: times the default steps. */
+  /** Factor on the default steps, for `residual`. */
   readonly coarseness?: number
   readonly cases: number
   readonly bytes_per_token: number
-  /** Mean KL of exact next-token distributions from those behind what arrived, nats; its standard error over the cases. */
+  /**
+   * Mean KL divergence of the exact next-token distributions from those after what arrived, in
+   * nats, and its standard error over the cases.
+   */
   readonly kl: number
   readonly kl_error: number
-  /** Same likeliest token. */
+  /** Share of positions with the same likeliest token. */
   readonly top1: number
-  /** Of the wire, by the time of all cases. */
+  /** Wire bytes divided by the time of all cases. */
   readonly encode_mb_s: number
   readonly decode_mb_s: number
-  /** The same in bytes that f16 would take. */
+  /** The same in bytes that f16 would need. */
   readonly decode_f16_mb_s: number
 }
 
@@ -39,7 +46,7 @@ interface Way {
   readonly coarseness?: number
 }
 
-/** Every codec, and `residual` from fine to coarse: at the last hardly anything is sent. */
+/** Every codec, and `residual` from fine to coarse; the last sends hardly anything. */
 export const ways: readonly Way[] = [
   { codec: 'f32' },
   { codec: 'f16' },
@@ -48,7 +55,7 @@ export const ways: readonly Way[] = [
   ...[0.25, 0.5, 0.71, 1, 1.41, 2, 100].map((coarseness): Way => ({ codec: 'residual', coarseness })),
 ]
 
-interface Told {
+interface Totals {
   bytes: number
   encode_ms: number
   decode_ms: number
@@ -68,14 +75,14 @@ export async function benchWire(engine: Engine, options: WireOptions): Promise<W
 }
 
 async function judgeSuite(engine: Engine, suite: string, length: number, options: WireOptions): Promise<WireRow[]> {
-  const cases = await suites[suite]!(engine, { ...options, length })
-  const told = ways.map((): Told => ({ bytes: 0, encode_ms: 0, decode_ms: 0, top1: 0, kl: [] }))
+  const cases = await defined(suites[suite])(engine, { ...options, length })
+  const totals = ways.map((): Totals => ({ bytes: 0, encode_ms: 0, decode_ms: 0, top1: 0, kl: [] }))
   for (const [index, one] of cases.entries()) {
     options.onProgress?.(`${suite} ${length}  ${index + 1} of ${cases.length}`)
     const { exact, sent } = await engine.workbench.logitsSent(one, ways)
     for (const [way, { logits, bytes, encode_ms, decode_ms }] of sent.entries()) {
-      const row = told[way]!
-      const { kl, top1 } = agreement(exact[0]!, logits[0]!, engine.archive.config.vocab)
+      const row = at(totals, way)
+      const { kl, top1 } = agreement(at(exact, 0), at(logits, 0), engine.archive.config.vocab)
       row.kl.push(kl)
       row.top1 += top1
       row.bytes += bytes
@@ -86,11 +93,11 @@ async function judgeSuite(engine: Engine, suite: string, length: number, options
   const tokens = cases.reduce((sum, { prompt }) => sum + prompt.length - 1, 0)
   const { layers, kvHeads, headDim } = engine.archive.config
   const halves = tokens * layers * kvHeads * headDim * 4
-  return ways.map((way, at) => rowOf({ suite, length, ...way }, told[at]!, tokens, halves))
+  return ways.map((way, index) => rowOf({ suite, length, ...way }, at(totals, index), tokens, halves))
 }
 
-function rowOf(head: Pick<WireRow, 'suite' | 'length'> & Way, told: Told, tokens: number, halves: number): WireRow {
-  const { kl, bytes, encode_ms, decode_ms, top1 } = told
+function rowOf(head: Pick<WireRow, 'suite' | 'length'> & Way, totals: Totals, tokens: number, halves: number): WireRow {
+  const { kl, bytes, encode_ms, decode_ms, top1 } = totals
   const mean = kl.reduce((sum, value) => sum + value, 0) / kl.length
   const deviation = Math.sqrt(kl.reduce((sum, value) => sum + (value - mean) ** 2, 0) / kl.length)
   return {

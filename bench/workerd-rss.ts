@@ -1,15 +1,20 @@
 /**
- * Whose memory grows: the resident set of workerd over thousands of requests.
+ * Measures whose memory grows: the resident set of workerd over thousands of requests.
  *
  *     npm run bench:workerd-rss -- [MODEL] [--requests 3000] [--json]
  *
- * - `harness, empty Worker`: a Worker that answers 'ok', behind the proxy that wrangler and Miniflare put before it.
+ * - `harness, empty Worker`: a Worker that answers 'ok', behind the proxy that wrangler and
+ *   Miniflare put before it.
  * - `workerd alone, empty Worker`: the same Worker in workerd without that proxy.
- * - `workerd alone, this Worker`: edge/worker.ts with a model's weights as assets; short streamed answers.
- * - `workerd alone, refused requests`: the same under requests of up to 1 MB that it must refuse, eight at once.
+ * - `workerd alone, this Worker`: edge/worker.ts with a model's weights as assets; short streamed
+ *   answers.
+ * - `workerd alone, refused requests`: the same under requests of up to 1 MB that it must refuse,
+ *   eight at once.
  *
- * The difference of the first two is the proxy's, and the third is judged from request 500 on. Linux only.
+ * The difference of the first two is the proxy's, and the third is judged from request 500 on.
+ * Linux only.
  */
+
 import { execFile, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -21,6 +26,7 @@ import { parseArgs, promisify } from 'node:util'
 import { createTestHarness } from 'wrangler'
 import { modelFiles } from '../node/index.ts'
 import { prepare } from '../node/prepare.ts'
+import { defined } from '../src/base/at.ts'
 import { tinyGguf } from '../test/helpers/tiny-model.ts'
 import { machine } from './machine.ts'
 
@@ -34,11 +40,14 @@ const requests = Number(values.requests)
 const warm = Math.min(500, Math.floor(requests / 4))
 const every = Math.max(1, Math.floor((requests - warm) / 10))
 const flags = ['nodejs_compat', 'enable_request_signal']
-/** An isolate has 128 MB for its heap and wasm together. V8 alone knows no such limit, and leaves garbage for far longer than 3,000 requests. */
+/**
+ * An isolate has 128 MB for its heap and wasm together. V8 alone has no such limit, and leaves
+ * garbage for far longer than 3,000 requests.
+ */
 const v8 = ['--max-old-space-size=48', '--max-semi-space-size=2', '--semi-space-growth-factor=1']
 const date = '2026-11-01'
 const empty = 'export default { fetch: async (request) => new Response(String((await request.text()).length)) }\n'
-/** Bodies that cost most where somebody looks at all of one before it is refused. */
+/** Bodies that are most expensive if all of one is read before it is refused. */
 const hopeless = [
   { prompt: 'letters that do not fit '.repeat(5500) },
   { prompt: Array.from({ length: 131_072 }, () => -1) },
@@ -83,7 +92,7 @@ async function grow(
     await send(url, done)
     if (done >= warm && (done - warm) % every === 0) rss_mb.push(Math.round(residentBytes(pids()) / 1e5) / 10)
   }
-  const [first, last] = [rss_mb[0]!, rss_mb.at(-1)!]
+  const [first, last] = [defined(rss_mb[0]), defined(rss_mb.at(-1))]
   return {
     name,
     growth: Math.round((last / first - 1) * 1e4) / 1e4,
@@ -112,7 +121,7 @@ async function chat(url: string, number: number): Promise<void> {
 }
 
 async function refused(url: string, number: number): Promise<void> {
-  const body = hopeless[number % hopeless.length]!
+  const body = defined(hopeless[number % hopeless.length])
   const path = body.includes('"messages"') ? '/v1/chat/completions' : '/v1/completions'
   const headers = { 'content-type': 'application/json' }
   await Promise.all(
@@ -142,7 +151,10 @@ async function inHarness() {
   return row
 }
 
-/** Runs the Worker whose modules and bindings `described` names in workerd itself. */
+/**
+ * Runs a Worker in workerd itself. `described` is its modules and bindings in workerd's
+ * configuration language.
+ */
 async function alone(name: string, described: string, send: (url: string, number: number) => Promise<void>) {
   const port = await freePort()
   const config = join(folder, `${name.replaceAll(' ', '-')}.capnp`)
@@ -211,7 +223,7 @@ async function app(): Promise<string> {
   bindings = [(name = "ASSETS", service = "weights"), (name = "FORETOKEN_CONFIG", text = ${config})],`
 }
 
-/** Ids of this process's children that are called workerd. */
+/** Returns the ids of this process's children that are called workerd. */
 function childrenNamed(): string[] {
   return readdirSync('/proc').filter((pid) => {
     if (!/^\d+$/.test(pid)) return false

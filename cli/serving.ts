@@ -1,7 +1,7 @@
 /** Serves a model over HTTP, from loading it to the last answer, for `serve` and `companion`. */
-import { createHash } from 'node:crypto'
 import { basename, resolve } from 'node:path'
 import { type LogLine, type ServerConfig, serveNode } from '../edge/node.ts'
+import { sha256Of } from '../node/hash.ts'
 import { type AnyEngine, type ByteSource, defaultModel, type Engine, shippedPredictor } from '../node/index.ts'
 import type { Flags } from './flags.ts'
 import { LogWriter } from './log.ts'
@@ -66,12 +66,12 @@ export async function serveEngine<E extends { close(): Promise<void> }>(
 /** Returns the key of the environment in the form of a server's config. */
 export function environmentKeys(): NonNullable<ServerConfig['keys']> {
   const key = process.env.FORETOKEN_API_KEY
-  return key ? [{ sha256: createHash('sha256').update(key).digest('hex'), metrics: true }] : []
+  return key ? [{ sha256: sha256Of(key), metrics: true }] : []
 }
 
 /**
  * Returns the file name of a path without its extension, the folder's name for an .onnx file, and
- * other names unchanged. /
+ * other names unchanged.
  */
 export function displayName(model: string): string {
   if (model.endsWith('.onnx')) return basename(resolve(model, '..').replace(/\/onnx$/, ''))

@@ -1,15 +1,18 @@
-/** What a companion needs of an engine: an `Engine`, or another that can answer prompts of token ids. */
-import type { Engine, GenerateEvent, GenerateRequest } from '../src/index.ts'
+/**
+ * What a companion needs of an engine: an `Engine`, or another one that answers prompts of token
+ * ids.
+ */
+import type { Answer, Engine, GenerateRequest, TextService } from '../src/index.ts'
 
-export interface PromptReader {
-  readonly archive: { readonly name: string }
-  /** Tells its weights from others, as `Engine.identity` does. */
+export interface PromptReader extends Pick<TextService, 'context'> {
+  readonly archive: Pick<TextService['archive'], 'name'>
+  /** A hash of the weights, as `Engine.identity`. */
   readonly identity: string
-  readonly context: number
-  readonly backend: { readonly build: string; memoryBytes(): number }
-  readonly stats: { readonly running: number; readonly waiting: number }
+  readonly backend: Pick<TextService['backend'], 'build' | 'memoryBytes'>
+  readonly stats: Pick<TextService['stats'], 'running' | 'waiting'>
   readonly prediction: unknown
-  submit(request: GenerateRequest): AsyncIterable<GenerateEvent>
-  /** Absent: it answers whole, and sends no K and V. */
+  /** Submits a prompt of token ids at once. Throws and rejects as `TextService.submit`. */
+  submit(request: GenerateRequest): Answer
+  /** Sends K and V. Absent: it answers whole prompts only. */
   readonly kvOf?: Engine['kvOf']
 }

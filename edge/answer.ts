@@ -1,17 +1,19 @@
 /**
- * What a request for text goes through, in order; each step is bounded before the next, dearer one begins:
+ * Answers a request for text. It goes through these steps; each is bounded before the next, more
+ * expensive one begins:
  *
- *     connection    as many as the host holds (node.ts)
+ *     connection    as many as the host accepts (node.ts)
  *     identity      whose request it is, and that it may ask (middleware.ts, guard/keys.ts, guard/hosts.ts)
- *     rate          requests a minute, and bytes of refused ones (guard/rate.ts, guard/refused.ts)
- *     bytes         of this body, and of all bodies at once (body.ts, guard/bodies.ts)
- *     shape         counts while the bytes arrive, then its own names (normalize.ts), then the schema to its first fault (guard/shape.ts, validate.ts)
- *     cost          answers and tokens, estimated, of this tenant and in all (guard/admission.ts)
+ *     rate          requests per minute, and bytes of refused ones (guard/rate.ts, guard/refused.ts)
+ *     bytes         of this body, and of all bodies together (body.ts, guard/bodies.ts)
+ *     shape         counts while the bytes arrive (guard/shape.ts), then the names of other servers (normalize.ts), then the schema, up
+ *                   to its first fault (validate.ts)
+ *     cost          estimated answers and tokens, of this tenant and of all (guard/admission.ts)
  *     tokenize      once for all answers to a prompt, and
- *     schedule      by the engine (run.ts)
+ *     schedule      by the engine (choices.ts)
  */
 import type { z } from '@hono/zod-openapi'
-import type { AnyEngine } from '../src/index.ts'
+import type { TextService } from '../src/index.ts'
 import { readJson } from './body.ts'
 import type { Config } from './config.ts'
 import { ApiError, asApiError } from './errors.ts'
@@ -24,7 +26,10 @@ import { tenths } from './record.ts'
 import { checkRunning, engineOf, modelNames, type RequestContext, type Server, unknownModel } from './server.ts'
 import { unknownField, validate } from './validate.ts'
 
-/** Throws ApiError and ForetokenError; what fails in the middle of a stream is told in the stream. */
+/**
+ * Throws ApiError and ForetokenError. A failure in the middle of a stream is reported in the
+ * stream.
+ */
 export async function answer<S extends z.ZodType<{ model: string }>>(
   c: RequestContext,
   server: Server,
@@ -38,13 +43,13 @@ export async function answer<S extends z.ZodType<{ model: string }>>(
     const room = server.bodies.enter(caller.tenant)
     exchange.hold(room.release)
     const shape = new ShapeCounter({ ...shapeLimits, entries: endpoint.entries(config) })
-    const { body: given, ignored } = normalize(
+    const { body: normalized, ignored } = normalize(
       endpoint.form,
       endpoint.schema,
       await readJson(c.req.raw, config.limits, { room, work, shape, drain: server.drain }),
     )
-    const body = validate(endpoint.schema, given)
-    if (ignored.length > 0) noteIgnored(c, config, ignored)
+    const body = validate(endpoint.schema, normalized)
+    noteIgnored(c, config, ignored)
     checkRunning(server)
 
     const { plan, engine } = await planOf(c, server, endpoint, body)
@@ -55,26 +60,34 @@ export async function answer<S extends z.ZodType<{ model: string }>>(
     const waited = tenths(performance.now() - asked)
     if (waited > 0) c.get('record').wait_ms = waited
 
-    const run = await exchange.begin(server.routes.of(engine), plan)
-    // Its text is tokens now, and its work is not in vain.
+    const choices = await exchange.begin(server.routes.of(engine), plan)
+    // The text has become tokens, and the work on it was not for a refusal.
     room.release()
     work.settle(false)
-    return plan.stream ? await exchange.stream(run, plan) : await exchange.json(run, plan)
+    return plan.stream ? await exchange.stream(choices, plan) : await exchange.json(choices, plan)
   } catch (error) {
-    const told = asApiError(exchange.explained(error))
-    work.settle(isRefusal(told))
+    const failure = asApiError(exchange.explained(error))
+    work.settle(isRefusal(failure))
     exchange.end()
-    throw told
+    throw failure
   }
 }
 
-/** Throws an ApiError of 400 where the config is strict. */
+/**
+ * Notes the fields that are ignored, for the log and a header. Throws an ApiError of 400 if the
+ * config is strict.
+ */
 function noteIgnored(c: RequestContext, { strict }: Config, ignored: readonly string[]): void {
-  if (strict) throw unknownField(ignored[0]!)
+  const [first] = ignored
+  if (first === undefined) return
+  if (strict) throw unknownField(first)
   c.get('record').ignored = headerOf(ignored)
 }
 
-/** Names come from outside: what a header or a log could not hold is shown as `?`, and long ones are cut. */
+/**
+ * Joins names for a header. They come from outside: characters that a header or a log cannot hold
+ * become `?`, and long names are cut.
+ */
 function headerOf(names: readonly string[]): string {
   const shown = names.map((name) => name.replace(/[^\w.[\]-]/g, '?'))
   return shown.map((name) => (name.length > 60 ? `${name.slice(0, 60)}...` : name)).join(', ')
@@ -85,7 +98,7 @@ async function planOf<S extends z.ZodType<{ model: string }>>(
   server: Server,
   endpoint: Endpoint<S>,
   body: z.output<S>,
-): Promise<{ plan: Plan; engine: AnyEngine }> {
+): Promise<{ plan: Plan; engine: TextService }> {
   const { config } = server
   if (config.models && !config.models.includes(body.model)) throw unknownModel(body.model)
   const engine = await engineOf(c, server)
@@ -95,7 +108,10 @@ async function planOf<S extends z.ZodType<{ model: string }>>(
   return { plan: endpoint.plan(body, { engine, config, model: body.model, created }), engine }
 }
 
-/** Before anything is computed: a long text costs time to be made into tokens, too. */
+/**
+ * Refuses what is too large before anything is computed, since tokenizing a long text takes time,
+ * too.
+ */
 function checkSize({ requests, choices }: Plan, context: number, { limits }: Config): void {
   const answers = requests.length * choices
   if (answers > limits.choices)
@@ -117,9 +133,9 @@ function checkSize({ requests, choices }: Plan, context: number, { limits }: Con
   }
 }
 
-/** No text has so few tokens that a context could hold more characters for each. */
+/** Maximum number of characters per token: no text has more on average. */
 const charactersPerToken = 32
-/** What a text has on average, for an estimate. */
+/** Usual number of characters per token, for an estimate. */
 const usualCharactersPerToken = 4
 
 function checkLength(tokens: number, most: number, what: string): void {
@@ -129,7 +145,9 @@ function checkLength(tokens: number, most: number, what: string): void {
     })
 }
 
-/** What the request will take: each prompt once, and every answer to it as long as it may get. */
+/**
+ * Estimates the cost of a request: each prompt once, and every answer to it at its maximum length.
+ */
 function costOf({ requests, choices }: Plan, context: number): Cost {
   let tokens = 0
   for (const { prompt, maxTokens = context } of requests) {
@@ -140,7 +158,7 @@ function costOf({ requests, choices }: Plan, context: number): Cost {
   return { answers: requests.length * choices, tokens }
 }
 
-/** UTF-16 units of a text or of all messages, or token ids. */
+/** Returns the number of UTF-16 units of a text or of all messages, or the number of token ids. */
 function lengthOf(prompt: Plan['requests'][number]['prompt']): { readonly units: number; readonly ids: boolean } {
   if (typeof prompt === 'string') return { units: prompt.length, ids: false }
   let units = 0

@@ -1,57 +1,66 @@
 /**
- * The memory of an isolate: what a model takes there, in wasm and in the JS heap, before any of it is allocated. `deploy-prep` refuses
- * by it what cannot fit; a Worker takes its settings from it, so that requests beyond it wait or are refused, and never end the isolate.
+ * Estimates the memory that a model takes in an isolate, in wasm and in the JS heap, before any of
+ * it is allocated. `deploy-prep` refuses models that cannot fit; a Worker uses the settings found
+ * here, so that requests beyond them wait or are refused and never crash the isolate.
  */
 import {
+  activationBytes,
   ForetokenError,
   type KvType,
   type ModelConfig,
+  pageLayout,
   pageTokens,
+  specOf,
   type TensorInfo,
   type TensorType,
 } from '../src/index.ts'
 
 export interface BudgetSettings {
-  /** Tokens that one request may have. */
+  /** Maximum number of tokens in a request, prompt and answer. */
   readonly context: number
-  /** Tokens of K and V that all requests and cached prefixes share. */
+  /** Tokens of KV cache that all requests and cached prefixes share. */
   readonly kvTokens: number
   readonly kv: KvType
   readonly passTokens: number
-  /** Requests that hold K and V at once. */
+  /** Maximum number of requests that hold KV cache at once. */
   readonly streams: number
 }
 
-/** Bytes. */
+/** An account of memory, in bytes. */
 export interface MemoryPlan {
   readonly limit: number
-  /** Embedding and vocabulary projection; one matrix where they are tied. */
+  /** Embedding and vocabulary projection: one matrix where they are tied. */
   readonly vocabulary: number
   readonly layers: number
   readonly predictor: number
   readonly kv: number
-  /** Buffers of a pass, logits, and the kernels' own. */
+  /** Buffers of a pass, logits, and the kernels' working memory. */
   readonly activations: number
   /** The tokenizer's tables in the JS heap. */
   readonly tokenizer: number
-  /** The program, its heap, and what requests hold there. */
+  /** The program, its heap and the state of requests. */
   readonly heap: number
   readonly total: number
 }
 
-/** What is planned with: 120 MiB of the 128 that Cloudflare gives an isolate. */
+/** The limit to plan with: 120 MiB of the 128 that Cloudflare allows an isolate. */
 export const isolateLimit = 120 << 20
 
-/** The JS heap of a Worker that serves, without what is listed by itself: measured 6 MB, and as much again for requests as they come. */
+/**
+ * The JS heap of a serving Worker, without the parts listed separately: 6 MB measured, plus a
+ * margin for requests.
+ */
 const program = 8 << 20
-/** The tokenizer's tables, bytes a token: measured 128 for 49,152 tokens and as many merges. */
+/**
+ * Bytes of the tokenizer's tables per token: 128 measured with 49,152 tokens and as many merges.
+ */
 const perToken = 136
 /** Core module, stack, staging and tables. */
 const core = 1 << 20
 const panel = 8
 const logitRows = 4
 
-/** Bytes of 32 weights of a row, as the core lays them out. */
+/** Bytes of 32 weights of a row, in the core's layout. */
 const per32: Readonly<Record<TensorType, number>> = {
   f32: 128,
   f16: 64,
@@ -66,24 +75,17 @@ const per32: Readonly<Record<TensorType, number>> = {
   q6_k: 36,
 }
 
-/** Bytes of one number of K or V of a token's head, and of what stands beside the head's numbers. */
-const kvBytes: Readonly<Record<KvType, { readonly each: number; readonly head: number }>> = {
-  f32: { each: 4, head: 0 },
-  f16: { each: 2, head: 0 },
-  int8: { each: 1, head: 4 },
-}
-
 export type PlannedTensor = Pick<TensorInfo, 'rows' | 'cols' | 'type'>
 
 export interface PlannedModel {
   readonly config: ModelConfig
-  /** By canonical name. */
+  /** The tensors by canonical name. */
   readonly tensors: ReadonlyMap<string, PlannedTensor>
   /** Bytes of the predictor's file; 0 without one. */
   readonly predictor: number
 }
 
-/** What the model takes with these settings, whether it fits or not. */
+/** Returns the memory that a model needs with these settings, whether it fits or not. */
 export function memoryPlan(model: PlannedModel, settings: BudgetSettings, limit = isolateLimit): MemoryPlan {
   const { config, tensors, predictor } = model
   let [vocabulary, layers] = [0, 0]
@@ -94,18 +96,18 @@ export function memoryPlan(model: PlannedModel, settings: BudgetSettings, limit 
     vocabulary,
     layers,
     predictor,
-    kv: Math.ceil(settings.kvTokens / pageTokens) * pageBytes(config, settings.kv),
-    activations: core + activationBytes(config, settings.passTokens, predictor > 0),
+    kv: Math.ceil(settings.kvTokens / pageTokens) * pageLayout(specOf(config), settings.kv).bytes,
+    activations: core + passBytes(config, settings.passTokens, predictor > 0),
     tokenizer: config.vocab * perToken,
-    // States of refined prompts are held for at most as many tokens as there is K and V for.
+    // The states of refined prompts are held for at most `kvTokens` tokens.
     heap: program + logitRows * config.vocab * 4 + (predictor > 0 ? settings.kvTokens * config.hidden * 4 : 0),
   }
   return { limit, ...parts, total: Object.values(parts).reduce((sum, bytes) => sum + bytes, 0) }
 }
 
 /**
- * The settings with as many tokens of K and V as fit, up to a full context for each stream. Throws `out_of_memory` with the plan
- * where not even one context fits.
+ * Returns the settings with as many tokens of KV cache as fit, up to a full context for each
+ * stream. Throws `out_of_memory` with the plan if not even one context fits.
  */
 export function fitted(
   name: string,
@@ -122,7 +124,7 @@ export function fitted(
   return { settings: withTokens(tokens), plan: memoryPlan(model, withTokens(tokens), limit) }
 }
 
-/** `vocabulary 17.7 MB + layers 66.5 MB + ... = 117.0 of 125.8 MB` */
+/** Returns a plan as text: `vocabulary 17.7 + layers 66.5 + ... = 117.0 of 125.8 MB`. */
 export function planLine({ limit, total, ...parts }: MemoryPlan): string {
   const list = Object.entries(parts).filter(([, bytes]) => bytes > 0)
   return `${list.map(([name, bytes]) => `${name} ${megabytes(bytes)}`).join(' + ')} = ${megabytes(total)} of ${megabytes(limit)} MB`
@@ -134,11 +136,11 @@ function tooLarge(name: string, plan: MemoryPlan, { context, kv }: Omit<BudgetSe
     over < plan.predictor ? 'leave the predictor out' : '',
     over < plan.kv ? `use a context below ${context}` : '',
     kv === 'int8' ? '' : 'use --kv int8',
-    'take a smaller model or one in fewer bits',
+    'use a smaller model or one with fewer bits per weight',
   ].filter((way) => way !== '')
   return new ForetokenError(
     'out_of_memory',
-    `${name} does not fit in an isolate with a context of ${context}: ${planLine(plan)}, ${megabytes(over)} MB too many; ${ways.join(', or ')}`,
+    `${name} does not fit in an isolate with a context of ${context}: ${planLine(plan)}, ${megabytes(over)} MB over; ${ways.join(', or ')}`,
   )
 }
 
@@ -147,19 +149,14 @@ function weightBytes({ rows, cols, type }: PlannedTensor): number {
   return (Math.ceil(rows / panel) * panel * cols * per32[type]) / 32
 }
 
-function pageBytes({ layers, kvHeads, headDim, perLayer }: ModelConfig, kv: KvType): number {
-  const heads = perLayer ? perLayer.reduce((sum, layer) => sum + layer.kvHeads, 0) : layers * kvHeads
-  const { each, head } = kvBytes[kv]
-  return pageTokens * 2 * heads * (headDim * each + head)
-}
-
-function activationBytes(config: ModelConfig, tokens: number, predictor: boolean): number {
-  const { hidden, intermediate, heads, kvHeads, headDim, vocab } = config
-  const wide = Math.max((heads + 2 * kvHeads) * headDim, 2 * intermediate)
-  const floats = hidden + Math.max(hidden, heads * headDim) + wide + headDim
+/** Bytes of a pass: activations and logits, a predictor's inputs and maps, and what the kernels keep beside them. */
+function passBytes(config: ModelConfig, passTokens: number, predictor: boolean): number {
+  const { hidden, intermediate, heads, kvHeads, headDim } = config
   const maps = predictor ? 2 * kvHeads * headDim + hidden : 0
+  const angles = headDim
   const quantised = Math.max(hidden, intermediate, heads * headDim) * 1.25
-  return tokens * ((floats + maps) * 4 + quantised) + logitRows * (vocab + hidden) * 4
+  const buffers = activationBytes(config, specOf(config), { passTokens, logitRows })
+  return buffers + passTokens * ((maps + angles) * 4 + quantised)
 }
 
 function megabytes(bytes: number): string {

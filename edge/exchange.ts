@@ -1,40 +1,48 @@
 /**
- * One request for text and all that it holds: whatever lives for it is registered here, and every ending (done, refused, failed, timed
- * out, left, stalled, stopped) runs the one clean-up. The endpoints say what the body means and how the answer is written.
+ * One request for text, and the owner of everything that it holds: a place, its answers, its body,
+ * a timer and listeners are registered here, and every ending (done, refused, failed, timed out,
+ * left, stalled, stopped) runs `end`, the only clean-up. The endpoints define what a body means and
+ * how an answer is written.
+ *
+ * A token of a stream takes four steps: the answer makes an event, a `Route` may lie between (with
+ * companions), `Choices` hands it out and counts it, and the body writes it as a frame.
  */
 import type { z } from '@hono/zod-openapi'
-import { type AnyEngine, ForetokenError, type GenerateRequest } from '../src/index.ts'
+import { ForetokenError, type GenerateRequest, type TextService } from '../src/index.ts'
 import type { Form } from './aliases.ts'
+import { type Answering, type ChoiceEvent, Choices } from './choices.ts'
 import type { Config } from './config.ts'
 import { ApiError, asApiError } from './errors.ts'
 import { Meter } from './meter.ts'
 import type { Ending } from './paced.ts'
 import { routeHeader } from './route/header.ts'
-import { type Answering, Run, type RunEvent } from './run.ts'
 import { finish, type RequestContext, type Server } from './server.ts'
-import { eventStream, type Opening, opening } from './sse.ts'
+import { EventBody } from './sse.ts'
 import { timingHeaders } from './usage.ts'
 
-/** What an endpoint makes of a body. */
+/** The meaning of a body, and how its answers are written. */
 export interface Plan {
   /** One for each prompt. */
   readonly requests: readonly Omit<GenerateRequest, 'signal' | 'tenant'>[]
-  /** Answers to each prompt. */
+  /** Number of answers to each prompt. */
   readonly choices: number
   readonly stream: boolean
   readonly progress: boolean
-  /** Answers as one JSON object. */
-  body(events: AsyncIterable<RunEvent>): Promise<unknown>
-  /** Answers as server-sent events; nothing is yielded before there is something to show. */
-  frames(events: AsyncIterable<RunEvent>): AsyncGenerator<string>
-  /** A failure in the middle of a stream. */
+  /** Reads all events; resolves with the answers as one JSON object. */
+  body(events: AsyncIterable<ChoiceEvent>): Promise<unknown>
+  /**
+   * Returns the frames of an event of a stream; '' if it shows nothing. The last event of all
+   * answers ends the stream.
+   */
+  frame(event: ChoiceEvent): string
+  /** Returns the frames that report a failure in the middle of a stream. */
   failed(error: ApiError): string
 }
 
 export interface PlanContext {
-  readonly engine: AnyEngine
+  readonly engine: TextService
   readonly config: Config
-  /** As the answer names it. */
+  /** The model's name in the answer. */
   readonly model: string
   /** Seconds since 1970. */
   readonly created: number
@@ -43,7 +51,7 @@ export interface PlanContext {
 export interface Endpoint<S extends z.ZodType<{ model: string }>> {
   readonly form: Form
   readonly schema: S
-  /** How many entries the lists and objects of its fields may have. */
+  /** Maximum numbers of entries in the lists and objects of its fields. */
   entries(config: Config): Readonly<Record<string, number>>
   plan(body: z.output<S>, context: PlanContext): Plan
 }
@@ -53,7 +61,7 @@ export class Exchange {
   readonly #server: Server
   readonly #control = new AbortController()
   readonly #gone = () => this.#leave('gone')
-  readonly #holds = new Set<() => void>()
+  readonly #held = new Set<() => void>()
   #timer: ReturnType<typeof setTimeout> | undefined
   #released = false
   #ended = false
@@ -66,94 +74,90 @@ export class Exchange {
     else signal.addEventListener('abort', this.#gone)
   }
 
-  /** Fires when nobody wants the answer any more. */
+  /** Aborted when the answer is not wanted any more. */
   get signal(): AbortSignal {
     return this.#control.signal
   }
 
-  /** Registers what is given back when the request ends; at once, if it has ended. */
+  /** Registers a clean-up. It runs when the request ends, or at once if it has ended. */
   hold(release: () => void): void {
     if (this.#released) release()
-    else this.#holds.add(release)
+    else this.#held.add(release)
   }
 
-  /** Makes tokens of the prompts and submits them. From here on the time of the answer counts. Rejects with what `Run.begin` rejects with. */
-  async begin(answering: Answering, { requests, choices, progress }: Plan): Promise<Run> {
+  /**
+   * Makes tokens of the prompts and submits them. The time limit of the answer starts here. Rejects
+   * with what `Choices.begin` rejects with.
+   */
+  async begin(service: Answering, { requests, choices, progress }: Plan): Promise<Choices> {
     const { tenant } = this.#c.get('caller')
     const { requestSeconds, promptTokens } = this.#server.config.limits
     this.signal.throwIfAborted()
     this.#timer = setTimeout(() => this.#leave('timeout'), requestSeconds * 1000)
-    const { signal } = this
-    const run = await Run.begin(
-      answering,
+    const meter = new Meter(this.#server.metrics, this.#c.get('record'), choices)
+    const begun = await Choices.begin(
+      service,
       requests.map((request) => ({ ...request, tenant })),
-      { signal, progress, choices, promptTokens },
+      {
+        signal: this.signal,
+        progress,
+        choices,
+        promptTokens,
+        onEvent: (event, all) => meter.count(event, all),
+      },
     )
-    this.hold(() => run.cancel())
-    return run
+    this.hold(() => begun.cancel())
+    return begun
   }
 
-  async json(run: Run, plan: Plan): Promise<Response> {
-    const meter = new Meter(run, this.#server.metrics, this.#c.get('record'), plan.choices)
-    const body = await plan.body(meter.events())
+  async json(choices: Choices, plan: Plan): Promise<Response> {
+    const body = await plan.body(choices)
     this.end()
-    return Response.json(body, { headers: { ...timingHeaders(run.soFar), ...routeHeader(run.routeOf(0)) } })
+    return Response.json(body, { headers: { ...timingHeaders(choices.soFar), ...routeHeader(choices.routeOf(0)) } })
   }
 
   /**
-   * Headers wait for the first token: so its timings are in them, and a failure before it has a status of its own. A prompt that takes
-   * longer than a keep-alive, or whose progress is told, gets its headers earlier and without; the stream's last chunk tells all.
+   * Headers wait for the first token: so they tell its timings, and a failure before it has a
+   * status of its own. If the prompt takes longer than a keep-alive, or its progress is sent, the
+   * headers go out earlier and without timings; the stream's last chunk has them.
    */
-  async stream(run: Run, plan: Plan): Promise<Response> {
+  async stream(choices: Choices, plan: Plan): Promise<Response> {
     const { config } = this.#server
     const record = this.#c.get('record')
     record.streaming = true
-    const meter = new Meter(run, this.#server.metrics, record, plan.choices)
-    const sent = { headers: false }
-    const frames = this.#told(plan, meter, sent)
-    const keepAliveMs = config.keepAliveSeconds * 1000
-    let opened: Opening
+    const frames = { next: () => nextFrame(choices, plan), failed: (error: unknown) => this.#failed(error, plan) }
+    const body = new EventBody(frames, config.keepAliveSeconds * 1000)
+    let ready: boolean
     try {
-      opened = await opening(frames, keepAliveMs)
+      ready = await body.open()
     } catch (error) {
       record.streaming = false
       throw error
     }
-    sent.headers = true
     record.status = 200
-    const body = eventStream(frames, opened, {
-      keepAliveMs,
+    const stream = body.stream({
       stallMs: config.limits.stallSeconds * 1000,
-      end: (ending) => {
-        this.#close(ending)
-        // It may stand at a frame that nobody will fetch.
-        void frames.return(undefined).catch(() => {})
-      },
+      end: (ending) => this.#close(ending),
     })
-    return new Response(body, {
+    return new Response(stream, {
       headers: {
         'content-type': 'text/event-stream; charset=utf-8',
         'cache-control': 'no-cache, no-transform',
         'x-accel-buffering': 'no',
-        ...(opened.ready && !plan.progress && { ...timingHeaders(run.soFar), ...routeHeader(run.routeOf(0)) }),
+        ...(ready && !plan.progress && { ...timingHeaders(choices.soFar), ...routeHeader(choices.routeOf(0)) }),
       },
     })
   }
 
-  async *#told(plan: Plan, meter: Meter, sent: { headers: boolean }): AsyncGenerator<string> {
-    try {
-      yield* plan.frames(meter.events())
-      this.end()
-    } catch (error) {
-      const told = asApiError(this.explained(error))
-      if (!sent.headers) throw told
-      const record = this.#c.get('record')
-      record.code = told.code
-      const cause = causeOf(told)
-      if (cause !== undefined) record.cause = cause
-      this.end()
-      yield plan.failed(told)
-    }
+  /** Returns the frames that report a failure, and ends the request. */
+  #failed(error: unknown, plan: Plan): string {
+    const failure = asApiError(this.explained(error))
+    const record = this.#c.get('record')
+    record.code = failure.code
+    const cause = causeOf(failure)
+    if (cause !== undefined) record.cause = cause
+    this.end()
+    return plan.failed(failure)
   }
 
   #close(ending: Ending): void {
@@ -161,7 +165,10 @@ export class Exchange {
     this.end()
   }
 
-  /** Stops the work. A client that has time left is told so in its stream; one that is gone is over. */
+  /**
+   * Stops the work. A client that is still there gets the failure; if it is gone, the request is
+   * over.
+   */
   #leave(by: 'gone' | 'stalled' | 'timeout'): void {
     if (this.#ended || this.#control.signal.aborted) return
     this.#c.get('record').aborted = by
@@ -170,7 +177,7 @@ export class Exchange {
     if (by === 'gone') this.end()
   }
 
-  /** A time limit is told as such, and not as the cancellation that it causes. */
+  /** Returns the error to report: after a timeout that, and not the cancellation that it caused. */
   explained(error: unknown): unknown {
     if (this.#c.get('record').aborted !== 'timeout') return error
     const { requestSeconds } = this.#server.config.limits
@@ -180,12 +187,16 @@ export class Exchange {
     })
   }
 
-  /** Gives everything back, once; of a stream, counts and logs it. */
+  /**
+   * Runs the clean-ups, once. Counts and logs a stream; other answers are logged when they have
+   * been sent.
+   */
   end(): void {
     this.#release()
     if (this.#ended) return
     this.#ended = true
-    // A host may keep a request's signal for as long as somebody listens to it, and this would be kept with it.
+    // A host may keep a request's signal while it has listeners, and the listener keeps this
+    // exchange.
     this.#c.req.raw.signal.removeEventListener('abort', this.#gone)
     const record = this.#c.get('record')
     if (record.streaming && record.status === 200) finish(this.#server, record)
@@ -194,12 +205,22 @@ export class Exchange {
   #release(): void {
     this.#released = true
     clearTimeout(this.#timer)
-    for (const release of this.#holds) release()
-    this.#holds.clear()
+    for (const release of this.#held) release()
+    this.#held.clear()
   }
 }
 
-/** For the log only. */
+/** Resolves with the next frames that show something, or with undefined at the end. */
+async function nextFrame(choices: Choices, plan: Plan): Promise<string | undefined> {
+  for (;;) {
+    const { done, value } = await choices.next()
+    if (done) return undefined
+    const text = plan.frame(value)
+    if (text !== '') return text
+  }
+}
+
+/** Returns the cause of a failure of this server, for the log only. */
 export function causeOf(error: ApiError): string | undefined {
   if (error.status < 500 || error.cause === undefined) return undefined
   return error.cause instanceof Error ? error.cause.message : String(error.cause)

@@ -1,34 +1,27 @@
-/** Counts what a run makes, on its way to whoever writes it. */
+/** Counts the events of a request as they are handed out, for the metrics and the log. */
+import type { ChoiceEvent, Choices } from './choices.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import { type RequestRecord, tenths } from './record.ts'
-import type { Run, RunEvent } from './run.ts'
 
 export class Meter {
-  readonly #run: Run
   readonly #metrics: Metrics
   readonly #record: RequestRecord
   readonly #choices: number
-  /** When each answer's last token came; (choices). */
+  /** When the last token of each answer was handed out; (choices), as `performance.now`. */
   readonly #last: number[] = []
 
-  constructor(run: Run, metrics: Metrics, record: RequestRecord, choices: number) {
-    this.#run = run
+  /** `choices` of the answers share each prompt, which is counted once. */
+  constructor(metrics: Metrics, record: RequestRecord, choices: number) {
     this.#metrics = metrics
     this.#record = record
     this.#choices = choices
   }
 
-  async *events(): AsyncGenerator<RunEvent> {
-    for await (const event of this.#run) {
-      this.#count(event)
-      yield event
-    }
-  }
-
-  #count(event: RunEvent): void {
-    if (event.type === 'token') this.#token(event.index)
+  count(event: ChoiceEvent, choices: Choices): void {
+    const { index } = event
+    if (event.type === 'token') this.#token(index, choices)
     if (event.type !== 'done') return
-    const { index, done } = event
+    const { done } = event
     const first = index % this.#choices === 0
     this.#metrics.answered(done, first)
     const record = this.#record
@@ -37,12 +30,12 @@ export class Meter {
     record.prompt_tokens = (record.prompt_tokens ?? 0) + done.timings.prompt_tokens
     record.cached_tokens = (record.cached_tokens ?? 0) + done.cached_tokens
     record.prefill ??= done.prefill
-    this.#routed(index)
+    this.#routed(index, choices)
     record.ttft_ms ??= tenths(done.timings.ttft_ms)
   }
 
-  #routed(index: number): void {
-    const route = this.#run.routeOf(index)
+  #routed(index: number, choices: Choices): void {
+    const route = choices.routeOf(index)
     if (!route) return
     this.#metrics.routed(route)
     const record = this.#record
@@ -52,10 +45,10 @@ export class Meter {
     if (route.fell_back !== undefined) record.fell_back ??= route.fell_back.slice(0, 300)
   }
 
-  #token(index: number): void {
+  #token(index: number, choices: Choices): void {
     const now = performance.now()
     const last = this.#last[index]
-    if (last !== undefined) this.#metrics.token(now - last, this.#run.soFar.prefill)
+    if (last !== undefined) this.#metrics.token(now - last, choices.soFar.prefill)
     this.#last[index] = now
   }
 }

@@ -1,18 +1,24 @@
-/** A body that is written as fast as its client reads, and given up when it reads no more. */
+/**
+ * A body that is made as fast as its client reads, and given up when the client does not read any
+ * more.
+ */
 
-/** How a body ended: whole; its client went away, or read nothing for too long; it could not be made. */
+/**
+ * How a body ended. `done`: it is complete; `gone`: its client went away; `stalled`: the client
+ * read nothing for too long; `failed`: making it failed.
+ */
 export type Ending = 'done' | 'gone' | 'stalled' | 'failed'
 
 export interface PaceOptions {
-  /** A client that reads nothing for so long is given up. */
+  /** How long a client may read nothing, in milliseconds. */
   readonly stallMs: number
-  /** Pieces that are made before they are asked for. Default 0. */
+  /** Number of chunks that are made before the client asks for them. Default 0. */
   readonly ahead?: number
-  /** Called once, whatever the end. */
+  /** Called once, however the body ends. */
   readonly end: (ending: Ending) => void
 }
 
-/** `next` makes a piece; undefined ends the body. */
+/** Returns a body of the chunks that `next` makes; undefined ends it. */
 export function pacedBody(
   next: () => Promise<Uint8Array | undefined>,
   { stallMs, ahead = 0, end }: PaceOptions,
@@ -37,14 +43,14 @@ export function pacedBody(
       async pull(controller) {
         clearTimeout(stall)
         try {
-          const piece = await next()
+          const chunk = await next()
           if (ended) return
-          if (piece === undefined) {
+          if (chunk === undefined) {
             controller.close()
             over('done')
             return
           }
-          controller.enqueue(piece)
+          controller.enqueue(chunk)
         } catch (error) {
           over('failed')
           throw error

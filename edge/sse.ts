@@ -1,58 +1,86 @@
-/** Server-sent events: frames, and a body that is written as fast as its client reads. */
+/**
+ * Server-sent events: their text, and a body of them that is written as fast as its client reads.
+ */
+import { within } from '../src/index.ts'
 import { type PaceOptions, pacedBody } from './paced.ts'
 
 const encoder = new TextEncoder()
 
+/** The last frame of a stream. */
 export const done = 'data: [DONE]\n\n'
 
-/** One event. JSON has no line breaks of its own. */
+const keepAlive = ': keep-alive\n\n'
+
+/** Returns one event. JSON has no line breaks of its own. */
 export function frame(data: unknown, event?: string): string {
   return `${event ? `event: ${event}\n` : ''}data: ${JSON.stringify(data)}\n\n`
 }
 
-export interface StreamOptions extends Omit<PaceOptions, 'ahead'> {
-  /** A comment is sent where nothing else was for so long. */
-  readonly keepAliveMs: number
+/** Where the frames of a stream come from. */
+export interface Frames {
+  /** Resolves with the next frame, or with undefined at the end. */
+  next(): Promise<string | undefined>
+  /** Returns the frame that reports a failure of `next`. It is the last. */
+  failed(error: unknown): string
 }
 
-/** What came of the first wait for a frame: nothing yet, or all that a stream's headers tell is known. */
-export type Opening = { readonly next: Promise<IteratorResult<string>>; readonly ready: boolean }
+/**
+ * The body of a stream. A comment is sent when there was no frame for `keepAliveMs`, and failures
+ * are frames, too.
+ */
+export class EventBody {
+  readonly #frames: Frames
+  readonly #keepAliveMs: number
+  /** The frame that is being made. */
+  #next: Promise<string | undefined> | undefined
+  #over = false
 
-/** Waits for the first frame, `ms` at most. Rejects where the work fails before. */
-export async function opening(frames: AsyncGenerator<string>, ms: number): Promise<Opening> {
-  const next = frames.next()
-  const ready = (await within(next, ms)) !== undefined
-  return { next, ready }
-}
-
-/** The body. `frames` must tell failures in a frame of its own, since the status has been sent. */
-export function eventStream(
-  frames: AsyncGenerator<string>,
-  opened: Opening,
-  { keepAliveMs, ...pace }: StreamOptions,
-): ReadableStream<Uint8Array> {
-  let next: Promise<IteratorResult<string>> | undefined = opened.next
-  // A client that leaves leaves this unread.
-  next.catch(() => {})
-  const piece = async () => {
-    next ??= frames.next()
-    const result = await within(next, keepAliveMs)
-    if (result === undefined) return encoder.encode(': keep-alive\n\n')
-    next = undefined
-    return result.done ? undefined : encoder.encode(result.value)
+  constructor(frames: Frames, keepAliveMs: number) {
+    this.#frames = frames
+    this.#keepAliveMs = keepAliveMs
   }
-  return pacedBody(piece, { ...pace, ahead: 1 })
-}
 
-/** What `work` gives, or undefined after `ms`. */
-async function within<T>(work: Promise<T>, ms: number): Promise<T | undefined> {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), ms)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
+  /**
+   * Waits for the first frame, `keepAliveMs` at most. Resolves with whether it has come. Rejects
+   * with the failure of making it.
+   */
+  async open(): Promise<boolean> {
+    return (await this.#wait()) !== undefined
+  }
+
+  /**
+   * Returns the bytes of the frames, one frame ahead of the client. `end` is called once, however
+   * the body ends.
+   */
+  stream(pace: Omit<PaceOptions, 'ahead'>): ReadableStream<Uint8Array> {
+    return pacedBody(() => this.#chunk(), { ...pace, ahead: 1 })
+  }
+
+  async #chunk(): Promise<Uint8Array | undefined> {
+    if (this.#over) return undefined
+    const text = await this.#text()
+    if (text === undefined) this.#over = true
+    return text === undefined ? undefined : encoder.encode(text)
+  }
+
+  async #text(): Promise<string | undefined> {
+    try {
+      const waited = await this.#wait()
+      if (!waited) return keepAlive
+      this.#next = undefined
+      return waited.frame
+    } catch (error) {
+      this.#over = true
+      return this.#frames.failed(error)
+    }
+  }
+
+  /** Waits for the frame that is being made, `keepAliveMs` at most. */
+  #wait(): Promise<{ readonly frame: string | undefined } | undefined> {
+    this.#next ??= this.#frames.next()
+    return within(
+      this.#next.then((frame) => ({ frame })),
+      this.#keepAliveMs,
+    )
   }
 }

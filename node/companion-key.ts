@@ -1,6 +1,7 @@
 /**
- * The key that a companion and an edge on one machine share, so that nobody has to copy one: `companion.key` in foretoken's folder,
- * 64 hex digits, readable by its owner alone. Edges on other machines get it by hand.
+ * The key that a companion and an edge on one machine share, so that nobody has to copy one:
+ * `companion.key` in foretoken's folder, 64 hex digits, readable by its owner alone. It must be
+ * copied by hand to edges on other machines.
  */
 import { randomBytes } from 'node:crypto'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
@@ -13,7 +14,10 @@ export function machineKeyPath(): string {
   return join(home(), 'companion.key')
 }
 
-/** The key of this machine, or undefined where none has been made. Throws `io`, and `bad_argument` for a file that holds none. */
+/**
+ * Returns the key of this machine; undefined if none has been made. Throws `io`, and `bad_argument`
+ * for a file without a key.
+ */
 export async function machineKey(): Promise<string | undefined> {
   const path = machineKeyPath()
   try {
@@ -23,10 +27,13 @@ export async function machineKey(): Promise<string | undefined> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw fileError(error, path)
   }
-  throw new ForetokenError('bad_argument', `${path} holds no key of 64 hex digits; remove it, and a new one is made`)
+  throw new ForetokenError('bad_argument', `${path} holds no key of 64 hex digits; remove it, and a new one is created`)
 }
 
-/** The same, made if need be. Two that make one at once get the same. */
+/**
+ * Returns the key of this machine, and creates it if necessary. Concurrent callers get the same
+ * key.
+ */
 export async function makeMachineKey(): Promise<string> {
   const found = await machineKey()
   if (found) return found

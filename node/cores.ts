@@ -1,16 +1,21 @@
-/** How many compute threads to use: performance cores, since the slowest thread of a pass is waited for. */
+/**
+ * Chooses the number of compute threads: performance cores only, since a pass waits for its slowest
+ * thread.
+ */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import os from 'node:os'
 
-/** Threads beyond this gain little on small models, and take the machine from its user. */
+/** More threads gain little on small models, and take the machine from its user. */
 const most = 4
 
 export function defaultThreads(): number {
   return Math.max(1, Math.min(most, performanceCores(), os.availableParallelism()))
 }
 
-/** Fast cores of this machine, hyper-threads counted once; all cores where nothing better is known. */
+/**
+ * Returns the number of fast physical cores of this machine; all cores if nothing better is known.
+ */
 export function performanceCores(): number {
   const known = os.platform() === 'darwin' ? appleCores() : os.platform() === 'linux' ? linuxCores() : undefined
   return known ?? os.availableParallelism()
@@ -25,7 +30,7 @@ function appleCores(): number | undefined {
   }
 }
 
-/** Physical cores within 80 % of the highest capacity or clock that the kernel tells. */
+/** Counts physical cores within 80 % of the highest capacity or clock that the kernel reports. */
 function linuxCores(): number | undefined {
   const cores = new Map<string, number>()
   for (let cpu = 0; cpu < os.cpus().length; cpu++) {

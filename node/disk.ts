@@ -1,8 +1,14 @@
-/** File-system failures as ForetokenErrors, and the check for room before and during a large write. */
+/**
+ * Turns file-system failures into ForetokenErrors, and checks for free space before and during a
+ * large write.
+ */
 import { mkdir, statfs } from 'node:fs/promises'
 import { ForetokenError } from '../src/index.ts'
 
-/** `error` of a file-system call as a ForetokenError: `disk_full`, `not_found` or `io`. `doing` begins the message. */
+/**
+ * Returns the error of a file-system call as a ForetokenError: `disk_full`, `not_found` or `io`.
+ * `doing` begins the message.
+ */
 export function fileError(error: unknown, doing: string): ForetokenError {
   if (error instanceof ForetokenError) return error
   const { code, message } = error as NodeJS.ErrnoException
@@ -16,19 +22,23 @@ export function fileError(error: unknown, doing: string): ForetokenError {
   return new ForetokenError('io', `${doing}: ${message}`, { cause: error })
 }
 
-/** Free and total bytes of the disk that `folder` is on. */
+/** Returns the free and the total bytes of the disk that holds `folder`. */
 export async function diskSpace(folder: string): Promise<{ readonly free: number; readonly total: number }> {
   const { bavail, blocks, bsize } = await statfs(folder)
   return { free: bavail * bsize, total: blocks * bsize }
 }
 
-/** What a download leaves free for everybody else: 2 % of the disk, at most 512 MB, at least 8 MB. */
+/**
+ * Returns the bytes that a download leaves free for others: 2 % of the disk, at least 8 MB and at
+ * most 512 MB.
+ */
 export function reserveOf(total: number): number {
   return Math.max(8e6, Math.min(512e6, 0.02 * total))
 }
 
 /**
- * Checks that `bytes` more fit on the disk of `folder`, and leave its reserve free. Throws `disk_full`, `io`. `space` is for tests.
+ * Checks that `bytes` more fit on the disk of `folder` and leave its reserve free. Throws
+ * `disk_full`, `io`. `space` is for tests.
  */
 export async function checkRoom(folder: string, bytes: number, space: typeof diskSpace = diskSpace): Promise<void> {
   const { free, total } = await space(folder).catch((error) => {
@@ -43,7 +53,7 @@ export async function checkRoom(folder: string, bytes: number, space: typeof dis
   )
 }
 
-/** Makes `folder` and checks that `bytes` fit on its disk. Throws `disk_full`, `io`. */
+/** Creates `folder` and checks that `bytes` fit on its disk. Throws `disk_full`, `io`. */
 export async function makeRoom(folder: string, bytes: number): Promise<void> {
   await mkdir(folder, { recursive: true }).catch((error) => {
     throw fileError(error, folder)

@@ -1,8 +1,9 @@
 /**
- * A file from HTTP to disk: resumed where it stopped, retried, checked, and only then given its name. A reader of `target` never meets a file
- * that is not whole.
+ * Downloads a file over HTTP. A download resumes where it stopped, is retried and checked, and only
+ * then gets its name, so a reader of `target` never meets an incomplete file.
  *
- * A lock keeps two processes from fetching one file twice; that neither spoils the other's does not depend on it (`partial.ts`).
+ * A lock keeps two processes from fetching one file twice. Correctness does not depend on it:
+ * neither process can spoil the other's file (`partial.ts`).
  */
 import { rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -15,38 +16,42 @@ import { withLock } from './lock.ts'
 import { PartialFile } from './partial.ts'
 import { canGoOn, longestWaitMs, Retry, type TransferRequest, transfer } from './transfer.ts'
 
-/** What is expected of a file is what is known before. */
+/** The fields of `Expected` are those that the caller knows before. */
 export interface DownloadRequest extends Expected {
   readonly url: string
   readonly target: string
   readonly headers?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal | undefined
-  /** Bytes done, and in all if that is known. */
+  /** Called with the bytes done, and the total if it is known. */
   readonly onProgress?: ((done: number, total: number | undefined) => void) | undefined
-  /** Called once if another process fetches the file and has to be waited for. */
+  /** Called once if another process fetches the file and this one has to wait for it. */
   readonly onWait?: ((holder: string) => void) | undefined
   readonly fetch?: typeof fetch | undefined
-  /** Tries without progress before it is given up. Default 5. */
+  /** Number of tries without progress before giving up. Default 5. */
   readonly tries?: number
-  /** First wait between tries, doubled each time. Default 500. */
+  /** First wait between tries in milliseconds, doubled each time. Default 500. */
   readonly backoffMs?: number
   readonly connectMs?: number
   readonly stallMs?: number
-  /** Most bytes of a file whose size is not known before. Default 16 GB. */
+  /** Maximum bytes of a file whose size is not known before. Default 16 GB. */
   readonly maxBytes?: number | undefined
-  /** Free space of a disk; for tests. */
+  /** Returns the free space of a disk; for tests. */
   readonly space?: typeof diskSpace | undefined
 }
 
 const defaultMaxBytes = 16e9
-/** What a try must bring to count as progress. */
+/** Bytes that a try must bring to count as progress. */
 const progressBytes = 1000
-/** Two that fetch one file do no harm: who is silent for so long is not waited for. */
+/**
+ * Two processes that fetch one file do no harm, so one that is silent for this many milliseconds is
+ * not waited for.
+ */
 const silentMs = 10_000
 
 /**
- * Fetches `url` into `target`. A file that is there is left alone if it has the hash that was promised, and replaced if it has not, or if there is
- * none. Throws `network`, `not_found`, `checksum`, `disk_full`, `io`, `aborted`.
+ * Fetches `url` into `target`. An existing file stays if it has the promised hash; it is replaced
+ * if it has another hash, or if no hash was promised. Throws `network`, `not_found`, `checksum`,
+ * `disk_full`, `io`, `aborted`.
  */
 export async function download(request: DownloadRequest): Promise<void> {
   const { target, signal, onWait } = request
@@ -54,7 +59,7 @@ export async function download(request: DownloadRequest): Promise<void> {
   if (isHashed(request) && (await isWhole(request))) return
   await makeRoom(dirname(target), 0)
   const work = async () => {
-    // Another process may have brought it meanwhile.
+    // Another process may have brought the file meanwhile.
     const brought = isHashed(request) || (await signOf(target)) !== before
     if (!(brought && (await isWhole(request)))) await fetchVerified(request, target)
   }
@@ -65,7 +70,7 @@ function isHashed({ sha256, gitOid }: Expected): boolean {
   return (sha256 ?? gitOid) !== undefined
 }
 
-/** Which file is there, and since when; '' for none. */
+/** Returns the identity of a file and the time of its last change; '' if it does not exist. */
 async function signOf(path: string): Promise<string> {
   return stat(path, { bigint: true }).then(
     ({ ino, ctimeNs }) => `${ino} ${ctimeNs}`,
@@ -73,7 +78,7 @@ async function signOf(path: string): Promise<string> {
   )
 }
 
-/** Whether a file is there and is what was promised; one that is not is removed. */
+/** Returns true if the file exists and is what was promised. Any other file is removed. */
 async function isWhole(request: DownloadRequest): Promise<boolean> {
   const found = await stat(request.target).catch(() => undefined)
   if (!found) return false
@@ -111,7 +116,7 @@ async function fetchVerified(request: DownloadRequest, target: string, again = f
     ended = true
     if (wrong === undefined) return await finished(request, part, again)
     await part.discard()
-    // Bytes of an earlier request may be to blame: once more, from the start.
+    // Bytes of an earlier request may be to blame, so it tries once more from the start.
     if (continued && !again) return await fetchVerified(request, target, true)
     throw new ForetokenError('checksum', `${request.url}: ${wrong}; nothing was kept, run it again`)
   } catch (error) {
@@ -123,7 +128,10 @@ async function fetchVerified(request: DownloadRequest, target: string, again = f
   }
 }
 
-/** Gives the file its name. Where another process took the partial away, it has brought the file, or it is fetched once more. */
+/**
+ * Gives the file its name. If the partial is gone, another process has brought the file, or it is
+ * fetched once more.
+ */
 async function finished(request: DownloadRequest, part: PartialFile, again: boolean): Promise<void> {
   try {
     await part.finish()
@@ -133,19 +141,22 @@ async function finished(request: DownloadRequest, part: PartialFile, again: bool
   }
 }
 
-/** Brings `part` to its full length. Returns whether bytes of an earlier request were continued. */
+/**
+ * Downloads the missing bytes of `part`. Returns true if bytes of an earlier request were
+ * continued.
+ */
 async function fetchAll(request: DownloadRequest, transfers: TransferRequest, part: PartialFile): Promise<boolean> {
   const tries = request.tries ?? 5
   const onProgress = new Callback('onProgress', request.onProgress)
-  const tell = (done: number) => onProgress.call(done, part.size)
+  const report = (done: number) => onProgress.call(done, part.size)
   let continued = part.have > 0
   for (let failed = 0, begun = 0; ; ) {
     if (part.size !== undefined && part.have === part.size && part.have > 0) return continued
     const before = part.have
     try {
-      const went = await transfer(transfers, part, tell)
+      const resumed = await transfer(transfers, part, report)
       await onProgress.settle()
-      return went || continued
+      return resumed || continued
     } catch (error) {
       if (!(error instanceof Retry)) throw error
       if (error.anew) {
@@ -174,7 +185,7 @@ async function fetchAll(request: DownloadRequest, transfers: TransferRequest, pa
   }
 }
 
-/** Whether a later run may well go on from the same bytes. */
+/** Returns true if a later run may continue from the same bytes. */
 function mayPass({ code, cause }: ForetokenError): boolean {
   return (
     cause instanceof Retry || code === 'aborted' || code === 'disk_full' || code === 'io' || code === 'bad_argument'

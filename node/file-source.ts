@@ -1,8 +1,9 @@
 /**
  * A file as a ByteSource: bytes go straight into the caller's view, which may be wasm memory.
  *
- * Reads are synchronous: a model is read in hundreds of pieces of half a megabyte, most often from the page cache, and
- * the way through the thread pool took longer than the reading (0.4 of 0.7 s for the default model).
+ * Reads are synchronous. A model is read in hundreds of pieces of half a megabyte, mostly from the
+ * page cache, and the way through the thread pool took longer than reading (0.4 of 0.7 s for the
+ * default model).
  */
 import { closeSync, openSync, readSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
@@ -10,11 +11,14 @@ import { type ByteSource, ForetokenError } from '../src/index.ts'
 import { fileError } from './disk.ts'
 
 export interface FileSource extends ByteSource {
-  /** Closes the file; reads after it open it again. */
+  /** Closes the file. Later reads open it again. */
   close(): Promise<void>
 }
 
-/** Opens `path`. Throws `not_found`, `io`. The file's size is fixed at opening; a file that shrinks later fails with `io`. */
+/**
+ * Opens `path`. Throws `not_found`, `io`. The file's size is fixed at opening; a file that shrinks
+ * later fails with `io`.
+ */
 export async function fileSource(path: string): Promise<FileSource> {
   const { size } = await stat(path).catch((error) => {
     throw fileError(error, path)

@@ -1,6 +1,8 @@
 /**
- * `fetch` over `node:http`, for downloads, by way of the environment's proxies, and for companions: servers that nobody vouches for. Node's own `fetch` asks
- * no proxy, and an answer that ends its connection while its reader is slow fails an assertion there that nobody can catch (undici issue 5360).
+ * `fetch` over `node:http`, for downloads through the environment's proxies, and for companions,
+ * which are servers that nobody vouches for. Node's own `fetch` uses no proxy. If an answer ends
+ * its connection while its reader is slow, it also fails an assertion that nobody can catch (undici
+ * issue 5360).
  */
 import http, { type IncomingMessage, type RequestOptions } from 'node:http'
 import https from 'node:https'
@@ -10,16 +12,16 @@ import tls from 'node:tls'
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib'
 import { proxyFor } from './proxy.ts'
 
-/** Redirects that are followed. */
+/** Maximum number of redirects that are followed. */
 const maxHops = 10
 
-/** A redirect that leads nowhere: asking again leads there again. */
+/** A redirect that leads nowhere. Asking again would lead there again. */
 export class Misdirected extends Error {
   override readonly name = 'Misdirected'
 }
 
-/** What is asked for. */
-interface Ask {
+/** The request that is sent to each address. */
+interface Query {
   readonly method: string
   readonly headers: Headers
   readonly body: string | Uint8Array | undefined
@@ -29,12 +31,15 @@ interface Ask {
 type ProxyFor = (url: URL) => URL | undefined
 
 /**
- * `fetch` for downloads: by the environment's proxies. Rejects with what went wrong, or the signal's reason. Encoded bodies are decoded, and fail
- * if they are cut off.
+ * `fetch` for downloads, through the environment's proxies. Rejects with the failure or with the
+ * signal's reason. Encoded bodies are decoded, and fail if they are cut off.
  */
 export const httpFetch = fetchBy(proxyFor)
 
-/** The same without proxies, for companions: an edge asks them where its config says they are. */
+/**
+ * The same without proxies, for companions: an edge asks them where its configuration says they
+ * are.
+ */
 export const peerFetch = fetchBy(() => undefined)
 
 function fetchBy(proxyOf: ProxyFor): typeof fetch {
@@ -46,28 +51,28 @@ async function fetched(proxyOf: ProxyFor, input: string, init: RequestInit): Pro
   const { method = 'GET', headers, body } = init
   if (body !== undefined && body !== null && typeof body !== 'string' && !(body instanceof Uint8Array))
     throw new TypeError('only text and bytes can be sent')
-  let ask: Ask = { method, headers: new Headers(headers), body: body ?? undefined, signal }
+  let query: Query = { method, headers: new Headers(headers), body: body ?? undefined, signal }
   let url = new URL(input)
   const seen = new Set([url.href])
   for (let hop = 0; ; hop++) {
-    const message = await exchange(url, ask, proxyOf)
+    const message = await exchange(url, query, proxyOf)
     const next = init.redirect === 'manual' ? undefined : redirection(message, url)
     if (next === undefined) return responseOf(message, url)
     message.destroy()
     if (seen.has(next.href)) throw new Misdirected(`redirects lead in a circle, back to ${place(next)}`)
     if (hop === maxHops) throw new Misdirected(`more than ${maxHops} redirects, the last to ${place(next)}`)
     seen.add(next.href)
-    ask = redirected(ask, message.statusCode!, next.origin === url.origin)
+    query = redirected(query, statusOf(message), next.origin === url.origin)
     url = next
   }
 }
 
 function redirection(message: IncomingMessage, from: URL): URL | undefined {
   const { statusCode, headers } = message
-  if (![301, 302, 303, 307, 308].includes(statusCode!) || headers.location === undefined) return undefined
+  if (![301, 302, 303, 307, 308].includes(statusCode ?? 0) || headers.location === undefined) return undefined
   if (!URL.canParse(headers.location, from.href)) {
     message.destroy()
-    throw new Misdirected('a redirect to what is not an address')
+    throw new Misdirected('a redirect to something that is not an address')
   }
   const next = new URL(headers.location, from)
   if (!/^https?:$/.test(next.protocol)) {
@@ -77,49 +82,53 @@ function redirection(message: IncomingMessage, from: URL): URL | undefined {
   return next
 }
 
-/** An address without its query, which may hold a signature. */
+/** Returns an address without its query, which may hold a signature. */
 function place({ origin, pathname }: URL): string {
   return origin + pathname
 }
 
-/** What is asked of the next address: what authorizes the user with the first one is not told to another. */
-function redirected(ask: Ask, status: number, sameOrigin: boolean): Ask {
-  const headers = new Headers(ask.headers)
+/**
+ * Returns the request for the next address. Credentials for the first address are not sent to
+ * another one.
+ */
+function redirected(query: Query, status: number, sameOrigin: boolean): Query {
+  const headers = new Headers(query.headers)
   if (!sameOrigin) for (const name of ['authorization', 'cookie', 'proxy-authorization']) headers.delete(name)
-  if (status === 307 || status === 308 || ask.method === 'GET' || ask.method === 'HEAD') return { ...ask, headers }
+  if (status === 307 || status === 308 || query.method === 'GET' || query.method === 'HEAD')
+    return { ...query, headers }
   headers.delete('content-type')
-  return { ...ask, headers, method: 'GET', body: undefined }
+  return { ...query, headers, method: 'GET', body: undefined }
 }
 
-async function exchange(url: URL, ask: Ask, proxyOf: ProxyFor): Promise<IncomingMessage> {
+async function exchange(url: URL, query: Query, proxyOf: ProxyFor): Promise<IncomingMessage> {
   if (!/^https?:$/.test(url.protocol)) throw new Error(`${url.protocol} is not http or https`)
   const proxy = proxyOf(url)
-  if (!proxy) return send(url, {}, ask)
-  const socket = await tunnel(proxy, url, ask.signal).catch((error) => {
-    // Many proxies open tunnels for https only, and pass plain http on by themselves.
-    if (url.protocol === 'https:' || ask.signal?.aborted) throw error
+  if (!proxy) return send(url, {}, query)
+  const socket = await tunnel(proxy, url, query.signal).catch((error) => {
+    // Many proxies open tunnels for https only, and forward plain http themselves.
+    if (url.protocol === 'https:' || query.signal?.aborted) throw error
     return undefined
   })
-  // No agent: one would make connections of its own.
-  if (socket) return send(url, { createConnection: () => socket }, ask)
-  const headers = new Headers(ask.headers)
+  // Without an agent, which would make connections of its own.
+  if (socket) return send(url, { createConnection: () => socket }, query)
+  const headers = new Headers(query.headers)
   headers.set('host', url.host)
   for (const [name, value] of Object.entries(credentials(proxy))) headers.set(name, value)
-  return send(proxy, { path: url.href }, { ...ask, headers })
+  return send(proxy, { path: url.href }, { ...query, headers })
 }
 
-function send(url: URL, options: RequestOptions, { method, headers, body, signal }: Ask): Promise<IncomingMessage> {
+function send(url: URL, options: RequestOptions, { method, headers, body, signal }: Query): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted()
     const module = url.protocol === 'https:' ? https : http
     const request = module.request(url, { ...options, method, headers: Object.fromEntries(headers) })
     let answer: IncomingMessage | undefined
     const abort = () => {
-      answer?.destroy(signal!.reason)
-      request.destroy(signal!.reason)
+      answer?.destroy(signal?.reason)
+      request.destroy(signal?.reason)
     }
     signal?.addEventListener('abort', abort, { once: true })
-    // Also after the answer has begun: nobody else listens then.
+    // Also after the answer has begun, since nobody else listens then.
     request.on('error', reject)
     request.on('close', () => signal?.removeEventListener('abort', abort))
     request.on('response', (message) => {
@@ -131,7 +140,7 @@ function send(url: URL, options: RequestOptions, { method, headers, body, signal
   })
 }
 
-/** A connection to the host of `url` through a proxy, encrypted where the address is. */
+/** Opens a connection to the host of `url` through a proxy, encrypted for https. */
 async function tunnel(proxy: URL, url: URL, signal: AbortSignal | undefined): Promise<Socket> {
   const port = url.port || (url.protocol === 'https:' ? '443' : '80')
   const host = `${url.hostname}:${port}`
@@ -140,7 +149,7 @@ async function tunnel(proxy: URL, url: URL, signal: AbortSignal | undefined): Pr
     const module = proxy.protocol === 'https:' ? https : http
     const headers = { host, ...credentials(proxy) }
     const request = module.request(proxy, { method: 'CONNECT', path: host, headers, agent: false })
-    const abort = () => request.destroy(signal!.reason)
+    const abort = () => request.destroy(signal?.reason)
     signal?.addEventListener('abort', abort, { once: true })
     request.on('close', () => signal?.removeEventListener('abort', abort))
     request.on('error', (error) => reject(new Error(`the proxy ${proxy.host}: ${error.message}`)))
@@ -157,7 +166,7 @@ async function tunnel(proxy: URL, url: URL, signal: AbortSignal | undefined): Pr
   const name = url.hostname.replace(/^\[(.*)\]$/, '$1')
   const secure = tls.connect({ socket: plain, host: name, ...(!isIP(name) && { servername: name }) })
   return new Promise((resolve, reject) => {
-    const abort = () => secure.destroy(signal!.reason)
+    const abort = () => secure.destroy(signal?.reason)
     signal?.addEventListener('abort', abort, { once: true })
     secure.on('error', reject)
     secure.on('close', () => signal?.removeEventListener('abort', abort))
@@ -179,11 +188,16 @@ const decoders: Readonly<Record<string, () => NodeJS.ReadWriteStream & Readable>
   br: createBrotliDecompress,
 }
 
+/** Returns the status of an answer, which Node leaves out of the type because requests share it. */
+function statusOf({ statusCode = 0 }: IncomingMessage): number {
+  return statusCode
+}
+
 function responseOf(message: IncomingMessage, url: URL): Response {
   const headers = new Headers()
-  for (let at = 0; at < message.rawHeaders.length; at += 2)
-    headers.append(message.rawHeaders[at]!, message.rawHeaders[at + 1]!)
-  const status = message.statusCode!
+  for (const [index, name] of message.rawHeaders.entries())
+    if (index % 2 === 0) headers.append(name, message.rawHeaders[index + 1] ?? '')
+  const status = statusOf(message)
   const empty = status === 204 || status === 205 || status === 304
   if (empty) message.resume()
   const response = new Response(empty ? null : bodyOf(message, headers), { status, headers })
@@ -191,7 +205,10 @@ function responseOf(message: IncomingMessage, url: URL): Response {
   return response
 }
 
-/** The body, decoded as far as the encodings are known; read only as fast as somebody takes it. */
+/**
+ * Returns the body, decoded as far as its encodings are known. It is read only as fast as it is
+ * consumed.
+ */
 function bodyOf(message: IncomingMessage, headers: Headers): ReadableStream<Uint8Array> {
   let last: Readable = message
   const codings = (headers.get('content-encoding') ?? '').toLowerCase().split(',').reverse()

@@ -1,22 +1,25 @@
-/** Which files of a repository make a model. */
+/** Chooses the files of a repository that make a model. */
 import { ForetokenError } from '../src/index.ts'
 
-/** Best first: what the kernels run fastest, then what loses least. */
+/** Best first: the types that the kernels run fastest, then those that lose least. */
 const preferred = ['q4_1', 'q4_0', 'q4_k_m', 'q4_k_s', 'q8_0', 'q5_k_m', 'q6_k', 'bf16', 'f16', 'f32']
 
 const companions = ['tokenizer.json', 'tokenizer_config.json', 'generation_config.json', 'chat_template.jinja']
 
-/** Files to fetch of those at a repository's top: safetensors with what belongs to them, or the best one .gguf. */
+/**
+ * Returns the files to fetch: safetensors at the top of the repository with the files that belong
+ * to them, or else the best .gguf.
+ */
 export function chooseFiles(repo: string, files: readonly string[]): string[] {
   const top = files.filter((file) => !file.includes('/'))
   const weights = top.filter((file) => /^model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/.test(file))
   if (weights.length > 0 && top.includes('config.json'))
     return ['config.json', ...companions.filter((file) => top.includes(file)), ...weights]
   const ggufs = files.filter((file) => file.toLowerCase().endsWith('.gguf'))
-  if (ggufs.length === 1) return [ggufs[0]!]
+  if (ggufs.length === 1) return ggufs
   for (const type of preferred) {
     const matches = ggufs.filter((file) => new RegExp(`[-._]${type}\\.gguf$`, 'i').test(file))
-    if (matches.length === 1) return [matches[0]!]
+    if (matches.length === 1) return matches
   }
   if (ggufs.length > 0)
     throw new ForetokenError(

@@ -1,9 +1,9 @@
 /**
- * Models from the Hugging Face hub, into the cache that its other tools use, too: what they have pulled is used, and
- * what is pulled here they find.
+ * Pulls models from the Hugging Face hub into the cache that its other tools share: files that they
+ * have pulled are used, and they find what is pulled here.
  *
- * `@huggingface/hub` tells what a repository holds and what its files must hash to. The bytes are fetched by
- * `download.ts`, since the package's own transfer neither resumes nor checks.
+ * `@huggingface/hub` lists a repository and its hashes. The bytes are fetched by `download.ts`,
+ * since the package's own transfer neither resumes nor checks.
  */
 import { copyFile, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
@@ -24,14 +24,17 @@ export interface HubRequest
   readonly repo: string
   readonly revision: string
   readonly file?: string
-  /** Milliseconds for the hub's first answer. Default 20,000. */
+  /** Milliseconds until the hub's first answer. Default 20,000. */
   readonly connectMs?: number
-  /** Must be the file's own, if there is only one. */
+  /** The expected hash of the model's only file. */
   readonly sha256?: string
   readonly onProgress?: ((done: number, total: number) => void) | undefined
 }
 
-/** Brings a repository's model, or one file of it. Throws as `download` does, and `not_found` for a missing repository. */
+/**
+ * Downloads a repository's model, or one file of it. Throws as `download` does, and `not_found` for
+ * a missing repository.
+ */
 export async function pullFromHub(request: HubRequest): Promise<StoredFile[]> {
   const hub = await import('@huggingface/hub')
   const hubUrl = hubEndpoint()
@@ -44,38 +47,15 @@ export async function pullFromHub(request: HubRequest): Promise<StoredFile[]> {
     const commit = checkCommit(sha)
     const names = request.file ? [request.file] : chooseFiles(request.repo, await listFiles(commit))
     const infos = await hub.pathsInfo({ ...ask, repo, revision: commit, paths: names.map(checkFileName) })
-    const entries = names.map((name) => infos.find((info) => info.path === name && info.type === 'file'))
-    const missing = names.filter((_, index) => !entries[index])
+    const entries = names.flatMap((name) => infos.find((info) => info.path === name && info.type === 'file') ?? [])
+    const missing = names.filter((name) => !entries.some(({ path }) => path === name))
     if (missing.length > 0)
       throw new ForetokenError(
         'not_found',
         `${request.repo} has no file ${missing.join(', ')}; check its page on the hub`,
       )
     const folder = pathInside(hubCache(), `models--${request.repo.replace('/', '--')}`)
-    const wanted = entries.map((entry) => checkEntry(entry!))
-    const total = wanted.reduce((sum, { bytes }) => sum + bytes, 0)
-    const files: StoredFile[] = []
-    let before = 0
-    for (const { path, bytes, expected } of wanted) {
-      if (request.sha256 && request.sha256 !== expected.sha256)
-        throw new ForetokenError('checksum', `${request.repo}/${path} is another file than the one that is wanted`)
-      const id = (expected.sha256 ?? expected.gitOid)!
-      const pointer = await safePath(folder, 'snapshots', commit, path)
-      if ((await mismatch(expected, pointer).catch(() => 'nothing is there')) !== undefined) {
-        const blob = await safePath(folder, 'blobs', id)
-        await download({
-          url: `${hubUrl}/${request.repo}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`,
-          target: blob,
-          ...expected,
-          ...(token && { headers: { authorization: `Bearer ${token}` } }),
-          ...pass(request),
-          onProgress: (done) => request.onProgress?.(before + done, total),
-        })
-        await link(blob, pointer)
-      }
-      before += bytes
-      files.push({ name: path, path: pointer, bytes, hash: `${expected.sha256 ? 'sha256' : 'git'}:${id}` })
-    }
+    const files = await fetchFiles({ hubUrl, token, folder, commit, request }, entries.map(checkEntry))
     await writeRef(folder, revision, commit)
     return files
   } catch (error) {
@@ -94,7 +74,45 @@ export async function pullFromHub(request: HubRequest): Promise<StoredFile[]> {
   }
 }
 
-/** `HF_ENDPOINT` without a slash at its end. Throws `bad_argument`. */
+interface Snapshot {
+  readonly hubUrl: string
+  readonly token: string | undefined
+  /** The repository's folder in the cache. */
+  readonly folder: string
+  readonly commit: string
+  readonly request: HubRequest
+}
+
+/** Downloads the files of a commit that are not in the cache yet. */
+async function fetchFiles(snapshot: Snapshot, wanted: readonly HubFile[]): Promise<StoredFile[]> {
+  const { hubUrl, token, folder, commit, request } = snapshot
+  const total = wanted.reduce((sum, { bytes }) => sum + bytes, 0)
+  const files: StoredFile[] = []
+  let before = 0
+  for (const { path, bytes, id, expected } of wanted) {
+    if (request.sha256 && request.sha256 !== expected.sha256)
+      throw new ForetokenError('checksum', `${request.repo}/${path} is not the file that is expected`)
+    const pointer = await safePath(folder, 'snapshots', commit, path)
+    if ((await mismatch(expected, pointer).catch(() => 'nothing is there')) !== undefined) {
+      const blob = await safePath(folder, 'blobs', id)
+      const done = before
+      await download({
+        url: `${hubUrl}/${request.repo}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`,
+        target: blob,
+        ...expected,
+        ...(token && { headers: { authorization: `Bearer ${token}` } }),
+        ...pass(request),
+        onProgress: (bytes) => request.onProgress?.(done + bytes, total),
+      })
+      await link(blob, pointer)
+    }
+    before += bytes
+    files.push({ name: path, path: pointer, bytes, hash: `${expected.sha256 ? 'sha256' : 'git'}:${id}` })
+  }
+  return files
+}
+
+/** Returns `HF_ENDPOINT` without trailing slashes. Throws `bad_argument`. */
 export function hubEndpoint(env: Environment = process.env): string {
   const text = (env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '')
   if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return text
@@ -111,15 +129,17 @@ async function accessToken(env = process.env): Promise<string | undefined> {
   return text.startsWith('hf_') ? text : undefined
 }
 
-/** Most bytes of an answer of the hub's that is not a file. A listing of 10,000 files has 4 MB. */
+/** Maximum bytes of an answer of the hub that is not a file. A listing of 10,000 files has 4 MB. */
 const maxAnswer = 32e6
 
-/** `fetch` that gives up when no answer has come in time, or when it does not end. The hub's questions are small, so that is their whole time. */
-function bounded({ connectMs = 20_000, signal, fetch: given }: HubRequest): typeof fetch {
+/**
+ * Returns a `fetch` that gives up when an answer does not come in time, or does not end. Answers
+ * about files are small, so the limit covers their whole time.
+ */
+function bounded({ connectMs = 20_000, signal, fetch = httpFetch }: HubRequest): typeof fetch {
   return async (input, init) => {
     const timeout = AbortSignal.timeout(connectMs)
-    const inner = given ?? httpFetch
-    const response = await inner(input, { ...init, signal: AbortSignal.any(signal ? [timeout, signal] : [timeout]) })
+    const response = await fetch(input, { ...init, signal: AbortSignal.any(signal ? [timeout, signal] : [timeout]) })
     if (!response.body) return response
     let bytes = 0
     const counted = new TransformStream<Uint8Array, Uint8Array>({
@@ -139,12 +159,21 @@ function pass({ signal, fetch, tries, backoffMs, stallMs, connectMs, onWait }: H
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
 }
 
-/** A commit becomes a folder's name. */
+/** Checks the hash of a commit, because it becomes the name of a folder. */
 function checkCommit(sha: unknown): string {
   if (typeof sha === 'string' && /^[0-9a-f]{40}$/.test(sha)) return sha
-  throw new ForetokenError('network', `the hub names a commit ${told(sha)}, which is not 40 hex digits`)
+  throw new ForetokenError('network', `the hub gave the commit ${shown(sha)}, which is not 40 hex digits`)
 }
 
+/** A checked entry. `id` is its hash, the name of its blob. */
+interface HubFile {
+  readonly path: string
+  readonly bytes: number
+  readonly id: string
+  readonly expected: Expected
+}
+
+/** An entry of the hub's listing, not checked yet. */
 interface Entry {
   readonly path: string
   readonly size: unknown
@@ -152,18 +181,18 @@ interface Entry {
   readonly lfs?: { readonly size: unknown; readonly oid: unknown } | undefined
 }
 
-/** A file as the hub lists it; its hash becomes a file's name. */
-function checkEntry({ path, size, oid, lfs }: Entry): { path: string; bytes: number; expected: Expected } {
+/** Checks an entry of the hub's listing, because its hash becomes the name of a file. */
+function checkEntry({ path, size, oid, lfs }: Entry): HubFile {
   const [bytes, id] = lfs ? [lfs.size, lfs.oid] : [size, oid]
   if (typeof id !== 'string' || !(lfs ? /^[0-9a-f]{64}$/ : /^[0-9a-f]{40}$/).test(id))
-    throw new ForetokenError('network', `the hub names a file's content ${told(id)}, which is not a hash`)
+    throw new ForetokenError('network', `the hub gave a file's hash as ${shown(id)}, which is not a hash`)
   if (!Number.isSafeInteger(bytes) || (bytes as number) < 0)
-    throw new ForetokenError('network', `the hub says that ${told(path)} has ${told(bytes)} bytes`)
+    throw new ForetokenError('network', `the hub says that ${shown(path)} has ${shown(bytes)} bytes`)
   const length = bytes as number
-  return { path: checkFileName(path), bytes: length, expected: { size: length, [lfs ? 'sha256' : 'gitOid']: id } }
+  return { path: checkFileName(path), bytes: length, id, expected: { size: length, [lfs ? 'sha256' : 'gitOid']: id } }
 }
 
-function told(value: unknown): string {
+function shown(value: unknown): string {
   return (JSON.stringify(value) ?? 'undefined').slice(0, 100)
 }
 
@@ -179,7 +208,7 @@ async function link(blob: string, pointer: string): Promise<void> {
   }
 }
 
-/** What a branch or tag means, for the hub's other tools: only a convenience. */
+/** Records the commit of a branch or tag for the hub's other tools. This is a convenience only. */
 async function writeRef(folder: string, revision: string, commit: string): Promise<void> {
   if (revision === commit) return
   const path = await safePath(folder, 'refs', revision)

@@ -1,4 +1,7 @@
-/** foretoken in Node: models by name, weights from disk, compute threads. Everything of `foretoken` is here, too. */
+/**
+ * foretoken in Node: models by name, weights from disk, compute threads. It also exports everything
+ * of `foretoken`.
+ */
 import { Engine, type EngineOptions } from '../src/index.ts'
 import { nodeSpawn, nodeText } from '../workers/node.ts'
 import { defaultThreads } from './cores.ts'
@@ -26,17 +29,21 @@ export { findModel, listModels, removeModel, type StoredModel } from './store.ts
 export { loadWasm } from './wasm.ts'
 
 export interface LoadOptions extends Partial<Omit<EngineOptions, 'onProgress' | 'auxiliary'>> {
-  /** The smaller model that a predictor reads, named as the model is. Default: what the predictor says, if that is an alias. */
+  /**
+   * Name of the smaller model that a predictor reads. Default: the name in the predictor, if it is
+   * an alias.
+   */
   readonly auxiliary?: string
-  /** How the model may be fetched if it is not here. */
+  /** How to fetch the model if it is not here. */
   readonly pull?: PullOptions
-  /** Bytes of weights read, and in all. */
+  /** Called with the bytes of weights read, and the total. */
   readonly onProgress?: (done: number, total: number) => void
 }
 
 /**
- * An engine for a model named by alias, `hf:owner/repo`, address or path; it is pulled if it is not here. Threads:
- * performance cores, at most 4. Throws what pulling and `Engine.load` throw.
+ * Loads an engine for a model named by alias, `hf:owner/repo`, address or path, and pulls the model
+ * if it is not here. Default threads: performance cores, at most 4. Throws what pulling and
+ * `Engine.load` throw.
  */
 export async function loadEngine(model: string = defaultModel, options: LoadOptions = {}): Promise<Engine> {
   const { pull, auxiliary: named, ...rest } = options
@@ -51,7 +58,7 @@ export async function loadEngine(model: string = defaultModel, options: LoadOpti
     const parts = { ...rest, threads, wasm, ...(auxiliary && { auxiliary }) }
     return await Engine.load(files, { spawn: nodeSpawn(computeWorker), spawnText: nodeText(textWorker), ...parts })
   } finally {
-    // All weights are in memory, or none will be.
+    // All weights are in memory now, or loading failed.
     await files.close()
     await auxiliary?.close()
   }

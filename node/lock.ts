@@ -1,8 +1,9 @@
 /**
- * A lock between processes: a file that names its holder, and that the holder touches every second. A holder that has ended, or that has given
- * no sign of life for long, is passed over.
+ * A lock between processes: a file that names its holder and that the holder touches every second.
+ * A holder that has ended, or was silent for long, loses the lock.
  *
- * A pid alone tells nothing: the holder may run in another container or on another machine that shares the folder, and pids are used again.
+ * A pid alone proves nothing: the holder may run in another container or on another machine that
+ * shares the folder, and pids are reused.
  */
 import { readFileSync, readlinkSync } from 'node:fs'
 import { readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
@@ -11,25 +12,29 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Callback, ForetokenError } from '../src/index.ts'
 import { fileError } from './disk.ts'
 
-/** Milliseconds between two signs of life. */
+/** Milliseconds between two touches of the file. */
 const beatMs = 1000
 
 export interface LockOptions {
   readonly signal?: AbortSignal | undefined
-  /** Throw `busy` with this message rather than wait. */
+  /** If present, `busy` is thrown with this message instead of waiting. */
   readonly refuse?: string
-  /** Called once if the lock has to be waited for, with who holds it. */
+  /** Called once with the name of the holder if the lock has to be waited for. */
   readonly onWait?: ((holder: string) => void) | undefined
   /**
-   * For work that two may do at once without harm: a holder that gives no sign for so long, in milliseconds, is passed over even if its process
-   * lives. Default: only one whose pid tells nothing, after 60,000; work that keeps a process busy gives no sign either.
+   * For work that two processes may do at once without harm: a holder that was silent for this many
+   * milliseconds loses the lock even if its process lives. Default: only a holder whose pid cannot
+   * be checked loses it, after 60,000, because work that keeps a process busy is silent too.
    */
   readonly silentMs?: number
 }
 
-/** Runs `work` while nobody else does under the same `path`. Waits as long as it takes, or until `signal`. */
+/**
+ * Runs `work` while nobody else does under the same `path`. Waits without a limit, or until
+ * `signal`.
+ */
 export async function withLock<T>(path: string, work: () => Promise<T>, options: LockOptions = {}): Promise<T> {
-  const token = await take(path, options)
+  const token = await acquire(path, options)
   const beat = setInterval(() => {
     const now = new Date()
     utimes(path, now, now).catch(() => {})
@@ -39,13 +44,13 @@ export async function withLock<T>(path: string, work: () => Promise<T>, options:
     return await work()
   } finally {
     clearInterval(beat)
-    // Whoever passed this holder over has a lock of its own there.
+    // A process that declared this holder dead has its own lock there.
     if ((await readHolder(path))?.token === token) await rm(path, { force: true })
   }
 }
 
-async function take(path: string, { signal, refuse, onWait, silentMs }: LockOptions): Promise<string> {
-  const told = new Callback('onWait', onWait)
+async function acquire(path: string, { signal, refuse, onWait, silentMs }: LockOptions): Promise<string> {
+  const waitCallback = new Callback('onWait', onWait)
   const token = crypto.randomUUID()
   const seen = new Watch(path, silentMs)
   for (let waited = false; ; ) {
@@ -55,7 +60,7 @@ async function take(path: string, { signal, refuse, onWait, silentMs }: LockOpti
       return token
     } catch (error) {
       const { code, syscall } = error as NodeJS.ErrnoException
-      // Made, but not written: a full disk.
+      // The file was created but not written: the disk is full.
       if (syscall === 'write') await rm(path, { force: true })
       if (code !== 'EEXIST') throw fileError(error, path)
     }
@@ -66,19 +71,19 @@ async function take(path: string, { signal, refuse, onWait, silentMs }: LockOpti
       continue
     }
     if (refuse !== undefined && state === 'alive') throw new ForetokenError('busy', refuse)
-    if (!waited) told.call(seen.holder)
-    told.check()
+    if (!waited) waitCallback.call(seen.holder)
+    waitCallback.check()
     waited = true
     await sleep(100)
   }
 }
 
-/** What one who waits has seen of a lock. */
+/** What a waiter has seen of a lock. */
 class Watch {
   readonly #path: string
   readonly #silentMs: number | undefined
   #since = 0
-  /** Which file it is, and when it was touched last. */
+  /** The identity of the file and its last touch. */
   sign = ''
   holder = 'another process'
 
@@ -87,27 +92,33 @@ class Watch {
     this.#silentMs = silentMs
   }
 
-  /** `silent`: it may be alive or not; time will tell. */
+  /**
+   * Returns the state of the lock. `silent` means that the holder may be alive or not; time will
+   * tell.
+   */
   async look(): Promise<'gone' | 'abandoned' | 'silent' | 'alive'> {
     const sign = await signOf(this.#path)
     if (sign === undefined) return 'gone'
     const holder = await readHolder(this.#path)
     this.holder = holder ? `process ${holder.pid}` : 'another process'
-    // The waiter's own clock: that of a file server may be another.
+    // This is the waiter's own clock, because a file server's may differ.
     const now = performance.now()
     const [first, moved] = [this.sign === '', this.sign !== sign]
     if (moved) this.#since = now
     this.sign = sign
     const life = holder ? lifeOf(holder) : 'unknown'
     if (life === 'dead') return 'abandoned'
-    // Without a holder: made, and not written yet; or left by one that could not write, or by an older version.
+    // A file without a holder is not written yet, or was left by a process that could not write, or
+    // by an older version.
     const patience = this.#silentMs ?? (life === 'alive' ? Number.POSITIVE_INFINITY : 60_000)
     if (now - this.#since >= patience) return 'abandoned'
     return life === 'alive' || (moved && !first) ? 'alive' : 'silent'
   }
 }
 
-/** Takes away the lock that was judged, and no other: another waiter may have replaced it meanwhile. */
+/**
+ * Removes the lock that was judged, and no other: another waiter may have replaced it meanwhile.
+ */
 async function remove(path: string, sign: string): Promise<void> {
   const aside = `${path}.${crypto.randomUUID()}`
   try {
@@ -125,12 +136,12 @@ async function signOf(path: string): Promise<string | undefined> {
   return found && `${found.ino} ${found.mtimeNs}`
 }
 
-/** A process, in a way that another one can tell it by. */
+/** Identifies a process to other processes. */
 export interface Holder {
   readonly pid: number
-  /** Where pids mean the same: machine and pid namespace. */
+  /** The scope of the pid: machine and pid namespace. */
   readonly space: string
-  /** When it started, as the system counts; '' where that is not known. */
+  /** When the process started, in the system's own count; '' if unknown. */
   readonly started: string
 }
 
@@ -138,13 +149,13 @@ export function self(): Holder {
   return { pid: process.pid, space: space(), started: startOf(process.pid) }
 }
 
-/** Whether a process lives: `unknown` if it runs where its pid tells nothing. */
+/** Returns whether a process lives; `unknown` if its pid has no meaning here. */
 export function lifeOf({ pid, space: where, started }: Holder): 'alive' | 'dead' | 'unknown' {
   if (where !== space()) return 'unknown'
   try {
     process.kill(pid, 0)
   } catch (error) {
-    // Any other failure is another user's process.
+    // Any other failure means another user's process.
     if ((error as NodeJS.ErrnoException).code === 'ESRCH') return 'dead'
   }
   const start = startOf(pid)
@@ -154,7 +165,7 @@ export function lifeOf({ pid, space: where, started }: Holder): 'alive' | 'dead'
 async function readHolder(path: string): Promise<(Holder & { readonly token?: string }) | undefined> {
   try {
     const found = JSON.parse(await readFile(path, 'utf8'))
-    // Earlier versions wrote a pid and nothing else: if it lives here, it is believed.
+    // Earlier versions wrote only a pid. It is believed if that process lives here.
     const bare = { pid: found, space: space(), started: '' }
     if (isHolder(bare)) return lifeOf(bare) === 'alive' ? bare : { ...bare, space: '' }
     return isHolder(found) ? (found as Holder & { token: string }) : undefined
@@ -165,7 +176,7 @@ async function readHolder(path: string): Promise<(Holder & { readonly token?: st
 
 export function isHolder(found: unknown): found is Holder {
   const { pid, space, started } = (found ?? {}) as Partial<Holder>
-  return Number.isSafeInteger(pid) && pid! > 0 && typeof space === 'string' && typeof started === 'string'
+  return Number.isSafeInteger(pid) && Number(pid) > 0 && typeof space === 'string' && typeof started === 'string'
 }
 
 function space(): string {
@@ -181,7 +192,7 @@ function space(): string {
   return [hostname(), boot, pids].join(' ')
 }
 
-/** Field 22 of /proc/PID/stat; its second may hold spaces and parentheses. */
+/** Returns field 22 of /proc/PID/stat. Its second field may hold spaces and parentheses. */
 function startOf(pid: number): string {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8')

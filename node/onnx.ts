@@ -1,4 +1,7 @@
-/** ONNX exports on disk, by the ONNX Runtime that is installed: its native one, or else that of the web. */
+/**
+ * Loads ONNX exports from disk with the installed ONNX Runtime: the native one, or else the one for
+ * the web.
+ */
 import { stat } from 'node:fs/promises'
 import { basename, dirname, extname, resolve } from 'node:path'
 import { ForetokenError, OrtEngine, type OrtEngineOptions, type OrtModule } from '../src/index.ts'
@@ -10,11 +13,17 @@ import { textWorker } from './workers.ts'
 
 export interface OnnxOptions extends Partial<OrtEngineOptions> {
   readonly threads?: number
-  /** Which ONNX Runtime. Default: `node` (onnxruntime-node) where it is installed, else `web` (onnxruntime-web, in Wasm). */
+  /**
+   * The ONNX Runtime to use. Default: `node` (onnxruntime-node) if it is installed, else `web`
+   * (onnxruntime-web, in Wasm).
+   */
   readonly runtime?: 'node' | 'web'
 }
 
-/** Whether a model's name is the path of an export: an .onnx file, or a folder that has one and no other weights. */
+/**
+ * Returns true if a model's name is the path of an export: an .onnx file, or a folder that has one
+ * and no other weights.
+ */
 export async function isOnnx(name: string): Promise<boolean> {
   const found = await stat(name).catch(() => undefined)
   if (!found) return false
@@ -24,7 +33,10 @@ export async function isOnnx(name: string): Promise<boolean> {
   return has(/\.onnx$/) && !has(/\.(gguf|safetensors|foretoken)$/)
 }
 
-/** An engine for an export. Throws what `OrtEngine.load` throws, and `unsupported` where no ONNX Runtime is installed. */
+/**
+ * Loads an engine for an export. Throws what `OrtEngine.load` throws, and `unsupported` if no ONNX
+ * Runtime is installed.
+ */
 export async function loadOnnx(path: string, options: OnnxOptions = {}): Promise<OrtEngine> {
   const { threads = defaultThreads(), runtime, ...rest } = options
   const ort = options.ort ? { ort: options.ort } : await installed(runtime, threads)
@@ -63,16 +75,19 @@ async function imported(name: string): Promise<(OrtModule & { env: { wasm: { num
   return module?.InferenceSession ? module : module?.default
 }
 
-/** The folder of an export; of an .onnx file named alone: its folder, without the other .onnx files there. */
+/**
+ * Returns the files of an export. For an .onnx file, these are the files of its folder without the
+ * other .onnx files.
+ */
 async function exportFiles(path: string): Promise<OpenModelFiles> {
   const at = resolve(path)
   const found = await stat(at).catch((error) => {
     throw fileError(error, path)
   })
   if (!found.isFile()) return folderFiles(at)
-  const [own, parent] = [basename(at), dirname(at)]
+  const [file, parent] = [basename(at), dirname(at)]
   const folder = basename(parent) === 'onnx' ? dirname(parent) : parent
-  const named = folder === parent ? own : `onnx/${own}`
+  const named = folder === parent ? file : `onnx/${file}`
   const all = await folderFiles(folder)
-  return { ...all, files: all.files.filter((file) => !file.endsWith('.onnx') || file === named) }
+  return { ...all, files: all.files.filter((name) => !name.endsWith('.onnx') || name === named) }
 }

@@ -1,4 +1,7 @@
-/** The page that `foretoken serve` shows: its built files, or, in a source checkout, files that are built now; and the model for a tab. */
+/**
+ * The page that `foretoken serve` shows, either built already or built now in a source checkout,
+ * and the model for a tab.
+ */
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import type { ByteSource } from '../src/index.ts'
@@ -10,7 +13,7 @@ import { modelFiles } from './pull.ts'
 const source = import.meta.url.endsWith('.ts')
 const folder = fileURLToPath(new URL('./web/', import.meta.url))
 
-/** A file of the page, by its path; undefined where there is none. */
+/** Returns a file of the page by its path; undefined if there is none. */
 export async function pageFile(path: string): Promise<Uint8Array | undefined> {
   if (!/^(index\.html|sw\.js|page\/[\w.-]+)$/.test(path)) return undefined
   if (!source) return pageAsset(path)
@@ -37,19 +40,24 @@ async function build(): Promise<Map<string, Uint8Array>> {
 export interface TabFile {
   readonly name: string
   readonly bytes: number
-  /** Hex. */
+  /** In hex. */
   readonly sha256: string
   readonly source: ByteSource
 }
 
-/** The files of a model, with their hashes; and its predictor. They stay open as long as the process. */
+/**
+ * Returns the files of a model with their hashes, and its predictor. They stay open as long as the
+ * process.
+ */
 export async function tabModel(name: string, model: string, predictor: string | undefined) {
   const { files, open } = await modelFiles(model)
-  // A model's folder may hold anything, links to other files included: only what a model is made of goes to a tab.
+  // A model's folder may hold anything, including links to other files, so only files of a model go
+  // to a tab.
   const parts = files.filter((file) => /\.(gguf|safetensors|foretoken|json|jinja)$/.test(file))
   const all = await Promise.all(parts.map(async (file) => tabFile(file, await open(file))))
-  const own = predictor === undefined ? undefined : await tabFile('predictor.safetensors', await fileSource(predictor))
-  return { name, files: all, ...(own && { predictor: own }) }
+  const predictorEntry =
+    predictor === undefined ? undefined : await tabFile('predictor.safetensors', await fileSource(predictor))
+  return { name, files: all, ...(predictorEntry && { predictor: predictorEntry }) }
 }
 
 async function tabFile(name: string, source: ByteSource): Promise<TabFile> {

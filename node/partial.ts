@@ -1,9 +1,11 @@
 /**
- * The part of a file that has arrived. While a process writes it, it has a name of that process alone, `TARGET.ID.part`; between two runs it is
- * `TARGET.part`. `....part.json` beside it says which version of which file its bytes are of, and how many are on the disk for sure.
+ * The part of a file that has arrived. While a process writes it, it has a name of that process
+ * alone, `TARGET.ID.part`; between two runs it is `TARGET.part`. `....part.json` beside it holds
+ * the version of the file and the number of bytes that are certainly on disk.
  *
- * Nobody writes into another's partial: one that was parked is claimed by renaming it, one whose process has ended too, and one whose
- * process may still write is copied. So two processes that fetch one file disturb each other in no way.
+ * No process writes into another's partial. A parked one is claimed by renaming it, and so is one
+ * whose process has ended; one whose process may still write is copied. So two processes that fetch
+ * one file do not disturb each other.
  */
 import { constants } from 'node:fs'
 import { copyFile, type FileHandle, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
@@ -11,31 +13,36 @@ import { basename, dirname, join } from 'node:path'
 import { ForetokenError } from '../src/index.ts'
 import { type Holder, isHolder, lifeOf, self } from './lock.ts'
 
-/** Which version of a file a server sends, as its headers tell. */
+/** The version of a file that a server sends, from its headers. */
 export interface Version {
   readonly etag?: string | undefined
   readonly lastModified?: string | undefined
-  /** The two may be asked for a range under: a strong ETag, or a date that is old enough to be unique. */
+  /**
+   * True if a range may be requested under it: a strong ETag, or a date old enough to be unique.
+   */
   readonly strong: boolean
 }
 
-/** What is written beside a partial. */
+/** The record beside a partial. */
 interface Note {
   readonly url: string
   readonly version: Version
   readonly size: number | undefined
-  /** Bytes that were on the disk when this was written. */
+  /** Number of bytes that were on disk when this was written. */
   readonly have: number
-  /** Of the partial: a note without its file, or with another one, says nothing. */
+  /** The partial's inode. A note without its file, or with another one, is ignored. */
   readonly ino: string
   readonly owner: Holder
 }
 
-/** Milliseconds between two times that bytes are made sure of. */
+/** Milliseconds between two syncs to disk. */
 const syncMs = 1000
-/** Without a write for so long, in milliseconds, a partial whose owner can't be asked may be copied. */
+/**
+ * A partial that was not written for this many milliseconds may be copied if its owner cannot be
+ * checked.
+ */
 const silentMs = 10_000
-/** A partial that nobody can go on with is removed after so many milliseconds. */
+/** An unusable partial is removed after this many milliseconds. */
 const garbageMs = 7 * 86_400_000
 
 export class PartialFile {
@@ -45,13 +52,14 @@ export class PartialFile {
   readonly #file: FileHandle
   readonly #ino: string
   version: Version
-  /** Total bytes, once they are known. */
+  /** Total bytes, once known. */
   size: number | undefined
   have: number
   #synced = performance.now()
 
   /**
-   * Opens the partial of `url` for `target`, with what an earlier run left if it is `usable`. The caller holds the lock of `target`.
+   * Opens the partial of `url` for `target`, with the bytes that an earlier run left if they are
+   * `usable`. The caller must hold the lock of `target`.
    */
   static async open(
     target: string,
@@ -66,11 +74,12 @@ export class PartialFile {
     const sound = note !== undefined && size >= note.have
     const partial = new PartialFile(target, path, url, file, String(ino), sound ? note : fresh)
     try {
-      // Before the source has answered: if this process is killed while it waits, a later run knows that nobody owns this.
+      // Written before the source has answered: if this process is killed while it waits, a later
+      // run knows that nobody owns this.
       await partial.#note()
       return partial
     } catch (error) {
-      // What an earlier run left stays as that run noted it.
+      // Bytes that an earlier run left keep that run's note.
       if (sound) await file.close()
       else await partial.discard()
       throw error
@@ -99,9 +108,9 @@ export class PartialFile {
     return this.#path
   }
 
-  /** Keeps the bytes so far, which are of this version, or none of them. */
+  /** Keeps at most `have` of the bytes so far, which are of this version. */
   async begin(have: number, version: Version, size: number | undefined): Promise<void> {
-    // The note goes before the bytes: those of a version are never there under the note of another.
+    // The note goes before the bytes, so bytes of one version never lie under the note of another.
     this.have = Math.min(have, this.have)
     this.version = version
     this.size = size
@@ -121,13 +130,13 @@ export class PartialFile {
     this.#synced = performance.now()
   }
 
-  /** Makes sure of all bytes: what is read next is what a power cut would leave. */
+  /** Writes all bytes to disk, so that what is read next is what a power cut would leave. */
   async sync(): Promise<void> {
     await this.#file.sync()
     await this.#note()
   }
 
-  /** Gives the finished file its name. Throws `not_found` where somebody took the partial away. */
+  /** Gives the finished file its name. Throws `not_found` if the partial was removed. */
   async finish(): Promise<void> {
     await this.#file.close()
     await rename(this.#path, this.#target).catch((error) => {
@@ -137,7 +146,7 @@ export class PartialFile {
     await rm(`${this.#path}.json`, { force: true })
   }
 
-  /** Leaves what has arrived to a later run, where that can go on with it; else removes it. */
+  /** Leaves the bytes to a later run if it can continue from them; else removes them. */
   async end(canGoOn: boolean): Promise<void> {
     if (!canGoOn || this.have === 0) return this.discard()
     try {
@@ -148,7 +157,7 @@ export class PartialFile {
       await writeNote(`${this.#target}.part.json`, this.#content())
       await rm(`${this.#path}.json`, { force: true })
     } catch {
-      // A disk that fails now has failed before, which is what the caller tells.
+      // A disk that fails now has failed before, and the caller reports that failure.
       await this.discard()
     }
   }
@@ -168,7 +177,9 @@ export class PartialFile {
   }
 }
 
-/** Makes the best of what earlier runs left `path`, if any of it can be gone on with, and clears away what can't. */
+/**
+ * Moves the best usable partial of earlier runs to `path`, and removes those that are of no use.
+ */
 async function claim(target: string, path: string, usable: (note: Note) => boolean): Promise<Note | undefined> {
   const found: { path: string; note: Note; whose: 'ours' | 'others' }[] = []
   for (const candidate of await partialsOf(target)) {
@@ -191,7 +202,7 @@ async function claim(target: string, path: string, usable: (note: Note) => boole
       await rename(`${best.path}.json`, `${path}.json`)
     } else {
       await copyFile(best.path, path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
-      // It may have begun anew while it was copied.
+      // It may have started over while it was copied.
       const after = await readNote(best.path)
       if (after?.have === undefined || after.have < best.note.have || !sameVersion(after.version, best.note.version))
         throw new Error('changed while it was copied')
@@ -209,11 +220,11 @@ export function sameVersion(a: Version, b: Version): boolean {
 }
 
 async function partialsOf(target: string): Promise<string[]> {
-  const [folder, own] = [dirname(target), basename(target)]
+  const [folder, base] = [dirname(target), basename(target)]
   const names = await readdir(folder).catch(() => [] as string[])
   const parts = names.filter((name) => {
-    if (!name.startsWith(`${own}.`) || !name.endsWith('.part')) return false
-    return /^\.([0-9a-f]{8}\.)?part$/.test(name.slice(own.length))
+    if (!name.startsWith(`${base}.`) || !name.endsWith('.part')) return false
+    return /^\.([0-9a-f]{8}\.)?part$/.test(name.slice(base.length))
   })
   return parts.map((name) => join(folder, name))
 }

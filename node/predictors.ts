@@ -1,4 +1,4 @@
-/** The predictors that ship with foretoken, by the alias of the model they were made for. */
+/** The predictors that ship with foretoken, by the alias of their model. */
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
@@ -7,28 +7,31 @@ import { fileError } from './disk.ts'
 import { aliases } from './names.ts'
 import { pathInside } from './paths.ts'
 
-/** The one for a model; undefined if there is none. */
+/** Returns the predictor of a model; undefined if there is none. */
 export async function shippedPredictor(model: string): Promise<ByteSource | undefined> {
   const path = predictorPath(model)
   return path === undefined ? undefined : predictorFile(path)
 }
 
-/** Where the one for a model lies; undefined if there is none. */
+/** Returns the path of a model's predictor; undefined if there is none. */
 export function predictorPath(model: string): string | undefined {
   if (!/^[\w.-]+$/.test(model)) return undefined
-  // Beside this file's folder, in the source and in the package.
+  // The folder is beside this file's, both in the source and in the package.
   const folder = fileURLToPath(new URL('../predictors', import.meta.url))
   const path = pathInside(folder, `${model.toLowerCase()}.safetensors`)
   return existsSync(path) ? path : undefined
 }
 
-/** The alias of the smaller model that a predictor reads. Never an address: a predictor file does not say what is fetched. */
+/**
+ * Returns the alias of the smaller model that a predictor reads. It is never an address: a
+ * predictor file must not decide what is fetched.
+ */
 export async function auxiliaryName(predictor: ByteSource | undefined): Promise<string | undefined> {
   const name = predictor && (await readPredictorHeader(predictor)).aux?.name
   return name !== undefined && Object.hasOwn(aliases, name) ? name : undefined
 }
 
-/** A predictor of one's own. Throws `not_found`, `io`. */
+/** Opens a predictor file. Throws `not_found`, `io`. */
 export async function predictorFile(path: string): Promise<ByteSource> {
   const bytes = await readFile(path).catch((error) => {
     if (error.code === 'ENOENT') throw new ForetokenError('not_found', `${path}: no such file`)

@@ -1,4 +1,8 @@
-/** What a Worker needs of a model, as files: weights and predictor in shards, and a manifest. `edge/prepared.ts` reads them. */
+/**
+ * Writes the files of a model that a Worker needs: weights and predictor in shards, and a manifest.
+ * `edge/prepared.ts` reads them.
+ */
+
 import { createHash } from 'node:crypto'
 import { mkdir, open as openFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -7,6 +11,7 @@ import { type BudgetSettings, fitted, isolateLimit, type MemoryPlan } from '../e
 import { chunkBytes, type Manifest, manifestFile, type Shard, type Split } from '../edge/manifest.ts'
 import { loadPrepared } from '../edge/prepared.ts'
 import type { ShardStore } from '../edge/stores.ts'
+import { defined } from '../src/base/at.ts'
 import {
   type ByteSource,
   Callback,
@@ -23,21 +28,27 @@ import { type PreparedFile, preparedFile } from '../src/model/prepare.ts'
 import { readPredictor, writePredictor } from '../src/predict/file.ts'
 import { mergePairs } from '../src/tokens/merges.ts'
 import { fileError } from './disk.ts'
+import { sha256Of } from './hash.ts'
 import { pathInside } from './paths.ts'
 import { plannedTail, withTailInFourBits } from './vocabulary.ts'
 import { loadWasm } from './wasm.ts'
 
 export interface PrepareOptions {
   readonly predictor?: ByteSource | undefined
-  /** Rows of the vocabulary matrix that stay as they are; the others, of rarer tokens, go into 4 bits. Default: as many as fit, a sixth at least. */
+  /**
+   * Rows of the vocabulary matrix that stay as they are; the others, of rarer tokens, are quantised
+   * to 4 bits. Default: as many as fit, at least a sixth.
+   */
   readonly eightBitRows?: number
   readonly context?: number
-  /** Keys of the model's configuration to read it without, see `OpenOptions`. */
+  /** Keys of the model's configuration to ignore; see `OpenOptions`. */
   readonly ignoreConfig?: readonly string[]
   readonly kv?: BudgetSettings['kv']
   readonly passTokens?: number
   readonly streams?: number
-  /** Most bytes of a shard, at least one chunk. Default 24 MiB, which fits static assets and KV. */
+  /**
+   * Maximum bytes of a shard, at least one chunk. Default 24 MiB, which fits static assets and KV.
+   */
   readonly shardBytes?: number
   /** Bytes that the isolate may hold. */
   readonly limit?: number
@@ -50,15 +61,15 @@ export interface Prepared {
   readonly manifestSha256: string
   readonly settings: BudgetSettings
   readonly plan: MemoryPlan
-  /** What is odd about the model, and about storing its K and V as wanted. */
+  /** What is unusual about the model, and about storing its K and V as requested. */
   readonly warnings: readonly string[]
 }
 
 const defaultShard = 24 << 20
 
 /**
- * Writes into `folder`, which must be empty or not be there; it is there whole or not at all. Throws `out_of_memory` with the plan
- * for what does not fit, `unsupported`, `bad_argument`, `io`.
+ * Writes into `folder`, which must be empty or absent; afterwards it is complete or absent. Throws
+ * `out_of_memory` with the plan if the model does not fit, `unsupported`, `bad_argument`, `io`.
  */
 export async function prepare(files: ModelFiles, folder: string, options: PrepareOptions = {}): Promise<Prepared> {
   const { ignoreConfig } = options
@@ -67,7 +78,7 @@ export async function prepare(files: ModelFiles, folder: string, options: Prepar
   const shard = Math.floor((options.shardBytes ?? defaultShard) / chunkBytes) * chunkBytes
   if (!(shard >= chunkBytes)) throw new ForetokenError('bad_argument', `a shard has at least ${chunkBytes} bytes`)
   const wanted = { context: Math.min(context, original.config.maxContext), kv, passTokens, streams }
-  // What cannot fit is refused before the work of changing it is done.
+  // A model that cannot fit is refused before the work of changing it.
   const predictorBytes = options.predictor?.size ?? 0
   const { rows, settings, plan } = chosen(original, options.eightBitRows, (model) =>
     fitted(original.name, { ...model, predictor: predictorBytes }, wanted, limit),
@@ -85,11 +96,11 @@ export async function prepare(files: ModelFiles, folder: string, options: Prepar
     const base = { format: 'foretoken deploy', version: 1, model: archive.name, chunk: chunkBytes } as const
     const bare: Manifest = { ...base, weights, settings, plan: { ...plan } }
     await writeManifest(partial, bare)
-    const identity = await tried(partial, wasm)
+    const identity = await loadedIdentity(partial, wasm)
     const predictor = options.predictor && (await writePredictorShards(partial, options.predictor, identity, shard))
     const manifest = predictor ? { ...bare, predictor } : bare
     const manifestSha256 = await writeManifest(partial, manifest)
-    if (predictor) await tried(partial, wasm)
+    if (predictor) await loadedIdentity(partial, wasm)
     await onProgress.settle()
     await rename(partial, folder)
     const shards = [...weights.shards, ...(predictor?.shards ?? [])]
@@ -106,12 +117,18 @@ export async function prepare(files: ModelFiles, folder: string, options: Prepar
   }
 }
 
-/** Shares of the vocabulary matrix that stay as they are, tried in this order. What that costs in NLL on wikitext-2 (20,000 tokens, smollm2-135m): .1, .3, .3 and .5 %; with all rows in 4 bits 2 %. */
+/**
+ * Shares of the vocabulary matrix that stay as they are, tried in this order. Their cost in NLL on
+ * wikitext-2 (20,000 tokens, smollm2-135m) is .1, .3, .3 and .5 %; with all rows in 4 bits 2 %.
+ */
 const shares = [1, 1 / 2, 1 / 3, 1 / 4, 1 / 6]
 
 type Fitted = ReturnType<typeof fitted>
 
-/** How many rows of the vocabulary stay, undefined for all, and what fits then. Throws what `planOf` throws for the last that is tried. */
+/**
+ * Chooses how many rows of the vocabulary stay (undefined for all), and the settings that fit then.
+ * Throws what `planOf` throws for the last choice.
+ */
 function chosen(
   archive: ModelArchive,
   wanted: number | undefined,
@@ -119,8 +136,8 @@ function chosen(
 ): Fitted & { readonly rows: number | undefined } {
   if (wanted !== undefined) return { rows: wanted, ...planOf(plannedTail(archive, wanted)) }
   const { config, tensors } = archive
-  const type = tensors.get('embed')!.type
-  // What is in 4 bits already, or can't be cut, stays whole.
+  const { type } = defined(tensors.get('embed'))
+  // A matrix that is in 4 bits already, or cannot be cut, stays whole.
   const cuts = config.tiedEmbedding && config.tailFrom === undefined && config.hidden % 32 === 0 && !/^q4/.test(type)
   let last: unknown
   for (const share of cuts ? shares : [1]) {
@@ -149,17 +166,20 @@ async function* counted(
 async function writeManifest(folder: string, manifest: Manifest): Promise<string> {
   const text = `${JSON.stringify(manifest, undefined, 1)}\n`
   await writeFile(join(folder, manifestFile), text)
-  return createHash('sha256').update(text).digest('hex')
+  return sha256Of(text)
 }
 
-/** Loads what was written as a Worker does, every hash checked; gives the identity of its weights. */
-async function tried(folder: string, wasm: WasmModules): Promise<string> {
+/**
+ * Loads the written files as a Worker does, with every hash checked. Returns the identity of the
+ * weights.
+ */
+async function loadedIdentity(folder: string, wasm: WasmModules): Promise<string> {
   const engine = await loadPrepared(folderStore(folder), { wasm })
   await engine.close()
   return engine.identity
 }
 
-/** A folder that `prepare` wrote, as a store. */
+/** Returns a folder that `prepare` wrote as a store. */
 export function folderStore(folder: string): ShardStore {
   return {
     async open(file, start) {
@@ -182,7 +202,7 @@ async function empty(folder: string): Promise<void> {
   if (found) await rm(folder, { recursive: true })
 }
 
-/** Cuts a stream of pieces into files `NAME-000.bin`, ... of `most` bytes. */
+/** Cuts a stream of pieces into files `NAME-000.bin`, ... of at most `most` bytes. */
 async function writeShards(
   folder: string,
   name: string,
@@ -226,7 +246,7 @@ class ShardWriter {
     return chunkBytes - (this.bytes % chunkBytes)
   }
 
-  /** At most `roomInChunk` bytes. */
+  /** Writes at most `roomInChunk` bytes. */
   async write(part: Uint8Array): Promise<void> {
     await this.#handle.writeFile(part)
     this.#whole.update(part)
@@ -257,7 +277,7 @@ async function checkPredictor(
   await engine.close()
 }
 
-/** The predictor, made out to the weights as they were written. */
+/** Writes the predictor with the identity of the weights that were written. */
 async function writePredictorShards(
   folder: string,
   source: ByteSource,

@@ -1,13 +1,16 @@
 /**
- * Which proxy the environment names for an address, as curl reads it: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in capitals or not; the
- * small ones win.
+ * Chooses the proxy for an address from the environment, as curl does: HTTPS_PROXY, HTTP_PROXY,
+ * ALL_PROXY and NO_PROXY, in either case; lower case wins.
  */
 import { BlockList, isIP } from 'node:net'
 import { ForetokenError } from '../src/index.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** The proxy for `url`; undefined where it is reached directly. Throws `bad_argument` for one that can't be asked. */
+/**
+ * Returns the proxy for `url`; undefined if it is reached directly. Throws `bad_argument` for a
+ * proxy that cannot be used.
+ */
 export function proxyFor(url: URL, env: Environment = process.env): URL | undefined {
   const name = url.protocol === 'https:' ? 'https_proxy' : 'http_proxy'
   const text = setting(name, env) ?? setting('all_proxy', env)
@@ -16,19 +19,22 @@ export function proxyFor(url: URL, env: Environment = process.env): URL | undefi
   if (URL.canParse(proxy) && /^https?:$/.test(new URL(proxy).protocol)) return new URL(proxy)
   throw new ForetokenError(
     'bad_argument',
-    `${name.toUpperCase()} must name a proxy by http or https, such as http://proxy:3128; others are not supported`,
+    `${name.toUpperCase()} must name an http or https proxy, such as http://proxy:3128; others are not supported`,
   )
 }
 
-/** Whether `NO_PROXY` holds an address: names with all below them, addresses, networks, `*`; a port may follow. */
+/**
+ * Returns true if `NO_PROXY` covers an address. Its entries are names with everything below them,
+ * addresses, networks and `*`; a port may follow.
+ */
 function isDirect(url: URL, noProxy: string): boolean {
   const host = bare(url.hostname)
   const port = url.port || (url.protocol === 'https:' ? '443' : '80')
   return noProxy.split(/[\s,]+/).some((entry) => {
     if (entry === '') return false
-    const [, name, number] = /^(.*?|\[.*\])(?::(\d+))?$/.exec(isIP(entry) === 6 ? `[${entry}]` : entry)!
+    const [, name = '', number] = /^(.*?|\[.*\])(?::(\d+))?$/.exec(isIP(entry) === 6 ? `[${entry}]` : entry) ?? []
     if (number !== undefined && number !== port) return false
-    const rule = bare(name!.toLowerCase()).replace(/^\*?\./, '')
+    const rule = bare(name.toLowerCase()).replace(/^\*?\./, '')
     if (rule === '*') return true
     return rule.includes('/') ? inNetwork(host, rule) : host === rule || (!isIP(host) && host.endsWith(`.${rule}`))
   })
@@ -38,7 +44,7 @@ function setting(name: string, env: Environment): string | undefined {
   return env[name]?.trim() || env[name.toUpperCase()]?.trim() || undefined
 }
 
-/** IPv6 without its brackets, a name without its last dot. */
+/** Removes the brackets of an IPv6 address and the trailing dot of a name. */
 function bare(host: string): string {
   return host.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '')
 }

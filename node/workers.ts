@@ -1,4 +1,4 @@
-/** Where the scripts of workers lie: their sources, or their built forms beside the bundle. */
+/** The scripts of workers: their sources, or their built forms beside the bundle. */
 const source = import.meta.url.endsWith('.ts')
 
 export const computeWorker = new URL(source ? '../workers/compute.ts' : './worker.js', import.meta.url)

@@ -1,11 +1,14 @@
-/** Reads one entry of a zip file as a stream: enough for a wheel, zip64 left out. */
+/** Reads one entry of a zip file as a stream. Supports what wheels need, without zip64. */
 import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { createInflateRaw } from 'node:zlib'
 import { ForetokenError } from '../src/index.ts'
 
-/** The bytes of `entry`. Throws `bad_model` for what is no zip, `not_found` for an entry that is not there. */
+/**
+ * Returns the bytes of `entry`. Throws `bad_model` if the file is not a zip, `not_found` if the
+ * entry is missing.
+ */
 export async function zipEntry(path: string, entry: string): Promise<Readable> {
   const file = await open(path)
   try {
@@ -51,5 +54,5 @@ function findEntry(directory: Buffer, entry: string) {
 }
 
 function bad(path: string): ForetokenError {
-  return new ForetokenError('bad_model', `${path} is no sound zip file; remove it and run the command again`)
+  return new ForetokenError('bad_model', `${path} is not an intact zip file; remove it and run the command again`)
 }

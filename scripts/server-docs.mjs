@@ -47,11 +47,12 @@ function put(rows, field, form, schema) {
   rows.set(field, row)
 }
 
-/** Returns a field's description, with its form if the forms handle the field differently. */
+/** Returns a row's description as a sentence; it names the form if the forms handle the field differently. */
 function aboutOf({ by, about }) {
   const [form, text] = Object.entries(about).find(([, text]) => text) ?? []
   if (form === undefined) return ''
-  return new Set(Object.values(by)).size > 1 ? `Of ${labels[form]}: ${text}` : text
+  if (new Set(Object.values(by)).size > 1) return `For ${labels[form]}: ${text.replace(/\.$/, '')}.`
+  return `${text[0].toUpperCase()}${text.slice(1).replace(/\.$/, '')}.`
 }
 
 /** Returns the other names of a field, in any form. */

@@ -1,12 +1,13 @@
 /**
  * `npm test`: sets the clone up, then runs vitest, and cargo if it is installed. With arguments,
  * runs only vitest, with these arguments. The last line is `N passed, N failed`, from the results
- * of both runners; it is also written to the file in FORETOKEN_COUNTS. /
+ * of both runners; it is also written to the file in FORETOKEN_COUNTS.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { standaloneCore } from '../wasm/standalone.mjs'
 import { root, run, setup } from './setup.mjs'
 
 const args = process.argv.slice(2)
@@ -55,7 +56,9 @@ async function runCargo() {
     console.log('cargo is not installed: skipping the native tests of the kernels (the built wasm was tested above)')
     return undefined
   }
-  const { code, output } = await tee('cargo', ['test', '--manifest-path', join(root, 'wasm', 'Cargo.toml')])
+  const { code, output } = await tee('cargo', ['test', '--manifest-path', standaloneCore()], {
+    CARGO_TARGET_DIR: join(root, 'wasm', 'target'),
+  })
   let [passed, failed] = [0, 0]
   for (const [, ok, bad] of output.matchAll(/^test result: \w+\. (\d+) passed; (\d+) failed/gm)) {
     passed += Number(ok)
@@ -65,9 +68,13 @@ async function runCargo() {
   return { code, passed, failed: code !== 0 && failed === 0 ? 1 : failed }
 }
 
-function tee(command, args) {
+function tee(command, args, env) {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(command, args, {
+      cwd: root,
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, ...env },
+    })
     let output = ''
     child.stdout.setEncoding('utf8').on('data', (text) => {
       output += text

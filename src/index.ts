@@ -3,43 +3,64 @@
 export type { Backend, MemoryBalance } from './backend/backend.ts'
 export type { Build, WasmModules } from './backend/wasm/select.ts'
 export type { ComputeWorker, Spawn, WorkerTask } from './backend/wasm/threads.ts'
+export { at, defined } from './base/at.ts'
 export type { ByteSource, ModelFiles } from './base/bytes.ts'
 export { Callback, callAside } from './base/callback.ts'
 export { asForetokenError, type ErrorCode, errorCodes, ForetokenError } from './base/errors.ts'
-export type { KvBlock, KvCodec, KvCoding, KvPool, KvType, WireCodec } from './base/kv.ts'
-export { pageTokens, wireCodecs } from './base/kv.ts'
+export { Gate, type GateOptions, type GateRequest, type Refusal } from './base/gate.ts'
+export { equalBytes, fromHex, sha256Hex, toHex } from './base/hash.ts'
+export type { KvBlock, KvCodec, KvCoding, KvPool, KvShape, KvType, PageLayout, WireCodec } from './base/kv.ts'
+export { pageLayout, pageTokens, wireCodecs } from './base/kv.ts'
 export { Lifetime } from './base/lifetime.ts'
 export type {
+  Activation,
+  AttentionSpec,
   LayerShape,
+  LayerSpec,
   ModelArchive,
   ModelConfig,
+  ModelSpec,
   PackedTexts,
   PackedVocabulary,
+  RopeSpec,
   TensorInfo,
   TensorType,
   TokenizerSpec,
 } from './base/model.ts'
+export { isWhole } from './base/numbers.ts'
 export type { Pass, Segment, SequenceStates } from './base/pass.ts'
 export type { ChatMessage, Message, PreparedPrompt, PromptInput, PromptTimes, TextPart } from './base/prompt.ts'
+export { sha256Sync } from './base/sha256.ts'
+export { Shares, type Sharing } from './base/shares.ts'
+export { within } from './base/timeout.ts'
 export type { Timings } from './base/trace.ts'
 export type { SamplingOptions } from './decode/sampling.ts'
 export type { SchedulerOptions, SchedulerStats } from './decode/scheduler.ts'
 export { nextSeed, parseJson, type Seed, seedIn, seedOf } from './decode/seed.ts'
-export { type AnyAnswer, type AnyEngine, isAnyEngine } from './engine/any.ts'
 export { Engine } from './engine/engine.ts'
-export type { ManyOptions, Outcome } from './engine/many.ts'
-export type { EngineOptions, GenerateOptions, GenerateRequest } from './engine/options.ts'
+export type { EngineOptions, GenerateOptions, GenerateRequest, ManyOptions } from './engine/options.ts'
 export type { LoadedPrefix } from './engine/saved-prefix.ts'
+export {
+  type Answer,
+  type AnyAnswer,
+  type AnyEngine,
+  isAnyEngine,
+  type Outcome,
+  type RouteReport,
+  type TextService,
+  type Way,
+} from './engine/service.ts'
 export { Submission } from './engine/submission.ts'
+export { specOf } from './model/families/index.ts'
+export { activationBytes, type BufferSizes } from './model/layer.ts'
 export { type OpenOptions, openModel } from './model/open.ts'
 export { memorySource } from './model/source.ts'
-export { OrtEngine, type OrtEngineOptions } from './onnx/engine.ts'
+export { OrtEngine, type OrtSubmission } from './onnx/engine.ts'
+export type { OrtEngineOptions } from './onnx/options.ts'
 export type { OrtModule } from './onnx/runtime.ts'
-export type { OrtSubmission } from './onnx/submission.ts'
 export { readPredictorHeader } from './predict/file.ts'
 export { type Companion, type Companions, StaticCompanions } from './route/companions.ts'
-export type { Way } from './route/costs.ts'
-export type { Deciding, RoutedAnswer, RouteReport } from './route/request.ts'
+export type { Deciding, RoutedAnswer } from './route/request.ts'
 export { Router } from './route/router.ts'
 export { Routed, type RoutedOptions } from './route/service.ts'
 export type { DoneEvent, GenerateEvent, PromptEvent, ScoredToken, TokenEvent } from './stream/events.ts'

@@ -33,14 +33,14 @@ test('the neutral bundles reach for no platform', async () => {
   }
 })
 
-test('the page takes at most 400 kB, gzip, with every build of the core', async () => {
+test('the page takes at most 420 kB, gzip, with every build of the core', async () => {
   const { buildPage } = await import('../scripts/web.mjs')
   const sizes = [...(await buildPage())].map(([path, bytes]) => [path, gzip(bytes)] as const)
   expect(sizes.length).toBeGreaterThan(8)
   expect(
     sizes.reduce((sum, [, bytes]) => sum + bytes, 0),
     JSON.stringify(sizes),
-  ).toBeLessThanOrEqual(400_000)
+  ).toBeLessThanOrEqual(420_000)
 })
 
 test('the worker is one small file', async () => {

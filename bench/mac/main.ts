@@ -1,17 +1,22 @@
 /**
- * TTFT on one machine by everything that can read a prompt there; made for Macs, runs anywhere. See bench/macos.md.
+ * Measures TTFT on one machine with everything that can read a prompt there. Made for Macs, runs
+ * anywhere. See bench/macos.md.
  *
- *     npm run bench:mac -- [--model MODEL] [--engines wasm,webgpu,remote,relay,llama.cpp,mlx-lm] [--lengths 32,...,4096] [--runs 7]
- *                          [--companion URL --key KEY] [--mlx-model NAME] [--out FOLDER]
+ *     npm run bench:mac -- [--model MODEL] [--engines wasm,webgpu,remote,relay,llama.cpp,mlx-lm]
+ *                          [--lengths 32,...,4096] [--runs 7] [--companion URL --key KEY]
+ *                          [--mlx-model NAME] [--out FOLDER]
  *
- * Engines are opened one after the other, for they would share the memory and the GPU. Of each: the first token is compared with the Rust core's,
- * then TTFT of each length and mode, `runs` times behind one that warms up; then eight prompts at once against one by one. Writes a record
- * and two charts.
+ * Engines are opened one after the other, since they would share the memory and the GPU. For each,
+ * the first token is compared with the Rust core's. Then TTFT is timed for each length and mode,
+ * `runs` times after a warm-up, and eight prompts at once against one by one. Writes a record and
+ * two charts.
  */
+
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { asForetokenError, defaultModel } from '../../node/index.ts'
+import { defined } from '../../src/base/at.ts'
 import { createRandom } from '../../src/decode/random.ts'
 import { machine } from '../machine.ts'
 import { lineChart } from '../plot.ts'
@@ -48,7 +53,7 @@ interface Row {
   readonly ttft_ms: { readonly p50: number; readonly p95: number }
   readonly cpu_ms?: number
   readonly samples: readonly number[]
-  /** Whether the first token was the Rust core's. */
+  /** True if the first token was the Rust core's. */
   readonly agrees: boolean
 }
 
@@ -56,7 +61,7 @@ interface PackedRow {
   readonly engine: string
   readonly prompts: number
   readonly tokens: number
-  /** One by one, by all at once, round by round. */
+  /** Time one by one divided by time all at once, by round. */
   readonly speedup: { readonly median: number; readonly min: number; readonly max: number }
 }
 
@@ -69,7 +74,7 @@ const expected = new Map<number, number>()
 
 for (const name of wanted)
   try {
-    const contender = await contenders[name]!({
+    const contender = await defined(contenders[name])({
       model: values.model,
       context: Math.max(...lengths) + 64,
       companion: values.companion ? { url: values.companion, key: values.key ?? '' } : undefined,
@@ -103,7 +108,7 @@ writeFileSync(join(values.out, 'ttft.svg'), ttftChart())
 writeFileSync(join(values.out, 'sooner.svg'), soonerChart())
 table()
 say(`\n${join(values.out, 'record.json')}, ttft.svg, sooner.svg\n`)
-// A GPU's instance would keep the process.
+// A GPU's instance would keep the process alive.
 process.exit(rows.length === 0 ? 1 : 0)
 
 async function measure(contender: Contender): Promise<void> {
@@ -118,7 +123,7 @@ async function measure(contender: Contender): Promise<void> {
         const first = await contender.first(prompt, mode)
         if (mode === 'exact' && contender.name === 'wasm') expected.set(length, first.id)
         id = first.id
-        // The first warms up.
+        // The first run warms up.
         if (run === 0) continue
         samples.push(round(first.ttft_ms, 5))
         if (first.cpu_ms !== undefined) cpu.push(first.cpu_ms)
@@ -156,7 +161,7 @@ async function together(contender: Contender): Promise<void> {
   packed.push({ engine: contender.name, prompts: batch.length, tokens, speedup })
 }
 
-/** Ids of no meaning, the same for every engine. */
+/** Returns meaningless ids, the same for every engine. */
 function promptOf(length: number, seed = 0): number[] {
   const random = createRandom(1000 * length + seed)
   return Array.from({ length }, () => 1000 + Math.floor(random() * 20_000))
@@ -178,7 +183,7 @@ function ttftChart(): string {
   })
 }
 
-/** Times sooner than exact: here by length, and the paper's methods as levels. */
+/** Draws speed-ups over exact: measured ones by length, and the paper's methods as levels. */
 function soonerChart(): string {
   const engines = [...new Set(rows.filter(({ mode }) => mode === 'predicted').map(({ engine }) => engine))]
   const of = (engine: string, mode: Mode, length: number) =>
@@ -193,7 +198,11 @@ function soonerChart(): string {
       ...engines.map((engine) => ({
         name: `${engine}, predicted`,
         points: lengths.map(
-          (length) => [length, of(engine, 'exact', length)! / of(engine, 'predicted', length)!] as const,
+          (length) =>
+            [
+              length,
+              (of(engine, 'exact', length) ?? Number.NaN) / (of(engine, 'predicted', length) ?? Number.NaN),
+            ] as const,
         ),
       })),
       ...paper
@@ -212,12 +221,13 @@ function table(): void {
   const lines = [...new Set(rows.map(({ engine, mode }) => `${engine}\t${mode}`))].map((name) => [
     ...name.split('\t'),
     ...lengths.map((length) => {
-      const row = rows.find(({ engine, mode, length: own }) => `${engine}\t${mode}` === name && own === length)
+      const row = rows.find(({ engine, mode, length: tokens }) => `${engine}\t${mode}` === name && tokens === length)
       return row ? `${row.ttft_ms.p50}${row.agrees ? '' : ' *'}` : '-'
     }),
   ])
-  const widths = head.map((_, column) => Math.max(...[head, ...lines].map((line) => line[column]!.length)))
-  for (const line of [head, ...lines]) console.log(line.map((cell, column) => cell.padEnd(widths[column]!)).join('  '))
+  const widths = head.map((_, column) => Math.max(...[head, ...lines].map((line) => defined(line[column]).length)))
+  for (const line of [head, ...lines])
+    console.log(line.map((cell, column) => cell.padEnd(defined(widths[column]))).join('  '))
   console.log('TTFT in ms, median; *: another first token than the Rust core’s')
   for (const { engine, prompts, tokens, speedup } of packed)
     console.log(

@@ -1,13 +1,16 @@
-/** What the KV-prediction paper measured on an M2 Pro's CPU: arXiv 2410.08391, TriviaQA with OpenELM 1.1B, prompts of 59 tokens, batch 64. */
+/**
+ * The KV-prediction paper's measurements on an M2 Pro's CPU: arXiv 2410.08391, TriviaQA with
+ * OpenELM 1.1B, prompts of 59 tokens, batch 64.
+ */
 
 export interface PaperRow {
   readonly method: string
-  /** Times fewer operations before the first token than the base model alone. */
+  /** Operations of the base model alone before the first token, divided by the method's. */
   readonly fewer_flops: number
   readonly ttft_s: number
-  /** Times sooner than the base model alone. */
+  /** TTFT of the base model alone, divided by the method's. */
   readonly sooner: number
-  /** Exact-match accuracy, per cent; the base model's is 23.57. */
+  /** Exact-match accuracy in per cent; the base model's is 23.57. */
   readonly accuracy: number
 }
 

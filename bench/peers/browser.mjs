@@ -1,4 +1,7 @@
-/** Headless Chromium with a tab for each engine, and the server they load from (cross-origin isolated). */
+/**
+ * Headless Chromium with a tab for each engine, and the server they load from (cross-origin
+ * isolated).
+ */
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import http from 'node:http'
@@ -49,7 +52,7 @@ export async function startBrowser({ models, root, here, gguf }) {
     args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-timer-throttling'],
   })
   const session = await browser.newBrowserCDPSession()
-  /** CPU milliseconds of all renderers so far. */
+  /** Returns the CPU milliseconds of all renderers so far. */
   const cpu = async () => {
     const { processInfo } = await session.send('SystemInfo.getProcessInfo')
     return 1000 * processInfo.filter(({ type }) => type === 'renderer').reduce((sum, each) => sum + each.cpuTime, 0)
@@ -58,8 +61,8 @@ export async function startBrowser({ models, root, here, gguf }) {
   return {
     tab(name, options, engine) {
       let page
-      // wllama's newest completions take text, special tokens included, instead of ids.
-      const given = (ids) => (options.asText ? textOf(engine, ids) : ids)
+      // wllama's newest completions accept text, special tokens included, instead of ids.
+      const promptOf = (ids) => (options.asText ? textOf(engine, ids) : ids)
       return {
         async load() {
           page = await browser.newPage()
@@ -69,16 +72,20 @@ export async function startBrowser({ models, root, here, gguf }) {
           await page.evaluate((loaded) => window.engine.load(loaded), options)
         },
         async answer(ids, n) {
-          const answer = await page.evaluate(([prompt, count]) => window.engine.answer(prompt, count), [given(ids), n])
+          const answer = await page.evaluate(
+            ([prompt, count]) => window.engine.answer(prompt, count),
+            [promptOf(ids), n],
+          )
           return typeof answer === 'string' ? answer : engine.tokenizer.decode(answer)
         },
         async measure(ids, steps) {
           const before = await cpu()
-          const call = (count) => page.evaluate(([prompt, n]) => window.engine.prefill(prompt, n), [given(ids), count])
+          const call = (count) =>
+            page.evaluate(([prompt, n]) => window.engine.prefill(prompt, n), [promptOf(ids), count])
           const first = await call(steps)
           const between = (await cpu()) - before
           if (typeof first !== 'number') {
-            // One call did both: CPU time is shared out as wall time was.
+            // One call did both, so CPU time is split as wall time was.
             const share = first.prefill_ms / (first.prefill_ms + first.decode_ms)
             return {
               prefill_ms: first.prefill_ms,

@@ -1,6 +1,7 @@
 /**
- * The engines. Each has `load()`, `answer(ids, n)` (its greedy text of n tokens) and `measure(ids, steps)`:
- * `prefill_ms` from an empty cache to the first token chosen, `decode_ms` for each of `steps` more, and both as CPU time.
+ * The engines. Each has `load()`, `answer(ids, n)` (its greedy text of n tokens) and `measure(ids,
+ * steps)`: `prefill_ms` from an empty cache to the first token chosen, `decode_ms` for each of
+ * `steps` more, and both as CPU time.
  */
 import { join } from 'node:path'
 import { loadEngine } from '../../node/index.ts'
@@ -97,7 +98,9 @@ function llamaCpp(path, tokenizer) {
   }
 }
 
-/** Wall and CPU milliseconds of this process since the call before. */
+/**
+ * Returns a function that gives the wall and CPU milliseconds of this process since its last call.
+ */
 function stopwatch() {
   let wall = performance.now()
   let cpu = process.cpuUsage()

@@ -1,11 +1,13 @@
-/** What every engine is given: token ids, made by foretoken's tokenizer, so that all prefill the same. */
+/**
+ * The input of every engine: token ids from foretoken's tokenizer, so that all prefill the same.
+ */
 
-/** A question through the model's chat template. */
+/** Returns a question in the model's chat template. */
 export function question(engine) {
   return engine.promptIds('What is the capital of Norway?')
 }
 
-/** For each length that many ids of plain prose, no two stretches of it alike. */
+/** Returns for each length that many ids of plain prose, no two parts of it alike. */
 export function prompts(engine, lengths) {
   let text = ''
   for (let n = 1; ; n++) {

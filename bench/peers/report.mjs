@@ -1,4 +1,4 @@
-/** Medians of a run, and the table. */
+/** Computes the medians of a run, and its table. */
 
 export function summarise(results, lengths) {
   return results.map(({ name, weights, where, load_ms, right, error, answer, samples }) => {
@@ -36,7 +36,10 @@ function spread(values) {
   return { median: fixed(median), min: fixed(sorted[0]), max: fixed(sorted.at(-1)) }
 }
 
-/** One line an engine; "x ours" is how many times faster our row in the same place prefills. */
+/**
+ * Returns a table with one line for each engine. "x ours" says how many times faster foretoken
+ * prefills in the same place.
+ */
 export function table(rows, lengths) {
   const head = ['engine', 'weights', 'where', 'load ms']
   for (const tokens of lengths)

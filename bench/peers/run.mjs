@@ -1,14 +1,15 @@
 /**
- * foretoken beside its peers on the same weights, in one run:
+ * Measures foretoken beside its peers on the same weights, in one run:
  *
- *     npm run bench:peers -- [--models DIR] [--model GGUF] [--lengths 128,512] [--runs 3] [--only NAME,NAME] [--json]
+ *     npm run bench:peers -- [--models DIR] [--model GGUF] [--lengths 128,512] [--runs 3]
+ *                            [--only NAME,NAME] [--json]
  *
- * Every engine runs on one thread: ours in Node and in a tab, onnxruntime-web and wllama in tabs of the same headless
- * Chromium (CHROMIUM names another), llama.cpp through node-llama-cpp. Each first answers a question; one that answers
- * it wrongly is not timed. Then rounds go through all of them in turn, so that a slow spell of the machine hits
- * each. The table gives medians with the range, CPU time beside wall time, and is kept in bench/record.
- *
- * The models are made once, by `python bench/peers/prepare.py MODEL.gguf DIR`.
+ * Every engine runs on one thread: ours in Node and in a tab, onnxruntime-web and wllama in tabs of
+ * the same headless Chromium (CHROMIUM names another), llama.cpp through node-llama-cpp. Each first
+ * answers a question; one that answers it wrongly is not timed. Then rounds go through all of them
+ * in turn, so that a slow spell of the machine hits each. The table gives medians with the range,
+ * CPU time beside wall time, and is kept in bench/record. The models are made once, by `python
+ * bench/peers/prepare.py MODEL.gguf DIR`.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
@@ -22,7 +23,8 @@ const here = fileURLToPath(new URL('.', import.meta.url))
 const root = join(here, '../..')
 if (!existsSync(join(here, 'node_modules'))) {
   process.stderr.write('Installing the peers (once) ...\n')
-  // Not `npm ci`: it wants the lock to name binaries for every platform, which not every registry has.
+  // Not `npm ci`: it requires binaries for every platform in the lock file, which not every
+  // registry has.
   const install = ['install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund']
   if (spawnSync('npm', install, { cwd: here, stdio: ['ignore', 2, 2] }).status !== 0)
     fail('npm install in bench/peers failed; check the network and run it again')
@@ -121,12 +123,12 @@ process.stdout.write(
 process.exit(0)
 
 /** Writes bench/record/<machine>/<date>-peers.json. */
-async function keep(made) {
-  const slug = `${made.machine.cpu}-${made.machine.cores}c`.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-')
+async function keep(record) {
+  const slug = `${record.machine.cpu}-${record.machine.cores}c`.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-')
   const folder = join(root, 'bench/record', slug)
   await mkdir(folder, { recursive: true })
-  const path = join(folder, `${made.date.slice(0, 10)}-peers.json`)
-  await writeFile(path, `${JSON.stringify(made, null, 1)}\n`)
+  const path = join(folder, `${record.date.slice(0, 10)}-peers.json`)
+  await writeFile(path, `${JSON.stringify(record, null, 1)}\n`)
   return path
 }
 

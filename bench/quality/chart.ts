@@ -1,18 +1,22 @@
-/** Quality against time to the first token, all methods in one picture. */
+/** Draws quality against time to the first token, all methods in one picture. */
+import { defined } from '../../src/base/at.ts'
 import { lineChart } from '../plot.ts'
 import type { QualityRow } from './judge.ts'
 
-/** A chart as SVG of one suite at one length: KL from exact answers against the first token's time by exact prefill's. */
+/**
+ * Returns an SVG chart of one suite at one length: KL divergence from exact answers against TTFT
+ * relative to exact prefill.
+ */
 export function qualityChart(
   rows: readonly QualityRow[],
   { suite, length }: Pick<QualityRow, 'suite' | 'length'>,
 ): string {
-  const some = rows.filter((row) => row.suite === suite && row.length === length)
-  const exact = some.find(({ method }) => method === 'exact')!
-  const names = [...new Set(some.map(({ method }) => method))].filter((name) => name !== 'exact')
+  const shown = rows.filter((row) => row.suite === suite && row.length === length)
+  const exact = defined(shown.find(({ method }) => method === 'exact'))
+  const names = [...new Set(shown.map(({ method }) => method))].filter((name) => name !== 'exact')
   const series = names.map((name) => ({
     name,
-    points: some
+    points: shown
       .filter(({ method }) => method === name)
       .map(({ ttft_ms, kl }) => [ttft_ms / exact.ttft_ms, kl] as const)
       .sort(([a], [b]) => a - b),

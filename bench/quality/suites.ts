@@ -1,35 +1,41 @@
-/** What predicted caches are judged by: prompts of a given length, and what follows them. */
+/** Suites that judge predicted caches: prompts of a given length, and what follows them. */
+
+import { defined } from '../../src/base/at.ts'
 import { createRandom } from '../../src/decode/random.ts'
 import { type Engine, ForetokenError } from '../../src/index.ts'
 import { textsOf } from '../datasets.ts'
 import { jsonLinesOf } from '../lines.ts'
+import { fits } from '../schema.ts'
 
 export interface Case {
   readonly prompt: readonly number[]
-  /** Given to the model token by token; after each, all methods are compared. The right one is first, then wrong ones. */
+  /**
+   * Given to the model token by token; after each token all methods are compared. The right one
+   * comes first, then wrong ones.
+   */
   readonly continuations: readonly (readonly number[])[]
-  /** How many of the right one's first tokens are the answer, which can be got right or wrong; 0 where nothing is asked. */
+  /** Number of first tokens of the right one that are the answer; 0 if nothing is asked. */
   readonly gold: number
 }
 
 export interface SuiteOptions {
-  /** Tokens of a prompt. */
+  /** Number of tokens of a prompt. */
   readonly length: number
   readonly cases: number
   readonly seed: number
-  /** Where the sets are: `eval/` and `prompts/` lie in it. */
+  /** The folder of the sets, with `eval/` and `prompts/` in it. */
   readonly folder: string
 }
 
 type Make = (engine: Engine, options: SuiteOptions) => Promise<Case[]>
 
-/** None of these texts may be trained on. */
+/** The suites by name. None of these texts may be trained on. */
 export const suites: Readonly<Record<string, Make>> = { lm, chat, recall, questions, lambada }
 
-/** Tokens behind a prompt where nothing is asked. */
+/** Number of tokens after a prompt if nothing is asked. */
 const following = 64
 
-/** Running text: wikitext-2's validation split, windows at even distances. */
+/** Running text: wikitext-2's validation split, in windows at even distances. */
 async function lm(engine: Engine, { length, cases, folder }: SuiteOptions): Promise<Case[]> {
   const ids = await wikitext(engine, folder, cases * (length + following) * 2)
   const step = Math.floor((ids.length - length - following) / cases)
@@ -40,14 +46,14 @@ async function lm(engine: Engine, { length, cases, folder }: SuiteOptions): Prom
   })
 }
 
-/** People's questions behind text of the given length, and the model's own greedy answers. */
+/** People's questions after text of the given length, and the model's own greedy answers. */
 async function chat(engine: Engine, { length, cases, seed, folder }: SuiteOptions): Promise<Case[]> {
   const texts = await textsOf(`${folder}/prompts/arena_hard_v0.1.jsonl.gz`)
   const filler = await wikitext(engine, folder, cases * length)
   const next = createRandom(seed)
   const all: Case[] = []
   while (all.length < cases) {
-    const text = texts[Math.floor(next() * texts.length)]!
+    const text = defined(texts[Math.floor(next() * texts.length)])
     const asked = engine.tokenize(`\n\n${text}`)
     if (asked.length > length / 2) continue
     const prompt = framed(engine, filler.splice(0, length), asked, length)
@@ -59,20 +65,20 @@ async function chat(engine: Engine, { length, cases, seed, folder }: SuiteOption
 
 const names = 'Alice Robert Maria Kevin Susan Peter Laura James Helen David Nancy Frank'.split(' ')
 
-/** Six people's codes in front of text, and a question for one of them: four digits. */
+/** Six people's codes before text, and a question about one of them: four digits. */
 async function recall(engine: Engine, { length, cases, seed, folder }: SuiteOptions): Promise<Case[]> {
   const filler = await wikitext(engine, folder, cases * length)
   const next = createRandom(seed)
   return Array.from({ length: cases }, () => {
-    const some = [...names].sort(() => next() - 0.5).slice(0, 6)
-    const codes = some.map(() => String(1000 + Math.floor(next() * 9000)))
+    const people = [...names].sort(() => next() - 0.5).slice(0, 6)
+    const codes = people.map(() => String(1000 + Math.floor(next() * 9000)))
     const asked = Math.floor(next() * 6)
-    const facts = some.map((name, i) => `The code of ${name} is ${codes[i]}.`).join(' ')
+    const facts = people.map((name, i) => `The code of ${name} is ${codes[i]}.`).join(' ')
     const before = engine.tokenize(`Here is some information. ${facts}\n\n`)
-    const question = engine.tokenize(`\n\nQuestion: What is the code of ${some[asked]}?`)
-    const answer = engine.tokenize(`The code of ${some[asked]} is `)
+    const question = engine.tokenize(`\n\nQuestion: What is the code of ${people[asked]}?`)
+    const answer = engine.tokenize(`The code of ${people[asked]} is `)
     const prompt = [...framed(engine, [...before, ...filler.splice(0, length)], question, length - answer.length)]
-    const digits = engine.tokenize(codes[asked]!)
+    const digits = engine.tokenize(defined(codes[asked]))
     return {
       prompt: [...prompt, ...answer],
       continuations: [[...digits, ...engine.tokenize('.')]],
@@ -87,13 +93,16 @@ interface Question {
   readonly gold: number
 }
 
-/** ARC-easy and PIQA in turn, behind other questions of the set with their answers; of the choices, the likeliest per token counts. */
+/**
+ * ARC-easy and PIQA in turn, after other questions of the set with their answers. The likeliest
+ * choice per token counts.
+ */
 async function questions(engine: Engine, { length, cases, seed, folder }: SuiteOptions): Promise<Case[]> {
   const sets = await Promise.all(['arc_easy', 'piqa'].map((name) => questionsOf(`${folder}/eval/${name}.jsonl.gz`)))
   const next = createRandom(seed)
   return Array.from({ length: cases }, (_, index) => {
-    const set = sets[index % sets.length]!
-    const pick = () => set[Math.floor(next() * set.length)]!
+    const set = defined(sets[index % sets.length])
+    const pick = () => defined(set[Math.floor(next() * set.length)])
     const { query, choices, gold } = pick()
     const asked = engine.tokenize(`${query.trim()}\nAnswer:`)
     const prompt = filledUp(asked, length, () => {
@@ -101,22 +110,26 @@ async function questions(engine: Engine, { length, cases, seed, folder }: SuiteO
       return one.query === query ? [] : engine.tokenize(`${one.query.trim()}\nAnswer: ${one.choices[one.gold]}\n\n`)
     })
     const answers = choices.map((choice) => engine.tokenize(` ${choice}`))
-    const right = answers[gold]!
+    const right = defined(answers[gold])
     return { prompt, continuations: [right, ...answers.filter((one) => one !== right)], gold: right.length }
   })
 }
 
 async function questionsOf(path: string): Promise<Question[]> {
   const rows: Question[] = []
-  for await (const { row } of jsonLinesOf(path)) rows.push(row as unknown as Question)
+  for await (const { row, where } of jsonLinesOf(path)) {
+    if (!fits(row, { query: 'string', choices: ['string'], gold: 'number' }))
+      throw new ForetokenError('bad_argument', `${where}: not a question with choices`)
+    rows.push(row)
+  }
   return rows
 }
 
-/** LAMBADA's last words, behind other passages of it. */
+/** LAMBADA's last words, after other passages of it. */
 async function lambada(engine: Engine, { length, cases, seed, folder }: SuiteOptions): Promise<Case[]> {
   const texts = await textsOf(`${folder}/eval/lambada_openai.jsonl.gz`)
   const next = createRandom(seed)
-  const pick = () => texts[Math.floor(next() * texts.length)]!
+  const pick = () => defined(texts[Math.floor(next() * texts.length)])
   return Array.from({ length: cases }, () => {
     const text = pick()
     const cut = text.lastIndexOf(' ')
@@ -127,14 +140,19 @@ async function lambada(engine: Engine, { length, cases, seed, folder }: SuiteOpt
   })
 }
 
-/** Exactly `length` tokens that end with `asked`: others before it, cut in front. */
+/**
+ * Returns exactly `length` tokens that end with `asked`, with others before it, cut at the front.
+ */
 function filledUp(asked: readonly number[], length: number, more: () => readonly number[]): number[] {
   let before: number[] = []
   while (before.length + asked.length < length) before = [...more(), ...before]
   return [...before.slice(before.length + asked.length - length), ...asked]
 }
 
-/** A user's message of exactly `length` tokens with its frame: `body`, cut where it is too long, then `end`. */
+/**
+ * Returns a user's message of exactly `length` tokens with its template: `body`, cut if it is too
+ * long, then `end`.
+ */
 function framed(engine: Engine, body: readonly number[], end: readonly number[], length: number): number[] {
   const mark = engine.promptIds('\uE000')
   const bare = engine.tokenize('\uE000')

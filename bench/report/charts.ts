@@ -1,20 +1,25 @@
-/** What records show, as charts: each takes all records and gives what it can, newest of its kind. */
+/**
+ * Charts of records: each function is given all records and draws what it can, from the newest of
+ * its kind.
+ */
+
+import { at } from '../../src/base/at.ts'
 import { type Chart, lineChart } from '../plot.ts'
 import type { Cell } from '../route/grid.ts'
 import { choiceMap } from '../route/map.ts'
+import { fits, fittingOf } from '../schema.ts'
 import { type BenchRecord, rowsOf } from './records.ts'
 
 export interface Figure {
   readonly id: string
   readonly title: string
-  /** What it says, in a sentence. */
+  /** A sentence about what the chart shows. */
   readonly about: string
   readonly svg: string
   readonly from: readonly BenchRecord[]
 }
 
 type Draw = (records: readonly BenchRecord[]) => Figure | undefined
-type Row = Readonly<Record<string, never>>
 
 export function figures(records: readonly BenchRecord[]): Figure[] {
   const draws: readonly Draw[] = [ttft, peers, quality, packing, wire, route, history]
@@ -27,7 +32,12 @@ const newest = (records: readonly BenchRecord[], bench: string) =>
 const ttft: Draw = (records) => {
   const record = newest(records, 'ttft') ?? newest(records, 'mac')
   if (!record) return undefined
-  const rows = rowsOf(record) as unknown as { engine: string; mode: string; length: number; ttft_ms: { p50: number } }[]
+  const rows = fittingOf(rowsOf(record), {
+    engine: 'string',
+    mode: 'string',
+    length: 'number',
+    ttft_ms: { p50: 'number' },
+  })
   const names = [...new Set(rows.map(({ engine, mode }) => `${engine}, ${mode}`))]
   const lengths = [...new Set(rows.map(({ length }) => length))]
   return figure(
@@ -51,17 +61,18 @@ const ttft: Draw = (records) => {
 const peers: Draw = (records) => {
   const record = records.filter(({ file }) => file.includes('peers')).at(-1)
   if (!record) return undefined
-  const results = rowsOf(record) as unknown as {
-    name: string
-    weights: string
-    where: string
-    samples: { tokens: number; prefill_ms: number }[]
-  }[]
-  const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[values.length >> 1]!
-  const all = ((record.data.results as typeof results | undefined) ?? results).filter(({ samples }) =>
-    Array.isArray(samples),
-  )
-  const series = all.map(({ name, weights, where, samples }) => ({
+  const results = fittingOf(rowsOf(record), {
+    name: 'string',
+    weights: 'string',
+    where: 'string',
+    samples: [{ tokens: 'number', prefill_ms: 'number' }],
+  })
+  const median = (values: readonly number[]) =>
+    at(
+      [...values].sort((a, b) => a - b),
+      values.length >> 1,
+    )
+  const series = results.map(({ name, weights, where, samples }) => ({
     name: `${name} ${weights}, ${where}`,
     points: [...new Set(samples.map(({ tokens }) => tokens))].map(
       (tokens) =>
@@ -85,16 +96,16 @@ const peers: Draw = (records) => {
 const quality: Draw = (records) => {
   const record = newest(records, 'eval')
   if (!record) return undefined
-  const rows = rowsOf(record) as unknown as {
-    suite: string
-    length: number
-    method: string
-    ttft_ms: number
-    kl: number
-  }[]
+  const rows = fittingOf(rowsOf(record), {
+    suite: 'string',
+    length: 'number',
+    method: 'string',
+    ttft_ms: 'number',
+    kl: 'number',
+  })
   const [{ suite, length } = { suite: '', length: 0 }] = rows
-  const some = rows.filter((row) => row.suite === suite && row.length === length && row.kl > 0)
-  const methods = [...new Set(some.map(({ method }) => method))]
+  const shown = rows.filter((row) => row.suite === suite && row.length === length && row.kl > 0)
+  const methods = [...new Set(shown.map(({ method }) => method))]
   return figure(
     'quality',
     'Quality against time to first token',
@@ -105,7 +116,7 @@ const quality: Draw = (records) => {
       y: { label: 'KL from exact, nats', log: true },
       series: methods.map((method) => ({
         name: method,
-        points: some
+        points: shown
           .filter((row) => row.method === method)
           .map(({ ttft_ms, kl }) => [ttft_ms, kl] as const)
           .sort(([a], [b]) => a - b),
@@ -116,14 +127,8 @@ const quality: Draw = (records) => {
 
 const packing: Draw = (records) => {
   const found = records.filter(({ bench }) => bench === 'prepack')
-  const rows = found.flatMap(
-    (record) =>
-      rowsOf(record) as unknown as {
-        cv: number
-        batch: number
-        predicted_speedup: number
-        speedup: { padded: number }
-      }[],
+  const rows = found.flatMap((record) =>
+    fittingOf(rowsOf(record), { cv: 'number', predicted_speedup: 'number', speedup: { padded: 'number' } }),
   )
   if (rows.length === 0) return undefined
   const points = (of: (row: (typeof rows)[0]) => number) =>
@@ -147,13 +152,13 @@ const packing: Draw = (records) => {
 const wire: Draw = (records) => {
   const record = newest(records, 'wire')
   if (!record) return undefined
-  const all = rowsOf(record) as unknown as {
-    suite: string
-    length: number
-    codec: string
-    bytes_per_token: number
-    kl: number
-  }[]
+  const all = fittingOf(rowsOf(record), {
+    suite: 'string',
+    length: 'number',
+    codec: 'string',
+    bytes_per_token: 'number',
+    kl: 'number',
+  })
   const rows = all.filter(({ suite, length, kl }) => suite === all[0]?.suite && length === all[0]?.length && kl > 0)
   const of = (name: string, which: (codec: string) => boolean) => ({
     name,
@@ -179,7 +184,7 @@ const route: Draw = (records) => {
   const record = newest(records, 'route')
   const cells = record?.data.choice_map as readonly Cell[] | undefined
   if (!record || !cells?.length) return undefined
-  const kind = cells.some((cell) => cell.kind === 'refined') ? 'refined' : cells[0]!.kind
+  const kind = cells.some((cell) => cell.kind === 'refined') ? 'refined' : at(cells, 0).kind
   const title = 'The way that the router settles on'
   return {
     id: 'route',
@@ -196,16 +201,9 @@ const route: Draw = (records) => {
 /** TTFT or prefill of 512 tokens on one thread, in records of one machine, by their dates. */
 const history: Draw = (records) => {
   const found = records.flatMap((record) => {
-    const row = rowsOf(record).find((one) => (one.tokens ?? one.length) === 512 && (one.mode ?? 'exact') === 'exact') as
-      | Row
-      | undefined
-    const ms =
-      record.bench === 'prefill'
-        ? row?.ms
-        : record.bench === 'ttft'
-          ? (row?.ttft_ms as { p50: number } | undefined)?.p50
-          : undefined
-    return typeof ms === 'number' && record.data.threads !== 2 ? [{ record, ms }] : []
+    const row = rowsOf(record).find((one) => (one.tokens ?? one.length) === 512 && (one.mode ?? 'exact') === 'exact')
+    const ms = row && timeOf(record.bench, row)
+    return ms !== undefined && record.data.threads !== 2 ? [{ record, ms }] : []
   })
   const days = [...new Set(found.map(({ record }) => record.date))]
   if (days.length < 2) return undefined
@@ -228,6 +226,16 @@ const history: Draw = (records) => {
   )
 }
 
+/**
+ * Returns the milliseconds of a row of `bench prefill` or `bench ttft`; undefined for other
+ * benchmarks.
+ */
+function timeOf(bench: string, row: unknown): number | undefined {
+  if (bench === 'prefill' && fits(row, { ms: 'number' })) return row.ms
+  if (bench === 'ttft' && fits(row, { ttft_ms: { p50: 'number' } })) return row.ttft_ms.p50
+  return undefined
+}
+
 function figure(
   id: string,
   title: string,
@@ -236,5 +244,5 @@ function figure(
   chart: Omit<Chart, 'title'>,
 ): Figure | undefined {
   if (!chart.series.some(({ points }) => points.length > 0)) return undefined
-  return { id, title, about, from, svg: lineChart({ ...chart, title, subtitle: from.at(-1)!.machine }) }
+  return { id, title, about, from, svg: lineChart({ ...chart, title, subtitle: from.at(-1)?.machine ?? '' }) }
 }

@@ -1,4 +1,4 @@
-/** Records of benchmarks as files: those that can be read, and why others can't. */
+/** Reads records of benchmarks from files, and says why others cannot be read. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -6,9 +6,9 @@ export interface BenchRecord {
   /** Relative to the folder. */
   readonly file: string
   readonly bench: string
-  /** Of its name: 2026-11-27. */
+  /** The date in its name, such as 2026-11-27. */
   readonly date: string
-  /** Of the machine, short. */
+  /** The machine's processor and number of cores. */
   readonly machine: string
   readonly commit: string
   readonly load: string
@@ -20,7 +20,7 @@ export interface Records {
   readonly unreadable: readonly { readonly file: string; readonly why: string }[]
 }
 
-/** All JSON files below a folder, oldest first. */
+/** Reads all JSON files below a folder, oldest first. */
 export function readRecords(folder: string): Records {
   const records: BenchRecord[] = []
   const unreadable: { file: string; why: string }[] = []
@@ -38,25 +38,28 @@ export function readRecords(folder: string): Records {
 
 function recordOf(file: string, data: Record<string, unknown>): BenchRecord {
   const { machine } = data
-  const told = (typeof machine === 'object' && machine !== null ? machine : { cpu: machine }) as Record<string, unknown>
+  const description = (typeof machine === 'object' && machine !== null ? machine : { cpu: machine }) as Record<
+    string,
+    unknown
+  >
   const bench = data.bench ?? data.kind
-  if (typeof bench !== 'string') throw new Error('it does not say which benchmark it is of')
-  const loads = (told.loadavg ?? data.loadavg) as readonly number[] | undefined
+  if (typeof bench !== 'string') throw new Error('it does not name its benchmark')
+  const loads = (description.loadavg ?? data.loadavg) as readonly number[] | undefined
   const load = loads ? loads.join(', ') : 'unknown'
   const [, date] = /(\d{4}-\d\d-\d\d)/.exec(file) ?? []
-  const { cpu = 'unknown', cores } = told
+  const { cpu = 'unknown', cores } = description
   return {
     file,
     bench,
     date: date ?? 'undated',
     machine: `${cpu}${cores ? `, ${cores} cores` : ''}`,
-    commit: String(told.commit ?? data.commit ?? 'unknown'),
+    commit: String(description.commit ?? data.commit ?? 'unknown'),
     load,
     data,
   }
 }
 
-/** Rows of a record, whatever it calls them. */
+/** Returns the rows of a record, under either of their names. */
 export function rowsOf({ data }: BenchRecord): readonly Readonly<Record<string, unknown>>[] {
   const rows = data.results ?? data.rows
   return Array.isArray(rows) ? rows : []

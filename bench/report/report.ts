@@ -1,4 +1,4 @@
-/** Records as one page that needs nothing else: charts, where each comes from, and what could not be read. */
+/** Writes records as one self-contained page: charts, their sources, and what could not be read. */
 import { type Figure, figures } from './charts.ts'
 import type { BenchRecord, Records } from './records.ts'
 
@@ -38,7 +38,7 @@ function section({ id, title, about, svg, from }: Figure): string {
   return `<section id="${id}"><h2>${escaped(title)}</h2><p>${escaped(about)}</p><figure>${scoped(svg, id)}<figcaption>${sources}</figcaption></figure></section>`
 }
 
-/** Charts bring styles of their own; in one page each keeps to its own section. */
+/** Charts have styles of their own; on one page each is limited to its section. */
 function scoped(svg: string, id: string): string {
   return svg.replace(
     /<style>([\s\S]*?)<\/style>/,

@@ -1,9 +1,10 @@
 /**
- * A companion at a set speed, behind a network at set delays: the far end of `bench/route/real.ts`, as a process of its own.
+ * A companion at a set speed, behind a network with set delays: the far end of
+ * `bench/route/real.ts`, as a process of its own.
  *
  *     node bench/route/companion-main.ts MODEL MS_PER_TOKEN KEY
  *
- * Prints its port, and then takes links as lines of JSON on stdin, acknowledged by `ok`.
+ * Prints its port. Then it reads links as lines of JSON on stdin, and acknowledges each with `ok`.
  */
 import { createInterface } from 'node:readline'
 import { createCompanion } from '../../companion/app.ts'
@@ -14,10 +15,11 @@ import { type Link, startProxy } from './proxy.ts'
 import { slow } from './slowed.ts'
 
 const [model, msPerToken, key] = process.argv.slice(2)
-// No prefix cache: every prompt is read.
-const engine = await loadEngine(model!, { threads: 1, prefixBytes: 0 })
+if (!model || !msPerToken || !key) throw new Error('usage: companion-main.ts MODEL MS_PER_TOKEN KEY')
+// Without a prefix cache, so every prompt is read.
+const engine = await loadEngine(model, { threads: 1, prefixBytes: 0 })
 slow(engine, Number(msPerToken))
-const app = createCompanion({ engine, edges: [{ id: 'edge', key: keyBytes(key!) }] })
+const app = createCompanion({ engine, edges: [{ id: 'edge', key: keyBytes(key) }] })
 const serving = await serveNode({ fetch: app.fetch, port: 0 })
 let link: Link = { rtt_ms: 5, mbit_s: 500, loss: 0 }
 const proxy = await startProxy(Number(new URL(serving.url).port), () => link, 1)

@@ -1,4 +1,5 @@
-/** What changes while the router runs: how long it takes to notice, in requests and in TTFT. */
+/** Measures how long the router takes to notice a change, in requests and in TTFT. */
+import { defined } from '../../src/base/at.ts'
 import { mean, round } from '../stats.ts'
 import { kinds, replay } from './grid.ts'
 import type { Regime } from './world.ts'
@@ -23,16 +24,21 @@ const changes: readonly { readonly name: string; readonly from: Partial<Regime>;
 ]
 const half = 120
 
-/** Regret by the best way of each request, before the change, in the 20 requests behind it, and later. */
+/**
+ * Returns the router's TTFT divided by the best way's of each request, before the change, in the 20
+ * requests after it, and later.
+ */
 export function drift(seed: number) {
-  const lengths = Array.from({ length: 2 * half }, (_, at) => [64, 256, 1024, 128, 512][at % 5]!)
+  const lengths = Array.from({ length: 2 * half }, (_, at) => defined([64, 256, 1024, 128, 512][at % 5]))
   return changes.flatMap(({ name, from, to }) =>
     kinds.map((kind) => {
       const seen = replay((at) => ({ ...before, ...(at < half ? from : to) }), lengths, kind, seed)
       const regret = (begin: number, end: number) => {
-        const own = seen.slice(begin, end)
-        const least = own.map(({ drawn }) => Math.min(drawn.ttft.local, ...kind.ways.map((way) => drawn.ttft[way])))
-        return round(mean(own.map(({ ttft }) => ttft.router!)) / mean(least), 3)
+        const requests = seen.slice(begin, end)
+        const least = requests.map(({ drawn }) =>
+          Math.min(drawn.ttft.local, ...kind.ways.map((way) => drawn.ttft[way])),
+        )
+        return round(mean(requests.map(({ ttft }) => defined(ttft.router))) / mean(least), 3)
       }
       return {
         change: name,

@@ -1,5 +1,9 @@
-/** All policies over a grid of regimes and prompt lengths, on the same draws: what each takes, and the router's regret. */
+/**
+ * Runs all policies over a grid of regimes and prompt lengths, on the same draws, and reports the
+ * times of each and the router's regret.
+ */
 
+import { at, defined } from '../../src/base/at.ts'
 import { createRandom } from '../../src/decode/random.ts'
 import type { Way } from '../../src/index.ts'
 import { mean, round } from '../stats.ts'
@@ -13,12 +17,12 @@ export interface GridOptions {
   readonly local_ms_per_token: readonly number[]
   readonly companion_ms_per_token: readonly number[]
   readonly lengths: readonly number[]
-  /** Requests of a length in a regime, in mixed order. */
+  /** Number of requests of each length in a regime, in mixed order. */
   readonly requests: number
   readonly seed: number
 }
 
-/** Which ways requests may take beside `local`, and what they ask of prefill. */
+/** The ways that requests may take beside `local`, and the prefill that they ask for. */
 export interface Kind {
   readonly name: string
   readonly predicted: boolean
@@ -27,7 +31,7 @@ export interface Kind {
 
 export const kinds: readonly Kind[] = [
   { name: 'exact', predicted: false, ways: ['remote', 'relay'] },
-  // Its decode slots are full, or the session lives at the edge.
+  // The companion's decode slots are full, or the session lives at the edge.
   { name: 'exact, no relay', predicted: false, ways: ['remote'] },
   { name: 'refined', predicted: true, ways: ['remote', 'relay', 'race'] },
 ]
@@ -39,14 +43,14 @@ export interface Cell extends Regime {
   readonly ttft: Readonly<Record<string, number>>
   /** The fixed way with the least mean TTFT here, in hindsight. */
   readonly best: string
-  /** Of the router, from its first request on; and of the second half of its requests. */
+  /** The router's regret from its first request on, and in the second half of its requests. */
   readonly regret: number
   readonly settled: number
-  /** The way that the router took most often, of the second half. */
+  /** The way that the router took most often in the second half. */
   readonly way: Way
 }
 
-/** What stands between two requests, and between two questions how the companion is, milliseconds. */
+/** Milliseconds between two requests, and between two status requests to the companion. */
 const gapMs = 400
 const statusMs = 5000
 
@@ -88,32 +92,36 @@ interface Seen {
 function cellsOf(regime: Regime, kind: Kind, options: GridOptions, seed: number): Cell[] {
   const seen = replay(() => regime, mixed(options, seed), kind, seed)
   return options.lengths.map((tokens): Cell => {
-    const own = seen.filter((one) => one.tokens === tokens)
-    const half = own.slice(own.length >> 1)
-    const names = Object.keys(own[0]!.ttft)
-    const ttft = Object.fromEntries(names.map((name) => [name, round(mean(own.map((one) => one.ttft[name]!)), 4)]))
-    const best = bestOf(own, kind)
+    const requests = seen.filter((one) => one.tokens === tokens)
+    const half = requests.slice(requests.length >> 1)
+    const names = Object.keys(at(requests, 0).ttft)
+    const meanOf = (name: string) => round(mean(requests.map((one) => defined(one.ttft[name]))), 4)
+    const ttft = Object.fromEntries(names.map((name) => [name, meanOf(name)]))
+    const best = bestOf(requests, kind)
     return {
       ...regime,
       kind: kind.name,
       tokens,
       ttft,
       best,
-      regret: round(regretOf(own, best), 4),
+      regret: round(regretOf(requests, best), 4),
       settled: round(regretOf(half, bestOf(half, kind)), 4),
       way: commonest(half.map(({ way }) => way)),
     }
   })
 }
 
-/** Each length as often as it is asked for, in an order drawn by the seed. */
+/** Returns each length `requests` times, in an order drawn by the seed. */
 function mixed({ lengths, requests }: GridOptions, seed: number): number[] {
   const random = createRandom(seed)
   const all = lengths.flatMap((tokens) => Array.from({ length: requests }, () => ({ tokens, at: random() })))
   return all.sort((a, b) => a.at - b.at).map(({ tokens }) => tokens)
 }
 
-/** Requests one after the other, each by all policies on one draw. `regime` may change on the way. */
+/**
+ * Runs requests one after the other, each by all policies on one draw. `regime` may change on the
+ * way.
+ */
 export function replay(regime: (at: number) => Regime, lengths: readonly number[], kind: Kind, seed: number): Seen[] {
   const random = createRandom(seed + 1)
   let now = 0
@@ -147,15 +155,18 @@ function fixedOf({ ways }: Kind): Policy[] {
   return [fixed('local'), ...ways.map(fixed)]
 }
 
-/** The fixed way with the least mean TTFT. A race is none of them: it is what the router may do, and others do not. */
+/**
+ * Returns the fixed way with the least mean TTFT. A race is not one of them: only the router may
+ * race.
+ */
 function bestOf(seen: readonly Seen[], { ways }: Kind): string {
   const names = ['local', ...ways.filter((way) => way !== 'race')]
-  const cost = (name: string) => mean(seen.map(({ ttft }) => ttft[name]!))
+  const cost = (name: string) => mean(seen.map(({ ttft }) => defined(ttft[name])))
   return names.reduce((best, name) => (cost(name) < cost(best) ? name : best))
 }
 
 function regretOf(seen: readonly Seen[], best: string): number {
-  return mean(seen.map(({ ttft }) => ttft.router!)) / mean(seen.map(({ ttft }) => ttft[best]!))
+  return mean(seen.map(({ ttft }) => defined(ttft.router))) / mean(seen.map(({ ttft }) => defined(ttft[best])))
 }
 
 function commonest(ways: readonly Way[]): Way {

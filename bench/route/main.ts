@@ -1,20 +1,25 @@
 /**
- * The router against fixed choices.
+ * Measures the router against fixed choices.
  *
- *     npm run bench:route -- [--seed 1] [--requests 40] [--real] [--model MODEL] [--lengths 32,128,512] [--prompts 4] [--map FILE.svg] [--json]
+ *     npm run bench:route -- [--seed 1] [--requests 40] [--real] [--model MODEL]
+ *                            [--lengths 32,128,512] [--prompts 4] [--map FILE.svg] [--json]
  *
- * - grid: regimes of network and speeds on a clock of their own (`world.ts`), all policies on the same draws; regret is the router's mean TTFT
- *   by that of the fixed way that was best in hindsight, in each cell.
- * - drift: the network or the companion changes in the middle.
- * - real (`--real`): the whole path over a network that is made slow (`real.ts`), some minutes a regime.
+ * - grid: regimes of network and speeds on a simulated clock (`world.ts`), all policies on the same
+ *   draws. Regret is the router's mean TTFT divided by that of the fixed way that was best in
+ *   hindsight, in each cell.
+ * - drift: the network or the companion changes halfway.
+ * - real (`--real`): the whole path over a network that is slowed down (`real.ts`), some minutes a
+ *   regime.
  */
+
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { defaultModel } from '../../node/index.ts'
+import { at, defined } from '../../src/base/at.ts'
 import { machine } from '../machine.ts'
 import { mean, round, sum } from '../stats.ts'
 import { drift } from './drift.ts'
-import { type Cell, grid, kinds, standard } from './grid.ts'
+import { grid, kinds, standard } from './grid.ts'
 import { choiceMap } from './map.ts'
 import { type RealRow, real } from './real.ts'
 import type { Regime } from './world.ts'
@@ -60,9 +65,9 @@ const record = {
   machine: machine(),
   seed,
   requests: options.requests,
-  grid: kinds.map(({ name }) => told(name)),
+  grid: kinds.map(({ name }) => summaryOf(name)),
   drift: drift(seed),
-  ...(rows.length > 0 && { real: { model: values.model, summary: realTold(rows), rows } }),
+  ...(rows.length > 0 && { real: { model: values.model, summary: summaryOfReal(rows), rows } }),
   choice_map: cells.filter(({ loss }) => loss === 0),
 }
 if (values.map)
@@ -75,38 +80,39 @@ if (values.map)
   )
 console.log(JSON.stringify(values.json ? record : { ...record, choice_map: undefined }, undefined, values.json ? 0 : 2))
 
-function told(kind: string) {
-  const own = cells.filter((cell) => cell.kind === kind)
-  const names = Object.keys(own[0]!.ttft)
-  const worst = own.reduce((worst, cell) => (cell.settled > worst.settled ? cell : worst))
+function summaryOf(kind: string) {
+  const found = cells.filter((cell) => cell.kind === kind)
+  const names = Object.keys(at(found, 0).ttft)
+  const timesOf = (policy: string) => found.map(({ ttft }) => defined(ttft[policy]))
+  const best = found.map(({ ttft, best }) => defined(ttft[best]))
+  const worst = found.reduce((worst, cell) => (cell.settled > worst.settled ? cell : worst))
   return {
     kind,
-    cells: own.length,
-    mean_ttft_ms: Object.fromEntries(names.map((name) => [name, round(mean(own.map(({ ttft }) => ttft[name]!)), 4)])),
-    best_in_hindsight_ms: round(mean(own.map(({ ttft, best }) => ttft[best]!)), 4),
-    regret: round(mean(own.map(({ regret }) => regret)), 4),
-    regret_settled: round(mean(own.map(({ settled }) => settled)), 4),
-    regret_of_means: round(sum(own.map(({ ttft }) => ttft.router!)) / sum(own.map(best)), 4),
+    cells: found.length,
+    mean_ttft_ms: Object.fromEntries(names.map((name) => [name, round(mean(timesOf(name)), 4)])),
+    best_in_hindsight_ms: round(mean(best), 4),
+    regret: round(mean(found.map(({ regret }) => regret)), 4),
+    regret_settled: round(mean(found.map(({ settled }) => settled)), 4),
+    regret_of_means: round(sum(timesOf('router')) / sum(best), 4),
     worst_settled: worst,
   }
 }
 
-function best({ ttft, best }: Cell): number {
-  return ttft[best]!
-}
-
-/** By regime and prefill: the router by the best fixed way of each length, and a race by reading here. */
-function realTold(rows: readonly RealRow[]) {
+/**
+ * Summarises by regime and prefill: the router against the best fixed way of each length, and a
+ * race against reading here.
+ */
+function summaryOfReal(rows: readonly RealRow[]) {
   const groups = Map.groupBy(rows, ({ rtt_ms, mbit_s, local_ms_per_token, companion_ms_per_token, prefill }) =>
     JSON.stringify({ rtt_ms, mbit_s, local_ms_per_token, companion_ms_per_token, prefill }),
   )
-  return [...groups].map(([name, own]) => {
-    const of = (policy: string) => own.filter((row) => row.policy === policy).map(({ ttft_ms }) => ttft_ms)
-    const fixed = [...new Set(own.map(({ policy }) => policy))].filter((policy) => policy !== 'router')
-    const bests = of('router').map((_, at) => Math.min(...fixed.map((policy) => of(policy)[at]!)))
+  return [...groups].map(([name, group]) => {
+    const of = (policy: string) => group.filter((row) => row.policy === policy).map(({ ttft_ms }) => ttft_ms)
+    const fixed = [...new Set(group.map(({ policy }) => policy))].filter((policy) => policy !== 'router')
+    const ratios = of('router').map((ms, index) => ms / Math.min(...fixed.map((policy) => at(of(policy), index))))
     return {
       ...JSON.parse(name),
-      regret: round(mean(of('router').map((ms, at) => ms / bests[at]!)), 3),
+      regret: round(mean(ratios), 3),
       ...(fixed.includes('race') && { race_by_local: round(sum(of('race')) / sum(of('local')), 3) }),
       mean_ttft_ms: Object.fromEntries(['router', ...fixed].map((policy) => [policy, round(mean(of(policy)), 4)])),
     }

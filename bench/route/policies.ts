@@ -1,13 +1,16 @@
-/** Who chooses the way: always one, a rule, or the router. */
+/** Policies that choose the way: a fixed one, a rule, or the router. */
 import { type Companion, Router, StaticCompanions, type Way } from '../../src/index.ts'
 import type { Ask, Drawn } from './world.ts'
 import { bytesPerToken } from './world.ts'
 
 export interface Policy {
   readonly name: string
-  /** Takes a request on; `ways` may be taken beside `local`. Called with what came of it. */
+  /**
+   * Chooses the way of a request; `ways` are allowed beside `local`. `report` is called with the
+   * outcome.
+   */
   choose(ask: Ask, ways: readonly Way[]): { readonly way: Way; report(drawn: Drawn): void }
-  /** What the companion says of itself, every few seconds. */
+  /** Called every few seconds with the companion's status. */
   status?(drawn: Drawn): void
 }
 
@@ -15,7 +18,7 @@ export function fixed(way: Way): Policy {
   return { name: way, choose: (_, ways) => ({ way: ways.includes(way) ? way : 'local', report: () => {} }) }
 }
 
-/** A prompt of 1,000 tokens or more that are not cached is read elsewhere: exo's rule. */
+/** exo's rule: a prompt of 1,000 or more tokens that are not cached is read elsewhere. */
 export function exo(): Policy {
   return {
     name: 'exo',
@@ -26,7 +29,7 @@ export function exo(): Policy {
   }
 }
 
-/** The router as it is, on a clock that is given. */
+/** The router itself, on the given clock. */
 export function routing(now: () => number): Policy {
   const companions = new StaticCompanions([{ name: 'companion', client: undefined }])
   const router = new Router(companions, { now })
@@ -41,7 +44,7 @@ export function routing(now: () => number): Policy {
         report: ({ ttft, bytes, transferMs, localMs }) =>
           router.report(decision, {
             ttftMs: ttft[way],
-            // As `src/route/service.ts` tells it.
+            // The same report as that of `src/route/service.ts`.
             ...(isHere(way, ttft) && { local: { tokens, ms: localMs } }),
             ...(way !== 'local' && { ending: isHere(way, ttft) ? 'left' : 'succeeded' }),
             ...(way === 'remote' && { transfer: { bytes, ms: transferMs } }),
@@ -53,7 +56,7 @@ export function routing(now: () => number): Policy {
   }
 }
 
-/** Whether the first token comes from this machine's own reading. */
+/** Returns true if the first token comes from this machine's own reading. */
 function isHere(way: Way, ttft: Drawn['ttft']): boolean {
   return way === 'local' || (way === 'race' && ttft.local < ttft.remote)
 }

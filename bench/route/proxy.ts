@@ -1,6 +1,6 @@
 /**
- * A network between two sockets of this machine: delay, bandwidth, lost packets, TCP's slow start. What goes each way is let through in
- * order when a model of the link says that it has arrived.
+ * Simulates a network between two sockets of this machine: delay, bandwidth, lost packets, TCP's
+ * slow start. Bytes are passed on in order when a model of the link says that they have arrived.
  */
 
 import type { AddressInfo } from 'node:net'
@@ -12,10 +12,10 @@ export type Link = Pick<Regime, 'rtt_ms' | 'mbit_s' | 'loss'>
 
 const packet = 1400
 const firstWindow = 10 * packet
-/** A connection that was still for so long begins slowly again. */
+/** A connection that was idle for this many milliseconds starts slowly again. */
 const idleMs = 1000
 const timeoutMs = 200
-/** Bytes that may be under way before the sender is held. */
+/** Maximum bytes in flight before the sender is paused. */
 const most = 1 << 22
 
 export interface Proxy {
@@ -23,7 +23,7 @@ export interface Proxy {
   close(): Promise<void>
 }
 
-/** Listens on loopback for what goes to `port`. `link` is read anew for each piece. */
+/** Listens on loopback for connections to `port`. `link` is read anew for each piece. */
 export async function startProxy(port: number, link: () => Link, seed: number): Promise<Proxy> {
   const random = createRandom(seed)
   const sockets = new Set<Socket>()
@@ -73,7 +73,7 @@ function carry(from: Socket, to: Socket, link: () => Link, random: () => number)
   from.on('close', () => void end.then(() => to.destroy()))
 }
 
-/** When bytes that are sent now will have arrived. */
+/** Computes when bytes that are sent now will have arrived. */
 class Arrivals {
   readonly #link: () => Link
   readonly #random: () => number
@@ -102,7 +102,7 @@ class Arrivals {
       this.#window *= 2
       this.#inWindow = 0
     } else if (this.#window >= rate * rtt_ms && rate < wire) this.#free += bytes / rate - bytes / wire
-    // Few bytes have nothing behind them that would tell of a loss.
+    // After few bytes, nothing follows that would reveal a loss.
     if (bytes < 4 * packet && this.#random() < loss) this.#free += timeoutMs + rtt_ms
     return this.#free + rtt_ms / 2
   }

@@ -1,11 +1,14 @@
 /**
- * The whole path in real time: an engine here, a companion in another process, a network between them that is made slow. In each regime the
- * router and the fixed ways take turns with prompts of the same lengths; speeds are set by waiting, never below what this machine takes.
+ * Measures the whole path in real time: an engine here, a companion in another process, and a
+ * slowed-down network between them. In each regime the router and the fixed ways take turns with
+ * prompts of the same lengths. Speeds are set by waiting, and are never faster than this machine.
  */
+
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { loadEngine, shippedPredictor } from '../../node/index.ts'
+import { defined } from '../../src/base/at.ts'
 import { createRandom } from '../../src/decode/random.ts'
 import { type Engine, keyBytes, RemoteCompanion, Routed, StaticCompanions, type Way } from '../../src/index.ts'
 import { mean, round, summary } from '../stats.ts'
@@ -16,7 +19,7 @@ export interface RealOptions {
   readonly model: string
   readonly regimes: readonly Regime[]
   readonly lengths: readonly number[]
-  /** Prompts of each length for each policy. */
+  /** Number of prompts of each length for each policy. */
   readonly prompts: number
   readonly seed: number
   readonly onProgress?: (text: string) => void
@@ -27,12 +30,14 @@ export interface RealRow extends Regime {
   readonly policy: string
   readonly tokens: number
   readonly prompts: number
-  /** Mean, and the spread. */
+  /** The mean of the samples. */
   readonly ttft_ms: number
   readonly samples: readonly number[]
-  /** Of the router: how often it took each way. */
+  /** For the router: how often it took each way. */
   readonly ways?: Readonly<Partial<Record<Way, number>>>
-  /** What it expected by what it took: the median, absolute, as a share. */
+  /**
+   * For the router: the median absolute error of its expected time, as a share of the actual one.
+   */
   readonly off?: number
 }
 
@@ -87,13 +92,13 @@ async function turns(
   })
   const random = createRandom(seed)
   const { vocab } = engine.archive.config
-  const told = new Map<string, { readonly ms: number[]; readonly ways: Way[]; readonly off: number[] }>()
+  const measured = new Map<string, { readonly ms: number[]; readonly ways: Way[]; readonly off: number[] }>()
   for (const { routed } of policies) await routed.refresh()
   const order = lengths.flatMap((tokens) => Array.from({ length: prompts }, () => ({ tokens, at: random() })))
   order.sort((a, b) => a.at - b.at)
   for (const [index, { tokens }] of order.entries())
     for (let turn = 0; turn < policies.length; turn++) {
-      const { name, routed } = policies[(index + turn) % policies.length]!
+      const { name, routed } = defined(policies[(index + turn) % policies.length])
       onProgress?.(`${prefill} ${JSON.stringify(regime)} ${index + 1} of ${order.length} ${name}`)
       const prompt = Array.from({ length: tokens }, () => 100 + Math.floor(random() * (vocab - 200)))
       const begun = performance.now()
@@ -101,15 +106,16 @@ async function turns(
       let ms: number | undefined
       for await (const { type } of answer) if (type === 'token') ms ??= performance.now() - begun
       const { way, predicted_ms } = answer.route
-      const cell = told.get(`${name} ${tokens}`) ?? { ms: [], ways: [], off: [] }
-      told.set(`${name} ${tokens}`, cell)
-      cell.ms.push(ms!)
+      const cell = measured.get(`${name} ${tokens}`) ?? { ms: [], ways: [], off: [] }
+      measured.set(`${name} ${tokens}`, cell)
+      if (ms === undefined) throw new Error('the answer has no token')
+      cell.ms.push(ms)
       cell.ways.push(way)
-      cell.off.push(Math.abs(predicted_ms / ms! - 1))
+      cell.off.push(Math.abs(predicted_ms / ms - 1))
     }
   return policies.flatMap(({ name }) =>
     lengths.map((tokens): RealRow => {
-      const { ms, ways, off } = told.get(`${name} ${tokens}`)!
+      const { ms, ways, off } = defined(measured.get(`${name} ${tokens}`))
       const counts = Object.fromEntries(
         [...new Set(ways)].map((way) => [way, ways.filter((one) => one === way).length]),
       )
@@ -127,7 +133,7 @@ async function turns(
   )
 }
 
-/** The far end in a process of its own. */
+/** Starts the far end in a process of its own. */
 async function startFar(model: string, regime: Regime) {
   const main = fileURLToPath(new URL('companion-main.ts', import.meta.url))
   const child: ChildProcessWithoutNullStreams = spawn(
@@ -139,7 +145,7 @@ async function startFar(model: string, regime: Regime) {
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   const next = async () => {
     const { done, value } = await lines.next()
-    if (done) throw new Error('the companion ended early; what it said is above')
+    if (done) throw new Error('the companion ended early; its messages are above')
     return value
   }
   const port = Number(await next())

@@ -1,4 +1,4 @@
-/** A companion on this machine, as a process of its own: on the GPU where there is one. */
+/** Starts a companion on this machine in a process of its own, on the GPU if there is one. */
 import { fileURLToPath } from 'node:url'
 import { listening, type Served } from './listening.ts'
 

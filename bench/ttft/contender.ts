@@ -1,10 +1,10 @@
-/** Something that reads a prompt, and is timed. */
+/** The interfaces of engines that read a prompt and are timed. */
 import type { Message } from '../../node/index.ts'
 
-/** From a prompt's token ids to the first token of the answer. */
+/** The time from a prompt's token ids to the first token of the answer. */
 export interface First {
   readonly ttft_ms: number
-  /** Of this process; undefined where the work is done in another. */
+  /** CPU time of this process; undefined if the work is done in another. */
   readonly cpu_ms?: number
   /** The greedy token. */
   readonly id: number
@@ -14,11 +14,11 @@ export type Mode = 'exact' | 'predicted' | 'refined'
 
 export interface Contender {
   readonly name: string
-  /** Whether all of its first tokens must be those of the Rust core: it runs the same weights. */
+  /** True if it runs the same weights, so that its first tokens must be those of the Rust core. */
   readonly same: boolean
   readonly modes: readonly Mode[]
   first(prompt: readonly number[], mode: Mode): Promise<First>
-  /** All prompts at once: milliseconds until each has its first token. */
+  /** Runs all prompts at once. Returns the milliseconds until each has its first token. */
   together?(prompts: readonly (readonly number[])[]): Promise<number>
   close(): Promise<void>
 }
@@ -27,13 +27,13 @@ export interface EngineOptions {
   readonly model: string
   readonly context: number
   readonly threads: number | undefined
-  /** The script of the command line, for what runs as a process of its own. */
+  /** The script of the command line, for engines that run as processes of their own. */
   readonly cli: string
 }
 
 export interface FirstText {
   readonly ttft_ms: number
-  /** Of this process; undefined where the work is done in another. */
+  /** CPU time of this process; undefined if the work is done in another. */
   readonly cpu_ms?: number
 }
 
@@ -41,9 +41,11 @@ export interface TextEngine {
   readonly name: string
   readonly build: string
   readonly modes: readonly Mode[]
-  /** From a message accepted to the first text of its answer, behind no cache. */
+  /**
+   * Times from a message being accepted to the first text of its answer, without a cached prefix.
+   */
   first(messages: readonly Message[], mode: Mode): Promise<FirstText>
-  /** The first `tokens` tokens of the greedy answer, as text. */
+  /** Returns the first `tokens` tokens of the greedy answer, as text. */
   answer(messages: readonly Message[], tokens: number): Promise<string>
   close(): Promise<void>
 }

@@ -1,7 +1,11 @@
-/** What is measured on a Mac: the engine on the CPU and on the GPU, prefill by a companion, and two peers where they are installed. */
+/**
+ * The engines that are measured on a Mac: this one on the CPU and on the GPU, prefill by a
+ * companion, and two peers if they are installed.
+ */
 
 import { loadEngine, shippedPredictor } from '../../node/index.ts'
 import { openWebGpu } from '../../node/webgpu.ts'
+import { defined } from '../../src/base/at.ts'
 import { type Engine, keyBytes, RemoteCompanion, Routed, StaticCompanions, type Way } from '../../src/index.ts'
 import { cpuMs } from '../stats.ts'
 import { startCompanion } from './companion.ts'
@@ -11,13 +15,16 @@ import { llamaCpp, mlx } from './peers.ts'
 export interface ContenderOptions {
   readonly model: string
   readonly context: number
-  /** A companion on another machine, beside the one on this: its address and key. */
+  /** Address and key of a companion on another machine, used instead of one on this machine. */
   readonly companion?: { readonly url: string; readonly key: string } | undefined
-  /** Of MLX-LM: a model on Hugging Face, or a folder. */
+  /** For MLX-LM: a model on Hugging Face, or a folder. */
   readonly mlxModel: string
 }
 
-/** By name. Each is opened alone, since weights of several would share the memory; rejects with `unsupported` where it can't run here. */
+/**
+ * The engines by name. Each is opened alone, since several would share the memory. Rejects with
+ * `unsupported` if it cannot run here.
+ */
 export const contenders: Readonly<Record<string, (options: ContenderOptions) => Promise<Contender>>> = {
   wasm: async (options) => ours('wasm', await load(options)),
   webgpu: async (options) => ours('webgpu', await load({ ...options, backend: await openWebGpu() })),
@@ -51,7 +58,7 @@ function ours(name: string, engine: Engine): Contender {
   }
 }
 
-/** An edge on one thread, whose prompts a companion reads. */
+/** Opens an edge on one thread whose prompts a companion reads. */
 async function remote(name: string, options: ContenderOptions, always: Way): Promise<Contender> {
   const engine = await loadEngine(options.model, { context: options.context, threads: 1 })
   const far = options.companion ?? (await startCompanion(options.model))
@@ -67,12 +74,12 @@ async function remote(name: string, options: ContenderOptions, always: Way): Pro
     same: always === 'relay',
     modes: ['exact'],
     async first(prompt) {
-      // Of a tenant of its own: neither end has its prompt in a cache.
+      // With a tenant of its own, neither end has its prompt in a cache.
       const answer = routed.submit({ prompt, tenant: crypto.randomUUID(), maxTokens: 1, ignoreEos: true })
-      const told = await firstOf(answer)
+      const first = await firstOf(answer)
       const { way, fell_back } = answer.route
       if (way !== always || fell_back) throw new Error(`the prompt was read here: ${fell_back ?? way}`)
-      return told
+      return first
     },
     async close() {
       if ('stop' in far) (far as { stop(): void }).stop()
@@ -85,7 +92,7 @@ async function firstOf(answer: AsyncIterable<{ readonly type: string; readonly i
   const [begun, cpu] = [performance.now(), cpuMs()]
   let first: First | undefined
   for await (const { type, id } of answer)
-    if (type === 'token') first ??= { ttft_ms: performance.now() - begun, cpu_ms: cpuMs() - cpu, id: id! }
+    if (type === 'token') first ??= { ttft_ms: performance.now() - begun, cpu_ms: cpuMs() - cpu, id: defined(id) }
   if (!first) throw new Error('the answer has no token')
   return first
 }

@@ -1,4 +1,7 @@
-/** What `foretoken bench ttft` measures: this engine, and what it is compared with, each from a user's message to the first text. */
+/**
+ * The engines that `foretoken bench ttft` measures: this one, and those that it is compared with,
+ * each from a user's message to the first text.
+ */
 
 import {
   type AnyEngine,
@@ -10,7 +13,7 @@ import {
   shippedPredictor,
 } from '../../node/index.ts'
 import { openWebGpu } from '../../node/webgpu.ts'
-import { answerPieces } from '../../web/answer-stream.ts'
+import { answerParts } from '../../web/answer-stream.ts'
 import { cpuMs } from '../stats.ts'
 import type { EngineOptions, TextEngine } from './contender.ts'
 import { llamaText } from './peers.ts'
@@ -18,7 +21,10 @@ import { ownTab } from './tab.ts'
 import { transformersJs } from './transformers.ts'
 import { wllama } from './wllama.ts'
 
-/** By name, or the address of an endpoint. Rejects with `unsupported` where it is not installed, and `bad_argument` for another name. */
+/**
+ * Opens an engine by name, or by the address of an endpoint. Rejects with `unsupported` if it is
+ * not installed, and `bad_argument` for another name.
+ */
 export async function openTextEngine(name: string, options: EngineOptions): Promise<TextEngine> {
   if (/^https?:\/\//.test(name)) return endpoint(name)
   if (name === 'foretoken') return ours(name, await load(options))
@@ -69,13 +75,16 @@ function ours(name: string, engine: AnyEngine): TextEngine {
   }
 }
 
-/** An export in ONNX Runtime Web; one thread of Wasm, if nothing is said. */
+/** Opens an export in ONNX Runtime Web, by default with one thread of Wasm. */
 async function onnx(path: string, { context, threads = 1 }: EngineOptions): Promise<TextEngine> {
   const engine = await loadOnnx(path, { runtime: 'web', threads, context })
   return ours(`onnxruntime-web ${engine.archive.name}`, engine)
 }
 
-/** An endpoint of OpenAI's API: chat, streamed. Its caches are its own: prompts differ from run to run in their first words. */
+/**
+ * Opens an endpoint of OpenAI's API (chat, streamed). Its caches cannot be turned off, so prompts
+ * differ from run to run in their first words.
+ */
 async function endpoint(url: string): Promise<TextEngine> {
   const headers = {
     'content-type': 'application/json',
@@ -90,7 +99,7 @@ async function endpoint(url: string): Promise<TextEngine> {
     const response = await fetch(`${base}/chat/completions`, { method: 'POST', headers, body })
     if (!response.ok) throw new ForetokenError('remote', `${base} answers ${response.status}: ${await response.text()}`)
     try {
-      for await (const piece of answerPieces(response)) if (piece.type === 'text') yield piece.text
+      for await (const piece of answerParts(response)) if (piece.type === 'text') yield piece.text
     } catch (error) {
       throw new ForetokenError('remote', `${base}: ${(error as Error).message}`, { cause: error })
     }

@@ -1,14 +1,17 @@
-/** The command line as a process of its own that listens: an endpoint with its page, or a companion. */
+/** Starts the command line as a process that listens: an endpoint with its page, or a companion. */
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 
 export interface Served {
-  /** Without a path. */
+  /** The address without a path. */
   readonly url: string
   stop(): void
 }
 
-/** Resolves where it says that it listens; rejects with its last line where it ends before. `cli`: its script. */
+/**
+ * Resolves when the process reports that it listens; rejects with its last line if it ends before.
+ * `cli` is its script.
+ */
 export async function listening(cli: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Served> {
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', cli, ...args], {
     env: { ...process.env, ...env },

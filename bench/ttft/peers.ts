@@ -1,17 +1,17 @@
-/** Peers, where they are installed: llama.cpp by node-llama-cpp, and MLX-LM by Python. */
+/** Peers, if they are installed: llama.cpp with node-llama-cpp, and MLX-LM with Python. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { ForetokenError, type Message, modelFiles } from '../../node/index.ts'
 import { cpuMs } from '../stats.ts'
 import type { Contender, First, TextEngine } from './contender.ts'
 
-/** What is used of node-llama-cpp. */
+/** The part of node-llama-cpp's sequence that is used here. */
 interface LlamaSequence {
   clearHistory(): Promise<void>
   evaluate(ids: readonly number[], options: object): AsyncGenerator<number>
 }
 
-/** What is used of node-llama-cpp's model. */
+/** The part of node-llama-cpp's model that is used here. */
 interface LlamaModel {
   tokenize(text: string, special: boolean): readonly number[]
   detokenize(ids: readonly number[]): string
@@ -24,7 +24,10 @@ interface OpenLlama {
   close(): Promise<void>
 }
 
-/** The same GGUF file, on the GPU where llama.cpp has one. Rejects with `unsupported` where node-llama-cpp is not installed. */
+/**
+ * Opens the same GGUF file, on the GPU if llama.cpp has one. Rejects with `unsupported` if
+ * node-llama-cpp is not installed.
+ */
 async function openLlama(model: string, context: number, threads?: number): Promise<OpenLlama> {
   const name: string = 'node-llama-cpp'
   const { getLlama, LlamaLogLevel } = await import(name).catch(() => {
@@ -33,7 +36,7 @@ async function openLlama(model: string, context: number, threads?: number): Prom
   const modelPath = await ggufPath(model)
   const llama = await getLlama({ build: 'never', logLevel: LlamaLogLevel.error })
   const loaded = await llama.loadModel({ modelPath })
-  const made = await loaded.createContext({
+  const llamaContext = await loaded.createContext({
     contextSize: context,
     batchSize: 512,
     sequences: 1,
@@ -42,9 +45,9 @@ async function openLlama(model: string, context: number, threads?: number): Prom
   return {
     device: llama.gpu || 'CPU',
     model: loaded,
-    sequence: made.getSequence(),
+    sequence: llamaContext.getSequence(),
     async close() {
-      await made.dispose()
+      await llamaContext.dispose()
       await loaded.dispose()
       await llama.dispose()
     },
@@ -53,7 +56,7 @@ async function openLlama(model: string, context: number, threads?: number): Prom
 
 const greedy = { temperature: 0, yieldEogToken: true }
 
-/** By token ids. */
+/** Opens llama.cpp for prompts of token ids. */
 export async function llamaCpp(model: string, context: number): Promise<Contender> {
   const { device, sequence, close } = await openLlama(model, context)
   return {
@@ -65,15 +68,15 @@ export async function llamaCpp(model: string, context: number): Promise<Contende
       const [begun, cpu] = [performance.now(), cpuMs()]
       const tokens = sequence.evaluate(prompt, greedy)
       const { value } = await tokens.next()
-      const told: First = { ttft_ms: performance.now() - begun, cpu_ms: cpuMs() - cpu, id: Number(value) }
+      const first: First = { ttft_ms: performance.now() - begun, cpu_ms: cpuMs() - cpu, id: Number(value) }
       await tokens.return(undefined)
-      return told
+      return first
     },
     close,
   }
 }
 
-/** By messages, in SmolLM2's template (ChatML): only for models that have it. */
+/** Opens llama.cpp for messages in SmolLM2's template (ChatML); only for models that use it. */
 export async function llamaText(name: string, context: number, threads: number | undefined): Promise<TextEngine> {
   const { device, model, sequence, close } = await openLlama(name, context, threads)
   async function* texts(messages: readonly Message[]) {
@@ -103,24 +106,27 @@ export async function llamaText(name: string, context: number, threads: number |
   }
 }
 
-/** A conversation in SmolLM2's template. */
+/** Renders a conversation in SmolLM2's template. */
 export function chatText(messages: readonly Message[]): string {
   const turns = [system, ...messages].map(({ role, content }) => `<|im_start|>${role}\n${content}<|im_end|>\n`)
   return `${turns.join('')}<|im_start|>assistant\n`
 }
 
-/** What the template begins with where a conversation does not. */
+/** The template adds this message to a conversation that begins without one. */
 const system: Message = {
   role: 'system',
   content: 'You are a helpful AI assistant named SmolLM, trained by Hugging Face',
 }
 
-/** Where a model's GGUF file lies. Rejects with `unsupported` for a model in another format. */
+/**
+ * Returns the path of a model's GGUF file. Rejects with `unsupported` for a model in another
+ * format.
+ */
 export async function ggufPath(model: string): Promise<string> {
   const files = await modelFiles(model)
   try {
     const file = files.files.find((name) => name.endsWith('.gguf'))
-    if (!file) throw new ForetokenError('unsupported', `${model} is no GGUF file, which llama.cpp reads`)
+    if (!file) throw new ForetokenError('unsupported', `${model} is not a GGUF file, which llama.cpp needs`)
     // A file's source is named by its path.
     return (await files.open(file)).name
   } finally {
@@ -142,7 +148,10 @@ for line in sys.stdin:
     print(json.dumps({"id": int(token), "ttft_ms": 1000 * (time.perf_counter() - begun)}), flush=True)
 `
 
-/** A process of Python, asked by lines. Rejects with `unsupported` where mlx_lm is not installed. */
+/**
+ * Starts a Python process that is asked by lines. Rejects with `unsupported` if mlx_lm is not
+ * installed.
+ */
 export async function mlx(model: string): Promise<Contender> {
   const child: ChildProcessWithoutNullStreams = spawn('python3', ['-c', script, model], { stdio: 'pipe' })
   let said = ''

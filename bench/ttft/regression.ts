@@ -1,4 +1,8 @@
-/** A run beside the last record of the same machine: what moved, by how much, and whether that can be chance. */
+/**
+ * Compares a run with the last record of the same machine: what changed, by how much, and whether
+ * it can be chance.
+ */
+import { defined } from '../../src/base/at.ts'
 import type { Machine } from '../machine.ts'
 import { round } from '../stats.ts'
 import { compare, holm } from './significance.ts'
@@ -16,19 +20,19 @@ export interface Moved {
   readonly engine: string
   readonly mode: string
   readonly length: number
-  /** Of the new times by the old; its interval of 95 %. */
+  /** The new times divided by the old, and its 95 % interval. */
   readonly ratio: number
   readonly interval: readonly [number, number]
-  /** Of no difference, as it counts among all rows. */
+  /** The probability of no difference, corrected for the number of rows. */
   readonly p: number
   readonly verdict: 'slower' | 'faster' | 'same'
 }
 
-/** Less than this is not worth a word, however sure. */
+/** Smaller changes are not reported, however certain they are. */
 const leastRatio = 0.03
 const most = 0.05
 
-/** Rows that both have, in the order of the new one. */
+/** Compares the rows that both have, in the order of the new record. */
 export function movedSince(before: TtftRecord, now: TtftRecord): Moved[] {
   const pairs = now.rows.flatMap((row) => {
     const old = before.rows.find(
@@ -40,22 +44,25 @@ export function movedSince(before: TtftRecord, now: TtftRecord): Moved[] {
   })
   const ps = holm(pairs.map(({ p }) => p))
   return pairs.map(({ row, ratio, interval }, at): Moved => {
-    const sure = ps[at]! < most && Math.abs(ratio - 1) > leastRatio
+    const sure = defined(ps[at]) < most && Math.abs(ratio - 1) > leastRatio
     return {
       engine: row.engine,
       mode: row.mode,
       length: row.length,
       ratio: round(ratio, 3),
       interval: [round(interval[0], 3), round(interval[1], 3)],
-      p: round(ps[at]!, 2),
+      p: round(defined(ps[at]), 2),
       verdict: !sure ? 'same' : ratio > 1 ? 'slower' : 'faster',
     }
   })
 }
 
-/** The newest record of the same machine and model. */
+/** Returns the newest record of the same machine and model. */
 export function lastLike(records: readonly TtftRecord[], { machine, model, date }: TtftRecord): TtftRecord | undefined {
-  const same = ({ machine: own, ...record }: TtftRecord) =>
-    record.model === model && own.cpu === machine.cpu && own.cores === machine.cores && record.date < date
+  const same = (record: TtftRecord) =>
+    record.model === model &&
+    record.machine.cpu === machine.cpu &&
+    record.machine.cores === machine.cores &&
+    record.date < date
   return records.filter(same).sort((a, b) => (a.date < b.date ? 1 : -1))[0]
 }

@@ -1,8 +1,10 @@
 /**
- * Whether two sets of times differ: Mann and Whitney's U (1947), exact for small sets, by the normal approximation with a correction for ties
- * for larger ones; how much, as the median of all ratios (Hodges and Lehmann 1963) with an interval from U; and Holm's correction (1979) where
- * many rows are asked at once.
+ * Tests whether two sets of times differ, with Mann and Whitney's U (1947): exact for small sets,
+ * by the normal approximation with a correction for ties for larger ones. The size of the
+ * difference is the median of all ratios (Hodges and Lehmann 1963) with an interval from U. Holm's
+ * correction (1979) applies when many rows are tested at once.
  */
+import { defined } from '../../src/base/at.ts'
 
 /** Sets up to this size, without ties, are counted exactly. */
 const exactSize = 20
@@ -10,24 +12,24 @@ const exactSize = 20
 export interface Comparison {
   /** Two-sided. */
   readonly p: number
-  /** Of the second set by the first. */
+  /** The second set divided by the first. */
   readonly ratio: number
-  /** 95 %. */
+  /** 95 % interval. */
   readonly interval: readonly [low: number, high: number]
 }
 
-/** Both hold at least one positive number. */
+/** Compares two sets that hold at least one positive number each. */
 export function compare(a: readonly number[], b: readonly number[]): Comparison {
   const ratios = a.flatMap((x) => b.map((y) => y / x)).sort((x, y) => x - y)
   const middle = (ratios.length - 1) / 2
-  const ratio = Math.sqrt(ratios[Math.floor(middle)]! * ratios[Math.ceil(middle)]!)
-  // As many ratios lie outside of it as U may be small.
+  const ratio = Math.sqrt(defined(ratios[Math.floor(middle)]) * defined(ratios[Math.ceil(middle)]))
+  // As many ratios lie outside the interval as U may be small.
   const spread = 1.96 * Math.sqrt((a.length * b.length * (a.length + b.length + 1)) / 12)
   const out = Math.max(0, Math.floor(ratios.length / 2 - spread))
-  return { p: mannWhitney(a, b), ratio, interval: [ratios[out]!, ratios[ratios.length - 1 - out]!] }
+  return { p: mannWhitney(a, b), ratio, interval: [defined(ratios[out]), defined(ratios[ratios.length - 1 - out])] }
 }
 
-/** The two-sided p of no difference. */
+/** Returns the two-sided p of no difference. */
 export function mannWhitney(a: readonly number[], b: readonly number[]): number {
   const [m, n] = [a.length, b.length]
   let u = 0
@@ -43,7 +45,7 @@ export function mannWhitney(a: readonly number[], b: readonly number[]): number 
   return Math.min(1, 2 * (1 - normal(z)))
 }
 
-/** Holm's: each p as it counts among all, in the order given. */
+/** Returns each p after Holm's correction, in the original order. */
 export function holm(ps: readonly number[]): number[] {
   const order = ps.map((p, at) => ({ p, at })).sort((x, y) => x.p - y.p)
   const out = Array<number>(ps.length)
@@ -55,18 +57,27 @@ export function holm(ps: readonly number[]): number[] {
   return out
 }
 
-/** Share of all orders of m and n values in which U is at most `u`: by the recurrence of Mann and Whitney's paper. */
+/**
+ * Returns the share of all orders of m and n values in which U is at most `u`, by the recurrence of
+ * Mann and Whitney's paper.
+ */
 function exactTail(m: number, n: number, u: number): number {
   const most = m * n
-  // counts[j][k]: orders of i values of the one and j of the other with U = k; i grows.
+  // counts[j][k] is the number of orders of i values of the first set and j of the second with U =
+  // k; i grows.
   let counts = Array.from({ length: n + 1 }, () => Float64Array.from({ length: most + 1 }, (_, k) => (k === 0 ? 1 : 0)))
   for (let i = 1; i <= m; i++) {
     const next = [Float64Array.from({ length: most + 1 }, (_, k) => (k === 0 ? 1 : 0))]
     for (let j = 1; j <= n; j++)
-      next.push(Float64Array.from({ length: most + 1 }, (_, k) => (k >= j ? counts[j]![k - j]! : 0) + next[j - 1]![k]!))
+      next.push(
+        Float64Array.from(
+          { length: most + 1 },
+          (_, k) => (k >= j ? defined(defined(counts[j])[k - j]) : 0) + defined(defined(next[j - 1])[k]),
+        ),
+      )
     counts = next
   }
-  const all = counts[n]!
+  const all = defined(counts[n])
   let [tail, total] = [0, 0]
   all.forEach((count, k) => {
     total += count
@@ -81,7 +92,10 @@ function tieSizes(values: readonly number[]): number[] {
   return [...counts.values()].filter((count) => count > 1)
 }
 
-/** Of a standard normal variable, the share below z: Abramowitz and Stegun 26.2.17, within 7.5e-8. */
+/**
+ * Returns the share of a standard normal variable below z: Abramowitz and Stegun 26.2.17, within
+ * 7.5e-8.
+ */
 function normal(z: number): number {
   const t = 1 / (1 + 0.2316419 * z)
   const tail = t * (0.31938153 + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429))))

@@ -1,4 +1,7 @@
-/** This engine in a tab of headless Chromium, by the page and the worker that `foretoken serve` serves. */
+/**
+ * Runs this engine in a tab of headless Chromium, with the page and the worker that `foretoken
+ * serve` serves.
+ */
 import type { Browser, Page } from 'playwright-core'
 import { ForetokenError, type Message } from '../../node/index.ts'
 import { foundChromium } from '../../scripts/chromium.mjs'
@@ -13,7 +16,7 @@ export const browserFlags = [
   '--no-first-run',
 ]
 
-/** Rejects with `unsupported` where there is no Playwright or no Chromium. */
+/** Starts Chromium. Rejects with `unsupported` if there is no Playwright or no Chromium. */
 export async function openBrowser(): Promise<Browser> {
   const name: string = 'playwright-core'
   const { chromium } = await import(name).catch(() => {
@@ -25,44 +28,52 @@ export async function openBrowser(): Promise<Browser> {
   return chromium.launch({ executablePath, args: browserFlags })
 }
 
-/** `foretoken serve` with one thread. `cli`: its script. */
+/** Starts `foretoken serve` with one thread. `cli` is its script. */
 export function servePage(cli: string, model: string): Promise<Served> {
   return listening(cli, ['serve', '-m', model, '--port', '0', '--threads', '1'])
 }
 
-/** A worker of the page's, with so many threads, as `window.bench1` and so on; says which build runs. */
+/**
+ * Opens a worker of the page with `threads` threads, as `window.bench1` and so on. Returns which
+ * build runs.
+ */
 export function openWorker(page: Page, threads: number): Promise<string> {
   return page.evaluate(async (threads) => {
     const script = (
       await (await fetch((document.querySelector('script[type=module]') as HTMLScriptElement).src)).text()
-    ).match(/page\/engine-[0-9a-f]+\.js/)![0]
+    ).match(/page\/engine-[0-9a-f]+\.js/)?.[0]
+    if (!script) throw new Error('the page names no script of its engine')
     const worker = new Worker(new URL(script, document.baseURI), { type: 'module' })
     const manifest = await (await fetch('page/model.json')).json()
     const base = new URL('page/model.json', document.baseURI).href
-    const { predictor: _, ...own } = manifest
+    const { predictor: _, ...withoutPredictor } = manifest
     const ready = new Promise<string>((resolve, reject) => {
       worker.addEventListener('message', ({ data }) => {
         if (data.type === 'ready') resolve(data.build)
         if (data.type === 'failed') reject(new Error(data.message))
       })
     })
-    worker.postMessage({ type: 'load', device: 'cpu', threads, source: { kind: 'offered', manifest: own, base } })
-    ;(window as unknown as Record<string, Worker>)[`bench${threads}`] = worker
+    const source = { kind: 'offered', manifest: withoutPredictor, base }
+    worker.postMessage({ type: 'load', device: 'cpu', threads, source })
+    Reflect.set(window, `bench${threads}`, worker)
     return ready
   }, threads)
 }
 
-/** From a message handed over in the worker to its first token, exact, behind no cache; in milliseconds. */
+/**
+ * Returns the milliseconds from a message in the worker to its first token, exact and without a
+ * cached prefix.
+ */
 export async function timedInTab(page: Page, threads: number, messages: readonly Message[]): Promise<number> {
-  const last = (await asked(page, threads, { type: 'time', id: 1, messages, cachedTokens: 0 })).at(-1)!
-  return last.type === 'timed' ? last.ttft : Number.NaN
+  const last = (await asked(page, threads, { type: 'time', id: 1, messages, cachedTokens: 0 })).at(-1)
+  return last?.type === 'timed' ? last.ttft : Number.NaN
 }
 
-/** All that a worker says to a request, to its end. */
+/** Returns everything that a worker answers to a request, to its end. */
 function asked(page: Page, threads: number, message: ToEngine): Promise<FromEngine[]> {
   return page.evaluate(
     ({ threads, message }) => {
-      const worker = (window as unknown as Record<string, Worker>)[`bench${threads}`]!
+      const worker: Worker = Reflect.get(window, `bench${threads}`)
       return new Promise<FromEngine[]>((resolve, reject) => {
         const said: FromEngine[] = []
         const hear = ({ data }: MessageEvent<FromEngine>) => {
@@ -80,7 +91,7 @@ function asked(page: Page, threads: number, message: ToEngine): Promise<FromEngi
   )
 }
 
-/** This engine in a tab. */
+/** Opens this engine in a tab. */
 export async function ownTab({ model, threads = 1, cli }: EngineOptions): Promise<TextEngine> {
   const browser = await openBrowser()
   const served = await servePage(cli, model).catch(async (error) => {

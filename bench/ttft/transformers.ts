@@ -1,21 +1,30 @@
-/** transformers.js in Node, on an export in its own layout: ONNX Runtime's native code on the CPU. */
+/**
+ * Runs transformers.js in Node on an export in its own layout: ONNX Runtime's native code on the
+ * CPU.
+ */
 import { existsSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { ForetokenError, type Message } from '../../node/index.ts'
 import { cpuMs } from '../stats.ts'
 import type { EngineOptions, TextEngine } from './contender.ts'
 
-/** What is used of its pipeline. */
+/** The part of its pipeline that is used here. */
 interface Generator {
   (messages: readonly Message[], options: object): Promise<{ readonly generated_text: readonly Message[] }[]>
   readonly tokenizer: object
   dispose(): Promise<void>
 }
 
-/** Its names of the types of weights, by the file that holds them: those that models are used with before the largest. */
+/**
+ * Its names for the types of weights, by the file that holds them; common small ones before the
+ * largest.
+ */
 const dtypes = { 'model_quantized.onnx': 'q8', 'model_q4.onnx': 'q4', 'model_fp16.onnx': 'fp16', 'model.onnx': 'fp32' }
 
-/** Rejects with `unsupported` where it is not installed, and `not_found` for a folder without an export. */
+/**
+ * Opens an export. Rejects with `unsupported` if the package is not installed, and `not_found` for
+ * a folder without an export.
+ */
 export async function transformersJs(folder: string, { threads = 1 }: EngineOptions): Promise<TextEngine> {
   const name: string = '@huggingface/transformers'
   const { env, pipeline, TextStreamer } = await import(name).catch(() => {
@@ -36,11 +45,12 @@ export async function transformersJs(folder: string, { threads = 1 }: EngineOpti
     session_options: { intraOpNumThreads: threads, interOpNumThreads: 1 },
   })
   const answer = async (messages: readonly Message[], tokens: number, onToken: () => void) => {
-    // Its streamer holds text back to the end of a word; a token is told as soon as it is there.
+    // Its streamer holds text back to the end of a word; the token callback fires as soon as a
+    // token is there.
     const options = { skip_prompt: true, callback_function() {}, token_callback_function: onToken }
     const streamer = new TextStreamer(generator.tokenizer, options)
-    const [told] = await generator(messages, { max_new_tokens: tokens, do_sample: false, streamer })
-    return told!.generated_text.at(-1)!.content
+    const [conversation] = await generator(messages, { max_new_tokens: tokens, do_sample: false, streamer })
+    return conversation?.generated_text.at(-1)?.content ?? ''
   }
   return {
     name: `transformers.js ${basename(path)}`,
@@ -48,12 +58,12 @@ export async function transformersJs(folder: string, { threads = 1 }: EngineOpti
     modes: ['exact'],
     async first(messages) {
       const [begun, cpu] = [performance.now(), cpuMs()]
-      let told: { ttft_ms: number; cpu_ms: number } | undefined
+      let first: { ttft_ms: number; cpu_ms: number } | undefined
       await answer(messages, 1, () => {
-        told ??= { ttft_ms: performance.now() - begun, cpu_ms: cpuMs() - cpu }
+        first ??= { ttft_ms: performance.now() - begun, cpu_ms: cpuMs() - cpu }
       })
-      if (!told) throw new ForetokenError('remote', 'transformers.js answered without a token')
-      return told
+      if (!first) throw new ForetokenError('remote', 'transformers.js answered without a token')
+      return first
     },
     answer: (messages, tokens) => answer(messages, tokens, () => {}),
     close: () => generator.dispose(),

@@ -1,21 +1,23 @@
-/** wllama, llama.cpp in Wasm, in a tab of headless Chromium on the same GGUF file. */
+/** Runs wllama, llama.cpp in Wasm, in a tab of headless Chromium on the same GGUF file. */
+
 import { createReadStream, readFileSync, statSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { dirname, extname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ForetokenError, type Message } from '../../node/index.ts'
+import { defined } from '../../src/base/at.ts'
 import type { EngineOptions, TextEngine } from './contender.ts'
 import type { Served } from './listening.ts'
 import { chatText, ggufPath } from './peers.ts'
 import { openBrowser } from './tab.ts'
 
-/** wllama's calls in a tab, the same for its generations. */
+/** wllama's calls in a tab, the same for all of its generations. */
 interface WllamaPage {
   complete(prompt: string, tokens: number): Promise<{ readonly text: string; readonly first_ms: number }>
 }
 
-/** wllama, 2 or 3, on the same GGUF file. Rejects with `unsupported` where it is not installed. */
+/** Opens wllama 2 or 3 on the same GGUF file. Rejects with `unsupported` if it is not installed. */
 export async function wllama({ model, context, threads = 1 }: EngineOptions): Promise<TextEngine> {
   const folder = await packageFolder('@wllama/wllama')
   const { version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
@@ -31,7 +33,10 @@ export async function wllama({ model, context, threads = 1 }: EngineOptions): Pr
     await page.evaluate(loadWllama, { threads, context })
     const complete = (messages: readonly Message[], tokens: number) =>
       page.evaluate(
-        ({ prompt, tokens }) => (window as unknown as { wllama: WllamaPage }).wllama.complete(prompt, tokens),
+        ({ prompt, tokens }) => {
+          const wllama: WllamaPage = Reflect.get(window, 'wllama')
+          return wllama.complete(prompt, tokens)
+        },
         { prompt: chatText(messages), tokens },
       )
     return {
@@ -48,7 +53,7 @@ export async function wllama({ model, context, threads = 1 }: EngineOptions): Pr
   }
 }
 
-/** Runs in the page: all it needs is inside. */
+/** Runs in the page, so everything that it needs is inside. */
 async function loadWllama({ threads, context }: { threads: number; context: number }): Promise<void> {
   const at = '/wllama/esm'
   const module: string = `${at}/index.js`
@@ -61,7 +66,8 @@ async function loadWllama({ threads, context }: { threads: number; context: numb
   const engine = new Wllama(paths, { suppressNativeLog: true })
   const blob = await (await fetch('/model.gguf')).blob()
   await engine.loadModel([blob], { n_ctx: context, n_threads: threads, n_batch: 512, n_gpu_layers: 0, warmup: false })
-  // Generation 2 has calls for passes and samples; generation 3 whole completions only, of which the first piece is timed.
+  // Generation 2 has calls for passes and samples; generation 3 has whole completions only, whose
+  // first piece is timed.
   const steps = async (prompt: string, tokens: number) => {
     const begun = performance.now()
     await engine.kvClear()
@@ -70,7 +76,7 @@ async function loadWllama({ threads, context }: { threads: number; context: numb
     for (let from = 0; from < ids.length; from += 512) await engine.decode(ids.slice(from, from + 512), {})
     const decoder = new TextDecoder()
     let [text, first] = ['', 0]
-    for (let made = 0; made < tokens; made++) {
+    for (let count = 0; count < tokens; count++) {
       const { token } = await engine.samplingSample()
       if (engine.isTokenEOG(token)) break
       text += decoder.decode(await engine.detokenize([token]), { stream: true })
@@ -104,13 +110,13 @@ async function packageFolder(name: string): Promise<string> {
 
 const types: Readonly<Record<string, string>> = { '.js': 'text/javascript', '.wasm': 'application/wasm' }
 
-/** An empty page, folders and single files on loopback, cross-origin isolated. */
+/** Serves an empty page, folders and single files on loopback, cross-origin isolated. */
 async function serveFiles(
   folders: Readonly<Record<string, string>>,
   files: Readonly<Record<string, string>>,
 ): Promise<Served> {
   const server = createServer((request, response) => {
-    const path = normalize(decodeURIComponent(new URL(request.url!, 'http://x').pathname))
+    const path = normalize(decodeURIComponent(new URL(defined(request.url), 'http://x').pathname))
     const headers = {
       'cross-origin-opener-policy': 'same-origin',
       'cross-origin-embedder-policy': 'require-corp',

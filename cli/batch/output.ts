@@ -1,7 +1,5 @@
-/**
- * Formats lines of a batch's output. Each has the number and the hash of the input line it answers.
- */
-import { createHash } from 'node:crypto'
+/** Formats lines of a batch's output. Each has the number and the hash of its input line. */
+import { sha256Of } from '../../node/hash.ts'
 import type { DoneEvent, ForetokenError } from '../../node/index.ts'
 import type { BatchLine } from './lines.ts'
 
@@ -15,7 +13,7 @@ export interface Answered {
 
 /** Returns a prefix of the SHA-256, long enough to detect that an input line was replaced. */
 export function hashOf(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex').slice(0, 16)
+  return sha256Of(bytes).slice(0, 16)
 }
 
 export function resultLine({ form, id, line, input }: Answered, done: DoneEvent, model: string, now: number): string {

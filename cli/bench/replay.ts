@@ -32,7 +32,7 @@ export async function benchReplayCommand(path: string, flags: Flags, signal: Abo
   const bounds = { ttftMs: flags['ttft-bound'] ?? 1000, itlMs: flags['itl-bound'] ?? 100 }
   const trace = await readTrace(path)
   const scale = flags.scale ?? Math.min(1, mostPrompt / Math.max(...trace.map((row) => row.prompt_tokens)))
-  const rows = scaleTrace(trace, { scale, mostPrompt, mostOutput, take: requests })
+  const rows = scaleTrace(trace, { scale, mostPrompt, mostOutput, requests })
   const context = Math.max(...rows.map((row) => row.prompt_tokens + row.output_tokens)) + 1
   const results: Record<string, ReplayResult> = {}
   const line = new StatusLine()
@@ -85,7 +85,7 @@ export async function benchReplayCommand(path: string, flags: Flags, signal: Abo
 /**
  * Measures the capacity of one request at a time, in requests a second, with requests from the
  * whole trace, and returns it with facts about the engine. The prompts are generated for this only,
- * so the prefix cache never has their beginnings. /
+ * so the prefix cache never has their beginnings.
  */
 async function probe(
   rows: readonly TraceRow[],

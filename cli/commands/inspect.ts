@@ -1,10 +1,8 @@
 /** `foretoken inspect`: describes a model and the memory that it takes, without reading weights. */
-import { defaultModel, loadWasm, type ModelArchive, modelFiles, openModel } from '../../node/index.ts'
-import { kvTypeIds } from '../../src/backend/wasm/abi.ts'
-import { selectCore } from '../../src/backend/wasm/select.ts'
-import { pageTokens } from '../../src/base/kv.ts'
+import { defaultModel, type ModelArchive, modelFiles, openModel } from '../../node/index.ts'
+import { pageLayout, pageTokens } from '../../src/base/kv.ts'
 import type { LayerShape } from '../../src/base/model.ts'
-import { layerShapes } from '../../src/model/config.ts'
+import { specOf } from '../../src/model/families/index.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { ignoring, pulling } from '../session.ts'
 import { name, print, size, warn } from '../terminal.ts'
@@ -18,7 +16,7 @@ export async function inspect({ flags, operands }: Invocation, signal: AbortSign
     const archive = await openModel(files, ignoring(flags))
     warn(archive)
     const facts = { model, ...describe(archive) }
-    const report = { ...facts, memory: await memoryPlan(facts) }
+    const report = { ...facts, memory: memoryPlan(facts) }
     print(flags.json ? JSON.stringify(report) : table(report))
   } finally {
     await files.close()
@@ -50,31 +48,30 @@ function describe(archive: ModelArchive) {
 
 type Facts = ReturnType<typeof describe>
 
-/** Returns the memory in bytes: weights as in the file, pages as the core lays them out. */
-async function memoryPlan({ bytes, config }: Facts) {
-  const { kernels } = await selectCore(await loadWasm('simd128'), 'simd128', false)
+/** Returns the memory in bytes: weights as in the file, pages as in `pageLayout`. */
+function memoryPlan({ bytes, config }: Facts) {
+  const spec = specOf(config)
   const kv = Object.fromEntries(
     (['f32', 'f16', 'int8'] as const).map((type) => {
-      const page = layerShapes(config).reduce((sum, { kvHeads }) => {
-        return sum + kernels.kv_layer_bytes(kvTypeIds[type], kvHeads, config.headDim)
-      }, 0)
+      const page = pageLayout(spec, type).bytes
       return [type, { bytes_per_token: page / pageTokens, at_1024: (page * 1024) / pageTokens }]
     }),
   )
   return { weights: bytes, kv }
 }
 
-function table(report: Facts & { model: string; memory: Awaited<ReturnType<typeof memoryPlan>> }): string {
+function table(report: Facts & { model: string; memory: ReturnType<typeof memoryPlan> }): string {
   const { config, tokenizer, memory } = report
+  const spec = specOf(config)
   const span = (name: keyof LayerShape) => {
-    const least = Math.min(...layerShapes(config).map((shape) => shape[name]))
+    const least = spec.layers.reduce((most, layer) => Math.min(most, layer[name]), config[name])
     return least === config[name] ? `${least}` : `${least} to ${config[name]}`
   }
   const rows: [string, string][] = [
     ['model', report.model],
     [
       'architecture',
-      `${config.architecture}, ${config.layers} layers, ${config.hidden} wide, ${span('intermediate')} in the MLP`,
+      `${spec.family}, ${config.layers} layers, ${config.hidden} wide, ${span('intermediate')} in the MLP`,
     ],
     ['heads', `${span('heads')} of ${config.headDim}, ${span('kvHeads')} for keys and values`],
     ['context', `${config.maxContext} tokens`],

@@ -4,7 +4,7 @@
 import type { Engine } from '../../node/index.ts'
 import { type Agreement, agreement } from '../../src/evaluate/agreement.ts'
 import type { Judged } from '../../src/evaluate/judge.ts'
-import type { FitOptions, FittedSource } from '../../src/fit/fit.ts'
+import type { FitOptions, SourceFit } from '../../src/fit/fit.ts'
 import type { LinearMap, PredictorFile } from '../../src/predict/file.ts'
 import { type PredictorHeader, sourcesOf } from '../../src/predict/plan.ts'
 import { type DocumentSets, documentIds } from './documents.ts'
@@ -35,7 +35,7 @@ export async function fitSources(
   const file = { header, maps, gains }
   for (let source = done; source < sourcesOf(header.plan, header.layers).length; source++) {
     const documents = documentIds(engine, training, { seed: seed + source, most })
-    const fitted: FittedSource = await engine.workbench.fitSource(header, file, source, documents, options)
+    const fitted: SourceFit = await engine.workbench.fitSource(header, file, source, documents, options)
     for (const [name, map] of fitted.maps) maps.set(name, map)
     gains[source] = fitted.gain
     await onSource?.(source, file)

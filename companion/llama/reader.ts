@@ -1,27 +1,24 @@
 /**
- * llama.cpp as a companion: whole answers by node-llama-cpp (an optional peer), on Metal, CUDA, Vulkan or the CPU. It sends no K and V: its own are
- * laid out for itself.
+ * Runs llama.cpp as a companion: it makes whole answers by node-llama-cpp (an optional peer), on
+ * Metal, CUDA, Vulkan or the CPU. It sends no K and V, since llama.cpp lays them out in its own
+ * way.
  *
- * Prompts come as token ids, and tokens go as ids: the same GGUF file has the same vocabulary on both sides. Its numbers are its own, so that an answer
- * which the edge goes on with, after a failure, may go on otherwise than llama.cpp would have.
+ * Prompts and tokens are exchanged as ids: the same GGUF file has the same vocabulary on both
+ * sides. llama.cpp rounds differently, so that an answer that the edge continues after a failure
+ * may differ from the one that llama.cpp would have made.
  */
 import { modelFiles, type OpenModelFiles } from '../../node/index.ts'
 import { Trace } from '../../src/base/trace.ts'
 import { throwIfAborted } from '../../src/base/turn.ts'
-import { Answer } from '../../src/engine/answer.ts'
-import {
-  asForetokenError,
-  ForetokenError,
-  type GenerateEvent,
-  type GenerateRequest,
-  Lifetime,
-} from '../../src/index.ts'
+import { AnswerState } from '../../src/engine/answer-state.ts'
+import { submitSteps } from '../../src/engine/stepped.ts'
+import { type Answer, ForetokenError, Gate, type GenerateRequest, Lifetime, Shares } from '../../src/index.ts'
 import { identityOf } from '../../src/model/load.ts'
 import { openModel } from '../../src/model/open.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
 import type { PromptReader } from '../reader.ts'
 
-/** What is used of node-llama-cpp. */
+/** The parts of node-llama-cpp that are used. */
 interface Llama {
   readonly gpu: string | false
   loadModel(options: object): Promise<LlamaModel>
@@ -51,11 +48,14 @@ export interface LlamaOptions {
   readonly model: string
   readonly context: number
   readonly threads?: number | undefined
-  /** Keys of the model's metadata to read it without, see `OpenOptions`. */
+  /** Metadata keys to ignore, see `OpenOptions`. */
   readonly ignoreConfig?: readonly string[] | undefined
 }
 
-/** Rejects with `unsupported` where node-llama-cpp is not installed or the model is no GGUF file. */
+/**
+ * Loads a model. Rejects with `unsupported` if node-llama-cpp is not installed, or the model is not
+ * a GGUF file.
+ */
 export async function openLlama({
   model,
   context,
@@ -77,9 +77,9 @@ export async function openLlama({
     const identity = await identityOf(archive)
     const llama: Llama = await getLlama({ build: 'never', skipDownload: true, logLevel: LlamaLogLevel.error })
     const loaded = await llama.loadModel({ modelPath: path })
-    const most = Math.min(context, archive.config.maxContext)
-    const made = await loaded.createContext({
-      contextSize: most,
+    const contextSize = Math.min(context, archive.config.maxContext)
+    const llamaContext = await loaded.createContext({
+      contextSize,
       batchSize: 512,
       sequences: 1,
       ...(threads && { threads }),
@@ -88,24 +88,24 @@ export async function openLlama({
       archive,
       tokenizer: createTokenizer(archive.tokenizer),
       backend: { build: `llama.cpp ${llama.gpu || 'cpu'}`, memoryBytes: () => 0 },
-      context: most,
+      context: contextSize,
       loadMs: 0,
       prediction: undefined,
     }
-    const queue = new Queue()
-    const sequence = made.getSequence()
+    const gate = new Gate({ stocks: [new Shares(1)] })
+    const sequence = llamaContext.getSequence()
     return {
       archive,
       identity,
-      context: most,
+      context: contextSize,
       backend: source.backend,
       prediction: undefined,
       get stats() {
-        return queue.stats
+        return { running: gate.running, waiting: gate.waiting }
       },
-      submit: (request) => answers(request, source, sequence, queue),
+      submit: (request) => submit(request, source, sequence, gate),
       async close() {
-        await made.dispose()
+        await llamaContext.dispose()
         await loaded.dispose()
         await llama.dispose()
       },
@@ -115,47 +115,50 @@ export async function openLlama({
   }
 }
 
-type Source = ConstructorParameters<typeof Answer>[2]
+type Source = ConstructorParameters<typeof AnswerState>[2]
 
-/** One answer after the other: there is one sequence. It is free again when the answer ends, or its request is aborted. */
-async function* answers(
-  request: GenerateRequest,
-  source: Source,
-  sequence: LlamaSequence,
-  queue: Queue,
-): AsyncGenerator<GenerateEvent> {
+/**
+ * Submits a request. Answers are made one after the other, since there is one sequence. Throws
+ * `bad_argument`.
+ */
+function submit(request: GenerateRequest, source: Source, sequence: LlamaSequence, gate: Gate): Answer {
   const trace = new Trace()
-  const answer = new Answer(request.prompt as readonly number[], request, source, trace)
-  const life = new Lifetime().follow(answer.signal)
-  try {
-    life.hold(await queue.enter())
-    throwIfAborted(life.signal)
-    answer.onAdmit()
-    if (!answer.ended) {
-      await sequence.clearHistory()
-      answer.onPrefill(0, answer.ids.length)
-    }
-    yield* answer.events.splice(0)
-    if (answer.ended) return
-    const tokens = sequence.evaluateWithMetadata(answer.ids, { confidence: true }, optionsOf(request))
-    life.hold(() => tokens.return(undefined).catch(() => {}))
-    for await (const { token, confidence } of tokens) {
-      throwIfAborted(life.signal)
-      trace.mark('prefilled')
-      const more = answer.show({ id: token, logprob: Math.log(Math.max(confidence, 1e-30)) }) !== undefined
-      yield* answer.events.splice(0)
-      if (!more) return
-    }
-    throwIfAborted(life.signal)
-    throw new ForetokenError('internal', 'llama.cpp ended before the answer did')
-  } catch (error) {
-    throw asForetokenError(error)
-  } finally {
-    await life.end()
-  }
+  const state = new AnswerState(request.prompt as readonly number[], request, source, trace)
+  const life = new Lifetime()
+  return submitSteps(request.id, state, life, {
+    enter: (signal) => gate.enter({ signal }),
+    run: () => tokens(state, trace, request, sequence, life),
+  })
 }
 
-/** Throws `unsupported` for what llama.cpp is not asked for. */
+/** Computes an answer; yields after each token. */
+async function* tokens(
+  state: AnswerState,
+  trace: Trace,
+  request: GenerateRequest,
+  sequence: LlamaSequence,
+  life: Lifetime,
+): AsyncGenerator<void> {
+  throwIfAborted(life.signal)
+  state.onAdmit()
+  await sequence.clearHistory()
+  state.onPrefill(0, state.ids.length)
+  const evaluated = sequence.evaluateWithMetadata(state.ids, { confidence: true }, optionsOf(request))
+  life.hold(() => evaluated.return(undefined).catch(() => {}))
+  for await (const { token, confidence } of evaluated) {
+    throwIfAborted(life.signal)
+    trace.mark('prefilled')
+    if (state.show({ id: token, logprob: Math.log(Math.max(confidence, 1e-30)) }) === undefined) return
+    yield
+  }
+  throwIfAborted(life.signal)
+  throw new ForetokenError('internal', 'llama.cpp ended before the answer did')
+}
+
+/**
+ * Returns a request's options as llama.cpp takes them. Throws `unsupported` for those that are not
+ * passed on.
+ */
 function optionsOf({
   temperature,
   topK,
@@ -173,7 +176,7 @@ function optionsOf({
   if (topLogprobs || minTokens || stopTokenIds?.length || (logitBias && Object.keys(logitBias).length > 0))
     throw new ForetokenError(
       'unsupported',
-      'this companion runs llama.cpp, which gives no likeliest tokens and takes no logit bias or other ends of an answer; the edge answers itself',
+      'this companion runs llama.cpp without top log-probabilities, logit bias, minimum lengths and stop ids; the edge answers itself',
     )
   const penalties = repetitionPenalty || presencePenalty || frequencyPenalty
   return {
@@ -196,30 +199,10 @@ function optionsOf({
 async function ggufPath(model: string, files: OpenModelFiles): Promise<string> {
   const file = files.files.find((name) => name.endsWith('.gguf'))
   if (!file)
-    throw new ForetokenError('unsupported', `${model} is no GGUF file, which llama.cpp reads; use --backend wasm`)
-  // A file's source is named by its path.
+    throw new ForetokenError(
+      'unsupported',
+      `${model} is not a GGUF file, the only format that llama.cpp reads; use --backend wasm`,
+    )
+  // The name of a file's source is its path.
   return (await files.open(file)).name
-}
-
-class Queue {
-  #last: Promise<void> = Promise.resolve()
-  #inside = 0
-
-  get stats() {
-    return { running: Math.min(1, this.#inside), waiting: Math.max(0, this.#inside - 1) }
-  }
-
-  async enter(): Promise<() => void> {
-    const before = this.#last
-    let free = () => {}
-    this.#last = new Promise((resolve) => {
-      free = resolve
-    })
-    this.#inside++
-    await before
-    return () => {
-      this.#inside--
-      free()
-    }
-  }
 }

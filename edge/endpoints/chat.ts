@@ -1,8 +1,9 @@
-/** `POST /v1/chat/completions`. */
+/** Answers `POST /v1/chat/completions`. */
+import type { DoneEvent } from '../../src/index.ts'
+import type { ChoiceEvent } from '../choices.ts'
 import { ApiError } from '../errors.ts'
-import type { Endpoint, Plan } from '../exchange.ts'
+import type { Endpoint, Plan, PlanContext } from '../exchange.ts'
 import { newId } from '../ids.ts'
-import type { RunEvent } from '../run.ts'
 import { type ChatRequest, chatRequest } from '../schemas/chat.ts'
 import { entries } from '../schemas/common.ts'
 import { frame, done as last } from '../sse.ts'
@@ -51,49 +52,52 @@ export const chat: Endpoint<typeof chatRequest> = {
           ),
         }
       },
-      frames: (events) => frames(events),
+      frame: framesOf(body, { ...head, object: 'chat.completion.chunk' }, engine, isEnd),
       failed: (error) => frame(error.body),
     }
-
-    async function* frames(events: AsyncIterable<RunEvent>): AsyncGenerator<string> {
-      const base = { ...head, object: 'chat.completion.chunk' }
-      const answers: VisibleTokens[] = []
-      const dones: Extract<RunEvent, { type: 'done' }>['done'][] = []
-      const chunk = (index: number, delta: object, more: object = {}) =>
-        frame({ ...base, choices: [{ index, delta, logprobs: null, finish_reason: null, ...more }], ...noUsage })
-      const noUsage = body.stream_options?.include_usage ? { usage: null } : {}
-      const scored = (tokens: readonly VisibleToken[]) =>
-        body.logprobs && tokens.length > 0
-          ? { logprobs: { content: tokens.map(({ token }) => tokenLogprob(engine, token)), refusal: null } }
-          : {}
-      for await (const event of events) {
-        const { index } = event
-        if (event.type === 'progress') {
-          yield frame({
-            ...base,
-            choices: [],
-            ...noUsage,
-            foretoken: { progress: { index, done: event.done, total: event.total } },
-          })
-          continue
-        }
-        let text = ''
-        if (!answers[index]) text += chunk(index, { role: 'assistant', content: '', refusal: null })
-        const visible = (answers[index] ??= new VisibleTokens(engine, isEnd))
-        const content = event.type === 'token' ? event.token.text : ''
-        const tokens = event.type === 'token' ? visible.push(event.token) : visible.finish()
-        if (content !== '' || (body.logprobs && tokens.length > 0)) text += chunk(index, { content }, scored(tokens))
-        if (event.type === 'done') {
-          dones[index] = event.done
-          const finished = { index, delta: {}, logprobs: null, finish_reason: finishReason(event.done) }
-          text += frame({ ...base, choices: [finished], ...noUsage, foretoken: reportOf(event.done) })
-        }
-        if (text !== '') yield text
-      }
-      if (body.stream_options?.include_usage) yield frame({ ...base, choices: [], usage: usageOf(dones, choices) })
-      yield last
-    }
   },
+}
+
+/** Returns what writes the chunks of a stream: a function that is called with each event. */
+function framesOf(
+  body: ChatRequest,
+  base: object,
+  engine: PlanContext['engine'],
+  isEnd: (id: number) => boolean,
+): Plan['frame'] {
+  const usage = body.stream_options?.include_usage ?? false
+  const noUsage = usage ? { usage: null } : {}
+  const choices = body.n ?? 1
+  const answers: VisibleTokens[] = []
+  const dones: DoneEvent[] = []
+  let complete = 0
+  const chunk = (index: number, delta: object, more: object = {}) =>
+    frame({ ...base, choices: [{ index, delta, logprobs: null, finish_reason: null, ...more }], ...noUsage })
+  const scored = (tokens: readonly VisibleToken[]) =>
+    body.logprobs && tokens.length > 0
+      ? { logprobs: { content: tokens.map(({ token }) => tokenLogprob(engine, token)), refusal: null } }
+      : {}
+  const finish = (index: number, done: DoneEvent) => {
+    dones[index] = done
+    const finished = { index, delta: {}, logprobs: null, finish_reason: finishReason(done) }
+    const text = frame({ ...base, choices: [finished], ...noUsage, foretoken: reportOf(done) })
+    if (++complete < choices) return text
+    return text + (usage ? frame({ ...base, choices: [], usage: usageOf(dones, choices) }) : '') + last
+  }
+  return (event: ChoiceEvent) => {
+    const { index } = event
+    if (event.type === 'progress') {
+      const progress = { index, done: event.done, total: event.total }
+      return frame({ ...base, choices: [], ...noUsage, foretoken: { progress } })
+    }
+    const role = answers[index] ? '' : chunk(index, { role: 'assistant', content: '', refusal: null })
+    const visible = (answers[index] ??= new VisibleTokens(engine, isEnd))
+    const content = event.type === 'token' ? event.token.text : ''
+    const tokens = event.type === 'token' ? visible.push(event.token) : visible.finish()
+    const shows = content !== '' || (body.logprobs && tokens.length > 0)
+    const text = role + (shows ? chunk(index, { content }, scored(tokens)) : '')
+    return event.type === 'done' ? text + finish(index, event.done) : text
+  }
 }
 
 function topLogprobs({ logprobs, top_logprobs }: ChatRequest): number {

@@ -1,32 +1,33 @@
-/** All events of a run, by answer. */
-import type { AnyEngine, DoneEvent } from '../../src/index.ts'
-import type { RunEvent } from '../run.ts'
+/** Collects the events of a request by answer. */
+import type { DoneEvent, TextService } from '../../src/index.ts'
+import type { ChoiceEvent } from '../choices.ts'
 import { type VisibleToken, VisibleTokens } from './visible.ts'
 
 export interface Answered {
   readonly done: DoneEvent
-  /** Those of the text: neither the one that ended the turn, nor those of a stop string. */
+  /** The tokens of the text, without the one that ended the turn and those of a stop string. */
   readonly tokens: readonly VisibleToken[]
 }
 
-/** (answers), in order. */
+/** Reads all events; resolves with the answers in order. */
 export async function collect(
-  events: AsyncIterable<RunEvent>,
-  engine: AnyEngine,
+  events: AsyncIterable<ChoiceEvent>,
+  engine: TextService,
   isEnd: (id: number) => boolean,
 ): Promise<Answered[]> {
-  const answers: { done?: DoneEvent; tokens: VisibleToken[]; visible: VisibleTokens }[] = []
+  const answers: { tokens: VisibleToken[]; visible: VisibleTokens }[] = []
+  const complete: Answered[] = []
   for await (const event of events) {
     if (event.type === 'progress') continue
     const answer = (answers[event.index] ??= { tokens: [], visible: new VisibleTokens(engine, isEnd) })
     const shown = event.type === 'token' ? answer.visible.push(event.token) : answer.visible.finish()
     for (const token of shown) answer.tokens.push(token)
-    if (event.type === 'done') answer.done = event.done
+    if (event.type === 'done') complete[event.index] = { done: event.done, tokens: answer.tokens }
   }
-  return answers as Answered[]
+  return complete
 }
 
-/** OpenAI has one word for both limits. */
+/** Returns the reason as OpenAI names it, which has one word for both limits. */
 export function finishReason({ finishReason }: DoneEvent): 'stop' | 'length' {
   return finishReason === 'stop' ? 'stop' : 'length'
 }

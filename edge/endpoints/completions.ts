@@ -1,10 +1,10 @@
-/** `POST /v1/completions`. */
-import type { AnyEngine, DoneEvent } from '../../src/index.ts'
+/** Answers `POST /v1/completions`. */
+import type { DoneEvent, TextService } from '../../src/index.ts'
+import type { ChoiceEvent } from '../choices.ts'
 import { ApiError } from '../errors.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
 import { filled } from '../fill.ts'
 import { newId } from '../ids.ts'
-import type { RunEvent } from '../run.ts'
 import { type CompletionRequest, completionEntries, completionRequest } from '../schemas/completions.ts'
 import { frame, done as last } from '../sse.ts'
 import { reportOf, usageOf } from '../usage.ts'
@@ -39,7 +39,10 @@ export const completions: Endpoint<typeof completionRequest> = {
       ...(typeof body.parse_special === 'boolean' && { parseSpecial: body.parse_special }),
       ...(typeof body.add_special_tokens === 'boolean' && { addSpecial: body.add_special_tokens }),
     }
-    const echo = (index: number) => (body.echo ? textOf(prompts[Math.floor(index / choices)]!, engine) : '')
+    const echo = (index: number) => {
+      const prompt = prompts[Math.floor(index / choices)]
+      return body.echo && prompt !== undefined ? textOf(prompt, engine) : ''
+    }
     return {
       requests: prompts.map((prompt) => ({ ...options, ...raw, prompt: gapped(prompt, body, engine) })),
       choices,
@@ -61,49 +64,54 @@ export const completions: Endpoint<typeof completionRequest> = {
           ),
         }
       },
-      frames: (events) => frames(events),
+      frame: framesOf(body, head, { answers: prompts.length * choices, echo, scored, engine, isEnd }),
       failed: (error) => frame(error.body),
     }
-
-    async function* frames(events: AsyncIterable<RunEvent>): AsyncGenerator<string> {
-      const noUsage = body.stream_options?.include_usage ? { usage: null } : {}
-      const chunk = (index: number, text: string, more: object = {}, report: object = {}) =>
-        frame({
-          ...head,
-          choices: [{ index, text, logprobs: null, finish_reason: null, ...more }],
-          ...noUsage,
-          ...report,
-        })
-      const dones: DoneEvent[] = []
-      const answers: VisibleTokens[] = []
-      for await (const event of events) {
-        const { index } = event
-        if (event.type === 'progress') {
-          yield frame({
-            ...head,
-            choices: [],
-            ...noUsage,
-            foretoken: { progress: { index, done: event.done, total: event.total } },
-          })
-          continue
-        }
-        let text = ''
-        if (!answers[index] && body.echo) text += chunk(index, echo(index))
-        const visible = (answers[index] ??= new VisibleTokens(engine, isEnd))
-        const shown = event.type === 'token' ? event.token.text : ''
-        const tokens = event.type === 'token' ? visible.push(event.token) : visible.finish()
-        const told = scored && tokens.length > 0
-        if (shown !== '' || told) text += chunk(index, shown, told ? { logprobs: logprobsOf(engine, tokens) } : {})
-        if (event.type === 'done') {
-          dones[index] = event.done
-          text += chunk(index, '', { finish_reason: finishReason(event.done) }, { foretoken: reportOf(event.done) })
-        }
-        if (text !== '') yield text
-      }
-      if (body.stream_options?.include_usage) yield frame({ ...head, choices: [], usage: usageOf(dones, choices) })
-      yield last
-    }
   },
+}
+
+interface StreamParts {
+  /** Number of answers. */
+  readonly answers: number
+  /** Returns the prompt that comes before an answer; '' if it is not echoed. */
+  echo(index: number): string
+  readonly scored: boolean
+  readonly engine: TextService
+  isEnd(id: number): boolean
+}
+
+/** Returns what writes the chunks of a stream: a function that is called with each event. */
+function framesOf(body: CompletionRequest, head: object, parts: StreamParts): Plan['frame'] {
+  const { echo, scored, engine, isEnd } = parts
+  const usage = body.stream_options?.include_usage ?? false
+  const noUsage = usage ? { usage: null } : {}
+  const answers: VisibleTokens[] = []
+  const dones: DoneEvent[] = []
+  let complete = 0
+  const chunk = (index: number, text: string, more: object = {}, report: object = {}) => {
+    const choice = { index, text, logprobs: null, finish_reason: null, ...more }
+    return frame({ ...head, choices: [choice], ...noUsage, ...report })
+  }
+  const finish = (index: number, done: DoneEvent) => {
+    dones[index] = done
+    const text = chunk(index, '', { finish_reason: finishReason(done) }, { foretoken: reportOf(done) })
+    if (++complete < parts.answers) return text
+    return text + (usage ? frame({ ...head, choices: [], usage: usageOf(dones, body.n ?? 1) }) : '') + last
+  }
+  return (event: ChoiceEvent) => {
+    const { index } = event
+    if (event.type === 'progress') {
+      const progress = { index, done: event.done, total: event.total }
+      return frame({ ...head, choices: [], ...noUsage, foretoken: { progress } })
+    }
+    let text = !answers[index] && body.echo ? chunk(index, echo(index)) : ''
+    const visible = (answers[index] ??= new VisibleTokens(engine, isEnd))
+    const shown = event.type === 'token' ? event.token.text : ''
+    const tokens = event.type === 'token' ? visible.push(event.token) : visible.finish()
+    const logprobs = scored && tokens.length > 0 ? { logprobs: logprobsOf(engine, tokens) } : undefined
+    if (shown !== '' || logprobs) text += chunk(index, shown, logprobs)
+    return event.type === 'done' ? text + finish(index, event.done) : text
+  }
 }
 
 function promptsOf(prompt: CompletionRequest['prompt']): readonly Prompt[] {
@@ -111,8 +119,11 @@ function promptsOf(prompt: CompletionRequest['prompt']): readonly Prompt[] {
   return typeof prompt[0] === 'number' ? [prompt as number[]] : (prompt as Prompt[])
 }
 
-/** A prompt with what comes behind its answer, if that is given. */
-function gapped(prompt: Prompt, { suffix, parse_special }: CompletionRequest, engine: AnyEngine): Prompt {
+/**
+ * Returns a prompt that also tells what follows the answer, if the body has a suffix. Throws an
+ * ApiError of 400.
+ */
+function gapped(prompt: Prompt, { suffix, parse_special }: CompletionRequest, engine: TextService): Prompt {
   if (!suffix) return prompt
   if (typeof prompt === 'string' && parse_special !== false) return filled(prompt, suffix, engine)
   throw new ApiError(400, 'suffix needs a prompt of text, in which special tokens are read', {
@@ -121,12 +132,15 @@ function gapped(prompt: Prompt, { suffix, parse_special }: CompletionRequest, en
   })
 }
 
-function textOf(prompt: Prompt, { tokenizer }: AnyEngine): string {
+function textOf(prompt: Prompt, { tokenizer }: TextService): string {
   return typeof prompt === 'string' ? prompt : tokenizer.decode(prompt)
 }
 
-/** The older form: lists side by side. Offsets are of the answer's own text, in UTF-16 units. */
-function logprobsOf(engine: AnyEngine, tokens: readonly VisibleToken[]) {
+/**
+ * Returns log-probabilities in the older form: parallel lists. Offsets are in the answer's own
+ * text, in UTF-16 units.
+ */
+function logprobsOf(engine: TextService, tokens: readonly VisibleToken[]) {
   const scored = tokens.map(({ token }) => scoredText(engine, token))
   const tops = tokens.map(({ token }) =>
     token.topLogprobs?.map((other) => scoredText(engine, other)).map(({ token, logprob }) => [token, logprob] as const),

@@ -1,6 +1,6 @@
-/** From the fields of a body to the engine's options. */
+/** Turns the fields of a body into the engine's options. */
 import type { z } from '@hono/zod-openapi'
-import type { AnyEngine, GenerateRequest } from '../../src/index.ts'
+import type { GenerateRequest, TextService } from '../../src/index.ts'
 import type { Config } from '../config.ts'
 import { ApiError } from '../errors.ts'
 import { limitOf, type sampling } from '../schemas/common.ts'
@@ -8,7 +8,7 @@ import { limitOf, type sampling } from '../schemas/common.ts'
 type Fields<T extends Record<string, z.ZodType>> = { readonly [N in keyof T]?: z.output<T[N]> }
 
 type Sampling = Fields<typeof sampling>
-/** What a chat template may be told. */
+/** The fields that a chat template reads. */
 type Templating = { readonly chat_template_kwargs?: Readonly<Record<string, unknown>> | null | undefined } & {
   readonly add_generation_prompt?: boolean | null | undefined
   readonly continue_final_message?: boolean | null | undefined
@@ -16,20 +16,24 @@ type Templating = { readonly chat_template_kwargs?: Readonly<Record<string, unkn
 
 export type Options = Omit<GenerateRequest, 'prompt' | 'signal' | 'tenant' | 'id'>
 
-/** What a request leaves open the config decides. `maxTokens` as the body has it. Throws an ApiError of 400. */
+/**
+ * Returns the options of a body. The config decides what the body leaves open. Throws an ApiError
+ * of 400.
+ */
 export function optionsOf(
   body: Sampling,
-  engine: AnyEngine,
+  engine: TextService,
   config: Config,
   maxTokens: number | null | undefined,
 ): Options {
   const { foretoken: more } = body
   const topK = body.top_k ?? more?.top_k ?? undefined
-  const given = {
+  const options = {
     maxTokens: limitOf(maxTokens) ?? config.limits.outputTokens,
     minTokens: body.min_tokens ?? undefined,
     temperature: body.temperature ?? config.temperature,
-    // The engine takes no 0; the fewest tokens that reach almost nothing are the likeliest one.
+    // The engine does not take 0. The smallest set of tokens with almost no probability is the
+    // likeliest token.
     topP: body.top_p === null || body.top_p === undefined ? undefined : Math.max(body.top_p, 1e-9),
     topK: topK === -1 ? 0 : topK,
     minP: body.min_p ?? more?.min_p ?? undefined,
@@ -43,18 +47,21 @@ export function optionsOf(
     ignoreEos: ignoresEnds(body),
     prefill: prefillOf(more?.prefill ?? undefined, engine, config),
   }
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as Options
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Options
 }
 
-/** Whether the model's own ends of a turn are passed over. */
+/** Returns true if the answer continues past the model's own ends of a turn. */
 export function ignoresEnds({ ignore_eos, foretoken }: Sampling): boolean | undefined {
   return ignore_eos ?? foretoken?.ignore_eos ?? undefined
 }
 
-/** What the chat template is told beside the messages. Throws an ApiError of 400 where an answer both begins and goes on. */
+/**
+ * Returns the options of the chat template. Throws an ApiError of 400 for an answer that should
+ * both begin and continue.
+ */
 export function templateOptionsOf(body: Templating): Pick<GenerateRequest, 'templateValues' | 'continueFinal'> {
-  const { add_generation_prompt: begins, continue_final_message: goesOn } = body
-  if (goesOn && begins)
+  const { add_generation_prompt: begins, continue_final_message: continues } = body
+  if (continues && begins)
     throw new ApiError(400, 'an answer either begins or goes on: leave add_generation_prompt out', {
       code: 'invalid_value',
       param: 'continue_final_message',
@@ -63,12 +70,14 @@ export function templateOptionsOf(body: Templating): Pick<GenerateRequest, 'temp
   if (typeof begins === 'boolean') values.add_generation_prompt ??= begins
   return {
     ...(Object.keys(values).length > 0 && { templateValues: values }),
-    ...(goesOn && { continueFinal: true }),
+    ...(continues && { continueFinal: true }),
   }
 }
 
-/** Kinds that need a predictor are refused where there is none; the config's own choice falls back to exact then. */
-function prefillOf(wanted: Options['prefill'], engine: AnyEngine, config: Config): Options['prefill'] {
+/**
+ * Refuses modes that need a predictor if there is none. The config's mode falls back to exact then.
+ */
+function prefillOf(wanted: Options['prefill'], engine: TextService, config: Config): Options['prefill'] {
   if (engine.prediction) return wanted ?? config.prefill
   if (wanted === undefined || wanted === 'exact') return 'exact'
   throw new ApiError(400, `prefill ${wanted} needs a predictor, and this server has none; use exact`, {
@@ -77,7 +86,7 @@ function prefillOf(wanted: Options['prefill'], engine: AnyEngine, config: Config
   })
 }
 
-function knownIds(ids: readonly number[], engine: AnyEngine): readonly number[] {
+function knownIds(ids: readonly number[], engine: TextService): readonly number[] {
   const { vocab } = engine.archive.config
   const outside = ids.find((id) => id >= vocab)
   if (outside === undefined) return ids
@@ -87,7 +96,7 @@ function knownIds(ids: readonly number[], engine: AnyEngine): readonly number[] 
   })
 }
 
-function biasOf(bias: Readonly<Record<string, number>>, engine: AnyEngine): Record<number, number> {
+function biasOf(bias: Readonly<Record<string, number>>, engine: TextService): Record<number, number> {
   const { vocab } = engine.archive.config
   const outside = Object.keys(bias).find((id) => Number(id) >= vocab)
   if (outside !== undefined)

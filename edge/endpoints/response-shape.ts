@@ -1,4 +1,4 @@
-/** A response object, begun, finished or failed. */
+/** Makes a response object: in progress, finished or failed. */
 import type { DoneEvent } from '../../src/index.ts'
 import type { ApiError } from '../errors.ts'
 import { newId } from '../ids.ts'
@@ -6,8 +6,9 @@ import type { ResponsesRequest } from '../schemas/responses.ts'
 import { countsOf, reportOf } from '../usage.ts'
 import type { TokenLogprob } from './tokens.ts'
 
-interface Known {
+interface ResponseFacts {
   readonly model: string
+  /** Seconds since 1970. */
   readonly created: number
   readonly temperature: number
 }
@@ -16,11 +17,11 @@ export class ResponseShape {
   readonly id = newId('resp', '_')
   readonly itemId = newId('msg', '_')
   readonly #body: ResponsesRequest
-  readonly #known: Known
+  readonly #facts: ResponseFacts
 
-  constructor(body: ResponsesRequest, known: Known) {
+  constructor(body: ResponsesRequest, facts: ResponseFacts) {
     this.#body = body
-    this.#known = known
+    this.#facts = facts
   }
 
   begun() {
@@ -58,7 +59,7 @@ export class ResponseShape {
 
   #object(status: string, output: readonly object[], more: object) {
     const { instructions, max_output_tokens, top_p, metadata, user, top_logprobs } = this.#body
-    const { model, created, temperature } = this.#known
+    const { model, created, temperature } = this.#facts
     return {
       id: this.id,
       object: 'response',

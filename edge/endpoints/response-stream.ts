@@ -1,7 +1,10 @@
-/** A response as events: created, its one item and part opened, deltas of text, all closed, completed. */
-import type { TokenEvent } from '../../src/index.ts'
+/**
+ * Writes a response as events: created, its one item and part opened, deltas of text, all closed,
+ * completed.
+ */
+import type { DoneEvent, TokenEvent } from '../../src/index.ts'
+import type { ChoiceEvent } from '../choices.ts'
 import type { ApiError } from '../errors.ts'
-import type { RunEvent } from '../run.ts'
 import { frame } from '../sse.ts'
 import type { ResponseShape } from './response-shape.ts'
 import type { TokenLogprob } from './tokens.ts'
@@ -10,10 +13,11 @@ import type { VisibleToken, VisibleTokens } from './visible.ts'
 interface Parts {
   readonly shape: ResponseShape
   readonly visible: VisibleTokens
-  /** Undefined where log-probabilities were not asked for. */
+  /** Undefined if log-probabilities were not requested. */
   readonly logprob: ((token: TokenEvent) => TokenLogprob) | undefined
 }
 
+/** Returns what writes the events of a stream: a function for each event, and one for a failure. */
 export function responseFrames({ shape, visible, logprob }: Parts) {
   const { itemId: item_id } = shape
   const place = { item_id, output_index: 0, content_index: 0 }
@@ -46,7 +50,7 @@ export function responseFrames({ shape, visible, logprob }: Parts) {
     if (text === '' && scored.length === 0) return ''
     return event('response.output_text.delta', { ...place, delta: text, logprobs: scored })
   }
-  const close = (done: Extract<RunEvent, { type: 'done' }>['done']) => {
+  const close = (done: DoneEvent) => {
     const response = shape.finished(done, logprobs)
     const part = shape.part(done.text, logprobs)
     return (
@@ -58,17 +62,10 @@ export function responseFrames({ shape, visible, logprob }: Parts) {
   }
 
   return {
-    async *frames(events: AsyncIterable<RunEvent>): AsyncGenerator<string> {
-      for await (const one of events) {
-        const text =
-          one.type === 'progress'
-            ? create() + event('foretoken.progress', { done: one.done, total: one.total })
-            : open() +
-              (one.type === 'token'
-                ? delta(one.token.text, visible.push(one.token))
-                : delta('', visible.finish()) + close(one.done))
-        if (text !== '') yield text
-      }
+    frame(one: ChoiceEvent): string {
+      if (one.type === 'progress') return create() + event('foretoken.progress', { done: one.done, total: one.total })
+      if (one.type === 'token') return open() + delta(one.token.text, visible.push(one.token))
+      return open() + delta('', visible.finish()) + close(one.done)
     },
     failed(error: ApiError): string {
       return (

@@ -1,5 +1,8 @@
-/** `POST /v1/responses`: the same answers in OpenAI's newer shape, which streams as named and numbered events. */
-import type { ChatMessage } from '../../src/index.ts'
+/**
+ * Answers `POST /v1/responses`: the same answers in OpenAI's newer shape, which streams as named
+ * and numbered events.
+ */
+import { type ChatMessage, ForetokenError } from '../../src/index.ts'
 import { ApiError } from '../errors.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
 import { entries } from '../schemas/common.ts'
@@ -28,7 +31,7 @@ export const responses: Endpoint<typeof responsesRequest> = {
       ...templateOptionsOf(body),
       ...(body.top_logprobs && { topLogprobs: body.top_logprobs }),
     }
-    const shape = new ResponseShape(body, { model, created, temperature: options.temperature! })
+    const shape = new ResponseShape(body, { model, created, temperature: options.temperature ?? config.temperature })
     const isEnd = endsTurn(engine, options)
     const stream = responseFrames({
       shape,
@@ -42,10 +45,11 @@ export const responses: Endpoint<typeof responsesRequest> = {
       progress: (body.stream && body.foretoken?.progress) ?? false,
       async body(events) {
         const [answer] = await collect(events, engine, isEnd)
-        const { done, tokens } = answer!
+        if (!answer) throw new ForetokenError('internal', 'there is no answer')
+        const { done, tokens } = answer
         return shape.finished(done, scored ? tokens.map(({ token }) => tokenLogprob(engine, token)) : [])
       },
-      frames: stream.frames,
+      frame: stream.frame,
       failed: stream.failed,
     }
   },

@@ -1,5 +1,5 @@
-/** Tokens as log-probabilities tell them. */
-import type { AnyEngine, GenerateRequest, ScoredToken, TokenEvent } from '../../src/index.ts'
+/** Tokens in the form that log-probabilities have in OpenAI's API. */
+import type { GenerateRequest, ScoredToken, TextService, TokenEvent } from '../../src/index.ts'
 
 export interface ScoredText {
   readonly token: string
@@ -11,8 +11,11 @@ export interface TokenLogprob extends ScoredText {
   readonly top_logprobs: readonly ScoredText[]
 }
 
-/** A token's text may be part of a character: then it is told in bytes, and the text has a replacement. */
-export function scoredText({ tokenizer }: AnyEngine, { id, logprob }: ScoredToken): ScoredText {
+/**
+ * Returns a token's text, log-probability and bytes. If it is part of a character, the text has a
+ * replacement character.
+ */
+export function scoredText({ tokenizer }: TextService, { id, logprob }: ScoredToken): ScoredText {
   const bytes = tokenizer.tokenBytes(id)
   return {
     token: new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes),
@@ -21,23 +24,24 @@ export function scoredText({ tokenizer }: AnyEngine, { id, logprob }: ScoredToke
   }
 }
 
-export function tokenLogprob(engine: AnyEngine, token: TokenEvent): TokenLogprob {
+/** Returns the same of a token and its likeliest alternatives. */
+export function tokenLogprob(engine: TextService, token: TokenEvent): TokenLogprob {
   return {
     ...scoredText(engine, token),
     top_logprobs: (token.topLogprobs ?? []).map((other) => scoredText(engine, other)),
   }
 }
 
-/** Whether a token ends an answer: such have no text. */
+/** Returns a function that tells whether an id ends an answer. Such a token has no text. */
 export function endsTurn(
-  { archive }: AnyEngine,
+  { archive }: TextService,
   { ignoreEos, stopTokenIds = [] }: Pick<GenerateRequest, 'ignoreEos' | 'stopTokenIds'>,
 ): (id: number) => boolean {
   const ends = new Set([...(ignoreEos ? [] : archive.tokenizer.eosIds), ...stopTokenIds])
   return (id) => ends.has(id)
 }
 
-/** JSON has no infinity; OpenAI writes -9999. */
+/** Returns a number that JSON can hold: OpenAI writes -9999 for minus infinity. */
 function finite(logprob: number): number {
   return Math.max(-9999, logprob)
 }

@@ -1,14 +1,15 @@
 /**
- * The tokens of the text that a client sees, each with where its own text begins.
+ * Finds the tokens of the text that a client sees, and where the text of each begins.
  *
- * An answer holds text back that could be the beginning of a stop string, and shows it with a later token or not at all. So a token is
- * told when its own text is shown, and those behind the end of the visible text are not told: they would give the stop string away.
+ * An answer holds back text that could be the beginning of a stop string, and shows it with a later
+ * token or not at all. So a token is reported when its own text is shown, and tokens after the end
+ * of the visible text are not: they would reveal the stop string.
  */
-import type { AnyEngine, TokenEvent } from '../../src/index.ts'
+import type { TextService, TokenEvent } from '../../src/index.ts'
 
 export interface VisibleToken {
   readonly token: TokenEvent
-  /** Where its text begins in the answer's, in UTF-16 units. */
+  /** Index in the answer's text at which the token's text begins, in UTF-16 units. */
   readonly offset: number
 }
 
@@ -17,36 +18,40 @@ interface Held extends VisibleToken {
 }
 
 export class VisibleTokens {
-  readonly #tokenizer: AnyEngine['tokenizer']
-  /** Holds a character of which bytes are missing: it belongs to the token that completes it. */
+  readonly #tokenizer: TextService['tokenizer']
+  /** Holds a character that lacks bytes: it belongs to the token that completes it. */
   readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true })
   readonly #isEnd: (id: number) => boolean
   readonly #held: Held[] = []
-  /** Length of the text of all tokens so far, and of what was shown of it. */
-  #own = 0
+  /** Length of the text of all tokens so far, in UTF-16 units. */
+  #length = 0
+  /** Length of the text that was shown. */
   #shown = 0
 
-  /** `isEnd`: tokens that end a turn have no text and are not told. */
-  constructor({ tokenizer }: Pick<AnyEngine, 'tokenizer'>, isEnd: (id: number) => boolean) {
+  /** `isEnd` tells which tokens end a turn: they have no text and are not reported. */
+  constructor({ tokenizer }: Pick<TextService, 'tokenizer'>, isEnd: (id: number) => boolean) {
     this.#tokenizer = tokenizer
     this.#isEnd = isEnd
   }
 
-  /** The next token of the answer. Gives those whose text is shown now, in order. */
+  /** Adds the next token of the answer. Returns the tokens whose text is shown now, in order. */
   push(token: TokenEvent): VisibleToken[] {
     this.#shown += token.text.length
     if (!this.#isEnd(token.id)) {
-      const offset = this.#own
-      this.#own += this.#lengthOf(token.id)
-      this.#held.push({ token, offset, end: this.#own })
+      const offset = this.#length
+      this.#length += this.#lengthOf(token.id)
+      this.#held.push({ token, offset, end: this.#length })
     }
     const next = this.#held.findIndex(({ offset, end }) => end > this.#shown || offset >= this.#shown)
     return this.#held.splice(0, next < 0 ? this.#held.length : next)
   }
 
-  /** The end of the answer. Gives the rest that is shown: all of it, unless a stop string hid the end. */
+  /**
+   * Ends the answer. Returns the other tokens that are shown: all of them, unless a stop string
+   * hides the end.
+   */
   finish(): VisibleToken[] {
-    const hidden = this.#own > this.#shown
+    const hidden = this.#length > this.#shown
     return this.#held.splice(0).filter(({ offset }) => !hidden || offset < this.#shown)
   }
 

@@ -5,8 +5,8 @@
  * interface fits a Wasm core, which executes at once, and a GPU, which submits once a pass. Shapes are written
  * (rows, cols); `rows` is the flat token axis of all segments unless said otherwise.
  */
-import type { KvCodec, KvPool, KvType } from '../base/kv.ts'
-import type { TensorType } from '../base/model.ts'
+import type { KvCodec, KvPool, KvShape, KvType } from '../base/kv.ts'
+import type { Activation, AttentionSpec, RopeSpec, TensorType } from '../base/model.ts'
 import type { Segment } from '../base/pass.ts'
 
 /** An f32 matrix in device memory, or some columns of one: (rows, cols). */
@@ -47,13 +47,6 @@ export interface WeightWriter {
   finish(): Weight
 }
 
-export interface RopeSpec {
-  readonly headDim: number
-  readonly theta: number
-  readonly pairs: 'half' | 'adjacent'
-  readonly divisors?: readonly number[]
-}
-
 /** The best of a row of logits, instead of all of them. */
 export interface Shortlist {
   /** (count) largest first; among equals the lower id first. */
@@ -90,32 +83,55 @@ export interface Limits {
   readonly headDim: number
   /** Query heads per KV head: each number that a layer has. */
   readonly groups: readonly number[]
+  /** What layers ask of the kernels, each once: `prepare` refuses what a backend does not have. Default: nothing special. */
+  readonly recipe?: Recipe
+}
+
+/** The parts of a recipe that a backend may not have kernels for. */
+export interface Recipe {
+  readonly attention: readonly AttentionSpec[]
+  readonly ropes: readonly RopeSpec[]
 }
 
 export interface KvPoolSpec {
   readonly type: KvType
+  /** Number of layers. */
   readonly layers: number
-  /** Of every layer, or the largest of `layerKvHeads`. */
+  /** KV heads of every layer, or the largest of `layerKvHeads`. */
   readonly kvHeads: number
   readonly headDim: number
   /** KV heads of each layer, (layers), where they differ. */
   readonly layerKvHeads?: readonly number[]
 }
 
-export interface Backend extends KvCodec {
+/** Returns the shape that a pool's pages have. */
+export function kvShapeOf({ layers, kvHeads, headDim, layerKvHeads }: KvPoolSpec): KvShape {
+  return {
+    headDim,
+    layers: Array.from({ length: layers }, (_, layer) => ({ kvHeads: layerKvHeads?.[layer] ?? kvHeads })),
+  }
+}
+
+/**
+ * The interface of a forward, with the same contract on every machine. What only some machines can do beside it is a capability
+ * that is there or not: `fitting`, `bench`, `wire`, `shortlists`.
+ */
+export interface Backend {
   /** Which build runs, with how many threads: `wasm-relaxed`, `wasm-simd128-2t`. */
   readonly build: string
   readonly threads: number
+  readonly fitting?: Fitting
+  readonly bench?: Bench
+  readonly wire?: KvCodec
+  readonly shortlists?: Shortlists
   /** Bytes held now. */
   memoryBytes(): number
   /** What these bytes are used for. */
   memory(): MemoryBalance
   /**
-   * Runs the register-only rate test of this build's fastest product on one thread for about `ms` milliseconds:
-   * operations (a multiply-add is 2) per second. What a benchmark compares with.
+   * Sizes the scratch of all kernels. Call before the first pass, and again for larger limits. Throws `unsupported` for what no
+   * kernel computes, by its name.
    */
-  peak(ms: number): number
-  /** Sizes the scratch of all kernels. Call before the first pass, and again for larger limits. */
   prepare(limits: Limits): void
 
   tensor(rows: number, cols: number): Tensor
@@ -134,11 +150,14 @@ export interface Backend extends KvCodec {
   expectWeights(specs: readonly WeightSpec[], beside: number): void
   weight(spec: WeightSpec): WeightWriter
   kvPool(spec: KvPoolSpec): KvPool
-  /** Gives back the memory of what `tensor`, `vector`, `weight` or `moments` made; parts of it are gone as well. */
+  /** Gives back the memory of tensors, vectors, weights and sums of products; parts of them are gone as well. */
   release(...what: readonly (Tensor | Weight | Moments)[]): void
 
-  /** Uploads who is who in the pass: positions, RoPE angles, page slots. Holds until the next `plan`; all are in the window. */
-  plan(segments: readonly Segment[], rope: RopeSpec): void
+  /**
+   * Uploads the tables of a pass: positions, page slots, and the angles of each rotation in `ropes`. They hold until the next
+   * `plan`; all segments are in the window.
+   */
+  plan(segments: readonly Segment[], ropes: readonly RopeSpec[]): void
   /**
    * Narrows what `rope`, `writeKv` and `attention` work on to segments `from`..`to` - 1 of the plan. Their tensors then begin with
    * the first row of segment `from`.
@@ -151,42 +170,66 @@ export interface Backend extends KvCodec {
   rmsNorm(out: Tensor, x: Tensor, weight: Tensor, eps: number, rows: number): void
   /** out (rows, sum of n) = x (rows, k) times each weight transposed, side by side. */
   matmul(out: Tensor, x: Tensor, weights: readonly Weight[], rows: number): void
-  /** out (rows, n) += x (rows, k) times weight transposed. */
+  /** out (rows, n) += x (rows, k) times weight transposed: what `matmul` and `addScaled` by 1 do, in one kernel. */
   matmulAdd(out: Tensor, x: Tensor, weight: Weight, rows: number): void
+  /** out += factor * x, both (rows, cols); they share no memory. */
+  addScaled(out: Tensor, x: Tensor, factor: number, rows: number): void
+  /** x *= factor, for the first `rows` rows. */
+  scale(x: Tensor, factor: number, rows: number): void
   /** x += bias, row by row. */
   addBias(x: Tensor, bias: Tensor, rows: number): void
   /** x *= factors (1, cols), row by row; few of them are not 1. */
   scaleColumns(x: Tensor, factors: Tensor, rows: number): void
   /** RMS norm of each head of x (rows, heads * headDim), weight (1, headDim): Qwen3's q and k norm. */
   headNorm(x: Tensor, weight: Tensor, eps: number, rows: number): void
-  /** Rotates each head of x (tokens, heads * headDim) by its token's position in the plan. */
-  rope(x: Tensor): void
+  /** Rotates each head of x (tokens, heads * headDim) by its token's position in the plan; `index` names one of its rotations. */
+  rope(x: Tensor, index: number): void
   /** Writes k and v (tokens, kvHeads * headDim) of the plan's tokens into their pages of `layer`, which has so many KV heads. */
   writeKv(pool: KvPool, layer: number, k: Tensor, v: Tensor): void
-  /** out (tokens, heads * headDim) = causal attention of each segment of the plan over its own pages of `layer`. */
-  attention(out: Tensor, q: Tensor, pool: KvPool, layer: number): void
-  /** out (rows, f) = silu(gate) * up, both (rows, f); `out` may be `gate`. */
-  swiglu(out: Tensor, gate: Tensor, up: Tensor, rows: number): void
+  /**
+   * out (tokens, heads * headDim) = causal attention of each segment of the plan over its own pages of `layer`. A window counts
+   * tokens in the pages, which are positions but for a segment that has a `position` of its own.
+   */
+  attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, spec: AttentionSpec): void
+  /** out (rows, f) = kind(gate) * up, both (rows, f); `out` may be `gate` or `up`. */
+  activation(out: Tensor, gate: Tensor, up: Tensor, kind: Activation, rows: number): void
   /** out (picked.length, cols) = x[picked]; `out` may be columns of a wider tensor, and shares no memory with `x`. */
   gatherRows(out: Tensor, x: Tensor, picked: readonly number[]): void
-  /** Zeroed sums of products (rows, cols). */
-  moments(rows: number, cols: number): Moments
-  /** sums += the first `rows` rows of x transposed times those of y: (x.cols, y.cols). */
-  addMoments(sums: Moments, x: Tensor, y: Tensor, rows: number): void
-  /** A copy of the sums, row-major. */
-  readMoments(sums: Moments): Promise<Float64Array>
   /**
    * A copy of the first `rows` rows of a tensor: in `into`, (rows x cols) or more, if that is given, else in an array of its own. Waits for
    * all work before it. Rejects with `worker_lost`.
    */
   read(x: Tensor, rows: number, into?: Float32Array): Promise<Float32Array>
-  /** Of `shortlists`: the longest; absent where reading all costs as little. */
-  readonly longestShortlist?: number
-  /**
-   * The best `count`, at most `longestShortlist` and `x.cols`, of each of the first `rows` rows. Waits for all work before it. Rejects with
-   * `internal` for a row with NaN or +Infinity, or without a finite number; with `worker_lost`.
-   */
-  shortlists?(x: Tensor, rows: number, count: number): Promise<Shortlist[]>
   /** Frees everything; nothing else may be called after. */
   close(): Promise<void>
+}
+
+/** Sums of products in f64, from which predictors are fitted. */
+export interface Fitting {
+  /** Zeroed sums of products (rows, cols); `Backend.release` frees them. */
+  moments(rows: number, cols: number): Moments
+  /** sums += the first `rows` rows of x transposed times those of y: (x.cols, y.cols). */
+  add(sums: Moments, x: Tensor, y: Tensor, rows: number): void
+  /** A copy of the sums, row-major. */
+  read(sums: Moments): Promise<Float64Array>
+}
+
+/** What a benchmark compares with. */
+export interface Bench {
+  /**
+   * Runs the register-only rate test of this build's fastest product on one thread for about `ms` milliseconds: operations
+   * (a multiply-add is 2) per second.
+   */
+  peak(ms: number): number
+}
+
+/** The best logits of a row, where reading all of them costs more. */
+export interface Shortlists {
+  /** Entries of the longest list. */
+  readonly longest: number
+  /**
+   * The best `count`, at most `longest` and `x.cols`, of each of the first `rows` rows. Waits for all work before it. Rejects with
+   * `internal` for a row with NaN or +Infinity, or without a finite number; with `worker_lost`.
+   */
+  of(x: Tensor, rows: number, count: number): Promise<Shortlist[]>
 }

@@ -6,6 +6,48 @@ export type KvType = 'f32' | 'f16' | 'int8'
 /** Tokens per KV page. */
 export const pageTokens = 16
 
+/** The shape of the K and V of a model: all that the bytes of a page follow from. */
+export interface KvShape {
+  readonly headDim: number
+  /** KV heads of each layer, (layers). */
+  readonly layers: readonly { readonly kvHeads: number }[]
+}
+
+/** Where the layers of a page lie. */
+export interface PageLayout {
+  /** For each layer: where it begins in a page, its bytes, and its KV heads. */
+  readonly layers: readonly { readonly at: number; readonly bytes: number; readonly kvHeads: number }[]
+  /** Bytes of a page. */
+  readonly bytes: number
+}
+
+/** Bytes of one number of K or V, and of the scale that stands beside those of a token's head. */
+const elementBytes: Readonly<Record<KvType, { readonly number: number; readonly scale: number }>> = {
+  f32: { number: 4, scale: 0 },
+  f16: { number: 2, scale: 0 },
+  int8: { number: 1, scale: 4 },
+}
+
+/**
+ * Returns the layout of a page of `pageTokens` tokens: layers end to end, each with K of all heads, V of all heads, and for int8
+ * their scales. This is the one place that computes it; the Rust core, which has the same rule, is compared with it.
+ */
+export function pageLayout({ headDim, layers }: KvShape, type: KvType): PageLayout {
+  const { number, scale } = elementBytes[type]
+  let bytes = 0
+  const placed = layers.map(({ kvHeads }) => {
+    const layer = { at: bytes, bytes: 2 * kvHeads * pageTokens * (headDim * number + scale), kvHeads }
+    bytes += layer.bytes
+    return layer
+  })
+  return { layers: placed, bytes }
+}
+
+/** Values of K, or of V, that a layer keeps for a token. */
+export function kvWidth({ kvHeads, headDim }: { readonly kvHeads: number; readonly headDim: number }): number {
+  return kvHeads * headDim
+}
+
 /** Pages of K and V for all layers of one model. Page ids are whole numbers from 0 that the pool chooses; they need not be neighbours. */
 export interface KvPool {
   readonly type: KvType

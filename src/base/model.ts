@@ -32,6 +32,8 @@ export interface TensorInfo {
   readonly source: ByteSource
   readonly offset: number
   readonly bytes: number
+  /** Added to each value of a vector as it is loaded: 1 for norms that files store as the difference from 1. */
+  readonly plus?: number
 }
 
 /** What may differ from layer to layer. */
@@ -45,11 +47,13 @@ export interface LayerShape {
 }
 
 /**
- * What a model is, whatever file it came from. Names follow Hugging Face's config.json, in camel case. Where layers differ, the
- * numbers of `LayerShape` are the largest of any layer, enough to make buffers for all; `layerShapes` in model/config.ts tells each.
+ * The numbers that a model's files give, whatever form they have; what its layers compute with them is a `ModelSpec`. Names
+ * follow Hugging Face's config.json, in camel case. Where layers differ, the numbers of `LayerShape` are the largest of any
+ * layer, enough to make buffers for all.
  */
 export interface ModelConfig extends LayerShape {
-  readonly architecture: 'llama' | 'qwen2' | 'qwen3' | 'openelm'
+  /** Name of the model's family, a row of model/families/index.ts: `llama`, `qwen3`. */
+  readonly architecture: string
   readonly layers: number
   readonly hidden: number
   readonly headDim: number
@@ -58,18 +62,85 @@ export interface ModelConfig extends LayerShape {
   readonly maxContext: number
   readonly rmsEps: number
   readonly ropeTheta: number
-  /** Pairs (i, i + headDim/2) if 'half' (Hugging Face), (2i, 2i + 1) if 'adjacent' (llama GGUF, whose wq and wk are permuted). */
-  readonly ropePairs: 'half' | 'adjacent'
-  /** One divisor per frequency, headDim/2 of them, from `rope_scaling` (llama3, linear) or GGUF's `rope_freqs.weight`; absent = all ones. */
+  /** Which components of a head turn together, see `RopeSpec`. A llama GGUF has `adjacent` ones: its wq and wk are permuted. */
+  readonly ropePairs: RopeSpec['pairs']
+  /** Divisors of the frequencies, headDim / 2 of them, from `rope_scaling` or GGUF's `rope_freqs.weight`; absent if all are 1. */
   readonly ropeDivisors?: readonly number[]
-  /** The vocabulary projection is the embedding. */
+  /** True if the vocabulary projection is the embedding. */
   readonly tiedEmbedding: boolean
-  /** The embedding's rows from this one on are a tensor of their own, `embedTail`: rarer tokens in fewer bits. Absent where it is whole. */
+  /**
+   * First row of the embedding that is in a tensor of its own, `embedTail`, which holds rarer tokens in fewer bits. Absent if the
+   * embedding is one tensor.
+   */
   readonly tailFrom?: number
-  /** RMS norm on each head of q and k before RoPE, in an architecture that may have it or not: OpenELM. Qwen3 always does. */
+  /** RMS norm on each head of q and k before RoPE, in a family whose models may or may not have it. */
   readonly qkNorm?: boolean
-  /** One for each layer, (layers); absent where all are alike. */
+  /** Tokens that a query of each layer sees, itself included, (layers); 0 for all. Absent if all layers see the whole context. */
+  readonly windows?: readonly number[]
+  /** Shapes of the layers, (layers); absent if all are alike. */
   readonly perLayer?: readonly LayerShape[]
+}
+
+/** A rotary position embedding. */
+export interface RopeSpec {
+  readonly headDim: number
+  /** Base of the frequencies: pair f turns by theta^(-2f / headDim) radians a position. */
+  readonly theta: number
+  /** Components i and i + headDim / 2 are a pair if `half` (Hugging Face), 2i and 2i + 1 if `adjacent` (llama in GGUF). */
+  readonly pairs: 'half' | 'adjacent'
+  /** Divisors of the frequencies, (headDim / 2); absent if all are 1. */
+  readonly divisors?: readonly number[]
+  /** Share of a head's components that turn, from the first on. Default 1. */
+  readonly share?: number
+}
+
+/** How the attention of a layer weighs keys. */
+export interface AttentionSpec {
+  /** Factor of the scores. */
+  readonly scale: number
+  /** Tokens that a query sees, itself included; absent if it sees all before it. */
+  readonly window?: number
+  /** Scores s become cap * tanh(s / cap); absent if they stay as they are. */
+  readonly softCap?: number
+}
+
+/** The gate of an MLP: silu(x) = x * sigmoid(x), or gelu by its tanh approximation. */
+export type Activation = 'silu' | 'gelu'
+
+/** The recipe of a layer: what it computes, as data. A forward follows it and knows no family. */
+export interface LayerSpec extends LayerShape {
+  /** RMS norms before (on the input) and after (on what is added to the residual stream) each half of the layer. */
+  readonly norms: {
+    readonly beforeAttention: boolean
+    readonly afterAttention: boolean
+    readonly beforeMlp: boolean
+    readonly afterMlp: boolean
+  }
+  /** RMS norm on each head of q and k before RoPE. */
+  readonly headNorms: boolean
+  /** Biases of the projections to q, k and v, and of the one back. */
+  readonly biases: { readonly qkv: boolean; readonly output: boolean }
+  /** Absent for a layer without position embedding. */
+  readonly rope?: RopeSpec
+  readonly attention: AttentionSpec
+  readonly activation: Activation
+  /** Factor of what each half adds to the residual stream. */
+  readonly residualScale: number
+}
+
+/** The recipe of a model: its layers, and what is before and behind them. */
+export interface ModelSpec {
+  /** Name of the family that made it; for messages. */
+  readonly family: string
+  readonly headDim: number
+  readonly rmsEps: number
+  readonly layers: readonly LayerSpec[]
+  /** Factor of the embeddings as they enter the residual stream. */
+  readonly embeddingScale: number
+  /** Factor of the logits. */
+  readonly logitScale: number
+  /** Logits l become cap * tanh(l / cap); absent if they stay as they are. */
+  readonly logitSoftCap?: number
 }
 
 /** A list of texts in one string. */

@@ -1,8 +1,9 @@
 /**
- * How long a pass takes on this machine, learned from the passes that were run.
+ * Learns how long a pass takes on this machine from the passes that were run.
  *
- * A few rows cost nearly as much as one, many rows cost in proportion: so one point, rows and milliseconds, is kept for each power
- * of two of rows, and between points the cost is on a line. Old passes fade, since machines slow down and speed up.
+ * A few rows cost nearly as much as one, and many rows cost in proportion to their number. So one
+ * point (rows, milliseconds) is kept for each power of two of rows, and the cost is interpolated
+ * between points. Old passes fade out, since machines slow down and speed up.
  */
 const fade = 0.8
 
@@ -11,14 +12,18 @@ interface Point {
   readonly ms: number
 }
 
+/** Estimates the milliseconds of a pass from its rows. */
 export class PassCost {
-  /** Of passes of 2^i to 2^(i + 1) - 1 rows; a hole where none has run. */
+  /** Entry i averages passes of 2^i to 2^(i + 1) - 1 rows; entries without a pass are empty. */
   readonly #points: (Point | undefined)[] = []
 
-  /** A pass took no time: the clock stands still while this host computes (an edge isolate), and nothing can be learned. */
+  /**
+   * Whether a pass took no time: on this host the clock stands still during computation (as in an
+   * edge isolate), so that nothing can be learned.
+   */
   blind = false
 
-  /** A pass has been measured. */
+  /** Whether at least one pass has been measured. */
   get known(): boolean {
     return this.#points.length > 0
   }
@@ -34,7 +39,10 @@ export class PassCost {
     this.#points[bucket] = { rows: faded(before.rows, rows), ms: faded(before.ms, ms) }
   }
 
-  /** Milliseconds that a pass of `rows` should take; undefined before any has run. Beyond what was seen, in proportion. */
+  /**
+   * Returns the expected milliseconds of a pass of `rows`, or undefined before the first pass.
+   * Beyond the largest pass so far, the estimate is proportional to `rows`.
+   */
   estimate(rows: number): number | undefined {
     let below: Point | undefined
     for (const point of this.#points) {
@@ -45,7 +53,10 @@ export class PassCost {
     return below && (below.ms / below.rows) * rows
   }
 
-  /** The most rows, up to `most`, that should take no longer than `ms` (at least 1); `most` before any pass has run. */
+  /**
+   * Returns the most rows, at least 1 and at most `most`, that are expected to take no longer than
+   * `ms` milliseconds. Returns `most` before the first pass.
+   */
   rowsWithin(ms: number, most: number): number {
     for (let rows = most; rows > 1; rows--) {
       const estimate = this.estimate(rows)
@@ -55,7 +66,7 @@ export class PassCost {
   }
 }
 
-/** Of passes smaller than any seen: in proportion, too. */
+/** Interpolates between two points; below the smallest point the cost is proportional to `rows`. */
 function between(below: Point | undefined, above: Point, rows: number): number {
   if (!below) return (above.ms / above.rows) * rows
   return below.ms + ((rows - below.rows) / (above.rows - below.rows)) * (above.ms - below.ms)

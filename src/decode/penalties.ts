@@ -1,29 +1,36 @@
-/** Changes to the logits that depend on what was written so far, and on the caller's wishes. */
+/** Changes logits depending on the tokens so far and on the caller's `logitBias`. */
+import { defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 
-/** What to add to the logits of some ids. */
+/** Values to add to the logits of certain ids. */
 export interface Bias {
   readonly ids: Int32Array
   readonly values: Float64Array
 }
 
+/** Settings of the penalties, all of them valid. */
 export interface PenaltyOptions {
-  /** Over the whole history, once an id: positive logits are divided by it, others multiplied (Keskar et al. 2019). 1 = off. */
+  /**
+   * Applied once to each id of the whole history: positive logits are divided by it, others are
+   * multiplied by it (Keskar et al. 2019). 1 = off.
+   */
   readonly repetition: number
-  /** Subtracted from ids that were generated before. 0 = off. */
+  /** Subtracted from the logits of ids that were generated before. 0 = off. */
   readonly presence: number
-  /** Subtracted as many times as the id was generated before. 0 = off. */
+  /** Subtracted once for every time the id was generated before. 0 = off. */
   readonly frequency: number
-  /** Added at the end. */
+  /** Added last. */
   readonly bias: Bias
 }
 
+/** Penalties of one request, with what they counted so far. */
 export interface Penalties {
-  /** Nothing is changed, whatever was written. */
+  /** Whether `apply` never changes anything, whatever the history. */
   readonly neutral: boolean
   /**
-   * Changes `scores` (vocab) in place. `history` is the prompt and what was generated, which begins at `generatedFrom`. A history that
-   * only grew since the last call is read from where it had ended. Throws `bad_argument` for a bias on an id outside the vocabulary.
+   * Changes `scores` (vocab) in place. `history` holds the prompt and the generated tokens, which
+   * begin at `generatedFrom`. If the same array only grew since the last call, only its new tokens
+   * are read. Throws `bad_argument` for a bias on an id outside the vocabulary.
    */
   apply(scores: Float32Array, history: readonly number[], generatedFrom: number): void
 }
@@ -31,6 +38,7 @@ export interface Penalties {
 /** A logit that stays finite when it is divided by the lowest temperature. */
 const largest = 1e30
 
+/** Creates the penalties of one request. */
 export function createPenalties({ repetition, presence, frequency, bias }: PenaltyOptions): Penalties {
   const counting = repetition !== 1 || presence !== 0 || frequency !== 0
   const seen = new Seen()
@@ -41,29 +49,32 @@ export function createPenalties({ repetition, presence, frequency, bias }: Penal
       const { ids, generated } = seen
       if (repetition !== 1)
         for (const id of ids) {
-          if (id >= scores.length) continue
-          const score = scores[id]!
+          const score = scores[id]
+          if (score === undefined) continue // not in the vocabulary
           scores[id] = score > 0 ? Math.min(score / repetition, largest) : score * repetition
         }
       if (presence !== 0 || frequency !== 0)
         for (let i = 0; i < ids.length; i++) {
-          const count = generated[i]!
-          if (count > 0 && ids[i]! < scores.length) scores[ids[i]!]! -= presence + frequency * count
+          const id = defined(ids[i])
+          const count = defined(generated[i])
+          const score = scores[id]
+          if (count > 0 && score !== undefined) scores[id] = score - (presence + frequency * count)
         }
       for (let i = 0; i < bias.ids.length; i++) {
-        const id = bias.ids[i]!
-        if (id >= scores.length)
+        const id = defined(bias.ids[i])
+        const score = scores[id]
+        if (score === undefined)
           throw new ForetokenError(
             'bad_argument',
             `logitBias names id ${id}; this model's ids are 0 to ${scores.length - 1}`,
           )
-        scores[id]! += bias.values[i]!
+        scores[id] = score + defined(bias.values[i])
       }
     },
   }
 }
 
-/** The ids of a history that grows, each once, and how many times each was generated. */
+/** Tracks the distinct ids of a growing history, and how often each was generated. */
 class Seen {
   readonly ids: number[] = []
   readonly generated: number[] = []
@@ -82,7 +93,7 @@ class Seen {
       this.#generatedFrom = generatedFrom
     }
     for (; this.#length < history.length; this.#length++) {
-      const id = history[this.#length]!
+      const id = defined(history[this.#length])
       let place = this.#places.get(id)
       if (place === undefined) {
         place = this.ids.length
@@ -90,7 +101,7 @@ class Seen {
         this.ids.push(id)
         this.generated.push(0)
       }
-      if (this.#length >= generatedFrom) this.generated[place]!++
+      if (this.#length >= generatedFrom) this.generated[place] = defined(this.generated[place]) + 1
     }
   }
 }

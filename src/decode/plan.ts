@@ -1,56 +1,64 @@
 /**
- * A pass as a value: what is computed for whom, fixed before anything is run. No code from outside runs while it is made: what requests
- * are to be told lies in the plan, and whatever they do about it finds a plan that does not change any more.
+ * Plans a pass as a value: what is computed for which request, fixed before anything runs. No code
+ * from outside runs during planning. Notifications for requests are part of the plan, and whatever
+ * the requests do in response cannot change it.
  */
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import type { Pass, Segment } from '../base/pass.ts'
 import type { PagedCache, Sequence } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
-import { layOut, type Run, takePages } from '../pack/pack.ts'
+import { type Chunk, layOut, takePages } from '../pack/pack.ts'
 import type { PassCost } from './pass-cost.ts'
 import { type Policy, promptShares, refineShares, reservedRows, type Share, streamsInOrder } from './policy.ts'
 import { Room } from './room.ts'
 import type { Job, Task } from './task.ts'
-import { Turns } from './turns.ts'
+import { TenantAccounts } from './turns.ts'
 
-/** How requests may be prefilled otherwise than exactly; `predict/choice.ts` decides. */
+/** Chooses how prompts are prefilled other than exactly; `predict/choice.ts` implements it. */
 export interface Planning {
   begin(sequence: Sequence, length: number, mode: NonNullable<Job['mode']>): boolean
   /** Cost of a predicted or refined row divided by the cost of an exact one. */
   readonly rowCost: Readonly<Record<'predicted' | 'refined', number>>
-  runs(sequence: Sequence, ids: readonly number[], outputs: 'none' | 'last'): Run[]
+  chunks(sequence: Sequence, ids: readonly number[], outputs: 'none' | 'last'): Chunk[]
 }
 
-/** What a pass does for one request. */
+/** What a pass computes for one request. */
 export interface PlannedShare {
   readonly task: Task
-  /** `prompt`: the next tokens of a prompt, or of an answer that is read again; `refine`: the first inexact tokens once more. */
+  /**
+   * `step`: one decode step; `prompt`: the next tokens of a prompt, or of an answer that is
+   * recomputed; `refine`: recomputes the first inexact tokens.
+   */
   readonly kind: 'step' | 'prompt' | 'refine'
   readonly count: number
   /** Position of its first token. */
   readonly from: number
-  /** Which of the pass's outputs belongs to it; undefined if none does. */
+  /** Index of its row among the outputs of the pass; undefined if it has none. */
   readonly row: number | undefined
 }
 
+/** A planned pass. */
 export interface PassPlan {
   /** In the order in which they are served. */
   readonly shares: readonly PlannedShare[]
   /** Undefined if there is nothing to run. */
   readonly pass: Pass | undefined
-  /** What requests are told before the pass runs, in order. */
+  /** Notifications to send before the pass runs, in order. */
   readonly news: readonly News[]
   /** Requests that could not be planned, each with its own error. */
   readonly failures: readonly Failure[]
   readonly cachedTokens: number
   readonly preemptions: number
-  /** Nothing can run before this: others than requests hold the pages, and give them back by themselves. */
+  /**
+   * Resolves when something may run again: other work than requests holds the pages, and returns
+   * them when it ends.
+   */
   readonly blocked: Promise<void> | undefined
 }
 
 interface News {
   readonly task: Task
-  tell(job: Job): void
+  notify(job: Job): void
 }
 
 interface Failure {
@@ -58,14 +66,18 @@ interface Failure {
   readonly error: ForetokenError
 }
 
-/** A share whose pages have not been taken. */
+/** A share whose pages have not been allocated yet. */
 interface Wanted extends Share<Task> {
   readonly kind: PlannedShare['kind']
 }
 
-/** What a tenant may be ahead of another, in the largest passes: nobody stands back for longer. */
+/**
+ * Limit of a tenant's lead over others, in passes of the largest size: bounds how long it must
+ * wait.
+ */
 const debtPasses = 4
 
+/** Plans the passes of one scheduler. */
 export class Planner {
   readonly #tasks: ReadonlySet<Task>
   readonly #cache: PagedCache
@@ -74,23 +86,26 @@ export class Planner {
   readonly #cost: PassCost
   readonly #planning: Planning | undefined
   readonly #room: Room
-  readonly #turns: Turns
-  /** Of the plan being made. */
+  readonly #accounts: TenantAccounts
+  /** State of the plan in progress. */
   #news: News[] = []
   #failures: Failure[] = []
   #cachedTokens = 0
   #preemptions = 0
   #blocked: Promise<void> | undefined
   /**
-   * New prompts that were turned down for want of pages, the first of each tenant. None of its tenant is let in before it; and none at
-   * all, if its tenant holds no pages: one that holds some waits for its own requests to end.
+   * New prompts that were refused for lack of pages, the first of each tenant. No other prompt of
+   * that tenant is admitted before it. If the tenant holds no pages, no prompt of any tenant is: a
+   * tenant that holds some waits for its own requests to end.
    */
   readonly #turnedDown = new Map<string, Task>()
   #closed = false
-  /** Requests that could not have more rows than they got, for want of pages or of a place. */
+  /** Requests that could not get more rows than they did, for lack of pages or places. */
   readonly #held = new Set<Task>()
 
-  /** `tasks` are the scheduler's own; `places` of them hold pages at once. */
+  /**
+   * `tasks` is the scheduler's set, read at each plan; at most `places` of them hold pages at once.
+   */
   constructor(
     tasks: ReadonlySet<Task>,
     { cache, prefixes }: { readonly cache: PagedCache; readonly prefixes: PrefixIndex },
@@ -104,14 +119,14 @@ export class Planner {
     this.#policy = policy
     this.#cost = cost
     this.#planning = planning
-    this.#turns = new Turns(debtPasses * policy.budget)
+    this.#accounts = new TenantAccounts(debtPasses * policy.budget)
     this.#room = new Room(tasks, cache, places, (task) => this.#preempt(task))
   }
 
   plan(): PassPlan {
     const tenants = new Set<string>()
     for (const { tenant } of this.#tasks) tenants.add(tenant)
-    this.#turns.enter(tenants)
+    this.#accounts.enter(tenants)
     this.#room.open(tenants)
     this.#news = []
     this.#failures = []
@@ -124,8 +139,8 @@ export class Planner {
     const wanted = this.#wanted()
     if (wanted.length === 0 && this.#failures.length === 0 && this.#tasks.size > 0) this.#unblock()
     const waiting = this.#waiting(wanted)
-    const { shares, pass } = this.#take(wanted)
-    this.#turns.settle(waiting)
+    const { shares, pass } = this.#allocate(wanted)
+    this.#accounts.settle(waiting)
     return {
       shares,
       pass,
@@ -140,14 +155,14 @@ export class Planner {
   #wanted(): Wanted[] {
     const tasks = [...this.#tasks]
     const { budget } = this.#policy
-    const standings = this.#turns.of
+    const standings = this.#accounts.standingOf
     const streams = streamsInOrder(tasks, standings)
     const steps = this.#steps(streams.slice(0, budget - reservedRows(tasks, this.#policy)))
     const growing = new Set(steps.map(({ candidate }) => candidate))
     const admit = (task: Task, limit: number) => this.#admit(task, limit, growing)
-    const prompts = promptShares(tasks, steps.length, this.#policy, this.#cost, admit, this.#turns)
+    const prompts = promptShares(tasks, steps.length, this.#policy, this.#cost, admit, this.#accounts)
     if (prompts.length > 0) {
-      // Whoever was let in may have taken the pages of those who had their share before.
+      // Admitting a prompt may have preempted requests that got their share earlier in this plan.
       const shares = [...steps, ...prompts.map((share) => ({ ...share, kind: 'prompt' as const }))]
       const staying = shares.filter(({ candidate }) => this.#room.promised(candidate))
       const rows = staying.reduce((sum, { count }) => sum + count, 0)
@@ -157,7 +172,7 @@ export class Planner {
     return [...this.#refined(all.length, () => true), ...all]
   }
 
-  /** Tenants that could have used more rows of this pass. */
+  /** Returns the tenants that could have used more rows of this pass. */
   #waiting(wanted: readonly Wanted[]): Set<string> {
     const counts = new Map<Task, number>()
     for (const { candidate, kind, count } of wanted) if (kind !== 'refine') counts.set(candidate, count)
@@ -173,23 +188,24 @@ export class Planner {
   #refined(taken: number, which: (task: Task) => boolean): Wanted[] {
     const tasks = [...this.#tasks].filter((task) => task.running && which(task))
     const rowCost = this.#planning?.rowCost.refined
-    return refineShares(tasks, taken, this.#policy, this.#cost, rowCost, this.#turns.of).map((share) => ({
+    return refineShares(tasks, taken, this.#policy, this.#cost, rowCost, this.#accounts.standingOf).map((share) => ({
       ...share,
       kind: 'refine',
     }))
   }
 
-  /** A decode step for each stream that gets its page. */
+  /** Returns a decode step for each stream that gets its page. */
   #steps(streams: readonly Task[]): Wanted[] {
     this.#room.withdraw()
     const secured = streams.filter((task) => task.running && this.#room.step(task))
-    // Securing pages may have taken those of a stream that was secured before it.
+    // Securing pages for one stream may have preempted another that was secured before it.
     return secured.filter(({ running }) => running).map((candidate) => ({ candidate, count: 1, kind: 'step' }))
   }
 
   /**
-   * Whether a prompt gets its pages. Once a new one was turned down no new one is let in before it, so that small requests don't pass a
-   * large one by for ever; those that hold pages go on, since they give them back. `growing` are the streams with a step.
+   * Returns whether a prompt gets its pages. After a new prompt was refused, no new one is admitted
+   * before it, so that small requests can't overtake a large one forever; prompts that hold pages
+   * go on, since they will return them. `growing` are the streams that take a step in this pass.
    */
   #admit(task: Task, limit: number, growing: ReadonlySet<Task>): boolean {
     const admitted = task.running
@@ -228,17 +244,20 @@ export class Planner {
     if (!task.streaming) {
       const predicted = this.#planning?.begin(sequence, tokens.length, job.mode ?? 'exact') ?? false
       const total = tokens.length
-      this.#tell(task, (told) => told.onAdmit?.(asked))
-      this.#tell(task, (told) => told.onBegin?.(sequence, cached))
-      this.#tell(task, (told) => told.onPrefill?.(cached, total, known))
-      // What was predicted before its place was taken from it may be exact now.
-      if (predicted || task.inexactTold) this.#tellCache(task, predicted ? 'predicted' : 'exact')
+      this.#notify(task, (job) => job.onAdmit?.(asked))
+      this.#notify(task, (job) => job.onBegin?.(sequence, cached))
+      this.#notify(task, (job) => job.onPrefill?.(cached, total, known))
+      // What was predicted before a preemption may be exact now.
+      if (predicted || task.notifiedInexact) this.#notifyCache(task, predicted ? 'predicted' : 'exact')
     }
     this.#cachedTokens += cached
     return true
   }
 
-  /** Takes a request's pages, and lets later requests, itself among them, find what of them is exact. */
+  /**
+   * Releases a request's pages after offering the exact ones to the prefix cache, where this
+   * request and others can find them again.
+   */
   #preempt(task: Task): void {
     this.#preemptions++
     try {
@@ -246,22 +265,22 @@ export class Planner {
     } catch (error) {
       this.#fail(task, error)
     }
-    // A prompt that was let in by this very plan is as it was before: it has nothing to be told.
+    // A prompt that this very plan admitted is back where it was: drop its notifications.
     if (!task.streaming) this.#news = this.#news.filter((news) => news.task !== task)
-    // An answer that has begun is read again exactly.
-    if (task.streaming && task.sequence.states) this.#tellCache(task, 'exact')
+    // An answer that has begun is recomputed exactly.
+    if (task.streaming && task.sequence.states) this.#notifyCache(task, 'exact')
     task.doubted = false
     task.sequence.release()
   }
 
-  #tell(task: Task, tell: (job: Job) => void): void {
-    this.#news.push({ task, tell })
+  #notify(task: Task, notify: (job: Job) => void): void {
+    this.#news.push({ task, notify })
   }
 
-  #tellCache(task: Task, kind: 'predicted' | 'exact'): void {
-    this.#tell(task, (told) => {
-      task.inexactTold = kind === 'predicted'
-      told.onCache?.(kind)
+  #notifyCache(task: Task, kind: 'predicted' | 'exact'): void {
+    this.#notify(task, (job) => {
+      task.notifiedInexact = kind === 'predicted'
+      job.onCache?.(kind)
     })
   }
 
@@ -271,8 +290,9 @@ export class Planner {
   }
 
   /**
-   * Nothing could run. Half-read prompts hold the pages that each of them needs: the last to come gives way. Or pages are held by
-   * others than requests: by work that ends, which is waited for, or else whoever could not get what it needs fails.
+   * Resolves a plan in which nothing can run. If partly read prompts block each other, the latest
+   * one is preempted. Otherwise pages are held outside of requests: if by work that ends, the plan
+   * waits for it; if not, the request that can't get its pages fails.
    */
   #unblock(): void {
     const victim = this.#room.latest()
@@ -285,7 +305,8 @@ export class Planner {
     this.#blocked = this.#cache.coming
     if (this.#blocked) return
     const [turnedDown] = this.#turnedDown.values()
-    const stuck = victim ?? turnedDown ?? first!
+    const stuck = victim ?? turnedDown ?? first
+    if (!stuck) return
     const { pagesInUse, maxPages, memoryEnded } = this.#cache
     const short = `${stuck.pending} more tokens do not fit beside ${pagesInUse} KV pages held by sessions and loaded prefixes`
     this.#fail(
@@ -301,45 +322,48 @@ export class Planner {
     )
   }
 
-  /** Takes the pages of all shares: who can't have them, since memory does not grow or the model refuses, fails alone. */
-  #take(wanted: readonly Wanted[]): { shares: PlannedShare[]; pass: Pass | undefined } {
+  /**
+   * Allocates the pages of all shares. A request whose pages can't be had, because memory does not
+   * grow or the model refuses, fails alone.
+   */
+  #allocate(wanted: readonly Wanted[]): { shares: PlannedShare[]; pass: Pass | undefined } {
     const failed = new Set(this.#failures.map(({ task }) => task))
-    const taken: { share: Wanted; from: number; runs: Run[]; segments: Segment[] }[] = []
+    const allocated: { share: Wanted; from: number; chunks: Chunk[]; segments: Segment[] }[] = []
     for (const share of wanted) {
       const { candidate: task, kind } = share
       if (failed.has(task)) continue
       try {
         const from = kind === 'refine' ? task.sequence.exact : task.sequence.length
-        const runs = this.#runsOf(share, from)
-        taken.push({ share, from, runs, segments: takePages(runs) })
+        const chunks = this.#chunksOf(share, from)
+        allocated.push({ share, from, chunks, segments: takePages(chunks) })
       } catch (error) {
         failed.add(task)
         this.#fail(task, error)
       }
     }
-    const left = taken.filter(({ share }) => !failed.has(share.candidate))
-    if (left.length === 0) return { shares: [], pass: undefined }
+    const planned = allocated.filter(({ share }) => !failed.has(share.candidate))
+    if (planned.length === 0) return { shares: [], pass: undefined }
     let rows = 0
-    const shares = left.map(({ share: { candidate, kind, count }, from, runs }): PlannedShare => {
-      this.#turns.charge(candidate.tenant, this.#workOf(runs))
-      const row = runs.some(({ outputs }) => outputs !== 'none') ? rows++ : undefined
+    const shares = planned.map(({ share: { candidate, kind, count }, from, chunks }): PlannedShare => {
+      this.#accounts.charge(candidate.tenant, this.#workOf(chunks))
+      const row = chunks.some(({ outputs }) => outputs !== 'none') ? rows++ : undefined
       return { task: candidate, kind, count, from, row }
     })
     const pass = layOut(
-      left.flatMap(({ runs }) => runs),
-      left.flatMap(({ segments }) => segments),
+      planned.flatMap(({ chunks }) => chunks),
+      planned.flatMap(({ segments }) => segments),
     )
     return { shares, pass }
   }
 
-  /** In exact rows. */
-  #workOf(runs: readonly Run[]): number {
+  /** Returns the work in units of exact rows. */
+  #workOf(chunks: readonly Chunk[]): number {
     const { predicted = 1, refined = 1 } = this.#planning?.rowCost ?? {}
     const costs = { predicted, refined, exact: 1 }
-    return runs.reduce((sum, { ids, kind = 'exact' }) => sum + ids.length * costs[kind], 0)
+    return chunks.reduce((sum, { ids, kind = 'exact' }) => sum + ids.length * costs[kind], 0)
   }
 
-  #runsOf({ candidate: task, count, kind }: Wanted, from: number): Run[] {
+  #chunksOf({ candidate: task, count, kind }: Wanted, from: number): Chunk[] {
     const { sequence, tokens } = task
     const to = from + count
     const ids = tokens.slice(from, to)
@@ -348,6 +372,6 @@ export class Planner {
       return [{ sequence, ids, outputs, kind: 'refined', from }]
     }
     const outputs = to === tokens.length ? 'last' : 'none'
-    return this.#planning?.runs(sequence, ids, outputs) ?? [{ sequence, ids, outputs }]
+    return this.#planning?.chunks(sequence, ids, outputs) ?? [{ sequence, ids, outputs }]
   }
 }

@@ -1,99 +1,120 @@
 /**
- * What goes into the next pass: first tokens soon, running streams not stalled for long, nobody starved.
+ * Decides what goes into the next pass, so that first tokens come soon, running streams do not
+ * stall for long, and no request starves.
  *
- * - Every running stream gets its decode step in every pass; prompts get what the stall bound leaves.
- * - Prompts go by what they still cost plus a share of when they came: the shortest first, but one that came
- *   `cost / aging` later than a long one can no longer pass it.
- * - A pass takes no further prompt once the core is full: more rows would only delay the first tokens of those in it.
- * - Tenants take turns: rows go first to the tenant that passes did least for. All of this holds within a tenant.
- * - Where there are several tenants, the stall bound holds for every pass: whoever comes waits for the end of the one under way.
+ * - Every running stream gets its decode step in every pass; prompts get what the stall bound
+ *   leaves.
+ * - Prompts are ordered by their remaining cost plus a share of their arrival time: the shortest
+ *   goes first, but one that arrives more than `cost / aging` after a long one can no longer
+ *   overtake it.
+ * - A pass takes no further prompt once the core is fully used: more rows would only delay the
+ *   first tokens of the prompts in it.
+ * - Rows go first to the tenant that passes have done least for; the rules above hold within a
+ *   tenant.
+ * - With several tenants the stall bound holds for every pass, since a newcomer waits for the end
+ *   of the current one.
  */
 import type { PassCost } from './pass-cost.ts'
-import { inTurns, type Standings, TurnQueue, type Turns } from './turns.ts'
+import { inTurns, type Standings, type TenantAccounts, TurnQueue } from './turns.ts'
 
-/** Which prompt goes first, and how full a pass is made. */
+/** Which prompt goes first, and how full a pass gets. */
 export type Order =
-  /** The cheapest first, a pass full once the core is. */
+  /** The cheapest first; a pass is full once the core is. */
   | 'shortest'
-  /** The cheapest first, as many as the budget holds. */
+  /** The cheapest first, as many as the budget allows. */
   | 'pack'
-  /** As they came, one prompt at a time. */
+  /** In order of arrival, one prompt at a time. */
   | 'arrival'
 
+/** Settings of the policy. */
 export interface Policy {
-  /** Tokens of a pass. */
+  /** Most tokens of a pass. */
   readonly budget: number
-  /** Most prompt tokens of a pass in order `shortest`: who comes while it runs waits for its end. */
+  /** Most prompt tokens of a pass in order `shortest`: newcomers wait for its end. */
   readonly chunk: number
   readonly order: Order
-  /** Rows from which on a pass gets no cheaper per row. */
+  /** Number of rows beyond which a row gets no cheaper. */
   readonly fullRows: number
   /**
-   * Milliseconds that a running stream may wait for its next token because of prompts; and those that a pass takes for prompts where
-   * requests of several tenants come, with streams or without.
+   * Milliseconds that prompts may delay the next token of a running stream. With several tenants,
+   * also the milliseconds that prompts may take of any pass.
    */
   readonly stallMs: number
   /** Milliseconds that making predicted K and V exact may add to a running stream's next token. */
   readonly refineMs: number
-  /** Milliseconds of prefill that one millisecond of waiting is worth. */
+  /** How many milliseconds of prefill one millisecond of waiting counts. */
   readonly aging: number
 }
 
-/** A request as the policy sees it. */
+/** The policy's view of a request. */
 export interface Candidate {
-  /** Whose request it is. Default ''. */
+  /** The tenant of the request. Default ''. */
   readonly tenant?: string
-  /** Tokens still to run before its next logits: 1 for a running stream. */
+  /** Number of tokens to run before its next logits: 1 for a running stream. */
   readonly pending: number
-  /** As many of them as are expected to be computed, and not found in the prefix cache. */
+  /** Number of these that are expected to be computed rather than found in the prefix cache. */
   readonly expected: number
-  /** It has begun to answer. */
+  /** Whether its answer has begun. */
   readonly streaming: boolean
-  /** When it came, milliseconds. */
+  /** Time of arrival in milliseconds. */
   readonly arrived: number
-  /** How many came before it. */
+  /** Number of requests that arrived before it. */
   readonly number: number
-  /** The pass it was last part of. */
+  /** Number of the pass that it was last part of; -1 if none. */
   readonly lastPass: number
-  /** Tokens of its cache that are to be made exact. */
+  /** Number of tokens in its cache that have to be made exact. */
   readonly inexact: number
-  /** It shows nothing before its cache is exact. */
+  /** Whether it shows nothing until its cache is exact. */
   readonly doubted: boolean
 }
 
-/** `count` tokens of a candidate. */
+/** A candidate's part of a pass: `count` tokens. */
 export interface Share<C> {
   readonly candidate: C
   readonly count: number
 }
 
-/** Prompt tokens that every pass takes, whatever the stall bound says: streams may not starve prompts. */
+/**
+ * Prompt tokens that every pass takes, whatever the stall bound says, so that streams can't starve
+ * prompts.
+ */
 const leastPrefill = 16
 
-/** The kernels run so many rows at once: one row more than a multiple costs nearly as much as the next multiple. */
+/**
+ * Rows that the kernels process at once: one row more than a multiple costs nearly as much as the
+ * next multiple.
+ */
 const tileRows = 4
 
-/** Tokens that a pass makes exact where costs can't be measured: about a page. */
+/** Tokens that a pass makes exact if costs can't be measured: about a page. */
 const blindRefined = 16
 
-/** The streams, in the order in which they get their steps: tenants in turns, and of each the longest unserved first. */
+/**
+ * Returns the streams in the order in which they get their steps: tenants take turns, and within a
+ * tenant the stream that has waited longest goes first.
+ */
 export function streamsInOrder<C extends Candidate>(candidates: readonly C[], standings?: Standings): C[] {
   const streams = candidates.filter(isStep).sort((a, b) => a.lastPass - b.lastPass || a.number - b.number)
   return inTurns(streams, standings)
 }
 
-/** Rows of a pass that streams leave to prompts that wait; of a pass of one token, every other one. */
+/**
+ * Returns how many rows of a pass streams leave to waiting prompts. If a pass has one token only,
+ * streams and prompts alternate.
+ */
 export function reservedRows(candidates: readonly Candidate[], { budget }: Policy): number {
   const prompts = candidates.filter((candidate) => !isStep(candidate) && !isDoubted(candidate))
   if (prompts.length === 0) return 0
   if (budget > 1) return Math.min(leastPrefill, Math.ceil(budget / 4))
-  const served = (some: readonly Candidate[]) => Math.max(-1, ...some.map(({ lastPass }) => lastPass))
+  const served = (requests: readonly Candidate[]) =>
+    requests.reduce((latest, { lastPass }) => Math.max(latest, lastPass), -1)
   return served(prompts) >= served(candidates.filter(isStep)) ? 0 : 1
 }
 
 /**
- * The prompts of the next pass beside `taken` decode steps, in order. `admit` says whether one gets the KV pages for at
- * most `limit` tokens; it may find some of them in the prefix cache.
+ * Chooses the prompts of the next pass beside `taken` decode steps, in order. `admit` returns
+ * whether a prompt gets the KV pages for at most `limit` tokens; it may find some of them in the
+ * prefix cache.
  */
 export function promptShares<C extends Candidate>(
   candidates: readonly C[],
@@ -101,19 +122,20 @@ export function promptShares<C extends Candidate>(
   policy: Policy,
   cost: PassCost,
   admit: (candidate: C, limit: number) => boolean,
-  turns?: Pick<Turns, 'of' | 'tenants'>,
+  accounts?: Pick<TenantAccounts, 'standingOf' | 'tenants'>,
 ): Share<C>[] {
   const { order, fullRows } = policy
-  const several = (turns?.tenants ?? 1) > 1
+  const several = (accounts?.tenants ?? 1) > 1
   const room = promptRows(taken, policy, cost, several)
   const shares: Share<C>[] = []
   let left = room
-  const queue = new TurnQueue(inOrder(candidates, policy, cost), turns?.of)
+  const queue = new TurnQueue(inOrder(candidates, policy, cost), accounts?.standingOf)
   for (let candidate = queue.next(); candidate; candidate = queue.next()) {
     const rows = taken + room - left
     const limit = shares.length === 0 || order === 'pack' ? left : Math.min(left, fullRows - rows)
     if (limit <= 0 || (order === 'arrival' && shares.length > 0)) break
-    // Whoever is to have a first token behind this pass does not wait for a piece of another tenant's long prompt.
+    // A prompt that gets its first token from this pass must not wait for a part of another
+    // tenant's long prompt.
     const [first] = shares
     if (several && order === 'shortest' && first && isOthers(candidate, first) && candidate.expected > limit) break
     if (!admit(candidate, limit)) continue
@@ -129,20 +151,24 @@ function isOthers<C extends Candidate>(candidate: C, { candidate: first }: Share
   return candidate.tenant !== first.tenant
 }
 
-/** Rows that prompts get beside `taken` decode steps; `several`: requests of more than one tenant come. */
+/**
+ * Returns how many rows prompts get beside `taken` decode steps. `several` says whether requests of
+ * more than one tenant are present.
+ */
 function promptRows(taken: number, policy: Policy, cost: PassCost, several: boolean): number {
   const { order, chunk, fullRows, stallMs, budget } = policy
   const most = order === 'shortest' ? Math.min(chunk, budget - taken) : budget - taken
   if (taken === 0 && !several) return most
   const within = Math.min(most, Math.max(leastPrefill, cost.rowsWithin(stallMs, budget) - taken))
-  // Where nothing is known of costs, a pass is as large as makes a row cheap.
+  // While costs are unknown, a pass is just large enough for a low cost per row.
   return several && !cost.known ? Math.min(within, fullRows) : within
 }
 
 /**
- * What of predicted caches is made exact beside `taken` decode steps: first those whose first token waits for it, then by
- * arrival. No token is delayed by more than `refineMs`, and streams stay at about half their pace or better: there the nearest whole
- * tile counts, since a part of one costs as much. A row costs `rowCost` of an exact one.
+ * Chooses which tokens of predicted caches are made exact beside `taken` decode steps: first those
+ * of requests whose first token waits for it, then by arrival. No token is delayed by more than
+ * `refineMs`, and streams keep about half of their pace or more; for the latter the nearest whole
+ * tile counts, since a part of a tile costs as much. A row costs `rowCost` exact rows.
  */
 export function refineShares<C extends Candidate>(
   candidates: readonly C[],
@@ -153,12 +179,13 @@ export function refineShares<C extends Candidate>(
   standings?: Standings,
 ): (Share<C> & { readonly refine: true })[] {
   const waiting = candidates.filter(({ inexact }) => inexact > 0)
-  // Before any pass has run nothing is known of costs: as little is risked as can be.
+  // Before the first pass costs are unknown, so as little as possible is refined.
   const alone = cost.estimate(taken)
   const unknown = cost.blind ? tiled(taken + blindRefined) : 0
-  const within = (ms: number) => taken + Math.floor((cost.rowsWithin(alone! + ms, budget) - taken) / rowCost)
-  const most = alone === undefined ? unknown : Math.min(tiled(within(refineMs)), nearestTile(within(alone)))
-  // However slow passes are: twice what streams add to their caches.
+  const within = (ms: number) => taken + Math.floor((cost.rowsWithin(ms, budget) - taken) / rowCost)
+  const most =
+    alone === undefined ? unknown : Math.min(tiled(within(alone + refineMs)), nearestTile(within(alone + alone)))
+  // Even if passes are slow, refine twice as fast as streams extend their caches.
   const least = tileRows * Math.ceil((taken + 2 * waiting.length) / tileRows)
   let left = taken === 0 ? budget : Math.min(budget, Math.max(least, most)) - taken
   const shares: (Share<C> & { readonly refine: true })[] = []
@@ -201,7 +228,7 @@ function isStep({ streaming, pending }: Candidate): boolean {
   return streaming && pending === 1
 }
 
-/** Its prompt has been read, and it shows nothing yet. */
+/** Returns whether its prompt has been read while it does not show a token yet. */
 function isDoubted({ doubted, streaming }: Candidate): boolean {
   return doubted && !streaming
 }

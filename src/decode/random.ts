@@ -1,14 +1,16 @@
-/** Seeded random numbers, the same on every platform. */
+/** Generates seeded random numbers that are the same on every platform. */
+import { defined } from '../base/at.ts'
 import { type Seed, seedHalves } from './seed.ts'
 
 /**
- * Uniform numbers in [0, 1) with 53 random bits. The generator is sfc32 (C. Doty-Humphrey, PractRand), its state filled
- * by splitmix32 from both halves of `seed`. Without a seed the platform's entropy is used.
+ * Returns a generator of uniform numbers in [0, 1) with 53 random bits. It is sfc32 (C.
+ * Doty-Humphrey, PractRand), with its state filled by splitmix32 from both halves of `seed`.
+ * Without a seed it uses the platform's entropy.
  */
 export function createRandom(seed?: Seed): () => number {
   const [low, high] = seed === undefined ? crypto.getRandomValues(new Uint32Array(2)) : seedHalves(seed)
-  const fill = splitmix32(low!)
-  let a = fill() ^ high!
+  const fill = splitmix32(defined(low))
+  let a = fill() ^ defined(high)
   let b = fill()
   let c = fill()
   let counter = 1
@@ -20,11 +22,11 @@ export function createRandom(seed?: Seed): () => number {
     c = (((c << 21) | (c >>> 11)) + out) | 0
     return out >>> 0
   }
-  for (let i = 0; i < 12; i++) next() // sfc32 needs a dozen rounds before near seeds differ in every bit
+  for (let i = 0; i < 12; i++) next() // nearby seeds differ in every bit only after a dozen rounds
   return () => ((next() >>> 5) * 2 ** 26 + (next() >>> 6)) / 2 ** 53
 }
 
-/** Steele, Lea and Flood's SplitMix with the 32-bit finaliser of MurmurHash3. */
+/** Implements SplitMix (Steele, Lea and Flood) with the 32-bit finaliser of MurmurHash3. */
 function splitmix32(seed: number): () => number {
   let state = seed | 0
   return () => {

@@ -1,8 +1,9 @@
 /**
- * Pages and places of the pass that is being planned: who gets them, and who gives way.
+ * Assigns pages and places in the pass being planned, and decides which requests are preempted.
  *
- * Among requests of one tenant the last to come gives way to those before it. A tenant that holds more than its share gives way to one
- * that holds less: shares are equal, and what a tenant leaves unused is anybody's until it is asked for.
+ * Among requests of one tenant, the latest is preempted in favour of earlier ones. A tenant that
+ * holds more than its share is preempted in favour of one that holds less. Shares are equal, and
+ * what a tenant does not use is free for others until it asks for it.
  */
 
 import { pageTokens } from '../base/kv.ts'
@@ -10,29 +11,30 @@ import type { PagedCache, Sequence } from '../kv/paged.ts'
 import type { Task } from './task.ts'
 
 /**
- * Tokens that a request answers, at least, between two times that it gives way to another tenant: each time costs it a reading of
- * its cache, and so that it gets to its end.
+ * Tokens that a request must generate between two preemptions by other tenants. Each preemption
+ * costs it a re-read of its cache, so without this minimum it might never finish.
  */
 const leastProgress = 32
 
-/** What a tenant's requests hold. A page that several of them share counts for each. */
+/** What a tenant's requests hold. A page that several of them share counts once for each. */
 interface Holding {
   running: number
   pages: number
 }
 
+/** Pages and places of one scheduler. */
 export class Room {
   readonly #tasks: ReadonlySet<Task>
   readonly #cache: PagedCache
   readonly #places: number
   readonly #onPreempt: (task: Task) => void
-  /** Pages that requests were promised in this plan, and how many in all. */
+  /** Pages promised to requests in this plan, and their total. */
   readonly #promises = new Map<Task, number>()
   #promised = 0
   #running = 0
   #tenants: ReadonlySet<string> = new Set()
 
-  /** `places` requests hold pages at once. `onPreempt` releases the pages of a request that gives way. */
+  /** At most `places` requests hold pages at once. `onPreempt` must release the request's pages. */
   constructor(tasks: ReadonlySet<Task>, cache: PagedCache, places: number, onPreempt: (task: Task) => void) {
     this.#tasks = tasks
     this.#cache = cache
@@ -48,18 +50,20 @@ export class Room {
     this.withdraw()
   }
 
-  /** Takes all promises back. */
+  /** Withdraws all promises. */
   withdraw(): void {
     this.#promises.clear()
     this.#promised = 0
   }
 
-  /** Whether a request still has what it was promised in this plan. */
+  /** Returns whether a request still has its promise of this plan. */
   promised(task: Task): boolean {
     return this.#promises.has(task)
   }
 
-  /** Promises a stream the page of its next token, at the cost of cached prefixes first and then of whoever gives way to it. */
+  /**
+   * Promises a stream the page of its next token. Evicts cached prefixes first, and then preempts.
+   */
   step(task: Task): boolean {
     while (!this.#promise(task, 1)) {
       const victim = this.#beyondShare(task, 1) ?? this.#later(task)
@@ -69,25 +73,29 @@ export class Room {
     return true
   }
 
-  /** Promises a half-read prompt the pages of its next `tokens`, at the cost of cached prefixes and of tenants beyond their share. */
+  /**
+   * Promises a partly read prompt the pages of its next `tokens`. Evicts cached prefixes and
+   * preempts tenants beyond their share.
+   */
   more(task: Task, tokens: number): boolean {
     return this.#fit(task, tokens, 0) && this.#promise(task, tokens)
   }
 
-  /** Whether requests of a tenant hold pages. */
+  /** Returns whether any request of a tenant holds pages. */
   holds(tenant: string): boolean {
     for (const task of this.#tasks) if (task.running && task.tenant === tenant) return true
     return false
   }
 
-  /** Whether there is a place for a new prompt, or somebody who would give one up. */
+  /** Returns whether a place is free for a new prompt, or can be freed by preemption. */
   hasPlace(task: Task): boolean {
     return this.#running < this.#places || this.#beyondPlaces(task) !== undefined
   }
 
   /**
-   * Gives a place to a new prompt whose sequence has adopted what the prefix cache held: it must fit whole, with a page for each of
-   * `streams` to grow, and is promised the pages of its first `tokens`.
+   * Gives a place to a new prompt whose sequence has adopted its cached prefix. The whole prompt
+   * must fit, with a page for each of `streams` to grow; the pages of its first `tokens` are
+   * promised.
    */
   enter(task: Task, tokens: number, streams: number): boolean {
     if (!this.#fit(task, task.pending, streams) || !this.#makePlace(task) || !this.#promise(task, tokens)) return false
@@ -95,11 +103,14 @@ export class Room {
     return true
   }
 
-  /** Takes a request's pages: it is read again later. `heir` is who needs them; undefined where nobody could go on. */
+  /**
+   * Releases a request's pages; it is recomputed later. `heir` is the request that needs them, or
+   * undefined if no request could run.
+   */
   preempt(task: Task, heir?: Task): void {
     if (heir && heir.tenant !== task.tenant) {
       task.yieldedAt = task.tokens.length
-      // What it has computed is kept for it: it does not wait as if it had to be computed again.
+      // Its exact tokens stay in the prefix cache, so they do not count as work to be done.
       task.cachedHint = task.sequence.exact
     }
     this.#promised -= this.#promises.get(task) ?? 0
@@ -108,7 +119,7 @@ export class Room {
     this.#onPreempt(task)
   }
 
-  /** Of the requests that hold pages the last that came. */
+  /** Returns the latest of the requests that hold pages. */
   latest(): Task | undefined {
     return this.#latestOf((task) => task.running)
   }
@@ -139,12 +150,15 @@ export class Room {
     return true
   }
 
-  /** Whether `pages` can be had beside those promised, prefixes being evicted and memory got for them. */
+  /** Secures `pages` beyond those promised, by growing memory and evicting prefixes. */
   #free(pages: number): boolean {
     return this.#cache.secure(this.#promised + pages)
   }
 
-  /** Who gives pages to a tenant that stays within its share with them: the last of those that hold most beyond theirs. */
+  /**
+   * Returns the request to preempt for pages: the latest one of the tenants that hold most beyond
+   * their share. Undefined if the heir's own tenant would exceed its share.
+   */
   #beyondShare(heir: Task, pages: number): Task | undefined {
     if (this.#tenants.size < 2) return undefined
     const share = this.#cache.maxPages / this.#tenants.size
@@ -154,7 +168,10 @@ export class Room {
     return this.#latestOf((task) => mayYield(task, heir) && held(task) > share, held)
   }
 
-  /** Who gives a place to a tenant that holds fewer with it: the last of those that hold most. */
+  /**
+   * Returns the request to preempt for a place: the latest one of the tenants that hold most, if
+   * they would still hold more than the heir's.
+   */
   #beyondPlaces(heir: Task): Task | undefined {
     if (this.#tenants.size < 2) return undefined
     const holdings = this.#holdings()
@@ -163,7 +180,10 @@ export class Room {
     return this.#latestOf((task) => mayYield(task, heir) && held(task) > least, held)
   }
 
-  /** The last of those that came behind a stream, and that its tenant may take pages from: its own, and tenants beyond their share. */
+  /**
+   * Returns the latest request that arrived after a stream and may be preempted for it: one of its
+   * own tenant, or of a tenant beyond its share.
+   */
   #later(stream: Task): Task | undefined {
     const behind = (task: Task) => task.running && task.number > stream.number
     if (this.#tenants.size < 2) return this.#latestOf(behind)
@@ -186,7 +206,7 @@ export class Room {
     return holdings
   }
 
-  /** The last to come of those with the highest `rank`. */
+  /** Returns the latest of the tasks with the highest `rank`. */
   #latestOf(which: (task: Task) => boolean, rank: (task: Task) => number = () => 0): Task | undefined {
     let latest: Task | undefined
     for (const task of this.#tasks) {
@@ -202,7 +222,7 @@ function mayYield(task: Task, heir: Task): boolean {
   return task.running && task.tenant !== heir.tenant && task.tokens.length - task.yieldedAt >= leastProgress
 }
 
-/** Pages that `tokens` more take. */
+/** Returns how many more pages `tokens` more need. */
 function pagesFor(sequence: Sequence, tokens: number): number {
   return Math.ceil((sequence.length + tokens) / pageTokens) - sequence.pages.length
 }

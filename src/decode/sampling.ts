@@ -1,31 +1,38 @@
 /**
- * Choosing the next token: penalties -> logit bias -> temperature -> top-k -> top-p -> min-p -> draw.
+ * Chooses the next token: penalties -> logit bias -> temperature -> top-k -> top-p -> min-p ->
+ * draw.
  *
- * Log-probabilities are of the model's own distribution, before all of these, as OpenAI's clients expect.
+ * Log-probabilities describe the model's own distribution, before all of these steps, as clients of
+ * OpenAI's API expect.
  */
 import type { Scores, Shortlist } from '../backend/backend.ts'
+import { at, defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
-import { drawToken } from './filters.ts'
+import { drawToken, type Filters } from './filters.ts'
 import { argmax, normalize } from './logprobs.ts'
 import { topIds } from './order.ts'
-import { type Bias, createPenalties } from './penalties.ts'
+import { type Bias, createPenalties, type Penalties } from './penalties.ts'
 import { createRandom } from './random.ts'
 import { checkedSeed, type Seed } from './seed.ts'
 
+/** How tokens are chosen. Every option is optional. */
 export interface SamplingOptions {
-  /** 0 = greedy, the lowest id among equals. 0 to 100, default 0. */
+  /** 0 = greedy: the likeliest token, the lowest id among equals. 0 to 100, default 0. */
   readonly temperature?: number | undefined
-  /** Draw among the k best; 0 = all. Default 0. */
+  /** Draws among the k best tokens only; 0 = all. Default 0. */
   readonly topK?: number | undefined
-  /** Draw among the fewest best that together reach this probability. Above 0, default 1. */
+  /**
+   * Draws among the fewest best tokens that together reach this probability. Above 0 to 1, default
+   * 1.
+   */
   readonly topP?: number | undefined
-  /** Drop tokens with less than this share of the best one's probability. 0 to 1, default 0. */
+  /** Drops tokens with less than this share of the best token's probability. 0 to 1, default 0. */
   readonly minP?: number | undefined
-  /** Over prompt and answer: logits of seen ids move towards "no". Above 0 to 10, default 1. */
+  /** Makes ids of prompt and answer less likely. Above 0 to 10, default 1 = off. */
   readonly repetitionPenalty?: number | undefined
-  /** Subtracted from ids that the answer holds. -2 to 2, default 0. */
+  /** Subtracted from the logits of ids that the answer holds. -2 to 2, default 0. */
   readonly presencePenalty?: number | undefined
-  /** Subtracted for every time the answer holds the id. -2 to 2, default 0. */
+  /** Subtracted for every time that the answer holds the id. -2 to 2, default 0. */
   readonly frequencyPenalty?: number | undefined
   /** The same seed and logits give the same tokens on every platform. Default: random. */
   readonly seed?: Seed | undefined
@@ -35,64 +42,64 @@ export interface SamplingOptions {
   readonly topLogprobs?: number | undefined
 }
 
+/** A chosen token with its natural log-probability. */
 export interface SampledToken {
   readonly id: number
   readonly logprob: number
-  /** Likeliest first; absent unless asked for. */
+  /** Likeliest first; absent unless requested. */
   readonly topLogprobs?: readonly { readonly id: number; readonly logprob: number }[]
 }
 
+/** Chooses the tokens of one answer. */
 export interface Sampler {
-  /** As many of the best logits are all that it reads; Infinity: it reads all. */
+  /** How many of the best logits the sampler reads; Infinity if it reads all. */
   readonly best: number
   /**
-   * The next token for `scores`, at least the `best`, which are only read. `history` is the prompt and the answer so far; the answer,
-   * which presence and frequency penalties count, begins at `generatedFrom`. Throws `internal` for logits that are NaN.
+   * Returns the next token for `scores`, which hold at least the `best` logits and are not changed.
+   * `history` is the prompt and the answer so far; the answer, which presence and frequency
+   * penalties count, begins at `generatedFrom`. Throws `internal` for logits that are NaN.
    */
   sample(scores: Scores, history?: readonly number[], generatedFrom?: number): SampledToken
-  /** Draws for a token that was chosen before: what comes after is as if it had been drawn here. */
+  /**
+   * Advances the random numbers past a token that was chosen elsewhere: later tokens are the same
+   * as if it had been drawn here.
+   */
   skip(): void
 }
 
-/** Tokens that an answer may not have while it is short. */
+/** Tokens that must not be drawn while an answer is short. */
 export interface EarlyBan {
   readonly ids: readonly number[]
-  /** Tokens of the answer from which on they may be drawn. */
+  /** The ban ends when the answer has this many tokens. */
   readonly until: number
 }
 
-/** Checks the options once; a sampler holds the state of its random numbers. Throws `bad_argument`. */
+/**
+ * Checks the options once and returns a sampler, which holds the state of its random numbers.
+ * Throws `bad_argument`.
+ */
 export function createSampler(options: SamplingOptions = {}, ban: EarlyBan = { ids: [], until: 0 }): Sampler {
-  const filters = {
-    temperature: inRange('temperature', options.temperature ?? 0, 0, 100),
-    topK: inRange('topK', options.topK ?? 0, 0, 2 ** 31 - 1, 'whole'),
-    topP: inRange('topP', options.topP ?? 1, 0, 1, 'above'),
-    minP: inRange('minP', options.minP ?? 0, 0, 1),
-  }
-  const penalties = createPenalties({
-    repetition: inRange('repetitionPenalty', options.repetitionPenalty ?? 1, 0, 10, 'above'),
-    presence: inRange('presencePenalty', options.presencePenalty ?? 0, -2, 2),
-    frequency: inRange('frequencyPenalty', options.frequencyPenalty ?? 0, -2, 2),
-    bias: biasOf(options.logitBias ?? {}),
-  })
+  const filters = filtersOf(options)
+  const penalties = penaltiesOf(options)
   const topLogprobs = inRange('topLogprobs', options.topLogprobs ?? 0, 0, 100, 'whole')
   const random = createRandom(options.seed === undefined ? undefined : checkedSeed(options.seed))
   const bans = ban.ids.length > 0 && ban.until > 0
   const neutral = penalties.neutral && !bans
-  const greedy = filters.temperature < 1e-6 // 1 / temperature must stay finite; nothing else has a chance long before
+  // 1 / temperature must stay finite, and long before that only the likeliest token has a chance.
+  const greedy = filters.temperature < 1e-6
   let scratch = new Float32Array(0)
 
   const drawn = greedy ? 1 : filters.topK || Number.POSITIVE_INFINITY
   const best = neutral ? Math.max(drawn, topLogprobs) : Number.POSITIVE_INFINITY
 
-  /** Positions of a shortlist are ranks. */
+  /** Samples from a shortlist, where a position is a rank and not an id. */
   function ofShortlist({ logits, ids, logSum }: Shortlist): SampledToken {
     if (best > ids.length)
       throw new ForetokenError('internal', `a shortlist of ${ids.length} logits, where ${best} are read`)
     const rank = greedy ? 0 : drawToken(logits, filters, random())
-    const scored = (of: number) => ({ id: ids[of]!, logprob: logits[of]! - logSum })
+    const scored = (rank: number) => ({ id: at(ids, rank), logprob: at(logits, rank) - logSum })
     if (topLogprobs === 0) return scored(rank)
-    return { ...scored(rank), topLogprobs: Array.from({ length: topLogprobs }, (_, of) => scored(of)) }
+    return { ...scored(rank), topLogprobs: Array.from({ length: topLogprobs }, (_, rank) => scored(rank)) }
   }
 
   return {
@@ -112,26 +119,47 @@ export function createSampler(options: SamplingOptions = {}, ban: EarlyBan = { i
         scores = scratch
       }
       const id = greedy ? (neutral ? raw.id : argmax(scores)) : drawToken(scores, filters, random())
-      const scored = (of: number) => ({ id: of, logprob: logits[of]! - raw.logSum })
+      const scored = (id: number) => ({ id, logprob: at(logits, id) - raw.logSum })
       if (topLogprobs === 0) return scored(id)
       return { ...scored(id), topLogprobs: Array.from(topIds(logits, topLogprobs), scored) }
     },
   }
 }
 
-/** Nothing is forbidden where nothing else would be left. */
+function filtersOf({ temperature, topK, topP, minP }: SamplingOptions): Filters {
+  return {
+    temperature: inRange('temperature', temperature ?? 0, 0, 100),
+    topK: inRange('topK', topK ?? 0, 0, 2 ** 31 - 1, 'whole'),
+    topP: inRange('topP', topP ?? 1, 0, 1, 'above'),
+    minP: inRange('minP', minP ?? 0, 0, 1),
+  }
+}
+
+function penaltiesOf(options: SamplingOptions): Penalties {
+  return createPenalties({
+    repetition: inRange('repetitionPenalty', options.repetitionPenalty ?? 1, 0, 10, 'above'),
+    presence: inRange('presencePenalty', options.presencePenalty ?? 0, -2, 2),
+    frequency: inRange('frequencyPenalty', options.frequencyPenalty ?? 0, -2, 2),
+    bias: biasOf(options.logitBias ?? {}),
+  })
+}
+
+/** Forbids tokens, unless no other token would be left. */
 function forbid(ids: readonly number[], scores: Float32Array): void {
-  const before = ids.map((id) => scores[id]!)
+  const before = ids.map((id) => scores[id])
   for (const id of ids) if (id < scores.length) scores[id] = Number.NEGATIVE_INFINITY
   if (scores[argmax(scores)] !== Number.NEGATIVE_INFINITY) return
   ids.forEach((id, index) => {
-    if (id < scores.length) scores[id] = before[index]!
+    if (id < scores.length) scores[id] = defined(before[index])
   })
 }
 
 type Kind = 'any' | 'above' | 'whole'
 
-/** `value`, if it is a number from `low` (over it with 'above') to `high`. */
+/**
+ * Returns `value` if it is a number from `low` (with 'above': greater than `low`) to `high`. Throws
+ * `bad_argument` otherwise.
+ */
 function inRange(name: string, value: number, low: number, high: number, kind: Kind = 'any'): number {
   const fits = typeof value === 'number' && value >= low && value <= high && !(kind === 'above' && value === low)
   if (fits && (kind !== 'whole' || Number.isInteger(value))) return value

@@ -1,15 +1,19 @@
 /**
- * Many requests on one model: prompts in chunks and decode steps share passes (continuous batching).
+ * Runs many requests on one model: chunks of prompts and decode steps share passes (continuous
+ * batching).
  *
- * Nothing runs in the background. Whoever waits for a token drives: `drive` runs passes for all requests until its own is
- * served. A host that ends a request's work with the request (an edge isolate) so never stops others', and where
- * nobody reads, nothing is computed.
+ * Nothing runs in the background. A caller that waits for a token drives: `drive` runs passes for
+ * all requests until its own is served. So a host that stops a request's work with the request (an
+ * edge isolate) never stops other requests, and nothing is computed while no caller reads.
  *
- * A pass goes through fixed points: it is planned, its requests are told, it is computed, and it is served. Code of requests runs
- * in the second and the last, and whatever it does, by cancelling, closing, submitting or throwing, waits behind the pass.
+ * A pass goes through fixed stages: it is planned, its requests are notified, it is computed, and
+ * it is served. Code of requests runs in the second and the last stage. Whatever it does, be it
+ * cancelling, closing, submitting or throwing, takes effect after the pass.
  */
+
 import type { Scores } from '../backend/backend.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
+import { isWhole } from '../base/numbers.ts'
 import type { Pass, Segment } from '../base/pass.ts'
 import { nextTurn } from '../base/turn.ts'
 import type { PagedCache } from '../kv/paged.ts'
@@ -21,35 +25,38 @@ import type { Policy } from './policy.ts'
 import { attempt, type Serving, serve } from './serve.ts'
 import { type Job, Task } from './task.ts'
 
-/** How requests may be prefilled otherwise than exactly; `predict/choice.ts` decides. */
+/** Adds the judgement of first tokens to `Planning`; `predict/choice.ts` implements it. */
 export interface Predicting extends Planning {
   doubts(scores: Scores): boolean
 }
 
+/** The policy, and limits on requests. */
 export interface SchedulerOptions extends Omit<Policy, 'budget'> {
   /**
-   * Requests that hold KV pages at once. Where they are all taken, a tenant that holds most of them gives one up to a tenant that would
-   * still hold fewer: that request is read again later, and its answer goes on.
+   * Most requests that hold KV pages at once. If all places are taken, the tenant that holds most
+   * of them gives one up to a tenant that would still hold fewer; the preempted request is
+   * recomputed later and its answer goes on.
    */
   readonly maxRunning: number
   /**
-   * Requests that may wait beside them. One more is refused as `busy`, unless another tenant has more requests, and more than 5: then
-   * the last of its requests that has not begun is refused in its place.
+   * Most requests that may wait beside them. A request beyond this is refused as `busy`, unless
+   * another tenant has more requests, and more than 5: then the latest of its requests that has not
+   * begun is refused instead.
    */
   readonly maxWaiting: number
 }
 
-/** What the scheduler needs of a model. */
+/** The part of a model that the scheduler uses. */
 export type PassModel = Pick<Llama, 'passTokens' | 'config' | 'forward'> &
   Partial<Pick<Llama, 'longestShortlist' | 'shortlists'>>
 
-/** What has been done since the engine was loaded. */
+/** Totals since the engine was loaded, and the current state. */
 export interface SchedulerStats {
   readonly passes: number
   readonly prefill_tokens: number
   readonly cached_tokens: number
   readonly decode_tokens: number
-  /** Requests whose pages were taken from them, to be computed again. */
+  /** Number of times that a request lost its pages and had to be recomputed. */
   readonly preemptions: number
   readonly running: number
   readonly waiting: number
@@ -58,16 +65,21 @@ export interface SchedulerStats {
 }
 
 /**
- * Part of a pass's time that the host's event loop gets behind it. A request that comes in needs many turns of the loop before it is
- * submitted: hosts accept one connection a turn, read in another, and hash a key elsewhere. With one turn a pass, each would cost a pass.
+ * Part of a pass's time that the host's event loop gets after it. A new request needs many turns of
+ * the loop before it is submitted: hosts accept one connection a turn, read it in another, and hash
+ * a key elsewhere. With one turn a pass, each of these steps would take a pass.
  */
 const hostShare = 0.01
-/** Turns between two passes, where the clock does not go on. */
+/** Most turns between two passes, for hosts whose clock stands still. */
 const mostTurns = 512
 
-/** Requests that a tenant keeps, however many others ask: taking back what was taken on is for those who crowd others out. */
+/**
+ * Requests that a tenant keeps, however many others ask: only a tenant with more requests than this
+ * can lose one that was accepted.
+ */
 const keptRequests = 5
 
+/** Schedules the requests of one engine. */
 export class Scheduler {
   readonly #model: PassModel
   readonly #cache: PagedCache
@@ -80,13 +92,16 @@ export class Scheduler {
   readonly #serving: Serving
   #added = 0
   #pass: Promise<void> | undefined
-  /** No pass begins before this time: the host's event loop gets its share. */
+  /** No pass begins before this time, so that the host's event loop gets its share. */
   #restUntil = Number.NEGATIVE_INFINITY
-  /** From before a pass is planned until it has been served: requests that end meanwhile wait in `#endings`. */
+  /**
+   * True from before a pass is planned until it has been served: requests that end in between wait
+   * in `#endings`.
+   */
   #fixed = false
   readonly #endings: Task[] = []
   #closed = false
-  /** Ends the wait for pages of others: who is to run may be another now. */
+  /** Ends the wait for pages held elsewhere, since another request may be able to run now. */
   #stir = () => {}
   readonly #count = { passes: 0, prefill_tokens: 0, cached_tokens: 0, decode_tokens: 0, preemptions: 0 }
 
@@ -124,8 +139,8 @@ export class Scheduler {
   }
 
   /**
-   * Takes a request on. Throws `empty_prompt`, `bad_argument`, `context_exceeded`, `busy`, and `aborted` once the scheduler was
-   * closed.
+   * Accepts a request. Throws `empty_prompt`, `bad_argument`, `context_exceeded`, `busy`, and
+   * `aborted` after the scheduler was closed.
    */
   add(job: Job): void {
     if (this.#closed) throw closedError()
@@ -143,7 +158,10 @@ export class Scheduler {
     if (signal?.aborted) cancel()
   }
 
-  /** Runs passes until `served` is true. Before each pass the host's event loop turns once, and on for its share of time, however many drive. */
+  /**
+   * Runs passes until `served` returns true. Before each pass the host's event loop gets one turn,
+   * and more until it has had its share of time. Any number of callers may drive at once.
+   */
   async drive(served: () => boolean): Promise<void> {
     while (!served()) {
       const { passes } = this.#count
@@ -162,7 +180,10 @@ export class Scheduler {
     }
   }
 
-  /** Another may begin a pass, and end it, between two turns of this one: a rest is over for whoever was served meanwhile. */
+  /**
+   * Waits for the host's share. Another driver may begin and end a pass between two of these turns,
+   * so a driver that was served meanwhile stops waiting.
+   */
   async #rest(served: () => boolean): Promise<void> {
     for (let turn = 0; turn < mostTurns; turn++) {
       await nextTurn()
@@ -170,13 +191,13 @@ export class Scheduler {
     }
   }
 
-  /** Ends every request as `aborted`, and takes on no more. Resolves when no pass runs any more. */
+  /** Ends every request as `aborted`, and accepts no more. Resolves when no pass is running. */
   async close(): Promise<void> {
     this.#closed = true
     for (const task of [...this.#tasks]) this.#end(task, closedError())
-    // A pass that is only being told of is known as one a moment later.
+    // If called from a notification, `#pass` is set only a microtask later.
     await undefined
-    // Whoever drives it hears of its failure.
+    // Its failure is reported to the driver.
     await this.#pass?.catch(() => {})
   }
 
@@ -185,7 +206,7 @@ export class Scheduler {
     const { vocab } = this.#model.config
     if (ids.length === 0)
       throw new ForetokenError('empty_prompt', 'the prompt has no tokens; give it at least one character')
-    const bad = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocab))
+    const bad = ids.find((id) => !isWhole(id, 0, vocab - 1))
     if (bad !== undefined)
       throw new ForetokenError('bad_argument', `token id ${bad} is outside the vocabulary 0..${vocab - 1}`)
     if (ids.length > context)
@@ -195,7 +216,10 @@ export class Scheduler {
       )
   }
 
-  /** Where all places are taken, the tenant that has most gives one back whose request waits; else one more is `busy`. */
+  /**
+   * If all places are taken, ends a waiting request of the tenant that has most, or refuses the new
+   * request as `busy`.
+   */
   #makeRoom(tenant: string): void {
     const { maxRunning, maxWaiting } = this.#options
     const held = new Map<string, number>()
@@ -209,9 +233,9 @@ export class Scheduler {
     const least = Math.max(keptRequests, (held.get(tenant) ?? 0) + 1)
     let last: Task | undefined
     for (const task of this.#tasks) {
-      const of = held.get(task.tenant)!
-      if (task.ending || task.running || task.streaming || of <= least) continue
-      const more = last ? of - held.get(last.tenant)! || task.number - last.number : 1
+      const requests = held.get(task.tenant) ?? 0
+      if (task.ending || task.running || task.streaming || requests <= least) continue
+      const more = last ? requests - (held.get(last.tenant) ?? 0) || task.number - last.number : 1
       if (more > 0) last = task
     }
     const { maxPages, pagesInUse } = this.#cache
@@ -221,7 +245,7 @@ export class Scheduler {
     this.#end(last, new ForetokenError('busy', `${full}; ${beyond}; try again when one has finished`))
   }
 
-  /** One pass, start to end; where none can run, until one may. */
+  /** Runs one pass from start to end. If none can run, waits until one may. */
   async #run(): Promise<void> {
     let blocked: Promise<void> | undefined
     this.#fixed = true
@@ -231,7 +255,7 @@ export class Scheduler {
       this.#count.preemptions += plan.preemptions
       this.#count.cached_tokens += plan.cachedTokens
       for (const { task, error } of plan.failures) this.#end(task, error)
-      for (const { task, tell } of plan.news) if (!task.ending) attempt(task, this.#serving, () => tell(task.job))
+      for (const { task, notify } of plan.news) if (!task.ending) attempt(task, this.#serving, () => notify(task.job))
       if (plan.pass) await this.#compute(plan, plan.pass)
       else blocked = plan.blocked
     } finally {
@@ -254,31 +278,38 @@ export class Scheduler {
       this.#count.prefill_tokens += prefillTokens
       this.#count.decode_tokens += decodeTokens
     } catch (error) {
-      // The pass may have written some layers of these pages and not others: none of them can go on.
+      // Some layers of these pages may have been written and others not, so none of the requests
+      // can go on.
       for (const { task } of plan.shares) this.#end(task, asForetokenError(error))
     }
   }
 
-  /** Of the pass's outputs: shortlists, where the model has them and nobody reads more, or all logits. */
+  /**
+   * Computes the outputs of a pass: shortlists if the model makes them and no request reads more,
+   * otherwise all logits.
+   */
   async #scores(pass: Pass, { shares }: PassPlan): Promise<Scores[]> {
     const model = this.#model
-    const best = Math.max(...shares.map(({ task }) => task.best))
-    if (model.longestShortlist && best <= Math.min(model.longestShortlist, model.config.vocab))
-      return model.shortlists!(pass, best)
+    const best = shares.reduce((most, { task }) => Math.max(most, task.best), 0)
+    if (model.shortlists && best <= Math.min(model.longestShortlist ?? 0, model.config.vocab))
+      return model.shortlists(pass, best)
     const { vocab } = model.config
     const logits = await model.forward(pass, 'lent')
     return pass.outputs.map((_, row) => logits.subarray(row * vocab, (row + 1) * vocab))
   }
 
-  /** How many exact rows would cost as much. */
+  /** Returns how many exact rows would cost as much as the pass. */
   #exactRows({ ids, segments, predicted = 0, refined = 0 }: Pass): number {
-    const rows = (some: readonly Segment[]) => some.reduce((sum, { length }) => sum + length, 0)
+    const rows = (list: readonly Segment[]) => list.reduce((sum, { length }) => sum + length, 0)
     const [front, back] = [rows(segments.slice(0, predicted)), refined === 0 ? 0 : rows(segments.slice(-refined))]
     const cost = this.#predicting?.rowCost ?? { predicted: 1, refined: 1 }
     return Math.max(1, Math.round(ids.length - front * (1 - cost.predicted) - back * (1 - cost.refined)))
   }
 
-  /** Ends a request: at once between passes, else behind the one under way. What ends it first counts. */
+  /**
+   * Ends a request: at once between passes, otherwise after the current one. Only the first end
+   * counts.
+   */
   #end(task: Task, error?: ForetokenError): void {
     if (task.ending) return
     task.ending = { error }
@@ -286,7 +317,10 @@ export class Scheduler {
     if (!this.#fixed) this.#endAll()
   }
 
-  /** A request that ends may end others: they come behind it, not inside it. */
+  /**
+   * Releases requests that have ended. One that ends may end others: they follow it, not nested in
+   * it.
+   */
   #endAll(): void {
     this.#fixed = true
     try {
@@ -297,11 +331,11 @@ export class Scheduler {
   }
 
   #release(task: Task): void {
-    const { error } = task.ending!
+    const error = task.ending?.error
     task.unlisten()
     this.#tasks.delete(task)
     this.#stir()
-    // An answer that is whole stays so: a prefix that can't be kept is computed again.
+    // The answer is complete even if its prefix can't be kept: it is then recomputed when needed.
     if (!error) quietly(() => task.keepIn(this.#prefixes))
     task.sequence.release()
     this.#prefixes.trim()
@@ -321,6 +355,6 @@ function quietly(run: () => void): void {
   try {
     run()
   } catch {
-    // Nobody is left to be told.
+    // The request has ended: there is no caller left to notify.
   }
 }

@@ -1,31 +1,43 @@
-/** Hands out what a pass computed: by the plan that it was made from, whatever has become of its requests since. */
+/**
+ * Hands out what a pass computed, by the plan that the pass was made from, whatever has become of
+ * its requests since.
+ */
 import type { Scores } from '../backend/backend.ts'
+import { defined } from '../base/at.ts'
 import { asForetokenError, type ForetokenError } from '../base/errors.ts'
 import { nextTurn } from '../base/turn.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
 import type { PassPlan, PlannedShare } from './plan.ts'
 import type { Task } from './task.ts'
 
-/** Scores that are read between two turns of the host's event loop, at most: about a score of rows of a large vocabulary. */
+/**
+ * Most scores to read before the host's event loop gets a turn: about twenty rows of a large
+ * vocabulary.
+ */
 const mostScores = 1 << 20
 
-/** Milliseconds of the same. */
+/** Most milliseconds before the host's event loop gets a turn. */
 const mostMs = 8
 
+/** What serving a pass needs of the scheduler. */
 export interface Serving {
   readonly prefixes: PrefixIndex
-  /** Whether a first token from predicted K and V is too unsure to be shown. */
+  /** Returns whether a first token from predicted K and V is too uncertain to be shown. */
   doubts(scores: Scores): boolean
-  /** Ends a request when the pass is over: with its answer whole, or with an error. */
+  /** Ends a request when the pass is over: with a complete answer, or with an error. */
   end(task: Task, error?: ForetokenError): void
 }
 
+/** How many tokens of a pass were served. */
 export interface Served {
   readonly prefillTokens: number
   readonly decodeTokens: number
 }
 
-/** `outputs` are the pass's, in order; `number` is the pass's own. */
+/**
+ * Serves every share of a pass. `outputs` are the rows of scores of the pass, in its order;
+ * `number` is the number of the pass.
+ */
 export async function serve(
   { shares }: PassPlan,
   outputs: readonly Scores[],
@@ -38,27 +50,28 @@ export async function serve(
   let read = 0
   for (const share of shares) {
     const { task, kind, row } = share
-    const scores = row === undefined ? undefined : outputs[row]!
+    const scores = row === undefined ? undefined : defined(outputs[row])
     task.lastPass = number
     if (scores && task.streaming && share.count === 1) count.decodeTokens++
     else count.prefillTokens += share.count
-    // What was computed is settled before anybody hears of it.
+    // Record what was computed before any callback runs.
     attempt(task, serving, () => {
       const exact = kind === 'refine' && settle(share, steps.has(task))
       const reading = kind === 'prompt' && !task.streaming
       if (reading) task.keepIn(serving.prefixes)
       if (task.ending) return
       if (exact) {
-        task.inexactTold = false
+        task.notifiedInexact = false
         task.job.onCache?.('exact')
       }
       if (reading) task.job.onPrefill?.(share.from + share.count, task.tokens.length)
-      if (scores && !task.ending) take(task, scores, serving)
+      if (scores && !task.ending) choose(task, scores, serving)
     })
     if (!scores) continue
     read += 'ids' in scores ? scores.ids.length : scores.length
     if (read < mostScores && performance.now() - turned < mostMs) continue
-    // Sampling for many takes long: signals and sockets are served in between. Nothing that they do changes the plan.
+    // Sampling for many requests takes long, so the host handles signals and sockets in between.
+    // Nothing that they do changes the plan.
     await nextTurn()
     turned = performance.now()
     read = 0
@@ -66,7 +79,7 @@ export async function serve(
   return count
 }
 
-/** What throws fails its own request. */
+/** Calls `run`; what it throws ends this request only. */
 export function attempt(task: Task, { end }: Pick<Serving, 'end'>, run: () => void): void {
   try {
     run()
@@ -76,8 +89,8 @@ export function attempt(task: Task, { end }: Pick<Serving, 'end'>, run: () => vo
 }
 
 /**
- * Notes that `count` more tokens of a cache are exact, and says whether all are. A step in the same pass has read them, and is exact
- * with the last of them.
+ * Records that `count` more tokens of a cache are exact, and returns whether all are. A decode step
+ * in the same pass has read them, and becomes exact together with the last of them.
  */
 function settle({ task: { sequence }, count }: PlannedShare, step: boolean): boolean {
   const exact = sequence.exact + count + (step ? 1 : 0)
@@ -85,7 +98,8 @@ function settle({ task: { sequence }, count }: PlannedShare, step: boolean): boo
   return !sequence.states
 }
 
-function take(task: Task, scores: Scores, serving: Serving): void {
+/** Lets the request choose its next token, unless its first token is doubtful. */
+function choose(task: Task, scores: Scores, serving: Serving): void {
   const { job, sequence } = task
   if (!task.streaming && job.mode === 'auto' && sequence.states && serving.doubts(scores)) {
     task.doubted = true

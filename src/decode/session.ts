@@ -1,10 +1,11 @@
-/** A sequence being continued: its tokens in the cache and the logits of the next one. */
+/** A sequence that a caller continues token by token, and the logits of its next token. */
 import { idOf } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import type { Sequence } from '../kv/paged.ts'
 import type { Llama } from '../model/forward.ts'
 import { decodeStep } from './step.ts'
 
+/** Created by `Engine.prefill`. Call `release` when done. */
 export class Session {
   readonly #model: Llama
   readonly #sequence: Sequence
@@ -12,7 +13,7 @@ export class Session {
   #logits: Float32Array
   #released = false
 
-  /** `closing` aborts when the engine is closed, and its session with it. */
+  /** `closing` aborts when the engine is closed, which ends the session too. */
   constructor(model: Llama, sequence: Sequence, logits: Float32Array, closing: AbortSignal) {
     this.#model = model
     this.#sequence = sequence
@@ -20,17 +21,20 @@ export class Session {
     this.#closing = closing
   }
 
-  /** Tokens in the cache. */
+  /** Number of tokens in the cache. */
   get length(): number {
     return this.#sequence.length
   }
 
-  /** Scores of the token that comes next, (vocab). */
+  /** Logits of the next token, (vocab). */
   get logits(): Float32Array {
     return this.#logits
   }
 
-  /** Appends `id` and computes the logits after it. Throws `bad_argument`, `out_of_pages`, and `aborted` once it was released or the engine closed. */
+  /**
+   * Appends `id` and returns the logits after it, (vocab). Throws `bad_argument`, `out_of_pages`,
+   * and `aborted` after the session was released or the engine was closed.
+   */
   async step(id: number): Promise<Float32Array> {
     this.#checkOpen()
     try {
@@ -42,7 +46,7 @@ export class Session {
     return this.#logits
   }
 
-  /** Frees the cache. May be called twice, and after the engine was closed. */
+  /** Frees the cache. May be called more than once, and after the engine was closed. */
   release(): void {
     this.#released = true
     this.#sequence.release()

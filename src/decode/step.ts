@@ -1,10 +1,10 @@
-/** One decode step: one token for each of some sequences, in one pass. */
+/** Runs one decode step: one token for each of several sequences, in one pass. */
 
 import type { Pass } from '../base/pass.ts'
 import type { Sequence } from '../kv/paged.ts'
 import type { Llama } from '../model/forward.ts'
 
-/** Runs `ids[i]` behind `sequences[i]`; resolves with the logits after each, (sequences, vocab). */
+/** Appends `ids[i]` to `sequences[i]` and returns the logits after each, (sequences, vocab). */
 export async function decodeStep(
   model: Llama,
   sequences: readonly Sequence[],

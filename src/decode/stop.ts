@@ -1,20 +1,27 @@
-/** Stop strings, found wherever token boundaries fall. */
+/** Finds stop strings in a streamed text, wherever token boundaries fall. */
+import { defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 
 const mostStops = 16
 const longestStop = 1024
 
+/** Matches the stop strings of one answer. */
 export interface StopMatcher {
-  /** Takes the next text. `text` may be shown now; once `stopped`, nothing more will be. */
+  /**
+   * Feeds the next text. The returned `text` may be shown now; once `stopped` is true, nothing more
+   * will be.
+   */
   push(text: string): { readonly text: string; readonly stopped: boolean }
-  /** The text held back at the end of an answer that was not stopped. */
+  /** Returns the text that is still held back, at the end of an answer that was not stopped. */
   flush(): string
 }
 
 /**
- * Ends a text before the stop string that is complete first (the longest of those that end together). Holds back only
- * what could be the beginning of one. One Knuth-Morris-Pratt automaton a string: its state is how much of it the text
- * ends with. Throws `bad_argument` for more than 16 strings, or one that is empty, over 1,024 long or broken UTF-16.
+ * Creates a matcher that ends a text before the stop string that is complete first (the longest of
+ * those that end together). It holds back only what could be the beginning of a stop string. Each
+ * string has a Knuth-Morris-Pratt automaton, whose state is how much of the string the text ends
+ * with. Throws `bad_argument` for more than 16 strings, or for one that is empty, longer than 1,024
+ * UTF-16 units, or malformed UTF-16.
  */
 export function createStopMatcher(stops: readonly string[]): StopMatcher {
   if (!Array.isArray(stops) || stops.length > mostStops)
@@ -27,16 +34,16 @@ export function createStopMatcher(stops: readonly string[]): StopMatcher {
     push(text) {
       if (stopped) return { text: '', stopped }
       const all = held + text
-      for (let at = held.length; at < all.length; at++) {
+      for (let end = held.length; end < all.length; end++) {
         let matched = 0
         for (const automaton of automata) {
-          advance(automaton, all[at]!)
+          advance(automaton, all.charAt(end))
           if (automaton.state === automaton.stop.length) matched = Math.max(matched, automaton.state)
         }
         if (matched === 0) continue
         stopped = true
         held = ''
-        return { text: all.slice(0, at + 1 - matched), stopped }
+        return { text: all.slice(0, end + 1 - matched), stopped }
       }
       const hold = automata.reduce((most, { state }) => Math.max(most, state), 0)
       held = all.slice(all.length - hold)
@@ -61,15 +68,18 @@ interface Automaton {
 function advance(automaton: Automaton, unit: string): void {
   const { stop, back } = automaton
   let state = automaton.state
-  while (state > 0 && stop[state] !== unit) state = back[state]!
+  while (state > 0 && stop[state] !== unit) state = defined(back[state])
   automaton.state = stop[state] === unit ? state + 1 : 0
 }
 
-/** borders[n] = length of the longest proper prefix of the first n units that is also their suffix. */
+/**
+ * Returns for each n the length of the longest proper prefix of the first n units that is also
+ * their suffix.
+ */
 function borders(stop: string): number[] {
   const back = [0, 0]
   for (let n = 1, length = 0; n < stop.length; n++) {
-    while (length > 0 && stop[n] !== stop[length]) length = back[length]!
+    while (length > 0 && stop[n] !== stop[length]) length = defined(back[length])
     if (stop[n] === stop[length]) length++
     back.push(length)
   }

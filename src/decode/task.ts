@@ -1,4 +1,4 @@
-/** A request in the scheduler: what it needs of it, and where it stands. */
+/** A request in the scheduler: what the scheduler needs of it, and its state. */
 import type { Scores } from '../backend/backend.ts'
 import type { ForetokenError } from '../base/errors.ts'
 import type { Sequence } from '../kv/paged.ts'
@@ -6,61 +6,83 @@ import type { PrefixIndex } from '../kv/prefix.ts'
 import type { Candidate } from './policy.ts'
 
 /**
- * What the scheduler needs of a request, and tells it. A function may do anything: cancel, submit and throw. Changes wait until
- * the pass under way has ended, and what a function throws fails its own request only.
+ * A request, as its owner hands it to the scheduler. A callback may do anything: cancel, submit and
+ * throw. Changes wait until the current pass has ended, and an exception fails this request only.
  */
 export interface Job {
-  /** The prompt; at least one token, all in the vocabulary. */
+  /** Token ids of the prompt: at least one, all in the vocabulary. */
   readonly ids: readonly number[]
-  /** Whose cached prefixes it may use. */
+  /** The tenant whose cached prefixes it may use. */
   readonly tenant: string
-  /** How the prompt's K and V come about. Default `exact`. */
+  /** How the prompt's K and V are made. Default `exact`. */
   readonly mode?: 'exact' | 'predicted' | 'refined' | 'auto'
   readonly signal?: AbortSignal | undefined
-  /** As many of the best logits are all that `take` reads. Default: all are read. */
+  /** How many of the best logits `take` reads. Default: all. */
   readonly best?: number
-  /** Takes the scores of the next token; gives that token if it is to be run, undefined if the answer is complete. */
+  /**
+   * Reads the scores of the next token. Returns the token to run, or undefined if the answer is
+   * complete.
+   */
   take(scores: Scores): number | undefined
   /**
-   * Called when its prompt gets its place, and again after preemption; `at` is when its turn came, in milliseconds, as in
-   * `performance.now`.
+   * Called when the prompt is admitted, and again after preemption. `at` is the time in
+   * milliseconds, as in `performance.now`, when the planner reached the prompt.
    */
   onAdmit?(at: number): void
-  /** Called behind `onAdmit`: its sequence, until `end`, and how many tokens of it the prefix cache held. */
+  /**
+   * Called after `onAdmit` with its sequence, valid until `end`, and the number of its tokens that
+   * the prefix cache held.
+   */
   onBegin?(sequence: Sequence, cached: number): void
   /**
-   * Prompt tokens done, those from the prefix cache included, and in all. The first call behind `onBegin` comes before any is
-   * run; `at` then tells when the prefix cache had been asked.
+   * Reports the number of prompt tokens done, including those from the prefix cache, and the total.
+   * The first call after `onBegin` comes before any token is run; its `at` is the time when the
+   * look-up in the prefix cache ended.
    */
   onPrefill?(done: number, total: number, at?: number): void
-  /** The prompt's K and V are predicted, before the first token; or its cache is exact from the next token on. */
+  /**
+   * Called when the prompt's K and V are predicted, before the first token; and when the cache is
+   * exact from the next token on.
+   */
   onCache?(kind: 'predicted' | 'exact'): void
-  /** Called once, when its pages are free again; `error` if it failed. What it throws is dropped: the request has ended. */
+  /**
+   * Called once, after the request's pages were freed, with an `error` if it failed. Exceptions are
+   * ignored: the request has ended.
+   */
   end(error?: ForetokenError): void
 }
 
-/** A job that was taken on. */
+/** A job that the scheduler has accepted. */
 export class Task implements Candidate {
   readonly job: Job
   readonly tenant: string
   readonly sequence: Sequence
   readonly number: number
   readonly arrived = performance.now()
-  /** Prompt and answer: what the sequence holds or is to hold. */
+  /** Prompt and answer: the tokens that the sequence holds or is going to hold. */
   readonly tokens: number[]
-  /** Tokens that the prefix cache held when it came, or when its place was taken for another tenant's sake. */
+  /**
+   * Tokens that the prefix cache held when the job arrived, or when it last yielded to another
+   * tenant.
+   */
   cachedHint: number
-  /** As many of the best logits are all that is read: a doubt looks at two. */
+  /** How many of the best logits are read. Judging whether a first token is doubtful needs two. */
   readonly best: number
   streaming = false
   lastPass = -1
-  /** Its first token waits until the cache is exact: the predictor was not sure. */
+  /** Whether its first token waits until the cache is exact, because the predictor was not sure. */
   doubted = false
-  /** It was told that its prompt is predicted, and not yet that its cache is exact. */
-  inexactTold = false
-  /** Tokens that it had when its place was last taken for another tenant's sake. */
+  /**
+   * Whether its owner was notified that the prompt is predicted, and not yet that the cache is
+   * exact.
+   */
+  notifiedInexact = false
+  /** Number of its tokens when it last yielded to another tenant. */
   yieldedAt = Number.NEGATIVE_INFINITY
-  /** How it ends, once that is known; it hears nothing more but `end`, which waits for the end of the pass. */
+  /**
+   * How the request ends, once that is known. From then on only `end` is called, after the current
+   * pass.
+   */
   ending: { readonly error: ForetokenError | undefined } | undefined
   unlisten = () => {}
 
@@ -87,13 +109,13 @@ export class Task implements Candidate {
     return this.sequence.length > 0
   }
 
-  /** Tokens of its cache that are to be made exact: none before its prompt has been read. */
+  /** Number of tokens in its cache that have to be made exact: 0 until its prompt has been read. */
   get inexact(): number {
     const { states, length, exact } = this.sequence
     return states?.kept && (this.streaming || this.doubted) ? length - exact : 0
   }
 
-  /** Lets later requests use what this one has computed exactly. */
+  /** Lets later requests reuse what this one has computed exactly. */
   keepIn(prefixes: PrefixIndex): void {
     prefixes.insert(this.tenant, this.tokens.slice(0, this.sequence.exact), this.sequence.pages)
   }

@@ -1,25 +1,30 @@
 /**
- * Whose turn it is where requests of several tenants want the same rows.
+ * Shares rows fairly among tenants whose requests compete for them.
  *
- * Each tenant has an account of the work that passes did for it, in rows. Rows go first to the tenant with the least work. The floor is
- * the least work of a tenant that still waits for rows; whoever does not wait is owed nothing, and stands at the floor or above it
- * (start-time fair queueing: Goyal, Vin and Cheng, 1996). So neither idleness nor absence saves up turns, and work beyond the floor, a
- * debt, is remembered while its tenant is away.
+ * Each tenant has an account of the work that passes did for it, in rows. Rows go first to the
+ * tenant with the least work. The floor is the least work of a tenant that still waits for rows; a
+ * tenant that does not wait is owed nothing, and is raised to the floor (start-time fair queueing:
+ * Goyal, Vin and Cheng, 1996). So a tenant saves up no turns while it is idle or away, while work
+ * beyond the floor, a debt, is remembered during its absence.
  */
+import { at } from '../base/at.ts'
 
-/** A request that takes turns; without a tenant it belongs to everybody's. */
+/** A request that takes turns. Requests without a tenant form one tenant. */
 interface Claimant {
   readonly tenant?: string
 }
 
-/** Where a tenant stands. */
+/** A tenant's position in the queue. */
 export interface Standing {
   /** Rows that passes ran for it. */
   readonly work: number
-  /** The plan that last gave it rows; -1: none since it last stood below the floor. */
+  /**
+   * Number of the last plan that gave it rows; -1 if none has since it was last below the floor.
+   */
   readonly served: number
 }
 
+/** Returns where a tenant stands; an unknown tenant stands at 0. */
 export type Standings = (tenant: string) => Standing
 
 interface Account {
@@ -29,28 +34,31 @@ interface Account {
   seen: number
 }
 
-/** A tenant without requests is remembered for so many plans. */
+/** Number of plans for which a tenant without requests is remembered. */
 const keptPlans = 256
-/** Tenants without requests that are remembered, at most. */
+/** Most tenants without requests that are remembered. */
 const keptTenants = 256
 
 const newcomer: Standing = { work: 0, served: -1 }
 
-/** The accounts of tenants that have requests, or had some a short while ago. */
-export class Turns {
-  /** Whoever had requests last stands last. */
+/** The accounts of tenants that have requests now or had some recently. */
+export class TenantAccounts {
+  /** Ordered by when the tenant last had requests, the most recent last. */
   readonly #accounts = new Map<string, Account>()
   readonly #mostDebt: number
   #present: ReadonlySet<string> = new Set()
   #floor = 0
   #plan = 0
 
-  /** A debt never grows beyond `mostDebt` rows: that long, at most, others go first. */
+  /** `mostDebt` rows limit a debt, and so how long a tenant can be put last. */
   constructor(mostDebt: number) {
     this.#mostDebt = mostDebt
   }
 
-  /** Begins a plan for requests of `tenants`. A newcomer stands at the floor, and one that returns at its debt or the floor. */
+  /**
+   * Begins a plan for requests of `tenants`. A new tenant starts at the floor, and one that returns
+   * at its debt or at the floor.
+   */
   enter(tenants: ReadonlySet<string>): void {
     this.#plan++
     for (const tenant of tenants) {
@@ -69,12 +77,12 @@ export class Turns {
     }
   }
 
-  /** Tenants that have requests, or are remembered. */
+  /** Number of tenants that have requests or are remembered. */
   get tenants(): number {
     return this.#accounts.size
   }
 
-  readonly of: Standings = (tenant) => this.#accounts.get(tenant) ?? newcomer
+  readonly standingOf: Standings = (tenant) => this.#accounts.get(tenant) ?? newcomer
 
   charge(tenant: string, rows: number): void {
     const account = this.#accounts.get(tenant)
@@ -85,15 +93,19 @@ export class Turns {
 
   /** Ends a plan. `waiting` are the tenants that could have used more rows. */
   settle(waiting: ReadonlySet<string>): void {
-    const works = (some: ReadonlySet<string>) => Array.from(some, (tenant) => this.of(tenant).work)
+    const works = (tenants: ReadonlySet<string>) => Array.from(tenants, (tenant) => this.standingOf(tenant).work)
     const floor = waiting.size > 0 ? leastOf(works(waiting)) : mostOf(works(this.#present))
     this.#floor = Math.max(this.#floor, floor)
     for (const tenant of this.#present) {
-      if (!waiting.has(tenant)) this.#lift(this.#accounts.get(tenant)!)
+      const account = this.#accounts.get(tenant)
+      if (account && !waiting.has(tenant)) this.#lift(account)
     }
   }
 
-  /** Brings an account to the floor. Whoever stood below it has had less than others, and goes first among equals. */
+  /**
+   * Raises an account to the floor. A tenant that was below it has had less than others, and goes
+   * first among equals.
+   */
   #lift(account: Account): void {
     if (account.work >= this.#floor) return
     account.work = this.#floor
@@ -112,14 +124,16 @@ function mostOf(values: readonly number[]): number {
 interface Line<C> {
   readonly waiting: { readonly candidate: C; readonly place: number }[]
   readonly served: number
-  at: number
+  /** Index of the next candidate in `waiting`. */
+  next: number
   work: number
 }
 
 /**
- * Candidates one after the other: the next is of the tenant with the least work, this queue's own rows included, and within a tenant
- * the order is as it was. Among equals goes first whose tenant was not served for longest, and then the earlier candidate, so that the
- * candidates of one tenant keep their order.
+ * Orders candidates: the next one belongs to the tenant with the least work, including the rows
+ * this queue has charged, and within a tenant the order is kept. Among equals the tenant that was
+ * not served for longest goes first, and then the earlier candidate, so that the candidates of one
+ * tenant keep their order.
  */
 export class TurnQueue<C extends Claimant> {
   readonly #lines: Line<C>[]
@@ -133,38 +147,38 @@ export class TurnQueue<C extends Claimant> {
       if (line) line.waiting.push({ candidate, place })
       else {
         const { work, served } = standings(tenant)
-        lines.set(tenant, { waiting: [{ candidate, place }], at: 0, work, served })
+        lines.set(tenant, { waiting: [{ candidate, place }], next: 0, work, served })
       }
     })
     this.#lines = [...lines.values()]
   }
 
-  /** Undefined behind the last. */
+  /** Returns the next candidate, or undefined after the last. */
   next(): C | undefined {
     let best: Line<C> | undefined
     for (const line of this.#lines) {
-      if (line.at === line.waiting.length) continue
+      if (line.next === line.waiting.length) continue
       if (!best || (line.work - best.work || line.served - best.served || placeOf(line) - placeOf(best)) < 0)
         best = line
     }
     this.#last = best
     if (!best) return undefined
-    const { candidate } = best.waiting[best.at]!
-    best.at++
+    const { candidate } = at(best.waiting, best.next)
+    best.next++
     return candidate
   }
 
-  /** Says that the candidate that came last was given `rows`. */
+  /** Charges `rows` to the tenant of the candidate that `next` returned last. */
   charge(rows: number): void {
     if (this.#last) this.#last.work += rows
   }
 }
 
-function placeOf<C>({ waiting, at }: Line<C>): number {
-  return waiting[at]!.place
+function placeOf<C>({ waiting, next }: Line<C>): number {
+  return at(waiting, next).place
 }
 
-/** All candidates in turns, each being given one row. */
+/** Returns all candidates in turns, with one row charged for each. */
 export function inTurns<C extends Claimant>(candidates: readonly C[], standings?: Standings): C[] {
   const queue = new TurnQueue(candidates, standings)
   const ordered: C[] = []

@@ -5,7 +5,9 @@
  */
 
 import type { Backend } from '../backend/backend.ts'
+import { wireOf } from '../backend/capabilities.ts'
 import { createWasmBackend } from '../backend/wasm/backend.ts'
+import { at } from '../base/at.ts'
 import type { ModelFiles } from '../base/bytes.ts'
 import { Callback } from '../base/callback.ts'
 import { bytesOf, fieldsOf, idsOf, listOf, signalOf, textOf, withArguments } from '../base/checks.ts'
@@ -37,9 +39,10 @@ import { kvIdentityOf } from '../transfer/identity.ts'
 import { type ExpectedKv, type ExpectOptions, KvReceiver } from '../transfer/receiver.ts'
 import { type KvOptions, KvSender } from '../transfer/sender.ts'
 import { firstInexact } from '../transfer/steps.ts'
-import { Answer } from './answer.ts'
+import { AnswerState } from './answer-state.ts'
+import { generateFrom } from './event-reader.ts'
 import { loadParts, type Parts } from './load.ts'
-import { type ManyOptions, type Outcome, submitMany } from './many.ts'
+import { submitMany } from './many.ts'
 import {
   checkedOptions,
   checkedRequest,
@@ -47,14 +50,16 @@ import {
   type EngineOptions,
   type GenerateOptions,
   type GenerateRequest,
+  type ManyOptions,
   type PrefillRequest,
   type Settings,
   settingsOf,
 } from './options.ts'
 import { type LoadedPrefix, SavedPrefixes } from './saved-prefix.ts'
+import type { Outcome, TextService } from './service.ts'
 import { Submission } from './submission.ts'
 
-export class Engine {
+export class Engine implements TextService {
   readonly archive: ModelArchive
   readonly context: number
   readonly tokenizer: Tokenizer
@@ -64,9 +69,9 @@ export class Engine {
   readonly #scheduler: Scheduler
   readonly #prefill: ExactPrefill
   readonly #prompts: Prompts
-  /** For who makes and judges predictors. */
+  /** Makes and judges predictors. */
   readonly workbench: Workbench
-  /** How prompts are predicted; undefined without a predictor. */
+  /** Predicts prompts; undefined without a predictor. */
   readonly prediction: Prediction | undefined
   readonly #saved: SavedPrefixes
   readonly #sender: KvSender
@@ -76,22 +81,25 @@ export class Engine {
   #kvIdentity: Promise<KvIdentity> | undefined
   readonly #closing = new AbortController()
   readonly loadMs: number
-  /** How pages hold K and V. */
+  /** How KV pages store K and V. */
   readonly kvType: KvType
-  /** Tells these weights from others of the same shape, hex. */
+  /** A hash of the weights, in hex: differs between models of the same shape. */
   readonly identity: string
-  /** What the predictor says of itself; undefined if the engine has none. */
+  /** The header of the predictor's file; undefined without a predictor. */
   readonly predictor: PredictorHeader | undefined
 
-  /** Opens a model and streams its weights into the core. Throws `bad_model`, `unsupported`, `out_of_memory`. */
-  static async load(files: ModelFiles, given: EngineOptions): Promise<Engine> {
+  /**
+   * Opens a model and streams its weights into the core. Throws `bad_model`, `unsupported`,
+   * `out_of_memory`.
+   */
+  static async load(files: ModelFiles, wanted: EngineOptions): Promise<Engine> {
     const begun = performance.now()
-    const options = withArguments('Engine.load', () => checkedOptions(given))
+    const options = withArguments('Engine.load', () => checkedOptions(wanted))
     let backend = options.backend
     try {
       const { context = defaultContext, ignoreConfig } = options
       const archive = await openModel(files, { context, ignoreConfig })
-      // Before the weights: what it leaves to the garbage collector is gone when memory gets tight.
+      // Made before the weights, so that its garbage has been collected when memory gets tight.
       const tokenizer = createTokenizer(archive.tokenizer)
       backend ??= await withArguments('Engine.load', () => createWasmBackend({ ...options, modules: options.wasm }))
       const settings = settingsOf(archive, options, backend.threads)
@@ -143,36 +151,43 @@ export class Engine {
     const ahead = this.prediction && { forward, prediction: this.prediction, cache: this.#cache }
     this.#predictorHash = residuals?.sha256
     const plan = this.predictor?.plan
-    const correcting = ahead && { ...ahead, steps: residuals!.steps, firstLayer: firstInexact(plan!) }
+    const correcting = ahead &&
+      residuals &&
+      plan && { ...ahead, steps: residuals.steps, firstLayer: firstInexact(plan) }
     const parts = { model, auxiliary, cache: this.#cache, backend }
     this.workbench = new Workbench(parts, forward, this.prediction, correcting)
-    this.#sender = new KvSender(this.#scheduler, this.#cache, prefixes, backend, correcting)
-    this.#receiver = new KvReceiver(this.#cache, prefixes, backend, ahead)
+    this.#sender = new KvSender(this.#scheduler, this.#cache, prefixes, wireOf(backend), correcting)
+    this.#receiver = new KvReceiver(this.#cache, prefixes, wireOf(backend), ahead)
     this.loadMs = performance.now() - begun
   }
 
-  /** Answers a prompt, token by token. */
-  async *generate(prompt: PromptInput, options: GenerateOptions = {}): AsyncGenerator<GenerateEvent> {
-    const fields = withArguments('generate', () => fieldsOf('the options', options, 'be absent'))
-    const request = checkedRequest({ ...fields, prompt })
-    yield* this.submit({ ...request, prompt: await this.prepare(prompt, request) })
+  /**
+   * Answers a prompt or a whole request, event by event. The request is submitted on the first
+   * `next()`, not before. Rejects with what `prepare` and `submit` throw.
+   */
+  generate(prompt: PromptInput | GenerateRequest, options: GenerateOptions = {}): AsyncGenerator<GenerateEvent> {
+    return generateFrom(this, prompt, options)
   }
 
   /**
-   * Takes a request on, to share passes with all others. Computing happens while somebody reads any of them. Throws
-   * `empty_prompt`, `context_exceeded`, `bad_argument`, and `busy` when too many wait.
+   * Submits a request at once; it shares passes with all others, and is computed while somebody
+   * reads any of them. Throws `empty_prompt`, `context_exceeded`, `bad_argument`, `busy` when too
+   * many wait, and `aborted` after `close`.
    */
-  submit(given: GenerateRequest): Submission {
-    const request = checkedRequest(given)
-    const answer = withArguments('submit', () => {
-      const { ids, trace } = this.#prompts.accept(request)
-      return new Answer(ids, request, this, trace)
+  submit(request: GenerateRequest): Submission {
+    const checked = checkedRequest(request)
+    const state = withArguments('submit', () => {
+      const { ids, trace } = this.#prompts.accept(checked)
+      return new AnswerState(ids, checked, this, trace)
     })
-    if (!answer.ended) this.#scheduler.add(answer)
-    return new Submission(request.id, answer, this.#scheduler)
+    if (!state.ended) this.#scheduler.add(state)
+    return new Submission(checked.id, state, this.#scheduler)
   }
 
-  /** Answers many requests, `concurrency` (default 32) at once; yields each outcome as it comes, in any order. */
+  /**
+   * Answers many requests, `concurrency` (default 32) at a time; yields each outcome as soon as it
+   * is known, in any order.
+   */
   generateMany(
     requests: Iterable<GenerateRequest> | AsyncIterable<GenerateRequest>,
     options: ManyOptions = {},
@@ -180,7 +195,11 @@ export class Engine {
     return submitMany(requests, (request) => this.submit(request), options)
   }
 
-  /** The K and V of a text's or a conversation's beginning, whole pages of 16 tokens, as a file for `loadPrefix`. */
+  /**
+   * Computes the K and V of the beginning of a text or a conversation, and resolves with them as a
+   * file for `loadPrefix`: whole pages of 16 tokens. Throws `bad_argument` if there are fewer
+   * tokens.
+   */
   savePrefix(opening: string | readonly Message[]): Promise<Uint8Array<ArrayBuffer>> {
     return this.#whileOpen(() => {
       const ids = withArguments('savePrefix', () => {
@@ -191,7 +210,10 @@ export class Engine {
     })
   }
 
-  /** Puts a saved beginning into the prefix cache. Throws `bad_prefix`, `checksum`, `wrong_model`, `out_of_pages`. */
+  /**
+   * Puts a saved prefix into the prefix cache. Throws `bad_prefix`, `checksum`, `wrong_model`,
+   * `out_of_pages`.
+   */
   loadPrefix(file: Uint8Array, options: { tenant?: string } = {}): Promise<LoadedPrefix> {
     return this.#whileOpen(() => {
       const { tenant = '' } = withArguments('loadPrefix', () => fieldsOf('the options', options, 'be absent'))
@@ -200,8 +222,9 @@ export class Engine {
   }
 
   /**
-   * The exact K and V of a prompt, computed among all other requests, as a stream for another engine of the same model
-   * (`receiveKv`): blocks leave as they are made. Throws what `submit` throws. Leaving the loop early cancels it.
+   * Computes the exact K and V of a prompt, among all other requests, and yields them as a stream
+   * for another engine of the same model (`receiveKv`), block by block. Throws what `submit`
+   * throws. Leaving the loop early cancels the work.
    */
   async *kvOf(ids: readonly number[], options: KvOptions): AsyncGenerator<Uint8Array<ArrayBuffer>> {
     const { checked, prompt } = withArguments('kvOf', () => {
@@ -220,7 +243,10 @@ export class Engine {
     }
   }
 
-  /** Makes ready to receive a prompt's K and V, and tells which are missing. The caller releases it. */
+  /**
+   * Prepares to receive the K and V of a prompt, and returns which are missing. The caller must
+   * release it.
+   */
   expectKv(ids: readonly number[], options: ExpectOptions = {}): ExpectedKv {
     if (this.closing.aborted) throw this.closing.reason
     const { tenant, prompt } = withArguments('expectKv', () => {
@@ -230,7 +256,10 @@ export class Engine {
     return this.#receiver.expect(prompt, this.kvIdentity(), { tenant })
   }
 
-  /** What K and V of this engine depend on beside the tokens: equal at both ends of a stream. */
+  /**
+   * Resolves with what K and V depend on beside the tokens. It must be equal at both ends of a
+   * stream.
+   */
   kvIdentity(): Promise<KvIdentity> {
     this.#kvIdentity ??= kvIdentityOf(this.archive, {
       identity: this.identity,
@@ -240,7 +269,7 @@ export class Engine {
     return this.#kvIdentity
   }
 
-  /** Bytes of K and V of 16 tokens. */
+  /** Size of a KV page, which holds 16 tokens, in bytes. */
   get pageBytes(): number {
     return this.#cache.pool.pageBytes
   }
@@ -249,33 +278,43 @@ export class Engine {
     return this.#scheduler.stats
   }
 
-  /** The ids a prompt becomes: templated unless `raw`. Throws `empty_prompt`, `context_exceeded`. */
+  /**
+   * Returns the token ids of a prompt; the chat template is applied unless `raw`. Throws
+   * `empty_prompt`, `context_exceeded`.
+   */
   promptIds(prompt: PromptInput, options: PromptOptions & { onTemplate?: () => void } = {}): number[] {
     const fields = withArguments('promptIds', () => fieldsOf('the options', options, 'be absent'))
     return this.#prompts.ids(prompt, { ...fields, onTemplate: new Callback('onTemplate', fields.onTemplate).call })
   }
 
   /**
-   * The same without holding up anybody, for `submit`, once for any number of requests; TTFT counts from here. Rejects with what
-   * `promptIds` throws, with `busy` when too many long prompts wait, and with `aborted`.
+   * Makes token ids of a prompt without blocking the host, for any number of requests; TTFT counts
+   * from this call. Rejects with what `promptIds` throws, with `busy` when too many long prompts
+   * wait, and with `aborted`.
    */
   prepare(prompt: PromptInput, options: PrepareOptions = {}): Promise<PreparedPrompt> {
     return this.#prompts.prepare(prompt, options)
   }
 
-  /** Puts `ids` into a cache of their own. The caller releases the session. */
+  /** Reads `ids` into a cache of their own. The caller must release the session. */
   async prefill(ids: readonly number[], options: PrefillRequest = {}): Promise<Session> {
-    return (await this.prefillMany([ids], options))[0]!
+    return at(await this.prefillMany([ids], options), 0)
   }
 
-  /** Puts each of `prompts` into a cache of its own, packed into as few passes as there can be. All or none. */
+  /**
+   * Reads each of `prompts` into a cache of its own, in as few passes as possible. Either all
+   * succeed or none. The caller must release the sessions.
+   */
   prefillMany(prompts: readonly (readonly number[])[], options: PrefillRequest = {}): Promise<Session[]> {
     return this.#whileOpen(() => {
       const { vocab } = this.archive.config
       const checked = withArguments('prefill', () => {
         const fields = fieldsOf('the options', options, 'be absent')
         signalOf('signal', fields.signal)
-        return { fields, prompts: listOf('prompts', prompts).map((ids, at) => idsOf(`prompts[${at}]`, ids, vocab)) }
+        return {
+          fields,
+          prompts: listOf('prompts', prompts).map((ids, index) => idsOf(`prompts[${index}]`, ids, vocab)),
+        }
       })
       return this.#cache.passing(() => this.#prefillMany(checked.prompts, checked.fields))
     })
@@ -288,14 +327,14 @@ export class Engine {
       const onPrefill = new Callback('onPrefill', options.onPrefill)
       const logits = await this.#prefill.run(packed, { signal: options.signal, onProgress: onPrefill.call })
       await onPrefill.settle()
-      return packed.map(({ sequence }, index) => new Session(this.#model, sequence, logits[index]!, this.closing))
+      return packed.map(({ sequence }, index) => new Session(this.#model, sequence, at(logits, index), this.closing))
     } catch (error) {
       for (const { sequence } of packed) sequence.release()
       throw error
     }
   }
 
-  /** Log-probability of each of `ids` after those before it, (ids.length - 1). */
+  /** Returns the log-probability of each of `ids` after the ids before it, (ids.length - 1). */
   async score(ids: readonly number[]): Promise<Float64Array> {
     return this.#whileOpen(() => {
       const checked = this.#checked(ids)
@@ -303,7 +342,10 @@ export class Engine {
     })
   }
 
-  /** Logits after each of `ids`, (ids, vocab). At most one pass of tokens; `vocab` x 4 bytes each. */
+  /**
+   * Returns the logits after each of `ids`, (ids, vocab). Takes at most one pass of tokens; each
+   * row has 4 x `vocab` bytes.
+   */
   async logits(ids: readonly number[]): Promise<Float32Array> {
     return this.#whileOpen(() => {
       const checked = this.#checked(ids)
@@ -312,12 +354,19 @@ export class Engine {
     })
   }
 
+  /**
+   * Returns the token ids of a text, without a chat template. `special`: special tokens in the text
+   * become their ids.
+   */
   tokenize(text: string, options: { special?: boolean } = {}): number[] {
     const fields = withArguments('tokenize', () => fieldsOf('the options', options, 'be absent'))
     return this.tokenizer.encode(textOf('text', text), fields)
   }
 
-  /** Work that is not a request's: the end of the engine ends it as `aborted`, too, whatever it met of what is no longer there. */
+  /**
+   * Runs work that belongs to no request. If the engine closes meanwhile, the work fails as
+   * `aborted`, whatever it fails with.
+   */
   async #whileOpen<T>(work: () => Promise<T>): Promise<T> {
     const { signal } = this.#closing
     if (signal.aborted) throw signal.reason
@@ -332,12 +381,12 @@ export class Engine {
     return withArguments('ids', () => idsOf('ids', ids, this.archive.config.vocab))
   }
 
-  /** Aborted when the engine is closed: what is made of it elsewhere ends with it. */
+  /** Aborted when the engine is closed, for work elsewhere that must end with it. */
   get closing(): AbortSignal {
     return this.#closing.signal
   }
 
-  /** Ends all requests as `aborted`, and frees everything. */
+  /** Ends all requests as `aborted`, and frees everything. May be called twice. */
   async close(): Promise<void> {
     const closed = new ForetokenError('aborted', 'the engine was closed')
     this.#closing.abort(closed)
@@ -349,8 +398,10 @@ export class Engine {
 }
 
 /**
- * Idle prefixes make memory grow to 256 MiB, or to a whole context if that is more, and to half of the pages at most. Beyond that it
- * grows for requests that run, and prefixes have what these leave: so a server's memory follows its load, not what it once answered.
+ * Returns the number of pages up to which idle prefixes may make memory grow: 256 MiB, or a whole
+ * context if that is more, but at most half of the pages. Beyond it memory grows for running
+ * requests only, and prefixes use the pages that these leave: so the memory of a server follows its
+ * load, not its past.
  */
 function pagesBeforeEvicting(pages: number, context: number, pageBytes: number): number {
   return Math.min(pages >> 1, Math.max(Math.ceil(context / pageTokens), Math.floor((256 << 20) / pageBytes)))

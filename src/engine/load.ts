@@ -1,5 +1,6 @@
-/** What an engine is made of: the model, and what predicts for it. */
+/** Loads the parts of an engine: the model, and the model or maps that predict for it. */
 import type { Backend } from '../backend/backend.ts'
+import { defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive } from '../base/model.ts'
 import { PagedCache } from '../kv/paged.ts'
@@ -19,17 +20,23 @@ import type { EngineOptions, Settings } from './options.ts'
 
 export interface Parts {
   readonly model: Llama
-  /** Tells the weights and how pages hold K; undefined where they hold it as it is. */
+  /** Hashes the weights and how pages hold K; undefined where they hold it as it is. */
   readonly balance: string | undefined
-  /** The smaller model that a predictor reads; undefined if the engine has none. */
+  /** The smaller model whose states a predictor reads; undefined without one. */
   readonly auxiliary: Auxiliary | undefined
   /** The model with its predictor; undefined without one. */
   readonly predicting: PredictingForward | undefined
-  /** How residuals of a prediction are quantised, and the predictor's SHA-256; undefined without one. */
+  /**
+   * How residuals of a prediction are quantised, and the predictor's SHA-256; undefined without a
+   * predictor.
+   */
   readonly residuals: { readonly steps: ResidualSteps; readonly sha256: string } | undefined
 }
 
-/** Streams the weights into the backend. Throws what opening and loading a model throws, `bad_predictor`, `wrong_model`. */
+/**
+ * Streams the weights into the backend. Throws what opening and loading a model throws,
+ * `bad_predictor` and `wrong_model`.
+ */
 export async function loadParts(
   archive: ModelArchive,
   backend: Backend,
@@ -49,7 +56,7 @@ export async function loadParts(
   const steps = options.residualSteps
     ? await readSteps(options.residualSteps, model.config, plan, model.identity)
     : evenSteps(model.config, plan)
-  return { model, balance, auxiliary, predicting: forward, residuals: { steps, sha256: file.sha256! } }
+  return { model, balance, auxiliary, predicting: forward, residuals: { steps, sha256: defined(file.sha256) } }
 }
 
 async function loadAuxiliary(
@@ -62,14 +69,14 @@ async function loadAuxiliary(
   if (!files) return undefined
   const whole = await openModel(files, { context, ignoreConfig })
   const archive = kept ? await withLayers(whole, kept) : whole
-  const [own, other] = [archive, base].map(({ tokenizer }) => JSON.stringify(vocabularyOf(tokenizer)))
-  if (own !== other)
+  const [vocabulary, expected] = [archive, base].map(({ tokenizer }) => JSON.stringify(vocabularyOf(tokenizer)))
+  if (vocabulary !== expected)
     throw new ForetokenError(
       'wrong_model',
       `${archive.name} has another vocabulary than ${base.name}: an auxiliary model must read the same token ids`,
     )
   const options = { passTokens, logitRows: 1, kv, signal, ...(pageEntries !== undefined && { pageEntries }) }
   const model = await Llama.load(backend, archive, options)
-  // As many pages as the base has: where a prompt fits into one, it fits into the other.
+  // It has as many pages as the base, so that a prompt that fits into one fits into the other.
   return { model, cache: new PagedCache(model.pool, pages, context) }
 }

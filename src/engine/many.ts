@@ -1,29 +1,16 @@
-/** Many requests, a bounded number at once. */
+/** Answers many requests, a bounded number at a time. */
 import { fieldsOf, signalOf, withArguments, wrong } from '../base/checks.ts'
-import { asForetokenError, type ForetokenError } from '../base/errors.ts'
-import type { DoneEvent } from '../stream/events.ts'
-import { checkedRequest, type GenerateRequest } from './options.ts'
-import type { Submission } from './submission.ts'
-
-export interface ManyOptions {
-  /** Requests in flight. Default 32. */
-  readonly concurrency?: number
-  readonly signal?: AbortSignal
-}
-
-/** One request's end: its `index` in the order given, and either a result or an error. */
-export type Outcome = { readonly index: number; readonly id?: string } & (
-  | { readonly result: DoneEvent; readonly error?: undefined }
-  | { readonly error: ForetokenError; readonly result?: undefined }
-)
+import { asForetokenError } from '../base/errors.ts'
+import { checkedRequest, type GenerateRequest, type ManyOptions } from './options.ts'
+import type { Answer, Outcome } from './service.ts'
 
 /**
- * Outcomes as they come, in any order. Requests are pulled when there is room for one more, so that they may be endless.
- * Leaving the loop cancels what is in flight.
+ * Yields outcomes as soon as they are known, in any order. Requests are pulled when there is room
+ * for one more, so that the source may be endless. Leaving the loop cancels the requests in flight.
  */
 export async function* submitMany(
   requests: Iterable<GenerateRequest> | AsyncIterable<GenerateRequest>,
-  submit: (request: GenerateRequest) => Submission,
+  submit: (request: GenerateRequest) => Pick<Answer, 'result' | 'cancel'>,
   options: ManyOptions,
 ): AsyncGenerator<Outcome> {
   const { concurrency, signal } = withArguments('generateMany', () => {
@@ -33,18 +20,20 @@ export async function* submitMany(
     return { concurrency, signal: signalOf('signal', signal) }
   })
   const source = withArguments('generateMany', () => sourceOf(requests))
-  const flying = new Map<number, { outcome: Promise<Outcome>; cancel: () => void }>()
+  const inFlight = new Map<number, { outcome: Promise<Outcome>; cancel: () => void }>()
   let pulled = 0
   let more = true
-  // The next request is waited for beside those in flight: a slow source must not hold back their results.
+  // The next request is waited for beside those in flight: a slow source must not hold back their
+  // results.
   let next: Promise<IteratorResult<GenerateRequest>> | undefined
   try {
-    while (more || flying.size > 0) {
-      if (more && flying.size < concurrency) next ??= withArguments('the source of requests', async () => source.next())
-      const outcomes = [...flying.values()].map(({ outcome }) => outcome)
+    while (more || inFlight.size > 0) {
+      if (more && inFlight.size < concurrency)
+        next ??= withArguments('the source of requests', async () => source.next())
+      const outcomes = [...inFlight.values()].map(({ outcome }) => outcome)
       const first = await Promise.race(next ? [next, ...outcomes] : outcomes)
       if ('index' in first) {
-        flying.delete(first.index)
+        inFlight.delete(first.index)
         yield first
         continue
       }
@@ -52,13 +41,13 @@ export async function* submitMany(
       if (first.done) more = false
       else {
         const index = pulled++
-        flying.set(index, start(index, first.value, submit, signal))
+        inFlight.set(index, start(index, first.value, submit, signal))
       }
     }
   } finally {
-    for (const { cancel } of flying.values()) cancel()
+    for (const { cancel } of inFlight.values()) cancel()
     const closed = more ? source.return?.() : undefined
-    // A source that is being waited for closes when it gets to it, or never: that is not waited for.
+    // A source with a pending `next` closes behind that, or never: its end is not awaited.
     if (next) for (const late of [next, closed]) Promise.resolve(late).catch(() => {})
     else await closed
   }
@@ -67,10 +56,11 @@ export async function* submitMany(
 type Requests = Iterable<GenerateRequest> | AsyncIterable<GenerateRequest>
 
 function sourceOf(requests: Requests): Iterator<GenerateRequest> | AsyncIterator<GenerateRequest> {
-  const any = Object(requests) as Partial<Iterable<GenerateRequest> & AsyncIterable<GenerateRequest>>
+  const source = Object(requests) as Partial<Iterable<GenerateRequest> & AsyncIterable<GenerateRequest>>
   if (typeof requests !== 'string') {
-    if (typeof any[Symbol.asyncIterator] === 'function') return any[Symbol.asyncIterator]!()
-    if (typeof any[Symbol.iterator] === 'function') return any[Symbol.iterator]!()
+    const { [Symbol.asyncIterator]: later, [Symbol.iterator]: now } = source
+    if (typeof later === 'function') return later.call(source)
+    if (typeof now === 'function') return now.call(source)
   }
   throw wrong('requests', 'a list of requests, or another iterable', requests)
 }
@@ -78,21 +68,21 @@ function sourceOf(requests: Requests): Iterator<GenerateRequest> | AsyncIterator
 function start(
   index: number,
   request: GenerateRequest,
-  submit: (request: GenerateRequest) => Submission,
+  submit: (request: GenerateRequest) => Pick<Answer, 'result' | 'cancel'>,
   signal: AbortSignal | undefined,
 ): { outcome: Promise<Outcome>; cancel: () => void } {
-  let name: { readonly index: number; readonly id?: string } = { index }
+  let label: { readonly index: number; readonly id?: string } = { index }
   try {
     const checked = checkedRequest(request)
-    name = { index, ...(checked.id !== undefined && { id: checked.id }) }
+    label = { index, ...(checked.id !== undefined && { id: checked.id }) }
     const signals = [signal, checked.signal].filter((one) => one !== undefined)
-    const submission = submit(signals.length > 0 ? { ...checked, signal: AbortSignal.any(signals) } : checked)
-    const outcome = submission.result().then(
-      (result) => ({ ...name, result }),
-      (error) => ({ ...name, error: asForetokenError(error) }),
+    const answer = submit(signals.length > 0 ? { ...checked, signal: AbortSignal.any(signals) } : checked)
+    const outcome = answer.result().then(
+      (result) => ({ ...label, result }),
+      (error) => ({ ...label, error: asForetokenError(error) }),
     )
-    return { outcome, cancel: () => submission.cancel() }
+    return { outcome, cancel: () => answer.cancel() }
   } catch (error) {
-    return { outcome: Promise.resolve({ ...name, error: asForetokenError(error) }), cancel: () => {} }
+    return { outcome: Promise.resolve({ ...label, error: asForetokenError(error) }), cancel: () => {} }
   }
 }

@@ -1,4 +1,5 @@
-/** What a caller may ask of an engine and of a request. */
+/** The options of an engine and of a request. */
+
 import type { Backend } from '../backend/backend.ts'
 import type { WasmOptions } from '../backend/wasm/backend.ts'
 import type { ByteSource, ModelFiles } from '../base/bytes.ts'
@@ -6,6 +7,7 @@ import { fieldsOf, listOf, signalOf, textOf, withArguments } from '../base/check
 import { ForetokenError } from '../base/errors.ts'
 import { type KvType, pageTokens } from '../base/kv.ts'
 import type { ModelArchive } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import type { PromptInput } from '../base/prompt.ts'
 import type { SamplingOptions } from '../decode/sampling.ts'
 import type { SchedulerOptions } from '../decode/scheduler.ts'
@@ -15,43 +17,66 @@ import type { PromptOptions } from '../tokens/prompt.ts'
 import type { SpawnText } from '../tokens/text-messages.ts'
 
 export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
-  /** Compiled modules of the Rust core. */
+  /** The compiled modules of the Rust core. */
   readonly wasm: WasmOptions['modules']
-  /** Runs the model in place of the Rust core; closed with the engine, also where loading fails. */
+  /**
+   * Runs the model instead of the Rust core. It is closed with the engine, and if loading fails.
+   */
   readonly backend?: Backend
-  /** How KV pages are stored. Default f32. */
+  /** How KV pages store K and V. Default f32. */
   readonly kv?: KvType
-  /** Tokens that one request may have, prompt and answer. Default: the model's, at most 4,096. */
+  /**
+   * Maximum number of tokens in a prompt and its answer together. Default: the model's, at most
+   * 4,096.
+   */
   readonly context?: number
   /**
-   * Keys of the model's configuration, and of the auxiliary model's, to read it without: for keys that are refused because they may change
-   * the computation.
+   * Keys to ignore in the configuration of the model and of the auxiliary model. For keys that are
+   * refused because they may change the computation.
    */
   readonly ignoreConfig?: readonly string[]
-  /** Tokens of K and V that all requests and cached prefixes share; memory grows as they are used. Default: twice the context. */
+  /**
+   * Number of tokens of K and V that all requests and cached prefixes share. Memory grows with
+   * their use. Default: twice the context.
+   */
   readonly kvTokens?: number
   /**
-   * Bytes of finished prefixes to keep for later requests, out of `kvTokens`; 0 keeps none. Default: half of it, but beyond 256 MiB
-   * (or a whole context) memory grows for running requests only, and prefixes have what these leave.
+   * Size of finished prefixes to keep for later requests, in bytes, out of `kvTokens`; 0 keeps
+   * none. Default: half of it, but beyond 256 MiB (or a whole context) memory grows for running
+   * requests only, and prefixes use the pages that these leave.
    */
   readonly prefixBytes?: number
   /** How requests share the model. */
   readonly schedule?: Partial<SchedulerOptions>
-  /** Tokens in a pass: more is a little faster, and takes more memory. Default 256. */
+  /**
+   * Maximum number of tokens in a pass. More is a little faster, and takes more memory. Default
+   * 256.
+   */
   readonly passTokens?: number
   /** A predictor file for this model, for requests whose `prefill` is not `exact`. */
   readonly predictor?: ByteSource
-  /** Steps of K and V sent as residuals that were measured for the model, see transfer/steps.ts. Default: even ones. */
+  /**
+   * Measured quantiser steps for K and V that are sent as residuals, see transfer/steps.ts.
+   * Default: even steps.
+   */
   readonly residualSteps?: ByteSource
-  /** The smaller model whose states the predictor reads, where it is of the `separate` kind. */
+  /**
+   * The smaller model whose states the predictor reads. Only a predictor of the `separate` kind has
+   * one.
+   */
   readonly auxiliary?: ModelFiles
-  /** Which layers of `auxiliary` make that model. Default: as the predictor says, else all. */
+  /**
+   * The layers of `auxiliary` that make that model. Default: those that the predictor names, else
+   * all.
+   */
   readonly auxiliaryLayers?: readonly number[]
   /**
-   * Starts a worker for chat templates and tokenizing, so that `prepare` holds up nobody while it reads a long prompt or a template that
-   * runs on. Default: these are done in pieces, between which the host goes on.
+   * Starts a worker for chat templates and tokenizing, so that a long prompt or a template that
+   * runs on does not block the host. Default: both are done in steps, and the host's event loop
+   * runs between them.
    */
   readonly spawnText?: SpawnText
+  /** Called with the number of bytes of weights read, and of all. */
   readonly onProgress?: (done: number, total: number) => void
   /** Stops loading: `load` rejects with `aborted`. */
   readonly signal?: AbortSignal
@@ -59,54 +84,68 @@ export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
 
 export interface PrefillRequest {
   readonly signal?: AbortSignal | undefined
-  /** Prompt tokens done, and in all; called after every chunk. */
+  /** Called after every chunk, with the number of prompt tokens read, and of all. */
   readonly onPrefill?: ((done: number, total: number) => void) | undefined
 }
 
 export interface GenerateOptions extends SamplingOptions, PrefillRequest, PromptOptions {
-  /** Default: what the context leaves. */
+  /** Maximum number of tokens in the answer. Default: what the context leaves. */
   readonly maxTokens?: number
-  /** Strings that end the answer, not shown. */
+  /** Strings that end the answer. They are not shown. */
   readonly stop?: readonly string[]
-  /** Go on past the model's end-of-turn tokens. */
+  /** Continues past the model's end-of-turn tokens. Default false. */
   readonly ignoreEos?: boolean
-  /** Tokens that end the answer beside the model's own, not shown. At most 1,024. */
+  /**
+   * Ids of tokens that end the answer, beside the model's own. They are not shown. At most 1,024.
+   */
   readonly stopTokenIds?: readonly number[]
-  /** No token that ends the answer is drawn before it has so many. Default 0. */
+  /** Number of tokens before which no token that ends the answer is drawn. Default 0. */
   readonly minTokens?: number
 }
 
 export interface GenerateRequest extends GenerateOptions {
   readonly prompt: PromptInput
-  /** For whoever collects the results. */
+  /** The caller's name for the request; answers and outcomes have it, too. */
   readonly id?: string
-  /** Cached prefixes are shared among the requests of one tenant only, and tenants take turns. Default ''. */
+  /** Requests of one tenant share cached prefixes, and tenants take turns. Default ''. */
   readonly tenant?: string
   /**
-   * `exact` (the default); `predicted`: the first token early, from predicted K and V; `refined`: the same, and made exact while the
-   * answer runs; `auto`: refined where the predictor is sure of the first token, else exact before anything is shown.
+   * How the prompt is read. `exact` is the default. `predicted`: K and V are predicted, and the
+   * first token comes early. `refined`: the same, and they are made exact while the answer runs.
+   * `auto`: `refined` if the predictor is sure of the first token, else exact before anything is
+   * shown.
    */
   readonly prefill?: PrefillMode
   /**
-   * Tokens of the answer that were shown before, by whatever engine of this model: it goes on behind them, with the same seed as if it
-   * had made them. Events tell what is new, but `done` tells all; where nothing is left to make, it comes at once.
+   * Ids of answer tokens that were shown before, by any engine of this model. The answer continues
+   * after them, and draws the same numbers as if it had made them. Token events come for new tokens
+   * only; `done` has all of them, and comes at once if they complete the answer.
    */
   readonly after?: readonly number[]
 }
 
-/** An engine's options, read once. Throws `bad_argument`; ranges are checked by `settingsOf`. */
-export function checkedOptions(given: EngineOptions): EngineOptions {
-  const options = fieldsOf('the options', given)
+export interface ManyOptions {
+  /** Maximum number of requests in flight. Default 32. */
+  readonly concurrency?: number
+  readonly signal?: AbortSignal
+}
+
+/** Reads an engine's options once. Throws `bad_argument`; `settingsOf` checks the ranges. */
+export function checkedOptions(wanted: EngineOptions): EngineOptions {
+  const options = fieldsOf('the options', wanted)
   signalOf('signal', options.signal)
   if (options.schedule) fieldsOf('schedule', options.schedule)
   if (!options.backend) fieldsOf('wasm', options.wasm)
   return options
 }
 
-/** A request as it is taken on: its fields read once, those that are null as absent. Throws `bad_argument`; the rest is checked where it is used. */
-export function checkedRequest(given: GenerateRequest): GenerateRequest {
+/**
+ * Reads the fields of a request once; null counts as absent. Throws `bad_argument`. Ranges are
+ * checked where they are used.
+ */
+export function checkedRequest(unchecked: GenerateRequest): GenerateRequest {
   return withArguments('the request', () => {
-    const request = fieldsOf('the request', given)
+    const request = fieldsOf('the request', unchecked)
     const { signal, tenant, id, after, stop, stopTokenIds, logitBias, templateValues } = request
     signalOf('signal', signal)
     for (const [name, value] of Object.entries({ tenant, id })) if (value !== undefined) textOf(name, value)
@@ -118,21 +157,21 @@ export function checkedRequest(given: GenerateRequest): GenerateRequest {
   })
 }
 
-/** Everything that an engine's options leave to the model and the machine, decided. */
+/** The settings of an engine: its options, with defaults from the model and the machine. */
 export interface Settings {
   readonly context: number
-  /** Pages of K and V to have at most. */
+  /** Maximum number of pages of K and V. */
   readonly pages: number
-  /** Pages of finished prefixes to keep; undefined if the bytes say. */
+  /** Size of finished prefixes to keep, in bytes; undefined for the default. */
   readonly prefixBytes: number | undefined
   readonly model: ModelOptions
   readonly schedule: SchedulerOptions
 }
 
-/** Tokens that a sequence may have unless the options say otherwise and the model takes as many. */
+/** The default of `context`, for models that take as many tokens. */
 export const defaultContext = 4096
 
-/** Throws `bad_argument`. */
+/** Completes and checks an engine's options. Throws `bad_argument`. */
 export function settingsOf(archive: ModelArchive, options: EngineOptions, threads: number): Settings {
   const context = contextOf(archive, options.context)
   const passTokens = Math.min(whole('passTokens', options.passTokens ?? 256, 1, 4096), context)
@@ -145,7 +184,8 @@ export function settingsOf(archive: ModelArchive, options: EngineOptions, thread
     prefixBytes: options.prefixBytes === undefined ? undefined : whole('prefixBytes', options.prefixBytes, 0),
     model: {
       passTokens,
-      // A running request has a step and a stretch of its cache that is refined in a pass, at most, and each lists the pages before it.
+      // In a pass a running request has at most a step and a refined range of its cache, and each
+      // lists the pages before it.
       pageEntries: Math.min(2 * schedule.maxRunning, passTokens) * Math.ceil(context / pageTokens),
       logitRows: 4,
       kv,
@@ -160,7 +200,7 @@ const kvTypes: readonly KvType[] = ['f32', 'f16', 'int8']
 function contextOf(archive: ModelArchive, wanted: number | undefined): number {
   const most = archive.config.maxContext
   const context = wanted ?? Math.min(most, defaultContext)
-  if (!Number.isInteger(context) || context < 2 || context > most)
+  if (!isWhole(context, 2, most))
     throw new ForetokenError(
       'bad_argument',
       `context is ${wanted}; ${archive.name} takes a whole number from 2 to ${most}`,
@@ -188,7 +228,7 @@ function scheduleOf(wanted: Partial<SchedulerOptions>, threads: number): Schedul
 }
 
 function whole(name: string, value: number, least: number, most = 2 ** 52): number {
-  if (Number.isInteger(value) && value >= least && value <= most) return value
+  if (isWhole(value, least, most)) return value
   const range = most === 2 ** 52 ? `from ${least}` : `from ${least} to ${most}`
   throw new ForetokenError('bad_argument', `${name} is ${value}; it must be a whole number ${range}`)
 }

@@ -1,4 +1,8 @@
-/** A long beginning, paid once: its K and V leave the engine as a file, and come back as pages of the prefix cache. */
+/**
+ * Saves the K and V of a long prefix as a file, and loads them as pages of the prefix cache, so
+ * that it is computed only once.
+ */
+import { at } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { pageTokens } from '../base/kv.ts'
 import type { PagedCache } from '../kv/paged.ts'
@@ -6,10 +10,10 @@ import type { PrefixIndex } from '../kv/prefix.ts'
 import { decodePrefix, encodePrefix, type PrefixBinding } from '../kv/prefix-file.ts'
 import type { Prefill } from '../prefill/prefill.ts'
 
-/** A saved prefix in the cache. It stays until it is released, whatever else is evicted. */
+/** A saved prefix in the cache. It is not evicted before it is released. */
 export interface LoadedPrefix {
   readonly tokens: number
-  /** Lets its pages be evicted. May be called twice. */
+  /** Allows its pages to be evicted. May be called twice. */
   release(): void
 }
 
@@ -26,7 +30,10 @@ export class SavedPrefixes {
     this.#binding = binding
   }
 
-  /** The whole pages of `ids` as a file. Throws `bad_argument` for less than a page. */
+  /**
+   * Computes the whole pages of `ids` and resolves with them as a file. Throws `bad_argument` for
+   * less than a page.
+   */
   async save(ids: readonly number[]): Promise<Uint8Array<ArrayBuffer>> {
     const whole = ids.slice(0, Math.floor(ids.length / pageTokens) * pageTokens)
     if (whole.length === 0)
@@ -42,14 +49,17 @@ export class SavedPrefixes {
     }, whole.length)
   }
 
-  /** Throws what `decodePrefix` throws, and `out_of_pages`. */
+  /**
+   * Puts a file's pages into the prefix cache of a tenant. Throws what `decodePrefix` throws, and
+   * `out_of_pages`.
+   */
   async load(file: Uint8Array, tenant: string): Promise<LoadedPrefix> {
     const { ids, pages } = await decodePrefix(file, this.#binding)
     const sequence = this.#cache.open()
     try {
       sequence.extend(ids.length, 0)
       pages.forEach((bytes, index) => {
-        this.#cache.pool.writePage(sequence.pages[index]!, bytes)
+        this.#cache.pool.writePage(at(sequence.pages, index), bytes)
       })
       this.#prefixes.insert(tenant, ids, sequence.pages)
       return { tokens: ids.length, release: () => sequence.release() }

@@ -1,56 +1,68 @@
-/** A request that was taken on: its events for one reader, or its result for who does not stream. */
-
-import { asForetokenError } from '../base/errors.ts'
-import type { Scheduler } from '../decode/scheduler.ts'
+/**
+ * An answer that is made here: a state that computing fills, and the one reader that empties it.
+ */
 import type { DoneEvent, GenerateEvent } from '../stream/events.ts'
-import type { Answer } from './answer.ts'
+import type { AnswerState } from './answer-state.ts'
+import { EventReader, resultOf } from './event-reader.ts'
+import type { Answer } from './service.ts'
 
-export class Submission implements AsyncIterable<GenerateEvent> {
-  /** As the request named itself. */
+/** Computes answers while somebody waits for one of them. */
+export interface Drive {
+  /**
+   * Computes until `served` returns true. A failure of the request ends its state; any other
+   * failure rejects.
+   */
+  drive(served: () => boolean): Promise<void>
+}
+
+export class Submission implements Answer {
   readonly id: string | undefined
-  readonly #answer: Answer
-  readonly #scheduler: Scheduler
+  readonly #state: AnswerState
+  readonly #engine: Drive
 
-  constructor(id: string | undefined, answer: Answer, scheduler: Scheduler) {
+  constructor(id: string | undefined, state: AnswerState, engine: Drive) {
     this.id = id
-    this.#answer = answer
-    this.#scheduler = scheduler
+    this.#state = state
+    this.#engine = engine
   }
 
-  /** How its prompt was read, as far as it has been: whole once the first token has come. */
-  get soFar(): Pick<DoneEvent, 'cached_tokens' | 'prefill' | 'timings' | 'exact_from'> {
-    return this.#answer.soFar
+  /** How the prompt has been read so far; final once the first token has been read. */
+  get soFar(): Answer['soFar'] {
+    return this.#state.soFar
   }
 
   /**
-   * The events, once: a second reader gets what the first left. Leaving the loop early cancels the request. Rejects with
-   * what the request failed of.
+   * Reads the events, which come once: a second reader gets those that the first has not read.
+   * Leaving the loop early cancels the request. Rejects with the request's failure, and with
+   * `aborted`.
    */
-  async *[Symbol.asyncIterator](): AsyncGenerator<GenerateEvent> {
-    const { events } = this.#answer
-    try {
-      for (;;) {
-        for (let event = events.shift(); event; event = events.shift()) {
-          if (event.type === 'done') await this.#answer.settle()
-          yield event
-        }
-        if (this.#answer.ended) break
-        await this.#scheduler.drive(() => events.length > 0 || this.#answer.ended)
-      }
-      if (this.#answer.error) throw this.#answer.error
-    } finally {
-      this.cancel()
-    }
+  [Symbol.asyncIterator](): AsyncIterableIterator<GenerateEvent> {
+    return new EventReader(
+      () => this.#read(),
+      () => this.cancel(),
+    )
   }
 
-  /** Reads all events; resolves with the last. */
-  async result(): Promise<DoneEvent> {
-    for await (const event of this) if (event.type === 'done') return event
-    throw asForetokenError(new Error('the events were read before'), 'bad_argument')
+  /** Reads all events and resolves with the last one. */
+  result(): Promise<DoneEvent> {
+    return resultOf(this)
   }
 
-  /** Frees the request's KV pages at once. May be called at any time, and twice. */
+  /** Ends the request and frees its KV pages at once. May be called at any time, and twice. */
   cancel(): void {
-    this.#answer.cancel()
+    this.#state.cancel()
+  }
+
+  async #read(): Promise<GenerateEvent | undefined> {
+    const state = this.#state
+    const { events } = state
+    for (;;) {
+      const event = events.shift()
+      if (event?.type === 'done') await state.settle()
+      if (event) return event
+      if (state.error) throw state.error
+      if (state.ended) return undefined
+      await this.#engine.drive(() => events.length > 0 || state.ended)
+    }
   }
 }

@@ -1,14 +1,17 @@
-/** How near answers from a predicted cache are to those from an exact one. */
+/** Measures how close answers from a predicted cache are to those from an exact one. */
 
-/** Over the tokens of one continuation, or the means of many. */
+import { at, defined } from '../base/at.ts'
+import { logSumExp } from '../decode/logprobs.ts'
+
+/** The measures over the tokens of one continuation, or their means over many. */
 export interface Agreement {
-  /** Mean KL of the exact next-token distributions from the others, nats. */
+  /** Mean KL divergence of the exact next-token distributions from the others, in nats. */
   readonly kl: number
   /** Share of positions with the same likeliest token. */
   readonly top1: number
-  /** The same, of the first position alone. */
+  /** The same for the first position alone. */
   readonly first: number
-  /** Of the predicted first token: its log-probability over the second's. */
+  /** Margin of the predicted first token: its log-probability minus the second's. */
   readonly margin: number
 }
 
@@ -21,8 +24,8 @@ export function agreement(exact: Float32Array, other: Float32Array, vocab: numbe
     const q = other.subarray(row * vocab, (row + 1) * vocab)
     const [a, b] = [summary(p), summary(q)]
     for (let i = 0; i < vocab; i++) {
-      const logP = p[i]! - a.total
-      kl += Math.exp(logP) * (logP - (q[i]! - b.total))
+      const logP = defined(p[i]) - a.total
+      kl += Math.exp(logP) * (logP - (defined(q[i]) - b.total))
     }
     if (a.best === b.best) top1++
     if (row === 0) [first, margin] = [a.best === b.best ? 1 : 0, b.margin]
@@ -31,8 +34,8 @@ export function agreement(exact: Float32Array, other: Float32Array, vocab: numbe
 }
 
 /**
- * The smallest margin above which first tokens agree in a share of `wanted`, or more; `auto` trusts nothing below it. Infinite if
- * there is none.
+ * Returns the smallest margin above which at least a share of `wanted` of the first tokens agree;
+ * `auto` trusts no margin below it. Returns Infinity if there is none.
  */
 export function gateFor(judged: readonly Pick<Agreement, 'first' | 'margin'>[], wanted: number): number {
   const surest = [...judged].sort((a, b) => b.margin - a.margin)
@@ -45,12 +48,11 @@ export function gateFor(judged: readonly Pick<Agreement, 'first' | 'margin'>[], 
 }
 
 function summary(logits: Float32Array): { total: number; best: number; margin: number } {
-  let [best, second] = [0, -Infinity]
-  for (let i = 1; i < logits.length; i++)
-    if (logits[i]! > logits[best]!) [best, second] = [i, logits[best]!]
-    else if (logits[i]! > second) second = logits[i]!
-  const top = logits[best]!
-  let sum = 0
-  for (const logit of logits) sum += Math.exp(logit - top)
-  return { total: top + Math.log(sum), best, margin: top - second }
+  let [best, top, second] = [0, at(logits, 0), -Infinity]
+  for (let i = 1; i < logits.length; i++) {
+    const logit = defined(logits[i])
+    if (logit > top) [best, top, second] = [i, logit, top]
+    else if (logit > second) second = logit
+  }
+  return { total: logSumExp(logits, top), best, margin: top - second }
 }

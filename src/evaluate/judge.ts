@@ -1,35 +1,52 @@
-/** A prompt's cache, made one way or another, judged by what the model then says of a given continuation. */
+/**
+ * Judges a prompt's cache, however it was made, by the logits that the model then gives along a
+ * continuation.
+ */
+
+import { at } from '../base/at.ts'
+import { joinFloats } from '../base/bytes.ts'
 import type { Sequence } from '../kv/paged.ts'
 import type { Llama } from '../model/forward.ts'
-import { pack, type Run } from '../pack/pack.ts'
+import { type Chunk, pack } from '../pack/pack.ts'
 import type { Prediction } from '../predict/choice.ts'
 
 export interface Judged {
   readonly prompt: readonly number[]
-  /** Each on its own behind the prompt; at least one, of at least one token, and of at most a pass. */
+  /**
+   * Each follows the prompt on its own. There is at least one, each with at least one token and at
+   * most those of a pass.
+   */
   readonly continuations: readonly (readonly number[])[]
 }
 
-/** How a prompt's K and V come about. */
+/** How a prompt's K and V are computed. */
 export interface JudgedPrefill {
-  /** `refined`: predicted, and made exact beside the tokens of the first continuation, the only one then. */
+  /** `refined` predicts them and makes them exact beside the tokens of the only continuation. */
   readonly prefill: 'exact' | 'predicted' | 'refined'
-  /** Exact tokens at the end of a predicted prompt; default: as the predictor's plan says. */
+  /**
+   * Number of exact tokens at the end of a predicted prompt. Default: as the predictor's plan says.
+   */
   readonly window?: number
-  /** Of `refined`: tokens made exact beside one token of the continuation. */
+  /** For `refined`: number of tokens that are made exact beside each token of the continuation. */
   readonly refineRows?: number
 }
 
 export interface Judgement {
-  /** For each continuation: after the prompt, and after each of its tokens but the last, (continuation, vocab). */
+  /**
+   * For each continuation, the logits after the prompt and after each of its tokens but the last,
+   * (continuation, vocab).
+   */
   readonly logits: readonly Float32Array[]
-  /** Milliseconds until the prompt's. */
+  /** Milliseconds until the logits of the prompt. */
   readonly ms: number
 }
 
 type Forward = Pick<Llama, 'passTokens' | 'forward'>
 
-/** A prompt that is too short to be predicted is exact. */
+/**
+ * Returns the logits after a prompt and along its continuations. A prompt that is too short to be
+ * predicted is exact.
+ */
 export async function logitsAfter(
   model: Forward,
   choice: Prediction | undefined,
@@ -41,11 +58,11 @@ export async function logitsAfter(
   choice?.begin(sequence, prompt.length, prefill, window)
   let first: Float32Array = new Float32Array(0)
   for (const { ids, outputs } of chunksOf(prompt, model.passTokens))
-    first = await model.forward(pack(choice?.runs(sequence, ids, outputs) ?? [{ sequence, ids, outputs }]))
+    first = await model.forward(pack(choice?.chunks(sequence, ids, outputs) ?? [{ sequence, ids, outputs }]))
   const ms = performance.now() - begun
   if (prefill === 'refined' && sequence.states) {
-    const rest = await refining(model, sequence, prompt, continuations[0]!.slice(0, -1), refineRows)
-    return { logits: [joined([first, ...rest])], ms }
+    const rest = await refining(model, sequence, prompt, at(continuations, 0).slice(0, -1), refineRows)
+    return { logits: [joinFloats([first, ...rest])], ms }
   }
   const logits = await continued(sequence, first, continuations, (ids) =>
     model.forward(pack([{ sequence, ids, outputs: 'all' }])),
@@ -53,7 +70,7 @@ export async function logitsAfter(
   return { logits, ms }
 }
 
-/** Logits of each continuation behind what `sequence` holds. */
+/** Returns the logits of each continuation of what `sequence` holds. */
 export async function continued(
   sequence: Sequence,
   first: Float32Array,
@@ -64,13 +81,16 @@ export async function continued(
   const all: Float32Array[] = []
   for (const continuation of continuations) {
     const shown = continuation.slice(0, -1)
-    all.push(shown.length === 0 ? first : joined([first, await run(shown)]))
+    all.push(shown.length === 0 ? first : joinFloats([first, await run(shown)]))
     sequence.truncate(length)
   }
   return all
 }
 
-/** The continuation token by token, with a stretch of the cache made exact beside each, as the scheduler does it. */
+/**
+ * Runs the continuation token by token, and makes some rows of the cache exact beside each, as the
+ * scheduler does.
+ */
 async function refining(
   model: Forward,
   sequence: Sequence,
@@ -82,17 +102,19 @@ async function refining(
   const logits: Float32Array[] = []
   for (const id of shown) {
     const from = sequence.exact
-    const step: Run = { sequence, ids: [id], outputs: 'last' }
+    const step: Chunk = { sequence, ids: [id], outputs: 'last' }
     const count = sequence.states ? Math.min(rows, sequence.length - from) : 0
-    const again: Run = { sequence, ids: all.slice(from, from + count), outputs: 'none', kind: 'refined', from }
-    logits.push(await model.forward(pack(count > 0 ? [again, step] : [step])))
-    // A step beside the last stretch reads an exact cache, and is exact itself.
+    const refined: Chunk = { sequence, ids: all.slice(from, from + count), outputs: 'none', kind: 'refined', from }
+    logits.push(await model.forward(pack(count > 0 ? [refined, step] : [step])))
+    // A step beside the last rows reads an exact cache, so it is exact itself.
     if (count > 0) sequence.settle(from + count === sequence.length - 1 ? sequence.length : from + count)
   }
   return logits
 }
 
-/** What the first `layers` layers say alone: their last state meets the vocabulary as if it were the model's. */
+/**
+ * Returns the logits of the first `layers` layers alone, as if their last state were the model's.
+ */
 export async function logitsOfLayers(
   model: Llama,
   sequence: Sequence,
@@ -100,7 +122,7 @@ export async function logitsOfLayers(
   layers: number,
 ): Promise<Judgement> {
   const begun = performance.now()
-  const run = (ids: readonly number[], outputs: Run['outputs']) => {
+  const run = (ids: readonly number[], outputs: Chunk['outputs']) => {
     const pass = pack([{ sequence, ids, outputs }])
     return model.exclusive(() => {
       model.begin(pass)
@@ -122,14 +144,4 @@ export function chunksOf(
     ids: ids.slice(index * size, (index + 1) * size),
     outputs: (index + 1) * size < ids.length ? 'none' : 'last',
   }))
-}
-
-export function joined(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
 }

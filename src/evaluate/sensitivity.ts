@@ -1,5 +1,10 @@
-/** What predicting some layers alone costs: a prompt's cache is exact, but for the K and V of these. */
+/**
+ * Measures what predicting some layers alone costs: a prompt's cache is exact except for the K and
+ * V of these layers.
+ */
+
 import type { Backend, Tensor } from '../backend/backend.ts'
+import { at } from '../base/at.ts'
 import type { Pass } from '../base/pass.ts'
 import type { Sequence } from '../kv/paged.ts'
 import type { Llama, Span } from '../model/forward.ts'
@@ -21,17 +26,22 @@ export class Sensitivity {
   readonly #input: Tensor // (tokens, hidden)
   readonly #maps: MapWriter
 
-  /** The first source of `file` maps the K and V of all layers that are asked for, and has no taps. */
+  /**
+   * The first source of `file` must map the K and V of all layers that are asked for, without taps.
+   */
   constructor(model: Llama, backend: Backend, file: PredictorFile) {
     this.#model = model
     this.#backend = backend
     this.#plan = file.header.plan
-    this.#source = loadPredictor(backend, file).sources[0]!
+    this.#source = at(loadPredictor(backend, file).sources, 0)
     this.#input = backend.tensor(model.passTokens, model.config.hidden)
     this.#maps = new MapWriter(model, backend)
   }
 
-  /** Logits along the probe's continuation, (continuation, vocab): first those of exact prefill, then with each of `blocks` predicted. */
+  /**
+   * Returns the logits along the probe's continuation, (continuation, vocab): first those of exact
+   * prefill, then those with each of `blocks` predicted.
+   */
   async logits(sequence: Sequence, { prompt, continuations }: Probe, blocks: readonly Span[]): Promise<Float32Array[]> {
     const model = this.#model
     const until = prompt.length - windowOf(this.#plan, prompt.length)
@@ -41,32 +51,32 @@ export class Sensitivity {
       inputs.push(await this.#exact(pack([{ sequence, ids, outputs: 'none' }])))
     const { pool } = model
     const exact = await Promise.all(sequence.pages.map(async (page) => ({ page, bytes: await pool.readPage(page) })))
-    const told = async () => {
+    const logitsNow = async () => {
       const rest = { prompt: prompt.slice(until), continuations }
       const { logits } = await logitsAfter(model, undefined, sequence, rest, { prefill: 'exact' })
       sequence.truncate(until)
-      return logits[0]!
+      return at(logits, 0)
     }
-    const all = [await told()]
+    const all = [await logitsNow()]
     for (const block of blocks) {
       await this.#overwrite(sequence, middle, inputs, block)
-      all.push(await told())
+      all.push(await logitsNow())
       for (const { page, bytes } of exact) pool.writePage(page, bytes)
     }
     return all
   }
 
-  /** Runs a pass exactly; gives the inputs of the maps, (tokens, hidden). */
+  /** Runs a pass exactly. Returns the inputs of the maps, (tokens, hidden). */
   #exact(pass: Pass): Promise<Float32Array> {
     const model = this.#model
     const backend = this.#backend
     const rows = pass.ids.length
-    const { at, gain } = this.#source
+    const { at: layer, gain } = this.#source
     return model.exclusive(async () => {
       model.begin(pass)
-      model.run(pass, { from: 0, to: at })
+      model.run(pass, { from: 0, to: layer })
       backend.rmsNorm(this.#input, model.states, gain, model.config.rmsEps, rows)
-      model.run(pass, { from: at, to: model.config.layers })
+      model.run(pass, { from: layer, to: model.config.layers })
       return backend.read(this.#input, rows)
     })
   }
@@ -84,7 +94,7 @@ export class Sensitivity {
       const pass = pack([run])
       await model.exclusive(async () => {
         model.begin(pass)
-        backend.write(this.#input, 0, inputs[index]!)
+        backend.write(this.#input, 0, at(inputs, index))
         this.#maps.write(pass, this.#source, this.#input, { from: 0, to: 1 }, block)
       })
     }

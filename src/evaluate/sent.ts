@@ -1,11 +1,15 @@
-/** A prompt's K and V as they arrive over the wire, judged by what the model then says of given continuations. */
+/**
+ * Judges a prompt's K and V as they arrive over the wire, by the logits that the model then gives
+ * along continuations.
+ */
 
+import { at, defined } from '../base/at.ts'
 import type { KvCodec, KvCoding, WireCodec } from '../base/kv.ts'
 import type { PagedCache, Sequence } from '../kv/paged.ts'
 import type { Llama } from '../model/forward.ts'
 import { pack } from '../pack/pack.ts'
 import { type Ahead, PredictedPrompt } from '../prefill/ahead.ts'
-import { tilesOf } from '../transfer/format.ts'
+import { tileHeadBytes, tilesOf } from '../transfer/format.ts'
 import { decodeSteps, encodeSteps, type ResidualSteps, stepsOf } from '../transfer/residual.ts'
 import { chunksOf, continued, type Judged } from './judge.ts'
 
@@ -13,20 +17,23 @@ export interface SentEngine {
   readonly model: Llama
   readonly codec: KvCodec
   readonly cache: PagedCache
-  /** Of an engine with a predictor. */
+  /** Present for an engine with a predictor. */
   readonly residuals: (Ahead & { readonly steps: ResidualSteps; readonly firstLayer: number }) | undefined
 }
 
-/** A way to send, and how coarse `residual` is. */
+/** A codec, and how coarse `residual` is. */
 export interface Sending {
   readonly codec: WireCodec
   readonly coarseness?: number
 }
 
 export interface Sent {
-  /** For each continuation: after the prompt, and after each of its tokens but the last, (continuation, vocab). */
+  /**
+   * For each continuation, the logits after the prompt and after each of its tokens but the last,
+   * (continuation, vocab).
+   */
   readonly logits: readonly Float32Array[]
-  /** Payloads and the heads of their tiles. */
+  /** Bytes of the payloads and of the heads of their tiles. */
   readonly bytes: number
   readonly encode_ms: number
   readonly decode_ms: number
@@ -34,11 +41,10 @@ export interface Sent {
 
 /** Tokens and layers of a tile. */
 const tile = { tileTokens: 64, tileLayers: 5 }
-const tileHeadBytes = 24
 
 /**
- * Exact logits, and those behind each way of sending all but the prompt's last token, which runs on what has arrived. Judging many ways
- * costs one prefill.
+ * Returns the exact logits, and those after each way of sending all of the prompt but its last
+ * token, which runs on what has arrived. Judging many ways costs one prefill.
  */
 export async function logitsSent(
   engine: SentEngine,
@@ -57,12 +63,13 @@ export async function logitsSent(
       predicted = new PredictedPrompt(residuals, prompt, [])
       await predicted.ready(to)
     }
-    const reference = await follow(model, exact, prompt[to]!, continuations)
+    const last = at(prompt, to)
+    const reference = await follow(model, exact, last, continuations)
     arrived.extend(to, 0)
     const sent: Sent[] = []
     for (const way of ways) {
       const cost = await send(engine, { exact, arrived, predicted: predicted?.sequence }, to, way)
-      sent.push({ ...cost, logits: await follow(model, arrived, prompt[to]!, continuations) })
+      sent.push({ ...cost, logits: await follow(model, arrived, last, continuations) })
     }
     return { exact: reference, sent }
   } finally {
@@ -71,7 +78,7 @@ export async function logitsSent(
   }
 }
 
-/** The prompt's last token, and each continuation behind it. */
+/** Runs the prompt's last token, and each continuation after it. */
 async function follow(
   model: Llama,
   sequence: Sequence,
@@ -95,15 +102,18 @@ async function send(
   const residual = name === 'residual' ? residuals : undefined
   const firstLayer = residual?.firstLayer ?? 0
   const shape = { layers: pool.layers - firstLayer, kvHeads: pool.kvHeads, headDim: pool.headDim }
-  const steps = residual && decodeSteps(encodeSteps(residual.steps, coarseness), shape)
-  if (residual)
+  const correction = residual && {
+    base: defined(predicted).pages,
+    steps: decodeSteps(encodeSteps(residual.steps, coarseness), shape),
+  }
+  if (correction)
     for (const [index, page] of arrived.pages.entries())
-      pool.writePage(page, await pool.readPage(predicted!.pages[index]!))
+      pool.writePage(page, await pool.readPage(at(correction.base, index)))
   const cost = { bytes: 0, encode_ms: 0, decode_ms: 0 }
   for (const one of tilesOf({ ...shape, layers: pool.layers }, { from: 0, to, firstLayer, ...tile })) {
     const coding: KvCoding = {
       codec: name,
-      ...(residual && { base: predicted!.pages, steps: stepsOf(steps!, one.layers, firstLayer, shape) }),
+      ...(correction && { ...correction, steps: stepsOf(correction.steps, one.layers, firstLayer, shape) }),
     }
     const begun = performance.now()
     const bytes = await codec.encodeKv(pool, { ...one, pages: exact.pages }, coding)

@@ -1,8 +1,12 @@
-/** Least squares with a small pull to zero, from second moments: what is kept does not grow with the data. */
+/**
+ * Least squares with a small pull to zero, from second moments, so memory does not grow with the
+ * data.
+ */
+import { at, defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 
 /** Sums over rows of inputs x (k) and targets y (n). */
-export interface Sums {
+export interface MomentSums {
   readonly rows: number
   /** (k, k), x xᵀ */
   readonly xx: Float64Array
@@ -26,76 +30,85 @@ export interface LinearFit {
 export class Ridge {
   readonly #rows: number
   readonly #mean: Float64Array
-  /** Lower triangle, (k, k). */
-  readonly #factor: Float64Array
+  /** The rows of a lower triangle; row i has i + 1 values. */
+  readonly #factor: readonly Float64Array[]
 
-  /** `lambda` is a share of the inputs' mean variance. Throws `bad_argument` for sums that are not finite, or of too few rows. */
-  constructor({ rows, xx, x }: Pick<Sums, 'rows' | 'xx' | 'x'>, lambda: number) {
+  /**
+   * `lambda` is a share of the inputs' mean variance. Throws `bad_argument` for sums that are not
+   * finite, and for too few rows.
+   */
+  constructor({ rows, xx, x }: Pick<MomentSums, 'rows' | 'xx' | 'x'>, lambda: number) {
     const k = x.length
     if (rows < 2) throw new ForetokenError('bad_argument', `${rows} tokens are too few to fit ${k} inputs`)
     if (!xx.every(Number.isFinite) || !x.every(Number.isFinite))
       throw new ForetokenError('bad_argument', 'the inputs hold a value that is not finite; check model and data')
     this.#rows = rows
     this.#mean = x.map((sum) => sum / rows)
-    const covariance = new Float64Array(k * k)
-    let trace = 0
-    for (let i = 0; i < k; i++) {
-      for (let j = 0; j <= i; j++) covariance[i * k + j] = xx[i * k + j]! / rows - this.#mean[i]! * this.#mean[j]!
-      trace += covariance[i * k + i]!
-    }
-    for (let i = 0; i < k; i++) covariance[i * k + i]! += (lambda * trace) / k
-    this.#factor = cholesky(covariance, k)
+    const covariance = Array.from(this.#mean, (mean, i) =>
+      this.#mean.subarray(0, i + 1).map((other, j) => at(xx, i * k + j) / rows - mean * other),
+    )
+    const trace = covariance.reduce((sum, row, i) => sum + at(row, i), 0)
+    for (const [i, row] of covariance.entries()) row[i] = at(row, i) + (lambda * trace) / k
+    this.#factor = cholesky(covariance)
   }
 
-  solve({ xy, y }: Pick<Sums, 'xy' | 'y'>): LinearFit {
+  solve({ xy, y }: Pick<MomentSums, 'xy' | 'y'>): LinearFit {
     const k = this.#mean.length
     const n = y.length
     if (!xy.every(Number.isFinite) || !y.every(Number.isFinite))
       throw new ForetokenError('bad_argument', 'the targets hold a value that is not finite; check model and data')
     const weight = new Float64Array(n * k)
     const bias = new Float64Array(n)
-    for (let output = 0; output < n; output++) {
-      const mean = y[output]! / this.#rows
+    for (const [output, sum] of y.entries()) {
+      const mean = sum / this.#rows
       const row = weight.subarray(output * k, (output + 1) * k)
-      for (let i = 0; i < k; i++) row[i] = xy[i * n + output]! / this.#rows - this.#mean[i]! * mean
+      for (const [i, inputMean] of this.#mean.entries()) row[i] = at(xy, i * n + output) / this.#rows - inputMean * mean
       substitute(this.#factor, row)
-      let offset = mean
-      for (let i = 0; i < k; i++) offset -= row[i]! * this.#mean[i]!
-      bias[output] = offset
+      bias[output] = minusProducts(mean, row, this.#mean, k)
     }
     return { weight, bias }
   }
 }
 
-/** The lower triangle L with L Lᵀ = a, in the place of a's. */
-function cholesky(a: Float64Array, k: number): Float64Array {
-  for (let i = 0; i < k; i++)
+/** Factors a, given by the rows of its lower triangle, into L Lᵀ. L overwrites a. */
+function cholesky(a: readonly Float64Array[]): readonly Float64Array[] {
+  for (let i = 0; i < a.length; i++) {
+    const row = at(a, i)
     for (let j = 0; j <= i; j++) {
-      let sum = a[i * k + j]!
-      for (let m = 0; m < j; m++) sum -= a[i * k + m]! * a[j * k + m]!
-      if (i !== j) a[i * k + j] = sum / a[j * k + j]!
-      else if (sum > 0) a[i * k + i] = Math.sqrt(sum)
+      const other = at(a, j)
+      const rest = minusProducts(at(row, j), row, other, j)
+      if (i !== j) row[j] = rest / at(other, j)
+      else if (rest > 0) row[i] = Math.sqrt(rest)
       else
         throw new ForetokenError(
           'bad_argument',
-          `input ${i} of ${k} follows from the others: the data are too few or too uniform; give more text, or a larger ridge`,
+          `input ${i} of ${a.length} follows from the others: the data are too few or too uniform; give more text, or a larger ridge`,
         )
     }
+  }
   return a
 }
 
-/** Solves L Lᵀ x = b in the place of b. */
-function substitute(factor: Float64Array, b: Float64Array): void {
-  const k = b.length
-  for (let i = 0; i < k; i++) {
-    let sum = b[i]!
-    for (let j = 0; j < i; j++) sum -= factor[i * k + j]! * b[j]!
-    b[i] = sum / factor[i * k + i]!
+/** Solves L Lᵀ x = b. x overwrites b. */
+function substitute(factor: readonly Float64Array[], b: Float64Array): void {
+  for (let i = 0; i < b.length; i++) {
+    const row = at(factor, i)
+    b[i] = minusProducts(at(b, i), row, b, i) / at(row, i)
   }
-  // By columns of the upper triangle, which lie side by side in memory.
-  for (let i = k - 1; i >= 0; i--) {
-    const value = b[i]! / factor[i * k + i]!
+  // Goes by columns of the upper triangle, whose values are adjacent in memory.
+  for (let i = b.length - 1; i >= 0; i--) {
+    const column = at(factor, i)
+    const value = at(b, i) / at(column, i)
     b[i] = value
-    for (let j = 0; j < i; j++) b[j]! -= factor[i * k + j]! * value
+    for (let j = 0; j < i; j++) b[j] = defined(b[j]) - defined(column[j]) * value
   }
+}
+
+/**
+ * Returns `start` minus the products of the first `count` values of two lists, subtracted in order.
+ */
+function minusProducts(start: number, a: Float64Array, b: Float64Array, count: number): number {
+  let rest = start
+  for (let i = 0; i < count; i++) rest -= defined(a[i]) * defined(b[i])
+  return rest
 }

@@ -1,5 +1,10 @@
-/** For who makes and judges predictors: what an engine's model says under other conditions than a request's. */
+/**
+ * Tools for making and judging predictors: what an engine's model computes under other conditions
+ * than those of a request.
+ */
 
+import { wireOf } from '../backend/capabilities.ts'
+import { at } from '../base/at.ts'
 import type { ModelConfig } from '../base/model.ts'
 import { type Judged, type JudgedPrefill, type Judgement, logitsAfter, logitsOfLayers } from '../evaluate/judge.ts'
 import { logitsPruned, type Pruning } from '../evaluate/pruned.ts'
@@ -12,9 +17,9 @@ import { undoBalance } from '../model/key-balance.ts'
 import type { Prediction } from '../predict/choice.ts'
 import type { PredictorFile } from '../predict/file.ts'
 import type { PredictorHeader } from '../predict/plan.ts'
-import { type FitEngine, type FitOptions, type FittedSource, fitSource } from './fit.ts'
+import { type FitEngine, type FitOptions, fitSource, type SourceFit } from './fit.ts'
 
-/** Tokens that a sequence holds at most while a prediction is judged. */
+/** Returns the most tokens that a sequence holds while a prediction is judged. */
 function tokensOf({ prompt, continuations }: Judged): number {
   return prompt.length + continuations.reduce((most, { length }) => Math.max(most, length), 0)
 }
@@ -37,7 +42,10 @@ export class Workbench {
     this.#residuals = residuals
   }
 
-  /** Logits after the prompt and along continuations, with the prompt's K and V as `how` says: how a prediction is judged. */
+  /**
+   * Returns the logits after the prompt and along the continuations, with the prompt's K and V made
+   * as `how` says.
+   */
   logitsAfter(judged: Judged, how: JudgedPrefill = { prefill: 'exact' }): Promise<Judgement> {
     const { cache } = this.#engine
     const judge = (sequence: Sequence) => logitsAfter(this.#forward, this.#prediction, sequence, judged, how)
@@ -45,8 +53,9 @@ export class Workbench {
   }
 
   /**
-   * A prompt's K and V, after RoPE, for who decodes elsewhere, and the logits behind it: (kvHeads, tokens, headDim) of each layer. `predicted`: whether any
-   * of them are; a prompt that is too short to be predicted is exact.
+   * Returns a prompt's K and V after RoPE, (kvHeads, tokens, headDim) of each layer, and the logits
+   * after it, for another decoder. `predicted` is true if any of them are; a prompt that is too
+   * short to be predicted is exact.
    */
   cacheOf(prompt: readonly number[], prefill: 'exact' | 'predicted'): Promise<PromptCache> {
     const { model, cache, backend } = this.#engine
@@ -59,20 +68,23 @@ export class Workbench {
         { prefill },
       )
       const predicted = sequence.states !== undefined
-      const layers = await kvOfLayers(backend, cache.pool, sequence.pages, prompt.length)
+      const layers = await kvOfLayers(wireOf(backend), cache.pool, sequence.pages, prompt.length)
       for (const [index, balance] of model.keyBalances.entries())
-        if (balance) undoBalance(layers[index]!.k, balance, model.config.headDim)
-      return { logits: logits[0]!, predicted, layers }
+        if (balance) undoBalance(at(layers, index).k, balance, model.config.headDim)
+      return { logits: at(logits, 0), predicted, layers }
     }, prompt.length)
   }
 
-  /** The same of the first `layers` layers alone: what an auxiliary pass is worth without a predictor. */
+  /**
+   * Returns the logits of the first `layers` layers alone: the value of an auxiliary pass without a
+   * predictor.
+   */
   logitsOfLayers(judged: Judged, layers: number): Promise<Judgement> {
     const { model, cache } = this.#engine
     return cache.borrow((sequence) => logitsOfLayers(model, sequence, judged, layers), tokensOf(judged))
   }
 
-  /** The same where most of the prompt's tokens are left out from some layer on. */
+  /** Returns the logits when most of the prompt's tokens are left out from some layer on. */
   logitsPruned(judged: Judged, pruning: Pruning): Promise<Judgement> {
     const { cache } = this.#engine
     return cache.borrow(async (below) => {
@@ -86,8 +98,9 @@ export class Workbench {
   }
 
   /**
-   * What predicting some layers alone costs: a function that tells the logits along a probe's continuation, first those of exact
-   * prefill and then with each block predicted. The first source of `file` maps all of them.
+   * Measures what predicting some layers alone costs. Returns a function that gives the logits
+   * along a probe's continuation, first those of exact prefill and then those with each block
+   * predicted. The first source of `file` must map all of these layers.
    */
   sensitivity(file: PredictorFile): (probe: Probe, blocks: readonly Span[]) => Promise<Float32Array[]> {
     const { model, backend, cache } = this.#engine
@@ -95,28 +108,37 @@ export class Workbench {
     return (probe, blocks) => cache.borrow((sequence) => sensitivity.logits(sequence, probe, blocks), 0)
   }
 
-  /** The same where the prompt's K and V came over the wire, each way; with what they took. */
+  /**
+   * Returns the logits when the prompt's K and V came over the wire, for each way of sending, with
+   * bytes and times.
+   */
   logitsSent(
     judged: Judged,
     ways: readonly Sending[],
   ): Promise<{ readonly exact: readonly Float32Array[]; readonly sent: readonly Sent[] }> {
     const { model, cache, backend } = this.#engine
-    return logitsSent({ model, cache, codec: backend, residuals: this.#residuals }, judged, ways)
+    return logitsSent({ model, cache, codec: wireOf(backend), residuals: this.#residuals }, judged, ways)
   }
 
-  /** The smaller model that a separate predictor reads: its shape and its weights' identity; undefined without one. */
+  /**
+   * The smaller model that a separate predictor reads: its shape and the identity of its weights.
+   * Undefined without one.
+   */
   get auxiliary(): { readonly config: ModelConfig; readonly identity: string } | undefined {
     return this.#engine.auxiliary?.model
   }
 
-  /** Fits the maps of one source of a predictor for this model; `done` holds those of the sources before it. */
+  /**
+   * Fits the maps of one source of a predictor for this model. `fitted` holds those of the sources
+   * before it.
+   */
   fitSource(
     header: PredictorHeader,
-    done: Pick<PredictorFile, 'maps' | 'gains'>,
+    fitted: Pick<PredictorFile, 'maps' | 'gains'>,
     source: number,
     documents: AsyncIterator<readonly number[]>,
     options: FitOptions,
-  ): Promise<FittedSource> {
-    return fitSource(this.#engine, header, done, source, documents, options)
+  ): Promise<SourceFit> {
+    return fitSource(this.#engine, header, fitted, source, documents, options)
   }
 }

@@ -1,18 +1,23 @@
-/** K and V of a prompt out of its pages, as plain matrices. */
+/** Extracts the K and V of a prompt from its pages as plain matrices. */
+import { defined } from '../base/at.ts'
 import type { KvCodec, KvPool } from '../base/kv.ts'
 
+/** The result of reading a prompt: logits, K and V. */
 export interface PromptCache {
-  /** Behind the prompt, (vocab). */
+  /** Logits after the prompt, (vocab). */
   readonly logits: Float32Array
   readonly predicted: boolean
-  /** Of each layer: K, after RoPE, and V, (kvHeads, tokens, headDim). */
+  /** K (after RoPE) and V of each layer, each (kvHeads, tokens, headDim). */
   readonly layers: readonly { readonly k: Float32Array; readonly v: Float32Array }[]
 }
 
 /** Tokens of a group in the wire's f32 format (transfer/wire.ts). */
 const group = 32
 
-/** By the wire's f32, which every kind of page can be turned into. All layers have the pool's KV heads. */
+/**
+ * Returns K and V of every layer, each (kvHeads, tokens, headDim). Uses the wire's f32 codec, which
+ * reads every type of page. All layers must have the pool's number of KV heads.
+ */
 export async function kvOfLayers(
   codec: KvCodec,
   pool: KvPool,
@@ -20,7 +25,7 @@ export async function kvOfLayers(
   tokens: number,
 ): Promise<PromptCache['layers']> {
   const { layers, kvHeads, headDim } = pool
-  const made: { k: Float32Array; v: Float32Array }[] = []
+  const matrices: { k: Float32Array; v: Float32Array }[] = []
   for (let layer = 0; layer < layers; layer++) {
     const block = { layers: { from: layer, to: layer + 1 }, from: 0, to: tokens, pages }
     const bytes = await codec.encodeKv(pool, block, { codec: 'f32' })
@@ -32,14 +37,14 @@ export async function kvOfLayers(
       for (let from = 0; from < tokens; from += group) {
         const n = Math.min(group, tokens - from)
         for (let d = 0; d < headDim; d++)
-          for (let i = 0; i < n; i++) k[to + (from + i) * headDim + d] = values[at + d * n + i]!
+          for (let i = 0; i < n; i++) k[to + (from + i) * headDim + d] = defined(values[at + d * n + i])
         at += n * headDim
       }
-      // V lies as it is wanted.
+      // V already has the layout of the result.
       v.set(values.subarray(at, at + tokens * headDim), to)
       at += tokens * headDim
     }
-    made.push({ k, v })
+    matrices.push({ k, v })
   }
-  return made
+  return matrices
 }

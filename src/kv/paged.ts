@@ -1,75 +1,92 @@
 /**
- * Who holds which KV page. A page is shared by reference count, so that a prefix is shared without a copy.
+ * Tracks which sequences hold which KV page. Pages are reference counted, so that a prefix is
+ * shared without a copy.
  *
- * Whoever takes pages, room is made in one way: pages that are ready, then new ones of the pool, then those of whoever only keeps
- * pages for later, the prefix index. What is let go and not soon needed again goes back to the pool's memory.
+ * Pages are always allocated in the same order: free pages that are ready, then new ones of the
+ * pool, then those that are only kept for later, by the prefix index. Freed pages that are not
+ * needed soon are returned to the pool's memory.
  */
+import { at, defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { type KvPool, pageTokens } from '../base/kv.ts'
 import type { Segment, SequenceStates } from '../base/pass.ts'
 
-/** Pages that the pool makes at a time. */
+/** Number of pages that the pool allocates at a time. */
 const growth = 4
 
-/** Lets go of pages that are only kept for later: `all` of so many, or none if there are fewer; or `some`. Returns how many. */
+/**
+ * Releases pages that are only kept for later, and returns how many: with `all` either `pages` or
+ * none, with `some` up to `pages`.
+ */
 export type MakeRoom = (pages: number, how: 'all' | 'some') => number
 
+/** The pages of one pool, with reference counts. */
 export class PagedCache {
   readonly pool: KvPool
-  /** Tokens that one sequence may have. */
+  /** Most tokens of one sequence. */
   readonly context: number
-  /** Asked before a taker is refused: the prefix index. */
+  /** Called before an allocation is refused. The prefix index sets it. */
   makeRoom: MakeRoom = () => 0
-  /** Pages up to which memory grows before anything is evicted; beyond them, what is only kept for later goes first. */
+  /**
+   * Number of pages up to which memory grows before anything is evicted; beyond it, pages that are
+   * only kept for later are evicted first.
+   */
   growsTo = Number.POSITIVE_INFINITY
-  /** Pages that were asked for, and pages there were when memory could hold no more. */
+  /** Requested number of pages, and the number at which memory ended. */
   readonly #most: number
   #held = Number.POSITIVE_INFINITY
   #memoryEnded: ForetokenError | undefined
-  /** Pages of the pool that nobody holds, the last let go last. */
+  /** Pages of the pool without a holder, the most recently freed last. */
   readonly #ready: number[] = []
-  /** Ready pages that are about to be taken. */
+  /** Number of ready pages about to be taken. */
   #wanted = 0
-  /** Holders that give their pages back by themselves. */
+  /** Number of running tasks that return their pages when they end. */
   #passing = 0
-  /** Told when a page becomes free, and when a passing holder has done. */
+  /** Called when a page becomes free, and when such a task ends. */
   #onFree: (() => void)[] = []
   #closed: ForetokenError | undefined
-  /** The last borrower's turn. */
+  /** Settles when the last borrower has finished. */
   #borrowing: Promise<void> = Promise.resolve()
-  /** Holders of each page that has any. */
+  /** Reference count of each page in use. */
   readonly #references = new Map<number, number>()
 
-  /** At most `maxPages` pages are ever held at once, and at most `context` tokens by one sequence. */
+  /** At most `maxPages` pages are in use at once, and at most `context` tokens in one sequence. */
   constructor(pool: KvPool, maxPages: number, context = maxPages * pageTokens) {
     this.pool = pool
     this.#most = maxPages
     this.context = context
   }
 
-  /** Pages that can be held at once: as many as were asked for, or as memory turned out to hold. */
+  /**
+   * Number of pages that can be in use at once: as many as requested, or as memory turned out to
+   * hold.
+   */
   get maxPages(): number {
     return Math.min(this.#most, this.#held)
   }
 
-  /** Why the pool holds fewer pages than were asked for, while memory holds no more; else undefined. */
+  /**
+   * The error that ended growth, while memory holds fewer pages than requested; otherwise
+   * undefined.
+   */
   get memoryEnded(): ForetokenError | undefined {
     return this.maxPages < this.#most ? this.#memoryEnded : undefined
   }
 
-  /** Pages held by at least one sequence. */
+  /** Number of pages that at least one sequence holds. */
   get pagesInUse(): number {
     return this.#references.size
   }
 
-  /** Pages that can be taken now. */
+  /** Number of pages that can be taken now. */
   get pagesFree(): number {
     return this.maxPages - this.pagesInUse
   }
 
   /**
-   * Makes sure that `pages` can be taken, and returns whether they can: memory is got for them, and prefixes are evicted for them. Where
-   * it returns true, `take` succeeds for as many. Where even evicting all would not do, nothing is evicted.
+   * Ensures that `pages` can be taken, by growing memory and evicting prefixes, and returns whether
+   * they can. If it returns true, `take` succeeds for as many. If evicting everything would not be
+   * enough, nothing is evicted.
    */
   secure(pages: number): boolean {
     this.#wanted = pages
@@ -81,7 +98,8 @@ export class PagedCache {
         if (missing <= 0) return true
         const beyond = Math.min(missing, this.pagesInUse + pages - this.growsTo)
         if (beyond > 0 && this.makeRoom(beyond, 'some') > 0) continue
-        // Where memory ends, fewer pages are free than it seemed: the loop asks for room once more.
+        // If memory ends here, fewer pages are free than it seemed, and the loop asks for room once
+        // more.
         this.#grow(missing)
       }
     } finally {
@@ -89,20 +107,21 @@ export class PagedCache {
     }
   }
 
-  /** An empty sequence. Throws what `close` was given. */
+  /** Opens an empty sequence. Throws the reason given to `close`, if it was called. */
   open(): Sequence {
     if (this.#closed) throw this.#closed
     return new Sequence(this)
   }
 
-  /** From now on nothing is opened, for this reason. What is open may be released. */
+  /** Makes `open` throw `reason` from now on. Open sequences may still be released. */
   close(reason: ForetokenError): void {
     this.#closed ??= reason
   }
 
   /**
-   * Runs `use` with a sequence that is released afterwards, come what may. Borrowers take turns, since several that are half done could
-   * each hold what another needs; so `use` may not borrow. The pages of `tokens` are taken before any is computed: throws as `take`.
+   * Runs `use` with a sequence that is released afterwards in any case. Borrowers run one after the
+   * other, since several that are half done could each hold what another needs; so `use` must not
+   * borrow. The pages of `tokens` are taken before it runs: rejects as `take` throws.
    */
   borrow<T>(use: (sequence: Sequence) => Promise<T>, tokens: number): Promise<T> {
     const work = async () => {
@@ -122,28 +141,34 @@ export class PagedCache {
     return turn
   }
 
-  /** Runs work that holds pages for as long as it lasts, and that ends without anybody's help: who finds none left may wait for it. */
+  /**
+   * Runs `work`, which holds pages only while it runs and ends by itself, so that a request without
+   * pages can wait for it.
+   */
   async passing<T>(work: () => Promise<T>): Promise<T> {
     this.#passing++
     try {
       return await work()
     } finally {
       this.#passing--
-      this.#tellFree()
+      this.#notifyFree()
     }
   }
 
-  /** Resolves when pages become free that work under way holds in passing; undefined where there is no such work. */
+  /** Resolves when work started by `passing` frees pages; undefined if no such work is running. */
   get coming(): Promise<void> | undefined {
     if (this.#passing === 0) return undefined
     return new Promise((resolve) => this.#onFree.push(resolve))
   }
 
-  #tellFree(): void {
-    for (const tell of this.#onFree.splice(0)) tell()
+  #notifyFree(): void {
+    for (const notify of this.#onFree.splice(0)) notify()
   }
 
-  /** Some pages with one reference each, all or none. Throws `out_of_pages`, and `out_of_memory` where memory ended before. */
+  /**
+   * Takes `pages` pages with one reference each, all or none. Throws `out_of_pages`, or
+   * `out_of_memory` if memory ended before.
+   */
   take(pages = 1): number[] {
     if (!this.secure(pages)) throw this.#refusal()
     const taken = this.#ready.splice(this.#ready.length - pages).reverse()
@@ -151,7 +176,7 @@ export class PagedCache {
     return taken
   }
 
-  /** How many hold a page; 0 for a free one. */
+  /** Returns the reference count of a page; 0 for a free one. */
   references(page: number): number {
     return this.#references.get(page) ?? 0
   }
@@ -161,7 +186,7 @@ export class PagedCache {
     this.#references.set(page, this.#count(page) + 1)
   }
 
-  /** Drops a reference; the page is free when none is left. */
+  /** Drops a reference. The page becomes free when none is left. */
   drop(page: number): void {
     const left = this.#count(page) - 1
     if (left > 0) {
@@ -172,7 +197,7 @@ export class PagedCache {
     this.#ready.push(page)
     if (this.#references.size === 0) this.#held = Number.POSITIVE_INFINITY
     this.#shrink()
-    this.#tellFree()
+    this.#notifyFree()
   }
 
   #count(page: number): number {
@@ -181,7 +206,9 @@ export class PagedCache {
     return count
   }
 
-  /** More pages of the pool, at least as many as are asked for unless memory ends; no more than may be held. */
+  /**
+   * Adds pages of the pool: at least `pages` unless memory ends, and no more than may be in use.
+   */
   #grow(pages: number): void {
     const have = this.pagesInUse + this.#ready.length
     try {
@@ -193,13 +220,16 @@ export class PagedCache {
     }
   }
 
-  /** Gives back what is ready beyond an eighth of what is in use; down to half of that, so that it is not got again at once. */
+  /**
+   * Returns ready pages to the pool if there are more than an eighth of those in use. Keeps half of
+   * that, so that they are not allocated again at once.
+   */
   #shrink(): void {
     const inUse = this.pagesInUse
     if (this.#ready.length <= Math.max(this.#wanted, 2 * growth + inUse / 8)) return
     const kept = Math.max(this.#wanted, growth + Math.ceil(inUse / 16))
     this.pool.remove(this.#ready.splice(0, this.#ready.length - kept))
-    // There may be memory again.
+    // Memory may be available again.
     this.#held = Number.POSITIVE_INFINITY
   }
 
@@ -231,7 +261,7 @@ export class Sequence {
     this.#cache = cache
   }
 
-  /** Tokens in the cache. */
+  /** Number of tokens in the cache. */
   get length(): number {
     return this.#length
   }
@@ -240,31 +270,34 @@ export class Sequence {
     return this.#pages
   }
 
-  /** What is kept of tokens whose K and V are predicted; undefined for a cache that is exact. */
+  /** The residual states of tokens with predicted K and V; undefined if the cache is exact. */
   get states(): SequenceStates | undefined {
     return this.#states
   }
 
-  /** Tokens in front whose K and V are exact. */
+  /** Number of tokens at the front whose K and V are exact. */
   get exact(): number {
     return this.#states ? this.#exact : this.#length
   }
 
-  /** From here on tokens may get predicted K and V. */
+  /** Allows predicted K and V for all tokens appended from now on. */
   predict(states: SequenceStates): void {
     this.#exact = this.#length
     this.#states = states
   }
 
-  /** Says that the first `tokens` have exact K and V now; once all have, the states are let go. */
+  /**
+   * Records that the first `tokens` have exact K and V now. Once all have, the states are released.
+   */
   settle(tokens: number): void {
     this.#exact = tokens
     if (tokens >= this.#length) this.#letGo()
   }
 
   /**
-   * Takes the pages of `exact`, a sequence that begins with the same tokens and is exact, in place of its own: all whole ones, so that
-   * only tokens behind them are left to be made exact. Where nothing was predicted, nothing changes.
+   * Replaces its own pages by the whole pages of `exact`, an exact sequence that begins with the
+   * same tokens, so that only the tokens after them remain to be made exact. Does nothing if no K
+   * and V are predicted. Throws `internal` if `exact` is not exact.
    */
   replace(exact: Sequence): void {
     if (!this.#states) return
@@ -272,14 +305,18 @@ export class Sequence {
     if (exact.states || whole > exact.pages.length)
       throw new ForetokenError('internal', `${exact.length} tokens that are not exact cannot replace others`)
     for (let page = Math.floor(this.#exact / pageTokens); page < whole; page++) {
-      this.#cache.share(exact.pages[page]!)
-      this.#cache.drop(this.#pages[page]!)
-      this.#pages[page] = exact.pages[page]!
+      const replacement = at(exact.pages, page)
+      this.#cache.share(replacement)
+      this.#cache.drop(at(this.#pages, page))
+      this.#pages[page] = replacement
     }
     this.settle(Math.max(this.#exact, whole * pageTokens))
   }
 
-  /** Tokens `from`..`to` - 1 once more, to replace their K and V. */
+  /**
+   * Returns the segment of tokens `from` to `to` - 1, to recompute their K and V in place. Throws
+   * `internal` for tokens that it does not hold.
+   */
   again(from: number, to: number): Segment {
     if (from < 0 || to > this.#length || from >= to)
       throw new ForetokenError('internal', `cannot run tokens ${from}..${to} of ${this.#length} again`)
@@ -288,8 +325,9 @@ export class Sequence {
   }
 
   /**
-   * Takes pages for `tokens` more and returns their segment, to be put at row `start` of a pass. All or nothing. Throws
-   * `context_exceeded` for more than a sequence may have, `out_of_pages` for more than it can hold now.
+   * Takes pages for `tokens` more, all or none, and returns their segment, which begins at row
+   * `start` of a pass. Throws `context_exceeded` for more tokens than a sequence may have, and
+   * `out_of_pages` or `out_of_memory` for more than fit now.
    */
   extend(tokens: number, start: number): Segment {
     const past = this.#length
@@ -307,13 +345,19 @@ export class Sequence {
     return { start, length: tokens, past, pages, ...(this.#states && { states: this.#states }) }
   }
 
-  /** Takes the pages of `tokens` more now, all or none, so that `extend` finds them. What exceeds the context is left to `extend` to refuse. */
+  /**
+   * Takes the pages of `tokens` more now, all or none, so that `extend` finds them. Tokens beyond
+   * the context are left to `extend` to refuse. Throws as `PagedCache.take`.
+   */
   reserve(tokens: number): void {
     const want = Math.ceil(Math.min(this.#length + tokens, this.#cache.context) / pageTokens)
     if (want > this.#pages.length) this.#pages.push(...this.#cache.take(want - this.#pages.length))
   }
 
-  /** Begins an empty sequence with whole pages that are in use already: a cached prefix. They are never written again. */
+  /**
+   * Starts an empty sequence with whole pages that are already in use: a cached prefix. These pages
+   * are never written again.
+   */
   adopt(pages: readonly number[]): void {
     if (this.#length > 0)
       throw new ForetokenError('internal', `a sequence of ${this.#length} tokens cannot adopt pages`)
@@ -324,14 +368,14 @@ export class Sequence {
     this.#length = pages.length * pageTokens
   }
 
-  /** Forgets all tokens from `length` on, and frees their pages. */
+  /** Drops all tokens from `length` on, and frees their pages. */
   truncate(length: number): void {
     if (length < 0 || length > this.#length)
       throw new ForetokenError('internal', `cannot truncate ${this.#length} tokens to ${length}`)
     this.#length = length
     const keep = Math.ceil(length / pageTokens)
-    while (this.#pages.length > keep) this.#cache.drop(this.#pages.pop()!)
-    // States can't be cut: what fails in the middle of a prediction starts anew.
+    while (this.#pages.length > keep) this.#cache.drop(defined(this.#pages.pop()))
+    // States can't be cut: a prediction that failed halfway starts over.
     if (length === 0) this.#letGo()
   }
 
@@ -341,7 +385,7 @@ export class Sequence {
     states?.onRelease?.()
   }
 
-  /** Frees all pages. May be called twice. */
+  /** Frees all pages. May be called more than once. */
   release(): void {
     this.truncate(0)
   }

@@ -1,30 +1,33 @@
 /**
- * A prefix's K and V as one file, to be paid once and shipped with an app.
+ * Stores the K and V of a prefix in one file, so that it is computed once and shipped with an app.
  *
  *     0   8 bytes   "FTPREFIX"
  *     8   u32       version, 1
- *     12  u32       bytes of the head, a multiple of 64
- *     16            head: JSON in UTF-8, filled up with spaces
- *                   pages, in order: each as the pool has it, all layers of 16 tokens
- *     -32           SHA-256 of everything before
+ *     12  u32       size of the head in bytes, a multiple of 64
+ *     16            head: JSON in UTF-8, padded with spaces
+ *                   pages, in order: each as in the pool, all layers of 16 tokens
+ *     -32           SHA-256 of everything before it
  *
- * Numbers are little-endian. Sizes are checked against the file's before anything is made of them. The pages are exact K and
- * V of one model: `fingerprint` binds them to its weights.
+ * Numbers are little-endian. Sizes are checked against the file's size before anything is
+ * allocated. The pages are exact K and V of one model: `fingerprint` binds them to its weights.
  */
-import { ForetokenError } from '../base/errors.ts'
-import { type KvPool, type KvType, pageTokens } from '../base/kv.ts'
 
-/** A prefix in memory: whole pages. */
+import { ForetokenError } from '../base/errors.ts'
+import { equalBytes, sha256 } from '../base/hash.ts'
+import { type KvPool, type KvType, pageTokens } from '../base/kv.ts'
+import { isWhole } from '../base/numbers.ts'
+
+/** A prefix in memory, in whole pages. */
 export interface SavedPrefix {
-  /** Tokens, `pageTokens` for each page. */
+  /** Token ids, `pageTokens` for each page. */
   readonly ids: readonly number[]
   /** One view of the file's bytes for each page. */
   readonly pages: readonly Uint8Array[]
 }
 
-/** What pages are only good for. */
+/** The model and page format that a prefix is valid for. */
 export interface PrefixBinding {
-  /** For messages. */
+  /** Name of the model, for messages. */
   readonly model: string
   readonly fingerprint: string
   readonly vocab: number
@@ -48,6 +51,7 @@ const version = 1
 const headAt = 16
 const hashBytes = 32
 
+/** Returns the bytes of a prefix file. */
 export async function encodePrefix(
   { ids, pages }: SavedPrefix,
   binding: PrefixBinding,
@@ -82,22 +86,23 @@ export async function encodePrefix(
 }
 
 /**
- * Reads a file that `encodePrefix` made for the same model. Throws `bad_prefix` for what is no such file or another version,
- * `checksum` for a damaged one, and `wrong_model` for one of another model or another kind of K and V.
+ * Reads a file that `encodePrefix` wrote for the same model. Throws `bad_prefix` for anything else
+ * or another version, `checksum` for a damaged file, and `wrong_model` for one of another model or
+ * another type of K and V.
  */
 export async function decodePrefix(file: Uint8Array, binding: PrefixBinding): Promise<SavedPrefix> {
   const { head, pagesAt } = readHead(file)
   const { pageBytes } = binding.pool
-  // Pages of a known size that fill the file exactly: so a head of a hostile file can't ask for more than it brings.
-  if (!Number.isSafeInteger(head.page_bytes) || head.page_bytes < 1 || !Array.isArray(head.ids))
-    throw bad('its head does not tell its pages')
+  // The pages must fill the file exactly, so that the head of a hostile file can't claim more than
+  // there is.
+  if (!isWhole(head.page_bytes, 1) || !Array.isArray(head.ids)) throw bad('its head does not describe its pages')
   const count = head.ids.length / pageTokens
   const expected = pagesAt + count * head.page_bytes + hashBytes
   if (head.page_tokens !== pageTokens || !Number.isInteger(count) || expected !== file.length)
-    throw bad(`it has ${file.length} bytes, and its head promises ${expected}`)
+    throw bad(`it has ${file.length} bytes, and its head describes ${expected}`)
   const end = file.length - hashBytes
-  const hash = await sha256(file.subarray(0, end))
-  if (!hash.every((byte, i) => byte === file[end + i]))
+  const hash = await sha256(file.subarray(0, end) as Uint8Array<ArrayBuffer>)
+  if (!equalBytes(hash, file.subarray(end)))
     throw new ForetokenError('checksum', 'the prefix file is damaged: its SHA-256 does not match; save it again')
   checkBinding(head, binding)
   const pages = Array.from({ length: count }, (_, i) => {
@@ -118,7 +123,7 @@ function readHead(file: Uint8Array): { head: Head; pagesAt: number } {
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(file.subarray(headAt, pagesAt))
     const head: unknown = JSON.parse(text)
-    if (typeof head !== 'object' || head === null) throw new Error('it is no object')
+    if (typeof head !== 'object' || head === null) throw new Error('it is not an object')
     return { head: head as Head, pagesAt }
   } catch (cause) {
     throw new ForetokenError('bad_prefix', `not a prefix file: its head can't be read: ${(cause as Error).message}`, {
@@ -135,22 +140,18 @@ function checkBinding(head: Head, { model, fingerprint, vocab, pool }: PrefixBin
         `(${fingerprint.slice(0, 12)}); save it again with this model`,
     )
   const { type, layers, kvHeads, headDim, pageBytes } = pool
-  const made = [head.kv, head.layers, head.kv_heads, head.head_dim, head.page_bytes].join(' ')
+  const found = [head.kv, head.layers, head.kv_heads, head.head_dim, head.page_bytes].join(' ')
   const wanted = [type, layers, kvHeads, headDim, pageBytes].join(' ')
-  if (made !== wanted)
+  if (found !== wanted)
     throw new ForetokenError(
       'wrong_model',
-      `the prefix's K and V are ${head.kv} (${made}), and this engine's are ${type} (${wanted}); ` +
+      `the prefix's K and V are ${head.kv} (${found}), and this engine's are ${type} (${wanted}); ` +
         `load the engine with kv ${head.kv}, or save the prefix again`,
     )
-  if (!head.ids.every((id) => Number.isInteger(id) && id >= 0 && id < vocab))
+  if (!head.ids.every((id) => isWhole(id, 0, vocab - 1)))
     throw bad(`it holds a token outside the vocabulary of ${vocab}`)
 }
 
 function bad(why: string): ForetokenError {
   return new ForetokenError('bad_prefix', `not a prefix file: ${why}`)
-}
-
-async function sha256(bytes: Uint8Array): Promise<Uint8Array> {
-  return new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>))
 }

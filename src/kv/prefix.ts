@@ -1,57 +1,64 @@
 /**
- * Finished prefixes, kept for the next request that begins with the same tokens.
+ * Keeps finished prefixes for later requests that begin with the same tokens.
  *
- * A radix tree whose edges are whole pages: a node is one page of K and V, reached by the tokens of that page and of all
- * pages before it. Each tenant has a tree of its own. Edges compare tokens, not a hash of them: a collision would
- * show one request another's prompt.
+ * A radix tree whose edges are whole pages: a node is one page of K and V, reached by the tokens of
+ * that page and of all pages before it. Each tenant has its own tree. Edges compare tokens rather
+ * than a hash of them, since a collision would expose one request's prompt to another.
  *
- * Half of the budget is shared out evenly among the tenants: what a tenant has within its part is evicted only when nobody has more
- * than that. So one tenant can't push out all that another has; the other half goes to whoever used it last.
+ * Half of the budget is divided evenly among the tenants: pages within a tenant's part are evicted
+ * only when no tenant exceeds its part. So one tenant can't evict everything of another; the other
+ * half goes to the most recent users.
  */
+import { at } from '../base/at.ts'
 import { pageTokens } from '../base/kv.ts'
 import type { PagedCache } from './paged.ts'
 
 interface Tenant {
   readonly name: string
   readonly children: Map<string, Node>
-  /** Its nodes. */
+  /** Number of its nodes. */
   pages: number
 }
 
 interface Node {
   readonly tenant: Tenant
   readonly parent: Node | Tenant
-  /** The tokens that lead here from the parent: a page of them. */
+  /** The tokens that lead here from the parent: one page of them. */
   readonly edge: string
   readonly children: Map<string, Node>
   readonly page: number
 }
 
+/** The index of cached prefixes of one engine. */
 export class PrefixIndex {
   readonly #cache: PagedCache
   readonly #maxPages: number
   readonly #tenants = new Map<string, Tenant>()
   /**
-   * Every node, least recently used first. A use moves a path's nodes to the end, deepest first: so a node stands behind
-   * all that are below it, and what is dropped first is always a leaf.
+   * All nodes, least recently used first. Each use moves the nodes of a path to the end, deepest
+   * first: so a node always follows its descendants, and the first one to be dropped is always a
+   * leaf.
    */
   readonly #used = new Set<Node>()
 
-  /** Keeps at most `maxBytes` of pages that no running sequence holds, and gives them up to whoever needs pages of `cache`. */
+  /**
+   * Keeps at most `maxBytes` of pages that no running sequence holds, and releases them when
+   * `cache` needs pages.
+   */
   constructor(cache: PagedCache, maxBytes: number) {
     this.#cache = cache
     this.#maxPages = Math.min(Math.floor(maxBytes / cache.pool.pageBytes), cache.maxPages)
     cache.makeRoom = (pages, how) => this.#evict(pages, how)
   }
 
-  /** Pages held, those that sequences hold, too, included. */
+  /** Number of pages held, including those that sequences hold too. */
   get pages(): number {
     return this.#used.size
   }
 
   /**
-   * The pages of the longest known prefix of `ids`, to be adopted at once. The last token is never among them: somebody has
-   * to compute its logits.
+   * Returns the pages of the longest known prefix of `ids`, to be adopted at once. The last token
+   * is never included, since its logits have to be computed.
    */
   match(tenant: string, ids: readonly number[]): number[] {
     const path = this.#walk(tenant, ids, usable(ids))
@@ -59,20 +66,23 @@ export class PrefixIndex {
     return path.map(({ page }) => page)
   }
 
-  /** How many tokens `match` would find. Uses nothing. */
+  /** Returns how many tokens `match` would find, without marking them as used. */
   known(tenant: string, ids: readonly number[]): number {
     return this.#walk(tenant, ids, usable(ids)).length * pageTokens
   }
 
-  /** Keeps the whole pages of `ids`, which `pages` hold from position 0. Pages of exact K and V only. */
+  /**
+   * Keeps the whole pages of `ids`, which `pages` hold from position 0 on. K and V must be exact.
+   */
   insert(tenant: string, ids: readonly number[], pages: readonly number[]): void {
     const whole = Math.min(Math.floor(ids.length / pageTokens), pages.length)
     if (whole === 0) return
     const path = this.#walk(tenant, ids, whole)
     const root = this.#root(tenant)
     let parent: Node | Tenant = path.at(-1) ?? root
-    for (let at = path.length; at < whole; at++) {
-      const next: Node = { tenant: root, parent, edge: edgeOf(ids, at), children: new Map(), page: pages[at]! }
+    for (let index = path.length; index < whole; index++) {
+      const edge = edgeOf(ids, index)
+      const next: Node = { tenant: root, parent, edge, children: new Map(), page: at(pages, index) }
       this.#cache.share(next.page)
       parent.children.set(next.edge, next)
       root.pages++
@@ -83,17 +93,17 @@ export class PrefixIndex {
     this.trim()
   }
 
-  /** Lets go of what is over the budget. */
+  /** Evicts what exceeds the budget. */
   trim(): void {
     if (this.#used.size > this.#maxPages) this.evict(this.#used.size - this.#maxPages)
   }
 
-  /** Frees up to `pages` pages that nobody else holds; returns how many. */
+  /** Frees up to `pages` pages without other holders, and returns how many. */
   evict(pages: number): number {
     return this.#evict(pages, 'some')
   }
 
-  /** Forgets everything; pages in use stay with who uses them. */
+  /** Drops everything. Pages that sequences use stay with them. */
   clear(): void {
     for (const { page } of this.#used) this.#cache.drop(page)
     this.#used.clear()
@@ -107,12 +117,15 @@ export class PrefixIndex {
     return victims.size
   }
 
-  /** Up to `most` nodes, leaves first, that nobody holds: least recently used first, those beyond a tenant's part before all others. */
+  /**
+   * Returns up to `most` nodes without other holders, leaves first: least recently used first, with
+   * those beyond a tenant's part before all others.
+   */
   #victims(most: number): Set<Node> {
     const victims = new Set<Node>()
     const part = Math.floor(this.#maxPages / 2 / Math.max(1, this.#tenants.size))
     const left = new Map<Tenant, number>()
-    // A leaf that goes may uncover its parent, which stands later in the same walk.
+    // Removing a leaf may expose its parent, which comes later in the same walk.
     for (const guarded of [true, false])
       for (const node of this.#used) {
         if (victims.size >= most) return victims
@@ -128,8 +141,8 @@ export class PrefixIndex {
   #walk(tenant: string, ids: readonly number[], most: number): Node[] {
     const path: Node[] = []
     let node: Node | Tenant | undefined = this.#tenants.get(tenant)
-    for (let at = 0; node && at < most; at++) {
-      const next: Node | undefined = node.children.get(edgeOf(ids, at))
+    for (let index = 0; node && index < most; index++) {
+      const next: Node | undefined = node.children.get(edgeOf(ids, index))
       if (next) path.push(next)
       node = next
     }
@@ -137,9 +150,9 @@ export class PrefixIndex {
   }
 
   #touch(path: readonly Node[]): void {
-    for (let at = path.length - 1; at >= 0; at--) {
-      this.#used.delete(path[at]!)
-      this.#used.add(path[at]!)
+    for (const node of path.toReversed()) {
+      this.#used.delete(node)
+      this.#used.add(node)
     }
   }
 
@@ -161,8 +174,8 @@ export class PrefixIndex {
   }
 }
 
-function every<T>(all: Iterable<T>, holds: (one: T) => boolean): boolean {
-  for (const one of all) if (!holds(one)) return false
+function every<T>(values: Iterable<T>, holds: (value: T) => boolean): boolean {
+  for (const value of values) if (!holds(value)) return false
   return true
 }
 
@@ -170,9 +183,9 @@ function usable(ids: readonly number[]): number {
   return Math.floor((ids.length - 1) / pageTokens)
 }
 
-/** The tokens of page `at` as a string: two UTF-16 units each. */
-function edgeOf(ids: readonly number[], at: number): string {
+/** Encodes the tokens of page `index` as a string, two UTF-16 units each. */
+function edgeOf(ids: readonly number[], index: number): string {
   const units: number[] = []
-  for (let i = at * pageTokens; i < (at + 1) * pageTokens; i++) units.push(ids[i]! & 0xffff, ids[i]! >>> 16)
+  for (const id of ids.slice(index * pageTokens, (index + 1) * pageTokens)) units.push(id & 0xffff, id >>> 16)
   return String.fromCharCode(...units)
 }

@@ -1,10 +1,14 @@
-/** The residual states that a sequence keeps while some of its K and V are predicted. */
+/** Holds the residual states that a sequence keeps while some of its K and V are predicted. */
 import { ForetokenError } from '../base/errors.ts'
 import type { SequenceStates } from '../base/pass.ts'
 
-/** Tokens of room behind those that may be predicted: what is read exactly, and the answer's beginning. */
+/**
+ * Tokens of room after those that may be predicted: the part that is read exactly, and the
+ * beginning of the answer.
+ */
 const extraRoom = 256
 
+/** Residual states by position. */
 export class States implements SequenceStates {
   readonly first: number
   readonly until: number
@@ -15,7 +19,7 @@ export class States implements SequenceStates {
   #rows: Float32Array
   #count = 0
 
-  /** Of positions from `first` on, `width` values each. */
+  /** Holds states of positions from `first` on, `width` values each; none if `kept` is false. */
   constructor({ width, first, until, kept }: { width: number; first: number; until: number; kept: boolean }) {
     this.#width = width
     this.first = first

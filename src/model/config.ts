@@ -1,27 +1,10 @@
 /** Checks on what a model says of itself, whatever file it came from. Nothing is made of a number before it has passed them. */
+
 import { ForetokenError } from '../base/errors.ts'
 import type { LayerShape, ModelConfig } from '../base/model.ts'
-import { type Json, show } from './json.ts'
+import { isWhole } from '../base/numbers.ts'
+import { isObject, type Json, show } from './json.ts'
 import { limits } from './limits.ts'
-
-type Architecture = ModelConfig['architecture']
-
-/** What is run from each kind of file. */
-const architectures: Readonly<Record<'GGUF' | 'safetensors', readonly Architecture[]>> = {
-  GGUF: ['llama', 'qwen2', 'qwen3'],
-  safetensors: ['llama', 'qwen2', 'qwen3', 'openelm'],
-}
-
-/** `name` as an architecture that we run from such a file. Throws `unsupported`. */
-export function architectureOf(name: unknown, form: keyof typeof architectures, where: string): Architecture {
-  const known = architectures[form].find((architecture) => architecture === name)
-  if (!known)
-    throw new ForetokenError(
-      'unsupported',
-      `${where}: architecture ${show(name)}; foretoken runs ${architectures[form].join(', ')} from ${form}`,
-    )
-  return known
-}
 
 /** The number at `key` of a config.json; null is as absent. Throws `bad_model`. */
 export function numberOf(json: Json, key: string, where: string, otherwise?: number): number {
@@ -49,6 +32,53 @@ export function configOfShapes(
       heads === most.heads && kvHeads === most.kvHeads && intermediate === most.intermediate,
   )
   return { layers: shapes.length, ...most, ...(!alike && { perLayer: shapes }) }
+}
+
+/** Says of a field of a config whether JSON may have this value for it, as far as `checkConfig` does not. */
+type FieldRule = (value: unknown) => boolean
+
+const isAny: FieldRule = () => true
+const isFlag: FieldRule = (value) => value === undefined || typeof value === 'boolean'
+const isList: FieldRule = (value) => value === undefined || Array.isArray(value)
+
+/** Every field of a config: what is not here is not taken from a file. */
+const fields: Readonly<Record<keyof ModelConfig, FieldRule>> = {
+  architecture: isAny,
+  layers: isAny,
+  hidden: isAny,
+  intermediate: isAny,
+  heads: isAny,
+  kvHeads: isAny,
+  headDim: isAny,
+  vocab: isAny,
+  maxContext: isAny,
+  rmsEps: isAny,
+  ropeTheta: isAny,
+  ropePairs: (value) => value === 'half' || value === 'adjacent',
+  ropeDivisors: isList,
+  tiedEmbedding: (value) => typeof value === 'boolean',
+  tailFrom: isAny,
+  qkNorm: isFlag,
+  windows: isList,
+  perLayer: (value) => value === undefined || (Array.isArray(value) && value.every(isObject)),
+}
+
+/**
+ * A config that was written as JSON, checked, with the fields that a config has and no others. `families` are the names that
+ * `architecture` may have; `next` says in messages what to do. Throws `bad_model`, `unsupported`.
+ */
+export function configOfJson(value: unknown, families: readonly string[], where: string, next: string): ModelConfig {
+  const json = isObject(value) ? value : {}
+  const config: Json = {}
+  for (const [name, rule] of Object.entries(fields)) {
+    const field = Object.hasOwn(json, name) ? json[name] : undefined
+    if (!rule(field) || (name === 'architecture' && !families.some((family) => family === field)))
+      throw new ForetokenError('bad_model', `${where}: ${name} is ${show(field)}; ${next}`)
+    if (field !== undefined) config[name] = field
+  }
+  const { perLayer, ...same } = config as Partial<ModelConfig>
+  const shapes = perLayer?.map(({ heads, kvHeads, intermediate }) => ({ heads, kvHeads, intermediate }))
+  return checkConfig({ ...same, ...(shapes && { perLayer: shapes }) } as ModelConfig, where)
 }
 
 /** Throws `unsupported` where layers differ: `what` has one width of K and V for all. */
@@ -94,8 +124,7 @@ export function checkConfig(config: ModelConfig, where: string): ModelConfig {
   const whole = (of: Partial<ModelConfig>, most: Readonly<Partial<Record<keyof ModelConfig, number>>>) => {
     for (const [name, limit] of Object.entries(most)) {
       const value = of[name as keyof ModelConfig]
-      if (!Number.isSafeInteger(value) || (value as number) < 1 || (value as number) > limit)
-        throw bad(`${name} is ${show(value)}; expected a whole number from 1 to ${limit}`)
+      if (!isWhole(value, 1, limit)) throw bad(`${name} is ${show(value)}; expected a whole number from 1 to ${limit}`)
     }
   }
   whole(config, wholeNumbers)
@@ -120,9 +149,11 @@ export function checkConfig(config: ModelConfig, where: string): ModelConfig {
     if (typeof value !== 'number' || !(value > above && value <= most))
       throw bad(`${name} is ${show(value)}; expected a positive number of at most ${most}`)
   }
-  const { tailFrom, vocab, tiedEmbedding, ropeDivisors } = config
-  if (tailFrom !== undefined && !(tiedEmbedding && Number.isInteger(tailFrom) && tailFrom > 0 && tailFrom < vocab))
+  const { tailFrom, vocab, tiedEmbedding, ropeDivisors, windows } = config
+  if (tailFrom !== undefined && !(tiedEmbedding && isWhole(tailFrom, 1, vocab - 1)))
     throw bad(`the embedding is cut at row ${show(tailFrom)} of ${vocab}`)
+  if (windows && !(windows.length === layers && windows.every((window) => isWhole(window, 0, wholeNumbers.maxContext))))
+    throw bad(`windows of attention are ${show(windows)}; expected a number of tokens for each of ${layers} layers`)
   if (ropeDivisors) checkDivisors(ropeDivisors, headDim, where)
   return config
 }

@@ -3,7 +3,8 @@
 import type { ByteSource } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive, ModelConfig, TensorInfo } from '../base/model.ts'
-import { architectureOf, checkConfig } from './config.ts'
+import { checkConfig } from './config.ts'
+import { ggufFormOf } from './families/index.ts'
 import { fingerprint } from './fingerprint.ts'
 import { type GgufTensor, readGguf } from './gguf.ts'
 import { readGgufTokenizer } from './gguf-tokenizer.ts'
@@ -14,20 +15,12 @@ import { MetadataReader } from './metadata.ts'
 import { divisorsOfGguf } from './rope.ts'
 import { endWarnings, tokenlessRows } from './tokenless.ts'
 import { nameTensors } from './weights.ts'
-import { checkWindow } from './window.ts'
+import { windowsIn } from './window.ts'
 
 const frequencies = 'rope_freqs.weight'
 
-/**
- * `context` is the most tokens that a sequence will have; default: as many as the model was made for. The architecture's keys in `ignored`
- * are read as if they were not there.
- */
-export async function openGguf(
-  name: string,
-  source: ByteSource,
-  context: number | undefined,
-  ignored: ReadonlySet<string>,
-): Promise<ModelArchive> {
+/** Opens a GGUF; keys of its architecture in `ignored` are read as if they were not there. */
+export async function openGguf(name: string, source: ByteSource, ignored: ReadonlySet<string>): Promise<ModelArchive> {
   const gguf = await readGguf(source)
   const prefix = `${gguf.metadata.get('general.architecture')}.`
   const { metadata: kept, warnings } = withoutMetadata(gguf.metadata, prefix, ignored, source.name)
@@ -38,7 +31,7 @@ export async function openGguf(
       `${source.name} is one part of a split GGUF; merge the parts into one file first`,
     )
   const found = new Map(gguf.tensors.map((tensor) => [tensor.name, matrix(tensor, source)]))
-  const config = await configOf(metadata, found, context)
+  const config = await configOf(metadata, found)
   const tensors = nameTensors(config, found, 'gguf', source.name, (tensor) => tensor === frequencies)
   const tokenizer = await readGgufTokenizer(metadata, config.vocab)
   const { spec } = tokenizer
@@ -51,7 +44,7 @@ export async function openGguf(
     tokenless,
     warnings: [
       ...warnings,
-      ...vocabularyWarnings(metadata, config),
+      ...vocabularyWarnings(metadata, prefix, config),
       ...tokenizer.warnings,
       ...endWarnings(spec, tokenless, source.name),
     ],
@@ -59,15 +52,11 @@ export async function openGguf(
   }
 }
 
-async function configOf(
-  metadata: MetadataReader,
-  found: ReadonlyMap<string, TensorInfo>,
-  context: number | undefined,
-): Promise<ModelConfig> {
+async function configOf(metadata: MetadataReader, found: ReadonlyMap<string, TensorInfo>): Promise<ModelConfig> {
   const { where } = metadata
-  const architecture = architectureOf(metadata.text('general.architecture'), 'GGUF', where)
-  const optional = (key: string) => metadata.optionalNumber(`${architecture}.${key}`)
-  const plain = checkConfig(plainConfig(metadata, architecture, found), where)
+  const form = ggufFormOf(metadata.text('general.architecture'), where)
+  const optional = (key: string) => metadata.optionalNumber(`${form.name}.${key}`)
+  const plain = checkConfig(form.read(metadata, found), where)
   const { headDim, maxContext } = plain
   const values = optional('attention.value_length') ?? headDim
   const turned = optional('rope.dimension_count') ?? headDim
@@ -76,57 +65,47 @@ async function configOf(
       'unsupported',
       `${where}: heads of ${headDim} with values of ${values} and RoPE over ${turned}`,
     )
-  checkGgufKeys(metadata.keys, (key) => metadata.value(key), plain, where)
-  const window = optional('attention.sliding_window') ?? 0
-  if (window > 0)
-    checkWindow(
-      window,
-      Math.min(context ?? maxContext, maxContext),
-      `${where}: ${architecture}.attention.sliding_window`,
-    )
+  checkGgufKeys(metadata.keys, `${form.name}.`, (key) => metadata.value(key), plain, where)
+  const windows = windowsIn(windowsOf(metadata, form.name, plain), maxContext)
   const factors = found.get(frequencies)
   const scaling = {
-    type: metadata.value(`${architecture}.rope.scaling.type`),
+    type: metadata.value(`${form.name}.rope.scaling.type`),
     factor: optional('rope.scaling.factor') ?? optional('rope.scale_linear'),
     factors: factors && (await readFloats(factors, headDim / 2)),
   }
   const divisors = divisorsOfGguf(scaling, plain, where)
-  return checkConfig({ ...plain, ...(divisors && { ropeDivisors: divisors }) }, where)
+  return checkConfig({ ...plain, ...windows, ...(divisors && { ropeDivisors: divisors }) }, where)
 }
 
-/** The config without RoPE scaling, not yet checked. */
-function plainConfig(
+/**
+ * The windows of the layers: all have that of `attention.sliding_window`. A pattern says that some do not, which is read in the
+ * families that have one; here it is refused. Throws `bad_model`, `unsupported`.
+ */
+function windowsOf(
   metadata: MetadataReader,
-  architecture: ModelConfig['architecture'],
-  found: ReadonlyMap<string, TensorInfo>,
-): ModelConfig {
-  const number = (key: string) => metadata.number(`${architecture}.${key}`)
-  const optional = (key: string) => metadata.optionalNumber(`${architecture}.${key}`)
-  const heads = number('attention.head_count')
-  const hidden = number('embedding_length')
-  return {
-    architecture,
-    layers: number('block_count'),
-    hidden,
-    intermediate: number('feed_forward_length'),
-    heads,
-    kvHeads: optional('attention.head_count_kv') ?? heads,
-    headDim: optional('attention.key_length') ?? hidden / heads,
-    vocab: found.get('token_embd.weight')?.rows ?? number('vocab_size'),
-    maxContext: number('context_length'),
-    rmsEps: number('attention.layer_norm_rms_epsilon'),
-    ropeTheta: optional('rope.freq_base') ?? 10_000,
-    ropePairs: architecture === 'llama' ? 'adjacent' : 'half',
-    tiedEmbedding: !found.has('output.weight'),
-  }
+  prefix: string,
+  { layers, maxContext }: ModelConfig,
+): readonly number[] | undefined {
+  const { where } = metadata
+  const key = `${prefix}.attention.sliding_window`
+  const window = metadata.optionalNumber(key) ?? 0
+  if (!Number.isSafeInteger(window) || window < 0)
+    throw new ForetokenError('bad_model', `${where}: ${key} is ${window}; expected a number of tokens, or 0 for all`)
+  if (window === 0 || window >= maxContext) return undefined
+  if (metadata.value(`${key}_pattern`) !== undefined)
+    throw new ForetokenError(
+      'unsupported',
+      `${where}: ${key}_pattern: windows of some layers only are not read from a GGUF of ${prefix}; use the model's safetensors`,
+    )
+  return new Array<number>(layers).fill(window)
 }
 
 /**
  * What is odd about the vocabulary's size. Rows beyond it are padding, and not drawn where they have no token. Throws `bad_model` for a
  * file that promises more rows than its embedding has.
  */
-function vocabularyWarnings(metadata: MetadataReader, { architecture, vocab }: ModelConfig): string[] {
-  const key = `${architecture}.vocab_size`
+function vocabularyWarnings(metadata: MetadataReader, prefix: string, { vocab }: ModelConfig): string[] {
+  const key = `${prefix}vocab_size`
   const said = metadata.optionalNumber(key) ?? vocab
   const what = `${metadata.where}: ${key} is ${said}, and the embedding has ${vocab} rows`
   if (said > vocab)

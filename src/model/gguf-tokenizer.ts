@@ -1,6 +1,8 @@
 /** The vocabulary in a GGUF's metadata, in the form of Hugging Face's tokenizer.json. */
+
 import { ForetokenError } from '../base/errors.ts'
 import type { PackedTexts, PackedVocabulary, TokenizerSpec } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import { show } from './json.ts'
 import { limits } from './limits.ts'
 import type { MetadataReader } from './metadata.ts'
@@ -87,7 +89,7 @@ function specialIds(metadata: MetadataReader, tokens: number, model: string) {
   const id = (name: string, otherwise?: number) => {
     const found = metadata.optionalNumber(`tokenizer.ggml.${name}_token_id`)
     if (found === undefined) return model === 'llama' && otherwise! < tokens ? otherwise : undefined
-    if (Number.isInteger(found) && found >= 0 && found < tokens) return found
+    if (isWhole(found, 0, tokens - 1)) return found
     throw new ForetokenError(
       'bad_model',
       `${metadata.where}: ${name}_token_id is ${found}, outside its ${tokens} tokens`,

@@ -3,35 +3,28 @@
 import type { ByteSource, ModelFiles } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive, ModelConfig, TensorInfo } from '../base/model.ts'
-import { architectureOf, checkConfig, numberOf } from './config.ts'
-import { openElmConfig } from './families/openelm.ts'
+import { checkConfig } from './config.ts'
+import { familyOf, huggingFaceFormOf } from './families/index.ts'
 import { fingerprint } from './fingerprint.ts'
 import { withoutKeys } from './ignored-keys.ts'
 import { isObject, type Json, readJson, show } from './json.ts'
 import { checkKeys } from './known-keys.ts'
 import { jsonBounds, limits } from './limits.ts'
-import { divisorsOfJson, thetaOf } from './rope.ts'
+import { divisorsOfJson } from './rope.ts'
 import { readSafetensors } from './safetensors.ts'
 import { readTokenizer } from './tokenizer-files.ts'
 import { endWarnings, tokenIdsOf, tokenlessRows } from './tokenless.ts'
 import { nameTensors } from './weights.ts'
-import { checkWindow, windowOf } from './window.ts'
+import { windowsIn } from './window.ts'
 
 const headName = 'lm_head.weight'
 
-/**
- * `context` is the most tokens that a sequence will have; default: as many as the model was made for. The keys of config.json in `ignored`
- * are read as if they were not there.
- */
-export async function openHuggingFace(
-  files: ModelFiles,
-  context: number | undefined,
-  ignored: ReadonlySet<string>,
-): Promise<ModelArchive> {
+/** Opens a folder; keys of config.json in `ignored` are read as if they were not there. */
+export async function openHuggingFace(files: ModelFiles, ignored: ReadonlySet<string>): Promise<ModelArchive> {
   const where = `${files.name}/config.json`
   const whole = await readJson(await files.open('config.json'), jsonBounds.config)
   const { json, warnings } = withoutKeys(whole, ignored, where)
-  const { config: said, tied } = configOf(json, where, context)
+  const { config: said, tied } = configOf(json, where)
   const found = await readShards(files)
   const head = await headOf(found, said, tied, where)
   const config = checkConfig({ ...said, tiedEmbedding: head.tied }, files.name)
@@ -92,41 +85,18 @@ async function shardNames(files: ModelFiles): Promise<string[]> {
 }
 
 /** What config.json says, checked; whether the head is tied shows with the tensors. */
-function configOf(json: Json, where: string, context: number | undefined) {
-  const architecture = architectureOf(json.model_type, 'safetensors', where)
-  const plain = architecture === 'openelm' ? openElmConfig(json, where) : llamaConfig(json, architecture, where)
+function configOf(json: Json, where: string) {
+  const form = huggingFaceFormOf(json.model_type, where)
   // Checked before anything is made of its numbers.
-  const checked = checkConfig(plain, where)
-  checkKeys(json, checked, where)
-  const sliding = windowOf(json, checked.layers, where)
-  if (sliding) checkWindow(sliding.window, Math.min(context ?? checked.maxContext, checked.maxContext), sliding.what)
+  const checked = checkConfig(form.read(json, where), where)
+  checkKeys(json, form.keys, checked, where)
+  const windows = windowsIn(form.windows(json, checked.layers, where), checked.maxContext)
   const divisors = divisorsOfJson(json, checked, where)
-  const config: ModelConfig = { ...checked, ...(divisors && { ropeDivisors: divisors }) }
-  const tied = architecture === 'openelm' ? (json.share_input_output_layers ?? true) : json.tie_word_embeddings
+  const config: ModelConfig = { ...checked, ...windows, ...(divisors && { ropeDivisors: divisors }) }
+  const tied = form.tied(json)
   if (tied !== undefined && tied !== null && typeof tied !== 'boolean')
     throw new ForetokenError('bad_model', `${where}: tie_word_embeddings is ${show(tied)}, not true or false`)
   return { config, tied: tied ?? undefined }
-}
-
-function llamaConfig(json: Json, architecture: ModelConfig['architecture'], where: string): ModelConfig {
-  const number = (key: string, otherwise?: number) => numberOf(json, key, where, otherwise)
-  const heads = number('num_attention_heads')
-  const hidden = number('hidden_size')
-  return {
-    architecture,
-    layers: number('num_hidden_layers'),
-    hidden,
-    intermediate: number('intermediate_size'),
-    heads,
-    kvHeads: number('num_key_value_heads', heads),
-    headDim: number('head_dim', hidden / heads),
-    vocab: number('vocab_size'),
-    maxContext: number('max_position_embeddings', 2048),
-    rmsEps: number('rms_norm_eps', 1e-6),
-    ropeTheta: thetaOf(json, where),
-    ropePairs: 'half',
-    tiedEmbedding: true,
-  }
 }
 
 /**
@@ -135,12 +105,12 @@ function llamaConfig(json: Json, architecture: ModelConfig['architecture'], wher
  */
 async function headOf(
   found: ReadonlyMap<string, TensorInfo>,
-  { architecture }: ModelConfig,
+  config: ModelConfig,
   tied: boolean | undefined,
   where: string,
 ): Promise<{ tied: boolean; warnings: string[] }> {
   const head = found.get(headName)
-  const embedName = architecture === 'openelm' ? 'transformer.token_embeddings.weight' : 'model.embed_tokens.weight'
+  const embedName = familyOf(config).tensor('embed', { config, layer: undefined }).huggingFace
   const embed = found.get(embedName)
   if (!head) {
     if (tied === false)

@@ -14,8 +14,12 @@ export async function withLayers(archive: ModelArchive, kept: readonly number[])
       `layers ${kept.join(', ')} of ${archive.name}: name some of 0 to ${layers - 1}, ascending`,
     )
   const shapes = layerShapes(archive.config)
-  const { perLayer: _, ...same } = archive.config
-  const config = { ...same, ...configOfShapes(kept.map((layer) => shapes[layer]!)) }
+  const { perLayer: _, windows, ...same } = archive.config
+  const config = {
+    ...same,
+    ...configOfShapes(kept.map((layer) => shapes[layer]!)),
+    ...(windows && { windows: kept.map((layer) => windows[layer]!) }),
+  }
   const tensors = new Map<string, TensorInfo>()
   for (const [name, tensor] of archive.tensors) {
     const [, layer, rest] = /^layers\.(\d+)\.(.*)$/.exec(name) ?? []

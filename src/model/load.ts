@@ -141,7 +141,7 @@ export function vectorOf(tensor: TensorInfo): Promise<Float32Array> {
 
 /** As `vectorOf`; its bytes are part of the model's identity. */
 async function readVector(tensor: TensorInfo, identity?: WeightIdentity): Promise<Float32Array> {
-  const { name, type, cols, source, offset, bytes } = tensor
+  const { name, type, cols, source, offset, bytes, plus } = tensor
   const raw = new Uint8Array(bytes)
   await source.read(offset, raw)
   identity?.vector(raw)
@@ -159,6 +159,7 @@ async function readVector(tensor: TensorInfo, identity?: WeightIdentity): Promis
       'bad_model',
       `${name} (${type}) holds a value that is not finite: the file is damaged, or was converted wrongly; get it again`,
     )
+  if (plus !== undefined) for (let i = 0; i < cols; i++) values[i]! += plus
   return values
 }
 

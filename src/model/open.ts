@@ -11,7 +11,7 @@ import { openPrepared, preparedEnding } from './prepared.ts'
 import { checkedSource } from './source.ts'
 
 export interface OpenOptions {
-  /** The most tokens that a sequence will have: attention windows as long as that change nothing. Default: as many as the model was made for. */
+  /** The most tokens that a sequence will have. It changes nothing: windows of attention, for which it was read, are computed. */
   readonly context?: number | undefined
   /**
    * Keys of the configuration to read the model without, such as `['new_key']` of a config.json or `['llama.new_key']` of a GGUF. For keys
@@ -22,12 +22,11 @@ export interface OpenOptions {
 
 /** Reads and checks all that is not weights. Throws `bad_model`, `unsupported`, `not_found`, `bad_argument`. */
 export async function openModel(given: ModelFiles, options: OpenOptions = {}): Promise<ModelArchive> {
-  const { context, ignoreConfig } = withArguments('openModel', () => fieldsOf('the options', options, 'be absent'))
+  const { ignoreConfig } = withArguments('openModel', () => fieldsOf('the options', options, 'be absent'))
   const ignored = ignoredKeysOf(ignoreConfig)
   try {
     return await opened(
       withArguments('openModel', () => checkedFiles(given)),
-      context,
       ignored,
     )
   } catch (error) {
@@ -49,27 +48,25 @@ export function checkedFiles(files: ModelFiles): ModelFiles {
   }
 }
 
-async function opened(
-  files: ModelFiles,
-  context: number | undefined,
-  ignored: ReadonlySet<string>,
-): Promise<ModelArchive> {
+async function opened(files: ModelFiles, ignored: ReadonlySet<string>): Promise<ModelArchive> {
   const gguf = files.files.filter((file) => file.toLowerCase().endsWith('.gguf'))
-  if (gguf.length === 1) return openGguf(files.name, await files.open(gguf[0]!), context, ignored)
+  const [only] = gguf
+  if (only !== undefined && gguf.length === 1) return openGguf(files.name, await files.open(only), ignored)
   if (gguf.length > 1)
     throw new ForetokenError(
       'unsupported',
       `${files.name} has ${gguf.length} GGUF files (${gguf.join(', ')}); name one of them`,
     )
   const prepared = files.files.filter((file) => file.endsWith(preparedEnding))
-  if (prepared.length === 1) return openPrepared(files.name, await files.open(prepared[0]!))
+  const [weights] = prepared
+  if (weights !== undefined && prepared.length === 1) return openPrepared(files.name, await files.open(weights))
   const has = (ending: string) => files.files.some((file) => file.endsWith(ending))
   if (has('.onnx') && !has('.safetensors'))
     throw new ForetokenError(
       'unsupported',
       `${files.name} is an ONNX export: run, chat and serve take one; name a .gguf file or a folder of safetensors here`,
     )
-  if (files.files.includes('config.json')) return openHuggingFace(files, context, ignored)
+  if (files.files.includes('config.json')) return openHuggingFace(files, ignored)
   throw new ForetokenError(
     'not_found',
     `${files.name} has neither a .gguf file nor a config.json (files: ${files.files.slice(0, 8).join(', ') || 'none'})`,

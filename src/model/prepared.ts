@@ -17,7 +17,6 @@
 import type { ByteSource } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import {
-  type LayerShape,
   type ModelArchive,
   type ModelConfig,
   type TensorInfo,
@@ -25,7 +24,9 @@ import {
   type TokenizerSpec,
   tensorBlocks,
 } from '../base/model.ts'
-import { checkConfig } from './config.ts'
+import { isWhole } from '../base/numbers.ts'
+import { configOfJson } from './config.ts'
+import { familyNames } from './families/index.ts'
 import { fingerprint } from './fingerprint.ts'
 import { isObject, readJsonAt, show } from './json.ts'
 import { jsonBounds, limits } from './limits.ts'
@@ -37,7 +38,6 @@ export const preparedEnding = '.foretoken'
 export const preparedMagic = 'fTkWght1'
 export const preamble = 16
 const alignment = 64
-const architectures: readonly ModelConfig['architecture'][] = ['llama', 'qwen2', 'qwen3', 'openelm']
 
 /** Bytes up to where the next part begins. */
 export function aligned(at: number): number {
@@ -63,7 +63,7 @@ export async function openPrepared(name: string, source: ByteSource): Promise<Mo
         `and ${jsonBounds.preparedHead.bytes} and ${limits.merges} are the limits`,
     )
   const head = await readJsonAt(source, preamble, headBytes, jsonBounds.preparedHead)
-  const config = configOf(head.config, source.name)
+  const config = configOfJson(head.config, familyNames, source.name, 'write it again with deploy-prep')
   const tensors = place(head.tensors, config, { source, dataAt, bad })
   const { tokens } = head
   if (!Array.isArray(tokens) || !tokens.every((token) => token === null || typeof token === 'string'))
@@ -75,42 +75,6 @@ export async function openPrepared(name: string, source: ByteSource): Promise<Mo
     throw bad(`ends answers with token ${tokenizer.eosIds.find((id) => id >= config.vocab)}, and has ${config.vocab}`)
   const tokenless = tokenlessRows(idsOf(tokens, tokenizer), config.vocab, source.name)
   return { name, config, tensors, tokenizer, tokenless, warnings: [], fingerprint: await fingerprint(config, tensors) }
-}
-
-/** The config, made anew of what we know, so that nothing else comes along. */
-function configOf(value: unknown, where: string): ModelConfig {
-  const told = (isObject(value) ? value : {}) as Partial<Record<keyof ModelConfig, unknown>>
-  const bad = (name: keyof ModelConfig) =>
-    new ForetokenError('bad_model', `${where}: ${name} is ${show(told[name])}; write it again with deploy-prep`)
-  const { perLayer, ropeDivisors, ropePairs, tiedEmbedding, tailFrom, qkNorm } = told
-  const architecture = architectures.find((name) => name === told.architecture)
-  if (!architecture) throw bad('architecture')
-  if (ropePairs !== 'half' && ropePairs !== 'adjacent') throw bad('ropePairs')
-  if (typeof tiedEmbedding !== 'boolean') throw bad('tiedEmbedding')
-  if (qkNorm !== undefined && typeof qkNorm !== 'boolean') throw bad('qkNorm')
-  if (perLayer !== undefined && !(Array.isArray(perLayer) && perLayer.every(isObject))) throw bad('perLayer')
-  if (ropeDivisors !== undefined && !Array.isArray(ropeDivisors)) throw bad('ropeDivisors')
-  const shape = (of: Partial<Record<keyof LayerShape, unknown>>) =>
-    ({ heads: of.heads, kvHeads: of.kvHeads, intermediate: of.intermediate }) as LayerShape
-  const { layers, hidden, headDim, vocab, maxContext, rmsEps, ropeTheta } = told
-  const numbers = { layers, hidden, headDim, vocab, maxContext, rmsEps, ropeTheta } as Omit<
-    ModelConfig,
-    keyof LayerShape | 'architecture' | 'ropePairs' | 'tiedEmbedding'
-  >
-  return checkConfig(
-    {
-      architecture,
-      ...numbers,
-      ...shape(told),
-      ropePairs,
-      tiedEmbedding,
-      ...(ropeDivisors !== undefined && { ropeDivisors: ropeDivisors as number[] }),
-      ...(tailFrom !== undefined && { tailFrom: tailFrom as number }),
-      ...(qkNorm !== undefined && { qkNorm }),
-      ...(perLayer !== undefined && { perLayer: perLayer.map(shape) }),
-    },
-    where,
-  )
 }
 
 interface Place {
@@ -131,12 +95,12 @@ function place(listed: unknown, config: ModelConfig, { source, dataAt, bad }: Pl
     const shape = expected.get(name)
     if (!shape || tensors.has(name) || typeof type !== 'string' || !Object.hasOwn(tensorBlocks, type))
       throw bad(`lists a tensor ${show(name)} of type ${show(type)} that has no place`)
-    const { rows, cols } = shape
+    const { rows, cols, plus } = shape
     const block = tensorBlocks[type]
     const bytes = (rows * cols * block.bytes) / block.elements
     if (cols % block.elements !== 0) throw bad(`has ${name} with rows of ${cols}, no multiple of ${block.elements}`)
     const offset = aligned(end)
-    tensors.set(name, { name, type, rows, cols, source, offset, bytes })
+    tensors.set(name, { name, type, rows, cols, source, offset, bytes, ...(plus !== undefined && { plus }) })
     end = offset + bytes
   }
   if (end !== source.size) throw bad(`has ${source.size} bytes; its tensors end at ${end}`)
@@ -158,7 +122,7 @@ function tokenizerOf(
     isObject(config) &&
     [spec.chatTemplate, spec.bosToken, spec.eosToken].every(isText) &&
     Array.isArray(spec.eosIds) &&
-    spec.eosIds.every((id) => Number.isSafeInteger(id) && id >= 0) &&
+    spec.eosIds.every((id) => isWhole(id)) &&
     typeof spec.addBos === 'boolean'
   if (!sound) throw bad('has no sound tokenizer')
   if (mergeIds.some((id) => id >= tokens.length)) throw bad(`merges a token beyond its ${tokens.length}`)

@@ -1,6 +1,8 @@
 /** Rows of the embedding that no token has: padding up to a round number, and holes. */
+
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive, TokenizerSpec } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import { isObject, show } from './json.ts'
 
 /** The ids that a tokenizer.json names; what is no id is left to the check of the tokenizer. */
@@ -17,7 +19,7 @@ export function tokenlessRows(ids: Iterable<unknown>, rows: number, where: strin
   const taken = new Uint8Array(rows)
   let count = 0
   for (const id of ids) {
-    if (!Number.isSafeInteger(id) || (id as number) < 0 || (id as number) >= rows)
+    if (!isWhole(id, 0, rows - 1))
       throw new ForetokenError(
         'bad_model',
         `${where}: a token has the id ${show(id)}, and the embedding ${rows} rows: the tokenizer is not this model's`,

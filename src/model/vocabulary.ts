@@ -2,8 +2,10 @@
  * A vocabulary without an object for each token: all texts in one string, and a hash table in a typed array. To make objects of 49,000
  * texts took half of the time in which a model is opened; and this can be sent to a worker for the price of a copy.
  */
+
 import { ForetokenError } from '../base/errors.ts'
 import type { PackedTexts, PackedVocabulary, TokenizerSpec } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import { show } from './json.ts'
 import { limits } from './limits.ts'
 
@@ -165,7 +167,7 @@ export function tokenizerJsonOf(spec: TokenizerSpec): Record<string, unknown> {
 
 /** Throws `bad_model` for an id that is none. */
 export function checkId(id: unknown, token: string): asserts id is number {
-  if (!Number.isSafeInteger(id) || (id as number) < 0 || (id as number) >= limits.tokens)
+  if (!isWhole(id, 0, limits.tokens - 1))
     throw new ForetokenError(
       'bad_model',
       `the tokenizer can't be read: the token ${show(token)} has the id ${show(id)}; expected a whole number below ${limits.tokens}`,

@@ -1,60 +1,59 @@
 /** The tensors a model must have, by their canonical names, and what the files call them. */
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelConfig, TensorInfo } from '../base/model.ts'
-import { layerShapes } from './config.ts'
-import { openElmPlaces, type Place } from './families/openelm.ts'
+import type { TensorPlace, TensorSource } from './families/family.ts'
+import { familyOf } from './families/index.ts'
 import { show } from './json.ts'
 
-/** `part` says which rows of the Hugging Face tensor it is, where that holds more than this one. */
-interface Expected extends Place {
+/** A tensor that a model must have, and what files call it. Vectors have one row. */
+interface Expected extends TensorSource {
+  /** Canonical: `embed`, `layers.0.q`. */
   readonly name: string
-  readonly gguf: string
   readonly rows: number
   readonly cols: number
 }
 
-/** Every tensor of a model of this shape. Vectors have one row. */
+/** Every tensor of a model of this config, as the recipe of its family asks for them. */
 export function expectedTensors(config: ModelConfig): Expected[] {
-  const { hidden, headDim, vocab, architecture } = config
-  const tensor = (name: string, gguf: string, huggingFace: string, rows: number, cols: number): Expected => ({
-    name,
-    gguf: `${gguf}.${name.endsWith('Bias') ? 'bias' : 'weight'}`,
-    huggingFace: `${huggingFace}.${name.endsWith('Bias') ? 'bias' : 'weight'}`,
-    rows,
-    cols,
-  })
-  const all = [
-    tensor('embed', 'token_embd', 'model.embed_tokens', config.tailFrom ?? vocab, hidden),
-    tensor('norm', 'output_norm', 'model.norm', 1, hidden),
-  ]
-  if (config.tailFrom !== undefined)
-    all.push(tensor('embedTail', 'token_embd_tail', 'model.embed_tokens_tail', vocab - config.tailFrom, hidden))
-  if (!config.tiedEmbedding) all.push(tensor('head', 'output', 'lm_head', vocab, hidden))
-  layerShapes(config).forEach(({ heads, kvHeads, intermediate }, i) => {
-    const layer = (name: string, gguf: string, huggingFace: string, rows: number, cols: number) =>
-      all.push(tensor(`layers.${i}.${name}`, `blk.${i}.${gguf}`, `model.layers.${i}.${huggingFace}`, rows, cols))
-    layer('attnNorm', 'attn_norm', 'input_layernorm', 1, hidden)
-    layer('q', 'attn_q', 'self_attn.q_proj', heads * headDim, hidden)
-    layer('k', 'attn_k', 'self_attn.k_proj', kvHeads * headDim, hidden)
-    layer('v', 'attn_v', 'self_attn.v_proj', kvHeads * headDim, hidden)
-    if (architecture === 'qwen2') {
-      layer('qBias', 'attn_q', 'self_attn.q_proj', 1, heads * headDim)
-      layer('kBias', 'attn_k', 'self_attn.k_proj', 1, kvHeads * headDim)
-      layer('vBias', 'attn_v', 'self_attn.v_proj', 1, kvHeads * headDim)
+  const { hidden, headDim, vocab, tailFrom } = config
+  const family = familyOf(config)
+  const all: Expected[] = []
+  const add = (name: string, rows: number, cols: number, layer?: TensorPlace['layer']) => {
+    const source = family.tensor(name, { config, layer })
+    all.push({ ...source, name: layer ? `layers.${layer.index}.${name}` : name, rows, cols })
+  }
+  add('embed', tailFrom ?? vocab, hidden)
+  add('norm', 1, hidden)
+  if (tailFrom !== undefined) add('embedTail', vocab - tailFrom, hidden)
+  if (!config.tiedEmbedding) add('head', vocab, hidden)
+  family.spec(config).layers.forEach((spec, index) => {
+    const { heads, kvHeads, intermediate, norms, biases, headNorms } = spec
+    const layer = (name: string, rows: number, cols: number) =>
+      add(name, rows, cols, { heads, kvHeads, intermediate, index })
+    const [q, kv] = [heads * headDim, kvHeads * headDim]
+    if (norms.beforeAttention) layer('attnNorm', 1, hidden)
+    layer('q', q, hidden)
+    layer('k', kv, hidden)
+    layer('v', kv, hidden)
+    if (biases.qkv) {
+      layer('qBias', 1, q)
+      layer('kBias', 1, kv)
+      layer('vBias', 1, kv)
     }
-    if (architecture === 'qwen3' || config.qkNorm) {
-      layer('qNorm', 'attn_q_norm', 'self_attn.q_norm', 1, headDim)
-      layer('kNorm', 'attn_k_norm', 'self_attn.k_norm', 1, headDim)
+    if (headNorms) {
+      layer('qNorm', 1, headDim)
+      layer('kNorm', 1, headDim)
     }
-    layer('o', 'attn_output', 'self_attn.o_proj', hidden, heads * headDim)
-    layer('ffnNorm', 'ffn_norm', 'post_attention_layernorm', 1, hidden)
-    layer('gate', 'ffn_gate', 'mlp.gate_proj', intermediate, hidden)
-    layer('up', 'ffn_up', 'mlp.up_proj', intermediate, hidden)
-    layer('down', 'ffn_down', 'mlp.down_proj', hidden, intermediate)
+    layer('o', hidden, q)
+    if (biases.output) layer('oBias', 1, hidden)
+    if (norms.afterAttention) layer('attnOutNorm', 1, hidden)
+    if (norms.beforeMlp) layer('ffnNorm', 1, hidden)
+    layer('gate', intermediate, hidden)
+    layer('up', intermediate, hidden)
+    layer('down', hidden, intermediate)
+    if (norms.afterMlp) layer('ffnOutNorm', 1, hidden)
   })
-  if (architecture !== 'openelm') return all
-  const places = openElmPlaces(config)
-  return all.map((expected) => ({ ...expected, ...places.get(expected.name) }))
+  return all
 }
 
 /**
@@ -73,8 +72,8 @@ export function nameTensors(
   for (const expected of expectedTensors(config)) {
     const name = expected[naming]
     const tensor = found.get(name)
-    const { rows, cols, part } = expected
-    const whole = part?.of ?? rows
+    const { rows, cols, part, plus } = expected
+    const whole = (naming === 'huggingFace' ? part?.of : undefined) ?? rows
     if (!tensor) throw new ForetokenError('bad_model', `${where} has no tensor ${name} (${whole} x ${cols})`)
     if (tensor.rows !== whole || tensor.cols !== cols)
       throw new ForetokenError(
@@ -82,7 +81,8 @@ export function nameTensors(
         `${where}: tensor ${name} is ${tensor.rows} x ${tensor.cols}; its config asks for ${whole} x ${cols}`,
       )
     used.add(name)
-    tensors.set(expected.name, part ? rowsOf(tensor, part.from, rows) : tensor)
+    const own = part && naming === 'huggingFace' ? rowsOf(tensor, part.from, rows) : tensor
+    tensors.set(expected.name, plus === undefined ? own : { ...own, plus })
   }
   for (const name of found.keys())
     if (!used.has(name) && !ignore(name))

@@ -1,45 +1,57 @@
-/** Sliding attention: a window is harmless where it is as long as the context that is used, and refused where it is shorter. */
+/** Sliding attention: which layers see only the last tokens of a sequence, and how many. */
+
 import { ForetokenError } from '../base/errors.ts'
+import type { ModelConfig } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import { type Json, show } from './json.ts'
 
-/** Throws `unsupported` for layers that attend to less than `context` tokens. */
-export function checkWindow(window: number, context: number, what: string): void {
-  if (window < context)
-    throw new ForetokenError(
-      'unsupported',
-      `${what}: layers with sliding attention see the last ${window} tokens only, and a context of ${context} is longer; ` +
-        `foretoken attends to the whole context: load with a context of at most ${window}`,
-    )
+/**
+ * Returns what a config says of windows: nothing if all are as long as the context that the model was made for, so that a file
+ * which mentions them is the same model as one which does not.
+ */
+export function windowsIn(windows: readonly number[] | undefined, maxContext: number): Pick<ModelConfig, 'windows'> {
+  const shorter = windows?.map((window) => (window < maxContext ? window : 0))
+  return shorter?.some((window) => window > 0) ? { windows: shorter } : {}
 }
 
 /**
- * The window that a config.json asks for; undefined where all layers attend to everything. `layer_types` decides where it is there; else
- * `use_sliding_window`, which Qwen's layers from `max_window_layers` on follow. Throws `bad_model`, `unsupported`.
+ * Returns the windows that a config.json asks for, one for each layer and 0 for one without; undefined if all layers see the
+ * whole context. `layer_types` decides if it is there; else `use_sliding_window`, which Qwen's layers from `max_window_layers` on
+ * follow. Throws `bad_model`, `unsupported`.
  */
-export function windowOf(json: Json, layers: number, where: string): { window: number; what: string } | undefined {
-  const { layer_types: types, use_sliding_window: used, max_window_layers: first } = json
-  const listed = types !== undefined && types !== null
-  if (listed && !(Array.isArray(types) && types.length === layers))
+export function windowsOf(json: Json, layers: number, where: string): readonly number[] | undefined {
+  const listed = slidingLayers(json, layers, where)
+  const { use_sliding_window: used, max_window_layers: first } = json
+  if (used !== undefined && used !== null && typeof used !== 'boolean')
+    throw new ForetokenError('bad_model', `${where}: use_sliding_window is ${show(used)}, not true or false`)
+  const from = typeof first === 'number' ? first : 0
+  const slides = listed ?? Array.from({ length: layers }, (_, layer) => used === true && layer >= from)
+  return windowsWhere(slides, json, where)
+}
+
+/** Which layers slide by `layer_types`, (layers); undefined if it is not there. Throws `bad_model`, `unsupported`. */
+export function slidingLayers(json: Json, layers: number, where: string): readonly boolean[] | undefined {
+  const { layer_types: types } = json
+  if (types === undefined || types === null) return undefined
+  if (!(Array.isArray(types) && types.length === layers))
     throw new ForetokenError(
       'bad_model',
       `${where}: layer_types is ${show(types)}; expected one for each of ${layers} layers`,
     )
-  const odd = listed
-    ? (types as unknown[]).find((type) => type !== 'full_attention' && type !== 'sliding_attention')
-    : undefined
+  const odd: unknown = types.find((type) => type !== 'full_attention' && type !== 'sliding_attention')
   if (odd !== undefined)
     throw new ForetokenError(
       'unsupported',
       `${where}: layer_types has ${show(odd)}; full and sliding attention are run`,
     )
-  if (used !== undefined && used !== null && typeof used !== 'boolean')
-    throw new ForetokenError('bad_model', `${where}: use_sliding_window is ${show(used)}, not true or false`)
-  const slides = listed
-    ? (types as unknown[]).includes('sliding_attention')
-    : used === true && !(typeof first === 'number' && first >= layers)
-  if (!slides) return undefined
+  return types.map((type) => type === 'sliding_attention')
+}
+
+/** The windows of the layers that slide, all of `sliding_window` tokens. Throws `bad_model`. */
+export function windowsWhere(slides: readonly boolean[], json: Json, where: string): readonly number[] | undefined {
+  if (!slides.includes(true)) return undefined
   const window = json.sliding_window
-  if (!Number.isSafeInteger(window) || (window as number) < 1)
+  if (!isWhole(window, 1))
     throw new ForetokenError('bad_model', `${where}: sliding_window is ${show(window)}; expected a number of tokens`)
-  return { window: window as number, what: `${where}: ${listed ? 'layer_types' : 'use_sliding_window'}` }
+  return slides.map((sliding) => (sliding ? window : 0))
 }

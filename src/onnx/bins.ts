@@ -1,19 +1,21 @@
 /**
- * Rectangular bins, for backends whose shapes are static (one row of `capacity` tokens per bin): what Prepacking
- * (arXiv 2404.09529, section 3) packs prompts into. The flat pass needs none.
+ * Packs prompts into rectangular bins, one row of `capacity` tokens per bin, as Prepacking (arXiv
+ * 2404.09529, section 3) does: for backends with static shapes. The flat pass of the Rust core
+ * needs none.
  */
 import { ForetokenError } from '../base/errors.ts'
 
-/** One row: the prompts in it, in the order in which they lie, each from `offset` on. */
+/** One row: its prompts in the order in which they lie, each from column `offset` on. */
 export interface Bin {
   readonly prompts: readonly { readonly index: number; readonly offset: number }[]
-  /** Tokens in it; the rest of its `capacity` is padding. */
+  /** Number of tokens in the row; the rest of its `capacity` is padding. */
   readonly tokens: number
 }
 
 /**
- * Best-fit decreasing: the longest prompt first, each into the fullest bin that still holds it (at most 11/9 of the
- * fewest possible bins, and 6/9 of a bin; D. S. Johnson, 1973). Prompts of no tokens take no place, but lie in a bin. Throws
+ * Packs by best-fit decreasing: the longest prompt first, each into the fullest bin that still
+ * holds it. That takes at most 11/9 of the smallest possible number of bins, and 6/9 of a bin more
+ * (D. S. Johnson, 1973). A prompt of no tokens takes no columns, but has a bin. Throws
  * `bad_argument` for a prompt longer than a bin.
  */
 export function binsOf(lengths: readonly number[], capacity: number): Bin[] {

@@ -1,51 +1,46 @@
 /**
- * An ONNX model behind the same requests and events as `Engine`: for families that the Rust core does not have, and as the decoder of a cache
- * that the Rust core predicts, so that an ONNX deployment gets its first token sooner without changing its model.
+ * Runs an ONNX model behind the interface of `Engine`: for families that the Rust core does not
+ * have, and as the decoder of a cache that the Rust core predicts, which makes the first token of
+ * an ONNX deployment come sooner without a change of its model.
  *
- * Steps of all requests take turns in one session, which has one batch; a request's cache is whole tensors of its own, so that few run at once.
+ * The steps of all requests take turns in one session, since a session has one batch. The cache of
+ * a request consists of whole tensors, so that few requests run at once.
  */
 
+import { at } from '../base/at.ts'
 import type { ModelFiles } from '../base/bytes.ts'
 import { Callback } from '../base/callback.ts'
-import { fieldsOf, functionOf, listOf, withArguments, wrong } from '../base/checks.ts'
+import { fieldsOf, listOf, withArguments } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
+import { Gate } from '../base/gate.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import type { ModelArchive } from '../base/model.ts'
 import type { PreparedPrompt, PromptInput } from '../base/prompt.ts'
+import { Shares } from '../base/shares.ts'
 import { throwIfAborted } from '../base/turn.ts'
-import { Answer } from '../engine/answer.ts'
-import { type AnyEngine, isAnyEngine } from '../engine/any.ts'
+import { AnswerState } from '../engine/answer-state.ts'
 import type { Engine } from '../engine/engine.ts'
-import { checkedRequest, type GenerateRequest } from '../engine/options.ts'
+import { generateFrom, resultOf } from '../engine/event-reader.ts'
+import { submitMany } from '../engine/many.ts'
+import { checkedRequest, type GenerateOptions, type GenerateRequest, type ManyOptions } from '../engine/options.ts'
+import type { Outcome, TextService } from '../engine/service.ts'
+import { submitSteps } from '../engine/stepped.ts'
+import type { Submission } from '../engine/submission.ts'
 import { checkedFiles } from '../model/open.ts'
 import { maskTokenless } from '../model/tokenless.ts'
 import type { DoneEvent, GenerateEvent } from '../stream/events.ts'
 import type { PromptOptions } from '../tokens/prompt.ts'
 import { type PrepareOptions, Prompts } from '../tokens/prompts.ts'
-import type { SpawnText } from '../tokens/text-messages.ts'
 import { createTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
 import { binsOf } from './bins.ts'
-import { externalOf, onnxFile, type Told, toldOf, whole } from './folder.ts'
-import { Places } from './places.ts'
-import { type OrtCache, OrtModel, type OrtOptions } from './session.ts'
-import { OrtSubmission } from './submission.ts'
+import { externalOf, type OnnxFolder, onnxFile, readFolder, whole } from './folder.ts'
+import { checkedOptions, checkReader, type OrtEngineOptions } from './options.ts'
+import { type OrtCache, OrtModel } from './session.ts'
 
-export interface OrtEngineOptions extends OrtOptions {
-  /** The same model in the Rust core, with a predictor: reads prompts whose `prefill` is not `exact`. */
-  readonly reader?: Engine
-  /** Whether the reader is closed with this engine. Default: no. */
-  readonly closesReader?: boolean
-  /** Tokens that one request may have. Default: the model's, at most 4,096. */
-  readonly context?: number
-  /** Requests that hold a cache at once. Default 8. */
-  readonly maxRunning?: number
-  /** Requests that may wait beside them; one more is refused as `busy`. Default 256. */
-  readonly maxWaiting?: number
-  /** As an engine's. */
-  readonly spawnText?: SpawnText
-}
+/** The older name of the answers of an `OrtEngine`. */
+export type OrtSubmission = Submission
 
-export class OrtEngine implements AnyEngine {
+export class OrtEngine implements TextService {
   readonly archive: ModelArchive
   readonly tokenizer: Tokenizer
   readonly context: number
@@ -55,37 +50,35 @@ export class OrtEngine implements AnyEngine {
   readonly #prompts: Prompts
   readonly #reader: Engine | undefined
   readonly #closesReader: boolean
-  /** One step at a time: a session runs no two. */
-  readonly #session = new Places(1)
-  readonly #places: Places
-  /** Of all requests that hold something, or wait for it. */
+  /** Admits one step at a time, since a session cannot run two. */
+  readonly #session = new Gate({ stocks: [new Shares(1)] })
+  readonly #gate: Gate
+  /** The lifetimes of all requests that hold or wait for something. */
   readonly #open = new Set<Lifetime>()
   readonly #count = { passes: 0, prefill_tokens: 0, decode_tokens: 0 }
   #closed = false
 
   /**
-   * A folder with config.json, tokenizer.json and one .onnx file (`onnx/` in front or not); with a reader the .onnx file is enough. Throws `not_found`, `bad_model`, `unsupported`, and `wrong_model`
-   * for a reader of other shapes.
+   * Opens a folder with config.json, tokenizer.json and one .onnx file, which may be in `onnx/`.
+   * With a reader the .onnx file is enough. Throws `not_found`, `bad_model`, `unsupported`, and
+   * `wrong_model` for a reader of other shapes.
    */
-  static async load(given: ModelFiles, wanted: OrtEngineOptions): Promise<OrtEngine> {
+  static async load(folder: ModelFiles, wanted: OrtEngineOptions): Promise<OrtEngine> {
     const begun = performance.now()
-    const { files, options } = withArguments('OrtEngine.load', () => {
-      const options = fieldsOf('the options', wanted)
-      functionOf('ort.InferenceSession.create', options.ort?.InferenceSession?.create)
-      if (options.reader !== undefined && !isAnyEngine(options.reader))
-        throw wrong('reader', 'an Engine', options.reader)
-      return { files: checkedFiles(given), options }
-    })
+    const { files, options } = withArguments('OrtEngine.load', () => ({
+      options: checkedOptions(wanted),
+      files: checkedFiles(folder),
+    }))
     let model: OrtModel | undefined
     try {
       const file = onnxFile(files)
-      const told = await toldOf(files, options.reader)
+      const description = await readFolder(files, options.reader)
       const bytes = await whole(await files.open(file))
       model = await OrtModel.open(`${files.name}/${file}`, bytes, {
         ...options,
         externalData: await externalOf(files, file, options),
       })
-      return new OrtEngine(told, model, options, begun)
+      return new OrtEngine(description, model, options, begun)
     } catch (error) {
       await model?.close()
       throw asForetokenError(error, 'io', 'reading the model')
@@ -93,7 +86,7 @@ export class OrtEngine implements AnyEngine {
   }
 
   private constructor(
-    told: Told,
+    description: OnnxFolder,
     model: OrtModel,
     {
       reader,
@@ -106,12 +99,12 @@ export class OrtEngine implements AnyEngine {
     }: OrtEngineOptions,
     begun: number,
   ) {
-    const { config } = told
-    if (reader) checkReader(told.name, reader, model)
-    this.archive = { ...told, tensors: new Map(), fingerprint: '' }
-    this.tokenizer = createTokenizer(told.tokenizer)
+    const { name, config, tokenizer } = description
+    if (reader) checkReader(name, reader, model)
+    this.archive = { ...description, tensors: new Map(), fingerprint: '' }
+    this.tokenizer = createTokenizer(tokenizer)
     this.context = Math.min(context ?? 4096, config.maxContext)
-    this.#prompts = new Prompts(this.tokenizer, told.tokenizer, this.context, spawnText)
+    this.#prompts = new Prompts(this.tokenizer, tokenizer, this.context, spawnText)
     this.backend = {
       build: `onnx ${executionProviders?.join('+') ?? 'default'}`,
       memoryBytes: () => reader?.backend.memoryBytes() ?? 0,
@@ -119,86 +112,102 @@ export class OrtEngine implements AnyEngine {
     this.#model = model
     this.#reader = reader
     this.#closesReader = closesReader
-    this.#places = new Places(maxRunning, maxWaiting)
+    this.#gate = new Gate({ stocks: [new Shares(maxRunning)], maxWaiting })
     this.loadMs = performance.now() - begun
   }
 
-  /** How prompts are predicted; undefined without a reader that predicts. */
-  get prediction(): Engine['prediction'] {
+  /** Predicts prompts; undefined without a reader that predicts. */
+  get prediction(): TextService['prediction'] {
     return this.#reader?.prediction
   }
 
-  /** As `Engine.promptIds`. */
+  /** Returns the token ids of a prompt, as `Engine.promptIds` does. */
   promptIds(prompt: PromptInput, options: PromptOptions & { onTemplate?: () => void } = {}): number[] {
     const fields = withArguments('promptIds', () => fieldsOf('the options', options, 'be absent'))
     return this.#prompts.ids(prompt, { ...fields, onTemplate: new Callback('onTemplate', fields.onTemplate).call })
   }
 
-  /** As `Engine.prepare`. */
+  /** Makes token ids of a prompt without blocking the host, as `Engine.prepare` does. */
   prepare(prompt: PromptInput, options: PrepareOptions = {}): Promise<PreparedPrompt> {
     return this.#prompts.prepare(prompt, options)
   }
 
-  /** What has been done since the engine was loaded; pages are the Rust core's. */
-  get stats(): AnyEngine['stats'] {
+  /** Counts since the engine was loaded. Pages are 0: only the Rust core has them. */
+  get stats(): TextService['stats'] {
     return {
       ...this.#count,
       cached_tokens: 0,
       preemptions: 0,
-      running: this.#places.taken,
-      waiting: this.#places.waiting,
+      running: this.#gate.running,
+      waiting: this.#gate.waiting,
       pages_in_use: 0,
       prefix_pages: 0,
     }
   }
 
-  /** Answers a prompt, token by token. Throws and rejects as `submit`. */
-  async *generate(given: GenerateRequest): AsyncGenerator<GenerateEvent> {
-    const request = checkedRequest(given)
-    yield* this.submit({ ...request, prompt: await this.prepare(request.prompt, request) })
+  /**
+   * Answers a prompt or a whole request, event by event. The request is submitted on the first
+   * `next()`, not before. Rejects with what `prepare` and `submit` throw.
+   */
+  generate(prompt: PromptInput | GenerateRequest, options: GenerateOptions = {}): AsyncGenerator<GenerateEvent> {
+    return generateFrom(this, prompt, options)
   }
 
-  /** Takes a request on; its place is kept from now on. Throws as `Engine.submit`; `refined` and `auto` are `unsupported`. */
-  submit(given: GenerateRequest): OrtSubmission {
-    const request = checkedRequest(given)
-    const { ids, trace } = this.#prompts.accept(request)
-    const { prefill = 'exact' } = request
+  /**
+   * Submits a request at once: it has its place, or waits for one, from this call on. Throws what
+   * `Engine.submit` throws; prefill modes `refined` and `auto` are `unsupported`.
+   */
+  submit(request: GenerateRequest): Submission {
+    const checked = checkedRequest(request)
+    const { prefill = 'exact' } = checked
+    const { ids, trace } = this.#prompts.accept(checked)
     if (prefill !== 'exact' && prefill !== 'predicted')
       throw new ForetokenError(
         'unsupported',
         `prefill ${prefill}: an ONNX cache is not refined; ask for exact or predicted`,
       )
-    const answer = withArguments('submit', () => new Answer(ids, request, this, trace))
-    const life = this.#opened()
-    try {
-      return new OrtSubmission(answer, this.#places, () => this.#events(answer, prefill), life)
-    } catch (error) {
-      void life.end()
-      throw error
-    }
+    const state = withArguments('submit', () => new AnswerState(ids, checked, this, trace))
+    if (!state.ended) this.#gate.check()
+    return submitSteps(checked.id, state, this.#opened(), {
+      enter: (signal) => this.#gate.enter({ signal }),
+      run: () => this.#answered(state, prefill),
+    })
   }
 
   /**
-   * Answers several prompts, exactly. Where the model takes a mask of rows by columns their prompts are read together, in rows that are packed by best-fit
-   * decreasing (Prepacking, arXiv 2404.09529, section 3); else one by one. Rejects as `generate`, for all.
+   * Answers many requests, `concurrency` (default 32) at a time; yields each outcome as soon as it
+   * is known, in any order.
+   */
+  generateMany(
+    requests: Iterable<GenerateRequest> | AsyncIterable<GenerateRequest>,
+    options: ManyOptions = {},
+  ): AsyncGenerator<Outcome> {
+    return submitMany(requests, (request) => this.submit(request), options)
+  }
+
+  /**
+   * Answers several prompts with exact prefill; resolves with one result for each, in order. If the
+   * model takes a mask of rows by columns, the prompts are read together, in rows that are packed
+   * by best-fit decreasing (Prepacking, arXiv 2404.09529, section 3); otherwise they are read one
+   * by one. Rejects as `generate` does, for all of them.
    */
   async resultMany(requests: readonly GenerateRequest[]): Promise<DoneEvent[]> {
-    const answers = listOf<GenerateRequest>('requests', requests).map((given) => {
-      const request = checkedRequest(given)
+    const answers = listOf<GenerateRequest>('requests', requests).map((unchecked) => {
+      const request = checkedRequest(unchecked)
       if ((request.prefill ?? 'exact') !== 'exact')
         throw new ForetokenError(
           'unsupported',
           'prompts are packed for exact prefill; ask for predicted ones one by one',
         )
       const { ids, trace } = this.#prompts.accept(request)
-      return withArguments('resultMany', () => new Answer(ids, request, this, trace))
+      return withArguments('resultMany', () => new AnswerState(ids, request, this, trace))
     })
     const life = this.#opened()
     for (const { signal } of answers) life.follow(signal)
     try {
-      life.hold(await this.#places.take(life.signal))
+      life.hold(await this.#gate.enter({ signal: life.signal }))
       const work = this.#many(answers, life)
-      // An abort gives the place back once the step under way is over.
+      // After an abort the place is given back only when the running step is over.
       life.hold(() => work.catch(() => {}))
       return await work
     } catch (error) {
@@ -208,22 +217,21 @@ export class OrtEngine implements AnyEngine {
     }
   }
 
-  async #many(answers: readonly Answer[], life: Lifetime): Promise<DoneEvent[]> {
-    // What was shown before may be all of an answer: nothing is read for that.
+  async #many(answers: readonly AnswerState[], life: Lifetime): Promise<DoneEvent[]> {
+    // An answer may be complete with the tokens that were shown before: its prompt is not read.
     const open = answers.filter(({ ended }) => !ended)
     for (const answer of open) answer.onAdmit()
-    const reads = new Map<Answer, Read>()
+    const reads = new Map<AnswerState, ReadPrompt>()
     try {
       if (this.#model.packs && open.length > 0) await this.#packed(open, reads, life.signal)
       const done: DoneEvent[] = []
       for (const answer of answers) {
         const read = reads.get(answer)
         reads.delete(answer)
-        for await (const event of answer.ended ? answer.events.splice(0) : this.#whole(answer, read, life.signal))
-          if (event.type === 'done') {
-            await answer.settle()
-            done.push(event)
-          }
+        if (!answer.ended)
+          for await (const _ of this.#decode(answer, read ?? (await this.#exact(answer, life.signal)), life.signal));
+        await answer.settle()
+        for (const event of answer.events) if (event.type === 'done') done.push(event)
       }
       return done
     } finally {
@@ -231,45 +239,40 @@ export class OrtEngine implements AnyEngine {
     }
   }
 
-  async *#whole(answer: Answer, read: Read | undefined, signal: AbortSignal): AsyncGenerator<GenerateEvent> {
-    yield* this.#decode(answer, read ?? (await this.#exact(answer, signal)), signal)
-  }
-
-  /** Reads prompts together, and puts what came of each into `reads`. */
-  async #packed(answers: readonly Answer[], reads: Map<Answer, Read>, signal: AbortSignal): Promise<void> {
-    const prompts = answers.map(({ ids }) => ids)
-    const columns = prompts.reduce((most, { length }) => Math.max(most, length), 0)
-    const bins = binsOf(
-      prompts.map(({ length }) => length),
-      columns,
-    )
-    const places = bins.flatMap(({ prompts: own }, row) =>
-      own.map(({ index, offset }) => ({ index, ids: prompts[index]!, row, offset })),
-    )
-    places.sort((a, b) => a.index - b.index)
+  /** Reads prompts together, and puts the logits and the cache of each into `reads`. */
+  async #packed(
+    answers: readonly AnswerState[],
+    reads: Map<AnswerState, ReadPrompt>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const lengths = answers.map(({ ids }) => ids.length)
+    const columns = lengths.reduce((most, length) => Math.max(most, length), 0)
+    const bins = binsOf(lengths, columns)
+    const rows = new Map<AnswerState, { readonly row: number; readonly offset: number }>()
+    for (const [row, { prompts }] of bins.entries())
+      for (const { index, offset } of prompts) rows.set(at(answers, index), { row, offset })
+    const placed = answers.map((answer) => ({ ids: answer.ids, row: 0, offset: 0, ...rows.get(answer) }))
     for (const answer of answers) answer.onPrefill(0, answer.ids.length)
-    const read = await this.#step(() => this.#model.runPacked(places, bins.length, columns), signal)
-    this.#count.prefill_tokens += prompts.reduce((sum, { length }) => sum + length, 0)
+    const read = await this.#step(() => this.#model.runPacked(placed, bins.length, columns), signal)
+    this.#count.prefill_tokens += lengths.reduce((sum, length) => sum + length, 0)
     for (const [index, { logits, layers }] of read.entries()) {
-      const tokens = prompts[index]!.length
-      reads.set(answers[index]!, { logits, cache: this.#model.cacheOf(layers, tokens), tokens })
+      const answer = at(answers, index)
+      const tokens = answer.ids.length
+      reads.set(answer, { logits, cache: this.#model.cacheOf(layers, tokens), tokens })
     }
     for (const answer of answers) answer.onPrefill(answer.ids.length, answer.ids.length)
   }
 
-  async *#events(answer: Answer, prefill: 'exact' | 'predicted'): AsyncGenerator<GenerateEvent> {
+  /** Computes an answer once it has its place; yields behind each token. */
+  async *#answered(answer: AnswerState, prefill: 'exact' | 'predicted'): AsyncGenerator<void> {
     const { signal } = answer
-    try {
-      answer.onAdmit()
-      const read = prefill === 'predicted' ? await this.#predicted(answer) : await this.#exact(answer, signal)
-      yield* this.#decode(answer, read, signal)
-    } catch (error) {
-      throw asForetokenError(error)
-    }
+    answer.onAdmit()
+    const read = prefill === 'predicted' ? await this.#predicted(answer) : await this.#exact(answer, signal)
+    yield* this.#decode(answer, read, signal)
   }
 
-  /** Owns the cache of `read` from here on. */
-  async *#decode(answer: Answer, read: Read, signal: AbortSignal): AsyncGenerator<GenerateEvent> {
+  /** Yields behind each token. Owns the cache of `read` from its first step on. */
+  async *#decode(answer: AnswerState, read: ReadPrompt, signal: AbortSignal): AsyncGenerator<void> {
     let { logits, tokens } = read
     let cache: OrtCache | undefined = read.cache
     try {
@@ -277,8 +280,8 @@ export class OrtEngine implements AnyEngine {
         throwIfAborted(signal)
         maskTokenless(logits, this.archive)
         const id = answer.take(logits)
-        yield* answer.events.splice(0)
         if (id === undefined) return
+        yield
         const past = cache
         cache = undefined
         ;({ logits, cache } = await this.#run([id], past, tokens++, signal))
@@ -289,24 +292,23 @@ export class OrtEngine implements AnyEngine {
     }
   }
 
-  /** Reads all events; resolves with the last. */
-  async result(request: GenerateRequest): Promise<DoneEvent> {
-    for await (const event of this.generate(request)) if (event.type === 'done') return event
-    throw new ForetokenError('internal', 'an answer has no end')
+  /** Answers a request; resolves with the last event. */
+  result(request: GenerateRequest): Promise<DoneEvent> {
+    return resultOf(this.generate(request))
   }
 
-  /** Ends all requests as `aborted`, and frees the session. */
+  /** Ends all requests as `aborted`, and frees the session. May be called twice. */
   async close(): Promise<void> {
     this.#closed = true
     this.#prompts.close()
     await Promise.allSettled([...this.#open].map((life) => life.end(closedError())))
-    const free = await this.#session.take()
+    const free = await this.#session.enter()
     await this.#model.close()
     if (this.#closesReader) await this.#reader?.close()
     free()
   }
 
-  /** The lifetime of a request, known to `close`. */
+  /** Begins the lifetime of a request, which `close` ends. Throws `aborted` after `close`. */
   #opened(): Lifetime {
     if (this.#closed) throw closedError()
     const life = new Lifetime()
@@ -315,9 +317,11 @@ export class OrtEngine implements AnyEngine {
     return life
   }
 
-  /** When no other step runs. Throws `aborted` instead where nobody wants it any more by then. */
+  /**
+   * Runs a step when no other step runs. Throws `aborted` instead if its request has ended by then.
+   */
   async #step<T>(run: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    const free = await this.#session.take(signal)
+    const free = await this.#session.enter({ signal })
     try {
       if (this.#closed) throw closedError()
       throwIfAborted(signal)
@@ -328,7 +332,7 @@ export class OrtEngine implements AnyEngine {
     }
   }
 
-  /** Runs tokens behind `past`, which is used up, come what may. */
+  /** Runs tokens after `past`, which is used up in any case. */
   async #run(ids: readonly number[], past: OrtCache, tokens: number, signal: AbortSignal) {
     let begun = false
     const run = () => {
@@ -342,10 +346,10 @@ export class OrtEngine implements AnyEngine {
     }
   }
 
-  async #exact(answer: Answer, signal: AbortSignal): Promise<Read> {
+  async #exact(answer: AnswerState, signal: AbortSignal): Promise<ReadPrompt> {
     const { ids } = answer
     answer.onPrefill(0, ids.length)
-    const read = await this.#run(ids, this.#model.cacheOf(emptyLayers(this.#model), 0), 0, signal)
+    const read = await this.#run(ids, this.#model.cacheOf([], 0), 0, signal)
     this.#count.prefill_tokens += ids.length
     try {
       answer.onPrefill(ids.length, ids.length)
@@ -356,34 +360,28 @@ export class OrtEngine implements AnyEngine {
     return { ...read, tokens: ids.length }
   }
 
-  /** The Rust core reads the prompt and says the first token; the session goes on from its cache. */
-  async #predicted(answer: Answer): Promise<Read> {
+  /**
+   * Reads the prompt in the Rust core, which gives the first logits; the session decodes from its
+   * cache.
+   */
+  async #predicted(answer: AnswerState): Promise<ReadPrompt> {
     const { ids } = answer
+    const reader = this.#reader
+    // A request for a prediction without a predictor was refused.
+    if (!reader) throw new ForetokenError('internal', 'there is no reader to predict the prompt')
     answer.onPrefill(0, ids.length)
-    const { logits, layers, predicted } = await this.#reader!.workbench.cacheOf(ids, 'predicted')
+    const { logits, layers, predicted } = await reader.workbench.cacheOf(ids, 'predicted')
     if (predicted) answer.onCache('predicted')
     return { logits, cache: this.#model.cacheOf(layers, ids.length), tokens: ids.length }
   }
 }
 
-interface Read {
+interface ReadPrompt {
+  /** After the prompt, (vocab). */
   readonly logits: Float32Array
   readonly cache: OrtCache
-  /** In the cache. */
+  /** Number of tokens in the cache. */
   readonly tokens: number
-}
-
-function emptyLayers({ layers }: OrtModel) {
-  return Array.from({ length: layers }, () => ({ k: new Float32Array(0), v: new Float32Array(0) }))
-}
-
-function checkReader(name: string, reader: Engine, model: OrtModel): void {
-  const { layers, kvHeads, headDim } = reader.archive.config
-  if (layers !== model.layers || kvHeads !== model.kvHeads || headDim !== model.headDim)
-    throw new ForetokenError(
-      'wrong_model',
-      `${reader.archive.name} has ${layers} layers of ${kvHeads} x ${headDim} K and V, and ${name} ${model.layers} of ${model.kvHeads} x ${model.headDim}; load the same model in both`,
-    )
 }
 
 function closedError(): ForetokenError {

@@ -1,8 +1,9 @@
-/** Reads an ONNX folder: its model file, weights beside it, config and tokenizer. */
+/** Reads an ONNX folder: its model file, the weights beside it, its config and its tokenizer. */
 
 import type { ByteSource, ModelFiles } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import type { Engine } from '../engine/engine.ts'
 import { readJson, show } from '../model/json.ts'
 import { jsonBounds, limits } from '../model/limits.ts'
@@ -10,9 +11,13 @@ import { readTokenizer } from '../model/tokenizer-files.ts'
 import { endWarnings, tokenIdsOf, tokenlessRows } from '../model/tokenless.ts'
 import type { OrtOptions } from './session.ts'
 
-/** What an ONNX folder tells of its model: of an archive, all but the weights. */
-export type Told = Pick<ModelArchive, 'name' | 'config' | 'tokenizer' | 'tokenless' | 'warnings'>
+/** The description of a model in an ONNX folder: an archive without its weights. */
+export type OnnxFolder = Pick<ModelArchive, 'name' | 'config' | 'tokenizer' | 'tokenless' | 'warnings'>
 
+/**
+ * Returns the name of the folder's model file. Throws `not_found` if there is none, or more than
+ * one that could be meant.
+ */
 export function onnxFile({ name, files }: ModelFiles): string {
   const found = files.filter((file) => file.endsWith('.onnx'))
   const preferred = ['model.onnx', 'decoder_model_merged.onnx'].flatMap((wanted) =>
@@ -28,7 +33,7 @@ export function onnxFile({ name, files }: ModelFiles): string {
   )
 }
 
-/** Files of weights beside the model, under the names that exports use. */
+/** Reads the files of weights beside the model, which exports name by a few endings. */
 export async function externalOf(files: ModelFiles, file: string, { externalData }: OrtOptions) {
   if (externalData) return externalData
   const folder = file.slice(0, file.lastIndexOf('/') + 1)
@@ -40,28 +45,29 @@ export async function externalOf(files: ModelFiles, file: string, { externalData
   )
 }
 
+/** Reads a whole file. */
 export async function whole(source: ByteSource): Promise<Uint8Array> {
   const bytes = new Uint8Array(source.size)
   await source.read(0, bytes)
   return bytes
 }
 
-/** What is needed of config.json: any family's, since the graph computes. */
-export async function toldOf(files: ModelFiles, reader: Engine | undefined): Promise<Told> {
+/**
+ * Reads config.json and the tokenizer. Few fields are needed, and no family is refused, since the
+ * graph computes. Throws `bad_model`.
+ */
+export async function readFolder(files: ModelFiles, reader: Engine | undefined): Promise<OnnxFolder> {
   // An .onnx file alone is enough beside the same model in the Rust core.
   if (reader && !files.files.includes('tokenizer.json')) return { ...reader.archive, name: files.name }
   const json = await readJson(await files.open('config.json'), jsonBounds.config)
   const { vocab_size: vocab, max_position_embeddings: maxContext = 4096 } = json
-  const fits = (value: unknown, most: number) => {
-    return Number.isInteger(value) && (value as number) > 0 && (value as number) <= most
-  }
-  if (!fits(vocab, limits.tokens) || !fits(maxContext, Number.MAX_SAFE_INTEGER))
+  if (!isWhole(vocab, 1, limits.tokens) || !isWhole(maxContext, 1))
     throw new ForetokenError(
       'bad_model',
       `${files.name}/config.json has a vocab_size of ${show(vocab)} and max_position_embeddings of ${show(maxContext)}; ` +
         "is it a causal language model's?",
     )
-  // What a prediction costs is counted by the reader's shapes.
+  // The cost of a prediction is counted by the reader's shapes.
   const config = { ...reader?.archive.config, vocab, maxContext } as ModelArchive['config']
   const { spec, warnings } = await readTokenizer(files, json, config.vocab)
   const tokenless = tokenlessRows(tokenIdsOf(spec), config.vocab, files.name)

@@ -1,15 +1,15 @@
-/** The part of ONNX Runtime that a session uses. */
+/** The parts of ONNX Runtime that a session uses. */
 
 export interface OrtTensor {
   readonly type: string
   readonly data: unknown
   readonly dims: readonly number[]
-  /** Of one that may lie on a GPU: its values here; `release`: and no longer there. */
+  /** Copies the values of a tensor that may lie on a GPU. With `release` they are freed there. */
   getData?(release?: boolean): Promise<unknown>
   dispose?(): void
 }
 
-/** What a session says of an input or output, where it does. */
+/** What a session reports of an input or output. Older runtimes report nothing. */
 interface OrtValue {
   readonly name: string
   readonly isTensor?: boolean

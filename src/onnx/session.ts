@@ -1,34 +1,40 @@
 /**
- * A causal language model as ONNX, run by ONNX Runtime: an export with past and present K and V, as optimum, transformers.js and
- * onnxruntime-genai write them. The runtime is handed in (`onnxruntime-web`, `onnxruntime-node`): what is used of it is told here.
+ * Runs a causal language model in ONNX by ONNX Runtime: an export with past and present K and V, as
+ * optimum, transformers.js and onnxruntime-genai write them. The caller hands in the runtime
+ * (`onnxruntime-web`, `onnxruntime-node`).
  *
- *     in    input_ids (1, n), attention_mask (1, past + n) or (1, 1, n, past + n), position_ids (1, n) if it is there, use_cache_branch if it is there,
+ *     in    input_ids (1, n), attention_mask (1, past + n) or (1, 1, n, past + n),
+ *           position_ids (1, n) and use_cache_branch if the model has them,
  *           past_key_values.L.key and .value (1, kvHeads, past, headDim)
  *     out   logits (1, n or 1, vocab), present.L.key and .value (1, kvHeads, past + n, headDim)
  */
 import { ForetokenError } from '../base/errors.ts'
 import type { OrtModule, OrtSession, OrtTensor } from './runtime.ts'
+import { disposeAll, floatsOf, halves, logitsOf, type Outputs, outputOf } from './tensors.ts'
 
 export interface OrtOptions {
   readonly ort: OrtModule
-  /** Such as `['wasm']`, `['webgpu', 'wasm']`, `['cpu']`. Default: the runtime's own. With `['webgpu']` alone K and V stay on the GPU. */
+  /**
+   * Execution providers, such as `['wasm']`, `['webgpu', 'wasm']` or `['cpu']`. Default: the
+   * runtime's own. With `['webgpu']` alone K and V stay on the GPU.
+   */
   readonly executionProviders?: readonly string[]
-  /** Handed to the runtime beside these, such as `{ intraOpNumThreads: 4 }`. */
+  /** Further options for the runtime, such as `{ intraOpNumThreads: 4 }`. */
   readonly sessionOptions?: Readonly<Record<string, unknown>>
-  /** Files beside the model that hold its weights, as the model names them. */
+  /** The files that hold the weights, under the names that the model gives them. */
   readonly externalData?: readonly { readonly path: string; readonly data: Uint8Array }[]
 }
 
-/** K and V of a sequence, as the model takes and gives them. */
+/** K and V of a sequence, by the names of the model's inputs. */
 export type OrtCache = ReadonlyMap<string, OrtTensor>
 
-/** K and V of a layer, (kvHeads, tokens, headDim) each. */
+/** K and V of one layer, (kvHeads, tokens, headDim) each. */
 export interface LayerKv {
   readonly k: Float32Array
   readonly v: Float32Array
 }
 
-/** A prompt's place in a row. */
+/** A prompt, and its place in a row of a pass. */
 export interface PackedPrompt {
   readonly ids: readonly number[]
   readonly row: number
@@ -36,7 +42,7 @@ export interface PackedPrompt {
 }
 
 export interface ReadPrompt {
-  /** Behind the prompt, (vocab). */
+  /** After the prompt, (vocab). */
   readonly logits: Float32Array
   readonly layers: readonly LayerKv[]
 }
@@ -51,10 +57,16 @@ export class OrtModel {
   readonly #session: OrtSession
   readonly #type: FloatType
   readonly #has: { readonly positions: boolean; readonly branch: boolean; readonly keep: boolean }
-  /** Element type of an attention mask that says which row sees which, (batch, 1, n, past + n); undefined where it is one a token. */
+  /**
+   * Element type of a mask of rows by columns, (batch, 1, n, past + n); undefined if the mask has
+   * one value for each token.
+   */
   readonly #maskType: string | undefined
 
-  /** Throws `bad_model` for what is no ONNX or lacks weights, `unsupported` for an export of another kind; both say what to do. */
+  /**
+   * Opens a model. Throws `bad_model` for a file that is not ONNX or lacks its weights, and
+   * `unsupported` for an export of another kind; both say what to do.
+   */
   static async open(
     name: string,
     model: Uint8Array,
@@ -84,7 +96,7 @@ export class OrtModel {
     const wrong = (why: string) => new ForetokenError('unsupported', `${name} ${why}`)
     if (!inputs.has('input_ids') || !session.outputNames.includes('logits'))
       throw wrong(
-        `takes ${[...inputs].slice(0, 4).join(', ')} and gives ${session.outputNames.slice(0, 3).join(', ')}: it is no causal language model; export one for text generation`,
+        `takes ${[...inputs].slice(0, 4).join(', ')} and gives ${session.outputNames.slice(0, 3).join(', ')}: it is not a causal language model; export one for text generation`,
       )
     const layers = session.inputNames.filter((one) => /^past_key_values\.\d+\.key$/.test(one)).length
     const present = session.outputNames.filter((one) => /^present\.\d+\.key$/.test(one)).length
@@ -114,35 +126,39 @@ export class OrtModel {
     }
   }
 
-  /** Whether several prompts can lie in one row: it takes a mask of rows by columns, and positions. */
+  /**
+   * True if several prompts can share a row: the model takes a mask of rows by columns, and
+   * positions.
+   */
   get packs(): boolean {
     return this.#maskType !== undefined && this.#has.positions
   }
 
   /**
-   * Runs rows of `columns` tokens each, without a past: prompts that lie end to end, each seeing only itself, with positions that begin anew. Gives each
-   * prompt's logits and K and V, in the order of `prompts`.
+   * Runs `rows` rows of `columns` tokens each, without a past. Prompts lie end to end; each sees
+   * only itself, and its positions begin at 0. Resolves with the logits and the K and V of each
+   * prompt, in the order of `prompts`.
    */
   async runPacked(prompts: readonly PackedPrompt[], rows: number, columns: number): Promise<ReadPrompt[]> {
     const ids = new BigInt64Array(rows * columns)
     const positions = new BigInt64Array(rows * columns)
     const segments = new Int32Array(rows * columns).fill(-1)
-    prompts.forEach(({ ids: own, row, offset }, index) => {
-      own.forEach((id, at) => {
-        ids[row * columns + offset + at] = BigInt(id)
-        positions[row * columns + offset + at] = BigInt(at)
-        segments[row * columns + offset + at] = index
-      })
-    })
-    // Padding sees itself: a row of a softmax must have something to see.
-    const sees = (row: number, query: number, key: number) =>
-      key <= query &&
-      (key === query ||
-        (segments[row * columns + query]! >= 0 && segments[row * columns + query] === segments[row * columns + key]))
+    for (const [index, { ids: prompt, row, offset }] of prompts.entries())
+      for (const [position, id] of prompt.entries()) {
+        const cell = row * columns + offset + position
+        ids[cell] = BigInt(id)
+        positions[cell] = BigInt(position)
+        segments[cell] = index
+      }
+    // Padding sees itself, since each row of a softmax needs a value.
+    const sees = (row: number, query: number, key: number) => {
+      const segment = segments[row * columns + query]
+      return key === query || (key < query && segment !== -1 && segment === segments[row * columns + key])
+    }
     const past: OrtCache = new Map(this.#emptyPast(rows))
-    let given: Readonly<Record<string, OrtTensor>>
+    let outputs: Outputs
     try {
-      given = await this.#session.run({
+      outputs = await this.#session.run({
         input_ids: this.#tensor('int64', ids, [rows, columns]),
         position_ids: this.#tensor('int64', positions, [rows, columns]),
         attention_mask: this.#mask(rows, columns, columns, sees),
@@ -154,35 +170,31 @@ export class OrtModel {
       this.drop(past)
     }
     try {
-      return await this.#promptsOf(given, prompts, columns)
+      return await this.#promptsOf(outputs, prompts, columns)
     } finally {
-      disposeAll(Object.values(given))
+      disposeAll(Object.values(outputs))
     }
   }
 
-  async #promptsOf(
-    given: Readonly<Record<string, OrtTensor>>,
-    prompts: readonly PackedPrompt[],
-    columns: number,
-  ): Promise<ReadPrompt[]> {
-    const vocab = given.logits!.dims.at(-1)!
-    const logits = await floatsOf(given.logits!)
-    const parts: Float32Array[][] = []
-    for (let layer = 0; layer < this.layers; layer++) {
-      const [k, v] = [given[`present.${layer}.key`]!, given[`present.${layer}.value`]!]
-      parts.push([await floatsOf(k), await floatsOf(v)])
-    }
-    return prompts.map(({ ids: own, row, offset }) => {
-      const last = (row * columns + offset + own.length - 1) * vocab
-      const layers = parts.map(([k, v]) => ({
-        k: this.#cut(k!, row, offset, own.length, columns),
-        v: this.#cut(v!, row, offset, own.length, columns),
+  async #promptsOf(outputs: Outputs, prompts: readonly PackedPrompt[], columns: number): Promise<ReadPrompt[]> {
+    const { logits, vocab } = await logitsOf(outputs)
+    const parts: LayerKv[] = []
+    for (let layer = 0; layer < this.layers; layer++)
+      parts.push({
+        k: await floatsOf(outputOf(outputs, `present.${layer}.key`)),
+        v: await floatsOf(outputOf(outputs, `present.${layer}.value`)),
+      })
+    return prompts.map(({ ids: { length }, row, offset }) => {
+      const last = (row * columns + offset + length - 1) * vocab
+      const layers = parts.map(({ k, v }) => ({
+        k: this.#cut(k, row, offset, length, columns),
+        v: this.#cut(v, row, offset, length, columns),
       }))
       return { logits: logits.slice(last, last + vocab), layers }
     })
   }
 
-  /** Of (rows, kvHeads, columns, headDim), one prompt's (kvHeads, tokens, headDim). */
+  /** Copies one prompt's (kvHeads, tokens, headDim) out of (rows, kvHeads, columns, headDim). */
   #cut(values: Float32Array, row: number, offset: number, tokens: number, columns: number): Float32Array {
     const { kvHeads, headDim } = this
     const out = new Float32Array(kvHeads * tokens * headDim)
@@ -203,7 +215,10 @@ export class OrtModel {
     )
   }
 
-  /** (rows, 1, queries, keys): 1 or true where a key is seen, or 0 and next to minus infinity in floats that are added. */
+  /**
+   * Makes a mask, (rows, 1, queries, keys): 1 or true for a key that is seen. A mask of floats is
+   * added to scores: it has 0 there, and nearly minus infinity elsewhere.
+   */
   #mask(
     rows: number,
     queries: number,
@@ -239,7 +254,10 @@ export class OrtModel {
       : this.#tensor('float32', values, dims)
   }
 
-  /** A cache from K and V made elsewhere, (kvHeads, tokens, headDim) a layer; of no layers: an empty one. Throws `bad_argument`. */
+  /**
+   * Makes a cache of K and V that were computed elsewhere; without layers it is empty. Throws
+   * `bad_argument` for other shapes.
+   */
   cacheOf(layers: readonly LayerKv[], tokens: number): OrtCache {
     const values = this.kvHeads * tokens * this.headDim
     const dims = [1, this.kvHeads, tokens, this.headDim]
@@ -257,32 +275,34 @@ export class OrtModel {
     return cache
   }
 
-  /** Runs tokens behind a cache, which is used up, also by a failure: the logits of the last, and the longer cache. */
+  /**
+   * Runs tokens after a cache, which is used up, also by a failure. Resolves with the last token's
+   * logits, and the longer cache.
+   */
   async run(
     ids: readonly number[],
     past: OrtCache,
     pastTokens: number,
   ): Promise<{ readonly logits: Float32Array; readonly cache: OrtCache }> {
-    let given: Readonly<Record<string, OrtTensor>>
+    let outputs: Outputs
     try {
-      given = await this.#session.run(this.#feeds(ids, past, pastTokens))
+      outputs = await this.#session.run(this.#feeds(ids, past, pastTokens))
     } finally {
       this.drop(past)
     }
     const cache = new Map<string, OrtTensor>()
-    for (let layer = 0; layer < this.layers; layer++)
-      for (const part of ['key', 'value'])
-        cache.set(`past_key_values.${layer}.${part}`, given[`present.${layer}.${part}`]!)
-    const kept = new Set(cache.values())
     try {
-      const vocab = given.logits!.dims.at(-1)!
-      const all = await floatsOf(given.logits!)
-      return { logits: all.slice(all.length - vocab), cache }
+      for (let layer = 0; layer < this.layers; layer++)
+        for (const part of ['key', 'value'])
+          cache.set(`past_key_values.${layer}.${part}`, outputOf(outputs, `present.${layer}.${part}`))
+      const { logits, vocab } = await logitsOf(outputs)
+      return { logits: logits.slice(logits.length - vocab), cache }
     } catch (error) {
       this.drop(cache)
       throw error
     } finally {
-      disposeAll(Object.values(given).filter((tensor) => !kept.has(tensor)))
+      const kept = new Set(cache.values())
+      disposeAll(Object.values(outputs).filter((tensor) => !kept.has(tensor)))
     }
   }
 
@@ -301,7 +321,7 @@ export class OrtModel {
     }
   }
 
-  /** Frees what a cache holds on a GPU. */
+  /** Frees a cache. Its tensors may lie on a GPU. */
   drop(cache: OrtCache): void {
     disposeAll(cache.values())
   }
@@ -319,12 +339,9 @@ export class OrtModel {
   }
 
   #tensor(type: string, data: unknown, dims: readonly number[]): OrtTensor {
+    // The runtime's own types tie each type to its kind of array.
     return new this.#ort.Tensor(type as never, data as never, dims)
   }
-}
-
-function disposeAll(tensors: Iterable<OrtTensor>): void {
-  for (const tensor of tensors) tensor.dispose?.()
 }
 
 function onlyGpu(providers: readonly string[] = []): boolean {
@@ -332,38 +349,11 @@ function onlyGpu(providers: readonly string[] = []): boolean {
 }
 
 function notOpened(name: string, cause: unknown): ForetokenError {
-  const { message } = cause as Error
-  // The runtimes tell so in words only.
+  const message = cause instanceof Error ? cause.message : String(cause)
+  // ONNX Runtime reports this only in the message text.
   const external = /external|\.onnx_data|\.data\b|file.*not.*found/i.test(message)
   const why = external
     ? `${name} keeps its weights in a file of its own, which is missing: put it beside the model under the name that the model gives (${message})`
     : `${name} can't be opened by ONNX Runtime: ${message}`
   return new ForetokenError('bad_model', why, { cause })
-}
-
-/** The values of an output that is not needed there any more; they may come in half precision. */
-async function floatsOf(tensor: OrtTensor): Promise<Float32Array> {
-  const data = tensor.getData ? await tensor.getData(true) : tensor.data
-  if (data instanceof Float32Array) return data
-  if (data instanceof Uint16Array) {
-    const { Float16Array: Half } = globalThis as unknown as {
-      Float16Array?: new (buffer: ArrayBufferLike, at: number, length: number) => ArrayLike<number>
-    }
-    if (Half) return Float32Array.from(new Half(data.buffer, data.byteOffset, data.length))
-  }
-  return Float32Array.from(data as ArrayLike<number>)
-}
-
-function halves(values: Float32Array): unknown {
-  const { Float16Array: Half } = globalThis as unknown as {
-    Float16Array?: { from(values: ArrayLike<number>): { buffer: ArrayBuffer } }
-  }
-  if (!Half)
-    throw new ForetokenError(
-      'unsupported',
-      'K and V in float16 need a runtime with Float16Array; take an export in float32',
-    )
-  const made = Half.from(values)
-  // Newer runtimes take it as it is, older ones its bits.
-  return new Uint16Array(made.buffer)
 }

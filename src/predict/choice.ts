@@ -1,27 +1,36 @@
-/** Which tokens of a prompt are predicted, and what is run again until none is. */
+/** Decides which tokens of a prompt are predicted, and which rows are run again until none is. */
 
 import type { Scores } from '../backend/backend.ts'
+import { defined } from '../base/at.ts'
 import type { ModelConfig } from '../base/model.ts'
 import type { Sequence } from '../kv/paged.ts'
 import { States } from '../kv/states.ts'
-import type { Run } from '../pack/pack.ts'
+import type { Chunk } from '../pack/pack.ts'
 import { separateShare, sharedShare } from './cost.ts'
 import { type PredictorHeader, stateWidth, windowOf } from './plan.ts'
 
-/** What a request asks for. `auto` shows predicted answers only where the predictor is sure of them, and refines. */
+/**
+ * The modes that a request can ask for. `auto` shows predicted answers only where the predictor is
+ * sure of them, and refines.
+ */
 export const prefillModes = ['exact', 'predicted', 'refined', 'auto'] as const
 export type PrefillMode = (typeof prefillModes)[number]
 
-/** A shorter middle is not worth its own stretch of every pass. */
+/** A shorter middle is not worth its own rows in every pass. */
 const leastPredicted = 16
 
 export class Prediction {
   readonly #header: PredictorHeader
   readonly #auxiliary: ModelConfig | undefined
-  /** What a row costs by what an exact one does, attention left out: the layers it runs through. */
+  /**
+   * Cost of a row relative to an exact row, without attention: the share of layers that it runs
+   * through.
+   */
   readonly rowCost: Readonly<Record<'predicted' | 'refined', number>>
 
-  /** `auxiliary` is the smaller model's shape, for a separate plan; others have no use for it. */
+  /**
+   * `auxiliary` is the shape of the smaller model of a separate plan; other plans do not use it.
+   */
   constructor(header: PredictorHeader, auxiliary?: ModelConfig) {
     this.#header = header
     const { layers, plan } = header
@@ -37,8 +46,9 @@ export class Prediction {
   }
 
   /**
-   * Lets the tokens behind what `sequence` holds, up to `length`, be predicted where the plan says so. False for a prompt that is
-   * too short: it is exact. `window` tokens at the end stay exact; default: as the plan says.
+   * Allows the tokens after those that `sequence` holds, up to `length`, to be predicted where the
+   * plan says so. Returns false for a prompt that is too short; it is computed exactly. `window` is
+   * the number of exact tokens at the end; default: as the plan says.
    */
   begin(sequence: Sequence, length: number, mode: PrefillMode, window?: number): boolean {
     const first = sequence.length
@@ -49,14 +59,18 @@ export class Prediction {
     return true
   }
 
-  /** Whether any of a prompt's tokens would be predicted, `first` of them being cached. */
+  /** Returns true if any of a prompt's tokens would be predicted, `first` of them being cached. */
   predicts(first: number, length: number, window = windowOf(this.#header.plan, length - first)): boolean {
-    // The smaller model has not seen what the base finds in its cache, and may see less far.
+    // The smaller model has not seen what the base model has in its cache, and its context may be
+    // shorter.
     if (this.#auxiliary && (first > 0 || length > this.#auxiliary.maxContext)) return false
     return length - window - this.#from(first) >= leastPredicted
   }
 
-  /** The share of an exact prefill's work that a predicted prompt takes, `first` of its tokens being cached. */
+  /**
+   * Returns the work of a predicted prompt as a share of exact prefill, `first` of its tokens being
+   * cached.
+   */
   share(
     config: ModelConfig,
     length: number,
@@ -68,11 +82,14 @@ export class Prediction {
     const { plan } = this.#header
     return plan.kind === 'shared'
       ? sharedShare(config, plan, stretch)
-      : separateShare(config, this.#auxiliary!, plan, stretch)
+      : separateShare(config, defined(this.#auxiliary), plan, stretch)
   }
 
-  /** `ids` behind what `sequence` holds, as runs: exact ones in front and in the window, predicted ones between. */
-  runs(sequence: Sequence, ids: readonly number[], outputs: 'none' | 'last'): Run[] {
+  /**
+   * Splits `ids`, which follow the tokens that `sequence` holds, into exact ones in front,
+   * predicted ones, and exact ones in the window.
+   */
+  chunks(sequence: Sequence, ids: readonly number[], outputs: 'none' | 'last'): Chunk[] {
     const { states } = sequence
     if (!states) return [{ sequence, ids, outputs }]
     const at = sequence.length
@@ -80,7 +97,7 @@ export class Prediction {
       .map((cut) => Math.min(Math.max(cut, at), at + ids.length))
       .map((cut) => cut - at)
     const kinds = ['exact', 'predicted', 'exact'] as const
-    return kinds.flatMap((kind, i): Run[] => {
+    return kinds.flatMap((kind, i): Chunk[] => {
       const part = ids.slice(cuts[i], cuts[i + 1])
       return part.length === 0
         ? []
@@ -88,7 +105,10 @@ export class Prediction {
     })
   }
 
-  /** Whether the first token from predicted K and V is not sure enough to be shown: its margin, in natural log-probability. */
+  /**
+   * Returns true if the first token from predicted K and V is too uncertain to be shown: its
+   * margin, in natural log-probability, is below the gate.
+   */
   doubts(scores: Scores): boolean {
     const logits = 'ids' in scores ? scores.logits : scores
     let [top, second] = [-Infinity, -Infinity]
@@ -98,7 +118,10 @@ export class Prediction {
     return top - second < this.#header.gate
   }
 
-  /** Where prediction begins: behind the sinks, and behind as many exact states as the taps reach back for. */
+  /**
+   * Returns where prediction begins: after the sinks, and after as many exact states as the taps
+   * reach back for.
+   */
   #from(first: number): number {
     const { plan } = this.#header
     const taps = plan.kind === 'shared' ? Math.max(...plan.taps) : 0

@@ -1,14 +1,18 @@
 /**
- * A predictor as one file: safetensors (huggingface/safetensors, README "Format") whose metadata holds the header as JSON
- * under `foretoken`, and under `sha256` the hash of that text and of all tensor bytes.
+ * Reads and writes a predictor as one file: safetensors (huggingface/safetensors, README "Format")
+ * whose metadata holds the header as JSON under `foretoken`, and under `sha256` the hash of that
+ * text and of all tensor bytes.
  *
- *     layers.L.weight   I8   (2 kvWidth, k)      K above V; k = (1 + taps) hidden, the own position first, then those before it
+ *     layers.L.weight   I8   (2 kvWidth, k)      K above V; k = (1 + taps) hidden, the token's own
+ *                                                position first, then those before it
  *     layers.L.scale    F16  (2 kvWidth, k / 32) one for 32 weights of a row
  *     layers.L.bias     F32  (2 kvWidth)
- *     bridges.L.*       the same, (hidden, k): what to add to the state to have the input of layer L
- *     sources.L.gain    F32  (hidden) what the normed state before layer L is multiplied with, to be the input of the maps
+ *     bridges.L.*       the same, (hidden, k): added to the state to give the input of layer L
+ *     sources.L.gain    F32  (hidden) factors on the normed state before layer L, which give the
+ *                                     input of the maps
  *
- * Of a separate plan, sources and their `hidden` are the auxiliary model's, and there are no bridges.
+ * In a separate plan, sources and their `hidden` belong to the auxiliary model, and there are no
+ * bridges.
  */
 
 import type { ByteSource } from '../base/bytes.ts'
@@ -22,7 +26,7 @@ import { readSafetensorsHead } from '../model/safetensors.ts'
 import { checkedSource } from '../model/source.ts'
 import { checkHeader, type PredictorHeader, sourcesOf, stateWidth } from './plan.ts'
 
-/** A linear map in int8: n outputs of k inputs, k a multiple of 32. */
+/** A linear map in int8 with n outputs and k inputs, k a multiple of 32. */
 export interface LinearMap {
   readonly n: number
   readonly k: number
@@ -36,17 +40,20 @@ export interface LinearMap {
 
 export interface PredictorFile {
   readonly header: PredictorHeader
-  /** By name: `layers.L` and `bridges.L`. */
+  /** The maps by name: `layers.L` and `bridges.L`. */
   readonly maps: ReadonlyMap<string, LinearMap>
-  /** Of each source in order, (hidden): so that inputs are about 1 in size, and int8 activations lose nothing to a few large ones. */
+  /**
+   * Factors on the inputs of each source in order, (hidden). They bring inputs to a size of about
+   * 1, so that int8 activations keep their precision next to a few large ones.
+   */
   readonly gains: readonly Float32Array[]
-  /** SHA-256 of header and weights, hex: of one that was read from a file. */
+  /** SHA-256 of header and weights in hex, for a predictor that was read from a file. */
   readonly sha256?: string
 }
 
 const block = tensorBlocks.q8_0.elements
 
-/** The names of a plan's maps, and their shapes. */
+/** Returns the names and shapes of a plan's maps. */
 export function mapsOf(header: PredictorHeader): { name: string; n: number; k: number }[] {
   const { plan, layers, hidden, kv_width } = header
   return sourcesOf(plan, layers).flatMap(({ taps, maps, run }) => {
@@ -56,17 +63,21 @@ export function mapsOf(header: PredictorHeader): { name: string; n: number; k: n
   })
 }
 
-/** Throws `bad_predictor` for what is malformed or of another version, `checksum` for a damaged file. */
+/**
+ * Reads and checks a predictor. Throws `bad_predictor` if it is malformed or has another version,
+ * `checksum` if it is damaged.
+ */
 export async function readPredictor(source: ByteSource): Promise<PredictorFile> {
-  const bad = (what: string) => notOne(source, what)
+  const bad = (what: string) => notPredictor(source, what)
   const { header, foretoken, sha256, json, data } = await readHead(source)
   const wanted = mapsOf(header)
   const sources = sourcesOf(header.plan, header.layers)
   const size = wanted.reduce((sum, map) => sum + bytesOf(map), 0) + sources.length * stateWidth(header) * 4
   if (source.size !== data + size)
-    throw bad(`its plan takes ${size} bytes of weights, and it has ${source.size - data}`)
+    throw bad(`its plan needs ${size} bytes of weights, and it has ${source.size - data}`)
   if (size > limits.predictor) throw bad(`it has ${size} bytes of weights; at most ${limits.predictor} are read`)
-  // One buffer holds what is hashed, and the maps are views of it: an isolate has no room for three copies. The weights begin aligned.
+  // One buffer holds the hashed bytes and the maps are views of it, because an isolate has no room
+  // for three copies. The weights begin aligned.
   const text = new TextEncoder().encode(foretoken)
   const front = Math.ceil(text.length / 64) * 64
   const buffer = new ArrayBuffer(front + size)
@@ -74,37 +85,72 @@ export async function readPredictor(source: ByteSource): Promise<PredictorFile> 
   hashed.set(text)
   await source.read(data, new Uint8Array(buffer, front))
   if ((await sha256Hex(hashed)) !== sha256)
-    throw new ForetokenError('checksum', `${source.name} is damaged: its SHA-256 does not match; get or fit it again`)
-  const maps = new Map<string, LinearMap>()
-  let at = 0
-  const take = (length: number, unit: number): [ArrayBuffer, number, number] => {
-    const from = front + at
-    at += length
-    return from % unit === 0 ? [buffer, from, length / unit] : [buffer.slice(from, from + length), 0, length / unit]
-  }
-  for (const { name, n, k } of wanted) {
-    const weight = new Int8Array(...take(n * k, 1))
-    const scale = new Uint16Array(...take((n * k * 2) / block, 2))
-    const bias = new Float32Array(...take(n * 4, 4))
-    if (!bias.every(Number.isFinite) || scale.some((half) => (half & 0x7c00) === 0x7c00))
-      throw bad(`${name} holds a value that is not finite`)
-    for (const [part, offset] of [
-      ['weight', at - bytesOf({ n, k })],
-      ['bias', at - n * 4],
-    ] as const)
-      if (offsetOf(json[`${name}.${part}`]) !== offset) throw bad(`${name}.${part} does not lie where it should`)
-    maps.set(name, { n, k, weight, scale, bias })
-  }
-  const gains = sources.map(({ at: layer }) => {
-    if (offsetOf(json[gainName(layer)]) !== at) throw bad(`${gainName(layer)} does not lie where it should`)
-    const gain = new Float32Array(...take(stateWidth(header) * 4, 4))
-    if (!gain.every(Number.isFinite)) throw bad(`${gainName(layer)} holds a value that is not finite`)
-    return gain
-  })
+    throw new ForetokenError(
+      'checksum',
+      `${source.name} is damaged: its SHA-256 does not match; download or fit it again`,
+    )
+  const weights = new WeightReader(buffer, front, json, bad)
+  const maps = new Map(wanted.map(({ name, n, k }) => [name, weights.map(name, n, k)]))
+  const gains = sources.map(({ at: layer }) => weights.floats(gainName(layer), stateWidth(header)))
   return { header, maps, gains, sha256 }
 }
 
-/** What a predictor says of itself; its weights are neither read nor checked. Throws `bad_predictor`. */
+/**
+ * Reads the tensors of a buffer one after the other. They are views of it where they are aligned,
+ * else copies.
+ */
+class WeightReader {
+  readonly #buffer: ArrayBuffer
+  readonly #front: number
+  readonly #head: Readonly<Record<string, unknown>>
+  readonly #bad: (what: string) => ForetokenError
+  #at = 0
+
+  /**
+   * The weights begin at byte `front` of `buffer`; `head` holds the offset of each tensor from
+   * there.
+   */
+  constructor(
+    buffer: ArrayBuffer,
+    front: number,
+    head: Readonly<Record<string, unknown>>,
+    bad: (what: string) => ForetokenError,
+  ) {
+    this.#buffer = buffer
+    this.#front = front
+    this.#head = head
+    this.#bad = bad
+  }
+
+  map(name: string, n: number, k: number): LinearMap {
+    this.#expectHere(`${name}.weight`)
+    const weight = new Int8Array(...this.#bytes(n * k, 1))
+    const scale = new Uint16Array(...this.#bytes((n * k * 2) / block, 2))
+    if (scale.some((half) => (half & 0x7c00) === 0x7c00)) throw this.#bad(`${name} holds a value that is not finite`)
+    return { n, k, weight, scale, bias: this.floats(`${name}.bias`, n) }
+  }
+
+  floats(name: string, length: number): Float32Array {
+    this.#expectHere(name)
+    const values = new Float32Array(...this.#bytes(length * 4, 4))
+    if (!values.every(Number.isFinite)) throw this.#bad(`${name} holds a value that is not finite`)
+    return values
+  }
+
+  #expectHere(name: string): void {
+    if (offsetOf(this.#head[name]) !== this.#at) throw this.#bad(`${name} does not lie where it should`)
+  }
+
+  /** Returns the arguments of a typed array over the next `length` bytes. */
+  #bytes(length: number, unit: number): [ArrayBuffer, number, number] {
+    const from = this.#front + this.#at
+    this.#at += length
+    if (from % unit === 0) return [this.#buffer, from, length / unit]
+    return [this.#buffer.slice(from, from + length), 0, length / unit]
+  }
+}
+
+/** Reads a predictor's header. Its weights are neither read nor checked. Throws `bad_predictor`. */
 export async function readPredictorHeader(source: ByteSource): Promise<PredictorHeader> {
   const checked = withArguments('readPredictorHeader', () => checkedSource('the predictor', source))
   return (await readHead(checked)).header
@@ -112,18 +158,19 @@ export async function readPredictorHeader(source: ByteSource): Promise<Predictor
 
 async function readHead(source: ByteSource) {
   const { json, data } = await readSafetensorsHead(source).catch((error) => {
-    throw notOne(source, (error as Error).message)
+    throw notPredictor(source, (error as Error).message)
   })
   const { foretoken, sha256 } = isObject(json.__metadata__) ? json.__metadata__ : {}
-  if (typeof foretoken !== 'string' || typeof sha256 !== 'string') throw notOne(source, 'its metadata has no header')
+  if (typeof foretoken !== 'string' || typeof sha256 !== 'string')
+    throw notPredictor(source, 'its metadata has no header')
   return { header: checkHeader(parsed(foretoken, source), source.name), foretoken, sha256, json, data }
 }
 
-function notOne({ name }: ByteSource, what: string): ForetokenError {
-  return new ForetokenError('bad_predictor', `${name} is no predictor: ${what}`)
+function notPredictor({ name }: ByteSource, what: string): ForetokenError {
+  return new ForetokenError('bad_predictor', `${name} is not a predictor: ${what}`)
 }
 
-/** The file's bytes. */
+/** Returns the bytes of the file. */
 export async function writePredictor({ header, maps, gains }: PredictorFile): Promise<Uint8Array<ArrayBuffer>> {
   const wanted = mapsOf(header)
   const sources = sourcesOf(header.plan, header.layers)
@@ -177,7 +224,7 @@ function parsed(text: string, source: ByteSource): unknown {
   try {
     return parseBoundedJson(text, source.name, jsonBounds.config)
   } catch (error) {
-    throw notOne(source, (error as Error).message)
+    throw notPredictor(source, (error as Error).message)
   }
 }
 

@@ -1,5 +1,7 @@
-/** Writes the K and V that a predictor's maps make of states. */
+/** Computes K and V from states with a predictor's maps, and writes them. */
+
 import type { Backend, Tensor } from '../backend/backend.ts'
+import { at } from '../base/at.ts'
 import type { Pass } from '../base/pass.ts'
 import type { Llama, Span } from '../model/forward.ts'
 import { rowsOf } from '../pack/rows.ts'
@@ -22,13 +24,16 @@ export class MapWriter {
     this.#v = backend.columns(this.#out, width, width)
   }
 
-  /** Into those of `layers` that the source maps, for the segments of a span that begins the axis; `input` holds their rows. */
+  /**
+   * Writes those of `layers` that the source maps, for the segments of a span that begins the token
+   * axis. `input` holds the rows of these segments.
+   */
   write(pass: Pass, source: LoadedSource, input: Tensor, segments: Span, layers: Span = this.#model.layers): void {
     const rows = rowsOf(pass, segments)
     if (rows === 0) return
-    source.maps.forEach((layer, at) => {
+    source.maps.forEach((layer, index) => {
       if (layer < layers.from || layer >= layers.to) return
-      const { weight, bias } = source.kv[at]!
+      const { weight, bias } = at(source.kv, index)
       this.#backend.matmul(this.#out, input, [weight], rows)
       this.#backend.addBias(this.#out, bias, rows)
       this.#model.writeKv(pass, layer, this.#k, this.#v, segments)

@@ -41,7 +41,7 @@ export class PredictedPrompt {
     const { forward, prediction } = this.#ahead
     for (let at = this.sequence.length; at < to; at = this.sequence.length) {
       const ids = this.#ids.slice(at, Math.min(at + forward.passTokens, this.#ids.length))
-      await forward.forward(pack(prediction.runs(this.sequence, ids, 'none')))
+      await forward.forward(pack(prediction.chunks(this.sequence, ids, 'none')))
       await nextTurn()
     }
   }

@@ -7,7 +7,7 @@ import type { Backend, Tensor } from '../backend/backend.ts'
 import type { Pass, Segment, SequenceStates } from '../base/pass.ts'
 import type { PagedCache, Sequence } from '../kv/paged.ts'
 import type { Llama } from '../model/forward.ts'
-import { pack, type Run } from '../pack/pack.ts'
+import { type Chunk, pack } from '../pack/pack.ts'
 import { freshOf, inexactInOrder, rowsOf } from '../pack/rows.ts'
 import type { LoadedSource, Predictor } from '../predict/load.ts'
 import { MapWriter } from '../predict/maps.ts'
@@ -86,7 +86,7 @@ export class SeparateWalk {
     return this.#inputs[source]
   }
 
-  #runOf({ ids }: Pass, { states, start, length, past }: Segment, kind: 'exact' | 'predicted'): Run {
+  #runOf({ ids }: Pass, { states, start, length, past }: Segment, kind: 'exact' | 'predicted'): Chunk {
     let sequence = this.#begun.get(states!)
     if (!sequence) {
       sequence = this.#auxiliary.cache.open()

@@ -1,4 +1,7 @@
-/** Keeps requests from a companion that fails: open after a failure, tried by one request now and then, closed by a success. */
+/**
+ * A circuit breaker that keeps requests from a failing companion: it opens after a failure, lets
+ * one request try now and then, and closes after a success.
+ */
 
 const firstMs = 1000
 const longestMs = 60_000
@@ -8,13 +11,19 @@ export class Breaker {
   #until = 0
   #trying = false
 
-  /** `closed`: all may ask; `open`: nobody; `half-open`: one may try. */
+  /**
+   * `closed`: all requests may ask; `open`: none may; `half-open`: one may try. `now` is in
+   * milliseconds.
+   */
   state(now: number): 'closed' | 'open' | 'half-open' {
     if (this.#failures === 0) return 'closed'
     return now < this.#until || this.#trying ? 'open' : 'half-open'
   }
 
-  /** Takes a place; where it is half-open, the only one. Whoever takes one tells how it went. False where it is open. */
+  /**
+   * Admits a request; while it is half-open, one only. The caller must report how the request
+   * ended. Returns false if the breaker is open.
+   */
   enter(now: number): boolean {
     const state = this.state(now)
     if (state === 'half-open') this.#trying = true
@@ -26,7 +35,7 @@ export class Breaker {
     this.#trying = false
   }
 
-  /** It was not asked to the end, through nobody's fault. */
+  /** Reports that a request ended early, without a failure of the companion. */
   left(): void {
     this.#trying = false
   }

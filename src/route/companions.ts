@@ -1,11 +1,12 @@
 /**
- * The companions of an edge, and what is known of each. A static list; whoever has a fleet implements `Companions` over a registry.
+ * The companions of an edge, with the measured costs and the state of each. A fleet can implement
+ * `Companions` over a registry.
  */
 import { Breaker } from './breaker.ts'
 import { RemoteCosts, type RemotePromptCost } from './costs.ts'
 import type { Estimate } from './measure.ts'
 
-/** How a request at a companion ended; `left`: nobody wanted it any more. */
+/** How a request at a companion ended. `left`: it was not wanted any more. */
 export type Ending = 'succeeded' | 'failed' | 'left'
 
 export interface Companion<C> {
@@ -17,8 +18,12 @@ export interface Companion<C> {
 
 export interface Companions<C> {
   readonly list: readonly Companion<C>[]
-  /** The one that should be the first to have a prompt read; undefined where none may be asked now. */
+  /**
+   * Returns the companion that is expected to read a prompt first; undefined if none may be asked
+   * now.
+   */
   pick(prompt: RemotePromptCost, now: number): Companion<C> | undefined
+  /** Reports how a request ended. `now` is in milliseconds. */
   report(companion: Companion<C>, ending: Ending, now: number): void
 }
 
@@ -51,7 +56,10 @@ export class StaticCompanions<C> implements Companions<C> {
   }
 }
 
-/** What is little known is given the benefit of half its doubt, so that it gets known where it could be worth it. */
+/**
+ * Returns the lower confidence bound, the mean minus half the standard error: so little-known ways
+ * are tried where they may pay.
+ */
 export function optimistic({ mean, doubt }: Estimate): number {
   return mean - 0.5 * doubt
 }

@@ -1,44 +1,49 @@
 /**
- * What each way to a first token should take, milliseconds, from measured costs.
+ * Predicts the time to the first token for each way, in milliseconds, from measured costs.
  *
  *     local      queue + fixed + tokens x local ms/token (by prompt length; exact and predicted apart)
  *     remote KV  RTT + queue + max(tokens x remote ms/token, bytes / bandwidth) + the last tile's transfer + the last page here
  *     relay      RTT + queue + tokens x remote ms/token
  *
- * K and V leave while later ones are computed, so the slower of computing and sending counts. What the formulas leave out (a queue
- * that grew, a machine that does two things at once) is in a factor for each way, learned from what it took.
+ * K and V are sent while later ones are computed, so the slower of computing and sending counts.
+ * Whatever the formulas leave out (a queue that grew, a machine that does two things at once) is in
+ * a factor for each way, learned from observed times.
  */
+import type { Way } from '../engine/service.ts'
 import { ByLength, type Estimate, Least, Measure } from './measure.ts'
 
-export type Way = 'local' | 'remote' | 'relay' | 'race'
-/** With a companion. */
+/** The ways that involve a companion. */
 type AwayWay = Exclude<Way, 'local'>
 
-/** Tokens that a stream of K and V sends at a time. */
+/** Number of tokens in a tile, which a stream of K and V sends at a time. */
 export const tileTokens = 64
-/** The longest prompt that is sent for to learn how fast it comes. */
+/** The longest prompt that may be sent to a companion only to measure the bandwidth, in tokens. */
 const tryTokens = 128
+/** The bandwidth is measured again after this time, in milliseconds. */
 const tryAgainMs = 60_000
-/** As fast as a network may be while none was measured: bytes a millisecond. */
+/** The bandwidth to hope for before any was measured, in bytes per millisecond. */
 const fastest = 125_000
-/** Tokens behind the last whole page: they are run here. */
+/** Number of tokens after the last whole page, at most: they are run here. */
 const tailTokens = 16
 
-/** What reading a prompt here costs: tokens that are not in the prefix cache. */
+/** The cost of reading a prompt here, by the number of tokens that are not in the prefix cache. */
 export class LocalCosts {
   readonly #perToken: ByLength
 
-  /** Before anything was measured: milliseconds a token. It is doubted much, for one short prompt that is read here tells. */
+  /**
+   * `prior` is the first guess, in milliseconds per token. Its error is taken to be large, since
+   * one short prompt replaces it.
+   */
   constructor(prior: number) {
     this.#perToken = new ByLength(prior, 1.5)
   }
 
-  /** Whether any prompt was read. */
+  /** True once a prompt has been read. */
   get seen(): boolean {
     return this.#perToken.seen
   }
 
-  /** `tokens` were read in `ms`. */
+  /** Notes that `tokens` were read in `ms`. */
   learn(tokens: number, ms: number, now: number): void {
     if (tokens >= 1 && ms > 0) this.#perToken.learn(tokens, ms / tokens, now)
   }
@@ -49,58 +54,72 @@ export class LocalCosts {
   }
 }
 
-/** What a companion says of itself. */
+/** What a companion reports, and what asking it measured. */
 export interface RemoteStatus {
   readonly rttMs: number
-  /** This core computed meanwhile, and may have read the answer late: the round trip took so long at most. */
+  /**
+   * True if this core computed meanwhile and may have read the answer late: `rttMs` is an upper
+   * bound then.
+   */
   readonly late?: boolean
-  /** Of prompts that it read lately; undefined where it has read none. */
+  /** Its recent speed of reading prompts; undefined if it has read none. */
   readonly msPerToken: number | undefined
-  /** Prompts before one that would come now. */
+  /** Number of prompts that a new one would wait for. */
   readonly prompts: number
-  /** Whether it sends K and V. Default true. */
+  /** True if it sends K and V. Default true. */
   readonly sendsKv?: boolean
 }
 
-/** A prompt that a companion has before ours, as it is guessed: tokens. */
+/** Assumed length of a prompt that waits at a companion, in tokens. */
 const queuedTokens = 64
 
-/** What is known of one companion. */
+/** The measured costs of one companion. */
 export class RemoteCosts {
-  /** Round trip. A core that is busy with a pass reads an answer late, so that most values are too long. */
+  /**
+   * Round trip time, in milliseconds. A core that is busy with a pass reads an answer late, so that
+   * most values are too long.
+   */
   readonly rtt = new Least(50, 6)
+  /** Milliseconds per token of a prompt. */
   readonly perToken = new Measure(1, 1)
-  /** Bytes a millisecond. */
+  /** Bytes per millisecond. */
   readonly bandwidth = new Measure(6250, 1)
+  /** Milliseconds until it begins with a new prompt. */
   readonly queue = new Measure(5, 2)
-  /** Whether it sends K and V; until it has said so, it does. */
+  /** False once it has reported that it sends no K and V. */
   sendsKv = true
-  /** What it took by what the formula says. */
+  /** Observed time divided by predicted time, for each way. */
   readonly #factors: Readonly<Record<AwayWay, ByLength>> = {
     remote: new ByLength(1, 0.5, true),
     relay: new ByLength(1, 0.5, true),
     race: new ByLength(1, 0.5),
   }
 
+  /** Predicts the time to the first token, in milliseconds. */
   estimate(way: 'remote' | 'relay', prompt: RemotePromptCost, now: number): Estimate {
     const mean = this.#formula(way, prompt, now, this.bandwidth.estimate(now).mean)
-    // Only K and V that were sent tell how fast they are: where none were for long a prompt that costs little is worth the try.
+    // Only a transfer of K and V measures the bandwidth. If there was none for long, a cheap prompt
+    // is worth a try.
     const untried = way === 'remote' && prompt.tokens <= tryTokens && this.bandwidth.age(now) > tryAgainMs
     const doubt = untried ? 2 * (mean - this.#formula(way, prompt, now, fastest)) : 0
     return this.#corrected(way, prompt.tokens, { mean, deviation: 0, doubt }, now)
   }
 
-  /** Of `local` and `remote` at once. They may disturb each other, most on one machine: what that costs is learned. */
+  /**
+   * Predicts the time of `local` and `remote` run at once. They disturb each other, most of all on
+   * one machine; the factor learns that cost.
+   */
   race(local: Estimate, remote: Estimate, tokens: number, now: number): Estimate {
     const { doubt, ...raw } = earlier(local, remote)
-    // What it took before tells of both its sides: that they are little known each by itself is no doubt any more.
+    // Earlier races measured both sides together: the errors of each side alone do not count any
+    // more.
     return this.#corrected('race', tokens, { ...raw, doubt: this.#factors.race.seen ? 0 : doubt }, now)
   }
 
-  /** `expected`: what `race` said, by its mean. */
+  /** Notes that a race took `ms`. `expected` is the mean that `race` returned. */
   learnRace(expected: number, tokens: number, ms: number, now: number): void {
-    const told = this.#factors.race.estimate(tokens, now).mean
-    this.#factors.race.learn(tokens, (ms / Math.max(expected, 0.1)) * told, now)
+    const { mean: factor } = this.#factors.race.estimate(tokens, now)
+    this.#factors.race.learn(tokens, (ms / Math.max(expected, 0.1)) * factor, now)
   }
 
   learnStatus({ rttMs, late = false, msPerToken, prompts, sendsKv = true }: RemoteStatus, now: number): void {
@@ -110,12 +129,13 @@ export class RemoteCosts {
     this.queue.learn(prompts * queuedTokens * this.perToken.estimate(now).mean, now)
   }
 
-  /** A prompt took `ms` this way, to the first token. */
+  /** Notes that a prompt took `ms` to the first token this way. */
   learn(way: 'remote' | 'relay', prompt: RemotePromptCost, ms: number, now: number): void {
-    // While its speed was never measured what is left over tells that. A factor learned from a guess would have to be
-    // unlearned when a measurement comes, and until then both would correct the same error.
+    // Before the speed was ever measured, the rest of the time measures it. A factor learned from a
+    // guess would have to be unlearned once a measurement comes, and until then both would correct
+    // the same error.
     if (this.perToken.count === 0) {
-      // Of a short prompt nearly all is something else.
+      // Nearly all the time of a short prompt is something else.
       if (prompt.tokens < tileTokens) return
       const left = ms - this.#before(now) - (way === 'remote' ? tailTokens * prompt.localMsPerToken : 0)
       this.perToken.learn(Math.max(0.01, left / Math.max(1, prompt.tokens)), now)
@@ -128,7 +148,7 @@ export class RemoteCosts {
     )
   }
 
-  /** `raw` times what was learned of this way and length. */
+  /** Multiplies `raw` by the factor learned for this way and length. */
   #corrected(way: AwayWay, tokens: number, raw: Estimate, now: number): Estimate {
     const factor = this.#factors[way].estimate(tokens, now)
     return {
@@ -159,16 +179,17 @@ export class RemoteCosts {
 }
 
 export interface RemotePromptCost {
-  /** Not in the prefix cache here. */
+  /** Number of tokens that are not in the prefix cache here. */
   readonly tokens: number
-  /** Of K and V on the wire. */
+  /** Size of a token's K and V on the wire, in bytes. */
   readonly bytesPerToken: number
   readonly localMsPerToken: number
 }
 
 /**
- * Of two that run at once, when the first is done: the mean of the smaller of two normal variables (C. E. Clark, The greatest of a
- * finite set of random variables, 1961). Times are not normal where little is known: it is at least half of the smaller mean.
+ * Estimates when the first of two concurrent runs is done: the mean of the smaller of two normal
+ * variables (C. E. Clark, The greatest of a finite set of random variables, 1961). Little-known
+ * times are not normal, so the result is at least half of the smaller mean.
  */
 export function earlier(a: Estimate, b: Estimate): Estimate {
   const spread = Math.hypot(a.deviation + a.doubt, b.deviation + b.doubt)
@@ -180,7 +201,10 @@ export function earlier(a: Estimate, b: Estimate): Estimate {
   return { mean: Math.max(0.5 * Math.min(a.mean, b.mean), mean), deviation: Math.min(a.deviation, b.deviation), doubt }
 }
 
-/** Of a standard normal variable, the share below `x`: the logistic approximation of Bowling et al. (2009), within 0.0002. */
+/**
+ * Returns the probability that a standard normal variable is below `x`: the logistic approximation
+ * of Bowling et al. (2009), within 0.0002.
+ */
 function below(x: number): number {
   return 1 / (1 + Math.exp(-(0.07056 * x ** 3 + 1.5976 * x)))
 }

@@ -1,24 +1,29 @@
-/** A running mean with its spread; old values fade, and what was not seen for long is known less well. */
+/**
+ * Running means with their spread. Old values fade, and the uncertainty of a mean grows while no
+ * value comes.
+ */
+
+import { at } from '../base/at.ts'
 
 export interface Estimate {
   readonly mean: number
-  /** Standard deviation of what comes next. */
+  /** Standard deviation of the next value. */
   readonly deviation: number
-  /** Standard deviation of the mean itself: how little is known. */
+  /** Standard error: the standard deviation of the mean itself. */
   readonly doubt: number
 }
 
-/** How much a new value counts, once there are many. */
+/** Weight of a new value, once there are many. */
 const weight = 0.25
-/** After so long without a value half of what is known is forgotten, milliseconds. */
+/** Time without a value after which the count of known values has halved, in milliseconds. */
 const halfLifeMs = 60_000
-/** After so long half of the first doubt is back, milliseconds. */
+/** Time without a value after which half of the initial doubt is back, in milliseconds. */
 const forgottenMs = 600_000
-/** Of what is believed firmly: a value further off than so many deviations counts as one at that distance. */
+/** Outlier clamp for firm priors, in standard deviations. */
 const farthest = 3
-/** Deviation after one value, of that value. */
+/** Deviation after one value, as a share of it. */
 const firstSpread = 0.5
-/** Of the mean: what never varied may begin to. */
+/** Least deviation, as a share of the mean, since constant values may begin to vary. */
 const leastDeviation = 0.05
 
 export class Measure {
@@ -30,8 +35,9 @@ export class Measure {
   #at = 0
 
   /**
-   * Until values come `mean` is believed, with a deviation of `spread` of it. A guess gives way to the first value; a belief that is `firm`
-   * counts as one value, and an outlier is no law: only several move it far.
+   * `mean` is the prior, with a standard deviation of `spread` times its value. The first value
+   * replaces it, unless it is `firm`: then it counts as one value, and outliers are clamped, so
+   * that only several of them move it far.
    */
   constructor(mean: number, spread: number, firm = false) {
     this.#mean = mean
@@ -40,6 +46,7 @@ export class Measure {
     this.#deviation = spread * mean
   }
 
+  /** Number of values, faded as of the last one. */
   get count(): number {
     return this.#count
   }
@@ -49,13 +56,16 @@ export class Measure {
     return this.#count === 0 ? Number.POSITIVE_INFINITY : now - this.#at
   }
 
-  /** Exponentially weighted mean and variance (T. Finch, 2009); the first values weigh as in a plain mean. */
+  /**
+   * Exponentially weighted mean and variance (T. Finch, 2009); the first values weigh as in a plain
+   * mean.
+   */
   learn(value: number, now: number): void {
     if (!Number.isFinite(value)) return
     const known = this.#known(now)
     if (this.#count === 0 && !this.#firm) {
       this.#mean = value
-      // One value tells nothing of how they vary; that most vary less than a guess may be off is known.
+      // One value does not show the spread. Most values vary less than a guess may be off.
       this.#deviation = Math.min(this.#spread, firstSpread) * Math.abs(value)
     } else {
       const share = Math.max(weight, 1 / (known + (this.#firm ? 2 : 1)))
@@ -71,7 +81,7 @@ export class Measure {
 
   estimate(now: number): Estimate {
     const doubt = this.#deviation / Math.sqrt(1 + this.#known(now))
-    // In the end it is doubted as at first: what was slow once gets tried again.
+    // After long the doubt is the initial one, so that a way that was slow once is tried again.
     const gone = this.#count === 0 ? 0 : 1 - 2 ** (-(now - this.#at) / forgottenMs)
     return {
       mean: this.#mean,
@@ -80,20 +90,22 @@ export class Measure {
     }
   }
 
-  /** As many values as are still believed: what fades keeps no more than the weights do. */
+  /** Returns how many values still count: no more than the weights keep, halved by time. */
   #known(now: number): number {
     const fresh = Math.min(this.#count, 2 / weight - 1)
     return fresh * 2 ** (-Math.max(0, now - this.#at) / halfLifeMs)
   }
 }
 
-/** The least of the last values: of times that something else may lengthen, but nothing can shorten. */
+/**
+ * The least of the latest values, for times that other work can lengthen, but nothing can shorten.
+ */
 export class Least {
   readonly #guess: number
   readonly #of: number
   readonly #last: number[] = []
 
-  /** Of the last `of` values; `guess` until one comes. */
+  /** `of` is how many values are kept. The value is `guess` until the first one. */
   constructor(guess: number, of: number) {
     this.#guess = guess
     this.#of = of
@@ -110,12 +122,15 @@ export class Least {
   }
 }
 
-/** Prompt lengths by powers of two. */
+/** Number of ranges of prompt lengths, by powers of two. */
 const buckets = 14
-/** What a length that was never seen may differ from the nearest that was, of the mean. */
+/** Standard deviation between neighbouring ranges, as a share of the mean. */
 const unlike = 0.15
 
-/** A measure for each length of prompts, by powers of two; a length that was never seen is taken to be as the nearest that was. */
+/**
+ * A measure for each range of prompt lengths. A range without values borrows the estimate of the
+ * nearest one that has some.
+ */
 export class ByLength {
   readonly #measures: readonly Measure[]
 
@@ -123,25 +138,25 @@ export class ByLength {
     this.#measures = Array.from({ length: buckets }, () => new Measure(mean, spread, firm))
   }
 
-  /** Whether any length was. */
+  /** True once there is a value. */
   get seen(): boolean {
     return this.#measures.some(({ count }) => count > 0)
   }
 
   learn(tokens: number, value: number, now: number): void {
-    this.#measures[bucketOf(tokens)]!.learn(value, now)
+    at(this.#measures, bucketOf(tokens)).learn(value, now)
   }
 
   estimate(tokens: number, now: number): Estimate {
     const bucket = bucketOf(tokens)
     for (let apart = 0; apart < buckets; apart++)
-      for (const at of [bucket + apart, bucket - apart]) {
-        const measure = this.#measures[at]
+      for (const neighbour of [bucket + apart, bucket - apart]) {
+        const measure = this.#measures[neighbour]
         if (!measure || measure.count === 0) continue
         const { mean, deviation, doubt } = measure.estimate(now)
         return { mean, deviation, doubt: apart === 0 ? doubt : Math.hypot(doubt, unlike * mean) }
       }
-    return this.#measures[bucket]!.estimate(now)
+    return at(this.#measures, bucket).estimate(now)
   }
 }
 

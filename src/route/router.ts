@@ -1,53 +1,61 @@
-/** Which way a request takes to its first token: the one that should take the least time, by measured costs, among those it allows. */
+/**
+ * Decides which way a request takes: the one with the least expected time to the first token, among
+ * those that it allows.
+ */
+
+import type { Way } from '../engine/service.ts'
 import { type Companion, type Companions, type Ending, optimistic } from './companions.ts'
-import { LocalCosts, type RemotePromptCost, type Way } from './costs.ts'
+import { LocalCosts, type RemotePromptCost } from './costs.ts'
 import type { Estimate } from './measure.ts'
 
 export interface RouteRequest {
-  /** Tokens that are not in the prefix cache. */
+  /** Number of prompt tokens that are not in the prefix cache. */
   readonly tokens: number
-  /** Whether the first token may come from predicted K and V. */
+  /** True if the first token may come from predicted K and V. */
   readonly predicted: boolean
-  /** Bytes of K and V of a token on the wire. */
+  /** Size of a token's K and V on the wire, in bytes. */
   readonly bytesPerToken: number
-  /** Ways that may be taken; `local` always may. */
+  /** Ways that may be taken beside `local`. */
   readonly ways: readonly Way[]
-  /** Milliseconds until the local engine turns to it, as far as it is known. */
+  /** Estimated time until the local engine begins, in milliseconds. */
   readonly localQueueMs: number
 }
 
 export interface Decision<C> {
   readonly way: Way
-  /** Undefined for `local`. */
+  /** The companion to ask; undefined for `local`. */
   readonly companion: Companion<C> | undefined
   readonly predictedMs: number
-  /** What each way should take, milliseconds. */
+  /** Expected time of each way that was possible, in milliseconds. */
   readonly considered: Readonly<Partial<Record<Way, number>>>
   readonly request: RouteRequest
 }
 
-/** What came of it. */
+/** What came of a decision. */
 export interface Outcome {
-  /** To the first token. */
+  /** Time to the first token, in milliseconds; 0 if there was none. */
   readonly ttftMs: number
-  /** Of the part that was done here: reading the prompt, and how many tokens of it. */
+  /** The part of the prompt that was read here: number of tokens, and milliseconds. */
   readonly local?: { readonly tokens: number; readonly ms: number } | undefined
-  /** Of the companion; undefined where none was asked. */
+  /** How the companion's part ended; undefined if none was asked. */
   readonly ending?: Ending | undefined
-  /** Bytes that came from it, and milliseconds from the first to the last of them. */
+  /** Number of bytes that came from it, and milliseconds from the first to the last of them. */
   readonly transfer?: { readonly bytes: number; readonly ms: number } | undefined
 }
 
 export interface RouterOptions {
-  /** A first guess, until prompts were read here. Default 4. */
+  /** The first guess, in milliseconds per token, until prompts have been read here. Default 4. */
   readonly localMsPerToken?: number
-  /** Milliseconds. Default `performance.now`. */
+  /** Returns the time, in milliseconds. Default `performance.now`. */
   readonly now?: () => number
-  /** The way of all requests that may take it. Default: the quickest by measured cost. */
+  /** The way of all requests that may take it. Default: the fastest by measured costs. */
   readonly always?: Way | undefined
 }
 
-/** Two at once disturb each other, and cost the companion a prompt: a race must promise so much. */
+/**
+ * A race must take at most this share of the time of the best other way, since its sides disturb
+ * each other and use the companion.
+ */
 const raceGain = 0.9
 
 export class Router<C> {
@@ -66,10 +74,11 @@ export class Router<C> {
     this.#predicted = new LocalCosts(localMsPerToken / 2)
   }
 
-  /** Decides; whoever takes a way with a companion reports what came of it. */
+  /** Decides the way of a request. The caller must report what came of it. */
   decide(request: RouteRequest): Decision<C> {
     const now = this.#now()
-    const estimates = new Map<Way, Estimate>([['local', this.#local(request, now)]])
+    const local = this.#local(request, now)
+    const estimates = new Map<Way, Estimate>([['local', local]])
     const companion = this.companions.pick(this.#prompt(request, now), now)
     if (companion) {
       const prompt = this.#prompt(request, now)
@@ -78,29 +87,30 @@ export class Router<C> {
           estimates.set(way, companion.costs.estimate(way, prompt, now))
       const remote = estimates.get('remote')
       if (remote && request.ways.includes('race'))
-        estimates.set('race', companion.costs.race(estimates.get('local')!, remote, request.tokens, now))
+        estimates.set('race', companion.costs.race(local, remote, request.tokens, now))
     }
-    const way = this.#best(estimates)
-    const taken = way === 'local' || companion!.breaker.enter(now) ? way : 'local'
+    const best = this.#best(local, estimates)
+    const way = best === 'local' || companion?.breaker.enter(now) ? best : 'local'
     return {
-      way: taken,
-      companion: taken === 'local' ? undefined : companion,
-      predictedMs: estimates.get(taken)!.mean,
+      way,
+      companion: way === 'local' ? undefined : companion,
+      predictedMs: (estimates.get(way) ?? local).mean,
       considered: Object.fromEntries([...estimates].map(([name, { mean }]) => [name, mean])),
       request,
     }
   }
 
+  /** Learns from the outcome of a decision. */
   report({ way, companion, request, predictedMs }: Decision<C>, { ttftMs, local, ending, transfer }: Outcome): void {
     const now = this.#now()
     if (local) this.#costs(request).learn(local.tokens, local.ms, now)
     if (!companion || !ending) return
     this.companions.report(companion, ending, now)
     const { costs } = companion
-    // A race that was won here tells as much.
+    // A race counts even if it was won here.
     if (way === 'race' && ttftMs > 0) costs.learnRace(predictedMs, request.tokens, ttftMs, now)
     if (ending !== 'succeeded') return
-    // What waits for computing tells that the network is at least so fast.
+    // A transfer that waited for computing gives a lower bound of the bandwidth only.
     if (transfer && transfer.ms > 1) {
       const rate = transfer.bytes / transfer.ms
       const computing = request.tokens * costs.perToken.estimate(now).mean
@@ -109,12 +119,12 @@ export class Router<C> {
     if (way === 'relay' || way === 'remote') costs.learn(way, this.#prompt(request, now), ttftMs, now)
   }
 
-  #best(estimates: ReadonlyMap<Way, Estimate>): Way {
+  #best(local: Estimate, estimates: ReadonlyMap<Way, Estimate>): Way {
     if (this.#always && estimates.has(this.#always)) return this.#always
     let best: Way = 'local'
-    let least = optimistic(estimates.get('local')!)
+    let least = optimistic(local)
     for (const [way, estimate] of estimates) {
-      // What is doubted of a race is doubted of its sides, too.
+      // The doubt of a race is that of its sides, which have it already.
       const ms = way === 'race' ? estimate.mean / raceGain : optimistic(estimate)
       if (ms < least) [best, least] = [way, ms]
     }
@@ -126,10 +136,13 @@ export class Router<C> {
     return { mean: mean + localQueueMs, deviation, doubt }
   }
 
-  /** Where one kind of prefill was never seen the other tells of it. */
+  /**
+   * Predicts the time of reading a prompt here. A kind of prefill without values borrows the
+   * estimate of the other.
+   */
   #reading(predicted: boolean, tokens: number, now: number): Estimate {
-    const [own, other] = predicted ? [this.#predicted, this.#exact] : [this.#exact, this.#predicted]
-    if (own.seen || !other.seen) return own.estimate(tokens, now)
+    const [asked, other] = predicted ? [this.#predicted, this.#exact] : [this.#exact, this.#predicted]
+    if (asked.seen || !other.seen) return asked.estimate(tokens, now)
     const { mean, deviation } = other.estimate(tokens, now)
     const factor = predicted ? 0.6 : 1.7
     return { mean: factor * mean, deviation: factor * deviation, doubt: 0.5 * factor * mean }

@@ -1,36 +1,42 @@
 /**
- * Requests that may be read elsewhere: here, by a companion whose K and V come here, by a companion that answers whole, or both at
- * once. Whatever fails, the answer goes on here behind the tokens that were shown: none is lost, none comes twice.
+ * Answers requests whose prompts may be read elsewhere: by this engine, by a companion whose K and
+ * V come here, by a companion that answers whole, or by two of them at once. Whatever fails, the
+ * answer continues here after the tokens that were shown: none is lost, and none is shown twice.
  */
-
 import { ForetokenError } from '../base/errors.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import type { PreparedPrompt, PromptInput } from '../base/prompt.ts'
 import { Trace } from '../base/trace.ts'
 import type { SchedulerStats } from '../decode/scheduler.ts'
 import type { Engine } from '../engine/engine.ts'
-import { checkedRequest, type GenerateRequest } from '../engine/options.ts'
+import { generateFrom } from '../engine/event-reader.ts'
+import { submitMany } from '../engine/many.ts'
+import { checkedRequest, type GenerateOptions, type GenerateRequest, type ManyOptions } from '../engine/options.ts'
+import type { Outcome, TextService, Way } from '../engine/service.ts'
+import type { GenerateEvent } from '../stream/events.ts'
 import { checkPrompt } from '../tokens/checked-prompt.ts'
-import { isPrepared } from '../tokens/prompt.ts'
+import { isPrepared, type PromptOptions } from '../tokens/prompt.ts'
 import type { PrepareOptions } from '../tokens/prompts.ts'
 import { after } from '../transfer/patience.ts'
 import type { RemoteCompanion } from '../transfer/remote.ts'
-import { Route } from './answer.ts'
 import type { Companion } from './companions.ts'
-import type { Way } from './costs.ts'
 import type { AnswerOptions, Deciding, RoutedAnswer, TokenRequest } from './request.ts'
+import { Route } from './route.ts'
 import { Router } from './router.ts'
 
 export interface RoutedOptions extends AnswerOptions {
-  /** The way of all requests that may take it. Default: the quickest by measured cost. */
+  /** The way of all requests that may take it. Default: the fastest by measured costs. */
   readonly always?: Way
   readonly router?: Deciding
 }
 
-/** What is learned of companions is asked for again after so long. */
+/**
+ * How often companions are asked for their status, and how long each may take to answer, in
+ * milliseconds.
+ */
 const statusMs = 5000
 
-export class Routed {
+export class Routed implements TextService {
   readonly router: Deciding
   readonly #engine: Engine
   readonly #options: RoutedOptions
@@ -42,39 +48,100 @@ export class Routed {
     this.router = options.router ?? new Router(options.companions, { always: options.always })
   }
 
-  /**
-   * Takes a request on. Throws what `Engine.submit` throws of its prompt; reading it, what that throws else. Read the answer, cancel it or abort the
-   * request's signal: until then it holds cached pages and its companion.
-   */
-  submit(asked: GenerateRequest): RoutedAnswer {
-    const given = checkedRequest(asked)
-    checkPrompt(given.prompt)
-    const trace = new Trace(isPrepared(given.prompt) ? given.prompt.times : undefined)
-    const onTemplate = () => trace.mark('templated')
-    const ids = this.#engine.promptIds(given.prompt, { ...given, onTemplate })
-    trace.mark('tokenized')
-    // An answer that may move must draw the same numbers wherever it is made.
-    const seed = given.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!
-    const request: TokenRequest = { ...given, prompt: ids, raw: true, seed }
-    // Asked behind an answer, not beside it: a core that is busy with a pass would take its own work for the network's.
-    const onEnd = () => {
-      if (performance.now() - this.#asked > statusMs) void this.refresh()
-    }
-    if (this.#asked === Number.NEGATIVE_INFINITY) void this.refresh()
-    return new Route(this.#engine, this.#options, this.router, request, trace, onEnd)
+  get archive(): TextService['archive'] {
+    return this.#engine.archive
   }
 
-  /** As `Engine.prepare`. */
+  get tokenizer(): TextService['tokenizer'] {
+    return this.#engine.tokenizer
+  }
+
+  /** Maximum number of tokens in a prompt and its answer together. */
+  get context(): number {
+    return this.#engine.context
+  }
+
+  get loadMs(): number {
+    return this.#engine.loadMs
+  }
+
+  get prediction(): TextService['prediction'] {
+    return this.#engine.prediction
+  }
+
+  get backend(): TextService['backend'] {
+    return this.#engine.backend
+  }
+
+  /** The counts of the engine here; what companions compute is not among them. */
+  get stats(): SchedulerStats {
+    return this.#engine.stats
+  }
+
+  /** Returns the token ids of a prompt, as `Engine.promptIds` does. */
+  promptIds(prompt: PromptInput, options: PromptOptions & { onTemplate?: () => void } = {}): number[] {
+    return this.#engine.promptIds(prompt, options)
+  }
+
+  /** Makes token ids of a prompt without blocking the host, as `Engine.prepare` does. */
   prepare(prompt: PromptInput, options: PrepareOptions = {}): Promise<PreparedPrompt> {
     return this.#engine.prepare(prompt, options)
   }
 
-  /** Asks every companion how it is; one that does not answer is a failure of it. Never rejects. */
+  /**
+   * Answers a prompt or a whole request, event by event. The request is submitted on the first
+   * `next()`, not before. Rejects with what `prepare` and `submit` throw.
+   */
+  generate(prompt: PromptInput | GenerateRequest, options: GenerateOptions = {}): AsyncGenerator<GenerateEvent> {
+    return generateFrom(this, prompt, options)
+  }
+
+  /**
+   * Answers many requests, `concurrency` (default 32) at a time; yields each outcome as soon as it
+   * is known, in any order.
+   */
+  generateMany(
+    requests: Iterable<GenerateRequest> | AsyncIterable<GenerateRequest>,
+    options: ManyOptions = {},
+  ): AsyncGenerator<Outcome> {
+    return submitMany(requests, (request) => this.submit(request), options)
+  }
+
+  /**
+   * Submits a request at once, and decides its way. Throws what `Engine.submit` throws of its
+   * prompt; its other failures come with the events. Read the answer, cancel it or abort the
+   * request's signal: until then it holds cached pages and its companion.
+   */
+  submit(request: GenerateRequest): RoutedAnswer {
+    const checked = checkedRequest(request)
+    checkPrompt(checked.prompt)
+    const trace = new Trace(isPrepared(checked.prompt) ? checked.prompt.times : undefined)
+    const onTemplate = () => trace.mark('templated')
+    const ids = this.#engine.promptIds(checked.prompt, { ...checked, onTemplate })
+    trace.mark('tokenized')
+    // An answer that may move must draw the same numbers wherever it is made.
+    const { seed = randomSeed() } = checked
+    // Asked after an answer, not beside it: on a core that is busy with a pass, its own work would
+    // count as the network's.
+    const onEnd = () => {
+      if (performance.now() - this.#asked > statusMs) void this.refresh()
+    }
+    if (this.#asked === Number.NEGATIVE_INFINITY) void this.refresh()
+    const routed: TokenRequest = { ...checked, prompt: ids, raw: true, seed }
+    return new Route(this.#engine, this.#options, this.router, routed, trace, onEnd)
+  }
+
+  /** Asks every companion for its status. One that does not answer has failed. Never rejects. */
   async refresh(): Promise<void> {
     const { closing } = this.#engine
     if (closing.aborted) return
     this.#asked = performance.now()
     await Promise.all(this.#options.companions.list.map((companion) => this.#ask(companion, closing)))
+  }
+
+  /** Closes the engine here, which ends all requests as `aborted`. May be called twice. */
+  close(): Promise<void> {
+    return this.#engine.close()
   }
 
   async #ask(companion: Companion<RemoteCompanion>, closing: AbortSignal): Promise<void> {
@@ -101,7 +168,12 @@ export class Routed {
   }
 }
 
-/** Whether an engine was at work between two looks at it. */
+function randomSeed(): number {
+  const [seed = 0] = crypto.getRandomValues(new Uint32Array(1))
+  return seed
+}
+
+/** Returns true if an engine has computed between two looks at its counts. */
 function computed(before: SchedulerStats, after: SchedulerStats): boolean {
   return before.running > 0 || after.running > 0 || before.passes !== after.passes
 }

@@ -1,27 +1,32 @@
-/** How long an answer waits for a companion. */
+/** How long an answer waits for a companion, in milliseconds. */
 import type { WaitBudget } from '../transfer/patience.ts'
 import type { RemoteKv } from '../transfer/remote.ts'
 
-/** How long a companion may be waited for before the prompt is read here: three times what it should take, and a second. */
+/**
+ * Returns how long to wait for a companion before the prompt is read here: three times the
+ * predicted time, and a second.
+ */
 export function patienceMs(predicted: number): number {
   return Math.min(60_000, Math.ceil(3 * predicted) + 1000)
 }
 
 /**
- * What each token of a relayed answer gives back of that, milliseconds. A step reads all weights once, as reading the prompt does, so that three times
- * the prompt's time is ample; nobody waits for less than a token a second, and a busy machine is not given up for 150 ms.
+ * Returns how much of that time each token of a relayed answer gives back. A step reads all weights
+ * once, as reading the prompt does, so that three times the prompt's time is ample. It is at least
+ * 150 ms, so that a busy machine is not given up, and at most a second, which is the slowest useful
+ * pace.
  */
 export function tokenMs(predicted: number): number {
   return Math.min(1000, Math.max(150, 3 * predicted))
 }
 
-/** The body, with the clock running while it is waited for. */
+/** Returns the body; the budget's clock runs while the reader waits for it. */
 export function waitingWith(budget: WaitBudget, { body }: RemoteKv): AsyncIterable<Uint8Array> {
-  const pieces = body[Symbol.asyncIterator]()
+  const chunks = body[Symbol.asyncIterator]()
   return {
     [Symbol.asyncIterator]: () => ({
-      next: () => budget.wait(pieces.next()),
-      return: async () => (await pieces.return?.()) ?? { done: true, value: undefined },
+      next: () => budget.wait(chunks.next()),
+      return: async () => (await chunks.return?.()) ?? { done: true, value: undefined },
     }),
   }
 }

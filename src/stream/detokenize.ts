@@ -1,28 +1,37 @@
-/** Token ids to text, as they come: whole UTF-8 only. */
+/** Turns token ids into text as they come. Text is always whole UTF-8. */
 
-/** What a tokenizer says of its vocabulary. */
+/** The parts of a tokenizer that describe its vocabulary. */
 export interface TokenBytes {
-  /** The bytes that an id stands for, often no whole character. */
+  /** Returns the bytes of an id. They may be part of a character. */
   tokenBytes(id: number): Uint8Array
-  /** Whether an id is markup (end of turn, roles) and not text. */
+  /** Returns true if an id is markup (end of turn, roles), not text. */
   isSpecial(id: number): boolean
 }
 
 export interface DetokenizerOptions {
-  /** Show special tokens too. Default false. */
+  /** Shows special tokens, too. Default false. */
   readonly special?: boolean
-  /** Drop one space at the very beginning: a whole text of a SentencePiece model, not one that continues another. */
+  /**
+   * Drops one space at the very beginning: for a whole text of a SentencePiece model, not for one
+   * that continues another.
+   */
   readonly dropLeadingSpace?: boolean
 }
 
 export interface Detokenizer {
-  /** The text that `id` completes; may be empty. A character that lacks bytes is held until they come. */
+  /**
+   * Returns the text that `id` completes, which may be empty. A character that lacks bytes is held
+   * until they come.
+   */
   push(id: number): string
-  /** What is held at the end, as U+FFFD; begins anew. */
+  /** Returns the held bytes as U+FFFD, and starts a new text. */
   flush(): string
 }
 
-/** In total the text is that of `TextDecoder` over all bytes: what is not UTF-8 becomes U+FFFD in the same places. */
+/**
+ * The text in total equals that of `TextDecoder` over all bytes: bytes that are not UTF-8 become
+ * U+FFFD in the same places.
+ */
 export function createDetokenizer(vocabulary: TokenBytes, options: DetokenizerOptions = {}): Detokenizer {
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
   let begun = !options.dropLeadingSpace

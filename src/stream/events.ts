@@ -1,9 +1,9 @@
-/** What a request's reader sees, in order: one `prompt`, a `token` for each token, one `done`. */
+/** The events of an answer, in order: one `prompt`, a `token` for each token, one `done`. */
 import type { Timings } from '../base/trace.ts'
 
 export interface PromptEvent {
   readonly type: 'prompt'
-  /** The prompt as the model sees it, chat template included. */
+  /** Ids of the prompt as the model sees it, with the chat template. */
   readonly ids: readonly number[]
 }
 
@@ -14,25 +14,34 @@ export interface ScoredToken {
 
 export interface TokenEvent extends ScoredToken {
   readonly type: 'token'
-  /** What may be shown now: whole UTF-8, nothing that could be the start of a stop string; may be empty. */
+  /**
+   * Text that may be shown now: whole UTF-8, and no possible beginning of a stop string. May be
+   * empty.
+   */
   readonly text: string
   readonly topLogprobs?: readonly ScoredToken[]
 }
 
 export interface DoneEvent {
   readonly type: 'done'
-  /** `stop`: end of turn or a stop string; `length`: `maxTokens` reached; `context`: the context is full. */
+  /**
+   * `stop`: end of turn or a stop string; `length`: `maxTokens` was reached; `context`: the context
+   * is full.
+   */
   readonly finishReason: 'stop' | 'length' | 'context'
   readonly text: string
   readonly ids: readonly number[]
   readonly timings: Timings
-  /** Prompt tokens whose keys and values came from the prefix cache. */
+  /** Number of prompt tokens whose K and V came from the prefix cache. */
   readonly cached_tokens: number
-  /** What the cache held when the first token was made; `refined` if it was predicted, and made exact since. */
+  /**
+   * What the cache held when the first token was made; `refined` if it was predicted then and made
+   * exact since.
+   */
   readonly prefill: 'exact' | 'predicted' | 'refined'
-  /** The first token of the answer that was made from an exact cache, from 0; absent if none was. */
+  /** Index of the first answer token that was made from an exact cache; absent if there is none. */
   readonly exact_from?: number
-  /** Work before the first token by that of an exact prefill, by formula; 1 for exact. */
+  /** Work before the first token divided by that of an exact prefill, by a formula; 1 for exact. */
   readonly prefill_share: number
   readonly memory: { readonly wasm_bytes: number }
   readonly build: string

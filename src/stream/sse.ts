@@ -1,12 +1,14 @@
 /**
- * Reads server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream) as servers really send them.
- * It departs from the standard in two points: an event that the stream's end cuts off before its blank line is given all the same, since some servers
- * leave that line out, and a field `error` makes an event of that name, as older llama.cpp servers send failures.
+ * Reads server-sent events
+ * (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream) as
+ * servers really send them. It departs from the standard in two points: an event that ends with the
+ * stream, without its blank line, counts, since some servers leave that line out; and a field
+ * `error` makes an event of that name, since older llama.cpp servers send failures so.
  */
 import { ForetokenError } from '../base/errors.ts'
 
 export interface ServerEvent {
-  /** `message` where the server names none. */
+  /** The event's name; `message` if the server names none. */
   readonly event: string
   /** Its `data` lines, joined by line feeds. */
   readonly data: string
@@ -15,30 +17,34 @@ export interface ServerEvent {
 /** Maximum size of one event, in UTF-16 units. */
 export const longestEvent = 16 << 20
 
-/** Text in any pieces to events. The time it takes grows with the text, however small the pieces are. */
+/**
+ * Turns bytes in chunks of any size into events. The time is proportional to the text, however
+ * small the chunks are.
+ */
 export class SseParser {
   readonly #decoder = new TextDecoder()
-  /** The line that has begun, and whether the last character was a CR, which an LF may complete. */
+  /** The parts of the line that has begun. */
   #line: string[] = []
+  /** True if the last character was a CR, which an LF may complete. */
   #afterCr = false
   #event = ''
   #data: string[] = []
-  /** Units held, plus one for each piece and line, so that empty ones count too. */
+  /** Number of UTF-16 units held, plus one for each part and line, so that empty ones count too. */
   #held = 0
 
-  /** Events that these bytes complete. Throws `network` for one that is too long. */
+  /** Returns the events that these bytes complete. Throws `network` for one that is too long. */
   push(bytes: Uint8Array): ServerEvent[] {
-    return this.#take(this.#decoder.decode(bytes, { stream: true }))
+    return this.#read(this.#decoder.decode(bytes, { stream: true }))
   }
 
-  /** The event that the end of the stream completes, if any. */
+  /** Returns the event that the end of the stream completes, if any. */
   end(): ServerEvent[] {
-    const events = this.#take(this.#decoder.decode())
+    const events = this.#read(this.#decoder.decode())
     if (this.#line.length > 0) this.#endLine()
     return [...events, ...this.#endEvent()]
   }
 
-  #take(text: string): ServerEvent[] {
+  #read(text: string): ServerEvent[] {
     const events: ServerEvent[] = []
     let from = this.#afterCr && text.startsWith('\n') ? 1 : 0
     if (text !== '') this.#afterCr = text.endsWith('\r')
@@ -54,10 +60,10 @@ export class SseParser {
     return events
   }
 
-  #hold(piece: string): void {
-    if (piece === '') return
-    this.#line.push(piece)
-    this.#held += piece.length + 1
+  #hold(part: string): void {
+    if (part === '') return
+    this.#line.push(part)
+    this.#held += part.length + 1
     if (this.#held > longestEvent)
       throw new ForetokenError('network', `an event of the stream is longer than ${longestEvent} characters`)
   }
@@ -83,7 +89,10 @@ export class SseParser {
   }
 }
 
-/** The events of a body. A reader that stops early cancels it. Rejects as the body does, and with `network` for an event that is too long. */
+/**
+ * Yields the events of a body. Leaving the loop early cancels it. Rejects as the body does, and
+ * with `network` for an event that is too long.
+ */
 export async function* serverEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerEvent> {
   const reader = body.getReader()
   const parser = new SseParser()
@@ -94,7 +103,7 @@ export async function* serverEvents(body: ReadableStream<Uint8Array>): AsyncGene
       if (done) return
     }
   } finally {
-    // Nobody waits for it: the other end may never answer.
+    // Not awaited, since the other end may never answer.
     reader.cancel().catch(() => {})
   }
 }

@@ -1,22 +1,24 @@
 /**
- * Finds added tokens in a text: those whose text is read as one token wherever it stands. Of several that begin at one place the longest
- * is taken, as by Hugging Face's `tokenizers`. A special token is found only where a template, or who gave a raw text, wrote all of it.
+ * Finds added tokens in a text: those whose text is read as one token wherever it occurs. Of
+ * several that begin at one place the longest is taken, as in Hugging Face's `tokenizers`. A
+ * special token counts only if a template, or the author of a raw prompt, wrote all of it.
  */
 import type { Origin } from './origin.ts'
 
+/** A token that is recognized by its text. */
 export interface AddedToken {
   readonly id: number
   readonly content: string
   readonly special: boolean
-  /** Takes the white space before it, or behind it. */
+  /** Also matches the white space before it (lstrip) or after it (rstrip). */
   readonly lstrip: boolean
   readonly rstrip: boolean
-  /** Counts only where no letter or digit stands beside it. */
+  /** Matches only if no letter or digit is adjacent. */
   readonly singleWord: boolean
 }
 
-/** A run of a marked text, or a token in it. */
-export type Piece = { readonly text: string; readonly token?: undefined } | { readonly token: AddedToken }
+/** A section of a marked text, or a token found in it. */
+export type TextOrToken = { readonly text: string; readonly token?: undefined } | { readonly token: AddedToken }
 
 interface Node {
   readonly next: Map<number, Node>
@@ -27,11 +29,12 @@ const isSpace = (character: string | undefined) => character !== undefined && /^
 const isWord = (character: string | undefined) =>
   character !== undefined && /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]$/u.test(character)
 
+/** A trie of added tokens. */
 export class AddedTokens {
   readonly #root: Node = { next: new Map(), token: undefined }
   readonly #origin: Origin
 
-  /** Each with the text that it is found by. */
+  /** `tokens` are pairs of a token and the text that it is found by. */
   constructor(tokens: Iterable<readonly [text: string, token: AddedToken]>, origin: Origin) {
     this.#origin = origin
     for (const [text, token] of tokens) {
@@ -50,8 +53,8 @@ export class AddedTokens {
     }
   }
 
-  /** The text's runs and tokens in order; runs that are empty are left out. */
-  *split(marked: string): Generator<Piece> {
+  /** Yields the sections and tokens of a marked text in order. Empty sections are left out. */
+  *split(marked: string): Generator<TextOrToken> {
     const plain = this.#origin.plain(marked)
     let done = 0
     for (let at = 0; at < plain.length; at++) {
@@ -75,18 +78,21 @@ export class AddedTokens {
     for (let end = from; end < plain.length; ) {
       node = node.next.get(plain.charCodeAt(end++))
       if (!node) break
-      if (node.token && this.#counts(node.token, marked, plain, from, end)) best = { token: node.token, end }
+      if (node.token && this.#matches(node.token, marked, plain, from, end)) best = { token: node.token, end }
     }
     return best
   }
 
-  #counts(token: AddedToken, marked: string, plain: string, from: number, end: number): boolean {
+  #matches(token: AddedToken, marked: string, plain: string, from: number, end: number): boolean {
     if (token.singleWord && (isWord(characterBefore(plain, from)) || isWord(characterAt(plain, end)))) return false
-    const own = marked.slice(from, end) === plain.slice(from, end)
-    return own || !(token.special || this.#swallows(marked, plain, from, end))
+    const unmarked = marked.slice(from, end) === plain.slice(from, end)
+    return unmarked || !(token.special || this.#swallows(marked, plain, from, end))
   }
 
-  /** Whether a person's text would swallow the beginning of a special token that the template wrote. */
+  /**
+   * Returns whether a match in user text would swallow the beginning of a special token that the
+   * template wrote.
+   */
   #swallows(marked: string, plain: string, from: number, end: number): boolean {
     for (let at = from + 1; at < end; at++) {
       if (marked.charCodeAt(at) !== plain.charCodeAt(at)) continue

@@ -1,34 +1,37 @@
 /**
- * Byte-pair encoding of one word, by token ids: the pair of neighbours with the lowest rank is merged, the leftmost first, until no
- * pair merges. A word of n symbols takes O(n log n).
+ * Encodes one word by byte-pair encoding on token ids: the adjacent pair with the lowest rank is
+ * merged, the leftmost first, until no pair merges. A word of n symbols takes O(n log n).
  *
- * Nothing is remembered from one word to the next: a cache of words would be shared by everybody who uses the model, and its times
- * would tell one what another has sent.
+ * Nothing is remembered from one word to the next: a cache of words would be shared by everyone who
+ * uses the model, and its timing would reveal what others have sent.
  */
+import { defined } from '../base/at.ts'
 import type { Vocabulary } from '../model/vocabulary.ts'
 import type { MergeRanks } from './merges.ts'
 
+/** Tables and settings of a BPE model. */
 export interface BpeOptions {
   readonly ranks: MergeRanks
-  /** Id of the token that each merge makes, by rank. */
+  /** Id of the token that each merge produces, by rank. */
   readonly merged: Uint32Array
   readonly vocabulary: Pick<Vocabulary, 'find'>
-  /** Id of a symbol that is no token; undefined where such symbols are dropped. */
+  /** Id for a symbol that is not a token; undefined if such symbols are dropped. */
   readonly unknown: number | undefined
-  /** Neighbouring unknown symbols become one. */
+  /** Whether adjacent unknown symbols become one. */
   readonly fuseUnknown: boolean
-  /** A symbol that is no token becomes its bytes' tokens, `<0x00>` to `<0xFF>`. */
+  /** Whether a symbol that is not a token becomes the tokens of its bytes, `<0x00>` to `<0xFF>`. */
   readonly byteFallback: boolean
-  /** A word that is a token is that token, whatever the merges say. */
+  /** Whether a word that is itself a token is encoded as it, regardless of the merges. */
   readonly ignoreMerges: boolean
 }
 
-/** Below this a scan over all pairs is faster than a heap. */
-const scanned = 48
+/** Up to this many symbols a scan over all pairs is faster than a heap. */
+const scanLimit = 48
 
-/** Ranks and positions share a number that is exact: position in the low bits. */
+/** A heap key is one exact number: rank * positions + position. */
 const positions = 2 ** 22
 
+/** A BPE encoder. It is not reentrant: it reuses its arrays. */
 export class Bpe {
   readonly #options: BpeOptions
   readonly #ids: number[] = []
@@ -38,7 +41,7 @@ export class Bpe {
     this.#options = options
   }
 
-  /** Appends the ids of `word` to `into`. */
+  /** Appends the ids of `word` to `into`. Throws RangeError for a word of 2^22 symbols or more. */
   encode(word: string, into: number[]): void {
     const { ignoreMerges, vocabulary } = this.#options
     const whole = ignoreMerges ? vocabulary.find(word, 0, word.length) : undefined
@@ -47,18 +50,18 @@ export class Bpe {
       return
     }
     const ids = this.#symbols(word)
-    const length = ids.length <= scanned ? this.#scan(ids) : this.#heap(ids)
-    for (let at = 0; at < length; at++) into.push(ids[at]!)
+    const length = ids.length <= scanLimit ? this.#scan(ids) : this.#heap(ids)
+    for (let at = 0; at < length; at++) into.push(defined(ids[at]))
     ids.length = 0
   }
 
-  /** The word's characters as ids. */
+  /** Returns the ids of the word's characters, in the shared array. */
   #symbols(word: string): number[] {
     const { vocabulary, unknown, fuseUnknown } = this.#options
     const ids = this.#ids
     let wasUnknown = false
     for (let from = 0; from < word.length; ) {
-      const to = from + (word.codePointAt(from)! > 0xffff ? 2 : 1)
+      const to = from + (defined(word.codePointAt(from)) > 0xffff ? 2 : 1)
       const id = vocabulary.find(word, from, to)
       const bytes = id === undefined ? this.#bytes(word.slice(from, to)) : undefined
       if (id !== undefined) ids.push(id)
@@ -86,43 +89,48 @@ export class Bpe {
     return this.#options.ranks.get(left, right) ?? Number.POSITIVE_INFINITY
   }
 
+  /** Returns the rank of the pair that begins at `at`. */
+  #rankAt(ids: readonly number[], at: number): number {
+    return this.#rank(defined(ids[at]), defined(ids[at + 1]))
+  }
+
   /** Merges in place, and returns how many ids are left. */
   #scan(ids: number[]): number {
     const ranks = this.#ranks
     let length = ids.length
-    for (let at = 0; at + 1 < length; at++) ranks[at] = this.#rank(ids[at]!, ids[at + 1]!)
+    for (let at = 0; at + 1 < length; at++) ranks[at] = this.#rankAt(ids, at)
     for (;;) {
       let best = Number.POSITIVE_INFINITY
       let where = -1
       for (let at = 0; at + 1 < length; at++)
-        if (ranks[at]! < best) {
-          best = ranks[at]!
+        if (defined(ranks[at]) < best) {
+          best = defined(ranks[at])
           where = at
         }
       if (where < 0) return length
-      ids[where] = this.#options.merged[best]!
+      ids[where] = defined(this.#options.merged[best])
       length--
-      for (let at = where + 1; at < length; at++) {
-        ids[at] = ids[at + 1]!
-        ranks[at] = ranks[at + 1]!
-      }
-      if (where > 0) ranks[where - 1] = this.#rank(ids[where - 1]!, ids[where]!)
-      if (where + 1 < length) ranks[where] = this.#rank(ids[where]!, ids[where + 1]!)
+      for (let at = where + 1; at < length; at++) ids[at] = defined(ids[at + 1])
+      for (let at = where + 1; at + 1 < length; at++) ranks[at] = defined(ranks[at + 1])
+      if (where > 0) ranks[where - 1] = this.#rankAt(ids, where - 1)
+      if (where + 1 < length) ranks[where] = this.#rankAt(ids, where)
     }
   }
 
-  /** The same with a heap of pairs; a pair that has changed since it was put there is passed over. */
+  /**
+   * Does the same with a heap of pairs, which skips pairs that have changed since they were pushed.
+   */
   #heap(ids: number[]): number {
     const count = ids.length
     if (count >= positions) throw new RangeError(`a word of ${count} symbols; at most ${positions - 1}`)
     const next = new Int32Array(count)
     const previous = new Int32Array(count)
-    const gone = new Uint8Array(count)
+    const removed = new Uint8Array(count)
     const heap = new MinHeap()
     const offer = (left: number) => {
-      const right = next[left]!
+      const right = defined(next[left])
       if (right >= count) return
-      const rank = this.#rank(ids[left]!, ids[right]!)
+      const rank = this.#rank(defined(ids[left]), defined(ids[right]))
       if (rank < Number.POSITIVE_INFINITY) heap.push(rank * positions + left)
     }
     for (let at = 0; at < count; at++) {
@@ -133,17 +141,20 @@ export class Bpe {
     for (let key = heap.pop(); key !== undefined; key = heap.pop()) {
       const rank = Math.floor(key / positions)
       const left = key - rank * positions
-      const right = next[left]!
-      if (gone[left] === 1 || right >= count || this.#rank(ids[left]!, ids[right]!) !== rank) continue
-      ids[left] = this.#options.merged[rank]!
-      gone[right] = 1
-      next[left] = next[right]!
-      if (next[left]! < count) previous[next[left]!] = left
-      if (previous[left]! >= 0) offer(previous[left]!)
+      const right = defined(next[left])
+      if (removed[left] === 1 || right >= count) continue
+      if (this.#rank(defined(ids[left]), defined(ids[right])) !== rank) continue
+      ids[left] = defined(this.#options.merged[rank])
+      removed[right] = 1
+      const after = defined(next[right])
+      next[left] = after
+      if (after < count) previous[after] = left
+      const before = defined(previous[left])
+      if (before >= 0) offer(before)
       offer(left)
     }
     let length = 0
-    for (let at = 0; at < count; at = next[at]!) ids[length++] = ids[at]!
+    for (let at = 0; at < count; at = defined(next[at])) ids[length++] = defined(ids[at])
     return length
   }
 }
@@ -156,8 +167,9 @@ class MinHeap {
     let at = keys.push(key) - 1
     while (at > 0) {
       const parent = (at - 1) >> 1
-      if (keys[parent]! <= key) break
-      keys[at] = keys[parent]!
+      const above = defined(keys[parent])
+      if (above <= key) break
+      keys[at] = above
       at = parent
     }
     keys[at] = key
@@ -172,9 +184,10 @@ class MinHeap {
     for (;;) {
       let child = 2 * at + 1
       if (child >= keys.length) break
-      if (child + 1 < keys.length && keys[child + 1]! < keys[child]!) child++
-      if (keys[child]! >= last) break
-      keys[at] = keys[child]!
+      if (child + 1 < keys.length && defined(keys[child + 1]) < defined(keys[child])) child++
+      const below = defined(keys[child])
+      if (below >= last) break
+      keys[at] = below
       at = child
     }
     keys[at] = last

@@ -1,6 +1,7 @@
 /**
- * Byte-level BPE writes each byte as one printable letter (GPT-2's `bytes_to_unicode`): bytes that print stand for
- * themselves, the others are counted up from U+0100.
+ * Converts between bytes and the letters of byte-level BPE, which writes each byte as one printable
+ * letter (GPT-2's `bytes_to_unicode`): printable bytes represent themselves, and the others are
+ * numbered from U+0100.
  */
 const byteOf = new Map<number, number>()
 const letterOf: string[] = []
@@ -11,18 +12,21 @@ for (let byte = 0, next = 0x100; byte < 256; byte++) {
   letterOf.push(String.fromCharCode(letter))
 }
 
-/** The bytes that a token's letters stand for; a letter outside the alphabet stands for its own UTF-8. */
+/**
+ * Returns the bytes that a token's letters represent. A letter outside the alphabet represents its
+ * own UTF-8.
+ */
 export function byteLevelBytes(token: string): Uint8Array {
   const bytes: number[] = []
   for (const letter of token) {
-    const byte = byteOf.get(letter.codePointAt(0)!)
+    const byte = byteOf.get(letter.codePointAt(0) ?? 0)
     if (byte !== undefined) bytes.push(byte)
-    else for (const own of new TextEncoder().encode(letter)) bytes.push(own)
+    else for (const utf8 of new TextEncoder().encode(letter)) bytes.push(utf8)
   }
   return Uint8Array.from(bytes)
 }
 
-/** The letters of a text's UTF-8. */
+/** Returns the letters of a text's UTF-8 bytes. */
 export function byteLevelLetters(text: string): string {
   if (/^ ?[!-~]*$/.test(text)) return text.startsWith(' ') ? `${letterOf[0x20]}${text.slice(1)}` : text
   let letters = ''

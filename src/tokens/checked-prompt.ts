@@ -1,18 +1,18 @@
-/** Prompts as programs hand them in: checked before anything is made of them. */
+/** Checks prompts that programs pass in, before anything is done with them. */
 import { listOf, wrong } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { PromptInput } from '../base/prompt.ts'
 
-/** Throws `bad_argument` for what is neither a text, nor token ids, nor messages. */
+/** Throws `bad_argument` unless `prompt` is a text, token ids, or messages. */
 export function checkPrompt(prompt: unknown): asserts prompt is PromptInput {
   if (typeof prompt === 'string') return
   if (!Array.isArray(prompt)) throw wrong('prompt', 'a text, a list of messages or a list of token ids', prompt)
   const kind = typeof prompt[0]
-  for (let at = 0; at < prompt.length; at++) {
-    const entry: unknown = prompt[at]
+  for (let index = 0; index < prompt.length; index++) {
+    const entry: unknown = prompt[index]
     if (typeof entry !== kind || (kind !== 'number' && (kind !== 'object' || entry === null)))
-      throw wrong(`prompt[${at}]`, kind === 'number' ? 'a token id, as those before it' : 'a message', entry)
-    if (kind === 'object') checkMessage(`prompt[${at}]`, entry as Readonly<Record<string, unknown>>)
+      throw wrong(`prompt[${index}]`, kind === 'number' ? 'a token id like the first entry' : 'a message', entry)
+    if (kind === 'object') checkMessage(`prompt[${index}]`, entry as Readonly<Record<string, unknown>>)
   }
 }
 

@@ -1,26 +1,36 @@
 /**
- * A tokenizer.json comes from strangers, and its library trusts it: whatever would take more than linear time, grow a text without bound, or
- * compute something that is not what the file means is refused here, before anything is made of it.
+ * Checks a tokenizer.json, which comes from strangers and which its library trusts. Anything that
+ * would take more than linear time, grow a text without bound, or compute something other than what
+ * the file means is refused here, before it is used.
  */
+
 import { ForetokenError } from '../base/errors.ts'
 import type { TokenizerSpec } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import { isObject, type Json, show } from '../model/json.ts'
 import { limits } from '../model/limits.ts'
 import { checkId } from '../model/vocabulary.ts'
 import { shortestMatch, whyNotLinear } from './linear-pattern.ts'
 
-/** How many times as long normalizing may make a text. Compatibility forms (NFKC) take 18, all others together much less. */
+/**
+ * Factor by which normalizing may lengthen a text. Compatibility forms (NFKC) need 18, all others
+ * much less.
+ */
 const maxGrowth = 64
-/** Characters put before a text, as `▁` is. */
+/** Most characters that may be prepended to a text, as `▁` is. */
 const maxPrepended = 64
-/** Published patterns that take quadratic time, with ones that find the same in linear time: here, from the front of a run only. */
+/**
+ * Published patterns that take quadratic time, each with one that finds the same in linear time:
+ * this one starts at the front of a run only.
+ */
 const linearForms: Readonly<Record<string, string>> = { '\\s+$': '(?<!\\s)\\s+$' }
-/** Steps of a normalizer or pre-tokenizer. Published ones have up to seven. */
+/** Most steps of normalizer and pre-tokenizer together. Published ones have up to seven. */
 const maxSteps = 32
 
 /**
- * The spec as the library can be given it: with what it would misread put right, and without what we don't use. Throws `bad_model`,
- * and `unsupported` for what is not run, with its name.
+ * Returns the spec in the form that the library can take: corrected where the library would misread
+ * it, and without the parts that are not used. Throws `bad_model` for a spec that makes no sense or
+ * costs too much, and `unsupported`, with its name, for a feature that is not implemented.
  */
 export function checkedSpec(spec: TokenizerSpec): TokenizerSpec {
   const { json } = spec
@@ -34,11 +44,11 @@ export function checkedSpec(spec: TokenizerSpec): TokenizerSpec {
       added_tokens: checkedAdded(json.added_tokens),
       normalizer: checkedNormalizer(json.normalizer, steps),
       pre_tokenizer: checkedPreTokenizer(json.pre_tokenizer, steps),
-      // Beginnings and ends are put on by us; a processor could repeat a text any number of times.
+      // foretoken adds BOS and EOS itself; a processor could repeat a text any number of times.
       post_processor: null,
       decoder: json.decoder ?? null,
     },
-    // What is in it beside tokens is for tokenizers without a tokenizer.json.
+    // The other fields matter only for tokenizers without a tokenizer.json.
     config: {},
   }
 }
@@ -51,21 +61,21 @@ function unsupported(what: string): ForetokenError {
   return new ForetokenError('unsupported', `the tokenizer can't be run: ${what}`)
 }
 
-/** `packed`: its vocabulary and merges lie beside it. */
+/** `packed` says that vocabulary and merges are stored outside the JSON. */
 function checkedModel(model: Json, packed: boolean): Json {
   const { type, vocab, merges, dropout } = model
-  // Files of the first versions name no type.
+  // Files of the first versions have no type.
   const isBpe = type === 'BPE' || (type === undefined && (packed || Array.isArray(merges)))
-  if (!isBpe) throw unsupported(`its model is ${show(type)}; BPE is run`)
+  if (!isBpe) throw unsupported(`its model is ${show(type)}; only BPE is supported`)
   if (!packed && !isObject(vocab)) throw bad(`its vocab is ${show(vocab)}, not an object`)
   if (!packed && !Array.isArray(merges)) throw bad(`its merges are ${show(merges)}, not a list`)
   if (Array.isArray(merges) && merges.length > limits.merges)
     throw bad(`it has ${merges.length} merges; at most ${limits.merges} are read`)
   if (dropout !== undefined && dropout !== null && dropout !== 0)
-    throw unsupported(`dropout ${show(dropout)} would give a text other tokens each time`)
+    throw unsupported(`dropout ${show(dropout)} would tokenize a text differently each time`)
   for (const key of ['continuing_subword_prefix', 'continuing_subword_suffix', 'end_of_word_suffix'])
     if (model[key] !== undefined && model[key] !== null && model[key] !== '')
-      throw unsupported(`${key} is ${show(model[key])}; models without are run`)
+      throw unsupported(`${key} is ${show(model[key])}; only models without it are supported`)
   for (const key of ['fuse_unk', 'byte_fallback', 'ignore_merges'])
     if (typeof (model[key] ?? false) !== 'boolean') throw bad(`${key} is ${show(model[key])}, not true or false`)
   if (typeof (model.unk_token ?? '') !== 'string') throw bad(`unk_token is ${show(model.unk_token)}, not a text`)
@@ -105,11 +115,13 @@ function checkedNormalizer(normalizer: unknown, steps: Steps): Json | null {
   const growth = { times: 1, more: 0 }
   const checked = normalizerOf(normalizer ?? null, steps, growth)
   if (growth.times > maxGrowth)
-    throw unsupported(`its normalizer may make a text ${growth.times} times as long; at most ${maxGrowth} times is run`)
+    throw unsupported(
+      `its normalizer may make a text ${growth.times} times as long; at most ${maxGrowth} times is allowed`,
+    )
   return checked
 }
 
-/** How long a text of n characters may become: `times` n + `more`. */
+/** A text of n characters may grow to `times` n + `more`. */
 interface Growth {
   times: number
   more: number
@@ -150,7 +162,7 @@ function normalizerOf(value: unknown, steps: Steps, growth: Growth): Json | null
       if (typeof content !== 'string') throw bad(`Replace has ${show(content)} for content, not a text`)
       const least = checkedPattern(value.pattern, 'Replace')
       growth.times *= least === 0 ? 1 + content.length : Math.max(1, content.length / least)
-      // The library would read `$&` and its like, which mean themselves here.
+      // The library would interpret `$&` and similar, which are literal here.
       return { ...value, content: content.replaceAll('$', '$$$$') }
     }
     default:
@@ -163,9 +175,9 @@ function checkedPreTokenizer(value: unknown, steps: Steps): Json | null {
   return preTokenizerOf(value ?? null, steps, counted)
 }
 
-/** Types that have no settings, or none that cost. */
+/** Types without settings, or without settings that affect cost. */
 const plainTypes = ['Digits', 'Punctuation', 'Whitespace', 'WhitespaceSplit', 'BertPreTokenizer']
-/** Each makes a text longer: letters for bytes, or a mark before each piece. */
+/** Types that lengthen a text: by letters for bytes, or by a mark before each word. */
 const growingTypes = ['ByteLevel', 'Metaspace']
 
 function preTokenizerOf(value: unknown, steps: Steps, counted: Map<unknown, number>): Json | null {
@@ -179,8 +191,9 @@ function preTokenizerOf(value: unknown, steps: Steps, counted: Map<unknown, numb
     return { ...value, pretokenizers: pretokenizers.map((each: unknown) => preTokenizerOf(each, steps, counted)) }
   }
   if (growingTypes.includes(type as string)) {
-    counted.set(type, (counted.get(type) ?? 0) + 1)
-    if (counted.get(type)! > 1) throw unsupported(`its pre-tokenizer has ${type} twice`)
+    const count = (counted.get(type) ?? 0) + 1
+    counted.set(type, count)
+    if (count > 1) throw unsupported(`its pre-tokenizer has ${type} twice`)
     const { replacement = '▁', str_rep: written = '▁' } = value
     for (const text of [replacement, written])
       if (typeof text !== 'string' || [...text].length !== 1)
@@ -196,8 +209,7 @@ function preTokenizerOf(value: unknown, steps: Steps, counted: Map<unknown, numb
     return { ...value, pattern, invert: value.invert ?? false }
   }
   if (type === 'FixedLength') {
-    if (!Number.isSafeInteger(value.length) || (value.length as number) < 1)
-      throw bad(`FixedLength has the length ${show(value.length)}`)
+    if (!isWhole(value.length, 1)) throw bad(`FixedLength has the length ${show(value.length)}`)
     return value
   }
   if (plainTypes.includes(type as string)) return value
@@ -206,7 +218,7 @@ function preTokenizerOf(value: unknown, steps: Steps, counted: Map<unknown, numb
   throw unsupported(`its pre-tokenizer ${show(type)} is not known`)
 }
 
-/** Checks a pattern's time; gives the fewest characters that it matches. */
+/** Checks that a pattern takes linear time, and returns the fewest characters that it matches. */
 function checkedPattern(pattern: unknown, where: string): number {
   const { String: text, Regex: regex } = isObject(pattern) ? pattern : {}
   if (typeof text === 'string' && regex === undefined) return text.length

@@ -1,27 +1,34 @@
 /**
- * The content of a message is a text, a list of parts, or nothing; a chat template reads one or two of these. Which ones is found by trying:
- * it renders a short conversation of each form, once, and a form counts as read if what was written comes out as it is. To look into the
- * template for a loop over `content`, as others do, fails where it hands the content to a macro, or tests for a form and refuses it.
+ * Converts message content to a form that the chat template reads. The content of a message is a
+ * text, a list of parts, or absent, and a template reads one or two of these forms. Which ones is
+ * found by experiment: a short conversation of each form is rendered once, and a form counts as
+ * supported if its texts appear unchanged. Searching the template for a loop over `content`, as
+ * other programs do, fails if it passes the content to a macro, or tests for a form in order to
+ * refuse it.
  */
 import { ForetokenError } from '../base/errors.ts'
-import type { Given } from './jinja/render.ts'
+import type { TemplateInput } from './jinja/render.ts'
 import type { Origin } from './origin.ts'
 
+/** The forms of content that a template reads. */
 export interface Forms {
-  /** A content that is a text. */
+  /** Whether a text is read. */
   readonly text: boolean
-  /** A content that is a list of `{type: 'text', text}`. */
+  /** Whether a list of `{type: 'text', text}` is read. */
   readonly parts: boolean
-  /** An answer without content, as one that only calls tools. */
+  /** Whether an answer without content is read, such as one that only calls tools. */
   readonly none: boolean
 }
 
-/** A message, marked. */
-export type Fields = Readonly<Record<string, Given>>
+/** A message with marked texts (see origin.ts). */
+export type Fields = Readonly<Record<string, TemplateInput>>
 
 const needles = ['first needle', 'second needle'] as const
 
-/** `render` makes the text of a conversation, and throws where the template does; `maybeParts`: it may read parts. */
+/**
+ * Finds out which forms of content a template reads. `render` renders a conversation and throws if
+ * the template does; `maybeParts` is false if the template certainly does not read parts.
+ */
 export function formsOf(maybeParts: boolean, render: (messages: readonly Fields[]) => string): Forms {
   const reads = (messages: readonly Fields[]) => {
     try {
@@ -31,21 +38,22 @@ export function formsOf(maybeParts: boolean, render: (messages: readonly Fields[
       return false
     }
   }
-  const turns = (form: (text: string) => Given, answer: Given): Fields[] => [
+  const turns = (form: (text: string) => TemplateInput, answer: TemplateInput): Fields[] => [
     { role: 'user', content: form(needles[0]) },
     { role: 'assistant', content: answer },
     { role: 'user', content: form(needles[1]) },
   ]
-  const asParts = (text: string): Given => [textPart(text)]
-  const asText = (text: string): Given => text
-  // Each is tried where it is asked for: most templates are only ever given texts.
+  const asParts = (text: string): TemplateInput => [textPart(text)]
+  const asText = (text: string): TemplateInput => text
+  // Each form is tried on first use, since most templates only ever get texts.
   let [text, parts, none]: (boolean | undefined)[] = []
   return {
     get parts() {
       parts ??= maybeParts && reads(turns(asParts, asParts('an answer')))
       return parts
     },
-    // A template that reads neither is given texts: what it says to them is the best there is to tell.
+    // A template that reads neither form gets texts: its own error message is then the most helpful
+    // one.
     get text() {
       text ??= !this.parts || reads(turns(asText, 'an answer'))
       return text
@@ -57,30 +65,36 @@ export function formsOf(maybeParts: boolean, render: (messages: readonly Fields[
   }
 }
 
-/** The content in a form that the template reads: parts are joined to lines where it takes texts only, as other servers do. */
-export function contentFor(forms: () => Forms, content: Given | undefined): Given | undefined {
+/**
+ * Returns the content in a form that the template reads. If it reads texts only, parts are joined
+ * with line breaks, as other servers do.
+ */
+export function contentFor(forms: () => Forms, content: TemplateInput | undefined): TemplateInput | undefined {
   if (content === undefined) return undefined
   if (content === null) return forms().none ? null : ''
   if (typeof content === 'string') return forms().text ? content : [textPart(content)]
   return !Array.isArray(content) || forms().parts ? content : textsOf(content).join('\n')
 }
 
-/** Types of parts that hold text, by the names of OpenAI's two APIs. */
+/** Types of parts that hold text, as named by OpenAI's two APIs. */
 const textTypes = ['text', 'input_text', 'output_text']
 
-/** A content as the caller gave it, with its texts marked. Throws `unsupported` for parts that are not text. */
-export function markedContent(origin: Origin, content: unknown): Given | undefined {
+/**
+ * Returns the caller's content with its texts marked. Throws `bad_argument` for content of another
+ * type, and `unsupported` for parts that are not text.
+ */
+export function markedContent(origin: Origin, content: unknown): TemplateInput | undefined {
   if (content === undefined || content === null) return content
   if (typeof content === 'string') return origin.mark(content)
   if (!Array.isArray(content))
-    throw new ForetokenError('bad_argument', "a message's content is a text, a list of parts, or null")
+    throw new ForetokenError('bad_argument', "a message's content must be a text, a list of parts, or null")
   return content.map((part: unknown, at) => {
     const { type, text } = typeof part === 'string' ? { type: 'text', text: part } : ((part ?? {}) as Partial<Part>)
-    // Names of a part's fields are ours, and what else it has is not for the model.
+    // The names of a part's fields are fixed, and its other fields are not meant for the model.
     if (textTypes.includes(type as string) && typeof text === 'string') return textPart(origin.mark(text))
     throw new ForetokenError(
       'unsupported',
-      `part ${at} of a message's content is ${JSON.stringify(type)?.slice(0, 40) ?? 'of no type'}; models here read text`,
+      `part ${at} of a message's content is ${JSON.stringify(type)?.slice(0, 40) ?? 'of no type'}; only text is supported`,
     )
   })
 }
@@ -90,14 +104,14 @@ interface Part {
   readonly text: unknown
 }
 
-function textPart(text: string): Given {
+function textPart(text: string): TemplateInput {
   return new Map([
     ['type', 'text'],
     ['text', text],
   ])
 }
 
-function textsOf(parts: readonly Given[]): string[] {
+function textsOf(parts: readonly TemplateInput[]): string[] {
   return parts.map((part) => {
     const text = part instanceof Map ? part.get('text') : undefined
     return typeof text === 'string' ? text : ''

@@ -1,32 +1,37 @@
 /**
- * From a text to token ids, in steps: added tokens are cut out, the rest is normalized, cut into words as they are asked for, and each word
- * encoded. It ends with the text, or as soon as more ids are there than anybody can use.
+ * Turns a text into token ids step by step: added tokens are cut out, the rest is normalized, split
+ * lazily into words, and each word is encoded. It stops at the end of the text, or as soon as there
+ * are more ids than the caller can use.
  */
-import type { AddedToken, AddedTokens, Piece } from './added-tokens.ts'
+import type { AddedToken, AddedTokens, TextOrToken } from './added-tokens.ts'
 import type { Origin } from './origin.ts'
 import type { PreTokenizer } from './pre-tokenizer.ts'
 
+/** The stages of a tokenizer, in order. */
 export interface Stages {
   readonly origin: Origin
   /** Tokens that are found before the text is normalized. */
   readonly before: AddedTokens
-  /** Tokens that are found in normalized text; undefined where there are none. */
+  /** Tokens that are found in normalized text; undefined if there are none. */
   readonly after: AddedTokens | undefined
-  /** Special ones of these by their own text, for texts that a person and a template wrote together. */
+  /**
+   * The special ones among `after`, by their text before normalization, for sections that user and
+   * template wrote together.
+   */
   readonly apart: AddedTokens | undefined
   readonly normalize: ((text: string) => string) | undefined
   readonly words: PreTokenizer
-  /** Appends a word's ids. */
+  /** Appends the ids of a word to `into`. */
   readonly encodeWord: (word: string, into: number[]) => void
 }
 
-/** Work between two steps: units of text, and as much again for each word as some letters take. */
+/** Work between two yields, in UTF-16 units; each word counts as a few more. */
 const stepWork = 1 << 14
 const wordWork = 4
 
 /**
- * Ids of a marked text (see origin.ts). Ends when more than `most` are there: then what it returns has more than `most` ids, and is not
- * whole. Yields between steps of about a millisecond.
+ * Encodes a marked text (see origin.ts). Stops once there are more than `most` ids, so that a
+ * longer result is incomplete. Yields about once a millisecond.
  */
 export function* encodeSteps(
   stages: Stages,
@@ -49,20 +54,20 @@ export function* encodeSteps(
 
 function* wordsOf(stages: Stages, marked: string): Generator<string | AddedToken> {
   let start = true
-  for (const piece of stages.before.split(marked)) {
-    if (piece.token) yield piece.token
-    else yield* wordsOfRun(stages, piece.text, start)
+  for (const part of stages.before.split(marked)) {
+    if (part.token) yield part.token
+    else yield* wordsOfText(stages, part.text, start)
     start = false
   }
 }
 
-function* wordsOfRun(stages: Stages, marked: string, start: boolean): Generator<string | AddedToken> {
+function* wordsOfText(stages: Stages, marked: string, start: boolean): Generator<string | AddedToken> {
   const { origin, apart } = stages
   if (!apart || !origin.isMarked(marked)) yield* normalized(stages, marked, start)
   else
-    for (const piece of apart.split(marked)) {
-      if (piece.token) yield piece.token
-      else yield* normalized(stages, piece.text, start)
+    for (const part of apart.split(marked)) {
+      if (part.token) yield part.token
+      else yield* normalized(stages, part.text, start)
       start = false
     }
 }
@@ -72,13 +77,13 @@ function* normalized(stages: Stages, marked: string, start: boolean): Generator<
   const plain = origin.plain(marked)
   const normal = normalize ? normalize(plain) : plain
   if (normal === '') return
-  // What a person wrote stays theirs: nothing special is found in it any more.
-  const pieces: Iterable<Piece> = after
+  // User text stays marked, so that no special token is found in it after normalizing.
+  const parts: Iterable<TextOrToken> = after
     ? after.split(origin.isMarked(marked) ? origin.mark(normal) : normal)
     : [{ text: normal }]
-  for (const piece of pieces) {
-    if (piece.token) yield piece.token
-    else yield* words(origin.plain(piece.text), start)
+  for (const part of parts) {
+    if (part.token) yield part.token
+    else yield* words(origin.plain(part.text), start)
     start = false
   }
 }

@@ -1,21 +1,32 @@
 /**
- * The merges of a BPE by token ids, in two arrays: `@huggingface/tokenizers` keeps them as lists of texts and as a map whose keys
- * are JSON, which for 49,000 merges is 10 MB of heap. An isolate of 128 MB has better uses for it.
+ * Stores the merges of a BPE by token ids in two arrays. `@huggingface/tokenizers` keeps them as
+ * lists of texts and as a map whose keys are JSON, which takes 10 MB of heap for 49,000 merges: too
+ * much for an isolate of 128 MB.
  */
+import { defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { TokenizerSpec } from '../base/model.ts'
 import { packedVocabularyOf, Vocabulary } from '../model/vocabulary.ts'
 
-/** Places that a look-up may go on to: in tables of published merges it is less than 30. More says that the pairs were chosen to meet. */
+/**
+ * Most slots that a look-up may visit. Tables of published merges need less than 30; more means
+ * that the pairs were chosen to collide.
+ */
 const longestRun = 1024
 
-/** Ranks of pairs of ids, open addressing with a load of at most a half. */
+/** Ranks of pairs of ids: a hash table with open addressing and a load of at most a half. */
 export class MergeRanks {
-  /** Left, right and rank + 1 of each place, 0 where there is none: side by side, since they are read together. */
+  /**
+   * Left, right and rank + 1 of each slot, 0 if it is empty: adjacent, since they are read
+   * together.
+   */
   readonly #places: Uint32Array
   readonly #mask: number
 
-  /** `pairs` (2 merges): ids of left and right, the first merge first. Throws `bad_model` for pairs chosen to make look-ups slow. */
+  /**
+   * `pairs` (2 merges) holds the ids of left and right, in order of rank. Throws `bad_model` for
+   * pairs chosen to make look-ups slow.
+   */
   constructor(pairs: Uint32Array) {
     const count = pairs.length >> 1
     const slots = 2 ** Math.ceil(Math.log2(Math.max(2, 2 * count)))
@@ -23,23 +34,23 @@ export class MergeRanks {
     this.#places = new Uint32Array(4 * slots)
     const places = this.#places
     for (let rank = 0; rank < count; rank++) {
-      const left = pairs[2 * rank]!
-      const right = pairs[2 * rank + 1]!
+      const left = defined(pairs[2 * rank])
+      const right = defined(pairs[2 * rank + 1])
       const at = this.#place(left, right)
-      // Of a doubled merge the last counts, as in the library's map.
+      // Of a duplicate merge the last counts, as in the library's map.
       places[at] = left
       places[at + 1] = right
       places[at + 2] = rank + 1
     }
   }
 
-  /** Undefined for a pair that never merges. */
+  /** Returns the rank of a pair, or undefined if it never merges. */
   get(left: number, right: number): number | undefined {
-    const rank = this.#places[this.#place(left, right) + 2]!
+    const rank = defined(this.#places[this.#place(left, right) + 2])
     return rank === 0 ? undefined : rank - 1
   }
 
-  /** Where the pair lies, or would. */
+  /** Returns the index at which the pair is stored, or would be. */
   #place(left: number, right: number): number {
     const places = this.#places
     const hashed = Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b)
@@ -53,15 +64,16 @@ export class MergeRanks {
   }
 }
 
-/** The tokens of a BPE. Throws `bad_model` for a vocabulary that makes no sense. */
+/** Returns the tokens of a BPE. Throws `bad_model` for an invalid vocabulary. */
 export function vocabularyOf({ json, vocabulary }: TokenizerSpec): Vocabulary {
   const { vocab } = (json.model ?? {}) as { vocab?: Record<string, unknown> }
   return new Vocabulary(vocabulary ?? packedVocabularyOf(vocab ?? {}))
 }
 
 /**
- * A BPE's merges as pairs of ids, (2 merges); undefined for another kind of tokenizer, and where a merge names a text that is no
- * token: then it must be looked up by text.
+ * Returns a BPE's merges as pairs of ids, (2 merges). Returns undefined for another kind of
+ * tokenizer, and if a merge names a text that is not a token, since it then has to be looked up by
+ * text.
  */
 export function mergePairs(spec: TokenizerSpec, vocabulary = vocabularyOf(spec)): Uint32Array | undefined {
   if (spec.mergeIds) return spec.mergeIds
@@ -88,11 +100,14 @@ export function mergePairs(spec: TokenizerSpec, vocabulary = vocabularyOf(spec))
   return pairs
 }
 
-/** Id of the token that each merge makes, by rank; undefined where one makes no token. `pairs`: (2 merges). */
+/**
+ * Returns the id of the token that each merge produces, by rank; undefined if one produces no
+ * token. `pairs`: (2 merges).
+ */
 export function mergedIds(pairs: Uint32Array, vocabulary: Vocabulary): Uint32Array | undefined {
   const merged = new Uint32Array(pairs.length >> 1)
   for (let rank = 0; rank < merged.length; rank++) {
-    const id = vocabulary.findJoined(pairs[2 * rank]!, pairs[2 * rank + 1]!)
+    const id = vocabulary.findJoined(defined(pairs[2 * rank]), defined(pairs[2 * rank + 1]))
     if (id === undefined) return undefined
     merged[rank] = id
   }

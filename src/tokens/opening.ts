@@ -1,4 +1,4 @@
-/** What conversations, or texts, that begin alike have in common. */
+/** Computes the tokens that conversations, or texts, with the same beginning have in common. */
 
 import type { TokenizerSpec } from '../base/model.ts'
 import type { ChatMessage } from '../base/prompt.ts'
@@ -6,9 +6,10 @@ import { promptIds } from './prompt.ts'
 import type { Tokenizer } from './tokenizer.ts'
 
 /**
- * The ids that every conversation with these first messages begins with, whatever a user says next: those that two
- * conversations share, since a template may render the last message in another way than earlier ones. Of a text,
- * its ids; the last may be others once the text goes on.
+ * Returns the ids that every conversation with these first messages begins with, whatever a user
+ * says next: those that two such conversations share, since a template may render the last message
+ * differently from earlier ones. For a text, returns its ids, of which the last may change once the
+ * text goes on. Throws as `promptIds`.
  */
 export function openingIds(
   tokenizer: Tokenizer,

@@ -1,22 +1,27 @@
 /**
- * Cuts a text into the words that are tokenized one by one, as the `pre_tokenizer` of a tokenizer.json says. Words come as they are asked
- * for, so that a text which is too long is not cut to its end. The meaning is that of Hugging Face's `tokenizers` in Rust, which the
- * models were trained with: digits, spaces and punctuation are Unicode's.
+ * Splits a text into the words that are tokenized one by one, as the `pre_tokenizer` of a
+ * tokenizer.json specifies. Words are produced lazily, so that a text that is too long is not split
+ * to its end. The semantics are those of Hugging Face's `tokenizers` in Rust, which the models were
+ * trained with: digits, spaces and punctuation are Unicode's.
  */
+import { isWhole } from '../base/numbers.ts'
 import { byteLevelLetters } from './byte-level.ts'
 
-/** `start` is true for the text's very beginning. */
+/** Splits a text; `start` is true for the very beginning of the whole text. */
 export type PreTokenizer = (text: string, start: boolean) => Iterable<string>
 
 type Spec = Readonly<Record<string, unknown>>
 
-/** What the library made of a spec, as far as we use it: its patterns, translated from Oniguruma's language. */
+/** The part of the library's objects that is used: patterns translated from Oniguruma's dialect. */
 export interface Built {
   readonly pattern?: RegExp | null
   readonly tokenizers?: readonly Built[]
 }
 
-/** Undefined for a type that is not known here. Throws for one whose settings make no sense. */
+/**
+ * Returns the pre-tokenizer that a spec describes, or undefined for an unknown type. Throws an
+ * Error for invalid settings.
+ */
 export function preTokenizerOf(
   spec: Spec | null | undefined,
   built: Built | null | undefined,
@@ -52,11 +57,14 @@ const space = /\p{White_Space}/gu
 const punctuation = /[\p{P}!-/:-@[-`{-~]/gu
 const wordCharacter = '\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}'
 const wordsOrSymbols = new RegExp(`[${wordCharacter}]+|[^${wordCharacter}\\p{White_Space}]+`, 'gu')
-/** GPT-2's own. JavaScript's \s has U+FEFF, which Unicode's white space has not, and lacks U+0085. */
+/**
+ * The pattern of GPT-2. JavaScript's \s includes U+FEFF, which is not white space in Unicode, and
+ * lacks U+0085.
+ */
 const gpt2 =
   /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu
 
-/** What becomes of the pieces that match. */
+/** What happens to the parts that match. */
 type Behavior = 'Removed' | 'Isolated' | 'MergedWithPrevious' | 'MergedWithNext' | 'Contiguous'
 const behaviors: readonly Behavior[] = ['Removed', 'Isolated', 'MergedWithPrevious', 'MergedWithNext', 'Contiguous']
 
@@ -78,7 +86,7 @@ function literal(text: string): RegExp {
   return new RegExp(text.replace(/[.*+?^${}()|[\]\\/-]/g, '\\$&'), 'gu')
 }
 
-/** A run of text, and whether it matches. */
+/** A stretch of text, and whether it matches. */
 type Span = readonly [text: string, matches: boolean]
 
 function* spans(text: string, pattern: RegExp, invert: boolean): Generator<Span> {
@@ -168,7 +176,7 @@ function metaspace(spec: Spec): PreTokenizer {
 }
 
 function fixedLength(length: unknown): PreTokenizer | undefined {
-  if (!Number.isInteger(length) || (length as number) < 1) return undefined
+  if (!isWhole(length, 1, Number.POSITIVE_INFINITY)) return undefined
   return function* (text) {
     let word = ''
     let count = 0

@@ -1,4 +1,4 @@
-/** From what a person wrote to the ids the model sees. */
+/** Turns a prompt into the token ids that the model reads. */
 import { ForetokenError } from '../base/errors.ts'
 import type { TokenizerSpec } from '../base/model.ts'
 import type { ChatMessage, PreparedPrompt, PromptInput } from '../base/prompt.ts'
@@ -8,30 +8,40 @@ import { type Tokenizer, toEnd } from './tokenizer.ts'
 
 /** How a prompt is read. */
 export interface PromptOptions {
-  /** The prompt is text to continue: no chat template. */
+  /** Treats the prompt as text to continue, without a chat template. */
   readonly raw?: boolean | undefined
-  /** Whether a raw text's special tokens are read as such; those of messages never are. Default true. */
+  /**
+   * Whether special tokens in a raw text are recognized; those in messages never are. Default true.
+   */
   readonly parseSpecial?: boolean | undefined
-  /** Whether a raw text begins with the model's BOS token, if it wants one. Default true. */
+  /** Whether a raw text begins with the model's BOS token, if the model uses one. Default true. */
   readonly addSpecial?: boolean | undefined
-  /** Names for the chat template, such as `enable_thinking`; `add_generation_prompt` is true unless it is here. */
+  /**
+   * Values for the chat template, such as `enable_thinking`. `add_generation_prompt` is true unless
+   * given here.
+   */
   readonly templateValues?: TemplateValues | undefined
-  /** The last message is an answer that has begun, and the model goes on with it (`continue_final_message` of transformers). Default false. */
+  /**
+   * Whether the last message is the beginning of an answer that the model continues
+   * (`continue_final_message` of transformers). Default false.
+   */
   readonly continueFinal?: boolean | undefined
 }
 
+/** How a prompt is read by one engine. */
 export interface ReadOptions extends PromptOptions {
-  /** Tokens that prompt and answer may have. */
+  /** Most tokens of prompt and answer together. */
   readonly context: number
-  /** What the chat template may take. */
+  /** Limits on what the chat template may cost. */
   readonly limits?: Limits | undefined
-  /** Called when the template has made its text. */
+  /** Called when the template has been rendered. */
   readonly onTemplate?: (() => void) | undefined
 }
 
 /**
- * The ids of a text to continue (`raw`), of one user message or a conversation through the model's chat template; ids stay as
- * they are. Throws `empty_prompt`, and `context_exceeded` where no token of `context` is left for an answer.
+ * Returns the ids of a text to continue (`raw`), or of one user message or a conversation through
+ * the model's chat template; ids are returned as they are. Throws `empty_prompt`, and
+ * `context_exceeded` if no token of `context` is left for an answer.
  */
 export function promptIds(
   tokenizer: Tokenizer,
@@ -42,7 +52,10 @@ export function promptIds(
   return toEnd(promptSteps(tokenizer, spec, prompt, options))
 }
 
-/** The same in steps: yields between pieces of about a millisecond. A template is one piece, as long as its limits let it. */
+/**
+ * Does the same in steps, yielding about once a millisecond. A template is rendered in one step,
+ * which its limits bound.
+ */
 export function* promptSteps(
   tokenizer: Tokenizer,
   spec: TokenizerSpec,
@@ -59,7 +72,7 @@ export function* promptSteps(
   const ids = yield* textSteps(tokenizer, spec, prompt, options)
   if (ids.length === 0)
     throw new ForetokenError('empty_prompt', 'the prompt has no tokens; give it at least one character')
-  // Of a text that is too long only as many tokens were made as show it.
+  // A text that is too long was encoded only as far as needed to know that.
   if (ids.length >= context) throw tooLong(`more than ${context - 1}`, context)
   return ids
 }
@@ -99,10 +112,12 @@ function tooLong(tokens: string, context: number): ForetokenError {
   )
 }
 
+/** Returns whether a prompt is a list of token ids. */
 export function isIds(prompt: PromptInput): prompt is readonly number[] {
   return typeof prompt[0] === 'number'
 }
 
+/** Returns whether a prompt was made by `Engine.prepare`. */
 export function isPrepared(prompt: PromptInput): prompt is PreparedPrompt {
   return typeof prompt !== 'string' && 'times' in prompt
 }

@@ -1,6 +1,7 @@
 /**
- * The prompts of one engine. Short ones are read where they come; long ones, and those whose template takes long, in a text worker, where
- * there is one, and else in pieces between which the host goes on. One long prompt is read at a time, tenants in turn.
+ * Reads the prompts of one engine. Short ones are read at once. Long ones, and those with an
+ * expensive template, are read in a text worker if there is one, and otherwise in steps that let
+ * the host go on. One long prompt is read at a time, and tenants take turns.
  */
 import { fieldsOf, signalOf, withArguments } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
@@ -13,35 +14,40 @@ import type { Limits } from './jinja/budget.ts'
 import { isIds, isPrepared, type PromptOptions, promptIds, promptSteps, type ReadOptions } from './prompt.ts'
 import { isOverBudget, lengthOf, shortLimitsFor } from './template.ts'
 import type { SpawnText } from './text-messages.ts'
-import { NoTextWorker, TextService } from './text-service.ts'
 import type { Tokenizer } from './tokenizer.ts'
-import { Turns } from './turns.ts'
+import { NoTextWorker, TokenizerWorker } from './tokenizer-worker.ts'
+import { createTurns } from './turns.ts'
 
+/** How a prompt is prepared. */
 export interface PrepareOptions extends PromptOptions {
   readonly signal?: AbortSignal | undefined
-  /** Long prompts of one tenant wait for each other, and not for another's turn. Default ''. */
+  /** Long prompts of one tenant queue behind each other; tenants take turns. Default ''. */
   readonly tenant?: string | undefined
 }
 
-/** Characters up to which a prompt is read at once: a millisecond or two. */
+/** Characters up to which a prompt is read at once, in a millisecond or two. */
 const short = 8192
 
+/** Reads the prompts of one engine. */
 export class Prompts {
   readonly #tokenizer: Tokenizer
   readonly #spec: TokenizerSpec
   readonly #context: number
-  readonly #turns = new Turns({ maxWaiting: 256, maxOfTenant: 64 })
-  #service: TextService | undefined
+  readonly #turns = createTurns({ maxWaiting: 256, maxWaitingPerTenant: 64 })
+  #worker: TokenizerWorker | undefined
   #closed = false
 
   constructor(tokenizer: Tokenizer, spec: TokenizerSpec, context: number, spawn?: SpawnText) {
     this.#tokenizer = tokenizer
     this.#spec = spec
     this.#context = context
-    this.#service = spawn && new TextService({ spawn, spec, context })
+    this.#worker = spawn && new TokenizerWorker({ spawn, spec, context })
   }
 
-  /** The ids of a prompt, at once. Throws `empty_prompt`, `context_exceeded`, and what the template throws. */
+  /**
+   * Returns the ids of a prompt synchronously. Throws `empty_prompt`, `context_exceeded`, and what
+   * the template throws.
+   */
   ids(prompt: PromptInput, options: PromptOptions & Pick<ReadOptions, 'onTemplate'> = {}): number[] {
     return withArguments('promptIds', () => {
       checkPrompt(prompt)
@@ -49,7 +55,7 @@ export class Prompts {
     })
   }
 
-  /** What `submit` makes of a request's prompt. */
+  /** Reads a submitted prompt and begins the trace of its request. Throws as `ids`. */
   accept({ prompt, ...options }: PromptOptions & { readonly prompt: PromptInput }): { ids: number[]; trace: Trace } {
     return withArguments('the request', () => {
       checkPrompt(prompt)
@@ -60,21 +66,24 @@ export class Prompts {
     })
   }
 
-  /** Reads a prompt without holding up anybody. Rejects with what `ids` throws, with `busy`, and with `aborted`. */
-  async prepare(prompt: PromptInput, given: PrepareOptions = {}): Promise<PreparedPrompt> {
+  /**
+   * Reads a prompt without blocking the host. Rejects with what `ids` throws, with `busy`, and with
+   * `aborted`.
+   */
+  async prepare(prompt: PromptInput, prepareOptions: PrepareOptions = {}): Promise<PreparedPrompt> {
     return withArguments('prepare', () => {
-      const options = fieldsOf('the options', given, 'be absent')
+      const options = fieldsOf('the options', prepareOptions, 'be absent')
       checkPrompt(prompt)
       signalOf('signal', options.signal)
       return this.#prepare(prompt, options)
     })
   }
 
-  /** Ends the worker, and what waits for it. */
+  /** Ends the worker, and rejects the prompts that wait for it. */
   close(): void {
     this.#closed = true
-    this.#turns.close()
-    this.#service?.close()
+    this.#turns.close(closed())
+    this.#worker?.close()
   }
 
   async #prepare(prompt: PromptInput, { signal, tenant = '', ...options }: PrepareOptions): Promise<PreparedPrompt> {
@@ -94,7 +103,7 @@ export class Prompts {
       } catch (error) {
         if (!isOverBudget(error)) throw error
       }
-    return this.#turns.run(tenant, signal, () => this.#long(prompt, options, accepted, signal))
+    return this.#turns.run({ tenant, signal }, () => this.#long(prompt, options, accepted, signal))
   }
 
   async #long(
@@ -104,8 +113,8 @@ export class Prompts {
     signal: AbortSignal | undefined,
   ): Promise<PreparedPrompt> {
     try {
-      if (this.#service) {
-        const { ids, tokenizeMs } = await this.#service.read(prompt, options, signal)
+      if (this.#worker) {
+        const { ids, tokenizeMs } = await this.#worker.read(prompt, options, signal)
         const tokenized = performance.now()
         return prepared(ids, {
           accepted,
@@ -115,7 +124,7 @@ export class Prompts {
       }
     } catch (error) {
       if (!(error instanceof NoTextWorker)) throw error
-      this.#service = undefined
+      this.#worker = undefined
     }
     return this.#inSteps(prompt, options, accepted, signal)
   }
@@ -140,11 +149,15 @@ export class Prompts {
           tokenized: performance.now(),
         })
       await nextTurn(signal)
-      if (this.#closed) throw new ForetokenError('aborted', 'the engine was closed')
+      if (this.#closed) throw closed()
     }
   }
 }
 
 function prepared(ids: number[], times: PromptTimes): PreparedPrompt {
   return Object.assign(ids, { times })
+}
+
+function closed(): ForetokenError {
+  return new ForetokenError('aborted', 'the engine was closed')
 }

@@ -1,4 +1,4 @@
-/** A conversation as the model was taught to read it: the chat template of its tokenizer. */
+/** Renders a conversation with the chat template of the model's tokenizer. */
 import { ForetokenError } from '../base/errors.ts'
 import type { TokenizerSpec } from '../base/model.ts'
 import type { ChatMessage } from '../base/prompt.ts'
@@ -6,21 +6,31 @@ import { contentFor, type Fields, type Forms, formsOf, markedContent } from './c
 import { cutEnd, openedEnd } from './continue.ts'
 import { type Limits, OverBudget } from './jinja/budget.ts'
 import { type Program, parseTemplate } from './jinja/parse.ts'
-import { type Given, Refused, renderTemplate } from './jinja/render.ts'
+import { Refused, renderTemplate, type TemplateInput } from './jinja/render.ts'
 import { Origin } from './origin.ts'
 
-/** Names for the template beside `messages`, as Hugging Face's `apply_chat_template` takes them: `enable_thinking`, `tools`. */
+/**
+ * Values for the template beside `messages`, as in Hugging Face's `apply_chat_template`:
+ * `enable_thinking`, `tools`.
+ */
 export type TemplateValues = Readonly<Record<string, unknown>>
 
+/** How a conversation is rendered. */
 export interface TemplateOptions {
   readonly values?: TemplateValues | undefined
-  /** What rendering may cost. Default: by the length of the conversation. */
+  /** Limits on what rendering may cost. Default: derived from the length of the conversation. */
   readonly limits?: Limits | undefined
-  /** The last message is an answer that has begun: its text is left open, for the model to go on with. Default false. */
+  /**
+   * Whether the last message is the beginning of an answer, left open for the model to continue.
+   * Default false.
+   */
   readonly continueFinal?: boolean | undefined
 }
 
-/** The text of a conversation, with the beginning of the answer. Throws as `renderChat`. */
+/**
+ * Returns the text of a conversation, including the beginning of the answer. Throws as
+ * `renderChat`.
+ */
 export function applyTemplate(
   spec: TokenizerSpec,
   messages: readonly ChatMessage[],
@@ -31,9 +41,9 @@ export function applyTemplate(
 }
 
 /**
- * The same with marks on what people wrote (origin.ts): whatever the template does with it, it can't become a special token. Throws
- * `unsupported` where there is no template, `bad_model` for one that is none or takes too much, `bad_argument` for a conversation
- * that it refuses.
+ * Returns the same with user text marked (origin.ts): whatever the template does with it, it can't
+ * become a special token. Throws `unsupported` if there is no template, `bad_model` if it is
+ * invalid or costs too much, and `bad_argument` for a conversation that it refuses.
  */
 export function renderChat(
   origin: Origin,
@@ -43,18 +53,18 @@ export function renderChat(
 ): string {
   const template = templateOf(spec)
   const forms = () => formsFor(spec, template)
-  const given = messages.map((message) => {
+  const conversation = messages.map((message) => {
     const { content, ...rest } = message
     const read = contentFor(forms, markedContent(origin, content))
     const fields = marked(origin, rest, 'message') as Fields
     return withReasoning(read === undefined ? fields : { ...fields, content: read })
   })
-  const open = continueFinal ? openedEnd(origin, given) : undefined
+  const open = continueFinal ? openedEnd(origin, conversation) : undefined
   const names = {
     ...namesOf(spec),
     ...(marked(origin, values, 'fields') as Fields),
     ...(open && { add_generation_prompt: false }),
-    messages: open?.messages ?? given,
+    messages: open?.messages ?? conversation,
   }
   try {
     const text = renderTemplate(template.program, names, { origin, limits: limits ?? limitsFor([messages, values]) })
@@ -64,7 +74,7 @@ export function renderChat(
   }
 }
 
-/** What every template may use, beside `messages`. */
+/** Returns the values that every template may use, beside `messages`. */
 function namesOf(spec: TokenizerSpec) {
   return {
     tools: null,
@@ -75,42 +85,43 @@ function namesOf(spec: TokenizerSpec) {
   }
 }
 
-/** Whether a template was stopped for what it took. */
+/** Returns whether `error` says that a template exceeded its limits. */
 export function isOverBudget(error: unknown): boolean {
   return error instanceof ForetokenError && error.cause instanceof OverBudget
 }
 
 /**
- * What may be spent where nobody waits for others: about a second of a hostile template's time. Of 70 published templates the hungriest takes
- * 1,200 steps a message and 16 characters for each of a long message.
+ * Returns the limits for when nothing else waits: about a second of a hostile template's time. The
+ * most expensive of 70 published templates takes 1,200 steps a message, and 16 characters for each
+ * character of a long message.
  */
-export function limitsFor(given: unknown): Limits {
-  return { steps: 2_000_000, size: 2 ** 24 + 32 * lengthOf(given) }
+export function limitsFor(input: unknown): Limits {
+  return { steps: 2_000_000, size: 2 ** 24 + 32 * lengthOf(input) }
 }
 
-/** What may be spent where others wait: some milliseconds. */
-export function shortLimitsFor(given: unknown): Limits {
-  return { steps: 20_000, size: 2 ** 20 + 32 * lengthOf(given) }
+/** Returns the limits for when others wait: a few milliseconds. */
+export function shortLimitsFor(input: unknown): Limits {
+  return { steps: 20_000, size: 2 ** 20 + 32 * lengthOf(input) }
 }
 
-/** Characters of all texts in what a person gave, and one for each thing that is none. */
-export function lengthOf(given: unknown): number {
-  if (typeof given === 'string') return given.length
-  if (typeof given !== 'object' || given === null) return 1
+/** Returns the number of characters of all texts in an input, plus one for every other value. */
+export function lengthOf(input: unknown): number {
+  if (typeof input === 'string') return input.length
+  if (typeof input !== 'object' || input === null) return 1
   let sum = 1
-  for (const [key, value] of Object.entries(given)) sum += key.length + lengthOf(value)
+  for (const [key, value] of Object.entries(input)) sum += key.length + lengthOf(value)
   return sum
 }
 
 interface Template {
   readonly program: Program
-  /** Whether it may read a content in parts: it must name their text. */
+  /** Whether it may read content in parts: to do so it must name their field `text`. */
   readonly namesText: boolean
-  /** Tried where it is first needed. */
+  /** Determined on first use. */
   forms?: Forms
 }
 
-/** Each parsed once; or what is wrong with it. */
+/** Each template is parsed once; an error is kept instead if it can't be. */
 const templates = new WeakMap<TokenizerSpec, Template | ForetokenError>()
 
 function templateOf(spec: TokenizerSpec): Template {
@@ -133,7 +144,7 @@ function parsed({ chatTemplate: source }: TokenizerSpec): Template | ForetokenEr
   }
 }
 
-/** Which forms of content a template reads. */
+/** Returns which forms of content a template reads. */
 function formsFor(spec: TokenizerSpec, template: Template): Forms {
   const origin = new Origin([])
   template.forms ??= formsOf(template.namesText, (messages) =>
@@ -154,25 +165,27 @@ function failure(cause: unknown): ForetokenError {
   return new ForetokenError('bad_model', `the model's chat template failed on this conversation: ${message}`, { cause })
 }
 
-/** What a model thought has three names; templates read one of two. */
+/** The model's reasoning has three names in use, and templates read one of two. */
 function withReasoning(message: Fields): Fields {
   const { reasoning_content, thinking, reasoning } = message
   const thought = reasoning_content ?? thinking ?? reasoning
   return thought == null ? message : { thinking: thought, ...message, reasoning_content: thought }
 }
 
-/** Who may speak: the text of a role comes from us, and templates make special tokens of it. */
+/** Allowed roles. They are not marked: templates turn the text of a role into special tokens. */
 const roles = new Set(['system', 'developer', 'user', 'assistant', 'tool'])
 
-/** What a person gave, with every text marked, names of fields of theirs as well. */
-function marked(origin: Origin, value: unknown, kind: 'message' | 'fields' | 'any'): Given {
+/** Returns an input with every text marked, including the field names that a user chose. */
+function marked(origin: Origin, value: unknown, kind: 'message' | 'fields' | 'any'): TemplateInput {
   if (typeof value === 'string') return origin.mark(value)
   if (typeof value === 'number' || typeof value === 'boolean' || value === null) return value
   if (Array.isArray(value)) return value.map((item) => marked(origin, item, 'any'))
   if (typeof value !== 'object') return null
   const entries = Object.entries(value).filter(([, item]) => item !== undefined)
   if (kind === 'any')
-    return new Map(entries.map(([key, item]): [string, Given] => [origin.mark(key), marked(origin, item, 'any')]))
+    return new Map(
+      entries.map(([key, item]): [string, TemplateInput] => [origin.mark(key), marked(origin, item, 'any')]),
+    )
   return Object.fromEntries(
     entries.map(([key, item]) => {
       const role = kind === 'message' && key === 'role' && typeof item === 'string' && roles.has(item)

@@ -1,10 +1,13 @@
-/** The whole protocol between an engine and its text worker. Version 1. */
+/** Defines the whole protocol between an engine and its text worker. Version 1. */
 import type { ErrorCode } from '../base/errors.ts'
 import type { TokenizerSpec } from '../base/model.ts'
 import type { ChatMessage } from '../base/prompt.ts'
 import type { PromptOptions } from './prompt.ts'
 
-/** To the worker: `open` once, first; then one prompt after the other, each when the one before has been answered. */
+/**
+ * Messages to the worker: `open` once, first; then prompts, each after the answer to the one
+ * before.
+ */
 export type ToTextWorker =
   | { readonly type: 'open'; readonly spec: TokenizerSpec; readonly context: number }
   | {
@@ -14,21 +17,27 @@ export type ToTextWorker =
       readonly options: PromptOptions
     }
 
-/** From the worker. */
+/** Messages from the worker. */
 export type FromTextWorker =
   | { readonly type: 'opened' }
-  /** `tokenizeMs`: since the chat template had made its text, or since the beginning. */
+  /**
+   * `tokenizeMs`: milliseconds since the chat template was rendered, or since the message if there
+   * is none.
+   */
   | { readonly type: 'ids'; readonly id: number; readonly ids: Uint32Array; readonly tokenizeMs: number }
   | { readonly type: 'failed'; readonly id: number; readonly code: ErrorCode; readonly message: string }
 
-/** A worker as a platform makes it. */
+/** A worker as a platform provides it. */
 export interface TextWorker {
   post(message: ToTextWorker): void
-  /** Ends it at once, whatever it does. `ended` need not be called any more. */
+  /** Ends the worker at once, whatever it is doing. `ended` need not be called any more. */
   terminate(): void
 }
 
-/** Starts a worker that runs `serveText`, and tells what comes of it: its messages, and why it ended by itself. */
+/**
+ * Starts a worker that runs `serveText`. Its messages go to `message`; if it ends by itself,
+ * `ended` is called with the reason.
+ */
 export type SpawnText = (listeners: {
   readonly message: (message: FromTextWorker) => void
   readonly ended: (reason: string) => void

@@ -1,10 +1,13 @@
-/** What runs in a text worker: templates and tokenizing, where they hold up nobody and can be ended. */
-import { asForetokenError } from '../base/errors.ts'
+/**
+ * The text worker's side: renders templates and tokenizes where this blocks no one and can be
+ * ended.
+ */
+import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import { promptIds } from './prompt.ts'
 import type { FromTextWorker, ToTextWorker } from './text-messages.ts'
 import { createTokenizer, type Tokenizer } from './tokenizer.ts'
 
-/** Answers messages; returns what to do with each. */
+/** Returns a handler of messages, which answers through `send`. */
 export function serveText(send: (message: FromTextWorker) => void): (message: ToTextWorker) => void {
   let opened: ({ tokenizer: Tokenizer } & Extract<ToTextWorker, { type: 'open' }>) | undefined
   return (message) => {
@@ -15,7 +18,8 @@ export function serveText(send: (message: FromTextWorker) => void): (message: To
     }
     const { id, prompt, options } = message
     try {
-      const { tokenizer, spec, context } = opened!
+      if (!opened) throw new ForetokenError('internal', 'the text worker got a prompt before it was opened')
+      const { tokenizer, spec, context } = opened
       let begun = performance.now()
       const onTemplate = () => {
         begun = performance.now()

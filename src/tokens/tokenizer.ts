@@ -1,7 +1,9 @@
-/** Text to token ids and back, over `@huggingface/tokenizers`. */
+/** Converts between text and token ids, on top of `@huggingface/tokenizers`. */
 import { Tokenizer as Library } from '@huggingface/tokenizers'
+import { at } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { TokenizerSpec } from '../base/model.ts'
+import { isObject } from '../model/json.ts'
 import { type Vocabulary, vocabOf } from '../model/vocabulary.ts'
 import { type AddedToken, AddedTokens } from './added-tokens.ts'
 import { Bpe } from './bpe.ts'
@@ -12,38 +14,53 @@ import { MergeRanks, mergedIds, mergePairs, vocabularyOf } from './merges.ts'
 import { Origin } from './origin.ts'
 import { type Built, type PreTokenizer, preTokenizerOf } from './pre-tokenizer.ts'
 
+const encoder = new TextEncoder()
+
+/** How a text is encoded. */
 export interface EncodeOptions {
-  /** Read the text of special tokens as these tokens. Off for what a user wrote. Default off. */
+  /** Recognizes special tokens in the text. Leave it off for user text. Default off. */
   readonly special?: boolean
-  /** Begin with the model's BOS token, if it wants one. Default off. */
+  /** Prepends the model's BOS token, if the model uses one. Default off. */
   readonly bos?: boolean
-  /** Stop as soon as there are more ids than this: then more than `most` are returned, and not all. Default: no limit. */
+  /**
+   * Stops as soon as there are more ids than this: the result is then longer than `most`, and
+   * incomplete. Default: no limit.
+   */
   readonly most?: number
 }
 
+/** Converts between text and token ids. */
 export interface Tokenizer {
   readonly vocabSize: number
   encode(text: string, options?: EncodeOptions): number[]
-  /** The same in steps of about a millisecond each. */
+  /** Encodes in steps, yielding about once a millisecond. */
   encodeSteps(text: string, options?: EncodeOptions): Generator<void, number[], void>
-  /** The ids of a text that holds marks of what a person wrote, see origin.ts: special tokens are found in the rest only. */
+  /**
+   * Encodes a text with marked user text (see origin.ts) in steps: special tokens are found in the
+   * rest only.
+   */
   encodeMarked(marked: string, options?: Omit<EncodeOptions, 'special'>): Generator<void, number[], void>
-  /** Marks what a person wrote, so that it can't become a special token. */
+  /** Marks user text, so that it can't become a special token. */
   readonly origin: Origin
-  /** Ids back to text, special tokens left out. */
+  /** Converts ids back to text, without special tokens. */
   decode(ids: readonly number[]): string
-  /** The bytes a token stands for, maybe no whole character; none for an id without a token. */
+  /**
+   * Returns the bytes of a token, which may not form whole characters; empty for an id without a
+   * token.
+   */
   tokenBytes(id: number): Uint8Array
   isSpecial(id: number): boolean
   idOf(token: string): number | undefined
 }
 
-/** Throws `bad_model` for a tokenizer that makes no sense or costs too much, `unsupported` for one that is not run. */
+/**
+ * Creates a tokenizer. Throws `bad_model` for a spec that makes no sense or costs too much, and
+ * `unsupported` for one that uses a feature that is not implemented.
+ */
 export function createTokenizer(unchecked: TokenizerSpec): Tokenizer {
   const spec = checkedSpec(unchecked)
   const vocabulary = vocabularyOf(spec)
   const { library, merges } = open(spec, vocabulary)
-  const encoder = new TextEncoder()
   const added = library.get_added_tokens_decoder()
   const special = new Set([...added].filter(([, token]) => token.special).map(([id]) => id))
   const byteLevel = JSON.stringify([spec.json.pre_tokenizer, spec.json.decoder]).includes('"ByteLevel"')
@@ -75,20 +92,23 @@ export function createTokenizer(unchecked: TokenizerSpec): Tokenizer {
       return text.join('') + decoder.decode()
     },
     tokenBytes(id) {
-      const own = added.get(id)
-      if (own) return encoder.encode(own.content)
+      const addedToken = added.get(id)
+      if (addedToken) return encoder.encode(addedToken.content)
       const token = vocabulary.textOf(id)
       if (token === undefined) return new Uint8Array(0)
-      if (byteLevel) return byteLevelBytes(token)
-      const byte = /^<0x([0-9A-F]{2})>$/.exec(token)
-      return byte ? Uint8Array.of(Number.parseInt(byte[1]!, 16)) : encoder.encode(token.replaceAll('▁', ' '))
+      return byteLevel ? byteLevelBytes(token) : sentencePieceBytes(token)
     },
     isSpecial: (id) => special.has(id),
     idOf,
   }
 }
 
-/** Runs steps one after the other. */
+function sentencePieceBytes(token: string): Uint8Array {
+  const [, hex] = /^<0x([0-9A-F]{2})>$/.exec(token) ?? []
+  return hex ? Uint8Array.of(Number.parseInt(hex, 16)) : encoder.encode(token.replaceAll('▁', ' '))
+}
+
+/** Runs a generator to its end, and returns its result. */
 export function toEnd<T>(steps: Generator<void, T, void>): T {
   for (;;) {
     const { done, value } = steps.next()
@@ -96,16 +116,16 @@ export function toEnd<T>(steps: Generator<void, T, void>): T {
   }
 }
 
-/** What merging by ids needs. */
+/** The tables for merging by ids. */
 interface Merges {
   readonly pairs: Uint32Array
-  /** The token that each pair makes. */
+  /** The token that each pair produces. */
   readonly merged: Uint32Array
 }
 
 interface Opened {
   readonly library: Library
-  /** Undefined where a merge is of something that is no token, or makes it: then the library merges by text. */
+  /** Undefined if a merge involves a text that is not a token: the library then merges by text. */
   readonly merges: Merges | undefined
 }
 
@@ -115,7 +135,8 @@ function open(spec: TokenizerSpec, vocabulary: Vocabulary): Opened {
     const model = spec.json.model as Record<string, unknown>
     const pairs = mergePairs(spec, vocabulary)
     const merged = pairs && mergedIds(pairs, vocabulary)
-    // The library's own tables, an object for each token and for each merge, are made only where they are used.
+    // The library's own tables hold an object for each token and merge, so they are built only if
+    // used.
     if (merged) {
       const json = { ...spec.json, model: { ...model, vocab: {}, merges: [] } }
       return { library: new Library(json, config), merges: { pairs, merged } }
@@ -127,18 +148,19 @@ function open(spec: TokenizerSpec, vocabulary: Vocabulary): Opened {
   }
 }
 
-/** Vocabulary and merges as the library takes them. */
+/** Returns vocabulary and merges in the form that the library takes. */
 function textsOf({ vocabulary: packed, mergeIds }: TokenizerSpec, vocabulary: Vocabulary): object {
   if (!packed || !mergeIds) return {}
   const merges = Array.from({ length: mergeIds.length >> 1 }, (_, rank) => [
-    vocabulary.textOf(mergeIds[2 * rank]!),
-    vocabulary.textOf(mergeIds[2 * rank + 1]!),
+    vocabulary.textOf(at(mergeIds, 2 * rank)),
+    vocabulary.textOf(at(mergeIds, 2 * rank + 1)),
   ])
   return { vocab: vocabOf(packed, vocabulary), merges }
 }
 
 function stagesOf(spec: TokenizerSpec, library: Library, vocabulary: Vocabulary, merges: Merges | undefined): Stages {
-  const normalize = library.normalizer ? (text: string): string => library.normalizer!(text) : undefined
+  const { normalizer } = library
+  const normalize = normalizer ? (text: string): string => normalizer(text) : undefined
   const before: [string, AddedToken][] = []
   const after: [string, AddedToken][] = []
   const apart: [string, AddedToken][] = []
@@ -165,7 +187,7 @@ function stagesOf(spec: TokenizerSpec, library: Library, vocabulary: Vocabulary,
   }
 }
 
-/** The library types what it keeps of an added token more loosely than it is. */
+/** Returns the library's added tokens, which it types more loosely than they are. */
 function addedTokens(library: Library) {
   return library.get_added_tokens_decoder() as ReadonlyMap<
     number,
@@ -174,12 +196,12 @@ function addedTokens(library: Library) {
 }
 
 function wordsOf(spec: TokenizerSpec, library: Library): PreTokenizer {
+  const { pre_tokenizer: builtIn } = library
   try {
-    const own = preTokenizerOf(
-      spec.json.pre_tokenizer as Record<string, unknown> | null,
-      library.pre_tokenizer as Built | null,
-    )
-    return own ?? ((text, start) => library.pre_tokenizer!(text, { section_index: start ? 0 : 1 }) as string[])
+    const words = preTokenizerOf(spec.json.pre_tokenizer as Record<string, unknown> | null, builtIn as Built | null)
+    if (words) return words
+    if (!builtIn) throw new Error('its type is not known')
+    return (text, start) => builtIn(text, { section_index: start ? 0 : 1 }) as string[]
   } catch (cause) {
     throw new ForetokenError('bad_model', `the pre-tokenizer can't be read: ${(cause as Error).message}`, { cause })
   }
@@ -200,10 +222,12 @@ function byIds(spec: TokenizerSpec, vocabulary: Vocabulary, { pairs, merged }: M
 }
 
 function byLibrary({ model }: Library, vocabulary: Vocabulary): Stages['encodeWord'] {
-  // It remembers no words: what one tenant sent must not make another's requests faster.
-  Object.assign((model as unknown as { cache: object }).cache, { capacity: 0 })
+  // No word is cached: what one tenant sent must not make another's requests faster.
+  if (!model || !('cache' in model) || !isObject(model.cache))
+    throw new ForetokenError('internal', 'the tokenizer library has no cache where one is to be turned off')
+  Object.assign(model.cache, { capacity: 0 })
   return (word, into) => {
-    for (const token of model!([word])) into.push(vocabulary.idOf(token) ?? model!.unk_token_id ?? unknown(token))
+    for (const token of model([word])) into.push(vocabulary.idOf(token) ?? model.unk_token_id ?? unknown(token))
   }
 }
 

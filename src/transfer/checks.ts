@@ -1,8 +1,10 @@
-/** Reads and checks the head of a stream and of its tiles. */
+/** Reads and checks the head of a stream and the heads of its tiles. */
+
 import { ForetokenError } from '../base/errors.ts'
+import { equalBytes, toHex } from '../base/hash.ts'
 import { wireCodecs } from '../base/kv.ts'
 import { crc32 } from './crc32.ts'
-import { hashOfIds, toHex } from './digest.ts'
+import { hashOfIds } from './digest.ts'
 import {
   headBytes,
   type KvRange,
@@ -19,12 +21,15 @@ import {
 import type { Pull } from './pull.ts'
 
 export interface ReadOptions {
-  /** Where the stream must begin and end. */
+  /** The positions at which the stream must begin and end. */
   readonly from: number
   readonly to: number
-  /** Says of a head that fits the binding what its tiles' payloads must have; throws for a codec that can't be read. */
+  /**
+   * Returns the payload size of each tile. Called with a range that fits the binding; throws if the
+   * codec cannot be read.
+   */
   readonly accept: (range: KvRange) => TileBytes
-  /** Called for each tile in order; the bytes are valid until it resolves. */
+  /** Called for each tile in order. The bytes are valid until the promise resolves. */
   readonly tile: (tile: WireTile, payload: Uint8Array, range: KvRange) => Promise<void>
   readonly signal?: AbortSignal | undefined
 }
@@ -68,29 +73,29 @@ export async function readHead(
   await checkFingerprints(front, binding, range)
   if (range.from !== from || range.to !== to)
     throw bad(`it holds tokens ${range.from} to ${range.to}, and ${from} to ${to} were asked for`)
-  if (!(await equal(front.subarray(192, 224), hashOfIds(binding.ids, to)))) throw bad('it is of other tokens')
+  if (!equalBytes(front.subarray(192, 224), await hashOfIds(binding.ids, to))) throw bad('it was made for other tokens')
   checkRange(view, binding, range)
   return { head, range }
 }
 
 function checkShape(view: DataView, { shape, identity }: WireBinding): void {
-  const made = [view.getUint16(30, true), view.getUint16(32, true), view.getUint16(34, true)].join(' x ')
+  const found = [view.getUint16(30, true), view.getUint16(32, true), view.getUint16(34, true)].join(' x ')
   const wanted = [shape.layers, shape.kvHeads, shape.headDim].join(' x ')
-  if (made !== wanted)
+  if (found !== wanted)
     throw new ForetokenError(
       'wrong_model',
-      `its K and V are ${made} (layers, heads, values), ${identity.name}'s ${wanted}`,
+      `its K and V are ${found} (layers, heads, values), those of ${identity.name} are ${wanted}`,
     )
 }
 
 async function checkFingerprints(head: Uint8Array, { identity }: WireBinding, { codec }: KvRange): Promise<void> {
-  const rows = [
+  const hashes = [
     ['model', 64, identity.model],
     ['vocabulary', 96, identity.tokenizer],
     ['RoPE', 128, identity.rope],
     ...(codec === 'residual' ? ([['predictor', 160, identity.predictor ?? '']] as const) : []),
   ] as const
-  for (const [what, at, hex] of rows)
+  for (const [what, at, hex] of hashes)
     if (toHex(head.subarray(at, at + 32)) !== hex)
       throw new ForetokenError(
         'wrong_model',
@@ -99,33 +104,39 @@ async function checkFingerprints(head: Uint8Array, { identity }: WireBinding, { 
       )
 }
 
-/** What is left to check of a head whose model and tokens are right, before a tile is made room for. */
+/**
+ * Checks the rest of a head whose model and tokens are right, before memory for a tile is
+ * allocated.
+ */
 function checkRange(view: DataView, { shape }: WireBinding, range: KvRange): void {
   const { codec, from, to, promptTokens, firstLayer, tileTokens, tileLayers, mostBytes } = range
   if (from % 16 !== 0 || from >= to) throw bad(`it holds tokens ${from} to ${to}`)
   if (codec === 'residual' ? promptTokens < to : promptTokens !== to)
-    throw bad(`its prompt has ${promptTokens} tokens, and it holds them to ${to}`)
+    throw bad(`its prompt has ${promptTokens} tokens, and it holds those before ${to}`)
   if (firstLayer >= shape.layers || (codec !== 'residual' && firstLayer > 0))
-    throw bad(`it begins with layer ${firstLayer} of ${shape.layers}`)
+    throw bad(`its first layer is ${firstLayer} of ${shape.layers}`)
   if (tileTokens < 32 || tileTokens > 256 || tileTokens % 32 !== 0 || tileLayers < 1 || tileLayers > shape.layers)
     throw bad(`its tiles have ${tileTokens} tokens of ${tileLayers} layers`)
   if (mostBytes > mostTileBytes) throw bad(`its tiles have up to ${mostBytes} bytes; at most ${mostTileBytes} are read`)
   const tiles = view.getUint32(40, true)
   if (tiles !== tileCount(shape, range))
-    throw bad(`it promises ${tiles} tiles, and its shape ${tileCount(shape, range)}`)
+    throw bad(`its head says ${tiles} tiles, and its shape ${tileCount(shape, range)}`)
   const zeros = [...new Uint8Array(view.buffer, 52, 8), ...new Uint8Array(view.buffer, 224, 32)]
   if (codec !== 'residual') zeros.push(...new Uint8Array(view.buffer, 160, 32))
-  if (zeros.some((byte) => byte !== 0)) throw bad('bytes of its head that are to be zero are not')
+  if (zeros.some((byte) => byte !== 0)) throw bad('bytes of its head that must be zero are not')
 }
 
-/** The length of a tile's payload. Throws `bad_kv` for another tile than the expected one, or another length. */
+/**
+ * Returns the length of a tile's payload, in bytes. Throws `bad_kv` for any tile but the expected
+ * one, and for any other length.
+ */
 export function checkTile(front: Uint8Array, tile: WireTile, wanted: number | undefined, most: number): number {
   const view = new DataView(front.buffer, front.byteOffset)
   const words = [view.getUint32(0, true), view.getUint32(4, true), view.getUint32(8, true)]
   const found = [...words, view.getUint16(12, true), view.getUint16(14, true)].join(' ')
   const expected = [tile.index, tile.from, tile.to, tile.layers.from, tile.layers.to].join(' ')
   if (found !== expected)
-    throw bad(`where tile ${expected} (number, tokens, layers) should come it has ${found}: out of order, or damaged`)
+    throw bad(`it has tile ${found} (number, tokens, layers) instead of ${expected}: out of order, or damaged`)
   const length = view.getUint32(16, true)
   if (length > most || (wanted !== undefined && length !== wanted))
     throw bad(`tile ${tile.index} has ${length} bytes, not ${wanted ?? `at most ${most}`}`)
@@ -135,10 +146,6 @@ export function checkTile(front: Uint8Array, tile: WireTile, wanted: number | un
 export function checkCrc(bytes: Uint8Array, { index }: WireTile): void {
   const crc = new DataView(bytes.buffer, bytes.byteOffset).getUint32(20, true)
   if (crc32(bytes.subarray(tileHeadBytes), crc32(bytes.subarray(0, 20))) !== crc) throw damaged(`tile ${index}`)
-}
-
-async function equal(a: Uint8Array, b: Promise<Uint8Array>): Promise<boolean> {
-  return toHex(a) === toHex(await b)
 }
 
 function bad(why: string): ForetokenError {

@@ -1,26 +1,30 @@
 /**
- * The body of a companion's answer. It is read at the network's pace into a bounded queue, whether or not anybody takes from it: a client that pauses makes
- * no network look slow, and holds no turn at the companion. While the queue is full nothing is read, and no clock runs.
+ * Reads the body of a companion's answer at the network's pace into a bounded queue, whether or not
+ * anybody consumes it. So a client that pauses does not make the network look slow, and holds no
+ * turn at the companion. While the queue is full, nothing is read and no clock runs.
  */
 import type { Lifetime } from '../base/lifetime.ts'
 import { after } from './patience.ts'
 
-/** Bytes that may lie in the queue: some 2,500 tokens of a relayed answer. */
+/** Maximum number of bytes in the queue: about 2,500 tokens of a relayed answer. */
 const mostBytes = 1 << 18
-/** A piece costs more than its bytes. */
+/** Maximum number of pieces, because a piece costs more than its bytes. */
 const mostPieces = 1024
 
 export interface FeedOptions {
-  /** How long the network may bring nothing while it is read. */
+  /** Milliseconds that the network may bring nothing while it is read. */
   readonly stallMs: number
   readonly onStall: () => void
-  /** What a failure of the body, or its lifetime's end, is told as. */
+  /** Turns a failure of the body, or the end of its lifetime, into the error that is thrown. */
   readonly explain: (error: unknown) => unknown
-  /** Told the milliseconds for which the queue was full: the network waited for this reader. */
+  /**
+   * Called with the milliseconds for which the queue was full and the network waited for this
+   * reader.
+   */
   readonly onHeld?: ((ms: number) => void) | undefined
 }
 
-/** What has arrived, and the time from the first piece to the last. */
+/** The bytes that have arrived, and the milliseconds from the first piece to the last. */
 export interface Arrived {
   readonly bytes: number
   readonly ms: number
@@ -33,14 +37,14 @@ export class Feed implements AsyncIterableIterator<Uint8Array, undefined> {
   readonly #pieces: Uint8Array[] = []
   #queued = 0
   #bytes = 0
-  /** When the first and the last piece came. */
+  /** When the first and the last piece arrived. */
   #first = 0
   #last = 0
-  /** Milliseconds from the first piece on that the taker waited. */
+  /** Milliseconds that the consumer waited, from the first piece on. */
   #waitedMs = 0
   /** Set once nothing more is read. */
   #end: { readonly error?: unknown } | undefined
-  /** Wakes whoever waits for a change of the queue: there is one reader and one taker. */
+  /** Wakes the one waiter for a change of the queue: the pump or the consumer. */
   #wake = () => {}
 
   /** Reads until the body or `life` ends, and ends `life` with the body. */
@@ -50,13 +54,16 @@ export class Feed implements AsyncIterableIterator<Uint8Array, undefined> {
     this.#options = options
     life.hold(() => {
       this.#finish({ error: options.explain(life.signal.reason) })
-      // It may hang; nobody waits for that.
+      // Cancelling may hang, so nobody waits for it.
       void this.#reader.cancel().catch(() => {})
     })
     void this.#pump()
   }
 
-  /** Undefined where the taker mostly did something else than wait: then what arrived tells little of the network. */
+  /**
+   * What has arrived; undefined if the consumer mostly did not wait, since the rate says little
+   * about the network then.
+   */
   get arrived(): Arrived | undefined {
     const ms = this.#last - this.#first
     return 2 * this.#waitedMs >= ms ? { bytes: this.#bytes, ms } : undefined
@@ -121,7 +128,7 @@ export class Feed implements AsyncIterableIterator<Uint8Array, undefined> {
     this.#wake()
   }
 
-  /** The next piece that is not empty; undefined at the end. */
+  /** Returns the next piece that is not empty; undefined at the end. */
   async #read(): Promise<Uint8Array | undefined> {
     const stop = this.#life.hold(after(this.#options.stallMs, this.#options.onStall))
     try {
@@ -140,7 +147,7 @@ export class Feed implements AsyncIterableIterator<Uint8Array, undefined> {
     this.#wake()
   }
 
-  /** Until something is put or taken, or the end. */
+  /** Resolves when a piece is added or consumed, or at the end. */
   #change(): Promise<void> {
     return new Promise((resolve) => {
       const others = this.#wake

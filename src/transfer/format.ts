@@ -1,30 +1,30 @@
-/** Names, sizes and tiles of the wire format that wire.ts specifies. */
+/** Names, sizes and tiles of the wire format, which wire.ts specifies. */
 import type { WireCodec } from '../base/kv.ts'
 
-/** What K and V depend on beside the tokens: SHA-256 each, hex. */
+/** Everything but the tokens that K and V depend on: SHA-256 each, in hex. */
 export interface KvIdentity {
-  /** For messages. */
+  /** The model's name, for messages. */
   readonly name: string
   readonly model: string
   readonly tokenizer: string
   readonly rope: string
-  /** Of an engine with a predictor. */
+  /** Present for an engine with a predictor. */
   readonly predictor?: string
 }
 
-/** The shape of the K and V. */
+/** The shape of the K and V of a token. */
 export interface KvShape {
   readonly layers: number
   readonly kvHeads: number
   readonly headDim: number
 }
 
-/** Which of a prompt's K and V a stream holds. */
+/** The part of a prompt's K and V that a stream holds. */
 export interface KvRange {
   readonly codec: WireCodec
   readonly from: number
   readonly to: number
-  /** Of the prompt that a prediction is made for. */
+  /** Number of tokens of the prompt that the prediction is made for. */
   readonly promptTokens: number
   readonly firstLayer: number
   readonly tileTokens: number
@@ -33,7 +33,7 @@ export interface KvRange {
   readonly table: Uint8Array
 }
 
-/** What says how a range is cut into tiles. */
+/** The fields that determine how a range is cut into tiles. */
 export type KvTiles = Pick<KvRange, 'from' | 'to' | 'firstLayer' | 'tileTokens' | 'tileLayers'>
 
 export interface WireTile {
@@ -43,11 +43,11 @@ export interface WireTile {
   readonly layers: { readonly from: number; readonly to: number }
 }
 
-/** What both ends of a stream know. */
+/** The values that both ends of a stream know. */
 export interface WireBinding {
   readonly identity: KvIdentity
   readonly shape: KvShape
-  /** The prompt, at least as far as `to`. */
+  /** The token ids of the prompt, at least up to `to`. */
   readonly ids: readonly number[]
   /** At least 16 bytes. */
   readonly key: Uint8Array
@@ -55,7 +55,7 @@ export interface WireBinding {
   readonly context?: string
 }
 
-/** Bytes of a payload; undefined where only the most is known. */
+/** Returns the bytes of a tile's payload; undefined if only the maximum is known. */
 export type TileBytes = (tile: WireTile) => number | undefined
 
 export const magic = new TextEncoder().encode('FTKVWIRE')
@@ -72,7 +72,7 @@ export const mostTileBytes = 1 << 22
 
 export const mostTableBytes = 65_280
 
-/** The tiles of a range, in their order on the wire. */
+/** Yields the tiles of a range in their order on the wire. */
 export function* tilesOf({ layers }: Pick<KvShape, 'layers'>, range: KvTiles): Generator<WireTile> {
   const { from, to, firstLayer, tileTokens, tileLayers } = range
   let index = 0

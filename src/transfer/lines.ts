@@ -1,12 +1,16 @@
-/** Lines of text out of a stream of bytes that is cut anywhere. */
+/** Splits a stream of bytes, cut anywhere, into lines of text. */
 import { ForetokenError } from '../base/errors.ts'
 
-/** A token's line with the log-probabilities that a request may ask for. */
+/**
+ * Maximum size of a line, in bytes: enough for a token with all log-probabilities that a request
+ * may ask for.
+ */
 export const longestLine = 1 << 16
 
 /**
- * The lines of `pieces`, without their ends. Never holds more than one line. Throws `remote` for a line of more than `longestLine` bytes, for one that is not
- * UTF-8, and where the stream ends in the middle of one.
+ * Yields the lines of `pieces` without their line feeds, and never buffers more than one line.
+ * Throws `remote` for a line of more than `longestLine` bytes, for one that is not UTF-8, and for a
+ * stream that ends inside a line.
  */
 export async function* readLines(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })

@@ -1,13 +1,16 @@
 /**
- * Timeouts for remote peers. A core that computes reads no answers meanwhile: a timer that fires late may find what it waits for already there, unread. So
- * it lets the host read first.
+ * Timeouts for remote peers. While this thread computes, it reads no answers, so a timer that fires
+ * late may find the answer already there, unread. It lets the host read first.
  */
 
-/** A timer this late was held up by this core's own work. */
+/** A timer that fires this many milliseconds late was delayed by this thread's own work. */
 const heldUpMs = 20
 const graceMs = 100
 
-/** Calls `fire` once `ms` have passed in which answers could be read. Returns how to stop it. */
+/**
+ * Calls `fire` once `ms` have passed in which answers could be read. Returns a function that stops
+ * the timer.
+ */
 export function after(ms: number, fire: () => void): () => void {
   let due = performance.now() + ms
   let timer = setTimeout(check, ms)
@@ -25,8 +28,9 @@ export function after(ms: number, fire: () => void): () => void {
 }
 
 /**
- * How long a peer may keep us waiting in all. Its clock runs only while it is waited for, and progress gives time back: so a peer that is slow for once is
- * forgiven, and one that is always slower than it should be is given up, in however small pieces it sends.
+ * Limits the total time that a peer may keep us waiting. The clock runs only while we wait, and
+ * progress gives time back. So a peer that is slow once is forgiven, and one that is always too
+ * slow is given up, however small the pieces that it sends.
  */
 export class WaitBudget {
   readonly #most: number
@@ -38,19 +42,19 @@ export class WaitBudget {
   /** Milliseconds waited so far. */
   waitedMs = 0
 
-  /** `onSpent` is called once, when `ms` have been waited that no progress gave back. */
+  /** `onSpent` is called once, after `ms` of waiting that no progress gave back. */
   constructor(ms: number, onSpent: () => void) {
     this.#most = ms
     this.#left = ms
     this.#onSpent = onSpent
   }
 
-  /** Whether the peer was given up. */
+  /** True once the peer was given up. */
   get spent(): boolean {
     return this.#spent
   }
 
-  /** Starts the clock, if it stands. */
+  /** Starts the clock, unless it runs already. */
   start(): void {
     if (this.#stop || this.#spent) return
     this.#begun = performance.now()
@@ -71,7 +75,7 @@ export class WaitBudget {
     this.#left -= waited
   }
 
-  /** Progress was made: gives `ms` back, up to the whole budget. */
+  /** Gives `ms` back for progress, up to the whole budget. */
   refill(ms: number): void {
     this.#left = Math.min(this.#most, this.#left + ms)
   }

@@ -1,4 +1,7 @@
-/** Bytes in the amounts that are asked for, out of a stream that is cut anywhere; never more of it is held than one piece. */
+/**
+ * Reads exact amounts of bytes from a stream that is cut anywhere. Never buffers more than one
+ * piece of it.
+ */
 import { ForetokenError } from '../base/errors.ts'
 
 export class Pull {
@@ -7,50 +10,56 @@ export class Pull {
   #piece: Uint8Array = new Uint8Array(0)
   #at = 0
   #ended = false
-  /** Bytes taken so far. */
-  taken = 0
+  /** Number of bytes read so far. */
+  bytesRead = 0
 
   constructor(source: AsyncIterable<Uint8Array>, signal?: AbortSignal) {
     this.#source = source[Symbol.asyncIterator]()
     this.#signal = signal
   }
 
-  /** Fills `into` with the next bytes. Throws `bad_kv` if the stream ends before, `aborted`, and what the stream throws. */
+  /**
+   * Fills `into` with the next bytes. Throws `bad_kv` if the stream ends first, `aborted`, and what
+   * the stream throws.
+   */
   async fill(into: Uint8Array, what: string): Promise<void> {
     for (let have = 0; have < into.length; ) {
       if (this.#at === this.#piece.length && !(await this.#next()))
         throw new ForetokenError(
           'bad_kv',
-          `the stream ends after ${this.taken} bytes, in the middle of ${what}; ask for it again`,
+          `the stream ends after ${this.bytesRead} bytes, in the middle of ${what}; request it again`,
         )
-      const some = this.#piece.subarray(this.#at, this.#at + into.length - have)
-      into.set(some, have)
-      have += some.length
-      this.#at += some.length
-      this.taken += some.length
+      const part = this.#piece.subarray(this.#at, this.#at + into.length - have)
+      into.set(part, have)
+      have += part.length
+      this.#at += part.length
+      this.bytesRead += part.length
     }
   }
 
-  /** Throws `bad_kv` if anything but the end comes now. */
+  /** Throws `bad_kv` unless the stream ends here. */
   async end(): Promise<void> {
     if (this.#at < this.#piece.length || (await this.#next()))
-      throw new ForetokenError('bad_kv', `bytes follow the end of the stream, after ${this.taken}; ask for it again`)
+      throw new ForetokenError(
+        'bad_kv',
+        `bytes follow the end of the stream, after ${this.bytesRead}; request it again`,
+      )
   }
 
-  /** Lets the stream go, whether it has ended or not. Does not wait for it: it may hang. */
+  /** Closes the stream, ended or not. Does not wait for it, because it may hang. */
   close(): void {
     if (this.#ended) return
     this.#ended = true
     Promise.resolve(this.#source.return?.()).catch(() => {})
   }
 
-  /** The next piece that is not empty; false at the end. */
+  /** Loads the next piece that is not empty. Returns false at the end. */
   async #next(): Promise<boolean> {
     while (!this.#ended) {
       const { done, value } = await this.#orAborted(this.#source.next())
       if (done) this.#ended = true
       else if (!(value instanceof Uint8Array))
-        throw new ForetokenError('bad_kv', `the stream gives ${typeof value}, not bytes`)
+        throw new ForetokenError('bad_kv', `the stream yields ${typeof value}, not bytes`)
       else if (value.length > 0) {
         this.#piece = value
         this.#at = 0
@@ -60,9 +69,9 @@ export class Pull {
     return false
   }
 
-  async #orAborted<T>(wanted: Promise<T>): Promise<T> {
+  async #orAborted<T>(read: Promise<T>): Promise<T> {
     const signal = this.#signal
-    if (!signal) return wanted
+    if (!signal) return read
     let stop = () => {}
     const aborted = new Promise<never>((_, reject) => {
       stop = () => reject(new ForetokenError('aborted', 'the request was cancelled', { cause: signal.reason }))
@@ -70,11 +79,11 @@ export class Pull {
       else signal.addEventListener('abort', stop, { once: true })
     })
     try {
-      return await Promise.race([wanted, aborted])
+      return await Promise.race([read, aborted])
     } finally {
       signal.removeEventListener('abort', stop)
-      // When the signal won, what the stream still rejects with is nobody's.
-      wanted.catch(() => {})
+      // If the signal won the race, nobody handles a later rejection of the stream.
+      read.catch(() => {})
     }
   }
 }

@@ -1,4 +1,5 @@
-/** Another engine's K and V, from the wire into the pages of a sequence. */
+/** Writes another engine's K and V from the wire into the pages of a sequence. */
+import { at, defined } from '../base/at.ts'
 import { Callback } from '../base/callback.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { KvCodec, KvPool, WireCodec } from '../base/kv.ts'
@@ -7,10 +8,13 @@ import type { KvIdentity, KvRange, TileBytes } from './format.ts'
 import { decodeSteps, stepsOf } from './residual.ts'
 import { readWire } from './wire.ts'
 
-/** A prediction that a `residual` stream corrects: the receiver's own, of the whole prompt. */
+/** The prediction that a `residual` stream corrects: the receiver's own, of the whole prompt. */
 export interface PredictedKv {
   readonly sequence: Sequence
-  /** Resolves when the sequence holds the tokens before position `to`, or rejects. Its pages are read then. */
+  /**
+   * Resolves when the sequence holds the tokens before position `to`, or rejects. Its pages are
+   * read then.
+   */
   ready(to: number): Promise<void>
 }
 
@@ -19,24 +23,30 @@ export interface ReceiveOptions {
   readonly codec: KvCodec
   readonly cache: Pick<PagedCache, 'pool'>
   /**
-   * Holds the tokens that were said to be held, whole pages, and is written behind them. Afterwards it holds those before `to`, all
-   * exact; on failure it is as it was. Nobody may read it meanwhile.
+   * Holds whole pages: exactly the tokens that the sender was told to leave out. The new tokens go
+   * after them. Afterwards it holds all tokens before `to`, all exact; on failure it is unchanged.
+   * Nobody may read it meanwhile.
    */
   readonly sequence: Sequence
-  /** What the stream must be of: `Engine.kvIdentity()` of this engine. */
+  /** The identity that the stream must have: `Engine.kvIdentity()` of this engine. */
   readonly identity: KvIdentity
-  /** The prompt. */
+  /** The token ids of the prompt. */
   readonly ids: readonly number[]
-  /** Position behind the last token that was asked for. */
+  /** The position after the last token that was requested. */
   readonly to: number
-  /** What the sender signs with, and what both know of the request. */
+  /** The key that the sender signs with, and the context that both ends know of the request. */
   readonly key: Uint8Array
   readonly context?: string
-  /** What may come. Default: all, `residual` if there is a prediction. */
+  /** The codecs that are accepted. Default: all, `residual` only with a prediction. */
   readonly codecs?: readonly WireCodec[]
-  /** What a `residual` stream is added to. Its pages are copied, and stay as they are. */
+  /**
+   * The prediction that a `residual` stream is added to. Its pages are copied and do not change.
+   */
   readonly predicted?: PredictedKv | undefined
-  /** Called for each block: tokens before `to` have arrived of all layers below `layer`; bytes of the stream so far. */
+  /**
+   * Called for each block, when the tokens before `to` have arrived for all layers below `layer`.
+   * `bytes` counts payload bytes so far.
+   */
   readonly onBlock?: (progress: { readonly to: number; readonly layer: number; readonly bytes: number }) => void
   readonly signal?: AbortSignal | undefined
 }
@@ -48,9 +58,9 @@ export interface Received {
 }
 
 /**
- * Reads a stream that `Engine.kvOf` made, block by block into pages. Only when it resolves is every byte known to be the sender's: the
- * sequence must not be used before. Throws `bad_kv`, `bad_mac`, `checksum`, `wrong_model`, `out_of_pages`, `aborted`, and what the
- * stream throws.
+ * Reads a stream that `Engine.kvOf` made, block by block into pages. Only when it resolves is every
+ * byte known to come from the sender; the sequence must not be used before. Throws `bad_kv`,
+ * `bad_mac`, `checksum`, `wrong_model`, `out_of_pages`, `aborted`, and what the stream throws.
  */
 export async function receiveKv(body: AsyncIterable<Uint8Array>, options: ReceiveOptions): Promise<Received> {
   const { codec, cache, sequence, identity, ids, to, key, context, predicted, signal } = options
@@ -60,7 +70,7 @@ export async function receiveKv(body: AsyncIterable<Uint8Array>, options: Receiv
   try {
     sequence.extend(to - from, 0)
   } catch (error) {
-    letGo(body)
+    close(body)
     throw error
   }
   let arrived = 0
@@ -82,7 +92,7 @@ export async function receiveKv(body: AsyncIterable<Uint8Array>, options: Receiv
       tile: async (tile, payload, range) => {
         const name = range.codec
         if (name === 'residual' && tile.to > copied) {
-          await copyPages(pool, predicted!, sequence, copied, tile.to)
+          await copyPages(pool, defined(predicted), sequence, copied, tile.to)
           copied = tile.to
         }
         const coding = { codec: name, ...(steps && { steps: stepsOf(steps, tile.layers, range.firstLayer, pool) }) }
@@ -99,16 +109,19 @@ export async function receiveKv(body: AsyncIterable<Uint8Array>, options: Receiv
   }
 }
 
-/** Lets a stream go of which nothing is read. Does not wait for it: it may hang. */
-function letGo(body: AsyncIterable<Uint8Array>): void {
+/** Closes a stream unread. Does not wait for it, because it may hang. */
+function close(body: AsyncIterable<Uint8Array>): void {
   Promise.resolve(body[Symbol.asyncIterator]().return?.()).catch(() => {})
 }
 
-/** Throws `bad_kv` for a codec that was not asked for or can't be used. */
+/**
+ * Returns the payload sizes of a range. Throws `bad_kv` for a codec that was not requested or
+ * cannot be used.
+ */
 function acceptable(range: KvRange, { codec, cache, codecs, predicted, ids }: ReceiveOptions): TileBytes {
   const name = range.codec
   if (codecs && !codecs.includes(name))
-    throw new ForetokenError('bad_kv', `the stream is in ${name}, and ${codecs.join(', ')} was asked for`)
+    throw new ForetokenError('bad_kv', `the stream is in ${name}, and ${codecs.join(', ')} was requested`)
   if (name !== 'residual') return ({ layers, from, to }) => codec.kvBytes(cache.pool, layers, to - from, name)
   if (!predicted)
     throw new ForetokenError(
@@ -118,12 +131,12 @@ function acceptable(range: KvRange, { codec, cache, codecs, predicted, ids }: Re
   if (range.promptTokens !== ids.length)
     throw new ForetokenError(
       'bad_kv',
-      `the stream corrects a prediction of ${range.promptTokens} tokens, and the one here is of ${ids.length}`,
+      `the stream corrects a prediction of ${range.promptTokens} tokens, and the one here has ${ids.length}`,
     )
   return () => undefined
 }
 
-/** Tokens `from`..`to` - 1 as they were predicted, in whole pages. */
+/** Copies the predicted tokens `from`..`to` - 1, in whole pages. */
 async function copyPages(
   pool: KvPool,
   predicted: PredictedKv,
@@ -133,5 +146,5 @@ async function copyPages(
 ): Promise<void> {
   await predicted.ready(to)
   for (let page = from >> 4; page < Math.ceil(to / 16); page++)
-    pool.writePage(into.pages[page]!, await pool.readPage(predicted.sequence.pages[page]!))
+    pool.writePage(at(into.pages, page), await pool.readPage(at(predicted.sequence.pages, page)))
 }

@@ -1,12 +1,16 @@
 /**
- * A companion, seen from the edge: it prefills a prompt and sends its K and V, answers a prompt whole, and tells how busy it is.
+ * A companion as an edge sees it: it prefills a prompt and sends its K and V, answers a whole
+ * prompt, and reports its load.
  *
- * All that comes from it is checked and bounded: statuses, sizes, times, every event. Redirects are refused. What goes wrong is
- * `remote` (or what the stream of K and V itself says), so that whoever asks can do the work here.
+ * All that it sends is checked and bounded: statuses, sizes, times, every event. Redirects are
+ * refused. Failures are `remote` errors (or those of the stream of K and V), so that the caller can
+ * do the work here instead.
  */
+
 import { ForetokenError } from '../base/errors.ts'
 import type { WireCodec } from '../base/kv.ts'
 import { Lifetime } from '../base/lifetime.ts'
+import { isWhole } from '../base/numbers.ts'
 import { type Arrived, Feed } from './feed.ts'
 import { readLines } from './lines.ts'
 import { after } from './patience.ts'
@@ -14,31 +18,34 @@ import { LineSeal } from './seal.ts'
 import { sign } from './signature.ts'
 
 export interface CompanionAddress {
-  /** Of the operator's configuration, never of a request: `https://mac.example:8788`. */
+  /** From the operator's configuration, never from a request: `https://mac.example:8788`. */
   readonly url: string
-  /** Names the key. */
+  /** The name of the key. */
   readonly id: string
-  /** Shared with the companion. */
+  /** The key that this edge shares with the companion. */
   readonly key: Uint8Array
 }
 
-/** How long the network may leave the edge waiting. The clock stands while this edge reads nothing. */
+/** Timeouts, in milliseconds. The clock stands while this edge reads nothing. */
 export interface Patience {
-  /** Until the first byte of what was asked for. */
+  /** Until the first byte of the answer. */
   readonly firstMs: number
-  /** Between two pieces. */
+  /** Between two pieces of it. */
   readonly stallMs: number
 }
 
 export interface RemotePrompt {
   readonly ids: readonly number[]
-  /** The model's identity (its weights), hex: another model's companion refuses. */
+  /** The identity of the model (its weights) in hex. A companion with another model refuses. */
   readonly model: string
-  /** Whose cached prefixes it may use. */
+  /** The tenant whose cached prefixes may be used. */
   readonly tenant: string
-  /** Its abort frees everything, whether or not the answer is read. */
+  /** Aborting it frees everything, whether or not the answer is read. */
   readonly signal: AbortSignal
-  /** Told the milliseconds for which so much lay here unread that the companion had to wait. */
+  /**
+   * Called with the milliseconds for which the companion had to wait because too much lay here
+   * unread.
+   */
   readonly onHeld?: (ms: number) => void
 }
 
@@ -48,22 +55,25 @@ export interface KvRequest extends RemotePrompt {
   readonly to: number
 }
 
-/** A stream of K and V, and what it was sealed with. */
+/** A stream of K and V, and the context that it was sealed with. */
 export interface RemoteKv {
   readonly body: AsyncIterable<Uint8Array>
   readonly context: string
-  /** What has arrived so far, and how fast; undefined where this edge was slower than the network. */
+  /**
+   * Returns what has arrived so far and how fast; undefined if this edge was slower than the
+   * network.
+   */
   arrived(): Arrived | undefined
 }
 
 export interface RelayRequest extends RemotePrompt {
   readonly maxTokens: number
-  /** What sampling takes of the request; with a seed, so that the answer can go on here. */
+  /** The sampling options of the request, with a seed, so that the answer can continue here. */
   readonly options: Readonly<Record<string, unknown>>
   readonly after: readonly number[]
 }
 
-/** A token of a relayed answer; its text is made here. */
+/** A token of a relayed answer. Its text is made here. */
 export interface RelayedToken {
   readonly id: number
   readonly logprob: number
@@ -71,32 +81,32 @@ export interface RelayedToken {
 }
 
 export interface CompanionStatus {
-  /** The model's identity. */
+  /** The identity of its model. */
   readonly model: string
   readonly build: string
-  /** Answers and prefills under way, and waiting. */
+  /** Number of answers and prefills that run, and that wait. */
   readonly running: number
   readonly waiting: number
-  /** Milliseconds that it takes to read a token of a prompt, lately; undefined before it has read any. */
+  /** Recent milliseconds per prompt token; undefined before it has read any. */
   readonly prefill_ms_per_token?: number
   readonly codecs: readonly string[]
-  /** Round trip, as measured here. */
+  /** Round-trip time, as measured here. */
   readonly rtt_ms: number
 }
 
 export type Fetch = (input: string, init: RequestInit) => Promise<Response>
 
 const longestStatus = 1 << 14
-/** Requests that a companion may say to have; beyond that it makes no sense. */
+/** The most requests that a companion can plausibly report. */
 const mostRequests = 1e6
-/** A logarithm of a probability, but for rounding. */
+/** Log-probabilities are at most 0, but for rounding. */
 const greatestLogprob = 1e-3
 
-/** Statuses that blame the request: the companion does what it should. */
-const ofRequest = new Set([400, 413, 415, 422])
+/** HTTP statuses that blame the request, not the companion. */
+const requestFaults = new Set([400, 413, 415, 422])
 const refusals = new WeakSet<Error>()
 
-/** Whether a companion refused a request for what the request is. It may take the next one. */
+/** Returns true if the companion refused the request itself. It may accept the next one. */
 export function isRefusal(error: unknown): boolean {
   return refusals.has(error as Error)
 }
@@ -112,20 +122,23 @@ export class RemoteCompanion {
     this.#patience = patience
   }
 
-  /** Asks for K and V. Rejects with `remote`, `aborted`; the body throws the same where it breaks off. */
-  async kv({ signal, onHeld, ...asked }: KvRequest): Promise<RemoteKv> {
-    const { feed, nonce } = await this.#ask('POST', '/v1/prefill', asked, signal, onHeld)
+  /**
+   * Requests K and V. Rejects with `remote` or `aborted`; the body throws the same if it breaks
+   * off.
+   */
+  async kv({ signal, onHeld, ...request }: KvRequest): Promise<RemoteKv> {
+    const { feed, nonce } = await this.#ask('POST', '/v1/prefill', request, signal, onHeld)
     return { body: feed, context: nonce, arrived: () => feed.arrived }
   }
 
-  /** The tokens of a whole answer, as they come. Rejects with `remote`, `aborted`. */
-  async *relay({ signal, onHeld, ...asked }: RelayRequest): AsyncGenerator<RelayedToken> {
-    const { feed, nonce } = await this.#ask('POST', '/v1/relay', asked, signal, onHeld)
+  /** Yields the tokens of a whole answer as they arrive. Rejects with `remote` or `aborted`. */
+  async *relay({ signal, onHeld, ...request }: RelayRequest): AsyncGenerator<RelayedToken> {
+    const { feed, nonce } = await this.#ask('POST', '/v1/relay', request, signal, onHeld)
     try {
       const seal = await LineSeal.of(this.address.key, nonce)
       for await (const line of readLines(feed)) {
         const event = parsed(await seal.open(line))
-        // Whatever it says behind its end is not waited for.
+        // Nothing after the end is waited for.
         if (event.done === true) return
         yield tokenOf(event)
       }
@@ -155,31 +168,31 @@ export class RemoteCompanion {
   async #ask(
     method: string,
     path: string,
-    asked: object | undefined,
+    request: object | undefined,
     signal: AbortSignal,
     onHeld?: (ms: number) => void,
   ) {
     const { url, id, key } = this.address
     const { firstMs, stallMs } = this.#patience
-    const body = new TextEncoder().encode(asked ? JSON.stringify(asked) : '')
+    const body = new TextEncoder().encode(request ? JSON.stringify(request) : '')
     const { authorization, nonce } = await sign(id, key, { method, path, body })
     const call = new Call(signal)
     try {
       const stop = call.life.hold(after(firstMs, () => call.late(firstMs)))
       const asking = this.#fetch(`${url.replace(/\/+$/, '')}${path}`, {
         method,
-        headers: { authorization, ...(asked && { 'content-type': 'application/json' }) },
-        ...(asked && { body }),
+        headers: { authorization, ...(request && { 'content-type': 'application/json' }) },
+        ...(request && { body }),
         redirect: 'manual',
         signal: call.life.signal,
       })
-      // A fetch that does not listen to its signal is not waited for either.
+      // A fetch that ignores its signal is not waited for either.
       const response = await call.life.until(asking, (late) => void late.body?.cancel().catch(() => {}))
       stop()
       if (response.status !== 200 || !response.body) {
         void response.body?.cancel().catch(() => {})
         const error = broken(`it answered ${response.status || 'with a redirect'}`)
-        if (ofRequest.has(response.status)) refusals.add(error)
+        if (requestFaults.has(response.status)) refusals.add(error)
         throw error
       }
       const explain = (error: unknown) => call.explain(error)
@@ -193,7 +206,7 @@ export class RemoteCompanion {
   }
 }
 
-/** One request to a companion: everything that it holds here ends with its lifetime. */
+/** One request to a companion. Its lifetime ends everything that it holds here. */
 class Call {
   readonly life = new Lifetime()
   readonly #caller: AbortSignal
@@ -204,14 +217,14 @@ class Call {
     this.life.follow(caller)
   }
 
-  /** Nothing came within `ms`. */
+  /** Ends the request because nothing came within `ms`. */
   late(ms: number): void {
     if (this.life.ended) return
     this.#lateMs = ms
     void this.life.end()
   }
 
-  /** What `error` is, once it is known why the request ended. */
+  /** Turns `error` into the reason for which the request ended. */
   explain(error: unknown): ForetokenError {
     if (error instanceof ForetokenError) return error
     if (this.#caller.aborted) return new ForetokenError('aborted', 'the request was cancelled')
@@ -225,9 +238,9 @@ function parsed(text: string): Record<string, unknown> {
     const value: unknown = JSON.parse(text)
     if (typeof value === 'object' && value !== null) return value as Record<string, unknown>
   } catch {
-    // Told below.
+    // Thrown below.
   }
-  throw broken('what it said is no JSON object')
+  throw broken('it sent something that is not a JSON object')
 }
 
 function statusOf({
@@ -238,26 +251,25 @@ function statusOf({
   prefill_ms_per_token: ms,
   codecs,
 }: Record<string, unknown>): Omit<CompanionStatus, 'rtt_ms'> {
-  const count = (value: unknown): value is number =>
-    Number.isInteger(value) && (value as number) >= 0 && (value as number) <= mostRequests
+  const count = (value: unknown) => isWhole(value, 0, mostRequests)
   if (typeof model !== 'string' || typeof build !== 'string' || !count(running) || !count(waiting))
     throw broken('its status makes no sense')
-  const known = Array.isArray(codecs) ? codecs.filter((name) => typeof name === 'string') : []
+  const names = Array.isArray(codecs) ? codecs.filter((name) => typeof name === 'string') : []
   const measured = typeof ms === 'number' && ms > 0 && ms < 1e6
-  return { model, build, running, waiting, codecs: known, ...(measured && { prefill_ms_per_token: ms }) }
+  return { model, build, running, waiting, codecs: names, ...(measured && { prefill_ms_per_token: ms }) }
 }
 
 function tokenOf({ id, logprob, topLogprobs }: Record<string, unknown>): RelayedToken {
   const scored = (value: unknown): value is RelayedToken => {
     const { id, logprob } = (value ?? {}) as Record<string, unknown>
     const probable = typeof logprob === 'number' && Number.isFinite(logprob) && logprob <= greatestLogprob
-    return Number.isInteger(id) && (id as number) >= 0 && probable
+    return isWhole(id, 0, Number.POSITIVE_INFINITY) && probable
   }
-  const own = { id, logprob }
-  if (!scored(own)) throw broken('a token makes no sense')
-  if (topLogprobs === undefined) return own
+  const token = { id, logprob }
+  if (!scored(token)) throw broken('a token makes no sense')
+  if (topLogprobs === undefined) return token
   if (!Array.isArray(topLogprobs) || !topLogprobs.every(scored)) throw broken('log-probabilities make no sense')
-  return { ...own, topLogprobs: topLogprobs.map(({ id, logprob }) => ({ id, logprob })) }
+  return { ...token, topLogprobs: topLogprobs.map(({ id, logprob }) => ({ id, logprob })) }
 }
 
 function broken(why: string, cause?: unknown): ForetokenError {

@@ -1,8 +1,14 @@
-/** A prompt's exact K and V, computed among all other requests and streamed to another engine as they are made. */
+/**
+ * Computes a prompt's exact K and V among all other requests and streams them to another engine as
+ * they are made.
+ */
+
+import { at, defined } from '../base/at.ts'
 import { Callback } from '../base/callback.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { type KvCodec, type KvCoding, pageTokens, type WireCodec, wireCodecs } from '../base/kv.ts'
 import { Lifetime } from '../base/lifetime.ts'
+import { isWhole } from '../base/numbers.ts'
 import { throwIfAborted } from '../base/turn.ts'
 import type { Scheduler } from '../decode/scheduler.ts'
 import type { Job } from '../decode/task.ts'
@@ -14,48 +20,57 @@ import { decodeSteps, encodeSteps, type ResidualSteps, stepsOf } from './residua
 import { writeWire } from './wire.ts'
 
 export interface KvOptions {
-  /** `residual` becomes `int8` for a prompt that is too short to be predicted. Throws `unsupported` for it without a predictor. */
+  /**
+   * `residual` becomes `int8` for a prompt that is too short to be predicted, and throws
+   * `unsupported` without a predictor.
+   */
   readonly codec: WireCodec
-  /** Of `residual`: how coarse it is, times the steps that suit the model. Default 1: a KL of about .02 from exact. */
+  /**
+   * Factor on the model's quantiser steps, for `residual` only. Default 1: a KL divergence of about
+   * .02 from exact.
+   */
   readonly coarseness?: number
-  /** Seals the stream; who reads it must have it. At least 16 bytes. */
+  /** Seals the stream; the reader must have the same key. At least 16 bytes. */
   readonly key: Uint8Array
-  /** Binds the stream to a request: a nonce, say. Whoever reads it must know it. Default ''. */
+  /** Binds the stream to a request, for example by a nonce. The reader must know it. Default ''. */
   readonly context?: string
-  /** Tokens that the receiver holds: whole pages, a multiple of 16. Default 0. */
+  /** Number of tokens that the receiver holds: whole pages, a multiple of 16. Default 0. */
   readonly from?: number
-  /** Position behind the last token to send. Default: all but the last token, whose logits the receiver has to compute. */
+  /**
+   * The position after the last token to send. Default: all but the last token, whose logits the
+   * receiver has to compute.
+   */
   readonly to?: number
-  /** Whose cached prefixes it may use. Default ''. */
+  /** The tenant whose cached prefixes may be used. Default ''. */
   readonly tenant?: string
   readonly signal?: AbortSignal | undefined
   /** Called once, before the stream ends. */
   readonly onTimings?: ((timings: KvTimings) => void) | undefined
 }
 
-/** Milliseconds from the call, but for `encode_ms`. */
+/** Milliseconds from the call, except `encode_ms`. */
 export interface KvTimings {
-  /** Until it was let in. */
+  /** Until the scheduler admitted the request. */
   readonly queue_ms: number
-  /** Until all was computed. */
+  /** Until all tokens were computed. */
   readonly prefill_ms: number
-  /** Until all was sent. */
+  /** Until all tiles were sent. */
   readonly total_ms: number
-  /** Encoding alone. */
+  /** Time spent encoding alone. */
   readonly encode_ms: number
   readonly tokens: number
-  /** Of the prompt's tokens, those that the prefix cache had. */
+  /** Number of the prompt's tokens that the prefix cache had. */
   readonly cached_tokens: number
   readonly bytes: number
 }
 
-/** Tokens and payload bytes of a tile, about: small enough that the first leaves early. */
+/** Approximate tokens and payload bytes of a tile: small enough that the first one leaves early. */
 const tileTokens = 64
 const tileBytes = 1 << 18
-/** Values of a residual tile: the most bytes that they could take tell little. */
+/** Values of a residual tile. Its maximum size in bytes says little about its actual size. */
 const residualValues = 1 << 17
 
-/** What `residual` takes: the predictor, and the quantiser's steps for it. */
+/** What `residual` needs: the predictor, and the quantiser's steps for it. */
 export interface Residuals extends Ahead {
   readonly steps: ResidualSteps
   readonly firstLayer: number
@@ -86,15 +101,16 @@ export class KvSender {
   }
 
   /**
-   * Throws `bad_argument`, and what a request throws. Nothing is held before the first piece is asked for; from then on an abort of the signal frees all
-   * pages, whether or not anybody reads on.
+   * Yields the pieces of a stream. Throws `bad_argument`, and what a request throws. Holds nothing
+   * before the first piece is requested; from then on an abort of the signal frees all pages,
+   * whether or not anybody reads on.
    */
   async *send(
     ids: readonly number[],
     identity: KvIdentity,
     { key, context, signal, tenant = '', onTimings, ...options }: KvOptions,
   ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-    const told = new Callback('onTimings', onTimings)
+    const timingsCallback = new Callback('onTimings', onTimings)
     const range = this.#rangeOf(ids, options)
     const residual = range.codec === 'residual'
     const life = new Lifetime()
@@ -112,9 +128,9 @@ export class KvSender {
       }
       const begun = performance.now()
       const coding = this.#codingOf(range, tile, predicted)
-      const made = await this.#codec.encodeKv(this.#cache.pool, { ...tile, pages: reading.pages }, coding)
+      const payload = await this.#codec.encodeKv(this.#cache.pool, { ...tile, pages: reading.pages }, coding)
       encoding += performance.now() - begun
-      return made
+      return payload
     }
     const payload = async (tile: WireTile) => {
       await this.#scheduler.drive(() => reading.ended || reading.done >= tile.to)
@@ -122,15 +138,15 @@ export class KvSender {
       if (reading.error) throw reading.error
       const work = encoded(tile)
       working = work
-      const made = await work
+      const encodedTile = await work
       working = undefined
       throwIfAborted(signal)
       if (tile.layers.to === this.#shape.layers) reading.drop(tile.to)
-      return made
+      return encodedTile
     }
     life.hold(() => reading.close())
     life.hold(() => predicted?.release())
-    // Pages that are being read or written must not be anybody else's yet.
+    // Pages that are being read or written must not be reused yet.
     life.hold(() => working?.then(undefined, () => {}))
     life.follow(signal)
     try {
@@ -141,17 +157,17 @@ export class KvSender {
         bytes += piece.length
         yield piece
       }
-      told.call({ ...reading.timings, encode_ms: encoding, tokens: range.to - range.from, bytes })
-      await told.settle()
+      timingsCallback.call({ ...reading.timings, encode_ms: encoding, tokens: range.to - range.from, bytes })
+      await timingsCallback.settle()
     } finally {
       await life.end()
     }
   }
 
-  /** The prompt as the receiver predicts it, which holds what `held` holds. */
+  /** Predicts the prompt as the receiver does, which already has the pages `held`. */
   #predict(ids: readonly number[], held: readonly number[]): PredictedPrompt {
     this.#prefixes.evict(Math.ceil(ids.length / pageTokens) - held.length - this.#cache.pagesFree)
-    return new PredictedPrompt(this.#residuals!, ids, held)
+    return new PredictedPrompt(defined(this.#residuals), ids, held)
   }
 
   #codingOf({ codec, firstLayer, table }: KvRange, { layers }: WireTile, predicted?: PredictedPrompt): KvCoding {
@@ -170,32 +186,33 @@ export class KvSender {
   ): KvRange {
     if (!wireCodecs.includes(wanted))
       throw new ForetokenError('bad_argument', `codec is ${wanted}; it may be ${wireCodecs.join(', ')}`)
-    if (!Number.isInteger(to) || to > ids.length || to < 1)
+    if (!isWhole(to, 1, ids.length))
       throw new ForetokenError('bad_argument', `to is ${to} of ${ids.length} tokens; it must be from 1 to that`)
-    if (!Number.isInteger(from) || from < 0 || from >= to || from % pageTokens !== 0)
+    if (!isWhole(from, 0, to - 1) || from % pageTokens !== 0)
       throw new ForetokenError('bad_argument', `from is ${from}; it must be a multiple of ${pageTokens} below ${to}`)
     if (!(coarseness > 0 && coarseness < 1e6))
       throw new ForetokenError('bad_argument', `coarseness is ${coarseness}; it must be a positive number`)
     const codec = wanted === 'residual' ? this.#residualOr('int8', from, ids.length) : wanted
     const layer = this.#layerBytes(codec)
     const { layers, kvHeads, headDim } = this.#shape
-    const fitting = codec === 'residual' ? residualValues / (2 * kvHeads * headDim * tileTokens) : tileBytes / layer
-    const tileLayers = Math.min(layers, Math.max(1, Math.floor(fitting)))
+    const layersPerTile =
+      codec === 'residual' ? residualValues / (2 * kvHeads * headDim * tileTokens) : tileBytes / layer
+    const tileLayers = Math.min(layers, Math.max(1, Math.floor(layersPerTile)))
     const mostBytes = Math.min(mostTileBytes, tileLayers * layer)
     const tile = { codec, from, to, tileTokens, tileLayers, mostBytes }
     if (codec !== 'residual') return { ...tile, promptTokens: to, firstLayer: 0, table: new Uint8Array(0) }
-    const { firstLayer, steps } = this.#residuals!
+    const { firstLayer, steps } = defined(this.#residuals)
     return { ...tile, promptTokens: ids.length, firstLayer, table: encodeSteps(steps, coarseness) }
   }
 
-  /** Another codec for a prompt whose tokens are all exact on the receiver, too. */
+  /** Returns `other` for a prompt whose tokens are all exact at the receiver, too. */
   #residualOr(other: WireCodec, from: number, length: number): WireCodec {
     if (!this.#residuals)
       throw new ForetokenError('unsupported', 'residual corrects a prediction: load the engine with a predictor')
     return this.#residuals.prediction.predicts(from, length) ? 'residual' : other
   }
 
-  /** Payload bytes of a tile's layer, of the largest one. */
+  /** Returns the payload bytes of the largest layer of a tile. */
   #layerBytes(codec: WireCodec): number {
     let most = 0
     for (let from = 0; from < this.#shape.layers; from++)
@@ -206,24 +223,27 @@ export class KvSender {
 
 type RangeOptions = Pick<KvOptions, 'codec' | 'coarseness' | 'from' | 'to'>
 
-/** The prompt in the scheduler. Pages with tokens to be sent are held until they were, whatever becomes of the request. */
+/**
+ * The prompt as a job of the scheduler. Pages whose tokens are to be sent are held until they are
+ * sent, whatever happens to the request.
+ */
 class Reading implements Job {
   readonly ids: readonly number[]
   readonly tenant: string
-  /** Aborted when the request ends, for whatever reason. */
+  /** Aborted when the request ends, for any reason. */
   readonly signal: AbortSignal
-  /** Tokens that are computed, and whose pages are held. */
+  /** Number of tokens that are computed and whose pages are held. */
   done: number
   ended = false
   error: ForetokenError | undefined
-  /** By position. */
+  /** Pages by position. */
   readonly pages: number[] = []
   readonly #cache: PagedCache
   readonly #at = { begun: performance.now(), admitted: 0, prefilled: 0 }
   #sequence: Sequence | undefined
   #cached = 0
   #closed = false
-  /** Pages before this one were dropped. */
+  /** Pages before this index were released. */
   #dropped: number
 
   constructor(ids: readonly number[], from: number, tenant: string, signal: AbortSignal, cache: PagedCache) {
@@ -251,14 +271,16 @@ class Reading implements Job {
     this.#cached = cached
   }
 
-  /** Holds the pages of what has been computed; whole ones, but for the last of the prompt. */
+  /** Holds the pages computed so far: whole ones, except at the end of the prompt. */
   onPrefill(done: number, total: number): void {
-    // In a pass that was under way when the request ended.
+    // The pass began before the request ended.
     if (this.#closed) return
     const ready = done === total ? total : done - (done % pageTokens)
-    for (let page = Math.ceil(this.done / pageTokens); page < Math.ceil(ready / pageTokens); page++) {
-      this.pages[page] = this.#sequence!.pages[page]!
-      this.#cache.share(this.pages[page]!)
+    const { pages } = defined(this.#sequence)
+    for (let index = Math.ceil(this.done / pageTokens); index < Math.ceil(ready / pageTokens); index++) {
+      const page = at(pages, index)
+      this.pages[index] = page
+      this.#cache.share(page)
     }
     this.done = Math.max(this.done, ready)
     if (done === total) this.#at.prefilled = performance.now()
@@ -273,12 +295,12 @@ class Reading implements Job {
     this.error = error
   }
 
-  /** Lets the pages go that were sent. */
+  /** Releases the pages before position `to`, which were sent. */
   drop(to: number): void {
-    for (; this.#dropped < Math.ceil(to / pageTokens); this.#dropped++) this.#cache.drop(this.pages[this.#dropped]!)
+    for (; this.#dropped < Math.ceil(to / pageTokens); this.#dropped++) this.#cache.drop(at(this.pages, this.#dropped))
   }
 
-  /** Lets all pages go, and holds none from now on. */
+  /** Releases all pages, and holds none from now on. */
   close(): void {
     this.#closed = true
     this.drop(this.done)

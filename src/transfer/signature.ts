@@ -1,37 +1,42 @@
 /**
- * Signed requests between an edge and its companion, version 2.
+ * Signs and checks requests between an edge and its companion, version 2.
  *
  *     authorization: Foretoken v=2, id=ID, time=MS, nonce=HEX, length=BYTES, sha256=HEX, mac=HEX
  *
- * `length` and `sha256` are the body's. `mac` is HMAC-SHA-256 with the pair's key over eight lines: `foretoken request 2`, the id, the method, the path with
- * its query, the time in milliseconds since 1970, the nonce (16 random bytes in hex), the length and the hash. So the head alone tells who asks and how
- * much will follow: a companion reads no byte of a body before it has checked the head. It takes a nonce once, and only while its time is near its own: a
- * recorded request is worth nothing. The nonce binds the answer, too: a stream of K and V is sealed with it.
+ * `length` and `sha256` describe the body. `mac` is HMAC-SHA-256 with the pair's key over eight
+ * lines: `foretoken request 2`, the id, the method, the path with its query, the time in
+ * milliseconds since 1970, the nonce (16 random bytes in hex), the length and the hash. So the head
+ * alone says who asks and how much follows, and a companion reads no byte of a body before it has
+ * checked the head. It accepts a nonce once, and only while the time is close to its own, so a
+ * recorded request is worthless. The nonce also binds the answer: a stream of K and V is sealed
+ * with it.
  *
- * Version 1 hashed the body into the MAC, so that it had to be read first. It is refused.
+ * Version 1 hashed the body into the MAC, so the body had to be read first. It is refused.
  */
+
 import { bytesOf as checkedBytes, textOf as checkedText, withArguments } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
+import { fromHex, sha256Hex, toHex } from '../base/hash.ts'
 
 export const signatureVersion = 2
 
-/** What a request says of itself. */
+/** The fields of a signed request's head. */
 export interface Signed {
-  /** Names the key. */
+  /** The name of the key. */
   readonly id: string
   /** Milliseconds since 1970. */
   readonly time: number
   readonly nonce: string
-  /** Bytes of the body. */
+  /** Length of the body, in bytes. */
   readonly length: number
-  /** SHA-256 of the body, hex. */
+  /** SHA-256 of the body, in hex. */
   readonly sha256: string
   readonly mac: string
 }
 
 export interface SignedRequest {
   readonly method: string
-  /** With the query. */
+  /** The path with its query. */
   readonly path: string
   readonly body: Uint8Array<ArrayBuffer>
 }
@@ -39,7 +44,7 @@ export interface SignedRequest {
 export const leastKeyBytes = 16
 const encoder = new TextEncoder()
 
-/** The value of `authorization`, and the nonce in it. */
+/** Returns the value of `authorization`, and the nonce in it. */
 export function sign(
   id: string,
   key: Uint8Array,
@@ -51,10 +56,10 @@ export function sign(
 
 async function signed(id: string, key: Uint8Array, { method, path, body }: SignedRequest, now: number) {
   checkedBytes('body', body)
-  const nonce = hex(crypto.getRandomValues(new Uint8Array(16)))
-  const head = { id, time: now, nonce, length: body.length, sha256: await hashOf(body) }
+  const nonce = toHex(crypto.getRandomValues(new Uint8Array(16)))
+  const head = { id, time: now, nonce, length: body.length, sha256: await sha256Hex(body) }
   const text = textOf(head, { method, path })
-  const mac = hex(new Uint8Array(await crypto.subtle.sign('HMAC', await hmacKey(key), text)))
+  const mac = toHex(new Uint8Array(await crypto.subtle.sign('HMAC', await hmacKey(key), text)))
   const { length, sha256 } = head
   return {
     authorization: `Foretoken v=${signatureVersion}, id=${id}, time=${now}, nonce=${nonce}, length=${length}, sha256=${sha256}, mac=${mac}`,
@@ -65,76 +70,84 @@ async function signed(id: string, key: Uint8Array, { method, path, body }: Signe
 const pattern =
   /^Foretoken v=2, id=([\w.-]{1,64}), time=(\d{1,15}), nonce=([0-9a-f]{32}), length=(\d{1,10}), sha256=([0-9a-f]{64}), mac=([0-9a-f]{64})$/
 
-/** What an `authorization` says; undefined for any that is not of this kind and version. */
+/** Parses an `authorization`. Returns undefined for any other kind or version. */
 export function parseSigned(authorization: string | null | undefined): Signed | undefined {
   const found = typeof authorization === 'string' ? pattern.exec(authorization) : undefined
   if (!found) return undefined
-  const [, id, time, nonce, length, sha256, mac] = found
-  return { id: id!, time: Number(time), nonce: nonce!, length: Number(length), sha256: sha256!, mac: mac! }
+  const [, id = '', time, nonce = '', length, sha256 = '', mac = ''] = found
+  return { id, time: Number(time), nonce, length: Number(length), sha256, mac }
 }
 
-/** The version of an `authorization` of this kind, whichever it is; undefined for any other text. */
+/** Returns the version of a `Foretoken` authorization; undefined for any other text. */
 export function signedVersion(authorization: string | null | undefined): number | undefined {
   const found = typeof authorization === 'string' ? /^Foretoken (?:v=(\d{1,3}), )?id=/.exec(authorization) : undefined
   return found ? Number(found[1] ?? 1) : undefined
 }
 
-/** Whether the MAC is of this head and key. With a `body`: whether that is the one that was signed, too. Compares in constant time. */
+/**
+ * Returns true if the MAC fits this head and key and, when `body` is given, if that is the body
+ * that was signed. Compares in constant time.
+ */
 export function isSignedBy(
   key: Uint8Array,
   signed: Signed,
   request: Omit<SignedRequest, 'body'> & Partial<Pick<SignedRequest, 'body'>>,
 ): Promise<boolean> {
   return withArguments('isSignedBy', async () => {
-    const valid = await crypto.subtle.verify('HMAC', await hmacKey(key), bytesOf(signed.mac), textOf(signed, request))
+    const valid = await crypto.subtle.verify('HMAC', await hmacKey(key), fromHex(signed.mac), textOf(signed, request))
     if (!valid || !request.body) return valid
     return isBodyOf(signed, request.body)
   })
 }
 
-/** Whether a body is the one that was signed. Compares in constant time. */
+/** Returns true if `body` is the one that was signed. Compares in constant time. */
 export function isBodyOf(signed: Signed, body: Uint8Array<ArrayBuffer>): Promise<boolean> {
   return withArguments('isBodyOf', async () => {
     const { length, sha256 } = signed
-    const found = await hashOf(checkedBytes('body', body))
+    const found = await sha256Hex(checkedBytes('body', body))
     let difference = length ^ body.length
     for (let at = 0; at < found.length; at++) difference |= found.charCodeAt(at) ^ sha256.charCodeAt(at)
     return difference === 0
   })
 }
 
-/** How finely nonces are forgotten, of the time that they are kept. */
+/** Nonces are forgotten in this many steps of the time for which they are kept. */
 const slots = 16
 
-/** What is kept of one edge. */
-interface Kept {
-  /** Nonces by the slot of time in which they were signed. */
+/** The nonces of one edge. */
+interface EdgeNonces {
+  /** Nonces by the time slot in which they were signed. */
   readonly slots: Map<number, Set<string>>
   count: number
-  /** Everything that was signed before this time has been forgotten. */
+  /** Nonces signed before this time have been forgotten. */
   forgotten: number
 }
 
-/** Nonces that were taken lately: one that comes again is a replay. Each edge has a table of its own, so that a full one shuts out nobody else. */
+/**
+ * Remembers recent nonces, so that a replay is refused. Each edge has a table of its own, so a full
+ * one does not shut out other edges.
+ */
 export class Nonces {
   readonly #windowMs: number
   readonly #most: number
   readonly #slotMs: number
-  readonly #edges = new Map<string, Kept>()
+  readonly #edges = new Map<string, EdgeNonces>()
 
-  /** A request's time may be `windowMs` off; at most `most` nonces of an edge are kept. */
+  /** A request's time may be off by `windowMs`; at most `most` nonces of an edge are kept. */
   constructor(windowMs = 60_000, most = 20_000) {
     this.#windowMs = windowMs
     this.#most = most
     this.#slotMs = Math.max(1, Math.ceil(windowMs / slots))
   }
 
-  /** Whether a request's time is too far off. */
+  /** Returns true if a request's time is too far off. */
   isLate({ time }: Pick<Signed, 'time'>, now = Date.now()): boolean {
     return Math.abs(time - now) > this.#windowMs
   }
 
-  /** Takes a nonce of a request whose MAC is right. Why it can't be taken, where it can't. */
+  /**
+   * Records the nonce of a request whose MAC is right. Returns the reason if it cannot be accepted.
+   */
   take(
     { id, nonce, time }: Pick<Signed, 'id' | 'nonce' | 'time'>,
     now = Date.now(),
@@ -142,12 +155,12 @@ export class Nonces {
     if (this.isLate({ time }, now)) return 'late'
     const kept = this.#edges.get(id) ?? { slots: new Map(), count: 0, forgotten: Number.NEGATIVE_INFINITY }
     this.#forget(kept, now)
-    // Where the clock here was put back, what was forgotten must not be taken again.
+    // After the local clock was set back, nonces that were forgotten must not be accepted again.
     if (time < kept.forgotten) return 'late'
     const slot = Math.floor(time / this.#slotMs)
     const nonces = kept.slots.get(slot) ?? new Set()
     if (nonces.has(nonce)) return 'replayed'
-    // Forgetting one early would let it be replayed.
+    // Forgetting a nonce early would allow its replay.
     if (kept.count >= this.#most) return 'full'
     this.#edges.set(id, kept)
     kept.slots.set(slot, nonces.add(nonce))
@@ -155,8 +168,8 @@ export class Nonces {
     return undefined
   }
 
-  /** Forgets the nonces whose time has passed: a request with such a time is late. */
-  #forget(kept: Kept, now: number): void {
+  /** Forgets the nonces whose time has passed, since a request with such a time is late. */
+  #forget(kept: EdgeNonces, now: number): void {
     for (const [slot, nonces] of kept.slots) {
       const behind = (slot + 1) * this.#slotMs
       if (behind > now - this.#windowMs) continue
@@ -167,10 +180,13 @@ export class Nonces {
   }
 }
 
-/** A shared key from its text: 64 hex digits or more are bytes, all else is taken as it is. Throws `bad_argument` for a short one. */
+/**
+ * Reads a shared key: 64 or more hex digits are bytes, any other text stands for its own UTF-8.
+ * Throws `bad_argument` for a short key.
+ */
 export function keyBytes(text: string): Uint8Array<ArrayBuffer> {
   checkedText('a key', text)
-  const bytes = /^([0-9a-f]{2}){32,}$/i.test(text) ? bytesOf(text) : encoder.encode(text)
+  const bytes = /^([0-9a-f]{2}){32,}$/i.test(text) ? fromHex(text) : encoder.encode(text)
   if (bytes.length >= leastKeyBytes) return bytes
   throw new ForetokenError(
     'bad_argument',
@@ -185,14 +201,6 @@ function textOf(
   return encoder.encode(['foretoken request 2', id, method, path, time, nonce, length, sha256].join('\n'))
 }
 
-async function hashOf(body: Uint8Array<ArrayBuffer>): Promise<string> {
-  return hex(new Uint8Array(await crypto.subtle.digest('SHA-256', body)))
-}
-
-function bytesOf(digits: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(digits.match(/../g)!, (pair) => Number.parseInt(pair, 16))
-}
-
 export function hmacKey(key: Uint8Array): Promise<CryptoKey> {
   return crypto.subtle.importKey(
     'raw',
@@ -201,8 +209,4 @@ export function hmacKey(key: Uint8Array): Promise<CryptoKey> {
     false,
     ['sign', 'verify'],
   )
-}
-
-export function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

@@ -1,8 +1,10 @@
 /**
- * The quantiser's steps that suit a model and its predictor, as one JSON file.
+ * Reads and writes the quantiser's steps for a model and its predictor, as one JSON file.
  *
- *     {"version": 1, "base": identity of the model, "base_name": ..., "first_layer": 6, "layers": 30, "kv_heads": 3, "head_dim": 64,
- *      "pairs": "adjacent", "steps": base64 of the table's bytes (transfer/residual.ts), without its first 4, "calibration": ..., "quality": ...}
+ *     {"version": 1, "base": identity of the model, "base_name": ..., "first_layer": 6,
+ *      "layers": 30, "kv_heads": 3, "head_dim": 64, "pairs": "adjacent",
+ *      "steps": base64 of the table's bytes (transfer/residual.ts) without its first 4,
+ *      "calibration": ..., "quality": ...}
  */
 
 import type { ByteSource } from '../base/bytes.ts'
@@ -12,23 +14,23 @@ import { readJson, show } from '../model/json.ts'
 import type { PredictorPlan } from '../predict/plan.ts'
 import { decodeStepBytes, encodeStepBytes, type ResidualSteps } from './residual.ts'
 
-/** A file of steps has some tens of kB. */
+/** Limits for such a file, which has some tens of kB. */
 const bounds = { bytes: 1 << 20, values: 50_000, depth: 32 }
 
 export interface StepsFile {
   readonly base: string
   readonly base_name: string
-  /** How it was made, and what it reaches, for people. */
+  /** How the steps were measured and the quality that they reach, for people. */
   readonly calibration?: unknown
   readonly quality?: unknown
 }
 
-/** The first layer whose K and V a receiver with this plan does not have exactly. */
+/** Returns the first layer whose K and V are not exact at a receiver with this plan. */
 export function firstInexact(plan: PredictorPlan): number {
   return plan.kind === 'shared' ? plan.shared + 1 : 0
 }
 
-/** The same step everywhere: for a model that nobody has calibrated. */
+/** Returns the same step everywhere, for a model that nobody has calibrated. */
 export function evenSteps({ layers, kvHeads, headDim, ropePairs }: ModelConfig, plan: PredictorPlan): ResidualSteps {
   const count = (layers - firstInexact(plan)) * kvHeads * (headDim / 2 + 1)
   return { pairs: ropePairs, steps: new Float32Array(count).fill(1) }
@@ -48,19 +50,22 @@ export function writeSteps(
   return `${JSON.stringify({ version: 1, base, base_name, ...shape, steps: text, ...about }, null, 2)}\n`
 }
 
-/** Throws `bad_predictor` for what is no such file, `wrong_model` for one of another model. */
+/**
+ * Reads a file of steps. Throws `bad_predictor` if it is not one, `wrong_model` if it is for
+ * another model.
+ */
 export async function readSteps(
   source: ByteSource,
   config: ModelConfig,
   plan: PredictorPlan,
   identity: string,
 ): Promise<ResidualSteps> {
-  const bad = (what: string) => new ForetokenError('bad_predictor', `${source.name} has no steps: ${what}`)
+  const bad = (what: string) => new ForetokenError('bad_predictor', `${source.name} is not a file of steps: ${what}`)
   const file = await readJson(source, bounds).catch((error: unknown) => {
     if (error instanceof ForetokenError && error.code === 'bad_model') throw bad(error.message)
     throw error
   })
-  if (file.version !== 1) throw bad('it is no JSON of version 1')
+  if (file.version !== 1) throw bad('its version is not 1')
   if (file.base !== identity)
     throw new ForetokenError(
       'wrong_model',
@@ -80,7 +85,7 @@ export async function readSteps(
   return { pairs: ropePairs, steps }
 }
 
-/** Of base64; none for what is not. */
+/** Decodes base64; returns no bytes for any other value. */
 function bytesOf(text: unknown): Uint8Array {
   try {
     return Uint8Array.from(atob(String(text)), (letter) => letter.charCodeAt(0))

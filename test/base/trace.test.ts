@@ -1,7 +1,7 @@
 /** What a request reports of its own times, whatever happened to it on the way. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Trace } from '../../src/base/trace.ts'
-import { Answer } from '../../src/engine/answer.ts'
+import { AnswerState } from '../../src/engine/answer-state.ts'
 import type { Engine } from '../../src/index.ts'
 import { tinyEngine } from '../helpers/tiny-server.ts'
 
@@ -15,7 +15,7 @@ function traced(onPrefill?: (done: number, total: number) => void) {
   const trace = new Trace()
   const begun = performance.now()
   trace.mark('tokenized', begun)
-  const answer = new Answer([1, 2, 3], { prompt: [1, 2, 3], ...(onPrefill && { onPrefill }) }, engine, trace)
+  const answer = new AnswerState([1, 2, 3], { prompt: [1, 2, 3], ...(onPrefill && { onPrefill }) }, engine, trace)
   return { trace, answer, begun, timings: () => answer.soFar.timings }
 }
 

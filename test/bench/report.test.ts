@@ -51,8 +51,8 @@ test('each kind of record is drawn; what can’t be read is listed with why', ()
   const { html, figures } = reportOf(found)
   expect(figures.map(({ id }) => id)).toEqual(['ttft', 'route', 'history'])
   expect(html).toContain('A &amp; B &lt;cpu&gt;')
-  expect(html).toContain('it does not say which benchmark it is of')
-  // Charts share a page: their styles must not meet.
+  expect(html).toContain('it does not name its benchmark')
+  // Charts share a page, so their styles must not mix.
   expect(html).toContain('#ttft svg text{')
 })
 

@@ -138,7 +138,7 @@ test.each<[string, Partial<Host>, Flags, string, string, RegExp]>([
     {},
     'proxy',
     'warning',
-    /must name a proxy by http/,
+    /must name an http or https proxy/,
   ],
   ['no network', { head: wrong }, {}, 'network', 'warning', /cannot be reached: wrong sums.*HTTPS_PROXY/],
   [

@@ -1,4 +1,7 @@
-/** In a deployed Worker the clock stands still while it computes: nothing may wait for it, and no result may depend on it. */
+/**
+ * In a deployed Worker the clock stands still during computation: nothing may wait for it, and no
+ * result may depend on it.
+ */
 import { afterEach, expect, test, vi } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
 import { Engine, memorySource } from '../../src/index.ts'
@@ -33,7 +36,7 @@ test('requests of every kind end under a clock that stands still, and exact ones
   const frozen = await answers()
   for (const { ids } of frozen) expect(ids).toHaveLength(40)
   for (const n of [0, 5]) expect(frozen[n]!.ids).toEqual(moving[n]!.ids)
-  // Refinement goes on without knowing what it costs.
+  // Refinement proceeds although its cost is unknown.
   for (const n of [1, 4]) expect(frozen[n]!.exact_from).toBeLessThan(40)
   for (const { timings } of frozen)
     for (const value of Object.values(timings)) expect(Number.isFinite(value)).toBe(true)

@@ -1,10 +1,16 @@
-/** What the host does beside the passes: it accepts connections, reads from them, and starts requests. */
+/**
+ * What the host does beside the passes: it accepts connections, reads from them, and starts
+ * requests.
+ */
 import { afterEach, expect, test, vi } from 'vitest'
 import { all, prompt, Request, setup } from '../helpers/scheduled.ts'
 
 afterEach(() => vi.restoreAllMocks())
 
-/** Turns of the event loop before each pass but the first, where a pass takes `passMs` and a turn 1 ms of a clock that nothing else moves. */
+/**
+ * Returns the turns of the event loop before each pass but the first, if a pass takes `passMs` and
+ * a turn advances the clock by 1 ms.
+ */
 async function turnsBetweenPasses(passMs: number): Promise<number[]> {
   let now = 0
   vi.spyOn(performance, 'now').mockImplementation(() => now)
@@ -78,7 +84,7 @@ test('whoever was served goes on before the next pass begins, however many drive
   }
   setImmediate(turn)
   const { model, scheduler } = setup({ options: { maxRunning: 8 } })
-  // A rest is ten turns long.
+  // A rest lasts ten turns.
   let passes = 0
   model.onPass = () => {
     passes++
@@ -99,7 +105,7 @@ test('whoever was served goes on before the next pass begins, however many drive
   for (const request of requests) {
     scheduler.add(request)
     void read(request)
-    // Each comes at another time of a rest.
+    // Each request arrives at another time of a rest.
     await new Promise((resolve) => setImmediate(resolve))
   }
   await all(scheduler, requests)

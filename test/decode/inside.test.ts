@@ -1,4 +1,7 @@
-/** What requests do from inside the calls that they get: a pass stands as it was planned, and each request answers for itself. */
+/**
+ * Tests what requests do from inside their callbacks: a planned pass does not change, and each
+ * request is responsible for its own errors only.
+ */
 import { getEventListeners } from 'node:events'
 import { describe, expect, test, vi } from 'vitest'
 import { ForetokenError } from '../../src/base/errors.ts'
@@ -9,7 +12,7 @@ import { all, type Hook, prompt, Request, setup, turns } from '../helpers/schedu
 
 const hooks: Hook[] = ['onAdmit', 'onBegin', 'onPrefill', 'take', 'end']
 
-/** Does something at the `nth` call of a hook. */
+/** Calls `act` at the `nth` call of a hook. */
 function at(request: Request, hook: Hook, nth: number, act: () => void): void {
   let calls = 0
   request.inside = (called) => {
@@ -17,7 +20,7 @@ function at(request: Request, hook: Hook, nth: number, act: () => void): void {
   }
 }
 
-/** Its answer is its own as far as it goes, whole unless it failed. */
+/** Expects the request's own tokens, and all of them unless it failed. */
 function expectOwn(request: Request): void {
   expect(request.ended).toBe(1)
   const alone = answerAlone(request.ids, request.most)
@@ -142,7 +145,7 @@ describe('a pass of several requests', () => {
       let ticking = true
       const tick = () => {
         turn++
-        // Between two rows of the first pass somebody leaves who has not been served.
+        // Between two rows of the first pass a request leaves that has not been served yet.
         if (turnsAtToken.length === 1) requests[2]!.controller.abort('enough')
         if (ticking) setImmediate(tick)
       }
@@ -193,7 +196,10 @@ describe('a pass of several requests', () => {
 })
 
 describe('a request whose place was taken from it', () => {
-  /** `late` has read a part of its prompt when a session takes what is left, and `early`, which streams, needs a page. */
+  /**
+   * Sets up a shortage: `late` has read a part of its prompt when a session takes the remaining
+   * pages, and `early`, which streams, needs one.
+   */
   async function contended(act: (late: Request) => void) {
     const made = setup({ pages: 12, passTokens: 16, prefixPages: 0 })
     const { scheduler, cache } = made
@@ -245,7 +251,7 @@ describe('what fails while a pass is planned', () => {
         if (length === 33) throw new RangeError('Array buffer allocation failed')
         return false
       },
-      runs: (sequence, ids, outputs) => [{ sequence, ids, outputs }],
+      chunks: (sequence, ids, outputs) => [{ sequence, ids, outputs }],
       doubts: () => false,
     }
     const { scheduler, cache, prefixes } = setup({ predicting, options: { order: 'pack' } })
@@ -301,7 +307,8 @@ describe('what fails while a pass is planned', () => {
     const first = new Request(opening, 1)
     scheduler.add(first)
     await all(scheduler, [first])
-    // It came first, and fits; the other would go before it, for the cache held most of it when it came.
+    // It came first, and fits; the other would overtake it, since the cache held most of it on
+    // arrival.
     const small = new Request(prompt(60, 7), 2)
     const large = new Request([...opening, 5, 6], 2)
     scheduler.add(small)

@@ -1,4 +1,7 @@
-/** Where memory ends before the pages that were asked for, requests wait and are answered as if fewer had been asked for. */
+/**
+ * If memory ends before the requested pages, requests wait and are answered as if fewer had been
+ * requested.
+ */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Scheduler } from '../../src/decode/scheduler.ts'
@@ -16,7 +19,7 @@ test(`every request is answered, and right, whatever memory holds (seed ${seed})
   await fc.assert(
     fc.asyncProperty(lengths, fc.integer({ min: 8, max: 40 }), async (all, held) => {
       const pool = limitedPool(held)
-      // Ten times as many were asked for as there are.
+      // Ten times as many pages are requested as there are.
       const cache = new PagedCache(pool, 400, 8 * pageTokens)
       const prefixes = new PrefixIndex(cache, 200 * pool.pageBytes)
       const schedule = { order: 'pack', chunk: 32, fullRows: 32, stallMs: 100, refineMs: 30, aging: 0.25 } as const

@@ -1,4 +1,7 @@
-/** How long a tenant's request waits beside the long prompts of another: counted in passes, rows and milliseconds of a clock of its own. */
+/**
+ * Measures how long a tenant's request waits beside another's long prompts: in passes, rows, and
+ * milliseconds of a simulated clock.
+ */
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { answerAlone } from '../helpers/fake-model.ts'
 import { all, prompt, Request, type Setup, setup } from '../helpers/scheduled.ts'
@@ -8,10 +11,13 @@ afterEach(() => vi.restoreAllMocks())
 const passMs = 10
 const perRow = 2
 
-/** A scheduler whose passes take 10 ms and 2 ms more a row: 45 rows are within the stall bound. `rows` are those of each pass. */
+/**
+ * Returns a scheduler whose passes take 10 ms plus 2 ms a row, so that 45 rows are within the stall
+ * bound. `rows` holds those of each pass.
+ */
 function timed(given: Setup = {}) {
   let now = 0
-  // A look at the clock takes a little, so that the host's rests come to their ends.
+  // Reading the clock takes a little time, so that the host's rests end.
   vi.spyOn(performance, 'now').mockImplementation(() => (now += 1 / 64))
   const made = setup({ pages: 2000, context: 2048, passTokens: 256, prefixPages: 0, ...given })
   const rows: number[] = []
@@ -29,7 +35,9 @@ function timed(given: Setup = {}) {
 const long = (count: number, tenant: string, length = 1800) =>
   Array.from({ length: count }, (_, seed) => new Request(prompt(length, seed), 4, tenant))
 
-/** Drives until the request has its first token; passes that began meanwhile. */
+/**
+ * Drives until the request has its first token; returns the number of passes that began meanwhile.
+ */
 async function passesUntilFirst({ scheduler }: ReturnType<typeof timed>, request: Request): Promise<number> {
   const before = scheduler.stats.passes
   await scheduler.drive(() => request.answer.length > 0 || request.ended > 0)
@@ -47,11 +55,11 @@ describe('beside eight prompts of 1,800 tokens of another tenant', () => {
       const victim = new Request(prompt(30, 50 + n), 4, 'b')
       scheduler.add(victim)
       expect(await passesUntilFirst(made, victim)).toBe(1)
-      // Beside it are steps of the others' answers only.
+      // The rest of the pass are steps of the other tenant's answers.
       expect(rows.at(-1)).toBeLessThanOrEqual(38)
       await all(scheduler, [victim])
       expect(victim.answer).toEqual(answerAlone(victim.ids, 4))
-      // It comes back at another time of the other's turns.
+      // It returns at another time of the other tenant's turns.
       await passes(n % 4)
     }
     expect(rows.length).toBeGreaterThan(20)
@@ -64,7 +72,8 @@ describe('beside eight prompts of 1,800 tokens of another tenant', () => {
     const others = long(8, 'a')
     for (const request of others) scheduler.add(request)
     await passes(8)
-    // `chunk` of the scheduler's options; the first is larger than nothing known of costs would make it with others.
+    // The option `chunk`; the first pass is larger than unknown costs would allow with several
+    // tenants.
     expect(new Set(rows)).toEqual(new Set([128]))
     const victim = new Request(prompt(30, 50), 4, 'b')
     scheduler.add(victim)
@@ -73,10 +82,10 @@ describe('beside eight prompts of 1,800 tokens of another tenant', () => {
     await passes(40)
     expect(rows.length).toBeGreaterThan(10)
     for (const count of rows) expect(passMs + perRow * count).toBeLessThanOrEqual(101)
-    // No smaller than makes a row cheap, `fullRows`: so many there are at the end of a prompt.
+    // At least `fullRows`, which make a row cheap: that many remain at the end of a prompt.
     for (const count of rows) expect(count).toBeGreaterThanOrEqual(32)
     expect(Math.max(...rows)).toBeGreaterThanOrEqual(43)
-    // Long after, the other is forgotten.
+    // After a long time the other tenant is forgotten.
     await scheduler.drive(() => rows.at(-1) === 128 || others.every(({ ended }) => ended > 0))
     expect(rows.length).toBeGreaterThan(200)
     expect(rows.at(-1)).toBe(128)
@@ -97,7 +106,7 @@ describe('beside eight prompts of 1,800 tokens of another tenant', () => {
   })
 
   test('a newcomer is let in though more of them wait for pages, and have waited for longest', async () => {
-    // Two of them fit, and answer; the others wait at the door.
+    // Two of them fit, and answer; the others wait for a place.
     const made = timed({ pages: 256, context: 2048 })
     const { scheduler } = made
     const others: Request[] = []
@@ -109,7 +118,7 @@ describe('beside eight prompts of 1,800 tokens of another tenant', () => {
     await scheduler.drive(() => others.filter(({ answer }) => answer.length > 0).length === 2)
     expect(scheduler.stats).toMatchObject({ running: 2, waiting: 2 })
     for (let n = 0; n < 6; n++) {
-      // The shortest prompt is not the cheapest any more.
+      // The shortest prompt is no longer the cheapest.
       made.wait(60_000)
       const victim = new Request(prompt(30, 50 + n), 4, 'b')
       scheduler.add(victim)
@@ -139,7 +148,10 @@ describe('beside eight prompts of 1,800 tokens of another tenant', () => {
 })
 
 describe('a tenant that leaves after each request and comes back', () => {
-  /** Prompt rows that `b` gets while `a`, which always waits, gets 6,000: with one request at a time, or with all at once. */
+  /**
+   * Returns the prompt rows that `b` gets while `a`, which always waits, gets 6,000: with one
+   * request at a time, or with all at once.
+   */
   async function rowsOf(atOnce: number): Promise<number> {
     const { scheduler } = timed()
     const others = long(8, 'a')

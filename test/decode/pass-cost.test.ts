@@ -1,4 +1,4 @@
-/** What passes cost, from those that were run. */
+/** Tests estimates of what passes cost, from those that were run. */
 import { describe, expect, test } from 'vitest'
 import { PassCost } from '../../src/decode/pass-cost.ts'
 
@@ -33,7 +33,7 @@ describe('an estimate', () => {
 describe('rows within a time', () => {
   test('are the most that fit, sizes that never ran among them', () => {
     const cost = learned([1, 16], [128, 397])
-    // 3 ms a row behind the first.
+    // 3 ms for each row after the first.
     expect(cost.rowsWithin(32, 256)).toBe(6)
     expect(cost.rowsWithin(16, 256)).toBe(1)
     expect(cost.rowsWithin(1, 256)).toBe(1)

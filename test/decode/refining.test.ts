@@ -1,4 +1,4 @@
-/** How much of predicted caches is made exact beside streams. */
+/** Tests how much of predicted caches is made exact beside streams. */
 import { describe, expect, test } from 'vitest'
 import { PassCost } from '../../src/decode/pass-cost.ts'
 import { type Policy, refineShares } from '../../src/decode/policy.ts'
@@ -25,13 +25,14 @@ describe('refining beside streams', () => {
   }
 
   test('adds no more than the bound, nor than a step takes, and a little always', () => {
-    // A step of 20 ms, and 2 ms a row beyond: 20 ms more, the step's own, are 20 rows in all.
+    // A step takes 20 ms, and each further row 2 ms: another 20 ms, as long as the step, are 20
+    // rows in total.
     const cost = learned(1, 20, [
       [16, 32],
       [64, 128],
     ])
     expect(counts(1, cost, candidate(0, 500))).toEqual([[0, 19]])
-    // Steps of 100 ms: the bound of 30 ms counts.
+    // With steps of 100 ms, the bound of 30 ms applies.
     expect(
       counts(
         1,
@@ -42,13 +43,13 @@ describe('refining beside streams', () => {
         candidate(0, 500),
       )[0]![1],
     ).toBeLessThan(45)
-    // Rows that cost far too much, and nothing known yet.
+    // Rows that cost far too much, and unknown costs.
     expect(counts(1, learned(1, 1000), candidate(0, 500))).toEqual([[0, 3]])
     expect(counts(1, new PassCost(), candidate(0, 500))).toEqual([[0, 3]])
   })
 
   test('fills tiles of four rows, and always gains on what streams add', () => {
-    // 22 rows would double the step's time: 24 are the nearest whole tiles.
+    // 22 rows would double the step's time: the nearest multiple of a tile is 24.
     expect(
       counts(
         1,
@@ -59,9 +60,10 @@ describe('refining beside streams', () => {
         candidate(0, 500),
       ),
     ).toEqual([[0, 23]])
-    // 15 rows would take the 30 ms: that bound is kept.
+    // 15 rows would take the 30 ms, and that bound is kept.
     expect(counts(1, learned(1, 40, [[15, 70]]), candidate(0, 500))).toEqual([[0, 11]])
-    // Rows that skip a sixth of the layers: 18 rows beside the step cost what 15 do, and 19 what 15.8 do.
+    // For rows that skip a sixth of the layers, 18 rows beside the step cost as much as 15, and 19
+    // as much as 15.8.
     const skipping = refineShares([candidate(0, 500)], 1, policy, learned(1, 16, [[17, 32]]), 5 / 6)
     expect(skipping.map(({ count }) => count)).toEqual([19])
     for (const streams of [1, 2, 3, 4, 5, 8]) {

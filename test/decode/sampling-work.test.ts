@@ -1,4 +1,7 @@
-/** What choosing a token costs, in reads and comparisons: bounded by the vocabulary and what is new, whatever the options are. */
+/**
+ * Checks what choosing a token costs, in reads and comparisons: it is bounded by the vocabulary and
+ * the new tokens, whatever the options are.
+ */
 import fc from 'fast-check'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { draw, drawToken, filterTokens } from '../../src/decode/filters.ts'
@@ -11,7 +14,7 @@ const vocab = 20_000
 
 afterEach(() => vi.restoreAllMocks())
 
-/** `list`, which counts how often its elements are read. */
+/** Wraps `list` so that reads of its elements are counted. */
 function counted<T extends object>(list: T): { list: T; reads: () => number } {
   let reads = 0
   const get = (target: T, key: string | symbol) => {
@@ -22,7 +25,7 @@ function counted<T extends object>(list: T): { list: T; reads: () => number } {
   return { list: new Proxy(list, { get }), reads: () => reads }
 }
 
-/** Elements that were sorted by comparing them, in calls of any sort. */
+/** Counts the elements that any call of a sort orders by comparison. */
 function countComparing(): () => number {
   let elements = 0
   for (const of of [Array, Int32Array, Float32Array, Float64Array]) {
@@ -35,7 +38,9 @@ function countComparing(): () => number {
   return () => elements
 }
 
-/** Scores with many equals, the last ids the largest: what makes a heap of the best work most. */
+/**
+ * Returns scores with many equals, the largest at the end: the worst case for a heap of the best.
+ */
 function rising(length: number): Float32Array {
   return Float32Array.from({ length }, (_, id) => Math.floor(id / 3) / 5000)
 }
@@ -57,7 +62,7 @@ describe('a token', () => {
         const { list, reads } = counted(scores)
         const sorted = countComparing()
         createSampler({ ...options, seed: 1 }).sample(list)
-        // A heap of the hundred best looks at some scores again.
+        // A heap of the hundred best reads some scores again.
         expect(reads()).toBeLessThan(12 * vocab + (options.topLogprobs ? 30 * vocab : 0))
         expect(sorted()).toBeLessThan(500)
         vi.restoreAllMocks()
@@ -147,7 +152,7 @@ describe('order', () => {
       fc.property(scored, fc.nat(700), (values, k) => {
         const scores = Float32Array.from(values)
         const sorted = values.map((_, id) => id).sort((a, b) => scores[b]! - scores[a]! || a - b)
-        // -Infinity is the score of what may not be drawn.
+        // -Infinity is the score of tokens that must not be drawn.
         const drawable = sorted.filter((id) => scores[id]! > Number.NEGATIVE_INFINITY)
         expect([...topIds(scores, k)]).toEqual(drawable.slice(0, k))
         const some = Int32Array.from(sorted.keys()).filter((id) => id % 3 !== 0)
@@ -177,7 +182,7 @@ describe('order', () => {
       const { ids, weights, total } = filterTokens(scores, filters)
       const best = Array.from(scores.keys()).sort((a, b) => scores[b]! - scores[a]! || a - b)
       const weight = (id: number) => expNegative((scores[best[0]!]! - scores[id]!) * (1 / filters.temperature))
-      // By id, where neither top-k nor top-p is on.
+      // By id if neither top-k nor top-p is on.
       const listed = filters.topK === 0 && filters.topP === 1 ? [...best].sort((a, b) => a - b) : best
       const expected = listed.filter((id) => ids.includes(id))
       expect([...ids]).toEqual(expected)

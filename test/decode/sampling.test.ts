@@ -13,7 +13,7 @@ const anyFilters = fc.record({
   minP: fc.double({ min: 0, max: 1, noNaN: true }),
 })
 
-/** The filters as their definitions say, with full sorts and `Math.exp`. */
+/** Implements the filters by their definitions, with full sorts and `Math.exp`. */
 function naiveFilter(scores: Float32Array, filters: { temperature: number; topK: number; topP: number; minP: number }) {
   let order = Array.from(scores.keys()).sort((a, b) => scores[b]! - scores[a]! || a - b)
   if (filters.topK > 0) order = order.slice(0, filters.topK)

@@ -1,4 +1,6 @@
-/** `npm run soak:model` does the same for a night. */
+/**
+ * Sends random commands to a scheduler and to an engine; `npm run soak:model` does so for a night.
+ */
 import { expect, test } from 'vitest'
 import { predictingEngines } from '../helpers/predicting-engines.ts'
 import { checkEngine } from '../suites/engine-model.ts'
@@ -8,7 +10,7 @@ test('whatever requests do from inside and outside, each gets its own answer, an
   const seed = Date.now() % 2 ** 31
   const report = await checkScheduler({ commands: 3000, seed })
   console.log(JSON.stringify(report))
-  // The commands reach what they are there for.
+  // The commands must reach the cases that they are meant for.
   expect(report.commands).toBeGreaterThanOrEqual(3000)
   expect(report.endings.whole).toBeGreaterThan(100)
   for (const code of ['aborted', 'internal']) expect(report.endings[code]).toBeGreaterThan(10)

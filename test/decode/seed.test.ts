@@ -1,4 +1,4 @@
-/** Seeds of 64 bits, as clients draw them. */
+/** Tests seeds of 64 bits, as clients draw them. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { createRandom } from '../../src/decode/random.ts'

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createStopMatcher } from '../../src/decode/stop.ts'
 
-/** What a matcher shows of `text` pushed in pieces. */
+/** Returns what a matcher shows of `text` pushed in pieces. */
 function run(stops: string[], pieces: string[]) {
   const matcher = createStopMatcher(stops)
   let text = ''
@@ -15,7 +15,7 @@ function run(stops: string[], pieces: string[]) {
   return { text: text + matcher.flush(), stopped }
 }
 
-/** The definition: the stop string that ends first, the longest of those. */
+/** Implements the definition: the stop string that ends first, and the longest of those. */
 function naive(stops: string[], text: string) {
   for (let end = 1; end <= text.length; end++) {
     const found = stops.filter((stop) => text.slice(0, end).endsWith(stop)).sort((a, b) => b.length - a.length)[0]

@@ -1,10 +1,13 @@
-/** Tenants share the scheduler: rows, places, pages and the queue, whatever one of them asks for. */
+/**
+ * Tests how tenants share the scheduler: rows, places, pages and the queue, whatever one of them
+ * asks for.
+ */
 import { describe, expect, test } from 'vitest'
-import { inTurns, TurnQueue, Turns } from '../../src/decode/turns.ts'
+import { inTurns, TenantAccounts, TurnQueue } from '../../src/decode/turns.ts'
 import { answerAlone } from '../helpers/fake-model.ts'
 import { all, prompt, Request, setup, turns } from '../helpers/scheduled.ts'
 
-/** Prompts of `length` whose answers are as long as `most`, each another. */
+/** Returns requests with different prompts of `length` and answers of `most` tokens. */
 function longAnswers(count: number, length: number, most: number, tenant: string): Request[] {
   const requests: Request[] = []
   for (let seed = 0; requests.length < count; seed++) {
@@ -46,7 +49,8 @@ describe('places', () => {
     }
     await scheduler.drive(turns(4))
     const running = tenants.map((requests) => requests.filter(({ answer, ended }) => answer.length > 0 && ended === 0))
-    // Some of the first tenant's gave way, for the second and then for the third.
+    // Some of the first tenant's requests were preempted, for the second tenant and then for the
+    // third.
     expect(scheduler.stats.running).toBe(6)
     expect(running[1]!.length).toBeGreaterThanOrEqual(2)
     expect(running[2]!.length).toBeGreaterThanOrEqual(2)
@@ -138,7 +142,7 @@ describe('rows', () => {
     for (const request of [...many, one!]) scheduler.add(request)
     await all(scheduler, [one!])
     const others = many.reduce((sum, { answer }) => sum + answer.length, 0)
-    // By rows: 40 of its own, and about as many of all the others beside their prompts.
+    // In rows: 40 of its own, and about as many of all the others beside their prompts.
     expect(others).toBeLessThan(80)
     await all(scheduler, many)
     expectOwn([...many, one!])
@@ -166,7 +170,7 @@ describe('pages', () => {
     const { scheduler, cache } = setup({ pages: 24, context: 256, prefixPages: 0 })
     const [small] = longAnswers(1, 40, 60, 'b')
     const large = longAnswers(4, 40, 100, 'a')
-    // The small one comes last: among requests of one tenant it would be first to give way.
+    // The small one comes last: among requests of one tenant it would be the first to be preempted.
     for (const request of [...large, small!]) scheduler.add(request)
     let least = Number.POSITIVE_INFINITY
     await scheduler.drive(() => {
@@ -228,43 +232,46 @@ describe('turns', () => {
     expect(names(inTurns(of('a', 'b', 'c', 'a', 'b', 'c'), standings))).toEqual(['c2', 'b1', 'a0', 'c5', 'b4', 'a3'])
   })
 
-  /** Accounts of which each plan serves tenants: how many rows, and who would have had more. */
-  function accounts(mostDebt = 1000) {
-    const turns = new Turns(mostDebt)
+  /**
+   * Returns accounts, and a function that makes a plan: rows by tenant, and the tenants that could
+   * have used more.
+   */
+  function accountsOf(mostDebt = 1000) {
+    const accounts = new TenantAccounts(mostDebt)
     const plan = (rows: Readonly<Record<string, number>>, waiting: readonly string[] = Object.keys(rows)) => {
-      turns.enter(new Set(Object.keys(rows)))
-      for (const [tenant, count] of Object.entries(rows)) if (count > 0) turns.charge(tenant, count)
-      turns.settle(new Set(waiting))
+      accounts.enter(new Set(Object.keys(rows)))
+      for (const [tenant, count] of Object.entries(rows)) if (count > 0) accounts.charge(tenant, count)
+      accounts.settle(new Set(waiting))
     }
-    const ahead = (one: string, other: string) => turns.of(one).work - turns.of(other).work
-    return { turns, plan, ahead }
+    const ahead = (one: string, other: string) => accounts.standingOf(one).work - accounts.standingOf(other).work
+    return { accounts, plan, ahead }
   }
 
   test('are not saved up by being away, by asking for little, or by waiting for pages', () => {
-    const { plan, ahead } = accounts()
+    const { plan, ahead } = accountsOf()
     for (let n = 0; n < 50; n++) plan({ a: 100, b: 1 }, ['a'])
     expect(ahead('a', 'b')).toBe(0)
     for (let n = 0; n < 50; n++) plan({ a: 100 })
     plan({ a: 0, b: 0, c: 0 })
     expect([ahead('a', 'b'), ahead('a', 'c')]).toEqual([0, 0])
-    // Nobody who waits waits for rows.
+    // No tenant that waits is waiting for rows.
     for (let n = 0; n < 50; n++) plan({ a: 100, b: 0 }, [])
     expect(ahead('a', 'b')).toBe(0)
   })
 
   test('stay as they are for a tenant that leaves and returns', () => {
-    const { turns, plan, ahead } = accounts()
+    const { accounts, plan, ahead } = accountsOf()
     plan({ a: 300, b: 0 })
     expect(ahead('a', 'b')).toBe(300)
     plan({ b: 40 })
     plan({ a: 0, b: 0 })
     expect(ahead('a', 'b')).toBe(260)
-    // What others have been given since is no debt any more.
+    // What others got since then is no longer a debt.
     for (let n = 0; n < 10; n++) plan({ b: 40 })
     plan({ a: 0, b: 0 })
     expect(ahead('a', 'b')).toBe(0)
-    expect(turns.of('a').served).toBeLessThan(turns.of('b').served)
-    // Neither has had less than the other by the return of one that had more.
+    expect(accounts.standingOf('a').served).toBeLessThan(accounts.standingOf('b').served)
+    // When a tenant that had more returns, neither counts as having had less than the other.
     for (let n = 0; n < 3; n++) {
       plan({ a: 100, b: 100 })
       plan({ b: 100 })
@@ -274,18 +281,18 @@ describe('turns', () => {
   })
 
   test('hold nobody back for longer than the largest debt', () => {
-    const { plan, ahead } = accounts(500)
+    const { plan, ahead } = accountsOf(500)
     for (let n = 0; n < 50; n++) plan({ a: 100, b: 0 })
     plan({ a: 0, b: 0 })
     expect(ahead('a', 'b')).toBe(500)
   })
 
   test('of tenants without requests are forgotten: when plans have passed, and where they are many', () => {
-    const { turns, plan } = accounts()
+    const { accounts, plan } = accountsOf()
     for (let n = 0; n < 2000; n++) plan({ [`tenant ${n}`]: 10 })
-    expect(turns.tenants).toBeLessThanOrEqual(258)
+    expect(accounts.tenants).toBeLessThanOrEqual(258)
     plan(Object.fromEntries(Array.from({ length: 2000 }, (_, n) => [`other ${n}`, 1])))
     for (let n = 0; n < 300; n++) plan({ a: 10 })
-    expect(turns.tenants).toBe(1)
+    expect(accounts.tenants).toBe(1)
   })
 })

@@ -70,6 +70,18 @@ test('a socket that is torn down in the middle of a stream frees its pages', asy
   expect(engine.stats.pages_in_use).toBe(engine.stats.prefix_pages)
 })
 
+test('a stream is chunked for HTTP/1.1, and ends with its connection for HTTP/1.0, which has no chunks', async () => {
+  const body = JSON.stringify(chatBody({ stream: true, max_tokens: 3 }))
+  const asked = post(body, `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n`)
+  const chunked = await raw(asked)
+  expect(chunked).toMatch(/^HTTP\/1.1 200 /)
+  expect(chunked.match(/^transfer-encoding: chunked\r$/gim)).toHaveLength(1)
+  const plain = await raw(asked.replace('HTTP/1.1', 'HTTP/1.0'))
+  expect(plain).toMatch(/^HTTP\/1.1 200 /)
+  expect(plain).not.toMatch(/transfer-encoding/i)
+  expect(plain).toMatch(/\r\n\r\ndata: .*data: \[DONE\]\n\n$/s)
+})
+
 test('what is no HTTP is refused, and others are served', async () => {
   expect(await raw('hello\r\n\r\n')).toMatch(/^HTTP\/1.1 400/)
   expect((await fetch(`${serving.url}/healthz`)).status).toBe(200)

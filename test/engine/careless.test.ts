@@ -203,12 +203,20 @@ const calls: Record<string, Call> = {
   logits: (ids) => engine.logits(ids),
   tokenize: (...args) => engine.tokenize(...(args as [never])),
   'OrtEngine.submit': (request) => read(ort.submit(request)),
-  'OrtEngine.generate': (request) => read(ort.generate(request)),
+  'OrtEngine.generate': (...args) => read(ort.generate(...(args as [never]))),
+  'OrtEngine.generateMany': async (requests, options) => {
+    for await (const { error } of ort.generateMany(requests, options)) if (error) expectClosed(error)
+  },
   'OrtEngine.result': (request) => ort.result(request),
   'OrtEngine.resultMany': (requests) => ort.resultMany(requests),
   'OrtEngine.prepare': (...args) => ort.prepare(...(args as [never])),
   'OrtEngine.promptIds': (...args) => ort.promptIds(...(args as [never])),
   'Routed.submit': (request) => read(routed.submit(request)),
+  'Routed.generate': (...args) => read(routed.generate(...(args as [never]))),
+  'Routed.generateMany': async (requests, options) => {
+    for await (const { error } of routed.generateMany(requests, options)) if (error) expectClosed(error)
+  },
+  'Routed.promptIds': (...args) => routed.promptIds(...(args as [never])),
   'Routed.prepare': (...args) => routed.prepare(...(args as [never])),
   isAnyEngine: library.isAnyEngine,
   memorySource: async (name, bytes, at, into) => library.memorySource(name, bytes).read(at, into),

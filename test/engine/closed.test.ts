@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
 import { Engine, type Fetch, OrtEngine, RemoteCompanion, Routed, StaticCompanions } from '../../src/index.ts'
 import { memoryFiles } from '../../src/model/source.ts'
-import { TextService } from '../../src/tokens/text-service.ts'
+import { TokenizerWorker } from '../../src/tokens/tokenizer-worker.ts'
 import { fakeOrt } from '../helpers/fake-ort.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 
@@ -109,7 +109,7 @@ test('an ONNX engine that was closed', async () => {
 })
 
 test('a text service that was closed', async () => {
-  const service = new TextService({ spawn: () => ({ post() {}, terminate() {} }), spec: {} as never, context: 10 })
+  const service = new TokenizerWorker({ spawn: () => ({ post() {}, terminate() {} }), spec: {} as never, context: 10 })
   const reading = service.read('x', {}, undefined)
   service.close()
   await expect(reading).rejects.toMatchObject(closed)

@@ -64,7 +64,7 @@ test('greedy ids are equal, alone and at once, over chunks and cached prefixes',
 
 test('what is read of the logits is the best few where that is enough; tokens and log-probabilities are the same', async () => {
   const { cpu, gpu } = await both(() => tinyFiles({ context: 128 }))
-  const told = vi.spyOn(gpu.backend, 'shortlists')
+  const told = vi.spyOn(gpu.backend.shortlists!, 'of')
   const ways: Partial<GenerateRequest>[] = [
     { topLogprobs: 3 },
     { temperature: 1.5, topK: 20, topP: 0.95, seed: 5 },

@@ -7,8 +7,10 @@ import { compareCase, loadFolder, readGolden, type Tolerance, vectors } from './
 const exact: Tolerance = { logprob: 2e-3, floor: -20, margin: 0.02 }
 const coarse: Tolerance = { logprob: 0.15, floor: -6, margin: 0.5 }
 
-describe.each(['tiny-llama3', 'tiny-qwen2', 'tiny-qwen3', 'tiny-openelm'])('%s', (name) => {
-  const { cases } = readGolden(`${name}/golden.json`, 'model')
+const folders = ['tiny-llama3', 'tiny-qwen2', 'tiny-qwen3', 'tiny-openelm', 'tiny-mistral', 'tiny-mistral/gguf']
+
+describe.each(folders)('%s', (name) => {
+  const { cases } = readGolden(`${name.replace('/gguf', '')}/golden.json`, 'model')
   const folder = fileURLToPath(new URL(name, vectors))
 
   describe.each<{ build: 'simd128' | 'relaxed'; kv: KvType; tolerance: Tolerance }>([
@@ -28,5 +30,48 @@ describe.each(['tiny-llama3', 'tiny-qwen2', 'tiny-qwen3', 'tiny-openelm'])('%s',
     })
 
     test.each(cases)('continues "$name"', (expected) => compareCase(engine, expected, tolerance))
+  })
+})
+
+describe('the window of tiny-mistral', () => {
+  const { cases } = readGolden('tiny-mistral/golden.json', 'model')
+  const folder = fileURLToPath(new URL('tiny-mistral', vectors))
+  const long = cases.find(({ ids }) => ids.length > 100)!
+
+  /** Log-probabilities of the reference's likeliest tokens. */
+  async function scores(options: Parameters<typeof loadFolder>[1]): Promise<number[]> {
+    const engine = await loadFolder(folder, { build: 'simd128', kv: 'f32', ...options })
+    try {
+      const { logits } = await engine.prefill(long.ids)
+      const sum = Math.log(logits.reduce((total, logit) => total + Math.exp(logit), 0))
+      return long.top.map(([id]) => logits[id]! - sum)
+    } finally {
+      await engine.close()
+    }
+  }
+
+  test('is what makes its answers: without it they are others', async () => {
+    const far = (got: readonly number[]) =>
+      got.reduce((most, logprob, i) => Math.max(most, Math.abs(logprob - long.top[i]![1])), 0)
+    expect(far(await scores({}))).toBeLessThan(2e-3)
+    expect(far(await scores({ ignoreConfig: ['sliding_window'] }))).toBeGreaterThan(0.1)
+  })
+
+  test('is the same however a prompt is cut into passes', async () => {
+    const whole = await scores({ passTokens: 256 })
+    for (const passTokens of [16, 37]) expect(await scores({ passTokens })).toEqual(whole)
+  })
+
+  test('GGUF and folder are the same numbers', async () => {
+    const all: number[][] = []
+    for (const name of ['tiny-mistral', 'tiny-mistral/gguf']) {
+      const engine = await loadFolder(fileURLToPath(new URL(name, vectors)), { build: 'simd128', kv: 'f32' })
+      const session = await engine.prefill(long.ids)
+      all.push(Array.from(session.logits))
+      await engine.close()
+    }
+    all[0]!.forEach((value, i) => {
+      expect(all[1]![i]).toBeCloseTo(value, 4)
+    })
   })
 })

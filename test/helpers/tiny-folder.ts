@@ -1,4 +1,4 @@
-/** A tiny random llama, qwen2 or qwen3 as a Hugging Face folder in memory, float32, with 276 tokens. */
+/** A tiny random llama, mistral, qwen2 or qwen3 as a Hugging Face folder in memory, float32, with 276 tokens. */
 import { readFileSync } from 'node:fs'
 import type { ModelFiles } from '../../src/base/bytes.ts'
 import type { ModelConfig } from '../../src/base/model.ts'
@@ -10,7 +10,7 @@ import { type F32Tensor, safetensors } from './safetensors-writer.ts'
 type Values = Readonly<Record<string, unknown>>
 
 export interface TinyFolder {
-  readonly architecture?: 'llama' | 'qwen2' | 'qwen3'
+  readonly architecture?: 'llama' | 'mistral' | 'qwen2' | 'qwen3'
   readonly seed?: number
   /** Rows of the embedding. Default 276, as many as tokens. */
   readonly rows?: number

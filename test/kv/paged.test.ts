@@ -61,7 +61,8 @@ describe('PagedCache', () => {
     const [first, second] = [cache.open(), cache.open()]
     first.extend(6 * 16, 0)
     expect(cache.pagesFree).toBe(94)
-    // Not all that were asked for are there: nothing is taken, and now it is known.
+    // Not all of the requested pages exist: nothing is taken, and the shortage is known from now
+    // on.
     expect(() => second.extend(5 * 16, 0)).toThrow(expect.objectContaining({ code: 'out_of_memory' }))
     expect([second.length, cache.maxPages, cache.pagesFree]).toEqual([0, 10, 4])
     expect(() => second.extend(5 * 16, 0)).toThrow(/all 10 KV pages \(160 tokens\) .* of the 100/)

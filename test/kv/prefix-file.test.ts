@@ -23,7 +23,7 @@ const codeOf = async (bytes: Uint8Array, to: PrefixBinding = binding) =>
     (error) => (error instanceof ForetokenError ? error.code : `threw ${error}`),
   )
 
-/** The same file with another head, its checksum made right. */
+/** Returns the same file with another head and a correct checksum. */
 async function withHead(change: (head: Record<string, unknown>) => unknown): Promise<Uint8Array> {
   const headBytes = new DataView(file.buffer).getUint32(12, true)
   const head = JSON.parse(new TextDecoder().decode(file.subarray(16, 16 + headBytes)))
@@ -45,7 +45,7 @@ async function withHead(change: (head: Record<string, unknown>) => unknown): Pro
 describe('a prefix file', () => {
   test('comes back as it was', async () => {
     expect(await decodePrefix(file, binding)).toEqual(prefix)
-    // In the middle of a larger buffer, too.
+    // Also in the middle of a larger buffer.
     const shifted = new Uint8Array(file.length + 7)
     shifted.set(file, 7)
     expect(await decodePrefix(shifted.subarray(7), binding)).toEqual(prefix)

@@ -7,7 +7,10 @@ import { fakePool } from '../helpers/fake-model.ts'
 function setup(keep = 8, pages = 32) {
   const cache = new PagedCache(fakePool(), pages)
   const index = new PrefixIndex(cache, keep * cache.pool.pageBytes)
-  /** Runs `ids` as a request would: takes what is known, computes the rest, keeps it, lets go. Returns tokens found. */
+  /**
+   * Acts as a request for `ids`: adopts what is known, computes the rest, keeps it, and releases
+   * all. Returns the number of tokens found.
+   */
   const run = (ids: readonly number[], tenant = '') => {
     const sequence = cache.open()
     sequence.adopt(index.match(tenant, ids))
@@ -81,10 +84,10 @@ describe('PrefixIndex', () => {
     const { run, index, cache } = setup(8, 12)
     run(text(49), 'small') // three pages
     for (let from = 1000; from < 3000; from += 100) run(text(49, from), 'large')
-    // A quarter of eight pages is for each of the two.
+    // A quarter of eight pages belongs to each of the two.
     expect(index.known('small', text(49))).toBe(32)
     expect(index.pages).toBe(8)
-    // The other tenant's latest are there, too.
+    // The other tenant's latest pages are there too.
     expect(index.known('large', text(49, 2900))).toBe(48)
     const sequence = cache.open()
     sequence.extend(12 * 16, 0)
@@ -117,7 +120,7 @@ describe('PrefixIndex', () => {
     cache.growsTo = 10
     for (let from = 0; from < 1000; from += 100) run(text(49, from))
     expect(index.pages).toBeGreaterThanOrEqual(9)
-    // In pages of 16 tokens, and those that a pool makes at once.
+    // In pages of 16 tokens, plus those that a pool allocates at a time.
     expect(cache.pool.pages).toBeLessThanOrEqual(10 + 4)
     const held = cache.open()
     held.extend(25 * 16, 0)
@@ -142,7 +145,7 @@ describe('PrefixIndex', () => {
         for (const { ids, tenant, evict } of actions) {
           const all = [...text(ids.shared, ids.text * 1000), ...ids.own, 7]
           const found = run(all, tenant)
-          // Whatever is found was once there; without a bound, all that was there is found.
+          // Whatever is found was once inserted; without a bound, all that was inserted is found.
           for (let end = 16; end <= found; end += 16) expect(known).toContain(`${tenant} ${all.slice(0, end)}`)
           for (let end = 16; end <= all.length; end += 16) known.add(`${tenant} ${all.slice(0, end)}`)
           if (evict) index.evict(evict)

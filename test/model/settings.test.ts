@@ -1,9 +1,13 @@
 /** What a model's files say of its computation is honoured, accepted where it changes nothing, or refused by its name. */
 import { describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
+import type { ModelArchive } from '../../src/base/model.ts'
 import { Engine } from '../../src/index.ts'
 import { openModel } from '../../src/model/open.ts'
-import { memoryFiles } from '../../src/model/source.ts'
+import { preparedFile } from '../../src/model/prepare.ts'
+import { openPrepared } from '../../src/model/prepared.ts'
+import { memoryFiles, memorySource } from '../../src/model/source.ts'
+import { kvIdentityOf } from '../../src/transfer/identity.ts'
 import type { Metadata } from '../helpers/gguf-writer.ts'
 import { type TinyFolder, tinyFolder } from '../helpers/tiny-folder.ts'
 import { tinyFiles, tinyGguf } from '../helpers/tiny-model.ts'
@@ -159,16 +163,10 @@ describe('RoPE scaling', () => {
 })
 
 describe('a setting that changes the computation is refused by its name', () => {
-  const sliding = ['sliding_attention', 'full_attention']
   test.each<[string, TinyFolder]>([
     ['hidden_act', { config: { hidden_act: 'gelu' } }],
     ['partial_rotary_factor', { config: { partial_rotary_factor: 0.5 } }],
-    ['layer_types', { config: { layer_types: sliding, sliding_window: 255 } }],
     ['layer_types', { config: { layer_types: ['full_attention', 'linear_attention'] } }],
-    [
-      'use_sliding_window',
-      { architecture: 'qwen2', config: { use_sliding_window: true, sliding_window: 16, max_window_layers: 1 } },
-    ],
     ['attention_bias', { config: { attention_bias: true } }],
     ['attention_bias', { architecture: 'qwen3', config: { attention_bias: true } }],
     ['mlp_bias', { config: { mlp_bias: true } }],
@@ -188,7 +186,6 @@ describe('a setting that changes the computation is refused by its name', () => 
   })
 
   test.each<[string, Metadata]>([
-    ['attention.sliding_window', { u32: 255 }],
     ['attn_logit_softcapping', { f32: 50 }],
     ['final_logit_softcapping', { f32: 30 }],
     ['expert_count', { u32: 8 }],
@@ -346,25 +343,82 @@ describe('a key that nobody knows', () => {
   })
 })
 
-describe('an attention window is compared with the context that is used', () => {
-  const folder = { config: { layer_types: ['sliding_attention', 'full_attention'], sliding_window: 32 } }
+describe('an attention window is computed', () => {
+  const sliding = ['sliding_attention', 'full_attention']
 
-  test('in a folder', async () => {
-    await expect(openModel(tinyFolder(folder), { context: 32 })).resolves.toBeDefined()
-    await expect(openModel(tinyFolder(folder), { context: 33 })).rejects.toMatchObject({ code: 'unsupported' })
-    await expect(Engine.load(tinyFolder(folder), { wasm })).rejects.toMatchObject({
-      code: 'unsupported',
-      message: expect.stringMatching(/last 32 tokens.*context of 256.*at most 32/),
-    })
-    const engine = await Engine.load(tinyFolder(folder), { wasm, context: 32 })
-    expect(engine.context).toBe(32)
-    await engine.close()
+  test.each<[string, TinyFolder, number[] | undefined]>([
+    ['of layer_types', { config: { layer_types: sliding, sliding_window: 255 } }, [255, 0]],
+    [
+      'of Qwen, from a layer on',
+      { architecture: 'qwen2', config: { use_sliding_window: true, sliding_window: 16, max_window_layers: 1 } },
+      [0, 16],
+    ],
+    [
+      'of layer_types, whatever use_sliding_window says',
+      { config: { layer_types: sliding, sliding_window: 16, use_sliding_window: false } },
+      [16, 0],
+    ],
+    ['as long as the context: none', { config: { layer_types: sliding, sliding_window: 256 } }, undefined],
+    ['of Mistral, on all layers', { architecture: 'mistral', config: { sliding_window: 32 } }, [32, 32]],
+    [
+      'of Mistral, by layers',
+      { architecture: 'mistral', config: { sliding_window: 32, layer_types: sliding } },
+      [32, 0],
+    ],
+    ['of Mistral, null: none', { architecture: 'mistral', config: { sliding_window: null } }, undefined],
+    ['of Mistral, absent: 4,096', { architecture: 'mistral', config: { max_position_embeddings: 8192 } }, [4096, 4096]],
+  ])('%s', async (_, folder, windows) => {
+    expect((await openModel(tinyFolder(folder))).config.windows).toEqual(windows)
   })
 
-  test('in a GGUF', async () => {
-    const files = tinyFiles({ metadata: { 'llama.attention.sliding_window': { u32: 32 } } })
-    await expect(openModel(files, { context: 32 })).resolves.toBeDefined()
-    await expect(openModel(files, { context: 33 })).rejects.toMatchObject({ code: 'unsupported' })
+  test.each([0, -1, 1.5, '16', true])('of no size, %j, is refused', async (size) => {
+    const files = tinyFolder({ config: { layer_types: sliding, sliding_window: size } })
+    await expect(openModel(files)).rejects.toMatchObject({
+      code: 'bad_model',
+      message: expect.stringMatching(/sliding_window/),
+    })
+  })
+
+  test('in a GGUF, on all layers', async () => {
+    const gguf = (value: Metadata, more: Record<string, Metadata> = {}) =>
+      openModel(tinyFiles({ metadata: { 'llama.attention.sliding_window': value, ...more } }))
+    expect((await gguf({ u32: 32 })).config.windows).toEqual([32, 32])
+    expect((await gguf({ u32: 0 })).config.windows).toBeUndefined()
+    await expect(gguf({ f32: 2.5 })).rejects.toMatchObject({ code: 'bad_model' })
+    const pattern = { 'llama.attention.sliding_window_pattern': { u32: 2 } }
+    await expect(gguf({ u32: 32 }, pattern)).rejects.toMatchObject({
+      code: 'unsupported',
+      message: expect.stringMatching(/sliding_window_pattern/),
+    })
+    expect((await gguf({ u32: 256 }, pattern)).config.windows).toBeUndefined()
+  })
+
+  test('is part of what model it is, and of a prepared file', async () => {
+    const plain = await openModel(tinyFiles())
+    const windowed = await openModel(tinyFiles({ metadata: { 'llama.attention.sliding_window': { u32: 32 } } }))
+    expect(windowed.fingerprint).not.toBe(plain.fingerprint)
+    const rope = async (archive: ModelArchive) =>
+      (await kvIdentityOf(archive, { identity: 'same', balance: undefined, predictor: undefined })).rope
+    expect(await rope(windowed)).not.toBe(await rope(plain))
+    const { pieces } = preparedFile(windowed, new Uint32Array(0))
+    const parts: Uint8Array[] = []
+    for await (const piece of pieces()) parts.push(piece.slice())
+    const again = await openPrepared('again', memorySource('again', Buffer.concat(parts)))
+    expect(again.config).toEqual(windowed.config)
+    expect(again.fingerprint).toBe(windowed.fingerprint)
+  })
+
+  test('answers are others behind it, and the same before', async () => {
+    const answer = async (config: TinyFolder['config'], length: number) => {
+      const engine = await Engine.load(tinyFolder({ config: config ?? {} }), { wasm, context: 128 })
+      const session = await engine.prefill(Array.from({ length }, (_, i) => 5 + ((i * 7) % 200)))
+      const logits = Array.from(session.logits)
+      await engine.close()
+      return logits
+    }
+    const windowed = { layer_types: sliding, sliding_window: 32 }
+    expect(await answer(windowed, 32)).toEqual(await answer({}, 32))
+    expect(await answer(windowed, 33)).not.toEqual(await answer({}, 33))
   })
 })
 

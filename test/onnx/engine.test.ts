@@ -267,7 +267,7 @@ describe('refused, with what to do', () => {
       OrtEngine.load(folder({ 'model.onnx': onnx }), { ort: session(change) as never, reader: core })
     await expect(opening({ inputNames: ['pixel_values'] })).rejects.toMatchObject({
       code: 'unsupported',
-      message: expect.stringContaining('no causal language model'),
+      message: expect.stringContaining('not a causal language model'),
     })
     const told = (type: string, shape: readonly (string | number)[]) => ({
       inputMetadata: [{ name: 'past_key_values.0.key', type, shape }],

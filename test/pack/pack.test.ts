@@ -46,7 +46,7 @@ describe('passesOf', () => {
 
 describe('binsOf', () => {
   test('the longest first, each into the fullest bin that holds it', () => {
-    // 7 | 6 4 | 5 3 2: 4 fits behind 6 exactly, 3 behind 7 exactly, and 2 joins 5.
+    // 7 | 6 4 | 5 3 2: 4 fits exactly with 6, 3 with 7, and 2 joins 5.
     expect(binsOf([4, 7, 2, 6, 3, 5], 10)).toEqual([
       {
         prompts: [
@@ -93,7 +93,7 @@ describe('binsOf', () => {
           expect(end).toBe(tokens)
           expect(tokens).toBeLessThanOrEqual(capacity)
         }
-        // 11/9 of the optimum + 6/9; half-full bins alone bound the optimum from below.
+        // At most 11/9 of the optimum + 6/9; half-full bins alone bound the optimum from below.
         if (all.length > 0) expect(bins.length).toBeLessThanOrEqual(2 * Math.ceil(sum(all) / capacity))
       }),
     )

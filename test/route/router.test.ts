@@ -1,7 +1,7 @@
 /** Which way, of which companion. */
 import { describe, expect, test } from 'vitest'
+import type { Way } from '../../src/engine/service.ts'
 import { StaticCompanions } from '../../src/route/companions.ts'
-import type { Way } from '../../src/route/costs.ts'
 import { Router, type RouterOptions } from '../../src/route/router.ts'
 
 const all: readonly Way[] = ['remote', 'relay', 'race']

@@ -23,6 +23,7 @@ export async function checkAttention(
   backend: Backend,
   type: KvType,
   shape: { heads: number; kvHeads: number; headDim: number },
+  window?: number,
 ) {
   const { heads, kvHeads, headDim } = shape
   const rng = random(seed + headDim)
@@ -52,12 +53,12 @@ export async function checkAttention(
     const q = backend.columns(x.tensor, 0, heads * headDim)
     const k = backend.columns(x.tensor, heads * headDim, kvHeads * headDim)
     const v = backend.columns(x.tensor, (heads + kvHeads) * headDim, kvHeads * headDim)
-    backend.plan(segments, rope)
-    backend.rope(q)
-    backend.rope(k)
+    backend.plan(segments, [rope])
+    backend.rope(q, 0)
+    backend.rope(k, 0)
     backend.writeKv(pool, 1, k, v)
     const out = backend.tensor(start, heads * headDim)
-    backend.attention(out, q, pool, 1)
+    backend.attention(out, q, pool, 1, { scale: 1 / Math.sqrt(headDim), ...(window && { window }) })
     const got = await backend.read(out, start)
     segments.forEach((segment, i) => {
       for (let row = segment.start; row < segment.start + segment.length; row++) {
@@ -69,7 +70,7 @@ export async function checkAttention(
         stored[i]!.v.push(Array.from({ length: kvHeads }, (_, h) => head(heads + kvHeads + h)).flat())
         for (let h = 0; h < heads; h++) {
           const kv = Math.floor((h * kvHeads) / heads)
-          const want = attend(turned(h), stored[i]!, kv, headDim)
+          const want = attend(turned(h), lastOf(stored[i]!, window), kv, headDim)
           for (let d = 0; d < headDim; d++)
             expectNear(
               got[(row * heads + h) * headDim + d]!,
@@ -93,6 +94,11 @@ export async function checkAttention(
  * by about 2^-11 x sqrt(dim) / sqrt(dim), in V by 2^-11 x 4. int8: a step is absmax / 127, about 4 / 127.
  */
 const kvBound: Record<KvType, number> = { f32: 2e-5, f16: 6e-3, int8: 1.2e-1 }
+
+/** The keys and values that a window shows. */
+function lastOf({ k, v }: { k: number[][]; v: number[][] }, window = k.length) {
+  return { k: k.slice(-window), v: v.slice(-window) }
+}
 
 function attend(q: number[], stored: { k: number[][]; v: number[][] }, kv: number, dim: number): number[] {
   const scores = stored.k.map(

@@ -3,7 +3,7 @@
  * (terms + 8) x 2^-24 x sum |terms|; int8 activations by half a step; scales kept in binary16 by 2^-11.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Backend } from '../../src/backend/backend.ts'
+import type { Backend, Tensor } from '../../src/backend/backend.ts'
 import { tensorBlocks } from '../../src/base/model.ts'
 import { normalize, topIds } from '../../src/decode/logprobs.ts'
 import { random } from '../helpers/random.ts'
@@ -107,14 +107,15 @@ export function runBackendSuite(
     )
 
     test('shortlists name the best of each row, and the log of the sum of all', async () => {
-      if (!backend.shortlists) return
+      const { shortlists } = backend
+      if (!shortlists) return
       const rng = random(seed)
       const [rows, cols] = [3, 5000]
       // Equals, in and across runs of columns; the last row is of one size.
       const values = rng.floats(rows * cols).map((value, i) => (i < 2 * cols ? Math.round(value * 50) / 10 : -7))
       const x = upload(backend, rng, rows, cols, values)
-      for (const count of [1, 2, 40, backend.longestShortlist!]) {
-        const got = await backend.shortlists(x.tensor, rows, count)
+      for (const count of [1, 2, 40, shortlists.longest]) {
+        const got = await shortlists.of(x.tensor, rows, count)
         expect(got).toHaveLength(rows)
         got.forEach(({ ids, logits, logSum }, row) => {
           const own = values.subarray(row * cols, (row + 1) * cols)
@@ -123,13 +124,13 @@ export function runBackendSuite(
           expectNear(logSum, normalize(own).logSum, 1e-5, `row ${row}`)
         })
       }
-      const few = await backend.shortlists(backend.columns(x.tensor, 0, 3), 1, 3)
+      const few = await shortlists.of(backend.columns(x.tensor, 0, 3), 1, 3)
       expect([...few[0]!.ids].sort()).toEqual([0, 1, 2])
       for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) {
         backend.write(x.tensor, 1, values.slice(0, cols).fill(bad, 4321, 4322))
-        await expect(backend.shortlists(x.tensor, 2, 1)).rejects.toThrow('forward pass failed')
+        await expect(shortlists.of(x.tensor, 2, 1)).rejects.toThrow('forward pass failed')
       }
-      await expect(backend.shortlists(x.tensor, 1, backend.longestShortlist! + 1)).rejects.toThrow('give 1 to')
+      await expect(shortlists.of(x.tensor, 1, shortlists.longest + 1)).rejects.toThrow('give 1 to')
     })
 
     test.each(quantTypes)('embed reads rows of %s weights', async (type) => {
@@ -225,7 +226,7 @@ export function runBackendSuite(
 
       const gateUp = upload(backend, rng, rows, cols)
       const gate = backend.columns(gateUp.tensor, 0, cols / 2)
-      backend.swiglu(gate, gate, backend.columns(gateUp.tensor, cols / 2, cols / 2), rows)
+      backend.activation(gate, gate, backend.columns(gateUp.tensor, cols / 2, cols / 2), 'silu', rows)
       const activated = await backend.read(gateUp.tensor, rows)
       for (let row = 0; row < rows; row++)
         for (let col = 0; col < cols / 2; col++) {
@@ -273,9 +274,11 @@ export function runBackendSuite(
       const [rows, left, right] = [64, 21, 13]
       const x = upload(backend, rng, rows, left)
       const y = upload(backend, rng, rows, right)
-      const sums = backend.moments(left, right)
-      for (let turn = 0; turn < 3; turn++) backend.addMoments(sums, x.tensor, y.tensor, rows)
-      const got = await backend.readMoments(sums)
+      const { fitting } = backend
+      if (!fitting) return
+      const sums = fitting.moments(left, right)
+      for (let turn = 0; turn < 3; turn++) fitting.add(sums, x.tensor, y.tensor, rows)
+      const got = await fitting.read(sums)
       for (let i = 0; i < left; i++)
         for (let j = 0; j < right; j++) {
           const products = Array.from({ length: rows }, (_, r) => x.values[r * left + i]! * y.values[r * right + j]!)
@@ -283,10 +286,114 @@ export function runBackendSuite(
           const size = 3 * products.reduce((sum, value) => sum + Math.abs(value), 0)
           expectNear(got[i * right + j]!, want, (rows + 8) * eps * size, `moment ${i},${j}`)
         }
-      expect(() => backend.addMoments(sums, y.tensor, x.tensor, rows)).toThrow('do not fit')
+      expect(() => fitting.add(sums, y.tensor, x.tensor, rows)).toThrow('do not fit')
+    })
+
+    test('gelu is its tanh approximation; gate and up need not be neighbours', async () => {
+      const rng = random(seed)
+      const [rows, cols] = [5, 37]
+      const gate = upload(backend, rng, rows, cols)
+      const up = upload(backend, rng, rows, cols)
+      for (const kind of ['silu', 'gelu'] as const) {
+        const out = backend.tensor(rows, cols)
+        backend.activation(out, gate.tensor, up.tensor, kind, rows)
+        const got = await backend.read(out, rows)
+        gate.values.forEach((g, i) => {
+          const half = kind === 'silu' ? g / 2 : Math.sqrt(2 / Math.PI) * (g + 0.044715 * g ** 3)
+          const want = (g / 2) * (1 + Math.tanh(half)) * up.values[i]!
+          // 1 + tanh cancels in f64, too, where g is far below 0: an absolute term for that.
+          expectNear(got[i]!, want, 128 * eps * Math.abs(want) * (1 + Math.abs(half)) + 1e-12, `${kind} ${i}`)
+        })
+      }
+      const inPlace = upload(backend, rng, rows, cols, up.values)
+      backend.activation(inPlace.tensor, gate.tensor, inPlace.tensor, 'gelu', rows)
+      const out = backend.tensor(rows, cols)
+      backend.activation(out, gate.tensor, up.tensor, 'gelu', rows)
+      expect(await backend.read(inPlace.tensor, rows)).toEqual(await backend.read(out, rows))
+    })
+
+    test('addScaled and scale', async () => {
+      const rng = random(seed)
+      const [rows, cols] = [6, 21]
+      const wide = upload(backend, rng, rows, cols + 9)
+      const x = upload(backend, rng, rows, cols)
+      const middle = backend.columns(wide.tensor, 4, cols)
+      backend.addScaled(middle, x.tensor, 0.25, rows)
+      backend.scale(middle, -3, rows - 1)
+      const got = await backend.read(wide.tensor, rows)
+      got.forEach((value, i) => {
+        const [row, col] = [Math.floor(i / (cols + 9)), (i % (cols + 9)) - 4]
+        const inside = col >= 0 && col < cols
+        const sum = wide.values[i]! + (inside ? 0.25 * x.values[row * cols + col]! : 0)
+        const want = inside && row < rows - 1 ? -3 * sum : sum
+        expectNear(value, want, inside ? 8 * eps * (Math.abs(want) + 3) : 0, `${row},${col}`)
+      })
+    })
+
+    test('rotations of a plan are told apart', async () => {
+      const rng = random(seed)
+      const pool = backend.kvPool({ type: 'f32', layers: 1, kvHeads: 1, headDim: 16 })
+      const segments = [{ start: 0, length: 7, past: 0, pages: pool.add(1) }]
+      const ropes = [
+        { headDim: 16, theta: 10_000, pairs: 'half' },
+        { headDim: 16, theta: 500, pairs: 'adjacent', divisors: [1, 1, 2, 2, 4, 4, 8, 8] },
+      ] as const
+      const x = upload(backend, rng, 7, 32)
+      for (const [index, rope] of ropes.entries()) {
+        const alone = upload(backend, rng, 7, 32, x.values)
+        backend.plan(segments, [rope])
+        backend.rope(alone.tensor, 0)
+        const together = upload(backend, rng, 7, 32, x.values)
+        backend.plan(segments, ropes)
+        backend.rope(together.tensor, index)
+        expect(await backend.read(together.tensor, 7)).toEqual(await backend.read(alone.tensor, 7))
+      }
+      pool.remove(segments[0]!.pages)
+    })
+
+    test.each([
+      ['attention.softCap', { attention: [{ scale: 1 }, { scale: 1, softCap: 50 }], ropes: [] }],
+      ['rope.share', { attention: [], ropes: [{ headDim: 64, theta: 1e4, pairs: 'half', share: 0.5 }] }],
+    ] as const)('%s is refused by its name before a pass', (name, recipe) => {
+      const limits = { tokens: 16, maxK: 64, headDim: 64, groups: [1] }
+      expect(() => backend.prepare({ ...limits, recipe })).toThrow(
+        expect.objectContaining({ code: 'unsupported', message: expect.stringContaining(name) }),
+      )
     })
 
     describe.each(['f32', 'f16', 'int8'] as const)('attention over %s pages', (type) => {
+      test.each([1, 7, 16, 21, 40, 1000])('that sees the last %i tokens', async (window) => {
+        await checkAttention(backend, type, { heads: 6, kvHeads: 2, headDim: 32 }, window)
+      })
+
+      test('a window over several blocks of keys', async () => {
+        const [tokens, headDim, window] = [300, 16, 170]
+        const rng = random(seed)
+        const pool = backend.kvPool({ type, layers: 1, kvHeads: 1, headDim })
+        const pages = pool.add(19)
+        const own = backend.tensor(tokens, 3 * headDim)
+        backend.write(own, 0, rng.floats(tokens * 3 * headDim))
+        const [q, k, v] = [0, 1, 2].map((at) => backend.columns(own, at * headDim, headDim)) as [Tensor, Tensor, Tensor]
+        backend.plan([{ start: 0, length: tokens, past: 0, pages }], [])
+        backend.writeKv(pool, 0, k, v)
+        const out = backend.tensor(tokens, headDim)
+        backend.attention(out, q, pool, 0, { scale: 0.25, window })
+        const windowed = await backend.read(out, tokens)
+        // A sequence that begins where a row's window does has the same keys at other places.
+        for (const last of [200, 299]) {
+          const from = last + 1 - window
+          const list = pool.add(11)
+          const rows = (x: Tensor) => backend.rows(x, from)
+          backend.plan([{ start: 0, length: window, past: 0, pages: list }], [])
+          backend.writeKv(pool, 0, rows(k), rows(v))
+          const alone = backend.tensor(window, headDim)
+          backend.attention(alone, rows(q), pool, 0, { scale: 0.25 })
+          const want = (await backend.read(alone, window)).slice(-headDim)
+          for (const [d, value] of want.entries())
+            expectNear(windowed[last * headDim + d]!, value, 1e-5, `row ${last} dim ${d}`)
+        }
+      })
+
       test.each([
         { heads: 9, kvHeads: 3, headDim: 64 },
         { heads: 8, kvHeads: 4, headDim: 8 },
@@ -307,9 +414,9 @@ export function runBackendSuite(
           const [own] = alone.add(1) as [number]
           const { tensor } = upload(backend, random(seed + layer), 16, 2 * kvHeads * 16)
           const [k, v] = [backend.columns(tensor, 0, kvHeads * 16), backend.columns(tensor, kvHeads * 16, kvHeads * 16)]
-          backend.plan([{ start: 0, length: 16, past: 0, pages: [page] }], rope)
+          backend.plan([{ start: 0, length: 16, past: 0, pages: [page] }], [rope])
           backend.writeKv(pool, layer, k, v)
-          backend.plan([{ start: 0, length: 16, past: 0, pages: [own] }], rope)
+          backend.plan([{ start: 0, length: 16, past: 0, pages: [own] }], [rope])
           backend.writeKv(alone, 0, k, v)
           parts.push(...(await alone.readPage(own)))
         }

@@ -167,7 +167,7 @@ export async function checkEngine({ shared, alone }: Engines, commands: number, 
     const { request, done, error, ids, thrown, controller } = state
     if (error) {
       if (error.code === 'aborted') assert.ok(controller.signal.aborted, 'aborted by nobody')
-      else if (error.code === 'internal') assert.equal(error.cause, thrown[0], "another's error")
+      else if (error.code === 'bad_argument') assert.equal(error.cause, thrown[0], "another's error")
       else assert.ok(error.code === 'out_of_pages' || error.code === 'busy', `${error.code}: ${error.message}`)
     }
     count[done ? 'whole' : error?.code === 'aborted' ? 'cut' : 'failed']++

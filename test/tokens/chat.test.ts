@@ -1,4 +1,7 @@
-/** Conversations through the templates of published models, as transformers' `apply_chat_template` reads them (test/vectors/chat.py). */
+/**
+ * Compares conversations in the templates of published models with transformers'
+ * `apply_chat_template` (test/vectors/chat.py).
+ */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
@@ -20,7 +23,7 @@ function specOf(template: string): TokenizerSpec {
 }
 const tokenizer = smallTokenizer()
 
-/** The case as we read it, in the form of the golden file. */
+/** Returns our result of a case in the form of the golden file. */
 function read({ template, name, values = {} }: ChatCase): Pick<ChatCase, 'text' | 'ids' | 'refused'> {
   const { continue_final_message: continueFinal, ...templateValues } = values as Record<string, boolean>
   const spec = specOf(template)
@@ -49,7 +52,7 @@ describe.each(Object.keys(chatGolden.families))('%s', (template) => {
       const { text, ids, refused } = each
       const ours = read(each)
       if (refused === undefined) expect(ours).toEqual({ text, ids })
-      else expect(ours.refused).toContain(refused === '' ? 'no answer to go on with' : refused)
+      else expect(ours.refused).toContain(refused === '' ? 'no answer to continue' : refused)
     },
   )
 })

@@ -1,4 +1,7 @@
-/** A tokenizer.json that would take more than linear time, grow without bound or mean something else is refused when it is opened. */
+/**
+ * Checks that a tokenizer.json is refused when it is opened if it would take more than linear time,
+ * grow without bound or mean something else.
+ */
 import { describe, expect, test } from 'vitest'
 import type { TokenizerSpec } from '../../src/base/model.ts'
 import { limits } from '../../src/model/limits.ts'
@@ -89,7 +92,7 @@ describe('refused', () => {
       'Unigram',
       model({ type: 'Unigram', vocab: [['a', 0]], unk_id: 0 }),
       'unsupported',
-      /model is "Unigram"; BPE is run/,
+      /model is "Unigram"; only BPE is supported/,
     ],
     ['WordPiece', model({ type: 'WordPiece' }), 'unsupported', /WordPiece/],
     ['WordLevel', model({ type: 'WordLevel' }), 'unsupported', /WordLevel/],

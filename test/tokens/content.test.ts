@@ -1,4 +1,7 @@
-/** The forms of a message's content, and answers that have begun, with templates that read some of them; the published ones are in chat.test.ts. */
+/**
+ * Tests the forms of message content, and answers that have begun, with templates that read some of
+ * the forms; chat.test.ts covers the published templates.
+ */
 import { describe, expect, test } from 'vitest'
 import type { ChatMessage } from '../../src/base/prompt.ts'
 import { promptIds } from '../../src/tokens/prompt.ts'
@@ -41,7 +44,7 @@ describe('a content in parts', () => {
     const given = ['a', { type: 'input_text', text: 'b' }, { type: 'output_text', text: 'c', annotations: [] }]
     expect(render(parts, given as never)).toBe('<a><b><c>;')
     expect(() => render(parts, [{ type: 'image_url', image_url: { url: 'x' } }] as never)).toThrow(
-      /part 0 of a message's content is "image_url"; models here read text/,
+      /part 0 of a message's content is "image_url"; only text is supported/,
     )
     expect(() => render(parts, [{ type: 'text', text: 1 }] as never)).toThrow(/part 0/)
     expect(() => render(texts, 5 as never)).toThrow(/a text, a list of parts, or null/)
@@ -107,7 +110,7 @@ describe('an answer that has begun', () => {
   )
 
   test.each([
-    ['another who speaks', loop(turn), 'x', 'user', /not one of the assistant/],
+    ['another who speaks', loop(turn), 'x', 'user', /not the assistant.s/],
     ['an answer without text', parts, [], 'assistant', /the last message has no text/],
     ['a template that leaves it out', '{{ messages[0].content }}', 'x', 'assistant', /does not show all/],
     ['a template that cuts it', loop('{{ message.content[:2] }}'), 'xyz', 'assistant', /does not show all/],

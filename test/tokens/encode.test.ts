@@ -1,4 +1,4 @@
-/** Encoding against the library's own path over a whole text, and what it costs. */
+/** Compares encoding with the library's own path over a whole text, and measures its work. */
 import { Tokenizer as Library } from '@huggingface/tokenizers'
 import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
@@ -11,7 +11,9 @@ const spec = smallSpec()
 const tokenizer = smallTokenizer()
 const digits = { type: 'Digits', individual_digits: true }
 
-/** A text's ids by the library alone; its digits are ASCII's, and its white space JavaScript's. */
+/**
+ * Returns a text's ids by the library alone, whose digits are ASCII's and white space JavaScript's.
+ */
 function byLibrary(json: Record<string, unknown>, text: string): number[] {
   return new Library(json as never, {} as never).encode(text, { add_special_tokens: false }).ids
 }
@@ -37,7 +39,7 @@ const pieces = fc.oneof(
 const texts = fc
   .array(pieces, { maxLength: 12 })
   .map((parts) => parts.join('').toWellFormed())
-  // The library takes U+FEFF for white space and U+0085 for none, and only ASCII's digits for digits.
+  // The library counts U+FEFF as white space but not U+0085, and only ASCII digits as digits.
   .filter((text) => !/[\ufeff\u0085]|(?![0-9])\p{N}/u.test(text))
 
 describe('ids are the library’s', () => {
@@ -105,7 +107,7 @@ describe('ids are the library’s', () => {
 })
 
 describe('what a text costs', () => {
-  /** Looks at pairs of tokens, which all merging needs. */
+  /** Returns the number of look-ups of token pairs, which all merging needs. */
   function looks(run: () => unknown): number {
     const get = vi.spyOn(MergeRanks.prototype, 'get')
     try {
@@ -178,7 +180,8 @@ describe('what a text costs', () => {
       expect(seen.mock.calls.filter(([key]) => String(key).includes('Pneumono')).length).toBeLessThanOrEqual(1)
       seen.mockClear()
       made.encode('Pneumonoultramicroscopicsilicovolcanoconiosis')
-      // Kept and dropped at once: with room for none, the second call finds nothing of the first.
+      // Entries are dropped at once: with a capacity of 0, the second call finds nothing of the
+      // first.
       expect(seen.mock.calls.filter(([key]) => String(key).includes('Pneumono')).length).toBe(1)
     } finally {
       seen.mockRestore()

@@ -1,4 +1,4 @@
-/** Random templates, and people who try to write special tokens through them. */
+/** Tries to write special tokens through random templates. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { promptIds } from '../../src/tokens/prompt.ts'
@@ -6,7 +6,7 @@ import { smallSpec, smallTokenizer, specials } from '../helpers/small-bpe.ts'
 
 const tokenizer = smallTokenizer()
 
-/** What templates do with a person's text, whatever it says. */
+/** What templates may do with user text, whatever it says. */
 const edits = [
   (x: string) => `(${x} | trim)`,
   (x: string) => `(${x} | lower)`,
@@ -113,7 +113,7 @@ test('whatever a template does, the special tokens are those that it wrote', () 
     }).filter((id) => tokenizer.isSpecial(id))
   fc.assert(
     fc.property(template, text, (source, content) => {
-      // A person of few words; where the template cuts some off, so that it has something to cut.
+      // A user who writes little; if the template cuts some off, there must be something to cut.
       expect(special(source, content)).toEqual(special(source, 'xyxyxyxy'))
     }),
     { numRuns: 3000 },

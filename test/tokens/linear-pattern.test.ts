@@ -1,4 +1,7 @@
-/** Patterns of tokenizers: those that are accepted find all their matches in linear time, and published ones are accepted. */
+/**
+ * Checks that accepted patterns find all their matches in linear time, and that published ones are
+ * accepted.
+ */
 import * as library from '@huggingface/tokenizers'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -9,10 +12,10 @@ interface Split {
   pre_tokenize_text(text: string): string[]
 }
 
-/** The package's types do not tell of all that it exports. */
+/** The package exports more than its types declare. */
 const { SplitPreTokenizer } = library as unknown as { SplitPreTokenizer: new (config: object) => Split }
 
-/** The patterns of a pre-tokenizer, in order. */
+/** Returns the patterns of a pre-tokenizer, in order. */
 function patternsOf(json: unknown): string[] {
   const { pattern, pretokenizers = [] } = json as { pattern?: { Regex: string }; pretokenizers?: unknown[] }
   return pattern ? [pattern.Regex] : pretokenizers.flatMap(patternsOf)
@@ -20,7 +23,7 @@ function patternsOf(json: unknown): string[] {
 
 const known = new Set([...preTokenizers.values()].flatMap(({ json }) => patternsOf(json)))
 
-/** Of tokenizer.json files as they are published. */
+/** Patterns of published tokenizer.json files. */
 const published: Readonly<Record<string, string>> = {
   'Llama 3':
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
@@ -153,7 +156,7 @@ describe('time', () => {
   ]
   const unit = fc.array(fc.constantFrom(...symbols), { minLength: 1, maxLength: 3 }).map((all) => all.join(''))
 
-  /** The shortest of some times, so that a busy machine does not count. */
+  /** Returns the shortest of several times, so that load on the machine does not count. */
   const timeOf = (split: Split, text: string): number => {
     let best = Infinity
     for (let i = 0; i < 3; i++) {
@@ -164,11 +167,14 @@ describe('time', () => {
     return best
   }
 
-  /** 16 times the text takes 16 times as long, with room for noise; where it goes back again and again, 256 times. */
+  /**
+   * Expects 16 times the text to take 16 times as long, with room for noise; a quadratic pattern
+   * takes 256 times as long.
+   */
   const expectLinear = (split: Split, piece: string, last: string) => {
     const text = (length: number) => piece.repeat(Math.ceil(length / piece.length)) + last
     const short = timeOf(split, text(2_000))
-    // What takes less is too short to compare.
+    // Shorter times are too short to compare.
     expect(timeOf(split, text(32_000))).toBeLessThan(Math.max(64 * short, 100))
   }
   const splitBy = (pattern: string) => {

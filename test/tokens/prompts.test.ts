@@ -1,4 +1,7 @@
-/** Prompts that are read without holding up the host: in a real text worker, and in pieces where there is none. */
+/**
+ * Tests that prompts are read without blocking the host: in a real text worker, and in steps
+ * without one.
+ */
 import { afterAll, describe, expect, test } from 'vitest'
 import { textWorker } from '../../node/workers.ts'
 import type { Message } from '../../src/base/prompt.ts'
@@ -10,7 +13,7 @@ import { smallSpec } from '../helpers/small-bpe.ts'
 
 const chatml =
   "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}{{ '<|im_start|>assistant\n' }}"
-/** A second or so of work, which the limits let it do. */
+/** About a second of work, which the limits allow. */
 const slow = `{% set ns = namespace(n=0) %}{% for i in range(60000) %}{% set ns.n = ns.n + 1 %}{% endfor %}${chatml}`
 const endless = '{% for i in range(400000) %}{% for j in range(400000) %}{% endfor %}{% endfor %}'
 const opened: Prompts[] = []
@@ -18,7 +21,7 @@ afterAll(() => {
   for (const prompts of opened) prompts.close()
 })
 
-/** How often a worker was started is counted. */
+/** Counts how often a worker is started. */
 function counted() {
   const counts = { spawned: 0 }
   const spawn: SpawnText = (listeners) => {
@@ -35,7 +38,7 @@ function promptsOf(template: string, spawn?: SpawnText, context = 100_000): Prom
   return prompts
 }
 
-/** Turns of the event loop while something is waited for. */
+/** Counts the turns of the event loop until a promise settles. */
 async function turnsDuring(what: Promise<unknown>): Promise<number> {
   let turns = 0
   let going = true
@@ -73,7 +76,7 @@ describe.each([
     expect([...prepared]).toEqual(ids)
     expect(prepared.times.tokenized).toBeGreaterThanOrEqual(prepared.times.templated ?? prepared.times.accepted)
     expect(prepared.times.templated !== undefined).toBe(!('raw' in options) && typeof prompt[0] !== 'number')
-    // What has been prepared stays as it is.
+    // A prepared prompt is returned unchanged.
     expect(await prompts.prepare(prepared)).toBe(prepared)
     expect(prompts.accept({ prompt: prepared }).ids).toEqual(ids)
     expect(prompts.accept({ prompt: prepared }).trace.timings(0, 1, 1).tokenize_ms).toBeGreaterThanOrEqual(0)

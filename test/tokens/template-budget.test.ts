@@ -1,4 +1,6 @@
-/** Templates that take more than anybody's would, and stop; what is counted is work, not time. */
+/**
+ * Checks that templates stop which take more than any real one would. Work is counted, not time.
+ */
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { maxTemplate, parseTemplate } from '../../src/tokens/jinja/parse.ts'
 import { Origin } from '../../src/tokens/origin.ts'
@@ -120,7 +122,7 @@ test('as many steps as it may take, and one more', () => {
 
 test('as many characters as it may make, and one more', () => {
   const template = "{{ 'a' * 1000 }}"
-  // Those of the text, and what it takes to put it behind another.
+  // The characters of the text, and the cost of appending it to another.
   expect(render(template, { steps: 10, size: 1016 })).toBe('a'.repeat(1000))
   expect(() => render(template, { steps: 10, size: 1015 })).toThrow(/more than 1015 characters/)
 })

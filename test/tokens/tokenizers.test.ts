@@ -1,4 +1,7 @@
-/** 400 texts against Hugging Face's `tokenizers` and llama.cpp, whose results are hashes in test/vectors/tokenizers.json (tokenizers.py). */
+/**
+ * Compares 400 texts with Hugging Face's `tokenizers` and llama.cpp, whose results are hashes in
+ * test/vectors/tokenizers.json (tokenizers.py).
+ */
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -15,11 +18,11 @@ import { smallSpec } from '../helpers/small-bpe.ts'
 import { cut } from '../suites/words.ts'
 
 const golden = readGolden<{
-  /** Each text as pieces, with how often they are repeated. */
+  /** Each text in pieces, with the number of their repetitions. */
   readonly texts: readonly (readonly (readonly [piece: string, times: number])[])[]
-  /** By vocabulary: of each text's ids. */
+  /** Hashes of each text's ids, by vocabulary. */
   readonly hashes: Readonly<Record<string, readonly string[]>>
-  /** By name of `tokenizer.ggml.pre`: of the words of each ten texts. */
+  /** Hashes of the words of every ten texts, by name of `tokenizer.ggml.pre`. */
   readonly words: Readonly<Record<string, readonly string[]>>
 }>('tokenizers.json', 'tokenizers')
 const texts = golden.texts.map((pieces) => pieces.map(([piece, times]) => piece.repeat(times)).join(''))

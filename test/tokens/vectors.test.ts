@@ -1,4 +1,4 @@
-/** Every case of ggml's tokenizer vectors whose vocabulary is at hand, id for id. */
+/** Compares every case of ggml's tokenizer vectors whose vocabulary is present, id for id. */
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'

@@ -1,8 +1,8 @@
-/** A text worker as a web worker, where the platform's own is played by a stub. */
+/** Tests a text worker as a web worker, with a stub of the platform's. */
 import { afterEach, expect, test, vi } from 'vitest'
 import type { FromTextWorker, ToTextWorker } from '../../src/tokens/text-messages.ts'
-import { TextService } from '../../src/tokens/text-service.ts'
 import { serveText } from '../../src/tokens/text-worker.ts'
+import { TokenizerWorker } from '../../src/tokens/tokenizer-worker.ts'
 import { webText } from '../../workers/web.ts'
 import { smallSpec, smallTokenizer } from '../helpers/small-bpe.ts'
 
@@ -31,7 +31,7 @@ class StubWorker extends EventTarget {
 test('reads prompts by messages that can be cloned, and is ended', async () => {
   vi.stubGlobal('Worker', StubWorker)
   const spec = smallSpec('{{ messages[0].content }}')
-  const service = new TextService({ spawn: webText(new URL('https://example.test/text.js')), spec, context: 1000 })
+  const service = new TokenizerWorker({ spawn: webText(new URL('https://example.test/text.js')), spec, context: 1000 })
   const { ids } = await service.read('hello <|im_end|>', {}, undefined)
   expect(ids).toEqual(smallTokenizer().encode('hello <|im_end|>'))
   await expect(service.read('word '.repeat(2000), { raw: true }, undefined)).rejects.toMatchObject({

@@ -1,4 +1,4 @@
-/** The experiment of `npm run check:words`, on servers whose times are known. */
+/** Tests the experiment of `npm run check:words` on servers with known times. */
 import { describe, expect, test } from 'vitest'
 import { areaUnderCurve, wordTiming } from '../suites/word-timing.ts'
 

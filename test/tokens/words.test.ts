@@ -1,4 +1,6 @@
-/** Texts cut into words as Hugging Face's `tokenizers` cuts them (test/vectors/words.py). */
+/**
+ * Compares how texts are split into words with Hugging Face's `tokenizers` (test/vectors/words.py).
+ */
 import { describe, expect, test } from 'vitest'
 import { preTokenizerOf } from '../../src/tokens/pre-tokenizer.ts'
 import { readGolden } from '../golden/golden.ts'

@@ -6,19 +6,35 @@ tiny-llama3: float32, RoPE scaled as in Llama 3 (config.json in the form before 
     have it), own vocabulary projection, three shards with an index.
 tiny-qwen2: bfloat16, biases on q, k and v, tied projection.
 tiny-qwen3: float16, RMS norm on q and k, heads wider than hidden / heads, tied projection.
+tiny-mistral: float16, a window of 24 tokens on all layers, own vocabulary projection; also as a GGUF, gguf/, as llama.cpp
+    writes it: as a llama, with wq and wk permuted.
 
-Needs: torch, transformers, tokenizers. Writes test/vectors/tiny-*/ with golden.json in each. The models are saved as
+Names of folders after the script make those only: python test/vectors/tiny.py tiny-mistral
+
+Needs: torch, transformers, tokenizers, and gguf for the GGUF. Writes test/vectors/tiny-*/ with golden.json in each. The models are saved as
 they are rounded, and run in float32.
 """
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
-import torch
-from reference import case, sha256, write
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
+sys.path.append(sys.path.pop(0))  # tokenizers.py beside this file has the name of a package
+
+import torch  # noqa: E402
+from reference import case, sha256, write  # noqa: E402
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers  # noqa: E402
+from transformers import (  # noqa: E402
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 STEPS = 24
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<pad>"]
@@ -69,6 +85,8 @@ def randomise(model, seed: int, dtype: torch.dtype) -> None:
 
 def save(name: str, model, dtype: torch.dtype, seed: int, shard: str | None = None) -> None:
     folder = Path(__file__).parent / name
+    if len(sys.argv) > 1 and name not in sys.argv[1:]:
+        return
     shutil.rmtree(folder, ignore_errors=True)
     model = model.float().eval()
     randomise(model, seed, dtype)
@@ -101,6 +119,12 @@ def save(name: str, model, dtype: torch.dtype, seed: int, shard: str | None = No
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config) + "\n")
     shards = sorted(folder.glob("*.safetensors"))
+    if name == "tiny-mistral":
+        # In a folder of its own: of both forms beside each other, the GGUF is opened.
+        path = folder / "gguf" / "tiny-mistral.gguf"
+        path.parent.mkdir()
+        save_gguf(path, model, tokens)
+        shards.append(path)
     write(
         folder / "golden.json",
         "model",
@@ -111,7 +135,69 @@ def save(name: str, model, dtype: torch.dtype, seed: int, shard: str | None = No
     )
     for each in cases:
         print(name, each["name"], len(each["ids"]), each["margins"][:6], each["top"][0])
-    print(name, sum(each.stat().st_size for each in folder.iterdir()), "bytes in", len(shards), "weight files")
+    print(name, sum(each.stat().st_size for each in folder.rglob("*")), "bytes in", len(shards), "weight files")
+
+
+def save_gguf(path: Path, model, tokens: Tokenizer) -> None:
+    """A Mistral as llama.cpp has it: a llama whose pairs of a head are neighbours, with the window among its keys."""
+    from gguf import GGUFWriter, TokenType
+
+    config = model.config
+    writer = GGUFWriter(path, "llama")
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_key_length(config.head_dim)
+    writer.add_value_length(config.head_dim)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_sliding_window(config.sliding_window)
+    names = [token for token, _ in sorted(tokens.get_vocab().items(), key=lambda item: item[1])]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(names)
+    writer.add_token_types([TokenType.CONTROL if name in SPECIAL else TokenType.NORMAL for name in names])
+    writer.add_token_merges(MERGES)
+    writer.add_bos_token_id(config.bos_token_id)
+    writer.add_eos_token_id(config.eos_token_id)
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(TEMPLATE)
+    gguf_names = {
+        "model.embed_tokens": "token_embd",
+        "model.norm": "output_norm",
+        "lm_head": "output",
+        "input_layernorm": "attn_norm",
+        "post_attention_layernorm": "ffn_norm",
+        "self_attn.q_proj": "attn_q",
+        "self_attn.k_proj": "attn_k",
+        "self_attn.v_proj": "attn_v",
+        "self_attn.o_proj": "attn_output",
+        "mlp.gate_proj": "ffn_gate",
+        "mlp.up_proj": "ffn_up",
+        "mlp.down_proj": "ffn_down",
+    }
+    for name, weight in model.state_dict().items():
+        values = weight.to(torch.float16)
+        heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+        for projection, count in heads.items():
+            if f".{projection}." in name:
+                # Row i of the first half of a head and row i of its second half become neighbours.
+                values = values.reshape(count, 2, -1, values.shape[1]).swapaxes(1, 2).reshape(values.shape)
+        plain = name.removesuffix(".weight")
+        if plain.startswith("model.layers."):
+            _, _, layer, rest = plain.split(".", 3)
+            plain = f"blk.{layer}.{gguf_names[rest]}"
+        else:
+            plain = gguf_names[plain]
+        values = values.float() if values.ndim == 1 else values
+        writer.add_tensor(f"{plain}.weight", values.contiguous().numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
 def older_config(path: Path) -> None:
@@ -152,6 +238,17 @@ def main() -> None:
         tie_word_embeddings=True,
     )
     save("tiny-qwen3", Qwen3ForCausalLM(qwen3), torch.float16, 3)
+    mistral = MistralConfig(
+        **BASE,
+        vocab_size=vocab,
+        hidden_size=32,
+        intermediate_size=96,
+        head_dim=16,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        tie_word_embeddings=False,
+        sliding_window=24,
+    )
+    save("tiny-mistral", MistralForCausalLM(mistral), torch.float16, 5)
 
 
 if __name__ == "__main__":

@@ -31,12 +31,18 @@ function product(type: TensorType, rows: number, lowering: number, activation: (
   expect(kernels.repack(tensorTypeIds[type], w, from, 0, n, n, k)).toBe(0)
   const [q, s, sums, out] = [rows * k, rows * k, rows * k, rows * n * 4].map((bytes) => arena.alloc(bytes, 'tables'))
   for (let i = 0; i < rows * k; i++) arena.bytes[q! + i] = activation() & 255
-  for (let block = 0; block < (rows * k) / 32; block++) {
-    let sum = 0
-    for (let i = 0; i < 32; i++) sum += (arena.bytes[q! + block * 32 + i]! << 24) >> 24
-    arena.floats[s! / 4 + block] = 0.01 + block * 1e-4
-    arena.floats[sums! / 4 + block] = arena.floats[s! / 4 + block]! * sum
-  }
+  // Groups of 4 rows, or what is left; in a group, 4 k of each row and a block of each row lie side by side.
+  for (let row = 0; row < rows; row++)
+    for (let block = 0; block < k / 32; block++) {
+      const group = row - (row % 4)
+      const [size, lane] = [Math.min(4, rows - group), row % 4]
+      let sum = 0
+      for (let i = 0; i < 32; i++)
+        sum += (arena.bytes[q! + group * k + ((block * 8 + (i >> 2)) * size + lane) * 4 + (i & 3)]! << 24) >> 24
+      const at = group * (k / 32) + block * size + lane
+      arena.floats[s! / 4 + at] = 0.01 + at * 1e-4
+      arena.floats[sums! / 4 + at] = arena.floats[s! / 4 + at]! * sum
+    }
   const status =
     kind === kinds.u4
       ? kernels.gemm_u4(out!, n, q!, s!, sums!, w, rows, n, k, 0, lowering)
@@ -46,7 +52,7 @@ function product(type: TensorType, rows: number, lowering: number, activation: (
 }
 
 describe.each(['q4_1', 'q8_0', 'q5_1', 'q6_k'] as const)('%s', (type) => {
-  test.each([1, 2, 4, 7])('%i rows', (rows) => {
+  test.each([1, 2, 4, 7, 8, 9, 15])('%i rows', (rows) => {
     const negative = () => {
       const rng = random(rows)
       return () => -1 - rng.below(128)

@@ -1,4 +1,4 @@
-/** foretoken in a tab, one thread. */
+/** Runs foretoken in a tab, on one thread. */
 import { Engine, memorySource } from '../../../src/index.ts'
 
 let engine

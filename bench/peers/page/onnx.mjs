@@ -1,4 +1,7 @@
-/** onnxruntime-web on its wasm backend: a decoder with past keys and values as inputs and outputs. */
+/**
+ * Runs onnxruntime-web on its wasm backend: a decoder with past keys and values as inputs and
+ * outputs.
+ */
 import * as ort from '/modules/onnxruntime-web/dist/ort.wasm.min.mjs'
 
 ort.env.wasm.numThreads = 1

@@ -1,4 +1,6 @@
-/** wllama 2.2.1, whose SIMD kernels are intact: its calls for single passes and samples. */
+/**
+ * Runs wllama 2.2.1, whose SIMD kernels are intact, with its calls for single passes and samples.
+ */
 import { Wllama } from '/modules/@wllama/wllama/esm/index.js'
 
 const at = '/modules/@wllama/wllama/esm'

@@ -1,4 +1,7 @@
-/** The newest wllama, which has whole completions only: prefill is the time to the first chunk of its stream. */
+/**
+ * Runs the newest wllama, which has whole completions only: prefill is the time to the first chunk
+ * of its stream.
+ */
 import { Wllama } from '/modules/wllama-newest/esm/index.js'
 
 let wllama
@@ -28,7 +31,10 @@ async function complete(prompt, count) {
   return { first, total: performance.now() - begun, text }
 }
 
-/** Prefill and `steps` more tokens, since a completion can't be stopped between the two and gone on with. */
+/**
+ * Returns the times of prefill and of `steps` more tokens, since a completion cannot be paused
+ * between the two.
+ */
 export async function prefill(text, steps) {
   const { first, total } = await complete(text, steps + 1)
   return { prefill_ms: first, decode_ms: total - first }

@@ -1,11 +1,13 @@
 /**
- * The exports of the Rust core as TypeScript sees them. Pointers are byte addresses; `wasm/src/lib.rs` is the reference.
+ * The exports of the Rust core as TypeScript sees them. Pointers are byte addresses; `wasm/core/src/lib.rs` is the reference.
  *
  * Wasm has no unsigned numbers at its border: a u32 of 2 GiB or more comes out as a negative i32, and a u64 as a signed BigInt.
  * `kernelsOf` is the one place that sets this right, so that every number that the core gives is a whole number from 0.
  */
+
 import { ForetokenError } from '../../base/errors.ts'
 import type { TensorType } from '../../base/model.ts'
+import { isWhole } from '../../base/numbers.ts'
 
 /** Exports that count bytes: u64 in the core, exact whatever the shape. */
 type Counting = 'weight_bytes' | 'kv_layer_bytes' | 'wire_bytes' | 'scratch_bytes'
@@ -22,7 +24,7 @@ export function kernelsOf(exports: Readonly<Record<string, unknown>>): Kernels {
   const counting = (name: Counting) => {
     return (...shape: number[]) => {
       // The core would see the lowest 32 bits only.
-      const bad = shape.find((number) => !(Number.isInteger(number) && number >= 0 && number < 2 ** 32))
+      const bad = shape.find((number) => !isWhole(number, 0, 2 ** 32 - 1))
       if (bad !== undefined)
         throw new ForetokenError('out_of_memory', `${name}: a shape has ${bad}, and the wasm core counts to 2^32 - 1`)
       return Number(BigInt.asUintN(64, raw[name](...shape)))
@@ -165,8 +167,29 @@ export interface Kernels {
     segmentCount: number,
     pageTable: number,
     scale: number,
+    window: number,
   ): number
-  swiglu(out: number, outStride: number, x: number, xStride: number, f: number, rows: number): number
+  activation(
+    out: number,
+    outStride: number,
+    gate: number,
+    gateStride: number,
+    up: number,
+    upStride: number,
+    f: number,
+    rows: number,
+    kind: number,
+  ): number
+  scale_add(
+    out: number,
+    outStride: number,
+    x: number,
+    xStride: number,
+    n: number,
+    rows: number,
+    keep: number,
+    scale: number,
+  ): number
   gather_rows(
     out: number,
     outStride: number,

@@ -1,25 +1,32 @@
 /** The Rust core as a `Backend`. Nothing else in foretoken touches wasm memory. */
+
 import { ForetokenError } from '../../base/errors.ts'
-import type { KvBlock, KvCoding, KvPool, WireCodec } from '../../base/kv.ts'
+import type { KvPool } from '../../base/kv.ts'
+import type { Activation, AttentionSpec, RopeSpec } from '../../base/model.ts'
+import { isWhole } from '../../base/numbers.ts'
 import type { Segment } from '../../base/pass.ts'
 import type {
   Backend,
+  Bench,
   KvPoolSpec,
   Limits,
   MemoryBalance,
   Moments,
-  RopeSpec,
   Tensor,
   Weight,
   WeightSpec,
   WeightWriter,
 } from '../backend.ts'
+import { checkRecipe } from '../capabilities.ts'
 import { type Kernels, kinds, kvTypeIds } from './abi.ts'
 import type { Arena } from './arena.ts'
-import { type Stage, WasmKvCodec } from './kv-codec.ts'
+import { wasmBench } from './bench.ts'
+import { WasmFitting, type WasmMoments } from './fitting.ts'
+import { WasmKvCodec } from './kv-codec.ts'
 import { WasmKvPool } from './kv-pool.ts'
 import { PassTables } from './pass-tables.ts'
 import { type Build, type Core, selectCore, type WasmModules } from './select.ts'
+import { finished, type WasmTensor, wasm, workerLost } from './tensors.ts'
 import type { ComputeWorker, Spawn } from './threads.ts'
 import { expectWeights, type WasmWeight, weightWriter } from './weights.ts'
 import { startWorkers } from './worker-pool.ts'
@@ -33,25 +40,12 @@ export interface WasmOptions {
   readonly spawn?: Spawn
 }
 
-interface WasmTensor extends Tensor {
-  readonly at: number
-  /** f32 elements from one row to the next. */
-  readonly stride: number
-}
-
-interface WasmMoments extends Moments {
-  readonly at: number
-}
-
-/** Bytes of K and V that are turned into bytes of the wire at once; more only if a unit is more. */
-const stagingBytes = 1 << 18
-
 /** Entries of page lists to have room for where the plan does not say. */
 const leastPageEntries = 1024
 
 export async function createWasmBackend(options: WasmOptions): Promise<Backend> {
   const threads = options.threads ?? 1
-  if (!Number.isInteger(threads) || threads < 1 || threads > 64)
+  if (!isWhole(threads, 1, 64))
     throw new ForetokenError('bad_argument', `threads is ${threads}; it must be a whole number from 1 to 64`)
   if (threads > 1 && !options.spawn)
     throw new ForetokenError('unsupported', `${threads} threads need a platform with workers; use 1 thread here`)
@@ -63,17 +57,18 @@ export async function createWasmBackend(options: WasmOptions): Promise<Backend> 
 class WasmBackend implements Backend {
   readonly build: string
   readonly threads: number
+  readonly fitting: WasmFitting
+  readonly bench: Bench
+  readonly wire: WasmKvCodec
   readonly #kernels: Kernels
   readonly #arena: Arena
   readonly #lowering: number
   readonly #workers: readonly ComputeWorker[]
   readonly #tables: PassTables
-  readonly #kvCodec: WasmKvCodec
-  #staging: Stage | undefined
   /** The columns that vectors of factors change. */
   readonly #scaled = new WeakMap<Tensor, [column: number, factor: number][]>()
   #closed = false
-  #limits: Required<Limits> = { tokens: 0, pageEntries: leastPageEntries, maxK: 0, headDim: 0, groups: [] }
+  #limits: Sizes = { tokens: 0, pageEntries: leastPageEntries, maxK: 0, headDim: 0, groups: [] }
   /** Scratch of all threads. */
   #scratch = { at: 0, bytes: 0 }
   /** Quantised activations: int8 values, scales, sums. */
@@ -89,12 +84,9 @@ class WasmBackend implements Backend {
     this.#lowering = core.lowering
     this.#workers = workers
     this.#tables = new PassTables(core.arena)
-    this.#kvCodec = new WasmKvCodec(
-      core.kernels,
-      core.arena,
-      (least) => this.#stage(least),
-      (values) => this.#tables.list(values),
-    )
+    this.fitting = new WasmFitting(core.kernels, core.arena)
+    this.bench = wasmBench(core.kernels, core.lowering)
+    this.wire = new WasmKvCodec(core.kernels, core.arena, (values) => this.#tables.list(values))
   }
 
   memoryBytes(): number {
@@ -105,20 +97,8 @@ class WasmBackend implements Backend {
     return this.#arena.balance
   }
 
-  peak(ms: number): number {
-    const kernels = this.#kernels
-    const timed = (iterations: number) => {
-      const begun = performance.now()
-      kernels.peak_dot(iterations, this.#lowering)
-      return performance.now() - begun
-    }
-    let iterations = 1024
-    while (timed(iterations) < 1) iterations *= 2
-    iterations = Math.max(1, Math.round((iterations * ms) / timed(iterations)))
-    return (iterations * kernels.peak_dot_ops() * 1000) / timed(iterations)
-  }
-
   prepare(wanted: Limits): void {
+    if (wanted.recipe) checkRecipe(wanted.recipe, 'wasm')
     const limits = largest(this.#limits, wanted)
     // Attention works on whole groups of a few rows, so that a larger group may need less.
     const bytes = limits.groups.reduce((most, group) => {
@@ -139,7 +119,8 @@ class WasmBackend implements Backend {
       this.#quantised = { q: at, s: at + elements, sums: at + elements + elements / 8, elements }
       if (had.elements > 0) this.#arena.free(had.q)
     }
-    this.#tables.reserve(limits.tokens, limits.headDim, limits.pageEntries)
+    const ropes = wanted.recipe?.ropes.length ?? 1
+    this.#tables.reserve(limits.tokens, ropes * limits.headDim, limits.pageEntries)
     this.#limits = limits
   }
 
@@ -190,13 +171,13 @@ class WasmBackend implements Backend {
     for (const each of what) this.#arena.free((each as WasmTensor | WasmWeight | WasmMoments).at)
   }
 
-  plan(segments: readonly Segment[], rope: RopeSpec): void {
+  plan(segments: readonly Segment[], ropes: readonly RopeSpec[]): void {
     for (const worker of this.#workers) {
       const lost = worker.lost()
       if (lost) throw workerLost(lost)
     }
     this.#checked = undefined
-    this.#tables.fill(segments, rope)
+    this.#tables.fill(segments, ropes)
   }
 
   window(from: number, to: number): void {
@@ -208,7 +189,7 @@ class WasmBackend implements Backend {
     const list = this.#tables.list(ids)
     const to = wasm(out)
     if (this.#kernels.embed_rows(to.at, to.stride, list, at, kind, ids.length, n, k) !== 0) {
-      const bad = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < n))
+      const bad = ids.find((id) => !isWhole(id, 0, n - 1))
       if (bad !== undefined)
         throw new ForetokenError('bad_argument', `token id ${bad} is outside the vocabulary 0..${n - 1}`)
       throw workerLost('embed_rows did not finish')
@@ -218,7 +199,7 @@ class WasmBackend implements Backend {
   rmsNorm(out: Tensor, x: Tensor, weight: Tensor, eps: number, rows: number): void {
     const to = wasm(out)
     const from = wasm(x)
-    this.#run(
+    finished(
       this.#kernels.rms_norm(to.at, to.stride, from.at, from.stride, wasm(weight).at, rows, x.cols, eps),
       'rms_norm',
     )
@@ -232,9 +213,17 @@ class WasmBackend implements Backend {
     this.#product(wasm(out), wasm(x), [weight as WasmWeight], rows, 1)
   }
 
+  addScaled(out: Tensor, x: Tensor, factor: number, rows: number): void {
+    this.#scaleAdd(wasm(out), wasm(x), rows, 1, factor)
+  }
+
+  scale(x: Tensor, factor: number, rows: number): void {
+    this.#scaleAdd(wasm(x), wasm(x), rows, 0, factor)
+  }
+
   addBias(x: Tensor, bias: Tensor, rows: number): void {
     const { at, stride } = wasm(x)
-    this.#run(this.#kernels.add_bias(at, stride, 0, wasm(bias).at, bias.cols, rows), 'add_bias')
+    finished(this.#kernels.add_bias(at, stride, 0, wasm(bias).at, bias.cols, rows), 'add_bias')
   }
 
   scaleColumns(x: Tensor, factors: Tensor, rows: number): void {
@@ -254,13 +243,14 @@ class WasmBackend implements Backend {
   headNorm(x: Tensor, weight: Tensor, eps: number, rows: number): void {
     const { at, stride } = wasm(x)
     const heads = x.cols / weight.cols
-    this.#run(this.#kernels.head_norm(at, stride, 0, heads, weight.cols, wasm(weight).at, rows, eps), 'head_norm')
+    finished(this.#kernels.head_norm(at, stride, 0, heads, weight.cols, wasm(weight).at, rows, eps), 'head_norm')
   }
 
-  rope(x: Tensor): void {
+  rope(x: Tensor, index: number): void {
     const { at, stride } = wasm(x)
-    const { headDim, pairs, angles, tokens } = this.#tables
-    this.#run(this.#kernels.rope(at, stride, 0, x.cols / headDim, headDim, pairs, angles, tokens), 'rope')
+    const { headDim, pairs, angles } = this.#tables.rope(index)
+    const { tokens } = this.#tables
+    finished(this.#kernels.rope(at, stride, 0, x.cols / headDim, headDim, pairs, angles, tokens), 'rope')
   }
 
   writeKv(pool: KvPool, layer: number, k: Tensor, v: Tensor): void {
@@ -279,10 +269,10 @@ class WasmBackend implements Backend {
       this.#tables.slots,
       this.#tables.tokens,
     )
-    this.#run(status, 'write_kv')
+    finished(status, 'write_kv')
   }
 
-  attention(out: Tensor, q: Tensor, pool: KvPool, layer: number): void {
+  attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, { scale, window = 0 }: AttentionSpec): void {
     const kv = this.#inPool(pool)
     const to = wasm(out)
     const from = wasm(q)
@@ -301,46 +291,28 @@ class WasmBackend implements Backend {
       this.#tables.segments,
       this.#tables.segmentCount,
       this.#tables.pages,
-      1 / Math.sqrt(kv.headDim),
+      scale,
+      window,
     )
-    this.#run(status, 'attention')
+    finished(status, 'attention')
   }
 
-  swiglu(out: Tensor, gate: Tensor, up: Tensor, rows: number): void {
-    const to = wasm(out)
-    const from = wasm(gate)
-    if (wasm(up).at !== from.at + gate.cols * 4)
-      throw new ForetokenError('internal', 'swiglu wants gate and up side by side in one tensor')
-    this.#run(this.#kernels.swiglu(to.at, to.stride, from.at, from.stride, gate.cols, rows), 'swiglu')
+  activation(out: Tensor, gate: Tensor, up: Tensor, kind: Activation, rows: number): void {
+    const [to, from, other] = [wasm(out), wasm(gate), wasm(up)]
+    const { activation } = this.#kernels
+    const id = kind === 'gelu' ? 1 : 0
+    const status = activation(to.at, to.stride, from.at, from.stride, other.at, other.stride, gate.cols, rows, id)
+    finished(status, 'activation')
   }
 
   gatherRows(out: Tensor, x: Tensor, picked: readonly number[]): void {
     const to = wasm(out)
     const from = wasm(x)
     const list = this.#tables.list(picked)
-    this.#run(
+    finished(
       this.#kernels.gather_rows(to.at, to.stride, from.at, from.stride, list, x.cols, picked.length),
       'gather_rows',
     )
-  }
-
-  moments(rows: number, cols: number): WasmMoments {
-    return { rows, cols, at: this.#table(rows * cols * 8) }
-  }
-
-  addMoments(sums: Moments, x: Tensor, y: Tensor, rows: number): void {
-    const left = wasm(x)
-    const right = wasm(y)
-    if (sums.rows !== x.cols || sums.cols !== y.cols)
-      throw new ForetokenError('internal', `${x.cols} x ${y.cols} products do not fit ${sums.rows} x ${sums.cols} sums`)
-    const { at } = sums as WasmMoments
-    const { moments } = this.#kernels
-    this.#run(moments(at, left.at, left.stride, x.cols, right.at, right.stride, y.cols, rows), 'moments')
-  }
-
-  async readMoments(sums: Moments): Promise<Float64Array> {
-    const { at, rows, cols } = sums as WasmMoments
-    return new Float64Array(this.#arena.memory.buffer.slice(at, at + rows * cols * 8))
   }
 
   async read(x: Tensor, rows: number, into?: Float32Array): Promise<Float32Array> {
@@ -353,18 +325,6 @@ class WasmBackend implements Backend {
       values.set(floats.subarray(from, from + cols), row * cols)
     }
     return values
-  }
-
-  kvBytes(pool: KvPool, layers: KvBlock['layers'], tokens: number, codec: WireCodec): number {
-    return this.#kvCodec.bytes(pool as WasmKvPool, layers, tokens, codec)
-  }
-
-  async encodeKv(pool: KvPool, block: KvBlock, coding: KvCoding): Promise<Uint8Array<ArrayBuffer>> {
-    return this.#kvCodec.encode(pool as WasmKvPool, block, coding)
-  }
-
-  async decodeKv(pool: KvPool, block: KvBlock, coding: KvCoding, bytes: Uint8Array): Promise<void> {
-    this.#kvCodec.decode(pool as WasmKvPool, block, coding, bytes)
   }
 
   async close(): Promise<void> {
@@ -388,7 +348,7 @@ class WasmBackend implements Backend {
       if (!floats && !quantised) {
         if (rows * k > elements)
           throw new ForetokenError('internal', `${rows} x ${k} activations exceed the prepared ${elements}`)
-        this.#run(kernels.quantize_q8(q, s, sums, x.at, x.stride, rows, k), 'quantize_q8')
+        finished(kernels.quantize_q8(q, s, sums, x.at, x.stride, rows, k), 'quantize_q8')
         quantised = true
       }
       const status = floats
@@ -396,13 +356,14 @@ class WasmBackend implements Backend {
         : kind === kinds.u4
           ? kernels.gemm_u4(at, out.stride, q, s, sums, weight.at, rows, n, k, add, this.#lowering)
           : kernels.gemm_i8(at, out.stride, q, s, sums, weight.at, rows, n, k, add, kind, this.#lowering)
-      this.#run(status, 'gemm')
+      finished(status, 'gemm')
       at += n * 4
     }
   }
 
-  #run(status: number, kernel: string): void {
-    if (status !== 0) throw workerLost(`${kernel} did not finish`)
+  /** out = keep * out + factor * x. */
+  #scaleAdd(out: WasmTensor, x: WasmTensor, rows: number, keep: number, factor: number): void {
+    finished(this.#kernels.scale_add(out.at, out.stride, x.at, x.stride, x.cols, rows, keep, factor), 'scale_add')
   }
 
   /** The pool of K and V, whose pages those of the plan are: a page that was given back may hold anything by now. Throws `internal`. */
@@ -422,28 +383,12 @@ class WasmBackend implements Backend {
   #table(bytes: number): number {
     return this.#arena.alloc(bytes, 'tables')
   }
-
-  #stage(least: number): Stage {
-    const had = this.#staging
-    if (had && had.bytes >= least) return had
-    const bytes = Math.max(least, stagingBytes)
-    const made = { at: this.#table(bytes), bytes }
-    if (had) this.#arena.free(had.at)
-    this.#staging = made
-    return made
-  }
 }
 
-function wasm(x: Tensor): WasmTensor {
-  return x as WasmTensor
-}
-
-function workerLost(why: string): ForetokenError {
-  return new ForetokenError('worker_lost', `a compute thread was lost (${why}); close this engine and load it again`)
-}
+type Sizes = Required<Omit<Limits, 'recipe'>>
 
 /** Several models share a backend: its scratch is as large as any of them needs. */
-function largest(a: Required<Limits>, b: Limits): Required<Limits> {
+function largest(a: Sizes, b: Limits): Sizes {
   const tokens = Math.max(a.tokens, b.tokens)
   return {
     tokens,

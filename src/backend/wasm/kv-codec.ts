@@ -1,6 +1,6 @@
 /** Blocks of KV pages as bytes of the wire, by the Rust core. The formats are told in transfer/wire.ts. */
 import { ForetokenError } from '../../base/errors.ts'
-import { type KvBlock, type KvCoding, pageTokens, type WireCodec } from '../../base/kv.ts'
+import { type KvBlock, type KvCodec, type KvCoding, type KvPool, pageTokens, type WireCodec } from '../../base/kv.ts'
 import { type Kernels, kvTypeIds } from './abi.ts'
 import type { Arena } from './arena.ts'
 import type { WasmKvPool } from './kv-pool.ts'
@@ -8,65 +8,65 @@ import type { WasmKvPool } from './kv-pool.ts'
 /** Codecs of a fixed size, by their numbers in the ABI. */
 const codecIds: Partial<Record<WireCodec, number>> = { f32: 0, f16: 1, int8: 2, int4: 3 }
 
-/** Of a value: what steps that are far too fine take. */
+/** Bytes that a value takes with steps that are far too fine. */
 const residualBytes = 6
 
+/** Bytes of K and V that are turned into bytes of the wire at once; more only if a unit is more. */
+const stagingBytes = 1 << 18
+
 /** Memory to pass bytes through; valid until the next call of any kind. */
-export interface Stage {
+interface Stage {
   readonly at: number
   readonly bytes: number
 }
 
-export class WasmKvCodec {
+export class WasmKvCodec implements KvCodec {
   readonly #kernels: Kernels
   readonly #arena: Arena
-  readonly #stage: (least: number) => Stage
   readonly #list: (values: readonly number[]) => number
+  #staging: Stage | undefined
+  /** Where bytes pass through, during `#each`. */
+  #staged = 0
 
-  /** `list` uploads page ids, and gives their address. */
-  constructor(
-    kernels: Kernels,
-    arena: Arena,
-    stage: (least: number) => Stage,
-    list: (values: readonly number[]) => number,
-  ) {
+  /** `list` uploads page ids and returns their address. */
+  constructor(kernels: Kernels, arena: Arena, list: (values: readonly number[]) => number) {
     this.#kernels = kernels
     this.#arena = arena
-    this.#stage = stage
     this.#list = list
   }
 
-  bytes(pool: WasmKvPool, layers: KvBlock['layers'], tokens: number, codec: WireCodec): number {
-    if (codec === 'residual') {
-      let heads = 0
-      for (let layer = layers.from; layer < layers.to; layer++) heads += pool.heads(layer)
-      return heads * 2 * pool.headDim * tokens * residualBytes + 64
-    }
-    const head = this.#unitBytes(pool, codec, tokens, 0) + this.#unitBytes(pool, codec, tokens, 1)
-    let bytes = 0
-    for (let layer = layers.from; layer < layers.to; layer++) bytes += head * pool.heads(layer)
-    return bytes
+  kvBytes(pool: KvPool, layers: KvBlock['layers'], tokens: number, codec: WireCodec): number {
+    return this.#bytes(pool as WasmKvPool, layers, tokens, codec)
   }
 
-  encode(pool: WasmKvPool, block: KvBlock, coding: KvCoding): Uint8Array<ArrayBuffer> {
-    check(pool, block)
-    if (coding.codec === 'residual') return this.#encodeResidual(pool, block, coding)
-    const bytes = new Uint8Array(this.bytes(pool, block.layers, block.to - block.from, coding.codec))
-    this.#each(pool, block, coding.codec, (run, at, length) => {
+  async encodeKv(pool: KvPool, block: KvBlock, coding: KvCoding): Promise<Uint8Array<ArrayBuffer>> {
+    const kv = pool as WasmKvPool
+    check(kv, block)
+    if (coding.codec === 'residual') return this.#encodeResidual(kv, block, coding)
+    const bytes = new Uint8Array(this.#bytes(kv, block.layers, block.to - block.from, coding.codec))
+    this.#each(kv, block, coding.codec, (run, at, length) => {
       run(this.#kernels.wire_encode)
       bytes.set(this.#arena.bytes.subarray(this.#staged, this.#staged + length), at)
     })
     return bytes
   }
 
-  decode(pool: WasmKvPool, block: KvBlock, coding: KvCoding, bytes: Uint8Array): void {
-    check(pool, block)
-    if (coding.codec === 'residual') this.#decodeResidual(pool, block, coding, bytes)
-    else this.#decodeFixed(pool, block, coding, bytes)
+  async decodeKv(pool: KvPool, block: KvBlock, coding: KvCoding, bytes: Uint8Array): Promise<void> {
+    const kv = pool as WasmKvPool
+    check(kv, block)
+    if (coding.codec === 'residual') this.#decodeResidual(kv, block, coding, bytes)
+    else this.#decodeFixed(kv, block, coding, bytes)
+  }
+
+  #bytes(pool: WasmKvPool, layers: KvBlock['layers'], tokens: number, codec: WireCodec): number {
+    let heads = 0
+    for (let layer = layers.from; layer < layers.to; layer++) heads += pool.heads(layer)
+    if (codec === 'residual') return heads * 2 * pool.headDim * tokens * residualBytes + 64
+    return heads * (this.#unitBytes(pool, codec, tokens, 0) + this.#unitBytes(pool, codec, tokens, 1))
   }
 
   #decodeFixed(pool: WasmKvPool, block: KvBlock, coding: KvCoding, bytes: Uint8Array): void {
-    const expected = this.bytes(pool, block.layers, block.to - block.from, coding.codec)
+    const expected = this.#bytes(pool, block.layers, block.to - block.from, coding.codec)
     if (bytes.length !== expected)
       throw new ForetokenError('bad_kv', `a block of K and V has ${bytes.length} bytes, not ${expected}`)
     this.#each(pool, block, coding.codec, (run, at, length) => {
@@ -79,7 +79,7 @@ export class WasmKvCodec {
     if (!base || !steps) throw new ForetokenError('internal', 'a residual needs a prediction, and steps')
     check(pool, { ...block, pages: base })
     const { wire_encode_residual } = this.#kernels
-    const most = this.bytes(pool, block.layers, block.to - block.from, 'residual')
+    const most = this.#bytes(pool, block.layers, block.to - block.from, 'residual')
     for (let room = Math.floor(most / 8); ; room = most) {
       const place = this.#place(pool, block, steps, [base], room)
       const bytes = wire_encode_residual(
@@ -130,9 +130,6 @@ export class WasmKvCodec {
     }
   }
 
-  /** Where bytes pass through, during `#each`. */
-  #staged = 0
-
   /** Calls `one` for runs of units that fit the stage: bytes `at`..`at + length` - 1 of the block. */
   #each(
     pool: WasmKvPool,
@@ -167,6 +164,16 @@ export class WasmKvCodec {
     }
   }
 
+  #stage(least: number): Stage {
+    const before = this.#staging
+    if (before && before.bytes >= least) return before
+    const bytes = Math.max(least, stagingBytes)
+    const stage = { at: this.#arena.alloc(bytes, 'tables'), bytes }
+    if (before) this.#arena.free(before.at)
+    this.#staging = stage
+    return stage
+  }
+
   #unitBytes({ headDim }: WasmKvPool, codec: WireCodec, tokens: number, part: number): number {
     const id = codecIds[codec]
     if (id === undefined) throw new ForetokenError('unsupported', `this backend has no codec ${codec}`)
@@ -174,7 +181,7 @@ export class WasmKvCodec {
   }
 }
 
-/** A block lies in the pool, and its pages hold it. Throws `internal`. */
+/** Checks that a block lies in the pool, and its pages hold it. Throws `internal`. */
 function check(pool: WasmKvPool, { layers, from, to, pages }: KvBlock): void {
   const sound =
     from % pageTokens === 0 &&

@@ -1,12 +1,13 @@
 /**
- * KV pages in wasm memory; the layout of a page is told in `wasm/src/lib.rs`.
+ * KV pages in wasm memory; the layout of a page is told in `wasm/core/src/lib.rs`.
  *
  * Every page is a region of its own, wherever the arena has one: the kernels find page p at `origin + p * unit`, so its id is its address in
  * units of 64 bytes. So a pool grows without moving, and any page may go back to the arena for another use.
  */
+import { at } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
-import type { KvPool, KvType } from '../../base/kv.ts'
-import type { KvPoolSpec } from '../backend.ts'
+import { type KvPool, type KvType, type PageLayout, pageLayout } from '../../base/kv.ts'
+import { type KvPoolSpec, kvShapeOf } from '../backend.ts'
 import { type Kernels, kvTypeIds } from './abi.ts'
 import { type Arena, checkRegion } from './arena.ts'
 
@@ -23,8 +24,7 @@ export class WasmKvPool implements KvPool {
   readonly pageBytes: number
   /** Bytes from one page id to the next, as the kernels take it. */
   readonly pageUnit = unit
-  /** For each layer: its KV heads, and where it begins in a page, in bytes. */
-  readonly #layers: readonly { readonly heads: number; readonly at: number }[]
+  readonly #layers: PageLayout['layers']
   readonly #arena: Arena
   readonly #pages = new Set<number>()
   /** Counts removals: who has checked some pages need not check them again before it changes. */
@@ -36,13 +36,16 @@ export class WasmKvPool implements KvPool {
     this.layers = spec.layers
     this.kvHeads = spec.kvHeads
     this.headDim = spec.headDim
-    let bytes = 0
-    this.#layers = Array.from({ length: spec.layers }, (_, layer) => {
-      const heads = spec.layerKvHeads?.[layer] ?? spec.kvHeads
-      const at = bytes
-      bytes += kernels.kv_layer_bytes(kvTypeIds[spec.type], heads, spec.headDim)
-      return { heads, at }
-    })
+    const { layers, bytes } = pageLayout(kvShapeOf(spec), spec.type)
+    for (const { kvHeads, bytes } of layers) {
+      const core = kernels.kv_layer_bytes(kvTypeIds[spec.type], kvHeads, spec.headDim)
+      if (core !== bytes)
+        throw new ForetokenError(
+          'internal',
+          `a layer of ${kvHeads} KV heads of ${spec.headDim} ${spec.type} takes ${bytes} bytes here and ${core} in the core`,
+        )
+    }
+    this.#layers = layers
     checkRegion(bytes, `a KV page of ${spec.layers} layers`)
     this.pageBytes = bytes
     this.#arena = arena
@@ -81,14 +84,14 @@ export class WasmKvPool implements KvPool {
     }
   }
 
-  /** Where layer `layer` of page 0 would begin. */
+  /** Returns the address at which layer `layer` of page 0 would begin. */
   layer(layer: number): number {
-    return origin + this.#layers[layer]!.at
+    return origin + at(this.#layers, layer).at
   }
 
-  /** KV heads of layer `layer`. */
+  /** Returns the KV heads of layer `layer`. */
   heads(layer: number): number {
-    return this.#layers[layer]!.heads
+    return at(this.#layers, layer).kvHeads
   }
 
   async readPage(page: number): Promise<Uint8Array> {

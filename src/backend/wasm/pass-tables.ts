@@ -1,8 +1,8 @@
 /** The small tables that describe a pass to the kernels: slots, segments, page lists, RoPE angles, id lists. */
 import { ForetokenError } from '../../base/errors.ts'
 import { pageTokens } from '../../base/kv.ts'
+import type { RopeSpec } from '../../base/model.ts'
 import type { Segment } from '../../base/pass.ts'
-import type { RopeSpec } from '../backend.ts'
 import type { Arena } from './arena.ts'
 
 interface Table {
@@ -17,7 +17,9 @@ export class PassTables {
   readonly #pages: Table = { at: 0, words: 0 }
   readonly #angles: Table = { at: 0, words: 0 }
   readonly #list: Table = { at: 0, words: 0 }
-  #frequencies: { rope: RopeSpec; values: Float64Array } | undefined
+  /** Radians per position of each pair, for each rotation that was ever planned. */
+  readonly #frequencies = new WeakMap<RopeSpec, Float64Array>()
+  #ropes: readonly RopeSpec[] = []
   #plan: readonly Segment[] = []
   #all: readonly { readonly segment: Segment; readonly page: number }[] = []
   /** First row of the window on the flat token axis. */
@@ -25,9 +27,8 @@ export class PassTables {
   /** Tokens and segments of the window. */
   tokens = 0
   segmentCount = 0
-  headDim = 0
-  /** 0 half, 1 adjacent. */
-  pairs = 0
+  /** Tokens of the plan. */
+  #planned = 0
 
   constructor(arena: Arena) {
     this.#arena = arena
@@ -45,16 +46,25 @@ export class PassTables {
     return this.#pages.at
   }
 
-  get angles(): number {
-    return this.#angles.at + this.#row * this.headDim * 4
+  /** What the kernel takes of rotation `index`: cosines and sines of the window's rows, `pairs` 0 for half and 1 for adjacent. */
+  rope(index: number): { readonly headDim: number; readonly pairs: number; readonly angles: number } {
+    const rope = this.#ropes[index]
+    if (!rope) throw new ForetokenError('internal', `rotation ${index} of a plan with ${this.#ropes.length}`)
+    const { headDim, pairs } = rope
+    const before = this.#ropes.slice(0, index).reduce((sum, { headDim }) => sum + headDim, 0)
+    const angles = this.#angles.at + (before * this.#planned + this.#row * headDim) * 4
+    return { headDim, pairs: pairs === 'half' ? 0 : 1, angles }
   }
 
-  /** Room for passes of `tokens` with page lists of `pageEntries` in all, so that no pass of the plan has to make any. */
-  reserve(tokens: number, headDim: number, pageEntries: number): void {
+  /**
+   * Makes room for passes of `tokens` with page lists of `pageEntries` in all and `angles` numbers a token, so that no pass of
+   * that size has to make any.
+   */
+  reserve(tokens: number, angles: number, pageEntries: number): void {
     this.#room(this.#slots, tokens)
     this.#room(this.#segments, tokens * 4)
     this.#room(this.#pages, pageEntries)
-    this.#room(this.#angles, tokens * headDim)
+    this.#room(this.#angles, tokens * angles)
     this.#room(this.#list, tokens)
   }
 
@@ -63,27 +73,22 @@ export class PassTables {
     return this.#plan
   }
 
-  fill(segments: readonly Segment[], rope: RopeSpec): void {
+  fill(segments: readonly Segment[], ropes: readonly RopeSpec[]): void {
     const last = segments.at(-1)
     const tokens = last ? last.start + last.length : 0
-    this.headDim = rope.headDim
-    this.pairs = rope.pairs === 'half' ? 0 : 1
     this.#room(this.#slots, tokens)
     this.#room(this.#segments, segments.length * 4)
     this.#room(
       this.#pages,
       segments.reduce((sum, segment) => sum + segment.pages.length, 0),
     )
-    this.#room(this.#angles, tokens * rope.headDim)
-    const frequencies = this.#rope(rope)
+    this.#room(this.#angles, tokens * ropes.reduce((sum, { headDim }) => sum + headDim, 0))
     const words = this.#arena.words
-    const floats = this.#arena.floats
-    const half = rope.headDim / 2
     let page = 0
     let row = 0
     this.#plan = segments
     this.#all = segments.map((segment, index) => {
-      const { start, length, past, pages, position = past } = segment
+      const { start, length, past, pages } = segment
       if (start !== row || pages.length * pageTokens < past + length)
         throw new ForetokenError('internal', `segment ${index} begins at ${start}, not ${row}, or lacks pages`)
       const first = page
@@ -92,16 +97,29 @@ export class PassTables {
       for (let i = 0; i < length; i++, row++) {
         const slot = past + i
         words[this.#slots.at / 4 + row] = pages[Math.floor(slot / pageTokens)]! * pageTokens + (slot % pageTokens)
-        const angles = this.#angles.at / 4 + row * rope.headDim
-        for (let f = 0; f < half; f++) {
-          const angle = (position + i) * frequencies[f]!
-          floats[angles + f] = Math.cos(angle)
-          floats[angles + half + f] = Math.sin(angle)
-        }
       }
       return { segment, page: first }
     })
+    this.#planned = tokens
+    this.#ropes = ropes
+    let angles = this.#angles.at / 4
+    for (const rope of ropes) angles = this.#turn(rope, angles)
     this.window(0, segments.length)
+  }
+
+  /** Writes the cosines and sines of all rows of the plan from word `at` on; returns the word behind them. */
+  #turn(rope: RopeSpec, at: number): number {
+    const { floats } = this.#arena
+    const frequencies = this.#frequenciesOf(rope)
+    const half = rope.headDim / 2
+    for (const { length, past, position = past } of this.#plan)
+      for (let i = 0; i < length; i++, at += rope.headDim)
+        for (let f = 0; f < half; f++) {
+          const angle = (position + i) * frequencies[f]!
+          floats[at + f] = Math.cos(angle)
+          floats[at + half + f] = Math.sin(angle)
+        }
+    return at
   }
 
   /** Narrows the tables to segments `from`..`to` - 1 of those filled in last. */
@@ -129,15 +147,14 @@ export class PassTables {
     return this.#list.at
   }
 
-  /** Radians per position of each pair: theta^(-2f/headDim), divided by the model's scaling. */
-  #rope(rope: RopeSpec): Float64Array {
-    if (this.#frequencies?.rope !== rope) {
-      const values = Float64Array.from({ length: rope.headDim / 2 }, (_, f) => {
-        return rope.theta ** ((-2 * f) / rope.headDim) / (rope.divisors?.[f] ?? 1)
-      })
-      this.#frequencies = { rope, values }
-    }
-    return this.#frequencies.values
+  #frequenciesOf(rope: RopeSpec): Float64Array {
+    const known = this.#frequencies.get(rope)
+    if (known) return known
+    const values = Float64Array.from({ length: rope.headDim / 2 }, (_, f) => {
+      return rope.theta ** ((-2 * f) / rope.headDim) / (rope.divisors?.[f] ?? 1)
+    })
+    this.#frequencies.set(rope, values)
+    return values
   }
 
   /** A larger table takes another place, half as large again, and leaves its own to the arena: what it held is written anew. */

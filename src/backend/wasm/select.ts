@@ -16,7 +16,7 @@ export interface WasmModules {
 
 export type Build = 'simd128' | 'relaxed'
 
-/** What `probe` found, see `wasm/src/probe.rs`. */
+/** What `probe` found, see `wasm/core/src/probe.rs`. */
 const exactDot = 1
 const unsignedSecond = 2
 const signedSecond = 4

@@ -5,8 +5,11 @@
  * core makes them int8 before a product: results differ from its by that rounding, and are nearer to the weights' own.
  */
 
+import { at } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
-import type { KvBlock, KvCoding, KvPool, WireCodec } from '../../base/kv.ts'
+import type { KvPool } from '../../base/kv.ts'
+import type { Activation, AttentionSpec, RopeSpec } from '../../base/model.ts'
+import { isWhole } from '../../base/numbers.ts'
 import type { Segment } from '../../base/pass.ts'
 import type {
   Backend,
@@ -14,24 +17,23 @@ import type {
   Limits,
   MemoryBalance,
   Moments,
-  RopeSpec,
-  Shortlist,
   Tensor,
   Weight,
   WeightSpec,
   WeightWriter,
 } from '../backend.ts'
+import { checkRecipe } from '../capabilities.ts'
 import { Best } from './best.ts'
-import type { Features, MatrixUnit } from './features.ts'
+import type { Features } from './features.ts'
 import { f32, Gpu } from './gpu.ts'
 import { GpuKvCodec } from './kv-codec.ts'
 import { GpuKvPool } from './kv-pool.ts'
-import { mostBest } from './shaders/best.ts'
+import { Products } from './products.ts'
 import { shader } from './shaders/index.ts'
 import { longestHead } from './shaders/kv.ts'
-import { matrixTile } from './shaders/matrix.ts'
 import { frequenciesOf, type Tables, tablesOf, type Window } from './tables.ts'
-import { type GpuWeight, type Kind, weightWriter } from './weights.ts'
+import { type GpuTensor, gpu } from './tensors.ts'
+import { type GpuWeight, weightWriter } from './weights.ts'
 
 export interface WebGpuOptions {
   readonly device: GPUDevice
@@ -44,50 +46,28 @@ export interface WebGpuOptions {
   readonly weightBytes?: number
 }
 
-interface GpuTensor extends Tensor {
-  /** Index of its first f32 among the activations. */
-  readonly at: number
-  readonly stride: number
-}
-
-interface GpuMoments extends Moments {
-  readonly sums: Float64Array
-  readonly pending: Promise<void>[]
-}
-
-/** Rows up to which weights are read once for all of them. */
-const fewRows = 4
-/** Rows from which matrix units are worth their tiles. */
-const unitRows = 16
-
-/** A kernel of threads, and the rows and outputs of its workgroup. */
-const fewTile = ['gemm_few', fewRows, 16] as const
-const smallTile = ['gemm_32', 32, 64] as const
-const tile = ['gemm_64', 64, 64] as const
-/** What a workgroup of `tile` holds at most: x, the weight, their sums and scales. */
-const wideTileBytes = 64 * 32 * 4 + 64 * 32 * 4 + 2 * 64 * 4 + 2 * 64 * 8
-
 export function createWebGpuBackend(options: WebGpuOptions): Backend {
   return new WebGpuBackend(options)
+}
+
+/** The pass at hand, and the part of it that kernels work on. */
+interface Plan {
+  readonly tables: Tables
+  readonly ropes: readonly RopeSpec[]
+  readonly window: Window
 }
 
 class WebGpuBackend implements Backend {
   readonly build: string
   readonly threads = 1
-  readonly longestShortlist = mostBest
+  readonly shortlists: Best
+  readonly wire?: GpuKvCodec
   readonly #gpu: Gpu
   readonly #host: Backend
-  readonly #codec: GpuKvCodec
-  readonly #matrix: MatrixUnit | undefined
-  readonly #best: Best
+  readonly #products: Products
   readonly #weightBytes: number | undefined
-  /** Whether tiles of 64 rows find room in a workgroup. */
-  readonly #wide: boolean
-  /** x laid out for matrix units, and what its rows were multiplied by. */
-  #laid: Laid | undefined
-  #tables: Tables | undefined
-  #window: Window | undefined
-  #rope: { spec: RopeSpec; frequencies: Float64Array } | undefined
+  #plan: Plan | undefined
+  readonly #frequencies = new WeakMap<RopeSpec, Float64Array>()
   readonly #pools: GpuKvPool[] = []
   #closed = false
 
@@ -95,11 +75,10 @@ class WebGpuBackend implements Backend {
     this.#weightBytes = weightBytes
     this.build = `webgpu ${name}`
     this.#gpu = new Gpu(device, (kernel) => shader(kernel, features))
-    this.#matrix = features.matrix
-    this.#wide = device.limits.maxComputeWorkgroupStorageSize >= wideTileBytes
-    this.#best = new Best(this.#gpu)
+    this.#products = new Products(this.#gpu, features.matrix, device.limits)
+    this.shortlists = new Best(this.#gpu)
     this.#host = host
-    this.#codec = new GpuKvCodec(host)
+    if (host.wire) this.wire = new GpuKvCodec(host, host.wire)
   }
 
   memoryBytes(): number {
@@ -120,11 +99,8 @@ class WebGpuBackend implements Backend {
     }
   }
 
-  peak(): number {
-    throw new ForetokenError('unsupported', 'a GPU has no rate test of one thread; time a product instead')
-  }
-
-  prepare({ headDim }: Limits): void {
+  prepare({ headDim, recipe }: Limits): void {
+    if (recipe) checkRecipe(recipe, 'webgpu')
     if (headDim > longestHead || headDim % 8 !== 0)
       throw new ForetokenError(
         'unsupported',
@@ -176,26 +152,31 @@ class WebGpuBackend implements Backend {
     return pool
   }
 
-  /** Weights only: tensors lie in one buffer, which keeps its size, and moments in the host's heap. */
+  /** Weights only: tensors lie in one buffer, which keeps its size. */
   release(...what: readonly (Tensor | Weight | Moments)[]): void {
     for (const each of what)
       if ('parts' in each) for (const { buffer } of (each as GpuWeight).parts) this.#gpu.free(buffer)
   }
 
-  plan(segments: readonly Segment[], rope: RopeSpec): void {
-    if (this.#rope?.spec !== rope) this.#rope = { spec: rope, frequencies: frequenciesOf(rope) }
-    this.#tables = tablesOf(segments, rope, this.#rope.frequencies)
-    this.#gpu.setTables(this.#tables.words)
-    this.window(0, segments.length)
+  plan(segments: readonly Segment[], ropes: readonly RopeSpec[]): void {
+    const frequencies = ropes.map((rope) => {
+      const known = this.#frequencies.get(rope) ?? frequenciesOf(rope)
+      this.#frequencies.set(rope, known)
+      return known
+    })
+    const tables = tablesOf(segments, ropes, frequencies)
+    this.#gpu.setTables(tables.words)
+    this.#plan = { tables, ropes, window: tables.window(0, segments.length) }
   }
 
   window(from: number, to: number): void {
-    this.#window = this.#tables!.window(from, to)
+    const plan = this.#planned()
+    this.#plan = { ...plan, window: plan.tables.window(from, to) }
   }
 
   embed(out: Tensor, embedding: Weight, ids: readonly number[]): void {
     const { n, k, kind, blocks, parts } = embedding as GpuWeight
-    const bad = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < n))
+    const bad = ids.find((id) => !isWhole(id, 0, n - 1))
     if (bad !== undefined)
       throw new ForetokenError('bad_argument', `token id ${bad} is outside the vocabulary 0..${n - 1}`)
     const { at, stride } = gpu(out)
@@ -218,11 +199,19 @@ class WebGpuBackend implements Backend {
   }
 
   matmul(out: Tensor, x: Tensor, weights: readonly Weight[], rows: number): void {
-    this.#product(gpu(out), gpu(x), weights as readonly GpuWeight[], rows, 0)
+    this.#products.run(gpu(out), gpu(x), weights as readonly GpuWeight[], rows, 0)
   }
 
   matmulAdd(out: Tensor, x: Tensor, weight: Weight, rows: number): void {
-    this.#product(gpu(out), gpu(x), [weight as GpuWeight], rows, 1)
+    this.#products.run(gpu(out), gpu(x), [weight as GpuWeight], rows, 1)
+  }
+
+  addScaled(out: Tensor, x: Tensor, factor: number, rows: number): void {
+    this.#scaleAdd(gpu(out), gpu(x), rows, 1, factor)
+  }
+
+  scale(x: Tensor, factor: number, rows: number): void {
+    this.#scaleAdd(gpu(x), gpu(x), rows, 0, factor)
   }
 
   addBias(x: Tensor, bias: Tensor, rows: number): void {
@@ -231,24 +220,24 @@ class WebGpuBackend implements Backend {
   }
 
   scaleColumns(x: Tensor, factors: Tensor, rows: number): void {
-    const { at, stride } = gpu(x)
-    this.#each('scale', [at, stride, gpu(factors).at, factors.cols], factors.cols, rows)
+    const { at: from, stride } = gpu(x)
+    this.#each('scale', [from, stride, gpu(factors).at, factors.cols], factors.cols, rows)
   }
 
-  rope(x: Tensor): void {
-    const { at, stride, cols } = gpu(x)
-    const { headDim, pairs } = this.#rope!.spec
-    const { row, rows } = this.#window!
-    const angles = this.#tables!.angles + row * headDim
-    const params = [at, stride, cols / headDim, headDim, pairs === 'adjacent' ? 1 : 0, angles]
-    this.#each('rope', params, cols / 2, rows)
+  rope(x: Tensor, index: number): void {
+    const { at: from, stride, cols } = gpu(x)
+    const { tables, ropes, window } = this.#planned()
+    const { headDim, pairs } = at(ropes, index)
+    const angles = at(tables.angles, index) + window.row * headDim
+    const params = [from, stride, cols / headDim, headDim, pairs === 'adjacent' ? 1 : 0, angles]
+    this.#each('rope', params, cols / 2, window.rows)
   }
 
   writeKv(pool: KvPool, layer: number, k: Tensor, v: Tensor): void {
     const kv = pool as GpuKvPool
     const { heads, word } = kv.layer(layer)
     const { at, stride } = gpu(k)
-    const { tiles, tileCount, row } = this.#window!
+    const { tiles, tileCount, row } = this.#planned().window
     this.#gpu.call({
       kernel: `write_kv ${kv.type}`,
       params: [tiles, row, at, gpu(v).at, stride, word, kv.pageBytes / 4, heads, kv.headDim],
@@ -257,56 +246,31 @@ class WebGpuBackend implements Backend {
     })
   }
 
-  attention(out: Tensor, q: Tensor, pool: KvPool, layer: number): void {
+  attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, { scale, window = 0 }: AttentionSpec): void {
     const kv = pool as GpuKvPool
     const { heads: kvHeads, word } = kv.layer(layer)
     const [to, from] = [gpu(out), gpu(q)]
     const heads = q.cols / kv.headDim
-    const { blocks, blockCount, row } = this.#window!
-    const place = [to.at, to.stride, from.at, from.stride, blocks, row, this.#tables!.pages]
+    const { tables, window: rows } = this.#planned()
+    const place = [to.at, to.stride, from.at, from.stride, rows.blocks, rows.row, tables.pages]
     this.#gpu.call({
       kernel: `attention ${kv.type}`,
-      params: [...place, heads, kvHeads, kv.headDim, word, kv.pageBytes / 4, f32(1 / Math.sqrt(kv.headDim))],
-      groups: [blockCount, heads],
+      params: [...place, heads, kvHeads, kv.headDim, word, kv.pageBytes / 4, f32(scale), window],
+      groups: [rows.blockCount, heads],
       kv: kv.buffer,
     })
   }
 
-  swiglu(out: Tensor, gate: Tensor, up: Tensor, rows: number): void {
+  activation(out: Tensor, gate: Tensor, up: Tensor, kind: Activation, rows: number): void {
     const [to, from, other] = [gpu(out), gpu(gate), gpu(up)]
     const params = [to.at, to.stride, from.at, from.stride, other.at, other.stride, gate.cols]
-    this.#each('swiglu', params, gate.cols, rows)
+    this.#each(`activation ${kind}`, params, gate.cols, rows)
   }
 
   gatherRows(out: Tensor, x: Tensor, picked: readonly number[]): void {
     const [to, from] = [gpu(out), gpu(x)]
     const params = [to.at, to.stride, from.at, from.stride, this.#gpu.list(picked), x.cols]
     this.#each('gather', params, x.cols, picked.length)
-  }
-
-  moments(rows: number, cols: number): GpuMoments {
-    return { rows, cols, sums: new Float64Array(rows * cols), pending: [] }
-  }
-
-  /** Shaders have no f64: rows are read back and added up here. For fitting, which is not this backend's work. */
-  addMoments(sums: Moments, x: Tensor, y: Tensor, rows: number): void {
-    if (sums.rows !== x.cols || sums.cols !== y.cols)
-      throw new ForetokenError('internal', `${x.cols} x ${y.cols} products do not fit ${sums.rows} x ${sums.cols} sums`)
-    const { sums: into, pending } = sums as GpuMoments
-    const values = Promise.all([this.read(x, rows), this.read(y, rows)])
-    pending.push(
-      values.then(([left, right]) => {
-        for (let row = 0; row < rows; row++)
-          for (let i = 0; i < x.cols; i++)
-            for (let j = 0; j < y.cols; j++) into[i * y.cols + j]! += left[row * x.cols + i]! * right[row * y.cols + j]!
-      }),
-    )
-  }
-
-  async readMoments(sums: Moments): Promise<Float64Array> {
-    const { sums: values, pending } = sums as GpuMoments
-    await Promise.all(pending.splice(0))
-    return values.slice()
   }
 
   async read(x: Tensor, rows: number, into?: Float32Array): Promise<Float32Array> {
@@ -324,22 +288,6 @@ class WebGpuBackend implements Backend {
       to += part.byteLength / 4
     }
     return values
-  }
-
-  shortlists(x: Tensor, rows: number, count: number): Promise<Shortlist[]> {
-    return this.#best.shortlists(gpu(x), rows, count)
-  }
-
-  kvBytes(pool: KvPool, layers: KvBlock['layers'], tokens: number, codec: WireCodec): number {
-    return this.#codec.kvBytes(pool, layers, tokens, codec)
-  }
-
-  encodeKv(pool: KvPool, block: KvBlock, coding: KvCoding): Promise<Uint8Array<ArrayBuffer>> {
-    return this.#codec.encodeKv(pool, block, coding)
-  }
-
-  decodeKv(pool: KvPool, block: KvBlock, coding: KvCoding, bytes: Uint8Array): Promise<void> {
-    return this.#codec.decodeKv(pool, block, coding, bytes)
   }
 
   async close(): Promise<void> {
@@ -362,76 +310,14 @@ class WebGpuBackend implements Backend {
     this.#gpu.call({ kernel, params, groups: [Math.ceil(cols / 64), rows] })
   }
 
-  #product(out: GpuTensor, x: GpuTensor, weights: readonly GpuWeight[], rows: number, add: number): void {
-    const laid = this.#matrix && rows >= unitRows ? this.#lay(x, rows) : undefined
-    let column = out.at
-    for (const weight of weights) {
-      const { n, k } = weight
-      if (k !== x.cols) throw new ForetokenError('internal', `a weight with k ${k} meets x with ${x.cols} columns`)
-      const to = { at: column, stride: out.stride, add }
-      if (laid && this.#unitTakes(weight.kind)) this.#byUnits(to, laid, weight, rows)
-      else this.#byThreads(to, x, weight, rows)
-      column += n
-    }
+  /** out = keep * out + factor * x. */
+  #scaleAdd(out: GpuTensor, x: GpuTensor, rows: number, keep: number, factor: number): void {
+    this.#each('scale_add', [out.at, out.stride, x.at, x.stride, x.cols, f32(keep), f32(factor)], x.cols, rows)
   }
 
-  #byThreads({ at, stride, add }: Sum, x: GpuTensor, { kind, k, blocks, parts }: GpuWeight, rows: number): void {
-    const [kernel, tileRows, outputs] = rows <= fewRows ? fewTile : rows <= 32 || !this.#wide ? smallTile : tile
-    for (const { buffer, from, n } of parts)
-      this.#gpu.call({
-        kernel: `${kernel} ${kind}`,
-        params: [x.at, x.stride, at + from, stride, rows, n, k, blocks, add],
-        groups: [Math.ceil(n / outputs), Math.ceil(rows / tileRows)],
-        weight: buffer,
-      })
+  /** Throws `internal` before the first `plan`. */
+  #planned(): Plan {
+    if (!this.#plan) throw new ForetokenError('internal', 'no pass is planned')
+    return this.#plan
   }
-
-  #byUnits({ at, stride, add }: Sum, { x, scales }: Laid, { kind, blocks, parts }: GpuWeight, rows: number): void {
-    for (const { buffer, from, n } of parts)
-      this.#gpu.call({
-        kernel: `gemm_matrix ${kind}`,
-        params: [scales, blocks * 32, at + from, stride, rows, n, blocks, add],
-        groups: [Math.ceil(n / matrixTile.outputs), Math.ceil(rows / matrixTile.rows)],
-        weight: buffer,
-        kv: x,
-      })
-  }
-
-  /** What units of f16 can't hold, threads multiply. */
-  #unitTakes(kind: Kind): boolean {
-    return this.#matrix!.from === 'f32' || (kind !== 'bf16' && kind !== 'f32')
-  }
-
-  #lay({ at, stride, cols }: GpuTensor, rows: number): Laid {
-    const padded = Math.ceil(cols / 32) * 32
-    const tiles = Math.ceil(rows / matrixTile.rows) * matrixTile.rows
-    // Two of f16 or one of f32.
-    const bytes = tiles * padded * 4
-    if (!this.#laid || this.#laid.x.size < bytes || this.#laid.rows < tiles) {
-      const x = this.#laid
-        ? this.#gpu.replaced(this.#laid.x, Math.max(bytes, this.#laid.x.size), 'x for matrix units')
-        : this.#gpu.buffer(bytes, 'x for matrix units')
-      this.#laid = { x, rows: tiles, scales: this.#gpu.alloc(tiles) }
-    }
-    const { x, scales } = this.#laid
-    this.#gpu.call({ kernel: 'lay_x', params: [at, stride, scales, cols, padded], groups: [rows, 1], kv: x })
-    return this.#laid
-  }
-}
-
-interface Laid {
-  readonly x: GPUBuffer
-  readonly rows: number
-  readonly scales: number
-}
-
-/** Where a product goes: its first element and the distance of rows; `add` 1 where it is added. */
-interface Sum {
-  readonly at: number
-  readonly stride: number
-  readonly add: number
-}
-
-function gpu(x: Tensor): GpuTensor {
-  return x as GpuTensor
 }

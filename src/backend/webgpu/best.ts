@@ -1,17 +1,13 @@
 /** Shortlists of logits on the GPU: two kernels, and a read-back of a few numbers a row. */
 
 import { ForetokenError } from '../../base/errors.ts'
-import type { Shortlist } from '../backend.ts'
+import type { Shortlist, Shortlists, Tensor } from '../backend.ts'
 import type { Gpu } from './gpu.ts'
 import { bestNumbers, bestRun, mostBest, mostColumns } from './shaders/best.ts'
+import { gpu } from './tensors.ts'
 
-interface Rows {
-  readonly at: number
-  readonly stride: number
-  readonly cols: number
-}
-
-export class Best {
+export class Best implements Shortlists {
+  readonly longest = mostBest
   readonly #gpu: Gpu
   /** Room among the activations: its first number, and how many. */
   #room = { at: 0, numbers: 0 }
@@ -20,7 +16,8 @@ export class Best {
     this.#gpu = gpu
   }
 
-  async shortlists({ at, stride, cols }: Rows, rows: number, count: number): Promise<Shortlist[]> {
+  async of(x: Tensor, rows: number, count: number): Promise<Shortlist[]> {
+    const { at, stride, cols } = gpu(x)
     if (!(count >= 1 && count <= Math.min(mostBest, cols)) || cols > mostColumns)
       throw new ForetokenError('internal', `the best ${count} of ${cols} columns; give 1 to ${mostBest}`)
     const runs = Math.ceil(cols / bestRun)

@@ -13,24 +13,27 @@ interface Copied {
 }
 
 export class GpuKvCodec implements KvCodec {
-  readonly #host: Backend
+  readonly #host: Pick<Backend, 'kvPool'>
+  readonly #wire: KvCodec
   /** The host's pool for each of ours: it has pages only while they are turned into bytes, or made from them. */
   readonly #pools = new Map<KvPool, KvPool>()
   #busy: Promise<unknown> = Promise.resolve()
 
-  constructor(host: Backend) {
+  /** `wire` is the codec of `host`. */
+  constructor(host: Pick<Backend, 'kvPool'>, wire: KvCodec) {
     this.#host = host
+    this.#wire = wire
   }
 
   kvBytes(pool: KvPool, layers: KvBlock['layers'], tokens: number, codec: WireCodec): number {
-    return this.#host.kvBytes(this.#pool(pool as GpuKvPool), layers, tokens, codec)
+    return this.#wire.kvBytes(this.#pool(pool as GpuKvPool), layers, tokens, codec)
   }
 
   encodeKv(pool: KvPool, block: KvBlock, coding: KvCoding): Promise<Uint8Array<ArrayBuffer>> {
     return this.#alone(async () => {
       const gpu = pool as GpuKvPool
       return this.#copied(gpu, block, coding, (host, { pages, base }) =>
-        this.#host.encodeKv(host, { ...block, pages }, { ...coding, ...(base && { base }) }),
+        this.#wire.encodeKv(host, { ...block, pages }, { ...coding, ...(base && { base }) }),
       )
     })
   }
@@ -39,7 +42,7 @@ export class GpuKvCodec implements KvCodec {
     return this.#alone(async () => {
       const gpu = pool as GpuKvPool
       await this.#copied(gpu, block, coding, async (host, { pages, touched, copies }) => {
-        await this.#host.decodeKv(host, { ...block, pages }, coding, bytes)
+        await this.#wire.decodeKv(host, { ...block, pages }, coding, bytes)
         for (const [index, page] of touched.entries()) gpu.writePage(page, await host.readPage(copies[index]!))
       })
     })

@@ -1,11 +1,10 @@
 /** KV pages in a GPU buffer, each as the Wasm core has it, so that saved prefixes and streams of K and V are the same everywhere. */
 
+import { at } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
-import { type KvPool, type KvType, pageTokens } from '../../base/kv.ts'
-import type { KvPoolSpec } from '../backend.ts'
+import { type KvPool, type KvType, pageLayout } from '../../base/kv.ts'
+import { type KvPoolSpec, kvShapeOf } from '../backend.ts'
 import type { Gpu } from './gpu.ts'
-
-const elementBytes: Readonly<Record<KvType, number>> = { f32: 4, f16: 2, int8: 1 }
 
 export class GpuKvPool implements KvPool {
   readonly spec: KvPoolSpec
@@ -14,7 +13,7 @@ export class GpuKvPool implements KvPool {
   readonly kvHeads: number
   readonly headDim: number
   readonly pageBytes: number
-  /** Of each layer: its KV heads, and the word of a page at which it begins. */
+  /** For each layer: its KV heads, and the word of a page at which it begins. */
   readonly #layers: readonly { readonly heads: number; readonly word: number }[]
   readonly #gpu: Gpu
   #buffer: GPUBuffer
@@ -28,14 +27,8 @@ export class GpuKvPool implements KvPool {
     this.layers = spec.layers
     this.kvHeads = spec.kvHeads
     this.headDim = spec.headDim
-    let bytes = 0
-    this.#layers = Array.from({ length: spec.layers }, (_, layer) => {
-      const heads = spec.layerKvHeads?.[layer] ?? spec.kvHeads
-      const word = bytes / 4
-      const scales = spec.type === 'int8' ? 2 * heads * pageTokens * 4 : 0
-      bytes += 2 * heads * spec.headDim * pageTokens * elementBytes[spec.type] + scales
-      return { heads, word }
-    })
+    const { layers, bytes } = pageLayout(kvShapeOf(spec), spec.type)
+    this.#layers = layers.map(({ at, kvHeads }) => ({ heads: kvHeads, word: at / 4 }))
     this.pageBytes = bytes
     this.#gpu = gpu
     this.#buffer = gpu.buffer(256, 'KV pages', 'pools')
@@ -55,7 +48,7 @@ export class GpuKvPool implements KvPool {
   }
 
   layer(layer: number): { readonly heads: number; readonly word: number } {
-    return this.#layers[layer]!
+    return at(this.#layers, layer)
   }
 
   /** All pages lie in one buffer: where it is full, a larger one takes its place. Gaps are filled first, the lowest first. */

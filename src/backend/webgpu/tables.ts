@@ -4,13 +4,14 @@
  *     pages    page ids of each segment, one list behind the other
  *     blocks   (first row, rows, cache position of the first, its segment's place in `pages`): up to 4 rows that attend together
  *     tiles    (first row, rows, page, token of the page): rows that are written into one page
- *     angles   f32: cosines and sines of each row, (rows, head_dim)
+ *     angles   f32: cosines and sines of each row, (rows, head_dim), for each rotation
  */
 
+import { at } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
 import { pageTokens } from '../../base/kv.ts'
+import type { RopeSpec } from '../../base/model.ts'
 import type { Segment } from '../../base/pass.ts'
-import type { RopeSpec } from '../backend.ts'
 import { queryRows } from './shaders/kv.ts'
 
 export interface Window {
@@ -26,48 +27,60 @@ export interface Window {
 
 export interface Tables {
   readonly words: Uint32Array<ArrayBuffer>
-  /** Words at which page lists and angles begin. */
+  /** Word at which page lists begin. */
   readonly pages: number
-  readonly angles: number
+  /** Words at which the angles of each rotation begin. */
+  readonly angles: readonly number[]
   window(from: number, to: number): Window
 }
 
-export function tablesOf(segments: readonly Segment[], { headDim }: RopeSpec, frequencies: Float64Array): Tables {
+/** `frequencies` are those of each rotation, as `frequenciesOf` makes them. */
+export function tablesOf(
+  segments: readonly Segment[],
+  ropes: readonly RopeSpec[],
+  frequencies: readonly Float64Array[],
+): Tables {
   const pages: number[] = []
   const blocks: number[] = []
   const tiles: number[] = []
   /** Entries before each segment. */
   const before: { readonly blocks: number; readonly tiles: number; readonly row: number }[] = []
   let row = 0
-  segments.forEach(({ start, length, past, pages: own }, index) => {
-    if (start !== row || own.length * pageTokens < past + length)
+  segments.forEach(({ start, length, past, pages: list }, index) => {
+    if (start !== row || list.length * pageTokens < past + length)
       throw new ForetokenError('internal', `segment ${index} begins at ${start}, not ${row}, or lacks pages`)
     before.push({ blocks: blocks.length / 4, tiles: tiles.length / 4, row })
-    for (let at = 0; at < length; at += queryRows)
-      blocks.push(row + at, Math.min(queryRows, length - at), past + at, pages.length)
-    for (let at = 0; at < length; ) {
-      const token = (past + at) % pageTokens
-      const count = Math.min(pageTokens - token, length - at)
-      tiles.push(row + at, count, own[Math.floor((past + at) / pageTokens)]!, token)
-      at += count
+    for (let first = 0; first < length; first += queryRows)
+      blocks.push(row + first, Math.min(queryRows, length - first), past + first, pages.length)
+    for (let first = 0; first < length; ) {
+      const token = (past + first) % pageTokens
+      const count = Math.min(pageTokens - token, length - first)
+      tiles.push(row + first, count, at(list, Math.floor((past + first) / pageTokens)), token)
+      first += count
     }
-    for (const page of own) pages.push(page)
+    for (const page of list) pages.push(page)
     row += length
   })
   before.push({ blocks: blocks.length / 4, tiles: tiles.length / 4, row })
   const [blocksAt, tilesAt] = [pages.length, pages.length + blocks.length]
-  const angles = tilesAt + tiles.length
-  const words = new Uint32Array(angles + row * headDim)
+  let end = tilesAt + tiles.length
+  const angles = ropes.map(({ headDim }) => {
+    const begin = end
+    end += row * headDim
+    return begin
+  })
+  const words = new Uint32Array(end)
   words.set(pages)
   words.set(blocks, blocksAt)
   words.set(tiles, tilesAt)
-  writeAngles(new Float32Array(words.buffer, angles * 4), segments, headDim, frequencies)
+  for (const [index, turns] of frequencies.entries())
+    writeAngles(new Float32Array(words.buffer, at(angles, index) * 4), segments, turns)
   return {
     words,
     pages: 0,
     angles,
     window(from, to) {
-      const [begin, end] = [before[from]!, before[to]!]
+      const [begin, end] = [at(before, from), at(before, to)]
       return {
         row: begin.row,
         rows: end.row - begin.row,
@@ -85,13 +98,9 @@ export function frequenciesOf({ headDim, theta, divisors }: RopeSpec): Float64Ar
   return Float64Array.from({ length: headDim / 2 }, (_, f) => theta ** ((-2 * f) / headDim) / (divisors?.[f] ?? 1))
 }
 
-function writeAngles(
-  out: Float32Array,
-  segments: readonly Segment[],
-  headDim: number,
-  frequencies: Float64Array,
-): void {
-  const half = headDim / 2
+function writeAngles(out: Float32Array, segments: readonly Segment[], frequencies: Float64Array): void {
+  const half = frequencies.length
+  const headDim = 2 * half
   for (const { start, length, past, position = past } of segments)
     for (let i = 0; i < length; i++)
       for (let f = 0; f < half; f++) {

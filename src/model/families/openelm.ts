@@ -4,17 +4,43 @@
  */
 import { ForetokenError } from '../../base/errors.ts'
 import type { LayerShape, ModelConfig } from '../../base/model.ts'
-import { configOfShapes, layerShapes, numberOf } from '../config.ts'
+import { configOfShapes, numberOf } from '../config.ts'
 import { type Json, show } from '../json.ts'
+import { is, keyRules } from '../key-rules.ts'
+import { windowsOf } from '../window.ts'
+import type { Family, TensorPlace, TensorSource } from './family.ts'
+import { plainSpec, plainTensor } from './plain.ts'
 
-/** Where a file has a tensor: one of its own, or rows `from`.. of one that has `of` rows. */
-export interface Place {
-  readonly huggingFace: string
-  readonly part?: { readonly from: number; readonly of: number }
+const epsilon = 1e-6
+
+const honoured = [
+  'ffn_dim_divisor ffn_multipliers max_context_length model_dim normalize_qk_projections num_kv_heads num_query_heads',
+  'num_transformer_layers rope_freq_constant share_input_output_layers',
+]
+
+/** Keys that follow from the honoured ones, or that OpenELM's code reads for tables only. */
+const harmless = ['num_gqa_groups qkv_multipliers rope_max_length tie_word_embeddings']
+
+export const openElm: Family = {
+  name: 'openelm',
+  huggingFace: {
+    name: 'openelm',
+    // Its code has a fixed epsilon.
+    keys: keyRules(honoured, harmless, {
+      activation_fn_name: is('swish'),
+      ffn_with_glu: is(true),
+      normalization_layer_name: is('rms_norm'),
+      rms_norm_eps: is(epsilon),
+    }),
+    read: configOf,
+    windows: windowsOf,
+    tied: (json) => json.share_input_output_layers ?? true,
+  },
+  tensor,
+  spec: (config) => plainSpec(config, { headNorms: config.qkNorm === true }),
 }
 
-/** Its config.json, not yet checked as a whole. Throws `bad_model`, `unsupported`. */
-export function openElmConfig(json: Json, where: string): ModelConfig {
+function configOf(json: Json, where: string): ModelConfig {
   const number = (key: string, otherwise?: number) => numberOf(json, key, where, otherwise)
   const layers = number('num_transformer_layers')
   const hidden = number('model_dim')
@@ -23,7 +49,7 @@ export function openElmConfig(json: Json, where: string): ModelConfig {
     if (!Array.isArray(values) || values.length !== layers)
       throw new ForetokenError(
         'bad_model',
-        `${where}: ${key} is ${show(values)}; ` + `expected a number for each of ${layers} layers`,
+        `${where}: ${key} is ${show(values)}; expected a number for each of ${layers} layers`,
       )
     const bad = values.find((value) => !(value > 0 && (whole ? Number.isSafeInteger : Number.isFinite)(value)))
     if (bad !== undefined)
@@ -50,7 +76,7 @@ export function openElmConfig(json: Json, where: string): ModelConfig {
     headDim: number('head_dim'),
     vocab: number('vocab_size'),
     maxContext: number('max_context_length', 2048),
-    rmsEps: 1e-6,
+    rmsEps: epsilon,
     ropeTheta: number('rope_freq_constant', 10_000),
     ropePairs: 'half',
     tiedEmbedding: true,
@@ -58,33 +84,48 @@ export function openElmConfig(json: Json, where: string): ModelConfig {
   }
 }
 
-/** Where each tensor of the model lies, by canonical name. */
-export function openElmPlaces(config: ModelConfig): ReadonlyMap<string, Place> {
-  const places = new Map<string, Place>([
-    ['embed', { huggingFace: 'transformer.token_embeddings.weight' }],
-    ['norm', { huggingFace: 'transformer.norm.weight' }],
-    ['head', { huggingFace: 'lm_head.weight' }],
-  ])
-  layerShapes(config).forEach(({ heads, kvHeads, intermediate }, index) => {
-    const place = (name: string, tensor: string, part?: Place['part']) =>
-      places.set(`layers.${index}.${name}`, {
-        huggingFace: `transformer.layers.${index}.${tensor}.weight`,
-        ...(part && { part }),
-      })
-    const [q, kv] = [heads * config.headDim, kvHeads * config.headDim]
-    place('attnNorm', 'attn_norm')
-    place('q', 'attn.qkv_proj', { from: 0, of: q + 2 * kv })
-    place('k', 'attn.qkv_proj', { from: q, of: q + 2 * kv })
-    place('v', 'attn.qkv_proj', { from: q + kv, of: q + 2 * kv })
-    place('qNorm', 'attn.q_norm')
-    place('kNorm', 'attn.k_norm')
-    place('o', 'attn.out_proj')
-    place('ffnNorm', 'ffn_norm')
-    place('gate', 'ffn.proj_1', { from: 0, of: 2 * intermediate })
-    place('up', 'ffn.proj_1', { from: intermediate, of: 2 * intermediate })
-    place('down', 'ffn.proj_2')
-  })
-  return places
+const modelTensors: Readonly<Record<string, string>> = {
+  embed: 'transformer.token_embeddings.weight',
+  norm: 'transformer.norm.weight',
+  head: 'lm_head.weight',
+}
+
+const layerTensors: Readonly<Record<string, string>> = {
+  attnNorm: 'attn_norm',
+  q: 'attn.qkv_proj',
+  k: 'attn.qkv_proj',
+  v: 'attn.qkv_proj',
+  qNorm: 'attn.q_norm',
+  kNorm: 'attn.k_norm',
+  o: 'attn.out_proj',
+  ffnNorm: 'ffn_norm',
+  gate: 'ffn.proj_1',
+  up: 'ffn.proj_1',
+  down: 'ffn.proj_2',
+}
+
+function tensor(name: string, place: TensorPlace): TensorSource {
+  const plain = plainTensor(name, place)
+  const { config, layer } = place
+  if (!layer) return { ...plain, huggingFace: modelTensors[name] ?? plain.huggingFace }
+  const part = partOf(name, layer, config.headDim)
+  const huggingFace = `transformer.layers.${layer.index}.${layerTensors[name] ?? name}.weight`
+  return { ...plain, huggingFace, ...(part && { part }) }
+}
+
+/** The rows that a matrix has of a tensor that holds several, one below the other. */
+function partOf(
+  name: string,
+  { heads, kvHeads, intermediate }: LayerShape,
+  headDim: number,
+): TensorSource['part'] | undefined {
+  const [q, kv] = [heads * headDim, kvHeads * headDim]
+  if (name === 'q') return { from: 0, of: q + 2 * kv }
+  if (name === 'k') return { from: q, of: q + 2 * kv }
+  if (name === 'v') return { from: q + kv, of: q + 2 * kv }
+  if (name === 'gate') return { from: 0, of: 2 * intermediate }
+  if (name === 'up') return { from: intermediate, of: 2 * intermediate }
+  return undefined
 }
 
 /** The multiple of `divisor` nearest to `value`, at least one, and never less than nine tenths of it. */

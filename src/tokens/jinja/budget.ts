@@ -1,24 +1,32 @@
-/** What a rendering may cost. A template comes with a model, and a model may come from anywhere. */
+/** Limits what rendering a template may cost, since templates come with models from anywhere. */
 
+/** Limits of one rendering. */
 export interface Limits {
-  /** Statements and expressions that may be evaluated. Real templates take a few dozen for each message. */
+  /**
+   * Most statements and expressions that may be evaluated. Real templates take a few dozen for each
+   * message.
+   */
   readonly steps: number
-  /** Characters that may be made or looked at, in all; elements of lists and entries of dicts count as more. */
+  /**
+   * Most characters that may be created or examined in total. List elements and dict entries count
+   * as several.
+   */
   readonly size: number
 }
 
-/** About what an element of a list and an entry of a dict take in memory, in characters. */
+/** Approximate memory of a list element and of a dict entry, in characters. */
 const elementSize = 4
 const entrySize = 32
 
-/** A template asked for more than it may have. */
+/** Thrown when a template exceeds its limits. */
 export class OverBudget extends Error {
   override readonly name = 'OverBudget'
 }
 
-/** How deep expressions, loops and macros may be nested. */
+/** Most levels of nested expressions, loops and macros. */
 const maxDepth = 250
 
+/** Counts what one rendering has spent. */
 export class Budget {
   readonly limits: Limits
   #steps = 0
@@ -29,7 +37,10 @@ export class Budget {
     this.limits = limits
   }
 
-  /** Counts one evaluation, and what it is nested in. The caller leaves it again. */
+  /**
+   * Counts one evaluation and one level of nesting. The caller must call `leave` at its end. Throws
+   * `OverBudget`.
+   */
   enter(): void {
     if (++this.#steps > this.limits.steps) throw new OverBudget(`it takes more than ${this.limits.steps} steps`)
     if (++this.#depth > maxDepth) throw new OverBudget(`it is nested more than ${maxDepth} deep`)
@@ -39,25 +50,25 @@ export class Budget {
     this.#depth--
   }
 
-  /** Counts characters, before they are made. */
+  /** Counts characters; call it before creating them. Throws `OverBudget`. */
   spend(characters: number): void {
     this.#size += characters
     if (!(this.#size <= this.limits.size))
       throw new OverBudget(`it makes more than ${this.limits.size} characters, or as much in lists`)
   }
 
-  /** Lets no text become longer than all that may be made. */
+  /** Throws `OverBudget` if a single text of `length` characters would exceed the whole budget. */
   allow(length: number): void {
     if (length > this.limits.size)
       throw new OverBudget(`it makes a text of ${length} characters; at most ${this.limits.size}`)
   }
 
-  /** Counts elements of lists, before they are made. */
+  /** Counts list elements; call it before creating them. */
   spendElements(count: number): void {
     this.spend(elementSize * count)
   }
 
-  /** Counts entries of dicts, before they are made. */
+  /** Counts dict entries; call it before creating them. */
   spendEntries(count: number): void {
     this.spend(entrySize * count)
   }

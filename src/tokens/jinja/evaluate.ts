@@ -1,7 +1,9 @@
 /**
- * Runs a parsed template as Jinja does in Hugging Face's `apply_chat_template`, within a budget, on strings that know who wrote them
- * (origin.ts). Every value that a template makes is made here or in the files beside it, and counted before it is made.
+ * Runs a parsed template as Jinja does in Hugging Face's `apply_chat_template`, within a budget, on
+ * strings that record who wrote them (origin.ts). All values that a template creates are created
+ * here or in the files beside it, and are counted first.
  */
+import { at } from '../../base/at.ts'
 import { applyFilter, isIn, lengthOf, passesTest } from './filters.ts'
 import { isStatement, loopAttribute, nameOf, nodes, numeric, operatorOf, sliceOf } from './nodes.ts'
 import type { Node, Program } from './parse.ts'
@@ -23,10 +25,10 @@ class Scope {
   }
 }
 
-/** How `break` and `continue` leave a loop's body. */
+/** Thrown by `break` and `continue` to leave a loop's body. */
 class LoopControl extends Error {
   readonly ends: boolean
-  /** What the loop's body wrote before. */
+  /** Output of the loop's body up to that point. */
   text = ''
   constructor(ends: boolean) {
     super('outside a loop')
@@ -34,7 +36,10 @@ class LoopControl extends Error {
   }
 }
 
-/** The text that a template makes; marked. Throws what it raises, and `OverBudget`. */
+/**
+ * Returns the marked text that the template produces. Throws whatever the template raises, and
+ * `OverBudget`.
+ */
 export function evaluateTemplate(values: Values, program: Program, globals: ReadonlyMap<string, Value>): string {
   const scope = new Scope()
   for (const [name, value] of globals) scope.names.set(name, value)
@@ -175,7 +180,7 @@ class Evaluation {
       const parts = nodes(target.value)
       const items = this.#values.items(value)
       if (items.length !== parts.length) throw new Error(`${items.length} values for ${parts.length} names`)
-      for (const [at, part] of parts.entries()) this.#assign(part, items[at], scope)
+      for (const [index, part] of parts.entries()) this.#assign(part, items[index], scope)
     } else if (target.type === 'MemberExpression') {
       const owner = this.#value(target.object as Node, scope)
       if (!(owner instanceof Namespace)) throw new Error(`${typeName(owner)} can't be assigned to; a namespace can`)
@@ -197,9 +202,9 @@ class Evaluation {
     if (items.length === 0) return this.block(nodes(node.defaultBlock), new Scope(scope))
     let text = ''
     const depth = ++this.#loops
-    for (const [at, item] of items.entries()) {
+    for (const [index, item] of items.entries()) {
       const inner = bind(item)
-      inner.names.set('loop', new Loop(items, at, depth))
+      inner.names.set('loop', new Loop(items, index, depth))
       try {
         text = this.#values.joined(
           text,
@@ -222,12 +227,12 @@ class Evaluation {
       const rest = new Map(named)
       if (named.has('caller')) scope.names.set('caller', named.get('caller'))
       rest.delete('caller')
-      for (const [at, parameter] of parameters.entries()) {
-        const name = names[at]!
+      for (const [index, name] of names.entries()) {
+        const parameter = at(parameters, index)
         const standard = parameter.type === 'Identifier' ? undefined : (parameter.value as Node)
-        // A person's dict may be what names arguments: its keys are marked.
+        // The names of arguments may come from a user's dict, whose keys are marked.
         const key = this.#values.keyIn(rest, name)
-        const value = at < args.length ? args[at] : rest.has(key) ? rest.get(key) : this.#value(standard, scope)
+        const value = index < args.length ? args[index] : rest.has(key) ? rest.get(key) : this.#value(standard, scope)
         rest.delete(key)
         scope.names.set(name, value)
       }
@@ -247,7 +252,7 @@ class Evaluation {
         for (const item of this.#values.items(this.#value(argument.argument as Node, scope))) args.push(item)
       else if (argument.type === 'KeywordSpreadExpression') {
         const dict = this.#value(argument.argument as Node, scope)
-        if (!(dict instanceof Map)) throw new Error(`${typeName(dict)} behind **`)
+        if (!(dict instanceof Map)) throw new Error(`${typeName(dict)} after **`)
         this.#values.budget.spendEntries(dict.size)
         for (const [key, item] of dict) named.set(this.#values.text(key), item)
       } else args.push(this.#value(argument, scope))
@@ -380,7 +385,7 @@ class Evaluation {
       return number
     }
     const [start, stop, step] = [bound(slice.start), bound(slice.stop), bound(slice.step) ?? 1]
-    // Where every character is one unit, JavaScript's slice is Python's.
+    // If every character is one UTF-16 unit, JavaScript's slice is the same as Python's.
     if (typeof object === 'string' && step === 1 && !/[\ud800-\udbff]/.test(object)) {
       this.#values.budget.spend(object.length)
       return object.slice(start, stop)

@@ -1,23 +1,25 @@
-/** `value | filter(...)` and `value is test`, as Jinja has them. */
+/** Implements Jinja's filters, `value | filter(...)`, and tests, `value is test`. */
 import {
   changed,
-  dictMethod,
+  dictItems,
   indented,
   integerOf,
   joined,
   length,
+  methodOf,
   realOf,
   replaced,
-  stringMethod,
+  type StringMethod,
   stringOf,
   stripped,
 } from './strings.ts'
 import { Callable, type Key, Loop, Namespace, Real, typeName, type Value, type Values } from './values.ts'
 
+/** Arguments by name. */
 export type Named = ReadonlyMap<string, Value>
 type Filter = (values: Values, value: Value, args: readonly Value[], named: Named) => Value
 
-/** Throws for a filter that is not known. */
+/** Applies a filter by name. Throws an Error if it is not known. */
 export function applyFilter(values: Values, name: string, value: Value, args: readonly Value[], named: Named): Value {
   const filter = Object.hasOwn(filters, name) ? filters[name] : undefined
   if (!filter) throw new Error(`the filter ${name} is not known`)
@@ -31,22 +33,22 @@ const asText =
   (values, value) =>
     changed(values, values.text(value), change)
 const byMethod =
-  (name: string): Filter =>
+  (name: StringMethod): Filter =>
   (values, value, args, named) =>
-    stringMethod(name)!(values, values.text(value), args, named)
+    methodOf(name)(values, values.text(value), args, named)
 const defaulted: Filter = (values, value, [otherwise = '', alsoFalse], named) =>
   value === undefined || (values.truth(alsoFalse ?? named.get('boolean')) && !values.truth(value))
     ? (named.get('default_value') ?? otherwise)
     : value
 const count: Filter = (values, value) => lengthOf(values, value)
-/** What is nothing has no items, where Jinja selects or maps. */
-const some = (values: Values, value: Value) => (values.truth(value) ? values.items(value) : [])
+/** Returns the items that Jinja selects or maps from: none for a false value. */
+const itemsOf = (values: Values, value: Value) => (values.truth(value) ? values.items(value) : [])
 const chosen =
   (by: 'value' | 'attribute', keeps: boolean): Filter =>
   (values, value, args) => {
     const [attribute, ...test] = by === 'attribute' ? args : [undefined, ...args]
     const [name, ...operands] = test
-    return some(values, value).filter((item) => {
+    return itemsOf(values, value).filter((item) => {
       const subject = by === 'attribute' ? attributeOf(values, item, attribute) : item
       const passes =
         name === undefined
@@ -131,10 +133,10 @@ const filters: Readonly<Record<string, Filter>> = {
   map(values, value, args, named) {
     const attribute = named.get('attribute')
     if (attribute !== undefined)
-      return some(values, value).map((item) => attributeOf(values, item, attribute) ?? named.get('default'))
+      return itemsOf(values, value).map((item) => attributeOf(values, item, attribute) ?? named.get('default'))
     const [name, ...rest] = args
     const filter = stringOf(values, name, 'map')
-    return some(values, value).map((item) => applyFilter(values, filter, item, rest, named))
+    return itemsOf(values, value).map((item) => applyFilter(values, filter, item, rest, named))
   },
   select: chosen('value', true),
   reject: chosen('value', false),
@@ -150,7 +152,7 @@ const filters: Readonly<Record<string, Filter>> = {
   items: (values, value) => {
     if (value === undefined) return []
     if (!(value instanceof Map)) throw new Error(`items of ${typeName(value)}`)
-    return dictMethod(values, value, 'items')!([])
+    return dictItems(values, value)
   },
   dictsort(values, value, args, named) {
     if (!(value instanceof Map)) throw new Error(`dictsort of ${typeName(value)}`)
@@ -206,6 +208,7 @@ function numeric(values: Values, value: Value, change: (number: number) => numbe
   return value instanceof Real ? new Real(change(number)) : change(number)
 }
 
+/** Returns the length of a value. Throws an Error if it has none. */
 export function lengthOf(values: Values, value: Value): number {
   if (typeof value === 'string') return length(values, value)
   if (Array.isArray(value)) return value.length
@@ -214,7 +217,7 @@ export function lengthOf(values: Values, value: Value): number {
   throw new Error(`${typeName(value)} has no length`)
 }
 
-/** What `attribute` names in an item, with dots; the item itself where nothing is named. */
+/** Returns what the dotted path `attribute` names in an item, or the item itself without a path. */
 function attributeOf(values: Values, item: Value, attribute: Value): Value {
   if (attribute === undefined || attribute === null) return item
   const path = typeof attribute === 'number' ? [String(attribute)] : stringOf(values, attribute, 'attribute').split('.')
@@ -231,7 +234,7 @@ function attributeOf(values: Values, item: Value, attribute: Value): Value {
 
 type Test = (values: Values, value: Value, operands: readonly Value[]) => boolean
 
-/** Throws for a test that is not known. */
+/** Applies a test by name. Throws an Error if it is not known. */
 export function passesTest(values: Values, name: string, value: Value, operands: readonly Value[]): boolean {
   const test = Object.hasOwn(tests, name) ? tests[name] : undefined
   if (!test) throw new Error(`the test ${name} is not known`)
@@ -272,8 +275,8 @@ const tests: Readonly<Record<string, Test>> = {
   callable: (_, value) => value instanceof Callable,
   odd: (values, value) => Math.abs(wholeNumber(values, value) % 2) === 1,
   even: (values, value) => wholeNumber(values, value) % 2 === 0,
-  lower: (values, value) => values.truth(stringMethod('islower')!(values, values.text(value), [], new Map())),
-  upper: (values, value) => values.truth(stringMethod('isupper')!(values, values.text(value), [], new Map())),
+  lower: (values, value) => values.truth(methodOf('islower')(values, values.text(value), [], new Map())),
+  upper: (values, value) => values.truth(methodOf('isupper')(values, values.text(value), [], new Map())),
   eq: equals,
   equalto: equals,
   '==': equals,
@@ -286,6 +289,7 @@ const tests: Readonly<Record<string, Test>> = {
   divisibleby: (values, value, [by]) => wholeNumber(values, value) % wholeNumber(values, by) === 0,
 }
 
+/** Returns whether `value in container` holds. Throws an Error for a container of another type. */
 export function isIn(values: Values, value: Value, container: Value): boolean {
   if (container === undefined) return false
   if (typeof container === 'string') {

@@ -1,4 +1,4 @@
-/** Reads nodes of a parsed template, and evaluates what needs no scope. */
+/** Reads nodes of a parsed template, and evaluates what does not depend on a scope. */
 import type { Node } from './parse.ts'
 import { Callable, type Loop, type Value } from './values.ts'
 
@@ -14,19 +14,23 @@ const statements = new Set([
   'Comment',
 ])
 
+/** Returns whether a node is a statement rather than an expression. */
 export const isStatement = ({ type }: Node) => statements.has(type)
 
+/** Returns a field of a node that the parser fills with a list of nodes. */
 export const nodes = (list: unknown) => list as readonly Node[]
 
+/** Returns an operator's text. */
 export const operatorOf = (node: Node) => (node.operator as { value: string }).value
 
-/** An identifier's name. */
+/** Returns an identifier's name. Throws an Error for another node. */
 export function nameOf(node: unknown): string {
   const { type, value } = node as Node
   if (type !== 'Identifier') throw new Error(`a name is expected, not ${type}`)
   return value as string
 }
 
+/** Arithmetic as in Python. */
 export const numeric: Readonly<Record<string, (a: number, b: number) => number>> = {
   '+': (a, b) => a + b,
   '-': (a, b) => a - b,
@@ -37,6 +41,7 @@ export const numeric: Readonly<Record<string, (a: number, b: number) => number>>
   '**': (a, b) => a ** b,
 }
 
+/** Returns an attribute of `loop`, or undefined for an unknown one. */
 export function loopAttribute(loop: Loop, name: string): Value {
   const { items, at } = loop
   switch (name) {
@@ -69,7 +74,7 @@ export function loopAttribute(loop: Loop, name: string): Value {
   }
 }
 
-/** Python's slice. */
+/** Slices a list as Python does. */
 export function sliceOf(
   items: readonly Value[],
   start: number | undefined,

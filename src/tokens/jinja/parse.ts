@@ -1,5 +1,9 @@
-/** A chat template's text as a tree, by `@huggingface/jinja`. Its tree is used, and evaluated in `evaluate.ts`. */
+/**
+ * Parses a chat template into a tree with `@huggingface/jinja`. Only its parser is used;
+ * `evaluate.ts` evaluates the tree.
+ */
 import { parse, tokenize } from '@huggingface/jinja'
+import { isObject } from '../../model/json.ts'
 
 /** A statement or an expression; its other fields depend on its type. */
 export interface Node {
@@ -8,33 +12,53 @@ export interface Node {
   readonly [field: string]: unknown
 }
 
+/** A parsed template. */
 export interface Program extends Node {
   readonly body: readonly Node[]
 }
 
-/** Longest template in characters. The longest that are published have some 50,000. */
+/** Most characters of a template. The longest published ones have about 50,000. */
 export const maxTemplate = 1 << 18
-/** Longest run of white space: the package's expression for `generation` blocks takes the square of it. */
+/**
+ * Longest run of white space: the package's regular expression for `generation` blocks takes
+ * quadratic time in it.
+ */
 const maxSpace = 1 << 10
-/** Brackets within brackets, and statements within statements. */
+/** Most levels of nested brackets, and of nested statements. */
 const maxNesting = 100
 
-/** Throws for what is no template, or one that nobody would write. */
+/**
+ * Parses a template. Throws an Error if it is invalid, or so long or deep that no one would write
+ * it.
+ */
 export function parseTemplate(source: string): Program {
   if (source.length > maxTemplate)
     throw new Error(`it has ${source.length} characters; at most ${maxTemplate} are read`)
   if (new RegExp(`\\s{${maxSpace + 1}}`).test(source))
     throw new Error(`it has more than ${maxSpace} spaces or line ends in a row`)
-  const tokens = tokenize(source, { lstrip_blocks: true, trim_blocks: true }) as { type: string; value: string }[]
+  const tokens = tokenize(source, { lstrip_blocks: true, trim_blocks: true })
   checkNesting(tokens)
-  return parse(tokens as never) as unknown as Program
+  const program: unknown = parse(tokens)
+  if (!isProgram(program)) throw new Error('the parser returned no program')
+  return program
+}
+
+function isProgram(value: unknown): value is Program {
+  return isNode(value) && Array.isArray(value.body) && value.body.every(isNode)
+}
+
+function isNode(value: unknown): value is Node {
+  return isObject(value) && typeof value.type === 'string'
 }
 
 const opening = new Set(['OpenParen', 'OpenSquareBracket', 'OpenCurlyBracket'])
 const closing = new Set(['CloseParen', 'CloseSquareBracket', 'CloseCurlyBracket'])
 const blocks = new Set(['if', 'for', 'macro', 'call', 'filter'])
 
-/** The parser goes deeper with each bracket, block, sign, `not`, `elif` and `else`: with its stack. */
+/**
+ * Limits the parser's recursion, which goes deeper with each bracket, block, sign, `not`, `elif`
+ * and `else`.
+ */
 function checkNesting(tokens: readonly { type: string; value: string }[]): void {
   let depth = 0
   let blockDepth = 0

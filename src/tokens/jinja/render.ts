@@ -1,42 +1,45 @@
-/** Renders a parsed template with the names that Hugging Face's templates expect. */
+/** Renders a parsed template with the globals that Hugging Face's templates expect. */
 import type { Origin } from '../origin.ts'
 import { Budget, type Limits } from './budget.ts'
 import { evaluateTemplate } from './evaluate.ts'
 import type { Program } from './parse.ts'
 import { Callable, type Key, Namespace, typeName, type Value, Values } from './values.ts'
 
-/** What a template raised itself: it refuses the conversation. */
+/** Thrown when the template itself refuses the conversation, by `raise_exception`. */
 export class Refused extends Error {
   override readonly name = 'Refused'
 }
 
-/** What a name stands for: text of the model's, or marked; lists and dicts of these. */
-export type Given =
+/** An input of a template: text of the model's own or marked text, and lists and dicts of these. */
+export type TemplateInput =
   | string
   | number
   | boolean
   | null
-  | readonly Given[]
-  | { readonly [key: string]: Given | undefined }
-  | ReadonlyMap<string, Given>
+  | readonly TemplateInput[]
+  | { readonly [key: string]: TemplateInput | undefined }
+  | ReadonlyMap<string, TemplateInput>
 
-/** The text that the template makes of `names`, marked. Throws `Refused`, `OverBudget`, and an Error for what fails. */
+/**
+ * Returns the marked text that the template makes of `names`. Throws `Refused`, `OverBudget`, and
+ * an Error for anything that fails.
+ */
 export function renderTemplate(
   program: Program,
-  names: Readonly<Record<string, Given | undefined>>,
+  names: Readonly<Record<string, TemplateInput | undefined>>,
   { origin, limits }: { readonly origin: Origin; readonly limits: Limits },
 ): string {
   const values = new Values(origin, new Budget(limits))
   const globals = new Map<string, Value>(globalsOf(values))
-  for (const [name, given] of Object.entries(names)) if (given !== undefined) globals.set(name, ownValue(given))
+  for (const [name, input] of Object.entries(names)) if (input !== undefined) globals.set(name, toValue(input))
   return evaluateTemplate(values, program, globals)
 }
 
-function ownValue(given: Given): Value {
-  if (Array.isArray(given)) return given.map(ownValue)
-  if (typeof given !== 'object' || given === null) return given
-  const entries = given instanceof Map ? [...given] : Object.entries(given).filter(([, value]) => value !== undefined)
-  return new Map(entries.map(([key, value]): [Key, Value] => [key, ownValue(value)]))
+function toValue(input: TemplateInput): Value {
+  if (Array.isArray(input)) return input.map(toValue)
+  if (typeof input !== 'object' || input === null) return input
+  const entries = input instanceof Map ? [...input] : Object.entries(input).filter(([, value]) => value !== undefined)
+  return new Map(entries.map(([key, value]): [Key, Value] => [key, toValue(value)]))
 }
 
 function globalsOf(values: Values): [string, Value][] {
@@ -53,8 +56,8 @@ function globalsOf(values: Values): [string, Value][] {
     [
       'strftime_now',
       new Callable(([format]) => {
-        const told = strftimeNow(text(values, format, 'strftime_now'))
-        return values.origin.isMarked(format as string) ? values.origin.mark(told) : told
+        const time = strftimeNow(text(values, format, 'strftime_now'))
+        return values.origin.isMarked(format as string) ? values.origin.mark(time) : time
       }),
     ],
     [
@@ -72,13 +75,13 @@ function text(values: Values, value: Value, where: string): string {
   return values.plain(value)
 }
 
-function fieldsOf(values: Values, given: Value, named: ReadonlyMap<string, Value>): Map<string, Value> {
+function fieldsOf(values: Values, source: Value, named: ReadonlyMap<string, Value>): Map<string, Value> {
   const fields = new Map<string, Value>()
-  if (given instanceof Map) {
-    values.budget.spendEntries(given.size)
-    for (const [key, value] of given) fields.set(String(key), value)
-  } else if (given !== undefined)
-    for (const pair of values.items(given)) {
+  if (source instanceof Map) {
+    values.budget.spendEntries(source.size)
+    for (const [key, value] of source) fields.set(String(key), value)
+  } else if (source !== undefined)
+    for (const pair of values.items(source)) {
       const [key, value, ...more] = values.items(pair)
       if (typeof key !== 'string' || more.length > 0) throw new Error('a dict is made of pairs of a string and a value')
       fields.set(key, value)
@@ -97,7 +100,10 @@ function range(values: Values, args: readonly Value[]): number[] {
   return Array.from({ length }, (_, at) => from + at * step)
 }
 
-/** Making one takes as long as a hundred renderings: by code, each is made once. */
+/**
+ * Formats by their code, each created once, since creating one takes as long as a hundred
+ * renderings.
+ */
 const calendarNames = new Map<string, Intl.DateTimeFormat>()
 
 function calendarName(code: string, options: Intl.DateTimeFormatOptions, now: Date): string {
@@ -107,7 +113,10 @@ function calendarName(code: string, options: Intl.DateTimeFormatOptions, now: Da
   return format.format(now)
 }
 
-/** Python's strftime of now, for the codes that chat templates use; others stay as they are. */
+/**
+ * Formats the current time as Python's strftime does, for the codes that chat templates use; other
+ * codes are left unchanged.
+ */
 function strftimeNow(format: string): string {
   const now = new Date()
   const two = (value: number) => String(value).padStart(2, '0')
@@ -127,5 +136,7 @@ function strftimeNow(format: string): string {
     A: () => calendarName('A', { weekday: 'long' }, now),
     '%': () => '%',
   }
-  return format.replace(/%(.)/g, (whole, code: string) => (Object.hasOwn(codes, code) ? codes[code]!() : whole))
+  return format.replace(/%(.)/g, (whole, code: string) =>
+    Object.hasOwn(codes, code) ? (codes[code]?.() ?? whole) : whole,
+  )
 }

@@ -1,17 +1,29 @@
 /**
- * What templates do with strings, as Python does it. Strings are marked: what looks at characters looks at the plain text, which has the
- * same length, and cuts the marked one.
+ * Implements Python's string methods for templates. Strings are marked: operations examine the
+ * plain text, which has the same length, and cut the marked one.
  */
 import { type Dict, Real, typeName, type Value, type Values } from './values.ts'
 
 type Method = (values: Values, text: string, args: readonly Value[], named: ReadonlyMap<string, Value>) => Value
 
-/** Undefined for a method that strings do not have. */
+/** Returns a method by name, or undefined if strings do not have it. */
 export function stringMethod(name: string): Method | undefined {
-  return Object.hasOwn(methods, name) ? methods[name] : undefined
+  return isMethod(name) ? methods[name] : undefined
 }
 
-const methods: Readonly<Record<string, Method>> = {
+/** The name of a method that strings have. */
+export type StringMethod = keyof typeof methods
+
+/** Returns a method by a name that is known to exist. */
+export function methodOf(name: StringMethod): Method {
+  return methods[name]
+}
+
+function isMethod(name: string): name is StringMethod {
+  return Object.hasOwn(methods, name)
+}
+
+const methods = {
   upper: (values, text) => changed(values, text, (plain) => plain.toUpperCase()),
   lower: (values, text) => changed(values, text, (plain) => plain.toLowerCase()),
   casefold: (values, text) => changed(values, text, (plain) => plain.toLowerCase()),
@@ -65,9 +77,12 @@ const methods: Readonly<Record<string, Method>> = {
   isspace: (values, text) => /^\p{White_Space}+$/u.test(values.plain(text)),
   islower: (values, text) => cased(values.plain(text), (c) => c.toLowerCase()),
   isupper: (values, text) => cased(values.plain(text), (c) => c.toUpperCase()),
-}
+} satisfies Readonly<Record<string, Method>>
 
-/** Whole text where its length allows, so that a letter's neighbours count as they do in Python. */
+/**
+ * Applies `change` to the whole plain text, since a letter's neighbours matter as they do in
+ * Python, and marks the result as `text` was.
+ */
 export function changed(values: Values, text: string, change: (plain: string) => string): string {
   values.budget.spend(2 * text.length)
   return values.origin.remark(text, change(values.plain(text)))
@@ -78,7 +93,7 @@ function titleCase(plain: string): string {
 }
 
 function capitalized(word: string): string {
-  const first = word === '' ? '' : String.fromCodePoint(word.codePointAt(0)!)
+  const first = word === '' ? '' : String.fromCodePoint(word.codePointAt(0) ?? 0)
   return first.toUpperCase() + word.slice(first.length).toLowerCase()
 }
 
@@ -86,7 +101,7 @@ function cased(plain: string, change: (character: string) => string): boolean {
   return change(plain) === plain && plain.toLowerCase() !== plain.toUpperCase()
 }
 
-/** `characters`: those to strip; white space if undefined or none. */
+/** Strips the given `characters`, or white space if they are undefined or none. */
 export function stripped(values: Values, text: string, characters: Value, left: boolean, right: boolean): string {
   const plain = values.plain(text)
   values.budget.spend(text.length)
@@ -95,17 +110,20 @@ export function stripped(values: Values, text: string, characters: Value, left: 
   const goes = set ? (character: string) => set.has(character) : (character: string) => isSpace(character)
   let from = 0
   let to = plain.length
-  if (left) while (from < to && goes(plain[from]!)) from++
-  if (right) while (to > from && goes(plain[to - 1]!)) to--
+  if (left) while (from < to && goes(plain.charAt(from))) from++
+  if (right) while (to > from && goes(plain.charAt(to - 1))) to--
   return text.slice(from, to)
 }
 
-/** What Python's `str.strip` takes away. */
+/** Returns whether Python's `str.strip` removes a character. */
 function isSpace(character: string): boolean {
   return (character >= '\x1c' && character <= '\x1f') || /^\p{White_Space}$/u.test(character)
 }
 
-/** Where `sought` stands, from left to right, without overlaps; each place is counted before it is kept. `sought` is not empty. */
+/**
+ * Returns where `sought`, which must not be empty, occurs from left to right, without overlaps.
+ * Each place is counted before it is kept.
+ */
 function places(values: Values, plain: string, sought: string): number[] {
   const found: number[] = []
   for (let at = plain.indexOf(sought); at >= 0; at = plain.indexOf(sought, at + sought.length)) {
@@ -123,14 +141,14 @@ function split(values: Values, text: string, separator: Value, most: Value, from
   if (limit < 0 || parts.length <= limit + 1) return parts.map(([from, to]) => text.slice(from, to))
   const alone = fromRight ? parts.slice(parts.length - limit) : parts.slice(0, limit)
   const rest = fromRight ? parts.slice(0, parts.length - limit) : parts.slice(limit)
-  const whole = text.slice(rest[0]![0], rest.at(-1)![1])
+  const whole = text.slice(rest[0]?.[0], rest.at(-1)?.[1])
   const pieces = alone.map(([from, to]) => text.slice(from, to))
   return fromRight ? [whole, ...pieces] : [...pieces, whole]
 }
 
 type Part = readonly [from: number, to: number]
 
-/** What stands between runs of white space. */
+/** Returns the parts between runs of white space. */
 function words(values: Values, text: string): Part[] {
   const parts: Part[] = []
   for (const { 0: word, index } of values.plain(text).matchAll(/\P{White_Space}+/gu)) {
@@ -140,13 +158,18 @@ function words(values: Values, text: string): Part[] {
   return parts
 }
 
-/** What stands between separators, empty parts included. */
+/** Returns the parts between separators, including empty ones. */
 function cut(values: Values, text: string, separator: Value): Part[] {
   const sought = stringOf(values, separator, 'split')
   if (sought === '') throw new Error('split() by an empty string')
   const ends = places(values, values.plain(text), sought)
   values.budget.spendEntries(ends.length + 1)
-  return [...ends, text.length].map((end, at): Part => [at === 0 ? 0 : ends[at - 1]! + sought.length, end])
+  let from = 0
+  return [...ends, text.length].map((end): Part => {
+    const part: Part = [from, end]
+    from = end + sought.length
+    return part
+  })
 }
 
 function splitLines(values: Values, text: string): Value[] {
@@ -154,7 +177,7 @@ function splitLines(values: Values, text: string): Value[] {
   const lines: string[] = []
   let from = 0
   values.budget.spend(text.length)
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: Python takes separators of files, groups and records for line ends.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: Python's line ends include separators.
   for (const { 0: end, index } of plain.matchAll(/\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/g)) {
     values.budget.spendEntries(1)
     lines.push(text.slice(from, index))
@@ -173,6 +196,7 @@ function partition(values: Values, text: string, separator: Value, last: boolean
   return [text.slice(0, at), text.slice(at, at + sought.length), text.slice(at + sought.length)]
 }
 
+/** Implements `str.replace`; `most` limits the replacements. */
 export function replaced(values: Values, text: string, from: Value, to: Value, most: Value): string {
   const sought = stringOf(values, from, 'replace')
   if (typeof to !== 'string') throw new Error(`replace() by ${typeName(to)}`)
@@ -192,7 +216,7 @@ export function replaced(values: Values, text: string, from: Value, to: Value, m
   return result + text.slice(done)
 }
 
-/** `str.format`, with names and numbers in braces and no format specs. */
+/** Implements `str.format` with names and numbers in braces, without format specs. */
 function formatted(values: Values, text: string, args: readonly Value[], named: ReadonlyMap<string, Value>): string {
   const plain = values.plain(text)
   let result = ''
@@ -212,6 +236,7 @@ function formatted(values: Values, text: string, args: readonly Value[], named: 
   return result + text.slice(done)
 }
 
+/** Implements `str.join`. */
 export function joined(values: Values, items: readonly Value[], separator: string): string {
   values.budget.spend(items.length * separator.length)
   const texts = items.map((item) => {
@@ -222,6 +247,7 @@ export function joined(values: Values, items: readonly Value[], separator: strin
   return texts.join(separator)
 }
 
+/** Indents the lines of a text; `width` is a number of spaces or a text. */
 export function indented(values: Values, text: string, width: Value, first: boolean, blank: boolean): string {
   const pad = typeof width === 'string' ? width : ' '.repeat(checked(values, values.number(width ?? 4)))
   const plain = values.plain(text)
@@ -237,20 +263,21 @@ export function indented(values: Values, text: string, width: Value, first: bool
   return result
 }
 
+/** Repeats a text as Python does; a negative number counts as 0. */
 export function repeated(values: Values, text: string, times: number): string {
   const count = Math.max(0, Math.trunc(times))
   values.budget.spend(text.length * count)
   return text.repeat(count)
 }
 
-/** A width that somebody asks for. */
+/** Checks a width that the template asks for, and counts it. */
 function checked(values: Values, width: number | undefined): number {
   if (width === undefined || !(width >= 0)) throw new Error('a width must be a number from 0')
   values.budget.spend(width)
   return Math.trunc(width)
 }
 
-/** `int` of a text; undefined where it is none. */
+/** Parses a text as Python's `int` does; returns undefined if it is not a number. */
 export function integerOf(plain: string): number | undefined {
   const text = plain.trim()
   if (/^[+-]?\d+$/.test(text)) return Number(text)
@@ -258,18 +285,19 @@ export function integerOf(plain: string): number | undefined {
   return real === undefined ? undefined : Math.trunc(real.value)
 }
 
+/** Parses a text as Python's `float` does; returns undefined if it is not a number. */
 export function realOf(plain: string): Real | undefined {
   const text = plain.trim()
   return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? new Real(Number(text)) : undefined
 }
 
-/** Characters as Python counts them. */
+/** Returns the number of characters as Python counts them: code points. */
 export function length(values: Values, text: string): number {
   values.budget.spend(text.length)
   if (!/[\ud800-\udbff]/.test(text)) return text.length
   values.budget.spend(text.length)
   let points = 0
-  for (let at = 0; at < text.length; points++) at += text.codePointAt(at)! > 0xffff ? 2 : 1
+  for (let at = 0; at < text.length; points++) at += (text.codePointAt(at) ?? 0) > 0xffff ? 2 : 1
   return points
 }
 
@@ -281,12 +309,19 @@ function oneOrMany(value: Value): readonly Value[] {
   return Array.isArray(value) ? value : [value]
 }
 
-/** A string argument as it reads. */
+/** Returns a string argument as plain text. Throws an Error for another value. */
 export function stringOf(values: Values, value: Value, where: string): string {
   if (typeof value !== 'string') throw new Error(`${where}() takes a string, not ${typeName(value)}`)
   return values.plain(value)
 }
 
+/** Returns the entries of a dict as pairs. */
+export function dictItems(values: Values, dict: Dict): Value[] {
+  values.budget.spendEntries(dict.size)
+  return [...dict].map(([key, item]): Value => [key, item])
+}
+
+/** Returns a method of a dict by name, or undefined if dicts do not have it. */
 export function dictMethod(values: Values, dict: Dict, name: string): ((args: readonly Value[]) => Value) | undefined {
   const listed = <T extends Value>(items: T[]): T[] => {
     values.budget.spendElements(items.length)
@@ -299,10 +334,7 @@ export function dictMethod(values: Values, dict: Dict, name: string): ((args: re
         return values.entry(dict, key) ?? otherwise
       }
     case 'items':
-      return () => {
-        values.budget.spendEntries(dict.size)
-        return [...dict].map(([key, item]): Value => [key, item])
-      }
+      return () => dictItems(values, dict)
     case 'keys':
       return () => listed([...dict.keys()])
     case 'values':

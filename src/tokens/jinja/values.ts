@@ -1,10 +1,14 @@
-/** What a template computes with, and how Python shows it. Strings are marked, see origin.ts. */
+/**
+ * The values that a template computes with, and how Python shows them. Strings are marked (see
+ * origin.ts).
+ */
 import type { Origin } from '../origin.ts'
 import type { Budget } from './budget.ts'
 
+/** A value of a template; undefined stands for an undefined variable. */
 export type Value = string | number | boolean | null | undefined | Real | Value[] | Dict | Namespace | Loop | Callable
 
-/** A number that Python would call a float. */
+/** A number that would be a float in Python. */
 export class Real {
   readonly value: number
   constructor(value: number) {
@@ -12,10 +16,12 @@ export class Real {
   }
 }
 
-/** Keys are marked, as they came. */
+/** A dict. Its keys keep their marks. */
 export type Dict = Map<Key, Value>
+/** A key of a dict. */
 export type Key = string | number
 
+/** An object of `namespace()`, whose fields can be assigned. */
 export class Namespace {
   readonly fields: Map<string, Value>
   constructor(fields: Map<string, Value>) {
@@ -23,7 +29,7 @@ export class Namespace {
   }
 }
 
-/** `loop` inside a `for`. */
+/** The variable `loop` inside a `for`. */
 export class Loop {
   readonly items: readonly Value[]
   readonly at: number
@@ -35,6 +41,7 @@ export class Loop {
   }
 }
 
+/** A macro, method or global function. */
 export class Callable {
   readonly call: (args: readonly Value[], named: ReadonlyMap<string, Value>) => Value
   constructor(call: Callable['call']) {
@@ -42,18 +49,18 @@ export class Callable {
   }
 }
 
-/** What a pair of strings takes, in characters. */
+/** Approximate memory of a concatenation, in characters. */
 const pairSize = 16
 
-/** What JSON escapes, or may have to. */
+/** Characters that JSON escapes, or may have to. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is escaped.
 const notPlain = /[\x00-\x1f"\\]|[\ud800-\udfff]/gu
 const notPlainAscii = /[^\x20-\x7e]|["\\]/gu
 
-/** The plain texts of marked strings, each made once. */
+/** How many plain forms of marked strings are kept. */
 const remembered = 64
 
-/** What values mean, within a budget. */
+/** Python's operations on values, within a budget. */
 export class Values {
   readonly origin: Origin
   readonly budget: Budget
@@ -64,7 +71,7 @@ export class Values {
     this.budget = budget
   }
 
-  /** A string as everybody reads it: of the same length, unit by unit. */
+  /** Returns a string without its marks; length and positions are the same. */
   plain(text: string): string {
     this.budget.spend(text.length)
     if (text.isWellFormed()) return text
@@ -83,7 +90,7 @@ export class Values {
     return Boolean(value)
   }
 
-  /** The number that a value is; undefined where it is none. Booleans count as 0 and 1. */
+  /** Returns a value as a number, with booleans as 0 and 1, or undefined if it is not one. */
   number(value: Value): number | undefined {
     if (typeof value === 'number') return value
     if (typeof value === 'boolean') return Number(value)
@@ -105,7 +112,10 @@ export class Values {
     return a === b
   }
 
-  /** Below, above or equal: negative, positive or 0. Throws for what has no order. */
+  /**
+   * Returns a negative number if a < b, a positive one if a > b, and 0 if they are equal. Throws an
+   * Error for values without an order.
+   */
   compare(a: Value, b: Value, caseSensitive = true): number {
     this.budget.spend(1)
     const [left, right] = [this.number(a), this.number(b)]
@@ -126,12 +136,12 @@ export class Values {
     throw new Error(`${typeName(a)} and ${typeName(b)} can't be compared`)
   }
 
-  /** A dict's entry by what its key reads as, whoever wrote it. */
+  /** Returns a dict's entry by the plain text of its key, whoever wrote the key. */
   entry(dict: ReadonlyMap<Key, Value>, key: Key): Value {
     return dict.get(this.keyIn(dict, key))
   }
 
-  /** The key as the dict holds it. */
+  /** Returns the key in the marked form that the dict has. */
   keyIn<K extends Key>(dict: ReadonlyMap<K, Value>, key: K): K {
     if (typeof key === 'number') return key
     this.budget.spend(key.length)
@@ -142,31 +152,34 @@ export class Values {
     return this.origin.mark(plain) as K
   }
 
-  /** `left + right`, which takes no copy: engines keep such strings as pairs until somebody looks inside. */
+  /**
+   * Returns `left + right`. This costs no copy: engines keep such strings as pairs until they are
+   * read.
+   */
   joined(left: string, right: string): string {
     this.budget.spend(Math.min(left.length, right.length) + pairSize)
     this.budget.allow(left.length + right.length)
     return left + right
   }
 
-  /** What a loop goes through. Throws for what it can't. */
+  /** Returns the items that a loop visits. Throws an Error for a value that can't be iterated. */
   items(value: Value): Value[] {
     if (value === undefined) return []
     if (!Array.isArray(value) && !(value instanceof Map) && typeof value !== 'string')
-      throw new Error(`${typeName(value)} can't be gone through`)
+      throw new Error(`${typeName(value)} can't be iterated`)
     this.budget.spendElements(value instanceof Map ? value.size : value.length)
     if (Array.isArray(value)) return value
     return value instanceof Map ? [...value.keys()] : Array.from(value)
   }
 
-  /** As `str` of Python. */
+  /** Converts a value as Python's `str` does. */
   text(value: Value): string {
     if (typeof value === 'string') return value
     if (value === undefined) return ''
     return this.shown(value)
   }
 
-  /** As `repr` of Python. */
+  /** Converts a value as Python's `repr` does. */
   shown(value: Value): string {
     this.budget.spend(1)
     if (typeof value === 'string') return this.#quoted(value)
@@ -176,17 +189,17 @@ export class Values {
     if (value === undefined) return 'Undefined'
     if (value instanceof Real) return this.#number(realText(value.value))
     if (Array.isArray(value))
-      return `[${this.#listed(
+      return `[${this.#join(
         this.#nested(() => value.map((item) => this.shown(item))),
         ', ',
       )}]`
     const fields = value instanceof Namespace ? value.fields : value
     if (!(fields instanceof Map)) return `<${typeName(value)}>`
     const entries = this.#nested(() => [...fields].map(([key, item]) => `${this.shown(key)}: ${this.shown(item)}`))
-    return `{${this.#listed(entries, ', ')}}`
+    return `{${this.#join(entries, ', ')}}`
   }
 
-  /** As Python's `json.dumps`, `ensure_ascii` off by default. */
+  /** Converts a value as Python's `json.dumps` does, with `ensure_ascii` off by default. */
   json(value: Value, options: JsonOptions = {}, depth = 0): string {
     this.budget.spend(1)
     if (value === null || value === undefined) return 'null'
@@ -210,10 +223,13 @@ export class Values {
     })
     const [open, close] = Array.isArray(value) ? ['[', ']'] : ['{', '}']
     if (parts.length === 0) return open + close
-    return open + pad + this.#listed(parts, between + pad) + end + close
+    return open + pad + this.#join(parts, between + pad) + end + close
   }
 
-  /** A number may be a person's: a length, or an argument of a tool. It can't be told, so it is taken for one. */
+  /**
+   * A number may come from a user, as a length or an argument of a tool. There is no way to know,
+   * so it is marked as user text.
+   */
   #number(text: string): string {
     this.budget.spend(text.length + pairSize)
     return this.origin.mark(text)
@@ -240,26 +256,29 @@ export class Values {
     return quote + this.#escaped(text, /[\\\n\r\t'"]/g, (character) => escapes[character] ?? character) + quote
   }
 
-  /** A person's characters stay theirs, however they are escaped. `escapable` finds what may have to be. */
+  /**
+   * Escapes characters that `escapable` finds. The escape of a user's character is marked as user
+   * text.
+   */
   #escaped(text: string, escapable: RegExp, escapeOf: (character: string) => string): string {
     const plain = this.plain(text)
     this.budget.spend(text.length)
     let result = ''
     let done = 0
     for (const { 0: character, index } of plain.matchAll(escapable)) {
-      const own = text.slice(index, index + character.length)
+      const original = text.slice(index, index + character.length)
       const escaped = escapeOf(character)
       if (escaped === character) continue
       this.budget.spend(escaped.length + pairSize)
-      const templates = own === character && this.origin.covers(character)
-      result += text.slice(done, index) + (templates ? escaped : this.origin.mark(escaped))
+      const fromTemplate = original === character && this.origin.covers(character)
+      result += text.slice(done, index) + (fromTemplate ? escaped : this.origin.mark(escaped))
       done = index + character.length
     }
     return result + text.slice(done)
   }
 
-  /** Parts with a separator between them, counted before they are joined. */
-  #listed(parts: readonly string[], between: string): string {
+  /** Joins parts with a separator after counting the result. */
+  #join(parts: readonly string[], between: string): string {
     this.budget.spend(parts.reduce((sum, { length }) => sum + length, parts.length * between.length))
     return parts.join(between)
   }
@@ -272,6 +291,7 @@ export class Values {
   }
 }
 
+/** Options of `tojson`. */
 export interface JsonOptions {
   readonly indent?: string
   readonly separators?: readonly [between: string, colon: string]
@@ -279,6 +299,7 @@ export interface JsonOptions {
   readonly ensureAscii?: boolean
 }
 
+/** Returns a value's type for error messages. */
 export function typeName(value: Value): string {
   if (value === undefined) return 'an undefined value'
   if (value === null) return 'none'

@@ -24,7 +24,7 @@ describe('createWasmBackend', () => {
     const backend = await createWasmBackend({ modules })
     opened.push(backend)
     expect(backend.build).toBe('wasm-relaxed')
-    expect(backend.peak(5)).toBeGreaterThan(1e9)
+    expect(backend.bench?.peak(5)).toBeGreaterThan(1e9)
   })
 
   test('falls back to simd128 where there is no relaxed module', async () => {
@@ -52,10 +52,10 @@ describe('createWasmBackend', () => {
       const pages = pool.add(13)
       const x = backend.tensor(tokens, 384)
       backend.write(x, 0, values)
-      backend.plan([{ start: 0, length: tokens, past: 0, pages }], { headDim: 128, theta: 1e4, pairs: 'half' })
+      backend.plan([{ start: 0, length: tokens, past: 0, pages }], [{ headDim: 128, theta: 1e4, pairs: 'half' }])
       backend.writeKv(pool, 0, backend.columns(x, 128, 128), backend.columns(x, 256, 128))
       const out = backend.tensor(tokens, 128)
-      backend.attention(out, backend.columns(x, 0, 128), pool, 0)
+      backend.attention(out, backend.columns(x, 0, 128), pool, 0, { scale: 128 ** -0.5 })
       return backend.read(out, tokens)
     }
     expect(await attended([1, 97])).toEqual(await attended([1]))
@@ -71,11 +71,14 @@ describe('createWasmBackend', () => {
     const [q, k, v] = [0, 16, 32].map((from) => backend.columns(x, from, 16)) as [Tensor, Tensor, Tensor]
     const out = backend.tensor(16, 16)
     const plan = (pages: readonly number[]) =>
-      backend.plan([{ start: 0, length: 16, past: 0, pages }], { headDim: 16, theta: 1e4, pairs: 'half' })
+      backend.plan([{ start: 0, length: 16, past: 0, pages }], [{ headDim: 16, theta: 1e4, pairs: 'half' }])
     plan([page])
     backend.writeKv(pool, 0, k, v)
     pool.remove([page])
-    for (const call of [() => backend.writeKv(pool, 0, k, v), () => backend.attention(out, q, pool, 0)])
+    for (const call of [
+      () => backend.writeKv(pool, 0, k, v),
+      () => backend.attention(out, q, pool, 0, { scale: 0.25 }),
+    ])
       expect(call).toThrow(expect.objectContaining({ code: 'internal' }))
     const foreign = backend.kvPool({ type: 'f32', layers: 1, kvHeads: 1, headDim: 16 })
     plan([other])
@@ -97,7 +100,7 @@ describe('createWasmBackend', () => {
     backend.prepare({ tokens: 16, maxK: 64, headDim: 8, groups: [1] })
     await workers[0]!.terminate()
     expect(() =>
-      backend.plan([{ start: 0, length: 1, past: 0, pages: [0] }], { headDim: 8, theta: 1e4, pairs: 'half' }),
+      backend.plan([{ start: 0, length: 1, past: 0, pages: [0] }], [{ headDim: 8, theta: 1e4, pairs: 'half' }]),
     ).toThrow(expect.objectContaining({ code: 'worker_lost' }))
     await backend.close()
   })

@@ -1,12 +1,13 @@
 /** Kernels by name: `<op> <type>`. */
 import type { KvType } from '../../../base/kv.ts'
+import type { Activation } from '../../../base/model.ts'
 import type { Features } from '../features.ts'
 import type { Kind } from '../weights.ts'
 import { bestOfAll, bestOfRun } from './best.ts'
 import { embed, gemmFew, gemmTiled } from './gemm.ts'
 import { attention, writeKv } from './kv.ts'
 import { gemmMatrix, layX } from './matrix.ts'
-import { bias, gather, norm, rope, scale, swiglu } from './rows.ts'
+import { activation, bias, gather, norm, rope, scale, scaleAdd } from './rows.ts'
 
 type Writer = (type: string, features: Features) => string
 
@@ -23,7 +24,8 @@ const writers: Readonly<Record<string, Writer>> = {
   rope: () => rope,
   write_kv: (type) => writeKv(type as KvType),
   attention: (type, features) => attention(type as KvType, features),
-  swiglu: () => swiglu,
+  activation: (kind) => activation(kind as Activation),
+  scale_add: () => scaleAdd,
   gather: () => gather,
   best_of_run: (_, features) => bestOfRun(features),
   best_of_all: (_, features) => bestOfAll(features),
@@ -45,8 +47,9 @@ export function kernels({ matrix }: Features): string[] {
   const of = (ops: readonly string[], types: readonly string[]) =>
     ops.flatMap((op) => types.map((type) => `${op} ${type}`))
   return [
-    ...['norm', 'bias', 'scale', 'rope', 'swiglu', 'gather', 'best_of_run', 'best_of_all'],
+    ...['norm', 'bias', 'scale', 'rope', 'scale_add', 'gather', 'best_of_run', 'best_of_all'],
     ...of(['embed', 'gemm_few', 'gemm_32', 'gemm_64'], ['u4', 'i8', 'f16', 'bf16', 'f32']),
+    ...of(['activation'], ['silu', 'gelu']),
     ...of(['write_kv', 'attention'], ['f32', 'f16', 'int8']),
     ...(matrix
       ? [

@@ -1,5 +1,5 @@
 /**
- * K and V in pages of 16 tokens, laid out as the Wasm core has them (wasm/src/lib.rs): K (heads, dim, 16) transposed, V (heads, 16, dim), for
+ * K and V in pages of 16 tokens, laid out as the Wasm core has them (wasm/core/src/lib.rs): K (heads, dim, 16) transposed, V (heads, 16, dim), for
  * int8 then f32 scales of K (heads, 16) and V (heads, 16). Indices count words of four bytes.
  */
 import type { KvType } from '../../../base/kv.ts'
@@ -110,7 +110,8 @@ export const queryRows = 4
  *         the new maximum, and what was summed so far scaled to it
  *         each thread: its dimensions of the sum of V
  *
- * A row sees keys at the same places whatever is beside it, and those that it must not see weigh exactly nothing: so its bits are its own.
+ * With a window, rows see only the last keys up to their own. A row sees keys at the same places whatever is beside it, and those
+ * that it must not see weigh exactly nothing: so its bits do not depend on other rows.
  */
 export function attention(type: KvType, features: Features): string {
   const per = perWord[type]
@@ -121,7 +122,7 @@ export function attention(type: KvType, features: Features): string {
     type === 'int8'
       ? ' * bitcast<f32>(kv[page + 2u * p.kv_heads * head_words + (p.kv_heads + kv_head) * 16u + key % 16u])'
       : ''
-  return /* wgsl */ `${head(['out', 'out_stride', 'q', 'q_stride', 'blocks', 'row0', 'pages', 'heads', 'kv_heads', 'dim', 'layer', 'page_words', 'scale: f32'], folds.enable)}${folds.functions}
+  return /* wgsl */ `${head(['out', 'out_stride', 'q', 'q_stride', 'blocks', 'row0', 'pages', 'heads', 'kv_heads', 'dim', 'layer', 'page_words', 'scale: f32', 'window'], folds.enable)}${folds.functions}
 const per = ${per}u;
 const lowest = -3.4e38;
 ${reading[type]}
@@ -149,7 +150,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   var total = vec4f(0.0);
   var sums: array<vec4f, ${longestHead / 64}>;
   let end = first + count;
-  for (var base = 0u; base < end; base += 64u) {
+  // The first key that each row sees. Blocks before that of the first row are before all windows.
+  let rows = vec4u(first) + vec4u(0u, 1u, 2u, 3u);
+  let lows = select(vec4u(0u), rows + 1u - min(rows + 1u, vec4u(p.window)), vec4<bool>(p.window > 0u));
+  for (var base = lows.x / 64u * 64u; base < end; base += 64u) {
     let key = base + thread;
     var score = vec4f(0.0);
     if (key < end) {
@@ -161,7 +165,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       }
       score = score${k};
     }
-    let seen = vec4u(key) <= vec4u(first) + vec4u(0u, 1u, 2u, 3u);
+    let seen = (vec4u(key) <= rows) & (vec4u(key) >= lows);
     score = select(vec4f(lowest), score, seen & vec4<bool>(key < end));
     let higher = max(most, fold_max(score, thread));
     let fade = exp(most - higher);

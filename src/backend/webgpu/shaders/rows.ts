@@ -1,4 +1,5 @@
 /** Kernels of one row, or one element, at a time. */
+import type { Activation } from '../../../base/model.ts'
 import type { Features } from '../features.ts'
 import { fold, head } from './common.ts'
 
@@ -50,14 +51,31 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   a[second] = x * s + y * c;
 }`
 
-/** out = silu(gate) * up. */
-export const swiglu = /* wgsl */ `${head(['out', 'out_stride', 'gate', 'gate_stride', 'up', 'up_stride', 'cols'])}
+/** act(gate), of which e^-y is a part: y is gate for silu, and for gelu by its tanh approximation twice the argument of tanh. */
+const exponents: Readonly<Record<Activation, string>> = {
+  silu: '-gate',
+  gelu: '-1.5957691216 * (gate + 0.044715 * gate * gate * gate)',
+}
+
+/** out = act(gate) * up. */
+export function activation(kind: Activation): string {
+  return /* wgsl */ `${head(['out', 'out_stride', 'gate', 'gate_stride', 'up', 'up_stride', 'cols'])}
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= p.cols) { return; }
   let gate = a[p.gate + id.y * p.gate_stride + id.x];
   let up = a[p.up + id.y * p.up_stride + id.x];
-  a[p.out + id.y * p.out_stride + id.x] = gate / (1.0 + exp(-gate)) * up;
+  a[p.out + id.y * p.out_stride + id.x] = gate / (1.0 + exp(${exponents[kind]})) * up;
+}`
+}
+
+/** out = keep * out + factor * x. */
+export const scaleAdd = /* wgsl */ `${head(['out', 'out_stride', 'x', 'x_stride', 'cols', 'keep: f32', 'factor: f32'])}
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= p.cols) { return; }
+  let to = p.out + id.y * p.out_stride + id.x;
+  a[to] = p.keep * a[to] + p.factor * a[p.x + id.y * p.x_stride + id.x];
 }`
 
 /** out = x[list], row by row. */

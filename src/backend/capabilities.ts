@@ -1,0 +1,37 @@
+/** What a backend may not have, refused by its name where it is asked for. */
+import { ForetokenError } from '../base/errors.ts'
+import type { KvCodec } from '../base/kv.ts'
+import type { Backend, Fitting, Recipe } from './backend.ts'
+
+/** Throws `unsupported` for a part of a recipe that no kernel computes yet. `backend` is its name in the message. */
+export function checkRecipe({ attention, ropes }: Recipe, backend: string): void {
+  const refuse = (name: string, value: number) =>
+    new ForetokenError(
+      'unsupported',
+      `layers with ${name} ${value}: the kernels of the ${backend} backend do not compute it; use a model without it`,
+    )
+  for (const { softCap } of attention) if (softCap !== undefined) throw refuse('attention.softCap', softCap)
+  for (const { share = 1 } of ropes) if (share !== 1) throw refuse('rope.share', share)
+}
+
+/** Returns what fits predictors on this backend. Throws `unsupported` for one that has no such kernels. */
+export function fittingOf({ build, fitting }: Pick<Backend, 'build' | 'fitting'>): Fitting {
+  if (fitting) return fitting
+  throw new ForetokenError(
+    'unsupported',
+    `fitting sums products in f64, which ${build} does not: fit on the wasm backend`,
+  )
+}
+
+/** Returns what turns K and V into bytes of the wire; for a backend without it, a codec that throws `unsupported`. */
+export function wireOf({ build, wire }: Pick<Backend, 'build' | 'wire'>): KvCodec {
+  if (wire) return wire
+  const refuse = () => new ForetokenError('unsupported', `${build} can't send or receive K and V: use the wasm backend`)
+  return {
+    kvBytes() {
+      throw refuse()
+    },
+    encodeKv: () => Promise.reject(refuse()),
+    decodeKv: () => Promise.reject(refuse()),
+  }
+}

@@ -1,0 +1,104 @@
+/** Reads the events of one answer: the iterator of every `Answer`, and what can be built on it. */
+
+import { fieldsOf, withArguments } from '../base/checks.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { PromptInput } from '../base/prompt.ts'
+import type { DoneEvent, GenerateEvent } from '../stream/events.ts'
+import { checkedRequest, type GenerateOptions, type GenerateRequest } from './options.ts'
+import type { TextService } from './service.ts'
+
+/**
+ * Iterates without the two costs of a generator: three turns of the microtask queue for each event,
+ * and a `return` that waits for whatever `next` waits for.
+ */
+export class EventReader implements AsyncIterableIterator<GenerateEvent, undefined> {
+  readonly #read: () => Promise<GenerateEvent | undefined>
+  readonly #leave: () => unknown
+  /** The call of `next` that is under way. */
+  #turn: Promise<unknown> | undefined
+  #over = false
+
+  /**
+   * `read` resolves with the next event, or undefined at the end. `leave` frees what the answer
+   * holds; it is called at every end.
+   */
+  constructor(read: () => Promise<GenerateEvent | undefined>, leave: () => unknown) {
+    this.#read = read
+    this.#leave = leave
+  }
+
+  /** Calls that overlap are served in order. */
+  next(): Promise<IteratorResult<GenerateEvent, undefined>> {
+    const step = () => this.#step()
+    const turn = this.#turn ? this.#turn.then(step, step) : step()
+    const clear = () => {
+      if (this.#turn === turn) this.#turn = undefined
+    }
+    this.#turn = turn
+    turn.then(clear, clear)
+    return turn
+  }
+
+  async return(): Promise<IteratorResult<GenerateEvent, undefined>> {
+    this.#over = true
+    await this.#leave()
+    return ended
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async #step(): Promise<IteratorResult<GenerateEvent, undefined>> {
+    if (this.#over) return ended
+    try {
+      const value = await this.#read()
+      if (value) return { done: false, value }
+    } catch (error) {
+      await this.return()
+      throw error
+    }
+    return this.return()
+  }
+}
+
+const ended = { done: true, value: undefined } as const
+
+/**
+ * Returns why a request ended with its signal: the engine's own reason, or else `aborted`, caused
+ * by the caller's.
+ */
+export function abortReason({ reason }: AbortSignal): ForetokenError {
+  if (reason instanceof ForetokenError && reason.code === 'aborted') return reason
+  return new ForetokenError('aborted', 'the request was cancelled', { cause: reason })
+}
+
+/**
+ * Reads all events and resolves with the last. Rejects with `bad_argument` if another reader has
+ * had it.
+ */
+export async function resultOf(events: AsyncIterable<GenerateEvent>): Promise<DoneEvent> {
+  for await (const event of events) if (event.type === 'done') return event
+  throw new ForetokenError('bad_argument', 'the events were read before')
+}
+
+/**
+ * Submits a prompt or a request on the first `next()`, and yields its events. Rejects with what
+ * `prepare` and `submit` throw.
+ */
+export async function* generateFrom(
+  service: Pick<TextService, 'prepare' | 'submit'>,
+  prompt: PromptInput | GenerateRequest,
+  options: GenerateOptions,
+): AsyncGenerator<GenerateEvent> {
+  const request = withArguments('generate', () => {
+    if (isRequest(prompt)) return checkedRequest(prompt)
+    return checkedRequest({ ...fieldsOf('the options', options, 'be absent'), prompt })
+  })
+  yield* service.submit({ ...request, prompt: await service.prepare(request.prompt, request) })
+}
+
+/** Prompts are texts and lists; any other object can only be a request. */
+function isRequest(value: PromptInput | GenerateRequest): value is GenerateRequest {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,61 @@
+/** The families that are run. A new one is a file beside this one and a row of `families`. */
+import { ForetokenError } from '../../base/errors.ts'
+import type { ModelConfig, ModelSpec } from '../../base/model.ts'
+import { show } from '../json.ts'
+import type { Family, GgufForm, HuggingFaceForm } from './family.ts'
+import { llama } from './llama.ts'
+import { mistral } from './mistral.ts'
+import { openElm } from './openelm.ts'
+import { qwen2 } from './qwen2.ts'
+import { qwen3 } from './qwen3.ts'
+
+export const families: readonly Family[] = [llama, mistral, qwen2, qwen3, openElm]
+
+export const familyNames: readonly string[] = families.map(({ name }) => name)
+
+/** Returns the family of a checked config. */
+export function familyOf({ architecture }: Pick<ModelConfig, 'architecture'>): Family {
+  const family = families.find(({ name }) => name === architecture)
+  if (!family) throw new ForetokenError('unsupported', `no family of models is called ${show(architecture)}`)
+  return family
+}
+
+/** Returns what a model with a checked config computes. */
+export function specOf(config: ModelConfig): ModelSpec {
+  return familyOf(config).spec(config)
+}
+
+/** Returns the form of the family that a GGUF calls `name`. Throws `unsupported`. */
+export function ggufFormOf(name: unknown, where: string): GgufForm {
+  return formOf(
+    families.flatMap(({ gguf }) => gguf ?? []),
+    name,
+    'GGUF',
+    where,
+  )
+}
+
+/** Returns the form of the family whose config.json has the `model_type` `name`. Throws `unsupported`. */
+export function huggingFaceFormOf(name: unknown, where: string): HuggingFaceForm {
+  return formOf(
+    families.flatMap(({ huggingFace }) => huggingFace ?? []),
+    name,
+    'safetensors',
+    where,
+  )
+}
+
+function formOf<F extends { readonly name: string }>(
+  forms: readonly F[],
+  name: unknown,
+  files: string,
+  where: string,
+): F {
+  const form = forms.find((form) => form.name === name)
+  if (!form)
+    throw new ForetokenError(
+      'unsupported',
+      `${where}: architecture ${show(name)}; foretoken runs ${forms.map(({ name }) => name).join(', ')} from ${files}`,
+    )
+  return form
+}

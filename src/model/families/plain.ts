@@ -1,0 +1,144 @@
+/**
+ * What most families share with Llama: names of tensors, keys of the config, and a layer of norm, attention, norm and gated MLP.
+ * A family is this with what differs.
+ */
+import type { LayerSpec, ModelConfig, ModelSpec, TensorInfo } from '../../base/model.ts'
+import { layerShapes, numberOf } from '../config.ts'
+import type { Json } from '../json.ts'
+import type { MetadataReader } from '../metadata.ts'
+import { thetaOf } from '../rope.ts'
+import { windowsOf } from '../window.ts'
+import type { GgufForm, HuggingFaceForm, TensorPlace, TensorSource } from './family.ts'
+
+/** Keys of config.json that `plainConfig` honours. */
+export const plainKeys = [
+  'hidden_size intermediate_size max_position_embeddings num_attention_heads num_hidden_layers num_key_value_heads rms_norm_eps',
+  'rope_theta tie_word_embeddings',
+]
+
+/** Names in a GGUF and in a Hugging Face folder, without `.weight` or `.bias`, of tensors of the whole model. */
+const modelTensors: Readonly<Record<string, readonly [gguf: string, huggingFace: string]>> = {
+  embed: ['token_embd', 'model.embed_tokens'],
+  embedTail: ['token_embd_tail', 'model.embed_tokens_tail'],
+  norm: ['output_norm', 'model.norm'],
+  head: ['output', 'lm_head'],
+}
+
+/** The same for a layer, behind `blk.0.` and `model.layers.0.`. */
+const layerTensors: Readonly<Record<string, readonly [gguf: string, huggingFace: string]>> = {
+  attnNorm: ['attn_norm', 'input_layernorm'],
+  q: ['attn_q', 'self_attn.q_proj'],
+  k: ['attn_k', 'self_attn.k_proj'],
+  v: ['attn_v', 'self_attn.v_proj'],
+  qBias: ['attn_q', 'self_attn.q_proj'],
+  kBias: ['attn_k', 'self_attn.k_proj'],
+  vBias: ['attn_v', 'self_attn.v_proj'],
+  qNorm: ['attn_q_norm', 'self_attn.q_norm'],
+  kNorm: ['attn_k_norm', 'self_attn.k_norm'],
+  o: ['attn_output', 'self_attn.o_proj'],
+  oBias: ['attn_output', 'self_attn.o_proj'],
+  attnOutNorm: ['post_attention_norm', 'post_attention_layernorm'],
+  ffnNorm: ['ffn_norm', 'post_attention_layernorm'],
+  gate: ['ffn_gate', 'mlp.gate_proj'],
+  up: ['ffn_up', 'mlp.up_proj'],
+  down: ['ffn_down', 'mlp.down_proj'],
+  ffnOutNorm: ['post_ffw_norm', 'post_feedforward_layernorm'],
+}
+
+/** Llama's names of a tensor. */
+export function plainTensor(name: string, { layer }: TensorPlace): TensorSource {
+  const [gguf = name, huggingFace = name] = (layer ? layerTensors : modelTensors)[name] ?? []
+  const ending = name.endsWith('Bias') ? 'bias' : 'weight'
+  if (!layer) return { gguf: `${gguf}.${ending}`, huggingFace: `${huggingFace}.${ending}` }
+  return {
+    gguf: `blk.${layer.index}.${gguf}.${ending}`,
+    huggingFace: `model.layers.${layer.index}.${huggingFace}.${ending}`,
+  }
+}
+
+/** Llama's recipe, with what is otherwise in every layer. */
+export function plainSpec(config: ModelConfig, otherwise: Partial<LayerSpec> = {}): ModelSpec {
+  const { architecture, headDim, rmsEps, ropeTheta, ropePairs, ropeDivisors, windows } = config
+  const rope = {
+    headDim,
+    theta: ropeTheta,
+    pairs: ropePairs,
+    ...(ropeDivisors && { divisors: ropeDivisors }),
+  }
+  const scale = 1 / Math.sqrt(headDim)
+  const layers = layerShapes(config).map((shape, index): LayerSpec => {
+    const window = windows?.[index]
+    return {
+      ...shape,
+      norms: { beforeAttention: true, afterAttention: false, beforeMlp: true, afterMlp: false },
+      headNorms: false,
+      biases: { qkv: false, output: false },
+      rope,
+      attention: { scale, ...(window && { window }) },
+      activation: 'silu',
+      residualScale: 1,
+      ...otherwise,
+    }
+  })
+  return { family: architecture, headDim, rmsEps, layers, embeddingScale: 1, logitScale: 1 }
+}
+
+/** What a config.json with Llama's keys says; see `HuggingFaceForm`. */
+export const plainFolder: Pick<HuggingFaceForm, 'windows' | 'tied'> = {
+  windows: windowsOf,
+  tied: (json) => json.tie_word_embeddings,
+}
+
+/** The config in a config.json with Llama's keys. Throws `bad_model`. */
+export function plainConfig(architecture: string, json: Json, where: string): ModelConfig {
+  const number = (key: string, otherwise?: number) => numberOf(json, key, where, otherwise)
+  const heads = number('num_attention_heads')
+  const hidden = number('hidden_size')
+  return {
+    architecture,
+    layers: number('num_hidden_layers'),
+    hidden,
+    intermediate: number('intermediate_size'),
+    heads,
+    kvHeads: number('num_key_value_heads', heads),
+    headDim: number('head_dim', hidden / heads),
+    vocab: number('vocab_size'),
+    maxContext: number('max_position_embeddings', 2048),
+    rmsEps: number('rms_norm_eps', 1e-6),
+    ropeTheta: thetaOf(json, where),
+    ropePairs: 'half',
+    tiedEmbedding: true,
+  }
+}
+
+/** The form of a GGUF with Llama's keys behind `name.`. */
+export function plainGguf(name: string, ropePairs: ModelConfig['ropePairs']): GgufForm {
+  return { name, read: (metadata, tensors) => ggufConfig(name, ropePairs, metadata, tensors) }
+}
+
+function ggufConfig(
+  name: string,
+  ropePairs: ModelConfig['ropePairs'],
+  metadata: MetadataReader,
+  tensors: ReadonlyMap<string, TensorInfo>,
+): ModelConfig {
+  const number = (key: string) => metadata.number(`${name}.${key}`)
+  const optional = (key: string) => metadata.optionalNumber(`${name}.${key}`)
+  const heads = number('attention.head_count')
+  const hidden = number('embedding_length')
+  return {
+    architecture: name,
+    layers: number('block_count'),
+    hidden,
+    intermediate: number('feed_forward_length'),
+    heads,
+    kvHeads: optional('attention.head_count_kv') ?? heads,
+    headDim: optional('attention.key_length') ?? hidden / heads,
+    vocab: tensors.get('token_embd.weight')?.rows ?? number('vocab_size'),
+    maxContext: number('context_length'),
+    rmsEps: number('attention.layer_norm_rms_epsilon'),
+    ropeTheta: optional('rope.freq_base') ?? 10_000,
+    ropePairs,
+    tiedEmbedding: !tensors.has('output.weight'),
+  }
+}

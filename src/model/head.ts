@@ -1,0 +1,88 @@
+/** The end of a model: from rows of the residual stream to logits, a few rows at a time. */
+import type { Backend, Shortlist, Tensor, Weight } from '../backend/backend.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { ModelArchive, ModelSpec } from '../base/model.ts'
+import { maskTokenless, paddingOf } from './tokenless.ts'
+
+/** Says whether logits are valid until the next that are lent, or for good. */
+export type Lending = 'lent' | 'own'
+
+export interface HeadParts {
+  readonly backend: Backend
+  readonly archive: Pick<ModelArchive, 'config' | 'tokenless'>
+  readonly spec: ModelSpec
+  readonly norm: Tensor // (1, hidden)
+  /** (vocab, hidden), in one part or several. */
+  readonly weights: readonly Weight[]
+  readonly last: Tensor // (rows, hidden): the rows at hand, normed
+  readonly logits: Tensor // (rows, vocab)
+}
+
+export class Head {
+  readonly #parts: HeadParts
+  /** The first columns of the logits, up to the last that has a token. */
+  readonly #named: Tensor
+  /** Logits of a pass whose caller needs them only until the next: half a megabyte a token would be left to the collector. */
+  #lent = new Float32Array(0)
+  /**
+   * Entries of the longest list that `shortlists` makes; undefined if reading all logits costs as little, and if rows without a
+   * token lie among the others, so that a list might hold one.
+   */
+  readonly longest: number | undefined
+
+  constructor(parts: HeadParts) {
+    const { backend, logits } = parts
+    const { config, tokenless } = parts.archive
+    this.#parts = parts
+    const padding = paddingOf(tokenless, config.vocab)
+    const named = config.vocab - padding
+    this.#named = backend.columns(logits, 0, named)
+    const longest = backend.shortlists?.longest
+    this.longest = tokenless.length > padding || longest === undefined ? undefined : Math.min(longest, named)
+  }
+
+  /** The logits of rows `picked` of `states`, (picked, vocab): -Infinity for what is not a token. */
+  async logits(states: Tensor, picked: readonly number[], lending: Lending): Promise<Float32Array> {
+    const { backend, archive, logits } = this.#parts
+    const { vocab } = archive.config
+    const all = this.#room(picked.length * vocab, lending)
+    await this.#score(states, picked, (rows, from) => backend.read(logits, rows, all.subarray(from * vocab)))
+    for (let row = 0; row < picked.length; row++) maskTokenless(all.subarray(row * vocab, (row + 1) * vocab), archive)
+    return all
+  }
+
+  /** The best `count` logits of each of the rows `picked` of `states`. */
+  async shortlists(states: Tensor, picked: readonly number[], count: number): Promise<Shortlist[]> {
+    const { build, shortlists } = this.#parts.backend
+    if (!shortlists) throw new ForetokenError('internal', `${build} makes no shortlists`)
+    const all: Shortlist[] = []
+    await this.#score(states, picked, async (rows) => {
+      for (const list of await shortlists.of(this.#named, rows, count)) all.push(list)
+    })
+    return all
+  }
+
+  /** Makes the logits of as many rows as there is room for at once; `read` reads the first `rows`, those of `picked` from `from` on. */
+  async #score(
+    states: Tensor,
+    picked: readonly number[],
+    read: (rows: number, from: number) => Promise<unknown>,
+  ): Promise<void> {
+    const { backend, spec, norm, weights, last, logits } = this.#parts
+    const { rmsEps, logitScale } = spec
+    for (let from = 0; from < picked.length; from += logits.rows) {
+      const rows = picked.slice(from, from + logits.rows)
+      backend.gatherRows(last, states, rows)
+      backend.rmsNorm(last, last, norm, rmsEps, rows.length)
+      backend.matmul(logits, last, weights, rows.length)
+      if (logitScale !== 1) backend.scale(logits, logitScale, rows.length)
+      await read(rows.length, from)
+    }
+  }
+
+  #room(values: number, lending: Lending): Float32Array {
+    if (lending === 'own') return new Float32Array(values)
+    if (this.#lent.length < values) this.#lent = new Float32Array(values)
+    return this.#lent.subarray(0, values)
+  }
+}

@@ -1,0 +1,152 @@
+/** A layer as the forward runs it: its recipe with its weights; and the buffers and limits that all layers need. */
+import type { Backend, Limits, Tensor, Weight } from '../backend/backend.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { LayerSpec, ModelConfig, ModelSpec, RopeSpec } from '../base/model.ts'
+import { type KeyBalance, queryFactors } from './key-balance.ts'
+import type { LoadedWeights } from './load.ts'
+
+export interface Layer extends LayerSpec {
+  /** Index of its rotation among those of the model; undefined for a layer that has none. */
+  readonly turn: number | undefined
+  readonly attnNorm: Tensor | undefined // (1, hidden)
+  readonly q: Weight // (heads * headDim, hidden)
+  readonly k: Weight // (kvHeads * headDim, hidden)
+  readonly v: Weight // (kvHeads * headDim, hidden)
+  readonly qBias: Tensor | undefined
+  readonly kBias: Tensor | undefined
+  readonly vBias: Tensor | undefined
+  readonly qNorm: Tensor | undefined // (1, headDim)
+  readonly kNorm: Tensor | undefined // (1, headDim)
+  readonly balance: Balance | undefined
+  readonly o: Weight // (hidden, heads * headDim)
+  readonly oBias: Tensor | undefined
+  readonly attnOutNorm: Tensor | undefined // (1, hidden)
+  readonly ffnNorm: Tensor | undefined // (1, hidden)
+  readonly gate: Weight // (intermediate, hidden)
+  readonly up: Weight // (intermediate, hidden)
+  readonly down: Weight // (hidden, intermediate)
+  readonly ffnOutNorm: Tensor | undefined // (1, hidden)
+}
+
+/** A layer's `KeyBalance` in the backend. */
+export interface Balance {
+  readonly kOffset: Tensor // (1, kvHeads * headDim)
+  readonly kFactors: Tensor // (1, kvHeads * headDim)
+  readonly qFactors: Tensor // (1, heads * headDim)
+}
+
+/**
+ * Joins the recipe of each layer with its weights and what pages hold of its K. Throws `bad_model` for a weight that is missing.
+ */
+export function layersOf(
+  backend: Backend,
+  spec: ModelSpec,
+  weights: LoadedWeights,
+  balances: readonly (KeyBalance | undefined)[],
+): Layer[] {
+  const ropes = ropesOf(spec)
+  return spec.layers.map((layer, index): Layer => {
+    const matrix = (name: string) => weights.matrix(`layers.${index}.${name}`)
+    const vector = (wanted: boolean, name: string) => (wanted ? weights.vector(`layers.${index}.${name}`) : undefined)
+    const { norms, biases, headNorms, rope, heads } = layer
+    const balance = balances[index]
+    return {
+      ...layer,
+      turn: rope && ropes.indexOf(rope),
+      attnNorm: vector(norms.beforeAttention, 'attnNorm'),
+      q: matrix('q'),
+      k: matrix('k'),
+      v: matrix('v'),
+      qBias: vector(biases.qkv, 'qBias'),
+      kBias: vector(biases.qkv, 'kBias'),
+      vBias: vector(biases.qkv, 'vBias'),
+      qNorm: vector(headNorms, 'qNorm'),
+      kNorm: vector(headNorms, 'kNorm'),
+      balance: balance && {
+        kOffset: backend.vector(balance.offset),
+        kFactors: backend.vector(balance.factors),
+        qFactors: backend.vector(queryFactors(balance.factors, heads, spec.headDim)),
+      },
+      o: matrix('o'),
+      oBias: vector(biases.output, 'oBias'),
+      attnOutNorm: vector(norms.afterAttention, 'attnOutNorm'),
+      ffnNorm: vector(norms.beforeMlp, 'ffnNorm'),
+      gate: matrix('gate'),
+      up: matrix('up'),
+      down: matrix('down'),
+      ffnOutNorm: vector(norms.afterMlp, 'ffnOutNorm'),
+    }
+  })
+}
+
+/** The rotations of the layers, each once: a family gives layers that turn alike one object. */
+export function ropesOf({ layers }: ModelSpec): readonly RopeSpec[] {
+  return [...new Set(layers.flatMap(({ rope }) => rope ?? []))]
+}
+
+/** The limits of passes of `tokens` with products of up to `inputs` beside the model's own. */
+export function limitsOf(
+  { hidden, intermediate, heads, headDim }: ModelConfig,
+  spec: ModelSpec,
+  { tokens, inputs, pageEntries }: { tokens: number; inputs: number; pageEntries?: number | undefined },
+): Limits {
+  const { layers } = spec
+  return {
+    tokens,
+    maxK: Math.max(hidden, intermediate, heads * headDim, inputs),
+    headDim,
+    groups: [...new Set(layers.map((layer) => layer.heads / layer.kvHeads))],
+    recipe: { attention: layers.map(({ attention }) => attention), ropes: ropesOf(spec) },
+    ...(pageEntries !== undefined && { pageEntries }),
+  }
+}
+
+export interface BufferSizes {
+  /** Tokens of a pass. */
+  readonly passTokens: number
+  /** Rows of logits at once. */
+  readonly logitRows: number
+}
+
+/** The activations of a pass: (rows, columns) of each tensor. */
+export function buffersOf(config: ModelConfig, spec: ModelSpec, { passTokens, logitRows }: BufferSizes) {
+  const { hidden, intermediate, heads, kvHeads, headDim, vocab } = config
+  // What attention gives is put there, if it is not added to the residual stream at once.
+  const aside = spec.layers.some((layer) => !addsAtOnce(layer)) ? hidden : 0
+  return {
+    x: [passTokens, hidden],
+    h: [passTokens, Math.max(hidden, heads * headDim)],
+    wide: [passTokens, Math.max((heads + 2 * kvHeads) * headDim, 2 * intermediate, aside)],
+    last: [logitRows, hidden],
+    logits: [logitRows, vocab],
+  } as const
+}
+
+/** Bytes of the activations of a pass. */
+export function activationBytes(config: ModelConfig, spec: ModelSpec, sizes: BufferSizes): number {
+  return Object.values(buffersOf(config, spec, sizes)).reduce((sum, [rows, cols]) => sum + rows * cols * 4, 0)
+}
+
+/** Returns true if the halves of a layer may be added to the residual stream by the products themselves. */
+export function addsAtOnce({ norms, biases, residualScale }: LayerSpec): boolean {
+  return !norms.afterAttention && !norms.afterMlp && !biases.output && residualScale === 1
+}
+
+/** Throws `unsupported`, by its name, for a part of a recipe that the forward does not compute. */
+export function checkSpec({ family, logitSoftCap }: ModelSpec): void {
+  if (logitSoftCap !== undefined)
+    throw new ForetokenError(
+      'unsupported',
+      `a ${family} model with logitSoftCap ${logitSoftCap}: it is not computed; use a model without it`,
+    )
+}
+
+/** Throws `unsupported` for layers that see a part of the context only. */
+export function requireWholeContext({ family, layers }: ModelSpec, what: string): void {
+  const window = layers.find(({ attention }) => attention.window !== undefined)?.attention.window
+  if (window !== undefined)
+    throw new ForetokenError(
+      'unsupported',
+      `${what} needs layers that see the whole context, and this ${family} model has some that see ${window} tokens`,
+    )
+}

@@ -1,0 +1,38 @@
+/** The layout of a page is computed once, and is that of the Rust core. */
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { loadWasm } from '../../node/wasm.ts'
+import { kvTypeIds } from '../../src/backend/wasm/abi.ts'
+import { selectCore } from '../../src/backend/wasm/select.ts'
+import { type KvType, pageLayout } from '../../src/base/kv.ts'
+
+const { kernels } = await selectCore(await loadWasm('simd128'), 'simd128', false)
+
+test('every layer takes what the core says, one behind the other', () => {
+  fc.assert(
+    fc.property(
+      fc.constantFrom<KvType>('f32', 'f16', 'int8'),
+      fc.integer({ min: 1, max: 32 }),
+      fc.array(fc.integer({ min: 1, max: 16 }), { minLength: 1, maxLength: 8 }),
+      (type, eighths, heads) => {
+        const headDim = eighths * 8
+        const { layers, bytes } = pageLayout({ headDim, layers: heads.map((kvHeads) => ({ kvHeads })) }, type)
+        let at = 0
+        for (const [index, kvHeads] of heads.entries()) {
+          const own = kernels.kv_layer_bytes(kvTypeIds[type], kvHeads, headDim)
+          expect(layers[index]).toEqual({ at, bytes: own, kvHeads })
+          at += own
+        }
+        expect(bytes).toBe(at)
+      },
+    ),
+  )
+})
+
+test('a pool refuses a core that lays pages out otherwise', async () => {
+  const { WasmKvPool } = await import('../../src/backend/wasm/kv-pool.ts')
+  const { arena } = await selectCore(await loadWasm('simd128'), 'simd128', false)
+  const other = { ...kernels, kv_layer_bytes: () => 64 }
+  const spec = { type: 'f16', layers: 2, kvHeads: 2, headDim: 16 } as const
+  expect(() => new WasmKvPool(arena, other, spec)).toThrow(/takes 2048 bytes here and 64 in the core/)
+})

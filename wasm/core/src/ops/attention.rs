@@ -1,0 +1,249 @@
+//! Causal attention of packed segments over KV pages, grouped KV heads, one pass over the keys (online softmax).
+//!
+//! A unit of work is (segment, KV head, query tile): some tokens with all query heads that share the KV head, so their
+//! rows read each key once. Keys come in blocks of 128, aligned to absolute positions; f16 and int8 blocks are expanded to
+//! f32 once and serve all rows of the unit. Rows go in quads: a score tile is 4 rows x 8 keys, an output tile 4 rows x 8
+//! dimensions, 8 accumulators either way (more make V8 spill).
+//!
+//! A row's arithmetic depends on its own q and on the positions of its keys alone: not on the rows beside it, nor on how
+//! a prompt is cut into passes. So packing, chunking and prefix reuse change no bit.
+mod block;
+mod tiles;
+
+use super::kv::{Layout, PAGE};
+use crate::simd::floats::Floats;
+
+/// Keys in a block.
+pub const BLOCK: usize = 128;
+/// Query rows in a unit, at most, unless one token has more. Their q and output stay in the second-level cache.
+const ROWS: usize = 192;
+
+pub struct Args {
+    /// (tokens, heads * head_dim), `out_stride` apart.
+    pub out: *mut f32,
+    pub out_stride: usize,
+    /// Query 0 of token 0; tokens are `q_stride` apart.
+    pub q: *const f32,
+    pub q_stride: usize,
+    pub heads: usize,
+    pub layout: Layout,
+    pub layer_base: *const u8,
+    pub page_bytes: usize,
+    /// {start, length, past, first entry of the page table} per segment.
+    pub segments: *const [u32; 4],
+    pub segment_count: usize,
+    pub page_table: *const u32,
+    pub scale: f32,
+    /// Keys that a query sees, its own included; 0 for all before it.
+    pub window: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Segment {
+    start: usize,
+    length: usize,
+    past: usize,
+    pages: *const u32,
+}
+
+impl Args {
+    fn group(&self) -> usize {
+        self.heads / self.layout.kv_heads
+    }
+
+    fn segment(&self, index: usize) -> Segment {
+        // SAFETY: the caller of the kernel vouches for `segment_count` segments and their page lists.
+        unsafe {
+            let [start, length, past, table] = *self.segments.add(index);
+            let pages = self.page_table.add(table as usize);
+            Segment { start: start as usize, length: length as usize, past: past as usize, pages }
+        }
+    }
+
+    /// Keys that a query sees of the `before` that lie before it or are its own.
+    fn keys(&self, before: usize) -> usize {
+        if self.window == 0 { before } else { before.min(self.window) }
+    }
+
+    /// Number of units, and the smallest number of them worth handing to a thread.
+    pub fn units(&self) -> (usize, usize) {
+        let tile = tile_tokens(self.group());
+        let mut units = 0;
+        let mut work = 0;
+        for index in 0..self.segment_count {
+            let Segment { length, past, .. } = self.segment(index);
+            units += length.div_ceil(tile) * self.layout.kv_heads;
+            work += length * self.keys(past + length);
+        }
+        // About 5 microseconds at 40 GFLOP/s.
+        let worth = 50_000 * units;
+        (units, (worth / (work * self.heads * self.layout.head_dim).max(1)).max(1))
+    }
+}
+
+/// Tokens in a unit.
+fn tile_tokens(group: usize) -> usize {
+    (ROWS / group.max(1)).max(1)
+}
+
+/// Rows in a unit, whole quads.
+fn tile_rows(group: usize) -> usize {
+    (tile_tokens(group) * group).div_ceil(4).saturating_mul(4)
+}
+
+/// Bytes of scratch that a thread needs.
+pub fn scratch_bytes(head_dim: usize, group: usize) -> u64 {
+    let [rows, block, dim] = [tile_rows(group) as u64, BLOCK as u64, head_dim as u64];
+    let rest = 2 * rows + 4 * block + 2 * block;
+    (2 * (rows + block)).saturating_mul(dim).saturating_add(rest).saturating_mul(4)
+}
+
+/// Does units `lo..hi`; late tiles, the heavy ones, come first within a segment.
+///
+/// # Safety
+/// All that `args` points to is as described there, and the scratch is `scratch_bytes` long.
+pub unsafe fn body<I: Floats>(args: &Args, lo: usize, hi: usize, scratch: *mut u8) {
+    let kv_heads = args.layout.kv_heads;
+    let tile = tile_tokens(args.group());
+    let mut first = 0;
+    for index in 0..args.segment_count {
+        let segment = args.segment(index);
+        let tiles = segment.length.div_ceil(tile);
+        let end = first + tiles * kv_heads;
+        for unit in lo.max(first)..hi.min(end) {
+            let from = (tiles - 1 - (unit - first) / kv_heads) * tile;
+            let head = (unit - first) % kv_heads;
+            let tokens = tile.min(segment.length - from);
+            // SAFETY: as for this function.
+            unsafe { Unit { args, segment, head, from, tokens }.run::<I>(scratch.cast()) };
+        }
+        first = end;
+    }
+}
+
+/// Tokens `from..from + tokens` of a segment against KV head `head`.
+struct Unit<'a> {
+    args: &'a Args,
+    segment: Segment,
+    head: usize,
+    from: usize,
+    tokens: usize,
+}
+
+/// Where a unit keeps its things; `rows` is whole quads, and a quad's rows lie side by side.
+struct Scratch {
+    /// (rows / 4, head_dim, 4), times the scale and log2(e).
+    q: *mut f32,
+    /// (rows / 4, head_dim / 8, 4, 8), not yet divided by `sum`.
+    out: *mut f32,
+    /// Largest score so far, per row.
+    max: *mut f32,
+    /// Sum of e^(score - max) so far, per row.
+    sum: *mut f32,
+    /// (4, BLOCK): a quad's scores, then weights.
+    scores: *mut f32,
+    /// Room for an expanded block.
+    expanded: *mut f32,
+}
+
+impl Unit<'_> {
+    unsafe fn run<I: Floats>(&self, scratch: *mut f32) {
+        let head_dim = self.args.layout.head_dim;
+        let rows = self.tokens * self.args.group();
+        let quads = rows.div_ceil(4);
+        let most = tile_rows(self.args.group());
+        // SAFETY: the layout is the one `scratch_bytes` counts.
+        unsafe {
+            let q = scratch;
+            let out = q.add(most * head_dim);
+            let max = out.add(most * head_dim);
+            let sum = max.add(most);
+            let scores = sum.add(most);
+            let expanded = scores.add(4 * BLOCK);
+            let scratch = Scratch { q, out, max, sum, scores, expanded };
+            self.pack::<I>(&scratch, quads * 4);
+            let last = self.position(rows - 1);
+            // Blocks before the first row's window are before all windows.
+            let first = self.hidden(0) / BLOCK * BLOCK;
+            for start in (first..=last).step_by(BLOCK) {
+                let keys = BLOCK.min(last + 1 - start);
+                let block = block::load::<I>(self.args, &self.segment, self.head, start / PAGE, keys, scratch.expanded);
+                for quad in 0..quads {
+                    let row = |i: usize| (quad * 4 + i).min(rows - 1);
+                    let within = |position: usize| position.saturating_sub(start).min(BLOCK);
+                    let hidden = core::array::from_fn(|i| within(self.hidden(row(i))));
+                    let visible = core::array::from_fn(|i| within(self.position(row(i)) + 1));
+                    tiles::quad::<I>(&scratch, &block, quad, head_dim, hidden, visible);
+                }
+            }
+            self.unpack::<I>(&scratch, rows);
+        }
+    }
+
+    /// The position in its sequence of the token of row `row`.
+    fn position(&self, row: usize) -> usize {
+        self.segment.past + self.from + row / self.args.group()
+    }
+
+    /// Positions before the window of row `row`.
+    fn hidden(&self, row: usize) -> usize {
+        let seen = self.position(row) + 1;
+        seen - self.args.keys(seen)
+    }
+
+    /// Columns of row `row` in q and out, and its token in the pass.
+    fn place(&self, row: usize) -> (usize, usize) {
+        let group = self.args.group();
+        let token = self.segment.start + self.from + row / group;
+        (token, (self.head * group + row % group) * self.args.layout.head_dim)
+    }
+
+    /// Gathers q into quads, and clears the state. Rows past the last repeat it; nobody reads their results.
+    unsafe fn pack<I: Floats>(&self, to: &Scratch, rows: usize) {
+        let Args { q, q_stride, scale, .. } = *self.args;
+        let head_dim = self.args.layout.head_dim;
+        let real = self.tokens * self.args.group();
+        // Scores are kept as powers of two, which are a multiplication cheaper than powers of e.
+        let scale = I::splat(scale * core::f32::consts::LOG2_E);
+        for quad in (0..rows).step_by(4) {
+            let from: [*const f32; 4] = core::array::from_fn(|i| {
+                let (token, column) = self.place((quad + i).min(real - 1));
+                q.wrapping_add(token * q_stride + column)
+            });
+            // SAFETY: q has these tokens and columns; scratch has room for `rows` rows.
+            unsafe {
+                for d in (0..head_dim).step_by(4) {
+                    let [a, b, c, e] = from.map(|row| I::mul(I::load(row.add(d)), scale));
+                    let (low, high) = I::zip(a, c);
+                    let (low_2, high_2) = I::zip(b, e);
+                    let (first, second) = I::zip(low, low_2);
+                    let (third, fourth) = I::zip(high, high_2);
+                    for (i, column) in [first, second, third, fourth].into_iter().enumerate() {
+                        I::store(to.q.add(quad * head_dim + (d + i) * 4), column);
+                    }
+                }
+                I::store(to.max.add(quad), I::splat(f32::NEG_INFINITY));
+                I::store(to.sum.add(quad), I::splat(0.0));
+            }
+        }
+        // SAFETY: as above.
+        unsafe { to.out.write_bytes(0, rows * head_dim) };
+    }
+
+    /// Divides by the sums and writes the rows out.
+    unsafe fn unpack<I: Floats>(&self, from: &Scratch, rows: usize) {
+        let head_dim = self.args.layout.head_dim;
+        for row in 0..rows {
+            let (token, column) = self.place(row);
+            // SAFETY: out has this token and these columns; scratch holds `rows` rows.
+            unsafe {
+                let inverse = I::splat(1.0 / *from.sum.add(row));
+                let packed = from.out.add(row / 4 * 4 * head_dim + row % 4 * 8);
+                let to = self.args.out.add(token * self.args.out_stride + column);
+                for d in (0..head_dim).step_by(4) {
+                    I::store(to.add(d), I::mul(I::load(packed.add(d / 8 * 32 + d % 8)), inverse));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Whole rows: gathering, adding a bias, adding what is scaled.
+use crate::simd::floats::Floats;
+
+/// out (units, cols) = x[ids]. A unit is a row of `out`.
+pub struct GatherArgs {
+    pub out: *mut f32,
+    pub out_stride: usize,
+    pub x: *const f32,
+    pub x_stride: usize,
+    pub ids: *const u32,
+    pub cols: usize,
+}
+
+/// # Safety
+/// `ids[lo..hi]` are rows of `x`; `out` does not overlap `x`.
+pub unsafe fn gather(args: &GatherArgs, lo: usize, hi: usize, _: *mut u8) {
+    for row in lo..hi {
+        // SAFETY: as for this function.
+        unsafe {
+            let from = args.x.add(*args.ids.add(row) as usize * args.x_stride);
+            args.out.add(row * args.out_stride).copy_from_nonoverlapping(from, args.cols);
+        }
+    }
+}
+
+/// x (rows, n) += y, rows of `y` being `y_stride` apart; 0 adds one row to all. A unit is a row.
+pub struct AddArgs {
+    pub x: *mut f32,
+    pub x_stride: usize,
+    pub y: *const f32,
+    pub y_stride: usize,
+    pub n: usize,
+}
+
+/// # Safety
+/// Rows `lo..hi` are as described.
+pub unsafe fn add<I: Floats>(args: &AddArgs, lo: usize, hi: usize, _: *mut u8) {
+    let whole = args.n / 4 * 4;
+    for row in lo..hi {
+        // SAFETY: as for this function.
+        unsafe {
+            let x = args.x.add(row * args.x_stride);
+            let y = args.y.add(row * args.y_stride);
+            for i in (0..whole).step_by(4) {
+                I::store(x.add(i), I::add(I::load(x.add(i)), I::load(y.add(i))));
+            }
+            for i in whole..args.n {
+                *x.add(i) += *y.add(i);
+            }
+        }
+    }
+}
+
+/// out (rows, n) = keep * out + scale * x. A unit is a row; `x` may be `out`.
+pub struct ScaleAddArgs {
+    pub out: *mut f32,
+    pub out_stride: usize,
+    pub x: *const f32,
+    pub x_stride: usize,
+    pub n: usize,
+    pub keep: f32,
+    pub scale: f32,
+}
+
+/// # Safety
+/// Rows `lo..hi` are as described.
+pub unsafe fn scale_add<I: Floats>(args: &ScaleAddArgs, lo: usize, hi: usize, _: *mut u8) {
+    let whole = args.n / 4 * 4;
+    let (keep, scale) = (I::splat(args.keep), I::splat(args.scale));
+    for row in lo..hi {
+        // SAFETY: as for this function.
+        unsafe {
+            let out = args.out.add(row * args.out_stride);
+            let x = args.x.add(row * args.x_stride);
+            for i in (0..whole).step_by(4) {
+                I::store(out.add(i), I::add(I::mul(I::load(out.add(i)), keep), I::mul(I::load(x.add(i)), scale)));
+            }
+            for i in whole..args.n {
+                *out.add(i) = *out.add(i) * args.keep + *x.add(i) * args.scale;
+            }
+        }
+    }
+}

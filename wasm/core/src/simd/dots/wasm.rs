@@ -1,0 +1,447 @@
+//! The integer products in v128. Five ways, one result:
+//!
+//! | type | needs | second operand of the product |
+//! |---|---|---|
+//! | `Relaxed` | relaxed dot | weights in 0..127: u4, where every lowering is exact |
+//! | `Unsigned` | an engine that reads it as unsigned | activations + 128; sums begin at -128 * sum of weights |
+//! | `Signed` | an engine that reads it as signed | activations |
+//! | `Narrow` | relaxed dot | weights in 0..15; pairs of products are added up in i16, which 32 k cannot overflow |
+//! | `Wide` | nothing | activations in i16, weights in i16 |
+//!
+//! `Relaxed` is the fastest where the engine has one instruction for it; where it has not (x86 without VNNI: three
+//! instructions), `Narrow` needs two.
+use super::{Dots, Sums};
+use crate::simd::floats::Wasm;
+use core::arch::wasm32::*;
+
+/// # Safety
+/// 32 floats are readable at `x`, 32 bytes writable at `q`.
+#[inline(always)]
+unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> v128 {
+    // Adding 1.5 * 2^23 leaves the nearest integer, ties to even, in the low bits: cheaper than rounding and converting.
+    let round = f32x4_splat(core::hint::black_box(super::ROUND));
+    let inverse = f32x4_splat(inverse);
+    let mut sum = i32x4_splat(0);
+    for half in 0..2 {
+        // SAFETY: as above.
+        unsafe {
+            let four = |i: usize| {
+                let x = f32x4_mul(v128_load(x.add(half * 16 + i * 4).cast()), inverse);
+                i32x4_sub(f32x4_add(x, round), round)
+            };
+            let low = i16x8_narrow_i32x4(four(0), four(1));
+            let high = i16x8_narrow_i32x4(four(2), four(3));
+            let bytes = i8x16_narrow_i16x8(low, high);
+            v128_store(q.add(half * 16).cast(), bytes);
+            sum = i32x4_add(sum, i32x4_extadd_pairwise_i16x8(i16x8_extadd_pairwise_i8x16(bytes)));
+        }
+    }
+    sum
+}
+
+/// What would be constants in the code: V8 builds each known constant anew at every use, by three instructions, so
+/// these come from memory that the compiler knows nothing of.
+#[derive(Clone, Copy)]
+pub struct Constants {
+    /// 15 in every byte.
+    low: v128,
+    /// Sign and size of a sign-extended half that was shifted left by 13.
+    half: v128,
+    /// 2^112: what is between the exponents of a half and a float.
+    rebias: v128,
+}
+
+impl Constants {
+    #[inline(always)]
+    fn load() -> Self {
+        static TABLE: [u32; 3] = [0x0f0f_0f0f, 0x8fff_e000, 0x7780_0000];
+        let [low, half, rebias] = core::hint::black_box(&TABLE).map(|word| u32x4_splat(word));
+        Self { low, half, rebias }
+    }
+
+    /// # Safety
+    /// 8 halves are readable at `from`.
+    #[inline(always)]
+    unsafe fn halves(self, from: *const u16) -> [v128; 2] {
+        // SAFETY: as above.
+        let halves = unsafe { v128_load(from.cast()) };
+        [i32x4_extend_low_i16x8(halves), i32x4_extend_high_i16x8(halves)]
+            .map(|bits| f32x4_mul(v128_and(i32x4_shl(bits, 13), self.half), self.rebias))
+    }
+
+    /// The high nibbles. Engines have no shift of bytes, and a shift of pairs of them with a mask is cheaper than theirs.
+    #[inline(always)]
+    fn high(self, bytes: v128) -> v128 {
+        v128_and(u16x8_shr(bytes, 4), self.low)
+    }
+}
+
+/// Nibbles to bytes: 8 steps of 16 bytes become 8 steps of 2 x 16.
+///
+/// # Safety
+/// 128 bytes are readable at `from`, 256 writable at `to`.
+#[cfg(target_feature = "relaxed-simd")]
+#[inline(always)]
+unsafe fn expand_u4(with: Constants, to: *mut u8, from: *const u8) {
+    for step in 0..8 {
+        // SAFETY: as above.
+        unsafe {
+            let bytes = v128_load(from.add(step * 16).cast());
+            v128_store(to.add(step * 32).cast(), v128_and(bytes, with.low));
+            v128_store(to.add(step * 32 + 16).cast(), with.high(bytes));
+        }
+    }
+}
+
+/// What all of them share: four lanes of i32, folded in `Wasm`'s floats.
+macro_rules! lanes {
+    () => {
+        type Float = Wasm;
+        type I = v128;
+        type Constants = Constants;
+
+        #[inline(always)]
+        fn constants() -> Constants {
+            Constants::load()
+        }
+        #[inline(always)]
+        unsafe fn halves(with: Constants, from: *const u16) -> [v128; 2] {
+            // SAFETY: as the trait asks; so below.
+            unsafe { with.halves(from) }
+        }
+        #[inline(always)]
+        fn zero() -> v128 {
+            i32x4_splat(0)
+        }
+        #[inline(always)]
+        fn float(sums: v128) -> v128 {
+            f32x4_convert_i32x4(sums)
+        }
+        #[inline(always)]
+        fn add_sums(a: v128, b: v128) -> v128 {
+            i32x4_add(a, b)
+        }
+        #[inline(always)]
+        unsafe fn load_sums(from: *const i32) -> v128 {
+            unsafe { v128_load(from.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn store_sums(to: *mut i32, sums: v128) {
+            unsafe { v128_store(to.cast(), sums) }
+        }
+        #[inline(always)]
+        fn transpose([a, b, c, d]: [v128; 4]) -> [v128; 4] {
+            let (low, high) = (i32x4_shuffle::<0, 4, 1, 5>(a, c), i32x4_shuffle::<2, 6, 3, 7>(a, c));
+            let (low_2, high_2) = (i32x4_shuffle::<0, 4, 1, 5>(b, d), i32x4_shuffle::<2, 6, 3, 7>(b, d));
+            [
+                i32x4_shuffle::<0, 4, 1, 5>(low, low_2),
+                i32x4_shuffle::<2, 6, 3, 7>(low, low_2),
+                i32x4_shuffle::<0, 4, 1, 5>(high, high_2),
+                i32x4_shuffle::<2, 6, 3, 7>(high, high_2),
+            ]
+        }
+        #[inline(always)]
+        unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> v128 {
+            unsafe { quantize(q, x, inverse) }
+        }
+    };
+}
+
+#[cfg(target_feature = "relaxed-simd")]
+pub struct Relaxed;
+#[cfg(target_feature = "relaxed-simd")]
+pub struct Unsigned;
+#[cfg(target_feature = "relaxed-simd")]
+pub struct Signed;
+pub struct Wide;
+
+/// The end of a loop that the compiler must not unroll.
+///
+/// LLVM's wasm backend nests a sum that is used once into the next one, so an unrolled outer product becomes one long
+/// chain of dependent dots for each accumulator, with every weight vector and activation splat alive at once: V8 then
+/// spills more often than it multiplies. In a loop each accumulator is carried from step to step, and the dots of one
+/// step are independent. On a core with a one-instruction dot this takes prefill from .47 to .70 of the dot's peak.
+/// `test/wasm-loops.test.ts` reads the built modules for it.
+#[inline(always)]
+fn kept(end: usize) -> usize {
+    core::hint::black_box(end)
+}
+
+/// The three that use the relaxed dot differ in the order of its operands and in what is done to activations.
+#[cfg(target_feature = "relaxed-simd")]
+macro_rules! relaxed_dots {
+    ($name:ident, $prepare:expr, $dot:expr, $offset:expr) => {
+        impl Dots for $name {
+            lanes!();
+            const EXPANDED: usize = 256;
+            const DIRECT_U4: usize = 8;
+
+            #[inline(always)]
+            unsafe fn expand_u4(with: Constants, to: *mut u8, from: *const u8) {
+                unsafe { expand_u4(with, to, from) }
+            }
+            #[inline(always)]
+            unsafe fn expand_i8(to: *mut u8, from: *const u8, correction: *mut i32) {
+                for half in 0..2 {
+                    let mut sums = [i32x4_splat(0); 2];
+                    for step in half * 4..half * 4 + 4 {
+                        for group in 0..2 {
+                            let at = step * 32 + group * 16;
+                            unsafe {
+                                let bytes = v128_load(from.add(at).cast());
+                                v128_store(to.add(at).cast(), bytes);
+                                sums[group] = i32x4_relaxed_dot_i8x16_i7x16_add(bytes, u8x16_splat(1), sums[group]);
+                            }
+                        }
+                    }
+                    for group in 0..2 {
+                        unsafe {
+                            let begin = i32x4_mul(sums[group], i32x4_splat($offset));
+                            v128_store(correction.add(half * 8 + group * 4).cast(), begin);
+                        }
+                    }
+                }
+            }
+            #[inline(always)]
+            unsafe fn dots<const R: usize>(
+                sums: &mut [Sums<Self>; R],
+                a: *const i8,
+                w: *const u8,
+                from: usize,
+                to: usize,
+            ) {
+                for step in from..kept(to) {
+                    unsafe {
+                        let low = v128_load(w.add(step * 32).cast());
+                        let upper = v128_load(w.add(step * 32 + 16).cast());
+                        for r in 0..R {
+                            let x = $prepare(v128_load32_splat(a.add((step * R + r) * 4).cast()));
+                            sums[r][0] = $dot(x, low, sums[r][0]);
+                            sums[r][1] = $dot(x, upper, sums[r][1]);
+                        }
+                    }
+                }
+            }
+            #[inline(always)]
+            unsafe fn dots_u4<const R: usize>(with: Constants, a: *const i8, w: *const u8) -> [Sums<Self>; R] {
+                let mut sums = [[i32x4_splat(0); 2]; R];
+                for step in 0..kept(8) {
+                    unsafe {
+                        let bytes = v128_load(w.add(step * 16).cast());
+                        let (low, high) = (v128_and(bytes, with.low), with.high(bytes));
+                        for r in 0..R {
+                            let x = v128_load32_splat(a.add((step * R + r) * 4).cast());
+                            sums[r][0] = i32x4_relaxed_dot_i8x16_i7x16_add(x, low, sums[r][0]);
+                            sums[r][1] = i32x4_relaxed_dot_i8x16_i7x16_add(x, high, sums[r][1]);
+                        }
+                    }
+                }
+                sums
+            }
+            #[inline(always)]
+            unsafe fn dots_i8<const R: usize>(_: Constants, a: *const i8, w: *const u8) -> [Sums<Self>; R] {
+                let mut sums = [[i32x4_splat(0); 2]; R];
+                unsafe { Self::dots::<R>(&mut sums, a, w, 0, 8) };
+                if $offset == 0 {
+                    return sums;
+                }
+                let mut weights = [i32x4_splat(0); 2];
+                for step in 0..kept(8) {
+                    for group in 0..2 {
+                        let bytes = unsafe { v128_load(w.add(step * 32 + group * 16).cast()) };
+                        weights[group] = i32x4_relaxed_dot_i8x16_i7x16_add(bytes, u8x16_splat(1), weights[group]);
+                    }
+                }
+                let begin = weights.map(|sum| i32x4_mul(sum, i32x4_splat($offset)));
+                sums.map(|sums| [i32x4_add(sums[0], begin[0]), i32x4_add(sums[1], begin[1])])
+            }
+        }
+    };
+}
+
+#[cfg(target_feature = "relaxed-simd")]
+relaxed_dots!(Relaxed, |x| x, |x, w, sums| i32x4_relaxed_dot_i8x16_i7x16_add(x, w, sums), 0);
+#[cfg(target_feature = "relaxed-simd")]
+relaxed_dots!(
+    Unsigned,
+    |x| v128_xor(x, u8x16_splat(0x80)),
+    |x, w, sums| i32x4_relaxed_dot_i8x16_i7x16_add(w, x, sums),
+    -128
+);
+#[cfg(target_feature = "relaxed-simd")]
+relaxed_dots!(Signed, |x| x, |x, w, sums| i32x4_relaxed_dot_i8x16_i7x16_add(w, x, sums), 0);
+
+/// For u4 weights only. A lane of i16 gets 8 pairs of products, each at most 2 * 15 * 128 = 3,840 in size: 30,720 in all.
+#[cfg(target_feature = "relaxed-simd")]
+pub struct Narrow;
+
+#[cfg(target_feature = "relaxed-simd")]
+impl Dots for Narrow {
+    lanes!();
+    const EXPANDED: usize = 256;
+    const DIRECT_U4: usize = 4;
+
+    #[inline(always)]
+    unsafe fn expand_u4(with: Constants, to: *mut u8, from: *const u8) {
+        unsafe { expand_u4(with, to, from) }
+    }
+    /// Never called: int8 weights would overflow.
+    unsafe fn expand_i8(_: *mut u8, _: *const u8, _: *mut i32) {
+        core::arch::wasm32::unreachable()
+    }
+    #[inline(always)]
+    unsafe fn dots<const R: usize>(sums: &mut [Sums<Self>; R], a: *const i8, w: *const u8, from: usize, to: usize) {
+        let mut pairs = [[i16x8_splat(0); 2]; R];
+        for step in from..kept(to) {
+            unsafe {
+                let low = v128_load(w.add(step * 32).cast());
+                let upper = v128_load(w.add(step * 32 + 16).cast());
+                for r in 0..R {
+                    let x = v128_load32_splat(a.add((step * R + r) * 4).cast());
+                    pairs[r][0] = i16x8_add(pairs[r][0], i16x8_relaxed_dot_i8x16_i7x16(x, low));
+                    pairs[r][1] = i16x8_add(pairs[r][1], i16x8_relaxed_dot_i8x16_i7x16(x, upper));
+                }
+            }
+        }
+        for r in 0..R {
+            for group in 0..2 {
+                sums[r][group] = i32x4_add(sums[r][group], i32x4_extadd_pairwise_i16x8(pairs[r][group]));
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn dots_u4<const R: usize>(with: Constants, a: *const i8, w: *const u8) -> [Sums<Self>; R] {
+        let mut pairs = [[i16x8_splat(0); 2]; R];
+        for step in 0..kept(8) {
+            unsafe {
+                let bytes = v128_load(w.add(step * 16).cast());
+                let (low, high) = (v128_and(bytes, with.low), with.high(bytes));
+                for r in 0..R {
+                    let x = v128_load32_splat(a.add((step * R + r) * 4).cast());
+                    pairs[r][0] = i16x8_add(pairs[r][0], i16x8_relaxed_dot_i8x16_i7x16(x, low));
+                    pairs[r][1] = i16x8_add(pairs[r][1], i16x8_relaxed_dot_i8x16_i7x16(x, high));
+                }
+            }
+        }
+        pairs.map(|pairs| pairs.map(|pairs| i32x4_extadd_pairwise_i16x8(pairs)))
+    }
+    /// Never called, as above.
+    unsafe fn dots_i8<const R: usize>(_: Constants, _: *const i8, _: *const u8) -> [Sums<Self>; R] {
+        core::arch::wasm32::unreachable()
+    }
+}
+
+/// 4 outputs x 4 k of bytes become 2 vectors of 4 outputs x 2 k of i16.
+///
+/// # Safety
+/// 32 bytes are writable at `to`.
+#[inline(always)]
+unsafe fn widen(to: *mut u8, bytes: v128) {
+    let pairs = i8x16_shuffle::<0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15>(bytes, bytes);
+    // SAFETY: as above.
+    unsafe {
+        v128_store(to.cast(), i16x8_extend_low_i8x16(pairs));
+        v128_store(to.add(16).cast(), i16x8_extend_high_i8x16(pairs));
+    }
+}
+
+/// Products of 4 k with 4 outputs: of pairs of neighbours, then summed to one lane an output.
+#[inline(always)]
+fn four_outputs(x: v128, w: v128) -> v128 {
+    // All 4 lanes of `x` are the same 4 k, so both halves of it are the same.
+    let x = i16x8_extend_low_i8x16(x);
+    let low = i32x4_dot_i16x8(x, i16x8_extend_low_i8x16(w));
+    let upper = i32x4_dot_i16x8(x, i16x8_extend_high_i8x16(w));
+    i32x4_add(i32x4_shuffle::<0, 2, 4, 6>(low, upper), i32x4_shuffle::<1, 3, 5, 7>(low, upper))
+}
+
+impl Dots for Wide {
+    lanes!();
+    /// (8 steps of 4 k, 2 groups of 4 outputs, 2 pairs of k, 4 outputs, 2 k) i16.
+    const EXPANDED: usize = 512;
+    const DIRECT_U4: usize = 1;
+
+    #[inline(always)]
+    unsafe fn expand_u4(with: Constants, to: *mut u8, from: *const u8) {
+        for step in 0..8 {
+            unsafe {
+                let bytes = v128_load(from.add(step * 16).cast());
+                widen(to.add(step * 64), v128_and(bytes, with.low));
+                widen(to.add(step * 64 + 32), with.high(bytes));
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn expand_i8(to: *mut u8, from: *const u8, correction: *mut i32) {
+        for at in 0..16 {
+            unsafe { widen(to.add(at * 32), v128_load(from.add(at * 16).cast())) };
+        }
+        for at in 0..4 {
+            unsafe { v128_store(correction.add(at * 4).cast(), i32x4_splat(0)) };
+        }
+    }
+    #[inline(always)]
+    unsafe fn dots<const R: usize>(sums: &mut [Sums<Self>; R], a: *const i8, w: *const u8, from: usize, to: usize) {
+        for step in from..kept(to) {
+            unsafe {
+                let at = a.add(step * 4 * R);
+                for first in (0..R).step_by(2) {
+                    // 4 k of two rows, or of the last one twice.
+                    let x = if first + 1 < R {
+                        i16x8_load_extend_i8x8(at.add(first * 4))
+                    } else {
+                        i16x8_extend_low_i8x16(v128_load32_splat(at.add(first * 4).cast()))
+                    };
+                    let pairs = [
+                        i32x4_shuffle::<0, 0, 0, 0>(x, x),
+                        i32x4_shuffle::<1, 1, 1, 1>(x, x),
+                        i32x4_shuffle::<2, 2, 2, 2>(x, x),
+                        i32x4_shuffle::<3, 3, 3, 3>(x, x),
+                    ];
+                    for (pair, x) in pairs.into_iter().enumerate() {
+                        let r = first + pair / 2;
+                        if r < R {
+                            for group in 0..2 {
+                                let at = step * 64 + group * 32 + (pair % 2) * 16;
+                                let product = i32x4_dot_i16x8(x, v128_load(w.add(at).cast()));
+                                sums[r][group] = i32x4_add(sums[r][group], product);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn dots_u4<const R: usize>(with: Constants, a: *const i8, w: *const u8) -> [Sums<Self>; R] {
+        let mut sums = [[i32x4_splat(0); 2]; R];
+        for step in 0..kept(8) {
+            unsafe {
+                let bytes = v128_load(w.add(step * 16).cast());
+                for (group, four) in [v128_and(bytes, with.low), with.high(bytes)].into_iter().enumerate() {
+                    for r in 0..R {
+                        let x = v128_load32_splat(a.add((step * R + r) * 4).cast());
+                        sums[r][group] = i32x4_add(sums[r][group], four_outputs(x, four));
+                    }
+                }
+            }
+        }
+        sums
+    }
+    #[inline(always)]
+    unsafe fn dots_i8<const R: usize>(_: Constants, a: *const i8, w: *const u8) -> [Sums<Self>; R] {
+        let mut sums = [[i32x4_splat(0); 2]; R];
+        for step in 0..kept(8) {
+            unsafe {
+                for group in 0..2 {
+                    let four = v128_load(w.add(step * 32 + group * 16).cast());
+                    for r in 0..R {
+                        let x = v128_load32_splat(a.add((step * R + r) * 4).cast());
+                        sums[r][group] = i32x4_add(sums[r][group], four_outputs(x, four));
+                    }
+                }
+            }
+        }
+        sums
+    }
+}
