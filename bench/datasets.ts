@@ -1,5 +1,7 @@
 /** Prompts to measure with: named sets in a data folder, a user's own file, or random lengths. */
+
 import { join } from 'node:path'
+import { defined } from '../src/base/at.ts'
 import { createRandom } from '../src/decode/random.ts'
 import { type Engine, ForetokenError } from '../src/index.ts'
 import { lognormalLengths, shuffled, uniformLengths } from './lengths.ts'
@@ -48,7 +50,7 @@ export interface DatasetOptions {
 export async function loadPrompts(engine: Engine, name: string, options: DatasetOptions): Promise<number[][]> {
   const lengths = drawnLengths(name, options)
   if (lengths) return randomPrompts(engine, lengths, options.seed)
-  const source = Object.hasOwn(sources, name) ? sources[name]! : { file: name, kind: 'chat' as const }
+  const source = Object.hasOwn(sources, name) ? defined(sources[name]) : { file: name, kind: 'chat' as const }
   const texts = await textsOf(source.file === name ? name : pathOf(name, source.file, options.folder))
   const prompts: number[][] = []
   for (const text of shuffled(texts, options.seed)) {

@@ -2,6 +2,7 @@
  * Measures decode speed: milliseconds per token of one sequence, at a given number of context
  * tokens.
  */
+import { defined } from '../src/base/at.ts'
 import type { Engine } from '../src/index.ts'
 import { type BenchOptions, promptOf } from './prefill.ts'
 import { round, type Sample, type Summary, summary, timed } from './stats.ts'
@@ -48,6 +49,6 @@ export async function benchDecode(engine: Engine, options: BenchOptions): Promis
 
 function argmax(logits: Float32Array): number {
   let best = 0
-  for (let id = 1; id < logits.length; id++) if (logits[id]! > logits[best]!) best = id
+  for (let id = 1; id < logits.length; id++) if (defined(logits[id]) > defined(logits[best])) best = id
   return best
 }

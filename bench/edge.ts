@@ -13,6 +13,7 @@
  *
  * The Worker is the deployed one, `edge/worker.ts` with its app, by the root's wrangler.toml.
  */
+
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -187,7 +188,8 @@ function ids(seed: number, length: number): number[] {
 async function firstToken(url: string, prompt: readonly number[], maxTokens: number): Promise<number> {
   const begun = performance.now()
   const answer = await completion(url, { prompt, max_tokens: maxTokens, stream: true })
-  const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader()
+  if (!answer.body) throw new Error(`the Worker answered ${answer.status} without a body`)
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader()
   let text = ''
   let first = 0
   for (;;) {

@@ -1,12 +1,15 @@
 /**
- * What grammars cost: the table of a vocabulary, compiling a schema, masks, and hostile grammars.
+ * Measures what grammars cost: the table of a vocabulary, compiling a schema, masks, and hostile
+ * grammars.
  *
- *   node bench/guide.ts MODEL.gguf
+ *     node bench/guide.ts MODEL.gguf
  */
+
 import { readFileSync } from 'node:fs'
 import { loadavg } from 'node:os'
 import { gzipSync } from 'node:zlib'
 import { fileSource } from '../node/file-source.ts'
+import { defined } from '../src/base/at.ts'
 import { openGguf } from '../src/model/gguf-archive.ts'
 import { createTokenizer } from '../src/tokens/tokenizer.ts'
 import { type GrammarKind, type Guide, instantiate } from '../wasm/dist/guide/guide.js'
@@ -19,13 +22,13 @@ const tokens = tokenizer.vocabSize
 const texts = Array.from({ length: tokens }, (_, id) => tokenizer.tokenBytes(id))
 const offsets = new Uint32Array(tokens + 1)
 texts.forEach((text, id) => {
-  offsets[id + 1] = offsets[id]! + text.length
+  offsets[id + 1] = defined(offsets[id]) + text.length
 })
 const bytes = Buffer.concat(texts)
 const special = Uint8Array.from(texts, (_, id) => Number(tokenizer.isSpecial(id)))
 const ends = Uint32Array.from(archive.tokenizer.eosIds)
 
-const load = () => loadavg()[0]!.toFixed(1)
+const load = () => defined(loadavg()[0]).toFixed(1)
 const wasm = readFileSync(new URL('../wasm/dist/guide/guide.wasm', import.meta.url))
 console.log(`guide.wasm ${wasm.length} bytes, ${gzipSync(wasm, { level: 9 }).length} gzip; load ${load()}`)
 
@@ -69,7 +72,7 @@ for (const round of ['first', 'second', 'third']) {
     matcher.commit(id)
   }
   times.sort((a, b) => a - b)
-  const at = (share: number) => times[Math.min(times.length - 1, Math.floor(times.length * share))]!.toFixed(3)
+  const at = (share: number) => defined(times[Math.min(times.length - 1, Math.floor(times.length * share))]).toFixed(3)
   console.log(`masks, ${round} answer: ${times.length}, median ${at(0.5)} ms, p99 ${at(0.99)} ms; load ${load()}`)
 }
 {

@@ -1,4 +1,6 @@
 /** Computes what a prefix cache could find at best, when prompts come one after another. */
+import { defined } from '../src/base/at.ts'
+import { ForetokenError } from '../src/base/errors.ts'
 
 export interface IdealHits {
   /** Total number of prompt tokens. */
@@ -49,7 +51,8 @@ function treeOf(prompts: readonly (readonly number[])[], pageTokens: number): No
     }
     return path
   })
-  for (let index = paths.length - 1; index >= 0; index--) for (const node of paths[index]!) node.uses.push(index)
+  for (let index = paths.length - 1; index >= 0; index--)
+    for (const node of defined(paths[index])) node.uses.push(index)
   return paths
 }
 
@@ -69,9 +72,9 @@ function found(
   for (const path of paths) for (const node of path) Object.assign(node, { held: false, heldChildren: 0, lastUse: -1 })
   let hits = 0
   paths.forEach((path, now) => {
-    const usable = Math.floor((prompts[now]!.length - 1) / pageTokens)
+    const usable = Math.floor((defined(prompts[now]).length - 1) / pageTokens)
     let known = 0
-    while (known < path.length && path[known]!.held) known++
+    while (known < path.length && defined(path[known]).held) known++
     hits += Math.min(known, usable) * pageTokens
     // The deepest node counts as used first, so that leaves are the oldest of their path.
     path.forEach((node, depth) => {
@@ -90,15 +93,16 @@ function found(
         const bad = badness(node, now)
         if (bad > worstBadness) [worst, worstBadness] = [node, bad]
       }
-      worst!.held = false
-      held.delete(worst!)
-      if (worst!.parent) worst!.parent.heldChildren--
+      if (!worst) throw new ForetokenError('internal', 'every held page has a child that is held')
+      worst.held = false
+      held.delete(worst)
+      if (worst.parent) worst.parent.heldChildren--
     }
   })
   return hits
 }
 
 function nextUse(node: Node, now: number): number {
-  while (node.uses.length > 0 && node.uses.at(-1)! <= now) node.uses.pop()
+  while (node.uses.length > 0 && defined(node.uses.at(-1)) <= now) node.uses.pop()
   return node.uses.at(-1) ?? Infinity
 }

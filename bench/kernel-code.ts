@@ -1,17 +1,20 @@
 /**
  * Shows the inner loops of the kernels: what a module says, and what V8 makes of it.
  *
- *   node bench/kernel-code.ts [NAME.wasm]              chains, vectors alive and handed on, from the module's bytes
- *   node bench/kernel-code.ts --engine [NAME.wasm]     products and spills in the machine code of the optimised products
+ *     node bench/kernel-code.ts [NAME.wasm]              chains, vectors alive and handed on
+ *     node bench/kernel-code.ts --engine [NAME.wasm]     products and spills in V8's machine code
  *
- * `test/wasm-loops.test.ts` holds the first; the second is for whoever works on a kernel.
+ * The first reads the module's bytes, and `test/wasm-loops.test.ts` holds it. The second is a tool
+ * for work on a kernel.
  */
+
 import { spawnSync } from 'node:child_process'
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { defined } from '../src/base/at.ts'
 import { multiplyingLoops } from './wasm-loops.ts'
 
 const { values, positionals } = parseArgs({
@@ -33,12 +36,13 @@ else
     )
   }
 
-/** Runs the products until they are optimised, in a process that prints what it makes. */
+/** Runs the products until they are optimised, in a process that prints its machine code. */
 function engine(): void {
   const bench = fileURLToPath(new URL('kernels.ts', import.meta.url))
   const args = ['--print-wasm-code', bench, '--rows', values.rows, '--type', values.type, '--rounds', '60', file]
   if (values.lowering !== undefined) args.push('--lowering', values.lowering)
-  // By way of a file: V8 prints from several threads, and what a pipe has not taken when the process ends is lost.
+  // Through a file, because V8 prints from several threads, and text that a pipe has not taken when
+  // the process ends is lost.
   const folder = mkdtempSync(join(tmpdir(), 'foretoken-code-'))
   const printed = join(folder, 'code.txt')
   const out = openSync(printed, 'w')
@@ -52,7 +56,7 @@ function engine(): void {
     const name = /^index: (\d+)/m.exec(text)?.[1]
     const lines = text.split('\n').flatMap((line) => {
       const found = /^0x[0-9a-f]+\s+([0-9a-f]+)\s+[0-9a-f]+\s+(.*)$/.exec(line)
-      return found ? [{ at: Number.parseInt(found[1]!, 16), code: found[2]! }] : []
+      return found ? [{ at: Number.parseInt(defined(found[1]), 16), code: defined(found[2]) }] : []
     })
     for (const loop of loopsOf(lines)) {
       const count = (pattern: RegExp) => loop.filter(({ code }) => pattern.test(code)).length
@@ -60,19 +64,22 @@ function engine(): void {
       if (products < 2) continue
       const spills = count(/^vmov\w+ (xmm\d+,)?\[rbp-/)
       console.log(
-        `function ${name} loop at ${loop[0]!.at.toString(16)}: ${products} products (${count(/vpdpbusd/)} dots), ${spills} spills and reloads, ${loop.length} instructions`,
+        `function ${name} loop at ${defined(loop[0]).at.toString(16)}: ${products} products (${count(/vpdpbusd/)} dots), ${spills} spills and reloads, ${loop.length} instructions`,
       )
     }
   }
 }
 
 interface Line {
-  /** Bytes behind the function's begin. */
+  /** Number of bytes after the beginning of the function. */
   readonly at: number
   readonly code: string
 }
 
-/** Innermost loops: from where a jump goes back to, to the jump, with no other such stretch inside. */
+/**
+ * Returns the innermost loops: from the target of a backward jump to the jump, without another such
+ * range inside.
+ */
 function loopsOf(lines: readonly Line[]): Line[][] {
   const ranges = lines.flatMap(({ at, code }) => {
     const target = /^j\w+ .*<\+0x([0-9a-f]+)>/.exec(code)?.[1]

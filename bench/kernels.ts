@@ -1,17 +1,22 @@
 /**
- * Times the kernels of several builds of the core against each other, in one process: for work on them, on a machine that may be busy.
+ * Times the kernels of several builds of the core against each other, in one process, for work on
+ * them on a machine that may be busy.
  *
- *   node bench/kernels.ts [--rows 1,4,32,128] [--type q4_1] [--lowering 0|1|2] [--rounds 60] [NAME.wasm ...]
+ *     node bench/kernels.ts [--rows 1,4,32,128] [--type q4_1] [--lowering 0|1|2] [--rounds 60]
+ *                           [NAME.wasm ...]
  *
- * Builds take turns, product by product, in batches of about a millisecond: what else runs then hits some batches and not others, and the tenth
- * part that was fastest shows the code. A line gives that and the median, as GOP/s and as a share of the register-only rate of the build's own
- * dot product, which is measured in the same turns. The shapes are one layer of SmolLM2-135M.
+ * Builds take turns, product by product, in batches of about a millisecond, so that other work on
+ * the machine hits some batches only, and the fastest tenth shows the code. A line gives that and
+ * the median, as GOP/s and as a share of the register-only rate of the build's own dot product,
+ * which is measured in the same turns. The shapes are those of one layer of SmolLM2-135M.
  */
+
 import { readFileSync } from 'node:fs'
 import { loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
 import { kernelsOf, kinds, tensorTypeIds } from '../src/backend/wasm/abi.ts'
 import { Arena } from '../src/backend/wasm/arena.ts'
+import { defined } from '../src/base/at.ts'
 import { type TensorType, tensorBlocks } from '../src/base/model.ts'
 import { quantile, sum } from './stats.ts'
 
@@ -38,10 +43,10 @@ const rounds = Number(values.rounds)
 const type = values.type as TensorType
 const files = positionals.length > 0 ? positionals : [new URL('../wasm/dist/relaxed.wasm', import.meta.url).pathname]
 const builds = files.map((file) => prepare(file))
-console.log(`${type}, ${rounds} rounds, load ${loadavg()[0]!.toFixed(1)}; GOP/s`)
+console.log(`${type}, ${rounds} rounds, load ${defined(loadavg()[0]).toFixed(1)}; GOP/s`)
 for (const rows of values.rows.split(',').map(Number)) measure(rows)
 
-/** One build with weights of a layer and activations in its memory. */
+/** Loads one build, with weights of a layer and activations in its memory. */
 function prepare(file: string) {
   const memory = new WebAssembly.Memory({ initial: 17, maximum: 65_535 })
   const instance = new WebAssembly.Instance(new WebAssembly.Module(readFileSync(file)), { env: { memory } })
@@ -57,7 +62,7 @@ function prepare(file: string) {
     const blocks = (n * k) / tensorBlocks[type].elements
     const bytes = blocks * tensorBlocks[type].bytes
     const from = arena.alloc(bytes, 'tables')
-    // Quants of any kind do, but scales have to be small and finite.
+    // Any quants will do, but scales have to be small and finite.
     for (let i = 0; i < bytes; i++) arena.bytes[from + i] = (i * 2_654_435_761) >>> 13
     for (let block = 0; block < blocks; block++) {
       const at = from + block * tensorBlocks[type].bytes
@@ -67,7 +72,7 @@ function prepare(file: string) {
     kernels.repack(tensorTypeIds[type], to, from, 0, n, n, k)
     return { n, k, at: to }
   })
-  return { name: file.split('/').at(-1)!, kernels, arena, lowering, kind, weights }
+  return { name: file.split('/').at(-1) ?? file, kernels, arena, lowering, kind, weights }
 }
 
 type Build = ReturnType<typeof prepare>
@@ -96,7 +101,7 @@ function measure(rows: number): void {
       const peak = (iterations * kernels.peak_dot_ops()) / wall(() => kernels.peak_dot(iterations, lowering)) / 1e6
       if (round >= 0) run.peaks.push(peak)
       for (const [i, weight] of weights.entries()) {
-        // About a millisecond: fewer outputs where rows are many, several runs where they are few.
+        // About a millisecond: fewer outputs for many rows, several runs for few.
         const n = Math.min(weight.n, Math.ceil(8e6 / (weight.k * rows)) * 8)
         const repeats = Math.max(1, Math.round(6e7 / (n * weight.k * rows)))
         const quantising = wall(() => quantise(run, rows, weight.k))
@@ -104,8 +109,8 @@ function measure(rows: number): void {
           for (let repeat = 0; repeat < repeats; repeat++) multiply(run, rows, weight, n)
         })
         if (round < 0) continue
-        run.products[i]!.push((ms / repeats / n) * weight.n)
-        run.quantising[i]!.push(quantising)
+        defined(run.products[i]).push((ms / repeats / n) * weight.n)
+        defined(run.quantising[i]).push(quantising)
       }
     }
   const work = shapes.reduce((sum, [n, k]) => sum + 2 * n * k * rows, 0) / 1e6

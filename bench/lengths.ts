@@ -1,4 +1,5 @@
 /** Prompt lengths to measure with, and their statistics. Everything is seeded. */
+import { defined } from '../src/base/at.ts'
 import { createRandom } from '../src/decode/random.ts'
 import { ForetokenError } from '../src/index.ts'
 
@@ -59,7 +60,7 @@ export function shuffled<T>(items: readonly T[], seed: number): T[] {
   const mixed = [...items]
   for (let at = mixed.length - 1; at > 0; at--) {
     const other = Math.floor(next() * (at + 1))
-    ;[mixed[at], mixed[other]] = [mixed[other]!, mixed[at]!]
+    ;[mixed[at], mixed[other]] = [defined(mixed[other]), defined(mixed[at])]
   }
   return mixed
 }

@@ -24,7 +24,7 @@ export async function* linesOf(path: string): AsyncGenerator<string> {
   try {
     for await (const chunk of stream) {
       const parts = (held + decoder.decode(chunk as Uint8Array, { stream: true })).split('\n')
-      held = parts.pop()!
+      held = parts.pop() ?? ''
       if (held.length > maxCharacters) throw new Error(`a line has more than ${maxCharacters} characters`)
       for (const line of parts) yield line.replace(/\r$/, '')
     }

@@ -5,6 +5,7 @@
  * earlier ones are done; their times count from when they should have been sent, so that a busy
  * client cannot hide its own delay.
  */
+import { defined } from '../src/base/at.ts'
 import { createRandom } from '../src/decode/random.ts'
 import { eventsOf } from './sse.ts'
 import { type Percentiles, percentiles, round, sum } from './stats.ts'
@@ -63,7 +64,7 @@ export async function load(options: LoadOptions): Promise<LoadResult> {
   let done = 0
   const one = async (index: number, due: number) => {
     try {
-      answered.push(await ask(options, bodies[index]!, due))
+      answered.push(await ask(options, defined(bodies[index]), due))
     } catch (error) {
       signal?.throwIfAborted()
       const reason = error instanceof Failure ? error.message : 'connection'
@@ -127,10 +128,11 @@ async function ask({ url, key, signal }: LoadOptions, body: string, due: number)
     await response.body?.cancel()
     throw new Failure(String(response.status))
   }
+  if (!response.body) throw new Failure('no body')
   const times: number[] = []
   let tokens: number | undefined
   let ended = false
-  for await (const { data, at } of eventsOf(response.body!)) {
+  for await (const { data, at } of eventsOf(response.body)) {
     ended = data === '[DONE]'
     if (ended) break
     const chunk = JSON.parse(data)
@@ -140,7 +142,7 @@ async function ask({ url, key, signal }: LoadOptions, body: string, due: number)
   }
   if (!ended) throw new Failure('broken off')
   const e2e = performance.now() - due
-  const gaps = times.slice(1).map((time, index) => time - times[index]!)
+  const gaps = times.slice(1).map((time, index) => time - defined(times[index]))
   return { ttft: times[0] ?? e2e, gaps, e2e, tokens: tokens ?? times.length }
 }
 
@@ -155,8 +157,8 @@ function bodyOf(
   index: number,
   random: () => number,
 ): string {
-  const length = lengths[index % lengths.length]!
-  const text = Array.from({ length }, () => words[Math.floor(random() * words.length)]!)
+  const length = defined(lengths[index % lengths.length])
+  const text = Array.from({ length }, () => defined(words[Math.floor(random() * words.length)]))
   const content = `${Math.floor(random() * 1e6)} ${text.join(' ')}`
   const stream = { stream: true, stream_options: { include_usage: true } }
   return JSON.stringify({

@@ -2,6 +2,7 @@
  * Measures exact, predicted and refined prefill of the same prompts: when the first token comes,
  * and what refining costs afterwards.
  */
+import { defined } from '../src/base/at.ts'
 import type { DoneEvent, Engine } from '../src/index.ts'
 import { type BenchOptions, promptOf } from './prefill.ts'
 import { cpuMs, quantile, round, type Summary, summary } from './stats.ts'
@@ -83,10 +84,11 @@ async function answered(engine: Engine, prompt: readonly number[], prefill: Mode
     times.push(performance.now() - begun)
     cpu.push(cpuMs() - cpuBegun)
   }
-  const until = prefill === 'refined' ? Math.max(1, done!.exact_from ?? maxTokens) : maxTokens
-  const itl_ms = times.slice(1, until).map((time, i) => time - times[i]!)
-  const itl_cpu_ms = cpu[Math.min(until, cpu.length) - 1]! - cpu[0]!
-  return { ttft_ms: times[0]!, cpu_ms: cpu[0]!, itl_ms, itl_cpu_ms, done: done! }
+  if (!done) throw new Error('the answer has no end')
+  const until = prefill === 'refined' ? Math.max(1, done.exact_from ?? maxTokens) : maxTokens
+  const itl_ms = times.slice(1, until).map((time, i) => time - defined(times[i]))
+  const itl_cpu_ms = defined(cpu[Math.min(until, cpu.length) - 1]) - defined(cpu[0])
+  return { ttft_ms: defined(times[0]), cpu_ms: defined(cpu[0]), itl_ms, itl_cpu_ms, done }
 }
 
 function rowOf(engine: Engine, length: number, rounds: readonly Record<Mode, Timed>[]): ModesRow {
@@ -104,7 +106,7 @@ function rowOf(engine: Engine, length: number, rounds: readonly Record<Mode, Tim
     ttft_ms: each((mode) => round(median((one) => one[mode].ttft_ms))),
     ttft_cpu_ms: each((mode) => round(median((one) => one[mode].cpu_ms))),
     speedup: rounded(rounds.map(({ exact, predicted }) => exact.ttft_ms / predicted.ttft_ms)),
-    formula: round(1 / engine.prediction!.share(engine.archive.config, length, 0)),
+    formula: round(1 / defined(engine.prediction).share(engine.archive.config, length, 0)),
     refined_ttft: rounded(rounds.map(({ refined, predicted }) => refined.ttft_ms / predicted.ttft_ms)),
     itl_ms: { plain: spread(between('exact')), refining: spread(between('refined')) },
     exact_from: median(({ refined }) => refined.done.exact_from ?? mostTokens),

@@ -1,4 +1,5 @@
 /** Draws small line charts as SVG, readable in light and dark, without a library. */
+import { defined } from '../src/base/at.ts'
 
 export interface Series {
   readonly name: string
@@ -50,7 +51,7 @@ export function lineChart(chart: Chart): string {
   const py = (value: number) => number(frame.top + (1 - vertical.at(value)) * tall)
   const bottom = frame.top + tall
   const labels = spread(
-    series.map((one) => Number(one.points.length ? py(one.points.at(-1)![1]) : 0)),
+    series.map((one) => Number(one.points.length ? py(defined(one.points.at(-1))[1]) : 0)),
     16,
   )
   return [
@@ -76,12 +77,12 @@ export function lineChart(chart: Chart): string {
       const colour = colours[index % colours.length]
       const line = one.points.map(([a, b], at) => `${at === 0 ? 'M' : 'L'}${px(a)} ${py(b)}`).join('')
       const few = one.points.length <= 24 && !one.dashed
-      const end = one.points.at(-1)!
+      const end = defined(one.points.at(-1))
       return [
         `<path class="line" stroke="${colour}"${one.dashed ? ' stroke-dasharray="6 5"' : ''} d="${line}"/>`,
         ...(few ? one.points.map(([a, b]) => `<circle cx="${px(a)}" cy="${py(b)}" r="3.5" fill="${colour}"/>`) : []),
         `<path class="lead" stroke="${colour}" d="M${px(end[0])} ${py(end[1])}L${frame.left + wide + 10} ${labels[index]}"/>`,
-        `<text x="${frame.left + wide + 14}" y="${labels[index]! + 4}" style="fill:${colour}" class="name">${escaped(one.name)}</text>`,
+        `<text x="${frame.left + wide + 14}" y="${defined(labels[index]) + 4}" style="fill:${colour}" class="name">${escaped(one.name)}</text>`,
       ]
     }),
     '</svg>',
@@ -139,11 +140,14 @@ function scaleOf(values: readonly number[], axis: Axis): Scale {
   const high = all.length ? Math.max(...all) : 1
   if (axis.log) {
     const ticks = axis.ticks ?? logTicks(low, high)
-    const [from, to] = [Math.log(Math.min(low, ticks[0]!)), Math.log(Math.max(high, ticks.at(-1)!))]
+    const [from, to] = [
+      Math.log(Math.min(low, ticks[0] ?? Number.NaN)),
+      Math.log(Math.max(high, ticks.at(-1) ?? Number.NaN)),
+    ]
     return { ticks, at: (value) => (to === from ? 0.5 : (Math.log(value) - from) / (to - from)) }
   }
   const ticks = axis.ticks ?? linearTicks(low > 0 && low < 0.5 * high ? 0 : low, high)
-  const [from, to] = [Math.min(low, ticks[0]!), Math.max(high, ticks.at(-1)!)]
+  const [from, to] = [Math.min(low, ticks[0] ?? Number.NaN), Math.max(high, ticks.at(-1) ?? Number.NaN)]
   return { ticks, at: (value) => (to === from ? 0.5 : (value - from) / (to - from)) }
 }
 
@@ -151,7 +155,7 @@ function linearTicks(low: number, high: number): number[] {
   const span = Math.max(high - low, Math.abs(high) * 1e-6, 1e-6)
   const rough = span / 6
   const power = 10 ** Math.floor(Math.log10(rough))
-  const step = [1, 2, 5, 10].map((by) => by * power).find((by) => by >= rough)!
+  const step = [1, 2, 5, 10].map((by) => by * power).find((by) => by >= rough) ?? 10 * power
   const first = Math.floor(low / step)
   return Array.from({ length: Math.ceil(high / step) - first + 1 }, (_, i) =>
     Number(((first + i) * step).toPrecision(12)),
@@ -175,7 +179,8 @@ function logTicks(low: number, high: number): number[] {
 /** Moves label heights apart, as little as needed. */
 function spread(wanted: readonly number[], apart: number): number[] {
   const order = wanted.map((at, index) => ({ at, index })).sort((a, b) => a.at - b.at)
-  for (let i = 1; i < order.length; i++) order[i]!.at = Math.max(order[i]!.at, order[i - 1]!.at + apart)
+  for (let i = 1; i < order.length; i++)
+    defined(order[i]).at = Math.max(defined(order[i]).at, defined(order[i - 1]).at + apart)
   const over = (order.at(-1)?.at ?? 0) - (frame.top + tall)
   if (over > 0) for (const one of order) one.at -= over
   const moved: number[] = []
@@ -192,5 +197,5 @@ function number(value: number): string {
 }
 
 function escaped(text: string): string {
-  return text.replace(/[&<>"]/g, (found) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' })[found]!)
+  return text.replace(/[&<>"]/g, (found) => defined({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' }[found]))
 }

@@ -6,6 +6,7 @@
  * the register-only rate of the build's int8 dot product, measured between the samples of the same
  * run.
  */
+import { defined } from '../src/base/at.ts'
 import type { Engine } from '../src/index.ts'
 import { round, type Sample, type Summary, summary, timed } from './stats.ts'
 
@@ -42,7 +43,7 @@ export async function benchPrefill(engine: Engine, options: BenchOptions): Promi
       const ids = promptOf(engine, length)
       const sample = await timed(async () => (await engine.prefill(ids)).release())
       // The first round warms up: code is compiled, pages are touched.
-      if (run > 0) samples.get(length)!.push(sample)
+      if (run > 0) defined(samples.get(length)).push(sample)
       peaks.push(engine.backend.bench?.peak(20) ?? Number.NaN)
       options.onProgress?.(++done, total)
     }

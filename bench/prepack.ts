@@ -9,6 +9,7 @@
  * An engine with a predictor runs the random ones twice more, predicted: one by one, and all
  * submitted at once.
  */
+import { defined } from '../src/base/at.ts'
 import { type Engine, pageTokens } from '../src/index.ts'
 import { binsOf } from '../src/onnx/bins.ts'
 import { moments, shuffled } from './lengths.ts'
@@ -125,8 +126,8 @@ async function benchBatch(
   const waits: Record<Way, number[]> = { single: [], padded: [], packed: [], shortest: [] }
   let worst = 0
   // Code is compiled and pages are touched before the clock runs.
-  await packed(engine, random[0]!)
-  if (engine.prediction) await predictedWays.predicted_packed(engine, random[0]!)
+  await packed(engine, defined(random[0]))
+  if (engine.prediction) await predictedWays.predicted_packed(engine, defined(random[0]))
   for (let run = 1; run <= runs; run++) {
     const took: Record<string, Sample> = {}
     const add = (name: string, sample: Sample) => {
@@ -137,16 +138,16 @@ async function benchBatch(
       const ttft: Partial<Record<Way, number[]>> = {}
       for (const way of ['single', 'padded', 'packed', 'shortest'] as const) {
         onProgress?.(`batch ${batch}  round ${run} of ${runs}  ${way}`)
-        add(way, await timed(async () => (ttft[way] = await ways[way](engine, random[i]!))))
+        add(way, await timed(async () => (ttft[way] = await ways[way](engine, defined(random[i])))))
       }
       for (const way of engine.prediction ? (['predicted_single', 'predicted_packed'] as const) : []) {
         onProgress?.(`batch ${batch}  round ${run} of ${runs}  ${way}`)
-        add(way, await timed(() => predictedWays[way](engine, random[i]!)))
+        add(way, await timed(() => predictedWays[way](engine, defined(random[i]))))
       }
-      add('sorted', await timed(() => padded(engine, ordered[i]!)))
-      add('packed_sorted', await timed(() => packed(engine, ordered[i]!)))
-      for (const way of Object.keys(waits) as Way[]) waits[way].push(...ttft[way]!)
-      worst = Math.max(worst, Math.max(...ttft.packed!) / Math.min(...ttft.padded!))
+      add('sorted', await timed(() => padded(engine, defined(ordered[i]))))
+      add('packed_sorted', await timed(() => packed(engine, defined(ordered[i]))))
+      for (const way of Object.keys(waits) as Way[]) waits[way].push(...defined(ttft[way]))
+      worst = Math.max(worst, Math.max(...defined(ttft.packed)) / Math.min(...defined(ttft.padded)))
     }
     samples.push(took)
   }
@@ -163,24 +164,9 @@ function report(
 ): PrepackRow {
   const lengths = random.flat().map(({ length }) => length)
   const { mean, cv } = moments(lengths)
-  const median = (way: keyof Round, what: keyof Sample) =>
-    round(summary(samples.map((sample) => sample[way]![what])).median, 4)
-  const ms = {
-    single: median('single', 'ms'),
-    padded: median('padded', 'ms'),
-    packed: median('packed', 'ms'),
-    sorted: median('sorted', 'ms'),
-    packed_sorted: median('packed_sorted', 'ms'),
-  }
-  // By pairs, because a shared machine that slows down for a minute slows both of a pair.
-  const ratio = (rival: Rival) =>
-    summary(samples.map((sample) => sample[rival]!.ms / sample[rival === 'sorted' ? 'packed_sorted' : 'packed']!.ms))
-  const ratios = { padded: ratio('padded'), sorted: ratio('sorted'), single: ratio('single') }
+  const ratios = ratiosOf(samples)
   const range = ({ min, max }: Summary) => [round(min), round(max)] as const
-  const paddedTokens = sum(random.map((prompts) => batch * longest(prompts)))
-  const predicted = paddedTokens / sum(lengths)
-  const pageBytes = engine.pageBytes
-  const bytes = (pagesOf: (prompts: Prompts) => number) => Math.max(...random.map(pagesOf)) * pageBytes
+  const predicted = sum(random.map((prompts) => batch * longest(prompts))) / sum(lengths)
   return {
     batch,
     batches: random.length,
@@ -188,23 +174,8 @@ function report(
     tokens: sum(lengths),
     mean_length: round(mean),
     cv: round(cv),
-    packed_rows: round(
-      sum(
-        random.map(
-          (prompts) =>
-            binsOf(
-              prompts.map(({ length }) => length),
-              longest(prompts),
-            ).length,
-        ),
-      ) / random.length,
-    ),
-    ms,
-    cpu_ms: {
-      single: median('single', 'cpu_ms'),
-      padded: median('padded', 'cpu_ms'),
-      packed: median('packed', 'cpu_ms'),
-    },
+    packed_rows: round(sum(random.map(packedRows)) / random.length),
+    ...mediansOf(samples),
     speedup: {
       padded: round(ratios.padded.median),
       sorted: round(ratios.sorted.median),
@@ -213,10 +184,7 @@ function report(
     speedup_range: { padded: range(ratios.padded), sorted: range(ratios.sorted), single: range(ratios.single) },
     predicted_speedup: round(predicted),
     of_predicted: round(ratios.padded.median / predicted),
-    peak_kv_bytes: {
-      padded: bytes((prompts) => prompts.length * Math.ceil(longest(prompts) / pageTokens)),
-      packed: bytes((prompts) => sum(prompts.map(({ length }) => Math.ceil(length / pageTokens)))),
-    },
+    peak_kv_bytes: peakBytes(engine, random),
     ttft_ms: {
       single: ttftOf(waits.single),
       padded: ttftOf(waits.padded),
@@ -229,10 +197,56 @@ function report(
   }
 }
 
+/**
+ * Returns the times of the others divided by those of packing, by pairs: a slow spell of the
+ * machine hits both of a pair.
+ */
+function ratiosOf(samples: readonly Round[]): Readonly<Record<Rival, Summary>> {
+  const ratio = (rival: keyof Round, packing: keyof Round) =>
+    summary(samples.map((sample) => defined(sample[rival]).ms / defined(sample[packing]).ms))
+  return {
+    padded: ratio('padded', 'packed'),
+    sorted: ratio('sorted', 'packed_sorted'),
+    single: ratio('single', 'packed'),
+  }
+}
+
+function mediansOf(samples: readonly Round[]): Pick<PrepackRow, 'ms' | 'cpu_ms'> {
+  const median = (way: keyof Round, what: keyof Sample) =>
+    round(summary(samples.map((sample) => defined(sample[way])[what])).median, 4)
+  const ms = {
+    single: median('single', 'ms'),
+    padded: median('padded', 'ms'),
+    packed: median('packed', 'ms'),
+    sorted: median('sorted', 'ms'),
+    packed_sorted: median('packed_sorted', 'ms'),
+  }
+  const cpu_ms = {
+    single: median('single', 'cpu_ms'),
+    padded: median('padded', 'cpu_ms'),
+    packed: median('packed', 'cpu_ms'),
+  }
+  return { ms, cpu_ms }
+}
+
+function packedRows(prompts: Prompts): number {
+  const lengths = prompts.map(({ length }) => length)
+  return binsOf(lengths, longest(prompts)).length
+}
+
+function peakBytes({ pageBytes }: Engine, random: readonly Prompts[]): PrepackRow['peak_kv_bytes'] {
+  const bytes = (pagesOf: (prompts: Prompts) => number) => Math.max(...random.map(pagesOf)) * pageBytes
+  return {
+    padded: bytes((prompts) => prompts.length * Math.ceil(longest(prompts) / pageTokens)),
+    packed: bytes((prompts) => sum(prompts.map(({ length }) => Math.ceil(length / pageTokens)))),
+  }
+}
+
 function predictedBatch(samples: readonly Round[]): PredictedBatch {
-  const ratio = (slow: keyof Round, fast: keyof Round) => summary(samples.map((one) => one[slow]!.ms / one[fast]!.ms))
+  const ratio = (slow: keyof Round, fast: keyof Round) =>
+    summary(samples.map((one) => defined(one[slow]).ms / defined(one[fast]).ms))
   const shown = ({ median, min, max }: Summary) => ({ median: round(median), min: round(min), max: round(max) })
-  const median = (way: PredictedWay) => round(summary(samples.map((one) => one[way]!.ms)).median, 4)
+  const median = (way: PredictedWay) => round(summary(samples.map((one) => defined(one[way]).ms)).median, 4)
   const [alone, together] = [ratio('single', 'predicted_single'), ratio('padded', 'predicted_packed')]
   return {
     ms: { single: median('predicted_single'), packed: median('predicted_packed') },
@@ -280,7 +294,7 @@ async function packed(engine: Engine, prompts: Prompts): Promise<number[]> {
   let end = 0
   return prompts.map(({ length }) => {
     end += length
-    return passes.find(({ done }) => done >= end)!.at
+    return defined(passes.find(({ done }) => done >= end)).at
   })
 }
 

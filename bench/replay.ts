@@ -3,6 +3,7 @@
  * says, whether or not earlier ones are done. Times count from when a request should have come, so
  * that a busy process cannot hide its own delay.
  */
+import { defined } from '../src/base/at.ts'
 import { type Engine, ForetokenError } from '../src/index.ts'
 import { cpuMs, mean, type Percentiles, percentiles, round, sum } from './stats.ts'
 import type { TraceRow } from './traces.ts'
@@ -58,7 +59,7 @@ export async function replay(
     rows.map(async (row, index) => {
       const due = begun + row.at_ms
       await until(due)
-      const one = await serve(engine, prompts[index]!, row.output_tokens, due).catch((error) => {
+      const one = await serve(engine, defined(prompts[index]), row.output_tokens, due).catch((error) => {
         // A refusal is part of the measurement; any other error means a broken benchmark.
         if (error instanceof ForetokenError && error.code === 'busy') return undefined
         throw error
@@ -104,7 +105,7 @@ export async function capacityOf(
   prompts: readonly (readonly number[])[],
 ): Promise<number> {
   const begun = performance.now()
-  for (const [index, row] of rows.entries()) await serve(engine, prompts[index]!, row.output_tokens, begun)
+  for (const [index, row] of rows.entries()) await serve(engine, defined(prompts[index]), row.output_tokens, begun)
   return (rows.length * 1000) / (performance.now() - begun)
 }
 
@@ -115,6 +116,6 @@ async function serve(engine: Engine, prompt: readonly number[], maxTokens: numbe
     if (event.type === 'token') times.push(performance.now() - due)
     if (event.type === 'done') cached = event.cached_tokens
   }
-  const gaps = times.slice(1).map((time, index) => time - times[index]!)
-  return { ttft: times[0]!, gaps, e2e: times.at(-1)!, tokens: times.length, cached }
+  const gaps = times.slice(1).map((time, index) => time - defined(times[index]))
+  return { ttft: defined(times[0]), gaps, e2e: defined(times.at(-1)), tokens: times.length, cached }
 }

@@ -7,9 +7,11 @@
  *   the library; connections are kept.
  * - clients: requests a second of many clients against one at a time, the same requests.
  */
+
 import { parseArgs } from 'node:util'
 import { createApp, serveNode } from '../edge/node.ts'
 import { defaultModel, type Engine, loadEngine } from '../node/index.ts'
+import { defined } from '../src/base/at.ts'
 import { load } from './load.ts'
 import { machine } from './machine.ts'
 import { eventsOf } from './sse.ts'
@@ -53,9 +55,9 @@ async function overhead() {
     const ms = new Map<typeof serverFirst, number>()
     for (const [index, first] of order.entries()) ms.set(first, await first(engine, ids(2 * run + index)))
     if (run < 0) continue
-    server.push(ms.get(serverFirst)!)
-    library.push(ms.get(libraryFirst)!)
-    difference.push(ms.get(serverFirst)! - ms.get(libraryFirst)!)
+    server.push(defined(ms.get(serverFirst)))
+    library.push(defined(ms.get(libraryFirst)))
+    difference.push(defined(ms.get(serverFirst)) - defined(ms.get(libraryFirst)))
   }
   return {
     prompt_tokens: promptTokens,
@@ -85,8 +87,9 @@ async function serverFirst(_: Engine, prompt: readonly number[]): Promise<number
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ model: 'bench', prompt, max_tokens: 1, temperature: 0, stream: true }),
   })
+  if (!response.body) throw new Error(`the server answered ${response.status} without a body`)
   let first: number | undefined
-  for await (const _event of eventsOf(response.body!)) first ??= performance.now() - begun
+  for await (const _event of eventsOf(response.body)) first ??= performance.now() - begun
   if (!response.ok || first === undefined) throw new Error(`the server answered ${response.status} without a token`)
   return first
 }

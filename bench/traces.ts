@@ -1,5 +1,6 @@
 /** Recorded traffic: when requests came, how long they were, and which prefixes they shared. */
 
+import { defined } from '../src/base/at.ts'
 import { createRandom } from '../src/decode/random.ts'
 import { ForetokenError } from '../src/index.ts'
 import { jsonLine, linesOf } from './lines.ts'
@@ -33,7 +34,7 @@ export async function readTrace(path: string): Promise<TraceRow[]> {
   }
   if (rows.length === 0) throw new ForetokenError('bad_argument', `${path} has no requests`)
   rows.sort((a, b) => a.at_ms - b.at_ms)
-  const begin = rows[0]!.at_ms
+  const begin = defined(rows[0]).at_ms
   return rows.map((row) => ({ ...row, at_ms: row.at_ms - begin }))
 }
 
@@ -91,9 +92,9 @@ export function scaleTrace(
 
 /** Returns the same arrivals, stretched in time to a mean of `perSecond`. */
 export function atRate(rows: readonly TraceRow[], perSecond: number): TraceRow[] {
-  const span = rows.at(-1)!.at_ms - rows[0]!.at_ms
+  const span = defined(rows.at(-1)).at_ms - defined(rows[0]).at_ms
   const stretch = span === 0 ? 0 : ((rows.length - 1) * 1000) / perSecond / span
-  return rows.map((row) => ({ ...row, at_ms: (row.at_ms - rows[0]!.at_ms) * stretch }))
+  return rows.map((row) => ({ ...row, at_ms: (row.at_ms - defined(rows[0]).at_ms) * stretch }))
 }
 
 /**

@@ -1,29 +1,34 @@
 /**
- * What the inner loops of a wasm module ask of an engine: how long their chains of dependent products are, and how many vectors are alive at
- * once. Engines compile a loop in the order in which it is written, so both can be read from the module's bytes, without an engine.
+ * Reads what the inner loops of a wasm module demand of an engine: how long their chains of
+ * dependent products are, and how many vectors are alive at once. Engines compile a loop in the
+ * order in which it is written, so both follow from the module's bytes, without an engine.
  */
+import { defined } from '../src/base/at.ts'
 
-/** One innermost loop that multiplies vectors. */
+/** An innermost loop that multiplies vectors. */
 export interface Loop {
   /** The index of its function. */
   readonly fn: number
-  /** Its place among the loops of the function. */
+  /** Its index among the loops of the function. */
   readonly at: number
-  /** Products of vectors in one iteration, by what they are. */
+  /** Number of products of vectors in one iteration, by kind. */
   readonly products: Readonly<Partial<Record<Product, number>>>
-  /** The longest chain of integer products and sums of them that one iteration makes, each needing the one before. */
+  /**
+   * The longest chain of integer products and their sums in one iteration, each needing the one
+   * before.
+   */
   readonly chain: number
-  /** The longest way of floats from one iteration to the next, in products and sums. */
+  /** The longest chain of float products and sums from one iteration to the next. */
   readonly carried: number
-  /** The most v128 values that are alive at once. */
+  /** The maximum number of v128 values that are alive at once. */
   readonly live: number
-  /** Vectors that iterations hand on. */
+  /** Number of vectors that an iteration hands on to the next. */
   readonly handed: number
 }
 
 export type Product = 'relaxed dot' | 'relaxed pairs' | 'pairs' | 'multiply-add' | 'multiply'
 
-/** SIMD opcodes that multiply, behind the prefix 0xfd. */
+/** SIMD opcodes that multiply, after the prefix 0xfd. */
 const products: Readonly<Record<number, Product>> = {
   275: 'relaxed dot',
   274: 'relaxed pairs',
@@ -32,20 +37,20 @@ const products: Readonly<Record<number, Product>> = {
   262: 'multiply-add',
   230: 'multiply',
 }
-/** i16x8.add, i32x4.add: what makes a sum of integer products. */
+/** i16x8.add and i32x4.add, which sum integer products. */
 const integerSums = new Set([0x8e, 0xae])
 /** f32x4.add, f32x4.sub. */
 const floatSums = new Set([0xe4, 0xe5])
 
 interface Op {
   readonly code: number
-  /** The opcode behind a prefix. */
+  /** The opcode after a prefix. */
   readonly sub: number
   /** A local, a depth or a block's type. */
   readonly value: number
 }
 
-/** The innermost loops of a module that multiply vectors, in the order of its code. */
+/** Returns the innermost loops of a module that multiply vectors, in the order of its code. */
 export function multiplyingLoops(bytes: Uint8Array): Loop[] {
   const module = read(bytes)
   return module.bodies.flatMap(({ fn, ops, vectors }) => {
@@ -55,7 +60,7 @@ export function multiplyingLoops(bytes: Uint8Array): Loop[] {
   })
 }
 
-/** Where innermost loops begin and end. */
+/** Returns where innermost loops begin and end. */
 function innermost(ops: readonly Op[]): { from: number; to: number }[] {
   const open: { at: number; loop: boolean; inner: boolean }[] = []
   const ranges: { from: number; to: number }[] = []
@@ -74,7 +79,7 @@ function innermost(ops: readonly Op[]): { from: number; to: number }[] {
 interface Value {
   readonly vector: boolean
   readonly chain: number
-  /** By the local that the chain began in, before this iteration. */
+  /** Lengths by the local in which the chain began, before this iteration. */
   readonly carried: ReadonlyMap<number, number>
 }
 
@@ -85,7 +90,7 @@ function measure(fn: number, at: number, ops: readonly Op[], vectors: ReadonlySe
   const locals = new Map<number, Value>()
   const stack: Value[] = []
   const pop = () => stack.pop() ?? scalar
-  /** Vectors on the stack behind each op. */
+  /** Number of vectors on the stack after each op. */
   const stacked: number[] = []
   let chain = 0
   for (const op of ops) {
@@ -106,7 +111,7 @@ function measure(fn: number, at: number, ops: readonly Op[], vectors: ReadonlySe
         if (product) counts[product] = (counts[product] ?? 0) + 1
         const integer = product === 'relaxed dot' || product === 'relaxed pairs' || product === 'pairs'
         const before = Math.max(0, ...taken.map((value) => value.chain))
-        // A sum counts where it adds products up; in "a product, and a sum of it" it is one step, not two.
+        // A sum counts if it adds products up; "a product, and a sum of it" is one step, not two.
         const sums = op.code === 0xfd && integerSums.has(op.sub) && before > 0
         const onto = sums ? Math.min(...taken.map((value) => value.chain)) > 0 : product === 'relaxed dot'
         const longest = integer && !onto ? Math.max(1, before) : onto ? before + 1 : before
@@ -133,7 +138,7 @@ function measure(fn: number, at: number, ops: readonly Op[], vectors: ReadonlySe
   return { fn, at, products: counts, chain, carried, live: mostAlive(ops, vectors, stacked, exposed), handed }
 }
 
-/** Locals whose value from before the iteration is read in it. */
+/** Returns the locals whose value from before the iteration is read in it. */
 function exposedReads(ops: readonly Op[], vectors: ReadonlySet<number>): Set<number> {
   const written = new Set<number>()
   const read = new Set<number>()
@@ -154,8 +159,8 @@ function mostAlive(
   const alive = new Set(exposed)
   let most = alive.size
   for (let at = ops.length - 1; at >= 0; at--) {
-    most = Math.max(most, alive.size + stacked[at]!)
-    const { code, value } = ops[at]!
+    most = Math.max(most, alive.size + defined(stacked[at]))
+    const { code, value } = defined(ops[at])
     if (!vectors.has(value)) continue
     if (code === 0x21 || code === 0x22) alive.delete(value)
     if (code === 0x20) alive.add(value)
@@ -163,7 +168,7 @@ function mostAlive(
   return most
 }
 
-/** Arguments and results of functions and of types. */
+/** Number of arguments and results of types, and the type of each function. */
 interface Calls {
   readonly types: readonly (readonly [number, number])[]
   readonly functions: readonly number[]
@@ -171,13 +176,13 @@ interface Calls {
 
 type Gives = 'none' | 'scalar' | 'vector'
 
-/** How many values an op takes from the stack, and what it puts there. */
+/** Returns how many values an op takes from the stack, and what it puts there. */
 function effect({ code, sub, value }: Op, calls: Calls): readonly [number, Gives] {
   if (code === 0xfd) return simd(sub)
   if (code === 0xfe) return sub <= 2 ? [sub === 0 ? 2 : 3, 'scalar'] : atomic(sub)
   if (code === 0xfc) return sub < 8 ? [1, 'scalar'] : [3, 'none']
   if (code === 0x10 || code === 0x11) {
-    const [takes, gives] = calls.types[code === 0x10 ? calls.functions[value]! : value]!
+    const [takes, gives] = defined(calls.types[code === 0x10 ? defined(calls.functions[value]) : value])
     return [takes + (code === 0x11 ? 1 : 0), gives > 0 ? 'scalar' : 'none']
   }
   if (code === 0x04 || code === 0x0d || code === 0x0e || code === 0x1a || code === 0x24) return [1, 'none']
@@ -199,7 +204,7 @@ function atomic(sub: number): readonly [number, Gives] {
   return [sub >= 0x48 ? 3 : 2, 'scalar']
 }
 
-/** Opcodes of one vector to one: by the specification's table. */
+/** Opcodes that turn one vector into one, from the specification's table. */
 const unaryVectors = new Set([
   0x4d, 0x5e, 0x5f, 0x60, 0x61, 0x62, 0x67, 0x68, 0x69, 0x6a, 0x74, 0x75, 0x7a, 0x7c, 0x7d, 0x7e, 0x7f, 0x80, 0x81,
   0x87, 0x88, 0x89, 0x8a, 0x94, 0xa0, 0xa1, 0xa7, 0xa8, 0xa9, 0xaa, 0xc0, 0xc1, 0xc7, 0xc8, 0xc9, 0xca, 0xe0, 0xe1,
@@ -211,7 +216,7 @@ function simd(sub: number): readonly [number, Gives] {
   if (sub === 0x0b) return [2, 'none']
   if (sub === 0x0c) return [0, 'vector']
   if (sub >= 0x0f && sub <= 0x14) return [1, 'vector']
-  // Lanes: out of a vector, or in.
+  // Lanes: out of a vector, or into one.
   if (sub >= 0x15 && sub <= 0x22)
     return [0x17, 0x1a, 0x1c, 0x1e, 0x20, 0x22].includes(sub) ? [2, 'vector'] : [1, 'scalar']
   if (sub >= 0x54 && sub <= 0x57) return [2, 'vector']
@@ -228,13 +233,16 @@ interface Body {
   readonly vectors: ReadonlySet<number>
 }
 
-/** Code and types of a module. Only what compilers write: one memory, no references, no exceptions. */
+/**
+ * Reads the code and the types of a module. Supports only what compilers write: one memory, no
+ * references, no exceptions.
+ */
 function read(bytes: Uint8Array): { bodies: Body[]; calls: Calls } {
   let at = 8
   const leb = () => {
     let value = 0
     for (let shift = 0; ; shift += 7) {
-      const byte = bytes[at++]!
+      const byte = defined(bytes[at++])
       if (shift < 32) value |= (byte & 127) << shift
       if (byte < 128) return value >>> 0
     }
@@ -258,7 +266,7 @@ function read(bytes: Uint8Array): { bodies: Body[]; calls: Calls } {
     leb()
   }
   const op = (): Op => {
-    const code = bytes[at++]!
+    const code = defined(bytes[at++])
     let [sub, value] = [0, 0]
     if (code === 2 || code === 3 || code === 4) value = leb()
     else if (code === 0x0c || code === 0x0d || code === 0x10 || (code >= 0x20 && code <= 0x24)) value = leb()
@@ -291,11 +299,11 @@ function read(bytes: Uint8Array): { bodies: Body[]; calls: Calls } {
       if (sub === 3) at++
       else memarg()
     }
-    // Only locals are asked for by their value: elsewhere it may not look like one.
+    // `value` is used for locals and calls only; for other ops it may mean something else.
     return { code, sub, value }
   }
   while (at < bytes.length) {
-    const id = bytes[at++]!
+    const id = defined(bytes[at++])
     const length = leb()
     const end = at + length
     if (id === 1)
@@ -307,7 +315,7 @@ function read(bytes: Uint8Array): { bodies: Body[]; calls: Calls } {
       list(() => {
         text()
         text()
-        const kind = bytes[at++]!
+        const kind = defined(bytes[at++])
         if (kind === 0) {
           functions.push(leb())
           imported++
@@ -320,7 +328,7 @@ function read(bytes: Uint8Array): { bodies: Body[]; calls: Calls } {
         const size = leb()
         const stop = at + size
         const fn = imported + index
-        const kinds = [...types[functions[fn]!]!.takes]
+        const kinds = [...defined(types[defined(functions[fn])]).takes]
         for (const [count, kind] of list(() => [leb(), leb()] as const))
           for (let i = 0; i < count; i++) kinds.push(kind)
         const ops: Op[] = []

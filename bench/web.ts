@@ -8,6 +8,7 @@
  * own worker and its protocol. A tab's CPU time is not available, so what is compared takes turns,
  * and the record holds the load average.
  */
+
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -16,6 +17,7 @@ import { parseArgs } from 'node:util'
 import { chromium as driver, type Page } from 'playwright-core'
 import { defaultModel, type Engine, loadEngine, type Message } from '../node/index.ts'
 import { chromium } from '../scripts/chromium.mjs'
+import { defined } from '../src/base/at.ts'
 import { machine } from './machine.ts'
 import { round, summary } from './stats.ts'
 import { browserFlags, openWorker, servePage, timedInTab } from './ttft/tab.ts'
@@ -71,13 +73,13 @@ async function secondVisits(url: string, count: number): Promise<number[]> {
   page.setDefaultTimeout(120_000)
   await page.goto(url)
   await page.getByRole('button', { name: /^Load / }).click()
-  await page.getByText('runs by').waitFor()
+  await page.getByText('backend').waitFor()
   const times: number[] = []
   for (let visit = 0; visit < count; visit++) {
     await page.goto('about:blank')
     const begun = performance.now()
     await page.goto(url)
-    await page.getByText('runs by').waitFor()
+    await page.getByText('backend').waitFor()
     times.push(performance.now() - begun)
   }
   await context.close()
@@ -101,7 +103,7 @@ async function measured(page: Page, engine: Engine, length: number, runs: number
   const samples = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<keyof typeof ways, number[]>
   for (let run = -2; run < runs; run++)
     for (let turn = 0; turn < names.length; turn++) {
-      const name = names[(run + 2 + turn) % names.length]!
+      const name = defined(names[(run + 2 + turn) % names.length])
       const ms = await ways[name]()
       if (run >= 0) samples[name].push(round(ms, 4))
     }

@@ -9,11 +9,13 @@
  * is the GPU's plus a share of one submit. Shapes are KxN. $FORETOKEN_VULKAN=own selects the
  * machine's own GPU instead of a Vulkan in software.
  */
+
 import { parseArgs } from 'node:util'
 import { openWebGpu } from '../node/webgpu.ts'
 import { vulkan } from '../scripts/chromium.mjs'
 import type { Backend, Tensor, Weight } from '../src/backend/backend.ts'
 import type { FeatureName } from '../src/backend/webgpu/features.ts'
+import { defined } from '../src/base/at.ts'
 import type { TensorType } from '../src/base/model.ts'
 import { randomBlocks, written } from '../test/helpers/blocks.ts'
 import { random } from '../test/helpers/random.ts'
@@ -74,15 +76,16 @@ for (const shape of values.shapes.split(',')) {
   for (const count of values.rows.split(',').map(Number)) {
     const x = random(seed + count).floats(count * k)
     const contenders = new Map(
-      [...opened].map(([build, backend]) => [build, contender(backend, weights.get(build)!, x, count)]),
+      [...opened].map(([build, backend]) => [build, contender(backend, defined(weights.get(build)), x, count)]),
     )
     const off = await farthest([...contenders.values()], count)
     for (const one of contenders.values()) await timed(one, count, 1)
     // Enough for about 20 ms, by the first build.
-    const repeats = Math.max(1, Math.min(200, Math.round(20 / (await timed([...contenders.values()][0]!, count, 4)))))
+    const [first] = contenders.values()
+    const repeats = Math.max(1, Math.min(200, Math.round(20 / (await timed(defined(first), count, 4)))))
     const samples = new Map([...contenders.keys()].map((build) => [build, [] as number[]]))
     for (let turn = 0; turn < Number(values.turns); turn++)
-      for (const [build, one] of contenders) samples.get(build)!.push(await timed(one, count, repeats))
+      for (const [build, one] of contenders) defined(samples.get(build)).push(await timed(one, count, repeats))
     for (const [build, ms] of samples) {
       const spread = summary(ms)
       const gflops = round((2 * k * n * count) / spread.median / 1e6, 4)
@@ -119,10 +122,10 @@ async function farthest(contenders: readonly Contender[], count: number): Promis
     backend.matmul(out, x, [weight], count)
     outs.push(await backend.read(out, count))
   }
-  const plain = outs.at(-1)!
+  const plain = defined(outs.at(-1))
   const size = Math.sqrt(plain.reduce((sum, value) => sum + value * value, 0) / plain.length)
   const most = Math.max(
-    ...outs.map((out) => out.reduce((far, value, i) => Math.max(far, Math.abs(value - plain[i]!)), 0)),
+    ...outs.map((out) => out.reduce((far, value, i) => Math.max(far, Math.abs(value - defined(plain[i]))), 0)),
   )
   if (!(most / size < 0.01)) throw new Error(`products differ by ${most / size} of their size`)
   return Number((most / size).toPrecision(2))

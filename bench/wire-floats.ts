@@ -8,8 +8,10 @@
  *
  * The codecs' rates stay the same; passes take about five times as long.
  */
+
 import { parseArgs } from 'node:util'
 import { defaultModel } from '../node/index.ts'
+import { defined } from '../src/base/at.ts'
 import { floatEngine } from '../test/helpers/float-engine.ts'
 import { machine } from './machine.ts'
 import { benchWire } from './wire.ts'
@@ -50,7 +52,7 @@ try {
     machine: machine(),
     seed,
   }
-  console.log(JSON.stringify({ ...head, plan: engine.predictor!.plan, results }))
+  console.log(JSON.stringify({ ...head, plan: defined(engine.predictor).plan, results }))
 } finally {
   await engine.close()
 }

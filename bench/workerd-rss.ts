@@ -14,6 +14,7 @@
  * The difference of the first two is the proxy's, and the third is judged from request 500 on.
  * Linux only.
  */
+
 import { execFile, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -25,6 +26,7 @@ import { parseArgs, promisify } from 'node:util'
 import { createTestHarness } from 'wrangler'
 import { modelFiles } from '../node/index.ts'
 import { prepare } from '../node/prepare.ts'
+import { defined } from '../src/base/at.ts'
 import { tinyGguf } from '../test/helpers/tiny-model.ts'
 import { machine } from './machine.ts'
 
@@ -90,7 +92,7 @@ async function grow(
     await send(url, done)
     if (done >= warm && (done - warm) % every === 0) rss_mb.push(Math.round(residentBytes(pids()) / 1e5) / 10)
   }
-  const [first, last] = [rss_mb[0]!, rss_mb.at(-1)!]
+  const [first, last] = [defined(rss_mb[0]), defined(rss_mb.at(-1))]
   return {
     name,
     growth: Math.round((last / first - 1) * 1e4) / 1e4,
@@ -119,7 +121,7 @@ async function chat(url: string, number: number): Promise<void> {
 }
 
 async function refused(url: string, number: number): Promise<void> {
-  const body = hopeless[number % hopeless.length]!
+  const body = defined(hopeless[number % hopeless.length])
   const path = body.includes('"messages"') ? '/v1/chat/completions' : '/v1/completions'
   const headers = { 'content-type': 'application/json' }
   await Promise.all(

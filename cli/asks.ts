@@ -1,4 +1,4 @@
-/** Questions about the command itself, in the many ways that people ask them: for help, for the version, by a command that is not there. */
+/** Recognizes requests for help or the version in any common form, and mistyped commands. */
 import { type Command, commands } from './flags.ts'
 import { nearest, UsageError } from './parse.ts'
 
@@ -6,15 +6,18 @@ export type Asked =
   | { readonly about: 'version' | 'everything' }
   | { readonly about: 'command'; readonly command: Command }
 
-/** Commands whose operands are words of the user's own: `help` among them is one of these. */
+/** Commands whose operands are free text, in which `help` is an ordinary word. */
 const takesText: readonly Command[] = ['run', 'tokenize']
 
 const isCommand = (word: string | undefined): word is Command => word !== undefined && Object.hasOwn(commands, word)
 
-/** Words that are answered without a command. */
+/** Words that `foretoken` answers without running a command. */
 const questions = ['help', 'version'] as const
 
-/** Returns the help or version that the words ask for, or undefined. Throws `UsageError` for help on a command that is not there. */
+/**
+ * Returns the help or version that `args` ask for, or undefined if they ask for neither. Throws
+ * `UsageError` for help on an unknown command.
+ */
 export function askedBy(args: readonly string[]): Asked | undefined {
   const end = args.indexOf('--')
   const words = end < 0 ? args : args.slice(0, end)
@@ -31,7 +34,7 @@ export function askedBy(args: readonly string[]): Asked | undefined {
     const command = plain.find(isCommand)
     if (command !== undefined) return { about: 'command', command }
     if (plain.length === 1 && plain[0] === first && nearestWord(first) !== undefined) return helpOn(plain)
-    // With flags of its own it is the default command that is asked about.
+    // Other flags without a command belong to the default command.
     const alone = words.every((word) => isHelp(word) || word === 'version' || word === '--version')
     return alone ? { about: 'everything' } : { about: 'command', command: 'run' }
   }
@@ -49,7 +52,7 @@ function helpOn(words: readonly string[]): Asked | undefined {
   throw new UsageError(`no command \`${topics[0]}\`${nearBy(topics[0]!)}; \`foretoken help\` lists them`)
 }
 
-/** What other programs call it. */
+/** Names that other programs use for a command. */
 const synonyms: Readonly<Record<string, Command>> = {
   list: 'ls',
   models: 'ls',
@@ -69,8 +72,8 @@ const synonyms: Readonly<Record<string, Command>> = {
 }
 
 /**
- * Refuses a prompt that looks like a command that was mistyped: one word, or a word and the name of a model or a command. Throws
- * `UsageError`, which says how to ask the model all the same.
+ * Refuses a prompt that looks like a mistyped command: one word, or a word and the name of a model
+ * or a command. Throws `UsageError`, whose message says how to send the prompt anyway.
  */
 export function checkPrompt(args: readonly string[], operands: readonly string[]): void {
   const [word, name] = operands

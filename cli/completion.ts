@@ -1,4 +1,4 @@
-/** Completion scripts, from the table of flags. */
+/** Generates completion scripts from the table of flags. */
 import { type Command, commands, flagsOf } from './flags.ts'
 import { UsageError } from './parse.ts'
 
@@ -53,7 +53,7 @@ function fish(): string {
   return lines.join('\n')
 }
 
-/** Words a command takes as its operand. */
+/** Returns the fixed words that a command accepts as its operand. */
 function operands(command: Command): string[] {
   const { args } = commands[command]
   return args.includes('|') ? args.split('|') : []

@@ -1,4 +1,4 @@
-/** Every flag, in one table: parsing, `--help` and shell completion are made from it. */
+/** The table of all flags, which defines parsing, `--help` and shell completion. */
 import type { Seed } from '../node/index.ts'
 import { type Command, commands } from './command-names.ts'
 
@@ -6,15 +6,17 @@ export { type Command, commands } from './command-names.ts'
 
 export interface Flag {
   readonly short?: string
-  /** What the value is; absent for a switch. `prose` is a text, or `@FILE` for the text of a file. */
+  /**
+   * The kind of value; absent for a switch. `prose` is a text, or `@FILE` for the text of a file.
+   */
   readonly value?: 'text' | 'prose' | 'file' | 'whole' | 'number' | 'seed' | 'wholes' | 'texts' | readonly string[]
   readonly min?: number
   readonly max?: number
-  /** The value's name in the help, where its kind says too little. */
+  /** The value's name in the help, if its kind is not clear enough. */
   readonly name?: string
   readonly on: readonly Command[]
   readonly about: string
-  /** What is different for a command: its help shows nothing of the others. */
+  /** Overrides for single commands; a command's help shows only its own. */
   readonly by?: Partial<Record<Command, Pick<Flag, 'value' | 'name'> & { readonly about?: string }>>
 }
 
@@ -22,7 +24,7 @@ const engine = ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'serve', 'compa
 const answers = ['run', 'chat', 'batch'] as const
 const cpuOrGpu = { value: ['wasm', 'webgpu'] } as const
 const modelOrOnnx =
-  'an alias, hf:owner/repo[/file], https://... or a path, of an ONNX folder, too; default smollm2-135m'
+  'an alias, hf:owner/repo[/file], https://... or a path (also of an ONNX folder); default smollm2-135m'
 
 export const flags = {
   model: {
@@ -33,38 +35,42 @@ export const flags = {
     about: 'an alias, hf:owner/repo[/file], https://... or a path; default smollm2-135m',
     by: { run: { about: modelOrOnnx }, chat: { about: modelOrOnnx }, serve: { about: modelOrOnnx } },
   },
-  prompt: { short: 'p', value: 'prose', on: ['run'], about: 'the prompt, as an argument would give it' },
-  system: { value: 'prose', on: ['run', 'chat', 'prefix'], about: 'system prompt, in place of the model’s own' },
-  raw: { on: ['run', 'batch'], about: 'continue the text as it is, without the chat template' },
+  prompt: { short: 'p', value: 'prose', on: ['run'], about: 'the prompt, in place of an argument' },
+  system: { value: 'prose', on: ['run', 'chat', 'prefix'], about: 'system prompt; default: the model’s own' },
+  raw: { on: ['run', 'batch'], about: 'continue the text without the chat template' },
   'prompt-file': { value: 'file', on: ['run', 'prefix'], about: 'read the prompt from a file' },
-  prefix: { value: 'file', on: answers, about: 'use the keys and values that `foretoken prefix save` wrote' },
+  prefix: { value: 'file', on: answers, about: 'use keys and values from a file of `foretoken prefix save`' },
   prefill: {
     value: ['exact', 'predicted', 'refined', 'auto'],
     on: [...answers, 'serve', 'bench'],
     about:
-      'how the prompt is read: exactly; predicted, for an early first token; refined, which is exact soon after; ' +
-      'auto, which is refined where that is sure; default exact',
-    by: { bench: { about: 'load: what requests ask for; prepack: all but exact time predicted batches, too' } },
+      'how the prompt is computed: exact; predicted, for an early first token; refined, predicted first and exact ' +
+      'soon after; auto, refined where the predictor is confident and exact otherwise; default exact',
+    by: {
+      bench: {
+        about: 'load: the mode that requests ask for; prepack: any mode but exact also times predicted batches',
+      },
+    },
   },
   predictor: {
     value: 'file',
     on: [...answers, 'eval', 'deploy-prep', 'serve', 'companion', 'bench'],
-    about: 'the predictor of the model; default: the one that ships',
+    about: 'the model’s predictor; default: the one included with foretoken',
   },
   concurrency: {
     value: 'whole',
     min: 1,
     max: 1024,
     on: ['batch', 'bench'],
-    about: 'prompts in flight; default 32',
-    by: { bench: { about: 'load: clients; default 1' } },
+    about: 'concurrent prompts; default 32',
+    by: { bench: { about: 'load: number of clients; default 1' } },
   },
   'max-tokens': {
     short: 'n',
     value: 'whole',
     min: -1,
     on: [...answers, 'bench'],
-    about: 'longest answer in tokens; default, and -1: what the context leaves',
+    about: 'longest answer in tokens; default, and -1: the rest of the context',
     by: { bench: { about: 'load: longest answer in tokens; default 64' } },
   },
   url: {
@@ -79,25 +85,43 @@ export const flags = {
     min: 0,
     max: 100,
     on: answers,
-    about: '0 takes the likeliest token; default 0',
+    about: '0 selects the likeliest token; default 0',
   },
-  'top-k': { value: 'whole', min: 0, on: answers, about: 'draw among the k likeliest; 0 is all' },
-  'top-p': { value: 'number', min: 0, max: 1, on: answers, about: 'draw among the fewest that reach this probability' },
-  'min-p': { value: 'number', min: 0, max: 1, on: answers, about: 'drop tokens below this share of the likeliest' },
-  'repetition-penalty': { value: 'number', min: 0, max: 10, on: answers, about: 'above 1 avoids what was seen' },
+  'top-k': { value: 'whole', min: 0, on: answers, about: 'draw from the N likeliest tokens; 0 is all' },
+  'top-p': {
+    value: 'number',
+    min: 0,
+    max: 1,
+    on: answers,
+    about: 'draw from the fewest tokens that reach this probability',
+  },
+  'min-p': {
+    value: 'number',
+    min: 0,
+    max: 1,
+    on: answers,
+    about: 'drop tokens less likely than this share of the likeliest',
+  },
+  'repetition-penalty': {
+    value: 'number',
+    min: 0,
+    max: 10,
+    on: answers,
+    about: 'above 1 avoids tokens that were seen',
+  },
   'presence-penalty': {
     value: 'number',
     min: -2,
     max: 2,
     on: answers,
-    about: 'above 0 avoids tokens that the answer holds',
+    about: 'above 0 avoids tokens that are in the answer',
   },
   'frequency-penalty': {
     value: 'number',
     min: -2,
     max: 2,
     on: answers,
-    about: 'above 0 avoids them more the more often it holds them',
+    about: 'above 0 avoids tokens more the more often they are in the answer',
   },
   'logit-bias': {
     value: 'texts',
@@ -108,7 +132,7 @@ export const flags = {
   seed: {
     value: 'seed',
     on: [...answers, 'fit', 'eval', 'bench'],
-    about: 'the same seed draws the same: any whole number of 64 bits',
+    about: 'any 64-bit integer; the same seed gives the same draws',
   },
   stop: { value: 'texts', on: answers, about: 'end the answer at this text; may be repeated' },
   'top-logprobs': {
@@ -116,9 +140,9 @@ export const flags = {
     min: 0,
     max: 100,
     on: ['run'],
-    about: 'report this many likeliest tokens (--json)',
+    about: 'report this many of the likeliest tokens (--json)',
   },
-  'ignore-eos': { on: ['run', 'batch'], about: 'go on past the end of the answer' },
+  'ignore-eos': { on: ['run', 'batch'], about: 'continue past the end of the answer' },
   context: {
     short: 'c',
     value: 'whole',
@@ -130,7 +154,7 @@ export const flags = {
   'ignore-config': {
     value: 'texts',
     on: [...engine, 'deploy-prep', 'inspect', 'tokenize'],
-    about: 'run a model as if its configuration did not have this key; may be repeated',
+    about: 'run the model as if its configuration did not have this key; may be repeated',
   },
   kv: {
     value: ['f32', 'f16', 'int8'],
@@ -138,11 +162,17 @@ export const flags = {
     about: 'how keys and values are stored; default f32',
     by: { 'deploy-prep': { about: 'how keys and values are stored; default int8' } },
   },
-  threads: { value: 'whole', min: 1, max: 64, on: engine, about: 'compute threads; default: fast cores, at most 4' },
+  threads: {
+    value: 'whole',
+    min: 1,
+    max: 64,
+    on: engine,
+    about: 'compute threads; default: the number of fast cores, at most 4',
+  },
   build: {
     value: ['auto', 'simd128', 'relaxed'],
     on: engine,
-    about: 'build of the core; default: the fastest that is right here',
+    about: 'build of the core; default auto, the fastest that computes correctly here',
   },
   suite: {
     value: 'texts',
@@ -155,57 +185,57 @@ export const flags = {
     min: 1,
     max: 100,
     on: ['eval'],
-    about: 'percent of exact prefill’s work to compare at, such as 33,50,67; default: what the predictor takes',
+    about: 'percent of exact prefill’s work to compare at, such as 33,50,67; default: the predictor’s own',
   },
   cases: {
     value: 'whole',
     min: 1,
     on: ['eval', 'bench'],
-    about: 'prompts of each suite and length; default 20',
-    by: { bench: { about: 'wire: prompts of each suite and length; default 10' } },
+    about: 'prompts for each suite and length; default 20',
+    by: { bench: { about: 'wire: prompts for each suite and length; default 10' } },
   },
   lengths: { value: 'wholes', min: 1, on: ['eval', 'bench'], about: 'prompt lengths, such as 32,128,512,1024' },
   runs: { value: 'whole', min: 1, max: 1000, on: ['bench'], about: 'timed runs; default 7, prepack 3' },
   dataset: {
     value: 'texts',
     on: ['bench'],
-    about: 'prepack: a set by name, lognormal-MEAN-CV, uniform-MIN-MAX, or a file of prompts; may be repeated',
+    about: 'prepack: a named data set, lognormal-MEAN-CV, uniform-MIN-MAX, or a file of prompts; may be repeated',
   },
   data: {
     value: 'texts',
     name: 'FOLDER',
     on: ['fit', 'eval', 'bench'],
-    about: 'folder of the named sets; default $FORETOKEN_DATA',
+    about: 'folder of the named data sets; default $FORETOKEN_DATA',
     by: {
       fit: { name: 'FILE', about: 'texts to fit from: JSON lines, JSON or plain, gzipped or not; may be repeated' },
-      bench: { about: 'prepack, wire: folder of the named sets; default $FORETOKEN_DATA' },
+      bench: { about: 'prepack, wire: folder of the named data sets; default $FORETOKEN_DATA' },
     },
   },
-  base: { value: 'text', name: 'MODEL', on: ['fit', 'eval'], about: 'the model to predict for, as --model' },
+  base: { value: 'text', name: 'MODEL', on: ['fit', 'eval'], about: 'the model to predict for; same forms as --model' },
   aux: {
     value: 'text',
     on: [...answers, 'fit', 'eval', 'serve', 'companion', 'bench'],
     name: 'MODEL',
-    about: 'the smaller model that the predictor reads, if it reads one; named as --model',
-    by: { fit: { about: 'predict from this smaller model; named as --model' } },
+    about: 'the smaller model that the predictor uses, if it uses one; same forms as --model',
+    by: { fit: { about: 'predict from this smaller model; same forms as --model' } },
   },
   reader: {
     value: 'text',
     on: ['run', 'chat', 'serve'],
     name: 'MODEL',
-    about: 'for an ONNX model: the same model for the Rust core, which predicts its K and V; named as --model',
+    about: 'for an ONNX model: the same model for the Rust core, which predicts its K and V; same forms as --model',
   },
   'aux-layers': {
     value: 'texts',
     on: ['fit'],
-    about: 'layers of --aux that make the smaller model, such as 0-3; may be repeated; default: all',
+    about: 'layers of --aux to use, such as 0-3; may be repeated; default: all',
   },
   out: {
     value: 'file',
     on: ['fit', 'deploy-prep', 'bench'],
-    about: 'the predictor to write',
+    about: 'the predictor file to write',
     by: {
-      'deploy-prep': { name: 'FOLDER', about: 'where the files go' },
+      'deploy-prep': { name: 'FOLDER', about: 'the folder to write to' },
       bench: { about: 'report: the page to write; default foretoken-report.html' },
     },
   },
@@ -220,104 +250,119 @@ export const flags = {
     value: 'file',
     name: 'FOLDER',
     on: ['bench'],
-    about: 'ttft: a folder of records: what moved since the last of this machine',
+    about: 'ttft: compare with the last record of this machine in this folder',
   },
-  'no-predictor': { on: ['deploy-prep'], about: 'leave the predictor out' },
+  'no-predictor': { on: ['deploy-prep'], about: 'do not include a predictor' },
   'eight-bit-rows': {
     value: 'whole',
     min: 8,
     on: ['deploy-prep'],
-    about: 'rows of the vocabulary matrix that stay as they are, the others in 4 bits; default: as many as fit',
+    about: 'rows of the vocabulary matrix to keep in 8 bits, the others get 4; default: as many as fit',
   },
-  'pass-tokens': { value: 'whole', min: 1, max: 4096, on: ['deploy-prep'], about: 'tokens in a pass; default 32' },
-  streams: { value: 'whole', min: 1, max: 1024, on: ['deploy-prep'], about: 'requests at once; default 4' },
+  'pass-tokens': { value: 'whole', min: 1, max: 4096, on: ['deploy-prep'], about: 'most tokens in a pass; default 32' },
+  streams: { value: 'whole', min: 1, max: 1024, on: ['deploy-prep'], about: 'concurrent requests; default 4' },
   'shard-mib': {
     value: 'whole',
     min: 1,
     max: 1024,
     on: ['deploy-prep'],
-    about: 'MiB of a file; default 24, for assets and KV, whose limit is 25',
+    about: 'largest file in MiB; default 24, because assets and KV allow 25',
   },
-  'limit-mib': { value: 'whole', min: 1, on: ['deploy-prep'], about: 'MiB of wasm and JS heap; default 120' },
-  m: { value: 'whole', min: 1, on: ['fit'], about: 'layers that predicted tokens run through first; default 5 of 30' },
+  'limit-mib': {
+    value: 'whole',
+    min: 1,
+    on: ['deploy-prep'],
+    about: 'most MiB of Wasm memory and JavaScript heap; default 120',
+  },
+  m: { value: 'whole', min: 1, on: ['fit'], about: 'first layers that predicted tokens run through; default 5 of 30' },
   budget: {
     value: 'number',
     min: 0.05,
     max: 1,
     on: ['fit'],
-    about: 'search the layers to run: at most this share of exact prefill’s work at --most-prompt tokens',
+    about: 'search for the layers to run within this share of exact prefill’s work at --most-prompt tokens',
   },
   run: {
     value: 'texts',
     on: ['fit'],
-    about: 'later layers that they run through, too; may be repeated; default 15-18 of 30',
+    about: 'later layers that predicted tokens also run through; may be repeated; default 15-18 of 30',
   },
-  taps: { value: 'whole', min: 0, max: 8, on: ['fit'], about: 'earlier positions that maps read, too; default 0' },
+  taps: { value: 'whole', min: 0, max: 8, on: ['fit'], about: 'earlier positions that maps also read; default 0' },
   w: {
     value: 'whole',
     min: 1,
     max: 4096,
     on: ['fit'],
-    about: 'exact tokens at the end of a prompt, at least; default 48',
+    about: 'least exact tokens at the end of a prompt; default 48',
   },
   'w-share': {
     value: 'number',
     min: 0,
     max: 0.9,
     on: ['fit'],
-    about: 'the same as a share of the prompt; default 1/6',
+    about: 'least exact tokens at the end as a share of the prompt; default 1/6',
   },
-  tokens: { value: 'whole', min: 1, on: ['fit'], about: 'tokens to fit each stage from; default 80000' },
+  tokens: { value: 'whole', min: 1, on: ['fit'], about: 'tokens for each stage; default 80000' },
   ridge: {
     value: 'number',
     min: 0,
     on: ['fit'],
-    about: 'pull to zero, as a share of the inputs’ variance; default 0.001',
+    about: 'regularization, as a share of the inputs’ variance; default 0.001',
   },
   batch: { value: 'wholes', min: 1, on: ['bench'], about: 'prepack: batch sizes; default 4,16,64' },
-  draws: { value: 'whole', min: 1, on: ['bench'], about: 'prepack: batches of each size; default 2' },
+  draws: { value: 'whole', min: 1, on: ['bench'], about: 'prepack: number of batches of each size; default 2' },
   scale: {
     value: 'number',
     min: 0,
     on: ['bench'],
-    about: 'replay: prompt lengths times this; default: the longest is --most-prompt',
+    about: 'replay: factor for prompt lengths; default: makes the longest --most-prompt',
   },
   'most-prompt': { value: 'whole', min: 1, on: ['fit', 'bench'], about: 'longest prompt in tokens; default 1024' },
   'most-output': { value: 'whole', min: 1, on: ['bench'], about: 'replay: longest answer in tokens; default 1024' },
-  requests: { value: 'whole', min: 1, on: ['bench'], about: 'replay, load: how many; default 100' },
-  rate: { value: 'number', min: 0, on: ['bench'], about: 'replay, load: requests a second, whoever is done' },
+  requests: { value: 'whole', min: 1, on: ['bench'], about: 'replay, load: number of requests; default 100' },
+  rate: { value: 'number', min: 0, on: ['bench'], about: 'replay, load: requests a second, in an open loop' },
   load: {
     value: 'number',
     min: 0,
     on: ['bench'],
-    about: 'replay: the rate as a share of what one at a time can serve; default 0.8',
+    about: 'replay: rate as a share of the capacity of one request at a time; default 0.8',
   },
-  'ttft-bound': { value: 'number', min: 0, on: ['bench'], about: 'replay: ms that count as good; default 1000' },
-  'itl-bound': { value: 'number', min: 0, on: ['bench'], about: 'replay: ms that count as good; default 100' },
-  'prefix-pages': { value: 'whole', min: 0, on: ['bench'], about: 'replay: pages of finished prefixes; default 1024' },
+  'ttft-bound': {
+    value: 'number',
+    min: 0,
+    on: ['bench'],
+    about: 'replay: longest TTFT in ms that counts as good; default 1000',
+  },
+  'itl-bound': {
+    value: 'number',
+    min: 0,
+    on: ['bench'],
+    about: 'replay: longest time between tokens in ms that counts as good; default 100',
+  },
+  'prefix-pages': { value: 'whole', min: 0, on: ['bench'], about: 'replay: pages of the prefix cache; default 1024' },
   port: {
     value: 'whole',
     min: 0,
     max: 65_535,
     on: ['serve', 'doctor'],
-    about: 'port to listen on; default 8787; 0 takes any that is free',
+    about: 'port to listen on; default 8787; 0 is any free port',
   },
   host: {
     value: 'text',
     name: 'ADDRESS',
     on: ['serve'],
-    about: 'address to listen on; default 127.0.0.1; any other needs keys: of --config, or $FORETOKEN_API_KEY',
+    about: 'address to listen on; default 127.0.0.1; any other needs keys, from --config or $FORETOKEN_API_KEY',
   },
   companion: {
     value: 'texts',
     name: 'URL',
     on: ['serve'],
-    about: 'address of a companion that may read prompts; its key: $FORETOKEN_COMPANION_KEY; may be repeated',
+    about: 'address of a companion that may compute prompts; key: $FORETOKEN_COMPANION_KEY; may be repeated',
   },
   backend: {
     value: ['wasm', 'webgpu', 'llama'],
     on: [...answers, 'serve', 'companion', 'bench'],
-    about: 'what computes: the CPU by Wasm, or a GPU by WebGPU (needs the package webgpu); default wasm',
+    about: 'wasm (CPU) or webgpu (GPU; needs the package webgpu); default wasm',
     by: {
       run: cpuOrGpu,
       chat: cpuOrGpu,
@@ -326,18 +371,23 @@ export const flags = {
       bench: cpuOrGpu,
       companion: {
         about:
-          'what computes: the CPU by Wasm, a GPU by WebGPU (needs the package webgpu), or llama.cpp (needs node-llama-cpp); default wasm',
+          'wasm (CPU), webgpu (GPU; needs the package webgpu) or llama (llama.cpp; needs node-llama-cpp); default wasm',
       },
     },
   },
-  listen: { value: 'text', name: 'HOST:PORT', on: ['companion'], about: 'where to listen; default 127.0.0.1:8788' },
+  listen: {
+    value: 'text',
+    name: 'HOST:PORT',
+    on: ['companion'],
+    about: 'address to listen on; default 127.0.0.1:8788',
+  },
   config: {
     value: 'file',
     on: ['serve', 'companion', 'doctor'],
     about: 'JSON: keys (by SHA-256), origins, hosts, limits, defaults, companions',
     by: {
       companion: { about: 'JSON: edges, limits, openai' },
-      doctor: { about: 'check this config of serve or companion, too' },
+      doctor: { about: 'also check this config of serve or companion' },
     },
   },
   plot: {
@@ -349,14 +399,17 @@ export const flags = {
     },
   },
   file: { value: 'file', on: ['tokenize'], about: 'read the text from a file' },
-  special: { on: ['tokenize'], about: 'read special tokens in the text as such' },
+  special: { on: ['tokenize'], about: 'parse special tokens in the text' },
   'max-download': {
     value: 'number',
     min: 0.001,
     on: [...engine, 'deploy-prep', 'pull', 'inspect', 'tokenize'],
-    about: 'largest file to fetch from an https:// address, in GB; default 16',
+    about: 'largest file to download from an https:// address, in GB; default 16',
   },
-  offline: { on: [...engine, 'deploy-prep', 'pull', 'inspect', 'tokenize', 'doctor'], about: 'use only what is here' },
+  offline: {
+    on: [...engine, 'deploy-prep', 'pull', 'inspect', 'tokenize', 'doctor'],
+    about: 'use only files on this machine',
+  },
   json: {
     on: [
       ...(['run', 'batch', 'prefix', 'fit', 'eval', 'deploy-prep', 'pull', 'ls', 'rm', 'inspect', 'tokenize'] as const),
@@ -387,7 +440,7 @@ type Value<F> = F extends { value: infer V }
 
 export type Flags = { [N in FlagName]?: Value<(typeof flags)[N]> }
 
-/** The flags of a command, as they are for it, in the table's order. */
+/** Returns the flags of a command, with its overrides applied, in the table's order. */
 export function flagsOf(command: Command): [FlagName, Flag][] {
   const all = Object.entries(flags) as [FlagName, Flag][]
   return all

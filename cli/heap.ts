@@ -1,26 +1,25 @@
 /**
- * How far V8's heap may grow in a server. By default V8 trades memory for time: it doubles the
- * young generation whenever as much has survived its collections as it holds, so that a server that
- * runs long enough reaches the maximum (100 to 200 MB in Node 24) however little is alive; and it
- * lets the old generation grow to several times what is alive before it collects. A server
- * allocates little for a token, nearly all of it dies within a pass, and what is alive is some 25
- * MB: small limits cost it next to nothing.
+ * Limits the growth of V8's heap in a server. By default V8 trades memory for time. It doubles the
+ * young generation whenever the survivors of collections add up to its size, so a server that runs
+ * long enough reaches the maximum (100 to 200 MB in Node 24) however few objects are alive. And it
+ * lets the old generation grow to several times the live size before it collects. A server
+ * allocates little for a token, nearly all of it dies within a pass, and about 25 MB are alive, so
+ * small limits cost next to nothing. /
  */
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8'
 
-/** Bytes of the young generation, both halves. */
+/** Size of the young generation, both halves, in bytes. */
 const youngBytes = 8 << 20
 
-/** How far the old generation may grow over what the last collection left, in percent; V8 allows 8 MB at least. */
+/** Growth of the old generation after a collection, in percent; V8 allows at least 8 MB. */
 const oldPercent = 25
 
-/** More objects than the young generation is ever to hold. */
+/** A bound on the objects that fill the young generation. */
 const mostFilling = 1 << 20
 
 /**
- * Keeps the heap of this thread small from here on; what it has grown to stays. V8 reads its limits
- * when a heap is made: the two factors by which it grows are all that a running program can change,
- * on Node 20, 22 and 24.
+ * Keeps the heap of this thread small from now on; it does not shrink. V8 reads its limits when it
+ * creates a heap. A running program can change only the two growth factors, on Node 20, 22 and 24.
  */
 export function keepHeapSmall(): void {
   setFlagsFromString(`--heap-growing-percent=${oldPercent}`)
@@ -31,14 +30,14 @@ export function keepHeapSmall(): void {
   process.on('worker', (worker) => worker.once('online', holdYoung))
 }
 
-/** V8 begins with half a MiB to 1 MiB a half, and grows only for what survives. */
+/** Grows the young generation. V8 starts with 0.5 to 1 MiB a half, and grows only for survivors. */
 function growYoung(): void {
   const survivors: object[] = []
   while (2 * young() <= youngBytes && survivors.length < mostFilling)
     for (let i = 0; i < 4096; i++) survivors.push({ i, list: [i] })
 }
 
-/** V8 may still shrink it, as it does where little is allocated. */
+/** Stops the growth. V8 may still shrink the young generation if the program allocates little. */
 function holdYoung(): void {
   setFlagsFromString('--semi-space-growth-factor=1')
 }

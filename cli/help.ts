@@ -1,4 +1,4 @@
-/** Help texts, from the table of flags. */
+/** Generates help texts from the table of flags. */
 import { exitCodes } from './exit.ts'
 import { type Command, commands, type Flag, flagsOf } from './flags.ts'
 
@@ -6,21 +6,22 @@ export function generalHelp(version: string): string {
   const width = Math.max(...Object.keys(commands).map((name) => name.length))
   const list = Object.entries(commands).map(([name, { about }]) => `  ${name.padEnd(width)}  ${about}`)
   const codes = Object.values(exitCodes).map(({ code, brief }) => `${code} ${brief}`)
-  return `foretoken ${version}: LLM inference whose first concern is time to first token
+  return `foretoken ${version}: LLM inference at the edge, built for a short time to first token
 
 usage: foretoken [COMMAND] [FLAGS] [ARGUMENTS]
        foretoken "What is the capital of Norway?"
 
 ${list.join('\n')}
 
-A first argument that is not a command is a prompt for run. "foretoken help COMMAND" lists the flags of a command.
-"-" for a file is stdin or stdout. A prompt or --system of @FILE is read from the file; @@ begins a text with one @.
+If the first argument is not a command, it is a prompt for run. "foretoken help COMMAND" lists the flags of a command.
+"-" in place of a file is stdin or stdout. A prompt or --system of @FILE is read from that file; @@ begins a text with
+a single @.
 Exit codes: ${codes.join(', ')}.
 Environment: FORETOKEN_HOME, FORETOKEN_OFFLINE, HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_ENDPOINT, HTTPS_PROXY,
-HTTP_PROXY, ALL_PROXY, NO_PROXY, NO_COLOR; docs/cli.md lists all.`
+HTTP_PROXY, ALL_PROXY, NO_PROXY, NO_COLOR; docs/cli.md lists all of them.`
 }
 
-/** Longest line of a command's help, in characters. */
+/** Maximum width of a command's help, in characters. */
 const columns = 110
 
 export function commandHelp(command: Command): string {
@@ -37,7 +38,7 @@ usage: foretoken ${command} [FLAGS]${args ? ` ${args}` : ''}
 ${list.join('\n')}${notes[command] ? `\n\n${notes[command]}` : ''}${samples ? `\n\nfor example:${samples.join('')}` : ''}`
 }
 
-/** Cuts a text between words into lines of at most `width` characters. */
+/** Wraps a text into lines of at most `width` characters. */
 function wrapped(text: string, width: number): string[] {
   const lines: string[] = []
   for (const word of text.split(' ')) {
@@ -53,7 +54,7 @@ function head(name: string, { short, value, name: valueIs }: Flag): string {
   return value === undefined ? dashes : `${dashes} ${valueIs ?? valueName(value)}`
 }
 
-/** Commands to begin with, as a shell takes them; tests parse them. */
+/** Example commands in shell syntax; tests parse them. */
 export const examples: Partial<Record<Command, readonly string[]>> = {
   run: [
     'run "What is the capital of Norway?"',
@@ -93,19 +94,19 @@ function valueName(value: NonNullable<Flag['value']>): string {
 
 const notes: Partial<Record<Command, string>> = {
   run: `The prompt is read from stdin if it is "-", or if there is none and stdin is not a terminal, and from a file if it
-is @FILE. The last end of line is dropped; both are UTF-8, or UTF-16 with a byte order mark.
+is @FILE. Both must be UTF-8, or UTF-16 with a byte order mark; the last line ending is removed.
 --json prints {model, prompt_ids, ids, text, finish_reason, top_logprobs, timings, cached_tokens, prefill, exact_from,
 prefill_share, memory, build}.`,
   chat: '/clear forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer.',
-  batch: `IN holds a JSON object a line: {"prompt"} or {"messages"} with options, or requests as of OpenAI's batch API.
-Each answer is a line of OUT, written when it is there, in any order; a bad line gives an error line. "-" as IN
-is stdin, as OUT stdout, which holds nothing to go on from.`,
-  prefix: `save writes FILE from --system, or from a text as --prompt-file; load tells whether FILE is sound and of this
-model. run, chat and batch use it with --prefix FILE, and the same --system.`,
-  bench: `prefill, decode: speed by length. prepack: one by one, padded, ordered by length, packed. replay: a recorded
-trace against the scheduler, and first come, first served.
+  batch: `Each line of IN is a JSON object: {"prompt"} or {"messages"} with options, or a request of OpenAI's batch API.
+Each answer is a line of OUT, written when it is complete, in any order; a bad line gives an error line. "-" is stdin
+as IN and stdout as OUT; a batch to stdout cannot be resumed.`,
+  prefix: `save writes FILE from --system or from the text in --prompt-file; load checks that FILE is valid and fits this
+model. run, chat and batch use it with --prefix FILE and the same --system.`,
+  bench: `prefill, decode: speed by length. prepack: prompts one by one, padded, sorted by length, and packed. replay: a
+recorded trace on the scheduler, and first come, first served.
 --json prints {bench, model, build, threads, machine, results}.`,
-  doctor: `Each check ends within some seconds. Exit code 0: the model can run here; 1: something it needs is missing.
+  doctor: `Each check takes a few seconds at most. Exit code 0: the default model can run here; 1: something is missing.
 --json prints {ok, checks: [{name, verdict, found, next}]}; verdicts are ok, note, warning, missing.`,
-  pull: 'What has been fetched is kept: an interrupted pull goes on where it stopped.',
+  pull: 'An interrupted pull resumes where it stopped.',
 }

@@ -1,15 +1,18 @@
-/** Ctrl-C and other signals: the first cancels and lets the command clean up, the second ends it at once. */
+/** Handles Ctrl-C and other signals: the first cancels the command, the second ends the process. */
 import { type EndingSignal, signalCodes } from './exit.ts'
 
-/** npm and the shell may both pass one key press on: signals this close together are one. Milliseconds. */
+/**
+ * Signals within this time, in milliseconds, count as one, because npm and the shell may both
+ * forward one key press. /
+ */
 const onePress = 250
 
 export interface Interrupt {
   /** Fires at the first signal. */
   readonly signal: AbortSignal
-  /** The exit code by the first signal that came; undefined before. */
+  /** Returns the exit code of the first signal, or undefined if there was none. */
   code(): number | undefined
-  /** Leaves signals to Node again. */
+  /** Removes the handlers, so that Node handles signals again. */
   end(): void
 }
 

@@ -1,8 +1,11 @@
-/** A server's log: a JSON object a line. Who does not read it costs a server no more than a bound: lines that do not fit are dropped, and counted. */
+/**
+ * Writes a server's log as JSON lines. If nobody reads it, lines beyond a bound are dropped and
+ * counted, so that memory stays limited. /
+ */
 import type { Writable } from 'node:stream'
 import { visible } from './visible.ts'
 
-/** Bytes that may wait for the reader. */
+/** Maximum number of bytes that wait for the reader. */
 const most = 1 << 20
 
 export class LogWriter {
@@ -17,17 +20,17 @@ export class LogWriter {
 
   write(line: object): void {
     const text = JSON.stringify(line)
-    // Each UTF-16 unit takes at most three bytes; the stream counts bytes.
+    // The stream counts bytes, and a UTF-16 unit takes at most three.
     if (this.#stream.writableLength + 3 * text.length > this.#most) {
-      if (this.#dropped++ === 0) this.#stream.once('drain', () => this.#tell())
+      if (this.#dropped++ === 0) this.#stream.once('drain', () => this.#reportDropped())
       return
     }
-    this.#tell()
+    this.#reportDropped()
     this.#line(text)
   }
 
-  /** Says how many lines are missing, where they are missing. */
-  #tell(): void {
+  /** Writes the number of dropped lines in their place. */
+  #reportDropped(): void {
     if (this.#dropped === 0) return
     this.#line(JSON.stringify({ time: new Date().toISOString(), dropped: this.#dropped }))
     this.#dropped = 0

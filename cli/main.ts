@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The `foretoken` command. Each command's code is loaded when it is called, so that others don't wait for it. */
+/** The `foretoken` command. Loads the code of a command only when that command runs. */
 import { readFileSync } from 'node:fs'
 import { asForetokenError } from '../src/base/errors.ts'
 import { askedBy, checkPrompt } from './asks.ts'
@@ -14,7 +14,7 @@ import { withTexts } from './prose.ts'
 import { useStreams } from './streams.ts'
 import { note, print } from './terminal.ts'
 
-/** A number is an exit code, where a signal is no failure. */
+/** Runs a command. A returned number is the exit code, also after a signal. */
 type Handler = (invocation: Invocation, signal: AbortSignal) => Promise<number | undefined> | Promise<void>
 
 const handlers: Record<Command, () => Promise<Handler>> = {
@@ -75,7 +75,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-/** Tells what went wrong on stderr; returns the exit code. */
+/** Prints the error on stderr, and returns the exit code. */
 function fail(
   error: unknown,
   json: boolean,
@@ -97,7 +97,10 @@ function version(): string {
   return JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version
 }
 
-/** The exit code where the output could not be written: a reader that has had enough (`| head`) is no failure, a full disk is one. */
+/**
+ * Returns the exit code after a failed write: success if the reader closed the output (`| head`),
+ * failure otherwise, as on a full disk.
+ */
 function unwritten({ code, message }: NodeJS.ErrnoException): number {
   if (code === 'EPIPE') return exitCodes.done.code
   note(`foretoken: stdout: ${message} (${code === 'ENOSPC' ? 'disk_full' : 'io'})`)
@@ -105,14 +108,14 @@ function unwritten({ code, message }: NodeJS.ErrnoException): number {
 }
 
 process.stdout.on('error', (error) => process.exit(unwritten(error)))
-// What nobody caught is told as all failures are: Node would print it as it is.
+// Prints uncaught errors like all others; Node would print a stack.
 process.on('uncaughtException', (error) =>
   process.exit(fail(error, false, { signal: new AbortController().signal, code: () => undefined })),
 )
-// Notes that nobody can read any more end nothing.
+// A closed stderr does not end the command.
 process.stderr.on('error', () => {})
 const code = await main(process.argv.slice(2))
-// Whatever is still open (an address being looked up, a server's idle connection) must not hold the command.
+// Exits even if a DNS lookup or an idle connection is still open.
 process.stdout.write('', (error) => process.exit(error ? unwritten(process.stdout.errored ?? error) : code))
-// Nor must a reader that has stopped reading hold one that was told to end.
+// After a signal, exits even if the reader of stdout has stalled.
 if (interrupted) setTimeout(() => process.exit(code), 2000)

@@ -1,8 +1,8 @@
-/** Arguments to a command, its flags and its operands, by the table in `flags.ts`. */
+/** Parses arguments into a command, its flags and its operands, with the table in `flags.ts`. */
 import { type Seed, seedOf } from '../node/index.ts'
 import { type Command, commands, type Flag, type Flags, flagsOf } from './flags.ts'
 
-/** The user wrote something that means nothing: exit code 2. */
+/** Reports invalid arguments: exit code 2. */
 export class UsageError extends Error {}
 
 const commandNames = Object.keys(commands) as Command[]
@@ -13,7 +13,7 @@ export interface Invocation {
   readonly operands: readonly string[]
 }
 
-/** A first argument that is no command is a prompt, or a flag, of `run`. Throws `UsageError`. */
+/** Parses the arguments; without a command they belong to `run`. Throws `UsageError`. */
 export function parse(args: readonly string[]): Invocation {
   const named = args[0] !== undefined && Object.hasOwn(commands, args[0])
   const command = named ? (args[0] as Command) : 'run'
@@ -28,15 +28,15 @@ export function parse(args: readonly string[]): Invocation {
       operands.push(...rest.slice(at + 1))
       break
     }
-    // `-` is stdin; a negative number is a text.
+    // `-` is stdin, and a negative number is an operand.
     if (!/^-[^\d]/.test(word)) {
       operands.push(word)
       continue
     }
-    const [, dashes, given, , inline] = /^(--?)([^=]*)(=([\s\S]*))?$/.exec(word)!
-    const name = dashes === '--' ? given! : (shorts.get(given!) ?? '')
+    const [, dashes, written, , inline] = /^(--?)([^=]*)(=([\s\S]*))?$/.exec(word)!
+    const name = dashes === '--' ? written! : (shorts.get(written!) ?? '')
     const flag = known.get(name)
-    if (!flag) throw new UsageError(unknown(`${dashes}${given}`, command, known))
+    if (!flag) throw new UsageError(unknown(`${dashes}${written}`, command, known))
     if (flag.value === undefined) {
       if (inline !== undefined) throw new UsageError(`--${name} takes no value`)
       values[name] = true
@@ -54,7 +54,10 @@ export function parse(args: readonly string[]): Invocation {
   return { command, flags: values as Flags, operands }
 }
 
-/** Returns true for `--word`, `--word=value` and `-x`. Numbers, dashes alone and sentences that begin with a dash are values. */
+/**
+ * Returns true for `--word`, `--word=value` and `-x`; false for numbers, dashes alone, and
+ * sentences that begin with a dash. /
+ */
 export function looksLikeFlag(text: string): boolean {
   return /^(--[a-z][\w-]*(=[\s\S]*)?|-[a-z])$/i.test(text)
 }
@@ -70,20 +73,22 @@ function read(name: string, flag: Flag, text: string): unknown {
   const elsewhere = commandNames.filter((command) =>
     flagsOf(command).some(([other, { value }]) => other === name && Array.isArray(value) && value.includes(text)),
   )
-  const hint = elsewhere.length > 0 ? `; that belongs to ${elsewhere.join(', ')}` : ''
-  throw new UsageError(`--${name} is ${choices}; not "${text}"${hint}`)
+  const hint = elsewhere.length > 0 ? `; ${elsewhere.join(', ')} accepts it` : ''
+  throw new UsageError(`--${name} takes one of ${choices}, not "${text}"${hint}`)
 }
 
 function seed(text: string): Seed {
   const found = seedOf(text.trim())
   if (found !== undefined) return found
-  throw new UsageError(`--seed takes a whole number from -2^63 to 2^63 - 1; not "${text}"`)
+  throw new UsageError(`--seed takes an integer from -2^63 to 2^63 - 1, not "${text}"`)
 }
 
-/** The seed of a command that counts on from it. Default 1. Throws `UsageError` for one that leaves no room to. */
+/**
+ * Returns the seed of a command that increments it, 1 by default. Throws `UsageError` above 2^40.
+ */
 export function startSeed({ seed = 1 }: Flags): number {
   if (typeof seed === 'number' && seed >= 0 && seed < 2 ** 40) return seed
-  throw new UsageError(`--seed is ${seed}; here it takes a whole number from 0 to 2^40, since it is counted on from`)
+  throw new UsageError(`--seed is ${seed}; this command increments it, so it takes an integer from 0 to 2^40`)
 }
 
 function number(name: string, { value, min, max }: Flag, text: string): number {
@@ -91,7 +96,7 @@ function number(name: string, { value, min, max }: Flag, text: string): number {
   const sound = text.trim() !== '' && Number.isFinite(found) && (value === 'number' || Number.isSafeInteger(found))
   if (sound && found >= (min ?? -Infinity) && found <= (max ?? Infinity)) return found
   const range = max !== undefined ? ` from ${min} to ${max}` : min !== undefined ? `, ${min} or more` : ''
-  throw new UsageError(`--${name} takes ${value === 'number' ? 'a number' : 'whole numbers'}${range}; not "${text}"`)
+  throw new UsageError(`--${name} takes ${value === 'number' ? 'a number' : 'integers'}${range}, not "${text}"`)
 }
 
 function unknown(word: string, command: Command, known: ReadonlyMap<string, Flag>): string {
@@ -102,14 +107,16 @@ function unknown(word: string, command: Command, known: ReadonlyMap<string, Flag
   return `${command} has no flag ${word}${hint}. "foretoken ${command} --help" lists them`
 }
 
-/** The closest of `words`, if it is close. */
+/** Returns the word that is most similar to `word`, or undefined if none is similar enough. */
 export function nearest<T extends string>(word: string, words: readonly T[]): T | undefined {
   const scored = words.map((other) => ({ other, distance: distance(word, other) }))
   const best = scored.sort((a, b) => a.distance - b.distance)[0]
   return best && best.distance <= Math.max(1, Math.floor(best.other.length / 3)) ? best.other : undefined
 }
 
-/** Letters to insert, remove, change or swap with their neighbour (optimal string alignment). */
+/**
+ * Counts insertions, deletions, substitutions and swaps of neighbours (optimal string alignment).
+ */
 function distance(a: string, b: string): number {
   let before: number[] = []
   let row = Array.from({ length: b.length + 1 }, (_, n) => n)

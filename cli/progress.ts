@@ -1,26 +1,26 @@
-/** The progress bar of a download: share, rate over the last seconds, time left. */
+/** The progress bar of a download: share, rate over the last seconds, and time left. */
 import type { PullProgress } from '../node/index.ts'
 import { note, StatusLine, size } from './terminal.ts'
 
-/** Shows a pull's progress; on a pipe one line for each source, none if `quiet`. */
+/** Shows a pull's progress. On a pipe it prints one line for each source, or none if `quiet`. */
 export function pullProgress(model: string, quiet = false): { update(progress: PullProgress): void; end(): void } {
   const line = new StatusLine()
   const marks: { at: number; done: number }[] = []
-  let told = ''
-  let said = ''
+  let lastSource = ''
+  let lastActivity = ''
   return {
     update({ source, doing, done, total }) {
       if (doing !== undefined) {
-        if (doing !== said && !process.stderr.isTTY && !quiet) note(`${model}: ${doing}`)
-        said = doing
+        if (doing !== lastActivity && !process.stderr.isTTY && !quiet) note(`${model}: ${doing}`)
+        lastActivity = doing
         line.show(`${model}  ${doing} ...`, true)
         return
       }
-      if (source !== told) {
-        told = source
+      if (source !== lastSource) {
+        lastSource = source
         marks.length = 0
         if (!process.stderr.isTTY && !quiet)
-          note(`Getting ${model} from ${source}${total ? ` (${size(total)})` : ''} ...`)
+          note(`Downloading ${model} from ${source}${total ? ` (${size(total)})` : ''} ...`)
       }
       if (done === undefined) {
         line.show(`${model}  from ${source} ...`, true)
@@ -34,7 +34,10 @@ export function pullProgress(model: string, quiet = false): { update(progress: P
   }
 }
 
-/** `41 %  ██████        41 of 98 MB  12 MB/s  5 s left`; `perSecond` in bytes. */
+/**
+ * Formats a progress bar, as in `41 %  ██████        41 of 98 MB  12 MB/s  5 s left`. `perSecond`
+ * is in bytes.
+ */
 export function bar(done: number, total: number | undefined, perSecond: number): string {
   const speed = perSecond > 0 ? `  ${size(perSecond)}/s` : ''
   if (!total) return `${size(done)}${speed}`

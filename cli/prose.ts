@@ -1,19 +1,20 @@
-/** Texts on the command line: as they are, or, written `@FILE`, what a file holds. */
+/** Reads texts of the command line: literal, or from a file if written as `@FILE`. */
 import { ForetokenError } from '../node/index.ts'
 import { type FlagName, flagsOf } from './flags.ts'
 import { type Invocation, UsageError } from './parse.ts'
 import { readPrompt } from './text.ts'
 
 /**
- * Reads a text argument: `@FILE` is the text of a file, `@-` that of stdin, `@@` begins a text with one @, and anything else is the text itself.
- * Files are decoded as stdin is. Throws `UsageError`, and what `readPrompt` throws.
+ * Reads a text argument: `@FILE` is the text of a file, `@-` is stdin, `@@` begins a text with a
+ * single @, and anything else is the text itself. Throws `UsageError`, and the errors of
+ * `readPrompt`. /
  */
 export async function proseOf(argument: string): Promise<string> {
   if (!argument.startsWith('@')) return argument
-  const escaped = `for a text that begins with @ write @@`
+  const escaped = `to begin a text with @, write @@`
   if (argument.startsWith('@@')) return argument.slice(1)
   const path = argument.slice(1)
-  if (path === '') throw new UsageError(`@ is followed by the name of a file; ${escaped}`)
+  if (path === '') throw new UsageError(`@ must be followed by the name of a file; ${escaped}`)
   try {
     return await readPrompt(path)
   } catch (error) {
@@ -23,8 +24,8 @@ export async function proseOf(argument: string): Promise<string> {
 }
 
 /**
- * Joins the operands of a command that takes a text: words by spaces, and the text of a file on lines of its own. A single `-` is stdin.
- * Throws as `proseOf` does.
+ * Joins the operands of a command that takes a text: words with spaces, and the text of a file on
+ * separate lines. A single `-` is stdin. Throws the errors of `proseOf`.
  */
 export async function proseOfOperands(operands: readonly string[]): Promise<string> {
   if (operands.length === 1 && operands[0] === '-') return readPrompt('-')
@@ -36,7 +37,7 @@ export async function proseOfOperands(operands: readonly string[]): Promise<stri
   return text
 }
 
-/** The invocation with every `@FILE` among its flags read. Throws as `proseOf` does. */
+/** Replaces every `@FILE` among the flags with the file's text. Throws the errors of `proseOf`. */
 export async function withTexts(invocation: Invocation): Promise<Invocation> {
   const flags: Record<string, unknown> = { ...invocation.flags }
   for (const [name, { value }] of flagsOf(invocation.command)) {

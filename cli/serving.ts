@@ -1,7 +1,7 @@
-/** What `serve` and `companion` have in common: a model behind HTTP, from loading it to the last answer. */
-import { createHash } from 'node:crypto'
+/** Serves a model over HTTP, from loading it to the last answer, for `serve` and `companion`. */
 import { basename, resolve } from 'node:path'
 import { type LogLine, type ServerConfig, serveNode } from '../edge/node.ts'
+import { sha256Of } from '../node/hash.ts'
 import { type AnyEngine, type ByteSource, defaultModel, type Engine, shippedPredictor } from '../node/index.ts'
 import type { Flags } from './flags.ts'
 import { LogWriter } from './log.ts'
@@ -11,11 +11,11 @@ import { note } from './terminal.ts'
 export interface Served<E = Engine> {
   readonly hostname: string
   readonly port: number
-  /** The app, once the model is loaded. */
+  /** Creates the app after the model is loaded. */
   readonly appOf: (shared: Shared<E>) => { readonly fetch: (request: Request) => Response | Promise<Response> }
-  /** How long a connection may leave an answer unread, in seconds. Default: as `serveNode`. */
+  /** Seconds that a connection may leave an answer unread. Default: that of `serveNode`. */
   readonly stallSeconds?: number | undefined
-  /** Says where it listens. */
+  /** Prints the address. */
   readonly announce: (url: string) => void
 }
 
@@ -25,13 +25,13 @@ export interface Shared<E = Engine> {
   readonly onRequest: (line: LogLine) => void
 }
 
-/** Answers until the signal fires, then finishes what runs. Resolves with the exit code. */
+/** Serves until `signal` fires, then finishes running answers. Resolves with the exit code. */
 export async function serveModel(flags: Flags, signal: AbortSignal, served: Served): Promise<number> {
   const { engine } = await open(flags, signal, await servingOptions(flags))
   return serveEngine(engine, signal, served)
 }
 
-/** The same for a model that may be an ONNX export. */
+/** Does the same as `serveModel` for a model that may be an ONNX export. */
 export async function serveAny(flags: Flags, signal: AbortSignal, served: Served<AnyEngine>): Promise<number> {
   const { engine } = await openAny(flags, signal, await servingOptions(flags))
   return serveEngine(engine, signal, served)
@@ -41,7 +41,7 @@ async function servingOptions(flags: Flags) {
   return { kvTokens: Math.max(16_384, 2 * (flags.context ?? 0)), ...(await predictorFor(flags)) }
 }
 
-/** The same over an engine that is there; it is closed at the end. */
+/** Does the same as `serveModel` with a loaded engine, which it closes at the end. */
 export async function serveEngine<E extends { close(): Promise<void> }>(
   engine: E,
   signal: AbortSignal,
@@ -54,7 +54,7 @@ export async function serveEngine<E extends { close(): Promise<void> }>(
     const serving = await serveNode({ fetch: app.fetch, port, hostname, ...(stallSeconds && { stallSeconds }) })
     announce(serving.url)
     await aborted(signal)
-    note('stopping: running answers are finished; once more stops at once')
+    note('stopping after the running answers; a second signal stops immediately')
     drain.abort()
     await serving.close()
     return 0
@@ -63,13 +63,16 @@ export async function serveEngine<E extends { close(): Promise<void> }>(
   }
 }
 
-/** The key of the environment, as a server's config has keys. */
+/** Returns the key of the environment in the form of a server's config. */
 export function environmentKeys(): NonNullable<ServerConfig['keys']> {
   const key = process.env.FORETOKEN_API_KEY
-  return key ? [{ sha256: createHash('sha256').update(key).digest('hex'), metrics: true }] : []
+  return key ? [{ sha256: sha256Of(key), metrics: true }] : []
 }
 
-/** The last part of a path, without its ending; other names as they are. An .onnx file is named by its folder. */
+/**
+ * Returns the file name of a path without its extension, the folder's name for an .onnx file, and
+ * other names unchanged.
+ */
 export function displayName(model: string): string {
   if (model.endsWith('.onnx')) return basename(resolve(model, '..').replace(/\/onnx$/, ''))
   const path = /^(\.{0,2}\/|~)|\.gguf$/.test(model) && !/^(hf|https?):/.test(model)
@@ -80,7 +83,7 @@ export function isLoopback(hostname: string): boolean {
   return /^(localhost|127(\.\d{1,3}){3}|::1)$/.test(hostname)
 }
 
-/** Requests may ask for predicted prefill whatever the default is, if a predictor is there. */
+/** Returns the included predictor, so that requests may ask for predicted prefill. */
 async function predictorFor({
   model = defaultModel,
   predictor,

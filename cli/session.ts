@@ -1,4 +1,6 @@
-/** What commands that run a model have in common: the engine from the flags, the options of an answer, the last line. */
+/**
+ * Shared by commands that run a model: the engine and options from the flags, and the summary line.
+ */
 import { open as openFile, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import {
   type AnyEngine,
@@ -28,7 +30,7 @@ export interface Loaded<E = Engine> {
   readonly engine: E
 }
 
-/** How a model is fetched, with its progress on stderr. `end` clears the line. */
+/** Returns options to download a model with progress on stderr. `end` clears the progress line. */
 export function pulling(flags: Flags, signal: AbortSignal): { options: PullOptions; end: () => void } {
   const progress = pullProgress(flags.model ?? defaultModel, flags.json)
   const offline = flags.offline ? { offline: true } : {}
@@ -37,13 +39,13 @@ export function pulling(flags: Flags, signal: AbortSignal): { options: PullOptio
   return { options: { signal, onProgress: progress.update, ...offline, ...limit }, end: progress.end }
 }
 
-/** The keys of a model's configuration that the flags say to ignore. */
+/** Returns the keys of a model's configuration that the flags ignore. */
 export function ignoring(flags: Flags): { ignoreConfig?: readonly string[] } {
   const keys = flags['ignore-config']
   return keys === undefined ? {} : { ignoreConfig: keys }
 }
 
-/** As `open`; an ONNX export runs in ONNX Runtime. */
+/** Opens an engine as `open` does, or ONNX Runtime for an ONNX export. */
 export async function openAny(
   flags: Flags,
   signal: AbortSignal,
@@ -55,20 +57,20 @@ export async function openAny(
     warn(engine.archive)
     return { model, engine }
   }
-  if (flags.reader !== undefined) throw new UsageError('--reader is for an ONNX model, and reads prompts for it')
+  if (flags.reader !== undefined) throw new UsageError('--reader works only with an ONNX model')
   return open(flags, signal, needed)
 }
 
-/** What only the Rust core has. */
+/** Flags of the Rust core. */
 const coreOnly = ['backend', 'kv', 'build', 'aux', 'prefix'] as const
 
 async function openOnnx(model: string, flags: Flags): Promise<AnyEngine> {
   const misplaced = coreOnly.find((flag) => flags[flag] !== undefined)
-  if (misplaced) throw new UsageError(`--${misplaced} is for the Rust core, and ${model} is an ONNX model`)
+  if (misplaced) throw new UsageError(`--${misplaced} works only with the Rust core, and ${model} is an ONNX model`)
   if (flags.prefill === 'refined' || flags.prefill === 'auto')
-    throw new UsageError(`--prefill ${flags.prefill}: an ONNX cache is not refined; use exact or predicted`)
+    throw new UsageError(`--prefill ${flags.prefill} does not work with an ONNX model; use exact or predicted`)
   if (flags.predictor !== undefined && flags.reader === undefined)
-    throw new UsageError(`--predictor predicts in the Rust core: name the same model for it with --reader`)
+    throw new UsageError(`--predictor needs --reader, the same model for the Rust core`)
   const { threads, context } = flags
   const options = { ...(threads !== undefined && { threads }), ...(context !== undefined && { context }) }
   const reader = flags.reader === undefined ? undefined : await openReader(flags.reader, flags, options)
@@ -85,11 +87,11 @@ async function openReader(name: string, flags: Flags, options: Partial<LoadOptio
   if (predictor) return loadEngine(name, { ...options, ...ignoring(flags), predictor })
   throw new ForetokenError(
     'not_found',
-    `no predictor ships for ${name}, and a reader predicts: make one with \`foretoken fit\`, and name it with --predictor FILE`,
+    `--reader needs a predictor, and foretoken includes none for ${name}: make one with \`foretoken fit\`, and pass it with --predictor FILE`,
   )
 }
 
-/** The engine that the flags ask for; `needed` holds what they don't say. */
+/** Opens the engine that the flags select; `needed` has defaults for flags that are not set. */
 export async function open(flags: Flags, signal: AbortSignal, needed: Partial<LoadOptions> = {}): Promise<Loaded> {
   const model = flags.model ?? defaultModel
   const pull = pulling(flags, signal)
@@ -121,7 +123,7 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<Lo
   }
 }
 
-/** The predictor that `--prefill` needs: the one named, or the one that ships for the model. */
+/** Returns the predictor that `--prefill` needs: that of --predictor, or the included one. */
 async function predictorOf(model: string, flags: Flags): Promise<{ predictor?: ByteSource }> {
   const { prefill = 'exact', predictor: path } = flags
   if (path !== undefined) return { predictor: await predictorFile(path) }
@@ -130,7 +132,7 @@ async function predictorOf(model: string, flags: Flags): Promise<{ predictor?: B
   if (predictor) return { predictor }
   throw new ForetokenError(
     'not_found',
-    `no predictor ships for ${model}: make one with \`foretoken fit\`, and name it with --predictor FILE`,
+    `foretoken includes no predictor for ${model}: make one with \`foretoken fit\`, and pass it with --predictor FILE`,
   )
 }
 
@@ -159,13 +161,16 @@ function logitBias(pairs: readonly string[]): Record<number, number> {
   return Object.fromEntries(
     pairs.map((pair) => {
       const [, id, bias] = /^(\d+)=(-?\d+(?:\.\d+)?)$/.exec(pair) ?? []
-      if (id === undefined) throw new UsageError(`--logit-bias takes ID=BIAS, such as 42=-100; not "${pair}"`)
+      if (id === undefined) throw new UsageError(`--logit-bias takes ID=BIAS, such as 42=-100, not "${pair}"`)
       return [Number(id), Number(bias)]
     }),
   )
 }
 
-/** `first token 84 ms (load 0.4 s) · 37 prompt tokens · 120 tokens/s · wasm-relaxed · exact` */
+/**
+ * Formats the summary of an answer, such as
+ * `first token 84 ms (load 0.4 s) · 37 prompt tokens · 120 tokens/s · wasm-relaxed · exact`.
+ */
 export function summaryLine(done: DoneEvent): string {
   const { timings, cached_tokens, build } = done
   const rate = timings.decode_tokens_per_s
@@ -179,7 +184,7 @@ export function summaryLine(done: DoneEvent): string {
   return parts.join(' · ')
 }
 
-/** What exact prefill would have taken, by the count of its work: a run of its own would tell better, and later. */
+/** Estimates the TTFT of exact prefill from the amount of its work. */
 function exactTtft({ timings, prefill_share }: DoneEvent): string {
   if (prefill_share === 1) return ''
   return `, exact about ${Math.round(timings.ttft_ms + timings.prefill_ms * (1 / prefill_share - 1))} ms`
@@ -190,7 +195,7 @@ function cacheState({ prefill, exact_from }: DoneEvent): string {
   return exact_from === undefined ? `${prefill}, not exact yet` : `${prefill}, exact from token ${exact_from + 1}`
 }
 
-/** A file, or stdin for `-`, whole. Throws `not_found`, `io`. */
+/** Reads a whole file, or stdin for `-`. Throws `not_found`, `io`. */
 export async function readBytes(path: string): Promise<Uint8Array> {
   if (path === '-') return readStdin()
   return readFile(path).catch((error) => {
@@ -209,10 +214,10 @@ async function readStdin(): Promise<Uint8Array> {
   return new Uint8Array(Buffer.concat(chunks))
 }
 
-/** Writes a file beside its place first, so that it is there whole or not at all; `-` is stdout. */
+/** Writes a file atomically, through a temporary file beside it; `-` is stdout. */
 export async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
   if (path === '-') return writeStdout(bytes)
-  // A device or a pipe is written to, not replaced.
+  // Devices and pipes are written to directly, because they cannot be replaced.
   const there = await stat(path).catch(() => undefined)
   if (there && !there.isFile() && !there.isDirectory())
     return writeFile(path, bytes).catch((error) => {

@@ -1,17 +1,20 @@
-/** Where `-` is written for a file: stdin for one that is read, stdout for one that is written, and a reason where it can be neither. */
+/**
+ * Decides what `-` means in place of a file: stdin for a file that is read, stdout for one that is
+ * written, or an error if it can be neither.
+ */
 import { type Command, type FlagName, flagsOf } from './flags.ts'
 import { type Invocation, UsageError } from './parse.ts'
 import { reserveStdout } from './terminal.ts'
 
 type Stream = 'stdin' | 'stdout'
 
-/** A stream, or why there is none, as the end of a sentence that begins with the flag. */
+/** A stream, or the reason against one, which completes a sentence that begins with the flag. */
 type Meaning = Stream | { readonly refused: string }
 
-const folder = { refused: 'names a folder' }
-const anyPlace = { refused: 'names a file that is read at any place, which a pipe does not allow' }
+const folder = { refused: 'takes a folder' }
+const anyPlace = { refused: 'takes a file with random access, which a pipe does not have' }
 
-/** What `-` means as the value of each flag that names a file. */
+/** The meaning of `-` as the value of each flag that takes a file. */
 const flagMeanings: Partial<Record<FlagName, (command: Command, kind: string | undefined) => Meaning>> = {
   'prompt-file': () => 'stdin',
   file: () => 'stdin',
@@ -29,7 +32,7 @@ const flagMeanings: Partial<Record<FlagName, (command: Command, kind: string | u
   against: () => folder,
 }
 
-/** What `-` means among the operands of a command, by their order. */
+/** Returns the meaning of `-` as the operand at `index`. */
 function operandMeaning(command: Command, operands: readonly string[], index: number): Meaning | undefined {
   if (command === 'run' || command === 'tokenize') return operands.length === 1 ? 'stdin' : undefined
   if (command === 'batch') return (['stdin', 'stdout'] as const)[index]
@@ -40,16 +43,19 @@ function operandMeaning(command: Command, operands: readonly string[], index: nu
 
 export interface StreamUse {
   readonly stream: Stream
-  /** The flag or operand that names it, for people. */
+  /** The flag or operand that selects the stream, for messages. */
   readonly by: string
 }
 
-/** Lists what an invocation reads from stdin and writes to stdout by name. Throws `UsageError` where a `-` can be neither. */
+/**
+ * Lists the uses of stdin and stdout that an invocation asks for. Throws `UsageError` for a `-`
+ * that can be neither. /
+ */
 export function streamsOf({ command, flags, operands }: Invocation): StreamUse[] {
   const uses: StreamUse[] = []
   const add = (by: string, meaning: Meaning | undefined) => {
     if (meaning === undefined) return
-    if (typeof meaning !== 'string') throw new UsageError(`${by} ${meaning.refused}; "-" is not one`)
+    if (typeof meaning !== 'string') throw new UsageError(`${by} ${meaning.refused}; "-" is not allowed`)
     uses.push({ stream: meaning, by })
   }
   for (const [name, { value }] of flagsOf(command)) {
@@ -69,15 +75,15 @@ export function streamsOf({ command, flags, operands }: Invocation): StreamUse[]
 }
 
 /**
- * Checks that each standard stream has one use, and keeps stdout for the file where a file goes there: what else would be printed then goes to
- * stderr. Throws `UsageError`.
+ * Checks that each standard stream has at most one use. If a file goes to stdout, redirects all
+ * other output to stderr. Throws `UsageError`. /
  */
 export function useStreams(invocation: Invocation): void {
   const uses = streamsOf(invocation)
   for (const stream of ['stdin', 'stdout'] as const) {
     const by = uses.filter((use) => use.stream === stream).map((use) => use.by)
     if (stream === 'stdout' && invocation.flags.json && by.length > 0) by.push('--json')
-    if (by.length > 1) throw new UsageError(`${stream} has one use; here ${by.join(' and ')} would share it`)
+    if (by.length > 1) throw new UsageError(`${stream} can be used only once, but ${by.join(' and ')} would share it`)
     if (stream === 'stdout' && by.length > 0) reserveStdout()
   }
 }

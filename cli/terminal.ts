@@ -1,7 +1,7 @@
-/** What goes to a terminal and what to a pipe. Everything but a command's own output goes to stderr. */
+/** Writes output to stdout, and everything else to stderr, safely for terminals. */
 import { visible, visibleName } from './visible.ts'
 
-/** Colours only for people, and only if they want them (no-color.org). */
+/** Returns true if stderr is a terminal that accepts colours (no-color.org). */
 function coloured(): boolean {
   return Boolean(process.stderr.isTTY) && !process.env.NO_COLOR && process.env.TERM !== 'dumb'
 }
@@ -10,20 +10,25 @@ function dim(text: string): string {
   return coloured() ? `\x1b[2m${text}\x1b[22m` : text
 }
 
-/** Whether stdout belongs to a file that is written as `-`. */
+/** Whether stdout is reserved for a file that is written as `-`. */
 let reserved = false
 
-/** Keeps stdout for `writeStdout`: whatever else is printed goes to stderr from here on. */
+/** Reserves stdout for `writeStdout`; all other output goes to stderr from now on. */
 export function reserveStdout(): void {
   reserved = true
 }
 
-/** Writes bytes of a file to stdout. Resolves once the system has them; what goes wrong ends the command, see `main.ts`. */
+/**
+ * Writes bytes of a file to stdout. Resolves when the system has accepted them; an error ends the
+ * command, see `main.ts`.
+ */
 export function writeStdout(bytes: Uint8Array): Promise<void> {
   return new Promise((resolve) => process.stdout.write(bytes, (error) => error ?? resolve()))
 }
 
-/** Writes a piece of an answer. A pipe gets it as it is, a terminal nothing that it would act on. */
+/**
+ * Writes a part of an answer: unchanged to a pipe, with control characters escaped to a terminal.
+ */
 export function write(text: string): void {
   const stream = reserved ? process.stderr : process.stdout
   stream.write(stream.isTTY ? visible(text) : text)
@@ -34,24 +39,24 @@ export function print(text: string): void {
   write(`${text}\n`)
 }
 
-/** A name in a line of output. */
+/** Returns a name for a line of output, escaped if stdout is a terminal. */
 export function name(text: string): string {
   return process.stdout.isTTY ? visibleName(text) : text
 }
 
-/** Writes a line that is about the output; `aside`: it may be overlooked. */
+/** Writes a line to stderr; an `aside` is dimmed. */
 export function note(text: string, kind: 'aside' | 'plain' = 'plain'): void {
   const shown = process.stderr.isTTY ? visible(text) : text
   process.stderr.write(`${kind === 'aside' ? dim(shown) : shown}\n`)
 }
 
-/** Says what is odd about a model, each thing once. */
+/** Prints the warnings of a model, each once. */
 export function warn(archive: object): void {
   const { warnings = [] } = archive as { readonly warnings?: readonly string[] }
   for (const warning of new Set(warnings)) note(`warning: ${warning}`)
 }
 
-/** One line on stderr that is written over, while stderr is a terminal; nothing otherwise. */
+/** A line on stderr that is overwritten. Shows nothing if stderr is not a terminal. */
 export class StatusLine {
   readonly #live = Boolean(process.stderr.isTTY)
   #shown = false
@@ -71,12 +76,12 @@ export class StatusLine {
   }
 }
 
-/** Rows of cells, each right-aligned in `width` characters. */
+/** Formats rows of cells, each right-aligned in `width` characters. */
 export function columns(rows: readonly (readonly (string | number)[])[], width: number): string[] {
   return rows.map((row) => row.map((cell) => String(cell).padStart(width)).join(''))
 }
 
-/** 1234567 -> `1.2 MB`. */
+/** Formats bytes: 1234567 is `1.2 MB`. */
 export function size(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB']
   const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3))

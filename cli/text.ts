@@ -1,19 +1,20 @@
-/** Text that a user gives, by file or by pipe: UTF-8, or UTF-16 with a byte order mark. */
+/** Reads texts from files and pipes: UTF-8, or UTF-16 with a byte order mark. */
 import { createReadStream } from 'node:fs'
 import { ForetokenError, fileError } from '../node/index.ts'
 
-/** Longest text, in bytes. No context holds as much. */
+/** Maximum size of a text in bytes, more than fits any context. */
 const maxBytes = 64 * 2 ** 20
 
 /**
- * A text file, or stdin for `-`, whole, without its last end of line: prompts come out the same however they come in. Throws `not_found`, `io`,
- * and `bad_argument` for what is not text.
+ * Reads a whole text file, or stdin for `-`, without the last line ending, so that a prompt is the
+ * same from a file, a pipe and an argument. Throws `not_found`, `io`, and `bad_argument` if it is
+ * not text. /
  */
 export async function readPrompt(path: string): Promise<string> {
   return (await readText(path)).replace(/\r?\n$/, '')
 }
 
-/** A text file, or stdin for `-`, whole. Throws as `readPrompt` does. */
+/** Reads a whole text file, or stdin for `-`. Throws the errors of `readPrompt`. */
 export async function readText(path: string): Promise<string> {
   const where = path === '-' ? 'stdin' : path
   const chunks: Uint8Array[] = []
@@ -23,7 +24,7 @@ export async function readText(path: string): Promise<string> {
       chunks.push(chunk)
       bytes += chunk.length
       if (bytes > maxBytes)
-        throw new ForetokenError('bad_argument', `${where} has more than the ${maxBytes} bytes that a text may have`)
+        throw new ForetokenError('bad_argument', `${where} is larger than the limit of ${maxBytes} bytes`)
     }
   } catch (error) {
     throw fileError(error, where)
@@ -31,7 +32,7 @@ export async function readText(path: string): Promise<string> {
   return decodeText(Buffer.concat(chunks), where)
 }
 
-/** Bytes as text, by their byte order mark, which is dropped. Throws `bad_argument`. */
+/** Decodes bytes by their byte order mark, and removes it. Throws `bad_argument`. */
 export function decodeText(bytes: Uint8Array, where: string): string {
   const decoder = new TextDecoder(encodingOf(bytes, where), { fatal: true })
   try {
@@ -41,14 +42,14 @@ export function decodeText(bytes: Uint8Array, where: string): string {
   }
 }
 
-/** The same for a stream, piece by piece. */
+/** Decodes a stream as `decodeText` does, and yields its text in parts. */
 export async function* decodePieces(stream: AsyncIterable<Uint8Array>, where: string): AsyncGenerator<string> {
   let decoder: TextDecoder | undefined
   let held: Uint8Array = new Uint8Array(0)
   try {
     for await (const chunk of stream) {
       held = decoder ? chunk : Buffer.concat([held, chunk])
-      // A mark has at most three bytes, of which this may be the first.
+      // A byte order mark may take three bytes, so fewer are not enough to decide.
       if (!decoder && held.length < 3 && !held.includes(10)) continue
       decoder ??= new TextDecoder(encodingOf(held, where), { fatal: true })
       yield checked(decoder.decode(held, { stream: true }), where)
@@ -62,19 +63,19 @@ export async function* decodePieces(stream: AsyncIterable<Uint8Array>, where: st
 }
 
 function encodingOf([a, b, c, d]: Uint8Array, where: string): string {
-  // UTF-32 begins as UTF-16 does.
+  // A UTF-32 mark begins like one of UTF-16.
   if ((a === 0xff && b === 0xfe && c === 0 && d === 0) || (a === 0 && b === 0 && c === 0xfe && d === 0xff))
     throw new ForetokenError('bad_argument', `${where} is UTF-32; convert it to UTF-8 first: iconv -f UTF-32 -t UTF-8`)
   if (a === 0xff && b === 0xfe) return 'utf-16le'
   return a === 0xfe && b === 0xff ? 'utf-16be' : 'utf-8'
 }
 
-/** No prompt holds NUL; UTF-16 without a mark is full of them. */
+/** Refuses text with NUL characters, which is usually UTF-16 without a byte order mark. */
 function checked(text: string, where: string): string {
   if (!text.includes('\0')) return text
   throw new ForetokenError(
     'bad_argument',
-    `${where} holds NUL characters: it is UTF-16 without a byte order mark, or no text; convert it to UTF-8 first`,
+    `${where} contains NUL characters: it is UTF-16 without a byte order mark, or not text; convert it to UTF-8 first`,
   )
 }
 

@@ -1,9 +1,12 @@
 /**
- * Text from a model, a file or a peer on a terminal: what a terminal would act on is shown instead, as `\\u001b`, which in JSON is the same
- * text. Each character is judged by itself, so that an escape sequence is harmless however it is cut into pieces.
+ * Escapes text from a model, a file or a peer for a terminal: control characters are shown as
+ * `\\u001b`, which JSON reads as the same text. Each character is escaped separately, so an escape
+ * sequence is harmless however it is split.
  */
 
-/** C0 but tab and newline, DEL and C1; controls that turn the order of what is read; annotations that hide text. */
+/**
+ * C0 except tab and newline, DEL and C1; controls of text direction; annotations that hide text.
+ */
 const acting: readonly (readonly [number, number])[] = [
   [0x00, 0x08],
   [0x0b, 0x1f],
@@ -13,7 +16,7 @@ const acting: readonly (readonly [number, number])[] = [
   [0xfff9, 0xfffb],
 ]
 
-/** What has no place in a name: ends of lines, marks of direction, and what can't be seen at all. */
+/** Characters that names must not contain: line ends, direction marks, and invisible characters. */
 const unseen: readonly (readonly [number, number])[] = [
   [0x09, 0x0a],
   [0xad, 0xad],
@@ -30,12 +33,14 @@ const unseen: readonly (readonly [number, number])[] = [
 const inText = pattern(acting)
 const inNames = pattern([...acting, ...unseen])
 
-/** A text of several lines, such as an answer or a message. Letters that need joiners or marks of direction keep them. */
+/**
+ * Escapes a text of several lines, such as an answer. Keeps joiners and marks that letters need.
+ */
 export function visible(text: string): string {
   return text.replaceAll('\r\n', '\n').replace(inText, escaped)
 }
 
-/** A name, or any other text that belongs on one line. */
+/** Escapes a name, or another text of one line. */
 export function visibleName(text: string): string {
   return text.replace(inNames, escaped)
 }

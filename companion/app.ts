@@ -1,11 +1,13 @@
 /**
- * A companion: an engine that reads prompts for edges, and sends back their K and V, or the answer.
+ * The app of a companion: an engine that reads prompts for edges, and sends back their K and V or
+ * the answer.
  *
- *     POST /v1/prefill   token ids and the range that is missing; streams K and V as they are made (src/transfer/wire.ts)
- *     POST /v1/relay     token ids and options; streams the tokens of the answer, a sealed JSON object a line (src/transfer/seal.ts)
- *     GET  /v1/status    how busy it is, and how fast it was lately
+ *     POST /v1/prefill   streams K and V of a range of token ids (src/transfer/wire.ts)
+ *     POST /v1/relay     streams the answer to token ids, a sealed line each (src/transfer/seal.ts)
+ *     GET  /v1/status    load, and recent speed
  *
- * These are signed (src/transfer/signature.ts). All other routes are those of the edge's app: it is an OpenAI endpoint, too.
+ * These requests are signed (src/transfer/signature.ts). All other routes are those of the edge's
+ * app, so that a companion is an OpenAI endpoint, too.
  */
 import type { z } from '@hono/zod-openapi'
 import { Hono } from 'hono'
@@ -22,15 +24,16 @@ import { Pace } from './pace.ts'
 import type { PromptReader } from './reader.ts'
 import { prefillRequest, relayRequest } from './schemas.ts'
 import { byteStream, lineStream, Stalled } from './streams.ts'
-import { type TurnLimits, Turns } from './turns.ts'
+import { createTurns, type TurnLimits } from './turns.ts'
 
 export interface CompanionLimits extends TurnLimits, GuardLimits {
-  /** Largest body of a request. */
+  /** Maximum size of a request body, in bytes. */
   readonly bodyBytes: number
-  /** How long an edge may leave a stream unread before it is given up. */
+  /** Time that an edge may leave a stream unread before it is given up. */
   readonly stallSeconds: number
 }
 
+/** Limits of a companion whose options name none. */
 export const defaultLimits: CompanionLimits = {
   running: 8,
   waitingPerEdge: 16,
@@ -44,33 +47,37 @@ export const defaultLimits: CompanionLimits = {
 export interface CompanionOptions {
   readonly engine: PromptReader
   readonly edges: readonly Edge[]
-  /** The OpenAI endpoint's. There is none without it, nor over a reader that only takes token ids. */
+  /**
+   * Config of the OpenAI endpoint. Without it, and with a reader that takes only token ids, there
+   * is none.
+   */
   readonly config?: ServerConfig | undefined
   readonly limits?: Partial<CompanionLimits>
-  /** Aborted: nothing new is begun. */
+  /** Once aborted, new requests are refused. */
   readonly drain?: AbortSignal
-  /** One line a request, when it is over. It holds no prompt. */
+  /** Called at the end of each request with a line for a log, which holds no prompt. */
   readonly onRequest?: (line: LogLine) => void
 }
 
-/** Of any engine that sends K and V. */
+/** Codecs of any engine that sends K and V. */
 const codecs = ['f32', 'f16', 'int8', 'int4']
 
-/** Throws `bad_argument` for a config that can't be. */
+/** Creates the app. Throws `bad_argument` for an invalid config. */
 export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> {
   const { engine, edges, config, limits = {}, drain, onRequest } = options
   const all = { ...defaultLimits, ...limits }
   const bounds = { bodyBytes: all.bodyBytes, bodySeconds: 30, drain }
   const stallMs = all.stallSeconds * 1000
-  // A body of 4 MB can hold a million lists: what no request needs is refused before anything is made of it.
+  // A body of 4 MB can hold a million lists. More than any request needs is refused before it is
+  // parsed.
   const shape = { ...shapeLimits, scalars: Math.max(shapeLimits.scalars, 2 * engine.context + 4 * shapeLimits.keys) }
   const guard = new Guard(edges, new Nonces(), all)
-  const turns = new Turns(all, edges.length > 1)
+  const turns = createTurns(all, edges.length > 1)
   const pace = new Pace()
   const app = new Hono()
   app.onError((error) => {
-    const told = asApiError(error)
-    return Response.json(told.body, { status: told.status, headers: told.headers })
+    const { body, status, headers } = asApiError(error)
+    return Response.json(body, { status, headers })
   })
 
   app.post('/v1/prefill', ({ req }) =>
@@ -79,8 +86,8 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
         throw new ApiError(400, `${engine.backend.build} answers whole prompts, and sends no K and V`, {
           code: 'unsupported',
         })
-      const { edge, nonce, asked } = await read(prefillRequest)
-      const { ids, codec, from, to, tenant } = asked
+      const { edge, nonce, fields } = await read(prefillRequest)
+      const { ids, codec, from, to, tenant } = fields
       await turn(edge, life, { route: '/v1/prefill', tokens: to - from, codec })
       const kv = engine.kvOf(ids, {
         codec,
@@ -98,20 +105,20 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
 
   app.post('/v1/relay', ({ req }) =>
     served(req.raw, async (life, read) => {
-      const { edge, nonce, asked } = await read(relayRequest)
-      const { ids, maxTokens, options, after, tenant } = asked
+      const { edge, nonce, fields } = await read(relayRequest)
+      const { ids, maxTokens, options, after, tenant } = fields
       await turn(edge, life, { route: '/v1/relay', tokens: ids.length })
       const seal = await LineSeal.of(edge.key, nonce)
-      const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+      const present = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
       const answer = engine.submit({
-        ...given,
+        ...present,
         prompt: ids,
         maxTokens,
         after,
         tenant: tenantOf(edge, tenant),
         signal: life.signal,
       })
-      return lineStream(told(answer, pace, ids.length), seal, life, stallMs)
+      return lineStream(linesOf(answer, pace, ids.length), seal, life, stallMs)
     }),
   )
 
@@ -141,12 +148,13 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
   return app
 
   /**
-   * Runs a request with a lifetime of its own, which ends at the latest when the edge goes away. `run` reads the request by the function it
-   * is handed; until its answer begins, what was read counts as refused.
+   * Runs a request in a lifetime of its own, which ends at the latest when the edge goes away.
+   * `run` reads the request by calling `read`. Until its answer begins, the bytes that were read
+   * count as refused.
    */
   async function served(
     request: Request,
-    run: (life: Lifetime, read: <S extends Asked>(schema: S) => Promise<Read<S>>) => Promise<Response>,
+    run: (life: Lifetime, read: <S extends RequestSchema>(schema: S) => Promise<Read<S>>) => Promise<Response>,
   ): Promise<Response> {
     const life = new Lifetime().follow(request.signal)
     let work: Work | undefined
@@ -166,10 +174,10 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
     }
   }
 
-  /** Waits for a turn, which lasts as long as the request; its end logs it. */
+  /** Waits for a turn, which lasts until the end of the request, and logs the request then. */
   async function turn(edge: Edge, life: Lifetime, what: Readonly<Record<string, string | number>>): Promise<void> {
     const begun = performance.now()
-    const leave = await turns.take(edge.id, life.signal)
+    const leave = await turns.enter({ tenant: edge.id, signal: life.signal })
     const queue_ms = tenths(performance.now() - begun)
     life.hold(() => {
       leave()
@@ -180,25 +188,29 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
     })
   }
 
-  function readAs<S extends Asked>(schema: S, { edge, nonce, body }: Verified): Read<S> {
+  function readAs<S extends RequestSchema>(schema: S, { edge, nonce, body }: Verified): Read<S> {
     new ShapeCounter(shape).count(body, body.length)
     const json = jsonOf(body)
     checkLength(json, engine.context)
-    const asked = validate(schema, json)
-    if (asked.model !== engine.identity)
+    const fields = validate(schema, json)
+    if (fields.model !== engine.identity)
       throw new ApiError(404, `another model runs here, ${engine.archive.name} (${engine.identity.slice(0, 12)})`, {
         code: 'model_not_found',
         param: 'model',
       })
-    return { edge, nonce, asked }
+    return { edge, nonce, fields }
   }
 }
 
-type Asked = z.ZodType<{ model: string }>
-type Read<S extends Asked> = Pick<Verified, 'edge' | 'nonce'> & { readonly asked: z.output<S> }
+type RequestSchema = z.ZodType<{ model: string }>
+type Read<S extends RequestSchema> = Pick<Verified, 'edge' | 'nonce'> & { readonly fields: z.output<S> }
 
-/** Tokens and the end of an answer, a JSON object a line. */
-async function* told(answer: ReturnType<PromptReader['submit']>, pace: Pace, tokens: number): AsyncGenerator<object> {
+/** Yields the tokens and the end of an answer, an object for each line. */
+async function* linesOf(
+  answer: ReturnType<PromptReader['submit']>,
+  pace: Pace,
+  tokens: number,
+): AsyncGenerator<object> {
   for await (const event of answer) {
     if (event.type === 'token') {
       const { id, logprob, topLogprobs } = event
@@ -211,7 +223,7 @@ async function* told(answer: ReturnType<PromptReader['submit']>, pace: Pace, tok
   }
 }
 
-/** Tenants of one edge are not those of another. */
+/** Returns a tenant's name that is distinct for each edge. */
 function tenantOf(edge: Edge, tenant: string): string {
   return `edge:${edge.id}:${tenant}`
 }
@@ -224,7 +236,7 @@ function jsonOf(body: Uint8Array): unknown {
   }
 }
 
-/** Before a schema looks at each of them, and before they wait for a turn: more tokens than the context has are of no use. */
+/** Refuses more tokens than the context holds, before a schema checks each of them. */
 function checkLength(json: unknown, context: number): void {
   const { ids, after } = (json ?? {}) as Readonly<Record<string, unknown>>
   for (const list of [ids, after])

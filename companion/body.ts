@@ -1,22 +1,26 @@
-/** The body of a request whose head was verified: of a length that is known, into one buffer. */
+/** Reads the body of a request whose signed head was verified, and states its length. */
 import { ApiError, stopping } from '../edge/errors.ts'
 
 export interface BodyBounds {
-  /** Largest body of a request. */
+  /** Maximum size of a request body, in bytes. */
   readonly bodyBytes: number
-  /** Until it has arrived. */
+  /** Time until the whole body has arrived. */
   readonly bodySeconds: number
-  /** Aborted when the companion stops: bodies that are still on their way are refused. */
+  /** Aborted when the companion stops. Bodies that are still arriving are refused then. */
   readonly drain?: AbortSignal | undefined
 }
 
-/** A chunk costs more than its bytes: bodies in more chunks than this, of fewer bytes than that each, are refused. */
+/**
+ * A chunk costs more than its bytes. Bodies of more than `manyChunks` chunks with fewer than
+ * `leastChunk` bytes each, on average, are refused.
+ */
 const manyChunks = 1 << 16
 const leastChunk = 16
 
 /**
- * Exactly `length` bytes, within `seconds`, as they were sent: what is signed is not decoded first. Throws an ApiError of 400 for more or fewer, and of
- * 408, and of 503 once `drain` aborts.
+ * Returns exactly `length` bytes, as they were sent, since a signature covers the encoded bytes.
+ * Throws an ApiError of 400 for more or fewer bytes, of 408 after `bodySeconds`, and of 503 once
+ * `drain` aborts.
  */
 export async function readSignedBody(
   request: Request,
@@ -32,7 +36,7 @@ export async function readSignedBody(
   let fault: ApiError | undefined
   const stop = (why: ApiError) => {
     fault ??= why
-    // Ends a read that waits.
+    // Ends the pending read.
     void reader.cancel().catch(() => {})
   }
   const late = () => stop(new ApiError(408, `the body did not arrive within ${bodySeconds} s`, { code: 'timeout' }))
@@ -40,18 +44,18 @@ export async function readSignedBody(
   const onDrain = () => stop(stopping('the companion'))
   drain?.addEventListener('abort', onDrain)
   if (drain?.aborted) onDrain()
-  let at = 0
+  let received = 0
   let chunks = 0
   try {
     for (;;) {
       const { done, value } = await reader.read()
       if (fault) throw fault
       if (done) break
-      if (at + value.length > length) throw wrong(at + value.length, length)
-      body.set(value, at)
-      at += value.length
-      if (++chunks > manyChunks && at < leastChunk * chunks)
-        throw new ApiError(400, `the body comes in ${chunks} chunks for ${at} bytes; send larger ones`, {
+      if (received + value.length > length) throw wrong(received + value.length, length)
+      body.set(value, received)
+      received += value.length
+      if (++chunks > manyChunks && received < leastChunk * chunks)
+        throw new ApiError(400, `the body comes in ${chunks} chunks for ${received} bytes; send larger ones`, {
           code: 'invalid_body',
         })
     }
@@ -63,10 +67,11 @@ export async function readSignedBody(
     clearTimeout(timer)
     drain?.removeEventListener('abort', onDrain)
   }
-  if (at < length) throw wrong(at, length)
+  if (received < length) throw wrong(received, length)
   return body
 }
 
+/** The error for a body of another length than signed. */
 function wrong(found: number, length: number): ApiError {
   const more = found > length ? 'at least ' : ''
   return new ApiError(400, `the body has ${more}${found} bytes, and the signed head says ${length}`, {

@@ -1,6 +1,7 @@
 /**
- * Lets edges that share a key with the companion ask it, by signed requests that are taken once. A stranger costs a look at the head: no byte of a body is
- * read before the head is known to be an edge's, fresh, and within what the edge may ask for.
+ * Admits signed requests of edges that share a key with the companion, each once. A stranger costs
+ * only a check of the head: no byte of a body is read before its head is verified as an edge's,
+ * fresh, and within the edge's limits.
  */
 import { ApiError, asApiError } from '../edge/errors.ts'
 import { isRefusal, RefusedBytes, type RefusedLimits, type Work } from '../edge/guard/refused.ts'
@@ -9,34 +10,35 @@ import {
   isSignedBy,
   Nonces,
   parseSigned,
+  Shares,
   type Signed,
   signatureVersion,
   signedVersion,
 } from '../src/index.ts'
 import { type BodyBounds, readSignedBody } from './body.ts'
 import { Rate } from './rate.ts'
-import { Shares } from './shares.ts'
 
+/** An edge that may use the companion. */
 export interface Edge {
-  /** Names the key; fairness and logs are by it. */
+  /** Names the key, also for fairness and logs. */
   readonly id: string
   readonly key: Uint8Array
 }
 
-/** A request that was signed by an edge. */
+/** A request with a valid signature of an edge. */
 export interface Verified {
   readonly edge: Edge
-  /** Seals what is answered. */
+  /** Seals the answer. */
   readonly nonce: string
   readonly body: Uint8Array<ArrayBuffer>
-  /** Its bytes, counted as refused until the caller settles it. */
+  /** Account of its bytes, which count as refused until the caller settles it. */
   readonly work: Work
 }
 
 export interface GuardLimits extends RefusedLimits {
-  /** Requests of one edge. */
+  /** Requests of one edge per minute. */
   readonly requestsPerMinute: number
-  /** Bytes of bodies that are being read at once, of all edges. */
+  /** Maximum size of all bodies being read, of all edges, in bytes. */
   readonly bodiesBytes: number
 }
 
@@ -52,12 +54,13 @@ const refusals = {
   replayed: 'this request was taken before; sign each anew',
 } as const
 
+/** Verifies requests, and limits what each edge sends. */
 export class Guard {
   readonly #edges: ReadonlyMap<string, Edge>
   readonly #nonces: Nonces
   readonly #rate: Rate
   readonly #bodies: Shares
-  /** By edge. What strangers send is nobody's: the host bounds what it drains of it. */
+  /** By edge. The host bounds what it drains of strangers' bodies. */
   readonly #refused: RefusedBytes
 
   constructor(edges: readonly Edge[], nonces = new Nonces(), limits: Partial<GuardLimits> = {}, now?: () => number) {
@@ -66,16 +69,19 @@ export class Guard {
     this.#edges = new Map(edges.map((edge) => [edge.id, edge]))
     this.#nonces = nonces
     this.#rate = new Rate(requestsPerMinute)
-    this.#bodies = new Shares(bodiesBytes, edges.length > 1)
+    this.#bodies = new Shares(bodiesBytes, edges.length > 1 ? 'past-half' : 'all')
     this.#refused = new RefusedBytes(all, now)
   }
 
-  /** Bytes of bodies that are being read. */
+  /** Bytes of bodies being read. */
   get bodiesBytes(): number {
     return this.#bodies.used
   }
 
-  /** Reads a body and says whose it is. Throws an ApiError: 400, 401, 408, 413, 429, 503. */
+  /**
+   * Reads the body of a request and verifies both. Throws an ApiError of 400, 401, 408, 413, 429 or
+   * 503.
+   */
   async verified(request: Request, bounds: BodyBounds): Promise<Verified> {
     const { edge, signed } = await this.#head(request, bounds.bodyBytes)
     const { length } = signed
@@ -99,7 +105,7 @@ export class Guard {
     }
   }
 
-  /** Everything that the head alone tells, the cheapest first. */
+  /** Checks everything that the head alone shows, the cheapest first. */
   async #head(request: Request, bodyBytes: number): Promise<{ readonly edge: Edge; readonly signed: Signed }> {
     const authorization = request.headers.get('authorization')
     const signed = parseSigned(authorization)

@@ -1,6 +1,9 @@
-/** How many requests an edge may make: a bucket for each, which fills by the minute and holds a minute's share. */
+/**
+ * Limits the requests of each edge: a bucket that fills evenly and holds the requests of a minute.
+ */
 import { Buckets, secondsUntil } from '../edge/guard/buckets.ts'
 
+/** The rate limits of all edges. */
 export class Rate {
   readonly #perMinute: number
   readonly #edges = new Buckets()
@@ -9,7 +12,10 @@ export class Rate {
     this.#perMinute = perMinute
   }
 
-  /** Counts a request. Returns 0, or the seconds after which it may come again; it is not counted then. */
+  /**
+   * Counts a request and returns 0, or returns the seconds to wait without counting it. `now` is in
+   * milliseconds.
+   */
   count(edge: string, now = performance.now()): number {
     const rate = this.#perMinute
     const bucket = this.#edges.filled(edge, rate, rate, now)

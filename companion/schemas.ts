@@ -1,4 +1,4 @@
-/** What an edge may ask of a companion. */
+/** Schemas of the requests that edges send to a companion. */
 import { z } from '@hono/zod-openapi'
 import { seedIn, wireCodecs } from '../src/index.ts'
 
@@ -8,11 +8,12 @@ const ids = z.array(position).min(1).max(1_000_000)
 
 const prompt = {
   ids,
-  /** The model's identity. */
+  /** Identity of the model. */
   model: hash,
   tenant: z.string().max(300).default(''),
 }
 
+/** Body of POST /v1/prefill. */
 export const prefillRequest = z.strictObject({
   ...prompt,
   codec: z.enum(wireCodecs),
@@ -20,10 +21,10 @@ export const prefillRequest = z.strictObject({
   to: position,
 })
 
-/** Tokens that a request may bias. */
+/** Maximum number of tokens with a bias. */
 const mostBiases = 1024
 
-/** The engine checks ranges of its own options. */
+/** The engine checks the ranges of its options. */
 const number = z.number().optional()
 const options = z.strictObject({
   temperature: number,
@@ -33,10 +34,10 @@ const options = z.strictObject({
   repetitionPenalty: number,
   presencePenalty: number,
   frequencyPenalty: number,
-  // Text, where it is beyond what a number of JSON holds.
+  // A string if the seed exceeds what a JSON number holds exactly.
   seed: z
     .custom<number | string>((value) => seedIn(value) !== undefined)
-    .transform((value) => seedIn(value)!)
+    .transform(seedIn)
     .optional(),
   topLogprobs: number,
   ignoreEos: z.boolean().optional(),
@@ -49,6 +50,7 @@ const options = z.strictObject({
     .optional(),
 })
 
+/** Body of POST /v1/relay. */
 export const relayRequest = z.strictObject({
   ...prompt,
   maxTokens: z.number().int().min(0).max(1_000_000),

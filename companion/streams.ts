@@ -1,13 +1,16 @@
 /**
- * Answers that are made while they are sent, at the pace of who reads. The request's lifetime ends with the last byte, on an error, when the reader leaves,
- * and when the reader takes nothing for too long.
+ * Streams answers at the pace of their readers. The lifetime of the request ends with the last
+ * byte, on an error, when the reader leaves, and when the reader takes nothing for too long.
  */
 import { type Lifetime, type LineSeal, WaitBudget } from '../src/index.ts'
 
-/** A reader that is slower than this uses up the time for which it may stall, bytes a millisecond: 16 KiB a second. */
+/**
+ * A reader slower than this, in bytes per millisecond (16 KiB/s), uses up the time for which it may
+ * stall.
+ */
 const leastBytesPerMs = 16.384
 
-/** Why a lifetime ended where its reader took nothing. */
+/** The reason of a lifetime that ended because its reader took nothing. */
 export class Stalled extends Error {
   override readonly name = 'Stalled'
 
@@ -17,15 +20,17 @@ export class Stalled extends Error {
 }
 
 /**
- * Bytes as they come. The status waits for the first, so that a refusal has a status of its own. `life` owns everything that the answer holds, and ends
- * with it; a reader may keep it waiting for `stallMs`, not counting the time in which the bytes are made.
+ * Returns a response that streams bytes as they are generated. It waits for the first, so that a
+ * refusal has its own status. `life` owns everything that the answer holds, and ends with it. The
+ * reader may let the answer wait for `stallMs`, not counting the time in which bytes are generated.
  */
 export async function byteStream(
   bytes: AsyncGenerator<Uint8Array<ArrayBuffer>>,
   life: Lifetime,
   stallMs: number,
 ): Promise<Response> {
-  // It may stand at a piece that nobody will fetch, and hold pages there. Nobody waits for a maker that hangs.
+  // The generator may be suspended at a chunk that nobody fetches, and hold pages. The end does not
+  // wait for one that hangs.
   life.hold(() => void bytes.return(undefined).catch(() => {}))
   let next: Promise<IteratorResult<Uint8Array>> | undefined = bytes.next()
   try {
@@ -40,7 +45,7 @@ export async function byteStream(
   const body = new ReadableStream<Uint8Array>(
     {
       start(out) {
-        // An answer that was stopped must not look whole.
+        // An answer that was stopped must not look complete.
         life.hold(() => out.error(life.signal.reason))
         if (!life.ended) unread.start()
       },
@@ -58,7 +63,7 @@ export async function byteStream(
           unread.refill(value.length / leastBytesPerMs)
           if (!life.ended) unread.start()
         } catch (error) {
-          // The connection breaks off: the reader knows by its missing end.
+          // Breaks the connection off: the reader notices the missing end.
           out.error(error)
           await life.end()
         }
@@ -70,7 +75,7 @@ export async function byteStream(
   return new Response(body, { headers: { 'content-type': 'application/octet-stream', 'cache-control': 'no-store' } })
 }
 
-/** Objects as JSON, a sealed line each. */
+/** Returns a response that streams objects as JSON, each a sealed line. As `byteStream`. */
 export async function lineStream(
   objects: AsyncGenerator<object>,
   seal: LineSeal,

@@ -1,4 +1,7 @@
-/** Names that other servers and their clients have for fields of ours: of vLLM, llama.cpp, Ollama, Text Generation Inference and OpenAI itself. */
+/**
+ * Other servers' and clients' names for our fields: vLLM's, llama.cpp's, Ollama's, Text Generation
+ * Inference's and older ones of OpenAI.
+ */
 
 export type Form = 'chat' | 'completion' | 'response'
 
@@ -7,12 +10,12 @@ const anywhere = {
   stop_sequences: 'stop',
 }
 
-/** What a form's limit of an answer is called elsewhere. */
+/** Other names for the limit of an answer. */
 const limits = ['max_new_tokens', 'n_predict', 'num_predict']
 
 const allTo = (names: readonly string[], field: string) => Object.fromEntries(names.map((name) => [name, field]))
 
-/** Of each form: other names of its fields. A field by its own name goes before one by another. */
+/** Aliases of each form's fields. The field's own name wins over an alias. */
 export const aliases: Readonly<Record<Form, Readonly<Record<string, string>>>> = {
   chat: { ...anywhere, ...allTo([...limits, 'max_output_tokens'], 'max_completion_tokens') },
   completion: {
@@ -23,14 +26,14 @@ export const aliases: Readonly<Record<Form, Readonly<Record<string, string>>>> =
   response: { ...anywhere, ...allTo([...limits, 'max_tokens', 'max_completion_tokens'], 'max_output_tokens') },
 }
 
-/** Fields that go to the chat template, by its names for them. */
+/** Fields that are passed to the chat template, with the template's name for each. */
 export const templateAliases: Readonly<Record<string, string>> = {
   enable_thinking: 'enable_thinking',
   think: 'enable_thinking',
 }
 
-/** What a form's parts of text are called by others. */
+/** The types that clients give to a part of text. */
 export const textParts: readonly string[] = ['text', 'input_text', 'output_text']
 
-/** Other names of what an assistant thought. */
+/** Other names for an assistant's reasoning. */
 export const thoughts: readonly string[] = ['reasoning', 'thinking']

@@ -1,5 +1,5 @@
 /**
- * The app: OpenAI's routes over one engine, on any host of Hono (Workers, Node, Deno, Bun).
+ * Serves OpenAI's routes over one engine, on any host of Hono (Workers, Node, Deno, Bun).
  *
  *     const app = createApp({ engine, config: { listen: 'loopback' } })
  *     export default { fetch: app.fetch }
@@ -18,7 +18,15 @@ import { Downloads } from './guard/downloads.ts'
 import { Keys } from './guard/keys.ts'
 import { Rate } from './guard/rate.ts'
 import { Metrics } from './metrics/metrics.ts'
-import { guard, observe, onlyMethods, shareWithOrigins, tellFailure, tellMissing, wellFormed } from './middleware.ts'
+import {
+  failureResponse,
+  guard,
+  missingResponse,
+  observe,
+  onlyMethods,
+  shareWithOrigins,
+  wellFormed,
+} from './middleware.ts'
 import { document } from './openapi.ts'
 import { type Page, pageRoutes } from './page.ts'
 import { health, listModels, metricsPage, oneModel, ready } from './pages.ts'
@@ -27,23 +35,26 @@ import { Routes } from './route/routes.ts'
 import type { App, AppEnv, Server } from './server.ts'
 
 export interface AppOptions {
-  /** The engine, or how the first request that needs it loads it. */
+  /** The engine, or a function that loads it for the first request that needs it. */
   readonly engine: EngineSource
-  /** Checked; by default a key is needed: see `config.ts`. */
+  /** The configuration, checked by `createApp`; by default a key is required: see `config.ts`. */
   readonly config?: ServerConfig
-  /** How companions are reached. Default: the platform's own. */
+  /** The fetch function for requests to companions. Default: the platform's. */
   readonly fetch?: Fetch
-  /** What is shown at `/`, beside the API. Default: nothing. */
+  /** The page to serve at `/`, beside the API. Default: none. */
   readonly page?: Page
-  /** Aborted: `/readyz` says no and nothing new is begun; what runs is finished. */
+  /** Aborted to stop: `/readyz` answers 503 and no request begins, but running ones complete. */
   readonly drain?: AbortSignal
-  /** One line a request, when its last byte has been written. It holds no prompt and no key. */
+  /**
+   * Called with one line per request when its last byte has been written. The line contains no
+   * prompt and no key.
+   */
   readonly onRequest?: (line: LogLine) => void
 }
 
-/** Throws `bad_argument` for a config that can't be. */
-export function createApp({ engine, config: given, fetch, page, drain, onRequest }: AppOptions): App {
-  const config = configOf(given)
+/** Creates the app. Throws `bad_argument` for an invalid config. */
+export function createApp({ engine, config: input, fetch, page, drain, onRequest }: AppOptions): App {
+  const config = configOf(input)
   const server: Server = {
     config,
     holder: new EngineHolder(engine),
@@ -57,12 +68,12 @@ export function createApp({ engine, config: given, fetch, page, drain, onRequest
     drain,
     onRequest,
   }
-  // So that companions are known before the first request; a Worker may not ask before it has one.
+  // Contacts the companions before the first request; a Worker may not fetch before it has one.
   if (server.holder.loaded) server.routes.of(server.holder.loaded)
   const app = new OpenAPIHono<AppEnv>()
   app.use(observe(server), wellFormed, ...shareWithOrigins(config))
-  app.onError(tellFailure)
-  app.notFound(tellMissing)
+  app.onError(failureResponse)
+  app.notFound(missingResponse)
 
   app.get('/healthz', health)
   app.get('/readyz', ready(server))

@@ -1,6 +1,7 @@
 /**
- * A request's body, read under limits: its bytes are counted while they arrive, whatever content-length says, into one buffer that
- * grows. A body that can't be taken is given up at its first fault; the host drains what is still on its way.
+ * Reads a request's body under limits. Its bytes are counted as they arrive, whatever
+ * content-length says, into one growing buffer. Reading stops at the first fault; the host drains
+ * the rest.
  */
 import { parseJson } from '../src/index.ts'
 import { ApiError, stopping } from './errors.ts'
@@ -10,30 +11,33 @@ import type { ShapeCounter } from './guard/shape.ts'
 import { decoded, encodingOf, tooLarge } from './inflate.ts'
 
 export interface BodyLimits {
-  /** Maximum size of a body. */
+  /** Maximum size of a body, in bytes. */
   readonly bodyBytes: number
-  /** Maximum time until a body has arrived. */
+  /** Maximum time for a body to arrive, in seconds. */
   readonly bodySeconds: number
-  /** Minimum pace of a body, over 5 seconds. Default 0. */
+  /** Minimum rate of a body, in bytes per second over 5 seconds. Default 0. */
   readonly bodyBytesPerSecond?: number
 }
 
-/** Who watches a body arrive. */
+/** What observes a body while it arrives. */
 export interface BodyWatch {
-  /** Its part of the memory that all bodies share. */
+  /** The body's share of the memory for all bodies. */
   readonly room?: BodyRoom
-  /** The rate that it counts in. */
+  /** The rate that the body's bytes count towards. */
   readonly work?: Work
-  /** Looks at its JSON as it comes. */
+  /** Checks the shape of the JSON as it arrives. */
   readonly shape?: ShapeCounter
-  /** Aborted when the server stops: a request whose body is still on its way has not begun, and is refused. */
+  /**
+   * Aborted when the server stops. A request whose body is still arriving has not begun, and is
+   * refused.
+   */
   readonly drain?: AbortSignal | undefined
 }
 
 const firstBytes = 16 << 10
 const paceSeconds = 5
 
-/** The parsed JSON. Throws an ApiError: 400, 408, 413, 415, 429, 503. */
+/** Reads and parses a JSON body. Throws an ApiError: 400, 408, 413, 415, 429, 503. */
 export async function readJson(request: Request, limits: BodyLimits, watch: BodyWatch = {}): Promise<unknown> {
   const type = request.headers.get('content-type') ?? ''
   if (!/^application\/([a-z.-]+\+)?json\s*(;|$)/i.test(type))
@@ -47,52 +51,53 @@ export async function readJson(request: Request, limits: BodyLimits, watch: Body
   }
 }
 
-/** The body, whole. Throws an ApiError: 400, 408, 413, and what `watch` throws. */
+/** Reads a whole body. Throws an ApiError: 400, 408, 413, and whatever `watch` throws. */
 export async function readBytes(
   request: Request,
   limits: BodyLimits,
   watch: BodyWatch = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { bodyBytes } = limits
-  const told = lengthOf(request)
-  if (told > bodyBytes) throw tooLarge(bodyBytes)
+  const announced = lengthOf(request)
+  if (announced > bodyBytes) throw tooLarge(bodyBytes)
   if (!request.body) return new Uint8Array()
   const encoding = encodingOf(request)
-  if (encoding === 'identity') return new Arrival(limits, watch, told).read(piecesOf(request.body))
-  // Content-length says nothing of what comes out.
+  if (encoding === 'identity') return new Arrival(limits, watch, announced).read(piecesOf(request.body))
+  // Content-length is the compressed size and says nothing about the decoded one.
   return new Arrival(limits, watch, 0).read(piecesOf(decoded(request.body, encoding, bodyBytes)))
 }
 
-/** One body on its way. */
+/** A body that is arriving. */
 class Arrival {
   readonly #limits: BodyLimits
   readonly #watch: BodyWatch
   readonly #begun = performance.now()
   #bytes: Uint8Array<ArrayBuffer>
   #length = 0
-  /** Why it is read no further. */
+  /** Why reading stopped. */
   #fault: unknown
   #timer: ReturnType<typeof setTimeout> | undefined
 
-  /** `told`: what content-length says; 0 where it says nothing. */
-  constructor(limits: BodyLimits, watch: BodyWatch, told: number) {
+  /** `announced` is the content-length in bytes, 0 if unknown. */
+  constructor(limits: BodyLimits, watch: BodyWatch, announced: number) {
     this.#limits = limits
     this.#watch = watch
-    const size = Math.min(firstBytes, told > 0 ? told : limits.bodyBytes)
-    this.#expect(told > 0 ? told : size)
-    // All that is told is counted from now on; but memory is taken as it comes, and most of what is refused is refused early.
+    const size = Math.min(firstBytes, announced > 0 ? announced : limits.bodyBytes)
+    this.#expect(announced > 0 ? announced : size)
+    // The whole announced length is reserved now, but memory is allocated as bytes arrive: most
+    // refused bodies are refused early.
     this.#bytes = new Uint8Array(size)
   }
 
   async read(reader: Pieces): Promise<Uint8Array<ArrayBuffer>> {
     const stop = (fault: unknown) => {
       this.#fault ??= fault
-      // Ends a read that waits.
+      // Ends a pending read.
       void reader.cancel().catch(() => {})
     }
     const { room, drain } = this.#watch
     const onDrain = () => stop(stopping())
-    if (room) room.onEvict = () => stop(tooSlow('this body came slowly, and others needed its room'))
+    if (room) room.onEvict = () => stop(tooSlow('the body arrived slowly, and other requests needed its memory'))
     this.#watchPace(0, stop)
     drain?.addEventListener('abort', onDrain)
     if (drain?.aborted) onDrain()
@@ -101,15 +106,15 @@ class Arrival {
         const piece = await reader.read()
         if (this.#fault) throw this.#fault
         if (!piece) break
-        this.#take(piece)
+        this.#append(piece)
       }
       room?.whole()
       return this.#bytes.subarray(0, this.#length)
     } catch (error) {
-      // Whoever answers may drain the rest: a host that is left with an unread body closes the connection.
+      // The caller may drain the rest: a host that finds the body unread closes the connection.
       if (!this.#fault) reader.releaseLock()
       if (error instanceof ApiError) throw error
-      throw new ApiError(400, 'the body broke off', { code: 'incomplete_body', cause: error })
+      throw new ApiError(400, 'the body ended early', { code: 'incomplete_body', cause: error })
     } finally {
       clearTimeout(this.#timer)
       drain?.removeEventListener('abort', onDrain)
@@ -117,7 +122,7 @@ class Arrival {
     }
   }
 
-  #take(piece: Uint8Array): void {
+  #append(piece: Uint8Array): void {
     const length = this.#length + piece.length
     if (length > this.#limits.bodyBytes) throw tooLarge(this.#limits.bodyBytes)
     if (length > this.#bytes.length) {
@@ -133,13 +138,13 @@ class Arrival {
     this.#watch.shape?.count(this.#bytes, length)
   }
 
-  /** Before the memory is taken. */
+  /** Reserves `bytes` before they are allocated. */
   #expect(bytes: number): void {
     this.#watch.work?.expect(bytes)
     this.#watch.room?.expect(bytes)
   }
 
-  /** Looks again when the body must be there, or must have gone on. */
+  /** Checks the rate again after the interval, and the deadline. */
   #watchPace(before: number, stop: (fault: ApiError) => void): void {
     const { bodySeconds, bodyBytesPerSecond = 0 } = this.#limits
     const left = this.#begun + bodySeconds * 1000 - performance.now()
@@ -147,14 +152,14 @@ class Arrival {
     this.#timer = setTimeout(() => {
       if (wait === left) return stop(tooSlow(`the body did not arrive within ${bodySeconds} s`))
       if (this.#length - before < bodyBytesPerSecond * paceSeconds)
-        return stop(tooSlow(`less than ${bodyBytesPerSecond} bytes of the body came in a second`))
+        return stop(tooSlow(`the body arrived at less than ${bodyBytesPerSecond} bytes per second`))
       this.#watchPace(this.#length, stop)
     }, wait)
   }
 }
 
 interface Pieces {
-  /** The next piece, which is the reader's until it is asked for another; undefined at the end. */
+  /** Returns the next piece, valid only until the next call; undefined at the end. */
   read(): Promise<Uint8Array | undefined>
   cancel(): Promise<void>
   releaseLock(): void
@@ -162,7 +167,10 @@ interface Pieces {
 
 const lentBytes = 64 << 10
 
-/** A stream's pieces; where it can fill a buffer it is lent the same again and again, so that small pieces leave nothing behind. */
+/**
+ * Returns a reader of a stream's pieces. A byte stream fills the same buffer again and again, so
+ * that many small pieces cause no garbage.
+ */
 export function piecesOf(body: ReadableStream<Uint8Array>): Pieces {
   let reader: ReadableStreamBYOBReader
   try {
@@ -188,10 +196,10 @@ export function piecesOf(body: ReadableStream<Uint8Array>): Pieces {
   }
 }
 
-/** What content-length says; 0 for what is no length. */
+/** Returns the content-length in bytes; 0 if it is absent or invalid. */
 function lengthOf(request: Request): number {
-  const told = Number(request.headers.get('content-length') ?? 0)
-  return Number.isSafeInteger(told) && told > 0 ? told : 0
+  const length = Number(request.headers.get('content-length') ?? 0)
+  return Number.isSafeInteger(length) && length > 0 ? length : 0
 }
 
 function tooSlow(message: string): ApiError {

@@ -1,7 +1,7 @@
 /**
- * Plans the memory of an isolate: what a model takes in wasm and in the JS heap, before any of it
- * is allocated. `deploy-prep` refuses what cannot fit. A Worker takes its settings from the plan,
- * so that requests beyond it wait or are refused instead of ending the isolate.
+ * Estimates the memory that a model takes in an isolate, in wasm and in the JS heap, before any of
+ * it is allocated. `deploy-prep` refuses models that cannot fit; a Worker uses the settings found
+ * here, so that requests beyond them wait or are refused and never crash the isolate.
  */
 import {
   activationBytes,
@@ -16,44 +16,43 @@ import {
 } from '../src/index.ts'
 
 export interface BudgetSettings {
-  /** Tokens that one request may have. */
+  /** Maximum number of tokens in a request, prompt and answer. */
   readonly context: number
-  /** Tokens of K and V that all requests and cached prefixes share. */
+  /** Tokens of KV cache that all requests and cached prefixes share. */
   readonly kvTokens: number
   readonly kv: KvType
   readonly passTokens: number
-  /** Requests that hold K and V at once. */
+  /** Maximum number of requests that hold KV cache at once. */
   readonly streams: number
 }
 
-/** Parts of the memory, in bytes. */
+/** An account of memory, in bytes. */
 export interface MemoryPlan {
   readonly limit: number
-  /** Embedding and vocabulary projection; one matrix where they are tied. */
+  /** Embedding and vocabulary projection: one matrix where they are tied. */
   readonly vocabulary: number
   readonly layers: number
   readonly predictor: number
   readonly kv: number
-  /** Buffers of a pass, logits, and the kernels' tables. */
+  /** Buffers of a pass, logits, and the kernels' working memory. */
   readonly activations: number
   /** The tokenizer's tables in the JS heap. */
   readonly tokenizer: number
-  /** The program, its heap, and what requests hold there. */
+  /** The program, its heap and the state of requests. */
   readonly heap: number
   readonly total: number
 }
 
-/** The memory that a plan may use: 120 MiB of the 128 that Cloudflare gives an isolate. */
+/** The limit to plan with: 120 MiB of the 128 that Cloudflare allows an isolate. */
 export const isolateLimit = 120 << 20
 
 /**
- * The JS heap of a Worker that serves, without what is listed separately: 6 MB measured, and as
- * much again for requests.
+ * The JS heap of a serving Worker, without the parts listed separately: 6 MB measured, plus a
+ * margin for requests.
  */
 const program = 8 << 20
 /**
- * Bytes of the tokenizer's tables for each token: 128 measured, for 49,152 tokens and as many
- * merges.
+ * Bytes of the tokenizer's tables per token: 128 measured with 49,152 tokens and as many merges.
  */
 const perToken = 136
 /** Core module, stack, staging and tables. */
@@ -61,7 +60,7 @@ const core = 1 << 20
 const panel = 8
 const logitRows = 4
 
-/** Bytes of 32 weights of a row, as the core lays them out. */
+/** Bytes of 32 weights of a row, in the core's layout. */
 const per32: Readonly<Record<TensorType, number>> = {
   f32: 128,
   f16: 64,
@@ -80,13 +79,13 @@ export type PlannedTensor = Pick<TensorInfo, 'rows' | 'cols' | 'type'>
 
 export interface PlannedModel {
   readonly config: ModelConfig
-  /** Tensors by canonical name. */
+  /** The tensors by canonical name. */
   readonly tensors: ReadonlyMap<string, PlannedTensor>
   /** Bytes of the predictor's file; 0 without one. */
   readonly predictor: number
 }
 
-/** Returns what the model takes with these settings, whether it fits or not. */
+/** Returns the memory that a model needs with these settings, whether it fits or not. */
 export function memoryPlan(model: PlannedModel, settings: BudgetSettings, limit = isolateLimit): MemoryPlan {
   const { config, tensors, predictor } = model
   let [vocabulary, layers] = [0, 0]
@@ -100,15 +99,15 @@ export function memoryPlan(model: PlannedModel, settings: BudgetSettings, limit 
     kv: Math.ceil(settings.kvTokens / pageTokens) * pageLayout(specOf(config), settings.kv).bytes,
     activations: core + passBytes(config, settings.passTokens, predictor > 0),
     tokenizer: config.vocab * perToken,
-    // States of refined prompts are held for at most as many tokens as there is K and V for.
+    // The states of refined prompts are held for at most `kvTokens` tokens.
     heap: program + logitRows * config.vocab * 4 + (predictor > 0 ? settings.kvTokens * config.hidden * 4 : 0),
   }
   return { limit, ...parts, total: Object.values(parts).reduce((sum, bytes) => sum + bytes, 0) }
 }
 
 /**
- * Returns the settings with as many tokens of K and V as fit, up to a full context for each stream.
- * Throws `out_of_memory` with the plan if not even one context fits.
+ * Returns the settings with as many tokens of KV cache as fit, up to a full context for each
+ * stream. Throws `out_of_memory` with the plan if not even one context fits.
  */
 export function fitted(
   name: string,
@@ -125,7 +124,7 @@ export function fitted(
   return { settings: withTokens(tokens), plan: memoryPlan(model, withTokens(tokens), limit) }
 }
 
-/** `vocabulary 17.7 MB + layers 66.5 MB + ... = 117.0 of 125.8 MB` */
+/** Returns a plan as text: `vocabulary 17.7 + layers 66.5 + ... = 117.0 of 125.8 MB`. */
 export function planLine({ limit, total, ...parts }: MemoryPlan): string {
   const list = Object.entries(parts).filter(([, bytes]) => bytes > 0)
   return `${list.map(([name, bytes]) => `${name} ${megabytes(bytes)}`).join(' + ')} = ${megabytes(total)} of ${megabytes(limit)} MB`
@@ -137,11 +136,11 @@ function tooLarge(name: string, plan: MemoryPlan, { context, kv }: Omit<BudgetSe
     over < plan.predictor ? 'leave the predictor out' : '',
     over < plan.kv ? `use a context below ${context}` : '',
     kv === 'int8' ? '' : 'use --kv int8',
-    'take a smaller model or one in fewer bits',
+    'use a smaller model or one with fewer bits per weight',
   ].filter((way) => way !== '')
   return new ForetokenError(
     'out_of_memory',
-    `${name} does not fit in an isolate with a context of ${context}: ${planLine(plan)}, ${megabytes(over)} MB too many; ${ways.join(', or ')}`,
+    `${name} does not fit in an isolate with a context of ${context}: ${planLine(plan)}, ${megabytes(over)} MB over; ${ways.join(', or ')}`,
   )
 }
 
@@ -150,10 +149,7 @@ function weightBytes({ rows, cols, type }: PlannedTensor): number {
   return (Math.ceil(rows / panel) * panel * cols * per32[type]) / 32
 }
 
-/**
- * Returns the bytes of a pass: activations and logits, a predictor's inputs and maps, and what the
- * kernels keep beside them.
- */
+/** Bytes of a pass: activations and logits, a predictor's inputs and maps, and what the kernels keep beside them. */
 function passBytes(config: ModelConfig, passTokens: number, predictor: boolean): number {
   const { hidden, intermediate, heads, kvHeads, headDim } = config
   const maps = predictor ? 2 * kvHeads * headDim + hidden : 0

@@ -1,12 +1,15 @@
-/** The app on Bun: `bun` a file that makes an app and calls `serveBun`. */
+/** Serves the app on Bun: run a file that creates an app and calls `serveBun` with `bun`. */
+import { ForetokenError } from '../src/index.ts'
+
 export * from './index.ts'
 export { spawnText } from './web-text.ts'
 
 export interface ServeOptions {
+  /** The app's. */
   readonly fetch: (request: Request) => Response | Promise<Response>
-  /** 0 takes any that is free. */
+  /** 0 chooses a free port. */
   readonly port: number
-  /** Default 127.0.0.1: only this machine. */
+  /** Address to listen at. Default 127.0.0.1, which only this machine reaches. */
   readonly hostname?: string
 }
 
@@ -17,13 +20,22 @@ interface BunHost {
   }
 }
 
-/** `close` takes no more connections, and resolves when the last answer has been written. */
+/**
+ * Starts a server. `close` refuses new connections, and resolves when the last answer has been
+ * written. Throws `unsupported` outside of Bun.
+ */
 export function serveBun({ fetch, port, hostname = '127.0.0.1' }: ServeOptions): {
   url: string
   close(): Promise<void>
 } {
-  const { Bun } = globalThis as unknown as { readonly Bun: BunHost }
-  // Bun's own limit of idle time would end a long prefill; the app has limits and comments of its own.
+  const { Bun } = globalThis as { readonly Bun?: BunHost }
+  if (!Bun)
+    throw new ForetokenError(
+      'unsupported',
+      'serveBun runs on Bun only; import foretoken/edge on the runtime that serves',
+    )
+  // Bun's idle timeout would end a long prefill. The app has its own limits, and sends keep-alive
+  // comments.
   const server = Bun.serve({ port, hostname, idleTimeout: 0, fetch: (request) => fetch(request) })
   return { url: `http://${hostname}:${server.port}`, close: () => server.stop() }
 }

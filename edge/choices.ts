@@ -1,9 +1,9 @@
 /**
- * The answers of one HTTP request, made together: every choice is an answer of the service, and
- * this is the one reader of all of them.
+ * Generates the answers of one HTTP request together. Every choice is an answer of the service;
+ * this class is the only reader of all of them.
  *
- * Of several choices with one prompt the first goes ahead: once its prompt has been read, the
- * others find it in the prefix cache.
+ * Among several choices of one prompt the first is submitted ahead: once its prompt has been read,
+ * the others find it in the prefix cache.
  */
 import {
   type Answer,
@@ -18,18 +18,18 @@ import {
 } from '../src/index.ts'
 
 export type ChoiceEvent =
-  /** Number of prompt tokens read so far, and of all. */
+  /** `done` of `total` prompt tokens have been read. */
   | { readonly type: 'progress'; readonly index: number; readonly done: number; readonly total: number }
   | { readonly type: 'token'; readonly index: number; readonly token: TokenEvent }
   | { readonly type: 'done'; readonly index: number; readonly done: DoneEvent }
 
-/** The part of a service that makes answers. */
+/** The part of a service that generates answers. */
 export type Answering = Pick<TextService, 'prepare' | 'submit'>
 
 export interface ChoiceOptions {
-  /** Aborted when the answers are not wanted any more. */
+  /** Aborted when the answers are no longer wanted. */
   readonly signal: AbortSignal
-  /** True if the reading of prompts is reported. */
+  /** Whether progress events are emitted. */
   readonly progress: boolean
   /** Number of choices for each prompt. They differ in their seed, if the request has one. */
   readonly choices: number
@@ -56,7 +56,7 @@ export class Choices implements AsyncIterableIterator<ChoiceEvent, undefined> {
   readonly #options: ChoiceOptions
   /** Answers whose last event has not been handed out. */
   readonly #readings = new Set<Reading>()
-  /** The answers that were submitted, by index. */
+  /** The answers, by index. */
   readonly #answers = new Map<number, Answer>()
   /** Indices of the prompts that have been read: their other choices are submitted. */
   readonly #read = new Set<number>()
@@ -64,8 +64,8 @@ export class Choices implements AsyncIterableIterator<ChoiceEvent, undefined> {
   #wake = Promise.withResolvers<undefined>()
 
   /**
-   * Makes token ids of each prompt, once for all of its choices, and submits. Rejects with what
-   * `prepare` and the constructor throw.
+   * Tokenizes each prompt, once for all of its choices, and submits. Rejects with what `prepare`
+   * and the constructor throw.
    */
   static async begin(
     service: Answering,
@@ -81,7 +81,8 @@ export class Choices implements AsyncIterableIterator<ChoiceEvent, undefined> {
   }
 
   /**
-   * Submits. Throws what `submit` throws, and `context_exceeded`; nothing is left submitted then.
+   * Submits the first choice of each prompt. Throws what `submit` throws, and `context_exceeded`;
+   * after that nothing is left submitted.
    */
   constructor(service: Answering, requests: readonly GenerateRequest[], options: ChoiceOptions) {
     this.#service = service
@@ -102,7 +103,7 @@ export class Choices implements AsyncIterableIterator<ChoiceEvent, undefined> {
     return first.soFar
   }
 
-  /** Returns the way of an answer; undefined where there was no choice. */
+  /** Returns the route of an answer; undefined if there was only one. */
   routeOf(index: number): RouteReport | undefined {
     return this.#answers.get(index)?.route
   }
@@ -113,8 +114,8 @@ export class Choices implements AsyncIterableIterator<ChoiceEvent, undefined> {
   }
 
   /**
-   * Hands out the next event. Nothing is computed for an answer whose events are not asked for.
-   * Rejects with the failure of any answer; the others end with it.
+   * Returns the next event. An answer computes nothing until its events are asked for. Rejects if
+   * any answer fails; the others are cancelled then.
    */
   async next(): Promise<IteratorResult<ChoiceEvent, undefined>> {
     try {
@@ -147,7 +148,7 @@ export class Choices implements AsyncIterableIterator<ChoiceEvent, undefined> {
   async #nextOfAnswers(): Promise<ChoiceEvent | 'woken' | undefined> {
     if (this.#readings.size === 0) return undefined
     const arrived = await this.#arrival()
-    // Progress comes before the event that it led to, which stays until then.
+    // Progress is reported before the event that it led to, which stays pending.
     if (!arrived || this.#progress.length > 0) return 'woken'
     const { reading, result } = arrived
     // An answer that ends without `done` was cancelled, and must not look complete.
@@ -204,7 +205,7 @@ export class Choices implements AsyncIterableIterator<ChoiceEvent, undefined> {
     if (promptTokens !== undefined && prompt_tokens > promptTokens)
       throw new ForetokenError(
         'context_exceeded',
-        `the prompt has ${prompt_tokens} tokens, and this server takes ${promptTokens}; shorten it`,
+        `the prompt has ${prompt_tokens} tokens, but this server accepts at most ${promptTokens}; shorten it`,
       )
     this.#readings.add({ index, events: answer[Symbol.asyncIterator]() })
   }
@@ -212,7 +213,7 @@ export class Choices implements AsyncIterableIterator<ChoiceEvent, undefined> {
 
 function read(reading: Reading): Promise<Arrival> {
   const next = reading.events.next().then((result) => ({ reading, result }))
-  // A request that ends leaves it unread.
+  // Nothing awaits this promise once the request has ended.
   next.catch(() => {})
   return next
 }

@@ -1,53 +1,61 @@
 /**
- * Connections of Node's server, guarded against clients that are slow, greedy or gone:
+ * Guards the connections of Node's server against clients that are slow, greedy or gone:
  *
- * - An answer that comes before the body has arrived is readable: the rest of the body is drained, within bounds, before the connection
- *   closes. A connection that is closed with bytes unread is reset, and its client loses the answer.
- * - An answer that nobody reads is given up, whatever it is.
- * - A body in many small pieces costs no more than its bytes, and its sender waits for what taking it apart took.
- * - A stop accepts what waits for it first: with its listener the system closes connections that nobody has accepted, by a reset.
- * - Idle connections are kept for longer than the pools of common clients keep them, so that no request meets a closing connection.
+ * - An answer sent before the end of the body can be read: the rest of the body is drained, within
+ *   bounds, before the connection closes. Closing a connection with unread bytes resets it, and its
+ *   client loses the answer.
+ * - An answer that is not read is given up.
+ * - A body in many small chunks costs no more than its bytes, and its sender waits for the time
+ *   that parsing took.
+ * - A stop first accepts the connections that wait, since the system resets those when the listener
+ *   closes.
+ * - Idle connections are kept for longer than the pools of common clients keep them, so that no
+ *   request meets a closing connection.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { ApiError } from './errors.ts'
 import { Buckets } from './guard/buckets.ts'
 
+/** Handles a request. */
 export type Listener = (incoming: IncomingMessage, outgoing: ServerResponse) => unknown
 
 export interface ConnectionLimits {
-  /** Requests whose answers have not been sent, of all connections. */
+  /** Maximum number of requests in progress, of all connections. */
   readonly requests: number
-  /** How long an answer may stay unread. */
+  /** Time that an answer may stay unread, in milliseconds. */
   readonly stallMs: number
-  /** Bytes of bodies that are drained in a minute, of all connections; a quarter may come at once. */
+  /** Bytes of bodies drained per minute, of all connections. A quarter may come at once. */
   readonly drainedBytesPerMinute: number
 }
 
-/** Go's pool keeps connections for 90 s, aiohttp's for 15. */
+/** Longer than the pools of clients: Go's keeps connections for 90 s, aiohttp's for 15 s. */
 const keepAliveMs = 95_000
-/** How long a connection without a whole request may go on once the server stops: its request may be on the way. */
+/**
+ * Time, once the server stops, that a connection without a complete request is kept: one may be on
+ * its way.
+ */
 const silentMs = 1000
-/** Requests of one connection that may be begun before the first is answered. */
+/** Maximum number of requests of one connection in progress. */
 const pipelined = 16
 
 /**
- * A drained body: at most so much, in so long, and never waiting for the next byte for longer than a moment. Few are drained at once,
- * the others stand still until then: so draining takes a small part of every turn of the event loop. All of them together have a
- * rate, since nobody has to show a key to be drained.
+ * Limits of a drained body: its bytes, its time, and the time without a byte. At most `atOnce`
+ * bodies are drained at a time and the others wait, so that draining takes a small part of each
+ * turn of the event loop. All of them share a rate, since no key is needed to be drained.
  */
 const drain = { bytes: 256 << 20, ms: 30_000, idleMs: 2000, countMs: 20, atOnce: 32 }
-/** The same once the server stops: long enough to read an answer, and no longer. */
+/** Time to drain a body once the server stops: enough to read an answer. */
 const drainStoppingMs = 2000
 
 export interface GuardedConnections {
-  /** Resolves when no connection waits to be accepted, or after `ms`. The listener is still open. */
+  /** Resolves when no connection waits to be accepted, or after `ms`. The listener stays open. */
   acceptWaiting(ms: number): Promise<void>
-  /** From now on a connection closes when it has nothing to answer. */
+  /** Closes idle connections now, and each other one when it has nothing left to answer. */
   stop(): void
 }
 
-/** Calls `listener` for requests. */
+/** Guards the server's connections, and calls `listener` for its requests. */
 export function guardConnections(server: Server, listener: Listener, limits: ConnectionLimits): GuardedConnections {
   const { requests, stallMs, drainedBytesPerMinute } = limits
   server.keepAliveTimeout = keepAliveMs
@@ -55,7 +63,7 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
   // Bodies have a limit of the app's own.
   server.requestTimeout = 0
   server.timeout = stallMs
-  /** Requests in progress, by connection. */
+  /** Requests in progress, by connection; absent when there is none. */
   const active = new Map<Socket, number>()
   const open = new Set<Socket>()
   const drains = new Drains(drainedBytesPerMinute)
@@ -69,19 +77,19 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
     socket.once('close', () => open.delete(socket))
   })
   server.on('timeout', (socket: Socket) => {
-    // A connection that waits for its answer may do so; one that has an answer and does not read it may not.
+    // A connection may wait for its answer for any time, but not leave one unread.
     if (!active.has(socket) || socket.writableLength > 0) socket.destroy()
   })
 
   const handle = (incoming: IncomingMessage, outgoing: ServerResponse) => {
     const { socket } = incoming
-    const own = active.get(socket) ?? 0
-    if (own >= pipelined) return socket.destroy()
+    const unanswered = active.get(socket) ?? 0
+    if (unanswered >= pipelined) return socket.destroy()
     running++
-    active.set(socket, own + 1)
+    active.set(socket, unanswered + 1)
     outgoing.once('close', () => {
       running--
-      const left = active.get(socket)! - 1
+      const left = (active.get(socket) ?? 1) - 1
       if (left > 0) active.set(socket, left)
       else active.delete(socket)
       if (stopping && left === 0) socket.destroySoon()
@@ -100,7 +108,8 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
   return {
     async acceptWaiting(ms) {
       const until = performance.now() + ms
-      // The event loop accepts one in each of its turns; two turns hold a whole one.
+      // The event loop accepts one connection in each turn, and two immediates are at least a whole
+      // turn apart.
       for (let before = -1; before !== accepted && performance.now() < until; ) {
         before = accepted
         await turn()
@@ -111,7 +120,8 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
       stopping = true
       drains.stop()
       server.closeIdleConnections()
-      // Node takes one that has sent nothing yet, or half a head, for busy. One that has said its last is being drained.
+      // Node counts a connection that has sent nothing, or half a head, as busy. One whose writable
+      // side has ended is being drained.
       setTimeout(() => {
         for (const socket of open) if (!active.has(socket) && !socket.writableEnded) socket.destroy()
       }, silentMs)
@@ -123,21 +133,22 @@ function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }
 
-/** Pieces smaller than this are put together. */
+/** Chunks smaller than this, in bytes, are put together. */
 const smallBytes = 1024
-/** As many small pieces of a body are free; for each one more its sender waits. */
-const freePieces = 4096
-const waitPerPieceMs = 0.1
+/** Number of small chunks of a body that cost no wait. Its sender waits for each one more. */
+const freeChunks = 4096
+const waitPerChunkMs = 0.1
 const longestWaitMs = 1000
 
-/** Between the parser, which gives a body as it was cut, and whoever reads it. */
+/** Stands between the parser, which passes a body on as it was cut, and the body's reader. */
 class IncomingBody {
   readonly #incoming: IncomingMessage
   readonly #push: IncomingMessage['push']
-  /** Small pieces that came together. */
+  /** Small chunks put together, of which the first `#length` bytes are used. */
   #held: Buffer | undefined
   #length = 0
-  #pieces = 0
+  /** Small chunks so far, and since the last flush. */
+  #chunks = 0
   #burst = 0
   #scheduled = false
   #discarded: (() => void) | undefined
@@ -145,84 +156,90 @@ class IncomingBody {
   constructor(incoming: IncomingMessage) {
     this.#incoming = incoming
     this.#push = incoming.push.bind(incoming)
-    incoming.push = (piece: Buffer | null) => this.#take(piece)
+    incoming.push = (chunk: Buffer | null) => this.#accept(chunk)
   }
 
-  /** Whether more of it may come. */
+  /** True while more of the body may come. */
   get open(): boolean {
     return !this.#incoming.complete && !this.#incoming.socket.destroyed
   }
 
-  /** Reads on, and keeps nothing. `done` is called at the body's end. */
+  /** Reads on without keeping anything. Calls `done` at the end of the body. */
   discard(done: () => void): void {
     this.#discarded = done
     this.#held = undefined
     this.#length = 0
-    // What its readers paused goes on.
+    // Resumes what its reader has paused.
     this.#incoming._read(0)
   }
 
-  /** False asks the parser to pause. */
-  #take(piece: Buffer | null): boolean {
-    if (piece === null || piece.length >= smallBytes) {
+  /** Takes a chunk, or null at the end. Returns false to pause the parser. */
+  #accept(chunk: Buffer | null): boolean {
+    if (chunk === null || chunk.length >= smallBytes) {
       this.#flush()
-      if (!this.#discarded) return this.#push(piece)
-      if (piece === null) this.#discarded()
+      if (!this.#discarded) return this.#push(chunk)
+      if (chunk === null) this.#discarded()
       return true
     }
-    this.#pieces++
+    this.#chunks++
     this.#burst++
-    if (!this.#discarded) this.#hold(piece)
+    if (!this.#discarded) this.#hold(chunk)
     if (!this.#scheduled) this.#schedule()
     return (
-      this.#pieces <= freePieces && this.#incoming.readableLength + this.#length < this.#incoming.readableHighWaterMark
+      this.#chunks <= freeChunks && this.#incoming.readableLength + this.#length < this.#incoming.readableHighWaterMark
     )
   }
 
-  #hold(piece: Buffer): void {
-    if (!this.#held) this.#held = piece
+  #hold(chunk: Buffer): void {
+    if (!this.#held) this.#held = chunk
     else {
-      const length = this.#length + piece.length
-      // The first piece is the parser's own buffer: it is not written to.
+      const length = this.#length + chunk.length
+      // The first chunk is the parser's buffer, which must not be written to.
       if (length > this.#held.length) {
         const larger = Buffer.allocUnsafe(Math.max(4096, 2 * length))
         larger.set(this.#held.subarray(0, this.#length))
         this.#held = larger
       }
-      this.#held.set(piece, this.#length)
+      this.#held.set(chunk, this.#length)
     }
-    this.#length += piece.length
+    this.#length += chunk.length
   }
 
-  /** All that is parsed at once is given at once; but a sender of very many small pieces waits, and the parser with it. */
+  /**
+   * Passes on at once what was parsed at once. A sender of very many small chunks waits, and the
+   * parser with it.
+   */
   #schedule(): void {
     this.#scheduled = true
     const flush = () => {
       this.#scheduled = false
-      const wait = this.#pieces > freePieces ? Math.min(longestWaitMs, this.#burst * waitPerPieceMs) : 0
+      const wait = this.#chunks > freeChunks ? Math.min(longestWaitMs, this.#burst * waitPerChunkMs) : 0
       this.#burst = 0
       if (wait > 0) setTimeout(() => this.#flush(), wait)
       else this.#flush()
     }
-    // The parser runs the tick queue after each piece: only an immediate comes after all of them.
+    // The parser runs the tick queue after each chunk; only an immediate runs after all of them.
     setImmediate(flush)
   }
 
   #flush(): void {
-    // Nobody reads on: the parser is told to.
+    // A discarded body has no reader that would resume the parser.
     if (this.#discarded) this.#incoming._read(0)
-    if (this.#length === 0) return
-    const held = this.#held!.subarray(0, this.#length)
+    if (!this.#held || this.#length === 0) return
+    const held = this.#held.subarray(0, this.#length)
     this.#held = undefined
     this.#length = 0
     this.#push(held)
   }
 }
 
-/** An answer before the body's end says that the connection closes; what comes then is `lingerAfter`'s. */
+/**
+ * Makes an answer before the end of the body announce that the connection closes. `lingerAfter`
+ * handles the rest of the body.
+ */
 function closeEarlyAnswers(incoming: IncomingMessage, outgoing: ServerResponse): void {
   const { 'content-length': length = '0', 'transfer-encoding': chunked } = incoming.headers
-  // Without a body there is nothing to wait for, though the parser may not have said so yet.
+  // Without a body there is nothing to drain, though the parser may not have reported its end yet.
   if (length === '0' && chunked === undefined) return
   const writeHead = outgoing.writeHead.bind(outgoing) as (...args: unknown[]) => ServerResponse
   outgoing.writeHead = ((...args: unknown[]) => {
@@ -231,7 +248,10 @@ function closeEarlyAnswers(incoming: IncomingMessage, outgoing: ServerResponse):
   }) as ServerResponse['writeHead']
 }
 
-/** Node closes a connection by `destroySoon`; here it says that it is over, drains what the client still sends, and closes then. */
+/**
+ * Changes how Node closes the connection (`destroySoon`): it ends the writable side, drains what
+ * the client still sends, and closes then.
+ */
 function lingerAfter(socket: Socket, body: IncomingBody, drains: Drains): void {
   const close = Object.getPrototypeOf(socket).destroySoon as () => void
   let lingers = false
@@ -244,7 +264,10 @@ function lingerAfter(socket: Socket, body: IncomingBody, drains: Drains): void {
   }
 }
 
-/** Connections that are only read to the end of their bodies. */
+/**
+ * Connections that are only read to the end of their bodies. Not a `Gate`: see
+ * docs/decisions/034-one-gate.md.
+ */
 class Drains {
   readonly #running = new Set<Socket>()
   readonly #waiting = new Map<Socket, () => void>()
@@ -256,12 +279,13 @@ class Drains {
     this.#perMinute = perMinute
   }
 
-  /** From now on nothing is drained for long. */
+  /** Shortens the time of all drains, present and future. */
   stop(): void {
     this.#ms = drainStoppingMs
     for (const socket of [...this.#running, ...this.#waiting.keys()]) this.#limit(socket)
   }
 
+  /** Calls `begin` when the connection may be drained, at the latest when others have closed. */
   add(socket: Socket, begin: () => void): void {
     this.#limit(socket)
     socket.once('close', () => {
@@ -291,7 +315,10 @@ class Drains {
   #watch(socket: Socket): void {
     const from = socket.bytesRead
     let [counted, before] = [from, from]
-    /** Whether all connections together may go on. Whoever is cut off may lose its answer. */
+    /**
+     * Returns false if all connections together exceed the rate. A connection that is cut off may
+     * lose its answer.
+     */
     const affordable = () => {
       const { bytesRead } = socket
       const bucket = this.#buckets.filled('', this.#perMinute, this.#perMinute / 4, performance.now())
@@ -316,13 +343,16 @@ class Drains {
   }
 }
 
-/** `Expect: 100-continue`: whoever is refused without his body does not send it. */
+/**
+ * Handles `Expect: 100-continue`: the client is asked for its body when that is read, and never if
+ * it is refused before.
+ */
 function continueWhenRead(incoming: IncomingMessage, outgoing: ServerResponse): void {
   const read = incoming._read.bind(incoming)
-  let told = false
+  let continued = false
   incoming._read = (size) => {
-    if (!told && !outgoing.headersSent) outgoing.writeContinue()
-    told = true
+    if (!continued && !outgoing.headersSent) outgoing.writeContinue()
+    continued = true
     read(size)
   }
 }

@@ -1,21 +1,21 @@
-/** Failures as OpenAI's clients read them: `{error: {message, type, code, param}}` with a status. */
+/** Failures in OpenAI's format: `{error: {message, type, code, param}}` with a status. */
 import { asForetokenError, type ErrorCode, ForetokenError } from '../src/index.ts'
 
 export type Status = 400 | 401 | 403 | 404 | 405 | 408 | 413 | 415 | 429 | 499 | 500 | 503 | 504
 
 export interface ApiErrorOptions {
-  /** For programs: `model_not_found`, `context_length_exceeded`, ... */
+  /** Machine-readable code: `model_not_found`, `context_length_exceeded`, ... */
   readonly code: string
   /** The field at fault, such as `messages[0].content`. */
   readonly param?: string | undefined
-  /** Seconds after which trying again makes sense. */
+  /** Seconds after which to try again. */
   readonly retryAfter?: number | undefined
   /** Further response headers. */
   readonly headers?: Readonly<Record<string, string>>
   readonly cause?: unknown
 }
 
-/** A refusal of this server, made before or instead of computing. */
+/** A refusal by this server, before or instead of computing. */
 export class ApiError extends Error {
   override readonly name = 'ApiError'
   readonly status: Status
@@ -35,13 +35,16 @@ export class ApiError extends Error {
     }
   }
 
-  /** One of another copy of this package is one, too: `foretoken/edge` and `foretoken/companion` hold a class each. */
+  /**
+   * Recognizes errors of another copy of this class: `foretoken/edge` and `foretoken/companion`
+   * bundle one each.
+   */
   static override [Symbol.hasInstance](value: unknown): boolean {
     if (!(value instanceof Error)) return false
     return value.name === 'ApiError' && Number.isInteger((value as ApiError).status)
   }
 
-  /** What a client reads. */
+  /** The body of the response. */
   get body(): ErrorBody {
     return {
       error: { message: this.message, type: typeOf(this.status), code: this.code, param: this.param ?? null },
@@ -49,9 +52,9 @@ export class ApiError extends Error {
   }
 }
 
-/** The refusal of whatever had not begun when its server began to stop. */
+/** Returns the refusal of a request that had not begun when the server began to stop. */
 export function stopping(server = 'the server'): ApiError {
-  return new ApiError(503, `${server} is stopping; send this to another, or again in a moment`, {
+  return new ApiError(503, `${server} is stopping; send the request to another server, or retry in a moment`, {
     code: 'stopping',
     retryAfter: 2,
     headers: { connection: 'close' },
@@ -67,13 +70,16 @@ export interface ErrorBody {
   }
 }
 
-/** Any failure as an ApiError. What is a bug, or tells of files of this machine, is not told to clients. */
+/**
+ * Converts any failure to an ApiError. Clients do not see the message of a bug, which may name
+ * files of this machine.
+ */
 export function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error
   const known = asForetokenError(error)
   const { status, code, param, retryAfter } = ofCode[known.code] ?? { status: 500, code: known.code }
   const hidden = status === 500
-  return new ApiError(status, hidden ? `the server failed (${known.code}); its log tells more` : known.message, {
+  return new ApiError(status, hidden ? `the server failed (${known.code}); see its log` : known.message, {
     code: code ?? known.code,
     param,
     retryAfter,
@@ -81,7 +87,9 @@ export function asApiError(error: unknown): ApiError {
   })
 }
 
-/** A model that could not be loaded: the next request tries again. */
+/**
+ * Returns the failure of a request whose model could not be loaded; the next request tries again.
+ */
 export function loadFailure(error: unknown): ApiError {
   const { code } = asForetokenError(error)
   return new ApiError(503, `the model could not be loaded (${code}); the next request tries again`, {
@@ -98,10 +106,10 @@ interface Mapped {
   readonly retryAfter?: number
 }
 
-/** What the engine refuses because of the request, or of the moment. All else is this server's fault. */
+/** Failures caused by the request or by load. All others are this server's fault. */
 const ofCode: Partial<Record<ErrorCode, Mapped>> = {
   bad_argument: { status: 400, code: 'invalid_value' },
-  // Of a model that runs, this is its chat template refusing the order of roles.
+  // Once a model runs, this means that its chat template refused the order of roles.
   bad_model: { status: 400, code: 'invalid_value', param: 'messages' },
   unsupported: { status: 400, code: 'unsupported_value' },
   empty_prompt: { status: 400, code: 'empty_prompt' },
@@ -120,7 +128,7 @@ function typeOf(status: Status): string {
   return status >= 500 ? 'server_error' : 'invalid_request_error'
 }
 
-/** A setting of the server that can't be: for who starts it. */
+/** Returns an error for an invalid setting, for the operator. */
 export function badConfig(message: string): ForetokenError {
   return new ForetokenError('bad_argument', message)
 }

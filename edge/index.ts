@@ -1,4 +1,7 @@
-/** `foretoken/edge`: the OpenAI-compatible app, and what it is told. A host's own entry is beside it: `node.ts`, `deno.ts`, `bun.ts`. */
+/**
+ * `foretoken/edge`: the OpenAI-compatible app and its options. Each host has its own entry beside
+ * it: `node.ts`, `deno.ts`, `bun.ts`.
+ */
 export { type AppOptions, createApp } from './app.ts'
 export { type Config, parsedConfig, type ServerConfig } from './config.ts'
 export type { EngineSource, HostContext } from './engine-holder.ts'

@@ -1,29 +1,38 @@
 /**
- * Compressed bodies. A kilobyte of them may hold a megabyte, so that they are opened in small pieces, each when the one before has been
- * read: whoever reads counts what comes out, and what is never read is never made.
+ * Decompresses bodies. A compressed kilobyte may hold a megabyte, so input is decompressed in small
+ * pieces, each only when the output of the previous one has been read: the reader counts the
+ * output, and what is never read is never produced.
  */
 import { ApiError } from './errors.ts'
 
 export type Encoding = 'identity' | 'gzip' | 'deflate'
 
-/** A deflated byte holds 1,032 at most: about so many kilobytes come out at once. */
+/**
+ * Bytes of compressed input per step. Each inflates to at most 1,032 bytes, so a step yields at
+ * most about 256 KiB.
+ */
 const pieceBytes = 256
 
-/** How a body is encoded. Throws an ApiError of 415 that says what is taken. */
+/** Returns the encoding of a body. Throws an ApiError of 415 that names the supported ones. */
 export function encodingOf(request: Request): Encoding {
-  const told = (request.headers.get('content-encoding') ?? '').trim().toLowerCase()
-  if (told === '' || told === 'identity') return 'identity'
-  if (told === 'gzip' || told === 'x-gzip') return 'gzip'
-  if (told === 'deflate') return 'deflate'
-  throw new ApiError(415, 'the body has a content-encoding that is not read; send it as gzip, deflate or as it is', {
-    code: 'unsupported_media_type',
-    headers: { 'accept-encoding': 'gzip, deflate' },
-  })
+  const encoding = (request.headers.get('content-encoding') ?? '').trim().toLowerCase()
+  if (encoding === '' || encoding === 'identity') return 'identity'
+  if (encoding === 'gzip' || encoding === 'x-gzip') return 'gzip'
+  if (encoding === 'deflate') return 'deflate'
+  throw new ApiError(
+    415,
+    'the content-encoding of the body is not supported; send it as gzip, as deflate or uncompressed',
+    {
+      code: 'unsupported_media_type',
+      headers: { 'accept-encoding': 'gzip, deflate' },
+    },
+  )
 }
 
 /**
- * The bytes that a body holds. `most` bounds those that come in: empty blocks are endless and hold nothing. Reading rejects with an
- * ApiError of 400 for what is not of that encoding, of 413, or with what the body itself fails of.
+ * Returns the decoded bytes of a body. `most` limits the compressed bytes, since empty blocks can
+ * go on forever without output. Reading rejects with an ApiError of 400 for invalid data, with 413,
+ * or with the body's own failure.
  */
 export function decoded(
   body: ReadableStream<Uint8Array>,
@@ -42,7 +51,7 @@ export function decoded(
           else controller.enqueue(value)
         } catch {
           source.cancel()
-          // What the decoder says of a source that failed is of no use.
+          // If the source failed, the decoder's own error is meaningless.
           throw source.fault ?? notOf(encoding)
         }
       },
@@ -55,12 +64,12 @@ export function decoded(
   )
 }
 
-/** What comes in, counted. */
+/** The compressed input, counted. */
 class Source {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>
   readonly #most: number
-  #taken = 0
-  /** Why nothing more comes. */
+  #bytes = 0
+  /** Why reading failed. */
   fault: unknown
 
   constructor(body: ReadableStream<Uint8Array>, most: number) {
@@ -72,8 +81,8 @@ class Source {
     try {
       const { done, value } = await this.#reader.read()
       if (done) return undefined
-      this.#taken += value.length
-      if (this.#taken > this.#most) throw tooLarge(this.#most)
+      this.#bytes += value.length
+      if (this.#bytes > this.#most) throw tooLarge(this.#most)
       return value
     } catch (error) {
       this.fault ??= error
@@ -96,11 +105,11 @@ async function opened(
     if (!more) break
     head = Uint8Array.of(...head, ...more)
   }
-  // Some clients send deflate without zlib's head.
+  // Some clients send deflate without the zlib header.
   const { readable, writable } = new DecompressionStream(
     encoding === 'gzip' ? 'gzip' : isZlib(head) ? 'deflate' : 'deflate-raw',
   )
-  // Whoever reads what comes out is told of its failure.
+  // The reader of the output sees the failure.
   feed(source, head, writable.getWriter()).catch(() => {})
   return readable.getReader()
 }
@@ -123,7 +132,7 @@ async function feed(
   }
 }
 
-/** RFC 1950: the method is 8, and the first two bytes are a multiple of 31. */
+/** Detects a zlib header (RFC 1950): method 8, and the first two bytes are a multiple of 31. */
 function isZlib([first = 0, second = 0]: Uint8Array): boolean {
   return (first & 0x0f) === 8 && ((first << 8) | second) % 31 === 0
 }
@@ -135,7 +144,7 @@ function notOf(encoding: Encoding): ApiError {
 }
 
 export function tooLarge(bodyBytes: number): ApiError {
-  return new ApiError(413, `the body has more than ${bodyBytes} bytes, the most that this server takes`, {
+  return new ApiError(413, `the body has more than ${bodyBytes} bytes, the maximum that this server accepts`, {
     code: 'body_too_large',
   })
 }

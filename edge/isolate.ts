@@ -1,23 +1,27 @@
 /**
- * The one engine of a Worker's isolate: loaded by the first request, shared by all. What an isolate may not do shapes it: there is no
- * compiling (modules come in the bundle), no second thread, and work belongs to the request that began it.
+ * The single engine of a Worker's isolate, loaded by the first request and shared by all. An
+ * isolate cannot compile modules (they come with the bundle), has no second thread, and ties work
+ * to the request that began it.
  */
 import { type Engine, ForetokenError, type WasmModules } from '../src/index.ts'
 import { loadPrepared } from './prepared.ts'
 import { assetStore, type FetcherLike, type KvLike, kvStore, type R2Like, r2Store, type ShardStore } from './stores.ts'
 
-/** Bindings and variables, as `wrangler.toml` names them. One of the three places holds what `deploy-prep` wrote. */
+/**
+ * Bindings and variables, named as in `wrangler.toml`. One of the three stores holds the output of
+ * `deploy-prep`.
+ */
 export interface WeightsEnv {
   readonly WEIGHTS?: R2Like
   readonly WEIGHTS_KV?: KvLike
   readonly ASSETS?: FetcherLike
-  /** Before every name in that place, such as `smollm2-135m/`. Default none. */
+  /** Prefix of every name in that store, such as `smollm2-135m/`. Default: none. */
   readonly WEIGHTS_PREFIX?: string
-  /** What `deploy-prep` printed: with it the place need not be trusted. */
+  /** The manifest's hash, as `deploy-prep` prints it; with it the store need not be trusted. */
   readonly MANIFEST_SHA256?: string
 }
 
-/** Throws `bad_argument` where nothing is bound. */
+/** Returns the store that is bound. Throws `bad_argument` if there is none. */
 export function storeOf(env: WeightsEnv): ShardStore {
   const prefix = env.WEIGHTS_PREFIX ?? ''
   if (env.WEIGHTS) return r2Store(env.WEIGHTS, prefix)
@@ -25,7 +29,7 @@ export function storeOf(env: WeightsEnv): ShardStore {
   if (env.ASSETS) return assetStore(env.ASSETS, prefix)
   throw new ForetokenError(
     'bad_argument',
-    'no weights are bound: give the Worker an R2 bucket WEIGHTS, a KV namespace WEIGHTS_KV, or static ASSETS',
+    'no weights are bound: bind an R2 bucket WEIGHTS, a KV namespace WEIGHTS_KV, or static ASSETS to the Worker',
   )
 }
 
@@ -41,8 +45,9 @@ export class Isolate {
   }
 
   /**
-   * The engine; the first call loads it. Loading goes on when its caller leaves, since others wait for it; after a failure the next
-   * call tries again. Throws what `loadPrepared` throws.
+   * Returns the engine; the first call loads it. Loading continues when its caller disconnects,
+   * because others wait for it; after a failure the next call tries again. Rejects with what
+   * `loadPrepared` throws.
    */
   engine(env: WeightsEnv, waitUntil: WaitUntil): Promise<Engine> {
     if (!this.#engine) {

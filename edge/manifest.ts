@@ -1,24 +1,27 @@
-/** What `deploy-prep` writes beside the weights: which shards they are in, the hash of every piece, and how to run them. */
+/**
+ * The manifest that `deploy-prep` writes beside the weights: the shards, the hash of every chunk,
+ * and the settings to run them with.
+ */
 import { z } from 'zod'
 import { ForetokenError } from '../src/index.ts'
 
 export const manifestFile = 'manifest.json'
-/** A manifest of a gigabyte of weights has 150 KB. */
+/** Maximum size of a manifest, in bytes; for a gigabyte of weights it has 150 KB. */
 export const maxManifest = 1 << 20
-/** Bytes that are read, checked and used at once. */
+/** Bytes per chunk: each is read, checked and used as a whole. */
 export const chunkBytes = 1 << 20
 
 const whole = z.int().min(0)
 const hash = z.string().regex(/^[0-9a-f]{64}$/)
-/** A plain name: a store's key, and a file in a folder. */
+/** A plain name, valid as a store's key and as a file name. */
 const plain = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/)
 
 const shard = z.strictObject({
   file: plain,
   bytes: whole.min(1),
-  /** Of the whole shard: for people and tools. */
+  /** Hash of the whole shard, for people and tools. */
   sha256: hash,
-  /** Of each chunk, in order. */
+  /** Hashes of the chunks, in order. */
   chunks: z.array(hash).min(1).max(4096),
 })
 const split = z.strictObject({ bytes: whole.min(1), shards: z.array(shard).min(1).max(4096) })
@@ -38,7 +41,7 @@ const schema = z.strictObject({
     passTokens: whole.min(1).max(4096),
     streams: whole.min(1).max(1024),
   }),
-  /** Bytes by part, see `MemoryPlan`. */
+  /** Bytes of each part, see `MemoryPlan`. */
   plan,
 })
 
@@ -46,7 +49,7 @@ export type Manifest = z.infer<typeof schema>
 export type Split = z.infer<typeof split>
 export type Shard = z.infer<typeof shard>
 
-/** Throws `bad_model` for a manifest that is malformed or contradicts itself. */
+/** Parses a manifest. Throws `bad_model` if it is malformed or inconsistent. */
 export function readManifest(text: string): Manifest {
   let json: unknown
   try {
@@ -58,11 +61,11 @@ export function readManifest(text: string): Manifest {
   if (!success) throw bad(`is malformed: ${z.prettifyError(error).slice(0, 300)}`)
   for (const { bytes, shards } of [data.weights, ...(data.predictor ? [data.predictor] : [])]) {
     const sum = shards.reduce((total, { bytes }) => total + bytes, 0)
-    if (sum !== bytes) throw bad(`has shards of ${sum} bytes for ${bytes}`)
+    if (sum !== bytes) throw bad(`has shards of ${sum} bytes in all, not ${bytes}`)
     shards.forEach((part, index) => {
       if (part.chunks.length !== Math.ceil(part.bytes / chunkBytes))
         throw bad(`has ${part.chunks.length} hashes for the ${part.bytes} bytes of ${part.file}`)
-      if (index < shards.length - 1 && part.bytes % chunkBytes !== 0) throw bad(`cuts ${part.file} inside of a chunk`)
+      if (index < shards.length - 1 && part.bytes % chunkBytes !== 0) throw bad(`splits ${part.file} inside a chunk`)
     })
   }
   return data

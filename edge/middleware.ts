@@ -1,4 +1,7 @@
-/** What happens around every request: its record, its answer's common headers, who may ask, and failures in OpenAI's shape. */
+/**
+ * Middleware around every request: its record, common headers, authorization, and failures in
+ * OpenAI's format.
+ */
 import type { Context, MiddlewareHandler } from 'hono'
 import { cors } from 'hono/cors'
 import { routePath } from 'hono/route'
@@ -13,7 +16,10 @@ import { checkRunning, finish } from './server.ts'
 
 type Middleware = MiddlewareHandler<AppEnv>
 
-/** A record of the request; counted and logged here, unless it streams: then when the stream ends. */
+/**
+ * Keeps a record of the request. It is counted and logged here, or, for a streamed answer, when the
+ * stream ends.
+ */
 export function observe(server: Server): Middleware {
   return async (c, next) => {
     const record: RequestRecord = {
@@ -36,7 +42,7 @@ export function observe(server: Server): Middleware {
   }
 }
 
-/** The pattern that answered. */
+/** Returns the pattern of the route that answered. */
 function routeOf(c: Context): string {
   const pattern = routePath(c, -1)
   return pattern.startsWith('/v1/models/')
@@ -46,7 +52,7 @@ function routeOf(c: Context): string {
       : pattern
 }
 
-/** Refuses an address or a host name that can't be read: what comes after it may take both as they are. */
+/** Refuses an address or a host name that cannot be parsed, so that later code can rely on both. */
 export const wellFormed: Middleware = async (c, next) => {
   const { url, headers } = c.req.raw
   const host = headers.get('host')
@@ -55,7 +61,7 @@ export const wellFormed: Middleware = async (c, next) => {
   if (!isReadable(new URL(url).pathname))
     throw new ApiError(
       400,
-      'the path is malformed: after each % come two hex digits of UTF-8, none of a control character',
+      'the path is malformed: each % must begin an escape of UTF-8 text without control characters',
       {
         code: 'invalid_url',
       },
@@ -63,7 +69,7 @@ export const wellFormed: Middleware = async (c, next) => {
   await next()
 }
 
-/** A name or an address, and perhaps a port. */
+/** Returns true for a host name or an address with an optional port. */
 function isHost(host: string): boolean {
   return !/[\s/?#@\\]/.test(host) && URL.canParse(`http://${host}`)
 }
@@ -76,7 +82,7 @@ function isReadable(path: string): boolean {
   }
 }
 
-/** What pages of the config's origins may read of an answer. */
+/** The headers of an answer that pages of other origins may read. */
 const exposed = [
   'x-request-id',
   'x-foretoken-prefill',
@@ -87,8 +93,9 @@ const exposed = [
 ]
 
 /**
- * CORS for the origins of the config; nothing where there are none. Clients in pages send headers of their own (`x-stainless-os`,
- * `openai-beta`), which do no harm here: whatever a preflight asks for is allowed.
+ * Returns the CORS middleware for the config's origins, or none. Clients in pages send headers of
+ * their own (`x-stainless-os`, `openai-beta`), which do no harm here, so a preflight may ask for
+ * any header.
  */
 export function shareWithOrigins({ origins }: Config): Middleware[] {
   if (origins.length === 0) return []
@@ -98,7 +105,7 @@ export function shareWithOrigins({ origins }: Config): Middleware[] {
       if (c.req.method !== 'OPTIONS') return shared(c, next)
       checkAskedHeaders(c.req.header('access-control-request-headers') ?? '')
       const response = await shared(c, next)
-      // A page from the network asks before it calls a server on this machine.
+      // A page from the network asks for permission before it calls a server on this machine.
       const trusted = origins.includes(c.req.header('origin') ?? '')
       if (response && trusted && c.req.header('access-control-request-private-network') === 'true')
         response.headers.set('access-control-allow-private-network', 'true')
@@ -107,22 +114,22 @@ export function shareWithOrigins({ origins }: Config): Middleware[] {
   ]
 }
 
-/** They are sent back as they are. */
+/** Checks the requested header names, which are echoed in the answer. */
 function checkAskedHeaders(asked: string): void {
   const names = asked.split(',')
   if (asked === '' || (asked.length <= 4096 && names.length <= 64 && names.every((name) => isHeaderName(name.trim()))))
     return
-  throw new ApiError(400, 'a preflight asks for at most 64 headers, by their names, in 4096 bytes', {
+  throw new ApiError(400, 'a preflight may ask for at most 64 valid header names, in at most 4096 bytes', {
     code: 'invalid_value',
   })
 }
 
-/** RFC 9110's token. */
+/** Returns true for a token of RFC 9110. */
 function isHeaderName(name: string): boolean {
   return /^[\w!#$%&'*+.^`|~-]+$/.test(name)
 }
 
-/** Who asks, and whether they may now. */
+/** Identifies the caller and checks its rate. */
 export function guard(server: Server): Middleware {
   const { config, keys, rate } = server
   return async (c, next) => {
@@ -130,45 +137,45 @@ export function guard(server: Server): Middleware {
     const caller = keys.callerOf(c.req.raw)
     c.set('caller', caller)
     if (caller.name) c.get('record').caller = caller.name
-    // Whoever watches the server sees it while its callers ask for too much.
+    // Metrics are not counted, so that monitoring works while clients exceed their rate.
     if (c.req.path !== '/metrics') rate.countRequest(caller, c.req.method === 'POST' ? 'answers' : 'reads')
     if (c.req.method === 'POST') checkRunning(server)
     await next()
   }
 }
 
-/** A known path with another method: 405, which says what is taken. */
+/** Answers a known path with another method by 405 and the list of allowed methods. */
 export function onlyMethods(app: App): void {
   const methods = new Map<string, string[]>()
   for (const { path, method } of app.routes)
     if (method !== 'ALL' && method !== 'OPTIONS') methods.set(path, [...(methods.get(path) ?? []), method])
   for (const [path, allowed] of methods)
     app.all(path, (c) => {
-      throw new ApiError(405, `${c.req.method} is not taken here; ${allowed.join(', ')} is`, {
+      throw new ApiError(405, `${c.req.method} is not allowed here; use ${allowed.join(' or ')}`, {
         code: 'method_not_allowed',
         headers: { allow: allowed.join(', ') },
       })
     })
 }
 
-export function tellFailure(error: Error, c: Context<AppEnv>): Response {
-  const told = asApiError(error)
+export function failureResponse(error: Error, c: Context<AppEnv>): Response {
+  const failure = asApiError(error)
   const record = c.get('record')
-  record.code = told.code
-  const cause = causeOf(told)
+  record.code = failure.code
+  const cause = causeOf(failure)
   if (cause !== undefined) record.cause = cause
-  return Response.json(told.body, { status: told.status, headers: told.headers })
+  return Response.json(failure.body, { status: failure.status, headers: failure.headers })
 }
 
-export function tellMissing(c: Context<AppEnv>): Response {
+export function missingResponse(c: Context<AppEnv>): Response {
   const { path } = c.req
-  // Its clients show an error that is a text.
+  // Ollama's clients show an error only if it is a string.
   if (/^\/api\//.test(path)) {
-    tellFailure(notFound('not_found'), c)
-    const error = `this server does not speak Ollama's protocol; use a client for OpenAI's, with ${new URL(c.req.url).origin}/v1 as its base address`
+    failureResponse(notFound('not_found'), c)
+    const error = `this server does not support Ollama's protocol; use an OpenAI client with ${new URL(c.req.url).origin}/v1 as its base address`
     return Response.json({ error }, { status: 404 })
   }
-  return tellFailure(
+  return failureResponse(
     notFound(
       'there is no such route; the base address of clients ends with /v1, as in /v1/chat/completions, and GET /openapi.json lists all routes',
     ),

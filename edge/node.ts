@@ -1,4 +1,4 @@
-/** The app on Node: a server that can be stopped without breaking an answer off. */
+/** Serves the app on Node; the server can be stopped without cutting answers off. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { getRequestListener, type HttpBindings } from '@hono/node-server'
@@ -9,21 +9,28 @@ import { ApiError } from './errors.ts'
 export * from './index.ts'
 
 export interface ServeOptions {
-  /** `env` holds Node's own objects of the request, for whoever needs them. */
+  /** `env` holds Node's request and response objects. */
   readonly fetch: (request: Request, env: never) => Response | Promise<Response>
-  /** 0 takes any that is free. */
+  /** The port to listen on; 0 chooses a free one. */
   readonly port: number
-  /** Default 127.0.0.1: only this machine. */
+  /** The address to listen on. Default 127.0.0.1: only this machine can connect. */
   readonly hostname?: string
-  /** Maximum number of connections; one more is closed at once. Default 16,384. */
+  /** Maximum number of connections; further ones are closed at once. Default 16,384. */
   readonly connections?: number
-  /** Maximum number of requests whose answers have not been sent, of all connections; one more is answered by 503. Default 2,048. */
+  /**
+   * Maximum number of requests whose answers have not been sent, over all connections; further ones
+   * are answered by 503. Default 2,048.
+   */
   readonly requests?: number
-  /** How long an answer may stay unread, whatever it is, before its connection is closed. Default 60. */
+  /**
+   * How long an answer of any kind may stay unread before its connection is closed, in seconds.
+   * Default 60.
+   */
   readonly stallSeconds?: number
   /**
-   * Maximum number of bytes per minute that are read of bodies after their answers, of all connections; a quarter may come at once. Beyond it a
-   * connection closes at once, and its client may lose the answer. Default 4 GiB.
+   * Maximum number of bytes per minute that are read from bodies after their answers, over all
+   * connections; a quarter may arrive in one burst. Beyond it a connection closes at once, and its
+   * client may lose the answer. Default 4 GiB.
    */
   readonly drainedBytesPerMinute?: number
 }
@@ -31,16 +38,17 @@ export interface ServeOptions {
 export interface Serving {
   readonly url: string
   /**
-   * Takes the connections that wait to be accepted, and then no more; resolves when the last answer has been written, or broken off
-   * after `graceMs`. A connection that is made between the last look and the close of the listener is reset by the system.
+   * Accepts the connections that are already waiting, and then no more; resolves when the last
+   * answer has been written, or cut off after `graceMs` (default 30,000). The system resets a
+   * connection that arrives between the last accept and the close of the listener.
    */
   close(graceMs?: number): Promise<void>
 }
 
-/** How long a server that stops goes on to accept, where connections never cease to come. */
+/** How long a stopping server goes on accepting if connections keep arriving, in milliseconds. */
 const longestAcceptMs = 1000
 
-/** Rejects with `io` where the address is taken. */
+/** Starts a server. Rejects with `io` if the address is in use. */
 export function serveNode(options: ServeOptions): Promise<Serving> {
   const { fetch, port, hostname = '127.0.0.1' } = options
   const { connections = 16_384, requests = 2048, stallSeconds = 60, drainedBytesPerMinute = 4 * 2 ** 30 } = options
@@ -61,7 +69,8 @@ export function serveNode(options: ServeOptions): Promise<Serving> {
       drainedBytesPerMinute,
     })
     server.once('error', (error) => reject(asForetokenError(error, 'io', `can't listen on ${hostname}:${port}`)))
-    // Many may come at once; a connection that finds the queue full is tried again by its client only after a second.
+    // Many connections may arrive at once; if the queue is full, a client retries only after a
+    // second.
     server.listen({ port, host: hostname, backlog: 4096 }, () => {
       const { port } = server.address() as AddressInfo
       resolve({ url: `http://${hostname.includes(':') ? `[${hostname}]` : hostname}:${port}`, close })
@@ -80,17 +89,17 @@ export function serveNode(options: ServeOptions): Promise<Serving> {
 }
 
 /**
- * Marks a stream as chunked, as Node does itself. Without the mark the listener holds the first chunk back until a second one or a timer
- * comes, so that the first token would be written a pass late.
+ * Marks a stream as chunked, as Node itself does. Without the mark the listener holds the first
+ * chunk back until a second one or a timer, so the first token would be written one pass late.
  */
 function asItComes(response: Response, { incoming }: HttpBindings): Response {
   const streams = response.headers.get('content-type')?.startsWith('text/event-stream')
-  // HTTP/1.0 has no chunks.
+  // HTTP/1.0 has no chunked encoding.
   if (streams && incoming.httpVersion === '1.1') response.headers.set('transfer-encoding', 'chunked')
   return response
 }
 
-/** What never becomes a request: the address or the host name can't be read. */
+/** Answers a request whose address or host name cannot be parsed. */
 function malformed(): Response {
   const { status, body } = new ApiError(400, 'the address or the host name is malformed', { code: 'invalid_url' })
   return Response.json(body, { status })

@@ -1,11 +1,13 @@
 /**
- * What a client sent, in this server's own terms: the one step between JSON and the schemas. Clients differ in names, send null for what
- * they do not say, and fields of other servers. Here
+ * Turns a client's body into this server's own terms: the one step between JSON and the schemas.
+ * Clients use other names, send null for what they leave out, and send fields of other servers.
+ * Here
  *
- *  - null is as absent, wherever it stands;
- *  - other names become ours (aliases.ts), with Ollama's `options` taken apart;
- *  - limits that are larger than any context are cut, and values that say "off" in another way are left out;
- *  - fields that no schema names are told, so that the server can name or refuse them. What is known and not to be had the schemas refuse.
+ *  - null means absent, wherever it stands;
+ *  - aliases become our names (aliases.ts), and Ollama's `options` are unpacked;
+ *  - limits larger than any context are clamped, and other spellings of "off" are dropped;
+ *  - fields that no schema names are returned, so that the server can report or refuse them.
+ *    Known but unsupported fields are left for the schemas to refuse.
  */
 import type { z } from '@hono/zod-openapi'
 import { aliases, type Form, templateAliases, textParts, thoughts } from './aliases.ts'
@@ -14,31 +16,34 @@ import { unknownFields } from './unknown.ts'
 
 export interface Normal {
   readonly body: unknown
-  /** Fields that are read for nothing, by their path such as `messages[0].cache_control`; at most `mostIgnored`. */
+  /** Paths of ignored fields, such as `messages[0].cache_control`; at most `mostIgnored`. */
   readonly ignored: readonly string[]
 }
 
-/** As many are told; a client that sends more knows enough. */
+/** Maximum number of ignored fields that are reported. */
 export const mostIgnored = 16
 
-/** More tokens than any context has. */
+/** A number of tokens that exceeds any context. */
 const largest = 2 ** 31 - 1
 
 type Fields = Record<string, unknown>
 
-/** Changes the body in place. Throws an ApiError of 400 for what no schema could tell well. */
+/**
+ * Normalizes the body in place. Throws an ApiError of 400 for a fault that a schema could not
+ * explain well.
+ */
 export function normalize(form: Form, schema: z.ZodType, body: unknown): Normal {
   if (!isFields(body)) return { body, ignored: [] }
-  const lost = new Set<string>()
+  const ignored = new Set<string>()
   dropNulls(body)
-  takeApart(body, lost)
-  rename(body, aliases[form], lost)
-  if (form !== 'completion') gatherTemplateValues(body, lost)
+  unpackOptions(body, ignored)
+  rename(body, aliases[form], ignored)
+  if (form !== 'completion') gatherTemplateValues(body, ignored)
   simplify(form, body)
   for (const message of listOf(form === 'chat' ? body.messages : form === 'response' ? body.input : undefined))
     if (isFields(message)) normalizeMessage(form, message)
   if (form === 'response') checkItems(body.input)
-  return { body, ignored: [...lost, ...unknownFields(schema, body, mostIgnored)].slice(0, mostIgnored) }
+  return { body, ignored: [...ignored, ...unknownFields(schema, body, mostIgnored)].slice(0, mostIgnored) }
 }
 
 function isFields(value: unknown): value is Fields {
@@ -49,12 +54,15 @@ function listOf(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : []
 }
 
-/** A template may tell null from absent, and a prompt of ids with a hole is no prompt. */
-const keptAsTheyAre = new Set(['chat_template_kwargs', 'prompt'])
+/**
+ * Fields whose nulls stay: a template may distinguish null from absent, and a hole in a prompt of
+ * token ids is an error.
+ */
+const keepsNulls = new Set(['chat_template_kwargs', 'prompt'])
 
 function dropNulls(value: unknown): unknown {
   if (Array.isArray(value)) {
-    // Long lists are token ids: these hold nothing to look into.
+    // Skips long lists of token ids, which contain no objects.
     if (!value.some((item) => typeof item === 'object')) return value
     const kept = value.filter((item) => item !== null)
     for (const item of kept) dropNulls(item)
@@ -63,17 +71,20 @@ function dropNulls(value: unknown): unknown {
   } else if (isFields(value))
     for (const [key, field] of Object.entries(value))
       if (field === null) delete value[key]
-      else if (!keptAsTheyAre.has(key)) dropNulls(field)
+      else if (!keepsNulls.has(key)) dropNulls(field)
   return value
 }
 
-/** What a request is about has its counts at the top, where they are limited. */
+/** Fields that `options` must not set: their entries are counted at the top level only. */
 const neverOptions = new Set(['model', 'messages', 'input', 'prompt', 'tools', 'metadata', 'options'])
-/** Entries of a list or an object among the options. */
+/** Maximum number of entries in a list or an object among the options. */
 const mostOptionEntries = 1024
 
-/** Ollama's `options` hold what other servers take at the top. Throws an ApiError of 400 for one that holds too much. */
-function takeApart(body: Fields, lost: Set<string>): void {
+/**
+ * Moves Ollama's `options` to the top level, where other servers have them. Throws an ApiError of
+ * 400 for an option with too many entries.
+ */
+function unpackOptions(body: Fields, ignored: Set<string>): void {
   const { options } = body
   if (!isFields(options)) return
   delete body.options
@@ -84,22 +95,24 @@ function takeApart(body: Fields, lost: Set<string>): void {
         code: 'invalid_value',
         param: `options.${name.slice(0, 60)}`,
       })
-    if (neverOptions.has(name) || Object.hasOwn(body, name)) lost.add(`options.${name}`)
+    if (neverOptions.has(name) || Object.hasOwn(body, name)) ignored.add(`options.${name}`)
     else body[name] = value
   }
 }
 
-/** One that loses against the field's own name, or against another alias, is ignored. */
-function rename(body: Fields, names: Readonly<Record<string, string>>, lost: Set<string>): void {
+/**
+ * Renames aliases. An alias is ignored if the field itself, or an earlier alias, has another value.
+ */
+function rename(body: Fields, names: Readonly<Record<string, string>>, ignored: Set<string>): void {
   for (const [alias, field] of Object.entries(names)) {
     if (body[alias] === undefined) continue
     if (body[field] === undefined) body[field] = body[alias]
-    else if (body[field] !== body[alias]) lost.add(alias)
+    else if (body[field] !== body[alias]) ignored.add(alias)
     delete body[alias]
   }
 }
 
-function gatherTemplateValues(body: Fields, lost: Set<string>): void {
+function gatherTemplateValues(body: Fields, ignored: Set<string>): void {
   for (const [alias, name] of Object.entries(templateAliases)) {
     const value = body[alias]
     if (typeof value !== 'boolean') continue
@@ -108,7 +121,7 @@ function gatherTemplateValues(body: Fields, lost: Set<string>): void {
     const values = body.chat_template_kwargs
     if (!isFields(values)) return
     if (values[name] === undefined) values[name] = value
-    else if (values[name] !== value) lost.add(alias)
+    else if (values[name] !== value) ignored.add(alias)
   }
 }
 
@@ -119,19 +132,22 @@ function simplify(form: Form, body: Fields): void {
     const value = body[name]
     if (typeof value === 'number' && value > largest && Number.isInteger(value)) body[name] = largest
   }
-  // Ollama's "fill the context".
+  // -2 is Ollama's "fill the context".
   for (const name of limits.slice(0, 3)) if (body[name] === -2) body[name] = -1
-  // An empty stop string stops nothing.
+  // An empty stop string has no effect.
   const { stop, logit_bias } = body
   if (stop === '') delete body.stop
   else if (Array.isArray(stop)) body.stop = stop.filter((text) => text !== '')
   if (form !== 'response') simplifyLogprobs(form, body)
-  // llama.cpp's list of pairs.
+  // llama.cpp sends a list of pairs.
   if (Array.isArray(logit_bias) && logit_bias.every((pair) => Array.isArray(pair) && pair.length === 2))
     body.logit_bias = Object.fromEntries(logit_bias)
 }
 
-/** A chat says whether, and of how many besides; a completion says of how many. Clients mistake one for the other. */
+/**
+ * Accepts either form of `logprobs`: a chat has a boolean and `top_logprobs`, a completion a
+ * number, and clients confuse the two.
+ */
 function simplifyLogprobs(form: Form, body: Fields): void {
   const { logprobs } = body
   if (form === 'completion') {
@@ -150,7 +166,7 @@ function normalizeMessage(form: Form, message: Fields): void {
   const { content, role } = message
   const type = form === 'chat' ? 'text' : role === 'assistant' ? 'output_text' : 'input_text'
   for (const part of listOf(content)) if (isFields(part) && textParts.includes(part.type as string)) part.type = type
-  // An empty list of parts is an empty text.
+  // An empty list of parts stands for an empty text.
   if (Array.isArray(content) && content.length === 0) message.content = ''
   if (role !== 'assistant') return
   for (const name of thoughts) {
@@ -160,15 +176,15 @@ function normalizeMessage(form: Form, message: Fields): void {
   }
 }
 
-/** Items of a response's input that are no messages name what an earlier response holds. */
+/** Refuses input items that are not messages: they refer to what an earlier response holds. */
 function checkItems(input: unknown): void {
   for (const [index, item] of listOf(input).entries()) {
     if (!isFields(item) || item.type === undefined || item.type === 'message') continue
     const type = typeof item.type === 'string' ? item.type.slice(0, 60) : 'another type'
     throw new ApiError(
       400,
-      `input[${index}] is an item of type ${JSON.stringify(type)}, and only messages are taken: nothing is kept between requests, and there ` +
-        'are no tools, so that every message must come whole, with its text (with store: false, clients send them so)',
+      `input[${index}] is an item of type ${JSON.stringify(type)}, but only messages are accepted: nothing is kept between requests, and there ` +
+        'are no tools; send every message with its text, as clients do with store: false',
       { code: 'unsupported_value', param: `input[${index}]` },
     )
   }

@@ -1,10 +1,11 @@
 /**
- * The page, and the model that it loads into a tab: static files beside the API.
+ * Serves the page and the model that it loads into a tab, as static files beside the API.
  *
- *     GET /                    the page            GET /page/model.json         what the model is
- *     GET /sw.js, /page/...    its files           GET /page/model/NAME         a file of it, whole or a range
+ *     GET /                    the page            GET /page/model.json         the model's manifest
+ *     GET /sw.js, /page/...    its files           GET /page/model/NAME         one of its files, whole or a range
  *
- * The page is cross-origin isolated, so that its threads can share memory. It needs no key and tells nothing that a caller of the API would not know.
+ * The page is cross-origin isolated, so that its threads can share memory. It needs no key and
+ * reveals nothing that a caller of the API would not know.
  */
 import type { Context } from 'hono'
 import type { ByteSource } from '../src/index.ts'
@@ -15,7 +16,7 @@ import type { App, Server } from './server.ts'
 export interface PageFile {
   readonly name: string
   readonly bytes: number
-  /** Hex. */
+  /** SHA-256 in hex. */
   readonly sha256: string
   readonly source: ByteSource
 }
@@ -27,9 +28,12 @@ export interface PageModel {
 }
 
 export interface Page {
-  /** By path: `index.html`, `sw.js`, `page/...`. */
+  /**
+   * Returns a file of the page by its path: `index.html`, `sw.js`, `page/...`; undefined if there
+   * is none.
+   */
   file(path: string): Promise<Uint8Array | undefined>
-  /** Undefined where the model can't run in a tab. */
+  /** Returns the model; undefined if it can't run in a tab. */
   model(): Promise<PageModel | undefined>
 }
 
@@ -44,9 +48,9 @@ const types: Readonly<Record<string, string>> = {
 const policy = [
   "default-src 'self'",
   "script-src 'self' 'wasm-unsafe-eval'",
-  // Bars have widths of their own.
+  // The bars of charts set their width in a style attribute.
   "style-src 'self' 'unsafe-inline'",
-  // Endpoints and models that the visitor names.
+  // The visitor may name any endpoint and model.
   'connect-src *',
   "worker-src 'self'",
   "base-uri 'none'",
@@ -55,47 +59,47 @@ const policy = [
 ].join('; ')
 
 export function pageRoutes(app: App, { config, downloads }: Server, page: Page): void {
-  const own = (c: Context) => checkHost(c.req.raw, config)
+  const check = (c: Context) => checkHost(c.req.raw, config)
   const assets = new Assets(page)
   app.get('/', async (c) => {
-    own(c)
+    check(c)
     return assets.answer('index.html')
   })
   app.get('/sw.js', async (c) => {
-    own(c)
+    check(c)
     return assets.answer('sw.js')
   })
   app.get('/page/model.json', async (c) => {
-    own(c)
+    check(c)
     const model = await page.model()
     if (!model) throw missing('this model does not run in a tab')
-    const told = ({ name, bytes, sha256 }: PageFile) => ({
+    const entryOf = ({ name, bytes, sha256 }: PageFile) => ({
       name,
       bytes,
       sha256,
       url: `model/${encodeURIComponent(name)}`,
     })
     const { name, files, predictor } = model
-    const manifest = { name, files: files.map(told), ...(predictor && { predictor: told(predictor) }) }
+    const manifest = { name, files: files.map(entryOf), ...(predictor && { predictor: entryOf(predictor) }) }
     return Response.json(manifest, { headers: isolated })
   })
   app.get('/page/model/:name', async (c) => {
-    own(c)
+    check(c)
     const model = await page.model()
     const name = c.req.param('name')
     const file = [...(model?.files ?? []), ...(model?.predictor ? [model.predictor] : [])].find(
       (one) => one.name === name,
     )
     if (!file) throw missing(`the model has no file ${name}`)
-    // A part of another file must not be gone on with.
+    // A download must not continue with a part of another file.
     const unchanged = [undefined, tagOf(file)].includes(c.req.header('if-range'))
     const { status, headers, from, end } = ranged(file, unchanged ? c.req.header('range') : undefined)
-    // Whoever asks for the headers only reads no body, and would hold its place.
-    const told = status === 416 || c.req.raw.method === 'HEAD'
-    return new Response(told ? null : downloads.body(file.source, from, end), { status, headers })
+    // A HEAD request reads no body and would hold its download slot.
+    const headersOnly = status === 416 || c.req.raw.method === 'HEAD'
+    return new Response(headersOnly ? null : downloads.body(file.source, from, end), { status, headers })
   })
   app.get('/page/:file', async (c) => {
-    own(c)
+    check(c)
     return assets.answer(`page/${c.req.param('file')}`)
   })
 }
@@ -106,10 +110,13 @@ const isolated = {
   'cross-origin-resource-policy': 'same-origin',
 }
 
-/** The page's own files. Those whose names hold their hash are read once, so that all who fetch one share its bytes. */
+/**
+ * The page's own files. Files whose names contain their hash are read once, so that all clients
+ * share the bytes.
+ */
 class Assets {
   readonly #page: Page
-  /** As many as the page has: only what was found is kept. */
+  /** Bounded by the number of the page's files: only existing ones are kept. */
   readonly #kept = new Map<string, Uint8Array<ArrayBuffer>>()
 
   constructor(page: Page) {
@@ -133,7 +140,10 @@ class Assets {
   }
 }
 
-/** A file whole, or the range `bytes=A-B` or `bytes=A-` of it. */
+/**
+ * Returns the status, headers and byte range of an answer: a whole file, or its range `bytes=A-B`
+ * or `bytes=A-`.
+ */
 function ranged(file: PageFile, range: string | undefined) {
   const { bytes } = file
   const [, begin, last] = /^bytes=(\d{1,15})-(\d{0,15})$/.exec(range ?? '') ?? []

@@ -1,14 +1,14 @@
-/** Routes that answer at once. */
+/** Routes that answer without generating text. */
 import { ApiError } from './errors.ts'
 import type { RequestContext, Server } from './server.ts'
 import { engineOf, modelNames, unknownModel } from './server.ts'
 
-/** The process is there. */
+/** Tells that the process is up. */
 export function health(): Response {
   return Response.json({ status: 'ok' })
 }
 
-/** Whether a request would be answered without loading a model first. */
+/** Tells whether a request would be answered without loading a model first. */
 export function ready({ holder, drain }: Server) {
   return (): Response => {
     const status = drain?.aborted ? 'stopping' : holder.loaded ? 'ready' : 'not loaded'
@@ -17,12 +17,17 @@ export function ready({ holder, drain }: Server) {
   }
 }
 
-/** Where there are keys, for those that may read it: it tells of all callers together. */
+/**
+ * Returns the metrics. If there are keys, only those with `metrics` may read them, since they cover
+ * all callers.
+ */
 export function metricsPage({ metrics, holder, admission, bodies, downloads, routes }: Server) {
   return (c: RequestContext): Response => {
     const { key } = c.get('caller')
     if (key && !key.metrics)
-      throw new ApiError(403, 'this key may not read metrics; its entry in config.keys says so', { code: 'forbidden' })
+      throw new ApiError(403, 'this key may not read metrics; set metrics: true for it in config.keys', {
+        code: 'forbidden',
+      })
     const type = 'text/plain; version=0.0.4; charset=utf-8'
     const held = {
       answers: admission.running,
@@ -34,7 +39,7 @@ export function metricsPage({ metrics, holder, admission, bodies, downloads, rou
   }
 }
 
-/** Names of the config are told without loading. */
+/** Lists the model's names; the config's names need no loaded engine. */
 export function listModels(server: Server) {
   return async (c: RequestContext): Promise<Response> =>
     Response.json({ object: 'list', data: (await names(c, server)).map(describe) })

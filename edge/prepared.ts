@@ -1,18 +1,21 @@
-/** An engine from what `deploy-prep` wrote, wherever that lies. */
-import { type ByteSource, Engine, ForetokenError, type WasmModules } from '../src/index.ts'
+/** Loads an engine from the output of `deploy-prep` in any store. */
+import { type ByteSource, Engine, ForetokenError, sha256Hex, type WasmModules } from '../src/index.ts'
 import { type Manifest, manifestFile, maxManifest, readManifest } from './manifest.ts'
-import { sha256Of, shardSource } from './shards.ts'
+import { shardSource } from './shards.ts'
 import type { ShardStore } from './stores.ts'
 
 export interface PreparedOptions {
   readonly wasm: WasmModules
-  /** The manifest must have this SHA-256, hex: with it the whole store need not be trusted. Default: any. */
+  /**
+   * SHA-256 that the manifest must have, in hex; with it the store need not be trusted. Default:
+   * any.
+   */
   readonly manifestSha256?: string | undefined
 }
 
 /**
- * Streams the weights in, every piece checked before it is used. Throws `not_found`, `io`, `checksum`, `bad_model`, and what
- * `Engine.load` throws.
+ * Streams the weights in and checks every chunk before it is used. Rejects with `not_found`, `io`,
+ * `checksum`, `bad_model`, and what `Engine.load` rejects with.
  */
 export async function loadPrepared(store: ShardStore, options: PreparedOptions): Promise<Engine> {
   const manifest = await fetchManifest(store, options.manifestSha256)
@@ -37,13 +40,16 @@ export async function loadPrepared(store: ShardStore, options: PreparedOptions):
   }
 }
 
-/** Throws `not_found`, `io`, `checksum`, `bad_model`. */
+/**
+ * Reads the manifest and, if `sha256` is set, checks its hash. Rejects with `not_found`, `io`,
+ * `checksum` or `bad_model`.
+ */
 export async function fetchManifest(store: ShardStore, sha256?: string): Promise<Manifest> {
   const bytes = await readWhole(await store.open(manifestFile, 0), maxManifest)
-  if (sha256 && (await sha256Of(bytes)) !== sha256.toLowerCase())
+  if (sha256 && (await sha256Hex(bytes)) !== sha256.toLowerCase())
     throw new ForetokenError(
       'checksum',
-      `${manifestFile} has not the SHA-256 ${sha256} that this Worker was told; deploy both from one deploy-prep`,
+      `${manifestFile} does not have the SHA-256 ${sha256} that this Worker expects; deploy both from one run of deploy-prep`,
     )
   return readManifest(new TextDecoder().decode(bytes))
 }

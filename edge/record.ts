@@ -1,40 +1,43 @@
-/** One request, for the log and the metrics: what it was, never what it said. */
+/** Records of requests for the log and the metrics, without any text of prompts or answers. */
 
 export interface RequestRecord {
   readonly id: string
   readonly begun: number
   method: string
-  /** The route's pattern: an address may hold anything. */
+  /** The route's pattern, since an address may contain anything. */
   route: string
   status: number
-  /** Written when its last byte is; by the answer itself where it streams. */
+  /** Whether the answer streams; its record is then finished with its last byte. */
   streaming: boolean
   caller?: string
   model?: string
   code?: string
-  /** Fields that were read for nothing, as the header names them. */
+  /** Ignored fields, as the header names them. */
   ignored?: string
   prefill?: string
   prompt_tokens?: number
   cached_tokens?: number
   completion_tokens?: number
   ttft_ms?: number
-  /** Until there was room for it. */
+  /** Time that the request waited for admission. */
   wait_ms?: number
-  /** Of a request that a companion might have read: the way that its first answer took, and the first of its reasons to come back. */
+  /**
+   * Route of the first answer, if companions are configured, and the reason for falling back to
+   * this engine.
+   */
   way?: string
   companion?: string
   predicted_ms?: number
   fell_back?: string
   aborted?: 'gone' | 'stalled' | 'timeout'
-  /** Of a failure of this server: for its log only. */
+  /** Cause of a server failure, for its log only. */
   cause?: string
 }
 
-/** One line of a log, as an object. */
+/** A line of the log, as an object. */
 export type LogLine = Readonly<Record<string, string | number | boolean>>
 
-/** Longer texts are cut: a failure's reason may quote what came from elsewhere. */
+/** Maximum length of a text; longer ones are cut, since a failure may quote foreign text. */
 const longest = 300
 
 export function logLine(record: RequestRecord): LogLine {
@@ -50,8 +53,8 @@ export function logLine(record: RequestRecord): LogLine {
 }
 
 /**
- * A text that does nothing to the terminal that a log is read on: control characters, those that turn the direction of writing, and
- * line ends of all kinds are shown by their numbers. JSON escapes only the first 32.
+ * Makes a text harmless to a terminal: control characters, characters that change the writing
+ * direction, and line ends of all kinds become escapes. JSON escapes only the first 32.
  */
 export function printable(text: string): string {
   const cut = text.length > longest ? `${text.slice(0, longest)}…` : text
@@ -61,7 +64,7 @@ export function printable(text: string): string {
   )
 }
 
-/** Milliseconds as logs have them. */
+/** Rounds milliseconds to tenths, as logs show them. */
 export function tenths(ms: number): number {
   return Math.round(ms * 10) / 10
 }

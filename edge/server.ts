@@ -1,4 +1,4 @@
-/** What all requests of an app share. */
+/** State that all requests of an app share. */
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { type AnyEngine, asForetokenError, callAside } from '../src/index.ts'
@@ -24,12 +24,12 @@ export interface Server {
   readonly admission: Admission
   readonly downloads: Downloads
   readonly metrics: Metrics
-  /** Aborted: nothing new is begun, what runs is finished. */
+  /** Aborted when the server stops: no request begins, but running ones complete. */
   readonly drain: AbortSignal | undefined
   readonly onRequest: ((line: LogLine) => void) | undefined
 }
 
-/** What middleware leaves for the handlers of a request. */
+/** Variables that middleware sets for the handlers of a request. */
 export interface Variables {
   record: RequestRecord
   caller: Caller
@@ -48,14 +48,14 @@ export function checkRunning({ drain }: Server): void {
   if (drain?.aborted) throw stopping()
 }
 
-/** The names that a model answers to; the first is its own. */
+/** Returns the names of the model; the first is its primary one. */
 export function modelNames({ models }: Config, engine: AnyEngine): readonly string[] {
   return models ?? [engine.archive.name]
 }
 
 export function unknownModel(name: string): ApiError {
   const shown = name.length > 100 ? `${name.slice(0, 100)}…` : name
-  return new ApiError(404, `there is no model ${JSON.stringify(shown)} here; GET /v1/models lists what there is`, {
+  return new ApiError(404, `there is no model ${JSON.stringify(shown)} here; GET /v1/models lists the available ones`, {
     code: 'model_not_found',
     param: 'model',
   })
@@ -69,7 +69,9 @@ export function finish({ metrics, onRequest }: Server, record: RequestRecord): v
   log(onRequest, logLine(record))
 }
 
-/** Hands a line to whoever logs. That a log fails is told once a process, and fails no request. */
+/**
+ * Passes a line to the logger. A failing logger is reported once per process and fails no request.
+ */
 export function log<L>(onRequest: ((line: L) => unknown) | undefined, line: L): void {
   if (onRequest)
     callAside(
@@ -87,7 +89,7 @@ function hostOf(c: RequestContext): HostContext {
   return {
     env: c.env,
     waitUntil(work) {
-      // Only some hosts have one.
+      // Only some hosts have an execution context.
       try {
         c.executionCtx.waitUntil(work)
       } catch {

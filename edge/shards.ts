@@ -1,14 +1,15 @@
 /**
- * Weights in shards as one `ByteSource`, of which no byte is given out before its chunk's SHA-256 was right. Two chunks of 1 MiB are
- * held, one in use and one on its way; from there bytes go straight into wasm memory. (A stream cannot read into wasm memory itself: it takes
- * the buffer that it fills for its own, and that of a wasm memory can't be given away.)
+ * Reads weights in shards as one `ByteSource`. No byte is returned before the SHA-256 of its chunk
+ * was checked. Two chunks of 1 MiB are held, one in use and one being read; from there bytes are
+ * copied into wasm memory. (A stream can't read into wasm memory directly: it takes ownership of
+ * the buffer that it fills, and a wasm memory's buffer can't be transferred.)
  */
-import { type ByteSource, ForetokenError } from '../src/index.ts'
+import { at, type ByteSource, ForetokenError, isWhole, sha256Hex } from '../src/index.ts'
 import { chunkBytes, type Shard, type Split } from './manifest.ts'
 import type { ShardStore } from './stores.ts'
 import { StreamFiller } from './stream-filler.ts'
 
-/** How often a chunk is asked for before loading fails. */
+/** Number of attempts to read a chunk before loading fails. */
 const attempts = 4
 
 interface Chunk {
@@ -17,11 +18,14 @@ interface Chunk {
 }
 
 export interface ShardSource extends ByteSource {
-  /** Lets go of streams and chunks. Reads after it begin anew. */
+  /** Closes streams and drops chunks. A later read opens them again. */
   close(): Promise<void>
 }
 
-/** Throws `not_found`, `io`, and `checksum` for bytes that are not those of the manifest. */
+/**
+ * Returns the shards of `split` as one source. Its reads reject with `not_found`, `io`, and
+ * `checksum` for bytes that do not match the manifest.
+ */
 export function shardSource(name: string, store: ShardStore, { bytes: size, shards }: Split): ShardSource {
   const places = placesOf(shards)
   const reader = new ChunkReader(store)
@@ -29,17 +33,18 @@ export function shardSource(name: string, store: ShardStore, { bytes: size, shar
   let next: Chunk | undefined
 
   const start = (index: number): Chunk => {
-    const bytes = reader.chunk(places[index]!)
-    // Its failure is met when its turn comes.
+    const bytes = reader.chunk(at(places, index))
+    // A failure is reported by the read that uses the chunk.
     bytes.catch(() => {})
     return { index, bytes }
   }
   const chunk = async (index: number): Promise<Uint8Array<ArrayBuffer>> => {
     if (held?.index !== index) {
       const found = next?.index === index ? next : undefined
-      // A reader goes one way: what was asked for in vain is waited for first.
+      // Chunks are read one after the other, so an unused one must finish first.
       if (!found) await next?.bytes.catch(() => {})
-      // What was used is filled again: a hundred megabytes of chunks would else wait for the collector.
+      // The used buffer is filled again. Otherwise a hundred megabytes of chunks would wait for the
+      // garbage collector.
       reader.spare = await held?.bytes.catch(() => undefined)
       held = found ?? start(index)
       next = undefined
@@ -53,14 +58,15 @@ export function shardSource(name: string, store: ShardStore, { bytes: size, shar
     name,
     size,
     async read(offset, into) {
-      if (!Number.isSafeInteger(offset) || offset < 0 || offset + into.length > size)
+      if (!isWhole(offset, 0, size - into.length))
         throw new ForetokenError('io', `${name}: ${into.length} bytes at ${offset} are outside of its ${size} bytes`)
       for (let done = 0; done < into.length; ) {
-        const at = offset + done
-        const bytes = await chunk(Math.floor(at / chunkBytes))
-        const piece = bytes.subarray(at % chunkBytes, (at % chunkBytes) + into.length - done)
-        into.set(piece, done)
-        done += piece.length
+        const position = offset + done
+        const bytes = await chunk(Math.floor(position / chunkBytes))
+        const begin = position % chunkBytes
+        const part = bytes.subarray(begin, begin + into.length - done)
+        into.set(part, done)
+        done += part.length
       }
     },
     async close() {
@@ -72,7 +78,7 @@ export function shardSource(name: string, store: ShardStore, { bytes: size, shar
   }
 }
 
-/** A chunk within its shard. */
+/** Position of a chunk in its shard. */
 interface Place {
   readonly shard: Shard
   readonly offset: number
@@ -89,10 +95,10 @@ function placesOf(shards: readonly Shard[]): Place[] {
   )
 }
 
-/** Chunks one after the other, from one stream for as long as they follow each other. */
+/** Reads chunks one after the other, from one stream while they are consecutive. */
 class ChunkReader {
   readonly #store: ShardStore
-  /** A chunk that nobody reads any more. */
+  /** A chunk that is no longer used. */
   spare: Uint8Array<ArrayBuffer> | undefined
   #open: { shard: Shard; at: number; filler: StreamFiller } | undefined
   #queue: Promise<unknown> = Promise.resolve()
@@ -133,7 +139,7 @@ class ChunkReader {
     const open = this.#open
     const chunk = await open.filler.fill(bytes, this.#buffer())
     open.at += bytes
-    if ((await sha256Of(chunk)) !== sha256)
+    if ((await sha256Hex(chunk)) !== sha256)
       throw new ForetokenError(
         'checksum',
         `bytes ${offset}..${offset + bytes} of ${shard.file} are not those that were prepared; upload the file again`,
@@ -153,10 +159,4 @@ class ChunkReader {
     this.#open = undefined
     await open?.filler.cancel()
   }
-}
-
-/** Lower-case hex. */
-export async function sha256Of(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  const hash = await crypto.subtle.digest('SHA-256', bytes)
-  return Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

@@ -1,6 +1,7 @@
 /**
  * Server-sent events: their text, and a body of them that is written as fast as its client reads.
  */
+import { within } from '../src/index.ts'
 import { type PaceOptions, pacedBody } from './paced.ts'
 
 const encoder = new TextEncoder()
@@ -64,10 +65,10 @@ export class EventBody {
 
   async #text(): Promise<string | undefined> {
     try {
-      const made = await this.#wait()
-      if (!made) return keepAlive
+      const waited = await this.#wait()
+      if (!waited) return keepAlive
       this.#next = undefined
-      return made.frame
+      return waited.frame
     } catch (error) {
       this.#over = true
       return this.#frames.failed(error)
@@ -81,18 +82,5 @@ export class EventBody {
       this.#next.then((frame) => ({ frame })),
       this.#keepAliveMs,
     )
-  }
-}
-
-/** Resolves with the value of `work`, or with undefined after `ms`. */
-async function within<T>(work: Promise<T>, ms: number): Promise<T | undefined> {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), ms)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
   }
 }

@@ -1,8 +1,11 @@
-/** Where a Worker's weights lie: R2, static assets, or KV. Only what is used of the bindings is described, so that no types are needed. */
+/**
+ * Stores of a Worker's weights: R2, static assets, or KV. Only the used part of each binding is
+ * declared, so that no type packages are needed.
+ */
 import { ForetokenError } from '../src/index.ts'
 
 export interface ShardStore {
-  /** The bytes of `file` from `offset` on. Throws `not_found`, `io`. */
+  /** Opens the bytes of `file` from `offset` on. Rejects with `not_found` or `io`. */
   open(file: string, offset: number): Promise<ReadableStream<Uint8Array>>
 }
 
@@ -21,20 +24,23 @@ export interface FetcherLike {
   fetch(request: Request): Promise<Response>
 }
 
-/** Objects of a bucket whose keys begin with `prefix`; broken streams go on by range. */
+/** Reads objects of a bucket whose keys begin with `prefix`; ranges resume broken streams. */
 export function r2Store(bucket: R2Like, prefix: string): ShardStore {
   return {
     async open(file, offset) {
       const key = prefix + file
       const object = await io(key, () => bucket.get(key, offset > 0 ? { range: { offset } } : undefined))
       if (!object) throw missing(key, 'the R2 bucket')
-      if (!object.body) throw new ForetokenError('io', `R2 gave no body for ${key}`)
+      if (!object.body) throw new ForetokenError('io', `R2 returned no body for ${key}`)
       return object.body
     },
   }
 }
 
-/** Files of the Worker's static assets below `prefix`, at most 25 MiB each. A range is asked for and, where it is ignored, skipped. */
+/**
+ * Reads the Worker's static assets below `prefix`, at most 25 MiB each. If the host ignores a
+ * range, the bytes before it are skipped.
+ */
 export function assetStore(assets: FetcherLike, prefix: string): ShardStore {
   return {
     async open(file, offset) {
@@ -51,7 +57,10 @@ export function assetStore(assets: FetcherLike, prefix: string): ShardStore {
   }
 }
 
-/** Values of a KV namespace, at most 25 MiB each; it has no ranges, so what was read before a break is skipped. */
+/**
+ * Reads values of a KV namespace, at most 25 MiB each. KV has no ranges, so the bytes before
+ * `offset` are skipped.
+ */
 export function kvStore(namespace: KvLike, prefix: string): ShardStore {
   return {
     async open(file, offset) {
@@ -87,6 +96,6 @@ async function io<T>(what: string, work: () => Promise<T>): Promise<T> {
 function missing(what: string, where: string): ForetokenError {
   return new ForetokenError(
     'not_found',
-    `${what} is not in ${where}; upload what foretoken deploy-prep wrote, all of it`,
+    `${what} is not in ${where}; upload the complete output of foretoken deploy-prep`,
   )
 }

@@ -1,40 +1,43 @@
-/** Takes a stream's bytes in runs of the length one asks for, read straight into one buffer where the stream can do that. */
+/**
+ * Reads a stream in chunks of a requested length, straight into one buffer if the stream supports
+ * that.
+ */
 import { ForetokenError } from '../src/index.ts'
 
-/** Cloudflare's streams wait until `least` bytes are there, instead of giving 4 KiB at a time. */
+/** On Cloudflare, `readAtLeast` waits for `least` bytes; plain reads return 4 KiB at a time. */
 interface PatientReader extends ReadableStreamBYOBReader {
   readAtLeast?(least: number, view: Uint8Array): Promise<ReadableStreamReadResult<Uint8Array<ArrayBuffer>>>
 }
 
 export class StreamFiller {
-  readonly #own: PatientReader | undefined
+  readonly #byob: PatientReader | undefined
   readonly #plain: ReadableStreamDefaultReader<Uint8Array> | undefined
   #rest: Uint8Array = new Uint8Array(0)
 
   constructor(stream: ReadableStream<Uint8Array>) {
     try {
-      this.#own = stream.getReader({ mode: 'byob' })
+      this.#byob = stream.getReader({ mode: 'byob' })
     } catch {
       this.#plain = stream.getReader()
     }
   }
 
   /**
-   * The next `bytes` bytes, in `buffer`, which is the stream's from now on and may come back as another object. Throws `io` for a stream
-   * that breaks or ends before.
+   * Reads the next `bytes` bytes into `buffer`, which belongs to the stream from then on and may
+   * come back as another object. Rejects with `io` if the stream fails or ends early.
    */
   async fill(bytes: number, buffer = new ArrayBuffer(bytes)): Promise<Uint8Array<ArrayBuffer>> {
     try {
-      return await (this.#own ? fillOwn(this.#own, bytes, buffer) : this.#fillCopied(this.#plain!, bytes, buffer))
+      return await (this.#byob ? fillInPlace(this.#byob, bytes, buffer) : this.#fillCopied(this.#plain!, bytes, buffer))
     } catch (cause) {
       if (cause instanceof ForetokenError) throw cause
-      throw new ForetokenError('io', `reading weights broke off: ${(cause as Error)?.message ?? cause}`, { cause })
+      throw new ForetokenError('io', `reading the weights failed: ${(cause as Error)?.message ?? cause}`, { cause })
     }
   }
 
   async cancel(): Promise<void> {
-    // A stream that is broken or at its end has nothing to cancel.
-    await (this.#own ?? this.#plain)?.cancel().catch(() => {})
+    // Cancelling a stream that has failed or ended may reject; there is nothing left to cancel.
+    await (this.#byob ?? this.#plain)?.cancel().catch(() => {})
   }
 
   async #fillCopied(
@@ -59,9 +62,13 @@ export class StreamFiller {
   }
 }
 
-/** A read takes the buffer away and gives it back with more in it. */
-async function fillOwn(reader: PatientReader, bytes: number, given: ArrayBuffer): Promise<Uint8Array<ArrayBuffer>> {
-  let buffer = given
+/** Fills a buffer. Each read detaches it and returns it with more bytes in it. */
+async function fillInPlace(
+  reader: PatientReader,
+  bytes: number,
+  target: ArrayBuffer,
+): Promise<Uint8Array<ArrayBuffer>> {
+  let buffer = target
   for (let at = 0; at < bytes; ) {
     const view = new Uint8Array(buffer, at, bytes - at)
     const { value } = await (reader.readAtLeast ? reader.readAtLeast(view.length, view) : reader.read(view))
@@ -73,5 +80,5 @@ async function fillOwn(reader: PatientReader, bytes: number, given: ArrayBuffer)
 }
 
 function ended(at: number, bytes: number): ForetokenError {
-  return new ForetokenError('io', `a stream of weights ended after ${at} of the ${bytes} bytes that were due`)
+  return new ForetokenError('io', `the stream of weights ended after ${at} of the ${bytes} bytes expected`)
 }

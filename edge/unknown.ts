@@ -1,4 +1,4 @@
-/** Which fields of a body its schema does not name. */
+/** Finds the fields of a body that its schema does not name. */
 import type { z } from '@hono/zod-openapi'
 
 type Schema = z.core.$ZodTypes
@@ -6,8 +6,9 @@ type Fields = Readonly<Record<string, unknown>>
 type Container = z.core.$ZodObject | z.core.$ZodArray
 
 /**
- * Their paths, such as `messages[0].cache_control`: one for each kind of place (of all messages the first that has it), at most `most`.
- * What lies within an unknown field is not looked at, nor objects that refuse unknown fields by themselves.
+ * Returns the paths of unknown fields, such as `messages[0].cache_control`: one for each kind of
+ * place (the first message that has it), and at most `most`. It looks neither into unknown fields
+ * nor into objects whose schema refuses unknown fields itself.
  */
 export function unknownFields(schema: z.ZodType, body: unknown, most: number): string[] {
   const found = new Map<string, string>()
@@ -33,7 +34,10 @@ export function unknownFields(schema: z.ZodType, body: unknown, most: number): s
   }
 }
 
-/** The object or array that a schema has for a value: behind what may be absent, and of a union by its branch. */
+/**
+ * Returns the object or array schema that fits a value, looking through optional and nullable
+ * schemas and choosing a union's branch; undefined if there is none.
+ */
 function fitting(schema: z.core.$ZodType, value: object): Container | undefined {
   const known = schema as Schema
   const { def } = known._zod
@@ -46,7 +50,7 @@ function fitting(schema: z.core.$ZodType, value: object): Container | undefined 
       if (!('discriminator' in def)) return branches[0]
       const name = def.discriminator as string
       return branches.find(
-        ({ _zod: { def } }) => def.type === 'object' && takes(def.shape[name], (value as Fields)[name]),
+        ({ _zod: { def } }) => def.type === 'object' && accepts(def.shape[name], (value as Fields)[name]),
       )
     }
     case 'array':
@@ -58,6 +62,6 @@ function fitting(schema: z.core.$ZodType, value: object): Container | undefined 
   }
 }
 
-function takes(schema: z.core.$ZodType | undefined, value: unknown): boolean {
+function accepts(schema: z.core.$ZodType | undefined, value: unknown): boolean {
   return schema !== undefined && (schema as z.ZodType).safeParse(value).success
 }

@@ -1,13 +1,14 @@
-/** How an answer came about: OpenAI's usage, our report, the headers. */
+/** Reports how an answer was computed: OpenAI's usage, our report, the headers. */
 import type { DoneEvent } from '../src/index.ts'
 
-/** Of all answers of a request; `choices` of them share each prompt, which is counted once. */
+/** Token counts of all answers of a request. */
 export interface Counts {
   readonly prompt: number
   readonly cached: number
   readonly completion: number
 }
 
+/** Adds up the counts; each `choices` answers in a row share a prompt, which is counted once. */
 export function countsOf(done: readonly DoneEvent[], choices: number): Counts {
   let [prompt, cached, completion] = [0, 0, 0]
   done.forEach((one, index) => {
@@ -19,7 +20,7 @@ export function countsOf(done: readonly DoneEvent[], choices: number): Counts {
   return { prompt, cached, completion }
 }
 
-/** `usage` of chat and text completions. */
+/** Returns the `usage` of chat and text completions. */
 export function usageOf(done: readonly DoneEvent[], choices: number) {
   const { prompt, cached, completion } = countsOf(done, choices)
   return {
@@ -31,13 +32,15 @@ export function usageOf(done: readonly DoneEvent[], choices: number) {
   }
 }
 
-/** Of one answer; `load_ms` is of the server and not of the request. */
+/** Returns the report of one answer, without `load_ms`, which belongs to the server. */
 export function reportOf({ prefill, prefill_share, exact_from, timings, build }: DoneEvent) {
   const { load_ms, prompt_tokens, ...times } = timings
   return { prefill, prefill_share, ...(exact_from !== undefined && { exact_from }), timings: times, build }
 }
 
-/** `server-timing` adds up to TTFT, in milliseconds. */
+/**
+ * Returns the headers of an answer; the parts of `server-timing` add up to TTFT, in milliseconds.
+ */
 export function timingHeaders({ prefill, timings }: Pick<DoneEvent, 'prefill' | 'timings'>): Record<string, string> {
   const parts = {
     template: timings.template_ms,

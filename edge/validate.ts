@@ -1,14 +1,14 @@
-/** A request body by its schema; what is wrong with it, by the name of the field. */
+/** Checks a request body against its schema and reports the field at fault. */
 import type { z } from '@hono/zod-openapi'
 import { ApiError } from './errors.ts'
 import { notHere } from './schemas/common.ts'
 
 type Issue = z.core.$ZodIssue
 
-/** By default Zod gathers a fault for every element of a list; what is wrong with the second is of no use to anybody. */
+/** Stops at the first fault; by default Zod collects a fault for every element of a list. */
 const toFirstFault: z.core.ParseContext<Issue> & { readonly abortEarly: true } = { abortEarly: true }
 
-/** Throws an ApiError of 400 that names the first field at fault, and looks no further than that. */
+/** Returns the validated body. Throws an ApiError of 400 that names the first field at fault. */
 export function validate<S extends z.ZodType>(schema: S, body: unknown): z.output<S> {
   const { success, data, error } = schema.safeParse(body, toFirstFault)
   if (success) return data
@@ -23,7 +23,7 @@ export function validate<S extends z.ZodType>(schema: S, body: unknown): z.outpu
   })
 }
 
-/** The refusal of a field that this server does not know, by its path. */
+/** Returns the refusal of an unknown field, named by its path. */
 export function unknownField(path: string): ApiError {
   const param = cut(path)
   return new ApiError(400, `${param} is not supported by this server; leave it out`, {
@@ -32,7 +32,7 @@ export function unknownField(path: string): ApiError {
   })
 }
 
-/** Of a union's branches the one that came furthest says what is meant. */
+/** Picks, among the branches of a union, the fault with the longest path: that branch fits best. */
 function nearest(issue: Issue, before: readonly PropertyKey[]): { path: readonly PropertyKey[]; issue: Issue } {
   const path = [...before, ...issue.path]
   if (issue.code !== 'invalid_union') return { path, issue }
@@ -44,7 +44,10 @@ function nearest(issue: Issue, before: readonly PropertyKey[]): { path: readonly
   return furthest && furthest.path.length > path.length ? furthest : { path, issue }
 }
 
-/** `messages[0].content`, as OpenAI names fields; cut, since names come from outside. */
+/**
+ * Formats a path as OpenAI does, such as `messages[0].content`, and truncates it, since it contains
+ * names from the client.
+ */
 function pathText(path: readonly PropertyKey[]): string {
   const text = path
     .map((part, index) => (typeof part === 'number' ? `[${part}]` : index === 0 ? String(part) : `.${String(part)}`))

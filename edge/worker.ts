@@ -1,4 +1,7 @@
-/** Cloudflare's entry, `main` of wrangler.toml: the app over the isolate's one engine. */
+/**
+ * Entry of the Cloudflare Worker, `main` in wrangler.toml: the app over the isolate's single
+ * engine.
+ */
 import relaxed from '../wasm/dist/relaxed.wasm'
 import simd128 from '../wasm/dist/simd128.wasm'
 import { createApp } from './app.ts'
@@ -9,7 +12,10 @@ import { Isolate, type WeightsEnv } from './isolate.ts'
 import type { App } from './server.ts'
 
 interface Env extends WeightsEnv {
-  /** `ServerConfig` as JSON. Without it the Worker answers nobody: a public server needs keys. */
+  /**
+   * `ServerConfig` as JSON. Without it the Worker answers no one, because a public server needs
+   * keys.
+   */
   readonly FORETOKEN_CONFIG?: string
 }
 
@@ -25,7 +31,7 @@ export default {
         onRequest: (line) => console.log(JSON.stringify(line)),
       })
     } catch (error) {
-      // Whoever set it up reads this; clients are told that the server failed.
+      // The operator sees this message; clients only see that the server failed.
       console.error(String(error))
       return Response.json(asApiError(new Error('config', { cause: error })).body, { status: 500 })
     }
@@ -35,28 +41,34 @@ export default {
   },
 }
 
-/** What is read at most of a body that was refused, and for how long. */
-const drained = { bytes: 128 << 20, ms: 10_000 }
+/** Limits for draining a refused body: bytes and milliseconds. */
+const drainLimits = { bytes: 128 << 20, ms: 10_000 }
 
-/** workerd resets a connection whose request was not read to its end, and the client may lose the answer. */
+/**
+ * Reads the rest of a body: workerd resets a connection whose request was not read to the end, and
+ * the client may lose the answer.
+ */
 async function drain({ body }: Request): Promise<void> {
   if (!body || body.locked) return
   const reader = piecesOf(body)
-  const timer = setTimeout(() => void reader.cancel().catch(() => {}), drained.ms)
+  const timer = setTimeout(() => void reader.cancel().catch(() => {}), drainLimits.ms)
   try {
-    for (let bytes = 0; bytes < drained.bytes; ) {
+    for (let bytes = 0; bytes < drainLimits.bytes; ) {
       const piece = await reader.read()
       if (!piece) return
       bytes += piece.length
     }
   } catch {
-    // The client has gone; so has its answer.
+    // The client has disconnected, and nobody reads the answer.
   } finally {
     clearTimeout(timer)
   }
 }
 
-/** An isolate has 128 MB for everything: bodies get 8 of them, unless the config says how large they are. */
+/**
+ * Limits request bodies to 8 MiB in all, of the isolate's 128 MB, unless the config sets their
+ * size.
+ */
 function isolated(config: ServerConfig): ServerConfig {
   const { limits = {} } = config
   return limits.bodyBytes === undefined ? { ...config, limits: { bodiesBytes: 8 << 20, ...limits } } : config

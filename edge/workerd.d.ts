@@ -1,12 +1,15 @@
-/** What workerd gives a Worker's entry: wasm files of the bundle as compiled modules, and the bindings of the request at hand. */
+/**
+ * Modules that workerd provides to a Worker: the bundle's wasm files as compiled modules, and the
+ * bindings of the current request.
+ */
 declare module '*.wasm' {
   const module: WebAssembly.Module
   export default module
 }
 
 declare module 'cloudflare:workers' {
-  /** Bindings and variables, as `wrangler.toml` names them. */
+  /** Bindings and variables, named as in `wrangler.toml`. */
   export const env: Readonly<Record<string, unknown>>
-  /** Keeps the request at hand alive until `work` is done. */
+  /** Keeps the current request alive until `work` is done. */
   export function waitUntil(work: Promise<unknown>): void
 }

@@ -29,3 +29,8 @@ export async function hashFile(path: string, algorithm: 'sha256' | 'sha1' = 'sha
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk)
   return hash.digest('hex')
 }
+
+/** Returns the SHA-256 of a text's UTF-8, or of bytes, as lower-case hex digits. */
+export function sha256Of(data: string | Uint8Array): string {
+  return createHash('sha256').update(data).digest('hex')
+}

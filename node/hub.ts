@@ -55,29 +55,7 @@ export async function pullFromHub(request: HubRequest): Promise<StoredFile[]> {
         `${request.repo} has no file ${missing.join(', ')}; check its page on the hub`,
       )
     const folder = pathInside(hubCache(), `models--${request.repo.replace('/', '--')}`)
-    const wanted = entries.map(checkEntry)
-    const total = wanted.reduce((sum, { bytes }) => sum + bytes, 0)
-    const files: StoredFile[] = []
-    let before = 0
-    for (const { path, bytes, id, expected } of wanted) {
-      if (request.sha256 && request.sha256 !== expected.sha256)
-        throw new ForetokenError('checksum', `${request.repo}/${path} is not the file that is expected`)
-      const pointer = await safePath(folder, 'snapshots', commit, path)
-      if ((await mismatch(expected, pointer).catch(() => 'nothing is there')) !== undefined) {
-        const blob = await safePath(folder, 'blobs', id)
-        await download({
-          url: `${hubUrl}/${request.repo}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`,
-          target: blob,
-          ...expected,
-          ...(token && { headers: { authorization: `Bearer ${token}` } }),
-          ...pass(request),
-          onProgress: (done) => request.onProgress?.(before + done, total),
-        })
-        await link(blob, pointer)
-      }
-      before += bytes
-      files.push({ name: path, path: pointer, bytes, hash: `${expected.sha256 ? 'sha256' : 'git'}:${id}` })
-    }
+    const files = await fetchFiles({ hubUrl, token, folder, commit, request }, entries.map(checkEntry))
     await writeRef(folder, revision, commit)
     return files
   } catch (error) {
@@ -94,6 +72,44 @@ export async function pullFromHub(request: HubRequest): Promise<StoredFile[]> {
     }
     return found
   }
+}
+
+interface Snapshot {
+  readonly hubUrl: string
+  readonly token: string | undefined
+  /** The repository's folder in the cache. */
+  readonly folder: string
+  readonly commit: string
+  readonly request: HubRequest
+}
+
+/** Downloads the files of a commit that are not in the cache yet. */
+async function fetchFiles(snapshot: Snapshot, wanted: readonly HubFile[]): Promise<StoredFile[]> {
+  const { hubUrl, token, folder, commit, request } = snapshot
+  const total = wanted.reduce((sum, { bytes }) => sum + bytes, 0)
+  const files: StoredFile[] = []
+  let before = 0
+  for (const { path, bytes, id, expected } of wanted) {
+    if (request.sha256 && request.sha256 !== expected.sha256)
+      throw new ForetokenError('checksum', `${request.repo}/${path} is not the file that is expected`)
+    const pointer = await safePath(folder, 'snapshots', commit, path)
+    if ((await mismatch(expected, pointer).catch(() => 'nothing is there')) !== undefined) {
+      const blob = await safePath(folder, 'blobs', id)
+      const done = before
+      await download({
+        url: `${hubUrl}/${request.repo}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`,
+        target: blob,
+        ...expected,
+        ...(token && { headers: { authorization: `Bearer ${token}` } }),
+        ...pass(request),
+        onProgress: (bytes) => request.onProgress?.(done + bytes, total),
+      })
+      await link(blob, pointer)
+    }
+    before += bytes
+    files.push({ name: path, path: pointer, bytes, hash: `${expected.sha256 ? 'sha256' : 'git'}:${id}` })
+  }
+  return files
 }
 
 /** Returns `HF_ENDPOINT` without trailing slashes. Throws `bad_argument`. */
@@ -149,6 +165,15 @@ function checkCommit(sha: unknown): string {
   throw new ForetokenError('network', `the hub gave the commit ${shown(sha)}, which is not 40 hex digits`)
 }
 
+/** A checked entry. `id` is its hash, the name of its blob. */
+interface HubFile {
+  readonly path: string
+  readonly bytes: number
+  readonly id: string
+  readonly expected: Expected
+}
+
+/** An entry of the hub's listing, not checked yet. */
 interface Entry {
   readonly path: string
   readonly size: unknown
@@ -157,7 +182,7 @@ interface Entry {
 }
 
 /** Checks an entry of the hub's listing, because its hash becomes the name of a file. */
-function checkEntry({ path, size, oid, lfs }: Entry): { path: string; bytes: number; id: string; expected: Expected } {
+function checkEntry({ path, size, oid, lfs }: Entry): HubFile {
   const [bytes, id] = lfs ? [lfs.size, lfs.oid] : [size, oid]
   if (typeof id !== 'string' || !(lfs ? /^[0-9a-f]{64}$/ : /^[0-9a-f]{40}$/).test(id))
     throw new ForetokenError('network', `the hub gave a file's hash as ${shown(id)}, which is not a hash`)

@@ -2,6 +2,7 @@
  * Writes the files of a model that a Worker needs: weights and predictor in shards, and a manifest.
  * `edge/prepared.ts` reads them.
  */
+
 import { createHash } from 'node:crypto'
 import { mkdir, open as openFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -27,6 +28,7 @@ import { type PreparedFile, preparedFile } from '../src/model/prepare.ts'
 import { readPredictor, writePredictor } from '../src/predict/file.ts'
 import { mergePairs } from '../src/tokens/merges.ts'
 import { fileError } from './disk.ts'
+import { sha256Of } from './hash.ts'
 import { pathInside } from './paths.ts'
 import { plannedTail, withTailInFourBits } from './vocabulary.ts'
 import { loadWasm } from './wasm.ts'
@@ -164,7 +166,7 @@ async function* counted(
 async function writeManifest(folder: string, manifest: Manifest): Promise<string> {
   const text = `${JSON.stringify(manifest, undefined, 1)}\n`
   await writeFile(join(folder, manifestFile), text)
-  return createHash('sha256').update(text).digest('hex')
+  return sha256Of(text)
 }
 
 /**

@@ -8,13 +8,12 @@
  * which is computed again whenever the file has changed. Nothing is removed outside the two
  * folders.
  */
-import { createHash } from 'node:crypto'
 import { lstat, mkdir, readdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { Callback, ForetokenError } from '../src/index.ts'
 import { fileError } from './disk.ts'
-import { type Expected, hashFile, mismatch } from './hash.ts'
+import { type Expected, hashFile, mismatch, sha256Of } from './hash.ts'
 import { type Place, placeInside } from './paths.ts'
 import type { Environment } from './proxy.ts'
 
@@ -253,7 +252,7 @@ function fileKey(name: string): string {
   if (/^[a-z0-9_-][a-z0-9_.-]{0,79}(?<!\.)$/.test(name) && !/^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/.test(name))
     return name
   const readable = name.replace(/[^\w.-]+/g, '-').slice(0, 80)
-  return `${readable}-${createHash('sha256').update(name).digest('hex').slice(0, 12)}`
+  return `${readable}-${sha256Of(name).slice(0, 12)}`
 }
 
 async function readRecords(): Promise<StoredModel[]> {

@@ -44,11 +44,12 @@ function put(rows, field, form, schema) {
   rows.set(field, row)
 }
 
-/** What is handled in two ways tells for which form it says what. */
+/** Returns a row's description as a sentence; it names the form if the forms handle the field differently. */
 function aboutOf({ by, about }) {
   const [form, text] = Object.entries(about).find(([, text]) => text) ?? []
   if (form === undefined) return ''
-  return new Set(Object.values(by)).size > 1 ? `Of ${labels[form]}: ${text}` : text
+  if (new Set(Object.values(by)).size > 1) return `For ${labels[form]}: ${text.replace(/\.$/, '')}.`
+  return `${text[0].toUpperCase()}${text.slice(1).replace(/\.$/, '')}.`
 }
 
 /** Other names of a field, in any form. */

@@ -81,6 +81,7 @@ const folders: readonly Folder[] = [
     'src/pack',
     'src/predict',
     'src/prefill',
+    'src/decode',
     'src/transfer',
   ),
   row(

@@ -1,50 +1,54 @@
 /**
- * What an endpoint's answer says, piece by piece, in the shapes in which servers of OpenAI's API send it: server-sent events, or one JSON where a server
- * does not stream. An answer is complete once a chunk has a finish reason or `[DONE]` came; one that only ends was broken off.
+ * Reads an endpoint's answer in the forms that OpenAI-compatible servers send: server-sent events,
+ * or one JSON value if a server does not stream. An answer is complete once a chunk has a finish
+ * reason or `[DONE]` arrived; an answer that merely ends was broken off.
  */
 import { serverEvents } from '../src/stream/sse.ts'
 import { failureIn, failureText, isRecord } from './failure.ts'
 import { PageError } from './page-error.ts'
 
-export type Piece =
-  /** Of the answer; `thought`: of what some models write before it. */
+export type AnswerPart =
+  /** Text of the answer, or of the reasoning that some models write before it. */
   | { readonly type: 'text' | 'thought'; readonly text: string }
-  /** How foretoken read the prompt. */
+  /** How a foretoken server read the prompt. */
   | { readonly type: 'report'; readonly prefill: string; readonly exactFrom: number | undefined }
-  /** Why it ended, in the endpoint's word; undefined where it says only that it is done. */
+  /** The endpoint's finish reason; undefined if the stream ended with `[DONE]` alone. */
   | { readonly type: 'finish'; readonly reason: string | undefined }
-  /** The answer came in one, and not as it was made. */
+  /** The answer arrived as one JSON value instead of a stream. */
   | { readonly type: 'whole' }
 
-/** Ends when the answer is complete; throws a PageError where it is not, or failed. Whoever stops early cancels it. */
-export async function* answerPieces(response: Response): AsyncGenerator<Piece> {
+/**
+ * Yields the parts of an answer and ends when it is complete. Rejects with a PageError if the
+ * answer is incomplete or failed. Returning early cancels the request.
+ */
+export async function* answerParts(response: Response): AsyncGenerator<AnswerPart> {
   try {
     if (!response.body) throw emptyAnswer()
     const { first, body } = await peeked(response.body)
     if (first === undefined) throw emptyAnswer()
     if (first === '{' || first === '[' || first === '<') yield* wholeAnswer(body, first === '<')
-    else yield* eventPieces(body)
+    else yield* eventParts(body)
   } catch (error) {
     if (error instanceof PageError || (error as Error).name === 'AbortError') throw error
     throw brokenOff((error as Error).message)
   }
 }
 
-async function* wholeAnswer(body: ReadableStream<Uint8Array>, html: boolean): AsyncGenerator<Piece> {
+async function* wholeAnswer(body: ReadableStream<Uint8Array>, html: boolean): AsyncGenerator<AnswerPart> {
   const text = await textOf(body, mostWhole)
-  if (text === undefined) throw new PageError('page', `the endpoint answers more than ${mostWhole} bytes at once`)
-  if (html) throw new PageError('page', `the endpoint answers a web page: ${failureText(text)}`)
+  if (text === undefined) throw new PageError('page', `the endpoint's answer has more than ${mostWhole} bytes`)
+  if (html) throw new PageError('page', `the endpoint answered with a web page: ${failureText(text)}`)
   const value = parsed(text)
-  // Some wrap what they answer in a list.
+  // Some servers wrap the answer in a list.
   const answer: unknown = Array.isArray(value) ? value[0] : value
-  const pieces = piecesOf(answer)
+  const parts = partsOf(answer)
   if (!isRecord(answer) || !Array.isArray(answer.choices)) throw noAnswer()
   yield { type: 'whole' }
-  yield* pieces
-  if (!pieces.some(({ type }) => type === 'finish')) yield { type: 'finish', reason: undefined }
+  yield* parts
+  if (!parts.some(({ type }) => type === 'finish')) yield { type: 'finish', reason: undefined }
 }
 
-/** The first `most` bytes of a body as text; undefined where it has more. */
+/** Reads a body as text; returns undefined if it has more than `most` bytes. */
 export async function textOf(body: ReadableStream<Uint8Array>, most: number): Promise<string | undefined> {
   const reader = body.getReader()
   const decoder = new TextDecoder()
@@ -64,7 +68,7 @@ export async function textOf(body: ReadableStream<Uint8Array>, most: number): Pr
 
 const mostWhole = 16 << 20
 
-async function* eventPieces(body: ReadableStream<Uint8Array>): AsyncGenerator<Piece> {
+async function* eventParts(body: ReadableStream<Uint8Array>): AsyncGenerator<AnswerPart> {
   let finished = false
   let any = false
   try {
@@ -75,44 +79,47 @@ async function* eventPieces(body: ReadableStream<Uint8Array>): AsyncGenerator<Pi
       }
       any = true
       if (event === 'error') throw failed(failureText(data))
-      for (const piece of piecesOf(parsed(data))) {
-        finished ||= piece.type === 'finish'
-        yield piece
+      for (const part of partsOf(parsed(data))) {
+        finished ||= part.type === 'finish'
+        yield part
       }
     }
   } catch (error) {
-    // An answer that is complete stays so, whatever becomes of the connection.
+    // A complete answer stays complete, even if the connection fails afterwards.
     if (!finished || error instanceof PageError) throw error
     return
   }
-  if (!finished) throw any ? brokenOff('the endpoint sent no end of it') : noAnswer()
+  if (!finished) throw any ? brokenOff('the stream ended without a finish reason') : noAnswer()
 }
 
-/** What one JSON tells: a chunk of a stream, or a whole answer. Throws what it tells of a failure. */
-function piecesOf(value: unknown): Piece[] {
+/**
+ * Returns the parts in one JSON value: a chunk of a stream, or a whole answer. Throws the failure
+ * that it reports.
+ */
+function partsOf(value: unknown): AnswerPart[] {
   const failure = failureIn(value)
   if (failure !== undefined) throw failed(failure)
   if (!isRecord(value)) return []
   const { choices, foretoken } = value
-  const pieces: Piece[] = []
+  const parts: AnswerPart[] = []
   if (isRecord(foretoken) && typeof foretoken.prefill === 'string') {
     const from = foretoken.exact_from
-    pieces.push({ type: 'report', prefill: foretoken.prefill, exactFrom: typeof from === 'number' ? from : undefined })
+    parts.push({ type: 'report', prefill: foretoken.prefill, exactFrom: typeof from === 'number' ? from : undefined })
   }
   const choice = Array.isArray(choices) ? choices.filter(isRecord).find(({ index }) => (index ?? 0) === 0) : undefined
-  if (!choice) return pieces
-  const told = [choice.delta, choice.message].find(isRecord) ?? {}
-  const thought = stringOf(told.reasoning_content) || stringOf(told.reasoning)
-  if (thought) pieces.push({ type: 'thought', text: thought })
-  const text = stringOf(told.content) || stringOf(choice.text) || stringOf(told.refusal)
-  if (text) pieces.push({ type: 'text', text })
+  if (!choice) return parts
+  const message = [choice.delta, choice.message].find(isRecord) ?? {}
+  const thought = stringOf(message.reasoning_content) || stringOf(message.reasoning)
+  if (thought) parts.push({ type: 'thought', text: thought })
+  const text = stringOf(message.content) || stringOf(choice.text) || stringOf(message.refusal)
+  if (text) parts.push({ type: 'text', text })
   const { finish_reason: reason } = choice
   if (reason === 'error') throw failed(failureIn(choice) ?? 'it gives no reason')
-  if (typeof reason === 'string' && reason !== '') pieces.push({ type: 'finish', reason })
-  return pieces
+  if (typeof reason === 'string' && reason !== '') parts.push({ type: 'finish', reason })
+  return parts
 }
 
-/** Content is a text, or parts of which some are. */
+/** Returns the text of a content, which is a string or a list of parts. */
 function stringOf(content: unknown): string {
   if (typeof content === 'string') return content
   if (!Array.isArray(content)) return ''
@@ -123,11 +130,14 @@ function parsed(data: string): unknown {
   try {
     return JSON.parse(data)
   } catch {
-    throw new PageError('page', `the endpoint sends what is not JSON: ${failureText(data)}`)
+    throw new PageError('page', `the endpoint sent something that is not JSON: ${failureText(data)}`)
   }
 }
 
-/** The first character that is not white space, undefined where there is none, and the body from its beginning. */
+/**
+ * Returns the first character that is not white space, undefined if there is none, and the body
+ * from its beginning.
+ */
 async function peeked(body: ReadableStream<Uint8Array>) {
   const reader = body.getReader()
   const held: Uint8Array[] = []
@@ -162,9 +172,12 @@ function brokenOff(why: string): PageError {
 }
 
 function noAnswer(): PageError {
-  return new PageError('page', 'the endpoint answers 200 with what is no answer of OpenAI’s API; is the address right?')
+  return new PageError(
+    'page',
+    'the endpoint answered 200, but not in the format of OpenAI’s API; is the address right?',
+  )
 }
 
 function emptyAnswer(): PageError {
-  return new PageError('page', 'the endpoint answers nothing: the body is empty')
+  return new PageError('page', 'the endpoint’s answer is empty')
 }

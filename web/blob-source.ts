@@ -1,10 +1,13 @@
-/** A file that the browser has, as a source of weights. */
+/** Files and blobs of the browser as sources of weights. */
 import { type ByteSource, ForetokenError } from '../src/index.ts'
 
-/** Bytes that are read at once: a browser takes milliseconds for a reading, however little is asked for. */
+/** Bytes per read: each read takes a browser milliseconds, however small it is. */
 const aheadBytes = 8 << 20
 
-/** A file or blob of the browser. Weights are read from the front: the next stretch is asked for while one is used. */
+/**
+ * Returns a source over a file or blob. Weights are read from the front, so the next stretch is
+ * read ahead while one is in use.
+ */
 export function blobSource(name: string, blob: Blob): ByteSource {
   const stretches = new Map<number, Promise<Uint8Array>>()
   const stretch = (index: number): Promise<Uint8Array> => {
@@ -12,11 +15,11 @@ export function blobSource(name: string, blob: Blob): ByteSource {
     if (known) return known
     const from = index * aheadBytes
     const bytes = blob.slice(from, from + aheadBytes).arrayBuffer()
-    const made = bytes.then((buffer) => new Uint8Array(buffer))
-    // Who waits for it is told; nobody may.
-    made.catch(() => {})
-    stretches.set(index, made)
-    return made
+    const reading = bytes.then((buffer) => new Uint8Array(buffer))
+    // A caller that awaits it sees the failure; a stretch read ahead may have none.
+    reading.catch(() => {})
+    stretches.set(index, reading)
+    return reading
   }
   return {
     name,
@@ -35,9 +38,9 @@ export function blobSource(name: string, blob: Blob): ByteSource {
         for (const old of stretches.keys()) if (old !== index && old !== index + 1) stretches.delete(old)
         if ((index + 1) * aheadBytes < blob.size) stretch(index + 1)
         const from = offset + done - index * aheadBytes
-        const some = bytes.subarray(from, from + into.length - done)
-        into.set(some, done)
-        done += some.length
+        const part = bytes.subarray(from, from + into.length - done)
+        into.set(part, done)
+        done += part.length
       }
     },
   }

@@ -1,9 +1,12 @@
-/** Addresses of the page's own files, put in when it is built (scripts/web.mjs): relative to the page, with the hash of what they hold. */
+/**
+ * Addresses of the page's own files, inserted by the build (scripts/web.mjs): relative to the page,
+ * and named by the hash of their contents.
+ */
 declare const __FILES__: Readonly<Record<'engine' | 'compute' | CoreForm, string>>
 
 export type CoreForm = 'simd128' | 'relaxed' | 'simd128-threads' | 'relaxed-threads'
 
-/** An address in the folder of the page; `base` is the page's own. */
+/** Returns the address of a built file; `base` is the page's address. */
 export function built(file: keyof typeof __FILES__, base: string): URL {
   return new URL(__FILES__[file], base)
 }

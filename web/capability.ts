@@ -1,19 +1,22 @@
-/** What this browser lets a page do. */
+/** The capabilities of this browser that the engine needs. */
 import { adapterName } from '../src/backend/webgpu/device.ts'
 
 export interface Capability {
-  /** Compute threads that may be used: more than one only where memory can be shared. */
+  /** Maximum number of compute threads; more than one only if memory can be shared. */
   readonly threads: number
   readonly isolated: boolean
   readonly simd: boolean
 }
 
-/** A function that only validates where vectors of 128 bits are known. */
+/** A module that validates only if 128-bit SIMD is supported. */
 const simdModule = Uint8Array.of(
   ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11],
 )
 
-/** Half of the cores, at most 4: a tab shares the machine. */
+/**
+ * Returns the capabilities. Threads are half of the cores, at most 4, because a tab shares the
+ * machine.
+ */
 export function capability(): Capability {
   const isolated = globalThis.crossOriginIsolated === true && typeof SharedArrayBuffer === 'function'
   const cores = navigator.hardwareConcurrency || 1
@@ -24,8 +27,8 @@ export function capability(): Capability {
   }
 }
 
-/** The name of the GPU that a page may use; undefined where there is none. */
+/** Returns the name of the GPU that a page may use; undefined if there is none. */
 export async function gpuName(): Promise<string | undefined> {
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: 'high-performance' }).catch(() => null)
-  return adapter ? adapterName(adapter.info) || 'of no name' : undefined
+  return adapter ? adapterName(adapter.info) || 'unnamed' : undefined
 }

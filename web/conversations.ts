@@ -1,6 +1,7 @@
 /**
- * Conversations, by where they live: one in this tab, one at each address of an endpoint. What was said or drafted in one place is never sent to another:
- * whoever changes the place finds another conversation, and their own again when they come back.
+ * Conversations by place: one in this tab, and one for each endpoint address. What was said or
+ * drafted in one place is never sent to another: changing the place shows its own conversation, and
+ * changing back shows the old one again.
  */
 import type { Message } from '../src/index.ts'
 import type { Mode } from './protocol.ts'
@@ -8,12 +9,12 @@ import type { Times } from './times.ts'
 
 export interface Turn {
   readonly question: string
-  /** Shown from a predicted cache, and from an exact one. */
+  /** Text generated from a predicted cache, and from an exact one. */
   readonly early: string
   readonly late: string
   readonly mode: Mode
   readonly times: Times
-  /** What the reader should know of the answer. */
+  /** Remarks about the answer, for the reader. */
   readonly notes: readonly string[]
   readonly failed?: string
   readonly running: boolean
@@ -22,9 +23,9 @@ export interface Turn {
 export interface Conversation {
   readonly turns: readonly Turn[]
   readonly draft: string
-  /** Stops the answer that is being made. */
+  /** Stops the answer in progress. */
   readonly control?: AbortController
-  /** The model at the endpoint that was found to know no prediction. */
+  /** The endpoint's model that turned out not to support prediction. */
   readonly plainModel?: string
 }
 
@@ -32,7 +33,10 @@ export type Conversations = ReadonlyMap<string, Conversation>
 
 export const empty: Conversation = { turns: [], draft: '' }
 
-/** With one of them changed. Those that hold nothing are forgotten: an address that is typed makes one for each letter. */
+/**
+ * Returns the conversations with one changed. Empty ones are dropped: typing an address creates one
+ * for each letter.
+ */
 export function changed(all: Conversations, place: string, how: (old: Conversation) => Conversation): Conversations {
   const next = new Map(all)
   const now = how(next.get(place) ?? empty)
@@ -41,12 +45,12 @@ export function changed(all: Conversations, place: string, how: (old: Conversati
   return next
 }
 
-/** With its last turn changed. */
+/** Returns a conversation with its last turn changed. */
 export function withLastTurn(one: Conversation, how: (turn: Turn) => Turn): Conversation {
   return { ...one, turns: one.turns.map((turn, at) => (at === one.turns.length - 1 ? how(turn) : turn)) }
 }
 
-/** What the model is told of it. A question that found no answer is left out. */
+/** Returns the messages for the model. A question without an answer is left out. */
 export function messagesOf({ turns }: Conversation): Message[] {
   return turns
     .filter(({ early, late }) => early + late !== '')

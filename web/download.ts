@@ -1,9 +1,9 @@
-/** A file's bytes from an address, from the front or from where an earlier download ended. */
+/** Downloads a file from an address, from the front or from where an earlier download ended. */
 import { ForetokenError } from '../src/index.ts'
 
-/** What tells one state of the file at an address from another, as far as the server lets the page read it. */
+/** Identifies a version of the file at an address, as far as the server lets the page read it. */
 export interface Identity {
-  /** A strong one. */
+  /** A strong entity tag. */
   readonly etag?: string
   readonly modified?: string
   /** In bytes. */
@@ -11,24 +11,30 @@ export interface Identity {
 }
 
 export interface Download {
-  /** The byte at which the pieces begin: the one that was asked for, or 0. */
+  /** The offset of the first piece, in bytes: the requested one, or 0. */
   readonly from: number
   readonly identity: Identity
   readonly pieces: AsyncGenerator<Uint8Array>
 }
 
-/** A download that was begun. */
+/** A download that has begun. */
 export interface Begun {
   readonly bytes: number
-  /** Of the file that it was begun from, where that is known. */
+  /** Identity of the file that was being downloaded, if known. */
   readonly identity: Identity | undefined
-  /** A hash tells at the end whether the parts belong together; else an unchanged identity must prove it now. */
+  /**
+   * True if a hash will verify the whole file at the end; otherwise an unchanged identity must
+   * prove now that the parts belong together.
+   */
   readonly hashed: boolean
 }
 
 export const nothing: Begun = { bytes: 0, identity: undefined, hashed: true }
 
-/** Goes on behind what was begun if the server gives ranges and the file is still the same, else begins at the front. Rejects with `network`. */
+/**
+ * Continues a download if the server supports ranges and the file is unchanged; otherwise starts at
+ * the front. Rejects with `network`.
+ */
 export async function download(url: URL, begun: Begun): Promise<Download> {
   if (begun.bytes > 0) {
     const response = await request(url, begun).catch(() => undefined)
@@ -39,13 +45,14 @@ export async function download(url: URL, begun: Begun): Promise<Download> {
   return opened(url, await request(url, nothing), 0)
 }
 
-/** Whether both are known to be one state of a file, in spite of what one of them may not know. */
+/** Returns true if no known part of the identities differs. */
 function unchanged(known: Identity, now: Identity): boolean {
   return (['etag', 'modified', 'length'] as const).every(
     (part) => known[part] === undefined || now[part] === undefined || known[part] === now[part],
   )
 }
 
+/** Returns true if the identities prove that the file is unchanged. */
 function proven(known: Identity, now: Identity): boolean {
   if (known.etag !== undefined && known.etag === now.etag) return true
   const { modified, length } = known
@@ -63,9 +70,10 @@ function continues(response: Response, { bytes, identity, hashed }: Begun): bool
 
 function request(url: URL, { bytes, identity }: Begun): Promise<Response> {
   const headers: Record<string, string> = bytes > 0 ? { range: `bytes=${bytes}-` } : {}
-  // Elsewhere the header would need a preflight, which few file servers answer: there what comes is compared.
+  // On another origin the header needs a preflight, which few file servers answer; there the
+  // response's identity is compared instead.
   if (bytes > 0 && identity?.etag && isHere(url)) headers['if-range'] = identity.etag
-  // A browser's cache would keep the weights a second time.
+  // The browser's cache would store the weights a second time.
   return fetch(url, { headers, cache: 'no-store' }).catch((cause) => {
     throw new ForetokenError(
       'network',
@@ -87,7 +95,7 @@ function opened(url: URL, response: Response, from: number): Download {
   return { from, identity: identityOf(response, from), pieces: piecesOf(response.body) }
 }
 
-/** Rejects with `network`; who stops early ends the download. */
+/** Yields the pieces of a body. Rejects with `network`; returning early cancels the download. */
 async function* piecesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
   const reader = body.getReader()
   try {
@@ -95,7 +103,7 @@ async function* piecesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8
       const { done, value } = await reader.read().catch((cause) => {
         throw new ForetokenError(
           'network',
-          `the download broke off (${cause.message}); load again to go on from there`,
+          `the download broke off (${cause.message}); load again to continue from there`,
           { cause },
         )
       })
@@ -110,7 +118,7 @@ async function* piecesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8
 function identityOf({ status, headers }: Response, from: number): Identity {
   const tag = headers.get('etag')
   const modified = headers.get('last-modified')
-  // The length of a compressed body says nothing of the file's.
+  // The length of a compressed body is not the file's.
   const sent = headers.has('content-encoding') ? undefined : wholeNumber(headers.get('content-length'))
   const length = status === 206 ? (rangeTotal(headers) ?? (sent === undefined ? undefined : from + sent)) : sent
   return {

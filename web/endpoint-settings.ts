@@ -1,29 +1,34 @@
-/** Which endpoint is asked, and what it may be given: a key is for the origin for which it was typed, a conversation for the address to which it went. */
+/**
+ * The endpoint's settings and what may be sent to it: a key goes only to the origin it was entered
+ * for, a conversation only to the address where it began.
+ */
 
 export interface EndpointSettings {
-  /** As it was typed; ends in `/v1` for most. */
+  /** The address as entered; usually it ends in `/v1`. */
   readonly address: string
-  /** By origin. They stay in the tab's memory. */
+  /** API keys by origin. They stay in the tab's memory. */
   readonly keys: Readonly<Record<string, string>>
   readonly model: string
 }
 
-/** The same for all ways of writing one address. */
+/** Returns a canonical form, the same for all spellings of one address. */
 export function placeOf(address: string): string {
   const url = parsed(address)
   if (!url) return address.trim()
   return url.origin + url.pathname.replace(/\/+$/, '') + url.search
 }
 
-/** The address of `path` at the endpoint; throws a TypeError for an address that is none. */
+/** Returns the URL of `path` at the endpoint. Throws a TypeError for an invalid address. */
 export function addressOf(address: string, path: string): string {
   const url = parsed(address)
   if (!url)
-    throw new TypeError(`${address.trim() || 'nothing'} is no address; give one that begins with https:// or http://`)
+    throw new TypeError(
+      `${address.trim() || 'nothing'} is not an address; enter one that begins with https:// or http://`,
+    )
   return `${url.origin}${url.pathname.replace(/\/+$/, '')}${path}${url.search}`
 }
 
-/** For people: host and port, or what was typed. */
+/** Returns host and port for display, or the text as entered. */
 export function hostOf(address: string): string {
   return parsed(address)?.host ?? address.trim()
 }

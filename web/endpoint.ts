@@ -1,37 +1,40 @@
-/** An endpoint that speaks OpenAI's API, asked from the page: answers as they stream. */
+/** Client of an OpenAI-compatible endpoint; answers are streamed. */
 import type { Message } from '../src/index.ts'
-import { answerPieces, textOf } from './answer-stream.ts'
+import { answerParts, textOf } from './answer-stream.ts'
 import { addressOf, type EndpointSettings, keyOf } from './endpoint-settings.ts'
 import { failureText, isRecord } from './failure.ts'
 import { PageError } from './page-error.ts'
 import type { Mode } from './protocol.ts'
 
 export interface EndpointAnswer {
-  /** Milliseconds, from here; undefined where no text came. */
+  /** Time to first token as seen from here, in milliseconds; undefined if no text arrived. */
   readonly ttft: number | undefined
   readonly tokens: number
   readonly tokensPerSecond: number
-  /** How the prompt was read, as foretoken tells it; others don't. */
+  /** Prefill mode, as reported by a foretoken server; undefined for others. */
   readonly prefill: Mode | undefined
-  /** The first token that was made from an exact cache, from 0. */
+  /** Index of the first token generated from an exact cache, from 0. */
   readonly exactFrom: number | undefined
   readonly route: string | undefined
-  /** Whether the mode that was asked for applies there; undefined where none was. */
+  /** Whether the endpoint supports the requested mode; undefined if none was requested. */
   readonly predicts: boolean | undefined
-  /** What the reader should know of the answer, in sentences. */
+  /** Remarks about the answer for the reader, as sentences. */
   readonly notes: readonly string[]
 }
 
-/** Names of the models that it has. Rejects with what to do where it is no such endpoint. */
+/** Returns the names of the endpoint's models. Rejects with a PageError that says what to do. */
 export async function modelsOf(settings: EndpointSettings): Promise<string[]> {
   const response = await ask(settings, '/models', {})
   const text = response.body ? await textOf(response.body, mostModels) : ''
   const data = text === undefined ? undefined : modelList(text)
-  if (!data) throw new PageError('page', `${response.url} lists no models; is it OpenAI's API?`)
+  if (!data) throw new PageError('page', `${response.url} does not list models; is it OpenAI's API?`)
   return data.flatMap((model) => (isRecord(model) && typeof model.id === 'string' ? [model.id] : []))
 }
 
-/** `mode` is a wish: an endpoint that does not know it reads the prompt in its own way, and the notes say so. */
+/**
+ * Asks an endpoint for an answer. An endpoint that does not support `mode` reads the prompt its own
+ * way, and the notes say so.
+ */
 export async function answerFrom(
   settings: EndpointSettings,
   messages: readonly Message[],
@@ -46,23 +49,23 @@ export async function answerFrom(
   let exactFrom: number | undefined
   let thought = false
   let [first, last, tokens] = [0, 0, 0]
-  for await (const piece of answerPieces(response)) {
-    if (piece.type === 'text') {
+  for await (const part of answerParts(response)) {
+    if (part.type === 'text') {
       last = performance.now()
       first ||= last
       tokens++
-      onText(piece.text)
+      onText(part.text)
     }
-    if (piece.type === 'thought') thought = true
-    if (piece.type === 'whole') notes.add('It came in one: the endpoint does not stream.')
-    if (piece.type === 'report') {
-      prefill = modeOf(piece.prefill) ?? prefill
-      exactFrom = piece.exactFrom
+    if (part.type === 'thought') thought = true
+    if (part.type === 'whole') notes.add('The answer arrived in one piece: the endpoint does not stream.')
+    if (part.type === 'report') {
+      prefill = modeOf(part.prefill) ?? prefill
+      exactFrom = part.exactFrom
     }
-    if (piece.type === 'finish') notes.add(endNote(piece.reason))
+    if (part.type === 'finish') notes.add(endNote(part.reason))
   }
   notes.delete('')
-  if (tokens === 0) notes.add(thought ? 'The model thought, and gave no answer.' : 'The answer has no text.')
+  if (tokens === 0) notes.add(thought ? 'The model reasoned but gave no answer.' : 'The answer has no text.')
   const predicts = mode === 'exact' ? undefined : refused === undefined && prefill !== undefined
   if (predicts === false) notes.add(unknownMode(mode, refused))
   const seconds = (last - first) / 1000
@@ -81,7 +84,10 @@ export async function answerFrom(
 const mostModels = 4 << 20
 const mostReason = 65_536
 
-/** A request that was refused with the field that only foretoken knows is sent again without it. */
+/**
+ * Asks for a chat completion. If the request is refused with the field that only foretoken knows,
+ * it is sent again without it.
+ */
 async function askChat(settings: EndpointSettings, messages: readonly Message[], mode: Mode, signal: AbortSignal) {
   const { model } = settings
   const send = (more: object) =>
@@ -100,13 +106,13 @@ async function askChat(settings: EndpointSettings, messages: readonly Message[],
   }
 }
 
-/** A status that is no success. */
+/** A response whose status is not a success. */
 class Refused extends PageError {
   readonly status: number
   readonly reason: string
 
   constructor(status: number, reason: string) {
-    const hint = status === 401 ? '; give a key' : status === 429 ? '; ask again in a moment' : ''
+    const hint = status === 401 ? '; enter a key' : status === 429 ? '; try again in a moment' : ''
     super('page', `the endpoint answers ${status}: ${reason}${hint}`)
     this.status = status
     this.reason = reason
@@ -121,7 +127,7 @@ async function ask(settings: EndpointSettings, path: string, init: RequestInit):
     headers: { ...init.headers, ...(key && { authorization: `Bearer ${key}` }) },
     cache: 'no-store',
     referrerPolicy: 'no-referrer',
-    // What is said goes to the address that was given, and to no other that this one may name.
+    // Messages go to the entered address only, never to one that it redirects to.
     redirect: 'manual',
   }).catch((error) => {
     if (error.name === 'AbortError') throw error
@@ -131,7 +137,10 @@ async function ask(settings: EndpointSettings, path: string, init: RequestInit):
     )
   })
   if (response.type === 'opaqueredirect')
-    throw new PageError('page', `${url} leads elsewhere, and nothing was sent there; give the address that it leads to`)
+    throw new PageError(
+      'page',
+      `${url} redirects elsewhere, and nothing was sent there; enter the address that it redirects to`,
+    )
   const html = (response.headers.get('content-type') ?? '').startsWith('text/html')
   if (response.ok && !html) return response
   const reason = (response.body && (await textOf(response.body, mostReason).catch(() => ''))) ?? ''
@@ -139,7 +148,7 @@ async function ask(settings: EndpointSettings, path: string, init: RequestInit):
   throw new PageError(
     'page',
     response.ok
-      ? `${url} answers a web page, not OpenAI's API: give the address that ends in /v1`
+      ? `${url} answers with a web page, not OpenAI's API; enter the address that ends in /v1`
       : `${url} answers ${response.status} with a web page (${failureText(reason)}): is it OpenAI's API?`,
   )
 }
@@ -166,15 +175,15 @@ function modeOf(text: string | null): Mode | undefined {
   return text === 'exact' || text === 'predicted' || text === 'refined' ? text : undefined
 }
 
-/** '' for an answer that ended as answers do. */
+/** Returns a remark on why an answer ended; '' if it ended normally. */
 function endNote(reason: string | undefined): string {
-  if (reason === 'length' || reason === 'max_tokens') return 'Cut at the endpoint’s limit of tokens.'
-  if (reason === 'content_filter') return 'Ended by the endpoint’s content filter.'
-  if (reason === 'tool_calls' || reason === 'function_call') return 'The model called a tool, and this page has none.'
+  if (reason === 'length' || reason === 'max_tokens') return 'Cut off at the endpoint’s token limit.'
+  if (reason === 'content_filter') return 'Stopped by the endpoint’s content filter.'
+  if (reason === 'tool_calls' || reason === 'function_call') return 'The model called a tool, but this page has none.'
   return ''
 }
 
 function unknownMode(mode: Mode, refused: string | undefined): string {
-  const why = refused === undefined ? 'it tells nothing of it' : `it says: ${refused}`
-  return `The endpoint does not know “${mode}” (${why}), and read the prompt in its own way.`
+  const why = refused === undefined ? 'it does not report it' : `it says: ${refused}`
+  return `The endpoint does not support “${mode}” (${why}) and read the prompt its own way.`
 }

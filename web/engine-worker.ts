@@ -1,4 +1,4 @@
-/** The engine, in a worker: so that the page never waits for a pass. */
+/** Runs the engine in a worker, so that the page never waits for a pass. */
 import './older.ts'
 import { asForetokenError, type ByteSource, Engine, ForetokenError, type ModelFiles } from '../src/index.ts'
 import { webSpawn } from '../workers/web.ts'
@@ -16,37 +16,37 @@ import { fetchUnknown, nameOf } from './unknown.ts'
 const base = new URL('..', self.location.href).href
 const running = new Map<number, AbortController>()
 let engine: Engine | undefined
-/** Ends the warm-up, which nobody waits for. */
+/** Stops the warm-up, which nothing waits for. */
 let warming: AbortController | undefined
 
-const say = (message: FromEngine) => self.postMessage(message)
+const post = (message: FromEngine) => self.postMessage(message)
 
 self.addEventListener('message', ({ data }: MessageEvent<ToEngine>) => {
   const id = 'id' in data ? data.id : undefined
   void handle(data).catch((error) => {
     const { code, message } = asForetokenError(error)
-    say({ type: 'failed', code, message, ...(id !== undefined && { id }) })
+    post({ type: 'failed', code, message, ...(id !== undefined && { id }) })
   })
 })
 
-async function handle(asked: ToEngine): Promise<void> {
-  if (asked.type === 'load') return load(asked)
-  if (asked.type === 'forget') return forgetAll()
-  if (asked.type === 'cancel') return running.get(asked.id)?.abort()
+async function handle(request: ToEngine): Promise<void> {
+  if (request.type === 'load') return load(request)
+  if (request.type === 'forget') return forgetAll()
+  if (request.type === 'cancel') return running.get(request.id)?.abort()
   warming?.abort()
-  const { id } = asked
+  const { id } = request
   const control = new AbortController()
   running.set(id, control)
   try {
-    if (asked.type === 'answer') await answer(asked, control.signal)
-    if (asked.type === 'time') {
-      const ttft = await exactTtft(engine!, asked.messages, asked.cachedTokens, control.signal)
-      say({ type: 'timed', id, ttft })
+    if (request.type === 'answer') await answer(request, control.signal)
+    if (request.type === 'time') {
+      const ttft = await exactTtft(engine!, request.messages, request.cachedTokens, control.signal)
+      post({ type: 'timed', id, ttft })
     }
-    if (asked.type === 'pack') {
-      const onProgress = (done: number, total: number) => say({ type: 'packing', id, done, total })
-      const figures = await timedPacking(engine!, asked.prompts, control.signal, onProgress)
-      say({ type: 'packed', id, figures })
+    if (request.type === 'pack') {
+      const onProgress = (done: number, total: number) => post({ type: 'packing', id, done, total })
+      const figures = await timedPacking(engine!, request.prompts, control.signal, onProgress)
+      post({ type: 'packed', id, figures })
     }
   } finally {
     running.delete(id)
@@ -59,7 +59,8 @@ async function load({ source, threads, device }: Extract<ToEngine, { type: 'load
   await engine?.close()
   engine = undefined
   const gpu = device === 'gpu'
-  // In this order: a core that does not come must not leave a download behind that nobody waits for. Most often it is here already.
+  // The core first: if it fails to load, no model download is left running. Usually it is already
+  // here.
   const wasm = await cores(!gpu && threads > 1)
   const model = await open(source)
   try {
@@ -67,12 +68,12 @@ async function load({ source, threads, device }: Extract<ToEngine, { type: 'load
       wasm,
       ...(gpu ? { backend: await openGpu(wasm) } : { threads, spawn: webSpawn(built('compute', base)) }),
       ...(model.predictor && { predictor: model.predictor }),
-      onProgress: (done, total) => say({ type: 'progress', stage: 'load', done, total }),
+      onProgress: (done, total) => post({ type: 'progress', stage: 'load', done, total }),
     })
   } finally {
     for (const close of model.closing) close()
   }
-  say({
+  post({
     type: 'ready',
     name: source.kind === 'offered' ? source.manifest.name : (model.found?.name ?? engine.archive.name),
     build: engine.backend.build,
@@ -84,22 +85,22 @@ async function load({ source, threads, device }: Extract<ToEngine, { type: 'load
     ...(model.found && { found: model.found }),
   })
   warming = new AbortController()
-  // It is for speed alone: what it fails of, an answer will fail of, too, and say so.
+  // The warm-up only affects speed: if it fails, an answer will fail as well and report it.
   void warmUp(engine, warming.signal).catch(() => {})
 }
 
 type Cores = Partial<Record<CoreForm, WebAssembly.Module>>
 const compiled = new Map<boolean, Promise<Cores>>()
 
-/** The builds that this browser compiles; once. */
+/** Returns the builds of the core that this browser compiles, compiled once. */
 function cores(shared: boolean): Promise<Cores> {
   const known = compiled.get(shared)
   if (known) return known
-  const made = compiledCores(shared ? ['relaxed-threads', 'simd128-threads'] : ['relaxed', 'simd128'])
-  compiled.set(shared, made)
-  // Where the network failed, the next load tries again.
-  made.catch(() => compiled.delete(shared))
-  return made
+  const compiling = compiledCores(shared ? ['relaxed-threads', 'simd128-threads'] : ['relaxed', 'simd128'])
+  compiled.set(shared, compiling)
+  // If the network failed, the next load tries again.
+  compiling.catch(() => compiled.delete(shared))
+  return compiling
 }
 
 async function compiledCores(forms: readonly CoreForm[]): Promise<Cores> {
@@ -112,7 +113,9 @@ async function compiledCores(forms: readonly CoreForm[]): Promise<Cores> {
   return Object.fromEntries(forms.flatMap((form, at) => (modules[at] ? [[form, modules[at]]] : [])))
 }
 
-/** A build that does not come is no build that this browser can't compile. */
+/**
+ * Fetches a build. A failed download is an error, unlike a build that this browser cannot compile.
+ */
 async function coreBytes(url: URL): Promise<ArrayBuffer> {
   const response = await fetch(url).catch((cause) => {
     throw new ForetokenError(
@@ -130,7 +133,7 @@ interface OpenModel {
   readonly predictor: ByteSource | undefined
   readonly kept: true | string
   readonly found?: Manifest
-  /** Of files that stay open until they have been read. */
+  /** Close functions of files that stay open until they have been read. */
   readonly closing: readonly (() => void)[]
 }
 
@@ -140,7 +143,7 @@ async function open(source: ModelSource): Promise<OpenModel> {
     return {
       files: filesOf('picked', files.keys(), (name) => blobSource(name, files.get(name)!)),
       predictor: undefined,
-      kept: 'you picked the file: pick it again next time',
+      kept: 'you picked the file; pick it again next time',
       closing: [],
     }
   }
@@ -154,7 +157,7 @@ async function open(source: ModelSource): Promise<OpenModel> {
   const closing: (() => void)[] = []
   for (const file of offered) {
     const onProgress = (stage: 'wait' | 'fetch' | 'check', done: number) =>
-      say({ type: 'progress', stage, done: before + done, total })
+      post({ type: 'progress', stage, done: before + done, total })
     const fetched = await fetchFile(file, { base: from, onProgress }).catch((error) => {
       for (const close of closing) close()
       throw error
@@ -174,7 +177,7 @@ async function open(source: ModelSource): Promise<OpenModel> {
 }
 
 async function openAddress(url: URL): Promise<OpenModel> {
-  const onProgress: OnProgress = (stage, done, total) => say({ type: 'progress', stage, done, total })
+  const onProgress: OnProgress = (stage, done, total) => post({ type: 'progress', stage, done, total })
   const { source, kept, close, bytes, sha256 } = await fetchUnknown(url, onProgress)
   const name = nameOf(url)
   return {
@@ -190,17 +193,17 @@ function filesOf(name: string, files: Iterable<string>, open: (file: string) => 
   return { name, files: [...files], open: async (file) => open(file) }
 }
 
-/** A small model that repeats itself is no pleasure to read. */
+/** The penalty keeps small models from repeating themselves. */
 const answering = { maxTokens: 256, repetitionPenalty: 1.1 }
 
-async function answer(asked: Extract<ToEngine, { type: 'answer' }>, signal: AbortSignal): Promise<void> {
-  const { id, messages, mode, plain } = asked
+async function answer(request: Extract<ToEngine, { type: 'answer' }>, signal: AbortSignal): Promise<void> {
+  const { id, messages, mode, plain } = request
   const options = plain === undefined ? answering : { maxTokens: plain }
   const submission = engine!.submit({ prompt: messages, prefill: mode, signal, ...options })
   const begun = performance.now()
   for await (const event of submission) {
     if (event.type === 'token')
-      say({
+      post({
         type: 'token',
         id,
         text: event.text,
@@ -209,7 +212,7 @@ async function answer(asked: Extract<ToEngine, { type: 'answer' }>, signal: Abor
     if (event.type === 'done') {
       const { timings, cached_tokens, prefill, exact_from, memory } = event
       const { ttft_ms, prompt_tokens, decode_tokens_per_s } = timings
-      say({
+      post({
         type: 'answered',
         id,
         figures: {
@@ -228,5 +231,5 @@ async function answer(asked: Extract<ToEngine, { type: 'answer' }>, signal: Abor
   }
 }
 
-// While the page looks for the model.
+// Starts compiling while the page looks for the model.
 cores(capability().threads > 1).catch(() => {})

@@ -1,4 +1,4 @@
-/** The page's side of the engine's worker: what it says, as promises and events. */
+/** The page's side of the engine's worker: its messages as promises and events. */
 import type { Message } from '../src/index.ts'
 import { built } from './built.ts'
 import { PageError } from './page-error.ts'
@@ -7,7 +7,7 @@ import type { AnswerFigures, Device, FromEngine, Mode, ModelSource, PackFigures,
 export type Ready = Extract<FromEngine, { type: 'ready' }>
 export type Progress = Extract<FromEngine, { type: 'progress' }>
 
-/** What computes. */
+/** The device and threads that the engine runs on. */
 export interface Where {
   readonly device: Device
   readonly threads: number
@@ -23,7 +23,7 @@ export class TabEngine {
   readonly #worker: Worker
   readonly #waiting = new Map<number, Listener>()
   #loading: Listener | undefined
-  /** Why the worker is no more. */
+  /** The failure that ended the worker. */
   #lost: FromEngine | undefined
   #next = 1
 
@@ -36,7 +36,7 @@ export class TabEngine {
     let alive = false
     this.#worker.addEventListener('message', () => (alive = true), { once: true })
     this.#worker.addEventListener('error', ({ message }) => {
-      const why = message || (alive ? 'it ran out of memory' : 'its script did not come')
+      const why = message || (alive ? 'it ran out of memory' : 'its script did not load')
       const failed: FromEngine = {
         type: 'failed',
         code: 'page',
@@ -77,7 +77,7 @@ export class TabEngine {
     return done.figures
   }
 
-  /** Of the same prompt, with as much of it in the cache. Milliseconds. */
+  /** Measures exact TTFT of the same prompt with as much of it in the cache, in milliseconds. */
   async exactTtft(messages: readonly Message[], cachedTokens: number, signal: AbortSignal): Promise<number> {
     return (await this.#ask((id) => ({ type: 'time', id, messages, cachedTokens }), 'timed', signal)).ttft
   }
@@ -103,7 +103,7 @@ export class TabEngine {
   }
 
   #ask<T extends FromEngine['type']>(
-    asked: (id: number) => ToEngine,
+    request: (id: number) => ToEngine,
     end: T,
     signal: AbortSignal,
     onEvent: Listener = () => {},
@@ -117,14 +117,14 @@ export class TabEngine {
         else onEvent(message)
       })
       signal.addEventListener('abort', cancel)
-      this.#send(asked(id))
+      this.#send(request(id))
     }).finally(() => {
       signal.removeEventListener('abort', cancel)
       this.#waiting.delete(id)
     })
   }
 
-  /** Nobody answers for a worker that is no more. */
+  /** Sends a message; a worker that has ended answers with its failure. */
   #send(message: ToEngine): void {
     if (!this.#lost) this.#worker.postMessage(message)
     else if (message.type === 'load') this.#loading?.(this.#lost)

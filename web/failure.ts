@@ -1,10 +1,12 @@
-/** What servers say when something fails, in the shapes in which they say it. */
+/** Extracts the reason of a failure from the formats that servers use. */
 
 const longest = 300
 
 /**
- * The message of a failure, from a body or an event that was JSON; undefined for what is none. OpenAI says `{error: {message}}`, others `{error: "text"}`,
- * `{error: "kind", message}`, `{detail}` (FastAPI: a text or a list of `{msg}`), `{errors: [{message}]}`, `{object: "error", message}`, `{message}` or `{msg}`.
+ * Returns the message of a failure in a JSON value; undefined if it is not a failure. OpenAI sends
+ * `{error: {message}}`, others `{error: "text"}`, `{error: "kind", message}`, `{detail}` (FastAPI:
+ * a text or a list of `{msg}`), `{errors: [{message}]}`, `{object: "error", message}`, `{message}`
+ * or `{msg}`.
  */
 export function failureIn(value: unknown): string | undefined {
   if (!isRecord(value)) return undefined
@@ -21,7 +23,7 @@ export function failureIn(value: unknown): string | undefined {
   return typeof message === 'string' ? textOf(message) : undefined
 }
 
-/** Of a body that says why a request failed, whatever it is. */
+/** Returns the reason in the body of a failed request, whatever its format. */
 export function failureText(body: string): string {
   const text = body.trim()
   if (text === '') return 'it gives no reason'
@@ -33,7 +35,10 @@ export function failureText(body: string): string {
   }
 }
 
-/** `depth`: a hostile body may be nested as deep as it likes. */
+/**
+ * Returns the text of a value, down to `depth` levels, since a hostile body may be nested
+ * arbitrarily deep.
+ */
 function textOf(value: unknown, depth = 4): string {
   if (typeof value === 'string') return cut(value.trim()) || 'it gives no reason'
   if (depth > 0 && Array.isArray(value) && value.length > 0) return textOf(value[0], depth - 1)
@@ -55,7 +60,7 @@ function jsonOf(value: unknown): string {
   }
 }
 
-/** What a page of HTML says to its reader. */
+/** Returns the visible text of an HTML page. */
 function wordsOf(html: string): string {
   return html
     .slice(0, 5_000)

@@ -1,4 +1,4 @@
-/** The engine's backend on this browser's GPU: the companion's shaders, unchanged. */
+/** Opens the engine's backend on this browser's GPU, with the same shaders as the companion. */
 
 import type { Backend } from '../src/backend/backend.ts'
 import { createWasmBackend } from '../src/backend/wasm/backend.ts'
@@ -8,7 +8,7 @@ import type { WasmModules } from '../src/index.ts'
 
 const advice = 'choose the processor'
 
-/** `wasm`: builds of one thread. Throws `unsupported`. */
+/** Opens the backend; `wasm` holds single-threaded builds. Rejects with `unsupported`. */
 export async function openGpu(wasm: WasmModules): Promise<Backend> {
   const opened = await deviceOf(navigator.gpu, { withoutAdapter: advice, withoutDevice: advice })
   return createWebGpuBackend({ ...opened, host: await createWasmBackend({ modules: wasm }) })

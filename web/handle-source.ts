@@ -1,17 +1,26 @@
-/** A kept file as a source of weights, read in place of by copies through the browser's process. For a worker alone. */
+/**
+ * Reads a stored file in place, instead of copying it through the browser's process. Works only in
+ * a worker.
+ */
 import { type ByteSource, ForetokenError } from '../src/index.ts'
 
 export interface HeldSource extends ByteSource {
-  /** Until then nobody can change or remove the file. */
+  /** Closes the file; until then it cannot be changed or removed. */
   close(): void
 }
 
-/** Bytes that are read at once, where memory is shared or a reading is small: each costs a call out of the tab in private browsing. */
+/**
+ * Bytes per read if memory is shared or reads are small: in private browsing each read is a call
+ * out of the tab.
+ */
 const stretchBytes = 4 << 20
 
-/** Undefined where another tab writes the file, or the browser lets only one read it and another does. */
+/**
+ * Opens a file for reading; returns undefined if another tab is writing it, or is reading it and
+ * the browser allows only one reader.
+ */
 export async function handleSource(name: string, file: FileSystemFileHandle): Promise<HeldSource | undefined> {
-  // Several tabs may read at once, where the browser knows the mode.
+  // Several tabs may read at once if the browser supports the mode.
   const held = await file.createSyncAccessHandle({ mode: 'read-only' }).catch(() => undefined)
   if (!held) return undefined
   const size = held.getSize()
@@ -31,9 +40,9 @@ export async function handleSource(name: string, file: FileSystemFileHandle): Pr
       for (let done = 0; done < into.length; ) {
         const at = offset + done
         if (at < begin || at >= end) fill(at)
-        const some = stretch.subarray(at - begin, Math.min(end - begin, at - begin + into.length - done))
-        into.set(some, done)
-        done += some.length
+        const part = stretch.subarray(at - begin, Math.min(end - begin, at - begin + into.length - done))
+        into.set(part, done)
+        done += part.length
       }
     },
     close: () => held.close(),

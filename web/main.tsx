@@ -1,4 +1,4 @@
-/** The page: a chat that runs in this tab or asks an endpoint, and what prepacking does to a list of prompts. */
+/** The page: a chat that runs in this tab or at an endpoint, and a demonstration of prepacking. */
 import { render } from 'preact'
 import { registerWorker } from './offline.ts'
 import { App } from './views/app.tsx'

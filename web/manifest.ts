@@ -1,17 +1,23 @@
-/** What a page offers to load, and what a visitor loaded last; both are checked as what comes from outside. */
+/**
+ * The manifest of the model that a page offers, and that of the last one loaded; both come from
+ * outside and are checked.
+ */
 import type { Manifest, OfferedFile } from './protocol.ts'
 
-/** Whether a model comes with the page. */
+/** Whether the page offers a model. */
 export type Offered =
   | { readonly kind: 'offered'; readonly manifest: Manifest }
   | { readonly kind: 'none' }
-  /** `why` is for who looks at the page. */
+  /** `why` is shown to the visitor. */
   | { readonly kind: 'unknown'; readonly why: string }
 
 const path = 'page/model.json'
 const patienceMs = 20_000
 
-/** Only a 404 says that no model comes: whatever else is no manifest is a failure, and may pass. */
+/**
+ * Fetches the page's manifest. Only a 404 means that there is no model; any other response without
+ * a manifest is a failure, which may be temporary.
+ */
 export async function offeredManifest(base: string): Promise<Offered> {
   const patience = new AbortController()
   const timer = setTimeout(() => patience.abort(), patienceMs)
@@ -30,7 +36,7 @@ export async function offeredManifest(base: string): Promise<Offered> {
     )
   } catch (error) {
     const what = patience.signal.aborted
-      ? `did not come within ${patienceMs / 1000} s`
+      ? `did not arrive within ${patienceMs / 1000} s`
       : `can't be reached (${(error as Error).message})`
     return unknown(`${path} ${what}; check the network`)
   } finally {
@@ -50,7 +56,7 @@ function jsonOf(text: string): unknown {
   }
 }
 
-/** Undefined for what is none. */
+/** Returns the manifest in a JSON value; undefined if it is invalid. */
 export function manifestOf(value: unknown): Manifest | undefined {
   const { name, files, predictor } = (value ?? {}) as Record<string, unknown>
   if (typeof name !== 'string' || !Array.isArray(files) || files.length === 0 || !files.every(isFile)) return undefined
@@ -72,7 +78,10 @@ function isFile(value: unknown): value is OfferedFile {
 
 const key = 'foretoken.model'
 
-/** The model that was fetched from an address last. A browser may keep nothing for a page: then there is none. */
+/**
+ * Returns the model that was last fetched from an address; undefined if there is none or the
+ * browser stores nothing for the page.
+ */
 export function remembered(): Manifest | undefined {
   try {
     return manifestOf(JSON.parse(localStorage.getItem(key) ?? 'null'))
@@ -86,6 +95,6 @@ export function remember(manifest: Manifest | undefined): void {
     if (manifest) localStorage.setItem(key, JSON.stringify(manifest))
     else localStorage.removeItem(key)
   } catch {
-    // It is fetched again next time.
+    // Without storage the model is fetched again next time.
   }
 }

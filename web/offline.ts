@@ -1,11 +1,14 @@
-/** The service worker that shows the page without a network, seen from the page. */
+/** The page's side of its service worker, which shows the page without a network. */
 
-/** Where it is refused the page works all the same. */
+/** Registers the service worker. If the browser refuses it, the page works without it. */
 export function registerWorker(base: string): void {
   navigator.serviceWorker?.register(new URL('sw.js', base), { updateViaCache: 'none' }).catch(() => {})
 }
 
-/** Resolves once the next visit finds the page here, and what the model is, if one is offered; never, where that can't be. */
+/**
+ * Resolves once the next visit needs no network for the page and its manifest; never, if that is
+ * impossible.
+ */
 export async function pageIsKept(base: string): Promise<void> {
   const { serviceWorker } = navigator
   if (!serviceWorker) return new Promise(() => {})
@@ -13,6 +16,7 @@ export async function pageIsKept(base: string): Promise<void> {
   if (!serviceWorker.controller)
     await new Promise((resolve) => serviceWorker.addEventListener('controllerchange', resolve, { once: true }))
   const manifest = new URL('page/model.json', base)
-  // Not there if the server failed while the worker was installed: it keeps what goes through it.
+  // The manifest is missing if the server failed during installation; fetching it through the
+  // worker stores it.
   if (!(await caches.match(manifest))) await fetch(manifest, { cache: 'no-cache' }).catch(() => {})
 }

@@ -1,4 +1,6 @@
-/** What the oldest browsers that the page runs in lack of what the engine uses (docs/browser.md names them). To be imported first. */
+/**
+ * Polyfills for the oldest supported browsers (docs/browser.md names them). Must be imported first.
+ */
 
 AbortSignal.any ??= (signals: Iterable<AbortSignal>): AbortSignal => {
   const control = new AbortController()

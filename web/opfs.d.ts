@@ -1,4 +1,7 @@
-/** What TypeScript's DOM types lack of the File System standard: writing in a worker (https://fs.spec.whatwg.org/#api-filesystemsyncaccesshandle). */
+/**
+ * Types of the File System standard that TypeScript's DOM types lack: writing in a worker
+ * (https://fs.spec.whatwg.org/#api-filesystemsyncaccesshandle).
+ */
 interface FileSystemSyncAccessHandle {
   read(into: Uint8Array, options?: { at?: number }): number
   write(bytes: Uint8Array, options?: { at?: number }): number

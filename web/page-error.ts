@@ -1,4 +1,4 @@
-/** Something that went wrong, in words for who looks at the page. */
+/** A failure with a message for the visitor. */
 export class PageError extends Error {
   readonly code: string
 

@@ -1,6 +1,7 @@
 /**
- * A download that outlives its tab: `NAME.bin` holds the bytes so far, `NAME.part` what the server said of the file that they came from. One tab at a time
- * writes it; the next goes on behind what is there if that is still the same file.
+ * Downloads that survive their tab: `NAME.bin` holds the bytes so far, `NAME.part` the identity of
+ * the file that they came from. One tab at a time writes; the next one continues if the file is
+ * unchanged.
  */
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
@@ -10,25 +11,25 @@ import { type Begun, download, type Identity, nothing } from './download.ts'
 export interface Wanted {
   readonly name: string
   readonly url: URL
-  /** What it must be, where that is known. */
+  /** The expected size and hash, if known. */
   readonly promised?: { readonly bytes: number; readonly sha256: string }
 }
 
 export interface Found {
   readonly bytes: number
-  /** Hex. */
+  /** SHA-256 in hex. */
   readonly sha256: string
 }
 
-/** `wait`: for another tab. `total` is 0 where the server does not tell it. */
+/** Called with progress; the stage `wait` waits for another tab. `total` is 0 if unknown. */
 export type OnProgress = (stage: 'wait' | 'check' | 'fetch', done: number, total: number) => void
 
 /** Maximum size of a file, in bytes: more than the memory of a tab's engine. */
 export const mostBytes = 2 ** 32
 
 /**
- * Fetches what `wanted` says into `NAME.bin`. Rejects with `network`, where what has come is kept for the next time, with `checksum`, and with a DOMException
- * where storage fails.
+ * Fetches `wanted` into `NAME.bin`. Rejects with `network`, keeping the bytes for the next time,
+ * with `checksum`, and with a DOMException if storage fails.
  */
 export async function fetchPart(
   folder: FileSystemDirectoryHandle,
@@ -41,10 +42,11 @@ export async function fetchPart(
     const begun = await begunPart(folder, name, out, wanted)
     const { found, resumed } = await fill(folder, name, out, wanted, begun, onProgress)
     if (isPromised(wanted, found)) return found
-    // Parts of two files, which the server did not tell apart.
+    // The parts belong to two versions that the server did not distinguish; fetches again from the
+    // front.
     const again = resumed ? (await fill(folder, name, out, wanted, nothing, onProgress)).found : found
     if (isPromised(wanted, again)) return again
-    // What is wrong must not be gone on from; what is short may be.
+    // Discards wrong bytes; a file that is merely too short may be continued.
     if (again.bytes >= wanted.promised!.bytes) out.truncate(0)
     throw notPromised(wanted, again)
   } finally {
@@ -52,7 +54,10 @@ export async function fetchPart(
   }
 }
 
-/** Runs `work` alone among all tabs; `onWait` is called first where another is at it. A tab that dies lets go at once. */
+/**
+ * Runs `work` exclusively among all tabs. If another tab holds the lock, `onWait` is called first.
+ * A tab that dies releases it at once.
+ */
 export async function exclusively<T>(name: string, onWait: () => void, work: () => Promise<T>): Promise<T> {
   const { locks } = navigator
   if (!locks) return work()
@@ -63,7 +68,7 @@ export async function exclusively<T>(name: string, onWait: () => void, work: () 
   return locks.request(key, work)
 }
 
-/** Removes downloads that nobody has gone on with for a week, but for that which is `wanted` now. */
+/** Removes unfinished downloads that have not changed for a week, except that of `wanted`. */
 export async function sweep(folder: FileSystemDirectoryHandle, wanted: string, now = Date.now()): Promise<void> {
   const names = new Set<string>()
   for await (const name of folder.keys()) names.add(name)
@@ -71,17 +76,17 @@ export async function sweep(folder: FileSystemDirectoryHandle, wanted: string, n
     const whose = name.replace(/\.(bin|part)$/, '')
     if (whose === name || whose === wanted || names.has(`${whose}.ok`)) continue
     const { lastModified } = await (await folder.getFileHandle(name)).getFile()
-    // A file that is being written can't be removed, and stays.
+    // A file that is being written cannot be removed, and stays.
     if (now - lastModified > 7 * 86_400_000) await folder.removeEntry(name).catch(() => {})
   }
 }
 
 export function notPromised({ name, promised }: Wanted, { bytes, sha256 }: Found): ForetokenError {
   const { bytes: most, sha256: right } = promised!
-  const what = bytes === most ? `its SHA-256 is ${sha256.slice(0, 12)}…` : `${bytes} bytes came`
+  const what = bytes === most ? `its SHA-256 is ${sha256.slice(0, 12)}…` : `${bytes} bytes arrived`
   return new ForetokenError(
     'checksum',
-    `${name} is not what was offered (${what}, and not ${most} bytes of ${right.slice(0, 12)}…); load again to fetch it anew`,
+    `${name} does not match its manifest (${what}, expected ${most} bytes with ${right.slice(0, 12)}…); load again to fetch it anew`,
   )
 }
 
@@ -89,13 +94,13 @@ export function isPromised({ promised }: Wanted, { bytes, sha256 }: Found): bool
   return !promised || (bytes === promised.bytes && sha256 === promised.sha256)
 }
 
-/** Throws before a file outgrows what was promised, or any tab. */
+/** Throws if a file exceeds its expected size, or the maximum for a tab. */
 export function checkLength(wanted: Wanted, bytes: number): void {
   if (wanted.promised && bytes > wanted.promised.bytes) throw notPromised(wanted, { bytes, sha256: '' })
   if (bytes > mostBytes)
     throw new ForetokenError(
       'network',
-      `${wanted.url} has more than ${mostBytes} bytes, which no tab can hold; give the address of a smaller model`,
+      `${wanted.url} has more than ${mostBytes} bytes, more than a tab can hold; enter the address of a smaller model`,
     )
 }
 
@@ -117,7 +122,7 @@ async function fill(
     return { found: { bytes: at, sha256: bytesToHex(hash.digest()) }, resumed: true }
   const { from, identity, pieces } = await download(wanted.url, begun)
   if (from === 0) {
-    // Bytes first: a note must not vouch for those of another file.
+    // Truncates before writing the note, which must never describe another file's bytes.
     out.truncate(0)
     hash = sha256.create()
     at = 0
@@ -139,7 +144,7 @@ async function fill(
   return { found: { bytes: at, sha256: bytesToHex(hash.digest()) }, resumed: from > 0 }
 }
 
-/** What an earlier tab left, where it can be gone on from. */
+/** Returns the part that an earlier tab left, if it can be continued. */
 async function begunPart(
   folder: FileSystemDirectoryHandle,
   name: string,
@@ -173,7 +178,7 @@ async function readNote(folder: FileSystemDirectoryHandle, name: string): Promis
       },
     }
   } catch {
-    // None, or one that a dying tab left half-written: nothing is known.
+    // The note is missing, or a dying tab left it incomplete.
     return undefined
   }
 }
@@ -193,7 +198,10 @@ async function writeNote(folder: FileSystemDirectoryHandle, name: string, note: 
 const tries = 100
 const betweenMs = 100
 
-/** A worker that dies holds its file a moment longer than its lock, and a tab without locks for as long as it fetches. */
+/**
+ * Opens a file for writing, with retries: a dying worker holds its file slightly longer than its
+ * lock, and a tab without locks holds it as long as it fetches.
+ */
 async function openToWrite(file: FileSystemFileHandle, onProgress: OnProgress): Promise<FileSystemSyncAccessHandle> {
   for (let left = tries; ; left--) {
     try {
@@ -208,18 +216,18 @@ async function openToWrite(file: FileSystemFileHandle, onProgress: OnProgress): 
 
 const stretchBytes = 1 << 20
 
-/** The first `bytes` of a file, in pieces that hold until the next. */
+/** Reads the first `bytes` bytes of a file in pieces; each is valid only during the call. */
 export function readAll(
   file: FileSystemSyncAccessHandle,
   bytes: number,
-  take: (piece: Uint8Array, done: number) => void,
+  onPiece: (piece: Uint8Array, done: number) => void,
 ): void {
   const buffer = new Uint8Array(Math.min(stretchBytes, bytes))
   for (let from = 0; from < bytes; ) {
     const read = file.read(buffer.subarray(0, Math.min(buffer.length, bytes - from)), { at: from })
     if (read === 0) throw new DOMException(`ends at byte ${from} of ${bytes}`, 'InvalidStateError')
     from += read
-    take(buffer.subarray(0, read), from)
+    onPiece(buffer.subarray(0, read), from)
   }
 }
 

@@ -1,33 +1,33 @@
-/** All that the page and the worker that runs the engine say to each other. Version 1. */
+/** The messages between the page and the engine's worker. Version 1. */
 import type { ForetokenError, Message } from '../src/index.ts'
 
 export type Mode = 'exact' | 'predicted' | 'refined'
 
-/** A file of a model, as a server or a folder of static files offers it. */
+/** A file of a model, as described in a manifest. */
 export interface OfferedFile {
   readonly name: string
-  /** Relative to the manifest. */
+  /** The address, relative to the manifest. */
   readonly url: string
   readonly bytes: number
-  /** Hex. */
+  /** SHA-256 in hex. */
   readonly sha256: string
 }
 
-/** `page/model.json`. */
+/** The contents of `page/model.json`. */
 export interface Manifest {
   readonly name: string
   readonly files: readonly OfferedFile[]
   readonly predictor?: OfferedFile
 }
 
-/** Where the weights come from. */
+/** The source of the weights. */
 export type ModelSource =
   | { readonly kind: 'offered'; readonly manifest: Manifest; readonly base: string }
   | { readonly kind: 'picked'; readonly files: readonly File[] }
-  /** A GGUF file of which nothing else is known. */
+  /** A GGUF file of unknown size and hash. */
   | { readonly kind: 'address'; readonly url: string }
 
-/** The processor by the Wasm core, or a GPU by WebGPU, where `threads` says nothing. */
+/** The CPU with the Wasm core, or a GPU with WebGPU, which ignores `threads`. */
 export type Device = 'cpu' | 'gpu'
 
 export type ToEngine =
@@ -37,32 +37,35 @@ export type ToEngine =
       readonly id: number
       readonly messages: readonly Message[]
       readonly mode: Mode
-      /** So many tokens, without the page's penalty for repetition: what other engines say greedily. */
+      /**
+       * Number of tokens to generate greedily without the page's repetition penalty, as other
+       * engines do.
+       */
       readonly plain?: number
     }
-  /** How soon an exact first token comes, with so many tokens of the prompt in the cache. */
+  /** Measures exact TTFT with `cachedTokens` tokens of the prompt in the cache. */
   | { readonly type: 'time'; readonly id: number; readonly messages: readonly Message[]; readonly cachedTokens: number }
   | { readonly type: 'pack'; readonly id: number; readonly prompts: readonly string[] }
   | { readonly type: 'cancel'; readonly id: number }
-  /** Removes what is kept of all models. */
+  /** Removes the stored files of all models. */
   | { readonly type: 'forget' }
 
-/** What was found of an answer. Milliseconds. */
+/** Figures of an answer; times in milliseconds. */
 export interface AnswerFigures {
   readonly ttft: number
   readonly promptTokens: number
   readonly cachedTokens: number
   readonly tokens: number
   readonly tokensPerSecond: number
-  /** Ended by the page's limit or the model's context, and not by the model. */
+  /** Whether the answer ended at the page's limit or the context, not by the model. */
   readonly cut: boolean
   readonly prefill: Mode
-  /** The first token that was made from an exact cache, from 0. */
+  /** Index of the first token generated from an exact cache, from 0. */
   readonly exactFrom?: number
   readonly memory: number
 }
 
-/** Prompts, read in three ways. Milliseconds until all have their first token. */
+/** Times until all prompts have their first token, in three ways, in milliseconds. */
 export interface PackFigures {
   readonly lengths: readonly number[]
   readonly alone: number
@@ -73,10 +76,10 @@ export interface PackFigures {
 export type FromEngine =
   | {
       readonly type: 'progress'
-      /** `wait`: for another tab that fetches the same file. */
+      /** The stage `wait` waits for another tab that fetches the same file. */
       readonly stage: 'wait' | 'fetch' | 'check' | 'load'
       readonly done: number
-      /** 0 where nobody tells it. */
+      /** The total in bytes; 0 if unknown. */
       readonly total: number
     }
   | {
@@ -87,9 +90,9 @@ export type FromEngine =
       readonly context: number
       readonly loadMs: number
       readonly predictor: boolean
-      /** Whether the next visit finds the model here; why not, where it does not. */
+      /** True if the model is stored for the next visit; otherwise the reason why not. */
       readonly kept: true | string
-      /** What came from an address, to be found by on the next visit. */
+      /** The manifest of a model fetched from an address, to find it on the next visit. */
       readonly found?: Manifest
     }
   | { readonly type: 'token'; readonly id: number; readonly text: string; readonly exact: boolean }

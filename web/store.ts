@@ -1,6 +1,7 @@
 /**
- * Files of models, kept in the origin's private file system (OPFS) by their SHA-256. A file is fetched into `HASH.bin`, hashed as it comes, and counts as whole
- * once `HASH.ok` lies beside it: a tab that is closed in the middle leaves a part, from which the next goes on (partial.ts).
+ * Stores model files in the origin's private file system (OPFS) by SHA-256. A file is fetched into
+ * `HASH.bin`, hashed as it arrives, and complete once `HASH.ok` exists: a tab that is closed early
+ * leaves a part from which the next one continues (partial.ts).
  */
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
@@ -22,22 +23,25 @@ import type { OfferedFile } from './protocol.ts'
 
 export interface Fetched {
   readonly source: ByteSource
-  /** Whether the next visit finds it; why not, where it does not. */
+  /** True if the file is stored for the next visit; otherwise the reason why not. */
   readonly kept: true | string
-  /** To be called when it has been read: until then nobody can remove it. */
+  /** Must be called when the file has been read; until then it cannot be removed. */
   readonly close?: () => void
 }
 
 export interface FetchOptions {
-  /** Of the manifest: addresses are relative to it. */
+  /** Address of the manifest, to which file addresses are relative. */
   readonly base: string
   readonly onProgress: (stage: Parameters<OnProgress>[0], done: number) => void
 }
 
-/** What was opened, and can't be for this tab. */
+/** The opened folder, or the reason why this tab has none. */
 type Opened = { readonly folder: FileSystemDirectoryHandle } | { readonly why: string }
 
-/** A file of a model, from here or from its address. Rejects with `network`, `checksum`. */
+/**
+ * Returns a file of a model, from storage or from its address. Rejects with `network` or
+ * `checksum`.
+ */
 export async function fetchFile(file: OfferedFile, options: FetchOptions): Promise<Fetched> {
   const opened = await openFolder()
   if ('why' in opened) return inMemory(file, options, opened.why)
@@ -74,13 +78,13 @@ export function isWhole(folder: FileSystemDirectoryHandle, sha256: string): Prom
   )
 }
 
-/** From then on `HASH.bin` counts. */
+/** Marks `HASH.bin` as complete. */
 export async function markWhole(folder: FileSystemDirectoryHandle, sha256: string): Promise<void> {
   await folder.getFileHandle(`${sha256}.ok`, { create: true })
   await folder.removeEntry(`${sha256}.part`).catch(() => {})
 }
 
-/** A file that lies here whole. */
+/** Opens a complete stored file. */
 export async function keptFile(
   folder: FileSystemDirectoryHandle,
   { name, sha256 }: Pick<OfferedFile, 'name' | 'sha256'>,
@@ -91,13 +95,13 @@ export async function keptFile(
   return { source: blobSource(name, await handle.getFile()), kept: true }
 }
 
-/** Removes all that is kept. */
+/** Removes all stored files. */
 export async function forgetAll(): Promise<void> {
   const root = await navigator.storage.getDirectory()
   await root.removeEntry('foretoken', { recursive: true }).catch(() => {})
 }
 
-/** Whether a visit finds all of these files here. */
+/** Returns true if all of these files are stored completely. */
 export async function isKept(files: readonly OfferedFile[]): Promise<boolean> {
   const opened = await openFolder()
   if ('why' in opened) return false
@@ -110,13 +114,13 @@ export async function openFolder(): Promise<Opened> {
     const root = await navigator.storage.getDirectory()
     return { folder: await root.getDirectoryHandle('foretoken', { create: true }) }
   } catch (error) {
-    return { why: `this browser keeps no files for the page (${(error as Error).message})` }
+    return { why: `this browser stores no files for the page (${(error as Error).message})` }
   }
 }
 
 export function whyNot({ name, message }: DOMException): string {
   if (name === 'QuotaExceededError')
-    return 'the browser gives this page too little storage: free some, or leave private browsing'
+    return 'the browser grants this page too little storage; free some, or leave private browsing'
   return name === 'NoModificationAllowedError' ? 'another tab is fetching it' : `storage failed: ${message}`
 }
 

@@ -1,6 +1,7 @@
 /**
- * The page without a network. One visit is enough: installing fetches all that a visit needs, what the model is included, since the page asked for its own
- * before this worker ruled. Weights are kept elsewhere (store.ts).
+ * Service worker that shows the page without a network. One visit is enough: installing fetches
+ * everything a visit needs, including the manifest, since the page fetched its own files before
+ * this worker took control. Weights are stored elsewhere (store.ts).
  */
 declare const __VERSION__: string
 declare const __ASSETS__: readonly string[]
@@ -42,13 +43,13 @@ worker.addEventListener('fetch', (event) => {
 
 async function install(): Promise<void> {
   const cache = await caches.open(cacheName)
-  // Names with a hash may come from the browser's cache, others may have changed.
+  // Hashed names may come from the browser's cache; others may have changed.
   await cache.addAll(
     __ASSETS__.map((path) => new Request(addressOf(path), { cache: isHashed(path) ? 'default' : 'no-cache' })),
   )
   const manifest = addressOf(manifestPath)
   const response = await fetch(manifest, { cache: 'no-cache' }).catch(() => undefined)
-  // Where it can't be told now what the model is, what an older version of the page knew holds.
+  // If the manifest cannot be fetched now, the one of an older version of the page is used.
   if (response?.status === 404) return
   const known = response && isManifest(response) ? response : await keptByOlder(manifest)
   if (known) await cache.put(manifest, known)
@@ -69,14 +70,17 @@ async function removeOld(): Promise<void> {
   )
 }
 
-/** As it is now; where the server can't be reached or fails, as it is here. */
+/** Returns the current page, or the stored one if the server fails or cannot be reached. */
 async function latestPage(request: Request): Promise<Response> {
   const response = await fetch(request).catch(() => undefined)
   if (response && response.status < 500) return response
   return (await kept('./')) ?? response ?? Response.error()
 }
 
-/** Likewise, and kept for the next time. A 404 alone says that there is none. */
+/**
+ * Returns the current manifest and stores it, or the stored one if the server fails. Only a 404
+ * means that there is none.
+ */
 async function latestManifest(request: Request): Promise<Response> {
   const response = await fetch(request).catch(() => undefined)
   const cache = await caches.open(cacheName)
@@ -86,7 +90,7 @@ async function latestManifest(request: Request): Promise<Response> {
   return response
 }
 
-/** Some servers answer a page where they have no file. */
+/** Some servers answer with a page if a file is missing. */
 function isManifest({ ok, headers }: Response): boolean {
   return ok && !(headers.get('content-type') ?? '').startsWith('text/html')
 }
@@ -95,7 +99,9 @@ async function kept(path: string): Promise<Response | undefined> {
   return (await caches.open(cacheName)).match(addressOf(path))
 }
 
-/** Below the page's own folder, without a query; undefined for what is elsewhere. */
+/**
+ * Returns a path relative to the page's folder, without its query; undefined if it is elsewhere.
+ */
 function pathOf(url: string): string | undefined {
   const { scope } = worker.registration
   const { origin, pathname } = new URL(url)

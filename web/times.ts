@@ -1,12 +1,12 @@
-/** What was timed of an answer. Milliseconds. */
+/** The times of an answer, in milliseconds. */
 import type { EndpointAnswer } from './endpoint.ts'
 import type { AnswerFigures } from './protocol.ts'
 
 export interface Times {
-  /** On the page's clock. */
+  /** Start time on the page's clock. */
   readonly begun: number
   readonly ttft?: number
-  /** Of exact prefill of the same prompt, measured. */
+  /** Measured TTFT of exact prefill of the same prompt. */
   readonly exact?: number
   readonly figures?: AnswerFigures
   readonly endpoint?: EndpointAnswer

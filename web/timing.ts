@@ -1,16 +1,17 @@
-/** What exact prefill takes in this tab, and getting compiled before anybody waits. */
+/** Measures exact TTFT in this tab, and warms the kernels up before anybody waits. */
 import { type Engine, type Message, pageTokens } from '../src/index.ts'
 
 const oneToken = { maxTokens: 1, ignoreEos: true } as const
 
 type Timed = Pick<Engine, 'promptIds' | 'submit'>
 
-/** Numbers tenants: a page without TLS has no `crypto.randomUUID`. */
+/** Numbers the tenants, because a page without TLS has no `crypto.randomUUID`. */
 let timings = 0
 
 /**
- * Milliseconds to an exact first token, where as much of the prompt lies in the prefix cache as the answer that it is held against found there
- * (`cachedTokens`): else the later questions of a chat would be compared with work that nobody would do.
+ * Measures exact TTFT in milliseconds, with as much of the prompt in the prefix cache as the
+ * compared answer found there (`cachedTokens`). Otherwise later questions of a chat would be
+ * compared with work that nobody would do.
  */
 export async function exactTtft(
   engine: Timed,
@@ -18,7 +19,7 @@ export async function exactTtft(
   cachedTokens: number,
   signal: AbortSignal,
 ): Promise<number> {
-  // A tenant of its own has an empty cache, into which the beginning is read first.
+  // A new tenant has an empty cache; the beginning is read into it first.
   const tenant = `timing ${timings++}`
   const beginning = engine.promptIds(messages).slice(0, cachedTokens - (cachedTokens % pageTokens))
   if (beginning.length > 0) await engine.submit({ ...oneToken, prompt: beginning, tenant, signal }).result()
@@ -31,8 +32,8 @@ export async function exactTtft(
 const warmTokens = 96
 
 /**
- * Reads a short prompt in each mode, so that the browser has compiled the kernels for speed when the first question comes: V8 first
- * compiles them in haste. Whoever has a question stops it by `signal`, after a pass at most.
+ * Reads a short prompt in each mode, so that the browser has optimized the kernels before the first
+ * question: V8 first compiles them without optimization. `signal` stops it, after one pass at most.
  */
 export async function warmUp(engine: Timed & Pick<Engine, 'prediction'>, signal: AbortSignal): Promise<void> {
   const text = 'A short text that says nothing, and is read once. '.repeat(warmTokens)

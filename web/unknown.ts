@@ -1,4 +1,7 @@
-/** A file of which its address alone is known: its SHA-256 is what comes, and is what it is kept and found by from then on. */
+/**
+ * Fetches a file of which only the address is known; afterwards it is stored and found by its
+ * SHA-256.
+ */
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
 import { ForetokenError } from '../src/index.ts'
@@ -9,7 +12,7 @@ import { type Fetched, isWhole, keptFile, markWhole, openFolder, whyNot } from '
 
 export interface FetchedUnknown extends Fetched, Found {}
 
-/** Rejects with `network`. */
+/** Fetches the file. Rejects with `network`. */
 export async function fetchUnknown(url: URL, onProgress: OnProgress): Promise<FetchedUnknown> {
   const opened = await openFolder()
   if ('why' in opened) return inMemory(url, onProgress, opened.why)
@@ -28,12 +31,12 @@ export async function fetchUnknown(url: URL, onProgress: OnProgress): Promise<Fe
   }
 }
 
-/** The last part of an address. */
+/** Returns the last segment of an address. */
 export function nameOf(url: URL): string {
   return url.pathname.split('/').pop() || 'model.gguf'
 }
 
-/** The name that a download has until its hash is known. */
+/** Returns the name of a download until its hash is known. */
 export function partOf(url: URL): string {
   return `at-${bytesToHex(sha256(new TextEncoder().encode(url.href))).slice(0, 32)}`
 }
@@ -48,7 +51,7 @@ async function fetchKept(
   const found = await fetchPart(folder, part, { name: nameOf(url), url }, onProgress)
   const onWait = () => onProgress('wait', 0, 0)
   await exclusively(found.sha256, onWait, async () => {
-    // The same bytes may be here from another address, and in use.
+    // The same bytes may be stored from another address, and in use.
     if (await isWhole(folder, found.sha256)) await folder.removeEntry(`${part}.bin`)
     else await rename(folder, `${part}.bin`, `${found.sha256}.bin`)
     await markWhole(folder, found.sha256)
@@ -63,7 +66,7 @@ interface MovableHandle extends FileSystemFileHandle {
 
 async function rename(folder: FileSystemDirectoryHandle, from: string, to: string): Promise<void> {
   const handle: MovableHandle = await folder.getFileHandle(from)
-  // No standard has it yet, and not every browser moves onto a file that is there.
+  // `move` is not standardized, and not every browser can replace an existing file.
   const moved = await handle.move?.(to).then(
     () => true,
     () => false,

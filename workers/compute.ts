@@ -1,4 +1,7 @@
-/** A compute worker, in Node and in a browser: instantiates the shared core and enters its loop until it is ended. */
+/**
+ * A compute worker, in Node and in a browser. It instantiates the shared core and runs its loop
+ * until it is terminated.
+ */
 import type { StartMessage, WorkerMessage } from './messages.ts'
 import { openPort } from './port.ts'
 

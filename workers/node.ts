@@ -1,14 +1,17 @@
-/** Workers as Node worker threads: for compute, and for text. */
+/** Spawns compute workers and text workers as Node worker threads. */
 import { Worker } from 'node:worker_threads'
 import type { ComputeWorker, Spawn, WorkerTask } from '../src/backend/wasm/threads.ts'
 import type { SpawnText } from '../src/tokens/text-messages.ts'
 import type { StartMessage, WorkerMessage } from './messages.ts'
 
-/** Spawns workers that run `script`, the built or source form of `compute.ts`. */
+/**
+ * Returns a function that spawns compute workers. `script` is the built or source form of
+ * `compute.ts`.
+ */
 export function nodeSpawn(script: URL): Spawn {
   return (task: WorkerTask): ComputeWorker => {
     const worker = new Worker(script)
-    // An engine that nobody closed must not keep the process alive.
+    // An engine that was not closed must not keep the process alive.
     worker.unref()
     let lost: string | undefined
     const ready = new Promise<void>((resolve, reject) => {
@@ -35,12 +38,14 @@ export function nodeSpawn(script: URL): Spawn {
 }
 
 /**
- * What templates and tokenizing may take of memory, in MiB. Their budgets keep them far below it: a worker that needs more in one
- * allocation takes the whole process with it.
+ * Heap limit of a text worker, in MiB. The budgets of templates and tokenizing keep far below it,
+ * since a worker that exceeds it in one allocation ends the whole process.
  */
 const textHeapMb = 512
 
-/** Spawns a text worker that runs `script`, the built or source form of `text.ts`. */
+/**
+ * Returns a function that spawns text workers. `script` is the built or source form of `text.ts`.
+ */
 export function nodeText(script: URL): SpawnText {
   return ({ message, ended }) => {
     const worker = new Worker(script, { resourceLimits: { maxOldGenerationSizeMb: textHeapMb } })

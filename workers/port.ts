@@ -1,23 +1,22 @@
-/** A worker's own end of its messages, in Node and in a browser. */
+/** The worker's end of a message channel to the thread that spawned it. */
 export interface Port<From, To> {
+  /** Registers the listener for all messages. */
   receive(listener: (message: From) => void): void
   send(message: To): void
 }
 
+/** Opens the port of this worker, in Node and in a browser. Rejects outside of workers. */
 export async function openPort<From, To>(): Promise<Port<From, To>> {
-  const web = globalThis as unknown as {
-    WorkerGlobalScope?: unknown
-    addEventListener(type: 'message', listener: (event: MessageEvent) => void): void
-    postMessage(message: unknown): void
-  }
-  if (web.WorkerGlobalScope)
+  if ('WorkerGlobalScope' in globalThis)
     return {
-      receive: (listener) => web.addEventListener('message', (event) => listener(event.data)),
-      send: (message) => web.postMessage(message),
+      receive: (listener) =>
+        globalThis.addEventListener('message', (event: MessageEvent<From>) => listener(event.data)),
+      send: (message) => globalThis.postMessage(message),
     }
   const { parentPort } = await import('node:worker_threads')
+  if (!parentPort) throw new Error('this script must run in a worker')
   return {
-    receive: (listener) => parentPort!.on('message', listener),
-    send: (message) => parentPort!.postMessage(message),
+    receive: (listener) => parentPort.on('message', listener),
+    send: (message) => parentPort.postMessage(message),
   }
 }

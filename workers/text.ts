@@ -1,4 +1,7 @@
-/** A text worker, in Node and in a browser: templates and tokenizing, away from who serves requests. */
+/**
+ * A text worker, in Node and in a browser. It renders templates and tokenizes, off the thread that
+ * serves requests.
+ */
 import type { FromTextWorker, ToTextWorker } from '../src/tokens/text-messages.ts'
 import { serveText } from '../src/tokens/text-worker.ts'
 import { openPort } from './port.ts'

@@ -1,9 +1,12 @@
-/** Workers as web workers. For compute the page must be cross-origin isolated (COOP and COEP), or memory can't be shared. */
+/**
+ * Spawns compute workers and text workers as web workers. Compute needs a cross-origin isolated
+ * page (COOP and COEP), which may share memory.
+ */
 import type { ComputeWorker, Spawn, WorkerTask } from '../src/backend/wasm/threads.ts'
 import type { FromTextWorker, SpawnText } from '../src/tokens/text-messages.ts'
 import type { StartMessage, WorkerMessage } from './messages.ts'
 
-/** Spawns workers that run `script`, the built form of `compute.ts`. */
+/** Returns a function that spawns compute workers. `script` is the built form of `compute.ts`. */
 export function webSpawn(script: URL): Spawn {
   return (task: WorkerTask): ComputeWorker => {
     const worker = new Worker(script, { type: 'module' })
@@ -28,7 +31,7 @@ export function webSpawn(script: URL): Spawn {
   }
 }
 
-/** Spawns a text worker that runs `script`, the built form of `text.ts`. */
+/** Returns a function that spawns text workers. `script` is the built form of `text.ts`. */
 export function webText(script: URL): SpawnText {
   return ({ message, ended }) => {
     const worker = new Worker(script, { type: 'module' })

@@ -11,10 +11,12 @@
  * `runs` times after a warm-up, and eight prompts at once against one by one. Writes a record and
  * two charts.
  */
+
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { asForetokenError, defaultModel } from '../../node/index.ts'
+import { defined } from '../../src/base/at.ts'
 import { createRandom } from '../../src/decode/random.ts'
 import { machine } from '../machine.ts'
 import { lineChart } from '../plot.ts'
@@ -72,7 +74,7 @@ const expected = new Map<number, number>()
 
 for (const name of wanted)
   try {
-    const contender = await contenders[name]!({
+    const contender = await defined(contenders[name])({
       model: values.model,
       context: Math.max(...lengths) + 64,
       companion: values.companion ? { url: values.companion, key: values.key ?? '' } : undefined,
@@ -196,7 +198,11 @@ function soonerChart(): string {
       ...engines.map((engine) => ({
         name: `${engine}, predicted`,
         points: lengths.map(
-          (length) => [length, of(engine, 'exact', length)! / of(engine, 'predicted', length)!] as const,
+          (length) =>
+            [
+              length,
+              (of(engine, 'exact', length) ?? Number.NaN) / (of(engine, 'predicted', length) ?? Number.NaN),
+            ] as const,
         ),
       })),
       ...paper
@@ -219,8 +225,9 @@ function table(): void {
       return row ? `${row.ttft_ms.p50}${row.agrees ? '' : ' *'}` : '-'
     }),
   ])
-  const widths = head.map((_, column) => Math.max(...[head, ...lines].map((line) => line[column]!.length)))
-  for (const line of [head, ...lines]) console.log(line.map((cell, column) => cell.padEnd(widths[column]!)).join('  '))
+  const widths = head.map((_, column) => Math.max(...[head, ...lines].map((line) => defined(line[column]).length)))
+  for (const line of [head, ...lines])
+    console.log(line.map((cell, column) => cell.padEnd(defined(widths[column]))).join('  '))
   console.log('TTFT in ms, median; *: another first token than the Rust core’s')
   for (const { engine, prompts, tokens, speedup } of packed)
     console.log(

@@ -2,8 +2,9 @@
 
     python prepare.py MODEL.gguf OUT_DIR
 
-Needs: torch, transformers, accelerate, gguf, onnx, onnx_ir, onnxruntime, onnxruntime-genai. All come from the same Q4_1 weights,
-so every engine answers for the same model; Q4_0 re-encodes them, and loses a little.
+Needs torch, transformers, accelerate, gguf, onnx, onnx_ir, onnxruntime and onnxruntime-genai. All forms
+come from the same Q4_1 weights, so every engine answers for the same model; Q4_0 re-encodes them, and
+loses a little.
 """
 
 import shutil
@@ -29,7 +30,7 @@ def main() -> None:
     folder = out / "hf"
     if not (folder / "config.json").exists():
         loaded = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
-        # What came from a GGUF counts as quantised, and is not saved: a plain model with the same weights is.
+        # A model from a GGUF counts as quantised and cannot be saved, so a plain copy with the same weights is.
         config = type(loaded.config).from_dict(
             {key: value for key, value in loaded.config.to_dict().items() if key != "quantization_config"}
         )

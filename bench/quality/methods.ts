@@ -1,5 +1,5 @@
 /** Ways to have a first token early, each from the same prompt, to compare with the exact model. */
-import { at } from '../../src/base/at.ts'
+import { at, defined } from '../../src/base/at.ts'
 import { createRandom } from '../../src/decode/random.ts'
 import type { Judgement } from '../../src/evaluate/judge.ts'
 import type { Engine } from '../../src/index.ts'
@@ -80,17 +80,18 @@ async function predicted(
   const window = share === undefined ? undefined : windowFor(engine, prompt.length, share)
   const how = { prefill, refineRows, ...(window !== undefined && { window }) }
   const judged = await engine.workbench.logitsAfter({ prompt, continuations }, how)
-  return { ...judged, share: engine.prediction!.share(engine.archive.config, prompt.length, 0, window) }
+  return { ...judged, share: defined(engine.prediction).share(engine.archive.config, prompt.length, 0, window) }
 }
 
 function wantedShare(engine: Engine, length: number, { share }: Effort): number {
-  return share ?? engine.prediction!.share(engine.archive.config, length, 0)
+  return share ?? defined(engine.prediction).share(engine.archive.config, length, 0)
 }
 
 /** Returns the largest window within the share, and at least 16. */
 function windowFor(engine: Engine, length: number, share: number): number {
   let window = 16
-  while (window < length && engine.prediction!.share(engine.archive.config, length, 0, window + 1) <= share) window++
+  while (window < length && defined(engine.prediction).share(engine.archive.config, length, 0, window + 1) <= share)
+    window++
   return window
 }
 

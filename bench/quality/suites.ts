@@ -1,5 +1,6 @@
 /** Suites that judge predicted caches: prompts of a given length, and what follows them. */
 
+import { defined } from '../../src/base/at.ts'
 import { createRandom } from '../../src/decode/random.ts'
 import { type Engine, ForetokenError } from '../../src/index.ts'
 import { textsOf } from '../datasets.ts'
@@ -52,7 +53,7 @@ async function chat(engine: Engine, { length, cases, seed, folder }: SuiteOption
   const next = createRandom(seed)
   const all: Case[] = []
   while (all.length < cases) {
-    const text = texts[Math.floor(next() * texts.length)]!
+    const text = defined(texts[Math.floor(next() * texts.length)])
     const asked = engine.tokenize(`\n\n${text}`)
     if (asked.length > length / 2) continue
     const prompt = framed(engine, filler.splice(0, length), asked, length)
@@ -77,7 +78,7 @@ async function recall(engine: Engine, { length, cases, seed, folder }: SuiteOpti
     const question = engine.tokenize(`\n\nQuestion: What is the code of ${people[asked]}?`)
     const answer = engine.tokenize(`The code of ${people[asked]} is `)
     const prompt = [...framed(engine, [...before, ...filler.splice(0, length)], question, length - answer.length)]
-    const digits = engine.tokenize(codes[asked]!)
+    const digits = engine.tokenize(defined(codes[asked]))
     return {
       prompt: [...prompt, ...answer],
       continuations: [[...digits, ...engine.tokenize('.')]],
@@ -100,8 +101,8 @@ async function questions(engine: Engine, { length, cases, seed, folder }: SuiteO
   const sets = await Promise.all(['arc_easy', 'piqa'].map((name) => questionsOf(`${folder}/eval/${name}.jsonl.gz`)))
   const next = createRandom(seed)
   return Array.from({ length: cases }, (_, index) => {
-    const set = sets[index % sets.length]!
-    const pick = () => set[Math.floor(next() * set.length)]!
+    const set = defined(sets[index % sets.length])
+    const pick = () => defined(set[Math.floor(next() * set.length)])
     const { query, choices, gold } = pick()
     const asked = engine.tokenize(`${query.trim()}\nAnswer:`)
     const prompt = filledUp(asked, length, () => {
@@ -109,7 +110,7 @@ async function questions(engine: Engine, { length, cases, seed, folder }: SuiteO
       return one.query === query ? [] : engine.tokenize(`${one.query.trim()}\nAnswer: ${one.choices[one.gold]}\n\n`)
     })
     const answers = choices.map((choice) => engine.tokenize(` ${choice}`))
-    const right = answers[gold]!
+    const right = defined(answers[gold])
     return { prompt, continuations: [right, ...answers.filter((one) => one !== right)], gold: right.length }
   })
 }
@@ -128,7 +129,7 @@ async function questionsOf(path: string): Promise<Question[]> {
 async function lambada(engine: Engine, { length, cases, seed, folder }: SuiteOptions): Promise<Case[]> {
   const texts = await textsOf(`${folder}/eval/lambada_openai.jsonl.gz`)
   const next = createRandom(seed)
-  const pick = () => texts[Math.floor(next() * texts.length)]!
+  const pick = () => defined(texts[Math.floor(next() * texts.length)])
   return Array.from({ length: cases }, () => {
     const text = pick()
     const cut = text.lastIndexOf(' ')

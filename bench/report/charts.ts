@@ -226,7 +226,10 @@ const history: Draw = (records) => {
   )
 }
 
-/** Returns the milliseconds of a row of `bench prefill` or `bench ttft`; undefined for other benchmarks. */
+/**
+ * Returns the milliseconds of a row of `bench prefill` or `bench ttft`; undefined for other
+ * benchmarks.
+ */
 function timeOf(bench: string, row: unknown): number | undefined {
   if (bench === 'prefill' && fits(row, { ms: 'number' })) return row.ms
   if (bench === 'ttft' && fits(row, { ttft_ms: { p50: 'number' } })) return row.ttft_ms.p50

@@ -15,10 +15,11 @@ import { type Link, startProxy } from './proxy.ts'
 import { slow } from './slowed.ts'
 
 const [model, msPerToken, key] = process.argv.slice(2)
+if (!model || !msPerToken || !key) throw new Error('usage: companion-main.ts MODEL MS_PER_TOKEN KEY')
 // Without a prefix cache, so every prompt is read.
-const engine = await loadEngine(model!, { threads: 1, prefixBytes: 0 })
+const engine = await loadEngine(model, { threads: 1, prefixBytes: 0 })
 slow(engine, Number(msPerToken))
-const app = createCompanion({ engine, edges: [{ id: 'edge', key: keyBytes(key!) }] })
+const app = createCompanion({ engine, edges: [{ id: 'edge', key: keyBytes(key) }] })
 const serving = await serveNode({ fetch: app.fetch, port: 0 })
 let link: Link = { rtt_ms: 5, mbit_s: 500, loss: 0 }
 const proxy = await startProxy(Number(new URL(serving.url).port), () => link, 1)

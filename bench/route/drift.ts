@@ -29,7 +29,7 @@ const half = 120
  * requests after it, and later.
  */
 export function drift(seed: number) {
-  const lengths = Array.from({ length: 2 * half }, (_, at) => [64, 256, 1024, 128, 512][at % 5]!)
+  const lengths = Array.from({ length: 2 * half }, (_, at) => defined([64, 256, 1024, 128, 512][at % 5]))
   return changes.flatMap(({ name, from, to }) =>
     kinds.map((kind) => {
       const seen = replay((at) => ({ ...before, ...(at < half ? from : to) }), lengths, kind, seed)

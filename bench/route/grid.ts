@@ -161,12 +161,12 @@ function fixedOf({ ways }: Kind): Policy[] {
  */
 function bestOf(seen: readonly Seen[], { ways }: Kind): string {
   const names = ['local', ...ways.filter((way) => way !== 'race')]
-  const cost = (name: string) => mean(seen.map(({ ttft }) => ttft[name]!))
+  const cost = (name: string) => mean(seen.map(({ ttft }) => defined(ttft[name])))
   return names.reduce((best, name) => (cost(name) < cost(best) ? name : best))
 }
 
 function regretOf(seen: readonly Seen[], best: string): number {
-  return mean(seen.map(({ ttft }) => ttft.router!)) / mean(seen.map(({ ttft }) => ttft[best]!))
+  return mean(seen.map(({ ttft }) => defined(ttft.router))) / mean(seen.map(({ ttft }) => defined(ttft[best])))
 }
 
 function commonest(ways: readonly Way[]): Way {

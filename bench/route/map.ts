@@ -2,6 +2,7 @@
  * Draws the router's choices over the grid: RTT by bandwidth in panels, prompt length by speeds
  * within each.
  */
+import { defined } from '../../src/base/at.ts'
 import type { Cell } from './grid.ts'
 
 const colours: Readonly<Record<string, string>> = {
@@ -28,8 +29,8 @@ export function choiceMap(cells: readonly Cell[], title: string): string {
   const tall = speeds.length * square
   const x = (rate: number) => left + rates.indexOf(rate) * (wide + gap + 56)
   const y = (rtt: number) => top + rtts.indexOf(rtt) * (tall + gap + 30)
-  const width = x(rates.at(-1)!) + wide + 24
-  const height = y(rtts.at(-1)!) + tall + 44
+  const width = x(defined(rates.at(-1))) + wide + 24
+  const height = y(defined(rtts.at(-1))) + tall + 44
   const text = (x: number, y: number, value: string, more = '') => `<text x="${x}" y="${y}"${more}>${value}</text>`
   const panels = rtts.flatMap((rtt) =>
     rates.flatMap((rate) => [

@@ -98,7 +98,7 @@ async function turns(
   order.sort((a, b) => a.at - b.at)
   for (const [index, { tokens }] of order.entries())
     for (let turn = 0; turn < policies.length; turn++) {
-      const { name, routed } = policies[(index + turn) % policies.length]!
+      const { name, routed } = defined(policies[(index + turn) % policies.length])
       onProgress?.(`${prefill} ${JSON.stringify(regime)} ${index + 1} of ${order.length} ${name}`)
       const prompt = Array.from({ length: tokens }, () => 100 + Math.floor(random() * (vocab - 200)))
       const begun = performance.now()

@@ -5,6 +5,7 @@
 
 import { loadEngine, shippedPredictor } from '../../node/index.ts'
 import { openWebGpu } from '../../node/webgpu.ts'
+import { defined } from '../../src/base/at.ts'
 import { type Engine, keyBytes, RemoteCompanion, Routed, StaticCompanions, type Way } from '../../src/index.ts'
 import { cpuMs } from '../stats.ts'
 import { startCompanion } from './companion.ts'
@@ -91,7 +92,7 @@ async function firstOf(answer: AsyncIterable<{ readonly type: string; readonly i
   const [begun, cpu] = [performance.now(), cpuMs()]
   let first: First | undefined
   for await (const { type, id } of answer)
-    if (type === 'token') first ??= { ttft_ms: performance.now() - begun, cpu_ms: cpuMs() - cpu, id: id! }
+    if (type === 'token') first ??= { ttft_ms: performance.now() - begun, cpu_ms: cpuMs() - cpu, id: defined(id) }
   if (!first) throw new Error('the answer has no token')
   return first
 }

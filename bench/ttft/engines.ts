@@ -13,7 +13,7 @@ import {
   shippedPredictor,
 } from '../../node/index.ts'
 import { openWebGpu } from '../../node/webgpu.ts'
-import { answerPieces } from '../../web/answer-stream.ts'
+import { answerParts } from '../../web/answer-stream.ts'
 import { cpuMs } from '../stats.ts'
 import type { EngineOptions, TextEngine } from './contender.ts'
 import { llamaText } from './peers.ts'
@@ -99,7 +99,7 @@ async function endpoint(url: string): Promise<TextEngine> {
     const response = await fetch(`${base}/chat/completions`, { method: 'POST', headers, body })
     if (!response.ok) throw new ForetokenError('remote', `${base} answers ${response.status}: ${await response.text()}`)
     try {
-      for await (const event of answerPieces(response)) if (event.type === 'text') yield event.text
+      for await (const piece of answerParts(response)) if (piece.type === 'text') yield piece.text
     } catch (error) {
       throw new ForetokenError('remote', `${base}: ${(error as Error).message}`, { cause: error })
     }

@@ -2,6 +2,7 @@
  * Compares a run with the last record of the same machine: what changed, by how much, and whether
  * it can be chance.
  */
+import { defined } from '../../src/base/at.ts'
 import type { Machine } from '../machine.ts'
 import { round } from '../stats.ts'
 import { compare, holm } from './significance.ts'
@@ -43,14 +44,14 @@ export function movedSince(before: TtftRecord, now: TtftRecord): Moved[] {
   })
   const ps = holm(pairs.map(({ p }) => p))
   return pairs.map(({ row, ratio, interval }, at): Moved => {
-    const sure = ps[at]! < most && Math.abs(ratio - 1) > leastRatio
+    const sure = defined(ps[at]) < most && Math.abs(ratio - 1) > leastRatio
     return {
       engine: row.engine,
       mode: row.mode,
       length: row.length,
       ratio: round(ratio, 3),
       interval: [round(interval[0], 3), round(interval[1], 3)],
-      p: round(ps[at]!, 2),
+      p: round(defined(ps[at]), 2),
       verdict: !sure ? 'same' : ratio > 1 ? 'slower' : 'faster',
     }
   })

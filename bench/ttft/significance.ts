@@ -4,6 +4,7 @@
  * difference is the median of all ratios (Hodges and Lehmann 1963) with an interval from U. Holm's
  * correction (1979) applies when many rows are tested at once.
  */
+import { defined } from '../../src/base/at.ts'
 
 /** Sets up to this size, without ties, are counted exactly. */
 const exactSize = 20
@@ -21,11 +22,11 @@ export interface Comparison {
 export function compare(a: readonly number[], b: readonly number[]): Comparison {
   const ratios = a.flatMap((x) => b.map((y) => y / x)).sort((x, y) => x - y)
   const middle = (ratios.length - 1) / 2
-  const ratio = Math.sqrt(ratios[Math.floor(middle)]! * ratios[Math.ceil(middle)]!)
+  const ratio = Math.sqrt(defined(ratios[Math.floor(middle)]) * defined(ratios[Math.ceil(middle)]))
   // As many ratios lie outside the interval as U may be small.
   const spread = 1.96 * Math.sqrt((a.length * b.length * (a.length + b.length + 1)) / 12)
   const out = Math.max(0, Math.floor(ratios.length / 2 - spread))
-  return { p: mannWhitney(a, b), ratio, interval: [ratios[out]!, ratios[ratios.length - 1 - out]!] }
+  return { p: mannWhitney(a, b), ratio, interval: [defined(ratios[out]), defined(ratios[ratios.length - 1 - out])] }
 }
 
 /** Returns the two-sided p of no difference. */
@@ -68,10 +69,15 @@ function exactTail(m: number, n: number, u: number): number {
   for (let i = 1; i <= m; i++) {
     const next = [Float64Array.from({ length: most + 1 }, (_, k) => (k === 0 ? 1 : 0))]
     for (let j = 1; j <= n; j++)
-      next.push(Float64Array.from({ length: most + 1 }, (_, k) => (k >= j ? counts[j]![k - j]! : 0) + next[j - 1]![k]!))
+      next.push(
+        Float64Array.from(
+          { length: most + 1 },
+          (_, k) => (k >= j ? defined(defined(counts[j])[k - j]) : 0) + defined(defined(next[j - 1])[k]),
+        ),
+      )
     counts = next
   }
-  const all = counts[n]!
+  const all = defined(counts[n])
   let [tail, total] = [0, 0]
   all.forEach((count, k) => {
     total += count

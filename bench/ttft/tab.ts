@@ -41,7 +41,8 @@ export function openWorker(page: Page, threads: number): Promise<string> {
   return page.evaluate(async (threads) => {
     const script = (
       await (await fetch((document.querySelector('script[type=module]') as HTMLScriptElement).src)).text()
-    ).match(/page\/engine-[0-9a-f]+\.js/)![0]
+    ).match(/page\/engine-[0-9a-f]+\.js/)?.[0]
+    if (!script) throw new Error('the page names no script of its engine')
     const worker = new Worker(new URL(script, document.baseURI), { type: 'module' })
     const manifest = await (await fetch('page/model.json')).json()
     const base = new URL('page/model.json', document.baseURI).href
@@ -64,8 +65,8 @@ export function openWorker(page: Page, threads: number): Promise<string> {
  * cached prefix.
  */
 export async function timedInTab(page: Page, threads: number, messages: readonly Message[]): Promise<number> {
-  const last = (await asked(page, threads, { type: 'time', id: 1, messages, cachedTokens: 0 })).at(-1)!
-  return last.type === 'timed' ? last.ttft : Number.NaN
+  const last = (await asked(page, threads, { type: 'time', id: 1, messages, cachedTokens: 0 })).at(-1)
+  return last?.type === 'timed' ? last.ttft : Number.NaN
 }
 
 /** Returns everything that a worker answers to a request, to its end. */

@@ -2,11 +2,13 @@
  * Measures TTFT by prompt length, engine and mode: verified first, then timed in turns.
  *
  * The time runs from a user's message to the first readable text, and includes template, tokenizer,
- * prefill, sampling and detokenising. A cold start is a process of its reference, from its start: the
- * runtime, the weights and the first answer. All samples are kept.
+ * prefill, sampling and detokenising. A cold start is a process of its own, from its start:
+ * the runtime, the weights and the first answer. All samples are kept.
  */
+
 import { spawn } from 'node:child_process'
 import { type Engine, loadEngine, type Message } from '../../node/index.ts'
+import { defined } from '../../src/base/at.ts'
 import { blockParameters } from '../prefill.ts'
 import { quantile, round, summary } from '../stats.ts'
 import type { Mode, TextEngine } from './contender.ts'
@@ -46,7 +48,7 @@ export interface TtftOutcome {
   readonly rows: readonly TtftRow[]
   /** The first words of each engine's answer, and whether they equal the reference's. */
   readonly answers: readonly { readonly engine: string; readonly text: string; readonly agrees: boolean }[]
-  /** Milliseconds of a process of its reference, from its start to the first text. */
+  /** Milliseconds of a process of its own, from its start to the first text. */
   readonly cold_ms?: { readonly p50: number; readonly samples: readonly number[] }
   readonly left_out: readonly { readonly engine: string; readonly why: string }[]
 }
@@ -54,7 +56,7 @@ export interface TtftOutcome {
 const answerTokens = 12
 
 export async function benchTtft(options: TtftOptions): Promise<TtftOutcome> {
-  const { model, lengths, runs, onProgress } = options
+  const { model, lengths, onProgress } = options
   const context = Math.max(...lengths) + 128
   const reference = await loadEngine(model, {
     context,
@@ -83,54 +85,66 @@ export async function benchTtft(options: TtftOptions): Promise<TtftOutcome> {
     for (const engine of opened) await engine.close()
     await reference.close()
   }
-  // Runs rounds: every engine, mode and length once, in a rotating order.
-  async function timedRows(
-    engines: readonly TextEngine[],
-    reference: Engine,
-    { modes }: TtftOptions,
-  ): Promise<TtftRow[]> {
-    const cells = lengths.flatMap((length) =>
-      engines.flatMap((engine) =>
-        engine.modes
-          .filter((mode) => modes.includes(mode))
-          .map((mode) => ({ length, engine, mode, times: [] as number[], cpu: [] as number[] })),
-      ),
-    )
-    const peaks: number[] = []
-    for (let run = 0; run <= runs; run++) {
-      peaks.push(reference.backend.bench?.peak(20) ?? Number.NaN)
-      for (let turn = 0; turn < cells.length; turn++) {
-        const { length, engine, mode, times, cpu } = cells[(turn + run) % cells.length]!
-        onProgress(`${engine.name} ${length} ${mode}  ${run} of ${runs}`)
-        const { ttft_ms, cpu_ms } = await engine.first(messageOf(reference, length, run), mode)
-        // The first round warms up.
-        if (run === 0) continue
-        times.push(round(ttft_ms, 5))
-        if (cpu_ms !== undefined) cpu.push(cpu_ms)
-      }
+}
+
+interface Cell {
+  readonly length: number
+  readonly engine: TextEngine
+  readonly mode: Mode
+  readonly times: number[]
+  readonly cpu: number[]
+}
+
+/** Runs rounds: every engine, mode and length once, in a rotating order. */
+async function timedRows(
+  engines: readonly TextEngine[],
+  reference: Engine,
+  { lengths, modes, runs, onProgress }: TtftOptions,
+): Promise<TtftRow[]> {
+  const cells = lengths.flatMap((length) =>
+    engines.flatMap((engine) =>
+      engine.modes
+        .filter((mode) => modes.includes(mode))
+        .map((mode): Cell => ({ length, engine, mode, times: [], cpu: [] })),
+    ),
+  )
+  const peaks: number[] = []
+  for (let run = 0; run <= runs; run++) {
+    peaks.push(reference.backend.bench?.peak(20) ?? Number.NaN)
+    for (let turn = 0; turn < cells.length; turn++) {
+      const { length, engine, mode, times, cpu } = defined(cells[(turn + run) % cells.length])
+      onProgress(`${engine.name} ${length} ${mode}  ${run} of ${runs}`)
+      const { ttft_ms, cpu_ms } = await engine.first(messageOf(reference, length, run), mode)
+      // The first round warms up.
+      if (run === 0) continue
+      times.push(round(ttft_ms, 5))
+      if (cpu_ms !== undefined) cpu.push(cpu_ms)
     }
-    const peak = (summary(peaks).median / 1e9) * reference.backend.threads
-    const parameters = blockParameters(reference)
-    return cells.map(({ length, engine, mode, times, cpu }): TtftRow => {
-      const p50 = quantile(times, 0.5)
-      const gops = (2 * parameters * length) / p50 / 1e6
-      const known = engine.build.startsWith('wasm') && mode === 'exact'
-      return {
-        engine: engine.name,
-        build: engine.build,
-        mode,
-        length,
-        ttft_ms: {
-          p50: round(p50, 4),
-          p95: round(quantile(times, 0.95), 4),
-          min: round(Math.min(...times), 4),
-          max: round(Math.max(...times), 4),
-        },
-        ...(cpu.length > 0 && { cpu_ms: round(quantile(cpu, 0.5), 4) }),
-        ...(known && { gops: round(gops, 3), fraction_of_peak: round(gops / peak) }),
-        samples: times,
-      }
-    })
+  }
+  const peak = (summary(peaks).median / 1e9) * reference.backend.threads
+  const parameters = blockParameters(reference)
+  return cells.map((cell) => rowOf(cell, parameters, peak))
+}
+
+/** `parameters` counts the weights of the blocks; `peak` is the register-only rate, in GOP/s. */
+function rowOf({ length, engine, mode, times, cpu }: Cell, parameters: number, peak: number): TtftRow {
+  const p50 = quantile(times, 0.5)
+  const gops = (2 * parameters * length) / p50 / 1e6
+  const known = engine.build.startsWith('wasm') && mode === 'exact'
+  return {
+    engine: engine.name,
+    build: engine.build,
+    mode,
+    length,
+    ttft_ms: {
+      p50: round(p50, 4),
+      p95: round(quantile(times, 0.95), 4),
+      min: round(Math.min(...times), 4),
+      max: round(Math.max(...times), 4),
+    },
+    ...(cpu.length > 0 && { cpu_ms: round(quantile(cpu, 0.5), 4) }),
+    ...(known && { gops: round(gops, 3), fraction_of_peak: round(gops / peak) }),
+    samples: times,
   }
 }
 

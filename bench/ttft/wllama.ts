@@ -1,10 +1,12 @@
 /** Runs wllama, llama.cpp in Wasm, in a tab of headless Chromium on the same GGUF file. */
+
 import { createReadStream, readFileSync, statSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { dirname, extname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ForetokenError, type Message } from '../../node/index.ts'
+import { defined } from '../../src/base/at.ts'
 import type { EngineOptions, TextEngine } from './contender.ts'
 import type { Served } from './listening.ts'
 import { chatText, ggufPath } from './peers.ts'
@@ -114,7 +116,7 @@ async function serveFiles(
   files: Readonly<Record<string, string>>,
 ): Promise<Served> {
   const server = createServer((request, response) => {
-    const path = normalize(decodeURIComponent(new URL(request.url!, 'http://x').pathname))
+    const path = normalize(decodeURIComponent(new URL(defined(request.url), 'http://x').pathname))
     const headers = {
       'cross-origin-opener-policy': 'same-origin',
       'cross-origin-embedder-policy': 'require-corp',

@@ -1,21 +1,21 @@
-/** The output file of a batch: what it already answers, and lines added one at a time, each whole or not at all. */
+/** The output of a batch: finds the lines that an earlier run answered, and appends whole lines. */
 import { type FileHandle, open } from 'node:fs/promises'
 import { ForetokenError, fileError } from '../../node/index.ts'
 import { writeStdout } from '../terminal.ts'
 import { readLines } from './read-lines.ts'
 
-/** Where the answers of a batch go. */
+/** The destination of a batch's answers. */
 export interface AnswerSink {
-  /** For people. */
+  /** The path, or `stdout`, for messages. */
   readonly path: string
-  /** Input line numbers that were answered by an earlier run, and the hashes of their texts. */
+  /** Input line numbers that an earlier run answered, with the hashes of their texts. */
   readonly answered: ReadonlyMap<number, string>
-  /** Adds a line. Resolves when the system has it. */
+  /** Appends a line. Resolves when the system has accepted it. */
   append(line: string): Promise<void>
   close(): Promise<void>
 }
 
-/** Stdout: nothing was answered before. */
+/** Returns a sink that writes to stdout, where no earlier answers exist. */
 export function stdoutAnswers(): AnswerSink {
   return {
     path: 'stdout',
@@ -33,8 +33,8 @@ export class AnswerFile implements AnswerSink {
   #writing: Promise<void> = Promise.resolve()
 
   /**
-   * Opens `path`, or makes it. A torn last line, of a run that was killed while it wrote, is cut off. Throws `bad_argument` for a
-   * file that no batch wrote, `io`, `not_found`, `disk_full`.
+   * Opens or creates `path`. Cuts off an incomplete last line, which a killed run leaves. Throws
+   * `bad_argument` for a file that no batch wrote, `io`, `not_found`, `disk_full`.
    */
   static async open(path: string): Promise<AnswerFile> {
     const handle = await open(path, 'a+').catch((error) => {
@@ -42,7 +42,7 @@ export class AnswerFile implements AnswerSink {
     })
     try {
       if (!(await handle.stat()).isFile())
-        throw new ForetokenError('bad_argument', `${path} is not a file; for standard output write -`)
+        throw new ForetokenError('bad_argument', `${path} is not a file; use - for standard output`)
       const { answered, end } = await readAnswers(path)
       await handle.truncate(end)
       return new AnswerFile(path, handle, answered, end)
@@ -59,7 +59,7 @@ export class AnswerFile implements AnswerSink {
     this.#end = end
   }
 
-  /** Adds a line. Resolves when the system has it; a line that fails half-way is taken back. */
+  /** Appends a line. Resolves when the system has accepted it; removes a line that fails midway. */
   append(line: string): Promise<void> {
     this.#writing = this.#writing.then(() => this.#write(Buffer.from(`${line}\n`)))
     return this.#writing
@@ -91,7 +91,7 @@ async function readAnswers(path: string): Promise<{ answered: Map<number, string
     if (!Number.isInteger(number) || typeof input !== 'string')
       throw new ForetokenError(
         'bad_argument',
-        `${path}, line ${line.number}: not written by this command; choose another output file`,
+        `${path}, line ${line.number}: not written by foretoken batch; choose another output file`,
       )
     answered.set(number as number, input)
     end = line.end

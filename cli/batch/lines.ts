@@ -1,18 +1,20 @@
 /**
- * One line of a batch's input: a plain prompt with options, or a request of OpenAI's batch API
- * (platform.openai.com/docs/api-reference/batch).
+ * Parses one line of a batch's input: a plain prompt with options, or a request of OpenAI's batch
+ * API (platform.openai.com/docs/api-reference/batch).
  */
 import { z } from 'zod'
 import { ForetokenError, type GenerateRequest, type Message, parseJson, type Seed, seedIn } from '../../node/index.ts'
 
 export interface BatchLine {
-  /** `custom_id` of an OpenAI request, `id` of a plain one. */
+  /** The `custom_id` of an OpenAI request, or the `id` of a plain one. */
   readonly id: string | undefined
   readonly form: 'plain' | 'chat' | 'completion'
   readonly request: GenerateRequest
 }
 
-/** A line that can't be run, with whatever of it could be read, so that its error finds its owner. */
+/**
+ * A line that can't be run, with its id if that could be parsed, so that the error can be matched.
+ */
 export class LineError extends ForetokenError {
   readonly id: string | undefined
   readonly form: BatchLine['form']
@@ -24,7 +26,7 @@ export class LineError extends ForetokenError {
   }
 }
 
-/** Text parts as OpenAI's clients send them, joined. */
+/** Text, or an array of text parts as OpenAI's clients send them, which are joined. */
 const content = z.union([
   z.string(),
   z.array(z.object({ type: z.literal('text'), text: z.string() })).transform((parts) => {
@@ -45,7 +47,7 @@ const seed = z
   .custom<number | string>((value) => seedIn(value) !== undefined, 'must be a whole number of 64 bits')
   .transform((value) => seedIn(value)!)
 
-/** null is how some clients say "not given". */
+/** Accepts null as absent, because some clients send it. */
 const optional = <T extends z.ZodType>(type: T) => type.nullish().transform((value) => value ?? undefined)
 
 const sampling = {
@@ -59,7 +61,7 @@ const sampling = {
 }
 
 const prefill = optional(z.enum(['exact', 'predicted', 'refined', 'auto']))
-/** Ours, beside OpenAI's fields. */
+/** foretoken's addition to OpenAI's fields. */
 const foretoken = optional(z.strictObject({ prefill }))
 
 const plain = z
@@ -80,7 +82,7 @@ const plain = z
     message: 'needs either prompt or messages',
   })
 
-/** Fields that change nothing here. */
+/** Fields that have no effect. */
 const anything = z.unknown().optional()
 const harmless = {
   model: anything,
@@ -128,7 +130,9 @@ const envelope = z.object({
   body: z.record(z.string(), z.unknown()),
 })
 
-/** `defaults` are what the command's flags say; a line's own options win. Throws `LineError`. */
+/**
+ * Parses a line; its options override `defaults`, which come from the flags. Throws `LineError`.
+ */
 export function parseLine(bytes: Uint8Array, defaults: Partial<GenerateRequest>): BatchLine {
   const row = objectOf(bytes)
   const isEnvelope = 'custom_id' in row || 'url' in row || 'body' in row
@@ -171,7 +175,7 @@ function requestOf(
   prompt: GenerateRequest['prompt'],
   options: Options,
 ): GenerateRequest {
-  const own = {
+  const fields = {
     raw: options.raw,
     maxTokens: options.max_tokens,
     temperature: options.temperature,
@@ -187,8 +191,8 @@ function requestOf(
     ignoreEos: options.ignore_eos,
     prefill: options.prefill ?? options.foretoken?.prefill,
   }
-  const given = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined))
-  return { ...defaults, ...given, prompt }
+  const present = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
+  return { ...defaults, ...present, prompt }
 }
 
 function objectOf(bytes: Uint8Array): Record<string, unknown> {

@@ -1,9 +1,11 @@
-/** One line of a batch's output. Every line tells which input line it answers: its number, and a hash of its text. */
-import { createHash } from 'node:crypto'
+/**
+ * Formats lines of a batch's output. Each has the number and the hash of the input line it answers.
+ */
+import { sha256Of } from '../../node/hash.ts'
 import type { DoneEvent, ForetokenError } from '../../node/index.ts'
 import type { BatchLine } from './lines.ts'
 
-/** What an output line answers. */
+/** The input line that an output line answers. */
 export interface Answered {
   readonly line: number
   readonly input: string
@@ -11,9 +13,9 @@ export interface Answered {
   readonly form: BatchLine['form']
 }
 
-/** Enough of SHA-256 to tell one input line from another that stands in its place. */
+/** Returns a prefix of the SHA-256, long enough to detect that an input line was replaced. */
 export function hashOf(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex').slice(0, 16)
+  return sha256Of(bytes).slice(0, 16)
 }
 
 export function resultLine({ form, id, line, input }: Answered, done: DoneEvent, model: string, now: number): string {

@@ -1,10 +1,10 @@
-/** How far a batch is. */
+/** The progress line of a batch. */
 import { StatusLine } from '../terminal.ts'
 
 export interface BatchCounts {
   answered: number
   errors: number
-  /** Answered by an earlier run. */
+  /** Lines that an earlier run answered. */
   resumed: number
   prompt_tokens: number
   completion_tokens: number
@@ -23,7 +23,7 @@ export function batchProgress(total: number | undefined) {
   }
 }
 
-/** `41 %  ████  410 of 1000  3 errors  812 tokens/s  4 min 10 s left` */
+/** Formats progress, such as `41 %  ████  410 of 1000  3 errors  812 tokens/s  4 min 10 s left` */
 export function progressText(counts: BatchCounts, total: number | undefined, seconds: number): string {
   const now = counts.answered + counts.errors
   const done = now + counts.resumed

@@ -1,29 +1,32 @@
-/** Lines of a file of any size, as bytes. */
+/** Reads the lines of a file of any size, as bytes. */
 import { createReadStream } from 'node:fs'
 import { ForetokenError, fileError } from '../../node/index.ts'
 
 export interface InputLine {
-  /** Counted from 1, blank lines included. */
+  /** Line number, from 1; blank lines count. */
   readonly number: number
-  /** Without its end; undefined if it is longer than a line may be. */
+  /** The line without its terminator; undefined if it is longer than `maxLineBytes`. */
   readonly bytes: Uint8Array | undefined
-  /** Where the next line begins. */
+  /** Byte offset at which the next line begins. */
   readonly end: number
-  /** Its end was there: the last line of a file that is being written may be torn. */
+  /** Whether the line has a terminator; the last line of a file being written may be incomplete. */
   readonly whole: boolean
 }
 
-/** Longest line. */
+/** Maximum length of a line, in bytes. */
 export const maxLineBytes = 16 * 2 ** 20
 
-/** Lines in order; `-` is stdin. Split at \n only: JSON may hold other separators. Throws `not_found`, `io`. */
+/**
+ * Yields lines in order; `-` is stdin. Splits only at \n, because JSON may contain other
+ * separators. Throws `not_found`, `io`. /
+ */
 export async function* readLines(path: string): AsyncGenerator<InputLine> {
   const stream = path === '-' ? process.stdin : createReadStream(path)
   let number = 0
   let end = 0
   let parts: Uint8Array[] = []
   let bytes = 0
-  const take = (whole: boolean): InputLine => {
+  const finish = (whole: boolean): InputLine => {
     const line = bytes > maxLineBytes ? undefined : Buffer.concat(parts)
     parts = []
     bytes = 0
@@ -32,7 +35,7 @@ export async function* readLines(path: string): AsyncGenerator<InputLine> {
   const add = (part: Uint8Array) => {
     bytes += part.length
     end += part.length
-    // A line that is too long is counted, not kept.
+    // Only the length of an oversized line is kept.
     if (bytes <= maxLineBytes) parts.push(part)
     else parts = []
   }
@@ -42,7 +45,7 @@ export async function* readLines(path: string): AsyncGenerator<InputLine> {
       for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, from)) {
         add(chunk.subarray(from, at))
         end++
-        yield take(true)
+        yield finish(true)
         from = at + 1
       }
       if (from < chunk.length) add(chunk.subarray(from))
@@ -52,10 +55,13 @@ export async function* readLines(path: string): AsyncGenerator<InputLine> {
   } finally {
     if (path !== '-') stream.destroy()
   }
-  if (bytes > 0) yield take(false)
+  if (bytes > 0) yield finish(false)
 }
 
-/** Drops the byte order mark of UTF-8, and tells of its length. Throws `bad_argument` for UTF-16, whose lines end otherwise. */
+/**
+ * Removes a UTF-8 byte order mark and reports its length. Throws `bad_argument` for UTF-16, which
+ * has other line terminators. /
+ */
 async function* withoutMark(
   stream: AsyncIterable<Uint8Array>,
   path: string,

@@ -1,4 +1,4 @@
-/** A batch from end to end: lines in, answers out, each as it comes. */
+/** Runs a batch from input lines to output lines, writing each answer when it is complete. */
 import {
   asForetokenError,
   type Engine,
@@ -17,25 +17,28 @@ export interface BatchRun {
   readonly model: string
   readonly input: AsyncIterable<InputLine>
   readonly output: AnswerSink
-  /** What lines don't say themselves. */
+  /** Options for lines that do not set them. */
   readonly defaults: Partial<GenerateRequest>
   readonly options: ManyOptions
   readonly onProgress?: (counts: BatchCounts) => void
 }
 
-/** Rejects with what stops the whole batch: `aborted`, an output that can't be written, an input that can't be read. */
+/**
+ * Answers all lines that have no answer yet. Rejects with errors that stop the whole batch:
+ * `aborted`, an output that can't be written, an input that can't be read. /
+ */
 export async function runBatch(run: BatchRun): Promise<BatchCounts> {
   const { engine, output, options, onProgress } = run
   const counts = { answered: 0, errors: 0, resumed: 0, prompt_tokens: 0, completion_tokens: 0, cached_tokens: 0 }
-  const flying: Answered[] = []
+  const pending: Answered[] = []
   const fail = async (answered: Answered, error: ForetokenError) => {
     counts.errors++
     await output.append(errorLine(answered, error))
     onProgress?.(counts)
   }
-  for await (const outcome of engine.generateMany(requests(run, counts, flying, fail), options)) {
-    const answered = flying[outcome.index]!
-    delete flying[outcome.index]
+  for await (const outcome of engine.generateMany(requests(run, counts, pending, fail), options)) {
+    const answered = pending[outcome.index]!
+    delete pending[outcome.index]
     if (outcome.error?.code === 'aborted') throw outcome.error
     if (outcome.error) {
       await fail(answered, outcome.error)
@@ -52,11 +55,11 @@ export async function runBatch(run: BatchRun): Promise<BatchCounts> {
   return counts
 }
 
-/** The requests of lines that are not answered yet; lines that can't be run get their error line here. */
+/** Yields the requests of unanswered lines, and writes error lines for those that can't be run. */
 async function* requests(
   { input, output, defaults, options }: BatchRun,
   counts: BatchCounts,
-  flying: Answered[],
+  pending: Answered[],
   fail: (answered: Answered, error: ForetokenError) => Promise<void>,
 ): AsyncGenerator<GenerateRequest> {
   const owners = new Map<string, number>()
@@ -73,15 +76,18 @@ async function* requests(
     if (before !== undefined) counts.resumed++
     else if (error) await fail(answered, error)
     else if (owner !== undefined)
-      await fail(answered, new ForetokenError('bad_argument', `the id ${id} was used by line ${owner}; give another`))
+      await fail(
+        answered,
+        new ForetokenError('bad_argument', `line ${owner} already uses the id ${id}; choose another`),
+      )
     else {
-      flying.push(answered)
+      pending.push(answered)
       yield request!
     }
   }
 }
 
-/** Refuses an output that answers other lines than these. */
+/** Returns the number of input lines. Throws if `output` answers another input. */
 export async function checkBelongs(lines: AsyncIterable<InputLine>, output: AnswerSink): Promise<number> {
   let total = 0
   const left = new Set(output.answered.keys())
@@ -116,6 +122,6 @@ function isBlank(bytes: Uint8Array): boolean {
 function foreign(path: string, line: number): ForetokenError {
   return new ForetokenError(
     'bad_argument',
-    `${path} answers another input: its line ${line} was not this one; choose another output file, or remove it`,
+    `${path} answers another input: line ${line} differs; choose another output file, or remove it`,
   )
 }

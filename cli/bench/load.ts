@@ -1,4 +1,6 @@
-/** `foretoken bench load --url URL`: what clients of an OpenAI-compatible server see. */
+/**
+ * `foretoken bench load --url URL`: measures an OpenAI-compatible server from its clients' side.
+ */
 import { type LoadResult, load } from '../../bench/load.ts'
 import { machine } from '../../bench/machine.ts'
 import { defaultModel } from '../../node/index.ts'
@@ -11,7 +13,7 @@ export async function benchLoadCommand(flags: Flags, signal: AbortSignal): Promi
   const seed = startSeed(flags)
   if (url === undefined) throw new UsageError('bench load needs a server: --url http://127.0.0.1:8787/v1')
   const line = new StatusLine()
-  const asked = {
+  const settings = {
     url,
     model: flags.model ?? defaultModel,
     requests,
@@ -23,14 +25,14 @@ export async function benchLoadCommand(flags: Flags, signal: AbortSignal): Promi
   }
   try {
     const result = await load({
-      ...asked,
+      ...settings,
       key: process.env.OPENAI_API_KEY ?? process.env.FORETOKEN_API_KEY,
       signal,
       ...(prefill && { fields: { foretoken: { prefill } } }),
       onProgress: (done, total) => line.show(`${done} of ${total} answered`),
     })
     line.clear()
-    if (flags.json) print(JSON.stringify({ bench: 'load', machine: machine(), ...asked, result }))
+    if (flags.json) print(JSON.stringify({ bench: 'load', machine: machine(), ...settings, result }))
     else for (const text of lines(result)) print(text)
   } finally {
     line.clear()

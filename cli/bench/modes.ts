@@ -1,11 +1,11 @@
-/** `foretoken bench modes`: the first token of exact, predicted and refined prefill. */
+/** `foretoken bench modes`: compares TTFT of exact, predicted and refined prefill. */
 import { machine } from '../../bench/machine.ts'
 import { benchModes, type ModesRow } from '../../bench/modes.ts'
 import type { Flags } from '../flags.ts'
 import { open } from '../session.ts'
 import { columns, print, StatusLine } from '../terminal.ts'
 
-/** Room behind the longest prompt, for the tokens that a cache may take to become exact. */
+/** Context after the longest prompt, in tokens, in which a cache can become exact. */
 const room = 576
 
 export async function benchModesCommand(flags: Flags, signal: AbortSignal): Promise<void> {

@@ -1,4 +1,4 @@
-/** `foretoken bench prepack`: packed against padded prefill. */
+/** `foretoken bench prepack`: compares packed with padded prefill. */
 import { loadPrompts } from '../../bench/datasets.ts'
 import { machine } from '../../bench/machine.ts'
 import { lineChart } from '../../bench/plot.ts'
@@ -8,7 +8,7 @@ import { startSeed } from '../parse.ts'
 import { open, writeWhole } from '../session.ts'
 import { columns, print, StatusLine } from '../terminal.ts'
 
-/** Prompts that are ordered by length, at most; random batches are drawn among them. */
+/** Maximum number of prompts that are sorted by length; random batches are drawn from them. */
 const poolSize = 1000
 
 export async function benchPrepackCommand(flags: Flags, signal: AbortSignal): Promise<void> {
@@ -32,14 +32,14 @@ export async function benchPrepackCommand(flags: Flags, signal: AbortSignal): Pr
   await write(plot, svg)
 }
 
-/** A row, and the set that its prompts were drawn from. */
+/** A row of results with the data set of its prompts. */
 type SetRow = PrepackRow & { readonly dataset: string; readonly pool: number }
 
 async function benchSet(name: string, flags: Flags, seed: number, signal: AbortSignal) {
   const { batch = [4, 16, 64], runs = 3, draws = 2 } = flags
   const mostTokens = flags['most-prompt'] ?? 1024
   const folder = flags.data?.[0] ?? process.env.FORETOKEN_DATA
-  // The tokenizer is the model's, and the room is the prompts': the model is opened twice, and once briefly.
+  // The first, short-lived engine only tokenizes: the KV size depends on the prompts' lengths.
   const probe = await open(flags, signal, { prefixBytes: 0 })
   const prompts = await loadPrompts(probe.engine, name, { count: poolSize, seed, folder, mostTokens }).finally(() =>
     probe.engine.close(),
@@ -113,7 +113,7 @@ function againstBatch(rows: readonly SetRow[], subtitle: string): string {
   })
 }
 
-/** One mark for each set and batch size, and a line through those of each size. */
+/** Returns a chart with a point for each data set and batch size, and a line for each size. */
 function againstCv(rows: readonly SetRow[], subtitle: string): string {
   const byCv = [...rows].sort((a, b) => a.cv - b.cv)
   const line = (batch: number, name: string, of: (row: PrepackRow) => number) => ({

@@ -1,4 +1,7 @@
-/** `foretoken bench replay`: a recorded trace against the scheduler, and first come, first served. */
+/**
+ * `foretoken bench replay`: replays a recorded trace on the scheduler, and first come, first
+ * served.
+ */
 import { type IdealHits, idealHits } from '../../bench/ideal-hits.ts'
 import { machine } from '../../bench/machine.ts'
 import { distributionChart } from '../../bench/plot.ts'
@@ -11,10 +14,10 @@ import { open } from '../session.ts'
 import { print, StatusLine } from '../terminal.ts'
 import { write } from './prepack.ts'
 
-/** Requests that the capacity is measured with. */
+/** Number of requests that measure the capacity. */
 const probeRequests = 16
 
-/** Who serves the trace. */
+/** The schedules that are compared. */
 const contenders: Readonly<Record<string, EngineOptions['schedule']>> = {
   scheduler: {},
   'first come, one at a time': { order: 'arrival', maxRunning: 1 },
@@ -33,7 +36,7 @@ export async function benchReplayCommand(path: string, flags: Flags, signal: Abo
   const context = Math.max(...rows.map((row) => row.prompt_tokens + row.output_tokens)) + 1
   const results: Record<string, ReplayResult> = {}
   const line = new StatusLine()
-  line.show('measuring what one at a time can serve', true)
+  line.show('measuring the capacity of one request at a time', true)
   const probed = await probe(rows, flags, context, seed, signal)
   const { rate = load * probed.capacity } = flags
   const prompts = promptsOf(rows, {
@@ -46,7 +49,7 @@ export async function benchReplayCommand(path: string, flags: Flags, signal: Abo
   for (const [name, schedule] of Object.entries(contenders)) {
     const { model, engine } = await open({ kv: 'int8', ...flags }, signal, {
       context,
-      // Room for the prefixes, and for the requests beside them.
+      // Room for the prefixes and for the running requests.
       kvTokens: pages * pageTokens + 16 * context,
       prefixBytes: pages * probed.pageBytes,
       schedule: { ...schedule, maxWaiting: 1_000_000 },
@@ -80,8 +83,9 @@ export async function benchReplayCommand(path: string, flags: Flags, signal: Abo
 }
 
 /**
- * What one at a time can serve, from requests spread over the whole trace, and what an engine of these flags is like. The
- * prompts are drawn for this alone: no prefix of theirs is ever found.
+ * Measures the capacity of one request at a time, in requests a second, with requests from the
+ * whole trace, and returns it with facts about the engine. The prompts are generated for this only,
+ * so the prefix cache never has their beginnings. /
  */
 async function probe(
   rows: readonly TraceRow[],
@@ -93,9 +97,13 @@ async function probe(
   const { engine } = await open({ kv: 'int8', ...flags }, signal, { context, prefixBytes: 0 })
   try {
     const step = Math.max(1, Math.floor(rows.length / probeRequests))
-    const some = rows.filter((_, index) => index % step === 0).map(({ blocks: _, ...row }) => row)
+    const sample = rows.filter((_, index) => index % step === 0).map(({ blocks: _, ...row }) => row)
     const { vocab } = engine.archive.config
-    const capacity = await capacityOf(engine, some, promptsOf(some, { vocab, blockTokens: traceBlock, seed: seed + 1 }))
+    const capacity = await capacityOf(
+      engine,
+      sample,
+      promptsOf(sample, { vocab, blockTokens: traceBlock, seed: seed + 1 }),
+    )
     return { capacity, vocab, pageBytes: engine.pageBytes }
   } finally {
     await engine.close()
@@ -116,7 +124,7 @@ function table(results: Readonly<Record<string, ReplayResult>>): string[] {
 
 function idealLines({ tokens, lru, best }: IdealHits): string[] {
   return [
-    'what a cache of this size could hit, requests one after another',
+    'possible hits of a cache of this size, with requests one after another',
     `  least recently used    ${percent(lru / tokens)}`,
     `  knowing the future     ${percent(best / tokens)}`,
   ]

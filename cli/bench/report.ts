@@ -1,4 +1,4 @@
-/** `foretoken bench report [DIR]`: records as one page. */
+/** `foretoken bench report [DIR]`: makes one page of all records. */
 import { existsSync, mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { readRecords } from '../../bench/report/records.ts'
@@ -10,15 +10,12 @@ import { note, print } from '../terminal.ts'
 
 export async function benchReportCommand(folder: string, flags: Flags): Promise<void> {
   if (!existsSync(folder))
-    throw new ForetokenError(
-      'not_found',
-      `${folder}: no such folder; name one that holds records, such as bench/record`,
-    )
+    throw new ForetokenError('not_found', `${folder}: no such folder; name a folder of records, such as bench/record`)
   const found = readRecords(folder)
   if (found.records.length === 0)
     throw new ForetokenError(
       'not_found',
-      `${folder} holds no record that can be read; make one with \`foretoken bench ttft --json\``,
+      `${folder} has no readable record; make one with \`foretoken bench ttft --json\``,
     )
   const { html, figures } = reportOf(found)
   const out = flags.out ?? 'foretoken-report.html'

@@ -1,4 +1,4 @@
-/** `foretoken bench prefill|decode`: the speed of this machine. */
+/** `foretoken bench prefill|decode`: measures the speed of this machine. */
 import { benchDecode, type DecodeRow } from '../../bench/decode.ts'
 import { machine } from '../../bench/machine.ts'
 import { benchPrefill, type PrefillRow } from '../../bench/prefill.ts'
@@ -8,7 +8,7 @@ import { columns, print, StatusLine } from '../terminal.ts'
 
 const defaults = { prefill: [32, 128, 512, 1024], decode: [128, 1024] }
 
-/** Room behind the longest prompt, for the tokens that `bench decode` makes. */
+/** Context after the longest prompt, in tokens, for `bench decode`. */
 const room = 64
 
 export async function benchSpeed(kind: 'prefill' | 'decode', flags: Flags, signal: AbortSignal): Promise<void> {

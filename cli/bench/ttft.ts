@@ -1,4 +1,7 @@
-/** `foretoken bench ttft`: TTFT by engine, mode and length; beside the last record of this machine, if one is named. */
+/**
+ * `foretoken bench ttft`: measures TTFT by engine, mode and length, and compares with earlier
+ * records.
+ */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { machine } from '../../bench/machine.ts'
@@ -48,15 +51,15 @@ export async function benchTtftCommand(flags: Flags, signal: AbortSignal): Promi
     const moved = flags.against === undefined ? undefined : since(flags.against, record)
     if (flags.plot) await chart(flags.plot, record)
     if (flags.json) print(JSON.stringify({ ...record, ...(moved && { against: moved }) }))
-    else print([...table(outcome), ...(moved ? told(moved) : [])].join('\n'))
+    else print([...table(outcome), ...(moved ? comparisonLines(moved) : [])].join('\n'))
   } finally {
     line.clear()
   }
 }
 
-/** Each may be a list, too. */
-function listed(given: readonly string[]): string[] {
-  return given.flatMap((text) => text.split(','))
+/** Splits each text at commas: a flag may be repeated or have a list. */
+function listed(texts: readonly string[]): string[] {
+  return texts.flatMap((text) => text.split(','))
 }
 
 interface Against {
@@ -64,21 +67,21 @@ interface Against {
   readonly rows: readonly Moved[]
 }
 
-/** The last record of this machine and model in a folder. */
+/** Compares `record` with the last one of the same machine and model in a folder. */
 function since(folder: string, record: TtftRecord): Against | { readonly file: undefined } {
   const { records } = readRecords(folder)
-  const own = records.filter(({ bench }) => bench === 'ttft')
-  // A record of the same day is older, too.
+  const earlier = records.filter(({ bench }) => bench === 'ttft')
+  // A record of the same day counts as older.
   const last = lastLike(
-    own.map(({ data, date }) => ({ ...(data as unknown as TtftRecord), date })),
+    earlier.map(({ data, date }) => ({ ...(data as unknown as TtftRecord), date })),
     { ...record, date: '9999' },
   )
   if (!last) return { file: undefined }
-  const file = own.find(({ data }) => (data as unknown as TtftRecord).rows === last.rows)!.file
+  const file = earlier.find(({ data }) => (data as unknown as TtftRecord).rows === last.rows)!.file
   return { file, rows: movedSince(last, record) }
 }
 
-function told(against: Against | { readonly file: undefined }): string[] {
+function comparisonLines(against: Against | { readonly file: undefined }): string[] {
   if (against.file === undefined) return ['', 'There is no record of this machine and model to compare with.']
   const rows = against.rows.map(({ engine, mode, length, ratio, interval, p, verdict }) => [
     engine,
@@ -91,7 +94,7 @@ function told(against: Against | { readonly file: undefined }): string[] {
   ])
   return [
     '',
-    `beside ${against.file}:`,
+    `compared with ${against.file}:`,
     ...columns(['engine,mode,tokens,ratio,95 %,p,verdict'.split(','), ...rows], 14),
   ]
 }
@@ -111,13 +114,13 @@ function table({ rows, answers, cold_ms, left_out }: TtftOutcome): string[] {
     ...columns([head, ...cells], 14),
     ...answers
       .filter(({ agrees }) => !agrees)
-      .map(({ engine, text }) => `${engine} answers something else: ${JSON.stringify(text)}`),
-    ...(cold_ms ? [`cold, a process of its own: ${cold_ms.p50} ms`] : []),
-    ...left_out.map(({ engine, why }) => `left out: ${engine}: ${why}`),
+      .map(({ engine, text }) => `${engine} gave another answer: ${JSON.stringify(text)}`),
+    ...(cold_ms ? [`cold start, in a new process: ${cold_ms.p50} ms`] : []),
+    ...left_out.map(({ engine, why }) => `skipped: ${engine}: ${why}`),
   ]
 }
 
-/** `ttft.svg` in a folder. */
+/** Writes `ttft.svg` into a folder. */
 async function chart(folder: string, { model, rows, machine: { cpu } }: TtftRecord): Promise<void> {
   mkdirSync(folder, { recursive: true })
   const names = [...new Set(rows.map(({ engine, mode }) => `${engine}, ${mode}`))]

@@ -1,4 +1,4 @@
-/** `foretoken bench wire`: rate and distortion of every codec of K and V. */
+/** `foretoken bench wire`: measures the rate and distortion of each codec of K and V. */
 import { machine } from '../../bench/machine.ts'
 import { lineChart } from '../../bench/plot.ts'
 import { suites } from '../../bench/quality/suites.ts'
@@ -17,12 +17,15 @@ export async function benchWireCommand(flags: Flags, signal: AbortSignal): Promi
       throw new UsageError(`no suite ${name}; there are ${Object.keys(suites).join(', ')}`)
   const folder = flags.data?.[0] ?? process.env.FORETOKEN_DATA
   if (!folder)
-    throw new ForetokenError('not_found', 'bench wire needs its sets: name their folder with --data or FORETOKEN_DATA')
+    throw new ForetokenError(
+      'not_found',
+      'bench wire needs its data sets: set their folder with --data or FORETOKEN_DATA',
+    )
   const context = Math.max(...lengths) + 128
-  // Exact, predicted and arrived pages of a prompt are held at once.
+  // Exact, predicted and received pages of a prompt exist at the same time.
   const needed = { context, prefixBytes: 0, kvTokens: 4 * context }
-  const given = { prefill: 'predicted' as const, threads: 1, ...flags, model: flags.model ?? defaultModel }
-  const { model, engine } = await open(given, signal, needed)
+  const settings = { prefill: 'predicted' as const, threads: 1, ...flags, model: flags.model ?? defaultModel }
+  const { model, engine } = await open(settings, signal, needed)
   const line = new StatusLine()
   try {
     const onProgress = (text: string) => {
@@ -67,10 +70,10 @@ function table(rows: readonly WireRow[]): string[] {
 
 function chartOf(rows: readonly WireRow[]): string {
   const { suite, length } = rows[0]!
-  const some = rows.filter((row) => row.suite === suite && row.length === length && row.kl > 0)
+  const shown = rows.filter((row) => row.suite === suite && row.length === length && row.kl > 0)
   const of = (name: string, which: (row: WireRow) => boolean) => ({
     name,
-    points: some.filter(which).map(({ bytes_per_token, kl }) => [bytes_per_token, kl] as const),
+    points: shown.filter(which).map(({ bytes_per_token, kl }) => [bytes_per_token, kl] as const),
   })
   return lineChart({
     title: 'K and V on the wire',

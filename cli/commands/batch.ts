@@ -1,4 +1,4 @@
-/** `foretoken batch IN.jsonl OUT.jsonl`: many prompts, answered in passes that they share. */
+/** `foretoken batch IN.jsonl OUT.jsonl`: answers many prompts in shared passes. */
 import { realpath, stat } from 'node:fs/promises'
 import { ForetokenError, fileError, withLock } from '../../node/index.ts'
 import { AnswerFile, type AnswerSink, stdoutAnswers } from '../batch/answers.ts'
@@ -13,7 +13,7 @@ export async function batch({ flags, operands }: Invocation, signal: AbortSignal
   const [from, to, ...more] = operands
   if (from === undefined || to === undefined || more.length > 0)
     throw new UsageError('batch takes an input and an output: foretoken batch IN.jsonl OUT.jsonl')
-  if (await same(from, to)) throw new UsageError('the input and the output are the same file; name another output')
+  if (await same(from, to)) throw new UsageError('the input and the output are the same file; choose another output')
   const work = async () => {
     const output = to === '-' ? stdoutAnswers() : await AnswerFile.open(to)
     try {
@@ -22,12 +22,12 @@ export async function batch({ flags, operands }: Invocation, signal: AbortSignal
       await output.close()
     }
   }
-  const onWait = (holder: string) => note(`waiting to see whether ${holder} still writes ${to}`)
+  const onWait = (holder: string) => note(`waiting: ${holder} may still be writing ${to}`)
   if (to === '-') return work()
   await withLock(`${to}.lock`, work, { signal, refuse: `${to} is being written by another run`, onWait })
 
   async function answer(from: string, output: AnswerSink): Promise<void> {
-    // What stops the batch is found before a model is loaded. Stdin can be read only once.
+    // Checks the files before loading a model. Stdin can be read only once.
     const total = from === '-' ? undefined : await checkBelongs(readLines(from), output)
     const { model, engine } = await open(flags, signal, { kvTokens: Math.max(16_384, 2 * (flags.context ?? 0)) })
     const progress = batchProgress(total)
@@ -47,7 +47,7 @@ export async function batch({ flags, operands }: Invocation, signal: AbortSignal
       else {
         const { answered, errors, resumed, prompt_tokens, completion_tokens } = counts
         const rate = Math.round((prompt_tokens + completion_tokens) / Math.max(seconds, 0.001))
-        const earlier = resumed > 0 ? `, ${resumed} answered before` : ''
+        const earlier = resumed > 0 ? `, ${resumed} answered earlier` : ''
         note(`${output.path}: ${answered} answered, ${errors} errors${earlier} · ${seconds} s · ${rate} tokens/s`)
       }
     } finally {

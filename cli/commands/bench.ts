@@ -1,4 +1,4 @@
-/** `foretoken bench`: measures this machine. */
+/** `foretoken bench`: dispatches to the benchmarks. */
 import { benchLoadCommand } from '../bench/load.ts'
 import { benchModesCommand } from '../bench/modes.ts'
 import { benchPrepackCommand } from '../bench/prepack.ts'

@@ -1,4 +1,4 @@
-/** `foretoken chat`: a conversation, turn by turn. */
+/** `foretoken chat`: runs a conversation in the terminal. */
 import { createInterface } from 'node:readline/promises'
 import { Readable } from 'node:stream'
 import { type AnyEngine, asForetokenError, type Message } from '../../node/index.ts'
@@ -9,7 +9,7 @@ import { note, write } from '../terminal.ts'
 import { decodePieces } from '../text.ts'
 
 export async function chat({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
-  if (operands.length > 0) throw new UsageError('chat takes no prompt: type it once the chat has begun')
+  if (operands.length > 0) throw new UsageError('chat takes no prompt; type it after the chat starts')
   const { model, engine } = await openAny(flags, signal)
   const terminal = Boolean(process.stdin.isTTY)
   const lines = terminal
@@ -27,7 +27,7 @@ export async function chat({ flags, operands }: Invocation, signal: AbortSignal)
     lines.close()
   })
   if (terminal) {
-    note(`${model}. /clear forgets, /exit or Ctrl-D ends, Ctrl-C stops an answer.`, 'aside')
+    note(`${model}. /clear forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer.`, 'aside')
     lines.setPrompt('> ')
     lines.prompt()
   }
@@ -36,7 +36,7 @@ export async function chat({ flags, operands }: Invocation, signal: AbortSignal)
       const text = line.trim()
       if (text === '/exit' || text === '/quit') break
       if (text === '/clear') messages = [...start]
-      else if (text.startsWith('/')) note(`no command ${text}; there are /clear and /exit`)
+      else if (text.startsWith('/')) note(`unknown command ${text}; the commands are /clear and /exit`)
       else if (text !== '') {
         answering = new AbortController()
         messages = await turn(engine, flags, [...messages, { role: 'user', content: text }], answering.signal)
@@ -50,7 +50,10 @@ export async function chat({ flags, operands }: Invocation, signal: AbortSignal)
   }
 }
 
-/** One answer. Returns the conversation with it; without the question if there is none, but for a stopped one. */
+/**
+ * Answers the last message. Returns the conversation with the answer, partial if it was stopped; if
+ * there is no answer, returns it without the last message.
+ */
 async function turn(engine: AnyEngine, flags: Flags, messages: Message[], signal: AbortSignal): Promise<Message[]> {
   let text = ''
   try {
@@ -68,7 +71,7 @@ async function turn(engine: AnyEngine, flags: Flags, messages: Message[], signal
     const { code, message } = asForetokenError(error)
     if (text !== '') write('\n')
     if (code === 'aborted') note('stopped', 'aside')
-    else note(code === 'context_exceeded' ? `${message}. /clear begins anew` : message)
+    else note(code === 'context_exceeded' ? `${message}. /clear starts a new conversation` : message)
     if (text === '') return messages.slice(0, -1)
   }
   return [...messages, { role: 'assistant', content: text }]

@@ -1,4 +1,7 @@
-/** `foretoken companion`: an engine that reads prompts for edges. A signal lets running answers finish; a second one ends it at once. */
+/**
+ * `foretoken companion`: computes prompts for edges. The first signal lets running answers finish;
+ * a second one ends the process immediately. /
+ */
 import { createCompanion } from '../../companion/app.ts'
 import { type CompanionConfig, companionConfigOf } from '../../companion/config.ts'
 import { openLlama } from '../../companion/llama/reader.ts'
@@ -12,7 +15,7 @@ import { note } from '../terminal.ts'
 import { readText } from '../text.ts'
 
 export async function companion({ flags, operands }: Invocation, signal: AbortSignal): Promise<number> {
-  if (operands.length > 0) throw new UsageError('companion takes no operands; name a model with --model')
+  if (operands.length > 0) throw new UsageError('companion takes no operands; use --model to choose a model')
   const { hostname, port } = addressOf(flags.listen ?? '127.0.0.1:8788')
   const config = await configOf(flags)
   const { edges, limits } = config
@@ -26,7 +29,7 @@ export async function companion({ flags, operands }: Invocation, signal: AbortSi
     stallSeconds: limits.stallSeconds,
     announce(url: string) {
       note(`${model} for ${edges.map(({ id }) => id).join(', ')} at ${url}`)
-      if (isLoopback(hostname)) note(`edge on this machine: foretoken serve --companion ${url}`)
+      if (isLoopback(hostname)) note(`to use it from this machine: foretoken serve --companion ${url}`)
     },
   }
   if (flags.backend !== 'llama') return serveModel(flags, signal, served)
@@ -36,37 +39,40 @@ export async function companion({ flags, operands }: Invocation, signal: AbortSi
   return serveEngine(await openLlama({ model: named, context, threads, ignoreConfig }), signal, served)
 }
 
-/** `HOST:PORT`, `[::1]:PORT`, `:PORT`, `PORT` or `HOST`. Throws `UsageError`. */
+/** Parses `HOST:PORT`, `[::1]:PORT`, `:PORT`, `PORT` or `HOST`. Throws `UsageError`. */
 function addressOf(text: string): { readonly hostname: string; readonly port: number } {
   const [, six, name, number] = /^(?:\[([\da-f:]+)\]|([^\s:[\]]*?))(?::?(\d{1,5}))?$/i.exec(text) ?? []
   const port = number === undefined ? 8788 : Number(number)
   const hostname = six ?? name
   if (hostname === undefined || port > 65_535)
-    throw new UsageError(`--listen is HOST:PORT, such as 127.0.0.1:8788; not "${text}"`)
+    throw new UsageError(`--listen takes HOST:PORT, such as 127.0.0.1:8788, not "${text}"`)
   return { hostname: hostname || '127.0.0.1', port }
 }
 
-/** The edges of the config and of the environment; where there are none, this machine's own. */
+/** Returns the config with the edges of the file and the environment, or else of this machine. */
 async function configOf(flags: Flags): Promise<CompanionConfig> {
-  const given = flags.config === undefined ? {} : parsedConfig(await readText(flags.config), flags.config)
-  const config = companionConfigOf(given)
+  const json = flags.config === undefined ? {} : parsedConfig(await readText(flags.config), flags.config)
+  const config = companionConfigOf(json)
   const key = process.env.FORETOKEN_COMPANION_KEY
-  if (key) return companionConfigOf(given, key)
+  if (key) return companionConfigOf(json, key)
   if (config.edges.length > 0) return config
-  const made = await makeMachineKey()
+  const machineKey = await makeMachineKey()
   note(`key: ${machineKeyPath()}`)
-  return companionConfigOf(given, made)
+  return companionConfigOf(json, machineKey)
 }
 
-/** It is an OpenAI endpoint, too, where only this machine reaches it or there are keys for it. */
+/**
+ * Returns the config of the OpenAI endpoint, or undefined if other machines can reach the companion
+ * and there are no API keys.
+ */
 function openaiOf({ openai }: CompanionConfig, model: string, hostname: string): ServerConfig | undefined {
-  const own = environmentKeys()
+  const keys = environmentKeys()
   const local = isLoopback(hostname)
-  if (!local && !openai && own.length === 0) return undefined
+  if (!local && !openai && keys.length === 0) return undefined
   return {
     models: [model],
     ...openai,
     listen: local ? 'loopback' : 'public',
-    keys: [...(openai?.keys ?? []), ...own],
+    keys: [...(openai?.keys ?? []), ...keys],
   }
 }

@@ -1,4 +1,4 @@
-/** `foretoken deploy-prep`: a model as a Worker reads it, sharded and hashed, with the plan of an isolate's memory. */
+/** `foretoken deploy-prep`: writes a model for a Worker, sharded and hashed, with a memory plan. */
 import { planLine } from '../../edge/budget.ts'
 import { defaultModel, modelFiles, predictorFile, shippedPredictor } from '../../node/index.ts'
 import { type PrepareOptions, prepare } from '../../node/prepare.ts'
@@ -8,7 +8,7 @@ import { ignoring, pulling } from '../session.ts'
 import { print, StatusLine, size, warn } from '../terminal.ts'
 
 export async function deployPrep({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
-  if (operands.length > 0) throw new UsageError('deploy-prep takes no operands; name the model with --model')
+  if (operands.length > 0) throw new UsageError('deploy-prep takes no operands; use --model to choose a model')
   if (flags.out === undefined) throw new UsageError('deploy-prep needs --out FOLDER')
   const model = flags.model ?? defaultModel
   const { options, end } = pulling({ ...flags, model }, signal)
@@ -33,7 +33,7 @@ export async function deployPrep({ flags, operands }: Invocation, signal: AbortS
 
 async function optionsOf(model: string, flags: Flags): Promise<PrepareOptions> {
   if (flags['no-predictor'] && flags.predictor !== undefined)
-    throw new UsageError('--predictor and --no-predictor exclude each other')
+    throw new UsageError('--predictor and --no-predictor cannot be combined')
   const predictor = flags['no-predictor']
     ? undefined
     : flags.predictor === undefined

@@ -1,4 +1,4 @@
-/** `foretoken doctor`: what this machine has, and what to do about what it lacks. */
+/** `foretoken doctor`: checks this machine, and says how to fix what it lacks. */
 import { type NamedFinding, runChecks } from '../doctor/check.ts'
 import { type Host, thisHost } from '../doctor/host.ts'
 import { machineChecks } from '../doctor/machine.ts'
@@ -7,7 +7,7 @@ import { exitCodes } from '../exit.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { name, print } from '../terminal.ts'
 
-/** Resolves with the exit code: 1 where something is missing that the model needs. */
+/** Resolves with the exit code: 1 if something is missing that the model needs. */
 export async function doctor(
   { flags, operands }: Invocation,
   signal: AbortSignal,
@@ -25,11 +25,11 @@ export async function doctor(
   const missing = findings.filter(({ verdict }) => verdict === 'missing').map((finding) => finding.name)
   const ok = missing.length === 0
   if (flags.json) print(JSON.stringify({ ok, checks: findings }))
-  else print(ok ? 'The default model can run here.' : `It cannot run here; see ${missing.join(', ')}.`)
+  else print(ok ? 'The default model can run here.' : `The default model cannot run here; see ${missing.join(', ')}.`)
   return ok ? exitCodes.done.code : exitCodes.failed.code
 }
 
-/** `warning  network  the hub cannot be reached · set HTTPS_PROXY` */
+/** Formats a finding, such as `warning  network  the hub cannot be reached · set HTTPS_PROXY` */
 function line({ name, verdict, found, next }: NamedFinding, width: number): string {
   const text = next === undefined ? found : `${found} · ${next}`
   return `${verdict.padEnd(8)} ${name.padEnd(width)}  ${text.replaceAll(/\s*\n\s*/g, ' ')}`

@@ -1,4 +1,4 @@
-/** `foretoken eval`: what a predictor's answers are worth beside exact ones, and beside cheaper ways. */
+/** `foretoken eval`: compares a predictor's answers with exact ones and with cheaper methods. */
 import { machine } from '../../bench/machine.ts'
 import { qualityChart } from '../../bench/quality/chart.ts'
 import { judgeQuality, type QualityRow } from '../../bench/quality/judge.ts'
@@ -9,7 +9,7 @@ import { open, writeWhole } from '../session.ts'
 import { columns, print, StatusLine } from '../terminal.ts'
 
 export async function evaluate({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
-  if (operands.length > 0) throw new UsageError('eval takes no operands: name suites with --suite')
+  if (operands.length > 0) throw new UsageError('eval takes no operands; use --suite to choose suites')
   const { suite = Object.keys(suites), lengths = [256, 1024], cases = 20, work = [] } = flags
   const seed = startSeed(flags)
   const shares = work.map((percent) => percent / 100)
@@ -18,7 +18,7 @@ export async function evaluate({ flags, operands }: Invocation, signal: AbortSig
       throw new UsageError(`no suite ${name}; there are ${Object.keys(suites).join(', ')}`)
   const folder = flags.data?.[0] ?? process.env.FORETOKEN_DATA
   if (!folder)
-    throw new ForetokenError('not_found', 'eval needs its sets: name their folder with --data or FORETOKEN_DATA')
+    throw new ForetokenError('not_found', 'eval needs its data sets: set their folder with --data or FORETOKEN_DATA')
   const model = flags.base ?? flags.model ?? defaultModel
   const context = Math.max(...lengths) + 128
   const { engine } = await open({ prefill: 'predicted', ...flags, model }, signal, { context, prefixBytes: 0 })

@@ -1,4 +1,4 @@
-/** `foretoken fit`: a KV predictor for a model, in closed form. */
+/** `foretoken fit`: fits a KV predictor for a model, in closed form. */
 import { readFile, rm } from 'node:fs/promises'
 import { aliases, defaultModel, type Engine, type EngineOptions, ForetokenError, withLock } from '../../node/index.ts'
 import { type Agreement, gateFor } from '../../src/evaluate/agreement.ts'
@@ -21,25 +21,27 @@ import { type Invocation, startSeed, UsageError } from '../parse.ts'
 import { open, writeWhole } from '../session.ts'
 import { note, print, StatusLine, size } from '../terminal.ts'
 
-/** Held-out documents, their longest prompt, and the tokens behind it that are compared. */
+/** Number of held-out documents, and of the tokens after each prompt that are compared. */
 const judged = { documents: 60, continuation: 32 }
 
 export async function fit({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   const { data, out, tokens = 80_000, ridge = 1e-3 } = flags
   const seed = startSeed(flags)
   if (operands.length > 0 || data === undefined || out === undefined)
-    throw new UsageError('fit takes no operands: foretoken fit --base MODEL --data FILE --out FILE')
+    throw new UsageError(
+      'fit takes no operands and needs --data and --out: foretoken fit --base MODEL --data FILE --out FILE',
+    )
   for (const flag of ['m', 'run', 'taps', 'aux'] as const)
     if (flags.budget !== undefined && flags[flag] !== undefined)
-      throw new UsageError(`--budget chooses the layers: leave it, or --${flag}, out`)
+      throw new UsageError(`--budget chooses the layers, so it cannot be combined with --${flag}`)
   if (flags['aux-layers'] && flags.aux === undefined)
-    throw new UsageError('--aux-layers picks layers of the model that --aux names: give --aux, too')
+    throw new UsageError('--aux-layers needs --aux, the model that it selects layers of')
   const name = flags.base ?? flags.model ?? defaultModel
   const most = flags['most-prompt'] ?? 1024
   const sets = await readDocuments(data, seed)
-  // Behind stdout there is nothing to lock, and nothing to go on with.
+  // Stdout needs no lock, and a fit to stdout cannot be resumed.
   if (out === '-') await work()
-  else await withLock(`${out}.lock`, work, { signal, refuse: `${out} is being written by another run` })
+  else await withLock(`${out}.lock`, work, { signal, refuse: `another run is writing ${out}` })
 
   async function work(): Promise<void> {
     const line = new StatusLine()
@@ -134,7 +136,7 @@ function auxiliaryOf({ workbench }: Engine, flags: Flags): AuxiliaryHeader {
   return { identity, name: flags.aux!, layers: config.layers, hidden: config.hidden, ...(kept && { kept }) }
 }
 
-/** What an earlier run has found under the same budget. */
+/** Returns the search result of an earlier run with the same budget, or undefined. */
 async function searchedBefore(path: string | undefined, budget: number): Promise<Search | undefined> {
   if (path === undefined) return undefined
   const bytes = await readFile(path).catch(() => undefined)
@@ -145,10 +147,10 @@ async function searchedBefore(path: string | undefined, budget: number): Promise
     : undefined
 }
 
-/** What an earlier run of the same fit has left. */
+/** Returns the progress of an earlier run of the same fit. */
 async function resumed(path: string | undefined, header: PredictorHeader): Promise<Begun> {
   const bytes = path === undefined ? undefined : await readFile(path).catch(() => undefined)
-  // Maps that are not fitted yet are zeros: the file's form asks for all of them.
+  // The file format requires all maps; those that are not fitted yet are zeros.
   const empty = mapsOf(header).map(({ name, n, k }): [string, LinearMap] => {
     const zeros = { weight: new Int8Array(n * k), scale: new Uint16Array((n * k) / 32), bias: new Float32Array(n) }
     return [name, { n, k, ...zeros }]
@@ -161,7 +163,7 @@ async function resumed(path: string | undefined, header: PredictorHeader): Promi
   if (same) return { maps: new Map(before.maps), gains: [...before.gains], done }
   throw new ForetokenError(
     'bad_argument',
-    `${path} is left of another fit, or damaged: remove it, or choose another --out`,
+    `${path} belongs to another fit, or is damaged; remove it, or choose another --out`,
   )
 }
 
@@ -169,7 +171,7 @@ function withDone(header: PredictorHeader, sources_done: number): PredictorHeade
   return { ...header, training: { ...header.training, sources_done } }
 }
 
-/** Quality on rows that were kept back, and the gate of `auto`. */
+/** Measures the quality on held-out rows, and chooses the gate of `auto`. */
 async function judge(
   file: PredictorFile,
   sets: DocumentSets,

@@ -1,6 +1,4 @@
-/**
- * `foretoken inspect`: what a model's files hold, and the memory it will take. No weight is read.
- */
+/** `foretoken inspect`: describes a model and the memory that it takes, without reading weights. */
 import { defaultModel, type ModelArchive, modelFiles, openModel } from '../../node/index.ts'
 import { pageLayout, pageTokens } from '../../src/base/kv.ts'
 import type { LayerShape } from '../../src/base/model.ts'
@@ -50,10 +48,7 @@ function describe(archive: ModelArchive) {
 
 type Facts = ReturnType<typeof describe>
 
-/**
- * The bytes that weights and K and V take: weights lie in memory as in the file, pages as
- * `pageLayout` has them.
- */
+/** Returns the memory in bytes: weights as in the file, pages as `pageLayout` lays them out. */
 function memoryPlan({ bytes, config }: Facts) {
   const spec = specOf(config)
   const kv = Object.fromEntries(

@@ -1,4 +1,4 @@
-/** `foretoken pull`, `ls` and `rm`: models on disk. */
+/** `foretoken pull`, `ls` and `rm`: manage models on disk. */
 import { listModels, pullModel, removeModel } from '../../node/index.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { pulling } from '../session.ts'
@@ -18,7 +18,7 @@ export async function ls({ flags }: Invocation): Promise<void> {
     print(JSON.stringify({ models: models.map((model) => ({ ...model, bytes: total(model) })) }))
     return
   }
-  if (models.length === 0) note('nothing has been pulled yet; "foretoken pull smollm2-135m" gets the default model')
+  if (models.length === 0) note('no models yet; "foretoken pull smollm2-135m" downloads the default model')
   const width = Math.max(0, ...models.map((model) => model.name.length))
   for (const model of models)
     print(
@@ -32,7 +32,7 @@ export async function rm({ flags, operands }: Invocation): Promise<void> {
   const removed = only(operands, 'rm')
   const left: string[] = []
   const freed = await removeModel(removed, (path) => left.push(path))
-  for (const path of left) note(`left alone, since it is no file of a cache: ${path}`)
+  for (const path of left) note(`kept, because it is not in a cache: ${path}`)
   if (flags.json) print(JSON.stringify({ removed, bytes: freed }))
   else print(`removed ${name(removed)}, ${size(freed)} freed`)
 }

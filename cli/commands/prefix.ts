@@ -1,4 +1,6 @@
-/** `foretoken prefix save|load FILE`: the keys and values of a long beginning, as a file. */
+/**
+ * `foretoken prefix save|load FILE`: saves a prompt beginning's keys and values, or checks a file.
+ */
 import type { Engine } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
@@ -14,7 +16,7 @@ export async function prefix({ flags, operands }: Invocation, signal: AbortSigna
   const { model, engine } = await open(flags, signal)
   try {
     const bytes = file ?? (await save(engine, path, flags))
-    // What was just written is read back: a file that can't be used should fail here.
+    // Loads a file that was just written as well, so that an unusable one fails here.
     const { tokens } = await engine.loadPrefix(bytes)
     if (flags.json) print(JSON.stringify({ model, file: path, tokens, bytes: bytes.length }))
     else {
@@ -30,7 +32,7 @@ export async function prefix({ flags, operands }: Invocation, signal: AbortSigna
 async function save(engine: Engine, path: string, flags: Flags): Promise<Uint8Array> {
   const text = flags['prompt-file']
   if ((text === undefined) === (flags.system === undefined))
-    throw new UsageError('prefix save takes --system TEXT, or a text as --prompt-file FILE')
+    throw new UsageError('prefix save needs either --system TEXT or --prompt-file FILE')
   const opening =
     flags.system === undefined ? await readPrompt(text!) : ([{ role: 'system', content: flags.system }] as const)
   const bytes = await engine.savePrefix(opening)

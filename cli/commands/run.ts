@@ -1,4 +1,4 @@
-/** `foretoken run`: one prompt, one answer, streamed. */
+/** `foretoken run`: answers one prompt and streams the answer. */
 import { ForetokenError, type ScoredToken } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
@@ -10,13 +10,13 @@ import { readPrompt } from '../text.ts'
 export async function run({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   const prompt = await promptOf(flags, operands)
   if (prompt === '')
-    throw new ForetokenError('empty_prompt', 'the prompt is empty: write it as an argument, as @FILE, or on stdin')
-  if (flags.system !== undefined && flags.raw) throw new UsageError('--system has no place in a --raw prompt')
+    throw new ForetokenError('empty_prompt', 'the prompt is empty: pass it as an argument, as @FILE, or on stdin')
+  if (flags.system !== undefined && flags.raw) throw new UsageError('--system cannot be combined with --raw')
   const { model, engine } = await openAny(flags, signal)
   const line = new StatusLine()
   const top: (readonly ScoredToken[])[] = []
   let promptIds: readonly number[] = []
-  let ended = '\n'
+  let lastCharacter = '\n'
   try {
     const messages =
       flags.system === undefined
@@ -27,7 +27,7 @@ export async function run({ flags, operands }: Invocation, signal: AbortSignal):
           ] as const)
     const options = {
       ...generateOptions(flags, signal),
-      onPrefill: (done: number, total: number) => line.show(`reading the prompt  ${done} of ${total} tokens`),
+      onPrefill: (done: number, total: number) => line.show(`prompt  ${done} of ${total} tokens`),
     }
     for await (const event of engine.submit({ ...options, prompt: messages })) {
       if (event.type === 'prompt') promptIds = event.ids
@@ -36,7 +36,7 @@ export async function run({ flags, operands }: Invocation, signal: AbortSignal):
         line.clear()
         if (!flags.json && event.text !== '') {
           write(event.text)
-          ended = event.text.at(-1)!
+          lastCharacter = event.text.at(-1)!
         }
       }
       if (event.type !== 'done') continue
@@ -47,13 +47,13 @@ export async function run({ flags, operands }: Invocation, signal: AbortSignal):
         const cache = { cached_tokens, prefill, exact_from, prefill_share }
         print(JSON.stringify({ model, ...shape, timings, ...cache, memory, build }))
       } else {
-        if (ended !== '\n' || event.text === '') write('\n')
+        if (lastCharacter !== '\n' || event.text === '') write('\n')
         note(summaryLine(event), 'aside')
       }
     }
   } catch (error) {
-    // A half answer ends its line before the reason is told.
-    if (!flags.json && ended !== '\n') write('\n')
+    // Ends the line of a partial answer before the error is printed.
+    if (!flags.json && lastCharacter !== '\n') write('\n')
     throw error
   } finally {
     line.clear()
@@ -63,7 +63,7 @@ export async function run({ flags, operands }: Invocation, signal: AbortSignal):
 
 async function promptOf({ prompt, 'prompt-file': file }: Flags, operands: readonly string[]): Promise<string> {
   const ways = [prompt !== undefined, file !== undefined, operands.length > 0].filter(Boolean).length
-  if (ways > 1) throw new UsageError('give one of a prompt, --prompt and --prompt-file')
+  if (ways > 1) throw new UsageError('use only one of a prompt argument, --prompt and --prompt-file')
   if (prompt !== undefined) return prompt
   if (file !== undefined) return readPrompt(file)
   if (operands.length > 0) return proseOfOperands(operands)

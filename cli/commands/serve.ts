@@ -1,4 +1,7 @@
-/** `foretoken serve`: the model behind OpenAI's API. A signal lets running answers finish; a second one ends it at once. */
+/**
+ * `foretoken serve`: serves the model over OpenAI's API. The first signal lets running answers
+ * finish; a second one ends the process immediately. /
+ */
 import { createApp, type Page, parsedConfig, type ServerConfig } from '../../edge/node.ts'
 import {
   defaultModel,
@@ -18,10 +21,10 @@ import { note } from '../terminal.ts'
 import { readText } from '../text.ts'
 
 export async function serve({ flags, operands }: Invocation, signal: AbortSignal): Promise<number> {
-  if (operands.length > 0) throw new UsageError('serve takes no operands; name a model with --model')
+  if (operands.length > 0) throw new UsageError('serve takes no operands; use --model to choose a model')
   const hostname = flags.host ?? '127.0.0.1'
   const config = await configOf(flags, hostname)
-  // What is wrong with a config is found before a model is loaded.
+  // Checks the config before loading a model.
   createApp({ engine: unloaded, config })
   return serveAny(flags, signal, {
     hostname,
@@ -36,39 +39,43 @@ export async function serve({ flags, operands }: Invocation, signal: AbortSignal
   })
 }
 
-/** The page for this machine's own browsers. Its model is hashed when the first asks for it. */
+/**
+ * Returns the page for browsers on this machine. Its model is hashed at the first request for it.
+ */
 function pageOf({ model = defaultModel, predictor }: Flags): Page {
-  let asked: ReturnType<Page['model']> | undefined
-  const offered = async () => {
-    // An ONNX export runs beside the page, not in it.
+  let cached: ReturnType<Page['model']> | undefined
+  const load = async () => {
+    // The page cannot run an ONNX export.
     if (await isOnnx(model)) return undefined
     return tabModel(displayName(model), model, predictor ?? predictorPath(model))
   }
   return {
     file: pageFile,
-    model: () => (asked ??= offered()),
+    model: () => (cached ??= load()),
   }
 }
 
 async function configOf(flags: Flags, hostname: string): Promise<ServerConfig> {
-  const given = flags.config === undefined ? {} : parsedConfig(await readText(flags.config), flags.config)
+  const json = flags.config === undefined ? {} : parsedConfig(await readText(flags.config), flags.config)
   return {
     models: [displayName(flags.model ?? defaultModel)],
-    ...given,
-    ...(flags.companion && { companions: [...(given.companions ?? []), ...(await companionsOf(flags.companion))] }),
+    ...json,
+    ...(flags.companion && { companions: [...(json.companions ?? []), ...(await companionsOf(flags.companion))] }),
     listen: isLoopback(hostname) ? 'loopback' : 'public',
-    keys: [...(given.keys ?? []), ...environmentKeys()],
+    keys: [...(json.keys ?? []), ...environmentKeys()],
     ...(flags.prefill !== undefined && { prefill: flags.prefill }),
   }
 }
 
-/** Companions that are named on the command line share the key of the environment, or of this machine. */
+/**
+ * Returns the companions of the command line, with the key of the environment or of this machine.
+ */
 async function companionsOf(urls: readonly string[]): Promise<NonNullable<ServerConfig['companions']>> {
   const key = process.env.FORETOKEN_COMPANION_KEY || (await machineKey())
   if (!key)
     throw new ForetokenError(
       'not_found',
-      `--companion needs the key that \`foretoken companion\` shares: set FORETOKEN_COMPANION_KEY, or run it once on this machine, which makes ${machineKeyPath()}`,
+      `--companion needs the companion's key: set FORETOKEN_COMPANION_KEY, or run \`foretoken companion\` once on this machine, which creates ${machineKeyPath()}`,
     )
   return urls.map((url) => ({ url, key }))
 }

@@ -1,4 +1,4 @@
-/** `foretoken tokenize`: a text's token ids, no weights read. */
+/** `foretoken tokenize`: prints the token ids of a text, without reading weights. */
 import { defaultModel, modelFiles, openModel } from '../../node/index.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
 import { type Invocation, UsageError } from '../parse.ts'
@@ -23,9 +23,9 @@ export async function tokenize({ flags, operands }: Invocation, signal: AbortSig
 }
 
 async function textOf(file: string | undefined, operands: readonly string[]): Promise<string> {
-  if (file !== undefined && operands.length > 0) throw new UsageError('give a text or --file, not both')
+  if (file !== undefined && operands.length > 0) throw new UsageError('use either a text or --file, not both')
   if (file !== undefined) return readPrompt(file)
   if (operands.length > 0) return proseOfOperands(operands)
   if (!process.stdin.isTTY) return readPrompt('-')
-  throw new UsageError('tokenize needs a text, or --file F')
+  throw new UsageError('tokenize needs a text or --file FILE')
 }

@@ -1,12 +1,17 @@
-/** Checks of a machine, each with its own time limit: none can hold up the others, or the command. */
+/**
+ * Runs checks concurrently, each with a time limit, so that none delays the others or the command.
+ */
 import { asForetokenError } from '../../node/index.ts'
 
-/** `ok`: as it should be. `note`: optional, or not checked. `warning`: works, but less well. `missing`: the model cannot run without it. */
+/**
+ * `ok`: as it should be. `note`: optional, or not checked. `warning`: works, but less well.
+ * `missing`: the model cannot run without it.
+ */
 export type Verdict = 'ok' | 'note' | 'warning' | 'missing'
 
 export interface Finding {
   readonly verdict: Verdict
-  /** What is there, as one line. */
+  /** What the check found, as one line. */
   readonly found: string
   /** What to do about it, or what it means. */
   readonly next?: string
@@ -16,9 +21,11 @@ export interface Check {
   readonly name: string
   /** Milliseconds after which the check counts as failed. Default 5,000. */
   readonly limitMs?: number
-  /** The verdict where the check fails or takes too long. Default: `warning`. */
+  /** The verdict if the check fails or takes too long. Default: `warning`. */
   readonly failed?: Verdict
-  /** `signal` fires at the time limit, so that the check lets go of what it holds. */
+  /**
+   * Runs the check. `signal` fires at the time limit, so that the check can release its resources.
+   */
   run(signal: AbortSignal): Promise<Finding> | Finding
 }
 
@@ -26,7 +33,7 @@ export interface NamedFinding extends Finding {
   readonly name: string
 }
 
-/** Runs all checks at once, and yields their findings in the order of the checks. */
+/** Runs all checks concurrently, and yields their findings in the order of the checks. */
 export async function* runChecks(checks: readonly Check[]): AsyncGenerator<NamedFinding> {
   for (const finding of checks.map(runCheck)) yield await finding
 }
@@ -42,7 +49,7 @@ async function runCheck({ name, limitMs = 5000, failed = 'warning', run }: Check
   })
   try {
     const found = (async () => run(control.signal))()
-    // What comes after the time limit is of no interest.
+    // Errors after the time limit are ignored.
     found.catch(() => {})
     return { name, ...(await Promise.race([found, late])) }
   } catch (error) {

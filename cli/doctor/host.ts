@@ -1,4 +1,4 @@
-/** The machine as `doctor` sees it: what each check asks for, so that tests can answer in its place. */
+/** The facts about a machine that `doctor` checks, as an interface that tests can replace. */
 import { spawn } from 'node:child_process'
 import { constants } from 'node:fs'
 import { access, readdir, readFile, stat } from 'node:fs/promises'
@@ -23,16 +23,18 @@ import { type Build, selectCore } from '../../src/backend/wasm/select.ts'
 import { readText } from '../text.ts'
 
 export interface FolderFacts {
-  /** False where the folder is not there yet; then `writable` is about the nearest folder above it. */
+  /**
+   * False if the folder does not exist yet; `writable` is then about its nearest existing parent.
+   */
   readonly exists: boolean
   readonly writable: boolean
-  /** Bytes of all files in it, partial ones included. */
+  /** Total size of its files in bytes, partial ones included. */
   readonly bytes: number
-  /** What interrupted downloads left. */
+  /** Partial files of interrupted downloads. */
   readonly partial: { readonly files: number; readonly bytes: number }
 }
 
-/** What the GPU process answers. */
+/** The answer of the process that looks for a GPU. */
 export type GpuFacts = { readonly adapter: string } | { readonly problem: string }
 
 export interface Host {
@@ -40,25 +42,28 @@ export interface Host {
   readonly env: Environment
   readonly cpu: { readonly model: string; readonly logical: number; readonly fast: number; readonly threads: number }
   readonly sharedMemory: boolean
-  /** The build that runs, and how it reads the second operand of its dot product. Throws `unsupported`, with the reason. */
+  /**
+   * Selects a build of the core. `lowering` says how the engine reads the second operand of its dot
+   * product. Throws `unsupported` with the reason.
+   */
   core(build: Build | 'auto', threaded: boolean): Promise<{ readonly build: Build; readonly lowering: number }>
-  /** Bytes. */
+  /** Returns the memory in bytes. */
   memory(): { readonly total: number; readonly available: number }
   folder(path: string, signal: AbortSignal): Promise<FolderFacts>
-  /** Free and total bytes of the disk that `path` is on, or will be. */
+  /** Returns the free and total bytes of the disk for `path`, which need not exist yet. */
   disk(path: string): Promise<{ readonly free: number; readonly total: number }>
   models(): Promise<readonly StoredModel[]>
-  /** The status of the answer to a HEAD request, redirects not followed. */
+  /** Returns the status of a HEAD request. Does not follow redirects. */
   head(url: string, signal: AbortSignal): Promise<number>
-  /** The version of pip; undefined where there is none. */
+  /** Returns the version of pip, or undefined if it is not installed. */
   pip(signal: AbortSignal): Promise<string | undefined>
-  /** Undefined where the package `webgpu` is not installed. */
+  /** Looks for a GPU. Returns undefined if the package `webgpu` is not installed. */
   gpu(signal: AbortSignal): Promise<GpuFacts | undefined>
-  /** The version of an installed package. */
+  /** Returns the version of a package, or undefined if it is not installed. */
   packageVersion(name: string): Promise<string | undefined>
-  /** Undefined where a server could listen, or the system's reason. */
+  /** Returns undefined if a server could listen on the port, or else the system's reason. */
   portProblem(port: number, signal: AbortSignal): Promise<string | undefined>
-  /** Which command a config is for. Throws `bad_argument`, `not_found`, `io`. */
+  /** Checks a config, and returns its command. Throws `bad_argument`, `not_found`, `io`. */
   config(path: string): Promise<'serve' | 'companion'>
 }
 
@@ -102,7 +107,7 @@ export const thisHost: Host = {
   async gpu(signal) {
     const address = resolved('webgpu')
     if (address === undefined) return undefined
-    // A process of its own: a driver may hang, or crash.
+    // Uses another process, because a driver may hang or crash.
     const text = await output(process.execPath, ['--input-type=module', '--eval', askAdapter, address], signal)
     return JSON.parse(text.trim().split('\n').at(-1)!)
   },
@@ -111,8 +116,8 @@ export const thisHost: Host = {
     if (address === undefined) return undefined
     for (let at = dirname(fileURLToPath(address)); at !== dirname(at); at = dirname(at)) {
       const text = await readFile(join(at, 'package.json'), 'utf8').catch(() => undefined)
-      const { name: own, version } = text === undefined ? {} : JSON.parse(text)
-      if (own === name) return version
+      const { name: found, version } = text === undefined ? {} : JSON.parse(text)
+      if (found === name) return version
     }
     return undefined
   },
@@ -139,7 +144,7 @@ function runtime(): Host['runtime'] {
   return deno === undefined ? { name: 'Node', version: node } : { name: 'Deno', version: deno }
 }
 
-/** The folder, or the nearest one above it that is there. */
+/** Returns `path`, or its nearest existing parent. */
 async function nearest(path: string): Promise<string> {
   const found = await stat(path).catch(() => undefined)
   return found || dirname(path) === path ? path : nearest(dirname(path))
@@ -162,7 +167,10 @@ async function contents(folder: string, signal: AbortSignal) {
   return counts
 }
 
-/** Asks for an adapter and prints what it is; the address of the package is the first argument. */
+/**
+ * A script that requests an adapter and prints its name. The first argument is the package's
+ * address.
+ */
 const askAdapter = `
 import { writeSync } from 'node:fs'
 const { create } = await import(process.argv[1])
@@ -173,7 +181,7 @@ writeSync(1, JSON.stringify(adapter ? { adapter: name } : { problem: 'no adapter
 process.exit(0)
 `
 
-/** What a program prints; it is ended when the signal fires. Rejects where it fails. */
+/** Runs a program and returns its output; kills it when `signal` fires. Rejects if it fails. */
 function output(program: string, args: readonly string[], signal: AbortSignal): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], signal, killSignal: 'SIGKILL' })
@@ -189,7 +197,7 @@ function output(program: string, args: readonly string[], signal: AbortSignal): 
   })
 }
 
-/** The address of an installed package's main file. */
+/** Returns the address of a package's main file, or undefined if it is not installed. */
 function resolved(name: string): string | undefined {
   try {
     return import.meta.resolve(name)

@@ -1,13 +1,15 @@
-/** Checks of what computes: the runtime, WebAssembly, the CPU, memory, the GPU. */
+/** Checks what a model computes with: the runtime, WebAssembly, the CPU, memory, the GPU. */
 import { aliases, asForetokenError, defaultModel } from '../../node/index.ts'
 import { size } from '../terminal.ts'
 import type { Check, Finding } from './check.ts'
 import type { Host } from './host.ts'
 
-/** Oldest Node that the package runs on, as in package.json. */
+/** The oldest supported Node version, as in package.json. */
 export const oldestNode = [20, 19] as const
 
-/** What Node, the core and a short conversation take beside the weights: 154 MB were measured with the default model. */
+/**
+ * Bytes for Node, the core and a short conversation: 154 MB were measured with the default model.
+ */
 const besideWeights = 160e6
 
 /** Bytes of memory that the default model needs. */
@@ -52,7 +54,7 @@ async function relaxedFinding(host: Host): Promise<Finding> {
     return { verdict: 'ok', found: `the dot product gives known answers; its second operand is ${operands}` }
   } catch {
     const found = 'absent, or its dot product gives wrong sums'
-    return { verdict: 'warning', found, next: 'prompts are read more slowly; Node 22 or newer has it' }
+    return { verdict: 'warning', found, next: 'prompts take longer; Node 22 or newer has it' }
   }
 }
 
@@ -78,7 +80,7 @@ async function coreFinding(host: Host): Promise<Finding> {
 function cpuFinding({ cpu: { model, logical, fast, threads } }: Host): Finding {
   const found = `${model}: ${logical} logical CPUs, ${fast} fast cores, ${threads} compute ${threads === 1 ? 'thread' : 'threads'}`
   if (threads > 1) return { verdict: 'ok', found }
-  return { verdict: 'note', found, next: 'prompts are read faster with more cores' }
+  return { verdict: 'note', found, next: 'more cores make prompts faster' }
 }
 
 function memoryFinding(host: Host): Finding {
@@ -95,5 +97,5 @@ async function gpuFinding(host: Host, signal: AbortSignal): Promise<Finding> {
   if (facts === undefined)
     return { verdict: 'note', found: 'the package webgpu is not installed', next: 'optional: npm install webgpu' }
   if ('adapter' in facts) return { verdict: 'ok', found: facts.adapter, next: 'use it with --backend webgpu' }
-  return { verdict: 'note', found: facts.problem, next: 'optional: install a Vulkan driver; the CPU works without' }
+  return { verdict: 'note', found: facts.problem, next: 'optional: install a Vulkan driver; the CPU works without it' }
 }

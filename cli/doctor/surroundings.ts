@@ -1,4 +1,4 @@
-/** Checks of what is around the model: folders, the disk, the network, optional packages, a config, a port. */
+/** Checks the model's surroundings: folders, disk, network, optional packages, a config, a port. */
 import { reserveOf } from '../../node/disk.ts'
 import { hubEndpoint } from '../../node/hub.ts'
 import { aliases, asForetokenError, defaultModel } from '../../node/index.ts'
@@ -10,14 +10,14 @@ import { size } from '../terminal.ts'
 import type { Check, Finding } from './check.ts'
 import type { Host } from './host.ts'
 
-/** Milliseconds for the hub to answer. */
+/** Time limit for the hub to answer, in milliseconds. */
 const networkMs = 4000
 
 export function surroundingsChecks(host: Host, flags: Pick<Flags, 'offline' | 'config' | 'port'>): Check[] {
   const { config, port = 8787 } = flags
   const offline = flags.offline || isOffline(host.env)
   let answer: Promise<number> | undefined
-  // Two checks need it.
+  // Two checks use this answer.
   const hub = async () => (answer ??= host.head(modelUrl(host), AbortSignal.timeout(networkMs)))
   return [
     { name: 'cache', run: (signal) => folderFinding(host, home(host.env), 'FORETOKEN_HOME', signal) },
@@ -40,19 +40,19 @@ export function surroundingsChecks(host: Host, flags: Pick<Flags, 'offline' | 'c
 
 async function folderFinding(host: Host, path: string, variable: string, signal: AbortSignal): Promise<Finding> {
   const { exists, writable, bytes, partial } = await host.folder(path, signal)
-  const found = exists ? `${path}: ${size(bytes)}` : `${path}: not there yet`
+  const found = exists ? `${path}: ${size(bytes)}` : `${path}: does not exist yet`
   if (!writable)
     return {
       verdict: 'warning',
       found: `${found}, not writable`,
-      next: `set ${variable} to a folder that is, to pull models`,
+      next: `set ${variable} to a writable folder to pull models`,
     }
   if (partial.files === 0) return { verdict: 'ok', found }
   const parts = `${partial.files} partial ${partial.files === 1 ? 'file' : 'files'} of ${size(partial.bytes)}`
-  return { verdict: 'note', found: `${found}, with ${parts}`, next: 'pulling the same model again goes on with them' }
+  return { verdict: 'note', found: `${found}, with ${parts}`, next: 'pulling the same model again resumes them' }
 }
 
-/** Where the default model would be written. */
+/** Checks the disk that the default model would be written to. */
 async function diskFinding(host: Host): Promise<Finding> {
   const { free, total } = await host.disk(hubCache(host.env))
   const { bytes } = aliases[defaultModel]!
@@ -70,22 +70,24 @@ const proxyNames = ['https_proxy', 'http_proxy', 'all_proxy', 'no_proxy'] as con
 
 function proxyFinding({ env }: Host): Finding {
   const set = proxyNames.flatMap((name) => [name, name.toUpperCase()]).filter((name) => env[name]?.trim())
-  if (set.length === 0) return { verdict: 'ok', found: 'none set: addresses are asked directly' }
+  if (set.length === 0) return { verdict: 'ok', found: 'none set: connections are direct' }
   const proxy = proxyFor(new URL(hubEndpoint(env)), env)
-  // Never with its user and password.
-  const way = proxy === undefined ? 'the hub is asked directly' : `the hub is asked by ${proxy.protocol}//${proxy.host}`
+  // Does not show the proxy's user and password.
+  const way =
+    proxy === undefined ? 'the hub is reached directly' : `the hub is reached through ${proxy.protocol}//${proxy.host}`
   return { verdict: 'ok', found: `${set.join(', ')} set: ${way}` }
 }
 
-/** `hub`: the status of the hub's answer for the default model. */
+/** Checks the hub; `hub` returns the status of its answer for the default model. */
 async function networkFinding(host: Host, offline: boolean, hub: () => Promise<number>): Promise<Finding> {
   if (offline) return { verdict: 'note', found: 'not checked: --offline, FORETOKEN_OFFLINE or HF_HUB_OFFLINE is set' }
   const { host: name } = new URL(hubEndpoint(host.env))
-  const next = 'set HTTPS_PROXY to a proxy or HF_ENDPOINT to a mirror, or copy a model here and name it with -m'
+  const next =
+    'set HTTPS_PROXY to a proxy or HF_ENDPOINT to a mirror, or copy a model to this machine and use it with -m'
   try {
     const status = await hub()
     if (status < 400) return { verdict: 'ok', found: `${name} answers, and has ${defaultModel}` }
-    const token = 'set HF_TOKEN to a token that may read it'
+    const token = 'set HF_TOKEN to a token with read access'
     if (status === 401 || status === 403) return { verdict: 'warning', found: `${name} answers ${status}`, next: token }
     return { verdict: 'warning', found: `${name} answers ${status} for ${defaultModel}`, next }
   } catch (error) {
@@ -95,7 +97,7 @@ async function networkFinding(host: Host, offline: boolean, hub: () => Promise<n
   }
 }
 
-/** Whether the default model is here, or could be fetched. */
+/** Checks whether the default model is on this machine or can be downloaded. */
 async function modelFinding(
   host: Host,
   offline: boolean,
@@ -103,17 +105,21 @@ async function modelFinding(
   signal: AbortSignal,
 ): Promise<Finding> {
   const { bytes, pip } = aliases[defaultModel]!
-  if (await isPulled(host)) return { verdict: 'ok', found: `${defaultModel} is here` }
-  const found = `${defaultModel} is not here yet`
-  const elsewhere = 'name a model file with -m, or run this with a network once'
+  if (await isPulled(host)) return { verdict: 'ok', found: `${defaultModel} is on this machine` }
+  const found = `${defaultModel} is not on this machine yet`
+  const elsewhere = 'use a model file with -m, or connect to a network once'
   if (offline) return { verdict: 'missing', found, next: elsewhere }
-  const fetched = `its ${size(bytes)} are fetched at first use; now: foretoken pull ${defaultModel}`
+  const fetched = `the first use downloads ${size(bytes)}; to do it now: foretoken pull ${defaultModel}`
   const status = await hub().catch(() => undefined)
   if (status !== undefined && status < 400) return { verdict: 'ok', found, next: fetched }
   const version = pip && (await host.pip(signal))
   if (version)
-    return { verdict: 'warning', found: `${found}, and the hub does not send it`, next: `pip ${version} is tried, too` }
-  return { verdict: 'missing', found: `${found}, and cannot be fetched`, next: elsewhere }
+    return {
+      verdict: 'warning',
+      found: `${found}, and the hub does not serve it`,
+      next: `pip ${version} is tried as well`,
+    }
+  return { verdict: 'missing', found: `${found}, and cannot be downloaded`, next: elsewhere }
 }
 
 async function isPulled(host: Host): Promise<boolean> {
@@ -140,11 +146,19 @@ async function peerFinding(host: Host, names: readonly string[], use: string): P
 
 async function configFinding(host: Host, path: string | undefined): Promise<Finding> {
   if (path === undefined)
-    return { verdict: 'note', found: 'none named; serve and companion need none', next: 'check one with --config FILE' }
+    return {
+      verdict: 'note',
+      found: 'none given; serve and companion need none',
+      next: 'use --config FILE to check one',
+    }
   try {
     return { verdict: 'ok', found: `${path} is a config for ${await host.config(path)}` }
   } catch (error) {
-    return { verdict: 'missing', found: asForetokenError(error).message, next: 'the command does not start with it' }
+    return {
+      verdict: 'missing',
+      found: asForetokenError(error).message,
+      next: 'serve and companion refuse to start with it',
+    }
   }
 }
 

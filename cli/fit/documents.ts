@@ -1,4 +1,6 @@
-/** Texts to fit from, as token ids: running text as it is, questions with their answers as chats. */
+/**
+ * Reads texts to fit from, as token ids: running text unchanged, questions and answers as chats.
+ */
 
 import { createReadStream } from 'node:fs'
 import { createGunzip } from 'node:zlib'
@@ -8,26 +10,29 @@ import { type Engine, ForetokenError, fileError, type Message } from '../../node
 import { createRandom } from '../../src/decode/random.ts'
 import { decodeText } from '../text.ts'
 
-/** Rows of a file that are kept, drawn evenly: so that memory does not grow with the file. */
+/** Maximum number of rows sampled from a file, so that memory does not grow with the file. */
 const mostRows = 20_000
 
-/** A piece of text as the model is to read it. */
+/** A text, or a conversation. */
 export type Document = string | readonly Message[]
 
 export interface DocumentSets {
-  /** To fit from, one list for each file. */
+  /** Documents to fit from, one list for each file. */
   readonly training: readonly (readonly Document[])[]
-  /** Every twentieth row, kept back to judge by. */
+  /** Every twentieth row, held out to measure quality. */
   readonly heldOut: readonly (readonly Document[])[]
 }
 
-/** Reads JSON lines, JSON arrays or plain text, gzipped or not; stdin, `-`, holds JSON lines. Throws `not_found`, `io`, `bad_argument`. */
+/**
+ * Reads JSON lines, JSON arrays or plain text, gzipped or not; stdin, `-`, must be JSON lines.
+ * Throws `not_found`, `io`, `bad_argument`. /
+ */
 export async function readDocuments(paths: readonly string[], seed: number): Promise<DocumentSets> {
   const training: Document[][] = []
   const heldOut: Document[][] = []
   for (const path of paths) {
     const all = await sampled(rowsOf(path), seed)
-    if (all.length === 0) throw new ForetokenError('bad_argument', `${path} holds no text to fit from`)
+    if (all.length === 0) throw new ForetokenError('bad_argument', `${path} has no text to fit from`)
     heldOut.push(all.filter((_, index) => index % 20 === 0))
     training.push(all.filter((_, index) => index % 20 !== 0))
   }
@@ -35,8 +40,9 @@ export async function readDocuments(paths: readonly string[], seed: number): Pro
 }
 
 /**
- * Documents of at most `most` tokens, without end: a file in turn, a row of it drawn, and of a longer one a stretch. A row that
- * is too short to hold anything to predict is filled up with the next of its file.
+ * Yields documents of at most `most` tokens, endlessly. Files alternate; each document is a random
+ * row of a file, or a random stretch of a longer row. Short rows are joined with other rows of the
+ * file. /
  */
 export async function* documentIds(
   engine: Pick<Engine, 'tokenize' | 'promptIds'>,
@@ -48,7 +54,7 @@ export async function* documentIds(
   for (let turn = 0; ; turn++) {
     const rows = sets[turn % sets.length]!
     const ids: number[] = []
-    // From short to long: positions and attention are not the same at 64 tokens and at 1,024.
+    // Lengths vary, because positions and attention differ between 64 tokens and 1,024.
     const length = Math.min(most, 64 + draw(Math.max(1, most - 64)))
     while (ids.length < length) {
       const row = rows[draw(rows.length)]!
@@ -60,19 +66,19 @@ export async function* documentIds(
   }
 }
 
-/** At least one id: rows without text were left out. */
+/** Returns at least one id, because rows without text were removed. */
 function idsOf(engine: Pick<Engine, 'tokenize' | 'promptIds'>, row: Document): number[] {
   if (typeof row === 'string') return engine.tokenize(row)
   try {
     return engine.promptIds(row)
   } catch (error) {
-    // A model without a chat template, a conversation longer than its context: the text is as good.
+    // Falls back to plain text without a chat template, or if the conversation exceeds the context.
     if (!(error instanceof ForetokenError)) throw error
     return engine.tokenize(row.map(({ content }) => content).join('\n\n'))
   }
 }
 
-/** Rows drawn evenly from a stream of any length (Vitter's algorithm R), in an order of their own. */
+/** Samples rows evenly from a stream of any length (Vitter's algorithm R), in random order. */
 async function sampled(rows: AsyncIterable<Document>, seed: number): Promise<Document[]> {
   const next = createRandom(seed)
   const kept: Document[] = []
@@ -108,17 +114,17 @@ async function* rowsOf(path: string): AsyncGenerator<Document> {
   if (paragraph.length > 0) yield paragraph.join('\n')
 }
 
-const asked = ['prompt', 'question', 'instruction'] as const
-const answered = ['response', 'answer', 'output', 'answers', 'target', 'completion'] as const
+const questionFields = ['prompt', 'question', 'instruction'] as const
+const answerFields = ['response', 'answer', 'output', 'answers', 'target', 'completion'] as const
 
 function documentOf(row: Record<string, unknown>, where: string): Document {
   const text = (fields: readonly string[]) => fields.map((field) => row[field]).find((one) => typeof one === 'string')
   const turns = (row.messages ?? row.turns) as unknown
   if (Array.isArray(turns)) return turns.map((turn, index) => messageOf(turn, index, where))
-  const question = text(asked)
+  const question = text(questionFields)
   if (question !== undefined) {
     const input = typeof row.input === 'string' && row.input !== '' ? `\n\n${row.input}` : ''
-    const answer = text(answered)
+    const answer = text(answerFields)
     const user = { role: 'user', content: `${question}${input}` } as const
     return answer === undefined ? [user] : [user, { role: 'assistant', content: answer as string }]
   }
@@ -126,18 +132,20 @@ function documentOf(row: Record<string, unknown>, where: string): Document {
   if (plain !== undefined) return plain as string
   throw new ForetokenError(
     'bad_argument',
-    `${where}: none of text, content, messages, turns, ${asked.join(', ')}: nothing to fit from`,
+    `${where}: no text to fit from; a row needs one of text, content, messages, turns, ${questionFields.join(', ')}`,
   )
 }
 
-/** `{role, content}`, a text, or a pair of a speaker and a text; speakers take turns, the user first. */
+/**
+ * Converts `{role, content}`, a text, or a (speaker, text) pair; speakers alternate, user first.
+ */
 function messageOf(turn: unknown, index: number, where: string): Message {
   const role = index % 2 === 0 ? 'user' : 'assistant'
   if (typeof turn === 'string') return { role, content: turn }
   if (Array.isArray(turn) && typeof turn.at(-1) === 'string') return { role, content: turn.at(-1) }
   const { role: named, content } = (turn ?? {}) as Partial<Message>
   if (typeof content === 'string') return { role: named ?? role, content }
-  throw new ForetokenError('bad_argument', `${where}: turn ${index + 1} holds no text`)
+  throw new ForetokenError('bad_argument', `${where}: turn ${index + 1} has no text`)
 }
 
 async function jsonArray(path: string): Promise<Record<string, unknown>[]> {

@@ -1,10 +1,13 @@
-/** The plan that flags ask for. */
+/** Makes the predictor's plan from the flags. */
 import type { Engine } from '../../node/index.ts'
 import type { PredictorPlan, SharedPlan } from '../../src/predict/plan.ts'
 import type { Flags } from '../flags.ts'
 import { UsageError } from '../parse.ts'
 
-/** Of the default model's 30 layers, what was found to matter: 0-4 are shared, 15-18 carry recall. Others are scaled. */
+/**
+ * The best plan for the default model's 30 layers: 0-4 are shared, and 15-18 carry recall. Other
+ * models use the same proportions. /
+ */
 const known = { layers: 30, shared: 5, run: { from: 15, to: 19 } }
 
 export type Ends = Pick<SharedPlan, 'sinks' | 'window' | 'windowShare'>
@@ -19,8 +22,11 @@ export function planOf(engine: Engine, flags: Flags): PredictorPlan {
   if (!auxiliary) return sharedPlan(layers, flags)
   for (const flag of ['m', 'run', 'taps'] as const)
     if (flags[flag] !== undefined)
-      throw new UsageError(`--${flag} is for predictors that share the base's layers; leave it, or --aux, out`)
-  // Layers at the same relative depth: the paper's maps of early layers (table 1) differ from this by one.
+      throw new UsageError(
+        `--${flag} is for predictors that share the base's layers, and cannot be combined with --aux`,
+      )
+  // Layers at the same relative depth: the paper's maps of early layers (table 1) differ from this
+  // by one.
   const map = Array.from({ length: layers }, (_, layer) => Math.round((layer * auxiliary.config.layers) / layers))
   return { kind: 'separate', map, ...endsOf(flags) }
 }
@@ -34,11 +40,11 @@ function sharedPlan(layers: number, flags: Flags): SharedPlan {
   const taps = flags.taps ?? 0
   const sound = runs.filter(({ from, to }) => from > shared && to > from && to <= layers)
   if (flags.run && sound.length < runs.length)
-    throw new UsageError(`--run names layers behind the ${shared} shared ones, below ${layers}, such as 16-18`)
+    throw new UsageError(`--run takes layers after the ${shared} shared ones and below ${layers}, such as 16-18`)
   return { kind: 'shared', shared, runs: sound, taps: [taps, ...sound.map(() => taps)], ...endsOf(flags) }
 }
 
-/** `0-3` and `7` are layers 0, 1, 2, 3 and 7. */
+/** Returns the layers of all texts: `0-3` and `7` are layers 0, 1, 2, 3 and 7. */
 export function layersOf(texts: readonly string[], flag: string): number[] {
   return texts.flatMap((text) => {
     const { from, to } = runOf(text, flag)
@@ -46,7 +52,7 @@ export function layersOf(texts: readonly string[], flag: string): number[] {
   })
 }
 
-/** `16-18` is layers 16, 17 and 18. */
+/** Parses a range of layers: `16-18` is layers 16, 17 and 18. */
 function runOf(text: string, flag = '--run'): { from: number; to: number } {
   const [, from, to = from] = /^(\d+)(?:-(\d+))?$/.exec(text) ?? []
   if (from === undefined) throw new UsageError(`${flag} takes layers such as 16-18, not "${text}"`)

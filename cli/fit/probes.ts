@@ -1,4 +1,4 @@
-/** Short tasks that tell which layers matter: going on with a text, and recalling a number from its beginning. */
+/** Short tasks that show which layers matter: continuing a text, and recalling a number from it. */
 import type { Engine } from '../../node/index.ts'
 import { createRandom } from '../../src/decode/random.ts'
 import type { Probe } from '../../src/evaluate/sensitivity.ts'
@@ -12,7 +12,9 @@ export interface Probes {
 const following = 32
 const things = 'kettle ladder violin hammer saddle anchor compass barrel'.split(' ')
 
-/** `count` of each kind, with prompts of `length` tokens, from held-out documents. */
+/**
+ * Returns `count` probes of each kind, with prompts of `length` tokens, from held-out documents.
+ */
 export async function probesOf(
   engine: Engine,
   sets: DocumentSets['heldOut'],

@@ -1,6 +1,7 @@
 /**
- * Which layers to run under a budget: the cost of predicting each block of layers by itself tells which ones to run, what is left of
- * the budget goes to layers in front, and quick fits of the few plans that come of it are judged against each other.
+ * Searches for the layers to run within a budget. First it measures the cost of predicting each
+ * block of layers alone; the costliest blocks are candidates to run, and the rest of the budget
+ * goes to the first layers. Quick fits of the resulting plans are then compared. /
  */
 import { round } from '../../bench/stats.ts'
 import { type Engine, ForetokenError } from '../../node/index.ts'
@@ -19,12 +20,12 @@ import { type Probes, probesOf } from './probes.ts'
 import { agreementOn, fitSources } from './sources.ts'
 
 export interface SearchOptions {
-  /** Share of exact prefill's work, at prompts of `most` tokens. */
+  /** Maximum share of exact prefill's work, for prompts of `most` tokens. */
   readonly budget: number
   readonly most: number
   readonly ends: Ends
   readonly seed: number
-  /** Tokens of each quick fit's sources. */
+  /** Number of tokens for each source of a quick fit. */
   readonly tokens: number
   readonly lambda: number
   readonly signal: AbortSignal
@@ -33,7 +34,7 @@ export interface SearchOptions {
 
 export interface Search {
   readonly plan: SharedPlan
-  /** For people: what each block costs, and each plan. */
+  /** The cost of each block and each plan, for the file's header. */
   readonly record: {
     readonly budget: number
     readonly blocks: readonly { readonly layers: string; readonly text: number; readonly recall: number }[]
@@ -46,13 +47,13 @@ export interface Search {
   }
 }
 
-/** An engine with or without a predictor; the caller closes it. */
+/** Opens an engine with or without a predictor; the caller closes it. */
 export type OpenEngine = (predictor?: ByteSource) => Promise<Engine>
 
-/** Probes of each kind. */
+/** Number of probes of each kind. */
 const probeCount = 8
 
-/** Throws `bad_argument` for a budget that no plan keeps to. */
+/** Returns the best plan within the budget. Throws `bad_argument` if no plan fits it. */
 export async function searchPlan(
   openEngine: OpenEngine,
   headerOf: (engine: Engine, plan: SharedPlan) => PredictorHeader,
@@ -69,10 +70,10 @@ export async function searchPlan(
     if (!planWith([], config, options))
       throw new ForetokenError(
         'bad_argument',
-        `no plan keeps to ${budget} of exact prefill's work at ${most} tokens with a window of ${windowOf(ends, most)}; give more`,
+        `no plan fits within ${budget} of exact prefill's work at ${most} tokens with a window of ${windowOf(ends, most)}; raise --budget`,
       )
     probes = await probesOf(first, sets.heldOut, { count: probeCount, length: Math.min(512, most), seed })
-    onProgress('fitting all layers from one of the first')
+    onProgress('fitting all layers from an early one')
     const plan: SharedPlan = {
       kind: 'shared',
       shared: Math.max(1, Math.round(config.layers / 6)),
@@ -93,7 +94,7 @@ export async function searchPlan(
     judged.push({
       plan,
       share: shareOf(plan, config, most),
-      ...(await tried(openEngine, headerOf, plan, sets, probes, costs.exact, options)),
+      ...(await evaluatePlan(openEngine, headerOf, plan, sets, probes, costs.exact, options)),
     })
   }
   const best = judged.reduce((a, b) => (b.text + b.recall < a.text + a.recall ? b : a))
@@ -105,7 +106,7 @@ export async function searchPlan(
   return { plan: best.plan, record }
 }
 
-/** Tenths of the layers behind the shared ones. */
+/** Divides the layers after the shared ones into blocks of a tenth of all layers. */
 function blocksOf(shared: number, layers: number): Span[] {
   const size = Math.max(1, Math.round(layers / 10))
   const count = Math.ceil((layers - shared - 1) / size)
@@ -116,9 +117,11 @@ function blocksOf(shared: number, layers: number): Span[] {
 }
 
 interface Costs {
-  /** Mean KL with one block predicted. */
+  /** The mean KL with only this block predicted. */
   readonly blocks: readonly { readonly block: Span; readonly text: number; readonly recall: number }[]
-  /** What exact prefill says of each probe, (continuation, vocab): plans are judged by the same. */
+  /**
+   * Exact prefill's logits for each probe, (continuation, vocab), which plans are compared with.
+   */
   readonly exact: ReadonlyMap<Probe, Float32Array>
 }
 
@@ -132,15 +135,15 @@ async function costsOf(
   const logits = engine.workbench.sensitivity(file)
   const { vocab } = engine.archive.config
   const exact = new Map<Probe, Float32Array>()
-  /** Of each block, the mean over probes. */
+  /** Returns the mean KL over the probes for each block. */
   const mean = async (probes: readonly Probe[]) => {
     const sums = blocks.map(() => 0)
     for (const probe of probes) {
       signal.throwIfAborted()
-      onProgress(`what each block of layers costs  ${exact.size + 1} of ${2 * probeCount}`)
-      const [wanted, ...told] = await logits(probe, blocks)
+      onProgress(`measuring the cost of each block of layers  ${exact.size + 1} of ${2 * probeCount}`)
+      const [wanted, ...predicted] = await logits(probe, blocks)
       exact.set(probe, wanted!)
-      for (const [block, one] of told.entries()) sums[block]! += agreement(wanted!, one, vocab).kl / probeCount
+      for (const [block, one] of predicted.entries()) sums[block]! += agreement(wanted!, one, vocab).kl / probeCount
     }
     return sums.map((sum) => round(sum))
   }
@@ -148,7 +151,10 @@ async function costsOf(
   return { blocks: blocks.map((block, at) => ({ block, text: inText[at]!, recall: inRecall[at]! })), exact }
 }
 
-/** The plan that runs some blocks and as many layers in front as the budget pays; undefined if it pays none. */
+/**
+ * Returns the plan that runs `blocks` and as many of the first layers as the budget allows, or
+ * undefined if it allows none.
+ */
 function planWith(
   blocks: readonly Span[],
   config: ModelConfig,
@@ -174,7 +180,7 @@ function shareOf(plan: SharedPlan, config: ModelConfig, length: number): number 
   return round(sharedShare(config, plan, { length, first: 0, from: plan.sinks, until }))
 }
 
-async function tried(
+async function evaluatePlan(
   openEngine: OpenEngine,
   headerOf: (engine: Engine, plan: SharedPlan) => PredictorHeader,
   plan: SharedPlan,
@@ -190,12 +196,12 @@ async function tried(
   } finally {
     await fitting.close()
   }
-  const engine = await openEngine(memorySource('a plan that is tried', await writePredictor(file)))
+  const engine = await openEngine(memorySource('a candidate plan', await writePredictor(file)))
   try {
-    const mean = async (some: readonly Probe[]) => {
+    const mean = async (all: readonly Probe[]) => {
       let sum = 0
-      for (const probe of some) sum += (await agreementOn(engine, probe, exact.get(probe))).kl
-      return round(sum / some.length)
+      for (const probe of all) sum += (await agreementOn(engine, probe, exact.get(probe))).kl
+      return round(sum / all.length)
     }
     return { text: await mean(probes.text), recall: await mean(probes.recall) }
   } finally {
@@ -203,7 +209,7 @@ async function tried(
   }
 }
 
-/** Other documents than the fit itself takes. */
+/** Fits a plan quickly, from other documents than the final fit. */
 function quickFit(engine: Engine, header: PredictorHeader, sets: DocumentSets, options: SearchOptions) {
   const { tokens, lambda, seed, most, signal } = options
   return fitSources(engine, header, sets.training, { seed: seed * 1000 + 500, most, tokens, lambda, signal })

@@ -1,4 +1,6 @@
-/** Fits one source of a predictor after the other, and tells how near its answers come. */
+/**
+ * Fits the sources of a predictor one after another, and measures its agreement with exact prefill.
+ */
 import type { Engine } from '../../node/index.ts'
 import { type Agreement, agreement } from '../../src/evaluate/agreement.ts'
 import type { Judged } from '../../src/evaluate/judge.ts'
@@ -8,15 +10,15 @@ import { type PredictorHeader, sourcesOf } from '../../src/predict/plan.ts'
 import { type DocumentSets, documentIds } from './documents.ts'
 
 export interface SourcesOptions extends FitOptions {
-  /** Of the first source's documents; every source takes fresh ones. */
+  /** Seed of the first source's documents; each source uses new ones. */
   readonly seed: number
-  /** Longest document in tokens. */
+  /** Maximum length of a document, in tokens. */
   readonly most: number
-  /** Called when a source is fitted, with all that is fitted then. */
+  /** Called after each source, with everything that is fitted so far. */
   readonly onSource?: (source: number, file: PredictorFile) => Promise<void>
 }
 
-/** What is fitted already, and how many sources that are. */
+/** The maps and gains that are already fitted, and the number of their sources. */
 export interface Begun {
   readonly maps: Map<string, LinearMap>
   readonly gains: Float32Array[]
@@ -41,9 +43,12 @@ export async function fitSources(
   return file
 }
 
-/** What the engine's predictor makes of the first continuation, by what exact prefill does; `exact` if that is known. */
+/**
+ * Compares the predictor's logits for the first continuation with those of exact prefill, which
+ * `exact` supplies if they are known.
+ */
 export async function agreementOn(engine: Engine, judged: Judged, exact?: Float32Array): Promise<Agreement> {
   const wanted = exact ?? (await engine.workbench.logitsAfter(judged)).logits[0]!
-  const told = await engine.workbench.logitsAfter(judged, { prefill: 'predicted' })
-  return agreement(wanted, told.logits[0]!, engine.archive.config.vocab)
+  const predicted = await engine.workbench.logitsAfter(judged, { prefill: 'predicted' })
+  return agreement(wanted, predicted.logits[0]!, engine.archive.config.vocab)
 }

@@ -12,7 +12,7 @@ import { Trace } from '../../src/base/trace.ts'
 import { throwIfAborted } from '../../src/base/turn.ts'
 import { AnswerState } from '../../src/engine/answer-state.ts'
 import { submitSteps } from '../../src/engine/stepped.ts'
-import { type Answer, ForetokenError, type GenerateRequest, Lifetime } from '../../src/index.ts'
+import { type Answer, ForetokenError, Gate, type GenerateRequest, Lifetime, Shares } from '../../src/index.ts'
 import { identityOf } from '../../src/model/load.ts'
 import { openModel } from '../../src/model/open.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
@@ -77,9 +77,9 @@ export async function openLlama({
     const identity = await identityOf(archive)
     const llama: Llama = await getLlama({ build: 'never', skipDownload: true, logLevel: LlamaLogLevel.error })
     const loaded = await llama.loadModel({ modelPath: path })
-    const most = Math.min(context, archive.config.maxContext)
+    const contextSize = Math.min(context, archive.config.maxContext)
     const llamaContext = await loaded.createContext({
-      contextSize: most,
+      contextSize,
       batchSize: 512,
       sequences: 1,
       ...(threads && { threads }),
@@ -88,22 +88,22 @@ export async function openLlama({
       archive,
       tokenizer: createTokenizer(archive.tokenizer),
       backend: { build: `llama.cpp ${llama.gpu || 'cpu'}`, memoryBytes: () => 0 },
-      context: most,
+      context: contextSize,
       loadMs: 0,
       prediction: undefined,
     }
-    const queue = new Queue()
+    const gate = new Gate({ stocks: [new Shares(1)] })
     const sequence = llamaContext.getSequence()
     return {
       archive,
       identity,
-      context: most,
+      context: contextSize,
       backend: source.backend,
       prediction: undefined,
       get stats() {
-        return queue.stats
+        return { running: gate.running, waiting: gate.waiting }
       },
-      submit: (request) => submit(request, source, sequence, queue),
+      submit: (request) => submit(request, source, sequence, gate),
       async close() {
         await llamaContext.dispose()
         await loaded.dispose()
@@ -121,12 +121,12 @@ type Source = ConstructorParameters<typeof AnswerState>[2]
  * Submits a request. Answers are made one after the other, since there is one sequence. Throws
  * `bad_argument`.
  */
-function submit(request: GenerateRequest, source: Source, sequence: LlamaSequence, queue: Queue): Answer {
+function submit(request: GenerateRequest, source: Source, sequence: LlamaSequence, gate: Gate): Answer {
   const trace = new Trace()
   const state = new AnswerState(request.prompt as readonly number[], request, source, trace)
   const life = new Lifetime()
   return submitSteps(request.id, state, life, {
-    enter: () => queue.enter(),
+    enter: (signal) => gate.enter({ signal }),
     run: () => tokens(state, trace, request, sequence, life),
   })
 }
@@ -176,7 +176,7 @@ function optionsOf({
   if (topLogprobs || minTokens || stopTokenIds?.length || (logitBias && Object.keys(logitBias).length > 0))
     throw new ForetokenError(
       'unsupported',
-      'this companion runs llama.cpp, which gives no likeliest tokens and takes no logit bias or other ends of an answer; the edge answers itself',
+      'this companion runs llama.cpp without top log-probabilities, logit bias, minimum lengths and stop ids; the edge answers itself',
     )
   const penalties = repetitionPenalty || presencePenalty || frequencyPenalty
   return {
@@ -205,27 +205,4 @@ async function ggufPath(model: string, files: OpenModelFiles): Promise<string> {
     )
   // The name of a file's source is its path.
   return (await files.open(file)).name
-}
-
-class Queue {
-  #last: Promise<void> = Promise.resolve()
-  #inside = 0
-
-  get stats() {
-    return { running: Math.min(1, this.#inside), waiting: Math.max(0, this.#inside - 1) }
-  }
-
-  async enter(): Promise<() => void> {
-    const before = this.#last
-    let free = () => {}
-    this.#last = new Promise((resolve) => {
-      free = resolve
-    })
-    this.#inside++
-    await before
-    return () => {
-      this.#inside--
-      free()
-    }
-  }
 }

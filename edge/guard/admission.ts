@@ -1,173 +1,111 @@
 /**
- * Who is let in to be answered: places for answers and for the tokens that they may take, shared by tenants. Whoever finds no room
- * waits a moment, and those who wait are let in tenant by tenant.
+ * Admits requests for answers. Answers, and the tokens that they may take, are two stocks that
+ * tenants share; a request that finds no room waits a moment.
  */
+import { Gate, type Refusal, Shares } from '../../src/index.ts'
 import { type Config, severalTenants } from '../config.ts'
 import { ApiError } from '../errors.ts'
 import type { Caller } from './keys.ts'
-import { Shares } from './shares.ts'
 
 /** What a request will cost, estimated before any of it is computed. */
 export interface Cost {
   readonly answers: number
-  /** Prompts and answers together. */
+  /** Tokens of prompts and answers together. */
   readonly tokens: number
-}
-
-interface Waiting {
-  readonly caller: Caller
-  readonly cost: Cost
-  enter(): void
 }
 
 export class Admission {
   readonly #limits: Config['limits']
   readonly #several: boolean
   readonly #answers: Shares
-  #tokens: Shares | undefined
-  /** Answers of each key. */
-  readonly #running = new Map<string, number>()
-  /** By tenant, those who wait; tenants in the order in which they are next. */
-  readonly #queues = new Map<string, Waiting[]>()
-  #waiting = 0
+  /** Answers by key. */
+  readonly #answersOfKeys: Shares
+  /** Created with the first request, when the context is known. */
+  #open: { readonly tokens: Shares; readonly gate: Gate } | undefined
 
   constructor(config: Config) {
+    const { concurrency, concurrencyPerKey } = config.limits
     this.#limits = config.limits
     this.#several = severalTenants(config)
-    const own = config.limits.concurrencyPerKey !== undefined
-    this.#answers = new Shares(config.limits.concurrency, this.#several && !own)
+    const bounded = concurrencyPerKey !== undefined
+    this.#answers = new Shares(concurrency, this.#several && !bounded ? 'half' : 'all')
+    this.#answersOfKeys = new Shares(Number.POSITIVE_INFINITY, 'all', concurrencyPerKey)
   }
 
-  /** Answers being made now. */
+  /** Answers being generated. */
   get running(): number {
-    return this.#answers.sum
+    return this.#answers.used
   }
 
   /** Requests that wait for room. */
   get waiting(): number {
-    return this.#waiting
+    return this.#open?.gate.waiting ?? 0
   }
 
   /**
-   * Waits for room, `waitSeconds` at most. Resolves with how to give it back, once. Rejects with an ApiError: 400 for what could never
-   * have room, 429 of the key or its tenant, 503 of the server; and with the signal's reason.
+   * Waits for room, `waitSeconds` at most. Resolves with a function that gives it back, once.
+   * `context` is the model's, in tokens. Rejects with an ApiError (400 for what never fits, 429 for
+   * limits of the key or its tenant, 503 for those of the server) and with the signal's reason.
    */
-  async enter(caller: Caller, asked: Cost, context: number, signal: AbortSignal): Promise<() => void> {
+  async enter(caller: Caller, cost: Cost, context: number, signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted()
-    const { concurrency, tokens = concurrency * context } = this.#limits
-    this.#tokens ??= new Shares(tokens, this.#several)
-    const cost = { ...asked, tokens: Math.min(asked.tokens, this.#tokens.total) }
+    const { concurrency } = this.#limits
+    const { gate, tokens } = (this.#open ??= this.#opened(context))
     if (cost.answers > concurrency)
-      throw new ApiError(400, `${cost.answers} answers were asked for at once; this server makes ${concurrency}`, {
-        code: 'invalid_value',
-        param: 'n',
-      })
-    this.#checkKey(caller, cost.answers)
-    if (!this.#fits(caller, cost)) await this.#wait(caller, cost, signal)
-    else this.#add(caller, cost, 1)
-    let inside = true
-    return () => {
-      if (!inside) return
-      inside = false
-      this.#add(caller, cost, -1)
-      this.#serve()
-    }
-  }
-
-  /** A limit that somebody has set is told at once. */
-  #checkKey({ key }: Caller, answers: number): void {
-    const { concurrencyPerKey } = this.#limits
-    if (concurrencyPerKey === undefined) return
-    const own = this.#running.get(key?.sha256 ?? '') ?? 0
-    if (own + answers > concurrencyPerKey) throw perKey(own, concurrencyPerKey)
-  }
-
-  #fits({ tenant, key }: Caller, { answers, tokens }: Cost): boolean {
-    const { concurrencyPerKey = Infinity } = this.#limits
-    if ((this.#running.get(key?.sha256 ?? '') ?? 0) + answers > concurrencyPerKey) return false
-    const room = this.#answers.fits(answers) && this.#tokens!.fits(tokens)
-    return room && this.#answers.fair(tenant, answers) && this.#tokens!.fair(tenant, tokens)
-  }
-
-  #wait(caller: Caller, cost: Cost, signal: AbortSignal): Promise<void> {
-    const { waitSeconds, waiting } = this.#limits
-    const { tenant } = caller
-    const queue = this.#queues.get(tenant) ?? []
-    // The room to wait is shared, too: a tenant may fill half of it while others could come.
-    if (this.#waiting >= waiting || (this.#several && queue.length >= Math.max(1, waiting >> 1)))
-      return Promise.reject(this.#refusal(caller, cost))
-    this.#queues.set(tenant, queue)
-    this.#waiting++
-    return new Promise((resolve, reject) => {
-      const leave = (reason: unknown) => {
-        over()
-        queue.splice(queue.indexOf(entry), 1)
-        if (queue.length === 0) this.#queues.delete(tenant)
-        reject(reason)
-        // A smaller one behind it may fit.
-        this.#serve()
-      }
-      const gone = () => leave(signal.reason)
-      const timer = setTimeout(() => leave(this.#refusal(caller, cost)), waitSeconds * 1000)
-      const over = () => {
-        this.#waiting--
-        clearTimeout(timer)
-        signal.removeEventListener('abort', gone)
-      }
-      const entry: Waiting = {
-        caller,
-        cost,
-        enter() {
-          over()
-          resolve()
+      throw new ApiError(
+        400,
+        `n: ${cost.answers} answers were requested; this server generates ${concurrency} at once`,
+        {
+          code: 'invalid_value',
+          param: 'n',
         },
-      }
-      queue.push(entry)
-      signal.addEventListener('abort', gone, { once: true })
+      )
+    const { tenant } = caller
+    const key = caller.key?.sha256 ?? ''
+    // A configured limit of keys refuses at once.
+    if (!this.#answersOfKeys.isFair(key, cost.answers)) throw this.#refusalOfKey(key, this.#limits.concurrencyPerKey)
+    return gate.enter({
+      tenant,
+      amounts: [cost.answers, Math.min(cost.tokens, tokens.total), cost.answers],
+      holders: [tenant, tenant, key],
+      signal,
     })
   }
 
-  /** Lets in who fits, one of each tenant in turn. */
-  #serve(): void {
-    for (let served = true; served; ) {
-      served = false
-      for (const [tenant, queue] of [...this.#queues]) {
-        const first = queue[0]!
-        if (!this.#fits(first.caller, first.cost)) continue
-        queue.shift()
-        this.#queues.delete(tenant)
-        // Its next is behind all others now.
-        if (queue.length > 0) this.#queues.set(tenant, queue)
-        this.#add(first.caller, first.cost, 1)
-        first.enter()
-        served = true
-      }
-    }
+  #opened(context: number): { readonly tokens: Shares; readonly gate: Gate } {
+    const { concurrency, tokens: total = concurrency * context, waiting, waitSeconds } = this.#limits
+    const tokens = new Shares(total, this.#several ? 'half' : 'all')
+    const gate = new Gate({
+      stocks: [this.#answers, tokens, this.#answersOfKeys],
+      maxWaiting: waiting,
+      // The room to wait is shared, too.
+      ...(this.#several && { maxWaitingPerTenant: Math.max(1, waiting >> 1) }),
+      waitMs: waitSeconds * 1000,
+      busy: (refusal) => this.#refusal(refusal, tokens),
+      cancelled: (reason) => reason,
+    })
+    return { tokens, gate }
   }
 
-  #refusal({ tenant, key }: Caller, { answers, tokens }: Cost): ApiError {
-    const all = this.#answers.sum
-    if (this.#answers.fits(answers) && this.#tokens!.fits(tokens))
-      return perKey(this.#running.get(key?.sha256 ?? '') ?? 0, this.#answers.heldBy(tenant))
-    return new ApiError(503, `${all} answers are being made, of ${this.#answers.total} at once; try again`, {
+  /**
+   * Room that only others may have is a limit of the tenant; no room at all is one of the server.
+   */
+  #refusal({ request }: Refusal, tokens: Shares): ApiError {
+    const { tenant = '', amounts: [answers = 0, tokensAsked = 0] = [], holders: [, , key = ''] = [] } = request
+    if (this.#answers.hasRoom(answers) && tokens.hasRoom(tokensAsked))
+      return this.#refusalOfKey(key, this.#answers.heldBy(tenant))
+    const { used, total } = this.#answers
+    return new ApiError(503, `${used} answers are being generated, of ${total} at once; try again`, {
       code: 'busy',
       retryAfter: 1,
     })
   }
 
-  #add({ tenant, key }: Caller, { answers, tokens }: Cost, sign: 1 | -1): void {
-    this.#answers.add(tenant, sign * answers)
-    this.#tokens!.add(tenant, sign * tokens)
-    const id = key?.sha256 ?? ''
-    const own = (this.#running.get(id) ?? 0) + sign * answers
-    if (own > 0) this.#running.set(id, own)
-    else this.#running.delete(id)
+  #refusalOfKey(key: string, limit: number | undefined): ApiError {
+    const held = this.#answersOfKeys.heldBy(key)
+    return new ApiError(429, `${held} answers are being generated for this key, of ${limit} at once; wait for one`, {
+      code: 'concurrency_limit_exceeded',
+      retryAfter: 1,
+    })
   }
-}
-
-function perKey(own: number, most: number): ApiError {
-  return new ApiError(429, `${own} answers are being made for this key, of ${most} at once; wait for one`, {
-    code: 'concurrency_limit_exceeded',
-    retryAfter: 1,
-  })
 }

@@ -1,61 +1,68 @@
 /**
- * The bytes of bodies that have been promised or have come, of all requests that have not begun to run. A body that arrives more slowly
- * than it could gives way when there is no room for another, so that held bodies lock nobody out.
+ * Budgets the bytes of request bodies, announced or received, until their requests begin to run.
+ * When there is no room for another body, one that arrives slowly is evicted, so that clients that
+ * hold bodies back can't lock others out.
  */
+import { Shares } from '../../src/index.ts'
 import type { Limits } from '../config.ts'
 import { ApiError } from '../errors.ts'
-import { Shares } from './shares.ts'
 
-/** What a request takes beside its body: its connection, headers and buffers. */
+/** Cost of a request beside its body, in bytes: connection, headers and buffers. */
 const perRequest = 16 << 10
-/** A body that is no larger has room of its own, an eighth of the budget beside it: large ones can't fill that. */
+/**
+ * Bodies up to this size, in bytes, may also use a reserve of an eighth of the budget, which large
+ * ones can't fill.
+ */
 const smallBytes = 64 << 10
-/** Below so many bytes a second, measured over a second at least, a body gives way. */
+/** A body slower than this, in bytes per second over at least one second, may be evicted. */
 const briskBytes = 64 << 10
 const windowMs = 1000
 
-/** One body's part of the budget. */
+/** The room of one body in the budget. */
 export interface BodyRoom {
-  /** The body has, or will have, this many bytes. Throws an ApiError of 429 or 503 where there is no room. */
+  /** Takes room for a body of `bytes` in all. Throws an ApiError of 429 or 503 if there is none. */
   expect(bytes: number): void
-  /** Bytes came. */
+  /** Reports received bytes, for the pace. */
   arrived(bytes: number): void
-  /** All has come: it gives way no more. */
+  /** Reports the end of the body, which is not evicted from then on. */
   whole(): void
-  /** Called when it must give way, at most once. */
+  /** Called at most once, when the body is evicted. */
   onEvict: (() => void) | undefined
-  /** Gives the room back; may be called twice. */
+  /** Gives the room back. May be called twice. */
   release(): void
 }
 
 interface Body {
   readonly tenant: string
   bytes: number
-  /** Pace: bytes since `since`, and the pace of the time before. */
+  /** Begin of the current window, in milliseconds. */
   since: number
+  /** Bytes of the current window. */
   recent: number
+  /** Pace of the window before, in bytes per second. */
   pace: number
   evict: (() => void) | undefined
-  /** Its request is over; what is still on its way takes nothing more. */
+  /** True once the request is over; a body that still arrives takes no more room. */
   over: boolean
 }
 
+/** The budget of all bodies of a server. */
 export class Bodies {
   readonly #shares: Shares
   readonly #now: () => number
   readonly #arriving = new Set<Body>()
 
   constructor({ bodiesBytes }: Limits, several: boolean, now: () => number = () => performance.now()) {
-    this.#shares = new Shares(bodiesBytes, several)
+    this.#shares = new Shares(bodiesBytes, several ? 'half' : 'all')
     this.#now = now
   }
 
-  /** Bytes that are held now, with what each request takes beside them. */
+  /** Bytes held now, including the cost of each request. */
   get bytes(): number {
-    return this.#shares.sum
+    return this.#shares.used
   }
 
-  /** Throws an ApiError of 429 or 503. */
+  /** Takes room for a request whose body is not known yet. Throws an ApiError of 429 or 503. */
   enter(tenant: string): BodyRoom {
     const body: Body = {
       tenant,
@@ -66,10 +73,10 @@ export class Bodies {
       evict: undefined,
       over: false,
     }
-    this.#take(body, perRequest)
+    this.#reserve(body, perRequest)
     this.#arriving.add(body)
     return {
-      expect: (bytes) => this.#take(body, perRequest + bytes),
+      expect: (bytes) => this.#reserve(body, perRequest + bytes),
       arrived: (bytes) => this.#arrived(body, bytes),
       whole: () => void this.#arriving.delete(body),
       get onEvict() {
@@ -82,20 +89,20 @@ export class Bodies {
     }
   }
 
-  #take(body: Body, bytes: number): void {
+  #reserve(body: Body, bytes: number): void {
     const more = bytes - body.bytes
     if (more <= 0 || body.over) return
     const { tenant } = body
     const shares = this.#shares
     const reserve = bytes <= perRequest + smallBytes ? shares.total >> 3 : 0
-    const fair = () => shares.fair(tenant, more) || shares.heldBy(tenant) + more <= reserve >> 1
+    const fair = () => shares.isFair(tenant, more) || shares.heldBy(tenant) + more <= reserve >> 1
     while (!fair()) if (!this.#evict(body, tenant)) throw full(429, shares.heldBy(tenant))
-    while (!shares.fits(more, reserve)) if (!this.#evict(body)) throw full(503, shares.sum)
+    while (!shares.hasRoom(more, reserve)) if (!this.#evict(body)) throw full(503, shares.used)
     body.bytes = bytes
     shares.add(tenant, more)
   }
 
-  /** The slowest gives way, if it is slow. */
+  /** Evicts the slowest body but `but`, if it is slow. Returns false if there is none. */
   #evict(but: Body, tenant?: string): boolean {
     const now = this.#now()
     let slowest: Body | undefined
@@ -104,7 +111,7 @@ export class Bodies {
         if (!slowest || paceOf(body, now) < paceOf(slowest, now)) slowest = body
     if (!slowest || paceOf(slowest, now) >= briskBytes) return false
     this.#release(slowest)
-    slowest.evict!()
+    slowest.evict?.()
     return true
   }
 
@@ -125,7 +132,10 @@ export class Bodies {
   }
 }
 
-/** Bytes a second: of the time at hand once it is long enough to tell, else of the one before. */
+/**
+ * Returns the pace in bytes per second: of the current window once it is long enough, else of the
+ * one before.
+ */
 function paceOf({ since, recent, pace }: Body, now: number): number {
   const elapsed = now - since
   return elapsed < windowMs ? pace : (recent * 1000) / elapsed

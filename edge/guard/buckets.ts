@@ -1,14 +1,17 @@
-/** Token buckets by name: each fills evenly by the minute, up to its size, and is full when it is first asked for. */
+/**
+ * Token buckets by name. A bucket fills evenly, up to its size, and is full when it is first used.
+ */
 
 export interface Bucket {
+  /** Amount left. The caller subtracts what it takes. */
   left: number
 }
 
 export class Buckets {
-  /** As many as there are names: callers name keys or edges of their config. */
+  /** By name. Bounded because callers use names of their config only. */
   readonly #buckets = new Map<string, Bucket & { at: number }>()
 
-  /** The bucket of `name` as it stands at `now`, in milliseconds; the caller takes from `left`. */
+  /** Returns the bucket of `name`, filled up to the time `now` in milliseconds. */
   filled(name: string, perMinute: number, size: number, now: number): Bucket {
     const bucket = this.#buckets.get(name) ?? { left: size, at: now }
     bucket.left = Math.min(size, bucket.left + ((now - bucket.at) * perMinute) / 60_000)
@@ -18,7 +21,7 @@ export class Buckets {
   }
 }
 
-/** Seconds until a bucket that holds `left` can give `amount`. */
+/** Returns the seconds until a bucket that holds `left` holds `amount`. */
 export function secondsUntil(left: number, amount: number, perMinute: number): number {
   return ((amount - left) * 60) / perMinute
 }

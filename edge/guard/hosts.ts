@@ -1,12 +1,13 @@
 /**
- * Which names a server answers to, and which pages may call it. A page on another site can send requests to a server on its reader's
- * machine: directly, or by letting a name of its own point to 127.0.0.1 (DNS rebinding). Host and Origin tell both apart from a user.
+ * Checks which host names a server answers to and which pages may call it. A page of another site
+ * can send requests to a server on its reader's machine, directly or through a name of its own that
+ * resolves to 127.0.0.1 (DNS rebinding). The headers Host and Origin distinguish both from a user.
  */
 import type { Config } from '../config.ts'
 import { ApiError } from '../errors.ts'
 import { hostName, isLoopbackName } from './names.ts'
 
-/** Throws an ApiError of 403. */
+/** Throws an ApiError of 403 for a host or an origin that is not allowed. */
 export function checkHost(request: Request, { listen, hosts, origins }: Config): void {
   const host = request.headers.get('host') ?? new URL(request.url).host
   const name = hostName(host)
@@ -24,10 +25,10 @@ export function checkHost(request: Request, { listen, hosts, origins }: Config):
     })
 }
 
-/** Whether a page came from this server itself, under whatever scheme a proxy gives it. */
+/** Returns true if a page came from this server itself, under whatever scheme a proxy gives it. */
 function sameOrigin(origin: string, host: string): boolean {
   return ['http', 'https'].some((scheme) => {
-    const own = `${scheme}://${host}`
-    return URL.canParse(own) && new URL(own).origin === origin
+    const url = `${scheme}://${host}`
+    return URL.canParse(url) && new URL(url).origin === origin
   })
 }

@@ -1,38 +1,42 @@
-/** Bearer keys. The server knows their SHA-256 only, and compares with all of them in constant time. */
+/**
+ * Bearer keys. The server knows only their SHA-256, and compares with all of them in constant time.
+ */
+import { equalBytes, fromHex, sha256Sync } from '../../src/index.ts'
 import type { Config, Key } from '../config.ts'
 import { ApiError } from '../errors.ts'
-import { sha256 } from './sha256.ts'
 
-/** Who asks; `key` is undefined where the server has no keys. */
+/** The sender of a request. */
 export interface Caller {
+  /** Undefined if the server has no keys. */
   readonly key: Key | undefined
-  /** Whose cached prefixes are used. */
+  /** Owns the cached prefixes that the request may use. */
   readonly tenant: string
-  /** For a log: tells keys apart and gives none away. */
+  /** Name for logs. Distinguishes keys without revealing them. */
   readonly name: string
 }
 
-const nobody: Caller = { key: undefined, tenant: '', name: '' }
+const anonymous: Caller = { key: undefined, tenant: '', name: '' }
 
+/** The keys of a server's config. */
 export class Keys {
   readonly #keys: readonly { readonly key: Key; readonly hash: Uint8Array }[]
 
   constructor({ keys }: Config) {
     this.#keys = keys.map((key) => ({
       key,
-      hash: Uint8Array.from(key.sha256.match(/../g)!, (hex) => Number.parseInt(hex, 16)),
+      hash: fromHex(key.sha256, 32),
     }))
   }
 
-  /** Throws an ApiError of 401. */
+  /** Returns the sender of a request. Throws an ApiError of 401 if it sent no known key. */
   callerOf(request: Request): Caller {
-    if (this.#keys.length === 0) return nobody
-    const given = /^Bearer +(\S+) *$/i.exec(request.headers.get('authorization') ?? '')?.[1]
-    const key = given === undefined ? undefined : this.#find(given)
+    if (this.#keys.length === 0) return anonymous
+    const bearer = /^Bearer +(\S+) *$/i.exec(request.headers.get('authorization') ?? '')?.[1]
+    const key = bearer === undefined ? undefined : this.#find(bearer)
     if (!key)
       throw new ApiError(
         401,
-        `${given === undefined ? 'no key was given' : 'that key is not known'}; send Authorization: Bearer KEY`,
+        `${bearer === undefined ? 'no key was given' : 'that key is not known'}; send Authorization: Bearer KEY`,
         {
           code: 'invalid_api_key',
           headers: { 'www-authenticate': 'Bearer' },
@@ -42,14 +46,10 @@ export class Keys {
     return { key, tenant, name: key.tenant ?? key.sha256.slice(0, 8) }
   }
 
-  #find(given: string): Key | undefined {
-    const digest = sha256(given)
+  #find(bearer: string): Key | undefined {
+    const digest = sha256Sync(bearer)
     let found: Key | undefined
-    for (const { key, hash } of this.#keys) {
-      let differing = 0
-      for (let at = 0; at < 32; at++) differing |= digest[at]! ^ hash[at]!
-      if (differing === 0) found = key
-    }
+    for (const { key, hash } of this.#keys) if (equalBytes(digest, hash)) found = key
     return found
   }
 }

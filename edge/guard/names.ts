@@ -1,8 +1,10 @@
-/** Host names and origins as configs and requests write them, in the one form in which they can be compared. */
+/**
+ * Brings host names and origins of configs and requests into a form in which they can be compared.
+ */
 
 /**
- * The name of a host, without its port: in lower case, without a dot at its end, addresses as URLs have them (`[::1]`). Undefined for what
- * names none.
+ * Returns the name of a host without its port: in lower case, without a final dot, addresses as in
+ * URLs (`[::1]`). Returns undefined for a text that is not a host.
  */
 export function hostName(host: string): string | undefined {
   // An IPv6 address without brackets.
@@ -12,12 +14,17 @@ export function hostName(host: string): string | undefined {
   return url && url.hostname !== '' && url.hostname !== '.' ? url.hostname.replace(/\.$/, '') : undefined
 }
 
-/** Whether a name, as `hostName` gives it, is this machine's own, whatever a name server says. */
+/**
+ * Returns true if a name from `hostName` always means this machine, whatever a name server says.
+ */
 export function isLoopbackName(name: string): boolean {
   return name === 'localhost' || name === '[::1]' || /^127(\.\d{1,3}){3}$/.test(name)
 }
 
-/** Why no browser sends this as an origin, and what to write instead; undefined where one may. */
+/**
+ * Returns why no browser sends this as an origin, and what to write instead. Returns undefined if
+ * one may.
+ */
 export function originFault(origin: string): string | undefined {
   if (origin === 'null') return 'null is the origin of any page that hides its own; list origins that tell who calls'
   if (origin.includes('*')) return `* is not a part of an origin; list each, such as http://localhost:3000`
@@ -29,7 +36,7 @@ export function originFault(origin: string): string | undefined {
     const sent = url.origin.replace(/^ws/, 'http').replace(/^ftp/, 'http')
     return sent === origin ? undefined : `browsers send ${sent}; write that`
   }
-  // Other schemes: hosts are compared as they are.
+  // Origins of other schemes are compared as they are.
   const sent = `${scheme.toLowerCase()}://${rest.replace(/[/?#].*$/, '').replace(/^.*@/, '')}`
   if (/\s/.test(origin)) return 'an origin has no spaces'
   return sent === origin ? undefined : `browsers send ${sent}; write that`

@@ -1,14 +1,17 @@
-/** How much a key may ask in a minute: requests for answers, other requests, and bytes of requests that were refused. */
+/**
+ * Limits what a key may request per minute: answers, other requests, and bytes of refused requests.
+ */
 import type { Limits } from '../config.ts'
 import { ApiError } from '../errors.ts'
 import { Buckets, secondsUntil } from './buckets.ts'
 import type { Caller } from './keys.ts'
 import { RefusedBytes, type Work } from './refused.ts'
 
+/** The rate limits of all keys. */
 export class Rate {
   readonly #limits: Limits
   readonly #now: () => number
-  /** By key. Whoever polls a list or a status so takes nothing of what answers may be asked for. */
+  /** By key. Polling a list or a status uses up none of the requests for answers. */
   readonly #requests = { answers: new Buckets(), reads: new Buckets() }
   readonly #refused: RefusedBytes
 
@@ -18,7 +21,10 @@ export class Rate {
     this.#refused = new RefusedBytes(limits, now)
   }
 
-  /** Counts a request, for an answer or to read what is there; each kind has as many a minute. Throws an ApiError of 429. */
+  /**
+   * Counts a request for an answer, or one that only reads; both kinds have the same limit. Throws
+   * an ApiError of 429.
+   */
   countRequest({ key }: Caller, kind: 'answers' | 'reads'): void {
     const rate = key?.requestsPerMinute ?? this.#limits.requestsPerMinute
     const bucket = this.#requests[kind].filled(key?.sha256 ?? '', rate, rate, this.#now())
@@ -31,8 +37,9 @@ export class Rate {
   }
 
   /**
-   * Work for a request that has just come. Without keys all callers share one bucket, which stops large bodies only: small requests of
-   * one program go on beside another that sends nonsense.
+   * Returns the account of a new request. Without keys all callers share one bucket, which stops
+   * large bodies only, so that small requests of one program go on beside another that sends
+   * nonsense.
    */
   work({ key }: Caller): Work {
     return this.#refused.work(key?.sha256 ?? '', key === undefined)

@@ -1,4 +1,4 @@
-/** Bytes of requests that had to be refused, by who sent them: work in vain has a rate of its own. */
+/** Limits the bytes of refused requests by sender, since reading them is work in vain. */
 import { ApiError } from '../errors.ts'
 import { Buckets, secondsUntil } from './buckets.ts'
 
@@ -6,29 +6,36 @@ import { Buckets, secondsUntil } from './buckets.ts'
 const perRefusal = 16 << 10
 
 export interface RefusedLimits {
-  /** Bytes per minute of refused requests of one name. A quarter may come at once, and one body always. */
+  /**
+   * Bytes per minute of refused requests of one sender. A quarter may come at once, and one body
+   * always.
+   */
   readonly refusedBytesPerMinute: number
   /** Maximum size of a request body, in bytes. */
   readonly bodyBytes: number
 }
 
-/** The body of one request, as work that may be in vain. */
+/** The account of one request, whose body is refused until it is settled. */
 export interface Work {
-  /** The body has, or will have, this many bytes. Throws an ApiError of 429. */
+  /** Charges for a body of `bytes` in all. Throws an ApiError of 429. */
   expect(bytes: number): void
-  /** The end: refused work stays counted, what was answered does not. */
+  /** Ends the account: the charge stays if the request was refused, and is given back otherwise. */
   settle(refused: boolean): void
 }
 
-/** Whether a failure refuses a request, so that its bytes stay counted: a fault of the server is not the sender's. */
+/**
+ * Returns true if a failure is a refusal, so that the bytes stay charged. Faults of the server are
+ * not.
+ */
 export function isRefusal({ status }: ApiError): boolean {
   return status < 500 || status === 503
 }
 
+/** The buckets of all senders. */
 export class RefusedBytes {
   readonly #limits: RefusedLimits
   readonly #now: () => number
-  /** By name. */
+  /** By sender. */
   readonly #buckets = new Buckets()
 
   constructor(limits: RefusedLimits, now: () => number = () => performance.now()) {
@@ -37,33 +44,34 @@ export class RefusedBytes {
   }
 
   /**
-   * Work for a request of `name`. Its bytes are taken at once, and given back when it was not in vain: so the many that are refused at
-   * the same time count, too. `sparesSmall`: bodies of up to 16 KiB are taken even from an empty bucket.
+   * Opens the account of a request of `sender`. It is charged at once, and given back if the
+   * request is answered, so that many refused at the same time count, too. With `sparesSmall`,
+   * bodies up to 16 KiB are read even on an empty bucket.
    */
-  work(name: string, sparesSmall = false): Work {
+  work(sender: string, sparesSmall = false): Work {
     const rate = this.#limits.refusedBytesPerMinute
     const burst = Math.max(rate / 4, perRefusal + this.#limits.bodyBytes)
-    const bucket = () => this.#buckets.filled(name, rate, burst, this.#now())
-    let taken = 0
+    const bucket = () => this.#buckets.filled(sender, rate, burst, this.#now())
+    let charged = 0
     let settled = false
     return {
       expect(bytes) {
         const cost = perRefusal + bytes
-        if (cost <= taken) return
+        if (cost <= charged) return
         const small = sparesSmall && cost <= 2 * perRefusal
         const { left } = bucket()
-        if (!small && left + taken < cost)
+        if (!small && left + charged < cost)
           throw new ApiError(429, `too much was sent that had to be refused: ${rate} bytes a minute are read; wait`, {
             code: 'rate_limit_exceeded',
-            retryAfter: secondsUntil(left + taken, cost, rate),
+            retryAfter: secondsUntil(left + charged, cost, rate),
           })
-        bucket().left -= cost - taken
-        taken = cost
+        bucket().left -= cost - charged
+        charged = cost
       },
       settle(refused) {
         if (settled) return
         settled = true
-        if (!refused) bucket().left = Math.min(burst, bucket().left + taken)
+        if (!refused) bucket().left = Math.min(burst, bucket().left + charged)
       },
     }
   }

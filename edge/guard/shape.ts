@@ -1,29 +1,31 @@
 /**
- * What JSON holds, counted while its bytes arrive and before anything is made of them: a megabyte of `{},{},` costs hundreds of times
- * its bytes once it is objects. Counting stops at the first fault, so a body that can't be taken is not even read to its end.
+ * Counts what JSON holds while its bytes arrive, before it is parsed: as objects, a megabyte of
+ * `{},{},` takes hundreds of times its size. Counting stops at the first fault, so that a body to
+ * be refused is not read to its end.
  *
- * Counted here is what `JSON.parse` would take without a word: depth, values by kind, entries of the top-level fields, keys that occur
- * twice or name a prototype, halves of surrogate pairs. Whether the text is JSON at all is left to `JSON.parse`.
+ * It checks what `JSON.parse` accepts silently: depth, values by kind, entries of the top-level
+ * fields, keys that occur twice or name a prototype, halves of surrogate pairs. Whether the text is
+ * JSON at all is left to `JSON.parse`.
  */
 import { ApiError } from '../errors.ts'
 
 export interface ShapeLimits {
-  /** Lists and objects inside each other. */
+  /** Nesting of lists and objects. */
   readonly depth: number
-  /** Lists and objects. */
+  /** Number of lists and objects. */
   readonly containers: number
   readonly strings: number
-  /** Numbers, true, false and null. */
+  /** Number of numbers, true, false and null. */
   readonly scalars: number
   /** Entries of one object. */
   readonly keys: number
-  /** UTF-8 bytes of one key, as it is written. */
+  /** UTF-8 bytes of one key, with its escapes. */
   readonly keyBytes: number
-  /** Entries of the lists and objects that the top-level fields hold, by field. */
+  /** Entries of the list or object in a top-level field, by field. */
   readonly entries: Readonly<Record<string, number>>
 }
 
-/** More than any request needs; the rest is the schemas' work. */
+/** More than any request needs. The schemas check the rest. */
 export const shapeLimits: ShapeLimits = {
   depth: 64,
   containers: 8192,
@@ -35,7 +37,7 @@ export const shapeLimits: ShapeLimits = {
   entries: {},
 }
 
-/** The list or object at hand. */
+/** A list or object that has begun and not ended. */
 interface Container {
   readonly keys: Set<string> | undefined
   entries: number
@@ -44,38 +46,43 @@ interface Container {
 const [quote, backslash, comma, colon, letterU] = [0x22, 0x5c, 0x2c, 0x3a, 0x75]
 const [openList, closeList, openObject, closeObject] = [0x5b, 0x5d, 0x7b, 0x7d]
 
+/** Counts one text. */
 export class ShapeCounter {
   readonly #limits: ShapeLimits
   readonly #open: Container[] = []
-  /** The next byte to look at. */
+  /** Index of the next byte. */
   #at = 0
   #containers = 0
   #strings = 0
   #scalars = 0
   #inString = false
   #escaped = false
-  /** The next two bytes follow `\u`; they tell a surrogate. */
+  /** Digits seen after `\u`, as far as they may be a surrogate's; -1 elsewhere. */
   #hex = -1
   #surrogate = false
-  /** Where the string at hand begins, behind its quote. */
+  /** Index of the first byte of the current string, after its quote. */
   #begun = 0
-  /** The next string in an object is a key. */
+  /** True if the next string is a key. */
   #beforeKey = false
-  /** Between the first byte of a number or a word and its end. */
+  /** True inside a number or a word. */
   #inScalar = false
-  /** The top-level field whose value is read. */
+  /** The top-level field whose value is being read. */
   #field = ''
 
   constructor(limits: ShapeLimits) {
     this.#limits = limits
   }
 
-  /** Counts on, to `end`; `bytes` is the whole text so far. Throws an ApiError of 400 or 413 at the first fault. */
+  /**
+   * Counts up to byte `end` of `bytes`, the text so far. Throws an ApiError of 400 or 413 at the
+   * first fault.
+   */
   count(bytes: Uint8Array, end: number): void {
     for (; this.#at < end; this.#at++) {
       if (this.#inString && !this.#escaped && this.#hex < 0) this.#at = endOfPlain(bytes, this.#at, end)
       if (this.#at === end) return
-      const byte = bytes[this.#at]!
+      const byte = bytes[this.#at]
+      if (byte === undefined) return
       if (this.#inString) this.#string(byte, bytes)
       else this.#between(byte)
     }
@@ -90,7 +97,7 @@ export class ShapeCounter {
     else if (byte === quote) this.#endString(bytes)
   }
 
-  /** `\ud800` to `\udfff`: the first digit is d, the second 8 to f. */
+  /** Surrogates are `\ud800` to `\udfff`: the first digit is d, the second 8 to f. */
   #surrogateDigit(byte: number): void {
     const first = this.#hex === 0
     const lower = byte | 0x20
@@ -141,7 +148,7 @@ export class ShapeCounter {
         this.#inScalar = false
         return
     }
-    // White space ends a scalar; whatever else is not in a string belongs to one.
+    // White space ends a scalar. Any other byte outside of strings belongs to one.
     if (byte <= 0x20) this.#inScalar = false
     else if (!this.#inScalar) {
       this.#inScalar = true
@@ -168,13 +175,12 @@ export class ShapeCounter {
     this.#beforeKey = object
   }
 
-  /** A value begins: one more entry of what holds it. */
+  /** Counts a value as an entry of its container. */
   #value(): void {
-    const { length } = this.#open
-    if (length !== 2) return
-    const field = this.#open[1]!
+    const [, field, deeper] = this.#open
+    if (!field || deeper) return
     field.entries++
-    const most = Object.hasOwn(this.#limits.entries, this.#field) ? this.#limits.entries[this.#field]! : undefined
+    const most = Object.hasOwn(this.#limits.entries, this.#field) ? this.#limits.entries[this.#field] : undefined
     if (most === undefined || field.entries <= most) return
     if (this.#field === 'messages' || this.#field === 'input')
       throw new ApiError(413, `the conversation has more messages than the ${most} that are taken`, {
@@ -185,7 +191,10 @@ export class ShapeCounter {
   }
 }
 
-/** The first quote or backslash from `at` on; most of a body is text, and this is the quick way through it. */
+/**
+ * Returns the index of the first quote or backslash from `from` on. Most of a body is text, which
+ * this skips fast.
+ */
 function endOfPlain(bytes: Uint8Array, from: number, end: number): number {
   for (let at = from; at < end; at++) if (bytes[at] === quote || bytes[at] === backslash) return at
   return end
@@ -193,7 +202,7 @@ function endOfPlain(bytes: Uint8Array, from: number, end: number): number {
 
 const decoder = new TextDecoder()
 
-/** A string as `JSON.parse` reads it; what it would refuse, as it is written. */
+/** Returns a string as `JSON.parse` reads it, or as it is written if that fails. */
 function textOf(raw: Uint8Array): string {
   const text = decoder.decode(raw)
   if (!text.includes('\\')) return text

@@ -1,13 +1,13 @@
-/** What a server counts. Labels come from closed lists: nothing that a client writes becomes one. */
+/** The metrics of a server. Labels come from closed lists: no client's text becomes one. */
 import type { AnyEngine, DoneEvent, MemoryBalance, RouteReport } from '../../src/index.ts'
 import type { CompanionState } from '../route/routes.ts'
 import { Counter, gaugeLines, HistogramSet, labelledGaugeLines } from './registry.ts'
 
-/** Seconds. */
+/** Bucket bounds, in seconds. */
 const short = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
 const long = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
 
-/** What requests hold at the moment. */
+/** Resources that requests hold at the moment. */
 export interface Held {
   readonly answers: number
   readonly waiting: number
@@ -20,33 +20,25 @@ export class Metrics {
   readonly #refusals = new Counter('foretoken_refusals_total', 'Requests refused before an answer began, by code.')
   readonly #aborts = new Counter(
     'foretoken_aborts_total',
-    'Requests given up, by who ended them: gone, stalled or timeout.',
+    'Requests that were aborted, by cause: gone, stalled or timeout.',
   )
   readonly #tokens = new Counter(
     'foretoken_tokens_total',
-    'Tokens of finished answers: prompt, cached of these, completion.',
+    'Tokens of complete answers: prompt, those of it that were cached, completion.',
   )
-  readonly #ttft = new HistogramSet(
-    'foretoken_ttft_seconds',
-    'From the request at the engine to its first token.',
-    long,
-  )
-  readonly #between = new HistogramSet(
-    'foretoken_inter_token_seconds',
-    'From one token of an answer to the next.',
-    short,
-  )
-  readonly #queue = new HistogramSet('foretoken_queue_seconds', 'Waiting for other requests.', long)
-  readonly #prefill = new HistogramSet('foretoken_prefill_seconds', 'Reading the prompt.', long)
+  readonly #ttft = new HistogramSet('foretoken_ttft_seconds', 'Time from the request to its first token.', long)
+  readonly #between = new HistogramSet('foretoken_inter_token_seconds', 'Time between two tokens of an answer.', short)
+  readonly #queue = new HistogramSet('foretoken_queue_seconds', 'Time spent waiting for other requests.', long)
+  readonly #prefill = new HistogramSet('foretoken_prefill_seconds', 'Time spent reading the prompt.', long)
 
   readonly #routes = new Counter(
     'foretoken_routes_total',
-    'Answers by the way they took (local, remote, relay, race), and whether they fell back on this engine.',
+    'Answers by route (local, remote, relay, race), and whether they fell back to this engine.',
   )
-  readonly #routeTtft = new HistogramSet('foretoken_route_ttft_seconds', 'To the first token, by way.', long)
+  readonly #routeTtft = new HistogramSet('foretoken_route_ttft_seconds', 'Time to the first token, by route.', long)
   readonly #routePredicted = new HistogramSet(
     'foretoken_route_predicted_seconds',
-    'What the router expected of the first token, by way.',
+    'Time to the first token that the router predicted, by route.',
     long,
   )
 
@@ -66,7 +58,7 @@ export class Metrics {
     this.#between.observe(milliseconds / 1000, { prefill })
   }
 
-  /** An answer is complete; of several to one prompt only the first has read it (`first`). */
+  /** Counts a complete answer; of several answers to one prompt only the `first` has read it. */
   answered({ timings, prefill, cached_tokens, ids }: DoneEvent, first: boolean): void {
     this.#tokens.add(ids.length, { kind: 'completion' })
     if (!first) return
@@ -77,7 +69,7 @@ export class Metrics {
     this.#prefill.observe(timings.prefill_ms / 1000, { prefill })
   }
 
-  /** An answer is complete that had ways to choose from. */
+  /** Counts a complete answer for which the router had a choice. */
   routed({ way, predicted_ms, actual_ms, fell_back }: RouteReport): void {
     this.#routes.add(1, { way, fell_back: fell_back === undefined ? 'no' : 'yes' })
     if (actual_ms === undefined) return
@@ -85,7 +77,7 @@ export class Metrics {
     this.#routePredicted.observe(predicted_ms / 1000, { way })
   }
 
-  /** All of it, for Prometheus. */
+  /** Returns all metrics as text for Prometheus. */
   text(engine: AnyEngine | undefined, held: Held, companions: readonly CompanionState[]): string {
     const counted = [this.#requests, this.#refusals, this.#aborts, this.#tokens, this.#routes]
     const timed = [this.#ttft, this.#between, this.#queue, this.#prefill, this.#routeTtft, this.#routePredicted]
@@ -102,28 +94,28 @@ export class Metrics {
 
 function heldLines({ answers, waiting, bodyBytes, downloads }: Held): string[] {
   const gauges = [
-    ['answers', 'Answers being made.', answers],
-    ['admission_waiting', 'Requests that wait for room to be answered.', waiting],
-    ['body_bytes', 'Bytes of request bodies that are held, 16 KiB for each request included.', bodyBytes],
+    ['answers', 'Answers being generated.', answers],
+    ['admission_waiting', 'Requests that wait for admission.', waiting],
+    ['body_bytes', 'Bytes of request bodies in memory, counting 16 KiB extra for each request.', bodyBytes],
     ['downloads', 'Model files being sent to pages.', downloads],
   ] as const
   return gauges.flatMap(([name, help, value]) => gaugeLines({ name: `foretoken_${name}`, help, value }))
 }
 
-/** Names are of the operator's config. */
+/** Returns the state of each companion; their names come from the operator's config. */
 function companionLines(companions: readonly CompanionState[]): string[] {
   const name = 'foretoken_companion_up'
-  const help = 'Whether a companion may be asked: 1 yes, 0.5 the next request tries it, 0 not for a while.'
+  const help = 'Whether a companion is in use: 1 yes, 0.5 the next request tries it, 0 not for a while.'
   return labelledGaugeLines(
     { name, help },
     companions.map((companion) => [{ companion: companion.name }, companion.up]),
   )
 }
 
-/** The parts sum up to `foretoken_wasm_bytes`. */
+/** Returns the balance of the core's memory; the parts sum up to `foretoken_wasm_bytes`. */
 function balanceLines({ weights, pools, tables, free }: MemoryBalance): string[] {
   const name = 'foretoken_memory_bytes'
-  const help = 'What the memory of the core is used for; free is slack. The parts sum up to all of it.'
+  const help = 'Use of the core’s memory; free is slack. The parts sum up to the total.'
   return labelledGaugeLines(
     { name, help },
     Object.entries({ weights, pools, tables, free }).map(([part, bytes]) => [{ part }, bytes]),
@@ -140,10 +132,10 @@ function engineLines({ stats, backend }: AnyEngine): string[] {
   ] as const
   const counters = [
     ['passes_total', 'Passes through the model.', stats.passes],
-    ['prefill_tokens_total', 'Prompt tokens that were run.', stats.prefill_tokens],
-    ['prefix_hit_tokens_total', 'Prompt tokens that the prefix cache held.', stats.cached_tokens],
+    ['prefill_tokens_total', 'Prompt tokens that were computed.', stats.prefill_tokens],
+    ['prefix_hit_tokens_total', 'Prompt tokens found in the prefix cache.', stats.cached_tokens],
     ['decode_tokens_total', 'Decode steps.', stats.decode_tokens],
-    ['preemptions_total', 'Requests whose pages were taken, to be computed again.', stats.preemptions],
+    ['preemptions_total', 'Requests that lost their pages and had to be computed again.', stats.preemptions],
   ] as const
   const balance = backend.memory?.()
   return [

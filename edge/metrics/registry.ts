@@ -1,4 +1,4 @@
-/** Counters and histograms, and their text for Prometheus (exposition format 0.0.4). */
+/** Counters and histograms, and their text format for Prometheus (exposition format 0.0.4). */
 
 export type Labels = Readonly<Record<string, string>>
 
@@ -40,7 +40,7 @@ export class Counter {
 export class HistogramSet {
   readonly name: string
   readonly help: string
-  /** Upper bounds, rising. */
+  /** Upper bounds, ascending. */
   readonly #bounds: readonly number[]
   readonly #histograms = new Map<string, Histogram>()
 
@@ -66,13 +66,13 @@ export class HistogramSet {
   lines(): string[] {
     const lines = header(this.name, this.help, 'histogram')
     for (const [labels, { counts, sum, count }] of this.#histograms) {
-      const with_ = (bound: string) => braced([labels, `le="${bound}"`].filter(Boolean).join(','))
+      const bracesWith = (bound: string) => braced([labels, `le="${bound}"`].filter(Boolean).join(','))
       let below = 0
       this.#bounds.forEach((bound, bucket) => {
         below += counts[bucket]!
-        lines.push(`${this.name}_bucket${with_(String(bound))} ${below}`)
+        lines.push(`${this.name}_bucket${bracesWith(String(bound))} ${below}`)
       })
-      lines.push(`${this.name}_bucket${with_('+Inf')} ${count}`)
+      lines.push(`${this.name}_bucket${bracesWith('+Inf')} ${count}`)
       lines.push(`${this.name}_sum${braced(labels)} ${sum}`, `${this.name}_count${braced(labels)} ${count}`)
     }
     return lines
@@ -83,7 +83,7 @@ export function gaugeLines({ name, help, value, type = 'gauge' }: Gauge): string
   return [...header(name, help, type), `${name} ${value}`]
 }
 
-/** One gauge for each set of labels; nothing where there are none. */
+/** Returns the lines of one gauge per set of labels; none if there are no values. */
 export function labelledGaugeLines(
   { name, help }: Pick<Gauge, 'name' | 'help'>,
   values: readonly (readonly [labels: Labels, value: number])[],

@@ -1,10 +1,12 @@
 /**
- * `x-foretoken-route`: which way an answer took, and what was expected of it, as a structured field (RFC 9651, an item with parameters).
+ * Formats `x-foretoken-route`, the route of an answer and its predicted times, as a structured
+ * field (RFC 9651, an item with parameters).
  *
  *     remote;companion="mac:8788";predicted=212.4;actual=198.0;local=1730.2;relay=230.9
  *
- * `predicted` and `actual` are milliseconds to the first token; the other ways have what they should have taken. `fell-back` says that
- * the companion's part was given up and the answer made here; the server's log has the reason.
+ * `predicted` and `actual` are milliseconds to the first token; the other routes have their
+ * predicted times. `fell-back` means that the companion's part was abandoned and the answer was
+ * computed here; the server's log has the reason.
  */
 import type { RouteReport } from '../../src/index.ts'
 
@@ -23,7 +25,7 @@ export function routeHeader(route: RouteReport | undefined): Record<string, stri
   return { 'x-foretoken-route': parts.join(';') }
 }
 
-/** At most 12 digits before the point, as the format has it. */
+/** Formats a decimal of RFC 9651, which has at most 12 digits before the point. */
 function decimal(ms: number): string {
   return Math.min(999_999_999_999, Math.max(0, ms)).toFixed(1)
 }

@@ -1,4 +1,6 @@
-/** What answers requests: the engine alone, or beside it the companions of the config. */
+/**
+ * Chooses what answers requests: the engine alone, or the engine with the companions of the config.
+ */
 import {
   type AnyEngine,
   type Engine,
@@ -12,13 +14,13 @@ import {
 import type { Answering } from '../choices.ts'
 import type { Config } from '../config.ts'
 
-/** Until a companion's first byte, and between two pieces of what it sends. */
+/** Timeouts for a companion: until its first byte, and between two reads. */
 const patience = { firstMs: 30_000, stallMs: 10_000 }
 
-/** How a companion is at the moment, for the metrics. */
+/** State of a companion, for the metrics. */
 export interface CompanionState {
   readonly name: string
-  /** 1: may be asked; .5: is tried again with the next request; 0: failed, and is left alone for a while. */
+  /** 1 if it is in use, 0.5 if the next request tries it, 0 if it failed and is paused. */
   readonly up: number
 }
 
@@ -34,7 +36,10 @@ export class Routes {
     this.#fetch = fetch
   }
 
-  /** What answers for `engine`. Companions are asked how they are at once, so that the first request knows. Throws `unsupported`. */
+  /**
+   * Returns what answers for `engine`. Companions are contacted at once, so that the first request
+   * knows their state. Throws `unsupported` if the engine cannot work with companions.
+   */
   of(engine: AnyEngine): Answering {
     if (this.#answering && this.#engine === engine) return this.#answering
     this.#engine = engine
@@ -52,10 +57,10 @@ export class Routes {
   #routed(engine: AnyEngine): Routed | undefined {
     const { companions, route } = this.#config
     if (companions.length === 0) return undefined
-    if (!takesKv(engine))
+    if (!acceptsKv(engine))
       throw new ForetokenError(
         'unsupported',
-        `companions send K and V for the Rust core, and ${engine.archive.name} runs in ONNX Runtime; leave them out`,
+        `companions send K and V for the Rust core, but ${engine.archive.name} runs in ONNX Runtime; remove config.companions`,
       )
     const clients = companions.map(({ url, name, id, key }) => ({
       name: name ?? new URL(url).host,
@@ -74,7 +79,10 @@ export class Routes {
   }
 }
 
-/** By what it can do: an app and its engine may come from different bundles, which have a class `Engine` each. */
-function takesKv(engine: AnyEngine): engine is Engine {
+/**
+ * Detects an engine that accepts K and V by its method: the app and the engine may come from
+ * different bundles, each with its own class `Engine`.
+ */
+function acceptsKv(engine: AnyEngine): engine is Engine {
   return 'expectKv' in engine
 }

@@ -15,7 +15,7 @@ import {
 } from './common.ts'
 
 const text = z.union([z.string(), z.array(textPart('text')).min(1).max(256)])
-const name = z.string().max(256).nullish().openapi({ description: 'Given to the chat template.' })
+const name = z.string().max(256).nullish().openapi({ description: 'Passed to the chat template.' })
 
 const message = z
   .discriminatedUnion('role', [
@@ -24,10 +24,10 @@ const message = z
       role: z.literal('assistant'),
       content: text.nullish(),
       name,
-      reasoning_content: z.string().nullish().openapi({ description: 'Given to the chat template.' }),
+      reasoning_content: z.string().nullish().openapi({ description: 'Passed to the chat template.' }),
       refusal: refused('a refusal is a message; send its text as content'),
-      annotations: refused('messages have none'),
-      audio: refused('messages are text'),
+      annotations: refused('messages have no annotations'),
+      audio: refused('text is the only kind of content'),
       tool_calls: refused('tools are not supported'),
       function_call: refused('tools are not supported'),
     }),
@@ -45,16 +45,19 @@ export const chatRequest = z
     max_tokens: tokenLimit.nullish().openapi({ deprecated: true }),
     logprobs: z.boolean().nullish(),
     top_logprobs: z.number().int().min(0).max(20).nullish(),
-    response_format: only(z.object({ type: z.literal('text', unsupported) }), 'Answers are text, not constrained.'),
-    modalities: only(z.array(z.literal('text', unsupported)).min(1).max(1), 'Answers are text.'),
-    audio: refused('answers are text'),
+    response_format: only(
+      z.object({ type: z.literal('text', unsupported) }),
+      'Only plain text; answers are not constrained.',
+    ),
+    modalities: only(z.array(z.literal('text', unsupported)).min(1).max(1), 'Only text.'),
+    audio: refused('text is the only kind of answer'),
     functions: refused('tools are not supported'),
     function_call: only(z.enum(['none', 'auto'], unsupported), 'Refused; tools are not supported'),
-    web_search_options: refused('nothing is searched'),
-    echo: refused('an answer does not begin with its prompt'),
-    prediction: harmless('what it says changes the time of an answer, not the answer'),
-    reasoning_effort: harmless('the model thinks as it does; see `chat_template_kwargs`'),
-    verbosity: harmless('the model is as verbose as it is'),
+    web_search_options: refused('there is no web search'),
+    echo: refused('chat answers do not repeat their prompt'),
+    prediction: harmless('it affects only the speed of an answer, not its text'),
+    reasoning_effort: harmless('the model decides how much it reasons; see `chat_template_kwargs`'),
+    verbosity: harmless('the model decides how verbose it is'),
   })
   .openapi('ChatCompletionRequest')
 

@@ -1,9 +1,11 @@
 /**
- * What all requests have in common. These schemas are the validation, the OpenAPI document and the table in docs/server.md at once. They
- * see a body behind `normalize.ts`: without nulls, and with every field by its own name.
+ * Fields that several requests share. The schemas serve as the validation, as the OpenAPI document
+ * and as the source of the table in docs/server.md. They check a body after `normalize.ts`: it has
+ * no nulls, and every field has its own name.
  *
- * A field is honoured, accepted (it is read for nothing, and the answer is what it would be), or refused (ignoring it would change what
- * the answer means, so that only a value that asks for nothing is taken). A field that no schema names is ignored, and the client told so.
+ * A field is honoured, accepted (it is ignored, because it would not change the answer) or refused
+ * (ignoring it would change the meaning of the answer, so it is accepted only at its no-op value).
+ * A field that no schema names is ignored, and the client is told so.
  */
 import { z } from '@hono/zod-openapi'
 import { seedIn } from '../../src/index.ts'
@@ -12,10 +14,10 @@ export { z }
 
 export type Handling = 'honoured' | 'accepted' | 'refused'
 
-/** Where the OpenAPI document tells the handling of a field, unless it is honoured. */
+/** Extension key of the OpenAPI document that holds a field's handling, unless it is honoured. */
 export const handlingKey = 'x-foretoken-handling'
 
-/** A field that is read for nothing, since leaving it out would change nothing here; whatever it holds. */
+/** Declares a field that is ignored whatever it holds, because it would change nothing here. */
 export function harmless(about: string) {
   return z
     .unknown()
@@ -23,53 +25,72 @@ export function harmless(about: string) {
     .openapi({ description: `Accepted; ${about}`, [handlingKey]: 'accepted' satisfies Handling })
 }
 
-/** A field that asks for something that is not here, but for the values of `type`. */
+/** Declares a field that asks for something unsupported, except for the values of `type`. */
 export function only<T extends z.ZodType>(type: T, about: string) {
   return type.nullish().openapi({ description: about, [handlingKey]: 'refused' satisfies Handling })
 }
 
-/** What a value says that asks for something that is not here. */
+/** Beginning of the message for a value that asks for something unsupported. */
 export const notHere = 'not supported by this server'
 export const unsupported = `${notHere}; leave it out`
 
-/** A field whose being ignored would change what the answer means; `about` says why it is not here. */
+/**
+ * Declares a field that must not be ignored, because that would change the meaning of the answer.
+ * Only false, '' and [] are accepted; `about` says why it is not supported.
+ */
 export function refused(about: string) {
   const message = `${notHere} (${about}); leave it out`
   const nothing = z.union([z.literal(false), z.literal(''), z.array(z.unknown()).max(0, message)], message)
   return only(nothing, `Refused; ${about}`)
 }
 
-/** A limit of tokens: larger ones were cut before. */
-export const tokenLimit = z.number().int().min(-1).openapi({ description: '-1 is no limit but the context.' })
+/** A limit of tokens. `normalize.ts` has already clamped larger numbers. */
+export const tokenLimit = z.number().int().min(-1).openapi({ description: '-1: limited only by the context.' })
 
-/** An answer may be as long as its context: what a body says of the length of its answer, or undefined for no limit of its own. */
-export function limitOf(given: number | null | undefined): number | undefined {
-  return given === null || given === -1 ? undefined : given
+/**
+ * Returns the maximum number of tokens in an answer, or undefined if only the context limits it.
+ */
+export function limitOf(tokens: number | null | undefined): number | undefined {
+  return tokens === null || tokens === -1 ? undefined : tokens
 }
 
-/** A number, or the text of one that is too long for that. */
+/** A seed, as a number or, where a JSON number could not hold it, as its decimal text. */
 const seed = z
-  .custom<number | string>((value) => seedIn(value) !== undefined, 'must be a whole number of 64 bits')
+  .custom<number | string>((value) => seedIn(value) !== undefined, 'must be an integer of 64 bits')
   .transform((value) => seedIn(value)!)
   .openapi({ type: 'integer', format: 'int64' })
 
 export const prefillKind = z.enum(['exact', 'predicted', 'refined', 'auto'])
 
-const topK = z.number().int().min(-1).openapi({ description: 'Draws among the k likeliest tokens; 0 and -1 are all.' })
-const minP = z.number().min(0).max(1).openapi({ description: 'Drops tokens below this share of the likeliest.' })
-const repetitionPenalty = z.number().gt(0).max(10).openapi({ description: 'Above 1 avoids what was seen.' })
+const topK = z
+  .number()
+  .int()
+  .min(-1)
+  .openapi({ description: 'Samples among the k most likely tokens; 0 and -1 mean all.' })
+const minP = z
+  .number()
+  .min(0)
+  .max(1)
+  .openapi({ description: 'Drops tokens whose probability is below this fraction of the most likely one’s.' })
+const repetitionPenalty = z
+  .number()
+  .gt(0)
+  .max(10)
+  .openapi({ description: 'Values above 1 make tokens that have occurred less likely.' })
 
-/** What this server takes beyond OpenAI's fields. Its names are this server's own, so that an unknown one is a mistake. */
+/**
+ * Extensions of this server. It owns these names, so an unknown one is a mistake and is refused.
+ */
 export const extension = z
   .strictObject({
     prefill: prefillKind.nullish().openapi({
       description:
-        'How the prompt is read: exact; predicted (first token early); refined (the same, exact soon after); auto (refined where it is sure).',
+        'How the prompt is read: exact; predicted (early first token); refined (early first token, exact soon after); auto (refined where the predictor is confident).',
     }),
     progress: z
       .boolean()
       .nullish()
-      .openapi({ description: 'Streams tell how much of the prompt has been read, in `foretoken.progress`.' }),
+      .openapi({ description: 'Streams report how much of the prompt has been read, in `foretoken.progress`.' }),
     top_k: topK.nullish(),
     min_p: minP.nullish(),
     repetition_penalty: repetitionPenalty.nullish(),
@@ -79,7 +100,7 @@ export const extension = z
 
 export const stop = z.union([z.string().min(1).max(200), z.array(z.string().min(1).max(200)).max(16)])
 
-/** How many entries the fields of a request may have, counted before any of them is looked at. */
+/** Maximum number of entries of a field, enforced while the body arrives, before it is parsed. */
 export const entries = {
   metadata: 16,
   logit_bias: 1024,
@@ -96,14 +117,14 @@ export const entries = {
 
 const tokenId = z.number().int().min(0).max(10_000_000)
 
-/** Fields of every request that makes text. */
+/** Fields of every request for an answer. */
 export const sampling = {
   model: z
     .string()
     .min(1)
     .max(300)
-    // Not as a pattern: documents of OpenAPI have no flags for those.
-    .refine((name) => !/\p{Cc}/u.test(name), 'a name has no control characters'),
+    // Not a regex: an OpenAPI pattern has no `u` flag.
+    .refine((name) => !/\p{Cc}/u.test(name), 'a name must not have control characters'),
   temperature: z.number().min(0).max(2).nullish(),
   top_p: z.number().min(0).max(1).nullish(),
   top_k: topK.nullish(),
@@ -116,35 +137,35 @@ export const sampling = {
     .refine((value) => Object.keys(value).length <= 1024, 'at most 1024 tokens')
     .nullish(),
   seed: seed.nullish().openapi({
-    description: 'Any whole number of 64 bits; the same seed draws the same, here and on the command line.',
+    description: 'Any 64-bit integer; the same seed samples the same tokens, here and on the command line.',
   }),
   stop: stop.nullish(),
   stop_token_ids: z
     .array(tokenId)
     .max(1024)
     .nullish()
-    .openapi({ description: 'Tokens that end the answer, beside the model’s own.' }),
+    .openapi({ description: 'Tokens that end the answer, in addition to the model’s own.' }),
   min_tokens: z
     .number()
     .int()
     .min(0)
     .nullish()
-    .openapi({ description: 'No token that ends the answer is drawn before it has so many.' }),
-  ignore_eos: z.boolean().nullish().openapi({ description: 'Goes on past the model’s end-of-turn tokens.' }),
+    .openapi({ description: 'Tokens that would end the answer are not sampled before it has this many.' }),
+  ignore_eos: z.boolean().nullish().openapi({ description: 'Continues past the model’s end-of-turn tokens.' }),
   stream: z.boolean().nullish(),
   foretoken: extension.nullish(),
-  user: harmless('used for nothing'),
-  safety_identifier: harmless('used for nothing'),
-  prompt_cache_key: harmless('prefixes are cached by their tokens, within the tenant of the key'),
-  prompt_cache_retention: harmless('the prefix cache has its own policy'),
-  prompt_cache_options: harmless('the prefix cache has its own policy'),
+  user: harmless('it is ignored'),
+  safety_identifier: harmless('it is ignored'),
+  prompt_cache_key: harmless('prefixes are cached by their tokens, per tenant'),
+  prompt_cache_retention: harmless('the prefix cache applies its own policy'),
+  prompt_cache_options: harmless('the prefix cache applies its own policy'),
   cache_prompt: harmless('prefixes are always cached'),
   metadata: harmless('nothing is stored'),
   store: only(z.literal(false, unsupported), 'Nothing is stored.'),
-  service_tier: harmless('there is one tier'),
-  skip_special_tokens: harmless('special tokens have no text in an answer'),
-  spaces_between_special_tokens: harmless('special tokens have no text in an answer'),
-  moderation: refused('nothing is moderated'),
+  service_tier: harmless('there is only one tier'),
+  skip_special_tokens: harmless('answers never contain the text of special tokens'),
+  spaces_between_special_tokens: harmless('answers never contain the text of special tokens'),
+  moderation: refused('there is no moderation'),
   guided_json: refused('answers are not constrained'),
   guided_regex: refused('answers are not constrained'),
   guided_choice: refused('answers are not constrained'),
@@ -153,46 +174,49 @@ export const sampling = {
   json_schema: refused('answers are not constrained'),
   grammar: refused('answers are not constrained'),
   format: refused('answers are not constrained'),
-  logits_processors: refused('there are none'),
-  use_beam_search: refused('answers are drawn token by token'),
-  truncate_prompt_tokens: only(z.literal(-1, unsupported), 'Refused; a prompt that is too long is refused, not cut'),
+  logits_processors: refused('custom logits processors are not supported'),
+  use_beam_search: refused('there is no beam search'),
+  truncate_prompt_tokens: only(
+    z.literal(-1, unsupported),
+    'Refused; a prompt that is too long is refused, not truncated',
+  ),
   prompt_logprobs: only(z.literal(0, unsupported), 'Refused; prompts are not scored'),
   images: refused('text is the only kind of content'),
-  lora: refused('there are no adapters'),
+  lora: refused('adapters are not supported'),
 }
 
-/** Of chat and text completions, not of responses. */
+/** Fields of chat and text completions that responses lack. */
 export const choosing = {
   n: z.number().int().min(1).max(128).nullish(),
   stream_options: z
     .object({
       include_usage: z.boolean().nullish(),
-      include_obfuscation: harmless('nothing is padded'),
+      include_obfuscation: harmless('streams are not padded'),
     })
     .nullish(),
 }
 
-/** Of chats and responses: what the chat template gets beside the messages. */
+/** Fields of chats and responses that control the chat template. */
 export const templating = {
   chat_template_kwargs: z
     .record(z.string().max(100), z.unknown())
     .nullish()
-    .openapi({ description: 'Names for the chat template, such as `enable_thinking`.' }),
+    .openapi({ description: 'Variables for the chat template, such as `enable_thinking`.' }),
   add_generation_prompt: z
     .boolean()
     .nullish()
-    .openapi({ description: 'Whether the prompt ends with the beginning of an answer. Default true.' }),
+    .openapi({ description: 'Whether the prompt ends with the header of the assistant’s turn. Default true.' }),
   continue_final_message: z
     .boolean()
     .nullish()
-    .openapi({ description: 'The last message is an answer that has begun, and the model goes on with it.' }),
-  chat_template: refused('the model’s own template is used'),
-  documents: refused('put them into messages'),
+    .openapi({ description: 'Whether the last message is an unfinished answer, which the model continues.' }),
+  chat_template: refused('only the model’s own template is used'),
+  documents: refused('put their text into messages'),
 }
 
-/** Tools that are not there can't be called. */
+/** Tool fields that clients send without tools are accepted; tools themselves are refused. */
 export const noTools = {
-  tools: only(z.array(z.unknown()).max(0, unsupported), 'Tools are not supported: only an empty list is taken.'),
+  tools: only(z.array(z.unknown()).max(0, unsupported), 'Tools are not supported; only an empty list is accepted.'),
   tool_choice: only(z.enum(['none', 'auto'], unsupported), 'Tools are not supported.'),
   parallel_tool_calls: harmless('tools are not supported'),
 }
@@ -215,7 +239,7 @@ export const errorBody = z
 
 const milliseconds = z.number().min(0)
 
-/** How the answer came about. */
+/** How an answer was computed. */
 export const report = z
   .object({
     prefill: z.enum(['exact', 'predicted', 'refined']),

@@ -1,9 +1,12 @@
-/** `POST /v1/completions`: text is continued as it is, without a chat template. */
+/** `POST /v1/completions`: continues a text as it is, without a chat template. */
 import { choosing, entries, only, refused, sampling, tokenLimit, unsupported, usage, z } from './common.ts'
 
-/** Checked as one value: by element, as an array's schema does it, a long prompt would take longer to check than to read. */
+/**
+ * Token ids, checked as one value: Zod's check of each element would take longer than the prefill
+ * of a long prompt.
+ */
 const ids = z
-  .custom<number[]>(isIds, 'must be token ids, whole numbers from 0')
+  .custom<number[]>(isIds, 'must be token ids: integers from 0')
   .openapi({ type: 'array', items: { type: 'integer', minimum: 0 }, minItems: 1 })
 
 export const completionRequest = z
@@ -11,27 +14,29 @@ export const completionRequest = z
     ...sampling,
     ...choosing,
     prompt: z.union([z.string().min(1), z.array(z.string().min(1)).min(1).max(128), ids, z.array(ids).min(1).max(128)]),
-    max_tokens: tokenLimit.nullish().openapi({ description: 'Default 16; -1 is no limit but the context.' }),
+    max_tokens: tokenLimit.nullish().openapi({ description: 'Default 16; -1: limited only by the context.' }),
     logprobs: z.number().int().min(0).max(20).nullish(),
-    echo: z.boolean().nullish().openapi({ description: 'The prompt before the answer; not with logprobs.' }),
+    echo: z.boolean().nullish().openapi({ description: 'Returns the prompt before the answer; not with logprobs.' }),
     suffix: z.string().nullish().openapi({
-      description: 'What comes behind the answer: for models that fill in the middle, and a text as the prompt.',
+      description: 'The text after the answer; needs a fill-in-the-middle model and a text prompt.',
     }),
-    add_special_tokens: z
-      .boolean()
-      .nullish()
-      .openapi({ description: 'Whether the prompt begins with the model’s BOS token, if it wants one. Default true.' }),
+    add_special_tokens: z.boolean().nullish().openapi({
+      description: 'Whether the prompt begins with the model’s BOS token, if the model uses one. Default true.',
+    }),
     parse_special: z
       .boolean()
       .nullish()
-      .openapi({ description: 'Whether the text of special tokens in the prompt is read as these. Default true.' }),
-    best_of: only(z.literal(1, unsupported), 'Refused; every answer is given'),
-    response_format: only(z.object({ type: z.literal('text', unsupported) }), 'Answers are text, not constrained.'),
+      .openapi({ description: 'Whether the text of a special token in the prompt becomes that token. Default true.' }),
+    best_of: only(z.literal(1, unsupported), 'Refused; every answer is returned'),
+    response_format: only(
+      z.object({ type: z.literal('text', unsupported) }),
+      'Only plain text; answers are not constrained.',
+    ),
     tools: refused('tools are not supported'),
   })
   .openapi('CompletionRequest')
 
-/** Ids of one prompt are as many as there are; how many a context holds is looked at later. */
+/** Higher limits for a prompt of token ids; the context is checked later. */
 export const completionEntries = { ...entries, prompt: 131_072 }
 
 function isIds(value: unknown): boolean {

@@ -1,4 +1,4 @@
-/** `GET /v1/models` and one of them. */
+/** `GET /v1/models` and `GET /v1/models/{model}`. */
 import { z } from './common.ts'
 
 export const model = z

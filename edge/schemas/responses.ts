@@ -1,4 +1,4 @@
-/** `POST /v1/responses`, without a memory: every request brings its whole conversation. */
+/** `POST /v1/responses`, stateless: every request carries its whole conversation. */
 import {
   harmless,
   noTools,
@@ -16,7 +16,7 @@ import {
 
 const input = z.union([z.string(), z.array(textPart('input_text')).min(1).max(256)])
 
-/** As a response gives it; clients send the parts of earlier responses back. */
+/** Content of an assistant's message, as responses return it and clients send it back. */
 const output = z.union([
   z.string(),
   z
@@ -24,20 +24,20 @@ const output = z.union([
       z.object({
         type: z.literal('output_text', `${notHere}; content is output_text`),
         text: z.string(),
-        annotations: refused('messages have none'),
-        logprobs: harmless('read for nothing'),
+        annotations: refused('messages have no annotations'),
+        logprobs: harmless('it is ignored'),
       }),
     )
     .min(1)
     .max(256),
 ])
 
-/** Read for nothing: an item is what it holds. */
+/** Fields of an item that are ignored; only its role and its content matter. */
 const about = {
   type: z.literal('message').optional(),
   id: harmless('nothing is stored'),
-  status: harmless('used for nothing'),
-  phase: harmless('used for nothing'),
+  status: harmless('it is ignored'),
+  phase: harmless('it is ignored'),
 }
 
 const item = z
@@ -53,29 +53,29 @@ export const responsesRequest = z
     ...templating,
     ...noTools,
     input: z.union([z.string().min(1), z.array(item).min(1)]),
-    instructions: z.string().nullish().openapi({ description: 'A system message before all others.' }),
+    instructions: z.string().nullish().openapi({ description: 'A system message that precedes all others.' }),
     max_output_tokens: tokenLimit.nullish(),
     top_logprobs: z.number().int().min(0).max(20).nullish(),
     include: z.array(z.string().max(100)).max(16).nullish().openapi({
-      description: '`message.output_text.logprobs` is honoured; other things are not there to be included.',
+      description: '`message.output_text.logprobs` is honoured; other values have nothing to include.',
     }),
     text: z
       .object({
         format: z.object({ type: z.literal('text', unsupported) }).nullish(),
-        verbosity: harmless('the model is as verbose as it is'),
+        verbosity: harmless('the model decides how verbose it is'),
       })
       .nullish()
       .openapi({ description: 'Plain text is the only format.' }),
-    n: only(z.literal(1, unsupported), 'Refused; a response is one answer'),
-    truncation: harmless('a conversation that is too long is refused, not cut'),
-    background: only(z.literal(false, unsupported), 'Refused; a response is answered at once'),
-    previous_response_id: refused('nothing is kept between requests: send all messages whole, with store: false'),
-    conversation: refused('nothing is kept between requests: send all messages whole, with store: false'),
-    prompt: refused('no prompts are kept'),
-    reasoning: harmless('the model thinks as it does; see `chat_template_kwargs`'),
+    n: only(z.literal(1, unsupported), 'Refused; a response has one answer'),
+    truncation: harmless('a conversation that is too long is refused, not truncated'),
+    background: only(z.literal(false, unsupported), 'Refused; responses are answered while the client waits'),
+    previous_response_id: refused('nothing is kept between requests; send the whole conversation with store: false'),
+    conversation: refused('nothing is kept between requests; send the whole conversation with store: false'),
+    prompt: refused('prompts are not stored'),
+    reasoning: harmless('the model decides how much it reasons; see `chat_template_kwargs`'),
     max_tool_calls: harmless('tools are not supported'),
-    context_management: harmless('a conversation that is too long is refused, not cut'),
-    stream_options: z.object({ include_obfuscation: harmless('nothing is padded') }).nullish(),
+    context_management: harmless('a conversation that is too long is refused, not truncated'),
+    stream_options: z.object({ include_obfuscation: harmless('streams are not padded') }).nullish(),
   })
   .openapi('ResponseRequest')
 

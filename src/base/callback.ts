@@ -1,9 +1,10 @@
 import { asForetokenError, ForetokenError } from './errors.ts'
 
 /**
- * A function that a caller handed in to be told something. It may be async, and nobody waits for it: what it throws and what its promise
- * rejects with both fail the work that it was called for, as `bad_argument` unless it is a ForetokenError. Nothing of it is ever left
- * unhandled; a rejection that comes once the work is over is dropped.
+ * A function of the caller that is notified of something. It may be async, but nothing waits for
+ * it. What it throws, and what its promise rejects with, fails the work that it was called for: as
+ * `bad_argument`, unless it is a ForetokenError. No rejection stays unhandled; one that comes after
+ * the end of the work is dropped.
  */
 export class Callback<A extends readonly unknown[]> {
   readonly #name: string
@@ -11,7 +12,7 @@ export class Callback<A extends readonly unknown[]> {
   readonly #onRejected: (failure: ForetokenError) => void
   #failure: ForetokenError | undefined
 
-  /** `onRejected` is called once, where the first rejection must end work that does not call again. */
+  /** `onRejected` is called once, with the first rejection, for work that may not call again. */
   constructor(
     name: string,
     callback: ((...args: A) => unknown) | undefined,
@@ -24,12 +25,15 @@ export class Callback<A extends readonly unknown[]> {
     this.#onRejected = onRejected
   }
 
-  /** Why it failed, the first time. */
+  /** The first failure; undefined while there is none. */
   get failure(): ForetokenError | undefined {
     return this.#failure
   }
 
-  /** Calls it. Throws what it throws, or what an earlier call's promise rejected with. */
+  /**
+   * Calls the function. Throws what it throws, or what the promise of an earlier call rejected
+   * with.
+   */
   readonly call = (...args: A): void => {
     this.check()
     try {
@@ -41,14 +45,17 @@ export class Callback<A extends readonly unknown[]> {
     }
   }
 
-  /** Throws what a call has failed with so far. */
+  /** Throws the failure of an earlier call, if there was one. */
   check(): void {
     if (this.#failure) throw this.#failure
   }
 
-  /** The same at the end of the work: a promise that was rejected when it was returned is known by then. */
+  /**
+   * As `check`, at the end of the work: waits long enough for promises that were already rejected
+   * when returned.
+   */
   async settle(): Promise<void> {
-    // A promise of the host's takes one turn of the microtask queue, any other thenable three.
+    // A native promise takes one turn of the microtask queue, any other thenable three.
     for (let turn = 0; turn < 4; turn++) await undefined
     this.check()
   }
@@ -64,11 +71,14 @@ export class Callback<A extends readonly unknown[]> {
   }
 }
 
-/** Calls a function whose failure is nobody's: a log's, or a clean-up's behind the end. What it throws or rejects with goes to `failed`. */
+/**
+ * Calls a function whose failure must not fail anything else, such as a log or a late clean-up.
+ * What it throws or rejects with goes to `failed`.
+ */
 export function callAside(callback: () => unknown, failed: (error: unknown) => void = () => {}): void {
-  const noted = new Callback('', callback, (failure) => failed(failure.cause ?? failure))
+  const aside = new Callback('', callback, (failure) => failed(failure.cause ?? failure))
   try {
-    noted.call()
+    aside.call()
   } catch (error) {
     failed((error as ForetokenError).cause ?? error)
   }

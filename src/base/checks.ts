@@ -1,12 +1,14 @@
 /**
- * Checks of what callers hand in: programs in JavaScript hand in anything. Each throws `bad_argument` with the argument's name, and what it reads of an
- * object it reads once.
+ * Checks of arguments, since programs in JavaScript pass anything. Each throws `bad_argument` with
+ * the name of the argument, and reads each field of an object once.
  */
+
 import { asForetokenError, ForetokenError } from './errors.ts'
+import { isWhole } from './numbers.ts'
 
 /**
- * Runs what reads a caller's arguments. Whatever else than a ForetokenError comes of it is their fault: a getter that throws, or a value of a kind that
- * nobody foresaw.
+ * Runs work that reads a caller's arguments. Any failure but a ForetokenError is the arguments'
+ * fault (a getter that throws, a value of an unforeseen kind), and becomes `bad_argument`.
  */
 export function withArguments<T>(name: string, work: () => T): T {
   const fault = (error: unknown) => asForetokenError(error, 'bad_argument', `the arguments of ${name} can't be read`)
@@ -21,7 +23,10 @@ export function withArguments<T>(name: string, work: () => T): T {
   }
 }
 
-/** A copy of an object's own fields, without those that are null or undefined: these are as absent. No object at all is an empty one where it may be. */
+/**
+ * Returns a copy of an object's own fields without those that are null or undefined. Where the
+ * object may be absent, null and undefined give an empty one.
+ */
 export function fieldsOf<T extends object>(
   name: string,
   value: T | null | undefined,
@@ -32,41 +37,48 @@ export function fieldsOf<T extends object>(
   return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined && field !== null)) as T
 }
 
+/** Returns `value` if it is a string. */
 export function textOf(name: string, value: unknown): string {
-  if (typeof value !== 'string') throw wrong(name, 'a text', value)
+  if (typeof value !== 'string') throw wrong(name, 'a string', value)
   return value
 }
 
+/** Returns `value` if it is an array. Does not look at its elements. */
 export function listOf<T>(name: string, value: unknown): readonly T[] {
   if (!Array.isArray(value)) throw wrong(name, 'a list', value)
   return value as T[]
 }
 
-/** Token ids, each of a vocabulary of `vocab`. */
+/** Returns a copy of a list of token ids, each below `vocab`. */
 export function idsOf(name: string, value: unknown, vocab: number): readonly number[] {
   const ids = listOf<unknown>(name, value).slice()
   for (const id of ids) idOf(name, id, vocab)
   return ids as number[]
 }
 
+/** Returns `id` if it is a whole number from 0 to `vocab` - 1. */
 export function idOf(name: string, id: unknown, vocab: number): number {
-  if (typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < vocab) return id
+  if (isWhole(id, 0, vocab - 1)) return id
   throw new ForetokenError('bad_argument', `${name}: ${shown(id)} is not a token id of the vocabulary 0..${vocab - 1}`)
 }
 
-/** Bytes, also of another realm. */
+/** Returns `value` if it is a Uint8Array, of this realm or another. */
 export function bytesOf(name: string, value: unknown): Uint8Array<ArrayBuffer> {
   if (!ArrayBuffer.isView(value) || Object.prototype.toString.call(value) !== '[object Uint8Array]')
     throw wrong(name, 'a Uint8Array', value)
   return value as Uint8Array<ArrayBuffer>
 }
 
+/** Returns `value` if it is a function. */
 export function functionOf<T>(name: string, value: T): T {
   if (typeof value !== 'function') throw wrong(name, 'a function', value)
   return value
 }
 
-/** A signal, also of another realm or library; or none. */
+/**
+ * Returns `value` if it is an AbortSignal of any realm or library, and undefined for null and
+ * undefined.
+ */
 export function signalOf(name: string, value: unknown): AbortSignal | undefined {
   if (value === undefined || value === null) return undefined
   const { aborted, addEventListener } = value as Partial<AbortSignal>
@@ -74,13 +86,15 @@ export function signalOf(name: string, value: unknown): AbortSignal | undefined 
   return value as AbortSignal
 }
 
+/** Returns the error for an argument that must be something else. */
 export function wrong(name: string, wanted: string, value: unknown): ForetokenError {
   return new ForetokenError('bad_argument', `${name} is ${shown(value)}; it must be ${wanted}`)
 }
 
-/** A value in a message: short, and never read any further. */
+/** Returns a short text for a value in a message. Calls none of its methods. */
 function shown(value: unknown): string {
-  if (typeof value === 'string') return value.length > 40 ? `a text of ${value.length} letters` : JSON.stringify(value)
+  if (typeof value === 'string')
+    return value.length > 40 ? `a string of ${value.length} characters` : JSON.stringify(value)
   if (value === null || ['number', 'boolean', 'undefined', 'bigint'].includes(typeof value))
     return String(value).slice(0, 40)
   return Array.isArray(value) ? 'a list' : `of type ${typeof value}`

@@ -1,6 +1,6 @@
 /**
- * The one error class. Every failure a caller can meet has a code from this closed list,
- * and a message that holds the numbers and the next step.
+ * The one error class. Every failure that a caller can meet has a code from this closed list, and a
+ * message with the numbers and the next step.
  */
 
 export const errorCodes = [
@@ -33,6 +33,7 @@ export type ErrorCode = (typeof errorCodes)[number]
 
 const codes: ReadonlySet<string> = new Set(errorCodes)
 
+/** A failure, with its code. */
 export class ForetokenError extends Error {
   override readonly name = 'ForetokenError'
   readonly code: ErrorCode
@@ -42,9 +43,12 @@ export class ForetokenError extends Error {
     this.code = code
   }
 
-  /** An error of another copy of this package is one, too: the bundles of `foretoken/node` and `foretoken/edge` hold a class each. */
+  /**
+   * Returns true for errors of other copies of this package, too: the bundles of `foretoken/node`
+   * and `foretoken/edge` hold a class each.
+   */
   static override [Symbol.hasInstance](value: unknown): boolean {
-    // biome-ignore lint/complexity/noThisInStatic: subclasses inherit this, and are found as any class is
+    // biome-ignore lint/complexity/noThisInStatic: subclasses inherit this method and are matched as usual
     if (Function.prototype[Symbol.hasInstance].call(this, value)) return true
     // biome-ignore lint/complexity/noThisInStatic: as above
     if (this !== ForetokenError || !(value instanceof Error)) return false
@@ -53,13 +57,14 @@ export class ForetokenError extends Error {
 }
 
 /**
- * `error` as a ForetokenError: itself if it is one, also of another copy of this package, else wrapped under `code`. Never throws, whatever
- * was thrown: who handles an error would else lose track of whose it was.
+ * Returns `error` itself if it is a ForetokenError, of this copy of the package or another, and
+ * else a ForetokenError that wraps it under `code`. Never throws, whatever `error` is, so that
+ * handling an error can't lose it.
  */
 export function asForetokenError(error: unknown, code: ErrorCode = 'internal', context = ''): ForetokenError {
-  // Programs in JavaScript may name any code.
+  // Programs in JavaScript may pass any code.
   const known = codes.has(code) ? code : 'internal'
-  let detail = 'a value was thrown that cannot be shown as text'
+  let detail = 'a value was thrown that has no text'
   try {
     if (error instanceof ForetokenError) return error
     detail = error instanceof Error ? String(error.message) : String(error)

@@ -3,26 +3,28 @@ import { callAside } from './callback.ts'
 /**
  * Owns what a request holds, and gives it all back when the request ends, however it ends.
  *
- * Whoever takes something (a place, pages, a timer, a listener, a connection) registers with the lifetime how to give it back. The clean-ups run once, the
- * latest first, whoever ends the lifetime: the last event, an error, a caller who cancels, or an AbortSignal alone. Nobody has to read on for them to run,
- * which a `finally` in a generator would need.
+ * Code that takes something (a place, pages, a timer, a listener, a connection) registers here how
+ * to give it back. The clean-ups run once, the latest first, whatever ends the lifetime: the last
+ * event, an error, a caller that cancels, or an AbortSignal alone. They run even if nobody reads
+ * on, unlike a `finally` in a generator.
  */
 export class Lifetime {
   readonly #control = new AbortController()
-  /** In the order of registration. */
+  /** Clean-ups, in the order of registration. */
   readonly #held: (() => unknown)[] = []
   #over: Promise<void> | undefined
 
-  /** Aborted when the lifetime ends, before its clean-ups run. For the work that it pays for. */
+  /** Aborted when the lifetime ends, before its clean-ups run. */
   get signal(): AbortSignal {
     return this.#control.signal
   }
 
+  /** True once `end` has been called. */
   get ended(): boolean {
     return this.#over !== undefined
   }
 
-  /** Ends when `signal` aborts, and no longer listens to it afterwards. */
+  /** Ends the lifetime when `signal` aborts. Stops listening to the signal at the end. */
   follow(signal: AbortSignal | undefined): this {
     if (!signal) return this
     const end = () => void this.end(signal.reason)
@@ -35,28 +37,30 @@ export class Lifetime {
   }
 
   /**
-   * Registers how to give something back; after the end that is done at once. Returns how to do it earlier; calling that twice, or after the end, does
-   * nothing. A clean-up may return a promise: those registered before it wait for that.
+   * Registers a clean-up; after the end, runs it at once. Returns a function that runs it earlier,
+   * and does nothing when called twice or after the end. A clean-up may return a promise: those
+   * registered before it wait for that.
    */
   hold(cleanUp: () => unknown): () => unknown {
     if (this.#over) {
       callAside(cleanUp)
       return () => {}
     }
-    // A function of its own, so that one clean-up may be registered twice.
-    const held = () => cleanUp()
-    this.#held.push(held)
+    // A new function, so that one clean-up may be registered twice.
+    const registered = () => cleanUp()
+    this.#held.push(registered)
     return () => {
-      const at = this.#held.lastIndexOf(held)
-      if (at < 0) return undefined
-      this.#held.splice(at, 1)
+      const index = this.#held.lastIndexOf(registered)
+      if (index < 0) return undefined
+      this.#held.splice(index, 1)
       return cleanUp()
     }
   }
 
   /**
-   * Gives everything back. Clean-ups that are synchronous have run when it returns, as far as none before them returned a promise. Resolves once all
-   * have run, for every caller; rejects with what they threw, after running the others. Nobody has to handle that.
+   * Gives everything back. When it returns, the clean-ups up to the first that returned a promise
+   * have run. Resolves once all have run, for every caller. Rejects with what a clean-up threw,
+   * after running the others; that rejection need not be handled.
    */
   end(reason?: unknown): Promise<void> {
     if (this.#over) return this.#over
@@ -71,7 +75,10 @@ export class Lifetime {
     return promise
   }
 
-  /** Waits for `work`, but not beyond the end: rejects with the signal's reason then. What `work` gives later is passed to `late`. */
+  /**
+   * Waits for `work`, but not beyond the end of the lifetime: rejects then with the signal's
+   * reason. A value that `work` gives later is passed to `late`.
+   */
   until<T>(work: Promise<T>, late?: (value: T) => void): Promise<T> {
     return new Promise((resolve, reject) => {
       let waiting = true
@@ -95,10 +102,10 @@ export class Lifetime {
 
   async #cleanUp(): Promise<unknown[]> {
     const errors: unknown[] = []
-    for (let held = this.#held.pop(); held; held = this.#held.pop())
+    for (let cleanUp = this.#held.pop(); cleanUp; cleanUp = this.#held.pop())
       try {
-        const done = held()
-        // Waiting costs a turn of the microtask queue: only for what takes time.
+        const done = cleanUp()
+        // Waiting costs a turn of the microtask queue, so it is done for promises only.
         if (isThenable(done)) await done
       } catch (error) {
         errors.push(error)

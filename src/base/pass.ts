@@ -1,51 +1,73 @@
-/** One pass of the forward: tokens of one or many sequences on one flat axis. */
+/** Types of one pass of the forward. */
 
-/** States of the residual stream that a sequence keeps until its cache is exact: (tokens, hidden), by position. */
+/**
+ * States of the residual stream that a sequence keeps until its cache is exact, (tokens, hidden).
+ */
 export interface SequenceStates {
-  /** Position of the first state kept; those before are exact in the cache. */
+  /** Position of the first state kept. Positions before it are exact in the cache. */
   readonly first: number
-  /** Position behind the last. */
+  /** Position after the last state. */
   readonly end: number
-  /** No position from here on is predicted. */
+  /** First position that is never predicted. */
   readonly until: number
-  /** Whether states are kept, to be refined, or only counted. */
+  /** True if states are kept for refinement, false if they are only counted. */
   readonly kept: boolean
-  /** Appends states of `count` positions from `end` on; `values` are asked for if they are kept. */
+  /**
+   * Appends the states of `count` positions from `end` on. Calls `values` only if states are kept.
+   */
   append(count: number, values: () => Promise<Float32Array>): Promise<void>
-  /** States of positions `from`..`to` - 1. */
+  /** Returns the states of positions `from`..`to` - 1, (to - from, hidden). */
   slice(from: number, to: number): Float32Array
   /** Called once, when the sequence no longer needs its states. */
   onRelease?: () => void
-  /** What the positions before a chunk left for it at each later source of a prediction: (taps, hidden), the last last. */
+  /**
+   * By source of a prediction, the states of the last positions before a chunk, (taps, hidden), in
+   * order.
+   */
   readonly tails: Map<number, Float32Array>
 }
 
-/** One sequence's run of tokens in a pass, attending to its own past and to itself. */
+/**
+ * Consecutive tokens of one sequence in a pass. They attend to the sequence's past and to each
+ * other.
+ */
 export interface Segment {
-  /** First row of this segment on the flat token axis. */
+  /** First row of the segment on the flat token axis. */
   readonly start: number
-  /** Tokens of this segment in this pass. */
+  /** Number of tokens. */
   readonly length: number
-  /** Tokens already in its pages; positions of this pass begin here. */
+  /** Tokens that its pages hold already; the positions of this pass begin here. */
   readonly past: number
-  /** Position of the first token for RoPE, where tokens before it were left out of the cache. Default `past`. */
+  /**
+   * Position of the first token for RoPE, if tokens before it were left out of the cache. Default
+   * `past`.
+   */
   readonly position?: number
-  /** Page ids that hold tokens 0..past+length-1, in order. */
+  /** Ids of the pages that hold tokens 0..past+length-1, in order. */
   readonly pages: readonly number[]
-  /** Of a sequence whose cache is not exact yet. */
+  /** States of a sequence whose cache is not exact yet. */
   readonly states?: SequenceStates | undefined
 }
 
 /** One pass: tokens of one or many sequences on one flat axis. */
 export interface Pass {
-  /** (tokens) */
+  /** Token ids, (tokens). */
   readonly ids: readonly number[]
-  /** In order; together they cover the axis. First those that are predicted, then exact ones, then those that are refined. */
+  /**
+   * Segments that cover the axis, in order: predicted ones first, then exact ones, then refined
+   * ones.
+   */
   readonly segments: readonly Segment[]
-  /** How many segments, in front, get predicted K and V above the shared layers. Default 0. */
+  /**
+   * Number of segments, at the front, that get predicted K and V above the shared layers. Default
+   * 0.
+   */
   readonly predicted?: number
-  /** How many segments, at the end, begin with kept states instead of tokens, and replace what was predicted. Default 0. */
+  /**
+   * Number of segments, at the end, that begin with kept states instead of tokens and replace
+   * predictions. Default 0.
+   */
   readonly refined?: number
-  /** Rows whose logits are wanted: usually the last row of each segment that ends its prompt. */
+  /** Rows whose logits are computed: usually the last row of each segment that ends its prompt. */
   readonly outputs: readonly number[]
 }

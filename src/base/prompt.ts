@@ -1,32 +1,41 @@
-/** Prompts as callers write them, and as token ids. */
+/** Types of prompts, as text and as token ids. */
 
+/** A message of a conversation. */
 export interface Message {
   role: 'system' | 'user' | 'assistant' | 'tool'
   content: string
-  /** Who speaks, of several with one role; what is made of it is up to the chat template. */
+  /** Distinguishes speakers with the same role. The chat template decides what to do with it. */
   name?: string
-  /** What an assistant thought before it answered; up to the chat template as well. */
+  /** The assistant's reasoning before its answer. The chat template decides what to do with it. */
   reasoning_content?: string
 }
 
-/** A piece of a message, as OpenAI's API writes it. */
+/** A part of a message, as in OpenAI's API. */
 export interface TextPart {
   type: 'text'
   text: string
 }
 
-/** A message as a chat template may be given it: its content may be in parts, or null for an answer that has none. */
+/** A message whose content may be text, a list of parts, or null for an answer without content. */
 export type ChatMessage = Message | (Omit<Message, 'content'> & { content: readonly TextPart[] | null })
 
-/** One user message (or with `raw` a text to continue), a conversation, or token ids as they are: also those of `Engine.prepare`. */
+/**
+ * One user message (or, with `raw`, a text to continue), a conversation, or token ids, which are
+ * used as they are. The ids may come from `Engine.prepare`.
+ */
 export type PromptInput = string | readonly ChatMessage[] | readonly number[]
 
-/** A prompt's ids, made by `Engine.prepare`, for any number of requests to the same engine. */
+/**
+ * The token ids of a prompt, from `Engine.prepare`, for any number of requests to the same engine.
+ */
 export interface PreparedPrompt extends ReadonlyArray<number> {
   readonly times: PromptTimes
 }
 
-/** When a prompt was accepted, templated (if it was) and tokenized, in milliseconds as `performance.now()` tells them. */
+/**
+ * Times at which a prompt was accepted, templated (if it was) and tokenized, in milliseconds of
+ * `performance.now()`.
+ */
 export interface PromptTimes {
   readonly accepted: number
   readonly templated?: number

@@ -1,57 +1,62 @@
 /**
- * Named moments of one request, and what is counted from them.
+ * Times of the steps of a request, and the durations between them.
  *
- * TTFT runs from `accepted` (the request arrived, Enter was pressed) to `first` (the first token is handed to the
- * reader): queueing, templating, tokenising, cache look-up, prefill, sampling and detokenising are all inside.
+ * TTFT runs from `accepted` (the request arrived, Enter was pressed) to `first` (the first token is
+ * given to the reader). It includes queueing, templating, tokenizing, cache look-up, prefill,
+ * sampling and detokenizing.
  */
 
 import type { PromptTimes } from './prompt.ts'
 
 export type Mark =
   | 'accepted'
-  /** The chat template has made its text; never, where there is none. */
+  /** The chat template was rendered. Not set without a template. */
   | 'templated'
   | 'tokenized'
-  /** The scheduler turns to it; set anew if its place was taken from it before its first token. */
+  /** The scheduler admitted the request. Set again after a preemption before the first token. */
   | 'admitted'
-  /** The prefix cache has been asked; set anew with `admitted`. */
+  /** The prefix cache was searched. Set again with `admitted`. */
   | 'begun'
   | 'prefilled'
   | 'first'
   | 'done'
 
-/** What a finished request reports. Milliseconds, but for the rate. */
+/** Timings of a finished request, in milliseconds unless noted. */
 export interface Timings {
-  /** Of the engine, before any request; not part of TTFT. */
+  /** Time to load the engine, before any request. Not part of TTFT. */
   readonly load_ms: number
-  /** Chat template; 0 without one. */
+  /** Time to render the chat template; 0 without one. */
   readonly template_ms: number
   readonly tokenize_ms: number
-  /** Waiting for other requests: until the scheduler lets it in. */
+  /** Time until the scheduler admitted the request. */
   readonly queue_ms: number
-  /** Asking the prefix cache. */
+  /** Time to search the prefix cache. */
   readonly cache_ms: number
   readonly prefill_ms: number
-  /** Choosing the first token, and making text of it. */
+  /** Time to sample and detokenize the first token. */
   readonly sample_ms: number
   readonly ttft_ms: number
-  /** Tokens after the first, by the time from the first to the last; 0 if there was no second token. */
+  /**
+   * Tokens after the first, divided by the time from the first to the last, in 1/s; 0 without a
+   * second token.
+   */
   readonly decode_tokens_per_s: number
   readonly prompt_tokens: number
 }
 
+/** Collects the times of one request. */
 export class Trace {
   readonly #at = new Map<Mark, number>()
 
-  /** Of a request that is accepted now, or whose prompt was prepared before. */
+  /** Starts at the times of a prepared prompt; without one, marks the request as accepted now. */
   constructor(prepared?: PromptTimes) {
     if (!prepared) this.mark('accepted')
     else for (const [mark, at] of Object.entries(prepared)) this.#at.set(mark as Mark, at)
   }
 
   /**
-   * Sets a mark to `at`, in milliseconds as in `performance.now`, default now, if it is not set yet; `admitted`, `begun` and `done` move
-   * on. Returns true if it was not set.
+   * Sets a mark to `at`, in milliseconds of `performance.now()`; default now. Only `admitted`,
+   * `begun` and `done` are set again if they were set before. Returns true if the mark was not set.
    */
   mark(mark: Mark, at = performance.now()): boolean {
     const first = !this.#at.has(mark)
@@ -59,13 +64,17 @@ export class Trace {
     return first
   }
 
-  /** Milliseconds between two marks; 0 if either is missing. */
+  /** Returns the milliseconds between two marks, or 0 if either is missing. */
   between(from: Mark, to: Mark): number {
-    const a = this.#at.get(from)
-    const b = this.#at.get(to)
-    return a === undefined || b === undefined ? 0 : b - a
+    const begin = this.#at.get(from)
+    const end = this.#at.get(to)
+    return begin === undefined || end === undefined ? 0 : end - begin
   }
 
+  /**
+   * Returns the timings of a request with `tokens` generated tokens. `load` is the engine's load
+   * time in milliseconds.
+   */
   timings(load: number, promptTokens: number, tokens: number): Timings {
     const decoding = this.between('first', 'done')
     return {

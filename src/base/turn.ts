@@ -1,20 +1,23 @@
 import { ForetokenError } from './errors.ts'
 
 /**
- * Lets the host's event loop run once: so that signals, sockets and timers are served between two stretches of
- * compute. A timer of 0 would cost a millisecond a token in Node, and four in a browser; `setImmediate` and a message to oneself cost
- * microseconds. What comes behind `scheduler.yield` would go before all that waits, a message to stop among it.
+ * Lets the host's event loop run once, so that signals, sockets and timers are served between two
+ * stretches of compute. Rejects with `aborted` if `signal` has fired by then.
+ *
+ * A timer of 0 would cost a millisecond a token in Node and four in a browser; `setImmediate` and a
+ * message to oneself cost microseconds. `scheduler.yield` continuations run before queued messages,
+ * so a stop would wait.
  */
-interface Host {
-  setImmediate?: (callback: () => void) => void
-}
-
 export async function nextTurn(signal?: AbortSignal): Promise<void> {
-  const host = globalThis as unknown as Host
-  if (host.setImmediate) await new Promise<void>((resolve) => host.setImmediate!(resolve))
+  if (typeof setImmediate === 'function') await new Promise<void>((resolve) => setImmediate(resolve))
   else if (typeof MessageChannel === 'function') await messageToOneself()
   else await new Promise<void>((resolve) => setTimeout(resolve, 0))
   throwIfAborted(signal)
+}
+
+/** Throws `aborted` if `signal` has fired. */
+export function throwIfAborted(signal?: AbortSignal): void {
+  if (signal?.aborted) throw new ForetokenError('aborted', 'the request was cancelled', { cause: signal.reason })
 }
 
 function messageToOneself(): Promise<void> {
@@ -26,8 +29,4 @@ function messageToOneself(): Promise<void> {
     }
     port2.postMessage(undefined)
   })
-}
-
-export function throwIfAborted(signal?: AbortSignal): void {
-  if (signal?.aborted) throw new ForetokenError('aborted', 'the request was cancelled', { cause: signal.reason })
 }

@@ -3,6 +3,7 @@ import { defined } from '../base/at.ts'
 import { argmax, expNegative } from './logprobs.ts'
 import { sortBest, topIds } from './order.ts'
 
+/** Settings of the filters, all of them valid. */
 export interface Filters {
   /** Divides the scores. Must be above 0. */
   readonly temperature: number
@@ -14,6 +15,7 @@ export interface Filters {
   readonly minP: number
 }
 
+/** Tokens that passed the filters. */
 export interface Candidates {
   /** Token ids (count), at least one: best first if top-k or top-p is on, otherwise ascending. */
   readonly ids: Int32Array

@@ -7,6 +7,7 @@ import { ForetokenError } from '../base/errors.ts'
 
 export { topIds } from './order.ts'
 
+/** What turns logits into log-probabilities. */
 export interface Normalizer {
   /** The largest logit. */
   readonly top: number

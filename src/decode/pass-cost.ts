@@ -12,6 +12,7 @@ interface Point {
   readonly ms: number
 }
 
+/** Estimates the milliseconds of a pass from its rows. */
 export class PassCost {
   /** Entry i averages passes of 2^i to 2^(i + 1) - 1 rows; entries without a pass are empty. */
   readonly #points: (Point | undefined)[] = []

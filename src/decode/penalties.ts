@@ -8,6 +8,7 @@ export interface Bias {
   readonly values: Float64Array
 }
 
+/** Settings of the penalties, all of them valid. */
 export interface PenaltyOptions {
   /**
    * Applied once to each id of the whole history: positive logits are divided by it, others are
@@ -22,6 +23,7 @@ export interface PenaltyOptions {
   readonly bias: Bias
 }
 
+/** Penalties of one request, with what they counted so far. */
 export interface Penalties {
   /** Whether `apply` never changes anything, whatever the history. */
   readonly neutral: boolean
@@ -36,6 +38,7 @@ export interface Penalties {
 /** A logit that stays finite when it is divided by the lowest temperature. */
 const largest = 1e30
 
+/** Creates the penalties of one request. */
 export function createPenalties({ repetition, presence, frequency, bias }: PenaltyOptions): Penalties {
   const counting = repetition !== 1 || presence !== 0 || frequency !== 0
   const seen = new Seen()

@@ -37,6 +37,7 @@ export interface PlannedShare {
   readonly row: number | undefined
 }
 
+/** A planned pass. */
 export interface PassPlan {
   /** In the order in which they are served. */
   readonly shares: readonly PlannedShare[]
@@ -76,6 +77,7 @@ interface Wanted extends Share<Task> {
  */
 const debtPasses = 4
 
+/** Plans the passes of one scheduler. */
 export class Planner {
   readonly #tasks: ReadonlySet<Task>
   readonly #cache: PagedCache

@@ -26,6 +26,7 @@ export type Order =
   /** In order of arrival, one prompt at a time. */
   | 'arrival'
 
+/** Settings of the policy. */
 export interface Policy {
   /** Most tokens of a pass. */
   readonly budget: number

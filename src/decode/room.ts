@@ -22,6 +22,7 @@ interface Holding {
   pages: number
 }
 
+/** Pages and places of one scheduler. */
 export class Room {
   readonly #tasks: ReadonlySet<Task>
   readonly #cache: PagedCache

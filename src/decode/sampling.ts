@@ -8,13 +8,14 @@
 import type { Scores, Shortlist } from '../backend/backend.ts'
 import { at, defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
-import { drawToken } from './filters.ts'
+import { drawToken, type Filters } from './filters.ts'
 import { argmax, normalize } from './logprobs.ts'
 import { topIds } from './order.ts'
-import { type Bias, createPenalties } from './penalties.ts'
+import { type Bias, createPenalties, type Penalties } from './penalties.ts'
 import { createRandom } from './random.ts'
 import { checkedSeed, type Seed } from './seed.ts'
 
+/** How tokens are chosen. Every option is optional. */
 export interface SamplingOptions {
   /** 0 = greedy: the likeliest token, the lowest id among equals. 0 to 100, default 0. */
   readonly temperature?: number | undefined
@@ -41,6 +42,7 @@ export interface SamplingOptions {
   readonly topLogprobs?: number | undefined
 }
 
+/** A chosen token with its natural log-probability. */
 export interface SampledToken {
   readonly id: number
   readonly logprob: number
@@ -48,6 +50,7 @@ export interface SampledToken {
   readonly topLogprobs?: readonly { readonly id: number; readonly logprob: number }[]
 }
 
+/** Chooses the tokens of one answer. */
 export interface Sampler {
   /** How many of the best logits the sampler reads; Infinity if it reads all. */
   readonly best: number
@@ -76,18 +79,8 @@ export interface EarlyBan {
  * Throws `bad_argument`.
  */
 export function createSampler(options: SamplingOptions = {}, ban: EarlyBan = { ids: [], until: 0 }): Sampler {
-  const filters = {
-    temperature: inRange('temperature', options.temperature ?? 0, 0, 100),
-    topK: inRange('topK', options.topK ?? 0, 0, 2 ** 31 - 1, 'whole'),
-    topP: inRange('topP', options.topP ?? 1, 0, 1, 'above'),
-    minP: inRange('minP', options.minP ?? 0, 0, 1),
-  }
-  const penalties = createPenalties({
-    repetition: inRange('repetitionPenalty', options.repetitionPenalty ?? 1, 0, 10, 'above'),
-    presence: inRange('presencePenalty', options.presencePenalty ?? 0, -2, 2),
-    frequency: inRange('frequencyPenalty', options.frequencyPenalty ?? 0, -2, 2),
-    bias: biasOf(options.logitBias ?? {}),
-  })
+  const filters = filtersOf(options)
+  const penalties = penaltiesOf(options)
   const topLogprobs = inRange('topLogprobs', options.topLogprobs ?? 0, 0, 100, 'whole')
   const random = createRandom(options.seed === undefined ? undefined : checkedSeed(options.seed))
   const bans = ban.ids.length > 0 && ban.until > 0
@@ -131,6 +124,24 @@ export function createSampler(options: SamplingOptions = {}, ban: EarlyBan = { i
       return { ...scored(id), topLogprobs: Array.from(topIds(logits, topLogprobs), scored) }
     },
   }
+}
+
+function filtersOf({ temperature, topK, topP, minP }: SamplingOptions): Filters {
+  return {
+    temperature: inRange('temperature', temperature ?? 0, 0, 100),
+    topK: inRange('topK', topK ?? 0, 0, 2 ** 31 - 1, 'whole'),
+    topP: inRange('topP', topP ?? 1, 0, 1, 'above'),
+    minP: inRange('minP', minP ?? 0, 0, 1),
+  }
+}
+
+function penaltiesOf(options: SamplingOptions): Penalties {
+  return createPenalties({
+    repetition: inRange('repetitionPenalty', options.repetitionPenalty ?? 1, 0, 10, 'above'),
+    presence: inRange('presencePenalty', options.presencePenalty ?? 0, -2, 2),
+    frequency: inRange('frequencyPenalty', options.frequencyPenalty ?? 0, -2, 2),
+    bias: biasOf(options.logitBias ?? {}),
+  })
 }
 
 /** Forbids tokens, unless no other token would be left. */

@@ -10,8 +10,10 @@
  * it is served. Code of requests runs in the second and the last stage. Whatever it does, be it
  * cancelling, closing, submitting or throwing, takes effect after the pass.
  */
+
 import type { Scores } from '../backend/backend.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
+import { isWhole } from '../base/numbers.ts'
 import type { Pass, Segment } from '../base/pass.ts'
 import { nextTurn } from '../base/turn.ts'
 import type { PagedCache } from '../kv/paged.ts'
@@ -28,6 +30,7 @@ export interface Predicting extends Planning {
   doubts(scores: Scores): boolean
 }
 
+/** The policy, and limits on requests. */
 export interface SchedulerOptions extends Omit<Policy, 'budget'> {
   /**
    * Most requests that hold KV pages at once. If all places are taken, the tenant that holds most
@@ -76,6 +79,7 @@ const mostTurns = 512
  */
 const keptRequests = 5
 
+/** Schedules the requests of one engine. */
 export class Scheduler {
   readonly #model: PassModel
   readonly #cache: PagedCache
@@ -202,7 +206,7 @@ export class Scheduler {
     const { vocab } = this.#model.config
     if (ids.length === 0)
       throw new ForetokenError('empty_prompt', 'the prompt has no tokens; give it at least one character')
-    const bad = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocab))
+    const bad = ids.find((id) => !isWhole(id, 0, vocab - 1))
     if (bad !== undefined)
       throw new ForetokenError('bad_argument', `token id ${bad} is outside the vocabulary 0..${vocab - 1}`)
     if (ids.length > context)

@@ -1,6 +1,8 @@
 /** Scores how likely a text is: the measure of quality for everything that changes the numbers. */
+
 import { at } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
+import { isWhole } from '../base/numbers.ts'
 import type { Pass } from '../base/pass.ts'
 import type { Sequence } from '../kv/paged.ts'
 import type { Llama } from '../model/forward.ts'
@@ -14,7 +16,7 @@ import { argmax, logSumExp } from './logprobs.ts'
 export async function scoreTokens(model: Llama, sequence: Sequence, ids: readonly number[]): Promise<Float64Array> {
   const scores = new Float64Array(Math.max(0, ids.length - 1))
   const { vocab } = model.config
-  const bad = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocab))
+  const bad = ids.find((id) => !isWhole(id, 0, vocab - 1))
   if (bad !== undefined)
     throw new ForetokenError('bad_argument', `token id ${bad} is outside the vocabulary 0..${vocab - 1}`)
   for (let from = 0; from < scores.length; from += model.passTokens) {

@@ -19,6 +19,7 @@ const mostScores = 1 << 20
 /** Most milliseconds before the host's event loop gets a turn. */
 const mostMs = 8
 
+/** What serving a pass needs of the scheduler. */
 export interface Serving {
   readonly prefixes: PrefixIndex
   /** Returns whether a first token from predicted K and V is too uncertain to be shown. */
@@ -27,6 +28,7 @@ export interface Serving {
   end(task: Task, error?: ForetokenError): void
 }
 
+/** How many tokens of a pass were served. */
 export interface Served {
   readonly prefillTokens: number
   readonly decodeTokens: number

@@ -5,6 +5,7 @@ import type { Sequence } from '../kv/paged.ts'
 import type { Llama } from '../model/forward.ts'
 import { decodeStep } from './step.ts'
 
+/** Created by `Engine.prefill`. Call `release` when done. */
 export class Session {
   readonly #model: Llama
   readonly #sequence: Sequence

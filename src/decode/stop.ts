@@ -5,6 +5,7 @@ import { ForetokenError } from '../base/errors.ts'
 const mostStops = 16
 const longestStop = 1024
 
+/** Matches the stop strings of one answer. */
 export interface StopMatcher {
   /**
    * Feeds the next text. The returned `text` may be shown now; once `stopped` is true, nothing more

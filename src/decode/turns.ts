@@ -24,6 +24,7 @@ export interface Standing {
   readonly served: number
 }
 
+/** Returns where a tenant stands; an unknown tenant stands at 0. */
 export type Standings = (tenant: string) => Standing
 
 interface Account {

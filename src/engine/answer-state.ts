@@ -4,6 +4,7 @@ import type { Backend, Scores } from '../backend/backend.ts'
 import { Callback } from '../base/callback.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import type { Trace } from '../base/trace.ts'
 import { createSampler, type SampledToken, type Sampler } from '../decode/sampling.ts'
 import { createStopMatcher, type StopMatcher } from '../decode/stop.ts'
@@ -169,7 +170,7 @@ export class AnswerState implements Job {
   #repeat(after: readonly number[]): void {
     const { vocab } = this.#source.archive.config
     for (const [index, id] of after.entries()) {
-      if (!(Number.isInteger(id) && id >= 0 && id < vocab))
+      if (!isWhole(id, 0, vocab - 1))
         throw new ForetokenError('bad_argument', `after holds ${id}, which is outside the vocabulary 0..${vocab - 1}`)
       this.#sampler.skip()
       const { ended, last } = this.#add(id)
@@ -234,7 +235,7 @@ function endsOf({ ignoreEos, stopTokenIds = [] }: GenerateRequest, { config, tok
   if (stopTokenIds.length > 1024)
     throw new ForetokenError('bad_argument', `stopTokenIds holds ${stopTokenIds.length} ids; at most 1024`)
   for (const id of stopTokenIds)
-    if (!(Number.isInteger(id) && id >= 0 && id < config.vocab))
+    if (!isWhole(id, 0, config.vocab - 1))
       throw new ForetokenError(
         'bad_argument',
         `stopTokenIds holds ${id}, which is outside the vocabulary 0..${config.vocab - 1}`,
@@ -243,6 +244,6 @@ function endsOf({ ignoreEos, stopTokenIds = [] }: GenerateRequest, { config, tok
 }
 
 function whole(name: string, value: number): number {
-  if (Number.isInteger(value) && value >= 0) return value
+  if (isWhole(value, 0, Number.POSITIVE_INFINITY)) return value
   throw new ForetokenError('bad_argument', `${name} is ${value}; it must be a whole number from 0`)
 }

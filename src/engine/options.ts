@@ -1,4 +1,5 @@
 /** The options of an engine and of a request. */
+
 import type { Backend } from '../backend/backend.ts'
 import type { WasmOptions } from '../backend/wasm/backend.ts'
 import type { ByteSource, ModelFiles } from '../base/bytes.ts'
@@ -6,6 +7,7 @@ import { fieldsOf, listOf, signalOf, textOf, withArguments } from '../base/check
 import { ForetokenError } from '../base/errors.ts'
 import { type KvType, pageTokens } from '../base/kv.ts'
 import type { ModelArchive } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import type { PromptInput } from '../base/prompt.ts'
 import type { SamplingOptions } from '../decode/sampling.ts'
 import type { SchedulerOptions } from '../decode/scheduler.ts'
@@ -198,7 +200,7 @@ const kvTypes: readonly KvType[] = ['f32', 'f16', 'int8']
 function contextOf(archive: ModelArchive, wanted: number | undefined): number {
   const most = archive.config.maxContext
   const context = wanted ?? Math.min(most, defaultContext)
-  if (!Number.isInteger(context) || context < 2 || context > most)
+  if (!isWhole(context, 2, most))
     throw new ForetokenError(
       'bad_argument',
       `context is ${wanted}; ${archive.name} takes a whole number from 2 to ${most}`,
@@ -226,7 +228,7 @@ function scheduleOf(wanted: Partial<SchedulerOptions>, threads: number): Schedul
 }
 
 function whole(name: string, value: number, least: number, most = 2 ** 52): number {
-  if (Number.isInteger(value) && value >= least && value <= most) return value
+  if (isWhole(value, least, most)) return value
   const range = most === 2 ** 52 ? `from ${least}` : `from ${least} to ${most}`
   throw new ForetokenError('bad_argument', `${name} is ${value}; it must be a whole number ${range}`)
 }

@@ -106,9 +106,9 @@ export interface TextService {
   ): AsyncGenerator<Outcome>
   /**
    * Submits a request at once. An engine gives it its place in the queue with this call; a routed
-   * service decides its way. It is computed while somebody reads. Throws `empty_prompt`,
-   * `context_exceeded`, `bad_argument`, `busy` when too many wait, and `aborted` after `close`.
-   * What a routed service passes on later fails with the events instead.
+   * service decides its way, and passes some options on later, so that their failures come with the
+   * events. The answer is computed while somebody reads. Throws `empty_prompt`, `context_exceeded`,
+   * `bad_argument`, `busy` when too many wait, and `aborted` after `close`.
    */
   submit(request: GenerateRequest): Answer
   /** Ends all requests as `aborted` and frees everything. May be called twice. */

@@ -1,5 +1,7 @@
 /** Measures how close answers from a predicted cache are to those from an exact one. */
+
 import { at, defined } from '../base/at.ts'
+import { logSumExp } from '../decode/logprobs.ts'
 
 /** The measures over the tokens of one continuation, or their means over many. */
 export interface Agreement {
@@ -52,7 +54,5 @@ function summary(logits: Float32Array): { total: number; best: number; margin: n
     if (logit > top) [best, top, second] = [i, logit, top]
     else if (logit > second) second = logit
   }
-  let sum = 0
-  for (const logit of logits) sum += Math.exp(logit - top)
-  return { total: top + Math.log(sum), best, margin: top - second }
+  return { total: logSumExp(logits, top), best, margin: top - second }
 }

@@ -2,7 +2,9 @@
  * Judges a prompt's cache, however it was made, by the logits that the model then gives along a
  * continuation.
  */
+
 import { at } from '../base/at.ts'
+import { joinFloats } from '../base/bytes.ts'
 import type { Sequence } from '../kv/paged.ts'
 import type { Llama } from '../model/forward.ts'
 import { type Chunk, pack } from '../pack/pack.ts'
@@ -60,7 +62,7 @@ export async function logitsAfter(
   const ms = performance.now() - begun
   if (prefill === 'refined' && sequence.states) {
     const rest = await refining(model, sequence, prompt, at(continuations, 0).slice(0, -1), refineRows)
-    return { logits: [joined([first, ...rest])], ms }
+    return { logits: [joinFloats([first, ...rest])], ms }
   }
   const logits = await continued(sequence, first, continuations, (ids) =>
     model.forward(pack([{ sequence, ids, outputs: 'all' }])),
@@ -79,7 +81,7 @@ export async function continued(
   const all: Float32Array[] = []
   for (const continuation of continuations) {
     const shown = continuation.slice(0, -1)
-    all.push(shown.length === 0 ? first : joined([first, await run(shown)]))
+    all.push(shown.length === 0 ? first : joinFloats([first, await run(shown)]))
     sequence.truncate(length)
   }
   return all
@@ -142,14 +144,4 @@ export function chunksOf(
     ids: ids.slice(index * size, (index + 1) * size),
     outputs: (index + 1) * size < ids.length ? 'none' : 'last',
   }))
-}
-
-export function joined(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
 }

@@ -6,12 +6,13 @@
 
 import type { Backend } from '../backend/backend.ts'
 import { at, defined } from '../base/at.ts'
+import { joinFloats } from '../base/bytes.ts'
 import type { ModelConfig } from '../base/model.ts'
 import type { Pass, Segment } from '../base/pass.ts'
 import type { Sequence } from '../kv/paged.ts'
 import type { Llama } from '../model/forward.ts'
 import { type Chunk, pack } from '../pack/pack.ts'
-import { chunksOf, continued, type Judged, type Judgement, joined } from './judge.ts'
+import { chunksOf, continued, type Judged, type Judgement } from './judge.ts'
 
 export interface Pruning {
   /** All tokens run through the layers below this one. */
@@ -42,8 +43,8 @@ export async function logitsPruned(
   const { model } = engine
   const parts: LowerOutput[] = []
   for (const { ids } of chunksOf(prompt, model.passTokens)) parts.push(await runLower(engine, below, ids, layer))
-  const states = joined(parts.map(({ states }) => states))
-  const keys = joined(parts.map(({ keys }) => keys))
+  const states = joinFloats(parts.map(({ states }) => states))
+  const keys = joinFloats(parts.map(({ keys }) => keys))
   const kept = mostAttended(model.config, defined(parts.at(-1)).query, keys, keep)
   let first: Float32Array = new Float32Array(0)
   for (const { ids: positions } of chunksOf(kept, model.passTokens))
@@ -53,7 +54,7 @@ export async function logitsPruned(
     const lower = await runLower(engine, below, shown, layer)
     below.truncate(prompt.length)
     const positions = shown.map((_, index) => prompt.length + index)
-    const all = joined([states, lower.states])
+    const all = joinFloats([states, lower.states])
     return runUpper(engine, above, { prompt: [...prompt, ...shown], positions, outputs: 'all' }, all, layer)
   })
   return { logits, ms }

@@ -104,7 +104,9 @@ function substitute(factor: readonly Float64Array[], b: Float64Array): void {
   }
 }
 
-/** Returns `start` minus the products of the first `count` values of two lists, subtracted in order. */
+/**
+ * Returns `start` minus the products of the first `count` values of two lists, subtracted in order.
+ */
 function minusProducts(start: number, a: Float64Array, b: Float64Array, count: number): number {
   let rest = start
   for (let i = 0; i < count; i++) rest -= defined(a[i]) * defined(b[i])

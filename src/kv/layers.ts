@@ -2,6 +2,7 @@
 import { defined } from '../base/at.ts'
 import type { KvCodec, KvPool } from '../base/kv.ts'
 
+/** The result of reading a prompt: logits, K and V. */
 export interface PromptCache {
   /** Logits after the prompt, (vocab). */
   readonly logits: Float32Array

@@ -20,6 +20,7 @@ const growth = 4
  */
 export type MakeRoom = (pages: number, how: 'all' | 'some') => number
 
+/** The pages of one pool, with reference counts. */
 export class PagedCache {
   readonly pool: KvPool
   /** Most tokens of one sequence. */

@@ -11,8 +11,11 @@
  * Numbers are little-endian. Sizes are checked against the file's size before anything is
  * allocated. The pages are exact K and V of one model: `fingerprint` binds them to its weights.
  */
+
 import { ForetokenError } from '../base/errors.ts'
+import { equalBytes, sha256 } from '../base/hash.ts'
 import { type KvPool, type KvType, pageTokens } from '../base/kv.ts'
+import { isWhole } from '../base/numbers.ts'
 
 /** A prefix in memory, in whole pages. */
 export interface SavedPrefix {
@@ -92,15 +95,14 @@ export async function decodePrefix(file: Uint8Array, binding: PrefixBinding): Pr
   const { pageBytes } = binding.pool
   // The pages must fill the file exactly, so that the head of a hostile file can't claim more than
   // there is.
-  if (!Number.isSafeInteger(head.page_bytes) || head.page_bytes < 1 || !Array.isArray(head.ids))
-    throw bad('its head does not describe its pages')
+  if (!isWhole(head.page_bytes, 1) || !Array.isArray(head.ids)) throw bad('its head does not describe its pages')
   const count = head.ids.length / pageTokens
   const expected = pagesAt + count * head.page_bytes + hashBytes
   if (head.page_tokens !== pageTokens || !Number.isInteger(count) || expected !== file.length)
     throw bad(`it has ${file.length} bytes, and its head describes ${expected}`)
   const end = file.length - hashBytes
-  const hash = await sha256(file.subarray(0, end))
-  if (!hash.every((byte, i) => byte === file[end + i]))
+  const hash = await sha256(file.subarray(0, end) as Uint8Array<ArrayBuffer>)
+  if (!equalBytes(hash, file.subarray(end)))
     throw new ForetokenError('checksum', 'the prefix file is damaged: its SHA-256 does not match; save it again')
   checkBinding(head, binding)
   const pages = Array.from({ length: count }, (_, i) => {
@@ -146,14 +148,10 @@ function checkBinding(head: Head, { model, fingerprint, vocab, pool }: PrefixBin
       `the prefix's K and V are ${head.kv} (${found}), and this engine's are ${type} (${wanted}); ` +
         `load the engine with kv ${head.kv}, or save the prefix again`,
     )
-  if (!head.ids.every((id) => Number.isInteger(id) && id >= 0 && id < vocab))
+  if (!head.ids.every((id) => isWhole(id, 0, vocab - 1)))
     throw bad(`it holds a token outside the vocabulary of ${vocab}`)
 }
 
 function bad(why: string): ForetokenError {
   return new ForetokenError('bad_prefix', `not a prefix file: ${why}`)
-}
-
-async function sha256(bytes: Uint8Array): Promise<Uint8Array> {
-  return new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>))
 }

@@ -29,6 +29,7 @@ interface Node {
   readonly page: number
 }
 
+/** The index of cached prefixes of one engine. */
 export class PrefixIndex {
   readonly #cache: PagedCache
   readonly #maxPages: number

@@ -8,6 +8,7 @@ import type { SequenceStates } from '../base/pass.ts'
  */
 const extraRoom = 256
 
+/** Residual states by position. */
 export class States implements SequenceStates {
   readonly first: number
   readonly until: number

@@ -1,6 +1,7 @@
 /** Checks the numbers of a model's configuration before anything is made of them. */
 import { ForetokenError } from '../base/errors.ts'
 import type { LayerShape, ModelConfig } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import { isObject, type Json, show } from './json.ts'
 import { limits } from './limits.ts'
 
@@ -162,16 +163,12 @@ export function checkConfig(config: ModelConfig, where: string): ModelConfig {
       throw bad(`${name} is ${show(value)}; expected a positive number of at most ${most}`)
   }
   const { tailFrom, vocab, tiedEmbedding, ropeDivisors, windows } = config
-  if (tailFrom !== undefined && !(tiedEmbedding && Number.isInteger(tailFrom) && tailFrom > 0 && tailFrom < vocab))
+  if (tailFrom !== undefined && !(tiedEmbedding && isWhole(tailFrom, 1, vocab - 1)))
     throw bad(`the embedding is cut at row ${show(tailFrom)} of ${vocab}`)
   if (windows && !(windows.length === layers && windows.every((window) => isWhole(window, 0, wholeNumbers.maxContext))))
     throw bad(`windows of attention are ${show(windows)}; expected a number of tokens for each of ${layers} layers`)
   if (ropeDivisors) checkDivisors(ropeDivisors, headDim, where)
   return config
-}
-
-function isWhole(value: unknown, least: number, most: number): boolean {
-  return Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most
 }
 
 function checkDivisors(divisors: readonly number[], headDim: number, where: string): void {

@@ -2,6 +2,7 @@
 import { defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { PackedTexts, PackedVocabulary, TokenizerSpec } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import { show } from './json.ts'
 import { limits } from './limits.ts'
 import type { MetadataReader } from './metadata.ts'
@@ -97,7 +98,7 @@ function specialIds(metadata: MetadataReader, tokens: number, model: string) {
       const has = model === 'llama' && otherwise !== undefined && otherwise < tokens
       return has ? otherwise : undefined
     }
-    if (Number.isInteger(found) && found >= 0 && found < tokens) return found
+    if (isWhole(found, 0, tokens - 1)) return found
     throw new ForetokenError(
       'bad_model',
       `${metadata.where}: ${name}_token_id is ${found}, outside its ${tokens} tokens`,

@@ -25,6 +25,7 @@ import {
   type TokenizerSpec,
   tensorBlocks,
 } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import { configOfJson } from './config.ts'
 import { familyNames } from './families/index.ts'
 import { fingerprint } from './fingerprint.ts'
@@ -122,7 +123,7 @@ function tokenizerOf(
     isObject(config) &&
     [spec.chatTemplate, spec.bosToken, spec.eosToken].every(isText) &&
     Array.isArray(spec.eosIds) &&
-    spec.eosIds.every((id) => Number.isSafeInteger(id) && id >= 0) &&
+    spec.eosIds.every((id) => isWhole(id)) &&
     typeof spec.addBos === 'boolean'
   if (!sound) throw bad('has no sound tokenizer')
   if (mergeIds.some((id) => id >= tokens.length)) throw bad(`merges a token beyond its ${tokens.length}`)

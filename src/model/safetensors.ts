@@ -7,6 +7,7 @@ import { defined } from '../base/at.ts'
 import type { ByteSource } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { type TensorInfo, type TensorType, tensorBlocks } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import { type Json, readJsonAt, show } from './json.ts'
 import { jsonBounds, limits } from './limits.ts'
 
@@ -73,5 +74,5 @@ function tensorOf(source: ByteSource, name: string, value: unknown, data: number
 }
 
 function isCounts(value: unknown): value is number[] {
-  return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0)
+  return Array.isArray(value) && value.every((item) => isWhole(item))
 }

@@ -3,6 +3,7 @@
 import type { ByteSource, ModelFiles } from '../base/bytes.ts'
 import { bytesOf, functionOf, textOf, wrong } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
+import { isWhole } from '../base/numbers.ts'
 
 /** Returns a source of bytes in memory. */
 export function memorySource(name: string, contents: Uint8Array): ByteSource {
@@ -30,8 +31,7 @@ export function checkedSource(file: string, source: ByteSource): ByteSource {
   if (typeof source !== 'object' || source === null) throw wrong(`the source of ${file}`, 'a ByteSource', source)
   functionOf(`the read of ${file}`, source.read)
   textOf(`the name of ${file}`, source.name)
-  if (!Number.isSafeInteger(source.size) || source.size < 0)
-    throw wrong(`the size of ${file}`, 'a number of bytes', source.size)
+  if (!isWhole(source.size)) throw wrong(`the size of ${file}`, 'a number of bytes', source.size)
   return source
 }
 

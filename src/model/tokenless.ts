@@ -1,6 +1,7 @@
 /** Finds rows of the embedding without a token: padding up to a round number, and holes. */
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive, TokenizerSpec } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import { isObject, show } from './json.ts'
 
 /** Yields the ids that a tokenizer.json names; the tokenizer's check handles invalid ones. */
@@ -20,7 +21,7 @@ export function tokenlessRows(ids: Iterable<unknown>, rows: number, where: strin
   const taken = new Uint8Array(rows)
   let count = 0
   for (const id of ids) {
-    if (!Number.isSafeInteger(id) || (id as number) < 0 || (id as number) >= rows)
+    if (!isWhole(id, 0, rows - 1))
       throw new ForetokenError(
         'bad_model',
         `${where}: a token has the id ${show(id)}, and the embedding ${rows} rows: the tokenizer is not this model's`,

@@ -3,8 +3,10 @@
  * a typed array. Objects for 49,000 texts took half of the time of opening a model; this form can
  * be sent to a worker for the price of a copy.
  */
+
 import { ForetokenError } from '../base/errors.ts'
 import type { PackedTexts, PackedVocabulary, TokenizerSpec } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import { show } from './json.ts'
 import { limits } from './limits.ts'
 
@@ -181,7 +183,7 @@ export function tokenizerJsonOf(spec: TokenizerSpec): Record<string, unknown> {
 
 /** Checks an id. Throws `bad_model` for an invalid one. */
 export function checkId(id: unknown, token: string): asserts id is number {
-  if (!Number.isSafeInteger(id) || (id as number) < 0 || (id as number) >= limits.tokens)
+  if (!isWhole(id, 0, limits.tokens - 1))
     throw new ForetokenError(
       'bad_model',
       `the tokenizer can't be read: the token ${show(token)} has the id ${show(id)}; expected a whole number below ${limits.tokens}`,

@@ -3,6 +3,7 @@
  */
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelConfig } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import { type Json, show } from './json.ts'
 
 /**
@@ -58,7 +59,7 @@ export function slidingLayers(json: Json, layers: number, where: string): readon
 export function windowsWhere(slides: readonly boolean[], json: Json, where: string): readonly number[] | undefined {
   if (!slides.includes(true)) return undefined
   const window = json.sliding_window
-  if (typeof window !== 'number' || !Number.isSafeInteger(window) || window < 1)
+  if (!isWhole(window, 1))
     throw new ForetokenError('bad_model', `${where}: sliding_window is ${show(window)}; expected a number of tokens`)
   return slides.map((sliding) => (sliding ? window : 0))
 }

@@ -12,9 +12,11 @@ import type { ModelFiles } from '../base/bytes.ts'
 import { Callback } from '../base/callback.ts'
 import { fieldsOf, listOf, withArguments } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
+import { Gate } from '../base/gate.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import type { ModelArchive } from '../base/model.ts'
 import type { PreparedPrompt, PromptInput } from '../base/prompt.ts'
+import { Shares } from '../base/shares.ts'
 import { throwIfAborted } from '../base/turn.ts'
 import { AnswerState } from '../engine/answer-state.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -33,7 +35,6 @@ import { createTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
 import { binsOf } from './bins.ts'
 import { externalOf, type OnnxFolder, onnxFile, readFolder, whole } from './folder.ts'
 import { checkedOptions, checkReader, type OrtEngineOptions } from './options.ts'
-import { Places } from './places.ts'
 import { type OrtCache, OrtModel } from './session.ts'
 
 /** The older name of the answers of an `OrtEngine`. */
@@ -50,8 +51,8 @@ export class OrtEngine implements TextService {
   readonly #reader: Engine | undefined
   readonly #closesReader: boolean
   /** Admits one step at a time, since a session cannot run two. */
-  readonly #session = new Places(1)
-  readonly #places: Places
+  readonly #session = new Gate({ stocks: [new Shares(1)] })
+  readonly #gate: Gate
   /** The lifetimes of all requests that hold or wait for something. */
   readonly #open = new Set<Lifetime>()
   readonly #count = { passes: 0, prefill_tokens: 0, decode_tokens: 0 }
@@ -111,7 +112,7 @@ export class OrtEngine implements TextService {
     this.#model = model
     this.#reader = reader
     this.#closesReader = closesReader
-    this.#places = new Places(maxRunning, maxWaiting)
+    this.#gate = new Gate({ stocks: [new Shares(maxRunning)], maxWaiting })
     this.loadMs = performance.now() - begun
   }
 
@@ -137,8 +138,8 @@ export class OrtEngine implements TextService {
       ...this.#count,
       cached_tokens: 0,
       preemptions: 0,
-      running: this.#places.taken,
-      waiting: this.#places.waiting,
+      running: this.#gate.running,
+      waiting: this.#gate.waiting,
       pages_in_use: 0,
       prefix_pages: 0,
     }
@@ -166,9 +167,9 @@ export class OrtEngine implements TextService {
         `prefill ${prefill}: an ONNX cache is not refined; ask for exact or predicted`,
       )
     const state = withArguments('submit', () => new AnswerState(ids, checked, this, trace))
-    if (!state.ended) this.#places.check()
+    if (!state.ended) this.#gate.check()
     return submitSteps(checked.id, state, this.#opened(), {
-      enter: (signal) => this.#places.take(signal),
+      enter: (signal) => this.#gate.enter({ signal }),
       run: () => this.#answered(state, prefill),
     })
   }
@@ -204,7 +205,7 @@ export class OrtEngine implements TextService {
     const life = this.#opened()
     for (const { signal } of answers) life.follow(signal)
     try {
-      life.hold(await this.#places.take(life.signal))
+      life.hold(await this.#gate.enter({ signal: life.signal }))
       const work = this.#many(answers, life)
       // After an abort the place is given back only when the running step is over.
       life.hold(() => work.catch(() => {}))
@@ -301,7 +302,7 @@ export class OrtEngine implements TextService {
     this.#closed = true
     this.#prompts.close()
     await Promise.allSettled([...this.#open].map((life) => life.end(closedError())))
-    const free = await this.#session.take()
+    const free = await this.#session.enter()
     await this.#model.close()
     if (this.#closesReader) await this.#reader?.close()
     free()
@@ -320,7 +321,7 @@ export class OrtEngine implements TextService {
    * Runs a step when no other step runs. Throws `aborted` instead if its request has ended by then.
    */
   async #step<T>(run: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    const free = await this.#session.take(signal)
+    const free = await this.#session.enter({ signal })
     try {
       if (this.#closed) throw closedError()
       throwIfAborted(signal)

@@ -3,6 +3,7 @@
 import type { ByteSource, ModelFiles } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import type { Engine } from '../engine/engine.ts'
 import { readJson, show } from '../model/json.ts'
 import { jsonBounds, limits } from '../model/limits.ts'
@@ -60,10 +61,7 @@ export async function readFolder(files: ModelFiles, reader: Engine | undefined):
   if (reader && !files.files.includes('tokenizer.json')) return { ...reader.archive, name: files.name }
   const json = await readJson(await files.open('config.json'), jsonBounds.config)
   const { vocab_size: vocab, max_position_embeddings: maxContext = 4096 } = json
-  const fits = (value: unknown, most: number) => {
-    return Number.isInteger(value) && (value as number) > 0 && (value as number) <= most
-  }
-  if (!fits(vocab, limits.tokens) || !fits(maxContext, Number.MAX_SAFE_INTEGER))
+  if (!isWhole(vocab, 1, limits.tokens) || !isWhole(maxContext, 1))
     throw new ForetokenError(
       'bad_model',
       `${files.name}/config.json has a vocab_size of ${show(vocab)} and max_position_embeddings of ${show(maxContext)}; ` +

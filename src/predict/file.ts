@@ -95,7 +95,10 @@ export async function readPredictor(source: ByteSource): Promise<PredictorFile> 
   return { header, maps, gains, sha256 }
 }
 
-/** Reads the tensors of a buffer one after the other. They are views of it where they are aligned, else copies. */
+/**
+ * Reads the tensors of a buffer one after the other. They are views of it where they are aligned,
+ * else copies.
+ */
 class WeightReader {
   readonly #buffer: ArrayBuffer
   readonly #front: number
@@ -103,7 +106,10 @@ class WeightReader {
   readonly #bad: (what: string) => ForetokenError
   #at = 0
 
-  /** The weights begin at byte `front` of `buffer`; `head` holds the offset of each tensor from there. */
+  /**
+   * The weights begin at byte `front` of `buffer`; `head` holds the offset of each tensor from
+   * there.
+   */
   constructor(
     buffer: ArrayBuffer,
     front: number,

@@ -1,7 +1,9 @@
 /** A predictor's JSON header, checked. */
+
 import { defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelConfig } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import { show } from '../model/json.ts'
 
 /** Layers `from`..`to` - 1, which predicted tokens run through on bridged states. */
@@ -151,12 +153,12 @@ export function checkHeader(value: unknown, where: string): PredictorHeader {
   const { layers, plan } = head
   for (const [name, limit] of Object.entries(most)) {
     const number = head[name as keyof typeof most]
-    if (!whole(number, 1, limit)) throw bad(`${name} is ${show(number)}`)
+    if (!isWhole(number, 1, limit)) throw bad(`${name} is ${show(number)}`)
   }
   if (!isName(head.base) || !isName(head.base_name)) throw bad('it does not name its base model')
   if (typeof head.gate !== 'number') throw bad(`gate is ${show(head.gate)}`)
   if (plan?.kind !== 'shared' && plan?.kind !== 'separate') throw bad(`its kind is ${show((plan as SharedPlan)?.kind)}`)
-  if (!whole(plan.sinks, 0, 64) || !whole(plan.window, 1, 4096))
+  if (!isWhole(plan.sinks, 0, 64) || !isWhole(plan.window, 1, 4096))
     throw bad(`${show(plan.sinks)} sinks and a window of ${show(plan.window)}`)
   const { windowShare = 0 } = plan
   if (typeof windowShare !== 'number' || !(windowShare >= 0 && windowShare < 1))
@@ -173,10 +175,10 @@ function isName(value: unknown): boolean {
 function wrongSeparate({ map }: SeparatePlan, { layers, aux }: PredictorHeader): string | undefined {
   if (!aux || !isName(aux.identity) || !isName(aux.name)) return 'it does not name its auxiliary model'
   const { layers: auxLayers, hidden, kept } = aux
-  if (!whole(auxLayers, 1, most.layers) || !whole(hidden, 1, most.hidden) || hidden % 32 !== 0)
+  if (!isWhole(auxLayers, 1, most.layers) || !isWhole(hidden, 1, most.hidden) || hidden % 32 !== 0)
     return `its auxiliary model has ${show(auxLayers)} layers of ${show(hidden)}`
   const ascending = (list: readonly unknown[], first: number, last: number, step: number): boolean =>
-    list.every((at, i) => whole(at, i === 0 ? first : (list[i - 1] as number) + step, last))
+    list.every((at, i) => isWhole(at, i === 0 ? first : (list[i - 1] as number) + step, last))
   if (
     kept !== undefined &&
     !(Array.isArray(kept) && kept.length === auxLayers && ascending(kept, 0, most.layers - 1, 1))
@@ -189,7 +191,7 @@ function wrongSeparate({ map }: SeparatePlan, { layers, aux }: PredictorHeader):
 }
 
 function wrongShared(plan: SharedPlan, layers: number): string | undefined {
-  if (!whole(plan.shared, 1, layers - 1)) return `it shares ${show(plan.shared)} of ${layers} layers`
+  if (!isWhole(plan.shared, 1, layers - 1)) return `it shares ${show(plan.shared)} of ${layers} layers`
   if (!Array.isArray(plan.runs) || !Array.isArray(plan.taps) || plan.taps.length !== plan.runs.length + 1)
     return 'it must have taps for each source'
   // Layer `shared` has its exact K and V already. Runs may touch, and a bridge lies between them
@@ -197,11 +199,11 @@ function wrongShared(plan: SharedPlan, layers: number): string | undefined {
   let least = plan.shared + 1
   for (const run of plan.runs) {
     const { from, to } = (run ?? {}) as Partial<LayerRange>
-    if (!whole(from, least, layers - 1) || !whole(to, from + 1, layers))
+    if (!isWhole(from, least, layers - 1) || !isWhole(to, from + 1, layers))
       return `a run over layers ${show(from)}..${show(to)}`
     least = to
   }
-  const odd = plan.taps.find((taps) => !whole(taps, 0, 8))
+  const odd = plan.taps.find((taps) => !isWhole(taps, 0, 8))
   return odd === undefined ? undefined : `${show(odd)} taps`
 }
 
@@ -229,8 +231,4 @@ export function checkAuxiliary({ aux, base_name }: PredictorHeader, config: Mode
     `the predictor for ${base_name} reads the states of ${aux.name} (${aux.identity.slice(0, 12)}), and this auxiliary model is ` +
       `${identity.slice(0, 12)} with ${config.layers} layers of ${config.hidden}; use that one, or fit a predictor for this one`,
   )
-}
-
-function whole(value: unknown, least: number, most: number): value is number {
-  return Number.isInteger(value) && (value as number) >= least && (value as number) <= most
 }

@@ -5,6 +5,7 @@
  */
 import type { Origin } from './origin.ts'
 
+/** A token that is recognized by its text. */
 export interface AddedToken {
   readonly id: number
   readonly content: string
@@ -28,6 +29,7 @@ const isSpace = (character: string | undefined) => character !== undefined && /^
 const isWord = (character: string | undefined) =>
   character !== undefined && /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]$/u.test(character)
 
+/** A trie of added tokens. */
 export class AddedTokens {
   readonly #root: Node = { next: new Map(), token: undefined }
   readonly #origin: Origin

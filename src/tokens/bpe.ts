@@ -9,6 +9,7 @@ import { defined } from '../base/at.ts'
 import type { Vocabulary } from '../model/vocabulary.ts'
 import type { MergeRanks } from './merges.ts'
 
+/** Tables and settings of a BPE model. */
 export interface BpeOptions {
   readonly ranks: MergeRanks
   /** Id of the token that each merge produces, by rank. */
@@ -30,6 +31,7 @@ const scanLimit = 48
 /** A heap key is one exact number: rank * positions + position. */
 const positions = 2 ** 22
 
+/** A BPE encoder. It is not reentrant: it reuses its arrays. */
 export class Bpe {
   readonly #options: BpeOptions
   readonly #ids: number[] = []

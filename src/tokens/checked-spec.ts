@@ -3,8 +3,10 @@
  * would take more than linear time, grow a text without bound, or compute something other than what
  * the file means is refused here, before it is used.
  */
+
 import { ForetokenError } from '../base/errors.ts'
 import type { TokenizerSpec } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import { isObject, type Json, show } from '../model/json.ts'
 import { limits } from '../model/limits.ts'
 import { checkId } from '../model/vocabulary.ts'
@@ -207,8 +209,7 @@ function preTokenizerOf(value: unknown, steps: Steps, counted: Map<unknown, numb
     return { ...value, pattern, invert: value.invert ?? false }
   }
   if (type === 'FixedLength') {
-    if (!Number.isSafeInteger(value.length) || (value.length as number) < 1)
-      throw bad(`FixedLength has the length ${show(value.length)}`)
+    if (!isWhole(value.length, 1)) throw bad(`FixedLength has the length ${show(value.length)}`)
     return value
   }
   if (plainTypes.includes(type as string)) return value

@@ -10,6 +10,7 @@ import { ForetokenError } from '../base/errors.ts'
 import type { TemplateInput } from './jinja/render.ts'
 import type { Origin } from './origin.ts'
 
+/** The forms of content that a template reads. */
 export interface Forms {
   /** Whether a text is read. */
   readonly text: boolean

@@ -7,6 +7,7 @@ import type { AddedToken, AddedTokens, TextOrToken } from './added-tokens.ts'
 import type { Origin } from './origin.ts'
 import type { PreTokenizer } from './pre-tokenizer.ts'
 
+/** The stages of a tokenizer, in order. */
 export interface Stages {
   readonly origin: Origin
   /** Tokens that are found before the text is normalized. */

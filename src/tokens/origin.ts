@@ -14,6 +14,7 @@ const standIns = 0x400
 const highSurrogate = (unit: number) => unit >= 0xd800 && unit < 0xdc00
 const lowSurrogate = (unit: number) => unit >= 0xdc00 && unit < 0xe000
 
+/** Marks and unmarks the text of users, for one tokenizer. */
 export class Origin {
   /** Stand-in of each unit that has one. */
   readonly #standIns = new Map<number, number>()

@@ -4,6 +4,7 @@
  * to its end. The semantics are those of Hugging Face's `tokenizers` in Rust, which the models were
  * trained with: digits, spaces and punctuation are Unicode's.
  */
+import { isWhole } from '../base/numbers.ts'
 import { byteLevelLetters } from './byte-level.ts'
 
 /** Splits a text; `start` is true for the very beginning of the whole text. */
@@ -175,7 +176,7 @@ function metaspace(spec: Spec): PreTokenizer {
 }
 
 function fixedLength(length: unknown): PreTokenizer | undefined {
-  if (!Number.isInteger(length) || (length as number) < 1) return undefined
+  if (!isWhole(length, 1, Number.POSITIVE_INFINITY)) return undefined
   return function* (text) {
     let word = ''
     let count = 0

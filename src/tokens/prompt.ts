@@ -28,6 +28,7 @@ export interface PromptOptions {
   readonly continueFinal?: boolean | undefined
 }
 
+/** How a prompt is read by one engine. */
 export interface ReadOptions extends PromptOptions {
   /** Most tokens of prompt and answer together. */
   readonly context: number
@@ -111,10 +112,12 @@ function tooLong(tokens: string, context: number): ForetokenError {
   )
 }
 
+/** Returns whether a prompt is a list of token ids. */
 export function isIds(prompt: PromptInput): prompt is readonly number[] {
   return typeof prompt[0] === 'number'
 }
 
+/** Returns whether a prompt was made by `Engine.prepare`. */
 export function isPrepared(prompt: PromptInput): prompt is PreparedPrompt {
   return typeof prompt !== 'string' && 'times' in prompt
 }

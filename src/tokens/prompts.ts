@@ -16,8 +16,9 @@ import { isOverBudget, lengthOf, shortLimitsFor } from './template.ts'
 import type { SpawnText } from './text-messages.ts'
 import type { Tokenizer } from './tokenizer.ts'
 import { NoTextWorker, TokenizerWorker } from './tokenizer-worker.ts'
-import { Turns } from './turns.ts'
+import { createTurns } from './turns.ts'
 
+/** How a prompt is prepared. */
 export interface PrepareOptions extends PromptOptions {
   readonly signal?: AbortSignal | undefined
   /** Long prompts of one tenant queue behind each other; tenants take turns. Default ''. */
@@ -27,11 +28,12 @@ export interface PrepareOptions extends PromptOptions {
 /** Characters up to which a prompt is read at once, in a millisecond or two. */
 const short = 8192
 
+/** Reads the prompts of one engine. */
 export class Prompts {
   readonly #tokenizer: Tokenizer
   readonly #spec: TokenizerSpec
   readonly #context: number
-  readonly #turns = new Turns({ maxWaiting: 256, maxOfTenant: 64 })
+  readonly #turns = createTurns({ maxWaiting: 256, maxWaitingPerTenant: 64 })
   #worker: TokenizerWorker | undefined
   #closed = false
 
@@ -80,7 +82,7 @@ export class Prompts {
   /** Ends the worker, and rejects the prompts that wait for it. */
   close(): void {
     this.#closed = true
-    this.#turns.close()
+    this.#turns.close(closed())
     this.#worker?.close()
   }
 
@@ -101,7 +103,7 @@ export class Prompts {
       } catch (error) {
         if (!isOverBudget(error)) throw error
       }
-    return this.#turns.run(tenant, signal, () => this.#long(prompt, options, accepted, signal))
+    return this.#turns.run({ tenant, signal }, () => this.#long(prompt, options, accepted, signal))
   }
 
   async #long(
@@ -147,11 +149,15 @@ export class Prompts {
           tokenized: performance.now(),
         })
       await nextTurn(signal)
-      if (this.#closed) throw new ForetokenError('aborted', 'the engine was closed')
+      if (this.#closed) throw closed()
     }
   }
 }
 
 function prepared(ids: number[], times: PromptTimes): PreparedPrompt {
   return Object.assign(ids, { times })
+}
+
+function closed(): ForetokenError {
+  return new ForetokenError('aborted', 'the engine was closed')
 }

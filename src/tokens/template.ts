@@ -15,6 +15,7 @@ import { Origin } from './origin.ts'
  */
 export type TemplateValues = Readonly<Record<string, unknown>>
 
+/** How a conversation is rendered. */
 export interface TemplateOptions {
   readonly values?: TemplateValues | undefined
   /** Limits on what rendering may cost. Default: derived from the length of the conversation. */

@@ -9,6 +9,7 @@ import { throwIfAborted } from '../base/turn.ts'
 import type { PromptOptions } from './prompt.ts'
 import type { FromTextWorker, SpawnText, TextWorker } from './text-messages.ts'
 
+/** How a text worker is started, and how long it may take. */
 export interface TokenizerWorkerOptions {
   readonly spawn: SpawnText
   readonly spec: TokenizerSpec
@@ -26,6 +27,7 @@ export interface TokenizerWorkerOptions {
   readonly idleMs?: number
 }
 
+/** The ids of a prompt. */
 export interface TextResult {
   readonly ids: number[]
   /** Milliseconds since the template was rendered, or since the worker began. */
@@ -45,6 +47,7 @@ interface Job {
 
 type Timer = ReturnType<typeof setTimeout>
 
+/** Runs the text worker of one engine. */
 export class TokenizerWorker {
   readonly #options: TokenizerWorkerOptions
   #worker: TextWorker | undefined

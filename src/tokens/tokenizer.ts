@@ -14,6 +14,9 @@ import { MergeRanks, mergedIds, mergePairs, vocabularyOf } from './merges.ts'
 import { Origin } from './origin.ts'
 import { type Built, type PreTokenizer, preTokenizerOf } from './pre-tokenizer.ts'
 
+const encoder = new TextEncoder()
+
+/** How a text is encoded. */
 export interface EncodeOptions {
   /** Recognizes special tokens in the text. Leave it off for user text. Default off. */
   readonly special?: boolean
@@ -26,6 +29,7 @@ export interface EncodeOptions {
   readonly most?: number
 }
 
+/** Converts between text and token ids. */
 export interface Tokenizer {
   readonly vocabSize: number
   encode(text: string, options?: EncodeOptions): number[]
@@ -57,7 +61,6 @@ export function createTokenizer(unchecked: TokenizerSpec): Tokenizer {
   const spec = checkedSpec(unchecked)
   const vocabulary = vocabularyOf(spec)
   const { library, merges } = open(spec, vocabulary)
-  const encoder = new TextEncoder()
   const added = library.get_added_tokens_decoder()
   const special = new Set([...added].filter(([, token]) => token.special).map(([id]) => id))
   const byteLevel = JSON.stringify([spec.json.pre_tokenizer, spec.json.decoder]).includes('"ByteLevel"')
@@ -93,13 +96,16 @@ export function createTokenizer(unchecked: TokenizerSpec): Tokenizer {
       if (addedToken) return encoder.encode(addedToken.content)
       const token = vocabulary.textOf(id)
       if (token === undefined) return new Uint8Array(0)
-      if (byteLevel) return byteLevelBytes(token)
-      const [, hex] = /^<0x([0-9A-F]{2})>$/.exec(token) ?? []
-      return hex ? Uint8Array.of(Number.parseInt(hex, 16)) : encoder.encode(token.replaceAll('▁', ' '))
+      return byteLevel ? byteLevelBytes(token) : sentencePieceBytes(token)
     },
     isSpecial: (id) => special.has(id),
     idOf,
   }
+}
+
+function sentencePieceBytes(token: string): Uint8Array {
+  const [, hex] = /^<0x([0-9A-F]{2})>$/.exec(token) ?? []
+  return hex ? Uint8Array.of(Number.parseInt(hex, 16)) : encoder.encode(token.replaceAll('▁', ' '))
 }
 
 /** Runs a generator to its end, and returns its result. */

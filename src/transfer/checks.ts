@@ -1,8 +1,10 @@
 /** Reads and checks the head of a stream and the heads of its tiles. */
+
 import { ForetokenError } from '../base/errors.ts'
+import { equalBytes, toHex } from '../base/hash.ts'
 import { wireCodecs } from '../base/kv.ts'
 import { crc32 } from './crc32.ts'
-import { hashOfIds, toHex } from './digest.ts'
+import { hashOfIds } from './digest.ts'
 import {
   headBytes,
   type KvRange,
@@ -71,7 +73,7 @@ export async function readHead(
   await checkFingerprints(front, binding, range)
   if (range.from !== from || range.to !== to)
     throw bad(`it holds tokens ${range.from} to ${range.to}, and ${from} to ${to} were asked for`)
-  if (!(await equal(front.subarray(192, 224), hashOfIds(binding.ids, to)))) throw bad('it was made for other tokens')
+  if (!equalBytes(front.subarray(192, 224), await hashOfIds(binding.ids, to))) throw bad('it was made for other tokens')
   checkRange(view, binding, range)
   return { head, range }
 }
@@ -144,10 +146,6 @@ export function checkTile(front: Uint8Array, tile: WireTile, wanted: number | un
 export function checkCrc(bytes: Uint8Array, { index }: WireTile): void {
   const crc = new DataView(bytes.buffer, bytes.byteOffset).getUint32(20, true)
   if (crc32(bytes.subarray(tileHeadBytes), crc32(bytes.subarray(0, 20))) !== crc) throw damaged(`tile ${index}`)
-}
-
-async function equal(a: Uint8Array, b: Promise<Uint8Array>): Promise<boolean> {
-  return toHex(a) === toHex(await b)
 }
 
 function bad(why: string): ForetokenError {

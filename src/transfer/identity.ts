@@ -28,9 +28,9 @@ export async function kvIdentityOf(
 }
 
 /**
- * Returns what K and V depend on beside weights and tokens: how layers rotate keys, which keys their
- * queries see, and how pages hold K. Layers that are alike and see all keys give one rotation, in
- * the form of the wire's first version.
+ * Returns what K and V depend on beside weights and tokens: how layers rotate keys, which keys
+ * their queries see, and how pages hold K. Layers that are alike and see all keys give one
+ * rotation, in the form of the wire's first version.
  */
 function positionsOf({ headDim, layers }: ModelSpec, balance: string | undefined): unknown {
   const [first] = layers

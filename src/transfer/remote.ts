@@ -6,9 +6,11 @@
  * refused. Failures are `remote` errors (or those of the stream of K and V), so that the caller can
  * do the work here instead.
  */
+
 import { ForetokenError } from '../base/errors.ts'
 import type { WireCodec } from '../base/kv.ts'
 import { Lifetime } from '../base/lifetime.ts'
+import { isWhole } from '../base/numbers.ts'
 import { type Arrived, Feed } from './feed.ts'
 import { readLines } from './lines.ts'
 import { after } from './patience.ts'
@@ -249,8 +251,7 @@ function statusOf({
   prefill_ms_per_token: ms,
   codecs,
 }: Record<string, unknown>): Omit<CompanionStatus, 'rtt_ms'> {
-  const count = (value: unknown): value is number =>
-    Number.isInteger(value) && (value as number) >= 0 && (value as number) <= mostRequests
+  const count = (value: unknown) => isWhole(value, 0, mostRequests)
   if (typeof model !== 'string' || typeof build !== 'string' || !count(running) || !count(waiting))
     throw broken('its status makes no sense')
   const names = Array.isArray(codecs) ? codecs.filter((name) => typeof name === 'string') : []
@@ -262,7 +263,7 @@ function tokenOf({ id, logprob, topLogprobs }: Record<string, unknown>): Relayed
   const scored = (value: unknown): value is RelayedToken => {
     const { id, logprob } = (value ?? {}) as Record<string, unknown>
     const probable = typeof logprob === 'number' && Number.isFinite(logprob) && logprob <= greatestLogprob
-    return Number.isInteger(id) && (id as number) >= 0 && probable
+    return isWhole(id, 0, Number.POSITIVE_INFINITY) && probable
   }
   const token = { id, logprob }
   if (!scored(token)) throw broken('a token makes no sense')

@@ -14,9 +14,9 @@
  * A byte b stands for the step 2^((b - 128) / 8). 0 means that nothing is sent: the prediction
  * stays.
  *
- * A tile is one string of an adaptive binary range coder (wasm/core/src/ops/wire/range.rs): its layers
- * in order, in each layer K, then V, head by head, token by token, value by value. A value's code
- * c, the difference rounded to steps, is written as bits:
+ * A tile is one string of an adaptive binary range coder (wasm/core/src/ops/wire/range.rs): its
+ * layers in order, in each layer K, then V, head by head, token by token, value by value. A value's
+ * code c, the difference rounded to steps, is written as bits:
  *
  *     |c| > 0, and if so the sign (evenly), |c| > 1, |c| > 2, ...: up to 17 such bits, then
  *     Elias' gamma code of |c| - 16, evenly

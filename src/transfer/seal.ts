@@ -6,9 +6,11 @@
  * request's nonce, with the key that both ends share. So a line from another answer, a missing, a
  * repeated and a changed line are all found before their token is shown.
  */
+
 import { textOf, withArguments } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
-import { hex, hmacKey } from './signature.ts'
+import { toHex } from '../base/hash.ts'
+import { hmacKey } from './signature.ts'
 
 const macBytes = 16
 const encoder = new TextEncoder()
@@ -52,7 +54,7 @@ export class LineSeal {
 
   async #mac(text: string): Promise<string> {
     const bytes = await crypto.subtle.sign('HMAC', this.#key, encoder.encode(`${this.#count++}\n${text}`))
-    return hex(new Uint8Array(bytes, 0, macBytes))
+    return toHex(new Uint8Array(bytes, 0, macBytes))
   }
 }
 

@@ -2,11 +2,13 @@
  * Computes a prompt's exact K and V among all other requests and streams them to another engine as
  * they are made.
  */
+
 import { at, defined } from '../base/at.ts'
 import { Callback } from '../base/callback.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { type KvCodec, type KvCoding, pageTokens, type WireCodec, wireCodecs } from '../base/kv.ts'
 import { Lifetime } from '../base/lifetime.ts'
+import { isWhole } from '../base/numbers.ts'
 import { throwIfAborted } from '../base/turn.ts'
 import type { Scheduler } from '../decode/scheduler.ts'
 import type { Job } from '../decode/task.ts'
@@ -184,9 +186,9 @@ export class KvSender {
   ): KvRange {
     if (!wireCodecs.includes(wanted))
       throw new ForetokenError('bad_argument', `codec is ${wanted}; it may be ${wireCodecs.join(', ')}`)
-    if (!Number.isInteger(to) || to > ids.length || to < 1)
+    if (!isWhole(to, 1, ids.length))
       throw new ForetokenError('bad_argument', `to is ${to} of ${ids.length} tokens; it must be from 1 to that`)
-    if (!Number.isInteger(from) || from < 0 || from >= to || from % pageTokens !== 0)
+    if (!isWhole(from, 0, to - 1) || from % pageTokens !== 0)
       throw new ForetokenError('bad_argument', `from is ${from}; it must be a multiple of ${pageTokens} below ${to}`)
     if (!(coarseness > 0 && coarseness < 1e6))
       throw new ForetokenError('bad_argument', `coarseness is ${coarseness}; it must be a positive number`)

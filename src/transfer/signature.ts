@@ -13,8 +13,10 @@
  *
  * Version 1 hashed the body into the MAC, so the body had to be read first. It is refused.
  */
+
 import { bytesOf as checkedBytes, textOf as checkedText, withArguments } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
+import { fromHex, sha256Hex, toHex } from '../base/hash.ts'
 
 export const signatureVersion = 2
 
@@ -54,10 +56,10 @@ export function sign(
 
 async function signed(id: string, key: Uint8Array, { method, path, body }: SignedRequest, now: number) {
   checkedBytes('body', body)
-  const nonce = hex(crypto.getRandomValues(new Uint8Array(16)))
-  const head = { id, time: now, nonce, length: body.length, sha256: await hashOf(body) }
+  const nonce = toHex(crypto.getRandomValues(new Uint8Array(16)))
+  const head = { id, time: now, nonce, length: body.length, sha256: await sha256Hex(body) }
   const text = textOf(head, { method, path })
-  const mac = hex(new Uint8Array(await crypto.subtle.sign('HMAC', await hmacKey(key), text)))
+  const mac = toHex(new Uint8Array(await crypto.subtle.sign('HMAC', await hmacKey(key), text)))
   const { length, sha256 } = head
   return {
     authorization: `Foretoken v=${signatureVersion}, id=${id}, time=${now}, nonce=${nonce}, length=${length}, sha256=${sha256}, mac=${mac}`,
@@ -92,7 +94,7 @@ export function isSignedBy(
   request: Omit<SignedRequest, 'body'> & Partial<Pick<SignedRequest, 'body'>>,
 ): Promise<boolean> {
   return withArguments('isSignedBy', async () => {
-    const valid = await crypto.subtle.verify('HMAC', await hmacKey(key), bytesOf(signed.mac), textOf(signed, request))
+    const valid = await crypto.subtle.verify('HMAC', await hmacKey(key), fromHex(signed.mac), textOf(signed, request))
     if (!valid || !request.body) return valid
     return isBodyOf(signed, request.body)
   })
@@ -102,7 +104,7 @@ export function isSignedBy(
 export function isBodyOf(signed: Signed, body: Uint8Array<ArrayBuffer>): Promise<boolean> {
   return withArguments('isBodyOf', async () => {
     const { length, sha256 } = signed
-    const found = await hashOf(checkedBytes('body', body))
+    const found = await sha256Hex(checkedBytes('body', body))
     let difference = length ^ body.length
     for (let at = 0; at < found.length; at++) difference |= found.charCodeAt(at) ^ sha256.charCodeAt(at)
     return difference === 0
@@ -184,7 +186,7 @@ export class Nonces {
  */
 export function keyBytes(text: string): Uint8Array<ArrayBuffer> {
   checkedText('a key', text)
-  const bytes = /^([0-9a-f]{2}){32,}$/i.test(text) ? bytesOf(text) : encoder.encode(text)
+  const bytes = /^([0-9a-f]{2}){32,}$/i.test(text) ? fromHex(text) : encoder.encode(text)
   if (bytes.length >= leastKeyBytes) return bytes
   throw new ForetokenError(
     'bad_argument',
@@ -199,14 +201,6 @@ function textOf(
   return encoder.encode(['foretoken request 2', id, method, path, time, nonce, length, sha256].join('\n'))
 }
 
-async function hashOf(body: Uint8Array<ArrayBuffer>): Promise<string> {
-  return hex(new Uint8Array(await crypto.subtle.digest('SHA-256', body)))
-}
-
-function bytesOf(digits: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(digits.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16))
-}
-
 export function hmacKey(key: Uint8Array): Promise<CryptoKey> {
   return crypto.subtle.importKey(
     'raw',
@@ -215,8 +209,4 @@ export function hmacKey(key: Uint8Array): Promise<CryptoKey> {
     false,
     ['sign', 'verify'],
   )
-}
-
-export function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

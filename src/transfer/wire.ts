@@ -69,11 +69,13 @@
  * allocates nothing larger than a tile, and nothing before it has checked the head against its own
  * model. What it writes before the MAC was checked must not be used.
  */
+import { joinBytes } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
+import { fromHex, sha256 } from '../base/hash.ts'
 import { wireCodecs } from '../base/kv.ts'
 import { checkCrc, checkTile, type ReadOptions, readHead } from './checks.ts'
 import { crc32 } from './crc32.ts'
-import { fromHex, hashOfIds, joined, sha256 } from './digest.ts'
+import { hashOfIds } from './digest.ts'
 import {
   headBytes,
   type KvRange,
@@ -164,10 +166,10 @@ async function encodeHead(binding: WireBinding, range: KvRange): Promise<Uint8Ar
   for (const [at, value] of Object.entries({ ...words, 48: table.length })) view.setUint32(Number(at), value, true)
   const halves = { 28: firstLayer, 30: shape.layers, 32: shape.kvHeads, 34: shape.headDim, 36: tileTokens }
   for (const [at, value] of Object.entries({ ...halves, 38: tileLayers })) view.setUint16(Number(at), value, true)
-  head.set(fromHex(identity.model), 64)
-  head.set(fromHex(identity.tokenizer), 96)
-  head.set(fromHex(identity.rope), 128)
-  if (codec === 'residual') head.set(fromHex(identity.predictor ?? ''), 160)
+  head.set(fromHex(identity.model, 32), 64)
+  head.set(fromHex(identity.tokenizer, 32), 96)
+  head.set(fromHex(identity.rope, 32), 128)
+  if (codec === 'residual') head.set(fromHex(identity.predictor ?? '', 32), 160)
   head.set(await hashOfIds(binding.ids, to), 192)
   head.set(table, headBytes)
   view.setUint32(60, crc32(head), true)
@@ -208,7 +210,7 @@ class Seal {
   }
 
   async add(tile: Uint8Array<ArrayBuffer>): Promise<void> {
-    this.#chain = await sha256(joined([this.#chain, await sha256(tile)]))
+    this.#chain = await sha256(joinBytes([this.#chain, await sha256(tile)]))
   }
 
   async mac(context?: string): Promise<Uint8Array<ArrayBuffer>> {
@@ -224,6 +226,11 @@ class Seal {
     const text = new TextEncoder().encode(context)
     const length = new DataView(new ArrayBuffer(4))
     length.setUint32(0, text.length, true)
-    return joined([new TextEncoder().encode('foretoken kv wire 1\0'), new Uint8Array(length.buffer), text, this.#chain])
+    return joinBytes([
+      new TextEncoder().encode('foretoken kv wire 1\0'),
+      new Uint8Array(length.buffer),
+      text,
+      this.#chain,
+    ])
   }
 }

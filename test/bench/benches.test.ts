@@ -1,4 +1,4 @@
-/** The benchmarks run and add up; how fast anything was is not tested. */
+/** The benchmarks run and add up; their speeds are not tested. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { lognormalLengths } from '../../bench/lengths.ts'
 import { benchModes } from '../../bench/modes.ts'

@@ -1,4 +1,4 @@
-/** An endpoint as a contender of the TTFT benchmark: what it says is whole, or the run fails. */
+/** An endpoint as a contender of the TTFT benchmark: its answer is complete, or the run fails. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'

@@ -1,4 +1,4 @@
-/** The load client against a server of its own: it counts what there is, and nothing else. */
+/** The load client against a server of its own: it counts exactly what happened. */
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, expect, test } from 'vitest'

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { distributionChart, lineChart } from '../../bench/plot.ts'
 
-/** Fails on what is not well-formed: tags that don't match, text that isn't escaped. */
+/** Fails on text that is not well-formed: tags that do not match, text that is not escaped. */
 function wellFormed(svg: string): void {
   const open: string[] = []
   const body = svg.replace(/<style>[^<]*<\/style>/, '')

@@ -52,7 +52,7 @@ test('each kind of record is drawn; what can’t be read is listed with why', ()
   expect(figures.map(({ id }) => id)).toEqual(['ttft', 'route', 'history'])
   expect(html).toContain('A &amp; B &lt;cpu&gt;')
   expect(html).toContain('it does not name its benchmark')
-  // Charts share a page: their styles must not meet.
+  // Charts share a page, so their styles must not mix.
   expect(html).toContain('#ttft svg text{')
 })
 

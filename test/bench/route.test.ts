@@ -1,4 +1,7 @@
-/** The router on a part of the bench's grid: a clock of its own and seeded draws, so that no machine is too slow for it. */
+/**
+ * The router on a part of the bench's grid, with a simulated clock and seeded draws, so that no
+ * machine is too slow for it.
+ */
 import { expect, test } from 'vitest'
 import { drift } from '../../bench/route/drift.ts'
 import { type Cell, grid, kinds, standard } from '../../bench/route/grid.ts'
@@ -14,7 +17,7 @@ const of = (kind: string) => cells.filter((cell) => cell.kind === kind)
 test.each(kinds)('$name: near the best fixed way of each cell, and below every fixed policy', ({ name }) => {
   const own = of(name)
   expect(own).toHaveLength(2 * 2 * 2 * 3 * 3 * 6)
-  // Twenty requests of a length are fewer than the bench has: the first tries weigh more.
+  // Twenty requests of a length are fewer than the bench has, so the first tries weigh more.
   expect(mean(own.map(({ regret }) => regret))).toBeLessThan(1.1)
   expect(mean(own.map(({ settled }) => settled))).toBeLessThan(1.05)
   const { router, ...fixed } = Object.fromEntries(
@@ -87,7 +90,7 @@ test('the slow network carries all bytes in order, not before they can have arri
   }
 })
 
-// So that an empty grid can't pass.
+// An empty grid must not pass.
 test('the grid has cells in which each way is the best', () => {
   const best = new Set(cells.map((cell: Cell) => cell.best))
   expect([...best].sort()).toEqual(['local', 'relay', 'remote'])

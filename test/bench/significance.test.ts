@@ -1,4 +1,7 @@
-/** Whether two sets of times differ, against values that others computed (scipy.stats 1.16, R's p.adjust). */
+/**
+ * Tests whether two sets of times differ, against values that others computed (scipy.stats 1.16,
+ * R's p.adjust).
+ */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { lastLike, movedSince, type TtftRecord } from '../../bench/ttft/regression.ts'

@@ -1,4 +1,6 @@
-/** What benchmarks measure with: lengths, prompts, traces, and what a prefix cache could find in them. */
+/**
+ * The inputs of benchmarks: lengths, prompts, traces, and what a prefix cache could find in them.
+ */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -186,7 +188,8 @@ describe('ideal hits', () => {
       [...page(1), ...page(2), 0],
     ]
     expect(idealHits(prompts, 2, 10)).toEqual({ tokens: 13, unlimited: 4, best: 4, lru: 4 })
-    // Two pages: LRU drops B, the deepest of the older path, for C; knowing better, C is not kept.
+    // Two pages: LRU drops B, the deepest of the older path, for C; a better policy does not keep
+    // C.
     expect(idealHits(prompts, 2, 2)).toEqual({ tokens: 13, unlimited: 4, best: 4, lru: 2 })
     expect(idealHits(prompts, 2, 0)).toMatchObject({ best: 0, lru: 0 })
   })

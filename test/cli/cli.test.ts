@@ -258,7 +258,7 @@ describe('the table of flags', () => {
 
   test('choices are those of the command', () => {
     expect(() => parse(['run', '--backend', 'llama', 'x'])).toThrow(
-      '--backend is wasm, webgpu; not "llama"; that belongs to companion',
+      '--backend takes one of wasm, webgpu, not "llama"; companion accepts it',
     )
     expect(parse(['companion', '--backend', 'llama']).flags.backend).toBe('llama')
   })
@@ -362,7 +362,9 @@ describe('foretoken prefix', () => {
     expect(await refused('prefix', 'save', join(folder, 'no', 'x.ft'), '--system', 'x'.repeat(40))).toContain(
       'not_found',
     )
-    expect(await refused('prefix', 'save', file, '--system', 'x', '--prompt-file', file)).toContain('takes --system')
+    expect(await refused('prefix', 'save', file, '--system', 'x', '--prompt-file', file)).toContain(
+      'needs either --system',
+    )
     expect(await refused('prefix', 'keep', file)).toContain('save FILE or load FILE')
     expect((await readFile(file, 'utf8')).length).toBe(9)
   })

@@ -219,7 +219,7 @@ test('a prompt is read from a file, and from two with words between', async () =
   const tokens = await foretoken(['tokenize', '-m', model, '--json', '@notes.txt'])
   expect(JSON.parse(tokens.out).ids).toEqual(expected)
   expect((await foretoken(['run', ...small(), '@none.txt'])).err).toContain(
-    'none.txt: no such file or folder; for a text that begins with @ write @@ (not_found)',
+    'none.txt: no such file or folder; to begin a text with @, write @@ (not_found)',
   )
   expect((await foretoken(['run', ...small(), `@${model}`])).err).toMatch(/bad_argument/)
   expect((await foretoken(['chat', '-m', model, '--system', '@none.txt'])).err).toContain('not_found')

@@ -116,7 +116,7 @@ describe('foretoken fit', () => {
     expect(again).toEqual(file)
     await writeFile(`${broken}.partial`, await writePredictor({ ...file, header }))
     const { code, err } = foretoken(...fitting(broken), '--seed', '2')
-    expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining('left of another fit') })
+    expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining('belongs to another fit') })
   })
 
   test('predicts from another model, or from some layers of one', async () => {
@@ -165,19 +165,21 @@ describe('foretoken fit', () => {
       .join(' + ')
     const best = search.plans.reduce((a, b) => (cost(b) < cost(a) ? b : a))
     expect(chosen).toBe(best.plan)
-    expect(foretoken(...args, '--budget', '0.05', '--out', `${out}2`).err).toContain('no plan keeps to 0.05')
+    expect(foretoken(...args, '--budget', '0.05', '--out', `${out}2`).err).toContain('no plan fits within 0.05')
     expect(foretoken(...args, '--budget', '0.5', '--m', '2', '--out', `${out}2`).err).toContain('--budget chooses')
   }, 180_000)
 
   test('says what it misses', () => {
     const out = join(folder, 'no.safetensors')
     expect(foretoken('fit', '--data', data).err).toContain('--out FILE')
-    expect(foretoken('fit', '--data', data, '--out', out, '--aux-layers', '0-3').err).toContain('give --aux, too')
+    expect(foretoken('fit', '--data', data, '--out', out, '--aux-layers', '0-3').err).toContain(
+      '--aux-layers needs --aux',
+    )
     expect(foretoken('fit', '--base', model, '--data', join(folder, 'none.txt'), '--out', out).err).toContain(
       'not_found',
     )
-    expect(foretoken(...fitting(out), '--run', '6-7').err).toContain('behind the 2 shared ones')
-    expect(foretoken('run', '-m', model, '--prefill', 'refined', 'hi').err).toContain('no predictor ships')
+    expect(foretoken(...fitting(out), '--run', '6-7').err).toContain('after the 2 shared ones')
+    expect(foretoken('run', '-m', model, '--prefill', 'refined', 'hi').err).toContain('includes no predictor')
     expect(foretoken('run', '-m', model, '--prefill', 'refined', '--predictor', data, 'hi').err).toContain(
       'bad_predictor',
     )
@@ -277,7 +279,7 @@ describe('documents', () => {
     const array = await readDocuments([await write('f.json', JSON.stringify([{ text: 'one' }]))], 1)
     expect(array.heldOut).toEqual([['one']])
     await expect(readDocuments([await write('e.txt', '\n\n')], 1)).rejects.toMatchObject({ code: 'bad_argument' })
-    await expect(readDocuments([await write('x.jsonl', '{"x":1}')], 1)).rejects.toThrow('nothing to fit from')
+    await expect(readDocuments([await write('x.jsonl', '{"x":1}')], 1)).rejects.toThrow('no text to fit from')
   })
 
   test('lengths vary, files take turns, the seed decides', async () => {

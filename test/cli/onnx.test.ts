@@ -76,13 +76,13 @@ describe('foretoken run', () => {
   })
 
   test.each([
-    [['run', '-m', exported, '--kv', 'f16', 'hi'], 2, '--kv is for the Rust core'],
-    [['run', '-m', exported, '--backend', 'webgpu', 'hi'], 2, '--backend is for the Rust core'],
-    [['run', '-m', exported, '--predictor', predictor, 'hi'], 2, 'with --reader'],
-    [['run', '-m', model, '--reader', exported, 'hi'], 2, '--reader is for an ONNX model'],
-    [['run', '-m', exported, '--reader', model, 'hi'], 1, 'no predictor ships'],
-    [['run', '-m', exported, '--prefill', 'refined', 'hi'], 2, 'an ONNX cache is not refined'],
-    [['serve', '-m', exported, '--prefill', 'auto'], 2, 'an ONNX cache is not refined'],
+    [['run', '-m', exported, '--kv', 'f16', 'hi'], 2, '--kv works only with the Rust core'],
+    [['run', '-m', exported, '--backend', 'webgpu', 'hi'], 2, '--backend works only with the Rust core'],
+    [['run', '-m', exported, '--predictor', predictor, 'hi'], 2, 'needs --reader'],
+    [['run', '-m', model, '--reader', exported, 'hi'], 2, '--reader works only with an ONNX model'],
+    [['run', '-m', exported, '--reader', model, 'hi'], 1, 'includes none for'],
+    [['run', '-m', exported, '--prefill', 'refined', 'hi'], 2, 'does not work with an ONNX model'],
+    [['serve', '-m', exported, '--prefill', 'auto'], 2, 'does not work with an ONNX model'],
     [['run', '-m', exported, '--prefill', 'predicted', 'hi'], 1, 'needs a predictor'],
     [['bench', 'prefill', '-m', exported], 1, 'is an ONNX export'],
   ] as const)('%j', async (args, code, why) => {

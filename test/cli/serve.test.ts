@@ -104,7 +104,7 @@ test.runIf(process.platform === 'linux')(
 test.each<[string, readonly string[], string, RegExp]>([
   ['an open address without keys', ['--host', '0.0.0.0'], '{}', /needs keys/],
   ['a config that is wrong', [], '{"limits": {"choices": "many"}}', /limits\.choices/],
-  ['a config that is no object', [], '[]', /no JSON object/],
+  ['a config that is no object', [], '[]', /not a JSON object/],
 ])('%s is refused before the model is loaded', async (_, args, config, message) => {
   const file = join(folder, 'config.json')
   writeFileSync(file, config)

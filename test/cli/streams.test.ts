@@ -44,23 +44,23 @@ describe('"-" for a file', () => {
   })
 
   test.each([
-    ['deploy-prep --out -', /--out names a folder/],
-    ['bench ttft --plot -', /--plot names a folder/],
-    ['bench report -', /names a folder/],
-    ['eval --data -', /--data names a folder/],
-    ['run -m - x', /--model names a file that is read at any place/],
-    ['run --predictor - x', /--predictor names a file that is read at any place/],
-    ['inspect -', /read at any place/],
+    ['deploy-prep --out -', /--out takes a folder/],
+    ['bench ttft --plot -', /--plot takes a folder/],
+    ['bench report -', /takes a folder/],
+    ['eval --data -', /--data takes a folder/],
+    ['run -m - x', /--model takes a file with random access/],
+    ['run --predictor - x', /--predictor takes a file with random access/],
+    ['inspect -', /takes a file with random access/],
   ])('%s is refused', (line, message) => {
     expect(() => streamsOf(parse(split(line)))).toThrow(UsageError)
     expect(() => streamsOf(parse(split(line)))).toThrow(message)
   })
 
   test.each([
-    ['run --system @- -', /stdin has one use; here --system @- and "-" would share it/],
-    ['chat --system @-', /stdin has one use; here --system @- and the chat/],
+    ['run --system @- -', /stdin can be used only once, but --system @- and "-" would share it/],
+    ['chat --system @-', /stdin can be used only once, but --system @- and the chat/],
     ['chat --prefix -', /--prefix and the chat/],
-    ['batch in - --json', /stdout has one use; here "-" in place 2 and --json/],
+    ['batch in - --json', /stdout can be used only once, but "-" in place 2 and --json/],
     ['eval --plot - --json', /--plot and --json/],
   ])('%s shares a stream', (line, message) => expect(() => useStreams(parse(split(line)))).toThrow(message))
 
@@ -112,7 +112,7 @@ describe('@FILE for a text', () => {
     const none = join(folder, 'none.txt')
     const missing = {
       code: 'not_found',
-      message: `${none}: no such file or folder; for a text that begins with @ write @@`,
+      message: `${none}: no such file or folder; to begin a text with @, write @@`,
     }
     await expect(proseOf(`@${none}`)).rejects.toMatchObject(missing)
     mkdirSync(join(folder, 'sub'), { recursive: true })

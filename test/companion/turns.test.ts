@@ -3,15 +3,15 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Pace } from '../../companion/pace.ts'
 import { Rate } from '../../companion/rate.ts'
-import { Shares } from '../../companion/shares.ts'
-import { Turns } from '../../companion/turns.ts'
+import { createTurns } from '../../companion/turns.ts'
+import { type Gate, Shares } from '../../src/index.ts'
 
 const never = new AbortController().signal
 /** Lets everybody who may go on do so. */
 const settle = () => new Promise((resolve) => setImmediate(resolve))
 
-function entering(turns: Turns, edge: string, log: string[], signal = never) {
-  const entered = turns.take(edge, signal).then((leave) => {
+function entering(turns: Gate, edge: string, log: string[], signal = never) {
+  const entered = turns.enter({ tenant: edge, signal }).then((leave) => {
     log.push(edge)
     return leave
   })
@@ -21,7 +21,7 @@ function entering(turns: Turns, edge: string, log: string[], signal = never) {
 
 describe('turns', () => {
   test('edges go one after the other, however many wait of one', async () => {
-    const turns = new Turns({ running: 1, waitingPerEdge: 16 })
+    const turns = createTurns({ running: 1, waitingPerEdge: 16 })
     const log: string[] = []
     const all = [entering(turns, 'a', log)]
     for (const edge of ['a', 'a', 'a', 'a', 'b', 'c']) all.push(entering(turns, edge, log))
@@ -31,12 +31,12 @@ describe('turns', () => {
   })
 
   test('one more than may wait is refused, of that edge only', async () => {
-    const turns = new Turns({ running: 1, waitingPerEdge: 2 })
+    const turns = createTurns({ running: 1, waitingPerEdge: 2 })
     const log: string[] = []
     const leave = await entering(turns, 'a', log)
     entering(turns, 'a', log)
     entering(turns, 'a', log)
-    await expect(turns.take('a', never)).rejects.toMatchObject({ status: 503 })
+    await expect(turns.enter({ tenant: 'a', signal: never })).rejects.toMatchObject({ status: 503 })
     entering(turns, 'b', log)
     expect(turns.waiting).toBe(3)
     leave()
@@ -47,7 +47,7 @@ describe('turns', () => {
   })
 
   test('who leaves while waiting is passed over', async () => {
-    const turns = new Turns({ running: 1, waitingPerEdge: 4 })
+    const turns = createTurns({ running: 1, waitingPerEdge: 4 })
     const log: string[] = []
     const leave = await entering(turns, 'a', log)
     const control = new AbortController()
@@ -58,7 +58,7 @@ describe('turns', () => {
     leave()
     await next
     expect(log).toEqual(['a', 'c'])
-    await expect(turns.take('d', AbortSignal.abort(new Error('late')))).rejects.toThrow('late')
+    await expect(turns.enter({ tenant: 'd', signal: AbortSignal.abort(new Error('late')) })).rejects.toThrow('late')
   })
 
   test('never more than may run, none lost, whatever comes', async () => {
@@ -72,14 +72,14 @@ describe('turns', () => {
     )
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 1, max: 3 }), steps, async (running, all) => {
-        const turns = new Turns({ running, waitingPerEdge: 3 })
+        const turns = createTurns({ running, waitingPerEdge: 3 })
         const inside: (() => void)[] = []
         const controls: AbortController[] = []
         for (const step of all) {
           if (step.kind === 'take') {
             const control = new AbortController()
             controls.push(control)
-            turns.take(step.edge, control.signal).then(
+            turns.enter({ tenant: step.edge, signal: control.signal }).then(
               (leave) => inside.push(leave),
               () => {},
             )
@@ -106,7 +106,7 @@ describe('where several edges may come', () => {
   const limits = { running: 8, waitingPerEdge: 16 }
 
   test('one that takes all it can leaves turns for those that come later, and gets more as they are given back', async () => {
-    const turns = new Turns(limits, true)
+    const turns = createTurns(limits, true)
     const log: string[] = []
     const all = new Map<string, (() => void)[]>()
     const ask = (edge: string, count: number) => {
@@ -142,8 +142,8 @@ describe('where several edges may come', () => {
   })
 
   test('a single edge may hold every turn', async () => {
-    const turns = new Turns(limits)
-    for (let at = 0; at < 8; at++) await turns.take('a', never)
+    const turns = createTurns(limits)
+    for (let at = 0; at < 8; at++) await turns.enter({ tenant: 'a', signal: never })
     expect(turns.running).toBe(8)
   })
 
@@ -151,10 +151,10 @@ describe('where several edges may come', () => {
     const steps = fc.array(fc.tuple(fc.constantFrom('a', 'b', 'c', 'd'), fc.boolean(), fc.nat(20)), { maxLength: 60 })
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 1, max: 5 }), steps, async (running, all) => {
-        const turns = new Turns({ running, waitingPerEdge: 50 }, true)
+        const turns = createTurns({ running, waitingPerEdge: 50 }, true)
         const inside: (() => void)[] = []
         for (const [edge, enters, which] of all) {
-          if (enters) void turns.take(edge, never).then((leave) => inside.push(leave))
+          if (enters) void turns.enter({ tenant: edge, signal: never }).then((leave) => inside.push(leave))
           else inside.splice(which % (inside.length || 1), 1)[0]?.()
           await settle()
           expect(inside.length).toBe(turns.running)
@@ -173,7 +173,7 @@ describe('where several edges may come', () => {
 })
 
 test('shares count amounts of any size, and what is given back twice once', () => {
-  const shares = new Shares(100, true)
+  const shares = new Shares(100, 'past-half')
   const give = shares.take('a', 40)
   expect([shares.fits('a', 20), shares.fits('a', 21), shares.fits('b', 60), shares.fits('b', 61)]).toEqual([
     true,

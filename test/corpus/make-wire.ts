@@ -5,18 +5,19 @@
  *
  * A stream that once crashed or fooled the reader belongs here, too.
  */
+
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { loadWasm } from '../../node/wasm.ts'
+import { joinBytes } from '../../src/base/bytes.ts'
 import { wireCodecs } from '../../src/base/kv.ts'
 import { crc32 } from '../../src/transfer/crc32.ts'
-import { joined } from '../helpers/wire.ts'
 import { wireWorld } from '../suites/wire-fuzz.ts'
 
 const folder = new URL('wire/', import.meta.url)
 mkdirSync(folder, { recursive: true })
 const { valid, close } = await wireWorld(await loadWasm('auto', 1))
 const write = (name: string, pieces: readonly Uint8Array[]) =>
-  writeFileSync(new URL(`${name}.ftkv`, folder), joined(pieces))
+  writeFileSync(new URL(`${name}.ftkv`, folder), joinBytes(pieces))
 
 /** A copy of a piece with other bytes, and its CRC made right. */
 function changed(piece: Uint8Array, change: (view: DataView) => void): Uint8Array {

@@ -1,4 +1,7 @@
-/** What bodies may hold while they arrive, of all requests together and of each tenant; and that slow ones give way. */
+/**
+ * What bodies may hold while they arrive, of all requests together and of each tenant; and that
+ * slow ones give way.
+ */
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { readBytes } from '../../edge/body.ts'
 import { configOf } from '../../edge/config.ts'
@@ -159,7 +162,7 @@ describe('slow bodies', () => {
       expect(await refusal(await Promise.race(all.map(({ response }) => response)))).toMatchObject({
         status: 408,
         code: 'timeout',
-        message: expect.stringContaining('others needed its room'),
+        message: expect.stringContaining('other requests needed its memory'),
       })
       next.send(new TextEncoder().encode(JSON.stringify(chatBody())))
       next.end()

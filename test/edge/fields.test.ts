@@ -1,4 +1,7 @@
-/** Fields as clients send them: nulls, other servers' names, unknown ones, and those that must not be ignored. */
+/**
+ * Fields as clients send them: nulls, other servers' names, unknown ones, and those that must not
+ * be ignored.
+ */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createApp, type LogLine, type ServerConfig } from '../../edge/index.ts'
 import type { App } from '../../edge/server.ts'
@@ -362,7 +365,7 @@ describe('what would change the meaning of an answer is refused by its name', ()
   test('a response that goes on from an earlier one is told to send everything, with store: false', async () => {
     for (const change of [{ previous_response_id: 'resp_1' }, { conversation: { id: 'c' } }]) {
       const { message } = await refusal(await send('response', change))
-      expect(message).toMatch(/nothing is kept between requests: send all messages whole, with store: false/)
+      expect(message).toMatch(/nothing is kept between requests; send the whole conversation with store: false/)
     }
   })
 

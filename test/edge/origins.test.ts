@@ -130,7 +130,7 @@ describe('hosts', () => {
   test.each(['', 'https://example.org', 'example.org/x', '*.example.org', 'a b', ':8787', 'user@example.org'])(
     '"%s" is refused at start',
     (written) => {
-      expect(() => appWith({ ...open, hosts: [written] })).toThrow(/hosts\.0: must be the name/)
+      expect(() => appWith({ ...open, hosts: [written] })).toThrow(/hosts\.0: must be a host name/)
     },
   )
 

@@ -62,7 +62,7 @@ test('ai: a second turn with items of the first needs store: false, and is told 
   const given = { model, temperature: 0, maxOutputTokens: 8, maxRetries: 0 }
   const first = await generateText({ ...given, prompt: 'What is this?' })
   const messages: ModelMessage[] = [question, ...first.response.messages, { role: 'user', content: 'And that?' }]
-  await expect(generateText({ ...given, messages })).rejects.toThrow(/must come whole.*store: false/)
+  await expect(generateText({ ...given, messages })).rejects.toThrow(/send every message with its text.*store: false/)
   const whole = await generateText({ ...given, messages, providerOptions: { openai: { store: false } } })
   expect(whole.text).not.toBe('')
 })

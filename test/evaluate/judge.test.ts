@@ -1,4 +1,4 @@
-/** What predictions are judged by: the judge's own ways of running a prompt, against plain exact ones. */
+/** The judge's ways of running a prompt, against plain exact ones. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
 import { Engine } from '../../src/index.ts'
@@ -59,7 +59,8 @@ describe('refined', () => {
     const behind = (at: number) => apart(row(refined.logits[0]!, at), row(exact.logits[0]!, at))
     expect(apart(row(refined.logits[0]!, 0), row(predicted.logits[0]!, 0))).toBe(0)
     expect(behind(0)).toBeGreaterThan(0.01)
-    // 66 tokens behind the sinks, in stretches of 30, and the tokens that came meanwhile: the fourth step is exact.
+    // 66 tokens after the sinks, 30 at a time, and the tokens that came meanwhile: the fourth step
+    // is exact.
     for (let at = 3; at < 12; at++) expect(behind(at)).toBeLessThan(1e-4)
   })
 })

@@ -1,4 +1,4 @@
-/** What predicting some layers alone costs, against prefill that predicts all of them. */
+/** The cost of predicting some layers alone, against prefill that predicts all of them. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
 import { Engine } from '../../src/index.ts'
@@ -14,7 +14,7 @@ const files = tinyFiles({ layers: 7 })
 const engine = await Engine.load(files, { wasm, prefixBytes: 0, passTokens: 24, kv: 'f32' })
 afterAll(() => engine.close())
 
-// Without sinks: the overwritten middle begins with the prompt.
+// Without sinks, so the overwritten middle begins with the prompt.
 const plan = { ...tinyPlan, runs: [], taps: [0], sinks: 0 }
 const file = tinyPredictor(engine.identity, { plan })
 const rng = random(5)

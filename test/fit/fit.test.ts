@@ -1,4 +1,4 @@
-/** Fitting on a real, if tiny, model: predictions get near what they predict. */
+/** Fits a real, if tiny, model: predictions come close to what they predict. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
 import { Engine, type EngineOptions } from '../../src/index.ts'
@@ -36,7 +36,10 @@ async function fitAll(head: PredictorHeader, more: Partial<typeof options> = {})
   return { header: head, maps, gains }
 }
 
-/** Mean KL of the exact model's next-token distributions from those after a predicted prompt, on other documents. */
+/**
+ * Returns the mean KL divergence of the exact model's next-token distributions from those after a
+ * predicted prompt, on other documents.
+ */
 async function divergence(file: PredictorFile): Promise<number> {
   const predicting = await load({ predictor: memorySource('p', await writePredictor(file)) })
   const { vocab } = predicting.archive.config
@@ -101,7 +104,7 @@ describe('a fitted predictor', () => {
     const onProgress = ({ tokens }: { tokens: number }) => seen.push(tokens)
     const some = documents(6, 100, 6)
     await engine.workbench.fitSource(header, nothing, 0, some, { tokens: 800, lambda: 1, onProgress })
-    // The first two measure the inputs' spread.
+    // The first two measure the spread of the inputs.
     expect(seen).toEqual([96, 192, 288, 384])
   })
 })

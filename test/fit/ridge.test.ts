@@ -1,4 +1,4 @@
-/** Least squares from second moments, and the int8 that it is kept in. */
+/** Least squares from second moments, and the int8 in which it is stored. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { quantized } from '../../src/fit/quantize.ts'
@@ -81,7 +81,7 @@ describe('int8', () => {
         for (let at = 0; at < weight.length; at += 32) {
           const step = halfToFloat(map.scale[at / 32]!)
           const top = Math.max(...weight.subarray(at, at + 32).map(Math.abs))
-          // The next binary16 above top / 127: a part in 1024, or 2^-24 where they are subnormal.
+          // The next binary16 above top / 127: one part in 1024, or 2^-24 for subnormals.
           expect(step).toBeLessThanOrEqual((top / 127) * (1 + 2 ** -10) + 2 ** -24)
           for (let i = at; i < at + 32; i++)
             expect(Math.abs(map.weight[i]! * step - weight[i]!)).toBeLessThanOrEqual(step / 2 + 1e-15)

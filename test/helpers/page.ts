@@ -92,7 +92,7 @@ export function questionOf(name: string): string {
 export async function withModel(page: Page, url: string): Promise<void> {
   await page.goto(url)
   await page.getByRole('button', { name: /^Load tiny/ }).click()
-  await page.getByText('runs by').waitFor()
+  await page.getByText('backend').waitFor()
 }
 
 /** Asks, and waits for the whole answer and its times. */

@@ -1,5 +1,7 @@
 /** Large files that exist only as they are read, and count what was read of them. */
+
 import type { ByteSource } from '../../src/base/bytes.ts'
+import { joinBytes } from '../../src/base/bytes.ts'
 
 /** A run of bytes: as they are, or one piece over and over. */
 export type Run = Uint8Array | { readonly piece: Uint8Array; readonly times: number }
@@ -54,5 +56,5 @@ export function numbers(...values: readonly (readonly [bytes: 4 | 8, value: numb
 }
 
 export function joined(...parts: readonly Uint8Array[]): Uint8Array {
-  return Uint8Array.from(Buffer.concat(parts))
+  return joinBytes(parts)
 }

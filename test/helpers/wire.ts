@@ -1,4 +1,5 @@
 /** Streams of the wire without a model: payloads of given bytes, cut anywhere. */
+import { joinBytes } from '../../src/base/bytes.ts'
 import { ForetokenError } from '../../src/base/errors.ts'
 import type { KvRange, WireBinding } from '../../src/transfer/format.ts'
 import { readWire, writeWire } from '../../src/transfer/wire.ts'
@@ -36,16 +37,6 @@ export async function wirePieces(binding = wireBinding, range = wireRange): Prom
   return pieces
 }
 
-export function joined(pieces: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const piece of pieces) {
-    all.set(piece, at)
-    at += piece.length
-  }
-  return all
-}
-
 /** `bytes` cut at these places; at none: whole. */
 export async function* cut(bytes: Uint8Array, places: readonly number[] = []): AsyncGenerator<Uint8Array> {
   const ends = [...places.filter((place) => place <= bytes.length).sort((a, b) => a - b), bytes.length]
@@ -77,9 +68,9 @@ export async function readBack(
         payloads.push(payload.slice())
       },
     })
-    return { code: 'read', payload: joined(payloads), tiles: payloads.length }
+    return { code: 'read', payload: joinBytes(payloads), tiles: payloads.length }
   } catch (error) {
     if (!(error instanceof ForetokenError)) throw error
-    return { code: error.code, payload: joined(payloads), tiles: payloads.length }
+    return { code: error.code, payload: joinBytes(payloads), tiles: payloads.length }
   }
 }

@@ -32,7 +32,7 @@ const get = (change: Partial<Parameters<typeof download>[0]> = {}) =>
     ...change,
   })
 
-/** Whatever went wrong, the name belongs to a whole file or to none. */
+/** Whatever failed, the name belongs to a complete file or to none. */
 const nothingHalfWritten = () => expect(existsSync(target())).toBe(false)
 
 describe('download', () => {

@@ -1,4 +1,4 @@
-/** `fetch` for downloads: what it follows, tells and forgets. */
+/** `fetch` for downloads: what it follows, sends on and forgets. */
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import { type AddressInfo, createServer } from 'node:net'
 import { gzipSync } from 'node:zlib'

@@ -1,4 +1,4 @@
-/** What a server can cost whoever downloads from it: bytes, room on the disk, time. */
+/** Limits on what a server can cost its client: bytes, disk space, time. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import http from 'node:http'

@@ -68,7 +68,7 @@ test('a pid of another container or machine tells nothing: signs of life do', as
 
 test('one who is passed over leaves the lock of the next alone', async () => {
   await withLock(path, async () => {
-    // As after a long stop: somebody else has the lock now.
+    // As after a long pause: another process has the lock now.
     rmSync(path)
     writeFileSync(path, JSON.stringify({ ...self(), token: 'the next' }))
   })

@@ -1,4 +1,4 @@
-/** Two that fetch one file, and what a stopped process leaves. */
+/** Two processes that fetch one file, and the partial of a stopped process. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
@@ -37,14 +37,14 @@ const parts = () => readdirSync(folder).filter((name) => name.endsWith('.part'))
 const get = (change: Partial<DownloadRequest> = {}) =>
   download({ url: server.url, target: target(), tries: 2, backoffMs: 1, ...change })
 
-/** The same in a process of its own. `whatever`: as if it saw nobody's lock. */
+/** Downloads in a process of its own. `whatever` removes its lock, as if others did not see it. */
 async function begin(whatever = false): Promise<ChildProcess> {
   const request = { url: server.url, target: target(), tries: 1, stallMs: 20_000, backoffMs: 1 }
   const code = `import { download } from ${JSON.stringify(module)}; await download(${JSON.stringify(request)})`
   const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', code]
   const child = spawn(process.execPath, args, { stdio: 'inherit' })
   children.push(child)
-  // Until its first bytes are on the disk.
+  // Waits until its first bytes are on disk.
   await until(() => parts().some((name) => statSync(join(folder, name)).size >= 150_000))
   if (whatever) rmSync(`${target()}.lock`, { force: true })
   return child
@@ -69,7 +69,7 @@ test('two that see no lock of each other both bring the file whole, also if one 
 test('what a killed process has left is gone on with', async () => {
   server.script([{ stall: 0.4 }])
   const child = await begin()
-  // Bytes count from the first time that they were made sure of.
+  // Bytes count from the first sync on.
   const [part] = parts()
   await until(() => {
     try {

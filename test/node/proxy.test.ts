@@ -1,4 +1,4 @@
-/** Downloads by way of proxies, through real ones on this machine. */
+/** Downloads through real proxies on this machine. */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import http, { type IncomingMessage } from 'node:http'
@@ -40,7 +40,7 @@ interface Proxy {
   readonly seen: string[]
 }
 
-/** A proxy that leads every name to `target`. `kinds`: what it does. */
+/** Starts a proxy that sends every name to `target`. `kinds` lists the requests that it accepts. */
 async function proxy(target: number, kinds: readonly ('tunnels' | 'forwards')[], login?: string): Promise<Proxy> {
   const seen: string[] = []
   const allowed = (request: IncomingMessage) =>
@@ -74,7 +74,7 @@ const none = Object.fromEntries(
   ]),
 )
 
-/** Downloads in a process with this environment. Resolves with what went wrong, '' for nothing. */
+/** Downloads in a process with this environment. Resolves with the failure, or '' for none. */
 async function get(url: string, env: NodeJS.ProcessEnv): Promise<string> {
   const request = JSON.stringify({ url, target: join(folder, 'm.gguf'), tries: 1, connectMs: 20_000 })
   const code = `import { download } from ${JSON.stringify(module)}
@@ -101,7 +101,7 @@ test('https goes through a tunnel, encrypted to its end', async () => {
   isRight()
   expect(seen).toEqual([`CONNECT localhost:${port}`, `CONNECT localhost:${port}`])
   rmSync(join(folder, 'm.gguf'))
-  // Whoever sits in between is not believed.
+  // A machine in between is not trusted.
   expect(await get(`https://localhost:${port}/m.gguf`, { HTTPS_PROXY: url })).toMatch(/^network: .*self.signed/)
   expect(await get(`https://localhost:${port}/m.gguf`, { ...env, NO_PROXY: 'example.org, localhost' })).toBe('')
   isRight()

@@ -1,4 +1,7 @@
-/** What a download does not try again: addresses that lead nowhere, and servers that will not be there within this run. Mirrors of the hub, which are tried. */
+/**
+ * Downloads that are not retried: addresses that lead nowhere, and servers that will not be
+ * available within this run. Mirrors of the hub are tried.
+ */
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer, type RequestListener, type Server } from 'node:http'
@@ -29,7 +32,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-/** An address whose requests are noted. */
+/** Starts a server that records its requests. */
 async function serve(listener: RequestListener): Promise<string> {
   const server = createServer((request, response) => {
     requests.push(request.url!)
@@ -41,7 +44,7 @@ async function serve(listener: RequestListener): Promise<string> {
 }
 
 const target = () => join(folder, 'm.gguf')
-/** Would wait for minutes if it tried again. */
+/** Would wait for minutes if it retried. */
 const get = (url: string) => download({ url: `${url}/m.gguf`, target: target(), backoffMs: 600_000 })
 
 describe('a redirect', () => {

@@ -1,4 +1,7 @@
-/** What is recorded of pulled models: believed as far as the files bear it out, and removed as far as it is ours. */
+/**
+ * Records of pulled models: believed only as far as the files confirm them, and removed only within
+ * our own folders.
+ */
 import {
   existsSync,
   mkdirSync,
@@ -38,7 +41,7 @@ afterEach(async () => {
 const name = 'hf:owner/tiny'
 const recordOf = (model: string) => join(folder, 'home', 'models', `${filesFolder(model).split('/').at(-1)}.json`)
 
-/** A record as anybody could write it. */
+/** Writes a record as anybody could write it. */
 function forge(model: string, ...paths: string[]): void {
   const files = paths.map((path) => ({ name: 'm.gguf', path, bytes: existsSync(path) ? statSync(path).size : 1 }))
   const record: StoredModel = { name: model, source: 'somewhere', files, pulled: '2026-01-01' }
@@ -46,7 +49,7 @@ function forge(model: string, ...paths: string[]): void {
   writeFileSync(recordOf(model), JSON.stringify(record))
 }
 
-/** Other bytes of the same length in place of a file, its times set back. */
+/** Replaces a file with other bytes of the same length, and sets its times back. */
 function spoil(path: string): void {
   const { atime, mtime } = statSync(path)
   writeFileSync(path, new Uint8Array(statSync(path).size).fill(7))
@@ -184,7 +187,7 @@ describe('removing', () => {
     symlinkSync(blob, other)
     await removeModel(name)
     expect([existsSync(path), existsSync(other)]).toEqual([false, true])
-    // A blob, a ref and a record are no file of a snapshot.
+    // A blob, a ref and a record are not files of a snapshot.
     forge('evil', blob, join(folder, 'hf', 'hub', 'models--owner--tiny', 'refs', 'main'))
     await removeModel('evil')
     expect(existsSync(other)).toBe(true)

@@ -1,4 +1,7 @@
-/** Downloads of a file that changes, from servers that answer ranges well or badly: the whole right file, or an error. */
+/**
+ * Downloads of a file that changes, from servers that answer ranges well or badly: the complete
+ * right file, or an error.
+ */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -11,7 +14,7 @@ import { type FileServer, fileServer, type Step } from '../helpers/file-server.t
 import { sha256 } from '../helpers/mock-hub.ts'
 import { random } from '../helpers/random.ts'
 
-/** Versions of one file: longer, shorter and as long. */
+/** Versions of one file: longer, shorter and equally long. */
 const files = [100_000, 110_000, 60_000, 100_000].map((length, seed) => random(seed + 1).bytes(length))
 let server: FileServer
 let folder: string
@@ -155,7 +158,10 @@ const often = <T>(usual: T, ...others: T[]) =>
   fc.oneof({ weight: 2 * others.length, arbitrary: fc.constant(usual) }, ...others.map((other) => fc.constant(other)))
 const share = fc.integer({ min: 0, max: 99 }).map((percent) => percent / 100)
 
-/** Honest about lengths and versions more often than not: else most runs would end at their first answer. */
+/**
+ * Mostly honest about lengths and versions, because most runs would end at their first answer
+ * otherwise.
+ */
 const answer = fc.record<Step>(
   {
     version: often(0, 1, 2, 3),
@@ -190,7 +196,7 @@ test('whatever servers do, a file is whole and of one version, or there is an er
     server.script(script)
     const expected =
       known === 'hash' ? { sha256: sha256(files[0]!) } : known === 'size' ? { size: files[0]!.length } : {}
-    // A second run goes on with what the first one left.
+    // A second run continues from what the first one left.
     for (const _ of [1, 2]) {
       await rm(target(), { force: true })
       try {
@@ -213,6 +219,6 @@ test('whatever servers do, a file is whole and of one version, or there is an er
   const seed = Number(process.env.FORETOKEN_SEED ?? Date.now() % 1e9)
   console.log(`seed ${seed}`)
   await fc.assert(property, { seed, numRuns: 60 })
-  // The property says something only if all of these happen.
+  // The property is meaningful only if all of these happen.
   for (const [what, count] of Object.entries(counts)) expect(count, what).toBeGreaterThan(0)
 })

@@ -1,4 +1,4 @@
-/** The predictor file: what was written is read, and nothing else is believed. */
+/** The predictor file: what was written is read, and anything else is refused. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ForetokenError } from '../../src/base/errors.ts'
@@ -107,7 +107,7 @@ describe('the file', () => {
           () => undefined,
           (reason) => reason,
         )
-        // A space that became another blank, or a name that nobody reads, changes nothing.
+        // Another kind of space, or a changed name that nobody reads, changes nothing.
         if (error === undefined) expect(at).toBeLessThan(8 + length)
         else expect(error).toBeInstanceOf(ForetokenError)
         if (error) expect(['bad_predictor', 'checksum', 'wrong_model']).toContain(error.code)

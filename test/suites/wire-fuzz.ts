@@ -2,8 +2,10 @@
  * The wire's reader on hostile streams: mutations of valid ones, their checksums made right or not, and raw bytes. Whatever comes, it
  * is one of our errors, the sequence is as it was, no page of another is written, and nothing is allocated beyond what the format bounds.
  */
+
 import { wireOf } from '../../src/backend/capabilities.ts'
 import { createWasmBackend, type WasmOptions } from '../../src/backend/wasm/backend.ts'
+import { joinBytes } from '../../src/base/bytes.ts'
 import { ForetokenError } from '../../src/base/errors.ts'
 import { type KvPool, type KvType, type WireCodec, wireCodecs } from '../../src/base/kv.ts'
 import { PagedCache, type Sequence } from '../../src/kv/paged.ts'
@@ -13,7 +15,7 @@ import { receiveKv } from '../../src/transfer/receive.ts'
 import { encodeSteps } from '../../src/transfer/residual.ts'
 import { writeWire } from '../../src/transfer/wire.ts'
 import { type Random, random } from '../helpers/random.ts'
-import { cut, joined } from '../helpers/wire.ts'
+import { cut } from '../helpers/wire.ts'
 
 const shape = { layers: 3, kvHeads: 2, headDim: 16 }
 const to = 53
@@ -131,9 +133,9 @@ async function placeOf(
 export function hostileStream(valid: WireWorld['valid'], rng: Random): { bytes: Uint8Array; sound: boolean } {
   if (rng.below(12) === 0) return { bytes: rng.bytes(rng.below(700)), sound: false }
   const pieces = valid[wireCodecs[rng.below(wireCodecs.length)]!].map((piece) => piece.slice())
-  const original = joined(pieces)
+  const original = joinBytes(pieces)
   for (let count = rng.below(4); count > 0; count--) mutate(pieces, rng)
-  const bytes = joined(pieces)
+  const bytes = joinBytes(pieces)
   const some = rng.below(8) === 0 ? bytes.subarray(0, rng.below(bytes.length + 1)) : bytes
   return { bytes: some, sound: Buffer.compare(some, original) === 0 }
 }

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { Turns } from '../../src/tokens/turns.ts'
+import { createTurns } from '../../src/tokens/turns.ts'
 
-const plenty = { maxWaiting: 1000, maxOfTenant: 1000 }
+const plenty = { maxWaiting: 1000, maxWaitingPerTenant: 1000 }
 const settled = () => new Promise((resolve) => setTimeout(resolve, 0))
 
 /** A job that runs until it is told to end. */
@@ -13,12 +13,12 @@ function held() {
 
 describe('turns', () => {
   test('one job runs at a time, and tenants take turns', async () => {
-    const turns = new Turns(plenty)
+    const turns = createTurns(plenty)
     const order: string[] = []
     const first = held()
-    const all = [turns.run('a', undefined, first.job)]
+    const all = [turns.run({ tenant: 'a' }, first.job)]
     for (const name of ['a1', 'a2', 'a3', 'b1', 'b2', 'c1'])
-      all.push(turns.run(name[0]!, undefined, async () => void order.push(name)))
+      all.push(turns.run({ tenant: name[0]! }, async () => void order.push(name)))
     await settled()
     expect(order).toEqual([])
     first.resolve()
@@ -27,29 +27,33 @@ describe('turns', () => {
   })
 
   test('as many wait as may, in all and of one tenant; one more is refused', async () => {
-    const turns = new Turns({ maxWaiting: 3, maxOfTenant: 2 })
+    const turns = createTurns({ maxWaiting: 3, maxWaitingPerTenant: 2 })
     const first = held()
     const none = async () => {}
-    const all = [turns.run('a', undefined, first.job), turns.run('a', undefined, none), turns.run('a', undefined, none)]
-    await expect(turns.run('a', undefined, none)).rejects.toMatchObject({
+    const all = [
+      turns.run({ tenant: 'a' }, first.job),
+      turns.run({ tenant: 'a' }, none),
+      turns.run({ tenant: 'a' }, none),
+    ]
+    await expect(turns.run({ tenant: 'a' }, none)).rejects.toMatchObject({
       code: 'busy',
       message: /2 long prompts of this caller/,
     })
-    all.push(turns.run('b', undefined, none))
-    await expect(turns.run('c', undefined, none)).rejects.toMatchObject({ code: 'busy', message: /3 in all/ })
+    all.push(turns.run({ tenant: 'b' }, none))
+    await expect(turns.run({ tenant: 'c' }, none)).rejects.toMatchObject({ code: 'busy', message: /3 in all/ })
     first.resolve()
     await Promise.all(all)
-    await turns.run('a', undefined, none)
+    await turns.run({ tenant: 'a' }, none)
   })
 
   test('closing ends what waits, and whoever comes after', async () => {
-    const turns = new Turns(plenty)
+    const turns = createTurns(plenty)
     const first = held()
-    const running = turns.run('a', undefined, first.job)
-    const waiting = turns.run('a', undefined, async () => {})
+    const running = turns.run({ tenant: 'a' }, first.job)
+    const waiting = turns.run({ tenant: 'a' }, async () => {})
     turns.close()
     await expect(waiting).rejects.toMatchObject({ code: 'aborted' })
-    await expect(turns.run('b', undefined, async () => {})).rejects.toMatchObject({ code: 'aborted' })
+    await expect(turns.run({ tenant: 'b' }, async () => {})).rejects.toMatchObject({ code: 'aborted' })
     first.resolve()
     await running
   })
@@ -66,14 +70,14 @@ describe('turns', () => {
         ),
         fc.infiniteStream(fc.nat(20)),
         async (jobs, picks) => {
-          const turns = new Turns(plenty)
+          const turns = createTurns(plenty)
           const gate = held()
-          const blocked = turns.run('x', undefined, gate.job)
+          const blocked = turns.run({ tenant: 'x' }, gate.job)
           const controls = jobs.map(() => new AbortController())
           const ran: number[] = []
           const all = jobs.map(({ tenant, fate }, at) => {
             if (fate === 'aborted') controls[at]!.abort()
-            return turns.run(tenant, controls[at]!.signal, async () => {
+            return turns.run({ tenant, signal: controls[at]!.signal }, async () => {
               ran.push(at)
               if (fate === 'fails') throw new Error('failed')
             })
@@ -91,7 +95,7 @@ describe('turns', () => {
           expect([...ran].sort((a, b) => a - b)).toEqual(
             jobs.flatMap(({ fate }, at) => (fate === 'ends' || fate === 'fails' ? [at] : [])),
           )
-          await turns.run('y', undefined, async () => {})
+          await turns.run({ tenant: 'y' }, async () => {})
         },
       ),
       { numRuns: 100 },

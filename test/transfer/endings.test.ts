@@ -1,4 +1,7 @@
-/** Streams of K and V hold pages of both engines: those come back by an abort alone, and never while somebody writes into them. */
+/**
+ * Streams of K and V hold pages of both engines. An abort alone returns them, and never while they
+ * are written.
+ */
 import { getEventListeners } from 'node:events'
 import { afterAll, describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
@@ -47,7 +50,7 @@ describe.each(['f16', 'residual'] as const)('sending %s', (codec) => {
       next.catch(() => {})
       for (let at = 0; at < turns; at++) await new Promise(setImmediate)
       control.abort()
-      // It may have been made before.
+      // It may have been created before.
       await next.catch((error) => expect(error).toMatchObject({ code: 'aborted' }))
       const behind = await stream.next().then(
         ({ done }) => done,
@@ -56,7 +59,7 @@ describe.each(['f16', 'residual'] as const)('sending %s', (codec) => {
       expect([true, 'aborted']).toContain(behind)
       await free(from)
     }
-    // Nobody wrote into pages that had become somebody else's.
+    // Nobody wrote into pages that had been given to others.
     const request = { prompt: prompt(), maxTokens: 8, ignoreEos: true }
     expect((await from.submit(request).result()).ids).toEqual((await plain.submit(request).result()).ids)
   })

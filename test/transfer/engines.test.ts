@@ -1,4 +1,6 @@
-/** K and V from one engine to another: what the second then answers, and what it costs the first. */
+/**
+ * K and V from one engine to another: what the second then answers, and what it costs the first.
+ */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
 import { Engine, type EngineOptions, type KvType, type WireCodec } from '../../src/index.ts'
@@ -10,7 +12,7 @@ const key = new Uint8Array(32).fill(7)
 const load = (options: Partial<EngineOptions> = {}, model = {}) =>
   Engine.load(tinyFiles({ context: 512, ...model }), { wasm, passTokens: 64, ...options })
 
-/** A prompt's K and V from `sender` into the prefix cache of `receiver`. */
+/** Sends a prompt's K and V from `sender` into the prefix cache of `receiver`. */
 async function ship(sender: Engine, receiver: Engine, ids: readonly number[], codec: WireCodec, tenant = '') {
   const expected = receiver.expectKv(ids, { tenant })
   try {

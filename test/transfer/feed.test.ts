@@ -1,4 +1,7 @@
-/** Bodies of a companion's answers: read at the network's pace into a bounded queue, timed only while they are read. */
+/**
+ * Bodies of a companion's answers: read at the network's pace into a bounded queue, timed only
+ * while they are read.
+ */
 import { describe, expect, test } from 'vitest'
 import { Lifetime } from '../../src/base/lifetime.ts'
 import { Feed } from '../../src/transfer/feed.ts'
@@ -9,7 +12,7 @@ const until = async (holds: () => boolean) => {
   while (!holds()) await later(5)
 }
 
-/** A body of `pieces`; undefined among them: silence until the body is cancelled. */
+/** Returns a body of `pieces`. An undefined piece means silence until the body is cancelled. */
 function bodyOf(pieces: readonly (Uint8Array | undefined)[]) {
   const seen = { pulled: 0, cancelled: false }
   const silence = Promise.withResolvers<void>()
@@ -89,7 +92,7 @@ describe('a feed', () => {
     expect(told.stalls).toBe(0)
     expect((await all(feed)).length).toBe(100 << 15)
     expect(told.heldMs).toBeGreaterThan(0)
-    // What came while the taker was the slower one tells nothing of the network.
+    // While the consumer is the slower one, arrival times say nothing about the network.
     expect(feed.arrived).toBeUndefined()
   })
 

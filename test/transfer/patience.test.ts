@@ -1,4 +1,4 @@
-/** Timers that a busy core does not make unjust. */
+/** Timers that a busy thread does not make unfair. */
 import { describe, expect, test } from 'vitest'
 import { after, WaitBudget } from '../../src/transfer/patience.ts'
 import { countTimers } from '../helpers/timers.ts'
@@ -23,7 +23,7 @@ test('what arrived while this core was busy is read before the timer fires', asy
   setTimeout(() => {
     arrived = true
   }, 40)
-  // Busy beyond both: the timer is due first.
+  // The thread is busy beyond both, so the timer is due first.
   const until = performance.now() + 120
   while (performance.now() < until);
   while (inTime === undefined) await later(10)
@@ -54,7 +54,7 @@ describe('a budget of waiting', () => {
     expect(waits).toBeGreaterThan(1)
     await later(60)
     expect(spent).toBe(1)
-    // What is given back to a peer that was given up changes nothing.
+    // A refill for a peer that was given up changes nothing.
     budget.refill(1000)
     await waiting(budget, 1)
     expect(budget.spent).toBe(true)
@@ -68,7 +68,7 @@ describe('a budget of waiting', () => {
       even.refill(1000)
     }
     expect(spent).toEqual([])
-    // However much it was given back, a single wait is not longer than the whole.
+    // However much was refilled, a single wait is not longer than the whole budget.
     const rich = new WaitBudget(20, () => spent.push('rich'))
     rich.refill(1e9)
     rich.start()

@@ -1,4 +1,7 @@
-/** K and V sent as what a prediction misses. The tiny model's predictor is random: it misses nearly all. */
+/**
+ * K and V sent as the error of a prediction. The tiny model's predictor is random, so its error is
+ * almost everything.
+ */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
 import { Engine, type EngineOptions, type KvOptions, memorySource } from '../../src/index.ts'
@@ -29,7 +32,7 @@ async function ship(sender: Engine, receiver: Engine, ids: readonly number[], op
   }
 }
 
-/** Log-probability of the exact first token. */
+/** Returns the log-probability of the exact first token. */
 async function first(engine: Engine, prompt: readonly number[]) {
   const { tokens, done } = await answer(engine, { prompt, maxTokens: 12 })
   return { ids: tokens.map(({ id }) => id), logprob: tokens[0]!.logprob, cached: done.cached_tokens }

@@ -1,4 +1,4 @@
-/** Lines of a relayed answer: what was changed, left out, repeated or taken from elsewhere is found. */
+/** Lines of a relayed answer: changed, missing, repeated and foreign lines are all found. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { LineSeal } from '../../src/transfer/seal.ts'

@@ -1,4 +1,4 @@
-/** Signed requests: any change breaks the signature, and a request is taken once. */
+/** Signed requests: any change breaks the signature, and a request is accepted once. */
 import { createHash, createHmac } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -162,7 +162,7 @@ describe('nonces', () => {
         let now = 0
         for (const [nonce, off, pause] of all) {
           now += pause
-          // A replay has the time that it was signed with.
+          // A replay has the time at which it was signed.
           const time = taken.get(String(nonce)) ?? now + off
           const why = nonces.take(told(nonce, time), now)
           if (taken.has(String(nonce))) expect(why).toMatch(/late|replayed/)
@@ -191,7 +191,7 @@ describe('nonces', () => {
     expect(nonces.take(told(4, 10_090), 10_090)).toBe('full')
     expect(nonces.take(told(1, 9100), 10_100)).toBe('replayed')
     expect(nonces.take(told(1, 9100), 10_101)).toBe('late')
-    // The first has made room, within a slot's time.
+    // The first was forgotten, within a slot's time.
     expect(nonces.take(told(4, 10_090), 10_100 + 63)).toBeUndefined()
     expect(nonces.take(told(3, 10_900), 11_899)).toBe('replayed')
   })

@@ -1,17 +1,18 @@
-/** The wire's format: what comes back, cut anywhere, and what is refused. */
+/** The wire format: what is read back, however it is cut, and what is refused. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { joinBytes } from '../../src/base/bytes.ts'
 import { crc32 } from '../../src/transfer/crc32.ts'
 import { type KvRange, tilesOf } from '../../src/transfer/format.ts'
 import { writeWire } from '../../src/transfer/wire.ts'
-import { cut, f16Bytes, joined, readBack, wireBinding, wirePieces, wireRange } from '../helpers/wire.ts'
+import { cut, f16Bytes, readBack, wireBinding, wirePieces, wireRange } from '../helpers/wire.ts'
 
 const pieces = await wirePieces()
-const stream = joined(pieces)
-const payloads = joined(pieces.slice(1, -1).map((piece) => piece.subarray(24)))
+const stream = joinBytes(pieces)
+const payloads = joinBytes(pieces.slice(1, -1).map((piece) => piece.subarray(24)))
 const codeOf = async (bytes: Uint8Array, options = {}) => (await readBack(cut(bytes), options)).code
 
-/** The stream with other bytes in its head, whose CRC is right. */
+/** Returns the stream with other bytes in its head and a correct CRC. */
 function withHead(change: (view: DataView) => void): Uint8Array {
   const bytes = stream.slice()
   const view = new DataView(bytes.buffer)
@@ -61,8 +62,8 @@ describe('a stream', () => {
   })
 
   test('with anything behind it is refused', async () => {
-    expect(await codeOf(joined([stream, Uint8Array.of(0)]))).toBe('bad_kv')
-    expect(await codeOf(joined([stream, stream]))).toBe('bad_kv')
+    expect(await codeOf(joinBytes([stream, Uint8Array.of(0)]))).toBe('bad_kv')
+    expect(await codeOf(joinBytes([stream, stream]))).toBe('bad_kv')
   })
 
   test('with any byte changed is refused', async () => {
@@ -84,7 +85,7 @@ describe('a stream', () => {
     ['no MAC', (parts) => parts.slice(0, -1)],
     ['a second head', ([head, ...rest]) => [head!, head!, ...rest]],
   ])('with %s is refused', async (_, change) => {
-    expect(await codeOf(joined(change([...pieces])))).toBe('bad_kv')
+    expect(await codeOf(joinBytes(change([...pieces])))).toBe('bad_kv')
   })
 
   test('with a tile of another stream of the same tokens fails by its MAC', async () => {
@@ -92,8 +93,8 @@ describe('a stream', () => {
     const changed = other[3]!.slice()
     changed[30] = changed[30]! ^ 1
     new DataView(changed.buffer).setUint32(20, crc32(changed.subarray(24), crc32(changed.subarray(0, 20))), true)
-    const { code, tiles } = await readBack(cut(joined([...pieces.slice(0, 3), changed, ...pieces.slice(4)])))
-    // All of it was written: why nobody may use it before.
+    const { code, tiles } = await readBack(cut(joinBytes([...pieces.slice(0, 3), changed, ...pieces.slice(4)])))
+    // All of it was written, which is why nobody may use it before the end.
     expect([code, tiles]).toEqual(['bad_mac', 12])
   })
 })
@@ -164,7 +165,7 @@ describe('a head with a right CRC', () => {
   test('of residuals needs the predictor', async () => {
     const range: KvRange = { ...wireRange, codec: 'residual', promptTokens: 120, table: new Uint8Array(8) }
     const identity = { ...wireBinding.identity, predictor: 'd4'.repeat(32) }
-    const bytes = joined(await wirePieces({ ...wireBinding, identity }, range))
+    const bytes = joinBytes(await wirePieces({ ...wireBinding, identity }, range))
     expect(await codeOf(bytes)).toBe('wrong_model')
     expect(await codeOf(bytes, { binding: { ...wireBinding, identity } })).toBe('read')
   })

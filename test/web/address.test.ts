@@ -28,7 +28,7 @@ async function elsewhere(page: Page, origin: string): Promise<() => number> {
 }
 
 async function fetchFrom(page: Page, url: string): Promise<void> {
-  await page.getByLabel('or the address of one').fill(url)
+  await page.getByLabel('or the address of a GGUF file').fill(url)
   await page.getByRole('button', { name: 'Fetch' }).click()
 }
 
@@ -43,7 +43,7 @@ test('a model of another site answers, is found again on the next visit, and is 
   await page.reload()
   await page.locator('.facts').getByText('other', { exact: true }).waitFor()
   expect(count()).toBe(1)
-  await page.getByRole('button', { name: /Remove it/ }).click()
+  await page.getByRole('button', { name: /Remove the model/ }).click()
   await page.reload()
   await page.getByRole('button', { name: /^Load tiny/ }).waitFor()
   expect(errors).toEqual([])
@@ -67,7 +67,7 @@ test('an address that may not be read says why, and what is full goes on in memo
   })
   await page.reload()
   await fetchFrom(page, `${world.url}/page/model/tiny.gguf`)
-  await page.getByText(/not kept for the next visit: the browser gives this page too little storage/).waitFor()
+  await page.getByText(/not kept for the next visit: the browser grants this page too little storage/).waitFor()
   await asked(page, 'Hello')
   await page.context().close()
 })

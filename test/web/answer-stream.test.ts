@@ -1,6 +1,6 @@
 /** Answers of endpoints in the shapes that servers send: whole, broken off, failed, and not streamed. */
 import { describe, expect, test } from 'vitest'
-import { answerPieces, type Piece, textOf } from '../../web/answer-stream.ts'
+import { type AnswerPart, answerParts, textOf } from '../../web/answer-stream.ts'
 import { failureIn, failureText } from '../../web/failure.ts'
 
 const encoder = new TextEncoder()
@@ -24,10 +24,10 @@ function answer(pieces: readonly string[], cut = false): Response {
 }
 
 async function read(response: Response) {
-  const pieces: Piece[] = []
+  const pieces: AnswerPart[] = []
   let failed: string | undefined
   try {
-    for await (const piece of answerPieces(response)) pieces.push(piece)
+    for await (const piece of answerParts(response)) pieces.push(piece)
   } catch (error) {
     failed = (error as Error).message
   }
@@ -72,7 +72,12 @@ describe('a stream', () => {
   })
 
   test.each<[string, string[], boolean, RegExp]>([
-    ['ends without one', [chunk('a'), chunk('b')], false, /^the answer broke off: the endpoint sent no end of it/],
+    [
+      'ends without one',
+      [chunk('a'), chunk('b')],
+      false,
+      /^the answer broke off: the stream ended without a finish reason/,
+    ],
     ['breaks without one', [chunk('a'), chunk('b')], true, /^the answer broke off: network error/],
     ['ends in the middle of an event', [chunk('ab'), 'data: {"choices":[{"del'], false, /not JSON/],
     ['turns into text', [chunk('ab'), 'data: Internal Server Error\n\n'], false, /not JSON: Internal Server Error/],
@@ -125,19 +130,19 @@ describe('a body that is no stream', () => {
     ['a failure with status 200', '{"error": {"message": "it is full"}}', /^the endpoint failed: it is full$/],
     ['a failure in a list', '[{"error": {"message": "it is full"}}]', /^the endpoint failed: it is full$/],
     ['a failure without a reason', '{"error": {}}', /^the endpoint failed: it gives no reason$/],
-    ['another JSON', '{"response": "ab"}', /no answer of OpenAI’s API/],
+    ['another JSON', '{"response": "ab"}', /not in the format of OpenAI’s API/],
     ['half a JSON', '{"choices": [{"message"', /not JSON/],
     ['a page', '<!doctype html><title>Bad gateway</title><p>busy</p>', /a web page: Bad gateway busy/],
-    ['nothing', '', /answers nothing/],
-    ['white space', ' \n\n ', /answers nothing/],
-    ['a text', 'upstream timed out', /no answer of OpenAI’s API/],
+    ['nothing', '', /answer is empty/],
+    ['white space', ' \n\n ', /answer is empty/],
+    ['a text', 'upstream timed out', /not in the format of OpenAI’s API/],
   ])('and is %s says so', async (_, body, why) => {
     expect((await read(answer([body]))).failed).toMatch(why)
     expect((await read(new Response(body))).failed).toMatch(why)
   })
 
   test('without a body says so', async () => {
-    expect((await read(new Response(null))).failed).toMatch(/answers nothing/)
+    expect((await read(new Response(null))).failed).toMatch(/answer is empty/)
   })
 })
 
@@ -145,7 +150,7 @@ test('an answer that is stopped ends as a stop, and not as a failure', async () 
   const stopped = new ReadableStream<Uint8Array>({
     pull: (out) => out.error(new DOMException('stopped', 'AbortError')),
   })
-  const reading = answerPieces(new Response(stopped)).next()
+  const reading = answerParts(new Response(stopped)).next()
   await expect(reading).rejects.toMatchObject({ name: 'AbortError' })
 })
 

@@ -14,8 +14,8 @@ import { tinyGguf } from '../helpers/tiny-model.ts'
 async function atEndpoint(page: Page, url: string): Promise<void> {
   await page.goto(url)
   await page.getByRole('radio', { name: 'An endpoint' }).check()
-  await page.getByRole('button', { name: 'Ask for its models' }).click()
-  await page.getByText(/^it has /).waitFor()
+  await page.getByRole('button', { name: 'List models' }).click()
+  await page.getByText(/^Models: /).waitFor()
 }
 
 const turn = (page: Page) => page.locator('.turn').last()
@@ -79,7 +79,7 @@ describe("foretoken's own", () => {
       expect(await turn(page).locator('.failed').count()).toBe(0)
       expect(await names(page)).toEqual(['exact'])
       await turn(page)
-        .getByText(/does not know “predicted” \(it says: .*needs a predictor/)
+        .getByText(/does not support “predicted” \(it says: .*needs a predictor/)
         .waitFor()
       // Nobody is asked twice for what it does not do.
       await page.getByText(/This endpoint does not predict/).waitFor()
@@ -123,7 +123,7 @@ describe('another', () => {
     expect(await turn(page).locator('.answer').textContent()).toBe('fine')
     expect(await names(page)).toEqual(['endpoint'])
     await turn(page)
-      .getByText(/does not know “refined” \(it tells nothing of it\)/)
+      .getByText(/does not support “refined” \(it does not report it\)/)
       .waitFor()
     expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([])
     expect(sent()).toHaveLength(1)
@@ -145,7 +145,7 @@ describe('another', () => {
     await asked(page, 'Hello')
     expect(await turn(page).locator('.answer').textContent()).toBe('fine')
     await turn(page)
-      .getByText(/does not know “predicted” \(it says: Unknown parameter/)
+      .getByText(/does not support “predicted” \(it says: Unknown parameter/)
       .waitFor()
     expect(sent().map(({ foretoken }) => foretoken !== undefined)).toEqual([true, false])
     await page.context().close()
@@ -164,7 +164,7 @@ describe('another', () => {
   })
 
   test.each<[string, string, RegExp]>([
-    ['ends', chunk('half an'), /broke off: the endpoint sent no end of it/],
+    ['ends', chunk('half an'), /broke off: the stream ended without a finish reason/],
     ['tells a failure', `${chunk('half an')}data: {"error": "it is full"}\n\n`, /failed: it is full/],
   ])('whose stream %s too early says so below what came', async (_, text, why) => {
     answers((_, response) => streamed(response, text))
@@ -205,21 +205,21 @@ describe('another', () => {
     await asked(page, 'Hello')
     expect(await turn(page).locator('.answer').textContent()).toBe('all at once')
     await turn(page)
-      .getByText(/came in one.*Cut at the endpoint’s limit/)
+      .getByText(/arrived in one piece.*Cut off at the endpoint’s token limit/)
       .waitFor()
     await page.context().close()
   })
 
   test.each<[string, Handler, RegExp]>([
     ['an empty body', (_, response) => response.writeHead(503).end(), /answers 503: it gives no reason/],
-    ['a detail', (_, response) => sendJson(response, { detail: 'too busy' }, 429), /answers 429: too busy; ask again/],
-    ['a text', (_, response) => response.writeHead(401).end('who are you?'), /answers 401: who are you\?; give a key/],
+    ['a detail', (_, response) => sendJson(response, { detail: 'too busy' }, 429), /answers 429: too busy; try again/],
+    ['a text', (_, response) => response.writeHead(401).end('who are you?'), /answers 401: who are you\?; enter a key/],
     [
       'a page',
       (_, response) => response.writeHead(502, { 'content-type': 'text/html' }).end('<h1>Bad gateway</h1>'),
       /answers 502 with a web page \(Bad gateway\)/,
     ],
-    ['nothing with 200', (_, response) => response.writeHead(200).end(), /answers nothing/],
+    ['nothing with 200', (_, response) => response.writeHead(200).end(), /answer is empty/],
     ['a failure with 200', (_, response) => sendJson(response, { error: { message: 'too busy' } }), /failed: too busy/],
   ])('that fails with %s says why', async (_, handler, why) => {
     answers(handler)

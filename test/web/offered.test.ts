@@ -56,7 +56,7 @@ test.each<[string, Handler, RegExp]>([
   world.handlers.delete(path)
   await page.getByRole('button', { name: 'Try again' }).click()
   await page.getByRole('button', { name: /^Load tiny/ }).click()
-  await page.getByText('runs by').waitFor()
+  await page.getByText('backend').waitFor()
   await page.context().close()
 })
 
@@ -68,7 +68,7 @@ test('a server that fails later does not take the model away', async () => {
   for (const handler of [text(500, ''), text(200, '<!doctype html>', 'text/html')]) {
     world.handlers.set(path, handler)
     await page.reload()
-    await page.getByText('runs by').waitFor()
+    await page.getByText('backend').waitFor()
   }
   // A 404 does: the page offers it no more.
   world.handlers.set(path, text(404, ''))
@@ -88,7 +88,7 @@ test('a build of the core that does not come is a failure, and not a browser wit
     .waitFor()
   await page.unroute('**/page/relaxed*.wasm')
   await page.getByRole('button', { name: /^Load tiny/ }).click()
-  await page.getByText('runs by').waitFor()
+  await page.getByText('backend').waitFor()
   await page.context().close()
 })
 
@@ -99,7 +99,7 @@ test('a script that does not come says so', async () => {
   await page.getByRole('button', { name: /^Load tiny/ }).click()
   await page
     .getByRole('alert')
-    .getByText(/its script did not come.*reload the page/)
+    .getByText(/its script did not load.*reload the page/)
     .waitFor()
   await page.context().close()
 })

@@ -18,7 +18,7 @@ async function answersOffline(page: Page, url: string): Promise<void> {
   // What a browser asks for behind the emulation's back finds nobody, either.
   world.down = true
   await page.goto(url)
-  await page.getByText('runs by').waitFor()
+  await page.getByText('backend').waitFor()
   await asked(page, 'Still there?')
   expect((await page.locator('.answer').last().textContent())!.length).toBeGreaterThan(0)
   world.down = false
@@ -39,7 +39,7 @@ test('one visit is enough, too, with a model from an address', async () => {
   world.handlers.set('/page/model.json', (_, response) => response.writeHead(404, isolated).end())
   const page = await world.visit()
   await page.goto(world.url)
-  await page.getByLabel('or the address of one').fill(`${world.url}${modelPath}`)
+  await page.getByLabel('or the address of a GGUF file').fill(`${world.url}${modelPath}`)
   await page.getByRole('button', { name: 'Fetch' }).click()
   await kept(page)
   await answersOffline(page, world.url)
@@ -89,7 +89,7 @@ test('a page that may have no service worker says nothing of the next visit', as
   const page = await world.visit({ serviceWorkers: 'block' })
   await page.goto(world.url)
   await page.getByRole('button', { name: /^Load tiny/ }).click()
-  await page.getByText('runs by').waitFor()
+  await page.getByText('backend').waitFor()
   await asked(page, 'Hello')
   expect(await page.getByText('needs no network').count()).toBe(0)
   await page.context().close()

@@ -41,16 +41,16 @@ describe('in this tab', () => {
     await withModel(page, world.url)
     await page.waitForFunction(() => navigator.serviceWorker.controller !== null)
     await page.reload()
-    await page.getByText('runs by').waitFor()
+    await page.getByText('backend').waitFor()
     await page.context().setOffline(true)
     await page.reload()
-    await page.getByText('runs by').waitFor()
+    await page.getByText('backend').waitFor()
     await asked(page, 'Still there?')
     expect((await page.locator('.answer').last().textContent())!.length).toBeGreaterThan(0)
     // Who asks for the page's own news without a network gets an error from the browser; nobody else does.
     expect(errors.filter((text) => !text.includes('ERR_INTERNET_DISCONNECTED'))).toEqual([])
     await page.context().setOffline(false)
-    await page.getByRole('button', { name: /Remove it/ }).click()
+    await page.getByRole('button', { name: /Remove the model/ }).click()
     await page.reload()
     await page.getByRole('button', { name: /^Load tiny/ }).waitFor()
     await page.context().close()
@@ -94,15 +94,15 @@ describe('in this tab', () => {
         [...document.querySelectorAll('textarea')].some(({ value }) => value === text),
       dropped,
     )
-    await page.getByRole('button', { name: 'Read them padded and packed' }).click()
+    await page.getByRole('button', { name: 'Run padded and packed' }).click()
     await page.locator('.outcome').waitFor()
     const told = (await page.locator('.outcome').textContent())!
-    const [, rows, nothing] = /Padded: (\d+) rows, (\d+) of them nothing/.exec(told)!
+    const [, rows, nothing] = /Padded: (\d+) rows, (\d+) of them padding/.exec(told)!
     const [, packed] = /Packed: (\d+) rows/.exec(told)!
     expect(Number(rows) - Number(nothing)).toBe(Number(packed))
     expect(Number(nothing)).toBeGreaterThan(0)
-    await page.getByLabel('Prompts, one a line').fill('only one')
-    await page.getByRole('button', { name: 'Read them padded and packed' }).click()
+    await page.getByLabel('Prompts, one per line').fill('only one')
+    await page.getByRole('button', { name: 'Run padded and packed' }).click()
     await page
       .getByRole('alert')
       .getByText(/give 2 to 64/)
@@ -129,7 +129,7 @@ describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
     await asked(page, questionOf('Refined'))
     await check('chat')
     await page.getByRole('radio', { name: 'Prepacking' }).check()
-    await page.getByRole('button', { name: 'Read them padded and packed' }).click()
+    await page.getByRole('button', { name: 'Run padded and packed' }).click()
     await page.locator('.outcome').waitFor()
     await check('prepacking')
     await page.getByRole('radio', { name: 'An endpoint' }).check()
@@ -146,7 +146,7 @@ test('everything can be done by keyboard', async () => {
   for (let tab = 0; tab < 10 && !(await load.evaluate((node) => node === document.activeElement)); tab++)
     await page.keyboard.press('Tab')
   await page.keyboard.press('Enter')
-  await page.getByText('runs by').waitFor()
+  await page.getByText('backend').waitFor()
   await page.getByRole('radio', { name: 'Exact' }).focus()
   await page.keyboard.press('ArrowRight')
   expect(await page.getByRole('radio', { name: 'Predicted' }).isChecked()).toBe(true)
@@ -162,8 +162,8 @@ describe('an endpoint', () => {
     const { page, errors } = await world.visit()
     await page.goto(world.url)
     await page.getByRole('radio', { name: 'An endpoint' }).check()
-    await page.getByRole('button', { name: 'Ask for its models' }).click()
-    await page.getByText('it has tiny').waitFor()
+    await page.getByRole('button', { name: 'List models' }).click()
+    await page.getByText('Models: tiny').waitFor()
     await asked(page, 'Hello over there')
     expect(await names(page)).toEqual(['exact'])
     expect((await page.locator('.answer').textContent())!.length).toBeGreaterThan(0)
@@ -172,7 +172,7 @@ describe('an endpoint', () => {
   })
 
   test.each([
-    ['a web page', '/', /answers a web page, not OpenAI's API/],
+    ['a web page', '/', /answers with a web page, not OpenAI's API/],
     ['nothing', '/nowhere', /answers 404/],
   ])('that is %s says so', async (_, path, why) => {
     const { page } = await world.visit()
@@ -185,7 +185,7 @@ describe('an endpoint', () => {
     await page.route('**/as-html/**', (route) => route.fulfill({ contentType: 'text/html', body: '<h1>hello</h1>' }))
     const address = path === '/' ? '/as-html' : path
     await page.getByLabel('Address').fill(`${world.url}${address}`)
-    await page.getByRole('button', { name: 'Ask for its models' }).click()
+    await page.getByRole('button', { name: 'List models' }).click()
     await page.getByRole('alert').getByText(why).waitFor()
     await page.context().close()
   })

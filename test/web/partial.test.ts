@@ -191,7 +191,7 @@ test('a file of the greatest length passes, a longer one is refused at once', as
   expect(() => checkLength(wanted, mostBytes + 1)).toThrow(/more than 4294967296 bytes/)
   const promised = { ...wanted, promised: { bytes: 10, sha256: 'ab' } }
   expect(() => checkLength(promised, 10)).not.toThrow()
-  expect(() => checkLength(promised, 11)).toThrow(/not what was offered \(11 bytes came/)
+  expect(() => checkLength(promised, 11)).toThrow(/does not match its manifest \(11 bytes arrived/)
 })
 
 test('parts that nobody has gone on with for a week are removed; younger, whole, open and wanted ones stay', async () => {

@@ -38,7 +38,7 @@ test('a path goes behind the address, in front of its query', () => {
   expect(addressOf('https://a.example/v1/', '/models')).toBe('https://a.example/v1/models')
   expect(addressOf('https://a.example/x?api-version=3', '/models')).toBe('https://a.example/x/models?api-version=3')
   for (const none of ['', 'v1', 'file:///v1', 'javascript:alert(1)', 'https://']) {
-    expect(() => addressOf(none, '/models'), none).toThrow(/is no address/)
+    expect(() => addressOf(none, '/models'), none).toThrow(/is not an address/)
     expect(hostOf(none), none).toBe(none.trim())
   }
 })

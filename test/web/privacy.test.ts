@@ -62,14 +62,14 @@ const all = (one: Elsewhere) => JSON.stringify(one.got)
 
 async function connect(page: Page, to: Elsewhere): Promise<void> {
   await page.getByLabel('Address').fill(`${to.url}/v1`)
-  await page.getByRole('button', { name: 'Ask for its models' }).click()
-  await page.getByText('it has other').waitFor()
+  await page.getByRole('button', { name: 'List models' }).click()
+  await page.getByText('Models: other').waitFor()
 }
 
 async function inTab(page: Page): Promise<void> {
   await page.goto(world.url)
   await page.getByRole('button', { name: /^Load tiny/ }).click()
-  await page.getByText('runs by').waitFor()
+  await page.getByText('backend').waitFor()
 }
 
 test('a chat in the tab is not sent to an endpoint, and is there again when one comes back', async () => {
@@ -78,7 +78,7 @@ test('a chat in the tab is not sent to an endpoint, and is there again when one 
   await asked(page, 'the tab alone may know this')
   await message(page).fill('nor this draft')
   await page.getByRole('radio', { name: 'Prepacking' }).check()
-  await page.getByLabel('Prompts, one a line').fill('nor this list\nof prompts')
+  await page.getByLabel('Prompts, one per line').fill('nor this list\nof prompts')
   await place(page, 'An endpoint')
   expect(await turns(page)).toBe(0)
   expect(await message(page).inputValue()).toBe('')
@@ -177,12 +177,12 @@ test('an endpoint that sends its visitors elsewhere gets the question, and the o
   await asked(page, 'for the first')
   await page
     .getByRole('alert')
-    .getByText(/leads elsewhere, and nothing was sent there/)
+    .getByText(/redirects elsewhere, and nothing was sent there/)
     .waitFor()
-  await page.getByRole('button', { name: 'Ask for its models' }).click()
+  await page.getByRole('button', { name: 'List models' }).click()
   await page
     .getByRole('alert')
-    .getByText(/models leads elsewhere/)
+    .getByText(/models redirects elsewhere/)
     .waitFor()
   expect(second.got).toEqual([])
   await page.context().close()

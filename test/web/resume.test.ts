@@ -20,7 +20,7 @@ afterEach(() => world.reset())
 afterAll(() => world?.close())
 
 const load = (page: Page) => page.getByRole('button', { name: /^Load tiny/ }).click()
-const loaded = (page: Page) => page.getByText('runs by').waitFor()
+const loaded = (page: Page) => page.getByText('backend').waitFor()
 
 /** Loads until the page shows that some of the file is here, and no more comes. */
 async function halfLoaded(page: Page, bytes: Buffer, etag: string, begin = load): Promise<number> {
@@ -47,7 +47,7 @@ test('a reload in the middle goes on by range, while the old tab may still hold 
   expect(startOf(ranges[1])).toBeGreaterThan(half / 2)
   expect(world.seen.findLast(({ path }) => path === modelPath)?.headers['if-range']).toBe('"one"')
   await page
-    .getByText(/kept here: the next visit needs no network|Remove it/)
+    .getByText(/kept here: the next visit needs no network|Remove the model/)
     .first()
     .waitFor()
   await page.context().close()
@@ -142,7 +142,7 @@ test('two tabs: the second waits for the first, says so, and fetches nothing its
 
 test('a model by its address goes on, too: by its tag, and anew where it has none or another', async () => {
   const byAddress = async (page: Page) => {
-    await page.getByLabel('or the address of one').fill(`${world.url}${modelPath}`)
+    await page.getByLabel('or the address of a GGUF file').fill(`${world.url}${modelPath}`)
     await page.getByRole('button', { name: 'Fetch' }).click()
   }
   for (const [before, after, resumes] of [

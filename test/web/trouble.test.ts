@@ -33,7 +33,7 @@ test('a file with another SHA-256 is refused, and loads once it is right', async
   await load(page)
   await page
     .getByRole('alert')
-    .getByText(/is not what was offered.*load again/)
+    .getByText(/does not match its manifest.*load again/)
     .waitFor()
   await page.unroute('**/page/model.json')
   await withModel(page, world.url)
@@ -44,8 +44,8 @@ test('storage that is refused, and storage that is full: the model loads all the
   const refused = `Object.getPrototypeOf(navigator.storage).getDirectory = () => Promise.reject(new DOMException('refused', 'SecurityError'))`
   const full = `FileSystemSyncAccessHandle.prototype.write = () => { throw new DOMException('full', 'QuotaExceededError') }`
   for (const [code, why] of [
-    [refused, /not kept for the next visit: this browser keeps no files/],
-    [full, /not kept for the next visit: the browser gives this page too little storage/],
+    [refused, /not kept for the next visit: this browser stores no files/],
+    [full, /not kept for the next visit: the browser grants this page too little storage/],
   ] as const) {
     const { page } = await world.visit({ serviceWorkers: 'block' })
     await inWorker(page, code)
@@ -123,7 +123,7 @@ test('a file that is no model, and one that is no causal language model', async 
   const { page } = await world.visit()
   await page.goto(world.url)
   const pick = (name: string, buffer: Buffer) =>
-    page.getByLabel('or a GGUF file of your own').setInputFiles({ name, mimeType: 'application/octet-stream', buffer })
+    page.getByLabel('or pick a GGUF file').setInputFiles({ name, mimeType: 'application/octet-stream', buffer })
   await page.getByRole('button', { name: /^Load tiny/ }).waitFor()
   await pick('noise.gguf', Buffer.from('this is no model at all, but a text'))
   await page

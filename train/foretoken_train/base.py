@@ -27,14 +27,14 @@ class Config:
 
 
 class Base:
-    """A llama. All tensors are constants; gradients run through the functions, not into the weights."""
+    """A llama model. All tensors are constants: gradients flow through its functions, not into weights."""
 
     def __init__(self, path: Path):
         self.reader = GGUFReader(path)
         field = lambda name: self.reader.fields[name].contents()
         architecture = field("general.architecture")
         if architecture != "llama":
-            raise ValueError(f"{path} is a {architecture}; this trains predictors for llama only")
+            raise ValueError(f"{path} is a {architecture}; only predictors for llama can be trained")
         of = lambda name: field(f"llama.{name}")
         heads, hidden = of("attention.head_count"), of("embedding_length")
         self.weights = {
@@ -57,7 +57,7 @@ class Base:
         return self.weights["token_embd.weight"][ids]
 
     def logits(self, x: Tensor) -> Tensor:
-        """(T, H) after the last layer to (T, vocab)."""
+        """Turns (T, H) after the last layer into logits, (T, vocab)."""
         head = self.weights.get("output.weight", self.weights["token_embd.weight"])
         return F.linear(self.norm(x, self.weights["output_norm.weight"]), head)
 
@@ -68,7 +68,7 @@ class Base:
         return self.norm(x, self.weights[f"blk.{layer}.attn_norm.weight"])
 
     def kv(self, layer: int, x: Tensor) -> tuple[Tensor, Tensor]:
-        """K before RoPE and V that a layer makes of its input, (T, g d) each."""
+        """Returns the K before RoPE and the V of a layer with input x, (T, g d) each."""
         return self._kv(layer, self.normed(layer, x))
 
     def _kv(self, layer: int, normed: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,7 +76,7 @@ class Base:
         return F.linear(normed, k), F.linear(normed, v)
 
     def heads(self, x: Tensor) -> Tensor:
-        """(T, n d) to (n, T, d)."""
+        """Turns (T, n d) into (n, T, d)."""
         return x.view(len(x), -1, self.config.head_dim).transpose(0, 1)
 
     def rope(self, x: Tensor, positions: Tensor) -> Tensor:
@@ -97,10 +97,11 @@ class Base:
         mask: Tensor | None = None,
         patch=None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One layer over x (T, H); gives its output and its own K before RoPE and V, (T, g d).
+        """Runs one layer over x, (T, H). Returns its output, and its own K before RoPE and V, (T, g d).
 
-        `past` are K after RoPE and V of other tokens, (g, P, d); `mask` (T, P + T) is true where a row may look; without
-        one, rows look at themselves and those before. `patch(k, v)` may replace rows of K (g, T, d; after RoPE) and V.
+        `past` is the K after RoPE and the V of other tokens, (g, P, d). `mask`, (T, P + T), is true
+        where a row may attend; without one, rows attend to themselves and earlier rows.
+        `patch(k, v)` may replace rows of K (g, T, d; after RoPE) and of V.
         """
         weight = lambda name: self.weights[f"blk.{layer}.{name}.weight"]
         normed = self.normed(layer, x)
@@ -121,7 +122,7 @@ class Base:
 
     @torch.no_grad()
     def states(self, ids: Tensor) -> list[Tensor]:
-        """The input of each layer, and last the output of the last one: layers + 1 of (T, H)."""
+        """Returns the input of each layer, and the output of the last one: layers + 1 of (T, H)."""
         x = self.embed(ids)
         positions = torch.arange(len(ids))
         all_states = [x]

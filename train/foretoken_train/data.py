@@ -1,4 +1,5 @@
-"""Texts to train on: running text, chats, questions on a passage, and facts to be recalled; all as token ids, drawn by a seed."""
+"""Texts to train on, as token ids drawn by a seed: running text, chats, questions about a passage, and
+facts to recall."""
 
 import gzip
 import json
@@ -16,11 +17,11 @@ class Document:
     kind: str
     ids: list[int]
     answers: list[int] = field(default_factory=list)
-    """Where an answer begins, if it has any."""
+    """Positions where answers begin."""
 
 
 class Corpus:
-    """The files of one folder, split into rows to train on and, every twentieth, rows kept back."""
+    """The files of one folder, split into rows to train on and held-out rows, every twentieth one."""
 
     def __init__(self, folder: Path, tokens: Tokens, held_out: bool, extra: list[Path] = []):
         rows = {name: _split(_rows(path), held_out) for name, path in _files(folder).items()}
@@ -34,13 +35,13 @@ class Corpus:
             "rasbt": [_asked(f"{row['instruction']}\n\n{row['input']}".strip(), row["output"]) for row in rows["rasbt_instruction_data"]],
             "sgd": [_turns([text for _, text in row["turns"]]) for row in rows["sgd_dialogues"]],
         }
-        # Answers that the base itself gave: what it will say behind such prompts.
+        # Answers that the base model itself gave to such prompts.
         sampled = [row for path in extra for row in _split(_rows(path), held_out)]
         if sampled:
             self.chats["sampled"] = [row["messages"] for row in sampled]
 
     def documents(self, seed: int, longest: int) -> Iterator[Document]:
-        """Without end. A third is running text; the others end with something asked and answered."""
+        """Yields documents without end. A third is running text; the others end with a question and its answer."""
         draw = random.Random(seed)
         while True:
             length = draw.choice((longest, longest, longest // 2, draw.randint(160, longest)))
@@ -54,7 +55,7 @@ class Corpus:
 
     def _filler(self, draw: random.Random, length: int) -> list[int]:
         ids: list[int] = []
-        # Much text that models meet was split for older ones; on it, prediction is worst.
+        # Many texts were split into words for older models; prediction is worst on them.
         split = draw.random() < 0.3
         while len(ids) < length:
             text = draw.choice(self.texts)
@@ -67,7 +68,7 @@ class Corpus:
         return ids
 
     def _chat(self, draw: random.Random, length: int) -> Document:
-        """Chats one behind the other, as in one long conversation."""
+        """Joins chats one after the other, as in one long conversation."""
         messages: list[dict[str, str]] = []
         rows = self.chats[draw.choice(list(self.chats))]
         ids: list[int] = []
@@ -80,7 +81,7 @@ class Corpus:
         return Document("chat", ids[:length], [at for at in answers if at < length - 8])
 
     def _passage(self, draw: random.Random, length: int) -> Document:
-        """A question on a passage, with other text before or behind the passage."""
+        """Makes a question about a passage, with other text before or after the passage."""
         rows = self.chats[draw.choice(("t0", "t0", "t0", "sampled", "dolly") if "sampled" in self.chats else ("t0", "t0", "dolly"))]
         asked, answer = draw.choice(rows)[:2]
         room = length - len(self.tokens.ids(asked["content"] + answer["content"])) - 60
@@ -92,7 +93,7 @@ class Corpus:
         return Document("passage", ids[: length + 64], [at for at in answers if at < length])
 
     def _recall(self, draw: random.Random, length: int) -> Document:
-        """Facts, text, then questions for one or two of them."""
+        """Makes facts and text, then questions about one or two of the facts."""
         style = draw.choice(_facts)
         names = draw.sample(style.keys, draw.randint(2, 8))
         values = [style.value(draw) for _ in names]
@@ -120,7 +121,7 @@ class Corpus:
         return Document("recall", head + tail[0] + tail[1], [len(head), len(head) + len(tail[0])])
 
     def _framed(self, messages: list[dict[str, str]]) -> tuple[list[int], list[int]]:
-        """Ids of a conversation, and where its answers begin."""
+        """Returns the ids of a conversation, and where its answers begin."""
         text = self.tokens.chat(messages)
         mark = "<|im_start|>assistant\n"
         encoding = self.tokens.tokenizer.encode(text, add_special_tokens=False)
@@ -177,7 +178,7 @@ _facts = [
 
 
 def split_apart(text: str, draw: random.Random) -> str:
-    """As corpora for word-level models have it: punctuation apart, rare words unknown, headings between signs."""
+    """Splits text as corpora for word-level models do: punctuation apart, rare words unknown, headings between signs."""
     text = re.sub(r"(?<=\w)([-,.])(?=\w)", r" @\1@ ", text)
     text = re.sub(r"(?<! @)([.,;:!?()\[\]\"“”])(?!@ )", r" \1 ", text)
     text = re.sub(r"(?<=\w)(['’]s\b)", r" \1", text)
@@ -198,7 +199,7 @@ def _turns(texts: list[str]) -> list[dict[str, str]]:
 
 
 def _bare(prompt: str) -> str:
-    """Without the frame that one set puts around its instructions."""
+    """Removes the frame that one data set puts around its instructions."""
     return prompt.split("### Instruction:\n")[-1].split("\n\n### Response:")[0].strip()
 
 

@@ -1,8 +1,9 @@
-"""Trains a fitted predictor's maps and bridges so that the base says on predicted K and V what it says on exact ones.
+"""Trains a fitted predictor's maps and bridges so that the base model answers on predicted K and V as on exact ones.
 
-The loss of a text is the mean KL of the base's next-token distributions on exact K and V from those on predicted ones, over
-stretches of the text at several depths and behind windows of several lengths, plus a small pull of K and V themselves (the
-consistency term of KV Prediction, arXiv 2410.08391, section 4.3).
+The loss of a text is the mean KL divergence of the base's next-token distributions on exact K and V
+from those on predicted ones, over blocks of the text at several depths and after windows of several
+lengths, plus a small pull of K and V themselves (the consistency term of KV Prediction, arXiv
+2410.08391, section 4.3).
 """
 
 import argparse
@@ -36,7 +37,7 @@ class Trainer:
         self.base = base
         self.options = options
         self.predictor, self.header = read_predictor(options.start)
-        # What earlier runs have done to it.
+        # Records of earlier runs on this predictor.
         before = self.header["training"].get("distilled", [])
         self.before = before if isinstance(before, list) else [before]
         if options.inner_bridges:
@@ -100,7 +101,7 @@ class Trainer:
 
     @torch.no_grad()
     def judge(self) -> dict[str, float]:
-        """Held-out KL by kind of text, and the share of equal first tokens."""
+        """Returns the held-out KL divergence by kind of text, and the share of equal first tokens."""
         kinds: dict[str, list[float]] = {}
         agreed: list[float] = []
         for (ids, blocks), kind in self.judged:
@@ -115,7 +116,7 @@ class Trainer:
         return {"kl": sum(everything) / len(everything), "first": sum(agreed) / len(agreed), **means}
 
     def _keep(self, running: list[float]) -> None:
-        """Judges, writes a checkpoint, and the predictor's file if it is the best so far."""
+        """Judges the predictor, writes a checkpoint, and writes its file if it is the best so far."""
         options = self.options
         judged = self.judge()
         row = {"step": self.step, "seconds": round(self.seconds), "train": sum(running) / max(1, len(running)), **judged}
@@ -152,14 +153,14 @@ class Trainer:
 
 
 def divergence(base: Base, teacher: Teacher, blocks: list[Block], outputs: Tensor) -> Tensor:
-    """KL of the exact next-token distributions from the student's at the compared positions, nats."""
+    """Returns the KL divergence of the exact next-token distributions from the student's at the compared positions, in nats."""
     with torch.no_grad():
         exact = base.logits(teacher.states[-1][compared(blocks)]).log_softmax(-1)
     return (exact.exp() * (exact - base.logits(outputs).log_softmax(-1))).sum(-1)
 
 
 def consistency(base: Base, teacher: Teacher, predicted: dict[int, tuple[Tensor, Tensor]], sinks: int) -> Tensor:
-    """Mean squared error of K and V over the exact ones' variance, over layers."""
+    """Returns the mean squared error of K and V relative to the exact ones' variance, averaged over layers."""
     total = torch.zeros(())
     for layer, pair in predicted.items():
         with torch.no_grad():
@@ -170,7 +171,7 @@ def consistency(base: Base, teacher: Teacher, predicted: dict[int, tuple[Tensor,
 
 
 def cut(document: Document, draw: random.Random, options: argparse.Namespace, plan: Plan, judged: bool = False):
-    """Ids of a text, and stretches of it to compare at: at its answers, and elsewhere at random."""
+    """Returns the ids of a text, and blocks to compare at: at its answers, and at random elsewhere."""
     length = min(len(document.ids), options.longest + options.stretch)
     count = 1 if length < 300 else options.blocks
     least = 96
@@ -184,14 +185,14 @@ def cut(document: Document, draw: random.Random, options: argparse.Namespace, pl
         deployed = plan.window_of(at)
         first = max(4, at - (deployed if judged else draw.choice((16, plan.window, deployed, deployed))))
         end = min(length, at + options.stretch)
-        # Stretches may overlap: each runs for itself.
+        # Blocks may overlap, since each runs separately.
         blocks.append(Block(first, at, end))
     pair = torch.tensor(document.ids[: blocks[-1].end]), blocks
     return (pair, document.kind) if judged else pair
 
 
 def learning_rate(step: int, steps: int, warmup: int) -> float:
-    """Up, level, and down over the last three tenths: so that a run may be prolonged."""
+    """Rises, stays level, and falls over the last three tenths, so that a run can be extended."""
     up = min(1.0, (step + 1) / warmup)
     down = min(1.0, max(0.0, (steps - step) / (0.3 * steps)) + 0.02)
     return up * down
@@ -208,8 +209,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=2, help="texts a step")
     parser.add_argument("--longest", type=int, default=1024, help="tokens of a text")
-    parser.add_argument("--blocks", type=int, default=4, help="stretches compared in a text")
-    parser.add_argument("--stretch", type=int, default=48, help="tokens of a stretch")
+    parser.add_argument("--blocks", type=int, default=4, help="blocks compared in a text")
+    parser.add_argument("--stretch", type=int, default=48, help="tokens of a block")
     parser.add_argument("--lr", type=float, default=3e-4)
     parser.add_argument("--warmup", type=int, default=30)
     parser.add_argument("--decay", type=float, default=1e-4)

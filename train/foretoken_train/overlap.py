@@ -1,5 +1,5 @@
-"""Copies training texts without those rows that share a run of 13 words with texts that quality is judged on (GPT-3's test, arXiv
-2005.14165, appendix C), and says how many there were."""
+"""Copies training texts without the rows that share a run of 13 words with texts that quality is judged
+on (GPT-3's test, arXiv 2005.14165, appendix C), and prints how many were left out."""
 
 import argparse
 import gzip
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def rows_of(path: Path) -> Iterator[str]:
-    """JSON texts of JSON lines or of an array; paragraphs of a plain text."""
+    """Yields the JSON texts of JSON lines or of an array, or the paragraphs of a plain text."""
     with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
         whole = file.read()
     if whole.startswith("["):
@@ -53,7 +53,7 @@ def rows_of(path: Path) -> Iterator[str]:
 
 
 def write_rows(path: Path, rows: list[str]) -> None:
-    """As JSON lines, or as paragraphs; what is gzipped stays so."""
+    """Writes rows as JSON, JSON lines or paragraphs, gzipped if the path says so."""
     array = ".json" in path.name and ".jsonl" not in path.name
     text = f"[{','.join(rows)}]" if array else ("\n" if ".jsonl" in path.name else "\n\n").join(rows)
     with gzip.open(path, "wt", encoding="utf-8") if path.suffix == ".gz" else path.open("w", encoding="utf-8") as file:

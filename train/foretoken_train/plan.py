@@ -1,18 +1,18 @@
-"""How predicted tokens go through the layers: the same plan that a predictor's header holds (src/predict/plan.ts)."""
+"""The path of predicted tokens through the layers: the plan in a predictor's header (src/predict/plan.ts)."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Source:
-    """A state that K and V are predicted from: `at` is the layer whose input it is."""
+    """A state that K and V are predicted from: the input of layer `at`."""
 
     at: int
     taps: int
     maps: range
-    """Layers whose K and V are maps of it."""
+    """Layers whose K and V are maps of this state."""
     run: tuple[int, int] | None
-    """Layers from .. to - 1 that a bridge leads to."""
+    """The layers from .. to - 1 that a bridge leads to."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Plan:
     window_share: float = 0.0
 
     def window_of(self, prompt: int) -> int:
-        """Tokens at a prompt's end that run through all layers."""
+        """Returns the number of tokens at a prompt's end that run through all layers."""
         return max(self.window, int(prompt * self.window_share))
 
     def sources(self, layers: int) -> list[Source]:
@@ -40,7 +40,7 @@ class Plan:
         return found
 
     def header(self) -> dict:
-        """The parts of a predictor's header that training may change."""
+        """Returns the parts of a predictor's header that training may change."""
         return {"runs": [{"from": first, "to": end} for first, end in self.runs], "taps": list(self.taps)}
 
     @staticmethod

@@ -16,7 +16,7 @@ BLOCK = 32
 
 
 class LinearMap(nn.Module):
-    """y = W x + b; the parameters are in units of each output's deviation, so that one learning rate fits all."""
+    """The map y = W x + b. Its parameters are in units of each output's deviation, so that one learning rate fits all."""
 
     def __init__(self, weight: Tensor, bias: Tensor, unit: Tensor | None = None):
         super().__init__()
@@ -49,22 +49,22 @@ class Predictor(nn.Module):
         self.gains = nn.ParameterList([nn.Parameter(gain.float(), requires_grad=False) for gain in gains])
 
     def kv(self, layer: int, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """K before RoPE and V of a layer, (T, g d) each."""
+        """Returns the K before RoPE and the V of a layer, (T, g d) each."""
         both = self.maps[f"layers_{layer}"](inputs)
         return both.tensor_split(2, -1)
 
     def bridge(self, layer: int, inputs: Tensor) -> Tensor:
-        """What to add to the state to have the input of a run's first layer."""
+        """Returns what to add to the state to get the input of a run's first layer."""
         return self.maps[f"bridges_{layer}"](inputs)
 
     def inputs(self, index: int, normed: Tensor) -> Tensor:
-        """States of each position, normed with the source's gain, and of those before it, (T, (1 + taps) H)."""
+        """Returns the normed states of each position and of those before it, (T, (1 + taps) H)."""
         shifted = [F.pad(normed, (0, 0, tap, 0))[: len(normed)] for tap in range(self.sources[index].taps + 1)]
         return torch.cat(shifted, -1)
 
 
 def with_inner_bridges(predictor: Predictor, layers: int) -> Predictor:
-    """The same, with a bridge before each layer of a run, which adds nothing yet: small adapters of what runs on bridged states."""
+    """Returns the predictor with a bridge before each layer of a run, a small adapter that adds nothing yet."""
     plan = predictor.plan
     runs = tuple((layer, layer + 1) for first, end in plan.runs for layer in range(first, end))
     taps = plan.taps[:1] + tuple(tap for (first, end), tap in zip(plan.runs, plan.taps[1:]) for tap in (0,) * (end - first - 1) + (tap,))
@@ -86,7 +86,7 @@ def _run_of(plan: Plan, layer: int) -> int:
 
 
 def read_predictor(path: Path) -> tuple[Predictor, dict]:
-    """The predictor and its header."""
+    """Reads a predictor and its header."""
     raw = path.read_bytes()
     length = int.from_bytes(raw[:8], "little")
     entries = json.loads(raw[8 : 8 + length])
@@ -109,7 +109,7 @@ def read_predictor(path: Path) -> tuple[Predictor, dict]:
 
 
 def write_predictor(path: Path, predictor: Predictor, header: dict) -> None:
-    """Quantises to int8 and writes the whole file at once."""
+    """Quantises a predictor to int8 and writes the whole file at once."""
     parts: list[bytes] = []
     entries: dict[str, dict] = {}
     at = 0
@@ -142,7 +142,7 @@ def write_predictor(path: Path, predictor: Predictor, header: dict) -> None:
 
 
 def quantized(weight: Tensor) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """int8 weights with one binary16 scale for 32 of a row, never below the largest over 127."""
+    """Returns int8 weights with one binary16 scale for 32 of a row, never below the largest weight over 127."""
     n, k = weight.shape
     blocks = weight.view(n, k // BLOCK, BLOCK)
     wanted = (blocks.abs().amax(-1) / 127).numpy()

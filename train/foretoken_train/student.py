@@ -1,7 +1,8 @@
-"""The base on a predicted cache, as the engine runs it: several stretches of one text at once, each behind its own window.
+"""Runs the base model on a predicted cache as the engine does: several blocks of one text at once, each after its own window.
 
-A block is a stretch of tokens that runs exactly: the prompt's last `window` tokens and what follows them. To it, all tokens
-before are predicted but the first few (the sinks). Since prediction is causal, one prediction of the text serves all blocks.
+A block is a range of tokens that run exactly: the prompt's last `window` tokens and those that
+follow. For a block, all earlier tokens are predicted except the first few (the sinks). Since
+prediction is causal, one prediction of the text serves all blocks.
 """
 
 from dataclasses import dataclass
@@ -18,33 +19,32 @@ class Block:
     first: int
     """The first exact token."""
     prompt: int
-    """The first token behind the prompt; logits from the one before it are compared."""
+    """The first token after the prompt; logits from the one before it are compared."""
     end: int
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """What exact prefill makes of a text."""
+    """The states of a text in exact prefill."""
 
     states: list[Tensor]
     """The input of each layer, and the output of the last."""
 
 
 def compared(blocks: list[Block]) -> list[int]:
-    """Positions whose logits are compared."""
+    """Returns the positions whose logits are compared."""
     return [at for block in blocks for at in range(block.prompt - 1, block.end - 1)]
 
 
 def student(base: Base, predictor: Predictor, teacher: Teacher, blocks: list[Block]) -> tuple[Tensor, dict[int, tuple[Tensor, Tensor]]]:
-    """States after the last layer at the compared positions, and the predicted K before RoPE and V by layer."""
+    """Returns the states after the last layer at the compared positions, and the predicted K before RoPE and V by layer."""
     plan = predictor.plan
     length = max(block.first for block in blocks)
     positions = torch.arange(length)
     exact = ExactRows(base, teacher, blocks, plan.shared, length, plan.sinks)
     predicted: dict[int, tuple[Tensor, Tensor]] = {}
     x = teacher.states[plan.shared][:length]
-    own = base.kv(plan.shared, x)
-    exact.layer(plan.shared, *own)
+    exact.layer(plan.shared, *base.kv(plan.shared, x))
     for index, source in enumerate(predictor.sources):
         inputs = predictor.inputs(index, base.norm(x, predictor.gains[index]))
         for layer in source.maps:
@@ -85,13 +85,13 @@ class ExactRows:
             offset += block.end - block.first
 
     def sinks_of(self, layer: int):
-        """Puts the exact K and V of the first tokens in place."""
+        """Returns a function that puts the exact K and V of the first tokens in place."""
         k, v = self.base.kv(layer, self.teacher.states[layer][: self.sinks])
         k, v = self.base.rope(self.base.heads(k), torch.arange(self.sinks)), self.base.heads(v)
         return lambda keys, values: (torch.cat((k, keys[:, self.sinks :]), 1), torch.cat((v, values[:, self.sinks :]), 1))
 
     def layer(self, layer: int, k: Tensor, v: Tensor) -> None:
-        """Runs a layer on the given K before RoPE and V of the tokens before."""
+        """Runs a layer with the given K before RoPE and V of the earlier tokens."""
         keys, values = self.base.rope(self.base.heads(k), self.past_positions), self.base.heads(v)
         past = self.sinks_of(layer)(keys, values)
         self.x = self.base.layer(layer, self.x, self.positions, past, self.mask)[0]

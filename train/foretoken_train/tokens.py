@@ -6,12 +6,12 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 
 class Tokens:
-    """Byte-level BPE with single digits, as SmolLM2 has it (pre-tokenizer `smollm`)."""
+    """SmolLM2's byte-level BPE with single digits (pre-tokenizer `smollm`)."""
 
     def __init__(self, reader: GGUFReader):
         field = lambda name: reader.fields[f"tokenizer.{name}"].contents()
         if (field("ggml.model"), field("ggml.pre")) != ("gpt2", "smollm"):
-            raise ValueError(f"no tokenizer here for {field('ggml.model')} with {field('ggml.pre')}")
+            raise ValueError(f"there is no tokenizer for {field('ggml.model')} with {field('ggml.pre')}")
         tokens, kinds = field("ggml.tokens"), field("ggml.token_type")
         merges = [tuple(merge.split(" ")) for merge in field("ggml.merges")]
         self.tokenizer = Tokenizer(models.BPE({token: id for id, token in enumerate(tokens)}, merges))

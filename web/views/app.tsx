@@ -1,4 +1,4 @@
-/** The whole page: who answers, and the two things it shows. */
+/** The whole page: the choice of who answers, and its two views. */
 import { useMemo, useState } from 'preact/hooks'
 import { capability } from '../capability.ts'
 import { type EndpointSettings, hostOf, placeOf } from '../endpoint-settings.ts'
@@ -54,7 +54,7 @@ export function App({ base }: { readonly base: string }) {
         )}
         {place === 'tab' && (
           <Tabs
-            label="What to see"
+            label="View"
             plain
             value={view}
             onChange={setView}
@@ -64,7 +64,7 @@ export function App({ base }: { readonly base: string }) {
             ]}
           />
         )}
-        {/* It stays, so that nothing is lost by looking at the other. */}
+        {/* The chat stays mounted, so that switching views loses nothing. */}
         <div hidden={place === 'tab' && view !== 'chat'}>
           <Chat place={place} engine={engine} ready={ready} endpoint={endpoint} />
         </div>
@@ -74,9 +74,9 @@ export function App({ base }: { readonly base: string }) {
         <p>
           {place === 'tab'
             ? 'What you write stays in this tab: the model runs on this machine. '
-            : `What you write here goes to ${hostOf(endpoint.address) || 'the endpoint'}; what you wrote in the tab, or to another endpoint, does not. Times include the way there. `}
-          An answer shows how long its first token took
-          {place === 'tab' ? ', and from which token on its cache was exact.' : '.'}
+            : `What you write here goes to ${hostOf(endpoint.address) || 'the endpoint'}; what you wrote in the tab, or to another endpoint, does not. Times include the network. `}
+          Each answer shows how long its first token took
+          {place === 'tab' ? ', and from which token its cache was exact.' : '.'}
         </p>
       </footer>
     </>

@@ -1,4 +1,4 @@
-/** Questions and answers, each answer with its times. */
+/** The chat: questions and answers, each answer with its times. */
 import { useEffect, useRef, useState } from 'preact/hooks'
 import {
   type Conversation,
@@ -30,11 +30,11 @@ const modes: readonly { value: Mode; text: string }[] = [
   { value: 'refined', text: 'Refined' },
 ]
 
-const says: Readonly<Record<Mode, string>> = {
+const descriptions: Readonly<Record<Mode, string>> = {
   exact: 'The whole prompt runs through all layers before the first token.',
   predicted:
-    'Most of the prompt runs through a third of the layers; the cache of the others is predicted. Sooner, and not quite the model.',
-  refined: 'Predicted for the first token, and made exact while the answer runs.',
+    'Most of the prompt runs through a third of the layers; the cache of the others is predicted. Faster, but the answer may differ.',
+  refined: 'Predicted for the first token, then made exact while the answer runs.',
 }
 
 export function Chat({ place, engine, ready, endpoint }: Props) {
@@ -49,14 +49,15 @@ export function Chat({ place, engine, ready, endpoint }: Props) {
   const predicts = here ? ready?.predictor !== false : shown.plainModel !== endpoint.model || endpoint.model === ''
   const chosen = predicts ? mode : 'exact'
 
-  // A new question is shown; its answer is followed while its end is in sight, so that who reads further up is left there.
+  // Scrolls to a new question. The answer is followed only while its end is visible, so that a
+  // reader further up is not disturbed.
   useEffect(() => end.current?.scrollIntoView({ block: 'nearest' }), [key, turns.length])
   useEffect(() => {
     const below = (end.current?.getBoundingClientRect().top ?? 0) - innerHeight
     if (control && below < 40) end.current?.scrollIntoView({ block: 'nearest' })
   }, [turns])
 
-  /** Changes the conversation of this place, whichever is shown by then. */
+  /** Changes the conversation of this place, even if another is shown by then. */
   const change = (how: (old: Conversation) => Conversation) => setAll((old) => changed(old, key, how))
   const changeTurn = (how: (turn: Turn) => Turn) => change((old) => withLastTurn(old, how))
 
@@ -64,19 +65,19 @@ export function Chat({ place, engine, ready, endpoint }: Props) {
     const question = shown.draft.trim()
     if (question === '' || !can || control) return
     const messages = [...messagesOf(shown), { role: 'user' as const, content: question }]
-    const own = new AbortController()
+    const answerControl = new AbortController()
     const times = { begun: performance.now() }
     const turn: Turn = { question, early: '', late: '', mode: chosen, times, notes: [], running: true }
-    change((old) => ({ ...old, draft: '', control: own, turns: [...old.turns, turn] }))
-    const asking = { messages, mode: chosen, changeTurn, signal: own.signal }
+    change((old) => ({ ...old, draft: '', control: answerControl, turns: [...old.turns, turn] }))
+    const asking = { messages, mode: chosen, changeTurn, signal: answerControl.signal }
     try {
       if (here) await answerHere(engine, asking)
       else {
-        const known = await answerThere(endpoint, asking)
-        if (known === false) change((old) => ({ ...old, plainModel: endpoint.model }))
+        const supported = await answerThere(endpoint, asking)
+        if (supported === false) change((old) => ({ ...old, plainModel: endpoint.model }))
       }
     } catch (error) {
-      const stopped = own.signal.aborted
+      const stopped = answerControl.signal.aborted
       changeTurn((turn) => ({ ...turn, failed: stopped ? 'stopped' : (error as Error).message }))
     } finally {
       changeTurn((turn) => ({ ...turn, running: false }))
@@ -104,7 +105,7 @@ export function Chat({ place, engine, ready, endpoint }: Props) {
           </button>
         )}
       </div>
-      <p class="notes">{predicts ? says[chosen] : here ? noPredictor : plainEndpoint}</p>
+      <p class="notes">{predicts ? descriptions[chosen] : here ? noPredictor : plainEndpoint}</p>
       <div class="turns" role="log" aria-live="polite" aria-busy={control !== undefined}>
         {turns.map((turn, at) => (
           <TurnView key={at} turn={turn} />
@@ -114,7 +115,7 @@ export function Chat({ place, engine, ready, endpoint }: Props) {
       {turns.length === 0 && [...all].some(([other, { turns }]) => other !== key && turns.length > 0) && (
         <p class="notes">
           {here
-            ? 'This is a chat of its own: what was said at an endpoint is not part of it.'
+            ? 'This is a separate chat: it does not include what was said at an endpoint.'
             : `This is a new chat with ${hostOf(endpoint.address)}: nothing that was said elsewhere is sent there.`}
         </p>
       )}
@@ -133,8 +134,8 @@ export function Chat({ place, engine, ready, endpoint }: Props) {
   )
 }
 
-const noPredictor = 'This model has no predictor here: every prompt is read exactly.'
-const plainEndpoint = 'This endpoint does not predict with this model: it reads every prompt in its own way.'
+const noPredictor = 'There is no predictor for this model: every prompt is read exactly.'
+const plainEndpoint = 'This endpoint does not predict with this model: it reads every prompt its own way.'
 
 interface Asking {
   readonly messages: Parameters<TabEngine['answer']>[0]
@@ -146,7 +147,7 @@ interface Asking {
 async function answerHere(engine: TabEngine, { messages, mode, changeTurn, signal }: Asking): Promise<void> {
   const onToken = (text: string, exact: boolean) => changeTurn((turn) => withText(turn, text, exact))
   const figures = await engine.answer(messages, mode, { onToken }, signal)
-  // As the page saw it; an answer without a token has none.
+  // TTFT as seen by the page; the engine's own if the answer had no token.
   changeTurn((turn) => ({
     ...turn,
     running: false,
@@ -154,31 +155,31 @@ async function answerHere(engine: TabEngine, { messages, mode, changeTurn, signa
     times: { ttft: figures.ttft, ...turn.times, figures },
   }))
   if (figures.prefill === 'exact') return
-  // What exact takes is measured, not guessed: the same prompt once more, and as much of it cached.
+  // Exact TTFT is measured, not estimated: the same prompt again, with as much of it cached.
   const exact = await engine.exactTtft(messages, figures.cachedTokens, signal)
   changeTurn((turn) => ({ ...turn, times: { ...turn.times, exact } }))
 }
 
-/** Whether the endpoint knows the mode; undefined where that was not asked. */
+/** Returns whether the endpoint supports the mode; undefined if none was requested. */
 async function answerThere(
   endpoint: EndpointSettings,
   { messages, mode, changeTurn, signal }: Asking,
 ): Promise<boolean | undefined> {
   const onText = (text: string) => changeTurn((turn) => withText(turn, text, true))
-  const told = await answerFrom(endpoint, messages, mode, onText, signal)
-  const { ttft, notes, prefill, predicts } = told
+  const answer = await answerFrom(endpoint, messages, mode, onText, signal)
+  const { ttft, notes, prefill, predicts } = answer
   changeTurn((turn) => ({
     ...turn,
     notes: predicts ? [...notes, ...unpredicted(mode, prefill)] : notes,
-    times: { ...turn.times, ...(ttft !== undefined && { ttft }), endpoint: told },
+    times: { ...turn.times, ...(ttft !== undefined && { ttft }), endpoint: answer },
   }))
   return predicts
 }
 
-/** A mode that did not apply says so. */
+/** Returns a remark if the requested mode did not apply. */
 function unpredicted(mode: Mode, prefill: Mode | undefined): string[] {
   if (mode === 'exact' || prefill !== 'exact') return []
-  return ['Read exactly: the prompt is short, or was read before, so that nothing was left to predict.']
+  return ['Read exactly: the prompt is short or was cached, so nothing was left to predict.']
 }
 
 function withText(turn: Turn, text: string, exact: boolean): Turn {

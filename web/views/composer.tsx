@@ -1,17 +1,20 @@
-/** Where a message is written, sent, and its answer stopped. */
+/** The form in which a message is written and sent, and its answer stopped. */
 
 interface Props {
   readonly text: string
   readonly placeholder: string
-  /** Whether there is a model that would answer. */
+  /** Whether a model is ready to answer. */
   readonly can: boolean
-  /** Of the answer that is being made. */
+  /** Controls the answer in progress. */
   readonly control: AbortController | undefined
   onText(text: string): void
   onSend(): void
 }
 
-/** Safari ends a composition before the Enter that ended it; the code of such a key is this one. */
+/**
+ * Key code of a key press within a composition; Safari ends the composition before the Enter that
+ * ended it.
+ */
 const composingKey = 229
 
 export function Composer({ text, placeholder, can, control, onText, onSend }: Props) {

@@ -1,10 +1,10 @@
-/** Which endpoint is asked. Keys stay in this tab's memory, each for its origin. */
+/** The panel that chooses the endpoint. Keys stay in this tab's memory, each for its origin. */
 import { useState } from 'preact/hooks'
 import { modelsOf } from '../endpoint.ts'
 import { type EndpointSettings, keyOf, placeOf, withKey } from '../endpoint-settings.ts'
 
-/** What asking for models told, and of which endpoint. */
-interface Said {
+/** The result of listing the models of one endpoint. */
+interface ModelsResult {
   readonly place: string
   readonly models: readonly string[]
   readonly failed: boolean
@@ -21,23 +21,23 @@ export function EndpointPanel({
   /** Chooses a model, if the endpoint is still that of `place`. */
   readonly onModel: (place: string, model: string) => void
 }) {
-  const [said, setSaid] = useState<Said | undefined>(undefined)
+  const [result, setResult] = useState<ModelsResult | undefined>(undefined)
   const place = placeOf(value.address)
-  // What one endpoint said is no news of another.
-  const shown = said?.place === place ? said : undefined
+  // One endpoint's result does not apply to another.
+  const shown = result?.place === place ? result : undefined
   const ask = async (event: Event) => {
     event.preventDefault()
     try {
       const models = await modelsOf(value)
-      setSaid({
+      setResult({
         place,
         models,
         failed: false,
-        text: models.length === 0 ? 'it has no models' : `it has ${models.join(', ')}`,
+        text: models.length === 0 ? 'There are no models.' : `Models: ${models.join(', ')}`,
       })
       if (models.length > 0 && !models.includes(value.model)) onModel(place, models[0]!)
     } catch (error) {
-      setSaid({ place, models: [], failed: true, text: (error as Error).message })
+      setResult({ place, models: [], failed: true, text: (error as Error).message })
     }
   }
   return (
@@ -57,7 +57,7 @@ export function EndpointPanel({
           <input
             type="password"
             autocomplete="off"
-            placeholder="if it needs one"
+            placeholder="if required"
             value={keyOf(value)}
             onInput={(event) => onChange(withKey(value, event.currentTarget.value))}
           />
@@ -75,7 +75,7 @@ export function EndpointPanel({
             ))}
           </datalist>
         </label>
-        <button type="submit">Ask for its models</button>
+        <button type="submit">List models</button>
       </form>
       {shown && (
         <p class={shown.failed ? 'failed' : 'notes'} role={shown.failed ? 'alert' : 'status'}>

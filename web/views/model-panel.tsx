@@ -1,4 +1,4 @@
-/** The model in this tab: what it is, what runs it, how it comes here. */
+/** The panel of the model in this tab: its state, its device, and ways to load it. */
 import type { Capability } from '../capability.ts'
 import type { Offered } from '../manifest.ts'
 import type { Device } from '../protocol.ts'
@@ -16,7 +16,7 @@ export function ModelPanel({ can, model }: Props) {
   if (!can.simd)
     return (
       <section class="panel failed" role="alert">
-        This browser knows no WebAssembly SIMD, which the model needs. Update it, or choose an endpoint.
+        This browser does not support WebAssembly SIMD, which the model needs. Update it, or choose an endpoint.
       </section>
     )
   return (
@@ -48,7 +48,7 @@ function Offer({ model, offered }: { readonly model: TabModel; readonly offered:
       {offered.kind === 'unknown' && (
         <div class="row">
           <p class="failed" role="alert">
-            Whether a model comes with this page is not known: {offered.why}.
+            It is unknown whether a model comes with this page: {offered.why}.
           </p>
           <button type="button" onClick={model.look}>
             Try again
@@ -56,7 +56,7 @@ function Offer({ model, offered }: { readonly model: TabModel; readonly offered:
         </div>
       )}
       <label class="file">
-        <span>{comes ? 'or a GGUF file of your own' : 'Pick a GGUF file'}</span>
+        <span>{comes ? 'or pick a GGUF file' : 'Pick a GGUF file'}</span>
         <input
           type="file"
           accept=".gguf"
@@ -73,7 +73,7 @@ function Offer({ model, offered }: { readonly model: TabModel; readonly offered:
           model.loadAddress(String(new FormData(event.currentTarget).get('address')))
         }}
       >
-        <label for="model-address">or the address of one</label>
+        <label for="model-address">or the address of a GGUF file</label>
         <input id="model-address" name="address" type="url" required placeholder="https://…/model.gguf" />
         <button type="submit">Fetch</button>
       </form>
@@ -82,10 +82,10 @@ function Offer({ model, offered }: { readonly model: TabModel; readonly offered:
 }
 
 const stages = {
-  wait: 'Waiting for another tab, which fetches it now',
-  check: 'Checking what is here',
+  wait: 'Waiting for another tab that is fetching it',
+  check: 'Checking stored files',
   fetch: 'Fetching',
-  load: 'Laying out weights',
+  load: 'Loading weights',
 } as const
 
 function Loading({ state: { progress } }: { readonly state: Extract<ModelState, { kind: 'loading' }> }) {
@@ -97,7 +97,7 @@ function Loading({ state: { progress } }: { readonly state: Extract<ModelState, 
         {stages[stage]}
         {counted && `: ${megabytes(done)}${total > 0 ? ` of ${megabytes(total)}` : ''}`}
       </label>
-      {/* Without a value it shows that something goes on, and not how far it is. */}
+      {/* Without a value the bar shows activity, not progress. */}
       <progress
         id="load-progress"
         max="1"
@@ -116,14 +116,14 @@ function Loaded({
     <div class="loaded">
       <dl class="facts">
         <Fact name="model" value={ready.name} />
-        <Fact name="runs by" value={ready.build} />
+        <Fact name="backend" value={ready.build} />
         <Fact name="memory" value={megabytes(ready.memory)} />
         <Fact name="ready in" value={milliseconds(ready.loadMs)} />
       </dl>
       <p class="notes">
         {!can.isolated &&
-          'One thread: this page is not cross-origin isolated, so that memory can’t be shared. `foretoken serve` isolates it. '}
-        {/simd128/.test(ready.build) && 'This browser has no relaxed SIMD: products take about twice as long. '}
+          'One thread: this page is not cross-origin isolated, so memory can’t be shared; `foretoken serve` isolates it. '}
+        {/simd128/.test(ready.build) && 'This browser has no relaxed SIMD: matrix products take about twice as long. '}
         {ready.kept !== true && `It is not kept for the next visit: ${ready.kept}. `}
         {ready.kept === true && pageKept && 'Page and model are kept here: the next visit needs no network.'}
       </p>
@@ -157,7 +157,7 @@ function Loaded({
         )}
         {ready.kept === true && (
           <button type="button" class="quiet" onClick={forget}>
-            Remove it from this browser
+            Remove the model from this browser
           </button>
         )}
       </div>

@@ -1,4 +1,4 @@
-/** Where the model of this tab stands. */
+/** The state of the model in this tab. */
 import type { Progress, Ready } from '../engine.ts'
 import type { Offered } from '../manifest.ts'
 

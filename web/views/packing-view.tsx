@@ -1,4 +1,7 @@
-/** A list of prompts, padded and packed side by side: the rows that each computes, and the time that it takes. */
+/**
+ * Compares padded and packed prefill of a list of prompts: the rows that each computes, and its
+ * time.
+ */
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Ready, TabEngine } from '../engine.ts'
 import type { PackFigures } from '../protocol.ts'
@@ -23,20 +26,20 @@ export function PackingView({ engine, ready }: { readonly engine: TabEngine; rea
   const [failed, setFailed] = useState<string | undefined>(undefined)
   const [control, setControl] = useState<AbortController | undefined>(undefined)
 
-  const take = async (files: Iterable<File>) => {
+  const readFiles = async (files: Iterable<File>) => {
     const texts = await Promise.all([...files].map((file) => file.text()))
     setText(texts.map((one) => one.trim()).join('\n'))
     setFigures(undefined)
   }
-  const run = async () => {
-    const own = new AbortController()
-    setControl(own)
+  const start = async () => {
+    const run = new AbortController()
+    setControl(run)
     setFailed(undefined)
     setShare(0)
     try {
-      setFigures(await engine.pack(linesOf(text), setShare, own.signal))
+      setFigures(await engine.pack(linesOf(text), setShare, run.signal))
     } catch (error) {
-      if (!own.signal.aborted) setFailed((error as Error).message)
+      if (!run.signal.aborted) setFailed((error as Error).message)
     } finally {
       setShare(undefined)
       setControl(undefined)
@@ -45,11 +48,11 @@ export function PackingView({ engine, ready }: { readonly engine: TabEngine; rea
   return (
     <section class="packing" aria-label="Prepacking">
       <p class="notes">
-        Prompts of different lengths in one batch are usually filled up to the longest, and what fills is computed, too.
-        Packed, they lie end to end on one axis, each seeing only itself. Drop a file with a prompt a line, or write
+        Prompts of different lengths in one batch are usually padded to the longest, and the padding is computed, too.
+        Packed, they lie end to end on one axis, each seeing only itself. Drop a file with one prompt per line, or write
         them here.
       </p>
-      {/* biome-ignore lint/a11y/noStaticElementInteractions: dropping is a second way; the field and the button do the same. */}
+      {/* biome-ignore lint/a11y/noStaticElementInteractions: dropping is an alternative; the field and the button do the same. */}
       <div
         class={over ? 'drop over' : 'drop'}
         onDragOver={(event) => {
@@ -61,16 +64,16 @@ export function PackingView({ engine, ready }: { readonly engine: TabEngine; rea
           event.preventDefault()
           setOver(false)
           const { files } = event.dataTransfer ?? { files: [] }
-          if (files.length > 0) void take(files)
+          if (files.length > 0) void readFiles(files)
           else setText(event.dataTransfer?.getData('text/plain') ?? text)
         }}
       >
-        <label for="prompts">Prompts, one a line</label>
+        <label for="prompts">Prompts, one per line</label>
         <textarea id="prompts" rows={8} value={text} onInput={(event) => setText(event.currentTarget.value)} />
       </div>
       <div class="row">
-        <button type="button" class="primary" disabled={!ready || control !== undefined} onClick={() => void run()}>
-          Read them padded and packed
+        <button type="button" class="primary" disabled={!ready || control !== undefined} onClick={() => void start()}>
+          Run padded and packed
         </button>
         {control && (
           <button type="button" onClick={() => control.abort()}>
@@ -82,7 +85,7 @@ export function PackingView({ engine, ready }: { readonly engine: TabEngine; rea
           <input
             type="file"
             accept=".txt,.jsonl,text/plain"
-            onChange={(event) => void take(event.currentTarget.files ?? [])}
+            onChange={(event) => void readFiles(event.currentTarget.files ?? [])}
           />
         </label>
         {!ready && <span class="notes">Load the model first.</span>}
@@ -106,14 +109,14 @@ function Outcome({ figures: { lengths, alone, padded, packed } }: { readonly fig
     <div class="outcome" role="status">
       <figure>
         <figcaption>
-          Padded: {rows} rows, {rows - tokens} of them nothing. <strong>{milliseconds(padded)}</strong>
+          Padded: {rows} rows, {rows - tokens} of them padding. <strong>{milliseconds(padded)}</strong>
         </figcaption>
         <Grid lengths={lengths} columns={longest} />
       </figure>
       <figure>
         <figcaption>
           Packed: {tokens} rows. <strong>{milliseconds(packed)}</strong>, {(padded / packed).toFixed(1)} times as fast
-          (rows alone say {(rows / tokens).toFixed(1)})
+          (expected from the rows: {(rows / tokens).toFixed(1)})
         </figcaption>
         <Grid lengths={lengths} columns={0} />
       </figure>
@@ -122,7 +125,10 @@ function Outcome({ figures: { lengths, alone, padded, packed } }: { readonly fig
   )
 }
 
-/** A cell a token, a colour a prompt: in rows of `columns`, filled up with pale ones; or, where that is 0, end to end. */
+/**
+ * Draws one cell per token in its prompt's colour: in rows of `columns`, with pale cells for
+ * padding, or, if `columns` is 0, end to end.
+ */
 function Grid({ lengths, columns }: { readonly lengths: readonly number[]; readonly columns: number }) {
   const canvas = useRef<HTMLCanvasElement>(null)
   useEffect(() => {
@@ -147,12 +153,12 @@ function Grid({ lengths, columns }: { readonly lengths: readonly number[]; reado
       ref={canvas}
       class="grid"
       role="img"
-      aria-label={columns ? 'prompts in rows, filled up to the longest' : 'prompts end to end'}
+      aria-label={columns ? 'prompts in rows, padded to the longest' : 'prompts end to end'}
     />
   )
 }
 
-/** Lines, or the prompts of JSON lines. */
+/** Returns the non-empty lines, or the prompts of JSON lines. */
 function linesOf(text: string): string[] {
   return text
     .split('\n')

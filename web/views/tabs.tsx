@@ -1,4 +1,4 @@
-/** A choice of a few, as radio buttons: arrow keys move, and a reader tells which is chosen. */
+/** A choice among a few options as radio buttons, for keyboards and screen readers. */
 import { useId } from 'preact/hooks'
 
 export interface Option<T extends string> {
@@ -17,7 +17,7 @@ export function Tabs<T extends string>({
   readonly label: string
   readonly value: T
   readonly options: readonly Option<T>[]
-  /** Underlined words, for what changes the view and nothing else. */
+  /** Shows underlined words, for choices that only change the view. */
   readonly plain?: boolean
   readonly onChange: (value: T) => void
 }) {

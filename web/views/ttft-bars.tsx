@@ -1,4 +1,4 @@
-/** How long the first token took, as a bar that grows while one waits, beside what exact prefill took. */
+/** Shows TTFT as a bar that grows while waiting, next to measured exact TTFT. */
 import { useEffect, useState } from 'preact/hooks'
 import type { Mode } from '../protocol.ts'
 import type { Times } from '../times.ts'
@@ -15,7 +15,7 @@ export function TtftBars({
 }) {
   const waiting = running && times.ttft === undefined
   const now = useClock(waiting)
-  // What failed or was stopped before its first token has no time to it.
+  // An answer that failed or was stopped before its first token has no TTFT.
   if (!waiting && times.ttft === undefined) return null
   const shown = times.ttft ?? Math.max(0, now - times.begun)
   const longest = Math.max(shown, times.exact ?? 0, 1)
@@ -28,7 +28,7 @@ export function TtftBars({
   )
 }
 
-/** An endpoint that does not tell how it read the prompt has a bar of no mode. */
+/** Returns the label of a bar; an endpoint that does not report its mode has none. */
 function nameAt({ endpoint }: Times, mode: Mode): string {
   return endpoint ? (endpoint.prefill ?? 'endpoint') : mode
 }
@@ -50,7 +50,7 @@ function Bar({
       <span class="track" aria-hidden="true">
         <span class="fill" style={{ width: `${Math.min(100, 100 * share)}%` }} />
       </span>
-      {/* A reader hears the number once, not as it grows. */}
+      {/* A screen reader reads the number once, not while it grows. */}
       <span class="value" aria-hidden={live}>
         {milliseconds(ms)}
       </span>
@@ -61,9 +61,9 @@ function Bar({
 function figuresOf({ figures, endpoint, exact, ttft }: Times): string[] {
   if (endpoint)
     return [
-      ...(endpoint.tokensPerSecond > 0 ? [`${endpoint.tokensPerSecond.toFixed(1)} pieces/s`] : []),
+      ...(endpoint.tokensPerSecond > 0 ? [`${endpoint.tokensPerSecond.toFixed(1)} chunks/s`] : []),
       ...(endpoint.prefill ? [momentOf(endpoint.prefill, endpoint.exactFrom)] : []),
-      ...(endpoint.route ? [`way: ${endpoint.route}`] : []),
+      ...(endpoint.route ? [`route: ${endpoint.route}`] : []),
     ]
   if (!figures) return []
   const { promptTokens, cachedTokens, tokens, cut, tokensPerSecond, memory, prefill, exactFrom } = figures
@@ -83,11 +83,11 @@ function momentOf(prefill: Mode, exactFrom: number | undefined): string {
 }
 
 function comparison(ttft: number, exact: number): string {
-  const [factor, word] = exact >= ttft ? [exact / ttft, 'sooner'] : [ttft / exact, 'later']
-  return factor < 1.05 ? 'as soon as exact' : `${factor.toFixed(1)} times ${word}`
+  const [factor, word] = exact >= ttft ? [exact / ttft, 'faster'] : [ttft / exact, 'slower']
+  return factor < 1.05 ? 'as fast as exact' : `${factor.toFixed(1)}x ${word} than exact`
 }
 
-/** The page's clock, while it is wanted. */
+/** Returns the page's clock, updated each frame while `wanted`. */
 function useClock(wanted: boolean): number {
   const [now, setNow] = useState(performance.now())
   useEffect(() => {

@@ -1,4 +1,4 @@
-/** A question, its answer, and how long it took. */
+/** Shows a question, its answer and its times. */
 import type { Turn } from '../conversations.ts'
 import { TtftBars } from './ttft-bars.tsx'
 
@@ -14,7 +14,7 @@ export function TurnView({ turn }: { readonly turn: Turn }) {
             {turn.early}
           </span>
         )}
-        {turn.early && turn.late && <span class="moment" title="from here on the cache is exact" />}
+        {turn.early && turn.late && <span class="moment" title="from here the cache is exact" />}
         {turn.late}
         {turn.running && <span class="caret" aria-hidden="true" />}
       </p>

@@ -1,4 +1,4 @@
-/** Numbers for people. */
+/** Formats numbers for display. */
 
 export function megabytes(bytes: number): string {
   const value = bytes / 1e6

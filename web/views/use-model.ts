@@ -1,4 +1,7 @@
-/** The model of this tab: found on the next visit without asking, fetched when the visitor says so. */
+/**
+ * Manages the model of this tab: a stored model loads without asking, others are fetched on
+ * request.
+ */
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { type Capability, gpuName } from '../capability.ts'
 import type { TabEngine, Where } from '../engine.ts'
@@ -12,7 +15,7 @@ import type { ModelState } from './model-state.ts'
 export interface TabModel {
   readonly state: ModelState
   readonly where: Where
-  /** The GPU's name, where there is one. */
+  /** The GPU's name, if there is one. */
   readonly gpu: string | undefined
   /** Whether the next visit needs no network for the page itself. */
   readonly pageKept: boolean
@@ -20,7 +23,7 @@ export interface TabModel {
   look(): void
   loadOffered(): void
   loadPicked(files: readonly File[]): void
-  /** From the address of a GGUF file. */
+  /** Loads a GGUF file from its address. */
   loadAddress(url: string): void
   move(where: Where): void
   forget(): void
@@ -44,14 +47,14 @@ export function useModel(engine: TabEngine, can: Capability, base: string): TabM
         source.current = offeredAt(ready.found, base)
       }
       setState({ kind: 'ready', ready })
-      // Asked for late: a browser starts a process for it.
+      // Queried late, because the browser starts a process for it.
       setGpu(await gpuName())
     } catch (error) {
       setState({ kind: 'failed', message: (error as PageError).message, offered: await offered.current })
       setWhere({ ...on, device: 'cpu' })
     }
   }
-  // What is here already needs no asking; what must be fetched does.
+  // A stored model is loaded without asking; fetching one needs a click.
   const look = async () => {
     setState({ kind: 'looking' })
     offered.current = offeredManifest(base)
@@ -93,7 +96,7 @@ export function useModel(engine: TabEngine, can: Capability, base: string): TabM
   }
 }
 
-/** All files of a model, its predictor among them. */
+/** Returns all files of a model, including its predictor. */
 export function filesOf({ files, predictor }: Manifest) {
   return predictor ? [...files, predictor] : files
 }

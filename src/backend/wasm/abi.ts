@@ -6,8 +6,10 @@
  * a u64 as a signed BigInt. `kernelsOf` is the only place that corrects this, so that every number
  * from the core is a whole number from 0.
  */
+
 import { ForetokenError } from '../../base/errors.ts'
 import type { TensorType } from '../../base/model.ts'
+import { isWhole } from '../../base/numbers.ts'
 
 /** Exports that count bytes. They are u64 in the core, so they are exact for any shape. */
 type Counting = 'weight_bytes' | 'kv_layer_bytes' | 'wire_bytes' | 'scratch_bytes'
@@ -27,7 +29,7 @@ export function kernelsOf(exports: Readonly<Record<string, unknown>>): Kernels {
   const counting = (name: Counting) => {
     return (...shape: number[]) => {
       // The core would see the lowest 32 bits only.
-      const bad = shape.find((number) => !(Number.isInteger(number) && number >= 0 && number < 2 ** 32))
+      const bad = shape.find((number) => !isWhole(number, 0, 2 ** 32 - 1))
       if (bad !== undefined)
         throw new ForetokenError('out_of_memory', `${name}: a shape has ${bad}, and the wasm core counts to 2^32 - 1`)
       return Number(BigInt.asUintN(64, raw[name](...shape)))

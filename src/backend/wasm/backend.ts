@@ -3,6 +3,7 @@ import { defined } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
 import type { KvPool } from '../../base/kv.ts'
 import type { Activation, AttentionSpec, RopeSpec } from '../../base/model.ts'
+import { isWhole } from '../../base/numbers.ts'
 import type { Segment } from '../../base/pass.ts'
 import type {
   Backend,
@@ -45,7 +46,7 @@ const leastPageEntries = 1024
 
 export async function createWasmBackend(options: WasmOptions): Promise<Backend> {
   const threads = options.threads ?? 1
-  if (!Number.isInteger(threads) || threads < 1 || threads > 64)
+  if (!isWhole(threads, 1, 64))
     throw new ForetokenError('bad_argument', `threads is ${threads}; it must be a whole number from 1 to 64`)
   if (threads > 1 && !options.spawn)
     throw new ForetokenError('unsupported', `${threads} threads need a platform with workers; use 1 thread here`)
@@ -179,7 +180,7 @@ class WasmBackend implements Backend {
     const list = this.#tables.list(ids)
     const to = wasm(out)
     if (this.#kernels.embed_rows(to.at, to.stride, list, at, kind, ids.length, n, k) !== 0) {
-      const bad = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < n))
+      const bad = ids.find((id) => !isWhole(id, 0, n - 1))
       if (bad !== undefined)
         throw new ForetokenError('bad_argument', `token id ${bad} is outside the vocabulary 0..${n - 1}`)
       throw workerLost('embed_rows did not finish')

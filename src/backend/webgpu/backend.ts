@@ -11,6 +11,7 @@ import { at, defined } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
 import type { KvPool } from '../../base/kv.ts'
 import type { Activation, AttentionSpec, RopeSpec } from '../../base/model.ts'
+import { isWhole } from '../../base/numbers.ts'
 import type { Segment } from '../../base/pass.ts'
 import type {
   Backend,
@@ -183,7 +184,7 @@ class WebGpuBackend implements Backend {
 
   embed(out: Tensor, embedding: Weight, ids: readonly number[]): void {
     const { n, k, kind, blocks, parts } = embedding as GpuWeight
-    const bad = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < n))
+    const bad = ids.find((id) => !isWhole(id, 0, n - 1))
     if (bad !== undefined)
       throw new ForetokenError('bad_argument', `token id ${bad} is outside the vocabulary 0..${n - 1}`)
     const { at, stride } = gpu(out)

@@ -1,5 +1,6 @@
 /** Limits what rendering a template may cost, since templates come with models from anywhere. */
 
+/** Limits of one rendering. */
 export interface Limits {
   /**
    * Most statements and expressions that may be evaluated. Real templates take a few dozen for each
@@ -25,6 +26,7 @@ export class OverBudget extends Error {
 /** Most levels of nested expressions, loops and macros. */
 const maxDepth = 250
 
+/** Counts what one rendering has spent. */
 export class Budget {
   readonly limits: Limits
   #steps = 0

@@ -15,6 +15,7 @@ import {
 } from './strings.ts'
 import { Callable, type Key, Loop, Namespace, Real, typeName, type Value, type Values } from './values.ts'
 
+/** Arguments by name. */
 export type Named = ReadonlyMap<string, Value>
 type Filter = (values: Values, value: Value, args: readonly Value[], named: Named) => Value
 
@@ -207,6 +208,7 @@ function numeric(values: Values, value: Value, change: (number: number) => numbe
   return value instanceof Real ? new Real(change(number)) : change(number)
 }
 
+/** Returns the length of a value. Throws an Error if it has none. */
 export function lengthOf(values: Values, value: Value): number {
   if (typeof value === 'string') return length(values, value)
   if (Array.isArray(value)) return value.length
@@ -287,6 +289,7 @@ const tests: Readonly<Record<string, Test>> = {
   divisibleby: (values, value, [by]) => wholeNumber(values, value) % wholeNumber(values, by) === 0,
 }
 
+/** Returns whether `value in container` holds. Throws an Error for a container of another type. */
 export function isIn(values: Values, value: Value, container: Value): boolean {
   if (container === undefined) return false
   if (typeof container === 'string') {

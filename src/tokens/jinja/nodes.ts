@@ -14,10 +14,13 @@ const statements = new Set([
   'Comment',
 ])
 
+/** Returns whether a node is a statement rather than an expression. */
 export const isStatement = ({ type }: Node) => statements.has(type)
 
+/** Returns a field of a node that the parser fills with a list of nodes. */
 export const nodes = (list: unknown) => list as readonly Node[]
 
+/** Returns an operator's text. */
 export const operatorOf = (node: Node) => (node.operator as { value: string }).value
 
 /** Returns an identifier's name. Throws an Error for another node. */
@@ -27,6 +30,7 @@ export function nameOf(node: unknown): string {
   return value as string
 }
 
+/** Arithmetic as in Python. */
 export const numeric: Readonly<Record<string, (a: number, b: number) => number>> = {
   '+': (a, b) => a + b,
   '-': (a, b) => a - b,
@@ -37,6 +41,7 @@ export const numeric: Readonly<Record<string, (a: number, b: number) => number>>
   '**': (a, b) => a ** b,
 }
 
+/** Returns an attribute of `loop`, or undefined for an unknown one. */
 export function loopAttribute(loop: Loop, name: string): Value {
   const { items, at } = loop
   switch (name) {

@@ -12,6 +12,7 @@ export interface Node {
   readonly [field: string]: unknown
 }
 
+/** A parsed template. */
 export interface Program extends Node {
   readonly body: readonly Node[]
 }

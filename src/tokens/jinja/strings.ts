@@ -14,6 +14,7 @@ export function stringMethod(name: string): Method | undefined {
 /** The name of a method that strings have. */
 export type StringMethod = keyof typeof methods
 
+/** Returns a method by a name that is known to exist. */
 export function methodOf(name: StringMethod): Method {
   return methods[name]
 }
@@ -195,6 +196,7 @@ function partition(values: Values, text: string, separator: Value, last: boolean
   return [text.slice(0, at), text.slice(at, at + sought.length), text.slice(at + sought.length)]
 }
 
+/** Implements `str.replace`; `most` limits the replacements. */
 export function replaced(values: Values, text: string, from: Value, to: Value, most: Value): string {
   const sought = stringOf(values, from, 'replace')
   if (typeof to !== 'string') throw new Error(`replace() by ${typeName(to)}`)
@@ -234,6 +236,7 @@ function formatted(values: Values, text: string, args: readonly Value[], named: 
   return result + text.slice(done)
 }
 
+/** Implements `str.join`. */
 export function joined(values: Values, items: readonly Value[], separator: string): string {
   values.budget.spend(items.length * separator.length)
   const texts = items.map((item) => {
@@ -244,6 +247,7 @@ export function joined(values: Values, items: readonly Value[], separator: strin
   return texts.join(separator)
 }
 
+/** Indents the lines of a text; `width` is a number of spaces or a text. */
 export function indented(values: Values, text: string, width: Value, first: boolean, blank: boolean): string {
   const pad = typeof width === 'string' ? width : ' '.repeat(checked(values, values.number(width ?? 4)))
   const plain = values.plain(text)
@@ -259,6 +263,7 @@ export function indented(values: Values, text: string, width: Value, first: bool
   return result
 }
 
+/** Repeats a text as Python does; a negative number counts as 0. */
 export function repeated(values: Values, text: string, times: number): string {
   const count = Math.max(0, Math.trunc(times))
   values.budget.spend(text.length * count)
@@ -280,6 +285,7 @@ export function integerOf(plain: string): number | undefined {
   return real === undefined ? undefined : Math.trunc(real.value)
 }
 
+/** Parses a text as Python's `float` does; returns undefined if it is not a number. */
 export function realOf(plain: string): Real | undefined {
   const text = plain.trim()
   return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? new Real(Number(text)) : undefined

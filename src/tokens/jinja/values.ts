@@ -5,6 +5,7 @@
 import type { Origin } from '../origin.ts'
 import type { Budget } from './budget.ts'
 
+/** A value of a template; undefined stands for an undefined variable. */
 export type Value = string | number | boolean | null | undefined | Real | Value[] | Dict | Namespace | Loop | Callable
 
 /** A number that would be a float in Python. */
@@ -17,8 +18,10 @@ export class Real {
 
 /** A dict. Its keys keep their marks. */
 export type Dict = Map<Key, Value>
+/** A key of a dict. */
 export type Key = string | number
 
+/** An object of `namespace()`, whose fields can be assigned. */
 export class Namespace {
   readonly fields: Map<string, Value>
   constructor(fields: Map<string, Value>) {
@@ -38,6 +41,7 @@ export class Loop {
   }
 }
 
+/** A macro, method or global function. */
 export class Callable {
   readonly call: (args: readonly Value[], named: ReadonlyMap<string, Value>) => Value
   constructor(call: Callable['call']) {
@@ -287,6 +291,7 @@ export class Values {
   }
 }
 
+/** Options of `tojson`. */
 export interface JsonOptions {
   readonly indent?: string
   readonly separators?: readonly [between: string, colon: string]
@@ -294,6 +299,7 @@ export interface JsonOptions {
   readonly ensureAscii?: boolean
 }
 
+/** Returns a value's type for error messages. */
 export function typeName(value: Value): string {
   if (value === undefined) return 'an undefined value'
   if (value === null) return 'none'

@@ -1,0 +1,272 @@
+import { at } from './at.ts'
+import { ForetokenError } from './errors.ts'
+import type { Shares } from './shares.ts'
+
+export interface GateOptions {
+  /** Stocks that requests hold amounts of while they are inside. Only the gate may change them. */
+  readonly stocks: readonly Shares[]
+  /** Requests that may wait, in all; one more is refused. Default: no limit. */
+  readonly maxWaiting?: number
+  /** Requests of one tenant that may wait. Default: no limit of its own. */
+  readonly maxWaitingPerTenant?: number
+  /** How long a request may wait, in milliseconds, before it is refused. Default: no limit. */
+  readonly waitMs?: number
+  /** Makes the error of a refusal. Default: a ForetokenError `busy`. */
+  readonly busy?: (refusal: Refusal) => Error
+  /**
+   * Makes the error of a request whose signal fired, from the signal's reason. Default: a
+   * ForetokenError `aborted`.
+   */
+  readonly cancelled?: (reason: unknown) => unknown
+}
+
+export interface GateRequest {
+  /** Tenant in whose line it waits. Default: one tenant for all. */
+  readonly tenant?: string
+  /** Amount of each stock, in the order of the stocks. Default: 1 of each. */
+  readonly amounts?: readonly number[]
+  /** Holder of each amount. Default: the tenant. */
+  readonly holders?: readonly string[]
+  /** Ends the wait. Does nothing once the request is inside. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Describes a request that was refused. */
+export interface Refusal {
+  /** The limit that it met: requests waiting in all, requests waiting of its tenant, or time. */
+  readonly scope: 'all' | 'tenant' | 'time'
+  readonly request: GateRequest
+  /** Number of requests inside. */
+  readonly running: number
+  /** Number of other requests that wait. */
+  readonly waiting: number
+  /** Number of other requests of the tenant that wait. */
+  readonly waitingOfTenant: number
+}
+
+interface Demand {
+  readonly tenant: string
+  readonly amounts: readonly number[]
+  readonly holders: readonly string[]
+}
+
+interface Waiting {
+  readonly demand: Demand
+  enter(release: () => void): void
+  fail(error: unknown): void
+}
+
+/**
+ * Lets requests in while its stocks have what they need, and makes the others wait.
+ *
+ * Tenants that wait take turns: one request of each enters, its oldest, before a second one of any.
+ * A tenant whose oldest request does not fit is passed over. A new request that fits enters at
+ * once, even if others wait; if all amounts are equal, none of its own tenant's can be waiting
+ * then. The gate takes the amounts of a request when it lets it in, not when the caller notices, so
+ * that whatever ends a wait (room, a signal, the time limit, a close) loses nothing.
+ */
+export class Gate {
+  readonly #options: GateOptions
+  /** Lines by tenant, none empty; the tenant that is next comes first. */
+  readonly #lines = new Map<string, Waiting[]>()
+  #waiting = 0
+  #running = 0
+  #closed: { readonly error: unknown } | undefined
+
+  constructor(options: GateOptions) {
+    this.#options = options
+  }
+
+  /** Number of requests inside. */
+  get running(): number {
+    return this.#running
+  }
+
+  /** Number of requests that wait. */
+  get waiting(): number {
+    return this.#waiting
+  }
+
+  /**
+   * Waits until the request is let in. Resolves with a function that gives back what it holds,
+   * once. Rejects with `busy` if too many wait or it waited too long, with `aborted` when its
+   * signal fires, with the error of a close, and with `bad_argument` for amounts that exceed a
+   * stock.
+   */
+  async enter(request: GateRequest = {}): Promise<() => void> {
+    const { signal } = request
+    if (this.#closed) throw this.#closed.error
+    if (signal?.aborted) throw this.#cancelled(signal.reason)
+    const demand = this.#demandOf(request)
+    if (this.#fits(demand)) return this.#take(demand)
+    this.#checkLine(request)
+    return this.#wait(request, demand)
+  }
+
+  /** Runs `job` inside. Rejects as `enter` and the job do. */
+  async run<T>(request: GateRequest, job: () => Promise<T>): Promise<T> {
+    const release = await this.enter(request)
+    try {
+      return await job()
+    } finally {
+      release()
+    }
+  }
+
+  /** Throws `busy` if `enter` would refuse the request now. */
+  check(request: GateRequest = {}): void {
+    if (!this.#fits(this.#demandOf(request))) this.#checkLine(request)
+  }
+
+  /** Ends every wait, and every later `enter`, with `error`. Those inside are left alone. */
+  close(error: unknown = new ForetokenError('aborted', 'the gate was closed')): void {
+    this.#closed ??= { error }
+    const all = [...this.#lines.values()].flat()
+    for (const { fail } of all) fail(error)
+  }
+
+  #demandOf({ tenant = '', amounts, holders }: GateRequest): Demand {
+    const { stocks } = this.#options
+    const demand = {
+      tenant,
+      amounts: amounts ?? stocks.map(() => 1),
+      holders: holders ?? stocks.map(() => tenant),
+    }
+    if (demand.amounts.length !== stocks.length || demand.holders.length !== stocks.length)
+      throw new ForetokenError('bad_argument', `a request states an amount of each of the ${stocks.length} stocks`)
+    for (const [index, { largest }] of stocks.entries()) {
+      const amount = at(demand.amounts, index)
+      if (!(amount >= 0 && amount <= largest))
+        throw new ForetokenError('bad_argument', `${amount} was asked of a stock that gives at most ${largest} at once`)
+    }
+    return demand
+  }
+
+  #fits({ amounts, holders }: Demand): boolean {
+    return this.#options.stocks.every((stock, index) => stock.fits(at(holders, index), at(amounts, index)))
+  }
+
+  #take({ amounts, holders }: Demand): () => void {
+    const taken = this.#options.stocks.map((stock, index) => stock.take(at(holders, index), at(amounts, index)))
+    this.#running++
+    let inside = true
+    return () => {
+      if (!inside) return
+      inside = false
+      this.#running--
+      for (const giveBack of taken) giveBack()
+      this.#serve()
+    }
+  }
+
+  #checkLine(request: GateRequest): void {
+    const { maxWaiting = Number.POSITIVE_INFINITY, maxWaitingPerTenant = Number.POSITIVE_INFINITY } = this.#options
+    if (this.#waiting >= maxWaiting) throw this.#refusal('all', request)
+    if (this.#waitingOf(request) >= maxWaitingPerTenant) throw this.#refusal('tenant', request)
+  }
+
+  #wait(request: GateRequest, demand: Demand): Promise<() => void> {
+    const { signal } = request
+    return new Promise((resolve, reject) => {
+      let timer: ReturnType<typeof setTimeout> | undefined
+      const leave = () => {
+        clearTimeout(timer)
+        signal?.removeEventListener('abort', onAbort)
+        this.#remove(waiting)
+      }
+      const waiting: Waiting = {
+        demand,
+        enter(release) {
+          leave()
+          resolve(release)
+        },
+        fail(error) {
+          leave()
+          reject(error)
+        },
+      }
+      /** A smaller request behind this one may fit. */
+      const failAndServe = (error: unknown) => {
+        waiting.fail(error)
+        this.#serve()
+      }
+      const onAbort = () => failAndServe(this.#cancelled(signal?.reason))
+      this.#append(waiting)
+      signal?.addEventListener('abort', onAbort, { once: true })
+      const { waitMs } = this.#options
+      if (waitMs !== undefined) timer = setTimeout(() => failAndServe(this.#refusal('time', request)), waitMs)
+    })
+  }
+
+  #append(waiting: Waiting): void {
+    const { tenant } = waiting.demand
+    const line = this.#lines.get(tenant)
+    if (line) line.push(waiting)
+    else this.#lines.set(tenant, [waiting])
+    this.#waiting++
+  }
+
+  #remove(waiting: Waiting): void {
+    const { tenant } = waiting.demand
+    const line = this.#lines.get(tenant)
+    const index = line?.indexOf(waiting) ?? -1
+    if (!line || index < 0) return
+    line.splice(index, 1)
+    this.#waiting--
+    if (line.length === 0) this.#lines.delete(tenant)
+  }
+
+  /**
+   * Lets in the requests that fit, one of each tenant in a round. What one takes makes no other
+   * fit, so a round need not start again after each.
+   */
+  #serve(): void {
+    for (let served = true; served; ) {
+      served = false
+      for (const [tenant, line] of [...this.#lines]) {
+        const first = at(line, 0)
+        if (!this.#fits(first.demand)) continue
+        first.enter(this.#take(first.demand))
+        // The tenant's others go behind all other tenants.
+        if (this.#lines.delete(tenant)) this.#lines.set(tenant, line)
+        served = true
+      }
+    }
+  }
+
+  #waitingOf({ tenant = '' }: GateRequest): number {
+    return this.#lines.get(tenant)?.length ?? 0
+  }
+
+  /** Returns the error of a refusal, or what the caller's function throws instead of making one. */
+  #refusal(scope: Refusal['scope'], request: GateRequest): unknown {
+    const { busy = defaultBusy } = this.#options
+    const [running, waiting, waitingOfTenant] = [this.#running, this.#waiting, this.#waitingOf(request)]
+    const itself = scope === 'time' ? 1 : 0
+    return resultOf(() =>
+      busy({ scope, request, running, waiting: waiting - itself, waitingOfTenant: waitingOfTenant - itself }),
+    )
+  }
+
+  #cancelled(reason: unknown): unknown {
+    const { cancelled = defaultCancelled } = this.#options
+    return resultOf(() => cancelled(reason))
+  }
+}
+
+function defaultBusy({ running, waiting }: Refusal): ForetokenError {
+  return new ForetokenError('busy', `${running} requests run and ${waiting} wait; try again when one has finished`)
+}
+
+function defaultCancelled(cause: unknown): ForetokenError {
+  return new ForetokenError('aborted', 'the request was cancelled', { cause })
+}
+
+/** Returns what `make` returns, or what it throws. */
+function resultOf(make: () => unknown): unknown {
+  try {
+    return make()
+  } catch (error) {
+    return error
+  }
+}
