@@ -1,7 +1,12 @@
 /**
- * The data path, in order:
+ * Joins the stages of the data path:
  *
  *     request -> template -> token ids -> pack -> prefill -> KV cache -> decode -> stream
+ *
+ * The engine creates the parts and delegates to them. `tokens/prompts.ts` makes the token ids,
+ * `decode/scheduler.ts` runs passes, `decode/plan.ts` plans each one and lays it out with
+ * `pack/pack.ts`, `model/forward.ts` or `prefill/open.ts` computes it, and `answer-state.ts` turns
+ * its scores into events.
  */
 
 import type { Backend } from '../backend/backend.ts'
