@@ -30,7 +30,7 @@ function expectOwn(request: Request): void {
 describe('callbacks that run inside a pass of several requests', () => {
   const three = () => [7, 9, 10].map((length, seed) => new Request(prompt(length, seed), 6))
 
-  test('this file controls how long a pass lasts', () => {
+  test('each request used here gives six tokens alone', () => {
     for (const { ids, most } of three()) expect(answerAlone(ids, most)).toHaveLength(6)
   })
 
@@ -82,7 +82,7 @@ describe('callbacks that run inside a pass of several requests', () => {
     }
   })
 
-  test('a request cancelled in `onAdmit` gets no further callbacks, and the pass runs as planned', async () => {
+  test("a request cancelled by another one's `onPrefill` gets no further callbacks, and the pass runs as planned", async () => {
     const { scheduler, model } = setup({ options: { order: 'pack' } })
     const [first, second, third] = three()
     const rows: number[] = []
