@@ -177,7 +177,7 @@ describe('an edge whose requests are refused', () => {
       'with options that the engine refuses',
       { ids: [1, 2], model: mac.identity, maxTokens: 1, after: [], options: { temperature: -1 } },
     ],
-  ])('%s uses up its rate of bytes, and one whose requests are answered does not', async (_, asked) => {
+  ])('requests %s use up its rate of bytes, and answered ones do not', async (_, asked) => {
     const app = service({ refusedBytesPerMinute: 40_000, bodyBytes: 20_000 })
     const path = 'options' in asked ? '/v1/relay' : '/v1/prefill'
     const statuses: number[] = []

@@ -233,7 +233,7 @@ describe('model files for a page', () => {
     expect(await running()).toBe(0)
   })
 
-  test('a HEAD or empty request holds no slot', async () => {
+  test('a HEAD request and an unsatisfiable range hold no slot', async () => {
     const { get, running } = pageApp({ downloads: 1 })
     for (const options of [{ method: 'HEAD' }, { range: 'bytes=99999999-' }]) await get(options)
     expect(await running()).toBe(0)
