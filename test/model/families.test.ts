@@ -49,7 +49,7 @@ describe('the list of families', () => {
     expect(found).toEqual([])
   })
 
-  test('does not match unknown names', () => {
+  test('refuses unknown names', () => {
     expect(() => familyOf({ architecture: 'mamba' })).toThrow(/no family of models is called "mamba"/)
   })
 })
