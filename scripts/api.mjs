@@ -1,5 +1,6 @@
 /**
- * `npm run docs:api`: docs/api.md from the types of src/index.ts, as TypeScript writes them; `--check` compares, for CI.
+ * `npm run docs:api`: writes docs/api.md from the declarations of src/index.ts. `--check` compares
+ * instead, for CI.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -10,7 +11,7 @@ import { root } from './setup.mjs'
 
 const page = join(root, 'docs', 'api.md')
 
-/** What is exported: each name with its comment and its declaration, by the file that it is in. */
+/** Returns the page: each exported name with its comment and declaration, grouped by file. */
 export function apiPage() {
   const out = mkdtempSync(join(tmpdir(), 'foretoken-api-'))
   try {
@@ -43,7 +44,7 @@ export function apiPage() {
   }
 }
 
-/** A declaration with the comment before it, and no private parts. */
+/** Returns a declaration with the comment before it, without private members. */
 function declared(text, name, source) {
   const found = new RegExp(
     `^export (?:declare )?(?:abstract )?(?:class|function|interface|type|const) ${name}\\b`,
@@ -73,9 +74,7 @@ if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) 
   const made = apiPage()
   if (!process.argv.includes('--check')) writeFileSync(page, made)
   else if (readFileSync(page, 'utf8') !== made) {
-    console.error(
-      `${relative(dirname(fileURLToPath(import.meta.url)), page)} is not what the types say: npm run docs:api`,
-    )
+    console.error(`${relative(dirname(fileURLToPath(import.meta.url)), page)} is out of date; run npm run docs:api`)
     process.exit(1)
   }
 }

@@ -1,4 +1,6 @@
-/** `npm run build`: the bundles and their types, into dist/; `--out FOLDER` puts that dist/ elsewhere. */
+/**
+ * `npm run build`: writes the bundles and their types to dist/, inside FOLDER with `--out FOLDER`.
+ */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { gzipSync } from 'node:zlib'
@@ -32,8 +34,8 @@ process.exitCode = await run(node, [compiler, '-p', 'tsconfig.build.json', '--ou
 addGlobals(types)
 
 /**
- * Types of the web platform that ours name, for projects that have no DOM types: without `skipLibCheck` they would not compile. Where the DOM's are
- * there, too, the two merge.
+ * Declares the web platform's types that foretoken's types use, so that projects without DOM types
+ * and without `skipLibCheck` compile. With DOM types the declarations merge.
  */
 function addGlobals(types) {
   const text = `declare namespace WebAssembly {

@@ -1,4 +1,4 @@
-/** What is built, by name: esbuild's options for each bundle. Shared by `build.mjs` and the test of sizes. */
+/** esbuild's options for each bundle, by output file. `build.mjs` and the size test share them. */
 import { root } from './setup.mjs'
 
 const common = {
@@ -11,22 +11,22 @@ const common = {
   logLevel: 'warning',
   write: false,
   metafile: true,
-  /** The oldest Node that package.json allows lacks it. */
+  /** The oldest Node that package.json allows lacks this function. */
   define: { 'Promise.withResolvers': 'withResolvers' },
   inject: ['scripts/with-resolvers.mjs'],
 }
 
 const packages = ['@huggingface/*', '@hono/*', 'hono', 'hono/*', 'zod']
 const node = { ...common, platform: 'node', minify: false, external: packages }
-/** The engine comes from the library's own bundle; the app needs little of it. */
+/** The app uses the engine of the library's bundle. */
 const edge = { ...common, platform: 'neutral', minify: false, external: packages }
 
 export const bundles = {
-  /** The library: any platform; what it needs at run time is inside. */
+  /** The library for any platform, with its run-time dependencies. */
   'dist/index.js': { ...common, platform: 'neutral', mainFields: ['module', 'main'], entryPoints: ['src/index.ts'] },
-  /** The library with the Node rim. */
+  /** The library with the parts for Node. */
   'dist/node.js': { ...node, entryPoints: ['node/index.ts'] },
-  /** The command; its commands share the chunks of one folder. */
+  /** The `foretoken` command. */
   'dist/cli.js': { ...node, entryPoints: ['cli/main.ts'] },
   /** The OpenAI-compatible app, and its servers. */
   'dist/edge.js': { ...edge, entryPoints: ['edge/index.ts'] },
@@ -45,14 +45,14 @@ export const bundles = {
       loader: 'ts',
     },
   },
-  /** A compute worker, of Node and of a browser. */
+  /** The compute worker for Node and browsers. */
   'dist/worker.js': {
     ...common,
     platform: 'neutral',
     external: ['node:worker_threads'],
     entryPoints: ['workers/compute.ts'],
   },
-  /** A text worker, of Node and of a browser. */
+  /** The text worker for Node and browsers. */
   'dist/text-worker.js': {
     ...common,
     platform: 'neutral',

@@ -1,9 +1,10 @@
 /**
- * `npm run check:matrix [-- MODEL]`: the WebGPU kernels for matrix units on Mesa 26's lavapipe, which has them in software: the backend's suite,
- * and, where a model is named, its forward beside the Wasm core's. Some minutes.
+ * `npm run check:matrix [-- MODEL]`: tests the WebGPU kernels for matrix units on Mesa 26's
+ * lavapipe, which emulates them in software. Runs the backend's suite and, with MODEL, compares its
+ * forward pass with the Wasm core's. Takes some minutes.
  *
- * That Mesa is Debian's newest, and needs its libc: both are unpacked beside the packages, and Node runs by that libc's loader. Nothing of the
- * machine is changed. Linux with apt only.
+ * This Mesa is Debian's newest and needs its libc. Both are unpacked beside the packages, and Node
+ * runs with that libc's loader. The system is not changed. Requires Linux with apt.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
@@ -24,7 +25,7 @@ const env = {
 }
 const libraries = join(usr, 'lib', triplet)
 const byLoader = (...args) => run(join(libraries, loader), ['--library-path', libraries, node, ...args], { env })
-// A worker that is a process would be the loader without its program.
+// Process workers would start the loader without its program.
 const suite = ['run', '--pool=threads', join(root, 'test', 'backend', 'webgpu-matrix.test.ts')]
 process.exitCode = await byLoader(join(root, 'node_modules', 'vitest', 'vitest.mjs'), ...suite)
 const [model] = process.argv.slice(2)
@@ -36,12 +37,12 @@ if (model && process.exitCode === 0)
   )
 
 function unpack() {
-  process.stderr.write('Unpacking the newest lavapipe, and what it needs (once) ...\n')
+  process.stderr.write('Unpacking the newest lavapipe and its dependencies (once) ...\n')
   for (const part of ['lists/partial', 'archives/partial', 'root']) mkdirSync(join(folder, part), { recursive: true })
   const list = join(folder, 'sources.list')
   const keys = '/usr/share/keyrings/debian-archive-keyring.gpg'
   writeFileSync(list, `deb [signed-by=${keys}] http://deb.debian.org/debian sid main\n`)
-  const own = {
+  const settings = {
     'Dir::Etc::SourceList': list,
     'Dir::Etc::SourceParts': '/dev/null',
     'Dir::State::Lists': join(folder, 'lists'),
@@ -50,7 +51,7 @@ function unpack() {
     'APT::Sandbox::User': 'root',
     'Debug::NoLocking': '1',
   }
-  const apt = Object.entries(own)
+  const apt = Object.entries(settings)
     .map(([name, value]) => `-o ${name}=${value}`)
     .join(' ')
   const script = `set -e
@@ -62,7 +63,7 @@ rm -r archives
 touch whole`
   const { status } = spawnSync('sh', ['-c', script], { stdio: ['ignore', 2, 2] })
   if (status !== 0) {
-    process.stderr.write("unpacking failed: it needs apt, dpkg, the network, and Debian's archive keys\n")
+    process.stderr.write("unpacking failed; it needs apt, dpkg, a network, and Debian's archive keys\n")
     process.exit(1)
   }
 }

@@ -1,6 +1,8 @@
 /**
- * `npm run check:ort -- [MODEL] [PROMPTS] [TOKENS] [RUNS]`: a whole model in ONNX Runtime Web beside the Rust core (test/suites/ort-check.ts): ids from exact
- * and from predicted K and V must be equal; then the time to the first token of 512, one thread. Some ten minutes for the default model.
+ * `npm run check:ort -- [MODEL] [PROMPTS] [TOKENS] [RUNS]`: compares a whole model in ONNX Runtime
+ * Web with the Rust core (test/suites/ort-check.ts). Ids from exact and predicted K and V must be
+ * equal. Then measures TTFT of 512 tokens on one thread. Takes about ten minutes with the default
+ * model.
  */
 import { join } from 'node:path'
 import { root, run, setup } from './setup.mjs'

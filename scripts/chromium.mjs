@@ -1,4 +1,4 @@
-/** A Chromium for the page's tests, and the software Vulkan that Debian packs with it for WebGPU's. */
+/** Finds a Chromium for the page's tests, and Debian's software Vulkan for those of WebGPU. */
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -10,19 +10,20 @@ const usual = [
   '/Applications/Chromium.app/Contents/MacOS/Chromium',
 ]
 
-/** Path of a Chromium: $CHROMIUM, a usual place, or Debian's, installed now. Throws with what to do where there is none. */
+/** Returns the path of a Chromium, installing Debian's if there is none. Throws if it cannot. */
 export function chromium() {
   return foundChromium() ?? install(usual[0])
 }
 
-/** Path of a Chromium that is here. */
+/** Returns the path of an installed Chromium, from $CHROMIUM or a usual place, or undefined. */
 export function foundChromium() {
   return [process.env.CHROMIUM, ...usual].find((path) => path && existsSync(path))
 }
 
 /**
- * Environment in which Vulkan programs find SwiftShader, a Vulkan in software. Where the machine's own is wanted ($FORETOKEN_VULKAN=own),
- * and on systems with another way to the GPU, it is empty.
+ * Returns an environment in which Vulkan programs find SwiftShader, a software Vulkan. It is empty
+ * with FORETOKEN_VULKAN=own, which selects the machine's own Vulkan, and on systems other than
+ * Linux.
  */
 export function vulkan() {
   if (process.platform !== 'linux' || process.env.FORETOKEN_VULKAN === 'own') return {}
@@ -32,15 +33,17 @@ export function vulkan() {
   return { VK_ICD_FILENAMES: driver, XDG_RUNTIME_DIR: dirname(driver) }
 }
 
-/** Debian's chromium and Vulkan's loader, which bring `wanted`; a lock lets one process of many install them. */
+/**
+ * Installs Debian's chromium and Vulkan loader, which contain `wanted`, in one process at a time.
+ */
 function install(wanted) {
   if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get'))
-    throw new Error('no Chromium here: name one in $CHROMIUM, or install one (Debian: apt-get install chromium)')
+    throw new Error('no Chromium found: set $CHROMIUM to one, or install one (Debian: apt-get install chromium)')
   process.stderr.write('Installing chromium, for the tests of the page and of WebGPU (once) ...\n')
   const lock = join('/run', 'foretoken-chromium.lock')
   const script = `[ -e ${wanted} ] || { apt-get update -q && apt-get install -y -q --no-install-recommends chromium libvulkan1; }`
-  // stdout is the caller's own.
+  // Stdout is reserved for the caller.
   const { status } = spawnSync('flock', [lock, 'sh', '-c', script], { stdio: ['ignore', 2, 2] })
-  if (status !== 0 || !existsSync(wanted)) throw new Error(`apt-get install chromium left no ${wanted}`)
+  if (status !== 0 || !existsSync(wanted)) throw new Error(`apt-get install chromium did not install ${wanted}`)
   return wanted
 }

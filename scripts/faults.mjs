@@ -1,12 +1,15 @@
 /**
- * `npm run faults -- [downloads|companion] [FAULTS] [SEED]`: both where neither is named.
+ * `npm run faults -- [downloads|companion] [FAULTS] [SEED]`: injects faults; runs both suites if
+ * neither is named.
  *
- * - `downloads` (test/suites/download-faults.ts): files that are cut, stall, change or lie, processes that are killed, full disks and two writers; 240 by
- *   default, with a table by kind. Exit 1 if a file is not what the source had, or a code, a word or an exit code is wrong.
- * - `companion` (test/suites/faults.ts): a companion that fails at random bytes and times, 2,000 by default. Exit 1 if a token is lost, comes twice or
- *   differs.
+ * - `downloads` (test/suites/download-faults.ts): truncated, stalled, changed and false files,
+ *   killed processes, full disks and concurrent writers; 240 by default, with a table by kind.
+ *   Exits with 1 if a file differs from its source, or an error code, a message or an exit code is
+ *   wrong.
+ * - `companion` (test/suites/faults.ts): a companion that fails at random bytes and times, 2,000 by
+ *   default. Exits with 1 if a token is lost, repeated or different.
  *
- * Each prints its seed, and the failure with it.
+ * Each prints its seed and the failure.
  */
 import { join } from 'node:path'
 import { root, run, setup } from './setup.mjs'

@@ -1,4 +1,6 @@
-/** Mesa's lavapipe, a Vulkan in software that has f16: what SwiftShader, which `chromium.mjs` finds, has not. */
+/**
+ * Finds Mesa's lavapipe, a software Vulkan with f16, which the SwiftShader of `chromium.mjs` lacks.
+ */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -6,22 +8,24 @@ import { vulkan } from './chromium.mjs'
 import { root } from './setup.mjs'
 
 const folder = join(root, 'node_modules', '.cache', 'lavapipe')
-const own = join(folder, 'icd.json')
+const icd = join(folder, 'icd.json')
 const libraries =
   'libllvm15 libwayland-client0 libx11-xcb1 libxcb-dri3-0 libxcb-present0 libxcb-randr0 libxcb-shm0 libxcb-sync1 libxcb-xfixes0 libxshmfence1'
 
 /**
- * Environment in which Vulkan programs find lavapipe of Mesa 25: $FORETOKEN_LAVAPIPE (its ICD file), or, for root on Debian 12, that of the
- * backports, unpacked beside the packages: the machine's own Mesa stays. undefined on other systems. Throws where unpacking fails.
+ * Returns an environment in which Vulkan programs find Mesa 25's lavapipe: the ICD file in
+ * $FORETOKEN_LAVAPIPE or, for root on Debian 12, that of the backports, unpacked beside the
+ * packages without changing the machine's Mesa. Returns undefined on other systems. Throws if
+ * unpacking fails.
  */
 export function lavapipe() {
   const named = process.env.FORETOKEN_LAVAPIPE
-  if (!named && !existsSync(own)) {
+  if (!named && !existsSync(icd)) {
     if (process.getuid?.() !== 0 || !debian12()) return undefined
     unpack()
   }
-  // For Vulkan's loader, and a folder that it may look into.
-  return { ...vulkan(), VK_ICD_FILENAMES: named ?? own }
+  // vulkan() installs Vulkan's loader, and sets a folder that it can read.
+  return { ...vulkan(), VK_ICD_FILENAMES: named ?? icd }
 }
 
 function debian12() {
@@ -37,7 +41,7 @@ function unpack() {
   const backports = `-o Dir::Etc::SourceList=${list} -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists=${folder}/lists -o APT::Sandbox::User=root`
   const script = `set -e
 cd ${folder}
-[ -e ${own} ] && exit 0
+[ -e ${icd} ] && exit 0
 apt-get ${backports} update -q
 apt-get ${backports} download -q mesa-vulkan-drivers
 dpkg -x mesa-vulkan-drivers_*.deb unpacked
@@ -47,9 +51,9 @@ if ldd "$library" | grep -q 'not found'; then
   apt-get update -q
   apt-get install -y -q --no-install-recommends ${libraries}
 fi
-printf '{"file_format_version": "1.0.0", "ICD": {"api_version": "1.4.305", "library_path": "%s"}}\\n' "$library" > ${own}.part
-mv ${own}.part ${own}`
-  // stdout is the caller's own; a lock lets one process of many unpack.
+printf '{"file_format_version": "1.0.0", "ICD": {"api_version": "1.4.305", "library_path": "%s"}}\\n' "$library" > ${icd}.part
+mv ${icd}.part ${icd}`
+  // Stdout is reserved for the caller; the lock lets only one process unpack.
   const { status } = spawnSync('flock', [join(folder, 'lock'), 'sh', '-c', script], { stdio: ['ignore', 2, 2] })
-  if (status !== 0 || !existsSync(own)) throw new Error(`unpacking lavapipe left no ${own}`)
+  if (status !== 0 || !existsSync(icd)) throw new Error(`unpacking lavapipe did not write ${icd}`)
 }

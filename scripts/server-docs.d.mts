@@ -1,2 +1,2 @@
-/** docs/server.md as `npm run docs:server` would write it. */
+/** Returns docs/server.md as `npm run docs:server` writes it. */
 export function serverPage(): string

@@ -1,4 +1,7 @@
-/** `npm run docs:server`: the table of fields in docs/server.md from the schemas that requests are checked by; `--check` compares, for CI. */
+/**
+ * `npm run docs:server`: writes the table of fields in docs/server.md from the request schemas.
+ * `--check` compares instead, for CI.
+ */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -14,7 +17,7 @@ const forms = { chat: 'ChatCompletionRequest', completion: 'CompletionRequest', 
 const labels = { chat: 'chat', completion: 'completions', response: 'responses' }
 const parts = { 'messages[]': ['chat', 'ChatMessage'], 'input[]': ['response', 'ResponseInputMessage'] }
 
-/** The page as it should be. */
+/** Returns the page with an up-to-date table. */
 export function serverPage() {
   const text = readFileSync(page, 'utf8')
   const [before, after] = [text.indexOf(begin), text.indexOf(end)]
@@ -52,7 +55,7 @@ function aboutOf({ by, about }) {
   return `${text[0].toUpperCase()}${text.slice(1).replace(/\.$/, '')}.`
 }
 
-/** Other names of a field, in any form. */
+/** Returns the other names of a field, in any form. */
 function others(field) {
   const all = Object.values(aliases).flatMap((names) => Object.entries(names))
   const names = new Set(all.filter(([, to]) => to === field).map(([alias]) => `\`${alias}\``))
@@ -64,7 +67,7 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const made = serverPage()
   if (!process.argv.includes('--check')) writeFileSync(page, made)
   else if (made !== readFileSync(page, 'utf8')) {
-    console.error('docs/server.md is not what npm run docs:server makes')
+    console.error('docs/server.md is out of date; run npm run docs:server')
     process.exitCode = 1
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Makes a clone ready to run: `node_modules` as package-lock.json says, and Node 24 to run on (it comes as a
- * package). Node's built-ins only, for it must run before anything is installed, on Node 20 too.
+ * Prepares a clone: installs `node_modules` from package-lock.json, with Node 24 as a package. Uses
+ * only Node's built-ins, because it runs before anything is installed, and on Node 20.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
@@ -12,15 +12,15 @@ const modules = join(root, 'node_modules')
 const localNode = join(modules, '.bin', process.platform === 'win32' ? 'node.cmd' : 'node')
 const major = Number(process.versions.node.split('.')[0])
 
-/** Installs what is missing, telling so on stderr. Returns the path of a Node that can run the program. */
+/** Installs missing packages, with a note on stderr. Returns the path of a Node for the program. */
 export function setup() {
   if (!installed()) {
-    process.stderr.write('Installing what package-lock.json lists (once) ...\n')
-    // The `node` package fetches its binary in an install script, so scripts must run. Where no binary of it is
-    // served for this machine the system's own Node will do, if it is new enough.
+    process.stderr.write('Installing the packages of package-lock.json (once) ...\n')
+    // The `node` package downloads its binary in an install script, so scripts must run. If there
+    // is no binary for this machine, the system's Node is used if it is new enough.
     if (!npm('ci', '--no-audit', '--no-fund', '--loglevel=error')) {
-      const served = major >= 24 && npm('ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error')
-      if (!served) stop('npm ci failed. Check the network and the messages above, then run the command again.')
+      const usesSystemNode = major >= 24 && npm('ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error')
+      if (!usesSystemNode) stop('npm ci failed. Check the network and the messages above, then run the command again.')
     }
   }
   if (existsSync(localNode)) return localNode
@@ -28,7 +28,7 @@ export function setup() {
   return stop(`Node 24 is needed; this is ${process.version} and node_modules/.bin/node is missing. Run: npm ci`)
 }
 
-/** Runs a program with this one's stdio; signals go through; resolves with its exit code. */
+/** Runs a program with this one's stdio and forwards signals. Resolves with its exit code. */
 export function run(command, args, options = {}) {
   return new Promise((resolve) => {
     const child = spawn(command, args, { cwd: root, stdio: 'inherit', ...options, env: environment(options.env) })
@@ -47,7 +47,9 @@ export function run(command, args, options = {}) {
   })
 }
 
-/** Whether every package of the lock is there in its version: npm keeps its own account in node_modules. */
+/**
+ * Returns true if node_modules has every locked package in its version, according to npm's records.
+ */
 function installed() {
   try {
     const wanted = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages
@@ -63,12 +65,12 @@ function installed() {
 }
 
 function npm(...args) {
-  // stdout is the program's own: what npm says goes to stderr.
+  // Stdout is reserved for the program, so npm writes to stderr.
   const options = { cwd: root, stdio: ['ignore', 2, 2], shell: process.platform === 'win32' }
   return spawnSync('npm', args, options).status === 0
 }
 
-/** Programs find Node 24 first. */
+/** Returns an environment in which programs find Node 24 first. */
 function environment(extra = {}) {
   const separator = process.platform === 'win32' ? ';' : ':'
   return { ...process.env, PATH: `${join(modules, '.bin')}${separator}${process.env.PATH ?? ''}`, ...extra }

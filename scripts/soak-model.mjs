@@ -1,6 +1,7 @@
 /**
- * `npm run soak:model -- [COMMANDS] [SEED]`: random commands to the scheduler (test/suites/scheduler-model.ts), 100,000 by default.
- * A failure prints the smallest commands that show it, and the seed. Needs no model.
+ * `npm run soak:model -- [COMMANDS] [SEED]`: sends random commands to the scheduler
+ * (test/suites/scheduler-model.ts), 100,000 by default. A failure prints the shortest commands that
+ * reproduce it, and the seed. Needs no model.
  */
 import { join } from 'node:path'
 import { root, run, setup } from './setup.mjs'

@@ -1,7 +1,7 @@
 /**
- * `npm test`: sets up what is missing, then vitest, and cargo where there is one. Arguments go to vitest, and cargo is
- * left out then. Ends with `N passed, N failed`, from both runners' own results; FORETOKEN_COUNTS names a file to put
- * that line in.
+ * `npm test`: sets the clone up, then runs vitest, and cargo if it is installed. With arguments,
+ * runs only vitest, with these arguments. The last line is `N passed, N failed`, from the results
+ * of both runners; it is also written to the file in FORETOKEN_COUNTS.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -34,7 +34,10 @@ async function runVitest() {
   }
 }
 
-/** A file that failed outside its tests (it did not load, a hook threw) counts as one failure. */
+/**
+ * Counts results. A file that fails outside its tests (on loading, in a hook) counts as one
+ * failure.
+ */
 function vitestCounts(report) {
   try {
     const { numPassedTests, numFailedTests, testResults } = JSON.parse(readFileSync(report, 'utf8'))
@@ -50,7 +53,7 @@ function vitestCounts(report) {
 
 async function runCargo() {
   if (spawnSync('cargo', ['--version'], { stdio: 'ignore' }).status !== 0) {
-    console.log('cargo is not here: the native tests of the kernels are left out (the built wasm was tested above)')
+    console.log('cargo is not installed: skipping the native tests of the kernels (the built wasm was tested above)')
     return undefined
   }
   const { code, output } = await tee('cargo', ['test', '--manifest-path', standaloneCore()], {
@@ -61,7 +64,7 @@ async function runCargo() {
     passed += Number(ok)
     failed += Number(bad)
   }
-  // A crate that does not compile has no counts.
+  // A crate that does not compile reports no counts.
   return { code, passed, failed: code !== 0 && failed === 0 ? 1 : failed }
 }
 

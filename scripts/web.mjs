@@ -1,6 +1,6 @@
 /**
- * The page as static files: `buildPage()` gives them by path, `npm run build` writes them to dist/web. Every file but the page itself and its service
- * worker has the hash of what it holds in its name, and may be kept for ever.
+ * Builds the page as static files, which `npm run build` writes to dist/web. Every file except the
+ * page and its service worker has a hash of its content in its name, and can be cached permanently.
  */
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
@@ -9,7 +9,7 @@ import { root } from './setup.mjs'
 
 const forms = ['simd128', 'relaxed', 'simd128-threads', 'relaxed-threads']
 
-/** By path: `index.html`, `sw.js`, `page/...`. */
+/** Returns the files by path: `index.html`, `sw.js`, `page/...`. */
 export async function buildPage() {
   const { build } = await import('esbuild')
   const bundle = async (entry, define = {}) => {

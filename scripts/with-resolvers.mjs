@@ -1,6 +1,6 @@
-/** `Promise.withResolvers` for Node 20, put into the bundles in its place. */
+/** Replaces `Promise.withResolvers` in the bundles, for Node 20. */
 export function withResolvers() {
-  const made = {}
-  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }))
-  return made
+  const result = {}
+  result.promise = new Promise((resolve, reject) => Object.assign(result, { resolve, reject }))
+  return result
 }

@@ -12,7 +12,7 @@ import type { ModelFiles } from '../base/bytes.ts'
 import { Callback } from '../base/callback.ts'
 import { bytesOf, fieldsOf, idsOf, listOf, signalOf, textOf, withArguments } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
-import { type KvType, pageTokens } from '../base/kv.ts'
+import type { KvType } from '../base/kv.ts'
 import type { ModelArchive } from '../base/model.ts'
 import type { Message, PreparedPrompt, PromptInput } from '../base/prompt.ts'
 import { Scheduler, type SchedulerStats } from '../decode/scheduler.ts'
@@ -52,6 +52,7 @@ import {
   type GenerateRequest,
   type ManyOptions,
   type PrefillRequest,
+  pagesBeforeEvicting,
   type Settings,
   settingsOf,
 } from './options.ts'
@@ -395,14 +396,4 @@ export class Engine implements TextService {
     await this.#scheduler.close()
     await this.backend.close()
   }
-}
-
-/**
- * Returns the number of pages up to which idle prefixes may make memory grow: 256 MiB, or a whole
- * context if that is more, but at most half of the pages. Beyond it memory grows for running
- * requests only, and prefixes use the pages that these leave: so the memory of a server follows its
- * load, not its past.
- */
-function pagesBeforeEvicting(pages: number, context: number, pageBytes: number): number {
-  return Math.min(pages >> 1, Math.max(Math.ceil(context / pageTokens), Math.floor((256 << 20) / pageBytes)))
 }

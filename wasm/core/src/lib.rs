@@ -1,9 +1,9 @@
-//! The ABI, and nothing else: every function TypeScript can call, on buffers TypeScript owns (those of the wire: wire.rs).
+//! The ABI: every function TypeScript can call, on buffers that TypeScript owns (those of the wire: wire.rs).
 //!
-//! Pointers are byte addresses in the one linear memory; `*_stride` counts f32 elements between rows. Nothing here
-//! allocates, unwinds or keeps state but the worker pool. Kernels that can fail return a status: 0 is success.
-//! Functions that count bytes return u64, so that a shape which can't fit shows as a number that is too large; kernels
-//! take shapes that do fit, in buffers below 2 GiB.
+//! Pointers are byte addresses in the one linear memory; `*_stride` counts f32 elements between rows. Nothing
+//! here allocates, unwinds or keeps state except the worker pool. Kernels that can fail return a status: 0 is
+//! success. Functions that count bytes return u64, so that an oversized shape yields a number that is too
+//! large; kernels take shapes that fit, in buffers below 2 GiB.
 //!
 //! # Layouts
 //!
@@ -56,7 +56,7 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
 use ops::{embed, gemm_f32 as float_product, gemm_int, quantize, repack as rows_to_panels, weight};
 use simd::dots::PANEL;
 
-/// The integer products that need nothing but what this build was compiled for.
+/// The integer products available with this build's target features.
 #[cfg(not(target_arch = "wasm32"))]
 type Exact = simd::floats::Scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
@@ -64,25 +64,25 @@ type Exact = simd::dots::Relaxed;
 #[cfg(all(target_arch = "wasm32", not(target_feature = "relaxed-simd")))]
 type Exact = simd::dots::Wide;
 
-/// Panels worth handing to a thread: about 5 microseconds of products.
+/// Number of panels worth handing to a thread: about 5 microseconds of products.
 fn panel_grain(rows: usize, k: usize) -> usize {
     (100_000 / (rows.max(1) * k.max(1))).max(1)
 }
 
-/// The kind of weight that file type `source` becomes, or 2^32 - 1. Types and kinds are numbered in `backend/wasm/abi.ts`.
+/// The kind of weight for file type `source`, or 2^32 - 1. `backend/wasm/abi.ts` numbers types and kinds.
 #[unsafe(no_mangle)]
 pub extern "C" fn weight_kind(source: u32) -> u32 {
     rows_to_panels::kind_of(source)
 }
 
-/// Bytes of a weight (n, k).
+/// Returns the bytes of a weight (n, k).
 #[unsafe(no_mangle)]
 pub extern "C" fn weight_bytes(kind: u32, n: usize, k: usize) -> u64 {
     weight::weight_bytes(kind, n, k)
 }
 
-/// Lays rows `first..first + rows` of a file's tensor at `src` into the weight (n, k) at `dst`. `first` is a multiple of
-/// 8, `rows` too unless they are the last. 1 if the arguments don't fit.
+/// Packs rows `first..first + rows` of a file's tensor at `src` into the weight (n, k) at `dst`. `first`
+/// is a multiple of 8, and so is `rows`, unless they are the last. Returns 1 for invalid arguments.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn repack(
     source: u32,
@@ -97,7 +97,7 @@ pub unsafe extern "C" fn repack(
     unsafe { rows_to_panels::repack(source, dst, src, first, rows, n, k) }
 }
 
-/// x (rows, k) to int8 `q` (rows, k) with `s` and `sums` (rows, k / 32), in groups of 4 rows. k is a multiple of 32.
+/// Quantizes x (rows, k) to int8 `q` with `s` and `sums` (rows, k / 32), in groups of 4 rows; k % 32 = 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn quantize_q8(
     q: *mut i8,
@@ -112,8 +112,8 @@ pub unsafe extern "C" fn quantize_q8(
     unsafe { pool::run(&args, rows.div_ceil(quantize::GROUP), grain(quantize::GROUP * k), quantize::body::<Exact>) }
 }
 
-/// out (rows, n) = or += quantised x (rows, k) times a u4 weight (n, k) transposed. `lowering`: how the engine's relaxed
-/// dot reads a second operand of 128..255: 1 unsigned, 2 signed, 0 unknown.
+/// out (rows, n) = or += quantised x (rows, k) times a u4 weight (n, k) transposed. `lowering` says
+/// how the engine's relaxed dot reads second operands of 128..255: 1 unsigned, 2 signed, 0 unknown.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gemm_u4(
     out: *mut f32,
@@ -172,7 +172,7 @@ pub unsafe extern "C" fn gemm_f32(
     unsafe { pool::run(&args, n.div_ceil(PANEL), panel_grain(rows, k), float_product::body::<Native>) }
 }
 
-/// out (rows, k) = rows `ids` of a weight (n, k). 1 if an id is not below n; nothing is written then.
+/// out (rows, k) = rows `ids` of a weight (n, k). Returns 1 and writes nothing if an id is not below n.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn embed_rows(
     out: *mut f32,
@@ -193,13 +193,13 @@ pub unsafe extern "C" fn embed_rows(
     unsafe { pool::run(&args, rows, grain(k * 4), embed::body) }
 }
 
-/// Register-only run of the product that `gemm_u4` uses; returns a checksum.
+/// Runs the product of `gemm_u4` from registers only; returns a checksum.
 #[unsafe(no_mangle)]
 pub extern "C" fn peak_dot(iterations: u32, lowering: u32) -> u32 {
     ops::peak::dot(iterations, lowering)
 }
 
-/// Operations of one iteration of `peak_dot`.
+/// Returns the number of operations of one iteration of `peak_dot`.
 #[unsafe(no_mangle)]
 pub extern "C" fn peak_dot_ops() -> u32 {
     ops::peak::OPS
@@ -213,7 +213,7 @@ use ops::kv::Layout;
 use ops::{attention as attend, kv, norm, rows as row_ops};
 use simd::floats::Native;
 
-/// Rows of small kernels worth handing to a thread: about 5 microseconds at 4 GB/s of floats.
+/// Number of rows of a small kernel worth handing to a thread: about 5 microseconds at 4 GB/s of floats.
 pub(crate) fn grain(cols: usize) -> usize {
     (5_000 / cols.max(1)).max(1)
 }
@@ -299,7 +299,7 @@ pub unsafe extern "C" fn rope(
     unsafe { pool::run(&args, rows, grain(heads * head_dim), ops::rope::body::<Native>) }
 }
 
-/// Bytes of one layer in a page. `kv_type`: 0 f32, 1 f16, 2 int8.
+/// Returns the bytes of one layer in a page. `kv_type`: 0 f32, 1 f16, 2 int8.
 #[unsafe(no_mangle)]
 pub extern "C" fn kv_layer_bytes(kv_type: u32, kv_heads: usize, head_dim: usize) -> u64 {
     Layout::new(kv_type, kv_heads, head_dim).bytes()
@@ -426,20 +426,20 @@ pub extern "C" fn scratch_bytes(max_k: usize, head_dim: usize, group: usize) -> 
 
 // ---- workers and probes: pool.rs, probe.rs ----
 
-/// What the engine's relaxed dot product does: bits of probe.rs. 0 in builds that don't use it.
+/// Returns the behaviour of the engine's relaxed dot product as bits of probe.rs; 0 in builds that don't use it.
 #[unsafe(no_mangle)]
 pub extern "C" fn probe() -> u32 {
     probe::probe()
 }
 
-/// Thread i's scratch is `base + i * bytes_per_thread`, 16-byte aligned. Call before any kernel.
+/// Sets thread i's scratch to `base + i * bytes_per_thread`, 16-byte aligned. Call before any kernel.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pool_set_scratch(base: *mut u8, bytes_per_thread: usize) {
     // SAFETY: the caller gives memory it owns.
     unsafe { pool::set_scratch(base, bytes_per_thread) }
 }
 
-/// Says how many threads will work, the caller included. Until then, and with 1, all runs on the caller.
+/// Sets the number of threads, the caller included. Before this call, and with 1, all work runs on the caller.
 #[cfg(feature = "threads")]
 #[unsafe(no_mangle)]
 pub extern "C" fn pool_init(threads: u32) {
@@ -447,22 +447,22 @@ pub extern "C" fn pool_init(threads: u32) {
 }
 
 /// `may_block`: 1 if the caller's thread may sleep (not a browser's main thread). Default 0.
-/// `timeout_ms`: how long nothing may move before a kernel answers 1, worker lost. Default 10,000; without blocking
-/// it is counted in looks at memory, so it is rough.
+/// `timeout_ms`: how long without progress before a kernel returns 1, worker lost. Default 10,000;
+/// without blocking it is counted in polls of memory, so it is approximate.
 #[cfg(feature = "threads")]
 #[unsafe(no_mangle)]
 pub extern "C" fn pool_set_wait(may_block: u32, timeout_ms: u32) {
     pool::shared::POOL.set_wait(may_block != 0, timeout_ms);
 }
 
-/// A worker's whole life, on a stack of its own (`__stack_pointer`): returns after `pool_stop`. `thread` is 1 or more.
+/// Runs a worker on its own stack (`__stack_pointer`); returns after `pool_stop`. `thread` is 1 or more.
 #[cfg(feature = "threads")]
 #[unsafe(no_mangle)]
 pub extern "C" fn worker_main(thread: u32) {
     pool::shared::POOL.worker(thread as usize);
 }
 
-/// Sends all workers home. Kernels called after run on the caller alone.
+/// Stops all workers. Later kernels run on the caller alone.
 #[cfg(feature = "threads")]
 #[unsafe(no_mangle)]
 pub extern "C" fn pool_stop() {

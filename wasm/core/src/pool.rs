@@ -1,17 +1,17 @@
-//! Splits a kernel's work over threads. A kernel is a plain function over a range of units of work (panels, heads,
-//! rows) with plain arguments.
+//! Splits a kernel's work over threads. A kernel is a plain function over a range of units of work
+//! (panels, heads, rows) with plain arguments.
 //!
-//! Without the `threads` feature a kernel runs on its caller. With it, `shared.rs` hands units to workers: other
-//! instances of the same module on the same memory, so a function pointer (an index into the module's table) and an
-//! address mean the same thing to all of them.
+//! Without the `threads` feature a kernel runs on its caller. With it, `shared.rs` hands units to
+//! workers: other instances of the same module on the same memory, so a function pointer (an index
+//! into the module's table) and an address mean the same to all of them.
 //!
-//! What a kernel owes the pool: units write disjoint memory, arguments are plain data whose pointers outlive the call,
-//! and only one thread calls `run`.
+//! The pool requires that units write disjoint memory, that arguments are plain data whose pointers
+//! outlive the call, and that only one thread calls `run`.
 
 #[cfg(any(feature = "threads", not(target_arch = "wasm32")))]
 pub mod shared;
 
-/// A kernel body: does units `lo..hi` of the work that `args` describes, with this thread's scratch.
+/// A kernel body: computes units `lo..hi` of the work that `args` describes, with this thread's scratch.
 pub type Body<A> = unsafe fn(args: &A, lo: usize, hi: usize, scratch: *mut u8);
 
 /// Gives thread i the scratch `base + i * bytes_per_thread`. Call before any kernel, and not while one runs.
@@ -23,8 +23,8 @@ pub unsafe fn set_scratch(base: *mut u8, bytes_per_thread: usize) {
     let _ = bytes_per_thread;
 }
 
-/// Runs all `units` and returns when they are done. 0 = done; 1 = a worker stopped answering.
-/// `grain` is the smallest number of units worth handing to a thread.
+/// Runs all `units` and returns when they are done: 0, or 1 if a worker stopped responding. `grain`
+/// is the smallest number of units worth handing to a thread.
 pub unsafe fn run<A>(args: &A, units: usize, grain: usize, body: Body<A>) -> u32 {
     #[cfg(feature = "threads")]
     if shared::POOL.threads() > 1 && units > grain {
@@ -58,7 +58,7 @@ mod own {
     }
 }
 
-/// Natively each test thread is a caller of its own.
+/// In native builds each test thread is a separate caller.
 #[cfg(not(target_arch = "wasm32"))]
 mod own {
     use std::cell::Cell;

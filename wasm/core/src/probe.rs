@@ -1,8 +1,8 @@
-//! Asks the engine how its relaxed dot product really behaves, on crafted bytes.
+//! Probes how the engine's relaxed dot product behaves, on crafted bytes.
 //!
-//! `i32x4.relaxed_dot_i8x16_i7x16_add_s` may be implemented in several ways where a byte of the second operand has its
-//! top bit set, and at least one engine ships it wrong altogether (Node 20 behind its flag returns doubled sums). What
-//! `WebAssembly.validate` says is therefore not enough to use it.
+//! `i32x4.relaxed_dot_i8x16_i7x16_add_s` may be implemented in several ways where a byte of the second
+//! operand has its top bit set, and at least one engine ships it wrong altogether (Node 20 behind its
+//! flag returns doubled sums). `WebAssembly.validate` alone is therefore not enough to use it.
 
 /// Exact where the specification leaves no choice: first operand -128..127, second 0..127.
 pub const EXACT: u32 = 1;
@@ -14,7 +14,7 @@ pub const SIGNED_SECOND: u32 = 4;
 /// A dot product of 16 bytes in groups of 4, onto 4 sums.
 pub type Dot = fn([i8; 16], [u8; 16], [i32; 4]) -> [i32; 4];
 
-/// Which of the bits above hold for `dot`; the two last ones only together with the first.
+/// Returns the bits above that hold for `dot`; the last two only together with the first.
 pub fn classify(dot: Dot) -> u32 {
     if !agrees(dot, 0x7f, |b| b as i32) {
         return 0;
@@ -24,8 +24,8 @@ pub fn classify(dot: Dot) -> u32 {
     EXACT | if unsigned { UNSIGNED_SECOND } else { 0 } | if signed { SIGNED_SECOND } else { 0 }
 }
 
-/// Whether `dot` gives the definition's sums on extremes and on a few hundred mixed inputs with second operands in
-/// 0..=mask.
+/// Returns true if `dot` yields the defined sums on extremes and on a few hundred mixed inputs with
+/// second operands in 0..=mask.
 fn agrees(dot: Dot, mask: u8, second: fn(u8) -> i32) -> bool {
     let extremes = [(-128i8, mask), (127, mask), (-128, 1), (127, 0), (1, mask), (-1, mask)];
     let mut state = 0x2545_f491u32;
@@ -42,7 +42,7 @@ fn agrees(dot: Dot, mask: u8, second: fn(u8) -> i32) -> bool {
         for lane in 0..16 {
             (a[lane], b[lane]) = match extremes.get(round) {
                 Some(&pair) => pair,
-                // Every value of the first operand meets every lane; extremes mix among themselves too.
+                // Every value of the first operand meets every lane; extremes are mixed too.
                 None if round < 64 => {
                     ([-128, 127, -127, 0][random() as usize % 4], [mask, 0, 1, mask / 2 + 1][random() as usize % 4])
                 }
@@ -50,7 +50,7 @@ fn agrees(dot: Dot, mask: u8, second: fn(u8) -> i32) -> bool {
             };
             sums[lane / 4] = random() as i32 >> 4;
         }
-        // The inputs must not be known at compile time: a folded answer would be the compiler's, not the engine's.
+        // The inputs must be unknown at compile time, or the compiler could fold the answer.
         let got = dot(core::hint::black_box(a), core::hint::black_box(b), core::hint::black_box(sums));
         for group in 0..4 {
             let products = (4 * group..4 * group + 4).map(|lane| a[lane] as i32 * second(b[lane]));
@@ -62,7 +62,7 @@ fn agrees(dot: Dot, mask: u8, second: fn(u8) -> i32) -> bool {
     true
 }
 
-/// The bits for this engine's relaxed dot; 0 in builds without relaxed SIMD.
+/// Returns the bits for this engine's relaxed dot; 0 in builds without relaxed SIMD.
 pub fn probe() -> u32 {
     #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
     return classify(relaxed_dot);

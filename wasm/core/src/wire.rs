@@ -1,18 +1,18 @@
-//! The ABI of the wire: blocks of KV pages as bytes, and back. As lib.rs has it, buffers are TypeScript's.
+//! The ABI of the wire: blocks of KV pages as bytes, and back. As in lib.rs, TypeScript owns the buffers.
 use crate::ops::kv::Layout;
 use crate::ops::wire;
 use crate::ops::wire::residual::{self, ResidualArgs};
 use crate::simd::floats::Native;
 use crate::{grain, pool};
 
-/// Bytes of the K (`part` 0) or V (1) of a head on the wire: `codec` 0 f32, 1 f16, 2 int8, 3 int4. 0 for another codec.
+/// Bytes of a head's K (`part` 0) or V (1): `codec` 0 f32, 1 f16, 2 int8, 3 int4. 0 for another codec.
 #[unsafe(no_mangle)]
 pub extern "C" fn wire_bytes(codec: u32, part: usize, head_dim: usize, tokens: usize) -> u64 {
     wire::Codec::new(codec).map_or(0, |codec| wire::unit_bytes(codec, wire::Part::of(part), head_dim, tokens))
 }
 
-/// The K and V of `tokens` tokens of a layer as bytes of the wire: `units` of them from unit `first` on, unit 2h being K of head
-/// h, 2h + 1 its V; see ops/wire.rs. The tokens begin the first of `pages`. 1 if the arguments don't fit.
+/// Encodes the K and V of `tokens` tokens of a layer: `units` units from `first` on, where unit 2h is K of head
+/// h and 2h + 1 its V; see ops/wire.rs. The tokens begin the first of `pages`. Returns 1 for invalid arguments.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wire_encode(
     codec: u32,
@@ -36,7 +36,7 @@ pub unsafe extern "C" fn wire_encode(
     unsafe { pool::run(&args, units, grain(tokens * head_dim), wire::encode::<Native>) }
 }
 
-/// The inverse: writes the bytes' values into the pages.
+/// The inverse of `wire_encode`: writes the bytes' values into the pages.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wire_decode(
     codec: u32,
@@ -60,8 +60,8 @@ pub unsafe extern "C" fn wire_decode(
     unsafe { pool::run(&args, units, grain(tokens * head_dim), wire::decode::<Native>) }
 }
 
-/// What the pages `base` of `layers` layers miss of the pages `pages`, as at most `room` bytes; see ops/wire/residual.rs. `steps` are
-/// (layers, kv_heads, head_dim + 1) f32. The bytes that it takes: where they are more than `room` only those were written.
+/// Encodes `pages` minus `base` of `layers` layers in at most `room` bytes; see ops/wire/residual.rs. `steps`
+/// are (layers, kv_heads, head_dim + 1) f32. Returns the bytes needed; beyond `room` nothing is written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wire_encode_residual(
     bytes: *mut u8,
@@ -83,7 +83,7 @@ pub unsafe extern "C" fn wire_encode_residual(
     unsafe { residual::encode::<Native>(&args, bytes, room, pool::scratch()) }
 }
 
-/// Adds such bytes, `length` of them, to `pages`. 1 for bytes that are none: what is in the pages then is of no use.
+/// Adds a residual of `length` bytes to `pages`. Returns 1 for invalid bytes; the pages' contents are then undefined.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wire_decode_residual(
     bytes: *const u8,

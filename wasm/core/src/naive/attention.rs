@@ -1,7 +1,7 @@
-//! Causal attention as its definition.
+//! Causal attention by definition.
 
-/// One query row: `q` (head_dim) against `keys` and `values`, (n, head_dim) each, all of them visible.
-/// Returns the output (head_dim) and, per dimension, the sum of p * |v|, the scale that rounding errors have.
+/// Computes one query row: `q` (head_dim) against `keys` and `values`, (n, head_dim) each, all of them visible.
+/// Returns the output (head_dim) and, per dimension, the sum of p * |v|, the scale of rounding errors.
 pub fn row(q: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>], scale: f32) -> (Vec<f64>, Vec<f64>) {
     let dot = |key: &Vec<f32>| -> f64 { q.iter().zip(key).map(|(&a, &b)| a as f64 * b as f64).sum() };
     let scores: Vec<f64> = keys.iter().map(|key| dot(key) * scale as f64).collect();
@@ -19,7 +19,7 @@ pub fn row(q: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>], scale: f32) -> (Ve
     (out, magnitude)
 }
 
-/// The largest sum of |q * k| * scale over the keys: what the rounding of a score is relative to.
+/// Returns the largest sum of |q * k| * scale over the keys: the scale of rounding errors in a score.
 pub fn score_magnitude(q: &[f32], keys: &[Vec<f32>], scale: f32) -> f64 {
     let sum = |key: &Vec<f32>| -> f64 { q.iter().zip(key).map(|(&a, &b)| (a as f64 * b as f64).abs()).sum() };
     keys.iter().map(|key| sum(key) * scale as f64).fold(0.0, f64::max)

@@ -1,4 +1,4 @@
-//! The oracle: each kernel as its definition, f64 sums, no tricks. Native builds only.
+//! The oracle: each kernel by definition, with f64 sums and no optimizations. Native builds only.
 pub mod attention;
 pub mod products;
 pub mod residual;

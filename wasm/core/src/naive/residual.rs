@@ -1,4 +1,4 @@
-//! The wire's residuals as their definition: a range decoder in whole numbers, and a code at a time.
+//! The wire's residuals by definition: an integer range decoder, one code at a time.
 
 struct Bits<'a> {
     bytes: &'a [u8],
@@ -14,7 +14,7 @@ impl Bits<'_> {
         byte as u64
     }
 
-    /// A bit that splits the range at `split`.
+    /// Decodes a bit that splits the range at `split`.
     fn split(&mut self, split: u64) -> bool {
         let one = self.code >= split;
         (self.code, self.range) = if one { (self.code - split, self.range - split) } else { (self.code, split) };
@@ -26,12 +26,12 @@ impl Bits<'_> {
 
     fn even(&mut self) -> bool {
         let half = self.range / 2;
-        // What an odd range has more is given away.
+        // The odd remainder of a range is unused.
         self.range = 2 * half;
         self.split(half)
     }
 
-    /// By a model: two estimates of how often a bit is 0, in 2^-15.
+    /// Decodes a bit with a model: two estimates of the probability of 0, in 2^-15.
     fn bit(&mut self, model: &mut (u64, u64)) -> bool {
         let one = self.split(self.range / 32_768 * ((model.0 + model.1) / 2));
         *model = if one {
@@ -43,7 +43,7 @@ impl Bits<'_> {
     }
 }
 
-/// Codes of a tile by (layer, unit, token, dimension), and whether all bytes were used, and no more. `sent` says what is coded.
+/// The codes by (layer, unit, token, dimension), and whether exactly all bytes were used; `sent` says what is coded.
 pub fn decode(
     bytes: &[u8],
     (layers, heads, dim, tokens): (usize, usize, usize, usize),

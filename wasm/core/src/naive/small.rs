@@ -1,4 +1,4 @@
-//! The small kernels as their definitions, one row at a time.
+//! The small kernels by definition, one row at a time.
 
 /// x / rms(x) * w.
 pub fn rms_norm(x: &[f32], w: &[f32], eps: f32) -> Vec<f64> {
@@ -28,7 +28,7 @@ pub fn activation(gate: f32, up: f32, gelu: bool) -> f64 {
     act * up as f64
 }
 
-/// x transposed (x_cols, rows) times y (rows, y_cols), and the sum of the products' sizes, row-major.
+/// x transposed (x_cols, rows) times y (rows, y_cols), and the sum of the products' magnitudes, row-major.
 pub fn moments(x: &[Vec<f32>], y: &[Vec<f32>]) -> Vec<(f64, f64)> {
     let mut all = Vec::new();
     for i in 0..x[0].len() {
@@ -40,7 +40,7 @@ pub fn moments(x: &[Vec<f32>], y: &[Vec<f32>]) -> Vec<(f64, f64)> {
     all
 }
 
-/// An f16's value.
+/// Returns the value of an f16.
 pub fn from_f16(bits: u16) -> f64 {
     let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
     let (exponent, fraction) = ((bits >> 10 & 31) as i32, (bits & 1023) as f64);
@@ -52,14 +52,14 @@ pub fn from_f16(bits: u16) -> f64 {
     }
 }
 
-/// The f16 nearest to `x`, ties to even; found by search.
+/// Returns the f16 nearest to `x`, ties to even; found by search.
 pub fn to_f16(x: f32) -> u16 {
     if x.is_nan() {
         return 0x7e00;
     }
     let sign = if x.is_sign_negative() { 0x8000 } else { 0 };
     let x = x.abs() as f64;
-    // Halfway between the largest f16 and the next power of two, inclusive, is infinite.
+    // Values from halfway between the largest f16 and the next power of two round to infinity.
     if x >= 65520.0 {
         return sign | 0x7c00;
     }

@@ -1,8 +1,8 @@
-//! The wire's formats as their definitions: bytes of one head's K or V, (head_dim, tokens) or (tokens, head_dim), value by value.
+//! The wire's formats by definition: one head's K (head_dim, tokens) or V (tokens, head_dim), value by value.
 use super::small::from_f16;
 use crate::ops::wire::{Codec, Part};
 
-/// What the bytes of a unit mean, by (token, dimension).
+/// Decodes the bytes of a unit to values by (token, dimension).
 pub fn decode(codec: Codec, part: Part, head_dim: usize, tokens: usize, bytes: &[u8]) -> Vec<Vec<f64>> {
     let mut at = 0;
     let mut take = |n: usize| {
@@ -46,7 +46,7 @@ pub fn decode(codec: Codec, part: Part, head_dim: usize, tokens: usize, bytes: &
     all
 }
 
-/// How far from a value its code may be: half a step, and what the rounding of scales may add.
+/// Returns the maximum error of a code: half a step, plus the rounding of scales.
 pub fn bound(codec: Codec, part: Part, values: &[Vec<f32>], token: usize, d: usize) -> f64 {
     let size = values[token][d].abs() as f64;
     match codec {
@@ -69,7 +69,7 @@ pub fn bound(codec: Codec, part: Part, values: &[Vec<f32>], token: usize, d: usi
                 }
             };
             let (least, most) = row.iter().fold((f64::MAX, f64::MIN), |(a, b), &v| (a.min(v), b.max(v)));
-            // d and m are binary16: the most may lie 15 rounding errors of d, and one of m, beyond the last code.
+            // d and m are binary16: the maximum may lie 15 rounding errors of d, and one of m, beyond the last code.
             let step = (most - least) / 15.0;
             step / 2.0 + 16.0 * (step * 2f64.powi(-11) + 2f64.powi(-25)) + least.abs() * 2f64.powi(-11)
         }

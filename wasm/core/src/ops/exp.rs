@@ -32,7 +32,7 @@ impl<I: Floats> Powers<I> {
     /// Call outside of loops.
     #[inline(always)]
     pub fn load() -> Self {
-        // Unknown to the compiler: V8 would build each known constant anew at every use, by three instructions.
+        // Hides the constants from the compiler: V8 would rebuild each one at every use, with three instructions.
         let table = core::hint::black_box(&TABLE);
         Self { table: core::array::from_fn(|i| I::splat(table[i])), one: I::splat(1.0) }
     }

@@ -94,7 +94,7 @@ unsafe fn tile<I: Floats, const R: usize>(args: &Args, panel: usize, row: usize,
     }
 }
 
-/// Writes outputs `8 * panel ..` of a row, or as many as there are of `n`; adds if `add`.
+/// Writes outputs `8 * panel ..` of a row, as far as there are `n`; adds if `add`.
 ///
 /// # Safety
 /// `n` floats are writable at `row`.

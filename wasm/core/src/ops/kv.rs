@@ -41,7 +41,7 @@ impl Layout {
         PAGE * self.head_dim * element
     }
 
-    /// Bytes of the layer in a page. Counted in 64 bits, for a config may name any shape.
+    /// Bytes of the layer in a page. Counted in 64 bits, because a config may name any shape.
     pub fn bytes(&self) -> u64 {
         let [heads, dim] = [self.kv_heads as u64, self.head_dim as u64];
         let head = match self.kind {
@@ -152,6 +152,6 @@ unsafe fn scale<I: Floats>(x: *const f32, head_dim: usize) -> (f32, f32) {
         max = I::pmax(max, I::pmin(I::abs(unsafe { I::load(x.add(d)) }), I::splat(f32::MAX)));
     }
     let max = I::largest(max);
-    // Below this the inverse would be infinite; such a head is as good as zero.
+    // Below this the inverse would be infinite; the head counts as zero.
     if max < 1e-36 { (0.0, 0.0) } else { (max / 127.0, 127.0 / max) }
 }

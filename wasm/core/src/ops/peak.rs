@@ -5,7 +5,7 @@
 /// Operations of one iteration: a multiply-add is 2.
 pub const OPS: u32 = if cfg!(target_feature = "relaxed-simd") { 8 * 16 * 2 } else { 8 * 8 * 2 };
 
-/// Runs `iterations` and returns a checksum, so that nothing is left out.
+/// Runs `iterations` and returns a checksum, so that no product is optimized away.
 #[cfg(target_arch = "wasm32")]
 pub fn dot(iterations: u32, lowering: u32) -> u32 {
     use core::arch::wasm32::*;
@@ -26,7 +26,7 @@ fn rounds(iterations: u32, product: impl Fn(V, V, V) -> V) -> u32 {
     use core::arch::wasm32::*;
     use core::hint::black_box;
     let mut sums = [i32x4_splat(0); 8];
-    // Eight different pairs, and other ones in each round: no product is another's, none can leave the loop.
+    // Eight different pairs, new in each round, so that no product is shared or hoisted out of the loop.
     let mut a = [u32x4_splat(black_box(0x0102_0304)), u32x4_splat(black_box(0x0403_0102))];
     let b: [V; 4] = core::array::from_fn(|i| u32x4_splat(black_box(0x0504_0302 + i as u32)));
     let mut left = iterations;
@@ -35,7 +35,7 @@ fn rounds(iterations: u32, product: impl Fn(V, V, V) -> V) -> u32 {
             sums[i] = product(sums[i], a[i / 4], b[i % 4]);
         }
         a = [v128_xor(a[1], b[0]), v128_xor(a[0], b[1])];
-        // A round stays a round: of two of them LLVM makes pairs of dependent products, a fifth slower than what a core can do.
+        // Keeps rounds apart: LLVM would make pairs of dependent products, a fifth slower than possible.
         left = black_box(left - 1);
     }
     let total = sums.into_iter().fold(i32x4_splat(0), |x, y| i32x4_add(x, y));

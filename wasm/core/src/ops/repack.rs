@@ -281,7 +281,7 @@ pub fn from_f16(bits: u16) -> f32 {
     f32::from_bits(magnitude.to_bits() | special | (bits & 0x8000) << 16)
 }
 
-/// A float as the nearest half, ties to even; what is too large becomes infinite.
+/// A float as the nearest half, ties to even; larger values become infinite.
 pub fn to_f16(value: f32) -> u16 {
     let sign = (value.to_bits() >> 16 & 0x8000) as u16;
     let size = value.to_bits() & 0x7fff_ffff;

@@ -1,4 +1,4 @@
-//! The kinds of weight and how large their panels are; the layouts are told in lib.rs.
+//! The kinds of weight and the sizes of their panels; lib.rs describes the layouts.
 use crate::simd::dots::{BLOCK, PANEL};
 
 pub const F32: u32 = 0;
@@ -40,8 +40,8 @@ pub const fn panel_bytes(kind: u32, k: usize) -> usize {
     k / block_k(kind) * block_bytes(kind)
 }
 
-/// Bytes of a whole weight (n, k), n padded to whole panels. A file may name any shape, so this is counted in 64 bits and
-/// stops at their end.
+/// Bytes of a whole weight (n, k), n padded to whole panels. Saturates in 64 bits, because a file
+/// may name any shape.
 pub const fn weight_bytes(kind: u32, n: usize, k: usize) -> u64 {
     let panel = (k as u64 / block_k(kind) as u64).saturating_mul(block_bytes(kind) as u64);
     (n.div_ceil(PANEL) as u64).saturating_mul(panel)

@@ -1,7 +1,7 @@
-//! K and V of some tokens of a layer as bytes of the wire, and back; `src/transfer/wire.ts` tells the formats.
-//!
-//! A unit is the K or the V of a head: unit 2h is K of head h, 2h + 1 its V. Its tokens go in groups of 32, and a group is taken
-//! out of its pages, or put back, as a tile of floats: K (head_dim, 32), V (32, head_dim).
+//! K and V of a layer's tokens as bytes of the wire, and back; `src/transfer/wire.ts` describes
+//! the formats. Unit 2h is the K of head h, unit 2h + 1 its V. Its tokens go in groups of 32. A
+//! group is copied out of its pages, or back, as a tile of floats: K (head_dim, 32), V (32,
+//! head_dim).
 
 mod codes;
 pub mod range;
@@ -65,7 +65,7 @@ pub fn unit_bytes(codec: Codec, part: Part, head_dim: usize, tokens: usize) -> u
     ((tokens / GROUP) as u64).saturating_mul(group(GROUP)).saturating_add(if rest > 0 { group(rest) } else { 0 })
 }
 
-/// `n` is at most `GROUP`, so that no product leaves 64 bits.
+/// `n` is at most `GROUP`, so no product exceeds 64 bits.
 fn group_bytes(codec: Codec, part: Part, head_dim: u64, n: u64) -> u64 {
     const ROW: u64 = self::ROW as u64;
     match codec {
@@ -117,7 +117,7 @@ unsafe fn units(args: &Args, lo: usize, hi: usize, mut each: impl FnMut(usize, G
     let Args { codec, tokens, first, .. } = *args;
     let head_dim = args.layout.head_dim;
     let bytes = |unit: usize| unit_bytes(codec, Part::of(unit), head_dim, tokens) as usize;
-    // Units lie one after the other, K and V in turn.
+    // Units are contiguous, K and V alternating.
     let mut at: usize = (0..lo).map(|i| bytes(first + i)).sum();
     for unit in first + lo..first + hi {
         for token in (0..tokens).step_by(GROUP) {

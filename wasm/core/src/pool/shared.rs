@@ -1,16 +1,16 @@
-//! The threaded pool: one caller, some workers, one job at a time.
+//! The threaded pool: one caller, several workers, one job at a time.
 //!
 //! A job is open while `next` carries its generation and units are left. A thread that wants work reads the job's
 //! fields and then claims units by compare-and-swap on `next`, generation included. So:
 //!
-//! - a claim that succeeds proves that the fields belong to that job, for the caller writes the next job only after all
-//!   units of this one are done;
-//! - a worker that comes late, with an old generation in hand, claims nothing and touches nothing;
-//! - a worker that never comes costs nothing but its help: the caller claims units too.
+//! - a successful claim proves that the fields belong to that job, because the caller writes the next job only
+//!   after all units of this one are done;
+//! - a late worker with an old generation claims nothing and touches nothing;
+//! - a worker that never arrives costs only its help: the caller claims units too.
 //!
-//! Only a worker that dies holding units is a loss. The caller sees that nothing moves for the timeout, answers 1, and
-//! answers 1 ever after: the dead worker may only be slow, so its job is never overwritten (arguments are kept here, not
-//! on the caller's stack).
+//! Only a worker that dies while holding units is a loss. The caller sees no progress for the timeout, returns 1, and
+//! returns 1 from then on: the dead worker may only be slow, so its job is never overwritten (arguments are kept
+//! here, not on the caller's stack).
 //!
 //! Generations wrap after 2^32 jobs. A worker would have to sleep between two instructions through exactly that many.
 use super::Body;
@@ -19,16 +19,16 @@ use core::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 
-/// Bytes of kernel arguments at most.
+/// Maximum size of kernel arguments, in bytes.
 const ARGS: usize = 256;
-/// Looks at the generation before a worker goes to sleep: 0.1 to 0.2 ms, longer than the gaps between kernels.
+/// Polls of the generation before a worker sleeps: 0.1 to 0.2 ms, longer than the gaps between kernels.
 const WORKER_SPINS: u32 = 100_000;
-/// Looks at `done` before a caller that may block does so.
+/// Polls of `done` before a caller that may block does so.
 const CALLER_SPINS: u32 = 50_000;
-/// Looks per millisecond when there is no clock and no blocking. An underestimate only shortens a long timeout.
+/// Polls per millisecond without a clock and without blocking. An underestimate only shortens a long timeout.
 const SPINS_PER_MS: u64 = 1_000_000;
 
-/// A `Body<A>` whose A is forgotten: a thin reference and a thin pointer are passed alike.
+/// A `Body<A>` with its type A erased: a thin reference and a thin pointer are passed alike.
 type Raw = unsafe fn(*const u8, usize, usize, *mut u8);
 
 pub static POOL: Pool = Pool::new();
@@ -38,14 +38,14 @@ struct Args(core::cell::UnsafeCell<[u8; ARGS]>);
 
 pub struct Pool {
     threads: AtomicU32,
-    /// Written last when a job opens; workers watch it.
+    /// Written last when a job opens; workers poll it.
     generation: AtomicU32,
     /// Generation of the open job (high half) and its first unclaimed unit (low half).
     next: AtomicU64,
     units: AtomicU32,
     grain: AtomicU32,
     body: AtomicPtr<()>,
-    /// Units done of the open job.
+    /// Completed units of the open job.
     done: AtomicU32,
     /// Workers that are, or are about to be, asleep on `generation`.
     sleepers: AtomicU32,
@@ -85,13 +85,13 @@ impl Pool {
         }
     }
 
-    /// Says how many threads there will be, the caller included.
+    /// Sets the number of threads, the caller included.
     pub fn init(&self, threads: u32) {
         self.threads.store(threads.max(1), SeqCst);
     }
 
-    /// Whether the caller may sleep (a browser's main thread may not), and how long nothing may move, in milliseconds,
-    /// before a worker counts as lost.
+    /// Sets whether the caller may sleep (a browser's main thread may not), and the time without
+    /// progress, in milliseconds, before a worker counts as lost.
     pub fn set_wait(&self, may_block: bool, timeout_ms: u32) {
         self.may_block.store(may_block as u32, SeqCst);
         self.timeout_ms.store(timeout_ms, SeqCst);
@@ -106,7 +106,7 @@ impl Pool {
         self.threads.load(Relaxed)
     }
 
-    /// Sends the workers home; what is called after runs on the caller alone.
+    /// Stops the workers; later jobs run on the caller alone.
     pub fn stop(&self) {
         self.threads.store(1, SeqCst);
         self.stopped.store(1, SeqCst);
@@ -114,7 +114,7 @@ impl Pool {
         wait::notify(&self.generation);
     }
 
-    /// Runs a job, see `pool::run`; `scratch` is the caller's own.
+    /// Runs a job, see `pool::run`; `scratch` is the caller's.
     ///
     /// # Safety
     /// `body` must be sound on any disjoint ranges of units at once, from any thread, with these arguments.
@@ -146,10 +146,10 @@ impl Pool {
         self.finish(units as u32)
     }
 
-    /// A worker's life: looks for jobs until `stop`. `thread` is 1 or more and picks its scratch.
+    /// Runs a worker until `stop`. `thread` is 1 or more and selects its scratch.
     pub fn worker(&self, thread: usize) {
         let mut seen = self.generation.load(SeqCst);
-        // The job that is open now, if one is, is as good as the next.
+        // A job that is open now counts like the next one.
         let mut first = true;
         while self.stopped.load(SeqCst) == 0 {
             if !first {
@@ -162,7 +162,7 @@ impl Pool {
         }
     }
 
-    /// The next generation after `seen`: looks for a while, then sleeps.
+    /// Waits for the next generation after `seen`: polls for a while, then sleeps.
     fn await_job(&self, seen: u32) -> u32 {
         for _ in 0..WORKER_SPINS {
             let now = self.generation.load(SeqCst);
@@ -182,10 +182,10 @@ impl Pool {
         }
     }
 
-    /// Claims and does units of job `generation` until none are left.
+    /// Claims and computes units of job `generation` until none are left.
     ///
     /// # Safety
-    /// `scratch` is this thread's own.
+    /// `scratch` belongs to this thread.
     unsafe fn work(&self, generation: u32, scratch: *mut u8) {
         let units = self.units.load(SeqCst);
         let grain = self.grain.load(SeqCst);
@@ -197,7 +197,7 @@ impl Pool {
             if (next >> 32) as u32 != generation || lo >= units {
                 return;
             }
-            // Large pieces first, small ones last: a slow core then holds up the end by little.
+            // Large pieces first, small ones last, so that a slow core delays the end only a little.
             let count = ((units - lo) / share).max(grain).min(units - lo);
             if self.next.compare_exchange(next, next + count as u64, SeqCst, SeqCst).is_err() {
                 continue;
@@ -215,7 +215,7 @@ impl Pool {
         }
     }
 
-    /// Waits until all units are done. 1 if nothing moved for the timeout.
+    /// Waits until all units are done. Returns 1 after a timeout without progress.
     fn finish(&self, units: u32) -> u32 {
         let may_block = self.may_block.load(SeqCst) != 0;
         let timeout_ms = self.timeout_ms.load(SeqCst) as u64;
@@ -239,7 +239,7 @@ impl Pool {
         0
     }
 
-    /// Sleeps until all units are done or the timeout; false if `done` still is `last`.
+    /// Sleeps until all units are done or the timeout; returns false if `done` is still `last`.
     fn sleep(&self, last: u32, timeout_ms: u64) -> bool {
         self.waiting.store(1, SeqCst);
         wait::wait(&self.done, last, (timeout_ms * 1_000_000) as i64);
@@ -271,7 +271,7 @@ mod wait {
     }
 }
 
-/// For native tests: sleeps in small steps.
+/// Sleeps in small steps, for native tests.
 #[cfg(not(target_arch = "wasm32"))]
 mod wait {
     use std::sync::atomic::{AtomicU32, Ordering::SeqCst};

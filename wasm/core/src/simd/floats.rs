@@ -1,6 +1,6 @@
-//! Four f32 lanes: what attention and the small kernels are written in. `Scalar` is the definition of each operation,
-//! `Wasm` the instruction for it. Both round alike, but for `mul_add` in relaxed builds, which rounds once where the
-//! engine has such an instruction.
+//! Four f32 lanes, on which attention and the small kernels are built. `Scalar` defines each
+//! operation, `Wasm` is the instruction for it. Both round alike, except for `mul_add` in relaxed
+//! builds, which rounds once if the engine can.
 
 pub trait Floats: 'static {
     type F: Copy;
@@ -39,12 +39,12 @@ pub trait Floats: 'static {
     /// # Safety
     /// 8 halves are readable at `from`.
     unsafe fn load_f16(from: *const u16) -> (Self::F, Self::F);
-    /// The nearest halves, ties to even; 65504 for what is larger, 0 for NaN.
+    /// The nearest halves, ties to even; 65504 for larger values, 0 for NaN.
     ///
     /// # Safety
     /// 8 halves are writable at `to`.
     unsafe fn store_f16(to: *mut u16, a: Self::F, b: Self::F);
-    /// The nearest integers, ties to even; -127 and 127 for what is beyond, 0 for NaN.
+    /// The nearest integers, ties to even; -127 and 127 for values beyond, 0 for NaN.
     ///
     /// # Safety
     /// 8 bytes are writable at `to`.
@@ -156,7 +156,7 @@ impl Floats for Scalar {
 
 /// Where a sign-extended half's bits are after a shift by 13.
 const SIGN_AND_SIZE: i32 = 0x8fff_e000u32 as i32;
-/// 2^112: what is between the exponents of a half and a float.
+/// 2^112: the ratio of a float's to a half's exponents.
 const REBIAS: i32 = 0x7780_0000;
 
 /// See `Floats::store_f16`.

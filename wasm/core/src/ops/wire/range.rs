@@ -5,7 +5,7 @@
 const BITS: u32 = 15;
 const TOP: u32 = 1 << 24;
 
-/// How likely a bit is 0, in 2^-15, by two estimates.
+/// The probability that a bit is 0, in 2^-15, by two estimates.
 #[derive(Clone, Copy)]
 pub struct Bit {
     fast: u16,
@@ -36,16 +36,16 @@ impl Bit {
     }
 }
 
-/// Writes bits to at most `room` bytes at `to`; what does not fit is only counted.
+/// Writes bits to at most `room` bytes at `to`; further bytes are only counted.
 pub struct Encoder {
     to: *mut u8,
     room: usize,
-    /// Bytes that all of it takes so far.
+    /// Bytes needed so far.
     pub bytes: usize,
     low: u64,
     range: u32,
     held: u8,
-    /// Bytes of 255 behind `held`, which a carry would change; the first byte is none.
+    /// Bytes of 255 after `held`, which a carry would change; the first byte is not counted.
     pending: usize,
     begun: bool,
 }
@@ -85,7 +85,7 @@ impl Encoder {
         unsafe { self.normalise() }
     }
 
-    /// Writes what is held back. Nothing may follow.
+    /// Writes the bytes held back. Nothing may follow.
     ///
     /// # Safety
     /// As for `bit`.
@@ -139,7 +139,7 @@ impl Encoder {
 pub struct Decoder {
     from: *const u8,
     length: usize,
-    /// Bytes asked for so far, those behind the end included.
+    /// Bytes requested so far, including those past the end.
     pub read: usize,
     code: u32,
     range: u32,
@@ -182,7 +182,7 @@ impl Decoder {
         bit
     }
 
-    /// Whether exactly the bytes there are were asked for: an encoder ends so.
+    /// Returns true if exactly all bytes were requested, as at an encoder's end.
     pub fn at_end(&self) -> bool {
         self.read == self.length
     }

@@ -24,9 +24,9 @@ pub struct ResidualArgs {
     pub steps: *const f32,
 }
 
-/// From here on a step less than half is enough to be coded as one: zeros are cheap.
+/// From this fraction of a step on a value is coded as one step; below half, because zeros are cheap.
 const ROUND: f32 = 0.36;
-/// Codes are nearer to 0 than the middle of their step, as small values are the more frequent ones.
+/// Values are reconstructed nearer to 0 than the middle of their step, as small ones are more frequent.
 const TOWARDS_ZERO: f32 = 0.06;
 /// The largest code.
 const MOST: u32 = 32_767;
@@ -53,7 +53,7 @@ const fn levels() -> [u8; 261] {
 /// The largest number of ones that says how large a code is, before its rest is written in bits.
 const ONES: usize = 14;
 
-/// The models of one tile. They begin as they are on average.
+/// The models of one tile, which begin at their averages.
 struct Models {
     zero: [[Bit; LEVELS]; 2],
     one: [[Bit; LEVELS]; 2],
@@ -76,9 +76,9 @@ impl Models {
     }
 }
 
-/// What is known of the sizes around a value, in sixteenths of a step.
+/// Known sizes around a value, in sixteenths of a step.
 struct Neighbours {
-    /// Of each dimension, over the tokens before.
+    /// Sizes of each dimension, over earlier tokens.
     columns: [u16; 256],
     row: u16,
 }
@@ -166,7 +166,7 @@ pub unsafe fn decode<I: Floats>(args: &ResidualArgs, from: *const u8, length: us
                     }
                 }
             });
-            // A string that has ended must not cost the time of a whole tile.
+            // A string that has ended must not take the time of a whole tile.
             sound &= coder.read <= length;
             if changed && sound {
                 store_tile::<I>(&place, unit.unit, group, tile);
@@ -187,7 +187,7 @@ impl Unit {
     fn args(&self, args: &ResidualArgs, pages: *const u32) -> Args {
         let &ResidualArgs { layout, layer_base, page_bytes, tokens, .. } = args;
         let layer_base = layer_base.wrapping_add(self.layer * layout.bytes() as usize);
-        // The codec and the wire are not looked at.
+        // The codec and the wire are unused.
         let wire = core::ptr::null_mut();
         Args { codec: Codec::F32, layout, layer_base, page_bytes, pages, tokens, wire, first: 0 }
     }
@@ -277,7 +277,7 @@ unsafe fn put_large(coder: &mut Encoder, models: &mut Models, size: u32) {
     }
 }
 
-/// A size and whether it is negative; more than `MOST` where the bytes are none of ours.
+/// A size and whether it is negative; more than `MOST` if the bytes are invalid.
 #[inline(always)]
 fn take(coder: &mut Decoder, models: &mut Models, part: Part, level: usize) -> (u32, bool) {
     let kind = part as usize;

@@ -1,10 +1,10 @@
-//! A group's tokens out of their pages as a tile of floats, and back: K (head_dim, 32), V (32, head_dim).
+//! Copies a group's tokens out of their pages as a tile of floats, and back: K (head_dim, 32), V (32, head_dim).
 use super::codes::{load_halves, store_bytes, store_halves, token_scales};
 use super::{Args, GROUP, Group, Part};
 use crate::ops::kv::{KvType, Layout, PAGE};
 use crate::simd::floats::Floats;
 
-/// int8 pages as they are: `copy(page, offset in it, offset on the wire, bytes)` of every run of bytes, scales included.
+/// Copies int8 pages: `copy(page, offset in it, offset on the wire, bytes)` per run of bytes, scales included.
 pub unsafe fn verbatim(args: &Args, unit: usize, group: Group, copy: impl Fn(*mut u8, usize, usize, usize)) {
     let Layout { head_dim: dim, .. } = args.layout;
     let head = unit / 2;
@@ -33,7 +33,7 @@ unsafe fn page_at(args: &Args, index: usize) -> *mut u8 {
     unsafe { args.layer_base.wrapping_add(*args.pages.add(index) as usize * args.page_bytes) }
 }
 
-/// A group's values out of its pages. Tokens behind its last are zeros.
+/// Loads a group's values from its pages. Tokens after its last are zeros.
 #[inline(never)]
 pub unsafe fn load_tile<I: Floats>(args: &Args, unit: usize, group: Group, tile: *mut f32) {
     let Layout { kind, head_dim: dim, .. } = args.layout;
@@ -86,7 +86,7 @@ pub unsafe fn load_tile<I: Floats>(args: &Args, unit: usize, group: Group, tile:
     }
 }
 
-/// A group's values into its pages; other tokens of the last page keep theirs.
+/// Stores a group's values into its pages; other tokens of the last page keep theirs.
 #[inline(never)]
 pub unsafe fn store_tile<I: Floats>(args: &Args, unit: usize, group: Group, tile: *mut f32) {
     let Layout { kind, head_dim: dim, .. } = args.layout;
