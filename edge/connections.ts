@@ -4,7 +4,7 @@
  * - An answer sent before the end of the body can be read: the rest of the body is drained, within
  *   bounds, before the connection closes. Closing a connection with unread bytes resets it, and its
  *   client loses the answer.
- * - An answer that is not read is given up.
+ * - An answer that the client does not read is abandoned.
  * - A body in many small chunks costs no more than its bytes, and its sender waits for the time
  *   that parsing took.
  * - A stop first accepts the connections that wait, since the system resets those when the listener
@@ -206,8 +206,8 @@ class IncomingBody {
   }
 
   /**
-   * Passes on at once what was parsed at once. A sender of very many small chunks waits, and the
-   * parser with it.
+   * Passes on together the chunks that were parsed together. A sender of very many small chunks
+   * waits, and the parser with it.
    */
   #schedule(): void {
     this.#scheduled = true

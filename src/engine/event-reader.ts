@@ -1,4 +1,4 @@
-/** Reads the events of one answer: the iterator of every `Answer`, and what can be built on it. */
+/** Reads the events of one answer: the iterator of every `Answer`, and functions built on it. */
 
 import { fieldsOf, withArguments } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
@@ -19,8 +19,8 @@ export class EventReader implements AsyncIterableIterator<GenerateEvent, undefin
   #over = false
 
   /**
-   * `read` resolves with the next event, or undefined at the end. `leave` frees what the answer
-   * holds; it is called at every end.
+   * `read` resolves with the next event, or undefined at the end. `leave` frees everything that the
+   * answer holds; it is called however the reading ends.
    */
   constructor(read: () => Promise<GenerateEvent | undefined>, leave: () => unknown) {
     this.#read = read
@@ -75,7 +75,7 @@ export function abortReason({ reason }: AbortSignal): ForetokenError {
 
 /**
  * Reads all events and resolves with the last. Rejects with `bad_argument` if another reader has
- * had it.
+ * already read it.
  */
 export async function resultOf(events: AsyncIterable<GenerateEvent>): Promise<DoneEvent> {
   for await (const event of events) if (event.type === 'done') return event

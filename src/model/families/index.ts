@@ -24,7 +24,7 @@ export function familyOf({ architecture }: Pick<ModelConfig, 'architecture'>): F
   return family
 }
 
-/** Returns what a model with a checked config computes. */
+/** Returns the recipe of a model with a checked config. */
 export function specOf(config: ModelConfig): ModelSpec {
   return familyOf(config).spec(config)
 }
