@@ -73,7 +73,7 @@ describe('the exit code', () => {
     expect(got.err).toContain('interrupted')
   })
 
-  test.each(['SIGINT', 'SIGTERM'] as const)('of a server ended by %s is 0: it finishes running requests', async (signal) => {
+  test.each(['SIGINT', 'SIGTERM'] as const)('of a server ended by %s is 0: it finishes requests', async (signal) => {
     const { child, ended, url } = startCli(['serve', '-m', model, '--threads', '1', '--port', '0'], env())
     await url()
     child.kill(signal)

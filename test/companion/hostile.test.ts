@@ -125,7 +125,7 @@ describe('a relayed answer', () => {
   })
 
   test.each([0, 1, 5])(
-    'that stalls after %d timely tokens is abandoned before its end',
+    'that stalls after %d timely tokens is abandoned, and is not awaited to its end',
     async (fast) => {
       const { far, why } = await givenUp(
         'relay',

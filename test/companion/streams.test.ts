@@ -100,7 +100,7 @@ describe('a reader that reads nothing', () => {
   }
 
   test.each([0, 1, 3])(
-    'is dropped after %d pieces: everything is released, and the body breaks off',
+    'is dropped after %d pieces, which releases everything and breaks off the body',
     async (taken) => {
       const { seen, life, answer } = endless()
       const reader = (await answer()).body!.getReader()

@@ -63,7 +63,7 @@ describe('callbacks that run inside a pass of several requests', () => {
           }
   })
 
-  test.each(hooks)('a thrown value that cannot be converted to a message in %s fails only its own request', async (hook) => {
+  test.each(hooks)('a thrown value that has no message fails only its request in %s', async (hook) => {
     for (const thrown of [Object.create(null), undefined, null, new Proxy({}, { get: () => expect.fail() })]) {
       const { scheduler, cache, prefixes } = setup({ options: { order: 'pack' } })
       const requests = three()

@@ -77,7 +77,7 @@ describe('a token', () => {
     ['top-p', { temperature: 0.05, topP: 0.9 }],
     ['min-p', { temperature: 0.05, minP: 0.1 }],
   ] satisfies [string, SamplingOptions][])(
-    'allocates no list as long as the vocabulary: %s',
+    'allocates no temporary list that is as long as the vocabulary: %s',
     (_, options) => {
       const scores = random(4).floats(vocab)
       const sampler = createSampler({ ...options, seed: 1 })

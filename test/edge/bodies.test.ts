@@ -211,7 +211,7 @@ describe('slow bodies', () => {
   })
 })
 
-test.each(['before it is read', 'between two pieces'])('a body whose sender has gone %s reserves nothing', async (when) => {
+test.each(['before it is read', 'between two pieces'])('a body whose sender left %s reserves nothing', async (when) => {
   const held = async () =>
     /^foretoken_body_bytes (\d+)$/m.exec(await (await ask(server, undefined, { path: '/metrics' })).text())![1]
   const server = createApp({ engine, config: testConfig })

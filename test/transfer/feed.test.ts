@@ -113,7 +113,7 @@ describe('a feed', () => {
     }
   })
 
-  test.each(['the lifetime ends', 'the taker leaves'])('cancels the body where %s, whether or not it was read', async (how) => {
+  test.each(['the lifetime ends', 'the taker leaves'])('cancels the body where %s, read or not', async (how) => {
     for (const taken of [0, 1]) {
       const { feed, life, seen } = feedOf([byte(1), undefined])
       for (let at = 0; at < taken; at++) await feed.next()
