@@ -44,7 +44,7 @@ describe('lengths', () => {
     expect(lognormalLengths(1000, 64, 1, 4, { min: 8, max: 100 })).not.toEqual(lengths)
   })
 
-  test('by name', () => {
+  test('are drawn by name', () => {
     const options = { count: 2000, seed: 5, folder: undefined, mostTokens: 30 }
     const uniform = drawnLengths('uniform-8-40', options)!
     expect([Math.min(...uniform), Math.max(...uniform)]).toEqual([8, 30])

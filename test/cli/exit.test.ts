@@ -73,15 +73,12 @@ describe('the exit code', () => {
     expect(got.err).toContain('interrupted')
   })
 
-  test.each(['SIGINT', 'SIGTERM'] as const)(
-    'of a server ended by %s is 0: it finishes running requests',
-    async (signal) => {
-      const { child, ended, url } = startCli(['serve', '-m', model, '--threads', '1', '--port', '0'], env())
-      await url()
-      child.kill(signal)
-      expect(await ended).toBe(0)
-    },
-  )
+  test.each(['SIGINT', 'SIGTERM'] as const)('of a server ended by %s is 0: it finishes requests', async (signal) => {
+    const { child, ended, url } = startCli(['serve', '-m', model, '--threads', '1', '--port', '0'], env())
+    await url()
+    child.kill(signal)
+    expect(await ended).toBe(0)
+  })
 
   test.skipIf(process.platform === 'win32')(
     'of a command whose reader closes the pipe is 0, without a message',

@@ -99,16 +99,19 @@ describe('a reader that reads nothing', () => {
     await settled()
   }
 
-  test.each([0, 1, 3])('is dropped after %d pieces: everything is released, and the body breaks off', async (taken) => {
-    const { seen, life, answer } = endless()
-    const reader = (await answer()).body!.getReader()
-    for (let at = 0; at < taken; at++) await reader.read()
-    await ended(life)
-    expect(life.signal.reason).toBeInstanceOf(Stalled)
-    expect(seen).toEqual({ made: Math.max(1, taken), closed: 1 })
-    await expect(reader.read()).rejects.toThrow('took nothing for 50 ms')
-    expect(timers.live()).toBe(0)
-  })
+  test.each([0, 1, 3])(
+    'is dropped after %d pieces, which releases everything and breaks off the body',
+    async (taken) => {
+      const { seen, life, answer } = endless()
+      const reader = (await answer()).body!.getReader()
+      for (let at = 0; at < taken; at++) await reader.read()
+      await ended(life)
+      expect(life.signal.reason).toBeInstanceOf(Stalled)
+      expect(seen).toEqual({ made: Math.max(1, taken), closed: 1 })
+      await expect(reader.read()).rejects.toThrow('took nothing for 50 ms')
+      expect(timers.live()).toBe(0)
+    },
+  )
 
   test('is distinguished from one that waits for data still being computed', async () => {
     const { life, answer } = endless({ ms: 150, stallMs: 100 })

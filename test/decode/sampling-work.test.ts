@@ -76,22 +76,25 @@ describe('a token', () => {
     ['top-k of all', { temperature: 1, topK: vocab }],
     ['top-p', { temperature: 0.05, topP: 0.9 }],
     ['min-p', { temperature: 0.05, minP: 0.1 }],
-  ] satisfies [string, SamplingOptions][])('allocates no list as long as the vocabulary: %s', (_, options) => {
-    const scores = random(4).floats(vocab)
-    const sampler = createSampler({ ...options, seed: 1 })
-    let elements = 0
-    for (const name of ['Int32Array', 'Float32Array', 'Float64Array'] as const) {
-      const construct = (of: new (...args: unknown[]) => { length: number }, args: unknown[]) => {
-        const made = Reflect.construct(of, args)
-        elements += made.length
-        return made
+  ] satisfies [string, SamplingOptions][])(
+    'allocates no temporary list that is as long as the vocabulary: %s',
+    (_, options) => {
+      const scores = random(4).floats(vocab)
+      const sampler = createSampler({ ...options, seed: 1 })
+      let elements = 0
+      for (const name of ['Int32Array', 'Float32Array', 'Float64Array'] as const) {
+        const construct = (of: new (...args: unknown[]) => { length: number }, args: unknown[]) => {
+          const made = Reflect.construct(of, args)
+          elements += made.length
+          return made
+        }
+        vi.stubGlobal(name, new Proxy(globalThis[name], { construct } as ProxyHandler<typeof Int32Array>))
       }
-      vi.stubGlobal(name, new Proxy(globalThis[name], { construct } as ProxyHandler<typeof Int32Array>))
-    }
-    sampler.sample(scores)
-    vi.unstubAllGlobals()
-    expect(elements).toBeLessThan(vocab / 4)
-  })
+      sampler.sample(scores)
+      vi.unstubAllGlobals()
+      expect(elements).toBeLessThan(vocab / 4)
+    },
+  )
 
   test('is drawn from the whole vocabulary as from lists of ids and weights', () => {
     for (let seed = 0; seed < 60; seed++) {

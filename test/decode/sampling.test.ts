@@ -217,9 +217,7 @@ describe('a shortlist', () => {
     ['top-p', { temperature: 1, topP: 0.9 }, Number.POSITIVE_INFINITY],
     ['a penalty', { repetitionPenalty: 1.1 }, Number.POSITIVE_INFINITY],
     ['a bias', { logitBias: { 3: 1 } }, Number.POSITIVE_INFINITY],
-  ])('%s: asks for the right number of best logits', (_, options, best) =>
-    expect(createSampler(options).best).toBe(best),
-  )
+  ])('%s: asks for the right number of logits', (_, options, best) => expect(createSampler(options).best).toBe(best))
 
   test('of enough entries gives the same tokens as all logits', () => {
     const options = fc.record({

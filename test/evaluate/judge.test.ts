@@ -79,7 +79,7 @@ describe('pruned by attention', () => {
   })
 })
 
-test('the first layers alone equal the whole model when all are kept', async () => {
+test('the first layers alone equal the whole model only when they are all layers', async () => {
   const all = await engine.workbench.logitsOfLayers(judged, 7)
   expect(apart(all.logits[0]!, exact.logits[0]!)).toBe(0)
   const some = await engine.workbench.logitsOfLayers(judged, 5)

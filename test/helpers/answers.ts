@@ -1,15 +1,15 @@
-/** Prompts for tiny models, and what they answer. */
+/** Prompts for tiny models, and readers of their answers. */
 import { expect } from 'vitest'
 import type { DoneEvent, Engine, GenerateRequest } from '../../src/index.ts'
 import { random } from './random.ts'
 
-/** Ids of a tiny model's bytes. */
+/** Returns a random prompt of byte tokens of a tiny model. */
 export function randomPrompt(length: number, seed: number): number[] {
   const rng = random(seed)
   return Array.from({ length }, () => rng.below(256))
 }
 
-/** Ids and log-probabilities of an answer, and its end. */
+/** Collects the ids and log-probabilities of an answer, and its end. */
 export async function answer(engine: Engine, request: GenerateRequest) {
   const tokens: { id: number; logprob: number }[] = []
   let done: DoneEvent | undefined
@@ -20,7 +20,7 @@ export async function answer(engine: Engine, request: GenerateRequest) {
   return { tokens, done: done! }
 }
 
-/** The largest difference between two vectors of one length. */
+/** Returns the largest difference between two vectors of one length. */
 export function apart(a: Float32Array, b: ArrayLike<number>): number {
   expect(a.length).toBe(b.length)
   return a.reduce((worst, value, i) => Math.max(worst, Math.abs(value - b[i]!)), 0)

@@ -1,11 +1,11 @@
-/** Requests to an app in this process. */
+/** Sends requests to an app in this process. */
 import type { App } from '../../edge/server.ts'
 import { testKeys } from './tiny-server.ts'
 
 export interface Ask {
   readonly path?: string
   readonly method?: string
-  /** Default: that of tenant one; '' for none. */
+  /** API key. Default: tenant one's; '' sends none. */
   readonly key?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly raw?: BodyInit
@@ -14,7 +14,7 @@ export interface Ask {
 
 export const chatPath = '/v1/chat/completions'
 
-/** A small chat, and what is changed of it. */
+/** A small chat request; its fields may be overridden. */
 export function chatBody(change: object = {}): Record<string, unknown> {
   return { model: 'tiny', messages: [{ role: 'user', content: 'hello' }], max_tokens: 4, temperature: 0, ...change }
 }
@@ -31,7 +31,7 @@ export async function ask(app: App, body?: unknown, options: Ask = {}): Promise<
   return app.fetch(new Request(`http://app.test${path}`, init as RequestInit))
 }
 
-/** Status and OpenAI's error. */
+/** Returns the status and the error in OpenAI's format. */
 export async function refusal(
   response: Response,
 ): Promise<{ status: number; code: string; param: string | null; message: string }> {

@@ -1,12 +1,12 @@
 /**
- * ggml's block formats from their definition: random valid blocks, and what they mean as numbers. The oracle for every
- * repacking and every product with quantised weights.
+ * Implements ggml's block formats from their definition: random valid blocks, and the numbers that
+ * they stand for. It is the oracle for every repacking and every product with quantised weights.
  */
 import type { Weight, WeightWriter } from '../../src/backend/backend.ts'
 import { type TensorType, tensorBlocks } from '../../src/base/model.ts'
 import type { Random } from './random.ts'
 
-/** A weight of these file bytes, handed over in pieces of at most `piece()`. */
+/** Returns a weight with these file bytes, read in pieces of at most `piece()` bytes. */
 export function written(writer: WeightWriter, bytes: Uint8Array, piece = () => bytes.length): Weight {
   for (let at = 0; at < bytes.length; ) {
     const into = writer.reserve(Math.min(piece(), bytes.length - at))
@@ -17,7 +17,7 @@ export function written(writer: WeightWriter, bytes: Uint8Array, piece = () => b
   return writer.finish()
 }
 
-/** Random rows of `type`: random quants, sane scales. */
+/** Returns random rows of `type`, with random quants and moderate scales. */
 export function randomBlocks(type: TensorType, elements: number, random: Random): Uint8Array {
   const { elements: per, bytes: size } = tensorBlocks[type]
   const count = elements / per
@@ -40,7 +40,7 @@ export function randomBlocks(type: TensorType, elements: number, random: Random)
   return bytes
 }
 
-/** The numbers that rows of `type` hold. */
+/** Returns the numbers that rows of `type` stand for. */
 export function dequantize(type: TensorType, bytes: Uint8Array): Float64Array {
   const { elements: per, bytes: size } = tensorBlocks[type]
   const count = bytes.length / size
@@ -55,7 +55,10 @@ type Reader = (view: DataView, at: number, out: Float64Array) => void
 
 const half = (view: DataView, at: number) => fromHalf(view.getUint16(at, true))
 
-/** q4_0, q4_1, q5_0, q5_1: element i in the low nibble of byte i, element i + 16 in the high one, fifth bits apart. */
+/**
+ * Decodes q4_0, q4_1, q5_0 and q5_1: element i is the low nibble of byte i, element i + 16 the high
+ * one, and fifth bits are separate.
+ */
 function nibbles(offset: number, hasMin: boolean, fifth: boolean): Reader {
   return (view, at, out) => {
     const d = half(view, at)
@@ -71,7 +74,7 @@ function nibbles(offset: number, hasMin: boolean, fifth: boolean): Reader {
   }
 }
 
-/** q4_k, q5_k: 8 sub-blocks of 32 with 6-bit scales and minima. */
+/** Decodes q4_k and q5_k: 8 sub-blocks of 32 with 6-bit scales and minima. */
 function kQuants(fifth: boolean): Reader {
   return (view, at, out) => {
     const d = half(view, at)
@@ -132,7 +135,7 @@ export function fromHalf(bits: number): number {
   return bits & 0x8000 ? -value : value
 }
 
-/** The nearest binary16 of a finite number within its range. */
+/** Returns the binary16 nearest to a finite number within its range. */
 export function toHalf(value: number): number {
   const sign = value < 0 ? 0x8000 : 0
   const size = Math.abs(value)

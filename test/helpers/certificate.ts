@@ -1,4 +1,7 @@
-/** A certificate of its own making for `localhost` and 127.0.0.1 (RFC 5280), so that no private key lies in the repository. */
+/**
+ * Makes a self-signed certificate for `localhost` and 127.0.0.1 (RFC 5280), so that the repository
+ * contains no private key.
+ */
 import { generateKeyPairSync, sign } from 'node:crypto'
 
 export function selfSigned(): { readonly key: string; readonly cert: string } {

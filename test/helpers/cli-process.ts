@@ -1,11 +1,11 @@
-/** The `foretoken` command as a process that listens. */
+/** Runs the `foretoken` command as a process that listens. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 
 const cli = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
 
-/** Keys of whoever runs the tests are not its own. */
+/** The environment without the API keys of the user who runs the tests. */
 const noKeys = { FORETOKEN_API_KEY: '', FORETOKEN_COMPANION_KEY: '' }
 
 export function startCli(args: readonly string[], env: NodeJS.ProcessEnv = {}, cwd = process.cwd()) {
@@ -18,7 +18,10 @@ export function startCli(args: readonly string[], env: NodeJS.ProcessEnv = {}, c
   child.stdout.on('data', (text) => (got.out += text))
   child.stderr.on('data', (text) => (got.err += text))
   const ended = once(child, 'close').then(([code]) => code as number)
-  /** Where it says that it listens, without a path; rejects with what it says where it ends before. */
+  /**
+   * Resolves with the address on which it listens, without a path; rejects with its output if it
+   * ends before.
+   */
   const url = async () => {
     for (;;) {
       const found = / at (https?:\/\/[^\s/]+)/.exec(got.err)?.[1]

@@ -1,4 +1,4 @@
-/** A companion and an edge in one process, and connections that break as they are told. */
+/** Runs a companion and an edge in one process, with connections that fail on demand. */
 import { createCompanion } from '../../companion/app.ts'
 import {
   type Deciding,
@@ -13,7 +13,7 @@ import {
 
 export const pairKey = new Uint8Array(32).fill(3)
 
-/** The service over an engine, asked without a network. */
+/** Returns the service over an engine, called without a network. */
 export function companionOf(engine: Engine): Fetch {
   const app = createCompanion({ engine, edges: [{ id: 'edge', key: pairKey }], config: { listen: 'loopback' } })
   return async (input, init) => {
@@ -23,7 +23,7 @@ export function companionOf(engine: Engine): Fetch {
   }
 }
 
-/** As a network does: a signal ends the body. */
+/** Aborts the body on a signal, as a network does. */
 function abortable(response: Response, signal: AbortSignal | undefined): Response {
   if (!response.body || !signal) return response
   const reader = response.body.getReader()
@@ -43,11 +43,13 @@ function abortable(response: Response, signal: AbortSignal | undefined): Respons
 
 export interface Fault {
   readonly kind: 'cut' | 'end' | 'flip' | 'stall' | 'reset' | 'refuse' | 'redirect' | 'error' | 'html'
-  /** Byte of the answer at which it happens; of `reset`, milliseconds after the request. */
+  /**
+   * Byte of the answer at which the failure happens; for `reset`, milliseconds after the request.
+   */
   readonly at: number
 }
 
-/** Answers go wrong at a byte, or at a time. */
+/** Makes answers fail at a byte or at a time. */
 export function faulty(fetch: Fetch, fault: () => Fault | undefined): Fetch {
   return async (input, init) => {
     const told = fault()
@@ -85,7 +87,7 @@ export function faulty(fetch: Fetch, fault: () => Fault | undefined): Fetch {
   }
 }
 
-/** The connection is reset after `ms`, wherever it stands. */
+/** Resets the connection after `ms`, whatever its state. */
 async function resetting(fetch: Fetch, input: string, init: RequestInit, ms: number): Promise<Response> {
   const control = new AbortController()
   const timer = setTimeout(() => control.abort(), ms)
@@ -114,7 +116,7 @@ export function companionsOf(fetch: Fetch, wait = patience) {
   return new StaticCompanions([{ name: 'mac', client }])
 }
 
-/** An edge whose requests take one way. */
+/** Returns an edge whose requests take one route. */
 export function going(
   way: Way,
   engine: Engine,

@@ -1,6 +1,7 @@
 /**
- * A model whose next token is a pure function of all tokens before it, which it reads back from KV pages: a page that is
- * shared, freed or written wrongly makes a wrong token, and so does a token read from predicted K and V.
+ * A model whose next token is a pure function of all tokens before it, which it reads back from KV
+ * pages. A page that is shared, freed or written wrongly gives a wrong token, and so does a token
+ * read from predicted K and V.
  */
 import type { Shortlist } from '../../src/backend/backend.ts'
 import { ForetokenError } from '../../src/base/errors.ts'
@@ -12,7 +13,7 @@ import type { PassModel } from '../../src/decode/scheduler.ts'
 
 export const fakeVocab = 61
 
-/** Values of a state that a sequence keeps. */
+/** Values in the state of a sequence. */
 export const fakeHidden = 2
 
 export function fakePool(): KvPool {
@@ -42,7 +43,7 @@ export function fakePool(): KvPool {
   }
 }
 
-/** A pool in a memory of `most` pages. */
+/** Returns a pool in a memory of `most` pages. */
 export function limitedPool(most: number): KvPool & { most: number } {
   const pool = fakePool()
   const { add } = pool
@@ -56,14 +57,14 @@ export function limitedPool(most: number): KvPool & { most: number } {
   })
 }
 
-/** FNV-1a over the tokens. */
+/** Hashes the tokens with FNV-1a. */
 export function nextToken(ids: readonly number[]): number {
   let hash = 0x811c9dc5
   for (const id of ids) hash = Math.imul(hash ^ (id + 1), 0x01000193) >>> 0
   return (hash >>> 8) % fakeVocab
 }
 
-/** What a request gets alone: until token 0 or `most`. */
+/** Returns the answer that a request gets alone: until token 0 or `most` tokens. */
 export function answerAlone(prompt: readonly number[], most: number): number[] {
   const all = [...prompt]
   while (all.length - prompt.length < most) {
@@ -77,12 +78,15 @@ export function answerAlone(prompt: readonly number[], most: number): number[] {
 export class FakeModel implements PassModel {
   readonly passTokens: number
   readonly config = { vocab: fakeVocab } as ModelConfig
-  /** Called with each pass before it runs; what it returns is waited for. */
+  /** Called with each pass before it runs; a returned promise is awaited. */
   onPass: (pass: Pass) => unknown = () => {}
-  /** How many of the best logits were asked for, pass by pass; all: Infinity. */
+  /** Number of top logits requested in each pass; Infinity for all. */
   readonly asked: number[] = []
   readonly longestShortlist: number | undefined
-  /** By page and slot: the token whose K and V are there, plus the vocabulary's size if they are not exact. */
+  /**
+   * For each page and slot, the token whose K and V are there, plus the vocabulary's size if they
+   * are not exact.
+   */
   readonly #pages = new Map<number, number[]>()
 
   constructor(passTokens: number, longestShortlist?: number) {
@@ -105,7 +109,7 @@ export class FakeModel implements PassModel {
     return this.#run(pass)
   }
 
-  /** Puts the K and V of `ids` into `pages`, as if they had come from elsewhere. */
+  /** Writes the K and V of `ids` into `pages`, as if they had been received. */
   put(ids: readonly number[], pages: readonly number[]): void {
     ids.forEach((id, position) => {
       this.#write(pages, position, id)
@@ -123,7 +127,7 @@ export class FakeModel implements PassModel {
       const { start, length, past, pages, states } = segment
       if (at >= fresh) states!.slice(past, past + length)
       else await states?.append(length, async () => new Float32Array(length * fakeHidden))
-      // K and V are exact if all before them are, whatever runs them.
+      // K and V are exact if all before them are, in any mode.
       let exact = at >= predicted && this.#read(segment, past).every((value) => value < fakeVocab)
       for (let i = 0; i < length; i++) {
         const slot = `${pages[Math.floor((past + i) / pageTokens)]}.${(past + i) % pageTokens}`

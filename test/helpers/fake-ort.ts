@@ -1,19 +1,22 @@
-/** ONNX Runtime's interface over no model: every step says the same token, and every K and V tensor is counted until it is disposed of. */
+/**
+ * Implements ONNX Runtime's interface without a model: every step gives the same token, and K and V
+ * tensors are counted until they are disposed of.
+ */
 
 import type { Engine, OrtModule } from '../../src/index.ts'
 import type { OrtTensor } from '../../src/onnx/runtime.ts'
 
 export interface FakeOrt {
   readonly ort: OrtModule
-  /** K and V tensors that were made and not disposed of. */
+  /** K and V tensors created and not disposed of. */
   readonly live: number
-  /** Steps so far. */
+  /** Number of steps so far. */
   readonly steps: number
-  /** Called before each step with its number, from 0; may wait or throw. */
+  /** Called before each step with its number, from 0; may return a promise or throw. */
   onStep: (step: number) => unknown
 }
 
-/** A model of the shape of `core`; the token that it says is `token`. */
+/** Returns a model of the shape of `core` that always gives `token`. */
 export function fakeOrt({ archive: { config } }: Engine, token = 7): FakeOrt {
   const { layers, kvHeads, headDim, vocab } = config
   const live = new Set<Tensor>()

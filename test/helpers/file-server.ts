@@ -1,29 +1,37 @@
-/** A server of one file on 127.0.0.1 that answers each request as the next step of a script says, well or badly. */
+/**
+ * A server of one file on 127.0.0.1 that answers each request by the next step of a script,
+ * correctly or not.
+ */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { sha256 } from './mock-hub.ts'
 
 export interface Step {
-  /** The file is replaced before this request: the version that is served from here on. */
+  /** The version served from this request on. */
   readonly version?: number
-  /** In place of the file. `302` leads to the file at another path. */
+  /** Answers with this status instead of the file. `302` redirects to the file at another path. */
   readonly status?: 302 | 400 | 416 | 429 | 500 | 503
   readonly retryAfter?: string
   readonly etag?: 'strong' | 'weak' | 'none'
-  /** Long ago, or while the answer is made. */
+  /** Whether the date is long ago, or that of the answer. */
   readonly lastModified?: 'old' | 'fresh' | 'none'
-  /** `blind`: a range is sent whatever `If-Range` says. `other`: another range than was asked for. */
+  /** `blind` sends a range whatever `If-Range` says; `other` sends another range than requested. */
   readonly ranges?: 'right' | 'ignored' | 'blind' | 'other'
-  /** Whether the answer tells its length; `close`: neither that nor chunks, only the connection's end. */
+  /**
+   * How the length is given; `close` uses neither a length nor chunks, only the connection's end.
+   */
   readonly length?: 'told' | 'chunked' | 'close'
   readonly gzip?: boolean
   readonly type?: string
-  /** The connection ends after this share of the answer's bytes, of which the client may have read fewer. */
+  /**
+   * Ends the connection after this share of the answer's bytes, of which the client may have read
+   * fewer.
+   */
   readonly cut?: number
-  /** Nothing comes after this share of the answer's bytes. */
+  /** Sends nothing after this share of the answer's bytes. */
   readonly stall?: number
-  /** After its bytes the answer does not end: more come for ever. */
+  /** Continues after the file's bytes without end. */
   readonly endless?: boolean
 }
 
@@ -31,15 +39,15 @@ export interface FileServer {
   readonly url: string
   /** Range headers of the requests so far; '' for a whole file. */
   readonly ranges: string[]
-  /** Versions that were served, in order. */
+  /** Versions served, in order. */
   readonly versions: number[]
-  /** Bytes that were written to clients. */
+  /** Number of bytes written to clients. */
   readonly sent: () => number
   script(steps: readonly Step[]): void
   close(): Promise<void>
 }
 
-/** Serves `files` as versions of one file. When the script is at its end, its last step goes on. */
+/** Serves `files` as versions of one file. The last step of the script repeats. */
 export async function fileServer(files: readonly Uint8Array[], steps: readonly Step[] = []): Promise<FileServer> {
   let script = [...steps]
   let version = 0
@@ -88,7 +96,8 @@ export async function fileServer(files: readonly Uint8Array[], steps: readonly S
     else if (stall !== undefined) response.write(part)
     else if (cut === undefined) response.end(part)
     else {
-      // Later than the bytes, as on a real line: a client may lose what it has not read when the connection ends.
+      // The connection ends later than the bytes, as on a real network: a client may lose bytes
+      // that it has not read.
       const end = () => setTimeout(() => response.destroy(), 5)
       if (part.length > 0) response.write(part, end)
       else response.flushHeaders()

@@ -1,9 +1,9 @@
-/** The Rust core with the weights of any file in f32: its activations are f32 then, too. */
+/** Runs the Rust core with weights of any file in f32, so that its activations are f32, too. */
 import type { Backend, WeightWriter } from '../../src/backend/backend.ts'
 import { tensorBlocks } from '../../src/base/model.ts'
 import { dequantize, written } from './blocks.ts'
 
-/** A backend to which all weights come in f32. */
+/** Returns a backend that gets all weights in f32. */
 export function inFloats(backend: Backend): Backend {
   return new Proxy(backend, {
     get(target, name) {

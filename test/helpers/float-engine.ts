@@ -1,4 +1,7 @@
-/** A model in the Rust core with weights and activations in f32, with the predictor that ships for it. */
+/**
+ * Runs a model in the Rust core with weights and activations in f32, with the predictor that ships
+ * for it.
+ */
 import { modelFiles, shippedPredictor } from '../../node/index.ts'
 import { loadWasm } from '../../node/wasm.ts'
 import { createWasmBackend } from '../../src/backend/wasm/backend.ts'
@@ -6,7 +9,7 @@ import { type ByteSource, Engine, memorySource } from '../../src/index.ts'
 import { readPredictor, writePredictor } from '../../src/predict/file.ts'
 import { inFloats } from './float-backend.ts'
 
-/** Its identity is another than the file's, and a predictor is bound to that: it is bound anew. */
+/** Its identity differs from the file's, so the predictor has to be bound to the new one. */
 export async function floatEngine(
   model: string,
   options: Pick<Parameters<typeof Engine.load>[1], 'context' | 'kvTokens'> = { context: 1024 },

@@ -14,7 +14,7 @@ export type Metadata =
 export interface WrittenTensor {
   readonly name: string
   readonly type: TensorType
-  /** The contiguous one first. */
+  /** Dimensions, the contiguous one first. */
   readonly dims: readonly number[]
   readonly bytes: Uint8Array
 }
@@ -132,7 +132,7 @@ class Writer {
   }
 }
 
-/** Bytes of a tensor with these dimensions. */
+/** Returns the size in bytes of a tensor with these dimensions. */
 export function tensorBytes(type: TensorType, dims: readonly number[]): number {
   return (dims.reduce((product, dim) => product * dim, 1) / tensorBlocks[type].elements) * tensorBlocks[type].bytes
 }

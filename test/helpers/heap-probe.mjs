@@ -1,4 +1,7 @@
-/** Preloaded into a server under test (`--import`): writes a line about its heap to stderr at each SIGUSR2, sizes in bytes. */
+/**
+ * Preloaded into a server under test (`--import`); writes a line about its heap to stderr at each
+ * SIGUSR2, sizes in bytes.
+ */
 import { getHeapSpaceStatistics } from 'node:v8'
 import { isMainThread } from 'node:worker_threads'
 

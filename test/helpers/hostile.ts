@@ -1,19 +1,25 @@
-/** A companion that has the key, and answers what a test wants: its signatures and seals are right. */
+/**
+ * A companion that has the key and sends what a test tells it to: its signatures and seals are
+ * valid.
+ */
 import { type Fetch, LineSeal, parseSigned } from '../../src/index.ts'
 import { pairKey } from './companion.ts'
 
-/** What is sent of a relayed answer: a text is sealed as a line, bytes are sent as they are, a number waits for milliseconds. */
+/**
+ * Contents of a relayed answer: a text is sealed as a line, bytes are sent unchanged, and a number
+ * is a wait in milliseconds.
+ */
 export type Piece = string | Uint8Array | number
 
 export interface Hostile {
   readonly fetch: Fetch
-  /** Pieces that were asked for. */
+  /** Number of pieces requested. */
   readonly sent: number
-  /** Bodies that neither came to their end nor were let go. */
+  /** Number of bodies neither finished nor cancelled. */
   readonly open: number
 }
 
-/** Answers requests of a path with the pieces, made as the network asks for them; there is no other path. */
+/** Answers requests of a path with the pieces, generated on demand; other paths do not exist. */
 export function hostile(path: string, pieces: () => Iterable<Piece> | AsyncIterable<Piece>): Hostile {
   const state = { sent: 0, open: 0 }
   const encoder = new TextEncoder()

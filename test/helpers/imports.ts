@@ -1,14 +1,14 @@
-/** The imports of a source tree, and what is wrong with them. */
+/** Reads the imports of a source tree and checks them against rules. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 
 export interface Import {
   readonly from: string
-  /** A file of the tree, relative to its root; or a package or a `node:` module, as it is written. */
+  /** A file of the tree, relative to its root; or a package or a `node:` module, as written. */
   readonly to: string
 }
 
-/** Source files of `folders` below `root`, relative to it, with forward slashes. */
+/** Lists source files of `folders` below `root`, relative to it, with forward slashes. */
 export function sourceFiles(root: string, folders: readonly string[]): string[] {
   return folders.flatMap((folder) => {
     try {
@@ -23,7 +23,10 @@ export function sourceFiles(root: string, folders: readonly string[]): string[] 
   })
 }
 
-/** Every import of a text: static, type, side effect, re-export, dynamic, `import('x').T`, `require`. */
+/**
+ * Finds every import of a text: static, type, side effect, re-export, dynamic, `import('x').T`,
+ * `require`.
+ */
 export function specifiers(text: string): string[] {
   const code = withoutComments(text)
   const found = new Set<string>()
@@ -36,7 +39,9 @@ export function specifiers(text: string): string[] {
   return [...found]
 }
 
-/** Text with its comments blanked; strings are kept, so that `'//'` in one is no comment. */
+/**
+ * Replaces comments by blanks; strings are kept, so that `'//'` in one does not start a comment.
+ */
 function withoutComments(text: string): string {
   const token = /'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`|\/\/[^\n]*|\/\*[\s\S]*?\*\//g
   return text.replace(token, (match) => (match.startsWith('/') ? ' ' : match))
@@ -53,28 +58,28 @@ export function importsOf(root: string, files: readonly string[]): Import[] {
   )
 }
 
-/** A folder (or one file), and what its files may import beside each other. */
+/** A folder (or one file), and the paths that its files may import. */
 export interface Folder {
   readonly path: string
-  /** One line: why it stands where it does. */
+  /** The reason for its place, in one line. */
   readonly why: string
-  /** Paths of earlier folders; one that ends in `/` stands for every earlier folder below it. */
+  /** Paths of earlier folders; a path that ends in `/` stands for every earlier folder below it. */
   readonly uses: readonly string[]
 }
 
-/** The folder of a file: the longest path that it lies in. */
+/** Returns the folder of a file: the longest path that contains it. */
 export function folderOf(file: string, folders: readonly Folder[]): Folder | undefined {
   const around = folders.filter(({ path }) => file === path || file.startsWith(`${path}/`))
   return around.sort((a, b) => b.path.length - a.path.length)[0]
 }
 
-/** The folders that a permission of `folder` stands for. */
+/** Returns the folders for which a permission of `folder` stands. */
 function meantBy(use: string, folder: Folder, folders: readonly Folder[]): readonly Folder[] {
   if (!use.endsWith('/')) return folders.filter(({ path }) => path === use)
   return folders.slice(0, folders.indexOf(folder)).filter(({ path }) => path.startsWith(use))
 }
 
-/** Imports that their folder may not make. */
+/** Lists imports that their folder may not make. */
 export function violations(imports: readonly Import[], folders: readonly Folder[]): string[] {
   return imports.flatMap(({ from, to }) => {
     const [a, b] = [folderOf(from, folders), folderOf(to, folders)]
@@ -84,7 +89,7 @@ export function violations(imports: readonly Import[], folders: readonly Folder[
   })
 }
 
-/** Permissions that do not point to an earlier folder, and those that no import needs. */
+/** Lists permissions that do not point to an earlier folder, and unused ones. */
 export function loosePermissions(imports: readonly Import[], folders: readonly Folder[]): string[] {
   return folders.flatMap((folder, at) =>
     folder.uses.flatMap((use) => {
@@ -101,7 +106,7 @@ export function loosePermissions(imports: readonly Import[], folders: readonly F
   )
 }
 
-/** Rings of files that import each other, one for each; type imports count. */
+/** Lists import cycles, one path for each; type imports count. */
 export function cycles(imports: readonly Import[]): string[] {
   const next = new Map<string, string[]>()
   for (const { from, to } of imports) next.set(from, [...(next.get(from) ?? []), to])

@@ -1,13 +1,16 @@
-/** A model in llama2.c's first format as the files of a Hugging Face folder, in memory. */
+/** Converts a model in llama2.c's first format to the files of a Hugging Face folder, in memory. */
 
 import type { ModelFiles } from '../../src/base/bytes.ts'
 import { memoryFiles } from '../../src/model/source.ts'
 import { safetensors } from './safetensors-writer.ts'
 
 /**
- * `model`: seven int32 (dim, ffn, layers, heads, KV heads, vocabulary, context), then float32 matrices, each kind for
- * all layers at once. Its RoPE turns adjacent pairs, so rows of wq and wk are put in the order of halves.
- * `tokenizer`: an int32, then for each piece a float32 score, an int32 length and the bytes.
+ * Converts a model and its tokenizer.
+ *
+ * `model` holds seven int32 (dim, ffn, layers, heads, KV heads, vocabulary, context), then float32
+ * matrices, each kind for all layers at once. Its RoPE rotates adjacent pairs, so rows of wq and wk
+ * are reordered to halves. `tokenizer` holds an int32, then for each piece a float32 score, an
+ * int32 length and the bytes.
  */
 export function llama2cFiles(model: Uint8Array, tokenizer: Uint8Array): ModelFiles {
   const header = new Int32Array(Uint8Array.from(model.subarray(0, 28)).buffer)
@@ -63,7 +66,7 @@ export function llama2cFiles(model: Uint8Array, tokenizer: Uint8Array): ModelFil
   })
 }
 
-/** Rows (2i, 2i + 1) of each head to (i, i + headDim / 2). */
+/** Moves rows (2i, 2i + 1) of each head to (i, i + headDim / 2). */
 function halves(data: Float32Array, headDim: number, cols: number): Float32Array {
   const out = new Float32Array(data.length)
   for (let row = 0; row < data.length / cols; row++) {
@@ -86,7 +89,10 @@ function pieces(file: Uint8Array, vocab: number): { text: string; score: number 
   return out
 }
 
-/** SentencePiece BPE: pieces merge in the order of their scores; what has no piece is its bytes. */
+/**
+ * Encodes by SentencePiece BPE: pieces merge in the order of their scores; text without a piece
+ * becomes its bytes.
+ */
 function tokenizerJson(list: { text: string; score: number }[]) {
   const names = list.map(({ text }, id) => (id < 3 ? ['<unk>', '<s>', '</s>'][id]! : text.replaceAll(' ', '▁')))
   const ids = new Map(names.map((name, id) => [name, id]))

@@ -1,13 +1,16 @@
-/** Watches what an engine's memory is used for. */
+/** Watches the memory use of an engine. */
 import { expect } from 'vitest'
 import type { Engine, MemoryBalance } from '../../src/index.ts'
 
-/** Slack that does not depend on what is in use: the memory's first pages, and pages that are ready to be taken. */
+/**
+ * Slack that does not depend on the pages in use: the memory's first pages, and idle pages kept
+ * ready.
+ */
 const constant = 1 << 20
 
 export class MemoryWatch {
   readonly #engine: Engine
-  /** Before any work was done. */
+  /** Memory use before any work. */
   readonly #before: MemoryBalance
   #pages = 0
 
@@ -16,7 +19,7 @@ export class MemoryWatch {
     this.#before = engine.backend.memory()
   }
 
-  /** Notes how many pages are in use; to be called often. The balance must be exact at any time. */
+  /** Records the number of pages in use; call it often. The balance must be exact at any time. */
   look(): void {
     const { total, weights, pools, tables, free } = this.#engine.backend.memory()
     if (weights + pools + tables + free !== total || total !== this.#engine.backend.memoryBytes())
@@ -24,18 +27,21 @@ export class MemoryWatch {
     this.#pages = Math.max(this.#pages, this.#engine.stats.pages_in_use)
   }
 
-  /** Most bytes that the memory may have by what was seen in use: weights, tables as they were, and pages. */
+  /** Maximum size of the memory in bytes, from observed use: weights, initial tables, and pages. */
   get bound(): number {
     const { weights, tables } = this.#before
     return 1.15 * (weights + tables + this.#pages * this.#engine.pageBytes) + constant
   }
 
-  /** Most pages that were seen in use at once. */
+  /** Maximum number of pages observed in use at once. */
   get pages(): number {
     return this.#pages
   }
 
-  /** Memory followed what was in use, no table has grown, and what nobody holds was given back but for a few pages. */
+  /**
+   * Checks that memory followed its use, that no table has grown, and that unused pages but a few
+   * were returned.
+   */
   expectBounded(): void {
     this.look()
     const { total, weights, tables, pools } = this.#engine.backend.memory()

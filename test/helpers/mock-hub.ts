@@ -1,4 +1,6 @@
-/** A hub on 127.0.0.1 that misbehaves on demand: serves ranges, cuts, stalls, lies, refuses. */
+/**
+ * A hub on 127.0.0.1 that misbehaves on demand: it serves ranges, cuts, stalls, lies and refuses.
+ */
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -10,20 +12,20 @@ export interface Behaviour {
   stallAfter?: number
   /** Answers with this status, this many times. */
   status?: { code: number; times: number }
-  /** Serves other bytes than it promises. */
+  /** Serves other bytes than promised. */
   corrupt?: boolean
   /** Ignores Range. */
   noRanges?: boolean
-  /** Changes what the API answers, by the path of the question. */
+  /** Changes the API's answer to a request, by its path. */
   answer?: (path: string, body: unknown) => unknown
-  /** The API's answers do not end. */
+  /** Makes the API's answers endless. */
   endless?: boolean
 }
 
 export interface MockHub {
   readonly url: string
   readonly behaviour: Behaviour
-  /** Range headers of the file requests so far; '' for a whole one. */
+  /** Range headers of the file requests so far; '' for a whole file. */
   readonly requests: string[]
   /** Replaces a file's content. */
   put(path: string, bytes: Uint8Array): void
@@ -92,7 +94,8 @@ export async function mockHub(repo: string, files: Record<string, Uint8Array>): 
     })
     const { cutAfter, stallAfter } = behaviour
     if (cutAfter !== undefined && cutAfter < part.length) {
-      // Later than the bytes, as on a real line: a client may lose what it has not read when the connection ends.
+      // The connection ends later than the bytes, as on a real network: a client may lose bytes
+      // that it has not read.
       response.write(part.subarray(0, cutAfter), () => setTimeout(() => response.destroy(), 40))
     } else if (stallAfter !== undefined && stallAfter < part.length) {
       response.flushHeaders()

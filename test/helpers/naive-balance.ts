@@ -1,9 +1,9 @@
-/** A Qwen 2 from its definition in f64: what keys with a bias are compared with. */
+/** Computes a Qwen 2 from its definition in f64, as the reference for keys with a bias. */
 
 import type { ModelFiles } from '../../src/base/bytes.ts'
 import { openModel } from '../../src/model/open.ts'
 
-/** Logits behind `ids`, (vocab), of a model whose tensors are f32. */
+/** Returns logits after `ids`, (vocab), of a model whose tensors are f32. */
 export async function float32(files: ModelFiles, ids: readonly number[]): Promise<Float64Array> {
   const { config, tensors } = await openModel(files)
   const { heads, kvHeads, headDim, layers, rmsEps, ropeTheta, vocab } = config

@@ -1,4 +1,7 @@
-/** A llama in f64 and plain loops, one position after the other, with predicted prefill by its definition. */
+/**
+ * Computes a llama in f64 and plain loops, one position after the other, with predicted prefill by
+ * its definition.
+ */
 
 import type { ModelFiles } from '../../src/base/bytes.ts'
 import type { ModelConfig } from '../../src/base/model.ts'
@@ -31,7 +34,9 @@ export class NaiveLlama {
 
   declare readonly _weights: ReadonlyMap<string, { values: Float32Array; cols: number }>
 
-  /** Logits after the last of `ids`; those from `sinks` to before `until` are predicted. */
+  /**
+   * Returns logits after the last of `ids`; positions from `sinks` to before `until` are predicted.
+   */
   logits(ids: readonly number[], prediction?: { file: PredictorFile; until: number; auxiliary?: NaiveLlama }): Vector {
     const { layers, rmsEps } = this.config
     const x = ids.map((id) => this.#row('embed', id))
@@ -101,7 +106,7 @@ export class NaiveLlama {
     return Array.from({ length: this.config.vocab }, (_, id) => dot(this.#row('embed', id), last))
   }
 
-  /** The input of each layer at each position, and last the output of the last layer. */
+  /** Input of each layer at each position, and last the output of the last layer. */
   states(ids: readonly number[]): Vector[][] {
     let x = ids.map((id) => this.#row('embed', id))
     const found = [x]
@@ -183,7 +188,7 @@ function apply({ n, k, weight, scale, bias }: LinearMap, input: Vector): Vector 
   })
 }
 
-/** A normal binary16. */
+/** Decodes a normal binary16. */
 function half(bits: number): number {
   return (1 + (bits & 1023) / 1024) * 2 ** (((bits >> 10) & 31) - 15)
 }

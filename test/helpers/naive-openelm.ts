@@ -1,9 +1,12 @@
-/** OpenELM in f64 and plain loops, from the tensors as the file has them: nothing of the loader or the forward is used. */
+/**
+ * Computes OpenELM in f64 and plain loops from the file's tensors; it uses nothing of the loader or
+ * the forward pass.
+ */
 import type { TinyOpenElm } from './tiny-openelm.ts'
 
 type Vector = number[]
 
-/** Logits after the last of `ids`, (vocab). */
+/** Returns logits after the last of `ids`, (vocab). */
 export function naiveOpenElm({ shape, tensors }: TinyOpenElm, ids: readonly number[]): Vector {
   const { hidden, headDim, heads, kvHeads, widths, normed, tied } = shape
   const row = (name: string, index: number): Vector => {
@@ -11,7 +14,7 @@ export function naiveOpenElm({ shape, tensors }: TinyOpenElm, ids: readonly numb
     const cols = size.at(-1)!
     return [...data.subarray(index * cols, (index + 1) * cols)]
   }
-  /** Outputs `from`..`from + count` - 1. */
+  /** Computes outputs `from`..`from + count` - 1. */
   const product = (name: string, from: number, count: number, x: Vector): Vector =>
     Array.from({ length: count }, (_, i) => dot(row(name, from + i), x))
   const norm = (name: string, x: Vector): Vector => {
@@ -22,7 +25,7 @@ export function naiveOpenElm({ shape, tensors }: TinyOpenElm, ids: readonly numb
   heads.forEach((queries, layer) => {
     const at = `transformer.layers.${layer}`
     const group = queries / kvHeads[layer]!
-    /** Head `index` of all those of qkv_proj, at position t. */
+    /** Returns head `index` of all heads of qkv_proj, at position t. */
     const head = (index: number, x: Vector) => product(`${at}.attn.qkv_proj`, index * headDim, headDim, x)
     const turned = (index: number, x: Vector, t: number, name: string) => {
       const one = head(index, x)
@@ -56,7 +59,7 @@ export function naiveOpenElm({ shape, tensors }: TinyOpenElm, ids: readonly numb
   return product(head, 0, vocab, norm('transformer.norm', stream.at(-1)!))
 }
 
-/** Component i turns with component i + half, by position / 10000^(i / half). */
+/** Rotates component i with component i + half, by position / 10000^(i / half). */
 function rotated(x: Vector, position: number): Vector {
   const half = x.length / 2
   return x.map((value, i) => {

@@ -1,4 +1,4 @@
-/** A model in the layout of transformers.js's models: ONNX in f32, tokenizer and configuration. */
+/** Makes a model in the layout of transformers.js: ONNX in f32, tokenizer and configuration. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ModelArchive } from '../../src/base/model.ts'
@@ -7,7 +7,7 @@ import { llamaOnnx } from './onnx-writer.ts'
 
 const graph = 'onnx/model.onnx'
 
-/** Its files by name. */
+/** Returns the files by name. */
 export async function onnxFiles(archive: ModelArchive): Promise<Record<string, Uint8Array>> {
   const { config, tokenizer } = archive
   const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value))
@@ -31,7 +31,7 @@ export async function onnxFiles(archive: ModelArchive): Promise<Record<string, U
   }
 }
 
-/** Writes them; resolves with the bytes of its graph. */
+/** Writes the files; resolves with the bytes of the graph. */
 export async function writeOnnxFolder(folder: string, archive: ModelArchive): Promise<number> {
   const files = await onnxFiles(archive)
   mkdirSync(join(folder, 'onnx'), { recursive: true })

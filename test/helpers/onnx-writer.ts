@@ -1,23 +1,24 @@
 /**
- * A Llama as ONNX with past and present K and V, from the same weights in f32: plain operators of opset 17, and optimum's names
- * (onnx/onnx, `onnx.proto3`, for the fields). K is kept as the Rust core keeps it: after RoPE, in the file's own order of pairs.
+ * Writes a Llama as ONNX with past and present K and V, from the same weights in f32: plain
+ * operators of opset 17, and optimum's names (onnx/onnx, `onnx.proto3`, for the fields). K is kept
+ * as in the Rust core: after RoPE, in the file's own order of pairs.
  */
 import type { ModelArchive, TensorInfo } from '../../src/base/model.ts'
 import { dequantize } from './blocks.ts'
 import { Message } from './protobuf.ts'
 
 export interface OnnxOptions {
-  /** Leaves the past out: an export that can't go on. */
+  /** Leaves out the past, as in an export that cannot continue. */
   readonly withoutPast?: boolean
-  /** The mask says which row sees which, (batch, 1, n, past + n), and is added. */
+  /** Makes the mask say which row sees which, (batch, 1, n, past + n); it is added. */
   readonly maskOfRows?: boolean
-  /** The longest position. */
+  /** The maximum position. */
   readonly positions?: number
 }
 
 const [float, int64] = [1, 7]
 
-/** Throws for models that are more than a plain Llama. */
+/** Throws for models other than a plain Llama. */
 export async function llamaOnnx({ config, tensors }: ModelArchive, options: OnnxOptions = {}): Promise<Uint8Array> {
   if (config.architecture !== 'llama' || config.perLayer || config.tailFrom !== undefined)
     throw new Error('only a plain Llama is written')
@@ -36,7 +37,7 @@ export async function llamaOnnx({ config, tensors }: ModelArchive, options: Onnx
   const embed = tensors.get('embed')!
   const table = graph.floats('embed', { values: await valuesOf(embed), dims: [embed.rows, embed.cols] })
   const { cos, sin } = angles(graph, config, options.positions ?? 2048)
-  // Query heads have an axis more.
+  // Query heads have one more axis.
   const mask = options.maskOfRows ? graph.node('Unsqueeze', ['attention_mask', graph.shape([1])]) : causalMask(graph)
   const split = (x: string, count: number) =>
     graph.node('Transpose', [graph.node('Reshape', [x, graph.shape([0, 0, count, headDim])])], { perm: [0, 2, 1, 3] })
@@ -57,7 +58,7 @@ export async function llamaOnnx({ config, tensors }: ModelArchive, options: Onnx
         ? now
         : graph.node('Concat', [`past_key_values.${layer}.${part}`, now], { axis: 2 }, `present.${layer}.${part}`)
     const [allK, allV] = [kept('key', k), kept('value', v)]
-    // Query heads of one KV head lie on an axis of their own, over which K and V are shared.
+    // Query heads of one KV head have an axis of their own, over which K and V are shared.
     const grouped = graph.node('Reshape', [q, graph.shape([0, kvHeads, group, -1, headDim])])
     const shared = (one: string) => graph.node('Unsqueeze', [one, graph.shape([2])])
     const products = graph.node('MatMul', [grouped, graph.node('Transpose', [shared(allK)], { perm: [0, 1, 2, 4, 3] })])
@@ -145,7 +146,7 @@ class Graph {
     this.#message.message(12, valueInfo(name, type, dims))
   }
 
-  /** With IR version 8 and opset 17. */
+  /** Uses IR version 8 and opset 17. */
   model(): Uint8Array {
     return new Message()
       .int(1, 8)
@@ -170,7 +171,7 @@ function valueInfo(name: string, type: number, dims: readonly (number | string)[
   return new Message().text(1, name).message(2, new Message().message(1, new Message().int(1, type).message(2, shape)))
 }
 
-/** Cosines and sines of the positions, (1, 1, n, headDim / 2). */
+/** Returns cosines and sines of the positions, (1, 1, n, headDim / 2). */
 function angles(graph: Graph, { headDim, ropeTheta, ropeDivisors }: ModelArchive['config'], positions: number) {
   const half = headDim / 2
   const at = (turn: (angle: number) => number) =>
@@ -186,7 +187,10 @@ function angles(graph: Graph, { headDim, ropeTheta, ropeDivisors }: ModelArchive
   return { cos: picked('cos', at(Math.cos)), sin: picked('sin', at(Math.sin)) }
 }
 
-/** (1, 1, 1, n, all): 0 where a key's place is not behind the query's, else next to minus infinity. */
+/**
+ * Returns the mask, (1, 1, n, all): 0 where a key's position is not after the query's, else close
+ * to minus infinity.
+ */
 function causalMask(graph: Graph): string {
   const all = graph.node('Gather', [graph.node('Shape', ['attention_mask']), graph.shape([1], [])])
   const keys = graph.node('Range', [graph.shape([0], []), all, graph.shape([1], [])])
@@ -221,7 +225,7 @@ async function valuesOf({ type, source, offset, bytes }: TensorInfo): Promise<Fl
   return Float32Array.from(dequantize(type, raw))
 }
 
-/** (rows, cols) as (cols, rows), for MatMul. */
+/** Transposes (rows, cols) to (cols, rows), for MatMul. */
 function transposed(values: Float32Array, { rows, cols }: TensorInfo) {
   const out = new Float32Array(values.length)
   for (let row = 0; row < rows; row++)

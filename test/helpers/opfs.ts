@@ -1,4 +1,7 @@
-/** A browser's private file system in memory: one handle that writes at a time, and none that removes what is open. */
+/**
+ * A browser's private file system in memory: one write handle at a time, and no removal of open
+ * files.
+ */
 
 interface Content {
   bytes: Uint8Array
@@ -11,7 +14,7 @@ export interface FakeFolder {
   readonly files: ReadonlyMap<string, Content>
   /** Maximum size of all files together, in bytes; may be changed. */
   quota: number
-  /** The clock of what is written. */
+  /** The clock for modification times. */
   now: number
 }
 
@@ -45,7 +48,7 @@ export function fakeFolder(): FakeFolder {
     },
     write(bytes: Uint8Array, { at = 0 } = {}) {
       const more = Math.max(0, at + bytes.length - content.bytes.length)
-      // A full disk takes a part.
+      // A full disk accepts a part.
       const taken = bytes.subarray(0, bytes.length - Math.max(0, used() + more - fake.quota))
       const grown = new Uint8Array(Math.max(content.bytes.length, at + taken.length))
       grown.set(content.bytes)

@@ -1,8 +1,13 @@
-/** A model store and a hub's cache of a test's own, so that nothing of whoever runs the tests is read or written. */
+/**
+ * Gives a test its own model store and hub cache, so that the user's are neither read nor written.
+ */
 import { join } from 'node:path'
 import { vi } from 'vitest'
 
-/** Points the environment below `folder`, and at a hub at `hubUrl`; `vi.unstubAllEnvs` undoes it. */
+/**
+ * Sets the environment to folders below `folder`, and to a hub at `hubUrl`; `vi.unstubAllEnvs`
+ * undoes it.
+ */
 export function stubCache(folder: string, hubUrl: string): void {
   vi.stubEnv('FORETOKEN_HOME', join(folder, 'home'))
   vi.stubEnv('HF_HOME', join(folder, 'hf'))

@@ -1,4 +1,7 @@
-/** The page in a real browser: `foretoken serve` with a tiny model and a predictor for it, and a headless Chromium. */
+/**
+ * Opens the page in a real browser: `foretoken serve` with a tiny model and a predictor for it, and
+ * a headless Chromium.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -23,15 +26,15 @@ export const browserFlags = [
 export interface PageWorld {
   readonly url: string
   readonly browser: Browser
-  /** A page of a browser that was never here; what it says on its console as an error is kept. */
+  /** Returns a page in a new browser context; its console errors are collected. */
   visit(options?: BrowserContextOptions): Promise<{ readonly page: Page; readonly errors: readonly string[] }>
   close(): Promise<void>
 }
 
-/** WebGPU on Vulkan in software. */
+/** Flags for WebGPU on Vulkan in software. */
 export const softwareGpu = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--enable-features=Vulkan']
 
-/** `more`: flags of the browser. */
+/** Starts the browser; `more` are further flags. */
 export async function pageWorld(more: readonly string[] = []): Promise<PageWorld> {
   const folder = mkdtempSync(join(tmpdir(), 'foretoken-page-'))
   const [model, predictor] = [join(folder, 'tiny.gguf'), join(folder, 'tiny.safetensors')]
@@ -66,7 +69,7 @@ export async function pageWorld(more: readonly string[] = []): Promise<PageWorld
   }
 }
 
-/** The first random model that does not end its answers at once. */
+/** Finds the first random model that does not end its answers at once. */
 async function talkative(): Promise<{ readonly seed: number; readonly identity: string }> {
   const wasm = await loadWasm('auto', 1)
   for (let seed = 1; ; seed++) {
@@ -83,7 +86,10 @@ async function talkative(): Promise<{ readonly seed: number; readonly identity: 
   }
 }
 
-/** Long enough to be predicted for the most part; each with a beginning of its own, so that no cache holds it. */
+/**
+ * Returns a prompt long enough to be mostly predicted; each begins differently, so that no cache
+ * holds it.
+ */
 export function questionOf(name: string): string {
   return `${name}: ${'What is said here, is said at some length, so that most of it may be predicted. '.repeat(3)}`
 }
@@ -95,7 +101,7 @@ export async function withModel(page: Page, url: string): Promise<void> {
   await page.getByText('backend').waitFor()
 }
 
-/** Asks, and waits for the whole answer and its times. */
+/** Sends a question, and waits for the whole answer and its times. */
 export async function asked(page: Page, question: string): Promise<void> {
   const before = await page.locator('.turn').count()
   await page.getByLabel('Your message').fill(question)

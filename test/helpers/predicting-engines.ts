@@ -1,4 +1,6 @@
-/** A tiny engine with a predictor and few pages, and its like with room: to be tried, and to compare with. */
+/**
+ * Loads a tiny engine with a predictor and few pages, and one with ample room to compare it with.
+ */
 import { loadWasm } from '../../node/wasm.ts'
 import { Engine, memorySource } from '../../src/index.ts'
 import { writePredictor } from '../../src/predict/file.ts'

@@ -1,6 +1,9 @@
-/** As much of Protocol Buffers' wire format as writing an ONNX file takes (protobuf.dev/programming-guides/encoding). */
+/**
+ * Writes as much of Protocol Buffers' wire format as an ONNX file needs
+ * (protobuf.dev/programming-guides/encoding).
+ */
 
-/** A message: its fields in order, as bytes that lie in pieces. */
+/** A message: its fields in order, as pieces of bytes. */
 export class Message {
   readonly parts: Uint8Array[] = []
   bytes = 0
@@ -44,7 +47,7 @@ export class Message {
   }
 }
 
-/** Negative numbers take ten bytes, as int64 has them. */
+/** Writes a varint; negative numbers need ten bytes, as int64. */
 function varint(value: number): Uint8Array {
   const bytes: number[] = []
   let rest = BigInt.asUintN(64, BigInt(value))

@@ -1,10 +1,10 @@
 /** A small seeded generator for tests: sfc32 (C. Doty-Humphrey, PractRand). Print the seed when a test fails. */
 export interface Random {
-  /** Uniform in [0, 1). */
+  /** Returns a uniform number in [0, 1). */
   unit(): number
-  /** Uniform whole number in [0, below). */
+  /** Returns a uniform whole number in [0, below). */
   below(below: number): number
-  /** Normal with mean 0 and deviation 1. */
+  /** Returns a normal number with mean 0 and deviation 1. */
   normal(): number
   floats(count: number): Float32Array
   bytes(count: number): Uint8Array

@@ -1,4 +1,4 @@
-/** A scheduler on a fake model, and greedy requests for it. */
+/** Sets up a scheduler on a fake model, and greedy requests for it. */
 import type { Scores } from '../../src/backend/backend.ts'
 import type { ForetokenError } from '../../src/base/errors.ts'
 import { pageTokens } from '../../src/base/kv.ts'
@@ -40,12 +40,12 @@ export function setup(given: Setup = {}) {
 
 export type Hook = 'onAdmit' | 'onBegin' | 'onPrefill' | 'take' | 'end'
 
-/** A greedy request that ends at token 0 or after `most`. */
+/** A greedy request that ends at token 0 or after `most` tokens. */
 export class Request implements Job {
   readonly ids: readonly number[]
   readonly tenant: string
   readonly most: number
-  /** Of the best logits; Infinity: it takes all only. */
+  /** Number of top logits that it accepts; Infinity if it needs all. */
   readonly best: number
   readonly controller = new AbortController()
   readonly signal = this.controller.signal
@@ -56,7 +56,7 @@ export class Request implements Job {
   admissions = 0
   ended = 0
   error: ForetokenError | undefined
-  /** Called first in each call that the request gets. */
+  /** Called first in each callback of the request. */
   inside: (hook: Hook) => void = () => {}
 
   constructor(ids: readonly number[], most = 8, tenant = '', best = Number.POSITIVE_INFINITY) {
@@ -100,14 +100,14 @@ export class Request implements Job {
 
 export const prompt = (length: number, seed = 1) => Array.from({ length }, (_, i) => 1 + ((i * 7 + seed * 13) % 60))
 
-/** Drives until all have ended. */
+/** Drives the scheduler until all requests have ended. */
 export async function all(scheduler: Scheduler, requests: readonly Request[]): Promise<void> {
   await scheduler.drive(() => requests.every(({ ended }) => ended > 0))
 }
 
-/** True after `count` passes. */
+/** Returns a function that is true after `count` passes. */
 export function turns(count: number): () => boolean {
   let asked = 0
-  // `drive` asks before and after each turn of the host.
+  // `drive` asks before and after each host turn.
   return () => asked++ >= 2 * count
 }

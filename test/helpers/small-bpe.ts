@@ -1,4 +1,7 @@
-/** The small byte-level BPE of test/vectors/chat.json: special tokens, added tokens that are not special, some hundred merges. */
+/**
+ * Reads the small byte-level BPE of test/vectors/chat.json: special tokens, added tokens that are
+ * not special, and about a hundred merges.
+ */
 
 import type { TokenizerSpec } from '../../src/base/model.ts'
 import type { ChatMessage } from '../../src/base/prompt.ts'
@@ -7,13 +10,16 @@ import { readGolden } from '../golden/golden.ts'
 
 export interface ChatCase {
   readonly template: string
-  /** Of the conversation. */
+  /** Name of the conversation. */
   readonly name: string
   readonly values?: Readonly<Record<string, unknown>>
   readonly text?: string
   /** The first eight digits of the sha256 of its ids, in decimal and joined by commas. */
   readonly ids?: string
-  /** What the template raises; empty where the reference says that an answer can't be gone on with. */
+  /**
+   * The error that the template raises; empty where the reference says that an answer cannot be
+   * continued.
+   */
   readonly refused?: string
 }
 

@@ -1,4 +1,7 @@
-/** A model file of any size that holds next to nothing: zeros behind its head, read from nowhere. */
+/**
+ * Makes a model file of any size that uses almost no memory: all bytes after its head read as
+ * zeros.
+ */
 import type { ByteSource, ModelFiles } from '../../src/base/bytes.ts'
 import type { TensorType } from '../../src/base/model.ts'
 import { tensorBytes } from './gguf-writer.ts'
@@ -6,11 +9,14 @@ import { type TinyOptions, tinyGguf } from './tiny-model.ts'
 
 export interface SparseModel {
   readonly files: ModelFiles
-  /** Bytes of each reading behind what is written. */
+  /** Number of bytes of each read after the written part. */
   readonly read: number[]
 }
 
-/** A tiny model whose tensor `name` is of another size and zero; `dims` as GGUF has them, the contiguous one first. */
+/**
+ * Returns a tiny model whose tensor `name` is zero and of another size; `dims` as in GGUF, the
+ * contiguous one first.
+ */
 export function sparseModel(
   name: string,
   type: TensorType,
@@ -19,7 +25,7 @@ export function sparseModel(
 ): SparseModel {
   const written = tinyGguf({
     ...options,
-    // Last, so that its bytes may be left out.
+    // The tensor comes last, so that its bytes may be left out.
     tensors: (tensors) => [
       ...tensors.filter((tensor) => tensor.name !== name),
       { name, type, dims, bytes: new Uint8Array(0) },

@@ -1,4 +1,7 @@
-/** The page as static files, from a server that a test holds in its hands: what it answers, how far a file comes, and which bytes were asked for. */
+/**
+ * Serves the page as static files, with control over its answers, and records which bytes were
+ * requested.
+ */
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -13,14 +16,17 @@ export type Handler = (request: IncomingMessage, response: ServerResponse) => un
 export interface StaticPage {
   readonly url: string
   readonly model: Buffer
-  /** By path; goes before what the server has itself. An endpoint is put at `/v1/...`. */
+  /**
+   * Handlers by path; they take precedence over the server's files. An endpoint is put at
+   * `/v1/...`.
+   */
   readonly handlers: Map<string, Handler>
   /** Path, method, and headers of all that was asked for. */
   readonly seen: { readonly path: string; readonly headers: IncomingMessage['headers']; body: string }[]
-  /** Whether the server hangs up on whoever asks. */
+  /** Whether the server closes every connection. */
   down: boolean
   visit(options?: BrowserContextOptions): Promise<Page>
-  /** Forgets handlers and what was seen. */
+  /** Removes handlers and recorded requests. */
   reset(): void
   close(): Promise<void>
 }
@@ -100,15 +106,15 @@ export function manifestOf(model: Buffer, name = 'tiny') {
 
 export interface Sending {
   readonly etag?: string
-  /** Whether ranges are given; else all of it comes. */
+  /** Whether ranges are served; otherwise the whole file is sent. */
   readonly ranges?: boolean
-  /** Whether `if-range` counts. */
+  /** Whether `if-range` is honoured. */
   readonly ifRange?: boolean
-  /** After so many bytes of an answer nothing more comes. */
+  /** Sends nothing more after this many bytes of an answer. */
   readonly holdAfter?: number
 }
 
-/** A file as a server of static files sends it. */
+/** Answers with a file as a static file server does. */
 export function sendModel(bytes: Buffer, { etag, ranges = true, ifRange = true, holdAfter }: Sending = {}): Handler {
   return ({ headers }, response) => {
     const [, begin] = /^bytes=(\d+)-$/.exec(headers.range ?? '') ?? []
@@ -127,7 +133,7 @@ export function sendModel(bytes: Buffer, { etag, ranges = true, ifRange = true, 
   }
 }
 
-/** The ranges of the model that were asked for, in order; undefined for all of it. */
+/** Lists the requested ranges of the model, in order; undefined for the whole file. */
 export function rangesOf({ seen }: StaticPage): (string | undefined)[] {
   return seen.filter(({ path }) => path === modelPath).map(({ headers }) => headers.range)
 }

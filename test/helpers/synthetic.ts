@@ -1,13 +1,13 @@
-/** Large files that exist only as they are read, and count what was read of them. */
+/** Large files that are generated when read, and count the bytes read. */
 
 import type { ByteSource } from '../../src/base/bytes.ts'
 import { joinBytes } from '../../src/base/bytes.ts'
 
-/** A run of bytes: as they are, or one piece over and over. */
+/** A run of bytes: given literally, or one piece repeated. */
 export type Run = Uint8Array | { readonly piece: Uint8Array; readonly times: number }
 
 export interface CountedSource extends ByteSource {
-  /** Bytes read so far. */
+  /** Number of bytes read so far. */
   readonly read_bytes: number
 }
 

@@ -1,7 +1,9 @@
-/** Counts the timers that the code under test has set and neither cleared nor seen fire. */
+/**
+ * Counts the timers that the code under test has set and that have neither fired nor been cleared.
+ */
 
 export interface Timers {
-  /** Those of at least `ms`: shorter ones are how tests and hosts wait. */
+  /** Counts timers of at least `ms`: tests and hosts use shorter ones. */
   live(ms?: number): number
   stop(): void
 }

@@ -1,4 +1,7 @@
-/** A tiny random llama, mistral, qwen2 or qwen3 as a Hugging Face folder in memory, float32, with 276 tokens. */
+/**
+ * Makes a tiny random llama, mistral, qwen2 or qwen3 as a Hugging Face folder in memory, float32,
+ * with 276 tokens.
+ */
 import { readFileSync } from 'node:fs'
 import type { ModelFiles } from '../../src/base/bytes.ts'
 import type { ModelConfig } from '../../src/base/model.ts'
@@ -12,17 +15,17 @@ type Values = Readonly<Record<string, unknown>>
 export interface TinyFolder {
   readonly architecture?: 'llama' | 'mistral' | 'qwen2' | 'qwen3'
   readonly seed?: number
-  /** Rows of the embedding. Default 276, as many as tokens. */
+  /** Number of rows of the embedding. Default 276, as many as tokens. */
   readonly rows?: number
-  /** Has a head of its own, and says so. Default: no. */
+  /** Whether it has a separate output head, and says so. Default false. */
   readonly head?: boolean
-  /** Puts values in, or with undefined takes them out of, config.json. */
+  /** Entries to set in config.json, or to delete if undefined. */
   readonly config?: Values
   readonly tensors?: (tensors: Map<string, F32Tensor>) => void
-  /** Changes tokenizer.json. */
+  /** Modifies tokenizer.json. */
   readonly tokenizer?: (json: TokenizerJson) => unknown
   readonly settings?: Values
-  /** Further files. */
+  /** Additional files. */
   readonly files?: Values
 }
 
@@ -37,7 +40,7 @@ export interface TokenizerJson {
 
 export const folderTokens = 276
 
-/** What tokenizer.json holds; a copy each time. */
+/** Returns the contents of tokenizer.json; a copy each time. */
 export function folderTokenizer(): TokenizerJson {
   return JSON.parse(readFileSync(new URL('../vectors/tiny-qwen2/tokenizer.json', import.meta.url), 'utf8'))
 }

@@ -1,4 +1,7 @@
-/** A tiny random model as a GGUF in memory, so that engine tests need no download. Its text is noise, its numbers are real. */
+/**
+ * Makes a tiny random model as a GGUF in memory, so that engine tests need no download. Its text is
+ * noise, but its numbers are real.
+ */
 
 import type { ModelFiles } from '../../src/base/bytes.ts'
 import type { ModelConfig, TensorType } from '../../src/base/model.ts'
@@ -10,22 +13,22 @@ import { random } from './random.ts'
 
 export interface TinyOptions {
   readonly architecture?: ModelConfig['architecture']
-  /** Of the matrices. Default f32. */
+  /** Type of the matrices. Default f32. */
   readonly type?: TensorType
   readonly seed?: number
-  /** Default 2. */
+  /** Number of layers. Default 2. */
   readonly layers?: number
-  /** Default 256. */
+  /** Size of the hidden states. Default 256. */
   readonly hidden?: number
   readonly context?: number
-  /** Changes what is written, to make it wrong. */
+  /** Entries to set in the metadata, or to delete if undefined. */
   readonly metadata?: Readonly<Record<string, Metadata | undefined>>
   readonly tensors?: (tensors: WrittenTensor[]) => WrittenTensor[]
 }
 
 const special = ['<|endoftext|>', '<|im_start|>', '<|im_end|>']
 
-/** One token for each byte, and three special ones. */
+/** Number of tokens: one for each byte, and three special ones. */
 export const tinyVocab = 256 + special.length
 
 export function tinyGguf(options: TinyOptions = {}): Uint8Array {
@@ -66,7 +69,7 @@ export function tinyGguf(options: TinyOptions = {}): Uint8Array {
 
 const made = new Map<string, readonly WrittenTensor[]>()
 
-/** Made once for each kind: tests open the same weights again and again. */
+/** Cached for each kind: tests open the same weights repeatedly. */
 function randomTensors(config: ModelConfig, type: TensorType, seed: number): readonly WrittenTensor[] {
   const key = JSON.stringify([config, type, seed])
   const before = made.get(key)
@@ -92,7 +95,10 @@ export function tinyFiles(options: TinyOptions = {}): ModelFiles {
   return memoryFiles('tiny', { 'tiny.gguf': tinyGguf(options) })
 }
 
-/** GPT-2's letters for bytes, in their own order: printing ones first would do as well. */
+/**
+ * Returns GPT-2's letters for bytes, in byte order; putting printable ones first would work as
+ * well.
+ */
 function tokenizer(): Record<string, Metadata> {
   const letters: string[] = []
   for (let byte = 0, next = 0x100; byte < 256; byte++) {

@@ -1,4 +1,4 @@
-/** A tiny random OpenELM as a Hugging Face folder in memory, float32. */
+/** Makes a tiny random OpenELM as a Hugging Face folder in memory, float32. */
 import { readFileSync } from 'node:fs'
 import type { ModelFiles } from '../../src/base/bytes.ts'
 import { memoryFiles } from '../../src/model/source.ts'
@@ -8,10 +8,10 @@ import { type F32Tensor, safetensors } from './safetensors-writer.ts'
 export interface OpenElmShape {
   readonly hidden: number
   readonly headDim: number
-  /** One for each layer. */
+  /** Number of heads of each layer. */
   readonly heads: readonly number[]
   readonly kvHeads: readonly number[]
-  /** Multiples of 32. */
+  /** MLP widths of the layers, multiples of 32. */
   readonly widths: readonly number[]
   readonly normed: boolean
   readonly tied: boolean
@@ -30,23 +30,23 @@ export const tinyShape: OpenElmShape = {
 export interface TinyOpenElm {
   readonly shape: OpenElmShape
   readonly tensors: Map<string, F32Tensor>
-  /** What config.json holds. */
+  /** The contents of config.json. */
   readonly config: Readonly<Record<string, unknown>>
   readonly files: ModelFiles
 }
 
 interface Changes {
   readonly seed?: number
-  /** Puts values in, or with undefined takes them out of, config.json. */
+  /** Entries to set in config.json, or to delete if undefined. */
   readonly config?: Readonly<Record<string, unknown>>
-  /** Makes the tensors wrong. */
+  /** Modifies the tensors, to make them invalid. */
   readonly tensors?: (tensors: Map<string, F32Tensor>) => void
   readonly without?: string
 }
 
 const tokenizer = readFileSync(new URL('../vectors/tiny-openelm/tokenizer.json', import.meta.url))
 
-/** Tokens of that tokenizer. */
+/** Number of tokens of that tokenizer. */
 const vocab = 276
 
 export function tinyOpenElm(change: Partial<OpenElmShape> = {}, wrong: Changes = {}): TinyOpenElm {

@@ -1,4 +1,4 @@
-/** A random predictor for a tiny model: its predictions are wrong, but always the same. */
+/** Makes a random predictor for a tiny model: its predictions are wrong, but always the same. */
 import { mapsOf, type PredictorFile } from '../../src/predict/file.ts'
 import { type PredictorHeader, type SharedPlan, sourcesOf, stateWidth } from '../../src/predict/plan.ts'
 import { random } from './random.ts'
@@ -12,7 +12,7 @@ export const tinyPlan: SharedPlan = {
   window: 8,
 }
 
-/** For the tiny model of 7 layers that `base` identifies. */
+/** Returns a predictor for the tiny model of 7 layers with the identity `base`. */
 export function tinyPredictor(base: string, change: Partial<PredictorHeader> = {}): PredictorFile {
   const header: PredictorHeader = {
     version: 1,
@@ -30,7 +30,7 @@ export function tinyPredictor(base: string, change: Partial<PredictorHeader> = {
   const rng = random(9)
   const maps = mapsOf(header).map(({ name, n, k }) => {
     const weight = Int8Array.from({ length: n * k }, () => rng.below(255) - 127)
-    // Scales of about 2^-11: a sum of k products is about 1 in size.
+    // Scales are about 2^-11, so that a sum of k products is about 1 in size.
     const scale = Uint16Array.from({ length: (n * k) / 32 }, () => (4 << 10) | rng.below(1024))
     return [name, { n, k, weight, scale, bias: rng.floats(n).map((value) => value * 0.1) }] as const
   })

@@ -1,4 +1,4 @@
-/** The app over a tiny model, as every host of the tests runs it. */
+/** Starts the app over a tiny model; every host's tests use it. */
 import { createHash } from 'node:crypto'
 import type { ServerConfig } from '../../edge/index.ts'
 import { loadWasm } from '../../node/index.ts'
@@ -17,7 +17,7 @@ export const testConfig: ServerConfig = {
   ],
 }
 
-/** One thread; 1,024 tokens of context. */
+/** Loads the engine with one thread and 1,024 tokens of context. */
 export async function tinyEngine(options: Partial<EngineOptions> = {}): Promise<Engine> {
   return Engine.load(tinyFiles({ context: 1024 }), { wasm: await loadWasm('simd128', 1), threads: 1, ...options })
 }

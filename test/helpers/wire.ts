@@ -1,4 +1,4 @@
-/** Streams of the wire without a model: payloads of given bytes, cut anywhere. */
+/** Makes wire streams without a model: payloads of given bytes, cut anywhere. */
 import { joinBytes } from '../../src/base/bytes.ts'
 import { ForetokenError } from '../../src/base/errors.ts'
 import type { KvRange, WireBinding } from '../../src/transfer/format.ts'
@@ -25,11 +25,11 @@ export const wireRange: KvRange = {
   table: new Uint8Array(0),
 }
 
-/** Bytes of a tile of `wireRange`'s shape in f16. */
+/** Returns the bytes of a tile of `wireRange`'s shape in f16. */
 export const f16Bytes = ({ from, to, layers }: { from: number; to: number; layers: { from: number; to: number } }) =>
   (to - from) * (layers.to - layers.from) * 2 * 2 * 8 * 2
 
-/** All pieces of a stream whose payloads are pseudo-random. */
+/** Returns all pieces of a stream whose payloads are pseudo-random. */
 export async function wirePieces(binding = wireBinding, range = wireRange): Promise<Uint8Array[]> {
   const rng = random(3)
   const pieces: Uint8Array[] = []
@@ -37,7 +37,7 @@ export async function wirePieces(binding = wireBinding, range = wireRange): Prom
   return pieces
 }
 
-/** `bytes` cut at these places; at none: whole. */
+/** Cuts `bytes` at these places; without any it stays whole. */
 export async function* cut(bytes: Uint8Array, places: readonly number[] = []): AsyncGenerator<Uint8Array> {
   const ends = [...places.filter((place) => place <= bytes.length).sort((a, b) => a - b), bytes.length]
   let at = 0
@@ -47,7 +47,7 @@ export async function* cut(bytes: Uint8Array, places: readonly number[] = []): A
   }
 }
 
-/** What reading gives: the payloads, or the code of the error, which must be one of ours. */
+/** Returns the payloads read, or the code of the error, which must be a ForetokenError's. */
 export async function readBack(
   body: AsyncIterable<Uint8Array>,
   {

@@ -1,6 +1,6 @@
-/** Changes one value of a document, to make it wrong. */
+/** Changes one value of a document, to make it invalid. */
 
-/** A copy in which the value at `path` is another. */
+/** Returns a copy in which the value at `path` is replaced. */
 export function withValue(of: unknown, [key, ...rest]: readonly string[], value: unknown): unknown {
   if (key === undefined) return value
   const copy = structuredClone(of) as Record<string, unknown>

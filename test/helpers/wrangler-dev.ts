@@ -1,4 +1,7 @@
-/** `wrangler dev` as a child: the one way in which a client that leaves is seen by a Worker as in production. */
+/**
+ * Runs `wrangler dev` as a child process, the only local way in which a Worker sees a client
+ * disconnect as in production.
+ */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -6,7 +9,7 @@ import { promisify } from 'node:util'
 
 export interface Dev {
   readonly url: string
-  /** Everything it has printed. */
+  /** All of its output so far. */
   log(): string
   stop(): Promise<void>
 }
@@ -15,13 +18,13 @@ const program = join(dirname(createRequire(import.meta.url).resolve('wrangler/pa
 
 const quiet = () => ({ ...process.env, WRANGLER_SEND_METRICS: 'false', CI: '1', NO_COLOR: '1' })
 
-/** One command to its end, on the local state in `folder`. */
+/** Runs one command to its end, on the local state in `folder`. */
 export async function wrangler(args: readonly string[], folder: string): Promise<void> {
   const local = ['--local', '--persist-to', folder]
   await promisify(execFile)(process.execPath, [program, ...args, ...local], { env: quiet() })
 }
 
-/** Starts the Worker of `config` on a free port of loopback, its state in `folder`. */
+/** Starts the Worker of `config` on a free loopback port, with its state in `folder`. */
 export async function wranglerDev(config: string, folder: string, flags: readonly string[] = []): Promise<Dev> {
   const args = ['dev', '-c', config, '--port', '0', '--ip', '127.0.0.1', '--show-interactive-dev-session=false']
   const child = spawn(process.execPath, [program, ...args, '--persist-to', folder, ...flags], {
@@ -42,7 +45,7 @@ export async function wranglerDev(config: string, folder: string, flags: readonl
   return { url, log: () => log, stop: () => stop(child) }
 }
 
-/** The parent ends its workerd. */
+/** The parent process ends its workerd. */
 function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve()
   return new Promise((resolve) => {

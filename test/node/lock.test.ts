@@ -75,12 +75,9 @@ test("a holder that lost its lock leaves the next one's alone", async () => {
   expect(readFileSync(path, 'utf8')).toContain('the next')
 })
 
-test.each(['', '123', 'null', '{"pid": -1}'])(
-  'a lock that contains %j is waited for, then taken over',
-  async (text) => {
-    writeFileSync(path, text)
-    let waited = false
-    expect(await withLock(path, done, { silentMs: 150, onWait: () => (waited = true) })).toBe('done')
-    expect(waited).toBe(true)
-  },
-)
+test.each(['', '123', 'null', '{"pid": -1}'])('a lock of %j is waited for, then taken over', async (text) => {
+  writeFileSync(path, text)
+  let waited = false
+  expect(await withLock(path, done, { silentMs: 150, onWait: () => (waited = true) })).toBe('done')
+  expect(waited).toBe(true)
+})

@@ -125,7 +125,7 @@ describe('pullModel', () => {
   })
 })
 
-test('names', () => {
+test('model and file names are parsed and checked', () => {
   expect(parseName('smollm2-135m').kind).toBe('alias')
   expect(parseName('hf:a/b')).toMatchObject({ repo: 'a/b', revision: 'main' })
   expect(parseName('hf:a/b/dir/c.gguf@v1')).toMatchObject({ repo: 'a/b', file: 'dir/c.gguf', revision: 'v1' })

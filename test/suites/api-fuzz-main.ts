@@ -1,4 +1,4 @@
-/** The first half of `npm run fuzz:api`: see scripts/fuzz-api.mjs. */
+/** Runs the first half of `npm run fuzz:api`: see scripts/fuzz-api.mjs. */
 import { createApp } from '../../edge/index.ts'
 import { testConfig, tinyEngine } from '../helpers/tiny-server.ts'
 import { fuzzApi } from './api-fuzz.ts'

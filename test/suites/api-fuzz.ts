@@ -1,6 +1,7 @@
 /**
- * Requests as careless clients write them: valid ones, with nulls anywhere, fields by other servers' names, unknown extras and values at
- * their limits; and some of anything at all. A field that may be null is never the reason of a refusal, and nothing is a server error.
+ * Generates requests as careless clients write them: valid ones with nulls anywhere, aliases of
+ * other servers, unknown extras and values at their limits, and some arbitrary ones. A nullable
+ * field is never the reason for a refusal, and nothing causes a server error.
  */
 import fc from 'fast-check'
 import { aliases, type Form } from '../../edge/aliases.ts'
@@ -10,16 +11,16 @@ import { ask } from '../helpers/ask.ts'
 
 export interface FuzzReport {
   readonly cases: number
-  /** By status. */
+  /** Number of answers by status. */
   readonly statuses: Readonly<Record<number, number>>
 }
 
 interface Case {
   readonly form: Form
   readonly body: Readonly<Record<string, unknown>>
-  /** Fields that are null, and whose absence changes nothing. */
+  /** Nullable fields set to null, whose absence changes nothing. */
   readonly nulls: readonly string[]
-  /** Nothing of it is wrong: it must be answered. */
+  /** True if the request is valid and must be answered. */
   readonly sound: boolean
 }
 
@@ -30,14 +31,17 @@ const schemaNames = {
   response: 'ResponseRequest',
 } as const
 
-/** A short answer, so that a case takes a millisecond. */
+/** A request for a short answer, so that a case takes a millisecond. */
 const least: Record<Form, Record<string, unknown>> = {
   chat: { model: 'tiny', messages: [{ role: 'user', content: 'x' }], max_tokens: 2 },
   completion: { model: 'tiny', prompt: 'x', max_tokens: 2 },
   response: { model: 'tiny', input: 'x', max_output_tokens: 2 },
 }
 
-/** Values that a field takes, at its limits among them; `stop`, `n` and others are checked by tests of their own. */
+/**
+ * Values that a field accepts, including its limits; `stop`, `n` and others have tests of their
+ * own.
+ */
 const values: Record<string, fc.Arbitrary<unknown>> = {
   temperature: fc.constantFrom(0, 0.7, 1, 2),
   top_p: fc.constantFrom(0, 0.5, 1),
@@ -81,7 +85,7 @@ const extras = fc.dictionary(
   { maxKeys: 3 },
 )
 
-/** Names of fields that may be null. */
+/** Returns the names of nullable fields. */
 function nullable(form: Form): string[] {
   const schema = openApi().components!.schemas![schemaNames[form]] as { properties: object; required?: string[] }
   return [...Object.keys(schema.properties), ...Object.keys(aliases[form])].filter(
@@ -126,7 +130,7 @@ const soundCase: fc.Arbitrary<Case> = fc.constantFrom<Form>('chat', 'completion'
     })
 })
 
-/** Whatever JSON there is, in fields that are known. */
+/** Arbitrary JSON in known fields. */
 const wildCase: fc.Arbitrary<Case> = fc.constantFrom<Form>('chat', 'completion', 'response').chain((form) => {
   const names = fc.constantFrom(...nullsOf[form], ...Object.keys(least[form]), 'options', 'chat_template_kwargs')
   const anything = fc.oneof(
@@ -139,7 +143,7 @@ const wildCase: fc.Arbitrary<Case> = fc.constantFrom<Form>('chat', 'completion',
     .map((wild): Case => ({ form, body: { ...least[form], ...wild }, nulls: [], sound: false }))
 })
 
-/** Throws with the case, shrunk, and its seed. */
+/** Throws with the shrunk case and its seed. */
 export async function fuzzApi(app: App, cases: number, seed: number): Promise<FuzzReport> {
   const statuses: Record<number, number> = {}
   const one = fc.oneof({ weight: 3, arbitrary: soundCase }, { weight: 1, arbitrary: wildCase })

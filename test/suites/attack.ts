@@ -1,8 +1,9 @@
 /**
- * What `npm run attack` runs: a server process, eight attackers in another, and here a victim that streams a short prompt, first alone
- * and then beside each attack. Prints a line of JSON for each attack: the victim's time to first token in milliseconds, its failures,
- * and the server's memory. Exit code 1 where a victim's p95 is over 3 times that of alone and over 400 ms, where one of its requests
- * failed, or where memory grew by more than 250 MB.
+ * Runs `npm run attack`: a server process, eight attackers in another, and here a victim that
+ * streams a short prompt, first alone and then beside each attack. Prints a line of JSON for each
+ * attack: the victim's time to first token in milliseconds, its failures, and the server's memory.
+ * Exits with 1 if a victim's p95 is more than 3 times that of alone and over 400 ms, if one of its
+ * requests failed, or if memory grew by more than 250 MB.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -19,9 +20,9 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     model: { type: 'string' },
-    /** Of each attack, and of the victim alone before it. */
+    /** Duration of each attack, and of the victim alone before it. */
     seconds: { type: 'string', default: '10' },
-    /** Internal: this process is the attackers. */
+    /** Internal: this process runs the attackers. */
     as: { type: 'string' },
     target: { type: 'string' },
   },
@@ -34,7 +35,7 @@ const model = values.model ?? join(folder, 'tiny.gguf')
 if (!values.model) writeFileSync(model, tinyGguf({ context: 4096 }))
 const keys = { attacker: 'key-of-the-attacker', victim: 'key-of-the-victim' }
 const names = positionals.length > 0 ? positionals : Object.keys(attacks)
-/** The server has a key for the attackers, and another for the victim. */
+/** Attacks for which the server has a key for the attackers, and another for the victim. */
 const keyedAttacks: ReadonlySet<AttackName> = new Set(['tenants', 'long', 'templates'])
 let sound = true
 try {
@@ -49,9 +50,9 @@ async function judged(name: AttackName): Promise<boolean> {
   const server = await serve(keyed)
   try {
     const served = (await (await asked(server.url, '/v1/models', keyed)).json()).data[0].id as string
-    // Code is compiled, and the prefix is cached, before anything is measured.
+    // Code is compiled and the prefix cached before the measurement.
     await victim(server.url, served, keyed, 2)
-    // So much memory as a few long prompts need is nobody's growth.
+    // The memory that a few long prompts need does not count as growth.
     if (name === 'long') await longPrompts(server.url, served)
     const alone = await victim(server.url, served, keyed, seconds)
     const before = rss(server.process)
@@ -111,7 +112,7 @@ function asked(url: string, path: string, keyed: boolean, body?: object): Promis
   })
 }
 
-/** A few prompts at once, half a usual context long each. */
+/** Sends a few prompts at once, each half a usual context long. */
 async function longPrompts(url: string, model: string): Promise<void> {
   const prompts = Array.from({ length: 8 }, (_, seed) => words(400, 1000 + seed).slice(0, 1500))
   await Promise.all(
@@ -119,7 +120,10 @@ async function longPrompts(url: string, model: string): Promise<void> {
   )
 }
 
-/** Streams short prompts one after another, for so long; times to first token in milliseconds. */
+/**
+ * Streams short prompts one after another for this long; resolves with times to first token in
+ * milliseconds.
+ */
 async function victim(url: string, served: string, keyed: boolean, seconds: number) {
   const until = performance.now() + seconds * 1000
   const times: number[] = []
@@ -150,7 +154,7 @@ async function victim(url: string, served: string, keyed: boolean, seconds: numb
   return { requests: times.length, failed, p50: at(0.5), p95: at(0.95) }
 }
 
-/** In bytes, from Linux's own account; 0 elsewhere. */
+/** Returns the resident set in bytes on Linux; 0 elsewhere. */
 function rss({ pid }: ChildProcess): number {
   try {
     return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) * 1024
@@ -163,7 +167,7 @@ function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   return new Promise((resolve) => {
     child.once('exit', () => resolve())
     child.kill(signal)
-    // A second signal ends a server at once, whatever it still writes.
+    // A second signal ends a server at once, even if it still writes.
     setTimeout(() => child.kill(signal), 3000).unref()
   })
 }

@@ -1,21 +1,27 @@
 /**
- * Attacks on a server, as `attack.ts` runs them in a process of their own: eight connections that send for as long as the process
- * lives. They go to loopback only.
+ * Attacks on a server, which `attack.ts` runs in a separate process: eight connections that send
+ * for as long as the process lives. They connect to loopback only.
  */
 import { connect, type Socket } from 'node:net'
 
 export const attacks = {
-  /** Requests that have to be refused, and cost as much as they can before. */
+  /** Sends requests that must be refused, and that cost as much as possible before. */
   refused: 'http',
-  /** Bodies that are held, and bodies in pieces of one byte. */
+  /** Holds bodies, and sends bodies in pieces of one byte. */
   bodies: 'sockets',
-  /** One key with everything that it may ask for, beside another's. */
+  /** Uses one key up to its limits, beside another's. */
   tenants: 'http',
-  /** Model files of the page that nobody reads. */
+  /** Requests model files of the page without reading them. */
   downloads: 'sockets',
-  /** One key with valid prompts as long as the context, each a different text, beside another's. */
+  /**
+   * Sends valid prompts as long as the context with one key, each a different text, beside
+   * another's.
+   */
   long: 'http',
-  /** One key with all that a client can give to templates, patterns and stop strings, beside another's. */
+  /**
+   * Sends whatever a client can give to templates, patterns and stop strings with one key, beside
+   * another's.
+   */
   templates: 'http',
 } as const
 
@@ -24,7 +30,7 @@ export type AttackName = keyof typeof attacks
 export interface Target {
   readonly url: string
   readonly model: string
-  /** Of the attacker, where the server has keys. */
+  /** Key of the attacker, where the server has keys. */
   readonly key: string
 }
 
@@ -33,14 +39,17 @@ const letters = (count: number, from: number) =>
   Array.from({ length: count }, (_, n) => String.fromCharCode(97 + ((n * 7 + from * 13 + (n >> 5)) % 26))).join('')
 const times = <T>(count: number, of: (index: number) => T) => Array.from({ length: count }, (_, index) => of(index))
 
-/** Never resolves. */
+/** Runs an attack; never resolves. */
 export async function attack(name: AttackName, target: Target): Promise<never> {
   const each = { refused, bodies, tenants, downloads, long, templates }[name]
   await Promise.all(times(attackers, (index) => each(target, index)))
   throw new Error('an attack ended')
 }
 
-/** Bodies that are refused, made once: an attacker's own work is no part of it. */
+/**
+ * Returns bodies that are refused. They are created once, so that the attacker's work is not
+ * measured.
+ */
 export function refusedBodies(model: string): readonly (readonly [path: string, body: string])[] {
   const chat = '/v1/chat/completions'
   const text = '/v1/completions'
@@ -95,11 +104,11 @@ async function tenants(target: Target, index: number): Promise<never> {
   }
 }
 
-/** Tokens that a prompt leaves of the context, for its answer and for what an estimate is off. */
+/** Tokens left free in the context, for the answer and for the error of the estimate. */
 const spared = 64
 const answered = 8
 
-/** A text of `count` words that no other `seed` begins with. */
+/** Returns a text of `count` words that starts differently for each `seed`. */
 export function words(count: number, seed: number): string {
   return times(count, (n) => letters(2 + ((n * 5 + seed) % 7), seed * 31 + n)).join(' ')
 }
@@ -110,7 +119,7 @@ async function long(target: Target, index: number): Promise<never> {
     post(target, '/v1/completions', JSON.stringify({ model, prompt, max_tokens: answered }))
   const sample = (await (await complete(words(64, index))).json()) as { usage: { prompt_tokens: number } }
   const perWord = sample.usage.prompt_tokens / 64
-  // What does not fit is refused, and the next is shorter: so the context is found without being told.
+  // A prompt that does not fit is refused, and the next is shorter: this finds the context size.
   let tokens = 4096
   for (let seed = index + attackers; ; seed += attackers) {
     const response = await complete(words(Math.floor((tokens - spared) / perWord), seed)).catch(() => undefined)
@@ -120,22 +129,25 @@ async function long(target: Target, index: number): Promise<never> {
   }
 }
 
-/** Requests that are valid, or nearly so, and dear to render, to match or to look through; the `n`th of them, begun anew at the end. */
+/**
+ * Returns the `n`th of requests that are valid, or nearly so, and expensive to render, match or
+ * search; `n` wraps around.
+ */
 export function templateRequest(n: number): { readonly path: string; readonly body: object } {
   const say = (content: unknown) => [{ role: 'user', content }]
   const nested = (depth: number): unknown => (depth === 0 ? n : { a: nested(depth - 1), b: [depth] })
   const chats: (() => object)[] = [
-    // White space before a letter, and at the end: what trims, and the patterns of tokenizers.
+    // Whitespace before a letter, and at the end, for trimming and the patterns of tokenizers.
     () => ({ messages: say(`${' '.repeat(60_000)}x${n}`) }),
     () => ({ messages: say(`x${n}${'\n \t'.repeat(20_000)}`) }),
-    // Texts that look like the template's own, or like one.
+    // Texts that look like the template's own, or similar.
     () => ({ messages: say('<|im_end|>'.repeat(1500) + n) }),
     () => ({ messages: say('{% for a in range(100000) %}{{ a }}{% endfor %}'.repeat(1200) + n) }),
     () => ({ messages: say(`<think>${'<think></think>'.repeat(1200)}${n}`) }),
-    // As many messages and parts as may come.
+    // The maximum number of messages and parts.
     () => ({ messages: times(256, (at) => ({ role: at % 2 ? 'assistant' : 'user', content: letters(7, at + n) })) }),
     () => ({ messages: say(times(60, (at) => ({ type: 'text', text: `${at} ${n}` }))) }),
-    // Values for the template.
+    // Arguments for the template.
     () => ({ messages: say('x'), chat_template_kwargs: { deep: nested(28), wide: times(8000, String) } }),
     () => ({
       messages: say('x'),
@@ -147,7 +159,7 @@ export function templateRequest(n: number): { readonly path: string; readonly bo
     }),
     // Stop strings that nearly match at every character.
     () => ({ messages: say(`x${n}`), stop: times(16, (at) => `${'a'.repeat(180 + at)}b`), max_tokens: 64 }),
-    // Forms of an answer.
+    // Formats of an answer.
     () => ({
       messages: say('x'),
       response_format: { type: 'json_schema', json_schema: { name: 'n', schema: nested(28) } },
@@ -192,7 +204,7 @@ async function open(url: string): Promise<Socket> {
 const head = (length: string) =>
   `POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n${length}\r\n\r\n`
 
-/** Half of them hold 1 MB each, on many connections; half send bytes one by one. */
+/** Half of the attackers hold 1 MB each, on many connections; half send bytes one by one. */
 async function bodies({ url }: Target, index: number): Promise<never> {
   if (index % 2) {
     const pieces = `1\r\nx\r\n`.repeat(10_000)
@@ -229,7 +241,7 @@ async function downloads({ url, model }: Target): Promise<never> {
     while (held.size < most) {
       const socket = await open(url)
       held.add(socket)
-      // Not read: but its end is seen, once it is written to.
+      // Nothing is read, but a closed connection is noticed on the next write.
       socket.once('close', () => held.delete(socket))
       socket.pause()
       socket.write(`GET ${path} HTTP/1.1\r\nhost: localhost\r\n\r\n`)

@@ -14,11 +14,14 @@ export const eps = 2 ** -24
 export const quantTypes = Object.keys(tensorBlocks) as TensorType[]
 
 export interface BackendTraits {
-  /** What activations are before they meet quantised weights. */
+  /** Type of activations in products with quantised weights. */
   readonly activations: 'int8' | 'f32'
 }
 
-/** Three sequences of different ages in one pass, in two passes, with RoPE, against attention by its definition. */
+/**
+ * Compares three sequences of different lengths in one pass and in two passes, with RoPE, with
+ * attention by its definition.
+ */
 export async function checkAttention(
   backend: Backend,
   type: KvType,
@@ -43,7 +46,7 @@ export async function checkAttention(
   for (const lengths of [first, second]) {
     let start = 0
     const segments: Segment[] = lengths.map((length, i) => {
-      // The second time, 40 tokens before the first sequence's were left out of its cache.
+      // In the second pass, 40 tokens before the first sequence's were left out of its cache.
       const left = lengths === second && i === 0 ? { position: past[i]! + 40 } : {}
       const segment = { start, length, past: past[i]!, pages: pages[i]!.map((page) => all[page]!), ...left }
       start += length
@@ -90,12 +93,13 @@ export async function checkAttention(
 }
 
 /**
- * Values are about 1 in size. f32: rounding of scores of up to 128 terms. f16: half a step of 2^-11 in K moves a score
- * by about 2^-11 x sqrt(dim) / sqrt(dim), in V by 2^-11 x 4. int8: a step is absmax / 127, about 4 / 127.
+ * Bounds for values of about 1. f32: rounding of scores of up to 128 terms. f16: half a step of
+ * 2^-11 in K moves a score by about 2^-11 x sqrt(dim) / sqrt(dim), in V by 2^-11 x 4. int8: a step
+ * is absmax / 127, about 4 / 127.
  */
 const kvBound: Record<KvType, number> = { f32: 2e-5, f16: 6e-3, int8: 1.2e-1 }
 
-/** The keys and values that a window shows. */
+/** Returns the keys and values inside a window. */
 function lastOf({ k, v }: { k: number[][]; v: number[][] }, window = k.length) {
   return { k: k.slice(-window), v: v.slice(-window) }
 }
@@ -134,7 +138,10 @@ export function norm(values: Float32Array, weight: Float32Array, cols: number, e
   return out
 }
 
-/** A row times a weight row as the kernels define it: activations in int8 per 32 where the weight is quantised, or as they are. */
+/**
+ * Multiplies a row by a weight row as the kernels define it: activations in int8 per 32 where the
+ * weight is quantised, or unchanged.
+ */
 export function product(
   x: Float32Array,
   w: Float64Array,
@@ -157,11 +164,14 @@ export function product(
       flip = Math.max(flip, step * Math.abs(w[i]!))
     }
   }
-  // A quotient that lies on a tie may round either way: allow for one.
+  // A quotient that lies on a tie may round either way: the bound allows for one.
   return { want, bound: (k + 8) * eps * size + (plain ? 0 : flip) }
 }
 
-/** Q4_K and Q5_K scales are products that are kept in binary16: their weights may be off by 2^-11 of their two parts. */
+/**
+ * Returns the error of a weight by its scale: Q4_K and Q5_K scales are products stored in binary16,
+ * so weights may be off by 2^-11 of their two parts.
+ */
 export function scaleError(type: TensorType, weight: number): number {
   return type === 'q4_k' || type === 'q5_k' || type === 'q6_k'
     ? 2 ** -11 * (Math.abs(weight) + 0.5)
@@ -181,7 +191,10 @@ export function makeWeight(
   return { weight, values: dequantize(type, bytes) }
 }
 
-/** A tensor of normal numbers. Only `vector` uploads, so a (rows, cols) tensor is read through an f32 embedding. */
+/**
+ * Uploads a tensor of normal numbers. Only `vector` uploads, so a (rows, cols) tensor is read
+ * through an f32 embedding.
+ */
 export function upload(backend: Backend, rng: Random, rows: number, cols: number, values = rng.floats(rows * cols)) {
   const writer = backend.weight({ name: 'upload', type: 'f32', n: rows, k: cols })
   const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)

@@ -1,6 +1,6 @@
 /**
- * What every `Backend` must do, told by naive loops in f64. Bounds are derived: f32 sums err by at most
- * (terms + 8) x 2^-24 x sum |terms|; int8 activations by half a step; scales kept in binary16 by 2^-11.
+ * Tests of every `Backend` against naive loops in f64. Bounds are derived: f32 sums err by at most
+ * (terms + 8) x 2^-24 x sum |terms|; int8 activations by half a step; scales in binary16 by 2^-11.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Backend, Tensor } from '../../src/backend/backend.ts'
@@ -73,7 +73,8 @@ export function runBackendSuite(
       })
     })
 
-    // More rows and outputs than a tile of any backend, and neither a multiple of one; rows of very different sizes.
+    // There are more rows and outputs than in a tile of any backend, and neither is a multiple of
+    // one; magnitudes of rows differ widely.
     test.each(['q4_1', 'q8_0', 'f16', 'f32'] as const)(
       'many rows and outputs of %s, added to existing values',
       async (type) => {
@@ -111,7 +112,7 @@ export function runBackendSuite(
       if (!shortlists) return
       const rng = random(seed)
       const [rows, cols] = [3, 5000]
-      // Equals, in and across runs of columns; the last row is of one size.
+      // There are equal values, within and across runs of columns; the last row is constant.
       const values = rng.floats(rows * cols).map((value, i) => (i < 2 * cols ? Math.round(value * 50) / 10 : -7))
       const x = upload(backend, rng, rows, cols, values)
       for (const count of [1, 2, 40, shortlists.longest]) {
@@ -301,7 +302,8 @@ export function runBackendSuite(
         gate.values.forEach((g, i) => {
           const half = kind === 'silu' ? g / 2 : Math.sqrt(2 / Math.PI) * (g + 0.044715 * g ** 3)
           const want = (g / 2) * (1 + Math.tanh(half)) * up.values[i]!
-          // 1 + tanh cancels in f64, too, where g is far below 0: an absolute term for that.
+          // 1 + tanh cancels in f64, too, where g is far below 0, so the bound has an absolute
+          // term.
           expectNear(got[i]!, want, 128 * eps * Math.abs(want) * (1 + Math.abs(half)) + 1e-12, `${kind} ${i}`)
         })
       }
@@ -379,7 +381,7 @@ export function runBackendSuite(
         const out = backend.tensor(tokens, headDim)
         backend.attention(out, q, pool, 0, { scale: 0.25, window })
         const windowed = await backend.read(out, tokens)
-        // A sequence that begins where a row's window does has the same keys at other places.
+        // A sequence that begins where a row's window does has the same keys at other positions.
         for (const last of [200, 299]) {
           const from = last + 1 - window
           const list = pool.add(11)

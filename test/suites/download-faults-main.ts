@@ -1,4 +1,4 @@
-/** `npm run faults -- downloads`: see scripts/faults.mjs. */
+/** Runs `npm run faults -- downloads`: see scripts/faults.mjs. */
 import { downloadFaults } from './download-faults.ts'
 
 const [count = 240, seed = Date.now() % 2 ** 31] = process.argv.slice(2).map(Number)

@@ -1,6 +1,8 @@
 /**
- * Downloads that fail in every way: whatever happens, the target is a file that the source had, whole, or is not there; the error has the right code and
- * says what happened; and an honest run afterwards brings the file and leaves nothing else behind. Some cases run by the command, for its exit code.
+ * Makes downloads fail in every way. Whatever happens, the target is a complete file of the source,
+ * or does not exist; the error has the right code and says what happened; and a successful run
+ * afterwards downloads the file and leaves nothing else behind. Some cases run the command, to
+ * check its exit code.
  */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -17,7 +19,7 @@ import { type Random, random } from '../helpers/random.ts'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 
 export interface DownloadReport {
-  /** By kind: cases; those that brought the file; those that were refused; those that ran by the command; faults of ours. */
+  /** Counts by kind: cases, downloads, refusals, runs of the command, and our faults. */
   readonly kinds: Readonly<Record<string, Row>>
   readonly faults: readonly string[]
 }
@@ -31,11 +33,11 @@ interface Row {
 }
 
 const cli = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
-/** Versions of one file; the first two are models, as long as each other or not. */
+/** Versions of one file; the first two are models, of equal or different lengths. */
 const gguf = [tinyGguf({ context: 64 }), tinyGguf({ context: 512, hidden: 128 })]
 const files = [gguf[0]!, gguf[1]!, random(7).bytes(gguf[0]!.length), random(8).bytes(90_000)]
 
-/** What a run came to: no code is success. */
+/** The result of a run; without a code it succeeded. */
 interface Ran {
   readonly code?: string
   readonly message: string
@@ -201,7 +203,7 @@ async function judge(
     )
     if (command) assert.equal(ran.exit, 0, 'the exit code')
   }
-  // An honest run brings the file, and nothing of the failure is left.
+  // A successful run downloads the file, and nothing of the failure is left.
   server.script([{ version: 0 }])
   const again = command
     ? await pull(`${server.url}#sha256=${sha256(files[0]!)}`, target)
@@ -223,7 +225,7 @@ async function get(server: FileServer, target: string, change: Partial<DownloadR
   }
 }
 
-/** By the command, with a store of its own beside `target`. `meanwhile` may kill it. */
+/** Downloads with the command, with a separate store beside `target`. `meanwhile` may kill it. */
 async function pull(name: string, target: string, meanwhile?: (kill: () => void) => unknown): Promise<Ran> {
   const home = `${target}.home`
   await mkdir(home, { recursive: true })
@@ -247,7 +249,7 @@ async function pull(name: string, target: string, meanwhile?: (kill: () => void)
   return { code: /\((\w+)\)\s*$/.exec(message)?.[1] ?? `exit ${exit}`, message, exit }
 }
 
-/** Where a run puts the file. */
+/** Returns where a run puts the file. */
 async function placeOf(target: string, command: boolean): Promise<string> {
   if (!command) return target
   const root = join(`${target}.home`, 'files')

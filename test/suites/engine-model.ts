@@ -1,6 +1,7 @@
 /**
- * Random commands to a whole engine with a predictor: what `scheduler-model.ts` does with a fake model, with sampling, stop strings, readers
- * that stall, sessions, scores, and K and V that another engine sends. Answers that are exact are compared with themselves alone.
+ * Runs random commands on a whole engine with a predictor, as `scheduler-model.ts` does on a fake
+ * model: with sampling, stop strings, readers that stall, sessions, scores, and K and V that
+ * another engine sends. Exact answers are compared with those given alone.
  */
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
@@ -9,9 +10,9 @@ import { ForetokenError, pageTokens } from '../../src/index.ts'
 import { type Random, random } from '../helpers/random.ts'
 
 export interface Engines {
-  /** Few pages, a prefix cache: what is tried. */
+  /** The engine under test, with few pages and a prefix cache. */
   readonly shared: Engine
-  /** The same, with room and no prefix cache. */
+  /** The same engine with ample room and without a prefix cache. */
   readonly alone: Engine
 }
 
@@ -31,7 +32,7 @@ interface Running {
   readonly controller: AbortController
   readonly ids: number[]
   readonly thrown: unknown[]
-  /** Until when its reader does not read. */
+  /** Resolves when its reader may read on. */
   pause: Promise<void>
   resume: () => void
   done: DoneEvent | undefined
@@ -57,7 +58,7 @@ export async function checkEngine({ shared, alone }: Engines, commands: number, 
     assert.ok(prefix_pages <= pages_in_use && pages_in_use * pageTokens <= 512)
   }
   for (const session of sessions) session.release()
-  // Who ends may have submitted another.
+  // A request that ends may have submitted another.
   for (let known = -1; known < all.length + others.length; ) {
     known = all.length + others.length
     for (const { resume } of running) resume()
@@ -148,7 +149,7 @@ export async function checkEngine({ shared, alone }: Engines, commands: number, 
     }
   }
 
-  /** A prompt's K and V come from the other engine. */
+  /** Receives a prompt's K and V from the other engine. */
   async function receive(): Promise<void> {
     const ids = [...openings[rng.below(3)]!.slice(0, 40 + rng.below(80)), ...idsOf(rng, 20)]
     const tenant = tenants[rng.below(3)]!
@@ -203,7 +204,7 @@ function idsOf(rng: Random, length: number): number[] {
 }
 
 function listeners({ controller }: Running): number {
-  // What `AbortSignal.any` keeps of its sources is its own, and goes with them.
+  // References of `AbortSignal.any` to its sources are internal, and collected with them.
   return getEventListeners(controller.signal, 'abort').length
 }
 

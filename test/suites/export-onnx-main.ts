@@ -1,4 +1,4 @@
-/** `npm run export:onnx`; run by scripts/export-onnx.mjs. */
+/** Runs `npm run export:onnx`; started by scripts/export-onnx.mjs. */
 import { defaultModel, modelFiles } from '../../node/index.ts'
 import { openModel } from '../../src/model/open.ts'
 import { writeOnnxFolder } from '../helpers/onnx-folder.ts'

@@ -1,4 +1,4 @@
-/** `npm run faults`: see scripts/faults.mjs. */
+/** Runs `npm run faults`: see scripts/faults.mjs. */
 import { loadWasm } from '../../node/wasm.ts'
 import { faults } from './faults.ts'
 

@@ -1,6 +1,7 @@
 /**
- * A companion that fails in every way, at random bytes and times: no token may be lost or come twice, no answer may differ from the one that is
- * made alone, and the answer must go on within the patience that was set.
+ * Makes a companion fail in every way, at random bytes and times. No token may be lost or repeated,
+ * no answer may differ from the one given alone, and the answer must continue within the configured
+ * patience.
  */
 import assert from 'node:assert/strict'
 import { Engine, type GenerateEvent, type GenerateRequest, type WasmModules, type Way } from '../../src/index.ts'
@@ -10,9 +11,15 @@ import { tinyFiles, tinyVocab } from '../helpers/tiny-model.ts'
 
 export interface FaultReport {
   failures: number
-  /** By kind, how often the companion's part was given up for it; other times the answer was whole before it could happen. */
+  /**
+   * How often the companion was abandoned, by kind; otherwise the answer was complete before the
+   * failure.
+   */
   readonly given_up: Record<string, number>
-  /** The longest time that an answer took beyond what it takes alone, milliseconds; allowed was `bound_ms`. */
+  /**
+   * The maximum extra time of an answer compared with alone, in milliseconds; `bound_ms` is the
+   * limit.
+   */
   worst_ms: number
   readonly bound_ms: number
 }
@@ -20,9 +27,9 @@ export interface FaultReport {
 const ways = ['remote', 'relay', 'race', 'hand-over'] as const
 const kinds: readonly Fault['kind'][] = ['cut', 'end', 'flip', 'stall', 'reset', 'refuse', 'redirect', 'error', 'html']
 const wait = { firstMs: 150, stallMs: 150 }
-/** What the router expected: the edge gives up after three times that, and a second. */
+/** The router's expected time: the edge gives up after three times that, plus a second. */
 const expectedMs = 100
-/** Both waits, and what a busy machine may add before it is a failure of the program. */
+/** Both waits, plus the delay of a busy machine that is not yet a failure of the program. */
 const boundMs = wait.firstMs + wait.stallMs + 3 * expectedMs + 1000 + 10_000
 
 export async function faults(
@@ -82,7 +89,7 @@ function requestOf(rng: Random): Request {
 
 function faultOf(kind: Fault['kind'], way: (typeof ways)[number], rng: Random): Fault {
   if (kind === 'reset') return { kind, at: rng.below(40) }
-  // A token is a line of some 80 bytes; a prompt's K and V are some 2 kB a token.
+  // A token is a line of about 80 bytes; a prompt's K and V are about 2 kB per token.
   return { kind, at: rng.below(way === 'relay' ? 3000 : 400_000) >> rng.below(8) }
 }
 
@@ -102,7 +109,7 @@ async function answer(events: AsyncIterable<GenerateEvent>) {
   return { ids, text, done, ms: performance.now() - begun }
 }
 
-/** Both ends have forgotten the request. */
+/** Resolves when both ends have dropped the request. */
 async function idle(edge: Engine, mac: Engine, told: string): Promise<void> {
   for (let tries = 0; tries < 400 && mac.stats.running + mac.stats.waiting > 0; tries++)
     await new Promise((resolve) => setTimeout(resolve, 5))

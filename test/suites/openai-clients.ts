@@ -1,4 +1,7 @@
-/** What unmodified clients get of a server: the same on every host. The model is tiny and random: its text is noise, and the same noise always. */
+/**
+ * Tests of a server with unmodified clients, the same on every host. The model is tiny and random,
+ * so its text is noise, but always the same.
+ */
 import { createOpenAI } from '@ai-sdk/openai'
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
 import { generateText, streamText } from 'ai'
@@ -75,7 +78,7 @@ export function openaiClients(host: string, start: () => Promise<Target>): void 
     })
 
     test('openai: choices, log-probabilities and stop strings', async () => {
-      // Letters, whatever the model thinks.
+      // A bias makes the model answer in letters.
       const logit_bias = Object.fromEntries([...'abc'].map((letter) => [letter.charCodeAt(0), 100]))
       const drawn = { ...plain, temperature: 1, logit_bias }
       const answer = await client.chat.completions.create({ ...drawn, seed: 7, n: 2, logprobs: true, top_logprobs: 3 })

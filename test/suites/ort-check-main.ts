@@ -1,4 +1,4 @@
-/** `npm run check:ort`: see scripts/check-ort.mjs. */
+/** Runs `npm run check:ort`: see scripts/check-ort.mjs. */
 import { checkOrt } from './ort-check.ts'
 
 const [model = 'smollm2-135m', prompts = '20', tokens = '32', runs = '3'] = process.argv.slice(2)

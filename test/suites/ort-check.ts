@@ -1,8 +1,10 @@
 /**
- * A whole model in ONNX Runtime Web beside the Rust core: ids from exact and from predicted K and V, and the time to the first token of both.
+ * Compares a whole model in ONNX Runtime Web with the Rust core: ids from exact and from predicted
+ * K and V, and the time to the first token of both.
  *
- * The model is made from the same weights, in f32. For ids the Rust core has them in f32, too, since it makes activations int8 before quantised
- * ones; for times it has them as the file does.
+ * The ONNX model has the same weights in f32. For ids the Rust core has them in f32, too, since it
+ * quantises activations to int8 before products with quantised weights; for times it has them as in
+ * the file.
  */
 import assert from 'node:assert/strict'
 import { loadEngine, modelFiles, shippedPredictor } from '../../node/index.ts'
@@ -16,7 +18,7 @@ import { random } from '../helpers/random.ts'
 export interface OrtCheck {
   readonly prompts: number
   readonly tokens: number
-  /** Prompts whose ids are the Rust core's. */
+  /** Number of prompts with the same ids as in the Rust core. */
   readonly equal: Readonly<Record<'exact' | 'predicted', number>>
   readonly ttft: {
     readonly length: number
@@ -96,7 +98,7 @@ async function timed(
           if (type === 'token') break
         const ms = Math.round(performance.now() - begun)
         say(`${prefill}: ${ms} ms`)
-        // The first warms up.
+        // The first run is a warm-up.
         if (run >= 0) times[prefill].push(ms)
       }
   } finally {
@@ -111,7 +113,7 @@ async function timed(
   }
 }
 
-/** Ids of words in no order: `length` of them. */
+/** Returns `length` ids of words in random order. */
 function promptOf(engine: Engine, length: number, seed: number): number[] {
   const rng = random(seed)
   const ids: number[] = []

@@ -1,4 +1,4 @@
-/** What every backend's KV pools and balance of memory must do. */
+/** Tests of every backend's KV pools and memory balance. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Backend } from '../../src/backend/backend.ts'
 import { random } from '../helpers/random.ts'
@@ -12,7 +12,7 @@ export function runPagesSuite(name: string, open: () => Promise<Backend>): void 
     })
     afterAll(() => backend.close())
 
-    /** Parts that add up to the whole, or the test fails. */
+    /** Returns the balance; fails unless the parts add up to the total. */
     function balance() {
       const { total, weights, pools, tables, free } = backend.memory()
       expect(weights + pools + tables + free).toBe(total)
@@ -27,7 +27,7 @@ export function runPagesSuite(name: string, open: () => Promise<Backend>): void 
       const before = balance()
       for (let round = 0; round < 12; round++) {
         for (const [index, pool] of pools.entries()) {
-          // Large at first, then small, and large again.
+          // Sizes are large at first, then small, and large again.
           const wanted = [20, 45, 2, 0, 30, 1][(round + index) % 6]!
           const kept = held[index]!
           while (kept.size < wanted)

@@ -1,4 +1,7 @@
-/** What `npm run soak:model` runs. Prints reports as JSON; exit code 1 with the smallest commands that break a rule. */
+/**
+ * Runs `npm run soak:model`. Prints reports as JSON; exits with 1 and the smallest failing command
+ * sequence.
+ */
 import { predictingEngines } from '../helpers/predicting-engines.ts'
 import { checkEngine } from './engine-model.ts'
 import { checkScheduler } from './scheduler-model.ts'
@@ -10,7 +13,7 @@ try {
   const onProgress = (done: number) => process.stderr.isTTY && process.stderr.write(`\r${done} of ${commands} commands`)
   const report = await checkScheduler({ commands, seed, onProgress })
   console.log(JSON.stringify(report))
-  // A whole engine takes so much longer that it gets a hundredth.
+  // A whole engine is much slower, so it gets a hundredth of the commands.
   const engines = await predictingEngines()
   for (let done = 0; done < commands / 100; done += 250)
     console.log(JSON.stringify(await checkEngine(engines, 250, seed + done)))

@@ -1,6 +1,7 @@
 /**
- * Random commands to a scheduler, and what must hold after each of them: submit, cancel, throw, preempt, stall, refine, K and V that
- * come from elsewhere, and calls that call back. Every answer is compared with itself alone, and every page with its owners.
+ * Runs random commands on a scheduler, and checks invariants after each: submit, cancel, throw,
+ * preempt, stall, refine, received K and V, and callbacks that call back. Every answer is compared
+ * with the one given alone, and every page with its owners.
  */
 import fc from 'fast-check'
 import type { Scheduler } from '../../src/decode/scheduler.ts'
@@ -8,10 +9,10 @@ import { turns } from '../helpers/scheduled.ts'
 import { type Deed, hooks, type Script, textOf, type Wish, World, worldContext } from './scheduler-world.ts'
 
 export interface ModelOptions {
-  /** Commands to run, at least. */
+  /** Minimum number of commands to run. */
   readonly commands: number
   readonly seed: number
-  /** The scheduler to try. Default: this repository's. */
+  /** The scheduler under test. Default: this repository's. */
   readonly Scheduler?: typeof Scheduler
   readonly onProgress?: (commands: number) => void
 }
@@ -21,19 +22,19 @@ export interface ModelReport {
   readonly commands: number
   readonly worlds: number
   readonly requests: number
-  /** How requests ended, by error code. */
+  /** Number of endings by error code. */
   readonly endings: Readonly<Record<string, number>>
   readonly tokens: number
   readonly preemptions: number
   readonly passes: number
 }
 
-/** Each command takes the world on, and looks at it. */
+/** A command that changes the world, and checks it. */
 type Command = fc.AsyncCommand<{ count: number }, World>
 
 const tenant = fc.constantFrom('', '', 'a', 'b')
 
-/** By kind: what there is to do, and how often it comes. A world ends with `close`, so that it comes seldom. */
+/** Actions with their frequencies. A world ends with `close`, so that is rare. */
 const deeds: { readonly weight: number; readonly arbitrary: fc.Arbitrary<Deed> }[] = [
   { weight: 90, arbitrary: fc.record({ kind: fc.constant('throw') }) },
   { weight: 120, arbitrary: fc.record({ kind: fc.constant('cancel'), which: fc.nat(30) }) },
@@ -86,7 +87,7 @@ const wish: fc.Arbitrary<Wish> = fc
   })
   .map(({ text, shared, own, bad, mode, sends, ...rest }): Wish => {
     const ids = [...textOf(shared, text), ...own, ...(bad ? [bad] : [])]
-    // Who sends K and V wants no answer.
+    // A sender of K and V needs no answer.
     return { ids, sends, ...rest, ...(sends ? { mode: 'exact', most: 0 } : { mode }) }
   })
 
@@ -128,7 +129,7 @@ const commands = [
 ]
 
 const world = fc.record({
-  // Few pages are many preemptions.
+  // With few pages there are many preemptions.
   pages: fc.oneof(fc.integer({ min: worldContext / 16, max: 11 }), fc.integer({ min: 12, max: 24 })),
   passTokens: fc.constantFrom(1, 5, 16, 33, 33, 64),
   prefixPages: fc.integer({ min: 0, max: 12 }),
@@ -138,7 +139,7 @@ const world = fc.record({
   stallMs: fc.constantFrom(0, 100),
 })
 
-/** Throws fast-check's report of the smallest failure, which has the seed. */
+/** Throws fast-check's report of the smallest failure, which contains the seed. */
 export async function checkScheduler(options: ModelOptions): Promise<ModelReport> {
   const endings: Record<string, number> = {}
   const sum = { commands: 0, worlds: 0, requests: 0, tokens: 0, preemptions: 0, passes: 0 }

@@ -1,6 +1,7 @@
 /**
- * A scheduler on a fake model, with every page and every request accounted for: what `scheduler-model.ts` gives random commands to.
- * Whatever goes against the rules is a fault, thrown by the next `check`.
+ * A scheduler on a fake model, with every page and every request accounted for;
+ * `scheduler-model.ts` runs random commands on it. A violation of the rules is a fault, thrown by
+ * the next `check`.
  */
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
@@ -26,7 +27,9 @@ export interface WorldOptions extends Pick<SchedulerOptions, 'order' | 'maxRunni
 export const hooks = ['onAdmit', 'onBegin', 'onPrefill', 'onCache', 'take', 'end'] as const
 export type Hook = (typeof hooks)[number]
 
-/** What code of a request does: from outside, in the middle of a pass, or from inside a call that it gets. */
+/**
+ * An action of a request's code: from outside, in the middle of a pass, or from inside a callback.
+ */
 export type Deed =
   | { readonly kind: 'throw' }
   | { readonly kind: 'cancel'; readonly which: number }
@@ -39,7 +42,7 @@ export type Deed =
   | { readonly kind: 'drive' }
   | { readonly kind: 'close' }
 
-/** At the `nth` call of a hook. */
+/** An action at the `nth` call of a hook. */
 export interface Script {
   readonly hook: Hook
   readonly nth: number
@@ -49,17 +52,17 @@ export interface Script {
 export interface Wish {
   readonly ids: readonly number[]
   readonly tenant: string
-  /** Tokens to answer; at 0 the first scores end it. */
+  /** Number of tokens to answer; with 0 the first scores end it. */
   readonly most: number
   readonly mode: NonNullable<Job['mode']>
-  /** Holds the pages that were computed, until its end: as whoever sends K and V does. */
+  /** Holds the computed pages until its end, as a sender of K and V does. */
   readonly sends: boolean
   readonly scripts: readonly Script[]
 }
 
 export const worldContext = 112
 
-/** A text that several requests begin with. */
+/** Returns a text that several requests begin with. */
 export function textOf(length: number, text: number): number[] {
   return Array.from({ length }, (_, i) => 1 + ((i * 7 + text * 13) % 60))
 }
@@ -93,9 +96,9 @@ export class World {
   readonly #held: Sequence[] = []
   readonly #faults: unknown[] = []
   readonly #drives: Promise<void>[] = []
-  /** The pass that failed, and whose pages were in it. */
+  /** Errors of failed passes, with the pages of their requests. */
   readonly #broken = new Map<unknown, ReadonlySet<number>>()
-  /** Pages were held by others than requests in the scheduler. */
+  /** Whether anything but requests in the scheduler has held pages. */
   everHeld = false
   closed = false
 
@@ -111,7 +114,7 @@ export class World {
     this.model.onPass = (pass) => this.#watch(pass)
   }
 
-  /** A fault is found at the next `check`. */
+  /** Records a fault for the next `check`. */
   fault(error: unknown): void {
     this.#faults.push(error)
   }
@@ -121,7 +124,7 @@ export class World {
     const bad = wish.ids.find((id) => id >= fakeVocab) !== undefined
     const open = this.requests.filter(({ ended, leaving }) => ended === 0 && !leaving).length
     const request = new Request(this, wish)
-    // The call may end others, and they may submit more: it stands in the list before.
+    // The call may end other requests, which may submit more, so the request is listed before it.
     this.requests.push(request)
     try {
       this.scheduler.add(request)
@@ -141,7 +144,7 @@ export class World {
     }
   }
 
-  /** `by` is the request whose code does it. */
+  /** Performs an action; `by` is the request whose code does it. */
   do(deed: Deed, by?: Request): void {
     if (deed.kind === 'throw') throw new Error(`thrown by ${by?.number}`)
     if (deed.kind === 'cancel') this.requests[deed.which]?.cancel()
@@ -163,19 +166,19 @@ export class World {
     return this.requests.every(({ ended }) => ended > 0)
   }
 
-  /** Nobody reads for some turns of the host: nothing is computed, and nothing is lost. */
+  /** Lets some host turns pass without a reader: nothing is computed, and nothing is lost. */
   async stall(count: number): Promise<void> {
     const { passes } = this.scheduler.stats
     for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve))
     if (this.#drives.length === 0) assert.equal(this.scheduler.stats.passes, passes, 'a pass that nobody waits for')
   }
 
-  /** Passes until `served`. */
+  /** Runs passes until `served`. */
   async drive(served: () => boolean): Promise<void> {
     await this.scheduler.drive(served)
   }
 
-  /** A pass in whose middle something is done. */
+  /** Runs a pass and performs an action in the middle of it. */
   async midPass(deed: Deed): Promise<void> {
     this.model.onPass = (pass) => {
       this.#watch(pass)
@@ -193,7 +196,9 @@ export class World {
     }
   }
 
-  /** Throws the first fault; looks at every page and every request. Between two passes. */
+  /**
+   * Throws the first fault after checking every page and every request. Called between two passes.
+   */
   check(): void {
     if (this.#faults.length > 0) throw this.#faults[0]
     const holders = new Map<number, number>()
@@ -227,7 +232,7 @@ export class World {
     for (const request of this.requests) request.check()
   }
 
-  /** Lets everything end, and looks at what is left. */
+  /** Ends everything, and checks what is left. */
   async finish(): Promise<void> {
     let asked = 0
     await this.drive(() => this.idle || ++asked > 20_000)
@@ -240,13 +245,13 @@ export class World {
     assert.equal(this.cache.pagesInUse, 0, 'pages are held at the end')
   }
 
-  /** Whether a pass failed of `error` with these pages in it. */
+  /** Returns true if a pass with these pages failed with `error`. */
   broke(error: unknown, pages: readonly number[]): boolean {
     const inPass = this.#broken.get(error)
     return inPass !== undefined && pages.some((page) => inPass.has(page))
   }
 
-  /** What is written in a pass has one owner. */
+  /** Checks that every page written in a pass has one owner. */
   #watch({ segments, ids }: Pass): void {
     const rows = segments.reduce((sum, { length }) => sum + length, 0)
     assert.equal(rows, ids.length)
@@ -257,7 +262,7 @@ export class World {
   }
 
   #submitPlain(length: number, tenant: string): void {
-    // What submits what submits would never end.
+    // The limit stops chains of requests that submit requests.
     if (this.requests.length > 200) return
     this.submit({ ids: textOf(length, length), tenant, most: 3, mode: 'exact', sends: false, scripts: [] })
   }
@@ -273,7 +278,7 @@ export class World {
     }
   }
 
-  /** K and V that come from elsewhere. */
+  /** Inserts K and V as if they had been received. */
   #insert({ text, pages, tenant }: { text: number; pages: number; tenant: string }): void {
     const ids = textOf(pages * pageTokens, text)
     const sequence = this.cache.open()
@@ -290,7 +295,9 @@ export class World {
   }
 }
 
-/** A greedy request that ends at token 0 or after `most`, and does what its scripts say. */
+/**
+ * A greedy request that ends at token 0 or after `most` tokens, and performs its scripted actions.
+ */
 export class Request implements Job {
   readonly ids: readonly number[]
   readonly tenant: string
@@ -301,11 +308,11 @@ export class Request implements Job {
   readonly signal = this.controller.signal
   readonly answer: number[] = []
   sequence: Sequence | undefined
-  /** Pages that it had when the last pass began. */
+  /** Pages held when the last pass began. */
   pages: readonly number[] = []
   readonly held: number[] = []
   ended = 0
-  /** Its end was asked for. */
+  /** Whether its end was requested. */
   leaving = false
   error: ForetokenError | undefined
   #complete = false
@@ -356,7 +363,7 @@ export class Request implements Job {
     this.#called('take')
     const { most } = this.#wish
     if (most > 0) {
-      // From predicted K and V any token may come.
+      // After predicted K and V any token is possible.
       const expected = nextToken([...this.ids, ...this.answer])
       if (!this.#predicted && id !== expected)
         this.#world.fault(new Error(`request ${this.number} shows ${id}; alone it gets ${expected}`))
@@ -373,7 +380,7 @@ export class Request implements Job {
     if (this.ended === 1) this.#called('end')
   }
 
-  /** Whether it ended as it should have. */
+  /** Checks that it ended as expected. */
   check(): void {
     if (this.ended === 0) return
     const { error } = this
@@ -412,7 +419,7 @@ export class Request implements Job {
       } catch (error) {
         if (script.deed.kind !== 'throw') this.#world.fault(error)
         else {
-          // Nobody is told of what its end throws.
+          // An error of its end is not reported to anyone.
           if (hook !== 'end') this.#thrown ??= error
           throw error
         }

@@ -1,4 +1,7 @@
-/** What `npm run soak` runs. Prints the report as JSON; exit code 1 for a wrong token, a lost page or growing memory. */
+/**
+ * Runs `npm run soak`. Prints the report as JSON; exits with 1 for a wrong token, a lost page or
+ * growing memory.
+ */
 import { readFile } from 'node:fs/promises'
 import { modelFiles } from '../../node/index.ts'
 import { loadWasm } from '../../node/wasm.ts'

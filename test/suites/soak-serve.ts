@@ -1,8 +1,9 @@
 /**
- * What `npm run soak:serve` runs: a server process, and clients in this one, for a number of requests or of minutes. A fifth of the
- * requests are left in the middle, a tenth stop reading; every other answer must be what it was when it was made alone. Then idle
- * connections are used again. Prints a report as JSON; exit code 1 for a failed request, a wrong answer, pages or places that were not
- * given back, memory of the core beyond what was in use, or a process that has grown by more than 5 %.
+ * Runs `npm run soak:serve`: a server process, and clients in this one, for a number of requests or
+ * of minutes. A fifth of the clients disconnect in the middle, a tenth stop reading; every other
+ * answer must equal the one given alone. Then idle connections are used again. Prints a report as
+ * JSON; exits with 1 for a failed request, a wrong answer, leaked pages or slots, memory of the
+ * core beyond its use, or a process that has grown by more than 5 %.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -18,10 +19,10 @@ import { tinyGguf } from '../helpers/tiny-model.ts'
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    /** In place of a number of requests. */
+    /** Duration, instead of a number of requests. */
     minutes: { type: 'string' },
     clients: { type: 'string', default: '32' },
-    /** A name or a file; the tiny random one without. */
+    /** Name or file of the model. Default: the tiny random one. */
     model: { type: 'string' },
     seed: { type: 'string', default: '20261126' },
   },
@@ -29,10 +30,13 @@ const { values, positionals } = parseArgs({
 const minutes = values.minutes === undefined ? undefined : Number(values.minutes)
 const requests = minutes === undefined ? Number(positionals[0] ?? 20_000) : Number.POSITIVE_INFINITY
 const clients = Number(values.clients)
-/** Code is compiled, pools, caches and the heap take the size that they keep, before memory is compared. */
+/**
+ * Share of the run before memory is compared: code is compiled, and pools, caches and the heap
+ * reach their sizes.
+ */
 const settling = 1 / 3
 const growth = 0.05
-/** A client that stops reading does so for longer than the server waits. */
+/** Stall limit of the server; a client that stops reading does so for longer. */
 const stallMs = 2000
 const rng = random(Number(values.seed))
 const folder = mkdtempSync(join(tmpdir(), 'foretoken-soak-'))
@@ -58,7 +62,7 @@ const url = await new Promise<string>((resolve, reject) => {
 })
 const served = (await (await fetch(`${url}/v1/models`)).json()).data[0].id as string
 
-/** As many as there are kinds of prompts: their answers alone are what is compared with. */
+/** Number of different prompts; their answers alone are the reference. */
 const kinds = 40
 const bodies = Array.from({ length: kinds }, (_, kind) => ({
   model: served,
@@ -73,11 +77,11 @@ for (const body of bodies) alone.push((await answer(body)).text)
 
 const counts = { answered: 0, left: 0, stalled: 0, failed: 0, wrong: 0 }
 const failures = new Map<string, number>()
-/** Most bytes that pages were seen to take. */
+/** Maximum observed size of the pages, in bytes. */
 let pools = 0
 const begun = performance.now()
 const elapsed = () => (performance.now() - begun) / 60_000
-/** Bytes: each minute, or fifty times, evenly. */
+/** Samples in bytes: every minute, or fifty evenly spaced ones. */
 const memory: number[] = [rss()]
 let next = 0
 await Promise.all(Array.from({ length: clients }, client))
@@ -93,7 +97,7 @@ const leaked = {
   body_bytes: await metric('foretoken_body_bytes'),
 }
 const core = await parts()
-/** Nothing made room beforehand: the core's memory follows what was in use. */
+/** Whether the core's memory followed its use; nothing was allocated beforehand. */
 const bounded = core.total <= 1.15 * (core.weights + core.tables + pools) + 2e6
 const report = {
   model: served,
@@ -147,7 +151,10 @@ function watch(number: number): void {
   } else if (number % Math.max(1, Math.floor(requests / 50)) === 0) memory.push(rss())
 }
 
-/** The text of a stream; with `stopAfter` the client goes away after so many reads, or stops reading and goes away later. */
+/**
+ * Returns the text of a stream; with `stopAfter` the client disconnects after that many reads, or
+ * stops reading and disconnects later.
+ */
 async function answer(body: object, stopAfter?: number, stalls = false): Promise<{ text: string }> {
   const response = await fetch(`${url}/v1/chat/completions`, {
     method: 'POST',
@@ -171,7 +178,10 @@ async function answer(body: object, stopAfter?: number, stalls = false): Promise
   return { text: chunks.map(({ choices }) => choices[0]?.delta?.content ?? '').join('') }
 }
 
-/** Requests on connections that were idle for about 6 s, where Node by itself would be closing them: how many failed. */
+/**
+ * Reuses connections that were idle for about 6 s, when Node by default would be closing them;
+ * returns how many failed.
+ */
 async function reusedWhenIdle(): Promise<number> {
   let failed = 0
   await Promise.all(
@@ -184,7 +194,7 @@ async function reusedWhenIdle(): Promise<number> {
   return failed
 }
 
-/** Those who left are noticed soon. */
+/** Waits until disconnected clients have been noticed. */
 async function settled(): Promise<void> {
   for (let tries = 0; tries < 100 && (await metric('foretoken_answers')) > 0; tries++)
     await new Promise((resolve) => setTimeout(resolve, 50))
@@ -195,7 +205,7 @@ async function metric(name: string): Promise<number> {
   return metricOf(await metrics(), name)
 }
 
-/** What the core's memory is used for, in bytes, and all of it. */
+/** Returns the parts and the total of the core's memory, in bytes. */
 async function parts() {
   const text = await metrics()
   const part = (name: string) => metricOf(text, `foretoken_memory_bytes{part="${name}"}`)
@@ -216,7 +226,9 @@ function metricOf(text: string, name: string): number {
   )
 }
 
-/** Of the server, bytes; from Linux's own account, else 1 and nothing is said of growth. */
+/**
+ * Returns the server's resident set in bytes on Linux; 1 elsewhere, so that growth is not reported.
+ */
 function rss(): number {
   try {
     return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.pid}/status`, 'utf8'))![1]) * 1024

@@ -1,11 +1,11 @@
 /**
- * What `npm run soak:shared` runs: the most ordinary load there is. `foretoken serve` as it is, 32
- * and then 64 clients at once, each with a question of its own behind one system prompt of 900
- * words, 150 tokens an answer, round after round. Nothing is grown first.
+ * Runs `npm run soak:shared`, an ordinary load: `foretoken serve` with default settings, 32 and
+ * then 64 clients at once, each with its own question after one system prompt of 900 words, 150
+ * tokens per answer, round after round. Nothing is allocated beforehand.
  *
- * Prints a line for each round, with what the memory consists of, and a report as JSON; exit code 1
- * for a failed answer, for a resident set that grows by more than 3 % from the third round to the
- * last, or for one above 700 MB.
+ * Prints a line for each round with the parts of the memory, and a report as JSON; exits with 1 for
+ * a failed answer, for a resident set that grows by more than 3 % from the third round to the last,
+ * or for one above 700 MB.
  */
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -23,19 +23,19 @@ const rounds = whole('rounds', values.rounds)
 const crowds = values.clients.map((clients) => whole('clients', clients))
 const most = { growth: 0.03, megabytes: 700 }
 
-/** Sizes in MB, at the end of a round. */
+/** Sizes in MB at the end of a round. */
 interface Memory {
   /** The resident set of the process. */
   readonly rss: number
-  /** Weights, KV pages and tables. */
+  /** Size of the core's memory: weights, KV pages and tables. */
   readonly wasm: number
-  /** Objects of JavaScript, alive or not yet collected. */
+  /** JavaScript objects, alive or not yet collected. */
   readonly heap_used: number
-  /** What V8 has taken for them. */
+  /** Memory that V8 has committed for them. */
   readonly heap_committed: number
-  /** The young generation's part of that. */
+  /** Size of the young generation in it. */
   readonly young: number
-  /** What objects hold outside the heap, and the ArrayBuffers among it. */
+  /** Memory of objects outside the heap, including ArrayBuffers. */
   readonly external: number
   readonly array_buffers: number
 }
@@ -51,7 +51,7 @@ const sound = reports.every(
 console.log(JSON.stringify({ rounds, reports, sound }))
 process.exit(sound ? 0 : 1)
 
-/** Serves anew, so that no crowd finds the memory of another. */
+/** Runs one crowd of clients on a new server, so that its memory is independent of the last. */
 async function crowd(clients: number) {
   const probe = new URL('../helpers/heap-probe.mjs', import.meta.url)
   const { model } = values
@@ -83,7 +83,7 @@ async function crowd(clients: number) {
   return { clients, failed, failures, growth, peak_mb: Math.max(...rss), memory }
 }
 
-/** What the server's memory consists of; Linux only, where signals and /proc tell. */
+/** Returns the parts of the server's memory; Linux only, since it needs signals and /proc. */
 async function look({ child, got }: ReturnType<typeof startCli>, url: string): Promise<Memory> {
   const known = got.err.length
   child.kill('SIGUSR2')
@@ -105,7 +105,7 @@ async function look({ child, got }: ReturnType<typeof startCli>, url: string): P
   }
 }
 
-/** Streams one answer to its end; says what went wrong, if anything did. */
+/** Streams one answer to its end; resolves with the error, if any. */
 async function answer(url: string, served: string, question: number): Promise<string | undefined> {
   try {
     const response = await postChat(url, {

@@ -1,6 +1,7 @@
 /**
- * Thousands of mixed requests on one engine: random arrivals, lengths, budgets, tenants, shared beginnings, cancellations,
- * refusals and evictions. Every answer that was finished must be the one the request gets alone.
+ * Runs thousands of mixed requests on one engine: random arrivals, lengths, budgets, tenants,
+ * shared prefixes, cancellations, refusals and evictions. Every finished answer must equal the one
+ * given alone.
  */
 import { type Engine, ForetokenError, type GenerateRequest, type MemoryBalance, pageTokens } from '../../src/index.ts'
 import { prefillModes } from '../../src/predict/choice.ts'
@@ -9,7 +10,7 @@ import { type Random, random } from '../helpers/random.ts'
 export interface SoakOptions {
   readonly requests: number
   readonly seed: number
-  /** Finished requests that are run again, alone. */
+  /** Number of finished requests that are run again, alone. */
   readonly sample: number
   readonly onProgress?: (done: number) => void
 }
@@ -24,20 +25,23 @@ export interface SoakReport {
   readonly cached_tokens: number
   readonly preemptions: number
   readonly passes: number
-  /** Of the sample, and how many of them were wrong. */
+  /** Number of sampled requests, and how many of them were wrong. */
   readonly compared: number
   readonly wrong: number
-  /** Pages held at the end beside those of cached prefixes. */
+  /** Pages held at the end besides those of cached prefixes. */
   readonly leaked_pages: number
-  /** What the memory was used for before any request, and at the end. */
+  /** The memory balance before any request, and at the end. */
   readonly memory: readonly [MemoryBalance, MemoryBalance]
-  /** Most bytes that weights, tables and pages in use had at once. */
+  /** Maximum size of weights, tables and pages in use, in bytes. */
   readonly live_bytes: number
-  /** The JS heap after a tenth of the requests, and at the end. */
+  /** Size of the JS heap after a tenth of the requests, and at the end. */
   readonly heap_bytes: readonly [number, number]
 }
 
-/** Whether memory followed what was in use, from nothing on: within 15 % and a few pages that are ready; and no table has grown. */
+/**
+ * Returns true if memory followed its use from the start, within 15 % and a few idle pages, and no
+ * table has grown.
+ */
 export function isBounded({ memory: [before, after], live_bytes }: SoakReport): boolean {
   const { total, weights, pools, tables, free } = after
   const exact = weights + pools + tables + free === total
@@ -45,27 +49,28 @@ export function isBounded({ memory: [before, after], live_bytes }: SoakReport): 
 }
 
 /**
- * `shared` is what is soaked: few KV tokens, a prefix cache. `alone` has the same weights, and room. With a predictor, some
- * requests are predicted, refined or left to it; of them only the bookkeeping is compared, since a cached beginning is exact.
+ * Runs the requests on `shared`, an engine with few KV tokens and a prefix cache. `alone` has the
+ * same weights and ample room. With a predictor, some requests are predicted, refined or automatic;
+ * for them only the bookkeeping is compared, since a cached prefix is exact.
  */
 export async function soak(shared: Engine, alone: Engine, options: SoakOptions): Promise<SoakReport> {
   const rng = random(options.seed)
   const openings = Array.from({ length: 6 }, () => ids(rng, 200, shared))
   const count = { finished: 0, cancelled: 0, refused: 0, invalid: 0, tokens: 0, cached_tokens: 0 }
   const sample: { request: GenerateRequest; ids: readonly number[] }[] = []
-  // Nothing makes room beforehand: memory has to follow what is in use.
+  // Nothing is allocated beforehand: memory has to follow its use.
   const before = shared.backend.memory()
   let pages = 0
   const flying = new Set<Promise<void>>()
   let most = 1
   let early = 0
   for (let number = 0; number < options.requests; number++) {
-    // Quiet and crowded times.
+    // Load alternates between quiet and crowded.
     if (number % 50 === 0) most = 4 + rng.below(70)
     while (flying.size >= most) await Promise.race(flying)
     const work = one(mixedRequest(rng, shared, openings), rng).finally(() => flying.delete(work))
     flying.add(work)
-    // Some come in bursts, some after others have run for a while.
+    // Some requests arrive in bursts, others after earlier ones have run for a while.
     if (rng.below(4) === 0) for (let turn = rng.below(6); turn > 0; turn--) await tick()
     if (number === Math.floor(options.requests / 10)) early = heap()
     if (number % 100 === 0) options.onProgress?.(number)
@@ -130,7 +135,7 @@ function mixedRequest(rng: Random, engine: Engine, openings: readonly (readonly 
   const { context } = engine
   if (rng.below(50) === 0) return { prompt: [[], ids(rng, context + 5, engine), [-1], [1e9]][rng.below(4)]! }
   const opening = openings[rng.below(openings.length)]!.slice(0, rng.below(3) === 0 ? 0 : rng.below(200))
-  // Short and long, with whole pages and single tokens among them.
+  // Lengths are short and long, including whole pages and single tokens.
   const own = [0, 1, pageTokens, rng.below(20), rng.below(150)][rng.below(5)]!
   const prompt = [...opening, ...ids(rng, own, engine)].slice(0, context - 2)
   return {

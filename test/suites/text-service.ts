@@ -14,14 +14,14 @@ import {
 } from '../../src/index.ts'
 import { randomPrompt } from '../helpers/answers.ts'
 
-/** A service under test. */
+/** The service under test. */
 export interface Subject {
   readonly service: TextService
-  /** Returns true if nothing is held by any request. */
+  /** Returns true if no request holds anything. */
   idle(): boolean
   /** False if the prompt is read elsewhere, without progress. Default true. */
   readonly progress?: boolean
-  /** Closes what is not the service's own. */
+  /** Closes what the service does not own. */
   close?(): Promise<unknown>
 }
 
@@ -31,7 +31,7 @@ async function eventsOf(events: AsyncIterable<GenerateEvent>): Promise<GenerateE
   return all
 }
 
-/** Returns ids, in a form that all events of an answer must agree with. */
+/** Returns the ids, after checking that all events of an answer agree. */
 function idsOf(events: readonly GenerateEvent[]): readonly number[] {
   const tokens = events.flatMap((event) => (event.type === 'token' ? [event] : []))
   const done = events.at(-1)
@@ -62,7 +62,7 @@ export function describeTextService(name: string, open: () => Promise<Subject>):
       ignoreEos: true,
       ...change,
     })
-    /** Long enough that nothing ends by itself. */
+    /** A request long enough not to end during the test. */
     const long = (change: Partial<GenerateRequest> = {}) => request({ maxTokens: 300, ...change })
     const busy = () => service.stats.running + service.stats.waiting
 
@@ -136,7 +136,7 @@ export function describeTextService(name: string, open: () => Promise<Subject>):
       await expectIdle()
       const rest = eventsOf({ [Symbol.asyncIterator]: () => events })
       await expect(rest).rejects.toMatchObject({ name: 'ForetokenError', code: 'aborted' })
-      // What has failed is over.
+      // A failed answer is over.
       expect(await events.next()).toEqual({ done: true, value: undefined })
     })
 

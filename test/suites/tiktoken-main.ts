@@ -14,7 +14,7 @@ import { createTokenizer } from '../../src/tokens/tokenizer.ts'
 
 interface Ranks {
   readonly pat_str: string
-  /** Lines of `! first-rank token token ...`, in base64. */
+  /** Lines of the form `! first-rank token token ...`, in base64. */
   readonly bpe_ranks: string
 }
 
@@ -37,7 +37,7 @@ function vocabularyOf({ bpe_ranks }: Ranks): Record<string, number> {
   return vocab
 }
 
-/** A token's last merge is of the two parts that lower ranks make of it. */
+/** Returns the merges: a token's last merge joins the two parts that lower ranks give. */
 function mergesOf(vocab: Readonly<Record<string, number>>): [string, string][] {
   const merges: [string, string][] = []
   for (const [token, rank] of Object.entries(vocab).sort(([, a], [, b]) => a - b)) {
@@ -66,7 +66,7 @@ const load = createRequire(`${resolve(process.argv[2] ?? '.')}/x.js`)
 const golden: { texts: [string, number][][] } = JSON.parse(
   readFileSync(new URL('../vectors/tokenizers.json', import.meta.url), 'utf8'),
 )
-// js-tiktoken takes the square of a word's length.
+// js-tiktoken takes time quadratic in a word's length.
 const texts = golden.texts.map((pieces) => pieces.map(([piece, times]) => piece.repeat(Math.min(times, 300))).join(''))
 const { Tiktoken } = load('js-tiktoken/lite')
 let failed = 0

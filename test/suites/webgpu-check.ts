@@ -1,8 +1,8 @@
 /**
- * A whole model on WebGPU beside the Rust core: greedy ids and logits.
+ * Compares a whole model on WebGPU with the Rust core: greedy ids and logits.
  *
- * The Rust core makes activations int8 before a product with quantised weights; shaders keep f32. So it is given the same weights in f32 here,
- * with which it keeps them, too.
+ * The Rust core quantises activations to int8 before a product with quantised weights; shaders keep
+ * f32. Therefore it gets the same weights in f32 here, with which it keeps f32, too.
  */
 import assert from 'node:assert/strict'
 import { modelFiles } from '../../node/index.ts'
@@ -51,7 +51,7 @@ export async function checkWebGpu(model: string, tokens: number, say: (text: str
   }
 }
 
-/** Ids one after the other from one cache, and the logits that each was picked from. */
+/** Returns greedy ids from one cache, and the logits from which each was chosen. */
 async function greedy(
   engine: Engine,
   prompt: readonly number[],

@@ -1,4 +1,4 @@
-/** `npm run fuzz:wire`: see scripts/fuzz-wire.mjs. */
+/** Runs `npm run fuzz:wire`: see scripts/fuzz-wire.mjs. */
 import { loadWasm } from '../../node/wasm.ts'
 import { fuzzWire, wireWorld } from './wire-fuzz.ts'
 

@@ -1,6 +1,7 @@
 /**
- * The wire's reader on hostile streams: mutations of valid ones, their checksums made right or not, and raw bytes. Whatever comes, it
- * is one of our errors, the sequence is as it was, no page of another is written, and nothing is allocated beyond what the format bounds.
+ * Fuzzes the wire's reader with hostile streams: mutations of valid ones, with their checksums
+ * repaired or not, and raw bytes. Any failure is one of our errors, the sequence is unchanged, no
+ * other page is written, and nothing is allocated beyond the format's bounds.
  */
 
 import { wireOf } from '../../src/backend/capabilities.ts'
@@ -22,9 +23,9 @@ const to = 53
 const promptTokens = 60
 const ids = Array.from({ length: promptTokens }, (_, at) => (at * 31) % 97)
 
-/** What hostile streams may end with. */
+/** Error codes with which hostile streams may end. */
 const allowed = ['bad_kv', 'bad_mac', 'checksum', 'wrong_model']
-/** Bytes that one array may have: a tile, or a head. */
+/** Maximum size of one array, in bytes: a tile, or a head. */
 export const mostAllocated = Math.max(mostTileBytes + 24, 256 + mostTableBytes)
 
 export const fuzzBinding: WireBinding = {
@@ -41,9 +42,12 @@ export const fuzzBinding: WireBinding = {
 }
 
 export interface WireWorld {
-  /** The pieces of a valid stream of each codec. */
+  /** Pieces of a valid stream of each codec. */
   readonly valid: Readonly<Record<WireCodec, readonly Uint8Array[]>>
-  /** Reads a stream into pages in `kv`: the code of its error, or `read`. Throws for what must not happen. */
+  /**
+   * Reads a stream into pages in `kv`; resolves with the code of its error, or `read`. Throws on a
+   * violation.
+   */
   read(body: AsyncIterable<Uint8Array>, kv: KvType): Promise<string>
   close(): Promise<void>
 }
@@ -108,7 +112,7 @@ interface Place {
   readonly cache: PagedCache
   readonly exact: Sequence
   readonly predicted: Sequence
-  /** Pages of both, which nobody may write. */
+  /** Pages of the other sequences, which must not be written. */
   readonly others: readonly number[]
 }
 
@@ -129,7 +133,7 @@ async function placeOf(
   return { pool, cache, exact, predicted, others: [...exact.pages, ...predicted.pages] }
 }
 
-/** A hostile stream, or now and then a valid one: its bytes, and whether they are valid. */
+/** Returns a hostile stream, or occasionally a valid one, and whether it is valid. */
 export function hostileStream(valid: WireWorld['valid'], rng: Random): { bytes: Uint8Array; sound: boolean } {
   if (rng.below(12) === 0) return { bytes: rng.bytes(rng.below(700)), sound: false }
   const pieces = valid[wireCodecs[rng.below(wireCodecs.length)]!].map((piece) => piece.slice())
@@ -151,14 +155,14 @@ function mutate(pieces: Uint8Array[], rng: Random): void {
   if (pieces.length === 0) return
   const changed = pieces[Math.min(at, pieces.length - 1)]!
   for (let bytes = rng.below(4); bytes > 0 && changed.length > 0; bytes--) {
-    // The fields of a head are where it hurts.
+    // Mutations favour the fields of a head.
     const where = rng.below(2) === 0 ? rng.below(Math.min(64, changed.length)) : rng.below(changed.length)
     changed[where] = rng.below(2) === 0 ? rng.below(256) : [0, 1, 127, 128, 255][rng.below(5)]!
   }
   if (rng.below(4) > 0) repair(changed)
 }
 
-/** Makes the CRC of a head or a tile right, so that what is behind it is looked at. */
+/** Repairs the CRC of a head or a tile, so that the reader checks what follows. */
 function repair(piece: Uint8Array): void {
   const view = new DataView(piece.buffer, piece.byteOffset, piece.byteLength)
   if (piece.length >= 256 && view.getUint32(0, true) === 0x564b5446) {
@@ -175,7 +179,10 @@ export interface FuzzReport {
   readonly most_allocated: number
 }
 
-/** Reads hostile streams until there were `inputs`, or `ms` are over. Throws with the seed for what must not happen. */
+/**
+ * Reads hostile streams until `inputs` are done, or `ms` have passed. Throws with the seed on a
+ * violation.
+ */
 export async function fuzzWire(world: WireWorld, inputs: number, ms: number, seed: number): Promise<FuzzReport> {
   const rng = random(seed)
   const codes: Record<string, number> = {}
@@ -200,7 +207,7 @@ export async function fuzzWire(world: WireWorld, inputs: number, ms: number, see
   return { inputs: done, codes, most_allocated: watch.most }
 }
 
-/** Sees how long the longest byte array is that anybody makes. */
+/** Records the length of the longest byte array allocated. */
 function watchAllocations() {
   const original = globalThis.Uint8Array
   const watch = {

@@ -1,6 +1,7 @@
 /**
- * `npm run check:words [-- PAIRS]`: two keys of one running server; does the second learn from `server-timing` which words the first has
- * sent? Needs smollm2-135m (`foretoken pull smollm2-135m`). Exits with 1 where the area under the curve leaves .45 to .55.
+ * Runs `npm run check:words [-- PAIRS]`: with two keys of one running server, checks whether the
+ * second learns from `server-timing` which words the first has sent. Needs smollm2-135m (`foretoken
+ * pull smollm2-135m`). Exits with 1 where the area under the curve leaves .45 to .55.
  */
 import { createApp } from '../../edge/index.ts'
 import { loadEngine } from '../../node/index.ts'

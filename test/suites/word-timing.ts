@@ -1,20 +1,22 @@
 /**
- * Whether one tenant learns from the times of its own requests which words another has sent: the area under the curve of telling words
- * that were sent from words that were not. Half is chance.
+ * Measures whether one tenant learns from the times of its own requests which words another has
+ * sent, as the area under the curve of distinguishing sent words from others. One half is chance.
  */
 
-/** Sends a text as a tenant; resolves with the milliseconds that the server says tokenizing took. */
+/** Sends a text as a tenant; resolves with the server's tokenization time in milliseconds. */
 export type Timed = (tenant: 'a' | 'b', text: string) => Promise<number>
 
 export interface WordTiming {
   readonly pairs: number
-  /** Area under the curve: .5 where the times tell nothing. */
+  /** Area under the curve: .5 where the times carry no information. */
   readonly auc: number
   readonly sentMs: number
   readonly unsentMs: number
 }
 
-/** `pairs` words that A has sent, and as many that nobody has; B asks for each once, in random order. */
+/**
+ * Sends `pairs` words as A, and then those and as many new ones as B, each once, in random order.
+ */
 export async function wordTiming(timed: Timed, pairs: number, random: () => number = Math.random): Promise<WordTiming> {
   const sent: number[] = []
   const unsent: number[] = []
@@ -28,14 +30,14 @@ export async function wordTiming(timed: Timed, pairs: number, random: () => numb
   return { pairs, auc: areaUnderCurve(unsent, sent), sentMs: mean(sent), unsentMs: mean(unsent) }
 }
 
-/** How often one of `high` is above one of `low`; equal ones count as half. */
+/** Returns how often one of `high` exceeds one of `low`; equal ones count as half. */
 export function areaUnderCurve(high: readonly number[], low: readonly number[]): number {
   let above = 0
   for (const one of high) for (const other of low) above += one > other ? 1 : one === other ? 0.5 : 0
   return above / (high.length * low.length)
 }
 
-/** Long, and in no vocabulary: what takes the longest. */
+/** Returns a long word that is in no vocabulary, which takes the longest. */
 function word(random: () => number): string {
   return Array.from({ length: 120 }, () => String.fromCharCode(97 + Math.floor(random() * 26))).join('')
 }

@@ -1,5 +1,5 @@
 /**
- * Random texts, cut into words by Hugging Face's `tokenizers` and by us:
+ * Compares random texts split into words by Hugging Face's `tokenizers` and by us:
  *
  *     python test/vectors/words.py --random 5000 --seed 1 > words.json && node test/suites/words-main.ts words.json
  */

@@ -1,4 +1,4 @@
-/** Texts cut into words by pre-tokenizers, compared with what the reference makes of them. */
+/** Splits texts into words by pre-tokenizers, and compares them with the reference. */
 import { Tokenizer as Library } from '@huggingface/tokenizers'
 import { type Built, preTokenizerOf } from '../../src/tokens/pre-tokenizer.ts'
 
@@ -13,12 +13,12 @@ export function wordsThatDiffer({ specs, cases }: WordCases) {
     .filter(({ words, ours }) => JSON.stringify(ours) !== JSON.stringify(words))
 }
 
-/** The words of a text. */
+/** Splits a text into words. */
 export function cut(spec: Record<string, unknown>, text: string): string[] {
   return [...preTokenizerOf(spec, built(spec))!(text, true)]
 }
 
-/** What the library makes of the patterns in a spec. */
+/** Returns the library's patterns for a spec. */
 function built(spec: Record<string, unknown>): Built {
   return new Library(
     {

@@ -1,4 +1,7 @@
-/** Clients for JavaScript, as their users call them: each in one shape, so that one test drives all. */
+/**
+ * JavaScript clients, called as their users do, with a common interface, so that one test drives
+ * all.
+ */
 import { createOpenAI } from '@ai-sdk/openai'
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
 import { AIMessage, type BaseMessage, HumanMessage } from '@langchain/core/messages'
@@ -14,7 +17,7 @@ export interface Turn {
 export interface Client {
   readonly name: string
   chat(turns: readonly Turn[], model?: string): Promise<string>
-  /** Ends the request when the loop is left. */
+  /** Streams an answer; leaving the loop ends the request. */
   stream(turns: readonly Turn[], tokens: number, signal?: AbortSignal): AsyncIterable<string>
 }
 

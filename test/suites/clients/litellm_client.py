@@ -1,10 +1,10 @@
-"""`litellm` against the server at argv[1]; prints one JSON object of what it saw."""
+"""Runs `litellm` against the server at argv[1]; prints one JSON object with the results."""
 
 import json
 import os
 import sys
 
-# Else it fetches a list of prices.
+# Without this it fetches a list of prices.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 import litellm  # noqa: E402
 

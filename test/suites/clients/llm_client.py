@@ -1,4 +1,4 @@
-"""The `llm` package against the server at argv[1]; prints one JSON object of what it saw. Its folder is $LLM_USER_PATH."""
+"""Runs the `llm` package against the server at argv[1]; prints one JSON object with the results. Its folder is $LLM_USER_PATH."""
 
 import json
 import os

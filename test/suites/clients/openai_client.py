@@ -1,4 +1,4 @@
-"""OpenAI's Python client as careless programs use it, against the server at argv[1]; prints one JSON object of what it saw."""
+"""Runs OpenAI's Python client, used carelessly, against the server at argv[1]; prints one JSON object with the results."""
 
 import json
 import sys

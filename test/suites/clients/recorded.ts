@@ -1,4 +1,4 @@
-/** A server on a local socket that keeps what clients send, so that it can be sent again. */
+/** A server on a local socket that records clients' requests, so that they can be replayed. */
 import { createApp, serveNode } from '../../../edge/node.ts'
 import type { Engine } from '../../../src/index.ts'
 import { testConfig, tinyEngine } from '../../helpers/tiny-server.ts'
@@ -50,7 +50,7 @@ export class RecordingServer {
     return this.#close()
   }
 
-  /** Sends a recorded request once more; gives its status, and reads its answer. */
+  /** Sends a recorded request again; resolves with its status after reading the answer. */
   async replay({ path, headers, body }: Recorded): Promise<number> {
     const kept = [...headers].filter(
       ([name]) => !/^(host|connection|content-length|transfer-encoding|expect)$/.test(name),
@@ -60,7 +60,7 @@ export class RecordingServer {
     return response.status
   }
 
-  /** Resolves when no answer is being made any more. */
+  /** Resolves when no answer is in progress. */
   async idle(): Promise<void> {
     for (let tries = 0; tries < 1000; tries++) {
       const { running, waiting, pages_in_use, prefix_pages } = this.engine.stats

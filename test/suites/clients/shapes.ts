@@ -1,10 +1,10 @@
-/** What programs send that are no packages: by their documentation. */
+/** Requests of programs that are not packages, according to their documentation. */
 export interface Shape {
   readonly client: string
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
   readonly body: Readonly<Record<string, unknown>>
-  /** What the server says that it read for nothing. */
+  /** Fields that the server reports as ignored. */
   readonly ignored: string | null
   readonly stream: boolean
 }
