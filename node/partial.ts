@@ -13,12 +13,13 @@ import { basename, dirname, join } from 'node:path'
 import { ForetokenError } from '../src/index.ts'
 import { type Holder, isHolder, lifeOf, self } from './lock.ts'
 
-/** The version of a file that a server sends, from its headers. */
+/** The version of a file on a server, from the response headers. */
 export interface Version {
   readonly etag?: string | undefined
   readonly lastModified?: string | undefined
   /**
-   * True if a range may be requested under it: a strong ETag, or a date old enough to be unique.
+   * True if a range of this version may be requested: it has a strong ETag, or a date old enough to
+   * be unique.
    */
   readonly strong: boolean
 }
@@ -35,14 +36,14 @@ interface Note {
   readonly owner: Holder
 }
 
-/** Milliseconds between two syncs to disk. */
+/** Time between two syncs to disk, in milliseconds. */
 const syncMs = 1000
 /**
- * A partial that was not written for this many milliseconds may be copied if its owner cannot be
- * checked.
+ * Time without a write after which a partial may be copied if its owner cannot be checked, in
+ * milliseconds.
  */
 const silentMs = 10_000
-/** An unusable partial is removed after this many milliseconds. */
+/** Time after which an unusable partial is removed, in milliseconds. */
 const garbageMs = 7 * 86_400_000
 
 export class PartialFile {
@@ -52,7 +53,7 @@ export class PartialFile {
   readonly #file: FileHandle
   readonly #ino: string
   version: Version
-  /** Total bytes, once known. */
+  /** Size of the whole file in bytes; undefined until it is known. */
   size: number | undefined
   have: number
   #synced = performance.now()

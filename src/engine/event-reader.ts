@@ -14,7 +14,7 @@ import type { TextService } from './service.ts'
 export class EventReader implements AsyncIterableIterator<GenerateEvent, undefined> {
   readonly #read: () => Promise<GenerateEvent | undefined>
   readonly #leave: () => unknown
-  /** The call of `next` that is under way. */
+  /** The pending call of `next`. */
   #turn: Promise<unknown> | undefined
   #over = false
 
@@ -27,7 +27,7 @@ export class EventReader implements AsyncIterableIterator<GenerateEvent, undefin
     this.#leave = leave
   }
 
-  /** Calls that overlap are served in order. */
+  /** Resolves with the next event. Overlapping calls are served in order. */
   next(): Promise<IteratorResult<GenerateEvent, undefined>> {
     const step = () => this.#step()
     const turn = this.#turn ? this.#turn.then(step, step) : step()

@@ -12,7 +12,7 @@ import { checkedSource } from './source.ts'
 
 export interface OpenOptions {
   /**
-   * Maximum number of tokens in a sequence. It has no effect any more: it was for models with
+   * Maximum number of tokens in a sequence. It no longer has an effect: it was for models with
    * windows of attention, which are now computed.
    */
   readonly context?: number | undefined

@@ -95,7 +95,7 @@ function place(listed: unknown, config: ModelConfig, { source, dataAt, bad }: Pl
     const [name, type] = (Array.isArray(entry) ? entry : []) as [string, TensorType]
     const shape = expected.get(name)
     if (!shape || tensors.has(name) || typeof type !== 'string' || !Object.hasOwn(tensorBlocks, type))
-      throw bad(`lists a tensor ${show(name)} of type ${show(type)} that has no place`)
+      throw bad(`lists an unknown or repeated tensor: ${show(name)} of type ${show(type)}`)
     const { rows, cols, plus } = shape
     const block = tensorBlocks[type]
     const bytes = (rows * cols * block.bytes) / block.elements
@@ -125,7 +125,7 @@ function tokenizerOf(
     Array.isArray(spec.eosIds) &&
     spec.eosIds.every((id) => isWhole(id)) &&
     typeof spec.addBos === 'boolean'
-  if (!sound) throw bad('has no sound tokenizer')
+  if (!sound) throw bad('has an invalid tokenizer')
   if (mergeIds.some((id) => id >= tokens.length)) throw bad(`merges a token beyond its ${tokens.length}`)
   return {
     json,

@@ -276,7 +276,7 @@ export class Route implements RoutedAnswer {
       }
     } catch (error) {
       throwIfAborted(this.#life.signal)
-      // Its K and V have arrived, and it was asked to stop.
+      // The companion was stopped because its K and V have arrived.
       if (this.#away.ended) return undefined
       this.#trial.failed(error, budget)
     } finally {
@@ -322,7 +322,7 @@ export class Route implements RoutedAnswer {
     else void this.#away.end()
     try {
       for (let event = await next; ; event = await source.next()) {
-        // It has failed meanwhile, and this engine continues already.
+        // The companion has failed meanwhile, and this engine is already continuing.
         if (event.done && event.value) return event.value
         if (event.done) break
         yield event.value
@@ -368,7 +368,7 @@ export class Route implements RoutedAnswer {
     }
     this.#router.report(this.#decision, {
       ttftMs: this.#ttft ?? 0,
-      // A prompt that was read while nobody waited, or left half read, measures nothing.
+      // A prompt that was read while no caller waited, or only in part, measures nothing.
       ...(local && local.ms > 0 && 0.8 * local.ms <= this.#waitedMs && { local }),
       ending: this.#trial.ending,
       transfer: this.#trial.transfer,

@@ -1,4 +1,4 @@
-/** Kernels that process one row or one element at a time. */
+/** Returns kernels that process one row or one element at a time. */
 import type { Activation } from '../../../base/model.ts'
 import type { Features } from '../features.ts'
 import { fold, head } from './common.ts'

@@ -14,7 +14,7 @@ export function isQuantised(kind: Kind): boolean {
  * `p.n` outputs and `p.blocks` blocks:
  *
  *     numbers(kb, col, h)   array<vec4f, 4>   q where the kind is quantised, else the elements
- *     scale(kb, col, h)     vec2f             d and m; only where it is
+ *     scale(kb, col, h)     vec2f             d and m; only for a quantised kind
  */
 export function numbers(kind: Kind): string {
   const of = (name: string, type: string, body: string) =>
