@@ -1,10 +1,10 @@
-//! out = act(gate) * up, where act is silu or gelu.
+//! Computes out = act(gate) * up, where act is silu or gelu.
 use super::exp::Powers;
 use crate::simd::floats::Floats;
 
-/// A unit is a row; `out` may be `gate` or `up`.
+/// A unit of work is a row; `out` may be `gate` or `up`.
 pub struct Args {
-    /// (rows, f), `out_stride` apart; so gate and up.
+    /// Shape (rows, f), rows `out_stride` apart; the same for gate and up.
     pub out: *mut f32,
     pub out_stride: usize,
     pub gate: *const f32,
@@ -12,12 +12,12 @@ pub struct Args {
     pub up: *const f32,
     pub up_stride: usize,
     pub f: usize,
-    /// gelu by its tanh approximation, else silu.
+    /// Selects gelu by its tanh approximation; otherwise silu.
     pub gelu: bool,
 }
 
 /// # Safety
-/// Rows `lo..hi` are as described.
+/// Rows `lo..hi` must be as described in the arguments.
 pub unsafe fn body<I: Floats>(args: &Args, lo: usize, hi: usize, _: *mut u8) {
     let powers = Powers::<I>::load();
     // SAFETY: as for this function.
@@ -36,7 +36,7 @@ unsafe fn rows<I: Floats>(args: &Args, lo: usize, hi: usize, act: impl Fn(I::F) 
     let whole = f / 4 * 4;
     let four = |gate, up| I::mul(act(gate), up);
     for row in lo..hi {
-        // SAFETY: as for `body`; the rest of a row goes through a padded copy.
+        // SAFETY: as for `body`; the last elements of a row go through a padded copy.
         unsafe {
             let gate = args.gate.add(row * args.gate_stride);
             let up = args.up.add(row * args.up_stride);

@@ -1,4 +1,4 @@
-//! Causal attention of packed segments over KV pages, grouped KV heads, one pass over the keys (online softmax).
+//! Computes causal attention of packed segments over KV pages, with grouped KV heads, in one pass over the keys (online softmax).
 //!
 //! A unit of work is (segment, KV head, query tile): some tokens with all query heads that share the KV head, so their
 //! rows read each key once. Keys come in blocks of 128, aligned to absolute positions; f16 and int8 blocks are expanded to
@@ -13,13 +13,13 @@ mod tiles;
 use super::kv::{Layout, PAGE};
 use crate::simd::floats::Floats;
 
-/// Keys in a block.
+/// Number of keys in a block.
 pub const BLOCK: usize = 128;
-/// Query rows in a unit, at most, unless one token has more. Their q and output stay in the second-level cache.
+/// Maximum number of query rows in a unit, unless one token has more. Their q and output stay in the second-level cache.
 const ROWS: usize = 192;
 
 pub struct Args {
-    /// (tokens, heads * head_dim), `out_stride` apart.
+    /// Shape (tokens, heads * head_dim), rows `out_stride` apart.
     pub out: *mut f32,
     pub out_stride: usize,
     /// Query 0 of token 0; tokens are `q_stride` apart.
@@ -29,12 +29,12 @@ pub struct Args {
     pub layout: Layout,
     pub layer_base: *const u8,
     pub page_bytes: usize,
-    /// {start, length, past, first entry of the page table} per segment.
+    /// Holds {start, length, past, first entry of the page table} per segment.
     pub segments: *const [u32; 4],
     pub segment_count: usize,
     pub page_table: *const u32,
     pub scale: f32,
-    /// Keys that a query sees, its own included; 0 for all before it.
+    /// Number of keys that a query sees, its own included; 0 for all before it.
     pub window: usize,
 }
 
@@ -52,7 +52,7 @@ impl Args {
     }
 
     fn segment(&self, index: usize) -> Segment {
-        // SAFETY: the caller of the kernel vouches for `segment_count` segments and their page lists.
+        // SAFETY: the caller of the kernel guarantees `segment_count` segments and their page lists.
         unsafe {
             let [start, length, past, table] = *self.segments.add(index);
             let pages = self.page_table.add(table as usize);
@@ -60,12 +60,12 @@ impl Args {
         }
     }
 
-    /// Keys that a query sees of the `before` that lie before it or are its own.
+    /// Returns how many of the `before` keys up to its own a query sees.
     fn keys(&self, before: usize) -> usize {
         if self.window == 0 { before } else { before.min(self.window) }
     }
 
-    /// Number of units, and the smallest number of them worth handing to a thread.
+    /// Returns the number of units, and the smallest number of them worth handing to a thread.
     pub fn units(&self) -> (usize, usize) {
         let tile = tile_tokens(self.group());
         let mut units = 0;
@@ -75,33 +75,33 @@ impl Args {
             units += length.div_ceil(tile) * self.layout.kv_heads;
             work += length * self.keys(past + length);
         }
-        // About 5 microseconds at 40 GFLOP/s.
+        // This takes about 5 microseconds at 40 GFLOP/s.
         let worth = 50_000 * units;
         (units, (worth / (work * self.heads * self.layout.head_dim).max(1)).max(1))
     }
 }
 
-/// Tokens in a unit.
+/// Returns the number of tokens in a unit.
 fn tile_tokens(group: usize) -> usize {
     (ROWS / group.max(1)).max(1)
 }
 
-/// Rows in a unit, whole quads.
+/// Returns the number of rows in a unit, in whole quads.
 fn tile_rows(group: usize) -> usize {
     (tile_tokens(group) * group).div_ceil(4).saturating_mul(4)
 }
 
-/// Bytes of scratch that a thread needs.
+/// Returns the bytes of scratch that a thread needs.
 pub fn scratch_bytes(head_dim: usize, group: usize) -> u64 {
     let [rows, block, dim] = [tile_rows(group) as u64, BLOCK as u64, head_dim as u64];
     let rest = 2 * rows + 4 * block + 2 * block;
     (2 * (rows + block)).saturating_mul(dim).saturating_add(rest).saturating_mul(4)
 }
 
-/// Does units `lo..hi`; late tiles, the heavy ones, come first within a segment.
+/// Computes units `lo..hi`; late tiles, the expensive ones, come first within a segment.
 ///
 /// # Safety
-/// All that `args` points to is as described there, and the scratch is `scratch_bytes` long.
+/// Everything that `args` points to must be as described, and the scratch `scratch_bytes` long.
 pub unsafe fn body<I: Floats>(args: &Args, lo: usize, hi: usize, scratch: *mut u8) {
     let kv_heads = args.layout.kv_heads;
     let tile = tile_tokens(args.group());
@@ -121,7 +121,7 @@ pub unsafe fn body<I: Floats>(args: &Args, lo: usize, hi: usize, scratch: *mut u
     }
 }
 
-/// Tokens `from..from + tokens` of a segment against KV head `head`.
+/// The work for tokens `from..from + tokens` of a segment with KV head `head`.
 struct Unit<'a> {
     args: &'a Args,
     segment: Segment,
@@ -130,19 +130,19 @@ struct Unit<'a> {
     tokens: usize,
 }
 
-/// Where a unit keeps its things; `rows` is whole quads, and a quad's rows lie side by side.
+/// Scratch layout of a unit; `rows` is in whole quads, and a quad's rows are adjacent.
 struct Scratch {
-    /// (rows / 4, head_dim, 4), times the scale and log2(e).
+    /// Shape (rows / 4, head_dim, 4): q times the scale and log2(e).
     q: *mut f32,
-    /// (rows / 4, head_dim / 8, 4, 8), not yet divided by `sum`.
+    /// Shape (rows / 4, head_dim / 8, 4, 8): outputs not yet divided by `sum`.
     out: *mut f32,
-    /// Largest score so far, per row.
+    /// Largest score so far of each row.
     max: *mut f32,
-    /// Sum of e^(score - max) so far, per row.
+    /// Sum of e^(score - max) so far of each row.
     sum: *mut f32,
-    /// (4, BLOCK): a quad's scores, then weights.
+    /// Shape (4, BLOCK): a quad's scores, then its weights.
     scores: *mut f32,
-    /// Room for an expanded block.
+    /// Space for an expanded block.
     expanded: *mut f32,
 }
 
@@ -152,7 +152,7 @@ impl Unit<'_> {
         let rows = self.tokens * self.args.group();
         let quads = rows.div_ceil(4);
         let most = tile_rows(self.args.group());
-        // SAFETY: the layout is the one `scratch_bytes` counts.
+        // SAFETY: the layout is the one that `scratch_bytes` counts.
         unsafe {
             let q = scratch;
             let out = q.add(most * head_dim);
@@ -180,30 +180,30 @@ impl Unit<'_> {
         }
     }
 
-    /// The position in its sequence of the token of row `row`.
+    /// Returns the position in its sequence of the token of row `row`.
     fn position(&self, row: usize) -> usize {
         self.segment.past + self.from + row / self.args.group()
     }
 
-    /// Positions before the window of row `row`.
+    /// Returns the number of positions before the window of row `row`.
     fn hidden(&self, row: usize) -> usize {
         let seen = self.position(row) + 1;
         seen - self.args.keys(seen)
     }
 
-    /// Columns of row `row` in q and out, and its token in the pass.
+    /// Returns the token of row `row` in the pass, and its column in q and out.
     fn place(&self, row: usize) -> (usize, usize) {
         let group = self.args.group();
         let token = self.segment.start + self.from + row / group;
         (token, (self.head * group + row % group) * self.args.layout.head_dim)
     }
 
-    /// Gathers q into quads, and clears the state. Rows past the last repeat it; nobody reads their results.
+    /// Gathers q into quads, and clears the state. Rows past the last repeat it; their results are unused.
     unsafe fn pack<I: Floats>(&self, to: &Scratch, rows: usize) {
         let Args { q, q_stride, scale, .. } = *self.args;
         let head_dim = self.args.layout.head_dim;
         let real = self.tokens * self.args.group();
-        // Scores are kept as powers of two, which are a multiplication cheaper than powers of e.
+        // Scores are exponents of two, since powers of two need one multiplication less than powers of e.
         let scale = I::splat(scale * core::f32::consts::LOG2_E);
         for quad in (0..rows).step_by(4) {
             let from: [*const f32; 4] = core::array::from_fn(|i| {
@@ -230,7 +230,7 @@ impl Unit<'_> {
         unsafe { to.out.write_bytes(0, rows * head_dim) };
     }
 
-    /// Divides by the sums and writes the rows out.
+    /// Divides the outputs by the sums and writes the rows.
     unsafe fn unpack<I: Floats>(&self, from: &Scratch, rows: usize) {
         let head_dim = self.args.layout.head_dim;
         for row in 0..rows {

@@ -1,12 +1,12 @@
-//! out (rows, k) = rows `ids` of a weight (n, k) of any kind.
+//! Computes out (rows, k) = rows `ids` of a weight (n, k) of any kind.
 use super::repack::element;
 
-/// A unit is a row of `out`.
+/// A unit of work is a row of `out`.
 pub struct Args {
-    /// (rows, k), `out_stride` apart
+    /// Shape (rows, k), rows `out_stride` apart.
     pub out: *mut f32,
     pub out_stride: usize,
-    /// (rows), all below n
+    /// Shape (rows); all are below n.
     pub ids: *const u32,
     pub w: *const u8,
     pub kind: u32,
@@ -14,7 +14,7 @@ pub struct Args {
 }
 
 /// # Safety
-/// Rows `lo..hi` are as described.
+/// Rows `lo..hi` must be as described in the arguments.
 pub unsafe fn body(args: &Args, lo: usize, hi: usize, _: *mut u8) {
     for row in lo..hi {
         // SAFETY: as for this function.

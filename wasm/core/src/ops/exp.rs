@@ -1,10 +1,10 @@
-//! 2^x and e^x on four lanes.
+//! Computes 2^x and e^x on four lanes.
 use crate::simd::floats::Floats;
 
 /// 1.5 * 2^23: adding it rounds to a whole number, which is then in the lowest bits.
 const ROUND: f32 = 12_582_912.0;
 
-/// Least x, rounding, and the polynomial of degree 5 for 2^f, |f| <= 0.5 (fitted here for the least relative error,
+/// Constants: least x, rounding, and the polynomial of degree 5 for 2^f, |f| <= 0.5 (fitted for the least relative error,
 /// 9e-8), highest power first; log2(e) and the largest x for e^x.
 #[allow(clippy::approx_constant)]
 static TABLE: [f32; 9] = [
@@ -19,17 +19,17 @@ static TABLE: [f32; 9] = [
     127.0,
 ];
 
-/// sqrt(2 / pi), and the factor of x^3 in the tanh approximation of gelu.
+/// Constants: sqrt(2 / pi), and the factor of x^3 in the tanh approximation of gelu.
 const GELU: [f32; 2] = [0.797_884_6, 0.044_715];
 
-/// Powers, with their constants in registers.
+/// Computes powers, with the constants in registers.
 pub struct Powers<I: Floats> {
     table: [I::F; 9],
     one: I::F,
 }
 
 impl<I: Floats> Powers<I> {
-    /// Call outside of loops.
+    /// Loads the constants. Call it outside of loops.
     #[inline(always)]
     pub fn load() -> Self {
         // Hides the constants from the compiler: V8 would rebuild each one at every use, with three instructions.
@@ -37,10 +37,10 @@ impl<I: Floats> Powers<I> {
         Self { table: core::array::from_fn(|i| I::splat(table[i])), one: I::splat(1.0) }
     }
 
-    /// 2^x for x in -127..127 within 2e-7 of its value; exactly 1 at 0, exactly 0 at -127 and below. NaN stays NaN.
+    /// Returns 2^x for x in -127..127 within 2e-7 of its value; exactly 1 at 0, exactly 0 at -127 and below. NaN stays NaN.
     #[inline(always)]
     pub fn of_two(&self, x: I::F) -> I::F {
-        // x = n + f: 2^f by the polynomial, 2^n by its bits.
+        // With x = n + f, 2^f comes from the polynomial and 2^n from its bits.
         let [least, round, a, b, c, d, e, ..] = self.table;
         let x = I::pmax(x, least);
         let shifted = I::add(x, round);
@@ -49,14 +49,14 @@ impl<I: Floats> Powers<I> {
         I::mul(I::mul_add(f, p, self.one), I::power_of_two(shifted))
     }
 
-    /// e^x within 2e-7 + 1e-7 |x| of its value, relatively; at most 2^127.
+    /// Returns e^x within a relative error of 2e-7 + 1e-7 |x|; at most 2^127.
     #[inline(always)]
     pub fn of_e(&self, x: I::F) -> I::F {
         let [.., log2_e, most] = self.table;
         self.of_two(I::pmin(I::mul(x, log2_e), most))
     }
 
-    /// gelu(x) = x / 2 * (1 + tanh(u)) = x / (1 + e^-2u) with u = sqrt(2 / pi) * (x + 0.044715 x^3).
+    /// Returns gelu(x) = x / 2 * (1 + tanh(u)) = x / (1 + e^-2u) with u = sqrt(2 / pi) * (x + 0.044715 x^3).
     #[inline(always)]
     pub fn gelu(&self, x: I::F) -> I::F {
         let cubic = I::mul_add(
@@ -67,7 +67,7 @@ impl<I: Floats> Powers<I> {
         I::div(x, I::add(self.one, self.of_e(cubic)))
     }
 
-    /// x / (1 + e^-x).
+    /// Returns silu(x) = x / (1 + e^-x).
     #[inline(always)]
     pub fn silu(&self, x: I::F) -> I::F {
         I::div(x, I::add(self.one, self.of_e(I::sub(I::splat(0.0), x))))

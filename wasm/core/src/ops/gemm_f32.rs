@@ -1,4 +1,4 @@
-//! out (rows, n) = x (rows, k) times a float weight (n, k) transposed, all sums in f32, k in order.
+//! Computes out (rows, n) = x (rows, k) times a float weight (n, k) transposed, with all sums in f32 and k in order.
 //!
 //!     for each panel of 8 outputs: (f16 and bf16: to f32, once)
 //!         for each tile of 4 rows:
@@ -7,12 +7,12 @@ use super::weight::{BF16, F16, F32, panel_bytes, weight_bytes};
 use crate::simd::dots::PANEL;
 use crate::simd::floats::Floats;
 
-/// A unit is a panel.
+/// A unit of work is a panel.
 pub struct Args {
-    /// (rows, n), `out_stride` apart
+    /// Shape (rows, n), rows `out_stride` apart.
     pub out: *mut f32,
     pub out_stride: usize,
-    /// (rows, k), `x_stride` apart
+    /// Shape (rows, k), rows `x_stride` apart.
     pub x: *const f32,
     pub x_stride: usize,
     pub w: *const u8,
@@ -23,13 +23,13 @@ pub struct Args {
     pub kind: u32,
 }
 
-/// Scratch for one panel.
+/// Returns the bytes of scratch for one panel.
 pub const fn scratch_bytes(k: usize) -> u64 {
     weight_bytes(F32, PANEL, k)
 }
 
 /// # Safety
-/// `args` is as described, `scratch` as large as `scratch_bytes(k)`.
+/// `args` must be as described, `scratch` as large as `scratch_bytes(k)`.
 pub unsafe fn body<I: Floats>(args: &Args, lo: usize, hi: usize, scratch: *mut u8) {
     for panel in lo..hi {
         // SAFETY: as for this function.
@@ -51,7 +51,7 @@ pub unsafe fn body<I: Floats>(args: &Args, lo: usize, hi: usize, scratch: *mut u
 }
 
 /// # Safety
-/// k * 8 elements at `from`, k * 8 floats at `to`.
+/// k * 8 elements must be readable at `from`, k * 8 floats writable at `to`.
 #[inline(never)]
 unsafe fn expand<I: Floats>(to: *mut f32, from: *const u16, args: &Args) -> *const f32 {
     for k in 0..args.k {
@@ -73,7 +73,7 @@ unsafe fn expand<I: Floats>(to: *mut f32, from: *const u16, args: &Args) -> *con
 }
 
 /// # Safety
-/// Rows `row..row + R` are there; `w` is panel `panel` in f32.
+/// Rows `row..row + R` must exist; `w` is panel `panel` in f32.
 #[inline(never)]
 unsafe fn tile<I: Floats, const R: usize>(args: &Args, panel: usize, row: usize, w: *const f32) {
     let mut out = [[I::splat(0.0); 2]; R];
@@ -94,14 +94,14 @@ unsafe fn tile<I: Floats, const R: usize>(args: &Args, panel: usize, row: usize,
     }
 }
 
-/// Writes outputs `8 * panel ..` of a row, as far as there are `n`; adds if `add`.
+/// Writes outputs `8 * panel ..` of a row, as far as `n` reaches; adds if `add`.
 ///
 /// # Safety
-/// `n` floats are writable at `row`.
+/// `n` floats must be writable at `row`.
 #[inline(always)]
 pub unsafe fn put<I: Floats>(row: *mut f32, panel: usize, n: usize, add: bool, values: [I::F; 2]) {
     let first = panel * PANEL;
-    // SAFETY: as above; the rest of a last panel goes through a copy.
+    // SAFETY: as above; the outputs of an incomplete last panel go through a copy.
     unsafe {
         let to = row.add(first);
         if first + PANEL <= n {

@@ -1,18 +1,18 @@
-//! out (rows, n) = x (rows, k) times a quantised weight (n, k) transposed, x in int8.
+//! Computes out (rows, n) = x (rows, k) times a quantised weight (n, k) transposed, with x in int8.
 //!
 //!     for each panel of 8 outputs:
-//!         expand the panel once: weights to what `Dots` wants, scales to f32
+//! expand the panel once: weights to the form that `Dots` needs, scales to f32
 //!         for each tile of 4 rows:
 //!             for each block of 32 k:
 //!                 int sums (4, 8) = activations . weights
 //!                 out (4, 8)     += float(sums) * (d * s) + m * (sum of activations)
 //!
-//! Expanding and tiles are functions of their own: engines compile hot functions well only after some calls, and one at a time, so that small
-//! ones that are called often get fast within the first prompt.
+//! Expanding and tiles are separate functions: engines optimise hot functions only after some calls, and one at a time, so that small
+//! functions that are called often become fast within the first prompt.
 //!
-//! Few rows read the weights without expanding them: one row because memory is the limit then, some more because unpacking 4 weights again for
-//! each 4 rows costs less than writing them down and reading them back. The order of the float additions is the same in every path: a row's
-//! bits do not depend on what shares the pass.
+//! With few rows the weights are read without expanding them: one row is limited by memory, and for some more unpacking 4 weights again for
+//! each 4 rows costs less than writing and rereading them. The order of the float additions is the same in every path: a row's
+//! bits do not depend on the rows that share its pass.
 use super::quantize::GROUP;
 use super::weight::{I8, I8M, I8S, U4, block_bytes, head_bytes, panel_bytes};
 use crate::pool::Body;
@@ -21,12 +21,12 @@ use crate::simd::floats::Floats;
 
 type Lanes<D> = <<D as Dots>::Float as Floats>::F;
 
-/// A unit is a panel.
+/// A unit of work is a panel.
 pub struct Args {
-    /// (rows, n), `out_stride` apart
+    /// Shape (rows, n), rows `out_stride` apart.
     pub out: *mut f32,
     pub out_stride: usize,
-    /// What `quantize` made of x.
+    /// Quantised x, from `quantize`.
     pub q: *const i8,
     pub s: *const f32,
     pub sums: *const f32,
@@ -34,33 +34,33 @@ pub struct Args {
     pub rows: usize,
     pub n: usize,
     pub k: usize,
-    /// Add to `out` instead of writing it.
+    /// Adds to `out` instead of overwriting it.
     pub add: bool,
 }
 
-/// The most rows of a pass that reads the weights without expanding them.
+/// Returns the maximum number of rows of a pass that reads the weights without expanding them.
 const fn direct_rows<D: Dots>(kind: u32) -> usize {
     match kind {
         U4 => D::DIRECT_U4,
-        // With a scale per 16 there is no form for it; int8 weights need more than unpacking, so that it pays for fewer rows.
+        // Scales per 16 have no such path; int8 weights need more work than unpacking, so that it pays for fewer rows.
         I8S => 0,
         _ if D::DIRECT_U4 < 2 => D::DIRECT_U4,
         _ => 2,
     }
 }
 
-/// Bytes before an expanded block's weights: f32 d[8], f32 m[8] (or the second half's d), i32 first sums[2][8].
+/// Number of bytes before an expanded block's weights: f32 d[8], f32 m[8] (or the second half's d), i32 first sums[2][8].
 const HEAD: usize = 128;
 
-/// Floats that a tile keeps in memory: its outputs.
+/// Number of floats that a tile keeps in memory for its outputs.
 const ROOM: usize = GROUP * PANEL;
 
-/// Scratch for a tile and one panel.
+/// Returns the bytes of scratch for a tile and one panel.
 pub const fn scratch_bytes(k: usize) -> u64 {
     (ROOM * 4) as u64 + k.div_ceil(BLOCK) as u64 * (HEAD + 512) as u64
 }
 
-/// The body for u4 weights on an engine with this `lowering` of the relaxed dot: where it is one instruction, that.
+/// Returns the body for u4 weights, by the engine's `lowering` of the relaxed dot: `Relaxed` if that is one instruction, else `Narrow`.
 pub fn u4_body(lowering: u32) -> Body<Args> {
     #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
     return if lowering == 0 { body::<crate::simd::dots::Narrow, U4> } else { body::<crate::simd::dots::Relaxed, U4> };
@@ -76,7 +76,7 @@ pub fn u4_body(lowering: u32) -> Body<Args> {
     }
 }
 
-/// The body for int8 weights of `kind` on an engine with this `lowering` of the relaxed dot.
+/// Returns the body for int8 weights of `kind`, by the engine's `lowering` of the relaxed dot.
 pub fn i8_body(kind: u32, lowering: u32) -> Body<Args> {
     #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
     match lowering {
@@ -100,7 +100,7 @@ fn of_kind<D: Dots>(kind: u32) -> Body<Args> {
 }
 
 /// # Safety
-/// `args` is as described, k a multiple of 32, `scratch` as large as `scratch_bytes(k)`.
+/// `args` must be as described, k a multiple of 32, `scratch` as large as `scratch_bytes(k)`.
 pub unsafe fn body<D: Dots, const KIND: u32>(args: &Args, lo: usize, hi: usize, scratch: *mut u8) {
     let with = D::constants();
     let (room, expanded) = (scratch.cast::<f32>(), scratch.wrapping_add(ROOM * 4));
@@ -137,7 +137,7 @@ pub unsafe fn body<D: Dots, const KIND: u32>(args: &Args, lo: usize, hi: usize, 
 }
 
 /// # Safety
-/// `w` is a panel of `blocks` blocks, `to` large enough.
+/// `w` must be a panel of `blocks` blocks, `to` large enough.
 #[inline(never)]
 unsafe fn expand<D: Dots, const KIND: u32>(with: D::Constants, to: *mut u8, w: *const u8, blocks: usize) {
     for block in 0..blocks {
@@ -156,10 +156,10 @@ unsafe fn expand<D: Dots, const KIND: u32>(with: D::Constants, to: *mut u8, w: *
     }
 }
 
-/// R rows from `row` on, a group, by 8 outputs.
+/// Computes a group of R rows from `row` on by 8 outputs.
 ///
 /// # Safety
-/// The rows are there; `w` is this panel, expanded, and `room` for floats is free.
+/// The rows must exist; `w` is this panel, expanded, and `room` is free for floats.
 #[inline(never)]
 unsafe fn tile<D: Dots, const KIND: u32, const R: usize>(
     args: &Args,
@@ -188,10 +188,10 @@ unsafe fn tile<D: Dots, const KIND: u32, const R: usize>(
     }
 }
 
-/// The same from the weights as they lie, for few rows.
+/// Computes the same from the packed weights, for few rows.
 ///
 /// # Safety
-/// `w` is panel `panel`, of a kind with one scale a block; `row` begins a group of R rows, `room` is free.
+/// `w` must be panel `panel`, of a kind with one scale per block; `row` begins a group of R rows, and `room` is free.
 #[inline(never)]
 unsafe fn direct<D: Dots, const KIND: u32, const R: usize>(
     with: D::Constants,
@@ -214,13 +214,13 @@ unsafe fn direct<D: Dots, const KIND: u32, const R: usize>(
     }
 }
 
-/// Walks through the blocks of a group of R rows and writes their outputs; `fold` adds a block's part.
+/// Iterates over the blocks of a group of R rows and writes their outputs; `fold` adds the part of a block.
 ///
-/// Outputs are kept in memory, not in variables: beside the sums of a block they are more than an engine has registers for, and engines then
-/// spill the sums, which a chain of dots waits for, as gladly as these, which nothing waits for.
+/// Outputs are kept in memory, not in variables: together with the sums of a block they exceed an engine's registers, and engines then
+/// spill the sums, on which a chain of dots depends, as readily as the outputs, on which nothing depends.
 ///
 /// # Safety
-/// The rows and the panel are there, `room` holds ROOM floats. `fold` gets the outputs (R, 8), and of the block the activations, their
+/// The rows and the panel must exist, and `room` holds ROOM floats. `fold` gets the outputs (R, 8), and the block's activations, their
 /// scales and their sums.
 #[inline(always)]
 unsafe fn walk<D: Dots, const R: usize>(
@@ -252,10 +252,10 @@ unsafe fn walk<D: Dots, const R: usize>(
     }
 }
 
-/// What the sums of a block (or of its half, for a scale per 16) begin with.
+/// Returns the initial sums of a block (or of its half, for a scale per 16).
 ///
 /// # Safety
-/// `w` is an expanded block.
+/// `w` must be an expanded block.
 #[inline(always)]
 unsafe fn begin<D: Dots, const KIND: u32, const R: usize>(w: *const u8, half: usize) -> [[D::I; 2]; R] {
     if KIND == U4 {
@@ -272,10 +272,10 @@ unsafe fn begin<D: Dots, const KIND: u32, const R: usize>(w: *const u8, half: us
     }
 }
 
-/// out += float(dots) * (d * s); out += m * sums for a kind that has m
+/// Computes out += float(dots) * (d * s), and out += m * sums for a kind that has m.
 ///
 /// # Safety
-/// (R, 8) floats at `out`, d[8] (and m[8]) at `scales`, R floats at `s` and at `sums`.
+/// There must be (R, 8) floats at `out`, d[8] (and m[8]) at `scales`, R floats at `s` and at `sums`.
 #[inline(always)]
 unsafe fn fold<D: Dots, const KIND: u32, const R: usize>(
     out: *mut f32,
@@ -286,7 +286,7 @@ unsafe fn fold<D: Dots, const KIND: u32, const R: usize>(
 ) {
     // SAFETY: as above.
     unsafe {
-        // All loads before the first store, which might be to the same place for all that the compiler knows.
+        // All loads precede the first store, since the compiler has to assume that they alias.
         let eight = |at: usize| [D::Float::load(scales.add(at)), D::Float::load(scales.add(at + 4))];
         let d = eight(0);
         let with_min = KIND == U4 || KIND == I8M;
@@ -308,10 +308,10 @@ unsafe fn fold<D: Dots, const KIND: u32, const R: usize>(
     }
 }
 
-/// The f16 scales at the head of a block as floats: 8, or 16.
+/// Converts the f16 scales at the head of a block to floats: 8, or 16.
 ///
 /// # Safety
-/// `from` is a block, 16 floats are writable at `to`.
+/// `from` must be a block, and 16 floats must be writable at `to`.
 #[inline(always)]
 unsafe fn floats_of<D: Dots, const KIND: u32>(with: D::Constants, to: *mut f32, from: *const u8) {
     for half in 0..head_bytes(KIND) / 16 {
@@ -327,7 +327,7 @@ unsafe fn floats_of<D: Dots, const KIND: u32>(with: D::Constants, to: *mut f32, 
 /// Writes 8 outputs of a row, or as many as the last panel has.
 ///
 /// # Safety
-/// The row and the panel are there.
+/// The row and the panel must exist.
 #[inline(always)]
 unsafe fn put<D: Dots>(args: &Args, panel: usize, row: usize, values: [Lanes<D>; 2]) {
     // SAFETY: as above.

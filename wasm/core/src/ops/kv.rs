@@ -1,8 +1,8 @@
-//! KV pages: their layout, and writing the keys and values of a pass into them.
+//! Lays out KV pages, and writes the keys and values of a pass into them.
 
 use crate::simd::floats::Floats;
 
-/// Tokens in a page.
+/// Number of tokens in a page.
 pub const PAGE: usize = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,7 +12,7 @@ pub enum KvType {
     I8,
 }
 
-/// One layer's part of a page, see lib.rs.
+/// Shape of one layer's part of a page, see lib.rs.
 #[derive(Clone, Copy)]
 pub struct Layout {
     pub kind: KvType,
@@ -21,7 +21,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// `kv_type`: 0 f32, 1 f16, 2 int8.
+    /// Creates it for a `kv_type`: 0 f32, 1 f16, 2 int8.
     pub fn new(kv_type: u32, kv_heads: usize, head_dim: usize) -> Self {
         let kind = match kv_type {
             0 => KvType::F32,
@@ -31,7 +31,7 @@ impl Layout {
         Self { kind, kv_heads, head_dim }
     }
 
-    /// Bytes of one head's K, or V, in a page.
+    /// Returns the bytes of one head's K, or V, in a page.
     fn head_bytes(&self) -> usize {
         let element = match self.kind {
             KvType::F32 => 4,
@@ -41,7 +41,7 @@ impl Layout {
         PAGE * self.head_dim * element
     }
 
-    /// Bytes of the layer in a page. Counted in 64 bits, because a config may name any shape.
+    /// Returns the bytes of the layer in a page. Counts in 64 bits, because a config may specify any shape.
     pub fn bytes(&self) -> u64 {
         let [heads, dim] = [self.kv_heads as u64, self.head_dim as u64];
         let head = match self.kind {
@@ -83,11 +83,11 @@ pub struct WriteArgs {
 }
 
 /// # Safety
-/// Rows `lo..hi` of `x` and `slots` are readable, and each slot's page is writable.
+/// Rows `lo..hi` of `x` and `slots` must be readable, and each slot's page writable.
 pub unsafe fn write<I: Floats>(args: &WriteArgs, lo: usize, hi: usize, _: *mut u8) {
     let Layout { kind, kv_heads, head_dim } = args.layout;
     for row in lo..hi {
-        // SAFETY: the caller vouches for rows and pages; offsets stay within one layer's part of a page.
+        // SAFETY: the caller guarantees rows and pages; offsets stay within one layer's part of a page.
         unsafe {
             let slot = *args.slots.add(row) as usize;
             let page = args.layer_base.wrapping_add(slot / PAGE * args.page_bytes);
@@ -133,7 +133,7 @@ pub unsafe fn write<I: Floats>(args: &WriteArgs, lo: usize, hi: usize, _: *mut u
     }
 }
 
-/// Copies `count` elements to places a page's tokens apart.
+/// Copies `count` elements to places one page stride apart.
 #[inline(always)]
 unsafe fn scatter<T: Copy>(to: *mut T, from: *const T, count: usize) {
     for i in 0..count {
@@ -142,7 +142,7 @@ unsafe fn scatter<T: Copy>(to: *mut T, from: *const T, count: usize) {
     }
 }
 
-/// The int8 scale of a head, absmax / 127, and its inverse; 0 and 0 for zeros. NaN does not count, infinity does as the
+/// Returns the int8 scale of a head, absmax / 127, and its inverse; 0 and 0 for zeros. NaN is ignored, infinity counts as the
 /// largest float.
 #[inline(always)]
 unsafe fn scale<I: Floats>(x: *const f32, head_dim: usize) -> (f32, f32) {

@@ -1,4 +1,4 @@
-//! One file per kernel; each has its arguments, its body over a range of units, and its shape comments.
+//! Contains one file per kernel; each has its arguments, its body over a range of units, and its shape comments.
 pub mod activation;
 pub mod attention;
 pub mod embed;

@@ -1,27 +1,27 @@
-//! sums (x_cols, y_cols) += x transposed times y: what a least-squares fit needs of its data.
+//! Computes sums (x_cols, y_cols) += x transposed times y, the data of a least-squares fit.
 //!
 //!     for each 8 columns of y:
 //!         for each 128 rows: copy those columns side by side
 //!             for each 4 columns of x: out (4, 8) = sum over rows of x (4) outer y (8), in f32
 //!                 sums += out, in f64
 //!
-//! A million rows leave no trace in f32: what is added up there is 128 products, and the rest in f64.
+//! A sum of a million rows would lose small terms in f32: only 128 products are added in f32, and the rest in f64.
 use crate::simd::floats::Floats;
 
-/// Columns of y in a unit.
+/// Number of columns of y in a unit.
 pub const TILE: usize = 8;
-/// Rows that are added up in f32.
+/// Number of rows added in f32.
 const BLOCK: usize = 128;
 
-/// A unit is `TILE` columns of y.
+/// A unit of work is `TILE` columns of y.
 pub struct Args {
-    /// (x_cols, y_cols)
+    /// Shape (x_cols, y_cols).
     pub sums: *mut f64,
-    /// (rows, x_cols), `x_stride` apart
+    /// Shape (rows, x_cols), rows `x_stride` apart.
     pub x: *const f32,
     pub x_stride: usize,
     pub x_cols: usize,
-    /// (rows, y_cols), `y_stride` apart
+    /// Shape (rows, y_cols), rows `y_stride` apart.
     pub y: *const f32,
     pub y_stride: usize,
     pub y_cols: usize,
@@ -29,7 +29,7 @@ pub struct Args {
 }
 
 /// # Safety
-/// `args` is as described; `sums` overlaps neither `x` nor `y`.
+/// `args` must be as described; `sums` overlaps neither `x` nor `y`.
 pub unsafe fn body<I: Floats>(args: &Args, lo: usize, hi: usize, _: *mut u8) {
     let mut packed = [0f32; BLOCK * TILE];
     for unit in lo..hi {
@@ -45,7 +45,7 @@ pub unsafe fn body<I: Floats>(args: &Args, lo: usize, hi: usize, _: *mut u8) {
             }
             let mut at = 0;
             while at + 4 <= args.x_cols {
-                // SAFETY: 4 columns of x from `at` on are there.
+                // SAFETY: x has 4 columns from `at` on.
                 unsafe { tile::<I, 4>(args, row, rows, at, col, cols, &packed) };
                 at += 4;
             }
@@ -59,7 +59,7 @@ pub unsafe fn body<I: Floats>(args: &Args, lo: usize, hi: usize, _: *mut u8) {
 }
 
 /// # Safety
-/// Rows `row..row + rows` and columns `at..at + R` of x, `col..col + cols` of sums are there.
+/// Rows `row..row + rows` and columns `at..at + R` of x, and `col..col + cols` of sums, must exist.
 #[inline(never)]
 unsafe fn tile<I: Floats, const R: usize>(
     args: &Args,

@@ -1,21 +1,21 @@
-//! RMS norm of rows, and of the heads inside rows.
+//! Computes the RMS norm of rows, and of the heads inside rows.
 use crate::simd::floats::Floats;
 
-/// out = x / rms(x) * w. A unit is a row; `out` may be `x`.
+/// Computes out = x / rms(x) * w. A unit of work is a row; `out` may be `x`.
 pub struct NormArgs {
-    /// (rows, cols), `out_stride` apart.
+    /// Shape (rows, cols), rows `out_stride` apart.
     pub out: *mut f32,
     pub out_stride: usize,
     pub x: *const f32,
     pub x_stride: usize,
-    /// (cols).
+    /// Shape (cols).
     pub w: *const f32,
     pub cols: usize,
     pub eps: f32,
 }
 
 /// # Safety
-/// Rows `lo..hi` and `w` are as described.
+/// Rows `lo..hi` and `w` must be as described in the arguments.
 pub unsafe fn rms_norm<I: Floats>(args: &NormArgs, lo: usize, hi: usize, _: *mut u8) {
     for row in lo..hi {
         // SAFETY: as for this function.
@@ -26,19 +26,19 @@ pub unsafe fn rms_norm<I: Floats>(args: &NormArgs, lo: usize, hi: usize, _: *mut
     }
 }
 
-/// x = x / rms(x) * w for each of `heads` runs of `head_dim` columns from `x` on. A unit is a row.
+/// Computes x = x / rms(x) * w for each of `heads` runs of `head_dim` columns from `x` on. A unit of work is a row.
 pub struct HeadNormArgs {
     pub x: *mut f32,
     pub x_stride: usize,
     pub heads: usize,
     pub head_dim: usize,
-    /// (head_dim).
+    /// Shape (head_dim).
     pub w: *const f32,
     pub eps: f32,
 }
 
 /// # Safety
-/// Rows `lo..hi` and `w` are as described.
+/// Rows `lo..hi` and `w` must be as described in the arguments.
 pub unsafe fn head_norm<I: Floats>(args: &HeadNormArgs, lo: usize, hi: usize, _: *mut u8) {
     for row in lo..hi {
         for head in 0..args.heads {

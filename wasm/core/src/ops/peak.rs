@@ -1,11 +1,11 @@
-//! How fast the int8 product of `gemm_u4` can be from registers alone: the ceiling that benchmarks name.
+//! Measures how fast the int8 product of `gemm_u4` is from registers alone: the peak that benchmarks report.
 //!
 //!     8 independent sums, 2 x 4 operands, no memory: 8 products of 16 (relaxed) or 8 (simd128) multiply-adds a round
 
-/// Operations of one iteration: a multiply-add is 2.
+/// Number of operations of one iteration; a multiply-add counts as 2.
 pub const OPS: u32 = if cfg!(target_feature = "relaxed-simd") { 8 * 16 * 2 } else { 8 * 8 * 2 };
 
-/// Runs `iterations` and returns a checksum, so that no product is optimized away.
+/// Runs `iterations` and returns a checksum, so that no product is optimised away.
 #[cfg(target_arch = "wasm32")]
 pub fn dot(iterations: u32, lowering: u32) -> u32 {
     use core::arch::wasm32::*;
@@ -26,7 +26,7 @@ fn rounds(iterations: u32, product: impl Fn(V, V, V) -> V) -> u32 {
     use core::arch::wasm32::*;
     use core::hint::black_box;
     let mut sums = [i32x4_splat(0); 8];
-    // Eight different pairs, new in each round, so that no product is shared or hoisted out of the loop.
+    // There are eight different pairs, new in each round, so that no product is shared or hoisted out of the loop.
     let mut a = [u32x4_splat(black_box(0x0102_0304)), u32x4_splat(black_box(0x0403_0102))];
     let b: [V; 4] = core::array::from_fn(|i| u32x4_splat(black_box(0x0504_0302 + i as u32)));
     let mut left = iterations;

@@ -1,24 +1,24 @@
-//! f32 activations to int8, one scale per 32:
+//! Quantises f32 activations to int8, one scale per 32:
 //!
 //!     s = max |x| / 127;  q = round(x / s);  sum = s * (sum of q)
 //!
-//! Rows lie in groups of 4, the last group may have fewer: of a group of R rows, 4 k of each row beside each other, so that a tile of the
-//! group reads one stream. What a row becomes does not depend on the rows beside it, only where it lies.
+//! Rows are stored in groups of 4, the last possibly smaller: a group of R rows interleaves 4 k of each row, so that a tile of the
+//! group reads one stream. The values of a row do not depend on the rows beside it, only their places do.
 use crate::simd::dots::{BLOCK, Dots};
 use crate::simd::floats::Floats;
 
-/// Rows in a group.
+/// Number of rows in a group.
 pub const GROUP: usize = 4;
 
-/// A unit is a group of rows.
+/// A unit of work is a group of rows.
 pub struct Args {
-    /// (groups; k / 4, rows of the group, 4), a group of R rows in R k bytes
+    /// Shape (groups; k / 4, rows of the group, 4): a group of R rows in R k bytes.
     pub q: *mut i8,
-    /// (groups; k / 32, rows of the group)
+    /// Shape (groups; k / 32, rows of the group).
     pub s: *mut f32,
-    /// (groups; k / 32, rows of the group)
+    /// Shape (groups; k / 32, rows of the group).
     pub sums: *mut f32,
-    /// (rows, k), `x_stride` apart
+    /// Shape (rows, k), rows `x_stride` apart.
     pub x: *const f32,
     pub x_stride: usize,
     pub rows: usize,
@@ -26,7 +26,7 @@ pub struct Args {
 }
 
 /// # Safety
-/// Groups `lo..hi` are as described; k is a multiple of 32.
+/// Groups `lo..hi` must be as described; k is a multiple of 32.
 pub unsafe fn body<D: Dots>(args: &Args, lo: usize, hi: usize, _: *mut u8) {
     for group in lo..hi {
         let row = group * GROUP;
@@ -43,7 +43,7 @@ pub unsafe fn body<D: Dots>(args: &Args, lo: usize, hi: usize, _: *mut u8) {
 }
 
 /// # Safety
-/// Rows `first..first + R`, a group, are as described.
+/// Rows `first..first + R`, a group, must be as described.
 #[inline(always)]
 unsafe fn rows<D: Dots, const R: usize>(args: &Args, first: usize) {
     let blocks = args.k / BLOCK;
@@ -59,17 +59,17 @@ unsafe fn rows<D: Dots, const R: usize>(args: &Args, first: usize) {
     }
 }
 
-/// Where a block of a group goes.
+/// Destination of a block of a group.
 struct Block {
     q: *mut i8,
     s: *mut f32,
     sums: *mut f32,
 }
 
-/// A block of each of 4 rows: what is one number a row, a row to a lane.
+/// Quantises a block of each of 4 rows; values with one number per row have a row per lane.
 ///
 /// # Safety
-/// 32 floats are readable at each of `x`; the block is writable.
+/// 32 floats must be readable at each of `x`; the block must be writable.
 #[inline(always)]
 unsafe fn four<D: Dots>(to: &Block, x: [*const f32; 4]) {
     let mut bytes = [[0i8; BLOCK]; 4];
@@ -99,7 +99,7 @@ unsafe fn four<D: Dots>(to: &Block, x: [*const f32; 4]) {
     }
 }
 
-/// A block of each of R rows, one after the other.
+/// Quantises a block of each of R rows, one after the other.
 ///
 /// # Safety
 /// As `four`.
@@ -112,7 +112,7 @@ unsafe fn few<D: Dots, const R: usize>(to: &Block, x: [*const f32; R]) {
             let scale = most / 127.0;
             let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
             let mut bytes = [0i8; BLOCK];
-            // One row lies as it is.
+            // A single row is not interleaved.
             let into = if R == 1 { to.q } else { bytes.as_mut_ptr() };
             let sum = D::Float::total(D::float(D::quantize(into, x[r], inverse)));
             *to.s.add(r) = scale;
@@ -127,10 +127,10 @@ unsafe fn few<D: Dots, const R: usize>(to: &Block, x: [*const f32; R]) {
     }
 }
 
-/// The largest sizes of 32 floats, in four parts.
+/// Returns the largest magnitudes of 32 floats, in four parts.
 ///
 /// # Safety
-/// They are readable.
+/// They must be readable.
 #[inline(always)]
 unsafe fn largest<F: Floats>(x: *const f32) -> F::F {
     let mut most = [F::splat(0.0); 2];
@@ -141,7 +141,7 @@ unsafe fn largest<F: Floats>(x: *const f32) -> F::F {
     F::pmax(most[0], most[1])
 }
 
-/// The largest of the parts of each row, a row to a lane.
+/// Returns the maximum over the parts of each row, a row per lane.
 #[inline(always)]
 fn across<F: Floats>([a, b, c, d]: [F::F; 4]) -> F::F {
     let ((low, high), (low_2, high_2)) = (F::zip(a, c), F::zip(b, d));

@@ -1,4 +1,4 @@
-//! Rows of a file's tensor into panels of 8 outputs (layouts in lib.rs).
+//! Repacks rows of a file's tensor into panels of 8 outputs (layouts in lib.rs).
 //!
 //!     for each panel, for each block of 32 k:
 //!         read the block of each of the 8 rows: scale, minimum (or second scale), 32 numbers
@@ -6,7 +6,7 @@
 use super::weight::{self, BF16, F16, F32, I8, I8M, I8S, U4, block_bytes, head_bytes, panel_bytes};
 use crate::simd::dots::{BLOCK, PANEL};
 
-/// The file's types, numbered as in `backend/wasm/abi.ts`.
+/// Types in the file, numbered as in `backend/wasm/abi.ts`.
 pub const Q4_0: u32 = 3;
 pub const Q4_1: u32 = 4;
 pub const Q5_0: u32 = 5;
@@ -16,7 +16,7 @@ pub const Q4_K: u32 = 8;
 pub const Q5_K: u32 = 9;
 pub const Q6_K: u32 = 10;
 
-/// The weight kind that a file type becomes; `u32::MAX` for an unknown one.
+/// Returns the weight kind for a file type; `u32::MAX` for an unknown one.
 pub const fn kind_of(source: u32) -> u32 {
     match source {
         0 => F32,
@@ -30,7 +30,7 @@ pub const fn kind_of(source: u32) -> u32 {
     }
 }
 
-/// Bytes of `k` elements in the file.
+/// Returns the bytes of `k` elements in the file.
 pub const fn row_bytes(source: u32, k: usize) -> usize {
     match source {
         0 => k * 4,
@@ -54,11 +54,11 @@ const fn block_elements(source: u32) -> usize {
     }
 }
 
-/// Lays rows `first..first + rows` of a weight (n, k) into `dst`, the whole weight. `first` is a multiple of 8, `rows`
-/// too unless they are the last. 0, or 1 for arguments that don't fit.
+/// Writes rows `first..first + rows` of a weight (n, k) into `dst`, the whole weight. `first` is a multiple of 8, and `rows`
+/// too unless they are the last. Returns 0, or 1 for invalid arguments.
 ///
 /// # Safety
-/// `src` holds the rows, `dst` `weight_bytes` bytes.
+/// `src` must hold the rows, `dst` `weight_bytes` bytes.
 pub unsafe fn repack(source: u32, dst: *mut u8, src: *const u8, first: usize, rows: usize, n: usize, k: usize) -> u32 {
     let kind = kind_of(source);
     let last = first + rows;
@@ -153,10 +153,10 @@ unsafe fn integers<const SOURCE: u32, const KIND: u32>(
     }
 }
 
-/// Block `block` of 32 of a row: its numbers, 4 to a word, and its scale and minimum (or second scale).
+/// Reads block `block` of 32 of a row: its numbers, 4 to a word, and its scale and minimum (or second scale).
 ///
 /// # Safety
-/// The row has such a block.
+/// The row must have such a block.
 #[inline(always)]
 unsafe fn read<const SOURCE: u32>(row: *const u8, block: usize, words: &mut [u32; 8]) -> [u16; 2] {
     // SAFETY: as above, in every format.
@@ -220,10 +220,10 @@ unsafe fn read<const SOURCE: u32>(row: *const u8, block: usize, words: &mut [u32
     }
 }
 
-/// 16 bytes of nibbles: elements 0..16 in the low ones, 16..32 in the high ones.
+/// Unpacks 16 bytes of nibbles: elements 0..16 from the low ones, 16..32 from the high ones.
 ///
 /// # Safety
-/// 16 bytes are readable at `at`.
+/// 16 bytes must be readable at `at`.
 #[inline(always)]
 unsafe fn nibbles(at: *const u8, words: &mut [u32; 8]) {
     for i in 0..4 {
@@ -242,7 +242,7 @@ fn fifth(words: &mut [u32; 8], bit: impl Fn(usize) -> u32) {
     }
 }
 
-/// Changes each byte.
+/// Maps each byte.
 #[inline(always)]
 fn map(words: &mut [u32; 8], change: impl Fn(u8) -> u8) {
     for word in words {
@@ -250,10 +250,10 @@ fn map(words: &mut [u32; 8], change: impl Fn(u8) -> u8) {
     }
 }
 
-/// The 6-bit scale and minimum of sub-block `sub` of a K block, from its 12 packed bytes.
+/// Returns the 6-bit scale and minimum of sub-block `sub` of a K block, from its 12 packed bytes.
 ///
 /// # Safety
-/// 12 bytes are readable at `at`.
+/// 12 bytes must be readable at `at`.
 #[inline(always)]
 unsafe fn k_scales(at: *const u8, sub: usize) -> (u8, u8) {
     // SAFETY: as above.
@@ -265,14 +265,14 @@ unsafe fn k_scales(at: *const u8, sub: usize) -> (u8, u8) {
 }
 
 /// # Safety
-/// 2 bytes are readable at `at`.
+/// 2 bytes must be readable at `at`.
 #[inline(always)]
 unsafe fn half(at: *const u8) -> u16 {
     // SAFETY: as above.
     unsafe { at.cast::<u16>().read_unaligned() }
 }
 
-/// A half as a float, exactly.
+/// Converts a half to a float, exactly.
 #[inline(always)]
 pub fn from_f16(bits: u16) -> f32 {
     let bits = bits as u32;
@@ -281,7 +281,7 @@ pub fn from_f16(bits: u16) -> f32 {
     f32::from_bits(magnitude.to_bits() | special | (bits & 0x8000) << 16)
 }
 
-/// A float as the nearest half, ties to even; larger values become infinite.
+/// Converts a float to the nearest half, ties to even; larger values become infinite.
 pub fn to_f16(value: f32) -> u16 {
     let sign = (value.to_bits() >> 16 & 0x8000) as u16;
     let size = value.to_bits() & 0x7fff_ffff;
@@ -297,10 +297,10 @@ pub fn to_f16(value: f32) -> u16 {
     sign | ((rounded - 0x3800_0000) >> 13).min(0x7c00) as u16
 }
 
-/// Element (row, i) of a weight in panels.
+/// Returns element (row, i) of a weight in panels.
 ///
 /// # Safety
-/// `w` is a weight of `kind` with `k` columns that has the row.
+/// `w` must be a weight of `kind` with `k` columns that has the row.
 pub unsafe fn element(w: *const u8, kind: u32, row: usize, i: usize, k: usize) -> f32 {
     let output = row % PANEL;
     // SAFETY: as above.

@@ -1,22 +1,22 @@
-//! Rotary position embedding, in place, with each token's own angles.
+//! Applies rotary position embedding in place, with each token's own angles.
 use crate::simd::floats::Floats;
 
-/// A unit is a row.
+/// A unit of work is a row.
 pub struct Args {
-    /// Head 0 of row 0; heads lie side by side, rows `x_stride` apart.
+    /// Head 0 of row 0; heads are adjacent, rows `x_stride` apart.
     pub x: *mut f32,
     pub x_stride: usize,
     pub heads: usize,
-    /// Even.
+    /// Head size, an even number.
     pub head_dim: usize,
-    /// Pairs are (2i, 2i + 1), else (i, i + head_dim / 2).
+    /// Rotates pairs (2i, 2i + 1), otherwise (i, i + head_dim / 2).
     pub adjacent: bool,
-    /// (rows, 2, head_dim / 2): cosines, then sines.
+    /// Shape (rows, 2, head_dim / 2): cosines, then sines.
     pub table: *const f32,
 }
 
 /// # Safety
-/// Rows `lo..hi` of `x` and the table are as described.
+/// Rows `lo..hi` of `x` and the table must be as described.
 pub unsafe fn body<I: Floats>(args: &Args, lo: usize, hi: usize, _: *mut u8) {
     let half = args.head_dim / 2;
     for row in lo..hi {

@@ -1,7 +1,7 @@
-//! Whole rows: gathering, adding a bias, adding what is scaled.
+//! Operates on whole rows: gathering, adding a bias, adding scaled rows.
 use crate::simd::floats::Floats;
 
-/// out (units, cols) = x[ids]. A unit is a row of `out`.
+/// Computes out (units, cols) = x[ids]. A unit of work is a row of `out`.
 pub struct GatherArgs {
     pub out: *mut f32,
     pub out_stride: usize,
@@ -12,7 +12,7 @@ pub struct GatherArgs {
 }
 
 /// # Safety
-/// `ids[lo..hi]` are rows of `x`; `out` does not overlap `x`.
+/// `ids[lo..hi]` must be rows of `x`; `out` does not overlap `x`.
 pub unsafe fn gather(args: &GatherArgs, lo: usize, hi: usize, _: *mut u8) {
     for row in lo..hi {
         // SAFETY: as for this function.
@@ -23,7 +23,7 @@ pub unsafe fn gather(args: &GatherArgs, lo: usize, hi: usize, _: *mut u8) {
     }
 }
 
-/// x (rows, n) += y, rows of `y` being `y_stride` apart; 0 adds one row to all. A unit is a row.
+/// Computes x (rows, n) += y, with rows of `y` `y_stride` apart; 0 adds one row to all. A unit of work is a row.
 pub struct AddArgs {
     pub x: *mut f32,
     pub x_stride: usize,
@@ -33,7 +33,7 @@ pub struct AddArgs {
 }
 
 /// # Safety
-/// Rows `lo..hi` are as described.
+/// Rows `lo..hi` must be as described in the arguments.
 pub unsafe fn add<I: Floats>(args: &AddArgs, lo: usize, hi: usize, _: *mut u8) {
     let whole = args.n / 4 * 4;
     for row in lo..hi {
@@ -51,7 +51,7 @@ pub unsafe fn add<I: Floats>(args: &AddArgs, lo: usize, hi: usize, _: *mut u8) {
     }
 }
 
-/// out (rows, n) = keep * out + scale * x. A unit is a row; `x` may be `out`.
+/// Computes out (rows, n) = keep * out + scale * x. A unit of work is a row; `x` may be `out`.
 pub struct ScaleAddArgs {
     pub out: *mut f32,
     pub out_stride: usize,
@@ -63,7 +63,7 @@ pub struct ScaleAddArgs {
 }
 
 /// # Safety
-/// Rows `lo..hi` are as described.
+/// Rows `lo..hi` must be as described in the arguments.
 pub unsafe fn scale_add<I: Floats>(args: &ScaleAddArgs, lo: usize, hi: usize, _: *mut u8) {
     let whole = args.n / 4 * 4;
     let (keep, scale) = (I::splat(args.keep), I::splat(args.scale));

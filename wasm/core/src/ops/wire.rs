@@ -1,5 +1,5 @@
-//! K and V of a layer's tokens as bytes of the wire, and back; `src/transfer/wire.ts` describes
-//! the formats. Unit 2h is the K of head h, unit 2h + 1 its V. Its tokens go in groups of 32. A
+//! Converts K and V of a layer's tokens to bytes of the wire and back; `src/transfer/wire.ts` gives
+//! the formats. Unit 2h is the K of head h, unit 2h + 1 its V. Its tokens form groups of 32. A
 //! group is copied out of its pages, or back, as a tile of floats: K (head_dim, 32), V (32,
 //! head_dim).
 
@@ -13,9 +13,9 @@ use crate::simd::floats::Floats;
 use codes::{decode_row, encode_row, load_bytes, load_halves, store_bytes, store_halves, token_scales};
 use tile::{load_tile, store_tile, verbatim};
 
-/// Tokens of a group.
+/// Number of tokens of a group.
 pub const GROUP: usize = 32;
-/// Values of an int4 row.
+/// Number of values of an int4 row.
 const ROW: usize = 32;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,7 +27,7 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// 0 f32, 1 f16, 2 int8, 3 int4.
+    /// Codec: 0 f32, 1 f16, 2 int8, 3 int4.
     pub fn new(codec: u32) -> Option<Self> {
         [Self::F32, Self::F16, Self::I8, Self::I4].get(codec as usize).copied()
     }
@@ -50,15 +50,15 @@ pub struct Args {
     pub layout: Layout,
     pub layer_base: *mut u8,
     pub page_bytes: usize,
-    /// Pages of the tokens, which begin the first one.
+    /// Pages of the tokens, which start at the beginning of the first.
     pub pages: *const u32,
     pub tokens: usize,
-    /// The bytes of units `first` and on.
+    /// Bytes of the units from `first` on.
     pub wire: *mut u8,
     pub first: usize,
 }
 
-/// Bytes of a unit on the wire.
+/// Returns the bytes of a unit on the wire.
 pub fn unit_bytes(codec: Codec, part: Part, head_dim: usize, tokens: usize) -> u64 {
     let group = |n: usize| group_bytes(codec, part, head_dim as u64, n as u64);
     let rest = tokens % GROUP;
@@ -87,26 +87,26 @@ const fn tail_bytes(values: u64) -> u64 {
     if values == 0 { 0 } else { row_bytes(values) }
 }
 
-/// Bytes of scratch: a tile, and scales of its tokens.
+/// Returns the bytes of scratch: a tile, and scales of its tokens.
 pub fn scratch_bytes(head_dim: usize) -> u64 {
     (head_dim as u64 + 2) * (GROUP * 4) as u64
 }
 
 /// # Safety
-/// Pages of all tokens are readable, the wire's bytes of the units are writable, and scratch has `scratch_bytes`.
+/// Pages of all tokens must be readable, the wire's bytes of the units writable, and scratch must have `scratch_bytes`.
 pub unsafe fn encode<I: Floats>(args: &Args, lo: usize, hi: usize, scratch: *mut u8) {
     // SAFETY: as for this function.
     unsafe { units(args, lo, hi, |unit, group, wire| encode_group::<I>(args, unit, group, wire, scratch.cast())) }
 }
 
 /// # Safety
-/// The wire's bytes of the units are readable, pages of all tokens are writable, and scratch has `scratch_bytes`.
+/// The wire's bytes of the units must be readable, pages of all tokens writable, and scratch must have `scratch_bytes`.
 pub unsafe fn decode<I: Floats>(args: &Args, lo: usize, hi: usize, scratch: *mut u8) {
     // SAFETY: as for this function.
     unsafe { units(args, lo, hi, |unit, group, wire| decode_group::<I>(args, unit, group, wire, scratch.cast())) }
 }
 
-/// A group of tokens: `n` from the first of page `page` of the table on.
+/// A group of `n` tokens, from the first of page `page` of the table on.
 #[derive(Clone, Copy)]
 pub struct Group {
     pub page: usize,
@@ -218,7 +218,7 @@ unsafe fn decode_group<I: Floats>(args: &Args, unit: usize, group: Group, wire: 
     }
 }
 
-/// Rows of a group's tile, values of each, and floats from one to the next.
+/// Returns the number of rows of a group's tile, of values in each, and the stride between rows in floats.
 fn shape(part: Part, dim: usize, n: usize) -> (usize, usize, usize) {
     match part {
         Part::K => (dim, n, GROUP),

@@ -1,75 +1,75 @@
-//! Products of int8 activations with 8 outputs of integer weights, 32 k at a time: what quantised GEMMs are written in.
+//! Multiplies int8 activations with 8 outputs of integer weights, 32 k at a time; quantised GEMMs are built on it.
 //!
 //! Every implementation gives the same integers, so kernels give the same bits with any of them.
 
 use super::floats::Floats;
 
-/// Outputs in a panel.
+/// Number of outputs in a panel.
 pub const PANEL: usize = 8;
-/// k in a block of weights.
+/// Number of k in a block of weights.
 pub const BLOCK: usize = 32;
 
 /// Two vectors of 4 sums: outputs 0..4 and 4..8 of a panel.
 pub type Sums<D> = [<D as Dots>::I; 2];
 
 pub trait Dots: 'static {
-    /// The lanes that results are folded in.
+    /// Lanes in which results are accumulated.
     type Float: Floats;
     type I: Copy;
     /// Masks and factors that the loops over weights need, in registers.
     type Constants: Copy;
-    /// Bytes of 32 k x 8 outputs as `dots` wants them.
+    /// Number of bytes of 32 k x 8 outputs in the form that `dots` needs.
     const EXPANDED: usize;
-    /// Up to so many rows of a pass, unpacking u4 weights again for each 4 rows was measured to be faster than expanding them once. At least 1.
+    /// Maximum number of rows for which unpacking u4 weights for each 4 rows was measured to be faster than expanding them once. At least 1.
     const DIRECT_U4: usize;
 
-    /// Call outside of loops.
+    /// Loads the constants. Call it outside of loops.
     fn constants() -> Self::Constants;
-    /// 8 halves as floats.
+    /// Converts 8 halves to floats.
     ///
     /// # Safety
-    /// 8 halves are readable at `from`.
+    /// 8 halves must be readable at `from`.
     unsafe fn halves(with: Self::Constants, from: *const u16) -> [<Self::Float as Floats>::F; 2];
     fn zero() -> Self::I;
     fn float(sums: Self::I) -> <Self::Float as Floats>::F;
     fn add_sums(a: Self::I, b: Self::I) -> Self::I;
     /// # Safety
-    /// 4 i32 are readable at `from`.
+    /// 4 i32 must be readable at `from`.
     unsafe fn load_sums(from: *const i32) -> Self::I;
     /// # Safety
-    /// 4 i32 are writable at `to`.
+    /// 4 i32 must be writable at `to`.
     unsafe fn store_sums(to: *mut i32, sums: Self::I);
-    /// Rows become columns.
+    /// Transposes rows to columns.
     fn transpose(rows: [Self::I; 4]) -> [Self::I; 4];
-    /// 128 bytes of nibbles (layout in lib.rs) into `to`.
+    /// Expands 128 bytes of nibbles (layout in lib.rs) into `to`.
     ///
     /// # Safety
-    /// 128 bytes are readable at `from`, EXPANDED writable at `to`.
+    /// 128 bytes must be readable at `from`, EXPANDED writable at `to`.
     unsafe fn expand_u4(with: Self::Constants, to: *mut u8, from: *const u8);
-    /// 256 bytes of int8 weights into `to`; into `correction` (2 halves of 16 k, 8 outputs) what a sum must begin with.
+    /// Expands 256 bytes of int8 weights into `to`, and writes the initial sums to `correction` (2 halves of 16 k, 8 outputs).
     ///
     /// # Safety
-    /// 256 bytes are readable at `from`, EXPANDED writable at `to`, 16 i32 at `correction`.
+    /// 256 bytes must be readable at `from`, EXPANDED writable at `to`, 16 i32 at `correction`.
     unsafe fn expand_i8(to: *mut u8, from: *const u8, correction: *mut i32);
-    /// Adds the products of k `4 * from .. 4 * to` of a block with R rows of activations, which lie as (8 steps, R, 4 k).
+    /// Adds the products of k `4 * from .. 4 * to` of a block with R rows of activations, stored as (8 steps, R, 4 k).
     ///
     /// # Safety
-    /// 32 R bytes are readable at `a`, an expanded block at `w`.
+    /// 32 R bytes must be readable at `a`, an expanded block at `w`.
     unsafe fn dots<const R: usize>(sums: &mut [Sums<Self>; R], a: *const i8, w: *const u8, from: usize, to: usize);
-    /// The same for all 32 k, straight from nibbles.
+    /// Adds the products of all 32 k, directly from nibbles.
     ///
     /// # Safety
-    /// 32 R bytes are readable at `a`, 128 at `w`.
+    /// 32 R bytes must be readable at `a`, 128 at `w`.
     unsafe fn dots_u4<const R: usize>(with: Self::Constants, a: *const i8, w: *const u8) -> [Sums<Self>; R];
-    /// The same for 256 bytes of int8 weights.
+    /// Adds the products of all 32 k, directly from 256 bytes of int8 weights.
     ///
     /// # Safety
-    /// 32 R bytes are readable at `a`, 256 at `w`.
+    /// 32 R bytes must be readable at `a`, 256 at `w`.
     unsafe fn dots_i8<const R: usize>(with: Self::Constants, a: *const i8, w: *const u8) -> [Sums<Self>; R];
-    /// 32 activations as int8: x * inverse, to the nearest, ties to even; NaN becomes 127 or -128. Returns their sum, in four parts.
+    /// Quantises 32 activations to int8: x * inverse, to the nearest, ties to even; NaN becomes 127 or -128. Returns their sum, in four parts.
     ///
     /// # Safety
-    /// 32 floats are readable at `x`, 32 bytes writable at `q`.
+    /// 32 floats must be readable at `x`, 32 bytes writable at `q`.
     unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> Self::I;
 }
 

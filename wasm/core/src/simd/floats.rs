@@ -1,70 +1,70 @@
 //! Four f32 lanes, on which attention and the small kernels are built. `Scalar` defines each
-//! operation, `Wasm` is the instruction for it. Both round alike, except for `mul_add` in relaxed
+//! operation, `Wasm` is the instruction for it. Both round equally, except for `mul_add` in relaxed
 //! builds, which rounds once if the engine can.
 
 pub trait Floats: 'static {
     type F: Copy;
 
     /// # Safety
-    /// 4 floats are readable at `from`; alignment does not matter.
+    /// 4 floats must be readable at `from`; alignment does not matter.
     unsafe fn load(from: *const f32) -> Self::F;
     /// # Safety
-    /// 4 floats are writable at `to`.
+    /// 4 floats must be writable at `to`.
     unsafe fn store(to: *mut f32, value: Self::F);
     fn splat(value: f32) -> Self::F;
     fn add(a: Self::F, b: Self::F) -> Self::F;
     fn sub(a: Self::F, b: Self::F) -> Self::F;
     fn mul(a: Self::F, b: Self::F) -> Self::F;
-    /// a * b + c.
+    /// Returns a * b + c.
     fn mul_add(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     fn div(a: Self::F, b: Self::F) -> Self::F;
-    /// a < b ? b : a: a NaN in `a` stays, one in `b` is dropped.
+    /// Returns a < b ? b : a; a NaN in `a` stays, one in `b` is dropped.
     fn pmax(a: Self::F, b: Self::F) -> Self::F;
-    /// b < a ? b : a.
+    /// Returns b < a ? b : a.
     fn pmin(a: Self::F, b: Self::F) -> Self::F;
-    /// For x = 1.5 * 2^23 + n, n in -127..=127: 2^n, and 0 for n = -127.
+    /// Returns 2^n for x = 1.5 * 2^23 + n, n in -127..=127; 0 for n = -127.
     fn power_of_two(x: Self::F) -> Self::F;
-    /// Even and odd lanes of (a, b).
+    /// Returns the even and odd lanes of (a, b).
     fn unzip(a: Self::F, b: Self::F) -> (Self::F, Self::F);
-    /// The inverse: lanes a0 b0 a1 b1 and a2 b2 a3 b3.
+    /// Returns the inverse of `unzip`: lanes a0 b0 a1 b1 and a2 b2 a3 b3.
     fn zip(a: Self::F, b: Self::F) -> (Self::F, Self::F);
-    /// (0 + 2) + (1 + 3).
+    /// Returns the sum, as (0 + 2) + (1 + 3).
     fn total(a: Self::F) -> f32;
-    /// By `pmax`.
+    /// Returns the maximum by `pmax`.
     fn largest(a: Self::F) -> f32;
     fn root(x: f32) -> f32;
     fn abs(a: Self::F) -> Self::F;
-    /// 8 finite halves as floats, exactly.
+    /// Converts 8 finite halves to floats, exactly.
     ///
     /// # Safety
-    /// 8 halves are readable at `from`.
+    /// 8 halves must be readable at `from`.
     unsafe fn load_f16(from: *const u16) -> (Self::F, Self::F);
-    /// The nearest halves, ties to even; 65504 for larger values, 0 for NaN.
+    /// Stores the nearest halves, ties to even; 65504 for larger values, 0 for NaN.
     ///
     /// # Safety
-    /// 8 halves are writable at `to`.
+    /// 8 halves must be writable at `to`.
     unsafe fn store_f16(to: *mut u16, a: Self::F, b: Self::F);
-    /// The nearest integers, ties to even; -127 and 127 for values beyond, 0 for NaN.
+    /// Stores the nearest integers, ties to even; -127 and 127 for values beyond, 0 for NaN.
     ///
     /// # Safety
-    /// 8 bytes are writable at `to`.
+    /// 8 bytes must be writable at `to`.
     unsafe fn store_i8(to: *mut i8, a: Self::F, b: Self::F);
-    /// 16 bytes as floats.
+    /// Converts 16 bytes to floats.
     ///
     /// # Safety
-    /// 16 bytes are readable at `from`.
+    /// 16 bytes must be readable at `from`.
     unsafe fn load_i8(from: *const i8) -> [Self::F; 4];
 }
 
-/// One lane after the other.
+/// Computes one lane after the other.
 #[cfg(not(target_arch = "wasm32"))]
 pub struct Scalar;
 
-/// v128.
+/// Computes with v128.
 #[cfg(target_arch = "wasm32")]
 pub struct Wasm;
 
-/// What the ABI uses.
+/// The implementation that the ABI uses.
 #[cfg(not(target_arch = "wasm32"))]
 pub type Native = Scalar;
 #[cfg(target_arch = "wasm32")]
@@ -144,7 +144,7 @@ impl Floats for Scalar {
     }
     unsafe fn store_i8(to: *mut i8, a: [f32; 4], b: [f32; 4]) {
         for (i, value) in a.into_iter().chain(b).enumerate() {
-            // SAFETY: as the trait asks. A cast takes NaN to 0.
+            // SAFETY: as the trait asks. A cast converts NaN to 0.
             unsafe { *to.add(i) = value.clamp(-127.0, 127.0).round_ties_even() as i8 };
         }
     }
@@ -154,12 +154,12 @@ impl Floats for Scalar {
     }
 }
 
-/// Where a sign-extended half's bits are after a shift by 13.
+/// Mask of a sign-extended half's bits after a shift by 13.
 const SIGN_AND_SIZE: i32 = 0x8fff_e000u32 as i32;
-/// 2^112: the ratio of a float's to a half's exponents.
+/// 2^112: the ratio between the exponent scales of a float and a half.
 const REBIAS: i32 = 0x7780_0000;
 
-/// See `Floats::store_f16`.
+/// Converts one float as in `Floats::store_f16`.
 #[cfg(not(target_arch = "wasm32"))]
 fn half(value: f32) -> u16 {
     let bits = value.to_bits();
@@ -289,13 +289,13 @@ mod wasm {
         }
     }
 
-    /// Sign-extended halves as floats.
+    /// Converts sign-extended halves to floats.
     #[inline(always)]
     fn widen(bits: v128) -> v128 {
         f32x4_mul(v128_and(i32x4_shl(bits, 13), i32x4_splat(SIGN_AND_SIZE)), i32x4_splat(REBIAS))
     }
 
-    /// Halves in the low 16 bits of each lane; the branches of the scalar `half`, both taken.
+    /// Converts to halves in the low 16 bits of each lane; it is the scalar `half` with both branches evaluated.
     #[inline(always)]
     fn narrow(value: v128) -> v128 {
         let value = v128_and(value, f32x4_eq(value, value));
@@ -307,7 +307,7 @@ mod wasm {
         v128_or(sign, v128_bitselect(tiny, usual, i32x4_lt(size, i32x4_splat(0x3880_0000))))
     }
 
-    /// Integers in the lowest byte of each lane: adding 1.5 * 2^23 leaves a float no room for a fraction.
+    /// Converts to integers in the lowest byte of each lane: adding 1.5 * 2^23 leaves a float no bits for a fraction.
     #[inline(always)]
     fn bytes(value: v128) -> v128 {
         let value = v128_and(value, f32x4_eq(value, value));

@@ -1,3 +1,3 @@
-//! The instruction sets a kernel can be written for: f32 lanes, and int8 dot products.
+//! Abstracts the instruction sets for which kernels are written: f32 lanes, and int8 dot products.
 pub mod dots;
 pub mod floats;

@@ -1,4 +1,4 @@
-//! The integer products in v128. Five ways, one result:
+//! Computes the integer products in v128, in five ways with one result:
 //!
 //! | type | needs | second operand of the product |
 //! |---|---|---|
@@ -15,7 +15,7 @@ use crate::simd::floats::Wasm;
 use core::arch::wasm32::*;
 
 /// # Safety
-/// 32 floats are readable at `x`, 32 bytes writable at `q`.
+/// 32 floats must be readable at `x`, 32 bytes writable at `q`.
 #[inline(always)]
 unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> v128 {
     // Adding 1.5 * 2^23 leaves the nearest integer, ties to even, in the low bits: cheaper than rounding and converting.
@@ -39,15 +39,15 @@ unsafe fn quantize(q: *mut i8, x: *const f32, inverse: f32) -> v128 {
     sum
 }
 
-/// What would be constants in the code: V8 builds each known constant anew at every use, by three instructions, so
-/// these come from memory that the compiler knows nothing of.
+/// Constants kept in memory that the compiler cannot see through: V8 rebuilds each known constant at every use, with three
+/// instructions.
 #[derive(Clone, Copy)]
 pub struct Constants {
     /// 15 in every byte.
     low: v128,
-    /// Sign and size of a sign-extended half that was shifted left by 13.
+    /// Sign and magnitude of a sign-extended half that was shifted left by 13.
     half: v128,
-    /// 2^112: what is between the exponents of a half and a float.
+    /// 2^112: the ratio between the exponent scales of a float and a half.
     rebias: v128,
 }
 
@@ -60,7 +60,7 @@ impl Constants {
     }
 
     /// # Safety
-    /// 8 halves are readable at `from`.
+    /// 8 halves must be readable at `from`.
     #[inline(always)]
     unsafe fn halves(self, from: *const u16) -> [v128; 2] {
         // SAFETY: as above.
@@ -69,17 +69,17 @@ impl Constants {
             .map(|bits| f32x4_mul(v128_and(i32x4_shl(bits, 13), self.half), self.rebias))
     }
 
-    /// The high nibbles. Engines have no shift of bytes, and a shift of pairs of them with a mask is cheaper than theirs.
+    /// Returns the high nibbles. Engines emulate shifts of bytes; a shift of pairs of bytes with a mask is cheaper.
     #[inline(always)]
     fn high(self, bytes: v128) -> v128 {
         v128_and(u16x8_shr(bytes, 4), self.low)
     }
 }
 
-/// Nibbles to bytes: 8 steps of 16 bytes become 8 steps of 2 x 16.
+/// Unpacks nibbles to bytes: 8 steps of 16 bytes become 8 steps of 2 x 16.
 ///
 /// # Safety
-/// 128 bytes are readable at `from`, 256 writable at `to`.
+/// 128 bytes must be readable at `from`, 256 writable at `to`.
 #[cfg(target_feature = "relaxed-simd")]
 #[inline(always)]
 unsafe fn expand_u4(with: Constants, to: *mut u8, from: *const u8) {
@@ -93,7 +93,7 @@ unsafe fn expand_u4(with: Constants, to: *mut u8, from: *const u8) {
     }
 }
 
-/// What all of them share: four lanes of i32, folded in `Wasm`'s floats.
+/// Defines what all of them share: four lanes of i32, accumulated in `Wasm`'s floats.
 macro_rules! lanes {
     () => {
         type Float = Wasm;
@@ -155,19 +155,19 @@ pub struct Unsigned;
 pub struct Signed;
 pub struct Wide;
 
-/// The end of a loop that the compiler must not unroll.
+/// Marks the end of a loop that the compiler must not unroll.
 ///
 /// LLVM's wasm backend nests a sum that is used once into the next one, so an unrolled outer product becomes one long
 /// chain of dependent dots for each accumulator, with every weight vector and activation splat alive at once: V8 then
 /// spills more often than it multiplies. In a loop each accumulator is carried from step to step, and the dots of one
-/// step are independent. On a core with a one-instruction dot this takes prefill from .47 to .70 of the dot's peak.
-/// `test/wasm-loops.test.ts` reads the built modules for it.
+/// step are independent. On a core with a one-instruction dot this raises prefill from .47 to .70 of the dot's peak.
+/// `test/wasm-loops.test.ts` checks the built modules for it.
 #[inline(always)]
 fn kept(end: usize) -> usize {
     core::hint::black_box(end)
 }
 
-/// The three that use the relaxed dot differ in the order of its operands and in what is done to activations.
+/// Implements the three that use the relaxed dot; they differ in the order of its operands and in the form of the activations.
 #[cfg(target_feature = "relaxed-simd")]
 macro_rules! relaxed_dots {
     ($name:ident, $prepare:expr, $dot:expr, $offset:expr) => {
@@ -271,7 +271,7 @@ relaxed_dots!(
 #[cfg(target_feature = "relaxed-simd")]
 relaxed_dots!(Signed, |x| x, |x, w, sums| i32x4_relaxed_dot_i8x16_i7x16_add(w, x, sums), 0);
 
-/// For u4 weights only. A lane of i16 gets 8 pairs of products, each at most 2 * 15 * 128 = 3,840 in size: 30,720 in all.
+/// Handles u4 weights only. A lane of i16 gets 8 pairs of products, each at most 2 * 15 * 128 = 3,840 in magnitude: 30,720 in all.
 #[cfg(target_feature = "relaxed-simd")]
 pub struct Narrow;
 
@@ -325,16 +325,16 @@ impl Dots for Narrow {
         }
         pairs.map(|pairs| pairs.map(|pairs| i32x4_extadd_pairwise_i16x8(pairs)))
     }
-    /// Never called, as above.
+    /// Never called, for the same reason.
     unsafe fn dots_i8<const R: usize>(_: Constants, _: *const i8, _: *const u8) -> [Sums<Self>; R] {
         core::arch::wasm32::unreachable()
     }
 }
 
-/// 4 outputs x 4 k of bytes become 2 vectors of 4 outputs x 2 k of i16.
+/// Converts 4 outputs x 4 k of bytes to 2 vectors of 4 outputs x 2 k of i16.
 ///
 /// # Safety
-/// 32 bytes are writable at `to`.
+/// 32 bytes must be writable at `to`.
 #[inline(always)]
 unsafe fn widen(to: *mut u8, bytes: v128) {
     let pairs = i8x16_shuffle::<0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15>(bytes, bytes);
@@ -345,7 +345,7 @@ unsafe fn widen(to: *mut u8, bytes: v128) {
     }
 }
 
-/// Products of 4 k with 4 outputs: of pairs of neighbours, then summed to one lane an output.
+/// Multiplies 4 k with 4 outputs: products of adjacent pairs, then summed to one lane per output.
 #[inline(always)]
 fn four_outputs(x: v128, w: v128) -> v128 {
     // All 4 lanes of `x` are the same 4 k, so both halves of it are the same.
@@ -357,7 +357,7 @@ fn four_outputs(x: v128, w: v128) -> v128 {
 
 impl Dots for Wide {
     lanes!();
-    /// (8 steps of 4 k, 2 groups of 4 outputs, 2 pairs of k, 4 outputs, 2 k) i16.
+    /// Shape (8 steps of 4 k, 2 groups of 4 outputs, 2 pairs of k, 4 outputs, 2 k), i16.
     const EXPANDED: usize = 512;
     const DIRECT_U4: usize = 1;
 
@@ -386,7 +386,7 @@ impl Dots for Wide {
             unsafe {
                 let at = a.add(step * 4 * R);
                 for first in (0..R).step_by(2) {
-                    // 4 k of two rows, or of the last one twice.
+                    // The 4 k are those of two rows, or of the last one twice.
                     let x = if first + 1 < R {
                         i16x8_load_extend_i8x8(at.add(first * 4))
                     } else {
