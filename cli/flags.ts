@@ -118,6 +118,11 @@ export const flags = {
     on: [...engine, 'deploy-prep'],
     about: 'how keys and values are stored; default f32, deploy-prep int8',
   },
+  attention: {
+    value: ['float', 'int'],
+    on: engine,
+    about: 'what attention computes in; int: int8, faster on long prompts, results differ a little; default float',
+  },
   threads: { value: 'whole', min: 1, max: 64, on: engine, about: 'compute threads; default: fast cores, at most 4' },
   build: {
     value: ['auto', 'simd128', 'relaxed'],

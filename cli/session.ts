@@ -54,7 +54,7 @@ export async function openAny(
 }
 
 /** What only the Rust core has. */
-const coreOnly = ['backend', 'kv', 'build', 'aux', 'prefix'] as const
+const coreOnly = ['backend', 'kv', 'attention', 'build', 'aux', 'prefix'] as const
 
 async function openOnnx(model: string, flags: Flags): Promise<AnyEngine> {
   const misplaced = coreOnly.find((flag) => flags[flag] !== undefined)
@@ -97,6 +97,7 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<Lo
       ...(flags.threads !== undefined && { threads: flags.threads }),
       ...(flags.kv !== undefined && { kv: flags.kv }),
       ...(flags.build !== undefined && { build: flags.build }),
+      ...(flags.attention !== undefined && { attention: flags.attention }),
       ...(flags.context !== undefined && { context: flags.context }),
       ...(await predictorOf(model, flags)),
       ...(flags.backend === 'webgpu' && { backend: await openWebGpu() }),

@@ -88,6 +88,8 @@ export class Engine {
       const archive = await openModel(files, { context: options.context ?? defaultContext })
       // Before the weights: what it leaves to the garbage collector is gone when memory gets tight.
       const tokenizer = createTokenizer(archive.tokenizer)
+      if (backend && options.attention === 'int')
+        throw new ForetokenError('unsupported', 'attention int is of the Rust core: leave it out, or the backend')
       backend ??= await createWasmBackend({ ...options, modules: options.wasm })
       const settings = settingsOf(archive, options, backend.threads)
       const parts = await loadParts(archive, backend, settings, options)

@@ -165,6 +165,7 @@ export interface Kernels {
     segmentCount: number,
     pageTable: number,
     scale: number,
+    form: number,
   ): number
   swiglu(out: number, outStride: number, x: number, xStride: number, f: number, rows: number): number
   gather_rows(

@@ -320,6 +320,7 @@ pub unsafe extern "C" fn write_kv(
 /// out (tokens, heads * head_dim) = causal attention of q (tokens; heads * head_dim from column `q_col` of x on).
 /// `segments` (n_segs, 4) u32: first token in the pass, tokens, positions before them, first entry in `page_table`; its
 /// entries from there on are the pages of positions 0..15, 16..31 and so on. `head_dim` is a multiple of 8, at most 256.
+/// `form`: 0 in floats; 1 + lowering in integers, where `head_dim` is a multiple of 32.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attention(
     out: *mut f32,
@@ -337,6 +338,7 @@ pub unsafe extern "C" fn attention(
     n_segs: usize,
     page_table: *const u32,
     scale: f32,
+    form: u32,
 ) -> u32 {
     let args = attend::Args {
         out,
@@ -353,7 +355,9 @@ pub unsafe extern "C" fn attention(
         scale,
     };
     let (units, grain) = args.units();
-    unsafe { pool::run(&args, units, grain, attend::body::<Native>) }
+    let integers = form > 0 && attend::integers::fits(head_dim);
+    let body = if integers { attend::integers::body_for(form - 1) } else { attend::body::<Native> };
+    unsafe { pool::run(&args, units, grain, body) }
 }
 
 /// out (rows, f) = silu(x[..f]) * x[f..2f]. `out` may be `x`.

@@ -18,6 +18,8 @@ struct Shape {
 /// A sequence's x rows (q heads, then k, then v), in order of position.
 struct World {
     shape: Shape,
+    /// What attention computes in: 0 floats, 1 integers.
+    form: u32,
     page_bytes: usize,
     layer_bytes: usize,
     pool: Vec<u8>,
@@ -44,7 +46,7 @@ impl World {
             .map(|&count| (0..count).map(|_| free.swap_remove(random.below(free.len()))).collect())
             .collect();
         let page_bytes = LAYERS * layer_bytes;
-        World { shape, page_bytes, layer_bytes, pool: vec![0; total * page_bytes], sequences, tables }
+        World { shape, form: 0, page_bytes, layer_bytes, pool: vec![0; total * page_bytes], sequences, tables }
     }
 
     /// Runs one pass over (sequence, past, length) parts; returns out rows in pass order.
@@ -101,6 +103,7 @@ impl World {
                 segments.len(),
                 table.as_ptr(),
                 scale,
+                self.form,
             );
             assert_eq!(status, 0);
         }
@@ -127,6 +130,48 @@ impl World {
         let v = (0..head_dim)
             .map(|d| read((kv_heads + head) * per_head + token * head_dim + d, (kv_heads + head) * PAGE + token));
         (k.collect(), v.collect())
+    }
+
+    /// The same in int8, with the scale of each.
+    fn stored_in_integers(&self, sequence: usize, position: usize, head: usize) -> [(Vec<i8>, f32); 2] {
+        let Shape { kv_heads, head_dim, kv_type, .. } = self.shape;
+        let (k, v) = self.stored(sequence, position, head);
+        if kv_type < 2 {
+            return [k, v].map(|values| naive::eight_bits(&values));
+        }
+        let page = self.tables[sequence][position / PAGE] as usize * self.page_bytes + self.layer_bytes;
+        let scales = page + 2 * kv_heads * PAGE * head_dim;
+        let scale = |index: usize| {
+            let at = scales + (index * PAGE + position % PAGE) * 4;
+            f32::from_le_bytes(self.pool[at..at + 4].try_into().unwrap())
+        };
+        [(k, scale(head)), (v, scale(kv_heads + head))].map(|(values, scale)| {
+            (values.iter().map(|&value| if scale > 0.0 { (value / scale).round() as i8 } else { 0 }).collect(), scale)
+        })
+    }
+
+    fn check_integers(&self, parts: &[(usize, usize, usize)], out: &[Vec<f32>], context: &str) {
+        let Shape { heads, kv_heads, head_dim, .. } = self.shape;
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        let mut row = 0;
+        for &(sequence, past, length) in parts {
+            let stored: Vec<Vec<_>> = (0..kv_heads)
+                .map(|head| (0..past + length).map(|p| self.stored_in_integers(sequence, p, head)).collect())
+                .collect();
+            for position in past..past + length {
+                for head in 0..heads {
+                    let seen = &stored[head / (heads / kv_heads)][..=position];
+                    let q = &self.sequences[sequence][position][head * head_dim..(head + 1) * head_dim];
+                    let want = naive::row_in_integers(q, seen, scale);
+                    for d in 0..head_dim {
+                        near(out[row][head * head_dim + d], want.value[d], want.bound[d], || {
+                            format!("{context}: sequence {sequence}, position {position}, head {head}, dimension {d}")
+                        });
+                    }
+                }
+                row += 1;
+            }
+        }
     }
 
     fn check(&self, parts: &[(usize, usize, usize)], out: &[Vec<f32>], context: &str) {
@@ -184,14 +229,61 @@ fn equals_the_definition_in_packed_ragged_passes() {
     assert_eq!(cases, 18);
 }
 
+/// Shapes that integers can do.
+fn integer_shapes() -> Vec<Shape> {
+    let mut shapes = vec![];
+    for (heads, kv_heads, head_dim) in [(1, 1, 32), (9, 3, 64), (14, 2, 64), (4, 2, 128), (3, 1, 96)] {
+        shapes.extend((0..3).map(|kv_type| Shape { heads, kv_heads, head_dim, kv_type }));
+    }
+    shapes
+}
+
+#[test]
+fn integers_equal_their_definition_in_packed_ragged_passes() {
+    let seed = seed(15);
+    let mut random = Random(seed);
+    for shape in integer_shapes() {
+        set_scratch(scratch_bytes(64, shape.head_dim, shape.heads / shape.kv_heads) as usize);
+        let lengths = [1, 7, 16, 33, 64, 127, 129, 1 + random.below(280)];
+        let mut world = World::new(&mut random, shape, &lengths);
+        world.form = 1;
+        // A head of zeros, and ones of very different sizes.
+        world.sequences[3][5].fill(0.0);
+        world.sequences[5].iter_mut().step_by(3).for_each(|row| row.iter_mut().for_each(|x| *x *= 30.0));
+        let parts: Vec<_> = lengths.iter().enumerate().map(|(i, &n)| (i, 0, n)).collect();
+        let out = world.pass(&parts);
+        world.check_integers(&parts, &out, &format!("seed {seed}, {shape:?}"));
+    }
+}
+
+#[test]
+fn heads_that_integers_cannot_do_are_done_in_floats() {
+    let shape = Shape { heads: 4, kv_heads: 2, head_dim: 40, kv_type: 0 };
+    set_scratch(scratch_bytes(64, 40, 2) as usize);
+    let mut world = World::new(&mut Random(seed(16)), shape, &[50]);
+    let floats = world.pass(&[(0, 0, 50)]);
+    world.form = 1;
+    assert_eq!(world.pass(&[(0, 0, 50)]), floats);
+}
+
 #[test]
 fn a_row_has_the_same_bits_however_its_pass_is_cut_and_shared() {
+    cut_and_shared(shapes(), 0);
+}
+
+#[test]
+fn a_row_in_integers_has_the_same_bits_however_its_pass_is_cut_and_shared() {
+    cut_and_shared(integer_shapes(), 1);
+}
+
+fn cut_and_shared(shapes: Vec<Shape>, form: u32) {
     let seed = seed(12);
     let mut random = Random(seed);
-    for shape in shapes() {
+    for shape in shapes {
         set_scratch(scratch_bytes(64, shape.head_dim, shape.heads / shape.kv_heads) as usize);
         let lengths = [290, 40, 141];
         let mut world = World::new(&mut random, shape, &lengths);
+        world.form = form;
         let whole = world.pass(&[(0, 0, 290)]);
         // The same sequence in ragged chunks, each packed with parts of others.
         let mut past = [0; 3];
