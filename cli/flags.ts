@@ -169,6 +169,12 @@ export const flags = {
     on: engine,
     about: 'compute threads; default: the number of fast cores, at most 4',
   },
+  attention: {
+    value: ['float', 'int'],
+    on: engine,
+    about:
+      'the numbers that attention computes in; int: int8, faster on long prompts, results differ a little; default float',
+  },
   build: {
     value: ['auto', 'simd128', 'relaxed'],
     on: engine,

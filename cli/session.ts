@@ -62,7 +62,7 @@ export async function openAny(
 }
 
 /** Flags of the Rust core. */
-const coreOnly = ['backend', 'kv', 'build', 'aux', 'prefix'] as const
+const coreOnly = ['backend', 'kv', 'attention', 'build', 'aux', 'prefix'] as const
 
 async function openOnnx(model: string, flags: Flags): Promise<AnyEngine> {
   const misplaced = coreOnly.find((flag) => flags[flag] !== undefined)
@@ -103,6 +103,7 @@ export async function open(flags: Flags, signal: AbortSignal, needed: Partial<Lo
       ...(flags.threads !== undefined && { threads: flags.threads }),
       ...(flags.kv !== undefined && { kv: flags.kv }),
       ...(flags.build !== undefined && { build: flags.build }),
+      ...(flags.attention !== undefined && { attention: flags.attention }),
       ...(flags.context !== undefined && { context: flags.context }),
       ...ignoring(flags),
       ...(await predictorOf(model, flags)),

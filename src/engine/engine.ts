@@ -101,6 +101,8 @@ export class Engine implements TextService {
       const archive = await openModel(files, { context, ignoreConfig })
       // Made before the weights, so that its garbage has been collected when memory gets tight.
       const tokenizer = createTokenizer(archive.tokenizer)
+      if (backend && options.attention === 'int')
+        throw new ForetokenError('unsupported', 'attention int needs the Rust core: leave it out, or the backend')
       backend ??= await withArguments('Engine.load', () => createWasmBackend({ ...options, modules: options.wasm }))
       const settings = settingsOf(archive, options, backend.threads)
       const onProgress = new Callback('onProgress', options.onProgress)

@@ -173,6 +173,7 @@ export interface Kernels {
     pageTable: number,
     scale: number,
     window: number,
+    form: number,
   ): number
   activation(
     out: number,

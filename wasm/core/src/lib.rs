@@ -329,7 +329,8 @@ pub unsafe extern "C" fn write_kv(
 /// out (tokens, heads * head_dim) = causal attention of q (tokens; heads * head_dim from column `q_col` of x on).
 /// `segments` (n_segs, 4) u32: first token in the pass, tokens, positions before them, first entry in `page_table`; its
 /// entries from there on are the pages of positions 0..15, 16..31 and so on. `head_dim` is a multiple of 8, at most 256.
-/// A query sees the last `window` positions up to its own, or all with a `window` of 0.
+/// A query sees the last `window` positions up to its own, or all with a `window` of 0. `form`: 0 computes in floats,
+/// 1 + lowering in integers if `head_dim` is a multiple of 32, and else in floats.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attention(
     out: *mut f32,
@@ -348,6 +349,7 @@ pub unsafe extern "C" fn attention(
     page_table: *const u32,
     scale: f32,
     window: usize,
+    form: u32,
 ) -> u32 {
     let args = attend::Args {
         out,
@@ -365,7 +367,9 @@ pub unsafe extern "C" fn attention(
         window,
     };
     let (units, grain) = args.units();
-    unsafe { pool::run(&args, units, grain, attend::body::<Native>) }
+    let integers = form > 0 && attend::integers::fits(head_dim);
+    let body = if integers { attend::integers::body_for(form - 1) } else { attend::body::<Native> };
+    unsafe { pool::run(&args, units, grain, body) }
 }
 
 /// out (rows, f) = act(gate) * up, where act is silu for a `kind` of 0 and gelu for 1. `out` may be `gate` or `up`.

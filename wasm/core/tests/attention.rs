@@ -18,6 +18,8 @@ struct Shape {
 /// A sequence's x rows (q heads, then k, then v), in order of position.
 struct World {
     shape: Shape,
+    /// What attention computes in: 0 floats, 1 integers.
+    form: u32,
     page_bytes: usize,
     layer_bytes: usize,
     pool: Vec<u8>,
@@ -26,6 +28,8 @@ struct World {
     tables: Vec<Vec<u32>>,
     /// Positions that a query sees, its own included; 0 for all.
     window: usize,
+    /// What scores are multiplied with.
+    scale: f32,
 }
 
 /// Two layers, of which the second is used, so that offsets matter.
@@ -46,7 +50,9 @@ impl World {
             .map(|&count| (0..count).map(|_| free.swap_remove(random.below(free.len()))).collect())
             .collect();
         let page_bytes = LAYERS * layer_bytes;
-        World { shape, page_bytes, layer_bytes, pool: vec![0; total * page_bytes], sequences, tables, window: 0 }
+        let pool = vec![0; total * page_bytes];
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        World { shape, form: 0, page_bytes, layer_bytes, pool, sequences, tables, window: 0, scale }
     }
 
     /// Runs one pass over (sequence, past, length) parts; returns out rows in pass order.
@@ -68,7 +74,7 @@ impl World {
         }
         let out_stride = heads * head_dim + 5;
         let mut out = vec![f32::NAN; start * out_stride];
-        let scale = 1.0 / (head_dim as f32).sqrt();
+        let scale = self.scale;
         let (k_col, v_col) = (heads * head_dim, (heads + kv_heads) * head_dim);
         let layer = self.pool[self.layer_bytes..].as_mut_ptr();
         // SAFETY: shapes as built above.
@@ -104,6 +110,7 @@ impl World {
                 table.as_ptr(),
                 scale,
                 self.window,
+                self.form,
             );
             assert_eq!(status, 0);
         }
@@ -132,9 +139,52 @@ impl World {
         (k.collect(), v.collect())
     }
 
+    /// The same in int8, with the scale of each.
+    fn stored_in_integers(&self, sequence: usize, position: usize, head: usize) -> [(Vec<i8>, f32); 2] {
+        let Shape { kv_heads, head_dim, kv_type, .. } = self.shape;
+        let (k, v) = self.stored(sequence, position, head);
+        if kv_type < 2 {
+            return [k, v].map(|values| naive::eight_bits(&values));
+        }
+        let page = self.tables[sequence][position / PAGE] as usize * self.page_bytes + self.layer_bytes;
+        let scales = page + 2 * kv_heads * PAGE * head_dim;
+        let scale = |index: usize| {
+            let at = scales + (index * PAGE + position % PAGE) * 4;
+            f32::from_le_bytes(self.pool[at..at + 4].try_into().unwrap())
+        };
+        [(k, scale(head)), (v, scale(kv_heads + head))].map(|(values, scale)| {
+            (values.iter().map(|&value| if scale > 0.0 { (value / scale).round() as i8 } else { 0 }).collect(), scale)
+        })
+    }
+
+    fn check_integers(&self, parts: &[(usize, usize, usize)], out: &[Vec<f32>], context: &str) {
+        let Shape { heads, kv_heads, head_dim, .. } = self.shape;
+        let scale = self.scale;
+        let mut row = 0;
+        for &(sequence, past, length) in parts {
+            let stored: Vec<Vec<_>> = (0..kv_heads)
+                .map(|head| (0..past + length).map(|p| self.stored_in_integers(sequence, p, head)).collect())
+                .collect();
+            for position in past..past + length {
+                for head in 0..heads {
+                    let first = if self.window == 0 { 0 } else { (position + 1).saturating_sub(self.window) };
+                    let stored = &stored[head / (heads / kv_heads)][..=position];
+                    let q = &self.sequences[sequence][position][head * head_dim..(head + 1) * head_dim];
+                    let want = naive::row_in_integers(q, stored, first, scale);
+                    for d in 0..head_dim {
+                        near(out[row][head * head_dim + d], want.value[d], want.bound[d], || {
+                            format!("{context}: sequence {sequence}, position {position}, head {head}, dimension {d}")
+                        });
+                    }
+                }
+                row += 1;
+            }
+        }
+    }
+
     fn check(&self, parts: &[(usize, usize, usize)], out: &[Vec<f32>], context: &str) {
         let Shape { heads, kv_heads, head_dim, .. } = self.shape;
-        let scale = 1.0 / (head_dim as f32).sqrt();
+        let scale = self.scale;
         let mut row = 0;
         for &(sequence, past, length) in parts {
             let stored: Vec<Vec<_>> =
@@ -194,14 +244,65 @@ fn equals_the_definition_in_packed_ragged_passes() {
     assert_eq!(cases, 18 * WINDOWS.len());
 }
 
+/// Shapes that integers can do.
+fn integer_shapes() -> Vec<Shape> {
+    let mut shapes = vec![];
+    for (heads, kv_heads, head_dim) in [(1, 1, 32), (9, 3, 64), (14, 2, 64), (4, 2, 128), (3, 1, 96)] {
+        shapes.extend((0..3).map(|kv_type| Shape { heads, kv_heads, head_dim, kv_type }));
+    }
+    shapes
+}
+
+#[test]
+fn integers_equal_their_definition_in_packed_ragged_passes() {
+    let seed = seed(15);
+    let mut random = Random(seed);
+    for shape in integer_shapes() {
+        set_scratch(scratch_bytes(64, shape.head_dim, shape.heads / shape.kv_heads) as usize);
+        let lengths = [1, 7, 16, 33, 64, 127, 129, 1 + random.below(280)];
+        let mut world = World::new(&mut random, shape, &lengths);
+        world.form = 1;
+        // A head of zeros, and ones of very different sizes.
+        world.sequences[3][5].fill(0.0);
+        world.sequences[5].iter_mut().step_by(3).for_each(|row| row.iter_mut().for_each(|x| *x *= 30.0));
+        let parts: Vec<_> = lengths.iter().enumerate().map(|(i, &n)| (i, 0, n)).collect();
+        // A layer's scale need not be that of its head's size.
+        for (window, scale) in WINDOWS.into_iter().zip([world.scale, 0.05].into_iter().cycle()) {
+            (world.window, world.scale) = (window, scale);
+            let out = world.pass(&parts);
+            world.check_integers(&parts, &out, &format!("seed {seed}, {shape:?}, window {window}, scale {scale}"));
+        }
+    }
+}
+
+#[test]
+fn heads_that_integers_cannot_do_are_done_in_floats() {
+    let shape = Shape { heads: 4, kv_heads: 2, head_dim: 40, kv_type: 0 };
+    set_scratch(scratch_bytes(64, 40, 2) as usize);
+    let mut world = World::new(&mut Random(seed(16)), shape, &[50]);
+    let floats = world.pass(&[(0, 0, 50)]);
+    world.form = 1;
+    assert_eq!(world.pass(&[(0, 0, 50)]), floats);
+}
+
 #[test]
 fn a_row_has_the_same_bits_however_its_pass_is_cut_and_shared() {
+    cut_and_shared(shapes(), 0);
+}
+
+#[test]
+fn a_row_in_integers_has_the_same_bits_however_its_pass_is_cut_and_shared() {
+    cut_and_shared(integer_shapes(), 1);
+}
+
+fn cut_and_shared(shapes: Vec<Shape>, form: u32) {
     let seed = seed(12);
     let mut random = Random(seed);
-    for (shape, window) in shapes().into_iter().flat_map(|shape| [0, 1, 37, 130].map(|window| (shape, window))) {
+    for (shape, window) in shapes.into_iter().flat_map(|shape| [0, 1, 37, 130].map(|window| (shape, window))) {
         set_scratch(scratch_bytes(64, shape.head_dim, shape.heads / shape.kv_heads) as usize);
         let lengths = [290, 40, 141];
         let mut world = World::new(&mut random, shape, &lengths);
+        world.form = form;
         world.window = window;
         let whole = world.pass(&[(0, 0, 290)]);
         // The same sequence in ragged chunks, each packed with parts of others.
@@ -236,9 +337,11 @@ fn a_row_has_the_same_bits_however_its_pass_is_cut_and_shared() {
 #[test]
 fn a_window_as_long_as_the_sequence_changes_no_bit() {
     let mut random = Random(seed(15));
-    for shape in shapes() {
+    let floats = shapes().into_iter().map(|shape| (shape, 0));
+    for (shape, form) in floats.chain(integer_shapes().into_iter().map(|shape| (shape, 1))) {
         set_scratch(scratch_bytes(64, shape.head_dim, shape.heads / shape.kv_heads) as usize);
         let mut world = World::new(&mut random, shape, &[290]);
+        world.form = form;
         let whole = world.pass(&[(0, 0, 290)]);
         world.window = 290;
         assert_eq!(world.pass(&[(0, 0, 290)]), whole);
@@ -258,6 +361,24 @@ fn what_lies_before_a_window_is_not_read_into_a_row() {
             let sees = (3..3 + 140).contains(&position);
             let want = position == 3 || (sees && kv_type == 0);
             assert_eq!(row.iter().any(|value| value.is_nan()), want, "type {kv_type}, {position}");
+        }
+    }
+}
+
+#[test]
+fn what_lies_before_a_window_changes_no_bit_of_a_row_in_integers() {
+    for kv_type in 0..3 {
+        let shape = Shape { heads: 3, kv_heads: 1, head_dim: 32, kv_type };
+        set_scratch(scratch_bytes(64, 32, 3) as usize);
+        let mut world = World::new(&mut Random(17), shape, &[300]);
+        (world.form, world.window) = (1, 140);
+        let before = world.pass(&[(0, 0, 300)]);
+        world.sequences[0][3].iter_mut().for_each(|x| *x = 100.0 - *x);
+        let after = world.pass(&[(0, 0, 300)]);
+        for (position, (a, b)) in before.iter().zip(&after).enumerate() {
+            let sees = (3..3 + 140).contains(&position);
+            let same = a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
+            assert_eq!(same, !sees, "type {kv_type}, {position}");
         }
     }
 }

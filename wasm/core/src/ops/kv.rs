@@ -144,14 +144,22 @@ unsafe fn scatter<T: Copy>(to: *mut T, from: *const T, count: usize) {
 
 /// The int8 scale of a head, absmax / 127, and its inverse; 0 and 0 for zeros. NaN does not count, infinity does as the
 /// largest float.
+///
+/// # Safety
+/// `head_dim` floats, a multiple of 4, are readable at `x`.
 #[inline(always)]
-unsafe fn scale<I: Floats>(x: *const f32, head_dim: usize) -> (f32, f32) {
+pub unsafe fn scale<I: Floats>(x: *const f32, head_dim: usize) -> (f32, f32) {
     let mut max = I::splat(0.0);
     for d in (0..head_dim).step_by(4) {
         // SAFETY: the caller's head.
         max = I::pmax(max, I::pmin(I::abs(unsafe { I::load(x.add(d)) }), I::splat(f32::MAX)));
     }
-    let max = I::largest(max);
+    scale_of(I::largest(max))
+}
+
+/// Returns the int8 scale for sizes of at most `max`, and its inverse; 0 and 0 for zeros.
+#[inline(always)]
+pub fn scale_of(max: f32) -> (f32, f32) {
     // Below this the inverse would be infinite; the head counts as zero.
     if max < 1e-36 { (0.0, 0.0) } else { (max / 127.0, 127.0 / max) }
 }

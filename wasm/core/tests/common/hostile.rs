@@ -70,6 +70,7 @@ pub fn fuzz_attention(data: &[u8]) {
     let window = source.below(3) * source.below(150);
     let layer = kv_layer_bytes(kv_type, kv_heads, head_dim) as usize;
     let scratch_length = scratch_bytes(32, head_dim, group) as usize;
+    let form = source.below(2) as u32;
     let mut x: Vec<f32> = (0..tokens * columns).map(|i| if i % 5 == 0 { source.float() } else { i as f32 }).collect();
     let mut pool = Guarded::new(table.len() * layer);
     let mut scratch = Guarded::new(scratch_length);
@@ -99,6 +100,7 @@ pub fn fuzz_attention(data: &[u8]) {
             table.as_ptr(),
             0.125,
             window,
+            form,
         );
         assert_eq!(status, 0);
     }

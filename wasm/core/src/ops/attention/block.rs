@@ -5,6 +5,7 @@ use crate::simd::floats::Floats;
 
 pub const PAGES: usize = BLOCK / PAGE;
 
+#[derive(Clone, Copy)]
 pub struct Block {
     /// Per page: K (head_dim, 16).
     pub k: [*const f32; PAGES],
@@ -66,7 +67,9 @@ pub unsafe fn load<I: Floats>(
     block
 }
 
-unsafe fn expand_f16<I: Floats>(to: *mut f32, from: *const u16, count: usize) {
+/// # Safety
+/// `count` halves, a multiple of 16, at `from`, room for as many floats at `to`.
+pub unsafe fn expand_f16<I: Floats>(to: *mut f32, from: *const u16, count: usize) {
     for i in (0..count).step_by(8) {
         // SAFETY: count is a multiple of 16, both have `count` elements.
         unsafe {
