@@ -41,8 +41,9 @@ export interface WasmOptions {
   readonly build?: Build | 'auto'
   /**
    * The numbers that attention computes in. `int`: queries, keys and values in int8, and weights in
-   * 7 bits. It is about twice as fast from some hundred tokens on, and fastest on int8 pages; heads
-   * must have a multiple of 32 dimensions. Results differ a little. Default `float`.
+   * 7 bits. In the relaxed build attention of long prompts takes about half the time. Steps of an
+   * answer are faster on int8 pages only, and slower on others. Heads must have a multiple of 32
+   * dimensions. Results differ a little. Default `float`.
    */
   readonly attention?: AttentionForm
   /** Compute threads, this one included; more than 1 needs `spawn` and shared memory. Default 1. */
