@@ -4,7 +4,7 @@
  * long enough reaches the maximum (100 to 200 MB in Node 24) however few objects are alive. And it
  * lets the old generation grow to several times the live size before it collects. A server
  * allocates little for a token, nearly all of it dies within a pass, and about 25 MB are alive, so
- * small limits cost next to nothing. /
+ * small limits cost next to nothing.
  */
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8'
 

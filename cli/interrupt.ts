@@ -3,7 +3,7 @@ import { type EndingSignal, signalCodes } from './exit.ts'
 
 /**
  * Signals within this time, in milliseconds, count as one, because npm and the shell may both
- * forward one key press. /
+ * forward one key press.
  */
 const onePress = 250
 

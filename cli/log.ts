@@ -1,6 +1,6 @@
 /**
  * Writes a server's log as JSON lines. If nobody reads it, lines beyond a bound are dropped and
- * counted, so that memory stays limited. /
+ * counted, so that memory stays limited.
  */
 import type { Writable } from 'node:stream'
 import { visible } from './visible.ts'

@@ -56,7 +56,7 @@ export function parse(args: readonly string[]): Invocation {
 
 /**
  * Returns true for `--word`, `--word=value` and `-x`; false for numbers, dashes alone, and
- * sentences that begin with a dash. /
+ * sentences that begin with a dash.
  */
 export function looksLikeFlag(text: string): boolean {
   return /^(--[a-z][\w-]*(=[\s\S]*)?|-[a-z])$/i.test(text)

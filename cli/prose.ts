@@ -7,7 +7,7 @@ import { readPrompt } from './text.ts'
 /**
  * Reads a text argument: `@FILE` is the text of a file, `@-` is stdin, `@@` begins a text with a
  * single @, and anything else is the text itself. Throws `UsageError`, and the errors of
- * `readPrompt`. /
+ * `readPrompt`.
  */
 export async function proseOf(argument: string): Promise<string> {
   if (!argument.startsWith('@')) return argument

@@ -49,7 +49,7 @@ export interface StreamUse {
 
 /**
  * Lists the uses of stdin and stdout that an invocation asks for. Throws `UsageError` for a `-`
- * that can be neither. /
+ * that can be neither.
  */
 export function streamsOf({ command, flags, operands }: Invocation): StreamUse[] {
   const uses: StreamUse[] = []
@@ -76,7 +76,7 @@ export function streamsOf({ command, flags, operands }: Invocation): StreamUse[]
 
 /**
  * Checks that each standard stream has at most one use. If a file goes to stdout, redirects all
- * other output to stderr. Throws `UsageError`. /
+ * other output to stderr. Throws `UsageError`.
  */
 export function useStreams(invocation: Invocation): void {
   const uses = streamsOf(invocation)

@@ -8,7 +8,7 @@ const maxBytes = 64 * 2 ** 20
 /**
  * Reads a whole text file, or stdin for `-`, without the last line ending, so that a prompt is the
  * same from a file, a pipe and an argument. Throws `not_found`, `io`, and `bad_argument` if it is
- * not text. /
+ * not text.
  */
 export async function readPrompt(path: string): Promise<string> {
   return (await readText(path)).replace(/\r?\n$/, '')

@@ -266,7 +266,7 @@ function lingerAfter(socket: Socket, body: IncomingBody, drains: Drains): void {
 
 /**
  * Connections that are only read to the end of their bodies. Not a `Gate`: see
- * docs/decisions/034-one-gate.md.
+ * docs/decisions/036-one-gate.md.
  */
 class Drains {
   readonly #running = new Set<Socket>()

@@ -31,7 +31,10 @@ export function filled(
   const { fim_tokens } = archive.tokenizer.config
   const named = Array.isArray(fim_tokens) && fim_tokens.length === 3 ? [fim_tokens as string[]] : []
   const family = [...named, ...families].find((tokens) => tokens.every((token) => tokenizer.idOf(token) !== undefined))
-  if (family) return family[0]! + prompt + family[1]! + suffix + family[2]!
+  if (family) {
+    const [before = '', after = '', answer = ''] = family
+    return before + prompt + after + suffix + answer
+  }
   throw new ApiError(
     400,
     'suffix needs a fill-in-the-middle model, but the vocabulary of this one lacks the special tokens; leave it out',

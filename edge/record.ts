@@ -60,7 +60,7 @@ export function printable(text: string): string {
   const cut = text.length > longest ? `${text.slice(0, longest)}…` : text
   return cut.replace(
     /[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu,
-    (one) => `\\u{${one.codePointAt(0)!.toString(16).padStart(4, '0')}}`,
+    (one) => `\\u{${(one.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}}`,
   )
 }
 

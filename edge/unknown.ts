@@ -28,7 +28,8 @@ export function unknownFields(schema: z.ZodType, body: unknown, most: number): s
     const strict = def.catchall?._zod.def.type === 'never'
     for (const [name, field] of Object.entries(value as Fields)) {
       const [deeper, deeperKind] = path === '' ? [name, name] : [`${path}.${name}`, `${kind}.${name}`]
-      if (Object.hasOwn(def.shape, name)) look(def.shape[name]!, field, deeper, deeperKind)
+      const known = Object.hasOwn(def.shape, name) ? def.shape[name] : undefined
+      if (known) look(known, field, deeper, deeperKind)
       else if (!strict && !found.has(deeperKind) && found.size < most) found.set(deeperKind, deeper)
     }
   }

@@ -1,7 +1,7 @@
 /**
  * `npm run attack -- [ATTACK...] [--model FILE] [--seconds N]`: runs eight attackers and one victim
  * on a separate server (test/suites/attack.ts). The attacks are refused, bodies, tenants,
- * downloads, long and templates. The default model is a tiny random one. /
+ * downloads, long and templates. The default model is a tiny random one.
  */
 import { join } from 'node:path'
 import { root, run, setup } from './setup.mjs'

@@ -35,7 +35,7 @@ addGlobals(types)
 
 /**
  * Declares the web platform's types that foretoken's types use, so that projects without DOM types
- * and without `skipLibCheck` compile. With DOM types the declarations merge. /
+ * and without `skipLibCheck` compile. With DOM types the declarations merge.
  */
 function addGlobals(types) {
   const text = `declare namespace WebAssembly {

@@ -4,7 +4,7 @@
  * forward pass with the Wasm core's. Takes some minutes.
  *
  * This Mesa is Debian's newest and needs its libc. Both are unpacked beside the packages, and Node
- * runs with that libc's loader. The system is not changed. Requires Linux with apt. /
+ * runs with that libc's loader. The system is not changed. Requires Linux with apt.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'

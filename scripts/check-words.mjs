@@ -1,7 +1,7 @@
 /**
  * `npm run check:words -- [PAIRS]`: checks that the timing of one tenant's requests does not reveal
  * which words another has sent (test/suites/word-timing.ts), over 200 pairs by default. Exits with
- * 1 if it does. /
+ * 1 if it does.
  */
 import { join } from 'node:path'
 import { root, run, setup } from './setup.mjs'

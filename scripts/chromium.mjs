@@ -23,7 +23,7 @@ export function foundChromium() {
 /**
  * Returns an environment in which Vulkan programs find SwiftShader, a software Vulkan. It is empty
  * with FORETOKEN_VULKAN=own, which selects the machine's own Vulkan, and on systems other than
- * Linux. /
+ * Linux.
  */
 export function vulkan() {
   if (process.platform !== 'linux' || process.env.FORETOKEN_VULKAN === 'own') return {}

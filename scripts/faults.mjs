@@ -9,7 +9,7 @@
  * - `companion` (test/suites/faults.ts): a companion that fails at random bytes and times, 2,000 by
  *   default. Exits with 1 if a token is lost, repeated or different.
  *
- * Each prints its seed and the failure. /
+ * Each prints its seed and the failure.
  */
 import { join } from 'node:path'
 import { root, run, setup } from './setup.mjs'

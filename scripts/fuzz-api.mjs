@@ -1,8 +1,8 @@
 /**
- * `npm run fuzz:api -- [CASES] [SEED]`: requests as careless clients write them
- * (test/suites/api-fuzz.ts), 5,000 by default, then two in five as many by schemathesis against the
- * OpenAPI document of a server with a tiny model. That is installed from PyPI into a folder of its
- * own the first time; Python 3.10 or later must be there. /
+ * `npm run fuzz:api -- [CASES] [SEED]`: sends requests as careless clients write them
+ * (test/suites/api-fuzz.ts), 5,000 by default. Then schemathesis sends 40 % as many, from the OpenAPI
+ * document of a server with a tiny model. Schemathesis is installed from PyPI on first use and needs
+ * Python 3.10 or later.
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'

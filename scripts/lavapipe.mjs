@@ -16,7 +16,7 @@ const libraries =
  * Returns an environment in which Vulkan programs find Mesa 25's lavapipe: the ICD file in
  * $FORETOKEN_LAVAPIPE or, for root on Debian 12, that of the backports, unpacked beside the
  * packages without changing the machine's Mesa. Returns undefined on other systems. Throws if
- * unpacking fails. /
+ * unpacking fails.
  */
 export function lavapipe() {
   const named = process.env.FORETOKEN_LAVAPIPE

@@ -1,6 +1,6 @@
 /**
  * Prepares a clone: installs `node_modules` from package-lock.json, with Node 24 as a package. Uses
- * only Node's built-ins, because it runs before anything is installed, and on Node 20. /
+ * only Node's built-ins, because it runs before anything is installed, and on Node 20.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'

@@ -1,7 +1,7 @@
 /**
  * `npm run soak:serve -- [REQUESTS] [--minutes N] [--clients N] [--model NAME] [--seed N]`: sends
  * requests to Node's server, 20,000 by default; clients abandon a fifth of them and stop reading a
- * tenth (test/suites/soak-serve.ts). The default model is a tiny random one. /
+ * tenth (test/suites/soak-serve.ts). The default model is a tiny random one.
  */
 import { join } from 'node:path'
 import { root, run, setup } from './setup.mjs'

@@ -1,7 +1,7 @@
 /**
  * `npm run soak -- [REQUESTS] [SEED]`: sends mixed requests to one engine (test/suites/soak.ts),
  * 10,000 by default. The model is stories260K if it is beside the repository, or else
- * $FORETOKEN_TEST_MODEL. /
+ * $FORETOKEN_TEST_MODEL.
  */
 import { join } from 'node:path'
 import { root, run, setup } from './setup.mjs'

@@ -1,7 +1,7 @@
 /**
  * `npm test`: sets the clone up, then runs vitest, and cargo if it is installed. With arguments,
  * runs only vitest, with these arguments. The last line is `N passed, N failed`, from the results
- * of both runners; it is also written to the file in FORETOKEN_COUNTS. /
+ * of both runners; it is also written to the file in FORETOKEN_COUNTS.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

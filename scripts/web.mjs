@@ -1,7 +1,6 @@
 /**
  * Builds the page as static files, which `npm run build` writes to dist/web. Every file except the
  * page and its service worker has a hash of its content in its name, and can be cached permanently.
- * /
  */
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'

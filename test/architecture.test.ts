@@ -181,14 +181,14 @@ describe('this repository', () => {
     expect(found.files.length).toBeGreaterThan(40)
     expect(found.files.filter((file) => !folderOf(file, folders))).toEqual([])
   })
-  test('says why each folder stands where it does', () => {
+  test('says why each folder has its place', () => {
     expect(folders.filter(({ why }) => why.length < 15)).toEqual([])
   })
   test('imports in one direction', () => expect(found.order).toEqual([]))
   test('permits only what is needed, and only earlier folders', () => expect(found.loose).toEqual([]))
-  test('has no rings', () => expect(found.rings).toEqual([]))
+  test('has no import cycles', () => expect(found.rings).toEqual([]))
   test('keeps platforms and frameworks at the rim', () => expect(found.foreign).toEqual([]))
-  test('imports only files that are there', () => expect(found.missing).toEqual([]))
+  test('imports only existing files', () => expect(found.missing).toEqual([]))
 })
 
 describe('the checker', () => {
@@ -257,7 +257,7 @@ describe('the checker', () => {
     expect(found[kind]).toHaveLength(1)
   })
 
-  test('lets through what is allowed', () => {
+  test('accepts what is allowed', () => {
     const files = {
       'src/base/kv.ts': '',
       'src/kv/k.ts': "import type { P } from '../base/kv.ts'",

@@ -26,7 +26,7 @@ test.each(['simd128', 'relaxed', 'simd128-threads', 'relaxed-threads'])(
   },
 )
 
-test('the neutral bundles reach for no platform', async () => {
+test('the neutral bundles use no platform', async () => {
   for (const name of ['dist/index.js', 'dist/browser.js', 'dist/edge.js', 'dist/edge-deno.js', 'dist/edge-bun.js']) {
     const text = new TextDecoder().decode(await bundle(name))
     expect(text.match(/(?:from|import|require)\s*\(?\s*["'](?:node:|cloudflare:)[^"']*/g) ?? [], name).toEqual([])

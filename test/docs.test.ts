@@ -79,7 +79,7 @@ function words(line: string): string[] {
 
 const ours = (line: string) => (line.startsWith('npm start -- ') ? words(line).slice(3) : undefined)
 
-test('docs/api.md is what the types say', async () => {
+test('docs/api.md matches the types', async () => {
   const { apiPage } = await import('../scripts/api.mjs')
   expect(readFileSync(join(root, 'docs/api.md'), 'utf8') === apiPage(), 'run npm run docs:api').toBe(true)
 })
@@ -124,7 +124,7 @@ const runnable = unique.flatMap(({ page, line }) => {
 })
 
 describe('run, on a tiny model', () => {
-  test('some can', () => expect(runnable.length).toBeGreaterThan(6))
+  test('some commands can run', () => expect(runnable.length).toBeGreaterThan(6))
 
   test.each(runnable)('$line', async ({ args }) => {
     const invocation = parse(args)

@@ -9,7 +9,7 @@ const spread = /\b(?:push|unshift|splice|max|min|fromCharCode|fromCodePoint|conc
 /** Where texts, ids and bodies of strangers go through. */
 const folders = ['src/tokens', 'src/stream', 'edge', 'companion', 'workers']
 
-test('where strangers’ lists go through, none is spread into a call', () => {
+test('in files that handle external lists, none is spread into a call', () => {
   const files = folders.flatMap((folder) => sourceFiles(root, [folder]))
   expect(files.length).toBeGreaterThan(50)
   const found = files.flatMap((file) =>
@@ -20,7 +20,7 @@ test('where strangers’ lists go through, none is spread into a call', () => {
   expect(found).toEqual([])
 })
 
-test('a spread is found', () => {
+test('a spread is detected', () => {
   for (const call of ['ids.push(...all)', 'Math.max(-1, ...lengths)', 'String.fromCharCode(...units)'])
     expect(call).toMatch(spread)
   expect('this.events.push({ ...token })').not.toMatch(spread)

@@ -58,14 +58,14 @@ describe.runIf(tracked.length > 0)('tidy', () => {
     expect(long).toEqual([])
   })
 
-  test('nothing is left to be done later', () => expect(matches(sources, left)).toEqual([]))
+  test('no comment postpones work', () => expect(matches(sources, left)).toEqual([]))
 
-  test('no test is left out, and none runs alone', () => {
+  test('no test is skipped, and none runs alone', () => {
     expect(matches(sources, skipped)).toEqual([])
     expect(matches(sources, ignored)).toEqual([])
   })
 
-  test('no number is made an ordinal by an ending, which would give 1th and 2th', () => {
+  test('no number gets an ordinal suffix, which would give 1th and 2th', () => {
     expect(['the $', '{index + 1}th of them'].join('')).toMatch(ordinal)
     expect(
       matches(
@@ -77,7 +77,7 @@ describe.runIf(tracked.length > 0)('tidy', () => {
 
   test('no path of a workplace', () => expect(matches(texts, workplace)).toEqual([]))
 
-  test.each(['README.md', 'ARCHITECTURE.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE'])('%s is there', (file) => {
+  test.each(['README.md', 'ARCHITECTURE.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE'])('%s exists', (file) => {
     expect(read(file).length).toBeGreaterThan(300)
   })
 

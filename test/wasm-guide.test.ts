@@ -62,7 +62,7 @@ const person = {
   additionalProperties: false,
 }
 
-test('the committed files are those of the record, built from the sources as they are', () => {
+test('the committed files match the record, and were built from the current sources', () => {
   expect(record.sources, 'run npm run build:wasm').toBe(sources())
   for (const [file, { sha256, bytes }] of Object.entries(record.files)) {
     const text = readFileSync(new URL(file, dist))
@@ -71,7 +71,7 @@ test('the committed files are those of the record, built from the sources as the
   }
 })
 
-test('the module asks for nothing of a platform, and has a known size', () => {
+test('the module imports nothing of a platform, and has a known size', () => {
   const imports = WebAssembly.Module.imports(module)
   expect(new Set(imports.map(({ module }) => module))).toEqual(new Set(['./guide_bg.js']))
   expect(imports.some(({ name }) => name.includes('getRandomValues') || name.includes('crypto'))).toBe(false)
@@ -85,7 +85,7 @@ describe('an instance', () => {
   const mask = new Uint32Array(Math.ceil(texts.length / 32))
   const compile = (kind: GrammarKind, text: string, limits?: GrammarOptions) => table.compile(kind, text, limits)
 
-  test('guides random answers to what the schema allows', () => {
+  test('constrains random answers to the schema', () => {
     const grammar = compile('json_schema', JSON.stringify(person))
     let state = 1
     const random = (below: number) => (state = (state * 48271) % 2147483647) % below
@@ -106,7 +106,7 @@ describe('an instance', () => {
     }
   })
 
-  test('takes back tokens, and clones go their own ways', () => {
+  test('rolls back tokens, and clones are independent', () => {
     const matcher = compile('choice', '["ab", "ac"]').matcher()
     matcher.commit(97)
     const twin = matcher.clone()
@@ -140,7 +140,7 @@ describe('an instance', () => {
     expect(failing.compile('choice', '["true"]').matcher().forced().length).toBeLessThan(2)
   })
 
-  test('says what is wrong with a schema, and where', () => {
+  test('reports what is wrong with a schema, and where', () => {
     const fault = (schema: object) => {
       try {
         compile('json_schema', JSON.stringify(schema)).free()
@@ -174,7 +174,7 @@ describe('an instance', () => {
     ['a grammar without rules', 'lark', ''],
     ['broken JSON', 'json_schema', '{'],
   ]
-  test.each(hostile)('%s is refused by a GuideError, and the instance lives on', (_, kind, text) => {
+  test.each(hostile)('%s is refused by a GuideError, and the instance keeps working', (_, kind, text) => {
     expect(() => compile(kind, text)).toThrow(
       expect.objectContaining({ name: 'GuideError', code: expect.stringMatching(/invalid|limit|unsupported|unsat/) }),
     )
@@ -204,7 +204,7 @@ describe('an instance', () => {
     expect(compile('choice', '["a"]').matcher().mask(mask)).toBe(true)
   })
 
-  test('keeps to the limits that it is given', () => {
+  test('respects its limits', () => {
     const code = (limits: GrammarOptions) => {
       try {
         const matcher = compile('regex', '(a|b)*a(a|b){12}c', limits).matcher()
@@ -231,7 +231,7 @@ describe('an instance', () => {
   })
 })
 
-test('an instance that has trapped does not harm another, and is replaced without loading a module', () => {
+test('a trapped instance does not affect another, and is replaced without loading a module', () => {
   const [lost, other] = [instantiate(module), instantiate(module)]
   const table = vocabulary(lost)
   const started = vocabulary(other).compile('choice', '["ab"]').matcher()

@@ -34,7 +34,7 @@ describe.each([
   const integer = loops.filter((loop) => has(loop, integers))
   const handing = integer.filter((loop) => loop.handed > 0)
 
-  test('integer products of an iteration do not wait for each other', () => {
+  test('integer products of an iteration do not depend on each other', () => {
     expect(handing.length).toBeGreaterThanOrEqual(20)
     // Where a product takes two instructions with 4 k apart, an accumulator gets two of them.
     expect(handing.filter((loop) => loop.chain > 2)).toEqual([])
@@ -49,7 +49,7 @@ describe.each([
     expect(found.length).toBeGreaterThanOrEqual(2)
   })
 
-  test('sums of floats take one step an iteration', () => {
+  test('sums of floats depend on one step per iteration', () => {
     const floats = loops.filter((loop) => has(loop, ['multiply', 'multiply-add']))
     expect(floats.filter((loop) => loop.carried > 1)).toEqual([])
     expect(floats.filter((loop) => loop.live > mostAliveFloats)).toEqual([])
@@ -60,13 +60,13 @@ describe.each([
   })
 })
 
-describe('what is read from a loop', () => {
+describe('analysis of a loop', () => {
   /** relaxed dot: (a, b, sum). */
   const dot = [0xfd, 0x93, 0x02]
   const get = (local: number) => [0x20, local]
   const set = (local: number) => [0x21, local]
 
-  test('independent products: no chain, and each sum is handed on', () => {
+  test('independent products: no chain, and each sum is carried over', () => {
     const body = [
       ...get(0),
       ...get(1),

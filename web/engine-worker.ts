@@ -40,17 +40,22 @@ async function handle(request: ToEngine): Promise<void> {
   try {
     if (request.type === 'answer') await answer(request, control.signal)
     if (request.type === 'time') {
-      const ttft = await exactTtft(engine!, request.messages, request.cachedTokens, control.signal)
+      const ttft = await exactTtft(loadedEngine(), request.messages, request.cachedTokens, control.signal)
       post({ type: 'timed', id, ttft })
     }
     if (request.type === 'pack') {
       const onProgress = (done: number, total: number) => post({ type: 'packing', id, done, total })
-      const figures = await timedPacking(engine!, request.prompts, control.signal, onProgress)
+      const figures = await timedPacking(loadedEngine(), request.prompts, control.signal, onProgress)
       post({ type: 'packed', id, figures })
     }
   } finally {
     running.delete(id)
   }
+}
+
+function loadedEngine(): Engine {
+  if (!engine) throw new ForetokenError('internal', 'no model is loaded')
+  return engine
 }
 
 async function load({ source, threads, device }: Extract<ToEngine, { type: 'load' }>): Promise<void> {
@@ -199,7 +204,7 @@ const answering = { maxTokens: 256, repetitionPenalty: 1.1 }
 async function answer(request: Extract<ToEngine, { type: 'answer' }>, signal: AbortSignal): Promise<void> {
   const { id, messages, mode, plain } = request
   const options = plain === undefined ? answering : { maxTokens: plain }
-  const submission = engine!.submit({ prompt: messages, prefill: mode, signal, ...options })
+  const submission = loadedEngine().submit({ prompt: messages, prefill: mode, signal, ...options })
   const begun = performance.now()
   for await (const event of submission) {
     if (event.type === 'token')

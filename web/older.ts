@@ -5,19 +5,14 @@
 AbortSignal.any ??= (signals: Iterable<AbortSignal>): AbortSignal => {
   const control = new AbortController()
   const all = [...signals]
-  const heard = all.map((signal) => () => end(signal.reason))
+  const listeners = all.map((signal) => ({ signal, listener: () => end(signal.reason) }))
   const end = (reason: unknown) => {
-    all.forEach((signal, at) => {
-      signal.removeEventListener('abort', heard[at]!)
-    })
+    for (const { signal, listener } of listeners) signal.removeEventListener('abort', listener)
     control.abort(reason)
   }
   const aborted = all.find((signal) => signal.aborted)
   if (aborted) control.abort(aborted.reason)
-  else
-    all.forEach((signal, at) => {
-      signal.addEventListener('abort', heard[at]!)
-    })
+  else for (const { signal, listener } of listeners) signal.addEventListener('abort', listener)
   return control.signal
 }
 

@@ -21,23 +21,22 @@ export async function timedPacking(
   const longest = Math.max(...ids.map(({ length }) => length))
   // Padding rows are computed like all others, so the padded batch consists of the same prompts,
   // extended.
-  const padded = ids.map((row) => [...row, ...Array<number>(longest - row.length).fill(row[0]!)])
+  const padded = ids.map((row) => [...row, ...Array<number>(longest - row.length).fill(row.at(0) ?? 0)])
   const total = 3
   onProgress(0, total)
   const alone = await timed(async () => {
     for (const row of ids) (await engine.prefill(row, { signal })).release()
   })
   onProgress(1, total)
-  const times: number[] = []
-  for (const [index, batch] of [padded, ids].entries()) {
-    times.push(
-      await timed(async () => {
-        for (const session of await engine.prefillMany(batch, { signal })) session.release()
-      }),
-    )
-    onProgress(index + 2, total)
-  }
-  return { lengths: ids.map(({ length }) => length), alone, padded: times[0]!, packed: times[1]! }
+  const together = (batch: number[][]) =>
+    timed(async () => {
+      for (const session of await engine.prefillMany(batch, { signal })) session.release()
+    })
+  const paddedMs = await together(padded)
+  onProgress(2, total)
+  const packed = await together(ids)
+  onProgress(3, total)
+  return { lengths: ids.map(({ length }) => length), alone, padded: paddedMs, packed }
 }
 
 async function timed(work: () => Promise<void>): Promise<number> {

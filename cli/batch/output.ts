@@ -1,6 +1,4 @@
-/**
- * Formats lines of a batch's output. Each has the number and the hash of the input line it answers.
- */
+/** Formats lines of a batch's output. Each has the number and the hash of its input line. */
 import { sha256Of } from '../../node/hash.ts'
 import type { DoneEvent, ForetokenError } from '../../node/index.ts'
 import type { BatchLine } from './lines.ts'

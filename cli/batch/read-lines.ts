@@ -18,7 +18,7 @@ export const maxLineBytes = 16 * 2 ** 20
 
 /**
  * Yields lines in order; `-` is stdin. Splits only at \n, because JSON may contain other
- * separators. Throws `not_found`, `io`. /
+ * separators. Throws `not_found`, `io`.
  */
 export async function* readLines(path: string): AsyncGenerator<InputLine> {
   const stream = path === '-' ? process.stdin : createReadStream(path)
@@ -60,7 +60,7 @@ export async function* readLines(path: string): AsyncGenerator<InputLine> {
 
 /**
  * Removes a UTF-8 byte order mark and reports its length. Throws `bad_argument` for UTF-16, which
- * has other line terminators. /
+ * has other line terminators.
  */
 async function* withoutMark(
   stream: AsyncIterable<Uint8Array>,

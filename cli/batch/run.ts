@@ -25,7 +25,7 @@ export interface BatchRun {
 
 /**
  * Answers all lines that have no answer yet. Rejects with errors that stop the whole batch:
- * `aborted`, an output that can't be written, an input that can't be read. /
+ * `aborted`, an output that can't be written, an input that can't be read.
  */
 export async function runBatch(run: BatchRun): Promise<BatchCounts> {
   const { engine, output, options, onProgress } = run

@@ -85,7 +85,7 @@ export async function benchReplayCommand(path: string, flags: Flags, signal: Abo
 /**
  * Measures the capacity of one request at a time, in requests a second, with requests from the
  * whole trace, and returns it with facts about the engine. The prompts are generated for this only,
- * so the prefix cache never has their beginnings. /
+ * so the prefix cache never has their beginnings.
  */
 async function probe(
   rows: readonly TraceRow[],

@@ -1,6 +1,6 @@
 /**
  * `foretoken companion`: computes prompts for edges. The first signal lets running answers finish;
- * a second one ends the process immediately. /
+ * a second one ends the process immediately.
  */
 import { createCompanion } from '../../companion/app.ts'
 import { type CompanionConfig, companionConfigOf } from '../../companion/config.ts'

@@ -48,7 +48,7 @@ function describe(archive: ModelArchive) {
 
 type Facts = ReturnType<typeof describe>
 
-/** Returns the memory in bytes: weights as in the file, pages as `pageLayout` lays them out. */
+/** Returns the memory in bytes: weights as in the file, pages as in `pageLayout`. */
 function memoryPlan({ bytes, config }: Facts) {
   const spec = specOf(config)
   const kv = Object.fromEntries(

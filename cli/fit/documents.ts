@@ -25,7 +25,7 @@ export interface DocumentSets {
 
 /**
  * Reads JSON lines, JSON arrays or plain text, gzipped or not; stdin, `-`, must be JSON lines.
- * Throws `not_found`, `io`, `bad_argument`. /
+ * Throws `not_found`, `io`, `bad_argument`.
  */
 export async function readDocuments(paths: readonly string[], seed: number): Promise<DocumentSets> {
   const training: Document[][] = []
@@ -42,7 +42,7 @@ export async function readDocuments(paths: readonly string[], seed: number): Pro
 /**
  * Yields documents of at most `most` tokens, endlessly. Files alternate; each document is a random
  * row of a file, or a random stretch of a longer row. Short rows are joined with other rows of the
- * file. /
+ * file.
  */
 export async function* documentIds(
   engine: Pick<Engine, 'tokenize' | 'promptIds'>,

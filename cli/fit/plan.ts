@@ -6,7 +6,7 @@ import { UsageError } from '../parse.ts'
 
 /**
  * The best plan for the default model's 30 layers: 0-4 are shared, and 15-18 carry recall. Other
- * models use the same proportions. /
+ * models use the same proportions.
  */
 const known = { layers: 30, shared: 5, run: { from: 15, to: 19 } }
 

@@ -1,7 +1,7 @@
 /**
  * Searches for the layers to run within a budget. First it measures the cost of predicting each
  * block of layers alone; the costliest blocks are candidates to run, and the rest of the budget
- * goes to the first layers. Quick fits of the resulting plans are then compared. /
+ * goes to the first layers. Quick fits of the resulting plans are then compared.
  */
 import { round } from '../../bench/stats.ts'
 import { type Engine, ForetokenError } from '../../node/index.ts'

@@ -69,7 +69,7 @@ export class HistogramSet {
       const bracesWith = (bound: string) => braced([labels, `le="${bound}"`].filter(Boolean).join(','))
       let below = 0
       this.#bounds.forEach((bound, bucket) => {
-        below += counts[bucket]!
+        below += counts[bucket] ?? 0
         lines.push(`${this.name}_bucket${bracesWith(String(bound))} ${below}`)
       })
       lines.push(`${this.name}_bucket${bracesWith('+Inf')} ${count}`)

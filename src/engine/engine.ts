@@ -1,7 +1,12 @@
 /**
- * The data path, in order:
+ * Joins the stages of the data path:
  *
  *     request -> template -> token ids -> pack -> prefill -> KV cache -> decode -> stream
+ *
+ * The engine creates the parts and delegates to them. `tokens/prompts.ts` makes the token ids,
+ * `decode/scheduler.ts` runs passes, `decode/plan.ts` plans each one and lays it out with
+ * `pack/pack.ts`, `model/forward.ts` or `prefill/open.ts` computes it, and `answer-state.ts` turns
+ * its scores into events.
  */
 
 import type { Backend } from '../backend/backend.ts'
@@ -12,7 +17,7 @@ import type { ModelFiles } from '../base/bytes.ts'
 import { Callback } from '../base/callback.ts'
 import { bytesOf, fieldsOf, idsOf, listOf, signalOf, textOf, withArguments } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
-import { type KvType, pageTokens } from '../base/kv.ts'
+import type { KvType } from '../base/kv.ts'
 import type { ModelArchive } from '../base/model.ts'
 import type { Message, PreparedPrompt, PromptInput } from '../base/prompt.ts'
 import { Scheduler, type SchedulerStats } from '../decode/scheduler.ts'
@@ -52,6 +57,7 @@ import {
   type GenerateRequest,
   type ManyOptions,
   type PrefillRequest,
+  pagesBeforeEvicting,
   type Settings,
   settingsOf,
 } from './options.ts'
@@ -397,14 +403,4 @@ export class Engine implements TextService {
     await this.#scheduler.close()
     await this.backend.close()
   }
-}
-
-/**
- * Returns the number of pages up to which idle prefixes may make memory grow: 256 MiB, or a whole
- * context if that is more, but at most half of the pages. Beyond it memory grows for running
- * requests only, and prefixes use the pages that these leave: so the memory of a server follows its
- * load, not its past.
- */
-function pagesBeforeEvicting(pages: number, context: number, pageBytes: number): number {
-  return Math.min(pages >> 1, Math.max(Math.ceil(context / pageTokens), Math.floor((256 << 20) / pageBytes)))
 }

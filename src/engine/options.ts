@@ -171,6 +171,16 @@ export interface Settings {
 /** The default of `context`, for models that take as many tokens. */
 export const defaultContext = 4096
 
+/**
+ * Returns the number of pages up to which idle prefixes may make memory grow: 256 MiB, or a whole
+ * context if that is more, but at most half of the pages. Beyond it memory grows for running
+ * requests only, and prefixes use the pages that these leave: so the memory of a server follows its
+ * load, not its past.
+ */
+export function pagesBeforeEvicting(pages: number, context: number, pageBytes: number): number {
+  return Math.min(pages >> 1, Math.max(Math.ceil(context / pageTokens), Math.floor((256 << 20) / pageBytes)))
+}
+
 /** Completes and checks an engine's options. Throws `bad_argument`. */
 export function settingsOf(archive: ModelArchive, options: EngineOptions, threads: number): Settings {
   const context = contextOf(archive, options.context)

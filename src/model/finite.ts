@@ -1,3 +1,4 @@
+// biome-ignore-all lint/style/noNonNullAssertion: loops over typed arrays, whose indices are in bounds by construction
 /**
  * Refuses matrices that hold NaN or an infinity, as their bytes stream by: nothing that such a
  * model answers means anything.

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/style/noNonNullAssertion: loops over typed arrays, whose indices are in bounds by construction
 /**
  * Walks the front of a GGUF file, in whichever pieces it has to be read, and keeps what was read.
  */

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/style/noNonNullAssertion: loops over typed arrays, whose indices are in bounds by construction
 /** JSON from strangers: what it will cost once it is parsed is counted in its bytes first. */
 
 import { defined } from '../base/at.ts'

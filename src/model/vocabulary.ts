@@ -1,3 +1,4 @@
+// biome-ignore-all lint/style/noNonNullAssertion: loops over typed arrays, whose indices are in bounds by construction
 /**
  * Holds a vocabulary without an object for each token: all texts in one string, and a hash table in
  * a typed array. Objects for 49,000 texts took half of the time of opening a model; this form can

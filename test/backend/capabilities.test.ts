@@ -23,7 +23,7 @@ async function bare(): Promise<Backend> {
 }
 
 describe('a backend without capabilities', () => {
-  test('runs requests; K and V for others are refused', async () => {
+  test('runs requests, and refuses to send K and V', async () => {
     const engine = await Engine.load(tinyFiles(), { wasm, backend: await bare() })
     try {
       const { ids } = await engine.submit({ prompt: [1, 2, 3], maxTokens: 4 }).result()

@@ -8,12 +8,12 @@ test('at returns the element, also of typed arrays and texts, and an undefined o
   expect(at([undefined], 0)).toBe(undefined)
 })
 
-test.each([-1, 2, 0.5, Number.NaN])('at says which index is outside: %d', (index) => {
+test.each([-1, 2, 0.5, Number.NaN])('at reports which index is outside: %d', (index) => {
   expect(() => at([1, 2], index)).toThrow(`index ${index} is outside a list of 2`)
   expect(() => at([1, 2], index)).toThrow(expect.objectContaining({ code: 'internal' }))
 })
 
-test('defined lets every value through but undefined', () => {
+test('defined passes every value but undefined', () => {
   for (const value of [0, '', null, false]) expect(defined(value)).toBe(value)
   expect(() => defined(undefined)).toThrow(expect.objectContaining({ code: 'internal' }))
 })

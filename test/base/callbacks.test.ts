@@ -148,7 +148,7 @@ describe.each(ways)('a function that %s', (_, fails) => {
     expect(existsSync(into)).toBe(false)
   })
 
-  test('fails removing a model behind the removal', async () => {
+  test('fails removing a model after the removal', async () => {
     const path = join(folder, 'elsewhere.gguf')
     writeFileSync(path, 'x')
     const files = [{ name: 'elsewhere.gguf', path, bytes: 1, hash: `sha256:${'0'.repeat(64)}` }]
@@ -162,7 +162,7 @@ describe.each(ways)('a function that %s', (_, fails) => {
     else expect(work()).not.toHaveLength(0)
   })
 
-  test('fails no request whose log it is, and is told', async () => {
+  test('as a log fails no request, and is reported', async () => {
     const told = vi.spyOn(console, 'error').mockImplementation(() => {})
     const app = createApp({ engine, config: { listen: 'loopback' }, onRequest: fails })
     for (const stream of [false, true]) {
@@ -184,7 +184,7 @@ describe.each(ways)('a function that %s', (_, fails) => {
     told.mockRestore()
   })
 
-  test('ends nothing as a clean-up behind a lifetime’s end, or as who is told late', async () => {
+  test("as a clean-up after a lifetime's end, or as a late callback, has no effect", async () => {
     const life = new Lifetime()
     void life.end()
     life.hold(fails)
@@ -197,14 +197,14 @@ describe.each(ways)('a function that %s', (_, fails) => {
   })
 })
 
-test('what is no function is refused by name', async () => {
+test('a value that is not a function is refused by name', async () => {
   for (const onPrefill of [1, 'x', {}, []])
     expect(() => engine.submit({ prompt, onPrefill: onPrefill as never })).toThrow(
       expect.objectContaining({ code: 'bad_argument', message: 'onPrefill must be a function' }),
     )
 })
 
-test('a ForetokenError of a function is passed on as it is; a rejection behind the end is dropped', async () => {
+test('a ForetokenError of a function is rethrown unchanged; a rejection after the end is dropped', async () => {
   const own = new ForetokenError('busy', 'not now')
   await expect(engine.submit({ prompt, onPrefill: () => Promise.reject(own) as never }).result()).rejects.toBe(own)
   let reject = (_: Error) => {}
@@ -215,7 +215,7 @@ test('a ForetokenError of a function is passed on as it is; a rejection behind t
   reject(mine)
 })
 
-test('a function is called no more once it has failed', () => {
+test('a function is not called again once it has failed', () => {
   let calls = 0
   const callback = new Callback('onX', () => {
     calls++

@@ -41,7 +41,7 @@ function trap(): never {
   throw new Error('sprung')
 }
 
-test('a subclass is found by its own class alone', () => {
+test('a subclass is recognised by its own class alone', () => {
   expect(new LineError('busy', 'no')).toBeInstanceOf(LineError)
   expect(new ForetokenError('busy', 'no')).not.toBeInstanceOf(LineError)
   expect(foreign('ForetokenError', 'busy')).not.toBeInstanceOf(LineError)

@@ -225,13 +225,13 @@ const settings: fc.Arbitrary<Setting> = fc.record({
   throws: fc.boolean(),
 })
 
-describe('whatever comes', () => {
+describe('in any sequence of operations', () => {
   const commands = fc.commands([enter, enter, enter, release, release, cancel, releaseAndCancel, close], {
     maxCommands: 60,
     size: 'max',
   })
 
-  test('the gate lets in, refuses and holds what the model says, in its order', async () => {
+  test('the gate admits, refuses and queues as the model does, in its order', async () => {
     await fc.assert(
       fc.asyncProperty(settings, commands, async (setting, run) => {
         const [model, real] = [new Model(setting), new Real(setting)]
@@ -251,7 +251,7 @@ describe('whatever comes', () => {
     )
   })
 
-  test('each other tenant enters once at most before one that waits, and a tenant’s requests enter in order', async () => {
+  test("each other tenant enters at most once before a waiting one, and a tenant's requests enter in order", async () => {
     const steps = fc.array(fc.tuple(fc.constantFrom('a', 'b', 'c', 'd'), fc.boolean(), fc.nat(9)), {
       maxLength: 80,
       size: 'max',

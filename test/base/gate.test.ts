@@ -8,7 +8,7 @@ function gateOf(places: number, options: Omit<GateOptions, 'stocks'> = {}) {
   return new Gate({ stocks: [new Shares(places)], ...options })
 }
 
-test('places go to who asked first; one that left is passed over; giving back twice is once', async () => {
+test('places go in order of arrival; an abandoned wait is skipped; a double release counts once', async () => {
   const gate = gateOf(2, { maxWaiting: 3 })
   const [one, two] = [await gate.enter(), await gate.enter()]
   const order: string[] = []
@@ -37,7 +37,7 @@ test('places go to who asked first; one that left is passed over; giving back tw
 })
 
 describe('refusals', () => {
-  test('name the limit that was met, with the counts beside the request', async () => {
+  test('name the limit that was reached, with the counts beside the request', async () => {
     const busy = vi.fn<NonNullable<GateOptions['busy']>>(() => new Error('busy'))
     const gate = gateOf(1, { maxWaiting: 3, maxWaitingPerTenant: 2, busy })
     await gate.enter({ tenant: 'a' })
@@ -58,13 +58,13 @@ describe('refusals', () => {
     ['less than nothing', [-1]],
     ['no number', [Number.NaN]],
     ['two stocks, of one', [1, 1]],
-  ])('of amounts that are %s come at once, as bad_argument', async (_, amounts) => {
+  ])('of amounts that are %s are immediate, as bad_argument', async (_, amounts) => {
     const gate = gateOf(2)
     await expect(gate.enter({ amounts })).rejects.toMatchObject({ code: 'bad_argument' })
     expect([gate.running, gate.waiting]).toEqual([0, 0])
   })
 
-  test('whose own error can not be made reject with what making it threw, and lose no place', async () => {
+  test('whose error constructor throws reject with the thrown value, and lose no place', async () => {
     const broken = () => {
       throw new Error('broken')
     }
@@ -84,7 +84,7 @@ describe('refusals', () => {
 describe('a time limit', () => {
   afterEach(() => void vi.useRealTimers())
 
-  test('ends a wait, makes way for what is behind, and leaves those that were let in alone', async () => {
+  test('ends a wait, makes way for those after it, and leaves admitted ones alone', async () => {
     vi.useFakeTimers()
     const gate = new Gate({ stocks: [new Shares(4)], waitMs: 1000 })
     const release = await gate.enter({ amounts: [3] })
@@ -101,7 +101,7 @@ describe('a time limit', () => {
     expect(gate.running).toBe(0)
   })
 
-  test('lets in a smaller request that waited behind the one that gave up', async () => {
+  test('admits a smaller request that waited behind the one that timed out', async () => {
     vi.useFakeTimers()
     const gate = new Gate({ stocks: [new Shares(4)], waitMs: 1000 })
     const [first] = [await gate.enter({ amounts: [2] }), await gate.enter({ amounts: [2] })]
@@ -118,7 +118,7 @@ describe('a time limit', () => {
   })
 })
 
-test('a close ends what waits and what comes, and what is inside gives back as ever', async () => {
+test('a close ends waiting and new requests, and admitted ones release as usual', async () => {
   const stock = new Shares(1)
   const gate = new Gate({ stocks: [stock] })
   const release = await gate.enter()
@@ -132,7 +132,7 @@ test('a close ends what waits and what comes, and what is inside gives back as e
   expect([gate.running, stock.used]).toEqual([0, 0])
 })
 
-test('a signal that fires after the request was let in takes nothing from it', async () => {
+test('a signal that fires after admission takes nothing from the request', async () => {
   const gate = gateOf(1)
   const release = await gate.enter()
   const control = new AbortController()
@@ -146,7 +146,7 @@ test('a signal that fires after the request was let in takes nothing from it', a
   expect(gate.running).toBe(0)
 })
 
-test('run gives the place back when its job fails, and when it throws at once', async () => {
+test('run releases the place when its job fails, and when it throws synchronously', async () => {
   const gate = gateOf(1)
   await expect(
     gate.run({}, async () => {

@@ -6,7 +6,7 @@ import { equalBytes, fromHex, sha256, sha256Hex, toHex } from '../../src/base/ha
 
 const bytes = fc.uint8Array({ maxLength: 100 }).map((array) => Uint8Array.from(array))
 
-test('hashes and hex are those of Node', async () => {
+test('hashes and hex equal those of Node', async () => {
   await fc.assert(
     fc.asyncProperty(bytes, async (input) => {
       const hash = createHash('sha256').update(input)
@@ -30,7 +30,7 @@ test.each([
   expect(() => fromHex(text, length)).toThrow(expect.objectContaining({ code: 'internal' }))
 })
 
-test('equalBytes finds every difference of one bit, and of length', () => {
+test('equalBytes detects every difference of one bit, and of length', () => {
   fc.assert(
     fc.property(bytes, fc.nat(), fc.nat(7), (a, place, bit) => {
       expect(equalBytes(a, a.slice())).toBe(true)
@@ -44,7 +44,7 @@ test('equalBytes finds every difference of one bit, and of length', () => {
   )
 })
 
-test('parts are joined in order, none and empty ones included', () => {
+test('parts are joined in order, including zero parts and empty ones', () => {
   fc.assert(
     fc.property(fc.array(bytes, { maxLength: 10 }), (parts) => {
       expect([...joinBytes(parts)]).toEqual(parts.flatMap((part) => [...part]))

@@ -8,7 +8,7 @@ import { type KvType, pageLayout } from '../../src/base/kv.ts'
 
 const { kernels } = await selectCore(await loadWasm('simd128'), 'simd128', false)
 
-test('every layer takes what the core says, one behind the other', () => {
+test('every layer has the size that the core reports, one after the other', () => {
   fc.assert(
     fc.property(
       fc.constantFrom<KvType>('f32', 'f16', 'int8'),
@@ -29,7 +29,7 @@ test('every layer takes what the core says, one behind the other', () => {
   )
 })
 
-test('a pool refuses a core that lays pages out otherwise', async () => {
+test('a pool refuses a core with another page layout', async () => {
   const { WasmKvPool } = await import('../../src/backend/wasm/kv-pool.ts')
   const { arena } = await selectCore(await loadWasm('simd128'), 'simd128', false)
   const other = { ...kernels, kv_layer_bytes: () => 64 }

@@ -17,7 +17,7 @@ describe('a lifetime', () => {
     expect(order).toHaveLength(3)
   })
 
-  test('ends by a signal alone, and aborts its own before it cleans up', () => {
+  test('ends by a signal alone, and aborts its own signal before it cleans up', () => {
     const control = new AbortController()
     const life = new Lifetime().follow(control.signal)
     let aborted: boolean | undefined
@@ -30,7 +30,7 @@ describe('a lifetime', () => {
     expect(new Lifetime().follow(undefined).ended).toBe(false)
   })
 
-  test('leaves no listener on a signal that lives longer', async () => {
+  test('leaves no listener on a signal that outlives it', async () => {
     const { signal } = new AbortController()
     const lives = Array.from({ length: 20 }, () => new Lifetime().follow(signal))
     expect(getEventListeners(signal, 'abort')).toHaveLength(20)
@@ -38,7 +38,7 @@ describe('a lifetime', () => {
     expect(getEventListeners(signal, 'abort')).toHaveLength(0)
   })
 
-  test('gives back at once what comes after its end', async () => {
+  test('releases at once what is added after its end', async () => {
     const life = new Lifetime()
     await life.end()
     let given = 0
@@ -48,7 +48,7 @@ describe('a lifetime', () => {
     expect(given).toBe(1)
   })
 
-  test('gives back early, once', async () => {
+  test('releases early, once', async () => {
     const life = new Lifetime()
     let given = 0
     const release = life.hold(() => given++)
@@ -59,7 +59,7 @@ describe('a lifetime', () => {
     expect(given).toBe(1)
   })
 
-  test('waits for a clean-up that takes time before it runs those that were registered before', async () => {
+  test('awaits an asynchronous clean-up before it runs those registered earlier', async () => {
     const life = new Lifetime()
     const order: string[] = []
     life.hold(() => order.push('pages'))
@@ -73,7 +73,7 @@ describe('a lifetime', () => {
     expect(order).toEqual(['written', 'pages'])
   })
 
-  test('runs the others where one throws or rejects, and tells all callers', async () => {
+  test('runs the others where one throws or rejects, and reports it to all callers', async () => {
     const life = new Lifetime()
     let given = 0
     life.hold(() => given++)
@@ -86,7 +86,7 @@ describe('a lifetime', () => {
     expect(given).toBe(1)
   })
 
-  test('a clean-up may end it, register more and give others back', async () => {
+  test('a clean-up may end it, register more and release others', async () => {
     const life = new Lifetime()
     const order: string[] = []
     const release = life.hold(() => order.push('early'))
@@ -102,13 +102,13 @@ describe('a lifetime', () => {
 })
 
 describe('waiting for work', () => {
-  test('gives what the work gives, and forgets it', async () => {
+  test('gives the result of the work, and keeps no reference to it', async () => {
     const life = new Lifetime()
     expect(await life.until(Promise.resolve(3))).toBe(3)
     await expect(life.until(Promise.reject(new Error('no')))).rejects.toThrow('no')
   })
 
-  test('ends with the lifetime; what comes later is handed over to be let go', async () => {
+  test('ends with the lifetime; a later result is passed on for disposal', async () => {
     const life = new Lifetime()
     const work = Promise.withResolvers<string>()
     const late: string[] = []
@@ -122,7 +122,7 @@ describe('waiting for work', () => {
   })
 })
 
-test('nothing is held after the end and nothing is given back twice, in any order of calls', async () => {
+test('nothing is held after the end and nothing is released twice, in any order of calls', async () => {
   const steps = fc.array(
     fc.oneof(
       fc.record({ kind: fc.constantFrom('hold', 'slow', 'throw', 'ender') }),

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { isWhole } from '../../src/base/numbers.ts'
 
-test('isWhole takes whole numbers within both bounds, and nothing else', () => {
+test('isWhole accepts whole numbers within both bounds, and nothing else', () => {
   const values = [
     -1,
     0,

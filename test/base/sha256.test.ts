@@ -5,7 +5,7 @@ import { sha256Sync } from '../../src/base/sha256.ts'
 
 const hex = (text: string) => Buffer.from(sha256Sync(text)).toString('hex')
 
-test('the digest is that of the platform, at every length around the blocks, and of every kind of text', () => {
+test('the digest equals that of the platform, at every length around the blocks, and for every kind of text', () => {
   const texts = Array.from({ length: 260 }, (_, length) => 'key-é€😀'.repeat(30).slice(0, length))
   for (const text of [...texts, 'x'.repeat(16_384), '\ud800'])
     expect(hex(text)).toBe(createHash('sha256').update(new TextEncoder().encode(text)).digest('hex'))

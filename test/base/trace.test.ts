@@ -20,7 +20,7 @@ function traced(onPrefill?: (done: number, total: number) => void) {
 }
 
 describe('times', () => {
-  test('are those of the plan, not of when it was told', () => {
+  test('are those of the plan, not of its later report', () => {
     const { answer, trace, begun, timings } = traced()
     answer.onAdmit(begun + 5)
     answer.onPrefill(0, 3, begun + 7)
@@ -28,7 +28,7 @@ describe('times', () => {
     expect(timings()).toMatchObject({ queue_ms: 5, cache_ms: 2, prefill_ms: 13 })
   })
 
-  test('of a prompt whose place was taken from it are those of the place that it kept, and none is negative', () => {
+  test('of a preempted prompt are those of its final admission, and none is negative', () => {
     const told: [number, number][] = []
     const { answer, trace, begun, timings } = traced((done, total) => told.push([done, total]))
     answer.onAdmit(begun + 5)

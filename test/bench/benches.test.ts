@@ -56,7 +56,7 @@ describe('prepack with a predictor', () => {
 })
 
 describe('modes', () => {
-  test('reports every mode, and that refining came to its end', async () => {
+  test('reports every mode, and that refining finished', async () => {
     const files = tinyFiles({ layers: 7, context: 512 })
     const bare = await Engine.load(files, { wasm })
     const predictor = memorySource('tiny', await writePredictor(tinyPredictor(bare.identity)))
@@ -87,7 +87,7 @@ describe('replay', () => {
   })
   afterAll(() => engine.close())
 
-  test('serves every request, and counts what it served', async () => {
+  test('serves every request, and counts the served ones', async () => {
     const rows = prompts.map((ids, at) => ({ at_ms: at * 5, prompt_tokens: ids.length, output_tokens: 1 + (at % 4) }))
     const result = await replay(engine, rows, prompts, { ttftMs: 60_000, itlMs: 60_000 })
     expect(result).toMatchObject({ requests: 20, failed: 0, goodput: { share: 1 } })

@@ -29,7 +29,7 @@ const answer = async (name: string) => {
   return engine.answer([{ role: 'user', content: 'Hello' }], 8)
 }
 
-test('a stream that ends early or fails is no answer', async () => {
+test('a stream that ends early or fails is not counted as an answer', async () => {
   expect(await answer('whole')).toBe('ab')
   await expect(answer('broken')).rejects.toMatchObject({ code: 'remote', message: /broke off/ })
   await expect(answer('failed')).rejects.toMatchObject({ code: 'remote', message: /it is full/ })

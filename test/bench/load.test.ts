@@ -52,7 +52,7 @@ test.each([undefined, 1000])('counts answers and their tokens (rate %s)', async 
   expect(result.ttft_ms.p50).toBeGreaterThan(0)
 })
 
-test('tells failures apart', async () => {
+test('distinguishes failures', async () => {
   const options = await serving((response, n) => {
     if (n === 0) response.writeHead(503).end()
     else if (n === 1) stream(response, good)

@@ -27,7 +27,7 @@ const marks = (svg: string) =>
   [...svg.matchAll(/<circle cx="([\d.]+)" cy="([\d.]+)"/g)].map(([, x, y]) => [Number(x), Number(y)])
 
 describe('a chart', () => {
-  test('puts points where their values are', () => {
+  test('places points at their values', () => {
     const found = marks(
       chart([
         [0, 0],
@@ -70,7 +70,7 @@ describe('a chart', () => {
     ).toHaveLength(2)
   })
 
-  test('any title and any points give a sound picture, everything inside', () => {
+  test('any title and any points give a valid picture, with everything inside', () => {
     const value = fc.double({ noDefaultInfinity: false })
     fc.assert(
       fc.property(
@@ -113,7 +113,7 @@ describe('a chart', () => {
     )
   })
 
-  test('names of lines that end together do not lie on each other', () => {
+  test('labels of lines that end close together do not overlap', () => {
     const series = ['a', 'b', 'c', 'd', 'e'].map((name) => ({
       name,
       points: [

@@ -20,7 +20,7 @@ const ttftRow = (mode: string, length: number, p50: number) => ({
   samples: [p50],
 })
 
-test('this repository’s own records make a page with charts, and all of them can be read', () => {
+test("this repository's own records make a page with charts, and all of them can be read", () => {
   const found = readRecords(fileURLToPath(new URL('../../bench/record', import.meta.url)))
   expect(found.unreadable).toEqual([])
   const { html, figures } = reportOf(found)
@@ -29,7 +29,7 @@ test('this repository’s own records make a page with charts, and all of them c
   expect(html).not.toMatch(/(src|href)="http|undefined|NaN/)
 })
 
-test('each kind of record is drawn; what can’t be read is listed with why', () => {
+test('each kind of record is drawn; unreadable ones are listed with the reason', () => {
   const put = (name: string, data: unknown) =>
     writeFileSync(join(folder, name), typeof data === 'string' ? data : JSON.stringify(data))
   put('2026-01-01-ttft.json', {
@@ -56,7 +56,7 @@ test('each kind of record is drawn; what can’t be read is listed with why', ()
   expect(html).toContain('#ttft svg text{')
 })
 
-test('a message has as many tokens as are asked for, and differs from run to run in its first words', () => {
+test('a message has the requested number of tokens, and its first words differ from run to run', () => {
   const engine = {
     promptIds: (messages: unknown) => (messages as { content: string }[])[0]!.content.split(' ').map((_, at) => at),
   }

@@ -14,7 +14,7 @@ import { createRandom } from '../../src/decode/random.ts'
 const cells = grid({ ...standard, rtt_ms: [5, 150], mbit_s: [20, 500], requests: 20, seed: 7 })
 const of = (kind: string) => cells.filter((cell) => cell.kind === kind)
 
-test.each(kinds)('$name: near the best fixed way of each cell, and below every fixed policy', ({ name }) => {
+test.each(kinds)('$name: near the best fixed route of each cell, and below every fixed policy', ({ name }) => {
   const own = of(name)
   expect(own).toHaveLength(2 * 2 * 2 * 3 * 3 * 6)
   // Twenty requests of a length are fewer than the bench has, so the first tries weigh more.
@@ -26,13 +26,13 @@ test.each(kinds)('$name: near the best fixed way of each cell, and below every f
   for (const [policy, ms] of Object.entries(fixed)) expect(router, policy).toBeLessThan(ms)
 })
 
-test('the same seed gives the same grid, another one another', () => {
+test('the same seed gives the same grid, another seed another', () => {
   const small = { ...standard, rtt_ms: [40], mbit_s: [100], loss: [0.01], requests: 4 }
   expect(grid(small)).toEqual(grid(small))
   expect(grid({ ...small, seed: 2 })).not.toEqual(grid(small))
 })
 
-test('a change is noticed', () => {
+test('a change is detected', () => {
   for (const { later, change, kind } of drift(5)) expect(later, `${change}, ${kind}`).toBeLessThan(3)
 })
 
@@ -52,7 +52,7 @@ const middle = (change: Partial<Regime>, of: (cell: ReturnType<typeof draw>) => 
   return mean(drawn.map(of))
 }
 
-test('the model of the world does what its header says', () => {
+test('the model of the world matches the description in its header', () => {
   expect(middle({}, ({ ttft }) => ttft.local)).toBeGreaterThan(0.97 * 2051)
   expect(middle({}, ({ ttft }) => ttft.local)).toBeLessThan(1.03 * 2051)
   // 6.3 MB at 20 Mbit/s are 2.5 s.
@@ -62,7 +62,7 @@ test('the model of the world does what its header says', () => {
   expect(middle({ loss: 0.01 }, ({ ttft }) => ttft.remote)).toBeGreaterThan(middle({}, ({ ttft }) => ttft.remote))
 })
 
-test('the slow network carries all bytes in order, not before they can have arrived', async () => {
+test('the slow network carries all bytes in order, and not earlier than they can arrive', async () => {
   const { createServer, connect } = await import('node:net')
   const sent = Uint8Array.from({ length: 300_000 }, (_, at) => (at * 7919) % 251)
   const server = createServer((socket) => {
@@ -91,7 +91,7 @@ test('the slow network carries all bytes in order, not before they can have arri
 })
 
 // An empty grid must not pass.
-test('the grid has cells in which each way is the best', () => {
+test('the grid has cells in which each route is the best', () => {
   const best = new Set(cells.map((cell: Cell) => cell.best))
   expect([...best].sort()).toEqual(['local', 'relay', 'remote'])
 })

@@ -18,7 +18,7 @@ describe('Mann and Whitney', () => {
     expect(mannWhitney(a, b)).toBeCloseTo(p, 5)
   })
 
-  test('equal values tell nothing', () => {
+  test('equal values are not significant', () => {
     expect(mannWhitney([3, 3, 3, 3], [3, 3, 3, 3])).toBe(1)
   })
 
@@ -34,7 +34,7 @@ describe('Mann and Whitney', () => {
     )
   })
 
-  test('of sets that do not differ about one in twenty is below 0.05', () => {
+  test('for sets that do not differ is below 0.05 about once in twenty', () => {
     const rng = random(5)
     const draw = () => Array.from({ length: 9 }, () => 100 + 5 * rng.normal())
     let below = 0
@@ -50,7 +50,7 @@ test('Holm', () => {
   expect(holm([])).toEqual([])
 })
 
-test('the ratio and its interval hold a change that was made', () => {
+test('the ratio and its interval cover a change that was made', () => {
   const rng = random(8)
   const draw = (mean: number) => Array.from({ length: 12 }, () => mean * (1 + 0.03 * rng.normal()))
   let held = 0
@@ -63,7 +63,7 @@ test('the ratio and its interval hold a change that was made', () => {
   expect(held).toBeGreaterThan(180)
 })
 
-describe('a run beside a record', () => {
+describe('a run compared with a record', () => {
   const machine = { cpu: 'x', cores: 2, memory_gib: 1, os: 'o', runtime: 'r', loadavg: [0], commit: 'c' }
   const row = (length: number, samples: readonly number[]) => ({
     engine: 'foretoken',
@@ -82,7 +82,7 @@ describe('a run beside a record', () => {
   })
   const about = (ms: number) => [0.97, 0.98, 0.99, 1, 1.01, 1.02, 1.03].map((factor) => ms * factor)
 
-  test('says what moved, and nothing of what did not', () => {
+  test('reports what changed, and nothing that did not', () => {
     const before = record('2026-01-01', [row(32, about(10)), row(128, about(40)), row(512, about(100))])
     const now = record('2026-01-02', [
       row(32, about(10.1)),
@@ -98,7 +98,7 @@ describe('a run beside a record', () => {
     expect(movedSince(before, now)[1]!.ratio).toBeCloseTo(1.25, 1)
   })
 
-  test('the last record is of the same machine and model, and older', () => {
+  test('is compared with the last older record of the same machine and model', () => {
     const all = [
       record('2026-01-01', []),
       record('2026-01-03', []),

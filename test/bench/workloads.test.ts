@@ -55,7 +55,7 @@ describe('lengths', () => {
       expect(() => drawnLengths(bad, options)).toThrow('whole lengths')
   })
 
-  test('a shuffle keeps everything', () => {
+  test('a shuffle keeps all elements', () => {
     fc.assert(
       fc.property(fc.array(fc.integer()), fc.nat(), (items, seed) => {
         expect(shuffled(items, seed).sort()).toEqual([...items].sort())
@@ -64,14 +64,14 @@ describe('lengths', () => {
     expect(shuffled([1, 2, 3, 4, 5, 6, 7, 8], 1)).not.toEqual([1, 2, 3, 4, 5, 6, 7, 8])
   })
 
-  test('quantiles are values that occurred', () => {
+  test('quantiles are observed values', () => {
     expect([0, 0.5, 0.95, 1].map((q) => quantile([5, 1, 4, 2, 3], q))).toEqual([1, 3, 5, 5])
     expect(quantile([7], 0.5)).toBe(7)
   })
 })
 
 describe('texts', () => {
-  test('of every form that the sets have', async () => {
+  test('of every format that the sets have', async () => {
     const rows = [
       { prompt: 'a prompt' },
       { turns: ['first turn', 'second turn'] },
@@ -107,14 +107,14 @@ describe('texts', () => {
     ['garbage', '{"prompt":"a b"}\n{', /line 2/],
     ['no text', '{"x":1}', /line 1: none of the fields/],
     ['no object', '[1]', /line 1: not a JSON object/],
-  ])('with %s name the line', async (_, text, message) => {
+  ])('with %s are refused with the line', async (_, text, message) => {
     await expect(textsOf(await file('bad.jsonl', text))).rejects.toMatchObject({
       code: 'bad_argument',
       message: expect.stringMatching(message),
     })
   })
 
-  test('that are not there, not gzip, not UTF-8', async () => {
+  test('that are missing, not gzip, or not UTF-8', async () => {
     await expect(textsOf(join(folder, 'none.txt'))).rejects.toMatchObject({ code: 'not_found' })
     await expect(textsOf(await file('x.txt.gz', 'plain'))).rejects.toMatchObject({ code: 'io' })
     await expect(textsOf(await file('y.txt', Uint8Array.of(0xff, 10)))).rejects.toMatchObject({ code: 'bad_argument' })
@@ -137,7 +137,7 @@ describe('traces', () => {
     expect(rows.map(({ at_ms }) => Math.round(at_ms * 100) / 100)).toEqual([0, 1319.41, 4314.58])
   })
 
-  test('of Mooncake: equal blocks make equal ids, everything else differs', async () => {
+  test('of Mooncake: equal blocks give equal ids, everything else differs', async () => {
     const lines = [
       { timestamp: 0, input_length: 1100, output_length: 6, hash_ids: [1, 2, 3] },
       { timestamp: 3000, input_length: 1024, output_length: 9, hash_ids: [1, 2] },
@@ -157,7 +157,7 @@ describe('traces', () => {
     expect(Math.max(...a!)).toBeLessThan(1000)
   })
 
-  test('at another rate keep their rhythm', async () => {
+  test('at another rate keep their relative timing', async () => {
     const rows = atRate(await readTrace(await file('azure.csv', azure)), 4)
     expect(rows.at(-1)!.at_ms).toBeCloseTo(500)
     expect(rows[1]!.at_ms / rows[2]!.at_ms).toBeCloseTo(1319.41 / 4314.58, 4)
@@ -180,7 +180,7 @@ describe('traces', () => {
 describe('ideal hits', () => {
   const page = (n: number) => [n, n]
 
-  test('by hand: a page kept for whoever comes back', () => {
+  test('by hand: a page kept for the next use', () => {
     // Pages of 2: A B | C | A B again. The last token of a prompt is never found.
     const prompts = [
       [...page(1), ...page(2), 0],
@@ -198,7 +198,7 @@ describe('ideal hits', () => {
     expect(idealHits([page(1), page(1), [...page(1), 5]], 2, 4)).toMatchObject({ unlimited: 2 })
   })
 
-  test('least recently used <= best <= unlimited, and more memory never hurts the best', () => {
+  test('least recently used <= optimal <= unlimited, and more memory never reduces the optimum', () => {
     const ids = fc.array(fc.integer({ min: 0, max: 2 }), { minLength: 1, maxLength: 12 })
     fc.assert(
       fc.property(fc.array(ids, { maxLength: 25 }), fc.nat(12), (prompts, pages) => {

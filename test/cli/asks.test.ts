@@ -7,7 +7,7 @@ const all = Object.keys(commands) as Command[]
 const split = (line: string) => line.split(' ')
 
 describe('help', () => {
-  test.each(all)('on %s is asked for in four ways', (command) => {
+  test.each(all)('on %s is requested in four ways', (command) => {
     const asked = { about: 'command', command }
     for (const line of [`help ${command}`, `${command} --help`, `${command} -h`, `--help ${command}`])
       expect(askedBy(split(line)), line).toEqual(asked)
@@ -27,7 +27,7 @@ describe('help', () => {
     ['run a prompt -m x --help', 'run'],
     ['serve --model --help', 'serve'],
     ['hello --help', 'run'],
-  ])('wins over what else is said: %s', (line, command) =>
+  ])('takes precedence over other arguments: %s', (line, command) =>
     expect(askedBy(split(line))).toEqual({ about: 'command', command }),
   )
 
@@ -39,9 +39,9 @@ describe('help', () => {
     'run --stop=--help x',
     'hello',
     'serve',
-  ])('is not what %s asks for', (line) => expect(askedBy(split(line))).toBeUndefined())
+  ])('is not requested by %s', (line) => expect(askedBy(split(line))).toBeUndefined())
 
-  test('on a command that is not there names the nearest', () => {
+  test('on an unknown command names the nearest one', () => {
     expect(() => askedBy(['help', 'srve'])).toThrow(/no command `srve`; did you mean `serve`/)
     expect(() => askedBy(['help', 'delete'])).toThrow(/did you mean `rm`/)
     expect(() => askedBy(['srve', '--help'])).toThrow(/did you mean `serve`/)
@@ -55,12 +55,12 @@ describe('the version', () => {
     (line) => expect(askedBy(split(line))).toEqual({ about: 'version' }),
   )
 
-  test.each(['run version', 'version control is', 'run -v', 'run -- --version'])('is not what %s asks for', (line) =>
+  test.each(['run version', 'version control is', 'run -v', 'run -- --version'])('is not requested by %s', (line) =>
     expect(askedBy(split(line))).toBeUndefined(),
   )
 })
 
-describe('a command that is not there', () => {
+describe('an unknown command', () => {
   const check = (line: string) => checkPrompt(split(line), parse(split(line)).operands)
 
   test.each([
@@ -94,7 +94,7 @@ describe('a command that is not there', () => {
     '2+2',
     'held them',
     'hello hlep',
-  ])('%s is a prompt, or a command that is there', (line) => expect(() => check(line)).not.toThrow())
+  ])('%s is a prompt, or an existing command', (line) => expect(() => check(line)).not.toThrow())
 })
 
 describe('a value that looks like a flag', () => {
@@ -114,5 +114,5 @@ describe('a value that looks like a flag', () => {
     [['run', '--system', '--json is a flag of mine', 'x'], { system: '--json is a flag of mine' }],
     [['run', '--presence-penalty', '-1', 'x'], { 'presence-penalty': -1 }],
     [['run', '--prompt-file', '-'], { 'prompt-file': '-' }],
-  ])('is not one in %j', (args, flags) => expect(parse(args).flags).toEqual(flags))
+  ])('is not found in %j', (args, flags) => expect(parse(args).flags).toEqual(flags))
 })

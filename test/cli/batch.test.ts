@@ -151,22 +151,22 @@ describe('a line', () => {
     ['another method', { ...chat({ messages }), method: 'GET' }, /method/],
     ['no id', { ...chat({ messages }), custom_id: '' }, /custom_id/],
     ['no body', { custom_id: 'x', method: 'POST', url: '/v1/completions' }, /body/],
-  ])('with %s says what is wrong', (_, row, message) => {
+  ])('with %s reports the error', (_, row, message) => {
     expect(() => parse(row)).toThrow(
       expect.objectContaining({ code: 'bad_argument', message: expect.stringMatching(message) }),
     )
   })
 
-  test('that is no UTF-8 is told so', () => {
+  test('that is not UTF-8 is reported', () => {
     expect(() => parseLine(Uint8Array.of(0x22, 0xff, 0x22), {})).toThrow(/UTF-8/)
   })
 
-  test('keeps the id of its error where there is one', () => {
+  test('keeps its id in its error', () => {
     for (const row of [chat({}), { id: 'x', prompt: 5 }])
       expect(() => parse(row)).toThrow(expect.objectContaining({ id: 'x' }))
   })
 
-  test('whatever it holds is parsed or refused, with the prototype left alone', () => {
+  test('with any content is parsed or refused, without touching the prototype', () => {
     const json = fc.json({ maxDepth: 4 })
     const key = fc.constantFrom('prompt', 'messages', 'custom_id', 'url', 'method', 'body', 'id', '__proto__', 'stop')
     const object = fc.dictionary(key, fc.jsonValue()).map((value) => JSON.stringify(value))
@@ -194,7 +194,7 @@ describe('readLines', () => {
     return lines
   }
 
-  test('splits at \\n only, takes \\r\\n, and a last line without an end', async () => {
+  test('splits at \\n only, accepts \\r\\n, and a last line without an end', async () => {
     const lines = await read('a\u2028b\r\n\nc\u0085\nlast')
     expect(lines.map(({ bytes }) => new TextDecoder().decode(bytes))).toEqual(['a\u2028b', '', 'c\u0085', 'last'])
     expect(lines.map(({ number }) => number)).toEqual([1, 2, 3, 4])
@@ -202,13 +202,13 @@ describe('readLines', () => {
     expect(lines.at(-1)!.end).toBe(bytes('a\u2028b\r\n\nc\u0085\nlast').length)
   })
 
-  test('lines longer than the stream’s pieces, and one longer than a line may be', async () => {
+  test("reads lines longer than the stream's pieces, and refuses one longer than the limit", async () => {
     const long = 'x'.repeat(200_000)
     const lines = await read(`${long}\n${'y'.repeat(maxLineBytes + 1)}\nz\n`)
     expect(lines.map(({ bytes }) => bytes?.length)).toEqual([200_000, undefined, 1])
   })
 
-  test('a file that is not there', async () => {
+  test('a file that does not exist', async () => {
     const lines = readLines(join(folder, 'nowhere'))
     await expect(lines.next()).rejects.toMatchObject({ code: 'not_found' })
   })
@@ -232,7 +232,7 @@ describe('a batch', () => {
     await writeFile(from, input)
   })
 
-  test('answers what can be answered, and tells of the rest', async () => {
+  test('answers what it can, and reports the rest', async () => {
     const to = join(folder, 'out-1.jsonl')
     const counts = await runFile(from, to)
     expect(counts).toEqual({
@@ -276,7 +276,7 @@ describe('a batch', () => {
     expect(byLine.get(9)).toMatchObject({ id: 't', text: 'eerht eerht' })
   })
 
-  test('killed at any byte of its output, it goes on and ends the same', async () => {
+  test('killed at any byte of its output, it resumes and ends the same', async () => {
     const whole = join(folder, 'whole.jsonl')
     await runFile(from, whole)
     const full = await readFile(whole)
@@ -295,7 +295,7 @@ describe('a batch', () => {
     }
   })
 
-  test('an output of another input is refused, and left alone', async () => {
+  test('an output of another input is refused and left unchanged', async () => {
     const to = join(folder, 'foreign.jsonl')
     await runFile(from, to)
     const before = await readFile(to)
@@ -315,7 +315,7 @@ describe('a batch', () => {
     }
   })
 
-  test('lines added to the input are answered by the next run', async () => {
+  test('lines appended to the input are answered by the next run', async () => {
     const [grown, to] = [join(folder, 'grown.jsonl'), join(folder, 'grown-out.jsonl')]
     await writeFile(grown, '{"prompt":"a"}\n')
     await runFile(grown, to)
@@ -324,7 +324,7 @@ describe('a batch', () => {
     expect((await rows(to)).map(({ text }) => text)).toEqual(['a', 'cb'])
   })
 
-  test('what was interrupted is not written, and runs again', async () => {
+  test('interrupted lines are not written, and run again', async () => {
     const to = join(folder, 'stopped.jsonl')
     const controller = new AbortController()
     const options = { concurrency: 1, signal: controller.signal }
@@ -336,7 +336,7 @@ describe('a batch', () => {
     expect(await rows(to)).toHaveLength(8)
   })
 
-  test('nothing to do', async () => {
+  test('an empty input', async () => {
     const empty = join(folder, 'empty.jsonl')
     await writeFile(empty, '\n \n')
     expect(await runFile(empty, join(folder, 'empty-out.jsonl'))).toMatchObject({ answered: 0, errors: 0 })
@@ -350,7 +350,7 @@ describe('a batch', () => {
     })
   })
 
-  test('a write that fails leaves whole lines', async () => {
+  test('a failed write leaves complete lines', async () => {
     const to = join(folder, 'failing.jsonl')
     const answers = await AnswerFile.open(to)
     await answers.append('{"line":1,"input":"a"}')
@@ -362,7 +362,7 @@ describe('a batch', () => {
     expect(await readFile(to, 'utf8')).toBe('')
   })
 
-  test('with a real engine gives what one by one gives', async () => {
+  test('with a real engine gives the same as one by one', async () => {
     const engine = await Engine.load(tinyFiles(), { wasm: await loadWasm('auto', 1), kvTokens: 2048 })
     const texts = ['the river', 'rises in the hills', 'x', 'and meets the sea near the harbour']
     const [source, to] = [join(folder, 'real.jsonl'), join(folder, 'real-out.jsonl')]
@@ -380,7 +380,7 @@ describe('a batch', () => {
 
 describe('progress', () => {
   const counts = { answered: 40, errors: 1, resumed: 9, prompt_tokens: 800, completion_tokens: 200, cached_tokens: 0 }
-  test('tells share, rate and time left', () => {
+  test('reports share, rate and remaining time', () => {
     expect(progressText(counts, 100, 10)).toBe(
       ' 50 %  ██████████            50 of 100  1 errors  100 tokens/s  13 s left',
     )

@@ -113,7 +113,7 @@ describe('foretoken run', () => {
     expect(result.finish_reason).toBe('length')
   })
 
-  test('a first argument that is no command is a prompt, and so is stdin', async () => {
+  test('a first argument that is not a command is a prompt, and so is stdin', async () => {
     const args = ['-m', model, '--max-tokens', '2', '--ignore-eos', '--raw', '--json', '--threads', '1']
     const [asArgument, asInput] = await Promise.all([
       foretoken([...args, 'a prompt']),
@@ -123,7 +123,7 @@ describe('foretoken run', () => {
     expect(JSON.parse(asArgument.out).prompt_ids).toHaveLength(8)
   })
 
-  test('Ctrl-C ends it with 130', async () => {
+  test('Ctrl-C ends it with exit code 130', async () => {
     let sent = false
     const { code, err } = await foretoken(
       [
@@ -165,7 +165,7 @@ describe('foretoken run', () => {
     expect(result.out.trim()).toBe('')
   })
 
-  test('a file that is no model, and --json tells it as JSON', async () => {
+  test('a file that is not a model is reported, with --json as JSON', async () => {
     const broken = join(folder, 'broken.gguf')
     await writeFile(broken, tinyGguf().slice(0, 5000))
     const { code, out, err } = await foretoken(['run', '-m', broken, '--json', 'x'])
@@ -174,7 +174,7 @@ describe('foretoken run', () => {
   })
 })
 
-test.skipIf(!existsSync('/dev/full'))('output that finds no room on the disk is a failure, and says so', async () => {
+test.skipIf(!existsSync('/dev/full'))('output that does not fit on the disk is reported as a failure', async () => {
   for (const args of [['--help'], ['ls'], ['run', '-m', model, '-n', '2', 'x']]) {
     const full = await open('/dev/full', 'w')
     const env = { ...process.env, FORETOKEN_HOME: join(folder, 'home') }
@@ -189,7 +189,7 @@ test.skipIf(!existsSync('/dev/full'))('output that finds no room on the disk is 
   }
 })
 
-test('inspect counts layers that differ each by itself', async () => {
+test('inspect counts layers of different shapes separately', async () => {
   const openElm = fileURLToPath(new URL('../vectors/tiny-openelm', import.meta.url))
   const { config, memory } = JSON.parse((await foretoken(['inspect', openElm, '--json'])).out)
   // 1, 2, 1 and 3 KV heads of 16: K and V of 7 heads, 4 bytes each; int8 has a scale with each head.
@@ -201,7 +201,7 @@ test('inspect counts layers that differ each by itself', async () => {
   expect(table).toMatch(/2 to 6 of 16, 1 to 3 for keys and values/)
 })
 
-test('a key that nobody knows is refused by every command that opens the model, and ignored where --ignore-config says so', async () => {
+test('an unknown key is refused by every command that opens the model, and ignored with --ignore-config', async () => {
   const odd = join(folder, 'odd.gguf')
   await writeFile(odd, tinyGguf({ metadata: { 'llama.new_thing': { u32: 3 } } }))
   const commands = [
@@ -239,14 +239,14 @@ describe('the table of flags', () => {
     expect(rows).toEqual(own.map(([name]) => name))
   })
 
-  test.each(Object.entries(examples))('examples of %s are commands', (_, lines) => {
+  test.each(Object.entries(examples))('examples of %s are valid commands', (_, lines) => {
     for (const line of lines!) {
       const words = line.replace(/ [<>].*/, '').match(/"[^"]*"|\S+/g)!
       expect(() => parse(words.map((word) => word.replaceAll('"', '')))).not.toThrow()
     }
   })
 
-  test('no help tells of another command, or has a line that is too long', () => {
+  test("no help mentions another command's flags, or has a line that is too long", () => {
     for (const command of Object.keys(commands) as Command[]) {
       const about = flagsOf(command).map(([, flag]) => flag.about)
       const others = Object.keys(commands).filter((other) => other !== command)
@@ -256,14 +256,14 @@ describe('the table of flags', () => {
     }
   })
 
-  test('choices are those of the command', () => {
+  test('the choices of a flag depend on the command', () => {
     expect(() => parse(['run', '--backend', 'llama', 'x'])).toThrow(
       '--backend takes one of wasm, webgpu, not "llama"; companion accepts it',
     )
     expect(parse(['companion', '--backend', 'llama']).flags.backend).toBe('llama')
   })
 
-  test.each(['bash', 'zsh', 'fish'])('completion for %s knows every command and flag', (shell) => {
+  test.each(['bash', 'zsh', 'fish'])('completion for %s lists every command and flag', (shell) => {
     const script = completion(shell)
     for (const name of [...Object.keys(commands), ...Object.keys(flags)]) expect(script).toContain(name)
   })
@@ -280,7 +280,7 @@ describe('the table of flags', () => {
 })
 
 describe('foretoken batch', () => {
-  test('answers a file, and goes on where it was killed', async () => {
+  test('answers a file, and resumes where it was killed', async () => {
     const [input, output] = [join(folder, 'in.jsonl'), join(folder, 'out.jsonl')]
     const prompts = Array.from({ length: 12 }, (_, i) => JSON.stringify({ prompt: `number ${i}`, max_tokens: 30 }))
     await writeFile(input, `${prompts.join('\n')}\nnonsense\n`)
@@ -301,7 +301,7 @@ describe('foretoken batch', () => {
     expect(answers.filter(({ error }) => error).map(({ line }) => line)).toEqual([13])
   })
 
-  test('reads stdin, and interrupted by Ctrl-C it says so', async () => {
+  test('reads stdin, and reports an interruption by Ctrl-C', async () => {
     const output = join(folder, 'stdin-out.jsonl')
     const line = JSON.stringify({ prompt: 'hi', max_tokens: 3 })
     const { code, err } = await foretoken(['batch', '-', output, '-m', model], `${line}\n`)
@@ -322,7 +322,7 @@ describe('foretoken batch', () => {
     ['no such input', ['none.jsonl', 'out'], 1, /not_found/],
     ['one file', ['same', 'same'], 2, /the same file/],
     ['a place that is not there', ['same', 'no/where'], 1, /not_found/],
-  ])('with %s says what is wrong', async (_, files, exit, message) => {
+  ])('with %s reports the error', async (_, files, exit, message) => {
     await writeFile(join(folder, 'same'), '')
     const { code, err } = await foretoken(['batch', ...files.map((name) => join(folder, name)), '-m', model])
     expect(code).toBe(exit)
@@ -352,7 +352,7 @@ describe('foretoken prefix', () => {
     expect((await foretoken(args)).err).toContain(`(${tokens} cached)`)
   })
 
-  test('refuses what it cannot use', async () => {
+  test('refuses invalid arguments', async () => {
     const file = join(folder, 'bad.ft')
     await writeFile(file, 'no prefix')
     const refused = async (...args: string[]) => (await foretoken([...args, '-m', model])).err
@@ -405,7 +405,7 @@ describe('foretoken bench', () => {
     expect(await readFile(plot, 'utf8')).toContain('(CV)')
   })
 
-  test('prepack of one’s own file leaves out what is too long', async () => {
+  test("prepack of a user's file leaves out prompts that are too long", async () => {
     const set = join(folder, 'set.jsonl')
     const texts = ['short one', 'another one', 'and a third', 'far too long '.repeat(100)]
     await writeFile(set, texts.map((prompt) => JSON.stringify({ prompt })).join('\n'))
@@ -415,7 +415,7 @@ describe('foretoken bench', () => {
     expect(JSON.parse(out).results).toMatchObject([{ batch: 3, pool: 3 }])
   })
 
-  test('replay serves a trace twice, and tells what was found', async () => {
+  test('replay serves a trace twice, and reports prefix hits', async () => {
     const trace = join(folder, 'trace.jsonl')
     const row = (timestamp: number, hash_ids: number[]) =>
       JSON.stringify({ timestamp, input_length: 1500, output_length: 60, hash_ids })
@@ -432,7 +432,7 @@ describe('foretoken bench', () => {
     expect(await readFile(plot, 'utf8')).toContain('Time to first token')
   })
 
-  test('knows its kinds', async () => {
+  test('an unknown kind is refused with the known ones', async () => {
     for (const args of [['bench'], ['bench', 'replay'], ['bench', 'prefill', 'x'], ['bench', 'speed']]) {
       const { code, err } = await foretoken([...args, '-m', model])
       expect({ code, err }).toEqual({ code: 2, err: expect.stringMatching(/prepack/) })

@@ -38,7 +38,7 @@ const content = (text: string) =>
     .map((line) => JSON.parse(line.slice(6)).choices[0]?.delta?.content ?? '')
     .join('')
 
-test('without a key nothing is started, and it says how to get one', async () => {
+test('without a key nothing is started, and the error says how to get one', async () => {
   const { ended, got } = start(['serve', '--port', '0', '--companion', 'http://127.0.0.1:1'])
   expect(await ended).toBe(1)
   expect(got.err).toContain('FORETOKEN_COMPANION_KEY')
@@ -57,7 +57,7 @@ test.each([
   expect(got.err).not.toContain('short"')
 })
 
-test('every way over processes; pulling the companion out costs the client nothing but time', async () => {
+test('every route over processes; killing the companion costs the client nothing but time', async () => {
   const alone = start(['serve', '--port', '0'])
   const mac = start(['companion', '--listen', '127.0.0.1:0'])
   const macUrl = await mac.url()

@@ -46,7 +46,7 @@ async function findings(change: Partial<Host>, flags: Flags = {}): Promise<Recor
   return found
 }
 
-test('all is well where all is there', async () => {
+test('all checks pass where everything is present', async () => {
   const all = Object.values(await findings({}))
   expect(all.length).toBeGreaterThan(15)
   expect(all.filter(({ verdict }) => verdict !== 'ok').map(({ name }) => name)).toEqual(['config'])
@@ -198,12 +198,12 @@ test.each<[string, Partial<Host>, Flags, string, string, RegExp]>([
   })
 })
 
-test('a password of a proxy is not told', async () => {
+test('a proxy password is not printed', async () => {
   const { proxy } = await findings({ env: { HTTPS_PROXY: 'http://me:secret@proxy:3128' } })
   expect(JSON.stringify(proxy)).not.toMatch(/secret|me:/)
 })
 
-test('the hub is asked once, without its file', async () => {
+test('the hub is requested once, without downloading the file', async () => {
   const asked: string[] = []
   await findings({
     env: { HF_ENDPOINT: 'https://mirror.example/' },
@@ -221,7 +221,7 @@ describe('a check', () => {
     return found
   }
 
-  test('that does not end is over at its time limit, is told to let go, and holds up nobody', async () => {
+  test('that does not end is stopped at its time limit, is aborted, and delays no other', async () => {
     let told = false
     const slow: Check = {
       name: 'slow',
@@ -242,7 +242,7 @@ describe('a check', () => {
     expect(told).toBe(true)
   })
 
-  test('that throws says why, at once or later', async () => {
+  test('that throws reports why, synchronously or later', async () => {
     const fails = () => {
       throw new Error('why')
     }
@@ -272,7 +272,7 @@ describe('a check', () => {
   })
 })
 
-test('the oldest Node is that of the package', () => {
+test('the oldest supported Node is that of the package', () => {
   const { engines } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
   expect(engines.node).toBe(`>=${oldestNode.join('.')}`)
 })
@@ -285,7 +285,7 @@ describe('this machine', () => {
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
   const signal = new AbortController().signal
 
-  test('counts a folder, and what downloads left in it', async () => {
+  test('measures a folder, and the partial downloads in it', async () => {
     const path = join(folder, 'cache')
     mkdirSync(join(path, 'files', 'm'), { recursive: true })
     writeFileSync(join(path, 'files', 'm', 'm.gguf'), 'x'.repeat(100))
@@ -300,7 +300,7 @@ describe('this machine', () => {
     expect((await thisHost.disk(join(folder, 'none', 'at', 'all'))).total).toBeGreaterThan(0)
   })
 
-  test('tells a port that is taken from a free one', async () => {
+  test('distinguishes a port in use from a free one', async () => {
     const server = createServer()
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const { port } = server.address() as { port: number }
@@ -322,12 +322,12 @@ describe('this machine', () => {
     await expect(thisHost.config(join(folder, 'none.json'))).rejects.toMatchObject({ code: 'not_found' })
   })
 
-  test('runs the core, and says which', async () => {
+  test('runs the core, and reports which build', async () => {
     expect(await thisHost.core('simd128', false)).toMatchObject({ build: 'simd128' })
     expect(thisHost.memory().available).toBeGreaterThan(0)
   })
 
-  test('is told as a process does, for people and as JSON, with the exit code', async () => {
+  test('is reported by a process, for people and as JSON, with the exit code', async () => {
     const home = join(folder, 'home')
     const env = {
       FORETOKEN_HOME: home,
@@ -352,7 +352,7 @@ describe('this machine', () => {
     expect(asText.got.err).toBe('')
   })
 
-  test('is told within its limits where the hub does not answer', async () => {
+  test('is reported within its limits where the hub does not answer', async () => {
     const silent = createServer((socket) => socket.on('error', () => {}).resume())
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
     const { port } = silent.address() as { port: number }

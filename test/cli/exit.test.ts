@@ -37,7 +37,7 @@ function foretoken(args: readonly string[], input: string | Uint8Array = '', cwd
 const small = () => ['-m', model, '--threads', '1', '-n', '2', '--ignore-eos']
 
 describe('the exit code', () => {
-  test('is told by the help and by docs/cli.md, each code once', () => {
+  test('is listed by the help and by docs/cli.md, each code once', () => {
     const help = generalHelp('1.0.0')
     const page = readFileSync(new URL('../../docs/cli.md', import.meta.url), 'utf8')
     for (const { code, brief, about } of Object.values(exitCodes)) {
@@ -63,7 +63,7 @@ describe('the exit code', () => {
     ['SIGINT', exitCodes.interrupted],
     ['SIGTERM', exitCodes.terminated],
     ['SIGHUP', exitCodes.hangup],
-  ] as const)('of an answer that %s ends', async (signal, { code }) => {
+  ] as const)('of an answer ended by %s', async (signal, { code }) => {
     const { child, ended, got } = startCli(
       ['run', '-m', model, '--threads', '1', '-n', '240', '--ignore-eos', '--raw', '--repetition-penalty', '3', 'x'],
       env(),
@@ -73,15 +73,18 @@ describe('the exit code', () => {
     expect(got.err).toContain('interrupted')
   })
 
-  test.each(['SIGINT', 'SIGTERM'] as const)('of a server that %s ends is 0: it finishes what runs', async (signal) => {
-    const { child, ended, url } = startCli(['serve', '-m', model, '--threads', '1', '--port', '0'], env())
-    await url()
-    child.kill(signal)
-    expect(await ended).toBe(0)
-  })
+  test.each(['SIGINT', 'SIGTERM'] as const)(
+    'of a server ended by %s is 0: it finishes running requests',
+    async (signal) => {
+      const { child, ended, url } = startCli(['serve', '-m', model, '--threads', '1', '--port', '0'], env())
+      await url()
+      child.kill(signal)
+      expect(await ended).toBe(0)
+    },
+  )
 
   test.skipIf(process.platform === 'win32')(
-    'of a command whose reader has had enough is 0, and nothing is said',
+    'of a command whose reader closes the pipe is 0, without a message',
     async () => {
       const batch = join(folder, 'many.jsonl')
       writeFileSync(batch, `${JSON.stringify({ prompt: 'x', max_tokens: 2 })}\n`.repeat(3000))
@@ -119,13 +122,13 @@ describe('a mistyped word', () => {
     expect((await foretoken(['run', 'hlep', ...small()])).code).toBe(0)
   })
 
-  test('in place of a value says how to mean it', async () => {
+  test('in place of a value is refused with the escaped form', async () => {
     expect((await foretoken(['run', '-m', '--json', 'hi'])).err).toContain(
       '`--model` needs a value; `--json` looks like a flag; write `--model=--json` if you mean it',
     )
   })
 
-  test('of the version prints it, as JSON if asked', async () => {
+  test('`version` prints the version, as JSON if requested', async () => {
     expect(JSON.parse((await foretoken(['version', '--json'])).out)).toEqual({ version: expect.stringMatching(/^\d/) })
   })
 })
@@ -133,7 +136,7 @@ describe('a mistyped word', () => {
 describe('"-" is a stream', () => {
   const input = `${JSON.stringify({ prompt: 'one', max_tokens: 2 })}\n${JSON.stringify({ prompt: 'two', max_tokens: 2 })}\n`
 
-  test('for both files of a batch; no file is named so', async () => {
+  test('for both files of a batch, and creates no file of that name', async () => {
     const { code, out, err } = await foretoken(['batch', '-', '-', '-m', model, '--threads', '1'], input)
     expect({ code, err }).toEqual({ code: 0, err: expect.stringMatching(/^stdout: 2 answered, 0 errors/) })
     expect(

@@ -43,7 +43,7 @@ const fitting = (out: string) => [
 ]
 
 describe('foretoken fit', () => {
-  test('writes a predictor that run uses, and says what it is worth', async () => {
+  test('writes a predictor that run uses, and reports its quality', async () => {
     const out = join(folder, 'tiny.safetensors')
     const { code, out: text, err } = foretoken(...fitting(out), '--json')
     expect({ code, err }).toEqual({ code: 0, err: '' })
@@ -104,7 +104,7 @@ describe('foretoken fit', () => {
     expect(await readdir(cwd)).toEqual([])
   })
 
-  test('goes on where it was stopped, and refuses what another fit has left', async () => {
+  test('resumes where it was stopped, and refuses the state of another fit', async () => {
     const [whole, broken] = [join(folder, 'whole.safetensors'), join(folder, 'broken.safetensors')]
     foretoken(...fitting(whole))
     const file = await readPredictor(memorySource('w', await readFile(whole)))
@@ -147,7 +147,7 @@ describe('foretoken fit', () => {
     expect(foretoken(...separate, '--taps', '1').err).toContain('--taps is for predictors that share')
   })
 
-  test('searches the layers to run under a budget, and keeps to it', async () => {
+  test('searches the layers to run under a budget, and respects it', async () => {
     const out = join(folder, 'searched.safetensors')
     const args = ['fit', '--base', model, '--data', data, '--tokens', '1500', '--w', '8', '--most-prompt', '140']
     const { code, err, out: text } = foretoken(...args, '--budget', '0.75', '--threads', '1', '--out', out, '--json')
@@ -169,7 +169,7 @@ describe('foretoken fit', () => {
     expect(foretoken(...args, '--budget', '0.5', '--m', '2', '--out', `${out}2`).err).toContain('--budget chooses')
   }, 180_000)
 
-  test('says what it misses', () => {
+  test('reports missing arguments', () => {
     const out = join(folder, 'no.safetensors')
     expect(foretoken('fit', '--data', data).err).toContain('--out FILE')
     expect(foretoken('fit', '--data', data, '--out', out, '--aux-layers', '0-3').err).toContain(
@@ -252,7 +252,7 @@ describe('documents', () => {
     return join(folder, name)
   }
 
-  test('of every form, one row in twenty kept back', async () => {
+  test('of every format, one row in twenty held out', async () => {
     const rows = [
       { prompt: 'p', response: 'r' },
       { question: 'q', answer: 'a' },
@@ -282,7 +282,7 @@ describe('documents', () => {
     await expect(readDocuments([await write('x.jsonl', '{"x":1}')], 1)).rejects.toThrow('no text to fit from')
   })
 
-  test('lengths vary, files take turns, the seed decides', async () => {
+  test('lengths vary, files alternate, and the seed determines the order', async () => {
     const engine = { tokenize: (text: string) => [...text].map((c) => c.charCodeAt(0)), promptIds: () => [1, 2, 3] }
     const sets = [['a'.repeat(5000)], [[{ role: 'user', content: 'b' }] as const]]
     const take = async (seed: number) => {

@@ -33,7 +33,7 @@ async function sizes(small: boolean): Promise<Record<'before' | 'after' | 'commi
   return JSON.parse((await promisify(execFile)(process.execPath, args)).stdout)
 }
 
-test('stays small where objects outlive collections, and behind a thread that was started', async () => {
+test('the heap stays small where objects outlive collections, and after a thread was started', async () => {
   const [usual, small] = [await sizes(false), await sizes(true)]
   // What V8 does by itself, or this test would show nothing.
   expect(usual.after).toBeGreaterThanOrEqual(32 << 20)

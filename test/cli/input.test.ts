@@ -61,25 +61,25 @@ describe('a prompt', () => {
     ['run', [...one]],
     ['chat', ['--threads', '1', '-n', '1']],
     ['tokenize', []],
-  ] as const)('of Latin-1 is refused by %s', async (command, args) => {
+  ] as const)('in Latin-1 is refused by %s', async (command, args) => {
     const { code, err } = await foretoken([command, '-m', model, ...args], Buffer.from('h\xe9llo\n', 'latin1'))
     expect({ code, err }).toEqual({ code: 1, err: expect.stringMatching(/stdin is not UTF-8/) })
   })
 
-  test('of UTF-16 begins a chat', async () => {
+  test('in UTF-16 begins a chat', async () => {
     const { code, err } = await foretoken(['chat', '-m', model, '--threads', '1', '-n', '1'], utf16('hi\n/exit\n'))
     expect({ code, err }).toEqual({ code: 0, err: expect.stringMatching(/^first token/) })
   })
 })
 
-test('a config with a byte order mark is a config', async () => {
+test('a config with a byte order mark is accepted', async () => {
   const path = join(folder, 'config.json')
   writeFileSync(path, '\ufeff{"limits": {"choices": "many"}}')
   const { err } = await foretoken(['serve', '-m', model, '--config', path])
   expect(err).toMatch(/limits\.choices/)
 })
 
-test('help, the version, and what looks like a command, cost no model', async () => {
+test('help, the version, and a mistyped command load no model', async () => {
   const [help, version, typo] = await Promise.all([
     foretoken(['help', 'serve']),
     foretoken(['version']),
@@ -91,7 +91,7 @@ test('help, the version, and what looks like a command, cost no model', async ()
 })
 
 describe('foretoken pull', () => {
-  test('says for whom it waits, brings the file, lists it and removes it', async () => {
+  test('says what it waits for, downloads the file, lists it and removes it', async () => {
     const server = await fileServer([bytes], [{ etag: 'none' }])
     const target = join(home(), 'files', basename(filesFolder(server.url)), 'm.gguf')
     mkdirSync(join(target, '..'), { recursive: true })
@@ -108,7 +108,7 @@ describe('foretoken pull', () => {
     await server.close()
   })
 
-  test('of a file that does not end stops at its limit, and leaves nothing', async () => {
+  test('of an endless file stops at its limit, and leaves nothing', async () => {
     const server = await fileServer([bytes], [{ length: 'chunked', endless: true }])
     const { code, err } = await foretoken(['pull', server.url, '--max-download', '0.002'])
     expect({ code, err }).toEqual({ code: 1, err: expect.stringMatching(/more than the 2\.0 MB .*--max-download/) })

@@ -29,7 +29,7 @@ function slowReader() {
   return { stream, read, text: () => taken.join('') }
 }
 
-test('lines that nobody reads are dropped beyond the bound, and counted where they are missing', async () => {
+test('unread lines are dropped beyond the limit, and a line says how many are missing', async () => {
   const { stream, read } = slowReader()
   const log = new LogWriter(stream, 10_000)
   for (let n = 0; n < 100_000; n++) {
@@ -48,7 +48,7 @@ test('lines that nobody reads are dropped beyond the bound, and counted where th
   expect((await read()).at(-1)).toEqual({ n: 'again' })
 })
 
-test('a line that fits is written, and one that is longer than the bound is not', async () => {
+test('a line that fits is written, and one longer than the limit is not', async () => {
   const { stream, read } = slowReader()
   const log = new LogWriter(stream, 300)
   log.write({ a: 'x'.repeat(92) })

@@ -92,7 +92,7 @@ describe('foretoken run', () => {
   })
 })
 
-test('foretoken serve answers over it, and gives each place back', async () => {
+test('foretoken serve answers with it, and releases each slot', async () => {
   const server = startCli(['serve', '--port', '0', '-m', exported, '--threads', '1'], { FORETOKEN_HOME: folder })
   try {
     const url = await server.url()

@@ -24,7 +24,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 const serve = (args: readonly string[], env: NodeJS.ProcessEnv = {}) =>
   startCli(['serve', '-m', model, '--port', '0', '--threads', '1', ...args], env)
 
-test('answers, logs one line a request, and finishes what runs when it is stopped', async () => {
+test('answers, logs one line per request, and finishes running requests when it is stopped', async () => {
   const { child, got, ended, url } = serve([])
   const at = await url()
   expect(at).toMatch(/^http:\/\/127\.0\.0\.1:/)
@@ -37,7 +37,7 @@ test('answers, logs one line a request, and finishes what runs when it is stoppe
   expect(JSON.parse(lines[0]!)).toMatchObject({ route: '/v1/chat/completions', status: 200, completion_tokens: 60 })
 })
 
-test('a stop refuses a request whose body is on its way, and does not wait for it', async () => {
+test('a stop refuses a request whose body is still arriving, and does not wait for it', async () => {
   const { child, ended, url } = serve([])
   const { port } = new URL(await url())
   const asking = request({
@@ -57,7 +57,7 @@ test('a stop refuses a request whose body is on its way, and does not wait for i
   expect(await ended).toBe(0)
 })
 
-test('a log that nobody reads holds up neither answers nor the end', async () => {
+test('an unread log delays neither answers nor the end', async () => {
   const args = ['serve', '-m', model, '--port', '0', '--threads', '1']
   const child = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
   const ended = once(child, 'close')
@@ -90,7 +90,7 @@ test('keys come from the environment or a config; others are refused', async () 
 })
 
 test.runIf(process.platform === 'linux')(
-  'an address of loopback that it announces is one that it answers to',
+  'the loopback address that it announces is one that it answers on',
   async () => {
     const { child, ended, url } = serve(['--host', '127.0.0.2'])
     const at = await url()

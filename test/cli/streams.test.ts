@@ -64,7 +64,7 @@ describe('"-" for a file', () => {
     ['eval --plot - --json', /--plot and --json/],
   ])('%s shares a stream', (line, message) => expect(() => useStreams(parse(split(line)))).toThrow(message))
 
-  test('means something, or is refused, for every flag that names a file', () => {
+  test('is accepted or refused for every flag that names a file', () => {
     for (const [name, { value, on }] of Object.entries(flags) as [
       FlagName,
       { value?: unknown; on: readonly string[] },
@@ -106,9 +106,9 @@ describe('@FILE for a text', () => {
     ['@@@x', '@@x'],
     ['a@b', 'a@b'],
     ['', ''],
-  ])('is not %s', async (argument, text) => expect(await proseOf(argument)).toBe(text))
+  ])('is not parsed in %s', async (argument, text) => expect(await proseOf(argument)).toBe(text))
 
-  test('that is missing, a folder, binary or without a name is refused, and says how to write @', async () => {
+  test('that is missing, a folder, binary or without a name is refused, with how to write a literal @', async () => {
     const none = join(folder, 'none.txt')
     const missing = {
       code: 'not_found',
@@ -133,7 +133,7 @@ describe('@FILE for a text', () => {
     expect(await proseOfOperands([`@${path}`])).toBe('a note')
   })
 
-  test('is read in flags that take a text, and in no others', async () => {
+  test('is parsed in flags that accept a text, and in no others', async () => {
     const path = file('system', 'Be brief.\n')
     const read = async (...args: string[]) => (await withTexts(parse(args))).flags
     expect(await read('run', '--system', `@${path}`, 'x')).toEqual({ system: 'Be brief.' })

@@ -51,17 +51,17 @@ const plain = (text: string) => text.replaceAll('\r\x1b[K', '').replaceAll('\r\n
 const escapeId = 27
 const answer = ['run', '-n', '3', '--raw', '--ignore-eos', '--threads', '1', '--logit-bias', `${escapeId}=100`]
 
-test('an answer of escapes comes through a pipe as it is', async () => {
+test('an answer with escape sequences passes through a pipe unchanged', async () => {
   expect(await run(false, ...answer, '-m', model, 'hi')).toContain('\x1b\x1b\x1b\n')
 })
 
-test.runIf(hasPython)('an answer of escapes is shown on a terminal', async () => {
+test.runIf(hasPython)('an answer with escape sequences is escaped on a terminal', async () => {
   const out = plain(await run(true, ...answer, '-m', model, 'hi'))
   expect(out).toContain('\\u001b\\u001b\\u001b\n')
   expect(out).not.toContain('\x1b')
 })
 
-test.runIf(hasPython)('names of files and messages are shown, too', async () => {
+test.runIf(hasPython)('file names and messages are escaped, too', async () => {
   const evil = join(folder, 'evil\x1b]0;owned\x07\u202e.gguf')
   copyFileSync(model, evil)
   const outs = await Promise.all([

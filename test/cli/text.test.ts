@@ -57,7 +57,7 @@ describe('texts', () => {
       await expect(inPieces(bytes, size)).rejects.toMatchObject({ code: 'bad_argument' })
   })
 
-  test('of any kind come out the same in pieces as whole', async () => {
+  test('of any kind decode the same in pieces as whole', async () => {
     const text = fc
       .string({ unit: 'binary', maxLength: 30 })
       .filter((text) => !text.includes('\0') && text[0] !== '\ufeff')
@@ -87,7 +87,7 @@ describe('texts', () => {
     expect(await readPrompt(path)).toBe(expected)
   })
 
-  test('that do not end are refused, and files that are not there', async () => {
+  test('endless texts and missing files are refused', async () => {
     await expect(readPrompt('/dev/zero')).rejects.toMatchObject({ code: 'bad_argument' })
     await expect(readPrompt(join(folder, 'none'))).rejects.toMatchObject({ code: 'not_found' })
   })
@@ -102,7 +102,7 @@ describe('lines of a batch', () => {
     return found
   }
 
-  test('begin behind the mark, and end where they end in the file', async () => {
+  test('begin after the byte order mark, and end where they end in the file', async () => {
     expect(await all('\ufeff{}\nb')).toEqual([
       { text: '{}', end: 6 },
       { text: 'b', end: 7 },
@@ -112,7 +112,7 @@ describe('lines of a batch', () => {
     expect(await all('')).toEqual([])
   })
 
-  test('of UTF-16 are refused', async () => {
+  test('in UTF-16 are refused', async () => {
     for (const order of ['utf16le', 'utf16be'] as const)
       await expect(all(encoded('{"prompt": "x"}\n', order, true))).rejects.toMatchObject({ code: 'bad_argument' })
   })

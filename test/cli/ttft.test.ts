@@ -40,7 +40,7 @@ function foretoken(...args: string[]): Promise<{ code: number; out: string; err:
   })
 }
 
-test('engines take turns, answers are compared, and a second run is compared with the first', async () => {
+test('engines alternate, answers are compared, and a second run is compared with the first', async () => {
   const url = `${await server.url()}/v1`
   const exported = join(folder, 'exported')
   const args = ['bench', 'ttft', '-m', model, '--threads', '1', '--lengths', '64,200', '--runs', '2', '--json']

@@ -10,8 +10,8 @@ const controls = [...Array(32).keys(), ...Array.from({ length: 33 }, (_, n) => 0
   String.fromCharCode(code),
 )
 
-describe('a text', () => {
-  test('shows every control but tab and newline', () => {
+describe('escaped text', () => {
+  test('escapes every control character but tab and newline', () => {
     for (const control of controls) {
       const passes = control === '\t' || control === '\n'
       const shown = `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`
@@ -26,9 +26,9 @@ describe('a text', () => {
     ['a line that is written over', 'safe\revil', 'safe\\u000devil'],
     ['an order turned round', 'a\u202eb\u202c', 'a\\u202eb\\u202c'],
     ['isolates', '\u2066a\u2069', '\\u2066a\\u2069'],
-  ])('shows %s', (_, text, shown) => expect(visible(text)).toBe(shown))
+  ])('escapes %s', (_, text, shown) => expect(visible(text)).toBe(shown))
 
-  test('keeps what people write: lines, tabs, emoji, joiners, marks of direction', () => {
+  test('keeps ordinary text: lines, tabs, emoji, joiners, direction marks', () => {
     for (const text of [
       'a\n\tb',
       '👩‍👩‍👧',
@@ -41,7 +41,7 @@ describe('a text', () => {
     expect(visible('a\r\nb')).toBe('a\nb')
   })
 
-  test('is as harmless in pieces as whole, and is shown the same', () => {
+  test('is as harmless in pieces as whole, and escaped the same', () => {
     const text = fc.string({
       unit: fc.constantFrom('\x1b', '[', '3', '1', 'm', '\x9b', '\x07', ']', '\u202e', 'a', '\n', '👩'),
       maxLength: 20,
@@ -56,20 +56,20 @@ describe('a text', () => {
     )
   })
 
-  test('of JSON stays the same JSON', () => {
+  test('of JSON is still the same JSON', () => {
     const value = { text: 'a\x7f\x9b\u202e"\\' }
     expect(JSON.parse(visible(JSON.stringify(value)))).toEqual(value)
   })
 })
 
-test('a name is on one line, and what can not be seen in it is shown', () => {
+test('a name is on one line, and its invisible characters are escaped', () => {
   expect(visibleName('a\nb\tc')).toBe('a\\u000ab\\u0009c')
   expect(visibleName('pay\u200bpal\ufeff\u2028\u200f')).toBe('pay\\u200bpal\\ufeff\\u2028\\u200f')
   expect(visibleName('x\u{e0041}')).toBe('x\\udb40\\udc41')
   expect(visibleName('ünï 👩 漢')).toBe('ünï 👩 漢')
 })
 
-test('nothing of the command writes to a terminal but by way of these', () => {
+test('the command writes to a terminal through these functions only', () => {
   const root = fileURLToPath(new URL('../../cli', import.meta.url))
   const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'))
   const writers = files.filter((name) =>

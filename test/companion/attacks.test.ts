@@ -39,7 +39,7 @@ const prefill = (length = 300) => ({
 })
 
 describe('an edge that opens streams and never reads', () => {
-  test('leaves turns for others at once, by the limits that a companion has without a config', async () => {
+  test('leaves turns for others at once, by the default limits', async () => {
     const app = service()
     const held: Response[] = []
     const asking = Array.from({ length: 8 }, async () =>
@@ -59,7 +59,7 @@ describe('an edge that opens streams and never reads', () => {
     await Promise.all(asking)
   })
 
-  test('is given up after the stall limit, so that its own requests go on, too', async () => {
+  test('is dropped after the stall limit, so that its own requests continue, too', async () => {
     const over: object[] = []
     const limits = { running: 2, stallSeconds: 0.05 }
     const app = createCompanion({ engine: mac, edges, limits, onRequest: (line) => over.push(line) })
@@ -73,7 +73,7 @@ describe('an edge that opens streams and never reads', () => {
   })
 })
 
-describe('an edge that asks without end', () => {
+describe('an edge that sends requests without end', () => {
   test('is refused, and another is not', async () => {
     const app = service({ requestsPerMinute: 50 })
     const statuses: number[] = []
@@ -83,7 +83,7 @@ describe('an edge that asks without end', () => {
     expect((await app.fetch(await signed('b', '/v1/status'))).status).toBe(200)
   })
 
-  test('meets its rate before its table of nonces is full', () => {
+  test('reaches its rate limit before its nonce table is full', () => {
     // A nonce from the far end of the window is kept for two of them, and a minute’s share may come at once.
     const nonces = new Nonces()
     for (let at = 0; at < 3 * defaultLimits.requestsPerMinute; at++)
@@ -103,13 +103,13 @@ describe('a request that is too large', () => {
     await holder.body!.cancel()
   })
 
-  test('as many tokens as the context has are taken', async () => {
+  test('as many tokens as the context has are accepted', async () => {
     const answer = await service().fetch(await signed('a', '/v1/prefill', { ...prefill(512), to: 16 }))
     expect(answer.status).toBe(200)
     await answer.body!.cancel()
   })
 
-  test('and too many biases', async () => {
+  test('one with too many biases is refused', async () => {
     const relay = (biases: number) => ({
       ids: [1, 2, 3],
       model: mac.identity,
@@ -125,7 +125,7 @@ describe('a request that is too large', () => {
   })
 })
 
-test('strangers’ bodies are refused by the head, over connections that hold them', async () => {
+test("strangers' bodies are refused by their heads, over connections that hold them", async () => {
   const serving = await serveNode({ fetch: service().fetch, port: 0 })
   try {
     const { port } = new URL(serving.url)
@@ -169,7 +169,7 @@ test('strangers’ bodies are refused by the head, over connections that hold th
   }
 })
 
-describe('an edge whose requests have to be refused', () => {
+describe('an edge whose requests are refused', () => {
   test.each([
     ['of another model', { ids: [1, 2, 3], model: '0'.repeat(64), codec: 'f32', from: 0, to: 0 }],
     ['that are not valid', { tokens: [1, 2, 3] }],
@@ -177,7 +177,7 @@ describe('an edge whose requests have to be refused', () => {
       'with options that the engine refuses',
       { ids: [1, 2], model: mac.identity, maxTokens: 1, after: [], options: { temperature: -1 } },
     ],
-  ])('%s runs out of bytes, and one whose requests are answered does not', async (_, asked) => {
+  ])('requests %s use up its rate of bytes, and answered ones do not', async (_, asked) => {
     const app = service({ refusedBytesPerMinute: 40_000, bodyBytes: 20_000 })
     const path = 'options' in asked ? '/v1/relay' : '/v1/prefill'
     const statuses: number[] = []
@@ -196,7 +196,7 @@ describe('an edge whose requests have to be refused', () => {
 describe('the config', () => {
   const key = 'k'.repeat(32)
 
-  test('has all limits, each with a default', () => {
+  test('has every limit, each with a default', () => {
     expect(companionConfigOf({ edges: [{ id: 'a', key }] }).limits).toEqual(defaultLimits)
     const limits = {
       running: 2,
@@ -221,7 +221,7 @@ describe('the config', () => {
   })
 })
 
-describe('a body of an edge that holds more than any request does', () => {
+describe('a signed body that holds more than any request needs', () => {
   const { ids, model } = prefill(100)
   const asked = { ids, model, maxTokens: 1, after: [] }
   const bias = (entries: number) => Object.fromEntries(Array.from({ length: entries }, (_, id) => [id, 0]))
@@ -236,7 +236,7 @@ describe('a body of an edge that holds more than any request does', () => {
     ['lists', { ...asked, options: {}, more: Array.from({ length: 8192 }, () => []) }],
     ['texts', { ...asked, options: { stop: Array.from({ length: 32_768 }, () => '') } }],
     ['numbers', { ...asked, options: {}, after: new Array(262_144).fill(1) }],
-  ])('is refused before anything is made of it: %s', async (_, body) => {
+  ])('is refused before anything is parsed: %s', async (_, body) => {
     const request = await signed('a', '/v1/relay', body)
     const parse = vi.spyOn(JSON, 'parse')
     try {
@@ -248,7 +248,7 @@ describe('a body of an edge that holds more than any request does', () => {
     }
   })
 
-  test('as many biases as a request may have are taken', async () => {
+  test('as many biases as a request may have are accepted', async () => {
     const answer = await service().fetch(
       await signed('a', '/v1/relay', { ...asked, options: { logitBias: bias(200) } }),
     )

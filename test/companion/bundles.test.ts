@@ -43,7 +43,7 @@ const call = (made: unknown, ...given: unknown[]) => (made as (...given: unknown
 // biome-ignore lint/suspicious/noExplicitAny: as above
 const create = (made: unknown, ...given: unknown[]) => new (made as new (...given: unknown[]) => any)(...given)
 
-test('a companion over an engine of another entry is an OpenAI endpoint, too', async () => {
+test('a companion over an engine of another entry point is an OpenAI endpoint, too', async () => {
   const app = call(made.companion.createCompanion, {
     engine,
     edges: [{ id: 'edge', key: new Uint8Array(32) }],
@@ -62,7 +62,7 @@ test('a companion over an engine of another entry is an OpenAI endpoint, too', a
   expect(((await chat.json()) as { usage: { completion_tokens: number } }).usage.completion_tokens).toBeGreaterThan(0)
 })
 
-test('routes, signatures and lifetimes of one entry work over the engine of another', async () => {
+test('routes, signatures and lifetimes of one entry point work with the engine of another', async () => {
   const key = new Uint8Array(32).fill(3)
   const far = call(made.companion.createCompanion, { engine, edges: [{ id: 'edge', key }] }) as {
     fetch(request: Request): Promise<Response>
@@ -89,7 +89,7 @@ test('routes, signatures and lifetimes of one entry work over the engine of anot
   }
 })
 
-test('an error of any entry is one of the same kind in every other', () => {
+test('an error of any entry point is recognised by every other', () => {
   const kinds = [
     ['ForetokenError', ['busy', 'wait']],
     ['ApiError', [429, 'wait', { code: 'busy' }]],
@@ -105,7 +105,7 @@ test('an error of any entry is one of the same kind in every other', () => {
   }
 })
 
-test('a refusal that another entry made is told with its status', async () => {
+test('a refusal made by another entry point keeps its status', async () => {
   const errors = [
     [create(made.node.ForetokenError, 'busy', 'try again'), 503],
     [create(made.edge.ApiError, 429, 'wait', { code: 'rate_limit_exceeded' }), 429],

@@ -161,7 +161,7 @@ async function free(kind: Kind, signal?: AbortSignal): Promise<void> {
   if (signal) expect(getEventListeners(signal, 'abort')).toEqual([])
 }
 
-describe.each(Object.keys(kinds))('an answer by %s gives everything back when it', (name) => {
+describe.each(Object.keys(kinds))('an answer by %s releases everything when it', (name) => {
   test.each(Object.keys(endings))('%s', async (ending) => {
     const kind = await kinds[name]!()
     const control = new AbortController()
@@ -170,7 +170,7 @@ describe.each(Object.keys(kinds))('an answer by %s gives everything back when it
   })
 })
 
-test('an engine that is closed ends its answers, read or not, and what companions do for them', async () => {
+test("closing an engine ends its answers, read or not, and its companions' work for them", async () => {
   for (const [way, handOver] of [
     ['remote', false],
     ['relay', false],
@@ -186,7 +186,7 @@ test('an engine that is closed ends its answers, read or not, and what companion
   }
 })
 
-describe('a companion gives back its turn, its pages and its timers when an edge', () => {
+describe('a companion releases its turn, pages and timers when an edge', () => {
   /** One turn: whoever comes next gets it. */
   function service(stallSeconds = 60) {
     const over: object[] = []
@@ -260,7 +260,7 @@ describe('a companion gives back its turn, its pages and its timers when an edge
       expect(getEventListeners(control.signal, 'abort').length).toBeLessThanOrEqual(1)
     })
 
-  test('is refused before its turn, or goes away while it waits', async () => {
+  test('is refused before its turn, or disconnects while it waits', async () => {
     const { ask, over } = service()
     const first = await ask('/v1/relay')
     const control = new AbortController()
@@ -281,7 +281,7 @@ const deaf: Readonly<Record<string, Fetch>> = {
     new Response(new ReadableStream({ pull: () => new Promise(() => {}), cancel: () => new Promise(() => {}) })),
 }
 
-test.each(Object.keys(deaf))('a fetch that %s and does not listen to its signal holds nothing', async (how) => {
+test.each(Object.keys(deaf))('a fetch that %s and ignores its signal holds nothing', async (how) => {
   const done = (['remote', 'relay', 'race'] as const).map(async (always) => {
     const client = new RemoteCompanion({ url: 'http://mac.test', id: 'edge', key: pairKey }, deaf[how]!, patience)
     const companions = new StaticCompanions([{ name: 'mac', client }])

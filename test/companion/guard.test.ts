@@ -19,14 +19,14 @@ async function asked(change: { body?: string; path?: string; key?: Uint8Array; i
   return () => new Request(`http://mac.test${path}`, { method: 'POST', body: bytes, headers: { authorization } })
 }
 
-test('a signed request is taken, and says whose it is', async () => {
+test('a signed request is accepted and names its edge', async () => {
   const verified = await guard().verified((await asked())(), limits)
   expect(verified.edge.id).toBe('edge-1')
   expect(new TextDecoder().decode(verified.body)).toBe('{}')
   expect(verified.nonce).toMatch(/^[0-9a-f]{32}$/)
 })
 
-describe('refused', () => {
+describe('requests that are refused', () => {
   test.each([
     ['another key', { key: new Uint8Array(32).fill(6) }, /keys/],
     ['an edge that is not known', { id: 'edge-2' }, /not signed by an edge/],
@@ -39,7 +39,7 @@ describe('refused', () => {
     await expect(failing).rejects.toMatchObject({ status: 401, message: expect.stringMatching(why) })
   })
 
-  test('a request that comes twice', async () => {
+  test('a replayed request', async () => {
     const own = guard()
     const request = await asked()
     await own.verified(request(), limits)
@@ -54,7 +54,7 @@ describe('refused', () => {
     await expect(guard().verified(long, limits)).rejects.toMatchObject({ status: 413 })
   })
 
-  test('more requests than nonces can be kept, with when to come again, of that edge only', async () => {
+  test('more requests than nonces can be kept, with a retry time, for that edge only', async () => {
     const edges = ['edge-1', 'edge-2'].map((id) => ({ id, key }))
     const full = new Guard(edges, new Nonces(60_000, 1))
     await full.verified((await asked())(), limits)
@@ -65,7 +65,7 @@ describe('refused', () => {
     await full.verified((await asked({ id: 'edge-2' }))(), limits)
   })
 
-  test('more requests a minute than an edge may make, of that edge only; strangers use up none of them', async () => {
+  test('more requests per minute than an edge may make, for that edge only; strangers use up none of them', async () => {
     const edges = ['edge-1', 'edge-2'].map((id) => ({ id, key }))
     const own = new Guard(edges, new Nonces(), { requestsPerMinute: 3, bodiesBytes: 1000 })
     for (let at = 0; at < 5; at++)
@@ -75,7 +75,7 @@ describe('refused', () => {
     await own.verified((await asked({ id: 'edge-2' }))(), limits)
   })
 
-  test('a signature of another version, by its name', async () => {
+  test('a signature of another version, by its version', async () => {
     const request = (await asked())()
     const authorization = `Foretoken id=edge-1, time=${Date.now()}, nonce=${'0'.repeat(32)}, mac=${'0'.repeat(64)}`
     request.headers.set('authorization', authorization)
@@ -85,7 +85,7 @@ describe('refused', () => {
     })
   })
 
-  test('an unsigned request takes no nonce', async () => {
+  test('an unsigned request, without using up a nonce', async () => {
     const own = new Guard([{ id: 'edge-1', key }], new Nonces(60_000, 1))
     for (let at = 0; at < 3; at++)
       await expect(own.verified((await asked({ key: new Uint8Array(32) }))(), limits)).rejects.toMatchObject({
@@ -118,7 +118,7 @@ describe('the body', () => {
     ['a length beyond what is taken', (header: string) => header.replace(/length=\d+/, 'length=101')],
     ['another edge', (header: string) => header.replace('edge-1', 'edge-2')],
     ['another version', (header: string) => header.replace('v=2, ', '')],
-  ])('is not touched where the head has %s', async (_, change) => {
+  ])('is not read where the head has %s', async (_, change) => {
     let pulled = 0
     const body = new ReadableStream<Uint8Array>({ pull: () => void pulled++ }, { highWaterMark: 0 })
     const signed = await sign('edge-1', key, { method: 'POST', path: '/v1/prefill', body: bytes('{}') })
@@ -131,7 +131,7 @@ describe('the body', () => {
     expect([pulled, own.bodiesBytes]).toEqual([0, 0])
   })
 
-  test('is not touched where the request was taken before', async () => {
+  test('is not read where the request is a replay', async () => {
     const own = guard()
     const { authorization } = await sign('edge-1', key, { method: 'POST', path: '/v1/prefill', body: bytes('{}') })
     const first = new ReadableStream<Uint8Array>({
@@ -151,7 +151,7 @@ describe('the body', () => {
     ['longer', '{"a":1} ', 400],
     ['shorter', '{"a":1', 400],
     ['another of the same length', '{"a":2}', 401],
-  ])('%s than the one that was signed is refused', async (_, sent, status) => {
+  ])('%s than the signed one is refused', async (_, sent, status) => {
     const own = guard()
     const request = await sending('{"a":1}', {
       start(out) {
@@ -163,7 +163,7 @@ describe('the body', () => {
     expect(own.bodiesBytes).toBe(0)
   })
 
-  test('in single bytes is the same body', async () => {
+  test('is the same in single bytes', async () => {
     const text = 'x'.repeat(100)
     const request = await sending(text, {
       start(out) {
@@ -174,7 +174,7 @@ describe('the body', () => {
     expect((await guard().verified(request, limits)).body).toEqual(bytes(text))
   })
 
-  test('in very many small chunks is refused before it is whole', async () => {
+  test('in very many small chunks is refused before it is complete', async () => {
     const text = 'x'.repeat(200_000)
     let pulled = 0
     const request = await sending(text, {
@@ -190,7 +190,7 @@ describe('the body', () => {
     expect(pulled).toBeLessThan(100_000)
   })
 
-  test('that does not come in time, or breaks off, gives its room back', async () => {
+  test('that does not arrive in time, or breaks off, releases its room', async () => {
     const own = guard()
     const slow = await sending('{}', {})
     await expect(own.verified(slow, { ...limits, bodySeconds: 0.02 })).rejects.toMatchObject({ status: 408 })
@@ -199,7 +199,7 @@ describe('the body', () => {
     expect(own.bodiesBytes).toBe(0)
   })
 
-  test('many of one edge leave room for others', async () => {
+  test('room held by one edge leaves some for others', async () => {
     const edges = ['edge-1', 'edge-2'].map((id) => ({ id, key }))
     const own = new Guard(edges, new Nonces(), { requestsPerMinute: 1000, bodiesBytes: 10 })
     // Bodies of two bytes that never come; each may hold what is free beside it.
@@ -227,7 +227,7 @@ describe('the body', () => {
   })
 })
 
-test('a stop refuses a body that is still on its way, at once', async () => {
+test('that is still arriving is refused at once on a stop', async () => {
   const bytes = new TextEncoder().encode('{}')
   const { authorization } = await sign('edge-1', key, { method: 'POST', path: '/v1/prefill', body: bytes })
   const body = new ReadableStream<Uint8Array>({ start: (out) => out.enqueue(bytes.subarray(0, 1)) })
@@ -242,14 +242,14 @@ test('a stop refuses a body that is still on its way, at once', async () => {
   await expect(reading).rejects.toMatchObject({ status: 503, code: 'stopping' })
 })
 
-describe('work that was in vain', () => {
+describe('wasted work', () => {
   const edges = ['edge-1', 'edge-2'].map((id) => ({ id, key }))
   /** Refused requests of two bodies of 1 MB a minute, one of them at once. */
   const small = { refusedBytesPerMinute: 2 << 20, bodyBytes: 1 << 20 }
   const bounds = { bodyBytes: 1 << 20, bodySeconds: 5 }
   const body = ' '.repeat(1 << 20)
 
-  test('counts in a rate of bytes of its edge, and of no other', async () => {
+  test("counts in its edge's rate of bytes, and in no other", async () => {
     let now = 0
     const own = new Guard(edges, new Nonces(), small, () => now)
     await own.verified((await asked({ body }))(), bounds)
@@ -261,12 +261,12 @@ describe('work that was in vain', () => {
     await own.verified((await asked({ body }))(), bounds)
   })
 
-  test('does not count where it was answered', async () => {
+  test('does not include answered requests', async () => {
     const own = new Guard(edges, new Nonces(), small, () => 0)
     for (let at = 0; at < 5; at++) (await own.verified((await asked({ body }))(), bounds)).work.settle(false)
   })
 
-  test('counts where the body is not the one that was signed; strangers use up none of it', async () => {
+  test('includes bodies that are not the signed ones; strangers use up none of it', async () => {
     const own = new Guard(edges, new Nonces(), small, () => 0)
     for (let at = 0; at < 5; at++)
       await expect(own.verified((await asked({ body, key: new Uint8Array(32) }))(), bounds)).rejects.toThrow('keys')

@@ -71,7 +71,7 @@ describe('a relayed answer', () => {
     ['an end that is none', '{"done":false}'],
     ['an early end', '{"done":true}'],
     ['no JSON', 'token 7'],
-  ])('with %s as its next token goes on here', async (_, line) => {
+  ])('with %s as its next token continues locally', async (_, line) => {
     for (const before of [0, 3]) {
       const { got } = await givenUp('relay', () => [...right.slice(0, before), line, ...right.slice(before)])
       // What was right before was shown as it came.
@@ -87,7 +87,7 @@ describe('a relayed answer', () => {
     ['more than were asked for', likeliest([7, 8, 9])],
     ['missing', right[0]!],
     ['no list', `{"id":7,"logprob":-1,"topLogprobs":7}`],
-  ])('with likeliest tokens that are %s goes on here', async (_, line) => {
+  ])('with top tokens that are %s continues locally', async (_, line) => {
     const { got } = await givenUp('relay', () => [line], { change: { topLogprobs: 2 } })
     for (const { topLogprobs } of got.tokens) {
       expect(topLogprobs).toHaveLength(2)
@@ -95,7 +95,7 @@ describe('a relayed answer', () => {
     }
   })
 
-  test('in a line that is too long, or without an end, goes on here after little of it', async () => {
+  test('with a line that is too long, or without an end, continues locally after little of it was read', async () => {
     const large = new Uint8Array(1 << 20).fill(97)
     const { far } = await givenUp('relay', function* () {
       for (;;) yield large
@@ -105,14 +105,14 @@ describe('a relayed answer', () => {
     expect(many.why).toContain('bytes')
   })
 
-  test('in blank lines without end goes on here', async () => {
+  test('with endless blank lines continues locally', async () => {
     const { far } = await givenUp('relay', function* () {
       for (;;) yield Uint8Array.of(10)
     })
     expect(far.sent).toBeLessThan(3000)
   })
 
-  test('that never ends is cut where it was to end', async () => {
+  test('that never ends is cut at its maximum length', async () => {
     const far = hostile('/v1/relay', function* () {
       yield* right
       for (;;) yield '{"id":7,"logprob":-1}'
@@ -124,25 +124,22 @@ describe('a relayed answer', () => {
     expect(far.sent).toBeLessThan(3000)
   })
 
-  test.each([0, 1, 5])(
-    'whose tokens drip after %d in time is given up, and not waited for to its end',
-    async (fast) => {
-      const { far, why } = await givenUp(
-        'relay',
-        function* () {
-          for (const [at, line] of right.entries()) {
-            if (at >= fast) yield 600
-            yield line
-          }
-        },
-        { predictedMs: 1 },
-      )
-      expect(why).toContain('too long')
-      expect(far.sent).toBeLessThan(right.length + 10)
-    },
-  )
+  test.each([0, 1, 5])('that stalls after %d timely tokens is abandoned before its end', async (fast) => {
+    const { far, why } = await givenUp(
+      'relay',
+      function* () {
+        for (const [at, line] of right.entries()) {
+          if (at >= fast) yield 600
+          yield line
+        }
+      },
+      { predictedMs: 1 },
+    )
+    expect(why).toContain('too long')
+    expect(far.sent).toBeLessThan(right.length + 10)
+  })
 
-  test('whose bytes drip is given up before a line is whole', async () => {
+  test('whose bytes trickle is abandoned before a line is complete', async () => {
     const { why } = await givenUp(
       'relay',
       function* () {
@@ -156,7 +153,7 @@ describe('a relayed answer', () => {
     expect(why).toContain('too long')
   })
 
-  test('that comes at the pace that was expected is not given up', async () => {
+  test('at the expected pace is not abandoned', async () => {
     const far = hostile('/v1/relay', function* () {
       for (const line of right) {
         yield 20
@@ -197,7 +194,7 @@ describe('K and V', () => {
     ],
     ['that are nothing', () => []],
     ['that are lines', () => right],
-  ])('%s are given up, and the prompt is read here', async (_, pieces) => {
+  ])('%s are abandoned, and the prompt is read locally', async (_, pieces) => {
     const { far } = await givenUp('remote', pieces, { predictedMs: 1 })
     expect(far.sent).toBeLessThan(5000)
   })
@@ -216,7 +213,7 @@ describe('a status', () => {
     return { far, companion: companions.list[0]! }
   }
 
-  test('that makes sense opens the way', async () => {
+  test('that is valid enables the route', async () => {
     const { companion } = await asked(() => [bytes(sane)])
     expect(companion.breaker.state(performance.now())).toBe('closed')
   })
@@ -246,7 +243,7 @@ describe('a status', () => {
         }
       },
     ],
-  ])('%s closes it, and costs nothing else', async (_, pieces) => {
+  ])('%s disables it, and has no other effect', async (_, pieces) => {
     const { far, companion } = await asked(pieces)
     expect(companion.breaker.state(performance.now())).toBe('open')
     expect(far.sent).toBeLessThan(1000)
@@ -263,7 +260,7 @@ describe('a status', () => {
     ['no speed at all', 0],
     ['an infinite one', 1e300],
     ['words', 'fast'],
-  ])('with %s teaches nothing', async (_, ms) => {
+  ])('with %s does not update the estimates', async (_, ms) => {
     const { companion } = await asked(() => [bytes({ ...sane, prefill_ms_per_token: ms })])
     expect(companion.costs.perToken.count).toBe(0)
   })

@@ -44,7 +44,7 @@ async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await turn()
 }
 
-test('a request that is cancelled while it waits leaves the queue at once, and the next one gets its turn', async () => {
+test('a request cancelled while it waits leaves the queue at once, and the next gets its turn', async () => {
   const model = join(folder, 'tiny.gguf')
   writeFileSync(model, tinyGguf())
   const reader = await openLlama({ model, context: 128 })

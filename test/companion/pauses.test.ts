@@ -61,7 +61,7 @@ describe('a client that pauses for longer than a companion may', () => {
     if (way !== 'race') expect(reports).toMatchObject([{ ending: 'succeeded' }])
   })
 
-  test('makes no way look slow: its pauses are not in the measured time to the first token', async () => {
+  test('makes no route look slow: its pauses are not in the measured time to the first token', async () => {
     for (const way of ['local', 'relay', 'remote'] as const)
       for (const at of [0, 1]) {
         const { routed, reports } = going(way, edge, fetch)
@@ -95,7 +95,7 @@ describe('a client that pauses for longer than a companion may', () => {
     await events.return?.(undefined)
   })
 
-  test('and holds no turn there: the companion is done long before', async () => {
+  test('holds no turn there: the companion finishes long before', async () => {
     const { routed } = going('relay', edge, fetch)
     const events = routed.submit(request({ maxTokens: 60 }))[Symbol.asyncIterator]()
     for (let at = 0; at < 3; at++) await events.next()
@@ -105,7 +105,7 @@ describe('a client that pauses for longer than a companion may', () => {
     expect(count).toBe(59)
   })
 
-  test('for so long that the companion gives up is not the companion’s failure', async () => {
+  test("for so long that the companion gives up is not counted as the companion's failure", async () => {
     // More than may lie in the queue, from a companion that waits for a second.
     const app = createCompanion({
       engine: mac,
@@ -124,10 +124,10 @@ describe('a client that pauses for longer than a companion may', () => {
   })
 })
 
-describe('an engine that is busy with what came', () => {
+describe('an engine that is busy processing received data', () => {
   const prompt = () => ({ ids: randomPrompt(300, 50_000 + seed++), model: mac.identity, tenant: '' })
 
-  test('does not give up a companion that waits for it', async () => {
+  test('does not abandon a companion that waits for it', async () => {
     const client = new RemoteCompanion({ url: 'http://far.test', id: 'edge', key: pairKey }, fetch, {
       firstMs: 60_000,
       stallMs: 1500,
@@ -144,7 +144,7 @@ describe('an engine that is busy with what came', () => {
     expect(kv.arrived()).toBeUndefined()
   })
 
-  test('is what it is for its own lack of room: the companion is not charged', async () => {
+  test('does not charge the companion for its own lack of room', async () => {
     const small = await Engine.load(tinyFiles({ context: 512 }), { ...options, kvTokens: 512 })
     try {
       const held = await small.prefill(randomPrompt(400, 1))
@@ -161,7 +161,7 @@ describe('an engine that is busy with what came', () => {
   })
 })
 
-test('a request that a companion can’t take is not its failure, and others still go there', async () => {
+test('a request that a companion cannot accept is not counted as its failure, and others still go there', async () => {
   for (const status of [400, 413, 401, 429, 500]) {
     const refusing: Fetch = async () => new Response(null, { status })
     const { routed, reports } = going('relay', edge, refusing)
@@ -172,7 +172,7 @@ test('a request that a companion can’t take is not its failure, and others sti
   }
 })
 
-test('a companion that is silent while a client waits is given up, whatever the client did before', async () => {
+test('a companion that is silent while a client waits is abandoned, whatever the client did before', async () => {
   const asked = request()
   const { ids } = await mac.submit(asked).result()
   const lines = ids.map((id) => JSON.stringify({ id, logprob: -1 }))

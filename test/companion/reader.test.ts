@@ -31,7 +31,7 @@ const fetch: Fetch = async (input, init) => {
 }
 const client = new RemoteCompanion({ url: 'http://far.test', id: 'edge', key: pairKey }, fetch, patience)
 
-test('it says so, refuses K and V, and relays', async () => {
+test('a reader announces itself, refuses to send K and V, and relays answers', async () => {
   const { signal } = new AbortController()
   expect(await client.status(signal)).toMatchObject({ build: 'another', codecs: [] })
   const prompt = { ids: randomPrompt(64, 1), model: far!.identity, tenant: '', signal }
@@ -45,7 +45,7 @@ test('it says so, refuses K and V, and relays', async () => {
   expect((await app.fetch(new Request('http://far.test/v1/models'))).status).toBe(404)
 })
 
-test('an edge that knows never asks it for K and V', async () => {
+test('an edge that knows this never asks it for K and V', async () => {
   const companions = new StaticCompanions([{ name: 'far', client }])
   const routed = new Routed(edge!, { companions, ways: ['remote', 'race'] })
   await routed.refresh()
@@ -55,7 +55,7 @@ test('an edge that knows never asks it for K and V', async () => {
   expect(asked.filter((path) => path === '/v1/prefill')).toEqual([])
 })
 
-test('without node-llama-cpp `--backend llama` says what to install', async () => {
+test('without node-llama-cpp, `--backend llama` says what to install', async () => {
   const { openLlama } = await import('../../companion/llama/reader.ts')
   const installed = await import('node-llama-cpp' as string).then(
     () => true,

@@ -42,7 +42,7 @@ async function stalled(engine: AnyEngine, count: number, config: object = {}, fe
   expect(bodies).toHaveLength(count)
 }
 
-test('an ONNX engine’s places come back', async () => {
+test("an ONNX engine's slots are released", async () => {
   const fake = fakeOrt(edge)
   const files = memoryFiles('fake', { 'model.onnx': new Uint8Array(1) })
   const engine = await OrtEngine.load(files, { ort: fake.ort, reader: edge, maxRunning: 2, maxWaiting: 1 })
@@ -57,7 +57,7 @@ test('an ONNX engine’s places come back', async () => {
   }
 })
 
-test.each(['relay', 'race', 'remote'])('pages and the companion come back: %s', async (always) => {
+test.each(['relay', 'race', 'remote'])('pages and the companion are released: %s', async (always) => {
   const companions = [{ url: 'http://mac.test', id: 'edge', key: Buffer.from(pairKey).toString('hex') }]
   await stalled(edge, 2, { companions, route: { always } }, companionOf(mac))
   const held = () =>

@@ -25,14 +25,14 @@ function source(pieces: number, failsAt = Number.POSITIVE_INFINITY) {
 
 const settled = () => new Promise((resolve) => setTimeout(resolve, 0))
 
-describe('a turn is given back once', () => {
+describe('a turn is released once', () => {
   test('at the end', async () => {
     const { seen, answer } = source(3)
     expect(new Uint8Array(await (await answer()).arrayBuffer())).toEqual(Uint8Array.of(0, 1, 2))
     expect(seen).toEqual({ closed: 1, left: 1 })
   })
 
-  test('when making the first piece fails: with a status of its own', async () => {
+  test('when the first piece fails: with a status of its own', async () => {
     const { seen, answer } = source(3, 0)
     await expect(answer()).rejects.toThrow('no more')
     expect(seen).toEqual({ closed: 1, left: 1 })
@@ -44,7 +44,7 @@ describe('a turn is given back once', () => {
     expect(seen).toEqual({ closed: 1, left: 1 })
   })
 
-  test('when the reader leaves', async () => {
+  test('when the reader disconnects', async () => {
     const { seen, answer } = source(3)
     const reader = (await answer()).body!.getReader()
     await reader.read()
@@ -53,7 +53,7 @@ describe('a turn is given back once', () => {
     expect(seen).toEqual({ closed: 1, left: 1 })
   })
 
-  test('when the client is gone before anybody reads the body', async () => {
+  test('when the client disconnects before the body is read', async () => {
     const { seen, control, answer } = source(3)
     const response = await answer()
     control.abort()
@@ -62,7 +62,7 @@ describe('a turn is given back once', () => {
     await expect(response.arrayBuffer()).rejects.toThrow()
   })
 
-  test('when the client was gone before the first piece', async () => {
+  test('when the client disconnected before the first piece', async () => {
     const { seen, control, answer } = source(3)
     control.abort(new Error('gone'))
     await expect(answer()).rejects.toThrow('gone')
@@ -70,7 +70,7 @@ describe('a turn is given back once', () => {
   })
 })
 
-describe('a reader who takes nothing', () => {
+describe('a reader that reads nothing', () => {
   const later = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
   const timers = countTimers()
   afterAll(() => timers.stop())
@@ -99,21 +99,18 @@ describe('a reader who takes nothing', () => {
     await settled()
   }
 
-  test.each([0, 1, 3])(
-    'after %d pieces is given up: everything is given back, and the body breaks off',
-    async (taken) => {
-      const { seen, life, answer } = endless()
-      const reader = (await answer()).body!.getReader()
-      for (let at = 0; at < taken; at++) await reader.read()
-      await ended(life)
-      expect(life.signal.reason).toBeInstanceOf(Stalled)
-      expect(seen).toEqual({ made: Math.max(1, taken), closed: 1 })
-      await expect(reader.read()).rejects.toThrow('took nothing for 50 ms')
-      expect(timers.live()).toBe(0)
-    },
-  )
+  test.each([0, 1, 3])('is dropped after %d pieces: everything is released, and the body breaks off', async (taken) => {
+    const { seen, life, answer } = endless()
+    const reader = (await answer()).body!.getReader()
+    for (let at = 0; at < taken; at++) await reader.read()
+    await ended(life)
+    expect(life.signal.reason).toBeInstanceOf(Stalled)
+    expect(seen).toEqual({ made: Math.max(1, taken), closed: 1 })
+    await expect(reader.read()).rejects.toThrow('took nothing for 50 ms')
+    expect(timers.live()).toBe(0)
+  })
 
-  test('is not one who waits for what is still being made', async () => {
+  test('is distinguished from one that waits for data still being computed', async () => {
     const { life, answer } = endless({ ms: 150, stallMs: 100 })
     const reader = (await answer()).body!.getReader()
     for (let at = 0; at < 5; at++) await reader.read()
@@ -122,7 +119,7 @@ describe('a reader who takes nothing', () => {
     expect(life.ended).toBe(true)
   })
 
-  test('and one who takes a small piece now and then are given up alike', async () => {
+  test('is dropped like one that reads a small piece now and then', async () => {
     const { life, seen, answer } = endless({ stallMs: 200 })
     const reader = (await answer()).body!.getReader()
     while (!life.ended) {
@@ -133,7 +130,7 @@ describe('a reader who takes nothing', () => {
     expect(seen.made).toBeLessThan(100)
   })
 
-  test('for a while may have taken much before', async () => {
+  test('for a while may have read much before', async () => {
     const { life, answer } = endless({ size: 1 << 16, stallMs: 400 })
     const reader = (await answer()).body!.getReader()
     for (let at = 0; at < 8; at++) {

@@ -20,7 +20,7 @@ function entering(turns: Gate, edge: string, log: string[], signal = never) {
 }
 
 describe('turns', () => {
-  test('edges go one after the other, however many wait of one', async () => {
+  test('alternate between edges, however many requests of one wait', async () => {
     const turns = createTurns({ running: 1, waitingPerEdge: 16 })
     const log: string[] = []
     const all = [entering(turns, 'a', log)]
@@ -30,7 +30,7 @@ describe('turns', () => {
     expect([turns.running, turns.waiting]).toEqual([0, 0])
   })
 
-  test('one more than may wait is refused, of that edge only', async () => {
+  test("a request beyond an edge's waiting limit is refused, for that edge only", async () => {
     const turns = createTurns({ running: 1, waitingPerEdge: 2 })
     const log: string[] = []
     const leave = await entering(turns, 'a', log)
@@ -46,7 +46,7 @@ describe('turns', () => {
     expect([turns.running, turns.waiting]).toEqual([1, 2])
   })
 
-  test('who leaves while waiting is passed over', async () => {
+  test('a request that leaves while waiting is skipped', async () => {
     const turns = createTurns({ running: 1, waitingPerEdge: 4 })
     const log: string[] = []
     const leave = await entering(turns, 'a', log)
@@ -61,7 +61,7 @@ describe('turns', () => {
     await expect(turns.enter({ tenant: 'd', signal: AbortSignal.abort(new Error('late')) })).rejects.toThrow('late')
   })
 
-  test('never more than may run, none lost, whatever comes', async () => {
+  test('no more run than the limit and none is lost, in any sequence', async () => {
     const steps = fc.array(
       fc.oneof(
         fc.record({ kind: fc.constant('take' as const), edge: fc.constantFrom('a', 'b', 'c') }),
@@ -102,10 +102,10 @@ describe('turns', () => {
   })
 })
 
-describe('where several edges may come', () => {
+describe('where several edges may connect', () => {
   const limits = { running: 8, waitingPerEdge: 16 }
 
-  test('one that takes all it can leaves turns for those that come later, and gets more as they are given back', async () => {
+  test('a greedy one leaves turns for later ones, and gets more as they are returned', async () => {
     const turns = createTurns(limits, true)
     const log: string[] = []
     const all = new Map<string, (() => void)[]>()
@@ -147,7 +147,7 @@ describe('where several edges may come', () => {
     expect(turns.running).toBe(8)
   })
 
-  test('there is always a turn for somebody, and none is lost', async () => {
+  test('there is always a turn for some edge, and none is lost', async () => {
     const steps = fc.array(fc.tuple(fc.constantFrom('a', 'b', 'c', 'd'), fc.boolean(), fc.nat(20)), { maxLength: 60 })
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 1, max: 5 }), steps, async (running, all) => {
@@ -172,7 +172,7 @@ describe('where several edges may come', () => {
   })
 })
 
-test('shares count amounts of any size, and what is given back twice once', () => {
+test('shares count amounts of any size, and a double release counts once', () => {
   const shares = new Shares(100, 'past-half')
   const give = shares.take('a', 40)
   expect([shares.fits('a', 20), shares.fits('a', 21), shares.fits('b', 60), shares.fits('b', 61)]).toEqual([
@@ -186,7 +186,7 @@ test('shares count amounts of any size, and what is given back twice once', () =
   expect(shares.used).toBe(0)
 })
 
-test('a rate lets a minute’s share through at once, and then as it fills, for each edge', () => {
+test("a rate admits a minute's share at once, and then refills, for each edge", () => {
   const rate = new Rate(60)
   const counts = Array.from({ length: 61 }, () => rate.count('a', 0))
   expect(counts.filter((wait) => wait === 0)).toHaveLength(60)
@@ -195,7 +195,7 @@ test('a rate lets a minute’s share through at once, and then as it fills, for 
   expect(rate.count('a', 1002)).toBeGreaterThan(0)
 })
 
-test('the pace is of prompts of some length, and follows', () => {
+test('the pace is measured for prompts of a given length, and follows changes', () => {
   const pace = new Pace()
   pace.learn(100, 15)
   pace.learn(0, 100)

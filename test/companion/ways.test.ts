@@ -97,7 +97,7 @@ describe.each(ways)('%s', (way) => {
     await same(way, { prompt, maxTokens: 20, ignoreEos: true, stop: [text.slice(7, 10)] })
   })
 
-  test('whoever leaves frees everything', async () => {
+  test('a client that disconnects frees everything', async () => {
     const { routed, reports } = going(way, edge, fetch)
     for await (const event of routed.submit({ prompt: fresh(200), maxTokens: 100, ignoreEos: true }))
       if (event.type === 'token') break
@@ -109,7 +109,7 @@ describe.each(ways)('%s', (way) => {
   })
 })
 
-describe('what a companion does wrong costs nothing but time', () => {
+describe("a companion's faults cost nothing but time", () => {
   const rng = random(20_261_127)
   const kinds = ['cut', 'end', 'flip', 'refuse', 'redirect', 'error', 'html'] as const
   for (const way of ['remote', 'relay', 'race'] as const)
@@ -145,14 +145,14 @@ describe('what a companion does wrong costs nothing but time', () => {
   })
 })
 
-test('hand-over: a relayed answer goes on here once its K and V have come', async () => {
+test('hand-over: a relayed answer continues locally once its K and V have arrived', async () => {
   for (let round = 0; round < 5; round++) {
     const { got } = await same('relay', { prompt: fresh(100), maxTokens: 200, ignoreEos: true }, undefined, true)
     expect(got.done.exact_from).toBeLessThan(200)
   }
 })
 
-test('an edge that computes meanwhile takes its own work for no slow network', async () => {
+test('an edge that computes meanwhile does not mistake its own work for a slow network', async () => {
   let busy = true
   // The answer lies there for as long as a prompt is read here.
   const read: Fetch = async (input, init) => {

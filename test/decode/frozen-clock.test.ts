@@ -29,7 +29,7 @@ async function answers() {
   return done
 }
 
-test('requests of every kind end under a clock that stands still, and exact ones answer as ever', async () => {
+test('requests of every kind finish under a clock that stands still, and exact ones give the usual answer', async () => {
   const moving = await answers()
   vi.spyOn(performance, 'now').mockReturnValue(5)
   vi.spyOn(Date, 'now').mockReturnValue(5)

@@ -35,7 +35,7 @@ async function turnsBetweenPasses(passMs: number): Promise<number[]> {
   return seen.slice(1).map((at, pass) => at - seen[pass]!)
 }
 
-test('a hundredth of the time of a long pass is the host’s, so that what comes in does not take a pass for each of its turns', async () => {
+test('after a long pass the host gets a hundredth of its time, so incoming events do not each wait for a pass', async () => {
   const between = await turnsBetweenPasses(2000)
   expect(between.length).toBeGreaterThan(3)
   for (const turns of between) {
@@ -44,11 +44,11 @@ test('a hundredth of the time of a long pass is the host’s, so that what comes
   }
 })
 
-test('behind a short pass the host turns once', async () => {
+test('after a short pass the host gets one turn', async () => {
   for (const turns of await turnsBetweenPasses(0)) expect(turns).toBeLessThanOrEqual(2)
 })
 
-test('a clock that stands still behind a long pass holds nobody up for ever', async () => {
+test('a clock that stands still after a long pass does not block anything forever', async () => {
   let now = 0
   vi.spyOn(performance, 'now').mockImplementation(() => now)
   const { model, scheduler } = setup()
@@ -61,7 +61,7 @@ test('a clock that stands still behind a long pass holds nobody up for ever', as
   expect(request.error).toBeUndefined()
 })
 
-test('a request that is cancelled while the host has its share ends before the next pass', async () => {
+test("a request cancelled during the host's share ends before the next pass", async () => {
   const { model, scheduler } = setup()
   const request = new Request(prompt(20), 6)
   let passes = 0
@@ -74,7 +74,7 @@ test('a request that is cancelled while the host has its share ends before the n
   expect([passes, request.error?.code]).toEqual([1, 'aborted'])
 })
 
-test('whoever was served goes on before the next pass begins, however many drive', async () => {
+test('served requests continue before the next pass begins, however many callers drive the scheduler', async () => {
   let now = 0
   vi.spyOn(performance, 'now').mockImplementation(() => now)
   let resting = true

@@ -27,14 +27,14 @@ function expectOwn(request: Request): void {
   expect(request.answer).toEqual(request.error ? alone.slice(0, request.answer.length) : alone)
 }
 
-describe('a pass of several requests', () => {
+describe('callbacks that run inside a pass of several requests', () => {
   const three = () => [7, 9, 10].map((length, seed) => new Request(prompt(length, seed), 6))
 
-  test('lasts as long as this file takes it to', () => {
+  test('each request used here gives six tokens alone', () => {
     for (const { ids, most } of three()) expect(answerAlone(ids, most)).toHaveLength(6)
   })
 
-  test.each(hooks)('gives each its own tokens, whoever cancels or throws in %s', async (hook) => {
+  test.each(hooks)('each request gets its own tokens when another cancels or throws in %s', async (hook) => {
     for (const deed of ['cancel', 'throw'] as const)
       for (const nth of [1, 2, 3])
         for (const actor of [0, 1, 2])
@@ -63,26 +63,29 @@ describe('a pass of several requests', () => {
           }
   })
 
-  test.each(hooks)('fails who throws what no message can be made of in %s, and nobody else', async (hook) => {
-    for (const thrown of [Object.create(null), undefined, null, new Proxy({}, { get: () => expect.fail() })]) {
-      const { scheduler, cache, prefixes } = setup({ options: { order: 'pack' } })
-      const requests = three()
-      at(requests[1]!, hook, 1, () => {
-        throw thrown
-      })
-      for (const request of requests) scheduler.add(request)
-      await all(scheduler, requests)
-      requests.forEach((request, index) => {
-        expectOwn(request)
-        const fails = index === 1 && hook !== 'end'
-        expect(request.error?.code).toBe(fails ? 'internal' : undefined)
-      })
-      prefixes.clear()
-      expect(cache.pagesInUse).toBe(0)
-    }
-  })
+  test.each(hooks)(
+    'a thrown value that cannot be converted to a message in %s fails only its own request',
+    async (hook) => {
+      for (const thrown of [Object.create(null), undefined, null, new Proxy({}, { get: () => expect.fail() })]) {
+        const { scheduler, cache, prefixes } = setup({ options: { order: 'pack' } })
+        const requests = three()
+        at(requests[1]!, hook, 1, () => {
+          throw thrown
+        })
+        for (const request of requests) scheduler.add(request)
+        await all(scheduler, requests)
+        requests.forEach((request, index) => {
+          expectOwn(request)
+          const fails = index === 1 && hook !== 'end'
+          expect(request.error?.code).toBe(fails ? 'internal' : undefined)
+        })
+        prefixes.clear()
+        expect(cache.pagesInUse).toBe(0)
+      }
+    },
+  )
 
-  test('is computed as it was planned: who is cancelled while it is told of its place hears nothing more', async () => {
+  test("a request cancelled by another one's `onPrefill` gets no further callbacks, and the pass runs as planned", async () => {
     const { scheduler, model } = setup({ options: { order: 'pack' } })
     const [first, second, third] = three()
     const rows: number[] = []
@@ -97,7 +100,7 @@ describe('a pass of several requests', () => {
     expectOwn(third!)
   })
 
-  test('takes in who is submitted from inside with the next', async () => {
+  test('requests submitted from inside a pass join the next one', async () => {
     const { scheduler } = setup({ options: { order: 'pack' } })
     const requests = three()
     const late = hooks.map((_, seed) => new Request(prompt(9, seed + 20), 4))
@@ -116,7 +119,7 @@ describe('a pass of several requests', () => {
     for (const request of [...requests, ...late]) expectOwn(request)
   })
 
-  test('keeps its pages when a session takes all others from inside', async () => {
+  test('a pass keeps its pages when a session reserves all others from inside it', async () => {
     for (const hook of hooks) {
       const { scheduler, cache, prefixes } = setup({ pages: 8, context: 64, options: { order: 'pack' } })
       const requests = three()
@@ -134,7 +137,7 @@ describe('a pass of several requests', () => {
     }
   })
 
-  test('is served in several turns of the host where sampling takes long; what happens in between changes nothing in it', async () => {
+  test('slow sampling spans several host turns, and events between them do not change the pass', async () => {
     let now = 0
     vi.spyOn(performance, 'now').mockImplementation(() => now)
     try {
@@ -168,7 +171,7 @@ describe('a pass of several requests', () => {
     }
   })
 
-  test('is finished when the engine is closed from inside: everybody ends as aborted, once, and no more is taken on', async () => {
+  test('closing the engine from inside a pass aborts every request once and accepts no more', async () => {
     for (const hook of hooks) {
       const { scheduler, model, cache, prefixes } = setup({ options: { order: 'pack', maxRunning: 2 } })
       const requests = three()
@@ -195,7 +198,7 @@ describe('a pass of several requests', () => {
   })
 })
 
-describe('a request whose place was taken from it', () => {
+describe('a preempted request', () => {
   /**
    * Sets up a shortage: `late` has read a part of its prompt when a session takes the remaining
    * pages, and `early`, which streams, needs one.
@@ -225,13 +228,13 @@ describe('a request whose place was taken from it', () => {
     return { ...made, late }
   }
 
-  test('frees its pages when it cancels itself as it comes in again', async () => {
+  test('frees its pages when it cancels itself on readmission', async () => {
     const { cache, late } = await contended(({ controller }) => controller.abort())
     expect(late.error).toMatchObject({ code: 'aborted' })
     expect(cache.pagesInUse).toBe(0)
   })
 
-  test('fails alone when it throws as it comes in again', async () => {
+  test('fails alone when it throws on readmission', async () => {
     const thrown = new Error('a broken progress bar')
     const { cache, late } = await contended(() => {
       throw thrown
@@ -241,10 +244,10 @@ describe('a request whose place was taken from it', () => {
   })
 })
 
-describe('what fails while a pass is planned', () => {
+describe('a failure while a pass is planned', () => {
   const others = () => [new Request(prompt(10, 1), 5), new Request(prompt(12, 2), 5)]
 
-  test('a prediction that can not begin fails its own request', async () => {
+  test('a prediction that cannot begin fails its own request', async () => {
     const predicting: Predicting = {
       rowCost: { predicted: 1, refined: 1 },
       begin: (_, length) => {
@@ -266,7 +269,7 @@ describe('what fails while a pass is planned', () => {
     expect(cache.pagesInUse).toBe(0)
   })
 
-  test('memory that does not grow fails who needs it, and nobody else', async () => {
+  test('memory that cannot grow fails only the request that needs it', async () => {
     const { scheduler, cache, prefixes } = setup({ options: { order: 'pack' }, prefixPages: 0 })
     const good = others()
     for (const request of good) scheduler.add(request)
@@ -285,7 +288,7 @@ describe('what fails while a pass is planned', () => {
     expect(cache.pagesInUse).toBe(0)
   })
 
-  test('pages that cannot be kept for later fail nobody whose answer is whole', async () => {
+  test('pages that cannot be kept for reuse do not fail a completed answer', async () => {
     const { scheduler, cache, prefixes } = setup({ options: { order: 'pack' } })
     const insert = prefixes.insert.bind(prefixes)
     const [odd, even] = others()
@@ -301,7 +304,7 @@ describe('what fails while a pass is planned', () => {
     expect(cache.pagesInUse).toBe(0)
   })
 
-  test('a prompt that does not fit beside what sessions hold fails itself, not one that fits and came before', async () => {
+  test("a prompt that does not fit beside the sessions' pages fails itself, not an earlier one that fits", async () => {
     const { scheduler, cache, prefixes } = setup({ pages: 12, prefixPages: 12, passTokens: 16 })
     const opening = prompt(96, 4)
     const first = new Request(opening, 1)

@@ -14,7 +14,7 @@ import { answerAlone, FakeModel, limitedPool } from '../helpers/fake-model.ts'
 const seed = Number(process.env.FORETOKEN_SEED ?? 20_261_129)
 const most = 24
 
-test(`every request is answered, and right, whatever memory holds (seed ${seed})`, async () => {
+test(`every request gets the right answer or an error, whatever the memory limit (seed ${seed})`, async () => {
   const lengths = fc.array(fc.integer({ min: 1, max: 90 }), { minLength: 1, maxLength: 24 })
   await fc.assert(
     fc.asyncProperty(lengths, fc.integer({ min: 8, max: 40 }), async (all, held) => {

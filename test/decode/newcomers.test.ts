@@ -44,8 +44,8 @@ async function passesUntilFirst({ scheduler }: ReturnType<typeof timed>, request
   return scheduler.stats.passes - before
 }
 
-describe('beside eight prompts of 1,800 tokens of another tenant', () => {
-  test('a newcomer has its first token in the next pass, and each time that it comes back', async () => {
+describe('beside eight 1,800-token prompts of another tenant', () => {
+  test('a new tenant gets its first token in the next pass, and again each time it returns', async () => {
     const made = timed()
     const { scheduler, rows, passes } = made
     const others = long(8, 'a')
@@ -67,7 +67,7 @@ describe('beside eight prompts of 1,800 tokens of another tenant', () => {
     for (const { ids, answer } of others) expect(answer).toEqual(answerAlone(ids, 4))
   })
 
-  test('a pass is as large as ever for one tenant, and as short as the stall bound as soon as another was there', async () => {
+  test('a pass has full size for one tenant, and is as short as the stall bound once another has been seen', async () => {
     const { scheduler, rows, passes } = timed()
     const others = long(8, 'a')
     for (const request of others) scheduler.add(request)
@@ -91,7 +91,7 @@ describe('beside eight prompts of 1,800 tokens of another tenant', () => {
     expect(rows.at(-1)).toBe(128)
   })
 
-  test('a newcomer with as long a prompt gets every other row', async () => {
+  test('a new tenant with an equally long prompt gets every other row', async () => {
     const { scheduler, passes } = timed()
     const others = long(8, 'a')
     for (const request of others) scheduler.add(request)
@@ -105,7 +105,7 @@ describe('beside eight prompts of 1,800 tokens of another tenant', () => {
     expect(done() - before).toBeLessThan(2000)
   })
 
-  test('a newcomer is let in though more of them wait for pages, and have waited for longest', async () => {
+  test('a new tenant is admitted although more of the others wait for pages, and have waited longest', async () => {
     // Two of them fit, and answer; the others wait for a place.
     const made = timed({ pages: 256, context: 2048 })
     const { scheduler } = made
@@ -130,7 +130,7 @@ describe('beside eight prompts of 1,800 tokens of another tenant', () => {
     for (const { ids, answer } of others) expect(answer).toEqual(answerAlone(ids, 60))
   })
 
-  test('a prompt that needs more pages than are left is not passed by for ever by the short ones of another', async () => {
+  test("a prompt that needs more pages than are left is not overtaken forever by another tenant's short ones", async () => {
     const { scheduler, passes } = timed({ pages: 128, context: 2048 })
     const [large] = long(1, 'a', 2000)
     const small: Request[] = []
@@ -147,7 +147,7 @@ describe('beside eight prompts of 1,800 tokens of another tenant', () => {
   })
 })
 
-describe('a tenant that leaves after each request and comes back', () => {
+describe('a tenant that leaves after each request and returns', () => {
   /**
    * Returns the prompt rows that `b` gets while `a`, which always waits, gets 6,000: with one
    * request at a time, or with all at once.
@@ -174,7 +174,7 @@ describe('a tenant that leaves after each request and comes back', () => {
   })
 })
 
-test('turns are counted in rows: many short requests of one tenant get as many as one long one of another', async () => {
+test('turns are counted in rows: many short requests of one tenant get as many as one long request of another', async () => {
   const { scheduler } = timed()
   const short = Array.from({ length: 200 }, (_, seed) => new Request(prompt(40, seed), 1, 'a'))
   for (const request of short) scheduler.add(request)

@@ -9,7 +9,7 @@ function learned(...passes: [rows: number, ms: number][]): PassCost {
 }
 
 describe('an estimate', () => {
-  test('lies on a line between passes that were run, and in proportion beyond them', () => {
+  test('interpolates linearly between observed passes, and extrapolates in proportion', () => {
     const cost = learned([2, 20], [10, 36], [100, 300])
     expect(cost.estimate(2)).toBe(20)
     expect(cost.estimate(6)).toBe(28)
@@ -18,7 +18,7 @@ describe('an estimate', () => {
     expect(cost.estimate(1)).toBe(10)
   })
 
-  test('is unknown before any pass, and everything fits', () => {
+  test('is unknown before any pass, so every size fits', () => {
     expect(new PassCost().estimate(4)).toBeUndefined()
     expect(new PassCost().rowsWithin(1, 64)).toBe(64)
   })
@@ -30,8 +30,8 @@ describe('an estimate', () => {
   })
 })
 
-describe('rows within a time', () => {
-  test('are the most that fit, sizes that never ran among them', () => {
+describe('rows within a time limit', () => {
+  test('are the most that fit, including sizes that have not run', () => {
     const cost = learned([1, 16], [128, 397])
     // 3 ms for each row after the first.
     expect(cost.rowsWithin(32, 256)).toBe(6)

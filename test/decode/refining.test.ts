@@ -24,7 +24,7 @@ describe('refining beside streams', () => {
     return cost
   }
 
-  test('adds no more than the bound, nor than a step takes, and a little always', () => {
+  test('adds at most the bound and the time of one step, but always some rows', () => {
     // A step takes 20 ms, and each further row 2 ms: another 20 ms, as long as the step, are 20
     // rows in total.
     const cost = learned(1, 20, [
@@ -48,7 +48,7 @@ describe('refining beside streams', () => {
     expect(counts(1, new PassCost(), candidate(0, 500))).toEqual([[0, 3]])
   })
 
-  test('fills tiles of four rows, and always gains on what streams add', () => {
+  test('fills tiles of four rows, and always makes net progress against the streams', () => {
     // 22 rows would double the step's time: the nearest multiple of a tile is 24.
     expect(
       counts(
@@ -74,7 +74,7 @@ describe('refining beside streams', () => {
     }
   })
 
-  test('takes a whole pass where nobody waits, and no more than there is', () => {
+  test('uses a whole pass when nothing waits, and no more rows than remain', () => {
     expect(counts(0, learned(1, 20), candidate(0, 500))).toEqual([[0, 256]])
     expect(counts(0, learned(1, 20), candidate(0, 7), candidate(1, 0), candidate(2, 9))).toEqual([
       [0, 7],
@@ -82,7 +82,7 @@ describe('refining beside streams', () => {
     ])
   })
 
-  test('whoever shows nothing before it is exact goes first', () => {
+  test('requests that show nothing until they are exact go first', () => {
     expect(counts(0, learned(1, 20), candidate(0, 200), candidate(1, 200, true))).toEqual([
       [1, 200],
       [0, 56],

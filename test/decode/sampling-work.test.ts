@@ -56,7 +56,7 @@ const everything: [string, SamplingOptions][] = [
 
 describe('a token', () => {
   test.each(everything)(
-    'costs a dozen looks at each score at most, and no long list is sorted by comparing: %s',
+    'costs at most a dozen reads of each score, and no long list is sorted by comparison: %s',
     (_, options) => {
       for (const scores of [rising(vocab), random(1).floats(vocab), new Float32Array(vocab)]) {
         const { list, reads } = counted(scores)
@@ -76,27 +76,24 @@ describe('a token', () => {
     ['top-k of all', { temperature: 1, topK: vocab }],
     ['top-p', { temperature: 0.05, topP: 0.9 }],
     ['min-p', { temperature: 0.05, minP: 0.1 }],
-  ] satisfies [string, SamplingOptions][])(
-    'leaves no list as long as the vocabulary to the garbage: %s',
-    (_, options) => {
-      const scores = random(4).floats(vocab)
-      const sampler = createSampler({ ...options, seed: 1 })
-      let elements = 0
-      for (const name of ['Int32Array', 'Float32Array', 'Float64Array'] as const) {
-        const construct = (of: new (...args: unknown[]) => { length: number }, args: unknown[]) => {
-          const made = Reflect.construct(of, args)
-          elements += made.length
-          return made
-        }
-        vi.stubGlobal(name, new Proxy(globalThis[name], { construct } as ProxyHandler<typeof Int32Array>))
+  ] satisfies [string, SamplingOptions][])('allocates no list as long as the vocabulary: %s', (_, options) => {
+    const scores = random(4).floats(vocab)
+    const sampler = createSampler({ ...options, seed: 1 })
+    let elements = 0
+    for (const name of ['Int32Array', 'Float32Array', 'Float64Array'] as const) {
+      const construct = (of: new (...args: unknown[]) => { length: number }, args: unknown[]) => {
+        const made = Reflect.construct(of, args)
+        elements += made.length
+        return made
       }
-      sampler.sample(scores)
-      vi.unstubAllGlobals()
-      expect(elements).toBeLessThan(vocab / 4)
-    },
-  )
+      vi.stubGlobal(name, new Proxy(globalThis[name], { construct } as ProxyHandler<typeof Int32Array>))
+    }
+    sampler.sample(scores)
+    vi.unstubAllGlobals()
+    expect(elements).toBeLessThan(vocab / 4)
+  })
 
-  test('is drawn of all tokens as from lists of their ids and weights', () => {
+  test('is drawn from the whole vocabulary as from lists of ids and weights', () => {
     for (let seed = 0; seed < 60; seed++) {
       const rng = random(seed)
       const scores = rng.floats(500 + seed).map((score, id) => (id % 5 === 0 ? Number.NEGATIVE_INFINITY : 8 * score))
@@ -106,7 +103,7 @@ describe('a token', () => {
     }
   })
 
-  test('costs no more the longer prompt and answer are: what was written is read once', () => {
+  test('costs the same for longer prompts and answers: earlier tokens are read once', () => {
     const sampler = createSampler({ repetitionPenalty: 1.1, presencePenalty: 1, frequencyPenalty: 0.5, seed: 1 })
     const history = Array.from({ length: 3000 }, (_, i) => (i * 7) % 50)
     const { list, reads } = counted(history)
@@ -115,7 +112,7 @@ describe('a token', () => {
     expect(reads()).toBeLessThan(2 * history.length)
   })
 
-  test('pays for what was written like one that reads all of it each time', () => {
+  test('gets the same penalties as a sampler that rereads all earlier tokens each time', () => {
     const options = { temperature: 1, repetitionPenalty: 1.3, presencePenalty: 1.5, frequencyPenalty: -0.4 }
     const bias = Object.fromEntries(Array.from({ length: 50 }, (_, id) => [id, (id % 7) - 3]))
     const growing = createSampler({ ...options, logitBias: bias, seed: 5 })
@@ -141,13 +138,13 @@ describe('a token', () => {
   })
 })
 
-describe('order', () => {
+describe('the order', () => {
   const scored = fc.array(
     fc.oneof(fc.float({ noNaN: true }), fc.constantFrom(0, -0, 1, -1, -Infinity, 1e-40, -1e-40)),
     { maxLength: 600 },
   )
 
-  test('is that of a full sort, with ties by id, in every length', () => {
+  test('equals a full sort, with ties by id, at every length', () => {
     fc.assert(
       fc.property(scored, fc.nat(700), (values, k) => {
         const scores = Float32Array.from(values)
@@ -161,7 +158,7 @@ describe('order', () => {
     )
   })
 
-  test.each([128, 129, 2048, 2049])('is the same for %i ids, whichever way they are sorted', (length) => {
+  test.each([128, 129, 2048, 2049])('is the same for %i ids with either sort', (length) => {
     const scores = random(length)
       .floats(length)
       .map((score) => Math.round(score * 20))
@@ -169,7 +166,7 @@ describe('order', () => {
     expect([...topIds(scores, length)]).toEqual(sorted)
   })
 
-  test('leaves draws as they are with full sorts, to the last bit', () => {
+  test('gives the same draws as full sorts, bit for bit', () => {
     for (let seed = 0; seed < 40; seed++) {
       const rng = random(seed)
       const scores = rng.floats(3000).map((score) => (seed % 2 ? Math.round(4 * score) : score))

@@ -31,11 +31,11 @@ function naiveFilter(scores: Float32Array, filters: { temperature: number; topK:
 }
 
 describe('greedy', () => {
-  test('takes the largest logit, the lowest id among equals', () => {
+  test('takes the largest logit, and the lowest id on a tie', () => {
     expect(createSampler().sample(logits(1, 3, 3, 2)).id).toBe(1)
   })
 
-  test('reports log-probabilities of the raw distribution', () => {
+  test('reports log-probabilities of the unmodified distribution', () => {
     const sampler = createSampler({ temperature: 0.5, seed: 1, logitBias: { 0: 50 }, topLogprobs: 2 })
     const token = sampler.sample(logits(Math.log(0.1), Math.log(0.6), Math.log(0.3)))
     expect(token.id).toBe(0)
@@ -54,14 +54,14 @@ describe('greedy', () => {
     expect(() => createSampler({ temperature: 1 }).sample(bad)).toThrow(expect.objectContaining({ code: 'internal' }))
   })
 
-  test('a logit of -Infinity is a token that never comes', () => {
+  test('a token whose logit is -Infinity is never drawn', () => {
     const sampler = createSampler({ temperature: 2, seed: 3 })
     for (let i = 0; i < 200; i++) expect(sampler.sample(logits(0, Number.NEGATIVE_INFINITY, 0)).id).not.toBe(1)
   })
 })
 
 describe('penalties', () => {
-  test('repetition divides positive and multiplies negative logits, once an id', () => {
+  test('repetition divides positive and multiplies negative logits, once per id', () => {
     const sampler = createSampler({ repetitionPenalty: 2 })
     expect(sampler.sample(logits(3, 2, 1.4), [0, 0]).id).toBe(1)
     expect(sampler.sample(logits(-1, -1.5, -9), [0]).id).toBe(1)
@@ -79,7 +79,7 @@ describe('penalties', () => {
     expect(() => sampler.sample(logits(1, 2))).toThrow(/id 7.*0 to 1/)
   })
 
-  test('logits are only read', () => {
+  test('logits are not modified', () => {
     const given = logits(1, 2, 3)
     createSampler({ logitBias: { 1: 9 }, repetitionPenalty: 2, temperature: 1 }).sample(given, [2])
     expect([...given]).toEqual([1, 2, 3])
@@ -106,7 +106,7 @@ describe('filters', () => {
     )
   })
 
-  test('top ids are those of a full sort', () => {
+  test('the top ids are those of a full sort', () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: -5, max: 5 }), { maxLength: 80 }), fc.nat(90), (values, k) => {
         const sorted = values.map((_, id) => id).sort((a, b) => values[b]! - values[a]! || a - b)
@@ -115,7 +115,7 @@ describe('filters', () => {
     )
   })
 
-  test('the quick exponential is exact to 1e-9', () => {
+  test('the fast exponential is accurate to 1e-9', () => {
     for (let d = 0; d < 40; d += 0.0137) expect(Math.abs(expNegative(d) / Math.exp(-d) - 1)).toBeLessThan(1e-9)
     expect(expNegative(Number.POSITIVE_INFINITY)).toBe(0)
     expect(expNegative(Number.NaN)).toBeNaN()
@@ -123,7 +123,7 @@ describe('filters', () => {
 })
 
 describe('draws', () => {
-  test('a seed reproduces them, on a fixed sequence', () => {
+  test('a seed reproduces them, as a fixed sequence', () => {
     const ids = (seed: number) => {
       const sampler = createSampler({ temperature: 1, seed })
       return Array.from({ length: 12 }, () => sampler.sample(new Float32Array(1000)).id)
@@ -167,7 +167,7 @@ describe('draws', () => {
     expect(chi).toBeLessThan(18.5) // 4 degrees of freedom, p = 0.001
   })
 
-  test('any options on any logits give an id of the vocabulary', () => {
+  test('any options on any logits give an id in the vocabulary', () => {
     fc.assert(
       fc.property(someLogits, anyFilters, fc.integer(), (values, filters, seed) => {
         const { id, logprob } = createSampler({ ...filters, seed }).sample(Float32Array.from(values), [0], 0)
@@ -179,7 +179,7 @@ describe('draws', () => {
   })
 })
 
-describe('bad options', () => {
+describe('invalid options', () => {
   const bad: [string, SamplingOptions][] = [
     ['temperature', { temperature: -1 }],
     ['temperature', { temperature: Number.NaN }],
@@ -217,9 +217,11 @@ describe('a shortlist', () => {
     ['top-p', { temperature: 1, topP: 0.9 }, Number.POSITIVE_INFINITY],
     ['a penalty', { repetitionPenalty: 1.1 }, Number.POSITIVE_INFINITY],
     ['a bias', { logitBias: { 3: 1 } }, Number.POSITIVE_INFINITY],
-  ])('%s reads so many', (_, options, best) => expect(createSampler(options).best).toBe(best))
+  ])('%s: asks for the right number of best logits', (_, options, best) =>
+    expect(createSampler(options).best).toBe(best),
+  )
 
-  test('of as many, or more, gives the tokens that all logits give', () => {
+  test('of enough entries gives the same tokens as all logits', () => {
     const options = fc.record({
       temperature: fc.constantFrom(0, 0.3, 1, 4),
       topK: fc.integer({ min: 1, max: 12 }),

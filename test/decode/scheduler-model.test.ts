@@ -6,7 +6,7 @@ import { predictingEngines } from '../helpers/predicting-engines.ts'
 import { checkEngine } from '../suites/engine-model.ts'
 import { checkScheduler } from '../suites/scheduler-model.ts'
 
-test('whatever requests do from inside and outside, each gets its own answer, and every page has its owner', async () => {
+test('whatever requests do from inside and outside, each gets its own answer and every page has one owner', async () => {
   const seed = Date.now() % 2 ** 31
   const report = await checkScheduler({ commands: 3000, seed })
   console.log(JSON.stringify(report))
@@ -17,7 +17,7 @@ test('whatever requests do from inside and outside, each gets its own answer, an
   expect(report.preemptions).toBeGreaterThan(5)
 })
 
-test('so does a whole engine: sampling, stop strings, predictions, sessions, and K and V that another sends', async () => {
+test('the same holds for a whole engine: sampling, stop strings, predictions, sessions, and received K and V', async () => {
   const engines = await predictingEngines()
   const seed = Date.now() % 2 ** 31
   console.log(`seed ${seed}`)

@@ -6,7 +6,7 @@ import { answerAlone } from '../helpers/fake-model.ts'
 import { prompt, Request, setup, turns } from '../helpers/scheduled.ts'
 
 describe('Scheduler', () => {
-  test('requests that share passes get what they get alone', async () => {
+  test('requests that share passes get the same answers as alone', async () => {
     const { scheduler, cache } = setup()
     const requests = [1, 5, 40, 100, 17, 16, 32].map((length, seed) => new Request(prompt(length, seed), 12))
     for (const request of requests) scheduler.add(request)
@@ -32,7 +32,7 @@ describe('Scheduler', () => {
     expect(kinds).toContain('decodeprefill')
   })
 
-  test('as many of the best logits are read as the most demanding of a pass asks for, all if the model has no more', async () => {
+  test('a pass reads as many top logits as its most demanding request asks for, or all if the model has fewer', async () => {
     const { scheduler, model } = setup({ longestShortlist: 20 })
     const ask = async (...bests: number[]) => {
       const requests = bests.map((best, seed) => new Request(prompt(9 + seed, seed), 4, `${bests}`, best))
@@ -48,7 +48,7 @@ describe('Scheduler', () => {
     expect(await ask(Number.POSITIVE_INFINITY)).toBe(Number.POSITIVE_INFINITY)
   })
 
-  test('the shortest prompt is answered first, in the order of arrival the first', async () => {
+  test('the shortest prompt is answered first; ties go by arrival', async () => {
     for (const order of ['shortest', 'arrival'] as const) {
       const { scheduler } = setup({ options: { order, fullRows: 1 } })
       const long = new Request(prompt(200), 1)
@@ -60,7 +60,7 @@ describe('Scheduler', () => {
     }
   })
 
-  test('a long prompt is read in chunks: a short one that comes meanwhile waits for one of them', async () => {
+  test('a long prompt is read in chunks: a short one that arrives meanwhile waits for one chunk', async () => {
     for (const order of ['shortest', 'pack', 'arrival'] as const) {
       const { scheduler, model } = setup({ passTokens: 32, options: { order, chunk: 8 } })
       const rows: number[] = []
@@ -76,7 +76,7 @@ describe('Scheduler', () => {
     }
   })
 
-  test('a long prompt is not starved by short ones that keep coming', async () => {
+  test('a long prompt is not starved by a stream of short ones', async () => {
     const { scheduler } = setup({ passTokens: 16, options: { aging: 1000, fullRows: 1 } })
     const long = new Request(prompt(100), 1)
     scheduler.add(long)
@@ -89,7 +89,7 @@ describe('Scheduler', () => {
     expect(long.answer).toEqual(answerAlone(long.ids, 1))
   })
 
-  test('streams go on while a long prompt is read, and it is read while they do', async () => {
+  test('streams continue while a long prompt is read, and the prompt advances meanwhile', async () => {
     const { scheduler } = setup({ passTokens: 24, options: { stallMs: 0 } })
     const streams = [1, 2, 3].map((seed) => new Request(prompt(4, seed), 60))
     for (const stream of streams) scheduler.add(stream)
@@ -103,7 +103,7 @@ describe('Scheduler', () => {
     })
   })
 
-  test.each([1, 2, 3])('a pass of %i tokens is enough for everybody', async (passTokens) => {
+  test.each([1, 2, 3])('a pass of %i tokens is enough for every request', async (passTokens) => {
     const { scheduler } = setup({ passTokens })
     const requests = [1, 2, 30, 40].map((length, seed) => new Request(prompt(length, seed), 10))
     for (const request of requests) scheduler.add(request)
@@ -111,7 +111,7 @@ describe('Scheduler', () => {
     for (const request of requests) expect(request.answer).toEqual(answerAlone(request.ids, 10))
   })
 
-  test('a known prefix is not computed again, and never the whole prompt', async () => {
+  test('a cached prefix is not recomputed, and never covers the whole prompt', async () => {
     const { scheduler } = setup()
     const first = new Request(prompt(64), 1)
     scheduler.add(first)
@@ -128,7 +128,7 @@ describe('Scheduler', () => {
     for (const request of [again, longer, other]) expect(request.answer).toEqual(answerAlone(request.ids, 1))
   })
 
-  test('the next turn finds prompt and answer of the one before', async () => {
+  test('the next turn finds the previous prompt and answer in the cache', async () => {
     const { scheduler } = setup()
     const first = new Request(prompt(30, 3), 40)
     scheduler.add(first)
@@ -141,7 +141,7 @@ describe('Scheduler', () => {
     expect(second.answer).toEqual(answerAlone(turn, 2))
   })
 
-  test('cancelling frees pages at once, and nobody else notices', async () => {
+  test('cancelling frees pages at once and does not affect other requests', async () => {
     const { scheduler, cache } = setup({ prefixPages: 0 })
     const [waiting, half, streaming, other] = [200, 150, 4, 20].map((n, seed) => new Request(prompt(n, seed + 5), 30))
     scheduler.add(streaming!)
@@ -160,7 +160,7 @@ describe('Scheduler', () => {
     expect(other!.answer).toEqual(answerAlone(other!.ids, 30))
   })
 
-  test('cancelled in the middle of a pass, and before it was taken on', async () => {
+  test('a request can be cancelled in the middle of a pass, and before admission', async () => {
     const { scheduler, model, cache } = setup({ prefixPages: 0 })
     const request = new Request(prompt(20), 30)
     model.onPass = () => request.controller.abort()
@@ -175,7 +175,7 @@ describe('Scheduler', () => {
     expect(cache.pagesInUse).toBe(0)
   })
 
-  test('when pages run out the last to come is computed again later, and the answers are the same', async () => {
+  test('when pages run out the last request to arrive is recomputed later, and the answers are the same', async () => {
     const { scheduler } = setup({ pages: 8, prefixPages: 8 })
     const requests = [1, 2, 3].map((seed) => new Request(prompt(20, seed), 70))
     for (const request of requests) scheduler.add(request)
@@ -183,7 +183,7 @@ describe('Scheduler', () => {
     for (const request of requests) expect(request.answer).toEqual(answerAlone(request.ids, 70))
   })
 
-  test('prompts that each hold what the other needs do not wait for ever', async () => {
+  test('prompts that each hold pages the other needs do not deadlock', async () => {
     const { scheduler, model } = setup({ pages: 8, passTokens: 16, options: { maxRunning: 8 } })
     const requests = [1, 2].map((seed) => new Request(prompt(120, seed), 4))
     for (const request of requests) scheduler.add(request)
@@ -192,7 +192,7 @@ describe('Scheduler', () => {
     for (const request of requests) expect(request.answer).toEqual(answerAlone(request.ids, 4))
   })
 
-  test('pages held elsewhere are told of, not waited for', async () => {
+  test('pages held outside the scheduler are reported, not waited for', async () => {
     const { scheduler, cache } = setup({ pages: 8 })
     const session = cache.open()
     session.extend(100, 0)
@@ -204,7 +204,7 @@ describe('Scheduler', () => {
     expect(cache.pagesInUse).toBe(0)
   })
 
-  test('refuses what it can never or not now take on', () => {
+  test('requests that can never run, or that exceed a limit, are refused', () => {
     const { scheduler } = setup({ context: 100, options: { maxRunning: 1, maxWaiting: 1 } })
     const add = (ids: number[]) => () => scheduler.add(new Request(ids))
     expect(add([])).toThrow(expect.objectContaining({ code: 'empty_prompt' }))
@@ -216,7 +216,7 @@ describe('Scheduler', () => {
     expect(add([3])).toThrow(expect.objectContaining({ code: 'busy', message: expect.stringContaining('2 requests') }))
   })
 
-  test('a failing pass fails who was in it, and the next works', async () => {
+  test('a failing pass fails only the requests in it, and the next pass works', async () => {
     const { scheduler, model, cache } = setup({ prefixPages: 0 })
     const [unlucky, lucky] = [new Request(prompt(10)), new Request(prompt(12))]
     model.onPass = () => {
@@ -232,7 +232,7 @@ describe('Scheduler', () => {
     expect(cache.pagesInUse).toBe(0)
   })
 
-  test('a reader that throws loses its own request only', async () => {
+  test('a callback that throws fails only its own request', async () => {
     const { scheduler } = setup()
     const [bad, good] = [new Request(prompt(10)), new Request(prompt(12))]
     bad!.take = () => {
@@ -245,7 +245,7 @@ describe('Scheduler', () => {
     expect(good!.answer).toEqual(answerAlone(good!.ids, 8))
   })
 
-  test('however many drive, the host gets a turn before every pass', async () => {
+  test('the host gets a turn before every pass, however many callers drive the scheduler', async () => {
     const { scheduler, model } = setup({ passTokens: 4 })
     let turns = 0
     let passes = 0
@@ -298,7 +298,7 @@ describe('any schedule', () => {
     stallMs: fc.constantFrom(0, 100),
   })
 
-  test('keeps the account of pages, ends every request once, and gives each the answer it gets alone', async () => {
+  test('keeps pages accounted for, ends every request once, and gives each the answer it gets alone', async () => {
     await fc.assert(
       fc.asyncProperty(world, fc.array(step, { maxLength: 60 }), async (made, steps) => {
         const { order, maxRunning, maxWaiting, stallMs, ...sizes } = made

@@ -8,7 +8,7 @@ import { nextSeed, parseJson, seedIn, seedOf } from '../../src/decode/seed.ts'
 const int64 = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n })
 const first = (seed: number | bigint) => createRandom(seed)()
 
-test('a seed keeps every bit of its 64, through JSON and as text', () => {
+test('a seed keeps all of its 64 bits, through JSON and as text', () => {
   fc.assert(
     fc.property(int64, (seed) => {
       const { seed: parsed } = parseJson(`{"a": "\\"seed\\": 1", "seed" : ${seed}}`) as { seed: unknown }
@@ -19,7 +19,7 @@ test('a seed keeps every bit of its 64, through JSON and as text', () => {
   )
 })
 
-test('seeds that differ in any bit draw differently; a bigint draws as the number of its value', () => {
+test('seeds that differ in any bit draw differently; a bigint draws as the number of equal value', () => {
   fc.assert(
     fc.property(int64, fc.nat(63), (seed, bit) => {
       const other = BigInt.asIntN(64, seed ^ (1n << BigInt(bit)))
@@ -35,7 +35,7 @@ test('seeds that differ in any bit draw differently; a bigint draws as the numbe
   )
 })
 
-test('the ends of 64 bits are seeds, and one beyond each is none', () => {
+test('the limits of 64 bits are valid seeds, and values one beyond them are not', () => {
   for (const seed of [2n ** 63n - 1n, -(2n ** 63n)]) expect(seedOf(String(seed))).toBe(seed)
   for (const seed of [2n ** 63n, -(2n ** 63n) - 1n]) expect(seedOf(String(seed))).toBeUndefined()
   for (const text of ['', '-', '1.5', '1e3', ' 1', '0x1', 'NaN', '9'.repeat(400)]) expect(seedOf(text)).toBeUndefined()
@@ -46,7 +46,7 @@ test('the ends of 64 bits are seeds, and one beyond each is none', () => {
   expect(nextSeed(Number.MAX_SAFE_INTEGER, 1)).toBe(2n ** 53n)
 })
 
-test('only a whole number of a field named seed is kept so; other text and other numbers stay as they are', () => {
+test('only whole numbers in a field named seed become bigints; other texts and numbers stay unchanged', () => {
   const text = `{"a": 9007199254740993, "x\\"seed": 9007199254740993, "b": "\\"seed\\":9007199254740993",
     "c": {"seed": 9007199254740993.5}, "d": [{"seed":\n-9007199254740993}]}`
   expect(parseJson(text)).toEqual({

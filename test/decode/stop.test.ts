@@ -29,7 +29,7 @@ describe('stop strings', () => {
     expect(run(['\n\nUser:'], ['Hello.', '\n', '\nUs', 'er: hi'])).toEqual({ text: 'Hello.', stopped: true })
   })
 
-  test('hold back only what may begin one', () => {
+  test('hold back only text that may begin one', () => {
     const matcher = createStopMatcher(['abac'])
     expect(matcher.push('xab')).toEqual({ text: 'x', stopped: false })
     expect(matcher.push('a')).toEqual({ text: '', stopped: false })

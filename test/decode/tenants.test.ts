@@ -24,8 +24,8 @@ function expectOwn(requests: readonly Request[]): void {
   }
 }
 
-describe('places', () => {
-  test('a tenant that fills them all gives one up as soon as another asks, and its answer goes on later', async () => {
+describe('slots', () => {
+  test('a tenant that fills them all gives one up when another asks, and its answer continues later', async () => {
     const { scheduler } = setup({ pages: 400, passTokens: 64, options: { maxRunning: 8 } })
     const many = longAnswers(20, 10, 60, 'a')
     for (const request of many) scheduler.add(request)
@@ -40,7 +40,7 @@ describe('places', () => {
     expectOwn([...many, victim])
   })
 
-  test('are shared evenly among those who want more, and nobody loses one to who has as many', async () => {
+  test('are shared evenly among tenants that want more, and no tenant loses one to another with as many', async () => {
     const { scheduler } = setup({ pages: 400, passTokens: 64, options: { maxRunning: 6 } })
     const tenants = ['a', 'b', 'c'].map((tenant) => longAnswers(8, 10, 40, tenant))
     for (const requests of tenants) {
@@ -74,7 +74,7 @@ describe('places', () => {
 describe('the queue', () => {
   const full = { pages: 400, options: { maxRunning: 2, maxWaiting: 6 } }
 
-  test('takes the request of another tenant when one has filled it, and refuses the last of those that wait', async () => {
+  test("accepts another tenant's request when one tenant has filled it, and refuses the latest waiting request", async () => {
     const { scheduler } = setup(full)
     const many = longAnswers(8, 10, 20, 'a')
     for (const request of many) scheduler.add(request)
@@ -91,7 +91,7 @@ describe('the queue', () => {
     expectOwn([...many.slice(0, 7), other])
   })
 
-  test('takes no more of another tenant than it takes from the first, and leaves a few to everybody', () => {
+  test('accepts no more from another tenant than from the first, and reserves a few places for every tenant', () => {
     const { scheduler } = setup({ ...full, options: { maxRunning: 2, maxWaiting: 12 } })
     const many = longAnswers(14, 10, 20, 'a')
     for (const request of many) scheduler.add(request)
@@ -106,7 +106,7 @@ describe('the queue', () => {
     expect(() => scheduler.add(new Request(prompt(9), 2, 'd'))).toThrow(expect.objectContaining({ code: 'busy' }))
   })
 
-  test('never takes back an answer that has begun', async () => {
+  test('never revokes an answer that has begun', async () => {
     const { scheduler } = setup({ ...full, options: { maxRunning: 8, maxWaiting: 0 } })
     const many = longAnswers(8, 10, 30, 'a')
     for (const request of many) scheduler.add(request)
@@ -119,7 +119,7 @@ describe('the queue', () => {
 })
 
 describe('rows', () => {
-  test('prompts of two tenants are read in turns, and one of them alone as ever', async () => {
+  test('prompts of two tenants are read in turns, and those of one tenant as usual', async () => {
     for (const order of ['shortest', 'pack', 'arrival'] as const) {
       const { scheduler } = setup({ pages: 400, passTokens: 16, prefixPages: 0, options: { order, chunk: 16 } })
       const long = ['a', 'a', 'a', 'b'].map((tenant, seed) => new Request(prompt(300, seed), 1, tenant))
@@ -150,7 +150,7 @@ describe('rows', () => {
 })
 
 describe('pages', () => {
-  test('a tenant that holds most of them gives way to one that holds less, and its answers are the same', async () => {
+  test('a tenant that holds most of them yields to one that holds less, and its answers are the same', async () => {
     const { scheduler, cache } = setup({ pages: 40, context: 256, prefixPages: 0 })
     const many = longAnswers(10, 40, 100, 'a')
     for (const request of many) scheduler.add(request)
@@ -166,7 +166,7 @@ describe('pages', () => {
     expectOwn([...many, other])
   })
 
-  test('a tenant beyond its share takes none from one within it', async () => {
+  test('a tenant above its share takes none from one within its share', async () => {
     const { scheduler, cache } = setup({ pages: 24, context: 256, prefixPages: 0 })
     const [small] = longAnswers(1, 40, 60, 'b')
     const large = longAnswers(4, 40, 100, 'a')
@@ -184,7 +184,7 @@ describe('pages', () => {
     expectOwn([...large, small!])
   })
 
-  test('nobody gives way again before it has got on: tenants that outgrow the pool come to their ends', async () => {
+  test('a request is not preempted twice without progress: tenants that outgrow the pool finish', async () => {
     const { scheduler } = setup({ pages: 20, context: 320, passTokens: 16, prefixPages: 0, options: { stallMs: 0 } })
     const large = longAnswers(2, 230, 60, 'a')
     for (const request of large) scheduler.add(request)
@@ -215,7 +215,7 @@ describe('turns', () => {
     expect(inTurns([])).toEqual([])
   })
 
-  test('go to whom passes did least for', () => {
+  test('go to the tenant that passes have served least', () => {
     const standings = (tenant: string) => ({ work: tenant === 'a' ? 10 : 0, served: 0 })
     const queue = new TurnQueue(of('a', 'b', 'b'), standings)
     expect(queue.next()?.n).toBe(1)
@@ -226,7 +226,7 @@ describe('turns', () => {
     expect(queue.next()).toBeUndefined()
   })
 
-  test('go, among equals, to a newcomer, and then to whoever was not served for longest', () => {
+  test('go, among equals, to a new tenant first, and then to the one that has waited longest', () => {
     const served: Record<string, number> = { a: 7, b: 3, c: -1 }
     const standings = (tenant: string) => ({ work: 5, served: served[tenant]! })
     expect(names(inTurns(of('a', 'b', 'c', 'a', 'b', 'c'), standings))).toEqual(['c2', 'b1', 'a0', 'c5', 'b4', 'a3'])
@@ -247,7 +247,7 @@ describe('turns', () => {
     return { accounts, plan, ahead }
   }
 
-  test('are not saved up by being away, by asking for little, or by waiting for pages', () => {
+  test('are not saved up by absence, by small requests, or by waiting for pages', () => {
     const { plan, ahead } = accountsOf()
     for (let n = 0; n < 50; n++) plan({ a: 100, b: 1 }, ['a'])
     expect(ahead('a', 'b')).toBe(0)
@@ -259,7 +259,7 @@ describe('turns', () => {
     expect(ahead('a', 'b')).toBe(0)
   })
 
-  test('stay as they are for a tenant that leaves and returns', () => {
+  test('do not change for a tenant that leaves and returns', () => {
     const { accounts, plan, ahead } = accountsOf()
     plan({ a: 300, b: 0 })
     expect(ahead('a', 'b')).toBe(300)
@@ -280,14 +280,14 @@ describe('turns', () => {
     }
   })
 
-  test('hold nobody back for longer than the largest debt', () => {
+  test('delay no tenant for longer than the largest debt', () => {
     const { plan, ahead } = accountsOf(500)
     for (let n = 0; n < 50; n++) plan({ a: 100, b: 0 })
     plan({ a: 0, b: 0 })
     expect(ahead('a', 'b')).toBe(500)
   })
 
-  test('of tenants without requests are forgotten: when plans have passed, and where they are many', () => {
+  test('of tenants without requests are dropped after some plans, or when there are many', () => {
     const { accounts, plan } = accountsOf()
     for (let n = 0; n < 2000; n++) plan({ [`tenant ${n}`]: 10 })
     expect(accounts.tenants).toBeLessThanOrEqual(258)

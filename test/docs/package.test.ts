@@ -152,7 +152,7 @@ test('every example of the documentation compiles against the built package', ()
   run(process.execPath, [tsc, '-p', 'tsconfig.examples.json'], project)
 })
 
-test.each(nodes())('the command runs on Node %s, and knows its version', (_, node) => {
+test.each(nodes())('the command runs on Node %s, and prints its version', (_, node) => {
   const cli = join(installed, 'dist', 'cli.js')
   expect(run(node, [cli, 'version'], project)).toBe(`${manifest.version}\n`)
   expect(run(node, [cli, 'help', 'serve'], project)).toContain('--port')
@@ -160,12 +160,12 @@ test.each(nodes())('the command runs on Node %s, and knows its version', (_, nod
   expect(JSON.parse(run(node, [cli, ...args], project)).ids).toHaveLength(2)
 })
 
-test('Node is as old as package.json says, on every page', () => {
+test('the oldest Node is the same in package.json and on every page', () => {
   const [, least] = /^>=(\d+\.\d+)$/.exec(manifest.engines.node)!
   expect(quickstart).toContain(`Node ${least} or newer`)
 })
 
-test('every file that a page of the package links to is in the package', () => {
+test('every file linked from a page of the package is in the package', () => {
   const pages = readdirSync(installed, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.md'))
   expect(pages).toEqual(expect.arrayContaining(['README.md', join('docs', 'quickstart.md'), 'ARCHITECTURE.md']))
   const missing = pages.flatMap((page) => {
@@ -178,7 +178,7 @@ test('every file that a page of the package links to is in the package', () => {
   expect(missing).toEqual([])
 })
 
-test('what the quick starts write into a clone is nothing to commit', () => {
+test('files that the quick starts write into a clone are ignored by git', () => {
   const written = [
     ...quickstart.matchAll(/--out (\w+)/g),
     ...readFileSync(join(root, 'docs', 'onnx.md'), 'utf8').matchAll(/--out (\w+)/g),

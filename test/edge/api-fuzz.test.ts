@@ -4,7 +4,7 @@ import { createApp } from '../../edge/index.ts'
 import { testConfig, tinyEngine } from '../helpers/tiny-server.ts'
 import { fuzzApi } from '../suites/api-fuzz.ts'
 
-test('nulls, other names and extras are no reason to refuse, and nothing is a server error', async () => {
+test('nulls, aliases and unknown fields are never a reason to refuse, and nothing causes a server error', async () => {
   const engine = await tinyEngine()
   try {
     const app = createApp({ engine, config: { ...testConfig, models: ['tiny'] } })

@@ -46,8 +46,8 @@ async function settled<H extends ReturnType<typeof held>>(all: readonly H[]) {
 const answer = async (app: App, key: string = testKeys.one) =>
   (await ask(app, chatBody(), { key, headers: { host: 'localhost' } })).status
 
-describe('all bodies together', () => {
-  test('what is told is taken before a byte has come, to the limit and no further', async () => {
+describe('the budget of all bodies', () => {
+  test('a declared length is reserved before a byte arrives, up to the limit', async () => {
     const app = createApp({ engine, config: { ...open, limits: { bodiesBytes: 4 * MB } } })
     const all = Array.from({ length: 50 }, () => held(app, MB - 20_000))
     await new Promise((resolve) => setTimeout(resolve, 10))
@@ -62,7 +62,7 @@ describe('all bodies together', () => {
     expect(await metric(app, 'foretoken_body_bytes')).toBe(0)
   })
 
-  test('a body without a length takes what has come of it, at most doubled, however small its pieces are', async () => {
+  test('a body without a length reserves at most twice what has arrived, however small its pieces are', async () => {
     const app = createApp({ engine, config: open })
     const { response, send, end } = held(app)
     const text = JSON.stringify(chatBody({ messages: [{ role: 'user', content: 'x'.repeat(40_000) }] }))
@@ -78,7 +78,7 @@ describe('all bodies together', () => {
     expect(await metric(app, 'foretoken_body_bytes')).toBe(0)
   })
 
-  test('one tenant leaves others their part', async () => {
+  test('one tenant leaves a share to others', async () => {
     const app = createApp({ engine, config: { ...testConfig, limits: { bodiesBytes: 8 * MB } } })
     const all = Array.from({ length: 8 }, () => held(app, MB - 20_000))
     await new Promise((resolve) => setTimeout(resolve, 10))
@@ -91,7 +91,7 @@ describe('all bodies together', () => {
     for (const { response } of other) expect((await response).status).toBe(400)
   })
 
-  test('a client that leaves gives its part back', async () => {
+  test('a client that disconnects releases its share', async () => {
     const app = createApp({ engine, config: open })
     for (let n = 0; n < 3; n++) {
       const raw = new ReadableStream<Uint8Array>({ start: (out) => out.error(new Error('reset')) })
@@ -102,7 +102,7 @@ describe('all bodies together', () => {
     expect(await metric(app, 'foretoken_body_bytes')).toBe(0)
   })
 
-  test('a budget that could not hold four bodies is refused', () => {
+  test('a budget too small for four bodies is refused', () => {
     const config = (limits: object) => () => configOf({ ...open, limits })
     expect(config({ bodiesBytes: 4 * MB })).not.toThrow()
     expect(config({ bodiesBytes: 4 * MB - 1 })).toThrow(/four bodies/)
@@ -126,7 +126,7 @@ describe('slow bodies', () => {
     return { bodies, rooms, evicted, another, pass: (ms: number) => void (now += ms) }
   }
 
-  test('give way to others, the slowest first; brisk ones do not', () => {
+  test('are dropped for others, the slowest first; fast ones are not', () => {
     const { bodies, rooms, evicted, another, pass } = four()
     expect(another).toThrow(/bodies take/)
     pass(1000)
@@ -140,7 +140,7 @@ describe('slow bodies', () => {
     expect(bodies.bytes).toBeLessThanOrEqual(4 * MB)
   })
 
-  test('are judged by what came lately, and not at all once they are whole', () => {
+  test('are judged by their recent rate, and not at all once complete', () => {
     const { rooms, evicted, another, pass } = four()
     pass(1000)
     for (const room of rooms) room.arrived(900_000)
@@ -151,7 +151,7 @@ describe('slow bodies', () => {
     expect(evicted).toEqual([1])
   })
 
-  test('who gave way is told so, and gives back nothing twice', async () => {
+  test('a dropped sender is told, and nothing is released twice', async () => {
     vi.useFakeTimers({ toFake: ['performance', 'setTimeout', 'clearTimeout'] })
     try {
       const app = createApp({ engine, config: { ...open, limits: { bodiesBytes: 4 * MB } } })
@@ -184,7 +184,7 @@ describe('slow bodies', () => {
   test.each([
     ['at the pace', 1024, undefined],
     ['below it', 1023, 408],
-  ])('%s that is asked for', async (_, perSecond, status) => {
+  ])('%s that is required', async (_, perSecond, status) => {
     vi.useFakeTimers({ toFake: ['performance', 'setTimeout', 'clearTimeout'] })
     try {
       let controller!: ReadableStreamDefaultController<Uint8Array>
@@ -211,31 +211,34 @@ describe('slow bodies', () => {
   })
 })
 
-test.each(['before it is read', 'between two pieces'])('a body whose sender is gone %s takes nothing', async (when) => {
-  const held = async () =>
-    /^foretoken_body_bytes (\d+)$/m.exec(await (await ask(server, undefined, { path: '/metrics' })).text())![1]
-  const server = createApp({ engine, config: testConfig })
-  const control = new AbortController()
-  const pieces = [new Uint8Array(300_000).fill(0x20), new Uint8Array(300_000).fill(0x20)]
-  if (when === 'before it is read') control.abort()
-  const body = new ReadableStream<Uint8Array>(
-    {
-      pull(out) {
-        const piece = pieces.shift()
-        if (!piece) return out.close()
-        if (pieces.length === 0) control.abort()
-        out.enqueue(piece)
+test.each(['before it is read', 'between two pieces'])(
+  'a body whose sender has gone %s reserves nothing',
+  async (when) => {
+    const held = async () =>
+      /^foretoken_body_bytes (\d+)$/m.exec(await (await ask(server, undefined, { path: '/metrics' })).text())![1]
+    const server = createApp({ engine, config: testConfig })
+    const control = new AbortController()
+    const pieces = [new Uint8Array(300_000).fill(0x20), new Uint8Array(300_000).fill(0x20)]
+    if (when === 'before it is read') control.abort()
+    const body = new ReadableStream<Uint8Array>(
+      {
+        pull(out) {
+          const piece = pieces.shift()
+          if (!piece) return out.close()
+          if (pieces.length === 0) control.abort()
+          out.enqueue(piece)
+        },
       },
-    },
-    { highWaterMark: 0 },
-  )
-  const request = new Request('http://app.test/v1/chat/completions', {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', authorization: `Bearer ${testKeys.one}` },
-    body,
-    duplex: 'half',
-    signal: control.signal,
-  } as RequestInit)
-  await (await server.fetch(request)).text()
-  expect(await held()).toBe('0')
-})
+      { highWaterMark: 0 },
+    )
+    const request = new Request('http://app.test/v1/chat/completions', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${testKeys.one}` },
+      body,
+      duplex: 'half',
+      signal: control.signal,
+    } as RequestInit)
+    await (await server.fetch(request)).text()
+    expect(await held()).toBe('0')
+  },
+)

@@ -21,7 +21,7 @@ const settings = { context: 256, kvTokens: 512, kv: 'int8', passTokens: 64, stre
 
 describe('the plan', () => {
   test.each(['f32', 'f16', 'int8'] as const)(
-    'tells the wasm memory of an engine that is full, within 1 MB: %s',
+    'predicts the wasm memory of a full engine within 1 MB: %s',
     async (kv) => {
       const archive = await openModel(tinyFiles({ type: 'q8_0', context: 512 }))
       const plan = memoryPlan({ ...archive, predictor: 0 }, { ...settings, kv })
@@ -67,7 +67,7 @@ describe('deploy-prep', () => {
     return ids
   }
 
-  test('writes shards from which the same engine comes, predictor and all', async () => {
+  test('writes shards that load as the same engine, including the predictor', async () => {
     const bare = await Engine.load(files, { wasm })
     const predictor = memorySource('predictor', await writePredictor(tinyPredictor(bare.identity)))
     await bare.close()
@@ -82,7 +82,7 @@ describe('deploy-prep', () => {
     }
   })
 
-  test('leaves nothing behind when it fails, and no folder that has files is touched', async () => {
+  test('leaves nothing behind on failure, and does not touch a folder that has files', async () => {
     const out = join(folder, 'refused')
     await expect(prepare(files, out, { limit: 1 << 20 })).rejects.toMatchObject({ code: 'out_of_memory' })
     const foreign = memorySource('predictor', await writePredictor(tinyPredictor('0'.repeat(64))))
@@ -94,7 +94,7 @@ describe('deploy-prep', () => {
     expect(readFileSync(join(used, 'mine'), 'utf8')).toBe('x')
   })
 
-  test('takes as many rows in 8 bits as fit', async () => {
+  test('stores as many rows in 8 bits as fit', async () => {
     const whole = await prepare(files, join(folder, 'rows-all'), { context: 64, streams: 1 })
     const cut = await prepare(files, join(folder, 'rows-some'), {
       context: 64,
@@ -111,7 +111,7 @@ describe('deploy-prep', () => {
 const model = (await findModel('smollm2-135m'))?.files[0]?.path
 
 describe.runIf(model)('smollm2-135m (where it has been pulled)', () => {
-  test('fits with its predictor and 1,024 tokens of int8 K and V once rare tokens are in 4 bits, and not before', async () => {
+  test('fits with its predictor and 1,024 tokens of int8 K and V only when rare tokens are in 4 bits', async () => {
     const opened = await folderFiles(model!)
     const { config, tensors, name } = await openModel(opened)
     const predictor = (await shippedPredictor('smollm2-135m'))!.size

@@ -16,7 +16,7 @@ const configs = ['./worker/wrangler.toml', '../../wrangler.toml']
   .filter(existsSync)
 
 test.each(configs)(
-  `%s is bundled into at most ${most} bytes, gzip, both builds of the core among them`,
+  `%s is bundled into at most ${most} bytes, gzip, including both builds of the core`,
   async (config) => {
     const out = mkdtempSync(join(tmpdir(), 'foretoken-bundle-'))
     try {

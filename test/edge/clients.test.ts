@@ -29,7 +29,8 @@ for (const [name, file, args] of [
 ] as const) {
   const path = `${root}/${file}`
   if (existsSync(path)) openaiClients(name, () => spawned(path, args))
-  else test(`${name} is not here: its package has no binary for this machine, or install scripts were off`, () => {})
+  else
+    test(`${name} is not installed: its package has no binary for this machine, or install scripts were off`, () => {})
 }
 
 async function spawned(command: string, args: readonly string[]): Promise<Target> {

@@ -38,7 +38,7 @@ async function rest(socket: Socket, enough: (got: string) => boolean = () => fal
 
 const get = (path = '/', more = '') => `GET ${path} HTTP/1.1\r\nhost: x\r\n${more}\r\n`
 
-test('idle connections are told that they are kept for longer than common pools keep them', async () => {
+test('the advertised keep-alive time of idle connections exceeds that of common pools', async () => {
   await serve(() => new Response('ok'))
   const socket = await connection()
   socket.write(get())
@@ -61,7 +61,7 @@ test.each([
   await closed
 })
 
-test('a stop closes idle connections, and busy ones once they have answered', async () => {
+test('a stop closes idle connections at once, and busy ones after their answer', async () => {
   let finish!: () => void
   const waits = new Promise<void>((resolve) => {
     finish = resolve
@@ -82,7 +82,7 @@ test('a stop closes idle connections, and busy ones once they have answered', as
   await closed
 })
 
-test('a stop answers connections that nobody had accepted yet, and is over though they never cease to come', async () => {
+test('a stop answers connections not yet accepted, and ends although new ones keep arriving', async () => {
   await serve(() => new Response('ok'))
   const { hostname, port } = new URL(serving.url)
   const answers = Array.from({ length: 60 }, async () => {
@@ -110,7 +110,7 @@ test('a stop answers connections that nobody had accepted yet, and is over thoug
   stopped = true
 })
 
-describe('an answer that nobody reads', () => {
+describe('an unread answer', () => {
   const large = new Uint8Array(64 << 20)
   const cases: [string, () => Response][] = [
     ['whole', () => new Response(large)],
@@ -125,7 +125,7 @@ describe('an answer that nobody reads', () => {
     await serving.close(3_600_000)
   })
 
-  test('one that is read slowly is not given up, nor is a client that waits for its answer', async () => {
+  test('a slowly read answer is not abandoned, nor is a client that waits for its answer', async () => {
     await serve(
       async (request) => {
         if (!request.url.endsWith('/wait')) return new Response(large)
@@ -148,7 +148,7 @@ describe('an answer that nobody reads', () => {
   })
 })
 
-test('more requests than may be in progress: a readable 503, and room again when one has ended', async () => {
+test('a request beyond the limit gets a readable 503, and there is room again when one has ended', async () => {
   let finish!: () => void
   const waits = new Promise<void>((resolve) => {
     finish = resolve
@@ -165,7 +165,7 @@ test('more requests than may be in progress: a readable 503, and room again when
   expect((await ask()).status).toBe(200)
 })
 
-test('a connection that begins many requests before it reads an answer is closed; a few are answered in order', async () => {
+test('a connection that pipelines many requests without reading is closed; a few are answered in order', async () => {
   let begun = 0
   await serve(async (request) => {
     begun++
@@ -183,7 +183,7 @@ test('a connection that begins many requests before it reads an answer is closed
   expect(begun).toBeLessThanOrEqual(16)
 })
 
-test('more connections than may be: the next is closed, and idle ones go on', async () => {
+test('a connection beyond the limit is closed, and idle ones stay open', async () => {
   await serve(() => new Response('ok'), { connections: 2 })
   const [one, two] = [await connection(), await connection()]
   const { hostname, port } = new URL(serving.url)
@@ -213,7 +213,7 @@ describe('a body in small pieces', () => {
     return { read, pieces, text: () => Buffer.concat(pieces).toString() }
   }
 
-  test('reaches the app in few', async () => {
+  test('reaches the app in a few large pieces', async () => {
     const { read, pieces, text: whole } = seen()
     await serve(read)
     const socket = await connection()
@@ -223,7 +223,7 @@ describe('a body in small pieces', () => {
     expect(pieces.length).toBeLessThan(30)
   })
 
-  test('comes whole, however small and large ones follow each other', async () => {
+  test('arrives complete, with small and large pieces in any order', async () => {
     const { read, text: whole } = seen()
     await serve(read)
     const large = 'L'.repeat(5000)
@@ -253,17 +253,17 @@ describe('a body in small pieces', () => {
     }
   }
 
-  test('waits for what it costs once it has had many', async () => {
+  test('is delayed by its cost once it has had many pieces', async () => {
     const { read, text: whole } = seen()
     expect(await waits(read, 'read')).toBeGreaterThan(100)
     expect(whole()).toHaveLength(20_000)
   })
 
-  test('waits as long where it is refused and only drained', async () => {
+  test('is delayed equally where it is refused and only drained', async () => {
     expect(await waits(() => new Response('no', { status: 400 }), 'no')).toBeGreaterThan(100)
   })
 
-  test('whose sender goes away ends the request', async () => {
+  test('ends the request when its sender disconnects', async () => {
     let failed: unknown
     const { promise, resolve } = Promise.withResolvers<void>()
     await serve(async (request) => {

@@ -107,13 +107,13 @@ async function raw(parts: readonly (readonly [after: string, text: string])[]): 
 const head = (more: string, key: string = testKeys.one) =>
   `POST ${chat} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${key}\r\ncontent-type: application/json\r\n${more}\r\n`
 
-test('a body that is too late is told so, and its connection closes', async () => {
+test('a body that arrives too late gets an error, and its connection closes', async () => {
   const got = await raw([['', `${head('content-length: 1000\r\n')}{"model"`]])
   expect(got).toMatch(/^HTTP\/1.1 408 /)
   expect(got.toLowerCase()).toContain('connection: close')
 })
 
-test('who asks before he sends is told to go on only where his body is read', async () => {
+test('`Expect: 100-continue` is confirmed only where the body is read', async () => {
   const body = JSON.stringify({ model: 'tiny', messages: [{ role: 'user', content: 'x' }], max_tokens: 1 })
   const expects = `expect: 100-continue\r\nconnection: close\r\ncontent-length: ${body.length}\r\n`
   expect(
@@ -126,7 +126,7 @@ test('who asks before he sends is told to go on only where his body is read', as
   expect(await raw([['', head(expects.replace(String(body.length), '9999999'))]])).toMatch(/^HTTP\/1.1 413 /)
 })
 
-test('what follows a refused body on its connection is not answered', async () => {
+test('requests after a refused body on its connection are not answered', async () => {
   const got = await raw([
     ['', `${head('content-length: 9999999\r\n')}${' '.repeat(9_999_999)}${head('content-length: 2\r\n')}{}`],
   ])

@@ -34,7 +34,7 @@ function inPieces(bytes: Uint8Array, length: number): ReadableStream<Uint8Array>
   })
 }
 
-describe('are read', () => {
+describe('encoded bodies are read', () => {
   test.each([
     ['gzip', gzipSync(text)],
     ['x-gzip', gzipSync(text)],
@@ -47,7 +47,7 @@ describe('are read', () => {
     for (const length of [1, 7]) expect((await send(inPieces(bytes, length), encoding)).status).toBe(200)
   })
 
-  test('up to the limit of bodies, which counts what comes out', async () => {
+  test('up to the body limit, which counts decoded bytes', async () => {
     const ofLength = (length: number) => {
       const empty = JSON.stringify(chatBody({ top_p: 7, user: '' })).length
       return JSON.stringify(chatBody({ top_p: 7, user: ' '.repeat(length - empty) }))
@@ -59,14 +59,14 @@ describe('are read', () => {
   })
 })
 
-describe('are refused', () => {
+describe('encoded bodies are refused', () => {
   test.each([
     ['br', new Uint8Array(10)],
     ['zstd', zstdCompressSync(text)],
     ['gzip, gzip', gzipSync(gzipSync(text))],
     ['compress', new Uint8Array(10)],
     ['x'.repeat(1000), new Uint8Array(10)],
-  ])('%s: 415 says what is read', async (encoding, bytes) => {
+  ])('%s: 415 lists the accepted encodings', async (encoding, bytes) => {
     const response = await send(bytes, encoding)
     expect(response.headers.get('accept-encoding')).toBe('gzip, deflate')
     expect(await refusal(response)).toMatchObject({ status: 415, code: 'unsupported_media_type' })
@@ -85,7 +85,7 @@ describe('are refused', () => {
     expect(['invalid_encoding', 'invalid_json']).toContain(found.code)
   })
 
-  test('a body that breaks off on its way is told as such', async () => {
+  test('a body cut off in transit is reported as such', async () => {
     const half = gzipSync(text).slice(0, 30)
     const breaking = new ReadableStream<Uint8Array>({
       start: (controller) => controller.enqueue(half),
@@ -95,8 +95,8 @@ describe('are refused', () => {
   })
 })
 
-describe('can not cost more than others', () => {
-  test.each(['gzip', 'deflate'] as const)('100 MB of zeros as %s: little of it is made', async (encoding) => {
+describe('encoded bodies cost no more than others', () => {
+  test.each(['gzip', 'deflate'] as const)('100 MB of zeros as %s: only a little is decoded', async (encoding) => {
     const bomb = (encoding === 'gzip' ? gzipSync : deflateSync)(new Uint8Array(100_000_000))
     expect(await refusal(await send(bomb, encoding))).toMatchObject({ status: 413, code: 'body_too_large' })
     const before = process.memoryUsage().arrayBuffers
@@ -110,7 +110,7 @@ describe('can not cost more than others', () => {
     expect(out).toBeLessThan(bodyBytes + (1 << 20))
   })
 
-  test('blocks that hold nothing, without end', async () => {
+  test('endless empty blocks', async () => {
     const head = Uint8Array.of(0x78, 0x9c)
     const block = Uint8Array.of(0, 0, 0, 0xff, 0xff)
     const blocks = new Uint8Array(5000).map((_, at) => block[at % 5]!)
@@ -125,7 +125,7 @@ describe('can not cost more than others', () => {
     expect(sent).toBeLessThan(2 * bodyBytes)
   })
 
-  test('one that nobody sends on is given up in time, and its source is told', async () => {
+  test('a body that stalls is abandoned in time, and its source is cancelled', async () => {
     let cancelled = false
     const body = new ReadableStream<Uint8Array>({
       start: (controller) => controller.enqueue(gzipSync(text).slice(0, 20)),

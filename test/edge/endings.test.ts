@@ -158,7 +158,7 @@ const endings: [string, Held][] = [
 ]
 
 describe.each(endings)('%s', (_, { limits, keepAliveSeconds = 5, body, raw, end, log }) => {
-  test('gives back everything, and is logged once', async () => {
+  test('releases everything, and is logged once', async () => {
     const lines: LogLine[] = []
     const config = { ...testConfig, keepAliveSeconds, limits: { ...limits } }
     const app = createApp({ engine, config, onRequest: (line) => lines.push(line) })
@@ -182,7 +182,7 @@ describe.each(endings)('%s', (_, { limits, keepAliveSeconds = 5, body, raw, end,
   })
 })
 
-test('an answer that was left or timed out gives its place to the next at once, read or not', async () => {
+test('an abandoned or timed-out answer releases its slot to the next request at once, read or not', async () => {
   const limits = { concurrency: 1, waitSeconds: 0, requestSeconds: 0.1, stallSeconds: 300 }
   const app = createApp({ engine, config: { ...testConfig, limits } })
   const stalled = await ask(app, chatBody(stream))
@@ -220,7 +220,7 @@ describe('model files for a page', () => {
     return { get, running, reads: () => reads, fail: () => void (failing = true) }
   }
 
-  test('as many as may be at once, and one more when one has ended, however it did', async () => {
+  test('as many as allowed at once, and one more when one has ended in any way', async () => {
     const { get, running, fail } = pageApp({ downloads: 2 })
     const [one, two] = [await get(), await get({ range: 'bytes=0-9' })]
     expect((await get()).status).toBe(503)
@@ -233,13 +233,13 @@ describe('model files for a page', () => {
     expect(await running()).toBe(0)
   })
 
-  test('who asks for headers or for nothing holds no place', async () => {
+  test('a HEAD request and an unsatisfiable range hold no slot', async () => {
     const { get, running } = pageApp({ downloads: 1 })
     for (const options of [{ method: 'HEAD' }, { range: 'bytes=99999999-' }]) await get(options)
     expect(await running()).toBe(0)
   })
 
-  test('one that is not read is given up, and no more of it is read from disk than was asked for', async () => {
+  test('an unread one is abandoned, and no more of it is read from disk than was requested', async () => {
     const { get, running, reads } = pageApp({ downloads: 1, stallSeconds: 0.05 })
     const never = await get()
     await expect.poll(running, { timeout: 5000 }).toBe(0)

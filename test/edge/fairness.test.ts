@@ -14,7 +14,7 @@ beforeAll(async () => {
 })
 afterAll(() => engine.close())
 
-test('one key with all the answers it can get leaves room for another: none of its requests is refused', async () => {
+test('one key at its answer limit leaves room for another: none of its requests is refused', async () => {
   const app = createApp({ engine, config: { ...testConfig, limits: { waitSeconds: 0 } } })
   const greedy = await Promise.all(
     Array.from({ length: 8 }, () => ask(app, chatBody({ n: 8, stream: true, max_tokens: 900, temperature: 1 }))),
@@ -28,7 +28,7 @@ test('one key with all the answers it can get leaves room for another: none of i
   await Promise.all(greedy.map(({ body }) => body?.cancel().catch(() => {})))
 })
 
-test('a server with one tenant gives it everything', async () => {
+test('a server with one tenant gives it the whole capacity', async () => {
   const keys = [testKeys.one, testKeys.two].map((key) => ({ sha256: sha256(key), tenant: 'same' }))
   for (const config of [{ listen: 'loopback' }, { keys: [keys[0]!] }, { keys }] as ServerConfig[]) {
     const app = createApp({ engine, config: { ...config, limits: { waitSeconds: 0 } } })
@@ -42,7 +42,7 @@ test('a server with one tenant gives it everything', async () => {
   }
 })
 
-describe('who is let in', () => {
+describe('admission', () => {
   const tenant = (name: string): Caller => ({ key: { sha256: name, metrics: false }, tenant: name, name })
   const [a, b, c] = [tenant('a'), tenant('b'), tenant('c')]
   const patient = new AbortController().signal
@@ -57,7 +57,7 @@ describe('who is let in', () => {
     }
   }
 
-  test('who gives up waiting holds back nobody behind it', async () => {
+  test('a waiting request that leaves does not delay those after it', async () => {
     const { own, enter } = admission({ concurrency: 8, waitSeconds: 300 })
     const held = [await enter(a), await enter(a)]
     const leaving = new AbortController()
@@ -80,7 +80,7 @@ describe('who is let in', () => {
     expect([own.running, own.waiting]).toEqual([0, 0])
   })
 
-  test('as many as are then left free: half alone, a third each of two', async () => {
+  test('leaves room for one more tenant: half for one alone, a third each for two', async () => {
     const { own, enter } = admission({ concurrency: 12, waiting: 0 })
     for (let n = 0; n < 6; n++) await enter(a)
     await expect(enter(a)).rejects.toMatchObject({ status: 429 })
@@ -90,7 +90,7 @@ describe('who is let in', () => {
     expect(own.running).toBe(10)
   })
 
-  test('by tokens as well as by answers', async () => {
+  test('counts tokens as well as answers', async () => {
     const { enter } = admission({ concurrency: 12, tokens: 100, waiting: 0 })
     const leave = await enter(a, 1, 40)
     await expect(enter(a, 1, 40)).rejects.toMatchObject({ status: 429 })
@@ -104,7 +104,7 @@ describe('who is let in', () => {
     await expect(alone.enter(b, 1, 1)).rejects.toMatchObject({ status: 503 })
   })
 
-  test('those who wait are let in tenant by tenant', async () => {
+  test('admits waiting requests tenant by tenant', async () => {
     const { own, enter } = admission({ concurrency: 1 })
     const order: string[] = []
     const leave = await enter(c)
@@ -120,7 +120,7 @@ describe('who is let in', () => {
     expect([own.running, own.waiting]).toEqual([0, 0])
   })
 
-  test('one that does not fit yet holds up nobody else', async () => {
+  test('a request that does not fit yet does not delay others', async () => {
     const { enter } = admission({ concurrency: 8 })
     const leave = await enter(a, 4)
     const large = enter(b, 8)
@@ -130,7 +130,7 @@ describe('who is let in', () => {
     void large.catch(() => {})
   })
 
-  test('half of the room to wait is one tenant’s at most', async () => {
+  test('one tenant gets at most half of the waiting room', async () => {
     const { own, enter } = admission({ concurrency: 1, waiting: 4 })
     const leave = await enter(c)
     const waits = [enter(a), enter(a)]
@@ -142,7 +142,7 @@ describe('who is let in', () => {
     expect(own.waiting).toBe(0)
   })
 
-  test('who leaves, and who has waited long enough, waits no more', async () => {
+  test('a request that disconnects or times out stops waiting', async () => {
     const { own, enter } = admission({ concurrency: 1, waitSeconds: 0.02 })
     const leave = await enter(c)
     const control = new AbortController()
@@ -158,7 +158,7 @@ describe('who is let in', () => {
     await enter(a)
   })
 
-  test('a limit of a key is told at once, and holds for those who waited', async () => {
+  test("a key's limit is refused at once, and applies to requests that waited", async () => {
     const { enter } = admission({ concurrency: 2, concurrencyPerKey: 1 })
     await enter(a)
     await expect(enter(a)).rejects.toMatchObject({ status: 429 })
@@ -172,7 +172,7 @@ describe('who is let in', () => {
   })
 })
 
-test('one prompt is made into tokens once, however many answers there are to it', async () => {
+test('a prompt is tokenized once, however many answers it gets', async () => {
   const { tokenizer } = engine
   const encode = vi.spyOn(tokenizer, 'encodeSteps')
   try {

@@ -52,7 +52,7 @@ async function answered(response: Response) {
 }
 const given = async (form: Form, change: object = {}) => answered(await send(form, change))
 
-describe('null is as absent', () => {
+describe('null is treated as absent', () => {
   const document = async () => (await ask(app, undefined, { path: '/openapi.json' })).json()
   const names = { chat: 'ChatCompletionRequest', completion: 'CompletionRequest', response: 'ResponseRequest' }
   const needed = ['model', 'messages', 'prompt', 'input']
@@ -99,7 +99,7 @@ describe('null is as absent', () => {
     expect((await given('response', { input, text: { format: null, verbosity: null } })).ignored).toBeNull()
   })
 
-  test('but what is needed must be there, and a prompt of ids may have no holes', async () => {
+  test('but required fields must be present, and a prompt of ids may have no holes', async () => {
     expect(await refusal(await send('chat', { messages: null }))).toMatchObject({ status: 400, param: 'messages' })
     expect(await refusal(await send('chat', { messages: [{ role: 'user', content: null }] }))).toMatchObject({
       status: 400,
@@ -109,8 +109,8 @@ describe('null is as absent', () => {
   })
 })
 
-describe('what the chat template gets', () => {
-  test('names and thoughts of messages, under any of their names', async () => {
+describe('values passed to the chat template', () => {
+  test('names and reasoning of messages, under any of their field names', async () => {
     const messages = (more: object) => ({ messages: [{ role: 'assistant', content: 'x', ...more }] })
     const { prompt } = await given('chat', messages({}))
     expect((await given('chat', messages({ name: 'Ada' }))).prompt).toBe(prompt + 4)
@@ -122,7 +122,7 @@ describe('what the chat template gets', () => {
     expect((await send('chat', messages({ name: 'x'.repeat(256) }))).status).toBe(200)
   })
 
-  test.each(['chat', 'response'] as const)('values of its own, in a %s', async (form) => {
+  test.each(['chat', 'response'] as const)('template arguments, in a %s', async (form) => {
     const { prompt } = await given(form)
     const think = '<think>'.length
     for (const change of [
@@ -139,7 +139,7 @@ describe('what the chat template gets', () => {
     })
   })
 
-  test('an answer that has begun, to go on with', async () => {
+  test('a partial answer to continue', async () => {
     const turns = [
       { role: 'user', content: 'x' },
       { role: 'assistant', content: 'abc' },
@@ -155,7 +155,7 @@ describe('what the chat template gets', () => {
     expect((await send('chat', { messages: turns.slice(0, 1), ...goesOn })).status).toBe(400)
   })
 
-  test('the content of a message, whatever its parts of text are called, and never a special token of it', async () => {
+  test('the content of a message, whatever its text parts are called, and never as a special token', async () => {
     const chat = (content: unknown) => given('chat', { messages: [{ role: 'user', content }] })
     const { prompt } = await chat('ab')
     for (const type of ['text', 'input_text', 'output_text'])
@@ -222,7 +222,7 @@ describe('fields of other servers', () => {
     for (const stop of ['', [], ['']]) expect((await given(form, { ...letter, stop })).made).toBe(9)
   })
 
-  test('log-probabilities are asked for by a number or by true, whatever the form', async () => {
+  test('log-probabilities are requested by a number or by true, in either form', async () => {
     const scored = async (form: Form, change: object) => (await (await send(form, change)).json()).choices[0].logprobs
     expect((await scored('chat', { logprobs: 2 })).content[0].top_logprobs).toHaveLength(2)
     expect((await scored('completion', { logprobs: true })).tokens).toHaveLength(4)
@@ -231,12 +231,12 @@ describe('fields of other servers', () => {
     expect((await scored('completion', { n_probs: 2 })).tokens).toHaveLength(4)
   })
 
-  test('what is read for nothing may hold anything', async () => {
+  test('a field that is ignored may hold any value', async () => {
     const odd = { user: 7, metadata: { a: { b: [1] } }, service_tier: 'x', parallel_tool_calls: 'no', verbosity: 3 }
     expect(await given('chat', odd)).toEqual(await given('chat'))
   })
 
-  test('options hold settings only, and no more entries than a field at the top', async () => {
+  test('options hold settings only, and no more entries than the top level may', async () => {
     const messages = [{ role: 'user', content: 'y' }]
     const hidden = { messages: undefined, options: { messages } }
     expect(await refusal(await send('chat', hidden))).toMatchObject({ status: 400, param: 'messages' })
@@ -252,19 +252,19 @@ describe('fields of other servers', () => {
   })
 
   test.each([5e-324, 1e-30, 10])(
-    'a repetition penalty of %d leaves numbers to draw from',
+    'a repetition penalty of %d leaves finite scores to draw from',
     async (repetition_penalty) => {
       for (const temperature of [0, 1e-5, 1, 2])
         expect((await given('completion', { repetition_penalty, temperature, seed: 1 })).made).toBeGreaterThan(0)
     },
   )
 
-  test('a field by its own name goes before one by another, which is named', async () => {
+  test("a field's primary name wins over an alias, which is reported", async () => {
     expect(await given('completion', { max_tokens: 3, n_predict: 7 })).toMatchObject({ made: 3, ignored: 'n_predict' })
     expect(await given('completion', { max_tokens: 3, n_predict: 3 })).toMatchObject({ made: 3, ignored: null })
   })
 
-  test('limits are cut to the context; -1 is none', async () => {
+  test('limits are clamped to the context; -1 means no limit', async () => {
     const left = { logit_bias: { 97: 100 } }
     for (const limit of [2147483647, 2 ** 53, 1e308, -1]) {
       const { prompt, made } = await given('completion', { ...left, max_tokens: limit })
@@ -289,7 +289,7 @@ describe('unknown fields', () => {
     messages: [{ role: 'user', content: [{ type: 'text', text: 'hello', cache_control: {} }], id: 'x' }],
   }
 
-  test('are ignored, and named in a header and in the log, each once', async () => {
+  test('are ignored, and each is reported once in a header and in the log', async () => {
     lines.length = 0
     const { text, ignored } = await given('chat', extras)
     expect(text).toBe((await given('chat')).text)
@@ -300,7 +300,7 @@ describe('unknown fields', () => {
     expect(await streamed.text()).toContain('[DONE]')
   })
 
-  test('of any number and name fit into a header', async () => {
+  test('in any number and with any name fit into a header', async () => {
     const names = Array.from({ length: 200 }, (_, n) => `x${n}`)
     const many = await given('chat', Object.fromEntries(names.map((name) => [name, 1])))
     expect(many.ignored!.split(', ')).toEqual(names.slice(0, 16))
@@ -314,7 +314,7 @@ describe('unknown fields', () => {
     expect(odd.ignored).toBe(`a??set-cookie??b?1, ?, ${'y'.repeat(60)}..., constructor, toString`)
   })
 
-  test('are refused by their name where the config is strict; nulls and other names are not unknown', async () => {
+  test('are refused by name in strict mode; nulls and aliases are not unknown', async () => {
     const strict = appWith({ strict: true })
     const refused = await refusal(await ask(strict, chatBody({ keep_alive: 1 })))
     expect(refused).toMatchObject({ status: 400, code: 'unsupported_parameter', param: 'keep_alive' })
@@ -329,7 +329,7 @@ describe('unknown fields', () => {
   })
 })
 
-describe('what would change the meaning of an answer is refused by its name', () => {
+describe('a field that would change the answer is refused by name', () => {
   const tool = { type: 'function', function: { name: 'f', parameters: {} } }
   test.each<[Form, object, string]>([
     ['chat', { tools: [tool], tool_choice: 'required' }, 'tools'],
@@ -362,14 +362,14 @@ describe('what would change the meaning of an answer is refused by its name', ()
     expect(await refusal(await send(form, change))).toMatchObject({ status: 400, param, code: 'unsupported_value' })
   })
 
-  test('a response that goes on from an earlier one is told to send everything, with store: false', async () => {
+  test('a response that continues an earlier one is told to send all items, with store: false', async () => {
     for (const change of [{ previous_response_id: 'resp_1' }, { conversation: { id: 'c' } }]) {
       const { message } = await refusal(await send('response', change))
       expect(message).toMatch(/nothing is kept between requests; send the whole conversation with store: false/)
     }
   })
 
-  test('a value that asks for nothing is taken', async () => {
+  test('a no-op value is accepted', async () => {
     const nothing = { tools: [], functions: [], function_call: 'none', tool_choice: 'auto', documents: [], format: '' }
     const off = {
       guided_json: false,
@@ -387,7 +387,7 @@ describe('what would change the meaning of an answer is refused by its name', ()
     { type: 'function_call', call_id: 'c', name: 'f', arguments: '{}' },
     { type: 'function_call_output', call_id: 'c', output: 'x' },
     { type: 7 },
-  ])('an item that is no message: %j', async (item) => {
+  ])('an item that is not a message: %j', async (item) => {
     const input = [{ role: 'user', content: 'x' }, item]
     const found = await refusal(await send('response', { input }))
     expect(found).toMatchObject({ status: 400, param: 'input[1]', code: 'unsupported_value' })

@@ -7,7 +7,7 @@ const options = { fetch: () => new Response(), port: 0 }
 test.each([
   ['Bun', serveBun],
   ['Deno', serveDeno],
-])('the server of %s says where it runs', (runtime, serve) => {
+])('the server of %s reports its runtime', (runtime, serve) => {
   expect(() => serve(options)).toThrow(
     expect.objectContaining({ code: 'unsupported', message: expect.stringContaining(`runs on ${runtime} only`) }),
   )

@@ -13,9 +13,9 @@ for (const [name, file, args] of [
   ['Bun', 'node_modules/bun/bin/bun.exe', [script]],
 ] as const) {
   const path = `${root}/${file}`
-  if (!existsSync(path)) test(`${name} is not here: its package has no binary for this machine`, () => {})
+  if (!existsSync(path)) test(`${name} is not installed: its package has no binary for this machine`, () => {})
   else
-    test(`${name} reads a long prompt in a worker, and ends with its engine`, async () => {
+    test(`${name} reads a long prompt in a worker, which ends with its engine`, async () => {
       const { stdout } = await promisify(execFile)(path, args, { cwd: root })
       const { sent, ...rest } = JSON.parse(stdout)
       expect(rest).toEqual({ spawned: 1, long: 'context_exceeded', closed: 'aborted', turned: true })

@@ -98,7 +98,7 @@ test('a conversation of too many messages, an unknown model, a prompt over the c
     ).toMatchObject({ status: 400, code: 'context_length_exceeded' })
 })
 
-test('null is as absent', async () => {
+test('null is treated as absent', async () => {
   const nulls = {
     stop: null,
     seed: null,
@@ -112,7 +112,7 @@ test('null is as absent', async () => {
   expect((await ask(app, chatBody(nulls))).status).toBe(200)
 })
 
-test('no body makes a server error, and nothing is left behind', async () => {
+test('no body causes a server error, and no resource is left behind', async () => {
   const names =
     'model messages prompt input stream n stop seed temperature top_p max_tokens logprobs top_logprobs logit_bias foretoken'
   const value = fc.oneof(

@@ -70,7 +70,7 @@ describe.each([
   ['whole', false],
   ['streamed', true],
 ])('%s', (_, stream) => {
-  test('a token’s offset is where its own text begins, also when it was held back', async () => {
+  test("a token's offset is where its own text begins, also when the text was held back", async () => {
     expect(alone.text).toMatch(/^[a-z]{24}$/)
     const offsets = Array.from(alone.text, (_, index) => index)
     expect(alone).toMatchObject({ tokens: [...alone.text], offsets })
@@ -79,7 +79,7 @@ describe.each([
       expect(await completion({ stop }, stream)).toEqual({ text: alone.text, tokens: [...alone.text], offsets })
   })
 
-  test('tokens behind the end of the visible text are not told', async () => {
+  test('tokens after the end of the visible text are not listed', async () => {
     for (let from = 0; from < 20; from++) {
       const stop = alone.text.slice(from, from + 4)
       const text = alone.text.slice(0, alone.text.indexOf(stop))
@@ -88,7 +88,7 @@ describe.each([
     }
   })
 
-  test('nor are they in a chat, where a stop string’s beginning was seen before', async () => {
+  test('nor are they in a chat, where the beginning of a stop string was already seen', async () => {
     const whole = await chat({}, stream)
     expect(whole.tokens.join('')).toBe(whole.text)
     const stop = [`${whole.text.slice(2, 6)}0`, whole.text.slice(12, 16)]
@@ -97,7 +97,7 @@ describe.each([
     expect(cut.tokens.join('')).toBe(cut.text)
   })
 
-  test('bytes of one character belong to the token that completes it, and those that complete none are told', async () => {
+  test('bytes of one character belong to the token that completes it; bytes that complete none are listed, too', async () => {
     // A smile, byte by byte, and its first byte once more.
     const bytes = [0xf0, 0x9f, 0x99, 0x82]
     const bias = Object.fromEntries(bytes.map((byte) => [byte, 100]))
@@ -109,7 +109,7 @@ describe.each([
   })
 })
 
-test('responses tell the same in both forms', async () => {
+test('responses list the same tokens in both forms', async () => {
   const body = {
     model: 'tiny',
     input: 'p',

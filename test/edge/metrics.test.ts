@@ -13,7 +13,7 @@ beforeAll(async () => {
 })
 afterAll(() => engine.close())
 
-test('counts and times of what was asked', async () => {
+test('metrics count and time the requests made', async () => {
   const lines: LogLine[] = []
   const app = createApp({ engine, config: testConfig, onRequest: (line) => lines.push(line) })
   const prompt = [{ role: 'user', content: 'a prompt of more than one page of tokens' }]
@@ -60,7 +60,7 @@ test('counts and times of what was asked', async () => {
   expect(lines[1]).toMatchObject({ caller: 'one', model: 'tiny', completion_tokens: 4, prefill: 'exact' })
 })
 
-test('a log holds no prompt, no answer, no key, and nothing of an address', async () => {
+test('the log holds no prompt, answer, key, or address', async () => {
   const lines: LogLine[] = []
   const app = createApp({ engine, config: testConfig, onRequest: (line) => lines.push(line) })
   const secret = 'SECRETWORD'
@@ -76,7 +76,7 @@ test('a log holds no prompt, no answer, no key, and nothing of an address', asyn
   for (const hidden of [secret, ...Object.values(testKeys)]) expect(text).not.toContain(hidden)
 })
 
-test('a failure of the server is told to its log and not to the client', async () => {
+test('a server error is written to the log and not sent to the client', async () => {
   const lines: LogLine[] = []
   const broken = Object.create(engine, {
     submit: {
@@ -96,7 +96,7 @@ test('a failure of the server is told to its log and not to the client', async (
   expect(lines[0]).toMatchObject({ status: 500, code: 'internal', cause: expect.stringContaining('/home/me') })
 })
 
-test('histograms add up', () => {
+test('histogram buckets are cumulative', () => {
   const set = new HistogramSet('t', 'test', [1, 2, 5])
   for (const value of [0.5, 1, 1.5, 9]) set.observe(value, { kind: 'a "b"' })
   expect(set.lines()).toEqual([
@@ -111,7 +111,7 @@ test('histograms add up', () => {
   ])
 })
 
-test('a log line does nothing to the terminal that it is read on', () => {
+test('a log line cannot control the terminal on which it is read', () => {
   const text = 'a\u001b[2J\u009b31m\u007f\u202e\u2028\u200b\ud800 ü 漢 😀'
   const begun = { id: 'req', begun: 0, method: 'GET', route: '/', status: 500, streaming: false }
   const { cause, fell_back } = logLine({ ...begun, cause: text, fell_back: 'x'.repeat(5000) })

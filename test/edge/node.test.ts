@@ -49,7 +49,7 @@ async function untilFree(): Promise<void> {
   while (!free()) await new Promise((resolve) => setTimeout(resolve, 5))
 }
 
-test('a connection that is closed from one side only is one that was left', async () => {
+test('a half-closed connection counts as disconnected', async () => {
   const body = JSON.stringify(chatBody({ max_tokens: 900 }))
   const { decode_tokens } = engine.stats
   await raw(post(body, `content-length: ${body.length}\r\n`), { end: true })
@@ -58,12 +58,12 @@ test('a connection that is closed from one side only is one that was left', asyn
   expect((await fetch(`${serving.url}/healthz`)).status).toBe(200)
 })
 
-test('a body that does not come is not waited for', async () => {
+test('a body that does not arrive is not waited for', async () => {
   const got = await raw(post('{"model"', 'content-length: 1000\r\n'), { done: (text) => text.includes('timeout') })
   expect(got).toMatch(/^HTTP\/1.1 408 /)
 })
 
-test('a socket that is torn down in the middle of a stream frees its pages', async () => {
+test('a socket torn down in the middle of a stream frees its pages', async () => {
   const body = JSON.stringify(chatBody({ stream: true, max_tokens: 900 }))
   await raw(post(body, `content-length: ${body.length}\r\n`), { done: (text) => text.includes('data: ') })
   await untilFree()
@@ -82,12 +82,12 @@ test('a stream is chunked for HTTP/1.1, and ends with its connection for HTTP/1.
   expect(plain).toMatch(/\r\n\r\ndata: .*data: \[DONE\]\n\n$/s)
 })
 
-test('what is no HTTP is refused, and others are served', async () => {
+test('input that is not HTTP is refused, and other connections are served', async () => {
   expect(await raw('hello\r\n\r\n')).toMatch(/^HTTP\/1.1 400/)
   expect((await fetch(`${serving.url}/healthz`)).status).toBe(200)
 })
 
-test('a stop waits for the answer that is being written; a taken address is told', async () => {
+test('a stop waits for the answer in progress; an address in use is reported', async () => {
   const second = await serveNode({ fetch: createApp({ engine, config: { listen: 'loopback' } }).fetch, port: 0 })
   const { port } = new URL(second.url)
   await expect(serveNode({ fetch: () => new Response(), port: Number(port) })).rejects.toMatchObject({ code: 'io' })
@@ -102,7 +102,7 @@ test('a stop waits for the answer that is being written; a taken address is told
   await expect(fetch(`${second.url}/healthz`)).rejects.toThrow()
 })
 
-describe('bodies that strangers send for nothing', () => {
+describe('unauthenticated bodies', () => {
   /** Sends what it can of `size` bytes for an answer that comes at once; resolves with the bytes that left before the connection ended. */
   async function pour(url: string, size: number): Promise<number> {
     const { hostname, port } = new URL(url)
@@ -121,7 +121,7 @@ describe('bodies that strangers send for nothing', () => {
     return socket.bytesWritten
   }
 
-  test('are drained at a rate, of all connections', async () => {
+  test('are drained at a limited rate, shared by all connections', async () => {
     const config = { keys: [{ sha256: sha256(testKeys.one) }] }
     const { fetch } = createApp({ engine, config })
     const size = 8 << 20
@@ -139,7 +139,7 @@ describe('bodies that strangers send for nothing', () => {
   })
 })
 
-describe('a stop while a body is on its way', () => {
+describe('a stop during an upload', () => {
   const head = (length: number) =>
     `POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${testKeys.one}\r\ncontent-type: application/json\r\ncontent-length: ${length}\r\n\r\n`
 
@@ -161,7 +161,7 @@ describe('a stop while a body is on its way', () => {
   test.each([
     ['whose rest does not come', 0],
     ['that comes on slowly', 50],
-  ])('refuses a request %s, at once, and the server ends', async (_, everyMs) => {
+  ])('refuses a request %s at once, and the server ends', async (_, everyMs) => {
     const drain = new AbortController()
     const limits = { bodySeconds: 600, bodyBytesPerSecond: 0 }
     const config = { keys: [{ sha256: sha256(testKeys.one) }], limits }
@@ -182,7 +182,7 @@ describe('a stop while a body is on its way', () => {
     expect(performance.now() - before).toBeLessThan(25_000)
   })
 
-  test('ends at the grace where the app knows of no stop', async () => {
+  test('ends after the grace period where the app does not support stopping', async () => {
     const limits = { bodySeconds: 600, bodyBytesPerSecond: 0 }
     const config = { keys: [{ sha256: sha256(testKeys.one) }], limits }
     const own = await serveNode({ fetch: createApp({ engine, config }).fetch, port: 0 })

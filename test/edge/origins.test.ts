@@ -30,7 +30,7 @@ describe('origins', () => {
     'safari-web-extension://A1B2C3D4-0000-0000-0000-000000000000',
     'file://',
   ]
-  test.each(sent)('%s may be allowed, and is then', async (origin) => {
+  test.each(sent)('%s may be allowed, and then is', async (origin) => {
     const config = { ...open, origins: [origin] }
     const response = await models(config, { host: 'localhost', origin })
     expect(response.status).toBe(200)
@@ -60,7 +60,7 @@ describe('origins', () => {
     ['data:text/html,x', /a scheme and a host/],
     ['', /a scheme and a host/],
     [' https://example.org', /a scheme and a host|browsers send/],
-  ])('%s is refused at start, with what to write', (origin, message) => {
+  ])('%s is refused at start, with the correct form', (origin, message) => {
     expect(() => appWith({ ...open, origins: [origin] })).toThrow(message)
   })
 })
@@ -80,7 +80,7 @@ describe('a preflight', () => {
       },
     })
 
-  test('is allowed whatever headers it asks for', async () => {
+  test('is allowed with any headers it asks for', async () => {
     const asked = 'authorization,content-type,x-stainless-os,x-stainless-retry-count,openai-beta,anthropic-version'
     const response = await preflight(asked)
     expect(response.status).toBe(204)
@@ -89,7 +89,7 @@ describe('a preflight', () => {
     expect((await preflight('a, b ,c')).headers.get('access-control-allow-headers')).toBe('a,b,c')
   })
 
-  test('asks for 64 headers at most, and for what can be names', async () => {
+  test('may ask for at most 64 headers, with valid names', async () => {
     const names = (count: number) => Array.from({ length: count }, (_, n) => `x-${n}`).join(',')
     expect((await preflight(names(64))).status).toBe(204)
     expect((await preflight(names(65))).status).toBe(400)
@@ -98,7 +98,7 @@ describe('a preflight', () => {
     expect((await preflight('a b')).status).toBe(400)
   })
 
-  test('from another origin is not allowed anything; a private network is told to trusted ones', async () => {
+  test('from another origin is allowed nothing; private-network access is granted to trusted origins', async () => {
     const network = { 'access-control-request-private-network': 'true' }
     const answer = (await preflight('x-a', network)).headers
     expect(answer.get('access-control-allow-private-network')).toBe('true')
@@ -108,7 +108,7 @@ describe('a preflight', () => {
   })
 })
 
-describe('hosts', () => {
+describe('host names', () => {
   test.each([
     ['Example.org', 'example.org'],
     ['example.org:8443', 'EXAMPLE.ORG:8443'],

@@ -57,11 +57,11 @@ test.each([
 })
 
 test.each(['/page/nothing.js', '/page/..%2f..%2fpackage.json', '/page/model/nothing', '/page/toString'])(
-  '%s is not there',
+  '%s is not served',
   async (path) => expect(await refusal(await get(path))).toMatchObject({ status: 404, code: 'not_found' }),
 )
 
-test('the model tells its files, under addresses that give them', async () => {
+test('the model lists its files, with addresses that serve them', async () => {
   const told = await (await get('/page/model.json')).json()
   expect(told).toEqual({
     name: 'some',
@@ -88,13 +88,13 @@ describe('ranges', () => {
     expect(new Uint8Array(await response.arrayBuffer())).toEqual(weights.slice(from, end))
   })
 
-  test.each([`bytes=${size}-`, 'bytes=9-5', 'bytes=999999999999999-'])('%s holds nothing', async (range) => {
+  test.each([`bytes=${size}-`, 'bytes=9-5', 'bytes=999999999999999-'])('%s is not satisfiable', async (range) => {
     const response = await get('/page/model/a%20b.gguf', { range })
     expect(response.status).toBe(416)
     expect(response.headers.get('content-range')).toBe(`bytes */${size}`)
   })
 
-  test('of a file that changed, by its tag, all is sent', async () => {
+  test('a file whose tag changed is sent whole', async () => {
     const { headers } = await get('/page/model/a%20b.gguf')
     for (const [tag, status] of [
       [headers.get('etag')!, 206],
@@ -107,7 +107,7 @@ describe('ranges', () => {
     }
   })
 
-  test.each(['bytes=-5', 'lines=1-2', 'bytes=1-2,4-5', 'bytes=x'])('%s is read past', async (range) => {
+  test.each(['bytes=-5', 'lines=1-2', 'bytes=1-2,4-5', 'bytes=x'])('%s is ignored', async (range) => {
     const response = await get('/page/model/a%20b.gguf', { range })
     expect(response.status).toBe(200)
     await response.body?.cancel()
@@ -125,7 +125,7 @@ test('on loopback a page of another name or site gets neither page nor model', a
   }
 })
 
-test('without a page there is none; one whose model does not run in a tab says so', async () => {
+test('without a page none is served; a page whose model cannot run in a tab says so', async () => {
   expect((await get('/', {}, appWith(undefined))).status).toBe(401)
   const bare = appWith({ ...page, model: async () => undefined })
   expect(await refusal(await get('/page/model.json', {}, bare))).toMatchObject({ status: 404 })

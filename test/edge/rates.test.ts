@@ -18,21 +18,21 @@ const KB = 1 << 10
 const nobody: Caller = { key: undefined, tenant: '', name: '' }
 const someone = (sha256: string): Caller => ({ key: { sha256, metrics: false }, tenant: sha256, name: '' })
 
-describe('a rate', () => {
+describe('a rate limit', () => {
   function rates(limits: ServerConfig['limits']) {
     let now = 0
     const rate = new Rate(configOf({ listen: 'loopback', limits }).limits, () => now)
     return { rate, pass: (ms: number) => void (now += ms) }
   }
 
-  test('is there for all who have set none', () => {
+  test('has a default for all keys that set none', () => {
     const { rate } = rates({})
     for (let n = 0; n < 60_000; n++) rate.countRequest(nobody, 'answers')
     expect(() => rate.countRequest(nobody, 'answers')).toThrow(/60000 requests a minute/)
     rate.countRequest(someone('a'), 'answers')
   })
 
-  test('of reads is another than that of answers', () => {
+  test('for reads differs from that for answers', () => {
     const { rate, pass } = rates({ requestsPerMinute: 60 })
     for (const kind of ['reads', 'answers'] as const) {
       for (let n = 0; n < 60; n++) rate.countRequest(nobody, kind)
@@ -44,7 +44,7 @@ describe('a rate', () => {
     expect(() => rate.countRequest(nobody, 'reads')).toThrow()
   })
 
-  test('of refused bytes: at it, beyond it, and again when time has passed', () => {
+  test('for refused bytes: at the limit, beyond it, and again after some time', () => {
     const { rate, pass } = rates({ bodyBytes: 100 * KB, refusedBytesPerMinute: 4000 * KB })
     const refuse = (bytes: number, caller = someone('a')) => {
       const work = rate.work(caller)
@@ -60,7 +60,7 @@ describe('a rate', () => {
     expect(() => refuse(1)).toThrow()
   })
 
-  test('counts no work that was answered, but all that is under way', () => {
+  test('does not count answered work, but counts all work in progress', () => {
     const { rate } = rates({ bodyBytes: 100 * KB, refusedBytesPerMinute: 4000 * KB })
     const all = Array.from({ length: 10 }, () => rate.work(someone('a')))
     for (const work of all) work.expect(84 * KB)
@@ -79,7 +79,7 @@ describe('a rate', () => {
     expect(() => rate.work(someone('a')).expect(1)).toThrow()
   })
 
-  test('that nobody’s key divides stops large bodies, and lets small ones through', () => {
+  test('without keys to divide it stops large bodies, and lets small ones through', () => {
     const { rate } = rates({ bodyBytes: 100 * KB, refusedBytesPerMinute: 4000 * KB })
     for (let n = 0; n < 10; n++) {
       const work = rate.work(nobody)
@@ -91,7 +91,7 @@ describe('a rate', () => {
   })
 })
 
-test('whoever polls lists uses up nothing of what answers may be asked for, and metrics are always there', async () => {
+test('polling lists does not use up the answer rate, and metrics are always available', async () => {
   const app = createApp({ engine, config: { listen: 'loopback', models: ['tiny'], limits: { requestsPerMinute: 3 } } })
   const status = async (path: string, body?: unknown) =>
     (await ask(app, body, { path, key: '', headers: { host: 'localhost' } })).status
@@ -104,7 +104,7 @@ test('whoever polls lists uses up nothing of what answers may be asked for, and 
   for (let n = 0; n < 10; n++) expect(await status('/metrics')).toBe(200)
 })
 
-test('a key that sends nonsense is stopped before its bodies are read, and others are answered', async () => {
+test('a key that sends invalid bodies is stopped before they are read, and others are answered', async () => {
   const limits = { bodyBytes: 100_000, refusedBytesPerMinute: 2_000_000 }
   const app = createApp({ engine, config: { ...testConfig, limits } })
   const nonsense = () => ask(app, undefined, { raw: `{"model":"tiny","messages":[{"role":"${'x'.repeat(90_000)}"}]}` })

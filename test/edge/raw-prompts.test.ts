@@ -55,13 +55,13 @@ describe('special tokens in a raw prompt', () => {
   const prompt = '<|im_start|>user\nhi<|im_end|>'
   const bytes = ids('user\nhi')
 
-  test('are read as such, as by other servers; parse_special: false reads them as text', async () => {
+  test('are parsed as such, as by other servers; parse_special: false reads them as text', async () => {
     expect(await done({ prompt })).toEqual(await done({ prompt: [257, ...bytes, 258] }))
     expect(await done({ prompt, parse_special: false })).toEqual(await done({ prompt: ids(prompt) }))
     expect((await done({ prompt: [prompt, prompt] })).prompt).toBe(2 * (2 + bytes.length))
   })
 
-  test('are never read in a chat, whoever asks for it', async () => {
+  test('are never parsed in a chat, even on request', async () => {
     const body = { model: 'tiny', messages: [{ role: 'user', content: prompt }], max_tokens: 1, parse_special: true }
     const plain = { ...body, messages: [{ role: 'user', content: 'x'.repeat(prompt.length) }] }
     const count = async (body: object) => (await (await ask(app, body)).json()).usage.prompt_tokens
@@ -69,8 +69,8 @@ describe('special tokens in a raw prompt', () => {
   })
 })
 
-describe('a gap', () => {
-  test('is filled where the vocabulary has tokens for that: what is before it, behind it, and the answer', async () => {
+describe('fill-in-the-middle', () => {
+  test('works where the vocabulary has its tokens: prefix, suffix, and the answer', async () => {
     const app = createApp({ engine: filling, config: testConfig })
     const { prefix, suffix, middle } = fim
     const asIds = [prefix, ...ids('def f('), suffix, ...ids('): pass'), middle]
@@ -88,7 +88,7 @@ describe('a gap', () => {
     })
   })
 
-  test('is filled with the tokens that a GGUF names, whatever they are called', async () => {
+  test('uses the tokens that a GGUF names, whatever they are called', async () => {
     const named = { fim_pre_token_id: { u32: 257 }, suffix_token_id: { u32: 258 }, fim_mid_token_id: { u32: 256 } }
     const metadata = Object.fromEntries(Object.entries(named).map(([key, id]) => [`tokenizer.ggml.${key}`, id]))
     const other = await load(tinyGguf({ context: 256, metadata }))
@@ -98,7 +98,7 @@ describe('a gap', () => {
     await other.close()
   })
 
-  test('is refused where it has none', async () => {
+  test('is refused where the vocabulary has none', async () => {
     expect(await refusal(await complete({ suffix: 'y' }))).toMatchObject({
       status: 400,
       param: 'suffix',
@@ -130,17 +130,17 @@ describe('seeds', () => {
     '18014398509481985',
     '-1',
     '0',
-  ])('%s draws what it draws in the library', async (seed) => {
+  ])('%s draws the same as in the library', async (seed) => {
     expect(await withSeed(seed)).toEqual({ status: 200, texts: [await inLibrary(BigInt(seed))] })
   })
 
-  test('that differ in their last bit draw differently; further choices go on behind the last', async () => {
+  test('that differ in their last bit draw differently; further choices use the seeds that follow', async () => {
     expect(await withSeed('9223372036854775806')).not.toEqual(await withSeed('9223372036854775807'))
     const two = await withSeed('9223372036854775807', { n: 2 })
     expect(two.texts).toEqual([await inLibrary(2n ** 63n - 1n), await inLibrary(-(2n ** 63n))])
   })
 
-  test('from Ollama’s options count as well, and text is taken for a number', async () => {
+  test("in Ollama's options count as well, and may be text", async () => {
     const options = await withSeed('1', {}).then(() =>
       ask(app, undefined, {
         raw: `{"model":"tiny","prompt":"x","max_tokens":16,"options":{"temperature":1.9,"seed":9007199254740993}}`,
@@ -152,7 +152,7 @@ describe('seeds', () => {
   })
 
   test.each(['9223372036854775808', '-9223372036854775809', '1.5', '1e30', '"x"', 'true', '[1]'])(
-    '%s is none',
+    '%s is not a seed',
     async (seed) => expect((await withSeed(seed)).status).toBe(400),
   )
 })

@@ -26,7 +26,7 @@ describe.each(names)('%s', (name) => {
     for (const request of server.sent.slice()) expect(await server.replay(request)).toBe(request.status)
   }
 
-  test('a chat, its stream, and a second turn with what the first answered', async () => {
+  test('a chat, its stream, and a second turn with the first answer', async () => {
     begin()
     const whole = await client().chat([question])
     expect(whole).not.toBe('')
@@ -39,13 +39,13 @@ describe.each(names)('%s', (name) => {
     await replayed()
   })
 
-  test('an error is told in its own words', async () => {
+  test('an error arrives in its own format', async () => {
     begin()
     await expect(client().chat([question], 'unknown')).rejects.toThrow(/there is no model|404/)
     await replayed()
   })
 
-  test('a stream that is left frees what it held', async () => {
+  test('an abandoned stream frees its resources', async () => {
     const stop = new AbortController()
     try {
       for await (const text of client().stream([question], 900, stop.signal)) if (text !== '') stop.abort()
@@ -57,7 +57,7 @@ describe.each(names)('%s', (name) => {
   })
 })
 
-test('ai: a second turn with items of the first needs store: false, and is told so without', async () => {
+test('ai: a second turn with items of the first needs store: false, and the refusal says so', async () => {
   const model = createOpenAI({ baseURL: `${server.url}/v1`, apiKey: testKeys.one })('tiny')
   const given = { model, temperature: 0, maxOutputTokens: 8, maxRetries: 0 }
   const first = await generateText({ ...given, prompt: 'What is this?' })
@@ -67,7 +67,7 @@ test('ai: a second turn with items of the first needs store: false, and is told 
   expect(whole.text).not.toBe('')
 })
 
-test('ollama: is told where OpenAI’s routes are', async () => {
+test("ollama: is told where OpenAI's routes are", async () => {
   const headers = { authorization: `Bearer ${testKeys.one}` }
   const client = new Ollama({ host: server.url, headers })
   const ask = { model: 'tiny', messages: [{ role: 'user', content: 'x' }] }
@@ -96,7 +96,7 @@ describe.each(shapes)('$client', ({ path, headers, body, ignored, stream }) => {
       ...(signal && { signal }),
     })
 
-  test('is answered, whole and streamed, and told what was ignored', async () => {
+  test('is answered, whole and streamed, and told which fields were ignored', async () => {
     const streamed = await send()
     expect(streamed.status).toBe(200)
     expect(streamed.headers.get('x-foretoken-ignored')).toBe(ignored)
@@ -104,7 +104,7 @@ describe.each(shapes)('$client', ({ path, headers, body, ignored, stream }) => {
     expect((await send({ stream: false, stream_options: null })).status).toBe(200)
   })
 
-  test('is told of an unknown model, and may leave', async () => {
+  test('is told of an unknown model, and may disconnect', async () => {
     expect((await send({ model: 'unknown' })).status).toBe(404)
     const stop = new AbortController()
     const response = await send({ max_tokens: 900, stream: true, stop: null }, stop.signal)

@@ -41,7 +41,7 @@ let asked = 0
 const body = (change: object = {}) =>
   chatBody({ messages: [{ role: 'user', content: `${asked++} ${'some words of a prompt '.repeat(12)}` }], ...change })
 
-test.each(['remote', 'relay', 'race', 'local'] as const)('%s: told in header, log and metrics', async (always) => {
+test.each(['remote', 'relay', 'race', 'local'] as const)('%s: reported in header, log and metrics', async (always) => {
   const { app, lines } = edge({ always }, reachable())
   for (const stream of [false, true]) {
     const response = await ask(app, body({ stream }))
@@ -65,7 +65,7 @@ test.each(['remote', 'relay', 'race', 'local'] as const)('%s: told in header, lo
   expect(text).toContain('foretoken_companion_up{companion="mac.test:8788"} 1')
 })
 
-test('a companion that is not there: answered here, counted, and left alone', async () => {
+test('an unreachable companion: the request is answered locally and counted, and the companion is left alone', async () => {
   const nobody: Fetch = async () => {
     throw new TypeError('connection refused')
   }
@@ -80,7 +80,7 @@ test('a companion that is not there: answered here, counted, and left alone', as
   expect(lines.map(({ way }) => way).slice(0, 2)).toEqual([expect.stringMatching(/^(local|remote)$/), 'local'])
 })
 
-test('two answers to one prompt: the other finds it in the prefix cache', async () => {
+test('two answers to one prompt: the second finds it in the prefix cache', async () => {
   const { app } = edge({ always: 'remote' }, reachable())
   const before = mac.stats.prefill_tokens
   const response = await ask(app, body({ n: 2 }))
@@ -100,13 +100,13 @@ test.each<[string, object, string]>([
   ['a file', { url: 'file:///etc/passwd', key }, 'companions.0.url'],
   ['a short key', { url: 'https://mac.test', key: 'secret' }, 'companions.0.key'],
   ['a name that would break a header', { url: 'https://mac.test', key, name: 'a"\r\nb' }, 'companions.0.name'],
-])('a config is refused: %s', (_, companion, where) => {
+])('an invalid config is refused: %s', (_, companion, where) => {
   const config = () => configOf({ listen: 'loopback', companions: [companion as never] })
   expect(config).toThrow(where)
   expect(config).not.toThrow('secret')
 })
 
-test('the header is a structured field whatever the numbers are', () => {
+test('the header is a structured field for any numbers', () => {
   const header = routeHeader({
     way: 'race',
     companion: 'mac',

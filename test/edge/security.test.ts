@@ -14,7 +14,7 @@ afterAll(() => engine.close())
 const appWith = (config: ServerConfig) => createApp({ engine, config })
 const open: ServerConfig = { listen: 'loopback' }
 
-describe('configs that can not be', () => {
+describe('impossible configs', () => {
   test.each<[string, ServerConfig, RegExp]>([
     ['public without keys', {}, /needs keys/],
     ['a key instead of its hash', { keys: [{ sha256: 'sk-secret' }] }, /keys\.0\.sha256.*SHA-256/],
@@ -39,12 +39,12 @@ describe('keys', () => {
     },
   )
 
-  test('health needs none', async () => {
+  test('health needs no key', async () => {
     for (const path of ['/healthz', '/readyz'])
       expect((await ask(app(), undefined, { path, key: '' })).status).toBe(200)
   })
 
-  test('metrics are for keys that may read them', async () => {
+  test('metrics need a key that may read them', async () => {
     expect((await ask(app(), undefined, { path: '/metrics', key: testKeys.two })).status).toBe(403)
     expect((await ask(app(), undefined, { path: '/metrics', key: testKeys.one })).status).toBe(200)
   })
@@ -67,7 +67,7 @@ describe('a server on loopback', () => {
     expect(response.status).toBe(status)
   })
 
-  test('only origins of the list are told that they may read', async () => {
+  test('only listed origins get CORS permission to read', async () => {
     const preflight = (app: ReturnType<typeof appWith>, origin: string) =>
       ask(app, undefined, {
         method: 'OPTIONS',
@@ -86,7 +86,7 @@ describe('a server on loopback', () => {
 })
 
 describe('limits', () => {
-  test('requests a minute, of each key by itself', async () => {
+  test('requests per minute, for each key separately', async () => {
     const keys = testConfig.keys!.map((key) => ({ ...key, requestsPerMinute: 2 }))
     const app = appWith({ keys })
     const statuses = async (key: string) => {
@@ -101,7 +101,7 @@ describe('limits', () => {
     expect(Number(wait)).toBeLessThanOrEqual(30)
   })
 
-  test('answers at once: 503 for all, 429 for one key, and room again when they end', async () => {
+  test('concurrent answers: 503 for all, 429 for one key, and room again when they end', async () => {
     const app = appWith({ ...testConfig, limits: { concurrency: 3, concurrencyPerKey: 2 } })
     const long = chatBody({ stream: true, n: 2, max_tokens: 500 })
     const held = await ask(app, long)
@@ -117,7 +117,7 @@ describe('limits', () => {
     expect((await ask(app, chatBody())).status).toBe(200)
   })
 
-  test('a refused request leaves its room', async () => {
+  test('a refused request leaves its room to others', async () => {
     const app = appWith({ ...testConfig, limits: { concurrency: 1 } })
     for (let n = 0; n < 3; n++)
       expect((await ask(app, chatBody({ messages: [{ role: 'user', content: 'x'.repeat(2000) }] }))).status).toBe(400)
@@ -138,7 +138,7 @@ describe('tenants', () => {
   const cached = async (app: ReturnType<typeof appWith>, key: string) =>
     (await (await ask(app, secret, { key })).json()).usage.prompt_tokens_details.cached_tokens as number
 
-  test('see nothing of each other’s prompts in the prefix cache; keys of one tenant share it', async () => {
+  test("cannot observe each other's prompts in the prefix cache; keys of one tenant share it", async () => {
     const third = 'another-key-of-one'
     const app = appWith({ keys: [...testConfig.keys!, { sha256: sha256(third), tenant: 'one' }] })
     expect(await cached(app, testKeys.one)).toBe(0)
@@ -147,7 +147,7 @@ describe('tenants', () => {
     expect(await cached(app, third)).toBeGreaterThan(60)
   })
 
-  test('a key without a tenant is one, whatever others call themselves', async () => {
+  test('a key without a tenant is a tenant of its own, whatever others are called', async () => {
     const hash = sha256('lonely')
     const app = appWith({
       keys: [
@@ -161,7 +161,7 @@ describe('tenants', () => {
     expect(await cached(app, 'mimic')).toBe(0)
   })
 
-  test('get the same answer from a warm cache as alone, also side by side', async () => {
+  test('get the same answer from a warm cache as alone, also concurrently', async () => {
     const app = appWith(testConfig)
     const text = async (key: string) => (await (await ask(app, secret, { key })).json()).choices[0].message.content
     const [one, two] = await Promise.all([text(testKeys.one), text(testKeys.two)])

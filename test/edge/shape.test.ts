@@ -23,7 +23,7 @@ const times = <T>(count: number, of: (index: number) => T) => Array.from({ lengt
 const record = (count: number, value: unknown) => Object.fromEntries(times(count, (index) => [String(index), value]))
 const user = { role: 'user', content: 'x' }
 
-describe('as many as may be, and one more', () => {
+describe('the largest accepted value, and one more', () => {
   test.each<[string, (count: number) => object, number, number, string]>([
     ['messages', (n) => ({ messages: times(n, () => user) }), 5, 413, 'messages'],
     ['metadata', (n) => ({ metadata: record(n, 'x') }), 16, 400, 'metadata'],
@@ -58,7 +58,7 @@ function counted(text: string, limits: ShapeLimits, cuts: readonly number[] = []
     counter.count(bytes, cut)
 }
 
-describe('what costs most is read no further than to its first fault', () => {
+describe('the most expensive bodies are read only up to their first error', () => {
   const repeated = (open: string, piece: string, close: string) =>
     `${open}${piece.repeat((1 << 20) / piece.length - 99)}${close}`
   const head = '{"model":"tiny","messages":[{"role":"user","content":"x"}],'
@@ -88,7 +88,7 @@ describe('what costs most is read no further than to its first fault', () => {
     expect(given).toBeLessThan(64 << 10)
   })
 
-  test('a schema looks at no element behind the one at fault', () => {
+  test('a schema check reads no element after the first error', () => {
     const looked = (value: unknown[], check: (list: unknown) => void) => {
       let most = -1
       const list = new Proxy(value, {
@@ -140,7 +140,7 @@ function chatBodyOf(field: string): string {
   return `{"model":"tiny",${field}[`
 }
 
-describe('what JSON.parse would take without a word', () => {
+describe('input that JSON.parse would accept silently', () => {
   const whole = JSON.stringify(chatBody())
   const and = (more: string) => `${whole.slice(0, -1)},${more}}`
 
@@ -172,12 +172,12 @@ describe('what JSON.parse would take without a word', () => {
     ['quotes and braces in a text', whole.replace('hello', '\\"{[\\"model\\":1,\\\\')],
   ])('%s: answered', async (_, raw) => expect((await ask(app, undefined, { raw })).status).toBe(200))
 
-  test.each(['tiny\u0000', '\u001b[31mtiny', 'tiny\n', 'tiny\u009b'])('%j is no name of a model', async (model) =>
+  test.each(['tiny\u0000', '\u001b[31mtiny', 'tiny\n', 'tiny\u009b'])('%j is not a model name', async (model) =>
     expect(await refusal(await ask(app, chatBody({ model })))).toMatchObject({ status: 400, param: 'model' }),
   )
 })
 
-test('counts are those of the value, however the text is cut', () => {
+test('counts equal those of the value, however the text is split', () => {
   const limits = { ...shapeLimits, keyBytes: 1 << 20 }
   fc.assert(
     fc.property(fc.jsonValue({ maxDepth: 4 }), fc.array(fc.nat()), fc.boolean(), (value, cuts, spaced) => {
@@ -207,7 +207,7 @@ function tally(value: unknown): { depth: number; containers: number; strings: nu
   }
 }
 
-test('no text makes the counter fail otherwise than by a refusal', () => {
+test('any text makes the counter succeed or refuse', () => {
   const text = fc.oneof(fc.string({ unit: 'binary' }), fc.string({ unit: fc.constantFrom(...'{}[]",:\\u1ae d8\n') }))
   fc.assert(
     fc.property(text, fc.array(fc.nat()), (text, cuts) => {

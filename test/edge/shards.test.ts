@@ -78,14 +78,14 @@ const same = (a: Uint8Array, b: Uint8Array) => expect(Buffer.compare(a, b)).toBe
 describe.each([undefined, 'bytes'] as const)('streams of type %s', (type) => {
   const { split, files } = cut(content)
 
-  test('give every byte, opened once a shard', async () => {
+  test('give every byte, with one request per shard', async () => {
     const opened: string[] = []
     const onOpen = (file: string, offset: number) => void opened.push(`${file} ${offset}`)
     same(await readAll(fakeStore(files, { ...(type && { type }), onOpen }), split), content)
     expect(opened).toEqual(['weights-0.bin 0', 'weights-1.bin 0'])
   })
 
-  test('go on where they broke', async () => {
+  test('resume where they broke off', async () => {
     const opened: number[] = []
     const onOpen = (file: string, offset: number) => {
       if (file !== 'weights-0.bin') return undefined
@@ -96,7 +96,7 @@ describe.each([undefined, 'bytes'] as const)('streams of type %s', (type) => {
     expect(opened).toEqual([0, chunkBytes])
   })
 
-  test('that end too soon fail as io, after some tries', async () => {
+  test('that end too soon fail as io, after several attempts', async () => {
     let opened = 0
     const onOpen = () => {
       opened++
@@ -107,7 +107,7 @@ describe.each([undefined, 'bytes'] as const)('streams of type %s', (type) => {
     expect(opened).toBe(4)
   })
 
-  test('with one altered byte fail as checksum, and nothing of that chunk is given out', async () => {
+  test('with one altered byte fail as checksum, and emit nothing of that chunk', async () => {
     const altered = new Map(files)
     const bytes = content.slice(0, 2 * chunkBytes)
     bytes[chunkBytes + 7]! ^= 1
@@ -123,7 +123,7 @@ describe.each([undefined, 'bytes'] as const)('streams of type %s', (type) => {
   })
 })
 
-test('any order of reads is right', async () => {
+test('can be read in any order', async () => {
   const { split, files } = cut(content)
   const source = shardSource('weights', fakeStore(files), split)
   for (const [at, length] of [
@@ -204,7 +204,7 @@ describe('stores', () => {
     ['R2', r2Store({ get: async () => null }, '')],
     ['KV', kvStore({ get: async () => null }, '')],
     ['assets', assetStore({ fetch: async () => new Response('', { status: 404 }) }, '')],
-  ])('%s says what is missing, at once', async (_, store) => {
+  ])('%s reports at once what is missing', async (_, store) => {
     await expect(readAll(store, split)).rejects.toMatchObject({ code: 'not_found' })
   })
 
@@ -212,7 +212,7 @@ describe('stores', () => {
     ['R2', r2Store({ get: () => Promise.reject(new Error('internal error (10001)')) }, '')],
     ['R2 without a body', r2Store({ get: async () => ({}) }, '')],
     ['assets', assetStore({ fetch: async () => new Response('', { status: 500 }) }, '')],
-  ])('%s that fails is io', async (_, store) => {
+  ])('%s that fails is reported as io', async (_, store) => {
     await expect(readAll(store, split)).rejects.toMatchObject({ code: 'io' })
   })
 })
@@ -228,7 +228,7 @@ describe('a manifest', () => {
     plan: { total: 1 },
   })
 
-  test('is read as it was written', () => expect(readManifest(JSON.stringify(manifest()))).toEqual(manifest()))
+  test('reads back as written', () => expect(readManifest(JSON.stringify(manifest()))).toEqual(manifest()))
 
   test.each<[string, string, unknown]>([
     ['another format', 'format', 'x'],
@@ -245,7 +245,7 @@ describe('a manifest', () => {
     expect(() => readManifest(wrong)).toThrow(expect.objectContaining({ code: 'bad_model' }))
   })
 
-  test('that is no JSON, too large, or not the one that was promised', async () => {
+  test('that is not JSON, too large, or not the promised one', async () => {
     expect(() => readManifest('{')).toThrow(expect.objectContaining({ code: 'bad_model' }))
     const store = (bytes: Uint8Array) =>
       r2Store({ get: async () => ({ body: new Response(bytes as Uint8Array<ArrayBuffer>).body! }) }, '')

@@ -32,7 +32,7 @@ const pagesFree = () => {
   return running === 0 && waiting === 0 && pages_in_use === prefix_pages
 }
 
-test('a client that leaves frees its pages within one step', async () => {
+test('a client that disconnects frees its pages within one step', async () => {
   const app = appWith()
   const response = await ask(app, streamed({ max_tokens: 900 }))
   const reader = response.body!.getReader()
@@ -46,7 +46,7 @@ test('a client that leaves frees its pages within one step', async () => {
   expect(engine.stats.passes - passes).toBeLessThanOrEqual(2)
 })
 
-test('a client that leaves while its prompt is read, streaming or not', async () => {
+test('a client that disconnects while its prompt is read, streaming or not', async () => {
   const app = appWith()
   for (const stream of [true, false]) {
     const leave = new AbortController()
@@ -59,7 +59,7 @@ test('a client that leaves while its prompt is read, streaming or not', async ()
   }
 })
 
-test('others go on beside one who leaves', async () => {
+test('other requests continue when one disconnects', async () => {
   const app = appWith()
   const alone = (await events(await ask(app, streamed({ max_tokens: 40 })))).data
   const [leaver, stayer] = await Promise.all([
@@ -73,13 +73,13 @@ test('others go on beside one who leaves', async () => {
   expect(content((await rest).data)).toBe(content(alone))
 })
 
-test('every frame is whole UTF-8', async () => {
+test('every frame is complete UTF-8', async () => {
   const response = await ask(appWith(), streamed({ temperature: 2, seed: 3, max_tokens: 300 }))
   const decoder = new TextDecoder('utf-8', { fatal: true })
   for await (const bytes of response.body!) decoder.decode(bytes)
 })
 
-test('progress of the prompt, then the answer, then how it came about', async () => {
+test('a stream gives prompt progress, then the answer, then how it was computed', async () => {
   const messages = [{ role: 'user', content: 'q'.repeat(200) }]
   const { data, ended } = await events(await ask(appWith(), streamed({ messages, foretoken: { progress: true } })))
   const progress = data.flatMap(({ foretoken }) => foretoken?.progress ?? [])
@@ -115,7 +115,7 @@ test('the time of a request is limited: a status before the first byte, an error
   expect(lines[0]).toMatchObject({ status: 504, aborted: 'timeout' })
 })
 
-test('a client that stops reading is given up', async () => {
+test('a client that stops reading is disconnected', async () => {
   const app = appWith({ limits: { stallSeconds: 0.05, concurrency: 1 } })
   const response = await ask(app, streamed({ max_tokens: 900 }))
   const reader = response.body!.getReader()
@@ -129,7 +129,7 @@ test('a client that stops reading is given up', async () => {
   expect((await ask(app, chatBody())).status).toBe(200)
 })
 
-test('an answered request is listened to no more: hosts keep what is listened to', async () => {
+test('an answered request leaves no listener: hosts keep what is listened to', async () => {
   const app = appWith()
   for (const stream of [true, false]) {
     const request = new Request(`http://app.test${chatPath}`, {
@@ -144,7 +144,7 @@ test('an answered request is listened to no more: hosts keep what is listened to
   }
 })
 
-test('the first request loads; a failed load is told, and tried again', async () => {
+test('the first request loads the model; a failed load is reported and retried', async () => {
   let tries = 0
   const load = async () => {
     if (++tries === 1) throw new ForetokenError('network', 'https://internal.example/weights did not answer')
@@ -164,7 +164,7 @@ test('the first request loads; a failed load is told, and tried again', async ()
   expect(await ready()).toBe(200)
 })
 
-test('a stopping server finishes what runs and begins nothing', async () => {
+test('a stopping server finishes running requests and begins none', async () => {
   const drain = new AbortController()
   const app = createApp({ engine, config: testConfig, drain: drain.signal })
   const running = await ask(app, streamed({ max_tokens: 30 }))

@@ -55,7 +55,7 @@ function leaveAfter(lines: number): Promise<void> {
   })
 }
 
-test('a client that leaves frees its pages, and others go on', async () => {
+test('a client that disconnects frees its pages, and others continue', async () => {
   const other = fetch(`${dev.url}/generate`, {
     method: 'POST',
     body: JSON.stringify({ prompt: [9, 8, 7], maxTokens: 200, ignoreEos: true }),

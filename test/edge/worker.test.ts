@@ -70,7 +70,7 @@ describe('a Worker with a tiny model in R2', () => {
     return () => harness.close()
   })
 
-  test('answers as the library does, many at once, exactly and predicted', async () => {
+  test('answers as the library does, concurrently, exact and predicted', async () => {
     const engine = await loadPrepared(folderStore(out), { wasm: await loadWasm() })
     for (const prefill of ['exact', 'predicted', 'refined'] as const) {
       const { ids } = await engine.submit({ ...request, prefill }).result()
@@ -81,7 +81,7 @@ describe('a Worker with a tiny model in R2', () => {
     await engine.close()
   })
 
-  test('says which shard is missing, and answers once it is there', async () => {
+  test('reports which shard is missing, and answers once it is there', async () => {
     const weights = await bucket()
     await weights.delete('weights-001.bin')
     expect(await ask(request)).toMatchObject({
@@ -91,20 +91,20 @@ describe('a Worker with a tiny model in R2', () => {
     expect((await ask(request)).ids).toHaveLength(8)
   })
 
-  test('refuses a shard of which a byte was altered', async () => {
+  test('refuses a shard with an altered byte', async () => {
     const bytes = readFileSync(join(out, 'weights-001.bin'))
     bytes[1234]! ^= 64
     await (await bucket()).put('weights-001.bin', bytes)
     expect(await ask(request)).toMatchObject({ error: { code: 'checksum' } })
   })
 
-  test('refuses a shard that is cut off', async () => {
+  test('refuses a truncated shard', async () => {
     const bytes = readFileSync(join(out, 'weights-000.bin'))
     await (await bucket()).put('weights-000.bin', bytes.subarray(0, 777_777))
     expect(await ask(request)).toMatchObject({ error: { code: 'io' } })
   })
 
-  test('refuses a manifest that is none', async () => {
+  test('refuses an invalid manifest', async () => {
     await (await bucket()).put('manifest.json', new TextEncoder().encode('{}'))
     expect(await ask(request)).toMatchObject({ error: { code: 'bad_model' } })
   })
@@ -122,7 +122,7 @@ describe('a Worker with a tiny model in R2', () => {
 const model = (await findModel('smollm2-135m'))?.files[0]?.path
 
 describe.runIf(model)('a Worker with smollm2-135m (where it has been pulled)', () => {
-  test('holds it with its predictor, full contexts and 4 streams under the limit of memory', async () => {
+  test('fits with its predictor, full contexts and 4 streams under the memory limit', async () => {
     const prepared = join(folder, 'default')
     const opened = await folderFiles(model!)
     const predictor = await shippedPredictor('smollm2-135m')

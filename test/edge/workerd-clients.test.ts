@@ -32,7 +32,7 @@ openaiClients('workerd', async () => {
 test.each([
   ['no JSON', '{"keys":'],
   ['no keys', '{}'],
-])('a config with %s lets nobody in', async (_, text) => {
+])('a config with %s accepts no client', async (_, text) => {
   const { url, stop, log } = await dev(text)
   try {
     const response = await fetch(`${url}/v1/models`)

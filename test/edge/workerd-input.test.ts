@@ -41,7 +41,7 @@ async function metric(name: string): Promise<number> {
   return Number(new RegExp(`^${name} (.*)$`, 'm').exec(text)![1])
 }
 
-test('requests that cost as much as they can are refused, eight at once, and hold nothing', async () => {
+test('the most expensive requests are refused, eight at once, and hold nothing', async () => {
   expect(await answered()).toBe(200)
   const all = refusedBodies('tiny')
   const statuses = await Promise.all(
@@ -87,7 +87,7 @@ test.each([
 ])('%s: 400', async (_, body) => expect((await post('/v1/chat/completions', body)).status).toBe(400))
 
 test.each(['gzip', 'deflate'] as const)(
-  'a body that is compressed by %s is read, and 100 MB of zeros are not',
+  'a body compressed by %s is read, and 100 MB of zeros are not',
   async (encoding) => {
     const pack = encoding === 'gzip' ? gzipSync : deflateSync
     const send = (body: Uint8Array) =>
@@ -103,7 +103,7 @@ test.each(['gzip', 'deflate'] as const)(
   },
 )
 
-test('a seed keeps its 64 bits, and unknown fields are named', async () => {
+test('a seed keeps its 64 bits, and unknown fields are reported', async () => {
   const body = JSON.stringify({ ...chat, max_tokens: 16, temperature: 1.9, keep_alive: 1 })
   const texts = await Promise.all(
     ['9223372036854775807', '9223372036854775806', '9223372036854775807'].map(async (seed) => {
@@ -116,7 +116,7 @@ test('a seed keeps its 64 bits, and unknown fields are named', async () => {
   expect(texts[0]).not.toBe(texts[1])
 })
 
-test('a body of 64 MB is refused readably', async () => {
+test('a body of 64 MB gets a readable refusal', async () => {
   const response = await fetch(`${dev.url}/v1/chat/completions`, {
     method: 'POST',
     headers,

@@ -35,7 +35,7 @@ test.each<[string, Partial<GenerateRequest>]>([
   ['with ends of its own', { stopTokenIds: [...Array(100).keys()], minTokens: 12 }],
   ['with a stop string', { stop: [stopping.text.slice(9, 12)] }],
   ['to the end of the context', { prompt: randomPrompt(230, 3), maxTokens: 100 }],
-])('%s: on whatever engine, from wherever it was, the answer is the same', async (_, change) => {
+])('%s: resuming an answer from any token gives the same answer on every engine', async (_, change) => {
   const request = { prompt, maxTokens: 20, ignoreEos: true, ...change }
   const whole = await told(engine, request)
   expect(whole.done.ids.length).toBeGreaterThan(2)
@@ -54,7 +54,7 @@ test.each<[string, Partial<GenerateRequest>]>([
   expect(other.stats.pages_in_use).toBe(other.stats.prefix_pages)
 })
 
-test('what can not have been shown is refused', async () => {
+test('tokens that cannot have been shown are refused', async () => {
   const submit = (after: readonly number[]) => () => engine.submit({ prompt, maxTokens: 4, ignoreEos: true, after })
   expect(submit([1, 2, 3, 4, 5])).toThrow(expect.objectContaining({ code: 'bad_argument' }))
   for (const id of [-1, 1.5, 1e9, Number.NaN])

@@ -270,7 +270,7 @@ describe('careless calls of', () => {
     120_000,
   )
 
-  test('every public export that is a function or a class is called above, or has a test of its own', () => {
+  test('every exported function or class is called above, or has a test of its own', () => {
     const elsewhere = [
       'Callback',
       'callAside',
@@ -291,7 +291,7 @@ describe('careless calls of', () => {
   })
 })
 
-describe('is told what is wrong, by name', () => {
+describe('a wrong argument is reported by name', () => {
   test.each<[string, () => unknown, RegExp]>([
     [
       'generateMany([null])',
@@ -322,7 +322,7 @@ describe('is told what is wrong, by name', () => {
     })
   })
 
-  test('null is as absent', async () => {
+  test('null is treated as absent', async () => {
     const nothing = {
       after: null,
       stop: null,

@@ -16,7 +16,7 @@ const read = async (events: AsyncIterable<unknown>) => {
   for await (const _ of events);
 }
 
-test('a session that was released says so, and one whose engine was closed says that', async () => {
+test('a released session and a session of a closed engine report different errors', async () => {
   const engine = await load()
   const [released, open] = [await engine.prefill(ids), await engine.prefill(ids)]
   released.release()
@@ -35,7 +35,7 @@ test('a session that was released says so, and one whose engine was closed says 
   open.release()
 })
 
-describe('an engine that was closed', async () => {
+describe('a closed engine', async () => {
   const engine = await load()
   const file = await engine.savePrefix(String.fromCharCode(...ids.map((id) => 64 + id)))
   const loaded = await engine.loadPrefix(file)
@@ -70,13 +70,13 @@ describe('an engine that was closed', async () => {
       'a routed request',
       () => read(new Routed(engine, { companions: new StaticCompanions([]) }).submit({ prompt: ids })),
     ],
-  ])('says so: %s', async (name, call) => {
+  ])('reports that it is closed: %s', async (name, call) => {
     const failing = (async () => call())()
     if (name === 'what it expected') await expect(failing).rejects.toMatchObject({ name: 'ForetokenError' })
     else await expect(failing).rejects.toMatchObject(closed)
   })
 
-  test('may be closed again, and what it gave may be released', async () => {
+  test('may be closed again, and its objects may be released', async () => {
     await engine.close()
     loaded.release()
     loaded.release()
@@ -84,13 +84,13 @@ describe('an engine that was closed', async () => {
     waiting.cancel()
   })
 
-  test('still makes tokens of short texts, which takes no memory of it', async () => {
+  test('still tokenizes short texts, which needs no engine memory', async () => {
     expect(engine.tokenize('abc')).not.toHaveLength(0)
     expect(engine.promptIds('abc')).not.toHaveLength(0)
   })
 })
 
-test('an ONNX engine that was closed', async () => {
+test('a closed ONNX engine', async () => {
   const core = await load()
   const files = memoryFiles('fake', { 'model.onnx': new Uint8Array(1) })
   const ort = await OrtEngine.load(files, { ort: fakeOrt(core).ort, reader: core })
@@ -108,7 +108,7 @@ test('an ONNX engine that was closed', async () => {
   await core.close()
 })
 
-test('a text service that was closed', async () => {
+test('a closed text service', async () => {
   const service = new TokenizerWorker({ spawn: () => ({ post() {}, terminate() {} }), spec: {} as never, context: 10 })
   const reading = service.read('x', {}, undefined)
   service.close()
@@ -117,7 +117,7 @@ test('a text service that was closed', async () => {
   service.close()
 })
 
-test('a companion’s client has nothing to close: a call ends with its signal', async () => {
+test("a companion's client has nothing to close: a call ends with its signal", async () => {
   const hanging: Fetch = () => new Promise(() => {})
   const client = new RemoteCompanion({ url: 'http://mac.test', id: 'edge', key }, hanging, {
     firstMs: 60_000,

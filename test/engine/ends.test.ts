@@ -12,24 +12,27 @@ const letter = 97
 const ask = (change: Partial<GenerateRequest>) =>
   engine.submit({ prompt: [1, 2, 3], maxTokens: 30, ...change }).result()
 
-test.each([1, 2, 10, 29])('an answer of at least %i tokens ends at once behind them', async (minTokens) => {
-  const wishes = { logitBias: { [eos]: 100 }, minTokens }
-  for (const temperature of [0, 1]) {
-    const { ids, finishReason } = await ask({ ...wishes, temperature, seed: 1 })
-    expect(ids).toHaveLength(minTokens + 1)
-    expect(ids.indexOf(eos)).toBe(minTokens)
-    expect(finishReason).toBe('stop')
-  }
-})
+test.each([1, 2, 10, 29])(
+  'an answer with a minimum of %i tokens ends at the first end token after them',
+  async (minTokens) => {
+    const wishes = { logitBias: { [eos]: 100 }, minTokens }
+    for (const temperature of [0, 1]) {
+      const { ids, finishReason } = await ask({ ...wishes, temperature, seed: 1 })
+      expect(ids).toHaveLength(minTokens + 1)
+      expect(ids.indexOf(eos)).toBe(minTokens)
+      expect(finishReason).toBe('stop')
+    }
+  },
+)
 
-test('a least length beyond the longest ends with that', async () => {
+test('a minimum above the maximum length ends at the maximum', async () => {
   const { ids, finishReason } = await ask({ logitBias: { [eos]: 100 }, minTokens: 1000 })
   expect(ids).toHaveLength(30)
   expect(ids).not.toContain(eos)
   expect(finishReason).toBe('length')
 })
 
-test('tokens of the request’s own end it, are not shown, and stand beside those of the model', async () => {
+test("a request's own end tokens end it, are not shown, and add to those of the model", async () => {
   const wishes = { logitBias: { [letter]: 100 }, stopTokenIds: [letter] }
   expect(await ask(wishes)).toMatchObject({ text: '', ids: [letter], finishReason: 'stop' })
   const late = await ask({ ...wishes, minTokens: 3 })
@@ -39,13 +42,13 @@ test('tokens of the request’s own end it, are not shown, and stand beside thos
   expect((await ask({ logitBias: { [eos]: 100 }, stopTokenIds: [letter], ignoreEos: true })).ids).toHaveLength(30)
 })
 
-test('where nothing else could be drawn, an end is', async () => {
+test('an end token is drawn where nothing else can be', async () => {
   const all = Array.from({ length: engine.archive.config.vocab }, (_, id) => id)
   for (const temperature of [0, 1])
     expect((await ask({ stopTokenIds: all, minTokens: 5, temperature })).ids).toHaveLength(1)
 })
 
-test('1,024 ends are taken and no more, each of the vocabulary; a least length is a whole number', async () => {
+test('1,024 end tokens are accepted and no more, all within the vocabulary; a minimum length is a whole number', async () => {
   const many = (count: number) => ({ stopTokenIds: Array.from({ length: count }, () => letter), maxTokens: 1 })
   expect((await ask(many(1024))).ids).toHaveLength(1)
   expect(() => ask(many(1025))).toThrow(/1024/)

@@ -31,7 +31,7 @@ describe('prefillMany', () => {
   })
   afterAll(() => engine.close())
 
-  test('gives every prompt the bits it has alone, in any order, whatever shares its passes', async () => {
+  test('gives every prompt the same bits as alone, in any order, whatever shares its passes', async () => {
     const pool = [1, 1, 2, 15, 16, 17, 40, 100, 250].map(someIds)
     pool.push(pool[5]!, pool[8]!)
     const alone: Float32Array[] = []
@@ -56,7 +56,7 @@ describe('prefillMany', () => {
     }
   })
 
-  test('takes all or none', async () => {
+  test('accepts all prompts or none', async () => {
     await expect(engine.prefillMany([])).rejects.toMatchObject({ code: 'empty_prompt' })
     await expect(engine.prefillMany([someIds(20), []])).rejects.toMatchObject({
       code: 'empty_prompt',
@@ -68,7 +68,7 @@ describe('prefillMany', () => {
 })
 
 describe('generateMany', () => {
-  test('answers as one by one, in weights of any type', async () => {
+  test('answers the same as one by one, with weights of any type', async () => {
     for (const type of ['f32', 'q4_0', 'q8_0'] as const) {
       const engine = await load({ passTokens: 48, kvTokens: 1024, prefixBytes: 0 }, { type })
       const requests = [1, 2, 16, 33, 60, 5, 90, 17].map((length, at): GenerateRequest => {
@@ -84,7 +84,7 @@ describe('generateMany', () => {
     }
   })
 
-  test('a prefix that was kept gives the answer it gave when it was computed', async () => {
+  test('a cached prefix gives the same answer as a computed one', async () => {
     const engine = await load({ kvTokens: 1024 })
     const shared = someIds(70)
     const requests = [1, 2, 3].map((n): GenerateRequest => ({ prompt: [...shared, n, n], maxTokens: 10 }))
@@ -99,7 +99,7 @@ describe('generateMany', () => {
     await fresh.close()
   })
 
-  test('one bad request is that request’s error', async () => {
+  test('an invalid request fails alone', async () => {
     const engine = await load()
     const requests: GenerateRequest[] = [
       { prompt: 'good', maxTokens: 3 },
@@ -125,7 +125,7 @@ describe('generateMany', () => {
     await engine.close()
   })
 
-  test('needs room for one request at least: less would wait for ever', async () => {
+  test('needs room for at least one request: less would wait forever', async () => {
     const engine = await load()
     for (const concurrency of [0, -1, Number.NaN])
       await expect(collect(engine.generateMany([], { concurrency }))).rejects.toMatchObject({ code: 'bad_argument' })
@@ -134,7 +134,7 @@ describe('generateMany', () => {
     await engine.close()
   })
 
-  test('pulls no more than it may, and cancels what is in flight when left', async () => {
+  test('pulls no more than its concurrency, and cancels requests in flight when the reader leaves', async () => {
     const engine = await load({ prefixBytes: 0 })
     let pulled = 0
     let closed = false
@@ -179,7 +179,7 @@ describe('generateMany', () => {
     await engine.close()
   })
 
-  test('nothing and a source that fails', async () => {
+  test('an empty source gives nothing, and a failing source fails the call', async () => {
     const engine = await load()
     expect(await collect(engine.generateMany([]))).toEqual([])
     async function* failing(): AsyncGenerator<GenerateRequest> {
@@ -193,7 +193,7 @@ describe('generateMany', () => {
 })
 
 describe('submit', () => {
-  test('many readers, each at its own pace, read what they read alone', async () => {
+  test('many readers, each at its own pace, read what they would read alone', async () => {
     const engine = await load({ passTokens: 32, kvTokens: 2048, prefixBytes: 0 })
     await fc.assert(
       fc.asyncProperty(
@@ -236,7 +236,7 @@ describe('submit', () => {
     await expect(open.result()).rejects.toMatchObject({ code: 'aborted', message: 'the engine was closed' })
   })
 
-  test('no tokens asked for: the prompt is read, and waits for the next request', async () => {
+  test('with zero tokens requested the prompt is read and cached for the next request', async () => {
     const engine = await load()
     const prompt = someIds(50)
     const warm = await engine.submit({ prompt, maxTokens: 0 }).result()
@@ -245,7 +245,7 @@ describe('submit', () => {
     await engine.close()
   })
 
-  test('too many wait: the next is refused at once', async () => {
+  test('a request beyond the queue limit is refused at once', async () => {
     const engine = await load({ schedule: { maxRunning: 1, maxWaiting: 1 } })
     const two = [1, 2].map(() => engine.submit({ prompt: 'hello', maxTokens: 2 }))
     expect(() => engine.submit({ prompt: 'hello' })).toThrow(expect.objectContaining({ code: 'busy' }))
@@ -262,7 +262,7 @@ describe('submit', () => {
     ['an unknown order', { schedule: { order: 'longest' as 'pack' } }],
     ['a stall bound that is no number', { schedule: { stallMs: Number.NaN } }],
     ['no one running', { schedule: { maxRunning: 0 } }],
-  ])('%s is refused before a weight is read', async (_, options) => {
+  ])('%s is refused before weights are read', async (_, options) => {
     await expect(load(options)).rejects.toMatchObject({ code: 'bad_argument' })
   })
 })
@@ -271,7 +271,7 @@ describe('a saved prefix', () => {
   const opening = [{ role: 'system', content: 'You speak of rivers, mills and harbours only, and briefly.' }] as const
   const conversation = (content: string) => [...opening, { role: 'user', content } as const]
 
-  test('answers as if it had been computed, in another engine', async () => {
+  test('gives the same answers in another engine as a computed one', async () => {
     const [maker, reader] = [await load(), await load({ prefixBytes: 0 })]
     const file = await maker.savePrefix(opening)
     expect(maker.stats.pages_in_use).toBe(0)
@@ -291,7 +291,7 @@ describe('a saved prefix', () => {
     for (const engine of [maker, reader]) await engine.close()
   })
 
-  test('of other weights of the same shape is refused, and of another kind of K and V', async () => {
+  test('of other weights of the same shape, or of another K and V type, is refused', async () => {
     const [maker, tuned, small] = [await load(), await load({}, { seed: 2 }), await load({ kv: 'int8' })]
     const file = await maker.savePrefix(opening)
     for (const engine of [tuned, small]) {
@@ -301,7 +301,7 @@ describe('a saved prefix', () => {
     for (const engine of [maker, tuned, small]) await engine.close()
   })
 
-  test('stays with its tenant, and less than a page is refused', async () => {
+  test('is visible only to its tenant, and less than a page is refused', async () => {
     const engine = await load()
     await expect(engine.savePrefix('short')).rejects.toMatchObject({ code: 'bad_argument' })
     await engine.loadPrefix(await engine.savePrefix(opening), { tenant: 'a' })
@@ -312,7 +312,7 @@ describe('a saved prefix', () => {
     await engine.close()
   })
 
-  test('that does not fit leaves everything as it was', async () => {
+  test('that does not fit changes nothing', async () => {
     const engine = await load({ context: 64, kvTokens: 64 })
     const file = await (await load()).savePrefix('x'.repeat(100))
     await expect(engine.loadPrefix(file)).rejects.toMatchObject({ code: 'context_exceeded' })

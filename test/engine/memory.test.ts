@@ -33,7 +33,7 @@ async function answerAll(engine: Engine, watch: MemoryWatch, requests: readonly 
 }
 
 describe('load that grows from nothing', () => {
-  test('64 prompts at once, whose page lists are far longer than the pool has pages at first', async () => {
+  test('64 concurrent prompts whose page lists far exceed the initial pool', async () => {
     // All run at once, so that a pass lists the pages of all while the pool grows.
     const schedule = { order: 'pack', fullRows: 256 } as const
     const engine = await load({ context: 2048, kvTokens: 65_536, schedule }, tinyFiles({ layers: 1, context: 2048 }))
@@ -45,7 +45,7 @@ describe('load that grows from nothing', () => {
     watch.expectBounded()
   }, 240_000)
 
-  test('60 answers behind one prefix of 1,000 tokens, and the same again', async () => {
+  test('60 answers after one prefix of 1,000 tokens, twice', async () => {
     const engine = await load({ context: 2048, kvTokens: 32_768 })
     const watch = new MemoryWatch(engine)
     const prefix = randomPrompt(1000, 1)
@@ -58,7 +58,7 @@ describe('load that grows from nothing', () => {
     expect(watch.pages).toBeLessThan(600)
   }, 240_000)
 
-  test('a pool that grows beside the pool of a smaller model that reads prompts, by turns', async () => {
+  test('a pool that grows alternately with the pool of a smaller model that reads prompts', async () => {
     const files = memoryFiles('tiny', { 'tiny.gguf': tinyGguf({ layers: 7, context: 2048 }) })
     const auxiliary = memoryFiles('aux', { 'aux.gguf': tinyGguf({ layers: 3, seed: 2, context: 2048 }) })
     const bare = await load({ auxiliary }, files)
@@ -90,7 +90,7 @@ describe('load that grows from nothing', () => {
   }, 240_000)
 })
 
-describe('the balance', () => {
+describe('the memory balance', () => {
   test('is exact after every kind of work, and no work leaves a table behind', async () => {
     const engine = await load({ context: 512, kvTokens: 2048, passTokens: 64 }, tinyFiles({ context: 512 }))
     const other = await load({ context: 512, passTokens: 64 }, tinyFiles({ context: 512 }))
@@ -135,7 +135,7 @@ describe('the balance', () => {
     expect(engine.backend.memory().total).toBeLessThanOrEqual(watch.bound + (1 << 19))
   })
 
-  test('pages that nobody holds go back, and what comes next takes their memory', async () => {
+  test('unused pages are returned, and later work reuses their memory', async () => {
     const engine = await load({ context: 2048, kvTokens: 8192, prefixBytes: 0 })
     const sessions = await engine.prefillMany(Array.from({ length: 4 }, (_, seed) => randomPrompt(1000, seed)))
     const { total, pools } = engine.backend.memory()

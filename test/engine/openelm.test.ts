@@ -58,7 +58,7 @@ describe.each<KvType>(['f32', 'f16', 'int8'])('with K and V in %s', (kv) => {
   })
   afterAll(() => engine.close())
 
-  test('packed prompts give what each gives alone', async () => {
+  test('packed prompts give the same result as alone', async () => {
     const sessions = await engine.prefillMany(prompts)
     for (const [index, session] of sessions.entries()) {
       session.release()
@@ -66,7 +66,7 @@ describe.each<KvType>(['f32', 'f16', 'int8'])('with K and V in %s', (kv) => {
     }
   })
 
-  test('chunks give what the whole gives, and so do threads', async () => {
+  test('chunks and threads give the same result as one pass', async () => {
     for (const options of [{ passTokens: 1 }, { passTokens: 7 }, { passTokens: 20 }, { threads: 2, spawn }]) {
       const other = await load({}, { kv, ...options })
       expect(await logitsAfter(other, long)).toEqual(whole)
@@ -74,14 +74,14 @@ describe.each<KvType>(['f32', 'f16', 'int8'])('with K and V in %s', (kv) => {
     }
   })
 
-  test('steps give what a prompt gives', async () => {
+  test('steps give the same result as a prompt', async () => {
     const session = await engine.prefill(long.slice(0, 15))
     for (const id of long.slice(15)) await session.step(id)
     session.release()
     expect(session.logits).toEqual(whole)
   })
 
-  test('a saved prefix answers as if it had been computed', async () => {
+  test('a saved prefix gives the same answer as a computed one', async () => {
     const text = 'the river rises in the hills and meets the sea near the harbour'
     const prompt = engine.promptIds(`${text}, and then`, { raw: true })
     const expected = await engine.submit({ prompt, maxTokens: 6, ignoreEos: true }).result()
@@ -102,7 +102,7 @@ describe.each<KvType>(['f32', 'f16', 'int8'])('with K and V in %s', (kv) => {
   })
 })
 
-describe('what needs layers of one shape is refused', () => {
+describe('a feature that needs layers of one shape is refused', () => {
   const refusal = { code: 'unsupported', message: expect.stringMatching(/layers of one shape.*openelm/) }
 
   test('a predictor', async () => {
@@ -110,7 +110,7 @@ describe('what needs layers of one shape is refused', () => {
     await expect(load({}, { predictor })).rejects.toMatchObject(refusal)
   })
 
-  test('fitting one, and pruning by attention; what comes after still works', async () => {
+  test('fitting one, and pruning by attention; the engine still works afterwards', async () => {
     const engine = await load()
     const plan = { kind: 'shared', shared: 1, runs: [], taps: [0], sinks: 2, window: 4 } as const
     const { header } = tinyPredictor(engine.identity, { layers: 3, hidden: 64, kv_width: 32, plan })

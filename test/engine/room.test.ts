@@ -69,7 +69,7 @@ const works: Readonly<Record<string, () => Promise<unknown>>> = {
 }
 
 describe('where idle prefixes hold every page', () => {
-  test.each(Object.entries(works))('%s finds room', async (_, work) => {
+  test.each(Object.entries(works))('%s evicts some and runs', async (_, work) => {
     await fill()
     await work()
     const { pages_in_use, prefix_pages } = engine.stats
@@ -77,8 +77,8 @@ describe('where idle prefixes hold every page', () => {
   })
 })
 
-describe('pages that somebody holds', () => {
-  test('are not taken: what needs more than the rest is refused, and evicts nothing', async () => {
+describe('pages in use', () => {
+  test('are not evicted: a request that needs more than the rest is refused, and evicts nothing', async () => {
     await fill()
     const held = await engine.prefill(randomPrompt(160, 3))
     await engine.submit({ prompt: randomPrompt(64, 4), maxTokens: 1, ignoreEos: true }).result()
@@ -95,7 +95,7 @@ describe('pages that somebody holds', () => {
     expect(logits.every(Number.isFinite)).toBe(true)
   })
 
-  test('keep what they hold: a loaded prefix is found after everything else was evicted', async () => {
+  test('keep their content: a loaded prefix is found after everything else was evicted', async () => {
     const loaded = await engine.loadPrefix(right.file)
     await fill()
     await engine.score(randomPrompt(180, 9))
@@ -106,7 +106,7 @@ describe('pages that somebody holds', () => {
   })
 })
 
-describe('several at once, each of which fits alone', () => {
+describe('several concurrent requests, each of which fits alone', () => {
   const long = [1, 2, 3, 4].map((seed) => randomPrompt(200, 40 + seed))
   const kinds: Readonly<Record<string, (ids: number[]) => Promise<unknown>>> = {
     score: (ids) => engine.score(ids),
@@ -117,7 +117,7 @@ describe('several at once, each of which fits alone', () => {
       engine.workbench.logitsPruned({ prompt: ids.slice(0, 100), continuations: [[1]] }, { layer: 1, keep: 50 }),
   }
 
-  test.each(Object.entries(kinds))('%s: each has its turn', async (_, work) => {
+  test.each(Object.entries(kinds))('%s: each runs in turn', async (_, work) => {
     const alone: unknown[] = []
     for (const ids of long) alone.push(await work(ids))
     const together = await Promise.all(long.map((ids) => work(ids)))
@@ -125,12 +125,12 @@ describe('several at once, each of which fits alone', () => {
     expect(engine.stats.pages_in_use).toBe(engine.stats.prefix_pages)
   })
 
-  test('one that fails does not stop those behind it', async () => {
+  test('a failing one does not block those after it', async () => {
     const ends = await Promise.allSettled([engine.score(long[0]!), engine.score([1, 9999, 2]), engine.score(long[1]!)])
     expect(ends.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
   })
 
-  test('what sessions will hold is taken at once: who does not fit is refused before anything is computed', async () => {
+  test('sessions reserve their pages at once: one that does not fit is refused before anything is computed', async () => {
     const ends = await Promise.allSettled(long.map((ids) => engine.prefill(ids)))
     expect(ends.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected', 'rejected'])
     for (const end of ends) if (end.status === 'fulfilled') end.value.release()
@@ -157,7 +157,7 @@ describe('a request beside work that holds the pages for a while', () => {
   }
   let seeds = 500
 
-  test('waits for what arrives from elsewhere, while others run, and hears a cancellation', async () => {
+  test('waits for an incoming transfer while others run, and can be cancelled', async () => {
     let open = () => {}
     const gate = new Promise<void>((resolve) => {
       open = resolve
@@ -182,7 +182,7 @@ describe('a request beside work that holds the pages for a while', () => {
     expect((await waiting).ids).toHaveLength(3)
   })
 
-  test('waits for prompts that are read, and for openings that are saved', async () => {
+  test('waits for prompts that are read, and for prefixes that are saved', async () => {
     for (const work of [() => engine.prefill(randomPrompt(250, 9)).then((session) => session.release()), savedLong]) {
       const working = work()
       expect((await ask()).ids).toHaveLength(3)
@@ -190,7 +190,7 @@ describe('a request beside work that holds the pages for a while', () => {
     }
   })
 
-  test('is refused where a session keeps them', async () => {
+  test('is refused where a session holds them', async () => {
     const session = await engine.prefill(randomPrompt(250, 10))
     await expect(ask()).rejects.toMatchObject({ code: 'out_of_pages' })
     session.release()
@@ -205,7 +205,7 @@ function withoutTimes(result: unknown): unknown {
 }
 
 describe('tenants', () => {
-  test('one that asks for much does not push out all that another has', async () => {
+  test('a tenant with many requests does not evict all prefixes of another', async () => {
     const fresh = await load()
     const prompt = randomPrompt(65, 30)
     const ask = (tenant: string, ids: readonly number[]) => answer(fresh, { prompt: ids, tenant, maxTokens: 1 })

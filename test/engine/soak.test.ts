@@ -23,7 +23,7 @@ test.each([
   ['a tiny model', async () => tinyFiles(), 200],
   ['a tiny model with a predictor', async () => tinyFiles({ layers: 7 }), 200],
 ] as const)(
-  'mixed requests on %s: no page lost, no wrong token',
+  'mixed requests on %s: no page is lost and no token is wrong',
   async (name, files, requests) => {
     if (!files) return
     const predictor = name.endsWith('predictor') ? await predictorFor(await files()) : undefined

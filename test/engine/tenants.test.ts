@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { tinyEngine } from '../helpers/tiny-server.ts'
 
-test("a tenant's first token comes within a few passes, however much another asks for, and all are answered as alone", async () => {
+test("a tenant's first token comes within a few passes however much another asks for, and all answers are as alone", async () => {
   const engine = await tinyEngine({ passTokens: 64 })
   const bias = Object.fromEntries(Array.from({ length: 200 }, (_, id) => [id, (id % 5) - 2]))
   const greedy = Array.from({ length: 72 }, (_, n) => ({

@@ -44,7 +44,7 @@ describe.each(kinds)('%s', (_, files, tokenless) => {
   })
   afterAll(() => engine?.close())
 
-  test('are known', () => expect([...engine.archive.tokenless]).toEqual(tokenless))
+  test('are recognised', () => expect([...engine.archive.tokenless]).toEqual(tokenless))
 
   const requests = [
     { temperature: 0 },
@@ -75,7 +75,7 @@ describe.each(kinds)('%s', (_, files, tokenless) => {
     expect(finite).toHaveLength(engine.archive.config.vocab - tokenless.length)
   })
 
-  test('may be in a prompt, and stand for nothing there', async () => {
+  test('may occur in a prompt, where they decode to nothing', async () => {
     const prompt = [5, tokenless[0]!, 6]
     const { ids } = await engine.submit({ prompt, maxTokens: 5, ignoreEos: true }).result()
     expect(ids).toHaveLength(5)
@@ -90,7 +90,7 @@ describe.each(kinds)('%s', (_, files, tokenless) => {
   })
 })
 
-test('texts that a converter made up for rows without a token are no tokens', async () => {
+test('placeholder texts that a converter made for rows without a token are not tokens', async () => {
   const tokens = Array.from({ length: 259 }, (_, i) => (i < 250 ? String.fromCodePoint(0x100 + i) : `[PAD${i}]`))
   const metadata = {
     'tokenizer.ggml.tokens': { texts: tokens },

@@ -52,7 +52,7 @@ const request = (seed: number, change: Partial<GenerateRequest> = {}): GenerateR
 })
 
 // f32 weights: the Rust core's activations are f32 there, too.
-test('greedy ids are equal, alone and at once, over chunks and cached prefixes', async () => {
+test('greedy ids are equal, alone and concurrently, over chunks and cached prefixes', async () => {
   const { cpu, gpu } = await both(() => tinyFiles({ context: 256 }), { passTokens: 32 })
   expect(gpu.backend.build).toMatch(/^webgpu /)
   for (const seed of [2, 2])
@@ -62,7 +62,7 @@ test('greedy ids are equal, alone and at once, over chunks and cached prefixes',
   expect(told).toEqual(await Promise.all(many.map((one) => idsOf(cpu.submit(one)))))
 })
 
-test('what is read of the logits is the best few where that is enough; tokens and log-probabilities are the same', async () => {
+test('only the top few logits are read where that is enough; tokens and log-probabilities are the same', async () => {
   const { cpu, gpu } = await both(() => tinyFiles({ context: 128 }))
   const told = vi.spyOn(gpu.backend.shortlists!, 'of')
   const ways: Partial<GenerateRequest>[] = [
@@ -107,7 +107,7 @@ test('predicted and refined prefill', async () => {
   expect(await idsOf(gpu.submit(asked))).toEqual(await idsOf(cpu.submit(asked)))
 })
 
-test('a companion on a GPU sends K and V and relays', async () => {
+test('a companion on a GPU sends K and V and relays answers', async () => {
   const { cpu, gpu } = await both(() => tinyFiles({ context: 256 }))
   for (const way of ['remote', 'relay'] as const) {
     const { routed, reports } = going(way, cpu, companionOf(gpu))
@@ -120,7 +120,7 @@ test('a companion on a GPU sends K and V and relays', async () => {
 
 const model = besideRepository('models/stories260K/stories260K.bin')
 const tokens = besideRepository('models/stories260K/tok512.bin')
-test.runIf(model && tokens)('stories260K tells the same story', async () => {
+test.runIf(model && tokens)('stories260K writes the same story', async () => {
   const [weights, vocabulary] = [await readFile(model!), await readFile(tokens!)]
   const { cpu, gpu } = await both(() => llama2cFiles(weights, vocabulary))
   const asked = { prompt: 'Once upon a time', raw: true, maxTokens: 32 }

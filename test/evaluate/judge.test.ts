@@ -26,7 +26,7 @@ const { vocab } = engine.archive.config
 const exact = await engine.workbench.logitsAfter(judged)
 
 describe('continuations', () => {
-  test('each is told as if it were the only one', async () => {
+  test('each is judged as if it were the only one', async () => {
     for (const [index, continuation] of judged.continuations.entries()) {
       const alone = await engine.workbench.logitsAfter({ ...judged, continuations: [continuation] })
       expect(exact.logits[index]!.length).toBe(continuation.length * vocab)
@@ -34,7 +34,7 @@ describe('continuations', () => {
     }
   })
 
-  test('on predicted K and V, too', async () => {
+  test('the same holds on predicted K and V', async () => {
     const all = await engine.workbench.logitsAfter(judged, { prefill: 'predicted' })
     const last = { ...judged, continuations: judged.continuations.slice(2) }
     const alone = await engine.workbench.logitsAfter(last, { prefill: 'predicted' })
@@ -49,7 +49,7 @@ describe('continuations', () => {
 })
 
 describe('refined', () => {
-  test('is predicted at first, and exact once all rows have been made so', async () => {
+  test('is predicted at first, and exact once all rows have been refined', async () => {
     const how = { prefill: 'refined', refineRows: 30 } as const
     const [refined, predicted] = [
       await engine.workbench.logitsAfter(judged, how),
@@ -79,7 +79,7 @@ describe('pruned by attention', () => {
   })
 })
 
-test('the first layers alone are all of them at last', async () => {
+test('the first layers alone equal the whole model when all are kept', async () => {
   const all = await engine.workbench.logitsOfLayers(judged, 7)
   expect(apart(all.logits[0]!, exact.logits[0]!)).toBe(0)
   const some = await engine.workbench.logitsOfLayers(judged, 5)

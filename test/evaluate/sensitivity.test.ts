@@ -22,7 +22,7 @@ const ids = (length: number) => Array.from({ length }, () => rng.below(256))
 const probe = { prompt: ids(70), continuations: [ids(6)] }
 
 describe('blocks of layers', () => {
-  test('none is exact, each costs something, and no block is left behind in the cache', async () => {
+  test('none is exact, each costs something, and no block stays in the cache', async () => {
     const logits = engine.workbench.sensitivity(file)
     const none = { from: 3, to: 3 }
     const [last, all] = [
@@ -38,7 +38,7 @@ describe('blocks of layers', () => {
     expect(engine.stats.pages_in_use).toBe(0)
   })
 
-  test('all layers behind the shared ones are what the plan predicts', async () => {
+  test("all layers after the shared ones give the plan's prediction", async () => {
     const [, told] = await engine.workbench.sensitivity(file)(probe, [{ from: 3, to: 7 }])
     const predictor = memorySource('p', await writePredictor(file))
     const predicting = await Engine.load(files, { wasm, prefixBytes: 0, predictor })

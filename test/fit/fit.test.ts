@@ -80,7 +80,7 @@ describe('a fitted predictor', () => {
     expect(good).toBeLessThan(scarce)
   })
 
-  test('is the same however documents are cut into passes', async () => {
+  test('is the same however documents are split into passes', async () => {
     const other = await load({ passTokens: 17 })
     const [one, two] = await Promise.all(
       [engine, other].map((which) =>
@@ -99,7 +99,7 @@ describe('a fitted predictor', () => {
     await other.close()
   })
 
-  test('progress counts tokens, and stops at what there is', async () => {
+  test('progress counts tokens, and stops at the available ones', async () => {
     const seen: number[] = []
     const onProgress = ({ tokens }: { tokens: number }) => seen.push(tokens)
     const some = documents(6, 100, 6)
@@ -109,7 +109,7 @@ describe('a fitted predictor', () => {
   })
 })
 
-describe('what stops a fit', () => {
+describe('errors of a fit', () => {
   test('no documents, or too short ones', async () => {
     const short = documents(1, 3, 5)
     await expect(engine.workbench.fitSource(header, nothing, 0, short, options)).rejects.toMatchObject({
@@ -117,7 +117,7 @@ describe('what stops a fit', () => {
     })
   })
 
-  test('a cancellation; no page is lost', async () => {
+  test('a cancellation, which loses no page', async () => {
     const controller = new AbortController()
     const onProgress = () => controller.abort()
     const fitting = engine.workbench.fitSource(header, nothing, 0, documents(1), {
@@ -129,7 +129,7 @@ describe('what stops a fit', () => {
     expect(engine.stats.pages_in_use).toBe(0)
   })
 
-  test('a token that is none', async () => {
+  test('an invalid token', async () => {
     const broken = (async function* () {
       yield [1, 2, 3, 4, 5, 6, 1e6]
     })()

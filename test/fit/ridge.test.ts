@@ -34,7 +34,7 @@ describe('ridge', () => {
   const x = Array.from({ length: rows }, () => Array.from({ length: k }, (_, i) => rng.normal() + i))
   const clean = x.map((row) => weight.map((w, o) => w.reduce((sum, v, i) => sum + v * row[i]!, bias[o]!)))
 
-  test('finds the map that made the data', () => {
+  test('recovers the map that generated the data', () => {
     const sums = sumsOf(x, clean)
     const fit = new Ridge(sums, 0).solve(sums)
     weight.flat().forEach((value, i) => {
@@ -45,7 +45,7 @@ describe('ridge', () => {
     })
   })
 
-  test('with noise the error is orthogonal to every input, and the pull makes weights smaller', () => {
+  test('with noise the error is orthogonal to every input, and regularisation makes weights smaller', () => {
     const noisy = clean.map((row) => row.map((value) => value + rng.normal()))
     const sums = sumsOf(x, noisy)
     const fit = new Ridge(sums, 0).solve(sums)
@@ -60,7 +60,7 @@ describe('ridge', () => {
     expect(size(new Ridge(sums, 1).solve(sums).weight)).toBeLessThan(0.7 * size(fit.weight))
   })
 
-  test('what can’t be fitted is refused', () => {
+  test('data that cannot be fitted are refused', () => {
     const sums = sumsOf(x, clean)
     expect(() => new Ridge({ ...sums, rows: 1 }, 0)).toThrow('too few')
     expect(() => new Ridge({ ...sums, xx: sums.xx.map(() => NaN) }, 0)).toThrow('not finite')
@@ -72,7 +72,7 @@ describe('ridge', () => {
 })
 
 describe('int8', () => {
-  test('every weight is within half a step of 32, and no step is larger than it must be', () => {
+  test('every weight is within half a step of 32, and no step is larger than necessary', () => {
     fc.assert(
       fc.property(fc.integer(), fc.double({ min: -20, max: 4, noNaN: true }), (seed, size) => {
         const rng = random(seed)

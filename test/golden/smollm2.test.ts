@@ -25,7 +25,7 @@ describe.runIf(model)('smollm2-135m (where it has been pulled)', () => {
   })
   afterAll(() => engine?.close())
 
-  test.each(cases)('reads "$name" as the same ids', ({ prompt, messages, ids }) => {
+  test.each(cases)('encodes "$name" as the same ids', ({ prompt, messages, ids }) => {
     expect(engine.promptIds(prompt ?? messages!, { raw: prompt !== undefined })).toEqual(ids)
   })
 

@@ -24,7 +24,7 @@ describe.runIf(model && tokens)('stories260K (beside the repository)', () => {
   afterAll(() => engine?.close())
 
   test.each(golden.cases.map(({ ids, top }) => ({ tokens: ids.length, ids, top })))(
-    'likeliest tokens after $tokens',
+    'top tokens after $tokens',
     async ({ ids, top }) => {
       const session = await engine.prefill(ids)
       compareTop(session.logits, top, { logprob: 1e-3, floor: -20, margin: 0 })

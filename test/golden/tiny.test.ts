@@ -50,19 +50,19 @@ describe('the window of tiny-mistral', () => {
     }
   }
 
-  test('is what makes its answers: without it they are others', async () => {
+  test('determines its answers: without it they differ', async () => {
     const far = (got: readonly number[]) =>
       got.reduce((most, logprob, i) => Math.max(most, Math.abs(logprob - long.top[i]![1])), 0)
     expect(far(await scores({}))).toBeLessThan(2e-3)
     expect(far(await scores({ ignoreConfig: ['sliding_window'] }))).toBeGreaterThan(0.1)
   })
 
-  test('is the same however a prompt is cut into passes', async () => {
+  test('has the same effect however a prompt is split into passes', async () => {
     const whole = await scores({ passTokens: 256 })
     for (const passTokens of [16, 37]) expect(await scores({ passTokens })).toEqual(whole)
   })
 
-  test('GGUF and folder are the same numbers', async () => {
+  test('GGUF and folder have the same numbers', async () => {
     const all: number[][] = []
     for (const name of ['tiny-mistral', 'tiny-mistral/gguf']) {
       const engine = await loadFolder(fileURLToPath(new URL(name, vectors)), { build: 'simd128', kv: 'f32' })

@@ -6,7 +6,7 @@ import { PagedCache, type Sequence } from '../../src/kv/paged.ts'
 import { fakePool, limitedPool } from '../helpers/fake-model.ts'
 
 describe('PagedCache', () => {
-  test('a sequence takes a page for every 16 tokens, in order', () => {
+  test('a sequence uses a page for every 16 tokens, in order', () => {
     const cache = new PagedCache(fakePool(), 8)
     const sequence = cache.open()
     expect(sequence.extend(1, 0)).toMatchObject({ start: 0, length: 1, past: 0, pages: [0] })
@@ -15,7 +15,7 @@ describe('PagedCache', () => {
     expect(cache.pagesInUse).toBe(2)
   })
 
-  test('a refused extension takes nothing and says how many pages there are', () => {
+  test('a refused extension changes nothing and reports the number of pages', () => {
     const cache = new PagedCache(fakePool(), 2)
     const sequence = cache.open()
     sequence.extend(10, 0)
@@ -32,7 +32,7 @@ describe('PagedCache', () => {
     expect(cache.pagesInUse).toBe(0)
   })
 
-  test('a shared page is free only when both holders dropped it', () => {
+  test('a shared page is free only when both holders have released it', () => {
     const cache = new PagedCache(fakePool(), 2)
     const [page] = cache.take() as [number]
     cache.share(page)
@@ -43,7 +43,7 @@ describe('PagedCache', () => {
     expect(() => cache.drop(page)).toThrow(/not in use/)
   })
 
-  test('what nobody holds goes back to the pool, but for a few pages', () => {
+  test('unused pages return to the pool, but for a few', () => {
     const cache = new PagedCache(fakePool(), 1000)
     const sequence = cache.open()
     sequence.extend(16 * 500, 0)
@@ -55,7 +55,7 @@ describe('PagedCache', () => {
     expect(cache.pool.pages).toBeLessThanOrEqual(8)
   })
 
-  test('where memory ends before the pages that were asked for, there are so many; later there may be more', () => {
+  test('where memory ends before the requested pages, there are fewer; later there may be more', () => {
     const pool = limitedPool(10)
     const cache = new PagedCache(pool, 100)
     const [first, second] = [cache.open(), cache.open()]
@@ -75,7 +75,7 @@ describe('PagedCache', () => {
     expect(cache.pagesInUse).toBe(30)
   })
 
-  test('before memory ends, whoever keeps pages for later is asked for them', () => {
+  test('idle prefixes are evicted before memory runs out', () => {
     const cache = new PagedCache(limitedPool(10), 100)
     const kept = cache.take(8)
     const asked: number[] = []
@@ -90,7 +90,7 @@ describe('PagedCache', () => {
     expect([kept.length, cache.pagesInUse]).toEqual([4, 10])
   })
 
-  test('an error that is not about memory is thrown as it is, and nothing is taken', () => {
+  test('an error that is not about memory is rethrown unchanged, and nothing is allocated', () => {
     const pool = fakePool()
     pool.add = () => {
       throw new ForetokenError('worker_lost', 'gone')
@@ -100,7 +100,7 @@ describe('PagedCache', () => {
     expect(cache.pagesInUse).toBe(0)
   })
 
-  test('no page is ever held twice, and every page comes back', () => {
+  test('no page is ever held twice, and every page is returned', () => {
     const step = fc.record({ who: fc.nat(3), tokens: fc.integer({ min: 1, max: 70 }), release: fc.boolean() })
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {

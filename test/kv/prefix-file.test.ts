@@ -43,7 +43,7 @@ async function withHead(change: (head: Record<string, unknown>) => unknown): Pro
 }
 
 describe('a prefix file', () => {
-  test('comes back as it was', async () => {
+  test('reads back as written', async () => {
     expect(await decodePrefix(file, binding)).toEqual(prefix)
     // Also in the middle of a larger buffer.
     const shifted = new Uint8Array(file.length + 7)
@@ -64,7 +64,7 @@ describe('a prefix file', () => {
     expect(error).toMatchObject({ code: 'wrong_model', message: expect.stringMatching(message) })
   })
 
-  test('cut or lengthened anywhere is refused', async () => {
+  test('truncated or extended anywhere is refused', async () => {
     for (let length = 0; length < file.length; length++)
       expect(await codeOf(file.slice(0, length))).toMatch(/^(bad_prefix|checksum)$/)
     expect(await codeOf(Uint8Array.from([...file, 0]))).toBe('bad_prefix')
@@ -93,11 +93,11 @@ describe('a prefix file', () => {
     ['an id that is no number', (head) => ({ ...head, ids: new Array(48).fill('1') }), 'bad_prefix'],
     ['a fingerprint that is no text', (head) => ({ ...head, fingerprint: 7 }), 'wrong_model'],
     ['other page sizes', (head) => ({ ...head, page_bytes: 48, ids: new Array(96).fill(1) }), 'wrong_model'],
-  ])('whose head has %s is refused, though its checksum is right', async (_, change, code) => {
+  ])('whose head has %s is refused, although its checksum is right', async (_, change, code) => {
     expect(await codeOf(await withHead(change))).toBe(code)
   })
 
-  test('of a later version says so', async () => {
+  test('of a later version is reported as such', async () => {
     const later = file.slice()
     later[8] = 2
     await expect(decodePrefix(later, binding)).rejects.toMatchObject({ message: expect.stringContaining('version 2') })

@@ -27,7 +27,7 @@ function setup(keep = 8, pages = 32) {
 const text = (length: number, from = 0) => Array.from({ length }, (_, i) => from + i)
 
 describe('PrefixIndex', () => {
-  test('finds whole pages, never the last token', () => {
+  test('finds whole pages, and never the last token', () => {
     const { run, index } = setup()
     expect(run(text(40))).toBe(0)
     expect(index.pages).toBe(2)
@@ -38,7 +38,7 @@ describe('PrefixIndex', () => {
     expect(run([...text(16), 99, ...text(23, 17)])).toBe(16)
   })
 
-  test('tenants do not see each other', () => {
+  test("tenants do not see each other's prefixes", () => {
     const { run, index } = setup()
     run(text(40), 'a')
     expect(run(text(40), 'b')).toBe(0)
@@ -46,14 +46,14 @@ describe('PrefixIndex', () => {
     expect(index.known('c', text(40))).toBe(0)
   })
 
-  test('ids beyond 16 bits are told apart', () => {
+  test('ids beyond 16 bits are distinguished', () => {
     const { run } = setup()
     run(text(20, 5))
     expect(run(text(20, 5 + 65_536))).toBe(0)
     expect(run(text(20, 5 + 65_536))).toBe(16)
   })
 
-  test('the least recently used leaves go first, and a parent stays as long as its children', () => {
+  test('the least recently used leaves are evicted first, and a parent outlives its children', () => {
     const { run, index, cache } = setup(4)
     run(text(49)) // three pages
     run(text(17, 500)) // one more: full
@@ -68,7 +68,7 @@ describe('PrefixIndex', () => {
     expect(cache.pagesInUse).toBe(4)
   })
 
-  test('what a sequence holds is not evicted', () => {
+  test('pages that a sequence holds are not evicted', () => {
     const { index, cache, run } = setup(8)
     run(text(65))
     const sequence = cache.open()
@@ -80,7 +80,7 @@ describe('PrefixIndex', () => {
     expect(cache.pagesInUse).toBe(0)
   })
 
-  test('what a tenant has within its part of half the budget outlives the prefixes of others, and no need', () => {
+  test("prefixes within a tenant's share of half the budget outlive those of others, unless pages are needed", () => {
     const { run, index, cache } = setup(8, 12)
     run(text(49), 'small') // three pages
     for (let from = 1000; from < 3000; from += 100) run(text(49, from), 'large')
@@ -95,7 +95,7 @@ describe('PrefixIndex', () => {
     sequence.release()
   })
 
-  test('many tenants leave each other no part, and the least recently used goes', () => {
+  test('many tenants leave each other no share, and the least recently used prefix is evicted', () => {
     const { run, index } = setup(4)
     for (let tenant = 0; tenant < 6; tenant++) run(text(17), `tenant ${tenant}`)
     expect(Array.from({ length: 6 }, (_, tenant) => index.known(`tenant ${tenant}`, text(17)))).toEqual([
@@ -103,7 +103,7 @@ describe('PrefixIndex', () => {
     ])
   })
 
-  test('room that even an empty index could not make costs no prefix', () => {
+  test('a request for more room than an empty index could make evicts nothing', () => {
     const { run, index, cache } = setup(8, 8)
     const held = cache.open()
     held.extend(4 * 16, 0)
@@ -115,7 +115,7 @@ describe('PrefixIndex', () => {
     held.release()
   })
 
-  test('beyond the pages that memory grows to, idle prefixes give way before it grows; what is held makes it grow', () => {
+  test('idle prefixes are evicted before memory grows beyond the budget; held pages make it grow', () => {
     const { run, index, cache } = setup(20, 40)
     cache.growsTo = 10
     for (let from = 0; from < 1000; from += 100) run(text(49, from))

@@ -36,7 +36,7 @@ async function refusal(files: ModelFiles): Promise<ForetokenError | undefined> {
   }
 }
 
-describe('a config.json whose heads are no size', () => {
+describe('a config.json with an impossible head size', () => {
   const sizes = [7, 33.3, 2e8, 4e9, 2 ** 32, 2 ** 53, 1e308, -8, 0, '8', [8], true, {}]
   for (const scaling of [undefined, linear, llama3])
     test.each(sizes)(`head_dim %j with ${scaling?.rope_type ?? 'no'} scaling is refused`, async (head_dim) => {
@@ -44,11 +44,11 @@ describe('a config.json whose heads are no size', () => {
       expect(error?.code).toBe('bad_model')
     })
 
-  test('heads that are pairs, but no multiple of 8, are not run', async () => {
+  test('an even head size that is not a multiple of 8 is refused', async () => {
     expect(await refusal(tinyFolder({ config: { head_dim: 12 } }))).toMatchObject({ code: 'unsupported' })
   })
 
-  test('hidden values that heads do not share evenly are refused', async () => {
+  test('a hidden size that heads do not divide evenly is refused', async () => {
     const files = tinyFolder({ config: { head_dim: undefined, num_attention_heads: 3, num_key_value_heads: 3 } })
     expect(await refusal(files)).toMatchObject({
       code: 'bad_model',
@@ -57,7 +57,7 @@ describe('a config.json whose heads are no size', () => {
   })
 })
 
-describe('a GGUF whose heads are no size', () => {
+describe('a GGUF with an impossible head size', () => {
   const sizes: Metadata[] = [
     { u32: 7 },
     { f32: 33.3 },
@@ -101,19 +101,19 @@ describe('limits of a config', () => {
     ['intermediate', 262_144],
     ['rmsEps', 1],
     ['ropeTheta', 1e15],
-  ])('%s may be %i, and no more', (name, most) => {
+  ])('%s may be at most %i', (name, most) => {
     expect(() => checkConfig({ ...config, [name]: most }, 'm')).not.toThrow()
     const beyond = Number.isInteger(most) && most < 1e9 ? most + 1 : most * 1.1
     expect(() => checkConfig({ ...config, [name]: beyond }, 'm')).toThrow(new RegExp(`${name}|heads of`))
   })
 
-  test.each(['heads', 'kvHeads'] as const)('1,024 %s are taken, and no more', (name) => {
+  test.each(['heads', 'kvHeads'] as const)('1,024 %s are accepted, and no more', (name) => {
     const both = { heads: 1024, kvHeads: name === 'heads' ? 1 : 1024 }
     expect(() => checkConfig({ ...config, ...both }, 'm')).not.toThrow()
     expect(() => checkConfig({ ...config, ...both, [name]: 1025 }, 'm')).toThrow(/heads is 1025|kvHeads is 1025/)
   })
 
-  test('what a token keeps in all layers stays below 2 GiB a page', () => {
+  test('the K and V of one token in all layers stay below 2 GiB per page', () => {
     const large = { layers: 1023, heads: 64, kvHeads: 64, headDim: 256 }
     expect(() => checkConfig({ ...config, ...large }, 'm')).not.toThrow()
     expect(() => checkConfig({ ...config, ...large, layers: 1024 }, 'm')).toThrow(/keep more for a token/)
@@ -126,7 +126,7 @@ describe('limits of a config', () => {
     expect(() => checkConfig({ ...config, ropeDivisors }, 'm')).toThrow(/RoPE scaling has 32 factors, one of them/)
   })
 
-  test('as many RoPE divisors as pairs of a head are taken, neither more nor fewer', () => {
+  test('exactly as many RoPE divisors as pairs of a head are accepted', () => {
     for (const count of [0, 31, 33, 64])
       expect(() => checkConfig({ ...config, ropeDivisors: new Array<number>(count).fill(1) }, 'm')).toThrow(/take 32/)
   })
@@ -153,7 +153,7 @@ async function withoutGrowth(work: () => Promise<void>): Promise<void> {
   expect(after.rss - before.rss).toBeLessThan(heapGuard)
 }
 
-describe('any JSON in any place of a config.json gives a model or one typed error', () => {
+describe('any JSON anywhere in a config.json gives a model or one typed error', () => {
   const keys = [
     'model_type num_hidden_layers hidden_size intermediate_size num_attention_heads num_key_value_heads head_dim vocab_size',
     'max_position_embeddings rms_norm_eps rope_theta rope_scaling rope_parameters hidden_act tie_word_embeddings eos_token_id',
@@ -200,7 +200,7 @@ describe('any JSON in any place of a config.json gives a model or one typed erro
   })
 })
 
-test('any value of any type in any place of a GGUF gives a model or one typed error', async () => {
+test('any value of any type anywhere in a GGUF gives a model or one typed error', async () => {
   const keys = [
     'block_count embedding_length feed_forward_length attention.head_count attention.head_count_kv attention.key_length',
     'attention.value_length attention.layer_norm_rms_epsilon rope.freq_base rope.dimension_count rope.scaling.type',
@@ -230,7 +230,7 @@ test('any value of any type in any place of a GGUF gives a model or one typed er
   )
 })
 
-test('any JSON in any place of a prepared head gives a model or one typed error', async () => {
+test('any JSON anywhere in a prepared head gives a model or one typed error', async () => {
   const archive = await openModel(tinyFiles({ layers: 1 }))
   const whole: Uint8Array[] = []
   for await (const piece of preparedFile(archive, new Uint32Array(0)).pieces()) whole.push(piece.slice())

@@ -8,7 +8,7 @@ import { memorySource } from '../../src/model/source.ts'
 const folder = new URL('../corpus/', import.meta.url)
 const files = readdirSync(folder).filter((file) => file.endsWith('.bin'))
 
-test('the corpus is there', () => expect(files.length).toBeGreaterThan(20))
+test('the corpus exists', () => expect(files.length).toBeGreaterThan(20))
 
 test.each(files)('%s', { timeout: 2_000 }, async (file) => {
   const source = memorySource(file, readFileSync(new URL(file, folder)))

@@ -26,7 +26,7 @@ const config = (architecture: string, more: Partial<ModelConfig> = {}): ModelCon
 })
 
 describe('the list of families', () => {
-  test('has each name once, in each form', () => {
+  test('has each name once in each format', () => {
     for (const of of [families.map(({ name }) => name), families.flatMap(({ huggingFace }) => huggingFace?.name ?? [])])
       expect(new Set(of).size).toBe(of.length)
   })
@@ -36,7 +36,7 @@ describe('the list of families', () => {
     expect(readdirSync(join(root, 'test/vectors')).some((folder) => folder.startsWith(`tiny-${name}`))).toBe(true)
   })
 
-  test('is the only place that knows a family: no condition on one stands elsewhere', () => {
+  test('is the only place that names a family: no other file has a condition on one', () => {
     const found: string[] = []
     for (const folder of ['src', 'edge', 'node', 'cli', 'web', 'companion', 'workers', 'bench'])
       for (const file of readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })) {
@@ -44,12 +44,13 @@ describe('the list of families', () => {
         const path = join(folder, file)
         if (path.startsWith('src/model/families/')) continue
         const text = readFileSync(join(root, path), 'utf8')
-        if (/architecture\s*[!=]==?|case '(llama|qwen2|qwen3|openelm)'/.test(text)) found.push(path)
+        if (/(architecture|model_type)\s*[!=]==?|case '(llama|mistral|qwen2|qwen3|openelm)'/.test(text))
+          found.push(path)
       }
     expect(found).toEqual([])
   })
 
-  test('does not know others', () => {
+  test('refuses unknown names', () => {
     expect(() => familyOf({ architecture: 'mamba' })).toThrow(/no family of models is called "mamba"/)
   })
 })
@@ -58,7 +59,7 @@ describe('a recipe', () => {
   const namesIn = (architecture: string, more?: Partial<ModelConfig>) =>
     expectedTensors(config(architecture, more)).map(({ name }) => name)
 
-  test('says what differs between families, and the tensors follow it', () => {
+  test('states what differs between families, and its tensors agree with it', () => {
     expect(specOf(config('llama')).layers[0]).toMatchObject({
       headNorms: false,
       biases: { qkv: false, output: false },

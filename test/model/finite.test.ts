@@ -55,13 +55,13 @@ describe.each(types)('%s', (type) => {
   const [rows, blocks] = [7, elements === 1 ? 33 : 3]
   const bytes = randomBlocks(type, rows * blocks * elements, rng)
 
-  test('is taken where all is finite, in pieces of any length', () => {
+  test('is accepted where all values are finite, in pieces of any length', () => {
     expect(dequantize(type, bytes).every(Number.isFinite)).toBe(true)
     for (let round = 0; round < 50; round++) check(type, rows, bytes, () => 1 + Math.floor(rng.unit() * 40))
     check(type, rows, bytes, () => bytes.length)
   })
 
-  test(`is refused with its row, wherever the number stands (seed ${seed})`, () => {
+  test(`is refused with the row of the value, wherever it is (seed ${seed})`, () => {
     for (const block of [0, 1, blocks, 3 * blocks - 1, 4 * blocks, rows * blocks - 1])
       for (const copy of spoilt(type, bytes, block))
         for (const piece of [() => bytes.length, () => 1 + Math.floor(rng.unit() * 40), () => size, () => 1])
@@ -83,7 +83,7 @@ test.each<[TensorType, number, number]>([
   ['q5_k', 0x63ff, 0x6400],
   ['q6_k', 0x5fff, 0x6000],
   ['q8_0', 0x7bff, 0x7c00],
-])('%s: a scale that overflows where it is multiplied is refused', (type, most, more) => {
+])('%s: a scale that overflows when multiplied is refused', (type, most, more) => {
   const bytes = randomBlocks(type, 8 * tensorBlocks[type].elements, random(seed))
   const at = scalesOf[type]?.[0] ?? 0
   new DataView(bytes.buffer).setUint16(at, most, true)

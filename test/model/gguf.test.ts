@@ -80,7 +80,7 @@ describe('openModel on a GGUF', () => {
     expect(error).toMatchObject({ code, message: expect.stringMatching(message) })
   })
 
-  test('a file that is cut off anywhere is refused, and says so', async () => {
+  test('a file truncated anywhere is refused as truncated', async () => {
     const whole = tinyGguf()
     for (let length = 0; length < whole.length; length += 1 + Math.floor(length / 7)) {
       const error = await open(whole.slice(0, length)).catch((caught: unknown) => caught)
@@ -89,7 +89,7 @@ describe('openModel on a GGUF', () => {
     }
   })
 
-  test('overwritten bytes: the same model, or one typed error', async () => {
+  test('overwritten bytes give the same model or one typed error', async () => {
     const whole = tinyGguf()
     const head = 14_000
     await fc.assert(

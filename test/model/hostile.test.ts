@@ -36,7 +36,7 @@ async function refused(source: CountedSource, files: ModelFiles, message: RegExp
 
 const MiB = 1 << 20
 
-describe('a head that is too large is refused unread', () => {
+describe('an oversized head is refused unread', () => {
   test('98 MB of a safetensors file', async () => {
     const entry = { piece: text('"a":{},'), times: 14e6 }
     const source = synthetic('model.safetensors', [numbers([8, 98e6]), text('{'), entry])
@@ -74,14 +74,14 @@ describe('a head that is too large is refused unread', () => {
     await refused(source, withFile(tinyFolder(), source), /134217729 bytes of JSON; at most 134217728/, 0)
   })
 
-  test('a chat template of its own beyond 1 MiB', async () => {
+  test('a separate chat template beyond 1 MiB', async () => {
     const source = synthetic('chat_template.jinja', [{ piece: text('x'), times: MiB + 1 }])
     await refused(source, withFile(tinyFolder(), source), /1048577 bytes; at most 1048576/, 0)
   })
 })
 
-describe('a list that a GGUF does not need', () => {
-  test('is passed over unread, whatever its length', async () => {
+describe('an unused list in a GGUF', () => {
+  test('is skipped unread, whatever its length', async () => {
     const bytes = limits.ggufHead - 1000
     const source = synthetic('m.gguf', [
       ggufHead(2),
@@ -96,7 +96,7 @@ describe('a list that a GGUF does not need', () => {
     expect(source.read_bytes).toBeLessThan(16 * MiB)
   })
 
-  test('of texts is counted before it is walked', async () => {
+  test('of strings is counted before it is read', async () => {
     const list = (count: number) =>
       synthetic('m.gguf', [ggufHead(1), listOf('x', textType, count), { piece: new Uint8Array(8 * 1024), times: 8192 }])
     await refused(
@@ -108,15 +108,15 @@ describe('a list that a GGUF does not need', () => {
     await expect(readGguf(list(limits.ggufElements))).resolves.toBeDefined()
   })
 
-  test('within lists counts as well', async () => {
+  test('is counted within lists as well', async () => {
     const inner = { piece: joined(numbers([4, listType], [8, 0])), times: 5_000_000 }
     const source = synthetic('m.gguf', [ggufHead(1), listOf('x', listType, 5_000_000), inner])
     await refused(source, alone(source), /4194304 texts and lists/, 4 * MiB)
   })
 })
 
-describe('counts of a GGUF', () => {
-  test('metadata entries: 4,096 are read, and no more', async () => {
+describe('limits on counts in a GGUF', () => {
+  test('metadata entries: at most 4,096', async () => {
     const entries = (count: number) =>
       synthetic('m.gguf', [
         ggufHead(count),
@@ -127,7 +127,7 @@ describe('counts of a GGUF', () => {
     await expect(readGguf(entries(limits.ggufEntries + 1))).rejects.toMatchObject({ code: 'bad_model' })
   })
 
-  test('tensors: 16,384 are read, and no more', async () => {
+  test('tensors: at most 16,384', async () => {
     const tensors = (count: number) =>
       synthetic('m.gguf', [
         joined(text('GGUF'), numbers([4, 3], [8, count], [8, 0])),
@@ -140,7 +140,7 @@ describe('counts of a GGUF', () => {
     await expect(readGguf(tensors(limits.tensors + 1))).rejects.toMatchObject({ code: 'bad_model' })
   })
 
-  test.each([limits.ggufText, limits.ggufText + 1])('a text of %i bytes', async (length) => {
+  test.each([limits.ggufText, limits.ggufText + 1])('a string of %i bytes', async (length) => {
     const entry = joined(ggufText('x'), numbers([4, textType], [8, length]))
     const read = readGguf(
       synthetic('m.gguf', [ggufHead(1), entry, { piece: text('a'), times: length }, new Uint8Array(64)]),
@@ -154,7 +154,7 @@ describe('counts of a GGUF', () => {
   })
 })
 
-describe('a vocabulary that no model has', () => {
+describe('an oversized vocabulary', () => {
   const tokenizerFile = (model: string, entry: string, times: number) =>
     synthetic('tokenizer.json', [text(`{"model":{"type":"BPE",${model}`), { piece: text(entry), times }])
 
@@ -217,7 +217,7 @@ describe('a vocabulary that no model has', () => {
     await refused(source, withFile(tinyFolder(), source), /more than 300000 values/, 17 * MiB)
   })
 
-  test('pieces of a SentencePiece model that are too long to be cut in all ways', async () => {
+  test('pieces of a SentencePiece model that are too long to be split in every way', async () => {
     const pieces = Array.from({ length: 4200 }, (_, i) => `${i}`.padStart(256, 'a'))
     const metadata = {
       'tokenizer.ggml.model': { text: 'llama' },
@@ -241,7 +241,7 @@ function widened<T extends { name: string; dims: readonly number[]; bytes: Uint8
 }
 
 describe('tokens and rows of the embedding', () => {
-  test('more tokens than rows are refused, in a folder', async () => {
+  test('more tokens than rows are refused in a folder', async () => {
     const more = tinyFolder({
       tokenizer: (json) => ({ ...json, added_tokens: [...json.added_tokens, { id: 276, content: '<x>' }] }),
     })
@@ -275,7 +275,7 @@ describe('tokens and rows of the embedding', () => {
   })
 })
 
-test('a predictor whose header asks for more than any base has is refused before its maps are listed', async () => {
+test('a predictor whose header declares more than any base model has is refused before its maps are listed', async () => {
   const header = { version: 1, base: 'b', base_name: 'b', layers: 1 << 20, hidden: 64, kv_width: 64, gate: 0 }
   const plan = { kind: 'shared', sinks: 4, window: 48, shared: 1, runs: [], taps: [0] }
   const head = JSON.stringify({ __metadata__: { foretoken: JSON.stringify({ ...header, plan }), sha256: '00' } })

@@ -18,7 +18,7 @@ function identityOf(matrix: Uint8Array, rowBytes: number, cuts: readonly number[
   return identity.finish('shape')
 }
 
-test('a matrix read in pieces of any length is the same', async () => {
+test('a matrix read in pieces of any length has the same identity', async () => {
   const whole = await identityOf(bytes, 700, [])
   await fc.assert(
     fc.asyncProperty(fc.array(fc.nat(bytes.length), { maxLength: 40 }), async (cuts) => {
@@ -28,7 +28,7 @@ test('a matrix read in pieces of any length is the same', async () => {
   )
 })
 
-test('another matrix is another, as is another shape', async () => {
+test('another matrix or shape has another identity', async () => {
   const changed = bytes.slice()
   changed[10]! ^= 1
   expect(await identityOf(changed, 700, [])).not.toBe(await identityOf(bytes, 700, []))
@@ -36,7 +36,7 @@ test('another matrix is another, as is another shape', async () => {
   expect(await one.finish('a')).not.toBe(await two.finish('b'))
 })
 
-test('a backend that takes bytes in other pieces loads the same model', async () => {
+test('a backend that uploads bytes in other pieces loads the same model', async () => {
   const wasm = await loadWasm('auto', 1)
   const backend = await createWasmBackend({ modules: wasm })
   const sips = new Proxy(backend, {
@@ -56,7 +56,7 @@ test('a backend that takes bytes in other pieces loads the same model', async ()
   await Promise.all([plain.close(), sipped.close()])
 })
 
-test('two vocabularies are two, for K and V that are traded and for a model that predicts', async () => {
+test('another vocabulary changes the identity, for traded K and V and for a model that predicts', async () => {
   const wasm = await loadWasm('auto', 1)
   const texts = Array.from({ length: 259 }, (_, id) => String.fromCodePoint(0x100 + id))
   const other = [...texts]

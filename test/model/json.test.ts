@@ -25,8 +25,8 @@ function depthOf(value: unknown): number {
 
 const object = fc.dictionary(fc.string(), fc.jsonValue())
 
-describe('bounds of JSON', () => {
-  test('any object is read at its own count of values and depth, and refused below', async () => {
+describe('JSON limits', () => {
+  test('any object is read with limits equal to its count of values and depth, and refused with lower ones', async () => {
     await fc.assert(
       fc.asyncProperty(object, fc.boolean(), async (value, spaced) => {
         const json = JSON.stringify(value, null, spaced ? 2 : 0)
@@ -51,7 +51,7 @@ describe('bounds of JSON', () => {
     )
   })
 
-  test('bytes and the longest text have a last one that is read', async () => {
+  test('bytes and string lengths are accepted up to the limit', async () => {
     await expect(read('{"a":"xyz"}', { bytes: 11, text: 3 })).resolves.toEqual({ a: 'xyz' })
     await expect(read('{"a":"xyz"}', { bytes: 10 })).rejects.toThrow(/11 bytes of JSON; at most 10/)
     await expect(read('{"a":"wxyz"}', { text: 3 })).rejects.toThrow(/a text of more than 3 bytes/)
@@ -70,7 +70,7 @@ describe('bounds of JSON', () => {
     await expect(read(json, { entries: { b: 1, 'a.a': 1 } })).resolves.toBeDefined()
   })
 
-  test('a text in memory has the same bounds', () => {
+  test('a text in memory has the same limits', () => {
     expect(parseBoundedJson('{"a":[1,2]}', 'f', wide)).toEqual({ a: [1, 2] })
     expect(() => parseBoundedJson('{"a":[1,2]}', 'f', { ...wide, values: 3 })).toThrow(ForetokenError)
     expect(() => parseBoundedJson('[1]', 'f', wide)).toThrow(/not a JSON object/)
@@ -84,4 +84,4 @@ test.each<[unknown, string]>([
   [{ a: 1 }, 'an object'],
   [undefined, 'undefined'],
   [null, 'null'],
-])('a value of a file is shown short and on one line: %#', (value, shown) => expect(show(value)).toBe(shown))
+])('a value from a file is quoted shortly and on one line: %#', (value, shown) => expect(show(value)).toBe(shown))

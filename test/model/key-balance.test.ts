@@ -50,12 +50,12 @@ async function scores(files: ModelFiles, kv: KvType): Promise<readonly number[]>
   return Array.from(found)
 }
 
-describe('what attention computes', () => {
+describe('the result of attention', () => {
   test.each([
     [3, 300],
     [3, -40],
     [1, 60],
-  ])('is that of the model as it is written: channel %i, bias %i', async (channel, bias) => {
+  ])('equals that of the model as written: channel %i, bias %i', async (channel, bias) => {
     const files = biased(channel, bias)
     const expected = await float32(files, ids.slice(0, 40))
     const engine = await Engine.load(files, { wasm, context: 160, passTokens: 64 })
@@ -66,7 +66,7 @@ describe('what attention computes', () => {
     expect(worst).toBeLessThan(2e-3)
   })
 
-  test('changes by less than 1 % of the NLL in int8 pages, and about as much as without a bias', async () => {
+  test('changes the NLL by less than 1 % in int8 pages, about as much as without a bias', async () => {
     // What int8 pages move the log-probabilities by, root mean square.
     const moved = async (files: ModelFiles) => {
       const [exact, stored] = [await scores(files, 'f32'), await scores(files, 'int8')]
@@ -80,7 +80,7 @@ describe('what attention computes', () => {
   })
 
   test.each(['f32', 'f16', 'int8'] as const)(
-    'is the same in a prompt in chunks, behind a cached prefix, a saved one and K and V that were sent: %s',
+    'is the same in a chunked prompt, after a cached or saved prefix, and with received K and V: %s',
     async (kv) => {
       const load = (passTokens: number) => Engine.load(biased(3, 300), { wasm, context: 160, kv, passTokens })
       const engines = await Promise.all([load(64), load(16), load(64), load(64)])
@@ -105,7 +105,7 @@ describe('what attention computes', () => {
     },
   )
 
-  test('is what a model answers step by step', async () => {
+  test('equals what the model answers step by step', async () => {
     const engine = await Engine.load(biased(3, 300), { wasm, context: 160, passTokens: 64 })
     const { done } = await answer(engine, { prompt: ids.slice(0, 40), maxTokens: 8, ignoreEos: true })
     const tokens = done.ids
@@ -118,8 +118,8 @@ describe('what attention computes', () => {
   })
 })
 
-describe('pages that hold K otherwise are told apart', () => {
-  test('by the identity of K and V, and nothing changes for models without a large bias', async () => {
+describe('pages that store K otherwise are distinguished', () => {
+  test('by the identity of K and V, which is unchanged for models without a large bias', async () => {
     const load = async (files: ModelFiles) => Engine.load(files, { wasm, context: 64 })
     const [plain, large] = [await load(biased(3, 1)), await load(biased(3, 300))]
     const [one, two] = [await plain.kvIdentity(), await large.kvIdentity()]
@@ -143,11 +143,11 @@ describe('pages that hold K otherwise are told apart', () => {
 describe('a balance', () => {
   const config = async (files: ModelFiles) => (await openModel(files)).config
 
-  test('is none where nothing stands out', async () => {
+  test('is absent where no channel stands out', async () => {
     expect(keyBalance(new Float32Array(16).fill(5), await config(biased(3, 1)))).toBeUndefined()
   })
 
-  test('has powers of two, equal in a pair, and bounds what is left over all positions', async () => {
+  test('has powers of two, equal within a pair, and bounds the remainder over all positions', async () => {
     const made = await config(biased(3, 1, 100))
     const bias = Float32Array.from({ length: 16 }, (_, i) => (i % 3 === 0 ? 250 - 40 * i : i))
     const { offset, factors, left } = keyBalance(bias, made)!
@@ -167,7 +167,7 @@ describe('a balance', () => {
       }
   })
 
-  test('is undone by its inverse, and queries have the inverse factors of their head of K', async () => {
+  test('is undone by its inverse, and queries have the inverse factors of their K head', async () => {
     const bias = Float32Array.from({ length: 16 }, (_, i) => (i === 3 ? 300 : i === 9 ? -90 : 0))
     const balance = keyBalance(bias, await config(biased(3, 1, 100)))!
     const k = Float32Array.from({ length: 2 * 5 * 8 }, () => rng.normal())
@@ -182,7 +182,7 @@ describe('a balance', () => {
       for (let d = 0; d < 8; d++) expect(queries[head * 8 + d]! * balance.factors[(head >> 1) * 8 + d]!).toBe(1)
   })
 
-  test('that leaves too much for int8 is told with its size', async () => {
+  test('that leaves too much for int8 is reported with its size', async () => {
     const fast = biased(0, 300)
     const told = async (files: ModelFiles) => int8Warnings('m', await keyBalances(await openModel(files)))
     expect(await told(fast)).toEqual([

@@ -8,7 +8,7 @@ import { tinyFiles } from '../helpers/tiny-model.ts'
 
 const wasm = await loadWasm('auto', 1)
 
-describe('weights that no wasm memory holds', () => {
+describe('weights too large for a wasm memory', () => {
   test.each<[string, TensorType, readonly [number, number], number]>([
     ['a tensor of exactly 2 GiB', 'f32', [512, 2 ** 20], 2 ** 31],
     ['a tensor of 2.2 GB', 'f32', [544, 2 ** 20], 2_281_701_376],
@@ -28,7 +28,7 @@ describe('weights that no wasm memory holds', () => {
     expect(backend.memory()).toEqual(before)
   })
 
-  test('weights that fit one by one, but not together, are refused with their sum', async () => {
+  test('weights that fit singly but not together are refused with their sum', async () => {
     const { files, read } = sparseModel('token_embd.weight', 'f32', [512, 1_045_000], { hidden: 512, layers: 1 })
     const backend = await createWasmBackend({ modules: wasm })
     // What is held already counts.
@@ -42,7 +42,7 @@ describe('weights that no wasm memory holds', () => {
     backend.release(held)
   })
 
-  test('a tensor beyond what the core can count is refused, too', async () => {
+  test('a tensor with more elements than the core can count is refused', async () => {
     const backend = await createWasmBackend({ modules: wasm })
     const spec = { name: 'w', type: 'f32' as const, n: 2 ** 32, k: 64 }
     for (const refused of [() => backend.weight(spec), () => backend.expectWeights([spec], 0)])
@@ -75,7 +75,7 @@ describe('while weights are read', () => {
     await engine.close()
   })
 
-  test('a signal ends it, and the rest is not read', async () => {
+  test('a signal stops loading, and the rest is not read', async () => {
     const { files, read } = large()
     const controller = new AbortController()
     const loading = Engine.load(files, { wasm, signal: controller.signal })

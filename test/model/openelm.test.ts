@@ -8,7 +8,7 @@ import { tinyOpenElm } from '../helpers/tiny-openelm.ts'
 const open = (wrong: Parameters<typeof tinyOpenElm>[1]) => openModel(tinyOpenElm({}, wrong).files)
 
 describe('openModel on an OpenELM', () => {
-  test('reads what differs between layers; the numbers of the whole are the largest', async () => {
+  test("reads per-layer settings; the model's numbers are the maxima", async () => {
     const { config, tokenizer } = await openModel(tinyOpenElm().files)
     expect(config).toMatchObject({
       architecture: 'openelm',
@@ -31,12 +31,12 @@ describe('openModel on an OpenELM', () => {
     expect(tokenizer.eosIds).toEqual([2])
   })
 
-  test('layers that are alike have no table', async () => {
+  test('equal layers have no table', async () => {
     const { files } = tinyOpenElm({ heads: [4, 4], kvHeads: [2, 2], widths: [96, 96] })
     expect((await openModel(files)).config.perLayer).toBeUndefined()
   })
 
-  test('some of its layers are a model with their shapes', async () => {
+  test('a subset of its layers is a model with their shapes', async () => {
     const archive = await openModel(tinyOpenElm().files)
     const { config, tensors } = await withLayers(archive, [0, 1])
     expect(config).toMatchObject({ layers: 2, heads: 4, kvHeads: 2, intermediate: 96 })
@@ -47,7 +47,7 @@ describe('openModel on an OpenELM', () => {
     expect(one.config).not.toHaveProperty('perLayer')
   })
 
-  test('tensors of several matrices are cut by rows, and cover the file', async () => {
+  test('tensors of several matrices are split by rows, and cover the file', async () => {
     const { files } = tinyOpenElm()
     const { tensors } = await openModel(files)
     const [q, k, v, gate, up] = ['q', 'k', 'v', 'gate', 'up'].map((name) => tensors.get(`layers.1.${name}`)!)
@@ -129,7 +129,7 @@ describe('openModel on an OpenELM', () => {
     expect(error).toMatchObject({ code, message: expect.stringMatching(message) })
   })
 
-  test('any JSON in any place gives a model or one typed error', async () => {
+  test('any JSON anywhere gives a model or one typed error', async () => {
     const { config } = tinyOpenElm()
     const long = fc.constant(new Array(200_000).fill(1))
     const change = fc.dictionary(fc.constantFrom(...Object.keys(config)), fc.oneof(fc.jsonValue(), long), {

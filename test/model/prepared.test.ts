@@ -40,13 +40,13 @@ async function answer(files: Parameters<typeof Engine.load>[0]) {
 }
 
 describe('a prepared model', () => {
-  test.each(['f32', 'q4_1', 'q8_0', 'q6_k'] as const)('answers as the one it was made from: %s', async (type) => {
+  test.each(['f32', 'q4_1', 'q8_0', 'q6_k'] as const)('gives the same answer as its source: %s', async (type) => {
     const archive = await openModel(tinyFiles({ type }))
     const prepared = await answer(asFiles(await bytesOf(archive)))
     expect(prepared).toEqual(await answer(tinyFiles({ type })))
   })
 
-  test('has the archive of the original, merges as ids', async () => {
+  test('has the archive of the source, with merges as ids', async () => {
     const archive = await openModel(tinyFiles())
     const read = await openPrepared('tiny', memorySource('tiny', await bytesOf(archive)))
     expect(read.config).toEqual(archive.config)
@@ -75,11 +75,11 @@ describe('a prepared model', () => {
   })
 })
 
-describe('a file that is wrong', () => {
+describe('an invalid file', () => {
   const good = bytesOf
   const opening = (bytes: Uint8Array) => openPrepared('bad', memorySource('bad', bytes))
 
-  test('cut off at any place', async () => {
+  test('truncated anywhere', async () => {
     const bytes = await good(await openModel(tinyFiles({ type: 'q4_0' })))
     for (const end of [0, 1, 8, 15, 16, 100, 1000, bytes.length - 1])
       await expect(opening(bytes.slice(0, end))).rejects.toMatchObject({ code: 'bad_model' })
@@ -134,7 +134,7 @@ describe('a file that is wrong', () => {
 })
 
 describe('four bits', () => {
-  test('each half is the nearest', () => {
+  test('each half is rounded to the nearest', () => {
     fc.assert(
       fc.property(fc.float({ min: -60_000, max: 60_000, noNaN: true }), (value) => {
         const bits = floatToHalf(value)
@@ -146,7 +146,7 @@ describe('four bits', () => {
     )
   })
 
-  test('no block is further off than the plain range of 16 steps', () => {
+  test('no block has a larger error than with the plain range of 16 steps', () => {
     const values = random(7).floats(32 * 64)
     const bytes = quantizeQ4(values)
     const view = new DataView(bytes.buffer)
@@ -164,7 +164,7 @@ describe('four bits', () => {
     }
   })
 
-  test('a block of one value is that value', () => {
+  test('a block of one value gives that value exactly', () => {
     const bytes = quantizeQ4(new Float32Array(32).fill(0.5))
     expect(halfToFloat(new DataView(bytes.buffer).getUint16(2, true))).toBe(0.5)
   })

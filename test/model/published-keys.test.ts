@@ -104,7 +104,7 @@ const everything: Config = {
   use_bfloat16: false,
 }
 
-describe('a published config.json is run', () => {
+describe('a published config.json is accepted', () => {
   const full = ['full_attention', 'full_attention']
   test.each<[string, NonNullable<TinyFolder['architecture']>, Config]>([
     ['Llama 2', 'llama', { ...llama, _name_or_path: 'meta-llama/Llama-2-7b-hf', rope_scaling: null }],
@@ -181,7 +181,7 @@ describe('a published config.json is run', () => {
   })
 })
 
-describe('the metadata of a published GGUF is run', () => {
+describe('the metadata of a published GGUF is accepted', () => {
   const u32 = (value: number): Metadata => ({ u32: value })
   const text = (value: string): Metadata => ({ text: value })
   const general: Record<string, Metadata> = {

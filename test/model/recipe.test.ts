@@ -123,7 +123,7 @@ describe(`a recipe (seed ${seed})`, async () => {
     expect(await logitsOf(backend, spec, [6, 14, 1])).toEqual(await logitsOf(backend, spec, [21]))
   })
 
-  test('everything, on a GPU', async () => {
+  test('all of them, on a GPU', async () => {
     const backend = await softwareBackend()
     opened.push(backend)
     near(await logitsOf(backend, recipes.everything!, [6, 15]), oracle(recipes.everything!))
@@ -133,7 +133,7 @@ describe(`a recipe (seed ${seed})`, async () => {
     ['logitSoftCap', { ...llama, logitSoftCap: 30 }],
     ['attention.softCap', layers({ attention: { scale: 1, softCap: 50 } })],
     ['rope.share', layers({ rope: { ...other, share: 0.5 } })],
-  ])('with %s is refused by its name before weights are read', async (name, spec) => {
+  ])('with %s is refused by name before weights are read', async (name, spec) => {
     const backend = await createWasmBackend({ modules: wasm, build: 'simd128' })
     opened.push(backend)
     const unread = {
@@ -149,7 +149,7 @@ describe(`a recipe (seed ${seed})`, async () => {
     await expect(load).rejects.toMatchObject({ code: 'unsupported', message: expect.stringContaining(name) })
   })
 
-  test('whose norms are stored as the difference from 1 adds it when it is loaded', async () => {
+  test('whose norms are stored as the difference from 1 adds 1 when it is loaded', async () => {
     const backend = await createWasmBackend({ modules: wasm, build: 'simd128' })
     opened.push(backend)
     const less = new Map(archive.tensors)

@@ -16,7 +16,7 @@ const read = (bytes: Uint8Array) => readSafetensors(memorySource('m.safetensors'
 const tensor = (change: object = {}) => ({ a: { dtype: 'F32', shape: [2, 4], data_offsets: [0, 32], ...change } })
 
 describe('readSafetensors', () => {
-  test('reads names, types and places', async () => {
+  test('reads names, types and offsets', async () => {
     const bytes = file({
       ...tensor(),
       b: { dtype: 'BF16', shape: [16], data_offsets: [32, 64] },
@@ -42,7 +42,7 @@ describe('readSafetensors', () => {
     await expect(read(file(head))).rejects.toMatchObject({ name: 'ForetokenError', code })
   })
 
-  test('a head longer than the file, and a file that is none', async () => {
+  test('a head longer than the file, and a file of another format', async () => {
     const bytes = file(tensor())
     new DataView(bytes.buffer).setBigUint64(0, 2n ** 63n, true)
     await expect(read(bytes)).rejects.toMatchObject({ code: 'bad_model' })

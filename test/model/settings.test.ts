@@ -22,7 +22,7 @@ async function logitsOf(folder: TinyFolder): Promise<Float32Array> {
   return logits
 }
 
-describe('the head', () => {
+describe('the output head', () => {
   const withHead = (of: (embedding: Float32Array) => Float32Array): TinyFolder['tensors'] => {
     return (all) => {
       const embedding = all.get('model.embed_tokens.weight')!
@@ -31,14 +31,14 @@ describe('the head', () => {
   }
   const other = withHead((data) => data.map((value) => -value))
 
-  test('that must be its own and is not there is refused', async () => {
+  test('is refused if it must be separate and is missing', async () => {
     const error = { code: 'bad_model', message: expect.stringMatching(/no tensor lm_head\.weight/) }
     await expect(openModel(tinyFolder({ config: { tie_word_embeddings: false } }))).rejects.toMatchObject(error)
     const elm = tinyOpenElm({}, { config: { share_input_output_layers: false } })
     await expect(openModel(elm.files)).rejects.toMatchObject(error)
   })
 
-  test('that is stored and differs is used, with a warning that names it', async () => {
+  test('is used if stored and different, with a warning that names it', async () => {
     const tensors = other!
     const { config, warnings } = await openModel(tinyFolder({ tensors }))
     expect(config.tiedEmbedding).toBe(false)
@@ -48,18 +48,18 @@ describe('the head', () => {
     expect(await logitsOf({})).not.toEqual(own)
   })
 
-  test('that is stored and differs in its last value is not taken for the embedding', async () => {
+  test('is not replaced by the embedding if it differs in its last value only', async () => {
     const tensors = withHead((data) => data.map((value, i) => (i === data.length - 1 ? value + 1 : value)))!
     expect((await openModel(tinyFolder({ tensors }))).config.tiedEmbedding).toBe(false)
   })
 
-  test('that is stored and equals the embedding is the embedding', async () => {
+  test('is the embedding if the stored one equals it', async () => {
     const archive = await openModel(tinyFolder({ tensors: withHead((data) => data)! }))
     expect(archive).toMatchObject({ config: { tiedEmbedding: true }, warnings: [] })
     expect(archive.tensors.has('head')).toBe(false)
   })
 
-  test('that nobody tells of is the embedding where none is stored, with a warning, and else the stored one', async () => {
+  test('without a setting is the stored one, or else the embedding, with a warning', async () => {
     const config = { tie_word_embeddings: undefined }
     const silent = await openModel(tinyFolder({ config }))
     expect(silent).toMatchObject({ config: { tiedEmbedding: true }, warnings: [expect.stringMatching(/does not say/)] })
@@ -67,7 +67,7 @@ describe('the head', () => {
     expect(stored).toMatchObject({ config: { tiedEmbedding: false }, warnings: [] })
   })
 
-  test.each(['true', 1, 0, {}])('told as %j is refused', async (tie_word_embeddings) => {
+  test.each(['true', 1, 0, {}])('with tying set to %j is refused', async (tie_word_embeddings) => {
     await expect(openModel(tinyFolder({ config: { tie_word_embeddings } }))).rejects.toMatchObject({
       code: 'bad_model',
     })
@@ -80,7 +80,7 @@ describe('RoPE scaling', () => {
   const gguf = async (metadata: Record<string, Metadata>) =>
     (await openModel(tinyFiles({ metadata }))).config.ropeDivisors
 
-  test('a factor is linear, with a type and without, in every kind of file', async () => {
+  test('a factor is linear, with a type and without, in every file format', async () => {
     const folder = [4, 4, 4, 4]
     expect(await divisors({ rope_scaling: { type: 'linear', factor: 4 } })).toEqual(folder)
     expect(await divisors({ rope_scaling: { rope_type: 'linear', factor: 4 } })).toEqual(folder)
@@ -95,7 +95,7 @@ describe('RoPE scaling', () => {
     expect(await gguf({ 'llama.rope.scale_linear': { f32: 4 } })).toEqual(four)
   })
 
-  test('none is none', async () => {
+  test('null means no scaling', async () => {
     expect(await divisors({ rope_scaling: null })).toBeUndefined()
     expect(await divisors({ rope_scaling: { rope_type: 'default', factor: 4 } })).toBeUndefined()
     expect(await divisors({ rope_parameters: { rope_type: 'default', rope_theta: 10_000 } })).toBeUndefined()
@@ -114,7 +114,7 @@ describe('RoPE scaling', () => {
     expect((await openModel(files)).config.ropeDivisors).toEqual(Array.from(factors, (factor) => 2 * factor))
   })
 
-  test('the base is read where transformers 5 writes it, and refused if it is told twice', async () => {
+  test('the base is read where transformers 5 writes it, and refused if given twice', async () => {
     const rope_parameters = { rope_type: 'default', rope_theta: 5e5 }
     const inner = await openModel(tinyFolder({ config: { rope_theta: undefined, rope_parameters } }))
     expect(inner.config.ropeTheta).toBe(5e5)
@@ -124,7 +124,7 @@ describe('RoPE scaling', () => {
     })
   })
 
-  test('llama3 takes the original context from beside the scaling, too', async () => {
+  test('llama3 accepts the original context beside the scaling, too', async () => {
     const scaling = { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4 }
     const whole = await divisors({ rope_scaling: { ...scaling, original_max_position_embeddings: 64 } })
     expect(await divisors({ rope_scaling: scaling, original_max_position_embeddings: 64 })).toEqual(whole)
@@ -162,7 +162,7 @@ describe('RoPE scaling', () => {
   })
 })
 
-describe('a setting that changes the computation is refused by its name', () => {
+describe('a setting that changes the computation is refused by name', () => {
   test.each<[string, TinyFolder]>([
     ['hidden_act', { config: { hidden_act: 'gelu' } }],
     ['partial_rotary_factor', { config: { partial_rotary_factor: 0.5 } }],
@@ -204,7 +204,7 @@ describe('a setting that changes the computation is refused by its name', () => 
   })
 })
 
-describe('a setting that changes nothing is accepted without a word', () => {
+describe('a setting that changes nothing is accepted silently', () => {
   test.each<[string, TinyFolder]>([
     [
       'its plain values',
@@ -254,10 +254,10 @@ describe('a setting that changes nothing is accepted without a word', () => {
   })
 })
 
-describe('a key that nobody knows', () => {
+describe('an unknown key', () => {
   const config = { new_thing: 3, other_thing: ['x'.repeat(1000)] }
 
-  test('is refused with its name, its value in short and the next step', async () => {
+  test('is refused with its name, its abbreviated value and the next step', async () => {
     await expect(openModel(tinyFolder({ config }))).rejects.toMatchObject({
       code: 'unsupported',
       message: expect.stringMatching(
@@ -272,7 +272,7 @@ describe('a key that nobody knows', () => {
     })
   })
 
-  test('is named shortly, whatever it is called and however many there are', async () => {
+  test('is named shortly, whatever its name and however many there are', async () => {
     const many = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`k${i}`, i]))
     await expect(openModel(tinyFolder({ config: many }))).rejects.toThrow(/k7 is 7 .* and 12 more keys/)
     const odd = openModel(tinyFolder({ config: { ['a\u001b[2J'.repeat(100)]: 'y'.repeat(1000) } }))
@@ -281,7 +281,7 @@ describe('a key that nobody knows', () => {
     expect(message.length).toBeLessThan(700)
   })
 
-  test('is passed over where it is null', async () => {
+  test('is ignored where it is null', async () => {
     expect((await openModel(tinyFolder({ config: { new_thing: null } }))).warnings).toEqual([])
   })
 
@@ -297,13 +297,13 @@ describe('a key that nobody knows', () => {
     expect(warnings).toEqual([expect.stringContaining('"rope_scaling.mrope_section" ignored')])
   })
 
-  test('belongs to one architecture: another family’s settings are not read', async () => {
+  test('may be a setting of another family', async () => {
     await expect(openModel(tinyFolder({ config: { ffn_multipliers: [1, 2] } }))).rejects.toThrow(/ffn_multipliers/)
     const elm = tinyOpenElm({}, { config: { rms_norm_eps: 1e-5 } })
     await expect(openModel(elm.files)).rejects.toThrow(/rms_norm_eps is 0\.00001/)
   })
 
-  test('is ignored with a warning where the caller says so', async () => {
+  test('is ignored with a warning where the caller allows it', async () => {
     const plain = await openModel(tinyFolder())
     const { warnings, fingerprint } = await openModel(tinyFolder({ config }), { ignoreConfig: Object.keys(config) })
     expect(warnings).toEqual([expect.stringMatching(/"new_thing", "other_thing" ignored, as asked/)])
@@ -313,14 +313,14 @@ describe('a key that nobody knows', () => {
     expect(opened.warnings).toEqual([expect.stringMatching(/"llama\.new_thing" ignored/)])
   })
 
-  test('is ignored by an engine, for the auxiliary model, too', async () => {
+  test('can be ignored by an engine, for the auxiliary model, too', async () => {
     const files = tinyFolder({ config })
     const loaded = Engine.load(files, { wasm, context: 32, auxiliary: files, ignoreConfig: Object.keys(config) })
     await (await loaded).close()
     await expect(Engine.load(files, { wasm, context: 32 })).rejects.toMatchObject({ code: 'unsupported' })
   })
 
-  test('that is known can be ignored as well: the model runs as if it were not there', async () => {
+  test('may be listed as ignored although it is known: the model runs as if it were absent', async () => {
     const gelu = tinyFolder({ config: { hidden_act: 'gelu' } })
     await expect(openModel(gelu)).rejects.toThrow(/hidden_act is "gelu": this changes the computation/)
     await expect(openModel(gelu, { ignoreConfig: ['hidden_act'] })).resolves.toBeDefined()
@@ -331,12 +331,12 @@ describe('a key that nobody knows', () => {
     })
   })
 
-  test('may be ignored where it is not there', async () => {
+  test('may be listed as ignored although it is absent', async () => {
     expect((await openModel(tinyFolder(), { ignoreConfig: ['nothing', 'rope_scaling.x'] })).warnings).toEqual([])
     expect((await openModel(tinyFiles(), { ignoreConfig: ['llama.nothing'] })).warnings).toEqual([])
   })
 
-  test.each([['new_thing'], [[3]], [['']]])('is not named by %j', async (ignoreConfig) => {
+  test.each([['new_thing'], [[3]], [['']]])('the list of ignored keys cannot be %j', async (ignoreConfig) => {
     const options = { ignoreConfig: ignoreConfig as unknown as string[] }
     const ask = openModel(tinyFolder(), ignoreConfig === 'new_thing' ? { ignoreConfig: 'new_thing' as never } : options)
     await expect(ask).rejects.toMatchObject({ code: 'bad_argument' })
@@ -371,7 +371,7 @@ describe('an attention window is computed', () => {
     expect((await openModel(tinyFolder(folder))).config.windows).toEqual(windows)
   })
 
-  test.each([0, -1, 1.5, '16', true])('of no size, %j, is refused', async (size) => {
+  test.each([0, -1, 1.5, '16', true])('of the invalid size %j is refused', async (size) => {
     const files = tinyFolder({ config: { layer_types: sliding, sliding_window: size } })
     await expect(openModel(files)).rejects.toMatchObject({
       code: 'bad_model',
@@ -393,7 +393,7 @@ describe('an attention window is computed', () => {
     expect((await gguf({ u32: 256 }, pattern)).config.windows).toBeUndefined()
   })
 
-  test('is part of what model it is, and of a prepared file', async () => {
+  test("is part of the model's identity, and of a prepared file", async () => {
     const plain = await openModel(tinyFiles())
     const windowed = await openModel(tinyFiles({ metadata: { 'llama.attention.sliding_window': { u32: 32 } } }))
     expect(windowed.fingerprint).not.toBe(plain.fingerprint)
@@ -408,7 +408,7 @@ describe('an attention window is computed', () => {
     expect(again.fingerprint).toBe(windowed.fingerprint)
   })
 
-  test('answers are others behind it, and the same before', async () => {
+  test('changes answers beyond it, and none before', async () => {
     const answer = async (config: TinyFolder['config'], length: number) => {
       const engine = await Engine.load(tinyFolder({ config: config ?? {} }), { wasm, context: 128 })
       const session = await engine.prefill(Array.from({ length }, (_, i) => 5 + ((i * 7) % 200)))
@@ -435,7 +435,7 @@ describe('a tensor', () => {
     'model.layers.0.mlp.experts.0.w1.weight',
     'model.layers.2.input_layernorm.weight',
     'model.layers.0.self_attn.rotary_emb.cos_cached',
-  ])('that the family has no use for is refused by its name: %s', async (name) => {
+  ])('that the family does not use is refused by name: %s', async (name) => {
     await expect(openModel(tinyFolder(extra(name)))).rejects.toMatchObject({
       code: 'unsupported',
       message: expect.stringContaining(name),
@@ -443,7 +443,7 @@ describe('a tensor', () => {
   })
 
   test.each(['blk.0.attn_q.bias', 'blk.0.attn_output.bias', 'blk.0.ffn_gate_inp.weight', 'rope_factors_long.weight'])(
-    'of a GGUF that the family has no use for is refused by its name: %s',
+    'of a GGUF that the family does not use is refused by name: %s',
     async (name) => {
       const files = tinyFiles({ tensors: (all) => [...all, { ...all[1]!, name }] })
       await expect(openModel(files)).rejects.toMatchObject({
@@ -453,19 +453,19 @@ describe('a tensor', () => {
     },
   )
 
-  test('that follows from the config is passed over', async () => {
+  test('that follows from the config is ignored', async () => {
     await expect(openModel(tinyFolder(extra('model.layers.0.self_attn.rotary_emb.inv_freq', 4)))).resolves.toBeDefined()
     await expect(openModel(tinyFolder(extra('model.layers.0.self_attn.masked_bias', 1)))).resolves.toBeDefined()
   })
 
-  test('whose name holds control characters is shown, not sent', async () => {
+  test('whose name holds control characters is reported with them escaped', async () => {
     await expect(openModel(tinyFolder(extra('a\u001b[2Jb')))).rejects.toMatchObject({
       message: expect.not.stringContaining('\u001b'),
     })
   })
 })
 
-test('a big-endian GGUF is called so', async () => {
+test('a big-endian GGUF is reported as such', async () => {
   const bytes = tinyGguf().slice()
   const swapped = Uint8Array.from([...bytes.subarray(0, 4), ...bytes.subarray(4, 8).toReversed(), ...bytes.subarray(8)])
   const reversed = Uint8Array.from([...bytes.subarray(0, 4).toReversed(), ...swapped.subarray(4)])

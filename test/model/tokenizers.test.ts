@@ -7,7 +7,7 @@ import type { Metadata } from '../helpers/gguf-writer.ts'
 import { type TinyFolder, tinyFolder } from '../helpers/tiny-folder.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 
-describe('what ends an answer is the union of what the files say', () => {
+describe('the end tokens are the union of those in the files', () => {
   const ends = async (folder: TinyFolder) => (await openModel(tinyFolder(folder))).tokenizer.eosIds
   const generation = (eos_token_id: unknown) => ({ 'generation_config.json': { eos_token_id } })
 
@@ -35,13 +35,13 @@ describe('what ends an answer is the union of what the files say', () => {
     await expect(ends({ config: { eos_token_id } })).rejects.toMatchObject({ code: 'bad_model' })
   })
 
-  test('where no file says any, there is a warning', async () => {
+  test('a warning is given where no file names any', async () => {
     const archive = await openModel(tinyFolder({ config: { eos_token_id: null }, settings: { eos_token: null } }))
     expect(archive.tokenizer.eosIds).toEqual([])
     expect(archive.warnings).toEqual([expect.stringMatching(/which token ends an answer/)])
   })
 
-  test('an id without a row is left out with a warning, and refused where no other is left', async () => {
+  test('an id without a row is dropped with a warning, and refused where no other is left', async () => {
     const some = await openModel(tinyFolder({ config: { eos_token_id: [0, 276] }, files: generation(1 << 30) }))
     expect(some.tokenizer.eosIds).toEqual([0, 2])
     expect(some.warnings).toEqual([
@@ -56,7 +56,7 @@ describe('what ends an answer is the union of what the files say', () => {
     })
   })
 
-  test('an id of a row without a token is told', async () => {
+  test('an id of a row without a token is reported', async () => {
     const { warnings } = await openModel(tinyFolder({ rows: 300, config: { eos_token_id: 290 } }))
     expect(warnings).toEqual([expect.stringMatching(/token 290 should end an answer, and the tokenizer has no such/)])
   })
@@ -72,8 +72,8 @@ describe('what ends an answer is the union of what the files say', () => {
 
 describe('the vocab_size of a GGUF and the rows of its embedding', () => {
   const sized = (u32: number) => openModel(tinyFiles({ metadata: { 'llama.vocab_size': { u32 } } }))
-  test('are the same, and nothing is said', async () => expect((await sized(259)).warnings).toEqual([]))
-  test('differ with a warning where there are more rows', async () => {
+  test('give no warning when equal', async () => expect((await sized(259)).warnings).toEqual([]))
+  test('give a warning where there are more rows', async () => {
     expect((await sized(256)).warnings).toEqual([
       expect.stringMatching(/llama\.vocab_size is 256, and the embedding has 259 rows: the rows are used/),
     ])
@@ -114,8 +114,8 @@ function partsOf(text: string): Record<string, number> {
   return Object.fromEntries([...parts].map((part, id) => [part, id]))
 }
 
-describe('how text is cut in a GGUF', () => {
-  test('without tokenizer.ggml.pre, and as "default", as llama.cpp does, with a warning', async () => {
+describe('text splitting in a GGUF', () => {
+  test('without tokenizer.ggml.pre, and with "default", is that of llama.cpp, with a warning', async () => {
     for (const pre of [undefined, 'default']) {
       expect(await words(pre, 'a+b')).toEqual(['a', '+', 'b'])
       expect(await words(pre, '12345')).toEqual(['123', '45'])
@@ -151,9 +151,9 @@ describe('how text is cut in a GGUF', () => {
     ['poro-chat', 'a.b 12', ['a', '.', 'b', ' 12']],
     ['seed-coder', 'a\n1', ['a', '\n', '1']],
     ['bailingmoe', 'a\n1', ['a', '\n', '1']],
-  ])('%s cuts %j', async (pre, text, expected) => expect(await words(pre, text)).toEqual(expected))
+  ])('%s splits %j', async (pre, text, expected) => expect(await words(pre, text)).toEqual(expected))
 
-  test('every name that is known opens, and an unknown one is refused with those that are', async () => {
+  test('every known name is accepted, and an unknown one is refused with a list of them', async () => {
     for (const name of preTokenizers.keys()) {
       const tokenizer = await open({ 'tokenizer.ggml.pre': { text: name } })
       expect(tokenizer.decode(tokenizer.encode("a b's 12\n\n  c"))).toBe("a b's 12\n\n  c")
@@ -164,7 +164,7 @@ describe('how text is cut in a GGUF', () => {
     })
   })
 
-  test('names of Llama 3 begin with BOS unless the file says otherwise', async () => {
+  test('Llama 3 names begin with BOS unless the file disables it', async () => {
     const addBos = async (pre: string, flag?: boolean) => {
       const metadata = {
         'tokenizer.ggml.pre': { text: pre },
@@ -177,7 +177,7 @@ describe('how text is cut in a GGUF', () => {
   })
 })
 
-test('special tokens of a SentencePiece model that the file leaves out are its own', async () => {
+test("special tokens that the file does not name have SentencePiece's default ids", async () => {
   const pieces = ['<unk>', '<s>', '</s>', '\u2581', 'a', 'b', ...Array.from({ length: 253 }, (_, i) => `x${i}`)]
   const metadata: Record<string, Metadata | undefined> = {
     'tokenizer.ggml.model': { text: 'llama' },

@@ -9,7 +9,7 @@ import { createTokenizer } from '../../src/tokens/tokenizer.ts'
 const texts = fc.array(fc.string({ unit: 'binary', maxLength: 5 }), { maxLength: 60 })
 
 describe('a packed vocabulary', () => {
-  test('finds what a map finds, in the middle of other texts as well', () => {
+  test('finds what a map finds, also within other texts', () => {
     fc.assert(
       fc.property(texts, fc.string({ unit: 'binary' }), (list, around) => {
         const vocabulary = new Vocabulary(packVocabulary(packTexts(list)))
@@ -38,7 +38,7 @@ describe('a packed vocabulary', () => {
     expect({ ...vocabOf(packed, vocabulary) }).toEqual({ a: 3, b: 0, c: 3, __proto__x: 1 })
   })
 
-  test('texts and merges that were chosen to meet at one place are refused', () => {
+  test('texts and merges chosen to collide are refused', () => {
     // Texts whose hashes share their low bits, found by trying as an attacker would.
     const mask = 2 ** 12 - 1
     const meets = (text: string) => {
@@ -94,7 +94,7 @@ describe('merges', () => {
     expect(createTokenizer(spec(merges)).encode('abcab')).toEqual([4, 3])
   })
 
-  test('of what is no token, or that make none, go by text', () => {
+  test('of texts that are not tokens, or that form none, are looked up by text', () => {
     expect(mergePairs(spec(['a x']))).toBeUndefined()
     expect(mergePairs(spec(['ab']))).toBeUndefined()
     expect(createTokenizer(spec(['a x', 'a b'])).encode('abc')).toEqual([3, 2])

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { fileError, makeRoom, megabytes } from '../../node/disk.ts'
 import { fileSource } from '../../node/file-source.ts'
 
-test('a full disk, a missing file and other failures have codes of their own', () => {
+test('a full disk, a missing file and other failures have distinct codes', () => {
   const failed = (code: string) => fileError(Object.assign(new Error(code), { code }), 'writing m.gguf')
   expect(failed('ENOSPC')).toMatchObject({ code: 'disk_full', message: expect.stringContaining('free some space') })
   expect(failed('EDQUOT').code).toBe('disk_full')
@@ -22,7 +22,7 @@ test('a download that cannot fit is refused before its first byte, with the numb
   expect([megabytes(10), megabytes(2e6), megabytes(98e6)]).toEqual(['1 kB', '2.0 MB', '98 MB'])
 })
 
-test('a file that shrinks while it is read is an error, not zeros', async () => {
+test('a file that shrinks while it is read causes an error, not zeros', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'foretoken-source-'))
   const path = join(folder, 'm.bin')
   await writeFile(path, new Uint8Array(100).fill(1))

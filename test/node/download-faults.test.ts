@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { downloadFaults } from '../suites/download-faults.ts'
 
-test('a download that fails in any way brings what the source had, or nothing', async () => {
+test("a download that fails in any way gives the source's bytes or nothing", async () => {
   const seed = Date.now() % 2 ** 31
   const { kinds, faults } = await downloadFaults(16, seed)
   expect(faults).toEqual([])

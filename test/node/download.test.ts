@@ -36,7 +36,7 @@ const get = (change: Partial<Parameters<typeof download>[0]> = {}) =>
 const nothingHalfWritten = () => expect(existsSync(target())).toBe(false)
 
 describe('download', () => {
-  test('brings the file, tells how far it is, and leaves nothing else', async () => {
+  test('fetches the file, reports progress, and leaves nothing else', async () => {
     const progress: number[] = []
     await get({ onProgress: (done) => progress.push(done) })
     expect(new Uint8Array(await readFile(target()))).toEqual(bytes)
@@ -47,7 +47,7 @@ describe('download', () => {
     expect(hub.requests).toHaveLength(1)
   })
 
-  test('goes on after each cut', async () => {
+  test('resumes after each interruption', async () => {
     hub.behaviour.cutAfter = 70_000
     await get()
     expect(new Uint8Array(await readFile(target()))).toEqual(bytes)
@@ -55,7 +55,7 @@ describe('download', () => {
     expect(hub.requests.slice(1).every((range) => range.startsWith('bytes='))).toBe(true)
   })
 
-  test('goes on in a later run', async () => {
+  test('resumes in a later run', async () => {
     hub.behaviour.cutAfter = 100_000
     await expect(get({ tries: 1 })).rejects.toMatchObject({ code: 'network' })
     nothingHalfWritten()
@@ -65,7 +65,7 @@ describe('download', () => {
     expect(new Uint8Array(await readFile(target()))).toEqual(bytes)
   })
 
-  test('begins anew when the file has changed meanwhile', async () => {
+  test('restarts when the file has changed meanwhile', async () => {
     hub.behaviour.cutAfter = 100_000
     await expect(get({ tries: 1 })).rejects.toMatchObject({ code: 'network' })
     delete hub.behaviour.cutAfter
@@ -75,7 +75,7 @@ describe('download', () => {
     expect(new Uint8Array(await readFile(target()))).toEqual(other)
   })
 
-  test('begins anew when what is left on disk was altered', async () => {
+  test('restarts when the partial file on disk was altered', async () => {
     hub.behaviour.cutAfter = 100_000
     await expect(get({ tries: 1 })).rejects.toMatchObject({ code: 'network' })
     delete hub.behaviour.cutAfter
@@ -93,7 +93,7 @@ describe('download', () => {
     expect(new Uint8Array(await readFile(target()))).toEqual(bytes)
   })
 
-  test('wrong bytes are thrown away', async () => {
+  test('wrong bytes are discarded', async () => {
     hub.behaviour.corrupt = true
     await expect(get()).rejects.toMatchObject({ code: 'checksum' })
     nothingHalfWritten()
@@ -104,20 +104,20 @@ describe('download', () => {
     [404, 'not_found'],
     [401, 'not_found'],
     [418, 'network'],
-  ])('%i is final', async (code, expected) => {
+  ])('status %i is final', async (code, expected) => {
     hub.behaviour.status = { code, times: 9 }
     await expect(get()).rejects.toMatchObject({ code: expected })
     expect(hub.requests).toHaveLength(1)
     nothingHalfWritten()
   })
 
-  test.each([429, 500, 503])('%i passes', async (code) => {
+  test.each([429, 500, 503])('status %i is retried', async (code) => {
     hub.behaviour.status = { code, times: 2 }
     await get()
     expect(hub.requests).toHaveLength(3)
   })
 
-  test('a stalled connection is given up and tried again', async () => {
+  test('a stalled connection is abandoned and retried', async () => {
     hub.behaviour.stallAfter = 0
     await expect(get({ tries: 2, stallMs: 100, connectMs: 100 })).rejects.toMatchObject({ code: 'network' })
     expect(hub.requests).toHaveLength(2)
@@ -127,11 +127,11 @@ describe('download', () => {
     expect(new Uint8Array(await readFile(target()))).toEqual(bytes)
   })
 
-  test('a server that is not there', async () => {
+  test('an unreachable server', async () => {
     await expect(get({ url: 'http://127.0.0.1:9/m.gguf', tries: 2 })).rejects.toMatchObject({ code: 'network' })
   })
 
-  test('cancelled: what has arrived is kept, the name is not taken', async () => {
+  test('a cancelled download keeps what has arrived, and does not create the target', async () => {
     hub.behaviour.stallAfter = 100_000
     const controller = new AbortController()
     const run = get({ signal: controller.signal, onProgress: (done) => done >= 60_000 && controller.abort() })
@@ -140,7 +140,7 @@ describe('download', () => {
     expect(existsSync(`${target()}.part`)).toBe(true)
   })
 
-  test('two at once bring it once', async () => {
+  test('two concurrent downloads fetch the file once', async () => {
     await Promise.all([get(), get()])
     expect(new Uint8Array(await readFile(target()))).toEqual(bytes)
     expect(hub.requests).toHaveLength(1)

@@ -31,7 +31,7 @@ async function size(response: Response, slow = 0): Promise<number> {
 
 describe('a slow reader', () => {
   test.each(['', 'content-length: 600000\r\n'])(
-    'of an answer that ends its connection gets all of it (%j)',
+    'of an answer that ends with its connection gets all of it (%j)',
     async (length) => {
       const server = createServer((socket) => {
         socket.on('error', () => {})
@@ -47,7 +47,7 @@ describe('a slow reader', () => {
     },
   )
 
-  test('holds the server back, and lets go of it', async () => {
+  test('slows the server down, and can release it', async () => {
     let sent = 0
     let gone: () => void = () => {}
     const closed = new Promise<void>((resolve) => (gone = resolve))
@@ -67,7 +67,7 @@ describe('a slow reader', () => {
   })
 })
 
-test('redirects are followed; what is secret is told to the first origin only', async () => {
+test('redirects are followed; secrets are sent to the first origin only', async () => {
   const seen: string[] = []
   const second = await serve((request, response) => {
     seen.push(`${request.method} ${request.headers.authorization}`)
@@ -88,7 +88,7 @@ test('redirects are followed; what is secret is told to the first origin only', 
   await expect(httpFetch(file)).rejects.toThrow('file:')
 })
 
-test('encoded bodies are decoded, and fail where they are cut', async () => {
+test('encoded bodies are decoded, and fail where they are truncated', async () => {
   const whole = gzipSync(Buffer.alloc(100_000, 'abc'))
   const url = await serve((request, response) => {
     response.setHeader('content-encoding', 'gzip')
@@ -98,7 +98,7 @@ test('encoded bodies are decoded, and fail where they are cut', async () => {
   await expect(size(await httpFetch(`${url}/cut`))).rejects.toThrow(/unexpected end/)
 })
 
-test('a signal ends it before the answer, in the middle of it, and at once', async () => {
+test('a signal ends a request before the answer, in the middle of it, and at once', async () => {
   const url = await serve((request, response) => {
     if (request.url === '/begun') response.write('some')
   })
@@ -115,7 +115,7 @@ test('a signal ends it before the answer, in the middle of it, and at once', asy
 })
 
 describe('a companion', () => {
-  test('is asked by bytes, without a proxy, and its redirects are not followed', async () => {
+  test('gets a body of bytes, without a proxy, and its redirects are not followed', async () => {
     const bodies: string[] = []
     const url = await serve(async (request, response) => {
       const pieces: Buffer[] = []

@@ -27,8 +27,8 @@ const target = () => join(folder, 'm.gguf')
 const get = (change: Partial<DownloadRequest> = {}) =>
   download({ url: server.url, target: target(), tries: 2, backoffMs: 1, ...change })
 
-describe('a file whose size nobody promised', () => {
-  test('may have as many bytes as the limit, and not one more', async () => {
+describe('a file of unknown size', () => {
+  test('may have exactly as many bytes as the limit', async () => {
     for (const length of ['told', 'chunked'] as const) {
       server.script([{ length }])
       await get({ maxBytes: bytes.length })
@@ -41,14 +41,14 @@ describe('a file whose size nobody promised', () => {
     }
   })
 
-  test.each(['chunked', 'close'] as const)('that does not end (%s) costs the limit once', async (length) => {
+  test.each(['chunked', 'close'] as const)('that is endless (%s) is fetched up to the limit once', async (length) => {
     server.script([{ length, endless: true }])
     await expect(get({ maxBytes: 3e6 })).rejects.toMatchObject({ code: 'network' })
     expect(server.sent()).toBeLessThan(30e6)
     expect(readdirSync(folder)).toEqual([])
   })
 
-  test('that does not end once unpacked costs the limit, too', async () => {
+  test('that is endless once decompressed is fetched up to the limit, too', async () => {
     const zeros = await fileServer([new Uint8Array(50e6)], [{ gzip: true }])
     await expect(get({ url: zeros.url, maxBytes: 3e6 })).rejects.toMatchObject({ code: 'network' })
     expect(readdirSync(folder)).toEqual([])
@@ -56,7 +56,7 @@ describe('a file whose size nobody promised', () => {
   })
 })
 
-test('a promised size is the limit of its own', async () => {
+test('a promised size is a limit', async () => {
   server.script([{ length: 'chunked', endless: true }])
   await expect(get({ size: 1e6, maxBytes: 10 })).rejects.toMatchObject({ code: 'checksum' })
   server.script([{}])
@@ -67,14 +67,14 @@ describe('the disk', () => {
   const total = 100e9
   const reserve = reserveOf(total)
 
-  test('keeps its reserve: what would not leave it is refused before it is written', async () => {
+  test('keeps its reserve: a file that would exceed it is refused before it is written', async () => {
     const space = async () => ({ total, free: bytes.length + reserve - 1 })
     await expect(get({ space })).rejects.toMatchObject({ code: 'disk_full' })
     expect(existsSync(target())).toBe(false)
     await get({ space: async () => ({ total, free: bytes.length + reserve }) })
   })
 
-  test('is looked at while a file without a length is written', async () => {
+  test('is checked while a file without a length is written', async () => {
     server.script([{ length: 'chunked', endless: true }])
     let free = reserve + 60e6
     const space = async () => ({ total, free: (free -= 16e6) })
@@ -86,7 +86,7 @@ describe('the disk', () => {
     [1e9, 2e7],
     [1e8, 8e6],
     [1e13, 512e6],
-  ])('of %d bytes keeps %d', (total, reserve) => expect(reserveOf(total)).toBe(reserve))
+  ])('of %d bytes reserves %d', (total, reserve) => expect(reserveOf(total)).toBe(reserve))
 })
 
 describe('a server that sends', () => {
@@ -100,7 +100,7 @@ describe('a server that sends', () => {
     return { url: `http://127.0.0.1:${(slow.address() as AddressInfo).port}/m.gguf`, slow }
   }
 
-  test('a byte now and then is given up', async () => {
+  test('a byte now and then is abandoned', async () => {
     const { url, slow } = await drip(1, 20)
     await expect(get({ url, stallMs: 400, tries: 2 })).rejects.toMatchObject({
       code: 'network',

@@ -22,7 +22,7 @@ async function ended(): Promise<number> {
   return child.pid!
 }
 
-test('one at a time, in turn, and nothing is left', async () => {
+test('holders follow one another, in turn, and nothing is left', async () => {
   let inside = 0
   const work = async () => {
     expect(++inside).toBe(1)
@@ -34,7 +34,7 @@ test('one at a time, in turn, and nothing is left', async () => {
   expect(existsSync(path)).toBe(false)
 })
 
-test('a lock whose process has ended is taken over; one of a process that lives is refused, or waited for', async () => {
+test('a lock whose process has ended is taken over; one of a live process is refused, or waited for', async () => {
   writeFileSync(path, JSON.stringify({ ...self(), pid: await ended(), token: 'x' }))
   expect(await withLock(path, done, { refuse: 'held' })).toBe('done')
   // The pid is in use again, by a process that started later.
@@ -53,7 +53,7 @@ test('a lock whose process has ended is taken over; one of a process that lives 
   })
 })
 
-test('a pid of another container or machine tells nothing: signs of life do', async () => {
+test("a pid of another container or machine is not checked: the lock's modification time is", async () => {
   const foreign = { pid: 1, space: 'another machine', started: '5', token: 'x' }
   expect(lifeOf(foreign)).toBe('unknown')
   writeFileSync(path, JSON.stringify(foreign))
@@ -66,7 +66,7 @@ test('a pid of another container or machine tells nothing: signs of life do', as
   expect(await withLock(path, done, { refuse: 'held', silentMs: 200 })).toBe('done')
 })
 
-test('one who is passed over leaves the lock of the next alone', async () => {
+test("a holder that lost its lock leaves the next one's alone", async () => {
   await withLock(path, async () => {
     // As after a long pause: another process has the lock now.
     rmSync(path)
@@ -75,9 +75,12 @@ test('one who is passed over leaves the lock of the next alone', async () => {
   expect(readFileSync(path, 'utf8')).toContain('the next')
 })
 
-test.each(['', '123', 'null', '{"pid": -1}'])('a lock that says %j is waited for, then passed over', async (text) => {
-  writeFileSync(path, text)
-  let waited = false
-  expect(await withLock(path, done, { silentMs: 150, onWait: () => (waited = true) })).toBe('done')
-  expect(waited).toBe(true)
-})
+test.each(['', '123', 'null', '{"pid": -1}'])(
+  'a lock that contains %j is waited for, then taken over',
+  async (text) => {
+    writeFileSync(path, text)
+    let waited = false
+    expect(await withLock(path, done, { silentMs: 150, onWait: () => (waited = true) })).toBe('done')
+    expect(waited).toBe(true)
+  },
+)

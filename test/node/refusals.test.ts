@@ -66,7 +66,7 @@ describe('a redirect', () => {
     expect(existsSync(target())).toBe(false)
   })
 
-  test('to what is not an address is refused', async () => {
+  test('to an invalid address is refused', async () => {
     const url = await serve((_, response) => response.writeHead(301, { location: 'http://[' }).end())
     await expect(get(url)).rejects.toMatchObject({
       code: 'network',
@@ -78,14 +78,14 @@ describe('a redirect', () => {
   test.each([
     ['itself', ['/m.gguf']],
     ['two that lead to each other', ['/a', '/b']],
-  ])('to %s is known as a circle', async (_, places) => {
+  ])('to %s is recognised as a loop', async (_, places) => {
     let at = 0
     const url = await serve((_, response) => response.writeHead(307, { location: places[at++ % places.length]! }).end())
     await expect(get(url)).rejects.toMatchObject({ code: 'network', message: expect.stringContaining('in a circle') })
     expect(requests.length).toBeLessThan(5)
   })
 
-  test('to ever new places ends after ten', async () => {
+  test('to ever new addresses ends after ten', async () => {
     const url = await serve(({ url }, response) => response.writeHead(302, { location: `${url}x?secret=1` }).end())
     const error = await get(url).catch((caught: unknown) => caught)
     expect(error).toMatchObject({ code: 'network', message: expect.stringContaining('more than 10 redirects') })
@@ -101,7 +101,7 @@ describe('`retry-after`', () => {
     [new Date(Date.now() + 9 * 3_600_000).toUTCString(), /asks to wait 9 hours/],
     ['Fri, 31 Dec 9999 23:59:59 GMT', /asks to wait \d+ days/],
     ['9'.repeat(400), /asks to wait Infinity days/],
-  ])('of %s is beyond what is waited: said at once', async (retryAfter, words) => {
+  ])('of %s exceeds the longest wait: reported at once', async (retryAfter, words) => {
     const server = await fileServer([new Uint8Array(10)], [{ status: 503, retryAfter }])
     const begun = performance.now()
     const error = await download({ url: server.url, target: target() }).catch((caught: unknown) => caught)
@@ -112,7 +112,7 @@ describe('`retry-after`', () => {
   })
 
   test.each(['-1', '-1000000000', '0', 'NaN', 'Infinity', '1e9', '1.5', 'soon', '', new Date(0).toUTCString()])(
-    'of %s is no time to wait: it is tried as usual',
+    'of %s is not a valid wait: the usual delay applies',
     async (retryAfter) => {
       const server = await fileServer([new Uint8Array(10).fill(1)], [{ status: 503, retryAfter }, {}])
       await download({ url: server.url, target: target(), backoffMs: 1 })
@@ -121,7 +121,7 @@ describe('`retry-after`', () => {
     },
   )
 
-  test('beyond what is waited leaves what has arrived for a later run', async () => {
+  test('beyond the longest wait leaves what has arrived for a later run', async () => {
     const bytes = new Uint8Array(200_000).fill(3)
     const server = await fileServer([bytes], [{ cut: 0.5 }, { status: 503, retryAfter: '100000' }])
     await expect(download({ url: server.url, target: target(), backoffMs: 1 })).rejects.toMatchObject({
@@ -135,7 +135,7 @@ describe('`retry-after`', () => {
   })
 })
 
-test('HF_ENDPOINT may be a mirror below a path, with a slash at its end, that sends files from elsewhere', async () => {
+test('HF_ENDPOINT may be a mirror below a path, with a trailing slash, that serves files from elsewhere', async () => {
   const bytes = tinyGguf()
   const hub = await mockHub('owner/tiny', { 'm.gguf': bytes })
   const mirror = await serve(async (request, response) => {

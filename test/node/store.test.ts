@@ -71,13 +71,13 @@ describe('a pulled file that has changed', () => {
     expect(Buffer.compare(readFileSync(path), bytes)).toBe(0)
   })
 
-  test('is not used where it can not be fetched again', async () => {
+  test('is not used where it cannot be fetched again', async () => {
     const { path } = (await pullModel(name)).files[0]!
     spoil(path)
     await expect(modelFiles(name, { offline: true })).rejects.toMatchObject({ code: 'offline' })
   })
 
-  test('that came from an address without a hash counts as it was when it came', async () => {
+  test('that came from an address without a hash is compared with its first download', async () => {
     const url = `${hub.url}/owner/tiny/resolve/${revision}/tiny.gguf`
     const { path } = (await pullModel(url)).files[0]!
     expect(await findModel(url)).toBeDefined()
@@ -100,7 +100,7 @@ describe('a pulled file that has changed', () => {
   })
 })
 
-describe('a cache that others have filled', () => {
+describe('a cache filled by other programs', () => {
   const snapshot = () => join(folder, 'hf', 'hub', 'models--owner--tiny', 'snapshots', revision, 'tiny.gguf')
 
   test.each([
@@ -114,7 +114,7 @@ describe('a cache that others have filled', () => {
     expect(hub.requests).toHaveLength(requests)
   })
 
-  test('a blob under the hash of other bytes is replaced', async () => {
+  test('a blob whose bytes do not have its hash is replaced', async () => {
     const blob = join(folder, 'hf', 'hub', 'models--owner--tiny', 'blobs', sha256(bytes))
     mkdirSync(dirname(blob), { recursive: true })
     writeFileSync(blob, new Uint8Array(bytes.length))
@@ -123,7 +123,7 @@ describe('a cache that others have filled', () => {
   })
 })
 
-test('a pinned name means one hash, whatever a record says', async () => {
+test('a pinned name stands for one hash, whatever a record says', async () => {
   const path = join(filesFolder('smollm2-135m'), 'm.gguf')
   mkdirSync(dirname(path), { recursive: true })
   writeFileSync(path, bytes)
@@ -141,7 +141,7 @@ describe('removing', () => {
     return path
   }
 
-  test('a record that names any path removes the record alone, and says so', async () => {
+  test('a record that names a path outside deletes only the record, and reports it', async () => {
     const path = victim()
     forge('evil', path, `${filesFolder('evil')}/../../../outside/victim.gguf`, join(folder, 'home', 'companion.key'))
     writeFileSync(join(folder, 'home', 'companion.key'), 'key')
@@ -153,7 +153,7 @@ describe('removing', () => {
     expect(existsSync(recordOf('evil'))).toBe(false)
   })
 
-  test('a snapshot that links outside loses the link, not what it leads to', async () => {
+  test('a snapshot that links outside loses the link, not its target', async () => {
     const { path } = (await pullModel(name)).files[0]!
     const outside = victim()
     rmSync(path)
@@ -179,7 +179,7 @@ describe('removing', () => {
     expect(existsSync(filesFolder('evil'))).toBe(false)
   })
 
-  test('other models keep their files: those of a record, of another revision, of another folder', async () => {
+  test('other models keep their files: those of a record, another revision or another folder', async () => {
     const { path } = (await pullModel(name)).files[0]!
     const blob = realpathSync(path)
     const other = path.replace(revision, 'c'.repeat(40))
@@ -198,7 +198,7 @@ describe('removing', () => {
   })
 })
 
-test('a record that has another name, or paths outside, is no model', async () => {
+test('a record with another name, or with paths outside, is not a model', async () => {
   const path = join(folder, 'm.gguf')
   writeFileSync(path, bytes)
   forge('evil', path)
@@ -209,7 +209,7 @@ test('a record that has another name, or paths outside, is no model', async () =
   await expect(removeModel('other')).rejects.toMatchObject({ code: 'not_found' })
 })
 
-describe('a hub that lies', () => {
+describe('a malicious hub', () => {
   const lies = async (answer: (path: string, body: unknown) => unknown) => {
     hub.behaviour.answer = answer
     return pullFromHub({ repo: 'owner/tiny', revision: 'main', tries: 1 })
@@ -217,7 +217,7 @@ describe('a hub that lies', () => {
   const info = (body: unknown, change: object) => (body as object[]).map((entry) => ({ ...entry, ...change }))
 
   test.each(['../../../../x', '..', 'main', 'A'.repeat(40), 'a'.repeat(39), '', 7, null])(
-    'about the commit (%j) is refused',
+    'with the commit %j is refused',
     async (sha) => {
       const outside = join(folder, 'x')
       mkdirSync(outside)
@@ -229,7 +229,7 @@ describe('a hub that lies', () => {
   )
 
   test.each(['../../../x.gguf', '/x.gguf', 'a\\..\\x.gguf', 'nul.gguf'])(
-    'about a name (%j) is refused',
+    'with the name %j is refused',
     async (path) => {
       const run = lies((at, body) => (at.includes('/tree/') ? info(body, { path }) : body))
       await expect(run).rejects.toMatchObject({ name: 'ForetokenError' })
@@ -242,19 +242,19 @@ describe('a hub that lies', () => {
     ['git hash', { lfs: undefined, oid: '..' }],
     ['size', { lfs: { oid: 'b'.repeat(64), size: -1 } }],
     ['size', { lfs: { oid: 'b'.repeat(64), size: 1e300 } }],
-  ])('about a %s is refused', async (_, change) => {
+  ])('with a %s is refused', async (_, change) => {
     const run = lies((at, body) => (at.includes('/paths-info/') ? info(body, change) : body))
     await expect(run).rejects.toMatchObject({ code: 'network' })
     expect(existsSync(join(folder, 'hf', 'hub'))).toBe(false)
   })
 
-  test('about what was asked for brings nothing else', async () => {
+  test('with other files than requested adds nothing', async () => {
     const more = (body: unknown) => [...(body as object[]), ...info(body, { path: 'other.gguf' })]
     const files = await lies((at, body) => (at.includes('/paths-info/') ? more(body) : body))
     expect(files.map(({ name }) => name)).toEqual(['tiny.gguf'])
   })
 
-  test('by an answer without end is refused', async () => {
+  test('with an endless answer is refused', async () => {
     hub.behaviour.endless = true
     await expect(lies((_, body) => body)).rejects.toMatchObject({
       code: 'network',

@@ -40,7 +40,7 @@ describe('a file that is replaced while it is fetched', () => {
     await expect(get({ tries: 1, stallMs: 200 })).rejects.toMatchObject({ code: 'network' })
   }
 
-  test.each([1, 2, 3])('is fetched anew in a later run (version %i)', async (version) => {
+  test.each([1, 2, 3])('is fetched again in a later run (version %i)', async (version) => {
     await getPart({})
     server.script([{ version }])
     await get()
@@ -67,14 +67,14 @@ describe('a file that is replaced while it is fetched', () => {
     ['a weak ETag', { etag: 'weak' }],
     ['nothing', { etag: 'none' }],
     ['a date of this minute', { etag: 'none', lastModified: 'fresh' }],
-  ])('what has arrived is not continued where %s tells its version', async (_, step) => {
+  ])('is not resumed where %s gives its version', async (_, step) => {
     server.script([{ ...step, stall: 0.4 }, step])
     await get({ stallMs: 200 })
     await has(0)
     expect(server.ranges).toEqual(['', ''])
   })
 
-  test('what has arrived is continued by a date that is old enough, and by any means where the hash is known', async () => {
+  test('is resumed if its date is old enough, and always if the hash is known', async () => {
     const dated: Step = { etag: 'none', lastModified: 'old' }
     server.script([{ ...dated, stall: 0.4 }, dated])
     await get({ stallMs: 200 })
@@ -87,7 +87,7 @@ describe('a file that is replaced while it is fetched', () => {
     expect(server.ranges.at(-1)).toBe('bytes=40000-')
   })
 
-  test('one that changes at every request is given up', async () => {
+  test('at every request is abandoned', async () => {
     const steps = Array.from({ length: 40 }, (_, n): Step => ({ version: n % 2, ranges: 'blind', stall: 0.4 }))
     server.script(steps)
     await expect(get({ stallMs: 100 })).rejects.toMatchObject({
@@ -109,7 +109,7 @@ describe('lengths', () => {
     await has(0)
   })
 
-  test('a file without a length is whole where its end shows, and refused where a cut would look like an end', async () => {
+  test('a file without a length is accepted if its end is recognisable, and refused if a truncation would look like an end', async () => {
     server.script([{ length: 'chunked', cut: 0.5 }, { length: 'chunked' }])
     await get()
     await has(0)
@@ -121,7 +121,7 @@ describe('lengths', () => {
     await has(0)
   })
 
-  test('a promise that is not kept is final, and leaves nothing', async () => {
+  test('a file that differs from the promised one is final, and leaves nothing', async () => {
     await expect(get({ size: 99_999 })).rejects.toMatchObject({ code: 'checksum' })
     server.script([{ length: 'chunked' }])
     await expect(get({ size: 99_999 })).rejects.toMatchObject({ code: 'checksum' })
@@ -130,7 +130,7 @@ describe('lengths', () => {
   })
 })
 
-test('a web page in place of the file, and nothing in its place, are no file', async () => {
+test('a web page or an empty answer in place of the file is refused', async () => {
   server.script([{ type: 'text/html; charset=utf-8' }])
   await expect(get()).rejects.toMatchObject({ code: 'network', message: expect.stringContaining('web page') })
   const empty = await fileServer([new Uint8Array(0)])
@@ -187,7 +187,7 @@ const steps = fc.array(
   { minLength: 1, maxLength: 8 },
 )
 
-test('whatever servers do, a file is whole and of one version, or there is an error and no file', async () => {
+test('for any server a file is complete and of one version, or there is an error and no file', async () => {
   const counts = { whole: 0, failed: 0, continued: 0 }
   const property = fc.asyncProperty(steps, fc.constantFrom('nothing', 'size', 'hash'), async (script, known) => {
     await rm(folder, { recursive: true, force: true })

@@ -70,7 +70,7 @@ describe('a submission', () => {
     await idle()
   })
 
-  test('that was aborted before it came', async () => {
+  test('that was aborted before submission', async () => {
     const control = new AbortController()
     control.abort()
     const answer = engine.submit(request({ signal: control.signal }))
@@ -78,7 +78,7 @@ describe('a submission', () => {
     await idle(control.signal)
   })
 
-  test('that is aborted in the middle of a step gives its place back behind that', async () => {
+  test('that is aborted in the middle of a step releases its slot after the step', async () => {
     const control = new AbortController()
     const step = Promise.withResolvers<void>()
     fake.onStep = (number) => (number === 2 ? step.promise : undefined)
@@ -96,7 +96,7 @@ describe('a submission', () => {
     await idle(control.signal)
   })
 
-  test('that is aborted while others have the session runs no step more', async () => {
+  test('that is aborted while others use the session runs no further step', async () => {
     const step = Promise.withResolvers<void>()
     fake.onStep = (number) => (number === 0 ? step.promise : undefined)
     const control = new AbortController()
@@ -147,10 +147,10 @@ describe('a submission', () => {
   })
 })
 
-describe('an answer that was whole before', () => {
+describe('an answer that was complete before', () => {
   const whole = { maxTokens: 2, after: [7, 7] }
 
-  test('is told once, and nothing is read for it', async () => {
+  test('is reported once, and nothing is read for it', async () => {
     const types: string[] = []
     for await (const { type } of engine.submit(request(whole))) types.push(type)
     expect(types).toEqual(['prompt', 'done'])
@@ -171,7 +171,7 @@ describe('many at once', () => {
   const many = (change: (at: number) => Partial<GenerateRequest> = () => ({})) =>
     [0, 1, 2, 3].map((at) => request({ maxTokens: 4, ...change(at) }))
 
-  test('give a result each, in one packed step and three for each', async () => {
+  test('give one result each, in one packed step and three for each', async () => {
     expect((await engine.resultMany(many())).map(({ ids }) => ids)).toEqual(Array(4).fill([7, 7, 7, 7]))
     expect(fake.steps).toBe(1 + 4 * 3)
     await idle()
@@ -200,7 +200,7 @@ describe('many at once', () => {
     },
   )
 
-  test('reject where a step or a callback fails, wherever', async () => {
+  test('reject where a step or a callback fails, at any point', async () => {
     for (const fails of [0, 1, 6, 12]) {
       const first = fake.steps
       fake.onStep = (number) => {

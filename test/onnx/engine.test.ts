@@ -41,7 +41,7 @@ const request = (at: number, change: Partial<GenerateRequest> = {}): GenerateReq
   ...change,
 })
 
-describe('ids are equal to the Rust core’s, 20 prompts of 32 tokens', () => {
+describe('ids equal those of the Rust core, 20 prompts of 32 tokens', () => {
   test.each(['exact', 'predicted'] as const)('%s', async (prefill) => {
     for (let at = 0; at < 20; at++) {
       const asked = request(at, { prefill })
@@ -53,7 +53,7 @@ describe('ids are equal to the Rust core’s, 20 prompts of 32 tokens', () => {
   })
 })
 
-test('draws, stops, log-probabilities and text are those of any engine', async () => {
+test('sampling, stops, log-probabilities and text equal those of any engine', async () => {
   const drawn = request(3, { temperature: 1, seed: 4, topLogprobs: 2 })
   const want = await core.submit(drawn).result()
   const events = []
@@ -65,8 +65,8 @@ test('draws, stops, log-probabilities and text are those of any engine', async (
   expect((await engine.result({ ...drawn, stop })).text).toBe((await core.submit({ ...drawn, stop }).result()).text)
 })
 
-describe('requests at once', () => {
-  test('take turns token by token, and each says what it says alone', async () => {
+describe('concurrent requests', () => {
+  test('alternate token by token, and each gives the same answer as alone', async () => {
     const asked = [1, 2, 3, 4].map((at) => request(at, { maxTokens: 12, ...(at === 3 && { prefill: 'predicted' }) }))
     const order: number[] = []
     const said = await Promise.all(
@@ -84,7 +84,7 @@ describe('requests at once', () => {
     expect(engine.stats).toMatchObject({ running: 0, waiting: 0 })
   })
 
-  test('a place is free again however a request ends: read, left, cancelled unread, aborted while it waits', async () => {
+  test('release their slots however they end: read, left, cancelled unread, aborted while waiting', async () => {
     const small = await OrtEngine.load(folder({ 'model.onnx': onnx }), {
       ort,
       reader: core,
@@ -119,7 +119,7 @@ describe('requests at once', () => {
     }
   })
 
-  test('closing ends them as aborted', async () => {
+  test('end as aborted when the engine closes', async () => {
     const own = await OrtEngine.load(folder({ 'model.onnx': onnx }), { ort, reader: core })
     const [one, two] = [own.submit(request(1)), own.submit(request(2))]
     const first = one[Symbol.asyncIterator]()
@@ -132,7 +132,7 @@ describe('requests at once', () => {
     await expect(own.result(request(3))).rejects.toMatchObject({ code: 'aborted' })
   })
 
-  test('one that is left frees the next', async () => {
+  test('one that is left admits the next', async () => {
     const [one, two] = [request(1), request(2)]
     const left = engine.generate(one)
     await left.next()
@@ -156,7 +156,7 @@ async function all(answer: AsyncIterable<{ readonly type: string }>): Promise<st
   return types
 }
 
-test('prompts that are packed into rows say what each says alone, with and without a mask of rows', async () => {
+test('prompts packed into rows give the same answers as alone, with and without a mask of rows', async () => {
   const rows = await OrtEngine.load(
     folder({ 'model.onnx': await llamaOnnx(await openModel(files()), { maskOfRows: true }) }),
     { ort, reader: core },
@@ -182,7 +182,7 @@ test('prompts that are packed into rows say what each says alone, with and witho
   }
 })
 
-test('a folder with a tokenizer of its own needs no Rust core', async () => {
+test('a folder with its own tokenizer needs no Rust core', async () => {
   const { tokenizer, config } = core.archive
   const alone = await OrtEngine.load(
     folder({
@@ -214,7 +214,7 @@ test('a folder with a tokenizer of its own needs no Rust core', async () => {
   }
 })
 
-describe('refused, with what to do', () => {
+describe('refused, with the next step', () => {
   const load = (parts: Readonly<Record<string, Uint8Array>>, reader: Engine = core) =>
     OrtEngine.load(folder(parts), { ort, reader })
 
@@ -251,7 +251,7 @@ describe('refused, with what to do', () => {
     await expect(failing()).rejects.toMatchObject({ code, message: expect.stringMatching(message) })
   })
 
-  test('a session that is no causal language model, or keeps K and V in another type', async () => {
+  test('a session that is not a causal language model, or keeps K and V in another type', async () => {
     const session = (change: object) => ({
       Tensor: ort.Tensor,
       InferenceSession: {
@@ -280,7 +280,7 @@ describe('refused, with what to do', () => {
     })
   })
 
-  test('weights in a file that is missing', async () => {
+  test('weights in a missing file', async () => {
     const failing = {
       Tensor: ort.Tensor,
       InferenceSession: {

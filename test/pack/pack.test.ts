@@ -10,7 +10,7 @@ const lengths = fc.array(fc.integer({ min: 1, max: 300 }), { maxLength: 60 })
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
 
 describe('passesOf', () => {
-  test('prompts lie end to end, cut at the budget', () => {
+  test('prompts lie end to end, split at the budget', () => {
     expect(passesOf([3, 1, 7], 5)).toEqual([
       [
         { index: 0, from: 0, to: 3 },
@@ -23,7 +23,7 @@ describe('passesOf', () => {
     expect(passesOf([], 5)).toEqual([])
   })
 
-  test('every token once, in order, in as few passes as there can be', () => {
+  test('every token once, in order, in as few passes as possible', () => {
     fc.assert(
       fc.property(lengths, fc.integer({ min: 1, max: 64 }), (all, budget) => {
         const passes = passesOf(all, budget)
@@ -78,7 +78,7 @@ describe('binsOf', () => {
     )
   })
 
-  test('every prompt once, none over the edge, none over another, within the bound of best fit', () => {
+  test('every prompt once, without overflow or overlap, within the bound of best fit', () => {
     fc.assert(
       fc.property(lengths, fc.integer({ min: 300, max: 600 }), (all, capacity) => {
         const bins = binsOf(all, capacity)
@@ -101,7 +101,7 @@ describe('binsOf', () => {
 })
 
 describe('pack', () => {
-  test('a failure takes no page from anybody', () => {
+  test('a failure leaks no page', () => {
     const cache = new PagedCache(fakePool(), 3)
     const [one, two] = [cache.open(), cache.open()]
     const run = (sequence: typeof one, tokens: number) => ({

@@ -68,14 +68,14 @@ describe('a plan', () => {
 })
 
 describe('the file', () => {
-  test('gives back what was written', async () => {
+  test('reads back as written', async () => {
     const back = await read(bytes)
     expect(back.header).toEqual(file.header)
     expect([...back.maps.keys()]).toEqual(mapsOf(file.header).map(({ name }) => name))
     for (const [name, map] of file.maps) expect(back.maps.get(name)).toEqual(map)
   })
 
-  test('is safetensors: the head tells each tensor’s place', () => {
+  test("is safetensors: the head gives each tensor's place", () => {
     const length = Number(new DataView(bytes.buffer).getBigUint64(0, true))
     const head = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)))
     expect(head['layers.3.weight']).toMatchObject({ dtype: 'I8', shape: [256, 768] })
@@ -86,7 +86,7 @@ describe('the file', () => {
     expect(Math.max(...ends)).toBe(bytes.length - 8 - length)
   })
 
-  test('cut anywhere is refused', async () => {
+  test('truncated anywhere is refused', async () => {
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 0, max: bytes.length - 1 }), async (length) => {
         await expect(read(bytes.subarray(0, length))).rejects.toMatchObject({ code: 'bad_predictor' })
@@ -116,7 +116,7 @@ describe('the file', () => {
     )
   })
 
-  test('with a value that is not finite is refused, whatever its checksum says', async () => {
+  test('with a value that is not finite is refused, whatever its checksum', async () => {
     const maps = new Map(file.maps)
     const map = maps.get('layers.3')!
     const bias = map.bias.slice()

@@ -93,8 +93,8 @@ describe('against the definition', () => {
   })
 })
 
-describe('in company', () => {
-  test('a prediction is the one made alone, however it is cut and whatever shares the pass', async () => {
+describe('in shared passes', () => {
+  test('a prediction is the same as alone, however it is split and whatever shares the pass', async () => {
     const { engine: alone } = await load()
     const prompts = [30, 90, 45, 16, 120].map((length, seed) => randomPrompt(length, seed))
     const want = []
@@ -133,7 +133,7 @@ describe('in company', () => {
     await engine.close()
   })
 
-  test('an auxiliary model that it has no use for changes nothing', async () => {
+  test('an unused auxiliary model changes nothing', async () => {
     const { engine } = await load({ prefixBytes: 1 << 24, kvTokens: 512, auxiliary: files })
     const ids = randomPrompt(120, 8)
     await answer(engine, { prompt: ids.slice(0, 40), maxTokens: 1 })
@@ -142,7 +142,7 @@ describe('in company', () => {
     await engine.close()
   })
 
-  test('a cached prefix, then a predicted rest, is the same in any chunks', async () => {
+  test('a cached prefix and then a predicted rest give the same result in any chunks', async () => {
     const ids = randomPrompt(120, 8)
     const answers = []
     for (const passTokens of [13, 256]) {
@@ -175,7 +175,7 @@ describe('refined', () => {
     await engine.close()
   })
 
-  test('many at once, each as exact as alone from where it says', async () => {
+  test('many at once are each as exact as alone from the reported token on', async () => {
     const { engine } = await load({ kvTokens: 2048 })
     const prompts = [40, 70, 100, 33].map((length, seed) => randomPrompt(length, 20 + seed))
     const answers = await Promise.all(
@@ -190,7 +190,7 @@ describe('refined', () => {
     await engine.close()
   })
 
-  test('when pages run out it is read again, exactly, and says so', async () => {
+  test('when pages run out the prompt is read again, exactly, and this is reported', async () => {
     const { engine } = await load({ kvTokens: 256, context: 256 })
     const prompts = [100, 90].map((length, seed) => randomPrompt(length, 30 + seed))
     const answers = await Promise.all(
@@ -208,7 +208,7 @@ describe('refined', () => {
 })
 
 describe('auto', () => {
-  test('shows nothing that the predictor doubts', async () => {
+  test('shows nothing of which the predictor is unsure', async () => {
     const { engine } = await load({}, { gate: 1e9 })
     const prompts = [90, 40].map((length, seed) => randomPrompt(length, 40 + seed))
     const answers = await Promise.all(
@@ -221,7 +221,7 @@ describe('auto', () => {
     await engine.close()
   })
 
-  test('is refined where it does not', async () => {
+  test('is refined where the predictor is sure', async () => {
     const { engine } = await load({}, { gate: -1 })
     const ids = randomPrompt(90, 11)
     const auto = await answer(engine, { prompt: ids, maxTokens: 50, prefill: 'auto' })
@@ -232,8 +232,8 @@ describe('auto', () => {
   })
 })
 
-describe('what can’t be predicted', () => {
-  test('a prompt shorter than the window is exact, and says so', async () => {
+describe('limits of prediction', () => {
+  test('a prompt shorter than the window is exact, and reported so', async () => {
     const { engine } = await load()
     const ids = randomPrompt(20, 2)
     const got = await answer(engine, { prompt: ids, maxTokens: 4, prefill: 'refined' })
@@ -261,7 +261,7 @@ describe('what can’t be predicted', () => {
     })
   })
 
-  test('cancelled while it is refined, pages are free', async () => {
+  test('cancelling during refinement frees the pages', async () => {
     const { engine } = await load()
     const submission = engine.submit({
       prompt: randomPrompt(100, 1),
@@ -275,7 +275,7 @@ describe('what can’t be predicted', () => {
     await engine.close()
   })
 
-  test('a context that fills while it is refined', async () => {
+  test('a context that fills up during refinement', async () => {
     const { engine } = await load({ context: 110 })
     const { done } = await answer(engine, { prompt: randomPrompt(100, 1), prefill: 'refined' })
     expect([done.finishReason, done.ids.length]).toEqual(['context', 10])

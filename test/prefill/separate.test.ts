@@ -42,8 +42,8 @@ describe('against the definition', () => {
   })
 })
 
-describe('in company', () => {
-  test('a prediction is the one made alone, however it is cut and whatever shares the pass', async () => {
+describe('in shared passes', () => {
+  test('a prediction is the same as alone, however it is split and whatever shares the pass', async () => {
     const alone = await load()
     const prompts = [30, 90, 45, 16, 120].map((length, seed) => randomPrompt(length, seed))
     const want = []
@@ -64,7 +64,7 @@ describe('in company', () => {
     await alone.close()
   })
 
-  test('behind a cached prefix it is exact, and says so: the smaller model has not read it', async () => {
+  test('after a cached prefix it is exact, and reported so: the smaller model has not read the prefix', async () => {
     const engine = await load({ prefixBytes: 1 << 24, kvTokens: 512 })
     const ids = randomPrompt(120, 8)
     await answer(engine, { prompt: ids.slice(0, 40), maxTokens: 1 })
@@ -111,7 +111,7 @@ describe('refined', () => {
   })
 })
 
-test('the work is counted: the smaller model over all that it reads, the base over what is exact', async () => {
+test('the work is counted: the smaller model over all that it reads, the base over the exact part', async () => {
   const engine = await load()
   const { config } = engine.archive
   const layer = 256 * (2 * 256 + 2 * 128) + 3 * 256 * 512
@@ -124,7 +124,7 @@ test('the work is counted: the smaller model over all that it reads, the base ov
 })
 
 describe('the smaller model', () => {
-  test('may be some layers of another, the base itself too', async () => {
+  test('may be some layers of another, or of the base itself', async () => {
     const kept = [0, 3, 6]
     const pruned = await Engine.load(files, { ...bare, auxiliary: files, auxiliaryLayers: kept })
     const { identity, config } = pruned.workbench.auxiliary!
@@ -173,7 +173,7 @@ describe('the header', () => {
   })
 })
 
-test('fitting to a layer-pruned copy brings answers nearer to the exact ones', async () => {
+test('fitting to a layer-pruned copy brings answers closer to the exact ones', async () => {
   const kept = [0, 1, 2]
   const pruned = await Engine.load(files, { ...bare, auxiliary: files, auxiliaryLayers: kept })
   const { identity } = pruned.workbench.auxiliary!

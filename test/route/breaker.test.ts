@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Breaker } from '../../src/route/breaker.ts'
 
-test('opens at a failure, lets one try, closes at a success', () => {
+test('opens at a failure, admits one trial, closes at a success', () => {
   const breaker = new Breaker()
   expect(breaker.enter(0)).toBe(true)
   breaker.failed(0)
@@ -16,7 +16,7 @@ test('opens at a failure, lets one try, closes at a success', () => {
   expect([breaker.enter(1001), breaker.enter(1001)]).toEqual([true, true])
 })
 
-test('whoever leaves a try makes room for the next', () => {
+test('an abandoned trial makes room for the next', () => {
   const breaker = new Breaker()
   breaker.failed(0)
   expect(breaker.enter(1000)).toBe(true)
@@ -24,7 +24,7 @@ test('whoever leaves a try makes room for the next', () => {
   expect(breaker.enter(1000)).toBe(true)
 })
 
-test('waits twice as long after each failure, a minute at most', () => {
+test('waits twice as long after each failure, up to a minute', () => {
   const breaker = new Breaker()
   let now = 0
   const waits: number[] = []
@@ -38,7 +38,7 @@ test('waits twice as long after each failure, a minute at most', () => {
   expect(waits).toEqual([1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000, 60_000])
 })
 
-test('never lets two in at once after a failure, whatever happens', () => {
+test('never admits two at once after a failure, in any sequence', () => {
   const steps = fc.array(fc.tuple(fc.constantFrom('enter', 'failed', 'succeeded', 'left'), fc.nat(3000)))
   fc.assert(
     fc.property(steps, (events) => {

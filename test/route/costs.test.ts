@@ -6,8 +6,8 @@ import { random } from '../helpers/random.ts'
 
 const prompt = { tokens: 256, bytesPerToken: 12_000, localMsPerToken: 4 }
 
-describe('reading here', () => {
-  test('costs by token, and by the lengths that were seen', () => {
+describe('local prefill', () => {
+  test('costs per token, according to the lengths seen', () => {
     const costs = new LocalCosts(4)
     expect(costs.seen).toBe(false)
     expect(costs.estimate(100, 0).mean).toBe(400)
@@ -21,7 +21,7 @@ describe('reading here', () => {
     [0, 5],
     [10, 0],
     [10, Number.NaN],
-  ])('%d tokens in %d ms teach nothing', (tokens, ms) => {
+  ])('a measurement of %d tokens in %d ms is ignored', (tokens, ms) => {
     const costs = new LocalCosts(4)
     costs.learn(tokens, ms, 0)
     expect(costs.seen).toBe(false)
@@ -29,7 +29,7 @@ describe('reading here', () => {
 })
 
 describe('a companion', () => {
-  test('a speed that was never measured is learned from what prompts took, and is not corrected twice', () => {
+  test('an unmeasured speed is learned from prompt times, and not corrected twice', () => {
     const costs = new RemoteCosts()
     costs.rtt.learn(10)
     costs.queue.learn(0, 0)
@@ -42,7 +42,7 @@ describe('a companion', () => {
     expect(costs.estimate('relay', prompt, 1).mean).toBeCloseTo(took)
   })
 
-  test('the slower of computing and sending counts', () => {
+  test('costs the slower of computing and sending', () => {
     const at = (perToken: number, bandwidth: number) => {
       const costs = new RemoteCosts()
       costs.learnStatus({ rttMs: 20, msPerToken: perToken, prompts: 0 }, 0)
@@ -55,7 +55,7 @@ describe('a companion', () => {
     expect(at(10, 120_000)).toBeCloseTo(20 + 2560 + 6.4 + 64)
   })
 
-  test('a round trip whose answer may have been read late shortens what is known, and never lengthens it', () => {
+  test('a round trip whose answer may have been read late can shorten the estimate, but not lengthen it', () => {
     const costs = new RemoteCosts()
     for (const rttMs of [8, 7, 9]) costs.learnStatus({ rttMs, msPerToken: 1, prompts: 0 }, 0)
     // A core that computes all the time: more of them than values that are kept.
@@ -67,13 +67,13 @@ describe('a companion', () => {
     expect(costs.rtt.value).toBe(60)
   })
 
-  test('prompts that wait there are before ours', () => {
+  test('queued prompts there precede ours', () => {
     const costs = new RemoteCosts()
     costs.learnStatus({ rttMs: 0, msPerToken: 2, prompts: 3 }, 0)
     expect(costs.estimate('relay', prompt, 0).mean).toBeCloseTo(3 * 64 * 2 + 512)
   })
 
-  test('what the formula leaves out is learned by way and length', () => {
+  test('the part that the formula omits is learned by route and length', () => {
     const costs = new RemoteCosts()
     costs.learnStatus({ rttMs: 10, msPerToken: 1, prompts: 0 }, 0)
     const before = costs.estimate('relay', prompt, 0).mean
@@ -83,7 +83,7 @@ describe('a companion', () => {
     expect(kv).toBe(new RemoteCosts().estimate.call(costs, 'remote', prompt, 12).mean)
   })
 
-  test('K and V that never came are worth a try where that is cheap, and again after a minute', () => {
+  test('K and V that never arrived are worth a trial where that is cheap, and again after a minute', () => {
     const costs = new RemoteCosts()
     costs.learnStatus({ rttMs: 5, msPerToken: 0.1, prompts: 0 }, 0)
     const doubt = (tokens: number, now: number) => {
@@ -117,7 +117,7 @@ describe('the earlier of two', () => {
     )
   })
 
-  test('is the mean of the smaller of two draws', () => {
+  test('is the mean of the smaller of two samples', () => {
     const rng = random(3)
     for (const [a, b] of [
       [100, 100],

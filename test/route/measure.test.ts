@@ -12,7 +12,7 @@ const learnAll = (measure: Measure, values: readonly number[], step = 1) => {
 }
 
 describe('a measure', () => {
-  test('is its guess until a value comes, and then the value', () => {
+  test('is its initial guess until a value arrives, and then the value', () => {
     const measure = new Measure(50, 0.5)
     expect(measure.estimate(0)).toEqual({ mean: 50, deviation: 25, doubt: 25 })
     measure.learn(4, 0)
@@ -20,7 +20,7 @@ describe('a measure', () => {
     expect(measure.count).toBe(1)
   })
 
-  test('comes near the mean and the deviation of what it sees', () => {
+  test('approaches the mean and deviation of its values', () => {
     const rng = random(11)
     const values = Array.from({ length: 4000 }, () => 20 + 3 * rng.normal())
     const means: number[] = []
@@ -35,7 +35,7 @@ describe('a measure', () => {
     expect(measure.estimate(4000).deviation).toBeLessThan(6)
   })
 
-  test('lies within what it has seen, whatever comes', () => {
+  test('lies within the range of its values, for any sequence', () => {
     fc.assert(
       fc.property(fc.array(fc.double({ min: 0.01, max: 1e6, noNaN: true }), { minLength: 1 }), (values) => {
         const { mean, deviation, doubt } = learnAll(new Measure(1, 1), values).estimate(values.length)
@@ -47,14 +47,14 @@ describe('a measure', () => {
     )
   })
 
-  test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])('%d teaches nothing', (value) => {
+  test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])('%d is ignored', (value) => {
     const measure = new Measure(3, 1)
     measure.learn(value, 0)
     expect(measure.count).toBe(0)
     expect(measure.estimate(0).mean).toBe(3)
   })
 
-  test('a firm belief is not moved far by one outlier, but by several', () => {
+  test('a firm estimate is not moved far by one outlier, but by several', () => {
     const measure = new Measure(1, 0.5, true)
     measure.learn(1000, 0)
     expect(measure.estimate(0).mean).toBeLessThan(2)
@@ -68,7 +68,7 @@ describe('a measure', () => {
     expect(measure.estimate(58).mean).toBeGreaterThan(85)
   })
 
-  test('is doubted more the longer nothing came, and hardly at once', () => {
+  test('becomes less certain over time without values, and hardly at first', () => {
     const measure = learnAll(new Measure(1, 1), [10, 10, 10, 10, 10, 10])
     const doubts = [6, 60_000, 600_000, 6_000_000].map((now) => measure.estimate(now).doubt)
     expect(doubts).toEqual([...doubts].sort((a, b) => a - b))
@@ -79,7 +79,7 @@ describe('a measure', () => {
 })
 
 describe('a measure by length', () => {
-  test('an unseen length is taken as the nearest that was seen, with more doubt', () => {
+  test('uses the nearest known length for an unknown one, with less certainty', () => {
     const known = new ByLength(1, 1)
     expect(known.seen).toBe(false)
     for (let at = 0; at < 10; at++) {

@@ -28,8 +28,8 @@ function knowing(here: number, there: number, rtt: number, bandwidth: number, op
 const wayOf = (router: Router<undefined>, change: Partial<typeof asked> = {}) =>
   router.decide({ ...asked, ...change }).way
 
-describe('the way', () => {
-  test('is the one that should take least', () => {
+describe('the route', () => {
+  test('is the one with the lowest expected time', () => {
     // 2,048 ms here; 20 + 51 there; K and V of 6 MB take 610 at 10 kB/ms.
     const { router } = knowing(4, 0.1, 20, 10_000)
     const decision = router.decide(asked)
@@ -42,14 +42,14 @@ describe('the way', () => {
     expect(wayOf(router, { ways: [] })).toBe('local')
   })
 
-  test('stays here where a companion is slower, or far', () => {
+  test('stays local where a companion is slower, or far', () => {
     const ways = ['remote', 'relay'] as const
     expect(wayOf(knowing(1, 6, 5, 10_000).router, { ways })).toBe('local')
     expect(wayOf(knowing(1, 0.1, 150, 10_000).router, { tokens: 64, ways })).toBe('local')
     expect(wayOf(knowing(1, 0.1, 150, 10_000).router, { tokens: 1024, ways })).toBe('relay')
   })
 
-  test('goes there where many wait here', () => {
+  test('is remote where many requests wait locally', () => {
     const { router } = knowing(1, 2, 5, 10_000)
     expect(wayOf(router, { ways: ['remote', 'relay'] })).toBe('local')
     expect(wayOf(router, { ways: ['remote', 'relay'], localQueueMs: 5000 })).toBe('relay')
@@ -61,7 +61,7 @@ describe('the way', () => {
     expect(wayOf(router, { ways: ['relay'] })).toBe('local')
   })
 
-  test('a race that gains nothing is given up after a few', () => {
+  test('a race that gains nothing is abandoned after a few', () => {
     const { router } = knowing(1, 6, 5, 10_000)
     const ways: Way[] = []
     for (let at = 0; at < 40; at++) {
@@ -74,7 +74,7 @@ describe('the way', () => {
     expect(ways.slice(10)).toEqual(Array(30).fill('local'))
   })
 
-  test('predicted prefill that was never seen is known from exact', () => {
+  test('an unmeasured predicted prefill is estimated from exact', () => {
     const companions = new StaticCompanions<undefined>([])
     const router = new Router(companions, { now: () => 0 })
     router.report(router.decide(asked), { ttftMs: 512, local: { tokens: 512, ms: 512 } })
@@ -98,7 +98,7 @@ describe('a companion that fails', () => {
     expect(wayOf(router)).toBe('relay')
   })
 
-  test('a failure teaches nothing of its speed', () => {
+  test('does not change its measured speed', () => {
     const { router, costs } = knowing(4, 0.1, 20, 10_000)
     const before = costs.estimate('relay', { ...asked, localMsPerToken: 4 }, 100).mean
     router.report(router.decide(asked), { ttftMs: 60_000, ending: 'failed' })
@@ -119,13 +119,13 @@ describe('several companions', () => {
   }
   const prompt = (tokens: number) => ({ tokens, bytesPerToken: 12_000, localMsPerToken: 4 })
 
-  test('the one that should be first is asked, by the length of the prompt', () => {
+  test('the one expected to be first is asked, by the length of the prompt', () => {
     const companions = three()
     expect(companions.pick(prompt(64), 0)?.name).toBe('near')
     expect(companions.pick(prompt(2000), 0)?.name).toBe('far')
   })
 
-  test('one that failed is passed over; where all did there is none', () => {
+  test('a failed one is skipped; where all failed there is none', () => {
     const companions = three()
     const [far, near, slow] = companions.list
     companions.report(near!, 'failed', 0)
@@ -136,7 +136,7 @@ describe('several companions', () => {
     expect(companions.pick(prompt(64), 1001)?.name).toBe('near')
   })
 
-  test('a long queue sends requests elsewhere', () => {
+  test('a long queue diverts requests', () => {
     const companions = three()
     for (let at = 0; at < 8; at++) companions.list[1]!.costs.learnStatus({ rttMs: 5, msPerToken: 1, prompts: 20 }, 0)
     expect(companions.pick(prompt(64), 0)?.name).toBe('far')

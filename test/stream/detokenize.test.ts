@@ -12,28 +12,28 @@ const whole = (tokens: readonly Uint8Array[]) =>
   new TextDecoder('utf-8', { ignoreBOM: true }).decode(Buffer.concat(tokens))
 
 describe('detokenizer', () => {
-  test('holds a character until its bytes are there', () => {
+  test('holds a character until its bytes are complete', () => {
     const [a, b, c, d] = utf8('😀')
     const detokenizer = createDetokenizer(vocabulary([Uint8Array.of(a!), Uint8Array.of(b!, c!), Uint8Array.of(d!, 33)]))
     expect([0, 1, 2].map((id) => detokenizer.push(id))).toEqual(['', '', '😀!'])
     expect(detokenizer.flush()).toBe('')
   })
 
-  test('shows what stays incomplete as U+FFFD, at the end only', () => {
+  test('shows incomplete bytes as U+FFFD, at the end only', () => {
     const detokenizer = createDetokenizer(vocabulary([Uint8Array.of(0xe2, 0x82)]))
     expect(detokenizer.push(0)).toBe('')
     expect(detokenizer.flush()).toBe('\ufffd')
     expect(detokenizer.flush()).toBe('')
   })
 
-  test('skips special tokens unless asked, even inside a character', () => {
+  test('skips special tokens unless requested, even inside a character', () => {
     const tokens = [utf8('é').subarray(0, 1), utf8('<|im_end|>'), utf8('é').subarray(1)]
     const plain = createDetokenizer(vocabulary(tokens, [1]))
     expect([0, 1, 2].map((id) => plain.push(id))).toEqual(['', '', 'é'])
     expect(createDetokenizer(vocabulary(tokens, [1]), { special: true }).push(1)).toBe('<|im_end|>')
   })
 
-  test('drops one leading space where asked', () => {
+  test('drops one leading space where configured', () => {
     const detokenizer = createDetokenizer(vocabulary([utf8(' Hi'), utf8(' '), new Uint8Array()]), {
       dropLeadingSpace: true,
     })
@@ -46,7 +46,7 @@ describe('detokenizer', () => {
     expect(createDetokenizer(vocabulary([utf8('\ufeffa')])).push(0)).toBe('\ufeffa')
   })
 
-  test('in total gives what decoding all bytes at once gives, for any bytes and any split', () => {
+  test('in total equals decoding all bytes at once, for any bytes and any split', () => {
     const bytes = fc.oneof(
       fc.uint8Array({ maxLength: 4 }),
       fc.string({ unit: 'binary', maxLength: 3 }).map(utf8),

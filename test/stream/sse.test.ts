@@ -40,7 +40,7 @@ test.each<[string, string, ServerEvent[]]>([
   expect(parsed(text)).toEqual(events)
 })
 
-test('however a stream is cut into pieces, its events are the same', () => {
+test('a stream has the same events however it is cut into pieces', () => {
   const line = fc.oneof(
     fc.constantFrom('data: ', 'data:', 'data', 'event: x', ': c', '', '', 'error: e', 'id: 7'),
     fc.string({ unit: 'grapheme', maxLength: 6 }).map((text) => `data: ${text.replace(/[\r\n]/g, '')}`),
@@ -59,7 +59,7 @@ test('however a stream is cut into pieces, its events are the same', () => {
   )
 })
 
-test('the longest event is read, a longer one is refused, in one line and in many', () => {
+test('an event of the maximum length is read, a longer one is refused, in one line and in many', () => {
   const room = longestEvent - 'data: '.length - 1
   expect(parsed(`data: ${'a'.repeat(room)}`)[0]?.data.length).toBe(room)
   expect(() => parsed(`data: ${'a'.repeat(room + 1)}`)).toThrow(/longer than 16777216/)
@@ -89,7 +89,7 @@ function bodyOf(pieces: readonly string[], end: 'close' | 'error' | 'hang') {
   return { body, state }
 }
 
-test('a body gives its events as they come, and a reader that stops early cancels it without waiting', async () => {
+test('a body yields its events as they arrive, and a reader that stops early cancels it without waiting', async () => {
   const { body, state } = bodyOf(['data: a\n\nda', 'ta: b\n\n'], 'hang')
   const seen: string[] = []
   for await (const event of serverEvents(body)) {
@@ -100,7 +100,7 @@ test('a body gives its events as they come, and a reader that stops early cancel
   expect(state.cancelled).toBe(true)
 })
 
-test('a body that fails gives what came before, and then the failure', async () => {
+test('a body that fails yields the events before, and then the failure', async () => {
   const seen: string[] = []
   const read = async () => {
     for await (const event of serverEvents(bodyOf(['data: a\n\ndata: half'], 'error').body)) seen.push(event.data)

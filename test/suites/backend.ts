@@ -75,7 +75,7 @@ export function runBackendSuite(
 
     // More rows and outputs than a tile of any backend, and neither a multiple of one; rows of very different sizes.
     test.each(['q4_1', 'q8_0', 'f16', 'f32'] as const)(
-      'many rows and outputs of %s, added to what is there',
+      'many rows and outputs of %s, added to existing values',
       async (type) => {
         const rng = random(seed)
         const [rows, n, k] = [75, 141, 96]
@@ -106,7 +106,7 @@ export function runBackendSuite(
       },
     )
 
-    test('shortlists name the best of each row, and the log of the sum of all', async () => {
+    test('shortlists give the best of each row, and the log-sum-exp of all', async () => {
       const { shortlists } = backend
       if (!shortlists) return
       const rng = random(seed)
@@ -289,7 +289,7 @@ export function runBackendSuite(
       expect(() => fitting.add(sums, y.tensor, x.tensor, rows)).toThrow('do not fit')
     })
 
-    test('gelu is its tanh approximation; gate and up need not be neighbours', async () => {
+    test('gelu is its tanh approximation; gate and up need not be adjacent', async () => {
       const rng = random(seed)
       const [rows, cols] = [5, 37]
       const gate = upload(backend, rng, rows, cols)
@@ -330,7 +330,7 @@ export function runBackendSuite(
       })
     })
 
-    test('rotations of a plan are told apart', async () => {
+    test('rotations of a plan are kept apart', async () => {
       const rng = random(seed)
       const pool = backend.kvPool({ type: 'f32', layers: 1, kvHeads: 1, headDim: 16 })
       const segments = [{ start: 0, length: 7, past: 0, pages: pool.add(1) }]
@@ -354,7 +354,7 @@ export function runBackendSuite(
     test.each([
       ['attention.softCap', { attention: [{ scale: 1 }, { scale: 1, softCap: 50 }], ropes: [] }],
       ['rope.share', { attention: [], ropes: [{ headDim: 64, theta: 1e4, pairs: 'half', share: 0.5 }] }],
-    ] as const)('%s is refused by its name before a pass', (name, recipe) => {
+    ] as const)('%s is refused by name before a pass', (name, recipe) => {
       const limits = { tokens: 16, maxK: 64, headDim: 64, groups: [1] }
       expect(() => backend.prepare({ ...limits, recipe })).toThrow(
         expect.objectContaining({ code: 'unsupported', message: expect.stringContaining(name) }),
@@ -362,7 +362,7 @@ export function runBackendSuite(
     })
 
     describe.each(['f32', 'f16', 'int8'] as const)('attention over %s pages', (type) => {
-      test.each([1, 7, 16, 21, 40, 1000])('that sees the last %i tokens', async (window) => {
+      test.each([1, 7, 16, 21, 40, 1000])('with a window of the last %i tokens', async (window) => {
         await checkAttention(backend, type, { heads: 6, kvHeads: 2, headDim: 32 }, window)
       })
 

@@ -53,7 +53,7 @@ export function openaiClients(host: string, start: () => Promise<Target>): void 
       expect(reasons.filter((reason) => reason !== null)).toEqual(['length'])
     })
 
-    test('openai: usage comes last where it is asked for, and tells of cached tokens', async () => {
+    test('openai: usage comes last where requested, and counts cached tokens', async () => {
       const long = [{ role: 'user' as const, content: 'a beginning that is longer than two pages of tokens are' }]
       const ask = () =>
         client.chat.completions.create({
@@ -141,7 +141,7 @@ export function openaiClients(host: string, start: () => Promise<Target>): void 
       expect([types[0], types.at(-1)]).toEqual(['response.created', 'response.incomplete'])
     })
 
-    test('openai: refusals are its own classes of errors', async () => {
+    test('openai: refusals raise its own error classes', async () => {
       const tools = [{ type: 'function' as const, function: { name: 'f', parameters: {} } }]
       await expect(client.chat.completions.create({ ...plain, tools })).rejects.toMatchObject({
         status: 400,
@@ -182,7 +182,7 @@ export function openaiClients(host: string, start: () => Promise<Target>): void 
       expect(await streamed.usage).toMatchObject({ outputTokens: 12 })
     })
 
-    test('a client that leaves frees its pages', async () => {
+    test('a client that disconnects frees its pages', async () => {
       const stop = new AbortController()
       const stream = await client.chat.completions.create(
         { ...plain, max_tokens: 900, stream: true },

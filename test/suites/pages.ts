@@ -20,7 +20,7 @@ export function runPagesSuite(name: string, open: () => Promise<Backend>): void 
       return { total, weights, pools, tables, free }
     }
 
-    test('two pools that grow and shrink by turns keep what they hold, and the balance tells it', async () => {
+    test('two pools that grow and shrink alternately keep their content, and the balance shows it', async () => {
       const rng = random(4)
       const pools = [2, 3].map((layers) => backend.kvPool({ type: 'f16', layers, kvHeads: 2, headDim: 16 }))
       const held = pools.map(() => new Map<number, Uint8Array>())

@@ -71,7 +71,7 @@ export function describeTextService(name: string, open: () => Promise<Subject>):
       if (signal) expect(getEventListeners(signal, 'abort')).toEqual([])
     }
 
-    test('is one, by what it has', () => {
+    test('has the members of one', () => {
       expect(isAnyEngine(service)).toBe(true)
       expect(service.context).toBeGreaterThan(0)
       expect(service.tokenizer.decode(service.promptIds('abc', { raw: true }))).toContain('abc')
@@ -98,7 +98,7 @@ export function describeTextService(name: string, open: () => Promise<Subject>):
       await expectIdle()
     })
 
-    test('`submit` takes a request on at once, `generate` with the first event', async () => {
+    test('`submit` accepts a request at once, `generate` with the first event', async () => {
       const events = service.generate(long())
       expect(busy()).toBe(0)
       const answer = service.submit(long({ id: 'mine' }))
@@ -113,7 +113,7 @@ export function describeTextService(name: string, open: () => Promise<Subject>):
       await expectIdle()
     })
 
-    test('`submit` throws and `generate` rejects for a prompt that cannot be', async () => {
+    test('`submit` throws and `generate` rejects for an impossible prompt', async () => {
       const tooLong = request({ prompt: randomPrompt(service.context + 1, 1) })
       for (const [bad, code] of [
         [tooLong, 'context_exceeded'],
@@ -140,7 +140,7 @@ export function describeTextService(name: string, open: () => Promise<Subject>):
       expect(await events.next()).toEqual({ done: true, value: undefined })
     })
 
-    test.each([0, 1, 3])('an answer whose signal aborts after %d events, and that nobody reads on', async (count) => {
+    test.each([0, 1, 3])('an answer whose signal aborts after %d events, and that is not read on', async (count) => {
       const control = new AbortController()
       const answer = service.submit(long({ signal: control.signal }))
       const events = answer[Symbol.asyncIterator]()
@@ -149,7 +149,7 @@ export function describeTextService(name: string, open: () => Promise<Subject>):
       await expectIdle(control.signal)
     })
 
-    test('an answer whose signal has aborted before', async () => {
+    test('an answer whose signal was aborted before', async () => {
       const answer = service.submit(long({ signal: AbortSignal.abort() }))
       await expect(answer.result()).rejects.toMatchObject({ code: 'aborted' })
       await expectIdle()
@@ -164,7 +164,7 @@ export function describeTextService(name: string, open: () => Promise<Subject>):
       await expectIdle(control.signal)
     })
 
-    test('an answer that is left while it is waited for', async () => {
+    test('an answer that is left during a wait for it', async () => {
       const answer = service.submit(long())
       const events = answer[Symbol.asyncIterator]()
       await events.next()
@@ -193,14 +193,14 @@ export function describeTextService(name: string, open: () => Promise<Subject>):
       await expect(answer.result()).rejects.toMatchObject({ code: 'bad_argument' })
     })
 
-    test('events that are asked for at once come in order', async () => {
+    test('events that are requested concurrently arrive in order', async () => {
       const events = service.submit(request({ maxTokens: 2 }))[Symbol.asyncIterator]()
       const all = await Promise.all([1, 2, 3, 4].map(() => events.next()))
       expect(all.map(({ value }) => value?.type)).toEqual(['prompt', 'token', 'token', 'done'])
       await expectIdle()
     })
 
-    test('an answer continues after tokens that were shown, and may be complete with them', async () => {
+    test('an answer continues after shown tokens, and may be complete with them', async () => {
       const { ids } = await service.submit(request()).result()
       const rest = await eventsOf(service.submit(request({ after: ids.slice(0, 4) })))
       expect(rest.map(({ type }) => type)).toEqual(['prompt', 'token', 'token', 'done'])
@@ -210,7 +210,7 @@ export function describeTextService(name: string, open: () => Promise<Subject>):
       await expectIdle()
     })
 
-    test('a callback that fails, fails its request only', async () => {
+    test('a callback that fails fails its request only', async () => {
       const onPrefill = () => {
         throw new Error('no')
       }
@@ -223,7 +223,7 @@ export function describeTextService(name: string, open: () => Promise<Subject>):
       await expectIdle()
     })
 
-    test('`generateMany` keeps its concurrency, tells failures apart, and cancels when it is left', async () => {
+    test('`generateMany` keeps its concurrency, distinguishes failures, and cancels when it is left', async () => {
       let most = 0
       let pulled = 0
       function* source(): Generator<GenerateRequest> {
@@ -246,7 +246,7 @@ export function describeTextService(name: string, open: () => Promise<Subject>):
       await expectIdle()
     })
 
-    test('closing ends every answer, read or not, and takes none on', async () => {
+    test('closing ends every answer, read or not, and accepts no more', async () => {
       const { service, idle, close } = await open()
       const reading = service.submit(long())
       const events = reading[Symbol.asyncIterator]()

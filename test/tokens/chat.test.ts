@@ -57,7 +57,7 @@ describe.each(Object.keys(chatGolden.families))('%s', (template) => {
   )
 })
 
-test('every template meets every conversation', () => {
+test('every template is tested with every conversation', () => {
   const { cases, families, conversations } = chatGolden
   expect(Object.keys(families)).toHaveLength(13)
   expect(Object.keys(conversations).length).toBeGreaterThanOrEqual(15)
@@ -66,7 +66,7 @@ test('every template meets every conversation', () => {
       expect(cases.some((each) => each.template === template && each.name === name)).toBe(true)
 })
 
-test('a second turn after an answer that thought begins with the ids of the first', () => {
+test('a second turn after an answer with reasoning begins with the ids of the first', () => {
   const spec = specOf('qwen3.jinja')
   const first = [{ role: 'user', content: '2+2?' }] as const
   const second = [
@@ -79,7 +79,7 @@ test('a second turn after an answer that thought begins with the ids of the firs
   expect(ids).not.toContain(tokenizer.idOf('<think>'))
 })
 
-describe('what a person wrote is plain text', () => {
+describe('user text is plain text', () => {
   const idsOf = (template: string, content: string) => promptIds(tokenizer, smallSpec(template), content, { context })
   const count = (ids: readonly number[]) => ids.filter((id) => tokenizer.isSpecial(id)).length
   const plain = (text: string) => tokenizer.encode(text)
@@ -135,7 +135,7 @@ describe('what a person wrote is plain text', () => {
     expect(count(read("{{ '<|' + messages[0].role + '|>' }}", { role: 'im_end' }))).toBe(0)
   })
 
-  test('but a role is not a person’s, and templates make tokens of it', () => {
+  test('except for a role, from which templates make tokens', () => {
     const added = [
       ...(chatGolden.tokenizer.added_tokens as object[]),
       {
@@ -158,7 +158,7 @@ describe('what a person wrote is plain text', () => {
     ['a number in it', '{{ messages[0].content | int }}', '7'],
     ['its length', '{{ messages[0].content | length }}', 'xxxxxxx'],
     ['a number as JSON', '{{ messages[0].content | int | tojson }}', '7'],
-  ])('%s can not choose a special token', (_, number, content) => {
+  ])('%s cannot select a special token', (_, number, content) => {
     const token = { id: 997, content: '<|7|>', special: true, normalized: false }
     const added = [
       ...(chatGolden.tokenizer.added_tokens as object[]),
@@ -170,11 +170,11 @@ describe('what a person wrote is plain text', () => {
     expect(ids.at(-1)).toBe(997)
   })
 
-  test('added tokens that are not special are read, as the reference reads them', () => {
+  test('added tokens that are not special are parsed, as in the reference', () => {
     expect(idsOf('{{ messages[0].content }}', 'a<think>b')).toContain(tokenizer.idOf('<think>'))
   })
 
-  test('nor can it swallow a special token of the template', () => {
+  test('it cannot absorb a special token of the template', () => {
     const added = [
       ...(chatGolden.tokenizer.added_tokens as object[]),
       { id: 998, content: 'x<', special: false, normalized: false, lstrip: false, rstrip: false, single_word: false },
@@ -207,11 +207,11 @@ describe('what a person wrote is plain text', () => {
 describe('raw texts', () => {
   const read = (text: string, options = {}) =>
     promptIds(tokenizer, smallSpec(), text, { raw: true, context, ...options })
-  test('are read with their special tokens, unless that is turned off', () => {
+  test('are parsed for special tokens, unless that is turned off', () => {
     expect(read('<|im_start|>a')).toEqual([tokenizer.idOf('<|im_start|>'), ...tokenizer.encode('a')])
     expect(read('<|im_start|>a', { parseSpecial: false })).toEqual(tokenizer.encode('<|im_start|>a'))
   })
-  test('begin with BOS once, where the model wants it, unless that is turned off', () => {
+  test('begin with BOS once, where the model needs it, unless that is turned off', () => {
     const spec = { ...smallSpec(), addBos: true }
     const made = createTokenizer(spec)
     const bos = made.idOf('<|im_start|>')

@@ -116,7 +116,7 @@ describe('refused', () => {
   })
 })
 
-describe('taken', () => {
+describe('accepted', () => {
   const good: [string, (json: TokenizerJson) => void][] = [
     ['six doublings', normalizer(...new Array(6).fill(replace('a', 'aa')))],
     ['a compatibility form', normalizer({ type: 'NFKC' }, { type: 'Lowercase' })],
@@ -133,19 +133,19 @@ describe('taken', () => {
   ]
   test.each(good)('%s', (_, change) => expect(open(change).encode('a b').length).toBeGreaterThan(0))
 
-  test('a run of spaces before the end is found from its front only, and found', () => {
+  test('a run of trailing spaces is matched from its first space only', () => {
     const { encode } = open(cutting(split('\\s+$'), bytes))
     expect(encode('a  b  ')).toEqual(open(cutting(bytes)).encode('a  b  '))
     expect(encode(`${' '.repeat(100_000)}a`).length).toBeGreaterThan(1000)
   })
 })
 
-test('a replacement is text, whatever marks it holds', () => {
+test('a replacement is literal text, whatever characters it holds', () => {
   const tokenizer = open(normalizer(replace('b', '$&$`')))
   expect(tokenizer.decode(tokenizer.encode('abc'))).toBe('a$&$`c')
 })
 
-test('a post-processor that repeats a text does not', () => {
+test('a post-processor that repeats a text does not repeat its ids', () => {
   const repeat = (json: TokenizerJson) => {
     const sequence = { Sequence: { id: 'A', type_id: 0 } }
     json.post_processor = { type: 'TemplateProcessing', single: new Array(1000).fill(sequence), pair: [] }
@@ -153,7 +153,7 @@ test('a post-processor that repeats a text does not', () => {
   expect(open(repeat).encode('abc', { special: true })).toEqual(open(() => {}).encode('abc', { special: true }))
 })
 
-test('an id without a token stands for nothing', () => {
+test('an id without a token decodes to nothing', () => {
   const tokenizer = open(() => {})
   expect(tokenizer.tokenBytes(5000)).toHaveLength(0)
   expect(tokenizer.decode([...tokenizer.encode('ab'), 300, 5000])).toBe('ab')

@@ -34,13 +34,13 @@ describe('a content in parts', () => {
     ['one that refuses all but texts is given lines', strict, 'a\nb;'],
   ])('%s', (_, template, expected) => expect(render(template, content)).toBe(expected))
 
-  test('a template of parts only is given a text as one part', () => {
+  test('a template that accepts parts only gets a text as one part', () => {
     expect(render(parts, 'x')).toBe('<x>;')
     expect(render(byMacro, 'x')).toBe('<x>;')
     expect(render(both, 'x')).toBe('x;')
   })
 
-  test('names of OpenAI’s newer API and bare strings are texts as well; what is no text is refused by name', () => {
+  test("names of OpenAI's newer API and bare strings are texts as well; other types are refused by name", () => {
     const given = ['a', { type: 'input_text', text: 'b' }, { type: 'output_text', text: 'c', annotations: [] }]
     expect(render(parts, given as never)).toBe('<a><b><c>;')
     expect(() => render(parts, [{ type: 'image_url', image_url: { url: 'x' } }] as never)).toThrow(
@@ -61,7 +61,7 @@ describe('a content in parts', () => {
   })
 })
 
-describe('no content', () => {
+describe('missing content', () => {
   const called = [
     { role: 'user', content: 'x' },
     { role: 'assistant', content: null, tool_calls: [{ id: '1' }] },
@@ -78,7 +78,7 @@ describe('no content', () => {
   ])('%s', (_, template, expected) => expect(applyTemplate(smallSpec(template), called)).toBe(expected))
 })
 
-describe('an answer that has begun', () => {
+describe('a partial answer', () => {
   const turns = (answer: ChatMessage['content'], role = 'assistant') =>
     [
       { role: 'user', content: 'q' },

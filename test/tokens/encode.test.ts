@@ -42,7 +42,7 @@ const texts = fc
   // The library counts U+FEFF as white space but not U+0085, and only ASCII digits as digits.
   .filter((text) => !/[\ufeff\u0085]|(?![0-9])\p{N}/u.test(text))
 
-describe('ids are the library’s', () => {
+describe('ids equal those of the library', () => {
   const json = (model: object = {}, more: object = {}) => ({
     ...spec.json,
     ...more,
@@ -81,7 +81,7 @@ describe('ids are the library’s', () => {
     }
   })
 
-  test('added tokens: the longest, with the white space that they take, not inside of words', () => {
+  test('added tokens: the longest match, with its surrounding whitespace, not inside words', () => {
     const token = (id: number, content: string, more = {}) => ({
       id,
       content,
@@ -106,7 +106,7 @@ describe('ids are the library’s', () => {
   })
 })
 
-describe('what a text costs', () => {
+describe('the cost of a text', () => {
   /** Returns the number of look-ups of token pairs, which all merging needs. */
   function looks(run: () => unknown): number {
     const get = vi.spyOn(MergeRanks.prototype, 'get')
@@ -118,7 +118,7 @@ describe('what a text costs', () => {
     }
   }
 
-  test('a text that is too long costs no more than the ids that may be', () => {
+  test('a text beyond the limit costs no more than the allowed ids', () => {
     const most = 100
     const words = (count: number) => Array.from({ length: count }, (_, n) => `word${n}`).join(' ')
     const ids = tokenizer.encode(words(30_000), { most })
@@ -129,7 +129,7 @@ describe('what a text costs', () => {
     )
   })
 
-  test('a text of exactly as many is whole, and one more is not', () => {
+  test('a text of exactly the limit is complete, and one more token is refused', () => {
     const text = 'one two three four five'
     const { length } = tokenizer.encode(text)
     const whole = tokenizer.encode(text)
@@ -153,7 +153,7 @@ describe('what a text costs', () => {
     expect(ten).toBeLessThan(15 * one)
   })
 
-  test('a long text comes in steps', () => {
+  test('a long text is processed in steps', () => {
     const steps = tokenizer.encodeSteps('word '.repeat(20_000))
     let count = 0
     while (!steps.next().done) count++
@@ -161,7 +161,7 @@ describe('what a text costs', () => {
     expect(toEnd(tokenizer.encodeSteps('a b c'))).toEqual(tokenizer.encode('a b c'))
   })
 
-  test('nothing that one call has seen makes another faster', () => {
+  test('no call makes a later one faster', () => {
     const secret = 'Pneumonoultramicroscopicsilicovolcanoconiosis of the heart'
     const first = looks(() => tokenizer.encode(secret))
     expect(first).toBeGreaterThan(20)
@@ -189,7 +189,7 @@ describe('what a text costs', () => {
   })
 })
 
-test('200,000 digits behind the text of a special token are no stack overflow', () => {
+test('200,000 digits after the text of a special token do not overflow the stack', () => {
   const template = '{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content | trim }}<|im_end|>{% endfor %}'
   const prompt = `<|im_end|>${'7'.repeat(200_000)}`
   const read = (context: number) => promptIds(tokenizer, smallSpec(template), prompt, { context })

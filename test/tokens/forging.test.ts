@@ -106,7 +106,7 @@ const text = fc
   )
   .map((all) => all.join(''))
 
-test('whatever a template does, the special tokens are those that it wrote', () => {
+test('for any template the special tokens are those that it wrote', () => {
   const special = (source: string, content: string) =>
     promptIds(tokenizer, smallSpec(source), [{ role: 'user', content, name: content } as never], {
       context: 1e6,

@@ -68,7 +68,7 @@ describe.each([
     ['a long text with special tokens', '<|im_start|>'.repeat(2000), { raw: true }],
     ['a short one', 'hi', {}],
     ['token ids', [1, 2, 3], {}],
-  ] as const)('%s: the same ids as at once', async (_, prompt, options) => {
+  ] as const)('%s: the same ids as synchronously', async (_, prompt, options) => {
     const { spawn } = counted()
     const prompts = promptsOf(chatml, away ? spawn : undefined)
     const ids = prompts.ids(prompt, options)
@@ -97,13 +97,13 @@ describe.each([
     await expect(prompts.prepare('x', { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'aborted' })
   })
 
-  test('a long text does not hold up the loop', async () => {
+  test('a long text does not block the event loop', async () => {
     const { spawn } = counted()
     const prompts = promptsOf(chatml, away ? spawn : undefined, 1_000_000)
     expect(await turnsDuring(prompts.prepare('word '.repeat(200_000), { raw: true }))).toBeGreaterThan(10)
   })
 
-  test('it ends when nobody waits for it any more', async () => {
+  test('an encoding ends when nothing waits for it any more', async () => {
     const { spawn } = counted()
     const prompts = promptsOf(chatml, away ? spawn : undefined, 10_000_000)
     const control = new AbortController()
@@ -114,8 +114,8 @@ describe.each([
   })
 })
 
-describe('a template that takes long', () => {
-  test('runs in the worker while the loop goes on, though the prompt is short', async () => {
+describe('a slow template', () => {
+  test('runs in the worker while the event loop turns, though the prompt is short', async () => {
     const { spawn, counts } = counted()
     const prompts = promptsOf(slow, spawn)
     const reading = prompts.prepare('hi')
@@ -124,7 +124,7 @@ describe('a template that takes long', () => {
     expect(counts.spawned).toBe(1)
   })
 
-  test('is stopped in the worker; others are served after it by the same one', async () => {
+  test('is stopped in the worker, which then serves others', async () => {
     const { spawn, counts } = counted()
     const prompts = promptsOf(endless, spawn)
     const reading = prompts.prepare('hi')
@@ -138,7 +138,7 @@ describe('a template that takes long', () => {
     await expect(promptsOf(endless).prepare('hi')).rejects.toMatchObject({ code: 'bad_model', message: /stopped/ })
   })
 
-  test('needs no worker where it does not take long', async () => {
+  test('needs no worker if it is fast', async () => {
     const { spawn, counts } = counted()
     const prompts = promptsOf(chatml, spawn)
     for (let n = 0; n < 20; n++) await prompts.prepare(`question ${n}`)
@@ -160,7 +160,7 @@ test('a worker that dies fails its prompt, and is replaced', async () => {
   expect(spawned).toBe(2)
 })
 
-test('where no worker can be had, prompts are read in pieces', async () => {
+test('where no worker is available, prompts are encoded in pieces', async () => {
   let asked = 0
   const prompts = promptsOf(chatml, () => {
     asked++
@@ -172,7 +172,7 @@ test('where no worker can be had, prompts are read in pieces', async () => {
   expect(asked).toBe(1)
 })
 
-test('one tenant’s long texts do not queue another’s', async () => {
+test("one tenant's long texts do not delay another's", async () => {
   const { spawn } = counted()
   const prompts = promptsOf(chatml, spawn)
   const order: string[] = []
@@ -182,7 +182,7 @@ test('one tenant’s long texts do not queue another’s', async () => {
   expect(order.indexOf('b')).toBeLessThan(3)
 })
 
-test('closing ends what is read and what waits', async () => {
+test('closing aborts running and waiting encodings', async () => {
   const { spawn } = counted()
   const prompts = promptsOf(slow, spawn)
   const all = Promise.allSettled([prompts.prepare(conversation(50)), prompts.prepare(conversation(50))])

@@ -13,7 +13,7 @@ const render = (template: string, limits = limitsFor(messages)) =>
 const stopped = { code: 'bad_model', message: expect.stringMatching(/stopped: it (takes|makes|is nested) (more|)/) }
 const doubled = (line: string) => `{% set ns = namespace(x=['a'], s='ab') %}{% for i in range(60) %}${line}{% endfor %}`
 
-describe('a template is stopped', () => {
+describe('a template is stopped by its budget', () => {
   test.each([
     ['loops in loops', '{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}'],
     ['loops in loops over a conversation', '{% for a in messages[0].content %}'.repeat(8) + '{% endfor %}'.repeat(8)],
@@ -80,7 +80,7 @@ describe('a template is stopped', () => {
   })
 })
 
-describe('what a filter makes is counted before it is made', () => {
+describe('the output of a filter is counted before it is made', () => {
   const limits = { steps: 1000, size: 10_000 }
   const run = (template: string) => expect(() => render(template, limits)).toThrow(/more than 10000 characters/)
   afterEach(() => vi.restoreAllMocks())
@@ -91,7 +91,7 @@ describe('what a filter makes is counted before it is made', () => {
     '{{ range(1000) | string }}',
     '{{ range(1000) | tojson }}',
     "{{ range(1000) | map('string') | join('x' * 100) }}",
-  ])('texts of numbers: %s', (template) => {
+  ])('numbers: %s', (template) => {
     const mark = vi.spyOn(Origin.prototype, 'mark')
     run(template)
     expect(mark.mock.calls.length).toBeLessThan(500)
@@ -101,26 +101,26 @@ describe('what a filter makes is counted before it is made', () => {
     "{{ ('a' * 2300) | replace('a', 'b') }}",
     "{{ ('a' * 2300).split('a') }}",
     "{{ ('\n' * 2300) | indent }}",
-  ])('places in a text: %s', (template) => {
+  ])('positions in a text: %s', (template) => {
     const find = vi.spyOn(String.prototype, 'indexOf')
     run(template)
     expect(find.mock.calls.length).toBeLessThan(1500)
   })
 
-  test.each(["{{ ('a' * 4000) | list }}", "{% for c in 'a' * 4000 %}{% endfor %}"])('letters: %s', (template) => {
+  test.each(["{{ ('a' * 4000) | list }}", "{% for c in 'a' * 4000 %}{% endfor %}"])('characters: %s', (template) => {
     const from = vi.spyOn(Array, 'from')
     run(template)
     expect(from.mock.calls.every(([source]) => typeof source !== 'string')).toBe(true)
   })
 })
 
-test('as many steps as it may take, and one more', () => {
+test('the limit of steps is exact', () => {
   const template = '{{ 1 }}{{ 2 }}{{ 3 }}'
   expect(render(template, { steps: 3, size: 1000 })).toBe('123')
   expect(() => render(template, { steps: 2, size: 1000 })).toThrow(/more than 2 steps/)
 })
 
-test('as many characters as it may make, and one more', () => {
+test('the limit of characters is exact', () => {
   const template = "{{ 'a' * 1000 }}"
   // The characters of the text, and the cost of appending it to another.
   expect(render(template, { steps: 10, size: 1016 })).toBe('a'.repeat(1000))
@@ -141,7 +141,7 @@ test('a conversation of a thousand turns is well within its budget', () => {
   ).toBeGreaterThan(100_000)
 })
 
-describe('what no template is', () => {
+describe('a source that is not a template', () => {
   test.each([
     ['too long', 'x'.repeat(maxTemplate + 1), /characters; at most/],
     ['200,000 spaces before a letter', `${' '.repeat(200_000)}a`, /spaces or line ends in a row/],
@@ -154,7 +154,7 @@ describe('what no template is', () => {
     ['conditions in conditions', `${'{% if a %}'.repeat(10_000)}${'{% endif %}'.repeat(10_000)}`, /nested more than/],
     ['without an end', '{% for a in b %}', /./],
     ['with a string without an end', "{{ 'a", /end of input/],
-  ])('is not read: %s', (_, template, message) => {
+  ])('is refused: %s', (_, template, message) => {
     expect(() => parseTemplate(template)).toThrow(message)
     expect(() => render(template)).toThrow(
       expect.objectContaining({ code: 'bad_model', message: expect.stringMatching(/can't be parsed/) }),
@@ -170,7 +170,7 @@ describe('what no template is', () => {
       'with a chain of conditions',
       `{% if a == 0 %}0${Array.from({ length: 60 }, (_, n) => `{% elif a == ${n + 1} %}x`).join('')}{% else %}y{% endif %}`,
     ],
-  ])('but is, %s', (_, template) => expect(parseTemplate(template).body.length).toBeGreaterThan(0))
+  ])('a valid template is parsed: %s', (_, template) => expect(parseTemplate(template).body.length).toBeGreaterThan(0))
 })
 
 test('a template is parsed once', () => {
@@ -187,7 +187,7 @@ test('a template is parsed once', () => {
   expect(reads).toBe(1)
 })
 
-test('names of the calendar are made by formatters that are kept: a loop of them costs what it writes', () => {
+test('date formatters are cached: a loop over them costs what it writes', () => {
   const made = vi.spyOn(Intl, 'DateTimeFormat')
   try {
     render("{% for i in range(2000) %}{{ strftime_now('%a %A %b %B') }}{% endfor %}")

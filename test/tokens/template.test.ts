@@ -16,7 +16,7 @@ const messages = [
   { role: 'user', content: 'hi' },
 ] as const
 
-test('a dict that a person wrote names a macro’s arguments, and its keys stay a person’s', () => {
+test("a user's dict names a macro's arguments, and its keys remain user text", () => {
   const template =
     '{% macro f(city, unit) %}{{ city }} {{ unit }} {{ kwargs }}{% endmacro %}{{ f(**messages[0].given) }}'
   const message = { role: 'user', content: 'x', given: { city: 'Oslo', unit: 'C', more: 1 } } as const
@@ -24,13 +24,13 @@ test('a dict that a person wrote names a macro’s arguments, and its keys stay 
 })
 
 describe('applyTemplate', () => {
-  test('gives the template messages, tokens and the beginning of the answer', () => {
+  test('gives the template messages, tokens and the generation prompt', () => {
     const template =
       '{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content | trim }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}'
     expect(applyTemplate(spec(template), messages)).toBe('<s>[system] be brief</s>[user] hi</s>[assistant]')
   })
 
-  test('knows the functions that templates call', () => {
+  test('provides the functions that templates call', () => {
     const year = String(new Date().getFullYear())
     expect(
       applyTemplate(spec("{{ strftime_now('%Y') }}{{ range(3) | length }}{{ range(1, 7, 2) | last }}"), messages),

@@ -36,7 +36,7 @@ const answer = (worker: Fake, ids: number[]) =>
   worker.say({ type: 'ids', id: idOf(worker), ids: Uint32Array.from(ids), tokenizeMs: 1 })
 
 describe('a text worker', () => {
-  test('is started when it is needed, opened once, and kept', async () => {
+  test('is started on demand, opened once, and kept', async () => {
     const { service, workers } = made()
     expect(workers).toHaveLength(0)
     for (const ids of [[1], [2, 3]]) {
@@ -51,7 +51,7 @@ describe('a text worker', () => {
     expect(workers[0]!.terminated).toBe(true)
   })
 
-  test('is ended when a prompt takes too long, and another takes its place', async () => {
+  test('is ended when a prompt takes too long, and replaced', async () => {
     const { service, workers } = made({ deadlineMs: 5 })
     const late = service.read('x', raw, undefined)
     workers[0]!.say({ type: 'opened' })
@@ -63,7 +63,7 @@ describe('a text worker', () => {
     service.close()
   })
 
-  test('has its own time to come up', async () => {
+  test('has a separate time limit for its start', async () => {
     const { service, workers } = made({ deadlineMs: 1, startMs: 60_000 })
     const reading = service.read('x', raw, undefined)
     await new Promise((resolve) => setTimeout(resolve, 20))
@@ -74,7 +74,7 @@ describe('a text worker', () => {
     service.close()
   })
 
-  test('is ended for a prompt that nobody waits for, unless it is soon done', async () => {
+  test('is ended for an abandoned prompt, unless it finishes soon', async () => {
     const { service, workers } = made({ graceMs: 5 })
     const control = new AbortController()
     const reading = service.read('x', raw, control.signal)
@@ -93,7 +93,7 @@ describe('a text worker', () => {
     for (const each of [service, patient.service]) each.close()
   })
 
-  test('that dies of a prompt fails that one only', async () => {
+  test('that dies fails its current prompt only', async () => {
     const { service, workers } = made()
     const first = service.read('x', raw, undefined)
     workers[0]!.say({ type: 'opened' })
@@ -110,7 +110,7 @@ describe('a text worker', () => {
     service.close()
   })
 
-  test('that never comes up is told apart', async () => {
+  test('that never starts has an error of its own', async () => {
     const { service, workers } = made()
     const reading = service.read('x', raw, undefined)
     workers[0]!.end('no such script')
@@ -126,7 +126,7 @@ describe('a text worker', () => {
     await expect(made({ startMs: 1 }).service.read('x', raw, undefined)).rejects.toBeInstanceOf(NoTextWorker)
   })
 
-  test('that has nothing to do is ended, and started anew', async () => {
+  test('that is idle is ended, and later started anew', async () => {
     const { service, workers } = made({ idleMs: 1 })
     const reading = service.read('x', raw, undefined)
     answer(workers[0]!, [1])
@@ -138,7 +138,7 @@ describe('a text worker', () => {
     service.close()
   })
 
-  test('is ended with the engine, and what it reads is aborted', async () => {
+  test('is ended with the engine, and its prompt is aborted', async () => {
     const { service } = made()
     const reading = service.read('x', raw, undefined)
     service.close()

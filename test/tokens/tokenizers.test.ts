@@ -58,7 +58,7 @@ describe('ids', () => {
   for (const [name, wanted] of Object.entries(golden.hashes)) {
     const vocabulary = name.split(' ')[0]!
     const missing = vocabulary !== 'small' && !(files[vocabulary] && existsSync(files[vocabulary]))
-    test.skipIf(missing)(`${name}: 400 of 400 texts as the reference reads them`, async () => {
+    test.skipIf(missing)(`${name}: 400 of 400 texts have the reference's ids`, async () => {
       const { encode } = createTokenizer(await specOf(vocabulary))
       const differing = texts.filter((text, at) => digest(encode(text, { special: true })) !== wanted[at])
       expect(differing.map((text) => text.slice(0, 80))).toEqual([])
@@ -67,7 +67,7 @@ describe('ids', () => {
 })
 
 describe('words', () => {
-  test.each(Object.keys(golden.words))('%s: cut as the reference cuts them', (name) => {
+  test.each(Object.keys(golden.words))('%s: split as in the reference', (name) => {
     const { json } = preTokenizers.get(name)!
     const words = texts.map((text) => cut(json as Record<string, unknown>, text))
     const ours = golden.words[name]!.map((_, at) => digest(words.slice(10 * at, 10 * at + 10)))

@@ -26,7 +26,7 @@ describe('turns', () => {
     expect(order).toEqual(['a1', 'b1', 'c1', 'a2', 'b2', 'a3'])
   })
 
-  test('as many wait as may, in all and of one tenant; one more is refused', async () => {
+  test('waiting jobs are limited in all and per tenant; one more is refused', async () => {
     const turns = createTurns({ maxWaiting: 3, maxWaitingPerTenant: 2 })
     const first = held()
     const none = async () => {}
@@ -46,7 +46,7 @@ describe('turns', () => {
     await turns.run({ tenant: 'a' }, none)
   })
 
-  test('closing ends what waits, and whoever comes after', async () => {
+  test('closing ends waiting jobs, and refuses later ones', async () => {
     const turns = createTurns(plenty)
     const first = held()
     const running = turns.run({ tenant: 'a' }, first.job)
@@ -58,7 +58,7 @@ describe('turns', () => {
     await running
   })
 
-  test('whatever is aborted and whatever fails, every other job runs, and places are left', async () => {
+  test('whatever is aborted or fails, every other job runs, and its place is released', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(

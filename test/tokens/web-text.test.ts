@@ -28,7 +28,7 @@ class StubWorker extends EventTarget {
   }
 }
 
-test('reads prompts by messages that can be cloned, and is ended', async () => {
+test('encodes prompts with cloneable messages, and can be ended', async () => {
   vi.stubGlobal('Worker', StubWorker)
   const spec = smallSpec('{{ messages[0].content }}')
   const service = new TokenizerWorker({ spawn: webText(new URL('https://example.test/text.js')), spec, context: 1000 })
@@ -41,7 +41,7 @@ test('reads prompts by messages that can be cloned, and is ended', async () => {
   expect(StubWorker.made).toMatchObject([{ options: { type: 'module' }, terminated: true }])
 })
 
-test('tells why it failed', async () => {
+test('reports why it failed', async () => {
   vi.stubGlobal('Worker', StubWorker)
   const reasons: string[] = []
   webText(new URL('https://example.test/text.js'))({ message: () => {}, ended: (reason) => reasons.push(reason) })

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { areaUnderCurve, wordTiming } from '../suites/word-timing.ts'
 
 describe('the experiment', () => {
-  test('finds a cache of words that tenants share', async () => {
+  test('detects a word cache that tenants share', async () => {
     const cache = new Set<string>()
     const { auc } = await wordTiming(async (_, text) => {
       const known = cache.has(text)
@@ -13,7 +13,7 @@ describe('the experiment', () => {
     expect(auc).toBe(1)
   })
 
-  test('finds nothing where each tenant has its own, or where there is none', async () => {
+  test('detects nothing where each tenant has its own cache, or where there is none', async () => {
     const cache = new Set<string>()
     const own = await wordTiming(async (tenant, text) => {
       const known = cache.has(tenant + text)
@@ -23,7 +23,7 @@ describe('the experiment', () => {
     expect(own.auc).toBe(0.5)
   })
 
-  test('counts how often one time is above another', () => {
+  test('counts how often one time exceeds another', () => {
     expect(areaUnderCurve([3, 2], [1, 2])).toBe(0.875)
   })
 })

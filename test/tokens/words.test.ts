@@ -9,13 +9,13 @@ import { type WordCases, wordsThatDiffer } from '../suites/words.ts'
 const golden = readGolden<WordCases>('words.json', 'words')
 
 describe('words', () => {
-  test.each(Object.keys(golden.specs))('%s: as the reference cuts them', (name) => {
+  test.each(Object.keys(golden.specs))('%s: split as in the reference', (name) => {
     const cases = golden.cases.filter((each) => each.name === name)
     expect(cases.length).toBeGreaterThan(10)
     expect(wordsThatDiffer({ ...golden, cases })).toEqual([])
   })
 
-  test('they come as they are asked for', () => {
+  test('words are split lazily', () => {
     const pattern = /a/gu
     const cut = preTokenizerOf({ type: 'Split', behavior: 'Isolated' }, { pattern })!
     const text = 'ba'.repeat(1_000_000)
@@ -28,7 +28,7 @@ describe('words', () => {
     ['a split by nothing', { type: 'Split', pattern: {}, behavior: 'Isolated' }],
   ])('%s is refused', (_, spec) => expect(() => preTokenizerOf(spec, null)).toThrow(/behavior|neither/))
 
-  test('a type that is not known is left to the library', () => {
+  test('an unknown type is left to the library', () => {
     expect(preTokenizerOf({ type: 'Replace' }, null)).toBeUndefined()
     expect(
       preTokenizerOf({ type: 'Sequence', pretokenizers: [{ type: 'Digits' }, { type: 'Other' }] }, null),

@@ -30,7 +30,7 @@ async function free(engine: Engine): Promise<void> {
 }
 
 describe.each(['f16', 'residual'] as const)('sending %s', (codec) => {
-  test.each([0, 1, 2, 4])('is over by an abort after %d pieces, though nobody reads on', async (pieces) => {
+  test.each([0, 1, 2, 4])('ends on an abort after %d pieces, though nothing reads on', async (pieces) => {
     const control = new AbortController()
     const stream = from.kvOf(prompt(), { codec, key, signal: control.signal })
     for (let at = 0; at < pieces; at++) await stream.next()
@@ -41,7 +41,7 @@ describe.each(['f16', 'residual'] as const)('sending %s', (codec) => {
     if (pieces > 0) await expect(stream.next()).rejects.toMatchObject({ code: 'aborted' })
   })
 
-  test('is over by an abort in the middle of a piece, once that is made', async () => {
+  test('ends on an abort in the middle of a piece, once that is computed', async () => {
     for (let turns = 0; turns < 6; turns++) {
       const control = new AbortController()
       const stream = from.kvOf(prompt(), { codec, key, signal: control.signal })
@@ -86,7 +86,7 @@ describe('receiving', () => {
     expect(seen).toBeGreaterThan(3)
   })
 
-  test('lets a stream go that it has no pages for', async () => {
+  test('cancels a stream for which it has no pages', async () => {
     const small = await Engine.load(files(), { wasm, kvTokens: 512, prefixBytes: 0 })
     try {
       const held = await small.prefill(randomPrompt(400, 1))

@@ -35,7 +35,7 @@ describe.each<[KvType, WireCodec]>([
   })
   afterAll(() => Promise.all([sender.close(), receiver.close()]))
 
-  test.each([33, 48, 65, 200])('remote K and V of %i tokens are the local ones, bit for bit', async (length) => {
+  test.each([33, 48, 65, 200])('remote K and V of %i tokens equal the local ones, bit for bit', async (length) => {
     const prompt = randomPrompt(length, length)
     const local = await answer(sender, { prompt, maxTokens: 16 })
     const { tokens, bytes } = await ship(sender, receiver, prompt, codec)
@@ -47,7 +47,7 @@ describe.each<[KvType, WireCodec]>([
     expect(remote.tokens).toEqual(local.tokens)
   })
 
-  test('what the receiver holds is not sent again', async () => {
+  test('blocks that the receiver holds are not sent again', async () => {
     const prompt = randomPrompt(300, 5)
     await ship(sender, receiver, prompt.slice(0, 161), codec)
     const { from, to, tokens } = await ship(sender, receiver, prompt, codec)
@@ -64,7 +64,7 @@ describe('a sender', () => {
   })
   afterAll(() => engine.close())
 
-  test('lets blocks go while later tokens are still to be computed', async () => {
+  test('sends blocks while later tokens are still to be computed', async () => {
     const before = engine.stats.passes
     const passes: number[] = []
     for await (const _ of engine.kvOf(randomPrompt(256, 1), { codec: 'f16', key }))
@@ -90,7 +90,7 @@ describe('a sender', () => {
     expect(passes - before.passes).toBeLessThan(work / 2)
   })
 
-  test('gives its pages back when it is left early, cancelled, or refused', async () => {
+  test('releases its pages when it is abandoned early, cancelled, or refused', async () => {
     const prompt = randomPrompt(256, 4)
     const pages = () => engine.stats.pages_in_use - engine.stats.prefix_pages
     const free = pages()
@@ -110,7 +110,7 @@ describe('a sender', () => {
     expect(pages()).toBe(free)
   })
 
-  test('tells its times', async () => {
+  test('reports its times', async () => {
     const told: unknown[] = []
     const options = { codec: 'int4', key, onTimings: (timings: unknown) => told.push(timings) } as const
     let bytes = 0
@@ -146,7 +146,7 @@ describe('a receiver', () => {
     await Promise.all([sender.close(), receiver.close()])
   })
 
-  test('takes nothing from a stream with another key, for another request, or of another tenant', async () => {
+  test('accepts nothing from a stream with another key, for another request, or of another tenant', async () => {
     const [sender, receiver] = [await load(), await load()]
     const prompt = randomPrompt(100, 11)
     const expected = receiver.expectKv(prompt, { tenant: 'a' })

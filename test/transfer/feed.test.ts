@@ -62,14 +62,14 @@ async function all(feed: AsyncIterable<Uint8Array>): Promise<number[]> {
 const byte = (value: number) => Uint8Array.of(value)
 
 describe('a feed', () => {
-  test('gives the pieces in order, and lets go of everything at the end', async () => {
+  test('gives the pieces in order, and releases everything at the end', async () => {
     const { feed, life } = feedOf([byte(1), new Uint8Array(0), byte(2), byte(3)])
     expect(await all(feed)).toEqual([1, 2, 3])
     expect(life.ended).toBe(true)
     expect(await feed.next()).toEqual({ done: true, value: undefined })
   })
 
-  test('reads on while nobody takes, and a taker who pauses stalls nothing', async () => {
+  test('keeps reading while nothing consumes, and a consumer that pauses stalls nothing', async () => {
     const { feed, seen, told } = feedOf(
       Array.from({ length: 20 }, (_, at) => byte(at)),
       100,
@@ -81,7 +81,7 @@ describe('a feed', () => {
     expect(told).toEqual({ stalls: 0, heldMs: 0 })
   })
 
-  test('holds a bounded number of bytes; the clock stands while it is full', async () => {
+  test('buffers a bounded number of bytes; the clock stops while it is full', async () => {
     const { feed, seen, told } = feedOf(
       Array.from({ length: 100 }, () => new Uint8Array(1 << 15)),
       100,
@@ -96,7 +96,7 @@ describe('a feed', () => {
     expect(feed.arrived).toBeUndefined()
   })
 
-  test('holds a bounded number of pieces, however small', async () => {
+  test('buffers a bounded number of pieces, however small', async () => {
     const { seen, life } = feedOf(Array.from({ length: 5000 }, () => byte(1)))
     await until(() => seen.pulled >= 1024)
     await later(50)
@@ -105,7 +105,7 @@ describe('a feed', () => {
     expect(seen.cancelled).toBe(true)
   })
 
-  test('tells where the network brings nothing, empty pieces included', async () => {
+  test('reports a network that delivers nothing, including empty pieces', async () => {
     for (const silence of [[undefined], [new Uint8Array(0), new Uint8Array(0), undefined]]) {
       const { feed, told, seen } = feedOf([byte(1), ...silence], 30)
       await expect(all(feed)).rejects.toThrow('stalled')
@@ -113,19 +113,22 @@ describe('a feed', () => {
     }
   })
 
-  test.each(['the lifetime ends', 'the taker leaves'])('lets the body go where %s, taken from or not', async (how) => {
-    for (const taken of [0, 1]) {
-      const { feed, life, seen } = feedOf([byte(1), undefined])
-      for (let at = 0; at < taken; at++) await feed.next()
-      if (how === 'the taker leaves') await feed.return()
-      else void life.end(new Error('gone'))
-      await later(0)
-      expect(seen.cancelled).toBe(true)
-      if (how === 'the lifetime ends' && taken === 1) await expect(feed.next()).rejects.toThrow('gone')
-    }
-  })
+  test.each(['the lifetime ends', 'the taker leaves'])(
+    'cancels the body where %s, whether or not it was read',
+    async (how) => {
+      for (const taken of [0, 1]) {
+        const { feed, life, seen } = feedOf([byte(1), undefined])
+        for (let at = 0; at < taken; at++) await feed.next()
+        if (how === 'the taker leaves') await feed.return()
+        else void life.end(new Error('gone'))
+        await later(0)
+        expect(seen.cancelled).toBe(true)
+        if (how === 'the lifetime ends' && taken === 1) await expect(feed.next()).rejects.toThrow('gone')
+      }
+    },
+  )
 
-  test('measures the network by what came while it was waited for', async () => {
+  test('measures the network only while the consumer waits', async () => {
     let out!: ReadableStreamDefaultController<Uint8Array>
     const slow = new ReadableStream<Uint8Array>({
       start(controller) {
@@ -157,12 +160,12 @@ describe('lines', () => {
     return lines
   }
 
-  test.each([1, 2, 3, 7, 1000])('are the same cut into pieces of %d bytes', async (size) => {
+  test.each([1, 2, 3, 7, 1000])('are the same when cut into pieces of %d bytes', async (size) => {
     const text = 'one\n\nzwölf € 𝄞\n'.repeat(40)
     expect((await linesOf(cut(text, size))).join('\n')).toBe(text.slice(0, -1))
   })
 
-  test('have a longest length, whether or not their end comes in the same piece', async () => {
+  test('have a maximum length, whether or not their end arrives in the same piece', async () => {
     const fits = 'x'.repeat(longestLine)
     for (const size of [1000, 1 << 20]) {
       expect(await linesOf(cut(`${fits}\n`, size))).toEqual([fits])
@@ -170,7 +173,7 @@ describe('lines', () => {
     }
   })
 
-  test('a line without an end is refused before all of it has come', async () => {
+  test('a line without an end is refused before all of it has arrived', async () => {
     let given = 0
     async function* endless() {
       for (;;) {
@@ -185,7 +188,7 @@ describe('lines', () => {
   test.each([
     ['breaks off in its middle', encoder.encode('one\ntwo')],
     ['is not UTF-8', Uint8Array.of(0xc3, 0x28, 10)],
-  ])('one that %s is refused', async (why, bytes) => {
+  ])('a line that %s is refused', async (why, bytes) => {
     const pieces = (async function* () {
       yield bytes
     })()

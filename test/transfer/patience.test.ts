@@ -5,7 +5,7 @@ import { countTimers } from '../helpers/timers.ts'
 
 const later = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
-test('fires once, and not after it was stopped', async () => {
+test('a timer fires once, and not after it was stopped', async () => {
   let [fired, stopped] = [0, 0]
   after(5, () => fired++)
   after(5, () => stopped++)()
@@ -14,7 +14,7 @@ test('fires once, and not after it was stopped', async () => {
   expect([fired, stopped]).toEqual([1, 0])
 })
 
-test('what arrived while this core was busy is read before the timer fires', async () => {
+test('data that arrived while this core was busy is read before the timer fires', async () => {
   let arrived = false
   let inTime: boolean | undefined
   after(30, () => {
@@ -30,11 +30,11 @@ test('what arrived while this core was busy is read before the timer fires', asy
   expect(inTime).toBe(true)
 })
 
-describe('a budget of waiting', () => {
+describe('a waiting budget', () => {
   /** Waits for `ms` with the clock running. */
   const waiting = (budget: WaitBudget, ms: number) => budget.wait(later(ms))
 
-  test('is not touched while nobody waits', async () => {
+  test('is not spent while nothing waits', async () => {
     let spent = 0
     const budget = new WaitBudget(30, () => spent++)
     await waiting(budget, 1)
@@ -45,7 +45,7 @@ describe('a budget of waiting', () => {
     expect(spent).toBe(1)
   })
 
-  test('is spent by many short waits as by one long one', async () => {
+  test('is spent equally by many short waits and by a long one', async () => {
     let spent = 0
     const budget = new WaitBudget(400, () => spent++)
     let waits = 0
@@ -60,7 +60,7 @@ describe('a budget of waiting', () => {
     expect(budget.spent).toBe(true)
   })
 
-  test('is given back by progress, up to what it was', async () => {
+  test('is restored by progress, up to its initial value', async () => {
     const spent: string[] = []
     const even = new WaitBudget(1000, () => spent.push('even'))
     for (let at = 0; at < 10; at++) {

@@ -45,7 +45,7 @@ describe('residuals', () => {
   })
   afterAll(() => sender.close())
 
-  test.each(['f32', 'f16', 'int8'] as const)('in small steps are exact K and V, into pages in %s', async (kv) => {
+  test.each(['f32', 'f16', 'int8'] as const)('in small steps give exact K and V, into pages in %s', async (kv) => {
     const receiver = await load({ kv, passTokens: 96 })
     const prompt = randomPrompt(210, 1)
     const { codec, tokens } = await ship(sender, receiver, prompt, { coarseness: 1e-3 })
@@ -57,7 +57,7 @@ describe('residuals', () => {
     await receiver.close()
   })
 
-  test('the coarser, the fewer bytes and the farther from exact', async () => {
+  test('with coarser steps take fewer bytes and are farther from exact', async () => {
     const prompt = randomPrompt(150, 2)
     const exact = (await first(bare, prompt)).logprob
     const rows: { bytes: number; off: number }[] = []
@@ -73,7 +73,7 @@ describe('residuals', () => {
     expect(fine.off).toBeLessThan(none.off)
   })
 
-  test('nothing sent leaves the prediction, which the prefix cache must never have as exact', async () => {
+  test('an empty residual leaves the prediction, which the prefix cache never stores as exact', async () => {
     const receiver = await load()
     const prompt = randomPrompt(150, 3)
     const body = sender.kvOf(prompt, { codec: 'residual', key, to: 144, coarseness: 1e5 })
@@ -84,7 +84,7 @@ describe('residuals', () => {
     await receiver.close()
   })
 
-  test('behind what the receiver holds they correct what it predicts from there', async () => {
+  test('after the tokens that the receiver holds correct its prediction from there', async () => {
     const receiver = await load()
     const prompt = randomPrompt(200, 4)
     await ship(sender, receiver, prompt.slice(0, 81), { codec: 'f32' })
@@ -101,7 +101,7 @@ describe('residuals', () => {
     await receiver.close()
   })
 
-  test('the sender gives its pages back, however it ends', async () => {
+  test('the sender releases its pages however it ends', async () => {
     const pages = () => sender.stats.pages_in_use - sender.stats.prefix_pages
     const free = pages()
     for await (const piece of sender.kvOf(randomPrompt(220, 6), { codec: 'residual', key }))
@@ -125,7 +125,7 @@ describe('residuals', () => {
   })
 })
 
-describe('a file of steps', () => {
+describe('a step file', () => {
   const { config } = bare.archive
   const even = evenSteps(config, tinyPlan)
   const text = (change = {}) => {
@@ -138,7 +138,7 @@ describe('a file of steps', () => {
     return engine.code
   }
 
-  test('steers the sender', async () => {
+  test('controls the sender', async () => {
     const fine = { ...even, steps: even.steps.map((step, at) => (at % 2 ? step / 64 : 0)) }
     const source = writeSteps({ base: bare.identity, base_name: 'tiny' }, config, tinyPlan, fine)
     const [a, b] = [await load(), await load({ residualSteps: memorySource('s', new TextEncoder().encode(source)) })]

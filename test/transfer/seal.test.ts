@@ -25,7 +25,7 @@ test('opens what it sealed, in order', async () => {
   expect(await opened(await sealed())).toEqual(texts)
 })
 
-test('is what its header says', async () => {
+test('matches the description in its header', async () => {
   const { createHmac } = await import('node:crypto')
   const derived = createHmac('sha256', key).update(`foretoken relay 1\n${nonce}`).digest()
   const mac = createHmac('sha256', derived).update(`1\n${texts[1]}`).digest('hex').slice(0, 32)
@@ -60,7 +60,7 @@ describe('refuses', () => {
     await expect(opened(change(await sealed()))).rejects.toMatchObject({ code: 'remote' })
   })
 
-  test('another key, another request', async () => {
+  test('another key, and another request', async () => {
     const lines = await sealed()
     await expect(opened(lines, new Uint8Array(32).fill(8))).rejects.toMatchObject({ code: 'remote' })
     await expect(opened(lines, key, nonce.replace('0', '1'))).rejects.toMatchObject({ code: 'remote' })

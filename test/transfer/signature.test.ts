@@ -26,7 +26,7 @@ async function signed(now = 1_000_000) {
 }
 
 describe('a signature', () => {
-  test('is what its header says', async () => {
+  test('matches the description in its header', async () => {
     const { parsed, nonce } = await signed()
     const body = createHash('sha256').update(request.body).digest('hex')
     const lines = ['foretoken request 2', 'edge-1', 'POST', '/v1/prefill?a=1', '1000000', nonce, '15', body]
@@ -42,7 +42,7 @@ describe('a signature', () => {
     expect(await isSignedBy(key, parsed, request)).toBe(true)
   })
 
-  test('is checked without the body, whose length and hash it holds', async () => {
+  test('is verified without the body, whose length and hash it covers', async () => {
     const { parsed } = await signed()
     const { method, path, body } = request
     expect(await isSignedBy(key, parsed, { method, path })).toBe(true)
@@ -51,7 +51,7 @@ describe('a signature', () => {
       expect(await isBodyOf(parsed, other)).toBe(false)
   })
 
-  test('does not fit another method, path, id, time, nonce, length, hash, key, nor a body with any bit changed', async () => {
+  test('fails for another method, path, id, time, nonce, length, hash or key, or a body with any bit changed', async () => {
     const { parsed } = await signed()
     const others: [typeof parsed, SignedRequest, Uint8Array][] = [
       [{ ...parsed, id: 'edge-2' }, request, key],
@@ -74,7 +74,7 @@ describe('a signature', () => {
     )
   })
 
-  test('each has a nonce of its own', async () => {
+  test('has a nonce of its own', async () => {
     const nonces = await Promise.all(Array.from({ length: 50 }, async () => (await signed()).nonce))
     expect(new Set(nonces).size).toBe(50)
   })
@@ -93,7 +93,7 @@ describe('a signature', () => {
       .map((pair) => pair.join('='))
       .join(', ')}`
 
-  test('is read from a header', () => {
+  test('is parsed from a header', () => {
     expect(parseSigned(header())).toMatchObject({ id: 'a', time: 1, length: 1 })
   })
 
@@ -118,7 +118,7 @@ describe('a signature', () => {
       { mac: '0'.repeat(63) },
       { more: '1' },
     ].map(header),
-  ])('%j is none', (text) => {
+  ])('%j is not a signature', (text) => {
     expect(parseSigned(text)).toBeUndefined()
   })
 
@@ -132,7 +132,7 @@ describe('a signature', () => {
     expect(signedVersion(text)).toBe(version)
   })
 
-  test('any text is a signature or none', () => {
+  test('any text is either a signature or refused', () => {
     fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => parseSigned(text) === undefined))
   })
 })
@@ -140,7 +140,7 @@ describe('a signature', () => {
 describe('nonces', () => {
   const told = (nonce: number, time: number, id = 'a') => ({ id, time, nonce: String(nonce) })
 
-  test('each is taken once, by each edge', () => {
+  test('are each accepted once per edge', () => {
     const nonces = new Nonces(1000)
     expect(nonces.take(told(1, 0), 0)).toBeUndefined()
     expect(nonces.take(told(1, 0), 0)).toBe('replayed')
@@ -151,7 +151,7 @@ describe('nonces', () => {
     expect(new Nonces(1000).take(told(1, time), 0)).toBe('late')
   })
 
-  test('none is forgotten while its request could be taken again', () => {
+  test('are not dropped while their request could be replayed', () => {
     const requests = fc.array(fc.tuple(fc.nat(20), fc.integer({ min: -1000, max: 1000 }), fc.nat(600)), {
       maxLength: 60,
     })
@@ -172,14 +172,14 @@ describe('nonces', () => {
     )
   })
 
-  test('what is full takes no more of its edge, and all of others, until the oldest are past', () => {
+  test('a full table accepts no more of its edge, and all of others, until the oldest expire', () => {
     const nonces = new Nonces(1000, 2)
     expect([1, 2, 3].map((nonce) => nonces.take(told(nonce, 0), 0))).toEqual([undefined, undefined, 'full'])
     expect([1, 2, 3].map((nonce) => nonces.take(told(nonce, 0, 'b'), 0))).toEqual([undefined, undefined, 'full'])
     expect(nonces.take(told(3, 2001), 2001)).toBeUndefined()
   })
 
-  test('each is kept until its own time has passed, and no longer', () => {
+  test('are each kept until they expire, and no longer', () => {
     // One from the past, now, and the future; each is late once it is 1,000 ms old.
     const nonces = new Nonces(1000, 3)
     for (const [nonce, time] of [
@@ -196,7 +196,7 @@ describe('nonces', () => {
     expect(nonces.take(told(3, 10_900), 11_899)).toBe('replayed')
   })
 
-  test('a clock that is put back lets nothing be taken twice', () => {
+  test('setting the clock back allows no replay', () => {
     const nonces = new Nonces(1000)
     expect(nonces.take(told(1, 5000), 5000)).toBeUndefined()
     expect(nonces.take(told(2, 9000), 9000)).toBeUndefined()

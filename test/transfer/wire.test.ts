@@ -22,7 +22,7 @@ function withHead(change: (view: DataView) => void): Uint8Array {
   return bytes
 }
 
-test('CRC-32 is the one of zip', () => {
+test('CRC-32 is that of zip', () => {
   const text = new TextEncoder().encode('123456789')
   expect(crc32(text)).toBe(0xcbf43926)
   expect(crc32(text.subarray(4), crc32(text.subarray(0, 4)))).toBe(0xcbf43926)
@@ -38,7 +38,7 @@ describe('a stream', () => {
     expect(pieces.map(({ length }) => length)).toEqual([256, ...tiles.map((tile) => 24 + f16Bytes(tile)), 32])
   })
 
-  test('comes back however it is cut', async () => {
+  test('reads back however it is cut', async () => {
     const places = fc.array(fc.nat(stream.length), { maxLength: 40 })
     await fc.assert(
       fc.asyncProperty(places, async (at) => {
@@ -50,18 +50,18 @@ describe('a stream', () => {
     )
   })
 
-  test('comes back byte by byte, and with empty pieces', async () => {
+  test('reads back byte by byte, and with empty pieces', async () => {
     const single = Array.from({ length: stream.length }, (_, at) => at)
     expect((await readBack(cut(stream, single.concat(single)))).code).toBe('read')
   })
 
-  test('cut off anywhere is refused', async () => {
+  test('truncated anywhere is refused', async () => {
     for (let length = 0; length < stream.length; length += length < 600 ? 1 : 37)
       expect(await codeOf(stream.subarray(0, length)), `cut to ${length}`).toBe('bad_kv')
     expect(await codeOf(stream.subarray(0, -1))).toBe('bad_kv')
   })
 
-  test('with anything behind it is refused', async () => {
+  test('with anything after it is refused', async () => {
     expect(await codeOf(joinBytes([stream, Uint8Array.of(0)]))).toBe('bad_kv')
     expect(await codeOf(joinBytes([stream, stream]))).toBe('bad_kv')
   })
@@ -99,7 +99,7 @@ describe('a stream', () => {
   })
 })
 
-describe('what both ends must know', () => {
+describe('values that both ends must agree on', () => {
   const { identity } = wireBinding
   test.each<[string, object, string]>([
     ['the key', { binding: { ...wireBinding, key: new Uint8Array(32).fill(8) } }, 'bad_mac'],
@@ -122,7 +122,7 @@ describe('what both ends must know', () => {
     if (code !== 'bad_mac') expect(tiles).toBe(0)
   })
 
-  test('tokens behind the last are nobody’s business', async () => {
+  test('tokens after the last one are ignored', async () => {
     const ids = [...wireBinding.ids.slice(0, 117), 5]
     expect((await readBack(cut(stream), { binding: { ...wireBinding, ids } })).code).toBe('read')
   })
@@ -136,7 +136,7 @@ describe('what both ends must know', () => {
   })
 })
 
-describe('a head with a right CRC', () => {
+describe('a head with a valid CRC', () => {
   test.each<[string, (view: DataView) => void, string]>([
     ['of version 2', (view) => view.setUint16(8, 2, true), 'bad_kv'],
     ['of a codec of tomorrow', (view) => view.setUint16(10, 77, true), 'bad_kv'],
@@ -172,7 +172,7 @@ describe('a head with a right CRC', () => {
 })
 
 describe('a body that', () => {
-  test('fails gives its own error', async () => {
+  test('fails reports its own error', async () => {
     async function* failing() {
       yield stream.subarray(0, 700)
       throw new TypeError('terminated')
@@ -180,7 +180,7 @@ describe('a body that', () => {
     await expect(readBack(failing())).rejects.toThrow('terminated')
   })
 
-  test('hangs is left when the caller cancels, and is told so', async () => {
+  test('hangs is abandoned when the caller cancels, and its source is cancelled', async () => {
     const controller = new AbortController()
     let returned = false
     const hanging = {
@@ -202,7 +202,7 @@ describe('a body that', () => {
     expect([code, tiles, returned]).toEqual(['aborted', 0, true])
   })
 
-  test('gives something else than bytes is refused', async () => {
+  test('yields anything but bytes is refused', async () => {
     const text = (async function* () {
       yield 'FTKVWIRE' as unknown as Uint8Array
     })()

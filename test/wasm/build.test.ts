@@ -35,7 +35,7 @@ const kernels: (keyof Kernels)[] = [
   'pool_set_scratch',
 ]
 
-test('the record lists the modules that are there, and the compiler', () => {
+test('the record lists the existing modules, and the compiler', () => {
   expect(Object.keys(record.modules).sort()).toEqual([...forms].sort())
   expect(
     readdirSync(dist)
@@ -65,7 +65,7 @@ describe.each(forms)('%s.wasm', (form) => {
     for (const name of pool) expect(functions.includes(name)).toBe(threaded)
   })
 
-  test('knows what the dot product of this engine does', () => {
+  test('detects the dot product of this engine', () => {
     const exports = instantiate(module, threaded)
     const found = exports.probe()
     // 1 exact, 2 reads the second operand as unsigned, 4 as signed; at most one of these two.
@@ -94,7 +94,7 @@ describe.each(forms)('%s.wasm', (form) => {
     expect(refused).toThrow('4294967304')
   })
 
-  test('adds, in place, without touching what is beside', () => {
+  test('adds in place, without touching adjacent values', () => {
     const memory = new WebAssembly.Memory({ initial: 17, maximum: 65_536, shared: threaded })
     const exports = kernelsOf(new WebAssembly.Instance(module, { env: { memory } }).exports)
     const floats = new Float32Array(memory.buffer)

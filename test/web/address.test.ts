@@ -32,7 +32,7 @@ async function fetchFrom(page: Page, url: string): Promise<void> {
   await page.getByRole('button', { name: 'Fetch' }).click()
 }
 
-test('a model of another site answers, is found again on the next visit, and is removed', async () => {
+test('a model from another site answers, is found again on the next visit, and is removed', async () => {
   const { page, errors } = await world.visit({ serviceWorkers: 'block' })
   const count = await elsewhere(page, '*')
   await page.goto(world.url)
@@ -50,7 +50,7 @@ test('a model of another site answers, is found again on the next visit, and is 
   await page.context().close()
 })
 
-test('an address that may not be read says why, and what is full goes on in memory', async () => {
+test('an unreadable address shows why, and with full storage the model stays in memory', async () => {
   const { page } = await world.visit({ serviceWorkers: 'block' })
   await elsewhere(page, 'https://friends.example')
   await page.goto(world.url)
@@ -72,7 +72,7 @@ test('an address that may not be read says why, and what is full goes on in memo
   await page.context().close()
 })
 
-test('what tells of a model is checked', () => {
+test('the description of a model is validated', () => {
   const file = { name: 'a.gguf', url: 'model/a.gguf', bytes: 10, sha256: 'ab'.repeat(32) }
   expect(manifestOf({ name: 'a', files: [file], more: 1 })).toEqual({ name: 'a', files: [file] })
   expect(manifestOf({ name: 'a', files: [file], predictor: file })?.predictor).toEqual(file)

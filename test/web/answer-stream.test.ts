@@ -66,7 +66,7 @@ describe('a stream', () => {
     expect(await read(answer(pieces))).toMatchObject({ text: 'ab', ends, failed: undefined })
   })
 
-  test('that ends, or breaks, behind its finish reason is complete', async () => {
+  test('that ends or breaks after its finish reason is complete', async () => {
     for (const cut of [false, true])
       expect(await read(answer([chunk('ab'), finish('stop')], cut))).toMatchObject({ text: 'ab', failed: undefined })
   })
@@ -81,7 +81,7 @@ describe('a stream', () => {
     ['breaks without one', [chunk('a'), chunk('b')], true, /^the answer broke off: network error/],
     ['ends in the middle of an event', [chunk('ab'), 'data: {"choices":[{"del'], false, /not JSON/],
     ['turns into text', [chunk('ab'), 'data: Internal Server Error\n\n'], false, /not JSON: Internal Server Error/],
-  ])('that %s says so, and keeps its text', async (_, pieces, cut, why) => {
+  ])('that %s reports it, and keeps its text', async (_, pieces, cut, why) => {
     const { text, failed } = await read(answer(pieces, cut))
     expect(text).toBe('ab')
     expect(failed).toMatch(why)
@@ -102,7 +102,7 @@ describe('a stream', () => {
       'a finish reason',
       'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "error", "error": {"message": "it is full"}}]}',
     ],
-  ])('that tells a failure as %s says it in words', async (_, event) => {
+  ])('that reports a failure as %s shows it in words', async (_, event) => {
     for (const end of ['\n\n', '\r\n\r\n', '']) {
       const { text, failed } = await read(answer([chunk('a'), event + end]))
       expect(text).toBe('a')
@@ -111,7 +111,7 @@ describe('a stream', () => {
   })
 })
 
-describe('a body that is no stream', () => {
+describe('a body that is not a stream', () => {
   const whole = {
     object: 'chat.completion',
     choices: [{ index: 0, message: { role: 'assistant', content: 'ab' }, finish_reason: 'stop' }],
@@ -136,17 +136,17 @@ describe('a body that is no stream', () => {
     ['nothing', '', /answer is empty/],
     ['white space', ' \n\n ', /answer is empty/],
     ['a text', 'upstream timed out', /not in the format of OpenAI’s API/],
-  ])('and is %s says so', async (_, body, why) => {
+  ])('and is %s is reported', async (_, body, why) => {
     expect((await read(answer([body]))).failed).toMatch(why)
     expect((await read(new Response(body))).failed).toMatch(why)
   })
 
-  test('without a body says so', async () => {
+  test('and missing is reported', async () => {
     expect((await read(new Response(null))).failed).toMatch(/answer is empty/)
   })
 })
 
-test('an answer that is stopped ends as a stop, and not as a failure', async () => {
+test('a stopped answer ends as a stop, and not as a failure', async () => {
   const stopped = new ReadableStream<Uint8Array>({
     pull: (out) => out.error(new DOMException('stopped', 'AbortError')),
   })
@@ -154,13 +154,13 @@ test('an answer that is stopped ends as a stop, and not as a failure', async () 
   await expect(reading).rejects.toMatchObject({ name: 'AbortError' })
 })
 
-test('a body of the greatest length is read, a longer one is not', async () => {
+test('a body of the maximum length is read, a longer one is not', async () => {
   const body = (bytes: number) => new Response(new Uint8Array(bytes).fill(97)).body!
   expect(await textOf(body(1000), 1000)).toHaveLength(1000)
   expect(await textOf(body(1001), 1000)).toBeUndefined()
 })
 
-describe('a reason', () => {
+describe('an error message', () => {
   test.each<[unknown, string | undefined]>([
     [{ error: null, choices: [] }, undefined],
     [{ error: false, choices: [] }, undefined],
@@ -179,7 +179,7 @@ describe('a reason', () => {
     [undefined, undefined],
   ])('is found in %j', (value, reason) => expect(failureIn(value)).toBe(reason))
 
-  test('is never long, however deep or large the body is', () => {
+  test('is short, however deep or large the body is', () => {
     const deep = (depth: number) => `${'{"error":'.repeat(depth)}"x"${'}'.repeat(depth)}`
     for (const body of [
       deep(5),

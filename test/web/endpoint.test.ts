@@ -21,14 +21,14 @@ async function atEndpoint(page: Page, url: string): Promise<void> {
 const turn = (page: Page) => page.locator('.turn').last()
 const names = (page: Page) => turn(page).locator('.bar .name').allTextContents()
 
-describe("foretoken's own", () => {
+describe("foretoken's own endpoint", () => {
   let world: PageWorld
   beforeAll(async () => {
     world = await pageWorld()
   })
   afterAll(() => world?.close())
 
-  test('each mode is asked for and told', async () => {
+  test('each mode is requested and shown', async () => {
     const { page, errors } = await world.visit()
     const bodies: Record<string, unknown>[] = []
     // What is asked for is noted; that an answer has a text, however random the model is, is asked for beside it.
@@ -66,7 +66,7 @@ describe("foretoken's own", () => {
     await page.context().close()
   })
 
-  test('one without a predictor answers all the same, and the page says that it does not predict', async () => {
+  test('without a predictor answers all the same, and the page says that it does not predict', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'foretoken-plain-'))
     const model = join(folder, 'tiny.gguf')
     writeFileSync(model, tinyGguf({ layers: 2, context: 1024 }))
@@ -93,7 +93,7 @@ describe("foretoken's own", () => {
   })
 })
 
-describe('another', () => {
+describe('another endpoint', () => {
   let world: StaticPage
   beforeAll(async () => {
     world = await staticPage()
@@ -114,7 +114,7 @@ describe('another', () => {
     world.seen.filter(({ path }) => path === '/v1/chat/completions').map(({ body }) => JSON.parse(body))
   const answers = (handler: Handler) => world.handlers.set('/v1/chat/completions', handler)
 
-  test('that ignores the mode answers, and the page says that nothing is known of it', async () => {
+  test('that ignores the mode answers, and the page says that the mode is unknown', async () => {
     answers((_, response) => streamed(response, `${chunk('fine')}data: [DONE]\n\n`))
     const page = await world.visit()
     await atEndpoint(page, world.url)
@@ -133,7 +133,7 @@ describe('another', () => {
     await page.context().close()
   })
 
-  test.each([400, 422])('that refuses the field by %i is asked again without it', async (status) => {
+  test.each([400, 422])('that refuses the field with %i is asked again without it', async (status) => {
     answers((_, response) =>
       sent().at(-1).foretoken
         ? sendJson(response, { error: { message: "Unknown parameter: 'foretoken'." } }, status)
@@ -151,7 +151,7 @@ describe('another', () => {
     await page.context().close()
   })
 
-  test('that refuses the question, too, says why, once', async () => {
+  test('that refuses the question, too, shows why, once', async () => {
     answers((_, response) => sendJson(response, { error: 'no such model' }, 400))
     const page = await world.visit()
     await atEndpoint(page, world.url)
@@ -166,7 +166,7 @@ describe('another', () => {
   test.each<[string, string, RegExp]>([
     ['ends', chunk('half an'), /broke off: the stream ended without a finish reason/],
     ['tells a failure', `${chunk('half an')}data: {"error": "it is full"}\n\n`, /failed: it is full/],
-  ])('whose stream %s too early says so below what came', async (_, text, why) => {
+  ])('whose stream %s too early has that shown below the partial answer', async (_, text, why) => {
     answers((_, response) => streamed(response, text))
     const page = await world.visit()
     await atEndpoint(page, world.url)
@@ -176,7 +176,7 @@ describe('another', () => {
     await page.context().close()
   })
 
-  test('whose connection breaks says so below what came', async () => {
+  test('whose connection breaks has that shown below the partial answer', async () => {
     let broken: ServerResponse | undefined
     answers((_, response) => {
       broken = response
@@ -196,7 +196,7 @@ describe('another', () => {
     await page.context().close()
   })
 
-  test('that does not stream is read whole, and says so', async () => {
+  test('that does not stream is read whole, and the page says so', async () => {
     answers((_, response) =>
       sendJson(response, { choices: [{ message: { content: 'all at once' }, finish_reason: 'length' }] }),
     )
@@ -221,7 +221,7 @@ describe('another', () => {
     ],
     ['nothing with 200', (_, response) => response.writeHead(200).end(), /answer is empty/],
     ['a failure with 200', (_, response) => sendJson(response, { error: { message: 'too busy' } }), /failed: too busy/],
-  ])('that fails with %s says why', async (_, handler, why) => {
+  ])('that fails with %s shows why', async (_, handler, why) => {
     answers(handler)
     const page = await world.visit()
     await atEndpoint(page, world.url)
@@ -230,7 +230,7 @@ describe('another', () => {
     await page.context().close()
   })
 
-  test('a stream is stopped at the endpoint, too', async () => {
+  test('a stop also ends the stream at the endpoint', async () => {
     let gone = false
     answers((_, response) => {
       response.on('close', () => {

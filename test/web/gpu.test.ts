@@ -30,7 +30,7 @@ test('the model moves to the GPU and back, and answers there', async () => {
   await page.context().close()
 }, 180_000)
 
-test('a GPU that gives no device says so, and the processor takes the model again', async () => {
+test('a GPU that gives no device is reported, and the model returns to the CPU', async () => {
   const { page } = await world.visit({ serviceWorkers: 'block' })
   await page.route('**/page/engine-*.js', async (route) => {
     const response = await route.fetch()

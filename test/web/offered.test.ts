@@ -19,7 +19,7 @@ const text =
 
 const panel = (page: Page) => page.getByLabel('The model in this tab')
 
-test('a 404 says that no model comes, and a file or an address can be given', async () => {
+test('a 404 shows that no model is offered, and a file or an address can be given', async () => {
   world.handlers.set(path, text(404, 'none'))
   const page = await world.visit()
   await page.goto(world.url)
@@ -42,7 +42,7 @@ test.each<[string, Handler, RegExp]>([
     /lacks a name, or files/,
   ],
   ['nothing, and hangs up', (_, response) => response.destroy(), /can't be reached/],
-])('%s says what is wrong, and the model loads once it is right', async (_, handler, why) => {
+])('%s shows what is wrong, and the model loads once it is corrected', async (_, handler, why) => {
   world.handlers.set(path, handler)
   const page = await world.visit({ serviceWorkers: 'block' })
   await page.goto(world.url)
@@ -60,7 +60,7 @@ test.each<[string, Handler, RegExp]>([
   await page.context().close()
 })
 
-test('a server that fails later does not take the model away', async () => {
+test('a server that fails later does not remove the model', async () => {
   const page = await world.visit()
   await page.goto(world.url)
   await page.getByRole('button', { name: /^Load tiny/ }).click()
@@ -77,7 +77,7 @@ test('a server that fails later does not take the model away', async () => {
   await page.context().close()
 })
 
-test('a build of the core that does not come is a failure, and not a browser without relaxed SIMD', async () => {
+test('a build of the core that cannot be fetched is reported as such, and not as missing relaxed SIMD', async () => {
   const page = await world.visit({ serviceWorkers: 'block' })
   await page.route('**/page/relaxed*.wasm', (route) => route.fulfill({ status: 500, body: '' }))
   await page.goto(world.url)
@@ -92,7 +92,7 @@ test('a build of the core that does not come is a failure, and not a browser wit
   await page.context().close()
 })
 
-test('a script that does not come says so', async () => {
+test('a script that cannot be fetched is reported', async () => {
   const page = await world.visit({ serviceWorkers: 'block' })
   await page.route('**/page/engine-*.js', (route) => route.fulfill({ status: 404, body: '' }))
   await page.goto(world.url)
@@ -104,7 +104,7 @@ test('a script that does not come says so', async () => {
   await page.context().close()
 })
 
-test('a manifest of another model is offered in place of the last', async () => {
+test('a manifest of another model replaces the last one in the offer', async () => {
   const page = await world.visit()
   await page.goto(world.url)
   await page.getByRole('button', { name: /^Load tiny/ }).waitFor()

@@ -24,7 +24,7 @@ async function answersOffline(page: Page, url: string): Promise<void> {
   world.down = false
 }
 
-test('one visit is enough, by whatever address of the page', async () => {
+test('one visit makes the page work offline, at any of its addresses', async () => {
   for (const path of ['/', '/index.html', '/?from=elsewhere#top']) {
     const page = await world.visit()
     await page.goto(world.url)
@@ -35,7 +35,7 @@ test('one visit is enough, by whatever address of the page', async () => {
   }
 })
 
-test('one visit is enough, too, with a model from an address', async () => {
+test('one visit is enough with a model from an address, too', async () => {
   world.handlers.set('/page/model.json', (_, response) => response.writeHead(404, isolated).end())
   const page = await world.visit()
   await page.goto(world.url)
@@ -46,7 +46,7 @@ test('one visit is enough, too, with a model from an address', async () => {
   await page.context().close()
 })
 
-test('a first visit on which the server failed for a moment is enough once it was tried again', async () => {
+test('a first visit during a brief server failure is enough after a retry', async () => {
   world.handlers.set('/page/model.json', (_, response) => response.writeHead(500, isolated).end())
   const page = await world.visit()
   await page.goto(world.url)
@@ -59,7 +59,7 @@ test('a first visit on which the server failed for a moment is enough once it wa
   await page.context().close()
 })
 
-test('a new version of the page keeps what the model is, though it could not ask for it', async () => {
+test("a new version of the page keeps the model's description, though it could not fetch it", async () => {
   const page = await world.visit()
   await page.goto(world.url)
   await page.getByRole('button', { name: /^Load tiny/ }).click()
@@ -85,7 +85,7 @@ test('a new version of the page keeps what the model is, though it could not ask
   await page.context().close()
 })
 
-test('a page that may have no service worker says nothing of the next visit', async () => {
+test('a page that cannot have a service worker does not promise offline use', async () => {
   const page = await world.visit({ serviceWorkers: 'block' })
   await page.goto(world.url)
   await page.getByRole('button', { name: /^Load tiny/ }).click()

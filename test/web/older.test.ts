@@ -78,7 +78,7 @@ async function olderVisit(more = ''): Promise<{ readonly page: Page; readonly er
 
 const chunk = (content: string) => `data: ${JSON.stringify({ choices: [{ delta: { content } }] })}\n\n`
 
-test('the model loads and answers, prompts are packed, an endpoint is asked', async () => {
+test('the model loads and answers, prompts are packed, and an endpoint answers', async () => {
   world.handlers.set('/v1/models', (_, response) => sendJson(response, { data: [{ id: 'other' }] }))
   world.handlers.set('/v1/chat/completions', (_, response) =>
     response.writeHead(200, { 'content-type': 'text/event-stream' }).end(`${chunk('a')}${chunk('b')}data: [DONE]\n\n`),
@@ -105,7 +105,7 @@ test('the model loads and answers, prompts are packed, an endpoint is asked', as
   await page.context().close()
 })
 
-test('a download goes on, and one by its address is kept under its hash without being moved', async () => {
+test('a download resumes, and one by its address is kept under its hash without being moved', async () => {
   // Nor are there locks on a page without TLS.
   const { page, errors } = await olderVisit('delete Object.getPrototypeOf(navigator).locks;')
   const byAddress = async () => {

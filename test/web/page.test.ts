@@ -56,7 +56,7 @@ describe('in this tab', () => {
     await page.context().close()
   })
 
-  test('an answer stops when it is told to, and the next one comes', async () => {
+  test('an answer stops on request, and the next one runs', async () => {
     const { page } = await world.visit()
     await withModel(page, world.url)
     // As soon as anything of the answer is there: a tiny model is quick.
@@ -77,7 +77,7 @@ describe('in this tab', () => {
     await page.context().close()
   })
 
-  test('prompts are read padded and packed, from the field and from a file that is dropped', async () => {
+  test('prompts are read padded and packed, from the field and from a dropped file', async () => {
     const { page, errors } = await world.visit()
     await withModel(page, world.url)
     await page.getByRole('radio', { name: 'Prepacking' }).check()
@@ -174,7 +174,7 @@ describe('an endpoint', () => {
   test.each([
     ['a web page', '/', /answers with a web page, not OpenAI's API/],
     ['nothing', '/nowhere', /answers 404/],
-  ])('that is %s says so', async (_, path, why) => {
+  ])('that is %s is reported', async (_, path, why) => {
     const { page } = await world.visit()
     await page.goto(world.url)
     await page.getByRole('radio', { name: 'An endpoint' }).check()

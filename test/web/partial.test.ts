@@ -99,7 +99,7 @@ const versions = [200, 200, 137, 260].map((length, seed) => random(seed + 1).byt
 const steps = fc.array(fc.tuple(fc.nat(versions.length - 1), behaviour), { maxLength: 8 })
 const ignore = () => {}
 
-test('of an unknown file one state comes whole, never a mixture', async () => {
+test('a file of unknown hash arrives in one version, never a mixture', async () => {
   await fc.assert(
     fc.asyncProperty(steps, fc.constantFrom(here, elsewhere), async (history, origin) => {
       const state = server()
@@ -120,7 +120,7 @@ test('of an unknown file one state comes whole, never a mixture', async () => {
   )
 })
 
-test('of a promised file only that comes, and comes at once when the server has it', async () => {
+test('a file of known hash arrives only in that version, as soon as the server has it', async () => {
   await fc.assert(
     fc.asyncProperty(steps, fc.constantFrom(here, elsewhere), behaviour, async (history, origin, last) => {
       const state = server()
@@ -140,7 +140,7 @@ test('of a promised file only that comes, and comes at once when the server has 
   )
 })
 
-test('what is here is not sent again: every byte once, in as many parts as it takes', async () => {
+test('stored bytes are not sent again: every byte once, in as many parts as needed', async () => {
   const state = server()
   const { handle, files } = fakeFolder()
   Object.assign(state, { file: versions[3]! })
@@ -156,7 +156,7 @@ test('what is here is not sent again: every byte once, in as many parts as it ta
   expect(Buffer.compare(files.get('part.bin')!.bytes, versions[3]!)).toBe(0)
 })
 
-test('a part that is whole already, since the tab died before it could say so, costs no request', async () => {
+test('a part already complete, because the tab died before noting it, costs no request', async () => {
   const state = server()
   const { handle } = fakeFolder()
   Object.assign(state, { file: versions[0]! })
@@ -168,7 +168,7 @@ test('a part that is whole already, since the tab died before it could say so, c
 })
 
 test.each(['', '{', '{"url": 7}', 'null', '[]', '{"url":"https://page.example/a","identity":null}'])(
-  'a note that says %j vouches for nothing',
+  'a note that contains %j is ignored',
   async (note) => {
     const state = server()
     const { handle } = fakeFolder()
@@ -184,7 +184,7 @@ test.each(['', '{', '{"url": 7}', 'null', '[]', '{"url":"https://page.example/a"
   },
 )
 
-test('a file of the greatest length passes, a longer one is refused at once', async () => {
+test('a file of the maximum length is accepted, a longer one is refused at once', async () => {
   const { checkLength } = await import('../../web/partial.ts')
   const wanted: Wanted = { name: 'a', url: new URL('/a', here) }
   expect(() => checkLength(wanted, mostBytes)).not.toThrow()
@@ -194,7 +194,7 @@ test('a file of the greatest length passes, a longer one is refused at once', as
   expect(() => checkLength(promised, 11)).toThrow(/does not match its manifest \(11 bytes arrived/)
 })
 
-test('parts that nobody has gone on with for a week are removed; younger, whole, open and wanted ones stay', async () => {
+test('parts unused for a week are removed; younger, complete, open and requested ones stay', async () => {
   const folder = fakeFolder()
   const week = 7 * 86_400_000
   for (const name of ['old.bin', 'old.part', 'open.bin', 'wanted.bin', 'whole.bin', 'whole.ok'])
@@ -213,7 +213,7 @@ function browserWith(folder: FakeFolder): void {
   vi.stubGlobal('navigator', { storage: { getDirectory } })
 }
 
-test('a disk that fills up in the middle: the file comes all the same, and is not kept', async () => {
+test('when the disk fills up in the middle, the file is still delivered, and not kept', async () => {
   const state = server()
   const folder = fakeFolder()
   browserWith(folder)

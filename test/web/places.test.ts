@@ -14,7 +14,7 @@ const turn = (question: string, late: string): Turn => ({
   running: false,
 })
 
-test('one address has one place, however it is written; another has another', () => {
+test('every spelling of an address is one place; other addresses are other places', () => {
   const same = [
     'https://a.example/v1',
     ' https://A.example:443/v1/ ',
@@ -34,7 +34,7 @@ test('one address has one place, however it is written; another has another', ()
   expect(new Set([same[0]!, ...others].map(placeOf)).size).toBe(1 + others.length)
 })
 
-test('a path goes behind the address, in front of its query', () => {
+test('a path is appended to the address, before its query', () => {
   expect(addressOf('https://a.example/v1/', '/models')).toBe('https://a.example/v1/models')
   expect(addressOf('https://a.example/x?api-version=3', '/models')).toBe('https://a.example/x/models?api-version=3')
   for (const none of ['', 'v1', 'file:///v1', 'javascript:alert(1)', 'https://']) {
@@ -43,7 +43,7 @@ test('a path goes behind the address, in front of its query', () => {
   }
 })
 
-test('a key is given to the origin for which it was typed, and comes back with its address', () => {
+test('a key is sent to the origin for which it was typed, and restored with its address', () => {
   const at = (address: string, old: EndpointSettings) => ({ ...old, address })
   const typed = withKey({ address: 'https://a.example/v1', keys: {}, model: '' }, 'secret')
   expect(keyOf(typed)).toBe('secret')
@@ -62,7 +62,7 @@ test('a key is given to the origin for which it was typed, and comes back with i
   expect(withKey(at('no address', typed), 'x').keys).toEqual(typed.keys)
 })
 
-test('whatever is said and drafted anywhere, no place is told what was said in another', () => {
+test('no place receives turns or drafts of another, in any sequence', () => {
   const place = fc.constantFrom('tab', 'https://a.example/v1', 'https://b.example/v1')
   const step = fc.tuple(place, fc.constantFrom('say', 'draft', 'clear'), fc.nat(1e6))
   fc.assert(
@@ -82,7 +82,7 @@ test('whatever is said and drafted anywhere, no place is told what was said in a
   )
 })
 
-test('places that hold nothing are forgotten, so that typing an address leaves none behind', () => {
+test('empty places are dropped, so that typing an address leaves none behind', () => {
   let all: Conversations = new Map()
   for (let length = 1; length < 20; length++) all = changed(all, 'https://a.example/v1'.slice(0, length), (old) => old)
   expect(all.size).toBe(0)
@@ -93,7 +93,7 @@ test('places that hold nothing are forgotten, so that typing an address leaves n
   expect(all.size).toBe(1)
 })
 
-test('a question without an answer is left out of what the model is told', () => {
+test('a question without an answer is omitted from the messages to the model', () => {
   const one = { ...empty, turns: [turn('a', 'b'), turn('c', '')] }
   expect(messagesOf(one).map(({ content }) => content)).toEqual(['a', 'b'])
   expect(withLastTurn(one, (last) => ({ ...last, late: 'd' })).turns.map(({ late }) => late)).toEqual(['b', 'd'])

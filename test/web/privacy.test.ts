@@ -72,7 +72,7 @@ async function inTab(page: Page): Promise<void> {
   await page.getByText('backend').waitFor()
 }
 
-test('a chat in the tab is not sent to an endpoint, and is there again when one comes back', async () => {
+test('a chat in the tab is not sent to an endpoint, and is restored on return', async () => {
   const page = await world.visit()
   await inTab(page)
   await asked(page, 'the tab alone may know this')
@@ -101,7 +101,7 @@ test('a chat in the tab is not sent to an endpoint, and is there again when one 
   await page.context().close()
 })
 
-test('an address that changes in the middle of a chat begins another; the old one is there again under its own', async () => {
+test('changing the address in the middle of a chat begins another; the old one is restored with its address', async () => {
   const page = await world.visit()
   await page.goto(world.url)
   await place(page, 'An endpoint')
@@ -128,7 +128,7 @@ test('an address that changes in the middle of a chat begins another; the old on
   await page.context().close()
 })
 
-test('an answer that runs in the tab goes on there while an endpoint is asked', async () => {
+test('an answer that runs in the tab continues while an endpoint is asked', async () => {
   const page = await world.visit()
   await inTab(page)
   await message(page).fill('a long answer, please')
@@ -167,7 +167,7 @@ test('a key is sent to the origin for which it was typed, and to no other', asyn
   await page.context().close()
 })
 
-test('an endpoint that sends its visitors elsewhere gets the question, and the other neither question nor key', async () => {
+test('an endpoint that redirects gets the question, and the target neither question nor key', async () => {
   const page = await world.visit()
   await page.goto(world.url)
   await place(page, 'An endpoint')

@@ -35,7 +35,7 @@ async function halfLoaded(page: Page, bytes: Buffer, etag: string, begin = load)
 
 const startOf = (range: string | undefined) => Number(/^bytes=(\d+)-$/.exec(range ?? '')?.[1] ?? 0)
 
-test('a reload in the middle goes on by range, while the old tab may still hold the file', async () => {
+test('a reload in the middle resumes by range, while the old tab may still hold the file', async () => {
   const page = await world.visit({ serviceWorkers: 'block' })
   const half = await halfLoaded(page, world.model, '"one"')
   world.handlers.set(modelPath, sendModel(world.model, { etag: '"one"' }))
@@ -53,7 +53,7 @@ test('a reload in the middle goes on by range, while the old tab may still hold 
   await page.context().close()
 })
 
-test('a file that its last holder lets go late is waited for', async () => {
+test('a file that its last holder releases late is waited for', async () => {
   const page = await world.visit({ serviceWorkers: 'block' })
   await halfLoaded(page, world.model, '"one"')
   world.handlers.set(modelPath, sendModel(world.model, { etag: '"one"' }))
@@ -77,7 +77,7 @@ test('a file that its last holder lets go late is waited for', async () => {
   await page.context().close()
 })
 
-test('a page that offers another model meanwhile fetches that one from the front', async () => {
+test('a page that offers another model meanwhile fetches that one from the start', async () => {
   const page = await world.visit({ serviceWorkers: 'block' })
   await halfLoaded(page, world.model, '"one"')
   const other = Buffer.from(tinyGguf({ layers: 3, context: 512, seed: 9 }))
@@ -95,7 +95,7 @@ test.each<[string, Parameters<typeof sendModel>[1], number]>([
   ['does not, and names the new file', { ifRange: false }, 3],
   ['has no ranges', { ranges: false }, 2],
 ])(
-  'a part whose source changed its tag, while the model is the same, begins anew where the server %s',
+  'a part whose source changed its tag for the same model restarts where the server %s',
   async (_, sending, requests) => {
     const page = await world.visit({ serviceWorkers: 'block' })
     // The first half of another file, whose beginning is not this one's.
@@ -111,7 +111,7 @@ test.each<[string, Parameters<typeof sendModel>[1], number]>([
   },
 )
 
-test('parts of two files that the server does not tell apart are found out by their hash, and fetched anew without asking', async () => {
+test('mixed parts of two files that the server does not distinguish fail their hash, and are fetched again automatically', async () => {
   const page = await world.visit({ serviceWorkers: 'block' })
   const wrong = Buffer.from(world.model)
   wrong.fill(7, wrong.length >> 2, wrong.length >> 1)
@@ -140,7 +140,7 @@ test('two tabs: the second waits for the first, says so, and fetches nothing its
   await second.context().close()
 })
 
-test('a model by its address goes on, too: by its tag, and anew where it has none or another', async () => {
+test('a model by its address resumes, too, by its tag, and restarts where it has none or another', async () => {
   const byAddress = async (page: Page) => {
     await page.getByLabel('or the address of a GGUF file').fill(`${world.url}${modelPath}`)
     await page.getByRole('button', { name: 'Fetch' }).click()

@@ -47,14 +47,14 @@ test.each(['blob', 'handle', 'handle that gives less than is asked for'])('%s', 
   expect(state.closed).toBe(kind !== 'blob')
 })
 
-test('a handle reads ahead: small pieces cost few readings', async () => {
+test('a handle reads ahead: small pieces need few reads', async () => {
   const { state, file } = handleOf()
   const source = (await handleSource('a', file))!
   for (let at = 0; at + 4096 <= size; at += 4096) await source.read(at, new Uint8Array(4096))
   expect(state.readings).toBeLessThanOrEqual(3)
 })
 
-test('a file that nobody may open has no handle; one that ends early says so', async () => {
+test('a file that cannot be opened has no handle; one that ends early is reported', async () => {
   const refused = { createSyncAccessHandle: () => Promise.reject(new Error('locked')) }
   expect(await handleSource('a', refused as unknown as FileSystemFileHandle)).toBeUndefined()
   const source = (await handleSource('a', handleOf(0).file))!

@@ -13,7 +13,7 @@ afterAll(() => engine.close())
 const messages = [{ role: 'user' as const, content: 'A question that is long enough to have some pages of its own.' }]
 const never = new AbortController().signal
 
-test('exact is timed with as much of the prompt in the cache, and each time anew', async () => {
+test('the exact mode is timed with the same part of the prompt cached, and again for each run', async () => {
   const length = engine.promptIds(messages).length
   expect(length).toBeGreaterThan(2 * pageTokens)
   for (const cached of [0, pageTokens, 2 * pageTokens]) {
@@ -30,7 +30,7 @@ test('exact is timed with as much of the prompt in the cache, and each time anew
   }
 })
 
-test('a warm-up leaves nothing running, to its end or stopped', async () => {
+test('a warm-up leaves nothing running, finished or stopped', async () => {
   await warmUp(engine, never)
   const stop = new AbortController()
   const warming = warmUp(engine, stop.signal)

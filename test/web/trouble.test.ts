@@ -40,7 +40,7 @@ test('a file with another SHA-256 is refused, and loads once it is right', async
   await page.context().close()
 })
 
-test('storage that is refused, and storage that is full: the model loads all the same, and says that it is not kept', async () => {
+test('with refused or full storage the model still loads, and the page says that it is not kept', async () => {
   const refused = `Object.getPrototypeOf(navigator.storage).getDirectory = () => Promise.reject(new DOMException('refused', 'SecurityError'))`
   const full = `FileSystemSyncAccessHandle.prototype.write = () => { throw new DOMException('full', 'QuotaExceededError') }`
   for (const [code, why] of [
@@ -56,7 +56,7 @@ test('storage that is refused, and storage that is full: the model loads all the
   }
 })
 
-test('a tab that was closed in the middle: the next goes on from there', async () => {
+test('after a tab was closed in the middle, the next resumes from there', async () => {
   const { page } = await world.visit({ serviceWorkers: 'block' })
   await page.goto(world.url)
   // The first half, as a tab would have left it.
@@ -104,7 +104,7 @@ test('without relaxed SIMD the other build runs, and the page says so', async ()
   await page.context().close()
 })
 
-test('a download that breaks off, and a server that answers HTML', async () => {
+test('an interrupted download, and a server that answers HTML', async () => {
   for (const [answer, why] of [
     [{ abort: true }, /can't be reached.*load again/],
     [{ html: true }, /answers 200 with text\/html, not the model/],
@@ -119,7 +119,7 @@ test('a download that breaks off, and a server that answers HTML', async () => {
   }
 })
 
-test('a file that is no model, and one that is no causal language model', async () => {
+test('a file that is not a model, and one that is not a causal language model', async () => {
   const { page } = await world.visit()
   await page.goto(world.url)
   const pick = (name: string, buffer: Buffer) =>

@@ -35,7 +35,8 @@ export function EndpointPanel({
         failed: false,
         text: models.length === 0 ? 'There are no models.' : `Models: ${models.join(', ')}`,
       })
-      if (models.length > 0 && !models.includes(value.model)) onModel(place, models[0]!)
+      const [first] = models
+      if (first !== undefined && !models.includes(value.model)) onModel(place, first)
     } catch (error) {
       setResult({ place, models: [], failed: true, text: (error as Error).message })
     }

@@ -213,7 +213,7 @@ export class Gpu {
    * failed.
    */
   async read(buffer: GPUBuffer | 'activations', at: number, bytes: number): Promise<ArrayBuffer> {
-    return (await this.readAll(buffer, [{ at, bytes }]))[0]!
+    return defined((await this.readAll(buffer, [{ at, bytes }]))[0])
   }
 
   /** Returns several ranges of bytes of a buffer. */

@@ -43,6 +43,11 @@ export interface HuggingFaceForm {
    * not yet checked.
    */
   tied(json: Json): unknown
+  /**
+   * Advice for a folder without tokenizer.json, where published folders of the family lack it. It
+   * ends the error message.
+   */
+  readonly withoutTokenizer?: string
 }
 
 /** The layer of a tensor, with its index; undefined for a tensor of the whole model. */

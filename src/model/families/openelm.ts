@@ -37,6 +37,7 @@ export const openElm: Family = {
     read: configOf,
     windows: windowsOf,
     tied: (json) => json.share_input_output_layers ?? true,
+    withoutTokenizer: "OpenELM was made with Llama 2's and brings none: put that tokenizer.json beside config.json",
   },
   tensor,
   spec: (config) => plainSpec(config, { headNorms: config.qkNorm === true }),

@@ -19,7 +19,7 @@ function arenaOf(most = mostWasmPages): Arena {
 }
 
 describe('Arena', () => {
-  test('a region that was given back serves another use, and comes zeroed', () => {
+  test('a freed region is reused and zeroed', () => {
     const arena = arenaOf()
     const first = arena.alloc(100_000, 'tables')
     const kept = arena.alloc(64, 'tables')
@@ -41,7 +41,7 @@ describe('Arena', () => {
     expect(() => arena.free(at)).toThrow(/no region at/)
   })
 
-  test('a size that is not one, or more than a region may have, is refused with the number and changes nothing', () => {
+  test('an invalid size, or one above the limit of a region, is refused with the number and changes nothing', () => {
     const arena = arenaOf()
     const before = arena.balance
     for (const bytes of [mostRegionBytes + 1, 2 ** 31, 4_300_800_000, 2 ** 40])
@@ -53,7 +53,7 @@ describe('Arena', () => {
     expect(arena.balance).toEqual(before)
   })
 
-  test('where the memory ends, the last region that fits is given and the next is refused; then a free one is used', () => {
+  test('at the end of memory the last region that fits is allocated and the next is refused; then a free one is reused', () => {
     const arena = arenaOf(4)
     const whole = 4 * 65_536 - arena.balance.tables
     const at = arena.alloc(whole, 'weights')
@@ -65,7 +65,7 @@ describe('Arena', () => {
     expect(arena.alloc(1, 'tables')).toBe(at)
   })
 
-  test('a memory of nearly 4 GiB is written and read at its end, and its end is not crossed', () => {
+  test('a memory of nearly 4 GiB is accessible to its end, and not beyond', () => {
     const arena = arenaOf()
     const regions = [arena.alloc(mostRegionBytes, 'weights')]
     const rest = mostWasmPages * 65_536 - arena.balance.tables - arena.balance.weights
@@ -84,7 +84,7 @@ describe('WasmKvPool', () => {
   const poolOf = (arena: Arena, layers = 2, kvHeads = 2) =>
     new WasmKvPool(arena, kernels, { type: 'f32', layers, kvHeads, headDim: 64 })
 
-  test('a page that is not in the pool is refused, also one that was', async () => {
+  test('a page that is not in the pool is refused, including a former one', async () => {
     const pool = poolOf(arenaOf())
     const [page, other] = pool.add(2) as [number, number]
     pool.remove([page])
@@ -94,7 +94,7 @@ describe('WasmKvPool', () => {
     expect((await pool.readPage(other)).length).toBe(pool.pageBytes)
   })
 
-  test('at the end of the memory it makes as many pages as there is room for, then none', () => {
+  test('at the end of memory it allocates as many pages as fit, then none', () => {
     const arena = arenaOf(4)
     const pool = poolOf(arena)
     const room = Math.floor((4 * 65_536 - arena.balance.tables) / pool.pageBytes)
@@ -103,7 +103,7 @@ describe('WasmKvPool', () => {
     expect(pool.pages).toBe(room)
   })
 
-  test('a page that no memory can hold is refused with its size', () => {
+  test('a page too large for any memory is refused with its size', () => {
     const huge = () =>
       new WasmKvPool(arenaOf(), kernels, { type: 'f32', layers: 64, kvHeads: 1 << 10, headDim: 1 << 10 })
     expect(huge).toThrow(expect.objectContaining({ code: 'out_of_memory' }))
@@ -140,7 +140,7 @@ interface Live {
 }
 
 describe('regions and two pools', () => {
-  test(`nothing overlaps, moves or loses a byte; the balance is exact; memory follows what is live (seed ${seed})`, () => {
+  test(`nothing overlaps, moves or loses a byte; the balance is exact; memory follows live data (seed ${seed})`, () => {
     fc.assert(
       fc.property(fc.array(step, { minLength: 1, maxLength: 120 }), fc.nat(), (steps, chance) => {
         const rng = random(chance)

@@ -20,7 +20,7 @@ describe('createWasmBackend', () => {
   const opened: { close(): Promise<void> }[] = []
   afterAll(() => Promise.all(opened.map((backend) => backend.close())))
 
-  test('takes the relaxed build where its dot product is right', async () => {
+  test('uses the relaxed build where its dot product is correct', async () => {
     const backend = await createWasmBackend({ modules })
     opened.push(backend)
     expect(backend.build).toBe('wasm-relaxed')
@@ -34,13 +34,13 @@ describe('createWasmBackend', () => {
     expect(backend.build).toBe('wasm-simd128')
   })
 
-  test('refuses what cannot run, and says why', async () => {
+  test('refuses an unsupported host, with the reason', async () => {
     await expect(createWasmBackend({ modules: {} })).rejects.toMatchObject({ code: 'unsupported' })
     await expect(createWasmBackend({ modules, threads: 2 })).rejects.toMatchObject({ code: 'unsupported' })
     await expect(createWasmBackend({ modules, threads: 0, spawn })).rejects.toMatchObject({ code: 'bad_argument' })
   })
 
-  test('scratch is enough for every group of heads, also where the largest needs less than a small one', async () => {
+  test('scratch suffices for every group of heads, also where the largest needs less than a smaller one', async () => {
     const tokens = 200
     const values = Float32Array.from({ length: tokens * 384 }, (_, i) => Math.sin(i))
     const attended = async (groups: readonly number[]) => {
@@ -61,7 +61,7 @@ describe('createWasmBackend', () => {
     expect(await attended([1, 97])).toEqual(await attended([1]))
   })
 
-  test('a page that was given back is refused by the kernels, not written', async () => {
+  test('a freed page is refused by the kernels, not written', async () => {
     const backend = await createWasmBackend({ modules })
     opened.push(backend)
     backend.prepare({ tokens: 16, maxK: 64, headDim: 16, groups: [1] })
@@ -86,7 +86,7 @@ describe('createWasmBackend', () => {
     backend.writeKv(pool, 0, k, v)
   })
 
-  test('a killed worker is one error, not a hang', async () => {
+  test('a killed worker gives one error, not a hang', async () => {
     const workers: { terminate(): Promise<void> }[] = []
     const backend = await createWasmBackend({
       modules,

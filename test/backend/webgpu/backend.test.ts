@@ -13,7 +13,7 @@ runBackendSuite('webgpu with subgroups', () => softwareBackend(), { activations:
 
 runPagesSuite('webgpu', () => softwareBackend())
 
-describe('a weight that is larger than a binding', () => {
+describe('a weight larger than a binding', () => {
   const opened: Backend[] = []
   afterAll(() => Promise.all(opened.map((backend) => backend.close())))
   const [n, k] = [75, 64]
@@ -30,7 +30,7 @@ describe('a weight that is larger than a binding', () => {
     return written(backend.weight({ name: 'w', type, n, k }), randomBlocks(type, n * k, random(5)))
   }
 
-  test.each(['q4_1', 'f16'] as const)('%s: cut in parts, it gives the same bits', async (type) => {
+  test.each(['q4_1', 'f16'] as const)('%s: split in parts, it gives the same bits', async (type) => {
     const answers = async (backend: Backend, weight: Weight) => {
       const told: Float32Array[] = []
       for (const rows of [1, 5, 40, 70]) {

@@ -4,7 +4,7 @@ import { openWebGpu } from '../../../node/webgpu.ts'
 import { runBackendSuite } from '../../suites/backend.ts'
 
 describe.runIf(process.env.FORETOKEN_MATRIX)('matrix units', () => {
-  test('are there', async () => {
+  test('are available', async () => {
     const backend = await openWebGpu([])
     expect(backend.build).toMatch(/matrices \d+x\d+x\d+ f16/)
     await backend.close()

@@ -50,7 +50,7 @@ describe.each<[string, Features]>([
   })
 })
 
-test('a kernel that is wrong is found', async () => {
+test('a faulty kernel is detected', async () => {
   const device = await nothing({ f16: false, subgroups: false })
   const broken = shader('norm', { f16: false, subgroups: false }).replace('fn main', 'fn main_but_wrong(x: i33')
   expect(await complaint(device, broken)).toBeDefined()

@@ -35,7 +35,7 @@ const writers: Readonly<Record<string, Writer>> = {
 /** Returns the WGSL of a kernel for a device with some features. */
 export function shader(kernel: string, features: Features): string {
   const [op, type = ''] = kernel.split(' ') as [string, string?]
-  return writers[op]!(type, features)
+  return defined(writers[op])(type, features)
 }
 
 /**
