@@ -12,7 +12,7 @@ interface Setting {
   readonly sharing: Sharing
   readonly maxWaiting: number
   readonly maxWaitingPerTenant: number
-  /** Whether making the errors throws. */
+  /** Whether the constructor of the error throws. */
   readonly throws: boolean
 }
 
@@ -135,7 +135,7 @@ async function compare(model: Model, real: Real): Promise<void> {
     expect(used).toBe(model.used(index))
     expect(used).toBeLessThanOrEqual(total)
   }
-  // No wake-up is lost: whoever is first of its tenant does not fit.
+  // No wake-up is lost: the first request of each tenant does not fit.
   expect(model.lines.filter(({ requests }) => model.fits(requests[0]!))).toEqual([])
 }
 

@@ -1,4 +1,4 @@
-/** Who may ask a companion, and what others are told. */
+/** Tests which requests a companion accepts, and how it refuses others. */
 import { describe, expect, test } from 'vitest'
 import { Guard } from '../../companion/guard.ts'
 import { Nonces, sign } from '../../src/index.ts'
@@ -253,7 +253,7 @@ describe('wasted work', () => {
     let now = 0
     const own = new Guard(edges, new Nonces(), small, () => now)
     await own.verified((await asked({ body }))(), bounds)
-    // Nobody has settled it: it counts as refused.
+    // An unsettled request counts as refused.
     const refused = own.verified((await asked({ body }))(), bounds)
     await expect(refused).rejects.toMatchObject({ status: 429, headers: { 'retry-after': expect.any(String) } })
     await own.verified((await asked({ body, id: 'edge-2' }))(), bounds)

@@ -13,7 +13,7 @@ const edge = await Engine.load(tinyFiles({ context: 2048 }), { wasm, kvTokens: 4
 const mac = await Engine.load(tinyFiles({ context: 2048 }), { wasm, kvTokens: 4096 })
 afterAll(() => Promise.all([edge.close(), mac.close()]))
 
-/** Streams that nobody reads beyond their first bytes. */
+/** Opens streams that are not read beyond their first bytes. */
 async function stalled(engine: AnyEngine, count: number, config: object = {}, fetch?: Fetch): Promise<void> {
   const app = createApp({
     engine,

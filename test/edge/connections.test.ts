@@ -203,7 +203,7 @@ describe('a body in small pieces', () => {
   const bytewise = (count: number) =>
     Array.from({ length: count }, (_, n) => `1\r\n${text[n % text.length]}\r\n`).join('')
 
-  /** What the app saw: how many pieces, and their text. */
+  /** Records what the app received: the number of pieces, and their text. */
   function seen() {
     const pieces: Uint8Array[] = []
     const read = async (request: Request) => {

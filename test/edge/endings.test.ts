@@ -15,12 +15,12 @@ afterAll(() => engine.close())
 interface Held {
   readonly limits?: ServerConfig['limits']
   readonly keepAliveSeconds?: number
-  /** What is asked for beside the usual chat. */
+  /** Fields added to the usual chat request. */
   readonly body?: object
   readonly raw?: BodyInit
   /** Ends the request; resolves when it has. */
   end(asked: Promise<Response>, control: AbortController): Promise<void>
-  /** Of the log's one line. */
+  /** Values of the single log line. */
   readonly log: Partial<Record<string, unknown>>
 }
 

@@ -260,7 +260,8 @@ describe('careless calls of', () => {
           }
         }
       })
-      // What failed is told by its stack: junk can't be shown, and shrinking it tells no more.
+      // A failure is reported by its stack: random values cannot be printed, and shrinking adds
+      // nothing.
       await fc.check(property, { seed, numRuns: runs })
       expect(failures.map(String), `seed ${seed}`).toEqual([])
       expect((await engine.submit({ prompt, maxTokens: 2, ignoreEos: true }).result()).ids).toHaveLength(2)

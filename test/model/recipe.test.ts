@@ -119,7 +119,7 @@ describe(`a recipe (seed ${seed})`, async () => {
     const backend = await createWasmBackend({ modules: wasm, build: 'simd128' })
     opened.push(backend)
     near(await logitsOf(backend, spec, [21]), oracle(spec))
-    // Whole and in chunks the bits are the same.
+    // The bits are the same whole and in chunks.
     expect(await logitsOf(backend, spec, [6, 14, 1])).toEqual(await logitsOf(backend, spec, [21]))
   })
 

@@ -1,4 +1,4 @@
-/** What a way should take, from what was measured. */
+/** Tests the expected time of a route, from measurements. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { earlier, LocalCosts, RemoteCosts } from '../../src/route/costs.ts'

@@ -81,7 +81,7 @@ function bodyOf(pieces: readonly string[], end: 'close' | 'error' | 'hang') {
     },
     cancel: () => {
       state.cancelled = true
-      // Whoever leaves does not wait for this.
+      // A reader that stops does not wait for this.
       return new Promise(() => {})
     },
   })
