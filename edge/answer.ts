@@ -3,7 +3,7 @@
  * expensive one begins:
  *
  *     connection    as many as the host accepts (node.ts)
- *     identity      whose request it is, and that it may ask (middleware.ts, guard/keys.ts, guard/hosts.ts)
+ *     identity      the tenant of the request, and its permission (middleware.ts, guard/keys.ts, guard/hosts.ts)
  *     rate          requests per minute, and bytes of refused ones (guard/rate.ts, guard/refused.ts)
  *     bytes         of this body, and of all bodies together (body.ts, guard/bodies.ts)
  *     shape         counts while the bytes arrive (guard/shape.ts), then the names of other servers (normalize.ts), then the schema, up
@@ -61,7 +61,7 @@ export async function answer<S extends z.ZodType<{ model: string }>>(
     if (waited > 0) c.get('record').wait_ms = waited
 
     const choices = await exchange.begin(server.routes.of(engine), plan)
-    // The text has become tokens, and the work on it was not for a refusal.
+    // The prompt has been tokenized, so the request no longer counts as refused.
     room.release()
     work.settle(false)
     return plan.stream ? await exchange.stream(choices, plan) : await exchange.json(choices, plan)
@@ -74,8 +74,8 @@ export async function answer<S extends z.ZodType<{ model: string }>>(
 }
 
 /**
- * Notes the fields that are ignored, for the log and a header. Throws an ApiError of 400 if the
- * config is strict.
+ * Records the ignored fields, for the log and a header. Throws an ApiError of 400 if the config is
+ * strict.
  */
 function noteIgnored(c: RequestContext, { strict }: Config, ignored: readonly string[]): void {
   const [first] = ignored
@@ -109,8 +109,8 @@ async function planOf<S extends z.ZodType<{ model: string }>>(
 }
 
 /**
- * Refuses what is too large before anything is computed, since tokenizing a long text takes time,
- * too.
+ * Refuses what is too large before anything is computed, since even tokenizing a long text takes
+ * time.
  */
 function checkSize({ requests, choices }: Plan, context: number, { limits }: Config): void {
   const answers = requests.length * choices

@@ -149,10 +149,7 @@ function weightBytes({ rows, cols, type }: PlannedTensor): number {
   return (Math.ceil(rows / panel) * panel * cols * per32[type]) / 32
 }
 
-/**
- * Returns the bytes of a pass: activations and logits, a predictor's inputs and maps, and what the
- * kernels keep beside them.
- */
+/** Bytes of a pass: activations and logits, a predictor's inputs and maps, and what the kernels keep beside them. */
 function passBytes(config: ModelConfig, passTokens: number, predictor: boolean): number {
   const { hidden, intermediate, heads, kvHeads, headDim } = config
   const maps = predictor ? 2 * kvHeads * headDim + hidden : 0

@@ -4,7 +4,7 @@
  * - An answer sent before the end of the body can be read: the rest of the body is drained, within
  *   bounds, before the connection closes. Closing a connection with unread bytes resets it, and its
  *   client loses the answer.
- * - An answer that is not read is given up.
+ * - An answer that the client does not read is abandoned.
  * - A body in many small chunks costs no more than its bytes, and its sender waits for the time
  *   that parsing took.
  * - A stop first accepts the connections that wait, since the system resets those when the listener
@@ -133,21 +133,24 @@ function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }
 
-/** Chunks smaller than this, in bytes, are put together. */
+/** Chunks smaller than this, in bytes, are combined. */
 const smallBytes = 1024
-/** Number of small chunks of a body that cost no wait. Its sender waits for each one more. */
+/** Number of small chunks of a body that cause no wait. The sender waits for each further one. */
 const freeChunks = 4096
 const waitPerChunkMs = 0.1
 const longestWaitMs = 1000
 
-/** Stands between the parser, which passes a body on as it was cut, and the body's reader. */
+/**
+ * Combines small chunks of a body between the parser, which passes them on as they arrive, and the
+ * body's reader.
+ */
 class IncomingBody {
   readonly #incoming: IncomingMessage
   readonly #push: IncomingMessage['push']
-  /** Small chunks put together, of which the first `#length` bytes are used. */
+  /** Combined small chunks, of which the first `#length` bytes are used. */
   #held: Buffer | undefined
   #length = 0
-  /** Small chunks so far, and since the last flush. */
+  /** Number of small chunks so far; `#burst` counts those since the last flush. */
   #chunks = 0
   #burst = 0
   #scheduled = false
@@ -164,16 +167,16 @@ class IncomingBody {
     return !this.#incoming.complete && !this.#incoming.socket.destroyed
   }
 
-  /** Reads on without keeping anything. Calls `done` at the end of the body. */
+  /** Continues reading and drops the bytes. Calls `done` at the end of the body. */
   discard(done: () => void): void {
     this.#discarded = done
     this.#held = undefined
     this.#length = 0
-    // Resumes what its reader has paused.
+    // Resumes the parser, which the reader may have paused.
     this.#incoming._read(0)
   }
 
-  /** Takes a chunk, or null at the end. Returns false to pause the parser. */
+  /** Accepts a chunk, or null at the end. Returns false to pause the parser. */
   #accept(chunk: Buffer | null): boolean {
     if (chunk === null || chunk.length >= smallBytes) {
       this.#flush()
@@ -206,8 +209,8 @@ class IncomingBody {
   }
 
   /**
-   * Passes on at once what was parsed at once. A sender of very many small chunks waits, and the
-   * parser with it.
+   * Passes on together the chunks that were parsed together. A sender of very many small chunks
+   * waits, and the parser with it.
    */
   #schedule(): void {
     this.#scheduled = true

@@ -1,8 +1,8 @@
 /**
- * One request for text, and the owner of everything that it holds: a place, its answers, its body,
- * a timer and listeners are registered here, and every ending (done, refused, failed, timed out,
- * left, stalled, stopped) runs `end`, the only clean-up. The endpoints define what a body means and
- * how an answer is written.
+ * Owns one request for text and everything that it holds: a place, its answers, its body, a timer
+ * and listeners are registered here, and every ending (done, refused, failed, timed out,
+ * disconnected, stalled, stopped) runs `end`, the only clean-up. The endpoints define what a body
+ * means and how an answer is written.
  *
  * A token of a stream takes four steps: the answer makes an event, a `Route` may lie between (with
  * companions), `Choices` hands it out and counts it, and the body writes it as a frame.
@@ -56,6 +56,13 @@ export interface Endpoint<S extends z.ZodType<{ model: string }>> {
   plan(body: z.output<S>, context: PlanContext): Plan
 }
 
+/** Messages of the error with which the work is aborted. */
+const reasons = {
+  gone: 'the client disconnected',
+  stalled: 'the client stopped reading the answer',
+  timeout: 'the time limit of the answer has passed',
+}
+
 export class Exchange {
   readonly #c: RequestContext
   readonly #server: Server
@@ -74,7 +81,7 @@ export class Exchange {
     else signal.addEventListener('abort', this.#gone)
   }
 
-  /** Aborted when the answer is not wanted any more. */
+  /** Aborted when the answer is no longer needed. */
   get signal(): AbortSignal {
     return this.#control.signal
   }
@@ -86,8 +93,8 @@ export class Exchange {
   }
 
   /**
-   * Makes tokens of the prompts and submits them. The time limit of the answer starts here. Rejects
-   * with what `Choices.begin` rejects with.
+   * Tokenizes the prompts and submits them. The time limit of the answer starts here. Rejects with
+   * the errors of `Choices.begin`.
    */
   async begin(service: Answering, { requests, choices, progress }: Plan): Promise<Choices> {
     const { tenant } = this.#c.get('caller')
@@ -117,9 +124,10 @@ export class Exchange {
   }
 
   /**
-   * Headers wait for the first token: so they tell its timings, and a failure before it has a
-   * status of its own. If the prompt takes longer than a keep-alive, or its progress is sent, the
-   * headers go out earlier and without timings; the stream's last chunk has them.
+   * Responds with a stream. The headers wait for the first token, so they report its timings, and
+   * an earlier failure still gets its own status. If the prompt takes longer than a keep-alive, or
+   * its progress is sent, the headers go out earlier and without timings; the stream's last chunk
+   * has them.
    */
   async stream(choices: Choices, plan: Plan): Promise<Response> {
     const { config } = this.#server
@@ -166,18 +174,21 @@ export class Exchange {
   }
 
   /**
-   * Stops the work. A client that is still there gets the failure; if it is gone, the request is
-   * over.
+   * Stops the work. A connected client gets the failure; if the client has disconnected, the
+   * request ends.
    */
   #leave(by: 'gone' | 'stalled' | 'timeout'): void {
     if (this.#ended || this.#control.signal.aborted) return
     this.#c.get('record').aborted = by
-    this.#control.abort(new ForetokenError('aborted', by))
+    this.#control.abort(new ForetokenError('aborted', reasons[by]))
     this.#release()
     if (by === 'gone') this.end()
   }
 
-  /** Returns the error to report: after a timeout that, and not the cancellation that it caused. */
+  /**
+   * Returns the error to report: after a timeout, the timeout rather than the cancellation that it
+   * caused.
+   */
   explained(error: unknown): unknown {
     if (this.#c.get('record').aborted !== 'timeout') return error
     const { requestSeconds } = this.#server.config.limits

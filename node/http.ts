@@ -1,7 +1,7 @@
 /**
- * `fetch` over `node:http`, for downloads through the environment's proxies, and for companions,
- * which are servers that nobody vouches for. Node's own `fetch` uses no proxy. If an answer ends
- * its connection while its reader is slow, it also fails an assertion that nobody can catch (undici
+ * Implements `fetch` over `node:http`, for downloads through the environment's proxies and for
+ * companions, which are untrusted servers. Node's own `fetch` uses no proxy. If an answer ends its
+ * connection while its reader is slow, it also fails an assertion that cannot be caught (undici
  * issue 5360).
  */
 import http, { type IncomingMessage, type RequestOptions } from 'node:http'
@@ -15,7 +15,7 @@ import { proxyFor } from './proxy.ts'
 /** Maximum number of redirects that are followed. */
 const maxHops = 10
 
-/** A redirect that leads nowhere. Asking again would lead there again. */
+/** The error of a redirect that leads nowhere. A retry would fail in the same way. */
 export class Misdirected extends Error {
   override readonly name = 'Misdirected'
 }
@@ -31,14 +31,13 @@ interface Query {
 type ProxyFor = (url: URL) => URL | undefined
 
 /**
- * `fetch` for downloads, through the environment's proxies. Rejects with the failure or with the
+ * Fetches downloads through the environment's proxies. Rejects with the failure or with the
  * signal's reason. Encoded bodies are decoded, and fail if they are cut off.
  */
 export const httpFetch = fetchBy(proxyFor)
 
 /**
- * The same without proxies, for companions: an edge asks them where its configuration says they
- * are.
+ * Fetches from companions without proxies: an edge connects to the addresses in its configuration.
  */
 export const peerFetch = fetchBy(() => undefined)
 
@@ -109,7 +108,7 @@ async function exchange(url: URL, query: Query, proxyOf: ProxyFor): Promise<Inco
     if (url.protocol === 'https:' || query.signal?.aborted) throw error
     return undefined
   })
-  // Without an agent, which would make connections of its own.
+  // No agent, since it would open its own connections.
   if (socket) return send(url, { createConnection: () => socket }, query)
   const headers = new Headers(query.headers)
   headers.set('host', url.host)
@@ -128,7 +127,7 @@ function send(url: URL, options: RequestOptions, { method, headers, body, signal
       request.destroy(signal?.reason)
     }
     signal?.addEventListener('abort', abort, { once: true })
-    // Also after the answer has begun, since nobody else listens then.
+    // Listens even after the answer has begun, since no other listener exists then.
     request.on('error', reject)
     request.on('close', () => signal?.removeEventListener('abort', abort))
     request.on('response', (message) => {

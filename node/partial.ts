@@ -1,11 +1,11 @@
 /**
- * The part of a file that has arrived. While a process writes it, it has a name of that process
- * alone, `TARGET.ID.part`; between two runs it is `TARGET.part`. `....part.json` beside it holds
+ * Keeps the part of a file that has arrived. While a process writes it, its name belongs to that
+ * process, `TARGET.ID.part`; between two runs it is `TARGET.part`. `....part.json` beside it holds
  * the version of the file and the number of bytes that are certainly on disk.
  *
- * No process writes into another's partial. A parked one is claimed by renaming it, and so is one
- * whose process has ended; one whose process may still write is copied. So two processes that fetch
- * one file do not disturb each other.
+ * No process writes into another's partial. A process claims a parked partial, or one whose process
+ * has ended, by renaming it; it copies one whose process may still write. Two processes that fetch
+ * the same file therefore do not disturb each other.
  */
 import { constants } from 'node:fs'
 import { copyFile, type FileHandle, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
@@ -13,12 +13,13 @@ import { basename, dirname, join } from 'node:path'
 import { ForetokenError } from '../src/index.ts'
 import { type Holder, isHolder, lifeOf, self } from './lock.ts'
 
-/** The version of a file that a server sends, from its headers. */
+/** The version of a file on a server, from the response headers. */
 export interface Version {
   readonly etag?: string | undefined
   readonly lastModified?: string | undefined
   /**
-   * True if a range may be requested under it: a strong ETag, or a date old enough to be unique.
+   * True if a range of this version may be requested: it has a strong ETag, or a date old enough to
+   * be unique.
    */
   readonly strong: boolean
 }
@@ -35,14 +36,14 @@ interface Note {
   readonly owner: Holder
 }
 
-/** Milliseconds between two syncs to disk. */
+/** Time between two syncs to disk, in milliseconds. */
 const syncMs = 1000
 /**
- * A partial that was not written for this many milliseconds may be copied if its owner cannot be
- * checked.
+ * Time without a write after which a partial may be copied if its owner cannot be checked, in
+ * milliseconds.
  */
 const silentMs = 10_000
-/** An unusable partial is removed after this many milliseconds. */
+/** Time after which an unusable partial is removed, in milliseconds. */
 const garbageMs = 7 * 86_400_000
 
 export class PartialFile {
@@ -52,7 +53,7 @@ export class PartialFile {
   readonly #file: FileHandle
   readonly #ino: string
   version: Version
-  /** Total bytes, once known. */
+  /** Size of the whole file in bytes; undefined until it is known. */
   size: number | undefined
   have: number
   #synced = performance.now()
@@ -75,7 +76,7 @@ export class PartialFile {
     const partial = new PartialFile(target, path, url, file, String(ino), sound ? note : fresh)
     try {
       // Written before the source has answered: if this process is killed while it waits, a later
-      // run knows that nobody owns this.
+      // run knows that this partial has no owner.
       await partial.#note()
       return partial
     } catch (error) {
@@ -130,7 +131,9 @@ export class PartialFile {
     this.#synced = performance.now()
   }
 
-  /** Writes all bytes to disk, so that what is read next is what a power cut would leave. */
+  /**
+   * Writes all bytes to disk, so that a later read sees only bytes that a power cut would leave.
+   */
   async sync(): Promise<void> {
     await this.#file.sync()
     await this.#note()
@@ -177,9 +180,7 @@ export class PartialFile {
   }
 }
 
-/**
- * Moves the best usable partial of earlier runs to `path`, and removes those that are of no use.
- */
+/** Moves the best usable partial of earlier runs to `path`, and removes useless ones. */
 async function claim(target: string, path: string, usable: (note: Note) => boolean): Promise<Note | undefined> {
   const found: { path: string; note: Note; whose: 'ours' | 'others' }[] = []
   for (const candidate of await partialsOf(target)) {

@@ -44,8 +44,9 @@ export class Admission {
 
   /**
    * Waits for room, `waitSeconds` at most. Resolves with a function that gives it back, once.
-   * `context` is the model's, in tokens. Rejects with an ApiError (400 for what never fits, 429 for
-   * limits of the key or its tenant, 503 for those of the server) and with the signal's reason.
+   * `context` is the model's, in tokens. Rejects with an ApiError (400 for a request that can never
+   * fit, 429 for limits of the key or its tenant, 503 for those of the server) and with the
+   * signal's reason.
    */
   async enter(caller: Caller, cost: Cost, context: number, signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted()
@@ -78,7 +79,7 @@ export class Admission {
     const gate = new Gate({
       stocks: [this.#answers, tokens, this.#answersOfKeys],
       maxWaiting: waiting,
-      // The room to wait is shared, too.
+      // Tenants also share the places to wait.
       ...(this.#several && { maxWaitingPerTenant: Math.max(1, waiting >> 1) }),
       waitMs: waitSeconds * 1000,
       busy: (refusal) => this.#refusal(refusal, tokens),
@@ -88,7 +89,8 @@ export class Admission {
   }
 
   /**
-   * Room that only others may have is a limit of the tenant; no room at all is one of the server.
+   * If only other tenants may use the remaining room, the limit is the tenant's; if there is none
+   * at all, it is the server's.
    */
   #refusal({ request }: Refusal, tokens: Shares): ApiError {
     const { tenant = '', amounts: [answers = 0, tokensAsked = 0] = [], holders: [, , key = ''] = [] } = request

@@ -7,7 +7,7 @@ import { Shares } from '../../src/index.ts'
 import type { Limits } from '../config.ts'
 import { ApiError } from '../errors.ts'
 
-/** Cost of a request beside its body, in bytes: connection, headers and buffers. */
+/** Cost of a request in addition to its body, in bytes: connection, headers and buffers. */
 const perRequest = 16 << 10
 /**
  * Bodies up to this size, in bytes, may also use a reserve of an eighth of the budget, which large
@@ -20,7 +20,9 @@ const windowMs = 1000
 
 /** The room of one body in the budget. */
 export interface BodyRoom {
-  /** Takes room for a body of `bytes` in all. Throws an ApiError of 429 or 503 if there is none. */
+  /**
+   * Reserves room for a body of `bytes` in all. Throws an ApiError of 429 or 503 if there is none.
+   */
   expect(bytes: number): void
   /** Reports received bytes, for the pace. */
   arrived(bytes: number): void
@@ -62,7 +64,7 @@ export class Bodies {
     return this.#shares.used
   }
 
-  /** Takes room for a request whose body is not known yet. Throws an ApiError of 429 or 503. */
+  /** Reserves room for a request whose body is not known yet. Throws an ApiError of 429 or 503. */
   enter(tenant: string): BodyRoom {
     const body: Body = {
       tenant,
@@ -102,7 +104,7 @@ export class Bodies {
     shares.add(tenant, more)
   }
 
-  /** Evicts the slowest body but `but`, if it is slow. Returns false if there is none. */
+  /** Evicts the slowest body other than `but`, if it is slow. Returns false if there is none. */
   #evict(but: Body, tenant?: string): boolean {
     const now = this.#now()
     let slowest: Body | undefined

@@ -1,9 +1,10 @@
 /**
- * Token buckets by name. A bucket fills evenly, up to its size, and is full when it is first used.
+ * Keeps token buckets by name. A bucket fills evenly, up to its size, and is full when it is first
+ * used.
  */
 
 export interface Bucket {
-  /** Amount left. The caller subtracts what it takes. */
+  /** Remaining amount. The caller subtracts the amount that it uses. */
   left: number
 }
 

@@ -1,5 +1,6 @@
 /**
- * Bearer keys. The server knows only their SHA-256, and compares with all of them in constant time.
+ * Checks bearer keys. The server knows only their SHA-256, and compares with all of them in
+ * constant time.
  */
 import { equalBytes, fromHex, sha256Sync } from '../../src/index.ts'
 import type { Config, Key } from '../config.ts'

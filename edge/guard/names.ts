@@ -1,6 +1,4 @@
-/**
- * Brings host names and origins of configs and requests into a form in which they can be compared.
- */
+/** Normalises host names and origins of configs and requests, so that they can be compared. */
 
 /**
  * Returns the name of a host without its port: in lower case, without a final dot, addresses as in

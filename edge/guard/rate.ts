@@ -38,8 +38,8 @@ export class Rate {
 
   /**
    * Returns the account of a new request. Without keys all callers share one bucket, which stops
-   * large bodies only, so that small requests of one program go on beside another that sends
-   * nonsense.
+   * only large bodies, so that small requests of one program continue while another sends invalid
+   * ones.
    */
   work({ key }: Caller): Work {
     return this.#refused.work(key?.sha256 ?? '', key === undefined)

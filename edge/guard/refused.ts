@@ -1,4 +1,4 @@
-/** Limits the bytes of refused requests by sender, since reading them is work in vain. */
+/** Limits the bytes of refused requests by sender, since reading them is wasted work. */
 import { ApiError } from '../errors.ts'
 import { Buckets, secondsUntil } from './buckets.ts'
 
@@ -45,8 +45,8 @@ export class RefusedBytes {
 
   /**
    * Opens the account of a request of `sender`. It is charged at once, and given back if the
-   * request is answered, so that many refused at the same time count, too. With `sparesSmall`,
-   * bodies up to 16 KiB are read even on an empty bucket.
+   * request is answered, so that concurrent refusals are counted. With `sparesSmall`, bodies up to
+   * 16 KiB are read even on an empty bucket.
    */
   work(sender: string, sparesSmall = false): Work {
     const rate = this.#limits.refusedBytesPerMinute
@@ -61,7 +61,7 @@ export class RefusedBytes {
         const small = sparesSmall && cost <= 2 * perRefusal
         const { left } = bucket()
         if (!small && left + charged < cost)
-          throw new ApiError(429, `too much was sent that had to be refused: ${rate} bytes a minute are read; wait`, {
+          throw new ApiError(429, `refused requests exceeded ${rate} bytes a minute; wait`, {
             code: 'rate_limit_exceeded',
             retryAfter: secondsUntil(left + charged, cost, rate),
           })

@@ -1,10 +1,10 @@
 import { asForetokenError, ForetokenError } from './errors.ts'
 
 /**
- * A function of the caller that is notified of something. It may be async, but nothing waits for
- * it. What it throws, and what its promise rejects with, fails the work that it was called for: as
- * `bad_argument`, unless it is a ForetokenError. No rejection stays unhandled; one that comes after
- * the end of the work is dropped.
+ * Calls a caller's function to report progress or state. The function may be async, but the work
+ * does not wait for it. If it throws or its promise rejects, the work that it was called for fails:
+ * with that error if it is a ForetokenError, otherwise with `bad_argument`. No rejection stays
+ * unhandled; one that arrives after the work has ended is dropped.
  */
 export class Callback<A extends readonly unknown[]> {
   readonly #name: string
@@ -12,7 +12,7 @@ export class Callback<A extends readonly unknown[]> {
   readonly #onRejected: (failure: ForetokenError) => void
   #failure: ForetokenError | undefined
 
-  /** `onRejected` is called once, with the first rejection, for work that may not call again. */
+  /** `onRejected` is called once, with the first rejection, since the work may never call again. */
   constructor(
     name: string,
     callback: ((...args: A) => unknown) | undefined,
@@ -30,10 +30,7 @@ export class Callback<A extends readonly unknown[]> {
     return this.#failure
   }
 
-  /**
-   * Calls the function. Throws what it throws, or what the promise of an earlier call rejected
-   * with.
-   */
+  /** Calls the function. Throws its error, or that of an earlier call whose promise rejected. */
   readonly call = (...args: A): void => {
     this.check()
     try {
@@ -51,8 +48,8 @@ export class Callback<A extends readonly unknown[]> {
   }
 
   /**
-   * As `check`, at the end of the work: waits long enough for promises that were already rejected
-   * when returned.
+   * Does the same as `check` at the end of the work, after waiting long enough to see promises that
+   * were already rejected when they were returned.
    */
   async settle(): Promise<void> {
     // A native promise takes one turn of the microtask queue, any other thenable three.
@@ -72,8 +69,8 @@ export class Callback<A extends readonly unknown[]> {
 }
 
 /**
- * Calls a function whose failure must not fail anything else, such as a log or a late clean-up.
- * What it throws or rejects with goes to `failed`.
+ * Calls a function whose failure must not fail other work, such as a log or a late clean-up. Passes
+ * its error, thrown or rejected, to `failed`.
  */
 export function callAside(callback: () => unknown, failed: (error: unknown) => void = () => {}): void {
   const aside = new Callback('', callback, (failure) => failed(failure.cause ?? failure))

@@ -3,44 +3,46 @@ import { ForetokenError } from './errors.ts'
 import type { Shares } from './shares.ts'
 
 export interface GateOptions {
-  /** Stocks that requests hold amounts of while they are inside. Only the gate may change them. */
+  /** Stocks of which each admitted request holds an amount. Only the gate may change them. */
   readonly stocks: readonly Shares[]
-  /** Requests that may wait, in all; one more is refused. Default: no limit. */
+  /** Maximum number of waiting requests; further ones are refused. Default: no limit. */
   readonly maxWaiting?: number
-  /** Requests of one tenant that may wait. Default: no limit of its own. */
+  /** Maximum number of waiting requests of one tenant. Default: no separate limit. */
   readonly maxWaitingPerTenant?: number
-  /** How long a request may wait, in milliseconds, before it is refused. Default: no limit. */
+  /** Time after which a waiting request is refused, in milliseconds. Default: no limit. */
   readonly waitMs?: number
-  /** Makes the error of a refusal. Default: a ForetokenError `busy`. */
+  /** Returns the error of a refused request. Default: a ForetokenError `busy`. */
   readonly busy?: (refusal: Refusal) => Error
   /**
-   * Makes the error of a request whose signal fired, from the signal's reason. Default: a
+   * Returns the error of a request whose signal aborted, from the signal's reason. Default: a
    * ForetokenError `aborted`.
    */
   readonly cancelled?: (reason: unknown) => unknown
 }
 
 export interface GateRequest {
-  /** Tenant in whose line it waits. Default: one tenant for all. */
+  /** Tenant in whose queue the request waits. Default: one tenant for all. */
   readonly tenant?: string
   /** Amount of each stock, in the order of the stocks. Default: 1 of each. */
   readonly amounts?: readonly number[]
   /** Holder of each amount. Default: the tenant. */
   readonly holders?: readonly string[]
-  /** Ends the wait. Does nothing once the request is inside. */
+  /** Ends the wait. Has no effect once the request has been admitted. */
   readonly signal?: AbortSignal | undefined
 }
 
 /** Describes a request that was refused. */
 export interface Refusal {
-  /** The limit that it met: requests waiting in all, requests waiting of its tenant, or time. */
+  /**
+   * The limit that was exceeded: all waiting requests, those of the tenant, or the waiting time.
+   */
   readonly scope: 'all' | 'tenant' | 'time'
   readonly request: GateRequest
-  /** Number of requests inside. */
+  /** Number of admitted requests. */
   readonly running: number
-  /** Number of other requests that wait. */
+  /** Number of other waiting requests. */
   readonly waiting: number
-  /** Number of other requests of the tenant that wait. */
+  /** Number of other waiting requests of the tenant. */
   readonly waitingOfTenant: number
 }
 
@@ -57,17 +59,17 @@ interface Waiting {
 }
 
 /**
- * Lets requests in while its stocks have what they need, and makes the others wait.
+ * Admits requests while the stocks have the amounts that they need; the others wait.
  *
- * Tenants that wait take turns: one request of each enters, its oldest, before a second one of any.
- * A tenant whose oldest request does not fit is passed over. A new request that fits enters at
- * once, even if others wait; if all amounts are equal, none of its own tenant's can be waiting
- * then. The gate takes the amounts of a request when it lets it in, not when the caller notices, so
- * that whatever ends a wait (room, a signal, the time limit, a close) loses nothing.
+ * Waiting tenants take turns: the oldest request of each enters before a second one of any. A
+ * tenant whose oldest request does not fit is passed over. A new request that fits enters at once,
+ * even if others wait; if all amounts are equal, its own tenant has none waiting then. The gate
+ * takes the amounts when it admits a request, not when the caller resumes, so no amount is lost
+ * however a wait ends (room, a signal, the time limit, `close`).
  */
 export class Gate {
   readonly #options: GateOptions
-  /** Lines by tenant, none empty; the tenant that is next comes first. */
+  /** Queues by tenant, none of them empty; the tenant whose turn is next comes first. */
   readonly #lines = new Map<string, Waiting[]>()
   #waiting = 0
   #running = 0
@@ -77,21 +79,21 @@ export class Gate {
     this.#options = options
   }
 
-  /** Number of requests inside. */
+  /** Number of admitted requests. */
   get running(): number {
     return this.#running
   }
 
-  /** Number of requests that wait. */
+  /** Number of waiting requests. */
   get waiting(): number {
     return this.#waiting
   }
 
   /**
-   * Waits until the request is let in. Resolves with a function that gives back what it holds,
-   * once. Rejects with `busy` if too many wait or it waited too long, with `aborted` when its
-   * signal fires, with the error of a close, and with `bad_argument` for amounts that exceed a
-   * stock.
+   * Waits until the request is admitted. Resolves with a function that gives its amounts back;
+   * further calls do nothing. Rejects with `busy` if too many requests wait or this one waited too
+   * long, with `aborted` when its signal aborts, with the error given to `close`, and with
+   * `bad_argument` for amounts that exceed a stock.
    */
   async enter(request: GateRequest = {}): Promise<() => void> {
     const { signal } = request
@@ -103,7 +105,7 @@ export class Gate {
     return this.#wait(request, demand)
   }
 
-  /** Runs `job` inside. Rejects as `enter` and the job do. */
+  /** Runs `job` after `enter`, then releases. Rejects if either does. */
   async run<T>(request: GateRequest, job: () => Promise<T>): Promise<T> {
     const release = await this.enter(request)
     try {
@@ -118,7 +120,9 @@ export class Gate {
     if (!this.#fits(this.#demandOf(request))) this.#checkLine(request)
   }
 
-  /** Ends every wait, and every later `enter`, with `error`. Those inside are left alone. */
+  /**
+   * Rejects every waiting request, and every later `enter`, with `error`. Admitted requests go on.
+   */
   close(error: unknown = new ForetokenError('aborted', 'the gate was closed')): void {
     this.#closed ??= { error }
     const all = [...this.#lines.values()].flat()
@@ -137,7 +141,10 @@ export class Gate {
     for (const [index, { largest }] of stocks.entries()) {
       const amount = at(demand.amounts, index)
       if (!(amount >= 0 && amount <= largest))
-        throw new ForetokenError('bad_argument', `${amount} was asked of a stock that gives at most ${largest} at once`)
+        throw new ForetokenError(
+          'bad_argument',
+          `${amount} was requested of a stock that gives at most ${largest} at once`,
+        )
     }
     return demand
   }
@@ -185,7 +192,7 @@ export class Gate {
           reject(error)
         },
       }
-      /** A smaller request behind this one may fit. */
+      /** A smaller request that waits after this one may fit. */
       const failAndServe = (error: unknown) => {
         waiting.fail(error)
         this.#serve()
@@ -217,8 +224,8 @@ export class Gate {
   }
 
   /**
-   * Lets in the requests that fit, one of each tenant in a round. What one takes makes no other
-   * fit, so a round need not start again after each.
+   * Admits the requests that fit, one of each tenant in a round. An admission never makes room for
+   * another request, so the round need not start again after it.
    */
   #serve(): void {
     for (let served = true; served; ) {
@@ -227,7 +234,7 @@ export class Gate {
         const first = at(line, 0)
         if (!this.#fits(first.demand)) continue
         first.enter(this.#take(first.demand))
-        // The tenant's others go behind all other tenants.
+        // The tenant's other requests wait for the turns of all other tenants.
         if (this.#lines.delete(tenant)) this.#lines.set(tenant, line)
         served = true
       }
@@ -238,7 +245,7 @@ export class Gate {
     return this.#lines.get(tenant)?.length ?? 0
   }
 
-  /** Returns the error of a refusal, or what the caller's function throws instead of making one. */
+  /** Returns the error of a refusal, or the error that the caller's function throws. */
   #refusal(scope: Refusal['scope'], request: GateRequest): unknown {
     const { busy = defaultBusy } = this.#options
     const [running, waiting, waitingOfTenant] = [this.#running, this.#waiting, this.#waitingOf(request)]
@@ -262,7 +269,7 @@ function defaultCancelled(cause: unknown): ForetokenError {
   return new ForetokenError('aborted', 'the request was cancelled', { cause })
 }
 
-/** Returns what `make` returns, or what it throws. */
+/** Returns the value that `make` returns or throws. */
 function resultOf(make: () => unknown): unknown {
   try {
     return make()

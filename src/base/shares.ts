@@ -1,24 +1,24 @@
 import { ForetokenError } from './errors.ts'
 
 /**
- * How much one holder may add to what it already holds. A holder of nothing may take whatever is
- * free under each rule, so that a newcomer never waits for the rule.
+ * Limits how much a holder may add to the amount that it already holds. Under each rule a holder of
+ * nothing may take everything that is free, so a newcomer never waits for the rule.
  *
- * - `all`: whatever is free.
- * - `half`: while it then holds no more than is left free. One holder alone gets half of the stock,
- *   two get a third each.
- * - `past-half`: while it then holds no more than was free before. The last amount may cross the
- *   half, which matters for amounts that are large beside the stock.
+ * - `all`: everything that is free.
+ * - `half`: as long as its new amount is not larger than what then remains free. A single holder
+ *   gets half of the stock; two get a third each.
+ * - `past-half`: as long as its new amount is not larger than what was free before. The last amount
+ *   may cross the half, which matters if amounts are large compared with the stock.
  */
 export type Sharing = 'all' | 'half' | 'past-half'
 
 /**
- * A stock of a fixed size, such as places or bytes, that holders take from and give back to. What
- * is taken can't be revoked, so the rules of sharing keep a part free for newcomers (dynamic
+ * Shares a stock of a fixed size, such as places or bytes, among holders that take amounts and give
+ * them back. An amount can't be revoked, so the rules keep a part free for newcomers (dynamic
  * thresholds; A. Choudhury and E. Hahne, 1998).
  */
 export class Shares {
-  /** Size of the stock. May be Infinity, to count what holders have. */
+  /** Size of the stock. May be Infinity; the stock then only counts. */
   readonly total: number
   readonly #sharing: Sharing
   readonly #maxEach: number
@@ -26,8 +26,8 @@ export class Shares {
   #used = 0
 
   /**
-   * `maxEach` bounds what one holder has, whatever is free. Throws `bad_argument` for sizes below
-   * 0.
+   * `maxEach` limits the amount of one holder, even if more is free. Throws `bad_argument` for
+   * sizes below 0.
    */
   constructor(total: number, sharing: Sharing = 'all', maxEach = Number.POSITIVE_INFINITY) {
     if (!(total >= 0) || !(maxEach >= 0))
@@ -37,7 +37,7 @@ export class Shares {
     this.#maxEach = maxEach
   }
 
-  /** What all holders have. */
+  /** The sum of the amounts of all holders. */
   get used(): number {
     return this.#used
   }
@@ -47,17 +47,17 @@ export class Shares {
     return Math.min(this.total, this.#maxEach)
   }
 
-  /** Returns what `holder` has. */
+  /** Returns the amount that `holder` has. */
   heldBy(holder: string): number {
     return this.#held.get(holder) ?? 0
   }
 
-  /** Returns true if `amount` is free, counting `reserve` beyond the total as free, too. */
+  /** Returns true if `amount` is free, counting also a `reserve` beyond the total. */
   hasRoom(amount: number, reserve = 0): boolean {
     return this.#used + amount <= this.total + reserve
   }
 
-  /** Returns true if the rule and the bound let `holder` have `amount` more, beside others. */
+  /** Returns true if the rule and the limit allow `holder` another `amount`. */
   isFair(holder: string, amount: number): boolean {
     const held = this.heldBy(holder)
     if (held + amount > this.#maxEach) return false
@@ -81,7 +81,7 @@ export class Shares {
     }
   }
 
-  /** Adds `amount` to what `holder` has, or gives it back where it is negative. */
+  /** Adds `amount` to the amount of `holder`; a negative one is given back. */
   add(holder: string, amount: number): void {
     this.#used += amount
     const held = this.heldBy(holder) + amount

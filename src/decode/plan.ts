@@ -14,7 +14,7 @@ import { Room } from './room.ts'
 import type { Job, Task } from './task.ts'
 import { TenantAccounts } from './turns.ts'
 
-/** Chooses how prompts are prefilled other than exactly; `predict/choice.ts` implements it. */
+/** Chooses which tokens of prompts are predicted; `predict/choice.ts` implements it. */
 export interface Planning {
   begin(sequence: Sequence, length: number, mode: NonNullable<Job['mode']>): boolean
   /** Cost of a predicted or refined row divided by the cost of an exact one. */
@@ -50,8 +50,8 @@ export interface PassPlan {
   readonly cachedTokens: number
   readonly preemptions: number
   /**
-   * Resolves when something may run again: other work than requests holds the pages, and returns
-   * them when it ends.
+   * Resolves when a request may run again. Defined if work outside of requests holds the pages,
+   * which it frees when it ends.
    */
   readonly blocked: Promise<void> | undefined
 }
@@ -104,7 +104,8 @@ export class Planner {
   readonly #held = new Set<Task>()
 
   /**
-   * `tasks` is the scheduler's set, read at each plan; at most `places` of them hold pages at once.
+   * `tasks` is the scheduler's set, which each plan reads; at most `places` of its requests hold
+   * pages at once.
    */
   constructor(
     tasks: ReadonlySet<Task>,
@@ -172,7 +173,7 @@ export class Planner {
     return [...this.#refined(all.length, () => true), ...all]
   }
 
-  /** Returns the tenants that could have used more rows of this pass. */
+  /** Returns the tenants that could use more rows than they get in this pass. */
   #waiting(wanted: readonly Wanted[]): Set<string> {
     const counts = new Map<Task, number>()
     for (const { candidate, kind, count } of wanted) if (kind !== 'refine') counts.set(candidate, count)
@@ -247,7 +248,7 @@ export class Planner {
       this.#notify(task, (job) => job.onAdmit?.(asked))
       this.#notify(task, (job) => job.onBegin?.(sequence, cached))
       this.#notify(task, (job) => job.onPrefill?.(cached, total, known))
-      // What was predicted before a preemption may be exact now.
+      // A prompt that was predicted before a preemption may be exact now.
       if (predicted || task.notifiedInexact) this.#notifyCache(task, predicted ? 'predicted' : 'exact')
     }
     this.#cachedTokens += cached
@@ -265,7 +266,7 @@ export class Planner {
     } catch (error) {
       this.#fail(task, error)
     }
-    // A prompt that this very plan admitted is back where it was: drop its notifications.
+    // If this plan admitted the prompt, it is now as before: drop its notifications.
     if (!task.streaming) this.#news = this.#news.filter((news) => news.task !== task)
     // An answer that has begun is recomputed exactly.
     if (task.streaming && task.sequence.states) this.#notifyCache(task, 'exact')
@@ -291,8 +292,8 @@ export class Planner {
 
   /**
    * Resolves a plan in which nothing can run. If partly read prompts block each other, the latest
-   * one is preempted. Otherwise pages are held outside of requests: if by work that ends, the plan
-   * waits for it; if not, the request that can't get its pages fails.
+   * one is preempted. Otherwise the pages are held outside of requests. If that work will end, the
+   * plan waits for it; if not, the request that can't get its pages fails.
    */
   #unblock(): void {
     const victim = this.#room.latest()

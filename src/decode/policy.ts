@@ -1,15 +1,15 @@
 /**
- * Decides what goes into the next pass, so that first tokens come soon, running streams do not
- * stall for long, and no request starves.
+ * Decides which tokens run in the next pass, so that TTFT is short, running streams do not stall
+ * for long, and no request starves.
  *
- * - Every running stream gets its decode step in every pass; prompts get what the stall bound
- *   leaves.
+ * - Every running stream gets its decode step in every pass; prompts get the rows that the stall
+ *   bound leaves.
  * - Prompts are ordered by their remaining cost plus a share of their arrival time: the shortest
  *   goes first, but one that arrives more than `cost / aging` after a long one can no longer
  *   overtake it.
  * - A pass takes no further prompt once the core is fully used: more rows would only delay the
  *   first tokens of the prompts in it.
- * - Rows go first to the tenant that passes have done least for; the rules above hold within a
+ * - Rows go first to the tenant that has received the least work; the rules above apply within a
  *   tenant.
  * - With several tenants the stall bound holds for every pass, since a newcomer waits for the end
  *   of the current one.
@@ -17,7 +17,7 @@
 import type { PassCost } from './pass-cost.ts'
 import { inTurns, type Standings, type TenantAccounts, TurnQueue } from './turns.ts'
 
-/** Which prompt goes first, and how full a pass gets. */
+/** Determines which prompt goes first, and how full a pass gets. */
 export type Order =
   /** The cheapest first; a pass is full once the core is. */
   | 'shortest'
@@ -28,21 +28,27 @@ export type Order =
 
 /** Settings of the policy. */
 export interface Policy {
-  /** Most tokens of a pass. */
+  /** Maximum number of tokens in a pass. */
   readonly budget: number
-  /** Most prompt tokens of a pass in order `shortest`: newcomers wait for its end. */
+  /**
+   * Maximum number of prompt tokens in a pass with the order `shortest`, since new requests wait
+   * for its end.
+   */
   readonly chunk: number
   readonly order: Order
   /** Number of rows beyond which a row gets no cheaper. */
   readonly fullRows: number
   /**
-   * Milliseconds that prompts may delay the next token of a running stream. With several tenants,
-   * also the milliseconds that prompts may take of any pass.
+   * Maximum delay of a running stream's next token by prompts, in milliseconds. With several
+   * tenants, it also limits the time of prompts in any pass.
    */
   readonly stallMs: number
-  /** Milliseconds that making predicted K and V exact may add to a running stream's next token. */
+  /**
+   * Maximum delay of a running stream's next token by making predicted K and V exact, in
+   * milliseconds.
+   */
   readonly refineMs: number
-  /** How many milliseconds of prefill one millisecond of waiting counts. */
+  /** Milliseconds of prefill that one millisecond of waiting is worth. */
   readonly aging: number
 }
 
@@ -75,18 +81,18 @@ export interface Share<C> {
 }
 
 /**
- * Prompt tokens that every pass takes, whatever the stall bound says, so that streams can't starve
- * prompts.
+ * Number of prompt tokens that every pass takes, whatever the stall bound, so that streams can't
+ * starve prompts.
  */
 const leastPrefill = 16
 
 /**
- * Rows that the kernels process at once: one row more than a multiple costs nearly as much as the
- * next multiple.
+ * Number of rows that the kernels process at once. One row more than a multiple of it costs nearly
+ * as much as the next multiple.
  */
 const tileRows = 4
 
-/** Tokens that a pass makes exact if costs can't be measured: about a page. */
+/** Number of tokens that a pass makes exact if costs can't be measured: about a page. */
 const blindRefined = 16
 
 /**
@@ -228,7 +234,7 @@ function isStep({ streaming, pending }: Candidate): boolean {
   return streaming && pending === 1
 }
 
-/** Returns whether its prompt has been read while it does not show a token yet. */
+/** Returns true if its prompt has been read and it has not shown a token yet. */
 function isDoubted({ doubted, streaming }: Candidate): boolean {
   return doubted && !streaming
 }

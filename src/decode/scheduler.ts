@@ -33,15 +33,15 @@ export interface Predicting extends Planning {
 /** The policy, and limits on requests. */
 export interface SchedulerOptions extends Omit<Policy, 'budget'> {
   /**
-   * Most requests that hold KV pages at once. If all places are taken, the tenant that holds most
-   * of them gives one up to a tenant that would still hold fewer; the preempted request is
+   * Maximum number of requests that hold KV pages at once. If all places are taken, the tenant that
+   * holds most of them loses one to a tenant that would still hold fewer; the preempted request is
    * recomputed later and its answer goes on.
    */
   readonly maxRunning: number
   /**
-   * Most requests that may wait beside them. A request beyond this is refused as `busy`, unless
-   * another tenant has more requests, and more than 5: then the latest of its requests that has not
-   * begun is refused instead.
+   * Maximum number of further requests that may wait. A request beyond this is refused as `busy`,
+   * unless another tenant has more requests, and more than 5: then the latest of its requests that
+   * has not begun is refused instead.
    */
   readonly maxWaiting: number
 }
@@ -70,12 +70,12 @@ export interface SchedulerStats {
  * a key elsewhere. With one turn a pass, each of these steps would take a pass.
  */
 const hostShare = 0.01
-/** Most turns between two passes, for hosts whose clock stands still. */
+/** Maximum number of turns between two passes, for hosts whose clock does not advance. */
 const mostTurns = 512
 
 /**
- * Requests that a tenant keeps, however many others ask: only a tenant with more requests than this
- * can lose one that was accepted.
+ * Number of accepted requests that no tenant can lose to others: only a tenant with more can lose
+ * one that was accepted.
  */
 const keptRequests = 5
 
@@ -318,8 +318,8 @@ export class Scheduler {
   }
 
   /**
-   * Releases requests that have ended. One that ends may end others: they follow it, not nested in
-   * it.
+   * Releases requests that have ended. Releasing one may end others, which are released after it,
+   * not nested in it.
    */
   #endAll(): void {
     this.#fixed = true

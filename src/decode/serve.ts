@@ -1,6 +1,6 @@
 /**
- * Hands out what a pass computed, by the plan that the pass was made from, whatever has become of
- * its requests since.
+ * Hands out the results of a pass according to its plan, even if some of its requests have ended
+ * since.
  */
 import type { Scores } from '../backend/backend.ts'
 import { defined } from '../base/at.ts'
@@ -11,15 +11,15 @@ import type { PassPlan, PlannedShare } from './plan.ts'
 import type { Task } from './task.ts'
 
 /**
- * Most scores to read before the host's event loop gets a turn: about twenty rows of a large
- * vocabulary.
+ * Maximum number of scores to read before the host's event loop gets a turn: about twenty rows of a
+ * large vocabulary.
  */
 const mostScores = 1 << 20
 
-/** Most milliseconds before the host's event loop gets a turn. */
+/** Maximum time before the host's event loop gets a turn, in milliseconds. */
 const mostMs = 8
 
-/** What serving a pass needs of the scheduler. */
+/** The part of the scheduler that serving a pass uses. */
 export interface Serving {
   readonly prefixes: PrefixIndex
   /** Returns whether a first token from predicted K and V is too uncertain to be shown. */
@@ -35,8 +35,8 @@ export interface Served {
 }
 
 /**
- * Serves every share of a pass. `outputs` are the rows of scores of the pass, in its order;
- * `number` is the number of the pass.
+ * Serves every share of a pass and resolves with the numbers of tokens. `outputs` holds the rows of
+ * scores of the pass, in its order; `number` is the number of the pass.
  */
 export async function serve(
   { shares }: PassPlan,
@@ -79,7 +79,7 @@ export async function serve(
   return count
 }
 
-/** Calls `run`; what it throws ends this request only. */
+/** Calls `run`. An error that it throws ends this request only. */
 export function attempt(task: Task, { end }: Pick<Serving, 'end'>, run: () => void): void {
   try {
     run()
@@ -89,8 +89,8 @@ export function attempt(task: Task, { end }: Pick<Serving, 'end'>, run: () => vo
 }
 
 /**
- * Records that `count` more tokens of a cache are exact, and returns whether all are. A decode step
- * in the same pass has read them, and becomes exact together with the last of them.
+ * Records that `count` more tokens of a cache are exact, and returns true if all are. A decode step
+ * in the same pass has read them, so it becomes exact together with the last of them.
  */
 function settle({ task: { sequence }, count }: PlannedShare, step: boolean): boolean {
   const exact = sequence.exact + count + (step ? 1 : 0)

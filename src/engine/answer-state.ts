@@ -1,4 +1,4 @@
-/** The state of one answer: takes tokens, makes events. */
+/** Holds the state of one answer, which takes tokens and makes events. */
 
 import type { Backend, Scores } from '../backend/backend.ts'
 import { Callback } from '../base/callback.ts'
@@ -28,8 +28,9 @@ export interface AnswerSource {
 }
 
 /**
- * The scheduler, an ONNX session, llama.cpp or a companion hands in tokens; text, stop strings,
- * counts and times are the same for all. `Submission` reads the events.
+ * Makes events from tokens. The scheduler, an ONNX session, llama.cpp or a companion supplies the
+ * tokens; text, stop strings, counts and times are computed here for all of them. `Submission`
+ * reads the events.
  */
 export class AnswerState implements Job {
   /** The prompt, and the tokens of its answer that were shown before the request. */
@@ -37,7 +38,7 @@ export class AnswerState implements Job {
   readonly tenant: string
   readonly mode: PrefillMode
   readonly signal: AbortSignal
-  /** Events that were not read yet. */
+  /** Events that have not been read yet. */
   readonly events: GenerateEvent[]
   ended = false
   error: ForetokenError | undefined
@@ -57,7 +58,10 @@ export class AnswerState implements Job {
   readonly #history: number[]
   #text = ''
   #cached = 0
-  /** True until the first progress after an admission, which tells what the prefix cache held. */
+  /**
+   * True until the first progress report after an admission, which gives the number of tokens found
+   * in the prefix cache.
+   */
   #entering = true
   #prefill: Answer['soFar']['prefill'] = 'exact'
   /** Index of the first answer token made from an exact cache; undefined while there is none. */
@@ -124,7 +128,7 @@ export class AnswerState implements Job {
     if (kind === 'predicted' && prediction)
       this.#share = prediction.share(archive.config, this.ids.length, this.#cached)
     this.#exactFrom = kind === 'exact' ? tokens : undefined
-    // A cache that is exact before any token was shown is the choice of `auto`.
+    // If the cache is exact before any token was shown, `auto` has chosen exact prefill.
     const shown = this.#history.length > this.ids.length
     this.#prefill = kind === 'exact' && !shown ? 'exact' : this.mode === 'predicted' ? 'predicted' : 'refined'
   }
@@ -153,7 +157,7 @@ export class AnswerState implements Job {
     this.error = this.failure ?? error
   }
 
-  /** The failure of the caller's `onPrefill`, if it failed. */
+  /** The failure of the caller's `onPrefill`; undefined if there is none. */
   get failure(): ForetokenError | undefined {
     return this.#onPrefill.failure
   }

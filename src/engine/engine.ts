@@ -1,7 +1,12 @@
 /**
- * The data path, in order:
+ * Joins the stages of the data path:
  *
  *     request -> template -> token ids -> pack -> prefill -> KV cache -> decode -> stream
+ *
+ * The engine creates the parts and delegates to them. `tokens/prompts.ts` makes the token ids,
+ * `decode/scheduler.ts` runs passes, `decode/plan.ts` plans each one and lays it out with
+ * `pack/pack.ts`, `model/forward.ts` or `prefill/open.ts` computes it, and `answer-state.ts` turns
+ * its scores into events.
  */
 
 import type { Backend } from '../backend/backend.ts'
@@ -100,7 +105,8 @@ export class Engine implements TextService {
     try {
       const { context = defaultContext, ignoreConfig } = options
       const archive = await openModel(files, { context, ignoreConfig })
-      // Made before the weights, so that its garbage has been collected when memory gets tight.
+      // Created before the weights are read, so that its garbage is collected before memory gets
+      // scarce.
       const tokenizer = createTokenizer(archive.tokenizer)
       backend ??= await withArguments('Engine.load', () => createWasmBackend({ ...options, modules: options.wasm }))
       const settings = settingsOf(archive, options, backend.threads)
@@ -145,7 +151,7 @@ export class Engine implements TextService {
     this.#scheduler = new Scheduler(forward, this.#cache, prefixes, schedule, this.prediction)
     this.#prefill = new ExactPrefill(model)
     this.#balance = balance
-    // Pages that hold K otherwise are another model's.
+    // Pages with another key balance count as those of another model.
     const fingerprint = balance ?? model.identity
     const binding = { model: archive.name, fingerprint, vocab: archive.config.vocab, pool: model.pool }
     this.#saved = new SavedPrefixes(this.#cache, prefixes, this.#prefill, binding)
@@ -171,8 +177,8 @@ export class Engine implements TextService {
   }
 
   /**
-   * Submits a request at once; it shares passes with all others, and is computed while somebody
-   * reads any of them. Throws `empty_prompt`, `context_exceeded`, `bad_argument`, `busy` when too
+   * Submits a request at once; it shares passes with all others, and is computed while any caller
+   * reads one of them. Throws `empty_prompt`, `context_exceeded`, `bad_argument`, `busy` when too
    * many wait, and `aborted` after `close`.
    */
   submit(request: GenerateRequest): Submission {
@@ -258,8 +264,8 @@ export class Engine implements TextService {
   }
 
   /**
-   * Resolves with what K and V depend on beside the tokens. It must be equal at both ends of a
-   * stream.
+   * Resolves with everything that K and V depend on besides the tokens. It must be equal at both
+   * ends of a stream.
    */
   kvIdentity(): Promise<KvIdentity> {
     this.#kvIdentity ??= kvIdentityOf(this.archive, {

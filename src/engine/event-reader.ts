@@ -1,4 +1,4 @@
-/** Reads the events of one answer: the iterator of every `Answer`, and what can be built on it. */
+/** Reads the events of one answer: the iterator of every `Answer`, and functions built on it. */
 
 import { fieldsOf, withArguments } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
@@ -14,20 +14,20 @@ import type { TextService } from './service.ts'
 export class EventReader implements AsyncIterableIterator<GenerateEvent, undefined> {
   readonly #read: () => Promise<GenerateEvent | undefined>
   readonly #leave: () => unknown
-  /** The call of `next` that is under way. */
+  /** The pending call of `next`. */
   #turn: Promise<unknown> | undefined
   #over = false
 
   /**
-   * `read` resolves with the next event, or undefined at the end. `leave` frees what the answer
-   * holds; it is called at every end.
+   * `read` resolves with the next event, or undefined at the end. `leave` frees everything that the
+   * answer holds; it is called however the reading ends.
    */
   constructor(read: () => Promise<GenerateEvent | undefined>, leave: () => unknown) {
     this.#read = read
     this.#leave = leave
   }
 
-  /** Calls that overlap are served in order. */
+  /** Resolves with the next event. Overlapping calls are served in order. */
   next(): Promise<IteratorResult<GenerateEvent, undefined>> {
     const step = () => this.#step()
     const turn = this.#turn ? this.#turn.then(step, step) : step()
@@ -75,7 +75,7 @@ export function abortReason({ reason }: AbortSignal): ForetokenError {
 
 /**
  * Reads all events and resolves with the last. Rejects with `bad_argument` if another reader has
- * had it.
+ * already read it.
  */
 export async function resultOf(events: AsyncIterable<GenerateEvent>): Promise<DoneEvent> {
   for await (const event of events) if (event.type === 'done') return event

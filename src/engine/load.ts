@@ -1,4 +1,4 @@
-/** Loads the parts of an engine: the model, and the model or maps that predict for it. */
+/** Loads the parts of an engine: the model, and the auxiliary model or maps of a predictor. */
 import type { Backend } from '../backend/backend.ts'
 import { defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
@@ -20,7 +20,7 @@ import type { EngineOptions, Settings } from './options.ts'
 
 export interface Parts {
   readonly model: Llama
-  /** Hashes the weights and how pages hold K; undefined where they hold it as it is. */
+  /** Hash of the weights and the key balance; undefined if pages store K unchanged. */
   readonly balance: string | undefined
   /** The smaller model whose states a predictor reads; undefined without one. */
   readonly auxiliary: Auxiliary | undefined
@@ -34,7 +34,7 @@ export interface Parts {
 }
 
 /**
- * Streams the weights into the backend. Throws what opening and loading a model throws,
+ * Streams the weights into the backend. Throws the errors of opening and loading a model,
  * `bad_predictor` and `wrong_model`.
  */
 export async function loadParts(

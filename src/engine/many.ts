@@ -5,8 +5,9 @@ import { checkedRequest, type GenerateRequest, type ManyOptions } from './option
 import type { Answer, Outcome } from './service.ts'
 
 /**
- * Yields outcomes as soon as they are known, in any order. Requests are pulled when there is room
- * for one more, so that the source may be endless. Leaving the loop cancels the requests in flight.
+ * Yields outcomes as soon as they are known, in any order. Requests are pulled from the source when
+ * there is room for one more, so the source may be endless. Leaving the loop cancels the requests
+ * in flight.
  */
 export async function* submitMany(
   requests: Iterable<GenerateRequest> | AsyncIterable<GenerateRequest>,
@@ -23,8 +24,8 @@ export async function* submitMany(
   const inFlight = new Map<number, { outcome: Promise<Outcome>; cancel: () => void }>()
   let pulled = 0
   let more = true
-  // The next request is waited for beside those in flight: a slow source must not hold back their
-  // results.
+  // Waits for the next request and for those in flight together, so that a slow source does not
+  // hold back results.
   let next: Promise<IteratorResult<GenerateRequest>> | undefined
   try {
     while (more || inFlight.size > 0) {
@@ -47,7 +48,7 @@ export async function* submitMany(
   } finally {
     for (const { cancel } of inFlight.values()) cancel()
     const closed = more ? source.return?.() : undefined
-    // A source with a pending `next` closes behind that, or never: its end is not awaited.
+    // A source with a pending `next` closes after it, or never, so its end is not awaited.
     if (next) for (const late of [next, closed]) Promise.resolve(late).catch(() => {})
     else await closed
   }

@@ -1,4 +1,4 @@
-/** The options of an engine and of a request. */
+/** Defines and checks the options of an engine and of a request. */
 
 import type { Backend } from '../backend/backend.ts'
 import type { WasmOptions } from '../backend/wasm/backend.ts'
@@ -17,7 +17,7 @@ import type { PromptOptions } from '../tokens/prompt.ts'
 import type { SpawnText } from '../tokens/text-messages.ts'
 
 export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
-  /** The compiled modules of the Rust core. */
+  /** Compiled modules of the Rust core. */
   readonly wasm: WasmOptions['modules']
   /**
    * Runs the model instead of the Rust core. It is closed with the engine, and if loading fails.
@@ -78,7 +78,7 @@ export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
   readonly spawnText?: SpawnText
   /** Called with the number of bytes of weights read, and of all. */
   readonly onProgress?: (done: number, total: number) => void
-  /** Stops loading: `load` rejects with `aborted`. */
+  /** Stops loading when it aborts: `load` rejects with `aborted`. */
   readonly signal?: AbortSignal
 }
 
@@ -96,7 +96,8 @@ export interface GenerateOptions extends SamplingOptions, PrefillRequest, Prompt
   /** Continues past the model's end-of-turn tokens. Default false. */
   readonly ignoreEos?: boolean
   /**
-   * Ids of tokens that end the answer, beside the model's own. They are not shown. At most 1,024.
+   * Ids of tokens that end the answer, in addition to the model's own. They are not shown. At most
+   * 1,024.
    */
   readonly stopTokenIds?: readonly number[]
   /** Number of tokens before which no token that ends the answer is drawn. Default 0. */
@@ -105,7 +106,7 @@ export interface GenerateOptions extends SamplingOptions, PrefillRequest, Prompt
 
 export interface GenerateRequest extends GenerateOptions {
   readonly prompt: PromptInput
-  /** The caller's name for the request; answers and outcomes have it, too. */
+  /** The caller's name for the request; answers and outcomes repeat it. */
   readonly id?: string
   /** Requests of one tenant share cached prefixes, and tenants take turns. Default ''. */
   readonly tenant?: string
@@ -168,14 +169,14 @@ export interface Settings {
   readonly schedule: SchedulerOptions
 }
 
-/** The default of `context`, for models that take as many tokens. */
+/** The default of `context` for models that support as many tokens. */
 export const defaultContext = 4096
 
 /**
  * Returns the number of pages up to which idle prefixes may make memory grow: 256 MiB, or a whole
  * context if that is more, but at most half of the pages. Beyond it memory grows for running
- * requests only, and prefixes use the pages that these leave: so the memory of a server follows its
- * load, not its past.
+ * requests only, and prefixes use the pages that these leave, so the memory of a server follows its
+ * current load.
  */
 export function pagesBeforeEvicting(pages: number, context: number, pageBytes: number): number {
   return Math.min(pages >> 1, Math.max(Math.ceil(context / pageTokens), Math.floor((256 << 20) / pageBytes)))

@@ -1,6 +1,6 @@
 /**
- * The one interface that takes requests and gives events. `Engine`, `OrtEngine` and `Routed`
- * implement it, so that an endpoint, a command line and a batch run over any of them.
+ * Defines the one interface that takes requests and gives events. `Engine`, `OrtEngine` and
+ * `Routed` implement it, so that an endpoint, a command line and a batch run over any of them.
  */
 import type { Backend } from '../backend/backend.ts'
 import type { ForetokenError } from '../base/errors.ts'
@@ -14,7 +14,7 @@ import type { PrepareOptions } from '../tokens/prompts.ts'
 import type { Tokenizer } from '../tokens/tokenizer.ts'
 import type { GenerateOptions, GenerateRequest, ManyOptions } from './options.ts'
 
-/** Where a prompt is read and its answer is made: here, or with a companion's help. */
+/** Where a prompt is read and its answer is generated: here, or with the help of a companion. */
 export type Way = 'local' | 'remote' | 'relay' | 'race'
 
 /** Reports which way a request took, and the expected times to the first token, in milliseconds. */
@@ -27,12 +27,12 @@ export interface RouteReport {
   readonly actual_ms?: number
   /** The expected time of each way that was possible. */
   readonly considered: Readonly<Partial<Record<Way, number>>>
-  /** Why the companion's part was given up. The answer is complete nevertheless. */
+  /** Why the companion's part was abandoned. The answer is complete nevertheless. */
   readonly fell_back?: string
 }
 
 /**
- * One answer: its events in order, for one reader. It holds a place, and perhaps pages and a
+ * An answer, whose events one reader reads in order. It holds a place, and perhaps pages and a
  * companion, until it has been read to its last event, its reader leaves, it is cancelled, or the
  * request's signal aborts.
  */
@@ -74,14 +74,13 @@ export interface TextService {
   /** Predicts prompts; undefined without a predictor. */
   readonly prediction: Prediction | undefined
   /**
-   * `memory` tells where a core's memory is used; absent where the model does not run in a core of
-   * ours.
+   * `memory` lists the uses of the core's memory; absent if the model does not run in a Rust core.
    */
   readonly backend: Pick<Backend, 'build' | 'memoryBytes'> & Partial<Pick<Backend, 'memory'>>
   readonly stats: SchedulerStats
   /**
    * Returns the token ids of a prompt. Throws `empty_prompt`, `context_exceeded`, `bad_argument`,
-   * and what the template throws.
+   * and the errors of the template.
    */
   promptIds(prompt: PromptInput, options?: PromptOptions & { onTemplate?: () => void }): number[]
   /**
@@ -107,8 +106,9 @@ export interface TextService {
   /**
    * Submits a request at once. An engine gives it its place in the queue with this call; a routed
    * service decides its way, and passes some options on later, so that their failures come with the
-   * events. The answer is computed while somebody reads. Throws `empty_prompt`, `context_exceeded`,
-   * `bad_argument`, `busy` when too many wait, and `aborted` after `close`.
+   * events. The answer is computed while a caller reads an answer of this engine. Throws
+   * `empty_prompt`, `context_exceeded`, `bad_argument`, `busy` when too many wait, and `aborted`
+   * after `close`.
    */
   submit(request: GenerateRequest): Answer
   /** Ends all requests as `aborted` and frees everything. May be called twice. */
@@ -125,8 +125,8 @@ const properties = ['archive', 'tokenizer', 'context', 'loadMs', 'backend', 'sta
 const methods = ['submit', 'promptIds', 'close'] as const
 
 /**
- * Returns true if `value` has what an endpoint needs. The class is not asked: each bundle of the
- * package has a class of its own.
+ * Returns true if `value` has the members that an endpoint needs. `instanceof` would not work,
+ * since each bundle of the package has its own classes.
  */
 export function isAnyEngine(value: unknown): value is AnyEngine {
   if (typeof value !== 'object' || value === null) return false
@@ -137,7 +137,7 @@ export function isAnyEngine(value: unknown): value is AnyEngine {
       methods.every((name) => typeof fields[name] === 'function')
     )
   } catch {
-    // A getter that throws belongs to no engine.
+    // An object with a getter that throws is not an engine.
     return false
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Answers of an engine that has no scheduler: each is computed in steps, a step when its reader has
- * read all events.
+ * Computes the answers of an engine without a scheduler in steps. Each step runs when the reader
+ * has read all events.
  */
 import { asForetokenError, type ForetokenError } from '../base/errors.ts'
 import type { Lifetime } from '../base/lifetime.ts'
@@ -8,23 +8,24 @@ import type { AnswerState } from './answer-state.ts'
 import { abortReason } from './event-reader.ts'
 import { type Drive, Submission } from './submission.ts'
 
-/** How an engine computes one answer. */
+/** Describes how an engine computes one answer. */
 export interface Steps {
-  /** Waits for a place. Resolves with how to give it back. */
+  /** Waits for a place. Resolves with a function that gives it back. */
   enter(signal: AbortSignal): Promise<() => unknown>
   /**
-   * Computes the answer; each step adds events to the state. `return` frees what the steps hold.
+   * Computes the answer; each step adds events to the state. `return` frees everything that the
+   * steps hold.
    */
   run(): AsyncGenerator<void>
 }
 
 /**
- * Takes a request on: it waits for its place from this call on. `life` owns what the request holds.
- * It ends, and its place is free again, with the last step, on a failure, or when the request is
- * cancelled, whether or not anybody reads the answer.
+ * Starts a request, which waits for its place from this call on. `life` owns everything that the
+ * request holds. It ends and frees the place after the last step, on a failure, or when the request
+ * is cancelled, even if no caller reads the answer.
  */
 export function submitSteps(id: string | undefined, state: AnswerState, life: Lifetime, steps: Steps): Submission {
-  // The tokens that were shown before may be the whole answer: nothing is computed for it.
+  // The tokens that were shown before may be the whole answer, which then needs no computing.
   if (state.ended) {
     void life.end()
     return new Submission(id, state, { drive: async () => {} })
@@ -76,7 +77,7 @@ class Stepper implements Drive {
     await this.#life.end()
   }
 
-  /** An answer that is cut off shows nothing more. */
+  /** An answer that was cut off shows no further events. */
   #fail(reason: ForetokenError): void {
     const state = this.#state
     if (state.ended) return

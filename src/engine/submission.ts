@@ -1,12 +1,10 @@
-/**
- * An answer that is made here: a state that computing fills, and the one reader that empties it.
- */
+/** Joins the state of a local answer, which computing fills with events, and its one reader. */
 import type { DoneEvent, GenerateEvent } from '../stream/events.ts'
 import type { AnswerState } from './answer-state.ts'
 import { EventReader, resultOf } from './event-reader.ts'
 import type { Answer } from './service.ts'
 
-/** Computes answers while somebody waits for one of them. */
+/** Computes answers while a caller waits for one of them. */
 export interface Drive {
   /**
    * Computes until `served` returns true. A failure of the request ends its state; any other
@@ -32,8 +30,8 @@ export class Submission implements Answer {
   }
 
   /**
-   * Reads the events, which come once: a second reader gets those that the first has not read.
-   * Leaving the loop early cancels the request. Rejects with the request's failure, and with
+   * Reads the events. Each is delivered once: a second reader gets those that the first has not
+   * read. Leaving the loop early cancels the request. Rejects with the request's failure, and with
    * `aborted`.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<GenerateEvent> {

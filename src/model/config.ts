@@ -1,4 +1,4 @@
-/** Checks the numbers of a model's configuration before anything is made of them. */
+/** Checks the numbers of a model's configuration before they are used. */
 import { ForetokenError } from '../base/errors.ts'
 import type { LayerShape, ModelConfig } from '../base/model.ts'
 import { isWhole } from '../base/numbers.ts'
@@ -13,20 +13,20 @@ export function numberOf(json: Json, key: string, where: string, otherwise?: num
   return value
 }
 
-/** Returns the shape of each layer, (layers). */
+/** Returns the shape of each layer. */
 export function layerShapes(config: ModelConfig): readonly LayerShape[] {
   const { heads, kvHeads, intermediate } = config
   return config.perLayer ?? new Array<LayerShape>(config.layers).fill({ heads, kvHeads, intermediate })
 }
 
 /**
- * Returns the fields of a config for layers of these shapes: the largest numbers, and a table only
- * if they differ.
+ * Returns the fields of a config for layers of these shapes: the largest numbers, and a table of
+ * all shapes only if they differ.
  */
 export function configOfShapes(
   shapes: readonly LayerShape[],
 ): Pick<ModelConfig, 'layers' | 'perLayer' | keyof LayerShape> {
-  // Not Math.max with a spread: a list from a file may be of any length.
+  // Math.max with a spread would overflow the stack: a list from a file may have any length.
   const largest = (name: keyof LayerShape) => shapes.reduce((most, shape) => Math.max(most, shape[name]), 0)
   const most = { heads: largest('heads'), kvHeads: largest('kvHeads'), intermediate: largest('intermediate') }
   const alike = shapes.every(
@@ -37,8 +37,7 @@ export function configOfShapes(
 }
 
 /**
- * Says of a field of a config whether JSON may have this value for it, as far as `checkConfig` does
- * not.
+ * Returns true if a field may have this value in JSON, as far as `checkConfig` does not check it.
  */
 type FieldRule = (value: unknown) => boolean
 
@@ -46,7 +45,7 @@ const isAny: FieldRule = () => true
 const isFlag: FieldRule = (value) => value === undefined || typeof value === 'boolean'
 const isList: FieldRule = (value) => value === undefined || Array.isArray(value)
 
-/** Every field of a config: what is not here is not taken from a file. */
+/** Checks for every field of a config. Other fields of a file are ignored. */
 const fields: Readonly<Record<keyof ModelConfig, FieldRule>> = {
   architecture: isAny,
   layers: isAny,
@@ -69,9 +68,9 @@ const fields: Readonly<Record<keyof ModelConfig, FieldRule>> = {
 }
 
 /**
- * Reads a config that was written as JSON, and checks it; other fields are dropped. `families` are
- * the values that `architecture` may have; `next` is the advice in messages. Throws `bad_model`,
- * `unsupported`.
+ * Reads and checks a config that was written as JSON; other fields are dropped. `families` lists
+ * the allowed values of `architecture`; `next` is the advice that ends each message. Throws
+ * `bad_model`, `unsupported`.
  */
 export function configOfJson(value: unknown, families: readonly string[], where: string, next: string): ModelConfig {
   const json = isObject(value) ? value : {}
@@ -87,7 +86,9 @@ export function configOfJson(value: unknown, families: readonly string[], where:
   return checkConfig({ ...same, ...(shapes && { perLayer: shapes }) } as ModelConfig, where)
 }
 
-/** Throws `unsupported` if layers differ, for `what`, which has one width of K and V for all. */
+/**
+ * Throws `unsupported` if layers differ. `what` names the caller, which has one width of K and V.
+ */
 export function requireAlike({ perLayer, architecture }: ModelConfig, what: string): void {
   if (perLayer)
     throw new ForetokenError(
@@ -97,40 +98,40 @@ export function requireAlike({ perLayer, architecture }: ModelConfig, what: stri
 }
 
 /**
- * Whole numbers of a config, each from 1 to a limit far above published models; comments give the
- * largest known.
+ * Limits of the whole numbers of a config, which begin at 1. They are far above published models;
+ * comments give the largest known value.
  */
 const wholeNumbers = {
   layers: 1024, // 126: Llama 3.1 405B
   hidden: 1 << 16, // 16,384: Llama 3.1 405B
-  headDim: 256, // 256: Gemma; what the kernels hold
+  headDim: 256, // 256: Gemma; also the limit of the kernels
   vocab: limits.tokens,
   maxContext: 1 << 26, // 10,485,760: Llama 4 Scout
 } as const
 
-/** The same for the numbers of each layer. */
+/** Limits of the whole numbers of each layer. */
 const wholeNumbersOfLayers = {
   intermediate: 1 << 18, // 53,248: Llama 3.1 405B
   heads: 1024, // 128: Llama 3.1 405B
   kvHeads: 1024, // 128: models without shared heads
 } as const
 
-/** Other numbers: above the first, and up to the second. */
+/** Ranges of other numbers, without the first value and with the second. */
 const positiveNumbers = {
   rmsEps: [0, 1], // 1e-5 or 1e-6
   ropeTheta: [0, 1e15], // 1e11: Falcon H1
 } as const
 
 /**
- * Values of K of one token in all layers: with them a page of 16 tokens' K and V in f32 stays below
- * 2 GiB. Llama 3.1 405B has 129,024.
+ * Limit of the K values of one token in all layers: with it a page of 16 tokens' K and V in f32
+ * stays below 2 GiB. Llama 3.1 405B has 129,024.
  */
 const mostKeyValues = 2 ** 24 - 1
 
 /** Bounds of RoPE divisors and of the factor of a scaling. The largest published factor is 64. */
 export const ropeFactors = { least: 1 / 1024, most: 4096 } as const
 
-/** Returns the config if all its numbers make sense together. Throws `bad_model`, `unsupported`. */
+/** Returns the config if all its numbers are consistent. Throws `bad_model`, `unsupported`. */
 export function checkConfig(config: ModelConfig, where: string): ModelConfig {
   const bad = (what: string) => new ForetokenError('bad_model', `${where}: ${what}`)
   const whole = (of: Partial<ModelConfig>, most: Readonly<Partial<Record<keyof ModelConfig, number>>>) => {
@@ -145,8 +146,7 @@ export function checkConfig(config: ModelConfig, where: string): ModelConfig {
   for (const shape of [config, ...(perLayer ?? [])]) {
     whole(shape, wholeNumbersOfLayers)
     const { heads, kvHeads } = shape
-    // Of layers that differ the config itself has the largest numbers, which may be of different
-    // layers.
+    // If layers differ, the config itself has the largest numbers, possibly of different layers.
     if (heads % kvHeads !== 0 && !(perLayer && shape === config))
       throw bad(`${heads} heads can't share ${kvHeads} KV heads evenly`)
   }

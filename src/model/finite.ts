@@ -1,7 +1,7 @@
 // biome-ignore-all lint/style/noNonNullAssertion: loops over typed arrays, whose indices are in bounds by construction
 /**
- * Refuses matrices that hold NaN or an infinity, as their bytes stream by: nothing that such a
- * model answers means anything.
+ * Refuses matrices that hold NaN or an infinity, since the answers of such a model are meaningless.
+ * Checks their bytes while they are read.
  */
 import { ForetokenError } from '../base/errors.ts'
 import { type TensorInfo, type TensorType, tensorBlocks } from '../base/model.ts'
@@ -10,8 +10,8 @@ type FloatType = 'f32' | 'f16' | 'bf16'
 type BlockType = Exclude<TensorType, FloatType>
 
 /**
- * The exponent bits of one or two numbers in a word of 32 bits; where all bits of one are set,
- * adding `carry` sets a bit of `odd`.
+ * Exponent bits of the one or two numbers in a 32-bit word. If all exponent bits of a number are
+ * set, adding `carry` sets a bit of `odd`.
  */
 const exponents: Readonly<Record<FloatType, { readonly mask: number; readonly carry: number; readonly odd: number }>> =
   {
@@ -21,9 +21,9 @@ const exponents: Readonly<Record<FloatType, { readonly mask: number; readonly ca
   }
 
 /**
- * Where the binary16 scales of a block begin, and the first high byte, without its sign, that is
- * too much: 0x7c is an infinity. Formats whose scales are multiplied on the way into a backend (by
- * 8, by up to 63 or 128) end where binary16 does.
+ * Offsets of the binary16 scales of a block, and the smallest high byte, without its sign, that is
+ * refused: 0x7c is an infinity. The limit is lower for formats whose scales a backend multiplies
+ * (by 8, by up to 63 or 128), so that the product stays within binary16.
  */
 const scales: Readonly<Record<BlockType, { readonly at: readonly number[]; readonly end: number }>> = {
   q4_0: { at: [0], end: 0x70 },
@@ -36,19 +36,19 @@ const scales: Readonly<Record<BlockType, { readonly at: readonly number[]; reado
   q6_k: { at: [208], end: 0x60 },
 }
 
-/** Checks one matrix. Its bytes may come in pieces of any length. */
+/** Checks one matrix, whose bytes may arrive in pieces of any length. */
 export class FiniteCheck {
   readonly #tensor: Pick<TensorInfo, 'name' | 'type' | 'rows' | 'bytes'>
-  /** Bytes of the tensor before the next piece. */
+  /** Number of bytes of the tensor before the next piece. */
   #at = 0
-  /** Bytes that don't fill a word yet. */
+  /** Bytes that do not fill a word yet. */
   #rest = new Uint8Array(0)
 
   constructor(tensor: Pick<TensorInfo, 'name' | 'type' | 'rows' | 'bytes'>) {
     this.#tensor = tensor
   }
 
-  /** Throws `bad_model`. */
+  /** Checks the next bytes. Throws `bad_model` if they hold NaN or an infinity. */
   add(bytes: Uint8Array): void {
     const { type } = this.#tensor
     if (type === 'f32' || type === 'f16' || type === 'bf16') this.#floats(bytes, type)
@@ -77,7 +77,7 @@ export class FiniteCheck {
   #words(words: Int32Array, type: FloatType, from: number): void {
     const { mask, carry, odd } = exponents[type]
     let [found, i] = [0, 0]
-    // Four at a time, which takes half as long.
+    // Four words at a time take half as long.
     for (const end = words.length - 3; i < end; i += 4)
       found |=
         ((words[i]! & mask) + carry) |

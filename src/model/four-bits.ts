@@ -1,16 +1,19 @@
-/** f32 rows in ggml's Q4_1: 32 weights as d * q + m, q in 0..15, d and m in binary16. */
+/**
+ * Quantises f32 rows to ggml's Q4_1: blocks of 32 weights d * q + m, with q in 0..15 and d, m in
+ * binary16.
+ */
 import { defined } from '../base/at.ts'
 import { tensorBlocks } from '../base/model.ts'
 import { halfToFloat } from './load.ts'
 
 const { elements, bytes: blockBytes } = tensorBlocks.q4_1
 
-/** Shares of the range between the extremes that are tried as the range of the 16 steps. */
+/** Fractions of the range between the extremes that are tried as the range of the 16 steps. */
 const ranges = [1, 0.94, 0.88, 0.82, 0.76]
 
 /**
- * `values`, a whole number of blocks, as Q4_1. For each block the range with the least squared
- * error is taken, each tried one improved by fitting d and m to the numbers that it gave, twice.
+ * Returns `values`, a whole number of blocks, as Q4_1. Each block gets the range with the least
+ * squared error; for each candidate, d and m are fitted twice to the q that they give.
  */
 export function quantizeQ4(values: Float32Array): Uint8Array {
   const blocks = values.length / elements
@@ -55,7 +58,7 @@ function bestScale(row: Float32Array): { d: number; m: number } {
   return best
 }
 
-/** Returns the squared error of d and m, and the d and m that fit the numbers they give best. */
+/** Returns the squared error of d and m, and the d and m that best fit the q that they give. */
 function improved(row: Float32Array, d: number, m: number): { d: number; m: number; error: number } {
   let [error, sumQ, sumQQ, sumX, sumQX] = [0, 0, 0, 0, 0]
   for (const x of row) {
@@ -82,7 +85,7 @@ export function floatToHalf(value: number): number {
   if (size === 0) return sign
   const exponent = Math.max(-14, Math.floor(Math.log2(size)))
   const fraction = Math.round((size / 2 ** exponent) * 1024)
-  // A subnormal has the exponent of the smallest normal, and no leading one; carries run over by
-  // themselves.
+  // A subnormal has the exponent of the smallest normal number and no leading one. Carries into the
+  // exponent need no special case.
   return sign | Math.min(0x7bff, ((exponent + 14) << 10) + fraction)
 }

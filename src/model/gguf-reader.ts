@@ -1,7 +1,5 @@
 // biome-ignore-all lint/style/noNonNullAssertion: loops over typed arrays, whose indices are in bounds by construction
-/**
- * Walks the front of a GGUF file, in whichever pieces it has to be read, and keeps what was read.
- */
+/** Walks through the front of a GGUF file, reads it in pieces as needed, and keeps them. */
 
 import { defined } from '../base/at.ts'
 import type { ByteSource } from '../base/bytes.ts'
@@ -10,7 +8,7 @@ import type { PackedTexts } from '../base/model.ts'
 import { show } from './json.ts'
 import { limits } from './limits.ts'
 
-/** Bytes read at first: the whole head of most models. Later pieces are larger. */
+/** Size of the first read, in bytes: the whole head of most models. Later pieces are larger. */
 const firstPiece = 4 << 20
 
 interface Piece {
@@ -38,8 +36,8 @@ export class GgufReader {
   }
 
   /**
-   * Makes the next `count` bytes readable without waiting. Throws `bad_model` where the file or the
-   * longest head ends before.
+   * Makes the next `count` bytes readable without waiting. Throws `bad_model` if the file or the
+   * longest allowed head ends before them.
    */
   async need(count: number): Promise<void> {
     if (this.has(count)) return
@@ -63,8 +61,8 @@ export class GgufReader {
   }
 
   /**
-   * Counts texts and lists that have to be walked one by one. Throws `bad_model` beyond what any
-   * vocabulary takes.
+   * Counts texts and lists that have to be read one by one. Throws `bad_model` beyond the needs of
+   * any vocabulary.
    */
   countElements(count: number): void {
     this.#elements += count
@@ -74,7 +72,7 @@ export class GgufReader {
       )
   }
 
-  /** Passes over `count` bytes unread. */
+  /** Skips `count` bytes without reading them. */
   skip(count: number): void {
     this.#checkEnd(this.at + count)
     this.at += count
@@ -93,7 +91,7 @@ export class GgufReader {
     return value
   }
 
-  /** Reads a 64-bit count of things that take at least `least` bytes each. */
+  /** Reads a 64-bit count of elements of at least `least` bytes each. */
   count(what: string, limit: number, least: number): number {
     const count = this.u64(what)
     if (count > limit || count * least > this.source.size - this.at)
@@ -143,8 +141,9 @@ export class GgufReader {
   }
 
   /**
-   * `count` texts of at most `limit` bytes each and `total` in all, as one; waits only where more
-   * has to be read. One decoder's call for all of them is what makes opening a model quick.
+   * Reads `count` texts of at most `limit` bytes each and `total` in all into one string; waits
+   * only if more of the file has to be read. Decoding all of them in one call makes opening a model
+   * fast.
    */
   async texts(count: number, limit: number, total: number): Promise<PackedTexts> {
     const begin = this.at
@@ -163,7 +162,7 @@ export class GgufReader {
       const text = this.#text.decode(bytes)
       if (sound) return { text, ends }
     } catch {
-      // Told below, with the place.
+      // Reported below, with its place.
     }
     this.at = begin
     for (let i = 0; i < count; i++) await this.string(limit)
@@ -171,8 +170,8 @@ export class GgufReader {
   }
 
   /**
-   * Copies the texts that lie in one piece, and counts their UTF-16 units. False if one of them
-   * begins in the middle of a character.
+   * Copies the texts that lie in one piece, and counts their UTF-16 units. Returns false if one of
+   * them begins in the middle of a character.
    */
   #copyTexts(
     into: Uint8Array,
@@ -201,7 +200,7 @@ export class GgufReader {
     return sound
   }
 
-  /** Passes over as many of `count` texts as lie in one piece; returns how many are left. */
+  /** Skips those of `count` texts that lie in one piece; returns how many are left. */
   skipTexts(count: number): number {
     if (!this.has(8)) return count
     const { from, bytes, view } = this.#piece
@@ -217,7 +216,9 @@ export class GgufReader {
     return left
   }
 
-  /** `count` numbers of one of ggml's types, which must be readable. */
+  /**
+   * Returns `count` numbers of one of ggml's types; their bytes must be readable without waiting.
+   */
   numbers(type: number, count: number, key: string): ArrayLike<number> {
     if (type !== 4 && type !== 5 && type !== 6)
       return Array.from({ length: count }, () => Number(this.scalar(type, key)))
@@ -236,7 +237,7 @@ export class GgufReader {
     }
   }
 
-  /** Moves on by `count` bytes, which lie in `#piece` from the position that it gives on. */
+  /** Advances by `count` bytes. Returns their position in `#piece`. */
   #advance(count: number): number {
     if (!this.has(count))
       throw new ForetokenError('internal', `${count} bytes at ${this.at} are used before they were read`)
@@ -252,7 +253,7 @@ export class GgufReader {
   }
 }
 
-/** Bytes of ggml's value types that are numbers or flags. */
+/** Sizes of ggml's value types that are numbers or flags, in bytes. */
 export const scalarBytes: Readonly<Record<number, number>> = {
   0: 1,
   1: 1,

@@ -1,4 +1,4 @@
-/** The vocabulary in a GGUF's metadata, in the form of Hugging Face's tokenizer.json. */
+/** Converts the vocabulary in a GGUF's metadata into the form of Hugging Face's tokenizer.json. */
 import { defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { PackedTexts, PackedVocabulary, TokenizerSpec } from '../base/model.ts'
@@ -9,7 +9,7 @@ import type { MetadataReader } from './metadata.ts'
 import { defaultPreTokenizer, type PreTokenizer, preTokenizers } from './pre-tokenizers.ts'
 import { packTexts, packVocabulary, textAt, Vocabulary, vocabOf } from './vocabulary.ts'
 
-/** ggml's token types. */
+/** Token types of ggml. */
 const [unknown, control, userDefined, unused] = [2, 3, 4, 5]
 
 export interface GgufTokenizer {
@@ -20,8 +20,9 @@ export interface GgufTokenizer {
 }
 
 /**
- * `rows`: of the embedding. Throws `bad_model` for a vocabulary that is malformed or larger,
- * `unsupported` for another kind of tokenizer.
+ * Reads the tokenizer. `rows` is the number of rows of the embedding. Throws `bad_model` for a
+ * vocabulary that is malformed or larger than that, and `unsupported` for another kind of
+ * tokenizer.
  */
 export async function readGgufTokenizer(metadata: MetadataReader, rows: number): Promise<GgufTokenizer> {
   const model = metadata.text('tokenizer.ggml.model')
@@ -72,7 +73,7 @@ export async function readGgufTokenizer(metadata: MetadataReader, rows: number):
   return { spec, ids, warnings }
 }
 
-/** Tokens that end a turn by convention, for files that only name the end of a text. */
+/** Tokens that end a turn by convention, for files that name only the end of a text. */
 const endOfTurn = [
   '<|im_end|>',
   '<|eot_id|>',
@@ -88,8 +89,7 @@ const endOfTurn = [
 ]
 
 /**
- * Returns the ids of special tokens. SentencePiece's defaults fill in for those that the file
- * leaves out.
+ * Returns the ids of special tokens. SentencePiece's defaults replace those that the file omits.
  */
 function specialIds(metadata: MetadataReader, tokens: number, model: string) {
   const id = (name: string, otherwise?: number) => {
@@ -104,7 +104,8 @@ function specialIds(metadata: MetadataReader, tokens: number, model: string) {
       `${metadata.where}: ${name}_token_id is ${found}, outside its ${tokens} tokens`,
     )
   }
-  // Before a gap, behind it, and for what fills it; the shorter names are those of older files.
+  // The tokens for the text before a gap, the text after it, and its filling. Older files use the
+  // shorter names.
   const gap = [
     ['fim_pre', 'prefix'],
     ['fim_suf', 'suffix'],
@@ -113,7 +114,7 @@ function specialIds(metadata: MetadataReader, tokens: number, model: string) {
   return { unknown: id('unknown', 0), bos: id('bos', 1), eos: id('eos', 2), eot: id('eot'), eom: id('eom'), gap }
 }
 
-/** `fim_tokens`: the texts of a gap's three tokens, where the file names all of them. */
+/** Returns `fim_tokens`, the texts of the three tokens for a gap, if the file names all of them. */
 function gapTokens(gap: readonly (number | undefined)[], tokens: PackedTexts): { fim_tokens?: (string | undefined)[] } {
   return gap.some((id) => id === undefined) ? {} : { fim_tokens: gap.map((id) => textAt(tokens, defined(id))) }
 }
@@ -136,7 +137,7 @@ function addedTokens(tokens: PackedTexts, types: ArrayLike<number>) {
 
 const preKey = 'tokenizer.ggml.pre'
 
-/** Throws `unsupported` for a name that we don't have. */
+/** Returns the pre-tokenizer of the file. Throws `unsupported` for an unknown name. */
 function preTokenizerOf(metadata: MetadataReader, warnings: string[]): PreTokenizer {
   const name = metadata.optionalText(preKey)
   if (name === undefined || name === '' || name === 'default') {
@@ -155,8 +156,7 @@ function preTokenizerOf(metadata: MetadataReader, warnings: string[]): PreTokeni
 }
 
 /**
- * The parts of a tokenizer.json; `model` has no vocabulary and no merges where there are
- * `mergeIds`.
+ * The parts of a tokenizer.json. If `mergeIds` is defined, `model` has no vocabulary and no merges.
  */
 interface Parts {
   readonly mergeIds: Uint32Array | undefined
@@ -177,13 +177,13 @@ async function byteLevel(
   let byText: [string, string][] | undefined
   for (let rank = 0, from = 0; rank < ends.length; rank++) {
     const to = defined(ends[rank])
-    // The first letter may itself be a space: "Ġ" is not, but files of other makers differ.
+    // The first letter may itself be a space: most files write it as "Ġ", but others differ.
     let between = from + 1
     while (between < to && text.charCodeAt(between) !== 0x20) between++
     if (between >= to)
       throw new ForetokenError(
         'bad_model',
-        `${metadata.where}: the merge ${show(text.slice(from, to))} has no two parts`,
+        `${metadata.where}: the merge ${show(text.slice(from, to))} does not have two parts`,
       )
     const left = vocabulary.find(text, from, between)
     const right = vocabulary.find(text, between + 1, to)
@@ -192,7 +192,7 @@ async function byteLevel(
     mergeIds[2 * rank + 1] = right ?? 0
     from = to
   }
-  // A merge of what is no token can only be told by its texts.
+  // A merge with a part that is not a token can only be written as text.
   if (byText)
     for (let rank = 0; rank < ends.length; rank++) {
       const merge = defined(textAt({ text, ends }, rank))
@@ -210,8 +210,8 @@ async function byteLevel(
 }
 
 /**
- * Reads SentencePiece's BPE as merges: it joins the neighbours whose union has the best score,
- * which equals merging by all ways to cut a piece in two, best score first.
+ * Reads SentencePiece's BPE as merges. SentencePiece joins the neighbours whose union has the best
+ * score, which equals applying a merge for every way to cut a piece in two, best score first.
  */
 async function sentencePiece(
   metadata: MetadataReader,
@@ -261,18 +261,18 @@ async function sentencePiece(
   }
 }
 
-/** A longer piece is not cut in all ways. */
+/** Maximum length of a piece that is cut in all ways, in letters. */
 const maxPiece = 256
 
 /**
- * Letters looked at to cut all pieces in all ways. 262,144 pieces of up to 16 letters, as Gemma's
- * are, take at most 67 million.
+ * Maximum number of letters that are read to cut all pieces in all ways. Gemma's 262,144 pieces of
+ * up to 16 letters take at most 67 million.
  */
 const maxCutLetters = 2 ** 28
 
 /**
- * Checks the work of cutting pieces, which is the square of their lengths. Throws `bad_model`
- * before it is done.
+ * Estimates the work of cutting pieces, which grows with the square of their lengths. Throws
+ * `bad_model` before any of it is done if it is too much.
  */
 function checkCuts(where: string, ends: Uint32Array): void {
   let letters = 0
@@ -287,7 +287,7 @@ function checkCuts(where: string, ends: Uint32Array): void {
     )
 }
 
-/** Empties texts that converters invent for rows without a token. */
+/** Replaces the texts that converters invent for rows without a token with empty ones. */
 function withoutPadding(tokens: PackedTexts, types: ArrayLike<number>): PackedTexts {
   const isPadding = (id: number) => types[id] === unused && textAt(tokens, id) === `[PAD${id}]`
   let padded = false

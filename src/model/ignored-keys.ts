@@ -1,8 +1,8 @@
-/** Takes configuration keys out of a model's files: those that a caller says are of no account. */
+/** Removes the configuration keys that a caller wants to ignore from a model's files. */
 import { ForetokenError } from '../base/errors.ts'
 import { isObject, type Json, show } from './json.ts'
 
-/** Most keys that can be ignored at once. */
+/** Maximum number of keys to ignore. */
 const mostKeys = 256
 
 /** Returns the ignored keys as a set. Throws `bad_argument` for anything but a list of texts. */
@@ -16,8 +16,8 @@ export function ignoredKeysOf(keys: readonly string[] = []): ReadonlySet<string>
 }
 
 /**
- * Returns a config.json without the ignored keys, where `rope_scaling.factor` is the key `factor`
- * of the object `rope_scaling`. `warnings` names the keys that were present.
+ * Returns a config.json without the ignored keys, where `rope_scaling.factor` means the key
+ * `factor` of the object `rope_scaling`. `warnings` names the keys that were present.
  */
 export function withoutKeys(
   json: Json,

@@ -6,7 +6,7 @@ import { type KeyBalance, queryFactors } from './key-balance.ts'
 import type { LoadedWeights } from './load.ts'
 
 export interface Layer extends LayerSpec {
-  /** Index of its rotation among those of the model; undefined for a layer that has none. */
+  /** Index of its rotation among those of the model; undefined for a layer without rotation. */
   readonly turn: number | undefined
   readonly attnNorm: Tensor | undefined // (1, hidden)
   readonly q: Weight // (heads * headDim, hidden)
@@ -28,7 +28,7 @@ export interface Layer extends LayerSpec {
   readonly ffnOutNorm: Tensor | undefined // (1, hidden)
 }
 
-/** A layer's `KeyBalance` in the backend. */
+/** The `KeyBalance` of a layer in the backend. */
 export interface Balance {
   readonly kOffset: Tensor // (1, kvHeads * headDim)
   readonly kFactors: Tensor // (1, kvHeads * headDim)
@@ -36,8 +36,8 @@ export interface Balance {
 }
 
 /**
- * Joins the recipe of each layer with its weights and what pages hold of its K. Throws `bad_model`
- * for a weight that is missing.
+ * Joins the recipe of each layer with its weights and its key balance. Throws `bad_model` for a
+ * weight that is missing.
  */
 export function layersOf(
   backend: Backend,
@@ -89,7 +89,8 @@ export function ropesOf({ layers }: ModelSpec): readonly RopeSpec[] {
 }
 
 /**
- * Returns the limits of passes of `tokens`, with products of up to `inputs` beside the model's own.
+ * Returns the limits of passes of `tokens`, with products of up to `inputs` columns in addition to
+ * the model's own.
  */
 export function limitsOf(
   { hidden, intermediate, heads, headDim }: ModelConfig,
@@ -108,16 +109,16 @@ export function limitsOf(
 }
 
 export interface BufferSizes {
-  /** Tokens of a pass. */
+  /** Maximum number of tokens in a pass. */
   readonly passTokens: number
-  /** Rows of logits at once. */
+  /** Maximum number of rows of logits at once. */
   readonly logitRows: number
 }
 
-/** Returns the sizes of the activations of a pass: (rows, columns) of each tensor. */
+/** Returns the size of each activation tensor of a pass, (rows, columns). */
 export function buffersOf(config: ModelConfig, spec: ModelSpec, { passTokens, logitRows }: BufferSizes) {
   const { hidden, intermediate, heads, kvHeads, headDim, vocab } = config
-  // What attention gives is put there, if it is not added to the residual stream at once.
+  // Holds the output of attention, unless it is added to the residual stream at once.
   const aside = spec.layers.some((layer) => !addsAtOnce(layer)) ? hidden : 0
   return {
     x: [passTokens, hidden],
@@ -141,16 +142,16 @@ export function addsAtOnce({ norms, biases, residualScale }: LayerSpec): boolean
   return !norms.afterAttention && !norms.afterMlp && !biases.output && residualScale === 1
 }
 
-/** Throws `unsupported`, by its name, for a part of a recipe that the forward does not compute. */
+/** Throws `unsupported` with the name of a part of the recipe that the forward does not compute. */
 export function checkSpec({ family, logitSoftCap }: ModelSpec): void {
   if (logitSoftCap !== undefined)
     throw new ForetokenError(
       'unsupported',
-      `a ${family} model with logitSoftCap ${logitSoftCap}: it is not computed; use a model without it`,
+      `a ${family} model with logitSoftCap ${logitSoftCap}, which foretoken does not compute; use a model without it`,
     )
 }
 
-/** Throws `unsupported` for layers that see a part of the context only. */
+/** Throws `unsupported` for layers that see only a part of the context. */
 export function requireWholeContext({ family, layers }: ModelSpec, what: string): void {
   const window = layers.find(({ attention }) => attention.window !== undefined)?.attention.window
   if (window !== undefined)

@@ -12,8 +12,8 @@ import { checkedSource } from './source.ts'
 
 export interface OpenOptions {
   /**
-   * The most tokens that a sequence will have. It has no effect: windows of attention, which it was
-   * for, are computed.
+   * Maximum number of tokens in a sequence. It no longer has an effect: it was for models with
+   * windows of attention, which are now computed.
    */
   readonly context?: number | undefined
   /**
@@ -37,7 +37,7 @@ export async function openModel(files: ModelFiles, options: OpenOptions = {}): P
       ignored,
     )
   } catch (error) {
-    // Sources are the caller's, and may throw anything.
+    // The caller's sources may throw anything.
     throw asForetokenError(error, 'io', 'reading the model')
   }
 }

@@ -1,6 +1,6 @@
 /**
- * `foretoken weights`, version 1: one model as one file that is read from front to back, its
- * tensors in the order in which they are loaded. Little-endian.
+ * Reads files of the format `foretoken weights`, version 1: a model in one file that is read from
+ * front to back, with the tensors in the order in which they are loaded. Numbers are little-endian.
  *
  *     0   8 bytes  "fTkWght1"
  *     8   u32      bytes of the head
@@ -11,8 +11,8 @@
  *
  * `tokens` are the texts of the vocabulary by id, null where an id has none; `tokenizer` is a
  * `TokenizerSpec` without them and without merges; `tensors` are `[canonical name, type]` in order,
- * whose shapes follow from `config`. So nothing that the file says can point elsewhere, and a head
- * takes no more memory than it must: JSON of 49,000 merges would take 10 MB.
+ * whose shapes follow from `config`. The file therefore has no offsets that could be wrong, and its
+ * head takes little memory: 49,000 merges as JSON would take 10 MB.
  */
 
 import type { ByteSource } from '../base/bytes.ts'
@@ -49,11 +49,11 @@ export function aligned(at: number): number {
 export async function openPrepared(name: string, source: ByteSource): Promise<ModelArchive> {
   const bad = (what: string) =>
     new ForetokenError('bad_model', `${source.name} ${what}; write it again with deploy-prep`)
-  if (source.size < preamble) throw bad(`has ${source.size} bytes: it is no file of foretoken weights`)
+  if (source.size < preamble) throw bad(`has ${source.size} bytes: it is not a file of foretoken weights`)
   const first = new Uint8Array(preamble)
   await source.read(0, first)
   if (new TextDecoder().decode(first.subarray(0, 8)) !== preparedMagic)
-    throw bad('is no file of foretoken weights, or of another version')
+    throw bad('is not a file of foretoken weights, or has another version')
   const view = new DataView(first.buffer)
   const [headBytes, merges] = [view.getUint32(8, true), view.getUint32(12, true)]
   const mergesAt = aligned(preamble + headBytes)
@@ -84,7 +84,7 @@ interface Place {
   readonly bad: (what: string) => ForetokenError
 }
 
-/** Returns the tensors, which lie one after another: all that the config asks for, each once. */
+/** Returns the tensors, which are contiguous: all that the config needs, each once. */
 function place(listed: unknown, config: ModelConfig, { source, dataAt, bad }: Place): Map<string, TensorInfo> {
   const expected = new Map(expectedTensors(config).map((tensor) => [tensor.name, tensor]))
   if (!Array.isArray(listed) || listed.length !== expected.size)
@@ -95,7 +95,7 @@ function place(listed: unknown, config: ModelConfig, { source, dataAt, bad }: Pl
     const [name, type] = (Array.isArray(entry) ? entry : []) as [string, TensorType]
     const shape = expected.get(name)
     if (!shape || tensors.has(name) || typeof type !== 'string' || !Object.hasOwn(tensorBlocks, type))
-      throw bad(`lists a tensor ${show(name)} of type ${show(type)} that has no place`)
+      throw bad(`lists an unknown or repeated tensor: ${show(name)} of type ${show(type)}`)
     const { rows, cols, plus } = shape
     const block = tensorBlocks[type]
     const bytes = (rows * cols * block.bytes) / block.elements
@@ -125,7 +125,7 @@ function tokenizerOf(
     Array.isArray(spec.eosIds) &&
     spec.eosIds.every((id) => isWhole(id)) &&
     typeof spec.addBos === 'boolean'
-  if (!sound) throw bad('has no sound tokenizer')
+  if (!sound) throw bad('has an invalid tokenizer')
   if (mergeIds.some((id) => id >= tokens.length)) throw bad(`merges a token beyond its ${tokens.length}`)
   return {
     json,

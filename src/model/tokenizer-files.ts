@@ -5,11 +5,10 @@
 import type { ModelFiles } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { TokenizerSpec } from '../base/model.ts'
+import { adviceWithoutTokenizer } from './families/index.ts'
 import { isObject, type Json, type JsonBounds, readJson, show } from './json.ts'
 import { jsonBounds, limits } from './limits.ts'
 import { readText } from './source.ts'
-
-const openElmTokenizer = "; OpenELM was made with Llama 2's and brings none: put that tokenizer.json beside config.json"
 
 /**
  * Reads the tokenizer. `config` is config.json, `rows` the number of rows of the embedding. Throws
@@ -22,11 +21,10 @@ export async function readTokenizer(
 ): Promise<{ spec: TokenizerSpec; warnings: readonly string[] }> {
   const optional = async (file: string, bounds: JsonBounds): Promise<Json> =>
     files.files.includes(file) ? readJson(await files.open(file), bounds) : {}
-  if (!files.files.includes('tokenizer.json'))
-    throw new ForetokenError(
-      'not_found',
-      `${files.name} has no tokenizer.json${config.model_type === 'openelm' ? openElmTokenizer : ''}`,
-    )
+  if (!files.files.includes('tokenizer.json')) {
+    const advice = adviceWithoutTokenizer(config.model_type)
+    throw new ForetokenError('not_found', `${files.name} has no tokenizer.json${advice ? `; ${advice}` : ''}`)
+  }
   const json = await readJson(await files.open('tokenizer.json'), jsonBounds.tokenizer)
   const settings = await optional('tokenizer_config.json', jsonBounds.tokenizerConfig)
   const special = await optional('special_tokens_map.json', jsonBounds.tokenizerConfig)

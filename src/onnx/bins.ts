@@ -5,7 +5,7 @@
  */
 import { ForetokenError } from '../base/errors.ts'
 
-/** One row: its prompts in the order in which they lie, each from column `offset` on. */
+/** A row, with its prompts in order; each begins at column `offset`. */
 export interface Bin {
   readonly prompts: readonly { readonly index: number; readonly offset: number }[]
   /** Number of tokens in the row; the rest of its `capacity` is padding. */
@@ -15,7 +15,7 @@ export interface Bin {
 /**
  * Packs by best-fit decreasing: the longest prompt first, each into the fullest bin that still
  * holds it. That takes at most 11/9 of the smallest possible number of bins, and 6/9 of a bin more
- * (D. S. Johnson, 1973). A prompt of no tokens takes no columns, but has a bin. Throws
+ * (D. S. Johnson, 1973). A prompt without tokens takes no columns, but is put into a bin. Throws
  * `bad_argument` for a prompt longer than a bin.
  */
 export function binsOf(lengths: readonly number[], capacity: number): Bin[] {

@@ -1,7 +1,7 @@
 /**
- * Runs an ONNX model behind the interface of `Engine`: for families that the Rust core does not
- * have, and as the decoder of a cache that the Rust core predicts, which makes the first token of
- * an ONNX deployment come sooner without a change of its model.
+ * Runs an ONNX model with the interface of `Engine`: for families that the Rust core does not
+ * support, and as the decoder of a cache that the Rust core predicts, which shortens the TTFT of an
+ * ONNX deployment without changing its model.
  *
  * The steps of all requests take turns in one session, since a session has one batch. The cache of
  * a request consists of whole tensors, so that few requests run at once.
@@ -61,7 +61,7 @@ export class OrtEngine implements TextService {
   /**
    * Opens a folder with config.json, tokenizer.json and one .onnx file, which may be in `onnx/`.
    * With a reader the .onnx file is enough. Throws `not_found`, `bad_model`, `unsupported`, and
-   * `wrong_model` for a reader of other shapes.
+   * `wrong_model` for a reader whose shapes differ.
    */
   static async load(folder: ModelFiles, wanted: OrtEngineOptions): Promise<OrtEngine> {
     const begun = performance.now()
@@ -154,8 +154,8 @@ export class OrtEngine implements TextService {
   }
 
   /**
-   * Submits a request at once: it has its place, or waits for one, from this call on. Throws what
-   * `Engine.submit` throws; prefill modes `refined` and `auto` are `unsupported`.
+   * Submits a request at once: it has its place, or waits for one, from this call on. Throws the
+   * errors of `Engine.submit`; prefill modes `refined` and `auto` are `unsupported`.
    */
   submit(request: GenerateRequest): Submission {
     const checked = checkedRequest(request)
@@ -218,7 +218,7 @@ export class OrtEngine implements TextService {
   }
 
   async #many(answers: readonly AnswerState[], life: Lifetime): Promise<DoneEvent[]> {
-    // An answer may be complete with the tokens that were shown before: its prompt is not read.
+    // If the tokens that were shown before complete the answer, its prompt is not read.
     const open = answers.filter(({ ended }) => !ended)
     for (const answer of open) answer.onAdmit()
     const reads = new Map<AnswerState, ReadPrompt>()
@@ -263,7 +263,7 @@ export class OrtEngine implements TextService {
     for (const answer of answers) answer.onPrefill(answer.ids.length, answer.ids.length)
   }
 
-  /** Computes an answer once it has its place; yields behind each token. */
+  /** Computes an answer once it has its place; yields after each token. */
   async *#answered(answer: AnswerState, prefill: 'exact' | 'predicted'): AsyncGenerator<void> {
     const { signal } = answer
     answer.onAdmit()
@@ -271,7 +271,7 @@ export class OrtEngine implements TextService {
     yield* this.#decode(answer, read, signal)
   }
 
-  /** Yields behind each token. Owns the cache of `read` from its first step on. */
+  /** Decodes, and yields after each token. Owns the cache of `read` from its first step on. */
   async *#decode(answer: AnswerState, read: ReadPrompt, signal: AbortSignal): AsyncGenerator<void> {
     let { logits, tokens } = read
     let cache: OrtCache | undefined = read.cache
@@ -332,7 +332,7 @@ export class OrtEngine implements TextService {
     }
   }
 
-  /** Runs tokens after `past`, which is used up in any case. */
+  /** Runs tokens after `past`, which cannot be used again, even after a failure. */
   async #run(ids: readonly number[], past: OrtCache, tokens: number, signal: AbortSignal) {
     let begun = false
     const run = () => {
@@ -361,13 +361,13 @@ export class OrtEngine implements TextService {
   }
 
   /**
-   * Reads the prompt in the Rust core, which gives the first logits; the session decodes from its
-   * cache.
+   * Reads the prompt in the Rust core and returns its logits and cache, from which the session
+   * decodes.
    */
   async #predicted(answer: AnswerState): Promise<ReadPrompt> {
     const { ids } = answer
     const reader = this.#reader
-    // A request for a prediction without a predictor was refused.
+    // A request for prediction without a predictor was refused earlier.
     if (!reader) throw new ForetokenError('internal', 'there is no reader to predict the prompt')
     answer.onPrefill(0, ids.length)
     const { logits, layers, predicted } = await reader.workbench.cacheOf(ids, 'predicted')
@@ -377,7 +377,7 @@ export class OrtEngine implements TextService {
 }
 
 interface ReadPrompt {
-  /** After the prompt, (vocab). */
+  /** Logits after the prompt, (vocab). */
   readonly logits: Float32Array
   readonly cache: OrtCache
   /** Number of tokens in the cache. */

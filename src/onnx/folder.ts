@@ -15,8 +15,8 @@ import type { OrtOptions } from './session.ts'
 export type OnnxFolder = Pick<ModelArchive, 'name' | 'config' | 'tokenizer' | 'tokenless' | 'warnings'>
 
 /**
- * Returns the name of the folder's model file. Throws `not_found` if there is none, or more than
- * one that could be meant.
+ * Returns the name of the folder's model file. Throws `not_found` if there is none, or if several
+ * are possible.
  */
 export function onnxFile({ name, files }: ModelFiles): string {
   const found = files.filter((file) => file.endsWith('.onnx'))
@@ -33,7 +33,7 @@ export function onnxFile({ name, files }: ModelFiles): string {
   )
 }
 
-/** Reads the files of weights beside the model, which exports name by a few endings. */
+/** Reads the weight files beside the model, which exports give one of a few endings. */
 export async function externalOf(files: ModelFiles, file: string, { externalData }: OrtOptions) {
   if (externalData) return externalData
   const folder = file.slice(0, file.lastIndexOf('/') + 1)
@@ -54,10 +54,10 @@ export async function whole(source: ByteSource): Promise<Uint8Array> {
 
 /**
  * Reads config.json and the tokenizer. Few fields are needed, and no family is refused, since the
- * graph computes. Throws `bad_model`.
+ * graph defines the computation. Throws `bad_model`.
  */
 export async function readFolder(files: ModelFiles, reader: Engine | undefined): Promise<OnnxFolder> {
-  // An .onnx file alone is enough beside the same model in the Rust core.
+  // An .onnx file alone is enough if the Rust core has the same model.
   if (reader && !files.files.includes('tokenizer.json')) return { ...reader.archive, name: files.name }
   const json = await readJson(await files.open('config.json'), jsonBounds.config)
   const { vocab_size: vocab, max_position_embeddings: maxContext = 4096 } = json
@@ -67,7 +67,7 @@ export async function readFolder(files: ModelFiles, reader: Engine | undefined):
       `${files.name}/config.json has a vocab_size of ${show(vocab)} and max_position_embeddings of ${show(maxContext)}; ` +
         "is it a causal language model's?",
     )
-  // The cost of a prediction is counted by the reader's shapes.
+  // The cost of a prediction is computed from the reader's shapes.
   const config = { ...reader?.archive.config, vocab, maxContext } as ModelArchive['config']
   const { spec, warnings } = await readTokenizer(files, json, config.vocab)
   const tokenless = tokenlessRows(tokenIdsOf(spec), config.vocab, files.name)

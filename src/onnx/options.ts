@@ -1,4 +1,4 @@
-/** What a caller may ask of an ONNX engine. */
+/** Defines and checks the options of an ONNX engine. */
 import { fieldsOf, functionOf, wrong } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { Engine } from '../engine/engine.ts'

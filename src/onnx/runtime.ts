@@ -1,15 +1,17 @@
-/** The parts of ONNX Runtime that a session uses. */
+/** Declares the parts of ONNX Runtime that a session uses. */
 
 export interface OrtTensor {
   readonly type: string
   readonly data: unknown
   readonly dims: readonly number[]
-  /** Copies the values of a tensor that may lie on a GPU. With `release` they are freed there. */
+  /**
+   * Copies the values of a tensor that may lie on a GPU. With `release` the GPU memory is freed.
+   */
   getData?(release?: boolean): Promise<unknown>
   dispose?(): void
 }
 
-/** What a session reports of an input or output. Older runtimes report nothing. */
+/** Description of an input or output by the runtime. Older runtimes have none. */
 interface OrtValue {
   readonly name: string
   readonly isTensor?: boolean

@@ -1,6 +1,6 @@
 /**
- * Runs a causal language model in ONNX by ONNX Runtime: an export with past and present K and V, as
- * optimum, transformers.js and onnxruntime-genai write them. The caller hands in the runtime
+ * Runs a causal language model in ONNX with ONNX Runtime: an export with past and present K and V,
+ * as optimum, transformers.js and onnxruntime-genai write them. The caller hands in the runtime
  * (`onnxruntime-web`, `onnxruntime-node`).
  *
  *     in    input_ids (1, n), attention_mask (1, past + n) or (1, 1, n, past + n),
@@ -25,7 +25,7 @@ export interface OrtOptions {
   readonly externalData?: readonly { readonly path: string; readonly data: Uint8Array }[]
 }
 
-/** K and V of a sequence, by the names of the model's inputs. */
+/** K and V of a sequence, by name of the model's input. */
 export type OrtCache = ReadonlyMap<string, OrtTensor>
 
 /** K and V of one layer, (kvHeads, tokens, headDim) each. */
@@ -42,7 +42,7 @@ export interface PackedPrompt {
 }
 
 export interface ReadPrompt {
-  /** After the prompt, (vocab). */
+  /** Logits after the prompt, (vocab). */
   readonly logits: Float32Array
   readonly layers: readonly LayerKv[]
 }
@@ -65,7 +65,7 @@ export class OrtModel {
 
   /**
    * Opens a model. Throws `bad_model` for a file that is not ONNX or lacks its weights, and
-   * `unsupported` for an export of another kind; both say what to do.
+   * `unsupported` for an export of another kind; both messages say what to do.
    */
   static async open(
     name: string,
@@ -216,8 +216,8 @@ export class OrtModel {
   }
 
   /**
-   * Makes a mask, (rows, 1, queries, keys): 1 or true for a key that is seen. A mask of floats is
-   * added to scores: it has 0 there, and nearly minus infinity elsewhere.
+   * Returns a mask, (rows, 1, queries, keys), with 1 or true for each visible key. A mask of floats
+   * is added to scores: it has 0 for a visible key, and nearly minus infinity otherwise.
    */
   #mask(
     rows: number,
@@ -255,7 +255,7 @@ export class OrtModel {
   }
 
   /**
-   * Makes a cache of K and V that were computed elsewhere; without layers it is empty. Throws
+   * Returns a cache of K and V that were computed elsewhere; without layers it is empty. Throws
    * `bad_argument` for other shapes.
    */
   cacheOf(layers: readonly LayerKv[], tokens: number): OrtCache {
@@ -276,8 +276,8 @@ export class OrtModel {
   }
 
   /**
-   * Runs tokens after a cache, which is used up, also by a failure. Resolves with the last token's
-   * logits, and the longer cache.
+   * Runs tokens after a cache, which cannot be used again, even after a failure. Resolves with the
+   * last token's logits, and the longer cache.
    */
   async run(
     ids: readonly number[],
@@ -339,7 +339,7 @@ export class OrtModel {
   }
 
   #tensor(type: string, data: unknown, dims: readonly number[]): OrtTensor {
-    // The runtime's own types tie each type to its kind of array.
+    // The runtime's types tie each element type to its kind of array.
     return new this.#ort.Tensor(type as never, data as never, dims)
   }
 }

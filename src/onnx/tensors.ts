@@ -10,7 +10,7 @@ export function disposeAll(tensors: Iterable<OrtTensor>): void {
   for (const tensor of tensors) tensor.dispose?.()
 }
 
-/** Returns an output. Throws `bad_model` if the model did not give what its export promises. */
+/** Returns an output. Throws `bad_model` if the model did not produce it. */
 export function outputOf(outputs: Outputs, name: string): OrtTensor {
   const output = outputs[name]
   if (output) return output

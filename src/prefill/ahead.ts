@@ -1,6 +1,6 @@
 /**
- * A prompt's predicted K and V without an answer: what a `residual` stream corrects, at both of its
- * ends.
+ * Predicts the K and V of a prompt without an answer. A `residual` stream corrects them, so both of
+ * its ends compute them.
  */
 
 import { nextTurn } from '../base/turn.ts'
@@ -33,7 +33,7 @@ export class PredictedPrompt {
     ahead.prediction.begin(this.sequence, ids.length, 'predicted')
   }
 
-  /** Runs passes until the tokens before `to` are there. Throws `out_of_pages`. */
+  /** Runs passes until the tokens before `to` have K and V. Throws `out_of_pages`. */
   ready(to: number): Promise<void> {
     this.#running = this.#running.then(() => this.#run(to))
     return this.#running

@@ -1,6 +1,6 @@
 /**
- * Exact prefill: every prompt token through every layer, prompts end to end in passes that are
- * full.
+ * Runs exact prefill: every prompt token passes through every layer. Prompts lie end to end in full
+ * passes.
  */
 import { defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
@@ -39,7 +39,7 @@ export class ExactPrefill implements Prefill {
         }),
       )
       const logits = await this.#model.forward(pass)
-      // Prompts end in their order, so rows come in it.
+      // Prompts end in their order, so the rows of logits have the same order.
       for (let row = 0; row < pass.outputs.length; row++)
         results.push(pass.outputs.length === 1 ? logits : logits.slice(row * config.vocab, (row + 1) * config.vocab))
       done += pass.ids.length

@@ -1,4 +1,4 @@
-/** The forward of a model with a predictor, whichever kind it is. */
+/** Runs the forward of a model with a predictor of any kind. */
 import type { Backend, Shortlist, Tensor } from '../backend/backend.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { Pass } from '../base/pass.ts'
@@ -8,7 +8,7 @@ import { SharedWalk } from './predicted.ts'
 import { type Auxiliary, SeparateWalk } from './separate.ts'
 
 /**
- * The way of one kind of predictor through the layers. Nothing else uses the activations meanwhile.
+ * How one kind of predictor runs through the layers. No other code uses the activations meanwhile.
  */
 interface Walk {
   /** Runs a pass through all layers. */
@@ -37,8 +37,8 @@ export class PredictingForward {
   }
 
   /**
-   * Runs a pass and returns the logits of its `outputs`, (outputs, vocab), lent or not as by the
-   * model.
+   * Runs a pass and returns the logits of its `outputs`, (outputs, vocab); lent or copied as in the
+   * model's `forward`.
    */
   forward(pass: Pass, lent: 'lent' | 'own' = 'own'): Promise<Float32Array> {
     return this.#through(pass, () => this.#model.logits(pass.outputs, lent))
@@ -62,8 +62,8 @@ export class PredictingForward {
   }
 
   /**
-   * Runs a pass through all layers, by the walk if some rows are predicted; then runs `score`
-   * before anything else uses the activations.
+   * Runs a pass through all layers, with the walk if some rows are predicted, and then `score`,
+   * before any other code uses the activations.
    */
   #through<T>(pass: Pass, score: () => Promise<T>): Promise<T> {
     if (!pass.segments.some(({ states }) => states)) return this.#model.through(pass, score)
@@ -74,7 +74,7 @@ export class PredictingForward {
   }
 }
 
-/** Throws `bad_argument` for a predictor that needs an auxiliary model where there is none. */
+/** Throws `bad_argument` if a predictor needs an auxiliary model and none was given. */
 export function predicting(
   { model, backend, auxiliary }: { model: Llama; backend: Backend; auxiliary?: Auxiliary | undefined },
   predictor: Predictor,

@@ -1,8 +1,8 @@
 /**
- * Predicted prefill (after KV Prediction, arXiv 2410.08391): tokens in the middle of a prompt run
- * through the base's first layers and a few later ones, and the K and V of all other layers are
- * linear maps of the states between. One pass mixes them with exact tokens, decode steps and
- * refinement, each stretch of layers over the rows that run through it:
+ * Runs predicted prefill (after KV Prediction, arXiv 2410.08391): tokens in the middle of a prompt
+ * run through the base's first layers and a few later ones, and the K and V of all other layers are
+ * linear maps of the states between them. One pass mixes predicted tokens with exact ones, decode
+ * steps and refinement; each range of layers runs for the rows that need it:
  *
  *     layers            predicted      exact    refined
  *     0..shared - 1     run            run
@@ -48,7 +48,8 @@ export class SharedWalk {
   }
 
   /**
-   * Runs up to source `last`; returns the inputs of predicted rows at the last source that was met.
+   * Runs up to source `last`; returns the inputs of predicted rows at the last source that was
+   * reached.
    */
   async #run(pass: Pass, last = Infinity): Promise<Tensor> {
     const model = this.#model
@@ -75,7 +76,7 @@ export class SharedWalk {
   }
 
   /**
-   * Keeps the shared states of new tokens, and puts those of refined ones on the residual stream.
+   * Keeps the shared states of new tokens, and copies those of refined ones to the residual stream.
    */
   async #keepStates(pass: Pass, fresh: Span): Promise<void> {
     const { states } = this.#model
@@ -97,7 +98,7 @@ export class SharedWalk {
     return this.#taps.gather(pass, index, taps, rowsOf(pass, middle), normed)
   }
 
-  /** Takes predicted tokens over a bridge. */
+  /** Applies a bridge to predicted tokens. */
   #cross({ bridge }: LoadedSource, input: Tensor, rows: number): void {
     const { states } = this.#model
     const { weight, bias } = defined(bridge)

@@ -1,13 +1,16 @@
-/** Turns prompts into KV caches and the logits of their first answer tokens. */
+/**
+ * Defines the interface that turns prompts into KV caches and the logits of their first answer
+ * tokens.
+ */
 import type { Sequence } from '../kv/paged.ts'
 
 export interface PrefillOptions {
   readonly signal?: AbortSignal | undefined
-  /** Prompt tokens done, and in all; called after every pass. */
+  /** Called after every pass, with the number of prompt tokens done and of all. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined
 }
 
-/** Tokens, at least one, to go behind what a sequence holds. */
+/** At least one token, to append to a sequence. */
 export interface Prompt {
   readonly sequence: Sequence
   readonly ids: readonly number[]

@@ -1,8 +1,8 @@
 /**
- * Predicted prefill from another model (KV Prediction, arXiv 2410.08391, section 4): tokens in the
- * middle of a prompt run through a smaller model only, and the K and V of all layers of the base
- * are linear maps of its states. The tokens before them run through both, since the smaller model
- * attends to them, too.
+ * Runs predicted prefill from another model (KV Prediction, arXiv 2410.08391, section 4): tokens in
+ * the middle of a prompt run through a smaller model alone, and the K and V of all layers of the
+ * base are linear maps of its states. The tokens before them run through both, since the smaller
+ * model attends to them, too.
  */
 
 import type { Backend, Tensor } from '../backend/backend.ts'
@@ -103,7 +103,7 @@ export class SeparateWalk {
       this.#begun.set(states, sequence)
       states.onRelease = () => this.#end(states)
     }
-    // A pass that failed is run again from where the base stands.
+    // After a failed pass, the smaller model runs again from the length of the base.
     sequence.truncate(Math.min(sequence.length, past))
     return { sequence, ids: ids.slice(start, start + length), outputs: 'none', kind }
   }
@@ -121,7 +121,7 @@ export class SeparateWalk {
     for (const [index, source] of this.#sources.entries())
       this.#maps.write(pass, source, this.#inputOf(index), { from: 0, to: predicted })
     model.run(pass, model.layers, { from: predicted, to: segments.length })
-    // Nothing of the base is worth keeping: refining begins with the tokens.
+    // No states of the base are kept, since refining begins with the tokens.
     for (const { states, length } of inexactInOrder(pass))
       await defined(states).append(length, async () => new Float32Array(0))
   }

@@ -1,5 +1,6 @@
 /**
- * The inputs of a predictor: a token's own normed state, and those of the positions just before it.
+ * Gathers the inputs of a predictor: a token's own normed state, and those of the positions just
+ * before it.
  */
 
 import type { Backend, Tensor } from '../backend/backend.ts'
@@ -7,7 +8,7 @@ import { defined } from '../base/at.ts'
 import type { Pass, Segment, SequenceStates } from '../base/pass.ts'
 import { freshOf } from '../pack/rows.ts'
 
-/** A sequence in a pass: rows of its positions, and the first of them. */
+/** A sequence in a pass: the rows of its positions, and the first position. */
 interface Known {
   readonly states: SequenceStates
   readonly rows: Map<number, number>
@@ -20,7 +21,7 @@ export class Taps {
   readonly #hidden: number
   readonly #tokens: number
   readonly #input: Tensor // (tokens, inputs)
-  /** Normed states of all rows of a pass; then a row of zeros, and what earlier passes left. */
+  /** Normed states of all rows of a pass, then a row of zeros, then states of earlier passes. */
   #normed: Tensor // (tokens + 1 + ..., hidden)
 
   constructor(backend: Backend, inputs: number, hidden: number, tokens: number) {
@@ -33,8 +34,8 @@ export class Taps {
 
   /**
    * Returns the inputs of the first `rows` rows of the pass at source `index`, (rows, (1 + taps)
-   * hidden). `normed(out, from, rows)` norms rows of the residual stream. What the next pass of
-   * each sequence needs is kept with its states.
+   * hidden). `normed(out, from, rows)` norms rows of the residual stream. The states that the next
+   * pass of a sequence needs are kept with the sequence.
    */
   async gather(
     pass: Pass,
@@ -73,7 +74,7 @@ export class Taps {
     if (this.#normed.rows < rows) this.#normed = this.#backend.tensor(rows, this.#hidden)
   }
 
-  /** Puts what earlier passes left behind the rows of this one. */
+  /** Copies states of earlier passes to the end of the rows of this one. */
   #recall(known: ReadonlyMap<SequenceStates, Known>, index: number, taps: number): void {
     let next = this.#tokens + 1
     for (const { states, rows, first } of known.values()) {

@@ -1,4 +1,4 @@
-/** Requests to a companion, and what they cost. */
+/** Builds and checks requests to a companion. */
 import { ForetokenError } from '../base/errors.ts'
 import type { WireCodec } from '../base/kv.ts'
 import type { Engine } from '../engine/engine.ts'
@@ -11,7 +11,7 @@ export function bytesPerToken({ pageBytes }: Engine, codec: WireCodec): number {
   return (pageBytes / 16) * shrink
 }
 
-/** Returns the options of a request that sampling needs. */
+/** Returns those options of a request that sampling needs. */
 export function optionsOf(request: TokenRequest): Record<string, unknown> {
   const { temperature, topK, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty } = request
   const { topLogprobs, ignoreEos, stop, stopTokenIds, minTokens, logitBias } = request

@@ -1,6 +1,6 @@
 /**
- * A circuit breaker that keeps requests from a failing companion: it opens after a failure, lets
- * one request try now and then, and closes after a success.
+ * Keeps requests from a failing companion (a circuit breaker). It opens after a failure, lets one
+ * request try now and then, and closes after a success.
  */
 
 const firstMs = 1000

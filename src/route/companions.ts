@@ -1,12 +1,12 @@
 /**
- * The companions of an edge, with the measured costs and the state of each. A fleet can implement
- * `Companions` over a registry.
+ * Keeps the companions of an edge, with the measured costs and the state of each. A fleet can
+ * implement `Companions` over a registry.
  */
 import { Breaker } from './breaker.ts'
 import { RemoteCosts, type RemotePromptCost } from './costs.ts'
 import type { Estimate } from './measure.ts'
 
-/** How a request at a companion ended. `left`: it was not wanted any more. */
+/** How a request at a companion ended. `left`: it was no longer needed. */
 export type Ending = 'succeeded' | 'failed' | 'left'
 
 export interface Companion<C> {
@@ -57,8 +57,8 @@ export class StaticCompanions<C> implements Companions<C> {
 }
 
 /**
- * Returns the lower confidence bound, the mean minus half the standard error: so little-known ways
- * are tried where they may pay.
+ * Returns the lower confidence bound, the mean minus half the standard error: so ways with few
+ * measurements are tried where they may be faster.
  */
 export function optimistic({ mean, doubt }: Estimate): number {
   return mean - 0.5 * doubt

@@ -5,9 +5,9 @@
  *     remote KV  RTT + queue + max(tokens x remote ms/token, bytes / bandwidth) + the last tile's transfer + the last page here
  *     relay      RTT + queue + tokens x remote ms/token
  *
- * K and V are sent while later ones are computed, so the slower of computing and sending counts.
- * Whatever the formulas leave out (a queue that grew, a machine that does two things at once) is in
- * a factor for each way, learned from observed times.
+ * K and V are sent while later ones are computed, so the slower of computing and sending counts. A
+ * factor for each way, learned from observed times, covers everything that the formulas leave out
+ * (a queue that grew, a machine that does two things at once).
  */
 import type { Way } from '../engine/service.ts'
 import { ByLength, type Estimate, Least, Measure } from './measure.ts'
@@ -21,9 +21,9 @@ export const tileTokens = 64
 const tryTokens = 128
 /** The bandwidth is measured again after this time, in milliseconds. */
 const tryAgainMs = 60_000
-/** The bandwidth to hope for before any was measured, in bytes per millisecond. */
+/** The assumed bandwidth before the first measurement, in bytes per millisecond. */
 const fastest = 125_000
-/** Number of tokens after the last whole page, at most: they are run here. */
+/** Maximum number of tokens after the last whole page, which are always run here. */
 const tailTokens = 16
 
 /** The cost of reading a prompt here, by the number of tokens that are not in the prefix cache. */
@@ -31,8 +31,8 @@ export class LocalCosts {
   readonly #perToken: ByLength
 
   /**
-   * `prior` is the first guess, in milliseconds per token. Its error is taken to be large, since
-   * one short prompt replaces it.
+   * `prior` is the first guess, in milliseconds per token. Its error is assumed to be large, so
+   * that one short prompt replaces it.
    */
   constructor(prior: number) {
     this.#perToken = new ByLength(prior, 1.5)
@@ -43,7 +43,7 @@ export class LocalCosts {
     return this.#perToken.seen
   }
 
-  /** Notes that `tokens` were read in `ms`. */
+  /** Records that `tokens` were read in `ms`. */
   learn(tokens: number, ms: number, now: number): void {
     if (tokens >= 1 && ms > 0) this.#perToken.learn(tokens, ms / tokens, now)
   }
@@ -54,7 +54,7 @@ export class LocalCosts {
   }
 }
 
-/** What a companion reports, and what asking it measured. */
+/** A companion's status, and the measured time of asking for it. */
 export interface RemoteStatus {
   readonly rttMs: number
   /**
@@ -98,8 +98,8 @@ export class RemoteCosts {
   /** Predicts the time to the first token, in milliseconds. */
   estimate(way: 'remote' | 'relay', prompt: RemotePromptCost, now: number): Estimate {
     const mean = this.#formula(way, prompt, now, this.bandwidth.estimate(now).mean)
-    // Only a transfer of K and V measures the bandwidth. If there was none for long, a cheap prompt
-    // is worth a try.
+    // Only a transfer of K and V measures the bandwidth. If there has been none for a long time, a
+    // cheap prompt is worth a try.
     const untried = way === 'remote' && prompt.tokens <= tryTokens && this.bandwidth.age(now) > tryAgainMs
     const doubt = untried ? 2 * (mean - this.#formula(way, prompt, now, fastest)) : 0
     return this.#corrected(way, prompt.tokens, { mean, deviation: 0, doubt }, now)
@@ -111,12 +111,11 @@ export class RemoteCosts {
    */
   race(local: Estimate, remote: Estimate, tokens: number, now: number): Estimate {
     const { doubt, ...raw } = earlier(local, remote)
-    // Earlier races measured both sides together: the errors of each side alone do not count any
-    // more.
+    // Earlier races measured both sides together: the errors of each side alone no longer count.
     return this.#corrected('race', tokens, { ...raw, doubt: this.#factors.race.seen ? 0 : doubt }, now)
   }
 
-  /** Notes that a race took `ms`. `expected` is the mean that `race` returned. */
+  /** Records that a race took `ms`. `expected` is the mean that `race` returned. */
   learnRace(expected: number, tokens: number, ms: number, now: number): void {
     const { mean: factor } = this.#factors.race.estimate(tokens, now)
     this.#factors.race.learn(tokens, (ms / Math.max(expected, 0.1)) * factor, now)
@@ -129,13 +128,13 @@ export class RemoteCosts {
     this.queue.learn(prompts * queuedTokens * this.perToken.estimate(now).mean, now)
   }
 
-  /** Notes that a prompt took `ms` to the first token this way. */
+  /** Records that a prompt took `ms` to the first token this way. */
   learn(way: 'remote' | 'relay', prompt: RemotePromptCost, ms: number, now: number): void {
     // Before the speed was ever measured, the rest of the time measures it. A factor learned from a
     // guess would have to be unlearned once a measurement comes, and until then both would correct
     // the same error.
     if (this.perToken.count === 0) {
-      // Nearly all the time of a short prompt is something else.
+      // Reading takes only a small part of the time of a short prompt.
       if (prompt.tokens < tileTokens) return
       const left = ms - this.#before(now) - (way === 'remote' ? tailTokens * prompt.localMsPerToken : 0)
       this.perToken.learn(Math.max(0.01, left / Math.max(1, prompt.tokens)), now)
@@ -188,8 +187,8 @@ export interface RemotePromptCost {
 
 /**
  * Estimates when the first of two concurrent runs is done: the mean of the smaller of two normal
- * variables (C. E. Clark, The greatest of a finite set of random variables, 1961). Little-known
- * times are not normal, so the result is at least half of the smaller mean.
+ * variables (C. E. Clark, The greatest of a finite set of random variables, 1961). Times with few
+ * measurements are not normally distributed, so the result is at least half of the smaller mean.
  */
 export function earlier(a: Estimate, b: Estimate): Estimate {
   const spread = Math.hypot(a.deviation + a.doubt, b.deviation + b.doubt)

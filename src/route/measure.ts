@@ -1,6 +1,6 @@
 /**
- * Running means with their spread. Old values fade, and the uncertainty of a mean grows while no
- * value comes.
+ * Keeps running means with their spread. Old values fade, and the uncertainty of a mean grows while
+ * no value arrives.
  */
 
 import { at } from '../base/at.ts'
@@ -17,13 +17,13 @@ export interface Estimate {
 const weight = 0.25
 /** Time without a value after which the count of known values has halved, in milliseconds. */
 const halfLifeMs = 60_000
-/** Time without a value after which half of the initial doubt is back, in milliseconds. */
+/** Time without a value after which half of the initial uncertainty is back, in milliseconds. */
 const forgottenMs = 600_000
 /** Outlier clamp for firm priors, in standard deviations. */
 const farthest = 3
 /** Deviation after one value, as a share of it. */
 const firstSpread = 0.5
-/** Least deviation, as a share of the mean, since constant values may begin to vary. */
+/** Minimum deviation, as a share of the mean, since constant values may begin to vary. */
 const leastDeviation = 0.05
 
 export class Measure {
@@ -81,7 +81,8 @@ export class Measure {
 
   estimate(now: number): Estimate {
     const doubt = this.#deviation / Math.sqrt(1 + this.#known(now))
-    // After long the doubt is the initial one, so that a way that was slow once is tried again.
+    // After a long time the uncertainty is the initial one again, so that a way that was slow once
+    // is tried again.
     const gone = this.#count === 0 ? 0 : 1 - 2 ** (-(now - this.#at) / forgottenMs)
     return {
       mean: this.#mean,
@@ -98,14 +99,14 @@ export class Measure {
 }
 
 /**
- * The least of the latest values, for times that other work can lengthen, but nothing can shorten.
+ * Keeps the minimum of the latest values, for times that other work can lengthen but never shorten.
  */
 export class Least {
   readonly #guess: number
   readonly #of: number
   readonly #last: number[] = []
 
-  /** `of` is how many values are kept. The value is `guess` until the first one. */
+  /** `of` is the number of values to keep. Until the first one, the result is `guess`. */
   constructor(guess: number, of: number) {
     this.#guess = guess
     this.#of = of
@@ -128,7 +129,7 @@ const buckets = 14
 const unlike = 0.15
 
 /**
- * A measure for each range of prompt lengths. A range without values borrows the estimate of the
+ * Keeps a measure for each range of prompt lengths. A range without values uses the estimate of the
  * nearest one that has some.
  */
 export class ByLength {

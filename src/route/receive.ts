@@ -18,13 +18,13 @@ export interface Receiving {
   readonly expected: ExpectedKv
   readonly codec: WireCodec
   readonly trial: Trial
-  /** Aborted when K and V are not wanted any more. */
+  /** Aborted when K and V are no longer needed. */
   readonly signal: AbortSignal
 }
 
 /**
- * Resolves with true once all K and V have arrived, or with false if they do not, or are not wanted
- * any more.
+ * Resolves with true once all K and V have arrived, or with false if they do not arrive or are no
+ * longer needed.
  */
 export async function receiveFrom(receiving: Receiving): Promise<boolean> {
   const { engine, request, decision, expected, codec, trial, signal } = receiving

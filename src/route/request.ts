@@ -1,4 +1,4 @@
-/** What a routed request may ask for, and what its answer reports. */
+/** Defines the options of routed requests and the reports of their answers. */
 import type { WireCodec } from '../base/kv.ts'
 import type { Seed } from '../decode/seed.ts'
 import type { GenerateRequest } from '../engine/options.ts'
@@ -8,8 +8,8 @@ import type { Companions } from './companions.ts'
 import type { Router } from './router.ts'
 
 /**
- * An answer that reports its way. While it is open it may hold cached pages of the prompt, and a
- * companion's attention.
+ * An answer that reports its way. While it is open, it may hold cached pages of the prompt and a
+ * request at a companion.
  */
 export interface RoutedAnswer extends Answer {
   readonly route: RouteReport
@@ -18,12 +18,12 @@ export interface RoutedAnswer extends Answer {
 /** Decides which way a request takes, and learns from the outcome. */
 export type Deciding = Pick<Router<RemoteCompanion>, 'decide' | 'report'>
 
-/** How answers may be made. */
+/** Says how answers may be made. */
 export interface AnswerOptions {
   readonly companions: Companions<RemoteCompanion>
   /** How K and V are sent. Default: as the KV pages here store them, without loss. */
   readonly codec?: WireCodec
-  /** Ways that requests may take beside `local`. Default: all. */
+  /** Ways that requests may take in addition to `local`. Default: all. */
   readonly ways?: readonly Way[]
   /**
    * A relayed answer continues here as soon as its K and V have arrived. Default false, since the

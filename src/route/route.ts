@@ -1,7 +1,7 @@
 /**
- * One answer that may be made elsewhere. Everything that it holds belongs to one lifetime: the last
+ * Makes one answer, here or elsewhere. Everything that it holds belongs to one lifetime: the last
  * event, an error, a reader that leaves, a cancellation, an abort of the request's signal and the
- * close of the engine all run the same clean-up, whether or not anybody reads the answer.
+ * close of the engine all run the same clean-up, even if no caller reads the answer.
  */
 
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
@@ -62,7 +62,7 @@ export class Route implements RoutedAnswer {
   #waitedMs: number
   #ttft: number | undefined
 
-  /** Throws what the router throws, and holds nothing then. */
+  /** Throws the errors of the router, and holds nothing then. */
   constructor(
     engine: Engine,
     options: AnswerOptions,
@@ -84,7 +84,7 @@ export class Route implements RoutedAnswer {
       this.#expected = expected
       this.#releaseExpected = life.hold(() => {
         expected.release()
-        // Its pages are free when nothing is written into them any more.
+        // Its pages become free once no more data is written into them.
         return this.#receiving?.catch(() => {})
       })
       const decision = this.#decide()
@@ -276,7 +276,7 @@ export class Route implements RoutedAnswer {
       }
     } catch (error) {
       throwIfAborted(this.#life.signal)
-      // Its K and V have arrived, and it was told to stop.
+      // The companion was stopped because its K and V have arrived.
       if (this.#away.ended) return undefined
       this.#trial.failed(error, budget)
     } finally {
@@ -322,7 +322,7 @@ export class Route implements RoutedAnswer {
     else void this.#away.end()
     try {
       for (let event = await next; ; event = await source.next()) {
-        // It has failed meanwhile, and this engine continues already.
+        // The companion has failed meanwhile, and this engine is already continuing.
         if (event.done && event.value) return event.value
         if (event.done) break
         yield event.value
@@ -368,7 +368,7 @@ export class Route implements RoutedAnswer {
     }
     this.#router.report(this.#decision, {
       ttftMs: this.#ttft ?? 0,
-      // A prompt that was read while nobody waited, or left half read, measures nothing.
+      // A prompt that was read while no caller waited, or only in part, measures nothing.
       ...(local && local.ms > 0 && 0.8 * local.ms <= this.#waitedMs && { local }),
       ending: this.#trial.ending,
       transfer: this.#trial.transfer,
@@ -380,7 +380,7 @@ export class Route implements RoutedAnswer {
   }
 }
 
-/** Makes no events itself: their source is known when `ready` resolves. */
+/** Makes no events itself; returns their source when `ready` has resolved. */
 function following(ready: Promise<Source>): Source {
   return { next: async () => ({ done: true, value: await ready }) }
 }

@@ -15,7 +15,7 @@ export interface RouteRequest {
   readonly predicted: boolean
   /** Size of a token's K and V on the wire, in bytes. */
   readonly bytesPerToken: number
-  /** Ways that may be taken beside `local`. */
+  /** Ways that may be taken in addition to `local`. */
   readonly ways: readonly Way[]
   /** Estimated time until the local engine begins, in milliseconds. */
   readonly localQueueMs: number
@@ -31,7 +31,7 @@ export interface Decision<C> {
   readonly request: RouteRequest
 }
 
-/** What came of a decision. */
+/** The outcome of a decision. */
 export interface Outcome {
   /** Time to the first token, in milliseconds; 0 if there was none. */
   readonly ttftMs: number
@@ -44,7 +44,7 @@ export interface Outcome {
 }
 
 export interface RouterOptions {
-  /** The first guess, in milliseconds per token, until prompts have been read here. Default 4. */
+  /** Assumed milliseconds per token until prompts have been read here. Default 4. */
   readonly localMsPerToken?: number
   /** Returns the time, in milliseconds. Default `performance.now`. */
   readonly now?: () => number
@@ -74,7 +74,7 @@ export class Router<C> {
     this.#predicted = new LocalCosts(localMsPerToken / 2)
   }
 
-  /** Decides the way of a request. The caller must report what came of it. */
+  /** Decides the way of a request. The caller must report the outcome. */
   decide(request: RouteRequest): Decision<C> {
     const now = this.#now()
     const local = this.#local(request, now)
@@ -124,7 +124,7 @@ export class Router<C> {
     let best: Way = 'local'
     let least = optimistic(local)
     for (const [way, estimate] of estimates) {
-      // The doubt of a race is that of its sides, which have it already.
+      // The uncertainty of a race is that of its sides, which is already included.
       const ms = way === 'race' ? estimate.mean / raceGain : optimistic(estimate)
       if (ms < least) [best, least] = [way, ms]
     }
@@ -137,8 +137,8 @@ export class Router<C> {
   }
 
   /**
-   * Predicts the time of reading a prompt here. A kind of prefill without values borrows the
-   * estimate of the other.
+   * Predicts the time of reading a prompt here. A kind of prefill without values uses the estimate
+   * of the other.
    */
   #reading(predicted: boolean, tokens: number, now: number): Estimate {
     const [asked, other] = predicted ? [this.#predicted, this.#exact] : [this.#exact, this.#predicted]

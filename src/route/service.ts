@@ -1,7 +1,8 @@
 /**
  * Answers requests whose prompts may be read elsewhere: by this engine, by a companion whose K and
- * V come here, by a companion that answers whole, or by two of them at once. Whatever fails, the
- * answer continues here after the tokens that were shown: none is lost, and none is shown twice.
+ * V come here, by a companion that relays the whole answer, or by two of these at once. After any
+ * failure the answer continues here after the tokens that were shown: none is lost, and none is
+ * shown twice.
  */
 import { ForetokenError } from '../base/errors.ts'
 import { Lifetime } from '../base/lifetime.ts'
@@ -108,7 +109,7 @@ export class Routed implements TextService {
   }
 
   /**
-   * Submits a request at once, and decides its way. Throws what `Engine.submit` throws of its
+   * Submits a request at once, and decides its way. Throws the errors of `Engine.submit` about its
    * prompt; its other failures come with the events. Read the answer, cancel it or abort the
    * request's signal: until then it holds cached pages and its companion.
    */
@@ -121,8 +122,8 @@ export class Routed implements TextService {
     trace.mark('tokenized')
     // An answer that may move must draw the same numbers wherever it is made.
     const { seed = randomSeed() } = checked
-    // Asked after an answer, not beside it: on a core that is busy with a pass, its own work would
-    // count as the network's.
+    // The status is asked for after an answer, not during one: on a core that is busy with a pass,
+    // the delay would be counted as the network's.
     const onEnd = () => {
       if (performance.now() - this.#asked > statusMs) void this.refresh()
     }
@@ -173,7 +174,7 @@ function randomSeed(): number {
   return seed
 }
 
-/** Returns true if an engine has computed between two looks at its counts. */
+/** Returns true if an engine has computed between two readings of its counts. */
 function computed(before: SchedulerStats, after: SchedulerStats): boolean {
   return before.running > 0 || after.running > 0 || before.passes !== after.passes
 }

@@ -1,14 +1,11 @@
-/** What one answer learns of the companion that it asks. */
+/** Records what one answer learns about the companion that it asks. */
 import { asForetokenError, type ErrorCode } from '../base/errors.ts'
 import type { Arrived } from '../transfer/feed.ts'
 import type { WaitBudget } from '../transfer/patience.ts'
 import { isRefusal, type RemoteCompanion } from '../transfer/remote.ts'
 import type { Companion, Ending } from './companions.ts'
 
-/**
- * Failures of a companion. Any other code is a failure of this engine, and says nothing about the
- * companion.
- */
+/** Failures of a companion. Any other code is a failure of this engine, not of the companion. */
 const companionFailures: ReadonlySet<ErrorCode> = new Set([
   'remote',
   'bad_kv',
@@ -19,8 +16,8 @@ const companionFailures: ReadonlySet<ErrorCode> = new Set([
 ])
 
 /**
- * A companion that had to wait longer than this for the reader is not blamed for breaking off, in
- * milliseconds.
+ * If a companion had to wait longer than this for the reader, in milliseconds, breaking off does
+ * not count as its failure.
  */
 const excusedMs = 1000
 
@@ -41,12 +38,12 @@ export class Trial {
     return this.#companion && this.#ending
   }
 
-  /** Why the companion's part was given up; undefined if it was not. */
+  /** Why the companion's part was abandoned; undefined if it was not. */
   get fellBack(): string | undefined {
     return this.#fellBack
   }
 
-  /** What was measured of the network; undefined without a complete transfer. */
+  /** Measurement of the network; undefined without a complete transfer. */
   get transfer(): Arrived | undefined {
     return this.#transfer
   }
@@ -66,14 +63,14 @@ export class Trial {
   }
 
   /**
-   * Notes that the companion's part is complete. `transfer` is what was measured of the network.
+   * Records that the companion's part is complete. `transfer` is the measurement of the network.
    */
   succeeded(transfer?: Arrived): void {
     this.#ending = 'succeeded'
     if (transfer) this.#transfer = transfer
   }
 
-  /** Notes that the companion's part was given up, and who is to blame for it. */
+  /** Records that the companion's part was abandoned, and which side caused it. */
   failed(error: unknown, budget: WaitBudget): void {
     const { code, message } = asForetokenError(error, 'remote')
     const late = budget.spent

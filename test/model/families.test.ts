@@ -44,7 +44,8 @@ describe('the list of families', () => {
         const path = join(folder, file)
         if (path.startsWith('src/model/families/')) continue
         const text = readFileSync(join(root, path), 'utf8')
-        if (/architecture\s*[!=]==?|case '(llama|qwen2|qwen3|openelm)'/.test(text)) found.push(path)
+        if (/(architecture|model_type)\s*[!=]==?|case '(llama|mistral|qwen2|qwen3|openelm)'/.test(text))
+          found.push(path)
       }
     expect(found).toEqual([])
   })

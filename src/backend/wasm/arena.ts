@@ -2,14 +2,15 @@
  * Allocates regions of one wasm memory.
  *
  * A region never moves and never grows. A caller that needs more allocates another region and frees
- * the old one; the hole then serves any later use. So growth leaves no copies behind, and users of
- * the memory need not be ordered. The memory itself never shrinks, since wasm cannot.
+ * the old one; a later allocation of any kind may use the hole. Growth therefore leaves no copies,
+ * and users of the memory may allocate in any order. The memory itself never shrinks, since wasm
+ * cannot.
  */
 import { defined } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
 import type { MemoryBalance } from '../backend.ts'
 
-/** The use of a region, as the balance lists it. */
+/** The use of a region, as listed in the memory balance. */
 export type Use = 'weights' | 'pools' | 'tables'
 
 interface Region {
@@ -36,7 +37,7 @@ export class Arena {
   readonly memory: WebAssembly.Memory
   readonly #regions = new Map<number, Region>()
   /**
-   * Bytes of regions, by use. `tables` includes what lies below the arena: the core's static data
+   * Bytes of regions, by use. `tables` includes the memory below the arena: the core's static data
    * and its stack.
    */
   readonly #used: Record<Use, number>
@@ -47,7 +48,7 @@ export class Arena {
   readonly #holes: { from: number; to: number }[] = []
   /** End of the last region. */
   #top: number
-  /** Start of the memory that was never allocated, and is still zero. */
+  /** Start of the memory that has never been allocated and is still zero. */
   #fresh: number
   #bytes: Uint8Array
   #words: Uint32Array
@@ -83,15 +84,14 @@ export class Arena {
   }
 
   /**
-   * Allocates a zeroed region of `bytes` on a 64-byte boundary. Throws `out_of_memory`, without a
-   * change, if there is no room.
+   * Allocates a zeroed region of `bytes` on a 64-byte boundary. Throws `out_of_memory` if there is
+   * no room; nothing has changed then.
    */
   alloc(bytes: number, use: Use): number {
     checkRegion(bytes, `a region for ${use}`)
     const size = Math.max(alignment, align(bytes))
     const at = this.#takeHole(size) ?? this.#takeTop(size)
-    // What was handed out before may hold anything; unwritten slots of a page, above all, must not
-    // hold NaN.
+    // Reused memory may hold anything, and above all unwritten slots of a page must not hold NaN.
     if (at < this.#fresh) this.bytes.fill(0, at, Math.min(at + size, this.#fresh))
     this.#fresh = Math.max(this.#fresh, at + size)
     this.#regions.set(at, { bytes: size, use })
@@ -99,12 +99,10 @@ export class Arena {
     return at
   }
 
-  /**
-   * Takes the region at `at` back. Throws `internal` for an address that is not that of a region.
-   */
+  /** Frees the region at `at`. Throws `internal` for an address where no region begins. */
   free(at: number): void {
     const region = this.#regions.get(at)
-    if (!region) throw new ForetokenError('internal', `there is no region at ${at} to be given back`)
+    if (!region) throw new ForetokenError('internal', `no region begins at ${at}, so none can be freed`)
     this.#regions.delete(at)
     this.#used[region.use] -= region.bytes
     this.#addHole(at, at + region.bytes)
@@ -198,11 +196,11 @@ export class Arena {
 }
 
 /**
- * Throws `out_of_memory` for more bytes than a region may have, and `internal` for what is not a
+ * Throws `out_of_memory` for more bytes than a region may have, and `internal` if `bytes` is not a
  * size. `what` begins the message.
  */
 export function checkRegion(bytes: number, what: string): void {
-  if (!(bytes >= 0)) throw new ForetokenError('internal', `${what} of ${bytes} bytes was asked for`)
+  if (!(bytes >= 0)) throw new ForetokenError('internal', `${what} of ${bytes} bytes was requested`)
   if (bytes > mostRegionBytes)
     throw new ForetokenError(
       'out_of_memory',

@@ -1,6 +1,6 @@
 /**
- * Turns blocks of KV pages into bytes of the wire, in the Rust core. transfer/wire.ts describes the
- * formats.
+ * Encodes blocks of KV pages for the wire, and decodes them, in the Rust core. transfer/wire.ts
+ * describes the formats.
  */
 import { defined } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
@@ -9,16 +9,16 @@ import { type Kernels, kvTypeIds } from './abi.ts'
 import type { Arena } from './arena.ts'
 import type { WasmKvPool } from './kv-pool.ts'
 
-/** Codecs of a fixed size, by their numbers in the ABI. */
+/** ABI numbers of the codecs whose output has a fixed size. */
 const codecIds: Partial<Record<WireCodec, number>> = { f32: 0, f16: 1, int8: 2, int4: 3 }
 
-/** Bytes that a value takes with steps that are far too fine. */
+/** Bytes that a value takes in the worst case, with steps that are far too fine. */
 const residualBytes = 6
 
-/** Bytes of K and V that are turned into bytes of the wire at once; more only if a unit is more. */
+/** Bytes that are encoded or decoded at once; more only if a single unit is larger. */
 const stagingBytes = 1 << 18
 
-/** Memory that bytes pass through; valid until the next call of any kind. */
+/** Memory for bytes on their way in or out; valid until the next call of any method. */
 interface Stage {
   readonly at: number
   readonly bytes: number
@@ -106,7 +106,7 @@ export class WasmKvCodec implements KvCodec {
     const { wire_decode_residual } = this.#kernels
     const tokens = block.to - block.from
     const status = wire_decode_residual(place.bytes, bytes.length, ...place.pool, place.lists[0], tokens, place.steps)
-    if (status !== 0) throw new ForetokenError('bad_kv', `${bytes.length} bytes are no block of residuals`)
+    if (status !== 0) throw new ForetokenError('bad_kv', `${bytes.length} bytes are not a block of residuals`)
   }
 
   /** Uploads steps and page lists, and makes room for `room` bytes. */
@@ -135,7 +135,8 @@ export class WasmKvCodec implements KvCodec {
   }
 
   /**
-   * Calls `one` for runs of units that fit the stage: bytes `at`..`at + length` - 1 of the block.
+   * Calls `one` for each run of units that fits the stage: bytes `at`..`at + length` - 1 of the
+   * block.
    */
   #each(
     pool: WasmKvPool,
@@ -187,7 +188,7 @@ export class WasmKvCodec implements KvCodec {
   }
 }
 
-/** Checks that a block lies in the pool, and its pages hold it. Throws `internal`. */
+/** Throws `internal` if a block is outside of the pool or of its pages. */
 function check(pool: WasmKvPool, { layers, from, to, pages }: KvBlock): void {
   const sound =
     from % pageTokens === 0 &&
@@ -200,5 +201,5 @@ function check(pool: WasmKvPool, { layers, from, to, pages }: KvBlock): void {
     if (!pool.has(pages[page] ?? Number.NaN))
       throw new ForetokenError('internal', `page ${pages[page]} of a block is not one of the ${pool.pages} of its pool`)
   if (!sound)
-    throw new ForetokenError('internal', `no block: tokens ${from}..${to} of layers ${layers.from}..${layers.to}`)
+    throw new ForetokenError('internal', `not a block: tokens ${from}..${to} of layers ${layers.from}..${layers.to}`)
 }

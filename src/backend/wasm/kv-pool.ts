@@ -2,8 +2,8 @@
  * Holds KV pages in wasm memory; `wasm/core/src/lib.rs` describes the layout of a page.
  *
  * Every page is a region of its own. The kernels find page p at `origin + p * unit`, so its id is
- * its address in units of 64 bytes. So a pool grows without moving, and any page may go back to the
- * arena for another use.
+ * its address in units of 64 bytes. A pool therefore grows without moving, and the arena can reuse
+ * any page that is removed.
  */
 import { at } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
@@ -12,7 +12,7 @@ import { type KvPoolSpec, kvShapeOf } from '../backend.ts'
 import { type Kernels, kvTypeIds } from './abi.ts'
 import { type Arena, checkRegion } from './arena.ts'
 
-/** Bytes between two page ids. A slot is a page id times 16, in 32 bits: that reaches 16 GiB. */
+/** Bytes between two page ids. A slot is a page id times 16 in 32 bits, which reaches 16 GiB. */
 const unit = 64
 /** Address at which page 0 would begin. It is not 0, so that no kernel gets a null pointer. */
 const origin = unit
@@ -23,15 +23,15 @@ export class WasmKvPool implements KvPool {
   readonly kvHeads: number
   readonly headDim: number
   readonly pageBytes: number
-  /** Bytes from one page id to the next, as the kernels take it. */
+  /** Bytes from one page id to the next, as the kernels expect it. */
   readonly pageUnit = unit
   readonly #layers: PageLayout['layers']
   readonly #arena: Arena
   readonly #pages = new Set<number>()
-  /** Number of removals. Pages that were checked need no new check until it changes. */
+  /** Number of removals. Pages that were checked need not be checked again until it changes. */
   #removals = 0
 
-  /** Throws `out_of_memory` for pages that no memory can hold. */
+  /** Throws `out_of_memory` for pages too large for any memory. */
   constructor(arena: Arena, kernels: Kernels, spec: KvPoolSpec) {
     this.type = spec.type
     this.layers = spec.layers
@@ -69,7 +69,7 @@ export class WasmKvPool implements KvPool {
     try {
       while (added.length < pages) added.push((this.#arena.alloc(this.pageBytes, 'pools') - origin) / unit)
     } catch (error) {
-      // Some are better than none.
+      // Adding some pages is better than adding none.
       if (added.length === 0) throw error
     }
     for (const page of added) this.#pages.add(page)

@@ -21,17 +21,17 @@ export class PassTables {
   readonly #pages: Table = { at: 0, words: 0 }
   readonly #angles: Table = { at: 0, words: 0 }
   readonly #list: Table = { at: 0, words: 0 }
-  /** Radians per position of each pair, for each rotation that was ever planned. */
+  /** Radians per position of each pair, for each rotation planned so far. */
   readonly #frequencies = new WeakMap<RopeSpec, Float64Array>()
   #ropes: readonly RopeSpec[] = []
   #plan: readonly Segment[] = []
   #all: readonly { readonly segment: Segment; readonly page: number }[] = []
   /** First row of the window on the flat token axis. */
   #row = 0
-  /** Tokens and segments of the window. */
+  /** Numbers of tokens and segments in the window. */
   tokens = 0
   segmentCount = 0
-  /** Tokens of the plan. */
+  /** Number of tokens in the plan. */
   #planned = 0
 
   constructor(arena: Arena) {
@@ -51,8 +51,8 @@ export class PassTables {
   }
 
   /**
-   * Returns the arguments of the kernel for rotation `index`: the address of the cosines and sines
-   * of the window's rows, and `pairs`, 0 for half and 1 for adjacent.
+   * Returns the kernel arguments of rotation `index`: the address of the cosines and sines of the
+   * window's rows, and `pairs` (0 for half, 1 for adjacent).
    */
   rope(index: number): { readonly headDim: number; readonly pairs: number; readonly angles: number } {
     const rope = this.#ropes[index]
@@ -64,8 +64,8 @@ export class PassTables {
   }
 
   /**
-   * Makes room for passes of `tokens` with page lists of `pageEntries` in all and `angles` numbers
-   * a token, so that no pass of that size has to make any.
+   * Makes room for passes of `tokens` with `pageEntries` entries of page lists in all and `angles`
+   * numbers per token, so that passes of that size allocate nothing.
    */
   reserve(tokens: number, angles: number, pageEntries: number): void {
     this.#room(this.#slots, tokens)
@@ -75,7 +75,7 @@ export class PassTables {
     this.#room(this.#list, tokens)
   }
 
-  /** Returns the segments that were filled in last. */
+  /** Returns the segments of the last fill. */
   get plan(): readonly Segment[] {
     return this.#plan
   }
@@ -116,8 +116,8 @@ export class PassTables {
   }
 
   /**
-   * Writes the cosines and sines of all rows of the plan from word `at` on; returns the word behind
-   * them.
+   * Writes the cosines and sines of all rows of the plan from word `at` on; returns the index of
+   * the word after them.
    */
   #turn(rope: RopeSpec, at: number): number {
     const { floats } = this.#arena
@@ -147,8 +147,8 @@ export class PassTables {
   }
 
   /**
-   * Uploads a list of row numbers or token ids; it is valid until the next one. Values out of range
-   * become 2^32 - 1.
+   * Uploads a list of row indices or token ids, which is valid until the next upload. Values out of
+   * range become 2^32 - 1.
    */
   list(values: readonly number[]): number {
     this.#room(this.#list, values.length)
@@ -171,10 +171,7 @@ export class PassTables {
     return values
   }
 
-  /**
-   * Grows a table by half at least: it gets a new region, and its contents are written again by the
-   * caller.
-   */
+  /** Grows a table by at least half, in a new region. The caller must write its contents again. */
   #room(table: Table, words: number): void {
     if (table.words >= words) return
     const room = Math.max(words, Math.ceil(table.words * 1.5))

@@ -1,6 +1,6 @@
 /**
- * Streams a weight's file bytes into the kernels' layout, a few panels at a time, with no second
- * copy of the whole.
+ * Streams a weight's file bytes into the kernels' layout a few panels at a time, without a second
+ * copy of the whole weight.
  */
 import { ForetokenError } from '../../base/errors.ts'
 import { tensorBlocks } from '../../base/model.ts'
@@ -14,24 +14,22 @@ export interface WasmWeight extends Weight {
   readonly kind: number
 }
 
-/** Outputs in a panel: rows are repacked in multiples of this. */
+/** Number of outputs in a panel; rows are repacked in multiples of it. */
 const panel = 8
 
-/**
- * Bytes of file that are read at once when a weight streams in; more only if eight rows are more.
- */
+/** Number of file bytes that are read at once; more only if eight rows are larger. */
 const stagingBytes = 1 << 18
 
 /**
- * Returns the bytes of a weight in the kernels' layout, and of the memory that its file passes
- * through. Throws `out_of_memory`, `unsupported`.
+ * Returns the size of a weight in the kernels' layout and of its staging memory, in bytes. Throws
+ * `out_of_memory`, `unsupported`.
  */
 function sizesOf(kernels: Kernels, { name, type, n, k }: WeightSpec): { weight: number; stage: number } {
   const block = tensorBlocks[type]
   if (k % block.elements !== 0)
     throw new ForetokenError(
       'unsupported',
-      `${name}: ${k} columns are no multiple of ${block.elements}, the block of ${type}`,
+      `${name}: ${k} columns are not a multiple of ${block.elements}, the block of ${type}`,
     )
   const weight = kernels.weight_bytes(kernels.weight_kind(tensorTypeIds[type]), n, k)
   const stage = Math.max(stagingBytes, panel * (k / block.elements) * block.bytes)
@@ -41,8 +39,8 @@ function sizesOf(kernels: Kernels, { name, type, n, k }: WeightSpec): { weight: 
 }
 
 /**
- * Throws `out_of_memory` if these weights and `beside` bytes don't fit into what the memory can
- * still give. Those with one row are vectors.
+ * Throws `out_of_memory` if these weights and `beside` more bytes do not fit into the memory that
+ * is left. Specs with one row are vectors.
  */
 export function expectWeights(kernels: Kernels, arena: Arena, specs: readonly WeightSpec[], beside: number): void {
   let [bytes, stage] = [0, 0]
@@ -62,7 +60,10 @@ export function expectWeights(kernels: Kernels, arena: Arena, specs: readonly We
     )
 }
 
-/** Throws `out_of_memory`, `unsupported`. The stage is given back when the weight is whole. */
+/**
+ * Returns a writer for a weight. It frees its staging memory when the weight is complete. Throws
+ * `out_of_memory`, `unsupported`.
+ */
 export function weightWriter(kernels: Kernels, arena: Arena, spec: WeightSpec): WeightWriter {
   const { name, type, n, k } = spec
   const block = tensorBlocks[type]
@@ -72,10 +73,10 @@ export function weightWriter(kernels: Kernels, arena: Arena, spec: WeightSpec): 
   const at = arena.alloc(sizes.weight, 'weights')
   const rowBytes = (k / block.elements) * block.bytes
   const total = n * rowBytes
-  // Of its own: two weights may be written by turns.
+  // Each writer has its own stage, since two weights may be written alternately.
   const stage = { at: arena.alloc(sizes.stage, 'tables'), bytes: sizes.stage }
   let finished = false
-  /** Rows already laid out, and bytes waiting in the stage. */
+  /** Number of rows already repacked; `waiting` is the number of bytes in the stage. */
   let row = 0
   let waiting = 0
 

@@ -1,24 +1,24 @@
-/** Types of a family of models, for the readers of files. */
+/** Defines the types that describe a family of models to the readers of files. */
 import type { LayerShape, ModelConfig, ModelSpec, TensorInfo } from '../../base/model.ts'
 import type { Json } from '../json.ts'
 import type { KeyRules } from '../key-rules.ts'
 import type { MetadataReader } from '../metadata.ts'
 
 export interface Family {
-  /** The name that `ModelConfig.architecture` has for it. */
+  /** The value of `ModelConfig.architecture` for this family. */
   readonly name: string
-  /** Its form in GGUF files; absent if they are not read. */
+  /** How GGUF files describe it; absent if they are not supported. */
   readonly gguf?: GgufForm
-  /** Its form in Hugging Face folders; absent if they are not read. */
+  /** How Hugging Face folders describe it; absent if they are not supported. */
   readonly huggingFace?: HuggingFaceForm
-  /** Returns the names that files have for a tensor, and what is done to it as it is loaded. */
+  /** Returns the names of a tensor in files, and how it changes when it is loaded. */
   tensor(name: string, where: TensorPlace): TensorSource
-  /** Returns what a model with this config computes. */
+  /** Returns the recipe of a model with this config. */
   spec(config: ModelConfig): ModelSpec
 }
 
 export interface GgufForm {
-  /** Its `general.architecture`, with which its keys begin. */
+  /** Its `general.architecture`, which is also the prefix of its keys. */
   readonly name: string
   /** Reads the config, without scaling of RoPE and not yet checked. Throws `bad_model`. */
   read(metadata: MetadataReader, tensors: ReadonlyMap<string, TensorInfo>): ModelConfig
@@ -43,21 +43,26 @@ export interface HuggingFaceForm {
    * not yet checked.
    */
   tied(json: Json): unknown
+  /**
+   * Advice for a folder without tokenizer.json, where published folders of the family lack it. It
+   * ends the error message.
+   */
+  readonly withoutTokenizer?: string
 }
 
-/** The layer of a tensor, with its index; undefined for a tensor of the whole model. */
+/** Says where a tensor belongs. `layer` is undefined for a tensor of the whole model. */
 export interface TensorPlace {
   readonly config: ModelConfig
   readonly layer: (LayerShape & { readonly index: number }) | undefined
 }
 
-/** The sources of a tensor in each form of file. */
+/** The source of a tensor in each kind of file. */
 export interface TensorSource {
   readonly gguf: string
   readonly huggingFace: string
   /**
-   * The rows of the Hugging Face tensor that it is, from row `from` of `of`; absent if it is all of
-   * them.
+   * The rows of the Hugging Face tensor that belong to it: those from `from` on, of `of` in all.
+   * Absent if all do.
    */
   readonly part?: { readonly from: number; readonly of: number }
   /** Added to each value of a vector, see `TensorInfo`. */

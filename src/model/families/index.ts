@@ -1,4 +1,8 @@
-/** The families that are run. A new one is a file beside this one and a row of `families`. */
+/**
+ * Lists the families that foretoken runs. A new family is a file beside this one, an entry of
+ * `families`, and a golden folder `test/vectors/tiny-NAME`; from GGUF it may also need a row in
+ * `pre-tokenizers.ts`. CONTRIBUTING.md describes the steps.
+ */
 import { ForetokenError } from '../../base/errors.ts'
 import type { ModelConfig, ModelSpec } from '../../base/model.ts'
 import { show } from '../json.ts'
@@ -20,7 +24,7 @@ export function familyOf({ architecture }: Pick<ModelConfig, 'architecture'>): F
   return family
 }
 
-/** Returns what a model with a checked config computes. */
+/** Returns the recipe of a model with a checked config. */
 export function specOf(config: ModelConfig): ModelSpec {
   return familyOf(config).spec(config)
 }
@@ -46,6 +50,14 @@ export function huggingFaceFormOf(name: unknown, where: string): HuggingFaceForm
     'safetensors',
     where,
   )
+}
+
+/**
+ * Returns advice for a folder without tokenizer.json, by the `model_type` of its config.json;
+ * undefined if there is none for the family.
+ */
+export function adviceWithoutTokenizer(name: unknown): string | undefined {
+  return families.find(({ huggingFace }) => huggingFace?.name === name)?.huggingFace?.withoutTokenizer
 }
 
 function formOf<F extends { readonly name: string }>(

@@ -1,7 +1,7 @@
 /**
- * Mistral (arXiv 2310.06825): a llama whose layers see the last `sliding_window` tokens. GGUF files
- * call it `llama` and have the window in `llama.attention.sliding_window`, which the reader of that
- * family honours.
+ * Describes Mistral (arXiv 2310.06825): a llama whose layers see the last `sliding_window` tokens.
+ * GGUF files call it `llama` and store the window in `llama.attention.sliding_window`, which the
+ * reader of that family honours.
  */
 import type { Json } from '../json.ts'
 import { keyRules } from '../key-rules.ts'
@@ -9,7 +9,7 @@ import { slidingLayers, windowsWhere } from '../window.ts'
 import type { Family } from './family.ts'
 import { plainConfig, plainFolder, plainKeys, plainSpec, plainTensor } from './plain.ts'
 
-/** Defaults in transformers for absent keys; null is a value of its own. */
+/** Defaults of transformers for absent keys. A null is not absent: it disables the window. */
 const defaults = { num_key_value_heads: 8, max_position_embeddings: 131_072, sliding_window: 4096 }
 
 export const mistral: Family = {

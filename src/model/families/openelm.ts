@@ -1,7 +1,7 @@
 /**
- * OpenELM (arXiv 2404.14619) as Hugging Face folders hold it: a llama whose layers differ in heads
- * and in MLP width, with a norm on each head of q and k, and tensors that hold several matrices,
- * one below the other.
+ * Describes OpenELM (arXiv 2404.14619) in Hugging Face folders: a llama whose layers differ in
+ * their numbers of heads and MLP widths, with a norm on each head of q and k, and with tensors that
+ * stack several matrices.
  */
 import { defined } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
@@ -20,14 +20,14 @@ const honoured = [
   'num_transformer_layers rope_freq_constant share_input_output_layers',
 ]
 
-/** Keys that follow from the honoured ones, or that OpenELM's code reads for tables only. */
+/** Keys that follow from the honoured ones, or that OpenELM's code uses only to size tables. */
 const harmless = ['num_gqa_groups qkv_multipliers rope_max_length tie_word_embeddings']
 
 export const openElm: Family = {
   name: 'openelm',
   huggingFace: {
     name: 'openelm',
-    // Its code has a fixed epsilon.
+    // OpenELM's code has a fixed epsilon.
     keys: keyRules(honoured, harmless, {
       activation_fn_name: is('swish'),
       ffn_with_glu: is(true),
@@ -37,6 +37,7 @@ export const openElm: Family = {
     read: configOf,
     windows: windowsOf,
     tied: (json) => json.share_input_output_layers ?? true,
+    withoutTokenizer: "OpenELM was made with Llama 2's and brings none: put that tokenizer.json beside config.json",
   },
   tensor,
   spec: (config) => plainSpec(config, { headNorms: config.qkNorm === true }),
@@ -115,7 +116,7 @@ function tensor(name: string, place: TensorPlace): TensorSource {
   return { ...plain, huggingFace, ...(part && { part }) }
 }
 
-/** Returns the rows of a matrix in a tensor that holds several, one below the other. */
+/** Returns the rows of a matrix within a tensor that stacks several; undefined if it is alone. */
 function partOf(
   name: string,
   { heads, kvHeads, intermediate }: LayerShape,

@@ -1,6 +1,6 @@
 /**
- * The parts that most families share with Llama: names of tensors, keys of the config, and a layer
- * of norm, attention, norm and gated MLP. A family adds what differs.
+ * Describes what most families share with Llama: names of tensors, keys of the config, and layers
+ * of norm, attention, norm and gated MLP. A family adds its differences.
  */
 import type { LayerSpec, ModelConfig, ModelSpec, TensorInfo } from '../../base/model.ts'
 import { layerShapes, numberOf } from '../config.ts'
@@ -27,7 +27,7 @@ const modelTensors: Readonly<Record<string, readonly [gguf: string, huggingFace:
   head: ['output', 'lm_head'],
 }
 
-/** The same for a layer, behind `blk.0.` and `model.layers.0.`. */
+/** The same names for tensors of a layer, after `blk.0.` and `model.layers.0.`. */
 const layerTensors: Readonly<Record<string, readonly [gguf: string, huggingFace: string]>> = {
   attnNorm: ['attn_norm', 'input_layernorm'],
   q: ['attn_q', 'self_attn.q_proj'],
@@ -48,7 +48,7 @@ const layerTensors: Readonly<Record<string, readonly [gguf: string, huggingFace:
   ffnOutNorm: ['post_ffw_norm', 'post_feedforward_layernorm'],
 }
 
-/** Returns Llama's names of a tensor. */
+/** Returns Llama's names for a tensor. */
 export function plainTensor(name: string, { layer }: TensorPlace): TensorSource {
   const [gguf = name, huggingFace = name] = (layer ? layerTensors : modelTensors)[name] ?? []
   const ending = name.endsWith('Bias') ? 'bias' : 'weight'

@@ -1,4 +1,4 @@
-/** Qwen 2 (arXiv 2407.10671) and 2.5: a llama with biases on q, k and v. */
+/** Describes Qwen 2 (arXiv 2407.10671) and 2.5: a llama with biases on q, k and v. */
 import { is, keyRules } from '../key-rules.ts'
 import type { Family } from './family.ts'
 import { plainConfig, plainFolder, plainGguf, plainKeys, plainSpec, plainTensor } from './plain.ts'
@@ -9,7 +9,7 @@ export const qwen2: Family = {
   huggingFace: {
     ...plainFolder,
     name: 'qwen2',
-    // It has its biases whatever attention_bias says.
+    // Qwen 2 always has these biases, whatever attention_bias says.
     keys: keyRules(plainKeys, ['attention_bias'], { qkv_bias: is(true) }),
     read: (json, where) => plainConfig('qwen2', json, where),
   },

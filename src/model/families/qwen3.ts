@@ -1,4 +1,4 @@
-/** Qwen 3 (arXiv 2505.09388): a llama with an RMS norm on each head of q and k. */
+/** Describes Qwen 3 (arXiv 2505.09388): a llama with an RMS norm on each head of q and k. */
 import { is, keyRules } from '../key-rules.ts'
 import type { Family } from './family.ts'
 import { plainConfig, plainFolder, plainGguf, plainKeys, plainSpec, plainTensor } from './plain.ts'

@@ -1,19 +1,19 @@
 /**
- * The best of a row, largest first and the lower index first among equals, and the log of the sum
- * of exp of all: so that a sampler reads a few numbers, and not the logits of a vocabulary. Argmax
- * is the best one.
+ * Finds the largest values of a row (the lower index first among equals) and the log of the sum of
+ * exp of all values, so that a sampler reads a few numbers instead of the logits of a vocabulary.
+ * The first value is the argmax.
  *
- * Two kernels: of each run of columns, then of all runs of a row. A result is `count` values, their
- * indices as f32, the largest, the sum of exp of all by it, and how many are NaN or too large: 2
- * count + 3 numbers.
+ * The first kernel reduces each run of columns, the second all runs of a row. A result has 2 count
+ * + 3 numbers: `count` values, their indices as f32, the largest value, the sum of exp(value -
+ * largest), and the number of values that are NaN or too large.
  */
 
 import type { Features } from '../features.ts'
 import { fold, head } from './common.ts'
 
-/** Number of columns of a run. */
+/** Number of columns in a run. */
 export const bestRun = 2048
-/** Lengths of the longest list and of the longest row; an index must be an exact f32. */
+/** Limits of the length of a list and of a row. An index must be exact in f32. */
 export const mostBest = 64
 export const mostColumns = 2 ** 24
 
@@ -23,9 +23,9 @@ export function bestNumbers(count: number): number {
 }
 
 /**
- * `write_best(to, thread)`: the best `p.count` of `items`, which `value_at` and `id_at` give. Each
- * thread holds the best of its own that are left; the best of those is next, and its thread looks
- * for another behind it.
+ * WGSL of `write_best(to, thread)`, which writes the best `p.count` of `items`, read by `value_at`
+ * and `id_at`. Each thread holds the best of its remaining items. The best of all threads is
+ * written next, and its thread then finds its own next item.
  */
 const writeBest = /* wgsl */ `
 const none = -3.4e38;
@@ -72,7 +72,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   var wrong = 0.0;
   for (var i = thread; i < items; i += 64u) {
     let value = value_at(i);
-    // By its bits: a shader need not know NaN. The lowest infinity is a token that never comes.
+    // Tested by bits, since a shader need not support NaN. -Infinity marks a row without a token.
     let word = bitcast<u32>(value);
     if ((word & 0x7fffffffu) > 0x7f800000u || word == 0x7f800000u) { wrong += 1.0; } else { top = max(top, value); }
   }

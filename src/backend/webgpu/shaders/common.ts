@@ -1,12 +1,12 @@
 /**
- * The beginning of every shader: its parameters, at most 16 words of u32 and f32, and the bindings
- * of gpu.ts.
+ * Writes the beginning of every shader: its parameters (at most 16 words of u32 and f32) and the
+ * bindings of gpu.ts.
  */
 import type { Features } from '../features.ts'
 
 /**
- * Returns the head of a shader. `uses` are features whose WGSL it has, `kv` the elements of binding
- * 5.
+ * Returns the head of a shader. `uses` lists the WGSL features that it enables; `kv` is the element
+ * type of binding 5.
  */
 export function head(params: readonly string[], uses: readonly string[] = [], kv = 'u32'): string {
   return /* wgsl */ `${uses.map((name) => `enable ${name};`).join('\n')}
@@ -20,22 +20,22 @@ struct P { ${params.map((name) => (name.includes(':') ? name : `${name}: u32`)).
 `
 }
 
-/** A fold over 64 threads whose result every thread gets. */
+/** WGSL of a fold over 64 threads that returns its result to every thread. */
 interface Fold {
   readonly enable: readonly string[]
   /**
-   * `fold_add` and `fold_max` of a value and the thread's number. All 64 threads call them, and
-   * pass a barrier there.
+   * The functions `fold_add` and `fold_max`, of a value and the index of the thread. All 64 threads
+   * must call them, since they contain a barrier.
    */
   readonly functions: string
-  /** Parameters of `main`, behind others, and what it does first. */
+  /** Further parameters of `main`, and its first statements. */
   readonly parameters: string
   readonly begin: string
 }
 
 /**
- * Returns folds of values of a WGSL type: by subgroups, whose results are folded in order, or by a
- * tree of halves.
+ * Returns folds for a WGSL type. They combine subgroup results in order, or halve the threads step
+ * by step where there are no subgroups.
  */
 export function fold(type: 'f32' | 'vec4f', { subgroups }: Pick<Features, 'subgroups'>): Fold {
   return subgroups ? bySubgroups(type) : byHalves(type)

@@ -1,13 +1,13 @@
 /**
- * out (rows, n) (+)= x (rows, k) times a weight (n, k) transposed.
+ * Computes out (rows, n) = or += x (rows, k) times a weight (n, k) transposed.
  *
- * The order of a sum is one for all kernels, so that a row has the same bits whatever shares its
- * pass: k is cut into four slices of whole blocks, each is added up from its front, 16 products at
- * a time, and then the four in order. Of a quantised weight those 16 are
+ * All kernels add in the same order, so that the bits of a row do not depend on the other rows of
+ * its pass. k is cut into four slices of whole blocks. Each slice is added from its start, 16
+ * products at a time, and then the four sums in order. For a quantised weight, 16 products are
  *
  *     d (x . q) + m (sum of x)
  *
- * so that what is multiplied are whole numbers, which f16 holds exactly.
+ * so the factors are whole numbers, which f16 holds exactly.
  */
 import type { Kind } from '../weights.ts'
 import { head } from './common.ts'
@@ -15,7 +15,10 @@ import { halfBlock, isQuantised, numbers } from './weights.ts'
 
 const params = ['x', 'x_stride', 'out', 'out_stride', 'rows', 'n', 'k', 'blocks', 'add']
 
-/** Four elements of row `row` of x from k = `at` on; beyond k they are 0. */
+/**
+ * WGSL of `x4`, which returns four elements of a row of x from k = `at` on (0 beyond k), and of
+ * `put`, which stores a result.
+ */
 const readX = /* wgsl */ `
 fn x4(row: u32, at: u32) -> vec4f {
   let start = p.x + row * p.x_stride + at;
@@ -31,8 +34,8 @@ fn put(row: u32, col: u32, value: f32) {
 `
 
 /**
- * `more(sum, dots, d, m, x)`: the sum and 16 more products, of each of four rows or outputs; `x` is
- * the sum of their 16 x.
+ * WGSL of `more(sum, dots, d, m, x)`, which adds 16 products to the sums of four rows or outputs;
+ * `x` holds the sums of their 16 elements of x.
  */
 const more = /* wgsl */ `
 fn more(sum: vec4f, dots: vec4f, d: vec4f, m: vec4f, x: vec4f) -> vec4f { return fma(x, m, fma(dots, d, sum)); }
@@ -40,14 +43,14 @@ fn sum16(x: array<vec4f, 4>) -> f32 { return dot(((x[0] + x[1]) + x[2]) + x[3], 
 `
 
 /**
- * A tile of 64 outputs and 32 rows, or 64, a workgroup of 16 x 8 threads; 4 outputs times 4 rows,
- * or 8, a thread:
+ * Returns a kernel whose workgroups of 16 x 8 threads compute tiles of 64 outputs by 32 or 64 rows;
+ * each thread computes 4 outputs by 4 or 8 rows:
  *
  *     for each slice, for each block of 32 k:
  *         all: x's rows x 32 and the weight's 64 x 32 numbers into workgroup memory
  *         each thread: its rows times 4 outputs, 16 apart so that neighbours read neighbours
  *
- * Where `halves` the numbers lie there as f16.
+ * With `halves`, workgroup memory holds the weight as f16.
  */
 export function gemmTiled(kind: Kind, tileRows: 32 | 64, halves: boolean): string {
   const quantised = isQuantised(kind)
@@ -78,7 +81,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
   let col0 = group.x * 64u;
   var total: array<vec4f, ${perThread}>;
   for (var slice = 0u; slice < 4u; slice++) {
-    // Explicit, here and below: a software Vulkan kept the values of the turn before.
+    // Initialised explicitly, here and below: a software Vulkan kept the previous iteration's
+    // values.
     var part = ${zeros};
     for (var kb = slice * p.blocks / 4u; kb < (slice + 1u) * p.blocks / 4u; kb++) {
       if (thread < ${2 * tileRows}u) {
@@ -128,8 +132,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
 }
 
 /**
- * Returns a kernel for up to 4 rows: a workgroup has 16 outputs and a thread for each slice of
- * each; weights are read once for all rows.
+ * Returns a kernel for up to 4 rows. A workgroup has 16 outputs, with a thread for each slice of
+ * each output, and reads each weight once for all rows.
  */
 export function gemmFew(kind: Kind): string {
   const quantised = isQuantised(kind)
@@ -173,7 +177,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
 }`
 }
 
-/** out (ids, k) = rows of a weight by a list of ids. A thread reads 16 elements. */
+/**
+ * Returns a kernel that copies rows of a weight by a list of ids: out (ids, k). A thread reads 16
+ * elements.
+ */
 export function embed(kind: Kind): string {
   return /* wgsl */ `${head(['list', 'ids', 'out', 'out_stride', 'start', 'n', 'k', 'blocks'])}${halfBlock(kind)}
 @compute @workgroup_size(64)

@@ -1,4 +1,4 @@
-/** Writes kernels by name: `<op> <type>`. */
+/** Returns kernels by name, `<op> <type>`. */
 import { defined } from '../../../base/at.ts'
 import type { KvType } from '../../../base/kv.ts'
 import type { Activation } from '../../../base/model.ts'
@@ -32,21 +32,21 @@ const writers: Readonly<Record<string, Writer>> = {
   best_of_all: (_, features) => bestOfAll(features),
 }
 
-/** Returns the WGSL of a kernel for a device with some features. */
+/** Returns the WGSL of a kernel for a device with these features. */
 export function shader(kernel: string, features: Features): string {
   const [op, type = ''] = kernel.split(' ') as [string, string?]
   return defined(writers[op])(type, features)
 }
 
 /**
- * Returns true if a weight may lie in workgroup memory as f16; the numbers of bf16 and f32 may be
- * too large for it.
+ * Returns true if workgroup memory may hold a weight as f16. Values of bf16 and f32 may exceed its
+ * range.
  */
 function halves(kind: string, { f16 }: Features): boolean {
   return f16 && kind !== 'bf16' && kind !== 'f32'
 }
 
-/** Returns the names of all kernels that a device with some features may run. */
+/** Returns the names of all kernels that a device with these features can run. */
 export function kernels({ matrix }: Features): string[] {
   const of = (ops: readonly string[], types: readonly string[]) =>
     ops.flatMap((op) => types.map((type) => `${op} ${type}`))

@@ -1,20 +1,20 @@
 /**
- * K and V in pages of 16 tokens, laid out as the Wasm core has them (wasm/core/src/lib.rs): K
- * (heads, dim, 16) transposed, V (heads, 16, dim), for int8 then f32 scales of K (heads, 16) and V
- * (heads, 16). Indices count words of four bytes.
+ * Writes and reads K and V in pages of 16 tokens, in the layout of the Wasm core
+ * (wasm/core/src/lib.rs): K (heads, dim, 16) transposed, V (heads, 16, dim), and for int8 then f32
+ * scales of K (heads, 16) and V (heads, 16). Indices count words of four bytes.
  */
 import type { KvType } from '../../../base/kv.ts'
 import type { Features } from '../features.ts'
 import { fold, head } from './common.ts'
 
-/** Elements in a word. */
+/** Number of elements in a word. */
 const perWord: Readonly<Record<KvType, number>> = { f32: 1, f16: 2, int8: 4 }
 
 /**
- * Writes the K and V of a pass. A workgroup is a page that the pass touches and a head; the tables
- * hold for each such page its first row, its rows, its number, and the token of the page that is
- * first. Where elements are smaller than a word one thread owns a word: in K the tokens of a
- * dimension lie beside each other, and those of other passes must stay.
+ * Returns a kernel that writes the K and V of a pass. A workgroup handles one head of one page; for
+ * each page that the pass touches, the tables hold its first row, its number of rows, its id, and
+ * the first token written. If elements are smaller than a word, one thread owns each word, because
+ * a word of K holds neighbouring tokens and those of other passes must not change.
  */
 export function writeKv(type: KvType): string {
   const per = perWord[type]
@@ -63,7 +63,7 @@ ${type === 'int8' ? findScales : ''}
 }`
 }
 
-/** `insert(word, j, value, inverse)`: the word with its element j replaced. */
+/** WGSL of `insert(word, j, value, inverse)`, which returns the word with element j replaced. */
 const element: Readonly<Record<KvType, string>> = {
   f32: 'fn insert(word: u32, j: u32, value: f32, inverse: f32) -> u32 { return bitcast<u32>(value); }',
   f16: `fn insert(word: u32, j: u32, value: f32, inverse: f32) -> u32 {
@@ -74,7 +74,7 @@ const element: Readonly<Record<KvType, string>> = {
 }`,
 }
 
-/** A token's scale is its largest size by 127; one of next to nothing is 0. */
+/** WGSL of a token's scale: its largest magnitude divided by 127, or 0 if that is negligible. */
 const findScales = /* wgsl */ `
   if (thread < 2u * count) {
     let of_v = thread >= count;
@@ -91,30 +91,30 @@ const findScales = /* wgsl */ `
   workgroupBarrier();
 `
 
-/** Reading an element of a page. */
+/** WGSL that reads an element of a page. */
 const reading: Readonly<Record<KvType, string>> = {
   f32: 'fn element(start: u32, i: u32) -> f32 { return bitcast<f32>(kv[start + i]); }',
   f16: 'fn element(start: u32, i: u32) -> f32 { return unpack2x16float(kv[start + i / 2u])[i % 2u]; }',
   int8: 'fn element(start: u32, i: u32) -> f32 { return f32(extractBits(bitcast<i32>(kv[start + i / 4u]), (i % 4u) * 8u, 8u)); }',
 }
 
-/** The largest head. */
+/** Size of the largest head. */
 export const longestHead = 256
-/** Query rows that share a reading of K and V. */
+/** Number of query rows that share one read of K and V. */
 export const queryRows = 4
 
 /**
- * Causal attention of each segment over its own pages, with a running softmax (Milakov and
- * Gimelshein, 2018). A workgroup is up to 4 rows of a segment and a query head:
+ * Returns a kernel for causal attention of each segment over its own pages, with a running softmax
+ * (Milakov and Gimelshein, 2018). A workgroup handles one query head of up to 4 rows of a segment:
  *
  *     for each 64 keys, at positions that are multiples of 64:
  *         each thread: one key's products with the 4 queries
  *         the new maximum, and what was summed so far scaled to it
  *         each thread: its dimensions of the sum of V
  *
- * With a window, rows see only the last keys up to their own. A row sees keys at the same places
- * whatever is beside it, and those that it must not see weigh exactly nothing: so its bits do not
- * depend on other rows.
+ * With a window, a row sees only the last keys up to its own. The position of a key in the blocks
+ * does not depend on other rows, and a key that a row must not see has a weight of exactly 0, so
+ * the bits of a row do not depend on other rows.
  */
 export function attention(type: KvType, features: Features): string {
   const per = perWord[type]
@@ -175,7 +175,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     most = higher;
     let weight = select(vec4f(0.0), exp(score - most), seen & vec4<bool>(key < end));
     scores[thread] = weight;
-    // Which passes a barrier: all weights are there behind it.
+    // This fold contains a barrier, so all weights have been written after it.
     total = total * fade + fold_add(weight, thread);
     for (var j = 0u; j < ${longestHead / 64}u; j++) {
       let d = thread + j * 64u;

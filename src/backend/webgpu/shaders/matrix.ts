@@ -1,12 +1,12 @@
 /**
- * Products of many rows by a subgroup's matrix units, which take tiles of f16 or f32 and add up in
+ * Multiplies many rows with a subgroup's matrix units, which take tiles of f16 or f32 and add in
  * f32.
  *
- * Units take no bounds, so x is laid out for them first: whole tiles of rows, k filled up with
- * zeros. f16 holds 11 bits, and a number is two of them, what f16 holds of it and what that leaves
- * over: three products (the smallest counts for nothing) are as exact as one in f32. Each row is
- * scaled by a power of two to where its largest element is in 2^14..2^15, so that no activation is
- * too large for f16; what is lost of one is 2^-21 of it, or 2^-39 of the row's largest.
+ * The units check no bounds, so x is first copied into whole tiles of rows, with k padded with
+ * zeros. f16 has 11 significant bits, so a number is split into two: its first 11 bits and the
+ * remainder. Three products (the smallest is negligible) are then as exact as one in f32. Each row
+ * is scaled by a power of two so that its largest element lies in 2^14..2^15 and no activation is
+ * too large for f16; the error of an element is 2^-21 of it, or 2^-39 of the row's largest.
  */
 
 import { type MatrixUnit, unitTile } from '../features.ts'
@@ -14,10 +14,13 @@ import type { Kind } from '../weights.ts'
 import { fold, head } from './common.ts'
 import { halfBlock } from './weights.ts'
 
-/** Rows and outputs of a workgroup of four subgroups. */
+/** Numbers of rows and outputs that a workgroup of four subgroups computes. */
 export const matrixTile = { rows: 64, outputs: 64 } as const
 
-/** The first 11 bits of a number, cut by bits: compilers may drop a conversion to f16 and back. */
+/**
+ * WGSL of `eleven`, which keeps the first 11 bits of a number. It masks bits, because compilers may
+ * drop a conversion to f16 and back.
+ */
 const eleven = 'fn eleven(value: f32) -> f32 { return bitcast<f32>(bitcast<u32>(value) & 0xffffe000u); }\n'
 
 const enabled = (unit: MatrixUnit) => [
@@ -28,7 +31,7 @@ const enabled = (unit: MatrixUnit) => [
 
 /**
  * Returns a kernel that lays x (rows, k) out as (rows, parts, padded k) for the units, and writes
- * the factors of their products. A workgroup is a row.
+ * the scale factors of the products. A workgroup handles one row.
  */
 export function layX({ from }: MatrixUnit): string {
   const most = fold('f32', { subgroups: true })
@@ -55,8 +58,9 @@ ${kept}
 }
 
 /**
- * out (rows, n) (+)= x times a weight (n, k) transposed. A workgroup is a tile of 64 rows and 64
- * outputs; each of its four subgroups has a quarter, 32 x 32, in its units' registers:
+ * Returns a kernel for out (rows, n) = or += x times a weight (n, k) transposed. A workgroup
+ * computes a tile of 64 rows by 64 outputs; each of its four subgroups keeps a quarter, 32 x 32, in
+ * the registers of its units:
  *
  *     for each block of 32 k:
  *         all: the weight's 64 x 32, expanded, into workgroup memory
@@ -65,13 +69,13 @@ ${kept}
  */
 export function gemmMatrix(kind: Kind, unit: MatrixUnit): string {
   const { from, m, n, k, lanes } = unit
-  // Rows of the units' x for one of x.
+  // Number of rows in the units' x for each row of x.
   const parts = from === 'f16' ? 2 : 1
-  // Weights of 4 and 8 bits times their scales have more than 11 bits; others are f16, or the units
-  // take f32.
+  // Weights of 4 and 8 bits times their scales have more than 11 bits. Other weights are f16, or
+  // the units take f32.
   const weightParts = from === 'f16' && kind !== 'f16' ? 2 : 1
   const [rows, outputs, steps] = [unitTile.rows / m, unitTile.outputs / n, unitTile.k / k]
-  // Eight more than 32: neighbouring outputs then lie in other banks.
+  // Eight more than 32, so that neighbouring outputs lie in different banks.
   const stride = unitTile.k + 8
   const each = (count: number, line: (i: number) => string) =>
     Array.from({ length: count }, (_, i) => line(i)).join('\n')

@@ -1,11 +1,11 @@
-/** Kernels of one row, or one element, at a time. */
+/** Returns kernels that process one row or one element at a time. */
 import type { Activation } from '../../../base/model.ts'
 import type { Features } from '../features.ts'
 import { fold, head } from './common.ts'
 
 /**
- * out = x / rms(x) * weight over runs of `width` columns: a whole row, or each head of it. A
- * workgroup is a run.
+ * Computes out = x / rms(x) * weight over runs of `width` columns: a whole row, or each of its
+ * heads. A workgroup handles one run.
  */
 export function norm(features: Features): string {
   const sums = fold('f32', features)
@@ -21,14 +21,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 }`
 }
 
-/** x += bias, row by row. */
+/** Computes x += bias for each row. */
 export const bias = /* wgsl */ `${head(['x', 'x_stride', 'bias', 'cols'])}
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x < p.cols) { a[p.x + id.y * p.x_stride + id.x] += a[p.bias + id.x]; }
 }`
 
-/** x *= factors, row by row. */
+/** Computes x *= factors for each row. */
 export const scale = /* wgsl */ `${head(['x', 'x_stride', 'factors', 'cols'])}
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -58,15 +58,15 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 }`
 
 /**
- * act(gate), of which e^-y is a part: y is gate for silu, and for gelu by its tanh approximation
- * twice the argument of tanh.
+ * WGSL of the exponent -y in act(gate) = gate / (1 + e^-y). For silu, y is gate; for gelu in its
+ * tanh approximation, y is twice the argument of tanh.
  */
 const exponents: Readonly<Record<Activation, string>> = {
   silu: '-gate',
   gelu: '-1.5957691216 * (gate + 0.044715 * gate * gate * gate)',
 }
 
-/** out = act(gate) * up. */
+/** Computes out = act(gate) * up. */
 export function activation(kind: Activation): string {
   return /* wgsl */ `${head(['out', 'out_stride', 'gate', 'gate_stride', 'up', 'up_stride', 'cols'])}
 @compute @workgroup_size(64)
@@ -78,7 +78,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 }`
 }
 
-/** out = keep * out + factor * x. */
+/** Computes out = keep * out + factor * x. */
 export const scaleAdd = /* wgsl */ `${head(['out', 'out_stride', 'x', 'x_stride', 'cols', 'keep: f32', 'factor: f32'])}
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -87,7 +87,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   a[to] = p.keep * a[to] + p.factor * a[p.x + id.y * p.x_stride + id.x];
 }`
 
-/** out = x[list], row by row. */
+/** Copies rows of x by a list: out = x[list]. */
 export const gather = /* wgsl */ `${head(['out', 'out_stride', 'x', 'x_stride', 'list', 'cols'])}
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {

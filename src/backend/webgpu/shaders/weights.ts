@@ -1,16 +1,20 @@
-/** WGSL that reads weights: 16 elements of a block of 32, in the layouts of weights.ts. */
+/**
+ * Returns WGSL that reads weights in the layouts of weights.ts, 16 elements of a block of 32 at a
+ * time.
+ */
 import type { Kind } from '../weights.ts'
 
-/** Returns true if a weight's elements are d q + m with whole numbers q of up to 8 bits. */
+/** Returns true if a weight's elements are d q + m, where q is a whole number of up to 8 bits. */
 export function isQuantised(kind: Kind): boolean {
   return kind === 'u4' || kind === 'i8'
 }
 
 /**
- * Of elements 16h..16h + 15 of block `kb` of output `col`, of `p.n` outputs and `p.blocks` blocks:
+ * Returns WGSL that reads elements 16h..16h + 15 of block `kb` of output `col`, for a weight of
+ * `p.n` outputs and `p.blocks` blocks:
  *
  *     numbers(kb, col, h)   array<vec4f, 4>   q where the kind is quantised, else the elements
- *     scale(kb, col, h)     vec2f             d and m; only where it is
+ *     scale(kb, col, h)     vec2f             d and m; only for a quantised kind
  */
 export function numbers(kind: Kind): string {
   const of = (name: string, type: string, body: string) =>
@@ -19,7 +23,7 @@ export function numbers(kind: Kind): string {
   return scale + of('numbers', 'array<vec4f, 4>', bodies[kind])
 }
 
-/** Returns WGSL with `half_block(kb, col, h)`, the elements themselves. */
+/** Returns WGSL with `half_block(kb, col, h)`, which returns the dequantised elements. */
 export function halfBlock(kind: Kind): string {
   const body = isQuantised(kind)
     ? `
