@@ -1,4 +1,4 @@
-/** Whatever a request holds is given back once, however the request ends. */
+/** Everything that a request holds is released once, however the request ends. */
 import { getEventListeners } from 'node:events'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'

@@ -44,7 +44,7 @@ interface Answer extends AsyncIterable<GenerateEvent> {
   cancel(): void
 }
 
-/** Takes requests on, and says what else must be given back. */
+/** Submits requests, and checks what else must be released. */
 interface Kind {
   submit(request: GenerateRequest): Answer
   check(): void

@@ -202,7 +202,7 @@ describe('the body', () => {
   test('room held by one edge leaves some for others', async () => {
     const edges = ['edge-1', 'edge-2'].map((id) => ({ id, key }))
     const own = new Guard(edges, new Nonces(), { requestsPerMinute: 1000, bodiesBytes: 10 })
-    // Bodies of two bytes that never come; each may hold what is free beside it.
+    // Bodies of two bytes never arrive; each may hold the free space.
     const held: Promise<unknown>[] = []
     const bodies: ReadableStreamDefaultController<Uint8Array>[] = []
     const open = async (id: string) => {

@@ -1,4 +1,7 @@
-/** A client that stops reading a stream is given up by the server, and everything behind its answer is free again. */
+/**
+ * A client that stops reading a stream is dropped by the server, and everything held for its answer
+ * is released.
+ */
 import { afterAll, expect, test } from 'vitest'
 import { createApp } from '../../edge/index.ts'
 import { loadWasm } from '../../node/wasm.ts'

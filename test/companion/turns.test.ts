@@ -7,7 +7,7 @@ import { createTurns } from '../../companion/turns.ts'
 import { type Gate, Shares } from '../../src/index.ts'
 
 const never = new AbortController().signal
-/** Lets everybody who may go on do so. */
+/** Lets every request that may proceed do so. */
 const settle = () => new Promise((resolve) => setImmediate(resolve))
 
 function entering(turns: Gate, edge: string, log: string[], signal = never) {

@@ -15,7 +15,7 @@ async function serve(fetch: ServeOptions['fetch'], options: Partial<ServeOptions
   serving = await serveNode({ fetch, port: 0, ...options })
 }
 
-/** A connection that reads nothing of what comes until it is asked to. */
+/** Opens a connection that reads nothing until it is asked to. */
 async function connection(): Promise<Socket> {
   const { hostname, port } = new URL(serving.url)
   const socket = connect(Number(port), hostname)

@@ -1,4 +1,7 @@
-/** However a request ends, everything that it held is given back: its place, its pages, its body's room, its listeners, its log line. */
+/**
+ * However a request ends, everything that it held is released: its slot, pages, body budget and
+ * listeners; and it is logged.
+ */
 import { getEventListeners } from 'node:events'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createApp, type LogLine, type ServerConfig } from '../../edge/index.ts'

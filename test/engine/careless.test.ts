@@ -1,4 +1,7 @@
-/** Every public method with anything at all: what comes out is a ForetokenError of the closed list, nothing hangs, and the engine answers afterwards. */
+/**
+ * Calls every public method with arbitrary arguments: errors are ForetokenErrors of the closed
+ * list, nothing hangs, and the engine answers afterwards.
+ */
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'

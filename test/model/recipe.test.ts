@@ -177,7 +177,7 @@ function near(got: Float32Array, want: readonly number[]): void {
   })
 }
 
-/** Logits behind the last of `ids`. */
+/** Returns logits after the last of `ids`. */
 function oracle(spec: ModelSpec): number[] {
   const { heads, kvHeads, intermediate } = plain
   const headDim = 8

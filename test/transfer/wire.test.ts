@@ -1,4 +1,4 @@
-/** The wire format: what is read back, however it is cut, and what is refused. */
+/** Tests the wire format: it reads back however it is cut, and invalid streams are refused. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { joinBytes } from '../../src/base/bytes.ts'

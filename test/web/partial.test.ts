@@ -27,7 +27,7 @@ interface Behaviour {
   readonly modified: boolean
   readonly tellsRange: boolean
   readonly tellsLength: boolean
-  /** Breaks off behind so many bytes. */
+  /** Breaks off after this many bytes. */
   readonly cut: number | undefined
   readonly status: 200 | 500
 }
