@@ -13,14 +13,14 @@ const exceptions: Record<string, string> = {}
 
 const tracked = list()
 const sources = tracked.filter(
-  // What tools wrote from other sources has their shape.
+  // Generated files have the format of their tools.
   (file) => /\.(ts|mts|mjs|js|rs|py|sh|wgsl)$/.test(file) && !file.startsWith('wasm/dist/'),
 )
 const texts = tracked.filter(
   (file) => /\.(ts|mts|mjs|js|rs|py|sh|md|json|toml|yml|wgsl)$/.test(file) || file === '.ci/run',
 )
 
-/** What git knows and what it would; a copy without git is not checked. */
+/** Files that git tracks or would track; a copy without git is not checked. */
 function list(): string[] {
   try {
     const args = ['ls-files', '--cached', '--others', '--exclude-standard']

@@ -1,4 +1,7 @@
-/** What a backend may not have is refused by its name where it is asked for, and nothing else of an engine asks for it. */
+/**
+ * A feature that a backend lacks is refused by name when it is used, and no other use of an engine
+ * needs it.
+ */
 import { describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
 import type { Backend } from '../../src/backend/backend.ts'

@@ -32,7 +32,7 @@ const unhandled: unknown[] = []
 const note = (error: unknown) => unhandled.push(error)
 beforeEach(() => void process.on('unhandledRejection', note))
 afterEach(async () => {
-  // Node tells of them behind the microtasks.
+  // Node reports them after the microtasks.
   await new Promise((resolve) => setTimeout(resolve, 5))
   process.off('unhandledRejection', note)
   expect(unhandled.splice(0)).toEqual([])

@@ -1,10 +1,10 @@
-/** What is a ForetokenError, whichever copy of the package made it. */
+/** Recognises a ForetokenError of any copy of the package. */
 import { expect, test } from 'vitest'
 import { asForetokenError, ForetokenError } from '../../src/base/errors.ts'
 
 class LineError extends ForetokenError {}
 
-/** As another bundle's class makes it. */
+/** An error as another bundle's class creates it. */
 function foreign(name: string, code: unknown): Error {
   return Object.assign(new Error('no'), { name, code })
 }

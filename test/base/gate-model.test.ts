@@ -12,7 +12,7 @@ interface Setting {
   readonly sharing: Sharing
   readonly maxWaiting: number
   readonly maxWaitingPerTenant: number
-  /** Whether making the errors throws. */
+  /** Whether the constructor of the error throws. */
   readonly throws: boolean
 }
 
@@ -135,7 +135,7 @@ async function compare(model: Model, real: Real): Promise<void> {
     expect(used).toBe(model.used(index))
     expect(used).toBeLessThanOrEqual(total)
   }
-  // No wake-up is lost: whoever is first of its tenant does not fit.
+  // No wake-up is lost: the first request of each tenant does not fit.
   expect(model.lines.filter(({ requests }) => model.fits(requests[0]!))).toEqual([])
 }
 
@@ -156,7 +156,7 @@ const enter = fc
   .map(({ tenant, sizes }) =>
     command(`enter ${tenant} ${sizes}`, (model, real) => {
       const { totals } = model.setting
-      // Mostly small beside the stock, so that several fit.
+      // Amounts are mostly small compared with the stock, so that several fit.
       const amounts = totals.map((total, stock) => Math.ceil(total * (sizes[stock]! / 1000) ** 3))
       const request = { id: model.count++, tenant, amounts }
       model.enter(request)
@@ -204,7 +204,7 @@ const releaseAndCancel = fc.tuple(fc.nat(20), fc.nat(20)).map(([inside, waiting]
     (model) => model.inside.length > 0 && model.waiting.length > 0,
   ),
 )
-/** Rare, since little happens behind it. */
+/** A rare action, since little happens after it. */
 const close = fc.nat(9).map((pick) =>
   command(
     'close',

@@ -1,4 +1,4 @@
-/** Whatever a request holds is given back once, however the request ends. */
+/** Everything that a request holds is released once, however the request ends. */
 import { getEventListeners } from 'node:events'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -145,7 +145,7 @@ test('nothing is held after the end and nothing is released twice, in any order 
           try {
             void releases['at' in step ? step.at % (releases.length || 1) : 0]?.()
           } catch {
-            // A clean-up that throws tells whoever calls it.
+            // A clean-up that throws reports to its caller.
           }
         } else {
           const index = given.length

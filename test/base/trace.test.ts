@@ -1,4 +1,4 @@
-/** What a request reports of its own times, whatever happened to it on the way. */
+/** Tests the times that a request reports, whatever happened to it. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Trace } from '../../src/base/trace.ts'
 import { AnswerState } from '../../src/engine/answer-state.ts'

@@ -101,7 +101,8 @@ describe('the exit code', () => {
         child.stdout.on('data', (text) => (out += text))
         child.stderr.on('data', (text) => (err += text))
         await new Promise((resolve) => child.on('close', resolve))
-        // The summary of an answer or of a doctor that ended before its reader did is no complaint.
+        // The summary of an answer or of a doctor that ended before its reader did is not an error
+        // message.
         const code = line.includes('doctor') ? expect.stringMatching(/^[01]\n$/) : '0\n'
         expect({ line, out, err: err.replace(/^first token .*\n/, '') }).toEqual({ line, out: code, err: '' })
       }

@@ -108,7 +108,7 @@ describe('foretoken fit', () => {
     const [whole, broken] = [join(folder, 'whole.safetensors'), join(folder, 'broken.safetensors')]
     foretoken(...fitting(whole))
     const file = await readPredictor(memorySource('w', await readFile(whole)))
-    // What a run leaves that was killed in its second stage.
+    // The state of a run that was killed in its second stage.
     const header = { ...file.header, gate: 0, quality: {}, training: { ...file.header.training, sources_done: 1 } }
     await writeFile(`${broken}.partial`, await writePredictor({ ...file, header }))
     expect(foretoken(...fitting(broken)).code).toBe(0)

@@ -35,7 +35,7 @@ async function sizes(small: boolean): Promise<Record<'before' | 'after' | 'commi
 
 test('the heap stays small where objects outlive collections, and after a thread was started', async () => {
   const [usual, small] = [await sizes(false), await sizes(true)]
-  // What V8 does by itself, or this test would show nothing.
+  // V8's default, without which this test would show nothing.
   expect(usual.after).toBeGreaterThanOrEqual(32 << 20)
   expect(small.before).toBeLessThanOrEqual(8 << 20)
   // One collection may fall into the moment in which the thread starts.

@@ -1,4 +1,4 @@
-/** What the command makes of texts on stdin, in files and in configs, and of pulls: as a process. */
+/** Runs the command as a process with texts on stdin, in files and in configs, and with pulls. */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -2,7 +2,7 @@ import { Writable } from 'node:stream'
 import { expect, test } from 'vitest'
 import { LogWriter } from '../../cli/log.ts'
 
-/** A reader that takes a piece only when it is told to. */
+/** A reader that takes a piece only on request. */
 function slowReader() {
   const taken: string[] = []
   let next: (() => void) | undefined

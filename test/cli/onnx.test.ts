@@ -1,4 +1,4 @@
-/** An ONNX export behind `run`, `chat` and `serve`: it says what the same weights say in the Rust core. */
+/** An ONNX export in `run`, `chat` and `serve` answers the same as its weights in the Rust core. */
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,7 @@
-/** `-` in place of a file, and `@FILE` in place of a text: which stream or file is meant, and what is refused. */
+/**
+ * Tests `-` in place of a file and `@FILE` in place of a text: what they stand for, and what is
+ * refused.
+ */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -67,7 +67,7 @@ test('engines alternate, answers are compared, and a second run is compared with
   }
   expect(record.rows[0].fraction_of_peak).toBeGreaterThan(0)
   expect(engines).toContain('chromium')
-  // What can't be measured is told, not dropped; where it is installed it is a row.
+  // An engine that cannot be measured is reported, not dropped; where it is installed it is a row.
   const all = [...engines, ...record.left_out.map(({ engine }: { engine: string }) => engine)]
   expect(all).toEqual(expect.arrayContaining(['wllama', 'llama.cpp', 'transformers.js:nowhere']))
   expect(readFileSync(join(folder, 'charts', 'ttft.svg'), 'utf8')).toContain('foretoken, exact')

@@ -1,4 +1,4 @@
-/** What a terminal may get of a text that a stranger wrote. */
+/** Tests how untrusted text is shown on a terminal. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'

@@ -1,4 +1,4 @@
-/** What edges and strangers can take from a companion's other edges: a share, for a while. */
+/** An attacker gets at most a share of a companion, and only for a while. */
 import { request as httpRequest } from 'node:http'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { createCompanion, defaultLimits } from '../../companion/app.ts'

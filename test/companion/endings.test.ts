@@ -44,7 +44,7 @@ interface Answer extends AsyncIterable<GenerateEvent> {
   cancel(): void
 }
 
-/** Takes requests on, and says what else must be given back. */
+/** Submits requests, and checks what else must be released. */
 interface Kind {
   submit(request: GenerateRequest): Answer
   check(): void
@@ -66,7 +66,7 @@ async function routed(always: 'local' | 'remote' | 'relay' | 'race', handOver = 
       if (always !== 'local' && !request.signal?.aborted) expect(breaker.state(performance.now() + 1e9)).toBe('open')
       return answer
     },
-    // A trial that is never told of would keep it open for ever.
+    // A trial whose end is never reported would stay open forever.
     check: () => expect(breaker.state(performance.now() + 1e9)).not.toBe('open'),
   }
 }
@@ -80,7 +80,10 @@ const kinds: Readonly<Record<string, () => Promise<Kind>>> = {
   'hand-over': () => routed('relay', true),
 }
 
-/** What somebody does with an answer. 0 events: nobody reads; 1: the prompt; 3: two tokens, and then nobody asks for more. */
+/**
+ * Ways to end an answer. After 0 events it is unread; after 1 the prompt is read; after 3 there are
+ * two tokens.
+ */
 const endings: Readonly<Record<string, (kind: Kind, signal: AbortController) => Promise<unknown>>> = {
   'is read to its end': async (kind, { signal }) => {
     for await (const _ of kind.submit(request({ signal, maxTokens: 20 })));
@@ -148,7 +151,10 @@ const endings: Readonly<Record<string, (kind: Kind, signal: AbortController) => 
 /** Where only the engines and timers are looked at. */
 const nobody: Kind = { submit: (request) => edge.submit(request), check: () => {} }
 
-/** Both engines hold nothing but their prefix caches; no timer runs, and nobody listens to the signal. */
+/**
+ * Checks that both engines hold nothing but their prefix caches, that no timer runs, and that the
+ * signal has no listener.
+ */
 async function free(kind: Kind, signal?: AbortSignal): Promise<void> {
   const holds = () =>
     [edge, mac].some(({ stats }) => stats.running + stats.waiting > 0 || stats.pages_in_use > stats.prefix_pages) ||
@@ -187,7 +193,7 @@ test("closing an engine ends its answers, read or not, and its companions' work 
 })
 
 describe('a companion releases its turn, pages and timers when an edge', () => {
-  /** One turn: whoever comes next gets it. */
+  /** There is one turn, for the next request. */
   function service(stallSeconds = 60) {
     const over: object[] = []
     const app = createCompanion({
@@ -274,7 +280,7 @@ describe('a companion releases its turn, pages and timers when an edge', () => {
   })
 })
 
-/** A fetch that never answers, and one whose body hangs, also when it is told to stop. */
+/** A fetch that never answers, and one whose body hangs, both ignoring their signal. */
 const deaf: Readonly<Record<string, Fetch>> = {
   'never answers': () => new Promise(() => {}),
   'sends nothing': async () =>

@@ -1,4 +1,4 @@
-/** Who may ask a companion, and what others are told. */
+/** Tests which requests a companion accepts, and how it refuses others. */
 import { describe, expect, test } from 'vitest'
 import { Guard } from '../../companion/guard.ts'
 import { Nonces, sign } from '../../src/index.ts'
@@ -202,7 +202,7 @@ describe('the body', () => {
   test('room held by one edge leaves some for others', async () => {
     const edges = ['edge-1', 'edge-2'].map((id) => ({ id, key }))
     const own = new Guard(edges, new Nonces(), { requestsPerMinute: 1000, bodiesBytes: 10 })
-    // Bodies of two bytes that never come; each may hold what is free beside it.
+    // Bodies of two bytes never arrive; each may hold the free space.
     const held: Promise<unknown>[] = []
     const bodies: ReadableStreamDefaultController<Uint8Array>[] = []
     const open = async (id: string) => {
@@ -253,7 +253,7 @@ describe('wasted work', () => {
     let now = 0
     const own = new Guard(edges, new Nonces(), small, () => now)
     await own.verified((await asked({ body }))(), bounds)
-    // Nobody has settled it: it counts as refused.
+    // An unsettled request counts as refused.
     const refused = own.verified((await asked({ body }))(), bounds)
     await expect(refused).rejects.toMatchObject({ status: 429, headers: { 'retry-after': expect.any(String) } })
     await own.verified((await asked({ body, id: 'edge-2' }))(), bounds)

@@ -74,7 +74,7 @@ describe('a relayed answer', () => {
   ])('with %s as its next token continues locally', async (_, line) => {
     for (const before of [0, 3]) {
       const { got } = await givenUp('relay', () => [...right.slice(0, before), line, ...right.slice(before)])
-      // What was right before was shown as it came.
+      // Valid tokens before the failure were shown as they came.
       expect(got.tokens.slice(0, before).map(({ logprob }) => logprob)).toEqual(Array(before).fill(-1))
     }
   })

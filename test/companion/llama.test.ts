@@ -1,4 +1,7 @@
-/** Requests to the reader on llama.cpp, whose one sequence a fake stands for: it answers when it is told to. */
+/**
+ * Sends requests to the reader on llama.cpp, with a fake for its one sequence that answers on
+ * request.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -62,7 +65,7 @@ test('a request cancelled while it waits leaves the queue at once, and the next 
   expect(reader.stats).toEqual({ running: 1, waiting: 2 })
   control.abort()
   await expect(cancelled).rejects.toMatchObject({ code: 'aborted' })
-  // The first answer goes on meanwhile.
+  // The first answer continues meanwhile.
   expect(reader.stats).toEqual({ running: 1, waiting: 1 })
   step()
   expect((await first).at(-1)).toMatchObject({ type: 'done' })

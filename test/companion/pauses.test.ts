@@ -1,4 +1,7 @@
-/** Only waiting for the network counts against a companion: what a client or this engine takes its time for is nobody's fault. */
+/**
+ * Only waiting for the network counts against a companion; delays of a client or of this engine do
+ * not.
+ */
 import { afterAll, describe, expect, test } from 'vitest'
 import { createCompanion } from '../../companion/app.ts'
 import { loadWasm } from '../../node/wasm.ts'
@@ -80,7 +83,7 @@ describe('a client that pauses for longer than a companion may', () => {
     const { breaker } = companions.list[0]!
     const routed = new Routed(edge, { companions, always: 'relay' })
     await routed.refresh()
-    // Twice, so that a success is told from a trial that is over.
+    // It runs twice, to distinguish a success from a finished trial.
     for (let at = 0; at < 2; at++) breaker.failed(performance.now() - 100_000)
     const first = routed.submit(request())
     const events = first[Symbol.asyncIterator]()

@@ -1,4 +1,7 @@
-/** A client that stops reading a stream is given up by the server, and everything behind its answer is free again. */
+/**
+ * A client that stops reading a stream is dropped by the server, and everything held for its answer
+ * is released.
+ */
 import { afterAll, expect, test } from 'vitest'
 import { createApp } from '../../edge/index.ts'
 import { loadWasm } from '../../node/wasm.ts'
@@ -13,7 +16,7 @@ const edge = await Engine.load(tinyFiles({ context: 2048 }), { wasm, kvTokens: 4
 const mac = await Engine.load(tinyFiles({ context: 2048 }), { wasm, kvTokens: 4096 })
 afterAll(() => Promise.all([edge.close(), mac.close()]))
 
-/** Streams that nobody reads beyond their first bytes. */
+/** Opens streams that are not read beyond their first bytes. */
 async function stalled(engine: AnyEngine, count: number, config: object = {}, fetch?: Fetch): Promise<void> {
   const app = createApp({
     engine,

@@ -1,4 +1,4 @@
-/** Whatever way a companion's answer ends, its turn is given back once, and what made it is closed. */
+/** However a companion's answer ends, its turn is released once, and its source is closed. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { byteStream, Stalled } from '../../companion/streams.ts'
 import { Lifetime } from '../../src/index.ts'
@@ -75,7 +75,7 @@ describe('a reader that reads nothing', () => {
   const timers = countTimers()
   afterAll(() => timers.stop())
 
-  /** Pieces of `size` bytes, each made in `ms`, for ever. */
+  /** Yields pieces of `size` bytes, each computed in `ms`, forever. */
   function endless({ size = 1, ms = 0, stallMs = 50 } = {}) {
     const seen = { made: 0, closed: 0 }
     async function* bytes() {

@@ -1,4 +1,4 @@
-/** Whose turn it is at a companion: bounded, fair by edge, and nobody waits for who has left. */
+/** Turns at a companion are bounded and fair by edge, and skip requests that have left. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Pace } from '../../companion/pace.ts'
@@ -7,7 +7,7 @@ import { createTurns } from '../../companion/turns.ts'
 import { type Gate, Shares } from '../../src/index.ts'
 
 const never = new AbortController().signal
-/** Lets everybody who may go on do so. */
+/** Lets every request that may proceed do so. */
 const settle = () => new Promise((resolve) => setImmediate(resolve))
 
 function entering(turns: Gate, edge: string, log: string[], signal = never) {
@@ -88,7 +88,7 @@ describe('turns', () => {
           await settle()
           expect(inside.length).toBe(turns.running)
           expect(turns.running).toBeLessThanOrEqual(running)
-          // A place is empty only where nobody waits.
+          // A slot is free only where nothing waits.
           if (turns.running < running) expect(turns.waiting).toBe(0)
         }
         while (inside.length > 0) {
@@ -125,7 +125,7 @@ describe('where several edges may connect', () => {
       ['d', 1],
     ])
     expect(turns.running).toBe(8)
-    // Whoever has fewest gets what becomes free.
+    // The edge with the fewest turns gets the next free one.
     for (const leave of all.get('a')!.splice(0)) leave()
     await settle()
     expect(all.get('d')!.length).toBeGreaterThan(1)

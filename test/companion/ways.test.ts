@@ -25,7 +25,7 @@ afterAll(() => Promise.all([edge.close(), mac.close(), alone.close()]))
 
 const ways: Way[] = ['local', 'remote', 'relay', 'race']
 let seed = 0
-/** A prompt that nobody has in a cache. */
+/** Returns a prompt that is in no cache. */
 const fresh = (length: number) => randomPrompt(length, 1000 + seed++)
 
 interface Told {

@@ -118,7 +118,7 @@ describe('beside eight 1,800-token prompts of another tenant', () => {
     await scheduler.drive(() => others.filter(({ answer }) => answer.length > 0).length === 2)
     expect(scheduler.stats).toMatchObject({ running: 2, waiting: 2 })
     for (let n = 0; n < 6; n++) {
-      // The shortest prompt is no longer the cheapest.
+      // After this wait the shortest prompt is no longer the cheapest.
       made.wait(60_000)
       const victim = new Request(prompt(30, 50 + n), 4, 'b')
       scheduler.add(victim)

@@ -266,7 +266,7 @@ describe('turns', () => {
     plan({ b: 40 })
     plan({ a: 0, b: 0 })
     expect(ahead('a', 'b')).toBe(260)
-    // What others got since then is no longer a debt.
+    // Service that others got since then no longer counts as a debt.
     for (let n = 0; n < 10; n++) plan({ b: 40 })
     plan({ a: 0, b: 0 })
     expect(ahead('a', 'b')).toBe(0)

@@ -1,4 +1,4 @@
-/** What is uploaded of a Worker: its program, without weights. */
+/** Tests the uploaded part of a Worker: its program, without weights. */
 import { execFile } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'

@@ -15,7 +15,7 @@ async function serve(fetch: ServeOptions['fetch'], options: Partial<ServeOptions
   serving = await serveNode({ fetch, port: 0, ...options })
 }
 
-/** A connection that reads nothing of what comes until it is asked to. */
+/** Opens a connection that reads nothing until it is asked to. */
 async function connection(): Promise<Socket> {
   const { hostname, port } = new URL(serving.url)
   const socket = connect(Number(port), hostname)
@@ -203,7 +203,7 @@ describe('a body in small pieces', () => {
   const bytewise = (count: number) =>
     Array.from({ length: count }, (_, n) => `1\r\n${text[n % text.length]}\r\n`).join('')
 
-  /** What the app saw: how many pieces, and their text. */
+  /** Records what the app received: the number of pieces, and their text. */
   function seen() {
     const pieces: Uint8Array[] = []
     const read = async (request: Request) => {

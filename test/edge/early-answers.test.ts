@@ -30,7 +30,7 @@ afterAll(async () => {
 
 const good = { authorization: `Bearer ${testKeys.one}`, 'content-type': 'application/json' }
 
-/** Each is told before a body of 64 MB has arrived. */
+/** Each is answered before a body of 64 MB has arrived. */
 const refusals: [string, () => Serving, string, Record<string, string>, number, string][] = [
   ['too large', () => serving, chat, good, 413, 'body_too_large'],
   ['no key', () => serving, chat, { ...good, authorization: 'Bearer nobody' }, 401, 'invalid_api_key'],
@@ -84,7 +84,10 @@ describe.each(refusals)('a body of 64 MB, %s', (_, server, path, headers, status
   })
 })
 
-/** What comes back on one connection, to its end; each part is sent once what came before holds its text. */
+/**
+ * Returns everything received on one connection, to its end; each part is sent once the answer so
+ * far contains its text.
+ */
 async function raw(parts: readonly (readonly [after: string, text: string])[]): Promise<string> {
   const { hostname, port } = new URL(serving.url)
   const socket = connect(Number(port), hostname)

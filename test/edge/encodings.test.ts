@@ -1,4 +1,7 @@
-/** Compressed bodies: what is read, what is refused, and that a small one can't become a large one. */
+/**
+ * Tests compressed bodies: which are read, which are refused, and that a small one cannot become a
+ * large one.
+ */
 import { deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readBytes } from '../../edge/body.ts'

@@ -1,4 +1,7 @@
-/** However a request ends, everything that it held is given back: its place, its pages, its body's room, its listeners, its log line. */
+/**
+ * However a request ends, everything that it held is released: its slot, pages, body budget and
+ * listeners; and it is logged.
+ */
 import { getEventListeners } from 'node:events'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createApp, type LogLine, type ServerConfig } from '../../edge/index.ts'
@@ -15,12 +18,12 @@ afterAll(() => engine.close())
 interface Held {
   readonly limits?: ServerConfig['limits']
   readonly keepAliveSeconds?: number
-  /** What is asked for beside the usual chat. */
+  /** Fields added to the usual chat request. */
   readonly body?: object
   readonly raw?: BodyInit
   /** Ends the request; resolves when it has. */
   end(asked: Promise<Response>, control: AbortController): Promise<void>
-  /** Of the log's one line. */
+  /** Values of the single log line. */
   readonly log: Partial<Record<string, unknown>>
 }
 

@@ -1,4 +1,4 @@
-/** What one tenant may take of the answers, and that others find room beside it. */
+/** Tests the limits on one tenant's share of the answers, so that others find room. */
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { configOf } from '../../edge/config.ts'
 import { Admission } from '../../edge/guard/admission.ts'

@@ -145,7 +145,7 @@ describe('values passed to the chat template', () => {
       { role: 'assistant', content: 'abc' },
     ]
     const closed = (await given('chat', { messages: turns, add_generation_prompt: false })).prompt
-    // The token that ends a turn, and the line end behind it.
+    // The token that ends a turn, and the line end after it.
     const ended = 2
     const goesOn = { continue_final_message: true }
     expect((await given('chat', { messages: turns, ...goesOn })).prompt).toBe(closed - ended)

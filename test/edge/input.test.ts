@@ -1,4 +1,4 @@
-/** Bad input: the documented status, in OpenAI's shape, and the server goes on. */
+/** Invalid input gets the documented status, in OpenAI's format, and the server keeps running. */
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createApp } from '../../edge/index.ts'

@@ -1,4 +1,4 @@
-/** Log-probabilities beside a stop string: they are of the text that is shown, token by token, and of no other. */
+/** Log-probabilities with a stop string cover the visible text, token by token, and no other. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createApp } from '../../edge/index.ts'
 import type { App } from '../../edge/server.ts'

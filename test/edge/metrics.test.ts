@@ -1,4 +1,4 @@
-/** What a server counts and logs: enough to run it, and nothing that anybody said. */
+/** A server counts and logs enough to be operated, and no content of requests. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createApp, type LogLine } from '../../edge/index.ts'
 import { HistogramSet } from '../../edge/metrics/registry.ts'

@@ -19,7 +19,7 @@ afterAll(async () => {
   await engine.close()
 })
 
-/** What comes back until the server closes, or `done` says that it is enough. */
+/** Returns the data received until the server closes, or `done` returns true. */
 async function raw(
   text: string,
   { end = false, done = () => false }: { end?: boolean; done?: (got: string) => boolean } = {},
@@ -106,7 +106,7 @@ describe('unauthenticated bodies', () => {
   /** Sends what it can of `size` bytes for an answer that comes at once; resolves with the bytes that left before the connection ended. */
   async function pour(url: string, size: number): Promise<number> {
     const { hostname, port } = new URL(url)
-    // The answer says that the connection closes; it goes on sending all the same.
+    // The answer announces that the connection closes; the client keeps sending.
     const socket = connect({ port: Number(port), host: hostname, allowHalfOpen: true })
     const closed = new Promise((resolve) => socket.once('close', resolve))
     socket.on('error', () => {})

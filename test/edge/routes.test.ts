@@ -29,7 +29,7 @@ function reachable(): Fetch {
   return async (input, init) => companion.fetch(new Request(input, { ...init, duplex: 'half' } as RequestInit))
 }
 
-/** Whatever way was taken, pages are held by nobody but the prefix cache. */
+/** On any route, only the prefix cache holds pages afterwards. */
 async function given() {
   for (let tries = 0; tries < 200 && mac.stats.running + mac.stats.waiting > 0; tries++)
     await new Promise((resolve) => setTimeout(resolve, 5))

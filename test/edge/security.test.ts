@@ -1,4 +1,4 @@
-/** Who may ask, from where, how much; and that nothing passes from one tenant to another. */
+/** Tests keys, origins and limits, and that nothing leaks from one tenant to another. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createApp, type ServerConfig } from '../../edge/index.ts'
 import type { Engine } from '../../src/index.ts'

@@ -1,4 +1,7 @@
-/** What a body holds is counted before anything is made of it, and looked at to its first fault only. */
+/**
+ * A body's contents are counted before anything is built from it, and checked up to the first error
+ * only.
+ */
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ShapeCounter, type ShapeLimits, shapeLimits } from '../../edge/guard/shape.ts'

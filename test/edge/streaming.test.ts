@@ -1,4 +1,7 @@
-/** Streams: what is written when, and what becomes of a stream that its client leaves, or that fails. */
+/**
+ * Tests when parts of a stream are written, and how a stream ends that fails or whose client
+ * disconnects.
+ */
 import { getEventListeners } from 'node:events'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createApp, type LogLine, type ServerConfig } from '../../edge/index.ts'

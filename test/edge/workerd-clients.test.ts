@@ -38,7 +38,7 @@ test.each([
     const response = await fetch(`${url}/v1/models`)
     expect(response.status).toBe(500)
     expect(await response.json()).toMatchObject({ error: { type: 'server_error', code: 'internal' } })
-    // What a Worker prints takes its own way to the terminal.
+    // A Worker's output reaches the terminal by another path.
     await expect.poll(log, { timeout: 20_000 }).toContain('ForetokenError')
   } finally {
     await stop()

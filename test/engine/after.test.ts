@@ -1,4 +1,4 @@
-/** Answers that go on behind tokens which were shown before. */
+/** Tests answers that continue after tokens that were already shown. */
 import { afterAll, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
 import { type DoneEvent, Engine, type GenerateRequest } from '../../src/index.ts'

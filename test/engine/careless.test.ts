@@ -1,4 +1,7 @@
-/** Every public method with anything at all: what comes out is a ForetokenError of the closed list, nothing hangs, and the engine answers afterwards. */
+/**
+ * Calls every public method with arbitrary arguments: errors are ForetokenErrors of the closed
+ * list, nothing hangs, and the engine answers afterwards.
+ */
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
@@ -260,7 +263,8 @@ describe('careless calls of', () => {
           }
         }
       })
-      // What failed is told by its stack: junk can't be shown, and shrinking it tells no more.
+      // A failure is reported by its stack: random values cannot be printed, and shrinking adds
+      // nothing.
       await fc.check(property, { seed, numRuns: runs })
       expect(failures.map(String), `seed ${seed}`).toEqual([])
       expect((await engine.submit({ prompt, maxTokens: 2, ignoreEos: true }).result()).ids).toHaveLength(2)

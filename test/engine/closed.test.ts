@@ -1,4 +1,4 @@
-/** What has a `close` or a `release`, used behind it: told as what it is, and nothing is left. */
+/** Objects with a `close` or `release` report a use after it, and leave nothing behind. */
 import { describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
 import { Engine, type Fetch, OrtEngine, RemoteCompanion, Routed, StaticCompanions } from '../../src/index.ts'

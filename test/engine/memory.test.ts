@@ -1,4 +1,7 @@
-/** Memory follows what is in use: under load that grows from nothing, in every kind of work, and afterwards. */
+/**
+ * Memory follows its use: under load that grows from nothing, in every kind of work, and
+ * afterwards.
+ */
 import { afterAll, describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
 import { Engine, type EngineOptions, type GenerateRequest, pageTokens } from '../../src/index.ts'

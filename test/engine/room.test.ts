@@ -1,4 +1,4 @@
-/** Pages that only cached prefixes hold are given up to whoever needs pages; pages that somebody holds are not. */
+/** Pages held only by cached prefixes are evicted on demand; pages in use are not. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
 import { Engine, type EngineOptions } from '../../src/index.ts'
@@ -171,7 +171,7 @@ describe('a request beside work that holds the pages for a while', () => {
     const [waiting, cancelled] = [ask(), ask(control.signal)]
     const ends: string[] = []
     void waiting.then(() => ends.push('waiting'))
-    // What fits beside the others is not kept waiting by them.
+    // A session that fits beside the others is not delayed by them.
     const small = await engine.submit({ prompt: [1, 2, 3], maxTokens: 2, ignoreEos: true }).result()
     expect(small.ids).toHaveLength(2)
     control.abort()
@@ -199,7 +199,7 @@ describe('a request beside work that holds the pages for a while', () => {
   const savedLong = () => engine.savePrefix('q'.repeat(240))
 })
 
-/** What a work gave, without how long it took. */
+/** Returns the result of the work, without its duration. */
 function withoutTimes(result: unknown): unknown {
   return result instanceof Object && 'ms' in result ? { ...result, ms: 0 } : result
 }
@@ -213,7 +213,7 @@ describe('tenants', () => {
     for (let seed = 0; seed < 30; seed++) await ask('large', randomPrompt(65, 1000 + seed))
     // Half of the pages are shared out: a quarter to each of two.
     expect((await ask('small', prompt)).done.cached_tokens).toBe(64)
-    // But no prefix stands in the way of a request, whoever it is of.
+    // No prefix blocks a request, whatever its tenant.
     await fresh.score(randomPrompt(256, 1))
     await fresh.close()
   })

@@ -43,7 +43,7 @@ test.each([
     expect(report.compared).toBeGreaterThan(requests / 20)
     const kinds = ['finished', 'cancelled', 'refused', 'invalid', 'cached_tokens'] as const
     for (const kind of kinds) expect(report[kind], kind).toBeGreaterThan(0)
-    // Of a few hundred requests it is chance whether any two need the same page.
+    // With a few hundred requests it is chance whether any two need the same page.
     if (requests > 1000) expect(report.preemptions).toBeGreaterThan(0)
     expect(isBounded(report), JSON.stringify(report)).toBe(true)
     for (const engine of [shared, alone]) await engine.close()

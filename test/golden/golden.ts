@@ -50,7 +50,7 @@ export async function loadFolder(path: string, options: Omit<EngineOptions, 'was
   }
 }
 
-/** Where data that is not part of the repository lies beside it, or undefined. */
+/** Returns the place of data that is not part of the repository but beside it, or undefined. */
 export function besideRepository(path: string): string | undefined {
   const at = fileURLToPath(new URL(`../../../shared/data/${path}`, import.meta.url))
   return existsSync(at) ? at : undefined

@@ -143,7 +143,10 @@ const anything = fc.oneof(
   fc.jsonValue(),
 )
 
-/** How much the heap may grow over many refusals, all garbage included: a loose guard against what is made before it is checked. */
+/**
+ * Maximum growth of the heap over many refusals, garbage included: a loose guard against
+ * allocations before the check.
+ */
 const heapGuard = 1 << 30
 
 async function withoutGrowth(work: () => Promise<void>): Promise<void> {

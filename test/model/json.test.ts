@@ -1,4 +1,4 @@
-/** What JSON would cost is counted in its bytes, however they come. */
+/** The cost of JSON is counted in its bytes, however they arrive. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ForetokenError } from '../../src/base/errors.ts'

@@ -67,7 +67,7 @@ describe('the result of attention', () => {
   })
 
   test('changes the NLL by less than 1 % in int8 pages, about as much as without a bias', async () => {
-    // What int8 pages move the log-probabilities by, root mean square.
+    // The root mean square change of log-probabilities by int8 pages.
     const moved = async (files: ModelFiles) => {
       const [exact, stored] = [await scores(files, 'f32'), await scores(files, 'int8')]
       const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0)

@@ -31,7 +31,7 @@ describe('weights too large for a wasm memory', () => {
   test('weights that fit singly but not together are refused with their sum', async () => {
     const { files, read } = sparseModel('token_embd.weight', 'f32', [512, 1_045_000], { hidden: 512, layers: 1 })
     const backend = await createWasmBackend({ modules: wasm })
-    // What is held already counts.
+    // Memory already in use counts.
     const held = backend.tensor(2 ** 14, 2 ** 15 - 1)
     const before = backend.memory()
     const loading = Engine.load(files, { wasm, backend, passTokens: 16 })

@@ -72,7 +72,8 @@ describe('openModel on an OpenELM', () => {
   })
 
   test('MLP widths are rounded to the divisor, and never lose a tenth', async () => {
-    // Of 32: 200 is nearest to 192, 96 is a multiple, and 79 is nearest to 64, which is under 0.9 x 79, so 96.
+    // The divisor is 32: 200 is nearest to 192, 96 is a multiple, and 79 is nearest to 64, which is
+    // under 0.9 x 79, so 96.
     const config = { ffn_multipliers: [200 / 64, 96 / 64, 79 / 64] }
     const message = /layers\.0\.ffn\.proj_1\.weight is 64 x 64; its config asks for 384 x 64/
     await expect(open({ config })).rejects.toMatchObject({ message: expect.stringMatching(message) })

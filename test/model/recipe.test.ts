@@ -119,7 +119,7 @@ describe(`a recipe (seed ${seed})`, async () => {
     const backend = await createWasmBackend({ modules: wasm, build: 'simd128' })
     opened.push(backend)
     near(await logitsOf(backend, spec, [21]), oracle(spec))
-    // Whole and in chunks the bits are the same.
+    // The bits are the same whole and in chunks.
     expect(await logitsOf(backend, spec, [6, 14, 1])).toEqual(await logitsOf(backend, spec, [21]))
   })
 
@@ -177,7 +177,7 @@ function near(got: Float32Array, want: readonly number[]): void {
   })
 }
 
-/** Logits behind the last of `ids`. */
+/** Returns logits after the last of `ids`. */
 function oracle(spec: ModelSpec): number[] {
   const { heads, kvHeads, intermediate } = plain
   const headDim = 8

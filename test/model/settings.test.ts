@@ -1,4 +1,7 @@
-/** What a model's files say of its computation is honoured, accepted where it changes nothing, or refused by its name. */
+/**
+ * Settings of a model's computation are honoured, accepted if they change nothing, or refused by
+ * name.
+ */
 import { describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
 import type { ModelArchive } from '../../src/base/model.ts'

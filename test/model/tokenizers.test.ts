@@ -1,4 +1,4 @@
-/** What a model's files say of its tokenizer: which tokens end an answer, how text is cut, what begins it. */
+/** Tests the settings of a model's tokenizer: end tokens, text splitting, and first token. */
 import { describe, expect, test } from 'vitest'
 import { openModel } from '../../src/model/open.ts'
 import { preTokenizers } from '../../src/model/pre-tokenizers.ts'

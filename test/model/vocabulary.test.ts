@@ -98,7 +98,7 @@ describe('merges', () => {
     expect(mergePairs(spec(['a x']))).toBeUndefined()
     expect(mergePairs(spec(['ab']))).toBeUndefined()
     expect(createTokenizer(spec(['a x', 'a b'])).encode('abc')).toEqual([3, 2])
-    // "bc" is no token, and is gone through on the way to "abc".
+    // "bc" is not a token, but an intermediate step to "abc".
     expect(createTokenizer(spec(['b c', 'a bc'])).encode('abc')).toEqual([4])
     const packed = packedVocabularyOf(vocab)
     const { vocab: _, merges: __, ...model } = spec([]).json.model as Record<string, unknown>

@@ -68,7 +68,7 @@ test("a pid of another container or machine is not checked: the lock's modificat
 
 test("a holder that lost its lock leaves the next one's alone", async () => {
   await withLock(path, async () => {
-    // As after a long pause: another process has the lock now.
+    // This simulates a long pause: another process has the lock now.
     rmSync(path)
     writeFileSync(path, JSON.stringify({ ...self(), token: 'the next' }))
   })

@@ -26,12 +26,12 @@ const request = (change: Partial<GenerateRequest> = {}): GenerateRequest => ({
   ...change,
 })
 
-/** Everything is given back: at once, but for a step that is under way. */
+/** Checks that everything is released at once, except during a step. */
 async function idle(signal?: AbortSignal): Promise<void> {
   while (engine.stats.running + engine.stats.waiting + fake.live > 0) await new Promise(setImmediate)
   expect(engine.stats).toMatchObject({ running: 0, waiting: 0 })
   if (signal) expect(getEventListeners(signal, 'abort')).toEqual([])
-  // And somebody else gets it.
+  // The slot is available to another request.
   expect((await engine.result(request({ maxTokens: 2 }))).ids).toEqual([7, 7])
 }
 
@@ -40,7 +40,7 @@ async function read(events: AsyncIterator<{ readonly type: string }>, count: num
 }
 
 describe('a submission', () => {
-  // 0: nobody reads; 1: the prompt; 3: two tokens.
+  // After 0 events it is unread; after 1 the prompt is read; after 3 there are two tokens.
   const taken = [0, 1, 3]
   test.each(taken)('that is aborted after %d events, and never read on', async (count) => {
     const control = new AbortController()

@@ -1,4 +1,7 @@
-/** An ONNX session behind the engine's requests: it says what the Rust core says of the same weights, exactly and from predicted K and V. */
+/**
+ * An ONNX session in the engine's interface answers the same as the Rust core with the same
+ * weights, exact and from predicted K and V.
+ */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
 import type { GenerateRequest, ModelFiles } from '../../src/index.ts'
@@ -111,7 +114,7 @@ describe('concurrent requests', () => {
       const asked = request(5, { maxTokens: 3 })
       const done = small.submit(asked)[Symbol.asyncIterator]()
       for (let event = await done.next(); event.value?.type !== 'done'; ) event = await done.next()
-      // Told to the end, and the loop not left yet.
+      // All events were delivered, but the loop has not been left.
       expect(small.stats).toMatchObject({ running: 0, waiting: 0, decode_tokens: expect.any(Number) })
       expect((await small.result(asked)).ids).toEqual((await core.submit(asked).result()).ids)
     } finally {

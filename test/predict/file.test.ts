@@ -107,7 +107,7 @@ describe('the file', () => {
           () => undefined,
           (reason) => reason,
         )
-        // Another kind of space, or a changed name that nobody reads, changes nothing.
+        // Other whitespace, or another name that is not read, changes nothing.
         if (error === undefined) expect(at).toBeLessThan(8 + length)
         else expect(error).toBeInstanceOf(ForetokenError)
         if (error) expect(['bad_predictor', 'checksum', 'wrong_model']).toContain(error.code)

@@ -177,7 +177,7 @@ test('fitting to a layer-pruned copy brings answers closer to the exact ones', a
   const kept = [0, 1, 2]
   const pruned = await Engine.load(files, { ...bare, auxiliary: files, auxiliaryLayers: kept })
   const { identity } = pruned.workbench.auxiliary!
-  // The first layers are the base's own, so their K and V can be told to the bit but for int8.
+  // The first layers are the base's own, so their K and V are known exactly but for int8.
   const near = { ...plan, map: [0, 1, 2, 3, 3, 3, 3] }
   const random = tinyPredictor(pruned.identity, { plan: near, aux: { ...aux, identity, kept } })
   const { header } = random

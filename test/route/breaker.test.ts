@@ -1,4 +1,4 @@
-/** Who may ask a companion that fails. */
+/** Tests which requests may try a failing companion. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Breaker } from '../../src/route/breaker.ts'

@@ -1,4 +1,4 @@
-/** What a way should take, from what was measured. */
+/** Tests the expected time of a route, from measurements. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { earlier, LocalCosts, RemoteCosts } from '../../src/route/costs.ts'
@@ -38,7 +38,8 @@ describe('a companion', () => {
     costs.learn('relay', prompt, took, 0)
     expect(costs.estimate('relay', prompt, 0).mean).toBeCloseTo(took)
     costs.learnStatus({ rttMs: 10, msPerToken: 6, prompts: 0 }, 1)
-    // With a factor of its own beside the speed the same prompt would now be expected to take six times as long.
+    // With a separate factor beside the speed, the prompt would now be expected to take six times
+    // as long.
     expect(costs.estimate('relay', prompt, 1).mean).toBeCloseTo(took)
   })
 
@@ -51,7 +52,7 @@ describe('a companion', () => {
     }
     // 256 tokens x 12 kB at 1.2 kB/ms; then 16 tokens here.
     expect(at(1, 1200)).toBeCloseTo(20 + 2560 + 64)
-    // The last 64 tokens' bytes follow what is computed.
+    // The last 64 tokens' bytes follow the computation.
     expect(at(10, 120_000)).toBeCloseTo(20 + 2560 + 6.4 + 64)
   })
 

@@ -1,4 +1,4 @@
-/** What is known of a running value, and how well. */
+/** Tests the estimate of a running value, and its certainty. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ByLength, Measure } from '../../src/route/measure.ts'

@@ -1,4 +1,7 @@
-/** Server-sent events: what the standard says, what servers send beside it, and any cutting into pieces. test/web/sse-chromium.test.ts has a browser's own reader. */
+/**
+ * Tests server-sent events: the standard, extensions of servers, and any split into pieces.
+ * test/web/sse-chromium.test.ts compares with a browser.
+ */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { longestEvent, type ServerEvent, SseParser, serverEvents } from '../../src/stream/sse.ts'
@@ -81,7 +84,7 @@ function bodyOf(pieces: readonly string[], end: 'close' | 'error' | 'hang') {
     },
     cancel: () => {
       state.cancelled = true
-      // Whoever leaves does not wait for this.
+      // A reader that stops does not wait for this.
       return new Promise(() => {})
     },
   })

@@ -6,7 +6,7 @@ import { smallSpec, smallTokenizer, specials } from '../helpers/small-bpe.ts'
 
 const tokenizer = smallTokenizer()
 
-/** What templates may do with user text, whatever it says. */
+/** Operations of templates on user text. */
 const edits = [
   (x: string) => `(${x} | trim)`,
   (x: string) => `(${x} | lower)`,

@@ -5,7 +5,7 @@ import { createTurns } from '../../src/tokens/turns.ts'
 const plenty = { maxWaiting: 1000, maxWaitingPerTenant: 1000 }
 const settled = () => new Promise((resolve) => setTimeout(resolve, 0))
 
-/** A job that runs until it is told to end. */
+/** A job that runs until it is ended. */
 function held() {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   return { job: () => promise, resolve, reject }

@@ -59,7 +59,7 @@ describe.each(['f16', 'residual'] as const)('sending %s', (codec) => {
       expect([true, 'aborted']).toContain(behind)
       await free(from)
     }
-    // Nobody wrote into pages that had been given to others.
+    // Nothing was written into pages that had been reused.
     const request = { prompt: prompt(), maxTokens: 8, ignoreEos: true }
     expect((await from.submit(request).result()).ids).toEqual((await plain.submit(request).result()).ids)
   })

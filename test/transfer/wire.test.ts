@@ -1,4 +1,4 @@
-/** The wire format: what is read back, however it is cut, and what is refused. */
+/** Tests the wire format: it reads back however it is cut, and invalid streams are refused. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { joinBytes } from '../../src/base/bytes.ts'
@@ -94,7 +94,7 @@ describe('a stream', () => {
     changed[30] = changed[30]! ^ 1
     new DataView(changed.buffer).setUint32(20, crc32(changed.subarray(24), crc32(changed.subarray(0, 20))), true)
     const { code, tiles } = await readBack(cut(joinBytes([...pieces.slice(0, 3), changed, ...pieces.slice(4)])))
-    // All of it was written, which is why nobody may use it before the end.
+    // All of it was written, which is why it must not be used before the end.
     expect([code, tiles]).toEqual(['bad_mac', 12])
   })
 })

@@ -1,21 +1,23 @@
-"""Conversations through the chat templates of published models: text and token ids of the reference, `apply_chat_template`.
+"""Renders conversations with the chat templates of published models by the reference, `apply_chat_template`.
 
     python test/vectors/chat.py [--published FOLDER]
 
-Needs: transformers, tokenizers, jinja2. Writes test/vectors/chat.json: a small byte-level BPE with the special tokens of the families and
-the added tokens of Qwen3 that are not special; the conversations; and for each template and conversation the text that transformers makes,
-a hash of its ids, or the message with which the template refuses.
+Needs: transformers, tokenizers, jinja2. Writes test/vectors/chat.json: a small byte-level BPE with
+the special tokens of the families and the added tokens of Qwen3 that are not special; the
+conversations; and for each template and conversation the text that transformers renders and a hash
+of its ids, or the message with which the template refuses.
 
-The small BPE stands in for the vocabularies of the models, which have licences and sizes of their own: what is compared is where special
-tokens are found, and that the rest is encoded piece by piece.
+The small BPE replaces the vocabularies of the models, because of their licences and sizes. The
+comparison covers where special tokens are found, and that the rest is encoded piece by piece.
 
-Two things are not as transformers does them, on purpose:
-- The text of a special token in what a person wrote is plain text. Such texts are replaced by private characters while the template runs.
-- Content in parts, or null, goes to the template as it is; where it fails, or shows Python's form of the list, it is given the parts as
-  lines of one text, or an empty text.
+Two things differ from transformers on purpose:
+- The text of a special token in user text is plain text. Such texts are replaced by private
+  characters while the template runs.
+- Content in parts, or null, is passed to the template unchanged. If it fails, or prints Python's
+  form of the list, it gets the parts as lines of one text, or an empty text.
 
-FOLDER holds templates that are not in the repository, as the source archive of llama-cpp-python (PyPI) has them in
-vendor/llama.cpp/models/templates: ours for these models must make the same texts.
+FOLDER holds templates that are not in the repository, from vendor/llama.cpp/models/templates in the
+source archive of llama-cpp-python (PyPI): ours for these models must render the same texts.
 """
 
 import argparse
@@ -33,7 +35,7 @@ from transformers.utils import chat_template_utils
 
 HERE = Path(__file__).parent
 PLAIN = ["<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"]
-# Beginning and end of a text, and what else is special.
+# The first and last token of a text, and the other special tokens.
 FAMILIES = {
     "qwen2.5": ("<|endoftext|>", "<|im_end|>"),
     "qwen3": ("<|endoftext|>", "<|im_end|>"),
@@ -127,7 +129,7 @@ CASES = {
     "begun, special": [user("Count."), assistant("1<|im_end|>2")],
     "long": [user("word " * 200)] + [m for n in range(8) for m in (assistant(f"answer {n}"), user(f"question {n}"))],
 }
-# Beside the conversation itself. `continue_final_message` leaves the last answer open.
+# Options besides the conversation. `continue_final_message` leaves the last answer open.
 BEGUN = [{"continue_final_message": True}]
 VALUES = {
     "one": [{}, {"enable_thinking": False}],
@@ -138,7 +140,7 @@ TODAY = "2026-01-02"
 
 
 class Clock(datetime):
-    """Templates may write the date: theirs is always the same."""
+    """Fixes the date, which templates may write."""
 
     @classmethod
     def now(cls, zone=None):
@@ -171,7 +173,7 @@ BACK = str.maketrans({guard: letter for letter, guard in GUARD.items()})
 
 
 def guarded(value, key: str = ""):
-    """What a person wrote, with private characters for the text of special tokens."""
+    """Returns user text with private characters for the text of special tokens."""
     if isinstance(value, str):
         hide = lambda found: "".join(GUARD[letter] for letter in found.group())
         return value if key in ("role", "type") else FIND.sub(hide, value)
@@ -181,7 +183,7 @@ def guarded(value, key: str = ""):
 
 
 def ids_of(made: Tokenizer, text: str) -> list[int]:
-    """Special tokens where the template wrote them; all between as plain text."""
+    """Encodes special tokens where the template wrote them, and everything between as plain text."""
     ids, done = [], 0
     plain = lambda piece: made.encode(piece.translate(BACK), add_special_tokens=False).ids
     made.encode_special_tokens = True
@@ -208,7 +210,7 @@ def render(reference, messages: list[dict], values: dict) -> str:
     def make(each: list[dict]) -> str:
         if all(message["content"] is not None for message in each):
             return reference.apply_chat_template(each, tokenize=False, **options)
-        # transformers drops what is null; its own templates, and other servers, are used to see it.
+        # transformers drops null content, although its templates, and other servers, expect it.
         names = {"bos_token": reference.bos_token, "eos_token": reference.eos_token, **options}
         return chat_template_utils._compile_jinja_template(reference.chat_template).render(messages=each, **names)
 

@@ -1,4 +1,4 @@
-"""Mean negative log-likelihood of wikitext-2 (validation) under the float32 reference of the default model.
+"""Computes the mean negative log-likelihood of wikitext-2 (validation) under the float32 reference of the default model.
 
     python test/vectors/nll.py SmolLM2-135M-Instruct.Q4_1.gguf wikitext2_valid.txt.gz
 
@@ -49,7 +49,7 @@ def main() -> None:
         scored=scored,
         ids_sha256=hashlib.sha256(struct.pack(f"<{TOKENS}I", *ids)).hexdigest(),
         mean_nll=round(mean, 6),
-        # Sums of each window; the ids of the first ones, for tests without the text.
+        # Sums of all windows, and the ids of the first ones, for tests without the text.
         window_sums=[round(value, 4) for value in sums],
         first_windows=[ids[i * WINDOW : (i + 1) * WINDOW] for i in range(KEPT)],
     )

@@ -1,12 +1,14 @@
-"""A tiny random OpenELM as a Hugging Face folder, with what a plain forward in float64 computes for it.
+"""Makes a tiny random OpenELM as a Hugging Face folder, with the results of a plain forward pass in float64.
 
     python test/vectors/openelm.py
 
-transformers has no OpenELM (published models bring their code), so the reference is written out here: layers that differ in
-query heads, KV heads and MLP width, one tensor for q, k and v, one for gate and up, RMS norm on q and k before RoPE.
+transformers has no OpenELM (published models bring their code), so this file contains the
+reference: layers that differ in query heads, KV heads and MLP width, one tensor for q, k and v, one
+for gate and up, RMS norm on q and k before RoPE.
 
-Needs: numpy, and torch for reference.py. Tokenizer, prompts and their ids are tiny-qwen3's: tiny.py goes first. Writes
-test/vectors/tiny-openelm/. The weights are saved as they are rounded to float16, and run in float64.
+Needs: numpy, and torch for reference.py. Tokenizer, prompts and their ids are tiny-qwen3's, so run
+tiny.py first. Writes test/vectors/tiny-openelm/. The weights are rounded to float16, saved so, and
+run in float64.
 """
 
 import json
@@ -49,14 +51,14 @@ CONFIG = {
 
 
 def width(multiplier: float) -> int:
-    """The multiple of the divisor that is nearest to the wanted width, one more if that takes away over a tenth of it."""
+    """Returns the multiple of the divisor nearest to the width, or the next one if that loses more than a tenth."""
     wanted, divisor = multiplier * CONFIG["model_dim"], CONFIG["ffn_dim_divisor"]
     rounded = max(divisor, int(wanted + divisor / 2) // divisor * divisor)
     return rounded if rounded >= 0.9 * wanted else rounded + divisor
 
 
 def make_weights() -> dict[str, np.ndarray]:
-    """Weights large enough that the logits differ, and norms near 1, in float16."""
+    """Returns weights large enough that the logits differ, and norms near 1, in float16."""
     random = np.random.Generator(np.random.PCG64(SEED))
     dim, head = CONFIG["model_dim"], CONFIG["head_dim"]
     weights = {}
@@ -89,7 +91,7 @@ def normed(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def rotated(x: np.ndarray) -> np.ndarray:
-    """x (heads, tokens, head_dim): component i turns with component i + head_dim / 2."""
+    """Rotates component i of x (heads, tokens, head_dim) with component i + head_dim / 2."""
     _, tokens, size = x.shape
     frequencies = CONFIG["rope_freq_constant"] ** (-np.arange(0, size, 2) / size)
     angles = np.arange(tokens)[:, None] * frequencies[None, :]
@@ -99,7 +101,7 @@ def rotated(x: np.ndarray) -> np.ndarray:
 
 
 def logits(weights: dict[str, np.ndarray], ids: list[int]) -> np.ndarray:
-    """Logits after the last of `ids`, (vocab)."""
+    """Returns logits after the last of `ids`, (vocab)."""
     head = CONFIG["head_dim"]
     embedding = weights["transformer.token_embeddings.weight"]
     x = embedding[ids]

@@ -1,4 +1,4 @@
-"""What the scripts here share: models and tokenizers of the reference implementation, and the golden files' form.
+"""Shared by the scripts here: models and tokenizers of the reference implementation, and the golden files' format.
 
 A golden file is JSON with `magic` and `version`; a reader refuses any other and names the command in `made_by`.
 """
@@ -16,7 +16,7 @@ TOP = 20
 
 
 def load_gguf(path: Path):
-    """The dequantised model in float32 with plain attention, and its tokenizer."""
+    """Loads the dequantised model in float32 with plain attention, and its tokenizer."""
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(
@@ -26,9 +26,9 @@ def load_gguf(path: Path):
 
 
 def gguf_tokenizer(path: Path):
-    """The vocabulary of a GGUF with `smollm` pre-tokenising: every digit alone, then GPT-2's byte-level split.
+    """Loads the vocabulary of a GGUF with `smollm` pre-tokenising: single digits, then GPT-2's byte-level split.
 
-    transformers' own reader of GGUF files does not look at `tokenizer.ggml.pre`, and would keep digits together.
+    transformers' reader of GGUF files ignores `tokenizer.ggml.pre`, and would keep digits together.
     """
     from gguf import GGUFReader
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
@@ -51,7 +51,7 @@ def gguf_tokenizer(path: Path):
 
 
 def render_chat(path: Path, messages: list[dict]) -> str:
-    """The text of a conversation through the GGUF's own template."""
+    """Renders a conversation with the template of the GGUF."""
     from gguf import GGUFReader
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -61,7 +61,7 @@ def render_chat(path: Path, messages: list[dict]) -> str:
 
 
 def case(model, name: str, ids: list[int], steps: int, **more) -> dict:
-    """The likeliest tokens after `ids`, and the greedy answer with the margin of its first choice at each step."""
+    """Returns the top tokens after `ids`, and the greedy answer with the margin of the first choice at each step."""
     with torch.no_grad():
         out = model(torch.tensor([ids]), use_cache=True)
         logprobs = torch.log_softmax(out.logits[0, -1], -1)

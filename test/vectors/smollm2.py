@@ -1,4 +1,4 @@
-"""Golden file of the default model: prompt ids, likeliest tokens and greedy answers of the reference implementation.
+"""Writes the golden file of the default model: prompt ids, top tokens and greedy answers of the reference.
 
     python test/vectors/smollm2.py SmolLM2-135M-Instruct.Q4_1.gguf
 

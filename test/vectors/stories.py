@@ -1,8 +1,8 @@
-"""Golden file of stories260K, from llama2.c's own file by a plain float32 forward, written from the format alone.
+"""Writes the golden file of stories260K, from llama2.c's file by a plain float32 forward pass.
 
     python test/vectors/stories.py stories260K.bin tok512.bin llama2c_reference.json
 
-The greedy text must be the one llama2.c gives, or nothing is written. Needs: numpy, torch (for the version line).
+If the greedy text differs from that of llama2.c, nothing is written. Needs: numpy, torch (for the version line).
 Writes test/vectors/stories260K.json.
 """
 
@@ -20,7 +20,7 @@ BOS = 1
 
 
 class Model:
-    """llama2.c's first format: seven int32, then float32 matrices of all layers, one kind after the other."""
+    """Reads llama2.c's first format: seven int32, then float32 matrices of all layers, one kind after the other."""
 
     def __init__(self, path: Path) -> None:
         raw = path.read_bytes()
@@ -44,12 +44,12 @@ class Model:
         self.ffn_norm = take(n, self.dim)
         self.w1, self.w2, self.w3 = take(n, self.ffn, self.dim), take(n, self.dim, self.ffn), take(n, self.ffn, self.dim)
         self.norm = take(self.dim)
-        take(self.seq, self.head_dim)  # tables of cosines and sines, not used any more
+        take(self.seq, self.head_dim)  # tables of cosines and sines, now unused
         self.head = self.embed if vocab > 0 else take(self.vocab, self.dim)
         assert at == len(data), f"{len(data) - at} floats left over"
 
     def forward(self, ids: list[int]) -> np.ndarray:
-        """Logits after each id, (ids, vocab)."""
+        """Returns logits after each id, (ids, vocab)."""
         tokens, half = len(ids), self.head_dim // 2
         angles = np.outer(np.arange(tokens), 10000.0 ** (-np.arange(half) * 2 / self.head_dim)).astype(np.float32)
         turn = np.exp(1j * angles).astype(np.complex64)[:, None]
@@ -76,13 +76,13 @@ def rms(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def rotate(x: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    """Adjacent pairs, as complex numbers."""
+    """Rotates adjacent pairs, as complex numbers."""
     turned = np.ascontiguousarray(x).view(np.complex64) * turn
     return turned.view(np.float32)
 
 
 def pieces(path: Path, vocab: int) -> list[bytes]:
-    """The vocabulary's texts: longest length, then for each a score, a length and bytes."""
+    """Reads the vocabulary's texts: the maximum length, then for each a score, a length and bytes."""
     raw, at, out = path.read_bytes(), 4, []
     for _ in range(vocab):
         _, length = struct.unpack_from("<fi", raw, at)

@@ -1,18 +1,18 @@
-"""Tiny random models of each architecture as Hugging Face folders, with what transformers computes for them.
+"""Makes tiny random models of each architecture as Hugging Face folders, with the results of transformers.
 
     python test/vectors/tiny.py
 
-tiny-llama3: float32, RoPE scaled as in Llama 3 (config.json in the form before transformers 5, as published models
-    have it), own vocabulary projection, three shards with an index.
+tiny-llama3: float32, RoPE scaled as in Llama 3 (config.json in the format before transformers 5, as
+    in published models), separate output head, three shards with an index.
 tiny-qwen2: bfloat16, biases on q, k and v, tied projection.
 tiny-qwen3: float16, RMS norm on q and k, heads wider than hidden / heads, tied projection.
-tiny-mistral: float16, a window of 24 tokens on all layers, own vocabulary projection; also as a GGUF, gguf/, as llama.cpp
-    writes it: as a llama, with wq and wk permuted.
+tiny-mistral: float16, a window of 24 tokens on all layers, separate output head; also as a GGUF in
+    gguf/, as llama.cpp writes it: as a llama, with wq and wk permuted.
 
-Names of folders after the script make those only: python test/vectors/tiny.py tiny-mistral
+With names of folders only those are made: python test/vectors/tiny.py tiny-mistral
 
-Needs: torch, transformers, tokenizers, and gguf for the GGUF. Writes test/vectors/tiny-*/ with golden.json in each. The models are saved as
-they are rounded, and run in float32.
+Needs: torch, transformers, tokenizers, and gguf for the GGUF. Writes test/vectors/tiny-*/ with
+golden.json in each. The weights are rounded to the type, saved so, and run in float32.
 """
 
 import json
@@ -57,7 +57,7 @@ BASE = {
 
 
 def tokenizer() -> Tokenizer:
-    """Byte-level BPE: 4 special tokens, 256 bytes, 16 merges."""
+    """Makes a byte-level BPE: 4 special tokens, 256 bytes, 16 merges."""
     tokens = SPECIAL + sorted(pre_tokenizers.ByteLevel.alphabet()) + [merge.replace(" ", "") for merge in MERGES]
     made = Tokenizer(models.BPE({token: id for id, token in enumerate(tokens)}, [tuple(m.split(" ")) for m in MERGES]))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -67,7 +67,7 @@ def tokenizer() -> Tokenizer:
 
 
 def randomise(model, seed: int, dtype: torch.dtype) -> None:
-    """Weights large enough that the logits differ, rounded to `dtype`; norms near 1 and biases not 0."""
+    """Makes weights large enough that the logits differ, rounded to `dtype`; norms near 1 and biases not 0."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -120,7 +120,7 @@ def save(name: str, model, dtype: torch.dtype, seed: int, shard: str | None = No
     (folder / "tokenizer_config.json").write_text(json.dumps(config) + "\n")
     shards = sorted(folder.glob("*.safetensors"))
     if name == "tiny-mistral":
-        # In a folder of its own: of both forms beside each other, the GGUF is opened.
+        # It is in a separate folder: if both formats are in one, the GGUF is opened.
         path = folder / "gguf" / "tiny-mistral.gguf"
         path.parent.mkdir()
         save_gguf(path, model, tokens)
@@ -139,7 +139,7 @@ def save(name: str, model, dtype: torch.dtype, seed: int, shard: str | None = No
 
 
 def save_gguf(path: Path, model, tokens: Tokenizer) -> None:
-    """A Mistral as llama.cpp has it: a llama whose pairs of a head are neighbours, with the window among its keys."""
+    """Writes a Mistral as llama.cpp does: a llama with adjacent pairs in a head, and the window in its metadata."""
     from gguf import GGUFWriter, TokenType
 
     config = model.config
@@ -184,7 +184,7 @@ def save_gguf(path: Path, model, tokens: Tokenizer) -> None:
         heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
         for projection, count in heads.items():
             if f".{projection}." in name:
-                # Row i of the first half of a head and row i of its second half become neighbours.
+                # Row i of the first half of a head and row i of its second half become adjacent.
                 values = values.reshape(count, 2, -1, values.shape[1]).swapaxes(1, 2).reshape(values.shape)
         plain = name.removesuffix(".weight")
         if plain.startswith("model.layers."):

@@ -1,11 +1,13 @@
-"""400 texts through tokenizers, as Hugging Face's `tokenizers` and llama.cpp read them.
+"""Tokenizes 400 texts with Hugging Face's `tokenizers` and llama.cpp.
 
     python test/vectors/tokenizers.py [--gpt2 ggml-vocab-gpt-2.gguf] [--smollm2 SmolLM2-135M-Instruct.Q4_1.gguf]
         [--llama-cpp FOLDER ggml-vocab-gpt-2.gguf ggml-vocab-llama-spm.gguf SmolLM2-135M-Instruct.Q4_1.gguf]
 
-Needs: tokenizers, and gguf for models; node. Writes test/vectors/tokenizers.json: the texts, as pieces with how often each is repeated; for each
-vocabulary one hash for each text's ids; for each way that llama.cpp cuts texts (src/model/pre-tokenizers.ts) one hash for the words of
-every ten texts. FOLDER is one in which `npm install node-llama-cpp` has been run. What is not given keeps the hashes that it had.
+Needs: tokenizers, and gguf for models; node. Writes test/vectors/tokenizers.json: the texts, as
+pieces with repetition counts; for each vocabulary one hash per text's ids; for each way in which
+llama.cpp splits texts (src/model/pre-tokenizers.ts) one hash for the words of every ten texts.
+FOLDER is one in which `npm install node-llama-cpp` has been run. Without an argument, its hashes
+are kept.
 """
 
 import argparse
@@ -41,7 +43,7 @@ LONG = ["a", "ab", "aA", "word", " ", "\n", "é", "漢", "😀", "1", "=", "_-",
 
 
 def texts() -> list[list[list]]:
-    """Each a list of [piece, how often]."""
+    """Returns the texts, each a list of [piece, repetitions]."""
     rng = random.Random(2026)
     once = lambda text: [[text, 1]]
     found = [once(text) for pool in (SCRIPTS, MARKS, EMOJI, CODE, ENGLISH, CONTROLS) for text in pool]
@@ -81,7 +83,7 @@ def gguf_tokenizer(path: str, pre) -> Tokenizer:
 
 
 def pre_tokenizer_specs() -> dict:
-    """What src/model/pre-tokenizers.ts has, by the first name of each."""
+    """Returns the entries of src/model/pre-tokenizers.ts, by the first name of each."""
     code = (
         "const { preTokenizers } = await import(process.argv[1]); const seen = new Set(); const found = {};"
         "for (const [name, { json }] of preTokenizers) { const text = JSON.stringify(json); if (!seen.has(text)) found[name] = json; seen.add(text) }"

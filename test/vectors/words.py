@@ -1,10 +1,11 @@
-"""How Hugging Face's `tokenizers` cuts texts into words, for the pre-tokenizers of published models.
+"""Splits texts into words with Hugging Face's `tokenizers`, for the pre-tokenizers of published models.
 
     python test/vectors/words.py [SmolLM2-135M-Instruct.Q4_1.gguf]
     python test/vectors/words.py --random 5000 --seed 1 > words.json && node test/suites/words-main.ts words.json
 
-Needs: tokenizers; gguf for the first form with a model. The first form writes test/vectors/words.json, and with the model
-test/vectors/smollm2-words.json, its ids for the same texts. The second compares random texts, and writes nothing here.
+Needs: tokenizers; gguf for the first form with a model. The first form writes
+test/vectors/words.json, and with the model test/vectors/smollm2-words.json, its ids for the same
+texts. The second prints random texts with their words, and writes no file here.
 """
 
 import argparse

@@ -31,7 +31,8 @@ function product(type: TensorType, rows: number, lowering: number, activation: (
   expect(kernels.repack(tensorTypeIds[type], w, from, 0, n, n, k)).toBe(0)
   const [q, s, sums, out] = [rows * k, rows * k, rows * k, rows * n * 4].map((bytes) => arena.alloc(bytes, 'tables'))
   for (let i = 0; i < rows * k; i++) arena.bytes[q! + i] = activation() & 255
-  // Groups of 4 rows, or what is left; in a group, 4 k of each row and a block of each row lie side by side.
+  // Rows form groups of 4, the last possibly smaller; in a group, 4 k of each row and a block of
+  // each row are adjacent.
   for (let row = 0; row < rows; row++)
     for (let block = 0; block < k / 32; block++) {
       const group = row - (row % 4)

@@ -1,4 +1,4 @@
-/** A model from an address that the visitor gives, and what a page is told of models. */
+/** Tests a model from an address that the visitor gives, and the descriptions of models. */
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { manifestOf } from '../../web/manifest.ts'

@@ -9,7 +9,7 @@ const chunk = (content: string, more: object = {}) =>
 const finish = (reason: string) =>
   `data: ${JSON.stringify({ choices: [{ index: 0, delta: {}, finish_reason: reason }] })}\n\n`
 
-/** `cut`: the connection breaks behind the pieces. */
+/** `cut`: the connection breaks after the pieces. */
 function answer(pieces: readonly string[], cut = false): Response {
   let at = 0
   const body = new ReadableStream<Uint8Array>({

@@ -31,7 +31,8 @@ describe("foretoken's own endpoint", () => {
   test('each mode is requested and shown', async () => {
     const { page, errors } = await world.visit()
     const bodies: Record<string, unknown>[] = []
-    // What is asked for is noted; that an answer has a text, however random the model is, is asked for beside it.
+    // The requested fields are recorded; other fields make sure that a random model answers with
+    // some text.
     await page.route('**/v1/chat/completions', (route) => {
       const body = route.request().postDataJSON()
       bodies.push(body)
@@ -45,7 +46,7 @@ describe("foretoken's own endpoint", () => {
       expect(await turn(page).locator('.failed').count(), (await turn(page).textContent())!).toBe(0)
       expect((await turn(page).locator('.answer').textContent())!.length).toBeGreaterThan(0)
       expect(await names(page)).toEqual([mode.toLowerCase()])
-      // From where on it was exact, or that it ended before.
+      // The figures tell from which token it was exact, or that it ended before.
       if (mode !== 'Exact')
         expect(await turn(page).locator('.figures').textContent()).toMatch(/exact from token \d+|predicted to the end/)
       await page.getByRole('button', { name: 'New chat' }).click()
@@ -81,7 +82,7 @@ describe("foretoken's own endpoint", () => {
       await turn(page)
         .getByText(/does not support “predicted” \(it says: .*needs a predictor/)
         .waitFor()
-      // Nobody is asked twice for what it does not do.
+      // A refused feature is not requested again.
       await page.getByText(/This endpoint does not predict/).waitFor()
       expect(await page.getByRole('radio', { name: 'Predicted' }).isDisabled()).toBe(true)
       await page.context().close()
@@ -158,7 +159,7 @@ describe('another endpoint', () => {
     await page.getByRole('radio', { name: 'Predicted' }).check()
     await asked(page, 'Hello')
     expect(await turn(page).getByRole('alert').allTextContents()).toEqual(['the endpoint answers 400: no such model'])
-    // What failed before its first token has no time.
+    // An answer that failed before its first token has no time.
     expect(await turn(page).locator('.bar').count()).toBe(0)
     await page.context().close()
   })

@@ -13,7 +13,7 @@ test('the model moves to the GPU and back, and answers there', async () => {
   page.setDefaultTimeout(120_000)
   await withModel(page, world.url)
   const build = () => page.locator('.facts').textContent()
-  // Nobody is moved to a GPU unasked.
+  // The model is not moved to the GPU automatically.
   expect(await build()).toMatch(/wasm-/)
   await page.getByLabel('Runs on').selectOption('gpu')
   await page.getByText(/webgpu .*swiftshader/).waitFor()

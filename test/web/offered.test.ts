@@ -1,4 +1,7 @@
-/** Whether a model comes with the page: only a 404 says that none does; whatever else fails says so, and can be tried again. */
+/**
+ * Only a 404 means that no model comes with the page; other failures are reported and can be
+ * retried.
+ */
 import AxeBuilder from '@axe-core/playwright'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'

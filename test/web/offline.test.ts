@@ -15,7 +15,7 @@ const kept = (page: Page) => page.getByText('Page and model are kept here: the n
 
 async function answersOffline(page: Page, url: string): Promise<void> {
   await page.context().setOffline(true)
-  // What a browser asks for behind the emulation's back finds nobody, either.
+  // Requests of the browser that bypass the emulation fail as well.
   world.down = true
   await page.goto(url)
   await page.getByText('backend').waitFor()

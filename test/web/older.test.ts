@@ -14,7 +14,10 @@ beforeAll(async () => {
 afterEach(() => world.reset())
 afterAll(() => world?.close())
 
-/** What one of Chrome 111, Firefox 121 and Safari 16.4 lacks; runs in a page and in a worker. */
+/**
+ * Removes what one of Chrome 111, Firefox 121 and Safari 16.4 lacks; runs in a page and in a
+ * worker.
+ */
 const older = `{
   const navigatorOf = Object.getPrototypeOf(navigator)
   const lacks = [
@@ -135,7 +138,7 @@ test('an Enter that ends a composition does not send', async () => {
   await page.getByRole('button', { name: /^Load tiny/ }).click()
   await page.getByText('backend').waitFor()
   await page.getByLabel('Your message').fill('日本')
-  // As Safari sends it: the composition has ended, and the key's code tells that it was one.
+  // Safari sends this: the composition has ended, and only the key's code shows that it was one.
   await page.getByLabel('Your message').dispatchEvent('keydown', { key: 'Enter', keyCode: 229, isComposing: false })
   expect(await page.locator('.turn').count()).toBe(0)
   await page.getByLabel('Your message').press('Enter')

@@ -21,7 +21,7 @@ let browser: Browser
 let page: Page
 let core: Engine
 
-/** What the page has. */
+/** The interface that the page has. */
 interface InPage {
   answer(prompts: readonly number[][], tokens: number): Promise<{ ids: number[][]; build: string; gpu: string }>
 }

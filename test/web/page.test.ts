@@ -22,7 +22,7 @@ describe('in this tab', () => {
       await asked(page, questionOf(mode))
       const turn = page.locator('.turn').last()
       expect((await turn.locator('.answer').textContent())!.length).toBeGreaterThan(0)
-      // What exact takes is measured beside it.
+      // The time of exact is measured beside it.
       expect(await names(page)).toEqual(mode === 'Exact' ? ['exact'] : [mode.toLowerCase(), 'exact'])
       expect(await turn.locator('.bar .value').first().textContent()).toMatch(/^[\d,.]+ m?s$/)
       const figures = await turn.locator('.figures').textContent()
@@ -47,7 +47,7 @@ describe('in this tab', () => {
     await page.getByText('backend').waitFor()
     await asked(page, 'Still there?')
     expect((await page.locator('.answer').last().textContent())!.length).toBeGreaterThan(0)
-    // Who asks for the page's own news without a network gets an error from the browser; nobody else does.
+    // Only a request for an update of the page fails in the browser without a network.
     expect(errors.filter((text) => !text.includes('ERR_INTERNET_DISCONNECTED'))).toEqual([])
     await page.context().setOffline(false)
     await page.getByRole('button', { name: /Remove the model/ }).click()
@@ -59,7 +59,7 @@ describe('in this tab', () => {
   test('an answer stops on request, and the next one runs', async () => {
     const { page } = await world.visit()
     await withModel(page, world.url)
-    // As soon as anything of the answer is there: a tiny model is quick.
+    // It stops as soon as any text is there, since a tiny model is quick.
     await page.evaluate(() => {
       new MutationObserver((_, observer) => {
         const stop = [...document.querySelectorAll('button')].find(({ textContent }) => textContent === 'Stop')

@@ -1,4 +1,7 @@
-/** Downloads that break, are gone on with, and whose source changes: what is kept is one file, whole, whatever the server does. */
+/**
+ * Downloads that break, resume, and whose source changes keep one complete file, whatever the
+ * server does.
+ */
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -16,7 +19,7 @@ beforeEach(() => {
 })
 afterEach(() => vi.unstubAllGlobals())
 
-/** What a server does with a request. */
+/** The server's behaviour on a request. */
 interface Behaviour {
   readonly ranges: boolean
   readonly heedsIfRange: boolean
@@ -24,7 +27,7 @@ interface Behaviour {
   readonly modified: boolean
   readonly tellsRange: boolean
   readonly tellsLength: boolean
-  /** Breaks off behind so many bytes. */
+  /** Breaks off after this many bytes. */
   readonly cut: number | undefined
   readonly status: 200 | 500
 }
@@ -226,7 +229,7 @@ test('when the disk fills up in the middle, the file is still delivered, and not
   await fetched.source.read(0, into)
   expect(sha256(into)).toBe(file.sha256)
   expect([...folder.files.values()].filter(({ held }) => held)).toEqual([])
-  // With room again it goes on from what was kept.
+  // With free space again it resumes from what was kept.
   folder.quota = Infinity
   expect((await fetchFile(file, { base: `${here}/`, onProgress: ignore })).kept).toBe(true)
   expect(state.requests.at(-1)!.get('range')).toMatch(/^bytes=[1-9]/)

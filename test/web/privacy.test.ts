@@ -1,4 +1,7 @@
-/** What is said in one place stays there: a chat in the tab, one with an endpoint, drafts, lists of prompts, keys. */
+/**
+ * What is said in one place stays there: a chat in the tab, one with an endpoint, drafts, lists of
+ * prompts, keys.
+ */
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Page } from 'playwright-core'

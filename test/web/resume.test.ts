@@ -1,4 +1,4 @@
-/** A download that a tab leaves: the next goes on from there, if the file is still the same. */
+/** A download interrupted by closing a tab resumes in the next, if the file is unchanged. */
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import {

@@ -1,4 +1,4 @@
-/** Files of a browser as sources of weights: every byte, across the edges of what is read at once. */
+/** Tests files of a browser as sources of weights: every byte, across the boundaries of reads. */
 import { expect, test } from 'vitest'
 import { blobSource } from '../../web/blob-source.ts'
 import { handleSource } from '../../web/handle-source.ts'

@@ -1,4 +1,4 @@
-/** Our reader of server-sent events beside a browser's own: random streams, read by both. */
+/** Compares our reader of server-sent events with a browser's, on random streams. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type Browser, chromium as driver } from 'playwright-core'
@@ -41,7 +41,8 @@ function streamOf(seed: number): string {
     const field = pick(fields)
     text += field + (field.startsWith('data:') ? pick(values) : '') + pick(ends)
   }
-  // The standard drops what has no blank line behind it, and we don't: both have one.
+  // The standard drops an event without a final blank line, and our reader does not; both streams
+  // have one.
   return `${text}\n\n`
 }
 

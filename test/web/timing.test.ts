@@ -1,4 +1,4 @@
-/** What an answer's time is held against, and the warm-up. */
+/** Tests the reference time of an answer, and the warm-up. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Engine, type GenerateRequest, pageTokens } from '../../src/index.ts'
 import { exactTtft, warmUp } from '../../web/timing.ts'

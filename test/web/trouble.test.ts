@@ -1,4 +1,4 @@
-/** What can go wrong on the way to a model in a tab: each says what to do, or is got over. */
+/** Failures while loading a model in a tab say what to do, or are recovered from. */
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { asked, type PageWorld, pageWorld, withModel } from '../helpers/page.ts'

@@ -1,4 +1,7 @@
-/** Regions and pages of two pools in one memory: what is live keeps its bytes and its place, and every byte is accounted for. */
+/**
+ * Tests regions and pages of two pools in one memory: live data keeps its bytes and address, and
+ * every byte is accounted for.
+ */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { loadWasm } from '../../../node/wasm.ts'
@@ -10,7 +13,9 @@ import { random } from '../../helpers/random.ts'
 const { kernels } = await selectCore(await loadWasm('simd128', 1), 'simd128', false)
 const base = 1000
 const initial = 2
-/** Slack that doesn't grow with what is live: the memory's first pages, and holes that no region happens to fit. */
+/**
+ * Slack that does not grow with live data: the memory's first pages, and holes that fit no region.
+ */
 const constant = 1 << 20
 const seed = Number(process.env.FORETOKEN_SEED ?? 20_261_129)
 

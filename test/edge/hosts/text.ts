@@ -21,7 +21,7 @@ const text = 'words and '.repeat(2000)
 let turns = 0
 const ticking = setInterval(() => turns++, 1)
 const code = (error: unknown) => (error as { code?: string }).code
-// Longer than the context: refused, and what is read of it is read elsewhere.
+// It is longer than the context, so it is refused, but it is encoded in the worker.
 const long = await engine.prepare(text).then(() => 'taken', code)
 const before = engine.prepare(text).then(() => 'taken', code)
 await engine.close()

@@ -1,4 +1,4 @@
-/** A Worker with the isolate's engine and nothing before it: what is under test is loading and running inside workerd. */
+/** A Worker with only the isolate's engine, to test loading and running inside workerd. */
 import { env as bindings, waitUntil } from 'cloudflare:workers'
 import { Isolate, type WeightsEnv } from '../../../edge/isolate.ts'
 import type { R2Like } from '../../../edge/stores.ts'
