@@ -361,19 +361,13 @@ export class Engine implements TextService {
     })
   }
 
-  /**
-   * Returns the token ids of a text, without a chat template. `special`: special tokens in the text
-   * become their ids.
-   */
+  /** Returns the ids of a text without a template. `special` reads special tokens in it as such. */
   tokenize(text: string, options: { special?: boolean } = {}): number[] {
     const fields = withArguments('tokenize', () => fieldsOf('the options', options, 'be absent'))
     return this.tokenizer.encode(textOf('text', text), fields)
   }
 
-  /**
-   * Runs work that belongs to no request. If the engine closes meanwhile, the work fails as
-   * `aborted`, whatever it fails with.
-   */
+  /** Runs work of no request. It fails as `aborted` if the engine closes meanwhile. */
   async #whileOpen<T>(work: () => Promise<T>): Promise<T> {
     const { signal } = this.#closing
     if (signal.aborted) throw signal.reason
