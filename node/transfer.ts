@@ -156,6 +156,7 @@ class StallClock {
  */
 function begin(request: TransferRequest, response: Response, part: PartialFile, from: number) {
   const { url } = request
+  if (response.status === 416) throw pastTheEnd(request, response, from)
   refuse(response, url)
   const plain = isPlain(response, url)
   // Offsets into an encoded answer mean nothing in the next one.
@@ -184,6 +185,16 @@ function begin(request: TransferRequest, response: Response, part: PartialFile, 
 }
 
 const anew = { anew: true, wait: 0 }
+
+/**
+ * Returns the failure of a range that begins beyond the end of the file. Throws `checksum` if the
+ * length that the answer names is not the promised one.
+ */
+function pastTheEnd(request: TransferRequest, response: Response, from: number): Retry {
+  const total = /^bytes \*\/(\d{1,15})$/.exec(response.headers.get('content-range') ?? '')?.[1]
+  if (total !== undefined) promised(request, Number(total))
+  return new Retry(`${at(response, request.url)}: it has no bytes from ${from} on`, anew)
+}
 
 /** Returns the total of a `content-range` that begins at `from` and goes to the end of the file. */
 function rangeOf(response: Response, from: number): number | undefined {
@@ -236,7 +247,6 @@ function refuse(response: Response, url: string): void {
     throw new ForetokenError('network', `${new URL(url).host} leads to ${new URL(response.url).host} by http; refused`)
   if (status === 200 || status === 206) return
   const answer = at(response, url)
-  if (status === 416) throw new Retry(answer, anew)
   if (status === 429 || status === 408 || status >= 500) {
     const wait = retryAfter(response)
     // If the server asks for more, waiting for a part of it would be in vain.
