@@ -61,7 +61,7 @@ export interface Prepared {
   readonly manifestSha256: string
   readonly settings: BudgetSettings
   readonly plan: MemoryPlan
-  /** What is unusual about the model, and about storing its K and V as requested. */
+  /** Describes what is unusual about the model, and about storing its K and V as requested. */
   readonly warnings: readonly string[]
 }
 

@@ -51,7 +51,6 @@ import { submitMany } from './many.ts'
 import {
   checkedOptions,
   checkedRequest,
-  defaultContext,
   type EngineOptions,
   type GenerateOptions,
   type GenerateRequest,
@@ -103,8 +102,7 @@ export class Engine implements TextService {
     const options = withArguments('Engine.load', () => checkedOptions(wanted))
     let backend = options.backend
     try {
-      const { context = defaultContext, ignoreConfig } = options
-      const archive = await openModel(files, { context, ignoreConfig })
+      const archive = await openModel(files, { ignoreConfig: options.ignoreConfig })
       // Created before the weights are read, so that its garbage is collected before memory gets
       // scarce.
       const tokenizer = createTokenizer(archive.tokenizer)

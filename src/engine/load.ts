@@ -67,7 +67,7 @@ async function loadAuxiliary(
   kept: readonly number[] | undefined,
 ): Promise<Auxiliary | undefined> {
   if (!files) return undefined
-  const whole = await openModel(files, { context, ignoreConfig })
+  const whole = await openModel(files, { ignoreConfig })
   const archive = kept ? await withLayers(whole, kept) : whole
   const [vocabulary, expected] = [archive, base].map(({ tokenizer }) => JSON.stringify(vocabularyOf(tokenizer)))
   if (vocabulary !== expected)

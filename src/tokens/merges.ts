@@ -37,7 +37,7 @@ export class MergeRanks {
       const left = defined(pairs[2 * rank])
       const right = defined(pairs[2 * rank + 1])
       const at = this.#place(left, right)
-      // Of a duplicate merge the last counts, as in the library's map.
+      // The last of duplicate merges counts, as in the library's map.
       places[at] = left
       places[at + 1] = right
       places[at + 2] = rank + 1

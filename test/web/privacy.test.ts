@@ -1,6 +1,6 @@
 /**
- * What is said in one place stays there: a chat in the tab, one with an endpoint, drafts, lists of
- * prompts, keys.
+ * Checks that text entered for one place is never sent to another: a chat in the tab, a chat with an
+ * endpoint, drafts, lists of prompts, keys.
  */
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
