@@ -2,7 +2,6 @@
  * Computes log-probabilities of the model's own distribution, before penalties, temperature and
  * filters.
  */
-import { defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 
 export { topIds } from './order.ts'
@@ -53,7 +52,15 @@ export function normalize(logits: Float32Array): Normalizer {
  */
 export function logSumExp(logits: Float32Array, top: number): number {
   let sum = 0
-  for (let i = 0; i < logits.length; i++) sum += expNegative(top - defined(logits[i]))
+  for (let i = 0; i < logits.length; i++) {
+    // `expNegative`, written out. V8 inlines only so much into one caller, and with both scans of
+    // `normalize` in it a call was left for each logit: 0.6 ms a token instead of 0.2.
+    const d = top - (logits[i] ?? Number.NaN)
+    if (d >= reach) continue
+    const step = (d * stepsPerUnit + 0.5) | 0
+    const f = step / stepsPerUnit - d
+    sum += (table[step] ?? Number.NaN) * (1 + f * (1 + f * (0.5 + f * (1 / 6 + f * (1 / 24)))))
+  }
   return top + Math.log(sum)
 }
 
@@ -62,7 +69,7 @@ export function argmax(scores: Float32Array): number {
   let top = Number.NEGATIVE_INFINITY
   let id = 0
   for (let i = 0; i < scores.length; i++) {
-    const score = defined(scores[i])
+    const score = scores[i] ?? Number.NaN
     if (score > top) {
       top = score
       id = i
