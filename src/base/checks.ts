@@ -69,6 +69,12 @@ export function bytesOf(name: string, value: unknown): Uint8Array<ArrayBuffer> {
   return value as Uint8Array<ArrayBuffer>
 }
 
+/** Returns `value` if it is one of `list`. */
+export function oneOf<T extends string>(name: string, value: unknown, list: readonly T[]): T {
+  if (!list.includes(value as T)) throw wrong(name, `one of ${list.join(', ')}`, value)
+  return value as T
+}
+
 /** Returns `value` if it is a function. */
 export function functionOf<T>(name: string, value: T): T {
   if (typeof value !== 'function') throw wrong(name, 'a function', value)

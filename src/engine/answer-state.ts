@@ -9,7 +9,7 @@ import type { Trace } from '../base/trace.ts'
 import { createSampler, type SampledToken, type Sampler } from '../decode/sampling.ts'
 import { createStopMatcher, type StopMatcher } from '../decode/stop.ts'
 import type { Job } from '../decode/task.ts'
-import { type Prediction, type PrefillMode, prefillModes } from '../predict/choice.ts'
+import type { Prediction, PrefillMode } from '../predict/choice.ts'
 import { createDetokenizer, type Detokenizer } from '../stream/detokenize.ts'
 import type { GenerateEvent } from '../stream/events.ts'
 import type { Tokenizer } from '../tokens/tokenizer.ts'
@@ -225,8 +225,6 @@ export class AnswerState implements Job {
 }
 
 function modeOf(mode: PrefillMode, { prediction, archive }: AnswerSource): PrefillMode {
-  if (!prefillModes.includes(mode))
-    throw new ForetokenError('bad_argument', `prefill is ${mode}; it may be ${prefillModes.join(', ')}`)
   if (mode === 'exact' || prediction) return mode
   throw new ForetokenError(
     'unsupported',

@@ -3,7 +3,7 @@
 import type { Backend } from '../backend/backend.ts'
 import type { WasmOptions } from '../backend/wasm/backend.ts'
 import type { ByteSource, ModelFiles } from '../base/bytes.ts'
-import { fieldsOf, listOf, signalOf, textOf, withArguments } from '../base/checks.ts'
+import { fieldsOf, listOf, oneOf, signalOf, textOf, withArguments } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { type KvType, pageTokens } from '../base/kv.ts'
 import type { ModelArchive } from '../base/model.ts'
@@ -12,7 +12,7 @@ import type { PromptInput } from '../base/prompt.ts'
 import type { SamplingOptions } from '../decode/sampling.ts'
 import type { SchedulerOptions } from '../decode/scheduler.ts'
 import type { ModelOptions } from '../model/model-options.ts'
-import type { PrefillMode } from '../predict/choice.ts'
+import { type PrefillMode, prefillModes } from '../predict/choice.ts'
 import type { PromptOptions } from '../tokens/prompt.ts'
 import type { SpawnText } from '../tokens/text-messages.ts'
 
@@ -147,8 +147,9 @@ export function checkedOptions(wanted: EngineOptions): EngineOptions {
 export function checkedRequest(unchecked: GenerateRequest): GenerateRequest {
   return withArguments('the request', () => {
     const request = fieldsOf('the request', unchecked)
-    const { signal, tenant, id, after, stop, stopTokenIds, logitBias, templateValues } = request
+    const { signal, prefill, tenant, id, after, stop, stopTokenIds, logitBias, templateValues } = request
     signalOf('signal', signal)
+    if (prefill !== undefined) oneOf('prefill', prefill, prefillModes)
     for (const [name, value] of Object.entries({ tenant, id })) if (value !== undefined) textOf(name, value)
     for (const [name, value] of Object.entries({ after, stop, stopTokenIds }))
       if (value !== undefined) listOf(name, value)

@@ -160,7 +160,7 @@ export class OrtEngine implements TextService {
   submit(request: GenerateRequest): Submission {
     const checked = checkedRequest(request)
     const { prefill = 'exact' } = checked
-    const { ids, trace } = this.#prompts.accept(checked)
+    const { ids, trace } = withArguments('submit', () => this.#prompts.accept(checked))
     if (prefill !== 'exact' && prefill !== 'predicted')
       throw new ForetokenError(
         'unsupported',
@@ -199,8 +199,10 @@ export class OrtEngine implements TextService {
           'unsupported',
           'prompts are packed for exact prefill; ask for predicted ones one by one',
         )
-      const { ids, trace } = this.#prompts.accept(request)
-      return withArguments('resultMany', () => new AnswerState(ids, request, this, trace))
+      return withArguments('resultMany', () => {
+        const { ids, trace } = this.#prompts.accept(request)
+        return new AnswerState(ids, request, this, trace)
+      })
     })
     const life = this.#opened()
     for (const { signal } of answers) life.follow(signal)

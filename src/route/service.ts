@@ -4,6 +4,7 @@
  * failure the answer continues here after the tokens that were shown: none is lost, and none is
  * shown twice.
  */
+import { withArguments } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import type { PreparedPrompt, PromptInput } from '../base/prompt.ts'
@@ -115,11 +116,14 @@ export class Routed implements TextService {
    */
   submit(request: GenerateRequest): RoutedAnswer {
     const checked = checkedRequest(request)
-    checkPrompt(checked.prompt)
-    const trace = new Trace(isPrepared(checked.prompt) ? checked.prompt.times : undefined)
-    const onTemplate = () => trace.mark('templated')
-    const ids = this.#engine.promptIds(checked.prompt, { ...checked, onTemplate })
-    trace.mark('tokenized')
+    const { ids, trace } = withArguments('submit', () => {
+      checkPrompt(checked.prompt)
+      const trace = new Trace(isPrepared(checked.prompt) ? checked.prompt.times : undefined)
+      const onTemplate = () => trace.mark('templated')
+      const ids = this.#engine.promptIds(checked.prompt, { ...checked, onTemplate })
+      trace.mark('tokenized')
+      return { ids, trace }
+    })
     // An answer that may move must draw the same numbers wherever it is made.
     const { seed = randomSeed() } = checked
     // The status is asked for after an answer, not during one: on a core that is busy with a pass,
