@@ -61,7 +61,7 @@ describe('a recipe', () => {
 
   test('states what differs between families, and its tensors agree with it', () => {
     expect(specOf(config('llama')).layers[0]).toMatchObject({
-      headNorms: false,
+      qkNorms: 'none',
       biases: { qkv: false, output: false },
       norms: { beforeAttention: true, afterAttention: false, beforeMlp: true, afterMlp: false },
       attention: { scale: 0.25 },
@@ -69,9 +69,9 @@ describe('a recipe', () => {
       residualScale: 1,
     })
     expect(specOf(config('qwen2')).layers[1]!.biases).toEqual({ qkv: true, output: false })
-    expect(specOf(config('qwen3')).layers[1]!.headNorms).toBe(true)
-    expect(specOf(config('openelm', { qkNorm: true })).layers[0]!.headNorms).toBe(true)
-    expect(specOf(config('openelm', { qkNorm: false })).layers[0]!.headNorms).toBe(false)
+    expect(specOf(config('qwen3')).layers[1]!.qkNorms).toBe('heads')
+    expect(specOf(config('openelm', { qkNorm: true })).layers[0]!.qkNorms).toBe('heads')
+    expect(specOf(config('openelm', { qkNorm: false })).layers[0]!.qkNorms).toBe('none')
     expect(namesIn('llama')).not.toContain('layers.0.qNorm')
     expect(namesIn('qwen3')).toContain('layers.0.qNorm')
     expect(namesIn('qwen2')).toContain('layers.1.vBias')

@@ -61,8 +61,8 @@ export interface TensorSource {
   readonly gguf: string
   readonly huggingFace: string
   /**
-   * The rows of the Hugging Face tensor that belong to it: those from `from` on, of `of` in all.
-   * Absent if all do.
+   * The rows of the file's tensor that belong to it: those from `from` on, of `of` in all. Absent
+   * if all do.
    */
   readonly part?: { readonly from: number; readonly of: number }
   /** Added to each value of a vector, see `TensorInfo`. */
