@@ -10,7 +10,7 @@ import { withoutKeys } from './ignored-keys.ts'
 import { isObject, type Json, readJson, show } from './json.ts'
 import { checkKeys } from './known-keys.ts'
 import { jsonBounds, limits } from './limits.ts'
-import { divisorsOfJson } from './rope.ts'
+import { scalingOfJson } from './rope.ts'
 import { readSafetensors } from './safetensors.ts'
 import { readTokenizer } from './tokenizer-files.ts'
 import { endWarnings, tokenIdsOf, tokenlessRows } from './tokenless.ts'
@@ -88,14 +88,15 @@ async function shardNames(files: ModelFiles): Promise<string[]> {
 }
 
 /** Reads and checks config.json. Whether the head is tied is settled with the tensors. */
-function configOf(json: Json, where: string) {
-  const form = huggingFaceFormOf(json.model_type, where)
+function configOf(whole: Json, where: string) {
+  const form = huggingFaceFormOf(whole.model_type, where)
+  const json = form.normal?.(whole, where) ?? whole
   // Checked before anything is made of its numbers.
   const checked = checkConfig(form.read(json, where), where)
   checkKeys(json, form.keys, checked, where)
-  const windows = windowsIn(form.windows(json, checked.layers, where), checked.maxContext)
-  const divisors = divisorsOfJson(json, checked, where)
-  const config: ModelConfig = { ...checked, ...windows, ...(divisors && { ropeDivisors: divisors }) }
+  const scaled: ModelConfig = { ...checked, ...scalingOfJson(json, checked, where) }
+  const windows = windowsIn(form.windows(json, checked.layers, where), scaled.maxContext)
+  const config: ModelConfig = { ...scaled, ...windows }
   const tied = form.tied(json)
   if (tied !== undefined && tied !== null && typeof tied !== 'boolean')
     throw new ForetokenError('bad_model', `${where}: tie_word_embeddings is ${show(tied)}, not true or false`)

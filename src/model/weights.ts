@@ -83,7 +83,7 @@ export function nameTensors(
       )
     used.add(name)
     const placed = part ? rowsOf(tensor, part.from, rows) : tensor
-    tensors.set(expected.name, plus === undefined ? placed : { ...placed, plus })
+    tensors.set(expected.name, plus !== undefined && naming === 'huggingFace' ? { ...placed, plus } : placed)
   }
   for (const name of found.keys())
     if (!used.has(name) && !ignore(name))
