@@ -12,6 +12,7 @@ import { readGgufTokenizer } from './gguf-tokenizer.ts'
 import { withoutMetadata } from './ignored-keys.ts'
 import { show } from './json.ts'
 import { checkGgufKeys } from './known-keys.ts'
+import { shortContext } from './longrope.ts'
 import { MetadataReader } from './metadata.ts'
 import { scalingOfGguf } from './rope.ts'
 import { endWarnings, tokenlessRows } from './tokenless.ts'
@@ -20,7 +21,6 @@ import { windowsIn } from './window.ts'
 
 /** Factors of RoPE: of Llama 3's scaling, and of LongRoPE's short and long contexts. */
 const [frequencies, short, long] = ['rope_freqs.weight', 'rope_factors_short.weight', 'rope_factors_long.weight']
-const ropeTensors = new Set([frequencies, short, long])
 
 /** Opens a GGUF; keys of its architecture in `ignored` are read as if they were not there. */
 export async function openGguf(name: string, source: ByteSource, ignored: ReadonlySet<string>): Promise<ModelArchive> {
@@ -35,7 +35,9 @@ export async function openGguf(name: string, source: ByteSource, ignored: Readon
     )
   const found = new Map(gguf.tensors.map((tensor) => [tensor.name, matrix(tensor, source)]))
   const config = await configOf(metadata, found)
-  const tensors = nameTensors(config, found, 'gguf', source.name, (tensor) => ropeTensors.has(tensor))
+  const isFactors = (tensor: string) =>
+    tensor === frequencies || (found.has(short) && (tensor === short || tensor === long))
+  const tensors = nameTensors(config, found, 'gguf', source.name, isFactors)
   const tokenizer = await readGgufTokenizer(metadata, config.vocab)
   const { spec } = tokenizer
   const tokenless = tokenlessRows(tokenizer.ids, config.vocab, source.name)
@@ -47,6 +49,7 @@ export async function openGguf(name: string, source: ByteSource, ignored: Readon
     tokenless,
     warnings: [
       ...warnings,
+      ...shortened(metadata, prefix, config),
       ...vocabularyWarnings(metadata, prefix, config),
       ...tokenizer.warnings,
       ...endWarnings(spec, tokenless, source.name),
@@ -57,7 +60,13 @@ export async function openGguf(name: string, source: ByteSource, ignored: Readon
 
 async function configOf(metadata: MetadataReader, found: ReadonlyMap<string, TensorInfo>): Promise<ModelConfig> {
   const { where } = metadata
-  const form = ggufFormOf(metadata.text('general.architecture'), where)
+  const name = metadata.text('general.architecture')
+  if (name === 'clip')
+    throw new ForetokenError(
+      'unsupported',
+      `${where} is a projector of images (mmproj), and only text is run: use the GGUF of the model beside it`,
+    )
+  const form = ggufFormOf(name, where)
   const optional = (key: string) => metadata.optionalNumber(`${form.name}.${key}`)
   const plain = checkConfig(form.read(metadata, found), where)
   const { headDim } = plain
@@ -108,6 +117,11 @@ function windowsOf(
       `${where}: ${key}_pattern: windows of some layers only are not read from a GGUF of ${prefix}; use the model's safetensors`,
     )
   return new Array<number>(layers).fill(window)
+}
+
+function shortened(metadata: MetadataReader, prefix: string, { maxContext }: ModelConfig): string[] {
+  const said = metadata.optionalNumber(`${prefix}context_length`) ?? maxContext
+  return said > maxContext ? [shortContext(metadata.where, maxContext, said)] : []
 }
 
 /**

@@ -32,9 +32,14 @@ export function longRopeOfJson(json: Json, name: string, maxContext: number, whe
 export function longRope(factors: readonly number[], amplitude: number, maxContext: number): LongRope {
   return {
     maxContext,
-    ...(factors.some((factor) => factor !== 1) && { ropeDivisors: factors }),
+    ropeDivisors: factors,
     ...(amplitude !== 1 && { ropeAmplitude: amplitude }),
   }
+}
+
+/** Returns the warning for a context that ends before the one that a file promises. */
+export function shortContext(where: string, maxContext: number, said: number): string {
+  return `${where}: contexts end at ${maxContext} tokens of ${said}: longer ones take other factors of RoPE, which are not run`
 }
 
 function amplitudeOf(factor: number, original: number): number {

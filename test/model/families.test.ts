@@ -44,7 +44,11 @@ describe('the list of families', () => {
         const path = join(folder, file)
         if (path.startsWith('src/model/families/')) continue
         const text = readFileSync(join(root, path), 'utf8')
-        if (/(architecture|model_type)\s*[!=]==?|case '(llama|mistral|qwen2|qwen3|openelm)'/.test(text))
+        if (
+          /(architecture|model_type)\s*[!=]==?|case '(llama|mistral|qwen[23]|openelm|gemma[23]|phi3|smollm3|granite|olmo2)'/.test(
+            text,
+          )
+        )
           found.push(path)
       }
     expect(found).toEqual([])

@@ -5,7 +5,7 @@
 import { ForetokenError } from '../../base/errors.ts'
 import type { ModelConfig } from '../../base/model.ts'
 import { isObject, type Json, show } from '../json.ts'
-import { keyRules } from '../key-rules.ts'
+import { is, keyRules } from '../key-rules.ts'
 import { windowsWhere } from '../window.ts'
 import type { Family, TensorPlace, TensorSource } from './family.ts'
 import { plainConfig, plainFolder, plainGguf, plainKeys, plainSpec, plainTensor } from './plain.ts'
@@ -25,7 +25,11 @@ export const phi3: Family = {
   huggingFace: {
     ...plainFolder,
     name: 'phi3',
-    keys: keyRules([...plainKeys, 'partial_rotary_factor']),
+    keys: keyRules([...plainKeys, 'partial_rotary_factor'], [], {
+      full_attn_mod: is(1),
+      interpolate_factor: is(1),
+      lm_head_bias: is(false),
+    }),
     read(json, where) {
       const config = plainConfig('phi3', { ...defaults, ...json }, where)
       return withTurned(config, Math.floor(config.headDim * shareOf(json, where)))
