@@ -1,0 +1,3 @@
+export function larkOf(text: string): string {
+  return text
+}
