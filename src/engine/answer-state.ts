@@ -207,7 +207,7 @@ export class AnswerState implements Job {
    * Waits for the calls of `onPrefill` before the last event is read. Rejects with `failure`, which
    * an async function may report only after the last token.
    */
-  settle(): Promise<void> {
+  whenCallbacksDone(): Promise<void> {
     return this.#onPrefill.settle()
   }
 
