@@ -46,7 +46,7 @@ import { type KvOptions, KvSender } from '../transfer/sender.ts'
 import { firstInexact } from '../transfer/steps.ts'
 import { AnswerState } from './answer-state.ts'
 import { generateFrom } from './event-reader.ts'
-import { type GuidedPrepareOptions, LazyGuides, prepareGuided } from './guides.ts'
+import { LazyGuides, type PrepareOptions, prepareGuided } from './guides.ts'
 import { admit } from './late.ts'
 import { loadParts, type Parts } from './load.ts'
 import { submitMany } from './many.ts'
@@ -309,7 +309,7 @@ export class Engine implements TextService {
    * from this call. Compiles its guide, if it has one. Rejects with what `promptIds` and the guide
    * throw, with `busy` when too many long prompts wait, and with `aborted`.
    */
-  prepare(prompt: PromptInput, options: GuidedPrepareOptions = {}): Promise<PreparedPrompt> {
+  prepare(prompt: PromptInput, options: PrepareOptions = {}): Promise<PreparedPrompt> {
     return prepareGuided(this.#prompts, this.guides, prompt, options)
   }
 

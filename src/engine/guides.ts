@@ -5,11 +5,11 @@ import type { Guide } from '../base/guide.ts'
 import type { ModelArchive } from '../base/model.ts'
 import type { PreparedPrompt, PromptInput } from '../base/prompt.ts'
 import type { GuideMatcher, Guides, OpenGuides } from '../decode/guide.ts'
-import type { PrepareOptions, Prompts } from '../tokens/prompts.ts'
+import type { PrepareOptions as PromptPrepareOptions, Prompts } from '../tokens/prompts.ts'
 import type { Tokenizer } from '../tokens/tokenizer.ts'
 
 /** How a prompt is prepared, with the guide of its answer. */
-export interface GuidedPrepareOptions extends PrepareOptions {
+export interface PrepareOptions extends PromptPrepareOptions {
   readonly guide?: Guide | undefined
 }
 
@@ -18,7 +18,7 @@ export async function prepareGuided(
   prompts: Prompts,
   guides: LazyGuides | undefined,
   prompt: PromptInput,
-  options: GuidedPrepareOptions,
+  options: PrepareOptions,
 ): Promise<PreparedPrompt> {
   const fields = withArguments('prepare', () => fieldsOf('the options', options, 'be absent'))
   // Without grammars the request is refused when it is submitted.

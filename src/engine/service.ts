@@ -11,7 +11,7 @@ import type { Prediction } from '../predict/choice.ts'
 import type { DoneEvent, GenerateEvent } from '../stream/events.ts'
 import type { PromptOptions } from '../tokens/prompt.ts'
 import type { Tokenizer } from '../tokens/tokenizer.ts'
-import type { GuidedPrepareOptions } from './guides.ts'
+import type { PrepareOptions } from './guides.ts'
 import type { GenerateOptions, GenerateRequest, ManyOptions } from './options.ts'
 
 /** Where a prompt is read and its answer is generated: here, or with the help of a companion. */
@@ -88,7 +88,7 @@ export interface TextService {
    * from this call. Compiles its guide, if it has one. Rejects with what `promptIds` and the guide
    * throw, with `busy` when too many long prompts wait, and with `aborted`.
    */
-  prepare(prompt: PromptInput, options?: GuidedPrepareOptions): Promise<PreparedPrompt>
+  prepare(prompt: PromptInput, options?: PrepareOptions): Promise<PreparedPrompt>
   /**
    * Answers a prompt or a whole request, event by event. The request is submitted on the first
    * `next()`, not before.

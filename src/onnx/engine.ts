@@ -21,7 +21,7 @@ import { Shares } from '../base/shares.ts'
 import { AnswerState } from '../engine/answer-state.ts'
 import type { Engine } from '../engine/engine.ts'
 import { generateFrom, resultOf } from '../engine/event-reader.ts'
-import { type GuidedPrepareOptions, LazyGuides, prepareGuided } from '../engine/guides.ts'
+import { LazyGuides, type PrepareOptions, prepareGuided } from '../engine/guides.ts'
 import { submitMany } from '../engine/many.ts'
 import { checkedRequest, type GenerateOptions, type GenerateRequest, type ManyOptions } from '../engine/options.ts'
 import type { Outcome, TextService } from '../engine/service.ts'
@@ -133,7 +133,7 @@ export class OrtEngine implements TextService {
   }
 
   /** Makes token ids of a prompt without blocking the host, as `Engine.prepare` does. */
-  prepare(prompt: PromptInput, options: GuidedPrepareOptions = {}): Promise<PreparedPrompt> {
+  prepare(prompt: PromptInput, options: PrepareOptions = {}): Promise<PreparedPrompt> {
     return prepareGuided(this.#prompts, this.guides, prompt, options)
   }
 

@@ -13,7 +13,7 @@ import { Trace } from '../base/trace.ts'
 import type { SchedulerStats } from '../decode/scheduler.ts'
 import type { Engine } from '../engine/engine.ts'
 import { generateFrom } from '../engine/event-reader.ts'
-import type { GuidedPrepareOptions } from '../engine/guides.ts'
+import type { PrepareOptions } from '../engine/guides.ts'
 import { submitMany } from '../engine/many.ts'
 import { checkedRequest, type GenerateOptions, type GenerateRequest, type ManyOptions } from '../engine/options.ts'
 import type { Outcome, TextService, Way } from '../engine/service.ts'
@@ -86,7 +86,7 @@ export class Routed implements TextService {
   }
 
   /** Makes token ids of a prompt without blocking the host, as `Engine.prepare` does. */
-  prepare(prompt: PromptInput, options: GuidedPrepareOptions = {}): Promise<PreparedPrompt> {
+  prepare(prompt: PromptInput, options: PrepareOptions = {}): Promise<PreparedPrompt> {
     return this.#engine.prepare(prompt, options)
   }
 

@@ -186,6 +186,9 @@ const calls: Record<string, Call> = {
   'OrtEngine.load': async (files, options) => (await OrtEngine.load(files, options)).close(),
   openModel: library.openModel,
   openGuides: (make) => library.openGuides(make),
+  guideOf: library.guideOf,
+  'guideOf of a format': (format) => library.guideOf({ response_format: format }),
+  'guideOf of outputs': (outputs) => library.guideOf({ structured_outputs: outputs }),
   'submit with a guide': (guide) => read(engine.submit({ prompt, guide, maxTokens: 2 })),
   'submit with a schema': (schema) =>
     read(engine.submit({ prompt, guide: { kind: 'json_schema', schema }, maxTokens: 2 })),
