@@ -9,8 +9,10 @@ export { Callback, callAside } from './base/callback.ts'
 export { asForetokenError, type ErrorCode, errorCodes, ForetokenError } from './base/errors.ts'
 export { Gate, type GateOptions, type GateRequest, type Refusal } from './base/gate.ts'
 export { equalBytes, fromHex, sha256Hex, toHex } from './base/hash.ts'
-export type { KvBlock, KvCodec, KvCoding, KvPool, KvShape, KvType, PageLayout, WireCodec } from './base/kv.ts'
-export { pageLayout, pageTokens, wireCodecs } from './base/kv.ts'
+export type { KvPool, KvShape, KvType, PageLayout } from './base/kv.ts'
+export { pageLayout, pageTokens } from './base/kv.ts'
+export type { KvBlock, KvCodec, KvCoding, WireCodec } from './base/kv-codec.ts'
+export { wireCodecs } from './base/kv-codec.ts'
 export { Lifetime } from './base/lifetime.ts'
 export type {
   Activation,
@@ -69,6 +71,7 @@ export type { PrepareOptions } from './tokens/prompts.ts'
 export type { FromTextWorker, SpawnText, TextWorker, ToTextWorker } from './tokens/text-messages.ts'
 export type { ExpectedKv, ExpectOptions, KvBodyOptions } from './transfer/expected-kv.ts'
 export type { KvIdentity } from './transfer/format.ts'
+export { Nonces } from './transfer/nonces.ts'
 export { type PredictedKv, type Received, type ReceiveOptions, receiveKv } from './transfer/receive-kv.ts'
 export {
   type CompanionAddress,
@@ -83,7 +86,6 @@ export {
   isBodyOf,
   isSignedBy,
   keyBytes,
-  Nonces,
   parseSigned,
   type Signed,
   type SignedRequest,

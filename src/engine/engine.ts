@@ -45,7 +45,7 @@ import { kvIdentityOf } from '../transfer/identity.ts'
 import { type KvOptions, KvSender } from '../transfer/sender.ts'
 import { firstInexact } from '../transfer/steps.ts'
 import { AnswerState } from './answer-state.ts'
-import { generateFrom } from './event-reader.ts'
+import { generateFrom } from './generate.ts'
 import { loadParts, type Parts } from './load.ts'
 import { submitMany } from './many.ts'
 import {

@@ -9,14 +9,14 @@
 
 import { cancelled } from '../base/cancelled.ts'
 import { ForetokenError } from '../base/errors.ts'
-import type { WireCodec } from '../base/kv.ts'
+import type { WireCodec } from '../base/kv-codec.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import { isWhole } from '../base/numbers.ts'
 import { type Arrived, Feed } from './feed.ts'
 import { readLines } from './lines.ts'
+import { after } from './patient-timer.ts'
 import { LineSeal } from './seal.ts'
 import { sign } from './signature.ts'
-import { after } from './wait-budget.ts'
 
 export interface CompanionAddress {
   /** From the operator's configuration, never from a request: `https://mac.example:8788`. */
