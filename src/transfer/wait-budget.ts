@@ -1,5 +1,5 @@
-/** Limits how long remote peers may keep a request waiting. */
-import { after } from './patient-timer.ts'
+/** Limits the time spent waiting for a remote peer. */
+import { after } from '../base/timeout.ts'
 
 /**
  * Limits the total time that a peer may keep us waiting. The clock runs only while we wait, and

@@ -1,6 +1,6 @@
 /** Timers that a busy thread does not make unfair. */
 import { describe, expect, test } from 'vitest'
-import { after } from '../../src/transfer/patient-timer.ts'
+import { after } from '../../src/base/timeout.ts'
 import { WaitBudget } from '../../src/transfer/wait-budget.ts'
 import { countTimers } from '../helpers/timers.ts'
 
