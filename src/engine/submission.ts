@@ -1,7 +1,8 @@
 /** Joins the state of a local answer, which computing fills with events, and its one reader. */
 import type { DoneEvent, GenerateEvent } from '../stream/events.ts'
 import type { AnswerState } from './answer-state.ts'
-import { EventReader, resultOf } from './event-reader.ts'
+import { EventReader } from './event-reader.ts'
+import { resultOf } from './generate.ts'
 import type { Answer } from './service.ts'
 
 /** Computes answers while a caller waits for one of them. */
@@ -56,7 +57,7 @@ export class Submission implements Answer {
     const { events } = state
     for (;;) {
       const event = events.shift()
-      if (event?.type === 'done') await state.settle()
+      if (event?.type === 'done') await state.whenCallbacksDone()
       if (event) return event
       if (state.error) throw state.error
       if (state.ended) return undefined

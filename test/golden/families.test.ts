@@ -10,7 +10,7 @@ import { loadWasm } from '../../node/wasm.ts'
 import type { Backend } from '../../src/backend/backend.ts'
 import { createWasmBackend } from '../../src/backend/wasm/backend.ts'
 import type { KvType } from '../../src/base/kv.ts'
-import { Llama } from '../../src/model/forward.ts'
+import { LoadedModel } from '../../src/model/forward.ts'
 import { openModel } from '../../src/model/open.ts'
 import { softwareBackend } from '../helpers/webgpu.ts'
 import { compareTop, readGolden, vectors } from './golden.ts'
@@ -21,17 +21,17 @@ const gpu = await softwareBackend()
 const opened: Backend[] = [gpu]
 afterAll(() => Promise.all(opened.map((backend) => backend.close())))
 
-async function load(backend: Backend, name: string, kv: KvType): Promise<Llama> {
+async function load(backend: Backend, name: string, kv: KvType): Promise<LoadedModel> {
   const files = await folderFiles(fileURLToPath(new URL(name, vectors)))
   try {
-    return await Llama.load(backend, await openModel(files), { passTokens: 512, logitRows: 3, kv })
+    return await LoadedModel.load(backend, await openModel(files), { passTokens: 512, logitRows: 3, kv })
   } finally {
     await files.close()
   }
 }
 
 /** Runs prompts in passes that have a part of each, `sizes` tokens in turn; returns the last logits of each. */
-async function run(model: Llama, prompts: readonly (readonly number[])[], sizes: readonly number[]) {
+async function run(model: LoadedModel, prompts: readonly (readonly number[])[], sizes: readonly number[]) {
   const pages = prompts.map(({ length }) => model.pool.add(Math.ceil(length / 16)))
   const last = new Map<number, Float32Array>()
   const past = prompts.map(() => 0)

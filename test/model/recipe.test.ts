@@ -5,7 +5,7 @@ import type { Backend } from '../../src/backend/backend.ts'
 import { createWasmBackend } from '../../src/backend/wasm/backend.ts'
 import type { LayerSpec, ModelArchive, ModelSpec, RopeSpec, TensorInfo } from '../../src/base/model.ts'
 import { specOf } from '../../src/model/families/index.ts'
-import { Llama } from '../../src/model/forward.ts'
+import { LoadedModel } from '../../src/model/forward.ts'
 import { openModel } from '../../src/model/open.ts'
 import { memorySource } from '../../src/model/source.ts'
 import { random } from '../helpers/random.ts'
@@ -115,7 +115,7 @@ function withWideNorms(archive: ModelArchive): ModelArchive {
 }
 
 async function logitsOf(backend: Backend, spec: ModelSpec, lengths: readonly number[]): Promise<Float32Array> {
-  const model = await Llama.load(backend, spec.layers[0]?.qkNorms === 'rows' ? withWideNorms(archive) : archive, {
+  const model = await LoadedModel.load(backend, spec.layers[0]?.qkNorms === 'rows' ? withWideNorms(archive) : archive, {
     passTokens: 32,
     logitRows: 2,
     kv: 'f32',
@@ -161,7 +161,9 @@ describe(`a recipe (seed ${seed})`, async () => {
       less.set(name, { ...tensor, source: memorySource(name, new Uint8Array(floats.buffer)), offset: 0, plus: 1 })
     }
     const options = { passTokens: 32, logitRows: 2, kv: 'f32' } as const
-    const [one, two] = [archive, { ...archive, tensors: less }].map((archive) => Llama.load(backend, archive, options))
+    const [one, two] = [archive, { ...archive, tensors: less }].map((archive) =>
+      LoadedModel.load(backend, archive, options),
+    )
     const logits = await Promise.all(
       [await one!, await two!].map((model) =>
         model.forward({ ids, segments: [{ start: 0, length: 21, past: 0, pages: model.pool.add(2) }], outputs: [20] }),

@@ -1,12 +1,12 @@
-"""Writes the golden file of Gemma 3 270M: prompt ids, top tokens and greedy answers of the reference, and its mean NLL.
+"""Writes the golden files of Gemma 3 270M: prompt ids, top tokens and greedy answers of the reference; its mean NLL.
 
-    python test/vectors/gemma3.py gemma-3-270m-q4_k_m.gguf wikitext2_valid.txt.gz
+    python test/vectors/gemma3.py gemma-3-270m-q4_k_m.gguf wikitext2_valid.txt.gz [cases | nll]
 
 The reference is transformers in float32 on the dequantised file. The tokenizer is SentencePiece itself, on a model made
 of the file's pieces, scores and kinds. For the NLL, the first 20,000 ids of the text are cut into windows of 511 that
 do not overlap. Each follows the token of the beginning of a text and is scored alone, all of its ids.
 
-Needs: torch, transformers, gguf, sentencepiece, protobuf. Writes test/vectors/gemma3-270m.json.
+Needs: torch, transformers, gguf, sentencepiece, protobuf. Writes test/vectors/gemma3-270m.json and nll-gemma3.json.
 """
 
 import gzip
@@ -28,6 +28,8 @@ STEPS = 48
 TOKENS = 20_000
 WINDOW = 511
 KEPT = 2
+MADE_BY = "python test/vectors/gemma3.py MODEL.gguf wikitext2_valid.txt.gz"
+PACKAGES = ("torch", "transformers", "gguf", "sentencepiece")
 
 PROMPTS = {
     "few tokens": "Once upon a time",
@@ -142,39 +144,57 @@ def tokenizer(reader: GGUFReader) -> sentencepiece.SentencePieceProcessor:
 
 def main() -> None:
     path, text_path = Path(sys.argv[1]), Path(sys.argv[2])
+    only = sys.argv[3] if len(sys.argv) > 3 else None
     reader = GGUFReader(path)
     pieces = tokenizer(reader)
-    bos = [pieces.bos_id()]
-    text = gzip.decompress(text_path.read_bytes()).decode()
-    ids = pieces.encode(text[:200_000])[:TOKENS]
-    assert len(ids) == TOKENS
     model = load(reader)
-    cases = [case(model, name, bos + pieces.encode(text), STEPS, prompt=text) for name, text in PROMPTS.items()]
-    for each in cases:
+    source = {"alias": "gemma3-270m", "sha256": sha256(path)}
+    if only != "nll":
+        write_cases(pieces, model, source)
+    if only != "cases":
+        write_nll(pieces, model, source, gzip.decompress(text_path.read_bytes()).decode())
+
+
+def write_cases(pieces: sentencepiece.SentencePieceProcessor, model: Gemma3ForCausalLM, source: dict) -> None:
+    cases = []
+    for name, text in PROMPTS.items():
+        each = case(model, name, [pieces.bos_id()] + pieces.encode(text), STEPS, prompt=text)
         each["text"] = pieces.decode(each["greedy"])
-        print(each["name"], len(each["ids"]), repr(each["text"]), flush=True)
-    sums = []
-    with torch.no_grad():
-        for at in range(0, TOKENS, WINDOW):
-            window = torch.tensor(bos + ids[at : at + WINDOW])
-            logits = model(window[None]).logits[0, :-1]
-            sums.append(float(torch.nn.functional.cross_entropy(logits, window[1:], reduction="sum")))
-            print(f"window {len(sums)}: {sum(sums) / min(TOKENS, at + WINDOW):.4f}", flush=True)
+        cases.append(each)
+        print(name, len(each["ids"]), repr(each["text"]), flush=True)
     write(
         Path(__file__).parent / "gemma3-270m.json",
         "model",
-        "python test/vectors/gemma3.py MODEL.gguf wikitext2_valid.txt.gz",
-        ("torch", "transformers", "gguf", "sentencepiece"),
-        model={"alias": "gemma3-270m", "sha256": sha256(path)},
-        nll={
-            "tokens": TOKENS,
-            "window": WINDOW,
-            "mean": round(sum(sums) / TOKENS, 6),
-            "window_sums": [round(value, 4) for value in sums],
-            "first_windows": [ids[i * WINDOW : (i + 1) * WINDOW] for i in range(KEPT)],
-        },
-        texts=[{"text": text, "ids": pieces.encode(text)} for text in TEXTS],
+        MADE_BY,
+        PACKAGES,
+        model=source,
+        texts=[{"text": text, "ids": [pieces.bos_id()] + pieces.encode(text)} for text in TEXTS],
         cases=cases,
+    )
+
+
+def write_nll(pieces: sentencepiece.SentencePieceProcessor, model: Gemma3ForCausalLM, source: dict, text: str) -> None:
+    # Pieces do not reach over lines, and the first ids come from the first characters.
+    ids = pieces.encode(text[:200_000])[:TOKENS]
+    assert len(ids) == TOKENS
+    sums = []
+    with torch.no_grad():
+        for at in range(0, TOKENS, WINDOW):
+            window = torch.tensor([pieces.bos_id()] + ids[at : at + WINDOW])
+            logits = model(window[None]).logits[0, :-1]
+            sums.append(float(torch.nn.functional.cross_entropy(logits, window[1:], reduction="sum")))
+            print(f"window {len(sums)}: {sums[-1]:.4f} {sum(sums) / min(TOKENS, at + WINDOW):.4f}", flush=True)
+    write(
+        Path(__file__).parent / "nll-gemma3.json",
+        "nll",
+        MADE_BY,
+        PACKAGES,
+        model=source,
+        tokens=TOKENS,
+        window=WINDOW,
+        mean_nll=round(sum(sums) / TOKENS, 6),
+        window_sums=[round(value, 4) for value in sums],
+        first_windows=[ids[i * WINDOW : (i + 1) * WINDOW] for i in range(KEPT)],
     )
 
 
