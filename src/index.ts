@@ -10,8 +10,10 @@ export { asForetokenError, type ErrorCode, errorCodes, ForetokenError } from './
 export { Gate, type GateOptions, type GateRequest, type Refusal } from './base/gate.ts'
 export type { Guide, JsonSchema } from './base/guide.ts'
 export { equalBytes, fromHex, sha256Hex, toHex } from './base/hash.ts'
-export type { KvBlock, KvCodec, KvCoding, KvPool, KvShape, KvType, PageLayout, WireCodec } from './base/kv.ts'
-export { pageLayout, pageTokens, wireCodecs } from './base/kv.ts'
+export type { KvPool, KvShape, KvType, PageLayout } from './base/kv.ts'
+export { pageLayout, pageTokens } from './base/kv.ts'
+export type { KvBlock, KvCodec, KvCoding, WireCodec } from './base/kv-codec.ts'
+export { wireCodecs } from './base/kv-codec.ts'
 export { Lifetime } from './base/lifetime.ts'
 export type {
   Activation,
@@ -75,6 +77,7 @@ export type { PromptOptions } from './tokens/prompt.ts'
 export type { FromTextWorker, SpawnText, TextWorker, ToTextWorker } from './tokens/text-messages.ts'
 export type { ExpectedKv, ExpectOptions, KvBodyOptions } from './transfer/expected-kv.ts'
 export type { KvIdentity } from './transfer/format.ts'
+export { Nonces } from './transfer/nonces.ts'
 export { type PredictedKv, type Received, type ReceiveOptions, receiveKv } from './transfer/receive-kv.ts'
 export {
   type CompanionAddress,
@@ -89,7 +92,6 @@ export {
   isBodyOf,
   isSignedBy,
   keyBytes,
-  Nonces,
   parseSigned,
   type Signed,
   type SignedRequest,
