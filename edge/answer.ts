@@ -111,12 +111,12 @@ async function received<S extends z.ZodType<{ model: string }>>(
     checkRunning(server)
     const accept = () => {
       room.release()
-      work.settle(false)
+      work.close(false)
     }
     return await then({ body, exchange, accept })
   } catch (error) {
     const failure = asApiError(exchange.explained(error))
-    work.settle(isRefusal(failure))
+    work.close(isRefusal(failure))
     exchange.end()
     throw failure
   }

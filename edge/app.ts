@@ -19,6 +19,7 @@ import { Bodies } from './guard/bodies.ts'
 import { Downloads } from './guard/downloads.ts'
 import { Keys } from './guard/keys.ts'
 import { Rate } from './guard/rate.ts'
+import { health, listModels, metricsPage, oneModel, ready } from './info-routes.ts'
 import { Metrics } from './metrics/metrics.ts'
 import {
   failureResponse,
@@ -32,11 +33,10 @@ import {
 import { chat as chatOfOllama, generate } from './ollama/answers.ts'
 import { noEmbeddings, probe, running, show, tags, versionPage } from './ollama/catalogue.ts'
 import { document } from './openapi.ts'
-import { type Page, pageRoutes } from './page.ts'
-import { health, listModels, metricsPage, oneModel, ready } from './pages.ts'
 import type { LogLine } from './record.ts'
 import { Routes } from './route/routes.ts'
 import type { App, AppEnv, Server } from './server.ts'
+import { type Page, pageRoutes } from './web-page.ts'
 
 export interface AppOptions {
   /** The engine, or a function that loads it for the first request that needs it. */

@@ -4,7 +4,7 @@ import type { Config } from '../config.ts'
 import { templateOptionsOf } from '../endpoints/options.ts'
 import { ApiError } from '../errors.ts'
 import type { Contract, Endpoint, Plan } from '../exchange.ts'
-import { filled } from '../fill.ts'
+import { fillInTheMiddle } from '../fill-in-the-middle.ts'
 import { entries } from '../schemas/common.ts'
 import { answerLines, loaded } from './lines.ts'
 import { namedModel } from './names.ts'
@@ -92,7 +92,7 @@ function promptOf(body: TextRequest, engine: TextService): Prompted {
       code: 'invalid_value',
       param: 'system',
     })
-  if (suffix) return { prompt: filled(prompt ?? '', suffix, engine), raw: true }
+  if (suffix) return { prompt: fillInTheMiddle(prompt ?? '', suffix, engine), raw: true }
   if (raw) return { prompt: prompt ?? '', raw: true }
   const before: ChatMessage[] = system ? [{ role: 'system', content: system }] : []
   return { prompt: [...before, { role: 'user', content: prompt ?? '' }], ...thinkingOf(body) }

@@ -2,7 +2,7 @@
 import type { TextService } from '../../src/index.ts'
 import type { Query } from '../answer.ts'
 import { ApiError } from '../errors.ts'
-import { fillTokens } from '../fill.ts'
+import { fillTokens } from '../fill-in-the-middle.ts'
 import type { RequestContext, Server } from '../server.ts'
 import { engineOf, modelNames } from '../server.ts'
 import { common } from './answers.ts'

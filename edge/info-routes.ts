@@ -1,4 +1,4 @@
-/** Routes that answer without generating text. */
+/** Routes that tell of the server without running it: health, readiness, metrics, models. */
 import { modelInfoOf, modelInfos } from './anthropic/models.ts'
 import { apiOf } from './apis.ts'
 import { ApiError } from './errors.ts'

@@ -35,7 +35,11 @@ export function fillTokens({
  * Returns the raw text of a prompt with a gap. Throws an ApiError of 400 if the vocabulary lacks
  * the special tokens.
  */
-export function filled(prompt: string, suffix: string, engine: Pick<AnyEngine, 'tokenizer' | 'archive'>): string {
+export function fillInTheMiddle(
+  prompt: string,
+  suffix: string,
+  engine: Pick<AnyEngine, 'tokenizer' | 'archive'>,
+): string {
   const family = fillTokens(engine)
   if (family) {
     const [before = '', after = '', answer = ''] = family
