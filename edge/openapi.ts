@@ -38,7 +38,7 @@ function guarded({ 401: unknown, 403: forbidden, 429: often }: Pick<typeof refus
 
 const bearer = [{ bearer: [] as string[] }]
 
-/** One event of a stream; `data` is a chunk as JSON, or [DONE]. */
+/** One event of a stream; `data` is a chunk or an event as JSON, or [DONE]. */
 const streamEvent = z.object({ event: z.string().optional(), data: z.string() }).openapi('StreamEvent')
 
 interface PostRoute {
@@ -163,7 +163,7 @@ const routes = [
     summary: 'Answers a conversation, by Anthropic’s contract',
     request: anthropic.messagesRequest,
     response: anthropic.messagesResponse,
-    stream: { type: 'text/event-stream', schema: anthropic.messagesEvent },
+    stream: events,
     refusals: { ...refusalsOfMessages, 529: overloaded },
   }),
   post({
@@ -227,6 +227,8 @@ export function openApi(models?: readonly string[]) {
   const { openAPIRegistry: registry } = app
   registry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' })
   for (const route of routes) registry.registerPath(route)
+  // Streams are described as events of text, which hold these.
+  registry.register('AnthropicStreamEvent', anthropic.messagesEvent)
   const api = app.getOpenAPI31Document({
     openapi: '3.1.0',
     info: {
