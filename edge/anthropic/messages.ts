@@ -19,8 +19,8 @@ export const messages: Endpoint<typeof messagesRequest> = {
   schema: messagesRequest,
   entries: limits,
   plan(body, { engine, config, model, requestId }): Plan {
-    const { stop_sequences: stop, max_tokens } = body
-    const options = optionsOf({ ...body, stop }, engine, config, max_tokens)
+    const { stop_sequences: stop, max_tokens, output_config } = body
+    const options = optionsOf({ ...body, stop, text: output_config }, engine, config, max_tokens)
     const shape = new MessageShape(model)
     return {
       requests: [{ ...options, ...promptedBy(body) }],

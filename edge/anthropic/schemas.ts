@@ -56,7 +56,10 @@ const thinking = z
   ])
   .openapi({ description: 'Sets `enable_thinking` of the chat template.' })
 
-const format = only(z.object({ type: z.literal('text', unsupported) }), 'Answers are not constrained.')
+const format = z.object({
+  type: z.literal('json_schema', `${notHere}; the format is json_schema`),
+  schema: z.record(z.string(), z.unknown()),
+})
 
 /** What a prompt is made of; counting takes nothing else. */
 const conversation = {
@@ -71,9 +74,9 @@ const conversation = {
   mcp_servers: refused('this server calls no other'),
   context_management: harmless('a conversation that is too long is refused, not shortened'),
   output_config: z
-    .object({ effort: harmless('the model decides how much it reasons'), format })
+    .object({ effort: harmless('the model decides how much it reasons'), format: format.nullish() })
     .nullish()
-    .openapi({ description: 'Plain text is the only format.' }),
+    .openapi({ description: 'The shape of the answer: a JSON schema. At most one field may give it.' }),
   speed: harmless('there is only one speed'),
 }
 
@@ -94,6 +97,11 @@ const {
   foretoken,
   metadata,
   service_tier,
+  guided_json,
+  guided_regex,
+  guided_choice,
+  guided_grammar,
+  structured_outputs,
 } = sampling
 
 export const messagesRequest = z
@@ -107,6 +115,7 @@ export const messagesRequest = z
     diagnostics: harmless('nothing is kept between requests'),
     ...{ seed, min_p, repetition_penalty, presence_penalty, frequency_penalty, logit_bias },
     ...{ stop_token_ids, min_tokens, ignore_eos, foretoken },
+    ...{ guided_json, guided_regex, guided_choice, guided_grammar, structured_outputs },
   })
   .openapi('AnthropicMessagesRequest')
 

@@ -5,17 +5,18 @@ import { type Options, optionsOf } from '../endpoints/options.ts'
 import { ApiError } from '../errors.ts'
 import type { ChatRequest } from './schemas.ts'
 
-type Shared = Pick<ChatRequest, 'options' | 'logprobs' | 'top_logprobs' | 'foretoken' | 'think'>
+type Shared = Pick<ChatRequest, 'options' | 'logprobs' | 'top_logprobs' | 'foretoken' | 'think' | 'format'>
 
 /** Returns the options of a request. Throws an ApiError of 400. */
 export function engineOptions(body: Shared, engine: TextService, config: Config): Options {
-  const { logprobs, top_logprobs, foretoken, options } = body
+  const { logprobs, top_logprobs, foretoken, options, format } = body
   const { num_predict, repeat_penalty, repeat_last_n, seed, ...rest } = options ?? {}
   if (top_logprobs && !logprobs)
     throw new ApiError(400, 'top_logprobs needs logprobs: true', { code: 'invalid_value', param: 'top_logprobs' })
   const sampling = {
     ...rest,
     foretoken,
+    format,
     repetition_penalty: repeat_penalty,
     // -1 is any seed.
     seed: seed === -1 ? undefined : seed,

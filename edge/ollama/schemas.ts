@@ -65,7 +65,7 @@ const shared = {
     .openapi({ description: 'Sets `enable_thinking` of the chat template.' }),
   logprobs: z.boolean().nullish(),
   top_logprobs: z.number().int().min(0).max(20).nullish(),
-  format: refused('answers are not constrained'),
+  format: sampling.format,
   keep_alive: harmless('the model stays in memory'),
   truncate: harmless('a prompt that is too long is refused, not shortened'),
   shift: harmless('an answer ends where the context is full'),

@@ -1,6 +1,8 @@
 /** Anthropic's API: what a request means, what an answer says, and failures, as the contract has them. */
 import Anthropic from '@anthropic-ai/sdk'
+import { zodOutputFormat } from '@anthropic-ai/sdk/helpers/zod'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
 import {
   errorResponse,
   type MessagesEvent,
@@ -10,6 +12,7 @@ import {
 } from '../../edge/anthropic/schemas.ts'
 import { createApp, type ServerConfig } from '../../edge/index.ts'
 import type { App } from '../../edge/server.ts'
+import { loadGuides } from '../../node/guides.ts'
 import { loadWasm } from '../../node/index.ts'
 import { Engine } from '../../src/index.ts'
 import { type Ask, ask } from '../helpers/ask.ts'
@@ -28,7 +31,7 @@ let app: App
 const appWith = (config: ServerConfig = {}) => createApp({ engine, config: { ...testConfig, ...config } })
 beforeAll(async () => {
   const files = tinyFiles({ context: 1024, metadata: { 'tokenizer.chat_template': { text: template } } })
-  engine = await Engine.load(files, { wasm: await loadWasm('simd128', 1), threads: 1 })
+  engine = await Engine.load(files, { wasm: await loadWasm('simd128', 1), threads: 1, guides: loadGuides })
   app = appWith()
 })
 afterAll(() => engine.close())
@@ -216,7 +219,9 @@ describe('a failure', () => {
     ['no limit', { max_tokens: undefined }, /max_tokens/],
     ['a limit below 0', { max_tokens: -1 }, /max_tokens/],
     ['a system message of images', { system: [{ type: 'image' }] }, /system\[0\]/],
-    ['a schema', { output_config: { format: { type: 'json_schema', schema: {} } } }, /output_config\.format/],
+    ['another format', { output_config: { format: { type: 'xml' } } }, /output_config\.format\.type.*json_schema/],
+    ['a schema from elsewhere', formatOf({ $ref: 'https://example.org/schema.json' }), /example\.org/],
+    ['two shapes', { ...formatOf({ type: 'object' }), guided_choice: ['a'] }, /guided_choice/],
     ['a container', { container: 'x' }, /container is not supported/],
     ['other servers to call', { mcp_servers: [{ type: 'url' }] }, /mcp_servers is not supported/],
     ['reasoning between tools', { thinking: { type: 'between_tools' } }, /thinking\.type/],
@@ -342,6 +347,33 @@ describe('headers', () => {
     expect(list).toMatchObject({ data: [{ id: 'tiny', max_input_tokens: 1024 }], has_more: false, first_id: 'tiny' })
     expect((await ask(app, undefined, { path: '/v1/models/none', headers })).status).toBe(404)
     expect(await (await ask(app, undefined, { path: '/v1/models' })).json()).toMatchObject({ object: 'list' })
+  })
+})
+
+function formatOf(schema: object) {
+  return { output_config: { format: { type: 'json_schema', schema } } }
+}
+
+describe('an answer of a shape', () => {
+  const shape = z.object({ ok: z.boolean(), kind: z.enum(['tree', 'stone']) })
+
+  test('is parsed by the client, whole and streamed', async () => {
+    const ask = {
+      model: 'tiny',
+      max_tokens: 300,
+      messages: [{ role: 'user' as const, content: 'x' }],
+      output_config: { format: zodOutputFormat(shape) },
+    }
+    const { parsed_output, stop_reason } = await clientOf(app).messages.parse(ask)
+    expect(shape.parse(parsed_output)).toEqual(parsed_output)
+    expect(stop_reason).toBe('end_turn')
+    const streamed = await clientOf(app).messages.stream(ask).finalMessage()
+    expect(shape.parse(streamed.parsed_output)).toEqual(streamed.parsed_output)
+  })
+
+  test('by other names', async () => {
+    for (const change of [{ guided_choice: ['yes', 'no'] }, { structured_outputs: { regex: 'yes|no' } }])
+      expect((await answered({ ...change, max_tokens: 30 })).content[0]!.text).toMatch(/^(yes|no)$/)
   })
 })
 

@@ -16,6 +16,7 @@ import {
 } from '../../edge/ollama/schemas.ts'
 import type { z } from '../../edge/schemas/common.ts'
 import type { App } from '../../edge/server.ts'
+import { loadGuides } from '../../node/guides.ts'
 import { loadWasm } from '../../node/index.ts'
 import { Engine } from '../../src/index.ts'
 import { type Ask, ask, chatBody } from '../helpers/ask.ts'
@@ -33,7 +34,7 @@ let app: App
 const appWith = (config: ServerConfig = {}) => createApp({ engine, config: { ...testConfig, ...config } })
 beforeAll(async () => {
   const files = tinyFiles({ context: 1024, metadata: { 'tokenizer.chat_template': { text: template } } })
-  engine = await Engine.load(files, { wasm: await loadWasm('simd128', 1), threads: 1 })
+  engine = await Engine.load(files, { wasm: await loadWasm('simd128', 1), threads: 1, guides: loadGuides })
   app = appWith()
 })
 afterAll(() => engine.close())
@@ -186,6 +187,23 @@ describe('an answer', () => {
     expect(whole.logprobs).toEqual(content)
   })
 
+  test('has the shape of a schema, or is any object', async () => {
+    const format = {
+      type: 'object',
+      properties: { ok: { enum: [true, null] }, n: { type: 'integer', minimum: 1, maximum: 9 } },
+      required: ['ok', 'n'],
+      additionalProperties: false,
+    }
+    const settings = { num_predict: 300, temperature: 1, seed: 5 }
+    const { message, done_reason } = await chat({ format, options: settings })
+    expect(done_reason).toBe('stop')
+    expect(Object.keys(JSON.parse(message.content))).toEqual(['ok', 'n'])
+    const change = { format, options: settings, stream: true }
+    const { tokens } = await lines(textLine, textResponse, await send('/api/generate', textOf(change)))
+    expect(Object.keys(JSON.parse(tokens.map(({ response }) => response).join('')))).toEqual(['ok', 'n'])
+    expect((await generate({ format: 'json', options: { ...settings, num_predict: 20 } })).response).toMatch(/^\s*\{/)
+  })
+
   test('times add up, in nanoseconds', async () => {
     const { total_duration, load_duration, prompt_eval_duration, eval_duration, foretoken } = await chat()
     expect(load_duration + prompt_eval_duration + eval_duration).toBeLessThanOrEqual(total_duration)
@@ -216,8 +234,8 @@ describe('a failure', () => {
   }
 
   test.each<[string, string, object, number, RegExp]>([
-    ['a schema', '/api/chat', { format: { type: 'object' } }, 400, /format is not supported/],
-    ['JSON', '/api/chat', { format: 'json' }, 400, /format is not supported/],
+    ['a schema from elsewhere', '/api/chat', { format: { $ref: 'https://example.org/a.json' } }, 400, /example\.org/],
+    ['another format', '/api/generate', { format: 'xml' }, 400, /format/],
     ['tools', '/api/chat', { tools: [{ type: 'function' }] }, 400, /tools is not supported/],
     ['images', '/api/chat', { messages: [{ role: 'user', content: '', images: ['x'] }] }, 400, /messages\[0\]\.images/],
     ['a tool', '/api/chat', { messages: [{ role: 'tool', content: 'x' }] }, 400, /messages\[0\]\.role.*tools/],
