@@ -99,7 +99,8 @@ export function createSampler(options: SamplingOptions = {}, ban: EarlyBan = { i
     const rank = greedy ? 0 : drawToken(logits, filters, random())
     const scored = (rank: number) => ({ id: at(ids, rank), logprob: at(logits, rank) - logSum })
     if (topLogprobs === 0) return scored(rank)
-    return { ...scored(rank), topLogprobs: Array.from({ length: topLogprobs }, (_, rank) => scored(rank)) }
+    const possible = logits.subarray(0, topLogprobs).filter((logit) => logit > Number.NEGATIVE_INFINITY).length
+    return { ...scored(rank), topLogprobs: Array.from({ length: possible }, (_, rank) => scored(rank)) }
   }
 
   return {
