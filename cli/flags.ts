@@ -7,9 +7,19 @@ export { type Command, commands } from './command-names.ts'
 export interface Flag {
   readonly short?: string
   /**
-   * The kind of value; absent for a switch. `prose` is a text, or `@FILE` for the text of a file.
+   * The kind of value; absent for a switch. `text-or-file` is a text, or `@FILE` for the text of a
+   * file.
    */
-  readonly value?: 'text' | 'prose' | 'file' | 'whole' | 'number' | 'seed' | 'wholes' | 'texts' | readonly string[]
+  readonly value?:
+    | 'text'
+    | 'text-or-file'
+    | 'file'
+    | 'whole'
+    | 'number'
+    | 'seed'
+    | 'wholes'
+    | 'texts'
+    | readonly string[]
   readonly min?: number
   readonly max?: number
   /** The value's name in the help, if its kind is not clear enough. */
@@ -35,8 +45,8 @@ export const flags = {
     about: 'an alias, hf:owner/repo[/file], https://... or a path; default smollm2-135m',
     by: { run: { about: modelOrOnnx }, chat: { about: modelOrOnnx }, serve: { about: modelOrOnnx } },
   },
-  prompt: { short: 'p', value: 'prose', on: ['run'], about: 'the prompt, in place of an argument' },
-  system: { value: 'prose', on: ['run', 'chat', 'prefix'], about: 'system prompt; default: the model’s own' },
+  prompt: { short: 'p', value: 'text-or-file', on: ['run'], about: 'the prompt, in place of an argument' },
+  system: { value: 'text-or-file', on: ['run', 'chat', 'prefix'], about: 'system prompt; default: the model’s own' },
   raw: { on: ['run', 'batch'], about: 'continue the text without the chat template' },
   'prompt-file': { value: 'file', on: ['run', 'prefix'], about: 'read the prompt from a file' },
   prefix: { value: 'file', on: answers, about: 'use keys and values from a file of `foretoken prefix save`' },
@@ -135,6 +145,15 @@ export const flags = {
     about: 'any 64-bit integer; the same seed gives the same draws',
   },
   stop: { value: 'texts', on: answers, about: 'end the answer at this text; may be repeated' },
+  'json-schema': {
+    value: 'text',
+    name: 'FILE|TYPE',
+    on: ['run', 'batch'],
+    about: 'answer in JSON that fits this schema, or of this type, such as object or integer',
+  },
+  choice: { value: 'texts', name: 'A,B', on: ['run', 'batch'], about: 'answer with one of these; may be repeated' },
+  regex: { value: 'text', on: ['run', 'batch'], about: 'answer with what this regex matches as a whole' },
+  grammar: { value: 'file', on: ['run', 'batch'], about: 'answer with what this grammar matches: Lark or GBNF' },
   'top-logprobs': {
     value: 'whole',
     min: 0,
@@ -260,6 +279,7 @@ export const flags = {
     about: 'rows of the vocabulary matrix to keep in 8 bits, the others get 4; default: as many as fit',
   },
   'pass-tokens': { value: 'whole', min: 1, max: 4096, on: ['deploy-prep'], about: 'most tokens in a pass; default 32' },
+  guides: { on: ['deploy-prep'], about: 'leave memory for answers with a shape, such as JSON of a schema' },
   streams: { value: 'whole', min: 1, max: 1024, on: ['deploy-prep'], about: 'concurrent requests; default 4' },
   'shard-mib': {
     value: 'whole',
@@ -423,7 +443,7 @@ export const flags = {
 export type FlagName = keyof typeof flags
 
 type Value<F> = F extends { value: infer V }
-  ? V extends 'text' | 'prose' | 'file'
+  ? V extends 'text' | 'text-or-file' | 'file'
     ? string
     : V extends 'seed'
       ? Seed

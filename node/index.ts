@@ -5,9 +5,10 @@
 import { Engine, type EngineOptions } from '../src/index.ts'
 import { nodeSpawn, nodeText } from '../workers/node.ts'
 import { defaultThreads } from './cores.ts'
+import { loadGuides } from './guides.ts'
 import { defaultModel } from './names.ts'
 import { auxiliaryName } from './predictors.ts'
-import { modelFiles, type PullOptions } from './pull.ts'
+import { modelFiles, type PullOptions } from './pull-model.ts'
 import { loadWasm } from './wasm.ts'
 import { computeWorker, textWorker } from './workers.ts'
 
@@ -17,6 +18,7 @@ export { machineKey, machineKeyPath, makeMachineKey } from './companion-key.ts'
 export { defaultThreads, performanceCores } from './cores.ts'
 export { fileError } from './disk.ts'
 export { fileSource } from './file-source.ts'
+export { loadGuides } from './guides.ts'
 export { peerFetch } from './http.ts'
 export { type LockOptions, withLock } from './lock.ts'
 export { folderFiles, type OpenModelFiles } from './model-files.ts'
@@ -24,7 +26,7 @@ export { aliases, defaultModel } from './names.ts'
 export { isOnnx, loadOnnx, type OnnxOptions } from './onnx.ts'
 export { pageFile, tabModel } from './page.ts'
 export { predictorFile, predictorPath, shippedPredictor } from './predictors.ts'
-export { modelFiles, type PullOptions, type PullProgress, pullModel } from './pull.ts'
+export { modelFiles, type PullOptions, type PullProgress, pullModel } from './pull-model.ts'
 export { findModel, listModels, removeModel, type StoredModel } from './store.ts'
 export { loadWasm } from './wasm.ts'
 
@@ -55,7 +57,7 @@ export async function loadEngine(model: string = defaultModel, options: LoadOpti
     options.wasm ?? loadWasm(options.build ?? 'auto', threads),
   ])
   try {
-    const parts = { ...rest, threads, wasm, ...(auxiliary && { auxiliary }) }
+    const parts = { guides: loadGuides, ...rest, threads, wasm, ...(auxiliary && { auxiliary }) }
     return await Engine.load(files, { spawn: nodeSpawn(computeWorker), spawnText: nodeText(textWorker), ...parts })
   } finally {
     // All weights are in memory now, or loading failed.

@@ -1,17 +1,19 @@
 /** `foretoken run`: answers one prompt and streams the answer. */
 import { ForetokenError, type ScoredToken } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
+import { guideOfFlags } from '../guide.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { proseOfOperands } from '../prose.ts'
 import { generateOptions, openAny, summaryLine } from '../session.ts'
 import { note, print, StatusLine, write } from '../terminal.ts'
 import { readPrompt } from '../text.ts'
+import { textOfOperands } from '../text-argument.ts'
 
 export async function run({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   const prompt = await promptOf(flags, operands)
   if (prompt === '')
     throw new ForetokenError('empty_prompt', 'the prompt is empty: pass it as an argument, as @FILE, or on stdin')
   if (flags.system !== undefined && flags.raw) throw new UsageError('--system cannot be combined with --raw')
+  const guide = await guideOfFlags(flags)
   const { model, engine } = await openAny(flags, signal)
   const line = new StatusLine()
   const top: (readonly ScoredToken[])[] = []
@@ -27,6 +29,7 @@ export async function run({ flags, operands }: Invocation, signal: AbortSignal):
           ] as const)
     const options = {
       ...generateOptions(flags, signal),
+      guide,
       onPrefill: (done: number, total: number) => line.show(`prompt  ${done} of ${total} tokens`),
     }
     for await (const event of engine.submit({ ...options, prompt: messages })) {
@@ -66,7 +69,7 @@ async function promptOf({ prompt, 'prompt-file': file }: Flags, operands: readon
   if (ways > 1) throw new UsageError('use only one of a prompt argument, --prompt and --prompt-file')
   if (prompt !== undefined) return prompt
   if (file !== undefined) return readPrompt(file)
-  if (operands.length > 0) return proseOfOperands(operands)
+  if (operands.length > 0) return textOfOperands(operands)
   if (!process.stdin.isTTY) return readPrompt('-')
   throw new UsageError('run needs a prompt: foretoken "What is the capital of Norway?"')
 }

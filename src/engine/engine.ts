@@ -26,7 +26,7 @@ import { Session } from '../decode/session.ts'
 import { Workbench } from '../fit/workbench.ts'
 import { PagedCache, type Sequence } from '../kv/paged.ts'
 import { PrefixIndex } from '../kv/prefix.ts'
-import type { Llama } from '../model/forward.ts'
+import type { LoadedModel } from '../model/forward.ts'
 import { int8Warnings } from '../model/key-balance.ts'
 import { openModel } from '../model/open.ts'
 import { pack } from '../pack/pack.ts'
@@ -37,15 +37,17 @@ import type { GenerateEvent } from '../stream/events.ts'
 import { checkPrompt } from '../tokens/checked-prompt.ts'
 import { openingIds } from '../tokens/opening.ts'
 import type { PromptOptions } from '../tokens/prompt.ts'
-import { type PrepareOptions, Prompts } from '../tokens/prompts.ts'
+import { Prompts } from '../tokens/prompts.ts'
 import { createTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
+import { type ExpectedKv, type ExpectOptions, KvReceiver } from '../transfer/expected-kv.ts'
 import type { KvIdentity } from '../transfer/format.ts'
 import { kvIdentityOf } from '../transfer/identity.ts'
-import { type ExpectedKv, type ExpectOptions, KvReceiver } from '../transfer/receiver.ts'
 import { type KvOptions, KvSender } from '../transfer/sender.ts'
 import { firstInexact } from '../transfer/steps.ts'
 import { AnswerState } from './answer-state.ts'
 import { generateFrom } from './event-reader.ts'
+import { LazyGuides, type PrepareOptions, prepareGuided } from './guides.ts'
+import { admit } from './late.ts'
 import { loadParts, type Parts } from './load.ts'
 import { submitMany } from './many.ts'
 import {
@@ -64,12 +66,19 @@ import { type LoadedPrefix, SavedPrefixes } from './saved-prefix.ts'
 import type { Outcome, TextService } from './service.ts'
 import { Submission } from './submission.ts'
 
+/** The parts of an engine that read and write text. */
+interface TextParts {
+  readonly tokenizer: Tokenizer
+  readonly prompts: Prompts
+  readonly guides: LazyGuides | undefined
+}
+
 export class Engine implements TextService {
   readonly archive: ModelArchive
   readonly context: number
   readonly tokenizer: Tokenizer
   readonly backend: Backend
-  readonly #model: Llama
+  readonly #model: LoadedModel
   readonly #cache: PagedCache
   readonly #scheduler: Scheduler
   readonly #prefill: ExactPrefill
@@ -92,30 +101,33 @@ export class Engine implements TextService {
   readonly identity: string
   /** The header of the predictor's file; undefined without a predictor. */
   readonly predictor: PredictorHeader | undefined
+  /** Compiles guides; undefined if the engine was loaded without grammars. */
+  readonly guides: LazyGuides | undefined
 
   /**
    * Opens a model and streams its weights into the core. Throws `bad_model`, `unsupported`,
    * `out_of_memory`.
    */
-  static async load(files: ModelFiles, wanted: EngineOptions): Promise<Engine> {
+  static async load(files: ModelFiles, options: EngineOptions): Promise<Engine> {
     const begun = performance.now()
-    const options = withArguments('Engine.load', () => checkedOptions(wanted))
-    let backend = options.backend
+    const checked = withArguments('Engine.load', () => checkedOptions(options))
+    let backend = checked.backend
     try {
-      const archive = await openModel(files, { ignoreConfig: options.ignoreConfig })
+      const archive = await openModel(files, { ignoreConfig: checked.ignoreConfig })
       // Created before the weights are read, so that its garbage is collected before memory gets
       // scarce.
       const tokenizer = createTokenizer(archive.tokenizer)
-      backend ??= await withArguments('Engine.load', () => createWasmBackend({ ...options, modules: options.wasm }))
-      const settings = settingsOf(archive, options, backend.threads)
-      const onProgress = new Callback('onProgress', options.onProgress)
+      backend ??= await withArguments('Engine.load', () => createWasmBackend({ ...checked, modules: checked.wasm }))
+      const settings = settingsOf(archive, checked, backend.threads)
+      const onProgress = new Callback('onProgress', checked.onProgress)
       const model = { ...settings.model, onProgress: onProgress.call }
-      const parts = await loadParts(archive, backend, { ...settings, model }, options)
+      const parts = await loadParts(archive, backend, { ...settings, model }, checked)
       await onProgress.settle()
-      const prompts = new Prompts(tokenizer, archive.tokenizer, settings.context, options.spawnText)
+      const prompts = new Prompts(tokenizer, archive.tokenizer, settings.context, checked.spawnText)
       const odd = settings.model.kv === 'int8' ? int8Warnings(archive.name, parts.model.keyBalances) : []
       const warned = odd.length === 0 ? archive : { ...archive, warnings: [...archive.warnings, ...odd] }
-      return new Engine(warned, { tokenizer, prompts }, backend, parts, settings, begun)
+      const guides = options.guides && new LazyGuides(options.guides, archive, tokenizer)
+      return new Engine(warned, { tokenizer, prompts, guides }, backend, parts, settings, begun)
     } catch (error) {
       await backend?.close()
       throw asForetokenError(error)
@@ -124,7 +136,7 @@ export class Engine implements TextService {
 
   private constructor(
     archive: ModelArchive,
-    { tokenizer, prompts }: { readonly tokenizer: Tokenizer; readonly prompts: Prompts },
+    { tokenizer, prompts, guides }: TextParts,
     backend: Backend,
     { model, balance, auxiliary, predicting, residuals }: Parts,
     settings: Settings,
@@ -136,6 +148,7 @@ export class Engine implements TextService {
     this.context = context
     this.tokenizer = tokenizer
     this.#prompts = prompts
+    this.guides = guides
     this.#model = model
     this.kvType = settings.model.kv
     this.#cache = new PagedCache(model.pool, pages, context)
@@ -185,8 +198,7 @@ export class Engine implements TextService {
       const { ids, trace } = this.#prompts.accept(checked)
       return new AnswerState(ids, checked, this, trace)
     })
-    if (!state.ended) this.#scheduler.add(state)
-    return new Submission(checked.id, state, this.#scheduler)
+    return new Submission(checked.id, state, admit(state, this.#scheduler))
   }
 
   /**
@@ -294,11 +306,11 @@ export class Engine implements TextService {
 
   /**
    * Makes token ids of a prompt without blocking the host, for any number of requests; TTFT counts
-   * from this call. Rejects with what `promptIds` throws, with `busy` when too many long prompts
-   * wait, and with `aborted`.
+   * from this call. Compiles its guide, if it has one. Rejects with what `promptIds` and the guide
+   * throw, with `busy` when too many long prompts wait, and with `aborted`.
    */
   prepare(prompt: PromptInput, options: PrepareOptions = {}): Promise<PreparedPrompt> {
-    return this.#prompts.prepare(prompt, options)
+    return prepareGuided(this.#prompts, this.guides, prompt, options)
   }
 
   /** Reads `ids` into a cache of their own. The caller must release the session. */
