@@ -5,6 +5,7 @@ import type { WasmOptions } from '../backend/wasm/backend.ts'
 import type { ByteSource, ModelFiles } from '../base/bytes.ts'
 import { fieldsOf, listOf, oneOf, signalOf, textOf, withArguments } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
+import type { Guide } from '../base/guide.ts'
 import { type KvType, pageTokens } from '../base/kv.ts'
 import type { ModelArchive } from '../base/model.ts'
 import { isWhole } from '../base/numbers.ts'
@@ -102,6 +103,12 @@ export interface GenerateOptions extends SamplingOptions, PrefillRequest, Prompt
   readonly stopTokenIds?: readonly number[]
   /** Number of tokens before which no token that ends the answer is drawn. Default 0. */
   readonly minTokens?: number
+  /**
+   * The shape of the answer: tokens that do not fit it are never drawn, those that it forces are
+   * appended without drawing, and the answer ends with `stop` when it is complete. Needs an engine
+   * that was loaded with `guides`.
+   */
+  readonly guide?: Guide | undefined
 }
 
 export interface GenerateRequest extends GenerateOptions {
