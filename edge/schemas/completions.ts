@@ -32,7 +32,7 @@ export const completionRequest = z
       z.object({ type: z.literal('text', unsupported) }),
       'Only plain text; answers are not constrained.',
     ),
-    tools: refused('tools are not supported'),
+    tools: refused('tools need a chat'),
   })
   .openapi('CompletionRequest')
 

@@ -140,6 +140,20 @@ export function toolSupport(spec: TokenizerSpec, wanted?: ToolFormatName): ToolS
   return supportFor(spec, templateOf(spec), wanted)
 }
 
+/**
+ * Returns what a template writes at the end of a short conversation, where the answer begins; '' if
+ * there is no template or it fails. It shows whether the answer begins inside a thought.
+ */
+export function generationPrompt(spec: TokenizerSpec, values: TemplateValues = {}): string {
+  try {
+    const marks = marked(new Origin([]), values, 'fields') as Fields
+    const text = tried(spec, templateOf(spec), [{ role: 'user', content: 'needle' }], marks)
+    return text.slice(text.lastIndexOf('needle') + 'needle'.length)
+  } catch {
+    return ''
+  }
+}
+
 interface Template {
   readonly program: Program
   /** Whether it may read content in parts: to do so it must name their field `text`. */

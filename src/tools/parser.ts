@@ -4,6 +4,7 @@
  */
 import { type CallReader, callReader, isBegun } from './calls.ts'
 import type { ToolFormat } from './format.ts'
+import { beginningAtEnd } from './thinking.ts'
 
 /** A part of an answer. Calls are numbered from 0, and their parts come in order. */
 export type CallEvent =
@@ -143,8 +144,7 @@ export class CallParser {
   /** Returns the length of the end of the text that may belong to a call: white space, and a beginning of the marker. */
   #keptLength(): number {
     const { marker } = this.#format
-    let length = Math.min(marker.length - 1, this.#held.length)
-    while (length > 0 && !marker.startsWith(this.#held.slice(this.#held.length - length))) length--
+    const length = beginningAtEnd(this.#held, marker)
     const rest = this.#held.slice(0, this.#held.length - length)
     return this.#held.length - rest.trimEnd().length
   }
