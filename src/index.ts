@@ -33,7 +33,7 @@ export type { Pass, Segment, SequenceStates } from './base/pass.ts'
 export type { ChatMessage, Message, PreparedPrompt, PromptInput, PromptTimes, TextPart } from './base/prompt.ts'
 export { sha256Sync } from './base/sha256.ts'
 export { Shares, type Sharing } from './base/shares.ts'
-export { within } from './base/timeout.ts'
+export { after, within } from './base/timeout.ts'
 export type { ToolCall, ToolDefinition } from './base/tool.ts'
 export type { Timings } from './base/trace.ts'
 export type { SamplingOptions } from './decode/sampling.ts'
@@ -80,10 +80,9 @@ export type { FromTextWorker, SpawnText, TextWorker, ToTextWorker } from './toke
 export { type ToolFormatName, toolFormatNames } from './tools/format.ts'
 export type { CallEvent } from './tools/parser.ts'
 export { type AnswerPart, AnswerReader } from './tools/reader.ts'
+export type { ExpectedKv, ExpectOptions, KvBodyOptions } from './transfer/expected-kv.ts'
 export type { KvIdentity } from './transfer/format.ts'
-export { WaitBudget } from './transfer/patience.ts'
-export { type PredictedKv, type Received, type ReceiveOptions, receiveKv } from './transfer/receive.ts'
-export type { ExpectedKv, ExpectOptions, KvBodyOptions } from './transfer/receiver.ts'
+export { type PredictedKv, type Received, type ReceiveOptions, receiveKv } from './transfer/receive-kv.ts'
 export {
   type CompanionAddress,
   type CompanionStatus,
@@ -105,3 +104,4 @@ export {
   signatureVersion,
   signedVersion,
 } from './transfer/signature.ts'
+export { WaitBudget } from './transfer/wait-budget.ts'
