@@ -2,7 +2,7 @@
  * Plans an answer that may call tools or show thoughts: what the request needs, and how its text is
  * read. It depends on the model's template only.
  */
-import { oneOf, textOf, wrong } from '../base/checks.ts'
+import { oneOf } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { Guide } from '../base/guide.ts'
 import type { TokenizerSpec } from '../base/model.ts'
@@ -12,6 +12,7 @@ import { markersOf, type ToolFormat, type ToolFormatName, toolFormatNames } from
 import { type GrammarChoice, toolGrammar } from '../tools/grammar.ts'
 import { AnswerReader } from '../tools/reader.ts'
 import type { ThinkingTags } from '../tools/thinking.ts'
+import { checkTools } from './checked-tools.ts'
 import type { PromptOptions } from './prompt.ts'
 import { generationPrompt, type TemplateValues, toolSupport } from './template.ts'
 import type { Tokenizer } from './tokenizer.ts'
@@ -102,31 +103,6 @@ export function planAnswer(model: PlannedModel, wishes: AnswerWishes): AnswerPla
     hasParts: true,
     format: format.name,
     reader: () => new AnswerReader({ ...read, calls }),
-  }
-}
-
-/** Throws `bad_argument` unless `tools` are functions with different names. */
-export function checkTools(tools: unknown): asserts tools is readonly ToolDefinition[] {
-  if (!Array.isArray(tools)) throw wrong('tools', 'a list of functions', tools)
-  const names = new Set<string>()
-  for (const [index, tool] of tools.entries()) {
-    if (typeof tool !== 'object' || tool === null) throw wrong(`tools[${index}]`, 'an object with a name', tool)
-    const { name, description, parameters } = tool as Partial<ToolDefinition>
-    const known = textOf(`tools[${index}].name`, name)
-    if (!/^[\w.-]{1,64}$/.test(known))
-      throw new ForetokenError(
-        'bad_argument',
-        `tools[${index}].name: a name has 1 to 64 letters, digits and signs of "_-."`,
-      )
-    if (names.has(known))
-      throw new ForetokenError('bad_argument', `tools[${index}]: there are two tools named ${known}`)
-    names.add(known)
-    if (description !== undefined) textOf(`tools[${index}].description`, description)
-    if (
-      parameters !== undefined &&
-      (typeof parameters !== 'object' || parameters === null || Array.isArray(parameters))
-    )
-      throw wrong(`tools[${index}].parameters`, 'a JSON schema of an object', parameters)
   }
 }
 

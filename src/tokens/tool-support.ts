@@ -96,11 +96,18 @@ const marks: readonly (readonly [string, ToolFormatName])[] = [
 ]
 
 function formatOf(source: string, tools: ToolSupport['tools'], text: string | undefined): ToolFormat {
-  const bare = (written: string) =>
-    written.replace(/\s/g, '').replace(/\[CALL_ID\]needle123|,"id":"needle123"|"id":"needle123",|[[\]]/g, '')
+  const packed = (written: string) =>
+    written.replace(/\s/g, '').replace(/\[CALL_ID\]needle123|,"id":"needle123"|"id":"needle123",/g, '')
   const call: PlainCall = { name, arguments: values }
-  for (const format of text === undefined ? [] : Object.values(toolFormats))
-    if (bare(text ?? '').includes(bare(writtenCalls(format, [call])))) return format
+  // Some templates leave out the brackets of a single call.
+  for (const signs of [/(?!)/g, /[[\]]/g])
+    for (const format of text === undefined ? [] : Object.values(toolFormats))
+      if (
+        packed(text ?? '')
+          .replace(signs, '')
+          .includes(packed(writtenCalls(format, [call])).replace(signs, ''))
+      )
+        return format
   const [, marked] = marks.find(([mark]) => source.includes(mark)) ?? []
   if ((tools !== 'text' || text !== undefined) && marked !== undefined) return toolFormats[marked]
   if (tools === 'text' && text === undefined) return toolFormats.generic

@@ -260,3 +260,110 @@ describe('refusals', () => {
     expect(refused.message).toMatch(message)
   })
 })
+
+describe('responses', () => {
+  const path = '/v1/responses'
+  const tool = { type: 'function', name: 'get_weather', parameters: weather.function.parameters }
+  const request = (change: object = {}) => ({
+    model: 'tiny',
+    input: 'Weather?',
+    tools: [tool],
+    store: false,
+    ...change,
+  })
+  const events = async (change: object = {}) => {
+    const text = await (await ask(app, { ...request(change), stream: true }, { path })).text()
+    return text
+      .split('\n\n')
+      .filter((lines) => lines.startsWith('event: '))
+      .map((lines) => JSON.parse(lines.slice(lines.indexOf('data: ') + 6)))
+  }
+  const item = {
+    id: expect.stringMatching(/^fc_/),
+    type: 'function_call',
+    status: 'completed',
+    call_id: expect.stringMatching(/^call_/),
+    name: 'get_weather',
+    arguments: '{"city": "Oslo"}',
+  }
+
+  test('a call is an item', async () => {
+    says(call)
+    const response = await (await ask(app, request(), { path })).json()
+    expect(response).toMatchObject({ status: 'completed', parallel_tool_calls: true, tools: [{ name: 'get_weather' }] })
+    expect(response.output).toEqual([item])
+  })
+
+  test('text and a call, streamed, give the events of OpenAI', async () => {
+    says(`Let me look.\n${call}`)
+    const all = await events()
+    const types = all.map(({ type }) => type).filter((type, at, list) => type !== list[at - 1])
+    expect(types).toEqual([
+      'response.created',
+      'response.in_progress',
+      'response.output_item.added',
+      'response.content_part.added',
+      'response.output_text.delta',
+      'response.output_text.done',
+      'response.content_part.done',
+      'response.output_item.done',
+      'response.output_item.added',
+      'response.function_call_arguments.delta',
+      'response.function_call_arguments.done',
+      'response.output_item.done',
+      'response.completed',
+    ])
+    expect(all.map(({ sequence_number }) => sequence_number)).toEqual(all.map((_, at) => at))
+    const opened = all.filter(({ type }) => type === 'response.output_item.added')
+    expect(opened[1]).toMatchObject({ output_index: 1, item: { ...item, status: 'in_progress', arguments: '' } })
+    const deltas = all.filter(({ type }) => type === 'response.function_call_arguments.delta')
+    expect(deltas.map(({ delta }) => delta).join('')).toBe('{"city": "Oslo"}')
+    const last = all.at(-1).response
+    expect(last.output).toMatchObject([{ type: 'message', content: [{ text: 'Let me look.' }] }, item])
+    expect(last.output[1].id).toBe(opened[1].item.id)
+  })
+
+  test('an answer with nothing in it is an empty message', async () => {
+    says('')
+    const all = await events()
+    expect(all.at(-1).response.output).toMatchObject([{ type: 'message', content: [{ text: '' }] }])
+    expect(all.filter(({ type }) => type === 'response.output_item.added')).toHaveLength(1)
+  })
+
+  test('a history of thoughts, calls and results', async () => {
+    says('Rain.')
+    const input = [
+      { role: 'user', content: 'Weather?' },
+      { type: 'reasoning', id: 'rs_1', summary: [], content: [{ type: 'reasoning_text', text: 'hm' }] },
+      { type: 'message', role: 'assistant', content: [{ type: 'output_text', text: 'Let me look.' }] },
+      { type: 'function_call', call_id: 'a', name: 'get_weather', arguments: '{"city":"Oslo"}' },
+      { type: 'function_call', call_id: 'b', name: 'get_weather', arguments: '{"city":"Rome"}' },
+      { type: 'function_call_output', call_id: 'a', output: 'rain' },
+      { type: 'function_call_output', call_id: 'b', output: [{ type: 'output_text', text: 'sun' }] },
+    ]
+    await ask(app, request({ input }), { path })
+    const prompt = made.prompts.at(-1)!
+    expect(prompt).toContain(`<|im_start|>assistant\nLet me look.\n${call}\n${call.replace('Oslo', 'Rome')}<|im_end|>`)
+    expect(prompt).toContain(
+      '<tool_response>\nrain\n</tool_response>\n<tool_response>\nsun\n</tool_response><|im_end|>',
+    )
+  })
+
+  test.each([
+    [
+      'a result without a call',
+      { input: [{ type: 'function_call_output', call_id: 'a', output: 'x' }] },
+      'input[0].call_id',
+    ],
+    [
+      'arguments that are no JSON',
+      { input: [{ type: 'function_call', call_id: 'a', name: 'f', arguments: '{' }] },
+      'input[0].arguments',
+    ],
+    ['two tools of one name', { tools: [tool, tool] }, 'tools[1]'],
+    ['a choice that is not there', { tool_choice: { type: 'function', name: 'g' } }, 'tool_choice'],
+    ['500 tools', { tools: Array.from({ length: 500 }, (_, at) => ({ ...tool, name: `f${at}` })) }, 'tools'],
+  ])('%s is refused', async (_, change, param) => {
+    expect(await refusal(await ask(app, request(change), { path }))).toMatchObject({ status: 400, param })
+  })
+})
