@@ -57,7 +57,7 @@ export class ResponseShape {
   }
 
   #object(status: string, output: readonly object[], more: object) {
-    const { instructions, max_output_tokens, top_p, metadata, user, top_logprobs } = this.#body
+    const { instructions, max_output_tokens, top_p, metadata, user, top_logprobs, text } = this.#body
     const { tools, tool_choice, parallel_tool_calls, reasoning } = this.#body
     const { model, created, temperature } = this.#facts
     return {
@@ -78,7 +78,7 @@ export class ResponseShape {
       service_tier: 'default',
       store: false,
       temperature,
-      text: { format: { type: 'text' } },
+      text: { format: text?.format ?? { type: 'text' } },
       tool_choice: tool_choice ?? 'auto',
       tools: (tools ?? []).map((tool) => ({ description: null, parameters: null, strict: true, ...tool })),
       top_logprobs: top_logprobs ?? 0,

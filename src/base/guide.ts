@@ -38,3 +38,6 @@ export type Guide =
       /** A grammar in llama.cpp's GBNF; its start rule is `root`. */
       readonly grammar: string
     }
+
+/** The kinds of guides. */
+export const guideKinds: readonly Guide['kind'][] = ['json_schema', 'json_object', 'choice', 'regex', 'lark', 'gbnf']
