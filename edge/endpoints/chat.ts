@@ -25,9 +25,10 @@ export const chat: Endpoint<typeof chatRequest> = {
     const id = newId('chatcmpl')
     const head = { id, created, model }
     const prompt = messagesOf(body.messages.map(bodyMessage))
-    const plan = planOf(body, engine, prompt, body.reasoning_effort)
+    const given = optionsOf(body, engine, config, body.max_completion_tokens ?? body.max_tokens)
+    const plan = planOf(body, engine, { prompt, effort: body.reasoning_effort, guide: given.guide })
     const options = {
-      ...optionsOf(body, engine, config, body.max_completion_tokens ?? body.max_tokens),
+      ...given,
       ...plan.options,
       ...(topLogprobs(body) > 0 && { topLogprobs: topLogprobs(body) }),
     }
