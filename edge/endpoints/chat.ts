@@ -93,7 +93,7 @@ function framesOf(body: ChatRequest, base: object, reading: Reading): Plan['fram
     const answer = (answers[index] ??= { visible: new VisibleTokens(reading), parts: partsOf(reading) })
     const { visible, parts } = answer
     const tokens = event.type === 'token' ? visible.push(event.token) : visible.finish()
-    const news = event.type === 'token' ? parts.push(event.token.text) : parts.finish()
+    const news = event.type === 'token' ? parts.push(event.token.text) : parts.finish(event.done)
     const deltas = news.flatMap((part) => deltaOf(part, parts.calls))
     if (deltas.length === 0 && body.logprobs && tokens.length > 0) deltas.push({ content: '' })
     // The log-probabilities of a token come with the first part that shows it.

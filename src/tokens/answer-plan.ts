@@ -30,7 +30,7 @@ export interface AnswerWishes {
   readonly tools?: readonly ToolDefinition[] | undefined
   /** Default `auto`. */
   readonly toolChoice?: ToolChoice | undefined
-  /** Whether an answer may call several tools. Default true. */
+  /** Whether an answer may call several tools. Default true, except for the generic format. */
   readonly parallelToolCalls?: boolean | undefined
   /** How calls are written. Default: found from the model's template. */
   readonly toolFormat?: ToolFormatName | undefined
@@ -72,7 +72,7 @@ export interface PlannedModel {
  * a tool that is not there, and `unsupported` if the model's format of calls is not known.
  */
 export function planAnswer(model: PlannedModel, wishes: AnswerWishes): AnswerPlan {
-  const { tools = [], toolChoice = 'auto', toolFormat, parallelToolCalls = true } = wishes
+  const { tools = [], toolChoice = 'auto', toolFormat } = wishes
   if (toolFormat !== undefined) oneOf('toolFormat', toolFormat, toolFormatNames)
   checkTools(tools)
   const spec = model.archive.tokenizer
@@ -109,7 +109,9 @@ export function planAnswer(model: PlannedModel, wishes: AnswerWishes): AnswerPla
     )
   const { format } = toolSupport(spec, toolFormat)
   const showSpecial = specialIds(model.tokenizer, [...shownThinking, ...markersOf(format)])
-  const choice = { required: chosen.required, parallel: parallelToolCalls, thinking: read.thinking, text: shape }
+  // A model that was not taught to call tools repeats its call up to the limit of the answer.
+  const parallel = wishes.parallelToolCalls ?? format.name !== 'generic'
+  const choice = { required: chosen.required, parallel, thinking: read.thinking, text: shape }
   const calls = { format, names: chosen.tools.map(({ name }) => name) }
   // Without grammars a model may still call what it was told about; it is only not kept to it.
   const isFree = !chosen.required && !wishes.guide && 'guides' in model && model.guides === undefined
