@@ -73,6 +73,15 @@ export const answerFlags = {
     about: 'any 64-bit integer; the same seed gives the same draws',
   },
   stop: { value: 'texts', on: answerCommands, about: 'end the answer at this text; may be repeated' },
+  'json-schema': {
+    value: 'text',
+    name: 'FILE|TYPE',
+    on: ['run', 'batch'],
+    about: 'answer in JSON that fits this schema, or of this type, such as object or integer',
+  },
+  choice: { value: 'texts', name: 'A,B', on: ['run', 'batch'], about: 'answer with one of these; may be repeated' },
+  regex: { value: 'text', on: ['run', 'batch'], about: 'answer with what this regex matches as a whole' },
+  grammar: { value: 'file', on: ['run', 'batch'], about: 'answer with what this grammar matches: Lark or GBNF' },
   'top-logprobs': {
     value: 'whole',
     min: 0,

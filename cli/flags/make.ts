@@ -11,6 +11,7 @@ export const makeFlags = {
     about: 'rows of the vocabulary matrix to keep in 8 bits, the others get 4; default: as many as fit',
   },
   'pass-tokens': { value: 'whole', min: 1, max: 4096, on: ['deploy-prep'], about: 'most tokens in a pass; default 32' },
+  guides: { on: ['deploy-prep'], about: 'leave memory for answers with a shape, such as JSON of a schema' },
   streams: { value: 'whole', min: 1, max: 1024, on: ['deploy-prep'], about: 'concurrent requests; default 4' },
   'shard-mib': {
     value: 'whole',

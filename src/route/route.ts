@@ -185,8 +185,10 @@ export class Route implements RoutedAnswer {
   }
 
   #decide(): Decision<RemoteCompanion> {
-    const { prompt, prefill = 'exact', maxTokens, after = [] } = this.#request
-    const { ways = ['remote', 'relay', 'race'], leastTokens = 32 } = this.#options
+    const { prompt, prefill = 'exact', maxTokens, after = [], guide } = this.#request
+    const { leastTokens = 32 } = this.#options
+    // A guide stays here: a companion may read the prompt, but not choose the tokens.
+    const ways = (this.#options.ways ?? ['remote', 'relay', 'race']).filter((way) => way !== 'relay' || !guide)
     const tokens = prompt.length - this.#expected.from
     const { waiting, running } = this.#engine.stats
     return this.#router.decide({

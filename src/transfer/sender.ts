@@ -291,7 +291,7 @@ class Reading implements Job {
 
   readonly best = 1
 
-  chooseToken(): undefined {}
+  chooseTokens(): undefined {}
 
   end(error?: ForetokenError): void {
     this.ended = true

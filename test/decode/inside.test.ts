@@ -10,7 +10,7 @@ import type { Sequence } from '../../src/kv/sequence.ts'
 import { answerAlone } from '../helpers/fake-model.ts'
 import { all, type Hook, prompt, Request, setup, turns } from '../helpers/scheduled.ts'
 
-const hooks: Hook[] = ['onAdmit', 'onBegin', 'onPrefill', 'chooseToken', 'end']
+const hooks: Hook[] = ['onAdmit', 'onBegin', 'onPrefill', 'chooseTokens', 'end']
 
 /** Calls `act` at the `nth` call of a hook. */
 function at(request: Request, hook: Hook, nth: number, act: () => void): void {
@@ -151,7 +151,7 @@ describe('callbacks that run inside a pass of several requests', () => {
       }
       for (const request of requests) {
         request.inside = (hook) => {
-          if (hook !== 'chooseToken') return
+          if (hook !== 'chooseTokens') return
           turnsAtToken.push(turn)
           now += 10
         }

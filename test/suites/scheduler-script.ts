@@ -8,7 +8,7 @@ export interface WorldOptions extends Pick<SchedulerOptions, 'order' | 'maxRunni
   readonly prefixPages: number
 }
 
-export const hooks = ['onAdmit', 'onBegin', 'onPrefill', 'onCache', 'chooseToken', 'end'] as const
+export const hooks = ['onAdmit', 'onBegin', 'onPrefill', 'onCache', 'chooseTokens', 'end'] as const
 export type Hook = (typeof hooks)[number]
 
 /**
@@ -39,6 +39,8 @@ export interface Wish {
   /** Number of tokens to answer; with 0 the first scores end it. */
   readonly most: number
   readonly mode: NonNullable<Job['mode']>
+  /** Number of tokens that follow each third chosen one without being chosen, as those of a guide do. */
+  readonly forces: number
   /** Holds the computed pages until its end, as a sender of K and V does. */
   readonly sends: boolean
   readonly scripts: readonly Script[]
