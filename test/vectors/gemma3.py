@@ -52,13 +52,15 @@ PROMPTS = {
     ),
 }
 
+# Two things differ from SentencePiece on purpose, as in llama.cpp: the author of a raw prompt may write control tokens,
+# and runs of spaces are found in the text as it is, so that a literal ▁▁ is not one.
 TEXTS = [
     "  two spaces,   three,     five and a\ttab\t\tor two\n\n\n\nfour lines",
-    "<b>bold</b> and <start_of_turn>user <table><tr>",
+    "<b>bold</b> and <table><tr>",
     "naïve café, Ærøskøbing, Straße, 東京タワー, 한국어, हिन्दी, العربية, ไทย",
     "👩‍👩‍👧‍👦 🏳️‍🌈 \u00a0 \u2003 \u200b \ufeff end",
     "x=3.14159; y = -2e10 // 0xFFEE_12\r\n\r\n",
-    "▁▁under▁score",
+    "▁under▁score",
 ]
 
 NAMES = {
