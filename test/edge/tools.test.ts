@@ -125,6 +125,12 @@ describe('chat', () => {
     },
   )
 
+  test('an answer that must call shows no text, wherever it is cut', async () => {
+    says(`\n${call}`)
+    for (let max_tokens = 1; max_tokens < 20; max_tokens++)
+      expect((await choice(body({ max_tokens, tool_choice: 'required' }))).message.content ?? '').toBe('')
+  })
+
   test('the model is told about its tools, and reads calls and results', async () => {
     says('Rain.')
     const history = [
