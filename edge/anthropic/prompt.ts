@@ -45,6 +45,7 @@ export function promptedBy(body: Conversation, engine: TextService, guide?: Guid
       tool_choice.disable_parallel_tool_use
     ),
     toolFormat: foretoken?.tool_format ?? undefined,
+    guide,
     prompt,
     ...template,
   })

@@ -98,7 +98,7 @@ const thinking = z
     z.object({ type: z.literal('adaptive'), display: harmless('reasoning is shown as the model writes it') }),
     z.object({ type: z.literal('disabled') }),
   ])
-  .openapi({ description: 'Sets `enable_thinking` of the chat template.' })
+  .openapi({ description: 'Sets `enable_thinking` of the chat template. Default: no thinking.' })
 
 const format = z.object({
   type: z.literal('json_schema', `${notHere}; the format is json_schema`),

@@ -35,7 +35,7 @@ export function messageFrames(
       const start = begin(answers)
       if (one.type === 'progress')
         return start + ping({ foretoken: { progress: { done: one.done, total: one.total } } })
-      const news = one.type === 'token' ? parts.push(one.token.text) : parts.finish()
+      const news = one.type === 'token' ? parts.push(one.token.text) : parts.finish(one.done)
       const text = start + write(news.flatMap((part) => items.add(part, parts.calls)))
       if (one.type === 'token') return text
       return (

@@ -25,9 +25,10 @@ export const chat: Endpoint<typeof chatRequest> = {
     const id = newId('chatcmpl')
     const head = { id, created, model }
     const prompt = messagesOf(body.messages.map(bodyMessage))
-    const plan = planOf(body, engine, prompt, body.reasoning_effort)
+    const given = optionsOf(body, engine, config, body.max_completion_tokens ?? body.max_tokens)
+    const plan = planOf(body, engine, { prompt, effort: body.reasoning_effort, guide: given.guide })
     const options = {
-      ...optionsOf(body, engine, config, body.max_completion_tokens ?? body.max_tokens),
+      ...given,
       ...plan.options,
       ...(topLogprobs(body) > 0 && { topLogprobs: topLogprobs(body) }),
     }
@@ -92,7 +93,7 @@ function framesOf(body: ChatRequest, base: object, reading: Reading): Plan['fram
     const answer = (answers[index] ??= { visible: new VisibleTokens(reading), parts: partsOf(reading) })
     const { visible, parts } = answer
     const tokens = event.type === 'token' ? visible.push(event.token) : visible.finish()
-    const news = event.type === 'token' ? parts.push(event.token.text) : parts.finish()
+    const news = event.type === 'token' ? parts.push(event.token.text) : parts.finish(event.done)
     const deltas = news.flatMap((part) => deltaOf(part, parts.calls))
     if (deltas.length === 0 && body.logprobs && tokens.length > 0) deltas.push({ content: '' })
     // The log-probabilities of a token come with the first part that shows it.

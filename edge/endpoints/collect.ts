@@ -45,7 +45,7 @@ export async function collect(events: AsyncIterable<ChoiceEvent>, reading: Readi
     for (const token of shown) answer.tokens.push(token)
     if (event.type === 'token') parts.push(event.token.text)
     else {
-      parts.finish()
+      parts.finish(event.done)
       complete[event.index] = { done: event.done, tokens: answer.tokens, parts }
     }
   }

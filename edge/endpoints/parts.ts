@@ -36,8 +36,8 @@ export class AnswerParts {
   }
 
   /** Ends the answer. Returns the rest. */
-  finish(): readonly AnswerPart[] {
-    return this.#keep(this.#reader.finish())
+  finish(done: DoneEvent): readonly AnswerPart[] {
+    return this.#keep(this.#reader.finish(done.finishReason !== 'stop'))
   }
 
   /** Returns the reason for the end as OpenAI names it, which has one word for both limits. */

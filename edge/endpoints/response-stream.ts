@@ -40,7 +40,7 @@ export function responseFrames({ shape, parts, visible, logprob }: Parts) {
   /** Writes the news of one event of the answer. */
   const write = (one: ChoiceEvent & { type: 'token' | 'done' }, shown: readonly VisibleToken[]) => {
     const scored = logprob ? shown.map(({ token }) => logprob(token)) : []
-    const news = one.type === 'token' ? parts.push(one.token.text) : parts.finish()
+    const news = one.type === 'token' ? parts.push(one.token.text) : parts.finish(one.done)
     const changes = news.flatMap((part) => items.add(part, parts.calls))
     if (changes.length === 0 && scored.length > 0 && items.all.length === 0) changes.push(...items.openMessage())
     const delta = changes.find(({ type, item }) => type === 'delta' && item.type === 'message')

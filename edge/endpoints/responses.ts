@@ -29,9 +29,10 @@ export const responses: Endpoint<typeof responsesRequest> = {
         param: 'top_logprobs',
       })
     const prompt = messagesOf(conversationOf(body))
-    const plan = planOf(body, engine, prompt, body.reasoning?.effort)
+    const given = optionsOf(body, engine, config, body.max_output_tokens)
+    const plan = planOf(body, engine, { prompt, effort: body.reasoning?.effort, guide: given.guide })
     const options = {
-      ...optionsOf(body, engine, config, body.max_output_tokens),
+      ...given,
       ...plan.options,
       ...(body.top_logprobs && { topLogprobs: body.top_logprobs }),
     }

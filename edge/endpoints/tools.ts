@@ -3,6 +3,7 @@ import {
   type AnswerPlan,
   type ChatMessage,
   effortValues,
+  type Guide,
   planAnswer,
   type TextService,
   type ToolChoice,
@@ -22,16 +23,18 @@ export type ChatPlan = Omit<AnswerPlan, 'options'> & {
   readonly options: AnswerPlan['options'] & ReturnType<typeof templateOptionsOf>
 }
 
+interface Planning {
+  readonly prompt: readonly ChatMessage[]
+  /** How much the model should think. */
+  readonly effort: string | null | undefined
+  readonly guide: Guide | undefined
+}
+
 /**
  * Plans an answer to a conversation. Throws an ApiError of 400 for two tools of one name and for a
  * choice of a tool that is not there.
  */
-export function planOf(
-  body: Body,
-  engine: TextService,
-  prompt: readonly ChatMessage[],
-  effort: string | null | undefined,
-): ChatPlan {
+export function planOf(body: Body, engine: TextService, { prompt, effort, guide }: Planning): ChatPlan {
   const tools = (body.tools ?? []).map(definitionOf)
   checkNames(tools)
   const given = templateOptionsOf(body)
@@ -46,6 +49,7 @@ export function planOf(
     parallelToolCalls: body.parallel_tool_calls ?? undefined,
     reasoning: body.reasoning_format !== 'none',
     prompt,
+    guide,
     ...template,
   })
   return { ...plan, options: { ...template, ...plan.options } }

@@ -94,6 +94,7 @@ function planned(
   const plan = planAnswer(engine, {
     tools: (body.tools ?? []).map(definitionOf),
     toolFormat: body.foretoken?.tool_format ?? undefined,
+    guide,
     prompt,
     ...template,
   })

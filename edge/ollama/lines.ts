@@ -59,7 +59,7 @@ export function answerLines(
       if (event.type === 'progress')
         return line(silence, { foretoken: { progress: { done: event.done, total: event.total } } })
       const tokens = event.type === 'token' ? visible.push(event.token) : visible.finish()
-      const news = event.type === 'token' ? parts.push(event.token.text) : parts.finish()
+      const news = event.type === 'token' ? parts.push(event.token.text) : parts.finish(event.done)
       const lines: Said[] = []
       for (const part of news)
         if (part.type === 'content') lines.push({ content: part.text })

@@ -8,8 +8,8 @@ import type { Guide } from '../base/guide.ts'
 import type { TokenizerSpec } from '../base/model.ts'
 import type { PromptInput } from '../base/prompt.ts'
 import type { ToolDefinition } from '../base/tool.ts'
-import { markersOf, type ToolFormat, type ToolFormatName, toolFormatNames } from '../tools/format.ts'
-import { type GrammarChoice, toolGrammar } from '../tools/grammar.ts'
+import { markersOf, type ToolFormatName, toolFormatNames } from '../tools/format.ts'
+import { ruleOf, thoughtfulGrammar, toolGrammar } from '../tools/grammar.ts'
 import { AnswerReader } from '../tools/reader.ts'
 import type { ThinkingTags } from '../tools/thinking.ts'
 import { checkTools } from './checked-tools.ts'
@@ -30,10 +30,12 @@ export interface AnswerWishes {
   readonly tools?: readonly ToolDefinition[] | undefined
   /** Default `auto`. */
   readonly toolChoice?: ToolChoice | undefined
-  /** Whether an answer may call several tools. Default true. */
+  /** Whether an answer may call several tools. Default true, except for the generic format. */
   readonly parallelToolCalls?: boolean | undefined
   /** How calls are written. Default: found from the model's template. */
   readonly toolFormat?: ToolFormatName | undefined
+  /** The shape of an answer that calls no tools; thoughts come before it. */
+  readonly guide?: Guide | undefined
   /** Whether thoughts are told apart from the answer. Default true. */
   readonly reasoning?: boolean | undefined
   /** As in the request. */
@@ -60,6 +62,8 @@ export interface AnswerPlan {
 /** The model that answers, such as an engine. */
 export interface PlannedModel {
   readonly tokenizer: Tokenizer
+  /** Undefined if the engine was loaded without grammars; a service that does not say has them. */
+  readonly guides?: unknown
   readonly archive: { readonly tokenizer: TokenizerSpec }
 }
 
@@ -68,7 +72,7 @@ export interface PlannedModel {
  * a tool that is not there, and `unsupported` if the model's format of calls is not known.
  */
 export function planAnswer(model: PlannedModel, wishes: AnswerWishes): AnswerPlan {
-  const { tools = [], toolChoice = 'auto', toolFormat, parallelToolCalls = true } = wishes
+  const { tools = [], toolChoice = 'auto', toolFormat } = wishes
   if (toolFormat !== undefined) oneOf('toolFormat', toolFormat, toolFormatNames)
   checkTools(tools)
   const spec = model.archive.tokenizer
@@ -76,28 +80,46 @@ export function planAnswer(model: PlannedModel, wishes: AnswerWishes): AnswerPla
   const chosen = chosenTools(tools, toolChoice)
   const read = thinking && thinking !== 'off' ? { thinking } : {}
   const shownThinking = read.thinking ? [read.thinking.open, read.thinking.close] : []
+  const special = (text: string) => specialId(model.tokenizer, text)
+  const shape = wishes.guide && ruleOf(wishes.guide)
   if (chosen.tools.length === 0) {
     const showSpecial = specialIds(model.tokenizer, shownThinking)
+    // Without thoughts the request's own guide holds.
+    const isWrapped = read.thinking !== undefined && shape !== undefined
+    const guide: Guide | undefined =
+      isWrapped && read.thinking
+        ? { kind: 'lark', grammar: thoughtfulGrammar(read.thinking, shape, special) }
+        : wishes.guide
+    const contents = wishes.guide && !isWrapped ? {} : read
     return {
-      options: { ...(toolFormat && { toolFormat }), ...(showSpecial.length > 0 && { showSpecial }) },
-      hasParts: read.thinking !== undefined,
+      options: {
+        ...(toolFormat && { toolFormat }),
+        ...(showSpecial.length > 0 && { showSpecial }),
+        ...(guide && { guide }),
+      },
+      hasParts: contents.thinking !== undefined,
       format: undefined,
-      reader: () => new AnswerReader(read),
+      reader: () => new AnswerReader(contents),
     }
   }
+  if (wishes.guide && shape === undefined && !chosen.required)
+    throw new ForetokenError(
+      'unsupported',
+      'an answer that may call tools has no grammar of its own; leave one of them out',
+    )
   const { format } = toolSupport(spec, toolFormat)
   const showSpecial = specialIds(model.tokenizer, [...shownThinking, ...markersOf(format)])
-  const grammar = grammarOf(model.tokenizer, format, chosen.tools, {
-    required: chosen.required,
-    parallel: parallelToolCalls,
-    thinking: read.thinking,
-  })
+  // A model that was not taught to call tools repeats its call up to the limit of the answer.
+  const parallel = wishes.parallelToolCalls ?? format.name !== 'generic'
+  const choice = { required: chosen.required, parallel, thinking: read.thinking, text: shape }
   const calls = { format, names: chosen.tools.map(({ name }) => name) }
+  // Without grammars a model may still call what it was told about; it is only not kept to it.
+  const isFree = !chosen.required && !wishes.guide && 'guides' in model && model.guides === undefined
   return {
     options: {
       tools,
       toolFormat: format.name,
-      guide: { kind: 'lark', grammar },
+      ...(!isFree && { guide: { kind: 'lark', grammar: toolGrammar(format, chosen.tools, choice, special) } }),
       ...(showSpecial.length > 0 && { showSpecial }),
     },
     hasParts: true,
@@ -126,21 +148,13 @@ function chosenTools(tools: readonly ToolDefinition[], choice: ToolChoice) {
   return { tools: tools.filter(({ name }) => names.includes(name)), required }
 }
 
-function grammarOf(
-  tokenizer: Tokenizer,
-  format: ToolFormat,
-  tools: readonly ToolDefinition[],
-  choice: GrammarChoice,
-): string {
-  return toolGrammar(format, tools, choice, (text) => {
-    const id = tokenizer.idOf(text)
-    return id !== undefined && tokenizer.isSpecial(id) ? id : undefined
-  })
+function specialId(tokenizer: Tokenizer, text: string): number | undefined {
+  const id = tokenizer.idOf(text)
+  return id !== undefined && tokenizer.isSpecial(id) ? id : undefined
 }
 
 function specialIds(tokenizer: Tokenizer, texts: readonly string[]): number[] {
-  const ids = texts.map((text) => tokenizer.idOf(text))
-  return ids.filter((id) => id !== undefined && tokenizer.isSpecial(id)) as number[]
+  return texts.map((text) => specialId(tokenizer, text)).filter((id) => id !== undefined)
 }
 
 /** The marks that models put around their thoughts. */

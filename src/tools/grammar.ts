@@ -2,6 +2,7 @@
  * Builds the grammar of an answer that may or must call tools, in llguidance's variant of Lark: free
  * text until a call begins, then the calls of the format with arguments of the tool's schema.
  */
+import type { Guide } from '../base/guide.ts'
 import type { ToolDefinition } from '../base/tool.ts'
 import { markersOf, type ToolFormat } from './format.ts'
 
@@ -13,6 +14,8 @@ export interface GrammarChoice {
   readonly parallel: boolean
   /** How the answer begins: with thoughts, perhaps with thoughts, or without. */
   readonly thinking?: { readonly open: string; readonly close: string; readonly begun: boolean } | undefined
+  /** What an answer that calls nothing must be, as the body of a Lark rule. Default: any text. */
+  readonly text?: string | undefined
 }
 
 /** Returns the id of a special token, or undefined if a text is not one. */
@@ -35,6 +38,35 @@ export function toolGrammar(
   writer.rule('call', tools.map((_, index) => `call_${index}`).join(' | '))
   for (const [index, tool] of tools.entries()) callRules(writer, format, tool, index)
   return writer.text
+}
+
+/** Returns the Lark text of an answer whose thoughts, if it has any, come before a text of one shape. */
+export function thoughtfulGrammar(
+  thinking: NonNullable<GrammarChoice['thinking']>,
+  text: string,
+  specialId: SpecialId,
+): string {
+  const writer = new GrammarWriter(specialId, [thinking.open, thinking.close])
+  writer.rule('start', `${thoughts(writer, thinking)} SPACE? shape`)
+  writer.rule('SPACE', '/[ \\n]{1,2}/')
+  writer.rule('shape', text)
+  return writer.text
+}
+
+/** Returns a guide as the body of a Lark rule, or undefined if it is a grammar of its own. */
+export function ruleOf(guide: Guide): string | undefined {
+  switch (guide.kind) {
+    case 'json_schema':
+      return `%json ${typeof guide.schema === 'string' ? guide.schema : JSON.stringify(guide.schema)}`
+    case 'json_object':
+      return '%json {"type": "object"}'
+    case 'choice':
+      return guide.choices.map((choice) => JSON.stringify(choice)).join(' | ')
+    case 'regex':
+      return `/${guide.regex.replace(/^\^|(?<!\\)\$$/g, '').replace(/(?<!\\)\//g, '\\/')}/`
+    default:
+      return undefined
+  }
 }
 
 /** Collects rules, and writes texts in which markers may be special tokens. */
@@ -69,7 +101,8 @@ class GrammarWriter {
 }
 
 /** Returns the rule of an answer without its thoughts. */
-function answerRules(writer: GrammarWriter, format: ToolFormat, { required, parallel }: GrammarChoice): string {
+function answerRules(writer: GrammarWriter, format: ToolFormat, choice: GrammarChoice): string {
+  const { required, parallel, text } = choice
   const { marker, end, inside, list, between, together, bare } = format
   const more = (separator: string, item: string) =>
     parallel && format.parallel ? ` (${[writer.literal(separator), item].filter(Boolean).join(' ')})*` : ''
@@ -80,7 +113,13 @@ function answerRules(writer: GrammarWriter, format: ToolFormat, { required, para
   writer.rule('section', `${writer.literal(marker)} inner`)
   const rest = together ? '' : more(between, 'section')
   writer.rule('SPACE', '/[ \\n]{1,2}/')
-  if (required) return bare ? 'SPACE? (call | section)' : `SPACE? section${rest}`
+  const calls = bare ? 'SPACE? (call | section)' : `SPACE? section${rest}`
+  if (required) return calls
+  if (text !== undefined) {
+    writer.rule('shape', text)
+    // A call without its marker could not be told from a shape in JSON at its first sign.
+    return `shape | SPACE? section${rest}`
+  }
   writer.rule('FREE', bare ? '/\\s*[^{\\s](?s:.*)/' : '/(?s:.+)/')
   if (writer.isSpecial(marker)) return `FREE? | ${bare ? 'SPACE? call | ' : ''}FREE? section${rest}`
   // Text runs up to the first marker: there it is either over, or calls begin.

@@ -59,8 +59,17 @@ export class CallParser {
     return this.#flush()
   }
 
-  /** Ends the answer. Returns the rest; a call that is not complete ends where the text does. */
-  finish(): CallEvent[] {
+  /**
+   * Ends the answer. Returns the rest; a call that is not complete ends where the text does. If the
+   * answer was `cut` short, what may be the beginning of a call is left out.
+   */
+  finish(cut = false): CallEvent[] {
+    const inside = this.#place === 'section' || this.#place === 'after' || (this.#place === 'call' && !this.#begun)
+    if (cut && (inside || beginningAtEnd(this.#held, this.#format.marker) > 3)) {
+      this.#held = inside ? '' : this.#held.slice(0, -beginningAtEnd(this.#held, this.#format.marker)).trimEnd()
+      this.#taken = ''
+      if (inside) this.#place = 'text'
+    }
     this.#final = true
     while (this.#step());
     if (this.#place === 'call' && this.#begun) {

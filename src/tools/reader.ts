@@ -44,12 +44,15 @@ export class AnswerReader {
       )
   }
 
-  /** Ends the answer. Returns the rest. */
-  finish(): AnswerPart[] {
+  /**
+   * Ends the answer. Returns the rest. If the answer was `cut` short, what may be the beginning of a
+   * call is left out.
+   */
+  finish(cut = false): AnswerPart[] {
     const parts = (this.#thinking?.finish() ?? []).flatMap((part): AnswerPart[] =>
       part.type === 'content' ? this.#content(part.text) : [{ ...part, type: 'reasoning' }],
     )
-    return [...parts, ...(this.#calls?.finish() ?? [])]
+    return [...parts, ...(this.#calls?.finish(cut) ?? [])]
   }
 
   #content(text: string): AnswerPart[] {

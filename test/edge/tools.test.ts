@@ -114,6 +114,16 @@ describe('chat', () => {
     expect(message.tool_calls[0].function).toEqual({ name: 'get_weather', arguments: '{"city": "Os' })
   })
 
+  test.each([4, 15, call.length - 4])(
+    'of a call that is cut at %d signs, nothing is shown as text',
+    async (max_tokens) => {
+      says(call)
+      const { message, finish_reason } = await choice(body({ max_tokens }))
+      expect(finish_reason).toBe('length')
+      expect(message.content ?? '').toBe('')
+    },
+  )
+
   test('the model is told about its tools, and reads calls and results', async () => {
     says('Rain.')
     const history = [
@@ -165,9 +175,12 @@ describe('tool_choice', () => {
       expect(grammar).not.toContain('get_weather')
     }
   })
-  test('parallel_tool_calls: false allows one', async () => {
-    expect((await guideOf({ tool_choice: 'required' })).grammar).toMatch(/section \("\\n" section\)\*/)
-    expect((await guideOf({ tool_choice: 'required', parallel_tool_calls: false })).grammar).not.toMatch(/\)\*/)
+  test('parallel_tool_calls: false allows one, as a generic format does unless it is true', async () => {
+    expect((await guideOf({ tool_choice: 'required' })).grammar).not.toMatch(/\)\*/)
+    const required = { tool_choice: 'required', foretoken: { tool_format: 'hermes' } }
+    expect((await guideOf({ tool_choice: 'required', parallel_tool_calls: true })).grammar).toMatch(/\)\*/)
+    expect((await guideOf(required)).grammar).toMatch(/section \("\\n" section\)\*/)
+    expect((await guideOf({ ...required, parallel_tool_calls: false })).grammar).not.toMatch(/\)\*/)
   })
 })
 

@@ -30,7 +30,7 @@ export function scripted(engine: Engine, script: Script): Scripted {
     new TextDecoder().decode(Uint8Array.from(ids.flatMap((id) => [...tokenizer.tokenBytes(id)])))
 
   function submit(request: GenerateRequest): Answer {
-    const inner = engine.submit({ ...request, maxTokens: 1 })
+    const inner = engine.submit({ ...request, maxTokens: 1, guide: undefined })
     const prompt = textOf(engine.promptIds(request.prompt, request))
     requests.push(request)
     prompts.push(prompt)
@@ -78,6 +78,8 @@ export function scripted(engine: Engine, script: Script): Scripted {
   const service = new Proxy<TextService>(engine, {
     get(target, name) {
       if (name === 'submit') return submit
+      // It follows its script, whatever the guide.
+      if (name === 'guides') return {}
       const value = Reflect.get(target, name, target)
       return typeof value === 'function' ? value.bind(target) : value
     },

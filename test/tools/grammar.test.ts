@@ -1,8 +1,8 @@
 /** The grammars of calls, in the grammar engine that guides answers. */
 import { readFileSync } from 'node:fs'
-import { describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { markersOf, type ToolFormat, toolFormats } from '../../src/tools/format.ts'
-import { type GrammarChoice, toolGrammar } from '../../src/tools/grammar.ts'
+import { type GrammarChoice, ruleOf, thoughtfulGrammar, toolGrammar } from '../../src/tools/grammar.ts'
 import { CallParser } from '../../src/tools/parser.ts'
 import { writtenCalls } from '../../src/tools/write.ts'
 import { instantiate } from '../../wasm/dist/guide/guide.js'
@@ -59,18 +59,31 @@ const auto: GrammarChoice = { required: false, parallel: true }
 const required: GrammarChoice = { required: true, parallel: true }
 
 describe.each(Object.entries(vocabularies))('%s', (_, { vocabulary, idOf, encode }) => {
+  const compiled = new Map<string, ReturnType<typeof vocabulary.compile>>()
+  const grammarOf = (format: ToolFormat, choice: GrammarChoice) => {
+    const text = toolGrammar(format, tools, choice, idOf)
+    const grammar = compiled.get(text) ?? vocabulary.compile('lark', text)
+    compiled.set(text, grammar)
+    return grammar
+  }
   const accepts = (format: ToolFormat, choice: GrammarChoice, text: string): boolean => {
-    const matcher = vocabulary.compile('lark', toolGrammar(format, tools, choice, idOf)).matcher()
-    for (const id of encode(text))
-      try {
-        matcher.commit(id)
-      } catch {
-        return false
-      }
-    return matcher.isAccepting()
+    const matcher = grammarOf(format, choice).matcher()
+    try {
+      for (const id of encode(text)) matcher.commit(id)
+      return matcher.isAccepting()
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'rejected' })
+      return false
+    } finally {
+      matcher.free()
+    }
   }
 
   describe.each(formats)('$name', (format) => {
+    afterAll(() => {
+      for (const grammar of compiled.values()) grammar.free()
+      compiled.clear()
+    })
     const calls = (list: Parameters<typeof writtenCalls>[1]) => writtenCalls(format, list)
 
     test('calls follow the schema of their tool', () => {
@@ -84,6 +97,18 @@ describe.each(Object.entries(vocabularies))('%s', (_, { vocabulary, idOf, encode
         expect(accepts(format, choice, calls([{ name: 'unknown', arguments: {} }]))).toBe(false)
         expect(accepts(format, choice, calls(one).slice(0, -2))).toBe(false)
       }
+    })
+
+    test('a text of one shape, or calls', () => {
+      const shape = ruleOf({
+        kind: 'json_schema',
+        schema: { type: 'object', properties: { a: { type: 'integer' } }, required: ['a'] },
+      })
+      const choice = { ...auto, text: shape }
+      expect(accepts(format, choice, '{"a": 1}')).toBe(true)
+      expect(accepts(format, choice, '{"a": "x"}')).toBe(false)
+      expect(accepts(format, choice, 'text')).toBe(false)
+      expect(accepts(format, choice, (format.bare ? format.marker : '') + calls(one))).toBe(true)
     })
 
     test('several calls, if they are allowed', () => {
@@ -119,7 +144,7 @@ describe.each(Object.entries(vocabularies))('%s', (_, { vocabulary, idOf, encode
     })
 
     test('whatever it makes of chance, is read', () => {
-      const grammar = vocabulary.compile('lark', toolGrammar(format, tools, required, idOf))
+      const grammar = grammarOf(format, required)
       let random = 1
       const draw = (below: number) => {
         random = (random * 48271) % 2147483647
@@ -135,7 +160,7 @@ describe.each(Object.entries(vocabularies))('%s', (_, { vocabulary, idOf, encode
             // Printable characters, and the end as soon as it may come.
             (id) =>
               (mask[id >>> 5]! >>> (id & 31)) & 1 &&
-              (id >= 256 || (id >= 0x20 && id < 0x7f) || id === 0x0a || id >= 0xe0),
+              (id >= 256 || (id >= 0x20 && id < 0x7f) || id === 0x0a || id >= 0x80),
           )
           if (matcher.isAccepting() || allowed.length === 0) break
           // Quotes and brackets close what would otherwise go on.
@@ -164,6 +189,32 @@ describe.each(Object.entries(vocabularies))('%s', (_, { vocabulary, idOf, encode
       }
       expect(complete).toBeGreaterThan(0)
     })
+  })
+
+  test('thoughts, and then a text of one shape', () => {
+    for (const [guide, good, bad] of [
+      [{ kind: 'json_object' }, '{"a": 1}', '[1]'],
+      [{ kind: 'choice', choices: ['a "b"', 'c'] }, 'a "b"', 'b'],
+      [{ kind: 'regex', regex: '^a/[0-9]+$' }, 'a/12', 'a12'],
+    ] as const) {
+      const rule = ruleOf(guide)!
+      const grammar = vocabulary.compile('lark', thoughtfulGrammar({ ...thinking, begun: true }, rule, idOf))
+      const accepted = (text: string) => {
+        const matcher = grammar.matcher()
+        try {
+          for (const id of encode(text)) matcher.commit(id)
+          return matcher.isAccepting()
+        } catch {
+          return false
+        } finally {
+          matcher.free()
+        }
+      }
+      expect(accepted(`so ${good}</think>\n\n${good}`)).toBe(true)
+      expect(accepted(`so</think>${bad}`)).toBe(false)
+      expect(accepted(good)).toBe(false)
+      grammar.free()
+    }
   })
 
   function textOf(ids: readonly number[]): string {

@@ -228,6 +228,15 @@ describe('calls as models write them', () => {
     expect(read(toolFormats.hermes, [...written])).toEqual([{ type: 'content', text: written }])
   })
 
+  test('of an answer that was cut short, no beginning of a call is text', () => {
+    const whole = `Hi. ${writtenCalls(toolFormats.hermes, [{ name: 'now', arguments: {} }])}`
+    for (let length = 8; length <= whole.length; length++) {
+      const parser = new CallParser(toolFormats.hermes, names)
+      const parts = [...[...whole.slice(0, length)].flatMap((piece) => parser.push(piece)), ...parser.finish(true)]
+      expect(content(parts), whole.slice(0, length)).toBe('Hi.')
+    }
+  })
+
   test('arguments come as they are written, not at the end', () => {
     const parser = new CallParser(toolFormats.hermes, names)
     parser.push('<tool_call>{"name": "now", "arguments": {"a"')
