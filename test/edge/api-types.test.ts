@@ -13,8 +13,19 @@ import type { z } from '../../edge/schemas/common.ts'
 /** Compiles only if the first type is assignable to the second. */
 type Is<Ours extends Theirs, Theirs> = [Ours, Theirs]
 
-/** What JSON makes of a type of Ollama's client, which declares dates that it does not parse. */
-type Json<T> = { [K in keyof T]: T[K] extends Date ? string : T[K] extends Map<string, unknown> ? object : T[K] }
+/**
+ * What JSON makes of a type of Ollama's client, which declares dates that it does not parse. A field
+ * that may be absent may be undefined, too.
+ */
+type Json<T> = T extends Date
+  ? string
+  : T extends Map<string, unknown>
+    ? object
+    : T extends readonly (infer E)[]
+      ? Json<E>[]
+      : T extends object
+        ? { [K in keyof T]: Json<T[K]> | (Pick<T, never> extends Pick<T, K> ? undefined : never) }
+        : T
 
 type Out<S extends z.ZodType> = z.output<S>
 
