@@ -8,8 +8,10 @@ export function anthropicFailure(error: ApiError, requestId: string): Failure {
 }
 
 /** Returns the body of a failure; a stream reports it as an event. */
-export function errorBody({ status, message }: ApiError, requestId: string): ErrorResponse {
-  return { type: 'error', error: { type: typeOf(status), message }, request_id: requestId }
+export function errorBody({ status, message, param }: ApiError, requestId: string): ErrorResponse {
+  // Clients that ask for threads send the whole conversation when they are told this.
+  const details = param === 'thread' ? { details: { error_code: 'thread_unsupported_request' } as const } : {}
+  return { type: 'error', error: { type: typeOf(status), message, ...details }, request_id: requestId }
 }
 
 function typeOf(status: number): ErrorResponse['error']['type'] {

@@ -116,6 +116,7 @@ const conversation = {
   tool_choice: toolChoice.nullish(),
   cache_control,
   mcp_servers: refused('this server calls no other'),
+  thread: refused('nothing is kept between requests; send the whole conversation'),
   context_management: harmless('a conversation that is too long is refused, not shortened'),
   output_config: z
     .object({ effort: harmless('the model decides how much it reasons'), format: format.nullish() })
@@ -272,7 +273,11 @@ export const errorTypes = [
 export const errorResponse = z
   .object({
     type: z.literal('error'),
-    error: z.object({ type: z.enum(errorTypes), message: z.string() }),
+    error: z.object({
+      type: z.enum(errorTypes),
+      message: z.string(),
+      details: z.object({ error_code: z.literal('thread_unsupported_request') }).optional(),
+    }),
     request_id: z.string().nullable(),
   })
   .openapi('AnthropicError')
