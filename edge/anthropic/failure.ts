@@ -1,6 +1,6 @@
 /** Failures in Anthropic's format: `{type: 'error', error: {type, message}, request_id}`. */
 import type { ApiError, Failure } from '../errors.ts'
-import type { ErrorResponse } from './schemas.ts'
+import type { ErrorResponse } from './answer-schemas.ts'
 
 /** Returns a failure as Anthropic's clients read it, with their status for a server that is busy. */
 export function anthropicFailure(error: ApiError, requestId: string): Failure {

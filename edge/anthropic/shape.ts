@@ -4,7 +4,7 @@ import type { AnswerParts } from '../endpoints/parts.ts'
 import { type ResponseItem, ResponseItems } from '../endpoints/response-items.ts'
 import { newId } from '../ids.ts'
 import { countsOf, reportOf } from '../usage.ts'
-import type { MessageBlock, MessagesEvent, MessagesResponse } from './schemas.ts'
+import type { MessageBlock, MessagesEvent, MessagesResponse } from './answer-schemas.ts'
 
 type Ending = Extract<MessagesEvent, { type: 'message_delta' }>
 

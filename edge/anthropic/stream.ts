@@ -7,8 +7,8 @@ import type { AnswerParts } from '../endpoints/parts.ts'
 import { type ItemChange, ResponseItems } from '../endpoints/response-items.ts'
 import type { Plan } from '../exchange.ts'
 import { eventStream, frame, type StreamFormat } from '../sse.ts'
+import type { MessagesEvent } from './answer-schemas.ts'
 import { errorBody } from './failure.ts'
-import type { MessagesEvent } from './schemas.ts'
 import { blockOf, type MessageShape } from './shape.ts'
 
 const ping = (more: object = {}) => frame({ type: 'ping', ...more }, 'ping')

@@ -10,7 +10,7 @@ import {
   messagesEvent,
   messagesResponse,
   modelInfoList,
-} from '../../edge/anthropic/schemas.ts'
+} from '../../edge/anthropic/answer-schemas.ts'
 import { createApp, type ServerConfig } from '../../edge/index.ts'
 import type { App } from '../../edge/server.ts'
 import { loadGuides } from '../../node/guides.ts'

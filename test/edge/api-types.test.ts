@@ -6,7 +6,8 @@
 import type Anthropic from '@anthropic-ai/sdk'
 import type * as ollama from 'ollama'
 import { expect, test } from 'vitest'
-import type * as messages from '../../edge/anthropic/schemas.ts'
+import type * as messages from '../../edge/anthropic/answer-schemas.ts'
+import type { messagesRequest } from '../../edge/anthropic/schemas.ts'
 import type * as lines from '../../edge/ollama/schemas.ts'
 import type { z } from '../../edge/schemas/common.ts'
 
@@ -45,7 +46,7 @@ type Checked = [
   Is<Out<typeof lines.versionResponse>, ollama.VersionResponse>,
   Is<Out<typeof lines.errorResponse>, ollama.ErrorResponse>,
   // Every request that the clients' types allow for text alone.
-  Is<TextMessages, z.input<typeof messages.messagesRequest>>,
+  Is<TextMessages, z.input<typeof messagesRequest>>,
   Is<TextChat, z.input<typeof lines.chatRequest>>,
 ]
 
