@@ -3,7 +3,7 @@
  * content-length says, into one growing buffer. Reading stops at the first fault; the host drains
  * the rest.
  */
-import { after, parseJson } from '../src/index.ts'
+import { after, isWhole, parseJson } from '../src/index.ts'
 import { ApiError, stopping } from './errors.ts'
 import type { BodyRoom } from './guard/bodies.ts'
 import type { Work } from './guard/refused.ts'
@@ -205,7 +205,7 @@ export function piecesOf(body: ReadableStream<Uint8Array>): Pieces {
 /** Returns the content-length in bytes; 0 if it is absent or invalid. */
 function lengthOf(request: Request): number {
   const length = Number(request.headers.get('content-length') ?? 0)
-  return Number.isSafeInteger(length) && length > 0 ? length : 0
+  return isWhole(length, 1) ? length : 0
 }
 
 function tooSlow(message: string): ApiError {

@@ -3,11 +3,13 @@
 import type { ByteSource } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive, ModelConfig, TensorInfo } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import { checkConfig } from './config.ts'
 import type { GgufForm } from './families/family.ts'
 import { ggufFormOf } from './families/index.ts'
 import { fingerprint } from './fingerprint.ts'
-import { type GgufTensor, readGguf } from './gguf.ts'
+import { readGguf } from './gguf.ts'
+import type { GgufTensor } from './gguf-tensors.ts'
 import { readGgufTokenizer } from './gguf-tokenizer.ts'
 import { withoutMetadata } from './ignored-keys.ts'
 import { show } from './json.ts'
@@ -107,7 +109,7 @@ function windowsOf(
   const { where } = metadata
   const key = `${prefix}.attention.sliding_window`
   const window = metadata.optionalNumber(key) ?? 0
-  if (!Number.isSafeInteger(window) || window < 0)
+  if (!isWhole(window))
     throw new ForetokenError('bad_model', `${where}: ${key} is ${window}; expected a number of tokens, or 0 for all`)
   if (window === 0 || window >= maxContext) return undefined
   if (slides) return slides(metadata, layers).map((slides) => (slides ? window : 0))

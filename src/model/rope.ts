@@ -1,11 +1,9 @@
 /** Reads RoPE scaling as one divisor for each frequency, and what goes with it. */
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelConfig } from '../base/model.ts'
-import { ropeFactors } from './config.ts'
 import { isObject, type Json, show } from './json.ts'
 import { longRope, longRopeOfJson } from './longrope.ts'
-
-type Rope = Pick<ModelConfig, 'headDim' | 'ropeTheta' | 'ropeTurned'>
+import { factorOf, linear, llama3, type Rope } from './rope-scaling.ts'
 
 /** The part of a config that a scaling of RoPE decides. */
 export type RopeScaling = Partial<Pick<ModelConfig, 'ropeDivisors' | 'ropeAmplitude' | 'maxContext'>>
@@ -130,35 +128,4 @@ export function scalingOfGguf(
   const divisor = type === 'none' || factor === 0 ? 1 : factorOf(factor, `${where}: the RoPE scaling's factor`)
   if (factors) return { ropeDivisors: factors.map((each) => each * divisor) }
   return divisor === 1 ? {} : { ropeDivisors: linear(rope, divisor) }
-}
-
-function factorOf(factor: number, what: string): number {
-  if (factor >= ropeFactors.least && factor <= ropeFactors.most) return factor
-  throw new ForetokenError(
-    'bad_model',
-    `${what} is ${factor}; expected a number from ${ropeFactors.least} to ${ropeFactors.most}`,
-  )
-}
-
-function linear({ headDim, ropeTurned = headDim }: Rope, factor: number): number[] {
-  return new Array<number>(ropeTurned / 2).fill(factor)
-}
-
-/**
- * Returns the divisors of Llama 3's scaling: long wavelengths are stretched by `factor`, short ones
- * kept, and those between `low` and `high` turns in the original context blended (transformers,
- * modeling_rope_utils).
- */
-function llama3(
-  { headDim, ropeTheta, ropeTurned = headDim }: Rope,
-  scaling: { factor: number; low: number; high: number; original: number },
-): number[] {
-  return Array.from({ length: ropeTurned / 2 }, (_, f) => {
-    const wavelength = 2 * Math.PI * ropeTheta ** ((2 * f) / ropeTurned)
-    const turns = scaling.original / wavelength
-    if (turns < scaling.low) return scaling.factor
-    if (turns > scaling.high) return 1
-    const smooth = (turns - scaling.low) / (scaling.high - scaling.low)
-    return 1 / ((1 - smooth) / scaling.factor + smooth)
-  })
 }

@@ -8,7 +8,7 @@ import { ForetokenError } from '../base/errors.ts'
 import type { ToolDefinition } from '../base/tool.ts'
 import { type ToolFormat, type ToolFormatName, toolFormatNames, toolFormats } from '../tools/format.ts'
 import { instructions, openaiTool, type PlainCall, spacedJson, writtenCalls, writtenResult } from '../tools/write.ts'
-import type { Fields } from './content.ts'
+import type { Fields } from './content-forms.ts'
 import type { TemplateInput } from './jinja/render.ts'
 import type { Origin } from './origin.ts'
 

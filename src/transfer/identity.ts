@@ -6,7 +6,7 @@
 import { sha256Hex } from '../base/hash.ts'
 import type { ModelArchive, ModelSpec } from '../base/model.ts'
 import { specOf } from '../model/families/index.ts'
-import { vocabularyOf } from '../model/vocabulary.ts'
+import { vocabularyOf } from '../model/tokenizer-json.ts'
 import type { KvIdentity } from './format.ts'
 
 /**
