@@ -15,6 +15,7 @@ export { Lifetime } from './base/lifetime.ts'
 export type {
   Activation,
   AttentionSpec,
+  EmbeddingSpec,
   LayerShape,
   LayerSpec,
   ModelArchive,
@@ -22,6 +23,7 @@ export type {
   ModelSpec,
   PackedTexts,
   PackedVocabulary,
+  Pooling,
   RopeSpec,
   TensorInfo,
   TensorType,
@@ -37,6 +39,7 @@ export type { Timings } from './base/trace.ts'
 export type { SamplingOptions } from './decode/sampling.ts'
 export type { SchedulerOptions, SchedulerStats } from './decode/scheduler.ts'
 export { nextSeed, parseJson, type Seed, seedIn, seedOf } from './decode/seed.ts'
+export type { Embeddings, EmbedInput, EmbedOptions } from './engine/embed.ts'
 export { Engine } from './engine/engine.ts'
 export type { EngineOptions, GenerateOptions, GenerateRequest, ManyOptions } from './engine/options.ts'
 export type { LoadedPrefix } from './engine/saved-prefix.ts'

@@ -22,7 +22,7 @@ import type { Llama } from '../model/forward.ts'
 import { PassCost } from './pass-cost.ts'
 import { type PassPlan, Planner, type Planning } from './plan.ts'
 import type { Policy } from './policy.ts'
-import { attempt, type Serving, serve } from './serve.ts'
+import { attempt, type PassResults, type Serving, serve } from './serve.ts'
 import { type Job, Task } from './task.ts'
 
 /** Adds the judgement of first tokens to `Planning`; `predict/choice.ts` implements it. */
@@ -48,7 +48,10 @@ export interface SchedulerOptions extends Omit<Policy, 'budget'> {
 
 /** The part of a model that the scheduler uses. */
 export type PassModel = Pick<Llama, 'passTokens' | 'config' | 'forward'> &
-  Partial<Pick<Llama, 'longestShortlist' | 'shortlists'>>
+  Partial<Pick<Llama, 'longestShortlist' | 'shortlists'> & StatesModel>
+
+/** The part that passes need whose states are read; absent if the model gives none. */
+type StatesModel = Pick<Llama, 'through' | 'logits' | 'finalStates'>
 
 /** Totals since the engine was loaded, and the current state. */
 export interface SchedulerStats {
@@ -146,7 +149,8 @@ export class Scheduler {
     if (this.#closed) throw closedError()
     this.#check(job)
     this.#makeRoom(job.tenant)
-    const task = new Task(job, this.#added++, this.#cache.open(), this.#prefixes.known(job.tenant, job.ids))
+    const known = job.states ? 0 : this.#prefixes.known(job.tenant, job.ids)
+    const task = new Task(job, this.#added++, this.#cache.open(), known)
     const { signal } = job
     const cancel = () => this.#end(task, new ForetokenError('aborted', 'the request was cancelled', cause(signal)))
     if (signal && !signal.aborted) {
@@ -272,9 +276,9 @@ export class Scheduler {
   async #compute(plan: PassPlan, pass: Pass): Promise<void> {
     const begun = performance.now()
     try {
-      const scores = await this.#scores(pass, plan)
+      const results = await this.#results(pass, plan)
       this.#cost.learn(this.#exactRows(pass), performance.now() - begun)
-      const { prefillTokens, decodeTokens } = await serve(plan, scores, this.#count.passes, this.#serving)
+      const { prefillTokens, decodeTokens } = await serve(plan, results, this.#count.passes, this.#serving)
       this.#count.prefill_tokens += prefillTokens
       this.#count.decode_tokens += decodeTokens
     } catch (error) {
@@ -282,6 +286,20 @@ export class Scheduler {
       // can go on.
       for (const { task } of plan.shares) this.#end(task, asForetokenError(error))
     }
+  }
+
+  /** Computes the outputs of a pass, and the states that are read. */
+  async #results(pass: Pass, plan: PassPlan): Promise<PassResults> {
+    const model = this.#model
+    const { vocab, hidden: width } = model.config
+    if (!pass.states) return { scores: await this.#scores(pass, plan), states: { values: none, width } }
+    if (!givesStates(model))
+      throw new ForetokenError('unsupported', 'this model does not give its states; use another for embeddings')
+    const { outputs, states } = pass
+    return model.through(pass, async () => {
+      const scores = outputs.length > 0 ? rowsOf(await model.logits(outputs, 'lent'), vocab) : []
+      return { scores, states: { values: await model.finalStates(states), width } }
+    })
   }
 
   /**
@@ -293,9 +311,7 @@ export class Scheduler {
     const best = shares.reduce((most, { task }) => Math.max(most, task.best), 0)
     if (model.shortlists && best <= Math.min(model.longestShortlist ?? 0, model.config.vocab))
       return model.shortlists(pass, best)
-    const { vocab } = model.config
-    const logits = await model.forward(pass, 'lent')
-    return pass.outputs.map((_, row) => logits.subarray(row * vocab, (row + 1) * vocab))
+    return rowsOf(await model.forward(pass, 'lent'), model.config.vocab)
   }
 
   /** Returns how many exact rows would cost as much as the pass. */
@@ -341,6 +357,17 @@ export class Scheduler {
     this.#prefixes.trim()
     quietly(() => task.job.end(error))
   }
+}
+
+const none = new Float32Array(0)
+
+function givesStates(model: PassModel): model is PassModel & StatesModel {
+  return model.finalStates !== undefined
+}
+
+/** Returns the rows of (rows, width) values, as views. */
+function rowsOf(values: Float32Array, width: number): Float32Array[] {
+  return Array.from({ length: values.length / width }, (_, row) => values.subarray(row * width, (row + 1) * width))
 }
 
 function closedError(): ForetokenError {

@@ -45,6 +45,7 @@ import { type ExpectedKv, type ExpectOptions, KvReceiver } from '../transfer/rec
 import { type KvOptions, KvSender } from '../transfer/sender.ts'
 import { firstInexact } from '../transfer/steps.ts'
 import { AnswerState } from './answer-state.ts'
+import { type Embeddings, type EmbedInput, type EmbedOptions, embed } from './embed.ts'
 import { generateFrom } from './event-reader.ts'
 import { loadParts, type Parts } from './load.ts'
 import { submitMany } from './many.ts'
@@ -283,6 +284,11 @@ export class Engine implements TextService {
     return this.#scheduler.stats
   }
 
+  get #bulk() {
+    const { archive, tokenizer, context } = this
+    return { archive, tokenizer, context, passTokens: this.#model.passTokens, scheduler: this.#scheduler }
+  }
+
   /**
    * Returns the token ids of a prompt; the chat template is applied unless `raw`. Throws
    * `empty_prompt`, `context_exceeded`.
@@ -337,6 +343,15 @@ export class Engine implements TextService {
       for (const { sequence } of packed) sequence.release()
       throw error
     }
+  }
+
+  /**
+   * Makes an embedding of each text, among all other requests. Rejects with `unsupported` for a model
+   * that was not made for it unless `pooling` is given, and with `bad_argument`, `empty_prompt`,
+   * `context_exceeded`, `busy` and `aborted`.
+   */
+  embed(texts: EmbedInput, options: EmbedOptions = {}): Promise<Embeddings> {
+    return this.#whileOpen(() => embed(this.#bulk, texts, options))
   }
 
   /** Returns the log-probability of each of `ids` after the ids before it, (ids.length - 1). */

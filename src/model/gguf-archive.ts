@@ -4,6 +4,7 @@ import type { ByteSource } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive, ModelConfig, TensorInfo } from '../base/model.ts'
 import { checkConfig } from './config.ts'
+import { embeddingOfGguf } from './embedding-spec.ts'
 import { ggufFormOf } from './families/index.ts'
 import { fingerprint } from './fingerprint.ts'
 import { type GgufTensor, readGguf } from './gguf.ts'
@@ -41,6 +42,7 @@ export async function openGguf(name: string, source: ByteSource, ignored: Readon
     config,
     tensors,
     tokenizer: spec,
+    embedding: embeddingOfGguf(metadata, prefix.slice(0, -1)),
     tokenless,
     warnings: [
       ...warnings,

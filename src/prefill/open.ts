@@ -41,7 +41,7 @@ export class PredictingForward {
    * model's `forward`.
    */
   forward(pass: Pass, lent: 'lent' | 'own' = 'own'): Promise<Float32Array> {
-    return this.#through(pass, () => this.#model.logits(pass.outputs, lent))
+    return this.through(pass, () => this.#model.logits(pass.outputs, lent))
   }
 
   get longestShortlist(): number | undefined {
@@ -50,7 +50,17 @@ export class PredictingForward {
 
   /** Runs a pass and returns the best `count` logits of each of its `outputs`. */
   shortlists(pass: Pass, count: number): Promise<Shortlist[]> {
-    return this.#through(pass, () => this.#model.shortlistsOf(pass.outputs, count))
+    return this.through(pass, () => this.#model.shortlistsOf(pass.outputs, count))
+  }
+
+  /** Returns what the model's method of this name returns, within `through`. */
+  logits(picked: readonly number[], lent: 'lent' | 'own' = 'own'): Promise<Float32Array> {
+    return this.#model.logits(picked, lent)
+  }
+
+  /** Returns what the model's method of this name returns, within `through`. */
+  finalStates(picked: readonly number[]): Promise<Float32Array> {
+    return this.#model.finalStates(picked)
   }
 
   /**
@@ -65,7 +75,7 @@ export class PredictingForward {
    * Runs a pass through all layers, with the walk if some rows are predicted, and then `score`,
    * before any other code uses the activations.
    */
-  #through<T>(pass: Pass, score: () => Promise<T>): Promise<T> {
+  through<T>(pass: Pass, score: () => Promise<T>): Promise<T> {
     if (!pass.segments.some(({ states }) => states)) return this.#model.through(pass, score)
     return this.#model.exclusive(async () => {
       await this.#walk.run(pass)
