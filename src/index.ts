@@ -42,6 +42,7 @@ export { nextSeed, parseJson, type Seed, seedIn, seedOf } from './decode/seed.ts
 export type { Embeddings, EmbedInput, EmbedOptions } from './engine/embed.ts'
 export { Engine } from './engine/engine.ts'
 export type { EngineOptions, GenerateOptions, GenerateRequest, ManyOptions } from './engine/options.ts'
+export type { Ranking, RerankOptions } from './engine/rerank.ts'
 export type { LoadedPrefix } from './engine/saved-prefix.ts'
 export {
   type Answer,

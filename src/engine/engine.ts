@@ -15,14 +15,14 @@ import { createWasmBackend } from '../backend/wasm/backend.ts'
 import { at } from '../base/at.ts'
 import type { ModelFiles } from '../base/bytes.ts'
 import { Callback } from '../base/callback.ts'
-import { bytesOf, fieldsOf, idsOf, listOf, signalOf, textOf, withArguments } from '../base/checks.ts'
+import { bytesOf, fieldsOf, idsOf, signalOf, textOf, withArguments } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import type { KvType } from '../base/kv.ts'
 import type { ModelArchive } from '../base/model.ts'
 import type { Message, PreparedPrompt, PromptInput } from '../base/prompt.ts'
 import { Scheduler, type SchedulerStats } from '../decode/scheduler.ts'
 import { scoreTokens } from '../decode/score.ts'
-import { Session } from '../decode/session.ts'
+import type { Session } from '../decode/session.ts'
 import { Workbench } from '../fit/workbench.ts'
 import { PagedCache, type Sequence } from '../kv/paged.ts'
 import { PrefixIndex } from '../kv/prefix.ts'
@@ -61,8 +61,10 @@ import {
   type Settings,
   settingsOf,
 } from './options.ts'
+import { type Ranking, type RerankOptions, rerank } from './rerank.ts'
 import { type LoadedPrefix, SavedPrefixes } from './saved-prefix.ts'
 import type { Outcome, TextService } from './service.ts'
+import { openSessions } from './sessions.ts'
 import { Submission } from './submission.ts'
 
 export class Engine implements TextService {
@@ -317,32 +319,8 @@ export class Engine implements TextService {
    * succeed or none. The caller must release the sessions.
    */
   prefillMany(prompts: readonly (readonly number[])[], options: PrefillRequest = {}): Promise<Session[]> {
-    return this.#whileOpen(() => {
-      const { vocab } = this.archive.config
-      const checked = withArguments('prefill', () => {
-        const fields = fieldsOf('the options', options, 'be absent')
-        signalOf('signal', fields.signal)
-        return {
-          fields,
-          prompts: listOf('prompts', prompts).map((ids, index) => idsOf(`prompts[${index}]`, ids, vocab)),
-        }
-      })
-      return this.#cache.passing(() => this.#prefillMany(checked.prompts, checked.fields))
-    })
-  }
-
-  async #prefillMany(prompts: readonly (readonly number[])[], options: PrefillRequest): Promise<Session[]> {
-    const packed = prompts.map((ids) => ({ ids, sequence: this.#cache.open() }))
-    try {
-      for (const { ids, sequence } of packed) sequence.reserve(ids.length)
-      const onPrefill = new Callback('onPrefill', options.onPrefill)
-      const logits = await this.#prefill.run(packed, { signal: options.signal, onProgress: onPrefill.call })
-      await onPrefill.settle()
-      return packed.map(({ sequence }, index) => new Session(this.#model, sequence, at(logits, index), this.closing))
-    } catch (error) {
-      for (const { sequence } of packed) sequence.release()
-      throw error
-    }
+    const parts = { model: this.#model, cache: this.#cache, prefill: this.#prefill, closing: this.closing }
+    return this.#whileOpen(() => openSessions(parts, prompts, options))
   }
 
   /**
@@ -352,6 +330,14 @@ export class Engine implements TextService {
    */
   embed(texts: EmbedInput, options: EmbedOptions = {}): Promise<Embeddings> {
     return this.#whileOpen(() => embed(this.#bulk, texts, options))
+  }
+
+  /**
+   * Scores how well each document answers a query, with a model that is a reranker. Rejects with
+   * `unsupported` for another one unless `force` is given, and as `embed`.
+   */
+  rerank(query: string, documents: readonly string[], options: RerankOptions = {}): Promise<Ranking> {
+    return this.#whileOpen(() => rerank(this.#bulk, query, documents, options))
   }
 
   /** Returns the log-probability of each of `ids` after the ids before it, (ids.length - 1). */

@@ -67,3 +67,27 @@ test('a tiny Qwen3 embedding model in 4 bits agrees with its dequantised weights
     await engine.close()
   }
 })
+
+interface RankCase {
+  /** The instruction. */
+  readonly name: string
+  readonly query: string
+  readonly documents: readonly string[]
+  readonly scores: readonly number[]
+}
+
+test('a tiny Qwen3 reranker gives the scores of its model card', async () => {
+  const { cases } = readGolden<{ cases: readonly RankCase[] }>('tiny-reranker-qwen3/golden.json', 'rerank')
+  const engine = await loadFolder(fileURLToPath(new URL('tiny-reranker-qwen3', vectors)), { passTokens: 64 })
+  try {
+    for (const [index, { name, query, documents, scores }] of cases.entries()) {
+      const found = await engine.rerank(query, documents, index === 0 ? {} : { instruction: name })
+      found.scores.forEach((score, at) => {
+        expect(score).toBeCloseTo(scores[at]!, 3)
+      })
+    }
+    expect(engine.stats.cached_tokens).toBeGreaterThan(500)
+  } finally {
+    await engine.close()
+  }
+})
