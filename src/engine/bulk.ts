@@ -5,8 +5,8 @@
  */
 import { at } from '../base/at.ts'
 import { Callback } from '../base/callback.ts'
+import { throwIfAborted } from '../base/cancelled.ts'
 import { asForetokenError, type ForetokenError } from '../base/errors.ts'
-import { throwIfAborted } from '../base/turn.ts'
 import type { Scheduler } from '../decode/scheduler.ts'
 import type { Job } from '../decode/task.ts'
 

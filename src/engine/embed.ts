@@ -7,8 +7,8 @@ import { fieldsOf, idsOf, listOf, oneOf, signalOf, textOf, withArguments, wrong 
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive, Pooling } from '../base/model.ts'
 import { poolings } from '../base/model.ts'
+import { nextTurn } from '../base/next-turn.ts'
 import { isWhole } from '../base/numbers.ts'
-import { nextTurn } from '../base/turn.ts'
 import type { Scheduler } from '../decode/scheduler.ts'
 import { plainEmbedding } from '../model/embedding-spec.ts'
 import type { Tokenizer } from '../tokens/tokenizer.ts'
@@ -84,14 +84,14 @@ export async function embed(engine: BulkEngine, input: EmbedInput, unchecked: Em
       const whole = rows === 'first' || position + states.length / hidden === ids.length
       if (whole) vectors[index] = pool.vector(way)
     }
-    return { ids, states: { rows, read }, onBegin: () => pool.reset(), take: neverTakes }
+    return { ids, states: { rows, read }, onBegin: () => pool.reset(), chooseToken: neverChooses }
   })
   const { tenant = '', signal, onProgress } = options
   await runBulk(scheduler, jobs, { tenant, signal, window: 2 * passTokens, onProgress })
   return { vectors, tokens: texts.map(({ length }) => length) }
 }
 
-function neverTakes(): undefined {
+function neverChooses(): undefined {
   throw new ForetokenError('internal', 'an embedding was given scores')
 }
 

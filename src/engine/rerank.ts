@@ -6,7 +6,7 @@
 import { at } from '../base/at.ts'
 import { fieldsOf, listOf, signalOf, textOf, withArguments } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
-import { nextTurn } from '../base/turn.ts'
+import { nextTurn } from '../base/next-turn.ts'
 import { type BulkJob, runBulk } from './bulk.ts'
 import type { BulkEngine } from './embed.ts'
 
@@ -64,12 +64,12 @@ export async function rerank(
   const jobs: BulkJob[] = []
   for (const [index, text] of texts.entries()) {
     const ids = await idsOf(engine, question + text + closing, index, options.signal)
-    const take = (logits: unknown) => {
+    const chooseToken = (logits: unknown) => {
       if (!(logits instanceof Float32Array)) throw new ForetokenError('internal', 'a reranker was given a shortlist')
       scores[index] = 1 / (1 + Math.exp(at(logits, no) - at(logits, yes)))
       return undefined
     }
-    jobs.push({ ids, take })
+    jobs.push({ ids, chooseToken })
   }
   const { tenant = '', signal, onProgress } = options
   // The first leaves the K and V of the question in the prefix cache, where the others find them.

@@ -4,12 +4,12 @@ import { Callback } from '../base/callback.ts'
 import { fieldsOf, idsOf, listOf, signalOf, withArguments } from '../base/checks.ts'
 import { Session } from '../decode/session.ts'
 import type { PagedCache } from '../kv/paged.ts'
-import type { Llama } from '../model/forward.ts'
+import type { LoadedModel } from '../model/forward.ts'
 import type { Prefill } from '../prefill/prefill.ts'
 import type { PrefillRequest } from './options.ts'
 
 interface SessionParts {
-  readonly model: Llama
+  readonly model: LoadedModel
   readonly cache: PagedCache
   readonly prefill: Prefill
   /** Aborted when the engine closes. */
