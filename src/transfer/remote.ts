@@ -17,7 +17,6 @@ import { type Arrived, Feed } from './feed.ts'
 import { readLines } from './lines.ts'
 import { LineSeal } from './seal.ts'
 import { sign } from './signature.ts'
-import { after } from './wait-budget.ts'
 
 export interface CompanionAddress {
   /** From the operator's configuration, never from a request: `https://mac.example:8788`. */
