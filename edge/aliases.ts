@@ -3,7 +3,10 @@
  * Inference's and older ones of OpenAI.
  */
 
-export type Form = 'chat' | 'completion' | 'response'
+/** Requests of OpenAI's API for text. */
+export type OpenAiForm = 'chat' | 'completion' | 'response'
+/** The kinds of requests. */
+export type Form = OpenAiForm | 'embedding' | 'rerank'
 
 const anywhere = {
   repeat_penalty: 'repetition_penalty',
@@ -24,6 +27,8 @@ export const aliases: Readonly<Record<Form, Readonly<Record<string, string>>>> =
     n_probs: 'logprobs',
   },
   response: { ...anywhere, ...allTo([...limits, 'max_tokens', 'max_completion_tokens'], 'max_output_tokens') },
+  embedding: { prompt_name: 'input_type' },
+  rerank: { texts: 'documents', instruct: 'instruction', return_text: 'return_documents' },
 }
 
 /** Fields that are passed to the chat template, with the template's name for each. */

@@ -17,7 +17,7 @@ import type { TextService } from '../src/index.ts'
 import { readJson } from './body.ts'
 import type { Config } from './config.ts'
 import { ApiError, asApiError } from './errors.ts'
-import { type Endpoint, Exchange, type Plan } from './exchange.ts'
+import { type Contract, type Endpoint, Exchange, type Plan, type PlanContext } from './exchange.ts'
 import type { Cost } from './guard/admission.ts'
 import { isRefusal } from './guard/refused.ts'
 import { ShapeCounter, shapeLimits } from './guard/shape.ts'
@@ -27,13 +27,41 @@ import { checkRunning, engineOf, modelNames, type RequestContext, type Server, u
 import { unknownField, validate } from './validate.ts'
 
 /**
- * Throws ApiError and ForetokenError. A failure in the middle of a stream is reported in the
- * stream.
+ * Answers a request with text. Throws ApiError and ForetokenError. A failure in the middle of a
+ * stream is reported in the stream.
  */
-export async function answer<S extends z.ZodType<{ model: string }>>(
+export function answer<S extends z.ZodType<{ model: string }>>(
   c: RequestContext,
   server: Server,
   endpoint: Endpoint<S>,
+): Promise<Response> {
+  return received(c, server, endpoint, async ({ body, exchange, accept }) => {
+    const context = await contextOf(c, server, body)
+    const { engine } = context
+    const plan = endpoint.plan(body, context)
+    checkSize(plan, engine.context, server.config)
+    await admit(c, server, costOf(plan, engine.context), engine, exchange)
+    const choices = await exchange.begin(server.routes.of(engine), plan)
+    // The prompt has been tokenized, so the request no longer counts as refused.
+    accept()
+    return plan.stream ? await exchange.stream(choices, plan) : await exchange.json(choices, plan)
+  })
+}
+
+/** A request whose body has been checked. */
+export interface Received<T> {
+  readonly body: T
+  readonly exchange: Exchange
+  /** Gives back the memory of the body, and settles that the request was not refused. */
+  accept(): void
+}
+
+/** Reads and checks a body, and hands it to `then`, whose failures end the request. */
+export async function received<S extends z.ZodType<{ model: string }>>(
+  c: RequestContext,
+  server: Server,
+  contract: Contract<S>,
+  then: (request: Received<z.output<S>>) => Promise<Response>,
 ): Promise<Response> {
   const { config } = server
   const caller = c.get('caller')
@@ -42,35 +70,40 @@ export async function answer<S extends z.ZodType<{ model: string }>>(
   try {
     const room = server.bodies.enter(caller.tenant)
     exchange.hold(room.release)
-    const shape = new ShapeCounter({ ...shapeLimits, entries: endpoint.entries(config) })
+    const shape = new ShapeCounter({ ...shapeLimits, entries: contract.entries(config) })
     const { body: normalized, ignored } = normalize(
-      endpoint.form,
-      endpoint.schema,
+      contract.form,
+      contract.schema,
       await readJson(c.req.raw, config.limits, { room, work, shape, drain: server.drain }),
     )
-    const body = validate(endpoint.schema, normalized)
+    const body = validate(contract.schema, normalized)
     noteIgnored(c, config, ignored)
     checkRunning(server)
-
-    const { plan, engine } = await planOf(c, server, endpoint, body)
-    const { context } = engine
-    checkSize(plan, context, config)
-    const asked = performance.now()
-    exchange.hold(await server.admission.enter(caller, costOf(plan, context), context, exchange.signal))
-    const waited = tenths(performance.now() - asked)
-    if (waited > 0) c.get('record').wait_ms = waited
-
-    const choices = await exchange.begin(server.routes.of(engine), plan)
-    // The prompt has been tokenized, so the request no longer counts as refused.
-    room.release()
-    work.close(false)
-    return plan.stream ? await exchange.stream(choices, plan) : await exchange.json(choices, plan)
+    const accept = () => {
+      room.release()
+      work.close(false)
+    }
+    return await then({ body, exchange, accept })
   } catch (error) {
     const failure = asApiError(exchange.explained(error))
     work.close(isRefusal(failure))
     exchange.end()
     throw failure
   }
+}
+
+/** Waits for room for a request of known cost. */
+export async function admit(
+  c: RequestContext,
+  { admission }: Server,
+  cost: Cost,
+  { context }: TextService,
+  exchange: Exchange,
+): Promise<void> {
+  const asked = performance.now()
+  exchange.hold(await admission.enter(c.get('caller'), cost, context, exchange.signal))
+  const waited = tenths(performance.now() - asked)
+  if (waited > 0) c.get('record').wait_ms = waited
 }
 
 /**
@@ -93,19 +126,18 @@ function headerOf(names: readonly string[]): string {
   return shown.map((name) => (name.length > 60 ? `${name.slice(0, 60)}...` : name)).join(', ')
 }
 
-async function planOf<S extends z.ZodType<{ model: string }>>(
+/** Finds the model that a request means. Throws an ApiError: 404, 503. */
+export async function contextOf(
   c: RequestContext,
   server: Server,
-  endpoint: Endpoint<S>,
-  body: z.output<S>,
-): Promise<{ plan: Plan; engine: TextService }> {
+  { model }: { readonly model: string },
+): Promise<PlanContext> {
   const { config } = server
-  if (config.models && !config.models.includes(body.model)) throw unknownModel(body.model)
+  if (config.models && !config.models.includes(model)) throw unknownModel(model)
   const engine = await engineOf(c, server)
-  if (!modelNames(config, engine).includes(body.model)) throw unknownModel(body.model)
-  c.get('record').model = body.model
-  const created = Math.floor(Date.now() / 1000)
-  return { plan: endpoint.plan(body, { engine, config, model: body.model, created }), engine }
+  if (!modelNames(config, engine).includes(model)) throw unknownModel(model)
+  c.get('record').model = model
+  return { engine, config, model, created: Math.floor(Date.now() / 1000) }
 }
 
 /**
@@ -136,7 +168,7 @@ function checkSize({ requests, choices }: Plan, context: number, { limits }: Con
 /** Maximum number of characters per token: no text has more on average. */
 const charactersPerToken = 32
 /** Usual number of characters per token, for an estimate. */
-const usualCharactersPerToken = 4
+export const usualCharactersPerToken = 4
 
 function checkLength(tokens: number, most: number, what: string): void {
   if (tokens > most)

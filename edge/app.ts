@@ -7,9 +7,12 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
 import type { Fetch } from '../src/index.ts'
 import { answer } from './answer.ts'
+import { compute } from './compute.ts'
 import { configOf, type ServerConfig, severalTenants } from './config.ts'
 import { chat } from './endpoints/chat.ts'
 import { completions } from './endpoints/completions.ts'
+import { embeddings } from './endpoints/embeddings.ts'
+import { rerank } from './endpoints/rerank.ts'
 import { responses } from './endpoints/responses.ts'
 import { EngineHolder, type EngineSource } from './engine-holder.ts'
 import { Admission } from './guard/admission.ts'
@@ -86,6 +89,8 @@ export function createApp({ engine, config: input, fetch, page, drain, onRequest
   app.post('/v1/chat/completions', (c) => answer(c, server, chat))
   app.post('/v1/completions', (c) => answer(c, server, completions))
   app.post('/v1/responses', (c) => answer(c, server, responses))
+  app.post('/v1/embeddings', (c) => compute(c, server, embeddings))
+  app.post('/v1/rerank', (c) => compute(c, server, rerank))
   onlyMethods(app)
   return app
 }

@@ -48,11 +48,15 @@ export interface PlanContext {
   readonly created: number
 }
 
-export interface Endpoint<S extends z.ZodType<{ model: string }>> {
+/** What a request of one route may contain. */
+export interface Contract<S extends z.ZodType<{ model: string }>> {
   readonly form: Form
   readonly schema: S
   /** Maximum numbers of entries in the lists and objects of its fields. */
   entries(config: Config): Readonly<Record<string, number>>
+}
+
+export interface Endpoint<S extends z.ZodType<{ model: string }>> extends Contract<S> {
   plan(body: z.output<S>, context: PlanContext): Plan
 }
 
@@ -92,15 +96,21 @@ export class Exchange {
     else this.#held.add(release)
   }
 
+  /** Starts the time limit of the answer. Throws if the request has ended. */
+  startClock(): void {
+    this.signal.throwIfAborted()
+    const { requestSeconds } = this.#server.config.limits
+    this.#timer = setTimeout(() => this.#leave('timeout'), requestSeconds * 1000)
+  }
+
   /**
    * Tokenizes the prompts and submits them. The time limit of the answer starts here. Rejects with
    * the errors of `Choices.begin`.
    */
   async begin(service: Answering, { requests, choices, progress }: Plan): Promise<Choices> {
     const { tenant } = this.#c.get('caller')
-    const { requestSeconds, promptTokens } = this.#server.config.limits
-    this.signal.throwIfAborted()
-    this.#timer = setTimeout(() => this.#leave('timeout'), requestSeconds * 1000)
+    const { promptTokens } = this.#server.config.limits
+    this.startClock()
     const meter = new Meter(this.#server.metrics, this.#c.get('record'), choices)
     const begun = await Choices.begin(
       service,

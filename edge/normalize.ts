@@ -35,10 +35,10 @@ type Fields = Record<string, unknown>
 export function normalize(form: Form, schema: z.ZodType, body: unknown): Normal {
   if (!isFields(body)) return { body, ignored: [] }
   const ignored = new Set<string>()
-  dropNulls(body)
+  dropNulls(body, form === 'embedding' || form === 'rerank' ? keepsNullsOfTexts : keepsNulls)
   unpackOptions(body, ignored)
   rename(body, aliases[form], ignored)
-  if (form !== 'completion') gatherTemplateValues(body, ignored)
+  if (form === 'chat' || form === 'response') gatherTemplateValues(body, ignored)
   simplify(form, body)
   for (const message of listOf(form === 'chat' ? body.messages : form === 'response' ? body.input : undefined))
     if (isFields(message)) normalizeMessage(form, message)
@@ -60,18 +60,21 @@ function listOf(value: unknown): readonly unknown[] {
  */
 const keepsNulls = new Set(['chat_template_kwargs', 'prompt'])
 
-function dropNulls(value: unknown): unknown {
+/** A hole in a list of texts would give each later one the index of another. */
+const keepsNullsOfTexts = new Set(['input', 'documents'])
+
+function dropNulls(value: unknown, keeps: ReadonlySet<string>): unknown {
   if (Array.isArray(value)) {
     // Skips long lists of token ids, which contain no objects.
     if (!value.some((item) => typeof item === 'object')) return value
     const kept = value.filter((item) => item !== null)
-    for (const item of kept) dropNulls(item)
+    for (const item of kept) dropNulls(item, keeps)
     for (const [at, item] of kept.entries()) value[at] = item
     value.length = kept.length
   } else if (isFields(value))
     for (const [key, field] of Object.entries(value))
       if (field === null) delete value[key]
-      else if (!keepsNulls.has(key)) dropNulls(field)
+      else if (!keeps.has(key)) dropNulls(field, keeps)
   return value
 }
 
@@ -138,7 +141,7 @@ function simplify(form: Form, body: Fields): void {
   const { stop, logit_bias } = body
   if (stop === '') delete body.stop
   else if (Array.isArray(stop)) body.stop = stop.filter((text) => text !== '')
-  if (form !== 'response') simplifyLogprobs(form, body)
+  if (form === 'chat' || form === 'completion') simplifyLogprobs(form, body)
   // llama.cpp sends a list of pairs.
   if (Array.isArray(logit_bias) && logit_bias.every((pair) => Array.isArray(pair) && pair.length === 2))
     body.logit_bias = Object.fromEntries(logit_bias)

@@ -3,7 +3,9 @@ import { createRoute, OpenAPIHono } from '@hono/zod-openapi'
 import { chatRequest, chatResponse } from './schemas/chat.ts'
 import { errorBody, z } from './schemas/common.ts'
 import { completionRequest, completionResponse } from './schemas/completions.ts'
+import { embeddingsRequest, embeddingsResponse } from './schemas/embeddings.ts'
 import { model, modelList } from './schemas/models.ts'
+import { rerankRequest, rerankResponse } from './schemas/rerank.ts'
 import { responsesRequest, responsesResponse } from './schemas/responses.ts'
 
 const json = (schema: z.ZodType, description: string) => ({ description, content: { 'application/json': { schema } } })
@@ -31,7 +33,15 @@ const bearer = [{ bearer: [] as string[] }]
 /** One event of a stream; `data` is a chunk as JSON, or [DONE]. */
 const streamEvent = z.object({ event: z.string().optional(), data: z.string() }).openapi('StreamEvent')
 
-function post(path: string, summary: string, request: z.ZodType, response: z.ZodType) {
+/** Describes a route for requests with a body. The answer of a `whole` one never streams. */
+function post(
+  path: string,
+  summary: string,
+  request: z.ZodType,
+  response: z.ZodType,
+  how: 'streams' | 'whole' = 'streams',
+) {
+  const ignored = '`x-foretoken-ignored` names the fields that were ignored.'
   return createRoute({
     method: 'post',
     path,
@@ -41,8 +51,13 @@ function post(path: string, summary: string, request: z.ZodType, response: z.Zod
     responses: {
       200: {
         description:
-          'The answer, as server-sent events with `stream: true`. `x-foretoken-ignored` names the fields that were ignored.',
-        content: { 'application/json': { schema: response }, 'text/event-stream': { schema: streamEvent } },
+          how === 'whole'
+            ? `The answer. ${ignored}`
+            : `The answer, as server-sent events with \`stream: true\`. ${ignored}`,
+        content: {
+          'application/json': { schema: response },
+          ...(how === 'streams' && { 'text/event-stream': { schema: streamEvent } }),
+        },
       },
       ...refusals,
     },
@@ -93,6 +108,8 @@ const routes = [
   post('/v1/chat/completions', 'Answers a conversation', chatRequest, chatResponse),
   post('/v1/completions', 'Continues a text', completionRequest, completionResponse),
   post('/v1/responses', 'Answers a conversation, as a response', responsesRequest, responsesResponse),
+  post('/v1/embeddings', 'Makes a vector of each text', embeddingsRequest, embeddingsResponse, 'whole'),
+  post('/v1/rerank', 'Ranks documents by a query', rerankRequest, rerankResponse, 'whole'),
 ]
 
 /** Returns a handler for `GET /openapi.json`; the document is made on the first call. */
@@ -120,7 +137,14 @@ export function openApi(models?: readonly string[]) {
       description: 'An OpenAI-compatible server. Unknown fields are ignored and named in `x-foretoken-ignored`.',
     },
   })
-  for (const name of ['ChatCompletionRequest', 'CompletionRequest', 'ResponseRequest']) {
+  const requests = [
+    'ChatCompletionRequest',
+    'CompletionRequest',
+    'ResponseRequest',
+    'EmbeddingRequest',
+    'RerankRequest',
+  ]
+  for (const name of requests) {
     const schema = api.components?.schemas?.[name]
     const model = schema && 'properties' in schema ? schema.properties?.model : undefined
     if (models && model && !('$ref' in model)) model.enum = [...models]

@@ -13,19 +13,31 @@ import { root } from './setup.mjs'
 const page = join(root, 'docs', 'server.md')
 const begin = '<!-- fields: made by npm run docs:server -->'
 const end = '<!-- end of fields -->'
-const forms = { chat: 'ChatCompletionRequest', completion: 'CompletionRequest', response: 'ResponseRequest' }
-const labels = { chat: 'chat', completion: 'completions', response: 'responses' }
-const parts = { 'messages[]': ['chat', 'ChatMessage'], 'input[]': ['response', 'ResponseInputMessage'] }
+/** The tables: requests for text, and requests that compute something of many texts. */
+const tables = [
+  {
+    forms: { chat: 'ChatCompletionRequest', completion: 'CompletionRequest', response: 'ResponseRequest' },
+    parts: { 'messages[]': ['chat', 'ChatMessage'], 'input[]': ['response', 'ResponseInputMessage'] },
+  },
+  { forms: { embedding: 'EmbeddingRequest', rerank: 'RerankRequest' }, parts: {} },
+]
+const labels = {
+  chat: 'chat',
+  completion: 'completions',
+  response: 'responses',
+  embedding: 'embeddings',
+  rerank: 'rerank',
+}
 
 /** Returns the page with an up-to-date table. */
 export function serverPage() {
   const text = readFileSync(page, 'utf8')
   const [before, after] = [text.indexOf(begin), text.indexOf(end)]
   if (before < 0 || after < before) throw new Error(`docs/server.md has no ${begin} ... ${end}`)
-  return `${text.slice(0, before + begin.length)}\n${fieldTable()}\n${text.slice(after)}`
+  return `${text.slice(0, before + begin.length)}\n${tables.map(fieldTable).join('\n\n')}\n${text.slice(after)}`
 }
 
-function fieldTable() {
+function fieldTable({ forms, parts }) {
   const { schemas } = openApi().components
   const rows = new Map()
   for (const [form, name] of Object.entries(forms))
@@ -35,9 +47,10 @@ function fieldTable() {
       for (const [field, schema] of Object.entries(branch.properties)) put(rows, `${path}.${field}`, form, schema)
   const lines = [...rows].map(([field, row]) => {
     const cells = Object.keys(forms).map((form) => row.by[form] ?? '')
-    return `| \`${field}\` | ${cells.join(' | ')} | ${others(field)}${aboutOf(row)} |`
+    return `| \`${field}\` | ${cells.join(' | ')} | ${others(field, forms)}${aboutOf(row)} |`
   })
-  return ['| field | chat | completions | responses | |', '|---|---|---|---|---|', ...lines].join('\n')
+  const heads = Object.keys(forms).map((form) => labels[form])
+  return [`| field | ${heads.join(' | ')} | |`, `|---|${heads.map(() => '---|').join('')}---|`, ...lines].join('\n')
 }
 
 function put(rows, field, form, schema) {
@@ -55,9 +68,9 @@ function aboutOf({ by, about }) {
   return `${text[0].toUpperCase()}${text.slice(1).replace(/\.$/, '')}.`
 }
 
-/** Returns the other names of a field, in any form. */
-function others(field) {
-  const all = Object.values(aliases).flatMap((names) => Object.entries(names))
+/** Returns the other names of a field, in any of the forms. */
+function others(field, forms) {
+  const all = Object.keys(forms).flatMap((form) => Object.entries(aliases[form]))
   const names = new Set(all.filter(([, to]) => to === field).map(([alias]) => `\`${alias}\``))
   if (field === 'chat_template_kwargs') for (const alias of Object.keys(templateAliases)) names.add(`\`${alias}\``)
   return names.size === 0 ? '' : `Also ${[...names].join(', ')}. `

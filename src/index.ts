@@ -29,6 +29,7 @@ export type {
   TensorType,
   TokenizerSpec,
 } from './base/model.ts'
+export { nextTurn } from './base/next-turn.ts'
 export { isWhole } from './base/numbers.ts'
 export type { Pass, Segment, SequenceStates } from './base/pass.ts'
 export type { ChatMessage, Message, PreparedPrompt, PromptInput, PromptTimes, TextPart } from './base/prompt.ts'

@@ -4,10 +4,12 @@
  * field is never the reason for a refusal, and nothing causes a server error.
  */
 import fc from 'fast-check'
-import { aliases, type Form } from '../../edge/aliases.ts'
+import { aliases, type OpenAiForm } from '../../edge/aliases.ts'
 import { openApi } from '../../edge/openapi.ts'
 import type { App } from '../../edge/server.ts'
 import { ask } from '../helpers/ask.ts'
+
+type Form = OpenAiForm | 'embedding'
 
 export interface FuzzReport {
   readonly cases: number
@@ -24,11 +26,17 @@ interface Case {
   readonly sound: boolean
 }
 
-const paths = { chat: '/v1/chat/completions', completion: '/v1/completions', response: '/v1/responses' } as const
+const paths = {
+  chat: '/v1/chat/completions',
+  completion: '/v1/completions',
+  response: '/v1/responses',
+  embedding: '/v1/embeddings',
+} as const
 const schemaNames = {
   chat: 'ChatCompletionRequest',
   completion: 'CompletionRequest',
   response: 'ResponseRequest',
+  embedding: 'EmbeddingRequest',
 } as const
 
 /** A request for a short answer, so that a case takes a millisecond. */
@@ -36,6 +44,7 @@ const least: Record<Form, Record<string, unknown>> = {
   chat: { model: 'tiny', messages: [{ role: 'user', content: 'x' }], max_tokens: 2 },
   completion: { model: 'tiny', prompt: 'x', max_tokens: 2 },
   response: { model: 'tiny', input: 'x', max_output_tokens: 2 },
+  embedding: { model: 'tiny', input: 'x', pooling: 'last' },
 }
 
 /**
@@ -97,6 +106,7 @@ const nullsOf: Record<Form, string[]> = {
   chat: nullable('chat'),
   completion: nullable('completion'),
   response: nullable('response'),
+  embedding: nullable('embedding'),
 }
 
 const message = fc.record(
@@ -118,11 +128,19 @@ const message = fc.record(
   { requiredKeys: ['role', 'content'] },
 )
 
-const soundCase: fc.Arbitrary<Case> = fc.constantFrom<Form>('chat', 'completion', 'response').chain((form) => {
+const forms = ['chat', 'completion', 'response', 'embedding'] as const
+
+const soundCase: fc.Arbitrary<Case> = fc.constantFrom(...forms).chain((form) => {
   const known = fc.record(values, { requiredKeys: [] })
-  const talk = form === 'completion' ? fc.constant({}) : fc.array(message, { minLength: 1, maxLength: 4 })
+  const talk =
+    form === 'completion' || form === 'embedding' ? fc.constant({}) : fc.array(message, { minLength: 1, maxLength: 4 })
   return fc
-    .record({ known, extras, nulls: fc.subarray(nullsOf[form], { maxLength: 12 }), talk: fc.option(talk) })
+    .record({
+      known,
+      extras,
+      nulls: fc.subarray(nullsOf[form], { maxLength: Math.min(12, nullsOf[form].length) }),
+      talk: fc.option(talk),
+    })
     .map(({ known, extras, nulls, talk }): Case => {
       const said = Array.isArray(talk) ? { [form === 'chat' ? 'messages' : 'input']: talk } : {}
       const empty = Object.fromEntries(nulls.map((name) => [name, null]))
@@ -131,7 +149,7 @@ const soundCase: fc.Arbitrary<Case> = fc.constantFrom<Form>('chat', 'completion'
 })
 
 /** Arbitrary JSON in known fields. */
-const wildCase: fc.Arbitrary<Case> = fc.constantFrom<Form>('chat', 'completion', 'response').chain((form) => {
+const wildCase: fc.Arbitrary<Case> = fc.constantFrom(...forms).chain((form) => {
   const names = fc.constantFrom(...nullsOf[form], ...Object.keys(least[form]), 'options', 'chat_template_kwargs')
   const anything = fc.oneof(
     fc.jsonValue({ maxDepth: 3 }),
@@ -156,7 +174,8 @@ export async function fuzzApi(app: App, cases: number, seed: number): Promise<Fu
       const { error } = JSON.parse(text)
       if (typeof error.code !== 'string') throw new Error(`no code: ${text}`)
       if (sound || nulls.includes(error.param)) throw new Error(`refused: ${text}`)
-    } else if (body.stream === true && !text.includes('[DONE]') && form !== 'response') throw new Error('no end')
+    } else if (body.stream === true && !text.includes('[DONE]') && form !== 'response' && form !== 'embedding')
+      throw new Error('no end')
     const ignored = response.headers.get('x-foretoken-ignored') ?? ''
     if (ignored.length > 1200) throw new Error(`a header of ${ignored.length} bytes`)
   })
