@@ -30,7 +30,7 @@ export interface Flag {
   readonly by?: Partial<Record<Command, Pick<Flag, 'value' | 'name'> & { readonly about?: string }>>
 }
 
-const engine = ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'serve', 'companion', 'bench'] as const
+const engine = ['run', 'chat', 'embed', 'batch', 'prefix', 'fit', 'eval', 'serve', 'companion', 'bench'] as const
 const answers = ['run', 'chat', 'batch'] as const
 const cpuOrGpu = { value: ['wasm', 'webgpu'] } as const
 const modelOrOnnx =
@@ -43,7 +43,12 @@ export const flags = {
     name: 'MODEL',
     on: [...engine, 'deploy-prep', 'inspect', 'tokenize'],
     about: 'an alias, hf:owner/repo[/file], https://... or a path; default smollm2-135m',
-    by: { run: { about: modelOrOnnx }, chat: { about: modelOrOnnx }, serve: { about: modelOrOnnx } },
+    by: {
+      run: { about: modelOrOnnx },
+      chat: { about: modelOrOnnx },
+      serve: { about: modelOrOnnx },
+      embed: { about: 'an embedding model: an alias, hf:owner/repo[/file], https://... or a path' },
+    },
   },
   prompt: { short: 'p', value: 'text-or-file', on: ['run'], about: 'the prompt, in place of an argument' },
   system: { value: 'text-or-file', on: ['run', 'chat', 'prefix'], about: 'system prompt; default: the model’s own' },
@@ -371,9 +376,10 @@ export const flags = {
   },
   backend: {
     value: ['wasm', 'webgpu', 'llama'],
-    on: [...answers, 'serve', 'companion', 'bench'],
+    on: [...answers, 'embed', 'serve', 'companion', 'bench'],
     about: 'wasm (CPU) or webgpu (GPU; needs the package webgpu); default wasm',
     by: {
+      embed: cpuOrGpu,
       run: cpuOrGpu,
       chat: cpuOrGpu,
       batch: cpuOrGpu,
@@ -408,7 +414,30 @@ export const flags = {
       bench: { about: 'prepack, wire, replay: write a chart as SVG; ttft, report: write charts into this folder' },
     },
   },
-  file: { value: 'file', on: ['tokenize'], about: 'read the text from a file' },
+  file: {
+    value: 'file',
+    on: ['tokenize', 'embed'],
+    about: 'read the text from a file',
+    by: { embed: { about: 'read texts from a file, one on each line' } },
+  },
+  jsonl: {
+    on: ['embed'],
+    about: 'each line is a JSON string, or an object with "text" and perhaps "id"; default for FILE.jsonl',
+  },
+  kind: {
+    value: 'text',
+    name: 'NAME',
+    on: ['embed'],
+    about: 'what the texts are: query, document, or another prompt in the model’s files',
+  },
+  'text-prefix': { value: 'text', on: ['embed'], about: 'put this before each text, in place of the model’s prompt' },
+  pooling: {
+    value: ['last', 'mean', 'cls'],
+    on: ['embed'],
+    about: 'how states become a vector; default: as the model’s files say',
+  },
+  dimensions: { value: 'whole', min: 1, on: ['embed'], about: 'keep the first N numbers of each vector; default: all' },
+  'no-normalize': { on: ['embed'], about: 'do not scale vectors to length 1' },
   special: { on: ['tokenize'], about: 'parse special tokens in the text' },
   'max-download': {
     value: 'number',
@@ -422,10 +451,24 @@ export const flags = {
   },
   json: {
     on: [
-      ...(['run', 'batch', 'prefix', 'fit', 'eval', 'deploy-prep', 'pull', 'ls', 'rm', 'inspect', 'tokenize'] as const),
+      ...([
+        'run',
+        'embed',
+        'batch',
+        'prefix',
+        'fit',
+        'eval',
+        'deploy-prep',
+        'pull',
+        'ls',
+        'rm',
+        'inspect',
+        'tokenize',
+      ] as const),
       ...(['bench', 'doctor'] as const),
     ],
     about: 'print one JSON object on stdout; an error is one JSON line on stderr',
+    by: { embed: { about: 'an error is one JSON line on stderr; vectors are JSON lines in any case' } },
   },
   help: { short: 'h', on: Object.keys(commands) as Command[], about: 'print this help' },
 } as const satisfies Record<string, Flag>

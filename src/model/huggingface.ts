@@ -27,7 +27,8 @@ export async function openHuggingFace(files: ModelFiles, ignored: ReadonlySet<st
   const { json, warnings } = withoutKeys(whole, ignored, where)
   const { config: said, tied } = configOf(json, where)
   const { found, bare } = prefixed(await readShards(files))
-  const head = await headOf(found, said, bare ? undefined : tied, where)
+  const headless = bare && tied === false
+  const head = await headOf(found, said, headless ? true : tied, where)
   const config = checkConfig({ ...said, tiedEmbedding: head.tied }, files.name)
   const ignore = (name: string) => isBuffer(name) || (head.tied && name === headName)
   const tensors = nameTensors(config, found, 'huggingFace', files.name, ignore)
@@ -42,7 +43,13 @@ export async function openHuggingFace(files: ModelFiles, ignored: ReadonlySet<st
     tokenizer: spec,
     embedding: await embeddingOfFolder(files, spec, config.vocab),
     tokenless,
-    warnings: [...warnings, ...head.warnings, ...tokenizer.warnings, ...ends],
+    warnings: [
+      ...warnings,
+      ...(headless ? [withoutHead(files.name)] : []),
+      ...head.warnings,
+      ...tokenizer.warnings,
+      ...ends,
+    ],
     fingerprint: await fingerprint(config, tensors),
   }
 }
@@ -55,6 +62,10 @@ function prefixed(found: Map<string, TensorInfo>): { found: Map<string, TensorIn
   const bare = found.has('embed_tokens.weight') && ![...found.keys()].some((name) => name.startsWith('model.'))
   if (!bare) return { found, bare }
   return { found: new Map([...found].map(([name, tensor]) => [`model.${name}`, tensor])), bare }
+}
+
+function withoutHead(name: string): string {
+  return `${name} was saved without its head: it makes embeddings, and its answers would mean nothing`
 }
 
 /**
