@@ -34,7 +34,7 @@ const engine = ['run', 'chat', 'embed', 'batch', 'prefix', 'fit', 'eval', 'serve
 const answers = ['run', 'chat', 'batch'] as const
 const cpuOrGpu = { value: ['wasm', 'webgpu'] } as const
 const modelOrOnnx =
-  'an alias, hf:owner/repo[/file], https://... or a path (also of an ONNX folder); default smollm2-135m'
+  'a name of `ls --available`, hf:owner/repo[/file], https://... or a path (also of an ONNX folder); default smollm2-135m'
 
 export const flags = {
   model: {
@@ -42,12 +42,12 @@ export const flags = {
     value: 'text',
     name: 'MODEL',
     on: [...engine, 'deploy-prep', 'inspect', 'tokenize'],
-    about: 'an alias, hf:owner/repo[/file], https://... or a path; default smollm2-135m',
+    about: 'a name of `ls --available`, hf:owner/repo[/file], https://... or a path; default smollm2-135m',
     by: {
       run: { about: modelOrOnnx },
       chat: { about: modelOrOnnx },
       serve: { about: modelOrOnnx },
-      embed: { about: 'an embedding model: an alias, hf:owner/repo[/file], https://... or a path' },
+      embed: { about: 'an embedding model: a name of `ls --available`, hf:owner/repo[/file], https://... or a path' },
     },
   },
   prompt: { short: 'p', value: 'text-or-file', on: ['run'], about: 'the prompt, in place of an argument' },
@@ -445,6 +445,11 @@ export const flags = {
     on: [...engine, 'deploy-prep', 'pull', 'inspect', 'tokenize'],
     about: 'largest file to download from an https:// address, in GB; default 16',
   },
+  'accept-license': {
+    on: [...engine, 'deploy-prep', 'pull', 'inspect', 'tokenize'],
+    about: 'accept the licence of a model that asks for assent before it is downloaded',
+  },
+  available: { on: ['ls'], about: 'list the models that have a short name, and what fits this machine’s memory' },
   offline: {
     on: [...engine, 'deploy-prep', 'pull', 'inspect', 'tokenize', 'doctor'],
     about: 'use only files on this machine',

@@ -1,6 +1,7 @@
 /** Recognizes requests for help or the version in any common form, and mistyped commands. */
+import { nearest } from '../node/nearest.ts'
 import { type Command, commands } from './flags.ts'
-import { nearest, UsageError } from './parse.ts'
+import { UsageError } from './parse.ts'
 
 export type Asked =
   | { readonly about: 'version' | 'everything' }
