@@ -150,6 +150,15 @@ export const flags = {
     about: 'any 64-bit integer; the same seed gives the same draws',
   },
   stop: { value: 'texts', on: answers, about: 'end the answer at this text; may be repeated' },
+  'json-schema': {
+    value: 'text',
+    name: 'FILE|TYPE',
+    on: ['run', 'batch'],
+    about: 'answer in JSON that fits this schema, or of this type, such as object or integer',
+  },
+  choice: { value: 'texts', name: 'A,B', on: ['run', 'batch'], about: 'answer with one of these; may be repeated' },
+  regex: { value: 'text', on: ['run', 'batch'], about: 'answer with what this regex matches as a whole' },
+  grammar: { value: 'file', on: ['run', 'batch'], about: 'answer with what this grammar matches: Lark or GBNF' },
   'top-logprobs': {
     value: 'whole',
     min: 0,
@@ -275,6 +284,7 @@ export const flags = {
     about: 'rows of the vocabulary matrix to keep in 8 bits, the others get 4; default: as many as fit',
   },
   'pass-tokens': { value: 'whole', min: 1, max: 4096, on: ['deploy-prep'], about: 'most tokens in a pass; default 32' },
+  guides: { on: ['deploy-prep'], about: 'leave memory for answers with a shape, such as JSON of a schema' },
   streams: { value: 'whole', min: 1, max: 1024, on: ['deploy-prep'], about: 'concurrent requests; default 4' },
   'shard-mib': {
     value: 'whole',

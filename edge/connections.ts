@@ -74,6 +74,8 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
   server.on('connection', (socket: Socket) => {
     accepted++
     open.add(socket)
+    // Until its first request a connection is idle, not stalled: the client may open it ahead of need.
+    socket.setTimeout(keepAliveMs)
     socket.once('close', () => open.delete(socket))
   })
   server.on('timeout', (socket: Socket) => {
@@ -93,6 +95,7 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
     if (unanswered >= pipelined) return socket.destroy()
     running++
     active.set(socket, unanswered + 1)
+    socket.setTimeout(stallMs)
     outgoing.once('close', () => {
       running--
       const left = (active.get(socket) ?? 1) - 1

@@ -55,10 +55,10 @@ function listOf(value: unknown): readonly unknown[] {
 }
 
 /**
- * Fields whose nulls stay: a template may distinguish null from absent, and a hole in a prompt of
- * token ids is an error.
+ * Fields whose nulls stay: a template may distinguish null from absent, a hole in a prompt of token
+ * ids is an error, and in a JSON schema null is a value.
  */
-const keepsNulls = new Set(['chat_template_kwargs', 'prompt'])
+const keepsNulls = new Set(['chat_template_kwargs', 'prompt', 'schema', 'guided_json', 'json_schema', 'json', 'format'])
 
 /** A hole in a list of texts would give each later one the index of another. */
 const keepsNullsOfTexts = new Set(['input', 'documents'])

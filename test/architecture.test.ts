@@ -62,6 +62,12 @@ const folders: readonly Folder[] = [
     'src/pack',
   ),
   row(
+    'src/guide',
+    'grammars for the matchers that decode asks for; the wasm module is handed in',
+    'src/base',
+    'src/decode',
+  ),
+  row(
     'src/transfer',
     'K, V and answers between machines: reads prompts ahead, and yields to requests in decode',
     'src/base',

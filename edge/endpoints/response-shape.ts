@@ -58,7 +58,7 @@ export class ResponseShape {
   }
 
   #object(status: string, output: readonly object[], more: object) {
-    const { instructions, max_output_tokens, top_p, metadata, user, top_logprobs } = this.#body
+    const { instructions, max_output_tokens, top_p, metadata, user, top_logprobs, text } = this.#body
     const { model, created, temperature } = this.#facts
     return {
       id: this.id,
@@ -78,7 +78,7 @@ export class ResponseShape {
       service_tier: 'default',
       store: false,
       temperature,
-      text: { format: { type: 'text' } },
+      text: { format: text?.format ?? { type: 'text' } },
       tool_choice: 'auto',
       tools: [],
       top_logprobs: top_logprobs ?? 0,

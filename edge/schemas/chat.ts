@@ -13,6 +13,7 @@ import {
   usage,
   z,
 } from './common.ts'
+import { responseFormat } from './guide.ts'
 
 const text = z.union([z.string(), z.array(textPart('text')).min(1).max(256)])
 const name = z.string().max(256).nullish().openapi({ description: 'Passed to the chat template.' })
@@ -45,10 +46,9 @@ export const chatRequest = z
     max_tokens: tokenLimit.nullish().openapi({ deprecated: true }),
     logprobs: z.boolean().nullish(),
     top_logprobs: z.number().int().min(0).max(20).nullish(),
-    response_format: only(
-      z.object({ type: z.literal('text', unsupported) }),
-      'Only plain text; answers are not constrained.',
-    ),
+    response_format: responseFormat
+      .nullish()
+      .openapi({ description: 'The shape of the answer: text, any JSON object, or a JSON schema.' }),
     modalities: only(z.array(z.literal('text', unsupported)).min(1).max(1), 'Only text.'),
     audio: refused('text is the only kind of answer'),
     functions: refused('tools are not supported'),

@@ -9,6 +9,7 @@
  */
 import { z } from '@hono/zod-openapi'
 import { seedIn } from '../../src/index.ts'
+import { guided } from './guide.ts'
 
 export { z }
 
@@ -182,14 +183,7 @@ export const sampling = {
   skip_special_tokens: harmless('answers never contain the text of special tokens'),
   spaces_between_special_tokens: harmless('answers never contain the text of special tokens'),
   moderation: refused('there is no moderation'),
-  guided_json: refused('answers are not constrained'),
-  guided_regex: refused('answers are not constrained'),
-  guided_choice: refused('answers are not constrained'),
-  guided_grammar: refused('answers are not constrained'),
-  structured_outputs: refused('answers are not constrained'),
-  json_schema: refused('answers are not constrained'),
-  grammar: refused('answers are not constrained'),
-  format: refused('answers are not constrained'),
+  ...guided,
   logits_processors: refused('custom logits processors are not supported'),
   use_beam_search: refused('there is no beam search'),
   truncate_prompt_tokens: only(
@@ -270,6 +264,7 @@ export const report = z
       sample_ms: milliseconds,
       ttft_ms: milliseconds,
       decode_tokens_per_s: z.number(),
+      forced_tokens: z.number().int().optional(),
     }),
     build: z.string(),
   })

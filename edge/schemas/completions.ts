@@ -1,5 +1,6 @@
 /** `POST /v1/completions`: continues a text as it is, without a chat template. */
 import { choosing, entries, ids, only, refused, sampling, tokenLimit, unsupported, usage, z } from './common.ts'
+import { responseFormat } from './guide.ts'
 
 export const completionRequest = z
   .object({
@@ -20,10 +21,9 @@ export const completionRequest = z
       .nullish()
       .openapi({ description: 'Whether the text of a special token in the prompt becomes that token. Default true.' }),
     best_of: only(z.literal(1, unsupported), 'Refused; every answer is returned'),
-    response_format: only(
-      z.object({ type: z.literal('text', unsupported) }),
-      'Only plain text; answers are not constrained.',
-    ),
+    response_format: responseFormat
+      .nullish()
+      .openapi({ description: 'The shape of the answer: text, any JSON object, or a JSON schema.' }),
     tools: refused('tools are not supported'),
   })
   .openapi('CompletionRequest')

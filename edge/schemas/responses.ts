@@ -13,6 +13,7 @@ import {
   unsupported,
   z,
 } from './common.ts'
+import { textFormat } from './guide.ts'
 
 const input = z.union([z.string(), z.array(textPart('input_text')).min(1).max(256)])
 
@@ -61,11 +62,11 @@ export const responsesRequest = z
     }),
     text: z
       .object({
-        format: z.object({ type: z.literal('text', unsupported) }).nullish(),
+        format: textFormat.nullish(),
         verbosity: harmless('the model decides how verbose it is'),
       })
       .nullish()
-      .openapi({ description: 'Plain text is the only format.' }),
+      .openapi({ description: 'The shape of the answer: text, any JSON object, or a JSON schema.' }),
     n: only(z.literal(1, unsupported), 'Refused; a response has one answer'),
     truncation: harmless('a conversation that is too long is refused, not truncated'),
     background: only(z.literal(false, unsupported), 'Refused; responses are answered while the client waits'),

@@ -7,7 +7,9 @@
  * pass. Shapes are written (rows, cols); `rows` is the flat token axis of all segments unless noted
  * otherwise.
  */
-import type { KvCodec, KvPool, KvShape, KvType } from '../base/kv.ts'
+
+import type { KvPool, KvShape, KvType } from '../base/kv.ts'
+import type { KvCodec } from '../base/kv-codec.ts'
 import type { Activation, AttentionSpec, RopeSpec, TensorType } from '../base/model.ts'
 import type { Segment } from '../base/pass.ts'
 

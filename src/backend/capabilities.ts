@@ -1,6 +1,6 @@
 /** Checks what a backend can do, and refuses by name what it cannot. */
 import { ForetokenError } from '../base/errors.ts'
-import type { KvCodec } from '../base/kv.ts'
+import type { KvCodec } from '../base/kv-codec.ts'
 import type { Backend, Fitting, Recipe } from './backend.ts'
 
 /**

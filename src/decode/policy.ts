@@ -17,7 +17,8 @@
  *   before it as if it had arrived later, and beside streams it takes at most as long as they do.
  */
 import type { PassCost } from './pass-cost.ts'
-import { inTurns, type Standings, type TenantAccounts, TurnQueue } from './tenant-accounts.ts'
+import type { Standings, TenantAccounts } from './tenant-accounts.ts'
+import { inTurns, TurnQueue } from './turn-queue.ts'
 
 /** Determines which prompt goes first, and how full a pass gets. */
 export type Order =

@@ -19,18 +19,18 @@ export interface Job {
   readonly signal?: AbortSignal | undefined
   /**
    * Reads states instead of answering: the job ends when its prompt has been read, and its pages are
-   * not kept. `chooseToken` is never called.
+   * not kept. `chooseTokens` is never called.
    */
   readonly states?: StatesReader
   /** Whether nobody waits for its first token: others go first. Default false. */
   readonly bulk?: boolean
-  /** How many of the best logits `chooseToken` reads. Default: all. */
+  /** How many of the best logits `chooseTokens` reads. Default: all. */
   readonly best?: number
   /**
-   * Reads the scores of the next token. Returns the token to run, or undefined if the answer is
-   * complete.
+   * Reads the scores of the next token. Returns the tokens to run: that one, and those that are sure
+   * to follow it, at least one together. Returns undefined if the answer is complete.
    */
-  chooseToken(scores: Scores): number | undefined
+  chooseTokens(scores: Scores): readonly number[] | undefined
   /**
    * Called when the prompt is admitted, and again after preemption. `at` is the time in
    * milliseconds, as in `performance.now`, when the planner reached the prompt.

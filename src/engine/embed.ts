@@ -84,7 +84,7 @@ export async function embed(engine: BulkEngine, input: EmbedInput, unchecked: Em
       const whole = rows === 'first' || position + states.length / hidden === ids.length
       if (whole) vectors[index] = pool.vector(way)
     }
-    return { ids, states: { rows, read }, onBegin: () => pool.reset(), chooseToken: neverChooses }
+    return { ids, states: { rows, read }, onBegin: () => pool.reset(), chooseTokens: neverChooses }
   })
   const { tenant = '', signal, onProgress } = options
   await runBulk(scheduler, jobs, { tenant, signal, window: 2 * passTokens, onProgress })

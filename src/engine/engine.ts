@@ -21,15 +21,13 @@ import type { KvType } from '../base/kv.ts'
 import type { ModelArchive } from '../base/model.ts'
 import type { Message, PreparedPrompt, PromptInput } from '../base/prompt.ts'
 import { Scheduler, type SchedulerStats } from '../decode/scheduler.ts'
-import { scoreTokens } from '../decode/score.ts'
 import type { Session } from '../decode/session.ts'
 import { Workbench } from '../fit/workbench.ts'
-import { PagedCache, type Sequence } from '../kv/paged.ts'
+import { PagedCache } from '../kv/paged.ts'
 import { PrefixIndex } from '../kv/prefix.ts'
 import type { LoadedModel } from '../model/forward.ts'
 import { int8Warnings } from '../model/key-balance.ts'
 import { openModel } from '../model/open.ts'
-import { pack } from '../pack/pack.ts'
 import { Prediction } from '../predict/choice.ts'
 import type { PredictorHeader } from '../predict/plan.ts'
 import { ExactPrefill } from '../prefill/exact.ts'
@@ -37,7 +35,7 @@ import type { GenerateEvent } from '../stream/events.ts'
 import { checkPrompt } from '../tokens/checked-prompt.ts'
 import { openingIds } from '../tokens/opening.ts'
 import type { PromptOptions } from '../tokens/prompt.ts'
-import { type PrepareOptions, Prompts } from '../tokens/prompts.ts'
+import { Prompts } from '../tokens/prompts.ts'
 import { createTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
 import { type ExpectedKv, type ExpectOptions, KvReceiver } from '../transfer/expected-kv.ts'
 import type { KvIdentity } from '../transfer/format.ts'
@@ -46,7 +44,9 @@ import { type KvOptions, KvSender } from '../transfer/sender.ts'
 import { firstInexact } from '../transfer/steps.ts'
 import { AnswerState } from './answer-state.ts'
 import { type Embeddings, type EmbedInput, type EmbedOptions, embed } from './embed.ts'
-import { generateFrom } from './event-reader.ts'
+import { generateFrom } from './generate.ts'
+import { LazyGuides, type PrepareOptions, prepareGuided } from './guides.ts'
+import { admit } from './late.ts'
 import { loadParts, type Parts } from './load.ts'
 import { submitMany } from './many.ts'
 import {
@@ -64,8 +64,15 @@ import {
 import { type Ranking, type RerankOptions, rerank } from './rerank.ts'
 import { type LoadedPrefix, SavedPrefixes } from './saved-prefix.ts'
 import type { Outcome, TextService } from './service.ts'
-import { openSessions } from './sessions.ts'
+import { logitsOfIds, openSessions, type SessionParts, scoreIds } from './sessions.ts'
 import { Submission } from './submission.ts'
+
+/** The parts of an engine that read and write text. */
+interface TextParts {
+  readonly tokenizer: Tokenizer
+  readonly prompts: Prompts
+  readonly guides: LazyGuides | undefined
+}
 
 export class Engine implements TextService {
   readonly archive: ModelArchive
@@ -95,6 +102,8 @@ export class Engine implements TextService {
   readonly identity: string
   /** The header of the predictor's file; undefined without a predictor. */
   readonly predictor: PredictorHeader | undefined
+  /** Compiles guides; undefined if the engine was loaded without grammars. */
+  readonly guides: LazyGuides | undefined
 
   /**
    * Opens a model and streams its weights into the core. Throws `bad_model`, `unsupported`,
@@ -118,7 +127,8 @@ export class Engine implements TextService {
       const prompts = new Prompts(tokenizer, archive.tokenizer, settings.context, checked.spawnText)
       const odd = settings.model.kv === 'int8' ? int8Warnings(archive.name, parts.model.keyBalances) : []
       const warned = odd.length === 0 ? archive : { ...archive, warnings: [...archive.warnings, ...odd] }
-      return new Engine(warned, { tokenizer, prompts }, backend, parts, settings, begun)
+      const guides = options.guides && new LazyGuides(options.guides, archive, tokenizer)
+      return new Engine(warned, { tokenizer, prompts, guides }, backend, parts, settings, begun)
     } catch (error) {
       await backend?.close()
       throw asForetokenError(error)
@@ -127,7 +137,7 @@ export class Engine implements TextService {
 
   private constructor(
     archive: ModelArchive,
-    { tokenizer, prompts }: { readonly tokenizer: Tokenizer; readonly prompts: Prompts },
+    { tokenizer, prompts, guides }: TextParts,
     backend: Backend,
     { model, balance, auxiliary, predicting, residuals }: Parts,
     settings: Settings,
@@ -139,6 +149,7 @@ export class Engine implements TextService {
     this.context = context
     this.tokenizer = tokenizer
     this.#prompts = prompts
+    this.guides = guides
     this.#model = model
     this.kvType = settings.model.kv
     this.#cache = new PagedCache(model.pool, pages, context)
@@ -188,8 +199,7 @@ export class Engine implements TextService {
       const { ids, trace } = this.#prompts.accept(checked)
       return new AnswerState(ids, checked, this, trace)
     })
-    if (!state.ended) this.#scheduler.add(state)
-    return new Submission(checked.id, state, this.#scheduler)
+    return new Submission(checked.id, state, admit(state, this.#scheduler))
   }
 
   /**
@@ -302,11 +312,11 @@ export class Engine implements TextService {
 
   /**
    * Makes token ids of a prompt without blocking the host, for any number of requests; TTFT counts
-   * from this call. Rejects with what `promptIds` throws, with `busy` when too many long prompts
-   * wait, and with `aborted`.
+   * from this call. Compiles its guide, if it has one. Rejects with what `promptIds` and the guide
+   * throw, with `busy` when too many long prompts wait, and with `aborted`.
    */
   prepare(prompt: PromptInput, options: PrepareOptions = {}): Promise<PreparedPrompt> {
-    return this.#prompts.prepare(prompt, options)
+    return prepareGuided(this.#prompts, this.guides, prompt, options)
   }
 
   /** Reads `ids` into a cache of their own. The caller must release the session. */
@@ -319,8 +329,11 @@ export class Engine implements TextService {
    * succeed or none. The caller must release the sessions.
    */
   prefillMany(prompts: readonly (readonly number[])[], options: PrefillRequest = {}): Promise<Session[]> {
-    const parts = { model: this.#model, cache: this.#cache, prefill: this.#prefill, closing: this.closing }
-    return this.#whileOpen(() => openSessions(parts, prompts, options))
+    return this.#whileOpen(() => openSessions(this.#sessionParts, prompts, options))
+  }
+
+  get #sessionParts(): SessionParts {
+    return { model: this.#model, cache: this.#cache, prefill: this.#prefill, closing: this.closing }
   }
 
   /**
@@ -341,23 +354,16 @@ export class Engine implements TextService {
   }
 
   /** Returns the log-probability of each of `ids` after the ids before it, (ids.length - 1). */
-  async score(ids: readonly number[]): Promise<Float64Array> {
-    return this.#whileOpen(() => {
-      const checked = this.#checked(ids)
-      return this.#cache.borrow((sequence) => scoreTokens(this.#model, sequence, checked), checked.length - 1)
-    })
+  score(ids: readonly number[]): Promise<Float64Array> {
+    return this.#whileOpen(() => scoreIds(this.#sessionParts, ids))
   }
 
   /**
    * Returns the logits after each of `ids`, (ids, vocab). Takes at most one pass of tokens; each
    * row has 4 x `vocab` bytes.
    */
-  async logits(ids: readonly number[]): Promise<Float32Array> {
-    return this.#whileOpen(() => {
-      const checked = this.#checked(ids)
-      const forward = (sequence: Sequence) => this.#model.forward(pack([{ sequence, ids: checked, outputs: 'all' }]))
-      return this.#cache.borrow(forward, checked.length)
-    })
+  logits(ids: readonly number[]): Promise<Float32Array> {
+    return this.#whileOpen(() => logitsOfIds(this.#sessionParts, ids))
   }
 
   /** Returns the ids of a text without a template. `special` reads special tokens in it as such. */
@@ -375,10 +381,6 @@ export class Engine implements TextService {
     } catch (error) {
       throw signal.aborted ? signal.reason : asForetokenError(error)
     }
-  }
-
-  #checked(ids: readonly number[]): readonly number[] {
-    return withArguments('ids', () => idsOf('ids', ids, this.archive.config.vocab))
   }
 
   /** Aborted when the engine is closed, for work elsewhere that must end with it. */

@@ -3,13 +3,15 @@
 import type { Backend } from '../backend/backend.ts'
 import type { WasmOptions } from '../backend/wasm/backend.ts'
 import type { ByteSource, ModelFiles } from '../base/bytes.ts'
-import { fieldsOf, listOf, oneOf, signalOf, textOf, withArguments } from '../base/checks.ts'
+import { fieldsOf, functionOf, listOf, oneOf, signalOf, textOf, withArguments } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
+import { type Guide, guideKinds } from '../base/guide.ts'
 import { type KvType, pageTokens } from '../base/kv.ts'
 import type { ModelArchive } from '../base/model.ts'
 import { isWhole } from '../base/numbers.ts'
 import type { PromptInput } from '../base/prompt.ts'
-import type { SamplingOptions } from '../decode/sampling.ts'
+import type { OpenGuides } from '../decode/guide.ts'
+import type { SamplingOptions } from '../decode/sampling-options.ts'
 import type { SchedulerOptions } from '../decode/scheduler.ts'
 import type { ModelOptions } from '../model/model-options.ts'
 import { type PrefillMode, prefillModes } from '../predict/choice.ts'
@@ -76,6 +78,11 @@ export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
    * runs between them.
    */
   readonly spawnText?: SpawnText
+  /**
+   * Loads the grammar engine, at the first request with a `guide`; `openGuides` makes what it resolves
+   * with. Default: guides are `unsupported`.
+   */
+  readonly guides?: (() => Promise<OpenGuides>) | undefined
   /** Called with the number of bytes of weights read, and of all. */
   readonly onProgress?: (done: number, total: number) => void
   /** Stops loading when it aborts: `load` rejects with `aborted`. */
@@ -102,6 +109,12 @@ export interface GenerateOptions extends SamplingOptions, PrefillRequest, Prompt
   readonly stopTokenIds?: readonly number[]
   /** Number of tokens before which no token that ends the answer is drawn. Default 0. */
   readonly minTokens?: number
+  /**
+   * The shape of the answer: tokens that do not fit it are never drawn, those that it forces are
+   * appended without drawing, and the answer ends with `stop` when it is complete. Needs an engine
+   * that was loaded with `guides`.
+   */
+  readonly guide?: Guide | undefined
 }
 
 export interface GenerateRequest extends GenerateOptions {
@@ -137,6 +150,7 @@ export function checkedOptions(wanted: EngineOptions): EngineOptions {
   signalOf('signal', options.signal)
   if (options.schedule) fieldsOf('schedule', options.schedule)
   if (!options.backend) fieldsOf('wasm', options.wasm)
+  if (options.guides) functionOf('guides', options.guides)
   return options
 }
 
@@ -147,14 +161,15 @@ export function checkedOptions(wanted: EngineOptions): EngineOptions {
 export function checkedRequest(unchecked: GenerateRequest): GenerateRequest {
   return withArguments('the request', () => {
     const request = fieldsOf('the request', unchecked)
-    const { signal, prefill, tenant, id, after, stop, stopTokenIds, logitBias, templateValues } = request
+    const { signal, prefill, tenant, id, after, stop, stopTokenIds, logitBias, templateValues, guide } = request
     signalOf('signal', signal)
     if (prefill !== undefined) oneOf('prefill', prefill, prefillModes)
     for (const [name, value] of Object.entries({ tenant, id })) if (value !== undefined) textOf(name, value)
     for (const [name, value] of Object.entries({ after, stop, stopTokenIds }))
       if (value !== undefined) listOf(name, value)
-    for (const [name, value] of Object.entries({ logitBias, templateValues }))
+    for (const [name, value] of Object.entries({ logitBias, templateValues, guide }))
       if (value !== undefined) fieldsOf(name, value)
+    if (guide) oneOf('guide.kind', guide.kind, guideKinds)
     return request
   })
 }

@@ -64,12 +64,12 @@ export async function rerank(
   const jobs: BulkJob[] = []
   for (const [index, text] of texts.entries()) {
     const ids = await idsOf(engine, question + text + closing, index, options.signal)
-    const chooseToken = (logits: unknown) => {
+    const chooseTokens = (logits: unknown) => {
       if (!(logits instanceof Float32Array)) throw new ForetokenError('internal', 'a reranker was given a shortlist')
       scores[index] = 1 / (1 + Math.exp(at(logits, no) - at(logits, yes)))
       return undefined
     }
-    jobs.push({ ids, chooseToken })
+    jobs.push({ ids, chooseTokens })
   }
   const { tenant = '', signal, onProgress } = options
   // The first leaves the K and V of the question in the prefix cache, where the others find them.

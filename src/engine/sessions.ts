@@ -1,14 +1,16 @@
-/** Reads prompts into caches of their own, for callers that drive the model themselves. */
+/** Runs the model for callers that drive it themselves: sessions, scores and logits. */
 import { at } from '../base/at.ts'
 import { Callback } from '../base/callback.ts'
 import { fieldsOf, idsOf, listOf, signalOf, withArguments } from '../base/checks.ts'
+import { scoreTokens } from '../decode/score.ts'
 import { Session } from '../decode/session.ts'
-import type { PagedCache } from '../kv/paged.ts'
+import type { PagedCache, Sequence } from '../kv/paged.ts'
 import type { LoadedModel } from '../model/forward.ts'
+import { pack } from '../pack/pack.ts'
 import type { Prefill } from '../prefill/prefill.ts'
 import type { PrefillRequest } from './options.ts'
 
-interface SessionParts {
+export interface SessionParts {
   readonly model: LoadedModel
   readonly cache: PagedCache
   readonly prefill: Prefill
@@ -35,6 +37,23 @@ export function openSessions(
     }
   })
   return parts.cache.passing(() => read(parts, checked.prompts, checked.fields))
+}
+
+/** Returns the log-probability of each of `ids` after the ids before it, (ids.length - 1). */
+export function scoreIds({ model, cache }: SessionParts, ids: readonly number[]): Promise<Float64Array> {
+  const checked = checkedIds(model, ids)
+  return cache.borrow((sequence) => scoreTokens(model, sequence, checked), checked.length - 1)
+}
+
+/** Returns the logits after each of `ids`, (ids, vocab). Takes at most one pass of tokens. */
+export function logitsOfIds({ model, cache }: SessionParts, ids: readonly number[]): Promise<Float32Array> {
+  const checked = checkedIds(model, ids)
+  const forward = (sequence: Sequence) => model.forward(pack([{ sequence, ids: checked, outputs: 'all' }]))
+  return cache.borrow(forward, checked.length)
+}
+
+function checkedIds({ config }: LoadedModel, ids: readonly number[]): readonly number[] {
+  return withArguments('ids', () => idsOf('ids', ids, config.vocab))
 }
 
 async function read(

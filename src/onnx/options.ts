@@ -2,6 +2,7 @@
 import { fieldsOf, functionOf, wrong } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { Engine } from '../engine/engine.ts'
+import type { EngineOptions } from '../engine/options.ts'
 import { isAnyEngine } from '../engine/service.ts'
 import type { SpawnText } from '../tokens/text-messages.ts'
 import type { OrtModel, OrtOptions } from './session.ts'
@@ -27,11 +28,14 @@ export interface OrtEngineOptions extends OrtOptions {
   readonly maxWaiting?: number
   /** Starts a worker for chat templates and tokenizing; see `EngineOptions`. */
   readonly spawnText?: SpawnText
+  /** Loads the grammar engine; see `EngineOptions`. */
+  readonly guides?: EngineOptions['guides']
 }
 
 /** Reads the options once. Throws `bad_argument`. */
 export function checkedOptions(wanted: OrtEngineOptions): OrtEngineOptions {
   const options = fieldsOf('the options', wanted)
+  if (options.guides) functionOf('guides', options.guides)
   functionOf('ort.InferenceSession.create', options.ort?.InferenceSession?.create)
   if (options.reader !== undefined && !isAnyEngine(options.reader)) throw wrong('reader', 'an Engine', options.reader)
   return options

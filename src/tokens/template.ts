@@ -5,8 +5,9 @@ import type { ChatMessage } from '../base/prompt.ts'
 import { contentFor, type Fields, type Forms, formsOf, markedContent } from './content.ts'
 import { cutEnd, openedEnd } from './continue.ts'
 import { type Limits, OverBudget } from './jinja/budget.ts'
+import { Refused } from './jinja/globals.ts'
 import { type Program, parseTemplate } from './jinja/parse.ts'
-import { Refused, renderTemplate, type TemplateInput } from './jinja/render.ts'
+import { renderTemplate, type TemplateInput } from './jinja/render.ts'
 import { Origin } from './origin.ts'
 
 /**

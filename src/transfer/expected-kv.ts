@@ -3,7 +3,8 @@
  * them.
  */
 import { bytesOf, fieldsOf, functionOf, listOf, signalOf, textOf, withArguments } from '../base/checks.ts'
-import { type KvCodec, pageTokens } from '../base/kv.ts'
+import { pageTokens } from '../base/kv.ts'
+import type { KvCodec } from '../base/kv-codec.ts'
 import type { PagedCache, Sequence } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
 import { type Ahead, PredictedPrompt } from '../prefill/ahead.ts'

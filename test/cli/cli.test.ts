@@ -113,6 +113,47 @@ describe('foretoken run', () => {
     expect(result.finish_reason).toBe('length')
   })
 
+  test('answers in the shape that a flag asks for', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'foretoken-guide-'))
+    const file = (name: string, text: string) => writeFile(join(folder, name), text).then(() => join(folder, name))
+    const schema = {
+      type: 'object',
+      properties: { a: { type: 'boolean' } },
+      required: ['a'],
+      additionalProperties: false,
+    }
+    const shapes: [string[], RegExp][] = [
+      [['--json-schema', await file('schema.json', JSON.stringify(schema))], /^\{\s*"a"\s*:\s*(true|false)\s*\}$/],
+      [['--json-schema', 'boolean'], /^(true|false)$/],
+      [['--choice', 'yes,no'], /^(yes|no)$/],
+      [['--regex', '[0-9]{3}'], /^[0-9]{3}$/],
+      [['--grammar', await file('a.gbnf', 'root ::= "a" [b-d] "e"')], /^a[bcd]e$/],
+      [['--grammar', await file('a.lark', 'start: "a" /[b-d]/ "e"')], /^a[bcd]e$/],
+    ]
+    await Promise.all(
+      shapes.map(async ([flags, shape]) => {
+        const { code, out } = await foretoken([
+          '-m',
+          model,
+          '--threads',
+          '1',
+          '-n',
+          '200',
+          '-t',
+          '1',
+          '--seed',
+          '3',
+          ...flags,
+          'x',
+        ])
+        expect({ code, out: out.trimEnd() }).toEqual({ code: 0, out: expect.stringMatching(shape) })
+      }),
+    )
+    const bad = await foretoken(['-m', model, '--regex', '(', 'x'])
+    expect(bad).toMatchObject({ code: 1, err: expect.stringContaining('regex') })
+    await rm(folder, { recursive: true })
+  })
+
   test('a first argument that is not a command is a prompt, and so is stdin', async () => {
     const args = ['-m', model, '--max-tokens', '2', '--ignore-eos', '--raw', '--json', '--threads', '1']
     const [asArgument, asInput] = await Promise.all([

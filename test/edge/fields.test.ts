@@ -336,7 +336,6 @@ describe('a field that would change the answer is refused by name', () => {
     ['chat', { tool_choice: 'required' }, 'tool_choice'],
     ['chat', { functions: [{ name: 'f' }] }, 'functions'],
     ['chat', { function_call: { name: 'f' } }, 'function_call'],
-    ['chat', { response_format: { type: 'json_schema', json_schema: {} } }, 'response_format.type'],
     ['chat', { modalities: ['audio'] }, 'modalities[0]'],
     ['chat', { audio: { voice: 'x', format: 'wav' } }, 'audio'],
     ['chat', { web_search_options: {} }, 'web_search_options'],
@@ -345,9 +344,6 @@ describe('a field that would change the answer is refused by name', () => {
     ['chat', { chat_template: '{{ x }}' }, 'chat_template'],
     ['chat', { messages: [{ role: 'assistant', content: null, tool_calls: [{ id: 'x' }] }] }, 'messages[0].tool_calls'],
     ['chat', { messages: [{ role: 'user', content: 'x' }], images: ['x'] }, 'images'],
-    ['chat', { guided_json: {} }, 'guided_json'],
-    ['chat', { format: 'json' }, 'format'],
-    ['chat', { options: { grammar: 'root ::= "x"' } }, 'grammar'],
     ['completion', { best_of: 2 }, 'best_of'],
     ['completion', { prompt_logprobs: 1 }, 'prompt_logprobs'],
     ['completion', { echo: true, logprobs: 1 }, 'echo'],
@@ -357,7 +353,6 @@ describe('a field that would change the answer is refused by name', () => {
     ['response', { conversation: 'conv_1' }, 'conversation'],
     ['response', { previous_response_id: 'resp_1' }, 'previous_response_id'],
     ['response', { prompt: { id: 'pmpt_1' } }, 'prompt'],
-    ['response', { text: { format: { type: 'json_schema' } } }, 'text.format.type'],
   ])('%s %j', async (form, change, param) => {
     expect(await refusal(await send(form, change))).toMatchObject({ status: 400, param, code: 'unsupported_value' })
   })

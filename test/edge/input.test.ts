@@ -20,7 +20,7 @@ const image = [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 
 test.each<[string, object, string, string]>([
   ['tools', { tools: [{ type: 'function' }] }, 'tools', 'unsupported_value'],
   ['functions', { functions: [{ name: 'f' }] }, 'functions', 'unsupported_value'],
-  ['JSON mode', { response_format: { type: 'json_object' } }, 'response_format.type', 'unsupported_value'],
+  ['an unknown format', { response_format: { type: 'xml' } }, 'response_format.type', 'invalid_value'],
   ['images', { messages: image }, 'messages[0].content[0].type', 'unsupported_value'],
   ['audio', { modalities: ['text', 'audio'] }, 'modalities', 'invalid_value'],
   ['storing', { store: true }, 'store', 'unsupported_value'],

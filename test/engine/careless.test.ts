@@ -4,6 +4,7 @@
  */
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
+import { loadGuides } from '../../node/guides.ts'
 import { loadWasm } from '../../node/wasm.ts'
 import * as library from '../../src/index.ts'
 import {
@@ -20,7 +21,7 @@ import { fakeOrt } from '../helpers/fake-ort.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 
 const wasm = await loadWasm('auto', 1)
-const engine = await Engine.load(tinyFiles({ context: 256 }), { wasm, threads: 1 })
+const engine = await Engine.load(tinyFiles({ context: 256 }), { wasm, threads: 1, guides: loadGuides })
 const ort = await OrtEngine.load(memoryFiles('fake', { 'model.onnx': new Uint8Array(1) }), {
   ort: fakeOrt(engine).ort,
   reader: engine,
@@ -60,6 +61,10 @@ const trap = () =>
   )
 const names = [
   'prompt',
+  'guide',
+  'kind',
+  'schema',
+  'choices',
   'maxTokens',
   'stop',
   'after',
@@ -180,6 +185,14 @@ const calls: Record<string, Call> = {
   'Engine.load of a model': async (options) => (await Engine.load(tinyFiles(), options)).close(),
   'OrtEngine.load': async (files, options) => (await OrtEngine.load(files, options)).close(),
   openModel: library.openModel,
+  openGuides: (make) => library.openGuides(make),
+  guideOf: library.guideOf,
+  'guideOf of a format': (format) => library.guideOf({ response_format: format }),
+  'guideOf of outputs': (outputs) => library.guideOf({ structured_outputs: outputs }),
+  'submit with a guide': (guide) => read(engine.submit({ prompt, guide, maxTokens: 2 })),
+  'submit with a schema': (schema) =>
+    read(engine.submit({ prompt, guide: { kind: 'json_schema', schema }, maxTokens: 2 })),
+  'submit with choices': (choices) => read(engine.submit({ prompt, guide: { kind: 'choice', choices }, maxTokens: 2 })),
   generate: (...args) => read(engine.generate(...(args as [never]))),
   submit: (request) => read(engine.submit(request)),
   'submit, result': (request) => engine.submit(request).result(),

@@ -97,14 +97,14 @@ export class Request implements Job {
     this.inside('onPrefill')
   }
 
-  chooseToken(scores: Scores): number | undefined {
+  chooseTokens(scores: Scores): readonly number[] | undefined {
     if (this.ended > 0) throw new Error('a token after the end')
     this.inside('take')
     const list = 'ids' in scores ? scores : undefined
     if (list && list.ids.length < this.best) throw new Error(`${list.ids.length} of ${this.best} logits`)
     const id = list ? list.ids[0]! : (scores as Float32Array).indexOf(1)
     this.answer.push(id)
-    return id === 0 || this.answer.length === this.most ? undefined : id
+    return id === 0 || this.answer.length === this.most ? undefined : [id]
   }
 
   end(error?: ForetokenError): void {

@@ -75,6 +75,7 @@ const wish: fc.Arbitrary<Wish> = fc
     bad: fc.oneof({ weight: 30, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constantFrom(61, 1e9) }),
     tenant,
     most: fc.oneof(fc.nat(6), fc.nat(60)),
+    forces: fc.oneof(fc.constant(0), fc.nat(4), fc.nat(50)),
     mode: fc.constantFrom(
       'exact' as const,
       'exact' as const,

@@ -55,6 +55,8 @@ export interface Wish {
   /** Number of tokens to answer; with 0 the first scores end it. */
   readonly most: number
   readonly mode: NonNullable<Job['mode']>
+  /** Number of tokens that follow each third chosen one without being chosen, as those of a guide do. */
+  readonly forces: number
   /** Holds the computed pages until its end, as a sender of K and V does. */
   readonly sends: boolean
   readonly scripts: readonly Script[]
@@ -264,7 +266,7 @@ export class World {
   #submitPlain(length: number, tenant: string): void {
     // The limit stops chains of requests that submit requests.
     if (this.requests.length > 200) return
-    this.submit({ ids: textOf(length, length), tenant, most: 3, mode: 'exact', sends: false, scripts: [] })
+    this.submit({ ids: textOf(length, length), tenant, most: 3, forces: 0, mode: 'exact', sends: false, scripts: [] })
   }
 
   #hold(pages: number): void {
@@ -316,6 +318,7 @@ export class Request implements Job {
   leaving = false
   error: ForetokenError | undefined
   #complete = false
+  #choices = 0
   #predicted = false
   #thrown: unknown
   readonly #world: World
@@ -357,20 +360,25 @@ export class Request implements Job {
     this.#called('onCache')
   }
 
-  chooseToken(scores: Scores): number | undefined {
+  chooseTokens(scores: Scores): readonly number[] | undefined {
     const id = 'ids' in scores ? scores.ids[0]! : scores.indexOf(1)
     if (this.#complete) this.#world.fault(new Error(`a token after the whole answer of ${this.number}`))
     this.#called('take')
-    const { most } = this.#wish
+    const { most, forces } = this.#wish
     if (most > 0) {
       // After predicted K and V any token is possible.
       const expected = nextToken([...this.ids, ...this.answer])
       if (!this.#predicted && id !== expected)
         this.#world.fault(new Error(`request ${this.number} shows ${id}; alone it gets ${expected}`))
-      this.answer.push(id)
     }
-    this.#complete = id === 0 || this.answer.length >= most || this.ids.length + this.answer.length >= worldContext
-    return this.#complete ? undefined : id
+    const ids = [id]
+    if (++this.#choices % 3 === 1) for (let n = 0; n < forces; n++) ids.push(1 + ((id + 7 * n) % 60))
+    for (const shown of ids) {
+      if (most > 0) this.answer.push(shown)
+      this.#complete = shown === 0 || this.answer.length >= most || this.ids.length + this.answer.length >= worldContext
+      if (this.#complete) return undefined
+    }
+    return ids
   }
 
   end(error?: ForetokenError): void {

@@ -35,7 +35,8 @@ import { shader } from './shaders/index.ts'
 import { longestHead } from './shaders/kv.ts'
 import { frequenciesOf, type Tables, tablesOf, type Window } from './tables.ts'
 import { type GpuTensor, gpu } from './tensors.ts'
-import { type GpuWeight, weightWriter } from './weights.ts'
+import { weightWriter } from './weight-writer.ts'
+import type { GpuWeight } from './weights.ts'
 
 export interface WebGpuOptions {
   readonly device: GPUDevice

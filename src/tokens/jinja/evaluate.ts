@@ -4,10 +4,11 @@
  * here or in the files beside it, and are counted first.
  */
 import { at } from '../../base/at.ts'
-import { applyFilter, isIn, lengthOf, passesTest } from './filters.ts'
+import { applyFilter, lengthOf } from './filters.ts'
 import { isStatement, loopAttribute, nameOf, nodes, numeric, operatorOf, sliceOf } from './nodes.ts'
 import type { Node, Program } from './parse.ts'
 import { dictMethod, repeated, stringMethod } from './strings.ts'
+import { isIn, passesTest } from './tests.ts'
 import { Callable, type Key, Loop, Namespace, Real, typeName, type Value, type Values } from './values.ts'
 
 class Scope {
