@@ -1,34 +1,12 @@
 /** The table of all flags, which defines parsing, `--help` and shell completion. */
 import type { Seed } from '../node/index.ts'
+import { benchFlags } from './bench/flags.ts'
 import { type Command, commands } from './command-names.ts'
+import { embedFlags } from './embed/flags.ts'
+import type { Flag } from './flag.ts'
 
 export { type Command, commands } from './command-names.ts'
-
-export interface Flag {
-  readonly short?: string
-  /**
-   * The kind of value; absent for a switch. `text-or-file` is a text, or `@FILE` for the text of a
-   * file.
-   */
-  readonly value?:
-    | 'text'
-    | 'text-or-file'
-    | 'file'
-    | 'whole'
-    | 'number'
-    | 'seed'
-    | 'wholes'
-    | 'texts'
-    | readonly string[]
-  readonly min?: number
-  readonly max?: number
-  /** The value's name in the help, if its kind is not clear enough. */
-  readonly name?: string
-  readonly on: readonly Command[]
-  readonly about: string
-  /** Overrides for single commands; a command's help shows only its own. */
-  readonly by?: Partial<Record<Command, Pick<Flag, 'value' | 'name'> & { readonly about?: string }>>
-}
+export type { Flag } from './flag.ts'
 
 const engine = ['run', 'chat', 'embed', 'batch', 'prefix', 'fit', 'eval', 'serve', 'companion', 'bench'] as const
 const answers = ['run', 'chat', 'batch'] as const
@@ -87,12 +65,6 @@ export const flags = {
     on: [...answers, 'bench'],
     about: 'longest answer in tokens; default, and -1: the rest of the context',
     by: { bench: { about: 'load: longest answer in tokens; default 64' } },
-  },
-  url: {
-    value: 'text',
-    name: 'URL',
-    on: ['bench'],
-    about: 'load: a server such as http://127.0.0.1:8787/v1; key: $OPENAI_API_KEY',
   },
   temperature: {
     short: 't',
@@ -219,12 +191,6 @@ export const flags = {
     by: { bench: { about: 'wire: prompts for each suite and length; default 10' } },
   },
   lengths: { value: 'wholes', min: 1, on: ['eval', 'bench'], about: 'prompt lengths, such as 32,128,512,1024' },
-  runs: { value: 'whole', min: 1, max: 1000, on: ['bench'], about: 'timed runs; default 7, prepack 3' },
-  dataset: {
-    value: 'texts',
-    on: ['bench'],
-    about: 'prepack: a named data set, lognormal-MEAN-CV, uniform-MIN-MAX, or a file of prompts; may be repeated',
-  },
   data: {
     value: 'texts',
     name: 'FOLDER',
@@ -262,19 +228,6 @@ export const flags = {
       'deploy-prep': { name: 'FOLDER', about: 'the folder to write to' },
       bench: { about: 'report: the page to write; default foretoken-report.html' },
     },
-  },
-  engines: {
-    value: 'texts',
-    on: ['bench'],
-    about:
-      'ttft: foretoken, webgpu, chromium, wllama, llama.cpp, onnx:FOLDER, transformers.js:FOLDER, or the address of an OpenAI-compatible endpoint; may be repeated',
-  },
-  modes: { value: 'texts', on: ['bench'], about: 'ttft: exact, predicted, refined; may be repeated; default: all' },
-  against: {
-    value: 'file',
-    name: 'FOLDER',
-    on: ['bench'],
-    about: 'ttft: compare with the last record of this machine in this folder',
   },
   'no-predictor': { on: ['deploy-prep'], about: 'do not include a predictor' },
   'eight-bit-rows': {
@@ -334,37 +287,8 @@ export const flags = {
     on: ['fit'],
     about: 'regularization, as a share of the inputs’ variance; default 0.001',
   },
-  batch: { value: 'wholes', min: 1, on: ['bench'], about: 'prepack: batch sizes; default 4,16,64' },
-  draws: { value: 'whole', min: 1, on: ['bench'], about: 'prepack: number of batches of each size; default 2' },
-  scale: {
-    value: 'number',
-    min: 0,
-    on: ['bench'],
-    about: 'replay: factor for prompt lengths; default: makes the longest --most-prompt',
-  },
   'most-prompt': { value: 'whole', min: 1, on: ['fit', 'bench'], about: 'longest prompt in tokens; default 1024' },
   'most-output': { value: 'whole', min: 1, on: ['bench'], about: 'replay: longest answer in tokens; default 1024' },
-  requests: { value: 'whole', min: 1, on: ['bench'], about: 'replay, load: number of requests; default 100' },
-  rate: { value: 'number', min: 0, on: ['bench'], about: 'replay, load: requests a second, in an open loop' },
-  load: {
-    value: 'number',
-    min: 0,
-    on: ['bench'],
-    about: 'replay: rate as a share of the capacity of one request at a time; default 0.8',
-  },
-  'ttft-bound': {
-    value: 'number',
-    min: 0,
-    on: ['bench'],
-    about: 'replay: longest TTFT in ms that counts as good; default 1000',
-  },
-  'itl-bound': {
-    value: 'number',
-    min: 0,
-    on: ['bench'],
-    about: 'replay: longest time between tokens in ms that counts as good; default 100',
-  },
-  'prefix-pages': { value: 'whole', min: 0, on: ['bench'], about: 'replay: pages of the prefix cache; default 1024' },
   port: {
     value: 'whole',
     min: 0,
@@ -430,25 +354,9 @@ export const flags = {
     about: 'read the text from a file',
     by: { embed: { about: 'read texts from a file, one on each line' } },
   },
-  jsonl: {
-    on: ['embed'],
-    about: 'each line is a JSON string, or an object with "text" and perhaps "id"; default for FILE.jsonl',
-  },
-  kind: {
-    value: 'text',
-    name: 'NAME',
-    on: ['embed'],
-    about: 'what the texts are: query, document, or another prompt in the model’s files',
-  },
-  'text-prefix': { value: 'text', on: ['embed'], about: 'put this before each text, in place of the model’s prompt' },
-  pooling: {
-    value: ['last', 'mean', 'cls'],
-    on: ['embed'],
-    about: 'how states become a vector; default: as the model’s files say',
-  },
-  dimensions: { value: 'whole', min: 1, on: ['embed'], about: 'keep the first N numbers of each vector; default: all' },
-  'no-normalize': { on: ['embed'], about: 'do not scale vectors to length 1' },
   special: { on: ['tokenize'], about: 'parse special tokens in the text' },
+  ...embedFlags,
+  ...benchFlags,
   'max-download': {
     value: 'number',
     min: 0.001,

@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { EmbedOptions, Engine } from '../../src/index.ts'
+import { softwareBackend } from '../helpers/webgpu.ts'
 import { loadFolder, readGolden, vectors } from './golden.ts'
 
 interface Case {
@@ -57,6 +58,24 @@ describe.each([
       0.9999,
     ))
   test('embeds documents as they are', () => compare(engine, named('document'), { kind: 'document' }, 0.9999))
+})
+
+test('WebGPU, in software, gives the same vectors, beside an answer too', async () => {
+  const engine = await loadFolder(path(), { passTokens: 64, backend: await softwareBackend() })
+  try {
+    await compare(engine, named('document'), {}, 0.9999)
+    await compare(engine, named('mean'), { pooling: 'mean' }, 0.9999)
+    await compare(engine, named('cls'), { pooling: 'cls' }, 0.9999)
+    const request = { prompt: 'the cat sat', raw: true, maxTokens: 8, ignoreEos: true }
+    const alone = await engine.submit(request).result()
+    const [answer] = await Promise.all([
+      engine.submit(request).result(),
+      compare(engine, named('mean'), { pooling: 'mean' }, 0.9999),
+    ])
+    expect(answer.ids).toEqual(alone.ids)
+  } finally {
+    await engine.close()
+  }
 })
 
 test('a tiny Qwen3 embedding model in 4 bits agrees with its dequantised weights', async () => {
