@@ -15,6 +15,9 @@ import { readText } from './source.ts'
 /** The spec of a model whose files do not speak of embeddings. */
 export const plainEmbedding: EmbeddingSpec = { normalize: true, prompts: {}, endIds: [] }
 
+/** Maximum number of tokens that are put behind a text. */
+const mostEndIds = 16
+
 /** llama.cpp's numbers of poolings. */
 const [ggufNone, ggufMean, ggufFirst, ggufLast, ggufRank] = [0, 1, 2, 3, 4]
 const ggufPoolings: Readonly<Record<number, Pooling>> = { [ggufMean]: 'mean', [ggufFirst]: 'cls', [ggufLast]: 'last' }
@@ -53,6 +56,24 @@ export async function embeddingOfFolder(
     if (code !== 'bad_model' && code !== 'not_found') throw error
     return { ...plainEmbedding, refused: message }
   }
+}
+
+/** Reads the spec that a prepared file holds as JSON; undefined if it makes no sense. */
+export function embeddingOfJson(json: unknown, vocab: number): EmbeddingSpec | undefined {
+  if (!isObject(json)) return undefined
+  const { pooling, normalize, prompts, defaultPrompt, endIds, ranks = false, refused } = json
+  const isOptionalText = (value: unknown) => value === undefined || isText(value)
+  const sound =
+    (pooling === undefined || poolings.includes(pooling as Pooling)) &&
+    typeof normalize === 'boolean' &&
+    isObject(prompts) &&
+    Object.values(prompts).every(isText) &&
+    Array.isArray(endIds) &&
+    endIds.length <= mostEndIds &&
+    endIds.every((id) => isWhole(id, 0, vocab - 1)) &&
+    [defaultPrompt, refused].every(isOptionalText) &&
+    typeof ranks === 'boolean'
+  return sound ? (json as unknown as EmbeddingSpec) : undefined
 }
 
 /** A module of sentence-transformers: the last word of its class, and its folder. */
@@ -156,7 +177,7 @@ function endIdsOf(processor: unknown, name: string, vocab: number): readonly num
     const special = isObject(piece) && isObject(piece.SpecialToken) ? piece.SpecialToken.id : undefined
     const entry = isObject(tokens) && typeof special === 'string' ? tokens[special] : undefined
     const ids = isObject(entry) ? entry.ids : undefined
-    if (!Array.isArray(ids) || ids.length > 16 || !ids.every((id) => isWhole(id, 0, vocab - 1)))
+    if (!Array.isArray(ids) || ids.length > mostEndIds || !ids.every((id) => isWhole(id, 0, vocab - 1)))
       throw new ForetokenError(
         'bad_model',
         `${name}/tokenizer.json puts ${show(piece)} behind a text, without ids below ${vocab}`,
