@@ -3,10 +3,19 @@
  * Inference's and older ones of OpenAI.
  */
 
-/** Requests of OpenAI's API for text. */
+/** Requests of OpenAI's API. */
 export type OpenAiForm = 'chat' | 'completion' | 'response'
-/** The kinds of requests. */
-export type Form = OpenAiForm | 'embedding' | 'rerank'
+/** Requests that compute something of many texts. */
+export type TextsForm = 'embedding' | 'rerank'
+/** Requests of Ollama's API: a chat, a text, and a question about a model. */
+export type OllamaForm = 'ollamaChat' | 'ollamaText' | 'ollamaModel'
+/** The kinds of requests; `message` is Anthropic's. */
+export type Form = OpenAiForm | TextsForm | 'message' | OllamaForm
+
+/** Returns true for a request of Ollama's API. */
+export function isOllama(form: Form): form is OllamaForm {
+  return form.startsWith('ollama')
+}
 
 const anywhere = {
   repeat_penalty: 'repetition_penalty',
@@ -29,6 +38,14 @@ export const aliases: Readonly<Record<Form, Readonly<Record<string, string>>>> =
   response: { ...anywhere, ...allTo([...limits, 'max_tokens', 'max_completion_tokens'], 'max_output_tokens') },
   embedding: { prompt_name: 'input_type' },
   rerank: { texts: 'documents', instruct: 'instruction', return_text: 'return_documents' },
+  message: {
+    repeat_penalty: 'repetition_penalty',
+    stop: 'stop_sequences',
+    ...allTo([...limits, 'max_completion_tokens', 'max_output_tokens'], 'max_tokens'),
+  },
+  ollamaChat: { name: 'model' },
+  ollamaText: { name: 'model' },
+  ollamaModel: { name: 'model' },
 }
 
 /** Fields that are passed to the chat template, with the template's name for each. */

@@ -36,15 +36,45 @@ export function answer<S extends z.ZodType<{ model: string }>>(
   endpoint: Endpoint<S>,
 ): Promise<Response> {
   return received(c, server, endpoint, async ({ body, exchange, accept }) => {
-    const context = await contextOf(c, server, body)
-    const { engine } = context
+    const context = await contextOf(c, server, endpoint, body)
+    const ready = endpoint.ready?.(body, context)
+    if (ready !== undefined) return done(ready, exchange, accept)
     const plan = endpoint.plan(body, context)
-    checkSize(plan, engine.context, server.config)
-    await admit(c, server, costOf(plan, engine.context), engine, exchange)
-    const choices = await exchange.begin(server.routes.of(engine), plan)
+    await admitPlan(c, server, plan, context.engine, exchange)
+    const choices = await exchange.begin(server.routes.of(context.engine), plan)
     // The prompt has been tokenized, so the request no longer counts as refused.
     accept()
     return plan.stream ? await exchange.stream(choices, plan) : await exchange.json(choices, plan)
+  })
+}
+
+/** A request that is answered without text of the model. */
+export interface Query<S extends z.ZodType<{ model: string }>> extends Contract<S> {
+  /** Resolves with the body of the answer. `count` returns the number of tokens of a prompt. */
+  answer(
+    body: z.output<S>,
+    context: PlanContext,
+    count: (request: Plan['requests'][number]) => Promise<number>,
+  ): Promise<unknown>
+}
+
+/** Answers a query. Throws as `answer`. */
+export function consult<S extends z.ZodType<{ model: string }>>(
+  c: RequestContext,
+  server: Server,
+  query: Query<S>,
+): Promise<Response> {
+  return received(c, server, query, async ({ body, exchange, accept }) => {
+    const context = await contextOf(c, server, query, body)
+    const { engine } = context
+    const answer = await query.answer(body, context, async (request) => {
+      const single = { requests: [{ ...request, maxTokens: 0 }], choices: 1 }
+      await admitPlan(c, server, single, engine, exchange)
+      exchange.startClock()
+      const { tenant } = c.get('caller')
+      return (await engine.prepare(request.prompt, { ...request, tenant, signal: exchange.signal })).length
+    })
+    return done(answer, exchange, accept)
   })
 }
 
@@ -71,10 +101,11 @@ export async function received<S extends z.ZodType<{ model: string }>>(
     const room = server.bodies.enter(caller.tenant)
     exchange.hold(room.release)
     const shape = new ShapeCounter({ ...shapeLimits, entries: contract.entries(config) })
+    const watch = { room, work, shape, drain: server.drain, anyType: contract.anyType ?? false }
     const { body: normalized, ignored } = normalize(
       contract.form,
       contract.schema,
-      await readJson(c.req.raw, config.limits, { room, work, shape, drain: server.drain }),
+      await readJson(c.req.raw, config.limits, watch),
     )
     const body = validate(contract.schema, normalized)
     noteIgnored(c, config, ignored)
@@ -90,6 +121,24 @@ export async function received<S extends z.ZodType<{ model: string }>>(
     exchange.end()
     throw failure
   }
+}
+
+function done(body: unknown, exchange: Exchange, accept: () => void): Response {
+  accept()
+  exchange.end()
+  return Response.json(body)
+}
+
+/** Waits for room for a request that is not too large. */
+async function admitPlan(
+  c: RequestContext,
+  server: Server,
+  plan: Pick<Plan, 'requests' | 'choices'>,
+  engine: TextService,
+  exchange: Exchange,
+): Promise<void> {
+  checkSize(plan, engine.context, server.config)
+  await admit(c, server, costOf(plan, engine.context), engine, exchange)
 }
 
 /** Waits for room for a request of known cost. */
@@ -127,24 +176,38 @@ function headerOf(names: readonly string[]): string {
 }
 
 /** Finds the model that a request means. Throws an ApiError: 404, 503. */
-export async function contextOf(
+export async function contextOf<S extends z.ZodType<{ model: string }>>(
   c: RequestContext,
   server: Server,
-  { model }: { readonly model: string },
+  { modelOf = exactly }: Contract<S>,
+  { model: asked }: { readonly model: string },
 ): Promise<PlanContext> {
   const { config } = server
-  if (config.models && !config.models.includes(model)) throw unknownModel(model)
+  if (config.models && modelOf(asked, config.models) === undefined) throw unknownModel(asked)
+  const began = performance.now()
   const engine = await engineOf(c, server)
-  if (!modelNames(config, engine).includes(model)) throw unknownModel(model)
-  c.get('record').model = model
-  return { engine, config, model, created: Math.floor(Date.now() / 1000) }
+  const loadMs = performance.now() - began
+  const model = modelOf(asked, modelNames(config, engine))
+  if (model === undefined) throw unknownModel(asked)
+  const record = c.get('record')
+  record.model = model
+  const created = Math.floor(Date.now() / 1000)
+  return { engine, config, model, created, loadMs, requestId: record.id }
+}
+
+function exactly(name: string, names: readonly string[]): string | undefined {
+  return names.includes(name) ? name : undefined
 }
 
 /**
  * Refuses what is too large before anything is computed, since even tokenizing a long text takes
  * time.
  */
-function checkSize({ requests, choices }: Plan, context: number, { limits }: Config): void {
+function checkSize(
+  { requests, choices }: Pick<Plan, 'requests' | 'choices'>,
+  context: number,
+  { limits }: Config,
+): void {
   const answers = requests.length * choices
   if (answers > limits.choices)
     throw new ApiError(
@@ -180,7 +243,7 @@ function checkLength(tokens: number, most: number, what: string): void {
 /**
  * Estimates the cost of a request: each prompt once, and every answer to it at its maximum length.
  */
-function costOf({ requests, choices }: Plan, context: number): Cost {
+function costOf({ requests, choices }: Pick<Plan, 'requests' | 'choices'>, context: number): Cost {
   let tokens = 0
   for (const { prompt, maxTokens = context } of requests) {
     const { units, ids } = lengthOf(prompt)

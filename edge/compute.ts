@@ -28,7 +28,7 @@ export function compute<S extends z.ZodType<{ model: string }>>(
   computation: Computation<S>,
 ): Promise<Response> {
   return received(c, server, computation, async ({ body, exchange, accept }) => {
-    const context = await contextOf(c, server, body)
+    const context = await contextOf(c, server, computation, body)
     const tokens = tokensOf(computation.texts(body), server)
     await admit(c, server, { answers: 1, tokens }, context.engine, exchange)
     exchange.startClock()

@@ -4,6 +4,7 @@ import type { KvPool } from './kv.ts'
 /** Formats of K and V on the wire; transfer/wire.ts describes each. */
 export const wireCodecs = ['f32', 'f16', 'int8', 'int4', 'residual'] as const
 
+/** A format of K and V on the wire. */
 export type WireCodec = (typeof wireCodecs)[number]
 
 /** Some layers of some tokens of a sequence. */

@@ -8,7 +8,7 @@
 import type { Scores, Shortlist } from '../backend/backend.ts'
 import { at, defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
-import { drawToken } from './filters.ts'
+import { drawToken } from './draw.ts'
 import { type GuideMatcher, Mask } from './guide.ts'
 import { argmax, normalize } from './logprobs.ts'
 import { topIds } from './order.ts'
@@ -97,7 +97,8 @@ export function createSampler(options: SamplingOptions = {}, answer: AnswerConte
     const rank = greedy ? 0 : drawToken(logits, filters, chance())
     const scored = (rank: number) => ({ id: at(ids, rank), logprob: at(logits, rank) - logSum })
     if (topLogprobs === 0) return scored(rank)
-    return { ...scored(rank), topLogprobs: Array.from({ length: topLogprobs }, (_, rank) => scored(rank)) }
+    const possible = logits.subarray(0, topLogprobs).filter((logit) => logit > Number.NEGATIVE_INFINITY).length
+    return { ...scored(rank), topLogprobs: Array.from({ length: possible }, (_, rank) => scored(rank)) }
   }
 
   /** Copies logits into the working memory. */

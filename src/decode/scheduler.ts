@@ -11,8 +11,8 @@
  * cancelling, closing, submitting or throwing, takes effect after the pass.
  */
 
-import type { Scores } from '../backend/backend.ts'
 import { cancelled } from '../base/cancelled.ts'
+import type { Scores } from '../backend/backend.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import { nextTurn } from '../base/next-turn.ts'
 import { isWhole } from '../base/numbers.ts'
@@ -48,11 +48,10 @@ export interface SchedulerOptions extends Omit<Policy, 'budget'> {
 }
 
 /** The part of a model that the scheduler uses. */
-export type PassModel = Pick<LoadedModel, 'passTokens' | 'config' | 'forward'> &
-  Partial<Pick<LoadedModel, 'longestShortlist' | 'shortlists'> & StatesModel>
+export type PassModel = Pick<LoadedModel, 'passTokens' | 'config' | 'scores'> & Partial<StatesModel>
 
 /** The part that passes need whose states are read; absent if the model gives none. */
-type StatesModel = Pick<LoadedModel, 'through' | 'logits' | 'finalStates'>
+type StatesModel = Pick<LoadedModel, 'through' | 'scoresOf' | 'finalStates'>
 
 /** Totals since the engine was loaded, and the current state. */
 export interface SchedulerStats {
@@ -150,8 +149,12 @@ export class Scheduler {
     if (this.#closed) throw closedError()
     this.#check(job)
     this.#makeRoom(job.tenant)
-    const known = job.states ? 0 : this.#prefixes.known(job.tenant, job.ids)
-    const task = new Task(job, this.#added++, this.#cache.open(), known)
+    const task = new Task(
+      job,
+      this.#added++,
+      this.#cache.open(),
+      job.states ? 0 : this.#prefixes.known(job.tenant, job.ids),
+    )
     const { signal } = job
     const cancel = () => this.#end(task, cancelled(signal?.reason))
     if (signal && !signal.aborted) {
@@ -289,30 +292,23 @@ export class Scheduler {
     }
   }
 
-  /** Computes the outputs of a pass, and the states that are read. */
-  async #results(pass: Pass, plan: PassPlan): Promise<PassResults> {
+  /**
+   * Computes the outputs of a pass, of each row as many of the best logits as its request reads, and
+   * the states that are read.
+   */
+  async #results(pass: Pass, { shares }: PassPlan): Promise<PassResults> {
     const model = this.#model
-    const { vocab, hidden: width } = model.config
-    if (!pass.states) return { scores: await this.#scores(pass, plan), states: { values: none, width } }
+    const { outputs, states } = pass
+    const bests = outputs.map(() => 1)
+    for (const { task, row } of shares) if (row !== undefined) bests[row] = task.best
+    const width = model.config.hidden
+    if (!states) return { scores: await model.scores(pass, bests), states: { values: none, width } }
     if (!givesStates(model))
       throw new ForetokenError('unsupported', 'this model does not give its states; use another for embeddings')
-    const { outputs, states } = pass
     return model.through(pass, async () => {
-      const scores = outputs.length > 0 ? rowsOf(await model.logits(outputs, 'lent'), vocab) : []
+      const scores = outputs.length > 0 ? await model.scoresOf(outputs, bests) : []
       return { scores, states: { values: await model.finalStates(states), width } }
     })
-  }
-
-  /**
-   * Computes the outputs of a pass: shortlists if the model makes them and no request reads more,
-   * otherwise all logits.
-   */
-  async #scores(pass: Pass, { shares }: PassPlan): Promise<Scores[]> {
-    const model = this.#model
-    const best = shares.reduce((most, { task }) => Math.max(most, task.best), 0)
-    if (model.shortlists && best <= Math.min(model.longestShortlist ?? 0, model.config.vocab))
-      return model.shortlists(pass, best)
-    return rowsOf(await model.forward(pass, 'lent'), model.config.vocab)
   }
 
   /** Returns how many exact rows would cost as much as the pass. */
@@ -364,11 +360,6 @@ const none = new Float32Array(0)
 
 function givesStates(model: PassModel): model is PassModel & StatesModel {
   return model.finalStates !== undefined
-}
-
-/** Returns the rows of (rows, width) values, as views. */
-function rowsOf(values: Float32Array, width: number): Float32Array[] {
-  return Array.from({ length: values.length / width }, (_, row) => values.subarray(row * width, (row + 1) * width))
 }
 
 function closedError(): ForetokenError {

@@ -5,7 +5,8 @@
 
 import { at, defined } from '../base/at.ts'
 import type { KvCodec, KvCoding, WireCodec } from '../base/kv-codec.ts'
-import type { PagedCache, Sequence } from '../kv/paged.ts'
+import type { PagedCache } from '../kv/paged.ts'
+import type { Sequence } from '../kv/sequence.ts'
 import type { LoadedModel } from '../model/forward.ts'
 import { pack } from '../pack/pack.ts'
 import { type Ahead, PredictedPrompt } from '../prefill/ahead.ts'

@@ -3,7 +3,7 @@
  * pages. A page that is shared, freed or written wrongly gives a wrong token, and so does a token
  * read from predicted K and V.
  */
-import type { Shortlist } from '../../src/backend/backend.ts'
+import type { Scores } from '../../src/backend/backend.ts'
 import { ForetokenError } from '../../src/base/errors.ts'
 import { type KvPool, pageTokens } from '../../src/base/kv.ts'
 import type { ModelConfig } from '../../src/base/model.ts'
@@ -85,46 +85,30 @@ export class FakeModel implements PassModel {
   readonly config = { vocab: fakeVocab, hidden: fakeHidden } as ModelConfig
   /** Called with each pass before it runs; a returned promise is awaited. */
   onPass: (pass: Pass) => unknown = () => {}
-  /** Number of top logits requested in each pass; Infinity for all. */
-  readonly asked: number[] = []
-  readonly longestShortlist: number | undefined
+  /** Number of top logits requested of each row of each pass; Infinity for all. */
+  readonly asked: (readonly number[])[] = []
+  readonly #longestShortlist: number
   /**
    * For each page and slot, the token whose K and V are there, plus the vocabulary's size if they
    * are not exact.
    */
   readonly #pages = new Map<number, number[]>()
 
-  constructor(passTokens: number, longestShortlist?: number) {
+  constructor(passTokens: number, longestShortlist = 0) {
     this.passTokens = passTokens
-    this.longestShortlist = longestShortlist
-  }
-
-  async shortlists(pass: Pass, count: number): Promise<Shortlist[]> {
-    const all = await this.#run(pass)
-    this.asked.push(count)
-    return pass.outputs.map((_, row) => {
-      const logits = all.subarray(row * fakeVocab, (row + 1) * fakeVocab)
-      const ids = topIds(logits, count)
-      return { ids, logits: Float32Array.from(ids, (id) => logits[id]!), logSum: normalize(logits).logSum }
-    })
-  }
-
-  async forward(pass: Pass): Promise<Float32Array> {
-    this.asked.push(Number.POSITIVE_INFINITY)
-    return this.#run(pass)
+    this.#longestShortlist = longestShortlist
   }
 
   /** The pass that `through` runs, and its logits. */
   #through: { readonly pass: Pass; readonly logits: Float32Array } | undefined
 
-  async through<T>(pass: Pass, score: () => Promise<T>): Promise<T> {
-    this.asked.push(Number.POSITIVE_INFINITY)
-    this.#through = { pass, logits: await this.#run(pass) }
-    return score()
+  async scores(pass: Pass, bests: readonly number[]): Promise<Scores[]> {
+    return this.through(pass, () => this.scoresOf(pass.outputs, bests))
   }
 
-  async logits(): Promise<Float32Array> {
-    return this.#through!.logits
+  async through<T>(pass: Pass, score: () => Promise<T>): Promise<T> {
+    this.#through = { pass, logits: await this.#run(pass) }
+    return score()
   }
 
   /** Returns `stateOf` the tokens up to each row, as its pages have them. */
@@ -136,6 +120,17 @@ export class FakeModel implements PassModel {
         return stateOf(this.#read(segment, segment.past + row - segment.start + 1))
       }),
     )
+  }
+
+  async scoresOf(_: readonly number[], bests: readonly number[]): Promise<Scores[]> {
+    const all = this.#through!.logits
+    this.asked.push(bests)
+    return bests.map((best, row) => {
+      const logits = all.subarray(row * fakeVocab, (row + 1) * fakeVocab)
+      if (best > this.#longestShortlist) return logits
+      const ids = topIds(logits, best)
+      return { ids, logits: Float32Array.from(ids, (id) => logits[id]!), logSum: normalize(logits).logSum }
+    })
   }
 
   /** Writes the K and V of `ids` into `pages`, as if they had been received. */

@@ -5,11 +5,13 @@
  */
 import { at } from '../../base/at.ts'
 import { applyFilter, lengthOf } from './filters.ts'
-import { isStatement, loopAttribute, nameOf, nodes, numeric, operatorOf, sliceOf } from './nodes.ts'
+import { loopAttribute } from './loop-variable.ts'
+import { isStatement, nameOf, nodes, numeric, operatorOf, sliceOf } from './nodes.ts'
 import type { Node, Program } from './parse.ts'
 import { dictMethod, repeated, stringMethod } from './strings.ts'
 import { isIn, passesTest } from './tests.ts'
-import { Callable, type Key, Loop, Namespace, Real, typeName, type Value, type Values } from './values.ts'
+import { Callable, type Key, Loop, Namespace, Real, typeName, type Value } from './value.ts'
+import type { Values } from './values.ts'
 
 class Scope {
   readonly names = new Map<string, Value>()

@@ -15,7 +15,8 @@ import {
   stripped,
 } from './strings.ts'
 import { passesTest } from './tests.ts'
-import { Namespace, Real, typeName, type Value, type Values } from './values.ts'
+import { Namespace, Real, typeName, type Value } from './value.ts'
+import type { Values } from './values.ts'
 
 /** Arguments by name. */
 export type Named = ReadonlyMap<string, Value>

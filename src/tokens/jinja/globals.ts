@@ -1,7 +1,8 @@
 /** The globals that Hugging Face's templates expect. */
 
 import { strftimeNow } from './strftime.ts'
-import { Callable, type Key, Namespace, typeName, type Value, type Values } from './values.ts'
+import { Callable, type Key, Namespace, typeName, type Value } from './value.ts'
+import type { Values } from './values.ts'
 
 /** Thrown when the template itself refuses the conversation, by `raise_exception`. */
 export class Refused extends Error {

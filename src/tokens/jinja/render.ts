@@ -5,7 +5,8 @@ import { Budget, type Limits } from './budget.ts'
 import { evaluateTemplate } from './evaluate.ts'
 import { globalsOf } from './globals.ts'
 import type { Program } from './parse.ts'
-import { type Key, type Value, Values } from './values.ts'
+import type { Key, Value } from './value.ts'
+import { Values } from './values.ts'
 
 /** An input of a template: text of the model's own or marked text, and lists and dicts of these. */
 export type TemplateInput =

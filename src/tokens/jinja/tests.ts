@@ -1,7 +1,8 @@
 /** The tests of templates: what may follow `is`, and `in`. */
 
 import { methodOf, stringOf } from './strings.ts'
-import { Callable, type Key, Loop, Real, typeName, type Value, type Values } from './values.ts'
+import { Callable, type Key, Loop, Real, typeName, type Value } from './value.ts'
+import type { Values } from './values.ts'
 
 type Test = (values: Values, value: Value, operands: readonly Value[]) => boolean
 

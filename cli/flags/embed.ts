@@ -1,6 +1,7 @@
-/** The flags that only `embed` has. */
-import type { Flag } from '../flag.ts'
+/** Flags that only `embed` has. */
+import type { Flag } from './flag.ts'
 
+/** The flags, in the order of the help. */
 export const embedFlags = {
   jsonl: {
     on: ['embed'],

@@ -1,6 +1,7 @@
-/** What a flag of a command is. */
-import type { Command } from './command-names.ts'
+/** What a flag of the command is. */
+import type { Command } from '../command-names.ts'
 
+/** A flag: its value, the commands that have it, and its help. */
 export interface Flag {
   readonly short?: string
   /**
@@ -26,3 +27,20 @@ export interface Flag {
   /** Overrides for single commands; a command's help shows only its own. */
   readonly by?: Partial<Record<Command, Pick<Flag, 'value' | 'name'> & { readonly about?: string }>>
 }
+
+/** Commands that load an engine. */
+export const engineCommands = [
+  'run',
+  'chat',
+  'embed',
+  'batch',
+  'prefix',
+  'fit',
+  'eval',
+  'serve',
+  'companion',
+  'bench',
+] as const
+
+/** Commands that print answers. */
+export const answerCommands = ['run', 'chat', 'batch'] as const
