@@ -7,8 +7,8 @@
 export type OpenAiForm = 'chat' | 'completion' | 'response'
 /** Requests that compute something of many texts. */
 export type TextsForm = 'embedding' | 'rerank'
-/** Requests of Ollama's API: a chat, a text, and a question about a model. */
-export type OllamaForm = 'ollamaChat' | 'ollamaText' | 'ollamaModel'
+/** Requests of Ollama's API: a chat, a text, a question about a model, and texts to embed. */
+export type OllamaForm = 'ollamaChat' | 'ollamaText' | 'ollamaModel' | 'ollamaEmbed'
 /** The kinds of requests; `message` is Anthropic's. */
 export type Form = OpenAiForm | TextsForm | 'message' | OllamaForm
 
@@ -46,6 +46,7 @@ export const aliases: Readonly<Record<Form, Readonly<Record<string, string>>>> =
   ollamaChat: { name: 'model' },
   ollamaText: { name: 'model' },
   ollamaModel: { name: 'model' },
+  ollamaEmbed: { name: 'model' },
 }
 
 /** Fields that are passed to the chat template, with the template's name for each. */

@@ -35,7 +35,7 @@ type Fields = Record<string, unknown>
 export function normalize(form: Form, schema: z.ZodType, body: unknown): Normal {
   if (!isFields(body)) return { body, ignored: [] }
   const ignored = new Set<string>()
-  const ofTexts = form === 'embedding' || form === 'rerank'
+  const ofTexts = form === 'embedding' || form === 'rerank' || form === 'ollamaEmbed'
   dropNulls(body, ofTexts ? keepsNullsOfTexts : keepsNulls)
   const ollama = isOllama(form)
   if (!ollama && form !== 'message') unpackOptions(body, ignored)

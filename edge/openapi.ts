@@ -204,6 +204,13 @@ const routes = [
     refusals: refusalsOfOllama,
   }),
   post({
+    path: '/api/embed',
+    summary: 'Makes a vector of each text, by Ollama’s contract',
+    request: ollama.embedRequest,
+    response: ollama.embedResponse,
+    refusals: refusalsOfOllama,
+  }),
+  post({
     path: '/api/show',
     summary: 'Describes the model, by Ollama’s contract',
     request: ollama.showRequest,

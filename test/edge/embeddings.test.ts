@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { createOpenAI } from '@ai-sdk/openai'
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
 import { embed, embedMany } from 'ai'
+import { Ollama } from 'ollama'
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createApp, type ServerConfig } from '../../edge/index.ts'
@@ -74,6 +75,19 @@ describe('embeddings', () => {
       const { embeddings } = await embedMany({ model: provider, values: texts })
       expect(embeddings.map((one) => one.map(Math.fround))).toEqual(wanted.map((one) => [...one]))
     }
+  })
+
+  test('ollama: embed, of one text and of several', async () => {
+    const headers = { authorization: `Bearer ${testKeys.one}` }
+    const client = new Ollama({ host: 'http://app.test', fetch: fetcher, headers })
+    const wanted = (await own()).map((vector) => [...vector])
+    const { embeddings, prompt_eval_count: count } = await client.embed({ model, input: texts, truncate: true })
+    expect(embeddings.map((one) => one.map(Math.fround))).toEqual(wanted)
+    expect(count).toBeGreaterThan(20)
+    const cut = await client.embed({ model: `${model}:latest`, input: texts[0]!, dimensions: 8 })
+    expect(cut.embeddings.map((one) => one.length)).toEqual([8])
+    await expect(client.embed({ model, input: [''] })).rejects.toThrow(/input/)
+    await expect(client.embed({ model, input: 'a', dimensions: 65 })).rejects.toThrow(/vectors of 64 numbers/)
   })
 
   test('takes the prompts of the model, and a prefix of the request', async () => {
