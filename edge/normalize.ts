@@ -4,13 +4,13 @@
  * Here
  *
  *  - null means absent, wherever it stands;
- *  - aliases become our names (aliases.ts), and Ollama's `options` are unpacked;
+ *  - aliases become our names (aliases.ts), and Ollama's `options` in OpenAI's requests are unpacked;
  *  - limits larger than any context are clamped, and other spellings of "off" are dropped;
  *  - fields that no schema names are returned, so that the server can report or refuse them.
  *    Known but unsupported fields are left for the schemas to refuse.
  */
 import type { z } from '@hono/zod-openapi'
-import { aliases, type Form, templateAliases, textParts, thoughts } from './aliases.ts'
+import { aliases, type Form, isOllama, templateAliases, textParts, thoughts } from './aliases.ts'
 import { ApiError } from './errors.ts'
 import { unknownFields } from './unknown.ts'
 
@@ -36,11 +36,14 @@ export function normalize(form: Form, schema: z.ZodType, body: unknown): Normal 
   if (!isFields(body)) return { body, ignored: [] }
   const ignored = new Set<string>()
   dropNulls(body)
-  unpackOptions(body, ignored)
+  const ollama = isOllama(form)
+  if (!ollama && form !== 'message') unpackOptions(body, ignored)
   rename(body, aliases[form], ignored)
-  if (form !== 'completion') gatherTemplateValues(body, ignored)
-  simplify(form, body)
-  for (const message of listOf(form === 'chat' ? body.messages : form === 'response' ? body.input : undefined))
+  if (!ollama && form !== 'completion') gatherTemplateValues(body, ignored)
+  // Ollama's API has its limits and its stop strings among its options.
+  const settings = ollama ? body.options : body
+  if (isFields(settings)) simplify(form, settings)
+  for (const message of listOf(form === 'response' ? body.input : body.messages))
     if (isFields(message)) normalizeMessage(form, message)
   if (form === 'response') checkItems(body.input)
   return { body, ignored: [...ignored, ...unknownFields(schema, body, mostIgnored)].slice(0, mostIgnored) }
@@ -125,7 +128,8 @@ function gatherTemplateValues(body: Fields, ignored: Set<string>): void {
   }
 }
 
-const limits = ['max_tokens', 'max_completion_tokens', 'max_output_tokens', 'min_tokens', 'top_k'] as const
+const mostTokens = ['max_tokens', 'max_completion_tokens', 'max_output_tokens', 'num_predict'] as const
+const limits = [...mostTokens, 'min_tokens', 'top_k'] as const
 
 function simplify(form: Form, body: Fields): void {
   for (const name of limits) {
@@ -133,12 +137,15 @@ function simplify(form: Form, body: Fields): void {
     if (typeof value === 'number' && value > largest && Number.isInteger(value)) body[name] = largest
   }
   // -2 is Ollama's "fill the context".
-  for (const name of limits.slice(0, 3)) if (body[name] === -2) body[name] = -1
+  for (const name of mostTokens) if (body[name] === -2) body[name] = -1
   // An empty stop string has no effect.
-  const { stop, logit_bias } = body
-  if (stop === '') delete body.stop
-  else if (Array.isArray(stop)) body.stop = stop.filter((text) => text !== '')
-  if (form !== 'response') simplifyLogprobs(form, body)
+  for (const name of ['stop', 'stop_sequences']) {
+    const stop = body[name]
+    if (stop === '') delete body[name]
+    else if (Array.isArray(stop)) body[name] = stop.filter((text) => text !== '')
+  }
+  const { logit_bias } = body
+  if (form === 'chat' || form === 'completion') simplifyLogprobs(form, body)
   // llama.cpp sends a list of pairs.
   if (Array.isArray(logit_bias) && logit_bias.every((pair) => Array.isArray(pair) && pair.length === 2))
     body.logit_bias = Object.fromEntries(logit_bias)
@@ -164,11 +171,11 @@ function simplifyLogprobs(form: Form, body: Fields): void {
 
 function normalizeMessage(form: Form, message: Fields): void {
   const { content, role } = message
-  const type = form === 'chat' ? 'text' : role === 'assistant' ? 'output_text' : 'input_text'
+  const type = form !== 'response' ? 'text' : role === 'assistant' ? 'output_text' : 'input_text'
   for (const part of listOf(content)) if (isFields(part) && textParts.includes(part.type as string)) part.type = type
   // An empty list of parts stands for an empty text.
   if (Array.isArray(content) && content.length === 0) message.content = ''
-  if (role !== 'assistant') return
+  if (role !== 'assistant' || (form !== 'chat' && form !== 'response')) return
   for (const name of thoughts) {
     if (typeof message[name] !== 'string') continue
     if (form === 'chat') message.reasoning_content ??= message[name]

@@ -265,6 +265,7 @@ export class AnswerState implements Job {
     this.events.push({
       type: 'done',
       finishReason: ended ? 'stop' : ids.length === this.#room ? 'context' : 'length',
+      ...(this.#stops.found !== undefined && { stop: this.#stops.found }),
       text: this.#text,
       ids,
       ...this.soFar,

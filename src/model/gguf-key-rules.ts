@@ -31,7 +31,6 @@ export const neutralInGguf: Readonly<Record<string, Neutral>> = {
   'attention.q_lora_rank': isOff,
   'attention.kv_lora_rank': isOff,
   'attention.shared_kv_layers': isOff,
-  'rope.scaling.attn_factor': is(0, 1),
 }
 
 /**
@@ -43,7 +42,7 @@ export const silentInGguf = words([
   'attention.layer_norm_rms_epsilon attention.sliding_window attention.value_length block_count context_length embedding_length',
   'feed_forward_length pooling_type rope.dimension_count rope.freq_base',
   'rope.scale_linear rope.scaling.factor rope.scaling.finetuned rope.scaling.original_context_length rope.scaling.type',
-  'tensor_data_layout vocab_size',
+  'rope.scaling.attn_factor tensor_data_layout vocab_size',
   // Sliding layers and YaRN are refused by the keys that ask for them.
   'attention.sliding_window_pattern rope.scaling.yarn_attn_factor rope.scaling.yarn_beta_fast rope.scaling.yarn_beta_slow',
   'rope.scaling.yarn_ext_factor rope.scaling.yarn_log_multiplier',

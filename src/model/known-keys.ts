@@ -39,7 +39,8 @@ export function checkKeys(json: Json, { silent, neutral }: KeyRules, model: Mode
 
 /**
  * Does what `checkKeys` does for the keys of a GGUF that begin with `prefix`, its architecture and
- * a dot. `value` gives a number, flag or text, and an object for a list.
+ * a dot. `value` gives a number, flag or text, and an object for a list. The family honours the keys
+ * in `honoured` itself.
  */
 export function checkGgufKeys(
   keys: Iterable<string>,
@@ -47,12 +48,13 @@ export function checkGgufKeys(
   value: (key: string) => unknown,
   model: ModelShape,
   where: string,
+  honoured: ReadonlySet<string> = new Set(),
 ): void {
   const refused = new RefusedKeys(model, where)
   for (const key of keys) {
     if (!key.startsWith(prefix)) continue
     const name = key.slice(prefix.length)
-    if (silentInGguf.has(name)) continue
+    if (silentInGguf.has(name) || honoured.has(name)) continue
     refused.check(key, value(key), Object.hasOwn(neutralInGguf, name) ? neutralInGguf[name] : undefined)
   }
   refused.throwIfAny()

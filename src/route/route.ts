@@ -108,7 +108,12 @@ export class Route implements RoutedAnswer {
     const whole = this.#trace.timings(this.#engine.loadMs, this.#request.prompt.length, this.#shown.length)
     const { template_ms, tokenize_ms, ttft_ms } = whole
     const here = this.#decision.way === 'local' ? inner?.timings : undefined
-    const timings = here ? { ...here, template_ms, tokenize_ms, ttft_ms } : whole
+    // After a move, what the answer of this engine forced since.
+    const forced = inner?.timings.forced_tokens
+    const timings = {
+      ...(here ? { ...here, template_ms, tokenize_ms, ttft_ms } : whole),
+      ...(forced !== undefined && { forced_tokens: forced }),
+    }
     const exact = this.#exactFrom ?? inner?.exact_from
     return {
       cached_tokens: inner?.cached_tokens ?? 0,

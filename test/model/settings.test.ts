@@ -134,8 +134,22 @@ describe('RoPE scaling', () => {
   test.each([
     [{ rope_scaling: { type: 'yarn', factor: 4 } }, 'unsupported', /scaling "yarn"/],
     [{ rope_scaling: { rope_type: 'dynamic', factor: 4 } }, 'unsupported', /scaling "dynamic"/],
-    [{ rope_scaling: { type: 'longrope', short_factor: [1], long_factor: [1] } }, 'unsupported', /scaling "longrope"/],
-    [{ rope_scaling: { type: 'su' } }, 'unsupported', /scaling "su"/],
+    [
+      { rope_scaling: { type: 'longrope', short_factor: [1], long_factor: [1] } },
+      'bad_model',
+      /original_max_position_embeddings is undefined/,
+    ],
+    [{ rope_scaling: { type: 'su' } }, 'bad_model', /short_factor is undefined/],
+    [
+      { rope_scaling: { type: 'longrope', short_factor: [1, 1, 1], original_max_position_embeddings: 64 } },
+      'bad_model',
+      /3 factors; heads that turn 8 components take 4/,
+    ],
+    [
+      { rope_scaling: { type: 'longrope', short_factor: ['1'], original_max_position_embeddings: 64 } },
+      'bad_model',
+      /short_factor is a list of 1; expected a list of numbers/,
+    ],
     [{ rope_parameters: { full_attention: { rope_type: 'default' } } }, 'unsupported', /differs by layers/],
     [
       { rope_parameters: { rope_type: 'linear', factor: 2, partial_rotary_factor: 0.5 } },

@@ -41,7 +41,7 @@ export const openElm: Family = {
     withoutTokenizer: "OpenELM was made with Llama 2's and brings none: put that tokenizer.json beside config.json",
   },
   tensor,
-  spec: (config) => plainSpec(config, { headNorms: config.qkNorm === true }),
+  spec: (config) => plainSpec(config, { qkNorms: config.qkNorm === true ? 'heads' : 'none' }),
 }
 
 function configOf(json: Json, where: string): ModelConfig {

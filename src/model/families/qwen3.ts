@@ -15,5 +15,5 @@ export const qwen3: Family = {
     read: (json, where) => plainConfig('qwen3', json, where),
   },
   tensor: plainTensor,
-  spec: (config) => plainSpec(config, { headNorms: true }),
+  spec: (config) => plainSpec(config, { qkNorms: 'heads' }),
 }

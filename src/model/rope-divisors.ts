@@ -5,7 +5,7 @@ import type { ModelConfig } from '../base/model.ts'
 import { ropeFactors } from './config.ts'
 
 /** What the rotation of a model is made from. */
-export type Rope = Pick<ModelConfig, 'headDim' | 'ropeTheta'>
+export type Rope = Pick<ModelConfig, 'headDim' | 'ropeTheta' | 'ropeTurned'>
 
 /** Returns a factor in the range that is run. Throws `bad_model` for another one. */
 export function factorOf(factor: number, what: string): number {
@@ -17,8 +17,8 @@ export function factorOf(factor: number, what: string): number {
 }
 
 /** Returns the divisors of linear scaling: `factor` for each frequency. */
-export function linear({ headDim }: Rope, factor: number): number[] {
-  return new Array<number>(headDim / 2).fill(factor)
+export function linear({ headDim, ropeTurned = headDim }: Rope, factor: number): number[] {
+  return new Array<number>(ropeTurned / 2).fill(factor)
 }
 
 /**
@@ -27,11 +27,11 @@ export function linear({ headDim }: Rope, factor: number): number[] {
  * modeling_rope_utils).
  */
 export function llama3(
-  { headDim, ropeTheta }: Rope,
+  { headDim, ropeTheta, ropeTurned = headDim }: Rope,
   scaling: { factor: number; low: number; high: number; original: number },
 ): number[] {
-  return Array.from({ length: headDim / 2 }, (_, f) => {
-    const wavelength = 2 * Math.PI * ropeTheta ** ((2 * f) / headDim)
+  return Array.from({ length: ropeTurned / 2 }, (_, f) => {
+    const wavelength = 2 * Math.PI * ropeTheta ** ((2 * f) / ropeTurned)
     const turns = scaling.original / wavelength
     if (turns < scaling.low) return scaling.factor
     if (turns > scaling.high) return 1
