@@ -61,7 +61,17 @@ function listOf(value: unknown): readonly unknown[] {
  * Fields whose nulls stay: a template may distinguish null from absent, a hole in a prompt of token
  * ids is an error, and in a JSON schema null is a value.
  */
-const keepsNulls = new Set(['chat_template_kwargs', 'prompt', 'schema', 'guided_json', 'json_schema', 'json', 'format'])
+const keepsNulls = new Set([
+  'chat_template_kwargs',
+  'prompt',
+  'schema',
+  'guided_json',
+  'json_schema',
+  'json',
+  'format',
+  'parameters',
+  'arguments',
+])
 
 function dropNulls(value: unknown): unknown {
   if (Array.isArray(value)) {
@@ -172,7 +182,8 @@ function simplifyLogprobs(form: Form, body: Fields): void {
 function normalizeMessage(form: Form, message: Fields): void {
   const { content, role } = message
   const type = form !== 'response' ? 'text' : role === 'assistant' ? 'output_text' : 'input_text'
-  for (const part of listOf(content)) if (isFields(part) && textParts.includes(part.type as string)) part.type = type
+  for (const part of [...listOf(content), ...(form === 'response' ? listOf(message.output) : [])])
+    if (isFields(part) && textParts.includes(part.type as string)) part.type = type
   // An empty list of parts stands for an empty text.
   if (Array.isArray(content) && content.length === 0) message.content = ''
   if (role !== 'assistant' || (form !== 'chat' && form !== 'response')) return
@@ -183,15 +194,18 @@ function normalizeMessage(form: Form, message: Fields): void {
   }
 }
 
-/** Refuses input items that are not messages: they refer to what an earlier response holds. */
+/** The types of input items that are complete in themselves. */
+const itemTypes: readonly unknown[] = [undefined, 'message', 'function_call', 'function_call_output', 'reasoning']
+
+/** Refuses other items: they refer to what an earlier response holds, or to tools that a server runs. */
 function checkItems(input: unknown): void {
   for (const [index, item] of listOf(input).entries()) {
-    if (!isFields(item) || item.type === undefined || item.type === 'message') continue
+    if (!isFields(item) || itemTypes.includes(item.type)) continue
     const type = typeof item.type === 'string' ? item.type.slice(0, 60) : 'another type'
     throw new ApiError(
       400,
-      `input[${index}] is an item of type ${JSON.stringify(type)}, but only messages are accepted: nothing is kept between requests, and there ` +
-        'are no tools; send every message with its text, as clients do with store: false',
+      `input[${index}] is an item of type ${JSON.stringify(type)}, but only messages, reasoning, calls of functions and their ` +
+        'results are accepted: nothing is kept between requests; send every message with its text, as clients do with store: false',
       { code: 'unsupported_value', param: `input[${index}]` },
     )
   }

@@ -25,7 +25,7 @@ const tables = [
       completion: ['completions', 'CompletionRequest'],
       response: ['responses', 'ResponseRequest'],
     },
-    parts: { 'messages[]': [['chat'], 'ChatMessage'], 'input[]': [['response'], 'ResponseInputMessage'] },
+    parts: { 'messages[]': [['chat'], 'ChatMessage'], 'input[]': [['response'], 'ResponseInputItem'] },
   },
   {
     begin: '<!-- fields of messages: made by npm run docs:server -->',
@@ -63,7 +63,7 @@ function fieldTable({ forms, parts }) {
   for (const [form, [, name]] of Object.entries(forms))
     for (const [field, schema] of Object.entries(schemas[name].properties)) put(rows, field, form, schema)
   for (const [path, [owners, name]] of Object.entries(parts))
-    for (const branch of schemas[name].oneOf ?? schemas[name].anyOf ?? [schemas[name]])
+    for (const branch of branchesOf(schemas[name], schemas))
       for (const [field, schema] of Object.entries(branch.properties))
         for (const form of owners) put(rows, `${path}.${field}`, form, schema)
   const labels = Object.fromEntries(Object.entries(forms).map(([form, [label]]) => [form, label]))
@@ -73,6 +73,13 @@ function fieldTable({ forms, parts }) {
   })
   const columns = Object.values(labels)
   return [`| field | ${columns.join(' | ')} | |`, `|---|${columns.map(() => '---|').join('')}---|`, ...lines].join('\n')
+}
+
+/** Returns the objects that a schema allows. */
+function branchesOf(schema, schemas) {
+  const found = schema.$ref ? schemas[schema.$ref.split('/').at(-1)] : schema
+  const branches = found.oneOf ?? found.anyOf
+  return branches ? branches.flatMap((branch) => branchesOf(branch, schemas)) : [found]
 }
 
 function put(rows, field, form, schema) {

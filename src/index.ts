@@ -36,6 +36,7 @@ export type { ChatMessage, Message, PreparedPrompt, PromptInput, PromptTimes, Te
 export { sha256Sync } from './base/sha256.ts'
 export { Shares, type Sharing } from './base/shares.ts'
 export { after, within } from './base/timeout.ts'
+export type { ToolCall, ToolDefinition } from './base/tool.ts'
 export type { Timings } from './base/trace.ts'
 export type { GuideMatcher, GuideModel, Guides, OpenGuides } from './decode/guide.ts'
 export type { SamplingOptions } from './decode/sampling-options.ts'
@@ -73,8 +74,19 @@ export type { Deciding, RoutedAnswer } from './route/request.ts'
 export { Router } from './route/router.ts'
 export { Routed, type RoutedOptions } from './route/service.ts'
 export type { DoneEvent, GenerateEvent, PromptEvent, ScoredToken, TokenEvent } from './stream/events.ts'
+export {
+  type AnswerPlan,
+  type AnswerWishes,
+  effortValues,
+  type PlannedModel,
+  planAnswer,
+  type ToolChoice,
+} from './tokens/answer-plan.ts'
 export type { PromptOptions } from './tokens/prompt.ts'
 export type { FromTextWorker, SpawnText, TextWorker, ToTextWorker } from './tokens/text-messages.ts'
+export { type ToolFormatName, toolFormatNames } from './tools/format.ts'
+export type { CallEvent } from './tools/parser.ts'
+export { type AnswerPart, AnswerReader } from './tools/reader.ts'
 export type { ExpectedKv, ExpectOptions, KvBodyOptions } from './transfer/expected-kv.ts'
 export type { KvIdentity } from './transfer/format.ts'
 export { Nonces } from './transfer/nonces.ts'

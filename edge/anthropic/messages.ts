@@ -29,7 +29,7 @@ export const messages: Endpoint<typeof messagesRequest> = {
       format: pinged,
       progress: (body.stream && body.foretoken?.progress) ?? false,
       async body(events) {
-        const [answer] = await collect(events, engine, endsTurn(engine, options))
+        const [answer] = await collect(events, { engine, isEnd: endsTurn(engine, options) })
         if (!answer) throw new ForetokenError('internal', 'there is no answer')
         return shape.finished(answer.done)
       },

@@ -23,7 +23,7 @@ export function answerLines(
   { engine, loadMs }: PlanContext,
 ): Pick<Plan, 'format' | 'body' | 'frame' | 'failed'> {
   const isEnd = endsTurn(engine, options)
-  const visible = new VisibleTokens(engine, isEnd)
+  const visible = new VisibleTokens({ engine, isEnd })
   const scored = (tokens: readonly VisibleToken[]) =>
     logprobs && tokens.length > 0 ? { logprobs: tokens.map(({ token }) => tokenLogprob(engine, token)) } : {}
   const line = (text: string, more: object = {}) =>
@@ -32,7 +32,7 @@ export function answerLines(
     // A comment is not possible in JSON, but a line without text is.
     format: { contentType: 'application/x-ndjson', keepAlive: line('') },
     async body(events) {
-      const [answer] = await collect(events, engine, isEnd)
+      const [answer] = await collect(events, { engine, isEnd })
       if (!answer) throw new ForetokenError('internal', 'there is no answer')
       const { done, tokens } = answer
       return { ...summaryOf(model, done, loadMs), ...field(done.text), ...scored(tokens) }

@@ -252,13 +252,13 @@ export interface Bench {
   peak(ms: number): number
 }
 
-/** Selects the best logits of a row, for machines on which reading all of them costs more. */
+/** Selects the best logits of a row, where that costs less than reading all of them. */
 export interface Shortlists {
   /** Entries of the longest list. */
   readonly longest: number
   /**
-   * Returns the best `count`, at most `longest` and `x.cols`, of each of the first `rows` rows.
-   * Waits for all work before it. Rejects with `internal` for a row with NaN or +Infinity or
+   * Returns the best `count`, at most `longest` and `x.cols`, of each of the first `rows` rows. The
+   * entries of a row and its `logSum` depend neither on `count` nor on other rows. Waits for all work before it. Rejects with `internal` for a row with NaN or +Infinity or
    * without a finite number, and with `worker_lost`.
    */
   of(x: Tensor, rows: number, count: number): Promise<Shortlist[]>

@@ -97,7 +97,8 @@ export function createSampler(options: SamplingOptions = {}, answer: AnswerConte
     const rank = greedy ? 0 : drawToken(logits, filters, chance())
     const scored = (rank: number) => ({ id: at(ids, rank), logprob: at(logits, rank) - logSum })
     if (topLogprobs === 0) return scored(rank)
-    return { ...scored(rank), topLogprobs: Array.from({ length: topLogprobs }, (_, rank) => scored(rank)) }
+    const possible = logits.subarray(0, topLogprobs).filter((logit) => logit > Number.NEGATIVE_INFINITY).length
+    return { ...scored(rank), topLogprobs: Array.from({ length: possible }, (_, rank) => scored(rank)) }
   }
 
   /** Copies logits into the working memory. */

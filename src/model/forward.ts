@@ -4,7 +4,7 @@
  * A pass is any mixture of prompts, chunks and decode steps on one flat token axis. Products run
  * over all tokens at once; attention runs segment by segment over its own pages.
  */
-import type { Backend, Shortlist, Tensor, Weight } from '../backend/backend.ts'
+import type { Backend, Scores, Tensor, Weight } from '../backend/backend.ts'
 import { at } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { KvPool } from '../base/kv.ts'
@@ -132,19 +132,11 @@ export class LoadedModel {
   }
 
   /**
-   * Returns the entries of the longest list that `shortlists` makes; undefined if reading all
-   * logits costs as little, and if rows without a token lie among the others.
+   * Runs a pass as `forward` does. Resolves with the scores of each output: at least its number of
+   * `bests`, as a shortlist if the backend makes lists of this length, else as all logits, lent.
    */
-  get longestShortlist(): number | undefined {
-    return this.#head.longest
-  }
-
-  /**
-   * Runs a pass as `forward` does. Resolves with the best `count`, at most `longestShortlist`, of
-   * the logits of each output.
-   */
-  shortlists(pass: Pass, count: number): Promise<Shortlist[]> {
-    return this.through(pass, () => this.shortlistsOf(pass.outputs, count))
+  scores(pass: Pass, bests: readonly number[]): Promise<Scores[]> {
+    return this.through(pass, () => this.scoresOf(pass.outputs, bests))
   }
 
   /** Runs a pass through all layers, then `score` before anything else uses the activations. */
@@ -265,9 +257,9 @@ export class LoadedModel {
     return this.#head.logits(this.#x, picked, lending)
   }
 
-  /** Returns the best `count` logits of each of the rows `picked` of the residual stream. */
-  shortlistsOf(picked: readonly number[], count: number): Promise<Shortlist[]> {
-    return this.#head.shortlists(this.#x, picked, count)
+  /** Returns the scores of rows `picked` of the residual stream, as `scores` does. */
+  scoresOf(picked: readonly number[], bests: readonly number[]): Promise<Scores[]> {
+    return this.#head.scores(this.#x, picked, bests)
   }
 
   #window({ segments }: Pass, { from, to }: Span): Rows {

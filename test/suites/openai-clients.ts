@@ -147,10 +147,10 @@ export function openaiClients(host: string, start: () => Promise<Target>): void 
     })
 
     test('openai: refusals raise its own error classes', async () => {
-      const tools = [{ type: 'function' as const, function: { name: 'f', parameters: {} } }]
+      const tools = [1, 2].map(() => ({ type: 'function' as const, function: { name: 'f', parameters: {} } }))
       await expect(client.chat.completions.create({ ...plain, tools })).rejects.toMatchObject({
         status: 400,
-        param: 'tools',
+        param: 'tools[1]',
       })
       await expect(client.chat.completions.create({ ...plain, model: 'gpt-9' })).rejects.toBeInstanceOf(
         OpenAI.NotFoundError,

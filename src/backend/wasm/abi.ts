@@ -207,6 +207,7 @@ export interface Kernels {
     cols: number,
     rows: number,
   ): number
+  best_of_rows(out: number, x: number, xStride: number, cols: number, count: number, rows: number): number
   moments(
     sums: number,
     x: number,

@@ -21,6 +21,7 @@ import { anglesOf } from '../frequencies.ts'
 import { type Kernels, kvTypeIds } from './abi.ts'
 import type { Arena } from './arena.ts'
 import { wasmBench } from './bench.ts'
+import { WasmBest } from './best.ts'
 import { WasmFitting, type WasmMoments } from './fitting.ts'
 import { WasmKvCodec } from './kv-codec.ts'
 import { WasmKvPool } from './kv-pool.ts'
@@ -61,6 +62,7 @@ class WasmBackend implements Backend {
   readonly fitting: WasmFitting
   readonly bench: Bench
   readonly wire: WasmKvCodec
+  readonly shortlists: WasmBest
   readonly #kernels: Kernels
   readonly #arena: Arena
   readonly #products: Products
@@ -84,6 +86,7 @@ class WasmBackend implements Backend {
     this.#workers = workers
     this.#tables = new PassTables(core.arena)
     this.fitting = new WasmFitting(core.kernels, core.arena)
+    this.shortlists = new WasmBest(core.kernels, core.arena)
     this.bench = wasmBench(core.kernels, core.lowering)
     this.wire = new WasmKvCodec(core.kernels, core.arena, (values) => this.#tables.list(values))
   }

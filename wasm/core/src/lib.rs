@@ -427,6 +427,22 @@ pub unsafe extern "C" fn moments(
     unsafe { pool::run(&args, y_cols.div_ceil(ops::moments::TILE), 1, ops::moments::body::<Native>) }
 }
 
+/// out (rows, 1 + count), of 8 bytes each = the sum of exp(x - largest) of a row of x (rows, cols) in f64, then its `count` largest values,
+/// each an f32 with its column as a u32: the largest first, the lower column first among equals. `count` is from 1 to `cols`, `out` on an
+/// 8-byte boundary. The sum is NaN, and the rest of the row means nothing, if a value is NaN or +Infinity, or if all are -Infinity.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn best_of_rows(
+    out: *mut u8,
+    x: *const f32,
+    x_stride: usize,
+    cols: usize,
+    count: usize,
+    rows: usize,
+) -> u32 {
+    let args = ops::best::Args { out, x, x_stride, cols, count };
+    unsafe { pool::run(&args, rows, grain(cols), ops::best::body::<Native>) }
+}
+
 /// Bytes of scratch per thread for inner dimensions up to `max_k`, heads of `head_dim`, `group` query heads per KV head.
 #[unsafe(no_mangle)]
 pub extern "C" fn scratch_bytes(max_k: usize, head_dim: usize, group: usize) -> u64 {

@@ -46,6 +46,16 @@ pub fn moments(x: &[Vec<f32>], y: &[Vec<f32>]) -> Vec<(f64, f64)> {
     all
 }
 
+/// The `count` largest values with their columns, and the sum of exp(x - largest).
+pub fn best(x: &[f32], count: usize) -> (Vec<(f32, usize)>, f64) {
+    let mut all: Vec<_> = x.iter().copied().zip(0..).collect();
+    all.sort_by(|a, b| b.0.partial_cmp(&a.0).unwrap().then(a.1.cmp(&b.1)));
+    let top = all[0].0 as f64;
+    let sum = x.iter().map(|&x| (x as f64 - top).exp()).sum();
+    all.truncate(count);
+    (all, sum)
+}
+
 /// Returns the value of an f16.
 pub fn from_f16(bits: u16) -> f64 {
     let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
