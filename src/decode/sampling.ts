@@ -7,7 +7,9 @@
  */
 import type { Scores, Shortlist } from '../backend/backend.ts'
 import { at, defined } from '../base/at.ts'
+import { wrong } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
+import { anyFields, anyNumber, type Checks } from '../base/fields.ts'
 import { drawToken, type Filters } from './filters.ts'
 import { argmax, normalize } from './logprobs.ts'
 import { topIds } from './order.ts'
@@ -40,6 +42,22 @@ export interface SamplingOptions {
   readonly logitBias?: Readonly<Record<number, number>> | undefined
   /** How many of the likeliest tokens to report at each step. 0 to 100, default 0. */
   readonly topLogprobs?: number | undefined
+}
+
+/**
+ * The checks of the kinds of these options. `createSampler` checks their ranges.
+ */
+export const samplingChecks: Checks<SamplingOptions> = {
+  temperature: anyNumber,
+  topK: anyNumber,
+  topP: anyNumber,
+  minP: anyNumber,
+  repetitionPenalty: anyNumber,
+  presencePenalty: anyNumber,
+  frequencyPenalty: anyNumber,
+  seed: (_, value) => checkedSeed(value as Seed),
+  logitBias: anyFields(),
+  topLogprobs: anyNumber,
 }
 
 /** A chosen token with its natural log-probability. */
@@ -160,14 +178,11 @@ type Kind = 'any' | 'above' | 'whole'
  * Returns `value` if it is a number from `low` (with 'above': greater than `low`) to `high`. Throws
  * `bad_argument` otherwise.
  */
-function inRange(name: string, value: number, low: number, high: number, kind: Kind = 'any'): number {
+function inRange(name: string, value: unknown, low: number, high: number, kind: Kind = 'any'): number {
   const fits = typeof value === 'number' && value >= low && value <= high && !(kind === 'above' && value === low)
   if (fits && (kind !== 'whole' || Number.isInteger(value))) return value
   const range = `${kind === 'above' ? 'above' : 'from'} ${low} to ${high}`
-  throw new ForetokenError(
-    'bad_argument',
-    `${name} is ${String(value)}; give a ${kind === 'whole' ? 'whole ' : ''}number ${range}`,
-  )
+  throw wrong(name, `a ${kind === 'whole' ? 'whole ' : ''}number ${range}`, value)
 }
 
 function biasOf(bias: Readonly<Record<number, number>>): Bias {

@@ -2,9 +2,9 @@
 
 import type { Backend, Scores } from '../backend/backend.ts'
 import { Callback } from '../base/callback.ts'
+import { idOf, idsOf } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive } from '../base/model.ts'
-import { isWhole } from '../base/numbers.ts'
 import type { Trace } from '../base/trace.ts'
 import { createSampler, type SampledToken, type Sampler } from '../decode/sampling.ts'
 import { createStopMatcher, type StopMatcher } from '../decode/stop.ts'
@@ -69,11 +69,13 @@ export class AnswerState implements Job {
   #share = 1
 
   /**
-   * Throws `bad_argument` for options out of their range, and `unsupported` for a prefill mode
-   * without a predictor.
+   * Throws `bad_argument` for ids outside the vocabulary and for options out of their range, and
+   * `unsupported` for a prefill mode without a predictor. `request` was read by `checkedRequest`.
    */
   constructor(ids: readonly number[], request: GenerateRequest, source: AnswerSource, trace: Trace) {
     const { after = [] } = request
+    const { vocab } = source.archive.config
+    for (const id of ids) idOf('the prompt', id, vocab)
     this.ids = after.length > 0 ? [...ids, ...after] : ids
     this.#promptTokens = ids.length
     this.tenant = request.tenant ?? ''
@@ -86,9 +88,9 @@ export class AnswerState implements Job {
     this.#detokenizer = createDetokenizer(source.tokenizer)
     this.#stops = createStopMatcher(request.stop ?? [])
     this.#eos = endsOf(request, source.archive)
-    this.#sampler = createSampler(request, { ids: [...this.#eos], until: whole('minTokens', request.minTokens ?? 0) })
+    this.#sampler = createSampler(request, { ids: [...this.#eos], until: request.minTokens ?? 0 })
     this.#room = source.context - ids.length
-    this.#limit = Math.min(whole('maxTokens', request.maxTokens ?? this.#room), this.#room)
+    this.#limit = Math.min(request.maxTokens ?? this.#room, this.#room)
     this.#history = [...ids]
     this.#repeat(after)
   }
@@ -173,9 +175,8 @@ export class AnswerState implements Job {
   /** Adds the tokens that were shown before. The answer ends here if they complete it. */
   #repeat(after: readonly number[]): void {
     const { vocab } = this.#source.archive.config
-    for (const [index, id] of after.entries()) {
-      if (!isWhole(id, 0, vocab - 1))
-        throw new ForetokenError('bad_argument', `after holds ${id}, which is outside the vocabulary 0..${vocab - 1}`)
+    for (const [index, unchecked] of after.entries()) {
+      const id = idOf('after', unchecked, vocab)
       this.#sampler.skip()
       const { ended, last } = this.#add(id)
       if (!last) continue
@@ -236,16 +237,5 @@ function modeOf(mode: PrefillMode, { prediction, archive }: AnswerSource): Prefi
 function endsOf({ ignoreEos, stopTokenIds = [] }: GenerateRequest, { config, tokenizer }: ModelArchive): Set<number> {
   if (stopTokenIds.length > 1024)
     throw new ForetokenError('bad_argument', `stopTokenIds holds ${stopTokenIds.length} ids; at most 1024`)
-  for (const id of stopTokenIds)
-    if (!isWhole(id, 0, config.vocab - 1))
-      throw new ForetokenError(
-        'bad_argument',
-        `stopTokenIds holds ${id}, which is outside the vocabulary 0..${config.vocab - 1}`,
-      )
-  return new Set([...(ignoreEos ? [] : tokenizer.eosIds), ...stopTokenIds])
-}
-
-function whole(name: string, value: number): number {
-  if (isWhole(value, 0, Number.POSITIVE_INFINITY)) return value
-  throw new ForetokenError('bad_argument', `${name} is ${value}; it must be a whole number from 0`)
+  return new Set([...(ignoreEos ? [] : tokenizer.eosIds), ...idsOf('stopTokenIds', stopTokenIds, config.vocab)])
 }

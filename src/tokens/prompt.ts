@@ -1,5 +1,6 @@
 /** Turns a prompt into the token ids that the model reads. */
 import { ForetokenError } from '../base/errors.ts'
+import { anyFields, type Checks, flag } from '../base/fields.ts'
 import type { TokenizerSpec } from '../base/model.ts'
 import type { ChatMessage, PreparedPrompt, PromptInput } from '../base/prompt.ts'
 import type { Limits } from './jinja/budget.ts'
@@ -26,6 +27,15 @@ export interface PromptOptions {
    * (`continue_final_message` of transformers). Default false.
    */
   readonly continueFinal?: boolean | undefined
+}
+
+/** The checks of `PromptOptions`. */
+export const promptChecks: Checks<PromptOptions> = {
+  raw: flag,
+  parseSpecial: flag,
+  addSpecial: flag,
+  templateValues: anyFields(),
+  continueFinal: flag,
 }
 
 /** How a prompt is read by one engine. */

@@ -1,7 +1,6 @@
 import { appendFile, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { AnswerFile } from '../../cli/batch/answers.ts'
 import { LineError, parseLine } from '../../cli/batch/lines.ts'
@@ -11,6 +10,7 @@ import { type BatchRun, checkBelongs, runBatch } from '../../cli/batch/run.ts'
 import { Engine, ForetokenError, type GenerateRequest, loadWasm } from '../../node/index.ts'
 import { submitMany } from '../../src/engine/many.ts'
 import type { Submission } from '../../src/engine/submission.ts'
+import fc from '../helpers/properties.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 
 let folder: string

@@ -2,12 +2,13 @@
  * Checks what choosing a token costs, in reads and comparisons: it is bounded by the vocabulary and
  * the new tokens, whatever the options are.
  */
-import fc from 'fast-check'
+
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { draw, drawToken, filterTokens } from '../../src/decode/filters.ts'
 import { expNegative } from '../../src/decode/logprobs.ts'
 import { sortBest, topIds } from '../../src/decode/order.ts'
 import { createSampler, type SamplingOptions } from '../../src/decode/sampling.ts'
+import fc from '../helpers/properties.ts'
 import { random } from '../helpers/random.ts'
 
 const vocab = 20_000

@@ -1,8 +1,8 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { filterTokens } from '../../src/decode/filters.ts'
 import { expNegative, normalize, topIds } from '../../src/decode/logprobs.ts'
 import { createSampler, type SamplingOptions } from '../../src/decode/sampling.ts'
+import fc from '../helpers/properties.ts'
 
 const logits = (...values: number[]) => Float32Array.from(values)
 const someLogits = fc.array(fc.float({ min: -30, max: 30, noNaN: true }), { minLength: 1, maxLength: 200 })

@@ -1,10 +1,11 @@
 /** The packed vocabulary against a map of the same texts. */
-import fc from 'fast-check'
+
 import { describe, expect, test } from 'vitest'
 import type { TokenizerSpec } from '../../src/base/model.ts'
 import { packedVocabularyOf, packTexts, packVocabulary, Vocabulary, vocabOf } from '../../src/model/vocabulary.ts'
 import { MergeRanks, mergedIds, mergePairs } from '../../src/tokens/merges.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
+import fc from '../helpers/properties.ts'
 
 const texts = fc.array(fc.string({ unit: 'binary', maxLength: 5 }), { maxLength: 60 })
 

@@ -1,7 +1,8 @@
 /** Tests the expected time of a route, from measurements. */
-import fc from 'fast-check'
+
 import { describe, expect, test } from 'vitest'
 import { earlier, LocalCosts, RemoteCosts } from '../../src/route/costs.ts'
+import fc from '../helpers/properties.ts'
 import { random } from '../helpers/random.ts'
 
 const prompt = { tokens: 256, bytesPerToken: 12_000, localMsPerToken: 4 }
