@@ -7,9 +7,19 @@ export { type Command, commands } from './command-names.ts'
 export interface Flag {
   readonly short?: string
   /**
-   * The kind of value; absent for a switch. `prose` is a text, or `@FILE` for the text of a file.
+   * The kind of value; absent for a switch. `text-or-file` is a text, or `@FILE` for the text of a
+   * file.
    */
-  readonly value?: 'text' | 'prose' | 'file' | 'whole' | 'number' | 'seed' | 'wholes' | 'texts' | readonly string[]
+  readonly value?:
+    | 'text'
+    | 'text-or-file'
+    | 'file'
+    | 'whole'
+    | 'number'
+    | 'seed'
+    | 'wholes'
+    | 'texts'
+    | readonly string[]
   readonly min?: number
   readonly max?: number
   /** The value's name in the help, if its kind is not clear enough. */
@@ -35,8 +45,8 @@ export const flags = {
     about: 'an alias, hf:owner/repo[/file], https://... or a path; default smollm2-135m',
     by: { run: { about: modelOrOnnx }, chat: { about: modelOrOnnx }, serve: { about: modelOrOnnx } },
   },
-  prompt: { short: 'p', value: 'prose', on: ['run'], about: 'the prompt, in place of an argument' },
-  system: { value: 'prose', on: ['run', 'chat', 'prefix'], about: 'system prompt; default: the model’s own' },
+  prompt: { short: 'p', value: 'text-or-file', on: ['run'], about: 'the prompt, in place of an argument' },
+  system: { value: 'text-or-file', on: ['run', 'chat', 'prefix'], about: 'system prompt; default: the model’s own' },
   raw: { on: ['run', 'batch'], about: 'continue the text without the chat template' },
   'prompt-file': { value: 'file', on: ['run', 'prefix'], about: 'read the prompt from a file' },
   prefix: { value: 'file', on: answers, about: 'use keys and values from a file of `foretoken prefix save`' },
@@ -423,7 +433,7 @@ export const flags = {
 export type FlagName = keyof typeof flags
 
 type Value<F> = F extends { value: infer V }
-  ? V extends 'text' | 'prose' | 'file'
+  ? V extends 'text' | 'text-or-file' | 'file'
     ? string
     : V extends 'seed'
       ? Seed

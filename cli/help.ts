@@ -82,7 +82,7 @@ function valueName(value: NonNullable<Flag['value']>): string {
   if (typeof value !== 'string') return value.join('|')
   return {
     text: 'TEXT',
-    prose: 'TEXT|@FILE',
+    'text-or-file': 'TEXT|@FILE',
     file: 'FILE',
     whole: 'N',
     number: 'X',

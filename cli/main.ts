@@ -2,17 +2,17 @@
 /** The `foretoken` command. Loads the code of a command only when that command runs. */
 import { readFileSync } from 'node:fs'
 import { asForetokenError } from '../src/base/errors.ts'
-import { askedBy, checkPrompt } from './asks.ts'
 import { completion } from './completion.ts'
 import { exitCodes } from './exit.ts'
 import type { Command } from './flags.ts'
 import { keepHeapSmall } from './heap.ts'
 import { commandHelp, generalHelp } from './help.ts'
+import { checkPrompt, helpAskedBy } from './help-request.ts'
 import { type Interrupt, interruptible } from './interrupt.ts'
 import { type Invocation, parse, UsageError } from './parse.ts'
-import { withTexts } from './prose.ts'
 import { useStreams } from './streams.ts'
 import { note, print } from './terminal.ts'
+import { withTextArguments } from './text-argument.ts'
 
 /** Runs a command. A returned number is the exit code, also after a signal. */
 type Handler = (invocation: Invocation, signal: AbortSignal) => Promise<number | undefined> | Promise<void>
@@ -56,7 +56,7 @@ async function main(args: readonly string[]): Promise<number> {
     interrupted = true
   })
   try {
-    const asked = askedBy(args)
+    const asked = helpAskedBy(args)
     if (asked?.about === 'version') print(json ? JSON.stringify({ version: version() }) : version())
     else if (asked?.about === 'command') print(commandHelp(asked.command))
     else if (asked || (args.length === 0 && process.stdin.isTTY)) print(generalHelp(version()))
@@ -64,7 +64,7 @@ async function main(args: readonly string[]): Promise<number> {
       const invocation = parse(args)
       checkPrompt(args, invocation.operands)
       useStreams(invocation)
-      const code = await (await handlers[invocation.command]())(await withTexts(invocation), interrupt.signal)
+      const code = await (await handlers[invocation.command]())(await withTextArguments(invocation), interrupt.signal)
       if (typeof code === 'number') return code
     }
     return interrupt.code() ?? exitCodes.done.code

@@ -64,7 +64,7 @@ export function looksLikeFlag(text: string): boolean {
 
 function read(name: string, flag: Flag, text: string): unknown {
   if (flag.value === 'texts') return [text]
-  if (flag.value === 'text' || flag.value === 'prose' || flag.value === 'file') return text
+  if (flag.value === 'text' || flag.value === 'text-or-file' || flag.value === 'file') return text
   if (flag.value === 'seed') return seed(text)
   if (flag.value === 'whole' || flag.value === 'number') return number(name, flag, text)
   if (flag.value === 'wholes') return text.split(',').map((part) => number(name, flag, part))

@@ -62,7 +62,7 @@ export function streamsOf({ command, flags, operands }: Invocation): StreamUse[]
     const named = flags[name]
     for (const one of Array.isArray(named) ? named : [named]) {
       if (one === '-') add(`--${name}`, flagMeanings[name]?.(command, operands[0]))
-      if (one === '@-' && value === 'prose') add(`--${name} @-`, 'stdin')
+      if (one === '@-' && value === 'text-or-file') add(`--${name} @-`, 'stdin')
     }
   }
   for (const [index, operand] of operands.entries()) {

@@ -19,14 +19,14 @@ import { tenths } from '../edge/record.ts'
 import { log } from '../edge/server.ts'
 import { validate } from '../edge/validate.ts'
 import { isAnyEngine, Lifetime, LineSeal, Nonces } from '../src/index.ts'
+import { createEdgeGate, type EdgeGateLimits } from './edge-gate.ts'
 import { type Edge, Guard, type GuardLimits, type Verified } from './guard.ts'
 import { Pace } from './pace.ts'
 import type { PromptReader } from './reader.ts'
 import { prefillRequest, relayRequest } from './schemas.ts'
 import { byteStream, lineStream, Stalled } from './streams.ts'
-import { createTurns, type TurnLimits } from './turns.ts'
 
-export interface CompanionLimits extends TurnLimits, GuardLimits {
+export interface CompanionLimits extends EdgeGateLimits, GuardLimits {
   /** Maximum size of a request body, in bytes. */
   readonly bodyBytes: number
   /** Time that an edge may leave a stream unread before it is given up. */
@@ -72,7 +72,7 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
   // parsed.
   const shape = { ...shapeLimits, scalars: Math.max(shapeLimits.scalars, 2 * engine.context + 4 * shapeLimits.keys) }
   const guard = new Guard(edges, new Nonces(), all)
-  const turns = createTurns(all, edges.length > 1)
+  const turns = createEdgeGate(all, edges.length > 1)
   const pace = new Pace()
   const app = new Hono()
   app.onError((error) => {
@@ -124,7 +124,7 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
 
   app.get('/v1/status', async ({ req }) => {
     const { work } = await guard.verified(req.raw, { ...bounds, bodyBytes: 0 })
-    work.settle(false)
+    work.close(false)
     const { running, waiting } = engine.stats
     return Response.json({
       model: engine.identity,
@@ -165,10 +165,10 @@ export function createCompanion(options: CompanionOptions): Pick<Hono, 'fetch'> 
         work = verified.work
         return readAs(schema, verified)
       })
-      work?.settle(false)
+      work?.close(false)
       return response
     } catch (error) {
-      work?.settle(isRefusal(asApiError(error)))
+      work?.close(isRefusal(asApiError(error)))
       await life.end(error)
       throw error
     }

@@ -1,5 +1,7 @@
 /** Reads the body of a request whose signed head was verified, and states its length. */
+
 import { ApiError, stopping } from '../edge/errors.ts'
+import { after } from '../src/index.ts'
 
 export interface BodyBounds {
   /** Maximum size of a request body, in bytes. */
@@ -40,7 +42,7 @@ export async function readSignedBody(
     void reader.cancel().catch(() => {})
   }
   const late = () => stop(new ApiError(408, `the body did not arrive within ${bodySeconds} s`, { code: 'timeout' }))
-  const timer = setTimeout(late, bodySeconds * 1000)
+  const stopTimer = after(bodySeconds * 1000, late)
   const onDrain = () => stop(stopping('the companion'))
   drain?.addEventListener('abort', onDrain)
   if (drain?.aborted) onDrain()
@@ -64,7 +66,7 @@ export async function readSignedBody(
     if (error instanceof ApiError) throw error
     throw new ApiError(400, 'the body broke off', { code: 'incomplete_body', cause: error })
   } finally {
-    clearTimeout(timer)
+    stopTimer()
     drain?.removeEventListener('abort', onDrain)
   }
   if (received < length) throw wrong(received, length)

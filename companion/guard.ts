@@ -98,7 +98,7 @@ export class Guard {
       if (!(await isBodyOf(signed, body))) throw refused('the body is not the one that was signed')
       return { edge, nonce: signed.nonce, body, work }
     } catch (error) {
-      work.settle(isRefusal(asApiError(error)))
+      work.close(isRefusal(asApiError(error)))
       throw error
     } finally {
       release()

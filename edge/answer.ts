@@ -63,11 +63,11 @@ export async function answer<S extends z.ZodType<{ model: string }>>(
     const choices = await exchange.begin(server.routes.of(engine), plan)
     // The prompt has been tokenized, so the request no longer counts as refused.
     room.release()
-    work.settle(false)
+    work.close(false)
     return plan.stream ? await exchange.stream(choices, plan) : await exchange.json(choices, plan)
   } catch (error) {
     const failure = asApiError(exchange.explained(error))
-    work.settle(isRefusal(failure))
+    work.close(isRefusal(failure))
     exchange.end()
     throw failure
   }

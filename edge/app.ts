@@ -17,6 +17,7 @@ import { Bodies } from './guard/bodies.ts'
 import { Downloads } from './guard/downloads.ts'
 import { Keys } from './guard/keys.ts'
 import { Rate } from './guard/rate.ts'
+import { health, listModels, metricsPage, oneModel, ready } from './info-routes.ts'
 import { Metrics } from './metrics/metrics.ts'
 import {
   failureResponse,
@@ -28,11 +29,10 @@ import {
   wellFormed,
 } from './middleware.ts'
 import { document } from './openapi.ts'
-import { type Page, pageRoutes } from './page.ts'
-import { health, listModels, metricsPage, oneModel, ready } from './pages.ts'
 import type { LogLine } from './record.ts'
 import { Routes } from './route/routes.ts'
 import type { App, AppEnv, Server } from './server.ts'
+import { type Page, pageRoutes } from './web-page.ts'
 
 export interface AppOptions {
   /** The engine, or a function that loads it for the first request that needs it. */

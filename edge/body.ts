@@ -3,7 +3,7 @@
  * content-length says, into one growing buffer. Reading stops at the first fault; the host drains
  * the rest.
  */
-import { parseJson } from '../src/index.ts'
+import { after, parseJson } from '../src/index.ts'
 import { ApiError, stopping } from './errors.ts'
 import type { BodyRoom } from './guard/bodies.ts'
 import type { Work } from './guard/refused.ts'
@@ -76,7 +76,7 @@ class Arrival {
   #length = 0
   /** Why reading stopped. */
   #fault: unknown
-  #timer: ReturnType<typeof setTimeout> | undefined
+  #stopTimer = () => {}
 
   /** `announced` is the content-length in bytes, 0 if unknown. */
   constructor(limits: BodyLimits, watch: BodyWatch, announced: number) {
@@ -116,7 +116,7 @@ class Arrival {
       if (error instanceof ApiError) throw error
       throw new ApiError(400, 'the body ended early', { code: 'incomplete_body', cause: error })
     } finally {
-      clearTimeout(this.#timer)
+      this.#stopTimer()
       drain?.removeEventListener('abort', onDrain)
       if (room) room.onEvict = undefined
     }
@@ -149,12 +149,12 @@ class Arrival {
     const { bodySeconds, bodyBytesPerSecond = 0 } = this.#limits
     const left = this.#begun + bodySeconds * 1000 - performance.now()
     const wait = bodyBytesPerSecond > 0 ? Math.min(left, paceSeconds * 1000) : left
-    this.#timer = setTimeout(() => {
+    this.#stopTimer = after(wait, () => {
       if (wait === left) return stop(tooSlow(`the body did not arrive within ${bodySeconds} s`))
       if (this.#length - before < bodyBytesPerSecond * paceSeconds)
         return stop(tooSlow(`the body arrived at less than ${bodyBytesPerSecond} bytes per second`))
       this.#watchPace(this.#length, stop)
-    }, wait)
+    })
   }
 }
 

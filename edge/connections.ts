@@ -77,8 +77,14 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
     socket.once('close', () => open.delete(socket))
   })
   server.on('timeout', (socket: Socket) => {
-    // A connection may wait for its answer for any time, but not leave one unread.
-    if (!active.has(socket) || socket.writableLength > 0) socket.destroy()
+    const before = progress(socket)
+    // Timers run before sockets are read. If a pass held the loop, the client's bytes may be waiting,
+    // so the loop reads first; whatever it reads or writes starts the time anew.
+    setImmediate(() => {
+      if (progress(socket) !== before) return
+      // A connection may wait for its answer for any time, but not leave one unread.
+      if (!active.has(socket) || socket.writableLength > 0) socket.destroy()
+    })
   })
 
   const handle = (incoming: IncomingMessage, outgoing: ServerResponse) => {
@@ -127,6 +133,11 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
       }, silentMs)
     },
   }
+}
+
+/** Returns the number of bytes that the client has sent and taken. */
+function progress(socket: Socket): number {
+  return socket.bytesRead + socket.bytesWritten - socket.writableLength
 }
 
 function turn(): Promise<void> {

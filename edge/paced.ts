@@ -2,6 +2,7 @@
  * A body that is made as fast as its client reads, and given up when the client does not read any
  * more.
  */
+import { after } from '../src/index.ts'
 
 /**
  * How a body ended. `done`: it is complete; `gone`: its client went away; `stalled`: the client
@@ -23,25 +24,25 @@ export function pacedBody(
   next: () => Promise<Uint8Array | undefined>,
   { stallMs, ahead = 0, end }: PaceOptions,
 ): ReadableStream<Uint8Array> {
-  let stall: ReturnType<typeof setTimeout> | undefined
+  let reads: (() => void) | undefined
   let ended = false
   const over = (ending: Ending) => {
-    clearTimeout(stall)
+    reads?.()
     if (ended) return
     ended = true
     end(ending)
   }
   const wait = (controller: ReadableStreamDefaultController) => {
-    stall = setTimeout(() => {
+    reads = after(stallMs, () => {
       controller.error(new Error('the client reads no more'))
       over('stalled')
-    }, stallMs)
+    })
   }
   return new ReadableStream<Uint8Array>(
     {
       start: wait,
       async pull(controller) {
-        clearTimeout(stall)
+        reads?.()
         try {
           const chunk = await next()
           if (ended) return

@@ -8,7 +8,7 @@ import type { ByteSource } from '../src/index.ts'
 import { fileSource } from './file-source.ts'
 import { hashFile } from './hash.ts'
 import { pathInside } from './paths.ts'
-import { modelFiles } from './pull.ts'
+import { modelFiles } from './pull-model.ts'
 
 const source = import.meta.url.endsWith('.ts')
 const folder = fileURLToPath(new URL('./web/', import.meta.url))

@@ -32,7 +32,7 @@ export type { Pass, Segment, SequenceStates } from './base/pass.ts'
 export type { ChatMessage, Message, PreparedPrompt, PromptInput, PromptTimes, TextPart } from './base/prompt.ts'
 export { sha256Sync } from './base/sha256.ts'
 export { Shares, type Sharing } from './base/shares.ts'
-export { within } from './base/timeout.ts'
+export { after, within } from './base/timeout.ts'
 export type { Timings } from './base/trace.ts'
 export type { SamplingOptions } from './decode/sampling.ts'
 export type { SchedulerOptions, SchedulerStats } from './decode/scheduler.ts'
@@ -67,10 +67,9 @@ export type { DoneEvent, GenerateEvent, PromptEvent, ScoredToken, TokenEvent } f
 export type { PromptOptions } from './tokens/prompt.ts'
 export type { PrepareOptions } from './tokens/prompts.ts'
 export type { FromTextWorker, SpawnText, TextWorker, ToTextWorker } from './tokens/text-messages.ts'
+export type { ExpectedKv, ExpectOptions, KvBodyOptions } from './transfer/expected-kv.ts'
 export type { KvIdentity } from './transfer/format.ts'
-export { WaitBudget } from './transfer/patience.ts'
-export { type PredictedKv, type Received, type ReceiveOptions, receiveKv } from './transfer/receive.ts'
-export type { ExpectedKv, ExpectOptions, KvBodyOptions } from './transfer/receiver.ts'
+export { type PredictedKv, type Received, type ReceiveOptions, receiveKv } from './transfer/receive-kv.ts'
 export {
   type CompanionAddress,
   type CompanionStatus,
@@ -92,3 +91,4 @@ export {
   signatureVersion,
   signedVersion,
 } from './transfer/signature.ts'
+export { WaitBudget } from './transfer/wait-budget.ts'

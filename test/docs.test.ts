@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { askedBy } from '../cli/asks.ts'
+import { helpAskedBy } from '../cli/help-request.ts'
 import { type Invocation, parse } from '../cli/parse.ts'
 import { loadWasm } from '../node/wasm.ts'
 import { Engine } from '../src/index.ts'
@@ -90,7 +90,7 @@ test('there are commands to check', () => {
 
 test.each(unique)('$page: $line', ({ line }) => {
   const args = ours(line)
-  if (args) return void (askedBy(args) ?? parse(args))
+  if (args) return void (helpAskedBy(args) ?? parse(args))
   const [, name] = /^npm (?:run )?([\w:-]+)/.exec(line) ?? []
   if (line.startsWith('npm start')) return
   if (name && scripts[name]) return
@@ -120,7 +120,7 @@ function tried(args: readonly string[], { command, flags, operands }: Invocation
 
 const runnable = unique.flatMap(({ page, line }) => {
   const args = ours(line)
-  return args && !askedBy(args) && tried(args, parse(args)) ? [{ page, line, args }] : []
+  return args && !helpAskedBy(args) && tried(args, parse(args)) ? [{ page, line, args }] : []
 })
 
 describe('run, on a tiny model', () => {

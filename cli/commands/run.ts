@@ -2,10 +2,10 @@
 import { ForetokenError, type ScoredToken } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { proseOfOperands } from '../prose.ts'
 import { generateOptions, openAny, summaryLine } from '../session.ts'
 import { note, print, StatusLine, write } from '../terminal.ts'
 import { readPrompt } from '../text.ts'
+import { textOfOperands } from '../text-argument.ts'
 
 export async function run({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   const prompt = await promptOf(flags, operands)
@@ -66,7 +66,7 @@ async function promptOf({ prompt, 'prompt-file': file }: Flags, operands: readon
   if (ways > 1) throw new UsageError('use only one of a prompt argument, --prompt and --prompt-file')
   if (prompt !== undefined) return prompt
   if (file !== undefined) return readPrompt(file)
-  if (operands.length > 0) return proseOfOperands(operands)
+  if (operands.length > 0) return textOfOperands(operands)
   if (!process.stdin.isTTY) return readPrompt('-')
   throw new UsageError('run needs a prompt: foretoken "What is the capital of Norway?"')
 }

@@ -2,10 +2,10 @@
 import { defaultModel, modelFiles, openModel } from '../../node/index.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { proseOfOperands } from '../prose.ts'
 import { ignoring, pulling } from '../session.ts'
 import { print, warn } from '../terminal.ts'
 import { readPrompt } from '../text.ts'
+import { textOfOperands } from '../text-argument.ts'
 
 export async function tokenize({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   const text = await textOf(flags.file, operands)
@@ -25,7 +25,7 @@ export async function tokenize({ flags, operands }: Invocation, signal: AbortSig
 async function textOf(file: string | undefined, operands: readonly string[]): Promise<string> {
   if (file !== undefined && operands.length > 0) throw new UsageError('use either a text or --file, not both')
   if (file !== undefined) return readPrompt(file)
-  if (operands.length > 0) return proseOfOperands(operands)
+  if (operands.length > 0) return textOfOperands(operands)
   if (!process.stdin.isTTY) return readPrompt('-')
   throw new UsageError('tokenize needs a text or --file FILE')
 }

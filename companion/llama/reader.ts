@@ -8,8 +8,8 @@
  * may differ from the one that llama.cpp would have made.
  */
 import { modelFiles, type OpenModelFiles } from '../../node/index.ts'
+import { throwIfAborted } from '../../src/base/cancelled.ts'
 import { Trace } from '../../src/base/trace.ts'
-import { throwIfAborted } from '../../src/base/turn.ts'
 import { AnswerState } from '../../src/engine/answer-state.ts'
 import { submitSteps } from '../../src/engine/stepped.ts'
 import { type Answer, ForetokenError, Gate, type GenerateRequest, Lifetime, Shares } from '../../src/index.ts'

@@ -3,7 +3,7 @@ import type { DoneEvent, TextService } from '../../src/index.ts'
 import type { ChoiceEvent } from '../choices.ts'
 import { ApiError } from '../errors.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
-import { filled } from '../fill.ts'
+import { fillInTheMiddle } from '../fill-in-the-middle.ts'
 import { newId } from '../ids.ts'
 import { type CompletionRequest, completionEntries, completionRequest } from '../schemas/completions.ts'
 import { frame, done as last } from '../sse.ts'
@@ -125,7 +125,7 @@ function promptsOf(prompt: CompletionRequest['prompt']): readonly Prompt[] {
  */
 function gapped(prompt: Prompt, { suffix, parse_special }: CompletionRequest, engine: TextService): Prompt {
   if (!suffix) return prompt
-  if (typeof prompt === 'string' && parse_special !== false) return filled(prompt, suffix, engine)
+  if (typeof prompt === 'string' && parse_special !== false) return fillInTheMiddle(prompt, suffix, engine)
   throw new ApiError(400, 'suffix needs a prompt of text, in which special tokens are read', {
     code: 'unsupported_value',
     param: 'suffix',

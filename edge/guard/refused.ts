@@ -15,12 +15,12 @@ export interface RefusedLimits {
   readonly bodyBytes: number
 }
 
-/** The account of one request, whose body is refused until it is settled. */
+/** The account of one request, whose body counts as refused until it is closed. */
 export interface Work {
   /** Charges for a body of `bytes` in all. Throws an ApiError of 429. */
   expect(bytes: number): void
   /** Ends the account: the charge stays if the request was refused, and is given back otherwise. */
-  settle(refused: boolean): void
+  close(refused: boolean): void
 }
 
 /**
@@ -53,7 +53,7 @@ export class RefusedBytes {
     const burst = Math.max(rate / 4, perRefusal + this.#limits.bodyBytes)
     const bucket = () => this.#buckets.filled(sender, rate, burst, this.#now())
     let charged = 0
-    let settled = false
+    let closed = false
     return {
       expect(bytes) {
         const cost = perRefusal + bytes
@@ -68,9 +68,9 @@ export class RefusedBytes {
         bucket().left -= cost - charged
         charged = cost
       },
-      settle(refused) {
-        if (settled) return
-        settled = true
+      close(refused) {
+        if (closed) return
+        closed = true
         if (!refused) bucket().left = Math.min(burst, bucket().left + charged)
       },
     }

@@ -1,4 +1,5 @@
 import { at } from './at.ts'
+import { cancelled } from './cancelled.ts'
 import { ForetokenError } from './errors.ts'
 import type { Shares } from './shares.ts'
 
@@ -256,17 +257,12 @@ export class Gate {
   }
 
   #cancelled(reason: unknown): unknown {
-    const { cancelled = defaultCancelled } = this.#options
-    return resultOf(() => cancelled(reason))
+    return resultOf(() => (this.#options.cancelled ?? cancelled)(reason))
   }
 }
 
 function defaultBusy({ running, waiting }: Refusal): ForetokenError {
   return new ForetokenError('busy', `${running} requests run and ${waiting} wait; try again when one has finished`)
-}
-
-function defaultCancelled(cause: unknown): ForetokenError {
-  return new ForetokenError('aborted', 'the request was cancelled', { cause })
 }
 
 /** Returns the value that `make` returns or throws. */

@@ -13,3 +13,28 @@ export async function within<T>(work: Promise<T>, ms: number): Promise<T | undef
     clearTimeout(timer)
   }
 }
+
+/** A timer that fires this many milliseconds late was delayed by this thread's own work. */
+const heldUpMs = 20
+const graceMs = 100
+
+/**
+ * Calls `fire` once `ms` have passed in which a peer's bytes could be read. While this thread
+ * computes, it reads none, so a timer that fires late lets the host read first: what the peer sent
+ * may lie there unread. Returns a function that stops the timer.
+ */
+export function after(ms: number, fire: () => void): () => void {
+  let due = performance.now() + ms
+  let timer = setTimeout(check, ms)
+  let graced = false
+  return () => clearTimeout(timer)
+
+  function check(): void {
+    if (graced || performance.now() - due < heldUpMs) fire()
+    else {
+      graced = true
+      due = performance.now() + graceMs
+      timer = setTimeout(check, graceMs)
+    }
+  }
+}

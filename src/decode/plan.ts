@@ -12,7 +12,7 @@ import type { PassCost } from './pass-cost.ts'
 import { type Policy, promptShares, refineShares, reservedRows, type Share, streamsInOrder } from './policy.ts'
 import { Room } from './room.ts'
 import type { Job, Task } from './task.ts'
-import { TenantAccounts } from './turns.ts'
+import { TenantAccounts } from './tenant-accounts.ts'
 
 /** Chooses which tokens of prompts are predicted; `predict/choice.ts` implements it. */
 export interface Planning {
@@ -127,7 +127,7 @@ export class Planner {
   plan(): PassPlan {
     const tenants = new Set<string>()
     for (const { tenant } of this.#tasks) tenants.add(tenant)
-    this.#accounts.enter(tenants)
+    this.#accounts.beginPlan(tenants)
     this.#room.open(tenants)
     this.#news = []
     this.#failures = []
@@ -141,7 +141,7 @@ export class Planner {
     if (wanted.length === 0 && this.#failures.length === 0 && this.#tasks.size > 0) this.#unblock()
     const waiting = this.#waiting(wanted)
     const { shares, pass } = this.#allocate(wanted)
-    this.#accounts.settle(waiting)
+    this.#accounts.endPlan(waiting)
     return {
       shares,
       pass,

@@ -15,7 +15,7 @@
  *   of the current one.
  */
 import type { PassCost } from './pass-cost.ts'
-import { inTurns, type Standings, type TenantAccounts, TurnQueue } from './turns.ts'
+import { inTurns, type Standings, type TenantAccounts, TurnQueue } from './tenant-accounts.ts'
 
 /** Determines which prompt goes first, and how full a pass gets. */
 export type Order =

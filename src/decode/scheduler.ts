@@ -12,13 +12,14 @@
  */
 
 import type { Scores } from '../backend/backend.ts'
+import { cancelled } from '../base/cancelled.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
+import { nextTurn } from '../base/next-turn.ts'
 import { isWhole } from '../base/numbers.ts'
 import type { Pass, Segment } from '../base/pass.ts'
-import { nextTurn } from '../base/turn.ts'
 import type { PagedCache } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
-import type { Llama } from '../model/forward.ts'
+import type { LoadedModel } from '../model/forward.ts'
 import { PassCost } from './pass-cost.ts'
 import { type PassPlan, Planner, type Planning } from './plan.ts'
 import type { Policy } from './policy.ts'
@@ -47,8 +48,8 @@ export interface SchedulerOptions extends Omit<Policy, 'budget'> {
 }
 
 /** The part of a model that the scheduler uses. */
-export type PassModel = Pick<Llama, 'passTokens' | 'config' | 'forward'> &
-  Partial<Pick<Llama, 'longestShortlist' | 'shortlists'>>
+export type PassModel = Pick<LoadedModel, 'passTokens' | 'config' | 'forward'> &
+  Partial<Pick<LoadedModel, 'longestShortlist' | 'shortlists'>>
 
 /** Totals since the engine was loaded, and the current state. */
 export interface SchedulerStats {
@@ -98,11 +99,11 @@ export class Scheduler {
    * True from before a pass is planned until it has been served: requests that end in between wait
    * in `#endings`.
    */
-  #fixed = false
+  #endingsWait = false
   readonly #endings: Task[] = []
   #closed = false
   /** Ends the wait for pages held elsewhere, since another request may be able to run now. */
-  #stir = () => {}
+  #wakeBlocked = () => {}
   readonly #count = { passes: 0, prefill_tokens: 0, cached_tokens: 0, decode_tokens: 0, preemptions: 0 }
 
   constructor(
@@ -148,13 +149,13 @@ export class Scheduler {
     this.#makeRoom(job.tenant)
     const task = new Task(job, this.#added++, this.#cache.open(), this.#prefixes.known(job.tenant, job.ids))
     const { signal } = job
-    const cancel = () => this.#end(task, new ForetokenError('aborted', 'the request was cancelled', cause(signal)))
+    const cancel = () => this.#end(task, cancelled(signal?.reason))
     if (signal && !signal.aborted) {
       signal.addEventListener('abort', cancel, { once: true })
       task.unlisten = () => signal.removeEventListener('abort', cancel)
     }
     this.#tasks.add(task)
-    this.#stir()
+    this.#wakeBlocked()
     if (signal?.aborted) cancel()
   }
 
@@ -248,7 +249,7 @@ export class Scheduler {
   /** Runs one pass from start to end. If none can run, waits until one may. */
   async #run(): Promise<void> {
     let blocked: Promise<void> | undefined
-    this.#fixed = true
+    this.#endingsWait = true
     try {
       const plan = this.#planner.plan()
       this.#count.passes++
@@ -259,12 +260,12 @@ export class Scheduler {
       if (plan.pass) await this.#compute(plan, plan.pass)
       else blocked = plan.blocked
     } finally {
-      this.#fixed = false
+      this.#endingsWait = false
       this.#endAll()
     }
     if (!blocked || this.#tasks.size === 0) return
     await new Promise<void>((resolve) => {
-      this.#stir = resolve
+      this.#wakeBlocked = resolve
       void blocked.then(resolve)
     })
   }
@@ -314,7 +315,7 @@ export class Scheduler {
     if (task.ending) return
     task.ending = { error }
     this.#endings.push(task)
-    if (!this.#fixed) this.#endAll()
+    if (!this.#endingsWait) this.#endAll()
   }
 
   /**
@@ -322,11 +323,11 @@ export class Scheduler {
    * not nested in it.
    */
   #endAll(): void {
-    this.#fixed = true
+    this.#endingsWait = true
     try {
       for (let task = this.#endings.shift(); task; task = this.#endings.shift()) this.#release(task)
     } finally {
-      this.#fixed = false
+      this.#endingsWait = false
     }
   }
 
@@ -334,7 +335,7 @@ export class Scheduler {
     const error = task.ending?.error
     task.unlisten()
     this.#tasks.delete(task)
-    this.#stir()
+    this.#wakeBlocked()
     // The answer is complete even if its prefix can't be kept: it is then recomputed when needed.
     if (!error) quietly(() => task.keepIn(this.#prefixes))
     task.sequence.release()
@@ -345,10 +346,6 @@ export class Scheduler {
 
 function closedError(): ForetokenError {
   return new ForetokenError('aborted', 'the engine was closed')
-}
-
-function cause(signal: AbortSignal | undefined): { cause?: unknown } {
-  return { cause: signal?.reason }
 }
 
 function quietly(run: () => void): void {

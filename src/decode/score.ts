@@ -5,7 +5,7 @@ import { ForetokenError } from '../base/errors.ts'
 import { isWhole } from '../base/numbers.ts'
 import type { Pass } from '../base/pass.ts'
 import type { Sequence } from '../kv/paged.ts'
-import type { Llama } from '../model/forward.ts'
+import type { LoadedModel } from '../model/forward.ts'
 import { argmax, logSumExp } from './logprobs.ts'
 
 /**
@@ -13,7 +13,11 @@ import { argmax, logSumExp } from './logprobs.ts'
  * first has none. Runs in passes of the model's size. Throws `bad_argument` for an id outside the
  * vocabulary.
  */
-export async function scoreTokens(model: Llama, sequence: Sequence, ids: readonly number[]): Promise<Float64Array> {
+export async function scoreTokens(
+  model: LoadedModel,
+  sequence: Sequence,
+  ids: readonly number[],
+): Promise<Float64Array> {
   const scores = new Float64Array(Math.max(0, ids.length - 1))
   const { vocab } = model.config
   const bad = ids.find((id) => !isWhole(id, 0, vocab - 1))

@@ -5,7 +5,7 @@
 import type { Scores } from '../backend/backend.ts'
 import { defined } from '../base/at.ts'
 import { asForetokenError, type ForetokenError } from '../base/errors.ts'
-import { nextTurn } from '../base/turn.ts'
+import { nextTurn } from '../base/next-turn.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
 import type { PassPlan, PlannedShare } from './plan.ts'
 import type { Task } from './task.ts'
@@ -56,7 +56,7 @@ export async function serve(
     else count.prefillTokens += share.count
     // Record what was computed before any callback runs.
     attempt(task, serving, () => {
-      const exact = kind === 'refine' && settle(share, steps.has(task))
+      const exact = kind === 'refine' && recordRefined(share, steps.has(task))
       const reading = kind === 'prompt' && !task.streaming
       if (reading) task.keepIn(serving.prefixes)
       if (task.ending) return
@@ -92,9 +92,9 @@ export function attempt(task: Task, { end }: Pick<Serving, 'end'>, run: () => vo
  * Records that `count` more tokens of a cache are exact, and returns true if all are. A decode step
  * in the same pass has read them, so it becomes exact together with the last of them.
  */
-function settle({ task: { sequence }, count }: PlannedShare, step: boolean): boolean {
+function recordRefined({ task: { sequence }, count }: PlannedShare, step: boolean): boolean {
   const exact = sequence.exact + count + (step ? 1 : 0)
-  sequence.settle(exact >= sequence.length ? exact : exact - (step ? 1 : 0))
+  sequence.markExact(exact >= sequence.length ? exact : exact - (step ? 1 : 0))
   return !sequence.states
 }
 
@@ -105,7 +105,7 @@ function choose(task: Task, scores: Scores, serving: Serving): void {
     task.doubted = true
     return
   }
-  const id = job.take(scores)
+  const id = job.chooseToken(scores)
   task.streaming = true
   if (id === undefined) serving.end(task)
   else task.tokens.push(id)

@@ -2,19 +2,19 @@
 import { idOf } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import type { Sequence } from '../kv/paged.ts'
-import type { Llama } from '../model/forward.ts'
+import type { LoadedModel } from '../model/forward.ts'
 import { decodeStep } from './step.ts'
 
 /** Created by `Engine.prefill`. Call `release` when done. */
 export class Session {
-  readonly #model: Llama
+  readonly #model: LoadedModel
   readonly #sequence: Sequence
   readonly #closing: AbortSignal
   #logits: Float32Array
   #released = false
 
   /** `closing` aborts when the engine is closed, which ends the session too. */
-  constructor(model: Llama, sequence: Sequence, logits: Float32Array, closing: AbortSignal) {
+  constructor(model: LoadedModel, sequence: Sequence, logits: Float32Array, closing: AbortSignal) {
     this.#model = model
     this.#sequence = sequence
     this.#logits = logits

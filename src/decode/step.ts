@@ -2,11 +2,11 @@
 
 import type { Pass } from '../base/pass.ts'
 import type { Sequence } from '../kv/paged.ts'
-import type { Llama } from '../model/forward.ts'
+import type { LoadedModel } from '../model/forward.ts'
 
 /** Appends `ids[i]` to `sequences[i]` and returns the logits after each, (sequences, vocab). */
 export async function decodeStep(
-  model: Llama,
+  model: LoadedModel,
   sequences: readonly Sequence[],
   ids: readonly number[],
 ): Promise<Float32Array> {

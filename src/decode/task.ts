@@ -17,13 +17,13 @@ export interface Job {
   /** How the prompt's K and V are made. Default `exact`. */
   readonly mode?: 'exact' | 'predicted' | 'refined' | 'auto'
   readonly signal?: AbortSignal | undefined
-  /** How many of the best logits `take` reads. Default: all. */
+  /** How many of the best logits `chooseToken` reads. Default: all. */
   readonly best?: number
   /**
    * Reads the scores of the next token. Returns the token to run, or undefined if the answer is
    * complete.
    */
-  take(scores: Scores): number | undefined
+  chooseToken(scores: Scores): number | undefined
   /**
    * Called when the prompt is admitted, and again after preemption. `at` is the time in
    * milliseconds, as in `performance.now`, when the planner reached the prompt.

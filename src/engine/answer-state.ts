@@ -139,7 +139,7 @@ export class AnswerState implements Job {
     return this.#sampler.best
   }
 
-  take(scores: Scores): number | undefined {
+  chooseToken(scores: Scores): number | undefined {
     this.#trace.mark('prefilled')
     if (this.#limit === 0) return this.#finish(false)
     return this.show(this.#sampler.sample(scores, this.#history, this.#promptTokens))
@@ -168,7 +168,7 @@ export class AnswerState implements Job {
    * Waits for the calls of `onPrefill` before the last event is read. Rejects with `failure`, which
    * an async function may report only after the last token.
    */
-  settle(): Promise<void> {
+  whenCallbacksDone(): Promise<void> {
     return this.#onPrefill.settle()
   }
 

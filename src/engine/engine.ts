@@ -27,7 +27,7 @@ import { Session } from '../decode/session.ts'
 import { Workbench } from '../fit/workbench.ts'
 import { PagedCache, type Sequence } from '../kv/paged.ts'
 import { PrefixIndex } from '../kv/prefix.ts'
-import type { Llama } from '../model/forward.ts'
+import type { LoadedModel } from '../model/forward.ts'
 import { int8Warnings } from '../model/key-balance.ts'
 import { openModel } from '../model/open.ts'
 import { pack } from '../pack/pack.ts'
@@ -40,9 +40,9 @@ import { openingIds } from '../tokens/opening.ts'
 import type { PromptOptions } from '../tokens/prompt.ts'
 import { type PrepareOptions, Prompts, promptIdsChecks } from '../tokens/prompts.ts'
 import { createTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
+import { type ExpectedKv, type ExpectOptions, expectChecks, KvReceiver } from '../transfer/expected-kv.ts'
 import type { KvIdentity } from '../transfer/format.ts'
 import { kvIdentityOf } from '../transfer/identity.ts'
-import { type ExpectedKv, type ExpectOptions, expectChecks, KvReceiver } from '../transfer/receiver.ts'
 import { type KvOptions, KvSender, kvChecks } from '../transfer/sender.ts'
 import { firstInexact } from '../transfer/steps.ts'
 import { AnswerState } from './answer-state.ts'
@@ -71,7 +71,7 @@ export class Engine implements TextService {
   readonly context: number
   readonly tokenizer: Tokenizer
   readonly backend: Backend
-  readonly #model: Llama
+  readonly #model: LoadedModel
   readonly #cache: PagedCache
   readonly #scheduler: Scheduler
   readonly #prefill: ExactPrefill
@@ -99,22 +99,22 @@ export class Engine implements TextService {
    * Opens a model and streams its weights into the core. Throws `bad_model`, `unsupported`,
    * `out_of_memory`.
    */
-  static async load(files: ModelFiles, wanted: EngineOptions): Promise<Engine> {
+  static async load(files: ModelFiles, options: EngineOptions): Promise<Engine> {
     const begun = performance.now()
-    const options = withArguments('Engine.load', () => checkedOptions(wanted))
-    let backend = options.backend
+    const checked = withArguments('Engine.load', () => checkedOptions(options))
+    let backend = checked.backend
     try {
-      const archive = await openModel(files, { ignoreConfig: options.ignoreConfig })
+      const archive = await openModel(files, { ignoreConfig: checked.ignoreConfig })
       // Created before the weights are read, so that its garbage is collected before memory gets
       // scarce.
       const tokenizer = createTokenizer(archive.tokenizer)
-      backend ??= await withArguments('Engine.load', () => createWasmBackend({ ...options, modules: options.wasm }))
-      const settings = settingsOf(archive, options, backend.threads)
-      const onProgress = new Callback('onProgress', options.onProgress)
+      backend ??= await withArguments('Engine.load', () => createWasmBackend({ ...checked, modules: checked.wasm }))
+      const settings = settingsOf(archive, checked, backend.threads)
+      const onProgress = new Callback('onProgress', checked.onProgress)
       const model = { ...settings.model, onProgress: onProgress.call }
-      const parts = await loadParts(archive, backend, { ...settings, model }, options)
+      const parts = await loadParts(archive, backend, { ...settings, model }, checked)
       await onProgress.settle()
-      const prompts = new Prompts(tokenizer, archive.tokenizer, settings.context, options.spawnText)
+      const prompts = new Prompts(tokenizer, archive.tokenizer, settings.context, checked.spawnText)
       const odd = settings.model.kv === 'int8' ? int8Warnings(archive.name, parts.model.keyBalances) : []
       const warned = odd.length === 0 ? archive : { ...archive, warnings: [...archive.warnings, ...odd] }
       return new Engine(warned, { tokenizer, prompts }, backend, parts, settings, begun)

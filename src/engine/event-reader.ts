@@ -1,5 +1,6 @@
 /** Reads the events of one answer: the iterator of every `Answer`, and functions built on it. */
 
+import { cancelled } from '../base/cancelled.ts'
 import { fieldsOf, withArguments } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { PromptInput } from '../base/prompt.ts'
@@ -70,7 +71,7 @@ const ended = { done: true, value: undefined } as const
  */
 export function abortReason({ reason }: AbortSignal): ForetokenError {
   if (reason instanceof ForetokenError && reason.code === 'aborted') return reason
-  return new ForetokenError('aborted', 'the request was cancelled', { cause: reason })
+  return cancelled(reason)
 }
 
 /**

@@ -4,7 +4,7 @@ import { defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive } from '../base/model.ts'
 import { PagedCache } from '../kv/paged.ts'
-import { Llama } from '../model/forward.ts'
+import { LoadedModel } from '../model/forward.ts'
 import { balanceHash } from '../model/key-balance.ts'
 import { withLayers } from '../model/layers.ts'
 import { openModel } from '../model/open.ts'
@@ -19,7 +19,7 @@ import { evenSteps, readSteps } from '../transfer/steps.ts'
 import type { EngineOptions, Settings } from './options.ts'
 
 export interface Parts {
-  readonly model: Llama
+  readonly model: LoadedModel
   /** Hash of the weights and the key balance; undefined if pages store K unchanged. */
   readonly balance: string | undefined
   /** The smaller model whose states a predictor reads; undefined without one. */
@@ -44,7 +44,10 @@ export async function loadParts(
   options: EngineOptions,
 ): Promise<Parts> {
   const file = options.predictor && (await readPredictor(options.predictor))
-  const model = await Llama.load(backend, archive, { ...settings.model, inputs: file ? inputsOf(file.header) : 0 })
+  const model = await LoadedModel.load(backend, archive, {
+    ...settings.model,
+    inputs: file ? inputsOf(file.header) : 0,
+  })
   if (file) checkBase(file.header, model.config, model.identity, archive.name)
   const balance = await balanceHash(model.keyBalances, model.identity)
   const kept = options.auxiliaryLayers ?? file?.header.aux?.kept
@@ -76,7 +79,7 @@ async function loadAuxiliary(
       `${archive.name} has another vocabulary than ${base.name}: an auxiliary model must read the same token ids`,
     )
   const options = { passTokens, logitRows: 1, kv, signal, ...(pageEntries !== undefined && { pageEntries }) }
-  const model = await Llama.load(backend, archive, options)
+  const model = await LoadedModel.load(backend, archive, options)
   // It has as many pages as the base, so that a prompt that fits into one fits into the other.
   return { model, cache: new PagedCache(model.pool, pages, context) }
 }

@@ -56,7 +56,7 @@ export class Submission implements Answer {
     const { events } = state
     for (;;) {
       const event = events.shift()
-      if (event?.type === 'done') await state.settle()
+      if (event?.type === 'done') await state.whenCallbacksDone()
       if (event) return event
       if (state.error) throw state.error
       if (state.ended) return undefined

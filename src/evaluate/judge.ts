@@ -6,7 +6,7 @@
 import { at } from '../base/at.ts'
 import { joinFloats } from '../base/bytes.ts'
 import type { Sequence } from '../kv/paged.ts'
-import type { Llama } from '../model/forward.ts'
+import type { LoadedModel } from '../model/forward.ts'
 import { type Chunk, pack } from '../pack/pack.ts'
 import type { Prediction } from '../predict/choice.ts'
 
@@ -41,7 +41,7 @@ export interface Judgement {
   readonly ms: number
 }
 
-type Forward = Pick<Llama, 'passTokens' | 'forward'>
+type Forward = Pick<LoadedModel, 'passTokens' | 'forward'>
 
 /**
  * Returns the logits after a prompt and along its continuations. A prompt that is too short to be
@@ -107,7 +107,7 @@ async function refining(
     const refined: Chunk = { sequence, ids: all.slice(from, from + count), outputs: 'none', kind: 'refined', from }
     logits.push(await model.forward(pack(count > 0 ? [refined, step] : [step])))
     // A step beside the last rows reads an exact cache, so it is exact itself.
-    if (count > 0) sequence.settle(from + count === sequence.length - 1 ? sequence.length : from + count)
+    if (count > 0) sequence.markExact(from + count === sequence.length - 1 ? sequence.length : from + count)
   }
   return logits
 }
@@ -116,7 +116,7 @@ async function refining(
  * Returns the logits of the first `layers` layers alone, as if their last state were the model's.
  */
 export async function logitsOfLayers(
-  model: Llama,
+  model: LoadedModel,
   sequence: Sequence,
   { prompt, continuations }: Judged,
   layers: number,

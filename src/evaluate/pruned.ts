@@ -10,7 +10,7 @@ import { joinFloats } from '../base/bytes.ts'
 import type { ModelConfig } from '../base/model.ts'
 import type { Pass, Segment } from '../base/pass.ts'
 import type { Sequence } from '../kv/paged.ts'
-import type { Llama } from '../model/forward.ts'
+import type { LoadedModel } from '../model/forward.ts'
 import { type Chunk, pack } from '../pack/pack.ts'
 import { chunksOf, continued, type Judged, type Judgement } from './judge.ts'
 
@@ -25,7 +25,7 @@ export interface Pruning {
 }
 
 interface PrunedEngine {
-  readonly model: Llama
+  readonly model: LoadedModel
   readonly backend: Backend
 }
 

@@ -7,7 +7,7 @@ import type { Backend, Tensor } from '../backend/backend.ts'
 import { at } from '../base/at.ts'
 import type { Pass } from '../base/pass.ts'
 import type { Sequence } from '../kv/paged.ts'
-import type { Llama, Span } from '../model/forward.ts'
+import type { LoadedModel, Span } from '../model/forward.ts'
 import { pack } from '../pack/pack.ts'
 import type { PredictorFile } from '../predict/file.ts'
 import { type LoadedSource, loadPredictor } from '../predict/load.ts'
@@ -19,7 +19,7 @@ import { chunksOf, type Judged, logitsAfter } from './judge.ts'
 export type Probe = Judged
 
 export class Sensitivity {
-  readonly #model: Llama
+  readonly #model: LoadedModel
   readonly #backend: Backend
   readonly #plan: PredictorPlan
   readonly #source: LoadedSource
@@ -29,7 +29,7 @@ export class Sensitivity {
   /**
    * The first source of `file` must map the K and V of all layers that are asked for, without taps.
    */
-  constructor(model: Llama, backend: Backend, file: PredictorFile) {
+  constructor(model: LoadedModel, backend: Backend, file: PredictorFile) {
     this.#model = model
     this.#backend = backend
     this.#plan = file.header.plan

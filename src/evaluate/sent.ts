@@ -6,7 +6,7 @@
 import { at, defined } from '../base/at.ts'
 import type { KvCodec, KvCoding, WireCodec } from '../base/kv.ts'
 import type { PagedCache, Sequence } from '../kv/paged.ts'
-import type { Llama } from '../model/forward.ts'
+import type { LoadedModel } from '../model/forward.ts'
 import { pack } from '../pack/pack.ts'
 import { type Ahead, PredictedPrompt } from '../prefill/ahead.ts'
 import { tileHeadBytes, tilesOf } from '../transfer/format.ts'
@@ -14,7 +14,7 @@ import { decodeSteps, encodeSteps, type ResidualSteps, stepsOf } from '../transf
 import { chunksOf, continued, type Judged } from './judge.ts'
 
 export interface SentEngine {
-  readonly model: Llama
+  readonly model: LoadedModel
   readonly codec: KvCodec
   readonly cache: PagedCache
   /** Present for an engine with a predictor. */
@@ -80,7 +80,7 @@ export async function logitsSent(
 
 /** Runs the prompt's last token, and each continuation after it. */
 async function follow(
-  model: Llama,
+  model: LoadedModel,
   sequence: Sequence,
   last: number,
   continuations: Judged['continuations'],

@@ -11,10 +11,10 @@ import { fittingOf } from '../backend/capabilities.ts'
 import { at, defined } from '../base/at.ts'
 import { Callback } from '../base/callback.ts'
 import { ForetokenError } from '../base/errors.ts'
-import { nextTurn } from '../base/turn.ts'
+import { nextTurn } from '../base/next-turn.ts'
 import type { PagedCache, Sequence } from '../kv/paged.ts'
 import { States } from '../kv/states.ts'
-import type { Llama } from '../model/forward.ts'
+import type { LoadedModel } from '../model/forward.ts'
 import { pack } from '../pack/pack.ts'
 import type { LinearMap, PredictorFile } from '../predict/file.ts'
 import { loadBridges } from '../predict/load.ts'
@@ -43,7 +43,7 @@ export interface FitProgress {
 
 /** The parts of an engine that fitting needs. */
 export interface FitEngine {
-  readonly model: Llama
+  readonly model: LoadedModel
   readonly cache: PagedCache
   readonly backend: Backend
   /** The smaller model of a separate plan. */

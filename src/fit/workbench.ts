@@ -12,7 +12,7 @@ import { type Probe, Sensitivity } from '../evaluate/sensitivity.ts'
 import { logitsSent, type Sending, type Sent, type SentEngine } from '../evaluate/sent.ts'
 import { kvOfLayers, type PromptCache } from '../kv/layers.ts'
 import type { Sequence } from '../kv/paged.ts'
-import type { Llama, Span } from '../model/forward.ts'
+import type { LoadedModel, Span } from '../model/forward.ts'
 import { undoBalance } from '../model/key-balance.ts'
 import type { Prediction } from '../predict/choice.ts'
 import type { PredictorFile } from '../predict/file.ts'
@@ -26,13 +26,13 @@ function tokensOf({ prompt, continuations }: Judged): number {
 
 export class Workbench {
   readonly #engine: FitEngine
-  readonly #forward: Pick<Llama, 'passTokens' | 'forward'>
+  readonly #forward: Pick<LoadedModel, 'passTokens' | 'forward'>
   readonly #prediction: Prediction | undefined
   readonly #residuals: SentEngine['residuals']
 
   constructor(
     engine: FitEngine,
-    forward: Pick<Llama, 'passTokens' | 'forward'>,
+    forward: Pick<LoadedModel, 'passTokens' | 'forward'>,
     prediction: Prediction | undefined,
     residuals: SentEngine['residuals'],
   ) {

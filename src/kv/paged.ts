@@ -33,8 +33,8 @@ export class PagedCache {
    */
   growsTo = Number.POSITIVE_INFINITY
   /** Requested number of pages, and the number at which memory ended. */
-  readonly #most: number
-  #held = Number.POSITIVE_INFINITY
+  readonly #requested: number
+  #memoryHolds = Number.POSITIVE_INFINITY
   #memoryEnded: ForetokenError | undefined
   /** Pages of the pool without a holder, the most recently freed last. */
   readonly #ready: number[] = []
@@ -53,7 +53,7 @@ export class PagedCache {
   /** At most `maxPages` pages are in use at once, and at most `context` tokens in one sequence. */
   constructor(pool: KvPool, maxPages: number, context = maxPages * pageTokens) {
     this.pool = pool
-    this.#most = maxPages
+    this.#requested = maxPages
     this.context = context
   }
 
@@ -62,7 +62,7 @@ export class PagedCache {
    * hold.
    */
   get maxPages(): number {
-    return Math.min(this.#most, this.#held)
+    return Math.min(this.#requested, this.#memoryHolds)
   }
 
   /**
@@ -70,7 +70,7 @@ export class PagedCache {
    * undefined.
    */
   get memoryEnded(): ForetokenError | undefined {
-    return this.maxPages < this.#most ? this.#memoryEnded : undefined
+    return this.maxPages < this.#requested ? this.#memoryEnded : undefined
   }
 
   /** Number of pages that at least one sequence holds. */
@@ -195,7 +195,7 @@ export class PagedCache {
     }
     this.#references.delete(page)
     this.#ready.push(page)
-    if (this.#references.size === 0) this.#held = Number.POSITIVE_INFINITY
+    if (this.#references.size === 0) this.#memoryHolds = Number.POSITIVE_INFINITY
     this.#shrink()
     this.#notifyFree()
   }
@@ -212,10 +212,10 @@ export class PagedCache {
   #grow(pages: number): void {
     const have = this.pagesInUse + this.#ready.length
     try {
-      this.#ready.push(...this.pool.add(Math.min(Math.max(pages, growth), this.#most - have)).reverse())
+      this.#ready.push(...this.pool.add(Math.min(Math.max(pages, growth), this.#requested - have)).reverse())
     } catch (error) {
       if (!(error instanceof ForetokenError && error.code === 'out_of_memory')) throw error
-      this.#held = have
+      this.#memoryHolds = have
       this.#memoryEnded = error
     }
   }
@@ -230,7 +230,7 @@ export class PagedCache {
     const kept = Math.max(this.#wanted, growth + Math.ceil(inUse / 16))
     this.pool.remove(this.#ready.splice(0, this.#ready.length - kept))
     // Memory may be available again.
-    this.#held = Number.POSITIVE_INFINITY
+    this.#memoryHolds = Number.POSITIVE_INFINITY
   }
 
   #refusal(): ForetokenError {
@@ -239,7 +239,7 @@ export class PagedCache {
     if (this.memoryEnded)
       return new ForetokenError(
         'out_of_memory',
-        `${all}, and memory holds no more of the ${this.#most} that were asked for; wait for a running request to finish`,
+        `${all}, and memory holds no more of the ${this.#requested} that were asked for; wait for a running request to finish`,
         { cause: this.memoryEnded },
       )
     return new ForetokenError(
@@ -289,7 +289,7 @@ export class Sequence {
   /**
    * Records that the first `tokens` have exact K and V now. Once all have, the states are released.
    */
-  settle(tokens: number): void {
+  markExact(tokens: number): void {
     this.#exact = tokens
     if (tokens >= this.#length) this.#letGo()
   }
@@ -310,7 +310,7 @@ export class Sequence {
       this.#cache.drop(at(this.#pages, page))
       this.#pages[page] = replacement
     }
-    this.settle(Math.max(this.#exact, whole * pageTokens))
+    this.markExact(Math.max(this.#exact, whole * pageTokens))
   }
 
   /**

@@ -47,7 +47,7 @@ interface Rows {
 }
 
 /** A model in a backend, ready to run passes. */
-export class Llama {
+export class LoadedModel {
   readonly config: ModelConfig
   /** Distinguishes this model's weights from others of the same shapes. */
   readonly identity: string
@@ -73,7 +73,7 @@ export class Llama {
    * `unsupported` for a recipe that the backend does not compute and for a predictor if layers
    * differ.
    */
-  static async load(backend: Backend, archive: ModelArchive, options: ModelOptions): Promise<Llama> {
+  static async load(backend: Backend, archive: ModelArchive, options: ModelOptions): Promise<LoadedModel> {
     const { config } = archive
     const spec = options.spec ?? specOf(config)
     checkSpec(spec)
@@ -81,7 +81,7 @@ export class Llama {
     expectWeights(backend, archive, activationBytes(config, spec, options))
     const { passTokens: tokens, inputs = 0, pageEntries } = options
     backend.prepare(limitsOf(config, spec, { tokens, inputs, pageEntries }))
-    return new Llama(backend, archive, spec, await loadWeights(backend, archive, options), options)
+    return new LoadedModel(backend, archive, spec, await loadWeights(backend, archive, options), options)
   }
 
   private constructor(

@@ -1,8 +1,9 @@
 /** Streams a model's weights from its files into a backend. */
 import type { Backend, Tensor, Weight } from '../backend/backend.ts'
+import { throwIfAborted } from '../base/cancelled.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive, TensorInfo } from '../base/model.ts'
-import { nextTurn, throwIfAborted } from '../base/turn.ts'
+import { nextTurn } from '../base/next-turn.ts'
 import { FiniteCheck } from './finite.ts'
 import { WeightIdentity } from './identity.ts'
 

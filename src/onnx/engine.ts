@@ -10,6 +10,7 @@
 import { at } from '../base/at.ts'
 import type { ModelFiles } from '../base/bytes.ts'
 import { Callback } from '../base/callback.ts'
+import { throwIfAborted } from '../base/cancelled.ts'
 import { listOf, withArguments } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import { checkedFields } from '../base/fields.ts'
@@ -18,7 +19,6 @@ import { Lifetime } from '../base/lifetime.ts'
 import type { ModelArchive } from '../base/model.ts'
 import type { PreparedPrompt, PromptInput } from '../base/prompt.ts'
 import { Shares } from '../base/shares.ts'
-import { throwIfAborted } from '../base/turn.ts'
 import { AnswerState } from '../engine/answer-state.ts'
 import type { Engine } from '../engine/engine.ts'
 import { generateFrom, resultOf } from '../engine/event-reader.ts'
@@ -234,7 +234,7 @@ export class OrtEngine implements TextService {
         reads.delete(answer)
         if (!answer.ended)
           for await (const _ of this.#decode(answer, read ?? (await this.#exact(answer, life.signal)), life.signal));
-        await answer.settle()
+        await answer.whenCallbacksDone()
         for (const event of answer.events) if (event.type === 'done') done.push(event)
       }
       return done
@@ -283,7 +283,7 @@ export class OrtEngine implements TextService {
       for (;;) {
         throwIfAborted(signal)
         maskTokenless(logits, this.archive)
-        const id = answer.take(logits)
+        const id = answer.chooseToken(logits)
         if (id === undefined) return
         yield
         const past = cache

@@ -3,18 +3,18 @@
 import type { Backend, Tensor } from '../backend/backend.ts'
 import { at } from '../base/at.ts'
 import type { Pass } from '../base/pass.ts'
-import type { Llama, Span } from '../model/forward.ts'
+import type { LoadedModel, Span } from '../model/forward.ts'
 import { rowsOf } from '../pack/rows.ts'
 import type { LoadedSource } from './load.ts'
 
 export class MapWriter {
-  readonly #model: Llama
+  readonly #model: LoadedModel
   readonly #backend: Backend
   readonly #out: Tensor // (tokens, 2 kvWidth)
   readonly #k: Tensor
   readonly #v: Tensor
 
-  constructor(model: Llama, backend: Backend) {
+  constructor(model: LoadedModel, backend: Backend) {
     const { kvHeads, headDim } = model.config
     const width = kvHeads * headDim
     this.#model = model

@@ -3,14 +3,14 @@
  * its ends compute them.
  */
 
-import { nextTurn } from '../base/turn.ts'
+import { nextTurn } from '../base/next-turn.ts'
 import type { PagedCache, Sequence } from '../kv/paged.ts'
-import type { Llama } from '../model/forward.ts'
+import type { LoadedModel } from '../model/forward.ts'
 import { pack } from '../pack/pack.ts'
 import type { Prediction } from '../predict/choice.ts'
 
 export interface Ahead {
-  readonly forward: Pick<Llama, 'passTokens' | 'forward'>
+  readonly forward: Pick<LoadedModel, 'passTokens' | 'forward'>
   readonly prediction: Prediction
   readonly cache: PagedCache
 }

@@ -3,18 +3,19 @@
  * passes.
  */
 import { defined } from '../base/at.ts'
+import { throwIfAborted } from '../base/cancelled.ts'
 import { ForetokenError } from '../base/errors.ts'
-import { nextTurn, throwIfAborted } from '../base/turn.ts'
-import type { Llama } from '../model/forward.ts'
+import { nextTurn } from '../base/next-turn.ts'
+import type { LoadedModel } from '../model/forward.ts'
 import { pack } from '../pack/pack.ts'
 import { passesOf } from '../pack/passes.ts'
 import type { Prefill, PrefillOptions, Prompt } from './prefill.ts'
 
 export class ExactPrefill implements Prefill {
   readonly kind = 'exact'
-  readonly #model: Pick<Llama, 'passTokens' | 'config' | 'forward'>
+  readonly #model: Pick<LoadedModel, 'passTokens' | 'config' | 'forward'>
 
-  constructor(model: Pick<Llama, 'passTokens' | 'config' | 'forward'>) {
+  constructor(model: Pick<LoadedModel, 'passTokens' | 'config' | 'forward'>) {
     this.#model = model
   }
 

@@ -2,7 +2,7 @@
 import type { Backend, Shortlist, Tensor } from '../backend/backend.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { Pass } from '../base/pass.ts'
-import type { Llama } from '../model/forward.ts'
+import type { LoadedModel } from '../model/forward.ts'
 import type { Predictor } from '../predict/load.ts'
 import { SharedWalk } from './predicted.ts'
 import { type Auxiliary, SeparateWalk } from './separate.ts'
@@ -19,10 +19,10 @@ interface Walk {
 
 export class PredictingForward {
   readonly predictor: Predictor
-  readonly #model: Llama
+  readonly #model: LoadedModel
   readonly #walk: Walk
 
-  constructor(model: Llama, predictor: Predictor, walk: Walk) {
+  constructor(model: LoadedModel, predictor: Predictor, walk: Walk) {
     this.#model = model
     this.predictor = predictor
     this.#walk = walk
@@ -32,7 +32,7 @@ export class PredictingForward {
     return this.#model.passTokens
   }
 
-  get config(): Llama['config'] {
+  get config(): LoadedModel['config'] {
     return this.#model.config
   }
 
@@ -76,7 +76,7 @@ export class PredictingForward {
 
 /** Throws `bad_argument` if a predictor needs an auxiliary model and none was given. */
 export function predicting(
-  { model, backend, auxiliary }: { model: Llama; backend: Backend; auxiliary?: Auxiliary | undefined },
+  { model, backend, auxiliary }: { model: LoadedModel; backend: Backend; auxiliary?: Auxiliary | undefined },
   predictor: Predictor,
 ): PredictingForward {
   const { plan, aux, base_name } = predictor.header

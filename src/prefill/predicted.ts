@@ -14,7 +14,7 @@
 import type { Backend, Tensor } from '../backend/backend.ts'
 import { defined } from '../base/at.ts'
 import type { Pass } from '../base/pass.ts'
-import type { Llama, Span } from '../model/forward.ts'
+import type { LoadedModel, Span } from '../model/forward.ts'
 import { inexactInOrder, rowsOf } from '../pack/rows.ts'
 import type { LoadedSource, Predictor } from '../predict/load.ts'
 import { MapWriter } from '../predict/maps.ts'
@@ -22,7 +22,7 @@ import { inputsOf, type SharedPlan } from '../predict/plan.ts'
 import { Taps } from './taps.ts'
 
 export class SharedWalk {
-  readonly #model: Llama
+  readonly #model: LoadedModel
   readonly #backend: Backend
   readonly #predictor: Predictor
   readonly #plan: SharedPlan
@@ -30,7 +30,7 @@ export class SharedWalk {
   readonly #taps: Taps
 
   /** Creates the walk of a predictor with a shared plan. */
-  constructor(model: Llama, backend: Backend, predictor: Predictor, plan: SharedPlan) {
+  constructor(model: LoadedModel, backend: Backend, predictor: Predictor, plan: SharedPlan) {
     this.#model = model
     this.#backend = backend
     this.#predictor = predictor

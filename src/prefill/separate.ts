@@ -9,7 +9,7 @@ import type { Backend, Tensor } from '../backend/backend.ts'
 import { defined } from '../base/at.ts'
 import type { Pass, Segment, SequenceStates } from '../base/pass.ts'
 import type { PagedCache, Sequence } from '../kv/paged.ts'
-import type { Llama } from '../model/forward.ts'
+import type { LoadedModel } from '../model/forward.ts'
 import { type Chunk, pack } from '../pack/pack.ts'
 import { freshOf, inexactInOrder, rowsOf } from '../pack/rows.ts'
 import type { LoadedSource, Predictor } from '../predict/load.ts'
@@ -17,12 +17,12 @@ import { MapWriter } from '../predict/maps.ts'
 
 /** The smaller model, with a cache of its own. */
 export interface Auxiliary {
-  readonly model: Llama
+  readonly model: LoadedModel
   readonly cache: PagedCache
 }
 
 export class SeparateWalk {
-  readonly #model: Llama
+  readonly #model: LoadedModel
   readonly #auxiliary: Auxiliary
   readonly #backend: Backend
   readonly #sources: readonly LoadedSource[]
@@ -31,7 +31,7 @@ export class SeparateWalk {
   /** The smaller model's sequences, for prompts whose predicted tokens have not all been run. */
   readonly #begun = new Map<SequenceStates, Sequence>()
 
-  constructor(model: Llama, auxiliary: Auxiliary, backend: Backend, { sources }: Predictor) {
+  constructor(model: LoadedModel, auxiliary: Auxiliary, backend: Backend, { sources }: Predictor) {
     this.#model = model
     this.#auxiliary = auxiliary
     this.#backend = backend

@@ -4,22 +4,22 @@
  * close of the engine all run the same clean-up, even if no caller reads the answer.
  */
 
+import { cancelled, throwIfAborted } from '../base/cancelled.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import type { WireCodec } from '../base/kv.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import type { Trace } from '../base/trace.ts'
-import { throwIfAborted } from '../base/turn.ts'
 import { AnswerState } from '../engine/answer-state.ts'
 import type { Engine } from '../engine/engine.ts'
 import { abortReason, EventReader, resultOf } from '../engine/event-reader.ts'
 import type { GenerateRequest } from '../engine/options.ts'
 import type { Answer, RouteReport } from '../engine/service.ts'
 import type { DoneEvent, GenerateEvent, TokenEvent } from '../stream/events.ts'
-import { WaitBudget } from '../transfer/patience.ts'
-import type { ExpectedKv } from '../transfer/receiver.ts'
+import type { ExpectedKv } from '../transfer/expected-kv.ts'
 import type { RemoteCompanion } from '../transfer/remote.ts'
+import { WaitBudget } from '../transfer/wait-budget.ts'
 import { bytesPerToken, checkRelayed, optionsOf } from './asking.ts'
-import { receiveFrom } from './receive.ts'
+import { receiveFromCompanion } from './receive-from-companion.ts'
 import type { AnswerOptions, Deciding, RoutedAnswer, TokenRequest } from './request.ts'
 import type { Decision } from './router.ts'
 import { Trial } from './trial.ts'
@@ -130,7 +130,7 @@ export class Route implements RoutedAnswer {
   }
 
   cancel(): void {
-    void this.#life.end(new ForetokenError('aborted', 'the request was cancelled'))
+    void this.#life.end(cancelled())
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<GenerateEvent> {
@@ -225,7 +225,7 @@ export class Route implements RoutedAnswer {
   }
 
   #receive(): Promise<boolean> {
-    this.#receiving = receiveFrom({
+    this.#receiving = receiveFromCompanion({
       engine: this.#engine,
       request: this.#request,
       decision: this.#decision,

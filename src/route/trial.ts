@@ -1,8 +1,8 @@
 /** Records what one answer learns about the companion that it asks. */
 import { asForetokenError, type ErrorCode } from '../base/errors.ts'
 import type { Arrived } from '../transfer/feed.ts'
-import type { WaitBudget } from '../transfer/patience.ts'
 import { isRefusal, type RemoteCompanion } from '../transfer/remote.ts'
+import type { WaitBudget } from '../transfer/wait-budget.ts'
 import type { Companion, Ending } from './companions.ts'
 
 /** Failures of a companion. Any other code is a failure of this engine, not of the companion. */

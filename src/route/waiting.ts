@@ -1,6 +1,7 @@
 /** Computes how long an answer waits for a companion, in milliseconds. */
-import type { WaitBudget } from '../transfer/patience.ts'
+
 import type { RemoteKv } from '../transfer/remote.ts'
+import type { WaitBudget } from '../transfer/wait-budget.ts'
 
 /**
  * Returns how long to wait for a companion before the prompt is read here: three times the

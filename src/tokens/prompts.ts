@@ -3,13 +3,15 @@
  * expensive template, are read in a text worker if there is one, and otherwise in steps that let
  * the host go on. One long prompt is read at a time, and tenants take turns.
  */
+
+import { throwIfAborted } from '../base/cancelled.ts'
 import { signalOf, textOf, withArguments } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { type Checks, callable, checkedFields } from '../base/fields.ts'
 import type { TokenizerSpec } from '../base/model.ts'
+import { nextTurn } from '../base/next-turn.ts'
 import type { ChatMessage, PreparedPrompt, PromptInput, PromptTimes } from '../base/prompt.ts'
 import { Trace } from '../base/trace.ts'
-import { nextTurn, throwIfAborted } from '../base/turn.ts'
 import { checkPrompt } from './checked-prompt.ts'
 import type { Limits } from './jinja/budget.ts'
 import {
@@ -24,8 +26,8 @@ import {
 import { isOverBudget, lengthOf, shortLimitsFor } from './template.ts'
 import type { SpawnText } from './text-messages.ts'
 import type { Tokenizer } from './tokenizer.ts'
+import { createTokenizerGate } from './tokenizer-gate.ts'
 import { NoTextWorker, TokenizerWorker } from './tokenizer-worker.ts'
-import { createTurns } from './turns.ts'
 
 /** How a prompt is prepared. */
 export interface PrepareOptions extends PromptOptions {
@@ -55,7 +57,7 @@ export class Prompts {
   readonly #tokenizer: Tokenizer
   readonly #spec: TokenizerSpec
   readonly #context: number
-  readonly #turns = createTurns({ maxWaiting: 256, maxWaitingPerTenant: 64 })
+  readonly #turns = createTokenizerGate({ maxWaiting: 256, maxWaitingPerTenant: 64 })
   #worker: TokenizerWorker | undefined
   #closed = false
 

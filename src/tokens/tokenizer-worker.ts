@@ -2,10 +2,11 @@
  * Runs one text worker at a time: it is started when needed, ended when it takes too long or is
  * idle, and then started anew.
  */
+
+import { cancelled, throwIfAborted } from '../base/cancelled.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import type { TokenizerSpec } from '../base/model.ts'
 import type { ChatMessage } from '../base/prompt.ts'
-import { throwIfAborted } from '../base/turn.ts'
 import type { PromptOptions } from './prompt.ts'
 import type { FromTextWorker, SpawnText, TextWorker } from './text-messages.ts'
 
@@ -79,10 +80,9 @@ export class TokenizerWorker {
     const { graceMs = 200 } = this.#options
     const { promise, resolve, reject } = Promise.withResolvers<TextResult>()
     const id = ++this.#jobs
-    const cancelled = new ForetokenError('aborted', 'the request was cancelled')
     let grace: Timer | undefined
     const onAbort = () => {
-      grace = setTimeout(() => this.#end(cancelled), graceMs)
+      grace = setTimeout(() => this.#end(cancelled()), graceMs)
     }
     this.#job = { id, resolve, reject }
     signal?.addEventListener('abort', onAbort)

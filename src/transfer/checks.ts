@@ -3,6 +3,7 @@
 import { ForetokenError } from '../base/errors.ts'
 import { equalBytes, toHex } from '../base/hash.ts'
 import { wireCodecs } from '../base/kv.ts'
+import type { ByteReader } from './byte-reader.ts'
 import { crc32 } from './crc32.ts'
 import { hashOfIds } from './digest.ts'
 import {
@@ -18,7 +19,6 @@ import {
   type WireBinding,
   type WireTile,
 } from './format.ts'
-import type { Pull } from './pull.ts'
 
 export interface ReadOptions {
   /** The positions at which the stream must begin and end. */
@@ -35,12 +35,12 @@ export interface ReadOptions {
 }
 
 export async function readHead(
-  pull: Pull,
+  reader: ByteReader,
   binding: WireBinding,
   { from, to }: ReadOptions,
 ): Promise<{ head: Uint8Array<ArrayBuffer>; range: KvRange }> {
   const front = new Uint8Array(headBytes)
-  await pull.fill(front, 'its head')
+  await reader.fill(front, 'its head')
   const view = new DataView(front.buffer)
   if (!magic.every((byte, at) => front[at] === byte)) throw bad('it does not begin with "FTKVWIRE"')
   const found = view.getUint16(8, true)
@@ -52,7 +52,7 @@ export async function readHead(
   if (!codec || (codec !== 'residual' && tableBytes > 0)) throw bad('it has a codec that this foretoken does not know')
   const head = new Uint8Array(headBytes + tableBytes)
   head.set(front)
-  await pull.fill(head.subarray(headBytes), 'its table')
+  await reader.fill(head.subarray(headBytes), 'its table')
   const crc = view.getUint32(60, true)
   const zeroed = new DataView(head.buffer)
   zeroed.setUint32(60, 0, true)

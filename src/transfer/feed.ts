@@ -4,7 +4,7 @@
  * turn at the companion. While the queue is full, nothing is read and no clock runs.
  */
 import type { Lifetime } from '../base/lifetime.ts'
-import { after } from './patience.ts'
+import { after } from '../base/timeout.ts'
 
 /** Maximum number of bytes in the queue: about 2,500 tokens of a relayed answer. */
 const mostBytes = 1 << 18

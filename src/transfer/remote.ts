@@ -7,15 +7,16 @@
  * do the work here instead.
  */
 
+import { cancelled } from '../base/cancelled.ts'
 import { bytesOf, functionOf, textOf, withArguments } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { type Checks, checkedFields, needed, numberFrom } from '../base/fields.ts'
 import type { WireCodec } from '../base/kv.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import { isWhole } from '../base/numbers.ts'
+import { after } from '../base/timeout.ts'
 import { type Arrived, Feed } from './feed.ts'
 import { readLines } from './lines.ts'
-import { after } from './patience.ts'
 import { LineSeal } from './seal.ts'
 import { sign } from './signature.ts'
 
@@ -248,7 +249,7 @@ class Call {
   /** Turns `error` into the reason for which the request ended. */
   explain(error: unknown): ForetokenError {
     if (error instanceof ForetokenError) return error
-    if (this.#caller.aborted) return new ForetokenError('aborted', 'the request was cancelled')
+    if (this.#caller.aborted) return cancelled()
     if (this.#lateMs !== undefined) return broken(`nothing came within ${Math.round(this.#lateMs)} ms`)
     return broken(error instanceof Error ? error.message : String(error), error)
   }

@@ -5,13 +5,13 @@
 
 import { at, defined } from '../base/at.ts'
 import { Callback } from '../base/callback.ts'
+import { throwIfAborted } from '../base/cancelled.ts'
 import { signalOf, textOf } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { bytes, type Checks, callable, nameOf, needed, numberFrom, wholeFrom } from '../base/fields.ts'
 import { type KvCodec, type KvCoding, pageTokens, type WireCodec, wireCodecs } from '../base/kv.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import { isWhole } from '../base/numbers.ts'
-import { throwIfAborted } from '../base/turn.ts'
 import type { Scheduler } from '../decode/scheduler.ts'
 import type { Job } from '../decode/task.ts'
 import type { PagedCache, Sequence } from '../kv/paged.ts'
@@ -299,7 +299,7 @@ class Reading implements Job {
 
   readonly best = 1
 
-  take(): undefined {}
+  chooseToken(): undefined {}
 
   end(error?: ForetokenError): void {
     this.ended = true

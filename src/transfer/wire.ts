@@ -73,6 +73,7 @@ import { joinBytes } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { fromHex, sha256 } from '../base/hash.ts'
 import { wireCodecs } from '../base/kv.ts'
+import { ByteReader } from './byte-reader.ts'
 import { checkCrc, checkTile, type ReadOptions, readHead } from './checks.ts'
 import { crc32 } from './crc32.ts'
 import { hashOfIds } from './digest.ts'
@@ -88,7 +89,6 @@ import {
   type WireBinding,
   type WireTile,
 } from './format.ts'
-import { Pull } from './pull.ts'
 
 /**
  * Yields the pieces of a stream. `payload` is called for each tile in order, once the tile before
@@ -121,36 +121,36 @@ export async function readWire(
   binding: WireBinding,
   options: ReadOptions,
 ): Promise<{ readonly range: KvRange; readonly bytes: number }> {
-  const pull = new Pull(body, options.signal)
+  const reader = new ByteReader(body, options.signal)
   try {
     const seal = new Seal(binding.key)
-    const { head, range } = await readHead(pull, binding, options)
+    const { head, range } = await readHead(reader, binding, options)
     await seal.begin(head)
     const expected = options.accept(range)
     let buffer = new Uint8Array(0)
     for (const tile of tilesOf(binding.shape, range)) {
       const front = new Uint8Array(tileHeadBytes)
-      await pull.fill(front, `the head of tile ${tile.index}`)
+      await reader.fill(front, `the head of tile ${tile.index}`)
       const length = checkTile(front, tile, expected(tile), range.mostBytes)
       if (buffer.length < tileHeadBytes + length) buffer = new Uint8Array(tileHeadBytes + length)
       const bytes = buffer.subarray(0, tileHeadBytes + length)
       bytes.set(front)
-      await pull.fill(bytes.subarray(tileHeadBytes), `tile ${tile.index}`)
+      await reader.fill(bytes.subarray(tileHeadBytes), `tile ${tile.index}`)
       checkCrc(bytes, tile)
       await seal.add(bytes)
       await options.tile(tile, bytes.subarray(tileHeadBytes), range)
     }
     const mac = new Uint8Array(macBytes)
-    await pull.fill(mac, 'its MAC')
+    await reader.fill(mac, 'its MAC')
     if (!(await seal.verify(mac, binding.context)))
       throw new ForetokenError(
         'bad_mac',
-        `the MAC of ${pull.bytesRead} bytes does not match: they were changed, or made with another key or for another request`,
+        `the MAC of ${reader.bytesRead} bytes does not match: they were changed, or made with another key or for another request`,
       )
-    await pull.end()
-    return { range, bytes: pull.bytesRead }
+    await reader.end()
+    return { range, bytes: reader.bytesRead }
   } finally {
-    pull.close()
+    reader.close()
   }
 }
 

@@ -8,8 +8,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type FlagName, flags } from '../../cli/flags.ts'
 import { parse, UsageError } from '../../cli/parse.ts'
-import { proseOf, proseOfOperands, withTexts } from '../../cli/prose.ts'
 import { streamsOf, useStreams } from '../../cli/streams.ts'
+import { textOfArgument, textOfOperands, withTextArguments } from '../../cli/text-argument.ts'
 
 let folder: string
 beforeAll(() => {
@@ -101,7 +101,7 @@ describe('@FILE for a text', () => {
     ['UTF-8 with a mark', Buffer.from('\ufeffhé €\r\n')],
     ['UTF-16LE', Buffer.from('\ufeffhé €\n', 'utf16le')],
     ['UTF-16BE', utf16be('hé €\n')],
-  ])('of %s', async (_, bytes) => expect(await proseOf(`@${file('text', bytes)}`)).toBe('hé €'))
+  ])('of %s', async (_, bytes) => expect(await textOfArgument(`@${file('text', bytes)}`)).toBe('hé €'))
 
   test.each([
     ['@@home', '@home'],
@@ -109,7 +109,7 @@ describe('@FILE for a text', () => {
     ['@@@x', '@@x'],
     ['a@b', 'a@b'],
     ['', ''],
-  ])('is not parsed in %s', async (argument, text) => expect(await proseOf(argument)).toBe(text))
+  ])('is not parsed in %s', async (argument, text) => expect(await textOfArgument(argument)).toBe(text))
 
   test('that is missing, a folder, binary or without a name is refused, with how to write a literal @', async () => {
     const none = join(folder, 'none.txt')
@@ -117,28 +117,28 @@ describe('@FILE for a text', () => {
       code: 'not_found',
       message: `${none}: no such file or folder; to begin a text with @, write @@`,
     }
-    await expect(proseOf(`@${none}`)).rejects.toMatchObject(missing)
+    await expect(textOfArgument(`@${none}`)).rejects.toMatchObject(missing)
     mkdirSync(join(folder, 'sub'), { recursive: true })
-    await expect(proseOf(`@${join(folder, 'sub')}`)).rejects.toMatchObject({
+    await expect(textOfArgument(`@${join(folder, 'sub')}`)).rejects.toMatchObject({
       code: 'io',
       message: expect.stringContaining('a folder, not a file'),
     })
     const binary = file('binary', Buffer.from([0x47, 0x47, 0x55, 0x46, 3, 0, 0, 0]))
-    await expect(proseOf(`@${binary}`)).rejects.toMatchObject({ code: 'bad_argument' })
-    await expect(proseOf('@')).rejects.toThrow(UsageError)
+    await expect(textOfArgument(`@${binary}`)).rejects.toMatchObject({ code: 'bad_argument' })
+    await expect(textOfArgument('@')).rejects.toThrow(UsageError)
   })
 
   test('stands on lines of its own among words', async () => {
     const path = file('note', 'a note\n')
-    expect(await proseOfOperands(['Sum', 'up', `@${path}`])).toBe('Sum up\na note')
-    expect(await proseOfOperands([`@${path}`, 'in one', 'line'])).toBe('a note\nin one line')
-    expect(await proseOfOperands(['@@a', 'b'])).toBe('@a b')
-    expect(await proseOfOperands([`@${path}`])).toBe('a note')
+    expect(await textOfOperands(['Sum', 'up', `@${path}`])).toBe('Sum up\na note')
+    expect(await textOfOperands([`@${path}`, 'in one', 'line'])).toBe('a note\nin one line')
+    expect(await textOfOperands(['@@a', 'b'])).toBe('@a b')
+    expect(await textOfOperands([`@${path}`])).toBe('a note')
   })
 
   test('is parsed in flags that accept a text, and in no others', async () => {
     const path = file('system', 'Be brief.\n')
-    const read = async (...args: string[]) => (await withTexts(parse(args))).flags
+    const read = async (...args: string[]) => (await withTextArguments(parse(args))).flags
     expect(await read('run', '--system', `@${path}`, 'x')).toEqual({ system: 'Be brief.' })
     expect(await read('chat', '--system', `@${path}`)).toEqual({ system: 'Be brief.' })
     expect(await read('prefix', 'save', 'f', '--system', `@${path}`)).toEqual({ system: 'Be brief.' })

@@ -263,7 +263,7 @@ describe('wasted work', () => {
 
   test('does not include answered requests', async () => {
     const own = new Guard(edges, new Nonces(), small, () => 0)
-    for (let at = 0; at < 5; at++) (await own.verified((await asked({ body }))(), bounds)).work.settle(false)
+    for (let at = 0; at < 5; at++) (await own.verified((await asked({ body }))(), bounds)).work.close(false)
   })
 
   test('includes bodies that are not the signed ones; strangers use up none of it', async () => {

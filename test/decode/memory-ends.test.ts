@@ -37,7 +37,7 @@ test(`every request gets the right answer, whatever the memory limit (seed ${see
           ids,
           tenant: '',
           ended: false,
-          take(scores) {
+          chooseToken(scores) {
             const id = (scores as Float32Array).indexOf(1)
             answer.push(id)
             return id === 0 || answer.length === most ? undefined : id

@@ -235,7 +235,7 @@ describe('Scheduler', () => {
   test('a callback that throws fails only its own request', async () => {
     const { scheduler } = setup()
     const [bad, good] = [new Request(prompt(10)), new Request(prompt(12))]
-    bad!.take = () => {
+    bad!.chooseToken = () => {
       throw new Error('not a number')
     }
     scheduler.add(bad!)

@@ -3,7 +3,7 @@
  * asks for.
  */
 import { describe, expect, test } from 'vitest'
-import { inTurns, TenantAccounts, TurnQueue } from '../../src/decode/turns.ts'
+import { inTurns, TenantAccounts, TurnQueue } from '../../src/decode/tenant-accounts.ts'
 import { answerAlone } from '../helpers/fake-model.ts'
 import { all, prompt, Request, setup, turns } from '../helpers/scheduled.ts'
 
@@ -239,9 +239,9 @@ describe('turns', () => {
   function accountsOf(mostDebt = 1000) {
     const accounts = new TenantAccounts(mostDebt)
     const plan = (rows: Readonly<Record<string, number>>, waiting: readonly string[] = Object.keys(rows)) => {
-      accounts.enter(new Set(Object.keys(rows)))
+      accounts.beginPlan(new Set(Object.keys(rows)))
       for (const [tenant, count] of Object.entries(rows)) if (count > 0) accounts.charge(tenant, count)
-      accounts.settle(new Set(waiting))
+      accounts.endPlan(new Set(waiting))
     }
     const ahead = (one: string, other: string) => accounts.standingOf(one).work - accounts.standingOf(other).work
     return { accounts, plan, ahead }

@@ -148,6 +148,18 @@ describe('an unread answer', () => {
   })
 })
 
+test('a request that arrived while the loop was held is read before its connection is judged', async () => {
+  await serve(() => new Response('ok'), { stallSeconds: 0.2 })
+  const socket = await connection()
+  // Accepted, and silent for half of its time.
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  // A pass runs in an immediate, after which timers come before sockets.
+  await new Promise(setImmediate)
+  socket.write(get('/', 'connection: close\r\n'))
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400)
+  expect(await rest(socket)).toMatch(/ok$/)
+})
+
 test('a request beyond the limit gets a readable 503, and there is room again when one has ended', async () => {
   let finish!: () => void
   const waits = new Promise<void>((resolve) => {

@@ -49,7 +49,7 @@ describe('a rate limit', () => {
     const refuse = (bytes: number, caller = someone('a')) => {
       const work = rate.work(caller)
       work.expect(bytes)
-      work.settle(true)
+      work.close(true)
     }
     // A quarter at once, 16 KiB of each for the refusal itself.
     for (let n = 0; n < 10; n++) refuse(84 * KB)
@@ -66,14 +66,14 @@ describe('a rate limit', () => {
     for (const work of all) work.expect(84 * KB)
     expect(() => rate.work(someone('a')).expect(1)).toThrow()
     for (const work of all) {
-      work.settle(false)
-      work.settle(false)
+      work.close(false)
+      work.close(false)
     }
     for (let n = 0; n < 3; n++) {
       const work = rate.work(someone('a'))
       work.expect(50 * KB)
       work.expect(84 * KB)
-      work.settle(false)
+      work.close(false)
     }
     for (const work of all.map(() => rate.work(someone('a')))) work.expect(84 * KB)
     expect(() => rate.work(someone('a')).expect(1)).toThrow()
@@ -84,7 +84,7 @@ describe('a rate limit', () => {
     for (let n = 0; n < 10; n++) {
       const work = rate.work(nobody)
       work.expect(84 * KB)
-      work.settle(true)
+      work.close(true)
     }
     expect(() => rate.work(nobody).expect(17 * KB)).toThrow()
     expect(() => rate.work(nobody).expect(16 * KB)).not.toThrow()

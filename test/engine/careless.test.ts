@@ -241,6 +241,7 @@ describe('careless calls of', () => {
         'sha256Hex',
         'sha256Sync',
         'isWhole',
+        'after',
         'within',
       ],
       ...['activationBytes', 'pageLayout', 'specOf'],

@@ -3,7 +3,7 @@ import { loadWasm } from '../../node/wasm.ts'
 import { createWasmBackend } from '../../src/backend/wasm/backend.ts'
 import { type DoneEvent, Engine, type EngineOptions, type GenerateOptions, type KvType } from '../../src/index.ts'
 import { PagedCache } from '../../src/kv/paged.ts'
-import { Llama } from '../../src/model/forward.ts'
+import { LoadedModel } from '../../src/model/forward.ts'
 import { openModel } from '../../src/model/open.ts'
 import { pack } from '../../src/pack/pack.ts'
 import { nodeSpawn } from '../../workers/node.ts'
@@ -247,7 +247,11 @@ test('closing an engine aborts all other work, on one thread and on two', async 
 
 test('packed prompts give the same bits as alone', async () => {
   const backend = await createWasmBackend({ modules: wasm })
-  const model = await Llama.load(backend, await openModel(tinyFiles()), { passTokens: 256, logitRows: 8, kv: 'f32' })
+  const model = await LoadedModel.load(backend, await openModel(tinyFiles()), {
+    passTokens: 256,
+    logitRows: 8,
+    kv: 'f32',
+  })
   const cache = new PagedCache(model.pool, 32)
   const prompts = [[1, 2, 3], [9], Array.from({ length: 90 }, (_, i) => i), [9], [200, 100, 50, 25]]
   const alone: Float32Array[] = []

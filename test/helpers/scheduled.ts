@@ -81,7 +81,7 @@ export class Request implements Job {
     this.inside('onPrefill')
   }
 
-  take(scores: Scores): number | undefined {
+  chooseToken(scores: Scores): number | undefined {
     if (this.ended > 0) throw new Error('a token after the end')
     this.inside('take')
     const list = 'ids' in scores ? scores : undefined

@@ -5,7 +5,7 @@ import type { Backend } from '../../src/backend/backend.ts'
 import { createWasmBackend } from '../../src/backend/wasm/backend.ts'
 import type { LayerSpec, ModelArchive, ModelSpec, RopeSpec, TensorInfo } from '../../src/base/model.ts'
 import { specOf } from '../../src/model/families/index.ts'
-import { Llama } from '../../src/model/forward.ts'
+import { LoadedModel } from '../../src/model/forward.ts'
 import { openModel } from '../../src/model/open.ts'
 import { memorySource } from '../../src/model/source.ts'
 import { random } from '../helpers/random.ts'
@@ -98,7 +98,7 @@ function layers(change: Partial<LayerSpec>): ModelSpec {
 }
 
 async function logitsOf(backend: Backend, spec: ModelSpec, lengths: readonly number[]): Promise<Float32Array> {
-  const model = await Llama.load(backend, archive, { passTokens: 32, logitRows: 2, kv: 'f32', spec })
+  const model = await LoadedModel.load(backend, archive, { passTokens: 32, logitRows: 2, kv: 'f32', spec })
   const pages = model.pool.add(2)
   let logits = new Float32Array(0)
   let past = 0
@@ -145,7 +145,7 @@ describe(`a recipe (seed ${seed})`, async () => {
         ]),
       ),
     }
-    const load = Llama.load(backend, unread, { passTokens: 32, logitRows: 2, kv: 'f32', spec })
+    const load = LoadedModel.load(backend, unread, { passTokens: 32, logitRows: 2, kv: 'f32', spec })
     await expect(load).rejects.toMatchObject({ code: 'unsupported', message: expect.stringContaining(name) })
   })
 
@@ -159,7 +159,9 @@ describe(`a recipe (seed ${seed})`, async () => {
       less.set(name, { ...tensor, source: memorySource(name, new Uint8Array(floats.buffer)), offset: 0, plus: 1 })
     }
     const options = { passTokens: 32, logitRows: 2, kv: 'f32' } as const
-    const [one, two] = [archive, { ...archive, tensors: less }].map((archive) => Llama.load(backend, archive, options))
+    const [one, two] = [archive, { ...archive, tensors: less }].map((archive) =>
+      LoadedModel.load(backend, archive, options),
+    )
     const logits = await Promise.all(
       [await one!, await two!].map((model) =>
         model.forward({ ids, segments: [{ start: 0, length: 21, past: 0, pages: model.pool.add(2) }], outputs: [20] }),

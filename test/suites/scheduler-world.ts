@@ -357,7 +357,7 @@ export class Request implements Job {
     this.#called('onCache')
   }
 
-  take(scores: Scores): number | undefined {
+  chooseToken(scores: Scores): number | undefined {
     const id = 'ids' in scores ? scores.ids[0]! : scores.indexOf(1)
     if (this.#complete) this.#world.fault(new Error(`a token after the whole answer of ${this.number}`))
     this.#called('take')

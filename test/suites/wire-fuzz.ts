@@ -12,7 +12,7 @@ import { type KvPool, type KvType, type WireCodec, wireCodecs } from '../../src/
 import { PagedCache, type Sequence } from '../../src/kv/paged.ts'
 import { crc32 } from '../../src/transfer/crc32.ts'
 import { mostTableBytes, mostTileBytes, type WireBinding } from '../../src/transfer/format.ts'
-import { receiveKv } from '../../src/transfer/receive.ts'
+import { receiveKv } from '../../src/transfer/receive-kv.ts'
 import { encodeSteps } from '../../src/transfer/residual.ts'
 import { writeWire } from '../../src/transfer/wire.ts'
 import { type Random, random } from '../helpers/random.ts'

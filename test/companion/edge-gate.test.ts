@@ -1,9 +1,9 @@
 /** Turns at a companion are bounded and fair by edge, and skip requests that have left. */
 
 import { describe, expect, test } from 'vitest'
+import { createEdgeGate } from '../../companion/edge-gate.ts'
 import { Pace } from '../../companion/pace.ts'
 import { Rate } from '../../companion/rate.ts'
-import { createTurns } from '../../companion/turns.ts'
 import { type Gate, Shares } from '../../src/index.ts'
 import fc from '../helpers/properties.ts'
 
@@ -22,7 +22,7 @@ function entering(turns: Gate, edge: string, log: string[], signal = never) {
 
 describe('turns', () => {
   test('alternate between edges, however many requests of one wait', async () => {
-    const turns = createTurns({ running: 1, waitingPerEdge: 16 })
+    const turns = createEdgeGate({ running: 1, waitingPerEdge: 16 })
     const log: string[] = []
     const all = [entering(turns, 'a', log)]
     for (const edge of ['a', 'a', 'a', 'a', 'b', 'c']) all.push(entering(turns, edge, log))
@@ -32,7 +32,7 @@ describe('turns', () => {
   })
 
   test("a request beyond an edge's waiting limit is refused, for that edge only", async () => {
-    const turns = createTurns({ running: 1, waitingPerEdge: 2 })
+    const turns = createEdgeGate({ running: 1, waitingPerEdge: 2 })
     const log: string[] = []
     const leave = await entering(turns, 'a', log)
     entering(turns, 'a', log)
@@ -48,7 +48,7 @@ describe('turns', () => {
   })
 
   test('a request that leaves while waiting is skipped', async () => {
-    const turns = createTurns({ running: 1, waitingPerEdge: 4 })
+    const turns = createEdgeGate({ running: 1, waitingPerEdge: 4 })
     const log: string[] = []
     const leave = await entering(turns, 'a', log)
     const control = new AbortController()
@@ -73,7 +73,7 @@ describe('turns', () => {
     )
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 1, max: 3 }), steps, async (running, all) => {
-        const turns = createTurns({ running, waitingPerEdge: 3 })
+        const turns = createEdgeGate({ running, waitingPerEdge: 3 })
         const inside: (() => void)[] = []
         const controls: AbortController[] = []
         for (const step of all) {
@@ -107,7 +107,7 @@ describe('where several edges may connect', () => {
   const limits = { running: 8, waitingPerEdge: 16 }
 
   test('a greedy one leaves turns for later ones, and gets more as they are returned', async () => {
-    const turns = createTurns(limits, true)
+    const turns = createEdgeGate(limits, true)
     const log: string[] = []
     const all = new Map<string, (() => void)[]>()
     const ask = (edge: string, count: number) => {
@@ -143,7 +143,7 @@ describe('where several edges may connect', () => {
   })
 
   test('a single edge may hold every turn', async () => {
-    const turns = createTurns(limits)
+    const turns = createEdgeGate(limits)
     for (let at = 0; at < 8; at++) await turns.enter({ tenant: 'a', signal: never })
     expect(turns.running).toBe(8)
   })
@@ -152,7 +152,7 @@ describe('where several edges may connect', () => {
     const steps = fc.array(fc.tuple(fc.constantFrom('a', 'b', 'c', 'd'), fc.boolean(), fc.nat(20)), { maxLength: 60 })
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 1, max: 5 }), steps, async (running, all) => {
-        const turns = createTurns({ running, waitingPerEdge: 50 }, true)
+        const turns = createEdgeGate({ running, waitingPerEdge: 50 }, true)
         const inside: (() => void)[] = []
         for (const [edge, enters, which] of all) {
           if (enters) void turns.enter({ tenant: edge, signal: never }).then((leave) => inside.push(leave))

@@ -59,7 +59,7 @@ export class TenantAccounts {
    * Begins a plan for requests of `tenants`. A new tenant starts at the floor, and one that returns
    * at its debt or at the floor.
    */
-  enter(tenants: ReadonlySet<string>): void {
+  beginPlan(tenants: ReadonlySet<string>): void {
     this.#plan++
     for (const tenant of tenants) {
       const account = this.#accounts.get(tenant) ?? { ...newcomer, seen: 0 }
@@ -92,7 +92,7 @@ export class TenantAccounts {
   }
 
   /** Ends a plan. `waiting` are the tenants that could have used more rows. */
-  settle(waiting: ReadonlySet<string>): void {
+  endPlan(waiting: ReadonlySet<string>): void {
     const works = (tenants: ReadonlySet<string>) => Array.from(tenants, (tenant) => this.standingOf(tenant).work)
     const floor = waiting.size > 0 ? leastOf(works(waiting)) : mostOf(works(this.#present))
     this.#floor = Math.max(this.#floor, floor)

@@ -18,7 +18,7 @@ const questions = ['help', 'version'] as const
  * Returns the help or version that `args` ask for, or undefined if they ask for neither. Throws
  * `UsageError` for help on an unknown command.
  */
-export function askedBy(args: readonly string[]): Asked | undefined {
+export function helpAskedBy(args: readonly string[]): Asked | undefined {
   const end = args.indexOf('--')
   const words = end < 0 ? args : args.slice(0, end)
   const [first, second, ...more] = words

@@ -9,7 +9,7 @@ import type { PagedCache, Sequence } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
 import { type Ahead, PredictedPrompt } from '../prefill/ahead.ts'
 import type { KvIdentity } from './format.ts'
-import { type Received, type ReceiveOptions, receiveKv } from './receive.ts'
+import { type Received, type ReceiveOptions, receiveKv } from './receive-kv.ts'
 
 export interface ExpectOptions {
   /** The tenant whose prefix cache receives the tokens. Default ''. */

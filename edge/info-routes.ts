@@ -1,4 +1,4 @@
-/** Routes that answer without generating text. */
+/** Routes that tell of the server without running it: health, readiness, metrics, models. */
 import { ApiError } from './errors.ts'
 import type { RequestContext, Server } from './server.ts'
 import { engineOf, modelNames, unknownModel } from './server.ts'

@@ -1,6 +1,7 @@
 /** Timers that a busy thread does not make unfair. */
 import { describe, expect, test } from 'vitest'
-import { after, WaitBudget } from '../../src/transfer/patience.ts'
+import { after } from '../../src/base/timeout.ts'
+import { WaitBudget } from '../../src/transfer/wait-budget.ts'
 import { countTimers } from '../helpers/timers.ts'
 
 const later = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))

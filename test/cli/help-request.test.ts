@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { askedBy, checkPrompt } from '../../cli/asks.ts'
 import { type Command, commands } from '../../cli/flags.ts'
+import { checkPrompt, helpAskedBy } from '../../cli/help-request.ts'
 import { parse, UsageError } from '../../cli/parse.ts'
 
 const all = Object.keys(commands) as Command[]
@@ -10,13 +10,13 @@ describe('help', () => {
   test.each(all)('on %s is requested in four ways', (command) => {
     const asked = { about: 'command', command }
     for (const line of [`help ${command}`, `${command} --help`, `${command} -h`, `--help ${command}`])
-      expect(askedBy(split(line)), line).toEqual(asked)
-    if (command !== 'run' && command !== 'tokenize') expect(askedBy([command, 'help'])).toEqual(asked)
+      expect(helpAskedBy(split(line)), line).toEqual(asked)
+    if (command !== 'run' && command !== 'tokenize') expect(helpAskedBy([command, 'help'])).toEqual(asked)
   })
 
   test.each(['help', '--help', '-h', 'help --help', '--help -h', 'help help', 'help version', 'help --json'])(
     'on everything: %s',
-    (line) => expect(askedBy(split(line))).toEqual({ about: 'everything' }),
+    (line) => expect(helpAskedBy(split(line))).toEqual({ about: 'everything' }),
   )
 
   test.each([
@@ -28,7 +28,7 @@ describe('help', () => {
     ['serve --model --help', 'serve'],
     ['hello --help', 'run'],
   ])('takes precedence over other arguments: %s', (line, command) =>
-    expect(askedBy(split(line))).toEqual({ about: 'command', command }),
+    expect(helpAskedBy(split(line))).toEqual({ about: 'command', command }),
   )
 
   test.each([
@@ -39,24 +39,24 @@ describe('help', () => {
     'run --stop=--help x',
     'hello',
     'serve',
-  ])('is not requested by %s', (line) => expect(askedBy(split(line))).toBeUndefined())
+  ])('is not requested by %s', (line) => expect(helpAskedBy(split(line))).toBeUndefined())
 
   test('on an unknown command names the nearest one', () => {
-    expect(() => askedBy(['help', 'srve'])).toThrow(/no command `srve`; did you mean `serve`/)
-    expect(() => askedBy(['help', 'delete'])).toThrow(/did you mean `rm`/)
-    expect(() => askedBy(['srve', '--help'])).toThrow(/did you mean `serve`/)
-    expect(() => askedBy(['help', 'xyzzy'])).toThrow(UsageError)
+    expect(() => helpAskedBy(['help', 'srve'])).toThrow(/no command `srve`; did you mean `serve`/)
+    expect(() => helpAskedBy(['help', 'delete'])).toThrow(/did you mean `rm`/)
+    expect(() => helpAskedBy(['srve', '--help'])).toThrow(/did you mean `serve`/)
+    expect(() => helpAskedBy(['help', 'xyzzy'])).toThrow(UsageError)
   })
 })
 
 describe('the version', () => {
   test.each(['version', '--version', '-V', '-v', 'version --json', '--version --json', 'serve --version'])(
     '%s',
-    (line) => expect(askedBy(split(line))).toEqual({ about: 'version' }),
+    (line) => expect(helpAskedBy(split(line))).toEqual({ about: 'version' }),
   )
 
   test.each(['run version', 'version control is', 'run -v', 'run -- --version'])('is not requested by %s', (line) =>
-    expect(askedBy(split(line))).toBeUndefined(),
+    expect(helpAskedBy(split(line))).toBeUndefined(),
   )
 })
 

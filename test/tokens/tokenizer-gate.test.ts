@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { createTurns } from '../../src/tokens/turns.ts'
+import { createTokenizerGate } from '../../src/tokens/tokenizer-gate.ts'
 import fc from '../helpers/properties.ts'
 
 const plenty = { maxWaiting: 1000, maxWaitingPerTenant: 1000 }
@@ -13,7 +13,7 @@ function held() {
 
 describe('turns', () => {
   test('one job runs at a time, and tenants take turns', async () => {
-    const turns = createTurns(plenty)
+    const turns = createTokenizerGate(plenty)
     const order: string[] = []
     const first = held()
     const all = [turns.run({ tenant: 'a' }, first.job)]
@@ -27,7 +27,7 @@ describe('turns', () => {
   })
 
   test('waiting jobs are limited in all and per tenant; one more is refused', async () => {
-    const turns = createTurns({ maxWaiting: 3, maxWaitingPerTenant: 2 })
+    const turns = createTokenizerGate({ maxWaiting: 3, maxWaitingPerTenant: 2 })
     const first = held()
     const none = async () => {}
     const all = [
@@ -47,7 +47,7 @@ describe('turns', () => {
   })
 
   test('closing ends waiting jobs, and refuses later ones', async () => {
-    const turns = createTurns(plenty)
+    const turns = createTokenizerGate(plenty)
     const first = held()
     const running = turns.run({ tenant: 'a' }, first.job)
     const waiting = turns.run({ tenant: 'a' }, async () => {})
@@ -70,7 +70,7 @@ describe('turns', () => {
         ),
         fc.infiniteStream(fc.nat(20)),
         async (jobs, picks) => {
-          const turns = createTurns(plenty)
+          const turns = createTokenizerGate(plenty)
           const gate = held()
           const blocked = turns.run({ tenant: 'x' }, gate.job)
           const controls = jobs.map(() => new AbortController())

@@ -22,7 +22,7 @@ const families = [
  * Returns the raw text of a prompt with a gap. Throws an ApiError of 400 if the vocabulary lacks
  * the special tokens.
  */
-export function filled(
+export function fillInTheMiddle(
   prompt: string,
   suffix: string,
   { tokenizer, archive }: Pick<AnyEngine, 'tokenizer' | 'archive'>,

@@ -2,9 +2,10 @@
  * Reads exact amounts of bytes from a stream that is cut anywhere. Never buffers more than one
  * piece of it.
  */
+import { cancelled } from '../base/cancelled.ts'
 import { ForetokenError } from '../base/errors.ts'
 
-export class Pull {
+export class ByteReader {
   readonly #source: AsyncIterator<Uint8Array>
   readonly #signal: AbortSignal | undefined
   #piece: Uint8Array = new Uint8Array(0)
@@ -74,7 +75,7 @@ export class Pull {
     if (!signal) return read
     let stop = () => {}
     const aborted = new Promise<never>((_, reject) => {
-      stop = () => reject(new ForetokenError('aborted', 'the request was cancelled', { cause: signal.reason }))
+      stop = () => reject(cancelled(signal.reason))
       if (signal.aborted) stop()
       else signal.addEventListener('abort', stop, { once: true })
     })

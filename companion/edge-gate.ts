@@ -1,7 +1,7 @@
 import { ApiError } from '../edge/errors.ts'
 import { Gate, Shares } from '../src/index.ts'
 
-export interface TurnLimits {
+export interface EdgeGateLimits {
   /** Requests that run at once. */
   readonly running: number
   /** Requests of an edge that may wait; one more is refused. */
@@ -13,7 +13,7 @@ export interface TurnLimits {
  * hold half of the turns; a single edge may hold them all. It refuses with an ApiError of 503, and
  * rejects with the reason of a signal.
  */
-export function createTurns({ running, waitingPerEdge }: TurnLimits, several = false): Gate {
+export function createEdgeGate({ running, waitingPerEdge }: EdgeGateLimits, several = false): Gate {
   return new Gate({
     stocks: [new Shares(running, several ? 'past-half' : 'all')],
     maxWaitingPerTenant: waitingPerEdge,

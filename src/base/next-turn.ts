@@ -1,4 +1,4 @@
-import { ForetokenError } from './errors.ts'
+import { throwIfAborted } from './cancelled.ts'
 
 /**
  * Lets the host's event loop run once, so that signals, sockets and timers are served between two
@@ -13,11 +13,6 @@ export async function nextTurn(signal?: AbortSignal): Promise<void> {
   else if (typeof MessageChannel === 'function') await messageToOneself()
   else await new Promise<void>((resolve) => setTimeout(resolve, 0))
   throwIfAborted(signal)
-}
-
-/** Throws `aborted` if `signal` has fired. */
-export function throwIfAborted(signal?: AbortSignal): void {
-  if (signal?.aborted) throw new ForetokenError('aborted', 'the request was cancelled', { cause: signal.reason })
 }
 
 function messageToOneself(): Promise<void> {

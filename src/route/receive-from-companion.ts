@@ -2,9 +2,9 @@
 import type { WireCodec } from '../base/kv.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import type { Engine } from '../engine/engine.ts'
-import { WaitBudget } from '../transfer/patience.ts'
-import type { ExpectedKv } from '../transfer/receiver.ts'
+import type { ExpectedKv } from '../transfer/expected-kv.ts'
 import type { RemoteCompanion } from '../transfer/remote.ts'
+import { WaitBudget } from '../transfer/wait-budget.ts'
 import type { TokenRequest } from './request.ts'
 import type { Decision } from './router.ts'
 import type { Trial } from './trial.ts'
@@ -26,7 +26,7 @@ export interface Receiving {
  * Resolves with true once all K and V have arrived, or with false if they do not arrive or are no
  * longer needed.
  */
-export async function receiveFrom(receiving: Receiving): Promise<boolean> {
+export async function receiveFromCompanion(receiving: Receiving): Promise<boolean> {
   const { engine, request, decision, expected, codec, trial, signal } = receiving
   const { prompt, tenant = '' } = request
   const { companion, predictedMs, considered } = decision

@@ -9,7 +9,7 @@ import { readPrompt } from './text.ts'
  * single @, and anything else is the text itself. Throws `UsageError`, and the errors of
  * `readPrompt`.
  */
-export async function proseOf(argument: string): Promise<string> {
+export async function textOfArgument(argument: string): Promise<string> {
   if (!argument.startsWith('@')) return argument
   const escaped = `to begin a text with @, write @@`
   if (argument.startsWith('@@')) return argument.slice(1)
@@ -25,24 +25,27 @@ export async function proseOf(argument: string): Promise<string> {
 
 /**
  * Joins the operands of a command that takes a text: words with spaces, and the text of a file on
- * separate lines. A single `-` is stdin. Throws the errors of `proseOf`.
+ * separate lines. A single `-` is stdin. Throws the errors of `textOfArgument`.
  */
-export async function proseOfOperands(operands: readonly string[]): Promise<string> {
+export async function textOfOperands(operands: readonly string[]): Promise<string> {
   if (operands.length === 1 && operands[0] === '-') return readPrompt('-')
   let text = ''
   for (const [index, operand] of operands.entries()) {
     const between = isFile(operand) || isFile(operands[index - 1] ?? '') ? '\n' : ' '
-    text += (index > 0 ? between : '') + (await proseOf(operand))
+    text += (index > 0 ? between : '') + (await textOfArgument(operand))
   }
   return text
 }
 
-/** Replaces every `@FILE` among the flags with the file's text. Throws the errors of `proseOf`. */
-export async function withTexts(invocation: Invocation): Promise<Invocation> {
+/**
+ * Replaces every `@FILE` among the flags with the file's text. Throws the errors of
+ * `textOfArgument`.
+ */
+export async function withTextArguments(invocation: Invocation): Promise<Invocation> {
   const flags: Record<string, unknown> = { ...invocation.flags }
   for (const [name, { value }] of flagsOf(invocation.command)) {
     const text = invocation.flags[name as FlagName]
-    if (value === 'prose' && typeof text === 'string') flags[name] = await proseOf(text)
+    if (value === 'text-or-file' && typeof text === 'string') flags[name] = await textOfArgument(text)
   }
   return { ...invocation, flags }
 }

@@ -1,0 +1,12 @@
+/** How the library says that a caller has cancelled its request. */
+import { ForetokenError } from './errors.ts'
+
+/** Returns the error of a request that its caller has cancelled; `cause` is the signal's reason. */
+export function cancelled(cause?: unknown): ForetokenError {
+  return new ForetokenError('aborted', 'the request was cancelled', cause === undefined ? {} : { cause })
+}
+
+/** Throws `aborted` if `signal` has fired. */
+export function throwIfAborted(signal?: AbortSignal): void {
+  if (signal?.aborted) throw cancelled(signal.reason)
+}
