@@ -177,6 +177,7 @@ export function summaryLine(done: DoneEvent): string {
   const parts = [
     `first token ${Math.round(timings.ttft_ms)} ms${exactTtft(done)} (load ${(timings.load_ms / 1000).toFixed(1)} s)`,
     `${timings.prompt_tokens} prompt tokens${cached_tokens > 0 ? ` (${cached_tokens} cached)` : ''}`,
+    ...(timings.forced_tokens ? [`${timings.forced_tokens} of ${done.ids.length} tokens forced`] : []),
     ...(rate > 0 ? [`${rate.toFixed(rate < 100 ? 1 : 0)} tokens/s`] : []),
     build,
     cacheState(done),

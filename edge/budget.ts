@@ -24,6 +24,8 @@ export interface BudgetSettings {
   readonly passTokens: number
   /** Maximum number of requests that hold KV cache at once. */
   readonly streams: number
+  /** Whether answers may have a guide, for which the grammar engine is loaded. Default false. */
+  readonly guides?: boolean | undefined
 }
 
 /** An account of memory, in bytes. */
@@ -38,6 +40,8 @@ export interface MemoryPlan {
   readonly activations: number
   /** The tokenizer's tables in the JS heap. */
   readonly tokenizer: number
+  /** The grammar engine with its table of tokens; 0 without guides. */
+  readonly guides: number
   /** The program, its heap and the state of requests. */
   readonly heap: number
   readonly total: number
@@ -55,6 +59,12 @@ const program = 8 << 20
  * Bytes of the tokenizer's tables per token: 128 measured with 49,152 tokens and as many merges.
  */
 const perToken = 136
+/**
+ * Bytes of the grammar engine: its module, its stack and compiled grammars, and its table of tokens,
+ * for each of which 600 were measured with 49,152 tokens.
+ */
+const grammars = 6 << 20
+const grammarsPerToken = 600
 /** Core module, stack, staging and tables. */
 const core = 1 << 20
 const panel = 8
@@ -99,6 +109,7 @@ export function memoryPlan(model: PlannedModel, settings: BudgetSettings, limit 
     kv: Math.ceil(settings.kvTokens / pageTokens) * pageLayout(specOf(config), settings.kv).bytes,
     activations: core + passBytes(config, settings.passTokens, predictor > 0),
     tokenizer: config.vocab * perToken,
+    guides: settings.guides ? grammars + config.vocab * grammarsPerToken : 0,
     // The states of refined prompts are held for at most `kvTokens` tokens.
     heap: program + logitRows * config.vocab * 4 + (predictor > 0 ? settings.kvTokens * config.hidden * 4 : 0),
   }
@@ -134,6 +145,7 @@ function tooLarge(name: string, plan: MemoryPlan, { context, kv }: Omit<BudgetSe
   const over = plan.total - plan.limit
   const ways = [
     over < plan.predictor ? 'leave the predictor out' : '',
+    over < plan.guides ? 'leave --guides out' : '',
     over < plan.kv ? `use a context below ${context}` : '',
     kv === 'int8' ? '' : 'use --kv int8',
     'use a smaller model or one with fewer bits per weight',

@@ -82,6 +82,8 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
   server.on('connection', (socket: Socket) => {
     accepted++
     open.add(socket)
+    // Until its first request a connection is idle, not stalled: the client may open it ahead of need.
+    socket.setTimeout(server.keepAliveTimeout)
     socket.once('close', () => open.delete(socket))
   })
   server.on('timeout', (socket: Socket) => {
@@ -101,6 +103,7 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
     if (unanswered >= pipelined) return socket.destroy()
     running++
     active.set(socket, unanswered + 1)
+    socket.setTimeout(stallMs)
     outgoing.once('close', () => {
       running--
       const left = (active.get(socket) ?? 1) - 1

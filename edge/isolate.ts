@@ -3,7 +3,7 @@
  * isolate cannot compile modules (they come with the bundle), has no second thread, and ties work
  * to the request that began it.
  */
-import { type Engine, ForetokenError, type WasmModules } from '../src/index.ts'
+import { type Engine, type EngineOptions, ForetokenError, type WasmModules } from '../src/index.ts'
 import { loadPrepared } from './prepared.ts'
 import { assetStore, type FetcherLike, type KvLike, kvStore, type R2Like, r2Store, type ShardStore } from './stores.ts'
 
@@ -38,10 +38,13 @@ export type WaitUntil = (work: Promise<unknown>) => void
 
 export class Isolate {
   readonly #wasm: WasmModules
+  readonly #guides: EngineOptions['guides']
   #engine: Promise<Engine> | undefined
 
-  constructor(wasm: WasmModules) {
+  /** `guides` loads the grammar engine, for weights that were prepared with room for it. */
+  constructor(wasm: WasmModules, guides?: EngineOptions['guides']) {
     this.#wasm = wasm
+    this.#guides = guides
   }
 
   /**
@@ -66,6 +69,6 @@ export class Isolate {
 
   async #load(env: WeightsEnv): Promise<Engine> {
     const { MANIFEST_SHA256: manifestSha256 } = env
-    return loadPrepared(storeOf(env), { wasm: this.#wasm, manifestSha256 })
+    return loadPrepared(storeOf(env), { wasm: this.#wasm, manifestSha256, guides: this.#guides })
   }
 }

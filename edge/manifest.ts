@@ -40,6 +40,7 @@ const schema = z.strictObject({
     kv: z.enum(['f32', 'f16', 'int8']),
     passTokens: whole.min(1).max(4096),
     streams: whole.min(1).max(1024),
+    guides: z.boolean().optional(),
   }),
   /** Bytes of each part, see `MemoryPlan`. */
   plan,

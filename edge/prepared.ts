@@ -1,11 +1,20 @@
 /** Loads an engine from the output of `deploy-prep` in any store. */
-import { type ByteSource, Engine, ForetokenError, sha256Hex, type WasmModules } from '../src/index.ts'
+import {
+  type ByteSource,
+  Engine,
+  type EngineOptions,
+  ForetokenError,
+  sha256Hex,
+  type WasmModules,
+} from '../src/index.ts'
 import { type Manifest, manifestFile, maxManifest, readManifest } from './manifest.ts'
 import { shardSource } from './shards.ts'
 import type { ShardStore } from './stores.ts'
 
 export interface PreparedOptions {
   readonly wasm: WasmModules
+  /** Loads the grammar engine, for weights that were prepared with room for it. */
+  readonly guides?: EngineOptions['guides']
   /**
    * SHA-256 that the manifest must have, in hex; with it the store need not be trusted. Default:
    * any.
@@ -23,7 +32,7 @@ export async function loadPrepared(store: ShardStore, options: PreparedOptions):
   const source = shardSource(model, store, weights)
   const predictorSource = predictor && shardSource(`${model} predictor`, store, predictor)
   const files = { name: model, files: ['weights.foretoken'], open: async (): Promise<ByteSource> => source }
-  const { context, kvTokens, kv, passTokens, streams } = settings
+  const { context, kvTokens, kv, passTokens, streams, guides } = settings
   try {
     return await Engine.load(files, {
       wasm: options.wasm,
@@ -33,6 +42,8 @@ export async function loadPrepared(store: ShardStore, options: PreparedOptions):
       passTokens,
       schedule: { maxRunning: streams, maxWaiting: 4 * streams },
       ...(predictorSource && { predictor: predictorSource }),
+      // Without room for it the grammar engine might end the isolate.
+      ...(guides && options.guides && { guides: options.guides }),
     })
   } finally {
     await source.close()

@@ -2,6 +2,9 @@
  * Entry of the Cloudflare Worker, `main` in wrangler.toml: the app over the isolate's single
  * engine.
  */
+import { openGuides } from '../src/index.ts'
+import { instantiate } from '../wasm/dist/guide/guide.js'
+import guide from '../wasm/dist/guide/guide.wasm'
 import relaxed from '../wasm/dist/relaxed.wasm'
 import simd128 from '../wasm/dist/simd128.wasm'
 import { createApp } from './app.ts'
@@ -19,7 +22,7 @@ interface Env extends WeightsEnv {
   readonly FORETOKEN_CONFIG?: string
 }
 
-const isolate = new Isolate({ relaxed, simd128 })
+const isolate = new Isolate({ relaxed, simd128 }, async () => openGuides(() => instantiate(guide)))
 let app: App | undefined
 
 export default {

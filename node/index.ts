@@ -5,6 +5,7 @@
 import { Engine, type EngineOptions } from '../src/index.ts'
 import { nodeSpawn, nodeText } from '../workers/node.ts'
 import { defaultThreads } from './cores.ts'
+import { loadGuides } from './guides.ts'
 import { defaultModel } from './names.ts'
 import { auxiliaryName } from './predictors.ts'
 import { modelFiles, type PullOptions } from './pull-model.ts'
@@ -17,6 +18,7 @@ export { machineKey, machineKeyPath, makeMachineKey } from './companion-key.ts'
 export { defaultThreads, performanceCores } from './cores.ts'
 export { fileError } from './disk.ts'
 export { fileSource } from './file-source.ts'
+export { loadGuides } from './guides.ts'
 export { peerFetch } from './http.ts'
 export { type LockOptions, withLock } from './lock.ts'
 export { folderFiles, type OpenModelFiles } from './model-files.ts'
@@ -55,7 +57,7 @@ export async function loadEngine(model: string = defaultModel, options: LoadOpti
     options.wasm ?? loadWasm(options.build ?? 'auto', threads),
   ])
   try {
-    const parts = { ...rest, threads, wasm, ...(auxiliary && { auxiliary }) }
+    const parts = { guides: loadGuides, ...rest, threads, wasm, ...(auxiliary && { auxiliary }) }
     return await Engine.load(files, { spawn: nodeSpawn(computeWorker), spawnText: nodeText(textWorker), ...parts })
   } finally {
     // All weights are in memory now, or loading failed.

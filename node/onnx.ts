@@ -8,6 +8,7 @@ import { ForetokenError, OrtEngine, type OrtEngineOptions, type OrtModule } from
 import { nodeText } from '../workers/node.ts'
 import { defaultThreads } from './cores.ts'
 import { fileError } from './disk.ts'
+import { loadGuides } from './guides.ts'
 import { folderFiles, type OpenModelFiles } from './model-files.ts'
 import { textWorker } from './workers.ts'
 
@@ -42,7 +43,7 @@ export async function loadOnnx(path: string, options: OnnxOptions = {}): Promise
   const ort = options.ort ? { ort: options.ort } : await installed(runtime, threads)
   const files = await exportFiles(path)
   try {
-    return await OrtEngine.load(files, { spawnText: nodeText(textWorker), ...ort, ...rest })
+    return await OrtEngine.load(files, { spawnText: nodeText(textWorker), guides: loadGuides, ...ort, ...rest })
   } finally {
     await files.close()
   }

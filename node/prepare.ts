@@ -46,6 +46,8 @@ export interface PrepareOptions {
   readonly kv?: BudgetSettings['kv']
   readonly passTokens?: number
   readonly streams?: number
+  /** Leaves memory for guides. Default false: a Worker refuses them. */
+  readonly guides?: boolean
   /**
    * Maximum bytes of a shard, at least one chunk. Default 24 MiB, which fits static assets and KV.
    */
@@ -74,10 +76,16 @@ const defaultShard = 24 << 20
 export async function prepare(files: ModelFiles, folder: string, options: PrepareOptions = {}): Promise<Prepared> {
   const { ignoreConfig } = options
   const original = await openModel(files, { ignoreConfig })
-  const { context = 1024, kv = 'int8', passTokens = 32, streams = 4, limit = isolateLimit } = options
+  const { context = 1024, kv = 'int8', passTokens = 32, streams = 4, guides, limit = isolateLimit } = options
   const shard = Math.floor((options.shardBytes ?? defaultShard) / chunkBytes) * chunkBytes
   if (!(shard >= chunkBytes)) throw new ForetokenError('bad_argument', `a shard has at least ${chunkBytes} bytes`)
-  const wanted = { context: Math.min(context, original.config.maxContext), kv, passTokens, streams }
+  const wanted = {
+    context: Math.min(context, original.config.maxContext),
+    kv,
+    passTokens,
+    streams,
+    ...(guides && { guides }),
+  }
   // A model that cannot fit is refused before the work of changing it.
   const predictorBytes = options.predictor?.size ?? 0
   const { rows, settings, plan } = chosen(original, options.eightBitRows, (model) =>

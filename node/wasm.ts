@@ -10,7 +10,7 @@ import { fileError } from './disk.ts'
  * The folder wasm/dist, seen from the source tree or from a bundle in dist/: both lie one folder
  * below the package. FORETOKEN_WASM names another folder, for testing a fresh build.
  */
-const dist = process.env.FORETOKEN_WASM
+export const wasmFolder = process.env.FORETOKEN_WASM
   ? pathToFileURL(`${process.env.FORETOKEN_WASM}/`)
   : new URL('../wasm/dist/', import.meta.url)
 
@@ -23,7 +23,7 @@ export async function loadWasm(build: Build | 'auto' = 'auto', threads = 1): Pro
 }
 
 async function compile(form: keyof WasmModules): Promise<WebAssembly.Module | undefined> {
-  const file = new URL(`${form}.wasm`, dist)
+  const file = new URL(`${form}.wasm`, wasmFolder)
   const bytes = await readFile(file).catch((error) => {
     throw fileError(error, `the core's ${form}.wasm`)
   })

@@ -8,9 +8,12 @@ export type { ByteSource, ModelFiles } from './base/bytes.ts'
 export { Callback, callAside } from './base/callback.ts'
 export { asForetokenError, type ErrorCode, errorCodes, ForetokenError } from './base/errors.ts'
 export { Gate, type GateOptions, type GateRequest, type Refusal } from './base/gate.ts'
+export type { Guide, JsonSchema } from './base/guide.ts'
 export { equalBytes, fromHex, sha256Hex, toHex } from './base/hash.ts'
-export type { KvBlock, KvCodec, KvCoding, KvPool, KvShape, KvType, PageLayout, WireCodec } from './base/kv.ts'
-export { pageLayout, pageTokens, wireCodecs } from './base/kv.ts'
+export type { KvPool, KvShape, KvType, PageLayout } from './base/kv.ts'
+export { pageLayout, pageTokens } from './base/kv.ts'
+export type { KvBlock, KvCodec, KvCoding, WireCodec } from './base/kv-codec.ts'
+export { wireCodecs } from './base/kv-codec.ts'
 export { Lifetime } from './base/lifetime.ts'
 export type {
   Activation,
@@ -33,11 +36,14 @@ export type { ChatMessage, Message, PreparedPrompt, PromptInput, PromptTimes, Te
 export { sha256Sync } from './base/sha256.ts'
 export { Shares, type Sharing } from './base/shares.ts'
 export { after, within } from './base/timeout.ts'
+export type { ToolCall, ToolDefinition } from './base/tool.ts'
 export type { Timings } from './base/trace.ts'
-export type { SamplingOptions } from './decode/sampling.ts'
+export type { GuideMatcher, GuideModel, Guides, OpenGuides } from './decode/guide.ts'
+export type { SamplingOptions } from './decode/sampling-options.ts'
 export type { SchedulerOptions, SchedulerStats } from './decode/scheduler.ts'
 export { nextSeed, parseJson, type Seed, seedIn, seedOf } from './decode/seed.ts'
 export { Engine } from './engine/engine.ts'
+export type { PrepareOptions } from './engine/guides.ts'
 export type { EngineOptions, GenerateOptions, GenerateRequest, ManyOptions } from './engine/options.ts'
 export type { LoadedPrefix } from './engine/saved-prefix.ts'
 export {
@@ -51,6 +57,10 @@ export {
   type Way,
 } from './engine/service.ts'
 export { Submission } from './engine/submission.ts'
+export { openGuides } from './guide/guides.ts'
+export type { GuideInstance } from './guide/instance.ts'
+export { guideNames, guideOf, type NamedGuides } from './guide/named.ts'
+export { jsonGuide, type SchemaWithType, type TypedGuide } from './guide/typed.ts'
 export { specOf } from './model/families/index.ts'
 export { activationBytes, type BufferSizes } from './model/layer.ts'
 export { type OpenOptions, openModel } from './model/open.ts'
@@ -64,11 +74,22 @@ export type { Deciding, RoutedAnswer } from './route/request.ts'
 export { Router } from './route/router.ts'
 export { Routed, type RoutedOptions } from './route/service.ts'
 export type { DoneEvent, GenerateEvent, PromptEvent, ScoredToken, TokenEvent } from './stream/events.ts'
+export {
+  type AnswerPlan,
+  type AnswerWishes,
+  effortValues,
+  type PlannedModel,
+  planAnswer,
+  type ToolChoice,
+} from './tokens/answer-plan.ts'
 export type { PromptOptions } from './tokens/prompt.ts'
-export type { PrepareOptions } from './tokens/prompts.ts'
 export type { FromTextWorker, SpawnText, TextWorker, ToTextWorker } from './tokens/text-messages.ts'
+export { type ToolFormatName, toolFormatNames } from './tools/format.ts'
+export type { CallEvent } from './tools/parser.ts'
+export { type AnswerPart, AnswerReader } from './tools/reader.ts'
 export type { ExpectedKv, ExpectOptions, KvBodyOptions } from './transfer/expected-kv.ts'
 export type { KvIdentity } from './transfer/format.ts'
+export { Nonces } from './transfer/nonces.ts'
 export { type PredictedKv, type Received, type ReceiveOptions, receiveKv } from './transfer/receive-kv.ts'
 export {
   type CompanionAddress,
@@ -83,7 +104,6 @@ export {
   isBodyOf,
   isSignedBy,
   keyBytes,
-  Nonces,
   parseSigned,
   type Signed,
   type SignedRequest,

@@ -3,7 +3,17 @@
  * API (platform.openai.com/docs/api-reference/batch).
  */
 import { z } from 'zod'
-import { ForetokenError, type GenerateRequest, type Message, parseJson, type Seed, seedIn } from '../../node/index.ts'
+import {
+  asForetokenError,
+  ForetokenError,
+  type GenerateRequest,
+  guideNames,
+  guideOf,
+  type Message,
+  parseJson,
+  type Seed,
+  seedIn,
+} from '../../node/index.ts'
 
 export interface BatchLine {
   /** The `custom_id` of an OpenAI request, or the `id` of a plain one. */
@@ -58,6 +68,10 @@ const sampling = {
   presence_penalty: optional(z.number()),
   frequency_penalty: optional(z.number()),
   logit_bias: optional(z.record(z.string().regex(/^\d+$/), z.number())),
+  // Read by `guideOf`, which checks them.
+  ...Object.fromEntries(
+    guideNames.filter((name) => name !== 'text_format').map((name) => [name, z.unknown().optional()]),
+  ),
 }
 
 const prefill = optional(z.enum(['exact', 'predicted', 'refined', 'auto']))
@@ -105,7 +119,6 @@ const chat = z.strictObject({
   messages,
   max_tokens: optional(limit),
   max_completion_tokens: optional(limit),
-  response_format: optional(z.object({ type: z.literal('text') })),
   logprobs: optional(z.literal(false)),
   tools: optional(z.array(z.never())),
   tool_choice: optional(z.enum(['none', 'auto'])),
@@ -138,21 +151,43 @@ export function parseLine(bytes: Uint8Array, defaults: Partial<GenerateRequest>)
   const isEnvelope = 'custom_id' in row || 'url' in row || 'body' in row
   if (!isEnvelope) {
     const { id, prompt, messages, ...options } = checked(plain, row, 'plain', textOf(row.id))
-    return { id, form: 'plain', request: requestOf(defaults, prompt ?? messages!, options) }
+    return { id, form: 'plain', request: requestOf(defaults, prompt ?? messages!, withGuide(options, 'plain', id)) }
   }
   const named = textOf(row.custom_id)
   const formGuess = row.url === '/v1/completions' ? 'completion' : 'chat'
   const { custom_id: id, url, body } = checked(envelope, row, formGuess, named)
   if (url === '/v1/completions') {
     const { prompt, ...options } = checked(completion, body, 'completion', id)
-    return { id, form: 'completion', request: { ...requestOf(defaults, prompt, options), raw: true } }
+    return {
+      id,
+      form: 'completion',
+      request: { ...requestOf(defaults, prompt, withGuide(options, 'completion', id)), raw: true },
+    }
   }
   const { messages, max_completion_tokens, ...options } = checked(chat, body, 'chat', id)
   const most = { max_tokens: max_completion_tokens ?? options.max_tokens }
-  return { id, form: 'chat', request: { ...requestOf(defaults, messages, { ...options, ...most }), raw: false } }
+  return {
+    id,
+    form: 'chat',
+    request: { ...requestOf(defaults, messages, { ...withGuide(options, 'chat', id), ...most }), raw: false },
+  }
+}
+
+/** Adds the guide that a row's fields ask for. Throws `LineError`. */
+function withGuide<T extends object>(
+  options: T,
+  form: BatchLine['form'],
+  id: string | undefined,
+): T & Pick<Options, 'guide'> {
+  try {
+    return { ...options, guide: guideOf(options) }
+  } catch (error) {
+    throw new LineError(asForetokenError(error).message, form, id)
+  }
 }
 
 interface Options {
+  readonly guide?: GenerateRequest['guide']
   readonly raw?: boolean | undefined
   readonly max_tokens?: number | undefined
   readonly temperature?: number | undefined
@@ -189,6 +224,7 @@ function requestOf(
     repetitionPenalty: options.repetition_penalty,
     logitBias: options.logit_bias,
     ignoreEos: options.ignore_eos,
+    guide: options.guide,
     prefill: options.prefill ?? options.foretoken?.prefill,
   }
   const present = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))

@@ -5,6 +5,7 @@ import { AnswerFile, type AnswerSink, stdoutAnswers } from '../batch/answers.ts'
 import { batchProgress } from '../batch/progress.ts'
 import { readLines } from '../batch/read-lines.ts'
 import { checkBelongs, runBatch } from '../batch/run.ts'
+import { guideOfFlags } from '../guide.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { generateOptions, open } from '../session.ts'
 import { note, print } from '../terminal.ts'
@@ -29,6 +30,7 @@ export async function batch({ flags, operands }: Invocation, signal: AbortSignal
   async function answer(from: string, output: AnswerSink): Promise<void> {
     // Checks the files before loading a model. Stdin can be read only once.
     const total = from === '-' ? undefined : await checkBelongs(readLines(from), output)
+    const guide = await guideOfFlags(flags)
     const { model, engine } = await open(flags, signal, { kvTokens: Math.max(16_384, 2 * (flags.context ?? 0)) })
     const progress = batchProgress(total)
     try {
@@ -37,7 +39,7 @@ export async function batch({ flags, operands }: Invocation, signal: AbortSignal
         model,
         input: readLines(from),
         output,
-        defaults: generateOptions(flags, signal),
+        defaults: { ...generateOptions(flags, signal), ...(guide && { guide }) },
         options: { signal, ...(flags.concurrency !== undefined && { concurrency: flags.concurrency }) },
         onProgress: progress.update,
       })

@@ -48,6 +48,7 @@ async function optionsOf(model: string, flags: Flags): Promise<PrepareOptions> {
     kv: flags.kv,
     passTokens: flags['pass-tokens'],
     streams: flags.streams,
+    guides: flags.guides,
     shardBytes: mebibytes(flags['shard-mib']),
     limit: mebibytes(flags['limit-mib']),
   }

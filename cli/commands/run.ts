@@ -1,6 +1,7 @@
 /** `foretoken run`: answers one prompt and streams the answer. */
 import { ForetokenError, type ScoredToken } from '../../node/index.ts'
 import type { Flags } from '../flags.ts'
+import { guideOfFlags } from '../guide.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { generateOptions, openAny, summaryLine } from '../session.ts'
 import { note, print, StatusLine, write } from '../terminal.ts'
@@ -12,6 +13,7 @@ export async function run({ flags, operands }: Invocation, signal: AbortSignal):
   if (prompt === '')
     throw new ForetokenError('empty_prompt', 'the prompt is empty: pass it as an argument, as @FILE, or on stdin')
   if (flags.system !== undefined && flags.raw) throw new UsageError('--system cannot be combined with --raw')
+  const guide = await guideOfFlags(flags)
   const { model, engine } = await openAny(flags, signal)
   const line = new StatusLine()
   const top: (readonly ScoredToken[])[] = []
@@ -27,6 +29,7 @@ export async function run({ flags, operands }: Invocation, signal: AbortSignal):
           ] as const)
     const options = {
       ...generateOptions(flags, signal),
+      guide,
       onPrefill: (done: number, total: number) => line.show(`prompt  ${done} of ${total} tokens`),
     }
     for await (const event of engine.submit({ ...options, prompt: messages })) {

@@ -1,13 +1,16 @@
 /** Turns the fields of a body into the engine's options. */
 import type { z } from '@hono/zod-openapi'
-import type { GenerateRequest, TextService } from '../../src/index.ts'
+import { type GenerateRequest, guideOf, type TextService } from '../../src/index.ts'
 import type { Config } from '../config.ts'
 import { ApiError } from '../errors.ts'
 import { limitOf, type sampling } from '../schemas/common.ts'
 
 type Fields<T extends Record<string, z.ZodType>> = { readonly [N in keyof T]?: z.output<T[N]> }
 
-type Sampling = Fields<typeof sampling>
+type Sampling = Fields<typeof sampling> & {
+  readonly response_format?: unknown
+  readonly text?: { readonly format?: unknown } | null | undefined
+}
 /** The fields that a chat template reads. */
 type Templating = { readonly chat_template_kwargs?: Readonly<Record<string, unknown>> | null | undefined } & {
   readonly add_generation_prompt?: boolean | null | undefined
@@ -45,6 +48,7 @@ export function optionsOf(
     stop: typeof body.stop === 'string' ? [body.stop] : (body.stop ?? undefined),
     stopTokenIds: body.stop_token_ids ? knownIds(body.stop_token_ids, engine) : undefined,
     ignoreEos: ignoresEnds(body),
+    guide: guideOf({ ...body, text_format: body.text?.format }),
     prefill: prefillOf(more?.prefill ?? undefined, engine, config),
   }
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Options

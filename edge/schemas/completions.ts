@@ -1,5 +1,6 @@
 /** `POST /v1/completions`: continues a text as it is, without a chat template. */
 import { choosing, entries, only, refused, sampling, tokenLimit, unsupported, usage, z } from './common.ts'
+import { responseFormat } from './guide.ts'
 
 /**
  * Token ids, checked as one value: Zod's check of each element would take longer than the prefill
@@ -28,11 +29,10 @@ export const completionRequest = z
       .nullish()
       .openapi({ description: 'Whether the text of a special token in the prompt becomes that token. Default true.' }),
     best_of: only(z.literal(1, unsupported), 'Refused; every answer is returned'),
-    response_format: only(
-      z.object({ type: z.literal('text', unsupported) }),
-      'Only plain text; answers are not constrained.',
-    ),
-    tools: refused('tools are not supported'),
+    response_format: responseFormat
+      .nullish()
+      .openapi({ description: 'The shape of the answer: text, any JSON object, or a JSON schema.' }),
+    tools: refused('tools need a chat'),
   })
   .openapi('CompletionRequest')
 

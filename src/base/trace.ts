@@ -42,6 +42,8 @@ export interface Timings {
    */
   readonly decode_tokens_per_s: number
   readonly prompt_tokens: number
+  /** Number of the answer's tokens that a guide forced, without drawing. Absent without a guide. */
+  readonly forced_tokens?: number
 }
 
 /** Collects the times of one request. */

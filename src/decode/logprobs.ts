@@ -2,7 +2,7 @@
  * Computes log-probabilities of the model's own distribution, before penalties, temperature and
  * filters.
  */
-import { ForetokenError } from '../base/errors.ts'
+import { notFinite } from '../backend/scores.ts'
 
 export { topIds } from './order.ts'
 
@@ -76,10 +76,4 @@ export function argmax(scores: Float32Array): number {
     }
   }
   return id
-}
-
-function notFinite(logits: Float32Array): ForetokenError {
-  const at = logits.findIndex((logit) => Number.isNaN(logit) || logit === Number.POSITIVE_INFINITY)
-  const what = at < 0 ? `none of ${logits.length} logits is finite` : `logit ${at} of ${logits.length} is ${logits[at]}`
-  return new ForetokenError('internal', `${what}: the forward pass failed; please report the model and the build`)
 }

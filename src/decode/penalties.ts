@@ -27,26 +27,33 @@ export interface PenaltyOptions {
 export interface Penalties {
   /** Whether `apply` never changes anything, whatever the history. */
   readonly neutral: boolean
+  /** Counts a token of the answer. */
+  accept(id: number): void
   /**
-   * Changes `scores` (vocab) in place. `history` holds the prompt and the generated tokens, which
-   * begin at `generatedFrom`. If the same array only grew since the last call, only its new tokens
-   * are read. Throws `bad_argument` for a bias on an id outside the vocabulary.
+   * Changes `scores` (vocab) in place. Throws `bad_argument` for a bias on an id outside the
+   * vocabulary.
    */
-  apply(scores: Float32Array, history: readonly number[], generatedFrom: number): void
+  apply(scores: Float32Array): void
 }
 
 /** A logit that stays finite when it is divided by the lowest temperature. */
 const largest = 1e30
 
-/** Creates the penalties of one request. */
-export function createPenalties({ repetition, presence, frequency, bias }: PenaltyOptions): Penalties {
+/** Creates the penalties of one request. The repetition penalty counts the ids of its prompt, too. */
+export function createPenalties(
+  { repetition, presence, frequency, bias }: PenaltyOptions,
+  prompt: readonly number[] = [],
+): Penalties {
   const counting = repetition !== 1 || presence !== 0 || frequency !== 0
   const seen = new Seen()
+  if (counting) for (const id of prompt) seen.add(id, 0)
+  const { ids, generated } = seen
   return {
     neutral: !counting && bias.ids.length === 0,
-    apply(scores, history, generatedFrom) {
-      if (counting) seen.read(history, generatedFrom)
-      const { ids, generated } = seen
+    accept(id) {
+      if (counting) seen.add(id, 1)
+    },
+    apply(scores) {
       if (repetition !== 1)
         for (const id of ids) {
           const score = scores[id]
@@ -74,34 +81,20 @@ export function createPenalties({ repetition, presence, frequency, bias }: Penal
   }
 }
 
-/** Tracks the distinct ids of a growing history, and how often each was generated. */
+/** Tracks the distinct ids of prompt and answer, and how often each was generated. */
 class Seen {
   readonly ids: number[] = []
   readonly generated: number[] = []
   readonly #places = new Map<number, number>()
-  #history: readonly number[] = []
-  #length = 0
-  #generatedFrom = 0
 
-  read(history: readonly number[], generatedFrom: number): void {
-    if (history !== this.#history || history.length < this.#length || generatedFrom !== this.#generatedFrom) {
-      this.ids.length = 0
-      this.generated.length = 0
-      this.#places.clear()
-      this.#history = history
-      this.#length = 0
-      this.#generatedFrom = generatedFrom
+  add(id: number, generated: 0 | 1): void {
+    const place = this.#places.get(id)
+    if (place !== undefined) {
+      this.generated[place] = defined(this.generated[place]) + generated
+      return
     }
-    for (; this.#length < history.length; this.#length++) {
-      const id = defined(history[this.#length])
-      let place = this.#places.get(id)
-      if (place === undefined) {
-        place = this.ids.length
-        this.#places.set(id, place)
-        this.ids.push(id)
-        this.generated.push(0)
-      }
-      if (this.#length >= generatedFrom) this.generated[place] = defined(this.generated[place]) + 1
-    }
+    this.#places.set(id, this.ids.length)
+    this.ids.push(id)
+    this.generated.push(generated)
   }
 }

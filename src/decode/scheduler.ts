@@ -48,8 +48,7 @@ export interface SchedulerOptions extends Omit<Policy, 'budget'> {
 }
 
 /** The part of a model that the scheduler uses. */
-export type PassModel = Pick<LoadedModel, 'passTokens' | 'config' | 'forward'> &
-  Partial<Pick<LoadedModel, 'longestShortlist' | 'shortlists'>>
+export type PassModel = Pick<LoadedModel, 'passTokens' | 'config' | 'scores'>
 
 /** Totals since the engine was loaded, and the current state. */
 export interface SchedulerStats {
@@ -285,18 +284,11 @@ export class Scheduler {
     }
   }
 
-  /**
-   * Computes the outputs of a pass: shortlists if the model makes them and no request reads more,
-   * otherwise all logits.
-   */
-  async #scores(pass: Pass, { shares }: PassPlan): Promise<Scores[]> {
-    const model = this.#model
-    const best = shares.reduce((most, { task }) => Math.max(most, task.best), 0)
-    if (model.shortlists && best <= Math.min(model.longestShortlist ?? 0, model.config.vocab))
-      return model.shortlists(pass, best)
-    const { vocab } = model.config
-    const logits = await model.forward(pass, 'lent')
-    return pass.outputs.map((_, row) => logits.subarray(row * vocab, (row + 1) * vocab))
+  /** Computes the outputs of a pass: of each row as many of the best logits as its request reads. */
+  #scores(pass: Pass, { shares }: PassPlan): Promise<Scores[]> {
+    const bests = pass.outputs.map(() => 1)
+    for (const { task, row } of shares) if (row !== undefined) bests[row] = task.best
+    return this.#model.scores(pass, bests)
   }
 
   /** Returns how many exact rows would cost as much as the pass. */

@@ -98,15 +98,15 @@ function recordRefined({ task: { sequence }, count }: PlannedShare, step: boolea
   return !sequence.states
 }
 
-/** Lets the request choose its next token, unless its first token is doubtful. */
+/** Lets the request choose its next tokens, unless its first token is doubtful. */
 function choose(task: Task, scores: Scores, serving: Serving): void {
   const { job, sequence } = task
   if (!task.streaming && job.mode === 'auto' && sequence.states && serving.doubts(scores)) {
     task.doubted = true
     return
   }
-  const id = job.chooseToken(scores)
+  const ids = job.chooseTokens(scores)
   task.streaming = true
-  if (id === undefined) serving.end(task)
-  else task.tokens.push(id)
+  if (ids) task.tokens.push(...ids)
+  else serving.end(task)
 }

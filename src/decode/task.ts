@@ -1,8 +1,8 @@
 /** A request in the scheduler: what the scheduler needs of it, and its state. */
 import type { Scores } from '../backend/backend.ts'
 import type { ForetokenError } from '../base/errors.ts'
-import type { Sequence } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
+import type { Sequence } from '../kv/sequence.ts'
 import type { Candidate } from './policy.ts'
 
 /**
@@ -17,13 +17,13 @@ export interface Job {
   /** How the prompt's K and V are made. Default `exact`. */
   readonly mode?: 'exact' | 'predicted' | 'refined' | 'auto'
   readonly signal?: AbortSignal | undefined
-  /** How many of the best logits `chooseToken` reads. Default: all. */
+  /** How many of the best logits `chooseTokens` reads. Default: all. */
   readonly best?: number
   /**
-   * Reads the scores of the next token. Returns the token to run, or undefined if the answer is
-   * complete.
+   * Reads the scores of the next token. Returns the tokens to run: that one, and those that are sure
+   * to follow it, at least one together. Returns undefined if the answer is complete.
    */
-  chooseToken(scores: Scores): number | undefined
+  chooseTokens(scores: Scores): readonly number[] | undefined
   /**
    * Called when the prompt is admitted, and again after preemption. `at` is the time in
    * milliseconds, as in `performance.now`, when the planner reached the prompt.

@@ -4,15 +4,18 @@ import type { Backend, Scores } from '../backend/backend.ts'
 import { Callback } from '../base/callback.ts'
 import { idOf, idsOf } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
+import type { Guide } from '../base/guide.ts'
 import type { ModelArchive } from '../base/model.ts'
 import type { Trace } from '../base/trace.ts'
-import { createSampler, type SampledToken, type Sampler } from '../decode/sampling.ts'
+import type { GuideMatcher } from '../decode/guide.ts'
+import { createSampler, type EarlyBan, type SampledToken, type Sampler } from '../decode/sampling.ts'
 import { createStopMatcher, type StopMatcher } from '../decode/stop.ts'
 import type { Job } from '../decode/task.ts'
 import type { Prediction, PrefillMode } from '../predict/choice.ts'
 import { createDetokenizer, type Detokenizer } from '../stream/detokenize.ts'
 import type { GenerateEvent } from '../stream/events.ts'
 import type { Tokenizer } from '../tokens/tokenizer.ts'
+import type { GuideSource } from './guides.ts'
 import type { GenerateRequest } from './options.ts'
 import type { Answer } from './service.ts'
 
@@ -25,6 +28,8 @@ export interface AnswerSource {
   readonly context: number
   readonly loadMs: number
   readonly prediction: Pick<Prediction, 'share'> | undefined
+  /** Makes matchers of guides; undefined if the engine has no grammars. */
+  readonly guides?: GuideSource | undefined
 }
 
 /**
@@ -47,6 +52,8 @@ export class AnswerState implements Job {
   readonly #trace: Trace
   readonly #controller = new AbortController()
   readonly #sampler: Sampler
+  /** The shape of the answer, which the sampler keeps; undefined without a guide. */
+  readonly #matcher: GuideMatcher | undefined
   readonly #detokenizer: Detokenizer
   readonly #stops: StopMatcher
   readonly #eos: ReadonlySet<number>
@@ -67,10 +74,13 @@ export class AnswerState implements Job {
   /** Index of the first answer token made from an exact cache; undefined while there is none. */
   #exactFrom: number | undefined = 0
   #share = 1
+  /** Number of tokens that the guide forced. */
+  #forced = 0
 
   /**
    * Throws `bad_argument` for ids outside the vocabulary and for options out of their range, and
-   * `unsupported` for a prefill mode without a predictor. `request` was read by `checkedRequest`.
+   * `unsupported` for a prefill mode without a predictor, or a guide without grammars. `request`
+   * was read by `checkedRequest`.
    */
   constructor(ids: readonly number[], request: GenerateRequest, source: AnswerSource, trace: Trace) {
     const { after = [] } = request
@@ -85,14 +95,29 @@ export class AnswerState implements Job {
     this.#onPrefill = new Callback('onPrefill', request.onPrefill, (failure) => this.#controller.abort(failure))
     this.#source = source
     this.#trace = trace
-    this.#detokenizer = createDetokenizer(source.tokenizer)
+    this.#detokenizer = createDetokenizer(source.tokenizer, {
+      show: request.showSpecial && new Set(request.showSpecial),
+    })
     this.#stops = createStopMatcher(request.stop ?? [])
     this.#eos = endsOf(request, source.archive)
-    this.#sampler = createSampler(request, { ids: [...this.#eos], until: request.minTokens ?? 0 })
+    this.#matcher = request.guide && matcherOf(request.guide, source)
+    this.#sampler = createSampler(request, {
+      prompt: ids,
+      ban: this.#banOf(request),
+      guide: this.#matcher && { matcher: this.#matcher, vocab: source.archive.config.vocab },
+    })
     this.#room = source.context - ids.length
     this.#limit = Math.min(request.maxTokens ?? this.#room, this.#room)
     this.#history = [...ids]
     this.#repeat(after)
+  }
+
+  /**
+   * Resolves when the guide's grammar is compiled, before which no token may be chosen, and rejects
+   * if it can't be; undefined if nothing is awaited.
+   */
+  get ready(): Promise<void> | undefined {
+    return this.#matcher?.ready
   }
 
   cancel(): void {
@@ -105,7 +130,7 @@ export class AnswerState implements Job {
     return {
       cached_tokens: this.#cached,
       prefill: this.#prefill,
-      timings,
+      timings: this.#matcher ? { ...timings, forced_tokens: this.#forced } : timings,
       ...(this.#exactFrom !== undefined && { exact_from: this.#exactFrom }),
     }
   }
@@ -139,10 +164,28 @@ export class AnswerState implements Job {
     return this.#sampler.best
   }
 
-  chooseToken(scores: Scores): number | undefined {
+  chooseTokens(scores: Scores): readonly number[] | undefined {
     this.#trace.mark('prefilled')
     if (this.#limit === 0) return this.#finish(false)
-    return this.show(this.#sampler.sample(scores, this.#history, this.#promptTokens))
+    const ids: number[] = []
+    // What the guide forces before the first token, or after those that were repeated.
+    if (!this.#showForced(ids)) return undefined
+    if (ids.length > 0) return ids
+    if (this.#sampler.stopped) return this.#finish(true)
+    const id = this.show(this.#sampler.sample(scores))
+    if (id === undefined) return undefined
+    ids.push(id)
+    return this.#showForced(ids) ? ids : undefined
+  }
+
+  /** Shows the tokens that the guide forces next, and adds them to `ids`. Returns false if the answer is complete. */
+  #showForced(ids: number[]): boolean {
+    for (const token of this.#sampler.forced()) {
+      this.#forced++
+      if (this.show(token) === undefined) return false
+      ids.push(token.id)
+    }
+    return true
   }
 
   /** Adds the next token to the answer. Returns its id, or undefined if the answer is complete. */
@@ -156,6 +199,7 @@ export class AnswerState implements Job {
 
   end(error?: ForetokenError): void {
     this.ended = true
+    this.#sampler.end()
     this.error = this.failure ?? error
   }
 
@@ -177,7 +221,6 @@ export class AnswerState implements Job {
     const { vocab } = this.#source.archive.config
     for (const [index, unchecked] of after.entries()) {
       const id = idOf('after', unchecked, vocab)
-      this.#sampler.skip()
       const { ended, last } = this.#add(id)
       if (!last) continue
       if (index < after.length - 1)
@@ -186,7 +229,7 @@ export class AnswerState implements Job {
           `after has ${after.length} tokens, and the answer ended with number ${index + 1} of them`,
         )
       this.#finish(ended)
-      this.ended = true
+      this.end()
     }
   }
 
@@ -196,9 +239,10 @@ export class AnswerState implements Job {
    */
   #add(id: number): { readonly text: string; readonly ended: boolean; readonly last: boolean } {
     this.#history.push(id)
+    this.#sampler.accept(id)
     const eos = this.#eos.has(id)
     const shown = this.#stops.push(eos ? '' : this.#detokenizer.push(id))
-    const ended = shown.stopped || eos
+    const ended = shown.stopped || eos || this.#sampler.stopped
     const last = ended || this.#history.length - this.#promptTokens >= this.#limit
     const text = last && !shown.stopped ? shown.text + this.#flush() : shown.text
     this.#text += text
@@ -209,12 +253,22 @@ export class AnswerState implements Job {
     return this.#stops.push(this.#detokenizer.flush()).text + this.#stops.flush()
   }
 
+  /**
+   * Returns the tokens that end an answer, for as long as they must not; the model's own never may
+   * where the caller ignores them, unless a guide allows nothing else.
+   */
+  #banOf({ minTokens: until = 0, ignoreEos, guide }: GenerateRequest): EarlyBan {
+    if (!guide || !ignoreEos) return { ids: [...this.#eos], until }
+    return { ids: this.#source.archive.tokenizer.eosIds, until: Number.POSITIVE_INFINITY }
+  }
+
   #finish(ended: boolean): undefined {
     const { backend } = this.#source
     const ids = this.#history.slice(this.#promptTokens)
     this.events.push({
       type: 'done',
       finishReason: ended ? 'stop' : ids.length === this.#room ? 'context' : 'length',
+      ...(this.#stops.found !== undefined && { stop: this.#stops.found }),
       text: this.#text,
       ids,
       ...this.soFar,
@@ -223,6 +277,14 @@ export class AnswerState implements Job {
       build: backend.build,
     })
   }
+}
+
+function matcherOf(guide: Guide, { guides, archive }: AnswerSource): GuideMatcher {
+  if (guides) return guides.matcher(guide)
+  throw new ForetokenError(
+    'unsupported',
+    `a guide of the kind ${guide.kind} needs grammars, and ${archive.name} was loaded without them; load it with guides`,
+  )
 }
 
 function modeOf(mode: PrefillMode, { prediction, archive }: AnswerSource): PrefillMode {

@@ -25,20 +25,21 @@ import { Scheduler, type SchedulerStats } from '../decode/scheduler.ts'
 import { scoreTokens } from '../decode/score.ts'
 import { Session } from '../decode/session.ts'
 import { Workbench } from '../fit/workbench.ts'
-import { PagedCache, type Sequence } from '../kv/paged.ts'
+import { PagedCache } from '../kv/paged.ts'
 import { PrefixIndex } from '../kv/prefix.ts'
+import type { Sequence } from '../kv/sequence.ts'
 import type { LoadedModel } from '../model/forward.ts'
 import { int8Warnings } from '../model/key-balance.ts'
 import { openModel } from '../model/open.ts'
 import { pack } from '../pack/pack.ts'
 import { Prediction } from '../predict/choice.ts'
-import type { PredictorHeader } from '../predict/plan.ts'
+import type { PredictorHeader } from '../predict/header.ts'
 import { ExactPrefill } from '../prefill/exact.ts'
 import type { GenerateEvent } from '../stream/events.ts'
 import { checkPrompt } from '../tokens/checked-prompt.ts'
 import { openingIds } from '../tokens/opening.ts'
 import type { PromptOptions } from '../tokens/prompt.ts'
-import { type PrepareOptions, Prompts, promptIdsChecks } from '../tokens/prompts.ts'
+import { Prompts, promptIdsChecks } from '../tokens/prompts.ts'
 import { createTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
 import { type ExpectedKv, type ExpectOptions, expectChecks, KvReceiver } from '../transfer/expected-kv.ts'
 import type { KvIdentity } from '../transfer/format.ts'
@@ -46,7 +47,9 @@ import { kvIdentityOf } from '../transfer/identity.ts'
 import { type KvOptions, KvSender, kvChecks } from '../transfer/sender.ts'
 import { firstInexact } from '../transfer/steps.ts'
 import { AnswerState } from './answer-state.ts'
-import { generateFrom } from './event-reader.ts'
+import { generateFrom } from './generate.ts'
+import { LazyGuides, type PrepareOptions, prepareGuided } from './guides.ts'
+import { admit } from './late.ts'
 import { loadParts, type Parts } from './load.ts'
 import { submitMany } from './many.ts'
 import {
@@ -65,6 +68,13 @@ import {
 import { type LoadedPrefix, SavedPrefixes } from './saved-prefix.ts'
 import type { Outcome, TextService } from './service.ts'
 import { Submission } from './submission.ts'
+
+/** The parts of an engine that read and write text. */
+interface TextParts {
+  readonly tokenizer: Tokenizer
+  readonly prompts: Prompts
+  readonly guides: LazyGuides | undefined
+}
 
 export class Engine implements TextService {
   readonly archive: ModelArchive
@@ -94,6 +104,8 @@ export class Engine implements TextService {
   readonly identity: string
   /** The header of the predictor's file; undefined without a predictor. */
   readonly predictor: PredictorHeader | undefined
+  /** Compiles guides; undefined if the engine was loaded without grammars. */
+  readonly guides: LazyGuides | undefined
 
   /**
    * Opens a model and streams its weights into the core. Throws `bad_model`, `unsupported`,
@@ -117,7 +129,8 @@ export class Engine implements TextService {
       const prompts = new Prompts(tokenizer, archive.tokenizer, settings.context, checked.spawnText)
       const odd = settings.model.kv === 'int8' ? int8Warnings(archive.name, parts.model.keyBalances) : []
       const warned = odd.length === 0 ? archive : { ...archive, warnings: [...archive.warnings, ...odd] }
-      return new Engine(warned, { tokenizer, prompts }, backend, parts, settings, begun)
+      const guides = options.guides && new LazyGuides(options.guides, archive, tokenizer)
+      return new Engine(warned, { tokenizer, prompts, guides }, backend, parts, settings, begun)
     } catch (error) {
       await backend?.close()
       throw asForetokenError(error)
@@ -126,7 +139,7 @@ export class Engine implements TextService {
 
   private constructor(
     archive: ModelArchive,
-    { tokenizer, prompts }: { readonly tokenizer: Tokenizer; readonly prompts: Prompts },
+    { tokenizer, prompts, guides }: TextParts,
     backend: Backend,
     { model, balance, auxiliary, predicting, residuals }: Parts,
     settings: Settings,
@@ -138,6 +151,7 @@ export class Engine implements TextService {
     this.context = context
     this.tokenizer = tokenizer
     this.#prompts = prompts
+    this.guides = guides
     this.#model = model
     this.kvType = settings.model.kv
     this.#cache = new PagedCache(model.pool, pages, context)
@@ -187,8 +201,7 @@ export class Engine implements TextService {
       const { ids, trace } = this.#prompts.accept(checked)
       return new AnswerState(ids, checked, this, trace)
     })
-    if (!state.ended) this.#scheduler.add(state)
-    return new Submission(checked.id, state, this.#scheduler)
+    return new Submission(checked.id, state, admit(state, this.#scheduler))
   }
 
   /**
@@ -294,11 +307,11 @@ export class Engine implements TextService {
 
   /**
    * Makes token ids of a prompt without blocking the host, for any number of requests; TTFT counts
-   * from this call. Rejects with what `promptIds` throws, with `busy` when too many long prompts
-   * wait, and with `aborted`.
+   * from this call. Compiles its guide, if it has one. Rejects with what `promptIds` and the guide
+   * throw, with `busy` when too many long prompts wait, and with `aborted`.
    */
   prepare(prompt: PromptInput, options: PrepareOptions = {}): Promise<PreparedPrompt> {
-    return this.#prompts.prepare(prompt, options)
+    return prepareGuided(this.#prompts, this.guides, prompt, options)
   }
 
   /** Reads `ids` into a cache of their own. The caller must release the session. */

@@ -3,7 +3,7 @@
 import type { Backend } from '../backend/backend.ts'
 import type { WasmOptions } from '../backend/wasm/backend.ts'
 import type { ByteSource, ModelFiles } from '../base/bytes.ts'
-import { fieldsOf, signalOf, textOf, withArguments, wrong } from '../base/checks.ts'
+import { fieldsOf, oneOf, signalOf, textOf, withArguments, wrong } from '../base/checks.ts'
 import {
   anyNumber,
   type Check,
@@ -19,11 +19,13 @@ import {
   wholeFrom,
   withMethods,
 } from '../base/fields.ts'
+import { type Guide, guideKinds } from '../base/guide.ts'
 import { type KvType, pageTokens } from '../base/kv.ts'
 import type { ModelArchive } from '../base/model.ts'
 import { isWhole } from '../base/numbers.ts'
 import type { PromptInput } from '../base/prompt.ts'
-import { type SamplingOptions, samplingChecks } from '../decode/sampling.ts'
+import type { OpenGuides } from '../decode/guide.ts'
+import { type SamplingOptions, samplingChecks } from '../decode/sampling-options.ts'
 import type { SchedulerOptions } from '../decode/scheduler.ts'
 import { ignoredKeysOf } from '../model/ignored-keys.ts'
 import type { ModelOptions } from '../model/model-options.ts'
@@ -93,6 +95,11 @@ export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
    * runs between them.
    */
   readonly spawnText?: SpawnText
+  /**
+   * Loads the grammar engine, at the first request with a `guide`; `openGuides` makes what it resolves
+   * with. Default: guides are `unsupported`.
+   */
+  readonly guides?: (() => Promise<OpenGuides>) | undefined
   /** Called with the number of bytes of weights read, and of all. */
   readonly onProgress?: (done: number, total: number) => void
   /** Stops loading when it aborts: `load` rejects with `aborted`. */
@@ -117,8 +124,19 @@ export interface GenerateOptions extends SamplingOptions, PrefillRequest, Prompt
    * 1,024.
    */
   readonly stopTokenIds?: readonly number[]
+  /**
+   * Ids of special tokens whose text is part of the answer, such as those around a call of a tool.
+   * `planAnswer` finds them.
+   */
+  readonly showSpecial?: readonly number[]
   /** Number of tokens before which no token that ends the answer is drawn. Default 0. */
   readonly minTokens?: number
+  /**
+   * The shape of the answer: tokens that do not fit it are never drawn, those that it forces are
+   * appended without drawing, and the answer ends with `stop` when it is complete. Needs an engine
+   * that was loaded with `guides`.
+   */
+  readonly guide?: Guide | undefined
 }
 
 export interface GenerateRequest extends GenerateOptions {
@@ -184,6 +202,7 @@ export const engineChecks: Checks<EngineOptions> = {
   auxiliary: withMethods<ModelFiles>('open'),
   auxiliaryLayers: listWith(wholeFrom(0)),
   spawnText: callable(),
+  guides: callable(),
   onProgress: callable(),
   signal: aSignal,
 }
@@ -201,7 +220,13 @@ export const requestChecks: Checks<GenerateRequest> = {
   stop: texts,
   ignoreEos: flag,
   stopTokenIds: listWith(anyNumber),
+  showSpecial: listWith(wholeFrom(0)),
   minTokens: wholeFrom(0, Number.POSITIVE_INFINITY),
+  guide: (name, value) => {
+    const guide = fieldsOf(name, value as Guide)
+    oneOf(`${name}.kind`, guide.kind, guideKinds)
+    return guide
+  },
   id: textOf,
   tenant: textOf,
   prefill: nameOf(prefillModes),

@@ -10,8 +10,8 @@ import type { SchedulerStats } from '../decode/scheduler.ts'
 import type { Prediction } from '../predict/choice.ts'
 import type { DoneEvent, GenerateEvent } from '../stream/events.ts'
 import type { PromptOptions } from '../tokens/prompt.ts'
-import type { PrepareOptions } from '../tokens/prompts.ts'
 import type { Tokenizer } from '../tokens/tokenizer.ts'
+import type { PrepareOptions } from './guides.ts'
 import type { GenerateOptions, GenerateRequest, ManyOptions } from './options.ts'
 
 /** Where a prompt is read and its answer is generated: here, or with the help of a companion. */
@@ -87,8 +87,8 @@ export interface TextService {
   promptIds(prompt: PromptInput, options?: PromptOptions & { onTemplate?: () => void }): number[]
   /**
    * Makes token ids of a prompt without blocking the host, for any number of requests; TTFT counts
-   * from this call. Rejects with what `promptIds` throws, with `busy` when too many long prompts
-   * wait, and with `aborted`.
+   * from this call. Compiles its guide, if it has one. Rejects with what `promptIds` and the guide
+   * throw, with `busy` when too many long prompts wait, and with `aborted`.
    */
   prepare(prompt: PromptInput, options?: PrepareOptions): Promise<PreparedPrompt>
   /**

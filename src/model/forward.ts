@@ -4,7 +4,7 @@
  * A pass is any mixture of prompts, chunks and decode steps on one flat token axis. Products run
  * over all tokens at once; attention runs segment by segment over its own pages.
  */
-import type { Backend, Shortlist, Tensor, Weight } from '../backend/backend.ts'
+import type { Backend, Scores, Tensor, Weight } from '../backend/backend.ts'
 import { at } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { KvPool } from '../base/kv.ts'
@@ -20,7 +20,6 @@ import {
   activationBytes,
   addsAtOnce,
   buffersOf,
-  checkSpec,
   type Layer,
   layersOf,
   limitsOf,
@@ -76,7 +75,6 @@ export class LoadedModel {
   static async load(backend: Backend, archive: ModelArchive, options: ModelOptions): Promise<LoadedModel> {
     const { config } = archive
     const spec = options.spec ?? specOf(config)
-    checkSpec(spec)
     if (options.inputs) requireAlike(config, 'a predictor')
     expectWeights(backend, archive, activationBytes(config, spec, options))
     const { passTokens: tokens, inputs = 0, pageEntries } = options
@@ -134,19 +132,11 @@ export class LoadedModel {
   }
 
   /**
-   * Returns the entries of the longest list that `shortlists` makes; undefined if reading all
-   * logits costs as little, and if rows without a token lie among the others.
+   * Runs a pass as `forward` does. Resolves with the scores of each output: at least its number of
+   * `bests`, as a shortlist if the backend makes lists of this length, else as all logits, lent.
    */
-  get longestShortlist(): number | undefined {
-    return this.#head.longest
-  }
-
-  /**
-   * Runs a pass as `forward` does. Resolves with the best `count`, at most `longestShortlist`, of
-   * the logits of each output.
-   */
-  shortlists(pass: Pass, count: number): Promise<Shortlist[]> {
-    return this.through(pass, () => this.shortlistsOf(pass.outputs, count))
+  scores(pass: Pass, bests: readonly number[]): Promise<Scores[]> {
+    return this.through(pass, () => this.scoresOf(pass.outputs, bests))
   }
 
   /** Runs a pass through all layers, then `score` before anything else uses the activations. */
@@ -267,9 +257,9 @@ export class LoadedModel {
     return this.#head.logits(this.#x, picked, lending)
   }
 
-  /** Returns the best `count` logits of each of the rows `picked` of the residual stream. */
-  shortlistsOf(picked: readonly number[], count: number): Promise<Shortlist[]> {
-    return this.#head.shortlists(this.#x, picked, count)
+  /** Returns the scores of rows `picked` of the residual stream, as `scores` does. */
+  scoresOf(picked: readonly number[], bests: readonly number[]): Promise<Scores[]> {
+    return this.#head.scores(this.#x, picked, bests)
   }
 
   #window({ segments }: Pass, { from, to }: Span): Rows {
@@ -305,13 +295,13 @@ export class LoadedModel {
   /** Returns the queries after RoPE, K before its norm and RoPE, and V. */
   #project(layer: Layer, rows: Rows): { q: Tensor; k: Tensor; v: Tensor } {
     const backend = this.#backend
-    const { headDim, rmsEps } = this.config
+    const { headDim } = this.config
     const { count, qkv } = rows
     backend.matmul(qkv, this.#normed(layer.attnNorm, rows), [layer.q, layer.k, layer.v], count)
     const q = backend.columns(qkv, 0, layer.heads * headDim)
     const { k, v } = this.#keysAndValues(layer, rows)
     if (layer.qBias) backend.addBias(q, layer.qBias, count)
-    if (layer.qNorm) backend.headNorm(q, layer.qNorm, rmsEps, count)
+    if (layer.qNorm) this.#headNormed(layer, q, layer.qNorm, count)
     if (layer.turn !== undefined) backend.rope(q, layer.turn)
     if (layer.balance) backend.scaleColumns(q, layer.balance.qFactors, count)
     this.#biased(layer, k, v, rows)
@@ -337,11 +327,18 @@ export class LoadedModel {
    * stands out.
    */
   #turned(layer: Layer, k: Tensor, { count }: Rows): void {
-    if (layer.kNorm) this.#backend.headNorm(k, layer.kNorm, this.config.rmsEps, count)
+    if (layer.kNorm) this.#headNormed(layer, k, layer.kNorm, count)
     if (layer.turn !== undefined) this.#backend.rope(k, layer.turn)
     if (!layer.balance) return
     this.#backend.addBias(k, layer.balance.kOffset, count)
     this.#backend.scaleColumns(k, layer.balance.kFactors, count)
+  }
+
+  /** Norms q or k in place, each head or all heads at once. */
+  #headNormed({ qkNorms }: Layer, x: Tensor, norm: Tensor, count: number): void {
+    const { rmsEps } = this.config
+    if (qkNorms === 'rows') this.#backend.rmsNorm(x, x, norm, rmsEps, count)
+    else this.#backend.headNorm(x, norm, rmsEps, count)
   }
 
   #writeKv(layer: Layer, index: number, k: Tensor, v: Tensor, rows: Rows): void {

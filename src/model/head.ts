@@ -1,8 +1,8 @@
 /**
  * Runs the last step of a model: from rows of the residual stream to logits, a few rows at a time.
  */
-import type { Backend, Shortlist, Tensor, Weight } from '../backend/backend.ts'
-import { ForetokenError } from '../base/errors.ts'
+import type { Backend, Scores, Tensor, Weight } from '../backend/backend.ts'
+import { at, defined } from '../base/at.ts'
 import type { ModelArchive, ModelSpec } from '../base/model.ts'
 import { maskTokenless, paddingOf } from './tokenless.ts'
 
@@ -30,10 +30,10 @@ export class Head {
    */
   #lent = new Float32Array(0)
   /**
-   * Entries of the longest list that `shortlists` makes; undefined if reading all logits costs as
-   * little, and if rows without a token lie among the others, so that a list might hold one.
+   * Entries of the longest list of a row: 0 if the backend makes none, and if rows of the
+   * vocabulary without a token lie among the others, so that a list might hold one.
    */
-  readonly longest: number | undefined
+  readonly #longest: number
 
   constructor(parts: HeadParts) {
     const { backend, logits } = parts
@@ -42,8 +42,7 @@ export class Head {
     const padding = paddingOf(tokenless, config.vocab)
     const named = config.vocab - padding
     this.#named = backend.columns(logits, 0, named)
-    const longest = backend.shortlists?.longest
-    this.longest = tokenless.length > padding || longest === undefined ? undefined : Math.min(longest, named)
+    this.#longest = tokenless.length > padding ? 0 : Math.min(backend.shortlists?.longest ?? 0, named)
   }
 
   /**
@@ -59,15 +58,34 @@ export class Head {
     return all
   }
 
-  /** Returns the best `count` logits of each of the rows `picked` of `states`. */
-  async shortlists(states: Tensor, picked: readonly number[], count: number): Promise<Shortlist[]> {
-    const { build, shortlists } = this.#parts.backend
-    if (!shortlists) throw new ForetokenError('internal', `${build} makes no shortlists`)
-    const all: Shortlist[] = []
-    await this.#score(states, picked, async (rows) => {
-      for (const list of await shortlists.of(this.#named, rows, count)) all.push(list)
+  /**
+   * Returns scores of each of the rows `picked` of `states`: a shortlist of at least its number of
+   * `bests`, or all logits, which are valid until the next that are lent, if a list can't be as
+   * long. Which of them a row gets does not depend on the others.
+   */
+  async scores(states: Tensor, picked: readonly number[], bests: readonly number[]): Promise<Scores[]> {
+    const { backend, archive, logits } = this.#parts
+    const { vocab } = archive.config
+    const { shortlists } = backend
+    const short = (best: number) => best <= this.#longest
+    if (!shortlists || !bests.some(short)) {
+      const all = await this.logits(states, picked, 'lent')
+      return picked.map((_, row) => all.subarray(row * vocab, (row + 1) * vocab))
+    }
+    const all = bests.every(short) ? undefined : this.#room(picked.length * vocab, 'lent')
+    const scores: Scores[] = []
+    await this.#score(states, picked, async (rows, from) => {
+      const own = bests.slice(from, from + rows)
+      const count = Math.max(1, ...own.filter(short))
+      const lists = own.some(short) ? await shortlists.of(this.#named, rows, count) : []
+      if (!own.every(short)) await backend.read(logits, rows, all?.subarray(from * vocab))
+      own.forEach((best, index) => {
+        const whole = all?.subarray((from + index) * vocab, (from + index + 1) * vocab)
+        if (whole && !short(best)) maskTokenless(whole, archive)
+        scores.push(short(best) ? at(lists, index) : defined(whole))
+      })
     })
-    return all
+    return scores
   }
 
   /**
@@ -80,13 +98,14 @@ export class Head {
     read: (rows: number, from: number) => Promise<unknown>,
   ): Promise<void> {
     const { backend, spec, norm, weights, last, logits } = this.#parts
-    const { rmsEps, logitScale } = spec
+    const { rmsEps, logitScale, logitSoftCap } = spec
     for (let from = 0; from < picked.length; from += logits.rows) {
       const rows = picked.slice(from, from + logits.rows)
       backend.gatherRows(last, states, rows)
       backend.rmsNorm(last, last, norm, rmsEps, rows.length)
       backend.matmul(logits, last, weights, rows.length)
       if (logitScale !== 1) backend.scale(logits, logitScale, rows.length)
+      if (logitSoftCap !== undefined) backend.softCap(logits, logitSoftCap, rows.length)
       await read(rows.length, from)
     }
   }

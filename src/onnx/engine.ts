@@ -21,7 +21,8 @@ import type { PreparedPrompt, PromptInput } from '../base/prompt.ts'
 import { Shares } from '../base/shares.ts'
 import { AnswerState } from '../engine/answer-state.ts'
 import type { Engine } from '../engine/engine.ts'
-import { generateFrom, resultOf } from '../engine/event-reader.ts'
+import { generateFrom, resultOf } from '../engine/generate.ts'
+import { LazyGuides, type PrepareOptions, prepareGuided } from '../engine/guides.ts'
 import { submitMany } from '../engine/many.ts'
 import { checkedRequest, type GenerateOptions, type GenerateRequest, type ManyOptions } from '../engine/options.ts'
 import type { Outcome, TextService } from '../engine/service.ts'
@@ -31,7 +32,7 @@ import { checkedFiles } from '../model/open.ts'
 import { maskTokenless } from '../model/tokenless.ts'
 import type { DoneEvent, GenerateEvent } from '../stream/events.ts'
 import type { PromptOptions } from '../tokens/prompt.ts'
-import { type PrepareOptions, Prompts, promptIdsChecks } from '../tokens/prompts.ts'
+import { Prompts, promptIdsChecks } from '../tokens/prompts.ts'
 import { createTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
 import { binsOf } from './bins.ts'
 import { externalOf, type OnnxFolder, onnxFile, readFolder, whole } from './folder.ts'
@@ -47,6 +48,8 @@ export class OrtEngine implements TextService {
   readonly context: number
   readonly loadMs: number
   readonly backend: { readonly build: string; memoryBytes(): number }
+  /** Compiles guides; undefined if the engine was loaded without grammars. */
+  readonly guides: LazyGuides | undefined
   readonly #model: OrtModel
   readonly #prompts: Prompts
   readonly #reader: Engine | undefined
@@ -97,6 +100,7 @@ export class OrtEngine implements TextService {
       maxRunning = 8,
       maxWaiting = 256,
       spawnText,
+      guides,
     }: OrtEngineOptions,
     begun: number,
   ) {
@@ -105,6 +109,7 @@ export class OrtEngine implements TextService {
     this.archive = { ...description, tensors: new Map(), fingerprint: '' }
     this.tokenizer = createTokenizer(tokenizer)
     this.context = Math.min(context ?? 4096, config.maxContext)
+    this.guides = guides && new LazyGuides(guides, this.archive, this.tokenizer)
     this.#prompts = new Prompts(this.tokenizer, tokenizer, this.context, spawnText)
     this.backend = {
       build: `onnx ${executionProviders?.join('+') ?? 'default'}`,
@@ -130,7 +135,7 @@ export class OrtEngine implements TextService {
 
   /** Makes token ids of a prompt without blocking the host, as `Engine.prepare` does. */
   prepare(prompt: PromptInput, options: PrepareOptions = {}): Promise<PreparedPrompt> {
-    return this.#prompts.prepare(prompt, options)
+    return prepareGuided(this.#prompts, this.guides, prompt, options)
   }
 
   /** Counts since the engine was loaded. Pages are 0: only the Rust core has them. */
@@ -206,6 +211,7 @@ export class OrtEngine implements TextService {
         return new AnswerState(ids, request, this, trace)
       })
     })
+    for (const { ready } of answers) await ready
     const life = this.#opened()
     for (const { signal } of answers) life.follow(signal)
     try {
@@ -269,13 +275,14 @@ export class OrtEngine implements TextService {
 
   /** Computes an answer once it has its place; yields after each token. */
   async *#answered(answer: AnswerState, prefill: 'exact' | 'predicted'): AsyncGenerator<void> {
-    const { signal } = answer
+    const { signal, ready } = answer
+    if (ready) await ready
     answer.onAdmit()
     const read = prefill === 'predicted' ? await this.#predicted(answer) : await this.#exact(answer, signal)
     yield* this.#decode(answer, read, signal)
   }
 
-  /** Decodes, and yields after each token. Owns the cache of `read` from its first step on. */
+  /** Decodes, and yields after each step. Owns the cache of `read` from its first step on. */
   async *#decode(answer: AnswerState, read: ReadPrompt, signal: AbortSignal): AsyncGenerator<void> {
     let { logits, tokens } = read
     let cache: OrtCache | undefined = read.cache
@@ -283,13 +290,14 @@ export class OrtEngine implements TextService {
       for (;;) {
         throwIfAborted(signal)
         maskTokenless(logits, this.archive)
-        const id = answer.chooseToken(logits)
-        if (id === undefined) return
+        const ids = answer.chooseTokens(logits)
+        if (!ids) return
         yield
         const past = cache
         cache = undefined
-        ;({ logits, cache } = await this.#run([id], past, tokens++, signal))
-        this.#count.decode_tokens++
+        ;({ logits, cache } = await this.#run(ids, past, tokens, signal))
+        tokens += ids.length
+        this.#count.decode_tokens += ids.length
       }
     } finally {
       if (cache) this.#model.drop(cache)

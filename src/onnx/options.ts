@@ -14,6 +14,7 @@ import {
   wholeFrom,
 } from '../base/fields.ts'
 import type { Engine } from '../engine/engine.ts'
+import type { EngineOptions } from '../engine/options.ts'
 import { isAnyEngine } from '../engine/service.ts'
 import type { SpawnText } from '../tokens/text-messages.ts'
 import type { OrtModule } from './runtime.ts'
@@ -40,6 +41,8 @@ export interface OrtEngineOptions extends OrtOptions {
   readonly maxWaiting?: number
   /** Starts a worker for chat templates and tokenizing; see `EngineOptions`. */
   readonly spawnText?: SpawnText
+  /** Loads the grammar engine; see `EngineOptions`. */
+  readonly guides?: EngineOptions['guides']
 }
 
 /** The checks of an ONNX engine's options. */
@@ -60,6 +63,7 @@ export const ortChecks: Checks<OrtEngineOptions> = {
   maxRunning: wholeFrom(1),
   maxWaiting: wholeFrom(0),
   spawnText: callable(),
+  guides: callable(),
 }
 
 type ExternalFile = NonNullable<OrtOptions['externalData']>[number]

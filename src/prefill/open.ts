@@ -1,5 +1,5 @@
 /** Runs the forward of a model with a predictor of any kind. */
-import type { Backend, Shortlist, Tensor } from '../backend/backend.ts'
+import type { Backend, Scores, Tensor } from '../backend/backend.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { Pass } from '../base/pass.ts'
 import type { LoadedModel } from '../model/forward.ts'
@@ -44,13 +44,9 @@ export class PredictingForward {
     return this.#through(pass, () => this.#model.logits(pass.outputs, lent))
   }
 
-  get longestShortlist(): number | undefined {
-    return this.#model.longestShortlist
-  }
-
-  /** Runs a pass and returns the best `count` logits of each of its `outputs`. */
-  shortlists(pass: Pass, count: number): Promise<Shortlist[]> {
-    return this.#through(pass, () => this.#model.shortlistsOf(pass.outputs, count))
+  /** Runs a pass and returns the scores of its `outputs`, as the model's `scores` does. */
+  scores(pass: Pass, bests: readonly number[]): Promise<Scores[]> {
+    return this.#through(pass, () => this.#model.scoresOf(pass.outputs, bests))
   }
 
   /**

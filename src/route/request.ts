@@ -1,6 +1,6 @@
 /** Defines the options of routed requests and the reports of their answers. */
 import { type Checks, flag, listWith, nameOf, needed, wholeFrom } from '../base/fields.ts'
-import { type WireCodec, wireCodecs } from '../base/kv.ts'
+import { type WireCodec, wireCodecs } from '../base/kv-codec.ts'
 import type { Seed } from '../decode/seed.ts'
 import type { GenerateRequest } from '../engine/options.ts'
 import { type Answer, allWays, type RouteReport, type Way } from '../engine/service.ts'

@@ -1,8 +1,11 @@
 /** Turns a prompt into the token ids that the model reads. */
 import { ForetokenError } from '../base/errors.ts'
-import { anyFields, type Checks, flag } from '../base/fields.ts'
+import { anyFields, type Checks, flag, nameOf } from '../base/fields.ts'
 import type { TokenizerSpec } from '../base/model.ts'
 import type { ChatMessage, PreparedPrompt, PromptInput } from '../base/prompt.ts'
+import type { ToolDefinition } from '../base/tool.ts'
+import { type ToolFormatName, toolFormatNames } from '../tools/format.ts'
+import { checkTools } from './checked-tools.ts'
 import type { Limits } from './jinja/budget.ts'
 import { renderChat, type TemplateValues } from './template.ts'
 import { type Tokenizer, toEnd } from './tokenizer.ts'
@@ -27,6 +30,10 @@ export interface PromptOptions {
    * (`continue_final_message` of transformers). Default false.
    */
   readonly continueFinal?: boolean | undefined
+  /** Functions that the model may call. The chat template tells it, or else its system message. */
+  readonly tools?: readonly ToolDefinition[] | undefined
+  /** How calls are written. Default: found from the chat template. */
+  readonly toolFormat?: ToolFormatName | undefined
 }
 
 /** The checks of `PromptOptions`. */
@@ -36,6 +43,11 @@ export const promptChecks: Checks<PromptOptions> = {
   addSpecial: flag,
   templateValues: anyFields(),
   continueFinal: flag,
+  tools: (_, value) => {
+    checkTools(value)
+    return value
+  },
+  toolFormat: nameOf(toolFormatNames),
 }
 
 /** How a prompt is read by one engine. */
@@ -99,6 +111,8 @@ function* textSteps(
     addSpecial = true,
     templateValues,
     continueFinal,
+    tools,
+    toolFormat,
     context,
     limits,
     onTemplate,
@@ -110,7 +124,13 @@ function* textSteps(
     return yield* tokenizer.encodeSteps(prompt, { special: parseSpecial, bos: addSpecial, most })
   }
   const messages = typeof prompt === 'string' ? [{ role: 'user', content: prompt } as const] : prompt
-  const text = renderChat(tokenizer.origin, spec, messages, { values: templateValues, limits, continueFinal })
+  const text = renderChat(tokenizer.origin, spec, messages, {
+    values: templateValues,
+    limits,
+    continueFinal,
+    tools,
+    toolFormat,
+  })
   onTemplate?.()
   return yield* tokenizer.encodeMarked(text, { bos: true, most })
 }

@@ -13,6 +13,7 @@ import { nextTurn } from '../base/next-turn.ts'
 import type { ChatMessage, PreparedPrompt, PromptInput, PromptTimes } from '../base/prompt.ts'
 import { Trace } from '../base/trace.ts'
 import { checkPrompt } from './checked-prompt.ts'
+import { checkToolOptions } from './checked-tools.ts'
 import type { Limits } from './jinja/budget.ts'
 import {
   isIds,
@@ -75,6 +76,7 @@ export class Prompts {
   ids(prompt: PromptInput, options: PromptOptions & Pick<ReadOptions, 'onTemplate'> = {}): number[] {
     return withArguments('promptIds', () => {
       checkPrompt(prompt)
+      checkToolOptions(options)
       return promptIds(this.#tokenizer, this.#spec, prompt, { ...options, context: this.#context })
     })
   }
@@ -98,6 +100,7 @@ export class Prompts {
     return withArguments('prepare', () => {
       const options = checkedFields('the options', prepareOptions, prepareChecks, 'be absent')
       checkPrompt(prompt)
+      checkToolOptions(options)
       return this.#prepare(prompt, options)
     })
   }

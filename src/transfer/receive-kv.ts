@@ -14,10 +14,13 @@ import {
   wholeFrom,
   withMethods,
 } from '../base/fields.ts'
-import { type KvCodec, type KvPool, type WireCodec, wireCodecs } from '../base/kv.ts'
-import type { PagedCache, Sequence } from '../kv/paged.ts'
-import type { KvIdentity, KvRange, TileBytes } from './format.ts'
+import type { KvPool } from '../base/kv.ts'
+import { type KvCodec, type WireCodec, wireCodecs } from '../base/kv-codec.ts'
+import type { PagedCache } from '../kv/paged.ts'
+import type { Sequence } from '../kv/sequence.ts'
+import type { KvIdentity, KvRange } from './format.ts'
 import { decodeSteps, stepsOf } from './residual.ts'
+import type { TileBytes } from './tiles.ts'
 import { readWire } from './wire.ts'
 
 /** The prediction that a `residual` stream corrects: the receiver's own, of the whole prompt. */

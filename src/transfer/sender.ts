@@ -9,16 +9,19 @@ import { throwIfAborted } from '../base/cancelled.ts'
 import { signalOf, textOf } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { bytes, type Checks, callable, nameOf, needed, numberFrom, wholeFrom } from '../base/fields.ts'
-import { type KvCodec, type KvCoding, pageTokens, type WireCodec, wireCodecs } from '../base/kv.ts'
+import { pageTokens } from '../base/kv.ts'
+import { type KvCodec, type KvCoding, type WireCodec, wireCodecs } from '../base/kv-codec.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import { isWhole } from '../base/numbers.ts'
 import type { Scheduler } from '../decode/scheduler.ts'
 import type { Job } from '../decode/task.ts'
-import type { PagedCache, Sequence } from '../kv/paged.ts'
+import type { PagedCache } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
+import type { Sequence } from '../kv/sequence.ts'
 import { type Ahead, PredictedPrompt } from '../prefill/ahead.ts'
-import { type KvIdentity, type KvRange, type KvShape, mostTileBytes, type WireTile } from './format.ts'
+import { type KvIdentity, type KvRange, type KvShape, mostTileBytes } from './format.ts'
 import { decodeSteps, encodeSteps, type ResidualSteps, stepsOf } from './residual.ts'
+import type { WireTile } from './tiles.ts'
 import { writeWire } from './wire.ts'
 
 export interface KvOptions {
@@ -299,7 +302,7 @@ class Reading implements Job {
 
   readonly best = 1
 
-  chooseToken(): undefined {}
+  chooseTokens(): undefined {}
 
   end(error?: ForetokenError): void {
     this.ended = true

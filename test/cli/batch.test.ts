@@ -129,6 +129,24 @@ describe('a line', () => {
     expect(parse(line)).toMatchObject({ form: 'completion', request: { prompt: [1, 2], raw: true, maxTokens: 1 } })
   })
 
+  test('has the guide that it asks for, or that of the flags', () => {
+    const schema = { type: 'object', properties: { a: { const: null } } }
+    const format = { type: 'json_schema', json_schema: { name: 'x', schema } }
+    const line = {
+      custom_id: 'x',
+      method: 'POST',
+      url: '/v1/chat/completions',
+      body: { messages, response_format: format },
+    }
+    expect(parse(line).request.guide).toEqual({ kind: 'json_schema', schema })
+    const guide = { kind: 'regex', regex: 'a' } as const
+    expect(parse({ prompt: 'a', guided_choice: ['b'] }, { guide }).request.guide).toEqual({
+      kind: 'choice',
+      choices: ['b'],
+    })
+    expect(parse({ prompt: 'a' }, { guide }).request.guide).toEqual(guide)
+  })
+
   const chat = (body: object) => ({ custom_id: 'x', method: 'POST', url: '/v1/chat/completions', body })
   const messages = [{ role: 'user', content: 'hi' }]
   test.each<[string, unknown, RegExp]>([
@@ -145,7 +163,8 @@ describe('a line', () => {
     ['tools', chat({ messages, tools: [{ type: 'function' }] }), /tools/],
     ['several answers', chat({ messages, n: 2 }), /n:/],
     ['streaming', chat({ messages, stream: true }), /stream/],
-    ['json mode', chat({ messages, response_format: { type: 'json_object' } }), /response_format/],
+    ['an unknown format', chat({ messages, response_format: { type: 'xml' } }), /response_format\.type/],
+    ['two shapes', { prompt: 'a', guided_choice: ['b'], guided_regex: 'c' }, /guided_regex and guided_choice/],
     ['an image', chat({ messages: [{ role: 'user', content: [{ type: 'image_url' }] }] }), /content/],
     ['another address', { ...chat({ messages }), url: '/v1/embeddings' }, /url/],
     ['another method', { ...chat({ messages }), method: 'GET' }, /method/],

@@ -37,10 +37,10 @@ test(`every request gets the right answer, whatever the memory limit (seed ${see
           ids,
           tenant: '',
           ended: false,
-          chooseToken(scores) {
+          chooseTokens(scores) {
             const id = (scores as Float32Array).indexOf(1)
             answer.push(id)
-            return id === 0 || answer.length === most ? undefined : id
+            return id === 0 || answer.length === most ? undefined : [id]
           },
           end(error) {
             this.ended = true

@@ -4,12 +4,16 @@
  */
 
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { draw, drawToken, filterTokens } from '../../src/decode/filters.ts'
+import { draw, drawToken } from '../../src/decode/draw.ts'
+import { filterTokens } from '../../src/decode/filters.ts'
 import { expNegative } from '../../src/decode/logprobs.ts'
-import { sortBest, topIds } from '../../src/decode/order.ts'
-import { createSampler, type SamplingOptions } from '../../src/decode/sampling.ts'
+import { topIds } from '../../src/decode/order.ts'
+import { sortBest } from '../../src/decode/radix-sort.ts'
+import { createSampler } from '../../src/decode/sampling.ts'
+import type { SamplingOptions } from '../../src/decode/sampling-options.ts'
 import fc from '../helpers/properties.ts'
 import { random } from '../helpers/random.ts'
+import { drawNext, samplerAfter } from '../helpers/samplers.ts'
 
 const vocab = 20_000
 
@@ -108,37 +112,30 @@ describe('a token', () => {
   })
 
   test('costs the same for longer prompts and answers: earlier tokens are read once', () => {
-    const sampler = createSampler({ repetitionPenalty: 1.1, presencePenalty: 1, frequencyPenalty: 0.5, seed: 1 })
-    const history = Array.from({ length: 3000 }, (_, i) => (i * 7) % 50)
-    const { list, reads } = counted(history)
+    const prompt = Array.from({ length: 3000 }, (_, i) => (i * 7) % 50)
+    const { list, reads } = counted(prompt)
+    const options = { repetitionPenalty: 1.1, presencePenalty: 1, frequencyPenalty: 0.5, seed: 1 }
+    const sampler = createSampler(options, { prompt: list })
     const scores = random(2).floats(64)
-    for (let n = 0; n < 500; n++) history.push(sampler.sample(scores, list, 3000).id)
-    expect(reads()).toBeLessThan(2 * history.length)
+    for (let n = 0; n < 500; n++) drawNext(sampler, scores)
+    expect(reads()).toBeLessThan(2 * prompt.length)
   })
 
-  test('gets the same penalties as a sampler that rereads all earlier tokens each time', () => {
+  test('gets the same penalties and random numbers as from a sampler that repeats the answer', () => {
     const options = { temperature: 1, repetitionPenalty: 1.3, presencePenalty: 1.5, frequencyPenalty: -0.4 }
     const bias = Object.fromEntries(Array.from({ length: 50 }, (_, id) => [id, (id % 7) - 3]))
-    const growing = createSampler({ ...options, logitBias: bias, seed: 5 })
-    const history = Array.from({ length: 20 }, (_, i) => i % 60)
+    const prompt = Array.from({ length: 20 }, (_, i) => i % 60)
+    const whole = { ...options, logitBias: bias, seed: 5 }
+    const growing = createSampler(whole, { prompt })
+    const answer: number[] = []
     for (let n = 0; n < 60; n++) {
       const scores = random(n).floats(64)
-      const fresh = createSampler({ ...options, logitBias: bias, seed: 5 })
-      for (let drawn = 0; drawn < n; drawn++) fresh.skip()
-      const token = growing.sample(scores, history, 20)
-      expect(token).toEqual(fresh.sample(scores, [...history], 20))
-      history.push(token.id)
+      // A token that was forced or came from elsewhere uses up its random number, too.
+      const id = n % 4 === 3 ? (n * 7) % 64 : growing.sample(scores).id
+      if (n % 4 !== 3) expect(growing.sample(scores)).toEqual(samplerAfter(whole, prompt, answer).sample(scores))
+      growing.accept(id)
+      answer.push(id)
     }
-    // Another history, a shorter one, and one whose answer begins elsewhere.
-    const one = createSampler({ repetitionPenalty: 2, presencePenalty: 2 })
-    const scores = Float32Array.from([4, 3, 2])
-    expect(one.sample(scores, [0, 1], 1).id).toBe(0)
-    expect(one.sample(scores, [1], 1).id).toBe(0)
-    const same = [0, 1]
-    expect(one.sample(scores, same, 2).id).toBe(0)
-    expect(one.sample(Float32Array.from([4, 3, 2.5]), same, 0).id).toBe(2)
-    same.pop()
-    expect(one.sample(scores, same, 0).id).toBe(1)
   })
 })
 

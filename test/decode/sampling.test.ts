@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { filterTokens } from '../../src/decode/filters.ts'
 import { expNegative, normalize, topIds } from '../../src/decode/logprobs.ts'
-import { createSampler, type SamplingOptions } from '../../src/decode/sampling.ts'
+import { createSampler } from '../../src/decode/sampling.ts'
+import type { SamplingOptions } from '../../src/decode/sampling-options.ts'
 import fc from '../helpers/properties.ts'
+import { drawNext, samplerAfter } from '../helpers/samplers.ts'
 
 const logits = (...values: number[]) => Float32Array.from(values)
 const someLogits = fc.array(fc.float({ min: -30, max: 30, noNaN: true }), { minLength: 1, maxLength: 200 })
@@ -56,22 +58,24 @@ describe('greedy', () => {
 
   test('a token whose logit is -Infinity is never drawn', () => {
     const sampler = createSampler({ temperature: 2, seed: 3 })
-    for (let i = 0; i < 200; i++) expect(sampler.sample(logits(0, Number.NEGATIVE_INFINITY, 0)).id).not.toBe(1)
+    for (let i = 0; i < 200; i++) expect(drawNext(sampler, logits(0, Number.NEGATIVE_INFINITY, 0)).id).not.toBe(1)
   })
 })
 
 describe('penalties', () => {
   test('repetition divides positive and multiplies negative logits, once per id', () => {
-    const sampler = createSampler({ repetitionPenalty: 2 })
-    expect(sampler.sample(logits(3, 2, 1.4), [0, 0]).id).toBe(1)
-    expect(sampler.sample(logits(-1, -1.5, -9), [0]).id).toBe(1)
+    const options = { repetitionPenalty: 2 }
+    expect(samplerAfter(options, [0, 0]).sample(logits(3, 2, 1.4)).id).toBe(1)
+    expect(samplerAfter(options, [], [0, 0]).sample(logits(3, 2, 1.4)).id).toBe(1)
+    expect(samplerAfter(options, [0]).sample(logits(-1, -1.5, -9)).id).toBe(1)
   })
 
   test('presence and frequency count the answer, not the prompt', () => {
-    expect(createSampler({ presencePenalty: 1 }).sample(logits(2, 1.5), [0], 1).id).toBe(0)
-    expect(createSampler({ presencePenalty: 1 }).sample(logits(2, 1.5), [0], 0).id).toBe(1)
-    expect(createSampler({ frequencyPenalty: 0.3 }).sample(logits(2, 1.5), [0], 0).id).toBe(0)
-    expect(createSampler({ frequencyPenalty: 0.3 }).sample(logits(2, 1.5), [0, 0], 0).id).toBe(1)
+    const scores = logits(2, 1.5)
+    expect(samplerAfter({ presencePenalty: 1 }, [0]).sample(scores).id).toBe(0)
+    expect(samplerAfter({ presencePenalty: 1 }, [], [0]).sample(scores).id).toBe(1)
+    expect(samplerAfter({ frequencyPenalty: 0.3 }, [0], [0]).sample(scores).id).toBe(0)
+    expect(samplerAfter({ frequencyPenalty: 0.3 }, [], [0, 0]).sample(scores).id).toBe(1)
   })
 
   test('a bias outside the vocabulary is refused with the numbers', () => {
@@ -81,7 +85,7 @@ describe('penalties', () => {
 
   test('logits are not modified', () => {
     const given = logits(1, 2, 3)
-    createSampler({ logitBias: { 1: 9 }, repetitionPenalty: 2, temperature: 1 }).sample(given, [2])
+    samplerAfter({ logitBias: { 1: 9 }, repetitionPenalty: 2, temperature: 1 }, [2]).sample(given)
     expect([...given]).toEqual([1, 2, 3])
   })
 })
@@ -126,7 +130,7 @@ describe('draws', () => {
   test('a seed reproduces them, as a fixed sequence', () => {
     const ids = (seed: number) => {
       const sampler = createSampler({ temperature: 1, seed })
-      return Array.from({ length: 12 }, () => sampler.sample(new Float32Array(1000)).id)
+      return Array.from({ length: 12 }, () => drawNext(sampler, new Float32Array(1000)).id)
     }
     expect(ids(42)).toEqual(ids(42))
     expect(ids(42)).not.toEqual(ids(43))
@@ -157,7 +161,7 @@ describe('draws', () => {
     const draws = 20_000
     const counts = new Map<number, number>()
     for (let i = 0; i < draws; i++) {
-      const { id } = sampler.sample(scores)
+      const { id } = drawNext(sampler, scores)
       counts.set(id, (counts.get(id) ?? 0) + 1)
     }
     let chi = 0
@@ -170,7 +174,7 @@ describe('draws', () => {
   test('any options on any logits give an id in the vocabulary', () => {
     fc.assert(
       fc.property(someLogits, anyFilters, fc.integer(), (values, filters, seed) => {
-        const { id, logprob } = createSampler({ ...filters, seed }).sample(Float32Array.from(values), [0], 0)
+        const { id, logprob } = samplerAfter({ ...filters, seed }, [], [0]).sample(Float32Array.from(values))
         expect(id).toBeGreaterThanOrEqual(0)
         expect(id).toBeLessThan(values.length)
         expect(logprob).toBeLessThanOrEqual(1e-6)
@@ -233,7 +237,7 @@ describe('a shortlist', () => {
         const [whole, short] = [createSampler(asked), createSampler(asked)]
         for (const row of rows) {
           const scores = Float32Array.from([...row, ...Array.from({ length: 20 }, (_, i) => -i)])
-          expect(short.sample(list(scores, short.best + more))).toEqual(whole.sample(scores))
+          expect(drawNext(short, list(scores, short.best + more))).toEqual(drawNext(whole, scores))
         }
       }),
     )

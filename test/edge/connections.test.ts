@@ -1,14 +1,16 @@
 /** Connections of Node's server whose clients are slow, greedy or silent. */
 import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import { guardConnections } from '../../edge/connections.ts'
 import { type ServeOptions, type Serving, serveNode } from '../../edge/node.ts'
 
 let serving: Serving
 const sockets: Socket[] = []
 afterEach(async () => {
   for (const socket of sockets.splice(0)) socket.destroy()
-  await serving.close(100)
+  await serving?.close(100)
 })
 
 async function serve(fetch: ServeOptions['fetch'], options: Partial<ServeOptions> = {}): Promise<void> {
@@ -184,16 +186,38 @@ describe('an unread answer', () => {
   })
 })
 
-test('a request that arrived while the loop was held is read before its connection is judged', async () => {
+test('a connection that is opened ahead of need is kept for its first request', async () => {
   await serve(() => new Response('ok'), { stallSeconds: 0.2 })
   const socket = await connection()
-  // Accepted, and silent for half of its time.
-  await new Promise((resolve) => setTimeout(resolve, 100))
-  // A pass runs in an immediate, after which timers come before sockets.
-  await new Promise(setImmediate)
+  await new Promise((resolve) => setTimeout(resolve, 500))
   socket.write(get('/', 'connection: close\r\n'))
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400)
   expect(await rest(socket)).toMatch(/ok$/)
+})
+
+test('what a client sent while the loop was held is read before its connection is judged', async () => {
+  const server = createServer()
+  guardConnections(server, (_, outgoing) => outgoing.end('ok'), {
+    requests: 1,
+    stallMs: 60_000,
+    idleMs: 60_000,
+    drainedBytesPerMinute: 0,
+  })
+  server.on('connection', (socket: Socket) => socket.setTimeout(200))
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  try {
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    sockets.push(socket)
+    await once(socket, 'connect')
+    // Accepted, and silent for half of its time.
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    // A pass runs in an immediate, after which timers come before sockets.
+    await new Promise(setImmediate)
+    socket.write(get('/', 'connection: close\r\n'))
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400)
+    expect(await rest(socket)).toMatch(/ok$/)
+  } finally {
+    server.close()
+  }
 })
 
 test('a request beyond the limit gets a readable 503, and there is room again when one has ended', async () => {

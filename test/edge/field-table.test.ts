@@ -7,6 +7,6 @@ test('docs/server.md lists every field as it is handled', () => {
   const page = readFileSync(new URL('../../docs/server.md', import.meta.url), 'utf8')
   expect(page === serverPage(), 'run npm run docs:server').toBe(true)
   expect(page).toContain('| `seed` | honoured | honoured | honoured |')
-  expect(page).toContain('| `response_format` | refused | refused |')
+  expect(page).toContain('| `response_format` | honoured | honoured |')
   expect(page).toContain('| `user` | accepted | accepted | accepted |')
 })

@@ -19,6 +19,10 @@ afterAll(close)
 
 const names = [
   'prompt',
+  'guide',
+  'kind',
+  'schema',
+  'choices',
   'maxTokens',
   'stop',
   'after',
@@ -136,6 +140,15 @@ const calls: Record<string, Call> = {
   'Engine.load of a model': async (options) => (await Engine.load(tinyFiles(), options)).close(),
   'OrtEngine.load': async (files, options) => (await OrtEngine.load(files, options)).close(),
   openModel: library.openModel,
+  openGuides: (make) => library.openGuides(make),
+  guideOf: library.guideOf,
+  jsonGuide: (schema, options) => library.jsonGuide(schema, options),
+  'guideOf of a format': (format) => library.guideOf({ response_format: format }),
+  'guideOf of outputs': (outputs) => library.guideOf({ structured_outputs: outputs }),
+  'submit with a guide': (guide) => read(engine.submit({ prompt, guide, maxTokens: 2 })),
+  'submit with a schema': (schema) =>
+    read(engine.submit({ prompt, guide: { kind: 'json_schema', schema }, maxTokens: 2 })),
+  'submit with choices': (choices) => read(engine.submit({ prompt, guide: { kind: 'choice', choices }, maxTokens: 2 })),
   generate: (...args) => read(engine.generate(...(args as [never]))),
   submit: (request) => read(engine.submit(request)),
   'submit, result': (request) => engine.submit(request).result(),
@@ -217,6 +230,8 @@ describe('careless calls of', () => {
 
   test('every exported function or class is called above, or has a test of its own', () => {
     const elsewhere = [
+      // Helpers of the endpoints for tools, tested in test/tools and test/tokens.
+      ...['AnswerReader', 'effortValues', 'planAnswer'],
       'Callback',
       'callAside',
       'ForetokenError',

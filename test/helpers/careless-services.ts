@@ -1,4 +1,5 @@
 /** One of each service over a tiny model, to be called carelessly. */
+import { loadGuides } from '../../node/guides.ts'
 import { loadWasm } from '../../node/wasm.ts'
 import { Engine, OrtEngine, RemoteCompanion, Routed, StaticCompanions } from '../../src/index.ts'
 import { memoryFiles } from '../../src/model/source.ts'
@@ -15,7 +16,7 @@ export const refusing = async () => new Response('', { status: 500 })
 
 export async function openServices() {
   const wasm = await loadWasm('auto', 1)
-  const engine = await Engine.load(tinyFiles({ context: 256 }), { wasm, threads: 1 })
+  const engine = await Engine.load(tinyFiles({ context: 256 }), { wasm, threads: 1, guides: loadGuides })
   const { ort: runtime } = fakeOrt(engine)
   const onnx = () => memoryFiles('fake', { 'model.onnx': new Uint8Array(1) })
   const ort = await OrtEngine.load(onnx(), { ort: runtime, reader: engine })

@@ -3,7 +3,7 @@
  * pages. A page that is shared, freed or written wrongly gives a wrong token, and so does a token
  * read from predicted K and V.
  */
-import type { Shortlist } from '../../src/backend/backend.ts'
+import type { Scores } from '../../src/backend/backend.ts'
 import { ForetokenError } from '../../src/base/errors.ts'
 import { type KvPool, pageTokens } from '../../src/base/kv.ts'
 import type { ModelConfig } from '../../src/base/model.ts'
@@ -80,33 +80,29 @@ export class FakeModel implements PassModel {
   readonly config = { vocab: fakeVocab } as ModelConfig
   /** Called with each pass before it runs; a returned promise is awaited. */
   onPass: (pass: Pass) => unknown = () => {}
-  /** Number of top logits requested in each pass; Infinity for all. */
-  readonly asked: number[] = []
-  readonly longestShortlist: number | undefined
+  /** Number of top logits requested of each row of each pass; Infinity for all. */
+  readonly asked: (readonly number[])[] = []
+  readonly #longestShortlist: number
   /**
    * For each page and slot, the token whose K and V are there, plus the vocabulary's size if they
    * are not exact.
    */
   readonly #pages = new Map<number, number[]>()
 
-  constructor(passTokens: number, longestShortlist?: number) {
+  constructor(passTokens: number, longestShortlist = 0) {
     this.passTokens = passTokens
-    this.longestShortlist = longestShortlist
+    this.#longestShortlist = longestShortlist
   }
 
-  async shortlists(pass: Pass, count: number): Promise<Shortlist[]> {
+  async scores(pass: Pass, bests: readonly number[]): Promise<Scores[]> {
     const all = await this.#run(pass)
-    this.asked.push(count)
-    return pass.outputs.map((_, row) => {
+    this.asked.push(bests)
+    return bests.map((best, row) => {
       const logits = all.subarray(row * fakeVocab, (row + 1) * fakeVocab)
-      const ids = topIds(logits, count)
+      if (best > this.#longestShortlist) return logits
+      const ids = topIds(logits, best)
       return { ids, logits: Float32Array.from(ids, (id) => logits[id]!), logSum: normalize(logits).logSum }
     })
-  }
-
-  async forward(pass: Pass): Promise<Float32Array> {
-    this.asked.push(Number.POSITIVE_INFINITY)
-    return this.#run(pass)
   }
 
   /** Writes the K and V of `ids` into `pages`, as if they had been received. */

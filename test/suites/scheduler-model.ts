@@ -7,7 +7,8 @@
 import type { Scheduler } from '../../src/decode/scheduler.ts'
 import fc from '../helpers/properties.ts'
 import { turns } from '../helpers/scheduled.ts'
-import { type Deed, hooks, type Script, textOf, type Wish, World, worldContext } from './scheduler-world.ts'
+import { type Deed, hooks, type Script, type Wish } from './scheduler-script.ts'
+import { textOf, World, worldContext } from './scheduler-world.ts'
 
 export interface ModelOptions {
   /** Minimum number of commands to run. */
@@ -76,6 +77,7 @@ const wish: fc.Arbitrary<Wish> = fc
     bad: fc.oneof({ weight: 30, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constantFrom(61, 1e9) }),
     tenant,
     most: fc.oneof(fc.nat(6), fc.nat(60)),
+    forces: fc.oneof(fc.constant(0), fc.nat(4), fc.nat(50)),
     mode: fc.constantFrom(
       'exact' as const,
       'exact' as const,

@@ -3,62 +3,23 @@
  * `scheduler-model.ts` runs random commands on it. A violation of the rules is a fault, thrown by
  * the next `check`.
  */
+
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import type { Scores } from '../../src/backend/backend.ts'
 import { ForetokenError } from '../../src/base/errors.ts'
 import { pageTokens } from '../../src/base/kv.ts'
 import type { Pass } from '../../src/base/pass.ts'
-import { type Predicting, Scheduler, type SchedulerOptions } from '../../src/decode/scheduler.ts'
+import { type Predicting, Scheduler } from '../../src/decode/scheduler.ts'
 import type { Job } from '../../src/decode/task.ts'
-import { PagedCache, type Sequence } from '../../src/kv/paged.ts'
+import { PagedCache } from '../../src/kv/paged.ts'
 import { PrefixIndex } from '../../src/kv/prefix.ts'
+import type { Sequence } from '../../src/kv/sequence.ts'
 import { Prediction } from '../../src/predict/choice.ts'
-import type { PredictorHeader } from '../../src/predict/plan.ts'
+import type { PredictorHeader } from '../../src/predict/header.ts'
 import { FakeModel, fakeHidden, fakePool, fakeVocab, nextToken } from '../helpers/fake-model.ts'
 import { turns } from '../helpers/scheduled.ts'
-
-export interface WorldOptions extends Pick<SchedulerOptions, 'order' | 'maxRunning' | 'maxWaiting' | 'stallMs'> {
-  readonly pages: number
-  readonly passTokens: number
-  readonly prefixPages: number
-}
-
-export const hooks = ['onAdmit', 'onBegin', 'onPrefill', 'onCache', 'take', 'end'] as const
-export type Hook = (typeof hooks)[number]
-
-/**
- * An action of a request's code: from outside, in the middle of a pass, or from inside a callback.
- */
-export type Deed =
-  | { readonly kind: 'throw' }
-  | { readonly kind: 'cancel'; readonly which: number }
-  | { readonly kind: 'cancelSelf' }
-  | { readonly kind: 'submit'; readonly length: number; readonly tenant: string }
-  | { readonly kind: 'hold'; readonly pages: number }
-  | { readonly kind: 'letGo' }
-  | { readonly kind: 'evict'; readonly pages: number }
-  | { readonly kind: 'insert'; readonly text: number; readonly pages: number; readonly tenant: string }
-  | { readonly kind: 'drive' }
-  | { readonly kind: 'close' }
-
-/** An action at the `nth` call of a hook. */
-export interface Script {
-  readonly hook: Hook
-  readonly nth: number
-  readonly deed: Deed
-}
-
-export interface Wish {
-  readonly ids: readonly number[]
-  readonly tenant: string
-  /** Number of tokens to answer; with 0 the first scores end it. */
-  readonly most: number
-  readonly mode: NonNullable<Job['mode']>
-  /** Holds the computed pages until its end, as a sender of K and V does. */
-  readonly sends: boolean
-  readonly scripts: readonly Script[]
-}
+import type { Deed, Hook, Wish, WorldOptions } from './scheduler-script.ts'
 
 export const worldContext = 112
 
@@ -264,7 +225,7 @@ export class World {
   #submitPlain(length: number, tenant: string): void {
     // The limit stops chains of requests that submit requests.
     if (this.requests.length > 200) return
-    this.submit({ ids: textOf(length, length), tenant, most: 3, mode: 'exact', sends: false, scripts: [] })
+    this.submit({ ids: textOf(length, length), tenant, most: 3, forces: 0, mode: 'exact', sends: false, scripts: [] })
   }
 
   #hold(pages: number): void {
@@ -316,6 +277,7 @@ export class Request implements Job {
   leaving = false
   error: ForetokenError | undefined
   #complete = false
+  #choices = 0
   #predicted = false
   #thrown: unknown
   readonly #world: World
@@ -357,20 +319,25 @@ export class Request implements Job {
     this.#called('onCache')
   }
 
-  chooseToken(scores: Scores): number | undefined {
+  chooseTokens(scores: Scores): readonly number[] | undefined {
     const id = 'ids' in scores ? scores.ids[0]! : scores.indexOf(1)
     if (this.#complete) this.#world.fault(new Error(`a token after the whole answer of ${this.number}`))
-    this.#called('take')
-    const { most } = this.#wish
+    this.#called('chooseTokens')
+    const { most, forces } = this.#wish
     if (most > 0) {
       // After predicted K and V any token is possible.
       const expected = nextToken([...this.ids, ...this.answer])
       if (!this.#predicted && id !== expected)
         this.#world.fault(new Error(`request ${this.number} shows ${id}; alone it gets ${expected}`))
-      this.answer.push(id)
     }
-    this.#complete = id === 0 || this.answer.length >= most || this.ids.length + this.answer.length >= worldContext
-    return this.#complete ? undefined : id
+    const ids = [id]
+    if (++this.#choices % 3 === 1) for (let n = 0; n < forces; n++) ids.push(1 + ((id + 7 * n) % 60))
+    for (const shown of ids) {
+      if (most > 0) this.answer.push(shown)
+      this.#complete = shown === 0 || this.answer.length >= most || this.ids.length + this.answer.length >= worldContext
+      if (this.#complete) return undefined
+    }
+    return ids
   }
 
   end(error?: ForetokenError): void {

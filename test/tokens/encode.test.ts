@@ -1,7 +1,7 @@
 /** Compares encoding with the library's own path over a whole text, and measures its work. */
 import { Tokenizer as Library } from '@huggingface/tokenizers'
 import { describe, expect, test, vi } from 'vitest'
-import { MergeRanks } from '../../src/tokens/merges.ts'
+import { MergeRanks } from '../../src/tokens/merge-ranks.ts'
 import { promptIds } from '../../src/tokens/prompt.ts'
 import { createTokenizer, toEnd } from '../../src/tokens/tokenizer.ts'
 import fc from '../helpers/properties.ts'

@@ -29,6 +29,7 @@ const kernels: (keyof Kernels)[] = [
   'activation',
   'scale_add',
   'gather_rows',
+  'best_of_rows',
   'moments',
   'scratch_bytes',
   'probe',

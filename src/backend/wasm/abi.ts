@@ -138,6 +138,7 @@ export interface Kernels {
     col: number,
     heads: number,
     headDim: number,
+    turned: number,
     pairs: number,
     table: number,
     rows: number,
@@ -173,7 +174,9 @@ export interface Kernels {
     pageTable: number,
     scale: number,
     window: number,
+    softCap: number,
   ): number
+  soft_cap(x: number, xStride: number, n: number, rows: number, cap: number): number
   activation(
     out: number,
     outStride: number,
@@ -204,6 +207,7 @@ export interface Kernels {
     cols: number,
     rows: number,
   ): number
+  best_of_rows(out: number, x: number, xStride: number, cols: number, count: number, rows: number): number
   moments(
     sums: number,
     x: number,

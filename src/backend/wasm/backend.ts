@@ -18,10 +18,11 @@ import type {
   WeightSpec,
   WeightWriter,
 } from '../backend.ts'
-import { checkRecipe } from '../capabilities.ts'
+import { anglesOf } from '../frequencies.ts'
 import { type Kernels, kvTypeIds } from './abi.ts'
 import type { Arena } from './arena.ts'
 import { wasmBench } from './bench.ts'
+import { WasmBest } from './best.ts'
 import { WasmFitting, type WasmMoments } from './fitting.ts'
 import { WasmKvCodec } from './kv-codec.ts'
 import { WasmKvPool } from './kv-pool.ts'
@@ -61,6 +62,7 @@ class WasmBackend implements Backend {
   readonly fitting: WasmFitting
   readonly bench: Bench
   readonly wire: WasmKvCodec
+  readonly shortlists: WasmBest
   readonly #kernels: Kernels
   readonly #arena: Arena
   readonly #products: Products
@@ -84,6 +86,7 @@ class WasmBackend implements Backend {
     this.#workers = workers
     this.#tables = new PassTables(core.arena)
     this.fitting = new WasmFitting(core.kernels, core.arena)
+    this.shortlists = new WasmBest(core.kernels, core.arena)
     this.bench = wasmBench(core.kernels, core.lowering)
     this.wire = new WasmKvCodec(core.kernels, core.arena, (values) => this.#tables.list(values))
   }
@@ -97,7 +100,6 @@ class WasmBackend implements Backend {
   }
 
   prepare(wanted: Limits): void {
-    if (wanted.recipe) checkRecipe(wanted.recipe, 'wasm')
     const limits = largest(this.#limits, wanted)
     // Attention works on whole groups of a few rows, so that a larger group may need less.
     const bytes = limits.groups.reduce((most, group) => {
@@ -110,8 +112,8 @@ class WasmBackend implements Backend {
       this.#scratch = { at, bytes: bytes * this.threads }
     }
     this.#products.reserve(limits.tokens, limits.maxK)
-    const ropes = wanted.recipe?.ropes.length ?? 1
-    this.#tables.reserve(limits.tokens, ropes * limits.headDim, limits.pageEntries)
+    const angles = wanted.ropes ? anglesOf(wanted.ropes) : limits.headDim
+    this.#tables.reserve(limits.tokens, angles, limits.pageEntries)
     this.#limits = limits
   }
 
@@ -212,6 +214,11 @@ class WasmBackend implements Backend {
     this.#scaleAdd(wasm(x), wasm(x), rows, 0, factor)
   }
 
+  softCap(x: Tensor, cap: number, rows: number): void {
+    const { at, stride, cols } = wasm(x)
+    finished(this.#kernels.soft_cap(at, stride, cols, rows, cap), 'soft_cap')
+  }
+
   addBias(x: Tensor, bias: Tensor, rows: number): void {
     const { at, stride } = wasm(x)
     finished(this.#kernels.add_bias(at, stride, 0, wasm(bias).at, bias.cols, rows), 'add_bias')
@@ -239,9 +246,9 @@ class WasmBackend implements Backend {
 
   rope(x: Tensor, index: number): void {
     const { at, stride } = wasm(x)
-    const { headDim, pairs, angles } = this.#tables.rope(index)
+    const { headDim, turned, pairs, angles } = this.#tables.rope(index)
     const { tokens } = this.#tables
-    finished(this.#kernels.rope(at, stride, 0, x.cols / headDim, headDim, pairs, angles, tokens), 'rope')
+    finished(this.#kernels.rope(at, stride, 0, x.cols / headDim, headDim, turned, pairs, angles, tokens), 'rope')
   }
 
   writeKv(pool: KvPool, layer: number, k: Tensor, v: Tensor): void {
@@ -263,7 +270,8 @@ class WasmBackend implements Backend {
     finished(status, 'write_kv')
   }
 
-  attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, { scale, window = 0 }: AttentionSpec): void {
+  attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, spec: AttentionSpec): void {
+    const { scale, window = 0, softCap = 0 } = spec
     const kv = this.#inPool(pool)
     const to = wasm(out)
     const from = wasm(q)
@@ -284,6 +292,7 @@ class WasmBackend implements Backend {
       this.#tables.pages,
       scale,
       window,
+      softCap,
     )
     finished(status, 'attention')
   }
@@ -352,7 +361,7 @@ class WasmBackend implements Backend {
   }
 }
 
-type Sizes = Required<Omit<Limits, 'recipe'>>
+type Sizes = Required<Omit<Limits, 'ropes'>>
 
 /** Combines the limits of several models, which share the scratch of a backend. */
 function largest(a: Sizes, b: Limits): Sizes {

@@ -1,12 +1,13 @@
 /** A server for the tests' clients, on whatever runs this file; its address is its first line. */
 import { createApp } from '../../../edge/index.ts'
+import { loadGuides as guides } from '../../../node/guides.ts'
 import { testConfig, tinyEngine } from '../../helpers/tiny-server.ts'
 
 /** As a program on this host would load it. */
 async function engine() {
-  if ('Deno' in globalThis) return tinyEngine({ spawnText: (await import('../../../edge/deno.ts')).spawnText })
-  if ('Bun' in globalThis) return tinyEngine({ spawnText: (await import('../../../edge/bun.ts')).spawnText })
-  return tinyEngine()
+  if ('Deno' in globalThis) return tinyEngine({ guides, spawnText: (await import('../../../edge/deno.ts')).spawnText })
+  if ('Bun' in globalThis) return tinyEngine({ guides, spawnText: (await import('../../../edge/bun.ts')).spawnText })
+  return tinyEngine({ guides })
 }
 const app = createApp({ engine: await engine(), config: { ...testConfig, models: ['tiny'] } })
 const listen = async () => {

@@ -2,7 +2,9 @@
 import { env as bindings, waitUntil } from 'cloudflare:workers'
 import { Isolate, type WeightsEnv } from '../../../edge/isolate.ts'
 import type { R2Like } from '../../../edge/stores.ts'
-import { asForetokenError, type GenerateRequest } from '../../../src/index.ts'
+import { asForetokenError, type GenerateRequest, openGuides } from '../../../src/index.ts'
+import { instantiate } from '../../../wasm/dist/guide/guide.js'
+import guide from '../../../wasm/dist/guide/guide.wasm'
 import relaxed from '../../../wasm/dist/relaxed.wasm'
 import simd128 from '../../../wasm/dist/simd128.wasm'
 
@@ -12,7 +14,7 @@ interface Env extends WeightsEnv {
 }
 
 const env = bindings as unknown as Env
-const isolate = new Isolate({ relaxed, simd128 })
+const isolate = new Isolate({ relaxed, simd128 }, async () => openGuides(() => instantiate(guide)))
 
 export default {
   async fetch(request: Request): Promise<Response> {

@@ -1,6 +1,7 @@
 //! Contains one file per kernel; each has its arguments, its body over a range of units, and its shape comments.
 pub mod activation;
 pub mod attention;
+pub mod best;
 pub mod embed;
 pub mod exp;
 pub mod gemm_f32;

@@ -18,7 +18,7 @@ pub trait Floats: 'static {
     /// Returns a * b + c.
     fn mul_add(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     fn div(a: Self::F, b: Self::F) -> Self::F;
-    /// Returns a < b ? b : a; a NaN in `a` stays, one in `b` is dropped.
+    /// Returns a < b ? b : a; a NaN in `a` stays, and one in `b` may be dropped.
     fn pmax(a: Self::F, b: Self::F) -> Self::F;
     /// Returns b < a ? b : a.
     fn pmin(a: Self::F, b: Self::F) -> Self::F;
@@ -32,6 +32,8 @@ pub trait Floats: 'static {
     fn total(a: Self::F) -> f32;
     /// Returns the maximum by `pmax`.
     fn largest(a: Self::F) -> f32;
+    /// Returns whether a > b in any lane.
+    fn any_above(a: Self::F, b: Self::F) -> bool;
     fn root(x: f32) -> f32;
     fn abs(a: Self::F) -> Self::F;
     /// Converts 8 finite halves to floats, exactly.
@@ -121,6 +123,9 @@ impl Floats for Scalar {
     fn largest(a: [f32; 4]) -> f32 {
         let [x, y, ..] = Self::pmax(a, [a[2], a[3], a[2], a[3]]);
         if x < y { y } else { x }
+    }
+    fn any_above(a: [f32; 4], b: [f32; 4]) -> bool {
+        (0..4).any(|i| a[i] > b[i])
     }
     fn root(x: f32) -> f32 {
         x.sqrt()
@@ -222,10 +227,17 @@ mod wasm {
         }
         #[inline(always)]
         fn pmax(a: v128, b: v128) -> v128 {
+            // LLVM would make a relaxed maximum of (a, b) of it, and x86 then drops a NaN in `a`.
+            #[cfg(target_feature = "relaxed-simd")]
+            return f32x4_relaxed_max(b, a);
+            #[cfg(not(target_feature = "relaxed-simd"))]
             f32x4_pmax(a, b)
         }
         #[inline(always)]
         fn pmin(a: v128, b: v128) -> v128 {
+            #[cfg(target_feature = "relaxed-simd")]
+            return f32x4_relaxed_min(b, a);
+            #[cfg(not(target_feature = "relaxed-simd"))]
             f32x4_pmin(a, b)
         }
         #[inline(always)]
@@ -249,6 +261,10 @@ mod wasm {
         fn largest(a: v128) -> f32 {
             let pairs = f32x4_pmax(a, i32x4_shuffle::<2, 3, 2, 3>(a, a));
             f32x4_extract_lane::<0>(f32x4_pmax(pairs, i32x4_shuffle::<1, 1, 1, 1>(pairs, pairs)))
+        }
+        #[inline(always)]
+        fn any_above(a: v128, b: v128) -> bool {
+            v128_any_true(f32x4_gt(a, b))
         }
         #[inline(always)]
         fn root(x: f32) -> f32 {

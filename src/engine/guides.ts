@@ -1,0 +1,124 @@
+/** Loads the grammar engine at its first use, and makes the matchers of answers. */
+import { fieldsOf, withArguments } from '../base/checks.ts'
+import { asForetokenError, ForetokenError } from '../base/errors.ts'
+import type { Guide } from '../base/guide.ts'
+import type { ModelArchive } from '../base/model.ts'
+import type { PreparedPrompt, PromptInput } from '../base/prompt.ts'
+import type { GuideMatcher, Guides, OpenGuides } from '../decode/guide.ts'
+import type { PrepareOptions as PromptPrepareOptions, Prompts } from '../tokens/prompts.ts'
+import type { Tokenizer } from '../tokens/tokenizer.ts'
+
+/** How a prompt is prepared, with the guide of its answer. */
+export interface PrepareOptions extends PromptPrepareOptions {
+  readonly guide?: Guide | undefined
+}
+
+/** Prepares a prompt, and compiles the guide of its answer meanwhile. Rejects with the errors of both. */
+export async function prepareGuided(
+  prompts: Prompts,
+  guides: LazyGuides | undefined,
+  prompt: PromptInput,
+  options: PrepareOptions,
+): Promise<PreparedPrompt> {
+  const fields = withArguments('prepare', () => fieldsOf('the options', options, 'be absent'))
+  // Without grammars the request is refused when it is submitted.
+  if (!fields.guide || !guides) return prompts.prepare(prompt, fields)
+  const [ids] = await Promise.all([prompts.prepare(prompt, fields), guides.compile(fields.guide)])
+  return ids
+}
+
+/** Makes matchers of guides. */
+export interface GuideSource {
+  /** Throws what compiling the guide throws, if the grammar engine has been loaded. */
+  matcher(guide: Guide): GuideMatcher
+}
+
+/** The guides of one engine. Nothing is loaded before the first guide is asked for. */
+export class LazyGuides implements GuideSource {
+  readonly #open: () => Promise<OpenGuides>
+  readonly #archive: ModelArchive
+  readonly #tokenizer: Tokenizer
+  #loaded: Guides | undefined
+  #loading: Promise<Guides> | undefined
+
+  constructor(open: () => Promise<OpenGuides>, archive: ModelArchive, tokenizer: Tokenizer) {
+    this.#open = open
+    this.#archive = archive
+    this.#tokenizer = tokenizer
+  }
+
+  /**
+   * Resolves when the guide is compiled, so that `matcher` need not wait. Rejects with
+   * `bad_argument`, `unsupported` and the errors of loading.
+   */
+  async compile(guide: Guide): Promise<void> {
+    const guides = this.#loaded ?? (await this.#load())
+    guides.compile(guide)
+  }
+
+  matcher(guide: Guide): GuideMatcher {
+    return this.#loaded?.matcher(guide) ?? new LateMatcher(this.#load(), guide)
+  }
+
+  #load(): Promise<Guides> {
+    this.#loading ??= this.#opened().catch((error) => {
+      // The next guide tries again.
+      this.#loading = undefined
+      throw asForetokenError(error, 'io', 'loading the grammar engine')
+    })
+    return this.#loading
+  }
+
+  async #opened(): Promise<Guides> {
+    const open = await this.#open()
+    const { config, tokenizer: spec } = this.#archive
+    this.#loaded = open({ vocab: config.vocab, tokenizer: this.#tokenizer, eosIds: spec.eosIds })
+    return this.#loaded
+  }
+}
+
+/** A matcher whose grammar engine is being loaded. Tokens accepted meanwhile are repeated. */
+class LateMatcher implements GuideMatcher {
+  ready: Promise<void> | undefined
+  readonly #early: number[] = []
+  #inner: GuideMatcher | undefined
+  #ended = false
+
+  constructor(loading: Promise<Guides>, guide: Guide) {
+    this.ready = loading.then((guides) => {
+      this.ready = undefined
+      if (this.#ended) return
+      this.#inner = guides.matcher(guide)
+      for (const id of this.#early) this.#inner.accept(id)
+    })
+    // Reported to whoever waits for it.
+    this.ready.catch(() => {})
+  }
+
+  get stopped(): boolean {
+    return this.#inner?.stopped ?? false
+  }
+
+  mask(into: Uint32Array): boolean {
+    return this.#compiled().mask(into)
+  }
+
+  accept(id: number): void {
+    if (this.#inner) this.#inner.accept(id)
+    else this.#early.push(id)
+  }
+
+  forced(): readonly number[] {
+    return this.#compiled().forced()
+  }
+
+  end(): void {
+    this.#ended = true
+    this.#inner?.end()
+  }
+
+  #compiled(): GuideMatcher {
+    if (this.#inner) return this.#inner
+    throw new ForetokenError('internal', 'a token was chosen before its guide was compiled')
+  }
+}

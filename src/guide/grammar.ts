@@ -1,0 +1,60 @@
+/** Turns a guide into the text that the grammar engine compiles. */
+import { fieldsOf, listOf, oneOf, textOf, withArguments, wrong } from '../base/checks.ts'
+import { ForetokenError } from '../base/errors.ts'
+import { type Guide, guideKinds } from '../base/guide.ts'
+import { larkOf } from './gbnf.ts'
+import type { GrammarKind } from './instance.ts'
+
+/** A grammar as the engine takes it. */
+export interface Grammar {
+  /** The kind of the guide, for messages. */
+  readonly named: Guide['kind']
+  readonly kind: GrammarKind
+  readonly text: string
+  readonly compact: boolean
+  /** Equal for equal grammars. */
+  readonly key: string
+}
+
+/**
+ * Largest grammar, in UTF-16 units. The engine has its own limit, in bytes of UTF-8; this one keeps a
+ * huge text from being copied.
+ */
+const longest = 256 * 1024
+
+/** Checks a guide and returns its grammar. Throws `bad_argument`, and `unsupported` for GBNF that can't be converted. */
+export function grammarOf(guide: Guide): Grammar {
+  return withArguments('guide', () => {
+    const fields = fieldsOf<Record<string, unknown>>('guide', guide as unknown as Record<string, unknown>)
+    const named = oneOf('guide.kind', fields.kind, guideKinds)
+    const compact = fields.compact ?? false
+    if (typeof compact !== 'boolean') throw wrong('guide.compact', 'true or false', compact)
+    const text = sized(named, textFor(named, fields))
+    const kind = named === 'gbnf' ? 'lark' : named
+    return { named, kind, text: named === 'gbnf' ? larkOf(text) : text, compact, key: `${named} ${compact} ${text}` }
+  })
+}
+
+function textFor(kind: Guide['kind'], fields: Readonly<Record<string, unknown>>): string {
+  if (kind === 'json_object') return ''
+  if (kind === 'json_schema') return schemaText(fields.schema)
+  if (kind === 'choice') {
+    const choices = listOf<unknown>('guide.choices', fields.choices)
+    return JSON.stringify(choices.map((choice, index) => textOf(`guide.choices[${index}]`, choice)))
+  }
+  return kind === 'regex' ? textOf('guide.regex', fields.regex) : textOf('guide.grammar', fields.grammar)
+}
+
+function schemaText(schema: unknown): string {
+  if (typeof schema === 'string') return schema
+  if (typeof schema !== 'boolean' && (typeof schema !== 'object' || schema === null || Array.isArray(schema)))
+    throw wrong('guide.schema', 'a JSON schema: an object, true or false, or its text', schema)
+  const text = JSON.stringify(schema)
+  if (typeof text !== 'string') throw wrong('guide.schema', 'JSON', schema)
+  return text
+}
+
+function sized(kind: string, text: string): string {
+  if (text.length <= longest) return text
+  throw new ForetokenError('bad_argument', `the guide (${kind}) has ${text.length} characters; it may have ${longest}`)
+}

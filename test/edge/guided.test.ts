@@ -1,0 +1,152 @@
+/** Answers with a shape over HTTP, by every name that clients have for one, and schemas that are refused. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createApp } from '../../edge/index.ts'
+import type { App } from '../../edge/server.ts'
+import { loadGuides } from '../../node/guides.ts'
+import type { Engine } from '../../src/index.ts'
+import { ask, chatBody, refusal } from '../helpers/ask.ts'
+import { testConfig, tinyEngine } from '../helpers/tiny-server.ts'
+
+let engine: Engine
+let app: App
+beforeAll(async () => {
+  engine = await tinyEngine({ guides: loadGuides })
+  app = createApp({ engine, config: { ...testConfig, limits: { bodyBytes: 2_000_000, outputTokens: 300 } } })
+})
+afterAll(() => engine.close())
+
+const schema = {
+  type: 'object',
+  properties: { ok: { enum: [true, null] }, n: { type: 'integer', minimum: 1, maximum: 9 } },
+  required: ['ok', 'n'],
+  additionalProperties: false,
+}
+const isAnswer = (text: string) => {
+  const { ok, n, ...rest } = JSON.parse(text)
+  expect(rest).toEqual({})
+  expect([true, null]).toContain(ok)
+  expect(n).toBeGreaterThan(0)
+}
+const isYes = (text: string) => expect(['yes', 'no']).toContain(text)
+const sampled = { temperature: 1, seed: 5, max_tokens: 300 }
+
+async function text(path: string, body: object): Promise<string> {
+  const answer = await (await ask(app, body, { path })).json()
+  expect(answer.error ?? null).toBeNull()
+  const [choice] = answer.choices ?? []
+  if (choice) expect(choice.finish_reason).toBe('stop')
+  return choice?.message?.content ?? choice?.text ?? answer.output[0].content[0].text
+}
+
+describe('an answer has the shape that is asked for with', () => {
+  const named: [string, object, (text: string) => void][] = [
+    ['guided_json', { guided_json: schema }, isAnswer],
+    ['guided_json as text', { guided_json: JSON.stringify(schema) }, isAnswer],
+    ['json_schema', { json_schema: schema }, isAnswer],
+    ['format', { format: schema }, isAnswer],
+    ['structured_outputs.json', { structured_outputs: { json: schema, disable_any_whitespace: true } }, isAnswer],
+    ['guided_choice', { guided_choice: ['yes', 'no'] }, isYes],
+    ['structured_outputs.choice', { structured_outputs: { choice: ['yes', 'no'] } }, isYes],
+    ['guided_regex', { guided_regex: 'yes|no' }, isYes],
+    ['guided_grammar in Lark', { guided_grammar: 'start: "yes" | "no"' }, isYes],
+    ['guided_grammar in GBNF', { guided_grammar: 'root ::= "yes" | "no"' }, isYes],
+    ['grammar', { grammar: '# an answer\nroot ::= yes | "no"\nyes ::= "y" "es"' }, isYes],
+    ['the options of Ollama', { options: { grammar: 'root ::= "yes" | "no"' } }, isYes],
+  ]
+  const strict = { type: 'json_schema', json_schema: { name: 'a', strict: true, schema } }
+  const loose = { type: 'json_schema', json_schema: { name: 'a', strict: null, description: null, schema } }
+  test.each<[string, object, (text: string) => void]>([
+    ...named,
+    ['response_format, strict', { response_format: strict }, isAnswer],
+    ['response_format, not strict', { response_format: loose }, isAnswer],
+    ['response_format of llama.cpp', { response_format: { type: 'json_object', schema } }, isAnswer],
+  ])('%s', async (_, change, check) => {
+    check(await text('/v1/chat/completions', chatBody({ ...sampled, ...change })))
+    check(await text('/v1/completions', { model: 'tiny', prompt: 'x', ...sampled, ...change }))
+  })
+
+  test.each(named)('%s, in a response', async (_, change, check) => {
+    const { max_tokens, ...rest } = sampled
+    check(await text('/v1/responses', { model: 'tiny', input: 'x', ...rest, ...change }))
+  })
+
+  test('text.format', async () => {
+    const format = { type: 'json_schema', name: 'a', strict: true, schema }
+    const body = { model: 'tiny', input: 'x', temperature: 1, seed: 5, text: { format } }
+    isAnswer(await text('/v1/responses', body))
+    const answer = await (await ask(app, body, { path: '/v1/responses' })).json()
+    expect(answer.text.format).toEqual(format)
+  })
+
+  test('response_format in a stream of two choices, with log-probabilities and forced tokens', async () => {
+    const body = chatBody({ ...sampled, response_format: strict, n: 2, stream: true, logprobs: true, top_logprobs: 3 })
+    const lines = (await (await ask(app, body)).text()).split('\n').filter((line) => line.startsWith('data: {'))
+    const texts = ['', '']
+    let forced = 0
+    for (const line of lines) {
+      const { choices, foretoken } = JSON.parse(line.slice(6))
+      for (const { index, delta } of choices) texts[index] += delta.content ?? ''
+      forced += foretoken?.timings?.forced_tokens ?? 0
+    }
+    for (const one of texts) isAnswer(one)
+    expect(forced).toBeGreaterThan(10)
+  })
+})
+
+describe('refused with 400 within a second, while others go on:', () => {
+  const deep = (depth: number) =>
+    JSON.parse(`${'{"type":"array","items":'.repeat(depth)}{"type":"null"}${'}'.repeat(depth)}`)
+  const many = Object.fromEntries(
+    Array.from({ length: 900 }, (_, at) => [
+      `property number ${at}`,
+      { type: 'string', description: 'x'.repeat(1200) },
+    ]),
+  )
+  test.each<[string, object, RegExp]>([
+    ['a schema of a megabyte', { guided_json: { type: 'object', properties: many } }, /characters|bytes/],
+    ['a schema of depth 200', { guided_json: deep(200) }, /deep|nest/],
+    ['a schema of depth 200 in a text', { guided_json: JSON.stringify(deep(200)) }, /deep|nest/],
+    [
+      'a cycle of references',
+      { guided_json: { $ref: '#/$defs/a', $defs: { a: { $ref: '#/$defs/b' }, b: { $ref: '#/$defs/a' } } } },
+      /requires itself/,
+    ],
+    ['a remote reference', { guided_json: { $ref: 'https://example.org/schema.json' } }, /example\.org|\$ref/],
+    [
+      'a wrong type, with its path',
+      { response_format: { type: 'json_schema', json_schema: { schema: { properties: { a: { type: 'strng' } } } } } },
+      /\/properties\/a/,
+    ],
+    ['a regex that is not closed', { guided_regex: '(' }, /regex/],
+    ['a grammar that matches nothing', { guided_grammar: 'start: start "a"' }, /match/],
+    ['a grammar without its root', { grammar: 'rot ::= "a"' }, /root/],
+    ['tokens in a grammar', { grammar: 'root ::= <[12]> "a"' }, /token/],
+    ['two shapes', { guided_regex: 'a', guided_choice: ['a'] }, /guided_regex and guided_choice/],
+    ['a part that is not supported', { structured_outputs: { structural_tag: 'x' } }, /structural_tag/],
+    ['a format without its schema', { response_format: { type: 'json_schema' } }, /schema/],
+  ])('%s', async (_, change, message) => {
+    const other = engine.submit({ prompt: 'x', maxTokens: 30, ignoreEos: true }).result()
+    const begun = performance.now()
+    const found = await refusal(await ask(app, chatBody(change)))
+    expect(found.status).toBe(400)
+    expect(found.message).toMatch(message)
+    // The bound is a second; a machine that is busy gets some more.
+    expect(performance.now() - begun).toBeLessThan(5000)
+    expect((await other).ids).toHaveLength(30)
+  })
+
+  test.each(['(a{1000}){1000}', '(a|b)*a(a|b){3000}', '.{0,100000}a.{0,100000}', '(\\p{L}|\\p{N}){2000,4000}\\p{Lu}'])(
+    'the regex %s, or answered within the limits of its work',
+    async (guided_regex) => {
+      const other = engine.submit({ prompt: 'x', maxTokens: 30, ignoreEos: true }).result()
+      const answer = await ask(app, chatBody({ ...sampled, max_tokens: 8, guided_regex }))
+      expect([200, 400]).toContain(answer.status)
+      await answer.json()
+      expect((await other).ids).toHaveLength(30)
+    },
+  )
+
+  test('the instance survives them all', async () => {
+    isYes(await text('/v1/chat/completions', chatBody({ ...sampled, guided_choice: ['yes', 'no'] })))
+  })
+})
