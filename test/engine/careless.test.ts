@@ -231,7 +231,7 @@ describe('careless calls of', () => {
   test('every exported function or class is called above, or has a test of its own', () => {
     const elsewhere = [
       // Helpers of the endpoints for tools, tested in test/tools and test/tokens.
-      ...['AnswerReader', 'effortValues', 'planAnswer'],
+      ...['AnswerReader', 'effortValues', 'planAnswer', 'nextTurn'],
       'Callback',
       'callAside',
       'ForetokenError',
