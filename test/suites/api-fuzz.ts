@@ -58,6 +58,13 @@ const routes = {
     talk: 'input',
     end: 'event: response.',
   },
+  embedding: {
+    path: '/v1/embeddings',
+    schema: 'EmbeddingRequest',
+    least: { model: 'tiny', input: 'x', pooling: 'last' },
+    // It never streams: the end of its answer.
+    end: '"usage"',
+  },
   message: {
     path: '/v1/messages',
     schema: 'AnthropicMessagesRequest',
@@ -160,7 +167,7 @@ const message = fc.record(
       ),
     ),
     name: fc.constantFrom(null, 'Ada'),
-    tool_calls: fc.constantFrom(null, []),
+    tool_calls: fc.constantFrom(null, [], [{ id: 'a', function: { name: 'f', arguments: '{"x": 1}' } }]),
     refusal: fc.constant(null),
     reasoning_content: fc.constant(null),
     id: fc.constantFrom(null, 'msg_1'),
