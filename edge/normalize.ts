@@ -71,6 +71,7 @@ const keepsNulls = new Set([
   'format',
   'parameters',
   'arguments',
+  'input_schema',
 ])
 
 function dropNulls(value: unknown): unknown {
@@ -84,7 +85,8 @@ function dropNulls(value: unknown): unknown {
   } else if (isFields(value))
     for (const [key, field] of Object.entries(value))
       if (field === null) delete value[key]
-      else if (!keepsNulls.has(key)) dropNulls(field)
+      // The input of a tool is an object; that of a response is a text or a list.
+      else if (!keepsNulls.has(key) && !(key === 'input' && isFields(field))) dropNulls(field)
   return value
 }
 

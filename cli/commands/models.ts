@@ -1,5 +1,6 @@
 /** `foretoken pull`, `ls` and `rm`: manage models on disk. */
-import { listModels, pullModel, removeModel } from '../../node/index.ts'
+import { type Licence, listModels, pullModel, removeModel } from '../../node/index.ts'
+import { agrees } from '../licence.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { pulling } from '../session.ts'
 import { name, note, print, size } from '../terminal.ts'
@@ -7,7 +8,9 @@ import { name, note, print, size } from '../terminal.ts'
 export async function pull({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   const wanted = only(operands, 'pull')
   const { options, end } = pulling({ ...flags, model: wanted }, signal)
-  const model = await pullModel(wanted, options).finally(end)
+  const acceptLicence = async (licence: Licence, model: string) =>
+    flags['accept-license'] === true || (await agrees(licence, model, signal))
+  const model = await pullModel(wanted, { ...options, acceptLicence }).finally(end)
   if (flags.json) print(JSON.stringify({ ...model, bytes: total(model) }))
   else for (const file of model.files) print(`${name(file.path)}  ${size(file.bytes)}`)
 }

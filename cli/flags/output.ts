@@ -20,6 +20,10 @@ export const outputFlags = {
     on: [...engineCommands, 'deploy-prep', 'pull', 'inspect', 'tokenize'],
     about: 'largest file to download from an https:// address, in GB; default 16',
   },
+  'accept-license': {
+    on: ['pull'],
+    about: 'agree to the terms of a model whose licence asks for it, such as Gemma’s',
+  },
   offline: {
     on: [...engineCommands, 'deploy-prep', 'pull', 'inspect', 'tokenize', 'doctor'],
     about: 'use only files on this machine',

@@ -48,13 +48,10 @@ export const responseToolChoice = z.union([
   z.object({ type: z.literal('allowed_tools'), mode, tools: z.array(responseNamed).max(128) }),
 ])
 
-export const parallelToolCalls = z
-  .boolean()
-  .nullish()
-  .openapi({
-    description:
-      'Whether an answer may call several tools at once. Default true, except for a model without a format of calls.',
-  })
+export const parallelToolCalls = z.boolean().nullish().openapi({
+  description:
+    'Whether an answer may call several tools at once. Default true, except for a model without a format of calls.',
+})
 
 /** Arguments of a call in a history: JSON in a string, as OpenAI has them, or the object itself. */
 export const callArguments = z.union([z.string(), z.record(z.string(), z.unknown())])
