@@ -6,7 +6,9 @@ import * as ollama from './ollama/schemas.ts'
 import { chatRequest, chatResponse } from './schemas/chat.ts'
 import { errorBody, z } from './schemas/common.ts'
 import { completionRequest, completionResponse } from './schemas/completions.ts'
+import { embeddingsRequest, embeddingsResponse } from './schemas/embeddings.ts'
 import { model, modelList } from './schemas/models.ts'
+import { rerankRequest, rerankResponse } from './schemas/rerank.ts'
 import { responsesRequest, responsesResponse } from './schemas/responses.ts'
 
 const json = (schema: z.ZodType, description: string) => ({ description, content: { 'application/json': { schema } } })
@@ -160,6 +162,18 @@ const routes = [
     stream: events,
   }),
   post({
+    path: '/v1/embeddings',
+    summary: 'Makes a vector of each text',
+    request: embeddingsRequest,
+    response: embeddingsResponse,
+  }),
+  post({
+    path: '/v1/rerank',
+    summary: 'Ranks documents by a query',
+    request: rerankRequest,
+    response: rerankResponse,
+  }),
+  post({
     path: '/v1/messages',
     summary: 'Answers a conversation, by Anthropic’s contract',
     request: messagesRequest,
@@ -191,6 +205,13 @@ const routes = [
     refusals: refusalsOfOllama,
   }),
   post({
+    path: '/api/embed',
+    summary: 'Makes a vector of each text, by Ollama’s contract',
+    request: ollama.embedRequest,
+    response: ollama.embedResponse,
+    refusals: refusalsOfOllama,
+  }),
+  post({
     path: '/api/show',
     summary: 'Describes the model, by Ollama’s contract',
     request: ollama.showRequest,
@@ -216,6 +237,8 @@ const named = [
   'ChatCompletionRequest',
   'CompletionRequest',
   'ResponseRequest',
+  'EmbeddingRequest',
+  'RerankRequest',
   'AnthropicMessagesRequest',
   'AnthropicCountRequest',
 ]

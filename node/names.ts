@@ -1,6 +1,8 @@
 /** The names that a user may give a model, and their meaning. */
 import { existsSync } from 'node:fs'
 import { ForetokenError } from '../src/index.ts'
+import { type CatalogueEntry, catalogue, catalogueKey } from './catalogue.ts'
+import { nearest } from './nearest.ts'
 import { checkFileName } from './paths.ts'
 
 export { checkFileName } from './paths.ts'
@@ -70,7 +72,8 @@ export const aliases: Readonly<Record<string, Alias>> = {
   },
 }
 
-const forms = 'an alias, hf:owner/repo[/file][@revision], https://..., or the path of a .gguf file or a model folder'
+const forms =
+  'a known name, hf:owner/repo[/file][@revision], https://..., or the path of a .gguf file or a model folder'
 
 /**
  * Parses a model's name. Throws `not_found` for a name without a meaning, `bad_argument` for a
@@ -79,16 +82,29 @@ const forms = 'an alias, hf:owner/repo[/file][@revision], https://..., or the pa
 export function parseName(text: string): ModelName {
   const name = text.trim()
   const lower = name.toLowerCase()
-  const alias = Object.hasOwn(aliases, lower) ? aliases[lower] : undefined
-  if (alias) return { kind: 'alias', name: lower, alias }
+  const key = catalogueKey(name) ?? lower
+  const alias = Object.hasOwn(aliases, key) ? aliases[key] : undefined
+  if (alias) return { kind: 'alias', name: key, alias }
+  const known = Object.hasOwn(catalogue, key) ? catalogue[key] : undefined
+  if (known) return catalogued(key, known)
   if (name.startsWith('hf:')) return hubName(name)
   if (/^https?:/i.test(name)) return urlName(name)
   if (name !== '' && existsSync(name)) return { kind: 'path', name, path: name }
-  const hint = /^[\w.-]+\/[\w.-]+$/.test(name) ? `; for the hub's repository write hf:${name}` : ''
   throw new ForetokenError(
     'not_found',
-    `no model "${name}": it is neither an alias (${Object.keys(aliases).join(', ')}) nor a file or folder${hint}. A model is ${forms}`,
+    `no model "${name.slice(0, 200)}": it is neither a known name nor a file or folder${hintFor(name)}. A model is ${forms}`,
   )
+}
+
+function catalogued(name: string, { repo, file }: CatalogueEntry): ModelName {
+  return { kind: 'hub', name, repo, revision: 'main', ...(file !== undefined && { file }) }
+}
+
+/** Returns what the writer of an unknown name may have meant. */
+function hintFor(name: string): string {
+  if (/^[\w.-]+\/[\w.-]+$/.test(name)) return `; for the hub's repository write hf:${name}`
+  const near = name.length <= 60 ? nearest(name.toLowerCase(), Object.keys(catalogue)) : undefined
+  return near ? `; the nearest name is ${near}` : '; "foretoken ls --available" lists the names'
 }
 
 function hubName(name: string): ModelName {

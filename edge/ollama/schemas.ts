@@ -110,6 +110,29 @@ export const chatRequest = z
 
 export type ChatRequest = z.output<typeof chatRequest>
 
+export const embedRequest = z
+  .object({
+    model: sampling.model,
+    input: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]),
+    dimensions: z.number().int().min(1).nullish().openapi({ description: 'Keeps the first numbers of each vector.' }),
+    options: options.nullish(),
+    keep_alive: harmless('the model stays in memory'),
+    truncate: harmless('a text that is too long is refused, not shortened'),
+  })
+  .openapi('OllamaEmbedRequest')
+
+export const embedResponse = z
+  .object({
+    model: z.string(),
+    embeddings: z.array(z.array(z.number())),
+    total_duration: z.number().int(),
+    load_duration: z.number().int(),
+    prompt_eval_count: z.number().int(),
+  })
+  .openapi('OllamaEmbedResponse')
+
+export type EmbedResponse = z.output<typeof embedResponse>
+
 export const textRequest = z
   .object({
     ...shared,

@@ -17,6 +17,13 @@ export interface Job {
   /** How the prompt's K and V are made. Default `exact`. */
   readonly mode?: 'exact' | 'predicted' | 'refined' | 'auto'
   readonly signal?: AbortSignal | undefined
+  /**
+   * Reads states instead of answering: the job ends when its prompt has been read, and its pages are
+   * not kept. `chooseTokens` is never called.
+   */
+  readonly states?: StatesReader
+  /** Whether nobody waits for its first token: others go first. Default false. */
+  readonly bulk?: boolean
   /** How many of the best logits `chooseTokens` reads. Default: all. */
   readonly best?: number
   /**
@@ -50,6 +57,16 @@ export interface Job {
    * ignored: the request has ended.
    */
   end(error?: ForetokenError): void
+}
+
+/** Reads the final states of a prompt's tokens, for an embedding. */
+export interface StatesReader {
+  readonly rows: 'first' | 'last' | 'all'
+  /**
+   * Called after each pass with the states of the tokens from `position` on, (tokens, hidden), valid
+   * during the call. After `onBegin` positions begin at 0 again.
+   */
+  read(states: Float32Array, position: number): void
 }
 
 /** A job that the scheduler has accepted. */
@@ -99,6 +116,10 @@ export class Task implements Candidate {
     this.cachedHint = cachedHint
   }
 
+  get bulk(): boolean {
+    return this.job.bulk ?? false
+  }
+
   get pending(): number {
     return this.tokens.length - this.sequence.length
   }
@@ -126,6 +147,7 @@ export class Task implements Candidate {
 
   /** Lets later requests reuse what this one has computed exactly. */
   keepIn(prefixes: PrefixIndex): void {
+    if (this.job.states) return
     prefixes.insert(this.tenant, this.tokens.slice(0, this.sequence.exact), this.sequence.pages)
   }
 }

@@ -5,7 +5,7 @@
 import { createOpenAI } from '@ai-sdk/openai'
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
 import Anthropic from '@anthropic-ai/sdk'
-import { generateObject, generateText, streamObject, streamText } from 'ai'
+import { embedMany, generateObject, generateText, streamObject, streamText } from 'ai'
 import { Ollama } from 'ollama'
 import OpenAI from 'openai'
 import { zodResponseFormat, zodTextFormat } from 'openai/helpers/zod'
@@ -117,6 +117,22 @@ export function openaiClients(host: string, start: () => Promise<Target>): void 
       expect(choices).toEqual([])
       expect(usage!.prompt_tokens_details!.cached_tokens).toBeGreaterThanOrEqual(32)
       expect(usage!.total_tokens).toBe(usage!.prompt_tokens + 24)
+    })
+
+    test('openai and ai: embeddings of texts', async () => {
+      const input = ['one text', 'another']
+      const { data } = await client.embeddings.create({ model: 'tiny', input, ...{ pooling: 'mean' } })
+      expect(data.map(({ embedding }) => embedding.length)).toEqual([256, 256])
+      const provider = createOpenAICompatible({
+        name: 'foretoken',
+        baseURL: `${target.url}/v1`,
+        apiKey: testKeys.one,
+        fetch: async (url, init) =>
+          target.fetch(url, { ...init, body: JSON.stringify({ ...JSON.parse(String(init?.body)), pooling: 'mean' }) }),
+      })
+      const { embeddings } = await embedMany({ model: provider.textEmbeddingModel('tiny'), values: input })
+      expect(embeddings.map((one) => one.map(Math.fround))).toEqual(data.map(({ embedding }) => embedding))
+      await expect(client.embeddings.create({ model: 'tiny', input })).rejects.toMatchObject({ status: 400 })
     })
 
     test('openai: choices, log-probabilities and stop strings', async () => {
