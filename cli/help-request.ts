@@ -1,18 +1,15 @@
-/** Recognizes requests for help or the version in any common form, and mistyped commands. */
-import { type Command, commands } from './flags.ts'
-import { nearest, UsageError } from './parse.ts'
+/** Recognizes requests for help or the version in any common form. */
+import type { Command } from './flags.ts'
+import { isCommand, isQuestion, nearBy, nearestWord } from './mistyped.ts'
+import { UsageError } from './parse.ts'
 
+/** What help was asked for. */
 export type Asked =
   | { readonly about: 'version' | 'everything' }
   | { readonly about: 'command'; readonly command: Command }
 
 /** Commands whose operands are free text, in which `help` is an ordinary word. */
 const takesText: readonly Command[] = ['run', 'tokenize']
-
-const isCommand = (word: string | undefined): word is Command => word !== undefined && Object.hasOwn(commands, word)
-
-/** Words that `foretoken` answers without running a command. */
-const questions = ['help', 'version'] as const
 
 /**
  * Returns the help or version that `args` ask for, or undefined if they ask for neither. Throws
@@ -50,56 +47,6 @@ function helpOn(words: readonly string[]): Asked | undefined {
   // "help me with my taxes" is a prompt.
   if (topics.length > 1) return undefined
   throw new UsageError(`no command \`${topics[0]}\`${nearBy(topics[0]!)}; \`foretoken help\` lists them`)
-}
-
-/** Names that other programs use for a command. */
-const synonyms: Readonly<Record<string, Command>> = {
-  list: 'ls',
-  models: 'ls',
-  remove: 'rm',
-  delete: 'rm',
-  download: 'pull',
-  server: 'serve',
-  start: 'serve',
-  ask: 'run',
-  generate: 'run',
-  benchmark: 'bench',
-  evaluate: 'eval',
-  show: 'inspect',
-  info: 'inspect',
-  check: 'doctor',
-  diagnose: 'doctor',
-}
-
-/**
- * Refuses a prompt that looks like a mistyped command: one word, or a word and the name of a model
- * or a command. Throws `UsageError`, whose message says how to send the prompt anyway.
- */
-export function checkPrompt(args: readonly string[], operands: readonly string[]): void {
-  const [word, name] = operands
-  if (word === undefined || args[0] !== word || operands.length > 2 || !/^[a-z][a-z-]*$/.test(word)) return
-  const near = nearestWord(word)
-  if (near === undefined) return
-  const namesModel = name === undefined || /[\d/.:]/.test(name)
-  if (!namesModel && !(isQuestion(near) && isCommand(name))) return
-  const meant = isQuestion(near) && isCommand(name) ? `${near} ${name}` : near
-  throw new UsageError(
-    `no command \`${word}\`; did you mean \`${meant}\`? To send it as a prompt: \`foretoken run ${operands.join(' ')}\``,
-  )
-}
-
-function nearBy(word: string): string {
-  const near = nearestWord(word)
-  return near === undefined ? '' : `; did you mean \`${near}\`?`
-}
-
-function nearestWord(word: string): Command | (typeof questions)[number] | undefined {
-  if (Object.hasOwn(synonyms, word)) return synonyms[word]
-  return nearest(word, [...(Object.keys(commands) as Command[]), ...questions])
-}
-
-function isQuestion(word: string): word is (typeof questions)[number] {
-  return (questions as readonly string[]).includes(word)
 }
 
 function isHelp(word: string): boolean {

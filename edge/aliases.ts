@@ -3,7 +3,17 @@
  * Inference's and older ones of OpenAI.
  */
 
-export type Form = 'chat' | 'completion' | 'response'
+/** Requests of OpenAI's API. */
+export type OpenAiForm = 'chat' | 'completion' | 'response'
+/** Requests of Ollama's API: a chat, a text, and a question about a model. */
+export type OllamaForm = 'ollamaChat' | 'ollamaText' | 'ollamaModel'
+/** The kinds of requests; `message` is Anthropic's. */
+export type Form = OpenAiForm | 'message' | OllamaForm
+
+/** Returns true for a request of Ollama's API. */
+export function isOllama(form: Form): form is OllamaForm {
+  return form.startsWith('ollama')
+}
 
 const anywhere = {
   repeat_penalty: 'repetition_penalty',
@@ -24,6 +34,14 @@ export const aliases: Readonly<Record<Form, Readonly<Record<string, string>>>> =
     n_probs: 'logprobs',
   },
   response: { ...anywhere, ...allTo([...limits, 'max_tokens', 'max_completion_tokens'], 'max_output_tokens') },
+  message: {
+    repeat_penalty: 'repetition_penalty',
+    stop: 'stop_sequences',
+    ...allTo([...limits, 'max_completion_tokens', 'max_output_tokens'], 'max_tokens'),
+  },
+  ollamaChat: { name: 'model' },
+  ollamaText: { name: 'model' },
+  ollamaModel: { name: 'model' },
 }
 
 /** Fields that are passed to the chat template, with the template's name for each. */

@@ -17,7 +17,7 @@ import type { TextService } from '../src/index.ts'
 import { readJson } from './body.ts'
 import type { Config } from './config.ts'
 import { ApiError, asApiError } from './errors.ts'
-import { type Endpoint, Exchange, type Plan } from './exchange.ts'
+import { type Contract, type Endpoint, Exchange, type Plan, type PlanContext } from './exchange.ts'
 import type { Cost } from './guard/admission.ts'
 import { isRefusal } from './guard/refused.ts'
 import { ShapeCounter, shapeLimits } from './guard/shape.ts'
@@ -27,13 +27,70 @@ import { checkRunning, engineOf, modelNames, type RequestContext, type Server, u
 import { unknownField, validate } from './validate.ts'
 
 /**
- * Throws ApiError and ForetokenError. A failure in the middle of a stream is reported in the
- * stream.
+ * Answers a request with text. Throws ApiError and ForetokenError. A failure in the middle of a
+ * stream is reported in the stream.
  */
-export async function answer<S extends z.ZodType<{ model: string }>>(
+export function answer<S extends z.ZodType<{ model: string }>>(
   c: RequestContext,
   server: Server,
   endpoint: Endpoint<S>,
+): Promise<Response> {
+  return received(c, server, endpoint, async ({ body, exchange, accept }) => {
+    const context = await contextOf(c, server, endpoint, body)
+    const ready = endpoint.ready?.(body, context)
+    if (ready !== undefined) return done(ready, exchange, accept)
+    const plan = endpoint.plan(body, context)
+    await admit(c, server, plan, context.engine, exchange)
+    const choices = await exchange.begin(server.routes.of(context.engine), plan)
+    // The prompt has been tokenized, so the request no longer counts as refused.
+    accept()
+    return plan.stream ? await exchange.stream(choices, plan) : await exchange.json(choices, plan)
+  })
+}
+
+/** A request that is answered without text of the model. */
+export interface Query<S extends z.ZodType<{ model: string }>> extends Contract<S> {
+  /** Resolves with the body of the answer. `count` returns the number of tokens of a prompt. */
+  answer(
+    body: z.output<S>,
+    context: PlanContext,
+    count: (request: Plan['requests'][number]) => Promise<number>,
+  ): Promise<unknown>
+}
+
+/** Answers a query. Throws as `answer`. */
+export function consult<S extends z.ZodType<{ model: string }>>(
+  c: RequestContext,
+  server: Server,
+  query: Query<S>,
+): Promise<Response> {
+  return received(c, server, query, async ({ body, exchange, accept }) => {
+    const context = await contextOf(c, server, query, body)
+    const { engine } = context
+    const answer = await query.answer(body, context, async (request) => {
+      const single = { requests: [{ ...request, maxTokens: 0 }], choices: 1 }
+      await admit(c, server, single, engine, exchange)
+      exchange.startClock()
+      const { tenant } = c.get('caller')
+      return (await engine.prepare(request.prompt, { ...request, tenant, signal: exchange.signal })).length
+    })
+    return done(answer, exchange, accept)
+  })
+}
+
+interface Received<T> {
+  readonly body: T
+  readonly exchange: Exchange
+  /** Gives back the memory of the body, and settles that the request was not refused. */
+  accept(): void
+}
+
+/** Reads and checks a body, and hands it to `then`, whose failures end the request. */
+async function received<S extends z.ZodType<{ model: string }>>(
+  c: RequestContext,
+  server: Server,
+  contract: Contract<S>,
+  then: (request: Received<z.output<S>>) => Promise<Response>,
 ): Promise<Response> {
   const { config } = server
   const caller = c.get('caller')
@@ -42,35 +99,48 @@ export async function answer<S extends z.ZodType<{ model: string }>>(
   try {
     const room = server.bodies.enter(caller.tenant)
     exchange.hold(room.release)
-    const shape = new ShapeCounter({ ...shapeLimits, entries: endpoint.entries(config) })
+    const shape = new ShapeCounter({ ...shapeLimits, entries: contract.entries(config) })
+    const watch = { room, work, shape, drain: server.drain, anyType: contract.anyType ?? false }
     const { body: normalized, ignored } = normalize(
-      endpoint.form,
-      endpoint.schema,
-      await readJson(c.req.raw, config.limits, { room, work, shape, drain: server.drain }),
+      contract.form,
+      contract.schema,
+      await readJson(c.req.raw, config.limits, watch),
     )
-    const body = validate(endpoint.schema, normalized)
+    const body = validate(contract.schema, normalized)
     noteIgnored(c, config, ignored)
     checkRunning(server)
-
-    const { plan, engine } = await planOf(c, server, endpoint, body)
-    const { context } = engine
-    checkSize(plan, context, config)
-    const asked = performance.now()
-    exchange.hold(await server.admission.enter(caller, costOf(plan, context), context, exchange.signal))
-    const waited = tenths(performance.now() - asked)
-    if (waited > 0) c.get('record').wait_ms = waited
-
-    const choices = await exchange.begin(server.routes.of(engine), plan)
-    // The prompt has been tokenized, so the request no longer counts as refused.
-    room.release()
-    work.close(false)
-    return plan.stream ? await exchange.stream(choices, plan) : await exchange.json(choices, plan)
+    const accept = () => {
+      room.release()
+      work.close(false)
+    }
+    return await then({ body, exchange, accept })
   } catch (error) {
     const failure = asApiError(exchange.explained(error))
     work.close(isRefusal(failure))
     exchange.end()
     throw failure
   }
+}
+
+function done(body: unknown, exchange: Exchange, accept: () => void): Response {
+  accept()
+  exchange.end()
+  return Response.json(body)
+}
+
+/** Waits for room for a request that is not too large. */
+async function admit(
+  c: RequestContext,
+  { config, admission }: Server,
+  plan: Pick<Plan, 'requests' | 'choices'>,
+  { context }: TextService,
+  exchange: Exchange,
+): Promise<void> {
+  checkSize(plan, context, config)
+  const asked = performance.now()
+  exchange.hold(await admission.enter(c.get('caller'), costOf(plan, context), context, exchange.signal))
+  const waited = tenths(performance.now() - asked)
+  if (waited > 0) c.get('record').wait_ms = waited
 }
 
 /**
@@ -93,26 +163,39 @@ function headerOf(names: readonly string[]): string {
   return shown.map((name) => (name.length > 60 ? `${name.slice(0, 60)}...` : name)).join(', ')
 }
 
-async function planOf<S extends z.ZodType<{ model: string }>>(
+/** Finds the model that a request means. Throws an ApiError: 404, 503. */
+async function contextOf<S extends z.ZodType<{ model: string }>>(
   c: RequestContext,
   server: Server,
-  endpoint: Endpoint<S>,
-  body: z.output<S>,
-): Promise<{ plan: Plan; engine: TextService }> {
+  { modelOf = exactly }: Contract<S>,
+  { model: asked }: { readonly model: string },
+): Promise<PlanContext> {
   const { config } = server
-  if (config.models && !config.models.includes(body.model)) throw unknownModel(body.model)
+  if (config.models && modelOf(asked, config.models) === undefined) throw unknownModel(asked)
+  const began = performance.now()
   const engine = await engineOf(c, server)
-  if (!modelNames(config, engine).includes(body.model)) throw unknownModel(body.model)
-  c.get('record').model = body.model
+  const loadMs = performance.now() - began
+  const model = modelOf(asked, modelNames(config, engine))
+  if (model === undefined) throw unknownModel(asked)
+  const record = c.get('record')
+  record.model = model
   const created = Math.floor(Date.now() / 1000)
-  return { plan: endpoint.plan(body, { engine, config, model: body.model, created }), engine }
+  return { engine, config, model, created, loadMs, requestId: record.id }
+}
+
+function exactly(name: string, names: readonly string[]): string | undefined {
+  return names.includes(name) ? name : undefined
 }
 
 /**
  * Refuses what is too large before anything is computed, since even tokenizing a long text takes
  * time.
  */
-function checkSize({ requests, choices }: Plan, context: number, { limits }: Config): void {
+function checkSize(
+  { requests, choices }: Pick<Plan, 'requests' | 'choices'>,
+  context: number,
+  { limits }: Config,
+): void {
   const answers = requests.length * choices
   if (answers > limits.choices)
     throw new ApiError(
@@ -148,7 +231,7 @@ function checkLength(tokens: number, most: number, what: string): void {
 /**
  * Estimates the cost of a request: each prompt once, and every answer to it at its maximum length.
  */
-function costOf({ requests, choices }: Plan, context: number): Cost {
+function costOf({ requests, choices }: Pick<Plan, 'requests' | 'choices'>, context: number): Cost {
   let tokens = 0
   for (const { prompt, maxTokens = context } of requests) {
     const { units, ids } = lengthOf(prompt)

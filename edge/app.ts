@@ -1,12 +1,14 @@
 /**
- * Serves OpenAI's routes over one engine, on any host of Hono (Workers, Node, Deno, Bun).
+ * Serves the routes of OpenAI's, Anthropic's and Ollama's APIs over one engine, on any host of Hono
+ * (Workers, Node, Deno, Bun).
  *
  *     const app = createApp({ engine, config: { listen: 'loopback' } })
  *     export default { fetch: app.fetch }
  */
 import { OpenAPIHono } from '@hono/zod-openapi'
 import type { Fetch } from '../src/index.ts'
-import { answer } from './answer.ts'
+import { answer, consult } from './answer.ts'
+import { countTokens, messages } from './anthropic/messages.ts'
 import { configOf, type ServerConfig, severalTenants } from './config.ts'
 import { chat } from './endpoints/chat.ts'
 import { completions } from './endpoints/completions.ts'
@@ -28,6 +30,8 @@ import {
   shareWithOrigins,
   wellFormed,
 } from './middleware.ts'
+import { chat as chatOfOllama, generate } from './ollama/answers.ts'
+import { noEmbeddings, probe, running, show, tags, versionPage } from './ollama/catalogue.ts'
 import { document } from './openapi.ts'
 import type { LogLine } from './record.ts'
 import { Routes } from './route/routes.ts'
@@ -70,6 +74,7 @@ export function createApp({ engine, config: input, fetch, page, drain, onRequest
   }
   // Contacts the companions before the first request; a Worker may not fetch before it has one.
   if (server.holder.loaded) server.routes.of(server.holder.loaded)
+  const shown = show(server)
   const app = new OpenAPIHono<AppEnv>()
   app.use(observe(server), wellFormed, ...shareWithOrigins(config))
   app.onError(failureResponse)
@@ -78,6 +83,7 @@ export function createApp({ engine, config: input, fetch, page, drain, onRequest
   app.get('/healthz', health)
   app.get('/readyz', ready(server))
   if (page) pageRoutes(app, server, page)
+  else app.get('/', (c) => c.text(probe))
   app.use('/*', guard(server))
   app.get('/metrics', metricsPage(server))
   app.get('/openapi.json', document(config.models))
@@ -86,6 +92,16 @@ export function createApp({ engine, config: input, fetch, page, drain, onRequest
   app.post('/v1/chat/completions', (c) => answer(c, server, chat))
   app.post('/v1/completions', (c) => answer(c, server, completions))
   app.post('/v1/responses', (c) => answer(c, server, responses))
+  app.post('/v1/messages', (c) => answer(c, server, messages))
+  app.post('/v1/messages/count_tokens', (c) => consult(c, server, countTokens))
+  app.post('/api/chat', (c) => answer(c, server, chatOfOllama))
+  app.post('/api/generate', (c) => answer(c, server, generate))
+  app.post('/api/show', (c) => consult(c, server, shown))
+  app.post('/api/embed', noEmbeddings)
+  app.post('/api/embeddings', noEmbeddings)
+  app.get('/api/tags', tags(server))
+  app.get('/api/ps', running(server))
+  app.get('/api/version', versionPage)
   onlyMethods(app)
   return app
 }

@@ -3,7 +3,7 @@
  * content-length says, into one growing buffer. Reading stops at the first fault; the host drains
  * the rest.
  */
-import { after, parseJson } from '../src/index.ts'
+import { after, isWhole, parseJson } from '../src/index.ts'
 import { ApiError, stopping } from './errors.ts'
 import type { BodyRoom } from './guard/bodies.ts'
 import type { Work } from './guard/refused.ts'
@@ -32,6 +32,11 @@ export interface BodyWatch {
    * refused.
    */
   readonly drain?: AbortSignal | undefined
+  /**
+   * Whether a body of any content type is read, unless a page sent it: pages of other sites may
+   * send some types without asking. Default false.
+   */
+  readonly anyType?: boolean
 }
 
 const firstBytes = 16 << 10
@@ -40,7 +45,8 @@ const paceSeconds = 5
 /** Reads and parses a JSON body. Throws an ApiError: 400, 408, 413, 415, 429, 503. */
 export async function readJson(request: Request, limits: BodyLimits, watch: BodyWatch = {}): Promise<unknown> {
   const type = request.headers.get('content-type') ?? ''
-  if (!/^application\/([a-z.-]+\+)?json\s*(;|$)/i.test(type))
+  const ownType = watch.anyType && !request.headers.has('origin')
+  if (!ownType && !/^application\/([a-z.-]+\+)?json\s*(;|$)/i.test(type))
     throw new ApiError(415, 'the content-type must be application/json', { code: 'unsupported_media_type' })
   const bytes = await readBytes(request, limits, watch)
   try {
@@ -199,7 +205,7 @@ export function piecesOf(body: ReadableStream<Uint8Array>): Pieces {
 /** Returns the content-length in bytes; 0 if it is absent or invalid. */
 function lengthOf(request: Request): number {
   const length = Number(request.headers.get('content-length') ?? 0)
-  return Number.isSafeInteger(length) && length > 0 ? length : 0
+  return isWhole(length, 1) ? length : 0
 }
 
 function tooSlow(message: string): ApiError {

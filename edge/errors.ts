@@ -61,6 +61,13 @@ export function stopping(server = 'the server'): ApiError {
   })
 }
 
+/** A failure as one API reports it. */
+export interface Failure {
+  readonly status: number
+  /** The body, as JSON. */
+  readonly body: object
+}
+
 export interface ErrorBody {
   readonly error: {
     readonly message: string

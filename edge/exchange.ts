@@ -17,7 +17,7 @@ import { Meter } from './meter.ts'
 import type { Ending } from './paced.ts'
 import { routeHeader } from './route/header.ts'
 import { finish, type RequestContext, type Server } from './server.ts'
-import { EventBody } from './sse.ts'
+import { EventBody, eventStream, type StreamFormat } from './sse.ts'
 import { timingHeaders } from './usage.ts'
 
 /** The meaning of a body, and how its answers are written. */
@@ -27,14 +27,16 @@ export interface Plan {
   /** Number of answers to each prompt. */
   readonly choices: number
   readonly stream: boolean
+  /** The form of the stream. Default: server-sent events. */
+  readonly format?: StreamFormat
   readonly progress: boolean
   /** Reads all events; resolves with the answers as one JSON object. */
   body(events: AsyncIterable<ChoiceEvent>): Promise<unknown>
   /**
    * Returns the frames of an event of a stream; '' if it shows nothing. The last event of all
-   * answers ends the stream.
+   * answers ends the stream. `answers` tells how the prompt has been read so far.
    */
-  frame(event: ChoiceEvent): string
+  frame(event: ChoiceEvent, answers: Pick<Choices, 'soFar'>): string
   /** Returns the frames that report a failure in the middle of a stream. */
   failed(error: ApiError): string
 }
@@ -46,13 +48,26 @@ export interface PlanContext {
   readonly model: string
   /** Seconds since 1970. */
   readonly created: number
+  readonly requestId: string
+  /** How long the request waited for the model to be loaded, in milliseconds. */
+  readonly loadMs: number
 }
 
-export interface Endpoint<S extends z.ZodType<{ model: string }>> {
+/** What a request of one route may contain. */
+export interface Contract<S extends z.ZodType<{ model: string }>> {
   readonly form: Form
   readonly schema: S
   /** Maximum numbers of entries in the lists and objects of its fields. */
   entries(config: Config): Readonly<Record<string, number>>
+  /** Whether bodies of any content type are read as JSON if no page sent them. Default false. */
+  readonly anyType?: boolean
+  /** Returns the name among `names` that a request means; undefined if none. Default: its own. */
+  modelOf?(name: string, names: readonly string[]): string | undefined
+}
+
+export interface Endpoint<S extends z.ZodType<{ model: string }>> extends Contract<S> {
+  /** Returns an answer that needs no text of the model; undefined if the request needs some. */
+  ready?(body: z.output<S>, context: PlanContext): unknown
   plan(body: z.output<S>, context: PlanContext): Plan
 }
 
@@ -92,15 +107,21 @@ export class Exchange {
     else this.#held.add(release)
   }
 
+  /** Starts the time limit of the answer. Throws if the request has ended. */
+  startClock(): void {
+    this.signal.throwIfAborted()
+    const { requestSeconds } = this.#server.config.limits
+    this.#timer = setTimeout(() => this.#leave('timeout'), requestSeconds * 1000)
+  }
+
   /**
    * Tokenizes the prompts and submits them. The time limit of the answer starts here. Rejects with
    * the errors of `Choices.begin`.
    */
   async begin(service: Answering, { requests, choices, progress }: Plan): Promise<Choices> {
     const { tenant } = this.#c.get('caller')
-    const { requestSeconds, promptTokens } = this.#server.config.limits
-    this.signal.throwIfAborted()
-    this.#timer = setTimeout(() => this.#leave('timeout'), requestSeconds * 1000)
+    const { promptTokens } = this.#server.config.limits
+    this.startClock()
     const meter = new Meter(this.#server.metrics, this.#c.get('record'), choices)
     const begun = await Choices.begin(
       service,
@@ -134,7 +155,8 @@ export class Exchange {
     const record = this.#c.get('record')
     record.streaming = true
     const frames = { next: () => nextFrame(choices, plan), failed: (error: unknown) => this.#failed(error, plan) }
-    const body = new EventBody(frames, config.keepAliveSeconds * 1000)
+    const { contentType, keepAlive } = plan.format ?? eventStream
+    const body = new EventBody(frames, keepAlive, config.keepAliveSeconds * 1000)
     let ready: boolean
     try {
       ready = await body.open()
@@ -149,7 +171,7 @@ export class Exchange {
     })
     return new Response(stream, {
       headers: {
-        'content-type': 'text/event-stream; charset=utf-8',
+        'content-type': contentType,
         'cache-control': 'no-cache, no-transform',
         'x-accel-buffering': 'no',
         ...(ready && !plan.progress && { ...timingHeaders(choices.soFar), ...routeHeader(choices.routeOf(0)) }),
@@ -226,7 +248,7 @@ async function nextFrame(choices: Choices, plan: Plan): Promise<string | undefin
   for (;;) {
     const { done, value } = await choices.next()
     if (done) return undefined
-    const text = plan.frame(value)
+    const text = plan.frame(value, choices)
     if (text !== '') return text
   }
 }

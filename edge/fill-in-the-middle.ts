@@ -19,18 +19,28 @@ const families = [
 ] as const
 
 /**
+ * Returns the special tokens of a model that fills gaps; undefined if its vocabulary lacks them.
+ * Tokens that the model's file names take precedence over the known families.
+ */
+export function fillTokens({
+  tokenizer,
+  archive,
+}: Pick<AnyEngine, 'tokenizer' | 'archive'>): readonly string[] | undefined {
+  const { fim_tokens } = archive.tokenizer.config
+  const named = Array.isArray(fim_tokens) && fim_tokens.length === 3 ? [fim_tokens as string[]] : []
+  return [...named, ...families].find((tokens) => tokens.every((token) => tokenizer.idOf(token) !== undefined))
+}
+
+/**
  * Returns the raw text of a prompt with a gap. Throws an ApiError of 400 if the vocabulary lacks
  * the special tokens.
  */
 export function fillInTheMiddle(
   prompt: string,
   suffix: string,
-  { tokenizer, archive }: Pick<AnyEngine, 'tokenizer' | 'archive'>,
+  engine: Pick<AnyEngine, 'tokenizer' | 'archive'>,
 ): string {
-  // Tokens that the model's file names take precedence over the known families.
-  const { fim_tokens } = archive.tokenizer.config
-  const named = Array.isArray(fim_tokens) && fim_tokens.length === 3 ? [fim_tokens as string[]] : []
-  const family = [...named, ...families].find((tokens) => tokens.every((token) => tokenizer.idOf(token) !== undefined))
+  const family = fillTokens(engine)
   if (family) {
     const [before = '', after = '', answer = ''] = family
     return before + prompt + after + suffix + answer

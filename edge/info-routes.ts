@@ -1,4 +1,6 @@
 /** Routes that tell of the server without running it: health, readiness, metrics, models. */
+import { modelInfoOf, modelInfos } from './anthropic/models.ts'
+import { apiOf } from './apis.ts'
 import { ApiError } from './errors.ts'
 import type { RequestContext, Server } from './server.ts'
 import { engineOf, modelNames, unknownModel } from './server.ts'
@@ -41,14 +43,18 @@ export function metricsPage({ metrics, holder, admission, bodies, downloads, rou
 
 /** Lists the model's names; the config's names need no loaded engine. */
 export function listModels(server: Server) {
-  return async (c: RequestContext): Promise<Response> =>
-    Response.json({ object: 'list', data: (await names(c, server)).map(describe) })
+  return async (c: RequestContext): Promise<Response> => {
+    const all = await names(c, server)
+    if (apiOf(c.req.raw) === 'anthropic') return Response.json(modelInfos(all, server.holder.loaded))
+    return Response.json({ object: 'list', data: all.map(describe) })
+  }
 }
 
 export function oneModel(server: Server) {
   return async (c: RequestContext): Promise<Response> => {
     const name = c.req.param('model') ?? ''
     if (!(await names(c, server)).includes(name)) throw unknownModel(name)
+    if (apiOf(c.req.raw) === 'anthropic') return Response.json(modelInfoOf(name, server.holder.loaded))
     return Response.json(describe(name))
   }
 }

@@ -1,10 +1,11 @@
 /**
- * Middleware around every request: its record, common headers, authorization, and failures in
- * OpenAI's format.
+ * Middleware around every request: its record, common headers, authorization, and failures in the
+ * format of its API.
  */
 import type { Context, MiddlewareHandler } from 'hono'
 import { cors } from 'hono/cors'
 import { routePath } from 'hono/route'
+import { type ApiName, apiOf, failureOf } from './apis.ts'
 import type { Config } from './config.ts'
 import { ApiError, asApiError } from './errors.ts'
 import { causeOf } from './exchange.ts'
@@ -33,6 +34,7 @@ export function observe(server: Server): Middleware {
     c.set('record', record)
     await next()
     c.header('x-request-id', record.id)
+    if (apiOf(c.req.raw) === 'anthropic') c.header('request-id', record.id)
     c.header('x-content-type-options', 'nosniff')
     if (record.ignored !== undefined) c.header('x-foretoken-ignored', record.ignored)
     if (!c.res.headers.has('cache-control')) c.header('cache-control', 'no-store')
@@ -85,6 +87,7 @@ function isReadable(path: string): boolean {
 /** The headers of an answer that pages of other origins may read. */
 const exposed = [
   'x-request-id',
+  'request-id',
   'x-foretoken-prefill',
   'x-foretoken-route',
   'x-foretoken-ignored',
@@ -158,31 +161,26 @@ export function onlyMethods(app: App): void {
     })
 }
 
+/** Reports a failure in the form of the API whose route failed. */
 export function failureResponse(error: Error, c: Context<AppEnv>): Response {
   const failure = asApiError(error)
   const record = c.get('record')
   record.code = failure.code
   const cause = causeOf(failure)
   if (cause !== undefined) record.cause = cause
-  return Response.json(failure.body, { status: failure.status, headers: failure.headers })
+  const { status, body } = failureOf(apiOf(c.req.raw), failure, record.id)
+  return Response.json(body, { status, headers: failure.headers })
+}
+
+const missing: Readonly<Record<ApiName, string>> = {
+  openai:
+    'there is no such route; the base address of clients ends with /v1, as in /v1/chat/completions, and GET /openapi.json lists all routes',
+  anthropic:
+    'there is no such route; POST /v1/messages and /v1/messages/count_tokens are those of this API, and GET /openapi.json lists all',
+  ollama:
+    "there is no such route here: this server has chat, generate, tags, show, ps and version of Ollama's API, and does not change its models",
 }
 
 export function missingResponse(c: Context<AppEnv>): Response {
-  const { path } = c.req
-  // Ollama's clients show an error only if it is a string.
-  if (/^\/api\//.test(path)) {
-    failureResponse(notFound('not_found'), c)
-    const error = `this server does not support Ollama's protocol; use an OpenAI client with ${new URL(c.req.url).origin}/v1 as its base address`
-    return Response.json({ error }, { status: 404 })
-  }
-  return failureResponse(
-    notFound(
-      'there is no such route; the base address of clients ends with /v1, as in /v1/chat/completions, and GET /openapi.json lists all routes',
-    ),
-    c,
-  )
-}
-
-function notFound(message: string): ApiError {
-  return new ApiError(404, message, { code: 'not_found' })
+  return failureResponse(new ApiError(404, missing[apiOf(c.req.raw)], { code: 'not_found' }), c)
 }

@@ -4,13 +4,13 @@
  * Here
  *
  *  - null means absent, wherever it stands;
- *  - aliases become our names (aliases.ts), and Ollama's `options` are unpacked;
+ *  - aliases become our names (aliases.ts), and Ollama's `options` in OpenAI's requests are unpacked;
  *  - limits larger than any context are clamped, and other spellings of "off" are dropped;
  *  - fields that no schema names are returned, so that the server can report or refuse them.
  *    Known but unsupported fields are left for the schemas to refuse.
  */
 import type { z } from '@hono/zod-openapi'
-import { aliases, type Form, templateAliases, textParts, thoughts } from './aliases.ts'
+import { aliases, type Form, isOllama, templateAliases, textParts, thoughts } from './aliases.ts'
 import { ApiError } from './errors.ts'
 import { unknownFields } from './unknown.ts'
 
@@ -36,11 +36,14 @@ export function normalize(form: Form, schema: z.ZodType, body: unknown): Normal 
   if (!isFields(body)) return { body, ignored: [] }
   const ignored = new Set<string>()
   dropNulls(body)
-  unpackOptions(body, ignored)
+  const ollama = isOllama(form)
+  if (!ollama && form !== 'message') unpackOptions(body, ignored)
   rename(body, aliases[form], ignored)
-  if (form !== 'completion') gatherTemplateValues(body, ignored)
-  simplify(form, body)
-  for (const message of listOf(form === 'chat' ? body.messages : form === 'response' ? body.input : undefined))
+  if (!ollama && form !== 'completion') gatherTemplateValues(body, ignored)
+  // Ollama's API has its limits and its stop strings among its options.
+  const settings = ollama ? body.options : body
+  if (isFields(settings)) simplify(form, settings)
+  for (const message of listOf(form === 'response' ? body.input : body.messages))
     if (isFields(message)) normalizeMessage(form, message)
   if (form === 'response') checkItems(body.input)
   return { body, ignored: [...ignored, ...unknownFields(schema, body, mostIgnored)].slice(0, mostIgnored) }
@@ -58,7 +61,17 @@ function listOf(value: unknown): readonly unknown[] {
  * Fields whose nulls stay: a template may distinguish null from absent, a hole in a prompt of token
  * ids is an error, and in a JSON schema null is a value.
  */
-const keepsNulls = new Set(['chat_template_kwargs', 'prompt', 'schema', 'guided_json', 'json_schema', 'json', 'format'])
+const keepsNulls = new Set([
+  'chat_template_kwargs',
+  'prompt',
+  'schema',
+  'guided_json',
+  'json_schema',
+  'json',
+  'format',
+  'parameters',
+  'arguments',
+])
 
 function dropNulls(value: unknown): unknown {
   if (Array.isArray(value)) {
@@ -125,7 +138,8 @@ function gatherTemplateValues(body: Fields, ignored: Set<string>): void {
   }
 }
 
-const limits = ['max_tokens', 'max_completion_tokens', 'max_output_tokens', 'min_tokens', 'top_k'] as const
+const mostTokens = ['max_tokens', 'max_completion_tokens', 'max_output_tokens', 'num_predict'] as const
+const limits = [...mostTokens, 'min_tokens', 'top_k'] as const
 
 function simplify(form: Form, body: Fields): void {
   for (const name of limits) {
@@ -133,12 +147,15 @@ function simplify(form: Form, body: Fields): void {
     if (typeof value === 'number' && value > largest && Number.isInteger(value)) body[name] = largest
   }
   // -2 is Ollama's "fill the context".
-  for (const name of limits.slice(0, 3)) if (body[name] === -2) body[name] = -1
+  for (const name of mostTokens) if (body[name] === -2) body[name] = -1
   // An empty stop string has no effect.
-  const { stop, logit_bias } = body
-  if (stop === '') delete body.stop
-  else if (Array.isArray(stop)) body.stop = stop.filter((text) => text !== '')
-  if (form !== 'response') simplifyLogprobs(form, body)
+  for (const name of ['stop', 'stop_sequences']) {
+    const stop = body[name]
+    if (stop === '') delete body[name]
+    else if (Array.isArray(stop)) body[name] = stop.filter((text) => text !== '')
+  }
+  const { logit_bias } = body
+  if (form === 'chat' || form === 'completion') simplifyLogprobs(form, body)
   // llama.cpp sends a list of pairs.
   if (Array.isArray(logit_bias) && logit_bias.every((pair) => Array.isArray(pair) && pair.length === 2))
     body.logit_bias = Object.fromEntries(logit_bias)
@@ -164,11 +181,12 @@ function simplifyLogprobs(form: Form, body: Fields): void {
 
 function normalizeMessage(form: Form, message: Fields): void {
   const { content, role } = message
-  const type = form === 'chat' ? 'text' : role === 'assistant' ? 'output_text' : 'input_text'
-  for (const part of listOf(content)) if (isFields(part) && textParts.includes(part.type as string)) part.type = type
+  const type = form !== 'response' ? 'text' : role === 'assistant' ? 'output_text' : 'input_text'
+  for (const part of [...listOf(content), ...(form === 'response' ? listOf(message.output) : [])])
+    if (isFields(part) && textParts.includes(part.type as string)) part.type = type
   // An empty list of parts stands for an empty text.
   if (Array.isArray(content) && content.length === 0) message.content = ''
-  if (role !== 'assistant') return
+  if (role !== 'assistant' || (form !== 'chat' && form !== 'response')) return
   for (const name of thoughts) {
     if (typeof message[name] !== 'string') continue
     if (form === 'chat') message.reasoning_content ??= message[name]
@@ -176,15 +194,18 @@ function normalizeMessage(form: Form, message: Fields): void {
   }
 }
 
-/** Refuses input items that are not messages: they refer to what an earlier response holds. */
+/** The types of input items that are complete in themselves. */
+const itemTypes: readonly unknown[] = [undefined, 'message', 'function_call', 'function_call_output', 'reasoning']
+
+/** Refuses other items: they refer to what an earlier response holds, or to tools that a server runs. */
 function checkItems(input: unknown): void {
   for (const [index, item] of listOf(input).entries()) {
-    if (!isFields(item) || item.type === undefined || item.type === 'message') continue
+    if (!isFields(item) || itemTypes.includes(item.type)) continue
     const type = typeof item.type === 'string' ? item.type.slice(0, 60) : 'another type'
     throw new ApiError(
       400,
-      `input[${index}] is an item of type ${JSON.stringify(type)}, but only messages are accepted: nothing is kept between requests, and there ` +
-        'are no tools; send every message with its text, as clients do with store: false',
+      `input[${index}] is an item of type ${JSON.stringify(type)}, but only messages, reasoning, calls of functions and their ` +
+        'results are accepted: nothing is kept between requests; send every message with its text, as clients do with store: false',
       { code: 'unsupported_value', param: `input[${index}]` },
     )
   }

@@ -1,5 +1,6 @@
 /**
- * Server-sent events: their text, and a body of them that is written as fast as its client reads.
+ * Streams of an answer: the text of server-sent events, and a body of frames that is written as
+ * fast as its client reads.
  */
 import { within } from '../src/index.ts'
 import { type PaceOptions, pacedBody } from './paced.ts'
@@ -9,14 +10,25 @@ const encoder = new TextEncoder()
 /** The last frame of a stream. */
 export const done = 'data: [DONE]\n\n'
 
-const keepAlive = ': keep-alive\n\n'
+/** The form of a stream. */
+export interface StreamFormat {
+  readonly contentType: string
+  /** What is sent when there was no frame for a while. Clients ignore it. */
+  readonly keepAlive: string
+}
+
+/** Server-sent events, with comments that keep the connection alive. */
+export const eventStream: StreamFormat = {
+  contentType: 'text/event-stream; charset=utf-8',
+  keepAlive: ': keep-alive\n\n',
+}
 
 /** Returns one event. JSON has no line breaks of its own. */
 export function frame(data: unknown, event?: string): string {
   return `${event ? `event: ${event}\n` : ''}data: ${JSON.stringify(data)}\n\n`
 }
 
-/** Where the frames of a stream come from. */
+/** Where the frames of a stream come from. A frame is an event, or a line of JSON. */
 export interface Frames {
   /** Resolves with the next frame, or with undefined at the end. */
   next(): Promise<string | undefined>
@@ -25,18 +37,20 @@ export interface Frames {
 }
 
 /**
- * The body of a stream. A comment is sent when there was no frame for `keepAliveMs`, and failures
+ * The body of a stream. `keepAlive` is sent when there was no frame for `keepAliveMs`, and failures
  * are frames, too.
  */
 export class EventBody {
   readonly #frames: Frames
+  readonly #keepAlive: string
   readonly #keepAliveMs: number
   /** The frame that is being made. */
   #next: Promise<string | undefined> | undefined
   #over = false
 
-  constructor(frames: Frames, keepAliveMs: number) {
+  constructor(frames: Frames, keepAlive: string, keepAliveMs: number) {
     this.#frames = frames
+    this.#keepAlive = keepAlive
     this.#keepAliveMs = keepAliveMs
   }
 
@@ -66,7 +80,7 @@ export class EventBody {
   async #text(): Promise<string | undefined> {
     try {
       const waited = await this.#wait()
-      if (!waited) return keepAlive
+      if (!waited) return this.#keepAlive
       this.#next = undefined
       return waited.frame
     } catch (error) {

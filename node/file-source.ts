@@ -7,7 +7,7 @@
  */
 import { closeSync, openSync, readSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { type ByteSource, ForetokenError } from '../src/index.ts'
+import { type ByteSource, ForetokenError, isWhole } from '../src/index.ts'
 import { fileError } from './disk.ts'
 
 export interface FileSource extends ByteSource {
@@ -28,7 +28,7 @@ export async function fileSource(path: string): Promise<FileSource> {
     name: path,
     size,
     async read(offset, into) {
-      if (!Number.isSafeInteger(offset) || offset < 0 || offset + into.length > size)
+      if (!isWhole(offset, 0, size - into.length))
         throw new ForetokenError('io', `${path}: ${into.length} bytes at ${offset} are outside of its ${size} bytes`)
       try {
         handle ??= openSync(path, 'r')

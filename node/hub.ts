@@ -8,7 +8,7 @@
 import { copyFile, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
-import { ForetokenError } from '../src/index.ts'
+import { ForetokenError, isWhole } from '../src/index.ts'
 import { fileError } from './disk.ts'
 import { type DownloadRequest, download } from './download.ts'
 import { type Expected, mismatch } from './hash.ts'
@@ -186,10 +186,8 @@ function checkEntry({ path, size, oid, lfs }: Entry): HubFile {
   const [bytes, id] = lfs ? [lfs.size, lfs.oid] : [size, oid]
   if (typeof id !== 'string' || !(lfs ? /^[0-9a-f]{64}$/ : /^[0-9a-f]{40}$/).test(id))
     throw new ForetokenError('network', `the hub gave a file's hash as ${shown(id)}, which is not a hash`)
-  if (!Number.isSafeInteger(bytes) || (bytes as number) < 0)
-    throw new ForetokenError('network', `the hub says that ${shown(path)} has ${shown(bytes)} bytes`)
-  const length = bytes as number
-  return { path: checkFileName(path), bytes: length, id, expected: { size: length, [lfs ? 'sha256' : 'gitOid']: id } }
+  if (!isWhole(bytes)) throw new ForetokenError('network', `the hub says that ${shown(path)} has ${shown(bytes)} bytes`)
+  return { path: checkFileName(path), bytes, id, expected: { size: bytes, [lfs ? 'sha256' : 'gitOid']: id } }
 }
 
 function shown(value: unknown): string {

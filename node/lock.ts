@@ -9,7 +9,7 @@ import { readFileSync, readlinkSync } from 'node:fs'
 import { readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Callback, ForetokenError } from '../src/index.ts'
+import { Callback, ForetokenError, isWhole } from '../src/index.ts'
 import { fileError } from './disk.ts'
 
 /** Milliseconds between two touches of the file. */
@@ -176,7 +176,7 @@ async function readHolder(path: string): Promise<(Holder & { readonly token?: st
 
 export function isHolder(found: unknown): found is Holder {
   const { pid, space, started } = (found ?? {}) as Partial<Holder>
-  return Number.isSafeInteger(pid) && Number(pid) > 0 && typeof space === 'string' && typeof started === 'string'
+  return isWhole(pid, 1) && typeof space === 'string' && typeof started === 'string'
 }
 
 function space(): string {

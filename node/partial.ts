@@ -10,7 +10,7 @@
 import { constants } from 'node:fs'
 import { copyFile, type FileHandle, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { ForetokenError } from '../src/index.ts'
+import { ForetokenError, isWhole } from '../src/index.ts'
 import { type Holder, isHolder, lifeOf, self } from './lock.ts'
 
 /** The version of a file on a server, from the response headers. */
@@ -241,13 +241,12 @@ async function readNote(path: string): Promise<Note | undefined> {
   try {
     const note = JSON.parse(await readFile(`${path}.json`, 'utf8')) as Note
     const { url, version, size, have, ino, owner } = note
-    const count = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0
     const sound =
       typeof url === 'string' &&
       typeof version?.strong === 'boolean' &&
       [version.etag, version.lastModified].every((one) => one === undefined || typeof one === 'string') &&
-      (size === undefined || count(size)) &&
-      count(have) &&
+      (size === undefined || isWhole(size)) &&
+      isWhole(have) &&
       (size === undefined || have <= size) &&
       isHolder(owner)
     return sound && String((await stat(path, { bigint: true })).ino) === ino ? note : undefined

@@ -11,7 +11,7 @@
 import { lstat, mkdir, readdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
-import { Callback, ForetokenError } from '../src/index.ts'
+import { Callback, ForetokenError, isWhole } from '../src/index.ts'
 import { fileError } from './disk.ts'
 import { type Expected, hashFile, mismatch, sha256Of } from './hash.ts'
 import { type Place, placeInside } from './paths.ts'
@@ -271,7 +271,7 @@ async function readRecord(path: string): Promise<StoredModel | undefined> {
       Array.isArray(model.files) &&
       model.files.every(({ name, path, bytes, hash, seen }: StoredFile) => {
         const optional = [hash, seen].every((value) => value === undefined || text(value))
-        return text(name) && text(path) && Number.isSafeInteger(bytes) && bytes >= 0 && optional
+        return text(name) && text(path) && isWhole(bytes) && optional
       })
     return sound ? model : undefined
   } catch {

@@ -6,7 +6,14 @@
 
 import { createWasmBackend } from '../src/backend/wasm/backend.ts'
 import { defined } from '../src/base/at.ts'
-import { ForetokenError, type ModelArchive, memorySource, type TensorInfo, type WasmModules } from '../src/index.ts'
+import {
+  ForetokenError,
+  isWhole,
+  type ModelArchive,
+  memorySource,
+  type TensorInfo,
+  type WasmModules,
+} from '../src/index.ts'
 import { quantizeQ4 } from '../src/model/four-bits.ts'
 import { rowsOf } from '../src/model/weights.ts'
 
@@ -28,7 +35,7 @@ export function plannedTail(
       'unsupported',
       `${name}: only a vocabulary matrix that is tied to the embedding, in rows of whole blocks of 32, can be quantised to 4 bits`,
     )
-  if (!(Number.isInteger(from) && from >= 8 && from < vocab && from % 8 === 0))
+  if (!isWhole(from, 8, vocab - 1) || from % 8 !== 0)
     throw new ForetokenError(
       'bad_argument',
       `${from} rows of the vocabulary stay; the number must be a multiple of 8 below ${vocab}`,

@@ -13,7 +13,7 @@ import { pythonWith } from './python.mjs'
 import { root, run, setup } from './setup.mjs'
 
 const version = '4.32.5'
-const operations = 8
+const operations = 16
 const [cases = 5000, ...seed] = process.argv.slice(2).map(Number)
 const node = setup()
 const careless = join(root, 'test', 'suites', 'api-fuzz-main.ts')

@@ -10,8 +10,10 @@ export { asForetokenError, type ErrorCode, errorCodes, ForetokenError } from './
 export { Gate, type GateOptions, type GateRequest, type Refusal } from './base/gate.ts'
 export type { Guide, JsonSchema } from './base/guide.ts'
 export { equalBytes, fromHex, sha256Hex, toHex } from './base/hash.ts'
-export type { KvBlock, KvCodec, KvCoding, KvPool, KvShape, KvType, PageLayout, WireCodec } from './base/kv.ts'
-export { pageLayout, pageTokens, wireCodecs } from './base/kv.ts'
+export type { KvPool, KvShape, KvType, PageLayout } from './base/kv.ts'
+export { pageLayout, pageTokens } from './base/kv.ts'
+export type { KvBlock, KvCodec, KvCoding, WireCodec } from './base/kv-codec.ts'
+export { wireCodecs } from './base/kv-codec.ts'
 export { Lifetime } from './base/lifetime.ts'
 export type {
   Activation,
@@ -34,6 +36,7 @@ export type { ChatMessage, Message, PreparedPrompt, PromptInput, PromptTimes, Te
 export { sha256Sync } from './base/sha256.ts'
 export { Shares, type Sharing } from './base/shares.ts'
 export { after, within } from './base/timeout.ts'
+export type { ToolCall, ToolDefinition } from './base/tool.ts'
 export type { Timings } from './base/trace.ts'
 export type { GuideMatcher, GuideModel, Guides, OpenGuides } from './decode/guide.ts'
 export type { SamplingOptions } from './decode/sampling-options.ts'
@@ -57,6 +60,7 @@ export { Submission } from './engine/submission.ts'
 export { openGuides } from './guide/guides.ts'
 export type { GuideInstance } from './guide/instance.ts'
 export { guideNames, guideOf, type NamedGuides } from './guide/named.ts'
+export { jsonGuide, type SchemaWithType, type TypedGuide } from './guide/typed.ts'
 export { specOf } from './model/families/index.ts'
 export { activationBytes, type BufferSizes } from './model/layer.ts'
 export { type OpenOptions, openModel } from './model/open.ts'
@@ -70,10 +74,22 @@ export type { Deciding, RoutedAnswer } from './route/request.ts'
 export { Router } from './route/router.ts'
 export { Routed, type RoutedOptions } from './route/service.ts'
 export type { DoneEvent, GenerateEvent, PromptEvent, ScoredToken, TokenEvent } from './stream/events.ts'
+export {
+  type AnswerPlan,
+  type AnswerWishes,
+  effortValues,
+  type PlannedModel,
+  planAnswer,
+  type ToolChoice,
+} from './tokens/answer-plan.ts'
 export type { PromptOptions } from './tokens/prompt.ts'
 export type { FromTextWorker, SpawnText, TextWorker, ToTextWorker } from './tokens/text-messages.ts'
+export { type ToolFormatName, toolFormatNames } from './tools/format.ts'
+export type { CallEvent } from './tools/parser.ts'
+export { type AnswerPart, AnswerReader } from './tools/reader.ts'
 export type { ExpectedKv, ExpectOptions, KvBodyOptions } from './transfer/expected-kv.ts'
 export type { KvIdentity } from './transfer/format.ts'
+export { Nonces } from './transfer/nonces.ts'
 export { type PredictedKv, type Received, type ReceiveOptions, receiveKv } from './transfer/receive-kv.ts'
 export {
   type CompanionAddress,
@@ -88,7 +104,6 @@ export {
   isBodyOf,
   isSignedBy,
   keyBytes,
-  Nonces,
   parseSigned,
   type Signed,
   type SignedRequest,

@@ -30,7 +30,8 @@ const folders: readonly Folder[] = [
   row('src/backend/webgpu', 'the same interface on a GPU; knows no platform', 'src/base', 'src/backend'),
   row('src/kv', 'pages and who holds them; knows no model', 'src/base'),
   row('src/model', 'files to weights, and the forward; knows no request', 'src/base', 'src/backend'),
-  row('src/tokens', 'text to token ids and back; runs no model', 'src/base', 'src/model'),
+  row('src/tools', 'how calls of tools are written and read, as text; knows no tokenizer', 'src/base'),
+  row('src/tokens', 'text to token ids and back; runs no model', 'src/base', 'src/model', 'src/tools'),
   row('src/stream', 'tokens to events; knows no model', 'src/base'),
   row('src/pack', 'many prompts to one pass', 'src/base', 'src/kv', 'src/model'),
   row(

@@ -2,6 +2,7 @@
  * The manifest of the model that a page offers, and that of the last one loaded; both come from
  * outside and are checked.
  */
+import { isWhole } from '../src/base/numbers.ts'
 import type { Manifest, OfferedFile } from './protocol.ts'
 
 /** Whether the page offers a model. */
@@ -69,8 +70,7 @@ function isFile(value: unknown): value is OfferedFile {
   return (
     typeof name === 'string' &&
     typeof url === 'string' &&
-    Number.isSafeInteger(bytes) &&
-    (bytes as number) > 0 &&
+    isWhole(bytes, 1) &&
     typeof sha256 === 'string' &&
     /^[0-9a-f]{64}$/.test(sha256)
   )

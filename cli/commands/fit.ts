@@ -5,13 +5,8 @@ import { type Agreement, gateFor } from '../../src/evaluate/agreement.ts'
 import type { FitProgress } from '../../src/fit/fit.ts'
 import { memorySource } from '../../src/model/source.ts'
 import { type LinearMap, mapsOf, type PredictorFile, readPredictor, writePredictor } from '../../src/predict/file.ts'
-import {
-  type AuxiliaryHeader,
-  type PredictorHeader,
-  type PredictorPlan,
-  sourcesOf,
-  stateWidth,
-} from '../../src/predict/plan.ts'
+import { type AuxiliaryHeader, type PredictorHeader, stateWidth } from '../../src/predict/header.ts'
+import { type PredictorPlan, sourcesOf } from '../../src/predict/plan.ts'
 import { type DocumentSets, documentIds, readDocuments } from '../fit/documents.ts'
 import { endsOf, layersOf, planOf } from '../fit/plan.ts'
 import { type Search, searchPlan } from '../fit/search.ts'

@@ -6,7 +6,8 @@ import { type Agreement, agreement } from '../../src/evaluate/agreement.ts'
 import type { Judged } from '../../src/evaluate/judge.ts'
 import type { FitOptions, SourceFit } from '../../src/fit/fit.ts'
 import type { LinearMap, PredictorFile } from '../../src/predict/file.ts'
-import { type PredictorHeader, sourcesOf } from '../../src/predict/plan.ts'
+import type { PredictorHeader } from '../../src/predict/header.ts'
+import { sourcesOf } from '../../src/predict/plan.ts'
 import { type DocumentSets, documentIds } from './documents.ts'
 
 export interface SourcesOptions extends FitOptions {

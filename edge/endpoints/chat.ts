@@ -1,17 +1,19 @@
 /** Answers `POST /v1/chat/completions`. */
-import type { DoneEvent } from '../../src/index.ts'
+import type { AnswerPart, DoneEvent } from '../../src/index.ts'
 import type { ChoiceEvent } from '../choices.ts'
 import { ApiError } from '../errors.ts'
-import type { Endpoint, Plan, PlanContext } from '../exchange.ts'
+import type { Endpoint, Plan } from '../exchange.ts'
 import { newId } from '../ids.ts'
 import { type ChatRequest, chatRequest } from '../schemas/chat.ts'
 import { entries } from '../schemas/common.ts'
-import { frame, done as last } from '../sse.ts'
+import { done as end, frame } from '../sse.ts'
 import { reportOf, usageOf } from '../usage.ts'
-import { collect, finishReason } from './collect.ts'
-import { messageOf } from './messages.ts'
-import { optionsOf, templateOptionsOf } from './options.ts'
+import { type Answered, collect, partsOf, type Reading } from './collect.ts'
+import { type BodyMessage, messagesOf } from './messages.ts'
+import { optionsOf } from './options.ts'
+import type { AnsweredCall, AnswerParts } from './parts.ts'
 import { endsTurn, tokenLogprob } from './tokens.ts'
+import { planOf } from './tools.ts'
 import { type VisibleToken, VisibleTokens } from './visible.ts'
 
 export const chat: Endpoint<typeof chatRequest> = {
@@ -22,54 +24,51 @@ export const chat: Endpoint<typeof chatRequest> = {
     const choices = body.n ?? 1
     const id = newId('chatcmpl')
     const head = { id, created, model }
+    const prompt = messagesOf(body.messages.map(bodyMessage))
+    const given = optionsOf(body, engine, config, body.max_completion_tokens ?? body.max_tokens)
+    const plan = planOf(body, engine, { prompt, effort: body.reasoning_effort, guide: given.guide })
     const options = {
-      ...optionsOf(body, engine, config, body.max_completion_tokens ?? body.max_tokens),
-      ...templateOptionsOf(body),
+      ...given,
+      ...plan.options,
       ...(topLogprobs(body) > 0 && { topLogprobs: topLogprobs(body) }),
     }
-    const isEnd = endsTurn(engine, options)
+    const { reader, format } = plan
+    const reading = { engine, isEnd: endsTurn(engine, options), shown: plan.options.showSpecial, reader, format }
     return {
-      requests: [{ ...options, prompt: body.messages.map(messageOf) }],
+      requests: [{ ...options, prompt }],
       choices,
       stream: body.stream ?? false,
       progress: (body.stream && body.foretoken?.progress) ?? false,
       async body(events) {
-        const answers = await collect(events, engine, isEnd)
+        const answers = await collect(events, reading)
         return {
           ...head,
           object: 'chat.completion',
-          choices: answers.map(({ done, tokens }, index) => ({
+          choices: answers.map(({ done, tokens, parts }, index) => ({
             index,
-            message: { role: 'assistant', content: done.text, refusal: null },
+            message: messageOf(parts),
             logprobs: body.logprobs
               ? { content: tokens.map(({ token }) => tokenLogprob(engine, token)), refusal: null }
               : null,
-            finish_reason: finishReason(done),
+            finish_reason: parts.finishReason(done),
           })),
-          usage: usageOf(
-            answers.map(({ done }) => done),
-            choices,
-          ),
+          usage: usage(answers, choices),
         }
       },
-      frame: framesOf(body, { ...head, object: 'chat.completion.chunk' }, engine, isEnd),
+      frame: framesOf(body, { ...head, object: 'chat.completion.chunk' }, reading),
       failed: (error) => frame(error.body),
     }
   },
 }
 
 /** Returns what writes the chunks of a stream: a function that is called with each event. */
-function framesOf(
-  body: ChatRequest,
-  base: object,
-  engine: PlanContext['engine'],
-  isEnd: (id: number) => boolean,
-): Plan['frame'] {
-  const usage = body.stream_options?.include_usage ?? false
-  const noUsage = usage ? { usage: null } : {}
+function framesOf(body: ChatRequest, base: object, reading: Reading): Plan['frame'] {
+  const { engine } = reading
+  const withUsage = body.stream_options?.include_usage ?? false
+  const noUsage = withUsage ? { usage: null } : {}
   const choices = body.n ?? 1
-  const answers: VisibleTokens[] = []
-  const dones: DoneEvent[] = []
+  const answers: { visible: VisibleTokens; parts: AnswerParts }[] = []
+  const finished: Pick<Answered, 'done' | 'parts'>[] = []
   let complete = 0
   const chunk = (index: number, delta: object, more: object = {}) =>
     frame({ ...base, choices: [{ index, delta, logprobs: null, finish_reason: null, ...more }], ...noUsage })
@@ -77,12 +76,12 @@ function framesOf(
     body.logprobs && tokens.length > 0
       ? { logprobs: { content: tokens.map(({ token }) => tokenLogprob(engine, token)), refusal: null } }
       : {}
-  const finish = (index: number, done: DoneEvent) => {
-    dones[index] = done
-    const finished = { index, delta: {}, logprobs: null, finish_reason: finishReason(done) }
-    const text = frame({ ...base, choices: [finished], ...noUsage, foretoken: reportOf(done) })
+  const finish = (index: number, done: DoneEvent, parts: AnswerParts) => {
+    finished[index] = { done, parts }
+    const last = { index, delta: {}, logprobs: null, finish_reason: parts.finishReason(done) }
+    const text = frame({ ...base, choices: [last], ...noUsage, foretoken: reportOf(done) })
     if (++complete < choices) return text
-    return text + (usage ? frame({ ...base, choices: [], usage: usageOf(dones, choices) }) : '') + last
+    return text + (withUsage ? frame({ ...base, choices: [], usage: usage(finished, choices) }) : '') + end
   }
   return (event: ChoiceEvent) => {
     const { index } = event
@@ -91,13 +90,74 @@ function framesOf(
       return frame({ ...base, choices: [], ...noUsage, foretoken: { progress } })
     }
     const role = answers[index] ? '' : chunk(index, { role: 'assistant', content: '', refusal: null })
-    const visible = (answers[index] ??= new VisibleTokens(engine, isEnd))
-    const content = event.type === 'token' ? event.token.text : ''
+    const answer = (answers[index] ??= { visible: new VisibleTokens(reading), parts: partsOf(reading) })
+    const { visible, parts } = answer
     const tokens = event.type === 'token' ? visible.push(event.token) : visible.finish()
-    const shows = content !== '' || (body.logprobs && tokens.length > 0)
-    const text = role + (shows ? chunk(index, { content }, scored(tokens)) : '')
-    return event.type === 'done' ? text + finish(index, event.done) : text
+    const news = event.type === 'token' ? parts.push(event.token.text) : parts.finish(event.done)
+    const deltas = news.flatMap((part) => deltaOf(part, parts.calls))
+    if (deltas.length === 0 && body.logprobs && tokens.length > 0) deltas.push({ content: '' })
+    // The log-probabilities of a token come with the first part that shows it.
+    const text = role + deltas.map((delta, at) => chunk(index, delta, at === 0 ? scored(tokens) : {})).join('')
+    return event.type === 'done' ? text + finish(index, event.done, parts) : text
   }
+}
+
+/** Returns a part as a delta; none for the end of a call, which shows by what follows. */
+function deltaOf(part: AnswerPart, calls: readonly AnsweredCall[]): object[] {
+  switch (part.type) {
+    case 'content':
+      return [{ content: part.text }]
+    case 'reasoning':
+      return [{ reasoning_content: part.text }]
+    case 'call': {
+      const { index, name } = part
+      return [{ tool_calls: [{ index, id: calls[index]?.id, type: 'function', function: { name, arguments: '' } }] }]
+    }
+    case 'arguments':
+      return [{ tool_calls: [{ index: part.index, function: { arguments: part.text } }] }]
+    case 'end':
+      return []
+  }
+}
+
+/** Returns the message of an answer. Its content is null if it only calls tools. */
+function messageOf({ content, reasoning, calls }: AnswerParts) {
+  return {
+    role: 'assistant',
+    content: content === '' && calls.length > 0 ? null : content,
+    refusal: null,
+    ...(reasoning !== '' && { reasoning_content: reasoning }),
+    ...(calls.length > 0 && {
+      tool_calls: calls.map(({ id, name, arguments: text }) => ({
+        id,
+        type: 'function',
+        function: { name, arguments: text },
+      })),
+    }),
+  }
+}
+
+function usage(answers: readonly Pick<Answered, 'done' | 'parts'>[], choices: number) {
+  const dones = answers.map(({ done }) => done)
+  const thoughts = answers.reduce((sum, { parts }) => sum + parts.reasoningTokens, 0)
+  return {
+    ...usageOf(dones, choices),
+    ...(thoughts > 0 && { completion_tokens_details: { reasoning_tokens: thoughts } }),
+  }
+}
+
+function bodyMessage(message: ChatRequest['messages'][number], index: number): BodyMessage {
+  const { role, content, name } = message
+  if (role === 'tool')
+    return { role, content, name, answers: { id: message.tool_call_id, path: `messages[${index}].tool_call_id` } }
+  if (role !== 'assistant') return { role, content, name }
+  const calls = (message.tool_calls ?? []).map(({ id, function: { name, arguments: given } }, at) => ({
+    id,
+    name,
+    arguments: given,
+    path: `messages[${index}].tool_calls[${at}].function.arguments`,
+  }))
+  return { role, content, name, reasoning: message.reasoning_content, calls }
 }
 
 function topLogprobs({ logprobs, top_logprobs }: ChatRequest): number {

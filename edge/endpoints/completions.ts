@@ -49,7 +49,7 @@ export const completions: Endpoint<typeof completionRequest> = {
       stream: body.stream ?? false,
       progress: (body.stream && body.foretoken?.progress) ?? false,
       async body(events) {
-        const answers = await collect(events, engine, isEnd)
+        const answers = await collect(events, { engine, isEnd })
         return {
           ...head,
           choices: answers.map(({ done, tokens }, index) => ({
@@ -105,7 +105,7 @@ function framesOf(body: CompletionRequest, head: object, parts: StreamParts): Pl
       return frame({ ...head, choices: [], ...noUsage, foretoken: { progress } })
     }
     let text = !answers[index] && body.echo ? chunk(index, echo(index)) : ''
-    const visible = (answers[index] ??= new VisibleTokens(engine, isEnd))
+    const visible = (answers[index] ??= new VisibleTokens({ engine, isEnd }))
     const shown = event.type === 'token' ? event.token.text : ''
     const tokens = event.type === 'token' ? visible.push(event.token) : visible.finish()
     const logprobs = scored && tokens.length > 0 ? { logprobs: logprobsOf(engine, tokens) } : undefined

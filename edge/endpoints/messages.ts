@@ -1,22 +1,88 @@
-/** Turns the messages of a body into those of a chat template. */
-import type { ChatMessage } from '../../src/index.ts'
+/** Turns the messages of a body into those of a chat template, and checks calls and their results. */
+import type { ChatMessage, ToolCall } from '../../src/index.ts'
+import { ApiError } from '../errors.ts'
 
-interface BodyMessage {
-  readonly role: 'system' | 'developer' | 'user' | 'assistant'
-  readonly content?: string | readonly { readonly text: string }[] | null | undefined
+type Content = string | readonly { readonly text: string }[] | null | undefined
+
+/** A call of a body. */
+export interface BodyCall {
+  readonly id?: string | null | undefined
+  readonly name: string
+  readonly arguments?: string | Readonly<Record<string, unknown>> | null | undefined
+  /** The place of its arguments in the body. */
+  readonly path: string
+}
+
+/** A message of a body, whatever API it belongs to. */
+export interface BodyMessage {
+  readonly role: 'system' | 'developer' | 'user' | 'assistant' | 'tool'
+  readonly content?: Content
   readonly name?: string | null | undefined
-  readonly reasoning_content?: string | null | undefined
+  readonly reasoning?: string | null | undefined
+  readonly calls?: readonly BodyCall[]
+  /** Of a tool's result: the id of its call, and its place in the body. */
+  readonly answers?: { readonly id: string; readonly path: string }
 }
 
 /**
- * Returns one message. Templates have no role of a developer: OpenAI calls it a system message for
- * other models.
+ * Returns the messages of a chat template. It has no role of a developer: OpenAI calls it a system
+ * message for other models. Throws an ApiError of 400 for a result without its call, and for arguments
+ * that are not a JSON object.
  */
-export function messageOf({ role, content = null, name, reasoning_content }: BodyMessage): ChatMessage {
-  return {
-    role: role === 'developer' ? 'system' : role,
-    content: typeof content === 'string' || !content ? content : content.map(({ text }) => ({ type: 'text', text })),
-    ...(name && { name }),
-    ...(reasoning_content && { reasoning_content }),
-  } as ChatMessage
+export function messagesOf(messages: readonly BodyMessage[]): ChatMessage[] {
+  let open: readonly BodyCall[] = []
+  return messages.map(({ role, content = null, name, reasoning, calls = [], answers }) => {
+    if (answers) checkAnswered(open, answers)
+    else open = calls
+    return {
+      role: role === 'developer' ? 'system' : role,
+      content: typeof content === 'string' || !content ? content : content.map(({ text }) => ({ type: 'text', text })),
+      ...(name && { name }),
+      ...(reasoning && { reasoning_content: reasoning }),
+      ...(calls.length > 0 && { tool_calls: calls.map(callOf) }),
+      ...(answers && { tool_call_id: answers.id }),
+    } as ChatMessage
+  })
+}
+
+function checkAnswered(open: readonly BodyCall[], { id, path }: { id: string; path: string }): void {
+  if (open.some((call) => (call.id ?? id) === id)) return
+  const before = open.length === 0 ? 'no calls come before it' : 'the calls before it have other ids'
+  throw new ApiError(400, `${path}: this is the result of call ${JSON.stringify(id.slice(0, 64))}, and ${before}`, {
+    code: 'invalid_value',
+    param: path,
+  })
+}
+
+function callOf({ id, name, arguments: given, path }: BodyCall): ToolCall {
+  return { ...(id && { id }), type: 'function', function: { name, arguments: argumentsOf(given, path) } }
+}
+
+/** Maximum nesting of arguments, which renderers walk recursively. */
+const deepest = 64
+
+function argumentsOf(given: BodyCall['arguments'], path: string): Readonly<Record<string, unknown>> {
+  if (typeof given === 'object' && given !== null) return given
+  // Some models call a function without arguments by an empty text.
+  if (given === undefined || given === null || given.trim() === '') return {}
+  const wrong = (why: string) => new ApiError(400, `${path}: ${why}`, { code: 'invalid_value', param: path })
+  let value: unknown
+  try {
+    value = JSON.parse(given)
+  } catch {
+    throw wrong('arguments must be JSON; send back what the model wrote only if it is')
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw wrong('arguments must be a JSON object')
+  if (isDeeper(value, deepest)) throw wrong(`arguments must not be nested more than ${deepest} deep`)
+  return value as Readonly<Record<string, unknown>>
+}
+
+function isDeeper(value: object, most: number): boolean {
+  let level: object[] = [value]
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth === most) return true
+    level = level.flatMap((each) => Object.values(each).filter((item) => typeof item === 'object' && item !== null))
+  }
+  return false
 }

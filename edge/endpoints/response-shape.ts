@@ -4,7 +4,8 @@ import type { ApiError } from '../errors.ts'
 import { newId } from '../ids.ts'
 import type { ResponsesRequest } from '../schemas/responses.ts'
 import { countsOf, reportOf } from '../usage.ts'
-import type { TokenLogprob } from './tokens.ts'
+import type { AnswerParts } from './parts.ts'
+import { itemBody, type ResponseItem } from './response-items.ts'
 
 interface ResponseFacts {
   readonly model: string
@@ -15,7 +16,6 @@ interface ResponseFacts {
 
 export class ResponseShape {
   readonly id = newId('resp', '_')
-  readonly itemId = newId('msg', '_')
   readonly #body: ResponsesRequest
   readonly #facts: ResponseFacts
 
@@ -28,37 +28,37 @@ export class ResponseShape {
     return this.#object('in_progress', [], {})
   }
 
-  finished(done: DoneEvent, logprobs: readonly TokenLogprob[]) {
-    const complete = done.finishReason === 'stop'
-    const status = complete ? 'completed' : 'incomplete'
+  /** Returns the whole response. `items` are those of the answer. */
+  finished(done: DoneEvent, items: readonly ResponseItem[], { reasoningTokens }: AnswerParts) {
+    const status = this.statusOf(done)
     const { prompt, cached, completion } = countsOf([done], 1)
-    return this.#object(status, [this.item(status, [this.part(done.text, logprobs)])], {
-      incomplete_details: complete ? null : { reason: 'max_output_tokens' },
+    // Only the last item can be cut short.
+    const last = items.length - 1
+    const output = items.map((item, index) => itemBody(item, index === last ? status : 'completed'))
+    return this.#object(status, output, {
+      incomplete_details: status === 'completed' ? null : { reason: 'max_output_tokens' },
       usage: {
         input_tokens: prompt,
         input_tokens_details: { cached_tokens: cached },
         output_tokens: completion,
-        output_tokens_details: { reasoning_tokens: 0 },
+        output_tokens_details: { reasoning_tokens: reasoningTokens },
         total_tokens: prompt + completion,
         foretoken: reportOf(done),
       },
     })
   }
 
+  statusOf({ finishReason }: DoneEvent): 'completed' | 'incomplete' {
+    return finishReason === 'stop' ? 'completed' : 'incomplete'
+  }
+
   failed(error: ApiError) {
     return this.#object('failed', [], { error: { code: error.code, message: error.message } })
   }
 
-  item(status: string, content: readonly object[]) {
-    return { id: this.itemId, type: 'message', status, role: 'assistant', content }
-  }
-
-  part(text: string, logprobs: readonly TokenLogprob[]) {
-    return { type: 'output_text', text, annotations: [], logprobs }
-  }
-
   #object(status: string, output: readonly object[], more: object) {
     const { instructions, max_output_tokens, top_p, metadata, user, top_logprobs, text } = this.#body
+    const { tools, tool_choice, parallel_tool_calls, reasoning } = this.#body
     const { model, created, temperature } = this.#facts
     return {
       id: this.id,
@@ -72,15 +72,15 @@ export class ResponseShape {
       max_output_tokens: max_output_tokens ?? null,
       model,
       output,
-      parallel_tool_calls: false,
+      parallel_tool_calls: parallel_tool_calls ?? true,
       previous_response_id: null,
-      reasoning: { effort: null, summary: null },
+      reasoning: { effort: reasoning?.effort ?? null, summary: null },
       service_tier: 'default',
       store: false,
       temperature,
       text: { format: text?.format ?? { type: 'text' } },
-      tool_choice: 'auto',
-      tools: [],
+      tool_choice: tool_choice ?? 'auto',
+      tools: (tools ?? []).map((tool) => ({ description: null, parameters: null, strict: true, ...tool })),
       top_logprobs: top_logprobs ?? 0,
       top_p: top_p ?? 1,
       truncation: 'disabled',

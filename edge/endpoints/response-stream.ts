@@ -1,30 +1,30 @@
 /**
- * Writes a response as events: created, its one item and part opened, deltas of text, all closed,
- * completed.
+ * Writes a response as events: created; each item opened, its deltas, and closed; completed. Items
+ * are thoughts, messages and calls.
  */
 import type { DoneEvent, TokenEvent } from '../../src/index.ts'
 import type { ChoiceEvent } from '../choices.ts'
 import type { ApiError } from '../errors.ts'
 import { frame } from '../sse.ts'
+import type { AnswerParts } from './parts.ts'
+import { type ItemChange, itemBody, ResponseItems, reasoningPart, textPart } from './response-items.ts'
 import type { ResponseShape } from './response-shape.ts'
 import type { TokenLogprob } from './tokens.ts'
 import type { VisibleToken, VisibleTokens } from './visible.ts'
 
 interface Parts {
   readonly shape: ResponseShape
+  readonly parts: AnswerParts
   readonly visible: VisibleTokens
   /** Undefined if log-probabilities were not requested. */
   readonly logprob: ((token: TokenEvent) => TokenLogprob) | undefined
 }
 
 /** Returns what writes the events of a stream: a function for each event, and one for a failure. */
-export function responseFrames({ shape, visible, logprob }: Parts) {
-  const { itemId: item_id } = shape
-  const place = { item_id, output_index: 0, content_index: 0 }
-  const logprobs: TokenLogprob[] = []
+export function responseFrames({ shape, parts, visible, logprob }: Parts) {
+  const items = new ResponseItems()
   let number = 0
   let created = false
-  let opened = false
   const event = (type: string, data: object) => frame({ type, sequence_number: number++, ...data }, type)
 
   const create = () => {
@@ -35,37 +35,35 @@ export function responseFrames({ shape, visible, logprob }: Parts) {
       event('response.in_progress', { response: shape.begun() })
     )
   }
-  const open = () => {
-    if (opened) return ''
-    opened = true
-    return (
-      create() +
-      event('response.output_item.added', { output_index: 0, item: shape.item('in_progress', []) }) +
-      event('response.content_part.added', { ...place, part: shape.part('', []) })
-    )
-  }
-  const delta = (text: string, tokens: readonly VisibleToken[]) => {
-    const scored = logprob ? tokens.map(({ token }) => logprob(token)) : []
-    for (const one of scored) logprobs.push(one)
-    if (text === '' && scored.length === 0) return ''
-    return event('response.output_text.delta', { ...place, delta: text, logprobs: scored })
+  const changed = (changes: readonly ItemChange[], status: string, scored: readonly TokenLogprob[]) =>
+    changes.map((change) => changeEvents(event, change, status, change.type === 'delta' ? scored : [])).join('')
+  /** Writes the news of one event of the answer. */
+  const write = (one: ChoiceEvent & { type: 'token' | 'done' }, shown: readonly VisibleToken[]) => {
+    const scored = logprob ? shown.map(({ token }) => logprob(token)) : []
+    const news = one.type === 'token' ? parts.push(one.token.text) : parts.finish(one.done)
+    const changes = news.flatMap((part) => items.add(part, parts.calls))
+    if (changes.length === 0 && scored.length > 0 && items.all.length === 0) changes.push(...items.openMessage())
+    const delta = changes.find(({ type, item }) => type === 'delta' && item.type === 'message')
+    const message = items.all.findLast(({ type }) => type === 'message')
+    if (message?.type === 'message') message.logprobs.push(...scored)
+    const extra =
+      !delta && scored.length > 0 && message
+        ? changed([{ type: 'delta', index: items.all.indexOf(message), item: message, text: '' }], '', scored)
+        : ''
+    return changed(changes, 'completed', delta ? scored : []) + extra
   }
   const close = (done: DoneEvent) => {
-    const response = shape.finished(done, logprobs)
-    const part = shape.part(done.text, logprobs)
-    return (
-      event('response.output_text.done', { ...place, text: done.text, logprobs }) +
-      event('response.content_part.done', { ...place, part }) +
-      event('response.output_item.done', { output_index: 0, item: shape.item(response.status, [part]) }) +
-      event(`response.${response.status}`, { response })
-    )
+    const status = shape.statusOf(done)
+    const opened = items.all.length === 0 ? changed(items.openMessage(), status, []) : ''
+    const closed = changed(items.close(), status, [])
+    return opened + closed + event(`response.${status}`, { response: shape.finished(done, items.all, parts) })
   }
 
   return {
     frame(one: ChoiceEvent): string {
       if (one.type === 'progress') return create() + event('foretoken.progress', { done: one.done, total: one.total })
-      if (one.type === 'token') return open() + delta(one.token.text, visible.push(one.token))
-      return open() + delta('', visible.finish()) + close(one.done)
+      const shown = one.type === 'token' ? visible.push(one.token) : visible.finish()
+      return create() + write(one, shown) + (one.type === 'done' ? close(one.done) : '')
     },
     failed(error: ApiError): string {
       return (
@@ -75,4 +73,34 @@ export function responseFrames({ shape, visible, logprob }: Parts) {
       )
     },
   }
+}
+
+type Write = (type: string, data: object) => string
+
+/** Returns the events of a change. `status` is the item's when it closes. */
+function changeEvents(
+  event: Write,
+  { type, index: output_index, item, text }: ItemChange,
+  status: string,
+  logprobs: readonly TokenLogprob[],
+): string {
+  const added = () => event('response.output_item.added', { output_index, item: itemBody(item, 'in_progress') })
+  const done = () => event('response.output_item.done', { output_index, item: itemBody(item, status) })
+  const place = { item_id: item.id, output_index }
+  const inside = { ...place, content_index: 0 }
+  if (item.type === 'function_call') {
+    if (type === 'open') return added()
+    if (type === 'delta') return event('response.function_call_arguments.delta', { ...place, delta: text })
+    return event('response.function_call_arguments.done', { ...place, name: item.name, arguments: item.text }) + done()
+  }
+  const isText = item.type === 'message'
+  const kind = isText ? 'output_text' : 'reasoning_text'
+  const part = (whole: string) => (isText ? textPart(whole, item.logprobs) : reasoningPart(whole))
+  if (type === 'open') return added() + event('response.content_part.added', { ...inside, part: part('') })
+  if (type === 'delta') return event(`response.${kind}.delta`, { ...inside, delta: text, ...(isText && { logprobs }) })
+  return (
+    event(`response.${kind}.done`, { ...inside, text: item.text, ...(isText && { logprobs: item.logprobs }) }) +
+    event('response.content_part.done', { ...inside, part: part(item.text) }) +
+    done()
+  )
 }

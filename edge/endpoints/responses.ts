@@ -2,17 +2,19 @@
  * Answers `POST /v1/responses`: the same answers in OpenAI's newer shape, which streams as named
  * and numbered events.
  */
-import { type ChatMessage, ForetokenError } from '../../src/index.ts'
+import { ForetokenError } from '../../src/index.ts'
 import { ApiError } from '../errors.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
 import { entries } from '../schemas/common.ts'
 import { type ResponsesRequest, responsesRequest } from '../schemas/responses.ts'
-import { collect } from './collect.ts'
-import { messageOf } from './messages.ts'
-import { optionsOf, templateOptionsOf } from './options.ts'
+import { collect, partsOf } from './collect.ts'
+import { type BodyCall, type BodyMessage, messagesOf } from './messages.ts'
+import { optionsOf } from './options.ts'
+import { ResponseItems } from './response-items.ts'
 import { ResponseShape } from './response-shape.ts'
 import { responseFrames } from './response-stream.ts'
 import { endsTurn, tokenLogprob } from './tokens.ts'
+import { planOf } from './tools.ts'
 import { VisibleTokens } from './visible.ts'
 
 export const responses: Endpoint<typeof responsesRequest> = {
@@ -26,28 +28,39 @@ export const responses: Endpoint<typeof responsesRequest> = {
         code: 'invalid_value',
         param: 'top_logprobs',
       })
+    const prompt = messagesOf(conversationOf(body))
+    const given = optionsOf(body, engine, config, body.max_output_tokens)
+    const plan = planOf(body, engine, { prompt, effort: body.reasoning?.effort, guide: given.guide })
     const options = {
-      ...optionsOf(body, engine, config, body.max_output_tokens),
-      ...templateOptionsOf(body),
+      ...given,
+      ...plan.options,
       ...(body.top_logprobs && { topLogprobs: body.top_logprobs }),
     }
     const shape = new ResponseShape(body, { model, created, temperature: options.temperature ?? config.temperature })
-    const isEnd = endsTurn(engine, options)
+    const { reader, format } = plan
+    const reading = { engine, isEnd: endsTurn(engine, options), shown: plan.options.showSpecial, reader, format }
     const stream = responseFrames({
       shape,
-      visible: new VisibleTokens(engine, isEnd),
+      parts: partsOf(reading),
+      visible: new VisibleTokens(reading),
       logprob: scored ? (token) => tokenLogprob(engine, token) : undefined,
     })
     return {
-      requests: [{ ...options, prompt: messagesOf(body) }],
+      requests: [{ ...options, prompt }],
       choices: 1,
       stream: body.stream ?? false,
       progress: (body.stream && body.foretoken?.progress) ?? false,
       async body(events) {
-        const [answer] = await collect(events, engine, isEnd)
+        const [answer] = await collect(events, reading)
         if (!answer) throw new ForetokenError('internal', 'there is no answer')
-        const { done, tokens } = answer
-        return shape.finished(done, scored ? tokens.map(({ token }) => tokenLogprob(engine, token)) : [])
+        const { done, tokens, parts } = answer
+        const items = new ResponseItems()
+        for (const part of parts.all) items.add(part, parts.calls)
+        if (items.all.length === 0) items.openMessage()
+        const message = items.all.findLast(({ type }) => type === 'message')
+        if (scored && message?.type === 'message')
+          message.logprobs.push(...tokens.map(({ token }) => tokenLogprob(engine, token)))
+        return shape.finished(done, items.all, parts)
       },
       frame: stream.frame,
       failed: stream.failed,
@@ -55,8 +68,41 @@ export const responses: Endpoint<typeof responsesRequest> = {
   },
 }
 
-function messagesOf({ instructions, input }: ResponsesRequest): ChatMessage[] {
-  const before: ChatMessage[] = instructions ? [{ role: 'system', content: instructions }] : []
-  if (typeof input === 'string') return [...before, { role: 'user', content: input }]
-  return [...before, ...input.map(messageOf)]
+/**
+ * Returns the messages of a body. Thoughts, a message and the calls after it are one message of the
+ * assistant.
+ */
+function conversationOf({ instructions, input }: ResponsesRequest): BodyMessage[] {
+  const messages: BodyMessage[] = instructions ? [{ role: 'system', content: instructions }] : []
+  if (typeof input === 'string') return [...messages, { role: 'user', content: input }]
+  let reasoning: string | undefined
+  for (const [index, item] of input.entries()) {
+    if (!('type' in item) || item.type === undefined || item.type === 'message') {
+      const { role, content } = item
+      messages.push(role === 'assistant' ? { role, content, reasoning } : { role, content })
+    } else if (item.type === 'function_call') addCall(messages, callIn(item, index), reasoning)
+    else if (item.type === 'function_call_output') {
+      const { call_id: id, output } = item
+      messages.push({ role: 'tool', content: output, answers: { id, path: `input[${index}].call_id` } })
+    }
+    const isThought = 'type' in item && item.type === 'reasoning'
+    reasoning = isThought
+      ? [...(item.content ?? []), ...(item.content ? [] : (item.summary ?? []))].map(({ text }) => text).join('\n')
+      : undefined
+  }
+  return messages
+}
+
+type Call = Extract<Exclude<ResponsesRequest['input'], string>[number], { type: 'function_call' }>
+
+function callIn({ call_id: id, name, arguments: given }: Call, index: number): BodyCall {
+  return { id, name, arguments: given, path: `input[${index}].arguments` }
+}
+
+/** Adds a call to the assistant's message before it, or to one of its own. */
+function addCall(messages: BodyMessage[], call: BodyCall, reasoning: string | undefined): void {
+  const last = messages.at(-1)
+  if (last?.role === 'assistant' && reasoning === undefined)
+    messages[messages.length - 1] = { ...last, calls: [...(last.calls ?? []), call] }
+  else messages.push({ role: 'assistant', content: null, reasoning, calls: [call] })
 }

@@ -13,6 +13,12 @@ export interface VisibleToken {
   readonly offset: number
 }
 
+interface VisibleOptions {
+  readonly engine: Pick<TextService, 'tokenizer'>
+  readonly isEnd: (id: number) => boolean
+  readonly shown?: readonly number[] | undefined
+}
+
 interface Held extends VisibleToken {
   readonly end: number
 }
@@ -22,27 +28,32 @@ export class VisibleTokens {
   /** Holds a character that lacks bytes: it belongs to the token that completes it. */
   readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true })
   readonly #isEnd: (id: number) => boolean
+  readonly #shown: ReadonlySet<number>
   readonly #held: Held[] = []
   /** Length of the text of all tokens so far, in UTF-16 units. */
   #length = 0
   /** Length of the text that was shown. */
-  #shown = 0
+  #seen = 0
 
-  /** `isEnd` tells which tokens end a turn: they have no text and are not reported. */
-  constructor({ tokenizer }: Pick<TextService, 'tokenizer'>, isEnd: (id: number) => boolean) {
-    this.#tokenizer = tokenizer
+  /**
+   * `isEnd` tells which tokens end a turn: they have no text and are not reported. `shown` are the
+   * special tokens that have text.
+   */
+  constructor({ engine, isEnd, shown = [] }: VisibleOptions) {
+    this.#tokenizer = engine.tokenizer
     this.#isEnd = isEnd
+    this.#shown = new Set(shown)
   }
 
   /** Adds the next token of the answer. Returns the tokens whose text is shown now, in order. */
   push(token: TokenEvent): VisibleToken[] {
-    this.#shown += token.text.length
+    this.#seen += token.text.length
     if (!this.#isEnd(token.id)) {
       const offset = this.#length
       this.#length += this.#lengthOf(token.id)
       this.#held.push({ token, offset, end: this.#length })
     }
-    const next = this.#held.findIndex(({ offset, end }) => end > this.#shown || offset >= this.#shown)
+    const next = this.#held.findIndex(({ offset, end }) => end > this.#seen || offset >= this.#seen)
     return this.#held.splice(0, next < 0 ? this.#held.length : next)
   }
 
@@ -51,12 +62,12 @@ export class VisibleTokens {
    * hides the end.
    */
   finish(): VisibleToken[] {
-    const hidden = this.#length > this.#shown
-    return this.#held.splice(0).filter(({ offset }) => !hidden || offset < this.#shown)
+    const hidden = this.#length > this.#seen
+    return this.#held.splice(0).filter(({ offset }) => !hidden || offset < this.#seen)
   }
 
   #lengthOf(id: number): number {
-    if (this.#tokenizer.isSpecial(id)) return 0
+    if (this.#tokenizer.isSpecial(id) && !this.#shown.has(id)) return 0
     return this.#decoder.decode(this.#tokenizer.tokenBytes(id), { stream: true }).length
   }
 }

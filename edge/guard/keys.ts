@@ -1,5 +1,6 @@
 /**
- * Checks bearer keys. The server knows only their SHA-256, and compares with all of them in
+ * Checks the keys of requests: `Authorization: Bearer KEY`, or `x-api-key`, as Anthropic's clients
+ * may send it. The server knows only their SHA-256, and compares with all of them in
  * constant time.
  */
 import { equalBytes, fromHex, sha256Sync } from '../../src/index.ts'
@@ -32,12 +33,12 @@ export class Keys {
   /** Returns the sender of a request. Throws an ApiError of 401 if it sent no known key. */
   callerOf(request: Request): Caller {
     if (this.#keys.length === 0) return anonymous
-    const bearer = /^Bearer +(\S+) *$/i.exec(request.headers.get('authorization') ?? '')?.[1]
-    const key = bearer === undefined ? undefined : this.#find(bearer)
+    const sent = keyOf(request.headers)
+    const key = sent === undefined ? undefined : this.#find(sent)
     if (!key)
       throw new ApiError(
         401,
-        `${bearer === undefined ? 'no key was given' : 'that key is not known'}; send Authorization: Bearer KEY`,
+        `${sent === undefined ? 'no key was given' : 'that key is not known'}; send Authorization: Bearer KEY, or x-api-key`,
         {
           code: 'invalid_api_key',
           headers: { 'www-authenticate': 'Bearer' },
@@ -47,10 +48,17 @@ export class Keys {
     return { key, tenant, name: key.tenant ?? key.sha256.slice(0, 8) }
   }
 
-  #find(bearer: string): Key | undefined {
-    const digest = sha256Sync(bearer)
+  #find(sent: string): Key | undefined {
+    const digest = sha256Sync(sent)
     let found: Key | undefined
     for (const { key, hash } of this.#keys) if (equalBytes(digest, hash)) found = key
     return found
   }
+}
+
+/** Returns the key that a request sent. Some clients also send a placeholder as `x-api-key`. */
+function keyOf(headers: Headers): string | undefined {
+  const authorization = headers.get('authorization')
+  if (authorization !== null) return /^Bearer +(\S+) *$/i.exec(authorization)?.[1]
+  return headers.get('x-api-key') ?? undefined
 }

@@ -1,8 +1,8 @@
 /** `POST /v1/chat/completions`. */
 import {
   choosing,
+  effort,
   harmless,
-  noTools,
   only,
   refused,
   sampling,
@@ -14,6 +14,7 @@ import {
   z,
 } from './common.ts'
 import { responseFormat } from './guide.ts'
+import { chatCall, chatTool, chatToolChoice, olderTools, parallelToolCalls } from './tools.ts'
 
 const text = z.union([z.string(), z.array(textPart('text')).min(1).max(256)])
 const name = z.string().max(256).nullish().openapi({ description: 'Passed to the chat template.' })
@@ -29,8 +30,14 @@ const message = z
       refusal: refused('a refusal is a message; send its text as content'),
       annotations: refused('messages have no annotations'),
       audio: refused('text is the only kind of content'),
-      tool_calls: refused('tools are not supported'),
-      function_call: refused('tools are not supported'),
+      tool_calls: z.array(chatCall).max(128).nullish(),
+      function_call: refused('send `tool_calls`'),
+    }),
+    z.object({
+      role: z.literal('tool'),
+      content: text,
+      tool_call_id: z.string().max(256).openapi({ description: 'The id of the call that it answers.' }),
+      name,
     }),
   ])
   .openapi('ChatMessage')
@@ -40,7 +47,9 @@ export const chatRequest = z
     ...sampling,
     ...choosing,
     ...templating,
-    ...noTools,
+    tools: z.array(chatTool).max(128).nullish(),
+    tool_choice: chatToolChoice.nullish(),
+    parallel_tool_calls: parallelToolCalls,
     messages: z.array(message).min(1),
     max_completion_tokens: tokenLimit.nullish(),
     max_tokens: tokenLimit.nullish().openapi({ deprecated: true }),
@@ -51,12 +60,11 @@ export const chatRequest = z
       .openapi({ description: 'The shape of the answer: text, any JSON object, or a JSON schema.' }),
     modalities: only(z.array(z.literal('text', unsupported)).min(1).max(1), 'Only text.'),
     audio: refused('text is the only kind of answer'),
-    functions: refused('tools are not supported'),
-    function_call: only(z.enum(['none', 'auto'], unsupported), 'Refused; tools are not supported'),
+    ...olderTools,
     web_search_options: refused('there is no web search'),
     echo: refused('chat answers do not repeat their prompt'),
     prediction: harmless('it affects only the speed of an answer, not its text'),
-    reasoning_effort: harmless('the model decides how much it reasons; see `chat_template_kwargs`'),
+    reasoning_effort: effort,
     verbosity: harmless('the model decides how verbose it is'),
   })
   .openapi('ChatCompletionRequest')
@@ -70,6 +78,12 @@ const logprobs = z.object({
   refusal: z.null(),
 })
 
+const answeredCall = z.object({
+  id: z.string(),
+  type: z.literal('function'),
+  function: z.object({ name: z.string(), arguments: z.string() }),
+})
+
 export const chatResponse = z
   .object({
     id: z.string(),
@@ -79,9 +93,15 @@ export const chatResponse = z
     choices: z.array(
       z.object({
         index: z.number().int(),
-        message: z.object({ role: z.literal('assistant'), content: z.string(), refusal: z.null() }),
+        message: z.object({
+          role: z.literal('assistant'),
+          content: z.string().nullable(),
+          refusal: z.null(),
+          reasoning_content: z.string().optional(),
+          tool_calls: z.array(answeredCall).optional(),
+        }),
         logprobs: logprobs.nullable(),
-        finish_reason: z.enum(['stop', 'length']),
+        finish_reason: z.enum(['stop', 'length', 'tool_calls']),
       }),
     ),
     usage,

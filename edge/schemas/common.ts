@@ -8,7 +8,7 @@
  * A field that no schema names is ignored, and the client is told so.
  */
 import { z } from '@hono/zod-openapi'
-import { seedIn } from '../../src/index.ts'
+import { seedIn, toolFormatNames } from '../../src/index.ts'
 import { guided } from './guide.ts'
 
 export { z }
@@ -96,6 +96,9 @@ export const extension = z
     min_p: minP.nullish(),
     repetition_penalty: repetitionPenalty.nullish(),
     ignore_eos: z.boolean().nullish(),
+    tool_format: z.enum(toolFormatNames).nullish().openapi({
+      description: 'How calls of tools are written. Default: as the model’s chat template shows.',
+    }),
   })
   .openapi('ForetokenExtension')
 
@@ -190,6 +193,11 @@ export const choosing = {
     .nullish(),
 }
 
+/** How much a model should think. */
+export const effort = z.string().max(40).nullish().openapi({
+  description: '`none` turns thinking off where the chat template can; other values reach a template that reads them.',
+})
+
 /** Fields of chats and responses that control the chat template. */
 export const templating = {
   chat_template_kwargs: z
@@ -204,15 +212,12 @@ export const templating = {
     .boolean()
     .nullish()
     .openapi({ description: 'Whether the last message is an unfinished answer, which the model continues.' }),
+  reasoning_format: z
+    .enum(['auto', 'none', 'deepseek'])
+    .nullish()
+    .openapi({ description: '`none` leaves the thoughts of a reasoning model in its text.' }),
   chat_template: refused('only the model’s own template is used'),
   documents: refused('put their text into messages'),
-}
-
-/** Tool fields that clients send without tools are accepted; tools themselves are refused. */
-export const noTools = {
-  tools: only(z.array(z.unknown()).max(0, unsupported), 'Tools are not supported; only an empty list is accepted.'),
-  tool_choice: only(z.enum(['none', 'auto'], unsupported), 'Tools are not supported.'),
-  parallel_tool_calls: harmless('tools are not supported'),
 }
 
 export const textPart = (type: string) =>

@@ -32,7 +32,7 @@ export const completionRequest = z
     response_format: responseFormat
       .nullish()
       .openapi({ description: 'The shape of the answer: text, any JSON object, or a JSON schema.' }),
-    tools: refused('tools are not supported'),
+    tools: refused('tools need a chat'),
   })
   .openapi('CompletionRequest')
 

@@ -1,7 +1,7 @@
 /** `POST /v1/responses`, stateless: every request carries its whole conversation. */
 import {
+  effort,
   harmless,
-  noTools,
   notHere,
   only,
   refused,
@@ -14,6 +14,7 @@ import {
   z,
 } from './common.ts'
 import { textFormat } from './guide.ts'
+import { callArguments, parallelToolCalls, responseTool, responseToolChoice, toolName } from './tools.ts'
 
 const input = z.union([z.string(), z.array(textPart('input_text')).min(1).max(256)])
 
@@ -41,18 +42,58 @@ const about = {
   phase: harmless('it is ignored'),
 }
 
-const item = z
+const message = z
   .discriminatedUnion('role', [
     z.object({ ...about, role: z.enum(['system', 'developer', 'user']), content: input }),
     z.object({ ...about, role: z.literal('assistant'), content: output.nullish() }),
   ])
   .openapi('ResponseInputMessage')
 
+const texts = z.array(z.object({ type: z.string(), text: z.string() })).max(256)
+
+/** A call, as an earlier response returned it. */
+const call = z
+  .object({
+    type: z.literal('function_call'),
+    id: harmless('nothing is stored'),
+    call_id: z.string().max(256),
+    name: toolName,
+    arguments: callArguments,
+    status: harmless('it is ignored'),
+  })
+  .openapi('ResponseFunctionCall')
+
+const result = z
+  .object({
+    type: z.literal('function_call_output'),
+    id: harmless('nothing is stored'),
+    call_id: z.string().max(256).openapi({ description: 'The id of the call that it answers.' }),
+    output: input,
+    status: harmless('it is ignored'),
+  })
+  .openapi('ResponseFunctionCallOutput')
+
+/** Thoughts, as an earlier response returned them. */
+const thoughts = z
+  .object({
+    type: z.literal('reasoning'),
+    id: harmless('nothing is stored'),
+    summary: texts.nullish(),
+    content: texts.nullish().openapi({ description: 'Passed to the chat template.' }),
+    encrypted_content: harmless('thoughts are sent as text'),
+    status: harmless('it is ignored'),
+  })
+  .openapi('ResponseReasoning')
+
+const item = z.union([message, z.discriminatedUnion('type', [call, result, thoughts])]).openapi('ResponseInputItem')
+
 export const responsesRequest = z
   .object({
     ...sampling,
     ...templating,
-    ...noTools,
+    tools: z.array(responseTool).max(128).nullish(),
+    tool_choice: responseToolChoice.nullish(),
+    parallel_tool_calls: parallelToolCalls,
     input: z.union([z.string().min(1), z.array(item).min(1)]),
     instructions: z.string().nullish().openapi({ description: 'A system message that precedes all others.' }),
     max_output_tokens: tokenLimit.nullish(),
@@ -73,8 +114,14 @@ export const responsesRequest = z
     previous_response_id: refused('nothing is kept between requests; send the whole conversation with store: false'),
     conversation: refused('nothing is kept between requests; send the whole conversation with store: false'),
     prompt: refused('prompts are not stored'),
-    reasoning: harmless('the model decides how much it reasons; see `chat_template_kwargs`'),
-    max_tool_calls: harmless('tools are not supported'),
+    reasoning: z
+      .object({
+        effort,
+        summary: harmless('thoughts are shown whole'),
+        generate_summary: harmless('thoughts are shown whole'),
+      })
+      .nullish(),
+    max_tool_calls: harmless('it counts calls of tools that a server runs'),
     context_management: harmless('a conversation that is too long is refused, not truncated'),
     stream_options: z.object({ include_obfuscation: harmless('streams are not padded') }).nullish(),
   })
@@ -90,15 +137,32 @@ export const responsesResponse = z
     status: z.enum(['completed', 'incomplete', 'in_progress', 'failed']),
     model: z.string(),
     output: z.array(
-      z.object({
-        id: z.string(),
-        type: z.literal('message'),
-        role: z.literal('assistant'),
-        status: z.string(),
-        content: z.array(
-          z.object({ type: z.literal('output_text'), text: z.string(), annotations: z.array(z.unknown()) }).loose(),
-        ),
-      }),
+      z.discriminatedUnion('type', [
+        z.object({
+          id: z.string(),
+          type: z.literal('message'),
+          role: z.literal('assistant'),
+          status: z.string(),
+          content: z.array(
+            z.object({ type: z.literal('output_text'), text: z.string(), annotations: z.array(z.unknown()) }).loose(),
+          ),
+        }),
+        z.object({
+          id: z.string(),
+          type: z.literal('function_call'),
+          status: z.string(),
+          call_id: z.string(),
+          name: z.string(),
+          arguments: z.string(),
+        }),
+        z.object({
+          id: z.string(),
+          type: z.literal('reasoning'),
+          status: z.string(),
+          summary: z.array(z.unknown()),
+          content: z.array(z.object({ type: z.literal('reasoning_text'), text: z.string() })),
+        }),
+      ]),
     ),
     usage: z
       .object({

@@ -7,7 +7,9 @@
  * pass. Shapes are written (rows, cols); `rows` is the flat token axis of all segments unless noted
  * otherwise.
  */
-import type { KvCodec, KvPool, KvShape, KvType } from '../base/kv.ts'
+
+import type { KvPool, KvShape, KvType } from '../base/kv.ts'
+import type { KvCodec } from '../base/kv-codec.ts'
 import type { Activation, AttentionSpec, RopeSpec, TensorType } from '../base/model.ts'
 import type { Segment } from '../base/pass.ts'
 
@@ -98,17 +100,8 @@ export interface Limits {
   readonly headDim: number
   /** Query heads per KV head, for each number that occurs in a layer. */
   readonly groups: readonly number[]
-  /**
-   * The parts of the layers' recipes that a backend may not compute; `prepare` refuses those.
-   * Default: none.
-   */
-  readonly recipe?: Recipe
-}
-
-/** The parts of a recipe that a backend may not have kernels for. */
-export interface Recipe {
-  readonly attention: readonly AttentionSpec[]
-  readonly ropes: readonly RopeSpec[]
+  /** Rotations of the layers, whose angles lie side by side. Default: one of all components. */
+  readonly ropes?: readonly RopeSpec[]
 }
 
 export interface KvPoolSpec {
@@ -201,6 +194,8 @@ export interface Backend {
   addScaled(out: Tensor, x: Tensor, factor: number, rows: number): void
   /** x *= factor, for the first `rows` rows. */
   scale(x: Tensor, factor: number, rows: number): void
+  /** x = cap * tanh(x / cap), for the first `rows` rows. */
+  softCap(x: Tensor, cap: number, rows: number): void
   /** x += bias, row by row. */
   addBias(x: Tensor, bias: Tensor, rows: number): void
   /** x *= factors (1, cols), row by row; few of them are not 1. */

@@ -1,21 +1,7 @@
 /** Checks what a backend can do, and refuses by name what it cannot. */
 import { ForetokenError } from '../base/errors.ts'
-import type { KvCodec } from '../base/kv.ts'
-import type { Backend, Fitting, Recipe } from './backend.ts'
-
-/**
- * Throws `unsupported` for a part of a recipe that no kernel computes yet. `backend` is its name in
- * the message.
- */
-export function checkRecipe({ attention, ropes }: Recipe, backend: string): void {
-  const refuse = (name: string, value: number) =>
-    new ForetokenError(
-      'unsupported',
-      `layers with ${name} ${value}: the kernels of the ${backend} backend do not compute it; use a model without it`,
-    )
-  for (const { softCap } of attention) if (softCap !== undefined) throw refuse('attention.softCap', softCap)
-  for (const { share = 1 } of ropes) if (share !== 1) throw refuse('rope.share', share)
-}
+import type { KvCodec } from '../base/kv-codec.ts'
+import type { Backend, Fitting } from './backend.ts'
 
 /** Returns the backend's sums for fitting predictors. Throws `unsupported` if it has none. */
 export function fittingOf({ build, fitting }: Pick<Backend, 'build' | 'fitting'>): Fitting {

@@ -74,7 +74,7 @@ export interface ModelConfig extends LayerShape {
    */
   readonly ropePairs: RopeSpec['pairs']
   /**
-   * Divisors of the frequencies, headDim / 2 of them, from `rope_scaling` or GGUF's
+   * Divisors of the frequencies, one for each pair that turns, from `rope_scaling` or GGUF's
    * `rope_freqs.weight`; absent if all are 1.
    */
   readonly ropeDivisors?: readonly number[]
@@ -85,6 +85,24 @@ export interface ModelConfig extends LayerShape {
    * tokens in fewer bits. Absent if the embedding is one tensor.
    */
   readonly tailFrom?: number
+  /**
+   * Base of the frequencies of each layer, (layers), and 0 for a layer that does not rotate; absent
+   * if all have `ropeTheta`. `ropeDivisors` hold for layers whose base is `ropeTheta`.
+   */
+  readonly ropeThetas?: readonly number[]
+  /** Components of a head that turn, from the first on; absent if all do. */
+  readonly ropeTurned?: number
+  /** Factor of the components that turn; absent if it is 1. */
+  readonly ropeAmplitude?: number
+  /** Factor of the scores of attention; absent if it is 1 / sqrt(headDim). */
+  readonly attentionScale?: number
+  /** Soft caps of the scores of attention and of the logits, see `ModelSpec`; absent if there are none. */
+  readonly attentionSoftCap?: number
+  readonly logitSoftCap?: number
+  /** Factors of embeddings, of what layers add, and of logits, see `ModelSpec`; absent if they are 1. */
+  readonly embeddingScale?: number
+  readonly residualScale?: number
+  readonly logitScale?: number
   /**
    * RMS norm on each head of q and k before RoPE, in a family whose models may or may not have it.
    */
@@ -101,17 +119,19 @@ export interface ModelConfig extends LayerShape {
 /** A rotary position embedding. */
 export interface RopeSpec {
   readonly headDim: number
-  /** Base of the frequencies: pair f turns by theta^(-2f / headDim) radians a position. */
+  /** Components of a head that turn, from the first on: an even number. Default `headDim`. */
+  readonly turned?: number
+  /** Base of the frequencies: pair f turns by theta^(-2f / turned) radians a position. */
   readonly theta: number
   /**
-   * Components i and i + headDim / 2 are a pair if `half` (Hugging Face), 2i and 2i + 1 if
+   * Components i and i + turned / 2 are a pair if `half` (Hugging Face), 2i and 2i + 1 if
    * `adjacent` (llama in GGUF).
    */
   readonly pairs: 'half' | 'adjacent'
-  /** Divisors of the frequencies, (headDim / 2); absent if all are 1. */
+  /** Divisors of the frequencies, (turned / 2); absent if all are 1. */
   readonly divisors?: readonly number[]
-  /** Share of a head's components that turn, from the first on. Default 1. */
-  readonly share?: number
+  /** Factor of the components that turn. Default 1. */
+  readonly amplitude?: number
 }
 
 /** How a layer's attention weighs keys. */
@@ -139,8 +159,8 @@ export interface LayerSpec extends LayerShape {
     readonly beforeMlp: boolean
     readonly afterMlp: boolean
   }
-  /** RMS norm on each head of q and k before RoPE. */
-  readonly headNorms: boolean
+  /** RMS norm of q and k before RoPE: on each head (`heads`), or on all heads at once (`rows`). */
+  readonly qkNorms: 'none' | 'heads' | 'rows'
   /** Biases of the projections to q, k and v, and of the one back. */
   readonly biases: { readonly qkv: boolean; readonly output: boolean }
   /** Absent for a layer without position embedding. */

@@ -1,4 +1,5 @@
 /** Types of prompts, as text and as token ids. */
+import type { ToolCall } from './tool.ts'
 
 /** A message of a conversation. */
 export interface Message {
@@ -8,6 +9,10 @@ export interface Message {
   name?: string
   /** The assistant's reasoning before its answer. The chat template decides what to do with it. */
   reasoning_content?: string
+  /** The calls of tools that the assistant's answer consists of, or ends with. */
+  tool_calls?: readonly ToolCall[]
+  /** In a tool's message: the id of the call that it answers. */
+  tool_call_id?: string
 }
 
 /** A part of a message, as in OpenAI's API. */

@@ -5,8 +5,9 @@
  */
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import type { Pass, Segment } from '../base/pass.ts'
-import type { PagedCache, Sequence } from '../kv/paged.ts'
+import type { PagedCache } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
+import type { Sequence } from '../kv/sequence.ts'
 import { type Chunk, layOut, takePages } from '../pack/pack.ts'
 import type { PassCost } from './pass-cost.ts'
 import { type Policy, promptShares, refineShares, reservedRows, type Share, streamsInOrder } from './policy.ts'

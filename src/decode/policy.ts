@@ -15,7 +15,8 @@
  *   of the current one.
  */
 import type { PassCost } from './pass-cost.ts'
-import { inTurns, type Standings, type TenantAccounts, TurnQueue } from './tenant-accounts.ts'
+import type { Standings, TenantAccounts } from './tenant-accounts.ts'
+import { inTurns, TurnQueue } from './turn-queue.ts'
 
 /** Determines which prompt goes first, and how full a pass gets. */
 export type Order =

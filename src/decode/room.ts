@@ -7,7 +7,8 @@
  */
 
 import { pageTokens } from '../base/kv.ts'
-import type { PagedCache, Sequence } from '../kv/paged.ts'
+import type { PagedCache } from '../kv/paged.ts'
+import type { Sequence } from '../kv/sequence.ts'
 import type { Task } from './task.ts'
 
 /**

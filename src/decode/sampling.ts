@@ -8,7 +8,7 @@
 import type { Scores, Shortlist } from '../backend/backend.ts'
 import { at, defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
-import { drawToken } from './filters.ts'
+import { drawToken } from './draw.ts'
 import { type GuideMatcher, Mask } from './guide.ts'
 import { argmax, normalize } from './logprobs.ts'
 import { topIds } from './order.ts'

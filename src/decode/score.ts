@@ -4,7 +4,7 @@ import { at } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { isWhole } from '../base/numbers.ts'
 import type { Pass } from '../base/pass.ts'
-import type { Sequence } from '../kv/paged.ts'
+import type { Sequence } from '../kv/sequence.ts'
 import type { LoadedModel } from '../model/forward.ts'
 import { argmax, logSumExp } from './logprobs.ts'
 

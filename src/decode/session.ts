@@ -1,7 +1,7 @@
 /** A sequence that a caller continues token by token, and the logits of its next token. */
 import { idOf } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
-import type { Sequence } from '../kv/paged.ts'
+import type { Sequence } from '../kv/sequence.ts'
 import type { LoadedModel } from '../model/forward.ts'
 import { decodeStep } from './step.ts'
 

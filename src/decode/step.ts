@@ -1,7 +1,7 @@
 /** Runs one decode step: one token for each of several sequences, in one pass. */
 
 import type { Pass } from '../base/pass.ts'
-import type { Sequence } from '../kv/paged.ts'
+import type { Sequence } from '../kv/sequence.ts'
 import type { LoadedModel } from '../model/forward.ts'
 
 /** Appends `ids[i]` to `sequences[i]` and returns the logits after each, (sequences, vocab). */

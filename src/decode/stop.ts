@@ -12,6 +12,8 @@ export interface StopMatcher {
    * will be.
    */
   push(text: string): { readonly text: string; readonly stopped: boolean }
+  /** The stop string that ended the text; undefined while none has. */
+  readonly found: string | undefined
   /** Returns the text that is still held back, at the end of an answer that was not stopped. */
   flush(): string
 }
@@ -29,8 +31,12 @@ export function createStopMatcher(stops: readonly string[]): StopMatcher {
   const automata = stops.map((stop) => ({ stop: checked(stop), back: borders(stop), state: 0 }))
   let held = ''
   let stopped = false
+  let found: string | undefined
 
   return {
+    get found() {
+      return found
+    },
     push(text) {
       if (stopped) return { text: '', stopped }
       const all = held + text
@@ -42,6 +48,7 @@ export function createStopMatcher(stops: readonly string[]): StopMatcher {
         }
         if (matched === 0) continue
         stopped = true
+        found = all.slice(end + 1 - matched, end + 1)
         held = ''
         return { text: all.slice(0, end + 1 - matched), stopped }
       }

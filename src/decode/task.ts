@@ -1,8 +1,8 @@
 /** A request in the scheduler: what the scheduler needs of it, and its state. */
 import type { Scores } from '../backend/backend.ts'
 import type { ForetokenError } from '../base/errors.ts'
-import type { Sequence } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
+import type { Sequence } from '../kv/sequence.ts'
 import type { Candidate } from './policy.ts'
 
 /**

@@ -92,7 +92,9 @@ export class AnswerState implements Job {
     this.#onPrefill = new Callback('onPrefill', request.onPrefill, (failure) => this.#controller.abort(failure))
     this.#source = source
     this.#trace = trace
-    this.#detokenizer = createDetokenizer(source.tokenizer)
+    this.#detokenizer = createDetokenizer(source.tokenizer, {
+      show: request.showSpecial && new Set(request.showSpecial),
+    })
     this.#stops = createStopMatcher(request.stop ?? [])
     this.#eos = endsOf(request, source.archive)
     this.#matcher = request.guide && matcherOf(request.guide, source)
@@ -265,6 +267,7 @@ export class AnswerState implements Job {
     this.events.push({
       type: 'done',
       finishReason: ended ? 'stop' : ids.length === this.#room ? 'context' : 'length',
+      ...(this.#stops.found !== undefined && { stop: this.#stops.found }),
       text: this.#text,
       ids,
       ...this.soFar,

@@ -107,6 +107,11 @@ export interface GenerateOptions extends SamplingOptions, PrefillRequest, Prompt
    * 1,024.
    */
   readonly stopTokenIds?: readonly number[]
+  /**
+   * Ids of special tokens whose text is part of the answer, such as those around a call of a tool.
+   * `planAnswer` finds them.
+   */
+  readonly showSpecial?: readonly number[]
   /** Number of tokens before which no token that ends the answer is drawn. Default 0. */
   readonly minTokens?: number
   /**
@@ -161,11 +166,12 @@ export function checkedOptions(wanted: EngineOptions): EngineOptions {
 export function checkedRequest(unchecked: GenerateRequest): GenerateRequest {
   return withArguments('the request', () => {
     const request = fieldsOf('the request', unchecked)
-    const { signal, prefill, tenant, id, after, stop, stopTokenIds, logitBias, templateValues, guide } = request
+    const { signal, prefill, tenant, id, after, stop, stopTokenIds, showSpecial } = request
+    const { logitBias, templateValues, guide } = request
     signalOf('signal', signal)
     if (prefill !== undefined) oneOf('prefill', prefill, prefillModes)
     for (const [name, value] of Object.entries({ tenant, id })) if (value !== undefined) textOf(name, value)
-    for (const [name, value] of Object.entries({ after, stop, stopTokenIds }))
+    for (const [name, value] of Object.entries({ after, stop, stopTokenIds, showSpecial }))
       if (value !== undefined) listOf(name, value)
     for (const [name, value] of Object.entries({ logitBias, templateValues, guide }))
       if (value !== undefined) fieldsOf(name, value)

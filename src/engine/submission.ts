@@ -1,7 +1,8 @@
 /** Joins the state of a local answer, which computing fills with events, and its one reader. */
 import type { DoneEvent, GenerateEvent } from '../stream/events.ts'
 import type { AnswerState } from './answer-state.ts'
-import { EventReader, resultOf } from './event-reader.ts'
+import { EventReader } from './event-reader.ts'
+import { resultOf } from './generate.ts'
 import type { Answer } from './service.ts'
 
 /** Computes answers while a caller waits for one of them. */

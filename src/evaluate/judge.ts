@@ -5,7 +5,7 @@
 
 import { at } from '../base/at.ts'
 import { joinFloats } from '../base/bytes.ts'
-import type { Sequence } from '../kv/paged.ts'
+import type { Sequence } from '../kv/sequence.ts'
 import type { LoadedModel } from '../model/forward.ts'
 import { type Chunk, pack } from '../pack/pack.ts'
 import type { Prediction } from '../predict/choice.ts'

@@ -6,7 +6,7 @@
 import type { Backend, Tensor } from '../backend/backend.ts'
 import { at } from '../base/at.ts'
 import type { Pass } from '../base/pass.ts'
-import type { Sequence } from '../kv/paged.ts'
+import type { Sequence } from '../kv/sequence.ts'
 import type { LoadedModel, Span } from '../model/forward.ts'
 import { pack } from '../pack/pack.ts'
 import type { PredictorFile } from '../predict/file.ts'

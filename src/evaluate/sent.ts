@@ -4,13 +4,15 @@
  */
 
 import { at, defined } from '../base/at.ts'
-import type { KvCodec, KvCoding, WireCodec } from '../base/kv.ts'
-import type { PagedCache, Sequence } from '../kv/paged.ts'
+import type { KvCodec, KvCoding, WireCodec } from '../base/kv-codec.ts'
+import type { PagedCache } from '../kv/paged.ts'
+import type { Sequence } from '../kv/sequence.ts'
 import type { LoadedModel } from '../model/forward.ts'
 import { pack } from '../pack/pack.ts'
 import { type Ahead, PredictedPrompt } from '../prefill/ahead.ts'
-import { tileHeadBytes, tilesOf } from '../transfer/format.ts'
+import { tileHeadBytes } from '../transfer/format.ts'
 import { decodeSteps, encodeSteps, type ResidualSteps, stepsOf } from '../transfer/residual.ts'
+import { tilesOf } from '../transfer/tiles.ts'
 import { chunksOf, continued, type Judged } from './judge.ts'
 
 export interface SentEngine {

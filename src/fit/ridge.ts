@@ -2,8 +2,10 @@
  * Least squares with a small pull to zero, from second moments, so memory does not grow with the
  * data.
  */
-import { at, defined } from '../base/at.ts'
+
+import { at } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
+import { cholesky, minusProducts, substitute } from './cholesky.ts'
 
 /** Sums over rows of inputs x (k) and targets y (n). */
 export interface MomentSums {
@@ -68,47 +70,4 @@ export class Ridge {
     }
     return { weight, bias }
   }
-}
-
-/** Factors a, given by the rows of its lower triangle, into L Lᵀ. L overwrites a. */
-function cholesky(a: readonly Float64Array[]): readonly Float64Array[] {
-  for (let i = 0; i < a.length; i++) {
-    const row = at(a, i)
-    for (let j = 0; j <= i; j++) {
-      const other = at(a, j)
-      const rest = minusProducts(at(row, j), row, other, j)
-      if (i !== j) row[j] = rest / at(other, j)
-      else if (rest > 0) row[i] = Math.sqrt(rest)
-      else
-        throw new ForetokenError(
-          'bad_argument',
-          `input ${i} of ${a.length} follows from the others: the data are too few or too uniform; give more text, or a larger ridge`,
-        )
-    }
-  }
-  return a
-}
-
-/** Solves L Lᵀ x = b. x overwrites b. */
-function substitute(factor: readonly Float64Array[], b: Float64Array): void {
-  for (let i = 0; i < b.length; i++) {
-    const row = at(factor, i)
-    b[i] = minusProducts(at(b, i), row, b, i) / at(row, i)
-  }
-  // Goes by columns of the upper triangle, whose values are adjacent in memory.
-  for (let i = b.length - 1; i >= 0; i--) {
-    const column = at(factor, i)
-    const value = at(b, i) / at(column, i)
-    b[i] = value
-    for (let j = 0; j < i; j++) b[j] = defined(b[j]) - defined(column[j]) * value
-  }
-}
-
-/**
- * Returns `start` minus the products of the first `count` values of two lists, subtracted in order.
- */
-function minusProducts(start: number, a: Float64Array, b: Float64Array, count: number): number {
-  let rest = start
-  for (let i = 0; i < count; i++) rest -= defined(a[i]) * defined(b[i])
-  return rest
 }

@@ -11,13 +11,14 @@ import { logitsPruned, type Pruning } from '../evaluate/pruned.ts'
 import { type Probe, Sensitivity } from '../evaluate/sensitivity.ts'
 import { logitsSent, type Sending, type Sent, type SentEngine } from '../evaluate/sent.ts'
 import { kvOfLayers, type PromptCache } from '../kv/layers.ts'
-import type { Sequence } from '../kv/paged.ts'
+import type { Sequence } from '../kv/sequence.ts'
 import type { LoadedModel, Span } from '../model/forward.ts'
 import { undoBalance } from '../model/key-balance.ts'
 import type { Prediction } from '../predict/choice.ts'
 import type { PredictorFile } from '../predict/file.ts'
-import type { PredictorHeader } from '../predict/plan.ts'
-import { type FitEngine, type FitOptions, fitSource, type SourceFit } from './fit.ts'
+import type { PredictorHeader } from '../predict/header.ts'
+import type { FitEngine } from './document-walk.ts'
+import { type FitOptions, fitSource, type SourceFit } from './fit.ts'
 
 /** Returns the most tokens that a sequence holds while a prediction is judged. */
 function tokensOf({ prompt, continuations }: Judged): number {

@@ -1,6 +1,7 @@
 /** Extracts the K and V of a prompt from its pages as plain matrices. */
 import { defined } from '../base/at.ts'
-import type { KvCodec, KvPool } from '../base/kv.ts'
+import type { KvPool } from '../base/kv.ts'
+import type { KvCodec } from '../base/kv-codec.ts'
 
 /** The result of reading a prompt: logits, K and V. */
 export interface PromptCache {

@@ -98,7 +98,7 @@ export async function decodePrefix(file: Uint8Array, binding: PrefixBinding): Pr
   if (!isWhole(head.page_bytes, 1) || !Array.isArray(head.ids)) throw bad('its head does not describe its pages')
   const count = head.ids.length / pageTokens
   const expected = pagesAt + count * head.page_bytes + hashBytes
-  if (head.page_tokens !== pageTokens || !Number.isInteger(count) || expected !== file.length)
+  if (head.page_tokens !== pageTokens || !isWhole(count) || expected !== file.length)
     throw bad(`it has ${file.length} bytes, and its head describes ${expected}`)
   const end = file.length - hashBytes
   const hash = await sha256(file.subarray(0, end) as Uint8Array<ArrayBuffer>)

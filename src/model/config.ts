@@ -62,6 +62,15 @@ const fields: Readonly<Record<keyof ModelConfig, FieldRule>> = {
   ropeDivisors: isList,
   tiedEmbedding: (value) => typeof value === 'boolean',
   tailFrom: isAny,
+  ropeThetas: isList,
+  ropeTurned: isAny,
+  ropeAmplitude: isAny,
+  attentionScale: isAny,
+  attentionSoftCap: isAny,
+  logitSoftCap: isAny,
+  embeddingScale: isAny,
+  residualScale: isAny,
+  logitScale: isAny,
   qkNorm: isFlag,
   windows: isList,
   perLayer: (value) => value === undefined || (Array.isArray(value) && value.every(isObject)),
@@ -122,6 +131,17 @@ const positiveNumbers = {
   ropeTheta: [0, 1e15], // 1e11: Falcon H1
 } as const
 
+/** The same for numbers that a config may lack. */
+const optionalNumbers = {
+  ropeAmplitude: [0, 16], // 1.19: Phi-4-mini
+  attentionScale: [0, 16], // 0.0078: Granite 3
+  attentionSoftCap: [0, 1e6], // 50: Gemma 2
+  logitSoftCap: [0, 1e6], // 30: Gemma 2
+  embeddingScale: [0, 1e6], // 73: Gemma 3 27B
+  residualScale: [0, 1e6], // 0.22: Granite 3
+  logitScale: [0, 1e6], // 1/8: Granite 3
+} as const
+
 /**
  * Limit of the K values of one token in all layers: with it a page of 16 tokens' K and V in f32
  * stays below 2 GiB. Llama 3.1 405B has 129,024.
@@ -157,26 +177,33 @@ export function checkConfig(config: ModelConfig, where: string): ModelConfig {
     throw bad(
       `${layers} layers of ${config.kvHeads} KV heads of ${headDim} keep more for a token than any model should`,
     )
-  for (const [name, [above, most]] of Object.entries(positiveNumbers)) {
-    const value = config[name as keyof typeof positiveNumbers]
+  for (const [name, [above, most]] of Object.entries({ ...positiveNumbers, ...optionalNumbers })) {
+    const value = config[name as keyof ModelConfig]
+    if (value === undefined && Object.hasOwn(optionalNumbers, name)) continue
     if (typeof value !== 'number' || !(value > above && value <= most))
       throw bad(`${name} is ${show(value)}; expected a positive number of at most ${most}`)
   }
   const { tailFrom, vocab, tiedEmbedding, ropeDivisors, windows } = config
+  const { ropeThetas, ropeTurned = headDim } = config
   if (tailFrom !== undefined && !(tiedEmbedding && isWhole(tailFrom, 1, vocab - 1)))
     throw bad(`the embedding is cut at row ${show(tailFrom)} of ${vocab}`)
   if (windows && !(windows.length === layers && windows.every((window) => isWhole(window, 0, wholeNumbers.maxContext))))
     throw bad(`windows of attention are ${show(windows)}; expected a number of tokens for each of ${layers} layers`)
-  if (ropeDivisors) checkDivisors(ropeDivisors, headDim, where)
+  const isTheta = (theta: unknown) => typeof theta === 'number' && theta >= 0 && theta <= positiveNumbers.ropeTheta[1]
+  if (ropeThetas && !(ropeThetas.length === layers && ropeThetas.every(isTheta)))
+    throw bad(`bases of RoPE are ${show(ropeThetas)}; expected a number for each of ${layers} layers`)
+  if (!isWhole(ropeTurned, 2, headDim) || ropeTurned % 2 !== 0)
+    throw bad(`RoPE turns ${show(ropeTurned)} components of heads of ${headDim}; expected an even number of them`)
+  if (ropeDivisors) checkDivisors(ropeDivisors, ropeTurned, where)
   return config
 }
 
-function checkDivisors(divisors: readonly number[], headDim: number, where: string): void {
+function checkDivisors(divisors: readonly number[], turned: number, where: string): void {
   const odd = divisors.find((x) => !(typeof x === 'number' && x >= ropeFactors.least && x <= ropeFactors.most))
-  if (divisors.length !== headDim / 2 || odd !== undefined)
+  if (divisors.length !== turned / 2 || odd !== undefined)
     throw new ForetokenError(
       'bad_model',
       `${where}: RoPE scaling has ${divisors.length} factors${odd === undefined ? '' : `, one of them ${show(odd)}`}; ` +
-        `heads of ${headDim} take ${headDim / 2} from ${ropeFactors.least} to ${ropeFactors.most}`,
+        `heads that turn ${turned} components take ${turned / 2} from ${ropeFactors.least} to ${ropeFactors.most}`,
     )
 }

@@ -20,7 +20,6 @@ import {
   activationBytes,
   addsAtOnce,
   buffersOf,
-  checkSpec,
   type Layer,
   layersOf,
   limitsOf,
@@ -76,7 +75,6 @@ export class LoadedModel {
   static async load(backend: Backend, archive: ModelArchive, options: ModelOptions): Promise<LoadedModel> {
     const { config } = archive
     const spec = options.spec ?? specOf(config)
-    checkSpec(spec)
     if (options.inputs) requireAlike(config, 'a predictor')
     expectWeights(backend, archive, activationBytes(config, spec, options))
     const { passTokens: tokens, inputs = 0, pageEntries } = options
@@ -297,13 +295,13 @@ export class LoadedModel {
   /** Returns the queries after RoPE, K before its norm and RoPE, and V. */
   #project(layer: Layer, rows: Rows): { q: Tensor; k: Tensor; v: Tensor } {
     const backend = this.#backend
-    const { headDim, rmsEps } = this.config
+    const { headDim } = this.config
     const { count, qkv } = rows
     backend.matmul(qkv, this.#normed(layer.attnNorm, rows), [layer.q, layer.k, layer.v], count)
     const q = backend.columns(qkv, 0, layer.heads * headDim)
     const { k, v } = this.#keysAndValues(layer, rows)
     if (layer.qBias) backend.addBias(q, layer.qBias, count)
-    if (layer.qNorm) backend.headNorm(q, layer.qNorm, rmsEps, count)
+    if (layer.qNorm) this.#headNormed(layer, q, layer.qNorm, count)
     if (layer.turn !== undefined) backend.rope(q, layer.turn)
     if (layer.balance) backend.scaleColumns(q, layer.balance.qFactors, count)
     this.#biased(layer, k, v, rows)
@@ -329,11 +327,18 @@ export class LoadedModel {
    * stands out.
    */
   #turned(layer: Layer, k: Tensor, { count }: Rows): void {
-    if (layer.kNorm) this.#backend.headNorm(k, layer.kNorm, this.config.rmsEps, count)
+    if (layer.kNorm) this.#headNormed(layer, k, layer.kNorm, count)
     if (layer.turn !== undefined) this.#backend.rope(k, layer.turn)
     if (!layer.balance) return
     this.#backend.addBias(k, layer.balance.kOffset, count)
     this.#backend.scaleColumns(k, layer.balance.kFactors, count)
+  }
+
+  /** Norms q or k in place, each head or all heads at once. */
+  #headNormed({ qkNorms }: Layer, x: Tensor, norm: Tensor, count: number): void {
+    const { rmsEps } = this.config
+    if (qkNorms === 'rows') this.#backend.rmsNorm(x, x, norm, rmsEps, count)
+    else this.#backend.headNorm(x, norm, rmsEps, count)
   }
 
   #writeKv(layer: Layer, index: number, k: Tensor, v: Tensor, rows: Rows): void {

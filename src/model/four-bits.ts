@@ -2,9 +2,10 @@
  * Quantises f32 rows to ggml's Q4_1: blocks of 32 weights d * q + m, with q in 0..15 and d, m in
  * binary16.
  */
+
 import { defined } from '../base/at.ts'
 import { tensorBlocks } from '../base/model.ts'
-import { halfToFloat } from './load.ts'
+import { floatToHalf, halfToFloat } from './half.ts'
 
 const { elements, bytes: blockBytes } = tensorBlocks.q4_1
 
@@ -73,19 +74,4 @@ function improved(row: Float32Array, d: number, m: number): { d: number; m: numb
   if (spread === 0) return { d: 0, m, error }
   const slope = (elements * sumQX - sumQ * sumX) / spread
   return { d: slope, m: (sumX - slope * sumQ) / elements, error }
-}
-
-/**
- * Returns the nearest binary16, ties away from zero; a number that is too large becomes the
- * largest.
- */
-export function floatToHalf(value: number): number {
-  const sign = value < 0 ? 0x8000 : 0
-  const size = Math.min(Math.abs(value), 65_504)
-  if (size === 0) return sign
-  const exponent = Math.max(-14, Math.floor(Math.log2(size)))
-  const fraction = Math.round((size / 2 ** exponent) * 1024)
-  // A subnormal has the exponent of the smallest normal number and no leading one. Carries into the
-  // exponent need no special case.
-  return sign | Math.min(0x7bff, ((exponent + 14) << 10) + fraction)
 }

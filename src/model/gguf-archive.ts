@@ -3,21 +3,26 @@
 import type { ByteSource } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive, ModelConfig, TensorInfo } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
 import { checkConfig } from './config.ts'
+import type { GgufForm } from './families/family.ts'
 import { ggufFormOf } from './families/index.ts'
 import { fingerprint } from './fingerprint.ts'
-import { type GgufTensor, readGguf } from './gguf.ts'
+import { readGguf } from './gguf.ts'
+import type { GgufTensor } from './gguf-tensors.ts'
 import { readGgufTokenizer } from './gguf-tokenizer.ts'
 import { withoutMetadata } from './ignored-keys.ts'
 import { show } from './json.ts'
 import { checkGgufKeys } from './known-keys.ts'
+import { shortContext } from './longrope.ts'
 import { MetadataReader } from './metadata.ts'
-import { divisorsOfGguf } from './rope.ts'
+import { scalingOfGguf } from './rope.ts'
 import { endWarnings, tokenlessRows } from './tokenless.ts'
 import { nameTensors } from './weights.ts'
 import { windowsIn } from './window.ts'
 
-const frequencies = 'rope_freqs.weight'
+/** Factors of RoPE: of Llama 3's scaling, and of LongRoPE's short and long contexts. */
+const [frequencies, short, long] = ['rope_freqs.weight', 'rope_factors_short.weight', 'rope_factors_long.weight']
 
 /** Opens a GGUF; keys of its architecture in `ignored` are read as if they were not there. */
 export async function openGguf(name: string, source: ByteSource, ignored: ReadonlySet<string>): Promise<ModelArchive> {
@@ -32,7 +37,9 @@ export async function openGguf(name: string, source: ByteSource, ignored: Readon
     )
   const found = new Map(gguf.tensors.map((tensor) => [tensor.name, matrix(tensor, source)]))
   const config = await configOf(metadata, found)
-  const tensors = nameTensors(config, found, 'gguf', source.name, (tensor) => tensor === frequencies)
+  const isFactors = (tensor: string) =>
+    tensor === frequencies || (found.has(short) && (tensor === short || tensor === long))
+  const tensors = nameTensors(config, found, 'gguf', source.name, isFactors)
   const tokenizer = await readGgufTokenizer(metadata, config.vocab)
   const { spec } = tokenizer
   const tokenless = tokenlessRows(tokenizer.ids, config.vocab, source.name)
@@ -44,6 +51,7 @@ export async function openGguf(name: string, source: ByteSource, ignored: Readon
     tokenless,
     warnings: [
       ...warnings,
+      ...shortened(metadata, prefix, config),
       ...vocabularyWarnings(metadata, prefix, config),
       ...tokenizer.warnings,
       ...endWarnings(spec, tokenless, source.name),
@@ -54,51 +62,68 @@ export async function openGguf(name: string, source: ByteSource, ignored: Readon
 
 async function configOf(metadata: MetadataReader, found: ReadonlyMap<string, TensorInfo>): Promise<ModelConfig> {
   const { where } = metadata
-  const form = ggufFormOf(metadata.text('general.architecture'), where)
+  const name = metadata.text('general.architecture')
+  if (name === 'clip')
+    throw new ForetokenError(
+      'unsupported',
+      `${where} is a projector of images (mmproj), and only text is run: use the GGUF of the model beside it`,
+    )
+  const form = ggufFormOf(name, where)
   const optional = (key: string) => metadata.optionalNumber(`${form.name}.${key}`)
   const plain = checkConfig(form.read(metadata, found), where)
-  const { headDim, maxContext } = plain
+  const { headDim } = plain
   const values = optional('attention.value_length') ?? headDim
   const turned = optional('rope.dimension_count') ?? headDim
-  if (values !== headDim || turned !== headDim)
+  if (values !== headDim || turned !== (plain.ropeTurned ?? headDim))
     throw new ForetokenError(
       'unsupported',
       `${where}: heads of ${headDim} with values of ${values} and RoPE over ${turned}`,
     )
-  checkGgufKeys(metadata.keys, `${form.name}.`, (key) => metadata.value(key), plain, where)
-  const windows = windowsIn(windowsOf(metadata, form.name, plain), maxContext)
-  const factors = found.get(frequencies)
+  checkGgufKeys(metadata.keys, `${form.name}.`, (key) => metadata.value(key), plain, where, form.keys)
+  const factorsOf = async (name: string) => {
+    const factors = found.get(name)
+    return factors && (await readFloats(factors, (plain.ropeTurned ?? headDim) / 2))
+  }
   const scaling = {
     type: metadata.value(`${form.name}.rope.scaling.type`),
     factor: optional('rope.scaling.factor') ?? optional('rope.scale_linear'),
-    factors: factors && (await readFloats(factors, headDim / 2)),
+    factors: await factorsOf(frequencies),
+    short: await factorsOf(short),
+    amplitude: optional('rope.scaling.attn_factor'),
+    original: optional('rope.scaling.original_context_length'),
   }
-  const divisors = divisorsOfGguf(scaling, plain, where)
-  return checkConfig({ ...plain, ...windows, ...(divisors && { ropeDivisors: divisors }) }, where)
+  const scaled = { ...plain, ...scalingOfGguf(scaling, plain, where) }
+  return checkConfig({ ...scaled, ...windowsIn(windowsOf(metadata, form, scaled), scaled.maxContext) }, where)
 }
 
 /**
- * Returns the windows of the layers, all of `attention.sliding_window` tokens; undefined if all see
- * the whole context. A pattern, which says that some layers have no window, is refused. Throws
+ * Returns the windows of the layers that slide, all of `attention.sliding_window` tokens; undefined
+ * if all see the whole context. A pattern that the family does not read is refused. Throws
  * `bad_model`, `unsupported`.
  */
 function windowsOf(
   metadata: MetadataReader,
-  prefix: string,
+  { name: prefix, slides }: GgufForm,
   { layers, maxContext }: ModelConfig,
 ): readonly number[] | undefined {
   const { where } = metadata
   const key = `${prefix}.attention.sliding_window`
   const window = metadata.optionalNumber(key) ?? 0
-  if (!Number.isSafeInteger(window) || window < 0)
+  if (!isWhole(window))
     throw new ForetokenError('bad_model', `${where}: ${key} is ${window}; expected a number of tokens, or 0 for all`)
   if (window === 0 || window >= maxContext) return undefined
+  if (slides) return slides(metadata, layers).map((slides) => (slides ? window : 0))
   if (metadata.value(`${key}_pattern`) !== undefined)
     throw new ForetokenError(
       'unsupported',
       `${where}: ${key}_pattern: windows of some layers only are not read from a GGUF of ${prefix}; use the model's safetensors`,
     )
   return new Array<number>(layers).fill(window)
+}
+
+function shortened(metadata: MetadataReader, prefix: string, { maxContext }: ModelConfig): string[] {
+  const said = metadata.optionalNumber(`${prefix}context_length`) ?? maxContext
+  return said > maxContext ? [shortContext(metadata.where, maxContext, said)] : []
 }
 
 /**

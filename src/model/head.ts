@@ -98,13 +98,14 @@ export class Head {
     read: (rows: number, from: number) => Promise<unknown>,
   ): Promise<void> {
     const { backend, spec, norm, weights, last, logits } = this.#parts
-    const { rmsEps, logitScale } = spec
+    const { rmsEps, logitScale, logitSoftCap } = spec
     for (let from = 0; from < picked.length; from += logits.rows) {
       const rows = picked.slice(from, from + logits.rows)
       backend.gatherRows(last, states, rows)
       backend.rmsNorm(last, last, norm, rmsEps, rows.length)
       backend.matmul(logits, last, weights, rows.length)
       if (logitScale !== 1) backend.scale(logits, logitScale, rows.length)
+      if (logitSoftCap !== undefined) backend.softCap(logits, logitSoftCap, rows.length)
       await read(rows.length, from)
     }
   }

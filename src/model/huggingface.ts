@@ -10,7 +10,8 @@ import { withoutKeys } from './ignored-keys.ts'
 import { isObject, type Json, readJson, show } from './json.ts'
 import { checkKeys } from './known-keys.ts'
 import { jsonBounds, limits } from './limits.ts'
-import { divisorsOfJson } from './rope.ts'
+import { shortContext } from './longrope.ts'
+import { scalingOfJson } from './rope.ts'
 import { readSafetensors } from './safetensors.ts'
 import { readTokenizer } from './tokenizer-files.ts'
 import { endWarnings, tokenIdsOf, tokenlessRows } from './tokenless.ts'
@@ -40,7 +41,13 @@ export async function openHuggingFace(files: ModelFiles, ignored: ReadonlySet<st
     tensors,
     tokenizer: spec,
     tokenless,
-    warnings: [...warnings, ...head.warnings, ...tokenizer.warnings, ...ends],
+    warnings: [
+      ...warnings,
+      ...shortened(said.maxContext, json, where),
+      ...head.warnings,
+      ...tokenizer.warnings,
+      ...ends,
+    ],
     fingerprint: await fingerprint(config, tensors),
   }
 }
@@ -87,15 +94,26 @@ async function shardNames(files: ModelFiles): Promise<string[]> {
   return names as string[]
 }
 
+/** Returns a warning for a context that is shorter than the file says, since LongRoPE ends it. */
+function shortened(maxContext: number, { max_position_embeddings: said }: Json, where: string): string[] {
+  return typeof said === 'number' && said > maxContext ? [shortContext(where, maxContext, said)] : []
+}
+
 /** Reads and checks config.json. Whether the head is tied is settled with the tensors. */
-function configOf(json: Json, where: string) {
-  const form = huggingFaceFormOf(json.model_type, where)
+function configOf(whole: Json, where: string) {
+  if (isObject(whole.vision_config))
+    throw new ForetokenError(
+      'unsupported',
+      `${where} has a vision_config, and only text is run: use a model of the family without images, or a GGUF of its text part`,
+    )
+  const form = huggingFaceFormOf(whole.model_type, where)
+  const json = form.normal?.(whole, where) ?? whole
   // Checked before anything is made of its numbers.
   const checked = checkConfig(form.read(json, where), where)
   checkKeys(json, form.keys, checked, where)
-  const windows = windowsIn(form.windows(json, checked.layers, where), checked.maxContext)
-  const divisors = divisorsOfJson(json, checked, where)
-  const config: ModelConfig = { ...checked, ...windows, ...(divisors && { ropeDivisors: divisors }) }
+  const scaled: ModelConfig = { ...checked, ...scalingOfJson(json, checked, where) }
+  const windows = windowsIn(form.windows(json, checked.layers, where), scaled.maxContext)
+  const config: ModelConfig = { ...scaled, ...windows }
   const tied = form.tied(json)
   if (tied !== undefined && tied !== null && typeof tied !== 'boolean')
     throw new ForetokenError('bad_model', `${where}: tie_word_embeddings is ${show(tied)}, not true or false`)

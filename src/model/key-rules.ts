@@ -2,34 +2,7 @@
  * Rules for keys of a model's configuration: which are known, and which of their values change
  * nothing.
  */
-import { isObject } from './json.ts'
-
-/** The model that a setting is compared with. */
-export interface Model {
-  /** The family, for messages. */
-  readonly architecture: string
-  readonly headDim: number
-  readonly hidden: number
-  readonly heads: number
-  readonly layers: number
-}
-
-/** Returns true if a value of the key changes nothing; null and absent never do. */
-export type Neutral = (value: unknown, model: Model) => boolean
-
-export const is =
-  (...values: readonly unknown[]): Neutral =>
-  (value) =>
-    values.includes(value)
-const isNear =
-  (of: (model: Model) => number): Neutral =>
-  (value, model) =>
-    typeof value === 'number' && Math.abs(value - of(model)) <= 1e-6 * of(model)
-const isOff = is(false, 0)
-const isOne = is(1)
-const isEmpty: Neutral = (value) =>
-  (Array.isArray(value) ? value : isObject(value) ? Object.keys(value) : [0]).length === 0
-const inverseRoot = isNear(({ headDim }) => 1 / Math.sqrt(headDim))
+import { inverseRoot, is, isEmpty, isNear, isOff, isOne, type Neutral } from './neutral.ts'
 
 /** Keys of config.json that change the computation unless they have these values. */
 const neutralValues: Readonly<Record<string, Neutral>> = {
@@ -171,55 +144,6 @@ export function keyRules(
     neutral: { ...neutralValues, ...neutral },
   }
 }
-
-/**
- * Keys of a GGUF, without their `ARCHITECTURE.`, that change the computation unless they have these
- * values.
- */
-export const neutralInGguf: Readonly<Record<string, Neutral>> = {
-  use_parallel_residual: isOff,
-  attn_logit_softcapping: isOff,
-  final_logit_softcapping: isOff,
-  router_logit_softcapping: isOff,
-  logit_scale: is(0, 1),
-  embedding_scale: is(0, 1),
-  residual_scale: is(0, 1),
-  expert_count: isOff,
-  expert_used_count: isOff,
-  expert_shared_count: isOff,
-  leading_dense_block_count: isOff,
-  nextn_predict_layers: isOff,
-  swin_norm: isOff,
-  n_deepstack_layers: isOff,
-  'attention.causal': is(true),
-  'attention.scale': (value, model) => value === 0 || inverseRoot(value, model),
-  'attention.clamp_kqv': isOff,
-  'attention.max_alibi_bias': isOff,
-  'attention.output_scale': is(0, 1),
-  'attention.temperature_length': isOff,
-  'attention.q_lora_rank': isOff,
-  'attention.kv_lora_rank': isOff,
-  'attention.shared_kv_layers': isOff,
-  'rope.scaling.attn_factor': is(0, 1),
-}
-
-/**
- * Keys that are honoured where the config is made, or that never change the computation of what is
- * run.
- */
-export const silentInGguf = words([
-  'attention.head_count attention.head_count_kv attention.key_length attention.layer_norm_epsilon',
-  'attention.layer_norm_rms_epsilon attention.sliding_window attention.value_length block_count context_length embedding_length',
-  'feed_forward_length pooling_type rope.dimension_count rope.freq_base',
-  'rope.scale_linear rope.scaling.factor rope.scaling.finetuned rope.scaling.original_context_length rope.scaling.type',
-  'tensor_data_layout vocab_size',
-  // Sliding layers and YaRN are refused by the keys that ask for them.
-  'attention.sliding_window_pattern rope.scaling.yarn_attn_factor rope.scaling.yarn_beta_fast rope.scaling.yarn_beta_slow',
-  'rope.scaling.yarn_ext_factor rope.scaling.yarn_log_multiplier',
-  // So are experts.
-  'expert_feed_forward_length expert_gating_func expert_group_count expert_group_used_count expert_shared_feed_forward_length',
-  'expert_weights_norm expert_weights_scale interleave_moe_layer_step moe_every_n_layers',
-])
 
 /** Returns the words of several lists as a set. */
 export function words(...lists: readonly (readonly string[])[]): ReadonlySet<string> {

@@ -3,8 +3,10 @@
  * its name. `ignored-keys.ts` takes out the keys that a caller answers for.
  */
 import { ForetokenError } from '../base/errors.ts'
+import { neutralInGguf, silentInGguf } from './gguf-key-rules.ts'
 import { isObject, type Json, show } from './json.ts'
-import { type KeyRules, type Model, type Neutral, neutralInGguf, silentInGguf, words } from './key-rules.ts'
+import { type KeyRules, words } from './key-rules.ts'
+import type { ModelShape, Neutral } from './neutral.ts'
 
 /**
  * Keys within `rope_scaling` and `rope_parameters` that are honoured, or read for scalings only
@@ -19,7 +21,7 @@ const ropeKeys = words([
  * Throws `unsupported` for a key of a config.json that changes the computation, and for one that is
  * not known.
  */
-export function checkKeys(json: Json, { silent, neutral }: KeyRules, model: Model, where: string): void {
+export function checkKeys(json: Json, { silent, neutral }: KeyRules, model: ModelShape, where: string): void {
   const refused = new RefusedKeys(model, where)
   for (const [key, value] of Object.entries(json)) {
     if (value === null || silent.has(key)) continue
@@ -37,20 +39,22 @@ export function checkKeys(json: Json, { silent, neutral }: KeyRules, model: Mode
 
 /**
  * Does what `checkKeys` does for the keys of a GGUF that begin with `prefix`, its architecture and
- * a dot. `value` gives a number, flag or text, and an object for a list.
+ * a dot. `value` gives a number, flag or text, and an object for a list. The family honours the keys
+ * in `honoured` itself.
  */
 export function checkGgufKeys(
   keys: Iterable<string>,
   prefix: string,
   value: (key: string) => unknown,
-  model: Model,
+  model: ModelShape,
   where: string,
+  honoured: ReadonlySet<string> = new Set(),
 ): void {
   const refused = new RefusedKeys(model, where)
   for (const key of keys) {
     if (!key.startsWith(prefix)) continue
     const name = key.slice(prefix.length)
-    if (silentInGguf.has(name)) continue
+    if (silentInGguf.has(name) || honoured.has(name)) continue
     refused.check(key, value(key), Object.hasOwn(neutralInGguf, name) ? neutralInGguf[name] : undefined)
   }
   refused.throwIfAny()
@@ -58,11 +62,11 @@ export function checkGgufKeys(
 
 /** Collects the keys of a file that are refused, so that one message names them all. */
 class RefusedKeys {
-  readonly #model: Model
+  readonly #model: ModelShape
   readonly #where: string
   readonly #refused: { readonly key: string; readonly text: string }[] = []
 
-  constructor(model: Model, where: string) {
+  constructor(model: ModelShape, where: string) {
     this.#model = model
     this.#where = where
   }

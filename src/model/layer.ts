@@ -15,8 +15,8 @@ export interface Layer extends LayerSpec {
   readonly qBias: Tensor | undefined
   readonly kBias: Tensor | undefined
   readonly vBias: Tensor | undefined
-  readonly qNorm: Tensor | undefined // (1, headDim)
-  readonly kNorm: Tensor | undefined // (1, headDim)
+  readonly qNorm: Tensor | undefined // (1, headDim), or (1, heads * headDim)
+  readonly kNorm: Tensor | undefined // (1, headDim), or (1, kvHeads * headDim)
   readonly balance: Balance | undefined
   readonly o: Weight // (hidden, heads * headDim)
   readonly oBias: Tensor | undefined
@@ -49,7 +49,7 @@ export function layersOf(
   return spec.layers.map((layer, index): Layer => {
     const matrix = (name: string) => weights.matrix(`layers.${index}.${name}`)
     const vector = (wanted: boolean, name: string) => (wanted ? weights.vector(`layers.${index}.${name}`) : undefined)
-    const { norms, biases, headNorms, rope, heads } = layer
+    const { norms, biases, qkNorms, rope, heads } = layer
     const balance = balances[index]
     return {
       ...layer,
@@ -61,8 +61,8 @@ export function layersOf(
       qBias: vector(biases.qkv, 'qBias'),
       kBias: vector(biases.qkv, 'kBias'),
       vBias: vector(biases.qkv, 'vBias'),
-      qNorm: vector(headNorms, 'qNorm'),
-      kNorm: vector(headNorms, 'kNorm'),
+      qNorm: vector(qkNorms !== 'none', 'qNorm'),
+      kNorm: vector(qkNorms !== 'none', 'kNorm'),
       balance: balance && {
         kOffset: backend.vector(balance.offset),
         kFactors: backend.vector(balance.factors),
@@ -103,7 +103,7 @@ export function limitsOf(
     maxK: Math.max(hidden, intermediate, heads * headDim, inputs),
     headDim,
     groups: [...new Set(layers.map((layer) => layer.heads / layer.kvHeads))],
-    recipe: { attention: layers.map(({ attention }) => attention), ropes: ropesOf(spec) },
+    ropes: ropesOf(spec),
     ...(pageEntries !== undefined && { pageEntries }),
   }
 }
@@ -140,15 +140,6 @@ export function activationBytes(config: ModelConfig, spec: ModelSpec, sizes: Buf
  */
 export function addsAtOnce({ norms, biases, residualScale }: LayerSpec): boolean {
   return !norms.afterAttention && !norms.afterMlp && !biases.output && residualScale === 1
-}
-
-/** Throws `unsupported` with the name of a part of the recipe that the forward does not compute. */
-export function checkSpec({ family, logitSoftCap }: ModelSpec): void {
-  if (logitSoftCap !== undefined)
-    throw new ForetokenError(
-      'unsupported',
-      `a ${family} model with logitSoftCap ${logitSoftCap}, which foretoken does not compute; use a model without it`,
-    )
 }
 
 /** Throws `unsupported` for layers that see only a part of the context. */

@@ -3,7 +3,7 @@
  * in a published model of any family, so that only a hostile or damaged file meets it. All are
  * checked before the memory is spent.
  */
-import type { JsonBounds } from './json.ts'
+import type { JsonBounds } from './json-scan.ts'
 
 const KiB = 1 << 10
 const MiB = 1 << 20

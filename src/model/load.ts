@@ -5,6 +5,7 @@ import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive, TensorInfo } from '../base/model.ts'
 import { nextTurn } from '../base/next-turn.ts'
 import { FiniteCheck } from './finite.ts'
+import { halfToFloat } from './half.ts'
 import { WeightIdentity } from './identity.ts'
 
 /** Bytes asked of a source at once. */
@@ -174,21 +175,6 @@ async function readVector(tensor: TensorInfo, identity?: WeightIdentity): Promis
     )
   if (plus !== undefined) return values.map((value) => value + plus)
   return values
-}
-
-/** Converts an IEEE 754 binary16; Node 22 has no Float16Array. */
-export function halfToFloat(bits: number): number {
-  const exponent = (bits >> 10) & 31
-  const fraction = bits & 1023
-  const magnitude =
-    exponent === 0
-      ? fraction * 2 ** -24
-      : exponent === 31
-        ? fraction
-          ? NaN
-          : Infinity
-        : (1024 + fraction) * 2 ** (exponent - 25)
-  return bits & 0x8000 ? -magnitude : magnitude
 }
 
 function known<T>(map: ReadonlyMap<string, T>, name: string): T {

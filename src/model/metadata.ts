@@ -1,7 +1,7 @@
 /** Typed look-ups in a GGUF's metadata; each failure names the key and what it holds. */
 import { ForetokenError } from '../base/errors.ts'
 import type { PackedTexts } from '../base/model.ts'
-import type { GgufList, GgufValue } from './gguf.ts'
+import type { GgufList, GgufValue } from './gguf-values.ts'
 
 export class MetadataReader {
   readonly where: string

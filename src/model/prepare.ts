@@ -2,8 +2,9 @@
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive } from '../base/model.ts'
 import { isObject, type Json } from './json.ts'
+import { textAt } from './packed-texts.ts'
 import { aligned, preamble, preparedMagic } from './prepared.ts'
-import { packedVocabularyOf, textAt } from './vocabulary.ts'
+import { packedVocabularyOf } from './tokenizer-json.ts'
 
 export interface PreparedFile {
   readonly bytes: number

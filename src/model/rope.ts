@@ -1,10 +1,12 @@
-/** Reads RoPE scaling as one divisor for each frequency. */
+/** Reads RoPE scaling as one divisor for each frequency, and what goes with it. */
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelConfig } from '../base/model.ts'
-import { ropeFactors } from './config.ts'
 import { isObject, type Json, show } from './json.ts'
+import { longRope, longRopeOfJson } from './longrope.ts'
+import { factorOf, linear, llama3, type Rope } from './rope-scaling.ts'
 
-type Rope = Pick<ModelConfig, 'headDim' | 'ropeTheta'>
+/** The part of a config that a scaling of RoPE decides. */
+export type RopeScaling = Partial<Pick<ModelConfig, 'ropeDivisors' | 'ropeAmplitude' | 'maxContext'>>
 
 /**
  * Returns the base of the frequencies in a config.json. Throws `bad_model` if two keys disagree.
@@ -21,40 +23,79 @@ export function thetaOf(json: Json, where: string): number {
 }
 
 /**
- * Returns the divisors that `rope_scaling` of a config.json asks for, or `rope_parameters` as
- * transformers 5 writes it; undefined for none. A factor without a type is linear, as in the first
- * files that had one. Throws `bad_model`, `unsupported`.
+ * Returns what `rope_scaling` of a config.json asks for, or `rope_parameters` as transformers 5
+ * writes it. A factor without a type is linear, as in the first files that had one. Throws
+ * `bad_model`, `unsupported`.
  */
-export function divisorsOfJson(json: Json, rope: Rope, where: string): number[] | undefined {
+export function scalingOfJson(json: Json, rope: Rope & Pick<ModelConfig, 'maxContext'>, where: string): RopeScaling {
   const name = json.rope_scaling ? 'rope_scaling' : 'rope_parameters'
   const scaling = json[name]
-  if (scaling === undefined || scaling === null) return undefined
+  if (scaling === undefined || scaling === null) return {}
   if (!isObject(scaling)) throw new ForetokenError('bad_model', `${where}: ${name} is ${show(scaling)}, not an object`)
   const type = scaling.rope_type ?? scaling.type ?? (scaling.factor === undefined ? 'default' : 'linear')
   const nested = Object.keys(scaling).find((key) => isObject(scaling[key]))
   if (nested !== undefined)
     throw new ForetokenError('unsupported', `${where}: ${name} differs by layers (${show(nested)}); one for all is run`)
   const { partial_rotary_factor: partial, attention_factor: attention } = scaling
-  if ((partial ?? 1) !== 1 || (attention ?? 1) !== 1)
+  const share = (rope.ropeTurned ?? rope.headDim) / rope.headDim
+  const isShare =
+    typeof (partial ?? 1) === 'number' && Math.floor(((partial as number) ?? 1) * rope.headDim) === share * rope.headDim
+  if (type === 'longrope' || type === 'su') return longRopeOfJson(json, name, rope.maxContext, where)
+  if (!isShare || (attention ?? 1) !== 1)
     throw new ForetokenError(
       'unsupported',
-      `${where}: ${name} has ${(partial ?? 1) === 1 ? `attention_factor ${show(attention)}` : `partial_rotary_factor ${show(partial)}`}; 1 is run`,
+      `${where}: ${name} has ${isShare ? `attention_factor ${show(attention)}; 1` : `partial_rotary_factor ${show(partial)}; ${share}`} is run`,
     )
   const number = (key: string, otherwise?: unknown): number => {
     const value = scaling[key] ?? otherwise
     if (typeof value === 'number' && value > 0 && value <= 2 ** 26) return value
     throw new ForetokenError('bad_model', `${where}: ${name}.${key} is ${show(value)}, not a positive number`)
   }
-  if (type === 'default') return undefined
-  if (type === 'linear') return linear(rope, factorOf(number('factor'), `${where}: ${name}.factor`))
+  if (type === 'default') return {}
+  if (type === 'linear') return { ropeDivisors: linear(rope, factorOf(number('factor'), `${where}: ${name}.factor`)) }
   if (type === 'llama3') {
     const [low, high] = [number('low_freq_factor'), number('high_freq_factor')]
     if (!(high > low))
       throw new ForetokenError('bad_model', `${where}: ${name} blends from ${low} to ${high} turns; expected a range`)
     const original = number('original_max_position_embeddings', json.original_max_position_embeddings)
-    return llama3(rope, { factor: factorOf(number('factor'), `${where}: ${name}.factor`), low, high, original })
+    const factor = factorOf(number('factor'), `${where}: ${name}.factor`)
+    return { ropeDivisors: llama3(rope, { factor, low, high, original }) }
   }
-  throw new ForetokenError('unsupported', `${where}: RoPE scaling ${show(type)}; default, linear and llama3 are run`)
+  throw new ForetokenError(
+    'unsupported',
+    `${where}: RoPE scaling ${show(type)}; default, linear, llama3 and longrope are run`,
+  )
+}
+
+/**
+ * Returns a config.json whose `rope_parameters` differ by kinds of layers, as transformers 5 writes
+ * it, in the form of earlier versions: `rope_theta` and `rope_scaling` of layers that see the whole
+ * context, and the base of those that slide at `local`. Throws `bad_model`, and `unsupported` for a
+ * scaling of layers that slide.
+ */
+export function ropesByKind(json: Json, local: string, where: string): Json {
+  const { rope_parameters: parameters, ...rest } = json
+  if (!isObject(parameters) || !('full_attention' in parameters || 'sliding_attention' in parameters)) return json
+  const { full_attention: full = {}, sliding_attention: sliding = {}, ...more } = parameters
+  if (!isObject(full) || !isObject(sliding) || Object.keys(more).length > 0)
+    throw new ForetokenError(
+      'bad_model',
+      `${where}: rope_parameters is ${show(parameters)}; expected full_attention and sliding_attention`,
+    )
+  const { rope_theta: slow, rope_type: type = 'default', ...scaling } = sliding
+  const odd = type === 'default' ? Object.keys(scaling)[0] : 'rope_type'
+  if (odd !== undefined)
+    throw new ForetokenError(
+      'unsupported',
+      `${where}: rope_parameters of sliding layers have ${show(odd)}, ${show(sliding[odd])}; only a base is run`,
+    )
+  const { rope_theta: theta, ...stretched } = full
+  return {
+    ...rest,
+    rope_scaling: stretched,
+    ...(theta !== undefined && { rope_theta: theta }),
+    ...(slow !== undefined && { [local]: slow }),
+  }
 }
 
 /**
@@ -66,50 +107,25 @@ export interface GgufScaling {
   /** `rope.scaling.factor`, or `rope.scale_linear` of older files; 0 is none. */
   readonly factor: number | undefined
   readonly factors: readonly number[] | undefined
+  /** `rope_factors_short.weight`: the scaling is LongRoPE. */
+  readonly short: readonly number[] | undefined
+  /** `rope.scaling.attn_factor` and `rope.scaling.original_context_length`, which LongRoPE reads. */
+  readonly amplitude: number | undefined
+  readonly original: number | undefined
 }
 
-/**
- * Returns the divisors that a GGUF asks for; undefined for none. Throws `bad_model`, `unsupported`.
- */
-export function divisorsOfGguf(
-  { type, factor = 0, factors }: GgufScaling,
-  rope: Rope,
+/** Returns what a GGUF asks for. Throws `bad_model`, `unsupported`. */
+export function scalingOfGguf(
+  { type, factor = 0, factors, short, amplitude = 1, original }: GgufScaling,
+  rope: Rope & Pick<ModelConfig, 'maxContext'>,
   where: string,
-): number[] | undefined {
+): RopeScaling {
+  if (short) return longRope(short, amplitude, Math.min(original ?? rope.maxContext, rope.maxContext))
+  if (amplitude !== 1 && amplitude !== 0)
+    throw new ForetokenError('unsupported', `${where}: rope.scaling.attn_factor is ${amplitude}; 1 is run`)
   if (type !== undefined && type !== 'none' && type !== 'linear')
     throw new ForetokenError('unsupported', `${where}: RoPE scaling ${show(type)}; none, linear and llama3 are run`)
   const divisor = type === 'none' || factor === 0 ? 1 : factorOf(factor, `${where}: the RoPE scaling's factor`)
-  if (factors) return factors.map((each) => each * divisor)
-  return divisor === 1 ? undefined : linear(rope, divisor)
-}
-
-function factorOf(factor: number, what: string): number {
-  if (factor >= ropeFactors.least && factor <= ropeFactors.most) return factor
-  throw new ForetokenError(
-    'bad_model',
-    `${what} is ${factor}; expected a number from ${ropeFactors.least} to ${ropeFactors.most}`,
-  )
-}
-
-function linear({ headDim }: Rope, factor: number): number[] {
-  return new Array<number>(headDim / 2).fill(factor)
-}
-
-/**
- * Returns the divisors of Llama 3's scaling: long wavelengths are stretched by `factor`, short ones
- * kept, and those between `low` and `high` turns in the original context blended (transformers,
- * modeling_rope_utils).
- */
-function llama3(
-  { headDim, ropeTheta }: Rope,
-  scaling: { factor: number; low: number; high: number; original: number },
-): number[] {
-  return Array.from({ length: headDim / 2 }, (_, f) => {
-    const wavelength = 2 * Math.PI * ropeTheta ** ((2 * f) / headDim)
-    const turns = scaling.original / wavelength
-    if (turns < scaling.low) return scaling.factor
-    if (turns > scaling.high) return 1
-    const smooth = (turns - scaling.low) / (scaling.high - scaling.low)
-    return 1 / ((1 - smooth) / scaling.factor + smooth)
-  })
+  if (factors) return { ropeDivisors: factors.map((each) => each * divisor) }
+  return divisor === 1 ? {} : { ropeDivisors: linear(rope, divisor) }
 }

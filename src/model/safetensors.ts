@@ -65,7 +65,7 @@ function tensorOf(source: ByteSource, name: string, value: unknown, data: number
   const [rows, cols] = shape.length === 1 ? [1, defined(shape[0])] : [defined(shape[0]), defined(shape[1])]
   const [begin, end] = offsets as [number, number]
   const bytes = rows * cols * tensorBlocks[type].bytes
-  if (bytes === 0 || !Number.isSafeInteger(bytes) || end - begin !== bytes || data + end > source.size)
+  if (!isWhole(bytes, 1) || end - begin !== bytes || data + end > source.size)
     throw new ForetokenError(
       'bad_model',
       `${where} of ${shape.join(' x ')} ${type} takes ${bytes} bytes, but lies at ${begin}..${end} of ${source.size - data}`,

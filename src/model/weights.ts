@@ -27,7 +27,7 @@ export function expectedTensors(config: ModelConfig): Expected[] {
   if (tailFrom !== undefined) add('embedTail', vocab - tailFrom, hidden)
   if (!config.tiedEmbedding) add('head', vocab, hidden)
   family.spec(config).layers.forEach((spec, index) => {
-    const { heads, kvHeads, intermediate, norms, biases, headNorms } = spec
+    const { heads, kvHeads, intermediate, norms, biases, qkNorms } = spec
     const layer = (name: string, rows: number, cols: number) =>
       add(name, rows, cols, { heads, kvHeads, intermediate, index })
     const [q, kv] = [heads * headDim, kvHeads * headDim]
@@ -40,9 +40,9 @@ export function expectedTensors(config: ModelConfig): Expected[] {
       layer('kBias', 1, kv)
       layer('vBias', 1, kv)
     }
-    if (headNorms) {
-      layer('qNorm', 1, headDim)
-      layer('kNorm', 1, headDim)
+    if (qkNorms !== 'none') {
+      layer('qNorm', 1, qkNorms === 'rows' ? q : headDim)
+      layer('kNorm', 1, qkNorms === 'rows' ? kv : headDim)
     }
     layer('o', hidden, q)
     if (biases.output) layer('oBias', 1, hidden)
@@ -74,7 +74,7 @@ export function nameTensors(
     const name = expected[naming]
     const tensor = found.get(name)
     const { rows, cols, part, plus } = expected
-    const whole = (naming === 'huggingFace' ? part?.of : undefined) ?? rows
+    const whole = part?.of ?? rows
     if (!tensor) throw new ForetokenError('bad_model', `${where} has no tensor ${name} (${whole} x ${cols})`)
     if (tensor.rows !== whole || tensor.cols !== cols)
       throw new ForetokenError(
@@ -82,8 +82,8 @@ export function nameTensors(
         `${where}: tensor ${name} is ${tensor.rows} x ${tensor.cols}; its config asks for ${whole} x ${cols}`,
       )
     used.add(name)
-    const placed = part && naming === 'huggingFace' ? rowsOf(tensor, part.from, rows) : tensor
-    tensors.set(expected.name, plus === undefined ? placed : { ...placed, plus })
+    const placed = part ? rowsOf(tensor, part.from, rows) : tensor
+    tensors.set(expected.name, plus !== undefined && naming === 'huggingFace' ? { ...placed, plus } : placed)
   }
   for (const name of found.keys())
     if (!used.has(name) && !ignore(name))

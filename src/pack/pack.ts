@@ -4,7 +4,7 @@
  */
 import { at } from '../base/at.ts'
 import type { Pass, Segment } from '../base/pass.ts'
-import type { Sequence } from '../kv/paged.ts'
+import type { Sequence } from '../kv/sequence.ts'
 
 /** Tokens to run for one sequence: a prompt, a part of one, or a decode step. */
 export interface Chunk {

@@ -3,11 +3,12 @@
 import type { Scores } from '../backend/backend.ts'
 import { defined } from '../base/at.ts'
 import type { ModelConfig } from '../base/model.ts'
-import type { Sequence } from '../kv/paged.ts'
+import type { Sequence } from '../kv/sequence.ts'
 import { States } from '../kv/states.ts'
 import type { Chunk } from '../pack/pack.ts'
 import { separateShare, sharedShare } from './cost.ts'
-import { type PredictorHeader, stateWidth, windowOf } from './plan.ts'
+import { type PredictorHeader, stateWidth } from './header.ts'
+import { windowOf } from './plan.ts'
 
 /**
  * The modes that a request can ask for. `auto` shows predicted answers only where the predictor is

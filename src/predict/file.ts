@@ -24,7 +24,9 @@ import { isObject, parseBoundedJson } from '../model/json.ts'
 import { jsonBounds, limits } from '../model/limits.ts'
 import { readSafetensorsHead } from '../model/safetensors.ts'
 import { checkedSource } from '../model/source.ts'
-import { checkHeader, type PredictorHeader, sourcesOf, stateWidth } from './plan.ts'
+import { checkHeader } from './check-header.ts'
+import { type PredictorHeader, stateWidth } from './header.ts'
+import { sourcesOf } from './plan.ts'
 
 /** A linear map in int8 with n outputs and k inputs, k a multiple of 32. */
 export interface LinearMap {

@@ -7,7 +7,8 @@ import type { Backend, Tensor, Weight } from '../backend/backend.ts'
 import { at, defined } from '../base/at.ts'
 import { tensorBlocks } from '../base/model.ts'
 import type { LinearMap, PredictorFile } from './file.ts'
-import { type PlanSource, type PredictorHeader, sourcesOf, stateWidth } from './plan.ts'
+import { type PredictorHeader, stateWidth } from './header.ts'
+import { type PlanSource, sourcesOf } from './plan.ts'
 
 /** A map in the kernels' layout. */
 export interface LoadedMap {

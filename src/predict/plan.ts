@@ -1,10 +1,5 @@
-/** A predictor's JSON header, checked. */
-
+/** What a predictor computes: which tokens run through which layers, and what its maps read. */
 import { defined } from '../base/at.ts'
-import { ForetokenError } from '../base/errors.ts'
-import type { ModelConfig } from '../base/model.ts'
-import { isWhole } from '../base/numbers.ts'
-import { show } from '../model/json.ts'
 
 /** Layers `from`..`to` - 1, which predicted tokens run through on bridged states. */
 export interface LayerRange {
@@ -53,41 +48,6 @@ export interface SeparatePlan extends ExactEnds {
 
 export type PredictorPlan = SharedPlan | SeparatePlan
 
-/** The smaller model of a `separate` plan. */
-export interface AuxiliaryHeader {
-  /** The hash of its weights; see `WeightIdentity`. */
-  readonly identity: string
-  /** Where to find it, for people and for the command line. */
-  readonly name: string
-  readonly layers: number
-  readonly hidden: number
-  /** The layers of the named model that it consists of, in order. Default: all. */
-  readonly kept?: readonly number[]
-}
-
-export interface PredictorHeader {
-  readonly version: 1
-  /** The hash of the base model's weights; see `WeightIdentity`. */
-  readonly base: string
-  readonly base_name: string
-  readonly layers: number
-  readonly hidden: number
-  /** Number of values of K, and likewise of V, of a token in a layer. */
-  readonly kv_width: number
-  readonly plan: PredictorPlan
-  /** Present in a `separate` plan. */
-  readonly aux?: AuxiliaryHeader
-  /**
-   * Below this margin between the log-probabilities of the two likeliest first tokens, `auto` falls
-   * back to exact.
-   */
-  readonly gate: number
-  /** How it was trained, for people. */
-  readonly training: Readonly<Record<string, unknown>>
-  /** The quality that it reaches on text that it was not trained on, for people. */
-  readonly quality: Readonly<Record<string, unknown>>
-}
-
 /** A state that K and V are predicted from: the input of layer `at`. */
 export interface PlanSource {
   readonly at: number
@@ -111,16 +71,6 @@ export function sourcesOf(plan: PredictorPlan, layers: number): PlanSource[] {
   return plan.kind === 'shared' ? sharedSources(plan, layers) : separateSources(plan)
 }
 
-/** Returns the number of values of the longest input of a predictor's maps. */
-export function inputsOf(header: PredictorHeader): number {
-  return Math.max(...sourcesOf(header.plan, header.layers).map(({ taps }) => (1 + taps) * stateWidth(header)))
-}
-
-/** Returns the number of values of a state that maps read. */
-export function stateWidth({ hidden, aux }: Pick<PredictorHeader, 'hidden' | 'aux'>): number {
-  return aux?.hidden ?? hidden
-}
-
 function separateSources({ map }: SeparatePlan): PlanSource[] {
   return [...new Set(map)].map((at) => {
     const maps = map.flatMap((source, layer) => (source === at ? [layer] : []))
@@ -137,98 +87,4 @@ function sharedSources({ shared, runs, taps }: SharedPlan, layers: number): Plan
     const maps = Array.from({ length: Math.max(0, end - first) }, (_, i) => first + i)
     return { at, taps: defined(taps[index]), maps, run }
   })
-}
-
-/** Upper bounds of a header's numbers. A model's config is checked against the same ones. */
-const most = { layers: 1024, hidden: 1 << 16, kv_width: 1 << 18 } as const
-/** Maximum number of characters of a model's name or identity. */
-const maxName = 512
-
-/** Returns the header. Throws `bad_predictor` if a field is invalid. */
-export function checkHeader(value: unknown, where: string): PredictorHeader {
-  const bad = (what: string) => new ForetokenError('bad_predictor', `${where} is not a predictor: ${what}`)
-  const head = value as PredictorHeader
-  if (typeof value !== 'object' || value === null) throw bad('its header is not an object')
-  if (head.version !== 1) throw bad(`it has version ${show(head.version)}, and this foretoken reads 1; fit it again`)
-  const { layers, plan } = head
-  for (const [name, limit] of Object.entries(most)) {
-    const number = head[name as keyof typeof most]
-    if (!isWhole(number, 1, limit)) throw bad(`${name} is ${show(number)}`)
-  }
-  if (!isName(head.base) || !isName(head.base_name)) throw bad('it does not name its base model')
-  if (typeof head.gate !== 'number') throw bad(`gate is ${show(head.gate)}`)
-  if (plan?.kind !== 'shared' && plan?.kind !== 'separate') throw bad(`its kind is ${show((plan as SharedPlan)?.kind)}`)
-  if (!isWhole(plan.sinks, 0, 64) || !isWhole(plan.window, 1, 4096))
-    throw bad(`${show(plan.sinks)} sinks and a window of ${show(plan.window)}`)
-  const { windowShare = 0 } = plan
-  if (typeof windowShare !== 'number' || !(windowShare >= 0 && windowShare < 1))
-    throw bad(`its window is ${show(windowShare)} of a prompt`)
-  const wrong = plan.kind === 'shared' ? wrongShared(plan, layers) : wrongSeparate(plan, head)
-  if (wrong !== undefined) throw bad(wrong)
-  return head
-}
-
-function isName(value: unknown): boolean {
-  return typeof value === 'string' && value.length <= maxName
-}
-
-function wrongSeparate({ map }: SeparatePlan, { layers, aux }: PredictorHeader): string | undefined {
-  if (!aux || !isName(aux.identity) || !isName(aux.name)) return 'it does not name its auxiliary model'
-  const { layers: auxLayers, hidden, kept } = aux
-  if (!isWhole(auxLayers, 1, most.layers) || !isWhole(hidden, 1, most.hidden) || hidden % 32 !== 0)
-    return `its auxiliary model has ${show(auxLayers)} layers of ${show(hidden)}`
-  const ascending = (list: readonly unknown[], first: number, last: number, step: number): boolean =>
-    list.every((at, i) => isWhole(at, i === 0 ? first : (list[i - 1] as number) + step, last))
-  if (
-    kept !== undefined &&
-    !(Array.isArray(kept) && kept.length === auxLayers && ascending(kept, 0, most.layers - 1, 1))
-  )
-    return `its auxiliary model keeps ${show(kept)} as ${auxLayers} layers`
-  if (!Array.isArray(map) || map.length !== layers) return `it maps to ${show(map)} of ${layers} layers`
-  return ascending(map, 0, auxLayers, 0)
-    ? undefined
-    : `it maps auxiliary layers ${map.map(show).join(' ')} of ${auxLayers}`
-}
-
-function wrongShared(plan: SharedPlan, layers: number): string | undefined {
-  if (!isWhole(plan.shared, 1, layers - 1)) return `it shares ${show(plan.shared)} of ${layers} layers`
-  if (!Array.isArray(plan.runs) || !Array.isArray(plan.taps) || plan.taps.length !== plan.runs.length + 1)
-    return 'it must have taps for each source'
-  // Layer `shared` has its exact K and V already. Runs may touch, and a bridge lies between them
-  // all the same.
-  let least = plan.shared + 1
-  for (const run of plan.runs) {
-    const { from, to } = (run ?? {}) as Partial<LayerRange>
-    if (!isWhole(from, least, layers - 1) || !isWhole(to, from + 1, layers))
-      return `a run over layers ${show(from)}..${show(to)}`
-    least = to
-  }
-  const odd = plan.taps.find((taps) => !isWhole(taps, 0, 8))
-  return odd === undefined ? undefined : `${show(odd)} taps`
-}
-
-/** Throws `wrong_model` for a predictor of another base model. */
-export function checkBase(head: PredictorHeader, config: ModelConfig, identity: string, name: string): void {
-  if (head.base !== identity)
-    throw new ForetokenError(
-      'wrong_model',
-      `the predictor was made for ${head.base_name} (${head.base.slice(0, 12)}), and this is ${name} ` +
-        `(${identity.slice(0, 12)}); use that model, or fit a predictor for this one`,
-    )
-  const { layers, hidden, kvHeads, headDim } = config
-  if (head.layers !== layers || head.hidden !== hidden || head.kv_width !== kvHeads * headDim)
-    throw new ForetokenError(
-      'bad_predictor',
-      `its header says ${head.layers} layers of ${head.hidden}, its base has ${layers} of ${hidden}`,
-    )
-}
-
-/** Throws `wrong_model` for an auxiliary model that the predictor was not made with. */
-export function checkAuxiliary({ aux, base_name }: PredictorHeader, config: ModelConfig, identity: string): void {
-  if (!aux || aux.identity === identity) return
-  throw new ForetokenError(
-    'wrong_model',
-    `the predictor for ${base_name} reads the states of ${aux.name} (${aux.identity.slice(0, 12)}), and this auxiliary model is ` +
-      `${identity.slice(0, 12)} with ${config.layers} layers of ${config.hidden}; use that one, or fit a predictor for this one`,
-  )
 }

@@ -4,7 +4,8 @@
  */
 
 import { nextTurn } from '../base/next-turn.ts'
-import type { PagedCache, Sequence } from '../kv/paged.ts'
+import type { PagedCache } from '../kv/paged.ts'
+import type { Sequence } from '../kv/sequence.ts'
 import type { LoadedModel } from '../model/forward.ts'
 import { pack } from '../pack/pack.ts'
 import type { Prediction } from '../predict/choice.ts'

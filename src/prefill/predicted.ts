@@ -16,9 +16,10 @@ import { defined } from '../base/at.ts'
 import type { Pass } from '../base/pass.ts'
 import type { LoadedModel, Span } from '../model/forward.ts'
 import { inexactInOrder, rowsOf } from '../pack/rows.ts'
+import { inputsOf } from '../predict/header.ts'
 import type { LoadedSource, Predictor } from '../predict/load.ts'
 import { MapWriter } from '../predict/maps.ts'
-import { inputsOf, type SharedPlan } from '../predict/plan.ts'
+import type { SharedPlan } from '../predict/plan.ts'
 import { Taps } from './taps.ts'
 
 export class SharedWalk {

@@ -2,7 +2,7 @@
  * Defines the interface that turns prompts into KV caches and the logits of their first answer
  * tokens.
  */
-import type { Sequence } from '../kv/paged.ts'
+import type { Sequence } from '../kv/sequence.ts'
 
 export interface PrefillOptions {
   readonly signal?: AbortSignal | undefined

@@ -1,6 +1,6 @@
 /** Builds and checks requests to a companion. */
 import { ForetokenError } from '../base/errors.ts'
-import type { WireCodec } from '../base/kv.ts'
+import type { WireCodec } from '../base/kv-codec.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { RelayedToken } from '../transfer/remote.ts'
 import type { TokenRequest } from './request.ts'

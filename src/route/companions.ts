@@ -4,7 +4,7 @@
  */
 import { Breaker } from './breaker.ts'
 import { RemoteCosts, type RemotePromptCost } from './costs.ts'
-import type { Estimate } from './measure.ts'
+import type { Estimate } from './estimate.ts'
 
 /** How a request at a companion ended. `left`: it was no longer needed. */
 export type Ending = 'succeeded' | 'failed' | 'left'

@@ -10,7 +10,10 @@
  * (a queue that grew, a machine that does two things at once).
  */
 import type { Way } from '../engine/service.ts'
-import { ByLength, type Estimate, Least, Measure } from './measure.ts'
+import { ByLength } from './by-length.ts'
+import { type Estimate, earlier } from './estimate.ts'
+import { Least } from './least.ts'
+import { Measure } from './measure.ts'
 
 /** The ways that involve a companion. */
 type AwayWay = Exclude<Way, 'local'>
@@ -25,34 +28,6 @@ const tryAgainMs = 60_000
 const fastest = 125_000
 /** Maximum number of tokens after the last whole page, which are always run here. */
 const tailTokens = 16
-
-/** The cost of reading a prompt here, by the number of tokens that are not in the prefix cache. */
-export class LocalCosts {
-  readonly #perToken: ByLength
-
-  /**
-   * `prior` is the first guess, in milliseconds per token. Its error is assumed to be large, so
-   * that one short prompt replaces it.
-   */
-  constructor(prior: number) {
-    this.#perToken = new ByLength(prior, 1.5)
-  }
-
-  /** True once a prompt has been read. */
-  get seen(): boolean {
-    return this.#perToken.seen
-  }
-
-  /** Records that `tokens` were read in `ms`. */
-  learn(tokens: number, ms: number, now: number): void {
-    if (tokens >= 1 && ms > 0) this.#perToken.learn(tokens, ms / tokens, now)
-  }
-
-  estimate(tokens: number, now: number): Estimate {
-    const { mean, deviation, doubt } = this.#perToken.estimate(tokens, now)
-    return { mean: mean * tokens, deviation: deviation * tokens, doubt: doubt * tokens }
-  }
-}
 
 /** A companion's status, and the measured time of asking for it. */
 export interface RemoteStatus {
@@ -183,27 +158,4 @@ export interface RemotePromptCost {
   /** Size of a token's K and V on the wire, in bytes. */
   readonly bytesPerToken: number
   readonly localMsPerToken: number
-}
-
-/**
- * Estimates when the first of two concurrent runs is done: the mean of the smaller of two normal
- * variables (C. E. Clark, The greatest of a finite set of random variables, 1961). Times with few
- * measurements are not normally distributed, so the result is at least half of the smaller mean.
- */
-export function earlier(a: Estimate, b: Estimate): Estimate {
-  const spread = Math.hypot(a.deviation + a.doubt, b.deviation + b.doubt)
-  const doubt = Math.min(a.doubt, b.doubt)
-  if (spread === 0) return { mean: Math.min(a.mean, b.mean), deviation: 0, doubt }
-  const apart = (b.mean - a.mean) / spread
-  const mean =
-    a.mean * below(apart) + b.mean * below(-apart) - spread * Math.exp(-(apart ** 2) / 2) * 0.3989422804014327
-  return { mean: Math.max(0.5 * Math.min(a.mean, b.mean), mean), deviation: Math.min(a.deviation, b.deviation), doubt }
-}
-
-/**
- * Returns the probability that a standard normal variable is below `x`: the logistic approximation
- * of Bowling et al. (2009), within 0.0002.
- */
-function below(x: number): number {
-  return 1 / (1 + Math.exp(-(0.07056 * x ** 3 + 1.5976 * x)))
 }

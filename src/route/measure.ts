@@ -2,16 +2,7 @@
  * Keeps running means with their spread. Old values fade, and the uncertainty of a mean grows while
  * no value arrives.
  */
-
-import { at } from '../base/at.ts'
-
-export interface Estimate {
-  readonly mean: number
-  /** Standard deviation of the next value. */
-  readonly deviation: number
-  /** Standard error: the standard deviation of the mean itself. */
-  readonly doubt: number
-}
+import type { Estimate } from './estimate.ts'
 
 /** Weight of a new value, once there are many. */
 const weight = 0.25
@@ -96,71 +87,4 @@ export class Measure {
     const fresh = Math.min(this.#count, 2 / weight - 1)
     return fresh * 2 ** (-Math.max(0, now - this.#at) / halfLifeMs)
   }
-}
-
-/**
- * Keeps the minimum of the latest values, for times that other work can lengthen but never shorten.
- */
-export class Least {
-  readonly #guess: number
-  readonly #of: number
-  readonly #last: number[] = []
-
-  /** `of` is the number of values to keep. Until the first one, the result is `guess`. */
-  constructor(guess: number, of: number) {
-    this.#guess = guess
-    this.#of = of
-  }
-
-  learn(value: number): void {
-    if (!(value >= 0 && value < Number.POSITIVE_INFINITY)) return
-    this.#last.push(value)
-    if (this.#last.length > this.#of) this.#last.shift()
-  }
-
-  get value(): number {
-    return this.#last.length === 0 ? this.#guess : Math.min(...this.#last)
-  }
-}
-
-/** Number of ranges of prompt lengths, by powers of two. */
-const buckets = 14
-/** Standard deviation between neighbouring ranges, as a share of the mean. */
-const unlike = 0.15
-
-/**
- * Keeps a measure for each range of prompt lengths. A range without values uses the estimate of the
- * nearest one that has some.
- */
-export class ByLength {
-  readonly #measures: readonly Measure[]
-
-  constructor(mean: number, spread: number, firm = false) {
-    this.#measures = Array.from({ length: buckets }, () => new Measure(mean, spread, firm))
-  }
-
-  /** True once there is a value. */
-  get seen(): boolean {
-    return this.#measures.some(({ count }) => count > 0)
-  }
-
-  learn(tokens: number, value: number, now: number): void {
-    at(this.#measures, bucketOf(tokens)).learn(value, now)
-  }
-
-  estimate(tokens: number, now: number): Estimate {
-    const bucket = bucketOf(tokens)
-    for (let apart = 0; apart < buckets; apart++)
-      for (const neighbour of [bucket + apart, bucket - apart]) {
-        const measure = this.#measures[neighbour]
-        if (!measure || measure.count === 0) continue
-        const { mean, deviation, doubt } = measure.estimate(now)
-        return { mean, deviation, doubt: apart === 0 ? doubt : Math.hypot(doubt, unlike * mean) }
-      }
-    return at(this.#measures, bucket).estimate(now)
-  }
-}
-
-function bucketOf(tokens: number): number {
-  return Math.min(buckets - 1, 31 - Math.clz32(Math.max(1, tokens)))
 }

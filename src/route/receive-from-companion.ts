@@ -1,5 +1,5 @@
 /** Receives the K and V of a prompt from a companion. */
-import type { WireCodec } from '../base/kv.ts'
+import type { WireCodec } from '../base/kv-codec.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { ExpectedKv } from '../transfer/expected-kv.ts'

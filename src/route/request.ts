@@ -1,5 +1,5 @@
 /** Defines the options of routed requests and the reports of their answers. */
-import type { WireCodec } from '../base/kv.ts'
+import type { WireCodec } from '../base/kv-codec.ts'
 import type { Seed } from '../decode/seed.ts'
 import type { GenerateRequest } from '../engine/options.ts'
 import type { Answer, RouteReport, Way } from '../engine/service.ts'

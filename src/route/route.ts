@@ -6,12 +6,13 @@
 
 import { cancelled, throwIfAborted } from '../base/cancelled.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
-import type { WireCodec } from '../base/kv.ts'
+import type { WireCodec } from '../base/kv-codec.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import type { Trace } from '../base/trace.ts'
 import { AnswerState } from '../engine/answer-state.ts'
 import type { Engine } from '../engine/engine.ts'
-import { abortReason, EventReader, resultOf } from '../engine/event-reader.ts'
+import { abortReason, EventReader } from '../engine/event-reader.ts'
+import { resultOf } from '../engine/generate.ts'
 import type { GenerateRequest } from '../engine/options.ts'
 import type { Answer, RouteReport } from '../engine/service.ts'
 import type { DoneEvent, GenerateEvent, TokenEvent } from '../stream/events.ts'
@@ -107,7 +108,12 @@ export class Route implements RoutedAnswer {
     const whole = this.#trace.timings(this.#engine.loadMs, this.#request.prompt.length, this.#shown.length)
     const { template_ms, tokenize_ms, ttft_ms } = whole
     const here = this.#decision.way === 'local' ? inner?.timings : undefined
-    const timings = here ? { ...here, template_ms, tokenize_ms, ttft_ms } : whole
+    // After a move, what the answer of this engine forced since.
+    const forced = inner?.timings.forced_tokens
+    const timings = {
+      ...(here ? { ...here, template_ms, tokenize_ms, ttft_ms } : whole),
+      ...(forced !== undefined && { forced_tokens: forced }),
+    }
     const exact = this.#exactFrom ?? inner?.exact_from
     return {
       cached_tokens: inner?.cached_tokens ?? 0,

@@ -5,8 +5,9 @@
 
 import type { Way } from '../engine/service.ts'
 import { type Companion, type Companions, type Ending, optimistic } from './companions.ts'
-import { LocalCosts, type RemotePromptCost } from './costs.ts'
-import type { Estimate } from './measure.ts'
+import type { RemotePromptCost } from './costs.ts'
+import type { Estimate } from './estimate.ts'
+import { LocalCosts } from './local-costs.ts'
 
 export interface RouteRequest {
   /** Number of prompt tokens that are not in the prefix cache. */

@@ -11,6 +11,8 @@ export interface TokenBytes {
 export interface DetokenizerOptions {
   /** Shows special tokens, too. Default false. */
   readonly special?: boolean
+  /** Ids of special tokens that are shown. Default none. */
+  readonly show?: ReadonlySet<number> | undefined
   /**
    * Drops one space at the very beginning: for a whole text of a SentencePiece model, not for one
    * that continues another.
@@ -42,7 +44,7 @@ export function createDetokenizer(vocabulary: TokenBytes, options: DetokenizerOp
   }
   return {
     push(id) {
-      if (!options.special && vocabulary.isSpecial(id)) return ''
+      if (!options.special && vocabulary.isSpecial(id) && !options.show?.has(id)) return ''
       return show(decoder.decode(vocabulary.tokenBytes(id), { stream: true }))
     },
     flush() {

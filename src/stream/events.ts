@@ -29,6 +29,8 @@ export interface DoneEvent {
    * is full.
    */
   readonly finishReason: 'stop' | 'length' | 'context'
+  /** The stop string that ended the answer; absent if something else did. */
+  readonly stop?: string
   readonly text: string
   readonly ids: readonly number[]
   readonly timings: Timings

@@ -5,9 +5,11 @@
  * Nothing is remembered from one word to the next: a cache of words would be shared by everyone who
  * uses the model, and its timing would reveal what others have sent.
  */
+
 import { defined } from '../base/at.ts'
 import type { Vocabulary } from '../model/vocabulary.ts'
-import type { MergeRanks } from './merges.ts'
+import type { MergeRanks } from './merge-ranks.ts'
+import { MinHeap } from './min-heap.ts'
 
 /** Tables and settings of a BPE model. */
 export interface BpeOptions {
@@ -156,41 +158,5 @@ export class Bpe {
     let length = 0
     for (let at = 0; at < count; at = defined(next[at])) ids[length++] = defined(ids[at])
     return length
-  }
-}
-
-class MinHeap {
-  readonly #keys: number[] = []
-
-  push(key: number): void {
-    const keys = this.#keys
-    let at = keys.push(key) - 1
-    while (at > 0) {
-      const parent = (at - 1) >> 1
-      const above = defined(keys[parent])
-      if (above <= key) break
-      keys[at] = above
-      at = parent
-    }
-    keys[at] = key
-  }
-
-  pop(): number | undefined {
-    const keys = this.#keys
-    const least = keys[0]
-    const last = keys.pop()
-    if (keys.length === 0 || last === undefined) return least
-    let at = 0
-    for (;;) {
-      let child = 2 * at + 1
-      if (child >= keys.length) break
-      if (child + 1 < keys.length && defined(keys[child + 1]) < defined(keys[child])) child++
-      const below = defined(keys[child])
-      if (below >= last) break
-      keys[at] = below
-      at = child
-    }
-    keys[at] = last
-    return least
   }
 }

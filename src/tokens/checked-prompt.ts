@@ -1,5 +1,5 @@
 /** Checks prompts that programs pass in, before anything is done with them. */
-import { listOf, wrong } from '../base/checks.ts'
+import { fieldsOf, listOf, textOf, wrong } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { PromptInput } from '../base/prompt.ts'
 
@@ -16,11 +16,21 @@ export function checkPrompt(prompt: unknown): asserts prompt is PromptInput {
   }
 }
 
-function checkMessage(name: string, { role, content }: Readonly<Record<string, unknown>>): void {
+function checkMessage(name: string, { role, content, tool_calls }: Readonly<Record<string, unknown>>): void {
   if (typeof role !== 'string')
     throw new ForetokenError('bad_argument', `${name} has no role; give {role: 'user', content: 'text'}`)
+  if (tool_calls !== undefined && tool_calls !== null)
+    for (const [index, call] of listOf(`${name}.tool_calls`, tool_calls).entries())
+      checkCall(`${name}.tool_calls[${index}]`, call)
   if (content === undefined || content === null || typeof content === 'string') return
   for (const part of listOf<{ readonly text?: unknown } | null>(`${name}.content`, content))
     if (typeof part !== 'object' || typeof part?.text !== 'string')
       throw wrong(`${name}.content`, "a text, or a list of {type: 'text', text: 'text'}", part)
+}
+
+function checkCall(name: string, call: unknown): void {
+  const called = fieldsOf(name, call as { function?: unknown })
+  const { name: tool, arguments: given } = fieldsOf(`${name}.function`, called.function as Record<string, unknown>)
+  textOf(`${name}.function.name`, tool)
+  fieldsOf(`${name}.function.arguments`, given as object)
 }

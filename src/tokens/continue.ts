@@ -4,7 +4,7 @@
  * `continue_final_message`.
  */
 import { ForetokenError } from '../base/errors.ts'
-import type { Fields } from './content.ts'
+import type { Fields } from './content-forms.ts'
 import type { TemplateInput } from './jinja/render.ts'
 import type { Origin } from './origin.ts'
 

@@ -5,7 +5,7 @@
  */
 import type { AddedToken, AddedTokens, TextOrToken } from './added-tokens.ts'
 import type { Origin } from './origin.ts'
-import type { PreTokenizer } from './pre-tokenizer.ts'
+import type { PreTokenizer } from './splitting.ts'
 
 /** The stages of a tokenizer, in order. */
 export interface Stages {

@@ -4,11 +4,10 @@
  * to its end. The semantics are those of Hugging Face's `tokenizers` in Rust, which the models were
  * trained with: digits, spaces and punctuation are Unicode's.
  */
+
 import { isWhole } from '../base/numbers.ts'
 import { byteLevelLetters } from './byte-level.ts'
-
-/** Splits a text; `start` is true for the very beginning of the whole text. */
-export type PreTokenizer = (text: string, start: boolean) => Iterable<string>
+import { behaviorOf, literal, type PreTokenizer, splitting } from './splitting.ts'
 
 type Spec = Readonly<Record<string, unknown>>
 
@@ -64,74 +63,11 @@ const wordsOrSymbols = new RegExp(`[${wordCharacter}]+|[^${wordCharacter}\\p{Whi
 const gpt2 =
   /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu
 
-/** What happens to the parts that match. */
-type Behavior = 'Removed' | 'Isolated' | 'MergedWithPrevious' | 'MergedWithNext' | 'Contiguous'
-const behaviors: readonly Behavior[] = ['Removed', 'Isolated', 'MergedWithPrevious', 'MergedWithNext', 'Contiguous']
-
-function behaviorOf(name: unknown, otherwise: Behavior): Behavior {
-  const plain = String(name ?? otherwise).replaceAll('_', '')
-  const found = behaviors.find((behavior) => behavior.toLowerCase() === plain.toLowerCase())
-  if (!found) throw new Error(`a pre-tokenizer's behavior is ${JSON.stringify(name)}`)
-  return found
-}
-
 function patternOf({ pattern }: Spec, built: Built | null | undefined): RegExp {
   const { String: text } = (pattern ?? {}) as { String?: unknown }
   if (typeof text === 'string') return literal(text)
   if (!built?.pattern) throw new Error('a Split pre-tokenizer has neither a string nor a regex')
   return built.pattern
-}
-
-function literal(text: string): RegExp {
-  return new RegExp(text.replace(/[.*+?^${}()|[\]\\/-]/g, '\\$&'), 'gu')
-}
-
-/** A stretch of text, and whether it matches. */
-type Span = readonly [text: string, matches: boolean]
-
-function* spans(text: string, pattern: RegExp, invert: boolean): Generator<Span> {
-  let from = 0
-  for (const { 0: match, index } of text.matchAll(pattern)) {
-    if (match === '') continue
-    if (from < index) yield [text.slice(from, index), invert]
-    yield [match, !invert]
-    from = index + match.length
-  }
-  if (from < text.length) yield [text.slice(from), invert]
-}
-
-function splitting(pattern: RegExp, behavior: Behavior, invert = false): PreTokenizer {
-  return function* (text) {
-    if (behavior === 'Removed') {
-      for (const [piece, matches] of spans(text, pattern, invert)) if (!matches) yield piece
-    } else if (behavior === 'Isolated') {
-      for (const [piece] of spans(text, pattern, invert)) yield piece
-    } else yield* merged(spans(text, pattern, invert), joins[behavior])
-  }
-}
-
-/** Whether a span belongs to the same word as the one before it. */
-const joins: Readonly<Record<string, (before: Span, span: Span) => boolean>> = {
-  Contiguous: (before, span) => before[1] === span[1],
-  MergedWithPrevious: (before, span) => span[1] && !before[1],
-  MergedWithNext: (before, span) => before[1] && !span[1],
-}
-
-function* merged(
-  pieces: Iterable<Span>,
-  joined: ((before: Span, span: Span) => boolean) | undefined,
-): Generator<string> {
-  let word = ''
-  let before: Span | undefined
-  for (const span of pieces) {
-    if (before && !joined?.(before, span)) {
-      yield word
-      word = ''
-    }
-    word += span[0]
-    before = span
-  }
-  if (word !== '') yield word
 }
 
 function sequence(specs: unknown, built: Built | null | undefined): PreTokenizer | undefined {

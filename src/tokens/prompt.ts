@@ -2,6 +2,8 @@
 import { ForetokenError } from '../base/errors.ts'
 import type { TokenizerSpec } from '../base/model.ts'
 import type { ChatMessage, PreparedPrompt, PromptInput } from '../base/prompt.ts'
+import type { ToolDefinition } from '../base/tool.ts'
+import type { ToolFormatName } from '../tools/format.ts'
 import type { Limits } from './jinja/budget.ts'
 import { renderChat, type TemplateValues } from './template.ts'
 import { type Tokenizer, toEnd } from './tokenizer.ts'
@@ -26,6 +28,10 @@ export interface PromptOptions {
    * (`continue_final_message` of transformers). Default false.
    */
   readonly continueFinal?: boolean | undefined
+  /** Functions that the model may call. The chat template tells it, or else its system message. */
+  readonly tools?: readonly ToolDefinition[] | undefined
+  /** How calls are written. Default: found from the chat template. */
+  readonly toolFormat?: ToolFormatName | undefined
 }
 
 /** How a prompt is read by one engine. */
@@ -89,6 +95,8 @@ function* textSteps(
     addSpecial = true,
     templateValues,
     continueFinal,
+    tools,
+    toolFormat,
     context,
     limits,
     onTemplate,
@@ -100,7 +108,13 @@ function* textSteps(
     return yield* tokenizer.encodeSteps(prompt, { special: parseSpecial, bos: addSpecial, most })
   }
   const messages = typeof prompt === 'string' ? [{ role: 'user', content: prompt } as const] : prompt
-  const text = renderChat(tokenizer.origin, spec, messages, { values: templateValues, limits, continueFinal })
+  const text = renderChat(tokenizer.origin, spec, messages, {
+    values: templateValues,
+    limits,
+    continueFinal,
+    tools,
+    toolFormat,
+  })
   onTemplate?.()
   return yield* tokenizer.encodeMarked(text, { bos: true, most })
 }

@@ -12,6 +12,7 @@ import { nextTurn } from '../base/next-turn.ts'
 import type { ChatMessage, PreparedPrompt, PromptInput, PromptTimes } from '../base/prompt.ts'
 import { Trace } from '../base/trace.ts'
 import { checkPrompt } from './checked-prompt.ts'
+import { checkToolOptions } from './checked-tools.ts'
 import type { Limits } from './jinja/budget.ts'
 import { isIds, isPrepared, type PromptOptions, promptIds, promptSteps, type ReadOptions } from './prompt.ts'
 import { isOverBudget, lengthOf, shortLimitsFor } from './template.ts'
@@ -53,6 +54,7 @@ export class Prompts {
   ids(prompt: PromptInput, options: PromptOptions & Pick<ReadOptions, 'onTemplate'> = {}): number[] {
     return withArguments('promptIds', () => {
       checkPrompt(prompt)
+      checkToolOptions(options)
       return promptIds(this.#tokenizer, this.#spec, prompt, { ...options, context: this.#context })
     })
   }
@@ -76,6 +78,7 @@ export class Prompts {
     return withArguments('prepare', () => {
       const options = fieldsOf('the options', prepareOptions, 'be absent')
       checkPrompt(prompt)
+      checkToolOptions(options)
       signalOf('signal', options.signal)
       return this.#prepare(prompt, options)
     })

@@ -2,12 +2,17 @@
 import { ForetokenError } from '../base/errors.ts'
 import type { TokenizerSpec } from '../base/model.ts'
 import type { ChatMessage } from '../base/prompt.ts'
-import { contentFor, type Fields, type Forms, formsOf, markedContent } from './content.ts'
+import type { ToolDefinition } from '../base/tool.ts'
+import type { ToolFormatName } from '../tools/format.ts'
+import { markedContent } from './content.ts'
+import { contentFor, type Fields, type Forms, formsOf } from './content-forms.ts'
 import { cutEnd, openedEnd } from './continue.ts'
 import { type Limits, OverBudget } from './jinja/budget.ts'
+import { Refused } from './jinja/globals.ts'
 import { type Program, parseTemplate } from './jinja/parse.ts'
-import { Refused, renderTemplate, type TemplateInput } from './jinja/render.ts'
+import { renderTemplate, type TemplateInput } from './jinja/render.ts'
 import { Origin } from './origin.ts'
+import { type ToolSupport, toolSupportOf, withTools } from './tool-support.ts'
 
 /**
  * Values for the template beside `messages`, as in Hugging Face's `apply_chat_template`:
@@ -25,6 +30,10 @@ export interface TemplateOptions {
    * Default false.
    */
   readonly continueFinal?: boolean | undefined
+  /** Functions that the model may call. */
+  readonly tools?: readonly ToolDefinition[] | undefined
+  /** How calls are written. Default: found from the template. */
+  readonly toolFormat?: ToolFormatName | undefined
 }
 
 /**
@@ -49,25 +58,37 @@ export function renderChat(
   origin: Origin,
   spec: TokenizerSpec,
   messages: readonly ChatMessage[],
-  { values = {}, limits, continueFinal = false }: TemplateOptions = {},
+  { values = {}, limits, continueFinal = false, tools = [], toolFormat }: TemplateOptions = {},
 ): string {
   const template = templateOf(spec)
   const forms = () => formsFor(spec, template)
-  const conversation = messages.map((message) => {
+  const read = messages.map((message) => {
     const { content, ...rest } = message
     const read = contentFor(forms, markedContent(origin, content))
     const fields = marked(origin, rest, 'message') as Fields
     return withReasoning(read === undefined ? fields : { ...fields, content: read })
   })
+  const usesTools = tools.length > 0 || messages.some(({ tool_calls }) => tool_calls && tool_calls.length > 0)
+  const adapted = usesTools
+    ? withTools(supportFor(spec, template, toolFormat), read, tools, {
+        origin,
+        mark: (value) => marked(origin, value, 'any'),
+      })
+    : undefined
+  const conversation = adapted?.messages ?? read
   const open = continueFinal ? openedEnd(origin, conversation) : undefined
   const names = {
     ...namesOf(spec),
     ...(marked(origin, values, 'fields') as Fields),
+    ...(adapted?.tools !== undefined && { tools: adapted.tools }),
     ...(open && { add_generation_prompt: false }),
     messages: open?.messages ?? conversation,
   }
   try {
-    const text = renderTemplate(template.program, names, { origin, limits: limits ?? limitsFor([messages, values]) })
+    const text = renderTemplate(template.program, names, {
+      origin,
+      limits: limits ?? limitsFor([messages, values, tools]),
+    })
     return open ? cutEnd(origin, text, open.text) : text
   } catch (cause) {
     throw failure(cause)
@@ -113,12 +134,36 @@ export function lengthOf(input: unknown): number {
   return sum
 }
 
+/**
+ * Returns what a model's template does with tools, and the format of its calls. Throws `unsupported`
+ * if there is no template, or its format is not known and none is `wanted`.
+ */
+export function toolSupport(spec: TokenizerSpec, wanted?: ToolFormatName): ToolSupport {
+  return supportFor(spec, templateOf(spec), wanted)
+}
+
+/**
+ * Returns what a template writes at the end of a short conversation, where the answer begins; '' if
+ * there is no template or it fails. It shows whether the answer begins inside a thought.
+ */
+export function generationPrompt(spec: TokenizerSpec, values: TemplateValues = {}): string {
+  try {
+    const marks = marked(new Origin([]), values, 'fields') as Fields
+    const text = tried(spec, templateOf(spec), [{ role: 'user', content: 'needle' }], marks)
+    return text.slice(text.lastIndexOf('needle') + 'needle'.length)
+  } catch {
+    return ''
+  }
+}
+
 interface Template {
   readonly program: Program
   /** Whether it may read content in parts: to do so it must name their field `text`. */
   readonly namesText: boolean
   /** Determined on first use. */
   forms?: Forms
+  /** By the format that was asked for; '' for none. */
+  readonly support: Map<string, ToolSupport>
 }
 
 /** Each template is parsed once; an error is kept instead if it can't be. */
@@ -138,7 +183,7 @@ function parsed({ chatTemplate: source }: TokenizerSpec): Template | ForetokenEr
   if (source === undefined)
     return new ForetokenError('unsupported', 'this model has no chat template; give it a raw prompt (--raw)')
   try {
-    return { program: parseTemplate(source), namesText: /\btext\b/.test(source) }
+    return { program: parseTemplate(source), namesText: /\btext\b/.test(source), support: new Map() }
   } catch (cause) {
     return new ForetokenError('bad_model', `the chat template can't be parsed: ${(cause as Error).message}`, { cause })
   }
@@ -146,11 +191,30 @@ function parsed({ chatTemplate: source }: TokenizerSpec): Template | ForetokenEr
 
 /** Returns which forms of content a template reads. */
 function formsFor(spec: TokenizerSpec, template: Template): Forms {
-  const origin = new Origin([])
-  template.forms ??= formsOf(template.namesText, (messages) =>
-    renderTemplate(template.program, { ...namesOf(spec), messages }, { origin, limits: shortLimitsFor(messages) }),
-  )
+  template.forms ??= formsOf(template.namesText, (messages) => tried(spec, template, messages))
   return template.forms
+}
+
+/** Returns what a template does with tools. */
+function supportFor(spec: TokenizerSpec, template: Template, wanted?: ToolFormatName): ToolSupport {
+  const known = template.support.get(wanted ?? '')
+  if (known) return known
+  const render = (messages: readonly Fields[], values?: Readonly<Record<string, TemplateInput>>) =>
+    tried(spec, template, messages, values)
+  const support = toolSupportOf(spec.chatTemplate ?? '', render, wanted)
+  template.support.set(wanted ?? '', support)
+  return support
+}
+
+/** Renders a short conversation of our own, to see what a template does with it. */
+function tried(
+  spec: TokenizerSpec,
+  template: Template,
+  messages: readonly Fields[],
+  values: Readonly<Record<string, TemplateInput>> = {},
+): string {
+  const names = { ...namesOf(spec), ...values, messages }
+  return renderTemplate(template.program, names, { origin: new Origin([]), limits: shortLimitsFor(messages) })
 }
 
 function failure(cause: unknown): ForetokenError {

@@ -2,7 +2,7 @@
 
 import { ForetokenError } from '../base/errors.ts'
 import { equalBytes, toHex } from '../base/hash.ts'
-import { wireCodecs } from '../base/kv.ts'
+import { wireCodecs } from '../base/kv-codec.ts'
 import type { ByteReader } from './byte-reader.ts'
 import { crc32 } from './crc32.ts'
 import { hashOfIds } from './digest.ts'
@@ -12,13 +12,11 @@ import {
   magic,
   mostTableBytes,
   mostTileBytes,
-  type TileBytes,
-  tileCount,
   tileHeadBytes,
   version,
   type WireBinding,
-  type WireTile,
 } from './format.ts'
+import { type TileBytes, tileCount, type WireTile } from './tiles.ts'
 
 export interface ReadOptions {
   /** The positions at which the stream must begin and end. */

@@ -3,9 +3,11 @@
  * them.
  */
 import { bytesOf, fieldsOf, functionOf, listOf, signalOf, textOf, withArguments } from '../base/checks.ts'
-import { type KvCodec, pageTokens } from '../base/kv.ts'
-import type { PagedCache, Sequence } from '../kv/paged.ts'
+import { pageTokens } from '../base/kv.ts'
+import type { KvCodec } from '../base/kv-codec.ts'
+import type { PagedCache } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
+import type { Sequence } from '../kv/sequence.ts'
 import { type Ahead, PredictedPrompt } from '../prefill/ahead.ts'
 import type { KvIdentity } from './format.ts'
 import { type Received, type ReceiveOptions, receiveKv } from './receive-kv.ts'

@@ -1,5 +1,5 @@
-/** Names, sizes and tiles of the wire format, which wire.ts specifies. */
-import type { WireCodec } from '../base/kv.ts'
+/** Names and sizes of the wire format, which wire.ts specifies. */
+import type { WireCodec } from '../base/kv-codec.ts'
 
 /** Everything but the tokens that K and V depend on: SHA-256 each, in hex. */
 export interface KvIdentity {
@@ -33,16 +33,6 @@ export interface KvRange {
   readonly table: Uint8Array
 }
 
-/** The fields that determine how a range is cut into tiles. */
-export type KvTiles = Pick<KvRange, 'from' | 'to' | 'firstLayer' | 'tileTokens' | 'tileLayers'>
-
-export interface WireTile {
-  readonly index: number
-  readonly from: number
-  readonly to: number
-  readonly layers: { readonly from: number; readonly to: number }
-}
-
 /** The values that both ends of a stream know. */
 export interface WireBinding {
   readonly identity: KvIdentity
@@ -54,9 +44,6 @@ export interface WireBinding {
   /** Binds the stream to a request. Default ''. */
   readonly context?: string
 }
-
-/** Returns the bytes of a tile's payload; undefined if only the maximum is known. */
-export type TileBytes = (tile: WireTile) => number | undefined
 
 export const magic = new TextEncoder().encode('FTKVWIRE')
 
@@ -71,21 +58,3 @@ export const macBytes = 32
 export const mostTileBytes = 1 << 22
 
 export const mostTableBytes = 65_280
-
-/** Yields the tiles of a range in their order on the wire. */
-export function* tilesOf({ layers }: Pick<KvShape, 'layers'>, range: KvTiles): Generator<WireTile> {
-  const { from, to, firstLayer, tileTokens, tileLayers } = range
-  let index = 0
-  for (let at = from; at < to; at += tileTokens)
-    for (let layer = firstLayer; layer < layers; layer += tileLayers)
-      yield {
-        index: index++,
-        from: at,
-        to: Math.min(to, at + tileTokens),
-        layers: { from: layer, to: Math.min(layers, layer + tileLayers) },
-      }
-}
-
-export function tileCount({ layers }: KvShape, { from, to, firstLayer, tileTokens, tileLayers }: KvRange): number {
-  return Math.ceil((to - from) / tileTokens) * Math.ceil((layers - firstLayer) / tileLayers)
-}

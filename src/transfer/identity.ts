@@ -6,7 +6,7 @@
 import { sha256Hex } from '../base/hash.ts'
 import type { ModelArchive, ModelSpec } from '../base/model.ts'
 import { specOf } from '../model/families/index.ts'
-import { vocabularyOf } from '../model/vocabulary.ts'
+import { vocabularyOf } from '../model/tokenizer-json.ts'
 import type { KvIdentity } from './format.ts'
 
 /**
@@ -36,9 +36,8 @@ function positionsOf({ headDim, layers }: ModelSpec, balance: string | undefined
   const [first] = layers
   const isPlain = layers.every(({ rope, attention }) => {
     const { scale, window, softCap } = attention
-    return (
-      rope && rope === first?.rope && scale === 1 / Math.sqrt(headDim) && window === undefined && softCap === undefined
-    )
+    const whole = rope && rope === first?.rope && rope.turned === undefined && rope.amplitude === undefined
+    return whole && scale === 1 / Math.sqrt(headDim) && window === undefined && softCap === undefined
   })
   const held = balance === undefined ? {} : { balance }
   if (!isPlain || !first?.rope) return { layers: layers.map(({ rope, attention }) => ({ rope, attention })), ...held }

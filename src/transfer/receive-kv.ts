@@ -2,10 +2,13 @@
 import { at, defined } from '../base/at.ts'
 import { Callback } from '../base/callback.ts'
 import { ForetokenError } from '../base/errors.ts'
-import type { KvCodec, KvPool, WireCodec } from '../base/kv.ts'
-import type { PagedCache, Sequence } from '../kv/paged.ts'
-import type { KvIdentity, KvRange, TileBytes } from './format.ts'
+import type { KvPool } from '../base/kv.ts'
+import type { KvCodec, WireCodec } from '../base/kv-codec.ts'
+import type { PagedCache } from '../kv/paged.ts'
+import type { Sequence } from '../kv/sequence.ts'
+import type { KvIdentity, KvRange } from './format.ts'
 import { decodeSteps, stepsOf } from './residual.ts'
+import type { TileBytes } from './tiles.ts'
 import { readWire } from './wire.ts'
 
 /** The prediction that a `residual` stream corrects: the receiver's own, of the whole prompt. */

@@ -9,7 +9,7 @@
 
 import { cancelled } from '../base/cancelled.ts'
 import { ForetokenError } from '../base/errors.ts'
-import type { WireCodec } from '../base/kv.ts'
+import type { WireCodec } from '../base/kv-codec.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import { isWhole } from '../base/numbers.ts'
 import { after } from '../base/timeout.ts'

@@ -72,23 +72,13 @@
 import { joinBytes } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { fromHex, sha256 } from '../base/hash.ts'
-import { wireCodecs } from '../base/kv.ts'
+import { wireCodecs } from '../base/kv-codec.ts'
 import { ByteReader } from './byte-reader.ts'
 import { checkCrc, checkTile, type ReadOptions, readHead } from './checks.ts'
 import { crc32 } from './crc32.ts'
 import { hashOfIds } from './digest.ts'
-import {
-  headBytes,
-  type KvRange,
-  macBytes,
-  magic,
-  tileCount,
-  tileHeadBytes,
-  tilesOf,
-  version,
-  type WireBinding,
-  type WireTile,
-} from './format.ts'
+import { headBytes, type KvRange, macBytes, magic, tileHeadBytes, version, type WireBinding } from './format.ts'
+import { tileCount, tilesOf, type WireTile } from './tiles.ts'
 
 /**
  * Yields the pieces of a stream. `payload` is called for each tile in order, once the tile before

@@ -6,10 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { completion } from '../../cli/completion.ts'
-import { type Command, commands, flags, flagsOf } from '../../cli/flags.ts'
-import { commandHelp, examples } from '../../cli/help.ts'
-import { parse } from '../../cli/parse.ts'
+import { type Kill, runCli } from '../helpers/run-cli.ts'
 import { tinyGguf } from '../helpers/tiny-model.ts'
 
 const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
@@ -23,44 +20,12 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
-interface Result {
-  readonly code: number | null
-  readonly out: string
-  readonly err: string
-}
-
-type Kill = (signal: NodeJS.Signals) => void
-
-function foretoken(
+const foretoken = (
   args: readonly string[],
   input = '',
   onOut?: (kill: Kill) => void,
   onStart?: (kill: Kill) => unknown,
-) {
-  return new Promise<Result>((resolve) => {
-    const env = {
-      ...process.env,
-      FORETOKEN_HOME: join(folder, 'home'),
-      HF_HOME: join(folder, 'hf'),
-      HF_ENDPOINT: 'http://127.0.0.1:9',
-      FORETOKEN_DATA: '',
-    }
-    const child = spawn(process.execPath, [main, ...args], { env })
-    let out = ''
-    let err = ''
-    child.stdout.on('data', (data) => {
-      out += data
-      onOut?.((signal) => child.kill(signal))
-    })
-    child.stderr.on('data', (data) => {
-      err += data
-    })
-    child.on('close', (code) => resolve({ code, out, err }))
-    child.stdin.on('error', () => {})
-    child.stdin.end(input)
-    onStart?.((signal) => child.kill(signal))
-  })
-}
+) => runCli(folder, args, input, onOut, onStart)
 
 const run = (...args: string[]) =>
   foretoken(['run', '-m', model, '--threads', '1', '--max-tokens', '4', '--ignore-eos', ...args])
@@ -273,53 +238,6 @@ test('tokenize, inspect, ls and bench print JSON', async () => {
   expect(results[0].samples).toHaveLength(1)
 })
 
-describe('the table of flags', () => {
-  test.each(Object.keys(commands) as Command[])('help of %s names each of its flags', (command) => {
-    const rows = [...commandHelp(command).matchAll(/^ {2}(?:-\w, | {4})--([\w-]+)/gm)].map(([, name]) => name)
-    const own = Object.entries(flags).filter(([, { on }]) => (on as readonly string[]).includes(command))
-    expect(rows).toEqual(own.map(([name]) => name))
-  })
-
-  test.each(Object.entries(examples))('examples of %s are valid commands', (_, lines) => {
-    for (const line of lines!) {
-      const words = line.replace(/ [<>].*/, '').match(/"[^"]*"|\S+/g)!
-      expect(() => parse(words.map((word) => word.replaceAll('"', '')))).not.toThrow()
-    }
-  })
-
-  test("no help mentions another command's flags, or has a line that is too long", () => {
-    for (const command of Object.keys(commands) as Command[]) {
-      const about = flagsOf(command).map(([, flag]) => flag.about)
-      const others = Object.keys(commands).filter((other) => other !== command)
-      for (const text of about)
-        expect(text).not.toMatch(new RegExp(`(^|; |of )(${others.join('|')})( \\w+)?: |, (${others.join('|')}) \\d`))
-      for (const line of commandHelp(command).split('\n')) expect(line.length, line).toBeLessThanOrEqual(120)
-    }
-  })
-
-  test('the choices of a flag depend on the command', () => {
-    expect(() => parse(['run', '--backend', 'llama', 'x'])).toThrow(
-      '--backend takes one of wasm, webgpu, not "llama"; companion accepts it',
-    )
-    expect(parse(['companion', '--backend', 'llama']).flags.backend).toBe('llama')
-  })
-
-  test.each(['bash', 'zsh', 'fish'])('completion for %s lists every command and flag', (shell) => {
-    const script = completion(shell)
-    for (const name of [...Object.keys(commands), ...Object.keys(flags)]) expect(script).toContain(name)
-  })
-
-  test('parsing', () => {
-    expect(parse(['hello', 'world'])).toMatchObject({ command: 'run', operands: ['hello', 'world'] })
-    expect(parse(['run', '--top-k=5', '-t', '0.5', '--', '--raw'])).toMatchObject({
-      flags: { 'top-k': 5, temperature: 0.5 },
-      operands: ['--raw'],
-    })
-    expect(parse(['bench', 'prefill', '--lengths', '1,2']).flags.lengths).toEqual([1, 2])
-    expect(parse(['chat', '--stop', 'a', '--stop', 'b']).flags.stop).toEqual(['a', 'b'])
-  })
-})
-
 describe('foretoken batch', () => {
   test('answers a file, and resumes where it was killed', async () => {
     const [input, output] = [join(folder, 'in.jsonl'), join(folder, 'out.jsonl')]
@@ -408,77 +326,5 @@ describe('foretoken prefix', () => {
     )
     expect(await refused('prefix', 'keep', file)).toContain('save FILE or load FILE')
     expect((await readFile(file, 'utf8')).length).toBe(9)
-  })
-})
-
-describe('foretoken bench', () => {
-  test('prepack prints its rows, and a chart', async () => {
-    const plot = join(folder, 'prepack.svg')
-    const args = [
-      '--dataset',
-      'lognormal-20-0.5',
-      '--batch',
-      '2,4',
-      '--runs',
-      '1',
-      '--draws',
-      '1',
-      '--most-prompt',
-      '60',
-    ]
-    const { code, out } = await foretoken(['bench', 'prepack', '-m', model, '--json', '--plot', plot, ...args])
-    expect(code).toBe(0)
-    const { results, kv } = JSON.parse(out)
-    expect(kv).toBe('int8')
-    expect(results.map(({ batch }: { batch: number }) => batch)).toEqual([2, 4])
-    expect(await readFile(plot, 'utf8')).toMatch(/^<svg [\s\S]*<\/svg>\n$/)
-  })
-
-  test('prepack of several sets draws speedup against CV', async () => {
-    const plot = join(folder, 'cv.svg')
-    const sets = ['uniform-8-40', 'lognormal-20-0'].flatMap((name) => ['--dataset', name])
-    const args = [...sets, '--batch', '4', '--runs', '1', '--draws', '1', '--plot', plot]
-    const { code, out } = await foretoken(['bench', 'prepack', '-m', model, '--json', ...args])
-    expect(code).toBe(0)
-    const { results } = JSON.parse(out)
-    expect(results.map(({ dataset }: { dataset: string }) => dataset)).toEqual(['uniform-8-40', 'lognormal-20-0'])
-    expect(results[1]).toMatchObject({ cv: 0, predicted_speedup: 1 })
-    expect(await readFile(plot, 'utf8')).toContain('(CV)')
-  })
-
-  test("prepack of a user's file leaves out prompts that are too long", async () => {
-    const set = join(folder, 'set.jsonl')
-    const texts = ['short one', 'another one', 'and a third', 'far too long '.repeat(100)]
-    await writeFile(set, texts.map((prompt) => JSON.stringify({ prompt })).join('\n'))
-    const args = ['--dataset', set, '--batch', '3,4', '--runs', '1', '--draws', '1', '--json']
-    const { code, out } = await foretoken(['bench', 'prepack', '-m', model, ...args])
-    expect(code).toBe(0)
-    expect(JSON.parse(out).results).toMatchObject([{ batch: 3, pool: 3 }])
-  })
-
-  test('replay serves a trace twice, and reports prefix hits', async () => {
-    const trace = join(folder, 'trace.jsonl')
-    const row = (timestamp: number, hash_ids: number[]) =>
-      JSON.stringify({ timestamp, input_length: 1500, output_length: 60, hash_ids })
-    await writeFile(trace, [row(0, [1, 2, 3]), row(3000, [1, 2, 4]), row(6000, [1, 2, 3])].join('\n'))
-    const plot = join(folder, 'replay.svg')
-    const args = ['--scale', '0.0625', '--rate', '20', '--json', '--plot', plot]
-    const { code, out } = await foretoken(['bench', 'replay', trace, '-m', model, '--threads', '1', ...args])
-    expect(code).toBe(0)
-    const { results, ideal } = JSON.parse(out)
-    expect(Object.keys(results)).toHaveLength(2)
-    expect(ideal.unlimited).toBe(64 + 80)
-    for (const result of Object.values<{ requests: number }>(results))
-      expect(result).toMatchObject({ requests: 3, failed: 0 })
-    expect(await readFile(plot, 'utf8')).toContain('Time to first token')
-  })
-
-  test('an unknown kind is refused with the known ones', async () => {
-    for (const args of [['bench'], ['bench', 'replay'], ['bench', 'prefill', 'x'], ['bench', 'speed']]) {
-      const { code, err } = await foretoken([...args, '-m', model])
-      expect({ code, err }).toEqual({ code: 2, err: expect.stringMatching(/prepack/) })
-    }
-    const missing = await foretoken(['bench', 'prepack', '--dataset', 'mt-bench', '-m', model])
-    expect(missing.err).toContain('FORETOKEN_DATA')
   })
 })

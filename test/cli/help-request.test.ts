@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { type Command, commands } from '../../cli/flags.ts'
-import { checkPrompt, helpAskedBy } from '../../cli/help-request.ts'
+import { helpAskedBy } from '../../cli/help-request.ts'
+import { checkPrompt } from '../../cli/mistyped.ts'
 import { parse, UsageError } from '../../cli/parse.ts'
 
 const all = Object.keys(commands) as Command[]

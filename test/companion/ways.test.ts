@@ -1,5 +1,6 @@
 /** Every way to an answer gives the same answer; whatever breaks, no token is lost and none comes twice. */
 import { afterAll, describe, expect, test } from 'vitest'
+import { loadGuides } from '../../node/guides.ts'
 import { loadWasm } from '../../node/wasm.ts'
 import {
   type DoneEvent,
@@ -16,7 +17,7 @@ import { companionOf, type Fault, faulty, going, pairKey } from '../helpers/comp
 import { random } from '../helpers/random.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 
-const options = { wasm: await loadWasm('auto', 1), passTokens: 64, prefixBytes: 0 }
+const options = { wasm: await loadWasm('auto', 1), passTokens: 64, prefixBytes: 0, guides: loadGuides }
 const edge = await Engine.load(tinyFiles({ context: 512 }), { ...options, prefixBytes: 1 << 22 })
 const mac = await Engine.load(tinyFiles({ context: 512 }), options)
 const alone = await Engine.load(tinyFiles({ context: 512 }), options)
@@ -73,6 +74,20 @@ async function same(way: Way, request: GenerateRequest, fault?: Fault, handOver 
   return { answer, got, report: reports.at(-1)! }
 }
 
+test('an answer with a guide is made here: a companion may send K and V, but makes no tokens of it', async () => {
+  const guide = { kind: 'choice', choices: ['yes', 'no', 'perhaps'] } as const
+  for (const [way, taken] of [
+    ['relay', 'local'],
+    ['remote', 'remote'],
+    ['race', 'race'],
+  ] as const) {
+    const { answer, got } = await same(way, { prompt: fresh(90), maxTokens: 20, guide })
+    expect(answer.route.way).toBe(taken)
+    expect(guide.choices).toContain(got.text)
+    expect(got.done.timings.forced_tokens).toBeGreaterThan(0)
+  }
+})
+
 describe.each(ways)('%s', (way) => {
   test('50 prompts, 64 tokens each, greedily', async () => {
     for (let at = 0; at < 50; at++)
@@ -85,6 +100,7 @@ describe.each(ways)('%s', (way) => {
     ['with ends of its own, not before a least length', { stopTokenIds: [...Array(200).keys()], minTokens: 9 }],
     ['with log-probabilities', { topLogprobs: 3 }],
     ['to the end of the context', { prompt: randomPrompt(490, 5), maxTokens: 100 }],
+    ['with a guide', { guide: { kind: 'regex', regex: '(ab|[c-f]{2}){6,9}!' }, temperature: 1, seed: 5 }],
     ['one token', { maxTokens: 1 }],
     ['none', { maxTokens: 0 }],
   ])('%s', async (_, change) => {

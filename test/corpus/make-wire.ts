@@ -9,7 +9,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { loadWasm } from '../../node/wasm.ts'
 import { joinBytes } from '../../src/base/bytes.ts'
-import { wireCodecs } from '../../src/base/kv.ts'
+import { wireCodecs } from '../../src/base/kv-codec.ts'
 import { crc32 } from '../../src/transfer/crc32.ts'
 import { wireWorld } from '../suites/wire-fuzz.ts'
 

@@ -96,7 +96,7 @@ test('served requests continue before the next pass begins, however many callers
     for (let shown = 0; request.ended === 0; shown = request.answer.length) {
       let servedAt = 0
       request.inside = (hook) => {
-        if (hook === 'take') servedAt = passes
+        if (hook === 'chooseTokens') servedAt = passes
       }
       await scheduler.drive(() => request.answer.length > shown || request.ended > 0)
       late.push(passes - servedAt)

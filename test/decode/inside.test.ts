@@ -6,11 +6,11 @@ import { getEventListeners } from 'node:events'
 import { describe, expect, test, vi } from 'vitest'
 import { ForetokenError } from '../../src/base/errors.ts'
 import type { Predicting } from '../../src/decode/scheduler.ts'
-import type { Sequence } from '../../src/kv/paged.ts'
+import type { Sequence } from '../../src/kv/sequence.ts'
 import { answerAlone } from '../helpers/fake-model.ts'
 import { all, type Hook, prompt, Request, setup, turns } from '../helpers/scheduled.ts'
 
-const hooks: Hook[] = ['onAdmit', 'onBegin', 'onPrefill', 'take', 'end']
+const hooks: Hook[] = ['onAdmit', 'onBegin', 'onPrefill', 'chooseTokens', 'end']
 
 /** Calls `act` at the `nth` call of a hook. */
 function at(request: Request, hook: Hook, nth: number, act: () => void): void {
@@ -151,7 +151,7 @@ describe('callbacks that run inside a pass of several requests', () => {
       }
       for (const request of requests) {
         request.inside = (hook) => {
-          if (hook !== 'take') return
+          if (hook !== 'chooseTokens') return
           turnsAtToken.push(turn)
           now += 10
         }

@@ -4,9 +4,11 @@
  */
 import fc from 'fast-check'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { draw, drawToken, filterTokens } from '../../src/decode/filters.ts'
+import { draw, drawToken } from '../../src/decode/draw.ts'
+import { filterTokens } from '../../src/decode/filters.ts'
 import { expNegative } from '../../src/decode/logprobs.ts'
-import { sortBest, topIds } from '../../src/decode/order.ts'
+import { topIds } from '../../src/decode/order.ts'
+import { sortBest } from '../../src/decode/radix-sort.ts'
 import { createSampler } from '../../src/decode/sampling.ts'
 import type { SamplingOptions } from '../../src/decode/sampling-options.ts'
 import { random } from '../helpers/random.ts'

@@ -12,21 +12,25 @@ function run(stops: string[], pieces: string[]) {
     text += shown.text
     stopped = shown.stopped
   }
-  return { text: text + matcher.flush(), stopped }
+  return { text: text + matcher.flush(), stopped, found: matcher.found }
 }
 
 /** Implements the definition: the stop string that ends first, and the longest of those. */
 function naive(stops: string[], text: string) {
   for (let end = 1; end <= text.length; end++) {
     const found = stops.filter((stop) => text.slice(0, end).endsWith(stop)).sort((a, b) => b.length - a.length)[0]
-    if (found) return { text: text.slice(0, end - found.length), stopped: true }
+    if (found) return { text: text.slice(0, end - found.length), stopped: true, found }
   }
-  return { text, stopped: false }
+  return { text, stopped: false, found: undefined }
 }
 
 describe('stop strings', () => {
   test('are found across pieces and not shown', () => {
-    expect(run(['\n\nUser:'], ['Hello.', '\n', '\nUs', 'er: hi'])).toEqual({ text: 'Hello.', stopped: true })
+    expect(run(['\n\nUser:'], ['Hello.', '\n', '\nUs', 'er: hi'])).toEqual({
+      text: 'Hello.',
+      stopped: true,
+      found: '\n\nUser:',
+    })
   })
 
   test('hold back only text that may begin one', () => {

@@ -3,7 +3,8 @@
  * asks for.
  */
 import { describe, expect, test } from 'vitest'
-import { inTurns, TenantAccounts, TurnQueue } from '../../src/decode/tenant-accounts.ts'
+import { TenantAccounts } from '../../src/decode/tenant-accounts.ts'
+import { inTurns, TurnQueue } from '../../src/decode/turn-queue.ts'
 import { answerAlone } from '../helpers/fake-model.ts'
 import { all, prompt, Request, setup, turns } from '../helpers/scheduled.ts'
 

@@ -232,7 +232,7 @@ describe('fields of other servers', () => {
   })
 
   test('a field that is ignored may hold any value', async () => {
-    const odd = { user: 7, metadata: { a: { b: [1] } }, service_tier: 'x', parallel_tool_calls: 'no', verbosity: 3 }
+    const odd = { user: 7, metadata: { a: { b: [1] } }, service_tier: 'x', verbosity: 3 }
     expect(await given('chat', odd)).toEqual(await given('chat'))
   })
 
@@ -330,10 +330,13 @@ describe('unknown fields', () => {
 })
 
 describe('a field that would change the answer is refused by name', () => {
-  const tool = { type: 'function', function: { name: 'f', parameters: {} } }
   test.each<[Form, object, string]>([
-    ['chat', { tools: [tool], tool_choice: 'required' }, 'tools'],
-    ['chat', { tool_choice: 'required' }, 'tool_choice'],
+    ['chat', { tools: [{ type: 'custom', custom: { name: 'f' } }] }, 'tools[0].type'],
+    [
+      'chat',
+      { messages: [{ role: 'assistant', function_call: { name: 'f', arguments: '' } }] },
+      'messages[0].function_call',
+    ],
     ['chat', { functions: [{ name: 'f' }] }, 'functions'],
     ['chat', { function_call: { name: 'f' } }, 'function_call'],
     ['chat', { modalities: ['audio'] }, 'modalities[0]'],
@@ -342,13 +345,13 @@ describe('a field that would change the answer is refused by name', () => {
     ['chat', { moderation: { model: 'x' } }, 'moderation'],
     ['chat', { documents: [{ text: 'x' }] }, 'documents'],
     ['chat', { chat_template: '{{ x }}' }, 'chat_template'],
-    ['chat', { messages: [{ role: 'assistant', content: null, tool_calls: [{ id: 'x' }] }] }, 'messages[0].tool_calls'],
     ['chat', { messages: [{ role: 'user', content: 'x' }], images: ['x'] }, 'images'],
     ['completion', { best_of: 2 }, 'best_of'],
     ['completion', { prompt_logprobs: 1 }, 'prompt_logprobs'],
     ['completion', { echo: true, logprobs: 1 }, 'echo'],
     ['completion', { use_beam_search: true }, 'use_beam_search'],
     ['response', { n: 2 }, 'n'],
+    ['response', { tools: [{ type: 'web_search' }] }, 'tools[0].type'],
     ['response', { background: true }, 'background'],
     ['response', { conversation: 'conv_1' }, 'conversation'],
     ['response', { previous_response_id: 'resp_1' }, 'previous_response_id'],
@@ -378,11 +381,9 @@ describe('a field that would change the answer is refused by name', () => {
 
   test.each([
     { type: 'item_reference', id: 'msg_1' },
-    { type: 'reasoning', id: 'rs_1', summary: [] },
-    { type: 'function_call', call_id: 'c', name: 'f', arguments: '{}' },
-    { type: 'function_call_output', call_id: 'c', output: 'x' },
+    { type: 'web_search_call', id: 'ws_1', status: 'completed' },
     { type: 7 },
-  ])('an item that is not a message: %j', async (item) => {
+  ])('an item that is not complete in itself: %j', async (item) => {
     const input = [{ role: 'user', content: 'x' }, item]
     const found = await refusal(await send('response', { input }))
     expect(found).toMatchObject({ status: 400, param: 'input[1]', code: 'unsupported_value' })

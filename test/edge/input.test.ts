@@ -18,16 +18,16 @@ afterAll(() => engine.close())
 const image = [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'data:,' } }] }]
 
 test.each<[string, object, string, string]>([
-  ['tools', { tools: [{ type: 'function' }] }, 'tools', 'unsupported_value'],
+  ['tools of another kind', { tools: [{ type: 'custom' }] }, 'tools[0].type', 'unsupported_value'],
   ['functions', { functions: [{ name: 'f' }] }, 'functions', 'unsupported_value'],
   ['an unknown format', { response_format: { type: 'xml' } }, 'response_format.type', 'invalid_value'],
   ['images', { messages: image }, 'messages[0].content[0].type', 'unsupported_value'],
   ['audio', { modalities: ['text', 'audio'] }, 'modalities', 'invalid_value'],
   ['storing', { store: true }, 'store', 'unsupported_value'],
   [
-    'a tool message',
+    "a tool's message without a call",
     { messages: [{ role: 'tool', content: 'x', tool_call_id: 'y' }] },
-    'messages[0].role',
+    'messages[0].tool_call_id',
     'invalid_value',
   ],
   ['an own field', { foretoken: { magic: 1 } }, 'foretoken.magic', 'unsupported_parameter'],

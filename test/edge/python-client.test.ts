@@ -36,7 +36,7 @@ else
       stranger: 401,
     })
     expect(seen.whole).not.toBe('')
-    expect(seen.tools).toEqual([400, expect.any(String), 'tools'])
+    expect(seen.tools).toEqual([400, expect.any(String), 'tools[1]'])
   })
 
 /** Why it can't be had, where it can't. */

@@ -36,6 +36,8 @@ const clients = {
   openai: '3.54.0',
   llm: '0.36',
   litellm: '1.110.2',
+  anthropic: '2.14.0',
+  ollama: '0.6.3',
 }
 
 function driving(name: keyof typeof clients, check: (python: (program: string) => string) => Promise<void>): void {
@@ -67,4 +69,19 @@ driving('litellm', async (python) => {
   expect(seen).toMatchObject({ streamed: seen.whole, error: ['NotFoundError', 404] })
   for (const text of [seen.whole, seen.second, seen.text]) expect(text).toMatch(/./s)
   expect(sent).toMatch(/"top_k": ?40/)
+})
+
+driving('anthropic', async (python) => {
+  const { seen } = await driven('anthropic_client.py', python)
+  expect(seen).toMatchObject({ streamed: seen.whole, stop: 'max_tokens', models: ['tiny'], read: seen.count })
+  expect(seen.error).toEqual(['not_found_error', true])
+  for (const text of [seen.whole, seen.second]) expect(text).toMatch(/./s)
+})
+
+driving('ollama', async (python) => {
+  const { seen } = await driven('ollama_client.py', python)
+  expect(seen).toMatchObject({ streamed: seen.whole, text: seen.whole, counts: [24, true, true] })
+  expect(seen).toMatchObject({ models: ['tiny:latest', 'llama', 'tiny:latest'], capabilities: ['completion'] })
+  expect(seen.error).toEqual([404, expect.stringContaining('there is no model')])
+  expect(seen.second).toMatch(/./s)
 })

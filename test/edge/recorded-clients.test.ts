@@ -2,7 +2,6 @@
 
 import { createOpenAI } from '@ai-sdk/openai'
 import { generateText, type ModelMessage } from 'ai'
-import { Ollama } from 'ollama'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { testKeys } from '../helpers/tiny-server.ts'
 import { javascriptClients, type Turn } from '../suites/clients/javascript.ts'
@@ -65,16 +64,6 @@ test('ai: a second turn with items of the first needs store: false, and the refu
   await expect(generateText({ ...given, messages })).rejects.toThrow(/send every message with its text.*store: false/)
   const whole = await generateText({ ...given, messages, providerOptions: { openai: { store: false } } })
   expect(whole.text).not.toBe('')
-})
-
-test("ollama: is told where OpenAI's routes are", async () => {
-  const headers = { authorization: `Bearer ${testKeys.one}` }
-  const client = new Ollama({ host: server.url, headers })
-  const ask = { model: 'tiny', messages: [{ role: 'user', content: 'x' }] }
-  await expect(client.chat(ask)).rejects.toThrow(/Ollama.*\/v1/)
-  await expect(client.chat({ ...ask, stream: true })).rejects.toThrow(/Ollama.*\/v1/)
-  await expect(client.generate({ model: 'tiny', prompt: 'x' })).rejects.toThrow(/\/v1/)
-  await expect(client.list()).rejects.toThrow(/\/v1/)
 })
 
 test.each(['/chat/completions', '/v1/v1/chat/completions', '/completions', '/v1/nothing'])(

@@ -125,8 +125,9 @@ test('on loopback a page of another name or site gets neither page nor model', a
   }
 })
 
-test('without a page none is served; a page whose model cannot run in a tab says so', async () => {
-  expect((await get('/', {}, appWith(undefined))).status).toBe(401)
+test('without a page, / says that the server runs; a page whose model cannot run in a tab says so', async () => {
+  expect(await (await get('/', {}, appWith(undefined))).text()).toBe('Ollama is running')
+  expect((await get('/sw.js', {}, appWith(undefined))).status).toBe(401)
   const bare = appWith({ ...page, model: async () => undefined })
   expect(await refusal(await get('/page/model.json', {}, bare))).toMatchObject({ status: 404 })
   expect(await refusal(await get('/page/model/a%20b.gguf', {}, bare))).toMatchObject({ status: 404 })

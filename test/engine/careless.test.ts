@@ -187,6 +187,7 @@ const calls: Record<string, Call> = {
   openModel: library.openModel,
   openGuides: (make) => library.openGuides(make),
   guideOf: library.guideOf,
+  jsonGuide: (schema, options) => library.jsonGuide(schema, options),
   'guideOf of a format': (format) => library.guideOf({ response_format: format }),
   'guideOf of outputs': (outputs) => library.guideOf({ structured_outputs: outputs }),
   'submit with a guide': (guide) => read(engine.submit({ prompt, guide, maxTokens: 2 })),

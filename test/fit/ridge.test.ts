@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { quantized } from '../../src/fit/quantize.ts'
 import { Ridge } from '../../src/fit/ridge.ts'
-import { halfToFloat } from '../../src/model/load.ts'
+import { halfToFloat } from '../../src/model/half.ts'
 import { random } from '../helpers/random.ts'
 
 function sumsOf(x: readonly (readonly number[])[], y: readonly (readonly number[])[]) {

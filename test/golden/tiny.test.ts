@@ -2,15 +2,22 @@
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Engine, KvType } from '../../src/index.ts'
-import { compareCase, loadFolder, readGolden, type Tolerance, vectors } from './golden.ts'
+import { compareCase, type Golden, loadFolder, readGolden, type Tolerance, vectors } from './golden.ts'
 
 const exact: Tolerance = { logprob: 2e-3, floor: -20, margin: 0.02 }
 const coarse: Tolerance = { logprob: 0.15, floor: -6, margin: 0.5 }
 
-const folders = ['tiny-llama3', 'tiny-qwen2', 'tiny-qwen3', 'tiny-openelm', 'tiny-mistral', 'tiny-mistral/gguf']
+const twins = ['mistral', 'gemma3', 'gemma2', 'phi3', 'smollm3', 'granite', 'olmo2']
+const folders = [
+  ...['tiny-llama3', 'tiny-qwen2', 'tiny-qwen3', 'tiny-openelm'],
+  ...twins.flatMap((name) => [`tiny-${name}`, `tiny-${name}/gguf`]),
+]
 
 describe.each(folders)('%s', (name) => {
-  const { cases } = readGolden(`${name.replace('/gguf', '')}/golden.json`, 'model')
+  const { cases, texts = [] } = readGolden<Golden & { texts?: readonly { text: string; ids: readonly number[] }[] }>(
+    `${name.replace('/gguf', '')}/golden.json`,
+    'model',
+  )
   const folder = fileURLToPath(new URL(name, vectors))
 
   describe.each<{ build: 'simd128' | 'relaxed'; kv: KvType; tolerance: Tolerance }>([
@@ -26,7 +33,11 @@ describe.each(folders)('%s', (name) => {
     afterAll(() => engine?.close())
 
     test.each(cases)('tokenises "$name"', ({ prompt, ids }) => {
-      expect(engine.tokenize(prompt!)).toEqual(ids)
+      expect(engine.promptIds(prompt!, { raw: true })).toEqual(ids)
+    })
+
+    test.each(texts)('tokenises $text', ({ text, ids }) => {
+      expect(engine.promptIds(text, { raw: true })).toEqual(ids)
     })
 
     test.each(cases)('continues "$name"', (expected) => compareCase(engine, expected, tolerance))

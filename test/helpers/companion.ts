@@ -130,7 +130,7 @@ export function going(
   const reports: Parameters<Deciding['report']>[1][] = []
   const router: Deciding = {
     decide: (request) => {
-      const taken = request.ways.length > 0 ? way : 'local'
+      const taken = request.ways.includes(way as never) ? way : 'local'
       return {
         way: taken,
         companion: taken === 'local' ? undefined : companion,

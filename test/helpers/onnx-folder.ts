@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ModelArchive } from '../../src/base/model.ts'
-import { tokenizerJsonOf } from '../../src/model/vocabulary.ts'
+import { tokenizerJsonOf } from '../../src/model/tokenizer-json.ts'
 import { llamaOnnx } from './onnx-writer.ts'
 
 const graph = 'onnx/model.onnx'

@@ -4,8 +4,9 @@ import type { ForetokenError } from '../../src/base/errors.ts'
 import { pageTokens } from '../../src/base/kv.ts'
 import { type Predicting, Scheduler, type SchedulerOptions } from '../../src/decode/scheduler.ts'
 import type { Job } from '../../src/decode/task.ts'
-import { PagedCache, type Sequence } from '../../src/kv/paged.ts'
+import { PagedCache } from '../../src/kv/paged.ts'
 import { PrefixIndex } from '../../src/kv/prefix.ts'
+import type { Sequence } from '../../src/kv/sequence.ts'
 import { FakeModel, fakePool } from './fake-model.ts'
 
 const defaults: SchedulerOptions = {
@@ -38,7 +39,7 @@ export function setup(given: Setup = {}) {
   return { model, cache, prefixes, scheduler }
 }
 
-export type Hook = 'onAdmit' | 'onBegin' | 'onPrefill' | 'take' | 'end'
+export type Hook = 'onAdmit' | 'onBegin' | 'onPrefill' | 'chooseTokens' | 'end'
 
 /** A greedy request that ends at token 0 or after `most` tokens. */
 export class Request implements Job {
@@ -83,7 +84,7 @@ export class Request implements Job {
 
   chooseTokens(scores: Scores): readonly number[] | undefined {
     if (this.ended > 0) throw new Error('a token after the end')
-    this.inside('take')
+    this.inside('chooseTokens')
     const list = 'ids' in scores ? scores : undefined
     if (list && list.ids.length < this.best) throw new Error(`${list.ids.length} of ${this.best} logits`)
     const id = list ? list.ids[0]! : (scores as Float32Array).indexOf(1)

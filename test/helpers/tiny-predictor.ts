@@ -1,6 +1,7 @@
 /** Makes a random predictor for a tiny model: its predictions are wrong, but always the same. */
 import { mapsOf, type PredictorFile } from '../../src/predict/file.ts'
-import { type PredictorHeader, type SharedPlan, sourcesOf, stateWidth } from '../../src/predict/plan.ts'
+import { type PredictorHeader, stateWidth } from '../../src/predict/header.ts'
+import { type SharedPlan, sourcesOf } from '../../src/predict/plan.ts'
 import { random } from './random.ts'
 
 export const tinyPlan: SharedPlan = {

@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ForetokenError } from '../../src/base/errors.ts'
 import { pageTokens } from '../../src/base/kv.ts'
-import { PagedCache, type Sequence } from '../../src/kv/paged.ts'
+import { PagedCache } from '../../src/kv/paged.ts'
+import type { Sequence } from '../../src/kv/sequence.ts'
 import { fakePool, limitedPool } from '../helpers/fake-model.ts'
 
 describe('PagedCache', () => {

@@ -44,7 +44,11 @@ describe('the list of families', () => {
         const path = join(folder, file)
         if (path.startsWith('src/model/families/')) continue
         const text = readFileSync(join(root, path), 'utf8')
-        if (/(architecture|model_type)\s*[!=]==?|case '(llama|mistral|qwen2|qwen3|openelm)'/.test(text))
+        if (
+          /(architecture|model_type)\s*[!=]==?|case '(llama|mistral|qwen[23]|openelm|gemma[23]|phi3|smollm3|granite|olmo2)'/.test(
+            text,
+          )
+        )
           found.push(path)
       }
     expect(found).toEqual([])
@@ -61,7 +65,7 @@ describe('a recipe', () => {
 
   test('states what differs between families, and its tensors agree with it', () => {
     expect(specOf(config('llama')).layers[0]).toMatchObject({
-      headNorms: false,
+      qkNorms: 'none',
       biases: { qkv: false, output: false },
       norms: { beforeAttention: true, afterAttention: false, beforeMlp: true, afterMlp: false },
       attention: { scale: 0.25 },
@@ -69,9 +73,9 @@ describe('a recipe', () => {
       residualScale: 1,
     })
     expect(specOf(config('qwen2')).layers[1]!.biases).toEqual({ qkv: true, output: false })
-    expect(specOf(config('qwen3')).layers[1]!.headNorms).toBe(true)
-    expect(specOf(config('openelm', { qkNorm: true })).layers[0]!.headNorms).toBe(true)
-    expect(specOf(config('openelm', { qkNorm: false })).layers[0]!.headNorms).toBe(false)
+    expect(specOf(config('qwen3')).layers[1]!.qkNorms).toBe('heads')
+    expect(specOf(config('openelm', { qkNorm: true })).layers[0]!.qkNorms).toBe('heads')
+    expect(specOf(config('openelm', { qkNorm: false })).layers[0]!.qkNorms).toBe('none')
     expect(namesIn('llama')).not.toContain('layers.0.qNorm')
     expect(namesIn('qwen3')).toContain('layers.0.qNorm')
     expect(namesIn('qwen2')).toContain('layers.1.vBias')

@@ -2,7 +2,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ForetokenError } from '../../src/base/errors.ts'
-import { type JsonBounds, parseBoundedJson, readJson, show } from '../../src/model/json.ts'
+import { parseBoundedJson, readJson, show } from '../../src/model/json.ts'
+import type { JsonBounds } from '../../src/model/json-scan.ts'
 import { memorySource } from '../../src/model/source.ts'
 
 const wide: JsonBounds = { bytes: 1 << 20, values: 1 << 20, depth: 64 }

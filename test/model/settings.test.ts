@@ -4,13 +4,9 @@
  */
 import { describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
-import type { ModelArchive } from '../../src/base/model.ts'
 import { Engine } from '../../src/index.ts'
 import { openModel } from '../../src/model/open.ts'
-import { preparedFile } from '../../src/model/prepare.ts'
-import { openPrepared } from '../../src/model/prepared.ts'
-import { memoryFiles, memorySource } from '../../src/model/source.ts'
-import { kvIdentityOf } from '../../src/transfer/identity.ts'
+import { memoryFiles } from '../../src/model/source.ts'
 import type { Metadata } from '../helpers/gguf-writer.ts'
 import { type TinyFolder, tinyFolder } from '../helpers/tiny-folder.ts'
 import { tinyFiles, tinyGguf } from '../helpers/tiny-model.ts'
@@ -138,8 +134,22 @@ describe('RoPE scaling', () => {
   test.each([
     [{ rope_scaling: { type: 'yarn', factor: 4 } }, 'unsupported', /scaling "yarn"/],
     [{ rope_scaling: { rope_type: 'dynamic', factor: 4 } }, 'unsupported', /scaling "dynamic"/],
-    [{ rope_scaling: { type: 'longrope', short_factor: [1], long_factor: [1] } }, 'unsupported', /scaling "longrope"/],
-    [{ rope_scaling: { type: 'su' } }, 'unsupported', /scaling "su"/],
+    [
+      { rope_scaling: { type: 'longrope', short_factor: [1], long_factor: [1] } },
+      'bad_model',
+      /original_max_position_embeddings is undefined/,
+    ],
+    [{ rope_scaling: { type: 'su' } }, 'bad_model', /short_factor is undefined/],
+    [
+      { rope_scaling: { type: 'longrope', short_factor: [1, 1, 1], original_max_position_embeddings: 64 } },
+      'bad_model',
+      /3 factors; heads that turn 8 components take 4/,
+    ],
+    [
+      { rope_scaling: { type: 'longrope', short_factor: ['1'], original_max_position_embeddings: 64 } },
+      'bad_model',
+      /short_factor is a list of 1; expected a list of numbers/,
+    ],
     [{ rope_parameters: { full_attention: { rope_type: 'default' } } }, 'unsupported', /differs by layers/],
     [
       { rope_parameters: { rope_type: 'linear', factor: 2, partial_rotary_factor: 0.5 } },
@@ -254,174 +264,6 @@ describe('a setting that changes nothing is accepted silently', () => {
       'general.file_type': { u32: 0 },
     }
     expect((await openModel(tinyFiles({ metadata }))).warnings).toEqual([])
-  })
-})
-
-describe('an unknown key', () => {
-  const config = { new_thing: 3, other_thing: ['x'.repeat(1000)] }
-
-  test('is refused with its name, its abbreviated value and the next step', async () => {
-    await expect(openModel(tinyFolder({ config }))).rejects.toMatchObject({
-      code: 'unsupported',
-      message: expect.stringMatching(
-        /^tiny-folder\/config\.json: new_thing is 3 .*other_thing is a list of 1 .*change the computation.*--ignore-config new_thing --ignore-config other_thing/,
-      ),
-    })
-    await expect(openModel(tinyFiles({ metadata: { 'llama.new_thing': { u32: 3 } } }))).rejects.toMatchObject({
-      code: 'unsupported',
-      message: expect.stringMatching(
-        /llama\.new_thing is 3 .*changes the computation.*--ignore-config llama\.new_thing/,
-      ),
-    })
-  })
-
-  test('is named shortly, whatever its name and however many there are', async () => {
-    const many = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`k${i}`, i]))
-    await expect(openModel(tinyFolder({ config: many }))).rejects.toThrow(/k7 is 7 .* and 12 more keys/)
-    const odd = openModel(tinyFolder({ config: { ['a\u001b[2J'.repeat(100)]: 'y'.repeat(1000) } }))
-    const { message } = await odd.catch((error) => error)
-    expect(message).not.toContain('\u001b')
-    expect(message.length).toBeLessThan(700)
-  })
-
-  test('is ignored where it is null', async () => {
-    expect((await openModel(tinyFolder({ config: { new_thing: null } }))).warnings).toEqual([])
-  })
-
-  test('is refused within the RoPE scaling, too', async () => {
-    const rope_scaling = { rope_type: 'linear', factor: 4, mrope_section: [1, 1, 2] }
-    await expect(openModel(tinyFolder({ config: { rope_scaling } }))).rejects.toMatchObject({
-      code: 'unsupported',
-      message: expect.stringContaining('--ignore-config rope_scaling.mrope_section'),
-    })
-    const ignoreConfig = ['rope_scaling.mrope_section']
-    const { config, warnings } = await openModel(tinyFolder({ config: { rope_scaling } }), { ignoreConfig })
-    expect(config.ropeDivisors).toEqual([4, 4, 4, 4])
-    expect(warnings).toEqual([expect.stringContaining('"rope_scaling.mrope_section" ignored')])
-  })
-
-  test('may be a setting of another family', async () => {
-    await expect(openModel(tinyFolder({ config: { ffn_multipliers: [1, 2] } }))).rejects.toThrow(/ffn_multipliers/)
-    const elm = tinyOpenElm({}, { config: { rms_norm_eps: 1e-5 } })
-    await expect(openModel(elm.files)).rejects.toThrow(/rms_norm_eps is 0\.00001/)
-  })
-
-  test('is ignored with a warning where the caller allows it', async () => {
-    const plain = await openModel(tinyFolder())
-    const { warnings, fingerprint } = await openModel(tinyFolder({ config }), { ignoreConfig: Object.keys(config) })
-    expect(warnings).toEqual([expect.stringMatching(/"new_thing", "other_thing" ignored, as asked/)])
-    expect(fingerprint).toBe(plain.fingerprint)
-    const gguf = tinyFiles({ metadata: { 'llama.new_thing': { u32: 3 } } })
-    const opened = await openModel(gguf, { ignoreConfig: ['llama.new_thing', 'tokenizer.ggml.model'] })
-    expect(opened.warnings).toEqual([expect.stringMatching(/"llama\.new_thing" ignored/)])
-  })
-
-  test('can be ignored by an engine, for the auxiliary model, too', async () => {
-    const files = tinyFolder({ config })
-    const loaded = Engine.load(files, { wasm, context: 32, auxiliary: files, ignoreConfig: Object.keys(config) })
-    await (await loaded).close()
-    await expect(Engine.load(files, { wasm, context: 32 })).rejects.toMatchObject({ code: 'unsupported' })
-  })
-
-  test('may be listed as ignored although it is known: the model runs as if it were absent', async () => {
-    const gelu = tinyFolder({ config: { hidden_act: 'gelu' } })
-    await expect(openModel(gelu)).rejects.toThrow(/hidden_act is "gelu": this changes the computation/)
-    await expect(openModel(gelu, { ignoreConfig: ['hidden_act'] })).resolves.toBeDefined()
-    const scaled = tinyFolder({ config: { rope_scaling: { type: 'yarn', factor: 4 } } })
-    expect((await openModel(scaled, { ignoreConfig: ['rope_scaling'] })).config.ropeDivisors).toBeUndefined()
-    await expect(openModel(tinyFolder(), { ignoreConfig: ['hidden_size'] })).rejects.toMatchObject({
-      code: 'bad_model',
-    })
-  })
-
-  test('may be listed as ignored although it is absent', async () => {
-    expect((await openModel(tinyFolder(), { ignoreConfig: ['nothing', 'rope_scaling.x'] })).warnings).toEqual([])
-    expect((await openModel(tinyFiles(), { ignoreConfig: ['llama.nothing'] })).warnings).toEqual([])
-  })
-
-  test.each([['new_thing'], [[3]], [['']]])('the list of ignored keys cannot be %j', async (ignoreConfig) => {
-    const options = { ignoreConfig: ignoreConfig as unknown as string[] }
-    const ask = openModel(tinyFolder(), ignoreConfig === 'new_thing' ? { ignoreConfig: 'new_thing' as never } : options)
-    await expect(ask).rejects.toMatchObject({ code: 'bad_argument' })
-  })
-})
-
-describe('an attention window is computed', () => {
-  const sliding = ['sliding_attention', 'full_attention']
-
-  test.each<[string, TinyFolder, number[] | undefined]>([
-    ['of layer_types', { config: { layer_types: sliding, sliding_window: 255 } }, [255, 0]],
-    [
-      'of Qwen, from a layer on',
-      { architecture: 'qwen2', config: { use_sliding_window: true, sliding_window: 16, max_window_layers: 1 } },
-      [0, 16],
-    ],
-    [
-      'of layer_types, whatever use_sliding_window says',
-      { config: { layer_types: sliding, sliding_window: 16, use_sliding_window: false } },
-      [16, 0],
-    ],
-    ['as long as the context: none', { config: { layer_types: sliding, sliding_window: 256 } }, undefined],
-    ['of Mistral, on all layers', { architecture: 'mistral', config: { sliding_window: 32 } }, [32, 32]],
-    [
-      'of Mistral, by layers',
-      { architecture: 'mistral', config: { sliding_window: 32, layer_types: sliding } },
-      [32, 0],
-    ],
-    ['of Mistral, null: none', { architecture: 'mistral', config: { sliding_window: null } }, undefined],
-    ['of Mistral, absent: 4,096', { architecture: 'mistral', config: { max_position_embeddings: 8192 } }, [4096, 4096]],
-  ])('%s', async (_, folder, windows) => {
-    expect((await openModel(tinyFolder(folder))).config.windows).toEqual(windows)
-  })
-
-  test.each([0, -1, 1.5, '16', true])('of the invalid size %j is refused', async (size) => {
-    const files = tinyFolder({ config: { layer_types: sliding, sliding_window: size } })
-    await expect(openModel(files)).rejects.toMatchObject({
-      code: 'bad_model',
-      message: expect.stringMatching(/sliding_window/),
-    })
-  })
-
-  test('in a GGUF, on all layers', async () => {
-    const gguf = (value: Metadata, more: Record<string, Metadata> = {}) =>
-      openModel(tinyFiles({ metadata: { 'llama.attention.sliding_window': value, ...more } }))
-    expect((await gguf({ u32: 32 })).config.windows).toEqual([32, 32])
-    expect((await gguf({ u32: 0 })).config.windows).toBeUndefined()
-    await expect(gguf({ f32: 2.5 })).rejects.toMatchObject({ code: 'bad_model' })
-    const pattern = { 'llama.attention.sliding_window_pattern': { u32: 2 } }
-    await expect(gguf({ u32: 32 }, pattern)).rejects.toMatchObject({
-      code: 'unsupported',
-      message: expect.stringMatching(/sliding_window_pattern/),
-    })
-    expect((await gguf({ u32: 256 }, pattern)).config.windows).toBeUndefined()
-  })
-
-  test("is part of the model's identity, and of a prepared file", async () => {
-    const plain = await openModel(tinyFiles())
-    const windowed = await openModel(tinyFiles({ metadata: { 'llama.attention.sliding_window': { u32: 32 } } }))
-    expect(windowed.fingerprint).not.toBe(plain.fingerprint)
-    const rope = async (archive: ModelArchive) =>
-      (await kvIdentityOf(archive, { identity: 'same', balance: undefined, predictor: undefined })).rope
-    expect(await rope(windowed)).not.toBe(await rope(plain))
-    const { pieces } = preparedFile(windowed, new Uint32Array(0))
-    const parts: Uint8Array[] = []
-    for await (const piece of pieces()) parts.push(piece.slice())
-    const again = await openPrepared('again', memorySource('again', Buffer.concat(parts)))
-    expect(again.config).toEqual(windowed.config)
-    expect(again.fingerprint).toBe(windowed.fingerprint)
-  })
-
-  test('changes answers beyond it, and none before', async () => {
-    const answer = async (config: TinyFolder['config'], length: number) => {
-      const engine = await Engine.load(tinyFolder({ config: config ?? {} }), { wasm, context: 128 })
-      const session = await engine.prefill(Array.from({ length }, (_, i) => 5 + ((i * 7) % 200)))
-      const logits = Array.from(session.logits)
-      await engine.close()
-      return logits
-    }
-    const windowed = { layer_types: sliding, sliding_window: 32 }
-    expect(await answer(windowed, 32)).toEqual(await answer({}, 32))
-    expect(await answer(windowed, 33)).not.toEqual(await answer({}, 33))
   })
 })
 

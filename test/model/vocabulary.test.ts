@@ -2,8 +2,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { TokenizerSpec } from '../../src/base/model.ts'
-import { packedVocabularyOf, packTexts, packVocabulary, Vocabulary, vocabOf } from '../../src/model/vocabulary.ts'
-import { MergeRanks, mergedIds, mergePairs } from '../../src/tokens/merges.ts'
+import { packTexts } from '../../src/model/packed-texts.ts'
+import { packedVocabularyOf, vocabOf } from '../../src/model/tokenizer-json.ts'
+import { packVocabulary, Vocabulary } from '../../src/model/vocabulary.ts'
+import { MergeRanks } from '../../src/tokens/merge-ranks.ts'
+import { mergedIds, mergePairs } from '../../src/tokens/merges.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
 
 const texts = fc.array(fc.string({ unit: 'binary', maxLength: 5 }), { maxLength: 60 })

@@ -3,12 +3,13 @@
  * weights, exact and from predicted K and V.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { loadGuides } from '../../node/guides.ts'
 import { loadWasm } from '../../node/wasm.ts'
 import type { GenerateRequest, ModelFiles } from '../../src/index.ts'
 import { Engine, memorySource, OrtEngine, type OrtModule } from '../../src/index.ts'
 import { openModel } from '../../src/model/open.ts'
 import { memoryFiles } from '../../src/model/source.ts'
-import { tokenizerJsonOf } from '../../src/model/vocabulary.ts'
+import { tokenizerJsonOf } from '../../src/model/tokenizer-json.ts'
 import { writePredictor } from '../../src/predict/file.ts'
 import { randomPrompt } from '../helpers/answers.ts'
 import { llamaOnnx } from '../helpers/onnx-writer.ts'
@@ -27,8 +28,8 @@ beforeAll(async () => {
   const plain = await Engine.load(files(), { wasm })
   const predictor = memorySource('tiny', await writePredictor(tinyPredictor(plain.identity)))
   await plain.close()
-  core = await Engine.load(files(), { wasm, predictor, prefixBytes: 0 })
-  engine = await OrtEngine.load(folder({ 'model.onnx': onnx }), { ort, reader: core })
+  core = await Engine.load(files(), { wasm, predictor, prefixBytes: 0, guides: loadGuides })
+  engine = await OrtEngine.load(folder({ 'model.onnx': onnx }), { ort, reader: core, guides: loadGuides })
 })
 afterAll(() => Promise.all([core?.close(), engine?.close()]))
 
@@ -55,6 +56,20 @@ describe('ids equal those of the Rust core, 20 prompts of 32 tokens', () => {
     }
   })
 })
+
+test.each(['exact', 'predicted'] as const)(
+  'a guided answer, with what the guide forces in one step, equals that of the core: %s',
+  async (prefill) => {
+    const guide = { kind: 'regex', regex: '(forced text [a-c]){3}!' } as const
+    const asked = request(5, { guide, temperature: 1, seed: 2, maxTokens: 60, prefill })
+    const before = engine.stats.passes
+    const [got, want] = [await engine.result(asked), await core.submit(asked).result()]
+    expect(got.ids).toEqual(want.ids)
+    expect(got.text).toMatch(/^(forced text [abc]){3}!$/)
+    expect(got.timings.forced_tokens).toBe(want.timings.forced_tokens)
+    expect(engine.stats.passes - before).toBeLessThan(8)
+  },
+)
 
 test('sampling, stops, log-probabilities and text equal those of any engine', async () => {
   const drawn = request(3, { temperature: 1, seed: 4, topLogprobs: 2 })

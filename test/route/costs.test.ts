@@ -1,7 +1,9 @@
 /** Tests the expected time of a route, from measurements. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { earlier, LocalCosts, RemoteCosts } from '../../src/route/costs.ts'
+import { RemoteCosts } from '../../src/route/costs.ts'
+import { earlier } from '../../src/route/estimate.ts'
+import { LocalCosts } from '../../src/route/local-costs.ts'
 import { random } from '../helpers/random.ts'
 
 const prompt = { tokens: 256, bytesPerToken: 12_000, localMsPerToken: 4 }

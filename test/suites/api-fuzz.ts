@@ -4,7 +4,7 @@
  * field is never the reason for a refusal, and nothing causes a server error.
  */
 import fc from 'fast-check'
-import { aliases, type Form } from '../../edge/aliases.ts'
+import { aliases, type Form, isOllama } from '../../edge/aliases.ts'
 import { openApi } from '../../edge/openapi.ts'
 import type { App } from '../../edge/server.ts'
 import { ask } from '../helpers/ask.ts'
@@ -16,7 +16,7 @@ export interface FuzzReport {
 }
 
 interface Case {
-  readonly form: Form
+  readonly form: FuzzedForm
   readonly body: Readonly<Record<string, unknown>>
   /** Nullable fields set to null, whose absence changes nothing. */
   readonly nulls: readonly string[]
@@ -24,19 +24,65 @@ interface Case {
   readonly sound: boolean
 }
 
-const paths = { chat: '/v1/chat/completions', completion: '/v1/completions', response: '/v1/responses' } as const
-const schemaNames = {
-  chat: 'ChatCompletionRequest',
-  completion: 'CompletionRequest',
-  response: 'ResponseRequest',
-} as const
-
-/** A request for a short answer, so that a case takes a millisecond. */
-const least: Record<Form, Record<string, unknown>> = {
-  chat: { model: 'tiny', messages: [{ role: 'user', content: 'x' }], max_tokens: 2 },
-  completion: { model: 'tiny', prompt: 'x', max_tokens: 2 },
-  response: { model: 'tiny', input: 'x', max_output_tokens: 2 },
+/** A kind of request: its route, the name of its schema, and a request for a short answer. */
+interface Route {
+  readonly path: string
+  readonly schema: string
+  readonly least: Readonly<Record<string, unknown>>
+  /** The field that holds a conversation. */
+  readonly talk?: string
+  /** What the end of a stream has. */
+  readonly end: string
 }
+
+const hello = [{ role: 'user', content: 'x' }]
+
+const routes = {
+  chat: {
+    path: '/v1/chat/completions',
+    schema: 'ChatCompletionRequest',
+    least: { model: 'tiny', messages: hello, max_tokens: 2 },
+    talk: 'messages',
+    end: '[DONE]',
+  },
+  completion: {
+    path: '/v1/completions',
+    schema: 'CompletionRequest',
+    least: { model: 'tiny', prompt: 'x', max_tokens: 2 },
+    end: '[DONE]',
+  },
+  response: {
+    path: '/v1/responses',
+    schema: 'ResponseRequest',
+    least: { model: 'tiny', input: 'x', max_output_tokens: 2 },
+    talk: 'input',
+    end: 'event: response.',
+  },
+  message: {
+    path: '/v1/messages',
+    schema: 'AnthropicMessagesRequest',
+    least: { model: 'tiny', messages: hello, max_tokens: 2 },
+    talk: 'messages',
+    end: 'event: message_stop',
+  },
+  ollamaChat: {
+    path: '/api/chat',
+    schema: 'OllamaChatRequest',
+    least: { model: 'tiny', messages: hello, options: { num_predict: 2 } },
+    talk: 'messages',
+    end: '"done":true',
+  },
+  ollamaText: {
+    path: '/api/generate',
+    schema: 'OllamaGenerateRequest',
+    least: { model: 'tiny', prompt: 'x', options: { num_predict: 2 } },
+    end: '"done":true',
+  },
+} satisfies Partial<Record<Form, Route>>
+
+type FuzzedForm = keyof typeof routes
+const forms = Object.keys(routes) as FuzzedForm[]
+const routeOf = (form: FuzzedForm): Route => routes[form]
 
 /**
  * Values that a field accepts, including its limits; `stop`, `n` and others have tests of their
@@ -85,19 +131,23 @@ const extras = fc.dictionary(
   { maxKeys: 3 },
 )
 
-/** Returns the names of nullable fields. */
-function nullable(form: Form): string[] {
-  const schema = openApi().components!.schemas![schemaNames[form]] as { properties: object; required?: string[] }
-  return [...Object.keys(schema.properties), ...Object.keys(aliases[form])].filter(
-    (name) => !(schema.required ?? []).includes(name) && !(name in least[form]),
-  )
+function propertiesOf(form: FuzzedForm) {
+  const schemas = openApi().components!.schemas!
+  return schemas[routeOf(form).schema] as { properties: object; required?: string[] }
 }
 
-const nullsOf: Record<Form, string[]> = {
-  chat: nullable('chat'),
-  completion: nullable('completion'),
-  response: nullable('response'),
+/** The names of all fields of a form, by any name. */
+const namesOf = new Map(
+  forms.map((form) => [form, new Set([...Object.keys(propertiesOf(form).properties), ...Object.keys(aliases[form])])]),
+)
+
+/** Returns the names of nullable fields. */
+function nullable(form: FuzzedForm): string[] {
+  const required = propertiesOf(form).required ?? []
+  return [...namesOf.get(form)!].filter((name) => !required.includes(name) && !(name in routeOf(form).least))
 }
+
+const nullsOf = new Map(forms.map((form) => [form, nullable(form)]))
 
 const message = fc.record(
   {
@@ -118,21 +168,54 @@ const message = fc.record(
   { requiredKeys: ['role', 'content'] },
 )
 
-const soundCase: fc.Arbitrary<Case> = fc.constantFrom<Form>('chat', 'completion', 'response').chain((form) => {
+/** Messages of Ollama's API have texts only. */
+const ollamaMessage = fc.record(
+  {
+    role: fc.constantFrom('user', 'assistant', 'system'),
+    content: fc.oneof(fc.string({ maxLength: 10 }), fc.constant(null)),
+    thinking: fc.constantFrom(null, 'why'),
+    images: fc.constantFrom(null, []),
+    tool_calls: fc.constantFrom(null, []),
+    extra: fc.constant(1),
+  },
+  { requiredKeys: ['role', 'content'] },
+)
+
+/** Anthropic's API calls a developer's message the system's. */
+const anthropicMessage = message.filter(({ role }) => role !== 'developer')
+
+function talkOf(form: FuzzedForm): fc.Arbitrary<object> {
+  const { talk } = routeOf(form)
+  if (talk === undefined) return fc.constant({})
+  const one = form === 'ollamaChat' ? ollamaMessage : form === 'message' ? anthropicMessage : message
+  return fc.array<unknown>(one, { minLength: 1, maxLength: 4 }).map((messages) => ({ [talk]: messages }))
+}
+
+const soundCase: fc.Arbitrary<Case> = fc.constantFrom(...forms).chain((form) => {
   const known = fc.record(values, { requiredKeys: [] })
-  const talk = form === 'completion' ? fc.constant({}) : fc.array(message, { minLength: 1, maxLength: 4 })
+  const names = namesOf.get(form)!
+  const nullables = nullsOf.get(form)!
+  const { least } = routeOf(form)
+  // What is an unknown field of one form is a field of another, whose values are not arbitrary.
+  const unknown = extras.map((all) => Object.fromEntries(Object.entries(all).filter(([name]) => !names.has(name))))
   return fc
-    .record({ known, extras, nulls: fc.subarray(nullsOf[form], { maxLength: 12 }), talk: fc.option(talk) })
-    .map(({ known, extras, nulls, talk }): Case => {
-      const said = Array.isArray(talk) ? { [form === 'chat' ? 'messages' : 'input']: talk } : {}
+    .record({
+      known,
+      unknown,
+      nulls: fc.subarray(nullables, { maxLength: Math.min(12, nullables.length) }),
+      talk: fc.oneof(talkOf(form), fc.constant({})),
+    })
+    .map(({ known, unknown, nulls, talk }): Case => {
       const empty = Object.fromEntries(nulls.map((name) => [name, null]))
-      return { form, body: { ...extras, ...known, ...least[form], ...said, ...empty }, nulls, sound: true }
+      const options = isOllama(form) && { options: { ...(known.options as object), ...(least.options as object) } }
+      return { form, body: { ...unknown, ...known, ...least, ...talk, ...empty, ...options }, nulls, sound: true }
     })
 })
 
 /** Arbitrary JSON in known fields. */
-const wildCase: fc.Arbitrary<Case> = fc.constantFrom<Form>('chat', 'completion', 'response').chain((form) => {
-  const names = fc.constantFrom(...nullsOf[form], ...Object.keys(least[form]), 'options', 'chat_template_kwargs')
+const wildCase: fc.Arbitrary<Case> = fc.constantFrom(...forms).chain((form) => {
+  const { least } = routeOf(form)
+  const names = fc.constantFrom(...nullsOf.get(form)!, ...Object.keys(least), 'options', 'chat_template_kwargs')
   const anything = fc.oneof(
     fc.jsonValue({ maxDepth: 3 }),
     fc.double({ noNaN: true }),
@@ -140,23 +223,32 @@ const wildCase: fc.Arbitrary<Case> = fc.constantFrom<Form>('chat', 'completion',
   )
   return fc
     .dictionary(names, anything, { maxKeys: 4 })
-    .map((wild): Case => ({ form, body: { ...least[form], ...wild }, nulls: [], sound: false }))
+    .map((wild): Case => ({ form, body: { ...least, ...wild }, nulls: [], sound: false }))
 })
+
+/** Returns the field at fault, undefined if the API does not tell. Throws for a failure of another form. */
+function faultOf(form: FuzzedForm, text: string): string | undefined {
+  const failure = JSON.parse(text)
+  const { error } = failure
+  const told = isOllama(form) ? error : form === 'message' ? error.type && failure.request_id : error.code
+  if (typeof told !== 'string') throw new Error(`another form of failure: ${text}`)
+  return error.param
+}
 
 /** Throws with the shrunk case and its seed. */
 export async function fuzzApi(app: App, cases: number, seed: number): Promise<FuzzReport> {
   const statuses: Record<number, number> = {}
   const one = fc.oneof({ weight: 3, arbitrary: soundCase }, { weight: 1, arbitrary: wildCase })
   const check = fc.asyncProperty(one, async ({ form, body, nulls, sound }) => {
-    const response = await ask(app, body, { path: paths[form] })
+    const { path, end } = routeOf(form)
+    const response = await ask(app, body, { path })
     const text = await response.text()
     statuses[response.status] = (statuses[response.status] ?? 0) + 1
     if (response.status >= 500) throw new Error(`${response.status}: ${text}`)
     if (response.status >= 400) {
-      const { error } = JSON.parse(text)
-      if (typeof error.code !== 'string') throw new Error(`no code: ${text}`)
-      if (sound || nulls.includes(error.param)) throw new Error(`refused: ${text}`)
-    } else if (body.stream === true && !text.includes('[DONE]') && form !== 'response') throw new Error('no end')
+      const fault = faultOf(form, text)
+      if (sound || (fault !== undefined && nulls.includes(fault))) throw new Error(`refused: ${text}`)
+    } else if (body.stream === true && !text.includes(end)) throw new Error('no end')
     const ignored = response.headers.get('x-foretoken-ignored') ?? ''
     if (ignored.length > 1200) throw new Error(`a header of ${ignored.length} bytes`)
   })

@@ -2,7 +2,7 @@
 import { expect } from 'vitest'
 import type { Backend, Tensor, Weight } from '../../src/backend/backend.ts'
 import { type KvType, pageTokens } from '../../src/base/kv.ts'
-import { type TensorType, tensorBlocks } from '../../src/base/model.ts'
+import { type AttentionSpec, type RopeSpec, type TensorType, tensorBlocks } from '../../src/base/model.ts'
 import type { Segment } from '../../src/base/pass.ts'
 import { dequantize, randomBlocks, written } from '../helpers/blocks.ts'
 import { type Random, random } from '../helpers/random.ts'
@@ -26,13 +26,19 @@ export async function checkAttention(
   backend: Backend,
   type: KvType,
   shape: { heads: number; kvHeads: number; headDim: number },
-  window?: number,
+  { window, softCap, turned, amplitude }: Partial<AttentionSpec & RopeSpec> = {},
 ) {
   const { heads, kvHeads, headDim } = shape
   const rng = random(seed + headDim)
   const pool = backend.kvPool({ type, layers: 2, kvHeads, headDim })
   const all = pool.add(24)
-  const rope = { headDim, theta: 10_000, pairs: headDim === 64 ? ('adjacent' as const) : ('half' as const) }
+  const rope: RopeSpec = {
+    headDim,
+    theta: 10_000,
+    pairs: headDim === 64 ? 'adjacent' : 'half',
+    ...(turned && { turned }),
+    ...(amplitude && { amplitude }),
+  }
   const width = (heads + 2 * kvHeads) * headDim
   const first = [37, 1, 16]
   const second = [5, 19, 1]
@@ -61,7 +67,11 @@ export async function checkAttention(
     backend.rope(k, 0)
     backend.writeKv(pool, 1, k, v)
     const out = backend.tensor(start, heads * headDim)
-    backend.attention(out, q, pool, 1, { scale: 1 / Math.sqrt(headDim), ...(window && { window }) })
+    backend.attention(out, q, pool, 1, {
+      scale: 1 / Math.sqrt(headDim),
+      ...(window && { window }),
+      ...(softCap && { softCap }),
+    })
     const got = await backend.read(out, start)
     segments.forEach((segment, i) => {
       for (let row = segment.start; row < segment.start + segment.length; row++) {
@@ -73,7 +83,7 @@ export async function checkAttention(
         stored[i]!.v.push(Array.from({ length: kvHeads }, (_, h) => head(heads + kvHeads + h)).flat())
         for (let h = 0; h < heads; h++) {
           const kv = Math.floor((h * kvHeads) / heads)
-          const want = attend(turned(h), lastOf(stored[i]!, window), kv, headDim)
+          const want = attend(turned(h), lastOf(stored[i]!, window), kv, headDim, softCap)
           for (let d = 0; d < headDim; d++)
             expectNear(
               got[(row * heads + h) * headDim + d]!,
@@ -104,10 +114,10 @@ function lastOf({ k, v }: { k: number[][]; v: number[][] }, window = k.length) {
   return { k: k.slice(-window), v: v.slice(-window) }
 }
 
-function attend(q: number[], stored: { k: number[][]; v: number[][] }, kv: number, dim: number): number[] {
-  const scores = stored.k.map(
-    (key) => q.reduce((sum, value, d) => sum + value * key[kv * dim + d]!, 0) / Math.sqrt(dim),
-  )
+function attend(q: number[], stored: { k: number[][]; v: number[][] }, kv: number, dim: number, cap?: number) {
+  const scores = stored.k
+    .map((key) => q.reduce((sum, value, d) => sum + value * key[kv * dim + d]!, 0) / Math.sqrt(dim))
+    .map((score) => (cap ? cap * Math.tanh(score / cap) : score))
   const top = Math.max(...scores)
   const weights = scores.map((score) => Math.exp(score - top))
   const total = weights.reduce((sum, weight) => sum + weight, 0)
@@ -116,14 +126,15 @@ function attend(q: number[], stored: { k: number[][]; v: number[][] }, kv: numbe
   )
 }
 
-function rotate(head: number[], position: number, rope: { theta: number; pairs: 'half' | 'adjacent' }): number[] {
+function rotate(head: number[], position: number, rope: RopeSpec): number[] {
   const out = [...head]
-  const half = head.length / 2
+  const { turned = head.length, amplitude = 1 } = rope
+  const half = turned / 2
   for (let f = 0; f < half; f++) {
-    const angle = position * rope.theta ** ((-2 * f) / head.length)
+    const angle = position * rope.theta ** ((-2 * f) / turned)
     const [a, b] = rope.pairs === 'half' ? [f, f + half] : [2 * f, 2 * f + 1]
-    out[a] = head[a]! * Math.cos(angle) - head[b]! * Math.sin(angle)
-    out[b] = head[a]! * Math.sin(angle) + head[b]! * Math.cos(angle)
+    out[a] = amplitude * (head[a]! * Math.cos(angle) - head[b]! * Math.sin(angle))
+    out[b] = amplitude * (head[a]! * Math.sin(angle) + head[b]! * Math.cos(angle))
   }
   return out
 }

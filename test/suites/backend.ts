@@ -353,20 +353,34 @@ export function runBackendSuite(
       pool.remove(segments[0]!.pages)
     })
 
-    test.each([
-      ['attention.softCap', { attention: [{ scale: 1 }, { scale: 1, softCap: 50 }], ropes: [] }],
-      ['rope.share', { attention: [], ropes: [{ headDim: 64, theta: 1e4, pairs: 'half', share: 0.5 }] }],
-    ] as const)('%s is refused by name before a pass', (name, recipe) => {
-      const limits = { tokens: 16, maxK: 64, headDim: 64, groups: [1] }
-      expect(() => backend.prepare({ ...limits, recipe })).toThrow(
-        expect.objectContaining({ code: 'unsupported', message: expect.stringContaining(name) }),
-      )
+    test('soft caps of rows equal cap * tanh(x / cap)', async () => {
+      const rng = random(seed)
+      for (const cap of [0.5, 30]) {
+        const { tensor, values } = upload(backend, rng, 5, 67)
+        backend.scale(tensor, 40, 5)
+        backend.softCap(backend.columns(tensor, 2, 63), cap, 4)
+        const got = await backend.read(tensor, 5)
+        for (const [i, value] of values.entries()) {
+          const [row, col] = [Math.floor(i / 67), i % 67]
+          const inside = row < 4 && col >= 2 && col < 65
+          const want = inside ? cap * Math.tanh((40 * value) / cap) : 40 * value
+          expectNear(got[i]!, want, inside ? 2e-5 * cap : 1e-5 * Math.abs(want), `cap ${cap} at ${row}, ${col}`)
+        }
+      }
     })
 
     describe.each(['f32', 'f16', 'int8'] as const)('attention over %s pages', (type) => {
       test.each([1, 7, 16, 21, 40, 1000])('with a window of the last %i tokens', async (window) => {
-        await checkAttention(backend, type, { heads: 6, kvHeads: 2, headDim: 32 }, window)
+        await checkAttention(backend, type, { heads: 6, kvHeads: 2, headDim: 32 }, { window })
       })
+
+      test.each([{ softCap: 0.7 }, { softCap: 50, window: 21 }, { turned: 24, amplitude: 1.19 }, { turned: 2 }])(
+        'with %o',
+        async (spec) => {
+          await checkAttention(backend, type, { heads: 6, kvHeads: 2, headDim: 32 }, spec)
+          await checkAttention(backend, type, { heads: 2, kvHeads: 1, headDim: 64 }, spec)
+        },
+      )
 
       test('a window over several blocks of keys', async () => {
         const [tokens, headDim, window] = [300, 16, 170]

@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
-import type { DoneEvent, Engine, GenerateRequest } from '../../src/index.ts'
+import type { DoneEvent, Engine, GenerateRequest, Guide } from '../../src/index.ts'
 import { ForetokenError, pageTokens } from '../../src/index.ts'
 import { type Random, random } from '../helpers/random.ts'
 
@@ -181,6 +181,12 @@ export async function checkEngine({ shared, alone }: Engines, commands: number, 
 }
 
 const tenants = ['', 'a', 'b']
+/** Guides whose answers have forced stretches, longer than a page or a pass, and free ones. */
+const guides: readonly Guide[] = [
+  { kind: 'regex', regex: `(${'forced '.repeat(6)}[ab]){1,3}` },
+  { kind: 'json_schema', schema: { type: 'object', properties: { name: { type: 'string' } }, required: ['name'] } },
+  { kind: 'lark', grammar: 'start: "(" start ")" | /[a-f]{2,30}/' },
+]
 
 function mixed(rng: Random, openings: readonly (readonly number[])[]): GenerateRequest {
   const opening = openings[rng.below(3)]!.slice(0, rng.below(120))
@@ -196,6 +202,7 @@ function mixed(rng: Random, openings: readonly (readonly number[])[]): GenerateR
     ...(rng.below(2) === 0 && { temperature: 1, topP: 0.9, repetitionPenalty: 1.1, logitBias: { 65: 5 } }),
     ...(rng.below(4) === 0 && { stop: [stops[rng.below(4)]!] }),
     ...(rng.below(3) === 0 && { prefill: modes[rng.below(3)]! }),
+    ...(rng.below(3) === 0 && { guide: guides[rng.below(guides.length)]! }),
   }
 }
 

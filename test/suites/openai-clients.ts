@@ -1,10 +1,12 @@
 /**
- * Tests of a server with unmodified clients, the same on every host. The model is tiny and random,
+ * Tests of a server with unmodified clients of OpenAI's, Anthropic's and Ollama's APIs, the same on every host. The model is tiny and random,
  * so its text is noise, but always the same.
  */
 import { createOpenAI } from '@ai-sdk/openai'
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
+import Anthropic from '@anthropic-ai/sdk'
 import { generateText, streamText } from 'ai'
+import { Ollama } from 'ollama'
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { testKeys } from '../helpers/tiny-server.ts'
@@ -145,10 +147,10 @@ export function openaiClients(host: string, start: () => Promise<Target>): void 
     })
 
     test('openai: refusals raise its own error classes', async () => {
-      const tools = [{ type: 'function' as const, function: { name: 'f', parameters: {} } }]
+      const tools = [1, 2].map(() => ({ type: 'function' as const, function: { name: 'f', parameters: {} } }))
       await expect(client.chat.completions.create({ ...plain, tools })).rejects.toMatchObject({
         status: 400,
-        param: 'tools',
+        param: 'tools[1]',
       })
       await expect(client.chat.completions.create({ ...plain, model: 'gpt-9' })).rejects.toBeInstanceOf(
         OpenAI.NotFoundError,
@@ -183,6 +185,39 @@ export function openaiClients(host: string, start: () => Promise<Target>): void 
       for await (const part of streamed.textStream) text += part
       expect(text).toBe(whole.text)
       expect(await streamed.usage).toMatchObject({ outputTokens: 12 })
+    })
+
+    test('@anthropic-ai/sdk: a message, whole and streamed, a count and a refusal', async () => {
+      const { url: baseURL, fetch } = target
+      const client = new Anthropic({ baseURL, fetch, apiKey: testKeys.one, maxRetries: 0 })
+      const ask = { model: 'tiny', messages: [...messages], temperature: 0, max_tokens: 24 }
+      const whole = await client.messages.create(ask)
+      expect(whole).toMatchObject({
+        content: [{ type: 'text', text: expect.stringMatching(/./s) }],
+        stop_reason: 'max_tokens',
+      })
+      const { content, usage } = await client.messages.stream(ask).finalMessage()
+      expect(content).toEqual(whole.content)
+      const { input_tokens } = await client.messages.countTokens({ model: 'tiny', messages: [...messages] })
+      expect(usage.input_tokens + usage.cache_read_input_tokens!).toBe(input_tokens)
+      await expect(client.messages.create({ ...ask, model: 'other' })).rejects.toBeInstanceOf(Anthropic.NotFoundError)
+      for await (const { id } of client.models.list()) expect(id).toBe('tiny')
+    })
+
+    test('ollama: the model, a chat, whole and streamed, a text and a refusal', async () => {
+      const headers = { authorization: `Bearer ${testKeys.one}` }
+      const client = new Ollama({ host: target.url, fetch: target.fetch, headers })
+      expect((await client.list()).models.map(({ name }) => name)).toEqual(['tiny:latest'])
+      expect((await client.show({ model: 'tiny' })).capabilities).toContain('completion')
+      const options = { temperature: 0, num_predict: 24 }
+      const ask = { model: 'tiny:latest', messages: [...messages], options }
+      const whole = await client.chat(ask)
+      expect(whole).toMatchObject({ done_reason: 'length', eval_count: 24 })
+      let text = ''
+      for await (const line of await client.chat({ ...ask, stream: true })) text += line.message.content
+      expect(text).toBe(whole.message.content)
+      expect((await client.generate({ model: 'tiny', prompt: 'What is this?', options })).response).toBe(text)
+      await expect(client.chat({ ...ask, model: 'other' })).rejects.toThrow('there is no model "other"')
     })
 
     test('a client that disconnects frees its pages', async () => {

@@ -6,7 +6,8 @@
 import fc from 'fast-check'
 import type { Scheduler } from '../../src/decode/scheduler.ts'
 import { turns } from '../helpers/scheduled.ts'
-import { type Deed, hooks, type Script, textOf, type Wish, World, worldContext } from './scheduler-world.ts'
+import { type Deed, hooks, type Script, type Wish } from './scheduler-script.ts'
+import { textOf, World, worldContext } from './scheduler-world.ts'
 
 export interface ModelOptions {
   /** Minimum number of commands to run. */

@@ -3,64 +3,23 @@
  * `scheduler-model.ts` runs random commands on it. A violation of the rules is a fault, thrown by
  * the next `check`.
  */
+
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import type { Scores } from '../../src/backend/backend.ts'
 import { ForetokenError } from '../../src/base/errors.ts'
 import { pageTokens } from '../../src/base/kv.ts'
 import type { Pass } from '../../src/base/pass.ts'
-import { type Predicting, Scheduler, type SchedulerOptions } from '../../src/decode/scheduler.ts'
+import { type Predicting, Scheduler } from '../../src/decode/scheduler.ts'
 import type { Job } from '../../src/decode/task.ts'
-import { PagedCache, type Sequence } from '../../src/kv/paged.ts'
+import { PagedCache } from '../../src/kv/paged.ts'
 import { PrefixIndex } from '../../src/kv/prefix.ts'
+import type { Sequence } from '../../src/kv/sequence.ts'
 import { Prediction } from '../../src/predict/choice.ts'
-import type { PredictorHeader } from '../../src/predict/plan.ts'
+import type { PredictorHeader } from '../../src/predict/header.ts'
 import { FakeModel, fakeHidden, fakePool, fakeVocab, nextToken } from '../helpers/fake-model.ts'
 import { turns } from '../helpers/scheduled.ts'
-
-export interface WorldOptions extends Pick<SchedulerOptions, 'order' | 'maxRunning' | 'maxWaiting' | 'stallMs'> {
-  readonly pages: number
-  readonly passTokens: number
-  readonly prefixPages: number
-}
-
-export const hooks = ['onAdmit', 'onBegin', 'onPrefill', 'onCache', 'take', 'end'] as const
-export type Hook = (typeof hooks)[number]
-
-/**
- * An action of a request's code: from outside, in the middle of a pass, or from inside a callback.
- */
-export type Deed =
-  | { readonly kind: 'throw' }
-  | { readonly kind: 'cancel'; readonly which: number }
-  | { readonly kind: 'cancelSelf' }
-  | { readonly kind: 'submit'; readonly length: number; readonly tenant: string }
-  | { readonly kind: 'hold'; readonly pages: number }
-  | { readonly kind: 'letGo' }
-  | { readonly kind: 'evict'; readonly pages: number }
-  | { readonly kind: 'insert'; readonly text: number; readonly pages: number; readonly tenant: string }
-  | { readonly kind: 'drive' }
-  | { readonly kind: 'close' }
-
-/** An action at the `nth` call of a hook. */
-export interface Script {
-  readonly hook: Hook
-  readonly nth: number
-  readonly deed: Deed
-}
-
-export interface Wish {
-  readonly ids: readonly number[]
-  readonly tenant: string
-  /** Number of tokens to answer; with 0 the first scores end it. */
-  readonly most: number
-  readonly mode: NonNullable<Job['mode']>
-  /** Number of tokens that follow each third chosen one without being chosen, as those of a guide do. */
-  readonly forces: number
-  /** Holds the computed pages until its end, as a sender of K and V does. */
-  readonly sends: boolean
-  readonly scripts: readonly Script[]
-}
+import type { Deed, Hook, Wish, WorldOptions } from './scheduler-script.ts'
 
 export const worldContext = 112
 
@@ -363,7 +322,7 @@ export class Request implements Job {
   chooseTokens(scores: Scores): readonly number[] | undefined {
     const id = 'ids' in scores ? scores.ids[0]! : scores.indexOf(1)
     if (this.#complete) this.#world.fault(new Error(`a token after the whole answer of ${this.number}`))
-    this.#called('take')
+    this.#called('chooseTokens')
     const { most, forces } = this.#wish
     if (most > 0) {
       // After predicted K and V any token is possible.

@@ -64,7 +64,7 @@ describe('a content in parts', () => {
 describe('missing content', () => {
   const called = [
     { role: 'user', content: 'x' },
-    { role: 'assistant', content: null, tool_calls: [{ id: '1' }] },
+    { role: 'assistant', content: null },
     { role: 'user', content: 'y' },
   ] as never
   test.each([

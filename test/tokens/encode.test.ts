@@ -2,7 +2,7 @@
 import { Tokenizer as Library } from '@huggingface/tokenizers'
 import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
-import { MergeRanks } from '../../src/tokens/merges.ts'
+import { MergeRanks } from '../../src/tokens/merge-ranks.ts'
 import { promptIds } from '../../src/tokens/prompt.ts'
 import { createTokenizer, toEnd } from '../../src/tokens/tokenizer.ts'
 import { smallSpec, smallTokenizer } from '../helpers/small-bpe.ts'

@@ -25,15 +25,18 @@ import hashlib
 import importlib.metadata
 import json
 import re
+import sys
 from datetime import datetime
 from pathlib import Path
 
-from jinja2.exceptions import TemplateError
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
-from transformers.utils import chat_template_utils
-
 HERE = Path(__file__).parent
+sys.path = [path for path in sys.path if Path(path or ".").resolve() != HERE]  # tokenizers.py has a package's name
+
+from jinja2.exceptions import TemplateError  # noqa: E402
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers  # noqa: E402
+from transformers import PreTrainedTokenizerFast  # noqa: E402
+from transformers.utils import chat_template_utils  # noqa: E402
+
 PLAIN = ["<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"]
 # The first and last token of a text, and the other special tokens.
 FAMILIES = {
@@ -179,7 +182,7 @@ def guarded(value, key: str = ""):
         return value if key in ("role", "type") else FIND.sub(hide, value)
     if isinstance(value, list):
         return [guarded(item) for item in value]
-    return {name: guarded(item, name) for name, item in value.items()} if isinstance(value, dict) else value
+    return {guarded(name): guarded(item, name) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 def ids_of(made: Tokenizer, text: str) -> list[int]:
@@ -228,7 +231,7 @@ def render(reference, messages: list[dict], values: dict) -> str:
 
 def case(reference, made: Tokenizer, messages: list[dict], values: dict) -> dict:
     try:
-        text = render(reference, guarded(messages), values)
+        text = render(reference, guarded(messages), guarded(values))
     except TemplateError as error:
         return {"refused": error.message}
     except ValueError as error:

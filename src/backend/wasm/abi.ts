@@ -138,6 +138,7 @@ export interface Kernels {
     col: number,
     heads: number,
     headDim: number,
+    turned: number,
     pairs: number,
     table: number,
     rows: number,
@@ -173,7 +174,9 @@ export interface Kernels {
     pageTable: number,
     scale: number,
     window: number,
+    softCap: number,
   ): number
+  soft_cap(x: number, xStride: number, n: number, rows: number, cap: number): number
   activation(
     out: number,
     outStride: number,

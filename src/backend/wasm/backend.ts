@@ -17,7 +17,7 @@ import type {
   WeightSpec,
   WeightWriter,
 } from '../backend.ts'
-import { checkRecipe } from '../capabilities.ts'
+import { anglesOf } from '../frequencies.ts'
 import { type Kernels, kvTypeIds } from './abi.ts'
 import type { Arena } from './arena.ts'
 import { wasmBench } from './bench.ts'
@@ -100,7 +100,6 @@ class WasmBackend implements Backend {
   }
 
   prepare(wanted: Limits): void {
-    if (wanted.recipe) checkRecipe(wanted.recipe, 'wasm')
     const limits = largest(this.#limits, wanted)
     // Attention works on whole groups of a few rows, so that a larger group may need less.
     const bytes = limits.groups.reduce((most, group) => {
@@ -113,8 +112,8 @@ class WasmBackend implements Backend {
       this.#scratch = { at, bytes: bytes * this.threads }
     }
     this.#products.reserve(limits.tokens, limits.maxK)
-    const ropes = wanted.recipe?.ropes.length ?? 1
-    this.#tables.reserve(limits.tokens, ropes * limits.headDim, limits.pageEntries)
+    const angles = wanted.ropes ? anglesOf(wanted.ropes) : limits.headDim
+    this.#tables.reserve(limits.tokens, angles, limits.pageEntries)
     this.#limits = limits
   }
 
@@ -215,6 +214,11 @@ class WasmBackend implements Backend {
     this.#scaleAdd(wasm(x), wasm(x), rows, 0, factor)
   }
 
+  softCap(x: Tensor, cap: number, rows: number): void {
+    const { at, stride, cols } = wasm(x)
+    finished(this.#kernels.soft_cap(at, stride, cols, rows, cap), 'soft_cap')
+  }
+
   addBias(x: Tensor, bias: Tensor, rows: number): void {
     const { at, stride } = wasm(x)
     finished(this.#kernels.add_bias(at, stride, 0, wasm(bias).at, bias.cols, rows), 'add_bias')
@@ -242,9 +246,9 @@ class WasmBackend implements Backend {
 
   rope(x: Tensor, index: number): void {
     const { at, stride } = wasm(x)
-    const { headDim, pairs, angles } = this.#tables.rope(index)
+    const { headDim, turned, pairs, angles } = this.#tables.rope(index)
     const { tokens } = this.#tables
-    finished(this.#kernels.rope(at, stride, 0, x.cols / headDim, headDim, pairs, angles, tokens), 'rope')
+    finished(this.#kernels.rope(at, stride, 0, x.cols / headDim, headDim, turned, pairs, angles, tokens), 'rope')
   }
 
   writeKv(pool: KvPool, layer: number, k: Tensor, v: Tensor): void {
@@ -266,7 +270,8 @@ class WasmBackend implements Backend {
     finished(status, 'write_kv')
   }
 
-  attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, { scale, window = 0 }: AttentionSpec): void {
+  attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, spec: AttentionSpec): void {
+    const { scale, window = 0, softCap = 0 } = spec
     const kv = this.#inPool(pool)
     const to = wasm(out)
     const from = wasm(q)
@@ -287,6 +292,7 @@ class WasmBackend implements Backend {
       this.#tables.pages,
       scale,
       window,
+      softCap,
     )
     finished(status, 'attention')
   }
@@ -355,7 +361,7 @@ class WasmBackend implements Backend {
   }
 }
 
-type Sizes = Required<Omit<Limits, 'recipe'>>
+type Sizes = Required<Omit<Limits, 'ropes'>>
 
 /** Combines the limits of several models, which share the scratch of a backend. */
 function largest(a: Sizes, b: Limits): Sizes {

@@ -4,7 +4,8 @@
  */
 import { defined } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
-import { type KvBlock, type KvCodec, type KvCoding, type KvPool, pageTokens, type WireCodec } from '../../base/kv.ts'
+import { type KvPool, pageTokens } from '../../base/kv.ts'
+import type { KvBlock, KvCodec, KvCoding, WireCodec } from '../../base/kv-codec.ts'
 import { type Kernels, kvTypeIds } from './abi.ts'
 import type { Arena } from './arena.ts'
 import type { WasmKvPool } from './kv-pool.ts'

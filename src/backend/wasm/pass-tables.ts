@@ -7,6 +7,7 @@ import { ForetokenError } from '../../base/errors.ts'
 import { pageTokens } from '../../base/kv.ts'
 import type { RopeSpec } from '../../base/model.ts'
 import type { Segment } from '../../base/pass.ts'
+import { anglesOf, frequenciesOf } from '../frequencies.ts'
 import type { Arena } from './arena.ts'
 
 interface Table {
@@ -54,13 +55,13 @@ export class PassTables {
    * Returns the kernel arguments of rotation `index`: the address of the cosines and sines of the
    * window's rows, and `pairs` (0 for half, 1 for adjacent).
    */
-  rope(index: number): { readonly headDim: number; readonly pairs: number; readonly angles: number } {
+  rope(index: number): Readonly<Record<'headDim' | 'turned' | 'pairs' | 'angles', number>> {
     const rope = this.#ropes[index]
     if (!rope) throw new ForetokenError('internal', `rotation ${index} of a plan with ${this.#ropes.length}`)
-    const { headDim, pairs } = rope
-    const before = this.#ropes.slice(0, index).reduce((sum, { headDim }) => sum + headDim, 0)
-    const angles = this.#angles.at + (before * this.#planned + this.#row * headDim) * 4
-    return { headDim, pairs: pairs === 'half' ? 0 : 1, angles }
+    const { headDim, turned = headDim, pairs } = rope
+    const before = anglesOf(this.#ropes.slice(0, index))
+    const angles = this.#angles.at + (before * this.#planned + this.#row * turned) * 4
+    return { headDim, turned, pairs: pairs === 'half' ? 0 : 1, angles }
   }
 
   /**
@@ -89,7 +90,7 @@ export class PassTables {
       this.#pages,
       segments.reduce((sum, segment) => sum + segment.pages.length, 0),
     )
-    this.#room(this.#angles, tokens * ropes.reduce((sum, { headDim }) => sum + headDim, 0))
+    this.#room(this.#angles, tokens * anglesOf(ropes))
     const words = this.#arena.words
     let page = 0
     let row = 0
@@ -122,13 +123,14 @@ export class PassTables {
   #turn(rope: RopeSpec, at: number): number {
     const { floats } = this.#arena
     const frequencies = this.#frequenciesOf(rope)
-    const half = rope.headDim / 2
+    const { headDim, turned = headDim, amplitude = 1 } = rope
+    const half = turned / 2
     for (const { length, past, position = past } of this.#plan)
-      for (let i = 0; i < length; i++, at += rope.headDim)
+      for (let i = 0; i < length; i++, at += turned)
         for (let f = 0; f < half; f++) {
           const angle = (position + i) * defined(frequencies[f])
-          floats[at + f] = Math.cos(angle)
-          floats[at + half + f] = Math.sin(angle)
+          floats[at + f] = amplitude * Math.cos(angle)
+          floats[at + half + f] = amplitude * Math.sin(angle)
         }
     return at
   }
@@ -164,9 +166,7 @@ export class PassTables {
   #frequenciesOf(rope: RopeSpec): Float64Array {
     const known = this.#frequencies.get(rope)
     if (known) return known
-    const values = Float64Array.from({ length: rope.headDim / 2 }, (_, f) => {
-      return rope.theta ** ((-2 * f) / rope.headDim) / (rope.divisors?.[f] ?? 1)
-    })
+    const values = frequenciesOf(rope)
     this.#frequencies.set(rope, values)
     return values
   }

@@ -24,7 +24,7 @@ import type {
   WeightSpec,
   WeightWriter,
 } from '../backend.ts'
-import { checkRecipe } from '../capabilities.ts'
+import { frequenciesOf } from '../frequencies.ts'
 import { Best } from './best.ts'
 import type { Features } from './features.ts'
 import { f32, Gpu } from './gpu.ts'
@@ -33,9 +33,10 @@ import { GpuKvPool } from './kv-pool.ts'
 import { Products } from './products.ts'
 import { shader } from './shaders/index.ts'
 import { longestHead } from './shaders/kv.ts'
-import { frequenciesOf, type Tables, tablesOf, type Window } from './tables.ts'
+import { type Tables, tablesOf, type Window } from './tables.ts'
 import { type GpuTensor, gpu } from './tensors.ts'
-import { type GpuWeight, weightWriter } from './weights.ts'
+import { weightWriter } from './weight-writer.ts'
+import type { GpuWeight } from './weights.ts'
 
 export interface WebGpuOptions {
   readonly device: GPUDevice
@@ -104,8 +105,7 @@ class WebGpuBackend implements Backend {
     }
   }
 
-  prepare({ headDim, recipe }: Limits): void {
-    if (recipe) checkRecipe(recipe, 'webgpu')
+  prepare({ headDim }: Limits): void {
     if (headDim > longestHead || headDim % 8 !== 0)
       throw new ForetokenError(
         'unsupported',
@@ -222,6 +222,11 @@ class WebGpuBackend implements Backend {
     this.#scaleAdd(gpu(x), gpu(x), rows, 0, factor)
   }
 
+  softCap(x: Tensor, cap: number, rows: number): void {
+    const { at, stride, cols } = gpu(x)
+    this.#each('soft_cap', [at, stride, cols, f32(cap)], cols, rows)
+  }
+
   addBias(x: Tensor, bias: Tensor, rows: number): void {
     const { at, stride } = gpu(x)
     this.#each('bias', [at, stride, gpu(bias).at, bias.cols], bias.cols, rows)
@@ -235,10 +240,11 @@ class WebGpuBackend implements Backend {
   rope(x: Tensor, index: number): void {
     const { at: from, stride, cols } = gpu(x)
     const { tables, ropes, window } = this.#planned()
-    const { headDim, pairs } = at(ropes, index)
-    const angles = at(tables.angles, index) + window.row * headDim
-    const params = [from, stride, cols / headDim, headDim, pairs === 'adjacent' ? 1 : 0, angles]
-    this.#each('rope', params, cols / 2, window.rows)
+    const { headDim, turned = headDim, pairs } = at(ropes, index)
+    const heads = cols / headDim
+    const angles = at(tables.angles, index) + window.row * turned
+    const params = [from, stride, heads, headDim, turned, pairs === 'adjacent' ? 1 : 0, angles]
+    this.#each('rope', params, (heads * turned) / 2, window.rows)
   }
 
   writeKv(pool: KvPool, layer: number, k: Tensor, v: Tensor): void {
@@ -254,7 +260,8 @@ class WebGpuBackend implements Backend {
     })
   }
 
-  attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, { scale, window = 0 }: AttentionSpec): void {
+  attention(out: Tensor, q: Tensor, pool: KvPool, layer: number, spec: AttentionSpec): void {
+    const { scale, window = 0, softCap = 0 } = spec
     const kv = pool as GpuKvPool
     const { heads: kvHeads, word } = kv.layer(layer)
     const [to, from] = [gpu(out), gpu(q)]
@@ -263,7 +270,7 @@ class WebGpuBackend implements Backend {
     const place = [to.at, to.stride, from.at, from.stride, rows.blocks, rows.row, tables.pages]
     this.#gpu.call({
       kernel: `attention ${kv.type}`,
-      params: [...place, heads, kvHeads, kv.headDim, word, kv.pageBytes / 4, f32(scale), window],
+      params: [...place, heads, kvHeads, kv.headDim, word, kv.pageBytes / 4, f32(scale), window, f32(softCap)],
       groups: [rows.blockCount, heads],
       kv: kv.buffer,
     })

@@ -4,7 +4,8 @@
  */
 
 import { defined } from '../../base/at.ts'
-import { type KvBlock, type KvCodec, type KvCoding, type KvPool, pageTokens, type WireCodec } from '../../base/kv.ts'
+import { type KvPool, pageTokens } from '../../base/kv.ts'
+import type { KvBlock, KvCodec, KvCoding, WireCodec } from '../../base/kv-codec.ts'
 import type { Backend } from '../backend.ts'
 import type { GpuKvPool } from './kv-pool.ts'
 

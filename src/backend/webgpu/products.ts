@@ -4,8 +4,8 @@
  */
 import { defined } from '../../base/at.ts'
 import { ForetokenError } from '../../base/errors.ts'
-import type { MatrixUnit } from './features.ts'
 import type { Gpu } from './gpu.ts'
+import type { MatrixUnit } from './matrix-unit.ts'
 import { matrixTile } from './shaders/matrix.ts'
 import type { GpuTensor } from './tensors.ts'
 import type { GpuWeight, Kind } from './weights.ts'

@@ -4,7 +4,7 @@
  *     pages    page ids of each segment, one list behind the other
  *     blocks   (first row, rows, cache position of the first, its segment's place in `pages`): up to 4 rows that attend together
  *     tiles    (first row, rows, page, token of the page): rows that are written into one page
- *     angles   f32: cosines and sines of each row, (rows, head_dim), for each rotation
+ *     angles   f32: cosines and sines of each row, (rows, turned), for each rotation
  */
 
 import { at, defined } from '../../base/at.ts'
@@ -64,9 +64,9 @@ export function tablesOf(
   before.push({ blocks: blocks.length / 4, tiles: tiles.length / 4, row })
   const [blocksAt, tilesAt] = [pages.length, pages.length + blocks.length]
   let end = tilesAt + tiles.length
-  const angles = ropes.map(({ headDim }) => {
+  const angles = ropes.map(({ headDim, turned = headDim }) => {
     const begin = end
-    end += row * headDim
+    end += row * turned
     return begin
   })
   const words = new Uint32Array(end)
@@ -74,7 +74,7 @@ export function tablesOf(
   words.set(blocks, blocksAt)
   words.set(tiles, tilesAt)
   for (const [index, turns] of frequencies.entries())
-    writeAngles(new Float32Array(words.buffer, at(angles, index) * 4), segments, turns)
+    writeAngles(new Float32Array(words.buffer, at(angles, index) * 4), segments, turns, at(ropes, index).amplitude)
   return {
     words,
     pages: 0,
@@ -93,22 +93,14 @@ export function tablesOf(
   }
 }
 
-/**
- * Returns the radians per position of each pair: theta^(-2f/headDim), divided by the model's
- * scaling.
- */
-export function frequenciesOf({ headDim, theta, divisors }: RopeSpec): Float64Array {
-  return Float64Array.from({ length: headDim / 2 }, (_, f) => theta ** ((-2 * f) / headDim) / (divisors?.[f] ?? 1))
-}
-
-function writeAngles(out: Float32Array, segments: readonly Segment[], frequencies: Float64Array): void {
+function writeAngles(out: Float32Array, segments: readonly Segment[], frequencies: Float64Array, amplitude = 1): void {
   const half = frequencies.length
-  const headDim = 2 * half
+  const turned = 2 * half
   for (const { start, length, past, position = past } of segments)
     for (let i = 0; i < length; i++)
       for (let f = 0; f < half; f++) {
         const angle = (position + i) * defined(frequencies[f])
-        out[(start + i) * headDim + f] = Math.cos(angle)
-        out[(start + i) * headDim + half + f] = Math.sin(angle)
+        out[(start + i) * turned + f] = amplitude * Math.cos(angle)
+        out[(start + i) * turned + half + f] = amplitude * Math.sin(angle)
       }
 }

@@ -20,14 +20,26 @@ export interface Family {
 export interface GgufForm {
   /** Its `general.architecture`, which is also the prefix of its keys. */
   readonly name: string
-  /** Reads the config, without scaling of RoPE and not yet checked. Throws `bad_model`. */
+  /** Keys, behind the name and a dot, that `read` honours beside those that all readers do. */
+  readonly keys?: ReadonlySet<string>
+  /** Reads the config, without scaling of RoPE and windows, and not yet checked. Throws `bad_model`. */
   read(metadata: MetadataReader, tensors: ReadonlyMap<string, TensorInfo>): ModelConfig
+  /**
+   * Returns which of the layers see only a window, if the file has one. Absent if all do. Throws
+   * `bad_model`, `unsupported`.
+   */
+  slides?(metadata: MetadataReader, layers: number): readonly boolean[]
 }
 
 export interface HuggingFaceForm {
   /** Its `model_type` in config.json. */
   readonly name: string
   readonly keys: KeyRules
+  /**
+   * Returns config.json in the form that the other functions read, where versions of transformers
+   * write different ones. Throws `bad_model`, `unsupported`.
+   */
+  normal?(json: Json, where: string): Json
   /**
    * Reads the config, without scaling of RoPE and windows, and not yet checked. Throws `bad_model`,
    * `unsupported`.
@@ -61,10 +73,10 @@ export interface TensorSource {
   readonly gguf: string
   readonly huggingFace: string
   /**
-   * The rows of the Hugging Face tensor that belong to it: those from `from` on, of `of` in all.
-   * Absent if all do.
+   * The rows of the file's tensor that belong to it: those from `from` on, of `of` in all. Absent
+   * if all do.
    */
   readonly part?: { readonly from: number; readonly of: number }
-  /** Added to each value of a vector, see `TensorInfo`. */
+  /** Added to each value of a vector from a Hugging Face folder, see `TensorInfo`. */
   readonly plus?: number
 }

@@ -7,13 +7,31 @@ import { ForetokenError } from '../../base/errors.ts'
 import type { ModelConfig, ModelSpec } from '../../base/model.ts'
 import { show } from '../json.ts'
 import type { Family, GgufForm, HuggingFaceForm } from './family.ts'
+import { gemma2 } from './gemma2.ts'
+import { gemma3 } from './gemma3.ts'
+import { granite } from './granite.ts'
 import { llama } from './llama.ts'
 import { mistral } from './mistral.ts'
+import { olmo2 } from './olmo2.ts'
 import { openElm } from './openelm.ts'
+import { phi3 } from './phi3.ts'
 import { qwen2 } from './qwen2.ts'
 import { qwen3 } from './qwen3.ts'
+import { smolLm3 } from './smollm3.ts'
 
-export const families: readonly Family[] = [llama, mistral, qwen2, qwen3, openElm]
+export const families: readonly Family[] = [
+  llama,
+  mistral,
+  qwen2,
+  qwen3,
+  smolLm3,
+  gemma2,
+  gemma3,
+  phi3,
+  granite,
+  olmo2,
+  openElm,
+]
 
 export const familyNames: readonly string[] = families.map(({ name }) => name)
 

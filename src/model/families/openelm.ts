@@ -8,7 +8,8 @@ import { ForetokenError } from '../../base/errors.ts'
 import type { LayerShape, ModelConfig } from '../../base/model.ts'
 import { configOfShapes, numberOf } from '../config.ts'
 import { type Json, show } from '../json.ts'
-import { is, keyRules } from '../key-rules.ts'
+import { keyRules } from '../key-rules.ts'
+import { is } from '../neutral.ts'
 import { windowsOf } from '../window.ts'
 import type { Family, TensorPlace, TensorSource } from './family.ts'
 import { plainSpec, plainTensor } from './plain.ts'
@@ -40,7 +41,7 @@ export const openElm: Family = {
     withoutTokenizer: "OpenELM was made with Llama 2's and brings none: put that tokenizer.json beside config.json",
   },
   tensor,
-  spec: (config) => plainSpec(config, { headNorms: config.qkNorm === true }),
+  spec: (config) => plainSpec(config, { qkNorms: config.qkNorm === true ? 'heads' : 'none' }),
 }
 
 function configOf(json: Json, where: string): ModelConfig {

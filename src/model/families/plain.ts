@@ -2,7 +2,7 @@
  * Describes what most families share with Llama: names of tensors, keys of the config, and layers
  * of norm, attention, norm and gated MLP. A family adds its differences.
  */
-import type { LayerSpec, ModelConfig, ModelSpec, TensorInfo } from '../../base/model.ts'
+import type { LayerSpec, ModelConfig, ModelSpec, RopeSpec, TensorInfo } from '../../base/model.ts'
 import { layerShapes, numberOf } from '../config.ts'
 import type { Json } from '../json.ts'
 import type { MetadataReader } from '../metadata.ts'
@@ -59,31 +59,55 @@ export function plainTensor(name: string, { layer }: TensorPlace): TensorSource 
   }
 }
 
-/** Returns Llama's recipe, with `otherwise` applied to every layer. */
+/**
+ * Returns Llama's recipe with the scales, caps, windows and rotations of the config, and with
+ * `otherwise` applied to every layer.
+ */
 export function plainSpec(config: ModelConfig, otherwise: Partial<LayerSpec> = {}): ModelSpec {
-  const { architecture, headDim, rmsEps, ropeTheta, ropePairs, ropeDivisors, windows } = config
-  const rope = {
-    headDim,
-    theta: ropeTheta,
-    pairs: ropePairs,
-    ...(ropeDivisors && { divisors: ropeDivisors }),
-  }
-  const scale = 1 / Math.sqrt(headDim)
+  const { architecture, headDim, rmsEps, windows, attentionScale, attentionSoftCap, residualScale } = config
+  const { embeddingScale = 1, logitScale = 1, logitSoftCap } = config
+  const ropes = ropesOf(config)
   const layers = layerShapes(config).map((shape, index): LayerSpec => {
     const window = windows?.[index]
+    const rope = ropes(index)
     return {
       ...shape,
       norms: { beforeAttention: true, afterAttention: false, beforeMlp: true, afterMlp: false },
-      headNorms: false,
+      qkNorms: 'none',
       biases: { qkv: false, output: false },
-      rope,
-      attention: { scale, ...(window && { window }) },
+      ...(rope && { rope }),
+      attention: {
+        scale: attentionScale ?? 1 / Math.sqrt(headDim),
+        ...(window && { window }),
+        ...(attentionSoftCap !== undefined && { softCap: attentionSoftCap }),
+      },
       activation: 'silu',
-      residualScale: 1,
+      residualScale: residualScale ?? 1,
       ...otherwise,
     }
   })
-  return { family: architecture, headDim, rmsEps, layers, embeddingScale: 1, logitScale: 1 }
+  const caps = logitSoftCap === undefined ? {} : { logitSoftCap }
+  return { family: architecture, headDim, rmsEps, layers, embeddingScale, logitScale, ...caps }
+}
+
+/** Returns a function that gives each layer its rotation, the same object to layers that rotate alike. */
+function ropesOf(config: ModelConfig): (layer: number) => RopeSpec | undefined {
+  const { headDim, ropeTheta, ropeThetas, ropePairs, ropeTurned, ropeAmplitude, ropeDivisors } = config
+  const made = new Map<number, RopeSpec>()
+  return (layer) => {
+    const theta = ropeThetas?.[layer] ?? ropeTheta
+    if (theta === 0) return undefined
+    const rope = made.get(theta) ?? {
+      headDim,
+      theta,
+      pairs: ropePairs,
+      ...(ropeTurned !== undefined && { turned: ropeTurned }),
+      ...(ropeDivisors && theta === ropeTheta && { divisors: ropeDivisors }),
+      ...(ropeAmplitude !== undefined && { amplitude: ropeAmplitude }),
+    }
+    made.set(theta, rope)
+    return rope
+  }
 }
 
 /** The parts of `HuggingFaceForm` that read Llama's keys. */

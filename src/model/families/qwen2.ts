@@ -1,5 +1,7 @@
 /** Describes Qwen 2 (arXiv 2407.10671) and 2.5: a llama with biases on q, k and v. */
-import { is, keyRules } from '../key-rules.ts'
+
+import { keyRules } from '../key-rules.ts'
+import { is } from '../neutral.ts'
 import type { Family } from './family.ts'
 import { plainConfig, plainFolder, plainGguf, plainKeys, plainSpec, plainTensor } from './plain.ts'
 

@@ -1,5 +1,7 @@
 /** Describes Qwen 3 (arXiv 2505.09388): a llama with an RMS norm on each head of q and k. */
-import { is, keyRules } from '../key-rules.ts'
+
+import { keyRules } from '../key-rules.ts'
+import { is } from '../neutral.ts'
 import type { Family } from './family.ts'
 import { plainConfig, plainFolder, plainGguf, plainKeys, plainSpec, plainTensor } from './plain.ts'
 
@@ -13,5 +15,5 @@ export const qwen3: Family = {
     read: (json, where) => plainConfig('qwen3', json, where),
   },
   tensor: plainTensor,
-  spec: (config) => plainSpec(config, { headNorms: true }),
+  spec: (config) => plainSpec(config, { qkNorms: 'heads' }),
 }

@@ -4,11 +4,14 @@
  * here or in the files beside it, and are counted first.
  */
 import { at } from '../../base/at.ts'
-import { applyFilter, isIn, lengthOf, passesTest } from './filters.ts'
-import { isStatement, loopAttribute, nameOf, nodes, numeric, operatorOf, sliceOf } from './nodes.ts'
+import { applyFilter, lengthOf } from './filters.ts'
+import { loopAttribute } from './loop-variable.ts'
+import { isStatement, nameOf, nodes, numeric, operatorOf, sliceOf } from './nodes.ts'
 import type { Node, Program } from './parse.ts'
 import { dictMethod, repeated, stringMethod } from './strings.ts'
-import { Callable, type Key, Loop, Namespace, Real, typeName, type Value, type Values } from './values.ts'
+import { isIn, passesTest } from './tests.ts'
+import { Callable, type Key, Loop, Namespace, Real, typeName, type Value } from './value.ts'
+import type { Values } from './values.ts'
 
 class Scope {
   readonly names = new Map<string, Value>()

@@ -2,7 +2,8 @@
  * Implements Python's string methods for templates. Strings are marked: operations examine the
  * plain text, which has the same length, and cut the marked one.
  */
-import { type Dict, Real, typeName, type Value, type Values } from './values.ts'
+import { type Dict, Real, typeName, type Value } from './value.ts'
+import type { Values } from './values.ts'
 
 type Method = (values: Values, text: string, args: readonly Value[], named: ReadonlyMap<string, Value>) => Value
 

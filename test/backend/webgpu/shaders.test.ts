@@ -2,7 +2,8 @@
 
 import { afterAll, describe, expect, test } from 'vitest'
 import { create } from 'webgpu'
-import { type Features, type MatrixUnit, requiredFeatures } from '../../../src/backend/webgpu/features.ts'
+import { type Features, requiredFeatures } from '../../../src/backend/webgpu/features.ts'
+import type { MatrixUnit } from '../../../src/backend/webgpu/matrix-unit.ts'
 import { kernels, shader } from '../../../src/backend/webgpu/shaders/index.ts'
 
 const gpu = create(['backend=null', 'enable-dawn-features=allow_unsafe_apis'])

@@ -48,7 +48,7 @@ print(
             "response_streamed": "".join(e.delta for e in events if e.type == "response.output_text.delta"),
             "response_last": events[-1].type,
             "text_tokens": text.usage.completion_tokens,
-            "tools": refused(BadRequestError, tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}]),
+            "tools": refused(BadRequestError, tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}] * 2),
             "unknown_model": refused(NotFoundError, model="gpt-9"),
             "stranger": stranger(),
         }

@@ -4,9 +4,11 @@
  */
 import { createOpenAI } from '@ai-sdk/openai'
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
+import Anthropic from '@anthropic-ai/sdk'
 import { AIMessage, type BaseMessage, HumanMessage } from '@langchain/core/messages'
 import { ChatOpenAI } from '@langchain/openai'
 import { generateText, type ModelMessage, streamText } from 'ai'
+import { Ollama } from 'ollama'
 import OpenAI from 'openai'
 
 export interface Turn {
@@ -24,7 +26,14 @@ export interface Client {
 const tokens = 24
 
 export function javascriptClients(url: string, apiKey: string): readonly Client[] {
-  return [openai(url, apiKey), openaiResponses(url, apiKey), ...ai(url, apiKey), langchain(url, apiKey)]
+  return [
+    openai(url, apiKey),
+    openaiResponses(url, apiKey),
+    ...ai(url, apiKey),
+    langchain(url, apiKey),
+    anthropic(url, apiKey),
+    ollama(url, apiKey),
+  ]
 }
 
 function openai(url: string, apiKey: string): Client {
@@ -115,6 +124,48 @@ function langchain(url: string, apiKey: string): Client {
     async *stream(turns, maxTokens, signal) {
       const options = signal ? { signal } : {}
       for await (const chunk of await of('tiny', maxTokens).stream(messages(turns), options)) yield chunk.text
+    },
+  }
+}
+
+function anthropic(url: string, apiKey: string): Client {
+  const client = new Anthropic({ baseURL: url, apiKey, maxRetries: 0 })
+  const of = (turns: readonly Turn[]) => ({
+    messages: [...turns],
+    temperature: 0,
+    system: [{ type: 'text' as const, text: 'Be brief.', cache_control: { type: 'ephemeral' as const } }],
+    metadata: { user_id: 'u' },
+  })
+  return {
+    name: '@anthropic-ai/sdk',
+    async chat(turns, model = 'tiny') {
+      const { content } = await client.messages.create({ ...of(turns), model, max_tokens: tokens })
+      return content.map((block) => (block.type === 'text' ? block.text : '')).join('')
+    },
+    async *stream(turns, max_tokens, signal) {
+      const options = signal ? { signal } : {}
+      for await (const event of client.messages.stream({ ...of(turns), model: 'tiny', max_tokens }, options))
+        if (event.type === 'content_block_delta' && event.delta.type === 'text_delta') yield event.delta.text
+    },
+  }
+}
+
+function ollama(url: string, apiKey: string): Client {
+  const client = new Ollama({ host: url, headers: { authorization: `Bearer ${apiKey}` } })
+  const of = (turns: readonly Turn[], num_predict: number) => ({
+    messages: turns.map((turn) => ({ ...turn })),
+    keep_alive: '5m',
+    options: { temperature: 0, num_predict, num_ctx: 4096 },
+  })
+  return {
+    name: 'ollama',
+    async chat(turns, model = 'tiny') {
+      return (await client.chat({ ...of(turns, tokens), model, stream: false })).message.content
+    },
+    async *stream(turns, num_predict, signal) {
+      const lines = await client.chat({ ...of(turns, num_predict), model: 'tiny:latest', stream: true })
+      signal?.addEventListener('abort', () => lines.abort())
+      for await (const line of lines) yield line.message.content
     },
   }
 }

@@ -265,6 +265,13 @@ pub unsafe extern "C" fn add_bias(
     unsafe { pool::run(&args, rows, grain(n), row_ops::add::<Native>) }
 }
 
+/// x (rows, n) = cap * tanh(x / cap).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn soft_cap(x: *mut f32, x_stride: usize, n: usize, rows: usize, cap: f32) -> u32 {
+    let args = row_ops::SoftCapArgs { x, x_stride, n, cap };
+    unsafe { pool::run(&args, rows, grain(n), row_ops::soft_cap::<Native>) }
+}
+
 /// out (rows, n) = keep * out + scale * x. `x` may be `out`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn scale_add(
@@ -281,8 +288,8 @@ pub unsafe extern "C" fn scale_add(
     unsafe { pool::run(&args, rows, grain(n), row_ops::scale_add::<Native>) }
 }
 
-/// Rotates each head of x (rows; heads * head_dim from column `col` on) by table (rows, 2, head_dim / 2): cosines, then
-/// sines. `pairs`: 0 pairs i with i + head_dim / 2, 1 pairs 2i with 2i + 1.
+/// Rotates the first `turned` elements of each head of x (rows; heads * head_dim from column `col` on) by table (rows, 2,
+/// turned / 2): cosines, then sines. `pairs`: 0 pairs i with i + turned / 2, 1 pairs 2i with 2i + 1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rope(
     x: *mut f32,
@@ -290,13 +297,14 @@ pub unsafe extern "C" fn rope(
     col: usize,
     heads: usize,
     head_dim: usize,
+    turned: usize,
     pairs: u32,
     table: *const f32,
     rows: usize,
 ) -> u32 {
     let x = x.wrapping_add(col);
-    let args = ops::rope::Args { x, x_stride, heads, head_dim, adjacent: pairs == 1, table };
-    unsafe { pool::run(&args, rows, grain(heads * head_dim), ops::rope::body::<Native>) }
+    let args = ops::rope::Args { x, x_stride, heads, head_dim, turned, adjacent: pairs == 1, table };
+    unsafe { pool::run(&args, rows, grain(heads * turned), ops::rope::body::<Native>) }
 }
 
 /// Returns the bytes of one layer in a page. `kv_type`: 0 f32, 1 f16, 2 int8.
@@ -329,7 +337,8 @@ pub unsafe extern "C" fn write_kv(
 /// out (tokens, heads * head_dim) = causal attention of q (tokens; heads * head_dim from column `q_col` of x on).
 /// `segments` (n_segs, 4) u32: first token in the pass, tokens, positions before them, first entry in `page_table`; its
 /// entries from there on are the pages of positions 0..15, 16..31 and so on. `head_dim` is a multiple of 8, at most 256.
-/// A query sees the last `window` positions up to its own, or all with a `window` of 0.
+/// A query sees the last `window` positions up to its own, or all with a `window` of 0. Scores become soft_cap *
+/// tanh(score / soft_cap), or stay as they are with a `soft_cap` of 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attention(
     out: *mut f32,
@@ -348,6 +357,7 @@ pub unsafe extern "C" fn attention(
     page_table: *const u32,
     scale: f32,
     window: usize,
+    soft_cap: f32,
 ) -> u32 {
     let args = attend::Args {
         out,
@@ -363,6 +373,7 @@ pub unsafe extern "C" fn attention(
         page_table,
         scale,
         window,
+        soft_cap,
     };
     let (units, grain) = args.units();
     unsafe { pool::run(&args, units, grain, attend::body::<Native>) }

@@ -26,6 +26,8 @@ struct World {
     tables: Vec<Vec<u32>>,
     /// Positions that a query sees, its own included; 0 for all.
     window: usize,
+    /// The soft cap of scores; 0 for none.
+    cap: f32,
 }
 
 /// Two layers, of which the second is used, so that offsets matter.
@@ -46,7 +48,16 @@ impl World {
             .map(|&count| (0..count).map(|_| free.swap_remove(random.below(free.len()))).collect())
             .collect();
         let page_bytes = LAYERS * layer_bytes;
-        World { shape, page_bytes, layer_bytes, pool: vec![0; total * page_bytes], sequences, tables, window: 0 }
+        World {
+            shape,
+            page_bytes,
+            layer_bytes,
+            pool: vec![0; total * page_bytes],
+            sequences,
+            tables,
+            window: 0,
+            cap: 0.0,
+        }
     }
 
     /// Runs one pass over (sequence, past, length) parts; returns out rows in pass order.
@@ -104,6 +115,7 @@ impl World {
                 table.as_ptr(),
                 scale,
                 self.window,
+                self.cap,
             );
             assert_eq!(status, 0);
         }
@@ -146,10 +158,12 @@ impl World {
                     let keys: Vec<_> = seen.iter().map(|(k, _)| k.clone()).collect();
                     let values: Vec<_> = seen.iter().map(|(_, v)| v.clone()).collect();
                     let q = &self.sequences[sequence][position][head * head_dim..(head + 1) * head_dim];
-                    let (want, magnitude) = naive::row(q, &keys, &values, scale);
+                    let (want, magnitude) = naive::row(q, &keys, &values, scale, self.cap);
                     // A score's rounding shifts its weight by as much, relatively; two exps per block, sums of n terms.
                     let score = naive::score_magnitude(q, &keys, scale) * (head_dim as f64 + 4.0) * EPS;
                     let blocks = (position / 128 + 1) as f64;
+                    // The cap shrinks errors of scores and adds its own.
+                    let score = score + 4e-7 * self.cap as f64;
                     let relative = 2.0 * score + (position as f64 + 20.0) * 2.0 * EPS + (blocks + 2.0) * 4e-7;
                     for d in 0..head_dim {
                         near(out[row][head * head_dim + d], want[d], relative * magnitude[d] + 1e-30, || {
@@ -195,6 +209,23 @@ fn equals_the_definition_in_packed_ragged_passes() {
 }
 
 #[test]
+fn soft_caps_equal_the_definition() {
+    let seed = seed(17);
+    let mut random = Random(seed);
+    for shape in shapes() {
+        set_scratch(scratch_bytes(64, shape.head_dim, shape.heads / shape.kv_heads) as usize);
+        let lengths = [1, 17, 130, 1 + random.below(300)];
+        let mut world = World::new(&mut random, shape, &lengths);
+        let parts: Vec<_> = lengths.iter().enumerate().map(|(i, &n)| (i, 0, n)).collect();
+        for (cap, window) in [(0.5, 0), (2.0, 37), (50.0, 0)] {
+            (world.cap, world.window) = (cap, window);
+            let out = world.pass(&parts);
+            world.check(&parts, &out, &format!("seed {seed}, {shape:?}, cap {cap}, window {window}"));
+        }
+    }
+}
+
+#[test]
 fn a_row_has_the_same_bits_however_its_pass_is_cut_and_shared() {
     let seed = seed(12);
     let mut random = Random(seed);
@@ -202,7 +233,7 @@ fn a_row_has_the_same_bits_however_its_pass_is_cut_and_shared() {
         set_scratch(scratch_bytes(64, shape.head_dim, shape.heads / shape.kv_heads) as usize);
         let lengths = [290, 40, 141];
         let mut world = World::new(&mut random, shape, &lengths);
-        world.window = window;
+        (world.window, world.cap) = (window, if window == 37 { 3.0 } else { 0.0 });
         let whole = world.pass(&[(0, 0, 290)]);
         // The same sequence in ragged chunks, each packed with parts of others.
         let mut past = [0; 3];

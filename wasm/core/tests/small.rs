@@ -4,7 +4,7 @@ use common::{EPS, Random, near, seed};
 use foretoken_core::naive::small;
 use foretoken_core::ops::exp::Powers;
 use foretoken_core::simd::floats::Native;
-use foretoken_core::{activation, add_bias, gather_rows, head_norm, moments, rms_norm, rope, scale_add};
+use foretoken_core::{activation, add_bias, gather_rows, head_norm, moments, rms_norm, rope, scale_add, soft_cap};
 
 const ROWS: [usize; 4] = [1, 2, 7, 33];
 
@@ -78,20 +78,21 @@ fn rope_equals_the_definition() {
     let seed = seed(22);
     let mut random = Random(seed);
     for rows in ROWS {
-        for head_dim in [2, 8, 10, 64, 128] {
+        for (head_dim, turned) in [(2, 2), (8, 8), (10, 10), (16, 6), (64, 64), (128, 96), (128, 128)] {
             for pairs in [0, 1] {
                 let (heads, col) = (3, 4);
                 let stride = col + heads * head_dim + 1;
                 let x = matrix(&mut random, rows, stride, 2.0);
                 let angles: Vec<Vec<f64>> =
-                    (0..rows).map(|_| (0..head_dim / 2).map(|_| random.float(500.0) as f64).collect()).collect();
+                    (0..rows).map(|_| (0..turned / 2).map(|_| random.float(500.0) as f64).collect()).collect();
                 let table: Vec<f32> = angles
                     .iter()
                     .flat_map(|row| row.iter().map(|a| a.cos() as f32).chain(row.iter().map(|a| a.sin() as f32)))
                     .collect();
                 let mut got = x.concat();
-                let status =
-                    unsafe { rope(got.as_mut_ptr(), stride, col, heads, head_dim, pairs, table.as_ptr(), rows) };
+                let status = unsafe {
+                    rope(got.as_mut_ptr(), stride, col, heads, head_dim, turned, pairs, table.as_ptr(), rows)
+                };
                 assert_eq!(status, 0);
                 for row in 0..rows {
                     for head in 0..heads {
@@ -100,7 +101,7 @@ fn rope_equals_the_definition() {
                         for d in 0..head_dim {
                             near(got[row * stride + from + d], want[d], 4.0 * 6.0 * EPS, || {
                                 format!(
-                                    "seed {seed}, rows {rows}, head_dim {head_dim}, pairs {pairs}, at {row} {head} {d}"
+                                    "seed {seed}, rows {rows}, {turned} of {head_dim}, pairs {pairs}, at {row} {head} {d}"
                                 )
                             });
                         }
@@ -142,6 +143,29 @@ fn activations_equal_their_definitions() {
                     near(out[row * f + i], want, bound, context);
                     assert_eq!(inside[row * (2 * f + 3) + i].to_bits(), out[row * f + i].to_bits(), "in place");
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn soft_caps_equal_the_definition() {
+    let seed = seed(26);
+    let mut random = Random(seed);
+    for rows in ROWS {
+        for (n, cap) in [(1, 30.0), (3, 0.5), (4, 50.0), (577, 30.0)] {
+            let mut x = matrix(&mut random, rows, n, 3.0 * cap);
+            x[0][0] = 1e30;
+            x[rows - 1][n - 1] = -1e30;
+            let mut got = padded(&x, n + 2);
+            assert_eq!(unsafe { soft_cap(got.as_mut_ptr(), n + 2, n, rows, cap) }, 0);
+            for row in 0..rows {
+                for col in 0..n {
+                    let want = small::soft_cap(x[row][col] as f64, cap);
+                    let context = || format!("seed {seed}, ({rows}, {n}) at {row}, {col}: {}", x[row][col]);
+                    near(got[row * (n + 2) + col], want, 4e-7 * cap as f64, context);
+                }
+                assert!(got[row * (n + 2) + n].is_nan(), "beside the row");
             }
         }
     }

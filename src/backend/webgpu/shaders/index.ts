@@ -8,7 +8,7 @@ import { bestOfAll, bestOfRun } from './best.ts'
 import { embed, gemmFew, gemmTiled } from './gemm.ts'
 import { attention, writeKv } from './kv.ts'
 import { gemmMatrix, layX } from './matrix.ts'
-import { activation, bias, gather, norm, rope, scale, scaleAdd } from './rows.ts'
+import { activation, bias, gather, norm, rope, scale, scaleAdd, softCap } from './rows.ts'
 
 type Writer = (type: string, features: Features) => string
 
@@ -27,6 +27,7 @@ const writers: Readonly<Record<string, Writer>> = {
   attention: (type, features) => attention(type as KvType, features),
   activation: (kind) => activation(kind as Activation),
   scale_add: () => scaleAdd,
+  soft_cap: () => softCap,
   gather: () => gather,
   best_of_run: (_, features) => bestOfRun(features),
   best_of_all: (_, features) => bestOfAll(features),
@@ -51,7 +52,7 @@ export function kernels({ matrix }: Features): string[] {
   const of = (ops: readonly string[], types: readonly string[]) =>
     ops.flatMap((op) => types.map((type) => `${op} ${type}`))
   return [
-    ...['norm', 'bias', 'scale', 'rope', 'scale_add', 'gather', 'best_of_run', 'best_of_all'],
+    ...['norm', 'bias', 'scale', 'rope', 'scale_add', 'soft_cap', 'gather', 'best_of_run', 'best_of_all'],
     ...of(['embed', 'gemm_few', 'gemm_32', 'gemm_64'], ['u4', 'i8', 'f16', 'bf16', 'f32']),
     ...of(['activation'], ['silu', 'gelu']),
     ...of(['write_kv', 'attention'], ['f32', 'f16', 'int8']),

@@ -125,7 +125,7 @@ export function attention(type: KvType, features: Features): string {
     type === 'int8'
       ? ' * bitcast<f32>(kv[page + 2u * p.kv_heads * head_words + (p.kv_heads + kv_head) * 16u + key % 16u])'
       : ''
-  return /* wgsl */ `${head(['out', 'out_stride', 'q', 'q_stride', 'blocks', 'row0', 'pages', 'heads', 'kv_heads', 'dim', 'layer', 'page_words', 'scale: f32', 'window'], folds.enable)}${folds.functions}
+  return /* wgsl */ `${head(['out', 'out_stride', 'q', 'q_stride', 'blocks', 'row0', 'pages', 'heads', 'kv_heads', 'dim', 'layer', 'page_words', 'scale: f32', 'window', 'cap: f32'], folds.enable)}${folds.functions}
 const per = ${per}u;
 const lowest = -3.4e38;
 ${reading[type]}
@@ -167,6 +167,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         score += x * vec4f(qs[d], qs[p.dim + d], qs[2u * p.dim + d], qs[3u * p.dim + d]);
       }
       score = score${k};
+      if (p.cap > 0.0) { score = p.cap * tanh(clamp(score / p.cap, vec4f(-15.0), vec4f(15.0))); }
     }
     let seen = (vec4u(key) <= rows) & (vec4u(key) >= lows);
     score = select(vec4f(lowest), score, seen & vec4<bool>(key < end));

@@ -9,7 +9,7 @@
  * too large for f16; the error of an element is 2^-21 of it, or 2^-39 of the row's largest.
  */
 
-import { type MatrixUnit, unitTile } from '../features.ts'
+import { type MatrixUnit, unitTile } from '../matrix-unit.ts'
 import type { Kind } from '../weights.ts'
 import { fold, head } from './common.ts'
 import { halfBlock } from './weights.ts'

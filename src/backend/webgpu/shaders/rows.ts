@@ -36,16 +36,16 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 }`
 
 /**
- * Rotates pairs of each head by the angles of the row: cosines, then sines, (rows, head_dim) in the
- * tables.
+ * Rotates pairs of the first `turned` components of each head by the angles of the row: cosines,
+ * then sines, (rows, turned) in the tables.
  */
-export const rope = /* wgsl */ `${head(['x', 'x_stride', 'heads', 'head_dim', 'adjacent', 'angles'])}
+export const rope = /* wgsl */ `${head(['x', 'x_stride', 'heads', 'head_dim', 'turned', 'adjacent', 'angles'])}
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  let pairs = p.head_dim / 2u;
+  let pairs = p.turned / 2u;
   if (id.x >= p.heads * pairs) { return; }
   let f = id.x % pairs;
-  let angle = p.angles + id.y * p.head_dim + f;
+  let angle = p.angles + id.y * p.turned + f;
   let c = bitcast<f32>(t[angle]);
   let s = bitcast<f32>(t[angle + pairs]);
   let start = p.x + id.y * p.x_stride + id.x / pairs * p.head_dim;
@@ -85,6 +85,15 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= p.cols) { return; }
   let to = p.out + id.y * p.out_stride + id.x;
   a[to] = p.keep * a[to] + p.factor * a[p.x + id.y * p.x_stride + id.x];
+}`
+
+/** Computes x = cap * tanh(x / cap). Some devices' tanh overflows far from 0, where it is 1 in f32. */
+export const softCap = /* wgsl */ `${head(['x', 'x_stride', 'cols', 'cap: f32'])}
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= p.cols) { return; }
+  let at = p.x + id.y * p.x_stride + id.x;
+  a[at] = p.cap * tanh(clamp(a[at] / p.cap, -15.0, 15.0));
 }`
 
 /** Copies rows of x by a list: out = x[list]. */

@@ -1,10 +1,12 @@
 //! Causal attention by definition.
+use super::small::soft_cap;
 
-/// Computes one query row: `q` (head_dim) against `keys` and `values`, (n, head_dim) each, all of them visible.
+/// Computes one query row: `q` (head_dim) against `keys` and `values`, (n, head_dim) each, all of them visible. Scores
+/// have the soft cap `cap`, if it is not 0.
 /// Returns the output (head_dim) and, per dimension, the sum of p * |v|, the scale of rounding errors.
-pub fn row(q: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>], scale: f32) -> (Vec<f64>, Vec<f64>) {
+pub fn row(q: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>], scale: f32, cap: f32) -> (Vec<f64>, Vec<f64>) {
     let dot = |key: &Vec<f32>| -> f64 { q.iter().zip(key).map(|(&a, &b)| a as f64 * b as f64).sum() };
-    let scores: Vec<f64> = keys.iter().map(|key| dot(key) * scale as f64).collect();
+    let scores: Vec<f64> = keys.iter().map(|key| soft_cap(dot(key) * scale as f64, cap)).collect();
     let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = scores.iter().map(|s| (s - max).exp()).collect();
     let total: f64 = weights.iter().sum();

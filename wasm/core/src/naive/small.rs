@@ -7,16 +7,22 @@ pub fn rms_norm(x: &[f32], w: &[f32], eps: f32) -> Vec<f64> {
     x.iter().zip(w).map(|(&v, &w)| v as f64 * inverse * w as f64).collect()
 }
 
-/// Rotates one head (head_dim) by `angles` (head_dim / 2). `adjacent` pairs 2i with 2i + 1, else i with i + head_dim / 2.
+/// Rotates the first components of one head by `angles`, two for each. `adjacent` pairs 2i with 2i + 1, else i with i +
+/// angles.len().
 pub fn rope(x: &[f32], angles: &[f64], adjacent: bool) -> Vec<f64> {
-    let half = x.len() / 2;
-    let mut out = vec![0.0; x.len()];
+    let half = angles.len();
+    let mut out: Vec<f64> = x.iter().map(|&x| x as f64).collect();
     for (i, angle) in angles.iter().enumerate() {
         let (a, b) = if adjacent { (2 * i, 2 * i + 1) } else { (i, i + half) };
         out[a] = x[a] as f64 * angle.cos() - x[b] as f64 * angle.sin();
         out[b] = x[a] as f64 * angle.sin() + x[b] as f64 * angle.cos();
     }
     out
+}
+
+/// cap * tanh(x / cap); x if `cap` is 0.
+pub fn soft_cap(x: f64, cap: f32) -> f64 {
+    if cap == 0.0 { x } else { cap as f64 * (x / cap as f64).tanh() }
 }
 
 /// act(gate) * up, where act is gelu by its tanh approximation, or silu.

@@ -36,6 +36,8 @@ pub struct Args {
     pub scale: f32,
     /// Number of keys that a query sees, its own included; 0 for all before it.
     pub window: usize,
+    /// Scores become soft_cap * tanh(score / soft_cap); 0 leaves them as they are.
+    pub soft_cap: f32,
 }
 
 #[derive(Clone, Copy)]
@@ -144,6 +146,8 @@ struct Scratch {
     scores: *mut f32,
     /// Space for an expanded block.
     expanded: *mut f32,
+    /// The soft cap of scores as exponents of two; 0 for none.
+    cap: f32,
 }
 
 impl Unit<'_> {
@@ -160,7 +164,8 @@ impl Unit<'_> {
             let sum = max.add(most);
             let scores = sum.add(most);
             let expanded = scores.add(4 * BLOCK);
-            let scratch = Scratch { q, out, max, sum, scores, expanded };
+            let cap = self.args.soft_cap * core::f32::consts::LOG2_E;
+            let scratch = Scratch { q, out, max, sum, scores, expanded, cap };
             self.pack::<I>(&scratch, quads * 4);
             let last = self.position(rows - 1);
             // Blocks before the first row's window are before all windows.

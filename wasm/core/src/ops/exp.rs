@@ -67,6 +67,13 @@ impl<I: Floats> Powers<I> {
         I::div(x, I::add(self.one, self.of_e(cubic)))
     }
 
+    /// Returns cap * tanh(x / cap) = cap - 2 cap / (1 + e^(2x / cap)) within 4e-7 cap, given `cap` and 2 / cap.
+    #[inline(always)]
+    pub fn soft_cap(&self, x: I::F, cap: I::F, twice_inverse: I::F) -> I::F {
+        let power = self.of_e(I::mul(x, twice_inverse));
+        I::sub(cap, I::div(I::add(cap, cap), I::add(self.one, power)))
+    }
+
     /// Returns silu(x) = x / (1 + e^-x).
     #[inline(always)]
     pub fn silu(&self, x: I::F) -> I::F {

@@ -7,24 +7,25 @@ pub struct Args {
     pub x: *mut f32,
     pub x_stride: usize,
     pub heads: usize,
-    /// Head size, an even number.
     pub head_dim: usize,
-    /// Rotates pairs (2i, 2i + 1), otherwise (i, i + head_dim / 2).
+    /// Elements of a head that turn, from the first on: an even number.
+    pub turned: usize,
+    /// Rotates pairs (2i, 2i + 1), otherwise (i, i + turned / 2).
     pub adjacent: bool,
-    /// Shape (rows, 2, head_dim / 2): cosines, then sines.
+    /// Shape (rows, 2, turned / 2): cosines, then sines.
     pub table: *const f32,
 }
 
 /// # Safety
 /// Rows `lo..hi` of `x` and the table must be as described.
 pub unsafe fn body<I: Floats>(args: &Args, lo: usize, hi: usize, _: *mut u8) {
-    let half = args.head_dim / 2;
+    let half = args.turned / 2;
     for row in lo..hi {
         for head in 0..args.heads {
             // SAFETY: as for this function.
             unsafe {
                 let x = args.x.add(row * args.x_stride + head * args.head_dim);
-                let cos = args.table.add(row * args.head_dim);
+                let cos = args.table.add(row * args.turned);
                 if args.adjacent {
                     adjacent::<I>(x, cos, cos.add(half), half);
                 } else {

@@ -1,4 +1,5 @@
-//! Operates on whole rows: gathering, adding a bias, adding scaled rows.
+//! Operates on whole rows: gathering, adding a bias, adding scaled rows, capping.
+use super::exp::Powers;
 use crate::simd::floats::Floats;
 
 /// Computes out (units, cols) = x[ids]. A unit of work is a row of `out`.
@@ -78,6 +79,46 @@ pub unsafe fn scale_add<I: Floats>(args: &ScaleAddArgs, lo: usize, hi: usize, _:
             for i in whole..args.n {
                 *out.add(i) = *out.add(i) * args.keep + *x.add(i) * args.scale;
             }
+        }
+    }
+}
+
+/// Computes x (rows, n) = cap * tanh(x / cap). A unit of work is a row.
+pub struct SoftCapArgs {
+    pub x: *mut f32,
+    pub x_stride: usize,
+    pub n: usize,
+    pub cap: f32,
+}
+
+/// # Safety
+/// Rows `lo..hi` must be as described in the arguments.
+pub unsafe fn soft_cap<I: Floats>(args: &SoftCapArgs, lo: usize, hi: usize, _: *mut u8) {
+    for row in lo..hi {
+        // SAFETY: as for this function.
+        unsafe { cap_run::<I>(args.x.add(row * args.x_stride), args.n, args.cap) }
+    }
+}
+
+/// Caps `n` values from `x` on.
+///
+/// # Safety
+/// They must be there.
+#[inline(never)]
+pub unsafe fn cap_run<I: Floats>(x: *mut f32, n: usize, cap: f32) {
+    let powers = Powers::<I>::load();
+    let (cap, twice_inverse) = (I::splat(cap), I::splat(2.0 / cap));
+    let whole = n / 4 * 4;
+    // SAFETY: as for this function; the last values go through a padded copy.
+    unsafe {
+        for i in (0..whole).step_by(4) {
+            I::store(x.add(i), powers.soft_cap(I::load(x.add(i)), cap, twice_inverse));
+        }
+        if whole < n {
+            let mut pad = [0f32; 4];
+            pad.as_mut_ptr().copy_from(x.add(whole), n - whole);
+            I::store(pad.as_mut_ptr(), powers.soft_cap(I::load(pad.as_ptr()), cap, twice_inverse));
+            x.add(whole).copy_from(pad.as_ptr(), n - whole);
         }
     }
 }

@@ -99,6 +99,7 @@ pub fn fuzz_attention(data: &[u8]) {
             table.as_ptr(),
             0.125,
             window,
+            if window % 2 == 1 { 5.0 } else { 0.0 },
         );
         assert_eq!(status, 0);
     }

@@ -3,6 +3,7 @@ use super::block::Block;
 use super::{BLOCK, Scratch};
 use crate::ops::exp::Powers;
 use crate::ops::kv::PAGE;
+use crate::ops::rows::cap_run;
 use crate::simd::floats::Floats;
 
 /// Takes quad `quad` one block further; row i sees the block's keys `hidden[i]..visible[i]`.
@@ -127,6 +128,9 @@ unsafe fn soften<I: Floats>(
                 for key in (0..padded).step_by(4) {
                     I::store(scores.add(key), I::mul(I::load(scores.add(key)), I::load(block.k_scales.add(key))));
                 }
+            }
+            if scratch.cap > 0.0 {
+                cap_run::<I>(scores, padded, scratch.cap);
             }
             for key in (0..hidden[row].min(padded)).chain(visible..padded) {
                 *scores.add(key) = f32::NEG_INFINITY;

@@ -1,0 +1,47 @@
+/** Flags of prompts: the model, the text, and how it is read. */
+import { answerCommands, engineCommands, type Flag } from './flag.ts'
+
+const modelOrOnnx =
+  'an alias, hf:owner/repo[/file], https://... or a path (also of an ONNX folder); default smollm2-135m'
+
+/** The flags, in the order of the help. */
+export const promptFlags = {
+  model: {
+    short: 'm',
+    value: 'text',
+    name: 'MODEL',
+    on: [...engineCommands, 'deploy-prep', 'inspect', 'tokenize'],
+    about: 'an alias, hf:owner/repo[/file], https://... or a path; default smollm2-135m',
+    by: { run: { about: modelOrOnnx }, chat: { about: modelOrOnnx }, serve: { about: modelOrOnnx } },
+  },
+  prompt: { short: 'p', value: 'text-or-file', on: ['run'], about: 'the prompt, in place of an argument' },
+  system: { value: 'text-or-file', on: ['run', 'chat', 'prefix'], about: 'system prompt; default: the model’s own' },
+  raw: { on: ['run', 'batch'], about: 'continue the text without the chat template' },
+  'prompt-file': { value: 'file', on: ['run', 'prefix'], about: 'read the prompt from a file' },
+  prefix: { value: 'file', on: answerCommands, about: 'use keys and values from a file of `foretoken prefix save`' },
+  prefill: {
+    value: ['exact', 'predicted', 'refined', 'auto'],
+    on: [...answerCommands, 'serve', 'bench'],
+    about:
+      'how the prompt is computed: exact; predicted, for an early first token; refined, predicted first and exact ' +
+      'soon after; auto, refined where the predictor is confident and exact otherwise; default exact',
+    by: {
+      bench: {
+        about: 'load: the mode that requests ask for; prepack: any mode but exact also times predicted batches',
+      },
+    },
+  },
+  predictor: {
+    value: 'file',
+    on: [...answerCommands, 'eval', 'deploy-prep', 'serve', 'companion', 'bench'],
+    about: 'the model’s predictor; default: the one included with foretoken',
+  },
+  concurrency: {
+    value: 'whole',
+    min: 1,
+    max: 1024,
+    on: ['batch', 'bench'],
+    about: 'concurrent prompts; default 32',
+    by: { bench: { about: 'load: number of clients; default 1' } },
+  },
+} as const satisfies Record<string, Flag>

@@ -1,0 +1,48 @@
+/** Answers `POST /v1/messages` and `POST /v1/messages/count_tokens`. */
+import { ForetokenError } from '../../src/index.ts'
+import type { Query } from '../answer.ts'
+import type { Config } from '../config.ts'
+import { collect } from '../endpoints/collect.ts'
+import { optionsOf } from '../endpoints/options.ts'
+import { endsTurn } from '../endpoints/tokens.ts'
+import type { Endpoint, Plan } from '../exchange.ts'
+import { entries } from '../schemas/common.ts'
+import { promptedBy } from './prompt.ts'
+import { countRequest, messagesRequest } from './schemas.ts'
+import { MessageShape } from './shape.ts'
+import { messageFrames, pinged } from './stream.ts'
+
+const limits = ({ limits }: Config) => ({ ...entries, messages: limits.messages, system: 256 })
+
+export const messages: Endpoint<typeof messagesRequest> = {
+  form: 'message',
+  schema: messagesRequest,
+  entries: limits,
+  plan(body, { engine, config, model, requestId }): Plan {
+    const { stop_sequences: stop, max_tokens, output_config } = body
+    const options = optionsOf({ ...body, stop, text: output_config }, engine, config, max_tokens)
+    const shape = new MessageShape(model)
+    return {
+      requests: [{ ...options, ...promptedBy(body) }],
+      choices: 1,
+      stream: body.stream ?? false,
+      format: pinged,
+      progress: (body.stream && body.foretoken?.progress) ?? false,
+      async body(events) {
+        const [answer] = await collect(events, { engine, isEnd: endsTurn(engine, options) })
+        if (!answer) throw new ForetokenError('internal', 'there is no answer')
+        return shape.finished(answer.done)
+      },
+      ...messageFrames(shape, requestId),
+    }
+  },
+}
+
+export const countTokens: Query<typeof countRequest> = {
+  form: 'message',
+  schema: countRequest,
+  entries: limits,
+  async answer(body, _context, count) {
+    return { input_tokens: await count(promptedBy(body)) }
+  },
+}

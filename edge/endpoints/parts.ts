@@ -1,0 +1,67 @@
+/** Collects the parts of an answer: its text, its thoughts and its calls. */
+import type { AnswerPart, AnswerReader, DoneEvent, ToolFormatName } from '../../src/index.ts'
+import { newId } from '../ids.ts'
+
+/** A call of a tool in an answer. */
+export interface AnsweredCall {
+  readonly id: string
+  readonly name: string
+  arguments: string
+}
+
+/** Reads one answer, and keeps what it has read. */
+export class AnswerParts {
+  readonly #reader: AnswerReader
+  readonly #format: ToolFormatName | undefined
+  /** The answer's text without thoughts and calls. */
+  content = ''
+  reasoning = ''
+  /** Number of tokens of thoughts. */
+  reasoningTokens = 0
+  readonly calls: AnsweredCall[] = []
+  /** All parts so far, in order; adjacent ones are not joined. */
+  readonly all: AnswerPart[] = []
+
+  constructor(reader: AnswerReader, format: ToolFormatName | undefined) {
+    this.#reader = reader
+    this.#format = format
+  }
+
+  /** Reads the text of one more token. Returns the parts that are certain now. */
+  push(text: string): readonly AnswerPart[] {
+    const before = this.#reader.isThinking
+    const parts = this.#reader.push(text)
+    if (before || this.#reader.isThinking) this.reasoningTokens++
+    return this.#keep(parts)
+  }
+
+  /** Ends the answer. Returns the rest. */
+  finish(done: DoneEvent): readonly AnswerPart[] {
+    return this.#keep(this.#reader.finish(done.finishReason !== 'stop'))
+  }
+
+  /** Returns the reason for the end as OpenAI names it, which has one word for both limits. */
+  finishReason({ finishReason }: DoneEvent): 'stop' | 'length' | 'tool_calls' {
+    if (finishReason !== 'stop') return 'length'
+    return this.calls.length > 0 ? 'tool_calls' : 'stop'
+  }
+
+  #keep(parts: readonly AnswerPart[]): readonly AnswerPart[] {
+    this.all.push(...parts)
+    for (const part of parts)
+      if (part.type === 'content') this.content += part.text
+      else if (part.type === 'reasoning') this.reasoning += part.text
+      else if (part.type === 'call') this.calls.push({ id: newCallId(this.#format), name: part.name, arguments: '' })
+      else if (part.type === 'arguments') {
+        const call = this.calls[part.index]
+        if (call) call.arguments += part.text
+      }
+    return parts
+  }
+}
+
+/** Mistral's templates want ids of nine letters and digits. */
+function newCallId(format: ToolFormatName | undefined): string {
+  const id = newId('call', '_')
+  return format === 'mistral' || format === 'mistral-args' ? id.slice(-9) : id
+}

@@ -1,0 +1,154 @@
+/** Describes the model as Ollama's lists do: `/api/tags`, `/api/ps`, `/api/show`, `/api/version`. */
+import type { TextService } from '../../src/index.ts'
+import type { Query } from '../answer.ts'
+import { ApiError } from '../errors.ts'
+import { fillTokens } from '../fill-in-the-middle.ts'
+import type { RequestContext, Server } from '../server.ts'
+import { engineOf, modelNames } from '../server.ts'
+import { common } from './answers.ts'
+import { tagged } from './names.ts'
+import { type Details, type RunningResponse, type ShowResponse, showRequest, type TagsResponse } from './schemas.ts'
+
+/** The version of Ollama whose API this is: clients refuse versions without what they need. */
+const version = '0.12.11'
+
+/** The answer that clients look for to find a server. */
+export const probe = 'Ollama is running'
+
+export function versionPage(): Response {
+  return Response.json({ version })
+}
+
+/** Lists the names of the model. The config's names need no loaded engine. */
+export function tags(server: Server) {
+  return async (c: RequestContext): Promise<Response> => {
+    const { config, holder } = server
+    const names = config.models ?? modelNames(config, await engineOf(c, server))
+    const modified_at = sinceOf(server)
+    const models = names.map((name) => ({ ...listedOf(name, holder.loaded), modified_at }))
+    return Response.json({ models } satisfies TagsResponse)
+  }
+}
+
+/** Lists the model if it is in memory. */
+export function running(server: Server) {
+  return (): Response => {
+    const { config, holder } = server
+    const engine = holder.loaded
+    const models = engine
+      ? modelNames(config, engine).map((name) => ({
+          ...listedOf(name, engine),
+          expires_at: never,
+          size_vram: 0,
+          context_length: engine.context,
+        }))
+      : []
+    return Response.json({ models } satisfies RunningResponse)
+  }
+}
+
+/** The model stays in memory for as long as the server runs. */
+const never = '2100-01-01T00:00:00.000Z'
+
+/** Returns the query of `POST /api/show`. */
+export function show(server: Server): Query<typeof showRequest> {
+  return {
+    ...common,
+    form: 'ollamaModel',
+    schema: showRequest,
+    async answer(_body, { engine }): Promise<ShowResponse> {
+      const { archive, context } = engine
+      const { config, tokenizer } = archive
+      const family = config.architecture
+      return {
+        license: '',
+        modelfile: '',
+        parameters: '',
+        template: tokenizer.chatTemplate ?? '',
+        system: '',
+        details: detailsOf(engine),
+        model_info: {
+          'general.architecture': family,
+          'general.basename': archive.name,
+          'general.parameter_count': parametersOf(engine),
+          [`${family}.context_length`]: context,
+          [`${family}.block_count`]: config.layers,
+          [`${family}.embedding_length`]: config.hidden,
+          [`${family}.feed_forward_length`]: config.intermediate,
+          [`${family}.attention.head_count`]: config.heads,
+          [`${family}.attention.head_count_kv`]: config.kvHeads,
+          [`${family}.vocab_size`]: config.vocab,
+        },
+        capabilities: capabilitiesOf(engine),
+        modified_at: sinceOf(server),
+      }
+    },
+  }
+}
+
+/** Refuses embeddings. */
+export function noEmbeddings(): never {
+  throw new ApiError(400, 'embeddings are not supported by this server; it generates text only', {
+    code: 'unsupported_value',
+  })
+}
+
+/** When each server began, as a date: its model has not changed since. */
+const since = new WeakMap<Server, string>()
+
+function sinceOf(server: Server): string {
+  const known = since.get(server) ?? new Date().toISOString()
+  since.set(server, known)
+  return known
+}
+
+/** Describes the model by one of its names; sizes are 0 until it is loaded. */
+function listedOf(name: string, engine: TextService | undefined) {
+  const full = tagged(name)
+  return {
+    name: full,
+    model: full,
+    size: engine ? tensorsOf(engine).reduce((sum, { bytes }) => sum + bytes, 0) : 0,
+    digest: engine?.archive.fingerprint ?? '',
+    details: detailsOf(engine),
+  }
+}
+
+function detailsOf(engine: TextService | undefined): Details {
+  const family = engine?.archive.config.architecture ?? ''
+  return {
+    parent_model: '',
+    format: '',
+    family,
+    families: family === '' ? [] : [family],
+    parameter_size: engine ? shortCount(parametersOf(engine)) : '',
+    quantization_level: engine ? usualType(engine) : '',
+  }
+}
+
+function capabilitiesOf({ tokenizer, archive }: TextService): string[] {
+  const thinks = /enable_thinking|<think>/.test(archive.tokenizer.chatTemplate ?? '')
+  return ['completion', ...(fillTokens({ tokenizer, archive }) ? ['insert'] : []), ...(thinks ? ['thinking'] : [])]
+}
+
+function tensorsOf({ archive }: TextService) {
+  return [...archive.tensors.values()]
+}
+
+function parametersOf(engine: TextService): number {
+  return tensorsOf(engine).reduce((sum, { rows, cols }) => sum + rows * cols, 0)
+}
+
+/** Returns the type of most weights, such as `Q4_0`. */
+function usualType(engine: TextService): string {
+  const counts = new Map<string, number>()
+  for (const { type, rows, cols } of tensorsOf(engine)) counts.set(type, (counts.get(type) ?? 0) + rows * cols)
+  const [most] = [...counts].sort(([, a], [, b]) => b - a)
+  return most?.[0].toUpperCase() ?? ''
+}
+
+/** Returns a number of parameters as Ollama writes it: `134.52M`, `1.2B`. */
+function shortCount(count: number): string {
+  const [unit, letter] = count >= 1e9 ? [1e9, 'B'] : count >= 1e6 ? [1e6, 'M'] : [1e3, 'K']
+  return `${Math.round((count / unit) * 100) / 100}${letter}`
+}

@@ -1,0 +1,63 @@
+/**
+ * Describes IBM's dense Granite 3 and 4: a llama with factors of embeddings, of scores, of what
+ * layers add, and of logits.
+ */
+import type { ModelConfig } from '../../base/model.ts'
+import { numberOf } from '../config.ts'
+import { keyRules } from '../key-rules.ts'
+import type { Family } from './family.ts'
+import { plainConfig, plainFolder, plainGguf, plainKeys, plainSpec, plainTensor } from './plain.ts'
+
+interface Factors {
+  readonly attention: number
+  readonly embedding: number
+  readonly residual: number
+  /** The divisor of the logits. */
+  readonly logits: number
+}
+
+export const granite: Family = {
+  name: 'granite',
+  gguf: {
+    name: 'granite',
+    keys: new Set(['attention.scale', 'embedding_scale', 'residual_scale', 'logit_scale']),
+    // llama.cpp permutes wq and wk as those of a llama.
+    read(metadata, tensors) {
+      const config = plainGguf('granite', 'adjacent').read(metadata, tensors)
+      // In a GGUF, 0 is no factor.
+      const factor = (key: string, otherwise: number) => metadata.optionalNumber(`granite.${key}`) || otherwise
+      return withFactors(config, {
+        attention: factor('attention.scale', 1 / Math.sqrt(config.headDim)),
+        embedding: factor('embedding_scale', 1),
+        residual: factor('residual_scale', 1),
+        logits: factor('logit_scale', 1),
+      })
+    },
+  },
+  huggingFace: {
+    ...plainFolder,
+    name: 'granite',
+    keys: keyRules([...plainKeys, 'attention_multiplier embedding_multiplier residual_multiplier logits_scaling']),
+    read(json, where) {
+      const factor = (key: string) => numberOf(json, key, where, 1)
+      return withFactors(plainConfig('granite', json, where), {
+        attention: factor('attention_multiplier'),
+        embedding: factor('embedding_multiplier'),
+        residual: factor('residual_multiplier'),
+        logits: factor('logits_scaling'),
+      })
+    },
+  },
+  tensor: plainTensor,
+  spec: plainSpec,
+}
+
+function withFactors(config: ModelConfig, { attention, embedding, residual, logits }: Factors): ModelConfig {
+  return {
+    ...config,
+    attentionScale: attention,
+    embeddingScale: embedding,
+    residualScale: residual,
+    logitScale: 1 / logits,
+  }
+}

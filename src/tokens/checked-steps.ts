@@ -1,0 +1,41 @@
+/** What the checks of a tokenizer.json share: how it is refused, its steps, and its patterns. */
+import { ForetokenError } from '../base/errors.ts'
+import { isObject, show } from '../model/json.ts'
+import { shortestMatch, whyNotLinear } from './linear-pattern.ts'
+
+/** Most steps of normalizer and pre-tokenizer together. Published ones have up to seven. */
+export const maxSteps = 32
+
+/** Returns the error of a tokenizer that makes no sense. */
+export function bad(what: string): ForetokenError {
+  return new ForetokenError('bad_model', `the tokenizer can't be read: ${what}`)
+}
+
+/** Returns the error of a tokenizer with a feature that is not implemented. */
+export function unsupported(what: string): ForetokenError {
+  return new ForetokenError('unsupported', `the tokenizer can't be run: ${what}`)
+}
+
+/** How many steps of normalizer and pre-tokenizer may follow. */
+export interface Steps {
+  left: number
+}
+
+/** Counts a step. Throws `bad_model` if there are too many. */
+export function step(steps: Steps): void {
+  if (steps.left-- === 0) throw bad(`it has more than ${maxSteps} steps before the merges`)
+}
+
+/** Checks that a pattern takes linear time, and returns the fewest characters that it matches. */
+export function checkedPattern(pattern: unknown, where: string): number {
+  const { String: text, Regex: regex } = isObject(pattern) ? pattern : {}
+  if (typeof text === 'string' && regex === undefined) return text.length
+  if (typeof regex !== 'string' || text !== undefined)
+    throw bad(`${where} has neither a String nor a Regex for a pattern`)
+  const why = whyNotLinear(regex)
+  if (why !== undefined)
+    throw unsupported(
+      `the pattern of its ${where}, ${show(regex)}, is not known to take linear time: ${why.slice(0, 200)}`,
+    )
+  return shortestMatch(regex)
+}

@@ -1,0 +1,156 @@
+/** The life of the grammar engine's instances: grammars are kept within bounds, and answers survive a trap. */
+import { readFileSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+import { openGuides } from '../../src/guide/guides.ts'
+import type { GuideInstance, InstanceGrammar, InstanceMatcher, InstanceVocabulary } from '../../src/guide/instance.ts'
+import type { Guide } from '../../src/index.ts'
+import { instantiate } from '../../wasm/dist/guide/guide.js'
+
+const module = new WebAssembly.Module(readFileSync(new URL('../../wasm/dist/guide/guide.wasm', import.meta.url)))
+const model = {
+  vocab: 257,
+  eosIds: [256],
+  tokenizer: {
+    vocabSize: 257,
+    tokenBytes: (id: number) => (id < 256 ? Uint8Array.of(id) : new TextEncoder().encode('<end>')),
+    isSpecial: (id: number) => id === 256,
+    encode: (text: string) => [...Buffer.from(text)],
+  },
+}
+
+/** Counts what instances do, and traps where `traps` says so. */
+function watched(traps: (call: 'compile' | 'mask' | 'commit', text: string) => boolean = () => false) {
+  const count = { instances: 0, compiled: 0, freed: 0 }
+  const trap = () => {
+    throw new WebAssembly.RuntimeError('unreachable')
+  }
+  const make = (): GuideInstance => {
+    count.instances++
+    const real = instantiate(module)
+    let dead = false
+    const check = (call: 'compile' | 'mask' | 'commit', text: string) => {
+      if (dead) throw new Error('an object of a dead instance was used')
+      if (!traps(call, text)) return
+      dead = true
+      trap()
+    }
+    class Vocabulary implements InstanceVocabulary {
+      readonly #inner: InstanceVocabulary
+      constructor(...args: ConstructorParameters<GuideInstance['Vocabulary']>) {
+        this.#inner = new real.Vocabulary(...args)
+      }
+      get tokens() {
+        return this.#inner.tokens
+      }
+      compile(kind: 'regex', text: string): InstanceGrammar {
+        check('compile', text)
+        count.compiled++
+        const grammar = this.#inner.compile(kind, text)
+        return {
+          matcher: (): InstanceMatcher => {
+            const matcher = grammar.matcher()
+            return {
+              mask: (into) => {
+                check('mask', text)
+                return matcher.mask(into)
+              },
+              commit: (id) => {
+                check('commit', text)
+                matcher.commit(id)
+              },
+              forced: () => matcher.forced(),
+              isStopped: () => matcher.isStopped(),
+              free: () => {
+                if (dead) throw new Error('an object of a dead instance was freed')
+                matcher.free()
+              },
+            }
+          },
+          free: () => {
+            count.freed++
+            grammar.free()
+          },
+        }
+      }
+    }
+    return { Vocabulary }
+  }
+  return { guides: openGuides(make)(model), count }
+}
+
+const regex = (text: string): Guide => ({ kind: 'regex', regex: text })
+const mask = () => new Uint32Array(Math.ceil(257 / 32))
+
+describe('grammars', () => {
+  test('are compiled once, and the ones used longest ago are dropped beyond a number and a size', () => {
+    const { guides, count } = watched()
+    for (let n = 0; n < 100; n++) for (const text of ['ab', 'cd']) guides.compile(regex(text))
+    expect(count).toMatchObject({ instances: 1, compiled: 2, freed: 0 })
+    const held = guides.matcher(regex('ab'))
+    held.mask(mask())
+    for (let n = 0; n < 40; n++) guides.compile(regex(`x${n}`))
+    expect(count.compiled - count.freed).toBeLessThanOrEqual(32)
+    held.accept(97)
+    expect(held.forced()).toEqual([98])
+    for (let n = 0; n < 8; n++)
+      guides.compile({ kind: 'choice', choices: [String(n).repeat(20), ' '.repeat(200_000 + n)] })
+    expect(count.compiled - count.freed).toBeLessThanOrEqual(6)
+  })
+})
+
+describe('an instance that traps', () => {
+  test('is replaced, and every answer goes on in the new one', () => {
+    let at = 0
+    const { guides, count } = watched((call) => call === 'mask' && ++at === 3)
+    const [one, two] = [guides.matcher(regex('abc*d')), guides.matcher(regex('xyz'))]
+    one.mask(mask())
+    two.mask(mask())
+    for (const id of [97, 98]) one.accept(id)
+    two.accept(120)
+    // The third mask traps.
+    const bits = mask()
+    expect(one.mask(bits)).toBe(true)
+    expect(count.instances).toBe(2)
+    expect([99, 100, 101].map((id) => (bits[id >>> 5]! >>> (id & 31)) & 1)).toEqual([1, 1, 0])
+    expect(two.forced()).toEqual([121, 122])
+    for (const id of [121, 122]) two.accept(id)
+    expect(two.stopped).toBe(true)
+    one.end()
+    two.end()
+    expect(count.instances).toBe(2)
+  })
+
+  test('because of one grammar refuses that grammar from then on, and no other', () => {
+    const { guides, count } = watched((call, text) => call === 'compile' && text === 'bad')
+    for (let n = 0; n < 5; n++)
+      expect(() => guides.compile(regex('bad'))).toThrow(
+        expect.objectContaining({ code: 'bad_argument', message: expect.stringMatching(/too much/) }),
+      )
+    expect(count.instances).toBeLessThanOrEqual(3)
+    guides.compile(regex('good'))
+    const answer = guides.matcher(regex('good'))
+    expect(answer.mask(mask())).toBe(true)
+  })
+
+  test('in the middle of an answer, again and again, fails that answer only', () => {
+    const { guides } = watched((call, text) => call === 'commit' && text === 'bad')
+    const [bad, good] = [guides.matcher(regex('bad')), guides.matcher(regex('good'))]
+    good.accept(103)
+    expect(() => bad.accept(98)).toThrow(expect.objectContaining({ code: 'bad_argument' }))
+    bad.end()
+    expect(good.forced()).toEqual([111, 111, 100])
+  })
+})
+
+test('a model without ends gets one that is never drawn, and answers end where the grammar does', () => {
+  for (const vocab of [256, 257]) {
+    const guides = openGuides(() => instantiate(module))({ ...model, vocab, eosIds: [] })
+    const answer = guides.matcher(regex('a{1,2}'))
+    const bits = new Uint32Array(Math.ceil(vocab / 32))
+    expect(answer.mask(bits)).toBe(true)
+    for (const stopped of [false, true]) {
+      answer.accept(97)
+      expect(answer.stopped).toBe(stopped)
+    }
+  }
+})

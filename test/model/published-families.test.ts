@@ -1,0 +1,274 @@
+/**
+ * Configurations of published checkpoints of families with their own recipes: each is accepted
+ * whole, and what it says is in the recipe. Shapes are those of the tiny models in test/vectors.
+ */
+import { readFileSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+import type { ModelFiles } from '../../src/base/bytes.ts'
+import { families, specOf } from '../../src/model/families/index.ts'
+import { MetadataReader } from '../../src/model/metadata.ts'
+import { openModel } from '../../src/model/open.ts'
+import { memoryFiles } from '../../src/model/source.ts'
+
+type Config = Readonly<Record<string, unknown>>
+
+/** The folder of a tiny model with another config.json: its own shape, and all else from `config`. */
+function folder(name: string, config: Config): ModelFiles {
+  const read = (file: string) => readFileSync(new URL(`../vectors/${name}/${file}`, import.meta.url))
+  const own: Config = JSON.parse(read('config.json').toString())
+  const shape = Object.fromEntries(
+    Object.entries(own).filter(([key]) =>
+      /^(model_type|(hidden|intermediate|vocab)_size|num_.*|head_dim|.*_token_id|tie_word_embeddings)$/.test(key),
+    ),
+  )
+  const json = new TextEncoder().encode(JSON.stringify({ ...config, ...shape }))
+  const files = ['model.safetensors', 'tokenizer.json', 'tokenizer_config.json'].map((file) => [file, read(file)])
+  return memoryFiles(name, { 'config.json': json, ...Object.fromEntries(files) })
+}
+
+async function opened(name: string, config: Config) {
+  const { config: got, warnings } = await openModel(folder(name, config))
+  return { config: got, warnings, spec: specOf(got) }
+}
+
+const shared: Config = {
+  attention_bias: false,
+  attention_dropout: 0,
+  initializer_range: 0.02,
+  rms_norm_eps: 1e-6,
+  torch_dtype: 'bfloat16',
+  transformers_version: '4.52.0',
+  use_cache: true,
+}
+const gemma3: Config = {
+  ...shared,
+  architectures: ['Gemma3ForCausalLM'],
+  attn_logit_softcapping: null,
+  final_logit_softcapping: null,
+  hidden_activation: 'gelu_pytorch_tanh',
+  max_position_embeddings: 32_768,
+  query_pre_attn_scalar: 256,
+  rope_local_base_freq: 10_000,
+  rope_scaling: null,
+  rope_theta: 1e6,
+  sliding_window: 512,
+}
+const gemma2: Config = {
+  ...shared,
+  architectures: ['Gemma2ForCausalLM'],
+  attn_logit_softcapping: 50,
+  cache_implementation: 'hybrid',
+  final_logit_softcapping: 30,
+  hidden_act: 'gelu_pytorch_tanh',
+  hidden_activation: 'gelu_pytorch_tanh',
+  max_position_embeddings: 8192,
+  query_pre_attn_scalar: 256,
+  rope_theta: 10_000,
+  sliding_window: 4096,
+}
+const phi4: Config = {
+  ...shared,
+  architectures: ['Phi3ForCausalLM'],
+  auto_map: { AutoConfig: 'configuration_phi3.Phi3Config' },
+  embd_pdrop: 0,
+  full_attn_mod: 1,
+  hidden_act: 'silu',
+  interpolate_factor: 1,
+  lm_head_bias: false,
+  max_position_embeddings: 131_072,
+  mlp_bias: false,
+  original_max_position_embeddings: 4096,
+  partial_rotary_factor: 0.75,
+  resid_pdrop: 0,
+  rope_scaling: { long_factor: [1, 2, 3, 4, 5, 6], short_factor: [1, 1, 1, 1, 1, 1], type: 'longrope' },
+  rope_theta: 10_000,
+  sliding_window: 262_144,
+}
+const smollm3: Config = {
+  ...shared,
+  architectures: ['SmolLM3ForCausalLM'],
+  hidden_act: 'silu',
+  layer_types: new Array(4).fill('full_attention'),
+  max_position_embeddings: 65_536,
+  max_window_layers: 28,
+  mlp_bias: false,
+  no_rope_layer_interval: 4,
+  no_rope_layers: [1, 1, 1, 0],
+  pretraining_tp: 2,
+  rope_scaling: null,
+  rope_theta: 5e6,
+  sliding_window: null,
+  use_sliding_window: false,
+}
+const granite: Config = {
+  ...shared,
+  architectures: ['GraniteForCausalLM'],
+  attention_multiplier: 0.015625,
+  embedding_multiplier: 12,
+  hidden_act: 'silu',
+  logits_scaling: 8,
+  max_position_embeddings: 131_072,
+  mlp_bias: false,
+  residual_multiplier: 0.22,
+  rope_scaling: null,
+  rope_theta: 1e7,
+}
+const olmo2: Config = {
+  ...shared,
+  architectures: ['Olmo2ForCausalLM'],
+  hidden_act: 'silu',
+  max_position_embeddings: 4096,
+  rope_scaling: null,
+  rope_theta: 500_000,
+}
+
+describe('a published config.json', () => {
+  test('of Gemma 3 has two bases and windows on five of six layers, listed or by the pattern', async () => {
+    const slides = [...new Array(5).fill('sliding_attention'), 'full_attention', 'sliding_attention']
+    const listed = await opened('tiny-gemma3', { ...gemma3, _sliding_window_pattern: 6, layer_types: slides })
+    expect(listed.warnings).toEqual([])
+    const { layers, embeddingScale } = listed.spec
+    expect(layers.map(({ attention }) => attention.window)).toEqual([512, 512, 512, 512, 512, undefined, 512])
+    expect(layers.map(({ rope }) => rope?.theta)).toEqual([1e4, 1e4, 1e4, 1e4, 1e4, 1e6, 1e4])
+    expect(embeddingScale).toBe(8)
+    expect(layers[0]).toMatchObject({ activation: 'gelu', qkNorms: 'heads', attention: { scale: 1 / 16 } })
+    const older = await opened('tiny-gemma3', { ...gemma3, cache_implementation: 'hybrid', sliding_window_pattern: 6 })
+    expect(older.config).toEqual(listed.config)
+  })
+
+  test('of Gemma 3 4B scales the slow rotation only', async () => {
+    const { spec } = await opened('tiny-gemma3', { ...gemma3, rope_scaling: { factor: 8, rope_type: 'linear' } })
+    expect(spec.layers.map(({ rope }) => rope?.divisors?.[0])).toEqual([...new Array(5).fill(undefined), 8, undefined])
+  })
+
+  test('of Gemma 3 with a window as long as its context keeps the fast rotation of its layers', async () => {
+    const { config, spec } = await opened('tiny-gemma3', { ...gemma3, sliding_window: 32_768 })
+    expect(config.windows).toBeUndefined()
+    expect(spec.layers[0]!.rope!.theta).toBe(1e4)
+  })
+
+  test('of Gemma 2 has soft caps, unless it says null', async () => {
+    const { spec, warnings } = await opened('tiny-gemma2', gemma2)
+    expect(warnings).toEqual([])
+    expect(spec.logitSoftCap).toBe(30)
+    expect(spec.layers.map(({ attention }) => attention)).toEqual([
+      { scale: 1 / 16, window: 4096, softCap: 50 },
+      { scale: 1 / 16, softCap: 50 },
+      { scale: 1 / 16, window: 4096, softCap: 50 },
+    ])
+    const none = await opened('tiny-gemma2', { ...gemma2, attn_logit_softcapping: null, final_logit_softcapping: null })
+    expect(none.spec.logitSoftCap).toBeUndefined()
+    expect(none.spec.layers[1]!.attention).toEqual({ scale: 1 / 16 })
+  })
+
+  test('of Phi-4-mini turns three quarters of a head, for the short context', async () => {
+    const { spec, config, warnings } = await opened('tiny-phi3', phi4)
+    expect(warnings).toEqual([expect.stringMatching(/contexts end at 4096 tokens of 131072/)])
+    expect(config.maxContext).toBe(4096)
+    expect(spec.layers[0]!.rope).toEqual({
+      headDim: 16,
+      turned: 12,
+      theta: 1e4,
+      pairs: 'half',
+      divisors: [1, 1, 1, 1, 1, 1],
+      amplitude: Math.sqrt(1 + Math.log(32) / Math.log(4096)),
+    })
+    expect(spec.layers[0]!.attention.window).toBeUndefined()
+  })
+
+  test('of SmolLM3 does not rotate every fourth layer', async () => {
+    for (const change of [{}, { no_rope_layers: null }, { no_rope_layers: null, no_rope_layer_interval: null }]) {
+      const { spec, warnings } = await opened('tiny-smollm3', { ...smollm3, ...change })
+      expect(warnings).toEqual([])
+      expect(spec.layers.map(({ rope }) => rope?.theta)).toEqual([5e6, 5e6, 5e6, undefined])
+    }
+  })
+
+  test('of Granite has factors', async () => {
+    const { spec, warnings } = await opened('tiny-granite', granite)
+    expect(warnings).toEqual([])
+    expect(spec).toMatchObject({ embeddingScale: 12, logitScale: 1 / 8 })
+    expect(spec.layers[0]).toMatchObject({ residualScale: 0.22, attention: { scale: 0.015625 } })
+  })
+
+  test('of OLMo 2 has norms behind its halves only', async () => {
+    const { spec, warnings } = await opened('tiny-olmo2', olmo2)
+    expect(warnings).toEqual([])
+    expect(spec.layers[0]).toMatchObject({ norms: { beforeAttention: false, afterMlp: true }, qkNorms: 'rows' })
+  })
+})
+
+describe('a config.json is refused by name', () => {
+  test.each<[string, string, Config, RegExp]>([
+    ['a window of 0', 'tiny-gemma3', { ...gemma3, sliding_window: 0 }, /sliding_window is 0; expected a number/],
+    ['a pattern of 0', 'tiny-gemma3', { ...gemma3, sliding_window_pattern: 0 }, /sliding_window_pattern is 0/],
+    ['another activation', 'tiny-gemma3', { ...gemma3, hidden_activation: 'silu' }, /hidden_activation is "silu"/],
+    ['two directions', 'tiny-gemma3', { ...gemma3, use_bidirectional_attention: true }, /use_bidirectional_attention/],
+    ['a field that is not known', 'tiny-gemma2', { ...gemma2, new_thing: 3 }, /new_thing is 3 \(an unknown key\)/],
+    ['a cap below 0', 'tiny-gemma2', { ...gemma2, final_logit_softcapping: -1 }, /logitSoftCap is -1/],
+    [
+      'a scaling of sliding layers',
+      'tiny-gemma3',
+      { ...gemma3, rope_parameters: { full_attention: {}, sliding_attention: { rope_type: 'yarn', factor: 2 } } },
+      /sliding layers have "rope_type", "yarn"/,
+    ],
+    ['a share above 1', 'tiny-phi3', { ...phi4, partial_rotary_factor: 1.5 }, /partial_rotary_factor is 1.5/],
+    ['a bias of the head', 'tiny-phi3', { ...phi4, lm_head_bias: true }, /lm_head_bias is true/],
+    [
+      'too few factors',
+      'tiny-phi3',
+      { ...phi4, rope_scaling: { type: 'longrope', short_factor: [2, 1], long_factor: [1] } },
+      /2 factors; heads that turn 12 components take 6/,
+    ],
+    ['a list of other layers', 'tiny-smollm3', { ...smollm3, no_rope_layers: [1, 0] }, /no_rope_layers is a list of 2/],
+    ['a factor of 0', 'tiny-granite', { ...granite, residual_multiplier: 0 }, /residualScale is 0/],
+    [
+      'a tower of images',
+      'tiny-gemma3',
+      { ...gemma3, vision_config: { hidden_size: 1152 } },
+      /vision_config.*only text/,
+    ],
+  ])('for %s', async (_, name, config, message) => {
+    await expect(openModel(folder(name, config))).rejects.toMatchObject({ message: expect.stringMatching(message) })
+  })
+})
+
+describe("a GGUF's metadata", () => {
+  const read = (name: string, keys: Config) => {
+    const all = Object.entries({
+      block_count: 2,
+      context_length: 8192,
+      embedding_length: 5376,
+      feed_forward_length: 64,
+      vocab_size: 100,
+      'attention.head_count': 32,
+      'attention.head_count_kv': 16,
+      'attention.key_length': 128,
+      'attention.layer_norm_rms_epsilon': 1e-6,
+      ...keys,
+    }).map(([key, value]) => [`${name}.${key}`, value] as const)
+    const metadata = new MetadataReader(new Map(all) as never, 'model.gguf')
+    return families.find((family) => family.name === name)!.gguf!.read(metadata, new Map())
+  }
+
+  test('of the 27B of Gemma scales scores by hidden / heads, as llama.cpp does by its layers', () => {
+    expect(read('gemma3', { block_count: 62 }).attentionScale).toBe(1 / Math.sqrt(168))
+    expect(read('gemma2', { block_count: 46 }).attentionScale).toBe(1 / Math.sqrt(168))
+    expect(read('gemma3', { block_count: 34 }).attentionScale).toBeUndefined()
+  })
+
+  test('of Gemma has the caps and the fast base that it names, and defaults', () => {
+    expect(read('gemma2', {})).toMatchObject({ attentionSoftCap: 50, logitSoftCap: 30 })
+    expect(read('gemma2', { attn_logit_softcapping: 20 })).toMatchObject({ attentionSoftCap: 20, logitSoftCap: 30 })
+    expect(read('gemma3', { 'rope.freq_base': 1e6 }).ropeThetas).toEqual([1e4, 1e4])
+    expect(read('gemma3', { 'rope.freq_base': 1e6, 'rope.freq_base_swa': 5e3 }).ropeThetas).toEqual([5e3, 5e3])
+  })
+
+  test('of Granite without factors has none', () => {
+    expect(read('granite', { 'attention.scale': 0, logit_scale: 0 })).toMatchObject({
+      attentionScale: 1 / Math.sqrt(128),
+      embeddingScale: 1,
+      logitScale: 1,
+    })
+  })
+})
