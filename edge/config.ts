@@ -1,6 +1,6 @@
 /** The configuration of a server. `createApp` checks it once; every field has a default. */
 import { z } from '@hono/zod-openapi'
-import { wireCodecs } from '../src/index.ts'
+import { toolFormatNames, wireCodecs } from '../src/index.ts'
 import { badConfig } from './errors.ts'
 import { hostName, originFault } from './guard/names.ts'
 
@@ -36,6 +36,10 @@ const limits = z.strictObject({
   bodiesBytes: whole(1).optional(),
   /** Maximum number of messages in a conversation. */
   messages: whole(1).default(256),
+  /** Maximum number of texts in a request for embeddings, or of documents to rank. */
+  texts: whole(1, 8192).default(2048),
+  /** Maximum estimated number of tokens in all texts of such a request. */
+  textTokens: whole(1).default(300_000),
   /** Maximum length of a prompt, in tokens. Default: the context. */
   promptTokens: whole(1).optional(),
   /** Maximum length of an answer that a request may ask for, in tokens. Default: the context. */
@@ -154,6 +158,8 @@ const schema = z.strictObject({
   strict: z.boolean().default(false),
   /** Default prefill of a request. */
   prefill: z.enum(['exact', 'predicted', 'refined', 'auto']).default('exact'),
+  /** How the model writes calls of tools. Default: as its chat template shows. */
+  toolFormat: z.enum(toolFormatNames).optional(),
   /** Default temperature of a request; OpenAI's is 1. */
   temperature: z.number().min(0).max(2).default(1),
   /**

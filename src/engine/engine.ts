@@ -15,22 +15,20 @@ import { createWasmBackend } from '../backend/wasm/backend.ts'
 import { at } from '../base/at.ts'
 import type { ModelFiles } from '../base/bytes.ts'
 import { Callback } from '../base/callback.ts'
-import { bytesOf, fieldsOf, idsOf, listOf, signalOf, textOf, withArguments } from '../base/checks.ts'
+import { bytesOf, idsOf, textOf, withArguments } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
+import { checkedFields, flag } from '../base/fields.ts'
 import type { KvType } from '../base/kv.ts'
 import type { ModelArchive } from '../base/model.ts'
 import type { Message, PreparedPrompt, PromptInput } from '../base/prompt.ts'
 import { Scheduler, type SchedulerStats } from '../decode/scheduler.ts'
-import { scoreTokens } from '../decode/score.ts'
-import { Session } from '../decode/session.ts'
+import type { Session } from '../decode/session.ts'
 import { Workbench } from '../fit/workbench.ts'
 import { PagedCache } from '../kv/paged.ts'
 import { PrefixIndex } from '../kv/prefix.ts'
-import type { Sequence } from '../kv/sequence.ts'
 import type { LoadedModel } from '../model/forward.ts'
 import { int8Warnings } from '../model/key-balance.ts'
 import { openModel } from '../model/open.ts'
-import { pack } from '../pack/pack.ts'
 import { Prediction } from '../predict/choice.ts'
 import type { PredictorHeader } from '../predict/header.ts'
 import { ExactPrefill } from '../prefill/exact.ts'
@@ -38,14 +36,15 @@ import type { GenerateEvent } from '../stream/events.ts'
 import { checkPrompt } from '../tokens/checked-prompt.ts'
 import { openingIds } from '../tokens/opening.ts'
 import type { PromptOptions } from '../tokens/prompt.ts'
-import { Prompts } from '../tokens/prompts.ts'
+import { Prompts, promptIdsChecks } from '../tokens/prompts.ts'
 import { createTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
-import { type ExpectedKv, type ExpectOptions, KvReceiver } from '../transfer/expected-kv.ts'
+import { type ExpectedKv, type ExpectOptions, expectChecks, KvReceiver } from '../transfer/expected-kv.ts'
 import type { KvIdentity } from '../transfer/format.ts'
 import { kvIdentityOf } from '../transfer/identity.ts'
-import { type KvOptions, KvSender } from '../transfer/sender.ts'
+import { type KvOptions, KvSender, kvChecks } from '../transfer/sender.ts'
 import { firstInexact } from '../transfer/steps.ts'
 import { AnswerState } from './answer-state.ts'
+import { type Embeddings, type EmbedInput, type EmbedOptions, embed } from './embed.ts'
 import { generateFrom } from './generate.ts'
 import { LazyGuides, type PrepareOptions, prepareGuided } from './guides.ts'
 import { admit } from './late.ts'
@@ -63,8 +62,10 @@ import {
   type Settings,
   settingsOf,
 } from './options.ts'
+import { type Ranking, type RerankOptions, rerank } from './rerank.ts'
 import { type LoadedPrefix, SavedPrefixes } from './saved-prefix.ts'
 import type { Outcome, TextService } from './service.ts'
+import { logitsOfIds, openSessions, type SessionParts, scoreIds } from './sessions.ts'
 import { Submission } from './submission.ts'
 
 /** The parts of an engine that read and write text. */
@@ -234,8 +235,10 @@ export class Engine implements TextService {
    */
   loadPrefix(file: Uint8Array, options: { tenant?: string } = {}): Promise<LoadedPrefix> {
     return this.#whileOpen(() => {
-      const { tenant = '' } = withArguments('loadPrefix', () => fieldsOf('the options', options, 'be absent'))
-      return this.#saved.load(bytesOf('file', file), textOf('tenant', tenant))
+      const { tenant = '' } = withArguments('loadPrefix', () =>
+        checkedFields('the options', options, expectChecks, 'be absent'),
+      )
+      return this.#saved.load(bytesOf('file', file), tenant)
     })
   }
 
@@ -245,14 +248,10 @@ export class Engine implements TextService {
    * throws. Leaving the loop early cancels the work.
    */
   async *kvOf(ids: readonly number[], options: KvOptions): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-    const { checked, prompt } = withArguments('kvOf', () => {
-      const checked = fieldsOf('the options', options)
-      const { signal, key, tenant = '', context = '' } = checked
-      for (const [name, value] of Object.entries({ tenant, context })) textOf(name, value)
-      bytesOf('key', key)
-      signalOf('signal', signal)
-      return { checked, prompt: idsOf('ids', ids, this.archive.config.vocab) }
-    })
+    const { checked, prompt } = withArguments('kvOf', () => ({
+      checked: checkedFields('the options', options, kvChecks),
+      prompt: idsOf('ids', ids, this.archive.config.vocab),
+    }))
     const identity = await this.kvIdentity()
     try {
       yield* this.#sender.send(prompt, identity, checked)
@@ -268,8 +267,8 @@ export class Engine implements TextService {
   expectKv(ids: readonly number[], options: ExpectOptions = {}): ExpectedKv {
     if (this.closing.aborted) throw this.closing.reason
     const { tenant, prompt } = withArguments('expectKv', () => {
-      const { tenant = '' } = fieldsOf('the options', options, 'be absent')
-      return { tenant: textOf('tenant', tenant), prompt: idsOf('ids', ids, this.archive.config.vocab) }
+      const { tenant = '' } = checkedFields('the options', options, expectChecks, 'be absent')
+      return { tenant, prompt: idsOf('ids', ids, this.archive.config.vocab) }
     })
     return this.#receiver.expect(prompt, this.kvIdentity(), { tenant })
   }
@@ -296,12 +295,17 @@ export class Engine implements TextService {
     return this.#scheduler.stats
   }
 
+  get #bulk() {
+    const { archive, tokenizer, context } = this
+    return { archive, tokenizer, context, passTokens: this.#model.passTokens, scheduler: this.#scheduler }
+  }
+
   /**
    * Returns the token ids of a prompt; the chat template is applied unless `raw`. Throws
    * `empty_prompt`, `context_exceeded`.
    */
   promptIds(prompt: PromptInput, options: PromptOptions & { onTemplate?: () => void } = {}): number[] {
-    const fields = withArguments('promptIds', () => fieldsOf('the options', options, 'be absent'))
+    const fields = withArguments('promptIds', () => checkedFields('the options', options, promptIdsChecks, 'be absent'))
     return this.#prompts.ids(prompt, { ...fields, onTemplate: new Callback('onTemplate', fields.onTemplate).call })
   }
 
@@ -324,57 +328,48 @@ export class Engine implements TextService {
    * succeed or none. The caller must release the sessions.
    */
   prefillMany(prompts: readonly (readonly number[])[], options: PrefillRequest = {}): Promise<Session[]> {
-    return this.#whileOpen(() => {
-      const { vocab } = this.archive.config
-      const checked = withArguments('prefill', () => {
-        const fields = fieldsOf('the options', options, 'be absent')
-        signalOf('signal', fields.signal)
-        return {
-          fields,
-          prompts: listOf('prompts', prompts).map((ids, index) => idsOf(`prompts[${index}]`, ids, vocab)),
-        }
-      })
-      return this.#cache.passing(() => this.#prefillMany(checked.prompts, checked.fields))
-    })
+    return this.#whileOpen(() => openSessions(this.#sessionParts, prompts, options))
   }
 
-  async #prefillMany(prompts: readonly (readonly number[])[], options: PrefillRequest): Promise<Session[]> {
-    const packed = prompts.map((ids) => ({ ids, sequence: this.#cache.open() }))
-    try {
-      for (const { ids, sequence } of packed) sequence.reserve(ids.length)
-      const onPrefill = new Callback('onPrefill', options.onPrefill)
-      const logits = await this.#prefill.run(packed, { signal: options.signal, onProgress: onPrefill.call })
-      await onPrefill.settle()
-      return packed.map(({ sequence }, index) => new Session(this.#model, sequence, at(logits, index), this.closing))
-    } catch (error) {
-      for (const { sequence } of packed) sequence.release()
-      throw error
-    }
+  get #sessionParts(): SessionParts {
+    return { model: this.#model, cache: this.#cache, prefill: this.#prefill, closing: this.closing }
+  }
+
+  /**
+   * Makes an embedding of each text, among all other requests. Rejects with `unsupported` for a model
+   * that was not made for it unless `pooling` is given, and with `bad_argument`, `empty_prompt`,
+   * `context_exceeded`, `busy` and `aborted`.
+   */
+  embed(texts: EmbedInput, options: EmbedOptions = {}): Promise<Embeddings> {
+    return this.#whileOpen(() => embed(this.#bulk, texts, options))
+  }
+
+  /**
+   * Scores how well each document answers a query, with a model that is a reranker. Rejects with
+   * `unsupported` for another one unless `force` is given, and as `embed`.
+   */
+  rerank(query: string, documents: readonly string[], options: RerankOptions = {}): Promise<Ranking> {
+    return this.#whileOpen(() => rerank(this.#bulk, query, documents, options))
   }
 
   /** Returns the log-probability of each of `ids` after the ids before it, (ids.length - 1). */
-  async score(ids: readonly number[]): Promise<Float64Array> {
-    return this.#whileOpen(() => {
-      const checked = this.#checked(ids)
-      return this.#cache.borrow((sequence) => scoreTokens(this.#model, sequence, checked), checked.length - 1)
-    })
+  score(ids: readonly number[]): Promise<Float64Array> {
+    return this.#whileOpen(() => scoreIds(this.#sessionParts, ids))
   }
 
   /**
    * Returns the logits after each of `ids`, (ids, vocab). Takes at most one pass of tokens; each
    * row has 4 x `vocab` bytes.
    */
-  async logits(ids: readonly number[]): Promise<Float32Array> {
-    return this.#whileOpen(() => {
-      const checked = this.#checked(ids)
-      const forward = (sequence: Sequence) => this.#model.forward(pack([{ sequence, ids: checked, outputs: 'all' }]))
-      return this.#cache.borrow(forward, checked.length)
-    })
+  logits(ids: readonly number[]): Promise<Float32Array> {
+    return this.#whileOpen(() => logitsOfIds(this.#sessionParts, ids))
   }
 
   /** Returns the ids of a text without a template. `special` reads special tokens in it as such. */
   tokenize(text: string, options: { special?: boolean } = {}): number[] {
-    const fields = withArguments('tokenize', () => fieldsOf('the options', options, 'be absent'))
+    const fields = withArguments('tokenize', () =>
+      checkedFields<{ special?: boolean }>('the options', options, { special: flag }, 'be absent'),
+    )
     return this.tokenizer.encode(textOf('text', text), fields)
   }
 
@@ -387,10 +382,6 @@ export class Engine implements TextService {
     } catch (error) {
       throw signal.aborted ? signal.reason : asForetokenError(error)
     }
-  }
-
-  #checked(ids: readonly number[]): readonly number[] {
-    return withArguments('ids', () => idsOf('ids', ids, this.archive.config.vocab))
   }
 
   /** Aborted when the engine is closed, for work elsewhere that must end with it. */

@@ -61,6 +61,8 @@ export function renderChat(
   { values = {}, limits, continueFinal = false, tools = [], toolFormat }: TemplateOptions = {},
 ): string {
   const template = templateOf(spec)
+  // Before anything walks the input, since it may have no end.
+  const whole = limitsFor([messages, values, tools])
   const forms = () => formsFor(spec, template)
   const read = messages.map((message) => {
     const { content, ...rest } = message
@@ -85,10 +87,7 @@ export function renderChat(
     messages: open?.messages ?? conversation,
   }
   try {
-    const text = renderTemplate(template.program, names, {
-      origin,
-      limits: limits ?? limitsFor([messages, values, tools]),
-    })
+    const text = renderTemplate(template.program, names, { origin, limits: limits ?? whole })
     return open ? cutEnd(origin, text, open.text) : text
   } catch (cause) {
     throw failure(cause)
@@ -125,13 +124,29 @@ export function shortLimitsFor(input: unknown): Limits {
   return { steps: 20_000, size: 2 ** 20 + 32 * lengthOf(input) }
 }
 
-/** Returns the number of characters of all texts in an input, plus one for every other value. */
+/** How deep messages and template values may be nested, and how many values they may have. */
+const deepest = 100
+const mostValues = 2 ** 22
+
+/**
+ * Returns the number of characters of all texts in an input, plus one for every other value. Throws
+ * `bad_argument` for one without an end, and for one of more values than any prompt has.
+ */
 export function lengthOf(input: unknown): number {
-  if (typeof input === 'string') return input.length
-  if (typeof input !== 'object' || input === null) return 1
-  let sum = 1
-  for (const [key, value] of Object.entries(input)) sum += key.length + lengthOf(value)
-  return sum
+  let values = 0
+  const length = (input: unknown, depth: number): number => {
+    if (depth > deepest || ++values > mostValues)
+      throw new ForetokenError(
+        'bad_argument',
+        `messages and template values may be nested ${deepest} deep and have ${mostValues} values; these have more`,
+      )
+    if (typeof input === 'string') return input.length
+    if (typeof input !== 'object' || input === null) return 1
+    let sum = 1
+    for (const [key, value] of Object.entries(input)) sum += key.length + length(value, depth + 1)
+    return sum
+  }
+  return length(input, 0)
 }
 
 /**
@@ -148,13 +163,22 @@ export function toolSupport(spec: TokenizerSpec, wanted?: ToolFormatName): ToolS
  */
 export function generationPrompt(spec: TokenizerSpec, values: TemplateValues = {}): string {
   try {
-    const marks = marked(new Origin([]), values, 'fields') as Fields
-    const text = tried(spec, templateOf(spec), [{ role: 'user', content: 'needle' }], marks)
-    return text.slice(text.lastIndexOf('needle') + 'needle'.length)
+    const template = templateOf(spec)
+    const key = JSON.stringify(values)
+    const known = template.ends.get(key)
+    if (known !== undefined) return known
+    const given = marked(new Origin([]), values, 'fields') as Fields
+    const text = tried(spec, template, [{ role: 'user', content: 'needle' }], given)
+    const end = text.slice(text.lastIndexOf('needle') + 'needle'.length)
+    if (key.length <= 200 && template.ends.size < mostEnds) template.ends.set(key, end)
+    return end
   } catch {
     return ''
   }
 }
+
+/** How many ends of a template are kept. */
+const mostEnds = 16
 
 interface Template {
   readonly program: Program
@@ -164,6 +188,8 @@ interface Template {
   forms?: Forms
   /** By the format that was asked for; '' for none. */
   readonly support: Map<string, ToolSupport>
+  /** What it writes where the answer begins, by the values that it was given. */
+  readonly ends: Map<string, string>
 }
 
 /** Each template is parsed once; an error is kept instead if it can't be. */
@@ -183,7 +209,7 @@ function parsed({ chatTemplate: source }: TokenizerSpec): Template | ForetokenEr
   if (source === undefined)
     return new ForetokenError('unsupported', 'this model has no chat template; give it a raw prompt (--raw)')
   try {
-    return { program: parseTemplate(source), namesText: /\btext\b/.test(source), support: new Map() }
+    return { program: parseTemplate(source), namesText: /\btext\b/.test(source), support: new Map(), ends: new Map() }
   } catch (cause) {
     return new ForetokenError('bad_model', `the chat template can't be parsed: ${(cause as Error).message}`, { cause })
   }

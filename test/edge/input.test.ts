@@ -1,10 +1,11 @@
 /** Invalid input gets the documented status, in OpenAI's format, and the server keeps running. */
-import fc from 'fast-check'
+
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createApp } from '../../edge/index.ts'
 import type { App } from '../../edge/server.ts'
 import type { Engine } from '../../src/index.ts'
 import { ask, chatBody, refusal } from '../helpers/ask.ts'
+import fc from '../helpers/properties.ts'
 import { testConfig, tinyEngine } from '../helpers/tiny-server.ts'
 
 let engine: Engine
@@ -79,7 +80,7 @@ test.each<[string, Parameters<typeof ask>[2], number, string]>([
   ['as many in chunks without a length', { raw: endless() }, 413, 'body_too_large'],
   ['a body that breaks off', { raw: breaking() }, 400, 'incomplete_body'],
   ['another method', { method: 'DELETE' }, 405, 'method_not_allowed'],
-  ['another path', { path: '/v1/embeddings', raw: '{}' }, 404, 'not_found'],
+  ['another path', { path: '/v1/moderations', raw: '{}' }, 404, 'not_found'],
   ['deep nesting', { raw: `{"model":${'['.repeat(20_000)}${']'.repeat(20_000)}}` }, 400, 'invalid_value'],
 ])('%s', async (_, options, status, code) => {
   expect(await refusal(await ask(app, undefined, options))).toMatchObject({ status, code })

@@ -3,11 +3,12 @@
  * other servers, unknown extras and values at their limits, and some arbitrary ones. A nullable
  * field is never the reason for a refusal, and nothing causes a server error.
  */
-import fc from 'fast-check'
+
 import { aliases, type Form, isOllama } from '../../edge/aliases.ts'
 import { openApi } from '../../edge/openapi.ts'
 import type { App } from '../../edge/server.ts'
 import { ask } from '../helpers/ask.ts'
+import fc from '../helpers/properties.ts'
 
 export interface FuzzReport {
   readonly cases: number
@@ -57,6 +58,13 @@ const routes = {
     least: { model: 'tiny', input: 'x', max_output_tokens: 2 },
     talk: 'input',
     end: 'event: response.',
+  },
+  embedding: {
+    path: '/v1/embeddings',
+    schema: 'EmbeddingRequest',
+    least: { model: 'tiny', input: 'x', pooling: 'last' },
+    // It never streams: the end of its answer.
+    end: '"usage"',
   },
   message: {
     path: '/v1/messages',
@@ -160,7 +168,7 @@ const message = fc.record(
       ),
     ),
     name: fc.constantFrom(null, 'Ada'),
-    tool_calls: fc.constantFrom(null, []),
+    tool_calls: fc.constantFrom(null, [], [{ id: 'a', function: { name: 'f', arguments: '{"x": 1}' } }]),
     refusal: fc.constant(null),
     reasoning_content: fc.constant(null),
     id: fc.constantFrom(null, 'msg_1'),
