@@ -7,6 +7,7 @@ export const commands = {
   rm: { args: 'MODEL', about: 'remove a pulled model' },
   inspect: { args: '[MODEL]', about: 'describe a model file and the memory that it takes' },
   tokenize: { args: 'TEXT', about: 'print the token ids of a text' },
+  embed: { args: 'TEXT', about: 'print vectors of texts as JSON lines, with an embedding model' },
   batch: { args: 'IN.jsonl OUT.jsonl', about: 'answer a file of prompts; resumes where it stopped' },
   prefix: {
     args: 'save|load FILE',

@@ -2,6 +2,7 @@
 import type { Seed } from '../node/index.ts'
 import type { Command } from './command-names.ts'
 import { answerFlags } from './flags/answer.ts'
+import { embedFlags } from './flags/embed.ts'
 import { engineFlags } from './flags/engine.ts'
 import type { Flag } from './flags/flag.ts'
 import { makeFlags } from './flags/make.ts'
@@ -23,6 +24,7 @@ export const flags = {
   ...makeFlags,
   ...replayFlags,
   ...serveFlags,
+  ...embedFlags,
   ...outputFlags,
 } as const satisfies Record<string, Flag>
 

@@ -62,10 +62,14 @@ export const examples: Partial<Record<Command, readonly string[]>> = {
     'run -m hf:Qwen/Qwen3-0.6B -t 0.7 "Hello"',
   ],
   chat: ['chat', 'chat --system "Answer in one sentence."'],
-  pull: ['pull smollm2-135m', 'pull hf:Qwen/Qwen3-0.6B'],
+  pull: ['pull smollm2-135m', 'pull gemma3-270m --accept-license', 'pull hf:Qwen/Qwen3-0.6B'],
   rm: ['rm hf:Qwen/Qwen3-0.6B'],
   inspect: ['inspect', 'inspect path/to/model.gguf'],
   tokenize: ['tokenize "Hello, world"', 'tokenize @notes.txt'],
+  embed: [
+    'embed -m hf:Qwen/Qwen3-Embedding-0.6B "some text"',
+    'embed -m model.gguf --file texts.jsonl --kind document',
+  ],
   batch: ['batch questions.jsonl answers.jsonl', 'batch - - < questions.jsonl'],
   prefix: ['prefix save role.ft --system @role.txt', 'run --prefix role.ft --system @role.txt "Where?"'],
   fit: ['fit --base smollm2-135m --data texts.jsonl --out predictor.safetensors'],
@@ -98,6 +102,8 @@ is @FILE. Both must be UTF-8, or UTF-16 with a byte order mark; the last line en
 --json prints {model, prompt_ids, ids, text, finish_reason, top_logprobs, timings, cached_tokens, prefill, exact_from,
 prefill_share, memory, build}.`,
   chat: '/clear forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer.',
+  embed: `A TEXT is one text, also @FILE. Each line of --file or stdin is one. Each line of output is {line, id, tokens,
+embedding}, or {line, id, error} for a text that was refused; the exit code is then 1.`,
   batch: `Each line of IN is a JSON object: {"prompt"} or {"messages"} with options, or a request of OpenAI's batch API.
 Each answer is a line of OUT, written when it is complete, in any order; a bad line gives an error line. "-" is stdin
 as IN and stdout as OUT; a batch to stdout cannot be resumed.`,

@@ -26,6 +26,7 @@ const handlers: Record<Command, () => Promise<Handler>> = {
   rm: async () => (await import('./commands/models.ts')).rm,
   inspect: async () => (await import('./commands/inspect.ts')).inspect,
   tokenize: async () => (await import('./commands/tokenize.ts')).tokenize,
+  embed: async () => (await import('./commands/embed.ts')).embed,
   batch: async () => (await import('./commands/batch.ts')).batch,
   prefix: async () => (await import('./commands/prefix.ts')).prefix,
   fit: async () => (await import('./commands/fit.ts')).fit,

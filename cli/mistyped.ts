@@ -1,6 +1,7 @@
 /** Recognizes mistyped commands, and those that other programs name differently. */
+import { nearest } from '../node/nearest.ts'
 import { type Command, commands } from './flags.ts'
-import { nearest, UsageError } from './parse.ts'
+import { UsageError } from './parse.ts'
 
 /** Returns whether a word is a command. */
 export const isCommand = (word: string | undefined): word is Command =>

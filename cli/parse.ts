@@ -1,5 +1,5 @@
 /** Parses arguments into a command, its flags and its operands, with the table in `flags.ts`. */
-import { type Seed, seedOf } from '../node/index.ts'
+import { nearest, type Seed, seedOf } from '../node/index.ts'
 import { type Command, commands, type Flag, type Flags, flagsOf } from './flags.ts'
 
 /** Reports invalid arguments: exit code 2. */
@@ -105,30 +105,4 @@ function unknown(word: string, command: Command, known: ReadonlyMap<string, Flag
   const hint =
     elsewhere.length > 0 ? `; it belongs to ${elsewhere.join(', ')}` : near ? `; the nearest is --${near}` : ''
   return `${command} has no flag ${word}${hint}. "foretoken ${command} --help" lists them`
-}
-
-/** Returns the word that is most similar to `word`, or undefined if none is similar enough. */
-export function nearest<T extends string>(word: string, words: readonly T[]): T | undefined {
-  const scored = words.map((other) => ({ other, distance: distance(word, other) }))
-  const best = scored.sort((a, b) => a.distance - b.distance)[0]
-  return best && best.distance <= Math.max(1, Math.floor(best.other.length / 3)) ? best.other : undefined
-}
-
-/**
- * Counts insertions, deletions, substitutions and swaps of neighbours (optimal string alignment).
- */
-function distance(a: string, b: string): number {
-  let before: number[] = []
-  let row = Array.from({ length: b.length + 1 }, (_, n) => n)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const changed = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)
-      const swapped = a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1] ? (before[j - 2] ?? Infinity) + 1 : Infinity
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, changed, swapped))
-    }
-    before = row
-    row = next
-  }
-  return row[b.length]!
 }

@@ -20,6 +20,7 @@ import {
   shippedPredictor,
 } from '../node/index.ts'
 import { openWebGpu } from '../node/webgpu.ts'
+import { assentTo } from './assent.ts'
 import type { Flags } from './flags.ts'
 import { UsageError } from './parse.ts'
 import { pullProgress } from './progress.ts'
@@ -36,7 +37,9 @@ export function pulling(flags: Flags, signal: AbortSignal): { options: PullOptio
   const offline = flags.offline ? { offline: true } : {}
   const largest = flags['max-download']
   const limit = largest === undefined ? {} : { maxBytes: largest * 1e9 }
-  return { options: { signal, onProgress: progress.update, ...offline, ...limit }, end: progress.end }
+  // `assentTo` has asked.
+  const acceptLicence = () => true
+  return { options: { signal, onProgress: progress.update, acceptLicence, ...offline, ...limit }, end: progress.end }
 }
 
 /** Returns the keys of a model's configuration that the flags ignore. */
@@ -53,7 +56,7 @@ export async function openAny(
 ): Promise<Loaded<AnyEngine>> {
   const { model = defaultModel } = flags
   if (await isOnnx(model)) {
-    const engine = await openOnnx(model, flags)
+    const engine = await openOnnx(model, flags, signal)
     warn(engine.archive)
     return { model, engine }
   }
@@ -64,7 +67,7 @@ export async function openAny(
 /** Flags of the Rust core. */
 const coreOnly = ['backend', 'kv', 'build', 'aux', 'prefix'] as const
 
-async function openOnnx(model: string, flags: Flags): Promise<AnyEngine> {
+async function openOnnx(model: string, flags: Flags, signal: AbortSignal): Promise<AnyEngine> {
   const misplaced = coreOnly.find((flag) => flags[flag] !== undefined)
   if (misplaced) throw new UsageError(`--${misplaced} works only with the Rust core, and ${model} is an ONNX model`)
   if (flags.prefill === 'refined' || flags.prefill === 'auto')
@@ -73,7 +76,7 @@ async function openOnnx(model: string, flags: Flags): Promise<AnyEngine> {
     throw new UsageError(`--predictor needs --reader, the same model for the Rust core`)
   const { threads, context } = flags
   const options = { ...(threads !== undefined && { threads }), ...(context !== undefined && { context }) }
-  const reader = flags.reader === undefined ? undefined : await openReader(flags.reader, flags, options)
+  const reader = flags.reader === undefined ? undefined : await openReader(flags.reader, flags, signal, options)
   try {
     return await loadOnnx(model, { ...options, ...(reader && { reader, closesReader: true }) })
   } catch (error) {
@@ -82,7 +85,13 @@ async function openOnnx(model: string, flags: Flags): Promise<AnyEngine> {
   }
 }
 
-async function openReader(name: string, flags: Flags, options: Partial<LoadOptions>): Promise<Engine> {
+async function openReader(
+  name: string,
+  flags: Flags,
+  signal: AbortSignal,
+  options: Partial<LoadOptions>,
+): Promise<Engine> {
+  await assentTo(name, flags, signal)
   const predictor = flags.predictor === undefined ? await shippedPredictor(name) : await predictorFile(flags.predictor)
   if (predictor) return loadEngine(name, { ...options, ...ignoring(flags), predictor })
   throw new ForetokenError(
@@ -94,6 +103,7 @@ async function openReader(name: string, flags: Flags, options: Partial<LoadOptio
 /** Opens the engine that the flags select; `needed` has defaults for flags that are not set. */
 export async function open(flags: Flags, signal: AbortSignal, needed: Partial<LoadOptions> = {}): Promise<Loaded> {
   const model = flags.model ?? defaultModel
+  await assentTo(model, flags, signal)
   const pull = pulling(flags, signal)
   const line = new StatusLine()
   try {

@@ -34,7 +34,8 @@ const flagMeanings: Partial<Record<FlagName, (command: Command, kind: string | u
 
 /** Returns the meaning of `-` as the operand at `index`. */
 function operandMeaning(command: Command, operands: readonly string[], index: number): Meaning | undefined {
-  if (command === 'run' || command === 'tokenize') return operands.length === 1 ? 'stdin' : undefined
+  if (command === 'run' || command === 'tokenize' || command === 'embed')
+    return operands.length === 1 ? 'stdin' : undefined
   if (command === 'batch') return (['stdin', 'stdout'] as const)[index]
   if (command === 'prefix' && index === 1) return operands[0] === 'save' ? 'stdout' : 'stdin'
   if (command === 'bench' && index === 1) return operands[0] === 'replay' ? 'stdin' : folder
@@ -68,7 +69,7 @@ export function streamsOf({ command, flags, operands }: Invocation): StreamUse[]
   for (const [index, operand] of operands.entries()) {
     if (operand === '-')
       add(operands.length === 1 ? '"-"' : `"-" in place ${index + 1}`, operandMeaning(command, operands, index))
-    if (operand === '@-' && (command === 'run' || command === 'tokenize')) add('"@-"', 'stdin')
+    if (operand === '@-' && (command === 'run' || command === 'tokenize' || command === 'embed')) add('"@-"', 'stdin')
   }
   if (command === 'chat') add('the chat', 'stdin')
   return uses

@@ -5,10 +5,12 @@
 
 /** Requests of OpenAI's API. */
 export type OpenAiForm = 'chat' | 'completion' | 'response'
-/** Requests of Ollama's API: a chat, a text, and a question about a model. */
-export type OllamaForm = 'ollamaChat' | 'ollamaText' | 'ollamaModel'
+/** Requests that compute something of many texts. */
+export type TextsForm = 'embedding' | 'rerank'
+/** Requests of Ollama's API: a chat, a text, a question about a model, and texts to embed. */
+export type OllamaForm = 'ollamaChat' | 'ollamaText' | 'ollamaModel' | 'ollamaEmbed'
 /** The kinds of requests; `message` is Anthropic's. */
-export type Form = OpenAiForm | 'message' | OllamaForm
+export type Form = OpenAiForm | TextsForm | 'message' | OllamaForm
 
 /** Returns true for a request of Ollama's API. */
 export function isOllama(form: Form): form is OllamaForm {
@@ -34,6 +36,8 @@ export const aliases: Readonly<Record<Form, Readonly<Record<string, string>>>> =
     n_probs: 'logprobs',
   },
   response: { ...anywhere, ...allTo([...limits, 'max_tokens', 'max_completion_tokens'], 'max_output_tokens') },
+  embedding: { prompt_name: 'input_type' },
+  rerank: { texts: 'documents', instruct: 'instruction', return_text: 'return_documents' },
   message: {
     repeat_penalty: 'repetition_penalty',
     stop: 'stop_sequences',
@@ -42,6 +46,7 @@ export const aliases: Readonly<Record<Form, Readonly<Record<string, string>>>> =
   ollamaChat: { name: 'model' },
   ollamaText: { name: 'model' },
   ollamaModel: { name: 'model' },
+  ollamaEmbed: { name: 'model' },
 }
 
 /** Fields that are passed to the chat template, with the template's name for each. */

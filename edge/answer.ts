@@ -40,7 +40,7 @@ export function answer<S extends z.ZodType<{ model: string }>>(
     const ready = endpoint.ready?.(body, context)
     if (ready !== undefined) return done(ready, exchange, accept)
     const plan = endpoint.plan(body, context)
-    await admit(c, server, plan, context.engine, exchange)
+    await admitPlan(c, server, plan, context.engine, exchange)
     const choices = await exchange.begin(server.routes.of(context.engine), plan)
     // The prompt has been tokenized, so the request no longer counts as refused.
     accept()
@@ -69,7 +69,7 @@ export function consult<S extends z.ZodType<{ model: string }>>(
     const { engine } = context
     const answer = await query.answer(body, context, async (request) => {
       const single = { requests: [{ ...request, maxTokens: 0 }], choices: 1 }
-      await admit(c, server, single, engine, exchange)
+      await admitPlan(c, server, single, engine, exchange)
       exchange.startClock()
       const { tenant } = c.get('caller')
       return (await engine.prepare(request.prompt, { ...request, tenant, signal: exchange.signal })).length
@@ -78,7 +78,8 @@ export function consult<S extends z.ZodType<{ model: string }>>(
   })
 }
 
-interface Received<T> {
+/** A request whose body has been checked. */
+export interface Received<T> {
   readonly body: T
   readonly exchange: Exchange
   /** Gives back the memory of the body, and settles that the request was not refused. */
@@ -86,7 +87,7 @@ interface Received<T> {
 }
 
 /** Reads and checks a body, and hands it to `then`, whose failures end the request. */
-async function received<S extends z.ZodType<{ model: string }>>(
+export async function received<S extends z.ZodType<{ model: string }>>(
   c: RequestContext,
   server: Server,
   contract: Contract<S>,
@@ -129,16 +130,27 @@ function done(body: unknown, exchange: Exchange, accept: () => void): Response {
 }
 
 /** Waits for room for a request that is not too large. */
-async function admit(
+async function admitPlan(
   c: RequestContext,
-  { config, admission }: Server,
+  server: Server,
   plan: Pick<Plan, 'requests' | 'choices'>,
+  engine: TextService,
+  exchange: Exchange,
+): Promise<void> {
+  checkSize(plan, engine.context, server.config)
+  await admit(c, server, costOf(plan, engine.context), engine, exchange)
+}
+
+/** Waits for room for a request of known cost. */
+export async function admit(
+  c: RequestContext,
+  { admission }: Server,
+  cost: Cost,
   { context }: TextService,
   exchange: Exchange,
 ): Promise<void> {
-  checkSize(plan, context, config)
   const asked = performance.now()
-  exchange.hold(await admission.enter(c.get('caller'), costOf(plan, context), context, exchange.signal))
+  exchange.hold(await admission.enter(c.get('caller'), cost, context, exchange.signal))
   const waited = tenths(performance.now() - asked)
   if (waited > 0) c.get('record').wait_ms = waited
 }
@@ -164,7 +176,7 @@ function headerOf(names: readonly string[]): string {
 }
 
 /** Finds the model that a request means. Throws an ApiError: 404, 503. */
-async function contextOf<S extends z.ZodType<{ model: string }>>(
+export async function contextOf<S extends z.ZodType<{ model: string }>>(
   c: RequestContext,
   server: Server,
   { modelOf = exactly }: Contract<S>,
@@ -219,7 +231,7 @@ function checkSize(
 /** Maximum number of characters per token: no text has more on average. */
 const charactersPerToken = 32
 /** Usual number of characters per token, for an estimate. */
-const usualCharactersPerToken = 4
+export const usualCharactersPerToken = 4
 
 function checkLength(tokens: number, most: number, what: string): void {
   if (tokens > most)

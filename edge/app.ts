@@ -9,9 +9,12 @@ import { OpenAPIHono } from '@hono/zod-openapi'
 import type { Fetch } from '../src/index.ts'
 import { answer, consult } from './answer.ts'
 import { countTokens, messages } from './anthropic/messages.ts'
+import { compute } from './compute.ts'
 import { configOf, type ServerConfig, severalTenants } from './config.ts'
 import { chat } from './endpoints/chat.ts'
 import { completions } from './endpoints/completions.ts'
+import { embeddings } from './endpoints/embeddings.ts'
+import { rerank } from './endpoints/rerank.ts'
 import { responses } from './endpoints/responses.ts'
 import { EngineHolder, type EngineSource } from './engine-holder.ts'
 import { Admission } from './guard/admission.ts'
@@ -32,6 +35,7 @@ import {
 } from './middleware.ts'
 import { chat as chatOfOllama, generate } from './ollama/answers.ts'
 import { noEmbeddings, probe, running, show, tags, versionPage } from './ollama/catalogue.ts'
+import { embed } from './ollama/embed.ts'
 import { document } from './openapi.ts'
 import type { LogLine } from './record.ts'
 import { Routes } from './route/routes.ts'
@@ -92,12 +96,14 @@ export function createApp({ engine, config: input, fetch, page, drain, onRequest
   app.post('/v1/chat/completions', (c) => answer(c, server, chat))
   app.post('/v1/completions', (c) => answer(c, server, completions))
   app.post('/v1/responses', (c) => answer(c, server, responses))
+  app.post('/v1/embeddings', (c) => compute(c, server, embeddings))
+  app.post('/v1/rerank', (c) => compute(c, server, rerank))
   app.post('/v1/messages', (c) => answer(c, server, messages))
   app.post('/v1/messages/count_tokens', (c) => consult(c, server, countTokens))
   app.post('/api/chat', (c) => answer(c, server, chatOfOllama))
   app.post('/api/generate', (c) => answer(c, server, generate))
   app.post('/api/show', (c) => consult(c, server, shown))
-  app.post('/api/embed', noEmbeddings)
+  app.post('/api/embed', (c) => compute(c, server, embed))
   app.post('/api/embeddings', noEmbeddings)
   app.get('/api/tags', tags(server))
   app.get('/api/ps', running(server))

@@ -36,6 +36,10 @@ const limits = z.strictObject({
   bodiesBytes: whole(1).optional(),
   /** Maximum number of messages in a conversation. */
   messages: whole(1).default(256),
+  /** Maximum number of texts in a request for embeddings, or of documents to rank. */
+  texts: whole(1, 8192).default(2048),
+  /** Maximum estimated number of tokens in all texts of such a request. */
+  textTokens: whole(1).default(300_000),
   /** Maximum length of a prompt, in tokens. Default: the context. */
   promptTokens: whole(1).optional(),
   /** Maximum length of an answer that a request may ask for, in tokens. Default: the context. */

@@ -35,11 +35,12 @@ type Fields = Record<string, unknown>
 export function normalize(form: Form, schema: z.ZodType, body: unknown): Normal {
   if (!isFields(body)) return { body, ignored: [] }
   const ignored = new Set<string>()
-  dropNulls(body)
+  const ofTexts = form === 'embedding' || form === 'rerank' || form === 'ollamaEmbed'
+  dropNulls(body, ofTexts ? keepsNullsOfTexts : keepsNulls)
   const ollama = isOllama(form)
   if (!ollama && form !== 'message') unpackOptions(body, ignored)
   rename(body, aliases[form], ignored)
-  if (!ollama && form !== 'completion') gatherTemplateValues(body, ignored)
+  if (!ollama && !ofTexts && form !== 'completion') gatherTemplateValues(body, ignored)
   // Ollama's API has its limits and its stop strings among its options.
   const settings = ollama ? body.options : body
   if (isFields(settings)) simplify(form, settings)
@@ -71,20 +72,25 @@ const keepsNulls = new Set([
   'format',
   'parameters',
   'arguments',
+  'input_schema',
 ])
 
-function dropNulls(value: unknown): unknown {
+/** A hole in a list of texts would give each later one the index of another. */
+const keepsNullsOfTexts = new Set(['input', 'documents'])
+
+function dropNulls(value: unknown, keeps: ReadonlySet<string>): unknown {
   if (Array.isArray(value)) {
     // Skips long lists of token ids, which contain no objects.
     if (!value.some((item) => typeof item === 'object')) return value
     const kept = value.filter((item) => item !== null)
-    for (const item of kept) dropNulls(item)
+    for (const item of kept) dropNulls(item, keeps)
     for (const [at, item] of kept.entries()) value[at] = item
     value.length = kept.length
   } else if (isFields(value))
     for (const [key, field] of Object.entries(value))
       if (field === null) delete value[key]
-      else if (!keepsNulls.has(key)) dropNulls(field)
+      // The input of a tool is an object; that of a response is a text or a list.
+      else if (!keeps.has(key) && !(key === 'input' && isFields(field))) dropNulls(field, keeps)
   return value
 }
 

@@ -1,11 +1,14 @@
 /** The OpenAPI document, made from the schemas of requests and answers. */
 import { createRoute, OpenAPIHono } from '@hono/zod-openapi'
-import * as anthropic from './anthropic/schemas.ts'
+import * as anthropic from './anthropic/answer-schemas.ts'
+import { countRequest, messagesRequest } from './anthropic/schemas.ts'
 import * as ollama from './ollama/schemas.ts'
 import { chatRequest, chatResponse } from './schemas/chat.ts'
 import { errorBody, z } from './schemas/common.ts'
 import { completionRequest, completionResponse } from './schemas/completions.ts'
+import { embeddingsRequest, embeddingsResponse } from './schemas/embeddings.ts'
 import { model, modelList } from './schemas/models.ts'
+import { rerankRequest, rerankResponse } from './schemas/rerank.ts'
 import { responsesRequest, responsesResponse } from './schemas/responses.ts'
 
 const json = (schema: z.ZodType, description: string) => ({ description, content: { 'application/json': { schema } } })
@@ -159,9 +162,21 @@ const routes = [
     stream: events,
   }),
   post({
+    path: '/v1/embeddings',
+    summary: 'Makes a vector of each text',
+    request: embeddingsRequest,
+    response: embeddingsResponse,
+  }),
+  post({
+    path: '/v1/rerank',
+    summary: 'Ranks documents by a query',
+    request: rerankRequest,
+    response: rerankResponse,
+  }),
+  post({
     path: '/v1/messages',
     summary: 'Answers a conversation, by Anthropic’s contract',
-    request: anthropic.messagesRequest,
+    request: messagesRequest,
     response: anthropic.messagesResponse,
     stream: events,
     refusals: { ...refusalsOfMessages, 529: overloaded },
@@ -169,7 +184,7 @@ const routes = [
   post({
     path: '/v1/messages/count_tokens',
     summary: 'Counts the tokens of a conversation',
-    request: anthropic.countRequest,
+    request: countRequest,
     response: anthropic.countResponse,
     refusals: { ...refusalsOfMessages, 529: overloaded },
   }),
@@ -187,6 +202,13 @@ const routes = [
     request: ollama.textRequest,
     response: ollama.textResponse,
     stream: linesOf(ollama.textLine),
+    refusals: refusalsOfOllama,
+  }),
+  post({
+    path: '/api/embed',
+    summary: 'Makes a vector of each text, by Ollama’s contract',
+    request: ollama.embedRequest,
+    response: ollama.embedResponse,
     refusals: refusalsOfOllama,
   }),
   post({
@@ -215,6 +237,8 @@ const named = [
   'ChatCompletionRequest',
   'CompletionRequest',
   'ResponseRequest',
+  'EmbeddingRequest',
+  'RerankRequest',
   'AnthropicMessagesRequest',
   'AnthropicCountRequest',
 ]

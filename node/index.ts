@@ -14,6 +14,14 @@ import { computeWorker, textWorker } from './workers.ts'
 
 export * from '../src/index.ts'
 export { nodeSpawn, nodeText } from '../workers/node.ts'
+export {
+  type CatalogueEntry,
+  type CatalogueKind,
+  catalogue,
+  catalogueKey,
+  fits,
+  memoryOf,
+} from './catalogue.ts'
 export { machineKey, machineKeyPath, makeMachineKey } from './companion-key.ts'
 export { defaultThreads, performanceCores } from './cores.ts'
 export { fileError } from './disk.ts'
@@ -22,7 +30,8 @@ export { loadGuides } from './guides.ts'
 export { peerFetch } from './http.ts'
 export { type LockOptions, withLock } from './lock.ts'
 export { folderFiles, type OpenModelFiles } from './model-files.ts'
-export { aliases, defaultModel } from './names.ts'
+export { aliases, defaultModel, type Licence } from './names.ts'
+export { nearest } from './nearest.ts'
 export { isOnnx, loadOnnx, type OnnxOptions } from './onnx.ts'
 export { pageFile, tabModel } from './page.ts'
 export { predictorFile, predictorPath, shippedPredictor } from './predictors.ts'

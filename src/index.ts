@@ -18,6 +18,7 @@ export { Lifetime } from './base/lifetime.ts'
 export type {
   Activation,
   AttentionSpec,
+  EmbeddingSpec,
   LayerShape,
   LayerSpec,
   ModelArchive,
@@ -25,11 +26,13 @@ export type {
   ModelSpec,
   PackedTexts,
   PackedVocabulary,
+  Pooling,
   RopeSpec,
   TensorInfo,
   TensorType,
   TokenizerSpec,
 } from './base/model.ts'
+export { nextTurn } from './base/next-turn.ts'
 export { isWhole } from './base/numbers.ts'
 export type { Pass, Segment, SequenceStates } from './base/pass.ts'
 export type { ChatMessage, Message, PreparedPrompt, PromptInput, PromptTimes, TextPart } from './base/prompt.ts'
@@ -42,9 +45,11 @@ export type { GuideMatcher, GuideModel, Guides, OpenGuides } from './decode/guid
 export type { SamplingOptions } from './decode/sampling-options.ts'
 export type { SchedulerOptions, SchedulerStats } from './decode/scheduler.ts'
 export { nextSeed, parseJson, type Seed, seedIn, seedOf } from './decode/seed.ts'
+export type { Embeddings, EmbedInput, EmbedOptions } from './engine/embed.ts'
 export { Engine } from './engine/engine.ts'
 export type { PrepareOptions } from './engine/guides.ts'
 export type { EngineOptions, GenerateOptions, GenerateRequest, ManyOptions } from './engine/options.ts'
+export type { Ranking, RerankOptions } from './engine/rerank.ts'
 export type { LoadedPrefix } from './engine/saved-prefix.ts'
 export {
   type Answer,

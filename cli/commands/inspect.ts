@@ -3,6 +3,7 @@ import { defaultModel, type ModelArchive, modelFiles, openModel } from '../../no
 import { pageLayout, pageTokens } from '../../src/base/kv.ts'
 import type { LayerShape } from '../../src/base/model.ts'
 import { specOf } from '../../src/model/families/index.ts'
+import { assentTo } from '../assent.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { ignoring, pulling } from '../session.ts'
 import { name, print, size, warn } from '../terminal.ts'
@@ -10,6 +11,7 @@ import { name, print, size, warn } from '../terminal.ts'
 export async function inspect({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   if (operands.length > 1) throw new UsageError('inspect takes one model')
   const model = operands[0] ?? flags.model ?? defaultModel
+  await assentTo(model, flags, signal)
   const { options, end } = pulling({ ...flags, model }, signal)
   const files = await modelFiles(model, options).finally(end)
   try {

@@ -1,11 +1,14 @@
 /** `foretoken pull`, `ls` and `rm`: manage models on disk. */
 import { listModels, pullModel, removeModel } from '../../node/index.ts'
+import { assentTo } from '../assent.ts'
+import { listAvailable } from '../available.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { pulling } from '../session.ts'
 import { name, note, print, size } from '../terminal.ts'
 
 export async function pull({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   const wanted = only(operands, 'pull')
+  await assentTo(wanted, flags, signal, true)
   const { options, end } = pulling({ ...flags, model: wanted }, signal)
   const model = await pullModel(wanted, options).finally(end)
   if (flags.json) print(JSON.stringify({ ...model, bytes: total(model) }))
@@ -14,11 +17,15 @@ export async function pull({ flags, operands }: Invocation, signal: AbortSignal)
 
 export async function ls({ flags }: Invocation): Promise<void> {
   const models = await listModels()
+  if (flags.available) return listAvailable(flags.json ?? false)
   if (flags.json) {
     print(JSON.stringify({ models: models.map((model) => ({ ...model, bytes: total(model) })) }))
     return
   }
-  if (models.length === 0) note('no models yet; "foretoken pull smollm2-135m" downloads the default model')
+  if (models.length === 0)
+    note(
+      'no models yet; "foretoken pull smollm2-135m" downloads the default model, and "foretoken ls --available" lists more',
+    )
   const width = Math.max(0, ...models.map((model) => model.name.length))
   for (const model of models)
     print(

@@ -1,6 +1,7 @@
 /** `foretoken tokenize`: prints the token ids of a text, without reading weights. */
 import { defaultModel, modelFiles, openModel } from '../../node/index.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
+import { assentTo } from '../assent.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { ignoring, pulling } from '../session.ts'
 import { print, warn } from '../terminal.ts'
@@ -9,6 +10,7 @@ import { textOfOperands } from '../text-argument.ts'
 
 export async function tokenize({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   const text = await textOf(flags.file, operands)
+  await assentTo(flags.model ?? defaultModel, flags, signal)
   const { options, end } = pulling(flags, signal)
   const files = await modelFiles(flags.model ?? defaultModel, options).finally(end)
   try {

@@ -29,7 +29,18 @@ export interface Flag {
 }
 
 /** Commands that load an engine. */
-export const engineCommands = ['run', 'chat', 'batch', 'prefix', 'fit', 'eval', 'serve', 'companion', 'bench'] as const
+export const engineCommands = [
+  'run',
+  'chat',
+  'embed',
+  'batch',
+  'prefix',
+  'fit',
+  'eval',
+  'serve',
+  'companion',
+  'bench',
+] as const
 
 /** Commands that print answers. */
 export const answerCommands = ['run', 'chat', 'batch'] as const

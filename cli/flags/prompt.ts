@@ -2,7 +2,7 @@
 import { answerCommands, engineCommands, type Flag } from './flag.ts'
 
 const modelOrOnnx =
-  'an alias, hf:owner/repo[/file], https://... or a path (also of an ONNX folder); default smollm2-135m'
+  'a name of `ls --available`, hf:owner/repo[/file], https://... or a path (also of an ONNX folder); default smollm2-135m'
 
 /** The flags, in the order of the help. */
 export const promptFlags = {
@@ -11,8 +11,13 @@ export const promptFlags = {
     value: 'text',
     name: 'MODEL',
     on: [...engineCommands, 'deploy-prep', 'inspect', 'tokenize'],
-    about: 'an alias, hf:owner/repo[/file], https://... or a path; default smollm2-135m',
-    by: { run: { about: modelOrOnnx }, chat: { about: modelOrOnnx }, serve: { about: modelOrOnnx } },
+    about: 'a name of `ls --available`, hf:owner/repo[/file], https://... or a path; default smollm2-135m',
+    by: {
+      run: { about: modelOrOnnx },
+      chat: { about: modelOrOnnx },
+      serve: { about: modelOrOnnx },
+      embed: { about: 'an embedding model: a name of `ls --available`, hf:owner/repo[/file], https://... or a path' },
+    },
   },
   prompt: { short: 'p', value: 'text-or-file', on: ['run'], about: 'the prompt, in place of an argument' },
   system: { value: 'text-or-file', on: ['run', 'chat', 'prefix'], about: 'system prompt; default: the model’s own' },

@@ -26,9 +26,10 @@ export const serveFlags = {
   },
   backend: {
     value: ['wasm', 'webgpu', 'llama'],
-    on: [...answerCommands, 'serve', 'companion', 'bench'],
+    on: [...answerCommands, 'embed', 'serve', 'companion', 'bench'],
     about: 'wasm (CPU) or webgpu (GPU; needs the package webgpu); default wasm',
     by: {
+      embed: cpuOrGpu,
       run: cpuOrGpu,
       chat: cpuOrGpu,
       batch: cpuOrGpu,

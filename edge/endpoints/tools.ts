@@ -59,7 +59,8 @@ export function planOf(
   return { ...plan, options: { ...template, ...plan.options } }
 }
 
-function definitionOf(tool: Tool): ToolDefinition {
+/** Returns a tool of a body as the library has it. */
+export function definitionOf(tool: Tool): ToolDefinition {
   const { name, description, parameters } = 'function' in tool ? tool.function : tool
   return { name, ...(description && { description }), ...(parameters && { parameters }) }
 }

@@ -24,7 +24,7 @@ export class Metrics {
   )
   readonly #tokens = new Counter(
     'foretoken_tokens_total',
-    'Tokens of complete answers: prompt, those of it that were cached, completion.',
+    'Tokens of complete answers: prompt, those of it that were cached, completion; and of embedded or ranked texts.',
   )
   readonly #ttft = new HistogramSet('foretoken_ttft_seconds', 'Time from the request to its first token.', long)
   readonly #between = new HistogramSet('foretoken_inter_token_seconds', 'Time between two tokens of an answer.', short)
@@ -67,6 +67,11 @@ export class Metrics {
     if (ids.length > 0) this.#ttft.observe(timings.ttft_ms / 1000, { prefill })
     this.#queue.observe(timings.queue_ms / 1000, { prefill })
     this.#prefill.observe(timings.prefill_ms / 1000, { prefill })
+  }
+
+  /** Counts the tokens of texts of which embeddings or scores were made. */
+  embedded(tokens: number): void {
+    this.#tokens.add(tokens, { kind: 'embedded' })
   }
 
   /** Counts a complete answer for which the router had a choice. */

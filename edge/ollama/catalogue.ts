@@ -86,9 +86,9 @@ export function show(server: Server): Query<typeof showRequest> {
   }
 }
 
-/** Refuses embeddings. */
+/** Refuses the older route, whose vectors have any length. */
 export function noEmbeddings(): never {
-  throw new ApiError(400, 'embeddings are not supported by this server; it generates text only', {
+  throw new ApiError(400, 'the older route for embeddings is not supported; use POST /api/embed or /v1/embeddings', {
     code: 'unsupported_value',
   })
 }

@@ -119,16 +119,32 @@ export const entries = {
   options: 64,
 }
 
+export const modelName = z
+  .string()
+  .min(1)
+  .max(300)
+  // Not a regex: an OpenAPI pattern has no `u` flag.
+  .refine((name) => !/\p{Cc}/u.test(name), 'a name must not have control characters')
+
+/**
+ * Token ids, checked as one value: Zod's check of each element would take longer than the prefill
+ * of a long prompt.
+ */
+export const ids = z
+  .custom<number[]>(isIds, 'must be token ids: integers from 0')
+  .openapi({ type: 'array', items: { type: 'integer', minimum: 0 }, minItems: 1 })
+
+function isIds(value: unknown): boolean {
+  return (
+    Array.isArray(value) && value.length > 0 && value.every((id) => Number.isInteger(id) && id >= 0 && id <= 10_000_000)
+  )
+}
+
 const tokenId = z.number().int().min(0).max(10_000_000)
 
 /** Fields of every request for an answer. */
 export const sampling = {
-  model: z
-    .string()
-    .min(1)
-    .max(300)
-    // Not a regex: an OpenAPI pattern has no `u` flag.
-    .refine((name) => !/\p{Cc}/u.test(name), 'a name must not have control characters'),
+  model: modelName,
   temperature: z.number().min(0).max(2).nullish(),
   top_p: z.number().min(0).max(1).nullish(),
   top_k: topK.nullish(),

@@ -1,14 +1,6 @@
 /** `POST /v1/completions`: continues a text as it is, without a chat template. */
-import { choosing, entries, only, refused, sampling, tokenLimit, unsupported, usage, z } from './common.ts'
+import { choosing, entries, ids, only, refused, sampling, tokenLimit, unsupported, usage, z } from './common.ts'
 import { responseFormat } from './guide.ts'
-
-/**
- * Token ids, checked as one value: Zod's check of each element would take longer than the prefill
- * of a long prompt.
- */
-const ids = z
-  .custom<number[]>(isIds, 'must be token ids: integers from 0')
-  .openapi({ type: 'array', items: { type: 'integer', minimum: 0 }, minItems: 1 })
 
 export const completionRequest = z
   .object({
@@ -38,12 +30,6 @@ export const completionRequest = z
 
 /** Higher limits for a prompt of token ids; the context is checked later. */
 export const completionEntries = { ...entries, prompt: 131_072 }
-
-function isIds(value: unknown): boolean {
-  return (
-    Array.isArray(value) && value.length > 0 && value.every((id) => Number.isInteger(id) && id >= 0 && id <= 10_000_000)
-  )
-}
 
 export type CompletionRequest = z.output<typeof completionRequest>
 

@@ -233,6 +233,29 @@ export interface TokenizerSpec {
   readonly addBos: boolean
 }
 
+/** How the states of a text's tokens become one vector: the last, their mean, or the first. */
+export const poolings = ['last', 'mean', 'cls'] as const
+
+export type Pooling = (typeof poolings)[number]
+
+/** How a model makes a vector of a text, as its files say. */
+export interface EmbeddingSpec {
+  /** Absent if no file says it: the model was not made for embeddings. */
+  readonly pooling?: Pooling
+  /** Whether vectors are scaled to length 1. */
+  readonly normalize: boolean
+  /** Texts that are put before what is embedded, by name: `query`, `document`. */
+  readonly prompts: Readonly<Record<string, string>>
+  /** Name of the prompt of a text whose kind is not said. */
+  readonly defaultPrompt?: string
+  /** Ids that the tokenizer puts behind a text. */
+  readonly endIds: readonly number[]
+  /** Whether the file says that the model ranks documents. */
+  readonly ranks?: boolean
+  /** Why the model's own way is not computed; absent if it is. */
+  readonly refused?: string
+}
+
 /** A model file, opened and checked, before any weight is read. */
 export interface ModelArchive {
   readonly name: string
@@ -240,6 +263,8 @@ export interface ModelArchive {
   /** Tensors by canonical name, see `expectedTensors` in model/weights.ts. */
   readonly tensors: ReadonlyMap<string, TensorInfo>
   readonly tokenizer: TokenizerSpec
+  /** How it makes embeddings; absent where the files have no place for it. */
+  readonly embedding?: EmbeddingSpec
   /**
    * Rows of the embedding without a token, ascending. They may be in a prompt, but are never drawn
    * or listed.

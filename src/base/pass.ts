@@ -70,4 +70,6 @@ export interface Pass {
   readonly refined?: number
   /** Rows whose logits are computed: usually the last row of each segment that ends its prompt. */
   readonly outputs: readonly number[]
+  /** Rows whose final states, after the model's last norm, are read. Absent if none are. */
+  readonly states?: readonly number[]
 }

@@ -8,11 +8,11 @@ import type { Pass, Segment } from '../base/pass.ts'
 import type { PagedCache } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
 import type { Sequence } from '../kv/sequence.ts'
-import { type Chunk, layOut, takePages } from '../pack/pack.ts'
+import { type Chunk, type ChunkRows, countOf, layOut, takePages } from '../pack/pack.ts'
 import type { PassCost } from './pass-cost.ts'
 import { type Policy, promptShares, refineShares, reservedRows, type Share, streamsInOrder } from './policy.ts'
 import { Room } from './room.ts'
-import type { Job, Task } from './task.ts'
+import type { Job, StatesReader, Task } from './task.ts'
 import { TenantAccounts } from './tenant-accounts.ts'
 
 /** Chooses which tokens of prompts are predicted; `predict/choice.ts` implements it. */
@@ -36,6 +36,8 @@ export interface PlannedShare {
   readonly from: number
   /** Index of its row among the outputs of the pass; undefined if it has none. */
   readonly row: number | undefined
+  /** Number of its rows among the states of the pass, which are in the order of the shares. */
+  readonly states: number
 }
 
 /** A planned pass. */
@@ -232,7 +234,8 @@ export class Planner {
   #begin(task: Task, limit: number, growing: ReadonlySet<Task>): boolean {
     const { sequence, tokens, job, tenant } = task
     const asked = performance.now()
-    sequence.adopt(this.#prefixes.match(tenant, tokens))
+    // The states of cached tokens could not be read.
+    if (!job.states) sequence.adopt(this.#prefixes.match(tenant, tokens))
     const cached = sequence.length
     const known = performance.now()
     let streams = 0
@@ -349,7 +352,8 @@ export class Planner {
     const shares = planned.map(({ share: { candidate, kind, count }, from, chunks }): PlannedShare => {
       this.#accounts.charge(candidate.tenant, this.#workOf(chunks))
       const row = chunks.some(({ outputs }) => outputs !== 'none') ? rows++ : undefined
-      return { task: candidate, kind, count, from, row }
+      const states = chunks.reduce((sum, { states = 'none', ids }) => sum + countOf(states, ids.length), 0)
+      return { task: candidate, kind, count, from, row, states }
     })
     const pass = layOut(
       planned.flatMap(({ chunks }) => chunks),
@@ -366,14 +370,21 @@ export class Planner {
   }
 
   #chunksOf({ candidate: task, count, kind }: Wanted, from: number): Chunk[] {
-    const { sequence, tokens } = task
+    const { sequence, tokens, job } = task
     const to = from + count
     const ids = tokens.slice(from, to)
     if (kind === 'refine') {
       const outputs = task.doubted && to === sequence.length ? 'last' : 'none'
       return [{ sequence, ids, outputs, kind: 'refined', from }]
     }
-    const outputs = to === tokens.length ? 'last' : 'none'
+    const last = to === tokens.length
+    if (job.states) return [{ sequence, ids, outputs: 'none', states: statesOf(job.states, from === 0, last) }]
+    const outputs = last ? 'last' : 'none'
     return this.#planning?.chunks(sequence, ids, outputs) ?? [{ sequence, ids, outputs }]
   }
+}
+
+/** Returns which states of a chunk are read, which may be the first or the last of its prompt. */
+function statesOf({ rows }: StatesReader, first: boolean, last: boolean): ChunkRows {
+  return rows === 'all' || (rows === 'first' ? first : last) ? rows : 'none'
 }

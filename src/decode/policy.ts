@@ -13,6 +13,8 @@
  *   tenant.
  * - With several tenants the stall bound holds for every pass, since a newcomer waits for the end
  *   of the current one.
+ * - Bulk work, whose first token nobody waits for, fills whole passes while it is alone. Prompts go
+ *   before it as if it had arrived later, and beside streams it takes at most as long as they do.
  */
 import type { PassCost } from './pass-cost.ts'
 import type { Standings, TenantAccounts } from './tenant-accounts.ts'
@@ -73,6 +75,8 @@ export interface Candidate {
   readonly inexact: number
   /** Whether it shows nothing until its cache is exact. */
   readonly doubted: boolean
+  /** Whether nobody waits for its first token, as for an embedding. Default false. */
+  readonly bulk?: boolean
 }
 
 /** A candidate's part of a pass: `count` tokens. */
@@ -92,6 +96,9 @@ const leastPrefill = 16
  * as much as the next multiple.
  */
 const tileRows = 4
+
+/** Cost of other prompts, in milliseconds of prefill, that go before a bulk one that came first. */
+const bulkDelayMs = 1000
 
 /** Number of tokens that a pass makes exact if costs can't be measured: about a page. */
 const blindRefined = 16
@@ -136,11 +143,18 @@ export function promptShares<C extends Candidate>(
   const room = promptRows(taken, policy, cost, several)
   const shares: Share<C>[] = []
   let left = room
-  const queue = new TurnQueue(inOrder(candidates, policy, cost), accounts?.standingOf)
+  const ordered = inOrder(candidates, policy, cost)
+  // Only bulk work is there, so that nobody waits for a shorter pass.
+  const alone = taken === 0 && ordered.every(({ bulk }) => bulk)
+  const bulkRoom = alone ? room : Math.min(room, bulkRows(taken, policy, cost))
+  const queue = new TurnQueue(ordered, accounts?.standingOf)
   for (let candidate = queue.next(); candidate; candidate = queue.next()) {
     const rows = taken + room - left
-    const limit = shares.length === 0 || order === 'pack' ? left : Math.min(left, fullRows - rows)
-    if (limit <= 0 || (order === 'arrival' && shares.length > 0)) break
+    const filling = order === 'pack' || (candidate.bulk && alone)
+    const full = shares.length === 0 || filling ? left : Math.min(left, fullRows - rows)
+    const limit = candidate.bulk ? Math.min(full, bulkRoom - (room - left)) : full
+    if (limit <= 0 && candidate.bulk) continue
+    if (limit <= 0 || (order === 'arrival' && shares.length > 0 && !alone)) break
     // A prompt that gets its first token from this pass must not wait for a part of another
     // tenant's long prompt.
     const [first] = shares
@@ -169,6 +183,17 @@ function promptRows(taken: number, policy: Policy, cost: PassCost, several: bool
   const within = Math.min(most, Math.max(leastPrefill, cost.rowsWithin(stallMs, budget) - taken))
   // While costs are unknown, a pass is just large enough for a low cost per row.
   return several && !cost.known ? Math.min(within, fullRows) : within
+}
+
+/**
+ * Returns how many rows bulk work gets beside `taken` decode steps: about as many as double the time
+ * of the steps, so that streams keep half of their pace.
+ */
+function bulkRows(taken: number, { stallMs, fullRows, budget }: Policy, cost: PassCost): number {
+  if (taken === 0) return fullRows
+  const alone = cost.estimate(taken)
+  if (alone === undefined) return leastPrefill
+  return Math.max(leastPrefill, cost.rowsWithin(Math.min(stallMs, 2 * alone), budget) - taken)
 }
 
 /**
@@ -222,8 +247,8 @@ function nearestTile(rows: number): number {
 
 function inOrder<C extends Candidate>(candidates: readonly C[], policy: Policy, cost: PassCost): C[] {
   const perToken = (cost.estimate(policy.budget) ?? policy.budget) / policy.budget
-  const key = ({ expected, arrived }: C) =>
-    policy.order === 'arrival' ? arrived : expected * perToken + arrived * policy.aging
+  const key = ({ expected, arrived, bulk }: C) =>
+    (bulk ? bulkDelayMs : 0) + (policy.order === 'arrival' ? arrived : expected * perToken + arrived * policy.aging)
   return candidates
     .filter((candidate) => !isStep(candidate) && !isDoubted(candidate))
     .map((candidate) => ({ candidate, key: key(candidate) }))

@@ -23,7 +23,7 @@ import type { LoadedModel } from '../model/forward.ts'
 import { PassCost } from './pass-cost.ts'
 import { type PassPlan, Planner, type Planning } from './plan.ts'
 import type { Policy } from './policy.ts'
-import { attempt, type Serving, serve } from './serve.ts'
+import { attempt, type PassResults, type Serving, serve } from './serve.ts'
 import { type Job, Task } from './task.ts'
 
 /** Adds the judgement of first tokens to `Planning`; `predict/choice.ts` implements it. */
@@ -48,7 +48,10 @@ export interface SchedulerOptions extends Omit<Policy, 'budget'> {
 }
 
 /** The part of a model that the scheduler uses. */
-export type PassModel = Pick<LoadedModel, 'passTokens' | 'config' | 'scores'>
+export type PassModel = Pick<LoadedModel, 'passTokens' | 'config' | 'scores'> & Partial<StatesModel>
+
+/** The part that passes need whose states are read; absent if the model gives none. */
+type StatesModel = Pick<LoadedModel, 'through' | 'scoresOf' | 'finalStates'>
 
 /** Totals since the engine was loaded, and the current state. */
 export interface SchedulerStats {
@@ -146,7 +149,12 @@ export class Scheduler {
     if (this.#closed) throw closedError()
     this.#check(job)
     this.#makeRoom(job.tenant)
-    const task = new Task(job, this.#added++, this.#cache.open(), this.#prefixes.known(job.tenant, job.ids))
+    const task = new Task(
+      job,
+      this.#added++,
+      this.#cache.open(),
+      job.states ? 0 : this.#prefixes.known(job.tenant, job.ids),
+    )
     const { signal } = job
     const cancel = () => this.#end(task, cancelled(signal?.reason))
     if (signal && !signal.aborted) {
@@ -272,9 +280,9 @@ export class Scheduler {
   async #compute(plan: PassPlan, pass: Pass): Promise<void> {
     const begun = performance.now()
     try {
-      const scores = await this.#scores(pass, plan)
+      const results = await this.#results(pass, plan)
       this.#cost.learn(this.#exactRows(pass), performance.now() - begun)
-      const { prefillTokens, decodeTokens } = await serve(plan, scores, this.#count.passes, this.#serving)
+      const { prefillTokens, decodeTokens } = await serve(plan, results, this.#count.passes, this.#serving)
       this.#count.prefill_tokens += prefillTokens
       this.#count.decode_tokens += decodeTokens
     } catch (error) {
@@ -284,11 +292,23 @@ export class Scheduler {
     }
   }
 
-  /** Computes the outputs of a pass: of each row as many of the best logits as its request reads. */
-  #scores(pass: Pass, { shares }: PassPlan): Promise<Scores[]> {
-    const bests = pass.outputs.map(() => 1)
+  /**
+   * Computes the outputs of a pass, of each row as many of the best logits as its request reads, and
+   * the states that are read.
+   */
+  async #results(pass: Pass, { shares }: PassPlan): Promise<PassResults> {
+    const model = this.#model
+    const { outputs, states } = pass
+    const bests = outputs.map(() => 1)
     for (const { task, row } of shares) if (row !== undefined) bests[row] = task.best
-    return this.#model.scores(pass, bests)
+    const width = model.config.hidden
+    if (!states) return { scores: await model.scores(pass, bests), states: { values: none, width } }
+    if (!givesStates(model))
+      throw new ForetokenError('unsupported', 'this model does not give its states; use another for embeddings')
+    return model.through(pass, async () => {
+      const scores = outputs.length > 0 ? await model.scoresOf(outputs, bests) : []
+      return { scores, states: { values: await model.finalStates(states), width } }
+    })
   }
 
   /** Returns how many exact rows would cost as much as the pass. */
@@ -334,6 +354,12 @@ export class Scheduler {
     this.#prefixes.trim()
     quietly(() => task.job.end(error))
   }
+}
+
+const none = new Float32Array(0)
+
+function givesStates(model: PassModel): model is PassModel & StatesModel {
+  return model.finalStates !== undefined
 }
 
 function closedError(): ForetokenError {

@@ -8,7 +8,7 @@ import { asForetokenError, type ForetokenError } from '../base/errors.ts'
 import { nextTurn } from '../base/next-turn.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
 import type { PassPlan, PlannedShare } from './plan.ts'
-import type { Task } from './task.ts'
+import type { StatesReader, Task } from './task.ts'
 
 /**
  * Maximum number of scores to read before the host's event loop gets a turn: about twenty rows of a
@@ -28,6 +28,14 @@ export interface Serving {
   end(task: Task, error?: ForetokenError): void
 }
 
+/** What a pass computed. */
+export interface PassResults {
+  /** One for each of its `outputs`, in their order. */
+  readonly scores: readonly Scores[]
+  /** The final states of its `states`, (rows, width), in their order. */
+  readonly states: { readonly values: Float32Array; readonly width: number }
+}
+
 /** How many tokens of a pass were served. */
 export interface Served {
   readonly prefillTokens: number
@@ -35,12 +43,12 @@ export interface Served {
 }
 
 /**
- * Serves every share of a pass and resolves with the numbers of tokens. `outputs` holds the rows of
- * scores of the pass, in its order; `number` is the number of the pass.
+ * Serves every share of a pass and resolves with the numbers of tokens. `number` is the number of
+ * the pass.
  */
 export async function serve(
   { shares }: PassPlan,
-  outputs: readonly Scores[],
+  { scores: outputs, states }: PassResults,
   number: number,
   serving: Serving,
 ): Promise<Served> {
@@ -48,12 +56,16 @@ export async function serve(
   const steps = new Set(shares.filter(({ kind }) => kind !== 'refine').map(({ task }) => task))
   let turned = performance.now()
   let read = 0
+  let stateRow = 0
   for (const share of shares) {
     const { task, kind, row } = share
+    const mine = states.values.subarray(stateRow * states.width, (stateRow + share.states) * states.width)
+    stateRow += share.states
     const scores = row === undefined ? undefined : defined(outputs[row])
     task.lastPass = number
-    if (scores && task.streaming && share.count === 1) count.decodeTokens++
-    else count.prefillTokens += share.count
+    const decoded = kind === 'refine' ? 0 : task.run(share.from + share.count)
+    count.decodeTokens += decoded
+    count.prefillTokens += share.count - decoded
     // Record what was computed before any callback runs.
     attempt(task, serving, () => {
       const exact = kind === 'refine' && recordRefined(share, steps.has(task))
@@ -66,6 +78,7 @@ export async function serve(
       }
       if (reading) task.job.onPrefill?.(share.from + share.count, task.tokens.length)
       if (scores && !task.ending) choose(task, scores, serving)
+      if (task.job.states) readStates(share, task.job.states, mine, serving)
     })
     if (!scores) continue
     read += 'ids' in scores ? scores.ids.length : scores.length
@@ -96,6 +109,14 @@ function recordRefined({ task: { sequence }, count }: PlannedShare, step: boolea
   const exact = sequence.exact + count + (step ? 1 : 0)
   sequence.markExact(exact >= sequence.length ? exact : exact - (step ? 1 : 0))
   return !sequence.states
+}
+
+/** Hands a job the states of its share. The job is complete when its prompt has been read. */
+function readStates(share: PlannedShare, reader: StatesReader, states: Float32Array, { end }: Serving): void {
+  const { task, from, count } = share
+  const to = from + count
+  if (!task.ending && share.states > 0) reader.read(states, reader.rows === 'last' ? to - 1 : from)
+  if (to === task.tokens.length) end(task)
 }
 
 /** Lets the request choose its next tokens, unless its first token is doubtful. */

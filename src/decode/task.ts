@@ -17,6 +17,13 @@ export interface Job {
   /** How the prompt's K and V are made. Default `exact`. */
   readonly mode?: 'exact' | 'predicted' | 'refined' | 'auto'
   readonly signal?: AbortSignal | undefined
+  /**
+   * Reads states instead of answering: the job ends when its prompt has been read, and its pages are
+   * not kept. `chooseTokens` is never called.
+   */
+  readonly states?: StatesReader
+  /** Whether nobody waits for its first token: others go first. Default false. */
+  readonly bulk?: boolean
   /** How many of the best logits `chooseTokens` reads. Default: all. */
   readonly best?: number
   /**
@@ -52,6 +59,16 @@ export interface Job {
   end(error?: ForetokenError): void
 }
 
+/** Reads the final states of a prompt's tokens, for an embedding. */
+export interface StatesReader {
+  readonly rows: 'first' | 'last' | 'all'
+  /**
+   * Called after each pass with the states of the tokens from `position` on, (tokens, hidden), valid
+   * during the call. After `onBegin` positions begin at 0 again.
+   */
+  read(states: Float32Array, position: number): void
+}
+
 /** A job that the scheduler has accepted. */
 export class Task implements Candidate {
   readonly job: Job
@@ -85,6 +102,8 @@ export class Task implements Candidate {
    */
   ending: { readonly error: ForetokenError | undefined } | undefined
   unlisten = () => {}
+  /** Number of its tokens that have been run at least once. */
+  #ran = 0
 
   constructor(job: Job, number: number, sequence: Sequence, cachedHint: number) {
     const { best = Number.POSITIVE_INFINITY, mode, tenant } = job
@@ -95,6 +114,10 @@ export class Task implements Candidate {
     this.sequence = sequence
     this.tokens = [...job.ids]
     this.cachedHint = cachedHint
+  }
+
+  get bulk(): boolean {
+    return this.job.bulk ?? false
   }
 
   get pending(): number {
@@ -115,8 +138,16 @@ export class Task implements Candidate {
     return states?.kept && (this.streaming || this.doubted) ? length - exact : 0
   }
 
+  /** Records that its first `length` tokens have been run. Returns how many of its answer's were run for the first time. */
+  run(length: number): number {
+    const first = Math.max(this.#ran, this.job.ids.length)
+    this.#ran = Math.max(this.#ran, length)
+    return Math.max(0, length - first)
+  }
+
   /** Lets later requests reuse what this one has computed exactly. */
   keepIn(prefixes: PrefixIndex): void {
+    if (this.job.states) return
     prefixes.insert(this.tenant, this.tokens.slice(0, this.sequence.exact), this.sequence.pages)
   }
 }

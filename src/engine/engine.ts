@@ -15,22 +15,19 @@ import { createWasmBackend } from '../backend/wasm/backend.ts'
 import { at } from '../base/at.ts'
 import type { ModelFiles } from '../base/bytes.ts'
 import { Callback } from '../base/callback.ts'
-import { bytesOf, fieldsOf, idsOf, listOf, signalOf, textOf, withArguments } from '../base/checks.ts'
+import { bytesOf, fieldsOf, idsOf, signalOf, textOf, withArguments } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import type { KvType } from '../base/kv.ts'
 import type { ModelArchive } from '../base/model.ts'
 import type { Message, PreparedPrompt, PromptInput } from '../base/prompt.ts'
 import { Scheduler, type SchedulerStats } from '../decode/scheduler.ts'
-import { scoreTokens } from '../decode/score.ts'
-import { Session } from '../decode/session.ts'
+import type { Session } from '../decode/session.ts'
 import { Workbench } from '../fit/workbench.ts'
 import { PagedCache } from '../kv/paged.ts'
 import { PrefixIndex } from '../kv/prefix.ts'
-import type { Sequence } from '../kv/sequence.ts'
 import type { LoadedModel } from '../model/forward.ts'
 import { int8Warnings } from '../model/key-balance.ts'
 import { openModel } from '../model/open.ts'
-import { pack } from '../pack/pack.ts'
 import { Prediction } from '../predict/choice.ts'
 import type { PredictorHeader } from '../predict/header.ts'
 import { ExactPrefill } from '../prefill/exact.ts'
@@ -46,6 +43,7 @@ import { kvIdentityOf } from '../transfer/identity.ts'
 import { type KvOptions, KvSender } from '../transfer/sender.ts'
 import { firstInexact } from '../transfer/steps.ts'
 import { AnswerState } from './answer-state.ts'
+import { type Embeddings, type EmbedInput, type EmbedOptions, embed } from './embed.ts'
 import { generateFrom } from './generate.ts'
 import { LazyGuides, type PrepareOptions, prepareGuided } from './guides.ts'
 import { admit } from './late.ts'
@@ -63,8 +61,10 @@ import {
   type Settings,
   settingsOf,
 } from './options.ts'
+import { type Ranking, type RerankOptions, rerank } from './rerank.ts'
 import { type LoadedPrefix, SavedPrefixes } from './saved-prefix.ts'
 import type { Outcome, TextService } from './service.ts'
+import { logitsOfIds, openSessions, type SessionParts, scoreIds } from './sessions.ts'
 import { Submission } from './submission.ts'
 
 /** The parts of an engine that read and write text. */
@@ -296,6 +296,11 @@ export class Engine implements TextService {
     return this.#scheduler.stats
   }
 
+  get #bulk() {
+    const { archive, tokenizer, context } = this
+    return { archive, tokenizer, context, passTokens: this.#model.passTokens, scheduler: this.#scheduler }
+  }
+
   /**
    * Returns the token ids of a prompt; the chat template is applied unless `raw`. Throws
    * `empty_prompt`, `context_exceeded`.
@@ -324,52 +329,41 @@ export class Engine implements TextService {
    * succeed or none. The caller must release the sessions.
    */
   prefillMany(prompts: readonly (readonly number[])[], options: PrefillRequest = {}): Promise<Session[]> {
-    return this.#whileOpen(() => {
-      const { vocab } = this.archive.config
-      const checked = withArguments('prefill', () => {
-        const fields = fieldsOf('the options', options, 'be absent')
-        signalOf('signal', fields.signal)
-        return {
-          fields,
-          prompts: listOf('prompts', prompts).map((ids, index) => idsOf(`prompts[${index}]`, ids, vocab)),
-        }
-      })
-      return this.#cache.passing(() => this.#prefillMany(checked.prompts, checked.fields))
-    })
+    return this.#whileOpen(() => openSessions(this.#sessionParts, prompts, options))
   }
 
-  async #prefillMany(prompts: readonly (readonly number[])[], options: PrefillRequest): Promise<Session[]> {
-    const packed = prompts.map((ids) => ({ ids, sequence: this.#cache.open() }))
-    try {
-      for (const { ids, sequence } of packed) sequence.reserve(ids.length)
-      const onPrefill = new Callback('onPrefill', options.onPrefill)
-      const logits = await this.#prefill.run(packed, { signal: options.signal, onProgress: onPrefill.call })
-      await onPrefill.settle()
-      return packed.map(({ sequence }, index) => new Session(this.#model, sequence, at(logits, index), this.closing))
-    } catch (error) {
-      for (const { sequence } of packed) sequence.release()
-      throw error
-    }
+  get #sessionParts(): SessionParts {
+    return { model: this.#model, cache: this.#cache, prefill: this.#prefill, closing: this.closing }
+  }
+
+  /**
+   * Makes an embedding of each text, among all other requests. Rejects with `unsupported` for a model
+   * that was not made for it unless `pooling` is given, and with `bad_argument`, `empty_prompt`,
+   * `context_exceeded`, `busy` and `aborted`.
+   */
+  embed(texts: EmbedInput, options: EmbedOptions = {}): Promise<Embeddings> {
+    return this.#whileOpen(() => embed(this.#bulk, texts, options))
+  }
+
+  /**
+   * Scores how well each document answers a query, with a model that is a reranker. Rejects with
+   * `unsupported` for another one unless `force` is given, and as `embed`.
+   */
+  rerank(query: string, documents: readonly string[], options: RerankOptions = {}): Promise<Ranking> {
+    return this.#whileOpen(() => rerank(this.#bulk, query, documents, options))
   }
 
   /** Returns the log-probability of each of `ids` after the ids before it, (ids.length - 1). */
-  async score(ids: readonly number[]): Promise<Float64Array> {
-    return this.#whileOpen(() => {
-      const checked = this.#checked(ids)
-      return this.#cache.borrow((sequence) => scoreTokens(this.#model, sequence, checked), checked.length - 1)
-    })
+  score(ids: readonly number[]): Promise<Float64Array> {
+    return this.#whileOpen(() => scoreIds(this.#sessionParts, ids))
   }
 
   /**
    * Returns the logits after each of `ids`, (ids, vocab). Takes at most one pass of tokens; each
    * row has 4 x `vocab` bytes.
    */
-  async logits(ids: readonly number[]): Promise<Float32Array> {
-    return this.#whileOpen(() => {
-      const checked = this.#checked(ids)
-      const forward = (sequence: Sequence) => this.#model.forward(pack([{ sequence, ids: checked, outputs: 'all' }]))
-      return this.#cache.borrow(forward, checked.length)
-    })
+  logits(ids: readonly number[]): Promise<Float32Array> {
+    return this.#whileOpen(() => logitsOfIds(this.#sessionParts, ids))
   }
 
   /** Returns the ids of a text without a template. `special` reads special tokens in it as such. */
@@ -387,10 +381,6 @@ export class Engine implements TextService {
     } catch (error) {
       throw signal.aborted ? signal.reason : asForetokenError(error)
     }
-  }
-
-  #checked(ids: readonly number[]): readonly number[] {
-    return withArguments('ids', () => idsOf('ids', ids, this.archive.config.vocab))
   }
 
   /** Aborted when the engine is closed, for work elsewhere that must end with it. */

@@ -11,8 +11,10 @@ import type { Prediction } from '../predict/choice.ts'
 import type { DoneEvent, GenerateEvent } from '../stream/events.ts'
 import type { PromptOptions } from '../tokens/prompt.ts'
 import type { Tokenizer } from '../tokens/tokenizer.ts'
+import type { Embeddings, EmbedInput, EmbedOptions } from './embed.ts'
 import type { PrepareOptions } from './guides.ts'
 import type { GenerateOptions, GenerateRequest, ManyOptions } from './options.ts'
+import type { Ranking, RerankOptions } from './rerank.ts'
 
 /** Where a prompt is read and its answer is generated: here, or with the help of a companion. */
 export type Way = 'local' | 'remote' | 'relay' | 'race'
@@ -111,6 +113,10 @@ export interface TextService {
    * after `close`.
    */
   submit(request: GenerateRequest): Answer
+  /** Makes an embedding of each text; absent if the service makes none. Rejects as `Engine.embed`. */
+  embed?(texts: EmbedInput, options?: EmbedOptions): Promise<Embeddings>
+  /** Scores documents by a query; absent if the service ranks none. Rejects as `Engine.rerank`. */
+  rerank?(query: string, documents: readonly string[], options?: RerankOptions): Promise<Ranking>
   /** Ends all requests as `aborted` and frees everything. May be called twice. */
   close(): Promise<void>
 }

@@ -262,6 +262,14 @@ export class LoadedModel {
     return this.#head.scores(this.#x, picked, bests)
   }
 
+  /**
+   * Returns the final states of rows `picked`, after the last norm: (picked, hidden). Overwrites the
+   * residual stream, so nothing of the pass may be read after it.
+   */
+  finalStates(picked: readonly number[]): Promise<Float32Array> {
+    return this.#head.normed(this.#x, picked, this.#h)
+  }
+
   #window({ segments }: Pass, { from, to }: Span): Rows {
     const backend = this.#backend
     backend.window(from, to)

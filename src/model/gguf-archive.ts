@@ -5,6 +5,7 @@ import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive, ModelConfig, TensorInfo } from '../base/model.ts'
 import { isWhole } from '../base/numbers.ts'
 import { checkConfig } from './config.ts'
+import { embeddingOfGguf } from './embedding-spec.ts'
 import type { GgufForm } from './families/family.ts'
 import { ggufFormOf } from './families/index.ts'
 import { fingerprint } from './fingerprint.ts'
@@ -48,6 +49,7 @@ export async function openGguf(name: string, source: ByteSource, ignored: Readon
     config,
     tensors,
     tokenizer: spec,
+    embedding: embeddingOfGguf(metadata, prefix.slice(0, -1)),
     tokenless,
     warnings: [
       ...warnings,

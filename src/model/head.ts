@@ -89,6 +89,19 @@ export class Head {
   }
 
   /**
+   * Returns rows `picked` of `states` after the last norm, (picked, hidden). `scratch` is (rows,
+   * hidden or more), and `states` is overwritten: call it after everything else of the pass.
+   */
+  async normed(states: Tensor, picked: readonly number[], scratch: Tensor): Promise<Float32Array> {
+    const { backend, spec, norm } = this.#parts
+    const rows = backend.columns(scratch, 0, states.cols)
+    backend.gatherRows(rows, states, picked)
+    // Written back to `states`, whose rows lie side by side, so that one copy reads them all.
+    backend.rmsNorm(states, rows, norm, spec.rmsEps, picked.length)
+    return backend.read(states, picked.length)
+  }
+
+  /**
    * Makes the logits of as many rows as there is room for at once; `read` reads the first `rows`,
    * those of `picked` from `from` on.
    */

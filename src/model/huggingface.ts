@@ -4,6 +4,7 @@ import type { ByteSource, ModelFiles } from '../base/bytes.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelArchive, ModelConfig, TensorInfo } from '../base/model.ts'
 import { checkConfig } from './config.ts'
+import { embeddingOfFolder } from './embedding-spec.ts'
 import { familyOf, huggingFaceFormOf } from './families/index.ts'
 import { fingerprint } from './fingerprint.ts'
 import { withoutKeys } from './ignored-keys.ts'
@@ -26,8 +27,9 @@ export async function openHuggingFace(files: ModelFiles, ignored: ReadonlySet<st
   const whole = await readJson(await files.open('config.json'), jsonBounds.config)
   const { json, warnings } = withoutKeys(whole, ignored, where)
   const { config: said, tied } = configOf(json, where)
-  const found = await readShards(files)
-  const head = await headOf(found, said, tied, where)
+  const { found, bare } = prefixed(await readShards(files))
+  const headless = bare && tied === false
+  const head = await headOf(found, said, headless ? true : tied, where)
   const config = checkConfig({ ...said, tiedEmbedding: head.tied }, files.name)
   const ignore = (name: string) => isBuffer(name) || (head.tied && name === headName)
   const tensors = nameTensors(config, found, 'huggingFace', files.name, ignore)
@@ -40,9 +42,11 @@ export async function openHuggingFace(files: ModelFiles, ignored: ReadonlySet<st
     config,
     tensors,
     tokenizer: spec,
+    embedding: await embeddingOfFolder(files, spec, config.vocab),
     tokenless,
     warnings: [
       ...warnings,
+      ...(headless ? [withoutHead(files.name)] : []),
       ...shortened(said.maxContext, json, where),
       ...head.warnings,
       ...tokenizer.warnings,
@@ -50,6 +54,20 @@ export async function openHuggingFace(files: ModelFiles, ignored: ReadonlySet<st
     ],
     fingerprint: await fingerprint(config, tensors),
   }
+}
+
+/**
+ * Gives the tensors of a model that was saved without its head, as embedding models are, the names
+ * that they have in a whole one: `model.layers.0...` for `layers.0...`.
+ */
+function prefixed(found: Map<string, TensorInfo>): { found: Map<string, TensorInfo>; bare: boolean } {
+  const bare = found.has('embed_tokens.weight') && ![...found.keys()].some((name) => name.startsWith('model.'))
+  if (!bare) return { found, bare }
+  return { found: new Map([...found].map(([name, tensor]) => [`model.${name}`, tensor])), bare }
+}
+
+function withoutHead(name: string): string {
+  return `${name} was saved without its head: it makes embeddings, and its answers would mean nothing`
 }
 
 /**

@@ -55,7 +55,7 @@ export function preparedFile(archive: ModelArchive, merges: Uint32Array | undefi
   return { bytes, pieces }
 }
 
-function headOf({ config, tokenizer, name }: ModelArchive, merges: Uint32Array | undefined) {
+function headOf({ config, tokenizer, embedding, name }: ModelArchive, merges: Uint32Array | undefined) {
   const { mergeIds, vocabulary, json, ...rest } = tokenizer
   const { vocab, merges: _, ...model } = (json.model ?? {}) as { vocab?: unknown; merges?: unknown }
   if (!merges || !(vocabulary || isObject(vocab)))
@@ -65,5 +65,5 @@ function headOf({ config, tokenizer, name }: ModelArchive, merges: Uint32Array |
     )
   const packed = vocabulary ?? packedVocabularyOf(vocab as Json)
   const tokens = Array.from(packed.ends, (_, id) => textAt(packed, id) || null)
-  return { config, tokenizer: { ...rest, json: { ...json, model } }, tokens }
+  return { config, tokenizer: { ...rest, json: { ...json, model } }, ...(embedding && { embedding }), tokens }
 }

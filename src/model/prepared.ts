@@ -5,7 +5,7 @@
  *     0   8 bytes  "fTkWght1"
  *     8   u32      bytes of the head
  *     12  u32      merges of the tokenizer, 0 for one that is not a BPE
- *     16  head     JSON: {config, tokenizer, tokens, tensors}
+ *     16  head     JSON: {config, tokenizer, embedding, tokens, tensors}
  *         merges   pairs of u32 token ids, the first merge first; from the next multiple of 64 on
  *         tensors  rows in ggml's blocks, each from the next multiple of 64 on; the last one ends the file
  *
@@ -27,6 +27,7 @@ import {
 } from '../base/model.ts'
 import { isWhole } from '../base/numbers.ts'
 import { configOfJson } from './config.ts'
+import { embeddingOfJson } from './embedding-spec.ts'
 import { familyNames } from './families/index.ts'
 import { fingerprint } from './fingerprint.ts'
 import { isObject, readJsonAt, show } from './json.ts'
@@ -76,7 +77,10 @@ export async function openPrepared(name: string, source: ByteSource): Promise<Mo
   if (tokenizer.eosIds.some((id) => id >= config.vocab))
     throw bad(`ends answers with token ${tokenizer.eosIds.find((id) => id >= config.vocab)}, and has ${config.vocab}`)
   const tokenless = tokenlessRows(idsOf(tokens, tokenizer), config.vocab, source.name)
-  return { name, config, tensors, tokenizer, tokenless, warnings: [], fingerprint: await fingerprint(config, tensors) }
+  const embedding = head.embedding === undefined ? undefined : embeddingOfJson(head.embedding, config.vocab)
+  if (head.embedding !== undefined && !embedding) throw bad('has an invalid description of embeddings')
+  const described = { name, config, tensors, tokenizer, ...(embedding && { embedding }), tokenless }
+  return { ...described, warnings: [], fingerprint: await fingerprint(config, tensors) }
 }
 
 interface Place {

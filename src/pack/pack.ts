@@ -12,11 +12,16 @@ export interface Chunk {
   readonly ids: readonly number[]
   /** Which of its rows produce logits. */
   readonly outputs: 'none' | 'last' | 'all'
+  /** Which of its rows have their final states read. Default `none`. */
+  readonly states?: ChunkRows
   /** How its K and V are made. Default `exact`. */
   readonly kind?: Kind
   /** Position of its first token, which the sequence holds already. Refined chunks only. */
   readonly from?: number
 }
+
+/** Some rows of a chunk. */
+export type ChunkRows = 'none' | 'first' | 'last' | 'all'
 
 /**
  * `predicted`: computed by a predictor above the shared layers; `refined`: computed exactly,
@@ -29,7 +34,7 @@ const order: readonly Kind[] = ['predicted', 'exact', 'refined']
 
 /**
  * Allocates the pages of all chunks and lays them side by side; on failure every sequence is
- * unchanged. Outputs are in the order of `chunks`, whatever the order on the axis. Chunks of one
+ * unchanged. Outputs and states are in the order of `chunks`, whatever the order on the axis. Chunks of one
  * sequence must be in the order of their positions.
  */
 export function pack(chunks: readonly Chunk[]): Pass {
@@ -53,11 +58,20 @@ export function layOut(chunks: readonly Chunk[], allocated: readonly Segment[]):
       for (const id of chunk.ids) ids.push(id)
       count[kind]++
     }
-  const outputs = chunks.flatMap(({ outputs, ids }, index) => {
-    const rows = outputs === 'all' ? ids.length : outputs === 'last' ? 1 : 0
-    return Array.from({ length: rows }, (_, i) => at(starts, index) + ids.length - rows + i)
-  })
-  return { ids, segments, outputs, predicted: count.predicted, refined: count.refined }
+  const rowsOf = (which: ChunkRows, { ids }: Chunk, index: number) => {
+    const rows = countOf(which, ids.length)
+    const from = at(starts, index) + (which === 'first' ? 0 : ids.length - rows)
+    return Array.from({ length: rows }, (_, i) => from + i)
+  }
+  const outputs = chunks.flatMap((chunk, index) => rowsOf(chunk.outputs, chunk, index))
+  const states = chunks.flatMap((chunk, index) => rowsOf(chunk.states ?? 'none', chunk, index))
+  const { predicted, refined } = count
+  return { ids, segments, outputs, predicted, refined, ...(states.length > 0 && { states }) }
+}
+
+/** Returns how many of `length` rows `which` are. */
+export function countOf(which: ChunkRows, length: number): number {
+  return which === 'all' ? length : which === 'none' ? 0 : 1
 }
 
 /**

@@ -41,12 +41,22 @@ export class PredictingForward {
    * model's `forward`.
    */
   forward(pass: Pass, lent: 'lent' | 'own' = 'own'): Promise<Float32Array> {
-    return this.#through(pass, () => this.#model.logits(pass.outputs, lent))
+    return this.through(pass, () => this.#model.logits(pass.outputs, lent))
   }
 
   /** Runs a pass and returns the scores of its `outputs`, as the model's `scores` does. */
   scores(pass: Pass, bests: readonly number[]): Promise<Scores[]> {
-    return this.#through(pass, () => this.#model.scoresOf(pass.outputs, bests))
+    return this.through(pass, () => this.#model.scoresOf(pass.outputs, bests))
+  }
+
+  /** Returns what the model's method of this name returns, within `through`. */
+  scoresOf(picked: readonly number[], bests: readonly number[]): Promise<Scores[]> {
+    return this.#model.scoresOf(picked, bests)
+  }
+
+  /** Returns what the model's method of this name returns, within `through`. */
+  finalStates(picked: readonly number[]): Promise<Float32Array> {
+    return this.#model.finalStates(picked)
   }
 
   /**
@@ -61,7 +71,7 @@ export class PredictingForward {
    * Runs a pass through all layers, with the walk if some rows are predicted, and then `score`,
    * before any other code uses the activations.
    */
-  #through<T>(pass: Pass, score: () => Promise<T>): Promise<T> {
+  through<T>(pass: Pass, score: () => Promise<T>): Promise<T> {
     if (!pass.segments.some(({ states }) => states)) return this.#model.through(pass, score)
     return this.#model.exclusive(async () => {
       await this.#walk.run(pass)

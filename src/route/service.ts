@@ -11,11 +11,13 @@ import type { PreparedPrompt, PromptInput } from '../base/prompt.ts'
 import { after } from '../base/timeout.ts'
 import { Trace } from '../base/trace.ts'
 import type { SchedulerStats } from '../decode/scheduler.ts'
+import type { Embeddings, EmbedInput, EmbedOptions } from '../engine/embed.ts'
 import type { Engine } from '../engine/engine.ts'
 import { generateFrom } from '../engine/generate.ts'
 import type { PrepareOptions } from '../engine/guides.ts'
 import { submitMany } from '../engine/many.ts'
 import { checkedRequest, type GenerateOptions, type GenerateRequest, type ManyOptions } from '../engine/options.ts'
+import type { Ranking, RerankOptions } from '../engine/rerank.ts'
 import type { Outcome, TextService, Way } from '../engine/service.ts'
 import type { GenerateEvent } from '../stream/events.ts'
 import { checkPrompt } from '../tokens/checked-prompt.ts'
@@ -134,6 +136,16 @@ export class Routed implements TextService {
     if (this.#asked === Number.NEGATIVE_INFINITY) void this.refresh()
     const routed: TokenRequest = { ...checked, prompt: ids, raw: true, seed }
     return new Route(this.#engine, this.#options, this.router, routed, trace, onEnd)
+  }
+
+  /** Makes an embedding of each text here, as `Engine.embed` does. */
+  embed(texts: EmbedInput, options: EmbedOptions = {}): Promise<Embeddings> {
+    return this.#engine.embed(texts, options)
+  }
+
+  /** Scores documents here, as `Engine.rerank` does. */
+  rerank(query: string, documents: readonly string[], options: RerankOptions = {}): Promise<Ranking> {
+    return this.#engine.rerank(query, documents, options)
   }
 
   /** Asks every companion for its status. One that does not answer has failed. Never rejects. */

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { ForetokenError } from '../../src/base/errors.ts'
 import { pageTokens } from '../../src/base/kv.ts'
-import { answerAlone } from '../helpers/fake-model.ts'
+import { answerAlone, stateOf } from '../helpers/fake-model.ts'
 import { prompt, Request, setup, turns } from '../helpers/scheduled.ts'
 
 describe('Scheduler', () => {
@@ -268,6 +268,12 @@ describe('Scheduler', () => {
   })
 })
 
+/** Returns the states that a job reads when it runs alone. */
+function statesAlone({ ids, states }: Request): number[][] {
+  const all = ids.map((_, position) => stateOf(ids.slice(0, position + 1)))
+  return states!.rows === 'all' ? all : states!.rows === 'first' ? all.slice(0, 1) : all.slice(-1)
+}
+
 describe('any schedule', () => {
   const step = fc.oneof(
     {
@@ -280,6 +286,7 @@ describe('any schedule', () => {
         own: fc.array(fc.integer({ min: 0, max: 60 }), { maxLength: 12 }),
         most: fc.integer({ min: 1, max: 40 }),
         tenant: fc.constantFrom('', 'a'),
+        reads: fc.constantFrom(undefined, undefined, undefined, 'first' as const, 'last' as const, 'all' as const),
       }),
     },
     { weight: 2, arbitrary: fc.record({ kind: fc.constant('cancel' as const), which: fc.nat(40) }) },
@@ -319,6 +326,7 @@ describe('any schedule', () => {
           if (action.kind === 'add') {
             const ids = [...prompt(action.shared, action.text), ...action.own]
             const request = new Request(ids, Math.min(action.most, 112 - ids.length), action.tenant)
+            if (action.reads) request.reading(action.reads)
             try {
               scheduler.add(request)
               requests.push(request)
@@ -354,7 +362,10 @@ describe('any schedule', () => {
           const alone = answerAlone(request.ids, request.most)
           if (broken.has(request)) continue
           if (request.error) expect(request.error.code).toBe('aborted')
-          if (request.error) expect(request.answer).toEqual(alone.slice(0, request.answer.length))
+          if (request.states) {
+            expect(request.answer).toEqual([])
+            if (!request.error) expect(request.read.filter(Boolean)).toEqual(statesAlone(request))
+          } else if (request.error) expect(request.answer).toEqual(alone.slice(0, request.answer.length))
           else expect(request.answer).toEqual(alone)
         }
         prefixes.clear()

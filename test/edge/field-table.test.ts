@@ -8,5 +8,7 @@ test('docs/server.md lists every field as it is handled', () => {
   expect(page === serverPage(), 'run npm run docs:server').toBe(true)
   expect(page).toContain('| `seed` | honoured | honoured | honoured |')
   expect(page).toContain('| `response_format` | honoured | honoured |')
+  expect(page).toContain('| `input` | honoured |  | A text, several')
+  expect(page).toContain('| `documents` |  | honoured | Also `texts`.')
   expect(page).toContain('| `user` | accepted | accepted | accepted |')
 })

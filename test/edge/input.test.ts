@@ -79,7 +79,7 @@ test.each<[string, Parameters<typeof ask>[2], number, string]>([
   ['as many in chunks without a length', { raw: endless() }, 413, 'body_too_large'],
   ['a body that breaks off', { raw: breaking() }, 400, 'incomplete_body'],
   ['another method', { method: 'DELETE' }, 405, 'method_not_allowed'],
-  ['another path', { path: '/v1/embeddings', raw: '{}' }, 404, 'not_found'],
+  ['another path', { path: '/v1/moderations', raw: '{}' }, 404, 'not_found'],
   ['deep nesting', { raw: `{"model":${'['.repeat(20_000)}${']'.repeat(20_000)}}` }, 400, 'invalid_value'],
 ])('%s', async (_, options, status, code) => {
   expect(await refusal(await ask(app, undefined, options))).toMatchObject({ status, code })

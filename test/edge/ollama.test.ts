@@ -226,6 +226,8 @@ describe('an answer', () => {
   })
 })
 
+const clock = { type: 'function', function: { name: 'clock', parameters: { type: 'object' } } }
+
 describe('a failure', () => {
   const failed = async (response: Response) => {
     const body = await response.json()
@@ -236,9 +238,16 @@ describe('a failure', () => {
   test.each<[string, string, object, number, RegExp]>([
     ['a schema from elsewhere', '/api/chat', { format: { $ref: 'https://example.org/a.json' } }, 400, /example\.org/],
     ['another format', '/api/generate', { format: 'xml' }, 400, /format/],
-    ['tools', '/api/chat', { tools: [{ type: 'function' }] }, 400, /tools is not supported/],
+    ['a tool without a function', '/api/chat', { tools: [{ type: 'function' }] }, 400, /tools\[0\]\.function/],
+    ['two tools of one name', '/api/chat', { tools: [clock, clock] }, 400, /two tools.*clock|clock.*twice/],
     ['images', '/api/chat', { messages: [{ role: 'user', content: '', images: ['x'] }] }, 400, /messages\[0\]\.images/],
-    ['a tool', '/api/chat', { messages: [{ role: 'tool', content: 'x' }] }, 400, /messages\[0\]\.role.*tools/],
+    [
+      'a result without its call',
+      '/api/chat',
+      { messages: [{ role: 'tool', content: 'x' }] },
+      400,
+      /messages\[0\]\.tool_name/,
+    ],
     ['a template', '/api/generate', { template: '{{ .Prompt }}' }, 400, /template is not supported/],
     ['a context', '/api/generate', { context: [1, 2] }, 400, /context is not supported/],
     ['a system message of a raw text', '/api/generate', { raw: true, system: 'x' }, 400, /leave system out/],
@@ -256,8 +265,8 @@ describe('a failure', () => {
     ['log-probabilities of what was not asked', '/api/chat', { top_logprobs: 3 }, 400, /logprobs: true/],
     ['a model that is not here', '/api/chat', { model: 'other:1b' }, 404, /no model "other:1b"/],
     ['too long a prompt', '/api/generate', { prompt: 'x'.repeat(2000) }, 400, /context/],
-    ['embeddings', '/api/embed', { input: 'x' }, 400, /embeddings are not supported/],
-    ['embeddings of older clients', '/api/embeddings', { prompt: 'x' }, 400, /embeddings are not supported/],
+    ['embeddings of a chat model', '/api/embed', { input: 'x' }, 400, /tiny is not an embedding model/],
+    ['embeddings of older clients', '/api/embeddings', { prompt: 'x' }, 400, /use POST \/api\/embed/],
     ['a pull', '/api/pull', {}, 404, /does not change its models/],
     ['a model that cannot be shown', '/api/show', { model: 'other' }, 404, /no model "other"/],
   ])('of %s', async (_, path, change, status, message) => {

@@ -64,6 +64,11 @@ export function nextToken(ids: readonly number[]): number {
   return (hash >>> 8) % fakeVocab
 }
 
+/** Returns the final state of the last of `ids`: the token that follows, and their number. */
+export function stateOf(ids: readonly number[]): number[] {
+  return [nextToken(ids), ids.length]
+}
+
 /** Returns the answer that a request gets alone: until token 0 or `most` tokens. */
 export function answerAlone(prompt: readonly number[], most: number): number[] {
   const all = [...prompt]
@@ -77,7 +82,7 @@ export function answerAlone(prompt: readonly number[], most: number): number[] {
 
 export class FakeModel implements PassModel {
   readonly passTokens: number
-  readonly config = { vocab: fakeVocab } as ModelConfig
+  readonly config = { vocab: fakeVocab, hidden: fakeHidden } as ModelConfig
   /** Called with each pass before it runs; a returned promise is awaited. */
   onPass: (pass: Pass) => unknown = () => {}
   /** Number of top logits requested of each row of each pass; Infinity for all. */
@@ -94,8 +99,31 @@ export class FakeModel implements PassModel {
     this.#longestShortlist = longestShortlist
   }
 
+  /** The pass that `through` runs, and its logits. */
+  #through: { readonly pass: Pass; readonly logits: Float32Array } | undefined
+
   async scores(pass: Pass, bests: readonly number[]): Promise<Scores[]> {
-    const all = await this.#run(pass)
+    return this.through(pass, () => this.scoresOf(pass.outputs, bests))
+  }
+
+  async through<T>(pass: Pass, score: () => Promise<T>): Promise<T> {
+    this.#through = { pass, logits: await this.#run(pass) }
+    return score()
+  }
+
+  /** Returns `stateOf` the tokens up to each row, as its pages have them. */
+  async finalStates(picked: readonly number[]): Promise<Float32Array> {
+    const { segments } = this.#through!.pass
+    return Float32Array.from(
+      picked.flatMap((row) => {
+        const segment = segments.find(({ start, length }) => row >= start && row < start + length)!
+        return stateOf(this.#read(segment, segment.past + row - segment.start + 1))
+      }),
+    )
+  }
+
+  async scoresOf(_: readonly number[], bests: readonly number[]): Promise<Scores[]> {
+    const all = this.#through!.logits
     this.asked.push(bests)
     return bests.map((best, row) => {
       const logits = all.subarray(row * fakeVocab, (row + 1) * fakeVocab)

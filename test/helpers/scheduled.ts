@@ -3,11 +3,11 @@ import type { Scores } from '../../src/backend/backend.ts'
 import type { ForetokenError } from '../../src/base/errors.ts'
 import { pageTokens } from '../../src/base/kv.ts'
 import { type Predicting, Scheduler, type SchedulerOptions } from '../../src/decode/scheduler.ts'
-import type { Job } from '../../src/decode/task.ts'
+import type { Job, StatesReader } from '../../src/decode/task.ts'
 import { PagedCache } from '../../src/kv/paged.ts'
 import { PrefixIndex } from '../../src/kv/prefix.ts'
 import type { Sequence } from '../../src/kv/sequence.ts'
-import { FakeModel, fakePool } from './fake-model.ts'
+import { FakeModel, fakeHidden, fakePool } from './fake-model.ts'
 
 const defaults: SchedulerOptions = {
   order: 'shortest',
@@ -53,6 +53,10 @@ export class Request implements Job {
   readonly answer: number[] = []
   readonly progress: number[] = []
   mode?: NonNullable<Job['mode']>
+  states?: StatesReader
+  bulk = false
+  /** The states that it has read, by position. */
+  readonly read: number[][] = []
   sequence: Sequence | undefined
   admissions = 0
   ended = 0
@@ -67,6 +71,17 @@ export class Request implements Job {
     this.best = best
   }
 
+  /** Makes it a job that reads states. */
+  reading(rows: StatesReader['rows']): this {
+    this.bulk = true
+    const read = (states: Float32Array, position: number) => {
+      for (let row = 0; row < states.length / fakeHidden; row++)
+        this.read[position + row] = [...states.subarray(row * fakeHidden, (row + 1) * fakeHidden)]
+    }
+    this.states = { rows, read }
+    return this
+  }
+
   onAdmit(): void {
     this.admissions++
     this.inside('onAdmit')
@@ -74,6 +89,7 @@ export class Request implements Job {
 
   onBegin(sequence: Sequence): void {
     this.sequence = sequence
+    this.read.length = 0
     this.inside('onBegin')
   }
 

@@ -12,6 +12,7 @@ import { openPrepared } from '../../src/model/prepared.ts'
 import { memoryFiles } from '../../src/model/source.ts'
 import { mergePairs } from '../../src/tokens/merges.ts'
 import { random } from '../helpers/random.ts'
+import { tinyFolder } from '../helpers/tiny-folder.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 import { withValue } from '../helpers/with-value.ts'
 
@@ -28,6 +29,13 @@ async function bytesOf(archive: ModelArchive): Promise<Uint8Array> {
   expect(at).toBe(file.bytes)
   return all
 }
+
+/** A post-processor that puts a token behind a text. */
+const endsWith = (token: string, id: number) => ({
+  type: 'TemplateProcessing',
+  single: [{ Sequence: { id: 'A', type_id: 0 } }, { SpecialToken: { id: token, type_id: 0 } }],
+  special_tokens: { [token]: { id: token, ids: [id], tokens: [token] } },
+})
 
 const asFiles = (bytes: Uint8Array) => memoryFiles('tiny', { 'weights.foretoken': bytes })
 
@@ -55,6 +63,25 @@ describe('a prepared model', () => {
     expect({ ...(read.tokenizer.json.model as { vocab: object }).vocab }).toEqual({
       ...(archive.tokenizer.json.model as { vocab: object }).vocab,
     })
+  })
+
+  test('makes embeddings as its source does', async () => {
+    const files = tinyFolder({
+      files: {
+        '1_Pooling/config.json': { pooling_mode: 'mean' },
+        'config_sentence_transformers.json': { prompts: { query: 'Q: ' }, default_prompt_name: 'query' },
+      },
+      tokenizer: (json) => ({ ...json, post_processor: endsWith('<|im_end|>', 2) }),
+    })
+    const archive = await openModel(files)
+    expect(archive.embedding).toMatchObject({ pooling: 'mean', normalize: false, endIds: [2], defaultPrompt: 'query' })
+    const vectors = async (from: Parameters<typeof Engine.load>[0]) => {
+      const engine = await Engine.load(from, { wasm, context: 64 })
+      const made = await engine.embed('hello there')
+      await engine.close()
+      return made
+    }
+    expect(await vectors(asFiles(await bytesOf(archive)))).toEqual(await vectors(files))
   })
 
   test('with the tail of its vocabulary in 4 bits reads and scores tokens on both sides', async () => {
@@ -117,6 +144,8 @@ describe('an invalid file', () => {
     ['an unknown architecture', 'config.architecture', 'mamba'],
     ['tokens that are no texts', 'tokens', [1, 2]],
     ['no tokenizer', 'tokenizer', undefined],
+    ['texts that end with no token', 'embedding.endIds', [10_000]],
+    ['an unknown pooling', 'embedding.pooling', 'max'],
   ])('%s', async (_, path, value) => {
     const bytes = await good(await openModel(tinyFiles({ type: 'q4_0' })))
     const view = new DataView(bytes.buffer)

@@ -58,6 +58,13 @@ const routes = {
     talk: 'input',
     end: 'event: response.',
   },
+  embedding: {
+    path: '/v1/embeddings',
+    schema: 'EmbeddingRequest',
+    least: { model: 'tiny', input: 'x', pooling: 'last' },
+    // It never streams: the end of its answer.
+    end: '"usage"',
+  },
   message: {
     path: '/v1/messages',
     schema: 'AnthropicMessagesRequest',

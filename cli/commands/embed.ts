@@ -1,0 +1,70 @@
+/** `foretoken embed`: prints vectors of texts as JSON lines. */
+
+import { type EmbedCounts, embedGroup } from '../embed/run.ts'
+import { type BadLine, inGroups, type NumberedText, textsOfFile } from '../embed/texts.ts'
+import { exitCodes } from '../exit.ts'
+import type { Flags } from '../flags.ts'
+import { type Invocation, UsageError } from '../parse.ts'
+import { open } from '../session.ts'
+import { note, print, StatusLine } from '../terminal.ts'
+import { textOfOperands } from '../text-argument.ts'
+
+/** Texts, and characters, that are embedded before their lines are printed. */
+const group = { texts: 64, characters: 1 << 18 }
+
+export async function embed({ flags, operands }: Invocation, signal: AbortSignal): Promise<number | undefined> {
+  if (flags.model === undefined)
+    throw new UsageError('embed needs an embedding model: foretoken embed -m qwen3-embedding-0.6b "some text"')
+  const texts = await textsOf(flags, operands)
+  const { model, engine } = await open(flags, signal)
+  const line = new StatusLine()
+  const counts: EmbedCounts = { embedded: 0, errors: 0, tokens: 0 }
+  const begun = performance.now()
+  try {
+    for await (const lines of inGroups(texts, group.texts, group.characters)) {
+      const done = counts.embedded + counts.errors
+      const options = {
+        signal,
+        ...(flags.kind !== undefined && { kind: flags.kind }),
+        ...(flags['text-prefix'] !== undefined && { prefix: flags['text-prefix'] }),
+        ...(flags.pooling !== undefined && { pooling: flags.pooling }),
+        ...(flags.dimensions !== undefined && { dimensions: flags.dimensions }),
+        ...(flags['no-normalize'] && { normalize: false }),
+        onProgress: (now: number) => line.show(`${done + now} texts  ${rate(counts.tokens, begun)}`),
+      }
+      for (const text of await embedGroup(engine, lines, options, counts)) {
+        line.clear()
+        print(text)
+      }
+    }
+    line.clear()
+    const { embedded, errors, tokens } = counts
+    const failed = errors > 0 ? `, ${errors} errors` : ''
+    if (embedded + errors !== 1 || errors > 0)
+      note(`${model}: ${embedded} texts${failed} · ${tokens} tokens · ${rate(tokens, begun)}`, 'aside')
+    return errors > 0 ? exitCodes.failed.code : undefined
+  } finally {
+    line.clear()
+    await engine.close()
+  }
+}
+
+function rate(tokens: number, begun: number): string {
+  return `${Math.round((tokens * 1000) / Math.max(1, performance.now() - begun))} tokens/s`
+}
+
+async function textsOf(
+  { file, jsonl }: Flags,
+  operands: readonly string[],
+): Promise<AsyncGenerator<NumberedText | BadLine>> {
+  if (file !== undefined && operands.length > 0) throw new UsageError('use either a text or --file, not both')
+  if (operands.length === 1 && operands[0] === '-') return textsOfFile('-', jsonl ?? false)
+  if (operands.length > 0) return single(await textOfOperands(operands))
+  if (file !== undefined) return textsOfFile(file, jsonl ?? file.endsWith('.jsonl'))
+  if (!process.stdin.isTTY) return textsOfFile('-', jsonl ?? false)
+  throw new UsageError('embed needs a text or --file FILE: foretoken embed -m MODEL "some text"')
+}
+
+async function* single(text: string): AsyncGenerator<NumberedText> {
+  yield { line: 1, text }
+}

@@ -1,0 +1,82 @@
+/** Answers `POST /v1/embeddings`. */
+import { type EmbedOptions, nextTurn } from '../../src/index.ts'
+import type { Computation } from '../compute.ts'
+import { ApiError } from '../errors.ts'
+import type { PlanContext } from '../exchange.ts'
+import { type EmbeddingsRequest, embeddingsRequest } from '../schemas/embeddings.ts'
+
+interface Embedding extends Computation<typeof embeddingsRequest> {
+  /** Resolves with the vectors of a request, and with the number of tokens of all texts. */
+  vectors(
+    body: EmbeddingsRequest,
+    context: PlanContext,
+    options: { readonly tenant: string; readonly signal: AbortSignal },
+  ): Promise<{ readonly vectors: readonly Float32Array[]; readonly total: number }>
+}
+
+export const embeddings: Embedding = {
+  form: 'embedding',
+  schema: embeddingsRequest,
+  // A list of token ids is as long as a context; texts are counted once they are known to be some.
+  entries: () => ({ input: 131_072 }),
+  texts: ({ input }) => ({ param: 'input', list: listOf(input) }),
+  async run(body, context, options) {
+    const { vectors, total } = await this.vectors(body, context, options)
+    const { model } = context
+    const { signal } = options
+    const usage = { prompt_tokens: total, total_tokens: total }
+    const pieces = ['{"object":"list","data":[']
+    for (const [index, vector] of vectors.entries()) {
+      const embedding = body.encoding_format === 'base64' ? `"${base64Of(vector)}"` : `[${numbersOf(vector)}]`
+      pieces.push(`${index > 0 ? ',' : ''}{"object":"embedding","index":${index},"embedding":${embedding}}`)
+      // Writing thousands of vectors takes long, so the host's event loop runs in between.
+      if (index % 8 === 7) await nextTurn(signal)
+    }
+    pieces.push(`],"model":${JSON.stringify(model)},"usage":${JSON.stringify(usage)}}`)
+    return { body: pieces.join(''), tokens: total }
+  },
+  async vectors(body, { engine, model }, options) {
+    const { dimensions } = body
+    const { hidden } = engine.archive.config
+    if (!engine.embed)
+      throw new ApiError(
+        400,
+        `${model} runs in ONNX Runtime, which makes no embeddings here; serve a GGUF or a folder`,
+        { code: 'unsupported_value', param: 'model' },
+      )
+    if (dimensions && dimensions > hidden)
+      throw new ApiError(400, `dimensions is ${dimensions}; ${model} makes vectors of ${hidden} numbers`, {
+        code: 'invalid_value',
+        param: 'dimensions',
+      })
+    const { vectors, tokens } = await engine.embed(listOf(body.input), { ...optionsOf(body), ...options })
+    return { vectors, total: tokens.reduce((sum, count) => sum + count, 0) }
+  },
+}
+
+function listOf(input: EmbeddingsRequest['input']): readonly (string | readonly number[])[] {
+  if (typeof input === 'string') return [input]
+  return typeof input[0] === 'number' ? [input as number[]] : (input as (string | number[])[])
+}
+
+function optionsOf({ input_type: kind, prefix, pooling, normalize, dimensions }: EmbeddingsRequest): EmbedOptions {
+  return {
+    ...(kind && { kind }),
+    ...(typeof prefix === 'string' && { prefix }),
+    ...(pooling && { pooling }),
+    ...(typeof normalize === 'boolean' && { normalize }),
+    ...(dimensions && { dimensions }),
+  }
+}
+
+/** Returns numbers as JSON: nine digits tell any two 32-bit floats apart. */
+function numbersOf(vector: Float32Array): string {
+  return Array.from(vector, (value) => Number(value.toPrecision(9))).join(',')
+}
+
+function base64Of(vector: Float32Array): string {
+  const bytes = new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength)
+  let text = ''
+  for (const byte of bytes) text += String.fromCharCode(byte)
+  return btoa(text)
+}

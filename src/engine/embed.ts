@@ -1,0 +1,173 @@
+/**
+ * Makes embeddings of texts. Each text is a job of the scheduler, so texts share passes with each
+ * other and with all other requests; their pages are freed as soon as they have been read.
+ */
+
+import { fieldsOf, idsOf, listOf, oneOf, signalOf, textOf, withArguments, wrong } from '../base/checks.ts'
+import { ForetokenError } from '../base/errors.ts'
+import type { ModelArchive, Pooling } from '../base/model.ts'
+import { poolings } from '../base/model.ts'
+import { nextTurn } from '../base/next-turn.ts'
+import { isWhole } from '../base/numbers.ts'
+import type { Scheduler } from '../decode/scheduler.ts'
+import { plainEmbedding } from '../model/embedding-spec.ts'
+import type { Tokenizer } from '../tokens/tokenizer.ts'
+import { runBulk } from './bulk.ts'
+import { Pool, type VectorForm } from './pooling.ts'
+
+/** One text or several, or the token ids of one or of several, which are used as they are. */
+export type EmbedInput = string | readonly string[] | readonly number[] | readonly (string | readonly number[])[]
+
+export interface EmbedOptions {
+  /**
+   * What the texts are: `query`, `document`, or another name of a prompt in the model's
+   * configuration, which is put before each text. Default: the model's.
+   */
+  readonly kind?: string
+  /** A text to put before each text, in place of the model's own. */
+  readonly prefix?: string
+  /** How states become a vector. Default: the model's; a model without one needs it. */
+  readonly pooling?: Pooling
+  /** Whether vectors are scaled to length 1. Default: as the model's configuration says. */
+  readonly normalize?: boolean
+  /** Keeps the first this many numbers of a vector. Default: all. */
+  readonly dimensions?: number
+  /** Tenants take turns. Default ''. */
+  readonly tenant?: string
+  readonly signal?: AbortSignal | undefined
+  /** Called after each text, with the number of texts that are done and of all. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined
+}
+
+export interface Embeddings {
+  /** One vector for each text, in their order. */
+  readonly vectors: readonly Float32Array<ArrayBuffer>[]
+  /** Number of tokens of each text, with those that the model puts around it. */
+  readonly tokens: readonly number[]
+}
+
+export interface BulkEngine {
+  readonly archive: ModelArchive
+  readonly tokenizer: Tokenizer
+  readonly context: number
+  readonly passTokens: number
+  readonly scheduler: Pick<Scheduler, 'add' | 'drive'>
+}
+
+/** How a call makes vectors, and what it puts before texts. */
+interface Way extends VectorForm {
+  readonly pooling: Pooling
+  readonly prefix: string
+}
+
+/**
+ * Makes an embedding of each text. Rejects with `unsupported` for a model that was not made for it,
+ * `bad_argument`, `empty_prompt`, `context_exceeded`, `busy` and `aborted`.
+ */
+export async function embed(engine: BulkEngine, input: EmbedInput, unchecked: EmbedOptions): Promise<Embeddings> {
+  const { archive, scheduler, passTokens } = engine
+  const { inputs, options, way } = withArguments('embed', () => {
+    const options = fieldsOf('the options', unchecked, 'be absent')
+    signalOf('signal', options.signal)
+    return { inputs: inputsOf(input, archive.config.vocab), options, way: wayOf(archive, options) }
+  })
+  const texts: (readonly number[])[] = []
+  for (const [index, one] of inputs.entries())
+    texts.push(typeof one === 'string' ? await idsOfText(engine, one, way.prefix, index, options.signal) : one)
+  const { hidden } = archive.config
+  const vectors: Float32Array<ArrayBuffer>[] = []
+  const jobs = texts.map((ids, index) => {
+    const pool = new Pool(way.pooling, hidden)
+    const { rows } = pool
+    const read = (states: Float32Array, position: number) => {
+      pool.read(states)
+      const whole = rows === 'first' || position + states.length / hidden === ids.length
+      if (whole) vectors[index] = pool.vector(way)
+    }
+    return { ids, states: { rows, read }, onBegin: () => pool.reset(), chooseTokens: neverChooses }
+  })
+  const { tenant = '', signal, onProgress } = options
+  await runBulk(scheduler, jobs, { tenant, signal, window: 2 * passTokens, onProgress })
+  return { vectors, tokens: texts.map(({ length }) => length) }
+}
+
+function neverChooses(): undefined {
+  throw new ForetokenError('internal', 'an embedding was given scores')
+}
+
+function inputsOf(input: EmbedInput, vocab: number): readonly (string | readonly number[])[] {
+  if (typeof input === 'string') return [input]
+  const list = listOf<unknown>('the texts', input).slice()
+  if (typeof list[0] === 'number') return [nonEmpty(idsOf('the token ids', list, vocab), 0)]
+  return list.map((one, index) => {
+    if (typeof one === 'string') return one
+    if (Array.isArray(one)) return nonEmpty(idsOf(`texts[${index}]`, one, vocab), index)
+    throw wrong(`texts[${index}]`, 'a text or a list of token ids', one)
+  })
+}
+
+function nonEmpty(ids: readonly number[], index: number): readonly number[] {
+  if (ids.length > 0) return ids
+  throw new ForetokenError('empty_prompt', `text ${index} has no tokens; give it at least one character`)
+}
+
+/** Returns the way of a call: what its options say, else the model's own. */
+function wayOf({ name, config, embedding: spec = plainEmbedding }: ModelArchive, options: EmbedOptions): Way {
+  const { pooling = spec.pooling, normalize = spec.normalize, dimensions = config.hidden } = options
+  if (options.pooling === undefined && spec.refused !== undefined)
+    throw new ForetokenError(
+      'unsupported',
+      `${name} makes embeddings in a way that is not computed: ${spec.refused}; use another model, or choose a pooling (${poolings.join(', ')}) yourself`,
+    )
+  if (pooling === undefined)
+    throw new ForetokenError(
+      'unsupported',
+      `${name} is not an embedding model: its files name no pooling; use one that does, such as Qwen3-Embedding, or choose a pooling (${poolings.join(', ')}) yourself`,
+    )
+  if (typeof normalize !== 'boolean') throw wrong('normalize', 'true or false', normalize)
+  if (!isWhole(dimensions, 1, config.hidden))
+    throw wrong(
+      'dimensions',
+      `a whole number from 1 to ${config.hidden}, the numbers of a vector of ${name}`,
+      dimensions,
+    )
+  return { pooling: oneOf('pooling', pooling, poolings), normalize, dimensions, prefix: prefixOf(name, spec, options) }
+}
+
+function prefixOf(name: string, spec: typeof plainEmbedding, { prefix, kind }: EmbedOptions): string {
+  if (prefix !== undefined) return textOf('prefix', prefix)
+  const wanted = kind === undefined ? spec.defaultPrompt : textOf('kind', kind)
+  if (wanted === undefined) return ''
+  if (Object.hasOwn(spec.prompts, wanted)) return spec.prompts[wanted] ?? ''
+  // A model without a prompt for documents embeds them as they are.
+  if (wanted === 'document') return ''
+  const known = Object.keys(spec.prompts)
+  throw new ForetokenError(
+    'bad_argument',
+    `${name} has no prompt named ${JSON.stringify(wanted.slice(0, 60))}; ${known.length > 0 ? `it has ${known.join(', ')}` : 'its files have none'}; give the text as prefix instead`,
+  )
+}
+
+/** Returns the ids of a text between what the model puts around it. */
+async function idsOfText(
+  { archive, tokenizer, context }: BulkEngine,
+  text: string,
+  prefix: string,
+  index: number,
+  signal: AbortSignal | undefined,
+): Promise<readonly number[]> {
+  const { endIds } = archive.embedding ?? plainEmbedding
+  const most = context - endIds.length
+  // A special token in a text is only letters; one in the model's own prefix is a token.
+  const steps = tokenizer.encodeMarked(prefix + tokenizer.origin.mark(text), { bos: true, most })
+  for (;;) {
+    const { done, value } = steps.next()
+    if (done && value.length > most)
+      throw new ForetokenError(
+        'context_exceeded',
+        `text ${index} has more than ${most} tokens, and the context is ${context}; shorten it, or load with a larger context`,
+      )
+    if (done) return nonEmpty([...value, ...endIds], index)
+    await nextTurn(signal)
+  }
+}

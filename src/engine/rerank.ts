@@ -1,0 +1,114 @@
+/**
+ * Ranks documents by a causal reranker: the model is asked whether a document answers a query, and
+ * the score is the probability of "yes" against "no", as the model card of Qwen3-Reranker computes
+ * it. The documents of a query share the K and V of what comes before them.
+ */
+import { at } from '../base/at.ts'
+import { fieldsOf, listOf, signalOf, textOf, withArguments } from '../base/checks.ts'
+import { ForetokenError } from '../base/errors.ts'
+import { nextTurn } from '../base/next-turn.ts'
+import { type BulkJob, runBulk } from './bulk.ts'
+import type { BulkEngine } from './embed.ts'
+
+export interface RerankOptions {
+  /** What makes a document relevant, in a sentence. Default: that it answers a web search. */
+  readonly instruction?: string
+  /**
+   * Treats a model as a reranker whose name and file do not say that it is one. Default false.
+   */
+  readonly force?: boolean
+  /** Requests of one tenant share cached prefixes, and tenants take turns. Default ''. */
+  readonly tenant?: string
+  readonly signal?: AbortSignal | undefined
+  /** Called after each document, with the number of documents that are done and of all. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined
+}
+
+export interface Ranking {
+  /** The score of each document, from 0 to 1, in the order of the documents. */
+  readonly scores: readonly number[]
+  /** Number of tokens that were read for each document, with the query and the question. */
+  readonly tokens: readonly number[]
+}
+
+const instructions = 'Given a web search query, retrieve relevant passages that answer the query'
+
+/** The conversation that Qwen3-Reranker was trained on, around the query and the document. */
+const opening =
+  '<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct provided. ' +
+  'Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n<Instruct>: '
+const closing = '<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n'
+
+/**
+ * Scores each document. Rejects with `unsupported` for a model that is not a reranker, and with
+ * `bad_argument`, `context_exceeded`, `busy` and `aborted`.
+ */
+export async function rerank(
+  engine: BulkEngine,
+  query: string,
+  documents: readonly string[],
+  unchecked: RerankOptions,
+): Promise<Ranking> {
+  const { scheduler, passTokens } = engine
+  const { options, question, texts } = withArguments('rerank', () => {
+    const options = fieldsOf('the options', unchecked, 'be absent')
+    const mark = (text: string) => engine.tokenizer.origin.mark(text)
+    signalOf('signal', options.signal)
+    const texts = listOf<unknown>('documents', documents).map((text, index) => textOf(`documents[${index}]`, text))
+    const instruction = textOf('instruction', options.instruction ?? instructions)
+    const question = `${opening}${mark(instruction)}\n<Query>: ${mark(textOf('query', query))}\n<Document>: `
+    return { options, question, texts: texts.map(mark) }
+  })
+  const { yes, no } = answersOf(engine, options.force === true)
+  const scores: number[] = []
+  const jobs: BulkJob[] = []
+  for (const [index, text] of texts.entries()) {
+    const ids = await idsOf(engine, question + text + closing, index, options.signal)
+    const chooseTokens = (logits: unknown) => {
+      if (!(logits instanceof Float32Array)) throw new ForetokenError('internal', 'a reranker was given a shortlist')
+      scores[index] = 1 / (1 + Math.exp(at(logits, no) - at(logits, yes)))
+      return undefined
+    }
+    jobs.push({ ids, chooseTokens })
+  }
+  const { tenant = '', signal, onProgress } = options
+  // The first leaves the K and V of the question in the prefix cache, where the others find them.
+  await runBulk(scheduler, jobs, { tenant, signal, window: 2 * passTokens, ahead: 1, onProgress })
+  return { scores, tokens: jobs.map(({ ids }) => ids.length) }
+}
+
+/** Returns the ids of the two answers. Throws `unsupported` for a model that is not a reranker. */
+function answersOf({ archive, tokenizer }: BulkEngine, force: boolean): { yes: number; no: number } {
+  const { name, embedding } = archive
+  if (!force && !/rerank/i.test(name) && !embedding?.ranks)
+    throw new ForetokenError(
+      'unsupported',
+      `${name} is not a reranker by its name and file; use one, such as Qwen3-Reranker, or say force to rank with this model`,
+    )
+  const [yes, no] = [tokenizer.idOf('yes'), tokenizer.idOf('no')]
+  const unknown = ['<|im_start|>', '<|im_end|>'].find((token) => tokenizer.idOf(token) === undefined)
+  if (yes !== undefined && no !== undefined && unknown === undefined) return { yes, no }
+  throw new ForetokenError(
+    'unsupported',
+    `${name} has no token ${unknown ?? (yes === undefined ? 'yes' : 'no')}: only rerankers are run that answer yes or no, as Qwen3-Reranker does`,
+  )
+}
+
+async function idsOf(
+  { tokenizer, context }: BulkEngine,
+  marked: string,
+  index: number,
+  signal: AbortSignal | undefined,
+): Promise<readonly number[]> {
+  const steps = tokenizer.encodeMarked(marked, { bos: true, most: context })
+  for (;;) {
+    const { done, value } = steps.next()
+    if (done && value.length > context)
+      throw new ForetokenError(
+        'context_exceeded',
+        `document ${index}, with the query, has more than the ${context} tokens of the context; shorten it, or load with a larger context`,
+      )
+    if (done) return value
+    await nextTurn(signal)
+  }
+}

@@ -1,0 +1,187 @@
+/**
+ * Reads how a model makes a vector of a text: from the metadata of a GGUF (`ARCH.pooling_type`), or
+ * from the files of sentence-transformers in a folder (modules.json, 1_Pooling/config.json and
+ * config_sentence_transformers.json).
+ */
+import type { ModelFiles } from '../base/bytes.ts'
+import { asForetokenError, ForetokenError } from '../base/errors.ts'
+import { type EmbeddingSpec, type Pooling, poolings, type TokenizerSpec } from '../base/model.ts'
+import { isWhole } from '../base/numbers.ts'
+import { isObject, type Json, parseBoundedJson, readJson, show } from './json.ts'
+import { jsonBounds, limits } from './limits.ts'
+import type { MetadataReader } from './metadata.ts'
+import { readText } from './source.ts'
+
+/** The spec of a model whose files do not speak of embeddings. */
+export const plainEmbedding: EmbeddingSpec = { normalize: true, prompts: {}, endIds: [] }
+
+/** Maximum number of tokens that are put behind a text. */
+const mostEndIds = 16
+
+/** llama.cpp's numbers of poolings. */
+const [ggufNone, ggufMean, ggufFirst, ggufLast, ggufRank] = [0, 1, 2, 3, 4]
+const ggufPoolings: Readonly<Record<number, Pooling>> = { [ggufMean]: 'mean', [ggufFirst]: 'cls', [ggufLast]: 'last' }
+
+/** Reads the spec of a GGUF of architecture `name`. Throws `bad_model`. */
+export function embeddingOfGguf(metadata: MetadataReader, name: string): EmbeddingSpec {
+  const number = metadata.optionalNumber(`${name}.pooling_type`) ?? ggufNone
+  const pooling = ggufPoolings[number]
+  const eos = metadata.optionalNumber('tokenizer.ggml.eos_token_id')
+  const ends = metadata.optionalFlag('tokenizer.ggml.add_eos_token') ?? false
+  return {
+    ...plainEmbedding,
+    ...(pooling && { pooling }),
+    ...(number === ggufRank && { ranks: true }),
+    ...(!pooling && number !== ggufNone && number !== ggufRank && { refused: `its pooling_type is ${number}` }),
+    endIds: ends && eos !== undefined ? [eos] : [],
+  }
+}
+
+/**
+ * Reads the spec of a Hugging Face folder whose model has `vocab` rows. Files that make no sense are
+ * the spec's `refused`, since the model may be wanted for something else.
+ */
+export async function embeddingOfFolder(
+  files: ModelFiles,
+  tokenizer: TokenizerSpec,
+  vocab: number,
+): Promise<EmbeddingSpec> {
+  try {
+    const endIds = endIdsOf(tokenizer.json.post_processor, files.name, vocab)
+    const steps = await stepsOf(files)
+    if (!steps) return { ...plainEmbedding, endIds }
+    return { ...plainEmbedding, endIds, ...(await promptsOf(files)), ...(await poolingOf(files, steps)) }
+  } catch (error) {
+    const { code, message } = asForetokenError(error)
+    if (code !== 'bad_model' && code !== 'not_found') throw error
+    return { ...plainEmbedding, refused: message }
+  }
+}
+
+/** Reads the spec that a prepared file holds as JSON; undefined if it makes no sense. */
+export function embeddingOfJson(json: unknown, vocab: number): EmbeddingSpec | undefined {
+  if (!isObject(json)) return undefined
+  const { pooling, normalize, prompts, defaultPrompt, endIds, ranks = false, refused } = json
+  const isOptionalText = (value: unknown) => value === undefined || isText(value)
+  const sound =
+    (pooling === undefined || poolings.includes(pooling as Pooling)) &&
+    typeof normalize === 'boolean' &&
+    isObject(prompts) &&
+    Object.values(prompts).every(isText) &&
+    Array.isArray(endIds) &&
+    endIds.length <= mostEndIds &&
+    endIds.every((id) => isWhole(id, 0, vocab - 1)) &&
+    [defaultPrompt, refused].every(isOptionalText) &&
+    typeof ranks === 'boolean'
+  return sound ? (json as unknown as EmbeddingSpec) : undefined
+}
+
+/** A module of sentence-transformers: the last word of its class, and its folder. */
+interface Step {
+  readonly kind: string
+  readonly path: string
+}
+
+/** Returns the modules of modules.json in order; undefined for a folder without them. */
+async function stepsOf(files: ModelFiles): Promise<readonly Step[] | undefined> {
+  const pooled = files.files.find((file) => /^\d+_Pooling\/config\.json$/.test(file))
+  if (!files.files.includes('modules.json'))
+    return pooled ? [{ kind: 'Pooling', path: pooled.slice(0, pooled.lastIndexOf('/')) }] : undefined
+  const where = `${files.name}/modules.json`
+  const text = await readText(await files.open('modules.json'), jsonBounds.config.bytes)
+  const { modules } = parseBoundedJson(`{"modules":${text}}`, where, {
+    ...jsonBounds.config,
+    bytes: limits.template + 16,
+  })
+  if (!Array.isArray(modules)) throw new ForetokenError('bad_model', `${where} is not a list of modules`)
+  return modules.map((module: unknown) => {
+    const { type, path } = isObject(module) ? module : {}
+    if (typeof type !== 'string' || typeof path !== 'string')
+      throw new ForetokenError('bad_model', `${where} has a module without a type or a path: ${show(module)}`)
+    return { kind: type.slice(type.lastIndexOf('.') + 1), path }
+  })
+}
+
+/** Returns what the modules behind the model compute, or why it is not computed. */
+async function poolingOf(
+  files: ModelFiles,
+  steps: readonly Step[],
+): Promise<Pick<EmbeddingSpec, 'pooling' | 'refused' | 'normalize'>> {
+  let pooling: Pooling | undefined
+  let normalize = false
+  for (const { kind, path } of steps) {
+    if (kind === 'Transformer') continue
+    if (kind === 'Normalize' && pooling) normalize = true
+    else if (kind === 'Pooling' && !pooling) {
+      const config = await readJson(await files.open(`${path}/config.json`), jsonBounds.config)
+      const modes = modesOf(config)
+      pooling = modes.length === 1 ? stNames[String(modes[0])] : undefined
+      if (!pooling)
+        return {
+          refused: `its pooling is ${show(modes.join(' and '))}; ${poolings.join(', ')} are computed`,
+          normalize,
+        }
+      if (config.include_prompt === false)
+        return { refused: 'its pooling leaves out the tokens of the prompt, which is not computed', normalize }
+    } else return { refused: `modules.json has ${show(kind)}, which is not computed`, normalize }
+  }
+  return { ...(pooling && { pooling }), normalize }
+}
+
+/** sentence-transformers' names of the poolings that are computed. */
+const stNames: Readonly<Record<string, Pooling>> = { lasttoken: 'last', mean: 'mean', cls: 'cls' }
+
+/** Returns the modes of a pooling, in the newer form of one text or a list, or the older one of flags. */
+function modesOf(config: Json): readonly unknown[] {
+  const { pooling_mode: mode } = config
+  if (mode !== undefined) return [mode].flat()
+  const flags = { cls_token: 'cls', mean_tokens: 'mean', lasttoken: 'lasttoken' }
+  const set = Object.keys(config).filter((key) => key.startsWith('pooling_mode_') && config[key] === true)
+  return set.map((key) => key.slice('pooling_mode_'.length)).map((key) => flags[key as keyof typeof flags] ?? key)
+}
+
+/** Reads the texts that are put before what is embedded. */
+async function promptsOf(files: ModelFiles): Promise<Pick<EmbeddingSpec, 'prompts' | 'defaultPrompt'>> {
+  const file = 'config_sentence_transformers.json'
+  if (!files.files.includes(file)) return { prompts: {} }
+  const { prompts, default_prompt_name: name } = await readJson(await files.open(file), jsonBounds.config)
+  const where = `${files.name}/${file}`
+  if (prompts !== undefined && prompts !== null && !(isObject(prompts) && Object.values(prompts).every(isText)))
+    throw new ForetokenError('bad_model', `${where}: prompts is ${show(prompts)}, not texts by name`)
+  const texts = (prompts ?? {}) as Record<string, string>
+  if (typeof name !== 'string') return { prompts: texts }
+  if (!Object.hasOwn(texts, name))
+    throw new ForetokenError(
+      'bad_model',
+      `${where}: default_prompt_name is ${show(name)}, which is none of its prompts`,
+    )
+  return { prompts: texts, defaultPrompt: name }
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === 'string'
+}
+
+/**
+ * Returns the ids that a tokenizer.json puts behind a text: those of the special tokens after the
+ * sequence in its template. Throws `bad_model`.
+ */
+function endIdsOf(processor: unknown, name: string, vocab: number): readonly number[] {
+  if (!isObject(processor)) return []
+  if (processor.type === 'Sequence' && Array.isArray(processor.processors))
+    return processor.processors.flatMap((one) => endIdsOf(one, name, vocab))
+  const { type, single, special_tokens: tokens } = processor
+  if (type !== 'TemplateProcessing' || !Array.isArray(single)) return []
+  const after = single.slice(single.findIndex((piece) => isObject(piece) && isObject(piece.Sequence)) + 1)
+  return after.flatMap((piece) => {
+    const special = isObject(piece) && isObject(piece.SpecialToken) ? piece.SpecialToken.id : undefined
+    const entry = isObject(tokens) && typeof special === 'string' ? tokens[special] : undefined
+    const ids = isObject(entry) ? entry.ids : undefined
+    if (!Array.isArray(ids) || ids.length > mostEndIds || !ids.every((id) => isWhole(id, 0, vocab - 1)))
+      throw new ForetokenError(
+        'bad_model',
+        `${name}/tokenizer.json puts ${show(piece)} behind a text, without ids below ${vocab}`,
+      )
+    return ids as number[]
+  })
+}
