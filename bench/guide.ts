@@ -143,3 +143,53 @@ for (const [name, kind, text] of hostile) {
   })
   if (lost) vocabulary = table(instantiate(module))
 }
+
+/** Tokens a second of CPU time, for each way in turns, so that a busy machine hurts all alike. */
+async function decoding(): Promise<void> {
+  const { loadEngine } = await import('../node/index.ts')
+  const engine = await loadEngine(path, { threads: 1, prefixBytes: 0 })
+  const fixed = (count: number) => ({
+    type: 'object',
+    properties: Object.fromEntries(
+      Array.from({ length: count }, (_, at) => [
+        `measurement_number_${at}`,
+        { type: 'integer', minimum: 0, maximum: 9 },
+      ]),
+    ),
+    required: Array.from({ length: count }, (_, at) => `measurement_number_${at}`),
+    additionalProperties: false,
+  })
+  const text = { type: 'array', items: { type: 'string', minLength: 400 }, minItems: 1 }
+  const prompt = 'List the measurements as JSON.'
+  const ways = {
+    free: { ignoreEos: true },
+    'strings under a schema': { guide: { kind: 'json_schema', schema: text, compact: true } as const },
+    'fixed keys, drawn one by one': {
+      guide: { kind: 'json_schema', schema: fixed(12), compact: true } as const,
+      rawLogprobs: true,
+    },
+    'fixed keys, fast-forward': { guide: { kind: 'json_schema', schema: fixed(12), compact: true } as const },
+  }
+  const rates = new Map<string, number[]>()
+  for (let round = 0; round < 5; round++)
+    for (const [name, options] of Object.entries(ways)) {
+      let first = process.cpuUsage()
+      let tokens = 0
+      let forced = 0
+      for await (const event of engine.submit({ prompt, temperature: 1, seed: round, maxTokens: 96, ...options })) {
+        if (event.type === 'token' && tokens++ === 0) first = process.cpuUsage()
+        if (event.type === 'done') forced = event.timings.forced_tokens ?? 0
+      }
+      const { user, system } = process.cpuUsage(first)
+      rates.set(name, [...(rates.get(name) ?? []), ((tokens - 1) * 1e6) / (user + system)])
+      if (round === 0) console.log(`${name}: ${tokens} tokens, ${forced} forced`)
+    }
+  const median = (list: number[]) => defined(list.toSorted((a, b) => a - b)[list.length >> 1])
+  const free = median(defined(rates.get('free')))
+  for (const [name, list] of rates)
+    console.log(
+      `${name}: ${median(list).toFixed(1)} tokens a second of CPU, ${(median(list) / free).toFixed(2)} of free`,
+    )
+  await engine.close()
+}
+await decoding()

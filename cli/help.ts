@@ -62,7 +62,7 @@ export const examples: Partial<Record<Command, readonly string[]>> = {
     'run -m hf:Qwen/Qwen3-0.6B -t 0.7 "Hello"',
   ],
   chat: ['chat', 'chat --system "Answer in one sentence."'],
-  pull: ['pull smollm2-135m', 'pull hf:Qwen/Qwen3-0.6B'],
+  pull: ['pull smollm2-135m', 'pull gemma3-270m --accept-license', 'pull hf:Qwen/Qwen3-0.6B'],
   rm: ['rm hf:Qwen/Qwen3-0.6B'],
   inspect: ['inspect', 'inspect path/to/model.gguf'],
   tokenize: ['tokenize "Hello, world"', 'tokenize @notes.txt'],

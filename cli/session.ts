@@ -12,6 +12,7 @@ import {
   fileError,
   type GenerateRequest,
   isOnnx,
+  type Licence,
   type LoadOptions,
   loadEngine,
   loadOnnx,
@@ -22,6 +23,7 @@ import {
 import { openWebGpu } from '../node/webgpu.ts'
 import { assentTo } from './assent.ts'
 import type { Flags } from './flags.ts'
+import { agrees } from './licence.ts'
 import { UsageError } from './parse.ts'
 import { pullProgress } from './progress.ts'
 import { StatusLine, warn, writeStdout } from './terminal.ts'
@@ -37,7 +39,9 @@ export function pulling(flags: Flags, signal: AbortSignal): { options: PullOptio
   const offline = flags.offline ? { offline: true } : {}
   const largest = flags['max-download']
   const limit = largest === undefined ? {} : { maxBytes: largest * 1e9 }
-  return { options: { signal, onProgress: progress.update, ...offline, ...limit }, end: progress.end }
+  const acceptLicence = async (licence: Licence, model: string) =>
+    flags['accept-license'] === true || (await agrees(licence, model, signal))
+  return { options: { signal, onProgress: progress.update, acceptLicence, ...offline, ...limit }, end: progress.end }
 }
 
 /** Returns the keys of a model's configuration that the flags ignore. */

@@ -1,6 +1,6 @@
 /** The configuration of a server. `createApp` checks it once; every field has a default. */
 import { z } from '@hono/zod-openapi'
-import { wireCodecs } from '../src/index.ts'
+import { toolFormatNames, wireCodecs } from '../src/index.ts'
 import { badConfig } from './errors.ts'
 import { hostName, originFault } from './guard/names.ts'
 
@@ -158,6 +158,8 @@ const schema = z.strictObject({
   strict: z.boolean().default(false),
   /** Default prefill of a request. */
   prefill: z.enum(['exact', 'predicted', 'refined', 'auto']).default('exact'),
+  /** How the model writes calls of tools. Default: as its chat template shows. */
+  toolFormat: z.enum(toolFormatNames).optional(),
   /** Default temperature of a request; OpenAI's is 1. */
   temperature: z.number().min(0).max(2).default(1),
   /**

@@ -72,6 +72,7 @@ const keepsNulls = new Set([
   'format',
   'parameters',
   'arguments',
+  'input_schema',
 ])
 
 /** A hole in a list of texts would give each later one the index of another. */
@@ -88,7 +89,8 @@ function dropNulls(value: unknown, keeps: ReadonlySet<string>): unknown {
   } else if (isFields(value))
     for (const [key, field] of Object.entries(value))
       if (field === null) delete value[key]
-      else if (!keeps.has(key)) dropNulls(field, keeps)
+      // The input of a tool is an object; that of a response is a text or a list.
+      else if (!keeps.has(key) && !(key === 'input' && isFields(field))) dropNulls(field, keeps)
   return value
 }
 

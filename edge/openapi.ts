@@ -1,6 +1,7 @@
 /** The OpenAPI document, made from the schemas of requests and answers. */
 import { createRoute, OpenAPIHono } from '@hono/zod-openapi'
-import * as anthropic from './anthropic/schemas.ts'
+import * as anthropic from './anthropic/answer-schemas.ts'
+import { countRequest, messagesRequest } from './anthropic/schemas.ts'
 import * as ollama from './ollama/schemas.ts'
 import { chatRequest, chatResponse } from './schemas/chat.ts'
 import { errorBody, z } from './schemas/common.ts'
@@ -175,7 +176,7 @@ const routes = [
   post({
     path: '/v1/messages',
     summary: 'Answers a conversation, by Anthropic’s contract',
-    request: anthropic.messagesRequest,
+    request: messagesRequest,
     response: anthropic.messagesResponse,
     stream: events,
     refusals: { ...refusalsOfMessages, 529: overloaded },
@@ -183,7 +184,7 @@ const routes = [
   post({
     path: '/v1/messages/count_tokens',
     summary: 'Counts the tokens of a conversation',
-    request: anthropic.countRequest,
+    request: countRequest,
     response: anthropic.countResponse,
     refusals: { ...refusalsOfMessages, 529: overloaded },
   }),

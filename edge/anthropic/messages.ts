@@ -2,7 +2,7 @@
 import { ForetokenError } from '../../src/index.ts'
 import type { Query } from '../answer.ts'
 import type { Config } from '../config.ts'
-import { collect } from '../endpoints/collect.ts'
+import { collect, partsOf } from '../endpoints/collect.ts'
 import { optionsOf } from '../endpoints/options.ts'
 import { endsTurn } from '../endpoints/tokens.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
@@ -20,20 +20,24 @@ export const messages: Endpoint<typeof messagesRequest> = {
   entries: limits,
   plan(body, { engine, config, model, requestId }): Plan {
     const { stop_sequences: stop, max_tokens, output_config } = body
-    const options = optionsOf({ ...body, stop, text: output_config }, engine, config, max_tokens)
+    const given = optionsOf({ ...body, stop, text: output_config }, engine, config, max_tokens)
+    const { request, plan } = promptedBy(body, engine, given.guide)
+    const options = { ...given, ...request }
+    const { reader, format } = plan
+    const reading = { engine, isEnd: endsTurn(engine, options), shown: request.showSpecial, reader, format }
     const shape = new MessageShape(model)
     return {
-      requests: [{ ...options, ...promptedBy(body) }],
+      requests: [options],
       choices: 1,
       stream: body.stream ?? false,
       format: pinged,
       progress: (body.stream && body.foretoken?.progress) ?? false,
       async body(events) {
-        const [answer] = await collect(events, { engine, isEnd: endsTurn(engine, options) })
+        const [answer] = await collect(events, reading)
         if (!answer) throw new ForetokenError('internal', 'there is no answer')
-        return shape.finished(answer.done)
+        return shape.finished(answer.done, answer.parts)
       },
-      ...messageFrames(shape, requestId),
+      ...messageFrames(shape, partsOf(reading), requestId),
     }
   },
 }
@@ -42,7 +46,7 @@ export const countTokens: Query<typeof countRequest> = {
   form: 'message',
   schema: countRequest,
   entries: limits,
-  async answer(body, _context, count) {
-    return { input_tokens: await count(promptedBy(body)) }
+  async answer(body, { engine }, count) {
+    return { input_tokens: await count(promptedBy(body, engine).request) }
   },
 }

@@ -1,6 +1,6 @@
 /** Lists models as Anthropic's clients read them. */
 import type { TextService } from '../../src/index.ts'
-import type { ModelInfo } from './schemas.ts'
+import type { ModelInfo } from './answer-schemas.ts'
 
 /** Returns one model. Its limits are known only when it has been loaded. */
 export function modelInfoOf(id: string, engine: Pick<TextService, 'context'> | undefined): ModelInfo {

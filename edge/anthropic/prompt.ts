@@ -1,61 +1,113 @@
-/** Makes a prompt of Anthropic's conversation. */
-import type { ChatMessage, GenerateRequest, TextPart } from '../../src/index.ts'
+/** Makes a prompt of Anthropic's conversation, and plans its answer. */
+import {
+  type AnswerPlan,
+  effortValues,
+  type Guide,
+  planAnswer,
+  type TextService,
+  type ToolChoice,
+} from '../../src/index.ts'
+import { type BodyCall, type BodyMessage, messagesOf } from '../endpoints/messages.ts'
 import { templateOptionsOf } from '../endpoints/options.ts'
+import type { Plan } from '../exchange.ts'
 import type { Conversation } from './schemas.ts'
 
-/** The prompt, and how the chat template reads it. */
-export type Prompted = Pick<GenerateRequest, 'prompt' | 'templateValues' | 'continueFinal'>
+/** A prompt, and how its answer is requested and read. */
+export interface Prompted {
+  readonly request: Pick<Plan['requests'][number], 'prompt'> & AnswerPlan['options']
+  readonly plan: AnswerPlan
+}
 
 /**
- * Returns the prompt of a conversation. As the contract says, messages of one role in a row are one
- * turn, and the model continues a last message of the assistant.
+ * Returns the prompt of a conversation and the plan of its answer. As the contract says, messages of
+ * one role in a row are one turn, and the model continues a last message of the assistant. Throws an
+ * ApiError and ForetokenErrors for a conversation or tools that do not fit together.
  */
-export function promptedBy({ system, messages, thinking, chat_template_kwargs }: Conversation): Prompted {
-  const turns = [...(system?.length ? [turnOf({ role: 'system', content: system })] : []), ...messages.map(turnOf)]
-  const joined: Turn[] = []
+export function promptedBy(body: Conversation, engine: TextService, guide?: Guide): Prompted {
+  const { system, messages, tool_choice, chat_template_kwargs, foretoken } = body
+  const before: BodyMessage[] = system?.length ? [{ role: 'system', content: system }] : []
+  const turns = joined([...before, ...messages.flatMap(turnsOf)])
+  const prompt = messagesOf(turns)
+  const template = templateOptionsOf({
+    chat_template_kwargs: { ...thinkingValues(body, engine), ...chat_template_kwargs },
+    continue_final_message: turns.at(-1)?.role === 'assistant',
+  })
+  const plan = planAnswer(engine, {
+    tools: (body.tools ?? []).map(({ name, description, input_schema: parameters }) => ({
+      name,
+      parameters,
+      ...(description && { description }),
+    })),
+    toolChoice: tool_choice ? choiceOf(tool_choice) : undefined,
+    parallelToolCalls: !(
+      tool_choice &&
+      'disable_parallel_tool_use' in tool_choice &&
+      tool_choice.disable_parallel_tool_use
+    ),
+    toolFormat: foretoken?.tool_format ?? undefined,
+    guide,
+    prompt,
+    ...template,
+  })
+  return { request: { prompt, ...template, ...plan.options }, plan }
+}
+
+function choiceOf(choice: NonNullable<Conversation['tool_choice']>): ToolChoice {
+  if (choice.type === 'tool') return { name: choice.name }
+  return choice.type === 'any' ? 'required' : choice.type
+}
+
+/** The model thinks if it is asked to, as the contract says. */
+function thinkingValues({ thinking }: Conversation, { archive }: TextService): Readonly<Record<string, unknown>> {
+  return thinking && thinking.type !== 'disabled' ? { enable_thinking: true } : effortValues(archive.tokenizer, 'none')
+}
+
+type Message = Conversation['messages'][number]
+
+/** Returns the turns of a message: the results of tools, which come first, and what is said. */
+function turnsOf({ role, content }: Message, index: number): BodyMessage[] {
+  if (typeof content === 'string') return [{ role, content }]
+  const results: BodyMessage[] = []
+  const texts: { text: string }[] = []
+  const thoughts: string[] = []
+  const calls: BodyCall[] = []
+  for (const [at, block] of content.entries()) {
+    const path = `messages[${index}].content[${at}]`
+    if (block.type === 'text') texts.push(block)
+    else if (block.type === 'thinking') thoughts.push(block.thinking)
+    else if (block.type === 'tool_use')
+      calls.push({ id: block.id, name: block.name, arguments: block.input, path: `${path}.input` })
+    else if (block.type === 'tool_result') {
+      const answers = { id: block.tool_use_id, path: `${path}.tool_use_id` }
+      results.push({ role: 'tool', content: block.content ?? '', answers })
+    }
+  }
+  if (results.length > 0 && texts.length === 0) return results
+  const said = texts.length === 1 ? texts[0]?.text : texts.length > 0 ? texts : calls.length > 0 ? null : ''
+  const turn = { role, content: said, calls, ...(thoughts.length > 0 && { reasoning: thoughts.join('\n\n') }) }
+  return [...results, turn]
+}
+
+/** Joins turns of one role: their texts become parts of one. Results of tools stay apart. */
+function joined(turns: readonly BodyMessage[]): BodyMessage[] {
+  const all: BodyMessage[] = []
   for (const turn of turns) {
-    const last = joined.at(-1)
-    if (last?.role === turn.role) joined[joined.length - 1] = together(last, turn)
-    else joined.push(turn)
+    const last = all.at(-1)
+    if (last && last.role === turn.role && turn.role !== 'tool') all[all.length - 1] = together(last, turn)
+    else all.push(turn)
   }
-  const think = thinking && { enable_thinking: thinking.type !== 'disabled' }
-  const continues = joined.at(-1)?.role === 'assistant'
-  return {
-    prompt: joined.map(messageOf),
-    ...templateOptionsOf({
-      chat_template_kwargs: { ...think, ...chat_template_kwargs },
-      continue_final_message: continues,
-    }),
-  }
+  return all
 }
 
-interface Turn {
-  readonly role: 'system' | 'user' | 'assistant'
-  readonly texts: readonly string[]
-  readonly thoughts: readonly string[]
-}
-
-function turnOf({ role, content }: Conversation['messages'][number]): Turn {
-  if (typeof content === 'string') return { role, texts: [content], thoughts: [] }
-  return {
-    role,
-    texts: content.flatMap((block) => (block.type === 'text' ? [block.text] : [])),
-    thoughts: content.flatMap((block) => (block.type === 'thinking' ? [block.thinking] : [])),
-  }
-}
-
-/** Joins two turns of one role: their texts become parts of one. */
-function together(first: Turn, second: Turn): Turn {
+function together(first: BodyMessage, second: BodyMessage): BodyMessage {
+  const texts = [first, second].flatMap(({ content }) =>
+    typeof content === 'string' ? (content === '' ? [] : [{ text: content }]) : (content ?? []),
+  )
+  const thoughts = [first.reasoning, second.reasoning].filter((thought) => thought)
   return {
     role: first.role,
-    texts: [...first.texts, ...second.texts],
-    thoughts: [...first.thoughts, ...second.thoughts],
+    content: texts.length > 0 ? texts : first.content,
+    calls: [...(first.calls ?? []), ...(second.calls ?? [])],
+    ...(thoughts.length > 0 && { reasoning: thoughts.join('\n\n') }),
   }
-}
-
-function messageOf({ role, texts, thoughts }: Turn): ChatMessage {
-  const [only = ''] = texts
-  const parts = texts.map((text): TextPart => ({ type: 'text', text }))
-  const rest = { role, ...(thoughts.length > 0 && { reasoning_content: thoughts.join('\n\n') }) }
-  return texts.length > 1 ? { ...rest, content: parts } : { ...rest, content: only }
 }

@@ -1,8 +1,6 @@
-/**
- * `POST /v1/messages` and `/v1/messages/count_tokens`: Anthropic's contract. The answers are
- * schemas, too; tests compare their types with those of Anthropic's own client.
- */
-import { harmless, notHere, only, refused, report, sampling, templating, unsupported, z } from '../schemas/common.ts'
+/** Requests of `POST /v1/messages` and `/v1/messages/count_tokens`: Anthropic's contract. */
+import { harmless, notHere, refused, sampling, templating, z } from '../schemas/common.ts'
+import { toolName } from '../schemas/tools.ts'
 
 const cache_control = harmless('prefixes are always cached, by their tokens')
 
@@ -25,24 +23,67 @@ const hiddenBlock = z.object({
   data: harmless('this server cannot read it'),
 })
 
+const callBlock = z.object({
+  type: z.literal('tool_use'),
+  id: z.string().max(256),
+  name: toolName,
+  input: z.record(z.string(), z.unknown()),
+  cache_control,
+  caller: harmless('all calls are the model’s'),
+})
+
 /** Names the type of a block that is not taken. */
 function otherBlock({ input }: { readonly input: unknown }): string {
   const type = typeof input === 'object' && input !== null && 'type' in input ? input.type : undefined
   const shown = typeof type === 'string' ? JSON.stringify(type.slice(0, 60)) : 'missing'
-  return `${notHere}: the type is ${shown}, but content is text`
+  return `${notHere}: the type is ${shown}, but content is text, and calls of tools and their results where they belong`
 }
 
 const texts = z.array(z.discriminatedUnion('type', [textBlock], { error: otherBlock })).max(256)
+
+const resultBlock = z.object({
+  type: z.literal('tool_result'),
+  tool_use_id: z.string().max(256),
+  content: z.union([z.string(), texts]).nullish(),
+  is_error: harmless('the content says what went wrong'),
+  cache_control,
+})
+
+const asked = z.array(z.discriminatedUnion('type', [textBlock, resultBlock], { error: otherBlock })).max(256)
 const said = z
-  .array(z.discriminatedUnion('type', [textBlock, thinkingBlock, hiddenBlock], { error: otherBlock }))
+  .array(z.discriminatedUnion('type', [textBlock, thinkingBlock, hiddenBlock, callBlock], { error: otherBlock }))
   .max(256)
 
 const message = z
   .discriminatedUnion('role', [
-    z.object({ role: z.enum(['user', 'system']), content: z.union([z.string(), texts]) }),
+    z.object({ role: z.literal('user'), content: z.union([z.string(), asked]) }),
+    z.object({ role: z.literal('system'), content: z.union([z.string(), texts]) }),
     z.object({ role: z.literal('assistant'), content: z.union([z.string(), said]) }),
   ])
   .openapi('AnthropicMessage')
+
+const tool = z
+  .object({
+    type: z.literal('custom', `${notHere}; the only tools are those of the caller`).nullish(),
+    name: toolName,
+    description: z.string().nullish(),
+    input_schema: z.record(z.string(), z.unknown()).openapi({ description: 'A JSON Schema of the input.' }),
+    strict: harmless('input always follows the schema'),
+    eager_input_streaming: harmless('input is streamed as it is made'),
+    allowed_callers: harmless('all calls are the model’s'),
+    input_examples: refused('put examples into the description'),
+    defer_loading: refused('the model is told about all tools'),
+    cache_control,
+  })
+  .openapi('AnthropicTool')
+
+const single = z.boolean().nullish().openapi({ description: 'Whether an answer calls at most one tool.' })
+
+const toolChoice = z.discriminatedUnion('type', [
+  z.object({ type: z.enum(['auto', 'any']), disable_parallel_tool_use: single }),
+  z.object({ type: z.literal('none') }),
+  z.object({ type: z.literal('tool'), name: toolName, disable_parallel_tool_use: single }),
+])
 
 const thinking = z
   .discriminatedUnion('type', [
@@ -54,7 +95,7 @@ const thinking = z
     z.object({ type: z.literal('adaptive'), display: harmless('reasoning is shown as the model writes it') }),
     z.object({ type: z.literal('disabled') }),
   ])
-  .openapi({ description: 'Sets `enable_thinking` of the chat template.' })
+  .openapi({ description: 'Sets `enable_thinking` of the chat template. Default: no thinking.' })
 
 const format = z.object({
   type: z.literal('json_schema', `${notHere}; the format is json_schema`),
@@ -68,16 +109,18 @@ const conversation = {
   system: z.union([z.string(), texts]).nullish().openapi({ description: 'A system message that precedes all others.' }),
   thinking: thinking.nullish(),
   chat_template_kwargs: templating.chat_template_kwargs,
-  tools: only(z.array(z.unknown()).max(0, unsupported), 'Tools are not supported; only an empty list is accepted.'),
-  tool_choice: only(z.object({ type: z.enum(['none', 'auto'], unsupported) }), 'Tools are not supported.'),
+  tools: z.array(tool).max(128).nullish(),
+  tool_choice: toolChoice.nullish(),
   cache_control,
   mcp_servers: refused('this server calls no other'),
+  thread: refused('nothing is kept between requests; send the whole conversation'),
   context_management: harmless('a conversation that is too long is refused, not shortened'),
   output_config: z
     .object({ effort: harmless('the model decides how much it reasons'), format: format.nullish() })
     .nullish()
     .openapi({ description: 'The shape of the answer: a JSON schema. At most one field may give it.' }),
   speed: harmless('there is only one speed'),
+  foretoken: sampling.foretoken,
 }
 
 const {
@@ -94,7 +137,6 @@ const {
   min_tokens,
   ignore_eos,
   stream,
-  foretoken,
   metadata,
   service_tier,
   guided_json,
@@ -114,7 +156,7 @@ export const messagesRequest = z
     inference_geo: harmless('answers are computed where this server runs'),
     diagnostics: harmless('nothing is kept between requests'),
     ...{ seed, min_p, repetition_penalty, presence_penalty, frequency_penalty, logit_bias },
-    ...{ stop_token_ids, min_tokens, ignore_eos, foretoken },
+    ...{ stop_token_ids, min_tokens, ignore_eos },
     ...{ guided_json, guided_regex, guided_choice, guided_grammar, structured_outputs },
   })
   .openapi('AnthropicMessagesRequest')
@@ -123,125 +165,3 @@ export const countRequest = z.object(conversation).openapi('AnthropicCountReques
 
 export type MessagesRequest = z.output<typeof messagesRequest>
 export type Conversation = z.output<typeof countRequest>
-
-export const countResponse = z.object({ input_tokens: z.number().int() }).openapi('AnthropicTokenCount')
-
-const nothing = z.null()
-
-/** Token counts. The cached tokens of a prompt are not part of `input_tokens`. */
-const counts = {
-  input_tokens: z.number().int(),
-  cache_read_input_tokens: z.number().int(),
-  cache_creation_input_tokens: z.number().int(),
-  output_tokens: z.number().int(),
-  output_tokens_details: nothing,
-  server_tool_use: nothing,
-}
-
-const usage = z.object({
-  ...counts,
-  cache_creation: nothing,
-  inference_geo: nothing,
-  service_tier: z.literal('standard'),
-  speed: nothing,
-  foretoken: report.optional(),
-})
-
-const stopReason = z.enum(['end_turn', 'max_tokens', 'stop_sequence', 'model_context_window_exceeded'])
-
-const block = z.object({ type: z.literal('text'), text: z.string(), citations: nothing })
-
-/** How an answer ended; all null while it runs. */
-const ending = {
-  stop_reason: stopReason.nullable(),
-  stop_sequence: z.string().nullable(),
-  stop_details: nothing,
-  container: nothing,
-}
-
-export const messagesResponse = z
-  .object({
-    id: z.string(),
-    type: z.literal('message'),
-    role: z.literal('assistant'),
-    model: z.string(),
-    content: z.array(block),
-    ...ending,
-    diagnostics: nothing,
-    usage,
-  })
-  .openapi('AnthropicMessageResponse')
-
-export type MessagesResponse = z.output<typeof messagesResponse>
-
-const index = z.number().int()
-
-/** The events of a stream, in their order; `ping` may come at any time, `error` is the last. */
-export const messagesEvent = z
-  .discriminatedUnion('type', [
-    z.object({ type: z.literal('message_start'), message: messagesResponse }),
-    z.object({ type: z.literal('content_block_start'), index, content_block: block }),
-    z.object({
-      type: z.literal('content_block_delta'),
-      index,
-      delta: z.object({ type: z.literal('text_delta'), text: z.string() }),
-    }),
-    z.object({ type: z.literal('content_block_stop'), index }),
-    z.object({
-      type: z.literal('message_delta'),
-      delta: z.object(ending),
-      usage: z.object({ ...counts, foretoken: report }),
-    }),
-    z.object({ type: z.literal('message_stop') }),
-  ])
-  .openapi('AnthropicStreamEvent')
-
-export type MessagesEvent = z.output<typeof messagesEvent>
-
-export const errorTypes = [
-  'invalid_request_error',
-  'authentication_error',
-  'permission_error',
-  'not_found_error',
-  'rate_limit_error',
-  'timeout_error',
-  'api_error',
-  'overloaded_error',
-] as const
-
-export const errorResponse = z
-  .object({
-    type: z.literal('error'),
-    error: z.object({ type: z.enum(errorTypes), message: z.string() }),
-    request_id: z.string().nullable(),
-  })
-  .openapi('AnthropicError')
-
-export type ErrorResponse = z.output<typeof errorResponse>
-
-export const modelInfo = z
-  .object({
-    type: z.literal('model'),
-    id: z.string(),
-    display_name: z.string(),
-    created_at: z.string(),
-    lifecycle: z.literal('active'),
-    max_input_tokens: z.number().int().nullable(),
-    max_tokens: z.number().int().nullable(),
-    capabilities: nothing,
-    line: nothing,
-    deprecated_at: nothing,
-    retires_at: nothing,
-  })
-  .openapi('AnthropicModel')
-
-export type ModelInfo = z.output<typeof modelInfo>
-
-export const modelInfoList = z
-  .object({
-    data: z.array(modelInfo),
-    has_more: z.boolean(),
-    first_id: z.string().nullable(),
-    last_id: z.string().nullable(),
-  })
-  .openapi('AnthropicModelList')

@@ -1,8 +1,10 @@
 /** Makes the message that answers a request: as it begins, and complete. */
 import type { Answer, DoneEvent } from '../../src/index.ts'
+import type { AnswerParts } from '../endpoints/parts.ts'
+import { type ResponseItem, ResponseItems } from '../endpoints/response-items.ts'
 import { newId } from '../ids.ts'
 import { countsOf, reportOf } from '../usage.ts'
-import type { MessagesEvent, MessagesResponse } from './schemas.ts'
+import type { MessageBlock, MessagesEvent, MessagesResponse } from './answer-schemas.ts'
 
 type Ending = Extract<MessagesEvent, { type: 'message_delta' }>
 
@@ -20,22 +22,30 @@ export class MessageShape {
     return this.#message([], running, { ...counts, ...constant })
   }
 
-  finished(done: DoneEvent): MessagesResponse {
-    const { delta, usage } = this.ended(done)
-    return this.#message(done.text === '' ? [] : [this.block(done.text)], delta, { ...usage, ...constant })
+  finished(done: DoneEvent, parts: AnswerParts): MessagesResponse {
+    const { delta, usage } = this.ended(done, parts)
+    const items = new ResponseItems()
+    for (const part of parts.all) items.add(part, parts.calls)
+    return this.#message(items.all.map(blockOf), delta, { ...usage, ...constant })
   }
 
   /** How the message ended, and its counts. */
-  ended(done: DoneEvent): Pick<Ending, 'delta' | 'usage'> {
+  ended(done: DoneEvent, { calls, reasoningTokens }: AnswerParts): Pick<Ending, 'delta' | 'usage'> {
     const { prompt, cached, completion } = countsOf([done], 1)
+    const reason = calls.length > 0 && done.finishReason === 'stop' ? 'tool_use' : stopReason(done)
+    const details = reasoningTokens > 0 ? { thinking_tokens: reasoningTokens } : null
     return {
-      delta: { ...running, stop_reason: stopReason(done), stop_sequence: done.stop ?? null },
-      usage: { ...tokens(prompt, cached, completion), foretoken: reportOf(done) },
+      delta: {
+        ...running,
+        stop_reason: reason,
+        stop_sequence: reason === 'stop_sequence' ? (done.stop ?? null) : null,
+      },
+      usage: {
+        ...tokens(prompt, cached, completion),
+        output_tokens_details: details,
+        foretoken: reportOf(done),
+      },
     }
-  }
-
-  block(text: string): MessagesResponse['content'][number] {
-    return { type: 'text', text, citations: null }
   }
 
   #message(
@@ -69,6 +79,23 @@ function tokens(prompt: number, cached: number, output: number) {
     output_tokens: output,
     output_tokens_details: null,
     server_tool_use: null,
+  }
+}
+
+/** Returns an item of an answer as a block. */
+export function blockOf(item: ResponseItem): MessageBlock {
+  if (item.type === 'message') return { type: 'text', text: item.text, citations: null }
+  if (item.type === 'reasoning') return { type: 'thinking', thinking: item.text, signature: '' }
+  const { callId: id, name, text } = item
+  return { type: 'tool_use', id, name, input: inputOf(text), caller: { type: 'direct' } }
+}
+
+/** Returns the input of a call. It is not whole JSON only if the answer ended in its middle. */
+function inputOf(text: string): Record<string, unknown> {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return {}
   }
 }
 

@@ -1,10 +1,15 @@
-/** Writes a message as events: the message, its one block opened, deltas of text, both closed. */
+/**
+ * Writes a message as events: the message begun, each of its blocks opened, written in deltas and
+ * closed, the end of the message.
+ */
 import type { Choices } from '../choices.ts'
+import type { AnswerParts } from '../endpoints/parts.ts'
+import { type ItemChange, ResponseItems } from '../endpoints/response-items.ts'
 import type { Plan } from '../exchange.ts'
 import { eventStream, frame, type StreamFormat } from '../sse.ts'
+import type { MessagesEvent } from './answer-schemas.ts'
 import { errorBody } from './failure.ts'
-import type { MessagesEvent } from './schemas.ts'
-import type { MessageShape } from './shape.ts'
+import { blockOf, type MessageShape } from './shape.ts'
 
 const ping = (more: object = {}) => frame({ type: 'ping', ...more }, 'ping')
 
@@ -12,36 +17,45 @@ const ping = (more: object = {}) => frame({ type: 'ping', ...more }, 'ping')
 export const pinged: StreamFormat = { ...eventStream, keepAlive: ping() }
 
 /** Returns what writes the events of a stream: a function for each event, and one for a failure. */
-export function messageFrames(shape: MessageShape, requestId: string): Pick<Plan, 'frame' | 'failed'> {
+export function messageFrames(
+  shape: MessageShape,
+  parts: AnswerParts,
+  requestId: string,
+): Pick<Plan, 'frame' | 'failed'> {
+  const items = new ResponseItems()
   let begun = false
-  let opened = false
   const begin = (answers: Pick<Choices, 'soFar'>) => {
     if (begun) return ''
     begun = true
     return event({ type: 'message_start', message: shape.begun(answers.soFar) })
   }
-  const show = (text: string) => {
-    if (text === '') return ''
-    const delta = event({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text } })
-    if (opened) return delta
-    opened = true
-    return event({ type: 'content_block_start', index: 0, content_block: shape.block('') }) + delta
-  }
+  const write = (changes: readonly ItemChange[]) => changes.map((change) => event(changeEvent(change))).join('')
   return {
     frame(one, answers) {
       const start = begin(answers)
       if (one.type === 'progress')
         return start + ping({ foretoken: { progress: { done: one.done, total: one.total } } })
-      if (one.type === 'token') return start + show(one.token.text)
+      const news = one.type === 'token' ? parts.push(one.token.text) : parts.finish(one.done)
+      const text = start + write(news.flatMap((part) => items.add(part, parts.calls)))
+      if (one.type === 'token') return text
       return (
-        start +
-        (opened ? event({ type: 'content_block_stop', index: 0 }) : '') +
-        event({ type: 'message_delta', ...shape.ended(one.done) }) +
+        text +
+        write(items.close()) +
+        event({ type: 'message_delta', ...shape.ended(one.done, parts) }) +
         event({ type: 'message_stop' })
       )
     },
     failed: (error) => frame(errorBody(error, requestId), 'error'),
   }
+}
+
+function changeEvent({ type, index, item, text }: ItemChange): MessagesEvent {
+  if (type === 'open') return { type: 'content_block_start', index, content_block: blockOf({ ...item, text: '' }) }
+  if (type === 'close') return { type: 'content_block_stop', index }
+  if (item.type === 'message') return { type: 'content_block_delta', index, delta: { type: 'text_delta', text } }
+  if (item.type === 'reasoning')
+    return { type: 'content_block_delta', index, delta: { type: 'thinking_delta', thinking: text } }
+  return { type: 'content_block_delta', index, delta: { type: 'input_json_delta', partial_json: text } }
 }
 
 function event(data: MessagesEvent): string {

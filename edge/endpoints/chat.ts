@@ -26,7 +26,7 @@ export const chat: Endpoint<typeof chatRequest> = {
     const head = { id, created, model }
     const prompt = messagesOf(body.messages.map(bodyMessage))
     const given = optionsOf(body, engine, config, body.max_completion_tokens ?? body.max_tokens)
-    const plan = planOf(body, engine, { prompt, effort: body.reasoning_effort, guide: given.guide })
+    const plan = planOf(body, { engine, config }, { prompt, effort: body.reasoning_effort, guide: given.guide })
     const options = {
       ...given,
       ...plan.options,

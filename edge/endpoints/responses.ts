@@ -30,7 +30,7 @@ export const responses: Endpoint<typeof responsesRequest> = {
       })
     const prompt = messagesOf(conversationOf(body))
     const given = optionsOf(body, engine, config, body.max_output_tokens)
-    const plan = planOf(body, engine, { prompt, effort: body.reasoning?.effort, guide: given.guide })
+    const plan = planOf(body, { engine, config }, { prompt, effort: body.reasoning?.effort, guide: given.guide })
     const options = {
       ...given,
       ...plan.options,

@@ -5,11 +5,11 @@ import {
   effortValues,
   type Guide,
   planAnswer,
-  type TextService,
   type ToolChoice,
   type ToolDefinition,
 } from '../../src/index.ts'
 import { ApiError } from '../errors.ts'
+import type { PlanContext } from '../exchange.ts'
 import type { ChatRequest } from '../schemas/chat.ts'
 import type { ResponsesRequest } from '../schemas/responses.ts'
 import { templateOptionsOf } from './options.ts'
@@ -34,14 +34,18 @@ interface Planning {
  * Plans an answer to a conversation. Throws an ApiError of 400 for two tools of one name and for a
  * choice of a tool that is not there.
  */
-export function planOf(body: Body, engine: TextService, { prompt, effort, guide }: Planning): ChatPlan {
+export function planOf(
+  body: Body,
+  { engine, config }: Pick<PlanContext, 'engine' | 'config'>,
+  { prompt, effort, guide }: Planning,
+): ChatPlan {
   const tools = (body.tools ?? []).map(definitionOf)
   checkNames(tools)
   const given = templateOptionsOf(body)
   const values = { ...(effort && effortValues(engine.archive.tokenizer, effort)), ...given.templateValues }
   const template = { ...given, ...(Object.keys(values).length > 0 && { templateValues: values }) }
   const toolChoice = body.tool_choice ? choiceOf(body.tool_choice, tools) : undefined
-  const toolFormat = body.foretoken?.tool_format ?? undefined
+  const toolFormat = body.foretoken?.tool_format ?? config.toolFormat
   const plan = planAnswer(engine, {
     tools,
     toolChoice,
@@ -55,7 +59,8 @@ export function planOf(body: Body, engine: TextService, { prompt, effort, guide 
   return { ...plan, options: { ...template, ...plan.options } }
 }
 
-function definitionOf(tool: Tool): ToolDefinition {
+/** Returns a tool of a body as the library has it. */
+export function definitionOf(tool: Tool): ToolDefinition {
   const { name, description, parameters } = 'function' in tool ? tool.function : tool
   return { name, ...(description && { description }), ...(parameters && { parameters }) }
 }

@@ -1,12 +1,15 @@
 /** Answers `POST /api/chat` and `POST /api/generate`. */
-import type { ChatMessage, GenerateRequest, TextService } from '../../src/index.ts'
+import { type AnswerPlan, type GenerateRequest, planAnswer, type TextService } from '../../src/index.ts'
 import type { Config } from '../config.ts'
-import { templateOptionsOf } from '../endpoints/options.ts'
+import { type BodyMessage, messagesOf } from '../endpoints/messages.ts'
+import { type Options, templateOptionsOf } from '../endpoints/options.ts'
+import { definitionOf } from '../endpoints/tools.ts'
 import { ApiError } from '../errors.ts'
 import type { Contract, Endpoint, Plan } from '../exchange.ts'
 import { fillInTheMiddle } from '../fill-in-the-middle.ts'
 import { entries } from '../schemas/common.ts'
-import { answerLines, loaded } from './lines.ts'
+import { conversationOf } from './conversation.ts'
+import { answerLines, loaded, type Said } from './lines.ts'
 import { namedModel } from './names.ts'
 import { engineOptions, thinkingOf } from './options.ts'
 import { type ChatRequest, chatRequest, type TextRequest, textRequest } from './schemas.ts'
@@ -27,19 +30,16 @@ export const chat: Endpoint<typeof chatRequest> = {
     return { ...loaded(model, loadMs, keep_alive), message: { role: 'assistant', content: '' } }
   },
   plan(body, context): Plan {
-    const options = engineOptions(body, context.engine, context.config)
+    const { engine, config } = context
+    const { model, logprobs } = body
+    const given = engineOptions(body, engine, config)
+    const { prompted, plan } = planned(body, conversationOf(body), engine, given)
+    const options = { ...given, ...prompted }
+    const field = (said: Said) => ({ message: { role: 'assistant', ...said } })
     return {
-      requests: [{ ...options, ...conversationOf(body) }],
+      requests: [options],
       ...shape(body),
-      ...answerLines(
-        {
-          model: body.model,
-          logprobs: body.logprobs ?? false,
-          options,
-          field: (content) => ({ message: { role: 'assistant', content } }),
-        },
-        context,
-      ),
+      ...answerLines({ model, logprobs: logprobs ?? false, options, plan, field }, context),
     }
   },
 }
@@ -52,14 +52,17 @@ export const generate: Endpoint<typeof textRequest> = {
     return prompt || suffix ? undefined : { ...loaded(model, loadMs, keep_alive), response: '' }
   },
   plan(body, context): Plan {
-    const options = engineOptions(body, context.engine, context.config)
+    const { engine, config } = context
+    const { model, logprobs } = body
+    const given = engineOptions(body, engine, config)
+    const raw = rawPromptOf(body, engine)
+    const { prompted, plan } = raw === undefined ? planned(body, messageOf(body), engine, given) : rawly(raw)
+    const options = { ...given, ...prompted }
+    const field = ({ content: response, ...rest }: Said) => ({ response, ...rest })
     return {
-      requests: [{ ...options, ...promptOf(body, context.engine) }],
+      requests: [options],
       ...shape(body),
-      ...answerLines(
-        { model: body.model, logprobs: body.logprobs ?? false, options, field: (response) => ({ response }) },
-        context,
-      ),
+      ...answerLines({ model, logprobs: logprobs ?? false, options, plan, field }, context),
     }
   },
 }
@@ -68,32 +71,54 @@ function shape({ stream, foretoken }: Pick<ChatRequest, 'stream' | 'foretoken'>)
   return { choices: 1, stream: stream ?? true, progress: (stream !== false && foretoken?.progress) ?? false }
 }
 
-/** The prompt of a request, and how it is read. */
-type Prompted = Pick<GenerateRequest, 'prompt' | 'raw' | 'templateValues' | 'continueFinal'>
-
-/** Returns a conversation. The model continues a last message of the assistant, as in Ollama. */
-function conversationOf(body: ChatRequest): Prompted {
-  const messages = (body.messages ?? []).map(
-    ({ role, content, thinking }): ChatMessage => ({
-      role,
-      content: content ?? '',
-      ...(thinking && { reasoning_content: thinking }),
-    }),
-  )
-  const continues = messages.at(-1)?.role === 'assistant'
-  return { prompt: messages, ...thinkingOf(body), ...templateOptionsOf({ continue_final_message: continues }) }
+/** How a request reads its prompt, and its answer. */
+interface Planned {
+  readonly prompted: Pick<GenerateRequest, 'prompt' | 'raw'> & AnswerPlan['options']
+  readonly plan?: AnswerPlan
 }
 
-/** Returns the prompt of a text: raw, with a gap to fill, or one message. Throws an ApiError of 400. */
-function promptOf(body: TextRequest, engine: TextService): Prompted {
-  const { prompt, suffix, system, raw } = body
-  if (system && (raw || suffix))
+type Asked = Pick<ChatRequest, 'think' | 'tools' | 'foretoken'>
+
+/** Plans the answer to a conversation. The model continues a last message of the assistant, as in Ollama. */
+function planned(
+  body: Asked,
+  messages: readonly BodyMessage[],
+  engine: TextService,
+  { guide }: Pick<Options, 'guide'>,
+): Planned {
+  const prompt = messagesOf(messages)
+  const template = {
+    ...thinkingOf(body, engine),
+    ...templateOptionsOf({ continue_final_message: messages.at(-1)?.role === 'assistant' }),
+  }
+  const plan = planAnswer(engine, {
+    tools: (body.tools ?? []).map(definitionOf),
+    toolFormat: body.foretoken?.tool_format ?? undefined,
+    guide,
+    prompt,
+    ...template,
+  })
+  return { prompted: { prompt, ...template, ...plan.options }, plan }
+}
+
+function rawly(prompt: string): Planned {
+  return { prompted: { prompt, raw: true } }
+}
+
+function messageOf({ system, prompt }: TextRequest): BodyMessage[] {
+  return [...(system ? [{ role: 'system', content: system } as const] : []), { role: 'user', content: prompt ?? '' }]
+}
+
+/**
+ * Returns the prompt of a text that no template renders: a raw one, or one with a gap to fill;
+ * undefined for any other. Throws an ApiError of 400.
+ */
+function rawPromptOf({ prompt, suffix, system, raw }: TextRequest, engine: TextService): string | undefined {
+  if (!raw && !suffix) return undefined
+  if (system)
     throw new ApiError(400, 'a raw prompt and one with a suffix have no system message; leave system out', {
       code: 'invalid_value',
       param: 'system',
     })
-  if (suffix) return { prompt: fillInTheMiddle(prompt ?? '', suffix, engine), raw: true }
-  if (raw) return { prompt: prompt ?? '', raw: true }
-  const before: ChatMessage[] = system ? [{ role: 'system', content: system }] : []
-  return { prompt: [...before, { role: 'user', content: prompt ?? '' }], ...thinkingOf(body) }
+  return suffix ? fillInTheMiddle(prompt ?? '', suffix, engine) : (prompt ?? '')
 }

@@ -1,52 +1,94 @@
 /** Writes an answer as Ollama does: one object, or a line of JSON for each token. */
-import { type DoneEvent, ForetokenError } from '../../src/index.ts'
-import { collect } from '../endpoints/collect.ts'
+import { type AnswerPlan, type DoneEvent, ForetokenError } from '../../src/index.ts'
+import { collect, partsOf } from '../endpoints/collect.ts'
 import type { Options } from '../endpoints/options.ts'
+import type { AnsweredCall } from '../endpoints/parts.ts'
 import { endsTurn, tokenLogprob } from '../endpoints/tokens.ts'
 import { type VisibleToken, VisibleTokens } from '../endpoints/visible.ts'
 import type { Plan, PlanContext } from '../exchange.ts'
 import { reportOf } from '../usage.ts'
-import type { Summary } from './schemas.ts'
+import type { AnsweredToolCall, Summary } from './schemas.ts'
+
+/** What an answer, or a line of it, says. */
+export interface Said {
+  readonly content: string
+  readonly thinking?: string
+  readonly tool_calls?: readonly AnsweredToolCall[]
+}
 
 interface LineParts {
   /** The model as the request names it. */
   readonly model: string
   readonly logprobs: boolean
   readonly options: Options
-  /** Returns the field that holds a text: a message, or the text itself. */
-  field(text: string): object
+  /** Undefined for a raw text, which has no parts. */
+  readonly plan?: AnswerPlan | undefined
+  /** Returns the fields that hold what is said: a message, or the text itself. */
+  field(said: Said): object
 }
 
 /** Returns what writes an answer. */
 export function answerLines(
-  { model, logprobs, options, field }: LineParts,
+  { model, logprobs, options, plan, field }: LineParts,
   { engine, loadMs }: PlanContext,
 ): Pick<Plan, 'format' | 'body' | 'frame' | 'failed'> {
   const isEnd = endsTurn(engine, options)
-  const visible = new VisibleTokens({ engine, isEnd })
+  const reading = { engine, isEnd, shown: options.showSpecial, ...plan }
+  const visible = new VisibleTokens(reading)
+  const parts = partsOf(reading)
   const scored = (tokens: readonly VisibleToken[]) =>
     logprobs && tokens.length > 0 ? { logprobs: tokens.map(({ token }) => tokenLogprob(engine, token)) } : {}
-  const line = (text: string, more: object = {}) =>
-    `${JSON.stringify({ ...headOf(model), ...field(text), done: false, ...more })}\n`
+  const line = (said: Said, more: object = {}) =>
+    `${JSON.stringify({ ...headOf(model), ...field(said), done: false, ...more })}\n`
   return {
     // A comment is not possible in JSON, but a line without text is.
-    format: { contentType: 'application/x-ndjson', keepAlive: line('') },
+    format: { contentType: 'application/x-ndjson', keepAlive: line(silence) },
     async body(events) {
-      const [answer] = await collect(events, { engine, isEnd })
+      const [answer] = await collect(events, reading)
       if (!answer) throw new ForetokenError('internal', 'there is no answer')
       const { done, tokens } = answer
-      return { ...summaryOf(model, done, loadMs), ...field(done.text), ...scored(tokens) }
+      const { content, reasoning, calls } = answer.parts
+      const said = {
+        content,
+        ...(reasoning !== '' && { thinking: reasoning }),
+        ...(calls.length > 0 && { tool_calls: calls.map(toolCallOf) }),
+      }
+      return { ...summaryOf(model, done, loadMs), ...field(said), ...scored(tokens) }
     },
     frame(event) {
       if (event.type === 'progress')
-        return line('', { foretoken: { progress: { done: event.done, total: event.total } } })
+        return line(silence, { foretoken: { progress: { done: event.done, total: event.total } } })
       const tokens = event.type === 'token' ? visible.push(event.token) : visible.finish()
-      const text = event.type === 'token' ? event.token.text : ''
-      const shown = text !== '' || (logprobs && tokens.length > 0) ? line(text, scored(tokens)) : ''
-      if (event.type === 'token') return shown
-      return `${shown}${JSON.stringify({ ...summaryOf(model, event.done, loadMs), ...field('') })}\n`
+      const news = event.type === 'token' ? parts.push(event.token.text) : parts.finish(event.done)
+      const lines: Said[] = []
+      for (const part of news)
+        if (part.type === 'content') lines.push({ content: part.text })
+        else if (part.type === 'reasoning') lines.push({ content: '', thinking: part.text })
+        else if (part.type === 'end') {
+          const call = parts.calls[part.index]
+          if (call) lines.push({ content: '', tool_calls: [toolCallOf(call, part.index)] })
+        }
+      if (lines.length === 0 && logprobs && tokens.length > 0) lines.push(silence)
+      const text = lines.map((said, at) => line(said, at === 0 ? scored(tokens) : {})).join('')
+      if (event.type === 'token') return text
+      return `${text}${JSON.stringify({ ...summaryOf(model, event.done, loadMs), ...field(silence) })}\n`
     },
     failed: ({ message }) => `${JSON.stringify({ error: message })}\n`,
+  }
+}
+
+const silence: Said = { content: '' }
+
+/** Returns a call as Ollama has it. Its arguments are not whole only if the answer ended in their middle. */
+function toolCallOf({ id, name, arguments: text }: AnsweredCall, index: number): AnsweredToolCall {
+  return { id, function: { index, name, arguments: parsed(text) } }
+}
+
+function parsed(text: string): Record<string, unknown> {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return {}
   }
 }
 

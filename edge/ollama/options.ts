@@ -1,5 +1,5 @@
 /** Turns Ollama's options into the engine's. */
-import type { TextService } from '../../src/index.ts'
+import { effortValues, type TextService } from '../../src/index.ts'
 import type { Config } from '../config.ts'
 import { type Options, optionsOf } from '../endpoints/options.ts'
 import { ApiError } from '../errors.ts'
@@ -29,6 +29,12 @@ export function engineOptions(body: Shared, engine: TextService, config: Config)
 }
 
 /** Returns what the chat template is told about reasoning. */
-export function thinkingOf({ think }: Pick<Shared, 'think'>): Pick<Options, 'templateValues'> {
-  return think === null || think === undefined ? {} : { templateValues: { enable_thinking: think !== false } }
+export function thinkingOf(
+  { think }: Pick<Shared, 'think'>,
+  { archive }: TextService,
+): Pick<Options, 'templateValues'> {
+  if (think === null || think === undefined) return {}
+  if (think === false) return { templateValues: effortValues(archive.tokenizer, 'none') }
+  const effort = typeof think === 'string' ? effortValues(archive.tokenizer, think) : {}
+  return { templateValues: { enable_thinking: true, ...effort } }
 }

@@ -14,6 +14,7 @@ import {
   unsupported,
   z,
 } from '../schemas/common.ts'
+import { callArguments, chatTool, toolName } from '../schemas/tools.ts'
 
 const host = harmless('the server decides how it runs the model')
 
@@ -72,14 +73,30 @@ const shared = {
   foretoken: extension.nullish(),
 }
 
+const call = z
+  .object({
+    id: z.string().max(256).nullish(),
+    function: z.object({
+      name: toolName,
+      arguments: callArguments.nullish(),
+      index: harmless('calls are in order'),
+    }),
+  })
+  .openapi('OllamaToolCall')
+
 const message = z
   .object({
-    role: z.enum(['system', 'user', 'assistant'], 'must be system, user or assistant; tools are not supported'),
+    role: z.enum(['system', 'user', 'assistant', 'tool']),
     content: z.string().nullish(),
     thinking: z.string().nullish().openapi({ description: 'Passed to the chat template.' }),
     images: refused('text is the only kind of content'),
-    tool_calls: refused('tools are not supported'),
-    tool_name: refused('tools are not supported'),
+    tool_calls: z.array(call).max(128).nullish().openapi({ description: 'Calls of an earlier answer.' }),
+    tool_name: z.string().max(256).nullish().openapi({ description: 'The tool whose result a message is.' }),
+    tool_call_id: z
+      .string()
+      .max(256)
+      .nullish()
+      .openapi({ description: 'The call whose result a message is. Default: the next one of that tool.' }),
   })
   .openapi('OllamaMessage')
 
@@ -87,7 +104,7 @@ export const chatRequest = z
   .object({
     ...shared,
     messages: z.array(message).nullish().openapi({ description: 'Without messages the model is only loaded.' }),
-    tools: only(z.array(z.unknown()).max(0, unsupported), 'Tools are not supported; only an empty list is accepted.'),
+    tools: z.array(chatTool).max(128).nullish(),
   })
   .openapi('OllamaChatRequest')
 
@@ -171,14 +188,26 @@ const summary = {
 
 const line = { model: z.string(), created_at: z.iso.datetime(), logprobs }
 const going = { done: z.literal(false) }
-const reply = { message: z.object({ role: z.literal('assistant'), content: z.string() }) }
-const text = { response: z.string() }
+const answeredCall = z.object({
+  id: z.string(),
+  function: z.object({ index: z.number().int(), name: z.string(), arguments: z.record(z.string(), z.unknown()) }),
+})
+const reply = {
+  message: z.object({
+    role: z.literal('assistant'),
+    content: z.string(),
+    thinking: z.string().optional(),
+    tool_calls: z.array(answeredCall).optional(),
+  }),
+}
+const text = { response: z.string(), thinking: z.string().optional() }
 
 export const chatResponse = z.object({ ...line, ...reply, ...summary }).openapi('OllamaChatResponse')
 export const chatLine = z.object({ ...line, ...reply, ...going }).openapi('OllamaChatLine')
 export const textResponse = z.object({ ...line, ...text, ...summary }).openapi('OllamaGenerateResponse')
 export const textLine = z.object({ ...line, ...text, ...going }).openapi('OllamaGenerateLine')
 
+export type AnsweredToolCall = z.output<typeof answeredCall>
 export type Summary = Omit<z.output<typeof chatResponse>, 'message' | 'logprobs'>
 
 const details = z

@@ -63,8 +63,9 @@ export async function serve(
     stateRow += share.states
     const scores = row === undefined ? undefined : defined(outputs[row])
     task.lastPass = number
-    if (scores && task.streaming && share.count === 1) count.decodeTokens++
-    else count.prefillTokens += share.count
+    const decoded = kind === 'refine' ? 0 : task.run(share.from + share.count)
+    count.decodeTokens += decoded
+    count.prefillTokens += share.count - decoded
     // Record what was computed before any callback runs.
     attempt(task, serving, () => {
       const exact = kind === 'refine' && recordRefined(share, steps.has(task))

@@ -102,6 +102,8 @@ export class Task implements Candidate {
    */
   ending: { readonly error: ForetokenError | undefined } | undefined
   unlisten = () => {}
+  /** Number of its tokens that have been run at least once. */
+  #ran = 0
 
   constructor(job: Job, number: number, sequence: Sequence, cachedHint: number) {
     const { best = Number.POSITIVE_INFINITY, mode, tenant } = job
@@ -134,6 +136,13 @@ export class Task implements Candidate {
   get inexact(): number {
     const { states, length, exact } = this.sequence
     return states?.kept && (this.streaming || this.doubted) ? length - exact : 0
+  }
+
+  /** Records that its first `length` tokens have been run. Returns how many of its answer's were run for the first time. */
+  run(length: number): number {
+    const first = Math.max(this.#ran, this.job.ids.length)
+    this.#ran = Math.max(this.#ran, length)
+    return Math.max(0, length - first)
   }
 
   /** Lets later requests reuse what this one has computed exactly. */

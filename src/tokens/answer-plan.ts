@@ -112,7 +112,7 @@ export function planAnswer(model: PlannedModel, wishes: AnswerWishes): AnswerPla
   // A model that was not taught to call tools repeats its call up to the limit of the answer.
   const parallel = wishes.parallelToolCalls ?? format.name !== 'generic'
   const choice = { required: chosen.required, parallel, thinking: read.thinking, text: shape }
-  const calls = { format, names: chosen.tools.map(({ name }) => name) }
+  const calls = { format, names: chosen.tools.map(({ name }) => name), required: chosen.required }
   // Without grammars a model may still call what it was told about; it is only not kept to it.
   const isFree = !chosen.required && !wishes.guide && 'guides' in model && model.guides === undefined
   return {

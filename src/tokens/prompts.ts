@@ -97,14 +97,10 @@ export class Prompts {
     const accepted = performance.now()
     if (isIds(prompt)) return prepared(this.ids(prompt, options), { accepted, tokenized: performance.now() })
     const messages = typeof prompt === 'string' ? [{ role: 'user', content: prompt } as const] : prompt
-    if (lengthOf([messages, options.templateValues]) <= short)
+    const input = [messages, options.templateValues, options.tools]
+    if (lengthOf(input) <= short)
       try {
-        return await this.#inSteps(
-          prompt,
-          { ...options, limits: shortLimitsFor([messages, options.templateValues]) },
-          accepted,
-          signal,
-        )
+        return await this.#inSteps(prompt, { ...options, limits: shortLimitsFor(input) }, accepted, signal)
       } catch (error) {
         if (!isOverBudget(error)) throw error
       }

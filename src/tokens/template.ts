@@ -148,13 +148,22 @@ export function toolSupport(spec: TokenizerSpec, wanted?: ToolFormatName): ToolS
  */
 export function generationPrompt(spec: TokenizerSpec, values: TemplateValues = {}): string {
   try {
-    const marks = marked(new Origin([]), values, 'fields') as Fields
-    const text = tried(spec, templateOf(spec), [{ role: 'user', content: 'needle' }], marks)
-    return text.slice(text.lastIndexOf('needle') + 'needle'.length)
+    const template = templateOf(spec)
+    const key = JSON.stringify(values)
+    const known = template.ends.get(key)
+    if (known !== undefined) return known
+    const given = marked(new Origin([]), values, 'fields') as Fields
+    const text = tried(spec, template, [{ role: 'user', content: 'needle' }], given)
+    const end = text.slice(text.lastIndexOf('needle') + 'needle'.length)
+    if (key.length <= 200 && template.ends.size < mostEnds) template.ends.set(key, end)
+    return end
   } catch {
     return ''
   }
 }
+
+/** How many ends of a template are kept. */
+const mostEnds = 16
 
 interface Template {
   readonly program: Program
@@ -164,6 +173,8 @@ interface Template {
   forms?: Forms
   /** By the format that was asked for; '' for none. */
   readonly support: Map<string, ToolSupport>
+  /** What it writes where the answer begins, by the values that it was given. */
+  readonly ends: Map<string, string>
 }
 
 /** Each template is parsed once; an error is kept instead if it can't be. */
@@ -183,7 +194,7 @@ function parsed({ chatTemplate: source }: TokenizerSpec): Template | ForetokenEr
   if (source === undefined)
     return new ForetokenError('unsupported', 'this model has no chat template; give it a raw prompt (--raw)')
   try {
-    return { program: parseTemplate(source), namesText: /\btext\b/.test(source), support: new Map() }
+    return { program: parseTemplate(source), namesText: /\btext\b/.test(source), support: new Map(), ends: new Map() }
   } catch (cause) {
     return new ForetokenError('bad_model', `the chat template can't be parsed: ${(cause as Error).message}`, { cause })
   }

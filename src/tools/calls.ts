@@ -25,7 +25,7 @@ export interface CallReader {
 export function callReader(shape: CallShape, events: CallEvents): CallReader {
   switch (shape.kind) {
     case 'object':
-      return new ObjectCall(events)
+      return shape.python ? new PythonOrObject(events) : new ObjectCall(events)
     case 'tagged':
       return new TaggedCall(shape, events)
     case 'python':
@@ -190,6 +190,9 @@ class PythonOrObject implements CallReader {
   }
 }
 
+/** Llama calls its built-in tools as methods. */
+const method = /\.call$/
+
 /** `NAME(...)` and `call:NAME{...}`: the arguments are converted when all of them have come. */
 class LiteralCall implements CallReader {
   readonly #before: string
@@ -211,7 +214,7 @@ class LiteralCall implements CallReader {
       const [head = '', name = ''] = /^\s*([\w.-]*)\s*/.exec(text.slice(start.taken)) ?? []
       at = start.taken + head.length
       if (at === text.length) return { taken: 0, state: 'reading' as const }
-      if (name === '' || text.charAt(at) !== this.#notation.open || !this.#events.name(name))
+      if (name === '' || text.charAt(at) !== this.#notation.open || !this.#events.name(name.replace(method, '')))
         return { taken: 0, state: 'bad' as const }
       this.#named = true
     }

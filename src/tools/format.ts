@@ -45,8 +45,8 @@ export interface ToolFormat {
 
 /** How one call is written. */
 export type CallShape =
-  /** A JSON object with the name, and the arguments under this key. */
-  | { readonly kind: 'object'; readonly key: 'arguments' | 'parameters' }
+  /** A JSON object with the name, and the arguments under this key; perhaps a call in Python instead. */
+  | { readonly kind: 'object'; readonly key: 'arguments' | 'parameters'; readonly python?: true }
   /** The name between two texts, then the arguments as JSON, then a third text. */
   | { readonly kind: 'tagged'; readonly before: string; readonly middle: string; readonly after: string }
   /** A call in Python with named arguments. */
@@ -164,7 +164,7 @@ export const toolFormats: Readonly<Record<ToolFormatName, ToolFormat>> = {
     end: '',
     parallel: false,
     bare: true,
-    call: { kind: 'object', key: 'parameters' },
+    call: { kind: 'object', key: 'parameters', python: true },
   },
   generic: { ...hermes, name: 'generic' },
 }

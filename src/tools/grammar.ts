@@ -162,7 +162,11 @@ function callRules(writer: GrammarWriter, { call }: ToolFormat, tool: ToolDefini
     case 'bare-keys':
       writer.rule(name, `${writer.literal(`call:${tool.name}{`)} args_${index} "}"`)
       bareRules(writer, call.quote)
-      namedRules(writer, schema, index, { assign: ':', between: ',', value: bareValue })
+      namedRules(writer, schema, index, {
+        assign: ':',
+        between: ',',
+        value: (each) => bareValue(each, (text) => writer.literal(call.quote + text + call.quote)),
+      })
       return
   }
   writer.rule(`args_${index}`, json(schema))
@@ -233,8 +237,10 @@ function bareRules(writer: GrammarWriter, quote: string): void {
 }
 
 /** Returns the rule of a value with a schema: its type and its choices; what is inside it is free. */
-function bareValue(schema: unknown): string {
-  const { type } = (typeof schema === 'object' && schema !== null ? schema : {}) as { type?: unknown }
+function bareValue(schema: unknown, quoted: (text: string) => string): string {
+  const { type, enum: choices } = (typeof schema === 'object' && schema !== null ? schema : {}) as Schema
+  if (Array.isArray(choices) && choices.length > 0 && choices.every((choice) => typeof choice === 'string'))
+    return `(${choices.map(quoted).join(' | ')})`
   const rules: Readonly<Record<string, string>> = {
     string: 'bare_text',
     number: 'BARE_NUMBER',

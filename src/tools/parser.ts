@@ -24,6 +24,7 @@ type Place = 'text' | 'section' | 'call' | 'after'
 export class CallParser {
   readonly #format: ToolFormat
   readonly #names: ReadonlySet<string>
+  readonly #required: boolean
   #events: CallEvent[] = []
   #place: Place = 'text'
   /** Text that has not been passed on or taken. */
@@ -41,10 +42,11 @@ export class CallParser {
   #start = true
   #final = false
 
-  /** `names` are the tools that may be called. */
-  constructor(format: ToolFormat, names: Iterable<string>) {
+  /** `names` are the tools that may be called; `required` if the answer is nothing but calls. */
+  constructor(format: ToolFormat, names: Iterable<string>, required = false) {
     this.#format = format
     this.#names = new Set(names)
+    this.#required = required
   }
 
   /** Number of calls that have begun. */
@@ -65,10 +67,14 @@ export class CallParser {
    */
   finish(cut = false): CallEvent[] {
     const inside = this.#place === 'section' || this.#place === 'after' || (this.#place === 'call' && !this.#begun)
-    if (cut && (inside || beginningAtEnd(this.#held, this.#format.marker) > 3)) {
-      this.#held = inside ? '' : this.#held.slice(0, -beginningAtEnd(this.#held, this.#format.marker)).trimEnd()
+    if (cut && (inside || (this.#required && this.#place === 'text'))) {
+      this.#held = ''
       this.#taken = ''
-      if (inside) this.#place = 'text'
+      this.#place = 'text'
+    } else if (cut && this.#place === 'text') {
+      // A few signs may as well be text: a comparison, a bracket.
+      const begun = beginningAtEnd(this.#held, this.#format.marker)
+      if (begun > 3) this.#held = this.#held.slice(0, -begun).trimEnd()
     }
     this.#final = true
     while (this.#step());

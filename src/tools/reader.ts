@@ -8,8 +8,10 @@ export type AnswerPart = CallEvent | { readonly type: 'reasoning'; readonly text
 
 /** What an answer may contain beside text. */
 export interface AnswerContents {
-  /** How calls are written, and which tools may be called; undefined if none may. */
-  readonly calls?: { readonly format: ToolFormat; readonly names: readonly string[] } | undefined
+  /** How calls are written, which tools may be called, and whether one must; undefined if none may. */
+  readonly calls?:
+    | { readonly format: ToolFormat; readonly names: readonly string[]; readonly required?: boolean }
+    | undefined
   /** How thoughts are marked; undefined if the model does not think. */
   readonly thinking?: (ThinkingTags & { readonly begun: boolean }) | undefined
 }
@@ -21,7 +23,7 @@ export class AnswerReader {
 
   constructor({ calls, thinking }: AnswerContents) {
     this.#thinking = thinking && new ThinkingReader(thinking, thinking.begun)
-    this.#calls = calls && new CallParser(calls.format, calls.names)
+    this.#calls = calls && new CallParser(calls.format, calls.names, calls.required)
   }
 
   /** Number of calls that have begun. */

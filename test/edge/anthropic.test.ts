@@ -6,10 +6,11 @@ import { z } from 'zod'
 import {
   errorResponse,
   type MessagesEvent,
+  type MessagesResponse,
   messagesEvent,
   messagesResponse,
   modelInfoList,
-} from '../../edge/anthropic/schemas.ts'
+} from '../../edge/anthropic/answer-schemas.ts'
 import { createApp, type ServerConfig } from '../../edge/index.ts'
 import type { App } from '../../edge/server.ts'
 import { loadGuides } from '../../node/guides.ts'
@@ -20,11 +21,11 @@ import { failingAfter } from '../helpers/failing-engine.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 import { testConfig, testKeys } from '../helpers/tiny-server.ts'
 
-// Shows who said what, what was reasoned and whether to reason; refuses two turns of one role.
+// Shows who said what, what was reasoned and whether to reason, by default; refuses two turns of one role.
 const template =
   "{% for m in messages %}{% if not loop.first and m.role == messages[loop.index0 - 1].role %}{{ raise_exception('twice') }}{% endif %}" +
   '<{{ m.role }}>{% if m.reasoning_content %}({{ m.reasoning_content }}){% endif %}{{ m.content }}</>{% endfor %}' +
-  '{% if enable_thinking is defined %}[{{ enable_thinking }}]{% endif %}{% if add_generation_prompt %}<assistant>{% endif %}'
+  '{% if enable_thinking is not defined or enable_thinking %}[think]{% endif %}{% if add_generation_prompt %}<assistant>{% endif %}'
 
 let engine: Engine
 let app: App
@@ -99,9 +100,9 @@ describe('a prompt', () => {
       },
       '<user>hello</><assistant>(why)so</><user>hello</><assistant>',
     ],
-    ['reasoning', { thinking: { type: 'enabled', budget_tokens: 2048 } }, '<user>hello</>[True]<assistant>'],
-    ['adaptive reasoning', { thinking: { type: 'adaptive' } }, '<user>hello</>[True]<assistant>'],
-    ['no reasoning', { thinking: { type: 'disabled' } }, '<user>hello</>[False]<assistant>'],
+    ['reasoning', { thinking: { type: 'enabled', budget_tokens: 2048 } }, '<user>hello</>[think]<assistant>'],
+    ['adaptive reasoning', { thinking: { type: 'adaptive' } }, '<user>hello</>[think]<assistant>'],
+    ['no reasoning', { thinking: { type: 'disabled' } }, '<user>hello</><assistant>'],
   ])('of %s', async (_, change, text) => {
     expect(await rendered(change)).toBe(bytes(text))
     // The same tokens are read for an answer.
@@ -137,7 +138,7 @@ describe('an answer', () => {
   const drawn = { ...letters, temperature: 1, max_tokens: 24 }
 
   test.each([false, true])('names the stop string that ended it (streamed: %s)', async (stream) => {
-    const text = (await answered(drawn)).content[0]!.text
+    const text = textIn(await answered(drawn))
     const stop_sequences = ['never', text.slice(6, 9)]
     const response = await send({ ...drawn, stop_sequences, stream })
     const ending = stream
@@ -168,7 +169,7 @@ describe('an answer', () => {
     const types = events.map(({ type }) => type)
     expect(types.slice(0, 3)).toEqual(['message_start', 'content_block_start', 'content_block_delta'])
     expect(types.slice(-3)).toEqual(['content_block_stop', 'message_delta', 'message_stop'])
-    const text = events.map((one) => (one.type === 'content_block_delta' ? one.delta.text : '')).join('')
+    const text = events.map(deltaText).join('')
     expect(whole.content).toMatchObject([{ text }])
   })
 
@@ -187,6 +188,14 @@ describe('an answer', () => {
     expect(await response.text()).toMatch(/event: ping\ndata: {"type":"ping","foretoken":{"progress":{"done":\d+/)
   })
 })
+
+function textIn({ content }: MessagesResponse): string {
+  return content.map((one) => (one.type === 'text' ? one.text : '')).join('')
+}
+
+function deltaText(event: MessagesEvent): string {
+  return event.type === 'content_block_delta' && event.delta.type === 'text_delta' ? event.delta.text : ''
+}
 
 /** Returns the events of a stream, each as its schema reads it: it has all fields and no others. */
 async function eventsOf(response: Response): Promise<MessagesEvent[]> {
@@ -373,7 +382,7 @@ describe('an answer of a shape', () => {
 
   test('by other names', async () => {
     for (const change of [{ guided_choice: ['yes', 'no'] }, { structured_outputs: { regex: 'yes|no' } }])
-      expect((await answered({ ...change, max_tokens: 30 })).content[0]!.text).toMatch(/^(yes|no)$/)
+      expect(textIn(await answered({ ...change, max_tokens: 30 }))).toMatch(/^(yes|no)$/)
   })
 })
 
@@ -383,7 +392,7 @@ describe('counting', () => {
 
   test('takes what a prompt is made of, and answers nothing else', async () => {
     expect(await (await count({ tools: [], thinking: { type: 'disabled' } })).json()).toEqual({
-      input_tokens: bytes('<user>hello</>[False]<assistant>'),
+      input_tokens: bytes('<user>hello</><assistant>'),
     })
     expect((await count({ max_tokens: 5 })).headers.get('x-foretoken-ignored')).toBe('max_tokens')
     expect((await count({ messages: [{ role: 'user', content: 'x'.repeat(2000) }] })).status).toBe(400)

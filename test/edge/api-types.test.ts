@@ -6,15 +6,27 @@
 import type Anthropic from '@anthropic-ai/sdk'
 import type * as ollama from 'ollama'
 import { expect, test } from 'vitest'
-import type * as messages from '../../edge/anthropic/schemas.ts'
+import type * as messages from '../../edge/anthropic/answer-schemas.ts'
+import type { messagesRequest } from '../../edge/anthropic/schemas.ts'
 import type * as lines from '../../edge/ollama/schemas.ts'
 import type { z } from '../../edge/schemas/common.ts'
 
 /** Compiles only if the first type is assignable to the second. */
 type Is<Ours extends Theirs, Theirs> = [Ours, Theirs]
 
-/** What JSON makes of a type of Ollama's client, which declares dates that it does not parse. */
-type Json<T> = { [K in keyof T]: T[K] extends Date ? string : T[K] extends Map<string, unknown> ? object : T[K] }
+/**
+ * What JSON makes of a type of Ollama's client, which declares dates that it does not parse. A field
+ * that may be absent may be undefined, too.
+ */
+type Json<T> = T extends Date
+  ? string
+  : T extends Map<string, unknown>
+    ? object
+    : T extends readonly (infer E)[]
+      ? Json<E>[]
+      : T extends object
+        ? { [K in keyof T]: Json<T[K]> | (Pick<T, never> extends Pick<T, K> ? undefined : never) }
+        : T
 
 type Out<S extends z.ZodType> = z.output<S>
 
@@ -34,7 +46,7 @@ type Checked = [
   Is<Out<typeof lines.versionResponse>, ollama.VersionResponse>,
   Is<Out<typeof lines.errorResponse>, ollama.ErrorResponse>,
   // Every request that the clients' types allow for text alone.
-  Is<TextMessages, z.input<typeof messages.messagesRequest>>,
+  Is<TextMessages, z.input<typeof messagesRequest>>,
   Is<TextChat, z.input<typeof lines.chatRequest>>,
 ]
 

@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { test } from 'vitest'
 import { createApp } from '../../edge/index.ts'
+import { loadGuides } from '../../node/guides.ts'
 import { testConfig, tinyEngine } from '../helpers/tiny-server.ts'
 import { openaiClients, type Target } from '../suites/openai-clients.ts'
 
@@ -12,7 +13,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 const host = 'test/edge/hosts/serve.ts'
 
 openaiClients('the app itself', async () => {
-  const engine = await tinyEngine()
+  const engine = await tinyEngine({ guides: loadGuides })
   const app = createApp({ engine, config: testConfig })
   return {
     url: 'http://app.test',

@@ -226,6 +226,8 @@ describe('an answer', () => {
   })
 })
 
+const clock = { type: 'function', function: { name: 'clock', parameters: { type: 'object' } } }
+
 describe('a failure', () => {
   const failed = async (response: Response) => {
     const body = await response.json()
@@ -236,9 +238,16 @@ describe('a failure', () => {
   test.each<[string, string, object, number, RegExp]>([
     ['a schema from elsewhere', '/api/chat', { format: { $ref: 'https://example.org/a.json' } }, 400, /example\.org/],
     ['another format', '/api/generate', { format: 'xml' }, 400, /format/],
-    ['tools', '/api/chat', { tools: [{ type: 'function' }] }, 400, /tools is not supported/],
+    ['a tool without a function', '/api/chat', { tools: [{ type: 'function' }] }, 400, /tools\[0\]\.function/],
+    ['two tools of one name', '/api/chat', { tools: [clock, clock] }, 400, /two tools.*clock|clock.*twice/],
     ['images', '/api/chat', { messages: [{ role: 'user', content: '', images: ['x'] }] }, 400, /messages\[0\]\.images/],
-    ['a tool', '/api/chat', { messages: [{ role: 'tool', content: 'x' }] }, 400, /messages\[0\]\.role.*tools/],
+    [
+      'a result without its call',
+      '/api/chat',
+      { messages: [{ role: 'tool', content: 'x' }] },
+      400,
+      /messages\[0\]\.tool_name/,
+    ],
     ['a template', '/api/generate', { template: '{{ .Prompt }}' }, 400, /template is not supported/],
     ['a context', '/api/generate', { context: [1, 2] }, 400, /context is not supported/],
     ['a system message of a raw text', '/api/generate', { raw: true, system: 'x' }, 400, /leave system out/],

@@ -23,6 +23,8 @@ interface Bucket {
 const config = fileURLToPath(new URL('./worker/wrangler.toml', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'foretoken-worker-'))
 const out = join(folder, 'tiny')
+/** Without room for the grammar engine. */
+const plain = join(folder, 'plain')
 const files = tinyFiles({ type: 'q8_0', layers: 7 })
 const saved = { ...process.env }
 let harness: TestHarness
@@ -56,7 +58,8 @@ beforeAll(async () => {
   const bare = await Engine.load(files, { wasm })
   const predictor = memorySource('predictor', await writePredictor(tinyPredictor(bare.identity)))
   await bare.close()
-  await prepare(files, out, { predictor, shardBytes: 1 << 20, context: 200 })
+  await prepare(files, out, { predictor, shardBytes: 1 << 20, context: 200, guides: true })
+  await prepare(files, plain, { shardBytes: 1 << 20, context: 200 })
 })
 afterAll(() => {
   process.env = saved
@@ -79,6 +82,21 @@ describe('a Worker with a tiny model in R2', () => {
         expect(answer, prefill).toMatchObject({ ids: prefill === 'refined' ? expect.any(Array) : ids })
     }
     await engine.close()
+  })
+
+  test('gives answers the shape that is asked for, if it was prepared with room for grammars', async () => {
+    const guide = { kind: 'choice', choices: ['north', 'south'] }
+    const answer = (await ask({ prompt, maxTokens: 20, guide })) as { text?: string }
+    expect(['north', 'south']).toContain(answer.text)
+    expect(await ask({ prompt, guide: { kind: 'regex', regex: '(' } })).toMatchObject({
+      error: { code: 'bad_argument' },
+    })
+  })
+
+  test('refuses a shape if it was not', async () => {
+    await upload(plain)
+    expect(await ask({ prompt, guide: { kind: 'json_object' } })).toMatchObject({ error: { code: 'unsupported' } })
+    expect((await ask(request)).ids).toHaveLength(8)
   })
 
   test('reports which shard is missing, and answers once it is there', async () => {

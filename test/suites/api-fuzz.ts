@@ -167,7 +167,7 @@ const message = fc.record(
       ),
     ),
     name: fc.constantFrom(null, 'Ada'),
-    tool_calls: fc.constantFrom(null, []),
+    tool_calls: fc.constantFrom(null, [], [{ id: 'a', function: { name: 'f', arguments: '{"x": 1}' } }]),
     refusal: fc.constant(null),
     reasoning_content: fc.constant(null),
     id: fc.constantFrom(null, 'msg_1'),

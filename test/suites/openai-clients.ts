@@ -5,10 +5,12 @@
 import { createOpenAI } from '@ai-sdk/openai'
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
 import Anthropic from '@anthropic-ai/sdk'
-import { embedMany, generateText, streamText } from 'ai'
+import { embedMany, generateObject, generateText, streamObject, streamText } from 'ai'
 import { Ollama } from 'ollama'
 import OpenAI from 'openai'
+import { zodResponseFormat, zodTextFormat } from 'openai/helpers/zod'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
 import { testKeys } from '../helpers/tiny-server.ts'
 
 export interface Target {
@@ -56,6 +58,44 @@ export function openaiClients(host: string, start: () => Promise<Target>): void 
       }
       expect(text).toBe(message.content)
       expect(reasons.filter((reason) => reason !== null)).toEqual(['length'])
+    })
+
+    const person = z.object({ name: z.string().max(6), age: z.int().min(0).max(99), tea: z.boolean().nullable() })
+    const noisy = { temperature: 1, seed: 4 }
+
+    test('openai: parsed answers, of chats and responses, and of choices that are streamed', async () => {
+      const format = zodResponseFormat(person, 'person')
+      const asked = { ...plain, ...noisy, max_tokens: 300, response_format: format }
+      const answer = await client.chat.completions.parse(asked)
+      const { parsed } = answer.choices[0]!.message
+      expect(person.parse(parsed)).toEqual(parsed)
+      const stream = client.chat.completions.stream({ ...asked, n: 2 })
+      const final = await stream.finalChatCompletion()
+      for (const { message } of final.choices) expect(person.parse(message.parsed)).toEqual(message.parsed)
+      expect(final.choices[0]!.message.parsed).toEqual(parsed)
+      const response = await client.responses.parse({
+        model: 'tiny',
+        input: 'Who?',
+        temperature: 1,
+        max_output_tokens: 300,
+        text: { format: zodTextFormat(person, 'person') },
+      })
+      expect(person.parse(response.output_parsed)).toEqual(response.output_parsed)
+    })
+
+    test('ai: generateObject, of a schema and of choices, and streamObject', async () => {
+      const sdk = { baseURL: `${target.url}/v1`, apiKey: testKeys.one, fetch: target.fetch }
+      const compatible = createOpenAICompatible({ name: 'local', ...sdk, supportsStructuredOutputs: true })
+      for (const model of [compatible('tiny'), createOpenAI(sdk).chat('tiny')]) {
+        const asked = { model, prompt: 'Who?', maxOutputTokens: 300, ...noisy }
+        const { object } = await generateObject({ ...asked, schema: person })
+        expect(person.parse(object)).toEqual(object)
+        const choice = await generateObject({ ...asked, output: 'enum', enum: ['red', 'green'] })
+        expect(['red', 'green']).toContain(choice.object)
+        const stream = streamObject({ ...asked, schema: person })
+        for await (const _ of stream.partialObjectStream);
+        expect(await stream.object).toEqual(object)
+      }
     })
 
     test('openai: usage comes last where requested, and counts cached tokens', async () => {

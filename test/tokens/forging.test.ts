@@ -45,7 +45,14 @@ const edits = [
 const template = fc
   .record({
     ops: fc.array(fc.constantFrom(...edits), { maxLength: 5 }),
-    field: fc.constantFrom('content', 'name'),
+    field: fc.constantFrom(
+      'm.content',
+      'm.name',
+      'm.reasoning_content',
+      'm.tool_call_id',
+      'tools[0].function.description',
+      '(tools[0].function.parameters | list | first)',
+    ),
     wrap: fc.constantFrom(
       (x: string) => `{{ ${x} }}`,
       (x: string) => `{% set t = ${x} %}{{ t }}`,
@@ -64,7 +71,7 @@ const template = fc
     ),
   })
   .map(({ ops, field, wrap, around: [before, behind] }) => {
-    const expression = ops.reduce((x, edit) => edit(x), `m.${field}`)
+    const expression = ops.reduce<string>((x, edit) => edit(x), field)
     return `.{% for m in messages %}${before}${wrap(expression)}${behind}{% endfor %}`
   })
 
@@ -107,10 +114,12 @@ const text = fc
   .map((all) => all.join(''))
 
 test('for any template the special tokens are those that it wrote', () => {
-  const special = (source: string, content: string) =>
-    promptIds(tokenizer, smallSpec(source), [{ role: 'user', content, name: content } as never], {
-      context: 1e6,
-    }).filter((id) => tokenizer.isSpecial(id))
+  const special = (source: string, content: string) => {
+    const message = { role: 'user', content, name: content, reasoning_content: content, tool_call_id: content }
+    const tool = { function: { name: 'f', description: content, parameters: { [content]: content } } }
+    const options = { context: 1e6, templateValues: { tools: [tool] } }
+    return promptIds(tokenizer, smallSpec(source), [message as never], options).filter((id) => tokenizer.isSpecial(id))
+  }
   fc.assert(
     fc.property(template, text, (source, content) => {
       // A user who writes little; if the template cuts some off, there must be something to cut.

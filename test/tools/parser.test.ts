@@ -200,6 +200,12 @@ describe('calls as models write them', () => {
     ],
     ['a tag of Python', 'llama3', '<|python_tag|>{"name": "now", "parameters": {}}', [{ name: 'now', arguments: {} }]],
     [
+      'a built-in tool of Llama',
+      'llama3',
+      '<|python_tag|>now.call(query="x")',
+      [{ name: 'now', arguments: { query: 'x' } }],
+    ],
+    [
       'quotes of Python',
       'lfm2',
       "<|tool_call_start|>[now(a='it\\'s', b=True, c=None, d=[1, 'x'], e={'f': (2,)})]<|tool_call_end|>",
