@@ -12,7 +12,6 @@ import {
   fileError,
   type GenerateRequest,
   isOnnx,
-  type Licence,
   type LoadOptions,
   loadEngine,
   loadOnnx,
@@ -23,7 +22,6 @@ import {
 import { openWebGpu } from '../node/webgpu.ts'
 import { assentTo } from './assent.ts'
 import type { Flags } from './flags.ts'
-import { agrees } from './licence.ts'
 import { UsageError } from './parse.ts'
 import { pullProgress } from './progress.ts'
 import { StatusLine, warn, writeStdout } from './terminal.ts'
@@ -39,8 +37,8 @@ export function pulling(flags: Flags, signal: AbortSignal): { options: PullOptio
   const offline = flags.offline ? { offline: true } : {}
   const largest = flags['max-download']
   const limit = largest === undefined ? {} : { maxBytes: largest * 1e9 }
-  const acceptLicence = async (licence: Licence, model: string) =>
-    flags['accept-license'] === true || (await agrees(licence, model, signal))
+  // `assentTo` has asked.
+  const acceptLicence = () => true
   return { options: { signal, onProgress: progress.update, acceptLicence, ...offline, ...limit }, end: progress.end }
 }
 

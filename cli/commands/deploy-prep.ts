@@ -2,6 +2,7 @@
 import { planLine } from '../../edge/budget.ts'
 import { defaultModel, modelFiles, predictorFile, shippedPredictor } from '../../node/index.ts'
 import { type PrepareOptions, prepare } from '../../node/prepare.ts'
+import { assentTo } from '../assent.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { ignoring, pulling } from '../session.ts'
@@ -11,6 +12,7 @@ export async function deployPrep({ flags, operands }: Invocation, signal: AbortS
   if (operands.length > 0) throw new UsageError('deploy-prep takes no operands; use --model to choose a model')
   if (flags.out === undefined) throw new UsageError('deploy-prep needs --out FOLDER')
   const model = flags.model ?? defaultModel
+  await assentTo(model, flags, signal)
   const { options, end } = pulling({ ...flags, model }, signal)
   const files = await modelFiles(model, options).finally(end)
   const line = new StatusLine()

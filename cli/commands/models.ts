@@ -1,5 +1,6 @@
 /** `foretoken pull`, `ls` and `rm`: manage models on disk. */
 import { listModels, pullModel, removeModel } from '../../node/index.ts'
+import { assentTo } from '../assent.ts'
 import { listAvailable } from '../available.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { pulling } from '../session.ts'
@@ -7,6 +8,7 @@ import { name, note, print, size } from '../terminal.ts'
 
 export async function pull({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   const wanted = only(operands, 'pull')
+  await assentTo(wanted, flags, signal, true)
   const { options, end } = pulling({ ...flags, model: wanted }, signal)
   const model = await pullModel(wanted, options).finally(end)
   if (flags.json) print(JSON.stringify({ ...model, bytes: total(model) }))

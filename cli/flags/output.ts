@@ -27,7 +27,7 @@ export const outputFlags = {
   },
   'accept-license': {
     on: [...engineCommands, 'deploy-prep', 'pull', 'inspect', 'tokenize'],
-    about: 'agree to the terms of a model whose licence asks for it, such as Gemma’s',
+    about: 'accept the licence of a model that asks for assent before it is downloaded',
   },
   available: { on: ['ls'], about: 'list the models that have a short name, and what fits this machine’s memory' },
   offline: {

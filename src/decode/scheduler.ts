@@ -11,8 +11,8 @@
  * cancelling, closing, submitting or throwing, takes effect after the pass.
  */
 
-import { cancelled } from '../base/cancelled.ts'
 import type { Scores } from '../backend/backend.ts'
+import { cancelled } from '../base/cancelled.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import { nextTurn } from '../base/next-turn.ts'
 import { isWhole } from '../base/numbers.ts'

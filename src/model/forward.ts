@@ -4,7 +4,7 @@
  * A pass is any mixture of prompts, chunks and decode steps on one flat token axis. Products run
  * over all tokens at once; attention runs segment by segment over its own pages.
  */
-import type { Backend, Scores, Tensor, Weight } from '../backend/backend.ts'
+import type { Backend, Scores, Tensor } from '../backend/backend.ts'
 import { at } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { KvPool } from '../base/kv.ts'
@@ -16,16 +16,8 @@ import { Exclusive } from './exclusive.ts'
 import { specOf } from './families/index.ts'
 import { Head, type Lending } from './head.ts'
 import { type KeyBalance, keyBalance } from './key-balance.ts'
-import {
-  activationBytes,
-  addsAtOnce,
-  buffersOf,
-  type Layer,
-  layersOf,
-  limitsOf,
-  requireWholeContext,
-  ropesOf,
-} from './layer.ts'
+import { activationBytes, buffersOf, type Layer, layersOf, limitsOf, requireWholeContext, ropesOf } from './layer.ts'
+import { LayerRunner, type Rows } from './layer-runner.ts'
 import { expectWeights, type LoadedWeights, loadWeights } from './load.ts'
 import type { ModelOptions } from './model-options.ts'
 
@@ -33,16 +25,6 @@ import type { ModelOptions } from './model-options.ts'
 export interface Span {
   readonly from: number
   readonly to: number
-}
-
-/** The activations of some rows of a pass. */
-interface Rows {
-  readonly count: number
-  readonly x: Tensor
-  readonly h: Tensor
-  readonly qkv: Tensor
-  readonly gateUp: Tensor
-  readonly aside: Tensor
 }
 
 /** A model in a backend, ready to run passes. */
@@ -58,6 +40,7 @@ export class LoadedModel {
   readonly #spec: ModelSpec
   readonly #embedding: Embedding
   readonly #layers: readonly Layer[]
+  readonly #runner: LayerRunner
   readonly #head: Head
   readonly #ropes: readonly RopeSpec[]
   readonly #x: Tensor // (tokens, hidden): the residual stream
@@ -121,6 +104,7 @@ export class LoadedModel {
     })
     const layerKvHeads = spec.layers.map((layer) => layer.kvHeads)
     this.pool = backend.kvPool({ type: options.kv, layers, kvHeads, headDim, layerKvHeads })
+    this.#runner = new LayerRunner(backend, config, this.pool)
   }
 
   /**
@@ -190,11 +174,7 @@ export class LoadedModel {
   run(pass: Pass, layers: Span, segments: Span = { from: 0, to: pass.segments.length }): void {
     const rows = this.#window(pass, segments)
     if (rows.count === 0) return
-    for (let index = layers.from; index < layers.to; index++) {
-      const layer = at(this.#layers, index)
-      this.#attention(layer, index, rows)
-      this.#feedForward(layer, rows)
-    }
+    for (let index = layers.from; index < layers.to; index++) this.#runner.run(at(this.#layers, index), index, rows)
   }
 
   /**
@@ -207,8 +187,7 @@ export class LoadedModel {
     for (let index = layers.from; index < layers.to; index++) {
       const layer = at(this.#layers, index)
       const kv = this.#backend.columns(rows.qkv, layer.heads * headDim, 2 * layer.kvHeads * headDim)
-      this.#attention(layer, index, rows, () => watch(index, kv))
-      this.#feedForward(layer, rows)
+      this.#runner.run(layer, index, rows, () => watch(index, kv))
     }
   }
 
@@ -221,10 +200,7 @@ export class LoadedModel {
     requireAlike(this.config, 'pruning by attention')
     requireWholeContext(this.#spec, 'pruning by attention')
     const rows = this.#window(pass, { from: 0, to: pass.segments.length })
-    const layer = at(this.#layers, index)
-    const { q, k } = this.#project(layer, rows)
-    this.#turned(layer, k, rows)
-    return { q, k }
+    return this.#runner.queriesAndKeys(at(this.#layers, index), rows)
   }
 
   /**
@@ -234,11 +210,7 @@ export class LoadedModel {
   writeOwnKv(pass: Pass, index: number, segments: Span): void {
     const rows = this.#window(pass, segments)
     if (rows.count === 0) return
-    const layer = at(this.#layers, index)
-    const { k, v } = this.#keysAndValues(layer, rows)
-    this.#backend.matmul(k, this.#normed(layer.attnNorm, rows), [layer.k, layer.v], rows.count)
-    this.#biased(layer, k, v, rows)
-    this.#writeKv(layer, index, k, v, rows)
+    this.#runner.writeOwnKv(at(this.#layers, index), index, rows)
   }
 
   /**
@@ -246,7 +218,7 @@ export class LoadedModel {
    * headDim) each, into layer `index`.
    */
   writeKv(pass: Pass, index: number, k: Tensor, v: Tensor, segments: Span): void {
-    this.#writeKv(at(this.#layers, index), index, k, v, this.#window(pass, segments))
+    this.#runner.writeKv(at(this.#layers, index), index, k, v, this.#window(pass, segments))
   }
 
   /**
@@ -283,122 +255,5 @@ export class LoadedModel {
       gateUp: backend.rows(this.#gateUp, first),
       aside: backend.rows(this.#aside, first),
     }
-  }
-
-  /**
-   * x += norm(o(attention(rope(q(norm(x))), K, V))), with the norms and the rotation that the layer
-   * has.
-   */
-  #attention(layer: Layer, index: number, rows: Rows, watch?: () => void): void {
-    const backend = this.#backend
-    const { h } = rows
-    const { q, k, v } = this.#project(layer, rows)
-    watch?.()
-    this.#writeKv(layer, index, k, v, rows)
-    const attended = backend.columns(h, 0, layer.heads * this.config.headDim)
-    backend.attention(attended, q, this.pool, index, layer.attention)
-    this.#addProduct(attended, layer.o, rows, rows.aside, layer, layer.oBias, layer.attnOutNorm)
-  }
-
-  /** Returns the queries after RoPE, K before its norm and RoPE, and V. */
-  #project(layer: Layer, rows: Rows): { q: Tensor; k: Tensor; v: Tensor } {
-    const backend = this.#backend
-    const { headDim } = this.config
-    const { count, qkv } = rows
-    backend.matmul(qkv, this.#normed(layer.attnNorm, rows), [layer.q, layer.k, layer.v], count)
-    const q = backend.columns(qkv, 0, layer.heads * headDim)
-    const { k, v } = this.#keysAndValues(layer, rows)
-    if (layer.qBias) backend.addBias(q, layer.qBias, count)
-    if (layer.qNorm) this.#headNormed(layer, q, layer.qNorm, count)
-    if (layer.turn !== undefined) backend.rope(q, layer.turn)
-    if (layer.balance) backend.scaleColumns(q, layer.balance.qFactors, count)
-    this.#biased(layer, k, v, rows)
-    return { q, k, v }
-  }
-
-  #keysAndValues({ heads, kvHeads }: Layer, { qkv }: Rows): { k: Tensor; v: Tensor } {
-    const { headDim } = this.config
-    const width = kvHeads * headDim
-    return {
-      k: this.#backend.columns(qkv, heads * headDim, width),
-      v: this.#backend.columns(qkv, heads * headDim + width, width),
-    }
-  }
-
-  #biased(layer: Layer, k: Tensor, v: Tensor, { count }: Rows): void {
-    if (layer.kBias) this.#backend.addBias(k, layer.kBias, count)
-    if (layer.vBias) this.#backend.addBias(v, layer.vBias, count)
-  }
-
-  /**
-   * Makes K as pages hold it: normed and rotated as the layer says, and balanced if a channel
-   * stands out.
-   */
-  #turned(layer: Layer, k: Tensor, { count }: Rows): void {
-    if (layer.kNorm) this.#headNormed(layer, k, layer.kNorm, count)
-    if (layer.turn !== undefined) this.#backend.rope(k, layer.turn)
-    if (!layer.balance) return
-    this.#backend.addBias(k, layer.balance.kOffset, count)
-    this.#backend.scaleColumns(k, layer.balance.kFactors, count)
-  }
-
-  /** Norms q or k in place, each head or all heads at once. */
-  #headNormed({ qkNorms }: Layer, x: Tensor, norm: Tensor, count: number): void {
-    const { rmsEps } = this.config
-    if (qkNorms === 'rows') this.#backend.rmsNorm(x, x, norm, rmsEps, count)
-    else this.#backend.headNorm(x, norm, rmsEps, count)
-  }
-
-  #writeKv(layer: Layer, index: number, k: Tensor, v: Tensor, rows: Rows): void {
-    this.#turned(layer, k, rows)
-    this.#backend.writeKv(this.pool, index, k, v)
-  }
-
-  /**
-   * x += norm(down(act(gate(norm(x))) * up(norm(x)))), with the norms and the activation that the
-   * layer has.
-   */
-  #feedForward(layer: Layer, rows: Rows): void {
-    const backend = this.#backend
-    const { intermediate } = layer
-    const { count, h, gateUp } = rows
-    backend.matmul(gateUp, this.#normed(layer.ffnNorm, rows), [layer.gate, layer.up], count)
-    const gate = backend.columns(gateUp, 0, intermediate)
-    const up = backend.columns(gateUp, intermediate, intermediate)
-    backend.activation(gate, gate, up, layer.activation, count)
-    const out = backend.columns(h, 0, this.config.hidden)
-    this.#addProduct(gate, layer.down, rows, out, layer, undefined, layer.ffnOutNorm)
-  }
-
-  /**
-   * x += residualScale * norm(product + bias). Where all three are absent the product adds itself;
-   * else it is made in `aside`.
-   */
-  #addProduct(
-    input: Tensor,
-    weight: Weight,
-    { count, x }: Rows,
-    aside: Tensor,
-    layer: Layer,
-    bias: Tensor | undefined,
-    norm: Tensor | undefined,
-  ): void {
-    const backend = this.#backend
-    if (addsAtOnce(layer)) {
-      backend.matmulAdd(x, input, weight, count)
-      return
-    }
-    backend.matmul(aside, input, [weight], count)
-    if (bias) backend.addBias(aside, bias, count)
-    if (norm) backend.rmsNorm(aside, aside, norm, this.config.rmsEps, count)
-    backend.addScaled(x, aside, layer.residualScale, count)
-  }
-
-  /** Returns the normed residual stream, or the stream itself for a layer without a norm. */
-  #normed(norm: Tensor | undefined, { count, x, h }: Rows): Tensor {
-    if (!norm) return x
-    const normed = this.#backend.columns(h, 0, this.config.hidden)
-    this.#backend.rmsNorm(normed, x, norm, this.config.rmsEps, count)
-    return normed
   }
 }

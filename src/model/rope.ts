@@ -1,9 +1,10 @@
 /** Reads RoPE scaling as one divisor for each frequency, and what goes with it. */
+
 import { ForetokenError } from '../base/errors.ts'
 import type { ModelConfig } from '../base/model.ts'
 import { isObject, type Json, show } from './json.ts'
 import { longRope, longRopeOfJson } from './longrope.ts'
-import { factorOf, linear, llama3, type Rope } from './rope-scaling.ts'
+import { factorOf, linear, llama3, type Rope } from './rope-divisors.ts'
 
 /** The part of a config that a scaling of RoPE decides. */
 export type RopeScaling = Partial<Pick<ModelConfig, 'ropeDivisors' | 'ropeAmplitude' | 'maxContext'>>

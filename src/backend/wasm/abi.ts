@@ -232,19 +232,7 @@ export interface Kernels {
     first: number,
     units: number,
   ): number
-  wire_decode(
-    codec: number,
-    bytes: number,
-    kvType: number,
-    layerBase: number,
-    pageBytes: number,
-    kvHeads: number,
-    headDim: number,
-    pages: number,
-    tokens: number,
-    first: number,
-    units: number,
-  ): number
+  wire_decode: Kernels['wire_encode']
   wire_encode_residual(
     bytes: number,
     room: number,
