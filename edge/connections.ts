@@ -25,12 +25,19 @@ export interface ConnectionLimits {
   readonly requests: number
   /** Time that an answer may stay unread, in milliseconds. */
   readonly stallMs: number
+  /** How long clients may reuse an idle connection, as announced to them, in milliseconds. */
+  readonly idleMs: number
   /** Bytes of bodies drained per minute, of all connections. A quarter may come at once. */
   readonly drainedBytesPerMinute: number
 }
 
-/** Longer than the pools of clients: Go's keeps connections for 90 s, aiohttp's for 15 s. */
-const keepAliveMs = 95_000
+/**
+ * How long connections are kept for longer than announced, in milliseconds. A client that reuses
+ * one until the announced end began to count later, and its request is on its way for a while; a
+ * server that closed at the announced time would reset it. Node 24 adds a second; earlier ones
+ * nothing.
+ */
+const keptLongerMs = 5000
 /**
  * Time, once the server stops, that a connection without a complete request is kept: one may be on
  * its way.
@@ -57,9 +64,10 @@ export interface GuardedConnections {
 
 /** Guards the server's connections, and calls `listener` for its requests. */
 export function guardConnections(server: Server, listener: Listener, limits: ConnectionLimits): GuardedConnections {
-  const { requests, stallMs, drainedBytesPerMinute } = limits
-  server.keepAliveTimeout = keepAliveMs
-  server.headersTimeout = keepAliveMs + 5000
+  const { requests, stallMs, drainedBytesPerMinute, idleMs } = limits
+  // Node announces `keepAliveTimeout` if the answer has no header of its own (`announceIdle`).
+  server.keepAliveTimeout = idleMs + keptLongerMs
+  server.headersTimeout = server.keepAliveTimeout + 5000
   // Bodies have a limit of the app's own.
   server.requestTimeout = 0
   server.timeout = stallMs
@@ -75,7 +83,7 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
     accepted++
     open.add(socket)
     // Until its first request a connection is idle, not stalled: the client may open it ahead of need.
-    socket.setTimeout(keepAliveMs)
+    socket.setTimeout(server.keepAliveTimeout)
     socket.once('close', () => open.delete(socket))
   })
   server.on('timeout', (socket: Socket) => {
@@ -105,6 +113,7 @@ export function guardConnections(server: Server, listener: Listener, limits: Con
     })
     const body = new IncomingBody(incoming)
     closeEarlyAnswers(incoming, outgoing)
+    announceIdle(outgoing, idleMs)
     lingerAfter(socket, body, drains)
     if (running > requests) return refuse(outgoing, requests)
     return listener(incoming, outgoing)
@@ -261,6 +270,15 @@ function closeEarlyAnswers(incoming: IncomingMessage, outgoing: ServerResponse):
   const writeHead = outgoing.writeHead.bind(outgoing) as (...args: unknown[]) => ServerResponse
   outgoing.writeHead = ((...args: unknown[]) => {
     if (!incoming.complete) outgoing.shouldKeepAlive = false
+    return writeHead(...args)
+  }) as ServerResponse['writeHead']
+}
+
+/** Makes an answer that leaves its connection open announce for how long it may be reused. */
+function announceIdle(outgoing: ServerResponse, idleMs: number): void {
+  const writeHead = outgoing.writeHead.bind(outgoing) as (...args: unknown[]) => ServerResponse
+  outgoing.writeHead = ((...args: unknown[]) => {
+    if (outgoing.shouldKeepAlive) outgoing.setHeader('keep-alive', `timeout=${Math.floor(idleMs / 1000)}`)
     return writeHead(...args)
   }) as ServerResponse['writeHead']
 }

@@ -50,6 +50,9 @@ const skipped = new RegExp(
 )
 const ignored = new RegExp(`#\\[${'ign'}ore\\b(?!\\s*=)`)
 const ordinal = /\$?\{[^{}]*\}(st|nd|rd|th)\b(?![,{])/
+/** A number that is another in every run. `= Math.random` is a default for callers. */
+const drawn = new RegExp(`Math\\.${'ran'}dom\\(|seed\\b.*(Date|performance)\\.${'no'}w`)
+const unseeded = new RegExp(`from '${'fast'}-check'`)
 const workplace = new RegExp(`(^|[^\\w.~-])/(${['work', 'root', 'home/[a-z]'].join('|')})/[\\w.]`)
 
 describe.runIf(tracked.length > 0)('tidy', () => {
@@ -73,6 +76,20 @@ describe.runIf(tracked.length > 0)('tidy', () => {
         ordinal,
       ),
     ).toEqual([])
+  })
+
+  test('tests draw only from the seed of all tests', () => {
+    const tests = sources.filter((file) => /^test\/.*\.ts$/.test(file) && !/-main\.ts$|\/seed\.ts$/.test(file))
+    expect(matches(tests, drawn)).toEqual([])
+    const properties = 'test/helpers/properties.ts'
+    expect(
+      matches(
+        tests.filter((file) => file !== properties),
+        unseeded,
+      ),
+    ).toEqual([])
+    for (const line of [`const seed = Date.${'no'}w() % 2`, `seed: performance.${'no'}w()`, `Math.${'ran'}dom()`])
+      expect(line).toMatch(drawn)
   })
 
   test('no path of a workplace', () => expect(matches(texts, workplace)).toEqual([]))

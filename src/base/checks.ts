@@ -97,8 +97,8 @@ export function wrong(name: string, wanted: string, value: unknown): ForetokenEr
   return new ForetokenError('bad_argument', `${name} is ${shown(value)}; it must be ${wanted}`)
 }
 
-/** Returns a short text for a value in a message. Calls none of its methods. */
-function shown(value: unknown): string {
+/** Returns a short text for a caller's value in a message. Calls none of its methods. */
+export function shown(value: unknown): string {
   if (typeof value === 'string')
     return value.length > 40 ? `a string of ${value.length} characters` : JSON.stringify(value)
   if (value === null || ['number', 'boolean', 'undefined', 'bigint'].includes(typeof value))

@@ -1,8 +1,10 @@
 /** Defines and checks how tokens are chosen. */
+import { wrong } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
+import { anyFields, anyNumber, type Checks, flag } from '../base/fields.ts'
 import type { Filters } from './filters.ts'
 import type { Bias, PenaltyOptions } from './penalties.ts'
-import type { Seed } from './seed.ts'
+import { checkedSeed, type Seed } from './seed.ts'
 
 /** How tokens are chosen. Every option is optional. */
 export interface SamplingOptions {
@@ -36,6 +38,23 @@ export interface SamplingOptions {
   readonly rawLogprobs?: boolean | undefined
 }
 
+/**
+ * The checks of the kinds of these options. Their ranges are checked below.
+ */
+export const samplingChecks: Checks<SamplingOptions> = {
+  temperature: anyNumber,
+  topK: anyNumber,
+  topP: anyNumber,
+  minP: anyNumber,
+  repetitionPenalty: anyNumber,
+  presencePenalty: anyNumber,
+  frequencyPenalty: anyNumber,
+  seed: (_, value) => checkedSeed(value as Seed),
+  logitBias: anyFields(),
+  topLogprobs: anyNumber,
+  rawLogprobs: flag,
+}
+
 /** Returns the filters of checked options. Throws `bad_argument`. */
 export function filtersOf({ temperature, topK, topP, minP }: SamplingOptions): Filters {
   return {
@@ -67,14 +86,11 @@ type Kind = 'any' | 'above' | 'whole'
  * Returns `value` if it is a number from `low` (with 'above': greater than `low`) to `high`. Throws
  * `bad_argument` otherwise.
  */
-function inRange(name: string, value: number, low: number, high: number, kind: Kind = 'any'): number {
+function inRange(name: string, value: unknown, low: number, high: number, kind: Kind = 'any'): number {
   const fits = typeof value === 'number' && value >= low && value <= high && !(kind === 'above' && value === low)
   if (fits && (kind !== 'whole' || Number.isInteger(value))) return value
   const range = `${kind === 'above' ? 'above' : 'from'} ${low} to ${high}`
-  throw new ForetokenError(
-    'bad_argument',
-    `${name} is ${String(value)}; give a ${kind === 'whole' ? 'whole ' : ''}number ${range}`,
-  )
+  throw wrong(name, `a ${kind === 'whole' ? 'whole ' : ''}number ${range}`, value)
 }
 
 function biasOf(bias: Readonly<Record<number, number>>): Bias {

@@ -2,8 +2,7 @@
  * Seeds are any whole numbers of 64 bits, since clients draw from all of them. A JavaScript number
  * is exact up to 53 bits only, so that a seed beyond these is a bigint.
  */
-import { withArguments } from '../base/checks.ts'
-import { ForetokenError } from '../base/errors.ts'
+import { withArguments, wrong } from '../base/checks.ts'
 
 /**
  * A safe integer, or a bigint from -2^63 to 2^63 - 1. A bigint and a number of equal value are the
@@ -49,10 +48,7 @@ export function seedIn(value: unknown): Seed | undefined {
 /** Returns `seed` if it is valid. Throws `bad_argument` otherwise. */
 export function checkedSeed(seed: Seed): Seed {
   if (typeof seed === 'bigint' ? is64Bits(seed) : Number.isSafeInteger(seed)) return seed
-  throw new ForetokenError(
-    'bad_argument',
-    `seed is ${String(seed)}; give a whole number from -2^63 to 2^63 - 1, as a bigint where it is beyond 2^53`,
-  )
+  throw wrong('seed', 'a whole number from -2^63 to 2^63 - 1, as a bigint where it is beyond 2^53', seed)
 }
 
 /**

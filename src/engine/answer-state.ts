@@ -2,10 +2,10 @@
 
 import type { Backend, Scores } from '../backend/backend.ts'
 import { Callback } from '../base/callback.ts'
+import { idOf, idsOf } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import type { Guide } from '../base/guide.ts'
 import type { ModelArchive } from '../base/model.ts'
-import { isWhole } from '../base/numbers.ts'
 import type { Trace } from '../base/trace.ts'
 import type { GuideMatcher } from '../decode/guide.ts'
 import { createSampler, type EarlyBan, type SampledToken, type Sampler } from '../decode/sampling.ts'
@@ -78,11 +78,14 @@ export class AnswerState implements Job {
   #forced = 0
 
   /**
-   * Throws `bad_argument` for options out of their range, and `unsupported` for a prefill mode
-   * without a predictor, or a guide without grammars.
+   * Throws `bad_argument` for ids outside the vocabulary and for options out of their range, and
+   * `unsupported` for a prefill mode without a predictor, or a guide without grammars. `request`
+   * was read by `checkedRequest`.
    */
   constructor(ids: readonly number[], request: GenerateRequest, source: AnswerSource, trace: Trace) {
     const { after = [] } = request
+    const { vocab } = source.archive.config
+    for (const id of ids) idOf('the prompt', id, vocab)
     this.ids = after.length > 0 ? [...ids, ...after] : ids
     this.#promptTokens = ids.length
     this.tenant = request.tenant ?? ''
@@ -104,7 +107,7 @@ export class AnswerState implements Job {
       guide: this.#matcher && { matcher: this.#matcher, vocab: source.archive.config.vocab },
     })
     this.#room = source.context - ids.length
-    this.#limit = Math.min(whole('maxTokens', request.maxTokens ?? this.#room), this.#room)
+    this.#limit = Math.min(request.maxTokens ?? this.#room, this.#room)
     this.#history = [...ids]
     this.#repeat(after)
   }
@@ -216,9 +219,8 @@ export class AnswerState implements Job {
   /** Adds the tokens that were shown before. The answer ends here if they complete it. */
   #repeat(after: readonly number[]): void {
     const { vocab } = this.#source.archive.config
-    for (const [index, id] of after.entries()) {
-      if (!isWhole(id, 0, vocab - 1))
-        throw new ForetokenError('bad_argument', `after holds ${id}, which is outside the vocabulary 0..${vocab - 1}`)
+    for (const [index, unchecked] of after.entries()) {
+      const id = idOf('after', unchecked, vocab)
       const { ended, last } = this.#add(id)
       if (!last) continue
       if (index < after.length - 1)
@@ -255,8 +257,7 @@ export class AnswerState implements Job {
    * Returns the tokens that end an answer, for as long as they must not; the model's own never may
    * where the caller ignores them, unless a guide allows nothing else.
    */
-  #banOf({ minTokens = 0, ignoreEos, guide }: GenerateRequest): EarlyBan {
-    const until = whole('minTokens', minTokens)
+  #banOf({ minTokens: until = 0, ignoreEos, guide }: GenerateRequest): EarlyBan {
     if (!guide || !ignoreEos) return { ids: [...this.#eos], until }
     return { ids: this.#source.archive.tokenizer.eosIds, until: Number.POSITIVE_INFINITY }
   }
@@ -298,16 +299,5 @@ function modeOf(mode: PrefillMode, { prediction, archive }: AnswerSource): Prefi
 function endsOf({ ignoreEos, stopTokenIds = [] }: GenerateRequest, { config, tokenizer }: ModelArchive): Set<number> {
   if (stopTokenIds.length > 1024)
     throw new ForetokenError('bad_argument', `stopTokenIds holds ${stopTokenIds.length} ids; at most 1024`)
-  for (const id of stopTokenIds)
-    if (!isWhole(id, 0, config.vocab - 1))
-      throw new ForetokenError(
-        'bad_argument',
-        `stopTokenIds holds ${id}, which is outside the vocabulary 0..${config.vocab - 1}`,
-      )
-  return new Set([...(ignoreEos ? [] : tokenizer.eosIds), ...stopTokenIds])
-}
-
-function whole(name: string, value: number): number {
-  if (isWhole(value, 0, Number.POSITIVE_INFINITY)) return value
-  throw new ForetokenError('bad_argument', `${name} is ${value}; it must be a whole number from 0`)
+  return new Set([...(ignoreEos ? [] : tokenizer.eosIds), ...idsOf('stopTokenIds', stopTokenIds, config.vocab)])
 }

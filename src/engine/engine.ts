@@ -15,8 +15,9 @@ import { createWasmBackend } from '../backend/wasm/backend.ts'
 import { at } from '../base/at.ts'
 import type { ModelFiles } from '../base/bytes.ts'
 import { Callback } from '../base/callback.ts'
-import { bytesOf, fieldsOf, idsOf, signalOf, textOf, withArguments } from '../base/checks.ts'
+import { bytesOf, idsOf, textOf, withArguments } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
+import { checkedFields, flag } from '../base/fields.ts'
 import type { KvType } from '../base/kv.ts'
 import type { ModelArchive } from '../base/model.ts'
 import type { Message, PreparedPrompt, PromptInput } from '../base/prompt.ts'
@@ -35,12 +36,12 @@ import type { GenerateEvent } from '../stream/events.ts'
 import { checkPrompt } from '../tokens/checked-prompt.ts'
 import { openingIds } from '../tokens/opening.ts'
 import type { PromptOptions } from '../tokens/prompt.ts'
-import { Prompts } from '../tokens/prompts.ts'
+import { Prompts, promptIdsChecks } from '../tokens/prompts.ts'
 import { createTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
-import { type ExpectedKv, type ExpectOptions, KvReceiver } from '../transfer/expected-kv.ts'
+import { type ExpectedKv, type ExpectOptions, expectChecks, KvReceiver } from '../transfer/expected-kv.ts'
 import type { KvIdentity } from '../transfer/format.ts'
 import { kvIdentityOf } from '../transfer/identity.ts'
-import { type KvOptions, KvSender } from '../transfer/sender.ts'
+import { type KvOptions, KvSender, kvChecks } from '../transfer/sender.ts'
 import { firstInexact } from '../transfer/steps.ts'
 import { AnswerState } from './answer-state.ts'
 import { type Embeddings, type EmbedInput, type EmbedOptions, embed } from './embed.ts'
@@ -234,8 +235,10 @@ export class Engine implements TextService {
    */
   loadPrefix(file: Uint8Array, options: { tenant?: string } = {}): Promise<LoadedPrefix> {
     return this.#whileOpen(() => {
-      const { tenant = '' } = withArguments('loadPrefix', () => fieldsOf('the options', options, 'be absent'))
-      return this.#saved.load(bytesOf('file', file), textOf('tenant', tenant))
+      const { tenant = '' } = withArguments('loadPrefix', () =>
+        checkedFields('the options', options, expectChecks, 'be absent'),
+      )
+      return this.#saved.load(bytesOf('file', file), tenant)
     })
   }
 
@@ -245,14 +248,10 @@ export class Engine implements TextService {
    * throws. Leaving the loop early cancels the work.
    */
   async *kvOf(ids: readonly number[], options: KvOptions): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-    const { checked, prompt } = withArguments('kvOf', () => {
-      const checked = fieldsOf('the options', options)
-      const { signal, key, tenant = '', context = '' } = checked
-      for (const [name, value] of Object.entries({ tenant, context })) textOf(name, value)
-      bytesOf('key', key)
-      signalOf('signal', signal)
-      return { checked, prompt: idsOf('ids', ids, this.archive.config.vocab) }
-    })
+    const { checked, prompt } = withArguments('kvOf', () => ({
+      checked: checkedFields('the options', options, kvChecks),
+      prompt: idsOf('ids', ids, this.archive.config.vocab),
+    }))
     const identity = await this.kvIdentity()
     try {
       yield* this.#sender.send(prompt, identity, checked)
@@ -268,8 +267,8 @@ export class Engine implements TextService {
   expectKv(ids: readonly number[], options: ExpectOptions = {}): ExpectedKv {
     if (this.closing.aborted) throw this.closing.reason
     const { tenant, prompt } = withArguments('expectKv', () => {
-      const { tenant = '' } = fieldsOf('the options', options, 'be absent')
-      return { tenant: textOf('tenant', tenant), prompt: idsOf('ids', ids, this.archive.config.vocab) }
+      const { tenant = '' } = checkedFields('the options', options, expectChecks, 'be absent')
+      return { tenant, prompt: idsOf('ids', ids, this.archive.config.vocab) }
     })
     return this.#receiver.expect(prompt, this.kvIdentity(), { tenant })
   }
@@ -306,7 +305,7 @@ export class Engine implements TextService {
    * `empty_prompt`, `context_exceeded`.
    */
   promptIds(prompt: PromptInput, options: PromptOptions & { onTemplate?: () => void } = {}): number[] {
-    const fields = withArguments('promptIds', () => fieldsOf('the options', options, 'be absent'))
+    const fields = withArguments('promptIds', () => checkedFields('the options', options, promptIdsChecks, 'be absent'))
     return this.#prompts.ids(prompt, { ...fields, onTemplate: new Callback('onTemplate', fields.onTemplate).call })
   }
 
@@ -368,7 +367,9 @@ export class Engine implements TextService {
 
   /** Returns the ids of a text without a template. `special` reads special tokens in it as such. */
   tokenize(text: string, options: { special?: boolean } = {}): number[] {
-    const fields = withArguments('tokenize', () => fieldsOf('the options', options, 'be absent'))
+    const fields = withArguments('tokenize', () =>
+      checkedFields<{ special?: boolean }>('the options', options, { special: flag }, 'be absent'),
+    )
     return this.tokenizer.encode(textOf('text', text), fields)
   }
 

@@ -1,7 +1,8 @@
 /** Answers many requests, a bounded number at a time. */
-import { fieldsOf, signalOf, withArguments, wrong } from '../base/checks.ts'
+import { withArguments, wrong } from '../base/checks.ts'
 import { asForetokenError } from '../base/errors.ts'
-import { checkedRequest, type GenerateRequest, type ManyOptions } from './options.ts'
+import { checkedFields } from '../base/fields.ts'
+import { checkedRequest, type GenerateRequest, type ManyOptions, manyChecks } from './options.ts'
 import type { Answer, Outcome } from './service.ts'
 
 /**
@@ -15,10 +16,8 @@ export async function* submitMany(
   options: ManyOptions,
 ): AsyncGenerator<Outcome> {
   const { concurrency, signal } = withArguments('generateMany', () => {
-    const { concurrency = 32, signal } = fieldsOf('the options', options, 'be absent')
-    if (typeof concurrency !== 'number' || !(concurrency >= 1))
-      throw wrong('concurrency', 'a number from 1', concurrency)
-    return { concurrency, signal: signalOf('signal', signal) }
+    const { concurrency = 32, signal } = checkedFields('the options', options, manyChecks, 'be absent')
+    return { concurrency, signal }
   })
   const source = withArguments('generateMany', () => sourceOf(requests))
   const inFlight = new Map<number, { outcome: Promise<Outcome>; cancel: () => void }>()

@@ -3,19 +3,36 @@
 import type { Backend } from '../backend/backend.ts'
 import type { WasmOptions } from '../backend/wasm/backend.ts'
 import type { ByteSource, ModelFiles } from '../base/bytes.ts'
-import { fieldsOf, functionOf, listOf, oneOf, signalOf, textOf, withArguments } from '../base/checks.ts'
-import { ForetokenError } from '../base/errors.ts'
+import { fieldsOf, oneOf, signalOf, textOf, withArguments, wrong } from '../base/checks.ts'
+import {
+  anyNumber,
+  type Check,
+  type Checks,
+  callable,
+  checkedFields,
+  flag,
+  listWith,
+  nameOf,
+  needed,
+  numberFrom,
+  texts,
+  wholeFrom,
+  withMethods,
+} from '../base/fields.ts'
 import { type Guide, guideKinds } from '../base/guide.ts'
 import { type KvType, pageTokens } from '../base/kv.ts'
 import type { ModelArchive } from '../base/model.ts'
 import { isWhole } from '../base/numbers.ts'
 import type { PromptInput } from '../base/prompt.ts'
 import type { OpenGuides } from '../decode/guide.ts'
-import type { SamplingOptions } from '../decode/sampling-options.ts'
+import { type SamplingOptions, samplingChecks } from '../decode/sampling-options.ts'
 import type { SchedulerOptions } from '../decode/scheduler.ts'
+import { ignoredKeysOf } from '../model/ignored-keys.ts'
 import type { ModelOptions } from '../model/model-options.ts'
+import { checkedSource } from '../model/source.ts'
 import { type PrefillMode, prefillModes } from '../predict/choice.ts'
-import type { PromptOptions } from '../tokens/prompt.ts'
+import { promptOf } from '../tokens/checked-prompt.ts'
+import { type PromptOptions, promptChecks } from '../tokens/prompt.ts'
 import type { SpawnText } from '../tokens/text-messages.ts'
 
 export interface EngineOptions extends Omit<WasmOptions, 'modules'> {
@@ -149,35 +166,92 @@ export interface ManyOptions {
   readonly signal?: AbortSignal
 }
 
+const aSignal: Check<AbortSignal> = (name, value) => signalOf(name, value) as AbortSignal
+const orders: readonly SchedulerOptions['order'][] = ['shortest', 'pack', 'arrival']
+const kvTypes: readonly KvType[] = ['f32', 'f16', 'int8']
+
+/** The checks of `EngineOptions.schedule`. */
+export const scheduleChecks: Checks<Partial<SchedulerOptions>> = {
+  order: nameOf(orders),
+  stallMs: numberFrom(0),
+  refineMs: numberFrom(0),
+  aging: numberFrom(0),
+  chunk: wholeFrom(1),
+  fullRows: wholeFrom(1),
+  maxRunning: wholeFrom(1),
+  maxWaiting: wholeFrom(0),
+}
+
+/** The checks of an engine's options; `settingsOf` checks what depends on the model. */
+export const engineChecks: Checks<EngineOptions> = {
+  // Checked by `checkedOptions`, since another backend needs none.
+  wasm: needed((_, value) => value as WasmOptions['modules']),
+  build: nameOf(['auto', 'relaxed', 'simd128']),
+  threads: wholeFrom(1, 64),
+  spawn: callable(),
+  backend: withMethods<Backend>('close', 'prepare', 'tensor', 'weight', 'kvPool', 'memoryBytes'),
+  kv: nameOf(kvTypes),
+  context: wholeFrom(2),
+  ignoreConfig: (_, value) => [...ignoredKeysOf(value as readonly string[])],
+  kvTokens: wholeFrom(1),
+  prefixBytes: wholeFrom(0),
+  schedule: (name, value) => checkedFields(name, value, scheduleChecks),
+  passTokens: wholeFrom(1, 4096),
+  predictor: (name, value) => checkedSource(name, value as ByteSource),
+  residualSteps: (name, value) => checkedSource(name, value as ByteSource),
+  auxiliary: withMethods<ModelFiles>('open'),
+  auxiliaryLayers: listWith(wholeFrom(0)),
+  spawnText: callable(),
+  guides: callable(),
+  onProgress: callable(),
+  signal: aSignal,
+}
+
+/** The checks of the options of `Engine.prefill`. */
+export const prefillChecks: Checks<PrefillRequest> = { signal: aSignal, onPrefill: callable() }
+
+/** The checks of a request; what depends on the model is checked where it is used. */
+export const requestChecks: Checks<GenerateRequest> = {
+  ...samplingChecks,
+  ...promptChecks,
+  ...prefillChecks,
+  prompt: needed(promptOf),
+  maxTokens: wholeFrom(0, Number.POSITIVE_INFINITY),
+  stop: texts,
+  ignoreEos: flag,
+  stopTokenIds: listWith(anyNumber),
+  showSpecial: listWith(wholeFrom(0)),
+  minTokens: wholeFrom(0, Number.POSITIVE_INFINITY),
+  guide: (name, value) => {
+    const guide = fieldsOf(name, value as Guide)
+    oneOf(`${name}.kind`, guide.kind, guideKinds)
+    return guide
+  },
+  id: textOf,
+  tenant: textOf,
+  prefill: nameOf(prefillModes),
+  after: listWith(anyNumber),
+}
+
+/** The checks of the options of `generateMany`. */
+export const manyChecks: Checks<ManyOptions> = {
+  concurrency: numberFrom(1, Number.POSITIVE_INFINITY),
+  signal: aSignal,
+}
+
 /** Reads an engine's options once. Throws `bad_argument`; `settingsOf` checks the ranges. */
 export function checkedOptions(wanted: EngineOptions): EngineOptions {
-  const options = fieldsOf('the options', wanted)
-  signalOf('signal', options.signal)
-  if (options.schedule) fieldsOf('schedule', options.schedule)
+  const options = checkedFields('the options', wanted, engineChecks)
   if (!options.backend) fieldsOf('wasm', options.wasm)
-  if (options.guides) functionOf('guides', options.guides)
   return options
 }
 
 /**
- * Reads the fields of a request once; null counts as absent. Throws `bad_argument`. Ranges are
- * checked where they are used.
+ * Reads the fields of a request once; null counts as absent. Throws `bad_argument`. What depends on
+ * the model is checked where it is used.
  */
 export function checkedRequest(unchecked: GenerateRequest): GenerateRequest {
-  return withArguments('the request', () => {
-    const request = fieldsOf('the request', unchecked)
-    const { signal, prefill, tenant, id, after, stop, stopTokenIds, showSpecial } = request
-    const { logitBias, templateValues, guide } = request
-    signalOf('signal', signal)
-    if (prefill !== undefined) oneOf('prefill', prefill, prefillModes)
-    for (const [name, value] of Object.entries({ tenant, id })) if (value !== undefined) textOf(name, value)
-    for (const [name, value] of Object.entries({ after, stop, stopTokenIds, showSpecial }))
-      if (value !== undefined) listOf(name, value)
-    for (const [name, value] of Object.entries({ logitBias, templateValues, guide }))
-      if (value !== undefined) fieldsOf(name, value)
-    if (guide) oneOf('guide.kind', guide.kind, guideKinds)
-    return request
-  })
+  return withArguments('the request', () => checkedFields('the request', unchecked, requestChecks))
 }
 
 /** The settings of an engine: its options, with defaults from the model and the machine. */
@@ -207,14 +281,13 @@ export function pagesBeforeEvicting(pages: number, context: number, pageBytes: n
 /** Completes and checks an engine's options. Throws `bad_argument`. */
 export function settingsOf(archive: ModelArchive, options: EngineOptions, threads: number): Settings {
   const context = contextOf(archive, options.context)
-  const passTokens = Math.min(whole('passTokens', options.passTokens ?? 256, 1, 4096), context)
+  const passTokens = Math.min(options.passTokens ?? 256, context)
   const schedule = scheduleOf(options.schedule ?? {}, threads)
   const { kv = 'f32' } = options
-  if (!kvTypes.includes(kv)) throw new ForetokenError('bad_argument', `kv is ${kv}; it may be ${kvTypes.join(', ')}`)
   return {
     context,
-    pages: Math.ceil(whole('kvTokens', options.kvTokens ?? 2 * context, context) / pageTokens),
-    prefixBytes: options.prefixBytes === undefined ? undefined : whole('prefixBytes', options.prefixBytes, 0),
+    pages: Math.ceil(wholeFrom(context)('kvTokens', options.kvTokens ?? 2 * context) / pageTokens),
+    prefixBytes: options.prefixBytes,
     model: {
       passTokens,
       // In a pass a running request has at most a step and a refined range of its cache, and each
@@ -228,40 +301,23 @@ export function settingsOf(archive: ModelArchive, options: EngineOptions, thread
   }
 }
 
-const kvTypes: readonly KvType[] = ['f32', 'f16', 'int8']
-
 function contextOf(archive: ModelArchive, wanted: number | undefined): number {
   const most = archive.config.maxContext
   const context = wanted ?? Math.min(most, defaultContext)
-  if (!isWhole(context, 2, most))
-    throw new ForetokenError(
-      'bad_argument',
-      `context is ${wanted}; ${archive.name} takes a whole number from 2 to ${most}`,
-    )
+  if (!isWhole(context, 2, most)) throw wrong('context', `a whole number from 2 to ${most} for ${archive.name}`, wanted)
   return context
 }
 
 function scheduleOf(wanted: Partial<SchedulerOptions>, threads: number): SchedulerOptions {
   const { order = 'shortest', stallMs = 100, refineMs = 30, aging = 0.25 } = wanted
-  if (!['shortest', 'pack', 'arrival'].includes(order))
-    throw new ForetokenError('bad_argument', `schedule.order is ${order}; it may be shortest, pack or arrival`)
-  for (const [name, value] of Object.entries({ stallMs, refineMs, aging }))
-    if (!(value >= 0 && value < Infinity))
-      throw new ForetokenError('bad_argument', `schedule.${name} is ${value}; it must be a number from 0`)
   return {
     order,
     stallMs,
     refineMs,
     aging,
-    chunk: whole('schedule.chunk', wanted.chunk ?? 128 * threads, 1),
-    fullRows: whole('schedule.fullRows', wanted.fullRows ?? 32 * threads, 1),
-    maxRunning: whole('schedule.maxRunning', wanted.maxRunning ?? 64, 1),
-    maxWaiting: whole('schedule.maxWaiting', wanted.maxWaiting ?? 1024, 0),
+    chunk: wanted.chunk ?? 128 * threads,
+    fullRows: wanted.fullRows ?? 32 * threads,
+    maxRunning: wanted.maxRunning ?? 64,
+    maxWaiting: wanted.maxWaiting ?? 1024,
   }
-}
-
-function whole(name: string, value: number, least: number, most = 2 ** 52): number {
-  if (isWhole(value, least, most)) return value
-  const range = most === 2 ** 52 ? `from ${least}` : `from ${least} to ${most}`
-  throw new ForetokenError('bad_argument', `${name} is ${value}; it must be a whole number ${range}`)
 }

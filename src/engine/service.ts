@@ -17,7 +17,9 @@ import type { GenerateOptions, GenerateRequest, ManyOptions } from './options.ts
 import type { Ranking, RerankOptions } from './rerank.ts'
 
 /** Where a prompt is read and its answer is generated: here, or with the help of a companion. */
-export type Way = 'local' | 'remote' | 'relay' | 'race'
+export type Way = (typeof allWays)[number]
+
+export const allWays = ['local', 'remote', 'relay', 'race'] as const
 
 /** Reports which way a request took, and the expected times to the first token, in milliseconds. */
 export interface RouteReport {

@@ -1,7 +1,8 @@
 /** Runs the model for callers that drive it themselves: sessions, scores and logits. */
 import { at } from '../base/at.ts'
 import { Callback } from '../base/callback.ts'
-import { fieldsOf, idsOf, listOf, signalOf, withArguments } from '../base/checks.ts'
+import { idsOf, listOf, withArguments } from '../base/checks.ts'
+import { checkedFields } from '../base/fields.ts'
 import { scoreTokens } from '../decode/score.ts'
 import { Session } from '../decode/session.ts'
 import type { PagedCache } from '../kv/paged.ts'
@@ -9,7 +10,7 @@ import type { Sequence } from '../kv/sequence.ts'
 import type { LoadedModel } from '../model/forward.ts'
 import { pack } from '../pack/pack.ts'
 import type { Prefill } from '../prefill/prefill.ts'
-import type { PrefillRequest } from './options.ts'
+import { type PrefillRequest, prefillChecks } from './options.ts'
 
 export interface SessionParts {
   readonly model: LoadedModel
@@ -30,11 +31,10 @@ export function openSessions(
 ): Promise<Session[]> {
   const { vocab } = parts.model.config
   const checked = withArguments('prefill', () => {
-    const fields = fieldsOf('the options', options, 'be absent')
-    signalOf('signal', fields.signal)
+    const fields = checkedFields('the options', options, prefillChecks, 'be absent')
     return {
       fields,
-      prompts: listOf('prompts', prompts).map((ids, index) => idsOf(`prompts[${index}]`, ids, vocab)),
+      prompts: Array.from(listOf('prompts', prompts), (ids, index) => idsOf(`prompts[${index}]`, ids, vocab)),
     }
   })
   return parts.cache.passing(() => read(parts, checked.prompts, checked.fields))

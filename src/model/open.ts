@@ -1,8 +1,9 @@
 /** Opens a model in any of the supported forms. */
 
 import type { ModelFiles } from '../base/bytes.ts'
-import { fieldsOf, functionOf, listOf, textOf, withArguments, wrong } from '../base/checks.ts'
+import { functionOf, listOf, textOf, withArguments, wrong } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
+import { type Checks, checkedFields, wholeFrom } from '../base/fields.ts'
 import type { ModelArchive } from '../base/model.ts'
 import { openGguf } from './gguf-archive.ts'
 import { openHuggingFace } from './huggingface.ts'
@@ -24,13 +25,21 @@ export interface OpenOptions {
   readonly ignoreConfig?: readonly string[] | undefined
 }
 
+/** The checks of `OpenOptions`. */
+export const openChecks: Checks<OpenOptions> = {
+  context: wholeFrom(1),
+  ignoreConfig: (_, value) => [...ignoredKeysOf(value as readonly string[])],
+}
+
 /**
  * Reads and checks everything but the weights. Throws `bad_model`, `unsupported`, `not_found`,
  * `bad_argument`.
  */
 export async function openModel(files: ModelFiles, options: OpenOptions = {}): Promise<ModelArchive> {
-  const { ignoreConfig } = withArguments('openModel', () => fieldsOf('the options', options, 'be absent'))
-  const ignored = ignoredKeysOf(ignoreConfig)
+  const { ignoreConfig = [] } = withArguments('openModel', () =>
+    checkedFields('the options', options, openChecks, 'be absent'),
+  )
+  const ignored = new Set(ignoreConfig)
   try {
     return await opened(
       withArguments('openModel', () => checkedFiles(files)),

@@ -11,8 +11,9 @@ import { at } from '../base/at.ts'
 import type { ModelFiles } from '../base/bytes.ts'
 import { Callback } from '../base/callback.ts'
 import { throwIfAborted } from '../base/cancelled.ts'
-import { fieldsOf, listOf, withArguments } from '../base/checks.ts'
+import { listOf, withArguments } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
+import { checkedFields } from '../base/fields.ts'
 import { Gate } from '../base/gate.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import type { ModelArchive } from '../base/model.ts'
@@ -31,7 +32,7 @@ import { checkedFiles } from '../model/open.ts'
 import { maskTokenless } from '../model/tokenless.ts'
 import type { DoneEvent, GenerateEvent } from '../stream/events.ts'
 import type { PromptOptions } from '../tokens/prompt.ts'
-import { Prompts } from '../tokens/prompts.ts'
+import { Prompts, promptIdsChecks } from '../tokens/prompts.ts'
 import { createTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
 import { binsOf } from './bins.ts'
 import { externalOf, type OnnxFolder, onnxFile, readFolder, whole } from './folder.ts'
@@ -128,7 +129,7 @@ export class OrtEngine implements TextService {
 
   /** Returns the token ids of a prompt, as `Engine.promptIds` does. */
   promptIds(prompt: PromptInput, options: PromptOptions & { onTemplate?: () => void } = {}): number[] {
-    const fields = withArguments('promptIds', () => fieldsOf('the options', options, 'be absent'))
+    const fields = withArguments('promptIds', () => checkedFields('the options', options, promptIdsChecks, 'be absent'))
     return this.#prompts.ids(prompt, { ...fields, onTemplate: new Callback('onTemplate', fields.onTemplate).call })
   }
 
@@ -197,7 +198,8 @@ export class OrtEngine implements TextService {
    * by one. Rejects as `generate` does, for all of them.
    */
   async resultMany(requests: readonly GenerateRequest[]): Promise<DoneEvent[]> {
-    const answers = listOf<GenerateRequest>('requests', requests).map((unchecked) => {
+    // `map` would skip the holes of a sparse list.
+    const answers = Array.from(listOf<GenerateRequest>('requests', requests), (unchecked) => {
       const request = checkedRequest(unchecked)
       if ((request.prefill ?? 'exact') !== 'exact')
         throw new ForetokenError(

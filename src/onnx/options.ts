@@ -1,10 +1,23 @@
 /** Defines and checks the options of an ONNX engine. */
-import { fieldsOf, functionOf, wrong } from '../base/checks.ts'
+import { functionOf, textOf, wrong } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
+import {
+  anyFields,
+  bytes,
+  type Checks,
+  callable,
+  checkedFields,
+  flag,
+  listWith,
+  needed,
+  texts,
+  wholeFrom,
+} from '../base/fields.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { EngineOptions } from '../engine/options.ts'
 import { isAnyEngine } from '../engine/service.ts'
 import type { SpawnText } from '../tokens/text-messages.ts'
+import type { OrtModule } from './runtime.ts'
 import type { OrtModel, OrtOptions } from './session.ts'
 
 export interface OrtEngineOptions extends OrtOptions {
@@ -32,12 +45,33 @@ export interface OrtEngineOptions extends OrtOptions {
   readonly guides?: EngineOptions['guides']
 }
 
+/** The checks of an ONNX engine's options. */
+export const ortChecks: Checks<OrtEngineOptions> = {
+  // A module's namespace, or a default export, which may be a function.
+  ort: needed((_, value) => value as OrtModule),
+  executionProviders: texts,
+  sessionOptions: anyFields(),
+  externalData: listWith((name, value) => {
+    return checkedFields<ExternalFile>(name, value, { path: needed(textOf), data: needed(bytes) })
+  }),
+  reader: (name, value) => {
+    if (!isAnyEngine(value)) throw wrong(name, 'an Engine', value)
+    return value as Engine
+  },
+  closesReader: flag,
+  context: wholeFrom(2),
+  maxRunning: wholeFrom(1),
+  maxWaiting: wholeFrom(0),
+  spawnText: callable(),
+  guides: callable(),
+}
+
+type ExternalFile = NonNullable<OrtOptions['externalData']>[number]
+
 /** Reads the options once. Throws `bad_argument`. */
 export function checkedOptions(wanted: OrtEngineOptions): OrtEngineOptions {
-  const options = fieldsOf('the options', wanted)
-  if (options.guides) functionOf('guides', options.guides)
+  const options = checkedFields('the options', wanted, ortChecks)
   functionOf('ort.InferenceSession.create', options.ort?.InferenceSession?.create)
-  if (options.reader !== undefined && !isAnyEngine(options.reader)) throw wrong('reader', 'an Engine', options.reader)
   return options
 }
 

@@ -2,6 +2,9 @@
  * Keeps the companions of an edge, with the measured costs and the state of each. A fleet can
  * implement `Companions` over a registry.
  */
+import { listOf, textOf, withArguments } from '../base/checks.ts'
+import { type Checks, checkedFields, listWith, needed, withMethods } from '../base/fields.ts'
+import type { RemoteCompanion } from '../transfer/remote.ts'
 import { Breaker } from './breaker.ts'
 import { RemoteCosts, type RemotePromptCost } from './costs.ts'
 import type { Estimate } from './estimate.ts'
@@ -27,16 +30,24 @@ export interface Companions<C> {
   report(companion: Companion<C>, ending: Ending, now: number): void
 }
 
+/**
+ * Returns `value` if it has the members of `Companions`. What its methods return is not checked.
+ */
+export function companionsOf(name: string, value: unknown): Companions<RemoteCompanion> {
+  const companions = withMethods<Companions<RemoteCompanion>>('pick', 'report')(name, value)
+  listOf(`${name}.list`, companions.list)
+  return companions
+}
+
 export class StaticCompanions<C> implements Companions<C> {
   readonly list: readonly Companion<C>[]
 
   constructor(clients: readonly { readonly name: string; readonly client: C }[]) {
-    this.list = clients.map(({ name, client }) => ({
-      name,
-      client,
-      costs: new RemoteCosts(),
-      breaker: new Breaker(),
-    }))
+    const checks: Checks<(typeof clients)[number]> = { name: needed(textOf), client: needed((_, value) => value as C) }
+    const named = withArguments('StaticCompanions', () =>
+      listWith((name, value) => checkedFields(name, value, checks))('clients', clients),
+    )
+    this.list = named.map((one) => ({ ...one, costs: new RemoteCosts(), breaker: new Breaker() }))
   }
 
   pick(prompt: RemotePromptCost, now: number): Companion<C> | undefined {

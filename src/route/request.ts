@@ -1,10 +1,11 @@
 /** Defines the options of routed requests and the reports of their answers. */
-import type { WireCodec } from '../base/kv-codec.ts'
+import { type Checks, flag, listWith, nameOf, needed, wholeFrom } from '../base/fields.ts'
+import { type WireCodec, wireCodecs } from '../base/kv-codec.ts'
 import type { Seed } from '../decode/seed.ts'
 import type { GenerateRequest } from '../engine/options.ts'
-import type { Answer, RouteReport, Way } from '../engine/service.ts'
+import { type Answer, allWays, type RouteReport, type Way } from '../engine/service.ts'
 import type { RemoteCompanion } from '../transfer/remote.ts'
-import type { Companions } from './companions.ts'
+import { type Companions, companionsOf } from './companions.ts'
 import type { Router } from './router.ts'
 
 /**
@@ -32,6 +33,15 @@ export interface AnswerOptions {
   readonly handOver?: boolean
   /** A prompt with fewer tokens that are not cached is read here. Default 32. */
   readonly leastTokens?: number
+}
+
+/** The checks of `AnswerOptions`. */
+export const answerChecks: Checks<AnswerOptions> = {
+  companions: needed(companionsOf),
+  codec: nameOf(wireCodecs),
+  ways: listWith(nameOf(allWays)),
+  handOver: flag,
+  leastTokens: wholeFrom(0),
 }
 
 export type TokenRequest = GenerateRequest & { readonly prompt: readonly number[]; readonly seed: Seed }

@@ -3,8 +3,10 @@
  * those that it allows.
  */
 
-import type { Way } from '../engine/service.ts'
-import { type Companion, type Companions, type Ending, optimistic } from './companions.ts'
+import { withArguments } from '../base/checks.ts'
+import { type Checks, callable, checkedFields, nameOf, numberFrom } from '../base/fields.ts'
+import { allWays, type Way } from '../engine/service.ts'
+import { type Companion, type Companions, companionsOf, type Ending, optimistic } from './companions.ts'
 import type { RemotePromptCost } from './costs.ts'
 import type { Estimate } from './estimate.ts'
 import { LocalCosts } from './local-costs.ts'
@@ -53,6 +55,13 @@ export interface RouterOptions {
   readonly always?: Way | undefined
 }
 
+/** The checks of `RouterOptions`. */
+export const routerChecks: Checks<RouterOptions> = {
+  localMsPerToken: numberFrom(0),
+  now: callable(),
+  always: nameOf(allWays),
+}
+
 /**
  * A race must take at most this share of the time of the best other way, since its sides disturb
  * each other and use the companion.
@@ -66,8 +75,16 @@ export class Router<C> {
   readonly #predicted: LocalCosts
   readonly #always: Way | undefined
 
+  /** Throws `bad_argument`. */
   constructor(companions: Companions<C>, options: RouterOptions = {}) {
-    const { localMsPerToken = 4, now = () => performance.now(), always } = options
+    const {
+      localMsPerToken = 4,
+      now = () => performance.now(),
+      always,
+    } = withArguments('Router', () => {
+      companionsOf('companions', companions)
+      return checkedFields('the options', options, routerChecks, 'be absent')
+    })
     this.companions = companions
     this.#now = now
     this.#always = always

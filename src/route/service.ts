@@ -4,8 +4,9 @@
  * failure the answer continues here after the tokens that were shown: none is lost, and none is
  * shown twice.
  */
-import { withArguments } from '../base/checks.ts'
+import { withArguments, wrong } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
+import { type Checks, checkedFields, nameOf, withMethods } from '../base/fields.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import type { PreparedPrompt, PromptInput } from '../base/prompt.ts'
 import { after } from '../base/timeout.ts'
@@ -18,13 +19,13 @@ import type { PrepareOptions } from '../engine/guides.ts'
 import { submitMany } from '../engine/many.ts'
 import { checkedRequest, type GenerateOptions, type GenerateRequest, type ManyOptions } from '../engine/options.ts'
 import type { Ranking, RerankOptions } from '../engine/rerank.ts'
-import type { Outcome, TextService, Way } from '../engine/service.ts'
+import { allWays, isAnyEngine, type Outcome, type TextService, type Way } from '../engine/service.ts'
 import type { GenerateEvent } from '../stream/events.ts'
 import { checkPrompt } from '../tokens/checked-prompt.ts'
 import { isPrepared, type PromptOptions } from '../tokens/prompt.ts'
 import type { RemoteCompanion } from '../transfer/remote.ts'
 import type { Companion } from './companions.ts'
-import type { AnswerOptions, Deciding, RoutedAnswer, TokenRequest } from './request.ts'
+import { type AnswerOptions, answerChecks, type Deciding, type RoutedAnswer, type TokenRequest } from './request.ts'
 import { Route } from './route.ts'
 import { Router } from './router.ts'
 
@@ -32,6 +33,13 @@ export interface RoutedOptions extends AnswerOptions {
   /** The way of all requests that may take it. Default: the fastest by measured costs. */
   readonly always?: Way
   readonly router?: Deciding
+}
+
+/** The checks of `RoutedOptions`. */
+export const routedChecks: Checks<RoutedOptions> = {
+  ...answerChecks,
+  always: nameOf(allWays),
+  router: withMethods<Deciding>('decide', 'report'),
 }
 
 /**
@@ -46,7 +54,12 @@ export class Routed implements TextService {
   readonly #options: RoutedOptions
   #asked = Number.NEGATIVE_INFINITY
 
-  constructor(engine: Engine, options: RoutedOptions) {
+  /** Throws `bad_argument`. */
+  constructor(engine: Engine, wanted: RoutedOptions) {
+    const options = withArguments('Routed', () => {
+      if (!isAnyEngine(engine)) throw wrong('engine', 'an Engine', engine)
+      return checkedFields('the options', wanted, routedChecks)
+    })
     this.#engine = engine
     this.#options = options
     this.router = options.router ?? new Router(options.companions, { always: options.always })

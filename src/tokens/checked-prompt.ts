@@ -16,6 +16,12 @@ export function checkPrompt(prompt: unknown): asserts prompt is PromptInput {
   }
 }
 
+/** Returns `prompt` if it is a text, token ids, or messages. Throws `bad_argument` otherwise. */
+export function promptOf(_: string, prompt: unknown): PromptInput {
+  checkPrompt(prompt)
+  return prompt
+}
+
 function checkMessage(name: string, { role, content, tool_calls }: Readonly<Record<string, unknown>>): void {
   if (typeof role !== 'string')
     throw new ForetokenError('bad_argument', `${name} has no role; give {role: 'user', content: 'text'}`)

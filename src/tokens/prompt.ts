@@ -1,9 +1,11 @@
 /** Turns a prompt into the token ids that the model reads. */
 import { ForetokenError } from '../base/errors.ts'
+import { anyFields, type Checks, flag, nameOf } from '../base/fields.ts'
 import type { TokenizerSpec } from '../base/model.ts'
 import type { ChatMessage, PreparedPrompt, PromptInput } from '../base/prompt.ts'
 import type { ToolDefinition } from '../base/tool.ts'
-import type { ToolFormatName } from '../tools/format.ts'
+import { type ToolFormatName, toolFormatNames } from '../tools/format.ts'
+import { checkTools } from './checked-tools.ts'
 import type { Limits } from './jinja/budget.ts'
 import { renderChat, type TemplateValues } from './template.ts'
 import { type Tokenizer, toEnd } from './tokenizer.ts'
@@ -32,6 +34,20 @@ export interface PromptOptions {
   readonly tools?: readonly ToolDefinition[] | undefined
   /** How calls are written. Default: found from the chat template. */
   readonly toolFormat?: ToolFormatName | undefined
+}
+
+/** The checks of `PromptOptions`. */
+export const promptChecks: Checks<PromptOptions> = {
+  raw: flag,
+  parseSpecial: flag,
+  addSpecial: flag,
+  templateValues: anyFields(),
+  continueFinal: flag,
+  tools: (_, value) => {
+    checkTools(value)
+    return value
+  },
+  toolFormat: nameOf(toolFormatNames),
 }
 
 /** How a prompt is read by one engine. */

@@ -5,8 +5,9 @@
  */
 
 import { throwIfAborted } from '../base/cancelled.ts'
-import { fieldsOf, signalOf, withArguments } from '../base/checks.ts'
+import { signalOf, textOf, withArguments } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
+import { type Checks, callable, checkedFields } from '../base/fields.ts'
 import type { TokenizerSpec } from '../base/model.ts'
 import { nextTurn } from '../base/next-turn.ts'
 import type { ChatMessage, PreparedPrompt, PromptInput, PromptTimes } from '../base/prompt.ts'
@@ -14,7 +15,15 @@ import { Trace } from '../base/trace.ts'
 import { checkPrompt } from './checked-prompt.ts'
 import { checkToolOptions } from './checked-tools.ts'
 import type { Limits } from './jinja/budget.ts'
-import { isIds, isPrepared, type PromptOptions, promptIds, promptSteps, type ReadOptions } from './prompt.ts'
+import {
+  isIds,
+  isPrepared,
+  type PromptOptions,
+  promptChecks,
+  promptIds,
+  promptSteps,
+  type ReadOptions,
+} from './prompt.ts'
 import { isOverBudget, lengthOf, shortLimitsFor } from './template.ts'
 import type { SpawnText } from './text-messages.ts'
 import type { Tokenizer } from './tokenizer.ts'
@@ -26,6 +35,19 @@ export interface PrepareOptions extends PromptOptions {
   readonly signal?: AbortSignal | undefined
   /** Long prompts of one tenant queue behind each other; tenants take turns. Default ''. */
   readonly tenant?: string | undefined
+}
+
+/** The checks of `PrepareOptions`. */
+export const prepareChecks: Checks<PrepareOptions> = {
+  ...promptChecks,
+  signal: (name, value) => signalOf(name, value) as AbortSignal,
+  tenant: textOf,
+}
+
+/** The checks of the options of `promptIds`. */
+export const promptIdsChecks: Checks<PromptOptions & { readonly onTemplate?: () => void }> = {
+  ...promptChecks,
+  onTemplate: callable(),
 }
 
 /** Characters up to which a prompt is read at once, in a millisecond or two. */
@@ -76,10 +98,9 @@ export class Prompts {
    */
   async prepare(prompt: PromptInput, prepareOptions: PrepareOptions = {}): Promise<PreparedPrompt> {
     return withArguments('prepare', () => {
-      const options = fieldsOf('the options', prepareOptions, 'be absent')
+      const options = checkedFields('the options', prepareOptions, prepareChecks, 'be absent')
       checkPrompt(prompt)
       checkToolOptions(options)
-      signalOf('signal', options.signal)
       return this.#prepare(prompt, options)
     })
   }

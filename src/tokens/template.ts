@@ -61,6 +61,8 @@ export function renderChat(
   { values = {}, limits, continueFinal = false, tools = [], toolFormat }: TemplateOptions = {},
 ): string {
   const template = templateOf(spec)
+  // Before anything walks the input, since it may have no end.
+  const whole = limitsFor([messages, values, tools])
   const forms = () => formsFor(spec, template)
   const read = messages.map((message) => {
     const { content, ...rest } = message
@@ -85,10 +87,7 @@ export function renderChat(
     messages: open?.messages ?? conversation,
   }
   try {
-    const text = renderTemplate(template.program, names, {
-      origin,
-      limits: limits ?? limitsFor([messages, values, tools]),
-    })
+    const text = renderTemplate(template.program, names, { origin, limits: limits ?? whole })
     return open ? cutEnd(origin, text, open.text) : text
   } catch (cause) {
     throw failure(cause)
@@ -125,13 +124,29 @@ export function shortLimitsFor(input: unknown): Limits {
   return { steps: 20_000, size: 2 ** 20 + 32 * lengthOf(input) }
 }
 
-/** Returns the number of characters of all texts in an input, plus one for every other value. */
+/** How deep messages and template values may be nested, and how many values they may have. */
+const deepest = 100
+const mostValues = 2 ** 22
+
+/**
+ * Returns the number of characters of all texts in an input, plus one for every other value. Throws
+ * `bad_argument` for one without an end, and for one of more values than any prompt has.
+ */
 export function lengthOf(input: unknown): number {
-  if (typeof input === 'string') return input.length
-  if (typeof input !== 'object' || input === null) return 1
-  let sum = 1
-  for (const [key, value] of Object.entries(input)) sum += key.length + lengthOf(value)
-  return sum
+  let values = 0
+  const length = (input: unknown, depth: number): number => {
+    if (depth > deepest || ++values > mostValues)
+      throw new ForetokenError(
+        'bad_argument',
+        `messages and template values may be nested ${deepest} deep and have ${mostValues} values; these have more`,
+      )
+    if (typeof input === 'string') return input.length
+    if (typeof input !== 'object' || input === null) return 1
+    let sum = 1
+    for (const [key, value] of Object.entries(input)) sum += key.length + length(value, depth + 1)
+    return sum
+  }
+  return length(input, 0)
 }
 
 /**

@@ -2,9 +2,10 @@
  * Receives a prompt's K and V from another engine into the prefix cache, where any request finds
  * them.
  */
-import { bytesOf, fieldsOf, functionOf, listOf, signalOf, textOf, withArguments } from '../base/checks.ts'
+import { bytesOf, functionOf, signalOf, textOf, withArguments } from '../base/checks.ts'
+import { type Checks, callable, checkedFields, listWith, nameOf, needed } from '../base/fields.ts'
 import { pageTokens } from '../base/kv.ts'
-import type { KvCodec } from '../base/kv-codec.ts'
+import { type KvCodec, wireCodecs } from '../base/kv-codec.ts'
 import type { PagedCache } from '../kv/paged.ts'
 import type { PrefixIndex } from '../kv/prefix.ts'
 import type { Sequence } from '../kv/sequence.ts'
@@ -16,6 +17,9 @@ export interface ExpectOptions {
   /** The tenant whose prefix cache receives the tokens. Default ''. */
   readonly tenant?: string
 }
+
+/** The checks of `ExpectOptions`. */
+export const expectChecks: Checks<ExpectOptions> = { tenant: textOf }
 
 export type KvBodyOptions = Pick<ReceiveOptions, 'key' | 'context' | 'codecs' | 'onBlock' | 'signal'>
 
@@ -69,16 +73,19 @@ export class ExpectedKv {
   }
 }
 
+/** The checks of the options of `ExpectedKv.receive`. */
+export const kvBodyChecks: Checks<KvBodyOptions> = {
+  key: needed(bytesOf),
+  context: textOf,
+  codecs: listWith(nameOf(wireCodecs)),
+  onBlock: callable(),
+  signal: (name, value) => signalOf(name, value) as AbortSignal,
+}
+
 /** Returns the options. Throws `bad_argument` for a wrong type. */
 function checkedOptions(body: AsyncIterable<Uint8Array>, value: KvBodyOptions): KvBodyOptions {
   functionOf('body[Symbol.asyncIterator]', Object(body)[Symbol.asyncIterator])
-  const options = fieldsOf('the options', value)
-  const { key, context = '', codecs = [], signal } = options
-  bytesOf('key', key)
-  textOf('context', context)
-  listOf('codecs', codecs)
-  signalOf('signal', signal)
-  return options
+  return checkedFields('the options', value, kvBodyChecks)
 }
 
 export class KvReceiver {

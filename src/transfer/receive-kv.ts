@@ -1,9 +1,21 @@
 /** Writes another engine's K and V from the wire into the pages of a sequence. */
 import { at, defined } from '../base/at.ts'
 import { Callback } from '../base/callback.ts'
+import { bytesOf, functionOf, signalOf, textOf, withArguments } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
+import {
+  anyObject,
+  type Checks,
+  callable,
+  checkedFields,
+  listWith,
+  nameOf,
+  needed,
+  wholeFrom,
+  withMethods,
+} from '../base/fields.ts'
 import type { KvPool } from '../base/kv.ts'
-import type { KvCodec, WireCodec } from '../base/kv-codec.ts'
+import { type KvCodec, type WireCodec, wireCodecs } from '../base/kv-codec.ts'
 import type { PagedCache } from '../kv/paged.ts'
 import type { Sequence } from '../kv/sequence.ts'
 import type { KvIdentity, KvRange } from './format.ts'
@@ -60,12 +72,36 @@ export interface Received {
   readonly bytes: number
 }
 
+/** The checks of `ReceiveOptions`. */
+export const receiveChecks: Checks<ReceiveOptions> = {
+  codec: needed(withMethods<KvCodec>('kvBytes', 'decodeKv')),
+  cache: needed((name, value) => {
+    const cache = anyObject<Pick<PagedCache, 'pool'>>()(name, value)
+    withMethods<KvPool>('readPage', 'writePage')(`${name}.pool`, cache.pool)
+    return cache
+  }),
+  sequence: needed(withMethods<Sequence>('extend', 'truncate')),
+  identity: needed(anyObject()),
+  ids: needed(listWith(wholeFrom(0))),
+  to: needed(wholeFrom(0)),
+  key: needed(bytesOf),
+  context: textOf,
+  codecs: listWith(nameOf(wireCodecs)),
+  predicted: withMethods<PredictedKv>('ready'),
+  onBlock: callable(),
+  signal: (name, value) => signalOf(name, value) as AbortSignal,
+}
+
 /**
  * Reads a stream that `Engine.kvOf` made, block by block into pages. Only when it resolves is every
  * byte known to come from the sender; the sequence must not be used before. Throws `bad_kv`,
  * `bad_mac`, `checksum`, `wrong_model`, `out_of_pages`, `aborted`, and what the stream throws.
  */
-export async function receiveKv(body: AsyncIterable<Uint8Array>, options: ReceiveOptions): Promise<Received> {
+export async function receiveKv(body: AsyncIterable<Uint8Array>, wanted: ReceiveOptions): Promise<Received> {
+  const options = withArguments('receiveKv', () => {
+    functionOf('body[Symbol.asyncIterator]', Object(body)[Symbol.asyncIterator])
+    return checkedFields('the options', wanted, receiveChecks)
+  })
   const { codec, cache, sequence, identity, ids, to, key, context, predicted, signal } = options
   const { pool } = cache
   const onBlock = new Callback('onBlock', options.onBlock)

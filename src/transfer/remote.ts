@@ -8,7 +8,9 @@
  */
 
 import { cancelled } from '../base/cancelled.ts'
+import { bytesOf, functionOf, textOf, withArguments } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
+import { type Checks, checkedFields, needed, numberFrom } from '../base/fields.ts'
 import type { WireCodec } from '../base/kv-codec.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import { isWhole } from '../base/numbers.ts'
@@ -33,6 +35,19 @@ export interface Patience {
   readonly firstMs: number
   /** Between two pieces of it. */
   readonly stallMs: number
+}
+
+/** The checks of `CompanionAddress`. */
+export const addressChecks: Checks<CompanionAddress> = {
+  url: needed(textOf),
+  id: needed(textOf),
+  key: needed(bytesOf),
+}
+
+/** The checks of `Patience`. */
+export const patienceChecks: Checks<Patience> = {
+  firstMs: needed(numberFrom(0, Number.POSITIVE_INFINITY)),
+  stallMs: needed(numberFrom(0, Number.POSITIVE_INFINITY)),
 }
 
 export interface RemotePrompt {
@@ -117,10 +132,16 @@ export class RemoteCompanion {
   readonly #fetch: Fetch
   readonly #patience: Patience
 
+  /** Throws `bad_argument`. */
   constructor(address: CompanionAddress, fetch: Fetch, patience: Patience) {
-    this.address = address
-    this.#fetch = fetch
-    this.#patience = patience
+    const checked = withArguments('RemoteCompanion', () => ({
+      address: checkedFields('address', address, addressChecks),
+      fetch: functionOf('fetch', fetch),
+      patience: checkedFields('patience', patience, patienceChecks),
+    }))
+    this.address = checked.address
+    this.#fetch = checked.fetch
+    this.#patience = checked.patience
   }
 
   /**

@@ -6,7 +6,9 @@
 import { at, defined } from '../base/at.ts'
 import { Callback } from '../base/callback.ts'
 import { throwIfAborted } from '../base/cancelled.ts'
+import { signalOf, textOf } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
+import { bytes, type Checks, callable, nameOf, needed, numberFrom, wholeFrom } from '../base/fields.ts'
 import { pageTokens } from '../base/kv.ts'
 import { type KvCodec, type KvCoding, type WireCodec, wireCodecs } from '../base/kv-codec.ts'
 import { Lifetime } from '../base/lifetime.ts'
@@ -49,6 +51,19 @@ export interface KvOptions {
   readonly signal?: AbortSignal | undefined
   /** Called once, before the stream ends. */
   readonly onTimings?: ((timings: KvTimings) => void) | undefined
+}
+
+/** The checks of `KvOptions`; `KvSender` checks the range of positions. */
+export const kvChecks: Checks<KvOptions> = {
+  codec: needed(nameOf(wireCodecs)),
+  coarseness: numberFrom(Number.MIN_VALUE, 1e6),
+  key: needed(bytes),
+  context: textOf,
+  from: wholeFrom(0),
+  to: wholeFrom(1),
+  tenant: textOf,
+  signal: (name, value) => signalOf(name, value) as AbortSignal,
+  onTimings: callable(),
 }
 
 /** Milliseconds from the call, except `encode_ms`. */
@@ -187,14 +202,10 @@ export class KvSender {
     ids: readonly number[],
     { codec: wanted, coarseness = 1, from = 0, to = ids.length - 1 }: RangeOptions,
   ): KvRange {
-    if (!wireCodecs.includes(wanted))
-      throw new ForetokenError('bad_argument', `codec is ${wanted}; it may be ${wireCodecs.join(', ')}`)
     if (!isWhole(to, 1, ids.length))
       throw new ForetokenError('bad_argument', `to is ${to} of ${ids.length} tokens; it must be from 1 to that`)
     if (!isWhole(from, 0, to - 1) || from % pageTokens !== 0)
       throw new ForetokenError('bad_argument', `from is ${from}; it must be a multiple of ${pageTokens} below ${to}`)
-    if (!(coarseness > 0 && coarseness < 1e6))
-      throw new ForetokenError('bad_argument', `coarseness is ${coarseness}; it must be a positive number`)
     const codec = wanted === 'residual' ? this.#residualOr('int8', from, ids.length) : wanted
     const layer = this.#layerBytes(codec)
     const { layers, kvHeads, headDim } = this.#shape

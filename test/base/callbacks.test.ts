@@ -200,7 +200,10 @@ describe.each(ways)('a function that %s', (_, fails) => {
 test('a value that is not a function is refused by name', async () => {
   for (const onPrefill of [1, 'x', {}, []])
     expect(() => engine.submit({ prompt, onPrefill: onPrefill as never })).toThrow(
-      expect.objectContaining({ code: 'bad_argument', message: 'onPrefill must be a function' }),
+      expect.objectContaining({
+        code: 'bad_argument',
+        message: expect.stringMatching(/^onPrefill is .+; it must be a function$/),
+      }),
     )
 })
 

@@ -2,10 +2,11 @@
  * Runs random commands against a gate and against a model of it, which knows no promises, signals or stocks: it sums what
  * requests hold, and looks for the next one from the beginning each time.
  */
-import fc from 'fast-check'
+
 import { describe, expect, test } from 'vitest'
 import { Gate } from '../../src/base/gate.ts'
 import { Shares, type Sharing } from '../../src/base/shares.ts'
+import fc from '../helpers/properties.ts'
 
 interface Setting {
   readonly totals: readonly number[]

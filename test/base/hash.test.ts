@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
-import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { joinBytes, joinFloats } from '../../src/base/bytes.ts'
 import { equalBytes, fromHex, sha256, sha256Hex, toHex } from '../../src/base/hash.ts'
+import fc from '../helpers/properties.ts'
 
 const bytes = fc.uint8Array({ maxLength: 100 }).map((array) => Uint8Array.from(array))
 

@@ -1,10 +1,11 @@
 /** The layout of a page is computed once, and is that of the Rust core. */
-import fc from 'fast-check'
+
 import { expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
 import { kvTypeIds } from '../../src/backend/wasm/abi.ts'
 import { selectCore } from '../../src/backend/wasm/select.ts'
 import { type KvType, pageLayout } from '../../src/base/kv.ts'
+import fc from '../helpers/properties.ts'
 
 const { kernels } = await selectCore(await loadWasm('simd128'), 'simd128', false)
 

@@ -1,8 +1,8 @@
 /** Everything that a request holds is released once, however the request ends. */
 import { getEventListeners } from 'node:events'
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Lifetime } from '../../src/base/lifetime.ts'
+import fc from '../helpers/properties.ts'
 
 const settled = () => new Promise((resolve) => setImmediate(resolve))
 

@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { distributionChart, lineChart } from '../../bench/plot.ts'
+import fc from '../helpers/properties.ts'
 
 /** Fails on text that is not well-formed: tags that do not match, text that is not escaped. */
 function wellFormed(svg: string): void {

@@ -2,10 +2,11 @@
  * Tests whether two sets of times differ, against values that others computed (scipy.stats 1.16,
  * R's p.adjust).
  */
-import fc from 'fast-check'
+
 import { describe, expect, test } from 'vitest'
 import { lastLike, movedSince, type TtftRecord } from '../../bench/ttft/regression.ts'
 import { compare, holm, mannWhitney } from '../../bench/ttft/significance.ts'
+import fc from '../helpers/properties.ts'
 import { random } from '../helpers/random.ts'
 
 describe('Mann and Whitney', () => {

@@ -5,13 +5,13 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { drawnLengths, textsOf } from '../../bench/datasets.ts'
 import { idealHits } from '../../bench/ideal-hits.ts'
 import { lognormalLengths, moments, shuffled } from '../../bench/lengths.ts'
 import { quantile } from '../../bench/stats.ts'
 import { atRate, promptsOf, readTrace, scaleTrace } from '../../bench/traces.ts'
+import fc from '../helpers/properties.ts'
 
 let folder: string
 beforeAll(async () => {

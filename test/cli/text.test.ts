@@ -3,10 +3,10 @@ import { writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readLines } from '../../cli/batch/read-lines.ts'
 import { decodePieces, decodeText, readPrompt } from '../../cli/text.ts'
+import fc from '../helpers/properties.ts'
 
 let folder: string
 beforeAll(async () => {

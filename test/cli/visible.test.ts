@@ -2,9 +2,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { visible, visibleName } from '../../cli/visible.ts'
+import fc from '../helpers/properties.ts'
 
 const controls = [...Array(32).keys(), ...Array.from({ length: 33 }, (_, n) => 0x7f + n)].map((code) =>
   String.fromCharCode(code),

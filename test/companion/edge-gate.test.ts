@@ -1,10 +1,11 @@
 /** Turns at a companion are bounded and fair by edge, and skip requests that have left. */
-import fc from 'fast-check'
+
 import { describe, expect, test } from 'vitest'
 import { createEdgeGate } from '../../companion/edge-gate.ts'
 import { Pace } from '../../companion/pace.ts'
 import { Rate } from '../../companion/rate.ts'
 import { type Gate, Shares } from '../../src/index.ts'
+import fc from '../helpers/properties.ts'
 
 const never = new AbortController().signal
 /** Lets every request that may proceed do so. */

@@ -31,6 +31,9 @@ async function told(events: AsyncIterable<GenerateEvent>) {
   return { ids: tokens.map(({ id }) => id), text: tokens.map(({ text }) => text).join(''), tokens, last: all.at(-1)! }
 }
 
+/** Each request has a prefix cache of its own. */
+let tenants = 0
+
 /** Asks by a way, and checks that the answer is right and that the companion was given up for its own fault. */
 async function givenUp(
   way: 'relay' | 'remote',
@@ -39,7 +42,7 @@ async function givenUp(
 ) {
   const far = hostile(way === 'relay' ? '/v1/relay' : '/v1/prefill', pieces)
   const { routed, reports } = going(way, edge, far.fetch, {}, patience, predictedMs)
-  const answer = routed.submit({ ...request, ...change, tenant: String(Math.random()) })
+  const answer = routed.submit({ ...request, ...change, tenant: `tenant ${++tenants}` })
   const got = await told(answer)
   expect(got.ids).toEqual(expected.ids)
   expect(got.text).toBe(expected.text)

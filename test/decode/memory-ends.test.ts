@@ -2,7 +2,7 @@
  * If memory ends before the requested pages, requests wait and are answered as if fewer had been
  * requested.
  */
-import fc from 'fast-check'
+
 import { expect, test } from 'vitest'
 import { Scheduler } from '../../src/decode/scheduler.ts'
 import type { Job } from '../../src/decode/task.ts'
@@ -10,8 +10,9 @@ import { type ForetokenError, pageTokens } from '../../src/index.ts'
 import { PagedCache } from '../../src/kv/paged.ts'
 import { PrefixIndex } from '../../src/kv/prefix.ts'
 import { answerAlone, FakeModel, limitedPool } from '../helpers/fake-model.ts'
+import fc from '../helpers/properties.ts'
+import { seed } from '../helpers/seed.ts'
 
-const seed = Number(process.env.FORETOKEN_SEED ?? 20_261_129)
 const most = 24
 
 test(`every request gets the right answer, whatever the memory limit (seed ${seed})`, async () => {

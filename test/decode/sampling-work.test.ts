@@ -2,7 +2,7 @@
  * Checks what choosing a token costs, in reads and comparisons: it is bounded by the vocabulary and
  * the new tokens, whatever the options are.
  */
-import fc from 'fast-check'
+
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { draw, drawToken } from '../../src/decode/draw.ts'
 import { filterTokens } from '../../src/decode/filters.ts'
@@ -11,6 +11,7 @@ import { topIds } from '../../src/decode/order.ts'
 import { sortBest } from '../../src/decode/radix-sort.ts'
 import { createSampler } from '../../src/decode/sampling.ts'
 import type { SamplingOptions } from '../../src/decode/sampling-options.ts'
+import fc from '../helpers/properties.ts'
 import { random } from '../helpers/random.ts'
 import { drawNext, samplerAfter } from '../helpers/samplers.ts'
 

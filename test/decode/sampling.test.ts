@@ -1,9 +1,9 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { filterTokens } from '../../src/decode/filters.ts'
 import { expNegative, normalize, topIds } from '../../src/decode/logprobs.ts'
 import { createSampler } from '../../src/decode/sampling.ts'
 import type { SamplingOptions } from '../../src/decode/sampling-options.ts'
+import fc from '../helpers/properties.ts'
 import { drawNext, samplerAfter } from '../helpers/samplers.ts'
 
 const logits = (...values: number[]) => Float32Array.from(values)

@@ -3,11 +3,11 @@
  */
 import { expect, test } from 'vitest'
 import { predictingEngines } from '../helpers/predicting-engines.ts'
+import { seed } from '../helpers/seed.ts'
 import { checkEngine } from '../suites/engine-model.ts'
 import { checkScheduler } from '../suites/scheduler-model.ts'
 
 test('whatever requests do from inside and outside, each gets its own answer and every page has one owner', async () => {
-  const seed = Date.now() % 2 ** 31
   const report = await checkScheduler({ commands: 3000, seed })
   console.log(JSON.stringify(report))
   // The commands must reach the cases that they are meant for.
@@ -19,8 +19,6 @@ test('whatever requests do from inside and outside, each gets its own answer and
 
 test('the same holds for a whole engine: sampling, stop strings, predictions, sessions, and received K and V', async () => {
   const engines = await predictingEngines()
-  const seed = Date.now() % 2 ** 31
-  console.log(`seed ${seed}`)
   const report = await checkEngine(engines, 150, seed)
   console.log(JSON.stringify(report))
   expect(report.compared).toBeGreaterThan(10)

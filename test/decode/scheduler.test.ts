@@ -1,8 +1,8 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { ForetokenError } from '../../src/base/errors.ts'
 import { pageTokens } from '../../src/base/kv.ts'
 import { answerAlone, stateOf } from '../helpers/fake-model.ts'
+import fc from '../helpers/properties.ts'
 import { prompt, Request, setup, turns } from '../helpers/scheduled.ts'
 
 describe('Scheduler', () => {

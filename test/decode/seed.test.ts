@@ -1,9 +1,10 @@
 /** Tests seeds of 64 bits, as clients draw them. */
-import fc from 'fast-check'
+
 import { expect, test } from 'vitest'
 import { createRandom } from '../../src/decode/random.ts'
 import { createSampler } from '../../src/decode/sampling.ts'
 import { nextSeed, parseJson, seedIn, seedOf } from '../../src/decode/seed.ts'
+import fc from '../helpers/properties.ts'
 
 const int64 = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n })
 const first = (seed: number | bigint) => createRandom(seed)()

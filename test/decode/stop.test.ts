@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createStopMatcher } from '../../src/decode/stop.ts'
+import fc from '../helpers/properties.ts'
 
 /** Returns what a matcher shows of `text` pushed in pieces. */
 function run(stops: string[], pieces: string[]) {

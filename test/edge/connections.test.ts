@@ -48,6 +48,42 @@ test('the advertised keep-alive time of idle connections exceeds that of common 
   expect(Number(/^keep-alive: timeout=(\d+)/im.exec(got)![1])).toBeGreaterThanOrEqual(95)
 })
 
+describe('an idle connection', () => {
+  const idle = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000))
+
+  test('may be reused until the announced end and for some time after it, and is closed then', async () => {
+    await serve(() => new Response('ok'), { idleSeconds: 1 })
+    const socket = await connection()
+    let got = ''
+    socket.resume().setEncoding('utf8')
+    socket.on('data', (text) => {
+      got += text
+    })
+    const closed = once(socket, 'close')
+    const answered = async (times: number) => {
+      while (got.split('ok').length <= times) await idle(0.01)
+    }
+    // The announced second, a request that took two seconds to arrive, and one more.
+    for (const [times, seconds] of [0, 1, 3].entries()) {
+      await idle(seconds)
+      socket.write(get())
+      await answered(times + 1)
+    }
+    expect(got.match(/^keep-alive: timeout=1\r$/gim)).toHaveLength(3)
+    await closed
+    expect(got.match(/HTTP/g)).toHaveLength(3)
+  })
+
+  test('is announced by no answer that closes it', async () => {
+    await serve(() => new Response('ok'))
+    const socket = await connection()
+    socket.write(get('/', 'connection: close\r\n'))
+    const got = await rest(socket)
+    expect(got).toMatch(/^connection: close\r$/im)
+    expect(got).not.toMatch(/^keep-alive:/im)
+  })
+})
+
 test.each([
   ['nothing', ''],
   ['half a head', get().slice(0, -2)],
@@ -163,6 +199,7 @@ test('what a client sent while the loop was held is read before its connection i
   guardConnections(server, (_, outgoing) => outgoing.end('ok'), {
     requests: 1,
     stallMs: 60_000,
+    idleMs: 60_000,
     drainedBytesPerMinute: 0,
   })
   server.on('connection', (socket: Socket) => socket.setTimeout(200))

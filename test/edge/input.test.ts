@@ -1,10 +1,11 @@
 /** Invalid input gets the documented status, in OpenAI's format, and the server keeps running. */
-import fc from 'fast-check'
+
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createApp } from '../../edge/index.ts'
 import type { App } from '../../edge/server.ts'
 import type { Engine } from '../../src/index.ts'
 import { ask, chatBody, refusal } from '../helpers/ask.ts'
+import fc from '../helpers/properties.ts'
 import { testConfig, tinyEngine } from '../helpers/tiny-server.ts'
 
 let engine: Engine

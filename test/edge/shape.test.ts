@@ -2,7 +2,7 @@
  * A body's contents are counted before anything is built from it, and checked up to the first error
  * only.
  */
-import fc from 'fast-check'
+
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ShapeCounter, type ShapeLimits, shapeLimits } from '../../edge/guard/shape.ts'
 import { createApp } from '../../edge/index.ts'
@@ -12,6 +12,7 @@ import type { App } from '../../edge/server.ts'
 import { validate } from '../../edge/validate.ts'
 import type { Engine } from '../../src/index.ts'
 import { ask, chatBody, refusal } from '../helpers/ask.ts'
+import fc from '../helpers/properties.ts'
 import { testConfig, tinyEngine } from '../helpers/tiny-server.ts'
 
 let engine: Engine

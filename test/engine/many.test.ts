@@ -1,8 +1,9 @@
 /** Many requests on one engine: what shares a pass, or a prefix, never changes an answer. */
-import fc from 'fast-check'
+
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
 import { Engine, type EngineOptions, type GenerateRequest, type Outcome } from '../../src/index.ts'
+import fc from '../helpers/properties.ts'
 import { random } from '../helpers/random.ts'
 import { type TinyOptions, tinyFiles } from '../helpers/tiny-model.ts'
 

@@ -86,7 +86,7 @@ describe.each(kinds)('%s', (_, files, tokenless) => {
 
   test('an id beyond all rows is refused as before', () => {
     const beyond = engine.archive.config.vocab
-    expect(() => engine.submit({ prompt: [beyond] })).toThrow(/outside the vocabulary/)
+    expect(() => engine.submit({ prompt: [beyond] })).toThrow(/is not a token id of the vocabulary/)
   })
 })
 

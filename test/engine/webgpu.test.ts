@@ -2,19 +2,13 @@
 import { readFile } from 'node:fs/promises'
 import { afterAll, expect, test, vi } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
-import {
-  Engine,
-  type GenerateRequest,
-  type ModelFiles,
-  memorySource,
-  type Submission,
-  type TokenEvent,
-} from '../../src/index.ts'
+import { Engine, type GenerateRequest, type ModelFiles, memorySource } from '../../src/index.ts'
 import { writePredictor } from '../../src/predict/file.ts'
 import { besideRepository } from '../golden/golden.ts'
 import { randomPrompt } from '../helpers/answers.ts'
 import { companionOf, going } from '../helpers/companion.ts'
 import { llama2cFiles } from '../helpers/llama2c.ts'
+import { expectNearlySame, type Greedy, greedyOf, logitBound } from '../helpers/nearly-same.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 import { tinyPredictor } from '../helpers/tiny-predictor.ts'
 import { softwareBackend } from '../helpers/webgpu.ts'
@@ -33,21 +27,18 @@ async function both(files: () => ModelFiles, options: Omit<Parameters<typeof Eng
   return { cpu, gpu }
 }
 
-async function idsOf(answer: Submission | AsyncIterable<{ type: string }>): Promise<readonly number[]> {
-  for await (const event of answer) if (event.type === 'done') return (event as unknown as { ids: number[] }).ids
-  throw new Error('no end')
-}
+type Both = Awaited<ReturnType<typeof both>>
 
-async function tokensOf(answer: Submission): Promise<TokenEvent[]> {
-  const tokens: TokenEvent[] = []
-  for await (const event of answer) if (event.type === 'token') tokens.push(event)
-  return tokens
+/** Both engines' answers to a request. */
+async function answersOf({ cpu, gpu }: Both, asked: GenerateRequest): Promise<[got: Greedy, want: Greedy]> {
+  return [await greedyOf(gpu.submit(asked)), await greedyOf(cpu.submit(asked))]
 }
 
 const request = (seed: number, change: Partial<GenerateRequest> = {}): GenerateRequest => ({
   prompt: randomPrompt(20 + seed * 17, seed),
   maxTokens: 6,
   ignoreEos: true,
+  topLogprobs: 2,
   ...change,
 })
 
@@ -55,11 +46,10 @@ const request = (seed: number, change: Partial<GenerateRequest> = {}): GenerateR
 test('greedy ids are equal, alone and concurrently, over chunks and cached prefixes', async () => {
   const { cpu, gpu } = await both(() => tinyFiles({ context: 256 }), { passTokens: 32 })
   expect(gpu.backend.build).toMatch(/^webgpu /)
-  for (const seed of [2, 2])
-    expect(await idsOf(gpu.submit(request(seed)))).toEqual(await idsOf(cpu.submit(request(seed))))
-  const many = [1, 3].map((seed) => request(seed))
-  const told = await Promise.all(many.map((one) => idsOf(gpu.submit(one))))
-  expect(told).toEqual(await Promise.all(many.map((one) => idsOf(cpu.submit(one)))))
+  const pairs: [Greedy, Greedy][] = []
+  for (const seed of [2, 2]) pairs.push(await answersOf({ cpu, gpu }, request(seed)))
+  pairs.push(...(await Promise.all([1, 3].map((seed) => answersOf({ cpu, gpu }, request(seed))))))
+  expectNearlySame(pairs, logitBound(cpu.archive.config))
 })
 
 test('only the top few logits are read where that is enough; tokens and log-probabilities are the same', async () => {
@@ -72,12 +62,10 @@ test('only the top few logits are read where that is enough; tokens and log-prob
   ]
   const calls: number[] = []
   for (const way of ways) {
-    const [got, want] = [await tokensOf(gpu.submit(request(3, way))), await tokensOf(cpu.submit(request(3, way)))]
-    expect(got.map(({ id }) => id)).toEqual(want.map(({ id }) => id))
-    for (const [i, token] of got.entries()) {
-      expect(token.logprob).toBeCloseTo(want[i]!.logprob, 4)
-      expect(token.topLogprobs?.map(({ id }) => id)).toEqual(want[i]!.topLogprobs?.map(({ id }) => id))
-    }
+    const [got, want] = await answersOf({ cpu, gpu }, request(3, { topLogprobs: 0, ...way }))
+    // Drawn numbers are the same, and none of this seed is near the edge of a token.
+    if (way.temperature) expect(got.ids).toEqual(want.ids)
+    else expectNearlySame([[got, want]], logitBound(cpu.archive.config))
     calls.push(told.mock.calls.length)
   }
   expect(calls[0]).toBeGreaterThanOrEqual(6)
@@ -87,13 +75,13 @@ test('only the top few logits are read where that is enough; tokens and log-prob
 
 test.each(['f16', 'int8'] as const)('%s pages', async (kv) => {
   const { cpu, gpu } = await both(() => tinyFiles({ context: 128 }), { kv })
-  expect(await idsOf(gpu.submit(request(1)))).toEqual(await idsOf(cpu.submit(request(1))))
+  expectNearlySame([await answersOf({ cpu, gpu }, request(1))], logitBound(cpu.archive.config, kv))
 })
 
 test('quantised weights of each kind run', async () => {
   for (const type of ['q4_1', 'q8_0'] as const) {
     const { gpu } = await both(() => tinyFiles({ type, context: 128 }))
-    expect(await idsOf(gpu.submit(request(1)))).toHaveLength(6)
+    expect((await greedyOf(gpu.submit(request(1)))).ids).toHaveLength(6)
   }
 })
 
@@ -102,9 +90,12 @@ test('predicted and refined prefill', async () => {
   const plain = await Engine.load(files(), { wasm })
   opened.push(plain)
   const predictor = memorySource('tiny', await writePredictor(tinyPredictor(plain.identity)))
-  const { cpu, gpu } = await both(files, { predictor })
-  const asked = request(7, { prefill: 'refined' })
-  expect(await idsOf(gpu.submit(asked))).toEqual(await idsOf(cpu.submit(asked)))
+  // How much is refined before a token depends on measured times, unless they have no limit.
+  const { cpu, gpu } = await both(files, { predictor, schedule: { stallMs: 1e6, refineMs: 1e6 } })
+  for (const prefill of ['predicted', 'refined'] as const) {
+    const pair = await answersOf({ cpu, gpu }, request(7, { prefill, tenant: prefill }))
+    expectNearlySame([pair], logitBound(cpu.archive.config))
+  }
 })
 
 test('a companion on a GPU sends K and V and relays answers', async () => {
@@ -112,17 +103,20 @@ test('a companion on a GPU sends K and V and relays answers', async () => {
   for (const way of ['remote', 'relay'] as const) {
     const { routed, reports } = going(way, cpu, companionOf(gpu))
     const asked = request(8, { tenant: way })
-    const got = await idsOf(routed.submit(asked))
-    expect(got).toEqual(await idsOf(cpu.submit({ ...asked, tenant: `${way} alone` })))
+    const got = await greedyOf(routed.submit(asked))
+    const want = await greedyOf(cpu.submit({ ...asked, tenant: `${way} alone` }))
+    expectNearlySame([[got, want]], logitBound(cpu.archive.config))
     expect(reports[0]!.ending).toBe('succeeded')
   }
 })
 
+/** Half of the margin that test/golden/stories.test.ts finds in every step of this model. */
+const storyBound = 2e-3
 const model = besideRepository('models/stories260K/stories260K.bin')
 const tokens = besideRepository('models/stories260K/tok512.bin')
 test.runIf(model && tokens)('stories260K writes the same story', async () => {
   const [weights, vocabulary] = [await readFile(model!), await readFile(tokens!)]
   const { cpu, gpu } = await both(() => llama2cFiles(weights, vocabulary))
-  const asked = { prompt: 'Once upon a time', raw: true, maxTokens: 32 }
-  expect(await idsOf(gpu.submit(asked))).toEqual(await idsOf(cpu.submit(asked)))
+  const asked = { prompt: 'Once upon a time', raw: true, maxTokens: 32, topLogprobs: 2 }
+  expectNearlySame([await answersOf({ cpu, gpu }, asked)], storyBound)
 })

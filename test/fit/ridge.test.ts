@@ -1,9 +1,10 @@
 /** Least squares from second moments, and the int8 in which it is stored. */
-import fc from 'fast-check'
+
 import { describe, expect, test } from 'vitest'
 import { quantized } from '../../src/fit/quantize.ts'
 import { Ridge } from '../../src/fit/ridge.ts'
 import { halfToFloat } from '../../src/model/half.ts'
+import fc from '../helpers/properties.ts'
 import { random } from '../helpers/random.ts'
 
 function sumsOf(x: readonly (readonly number[])[], y: readonly (readonly number[])[]) {

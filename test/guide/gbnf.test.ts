@@ -1,10 +1,10 @@
 /** GBNF: what its documentation describes is read, and the converted grammar has the same language. */
 import { readFileSync } from 'node:fs'
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { larkOf } from '../../src/guide/gbnf.ts'
 import { type Expression, parseGbnf } from '../../src/guide/gbnf-parser.ts'
 import { instantiate } from '../../wasm/dist/guide/guide.js'
+import fc from '../helpers/properties.ts'
 
 const module = new WebAssembly.Module(readFileSync(new URL('../../wasm/dist/guide/guide.wasm', import.meta.url)))
 const guide = instantiate(module)

@@ -1,10 +1,10 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ForetokenError } from '../../src/base/errors.ts'
 import { pageTokens } from '../../src/base/kv.ts'
 import { PagedCache } from '../../src/kv/paged.ts'
 import type { Sequence } from '../../src/kv/sequence.ts'
 import { fakePool, limitedPool } from '../helpers/fake-model.ts'
+import fc from '../helpers/properties.ts'
 
 describe('PagedCache', () => {
   test('a sequence uses a page for every 16 tokens, in order', () => {

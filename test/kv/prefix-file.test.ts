@@ -1,7 +1,7 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ForetokenError } from '../../src/base/errors.ts'
 import { decodePrefix, encodePrefix, type PrefixBinding } from '../../src/kv/prefix-file.ts'
+import fc from '../helpers/properties.ts'
 import { random } from '../helpers/random.ts'
 
 const binding: PrefixBinding = {

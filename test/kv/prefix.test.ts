@@ -1,8 +1,8 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { PagedCache } from '../../src/kv/paged.ts'
 import { PrefixIndex } from '../../src/kv/prefix.ts'
 import { fakePool } from '../helpers/fake-model.ts'
+import fc from '../helpers/properties.ts'
 
 function setup(keep = 8, pages = 32) {
   const cache = new PagedCache(fakePool(), pages)

@@ -1,5 +1,5 @@
 /** Numbers of a config are checked before anything is made of them, whichever file they come from. */
-import fc from 'fast-check'
+
 import { describe, expect, test } from 'vitest'
 import type { ModelFiles } from '../../src/base/bytes.ts'
 import { ForetokenError } from '../../src/base/errors.ts'
@@ -9,6 +9,7 @@ import { openModel } from '../../src/model/open.ts'
 import { preparedFile } from '../../src/model/prepare.ts'
 import { memoryFiles } from '../../src/model/source.ts'
 import type { Metadata } from '../helpers/gguf-writer.ts'
+import fc from '../helpers/properties.ts'
 import { tinyFolder } from '../helpers/tiny-folder.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 import { tinyOpenElm } from '../helpers/tiny-openelm.ts'

@@ -1,8 +1,8 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ForetokenError } from '../../src/base/errors.ts'
 import { openModel } from '../../src/model/open.ts'
 import { memoryFiles } from '../../src/model/source.ts'
+import fc from '../helpers/properties.ts'
 import { tinyFiles, tinyGguf, tinyVocab } from '../helpers/tiny-model.ts'
 
 const open = (bytes: Uint8Array) => openModel(memoryFiles('m', { 'm.gguf': bytes }))

@@ -1,10 +1,11 @@
 /** Which weights a model has does not depend on who reads them, and how. */
-import fc from 'fast-check'
+
 import { expect, test } from 'vitest'
 import { loadWasm } from '../../node/wasm.ts'
 import { createWasmBackend } from '../../src/backend/wasm/backend.ts'
 import { Engine } from '../../src/index.ts'
 import { WeightIdentity } from '../../src/model/identity.ts'
+import fc from '../helpers/properties.ts'
 import { random } from '../helpers/random.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 

@@ -1,10 +1,11 @@
 /** The cost of JSON is counted in its bytes, however they arrive. */
-import fc from 'fast-check'
+
 import { describe, expect, test } from 'vitest'
 import { ForetokenError } from '../../src/base/errors.ts'
 import { parseBoundedJson, readJson, show } from '../../src/model/json.ts'
 import type { JsonBounds } from '../../src/model/json-scan.ts'
 import { memorySource } from '../../src/model/source.ts'
+import fc from '../helpers/properties.ts'
 
 const wide: JsonBounds = { bytes: 1 << 20, values: 1 << 20, depth: 64 }
 const read = (json: string, bounds: Partial<JsonBounds> = {}) => {

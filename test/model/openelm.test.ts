@@ -1,8 +1,8 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ForetokenError } from '../../src/base/errors.ts'
 import { withLayers } from '../../src/model/layers.ts'
 import { openModel } from '../../src/model/open.ts'
+import fc from '../helpers/properties.ts'
 import { tinyOpenElm } from '../helpers/tiny-openelm.ts'
 
 const open = (wrong: Parameters<typeof tinyOpenElm>[1]) => openModel(tinyOpenElm({}, wrong).files)

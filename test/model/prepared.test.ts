@@ -1,5 +1,5 @@
 /** Files of foretoken weights: the same model as the one they were made from, and nothing that a hostile one could do. */
-import fc from 'fast-check'
+
 import { describe, expect, test } from 'vitest'
 import { withTailInFourBits } from '../../node/vocabulary.ts'
 import { loadWasm } from '../../node/wasm.ts'
@@ -11,6 +11,7 @@ import { preparedFile } from '../../src/model/prepare.ts'
 import { openPrepared } from '../../src/model/prepared.ts'
 import { memoryFiles } from '../../src/model/source.ts'
 import { mergePairs } from '../../src/tokens/merges.ts'
+import fc from '../helpers/properties.ts'
 import { random } from '../helpers/random.ts'
 import { tinyFolder } from '../helpers/tiny-folder.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'

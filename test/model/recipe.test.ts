@@ -9,10 +9,10 @@ import { LoadedModel } from '../../src/model/forward.ts'
 import { openModel } from '../../src/model/open.ts'
 import { memorySource } from '../../src/model/source.ts'
 import { random } from '../helpers/random.ts'
+import { seed } from '../helpers/seed.ts'
 import { tinyFolder } from '../helpers/tiny-folder.ts'
 import { softwareBackend } from '../helpers/webgpu.ts'
 
-const seed = Number(process.env.FORETOKEN_SEED ?? 20261130)
 const hidden = 32
 const ids = Array.from({ length: 21 }, (_, i) => 5 + ((i * 37) % 240))
 const wasm = await loadWasm('simd128')

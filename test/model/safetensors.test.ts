@@ -1,8 +1,8 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ForetokenError } from '../../src/base/errors.ts'
 import { readSafetensors } from '../../src/model/safetensors.ts'
 import { memorySource } from '../../src/model/source.ts'
+import fc from '../helpers/properties.ts'
 
 function file(head: unknown, data = 64): Uint8Array {
   const json = new TextEncoder().encode(typeof head === 'string' ? head : JSON.stringify(head))

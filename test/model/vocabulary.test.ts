@@ -1,5 +1,5 @@
 /** The packed vocabulary against a map of the same texts. */
-import fc from 'fast-check'
+
 import { describe, expect, test } from 'vitest'
 import type { TokenizerSpec } from '../../src/base/model.ts'
 import { packTexts } from '../../src/model/packed-texts.ts'
@@ -8,6 +8,7 @@ import { packVocabulary, Vocabulary } from '../../src/model/vocabulary.ts'
 import { MergeRanks } from '../../src/tokens/merge-ranks.ts'
 import { mergedIds, mergePairs } from '../../src/tokens/merges.ts'
 import { createTokenizer } from '../../src/tokens/tokenizer.ts'
+import fc from '../helpers/properties.ts'
 
 const texts = fc.array(fc.string({ unit: 'binary', maxLength: 5 }), { maxLength: 60 })
 

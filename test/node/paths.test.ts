@@ -1,9 +1,9 @@
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve, sep } from 'node:path'
-import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { checkFileName, pathInside, placeInside, safePath } from '../../node/paths.ts'
+import fc from '../helpers/properties.ts'
 
 let folder: string
 let root: string

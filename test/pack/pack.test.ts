@@ -1,10 +1,10 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { PagedCache } from '../../src/kv/paged.ts'
 import { binsOf } from '../../src/onnx/bins.ts'
 import { pack } from '../../src/pack/pack.ts'
 import { passesOf } from '../../src/pack/passes.ts'
 import { fakePool } from '../helpers/fake-model.ts'
+import fc from '../helpers/properties.ts'
 
 const lengths = fc.array(fc.integer({ min: 1, max: 300 }), { maxLength: 60 })
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)

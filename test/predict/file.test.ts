@@ -1,11 +1,12 @@
 /** The predictor file: what was written is read, and anything else is refused. */
-import fc from 'fast-check'
+
 import { describe, expect, test } from 'vitest'
 import { ForetokenError } from '../../src/base/errors.ts'
 import { memorySource } from '../../src/model/source.ts'
 import { checkHeader } from '../../src/predict/check-header.ts'
 import { mapsOf, readPredictor, writePredictor } from '../../src/predict/file.ts'
 import { type PredictorPlan, sourcesOf } from '../../src/predict/plan.ts'
+import fc from '../helpers/properties.ts'
 import { tinyPlan, tinyPredictor } from '../helpers/tiny-predictor.ts'
 
 const file = tinyPredictor('b'.repeat(64))

@@ -1,7 +1,8 @@
 /** Tests which requests may try a failing companion. */
-import fc from 'fast-check'
+
 import { expect, test } from 'vitest'
 import { Breaker } from '../../src/route/breaker.ts'
+import fc from '../helpers/properties.ts'
 
 test('opens at a failure, admits one trial, closes at a success', () => {
   const breaker = new Breaker()

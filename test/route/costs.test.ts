@@ -1,9 +1,10 @@
 /** Tests the expected time of a route, from measurements. */
-import fc from 'fast-check'
+
 import { describe, expect, test } from 'vitest'
 import { RemoteCosts } from '../../src/route/costs.ts'
 import { earlier } from '../../src/route/estimate.ts'
 import { LocalCosts } from '../../src/route/local-costs.ts'
+import fc from '../helpers/properties.ts'
 import { random } from '../helpers/random.ts'
 
 const prompt = { tokens: 256, bytesPerToken: 12_000, localMsPerToken: 4 }

@@ -1,8 +1,9 @@
 /** Tests the estimate of a running value, and its certainty. */
-import fc from 'fast-check'
+
 import { describe, expect, test } from 'vitest'
 import { ByLength } from '../../src/route/by-length.ts'
 import { Measure } from '../../src/route/measure.ts'
+import fc from '../helpers/properties.ts'
 import { random } from '../helpers/random.ts'
 
 const learnAll = (measure: Measure, values: readonly number[], step = 1) => {

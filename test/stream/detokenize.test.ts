@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createDetokenizer } from '../../src/stream/detokenize.ts'
+import fc from '../helpers/properties.ts'
 
 /** A vocabulary of the given byte strings; `specials` are markup. */
 function vocabulary(tokens: readonly Uint8Array[], specials: readonly number[] = []) {

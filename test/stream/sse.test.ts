@@ -2,9 +2,10 @@
  * Tests server-sent events: the standard, extensions of servers, and any split into pieces.
  * test/web/sse-chromium.test.ts compares with a browser.
  */
-import fc from 'fast-check'
+
 import { expect, test } from 'vitest'
 import { longestEvent, type ServerEvent, SseParser, serverEvents } from '../../src/stream/sse.ts'
+import fc from '../helpers/properties.ts'
 
 const encoder = new TextEncoder()
 

@@ -3,11 +3,12 @@
  * other servers, unknown extras and values at their limits, and some arbitrary ones. A nullable
  * field is never the reason for a refusal, and nothing causes a server error.
  */
-import fc from 'fast-check'
+
 import { aliases, type Form, isOllama } from '../../edge/aliases.ts'
 import { openApi } from '../../edge/openapi.ts'
 import type { App } from '../../edge/server.ts'
 import { ask } from '../helpers/ask.ts'
+import fc from '../helpers/properties.ts'
 
 export interface FuzzReport {
   readonly cases: number

@@ -6,8 +6,9 @@ import { type AttentionSpec, type RopeSpec, type TensorType, tensorBlocks } from
 import type { Segment } from '../../src/base/pass.ts'
 import { dequantize, randomBlocks, written } from '../helpers/blocks.ts'
 import { type Random, random } from '../helpers/random.ts'
+import { seed } from '../helpers/seed.ts'
 
-export const seed = Number(process.env.FORETOKEN_SEED ?? 20261124)
+export { seed }
 
 export const eps = 2 ** -24
 

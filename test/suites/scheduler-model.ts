@@ -3,8 +3,9 @@
  * preempt, stall, refine, received K and V, and callbacks that call back. Every answer is compared
  * with the one given alone, and every page with its owners.
  */
-import fc from 'fast-check'
+
 import type { Scheduler } from '../../src/decode/scheduler.ts'
+import fc from '../helpers/properties.ts'
 import { turns } from '../helpers/scheduled.ts'
 import { type Deed, hooks, type Script, type Wish } from './scheduler-script.ts'
 import { textOf, World, worldContext } from './scheduler-world.ts'

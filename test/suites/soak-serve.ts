@@ -135,13 +135,14 @@ async function client(): Promise<void> {
       else if (stalls) counts.stalled++
       else if (text === alone[kind]) counts.answered++
       else counts.wrong++
+      watch(number)
+      if (number % 100 === 0) pools = Math.max(pools, (await parts()).pools)
     } catch (error) {
       counts.failed++
-      const why = String((error as Error).cause ?? error).slice(0, 100)
-      failures.set(why, (failures.get(why) ?? 0) + 1)
+      const why = `${String((error as Error).cause ?? error).slice(0, 100)}, first after ${Math.round(elapsed() * 60)} s`
+      const known = [...failures.keys()].find((one) => one.split(',')[0] === why.split(',')[0]) ?? why
+      failures.set(known, (failures.get(known) ?? 0) + 1)
     }
-    watch(number)
-    if (number % 100 === 0) pools = Math.max(pools, (await parts()).pools)
   }
 }
 

@@ -1,10 +1,10 @@
 /** Compares encoding with the library's own path over a whole text, and measures its work. */
 import { Tokenizer as Library } from '@huggingface/tokenizers'
-import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
 import { MergeRanks } from '../../src/tokens/merge-ranks.ts'
 import { promptIds } from '../../src/tokens/prompt.ts'
 import { createTokenizer, toEnd } from '../../src/tokens/tokenizer.ts'
+import fc from '../helpers/properties.ts'
 import { smallSpec, smallTokenizer } from '../helpers/small-bpe.ts'
 
 const spec = smallSpec()

@@ -1,7 +1,8 @@
 /** Tries to write special tokens through random templates. */
-import fc from 'fast-check'
+
 import { expect, test } from 'vitest'
 import { promptIds } from '../../src/tokens/prompt.ts'
+import fc from '../helpers/properties.ts'
 import { smallSpec, smallTokenizer, specials } from '../helpers/small-bpe.ts'
 
 const tokenizer = smallTokenizer()

@@ -3,10 +3,10 @@
  * accepted.
  */
 import * as library from '@huggingface/tokenizers'
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { preTokenizers } from '../../src/model/pre-tokenizers.ts'
 import { shortestMatch, whyNotLinear } from '../../src/tokens/linear-pattern.ts'
+import fc from '../helpers/properties.ts'
 
 interface Split {
   pre_tokenize_text(text: string): string[]

@@ -1,6 +1,6 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createTokenizerGate } from '../../src/tokens/tokenizer-gate.ts'
+import fc from '../helpers/properties.ts'
 
 const plenty = { maxWaiting: 1000, maxWaitingPerTenant: 1000 }
 const settled = () => new Promise((resolve) => setTimeout(resolve, 0))

@@ -1,10 +1,11 @@
 /** Reads written calls: every format reads what it writes, wherever the text is divided. */
-import fc from 'fast-check'
+
 import { describe, expect, test } from 'vitest'
 import { type ToolFormat, toolFormats } from '../../src/tools/format.ts'
 import { type CallEvent, CallParser } from '../../src/tools/parser.ts'
 import { type AnswerContents, type AnswerPart, AnswerReader } from '../../src/tools/reader.ts'
 import { type PlainCall, writtenCalls } from '../../src/tools/write.ts'
+import fc from '../helpers/properties.ts'
 
 const names = ['get_weather', 'now', 'search-web.v2']
 const formats = Object.values(toolFormats)

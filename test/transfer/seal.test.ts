@@ -1,7 +1,8 @@
 /** Lines of a relayed answer: changed, missing, repeated and foreign lines are all found. */
-import fc from 'fast-check'
+
 import { describe, expect, test } from 'vitest'
 import { LineSeal } from '../../src/transfer/seal.ts'
+import fc from '../helpers/properties.ts'
 
 const key = new Uint8Array(32).fill(7)
 const nonce = '00112233445566778899aabbccddeeff'

@@ -1,6 +1,5 @@
 /** Signed requests: any change breaks the signature, and a request is accepted once. */
 import { createHash, createHmac } from 'node:crypto'
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
   isBodyOf,
@@ -12,6 +11,7 @@ import {
   sign,
   signedVersion,
 } from '../../src/index.ts'
+import fc from '../helpers/properties.ts'
 
 const key = new Uint8Array(32).fill(5)
 const request: SignedRequest = {

@@ -1,11 +1,12 @@
 /** Tests the wire format: it reads back however it is cut, and invalid streams are refused. */
-import fc from 'fast-check'
+
 import { describe, expect, test } from 'vitest'
 import { joinBytes } from '../../src/base/bytes.ts'
 import { crc32 } from '../../src/transfer/crc32.ts'
 import type { KvRange } from '../../src/transfer/format.ts'
 import { tilesOf } from '../../src/transfer/tiles.ts'
 import { writeWire } from '../../src/transfer/wire.ts'
+import fc from '../helpers/properties.ts'
 import { cut, f16Bytes, readBack, wireBinding, wirePieces, wireRange } from '../helpers/wire.ts'
 
 const pieces = await wirePieces()

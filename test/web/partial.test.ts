@@ -3,12 +3,12 @@
  * server does.
  */
 import { createHash } from 'node:crypto'
-import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { fetchPart, mostBytes, sweep, type Wanted } from '../../web/partial.ts'
 import { fetchFile } from '../../web/store.ts'
 import { fetchUnknown } from '../../web/unknown.ts'
 import { type FakeFolder, fakeFolder } from '../helpers/opfs.ts'
+import fc from '../helpers/properties.ts'
 import { random } from '../helpers/random.ts'
 
 const here = 'https://page.example'

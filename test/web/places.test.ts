@@ -1,8 +1,9 @@
 /** Where a conversation lives, and for whom a key is. */
-import fc from 'fast-check'
+
 import { expect, test } from 'vitest'
 import { type Conversations, changed, empty, messagesOf, type Turn, withLastTurn } from '../../web/conversations.ts'
 import { addressOf, type EndpointSettings, hostOf, keyOf, placeOf, withKey } from '../../web/endpoint-settings.ts'
+import fc from '../helpers/properties.ts'
 
 const turn = (question: string, late: string): Turn => ({
   question,

@@ -1,5 +1,6 @@
 /** The Rust core as a `Backend`. Nothing else in foretoken touches wasm memory. */
 import { defined } from '../../base/at.ts'
+import { wrong } from '../../base/checks.ts'
 import { ForetokenError } from '../../base/errors.ts'
 import type { KvPool } from '../../base/kv.ts'
 import type { Activation, AttentionSpec, RopeSpec } from '../../base/model.ts'
@@ -47,8 +48,7 @@ const leastPageEntries = 1024
 
 export async function createWasmBackend(options: WasmOptions): Promise<Backend> {
   const threads = options.threads ?? 1
-  if (!isWhole(threads, 1, 64))
-    throw new ForetokenError('bad_argument', `threads is ${threads}; it must be a whole number from 1 to 64`)
+  if (!isWhole(threads, 1, 64)) throw wrong('threads', 'a whole number from 1 to 64', threads)
   if (threads > 1 && !options.spawn)
     throw new ForetokenError('unsupported', `${threads} threads need a platform with workers; use 1 thread here`)
   const core = await selectCore(options.modules, options.build ?? 'auto', threads > 1)

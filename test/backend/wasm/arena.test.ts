@@ -2,13 +2,15 @@
  * Tests regions and pages of two pools in one memory: live data keeps its bytes and address, and
  * every byte is accounted for.
  */
-import fc from 'fast-check'
+
 import { describe, expect, test } from 'vitest'
 import { loadWasm } from '../../../node/wasm.ts'
 import { Arena, mostRegionBytes, mostWasmPages, type Use } from '../../../src/backend/wasm/arena.ts'
 import { WasmKvPool } from '../../../src/backend/wasm/kv-pool.ts'
 import { selectCore } from '../../../src/backend/wasm/select.ts'
+import fc from '../../helpers/properties.ts'
 import { random } from '../../helpers/random.ts'
+import { seed } from '../../helpers/seed.ts'
 
 const { kernels } = await selectCore(await loadWasm('simd128', 1), 'simd128', false)
 const base = 1000
@@ -17,7 +19,6 @@ const initial = 2
  * Slack that does not grow with live data: the memory's first pages, and holes that fit no region.
  */
 const constant = 1 << 20
-const seed = Number(process.env.FORETOKEN_SEED ?? 20_261_129)
 
 function arenaOf(most = mostWasmPages): Arena {
   return new Arena(new WebAssembly.Memory({ initial, maximum: most }), base)
