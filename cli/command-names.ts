@@ -15,7 +15,7 @@ export const commands = {
   },
   fit: { args: '', about: 'make a KV predictor for a model' },
   eval: { args: '', about: 'compare a predictor with exact prefill and with cheaper methods' },
-  serve: { args: '', about: 'serve OpenAI’s API over HTTP' },
+  serve: { args: '', about: 'serve OpenAI’s, Anthropic’s and Ollama’s APIs over HTTP' },
   companion: { args: '', about: 'compute prompts for edges: K and V, or whole answers' },
   'deploy-prep': { args: '', about: 'write a model for a Worker, or explain why it cannot fit' },
   bench: {

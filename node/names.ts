@@ -15,6 +15,7 @@ export type ModelName =
       readonly repo: string
       readonly file?: string
       readonly revision: string
+      readonly licence?: Licence
     }
   | { readonly kind: 'url'; readonly name: string; readonly url: URL; readonly sha256?: string }
   | { readonly kind: 'path'; readonly name: string; readonly path: string }
@@ -96,8 +97,9 @@ export function parseName(text: string): ModelName {
   )
 }
 
-function catalogued(name: string, { repo, file }: CatalogueEntry): ModelName {
-  return { kind: 'hub', name, repo, revision: 'main', ...(file !== undefined && { file }) }
+function catalogued(name: string, { repo, file, licence, terms }: CatalogueEntry): ModelName {
+  const asks = terms === undefined ? {} : { licence: { name: `the licence ${licence}`, address: terms } }
+  return { kind: 'hub', name, repo, revision: 'main', ...(file !== undefined && { file }), ...asks }
 }
 
 /** Returns what the writer of an unknown name may have meant. */

@@ -78,7 +78,8 @@ export async function pullModel(name: string, options: PullOptions = {}): Promis
       'offline',
       `${parsed.name} is not here as it was published, and the network may not be used; unset FORETOKEN_OFFLINE and HF_HUB_OFFLINE, or name a file: -m path/to/model.gguf`,
     )
-  if (parsed.kind === 'alias') await askFor(parsed.alias.licence, parsed.name, options)
+  const licence = parsed.kind === 'alias' ? parsed.alias.licence : parsed.kind === 'hub' ? parsed.licence : undefined
+  await askFor(licence, parsed.name, options)
   const onProgress = new Callback('onProgress', options.onProgress)
   const { source, files } = await fetchModel(parsed, { ...options, onProgress: onProgress.call }).catch((error) => {
     throw onProgress.failure ?? error
@@ -94,7 +95,7 @@ async function askFor(licence: Licence | undefined, model: string, { acceptLicen
   if (!licence || (await acceptLicence?.(licence, model))) return
   throw new ForetokenError(
     'bad_argument',
-    `${model} is under ${licence.name}, ${licence.address}, which ask for your assent: read them; if you agree, run ` +
+    `${model} is under ${licence.name}, ${licence.address}, which asks for your assent: read it; if you agree, run ` +
       `"foretoken pull ${model} --accept-license" (option acceptLicence)`,
   )
 }

@@ -1,5 +1,5 @@
 /**
- * `foretoken serve`: serves the model over OpenAI's API. The first signal lets running answers
+ * `foretoken serve`: serves the model over three APIs. The first signal lets running answers
  * finish; a second one ends the process immediately.
  */
 import { createApp, type Page, parsedConfig, type ServerConfig } from '../../edge/node.ts'

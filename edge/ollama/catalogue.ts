@@ -1,5 +1,5 @@
 /** Describes the model as Ollama's lists do: `/api/tags`, `/api/ps`, `/api/show`, `/api/version`. */
-import type { TextService } from '../../src/index.ts'
+import { planAnswer, type TextService } from '../../src/index.ts'
 import type { Query } from '../answer.ts'
 import { ApiError } from '../errors.ts'
 import { fillTokens } from '../fill-in-the-middle.ts'
@@ -126,9 +126,23 @@ function detailsOf(engine: TextService | undefined): Details {
   }
 }
 
-function capabilitiesOf({ tokenizer, archive }: TextService): string[] {
-  const thinks = /enable_thinking|<think>/.test(archive.tokenizer.chatTemplate ?? '')
-  return ['completion', ...(fillTokens({ tokenizer, archive }) ? ['insert'] : []), ...(thinks ? ['thinking'] : [])]
+function capabilitiesOf(engine: TextService): string[] {
+  const thinks = /enable_thinking|<think>/.test(engine.archive.tokenizer.chatTemplate ?? '')
+  return [
+    'completion',
+    ...(callsTools(engine) ? ['tools'] : []),
+    ...(fillTokens(engine) ? ['insert'] : []),
+    ...(thinks ? ['thinking'] : []),
+  ]
+}
+
+/** Returns true if an answer that may call a tool can be planned. */
+function callsTools(engine: TextService): boolean {
+  try {
+    return planAnswer(engine, { tools: [{ name: 'probe' }] }).format !== undefined
+  } catch {
+    return false
+  }
 }
 
 function tensorsOf({ archive }: TextService) {

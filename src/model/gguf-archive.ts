@@ -25,6 +25,9 @@ import { windowsIn } from './window.ts'
 /** Factors of RoPE: of Llama 3's scaling, and of LongRoPE's short and long contexts. */
 const [frequencies, short, long] = ['rope_freqs.weight', 'rope_factors_short.weight', 'rope_factors_long.weight']
 
+/** What llama.cpp copies from the embedding of a reranker. */
+const ranks = 'cls.output.weight'
+
 /** Opens a GGUF; keys of its architecture in `ignored` are read as if they were not there. */
 export async function openGguf(name: string, source: ByteSource, ignored: ReadonlySet<string>): Promise<ModelArchive> {
   const gguf = await readGguf(source)
@@ -40,7 +43,11 @@ export async function openGguf(name: string, source: ByteSource, ignored: Readon
   const config = await configOf(metadata, found)
   const isFactors = (tensor: string) =>
     tensor === frequencies || (found.has(short) && (tensor === short || tensor === long))
-  const tensors = nameTensors(config, found, 'gguf', source.name, isFactors)
+  const embedding = embeddingOfGguf(metadata, prefix.slice(0, -1))
+  // A reranker's rows of "yes" and "no", which the embedding has, too.
+  const isRanks = (tensor: string) => tensor === ranks && embedding.ranks === true && config.tiedEmbedding
+  const unused = (tensor: string) => isFactors(tensor) || isRanks(tensor)
+  const tensors = nameTensors(config, found, 'gguf', source.name, unused)
   const tokenizer = await readGgufTokenizer(metadata, config.vocab)
   const { spec } = tokenizer
   const tokenless = tokenlessRows(tokenizer.ids, config.vocab, source.name)
@@ -49,7 +56,7 @@ export async function openGguf(name: string, source: ByteSource, ignored: Readon
     config,
     tensors,
     tokenizer: spec,
-    embedding: embeddingOfGguf(metadata, prefix.slice(0, -1)),
+    embedding,
     tokenless,
     warnings: [
       ...warnings,

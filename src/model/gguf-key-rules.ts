@@ -40,7 +40,7 @@ export const neutralInGguf: Readonly<Record<string, Neutral>> = {
 export const silentInGguf = words([
   'attention.head_count attention.head_count_kv attention.key_length attention.layer_norm_epsilon',
   'attention.layer_norm_rms_epsilon attention.sliding_window attention.value_length block_count context_length embedding_length',
-  'feed_forward_length pooling_type rope.dimension_count rope.freq_base',
+  'feed_forward_length classifier.output_labels pooling_type rope.dimension_count rope.freq_base',
   'rope.scale_linear rope.scaling.factor rope.scaling.finetuned rope.scaling.original_context_length rope.scaling.type',
   'rope.scaling.attn_factor tensor_data_layout vocab_size',
   // Sliding layers and YaRN are refused by the keys that ask for them.

@@ -1,8 +1,9 @@
 /** What one line of a batch may be, and which request it makes. */
-import fc from 'fast-check'
+
 import { describe, expect, test } from 'vitest'
 import { LineError, parseLine } from '../../cli/batch/lines.ts'
 import type { GenerateRequest } from '../../node/index.ts'
+import fc from '../helpers/properties.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 const parse = (row: unknown, defaults: Partial<GenerateRequest> = {}) =>

@@ -9,7 +9,6 @@ import { type BatchRun, checkBelongs, runBatch } from '../../cli/batch/run.ts'
 import { Engine, ForetokenError, loadWasm } from '../../node/index.ts'
 import { submitMany } from '../../src/engine/many.ts'
 import type { Submission } from '../../src/engine/submission.ts'
-import fc from '../helpers/properties.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 
 let folder: string

@@ -43,6 +43,7 @@ type Checked = [
   Is<Listed<Out<typeof lines.tagsResponse>>, Json<Omit<Listed<ollama.ListResponse>, 'expires_at' | 'size_vram'>>>,
   Is<Listed<Out<typeof lines.runningResponse>>, Json<Omit<Listed<ollama.ListResponse>, 'modified_at'>>>,
   Is<Out<typeof lines.showResponse>, Json<Omit<ollama.ShowResponse, 'messages'>>>,
+  Is<lines.EmbedResponse, ollama.EmbedResponse>,
   Is<Out<typeof lines.versionResponse>, ollama.VersionResponse>,
   Is<Out<typeof lines.errorResponse>, ollama.ErrorResponse>,
   // Every request that the clients' types allow for text alone.

@@ -312,7 +312,7 @@ describe('lists', () => {
       expect(await parsed(showResponse, await send('/api/show', named))).toMatchObject({
         template,
         details,
-        capabilities: ['completion', 'thinking'],
+        capabilities: ['completion', 'tools', 'thinking'],
         model_info: { 'general.architecture': 'llama', 'llama.context_length': 1024, 'llama.vocab_size': 259 },
       })
   })

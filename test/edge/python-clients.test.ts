@@ -81,7 +81,7 @@ driving('anthropic', async (python) => {
 driving('ollama', async (python) => {
   const { seen } = await driven('ollama_client.py', python)
   expect(seen).toMatchObject({ streamed: seen.whole, text: seen.whole, counts: [24, true, true] })
-  expect(seen).toMatchObject({ models: ['tiny:latest', 'llama', 'tiny:latest'], capabilities: ['completion'] })
+  expect(seen).toMatchObject({ models: ['tiny:latest', 'llama', 'tiny:latest'], capabilities: ['completion', 'tools'] })
   expect(seen.error).toEqual([404, expect.stringContaining('there is no model')])
   expect(seen.second).toMatch(/./s)
 })

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { loadWasm } from '../../node/index.ts'
 import { type EmbedOptions, Engine, type EngineOptions } from '../../src/index.ts'
+import type { WrittenTensor } from '../helpers/gguf-writer.ts'
 import { tinyFolder } from '../helpers/tiny-folder.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
 
@@ -278,6 +279,23 @@ describe('a model', () => {
     } finally {
       await engine.close()
     }
+  })
+
+  test('of ranks is read as llama.cpp writes it, and is asked for yes or no', async () => {
+    const metadata = { 'qwen3.pooling_type': { u32: 4 }, 'qwen3.classifier.output_labels': { texts: ['yes', 'no'] } }
+    const rows = { name: 'cls.output.weight', type: 'f32' as const, dims: [256, 2], bytes: new Uint8Array(2048) }
+    const options = { architecture: 'qwen3', metadata, tensors: (all: WrittenTensor[]) => [...all, rows] }
+    const wasm = await loadWasm('simd128', 1)
+    const engine = await Engine.load(tinyFiles(options), { wasm, threads: 1 })
+    try {
+      await expect(engine.embed('a')).rejects.toThrow(/is not an embedding model/)
+      // Its vocabulary has bytes only.
+      await expect(engine.rerank('q', ['d'])).rejects.toThrow(/tiny has no token yes: only rerankers are run/)
+    } finally {
+      await engine.close()
+    }
+    const other = { ...options, metadata: { ...metadata, 'qwen3.pooling_type': { u32: 3 } } }
+    await expect(Engine.load(tinyFiles(other), { wasm, threads: 1 })).rejects.toThrow(/no use for: cls\.output\.weight/)
   })
 
   test('of chats refuses to rank', async () => {

@@ -5,6 +5,9 @@
 use super::exp::Powers;
 use crate::simd::floats::Floats;
 
+/// Number of columns that are summed in f32.
+const BLOCK: usize = 32;
+
 /// A value of a row and its column.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -54,15 +57,15 @@ unsafe fn select<I: Floats>(list: *mut Entry, count: usize, x: *const f32, cols:
         }
         let worst = list.add(count - 1);
         let mut column = count;
-        while column + 16 <= cols {
+        while column < cols {
+            let end = cols.min(column + 16);
             let four = |at: usize| I::load(x.add(column + 4 * at));
-            let most = I::pmax(I::pmax(four(0), four(1)), I::pmax(four(2), four(3)));
-            if I::any_above(most, I::splat((*worst).value)) {
-                above(list, count, x, column, column + 16);
+            let most = || I::pmax(I::pmax(four(0), four(1)), I::pmax(four(2), four(3)));
+            if end < column + 16 || I::any_above(most(), I::splat((*worst).value)) {
+                above(list, count, x, column, end);
             }
-            column += 16;
+            column = end;
         }
-        above(list, count, x, column, cols);
     }
 }
 
@@ -70,7 +73,7 @@ unsafe fn select<I: Floats>(list: *mut Entry, count: usize, x: *const f32, cols:
 ///
 /// # Safety
 /// As for `select`.
-#[inline(never)]
+#[inline(always)]
 unsafe fn above(list: *mut Entry, count: usize, x: *const f32, from: usize, to: usize) {
     for column in from..to {
         // SAFETY: as for this function.
@@ -87,7 +90,7 @@ unsafe fn above(list: *mut Entry, count: usize, x: *const f32, from: usize, to: 
 ///
 /// # Safety
 /// `held + 1` entries must be writable at `list`.
-#[inline(always)]
+#[inline(never)]
 unsafe fn insert(list: *mut Entry, held: usize, value: f32, column: usize) {
     let mut at = held;
     // SAFETY: `at` is at most `held`.
@@ -107,31 +110,28 @@ unsafe fn insert(list: *mut Entry, held: usize, value: f32, column: usize) {
 #[inline(always)]
 unsafe fn sum<I: Floats>(powers: &Powers<I>, x: *const f32, cols: usize, top: f32) -> f64 {
     let tops = I::splat(top);
-    let whole = cols / 32 * 32;
     let mut sum = 0.0;
     // Engines may drop a NaN in `of_e`, so the differences, none of which is above 0, are summed, too.
     let mut differences = I::splat(0.0);
-    // SAFETY: all accesses are below `cols`.
-    unsafe {
-        for block in (0..whole).step_by(32) {
+    let mut last = [f32::NEG_INFINITY; BLOCK];
+    for block in (0..cols).step_by(BLOCK) {
+        // SAFETY: all accesses are below `cols`, or in `last`.
+        unsafe {
+            let mut from = x.add(block);
+            if block + BLOCK > cols {
+                last.as_mut_ptr().copy_from_nonoverlapping(from, cols - block);
+                from = last.as_ptr();
+            }
             let mut part = I::splat(0.0);
             // Kept as a loop: unrolled, its vectors would exceed an engine's registers.
-            let end = core::hint::black_box(block + 32);
-            let mut at = block;
-            while at < end {
-                let d = I::sub(I::load(x.add(at)), tops);
+            let end = from.add(core::hint::black_box(BLOCK));
+            while from < end {
+                let d = I::sub(I::load(from), tops);
                 differences = I::add(differences, d);
                 part = I::add(part, powers.of_e(d));
-                at += 4;
+                from = from.add(4);
             }
             sum += I::total(part) as f64;
-        }
-        for at in (whole..cols).step_by(4) {
-            let rest: [f32; 4] =
-                core::array::from_fn(|i| if at + i < cols { *x.add(at + i) } else { f32::NEG_INFINITY });
-            let d = I::sub(I::load(rest.as_ptr()), tops);
-            differences = I::add(differences, d);
-            sum += I::total(powers.of_e(d)) as f64;
         }
     }
     if I::total(differences).is_nan() { f64::NAN } else { sum }

@@ -13,6 +13,11 @@
 use super::{Dots, Sums};
 use crate::simd::floats::Wasm;
 use core::arch::wasm32::*;
+#[cfg(target_feature = "relaxed-simd")]
+use one_row::one_row;
+
+#[cfg(target_feature = "relaxed-simd")]
+mod one_row;
 
 /// # Safety
 /// 32 floats must be readable at `x`, 32 bytes writable at `q`.
@@ -171,6 +176,41 @@ fn kept(end: usize) -> usize {
 #[cfg(target_feature = "relaxed-simd")]
 macro_rules! relaxed_dots {
     ($name:ident, $prepare:expr, $dot:expr, $offset:expr) => {
+        impl $name {
+            /// Returns the products of a row and int8 weights, two steps an iteration.
+            ///
+            /// # Safety
+            /// 32 bytes must be readable at `a`, 256 at `w`.
+            #[inline(always)]
+            unsafe fn one_row_i8(a: *const i8, w: *const u8) -> Sums<Self> {
+                let mut sums = [[i32x4_splat(0); 2]; 2];
+                let mut weights = [i32x4_splat(0); 2];
+                let mut step = 0;
+                let end = kept(8);
+                while step < end {
+                    for (i, sums) in sums.iter_mut().enumerate() {
+                        // SAFETY: as above.
+                        unsafe {
+                            let x = $prepare(v128_load32_splat(a.add((step + i) * 4).cast()));
+                            for group in 0..2 {
+                                let bytes = v128_load(w.add((step + i) * 32 + group * 16).cast());
+                                sums[group] = $dot(x, bytes, sums[group]);
+                                if $offset != 0 {
+                                    let one = u8x16_splat(1);
+                                    weights[group] = i32x4_relaxed_dot_i8x16_i7x16_add(bytes, one, weights[group]);
+                                }
+                            }
+                        }
+                    }
+                    step += 2;
+                }
+                core::array::from_fn(|group| {
+                    let sum = i32x4_add(sums[0][group], sums[1][group]);
+                    i32x4_add(sum, i32x4_mul(weights[group], i32x4_splat($offset)))
+                })
+            }
+        }
+
         impl Dots for $name {
             lanes!();
             const EXPANDED: usize = 256;
@@ -224,6 +264,9 @@ macro_rules! relaxed_dots {
             }
             #[inline(always)]
             unsafe fn dots_u4<const R: usize>(with: Constants, a: *const i8, w: *const u8) -> [Sums<Self>; R] {
+                if R == 1 {
+                    return [unsafe { one_row(with, a, w) }; R];
+                }
                 let mut sums = [[i32x4_splat(0); 2]; R];
                 for step in 0..kept(8) {
                     unsafe {
@@ -240,6 +283,9 @@ macro_rules! relaxed_dots {
             }
             #[inline(always)]
             unsafe fn dots_i8<const R: usize>(_: Constants, a: *const i8, w: *const u8) -> [Sums<Self>; R] {
+                if R == 1 {
+                    return [unsafe { Self::one_row_i8(a, w) }; R];
+                }
                 let mut sums = [[i32x4_splat(0); 2]; R];
                 unsafe { Self::dots::<R>(&mut sums, a, w, 0, 8) };
                 if $offset == 0 {
