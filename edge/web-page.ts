@@ -124,7 +124,7 @@ class Assets {
   }
 
   async answer(path: string): Promise<Response> {
-    const hashed = /-[0-9a-f]{12}\.\w+$/.test(path)
+    const hashed = /-(?:[0-9a-f]{12}|[0-9A-Z]{8})\.\w+$/.test(path)
     const bytes = this.#kept.get(path) ?? ((await this.#page.file(path)) as Uint8Array<ArrayBuffer> | undefined)
     if (!bytes) throw missing('there is no such file of the page')
     if (hashed) this.#kept.set(path, bytes)

@@ -34,7 +34,7 @@ let built: Promise<Map<string, Uint8Array>> | undefined
 async function build(): Promise<Map<string, Uint8Array>> {
   const script = new URL('../scripts/web.mjs', import.meta.url).href
   const { buildPage } = await import(script)
-  return buildPage()
+  return (await buildPage()).files
 }
 
 export interface TabFile {

@@ -21,7 +21,7 @@ for (const [file, options] of Object.entries(bundles)) {
   console.log(`${file.padEnd(16)} ${kilobytes(length)}  gzip ${kilobytes(gzipSync(outputFiles[0].contents).length)}`)
 }
 let page = 0
-for (const [path, contents] of await buildPage()) {
+for (const [path, contents] of (await buildPage()).files) {
   const to = join(out, 'dist', 'web', path)
   mkdirSync(dirname(to), { recursive: true })
   writeFileSync(to, contents)

@@ -1,1 +1,4 @@
-export function buildPage(): Promise<Map<string, Uint8Array>>
+export function buildPage(): Promise<{
+  readonly files: Map<string, Uint8Array>
+  readonly later: readonly string[]
+}>

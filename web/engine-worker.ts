@@ -5,7 +5,6 @@ import { webSpawn } from '../workers/web.ts'
 import { blobSource } from './blob-source.ts'
 import { built, type CoreForm } from './built.ts'
 import { capability } from './capability.ts'
-import { openGpu } from './gpu.ts'
 import { timedPacking } from './packing.ts'
 import type { OnProgress } from './partial.ts'
 import type { FromEngine, Manifest, ModelSource, ToEngine } from './protocol.ts'
@@ -71,7 +70,9 @@ async function load({ source, threads, device }: Extract<ToEngine, { type: 'load
   try {
     engine = await Engine.load(model.files, {
       wasm,
-      ...(gpu ? { backend: await openGpu(wasm) } : { threads, spawn: webSpawn(built('compute', base)) }),
+      ...(gpu
+        ? { backend: await (await import('./gpu.ts')).openGpu(wasm) }
+        : { threads, spawn: webSpawn(built('compute', base)) }),
       ...(model.predictor && { predictor: model.predictor }),
       onProgress: (done, total) => post({ type: 'progress', stage: 'load', done, total }),
     })

@@ -5,6 +5,8 @@
  */
 declare const __VERSION__: string
 declare const __ASSETS__: readonly string[]
+/** Files that are kept once they were used. */
+declare const __LATER__: readonly string[]
 
 const prefix = 'foretoken-'
 const cacheName = `${prefix}${__VERSION__}`
@@ -38,6 +40,7 @@ worker.addEventListener('fetch', (event) => {
   if (request.method !== 'GET' || path === undefined) return
   if (path === '' || path === 'index.html') event.respondWith(latestPage(request))
   else if (path === manifestPath) event.respondWith(latestManifest(request))
+  else if (__LATER__.includes(path)) event.respondWith(keptFromNowOn(path, request))
   else if (__ASSETS__.includes(path)) event.respondWith(kept(path).then((found) => found ?? fetch(request)))
 })
 
@@ -53,6 +56,15 @@ async function install(): Promise<void> {
   if (response?.status === 404) return
   const known = response && isManifest(response) ? response : await keptByOlder(manifest)
   if (known) await cache.put(manifest, known)
+}
+
+/** Returns a file that is loaded on first use, and keeps it for visits without a network. */
+async function keptFromNowOn(path: string, request: Request): Promise<Response> {
+  const found = await kept(path)
+  if (found) return found
+  const response = await fetch(request)
+  if (response.ok) await (await caches.open(cacheName)).put(addressOf(path), response.clone())
+  return response
 }
 
 async function keptByOlder(address: string): Promise<Response | undefined> {
@@ -113,5 +125,5 @@ function addressOf(path: string): string {
 }
 
 function isHashed(path: string): boolean {
-  return /-[0-9a-f]{12}\.\w+$/.test(path)
+  return /-(?:[0-9a-f]{12}|[0-9A-Z]{8})\.\w+$/.test(path)
 }

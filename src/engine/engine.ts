@@ -44,7 +44,7 @@ import { kvIdentityOf } from '../transfer/identity.ts'
 import { type KvOptions, KvSender, kvChecks } from '../transfer/sender.ts'
 import { firstInexact } from '../transfer/steps.ts'
 import { AnswerState } from './answer-state.ts'
-import { type Embeddings, type EmbedInput, type EmbedOptions, embed } from './embed.ts'
+import type { Embeddings, EmbedInput, EmbedOptions } from './embed.ts'
 import { generateFrom } from './generate.ts'
 import { LazyGuides, type PrepareOptions, prepareGuided } from './guides.ts'
 import { admit } from './late.ts'
@@ -62,7 +62,7 @@ import {
   type Settings,
   settingsOf,
 } from './options.ts'
-import { type Ranking, type RerankOptions, rerank } from './rerank.ts'
+import type { Ranking, RerankOptions } from './rerank.ts'
 import { type LoadedPrefix, SavedPrefixes } from './saved-prefix.ts'
 import type { Outcome, TextService } from './service.ts'
 import { logitsOfIds, openSessions, type SessionParts, scoreIds } from './sessions.ts'
@@ -341,7 +341,7 @@ export class Engine implements TextService {
    * `context_exceeded`, `busy` and `aborted`.
    */
   embed(texts: EmbedInput, options: EmbedOptions = {}): Promise<Embeddings> {
-    return this.#whileOpen(() => embed(this.#bulk, texts, options))
+    return this.#whileOpen(async () => (await import('./texts.ts')).embed(this.#bulk, texts, options))
   }
 
   /**
@@ -349,7 +349,7 @@ export class Engine implements TextService {
    * `unsupported` for another one unless `force` is given, and as `embed`.
    */
   rerank(query: string, documents: readonly string[], options: RerankOptions = {}): Promise<Ranking> {
-    return this.#whileOpen(() => rerank(this.#bulk, query, documents, options))
+    return this.#whileOpen(async () => (await import('./texts.ts')).rerank(this.#bulk, query, documents, options))
   }
 
   /** Returns the log-probability of each of `ids` after the ids before it, (ids.length - 1). */

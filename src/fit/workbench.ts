@@ -6,10 +6,10 @@
 import { wireOf } from '../backend/capabilities.ts'
 import { at } from '../base/at.ts'
 import type { ModelConfig } from '../base/model.ts'
-import { type Judged, type JudgedPrefill, type Judgement, logitsAfter, logitsOfLayers } from '../evaluate/judge.ts'
-import { logitsPruned, type Pruning } from '../evaluate/pruned.ts'
+import type { Judged, JudgedPrefill, Judgement } from '../evaluate/judge.ts'
+import type { Pruning } from '../evaluate/pruned.ts'
 import { type Probe, Sensitivity } from '../evaluate/sensitivity.ts'
-import { logitsSent, type Sending, type Sent, type SentEngine } from '../evaluate/sent.ts'
+import type { Sending, Sent, SentEngine } from '../evaluate/sent.ts'
 import { kvOfLayers, type PromptCache } from '../kv/layers.ts'
 import type { Sequence } from '../kv/sequence.ts'
 import type { LoadedModel, Span } from '../model/forward.ts'
@@ -18,13 +18,17 @@ import type { Prediction } from '../predict/choice.ts'
 import type { PredictorFile } from '../predict/file.ts'
 import type { PredictorHeader } from '../predict/header.ts'
 import type { FitEngine } from './document-walk.ts'
-import { type FitOptions, fitSource, type SourceFit } from './fit.ts'
+import type { FitOptions, SourceFit } from './fit.ts'
 
 /** Returns the most tokens that a sequence holds while a prediction is judged. */
 function tokensOf({ prompt, continuations }: Judged): number {
   return prompt.length + continuations.reduce((most, { length }) => Math.max(most, length), 0)
 }
 
+/**
+ * What an engine's model computes for tools. Most of it is imported when it is used, because every
+ * page and isolate loads an engine and few fit or judge one.
+ */
 export class Workbench {
   readonly #engine: FitEngine
   readonly #forward: Pick<LoadedModel, 'passTokens' | 'forward'>
@@ -47,7 +51,8 @@ export class Workbench {
    * Returns the logits after the prompt and along the continuations, with the prompt's K and V made
    * as `how` says.
    */
-  logitsAfter(judged: Judged, how: JudgedPrefill = { prefill: 'exact' }): Promise<Judgement> {
+  async logitsAfter(judged: Judged, how: JudgedPrefill = { prefill: 'exact' }): Promise<Judgement> {
+    const { logitsAfter } = await import('./tools.ts')
     const { cache } = this.#engine
     const judge = (sequence: Sequence) => logitsAfter(this.#forward, this.#prediction, sequence, judged, how)
     return cache.borrow(judge, tokensOf(judged))
@@ -58,7 +63,8 @@ export class Workbench {
    * after it, for another decoder. `predicted` is true if any of them are; a prompt that is too
    * short to be predicted is exact.
    */
-  cacheOf(prompt: readonly number[], prefill: 'exact' | 'predicted'): Promise<PromptCache> {
+  async cacheOf(prompt: readonly number[], prefill: 'exact' | 'predicted'): Promise<PromptCache> {
+    const { logitsAfter } = await import('./tools.ts')
     const { model, cache, backend } = this.#engine
     return cache.borrow(async (sequence) => {
       const { logits } = await logitsAfter(
@@ -80,13 +86,15 @@ export class Workbench {
    * Returns the logits of the first `layers` layers alone: the value of an auxiliary pass without a
    * predictor.
    */
-  logitsOfLayers(judged: Judged, layers: number): Promise<Judgement> {
+  async logitsOfLayers(judged: Judged, layers: number): Promise<Judgement> {
+    const { logitsOfLayers } = await import('./tools.ts')
     const { model, cache } = this.#engine
     return cache.borrow((sequence) => logitsOfLayers(model, sequence, judged, layers), tokensOf(judged))
   }
 
   /** Returns the logits when most of the prompt's tokens are left out from some layer on. */
-  logitsPruned(judged: Judged, pruning: Pruning): Promise<Judgement> {
+  async logitsPruned(judged: Judged, pruning: Pruning): Promise<Judgement> {
+    const { logitsPruned } = await import('./tools.ts')
     const { cache } = this.#engine
     return cache.borrow(async (below) => {
       const above = cache.open()
@@ -113,10 +121,11 @@ export class Workbench {
    * Returns the logits when the prompt's K and V came over the wire, for each way of sending, with
    * bytes and times.
    */
-  logitsSent(
+  async logitsSent(
     judged: Judged,
     ways: readonly Sending[],
   ): Promise<{ readonly exact: readonly Float32Array[]; readonly sent: readonly Sent[] }> {
+    const { logitsSent } = await import('./tools.ts')
     const { model, cache, backend } = this.#engine
     return logitsSent({ model, cache, codec: wireOf(backend), residuals: this.#residuals }, judged, ways)
   }
@@ -133,13 +142,14 @@ export class Workbench {
    * Fits the maps of one source of a predictor for this model. `fitted` holds those of the sources
    * before it.
    */
-  fitSource(
+  async fitSource(
     header: PredictorHeader,
     fitted: Pick<PredictorFile, 'maps' | 'gains'>,
     source: number,
     documents: AsyncIterator<readonly number[]>,
     options: FitOptions,
   ): Promise<SourceFit> {
+    const { fitSource } = await import('./tools.ts')
     return fitSource(this.#engine, header, fitted, source, documents, options)
   }
 }

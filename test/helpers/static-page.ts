@@ -42,7 +42,7 @@ const types: Readonly<Record<string, string>> = {
 export const modelPath = '/page/model/tiny.gguf'
 
 export async function staticPage(): Promise<StaticPage> {
-  const files = await buildPage()
+  const { files } = await buildPage()
   const model = Buffer.from(tinyGguf({ layers: 2, context: 2048 }))
   const handlers = new Map<string, Handler>()
   const seen: StaticPage['seen'] = []

@@ -1,0 +1,5 @@
+/** Gathers what a workbench imports when it is used, so that a bundler makes one file of it. */
+export { logitsAfter, logitsOfLayers } from '../evaluate/judge.ts'
+export { logitsPruned } from '../evaluate/pruned.ts'
+export { logitsSent } from '../evaluate/sent.ts'
+export { fitSource } from './fit.ts'
