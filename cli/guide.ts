@@ -1,8 +1,8 @@
 /** The flags that give an answer a shape. */
-import { readFile } from 'node:fs/promises'
-import { fileError, type Guide } from '../node/index.ts'
+import type { Guide } from '../node/index.ts'
 import type { Flags } from './flags.ts'
 import { UsageError } from './parse.ts'
+import { readText } from './text.ts'
 
 const types = ['object', 'array', 'string', 'number', 'integer', 'boolean', 'null']
 const names = ['json-schema', 'choice', 'regex', 'grammar'] as const
@@ -16,18 +16,12 @@ export async function guideOfFlags(flags: Flags): Promise<Guide | undefined> {
   if (choice !== undefined) return { kind: 'choice', choices: choice.flatMap((list) => list.split(',')) }
   if (regex !== undefined) return { kind: 'regex', regex }
   if (grammar === undefined) return undefined
-  const text = await textOf(grammar)
+  const text = await readText(grammar)
   return { kind: /^[ \t]*[a-zA-Z][\w-]*[ \t]*::=/m.test(text) ? 'gbnf' : 'lark', grammar: text }
 }
 
-/** Reads a schema: the name of a type, the schema itself, or a file of it. */
+/** Reads a schema: the name of a type, the schema itself, or a file of it, or stdin for `-`. */
 async function schemaOf(value: string): Promise<string> {
   if (types.includes(value)) return JSON.stringify({ type: value })
-  return value.trimStart().startsWith('{') ? value : textOf(value)
-}
-
-function textOf(path: string): Promise<string> {
-  return readFile(path, 'utf8').catch((error) => {
-    throw fileError(error, path)
-  })
+  return value.trimStart().startsWith('{') ? value : readText(value)
 }

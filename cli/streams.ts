@@ -21,6 +21,8 @@ const flagMeanings: Partial<Record<FlagName, (command: Command, kind: string | u
   config: () => 'stdin',
   prefix: () => 'stdin',
   dataset: () => 'stdin',
+  grammar: () => 'stdin',
+  'json-schema': () => 'stdin',
   data: (command) => (command === 'fit' ? 'stdin' : folder),
   out: (command) => (command === 'deploy-prep' ? folder : 'stdout'),
   plot: (_, kind) => (kind === 'ttft' || kind === 'report' ? folder : 'stdout'),

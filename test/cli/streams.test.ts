@@ -63,6 +63,7 @@ describe('"-" for a file', () => {
     ['run --system @- -', /stdin can be used only once, but --system @- and "-" would share it/],
     ['chat --system @-', /stdin can be used only once, but --system @- and the chat/],
     ['chat --prefix -', /--prefix and the chat/],
+    ['run --json-schema - -', /--json-schema and "-"/],
     ['batch in - --json', /stdout can be used only once, but "-" in place 2 and --json/],
     ['eval --plot - --json', /--plot and --json/],
   ])('%s shares a stream', (line, message) => expect(() => useStreams(parse(split(line)))).toThrow(message))
