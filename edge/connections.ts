@@ -14,8 +14,9 @@
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { Drains } from './drains.ts'
 import { ApiError } from './errors.ts'
-import { Buckets } from './guard/buckets.ts'
+import { IncomingBody } from './incoming-body.ts'
 
 /** Handles a request. */
 export type Listener = (incoming: IncomingMessage, outgoing: ServerResponse) => unknown
@@ -45,15 +46,6 @@ const keptLongerMs = 5000
 const silentMs = 1000
 /** Maximum number of requests of one connection in progress. */
 const pipelined = 16
-
-/**
- * Limits of a drained body: its bytes, its time, and the time without a byte. At most `atOnce`
- * bodies are drained at a time and the others wait, so that draining takes a small part of each
- * turn of the event loop. All of them share a rate, since no key is needed to be drained.
- */
-const drain = { bytes: 256 << 20, ms: 30_000, idleMs: 2000, countMs: 20, atOnce: 32 }
-/** Time to drain a body once the server stops: enough to read an answer. */
-const drainStoppingMs = 2000
 
 export interface GuardedConnections {
   /** Resolves when no connection waits to be accepted, or after `ms`. The listener stays open. */
@@ -156,109 +148,6 @@ function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }
 
-/** Chunks smaller than this, in bytes, are combined. */
-const smallBytes = 1024
-/** Number of small chunks of a body that cause no wait. The sender waits for each further one. */
-const freeChunks = 4096
-const waitPerChunkMs = 0.1
-const longestWaitMs = 1000
-
-/**
- * Combines small chunks of a body between the parser, which passes them on as they arrive, and the
- * body's reader.
- */
-class IncomingBody {
-  readonly #incoming: IncomingMessage
-  readonly #push: IncomingMessage['push']
-  /** Combined small chunks, of which the first `#length` bytes are used. */
-  #held: Buffer | undefined
-  #length = 0
-  /** Number of small chunks so far; `#burst` counts those since the last flush. */
-  #chunks = 0
-  #burst = 0
-  #scheduled = false
-  #discarded: (() => void) | undefined
-
-  constructor(incoming: IncomingMessage) {
-    this.#incoming = incoming
-    this.#push = incoming.push.bind(incoming)
-    incoming.push = (chunk: Buffer | null) => this.#accept(chunk)
-  }
-
-  /** True while more of the body may come. */
-  get open(): boolean {
-    return !this.#incoming.complete && !this.#incoming.socket.destroyed
-  }
-
-  /** Continues reading and drops the bytes. Calls `done` at the end of the body. */
-  discard(done: () => void): void {
-    this.#discarded = done
-    this.#held = undefined
-    this.#length = 0
-    // Resumes the parser, which the reader may have paused.
-    this.#incoming._read(0)
-  }
-
-  /** Accepts a chunk, or null at the end. Returns false to pause the parser. */
-  #accept(chunk: Buffer | null): boolean {
-    if (chunk === null || chunk.length >= smallBytes) {
-      this.#flush()
-      if (!this.#discarded) return this.#push(chunk)
-      if (chunk === null) this.#discarded()
-      return true
-    }
-    this.#chunks++
-    this.#burst++
-    if (!this.#discarded) this.#hold(chunk)
-    if (!this.#scheduled) this.#schedule()
-    return (
-      this.#chunks <= freeChunks && this.#incoming.readableLength + this.#length < this.#incoming.readableHighWaterMark
-    )
-  }
-
-  #hold(chunk: Buffer): void {
-    if (!this.#held) this.#held = chunk
-    else {
-      const length = this.#length + chunk.length
-      // The first chunk is the parser's buffer, which must not be written to.
-      if (length > this.#held.length) {
-        const larger = Buffer.allocUnsafe(Math.max(4096, 2 * length))
-        larger.set(this.#held.subarray(0, this.#length))
-        this.#held = larger
-      }
-      this.#held.set(chunk, this.#length)
-    }
-    this.#length += chunk.length
-  }
-
-  /**
-   * Passes on together the chunks that were parsed together. A sender of very many small chunks
-   * waits, and the parser with it.
-   */
-  #schedule(): void {
-    this.#scheduled = true
-    const flush = () => {
-      this.#scheduled = false
-      const wait = this.#chunks > freeChunks ? Math.min(longestWaitMs, this.#burst * waitPerChunkMs) : 0
-      this.#burst = 0
-      if (wait > 0) setTimeout(() => this.#flush(), wait)
-      else this.#flush()
-    }
-    // The parser runs the tick queue after each chunk; only an immediate runs after all of them.
-    setImmediate(flush)
-  }
-
-  #flush(): void {
-    // A discarded body has no reader that would resume the parser.
-    if (this.#discarded) this.#incoming._read(0)
-    if (!this.#held || this.#length === 0) return
-    const held = this.#held.subarray(0, this.#length)
-    this.#held = undefined
-    this.#length = 0
-    this.#push(held)
-  }
-}
-
 /**
  * Makes an answer before the end of the body announce that the connection closes. `lingerAfter`
  * handles the rest of the body.
@@ -296,85 +185,6 @@ function lingerAfter(socket: Socket, body: IncomingBody, drains: Drains): void {
     if (!body.open) return close.call(socket)
     socket.end()
     drains.add(socket, () => body.discard(() => close.call(socket)))
-  }
-}
-
-/**
- * Connections that are only read to the end of their bodies. Not a `Gate`: see
- * docs/decisions/036-one-gate.md.
- */
-class Drains {
-  readonly #running = new Set<Socket>()
-  readonly #waiting = new Map<Socket, () => void>()
-  readonly #perMinute: number
-  readonly #buckets = new Buckets()
-  #ms = drain.ms
-
-  constructor(perMinute: number) {
-    this.#perMinute = perMinute
-  }
-
-  /** Shortens the time of all drains, present and future. */
-  stop(): void {
-    this.#ms = drainStoppingMs
-    for (const socket of [...this.#running, ...this.#waiting.keys()]) this.#limit(socket)
-  }
-
-  /** Calls `begin` when the connection may be drained, at the latest when others have closed. */
-  add(socket: Socket, begin: () => void): void {
-    this.#limit(socket)
-    socket.once('close', () => {
-      this.#running.delete(socket)
-      this.#waiting.delete(socket)
-      this.#next()
-    })
-    this.#waiting.set(socket, begin)
-    this.#next()
-  }
-
-  #next(): void {
-    for (const [socket, begin] of this.#waiting) {
-      if (this.#running.size >= drain.atOnce) return
-      this.#waiting.delete(socket)
-      this.#running.add(socket)
-      this.#watch(socket)
-      begin()
-    }
-  }
-
-  #limit(socket: Socket): void {
-    const timer = setTimeout(() => socket.destroy(), this.#ms)
-    socket.once('close', () => clearTimeout(timer))
-  }
-
-  #watch(socket: Socket): void {
-    const from = socket.bytesRead
-    let [counted, before] = [from, from]
-    /**
-     * Returns false if all connections together exceed the rate. A connection that is cut off may
-     * lose its answer.
-     */
-    const affordable = () => {
-      const { bytesRead } = socket
-      const bucket = this.#buckets.filled('', this.#perMinute, this.#perMinute / 4, performance.now())
-      bucket.left -= bytesRead - counted
-      counted = bytesRead
-      return bucket.left > 0
-    }
-    const count = setInterval(() => {
-      if (!affordable()) socket.destroy()
-    }, drain.countMs)
-    const idle = setInterval(() => {
-      const { bytesRead } = socket
-      if (bytesRead === before || bytesRead - from > drain.bytes) socket.destroy()
-      before = bytesRead
-    }, drain.idleMs)
-    socket.once('close', () => {
-      clearInterval(count)
-      clearInterval(idle)
-      affordable()
-    })
-    if (!affordable()) socket.destroy()
   }
 }
 

@@ -48,7 +48,7 @@ import type { Embeddings, EmbedInput, EmbedOptions } from './embed.ts'
 import { generateFrom } from './generate.ts'
 import { LazyGuides, type PrepareOptions, prepareGuided } from './guides.ts'
 import { admit } from './late.ts'
-import { loadParts, type Parts } from './load.ts'
+import { loadParts, type Parts, type TextParts } from './load.ts'
 import { submitMany } from './many.ts'
 import {
   checkedOptions,
@@ -67,13 +67,6 @@ import { type LoadedPrefix, SavedPrefixes } from './saved-prefix.ts'
 import type { Outcome, TextService } from './service.ts'
 import { logitsOfIds, openSessions, type SessionParts, scoreIds } from './sessions.ts'
 import { Submission } from './submission.ts'
-
-/** The parts of an engine that read and write text. */
-interface TextParts {
-  readonly tokenizer: Tokenizer
-  readonly prompts: Prompts
-  readonly guides: LazyGuides | undefined
-}
 
 export class Engine implements TextService {
   readonly archive: ModelArchive

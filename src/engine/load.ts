@@ -1,3 +1,10 @@
+/** The parts of an engine that read and write text. */
+export interface TextParts {
+  readonly tokenizer: Tokenizer
+  readonly prompts: Prompts
+  readonly guides: LazyGuides | undefined
+}
+
 /** Loads the parts of an engine: the model, and the auxiliary model or maps of a predictor. */
 import type { Backend } from '../backend/backend.ts'
 import { defined } from '../base/at.ts'
@@ -15,8 +22,11 @@ import { inputsOf } from '../predict/header.ts'
 import { loadPredictor } from '../predict/load.ts'
 import { type PredictingForward, predicting } from '../prefill/open.ts'
 import type { Auxiliary } from '../prefill/separate.ts'
+import type { Prompts } from '../tokens/prompts.ts'
+import type { Tokenizer } from '../tokens/tokenizer.ts'
 import type { ResidualSteps } from '../transfer/residual.ts'
 import { evenSteps, readSteps } from '../transfer/steps.ts'
+import type { LazyGuides } from './guides.ts'
 import type { EngineOptions, Settings } from './options.ts'
 
 export interface Parts {

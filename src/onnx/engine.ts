@@ -37,7 +37,7 @@ import { createTokenizer, type Tokenizer } from '../tokens/tokenizer.ts'
 import { binsOf } from './bins.ts'
 import { externalOf, type OnnxFolder, onnxFile, readFolder, whole } from './folder.ts'
 import { checkedOptions, checkReader, type OrtEngineOptions } from './options.ts'
-import { type OrtCache, OrtModel } from './session.ts'
+import { type CachedPrompt, type OrtCache, OrtModel } from './session.ts'
 
 /** The older name of the answers of an `OrtEngine`. */
 export type OrtSubmission = Submission
@@ -231,7 +231,7 @@ export class OrtEngine implements TextService {
     // If the tokens that were shown before complete the answer, its prompt is not read.
     const open = answers.filter(({ ended }) => !ended)
     for (const answer of open) answer.onAdmit()
-    const reads = new Map<AnswerState, ReadPrompt>()
+    const reads = new Map<AnswerState, CachedPrompt>()
     try {
       if (this.#model.packs && open.length > 0) await this.#packed(open, reads, life.signal)
       const done: DoneEvent[] = []
@@ -252,7 +252,7 @@ export class OrtEngine implements TextService {
   /** Reads prompts together, and puts the logits and the cache of each into `reads`. */
   async #packed(
     answers: readonly AnswerState[],
-    reads: Map<AnswerState, ReadPrompt>,
+    reads: Map<AnswerState, CachedPrompt>,
     signal: AbortSignal,
   ): Promise<void> {
     const lengths = answers.map(({ ids }) => ids.length)
@@ -283,7 +283,7 @@ export class OrtEngine implements TextService {
   }
 
   /** Decodes, and yields after each step. Owns the cache of `read` from its first step on. */
-  async *#decode(answer: AnswerState, read: ReadPrompt, signal: AbortSignal): AsyncGenerator<void> {
+  async *#decode(answer: AnswerState, read: CachedPrompt, signal: AbortSignal): AsyncGenerator<void> {
     let { logits, tokens } = read
     let cache: OrtCache | undefined = read.cache
     try {
@@ -358,7 +358,7 @@ export class OrtEngine implements TextService {
     }
   }
 
-  async #exact(answer: AnswerState, signal: AbortSignal): Promise<ReadPrompt> {
+  async #exact(answer: AnswerState, signal: AbortSignal): Promise<CachedPrompt> {
     const { ids } = answer
     answer.onPrefill(0, ids.length)
     const read = await this.#run(ids, this.#model.cacheOf([], 0), 0, signal)
@@ -376,7 +376,7 @@ export class OrtEngine implements TextService {
    * Reads the prompt in the Rust core and returns its logits and cache, from which the session
    * decodes.
    */
-  async #predicted(answer: AnswerState): Promise<ReadPrompt> {
+  async #predicted(answer: AnswerState): Promise<CachedPrompt> {
     const { ids } = answer
     const reader = this.#reader
     // A request for prediction without a predictor was refused earlier.
@@ -386,14 +386,6 @@ export class OrtEngine implements TextService {
     if (predicted) answer.onCache('predicted')
     return { logits, cache: this.#model.cacheOf(layers, ids.length), tokens: ids.length }
   }
-}
-
-interface ReadPrompt {
-  /** Logits after the prompt, (vocab). */
-  readonly logits: Float32Array
-  readonly cache: OrtCache
-  /** Number of tokens in the cache. */
-  readonly tokens: number
 }
 
 function closedError(): ForetokenError {

@@ -357,3 +357,12 @@ function notOpened(name: string, cause: unknown): ForetokenError {
     : `${name} can't be opened by ONNX Runtime: ${message}`
   return new ForetokenError('bad_model', why, { cause })
 }
+
+/** A prompt that was read into a cache. */
+export interface CachedPrompt {
+  /** Logits after the prompt, (vocab). */
+  readonly logits: Float32Array
+  readonly cache: OrtCache
+  /** Number of tokens in the cache. */
+  readonly tokens: number
+}
