@@ -67,8 +67,8 @@ export class AnswerParts {
   }
 
   #keep(parts: readonly AnswerPart[]): readonly AnswerPart[] {
-    this.all.push(...parts)
-    for (const part of parts)
+    for (const part of parts) {
+      this.all.push(part)
       if (part.type === 'content') this.content += part.text
       else if (part.type === 'reasoning') this.reasoning += part.text
       else if (part.type === 'call') this.calls.push({ id: newCallId(this.#format), name: part.name, arguments: '' })
@@ -76,6 +76,7 @@ export class AnswerParts {
         const call = this.calls[part.index]
         if (call) call.arguments += part.text
       }
+    }
     return parts
   }
 }

@@ -41,11 +41,12 @@ export function responseFrames({ shape, parts, visible, logprob }: Parts) {
   const write = (one: ChoiceEvent & { type: 'token' | 'done' }, shown: readonly VisibleToken[]) => {
     const scored = logprob ? shown.map(({ token }) => logprob(token)) : []
     const news = one.type === 'token' ? parts.push(one.token.text) : parts.finish(one.done)
-    const changes = news.flatMap((part) => items.add(part, parts.calls))
-    if (changes.length === 0 && scored.length > 0 && items.all.length === 0) changes.push(...items.openMessage())
+    const made = news.flatMap((part) => items.add(part, parts.calls))
+    const opens = made.length === 0 && scored.length > 0 && items.all.length === 0
+    const changes = opens ? items.openMessage() : made
     const delta = changes.find(({ type, item }) => type === 'delta' && item.type === 'message')
     const message = items.all.findLast(({ type }) => type === 'message')
-    if (message?.type === 'message') message.logprobs.push(...scored)
+    if (message?.type === 'message') for (const one of scored) message.logprobs.push(one)
     const extra =
       !delta && scored.length > 0 && message
         ? changed([{ type: 'delta', index: items.all.indexOf(message), item: message, text: '' }], '', scored)

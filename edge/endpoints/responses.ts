@@ -59,7 +59,7 @@ export const responses: Endpoint<typeof responsesRequest> = {
         if (items.all.length === 0) items.openMessage()
         const message = items.all.findLast(({ type }) => type === 'message')
         if (scored && message?.type === 'message')
-          message.logprobs.push(...tokens.map(({ token }) => tokenLogprob(engine, token)))
+          for (const { token } of tokens) message.logprobs.push(tokenLogprob(engine, token))
         return shape.finished(done, items.all, parts)
       },
       frame: stream.frame,
