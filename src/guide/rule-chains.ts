@@ -103,7 +103,7 @@ function larkRules(text: string): Map<string, Rule> {
 
 const jsonTokens = /"(?:\\[\s\S]|[^"\\])*"?|[{}]/g
 
-/** Returns where the object that begins at `from` ends; `from` if no object begins there. */
+/** Returns where the object that begins at `from` ends, the text's end if nowhere; `from` if none begins there. */
 function jsonEnd(text: string, from: number): number {
   const begin = text.slice(from).search(/\S/)
   if (begin < 0 || text[from + begin] !== '{') return from
@@ -113,5 +113,5 @@ function jsonEnd(text: string, from: number): number {
     if (found[0] === '{') depth++
     else if (found[0] === '}' && --depth === 0) return jsonTokens.lastIndex
   }
-  return from
+  return text.length
 }

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { openGuides } from '../../src/guide/guides.ts'
+import { checkLarkChains } from '../../src/guide/rule-chains.ts'
 import type { Guide, JsonSchema } from '../../src/index.ts'
 import { instantiate } from '../../wasm/dist/guide/guide.js'
 
@@ -111,4 +112,21 @@ test('the limit is the 128th level, and rings, trees and many definitions are no
     'y: "c"',
   )
   expect(() => guides.compile(rules)).not.toThrow()
+})
+
+test.each([
+  ['schemas that are not closed', `start: ${'%json {'.repeat(37_000)}`],
+  ['a long string', `start: "${'a\\"'.repeat(80_000)}"`],
+  ['a string that is not closed', `start: "${'a'.repeat(260_000)}`],
+  ['nested grammars', `start: ${'%lark {'.repeat(37_000)}`],
+])('hostile Lark is read once: %s', (_, grammar) => {
+  const begun = process.cpuUsage()
+  try {
+    checkLarkChains(grammar)
+  } catch (error) {
+    expect(error).toMatchObject({ code: 'bad_argument' })
+  }
+  // To read it once for each of its tokens takes minutes.
+  const { user, system } = process.cpuUsage(begun)
+  expect(user + system).toBeLessThan(10_000_000)
 })
