@@ -245,9 +245,10 @@ function checkLength(tokens: number, most: number, what: string): void {
  */
 function costOf({ requests, choices }: Pick<Plan, 'requests' | 'choices'>, context: number): Cost {
   let tokens = 0
-  for (const { prompt, maxTokens = context } of requests) {
+  for (const { prompt, tools, maxTokens = context } of requests) {
     const { units, ids } = lengthOf(prompt)
-    const read = Math.min(context, Math.ceil(ids ? units : units / usualCharactersPerToken))
+    const characters = ids ? 0 : units + besideContent(prompt) + charactersOf(tools)
+    const read = Math.min(context, ids ? units : Math.ceil(characters / usualCharactersPerToken))
     tokens += read + choices * Math.min(maxTokens, context - read)
   }
   return { answers: requests.length * choices, tokens }
@@ -264,4 +265,24 @@ function lengthOf(prompt: Plan['requests'][number]['prompt']): { readonly units:
     else for (const { text } of content ?? []) units += text.length
   }
   return { units, ids: false }
+}
+
+/**
+ * Returns the number of characters of calls and thoughts in a conversation. A template may drop
+ * them, so they count towards the cost of a request, and not towards its limit.
+ */
+function besideContent(prompt: Plan['requests'][number]['prompt']): number {
+  if (typeof prompt === 'string') return 0
+  let characters = 0
+  for (const entry of prompt)
+    if (typeof entry !== 'number') characters += charactersOf(entry.tool_calls) + (entry.reasoning_content?.length ?? 0)
+  return characters
+}
+
+/** Returns the number of characters in a value of JSON: those of its keys, texts and numbers. */
+function charactersOf(value: unknown): number {
+  if (typeof value === 'string') return value.length
+  if (Array.isArray(value)) return value.reduce((sum: number, item) => sum + charactersOf(item), 0)
+  if (typeof value !== 'object' || value === null) return value === undefined ? 0 : String(value).length
+  return Object.entries(value).reduce((sum, [key, item]) => sum + key.length + charactersOf(item), 0)
 }

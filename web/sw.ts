@@ -54,7 +54,7 @@ async function install(): Promise<void> {
   const response = await fetch(manifest, { cache: 'no-cache' }).catch(() => undefined)
   // If the manifest cannot be fetched now, the one of an older version of the page is used.
   if (response?.status === 404) return
-  const known = response && isManifest(response) ? response : await keptByOlder(manifest)
+  const known = response && isFile(response) ? response : await keptByOlder(manifest)
   if (known) await cache.put(manifest, known)
 }
 
@@ -63,7 +63,7 @@ async function keptFromNowOn(path: string, request: Request): Promise<Response> 
   const found = await kept(path)
   if (found) return found
   const response = await fetch(request)
-  if (response.ok) await (await caches.open(cacheName)).put(addressOf(path), response.clone())
+  if (isFile(response)) await (await caches.open(cacheName)).put(addressOf(path), response.clone())
   return response
 }
 
@@ -96,14 +96,14 @@ async function latestPage(request: Request): Promise<Response> {
 async function latestManifest(request: Request): Promise<Response> {
   const response = await fetch(request).catch(() => undefined)
   const cache = await caches.open(cacheName)
-  if (response && isManifest(response)) await cache.put(addressOf(manifestPath), response.clone())
+  if (response && isFile(response)) await cache.put(addressOf(manifestPath), response.clone())
   else if (response?.status === 404) await cache.delete(addressOf(manifestPath))
   else return (await kept(manifestPath)) ?? response ?? Response.error()
   return response
 }
 
 /** Some servers answer with a page if a file is missing. */
-function isManifest({ ok, headers }: Response): boolean {
+function isFile({ ok, headers }: Response): boolean {
   return ok && !(headers.get('content-type') ?? '').startsWith('text/html')
 }
 

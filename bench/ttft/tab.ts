@@ -41,7 +41,7 @@ export function openWorker(page: Page, threads: number): Promise<string> {
   return page.evaluate(async (threads) => {
     const script = (
       await (await fetch((document.querySelector('script[type=module]') as HTMLScriptElement).src)).text()
-    ).match(/page\/engine-[0-9a-f]+\.js/)?.[0]
+    ).match(/page\/engine-\w+\.js/)?.[0]
     if (!script) throw new Error('the page names no script of its engine')
     const worker = new Worker(new URL(script, document.baseURI), { type: 'module' })
     const manifest = await (await fetch('page/model.json')).json()

@@ -47,6 +47,8 @@ export const countTokens: Query<typeof countRequest> = {
   schema: countRequest,
   entries: limits,
   async answer(body, { engine }, count) {
-    return { input_tokens: await count(promptedBy(body, engine).request) }
+    // Counting compiles no grammar.
+    const { guide: _, ...request } = promptedBy(body, engine).request
+    return { input_tokens: await count(request) }
   },
 }

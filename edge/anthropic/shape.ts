@@ -1,6 +1,6 @@
 /** Makes the message that answers a request: as it begins, and complete. */
 import type { Answer, DoneEvent } from '../../src/index.ts'
-import type { AnswerParts } from '../endpoints/parts.ts'
+import { type AnswerParts, objectOf } from '../endpoints/parts.ts'
 import { type ResponseItem, ResponseItems } from '../endpoints/response-items.ts'
 import { newId } from '../ids.ts'
 import { countsOf, reportOf } from '../usage.ts'
@@ -26,13 +26,13 @@ export class MessageShape {
     const { delta, usage } = this.ended(done, parts)
     const items = new ResponseItems()
     for (const part of parts.all) items.add(part, parts.calls)
-    return this.#message(items.all.map(blockOf), delta, { ...usage, ...constant })
+    return this.#message(items.all.filter(isWhole).map(blockOf), delta, { ...usage, ...constant })
   }
 
   /** How the message ended, and its counts. */
-  ended(done: DoneEvent, { calls, reasoningTokens }: AnswerParts): Pick<Ending, 'delta' | 'usage'> {
+  ended(done: DoneEvent, { endsInCall, reasoningTokens }: AnswerParts): Pick<Ending, 'delta' | 'usage'> {
     const { prompt, cached, completion } = countsOf([done], 1)
-    const reason = calls.length > 0 && done.finishReason === 'stop' ? 'tool_use' : stopReason(done)
+    const reason = endsInCall && done.finishReason === 'stop' ? 'tool_use' : stopReason(done)
     const details = reasoningTokens > 0 ? { thinking_tokens: reasoningTokens } : null
     return {
       delta: {
@@ -82,21 +82,17 @@ function tokens(prompt: number, cached: number, output: number) {
   }
 }
 
-/** Returns an item of an answer as a block. */
+/** Returns an item of an answer as a block. A call that has just begun has an empty input. */
 export function blockOf(item: ResponseItem): MessageBlock {
   if (item.type === 'message') return { type: 'text', text: item.text, citations: null }
   if (item.type === 'reasoning') return { type: 'thinking', thinking: item.text, signature: '' }
   const { callId: id, name, text } = item
-  return { type: 'tool_use', id, name, input: inputOf(text), caller: { type: 'direct' } }
+  return { type: 'tool_use', id, name, input: objectOf(text) ?? {}, caller: { type: 'direct' } }
 }
 
-/** Returns the input of a call. It is not whole JSON only if the answer ended in its middle. */
-function inputOf(text: string): Record<string, unknown> {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return {}
-  }
+/** Returns false for a call whose input is not whole: it must not be run. */
+function isWhole(item: ResponseItem): boolean {
+  return item.type !== 'function_call' || objectOf(item.text) !== undefined
 }
 
 function stopReason({ finishReason, stop }: DoneEvent): NonNullable<MessagesResponse['stop_reason']> {

@@ -9,6 +9,20 @@ export interface AnsweredCall {
   arguments: string
 }
 
+/**
+ * Returns the arguments of a call, or undefined if they are no JSON object: the answer ended in their
+ * middle, or the model wrote something else.
+ */
+export function objectOf(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
+    return isObject ? (value as Record<string, unknown>) : undefined
+  } catch {
+    return undefined
+  }
+}
+
 /** Reads one answer, and keeps what it has read. */
 export class AnswerParts {
   readonly #reader: AnswerReader
@@ -37,13 +51,19 @@ export class AnswerParts {
 
   /** Ends the answer. Returns the rest. */
   finish(done: DoneEvent): readonly AnswerPart[] {
-    return this.#keep(this.#reader.finish(done.finishReason !== 'stop'))
+    return this.#keep(this.#reader.finish(done.finishReason !== 'stop' || done.stop !== undefined))
   }
 
   /** Returns the reason for the end as OpenAI names it, which has one word for both limits. */
   finishReason({ finishReason }: DoneEvent): 'stop' | 'length' | 'tool_calls' {
     if (finishReason !== 'stop') return 'length'
-    return this.calls.length > 0 ? 'tool_calls' : 'stop'
+    return this.endsInCall ? 'tool_calls' : 'stop'
+  }
+
+  /** Whether the answer has calls, and its last one is whole: a stop string may end it in the middle. */
+  get endsInCall(): boolean {
+    const last = this.calls.at(-1)
+    return last !== undefined && objectOf(last.arguments) !== undefined
   }
 
   #keep(parts: readonly AnswerPart[]): readonly AnswerPart[] {

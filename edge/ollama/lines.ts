@@ -2,7 +2,7 @@
 import { type AnswerPlan, type DoneEvent, ForetokenError } from '../../src/index.ts'
 import { collect, partsOf } from '../endpoints/collect.ts'
 import type { Options } from '../endpoints/options.ts'
-import type { AnsweredCall } from '../endpoints/parts.ts'
+import { type AnsweredCall, objectOf } from '../endpoints/parts.ts'
 import { endsTurn, tokenLogprob } from '../endpoints/tokens.ts'
 import { type VisibleToken, VisibleTokens } from '../endpoints/visible.ts'
 import type { Plan, PlanContext } from '../exchange.ts'
@@ -48,10 +48,11 @@ export function answerLines(
       if (!answer) throw new ForetokenError('internal', 'there is no answer')
       const { done, tokens } = answer
       const { content, reasoning, calls } = answer.parts
+      const whole = calls.flatMap(toolCallsOf)
       const said = {
         content,
         ...(reasoning !== '' && { thinking: reasoning }),
-        ...(calls.length > 0 && { tool_calls: calls.map(toolCallOf) }),
+        ...(whole.length > 0 && { tool_calls: whole }),
       }
       return { ...summaryOf(model, done, loadMs), ...field(said), ...scored(tokens) }
     },
@@ -66,7 +67,8 @@ export function answerLines(
         else if (part.type === 'reasoning') lines.push({ content: '', thinking: part.text })
         else if (part.type === 'end') {
           const call = parts.calls[part.index]
-          if (call) lines.push({ content: '', tool_calls: [toolCallOf(call, part.index)] })
+          const tool_calls = call ? toolCallsOf(call, part.index) : []
+          if (tool_calls.length > 0) lines.push({ content: '', tool_calls })
         }
       if (lines.length === 0 && logprobs && tokens.length > 0) lines.push(silence)
       const text = lines.map((said, at) => line(said, at === 0 ? scored(tokens) : {})).join('')
@@ -79,17 +81,10 @@ export function answerLines(
 
 const silence: Said = { content: '' }
 
-/** Returns a call as Ollama has it. Its arguments are not whole only if the answer ended in their middle. */
-function toolCallOf({ id, name, arguments: text }: AnsweredCall, index: number): AnsweredToolCall {
-  return { id, function: { index, name, arguments: parsed(text) } }
-}
-
-function parsed(text: string): Record<string, unknown> {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return {}
-  }
+/** Returns a call as Ollama has it; none if its arguments are not whole, since it must not be run. */
+function toolCallsOf({ id, name, arguments: text }: AnsweredCall, index: number): AnsweredToolCall[] {
+  const given = objectOf(text)
+  return given ? [{ id, function: { index, name, arguments: given } }] : []
 }
 
 /** Returns the answer to a request that only loads the model. */

@@ -2,9 +2,9 @@
  * Plans an answer that may call tools or show thoughts: what the request needs, and how its text is
  * read. It depends on the model's template only.
  */
-import { oneOf } from '../base/checks.ts'
+import { fieldsOf, listOf, oneOf, textOf, withArguments, wrong } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
-import type { Guide } from '../base/guide.ts'
+import { type Guide, guideKinds } from '../base/guide.ts'
 import type { TokenizerSpec } from '../base/model.ts'
 import type { PromptInput } from '../base/prompt.ts'
 import type { ToolDefinition } from '../base/tool.ts'
@@ -68,11 +68,19 @@ export interface PlannedModel {
 }
 
 /**
- * Plans an answer. Throws `bad_argument` for tools that are malformed or of one name, and a choice of
- * a tool that is not there, and `unsupported` if the model's format of calls is not known.
+ * Plans an answer. Throws `bad_argument` for malformed wishes, two tools of one name, and a choice of
+ * a tool that is not there; `unsupported` if the model's format of calls is not known, or if a compact
+ * guide or a grammar would have to stand beside thoughts or calls.
  */
 export function planAnswer(model: PlannedModel, wishes: AnswerWishes): AnswerPlan {
+  return withArguments('planAnswer', () => planned(model, fieldsOf('the wishes', wishes)))
+}
+
+function planned(model: PlannedModel, wishes: AnswerWishes): AnswerPlan {
   const { tools = [], toolChoice = 'auto', toolFormat } = wishes
+  for (const name of ['parallelToolCalls', 'reasoning', 'continueFinal'] as const)
+    if (!['boolean', 'undefined'].includes(typeof wishes[name])) throw wrong(name, 'true or false', wishes[name])
+  if (wishes.guide !== undefined) checkGuide(wishes.guide)
   if (toolFormat !== undefined) oneOf('toolFormat', toolFormat, toolFormatNames)
   checkTools(tools)
   const spec = model.archive.tokenizer
@@ -86,6 +94,7 @@ export function planAnswer(model: PlannedModel, wishes: AnswerWishes): AnswerPla
     const showSpecial = specialIds(model.tokenizer, shownThinking)
     // Without thoughts the request's own guide holds.
     const isWrapped = read.thinking !== undefined && shape !== undefined
+    if (isWrapped) refuseCompact(wishes.guide)
     const guide: Guide | undefined =
       isWrapped && read.thinking
         ? { kind: 'lark', grammar: thoughtfulGrammar(read.thinking, shape, special) }
@@ -107,6 +116,7 @@ export function planAnswer(model: PlannedModel, wishes: AnswerWishes): AnswerPla
       'unsupported',
       'an answer that may call tools has no grammar of its own; leave one of them out',
     )
+  if (!chosen.required) refuseCompact(wishes.guide)
   const { format } = toolSupport(spec, toolFormat)
   const showSpecial = specialIds(model.tokenizer, [...shownThinking, ...markersOf(format)])
   // A model that was not taught to call tools repeats its call up to the limit of the answer.
@@ -128,7 +138,32 @@ export function planAnswer(model: PlannedModel, wishes: AnswerWishes): AnswerPla
   }
 }
 
-function chosenTools(tools: readonly ToolDefinition[], choice: ToolChoice) {
+/** Throws `bad_argument` unless a guide has the fields of its kind. Grammars are checked where they are compiled. */
+function checkGuide(guide: Guide): void {
+  const fields = fieldsOf<Record<string, unknown>>('guide', guide as unknown as Record<string, unknown>)
+  const kind = oneOf('guide.kind', fields.kind, guideKinds)
+  const { compact = false, schema } = fields
+  if (typeof compact !== 'boolean') throw wrong('guide.compact', 'true or false', compact)
+  if (kind === 'json_schema' && !['string', 'boolean'].includes(typeof schema))
+    fieldsOf('guide.schema', schema as object)
+  if (kind === 'regex') textOf('guide.regex', fields.regex)
+  if (kind !== 'choice') return
+  const choices = listOf<unknown>('guide.choices', fields.choices)
+  if (choices.length === 0) throw new ForetokenError('bad_argument', 'guide.choices is empty; give at least one text')
+  for (const [index, choice] of choices.entries()) textOf(`guide.choices[${index}]`, choice)
+}
+
+/** A grammar that holds thoughts or calls too has no place for the white space of its JSON. */
+function refuseCompact(guide: Guide | undefined): void {
+  if (guide && 'compact' in guide && guide.compact)
+    throw new ForetokenError(
+      'unsupported',
+      'guide.compact is not possible in an answer that may think or call tools; leave it out, or turn these off',
+    )
+}
+
+function chosenTools(tools: readonly ToolDefinition[], given: ToolChoice) {
+  const choice = checkedChoice(given)
   if (choice === 'none') return { tools: [], required: false }
   if (choice === 'auto') return { tools, required: false }
   if (choice === 'required') {
@@ -146,6 +181,20 @@ function chosenTools(tools: readonly ToolDefinition[], choice: ToolChoice) {
   if (required && names.length === 0)
     throw new ForetokenError('bad_argument', 'toolChoice requires a call, and allows no tool')
   return { tools: tools.filter(({ name }) => names.includes(name)), required }
+}
+
+function checkedChoice(choice: ToolChoice): ToolChoice {
+  if (typeof choice !== 'object' || choice === null)
+    return oneOf('toolChoice', choice, ['none', 'auto', 'required'] as const)
+  const { name, allowed, required } = fieldsOf<Record<string, unknown>>('toolChoice', { ...choice })
+  if (name !== undefined) return { name: textOf('toolChoice.name', name) }
+  if (required !== undefined && typeof required !== 'boolean')
+    throw wrong('toolChoice.required', 'true or false', required)
+  const names = listOf<unknown>('toolChoice.allowed', allowed)
+  return {
+    allowed: names.map((one, index) => textOf(`toolChoice.allowed[${index}]`, one)),
+    ...(required !== undefined && { required }),
+  }
 }
 
 function specialId(tokenizer: Tokenizer, text: string): number | undefined {

@@ -2,6 +2,7 @@
  * Builds the grammar of an answer that may or must call tools, in llguidance's variant of Lark: free
  * text until a call begins, then the calls of the format with arguments of the tool's schema.
  */
+import { ForetokenError } from '../base/errors.ts'
 import type { Guide } from '../base/guide.ts'
 import type { ToolDefinition } from '../base/tool.ts'
 import { markersOf, type ToolFormat } from './format.ts'
@@ -21,7 +22,16 @@ export interface GrammarChoice {
 /** Returns the id of a special token, or undefined if a text is not one. */
 export type SpecialId = (text: string) => number | undefined
 
-/** Returns the Lark text of the answers that may call `tools`. */
+/**
+ * Largest grammar, in UTF-16 units: that of a guide. Here it keeps schemas that are copied into many
+ * rules from filling the memory.
+ */
+const longest = 256 * 1024
+
+/**
+ * Returns the Lark text of the answers that may call `tools`. Throws `bad_argument` if it is longer
+ * than 262,144 characters.
+ */
 export function toolGrammar(
   format: ToolFormat,
   tools: readonly ToolDefinition[],
@@ -63,15 +73,23 @@ export function ruleOf(guide: Guide): string | undefined {
     case 'choice':
       return guide.choices.map((choice) => JSON.stringify(choice)).join(' | ')
     case 'regex':
-      return `/${guide.regex.replace(/^\^|(?<!\\)\$$/g, '').replace(/(?<!\\)\//g, '\\/')}/`
+      return `/${regexBody(guide.regex)}/`
     default:
       return undefined
   }
 }
 
+/** Returns a regex without its outer anchors, its slashes escaped. Escapes are read in pairs. */
+function regexBody(regex: string): string {
+  const change = (part: string) => (part === '/' ? '\\/' : part === '$' ? '' : part)
+  return regex.replace(/^\^/, '').replace(/\\.|\/|\$$/gs, change)
+}
+
 /** Collects rules, and writes texts in which markers may be special tokens. */
 class GrammarWriter {
   readonly #rules: string[] = []
+  /** Number of characters of the rules so far. */
+  #length = 0
   readonly #special: SpecialId
   readonly #split: RegExp
 
@@ -86,6 +104,12 @@ class GrammarWriter {
   }
 
   rule(name: string, body: string): void {
+    this.#length += name.length + body.length + 3
+    if (this.#length > longest)
+      throw new ForetokenError(
+        'bad_argument',
+        `the grammar of the answer has ${this.#length} characters or more; it may have ${longest}: shorten its schemas`,
+      )
     this.#rules.push(`${name}: ${body}`)
   }
 
@@ -208,7 +232,9 @@ function namedRules(writer: GrammarWriter, schema: Schema, index: number, how: N
   writer.rule(name, `first_${index}_0`)
   for (const [at, [key, value]] of properties.entries()) {
     const one = `value_${index}_${at}`
-    const each = typeof value === 'object' && value !== null ? { ...value, ...shared } : value
+    // Definitions are copied only where something refers to them.
+    const refers = typeof value === 'object' && value !== null && JSON.stringify(value).includes('"$ref"')
+    const each = refers ? { ...value, ...shared } : value
     writer.rule(one, `${writer.literal(key + how.assign)} ${how.value(each)}`)
     const must = required.has(key)
     const next = at + 1

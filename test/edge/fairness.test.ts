@@ -42,6 +42,27 @@ test('a server with one tenant gives it the whole capacity', async () => {
   }
 })
 
+test.each([
+  ['tools', { tools: [{ type: 'function', function: { name: 'f', description: 'x'.repeat(240) } }] }],
+  [
+    'thoughts',
+    {
+      messages: [
+        { role: 'user', content: 'a' },
+        { role: 'assistant', content: 'b', reasoning_content: 'x'.repeat(240) },
+        { role: 'user', content: 'c' },
+      ],
+    },
+  ],
+])('what a template may write counts towards the cost: %s', async (_, change) => {
+  const app = createApp({ engine, config: { listen: 'loopback', limits: { waitSeconds: 0, tokens: 250 } } })
+  const asks = (body: object) =>
+    ask(app, chatBody({ stream: true, max_tokens: 50, ...body }), { headers: { host: 'localhost' } })
+  const all = await Promise.all([asks({}), asks({}), asks(change), asks(change)])
+  expect(all.map(({ status }) => status)).toEqual([200, 200, 200, 503])
+  await Promise.all(all.map(({ body }) => body?.cancel().catch(() => {})))
+})
+
 describe('admission', () => {
   const tenant = (name: string): Caller => ({ key: { sha256: name, metrics: false }, tenant: name, name })
   const [a, b, c] = [tenant('a'), tenant('b'), tenant('c')]

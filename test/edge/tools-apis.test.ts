@@ -158,11 +158,46 @@ describe('@anthropic-ai/sdk', () => {
     expect(asked).toEqual([{ city: 'Oslo' }])
   })
 
-  test('a cut call is reported with max_tokens, and its input is an object', async () => {
+  test('a cut call is reported with max_tokens, and is not handed out', async () => {
     says(call)
     const { stop_reason, content } = await anthropic.messages.create({ ...body, max_tokens: call.indexOf('Oslo') + 2 })
     expect(stop_reason).toBe('max_tokens')
-    expect(content).toMatchObject([{ type: 'tool_use', name: 'get_weather', input: {} }])
+    expect(content).toEqual([])
+  })
+
+  test.each([
+    ['a stop string', call, { stop_sequences: ['slo'] }, { stop_reason: 'stop_sequence', stop_sequence: 'slo' }],
+    ['its end', call.slice(0, call.indexOf('slo')), {}, { stop_reason: 'end_turn', stop_sequence: null }],
+  ])('a call that ends in its middle by %s is not handed out', async (_, text, change, ending) => {
+    says(`Look.\n${text}`)
+    expect(await anthropic.messages.create({ ...body, ...change })).toMatchObject({
+      ...ending,
+      content: [{ type: 'text', text: 'Look.' }],
+    })
+    const events: Anthropic.RawMessageStreamEvent[] = []
+    for await (const event of await anthropic.messages.create({ ...body, ...change, stream: true })) events.push(event)
+    expect(events.at(-2)).toMatchObject({ type: 'message_delta', delta: ending })
+  })
+
+  test('counting tokens prepares no guide', async () => {
+    const counted: object[] = []
+    const service = new Proxy(made.service, {
+      get(target, name) {
+        const value = Reflect.get(target, name, target)
+        if (typeof value !== 'function') return value
+        return (...args: object[]) => {
+          counted.push(...args)
+          return value.apply(target, args)
+        }
+      },
+    })
+    const other = createApp({ engine: service, config: testConfig }) as App
+    const asked = { model: 'tiny', messages, tools }
+    const response = await ask(other, asked, { path: '/v1/messages/count_tokens' })
+    expect((await response.json()).input_tokens).toBeGreaterThan(0)
+    const withTools = counted.filter((one) => typeof one === 'object' && one !== null && 'tools' in one)
+    expect(withTools.length).toBeGreaterThan(0)
+    for (const one of withTools) expect(one).not.toHaveProperty('guide')
   })
 
   test('thoughts are blocks if they are asked for, and come back to the template', async () => {
@@ -269,6 +304,18 @@ describe('ollama', () => {
     const second = await ollama.chat({ ...body, messages: [...messages, first.message, result] })
     expect(second.message.content).toBe('It rains.')
     expect(told()).toMatch(/"Oslo".*\n<\/tool_call><\|im_end\|>\n<\|im_start\|>tool\nRain<\|im_end\|>/)
+  })
+
+  test.each([
+    ['a stop string', call, { stop: ['slo'] }],
+    ['its end', call.slice(0, call.indexOf('slo')), {}],
+    ['its limit', call, { num_predict: call.indexOf('Oslo') + 1 }],
+  ])('a call that ends in its middle by %s is not handed out', async (_, text, change) => {
+    says(text)
+    const asked = { ...body, options: { ...body.options, ...change } }
+    expect((await ollama.chat(asked)).message).toEqual({ role: 'assistant', content: '' })
+    for await (const line of await ollama.chat({ ...asked, stream: true }))
+      expect(line.message).toEqual({ role: 'assistant', content: '' })
   })
 
   test('calls need no ids: results are matched by name, in order', async () => {

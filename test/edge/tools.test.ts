@@ -125,6 +125,31 @@ describe('chat', () => {
     },
   )
 
+  test.each([
+    ['a stop string', call, { stop: ['slo'] }, '{"city": "O'],
+    ['its end', call.slice(0, call.indexOf('slo')), {}, '{"city": "O'],
+    ['a stop string before the arguments', call, { stop: ['"arguments'] }, ''],
+  ])('a call that ends in its middle by %s is no reason to call', async (_, text, change, given) => {
+    says(text)
+    const { message, finish_reason } = await choice(body(change))
+    expect(finish_reason).toBe('stop')
+    expect(message.tool_calls[0].function).toEqual({ name: 'get_weather', arguments: given })
+    const all = await chunks(body(change))
+    expect(all.at(-1)!.choices[0]!.finish_reason).toBe('stop')
+    const deltas = all.flatMap(({ choices }) => choices.flatMap(({ delta }) => delta.tool_calls ?? []))
+    expect(deltas.map((delta) => delta.function.arguments).join('')).toBe(given)
+  })
+
+  test('a stop string behind the arguments leaves the call whole, and one before its name shows nothing', async () => {
+    says(call)
+    expect(await choice(body({ stop: ['</tool_call>'] }))).toMatchObject({
+      finish_reason: 'tool_calls',
+      message: { content: null, tool_calls: [{ function: { arguments: '{"city": "Oslo"}' } }] },
+    })
+    const none = await choice(body({ stop: ['get_'] }))
+    expect([none.finish_reason, none.message.content ?? '', none.message.tool_calls]).toEqual(['stop', '', undefined])
+  })
+
   test('an answer that must call shows no text, wherever it is cut', async () => {
     says(`\n${call}`)
     for (let max_tokens = 1; max_tokens < 20; max_tokens++)

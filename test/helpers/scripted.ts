@@ -72,7 +72,8 @@ export function scripted(engine: Engine, script: Script): Scripted {
         yield { type: 'token', id: end, logprob: -0.1, text: rest }
       }
       const finishReason = ids.length < most || stopped ? 'stop' : 'length'
-      if (done) yield { ...done, finishReason, text, ids: shown }
+      const stop = stops.found === undefined ? {} : { stop: stops.found }
+      if (done) yield { ...done, finishReason, text, ids: shown, ...stop }
     }
   }
   const service = new Proxy<TextService>(engine, {

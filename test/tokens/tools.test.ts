@@ -297,6 +297,15 @@ describe('plans', () => {
     expect(effortValues(specOf('qwen3.jinja'), 'high')).toEqual({})
   })
 
+  test('a compact guide is refused where thoughts or calls stand beside it, and kept elsewhere', () => {
+    const guide = { kind: 'json_object', compact: true } as const
+    const refused = expect.objectContaining({ code: 'unsupported', message: expect.stringContaining('guide.compact') })
+    expect(() => planAnswer(model('qwen3'), { guide })).toThrow(refused)
+    expect(() => planAnswer(model('qwen2.5'), { guide, tools })).toThrow(refused)
+    expect(planAnswer(model('qwen2.5'), { guide }).options.guide).toEqual(guide)
+    expect(planAnswer(model('qwen3'), { guide, reasoning: false }).options.guide).toEqual(guide)
+  })
+
   test.each([
     [{ tools: {} }, /tools/],
     [{ tools: [null] }, /tools\[0\]/],
@@ -306,6 +315,20 @@ describe('plans', () => {
     [{ tools: [{ name: 'f' }], toolChoice: { name: 'g' } }, /not among/],
     [{ toolChoice: 'required' }, /no tools/],
     [{ tools: [{ name: 'f' }], toolFormat: 'x' }, /toolFormat/],
+    [{ tools: [{ name: 'f' }], toolChoice: 'any' }, /toolChoice is "any"; it must be one of none, auto, required/],
+    [{ toolChoice: 7 }, /toolChoice/],
+    [{ toolChoice: {} }, /toolChoice\.allowed/],
+    [{ toolChoice: { allowed: [{}] } }, /toolChoice\.allowed\[0\]/],
+    [{ toolChoice: { name: 1 } }, /toolChoice\.name/],
+    [{ guide: { kind: 'choice' } }, /guide\.choices/],
+    [{ guide: { kind: 'choice', choices: [] } }, /guide\.choices/],
+    [{ guide: { kind: 'choice', choices: ['a', 1] } }, /guide\.choices\[1\]/],
+    [{ guide: { kind: 'regex' } }, /guide\.regex/],
+    [{ guide: { kind: 'json_schema' } }, /guide\.schema/],
+    [{ guide: { kind: 'x' } }, /guide\.kind/],
+    [{ guide: 'x' }, /guide/],
+    [{ parallelToolCalls: 'no' }, /parallelToolCalls/],
+    [null, /the wishes/],
   ])('%j is refused', (wishes, message) => {
     expect(() => planAnswer(model('smollm2'), wishes as never)).toThrow(
       expect.objectContaining({ code: 'bad_argument' }),

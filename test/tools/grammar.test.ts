@@ -196,6 +196,9 @@ describe.each(Object.entries(vocabularies))('%s', (_, { vocabulary, idOf, encode
       [{ kind: 'json_object' }, '{"a": 1}', '[1]'],
       [{ kind: 'choice', choices: ['a "b"', 'c'] }, 'a "b"', 'b'],
       [{ kind: 'regex', regex: '^a/[0-9]+$' }, 'a/12', 'a12'],
+      [{ kind: 'regex', regex: 'a\\\\/b\\/c' }, 'a\\/b/c', 'a/b/c'],
+      [{ kind: 'regex', regex: 'a\\\\$' }, 'a\\', 'a'],
+      [{ kind: 'regex', regex: 'a\\$' }, 'a$', 'a'],
     ] as const) {
       const rule = ruleOf(guide)!
       const grammar = vocabulary.compile('lark', thoughtfulGrammar({ ...thinking, begun: true }, rule, idOf))
@@ -225,4 +228,32 @@ describe.each(Object.entries(vocabularies))('%s', (_, { vocabulary, idOf, encode
       ),
     )
   }
+})
+
+describe('definitions', () => {
+  const properties = Object.fromEntries(Array.from({ length: 200 }, (_, at) => [`p${at}`, {}]))
+  const $defs = { city: { type: 'string', description: 'x'.repeat(100_000) } }
+  const { lfm2 } = toolFormats
+  const written = (change: object) =>
+    toolGrammar(
+      lfm2,
+      [{ name: 'f', parameters: { properties: { ...properties, ...change }, $defs } }],
+      auto,
+      () => undefined,
+    )
+
+  test('are copied only into properties that refer to them', () => {
+    expect(written({}).length).toBeLessThan(50_000)
+    const one = written({ p7: { $ref: '#/$defs/city' } })
+    expect(one.split('"$defs"')).toHaveLength(2)
+    expect(one.length).toBeLessThan(150_000)
+  })
+
+  test('that make a grammar too long are refused before it is written', () => {
+    const refers = { items: { $ref: '#/$defs/city' } }
+    const change = Object.fromEntries(Object.keys(properties).map((key) => [key, refers]))
+    expect(() => written(change)).toThrow(
+      expect.objectContaining({ code: 'bad_argument', message: expect.stringMatching(/ 30\d{4} characters.* 262144/) }),
+    )
+  })
 })
