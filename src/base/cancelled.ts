@@ -10,3 +10,12 @@ export function cancelled(cause?: unknown): ForetokenError {
 export function throwIfAborted(signal?: AbortSignal): void {
   if (signal?.aborted) throw cancelled(signal.reason)
 }
+
+/**
+ * Returns why a request ended with its signal: the engine's own reason, or else `aborted`, caused
+ * by the caller's.
+ */
+export function abortReason({ reason }: AbortSignal): ForetokenError {
+  if (reason instanceof ForetokenError && reason.code === 'aborted') return reason
+  return cancelled(reason)
+}

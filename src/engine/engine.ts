@@ -193,7 +193,7 @@ export class Engine implements TextService {
       const { ids, trace } = this.#prompts.accept(checked)
       return new AnswerState(ids, checked, this, trace)
     })
-    return new Submission(checked.id, state, admit(state, this.#scheduler))
+    return new Submission(checked.id, state, admit(state, this.#scheduler, this.closing))
   }
 
   /**
@@ -308,7 +308,7 @@ export class Engine implements TextService {
    * throw, with `busy` when too many long prompts wait, and with `aborted`.
    */
   prepare(prompt: PromptInput, options: PrepareOptions = {}): Promise<PreparedPrompt> {
-    return prepareGuided(this.#prompts, this.guides, prompt, options)
+    return prepareGuided(this.#prompts, this.guides, prompt, options, this.closing)
   }
 
   /** Reads `ids` into a cache of their own. The caller must release the session. */

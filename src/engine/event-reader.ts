@@ -1,7 +1,5 @@
 /** Reads the events of one answer: the iterator of every `Answer`. */
 
-import { cancelled } from '../base/cancelled.ts'
-import { ForetokenError } from '../base/errors.ts'
 import type { GenerateEvent } from '../stream/events.ts'
 
 /**
@@ -60,12 +58,3 @@ export class EventReader implements AsyncIterableIterator<GenerateEvent, undefin
 }
 
 const ended = { done: true, value: undefined } as const
-
-/**
- * Returns why a request ended with its signal: the engine's own reason, or else `aborted`, caused
- * by the caller's.
- */
-export function abortReason({ reason }: AbortSignal): ForetokenError {
-  if (reason instanceof ForetokenError && reason.code === 'aborted') return reason
-  return cancelled(reason)
-}

@@ -1,9 +1,10 @@
 /** Loads the grammar engine at its first use, and makes the matchers of answers. */
-import { fieldsOf, withArguments } from '../base/checks.ts'
+import { fieldsOf, signalOf, withArguments } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import type { Guide } from '../base/guide.ts'
 import type { ModelArchive } from '../base/model.ts'
 import type { PreparedPrompt, PromptInput } from '../base/prompt.ts'
+import { untilAborted } from '../base/until-aborted.ts'
 import type { GuideMatcher, Guides, OpenGuides } from '../decode/guide.ts'
 import type { PrepareOptions as PromptPrepareOptions, Prompts } from '../tokens/prompts.ts'
 import type { Tokenizer } from '../tokens/tokenizer.ts'
@@ -13,17 +14,23 @@ export interface PrepareOptions extends PromptPrepareOptions {
   readonly guide?: Guide | undefined
 }
 
-/** Prepares a prompt, and compiles the guide of its answer meanwhile. Rejects with the errors of both. */
+/**
+ * Prepares a prompt, and compiles the guide of its answer meanwhile. Rejects with the errors of both,
+ * and with `aborted` when the options' signal or `closing`, the end of the engine, fires.
+ */
 export async function prepareGuided(
   prompts: Prompts,
   guides: LazyGuides | undefined,
   prompt: PromptInput,
   options: PrepareOptions,
+  closing: AbortSignal,
 ): Promise<PreparedPrompt> {
   const fields = withArguments('prepare', () => fieldsOf('the options', options, 'be absent'))
   // Without grammars the request is refused when it is submitted.
   if (!fields.guide || !guides) return prompts.prepare(prompt, fields)
-  const [ids] = await Promise.all([prompts.prepare(prompt, fields), guides.compile(fields.guide)])
+  const signal = signalOf('signal', fields.signal)
+  const both = Promise.all([prompts.prepare(prompt, fields), guides.compile(fields.guide)])
+  const [ids] = await untilAborted(both, signal, closing)
   return ids
 }
 

@@ -1,28 +1,24 @@
 /** Submits requests whose guide is not compiled yet. */
 import { asForetokenError } from '../base/errors.ts'
+import { untilAborted } from '../base/until-aborted.ts'
 import type { Scheduler } from '../decode/scheduler.ts'
 import type { AnswerState } from './answer-state.ts'
-import { abortReason } from './event-reader.ts'
 import type { Drive } from './submission.ts'
 
 /**
  * Adds a request to the scheduler and returns what drives it. A request that waits for its guide has
- * no place in the queue until then, and its failures, those of the scheduler included, end its state.
+ * no place in the queue until then, and its failures, those of the scheduler included, end its state;
+ * so does `closing`, the end of the engine.
  * Otherwise throws as `Scheduler.add`.
  */
-export function admit(state: AnswerState, scheduler: Scheduler): Drive {
+export function admit(state: AnswerState, scheduler: Scheduler, closing: AbortSignal): Drive {
   const { ready, signal } = state
   if (state.ended) return scheduler
   if (!ready) {
     scheduler.add(state)
     return scheduler
   }
-  const left = new Promise<never>((_, reject) => {
-    const leave = () => reject(abortReason(signal))
-    if (signal.aborted) leave()
-    else signal.addEventListener('abort', leave, { once: true })
-  })
-  const added = Promise.race([ready, left])
+  const added = untilAborted(ready, signal, closing)
     .then(() => scheduler.add(state))
     .catch((error) => state.end(asForetokenError(error)))
   return {

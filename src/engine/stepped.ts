@@ -2,10 +2,10 @@
  * Computes the answers of an engine without a scheduler in steps. Each step runs when the reader
  * has read all events.
  */
+import { abortReason } from '../base/cancelled.ts'
 import { asForetokenError, type ForetokenError } from '../base/errors.ts'
 import type { Lifetime } from '../base/lifetime.ts'
 import type { AnswerState } from './answer-state.ts'
-import { abortReason } from './event-reader.ts'
 import { type Drive, Submission } from './submission.ts'
 
 /** Describes how an engine computes one answer. */

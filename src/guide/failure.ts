@@ -29,7 +29,14 @@ export function guideFailure(kind: string, error: unknown): ForetokenError {
   )
 }
 
-/** Returns the failure of a guide that made the instance trap, twice if it was not the first. */
+/** Returns the failure of making an instance, which no grammar is to blame for. */
+export function startFailure(error: unknown): ForetokenError {
+  const failure = asForetokenError(error, 'internal', 'starting the grammar engine')
+  const memory = failure.code === 'internal' && /out of memory|allocat/i.test(failure.message)
+  return memory ? new ForetokenError('out_of_memory', failure.message, { cause: error }) : failure
+}
+
+/** Returns the failure of a guide that made the instance trap: at once in its compile, twice in an answer. */
 export function trapped(kind: string, cause: unknown): ForetokenError {
   return new ForetokenError(
     'bad_argument',

@@ -1,6 +1,7 @@
 /** Converts GBNF, the grammars of llama.cpp, to the grammar engine's variant of Lark. */
 import { ForetokenError } from '../base/errors.ts'
 import { type CharRange, type Expression, parseGbnf } from './gbnf-parser.ts'
+import { checkGbnfChains } from './rule-chains.ts'
 
 /** The rule that a whole answer matches. */
 const root = 'root'
@@ -8,11 +9,12 @@ const root = 'root'
 /**
  * Returns a Lark grammar of the same language. Literals are split into characters: the engine reads
  * the longest lexeme and never goes back, and only lexemes of one character each leave it no choice.
- * Throws `bad_argument` for a malformed grammar, and `unsupported` for one with tokens.
+ * Throws `bad_argument` for a malformed grammar and for one whose rules lead too deep, and `unsupported` for one with tokens.
  */
 export function larkOf(text: string): string {
   const rules = parseGbnf(text)
   if (!rules.has(root)) throw new ForetokenError('bad_argument', `GBNF: there is no rule ${root}`)
+  checkGbnfChains(rules)
   const names = new Map([...rules.keys()].map((name, index) => [name, `r${index}`]))
   const nameOf = (name: string) => {
     const found = names.get(name)

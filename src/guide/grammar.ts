@@ -4,6 +4,8 @@ import { ForetokenError } from '../base/errors.ts'
 import { type Guide, guideKinds } from '../base/guide.ts'
 import { larkOf } from './gbnf.ts'
 import type { GrammarKind } from './instance.ts'
+import { checkLarkChains } from './rule-chains.ts'
+import { checkSchemaChains } from './schema-chains.ts'
 
 /** A grammar as the engine takes it. */
 export interface Grammar {
@@ -30,6 +32,8 @@ export function grammarOf(guide: Guide): Grammar {
     const compact = fields.compact ?? false
     if (typeof compact !== 'boolean') throw wrong('guide.compact', 'true or false', compact)
     const text = sized(named, textFor(named, fields))
+    if (named === 'json_schema') checkSchemaChains(named, text)
+    if (named === 'lark') checkLarkChains(text)
     const kind = named === 'gbnf' ? 'lark' : named
     return { named, kind, text: named === 'gbnf' ? larkOf(text) : text, compact, key: `${named} ${compact} ${text}` }
   })

@@ -3,9 +3,10 @@
  * replaced; answers that it guided go on in the new one from the tokens that they have.
  */
 import { functionOf } from '../base/checks.ts'
+import type { ForetokenError } from '../base/errors.ts'
 import type { Guide } from '../base/guide.ts'
 import type { GuideMatcher, GuideModel, Guides, OpenGuides } from '../decode/guide.ts'
-import { guideFailure, isTrap, trapped } from './failure.ts'
+import { guideFailure, isTrap, startFailure, trapped } from './failure.ts'
 import { type Grammar, grammarOf } from './grammar.ts'
 import type { GuideInstance, InstanceGrammar, InstanceMatcher, InstanceVocabulary } from './instance.ts'
 import { AnswerMatcher, type MatcherHost } from './matcher.ts'
@@ -36,6 +37,11 @@ interface Running {
   /** Compiled grammars by key, the one used last at the end. */
   readonly grammars: Map<string, InstanceGrammar>
   text: number
+  /**
+   * What follows each answer in this instance. Answers hold nothing of it themselves, so that a
+   * dropped instance is garbage while they live.
+   */
+  readonly matchers: WeakMap<AnswerMatcher, InstanceMatcher>
 }
 
 /** The grammars of one model. */
@@ -44,7 +50,8 @@ class CompiledGuides implements Guides, MatcherHost {
   readonly #table: TokenTable
   readonly #refused = new Set<string>()
   #running: Running | undefined
-  generation = 0
+  /** Number of instances that were dropped. */
+  #drops = 0
 
   constructor(make: () => GuideInstance, model: GuideModel) {
     this.#make = make
@@ -62,26 +69,38 @@ class CompiledGuides implements Guides, MatcherHost {
     return new AnswerMatcher(this, grammar)
   }
 
-  begin(grammar: Grammar): InstanceMatcher {
-    return this.attempt(grammar, () => this.#compiled(grammar).matcher())
+  current(answer: AnswerMatcher): InstanceMatcher | undefined {
+    return this.#running?.matchers.get(answer)
   }
 
-  /** A grammar that traps twice is refused from then on. */
+  begin(answer: AnswerMatcher, grammar: Grammar): InstanceMatcher {
+    return this.attempt(grammar, () => {
+      const matcher = this.#compiled(grammar).matcher()
+      this.#running?.matchers.set(answer, matcher)
+      return matcher
+    })
+  }
+
+  end(answer: AnswerMatcher): void {
+    const matcher = this.current(answer)
+    this.#running?.matchers.delete(answer)
+    matcher?.free()
+  }
+
+  /** A grammar whose answers trap twice is refused from then on. */
   attempt<T>(grammar: Grammar, work: () => T): T {
-    const { generation } = this
+    const drops = this.#drops
     try {
       return work()
     } catch (error) {
       if (!isTrap(error)) throw guideFailure(grammar.named, error)
-      if (this.generation === generation) this.#drop()
+      if (this.#drops === drops) this.#drop()
     }
     try {
       return work()
     } catch (error) {
       if (!isTrap(error)) throw guideFailure(grammar.named, error)
-      this.#drop()
-      this.#refuse(grammar)
-      throw trapped(grammar.named, error)
+      throw this.#blamed(grammar, error)
     }
   }
 
@@ -94,35 +113,46 @@ class CompiledGuides implements Guides, MatcherHost {
       return known
     }
     if (this.#refused.has(key)) throw trapped(named, undefined)
-    return this.attempt(grammar, () => {
-      const running = this.#running ?? this.#start()
+    const running = this.#running ?? this.#start()
+    try {
       const compiled = running.vocabulary.compile(kind, text, { compact })
       running.grammars.set(key, compiled)
       running.text += key.length
       trim(running)
       return compiled
-    })
+    } catch (error) {
+      // A compile that traps would trap again.
+      throw isTrap(error) ? this.#blamed(grammar, error) : guideFailure(named, error)
+    }
   }
 
   get words(): number {
     return this.#table.words
   }
 
+  /** Throws what no grammar is refused for. */
+  #start(): Running {
+    try {
+      const vocabulary = this.#table.build(this.#make())
+      this.#running = { vocabulary, grammars: new Map(), text: 0, matchers: new WeakMap() }
+      return this.#running
+    } catch (error) {
+      throw startFailure(error)
+    }
+  }
+
   /** Forgets an instance that trapped, with all of its objects. */
   #drop(): void {
-    this.generation++
+    this.#drops++
     this.#running = undefined
   }
 
-  #start(): Running {
-    const running = { vocabulary: this.#table.build(this.#make()), grammars: new Map(), text: 0 }
-    this.#running = running
-    return running
-  }
-
-  #refuse({ key }: Grammar): void {
+  /** Drops the instance, and refuses the grammar that made it trap from then on. */
+  #blamed({ key, named }: Grammar, error: unknown): ForetokenError {
+    this.#drop()
     if (this.#refused.size >= mostRefused) this.#refused.clear()
     this.#refused.add(key)
+    return trapped(named, error)
   }
 }
 

@@ -5,12 +5,14 @@ import type { InstanceMatcher } from './instance.ts'
 
 /** What a matcher needs of the guides that made it. */
 export interface MatcherHost {
-  /** Changes when an instance is replaced. */
-  readonly generation: number
   /** Number of words of a mask. */
   readonly words: number
-  /** Returns a matcher of the current instance at the beginning of an answer. */
-  begin(grammar: Grammar): InstanceMatcher
+  /** Returns what follows the answer in the current instance; undefined if nothing does. */
+  current(answer: AnswerMatcher): InstanceMatcher | undefined
+  /** Begins to follow the answer in the current instance, from its first token. */
+  begin(answer: AnswerMatcher, grammar: Grammar): InstanceMatcher
+  /** Frees what follows the answer in the current instance. */
+  end(answer: AnswerMatcher): void
   /** Calls `work`, and once more in a new instance if it traps. Throws its failure, translated. */
   attempt<T>(grammar: Grammar, work: () => T): T
 }
@@ -21,7 +23,6 @@ export class AnswerMatcher implements GuideMatcher {
   readonly #grammar: Grammar
   /** The tokens accepted so far, from which another instance can go on. */
   readonly #ids: number[] = []
-  #inner: { readonly matcher: InstanceMatcher; readonly generation: number } | undefined
   #stopped: boolean | undefined
   #ended = false
 
@@ -58,10 +59,7 @@ export class AnswerMatcher implements GuideMatcher {
 
   end(): void {
     this.#ended = true
-    const inner = this.#inner
-    this.#inner = undefined
-    // The objects of an instance that trapped must not be touched.
-    if (inner?.generation === this.#guides.generation) inner.matcher.free()
+    this.#guides.end(this)
   }
 
   #with<T>(work: (matcher: InstanceMatcher) => T): T {
@@ -69,9 +67,9 @@ export class AnswerMatcher implements GuideMatcher {
   }
 
   #current(): InstanceMatcher {
-    if (this.#inner?.generation === this.#guides.generation) return this.#inner.matcher
-    const matcher = this.#guides.begin(this.#grammar)
-    this.#inner = { matcher, generation: this.#guides.generation }
+    const current = this.#guides.current(this)
+    if (current) return current
+    const matcher = this.#guides.begin(this, this.#grammar)
     for (const id of this.#ids) matcher.commit(id)
     return matcher
   }

@@ -61,6 +61,8 @@ export class OrtEngine implements TextService {
   readonly #open = new Set<Lifetime>()
   readonly #count = { passes: 0, prefill_tokens: 0, decode_tokens: 0 }
   #closed = false
+  /** Ends preparations. */
+  readonly #closing = new AbortController()
 
   /**
    * Opens a folder with config.json, tokenizer.json and one .onnx file, which may be in `onnx/`.
@@ -135,7 +137,7 @@ export class OrtEngine implements TextService {
 
   /** Makes token ids of a prompt without blocking the host, as `Engine.prepare` does. */
   prepare(prompt: PromptInput, options: PrepareOptions = {}): Promise<PreparedPrompt> {
-    return prepareGuided(this.#prompts, this.guides, prompt, options)
+    return prepareGuided(this.#prompts, this.guides, prompt, options, this.#closing.signal)
   }
 
   /** Counts since the engine was loaded. Pages are 0: only the Rust core has them. */
@@ -312,6 +314,7 @@ export class OrtEngine implements TextService {
   /** Ends all requests as `aborted`, and frees the session. May be called twice. */
   async close(): Promise<void> {
     this.#closed = true
+    this.#closing.abort(closedError())
     this.#prompts.close()
     await Promise.allSettled([...this.#open].map((life) => life.end(closedError())))
     const free = await this.#session.enter()

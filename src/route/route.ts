@@ -4,14 +4,14 @@
  * close of the engine all run the same clean-up, even if no caller reads the answer.
  */
 
-import { cancelled, throwIfAborted } from '../base/cancelled.ts'
+import { abortReason, cancelled, throwIfAborted } from '../base/cancelled.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import type { WireCodec } from '../base/kv-codec.ts'
 import { Lifetime } from '../base/lifetime.ts'
 import type { Trace } from '../base/trace.ts'
 import { AnswerState } from '../engine/answer-state.ts'
 import type { Engine } from '../engine/engine.ts'
-import { abortReason, EventReader } from '../engine/event-reader.ts'
+import { EventReader } from '../engine/event-reader.ts'
 import { resultOf } from '../engine/generate.ts'
 import type { GenerateRequest } from '../engine/options.ts'
 import type { Answer, RouteReport } from '../engine/service.ts'

@@ -190,6 +190,41 @@ describe('a guide', () => {
   })
 })
 
+describe('while the engine of grammars is loaded', () => {
+  const stuck = () => tinyEngine({ guides: () => new Promise<never>(() => {}) })
+  const outcome = (work: Promise<unknown>) =>
+    work.then(
+      () => 'done',
+      (error) => error,
+    )
+
+  test('the signal of a prompt ends its preparation', async () => {
+    const engine = await stuck()
+    const control = new AbortController()
+    const prepared = outcome(engine.prepare('x', { guide: schema(person), signal: control.signal }))
+    control.abort(new Error('left'))
+    expect(await prepared).toMatchObject({ code: 'aborted' })
+    expect(await outcome(engine.prepare('x', { guide: schema(person), signal: control.signal }))).toMatchObject({
+      code: 'aborted',
+    })
+    expect(await outcome(engine.prepare('x', { guide: schema(person), signal: 1 as never }))).toMatchObject({
+      code: 'bad_argument',
+    })
+    await engine.close()
+  })
+
+  test('closing the engine ends requests and preparations', async () => {
+    const engine = await stuck()
+    const waiting = [
+      outcome(engine.submit({ prompt: 'x', guide: schema(person) }).result()),
+      outcome(engine.prepare('x', { guide: schema(person) })),
+    ]
+    await engine.close()
+    for (const failure of await Promise.all(waiting))
+      expect(failure).toMatchObject({ code: 'aborted', message: 'the engine was closed' })
+  })
+})
+
 function cyclic(): JsonSchema {
   const schema: Record<string, unknown> = { type: 'object' }
   schema.properties = { self: schema }

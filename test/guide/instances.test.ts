@@ -1,5 +1,7 @@
 /** The life of the grammar engine's instances: grammars are kept within bounds, and answers survive a trap. */
 import { readFileSync } from 'node:fs'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { openGuides } from '../../src/guide/guides.ts'
 import type { GuideInstance, InstanceGrammar, InstanceMatcher, InstanceVocabulary } from '../../src/guide/instance.ts'
@@ -19,12 +21,16 @@ const model = {
 }
 
 /** Counts what instances do, and traps where `traps` says so. */
-function watched(traps: (call: 'compile' | 'mask' | 'commit', text: string) => boolean = () => false) {
+function watched(
+  traps: (call: 'compile' | 'mask' | 'commit', text: string) => boolean = () => false,
+  starts = () => {},
+) {
   const count = { instances: 0, compiled: 0, freed: 0 }
   const trap = () => {
     throw new WebAssembly.RuntimeError('unreachable')
   }
   const make = (): GuideInstance => {
+    starts()
     count.instances++
     const real = instantiate(module)
     let dead = false
@@ -122,14 +128,25 @@ describe('an instance that traps', () => {
 
   test('because of one grammar refuses that grammar from then on, and no other', () => {
     const { guides, count } = watched((call, text) => call === 'compile' && text === 'bad')
+    // Nothing is tried twice: a compile does the same in each instance.
     for (let n = 0; n < 5; n++)
       expect(() => guides.compile(regex('bad'))).toThrow(
         expect.objectContaining({ code: 'bad_argument', message: expect.stringMatching(/too much/) }),
       )
-    expect(count.instances).toBeLessThanOrEqual(3)
+    expect(count.instances).toBe(1)
     guides.compile(regex('good'))
+    expect(count.instances).toBe(2)
     const answer = guides.matcher(regex('good'))
     expect(answer.mask(mask())).toBe(true)
+  })
+
+  test('right after it replaced another is replaced, too', () => {
+    let masks = 0
+    const { guides, count } = watched((call, text) => text === 'bad' || (call === 'mask' && ++masks === 1))
+    const answer = guides.matcher(regex('good'))
+    expect(() => guides.compile(regex('bad'))).toThrow(/too much/)
+    expect(answer.mask(mask())).toBe(true)
+    expect(count.instances).toBe(3)
   })
 
   test('in the middle of an answer, again and again, fails that answer only', () => {
@@ -140,6 +157,65 @@ describe('an instance that traps', () => {
     bad.end()
     expect(good.forced()).toEqual([111, 111, 100])
   })
+})
+
+test('an instance that was dropped is garbage while its answers live', async () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const made: WeakRef<object>[] = []
+  const make = (): GuideInstance => {
+    const real = instantiate(module)
+    class Vocabulary extends real.Vocabulary {
+      constructor(...args: ConstructorParameters<GuideInstance['Vocabulary']>) {
+        super(...args)
+        made.push(new WeakRef(this))
+      }
+      override compile(...args: Parameters<InstanceVocabulary['compile']>) {
+        if (args[1] === 'bad') throw new WebAssembly.RuntimeError('unreachable')
+        const grammar = super.compile(...args)
+        const matcher = grammar.matcher.bind(grammar)
+        grammar.matcher = () => {
+          const inner = matcher()
+          made.push(new WeakRef(inner))
+          return inner
+        }
+        return grammar
+      }
+    }
+    return { Vocabulary }
+  }
+  const guides = openGuides(make)(model)
+  const answer = guides.matcher(regex('abc'))
+  answer.accept(97)
+  expect(() => guides.compile(regex('bad'))).toThrow(/too much/)
+  expect(made).toHaveLength(2)
+  for (let n = 0; n < 10 && made.some((one) => one.deref()); n++) {
+    await new Promise((resolve) => setTimeout(resolve))
+    collect()
+  }
+  expect(made.filter((one) => one.deref())).toEqual([])
+  expect(answer.forced()).toEqual([98, 99])
+})
+
+test('an instance that cannot be made is no fault of the grammar', () => {
+  let fails: Error | undefined
+  const { guides } = watched(
+    (call, text) => call === 'compile' && text === 'bad',
+    () => {
+      if (fails) throw fails
+    },
+  )
+  guides.compile(regex('good'))
+  expect(() => guides.compile(regex('bad'))).toThrow(/too much/)
+  for (const [error, code] of [
+    [new RangeError('WebAssembly.Instance(): Out of memory: Cannot allocate Wasm memory'), 'out_of_memory'],
+    [new WebAssembly.RuntimeError('unreachable'), 'internal'],
+  ] as const) {
+    fails = error
+    for (let n = 0; n < 3; n++) expect(() => guides.matcher(regex('good'))).toThrow(expect.objectContaining({ code }))
+  }
+  fails = undefined
+  expect(guides.matcher(regex('good')).mask(mask())).toBe(true)
 })
 
 test('a model without ends gets one that is never drawn, and answers end where the grammar does', () => {
