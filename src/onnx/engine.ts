@@ -226,6 +226,7 @@ export class OrtEngine implements TextService {
       throw answers.find(({ failure }) => failure)?.failure ?? asForetokenError(error)
     } finally {
       await life.end()
+      for (const answer of answers) answer.end(answer.error)
     }
   }
 

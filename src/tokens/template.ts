@@ -166,12 +166,11 @@ export function generationPrompt(spec: TokenizerSpec, values: TemplateValues = {
     const template = templateOf(spec)
     const key = JSON.stringify(values)
     const known = template.ends.get(key)
-    if (known !== undefined) return known
+    if (known !== undefined) return kept(template.ends, key, known)
     const given = marked(new Origin([]), values, 'fields') as Fields
     const text = tried(spec, template, [{ role: 'user', content: 'needle' }], given)
     const end = text.slice(text.lastIndexOf('needle') + 'needle'.length)
-    if (key.length <= 200 && template.ends.size < mostEnds) template.ends.set(key, end)
-    return end
+    return key.length <= 200 ? kept(template.ends, key, end) : end
   } catch {
     return ''
   }
@@ -179,6 +178,14 @@ export function generationPrompt(spec: TokenizerSpec, values: TemplateValues = {
 
 /** How many ends of a template are kept. */
 const mostEnds = 16
+
+/** Keeps the latest ends that were asked for, so that no caller's odd values displace others' for good. */
+function kept(ends: Map<string, string>, key: string, end: string): string {
+  ends.delete(key)
+  ends.set(key, end)
+  for (const oldest of ends.keys()) if (ends.size > mostEnds) ends.delete(oldest)
+  return end
+}
 
 interface Template {
   readonly program: Program
