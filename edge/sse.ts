@@ -13,7 +13,7 @@ export const done = 'data: [DONE]\n\n'
 /** The form of a stream. */
 export interface StreamFormat {
   readonly contentType: string
-  /** What is sent when there was no frame for a while. Clients ignore it. */
+  /** Is sent when there was no frame for a while. Clients ignore it. */
   readonly keepAlive: string
 }
 

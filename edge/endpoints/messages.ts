@@ -20,7 +20,7 @@ export interface BodyMessage {
   readonly name?: string | null | undefined
   readonly reasoning?: string | null | undefined
   readonly calls?: readonly BodyCall[]
-  /** Of a tool's result: the id of its call, and its place in the body. */
+  /** Names the call that a tool's result answers, by its id, and the place of the result in the body. */
   readonly answers?: { readonly id: string; readonly path: string }
 }
 

@@ -21,7 +21,7 @@ export interface ItemChange {
   /** Index of the item. */
   readonly index: number
   readonly item: ResponseItem
-  /** Of a delta. */
+  /** The text that a delta adds; empty for other changes. */
   readonly text: string
 }
 

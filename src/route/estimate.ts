@@ -1,6 +1,6 @@
 /** Estimates of times, and of the earlier of two. */
 
-/** What is expected of the next value. */
+/** Describes the next value, as the latest ones suggest it. */
 export interface Estimate {
   readonly mean: number
   /** Standard deviation of the next value. */

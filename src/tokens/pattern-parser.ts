@@ -15,7 +15,7 @@ interface Repeated {
   readonly max: number
 }
 
-/** What is tried in order: lists of parts. */
+/** Holds the alternatives, each a list of parts, in the order in which they are tried. */
 export type Alternatives = readonly (readonly Part[])[]
 
 /** A letter, a class, a group or a look-around, with its quantifier. */

@@ -23,7 +23,7 @@ function binary16(value: number): number {
   const exponent = ((word >>> 23) & 255) - 112
   const fraction = word & 0x7fffff
   if (exponent >= 31) return sign | 0x7bff
-  // What is below the normal numbers keeps as many bits as are left.
+  // Numbers below the normal ones keep as many bits as are left.
   const shift = exponent > 0 ? 13 : Math.min(31, 14 - exponent)
   const whole = exponent > 0 ? (exponent << 23) | fraction : fraction | 0x800000
   const kept = whole >>> shift
