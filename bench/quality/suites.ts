@@ -30,7 +30,7 @@ export interface SuiteOptions {
 type Make = (engine: Engine, options: SuiteOptions) => Promise<Case[]>
 
 /** The suites by name. None of these texts may be trained on. */
-export const suites: Readonly<Record<string, Make>> = { lm, chat, recall, questions, lambada }
+export const suites: Readonly<Record<string, Make>> = { lm, chat, documents, recall, questions, lambada }
 
 /** Number of tokens after a prompt if nothing is asked. */
 const following = 64
@@ -57,6 +57,42 @@ async function chat(engine: Engine, { length, cases, seed, folder }: SuiteOption
     const asked = engine.tokenize(`\n\n${text}`)
     if (asked.length > length / 2) continue
     const prompt = framed(engine, filler.splice(0, length), asked, length)
+    const { ids } = await engine.submit({ prompt, maxTokens: 32, ignoreEos: true }).result()
+    all.push({ prompt, continuations: [ids], gold: 0 })
+  }
+  return all
+}
+
+/**
+ * A BoolQ passage among others, at the front, in the middle or at the end in turn; then its question
+ * and the model's own greedy answer.
+ */
+async function documents(engine: Engine, { length, cases, seed, folder }: SuiteOptions): Promise<Case[]> {
+  const rows = await questionsOf(`${folder}/eval/boolq.jsonl.gz`)
+  const next = createRandom(seed)
+  const pick = () => defined(rows[Math.floor(next() * rows.length)]).query.split('\nQuestion:')
+  const others = (count: number) => {
+    const ids: number[] = []
+    while (ids.length < count) for (const id of engine.tokenize(`${pick()[0]}\n\n`)) ids.push(id)
+    return ids.slice(0, count)
+  }
+  const spare = frameOf(engine).flat().length
+  const all: Case[] = []
+  let skipped = 0
+  while (all.length < cases) {
+    const [passage = '', question = ''] = pick()
+    const wanted = engine.tokenize(`${passage}\n\n`)
+    const asked = engine.tokenize(`Question:${question.replace(/\s*Answer:\s*$/, '')}`)
+    const room = length - spare - wanted.length - asked.length
+    if (room < length / 3) {
+      if (++skipped < rows.length) continue
+      throw new ForetokenError(
+        'bad_argument',
+        `${length} tokens leave no room for other passages; give longer --lengths`,
+      )
+    }
+    const before = Math.floor((room * (all.length % 3)) / 2)
+    const prompt = framed(engine, [...others(before), ...wanted, ...others(room - before)], asked, length)
     const { ids } = await engine.submit({ prompt, maxTokens: 32, ignoreEos: true }).result()
     all.push({ prompt, continuations: [ids], gold: 0 })
   }
@@ -154,15 +190,20 @@ function filledUp(asked: readonly number[], length: number, more: () => readonly
  * long, then `end`.
  */
 function framed(engine: Engine, body: readonly number[], end: readonly number[], length: number): number[] {
-  const mark = engine.promptIds('\uE000')
-  const bare = engine.tokenize('\uE000')
-  const at = mark.findIndex((_, i) => bare.every((id, j) => mark[i + j] === id))
-  if (at < 0) throw new ForetokenError('internal', 'the chat template hides what a user says')
-  const [before, after] = [mark.slice(0, at), mark.slice(at + bare.length)]
+  const [before, after] = frameOf(engine)
   const room = length - before.length - after.length - end.length
   if (room < 0 || body.length < room)
     throw new ForetokenError('bad_argument', `${length} tokens leave no room for a question; give longer --lengths`)
   return [...before, ...body.slice(0, room), ...end, ...after]
+}
+
+/** Returns what the chat template puts before and after a user's message. */
+function frameOf(engine: Engine): [number[], number[]] {
+  const mark = engine.promptIds('\uE000')
+  const bare = engine.tokenize('\uE000')
+  const at = mark.findIndex((_, i) => bare.every((id, j) => mark[i + j] === id))
+  if (at < 0) throw new ForetokenError('internal', 'the chat template hides what a user says')
+  return [mark.slice(0, at), mark.slice(at + bare.length)]
 }
 
 async function wikitext(engine: Engine, folder: string, least: number): Promise<number[]> {

@@ -5,7 +5,7 @@ import { type Agreement, gateFor } from '../../src/evaluate/agreement.ts'
 import type { FitProgress } from '../../src/fit/fit.ts'
 import { memorySource } from '../../src/model/source.ts'
 import { type LinearMap, mapsOf, type PredictorFile, readPredictor, writePredictor } from '../../src/predict/file.ts'
-import { type AuxiliaryHeader, type PredictorHeader, stateWidth } from '../../src/predict/header.ts'
+import { type AuxiliaryHeader, type PredictorHeader, stateWidth, versionOf } from '../../src/predict/header.ts'
 import { type PredictorPlan, sourcesOf } from '../../src/predict/plan.ts'
 import { type DocumentSets, documentIds, readDocuments } from '../fit/documents.ts'
 import { endsOf, layersOf, planOf } from '../fit/plan.ts'
@@ -26,7 +26,7 @@ export async function fit({ flags, operands }: Invocation, signal: AbortSignal):
     throw new UsageError(
       'fit takes no operands and needs --data and --out: foretoken fit --base MODEL --data FILE --out FILE',
     )
-  for (const flag of ['m', 'run', 'taps', 'aux'] as const)
+  for (const flag of ['m', 'run', 'attention', 'taps', 'aux'] as const)
     if (flags.budget !== undefined && flags[flag] !== undefined)
       throw new UsageError(`--budget chooses the layers, so it cannot be combined with --${flag}`)
   if (flags['aux-layers'] && flags.aux === undefined)
@@ -111,7 +111,7 @@ export async function fit({ flags, operands }: Invocation, signal: AbortSignal):
 function headerOf(engine: Engine, name: string, plan: PredictorPlan, training: object, flags: Flags): PredictorHeader {
   const { layers, hidden, kvHeads, headDim } = engine.archive.config
   return {
-    version: 1,
+    version: versionOf(plan),
     base: engine.identity,
     base_name: aliases[name]?.file ?? engine.archive.name,
     layers,

@@ -1,6 +1,6 @@
 /** Makes the predictor's plan from the flags. */
 import type { Engine } from '../../node/index.ts'
-import type { PredictorPlan, SharedPlan } from '../../src/predict/plan.ts'
+import type { LayerRange, PredictorPlan, SharedPlan } from '../../src/predict/plan.ts'
 import type { Flags } from '../flags.ts'
 import { UsageError } from '../parse.ts'
 
@@ -10,17 +10,20 @@ import { UsageError } from '../parse.ts'
  */
 const known = { layers: 30, shared: 5, run: { from: 15, to: 19 } }
 
-export type Ends = Pick<SharedPlan, 'sinks' | 'window' | 'windowShare'>
+export type Ends = Pick<SharedPlan, 'sinks' | 'window' | 'windowShare' | 'windowMost'>
 
 export function endsOf(flags: Flags): Ends {
-  return { sinks: 4, window: flags.w ?? 48, windowShare: flags['w-share'] ?? 0.1667 }
+  const { w: window = 48, 'w-share': windowShare = 0.1667, 'w-most': windowMost } = flags
+  if (windowMost !== undefined && windowMost < window)
+    throw new UsageError(`--w-most ${windowMost} is less than the least window, ${window} (--w)`)
+  return { sinks: 4, window, windowShare, ...(windowMost !== undefined && { windowMost }) }
 }
 
 export function planOf(engine: Engine, flags: Flags): PredictorPlan {
   const { layers } = engine.archive.config
   const { auxiliary } = engine.workbench
   if (!auxiliary) return sharedPlan(layers, flags)
-  for (const flag of ['m', 'run', 'taps'] as const)
+  for (const flag of ['m', 'run', 'attention', 'taps'] as const)
     if (flags[flag] !== undefined)
       throw new UsageError(
         `--${flag} is for predictors that share the base's layers, and cannot be combined with --aux`,
@@ -32,16 +35,33 @@ export function planOf(engine: Engine, flags: Flags): PredictorPlan {
 }
 
 function sharedPlan(layers: number, flags: Flags): SharedPlan {
-  const scaled = (layer: number) => Math.round((layer * layers) / known.layers)
-  const shared = flags.m ?? Math.max(1, scaled(known.shared))
-  const runs = flags.run?.map((text) => runOf(text)) ?? [
-    { from: scaled(known.run.from), to: Math.max(scaled(known.run.from) + 1, scaled(known.run.to)) },
-  ]
-  const taps = flags.taps ?? 0
-  const sound = runs.filter(({ from, to }) => from > shared && to > from && to <= layers)
-  if (flags.run && sound.length < runs.length)
+  const shared = flags.m ?? Math.max(1, scaledTo(layers, known.shared))
+  const given = flags.run?.map((text) => runOf(text))
+  // A bridge follows each layer's attention, in place of its MLP.
+  const attending: LayerRange[] = layersOf(flags.attention ?? [], '--attention').map((layer) => {
+    return { from: layer, to: layer + 1, mlp: false }
+  })
+  const whole = given ?? (attending.length > 0 ? [] : [defaultRun(layers)])
+  const sound = [...whole.filter(({ from }) => from > shared), ...attending.filter(({ from }) => from >= shared)]
+    .filter(({ from, to }) => to > from && to <= layers)
+    .sort((a, b) => a.from - b.from)
+  const twice = sound.find(({ from }, index) => index > 0 && from < (sound[index - 1]?.to ?? 0))
+  if (twice) throw new UsageError(`layer ${twice.from} is run twice; name each layer once in --run or --attention`)
+  if (given && sound.length < whole.length + attending.length)
     throw new UsageError(`--run takes layers after the ${shared} shared ones and below ${layers}, such as 16-18`)
-  return { kind: 'shared', shared, runs: sound, taps: [taps, ...sound.map(() => taps)], ...endsOf(flags) }
+  if (!given && attending.length > 0 && sound.length < attending.length)
+    throw new UsageError(`--attention takes layers from ${shared} to ${layers - 1}, such as 16-18`)
+  const taps = sound.map(() => flags.taps ?? 0)
+  return { kind: 'shared', shared, runs: sound, taps: [flags.taps ?? 0, ...taps], ...endsOf(flags) }
+}
+
+function defaultRun(layers: number): LayerRange {
+  const from = scaledTo(layers, known.run.from)
+  return { from, to: Math.max(from + 1, scaledTo(layers, known.run.to)) }
+}
+
+function scaledTo(layers: number, layer: number): number {
+  return Math.round((layer * layers) / known.layers)
 }
 
 /** Returns the layers of all texts: `0-3` and `7` are layers 0, 1, 2, 3 and 7. */

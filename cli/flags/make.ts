@@ -39,6 +39,11 @@ export const makeFlags = {
     on: ['fit'],
     about: 'later layers that predicted tokens also run through; may be repeated; default 15-18 of 30',
   },
+  attention: {
+    value: 'texts',
+    on: ['fit'],
+    about: 'layers whose attention alone predicted tokens run through, without the MLP; may be repeated',
+  },
   taps: { value: 'whole', min: 0, max: 8, on: ['fit'], about: 'earlier positions that maps also read; default 0' },
   w: {
     value: 'whole',
@@ -53,6 +58,13 @@ export const makeFlags = {
     max: 0.9,
     on: ['fit'],
     about: 'least exact tokens at the end as a share of the prompt; default 1/6',
+  },
+  'w-most': {
+    value: 'whole',
+    min: 1,
+    max: 1 << 20,
+    on: ['fit'],
+    about: 'most exact tokens at the end that --w-share may come to; default: no maximum',
   },
   tokens: { value: 'whole', min: 1, on: ['fit'], about: 'tokens for each stage; default 80000' },
   ridge: {

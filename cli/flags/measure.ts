@@ -6,8 +6,8 @@ export const measureFlags = {
   suite: {
     value: 'texts',
     on: ['eval', 'bench'],
-    about: 'lm, chat, recall, questions or lambada; may be repeated; default: all',
-    by: { bench: { about: 'wire: lm, chat, recall, questions or lambada; may be repeated; default: lm' } },
+    about: 'lm, chat, documents, recall, questions or lambada; may be repeated; default: all',
+    by: { bench: { about: 'wire: lm, chat, documents, recall, questions or lambada; may be repeated; default: lm' } },
   },
   work: {
     value: 'wholes',

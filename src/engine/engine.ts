@@ -153,7 +153,7 @@ export class Engine implements TextService {
     this.identity = model.identity
     this.predictor = predicting?.predictor.header
     const forward = predicting ?? model
-    this.prediction = this.predictor && new Prediction(this.predictor, auxiliary?.model.config)
+    this.prediction = this.predictor && new Prediction(this.predictor, archive.config, auxiliary?.model.config)
     this.#scheduler = new Scheduler(forward, this.#cache, prefixes, schedule, this.prediction)
     this.#prefill = new ExactPrefill(model)
     this.#balance = balance

@@ -63,6 +63,9 @@ export async function fitSource(
   const onProgress = new Callback('onProgress', options.onProgress)
   const { backend, model } = engine
   const sources = sourcesOf(header.plan, header.layers)
+  const { maps: mapped, bridged } = at(sources, index)
+  // Nothing reads the exact state where the first run begins.
+  if (mapped.length === 0 && !bridged) return { maps: new Map(), gain: new Float32Array(stateWidth(header)).fill(1) }
   model.widen(inputsOf(header))
   const addUp = async (
     gains: readonly Float32Array[],

@@ -38,7 +38,7 @@ export class SourceSums implements DocumentSums {
     this.#xx = fitting.moments(k, k)
     this.#x = fitting.moments(1, k)
     for (const layer of source.maps) this.#layers.set(layer, target(2 * kv_width))
-    if (source.run) [this.#after, this.#before] = [target(hidden), target(hidden)]
+    if (source.bridged) [this.#after, this.#before] = [target(hidden), target(hidden)]
     this.#ones = onesOf(backend)
   }
 

@@ -169,12 +169,14 @@ export class LoadedModel {
 
   /**
    * Runs some layers over the rows of some segments of the pass, and writes their K and V. Default:
-   * all segments.
+   * all segments. Only those of `whole` run through the MLPs, too; default: the same segments.
    */
-  run(pass: Pass, layers: Span, segments: Span = { from: 0, to: pass.segments.length }): void {
+  run(pass: Pass, layers: Span, segments: Span = { from: 0, to: pass.segments.length }, whole = segments): void {
     const rows = this.#window(pass, segments)
     if (rows.count === 0) return
-    for (let index = layers.from; index < layers.to; index++) this.#runner.run(at(this.#layers, index), index, rows)
+    const mlpRows = whole === segments ? rows : this.#rows(pass, whole)
+    for (let index = layers.from; index < layers.to; index++)
+      this.#runner.run(at(this.#layers, index), index, rows, { mlpRows })
   }
 
   /**
@@ -187,7 +189,7 @@ export class LoadedModel {
     for (let index = layers.from; index < layers.to; index++) {
       const layer = at(this.#layers, index)
       const kv = this.#backend.columns(rows.qkv, layer.heads * headDim, 2 * layer.kvHeads * headDim)
-      this.#runner.run(layer, index, rows, () => watch(index, kv))
+      this.#runner.run(layer, index, rows, { watch: () => watch(index, kv) })
     }
   }
 
@@ -242,9 +244,14 @@ export class LoadedModel {
     return this.#head.normed(this.#x, picked, this.#h)
   }
 
-  #window({ segments }: Pass, { from, to }: Span): Rows {
+  /** Returns the rows of some segments, which attention is computed for from now on. */
+  #window(pass: Pass, segments: Span): Rows {
+    this.#backend.window(segments.from, segments.to)
+    return this.#rows(pass, segments)
+  }
+
+  #rows({ segments }: Pass, { from, to }: Span): Rows {
     const backend = this.#backend
-    backend.window(from, to)
     const first = segments[from]?.start ?? 0
     const last = segments[to - 1]
     return {

@@ -31,12 +31,17 @@ export class LayerRunner {
   }
 
   /**
-   * Runs the layer. `watch` is called when its K, before their norm and RoPE, and V have been
-   * computed.
+   * Runs the layer: attention over `rows`, and the MLP over `mlpRows`, by default the same. `watch`
+   * is called when the layer's K, before their norm and RoPE, and V have been computed.
    */
-  run(layer: Layer, index: number, rows: Rows, watch?: () => void): void {
+  run(
+    layer: Layer,
+    index: number,
+    rows: Rows,
+    { mlpRows = rows, watch }: { readonly mlpRows?: Rows; readonly watch?: () => void } = {},
+  ): void {
     this.#attention(layer, index, rows, watch)
-    this.#feedForward(layer, rows)
+    if (mlpRows.count > 0) this.#feedForward(layer, mlpRows)
   }
 
   /** Returns the queries and keys, after RoPE, that the layer makes of the residual stream. */

@@ -4,11 +4,13 @@ import { ForetokenError } from '../base/errors.ts'
 import type { ModelConfig } from '../base/model.ts'
 import { isWhole } from '../base/numbers.ts'
 import { show } from '../model/json.ts'
-import type { PredictorHeader } from './header.ts'
+import { type PredictorHeader, versionOf } from './header.ts'
 import type { LayerRange, SeparatePlan, SharedPlan } from './plan.ts'
 
 /** Upper bounds of a header's numbers. A model's config is checked against the same ones. */
 const most = { layers: 1024, hidden: 1 << 16, kv_width: 1 << 18 } as const
+/** Upper bound of `windowMost`. */
+const mostWindow = 1 << 20
 /** Maximum number of characters of a model's name or identity. */
 const maxName = 512
 
@@ -17,7 +19,8 @@ export function checkHeader(value: unknown, where: string): PredictorHeader {
   const bad = (what: string) => new ForetokenError('bad_predictor', `${where} is not a predictor: ${what}`)
   const head = value as PredictorHeader
   if (typeof value !== 'object' || value === null) throw bad('its header is not an object')
-  if (head.version !== 1) throw bad(`it has version ${show(head.version)}, and this foretoken reads 1; fit it again`)
+  if (head.version !== 1 && head.version !== 2)
+    throw bad(`it has version ${show(head.version)}, and this foretoken reads 1 and 2; fit it again`)
   const { layers, plan } = head
   for (const [name, limit] of Object.entries(most)) {
     const number = head[name as keyof typeof most]
@@ -28,11 +31,15 @@ export function checkHeader(value: unknown, where: string): PredictorHeader {
   if (plan?.kind !== 'shared' && plan?.kind !== 'separate') throw bad(`its kind is ${show((plan as SharedPlan)?.kind)}`)
   if (!isWhole(plan.sinks, 0, 64) || !isWhole(plan.window, 1, 4096))
     throw bad(`${show(plan.sinks)} sinks and a window of ${show(plan.window)}`)
-  const { windowShare = 0 } = plan
+  const { windowShare = 0, windowMost } = plan
   if (typeof windowShare !== 'number' || !(windowShare >= 0 && windowShare < 1))
     throw bad(`its window is ${show(windowShare)} of a prompt`)
+  if (windowMost !== undefined && !isWhole(windowMost, plan.window, mostWindow))
+    throw bad(`its window is at most ${show(windowMost)} tokens, and at least ${plan.window}`)
   const wrong = plan.kind === 'shared' ? wrongShared(plan, layers) : wrongSeparate(plan, head)
   if (wrong !== undefined) throw bad(wrong)
+  const needed = versionOf(plan)
+  if (head.version < needed) throw bad(`its plan needs version ${needed}, and it says ${head.version}`)
   return head
 }
 
@@ -62,13 +69,14 @@ function wrongShared(plan: SharedPlan, layers: number): string | undefined {
   if (!isWhole(plan.shared, 1, layers - 1)) return `it shares ${show(plan.shared)} of ${layers} layers`
   if (!Array.isArray(plan.runs) || !Array.isArray(plan.taps) || plan.taps.length !== plan.runs.length + 1)
     return 'it must have taps for each source'
-  // Layer `shared` has its exact K and V already. Runs may touch, and a bridge lies between them
-  // all the same.
-  let least = plan.shared + 1
+  // Layer `shared` has its exact K and V already, and may still run without its MLP; with it, one
+  // more layer would be shared. Runs may touch, and a bridge lies between them all the same.
+  let least = plan.runs[0]?.mlp === false ? plan.shared : plan.shared + 1
   for (const run of plan.runs) {
-    const { from, to } = (run ?? {}) as Partial<LayerRange>
+    const { from, to, mlp = true } = (run ?? {}) as Partial<LayerRange>
     if (!isWhole(from, least, layers - 1) || !isWhole(to, from + 1, layers))
       return `a run over layers ${show(from)}..${show(to)}`
+    if (typeof mlp !== 'boolean') return `a run whose mlp is ${show(mlp)}`
     least = to
   }
   const odd = plan.taps.find((taps) => !isWhole(taps, 0, 8))

@@ -6,7 +6,7 @@ import type { ModelConfig } from '../base/model.ts'
 import type { Sequence } from '../kv/sequence.ts'
 import { States } from '../kv/states.ts'
 import type { Chunk } from '../pack/pack.ts'
-import { separateShare, sharedShare } from './cost.ts'
+import { layerCost, layersRun, separateShare, sharedShare } from './cost.ts'
 import { type PredictorHeader, stateWidth } from './header.ts'
 import { windowOf } from './plan.ts'
 
@@ -24,21 +24,24 @@ export class Prediction {
   readonly #header: PredictorHeader
   readonly #auxiliary: ModelConfig | undefined
   /**
-   * Cost of a row relative to an exact row, without attention: the share of layers that it runs
-   * through.
+   * Cost of a row relative to an exact row, without attention's scores: the share of the layers'
+   * products that it runs through.
    */
   readonly rowCost: Readonly<Record<'predicted' | 'refined', number>>
 
   /**
-   * `auxiliary` is the shape of the smaller model of a separate plan; other plans do not use it.
+   * `config` is the base's shape. `auxiliary` is that of the smaller model of a separate plan; other
+   * plans do not use it.
    */
-  constructor(header: PredictorHeader, auxiliary?: ModelConfig) {
+  constructor(header: PredictorHeader, config: ModelConfig, auxiliary?: ModelConfig) {
     this.#header = header
     const { layers, plan } = header
     this.#auxiliary = plan.kind === 'separate' ? auxiliary : undefined
     if (plan.kind === 'shared') {
-      const run = plan.runs.reduce((sum, { from, to }) => sum + to - from, plan.shared)
-      this.rowCost = { predicted: run / layers, refined: (layers - plan.shared) / layers }
+      const { linear, mlp } = layerCost(config)
+      const run = layersRun(plan)
+      const predicted = (run.attention * (linear - mlp) + run.mlp * mlp) / (layers * linear)
+      this.rowCost = { predicted, refined: (layers - plan.shared) / layers }
     } else {
       const size = (depth: number, width: number) => depth * width * width
       const predicted = size(Math.max(...plan.map), stateWidth(header)) / size(layers, header.hidden)

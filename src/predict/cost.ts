@@ -2,7 +2,7 @@
 
 import { kvWidth } from '../base/kv.ts'
 import type { ModelConfig } from '../base/model.ts'
-import { type SeparatePlan, type SharedPlan, sourcesOf } from './plan.ts'
+import { runsAtOnce, type SeparatePlan, type SharedPlan, sourcesOf } from './plan.ts'
 
 /** The places of exact and predicted tokens of a prompt. */
 export interface Stretch {
@@ -23,15 +23,22 @@ export function sharedShare(config: ModelConfig, plan: SharedPlan, { length, fir
   const { layers, hidden } = config
   const exact = exactWork(config, first, length)
   const sources = sourcesOf(plan, layers)
-  const run = plan.shared + sources.reduce((sum, { run }) => sum + (run ? run.to - run.from : 0), 0)
+  const run = layersRun(plan)
   const maps = sources.reduce(
-    (sum, { maps, taps, run }) => {
-      return sum + (1 + taps) * hidden * (maps.length * 2 * kvWidth(config) + (run ? hidden : 0))
+    (sum, { maps, taps, bridged }) => {
+      return sum + (1 + taps) * hidden * (maps.length * 2 * kvWidth(config) + (bridged ? hidden : 0))
     },
-    hidden * 2 * kvWidth(config),
+    runsAtOnce(plan) ? 0 : hidden * 2 * kvWidth(config),
   )
-  const saved = (layers - run) * layerWork(config, from, until) - (until - from) * maps
+  const mlps = (run.attention - run.mlp) * (until - from) * layerCost(config).mlp
+  const saved = (layers - run.attention) * layerWork(config, from, until) + mlps - (until - from) * maps
   return (exact - saved) / exact
+}
+
+/** Returns how many layers' attention and how many layers' MLPs predicted tokens run through. */
+export function layersRun({ shared, runs }: SharedPlan): { readonly attention: number; readonly mlp: number } {
+  const count = (some: SharedPlan['runs']) => some.reduce((sum, { from, to }) => sum + to - from, shared)
+  return { attention: count(runs), mlp: count(runs.filter(({ mlp }) => mlp !== false)) }
 }
 
 /**
@@ -74,10 +81,15 @@ function attendedBy(n: number, window: number): number {
 
 /**
  * Returns one layer's multiply-adds over the first n positions, as `linear` n + `square` n²; a
- * window makes them fewer.
+ * window makes them fewer. `mlp` is the MLP's part of `linear`.
  */
-export function layerCost(config: ModelConfig): { readonly linear: number; readonly square: number } {
+export function layerCost(config: ModelConfig): {
+  readonly linear: number
+  readonly square: number
+  readonly mlp: number
+} {
   const { hidden, intermediate, heads, headDim } = config
   const width = heads * headDim
-  return { linear: hidden * (2 * width + 2 * kvWidth(config)) + 3 * hidden * intermediate, square: width }
+  const mlp = 3 * hidden * intermediate
+  return { linear: hidden * (2 * width + 2 * kvWidth(config)) + mlp, square: width, mlp }
 }

@@ -58,10 +58,10 @@ const block = tensorBlocks.q8_0.elements
 /** Returns the names and shapes of a plan's maps. */
 export function mapsOf(header: PredictorHeader): { name: string; n: number; k: number }[] {
   const { plan, layers, hidden, kv_width } = header
-  return sourcesOf(plan, layers).flatMap(({ taps, maps, run }) => {
+  return sourcesOf(plan, layers).flatMap(({ taps, maps, run, bridged }) => {
     const k = (1 + taps) * stateWidth(header)
     const all = maps.map((layer) => ({ name: `layers.${layer}`, n: 2 * kv_width, k }))
-    return run ? [...all, { name: `bridges.${run.from}`, n: hidden, k }] : all
+    return bridged ? [...all, { name: `bridges.${run?.from}`, n: hidden, k }] : all
   })
 }
 

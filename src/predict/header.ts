@@ -15,7 +15,8 @@ export interface AuxiliaryHeader {
 
 /** What a predictor's file says of itself. */
 export interface PredictorHeader {
-  readonly version: 1
+  /** 2 if a plan runs layers without their MLPs or limits its window; see `versionOf`. */
+  readonly version: 1 | 2
   /** The hash of the base model's weights; see `WeightIdentity`. */
   readonly base: string
   readonly base_name: string
@@ -35,6 +36,15 @@ export interface PredictorHeader {
   readonly training: Readonly<Record<string, unknown>>
   /** The quality that it reaches on text that it was not trained on, for people. */
   readonly quality: Readonly<Record<string, unknown>>
+}
+
+/**
+ * Returns the version that a plan's file must have, so that a reader of older ones refuses what it
+ * cannot run.
+ */
+export function versionOf(plan: PredictorPlan): PredictorHeader['version'] {
+  if (plan.windowMost !== undefined) return 2
+  return plan.kind === 'shared' && plan.runs.some((run) => run?.mlp !== undefined) ? 2 : 1
 }
 
 /** Returns the number of values of the longest input of a predictor's maps. */

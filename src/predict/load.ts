@@ -37,7 +37,7 @@ export function loadPredictor(backend: Backend, { header, maps, gains }: Predict
     ...source,
     gain: backend.vector(at(gains, index)),
     kv: source.maps.map((layer) => load(`layers.${layer}`)),
-    bridge: source.run && load(`bridges.${source.run.from}`),
+    bridge: source.bridged ? load(`bridges.${source.run?.from}`) : undefined,
   }))
   return { header, sources }
 }

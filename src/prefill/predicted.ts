@@ -9,6 +9,8 @@
  *     up to a run       maps           run      run, from kept states
  *     a run             run, bridged   run      run
  *     ...
+ *
+ * In a run without MLPs, predicted tokens run the attention of each layer, beside the others.
  */
 
 import type { Backend, Tensor } from '../backend/backend.ts'
@@ -17,9 +19,9 @@ import type { Pass } from '../base/pass.ts'
 import type { LoadedModel, Span } from '../model/forward.ts'
 import { inexactInOrder, rowsOf } from '../pack/rows.ts'
 import { inputsOf } from '../predict/header.ts'
-import type { LoadedSource, Predictor } from '../predict/load.ts'
+import type { LoadedMap, LoadedSource, Predictor } from '../predict/load.ts'
 import { MapWriter } from '../predict/maps.ts'
-import type { SharedPlan } from '../predict/plan.ts'
+import { runsAtOnce, type SharedPlan } from '../predict/plan.ts'
 import { Taps } from './taps.ts'
 
 export class SharedWalk {
@@ -63,7 +65,7 @@ export class SharedWalk {
     model.begin(pass)
     model.run(pass, { from: 0, to: shared }, fresh)
     await this.#keepStates(pass, fresh)
-    if (predicted > 0) model.writeOwnKv(pass, shared, middle)
+    if (predicted > 0 && !runsAtOnce(this.#plan)) model.writeOwnKv(pass, shared, middle)
     for (let index = 0; ; index++) {
       const source = defined(this.#predictor.sources[index])
       const input = await this.#input(pass, index, source, middle)
@@ -71,8 +73,9 @@ export class SharedWalk {
       this.#maps.write(pass, source, input, middle)
       model.run(pass, { from: source.at, to: source.run?.from ?? model.config.layers }, exact)
       if (!source.run) return input
-      if (predicted > 0) this.#cross(source, input, rowsOf(pass, middle))
-      model.run(pass, source.run)
+      if (source.bridge) this.#cross(source.bridge, input, rowsOf(pass, middle))
+      const all: Span = { from: 0, to: count }
+      model.run(pass, source.run, all, source.run.mlp === false ? exact : all)
     }
   }
 
@@ -100,9 +103,9 @@ export class SharedWalk {
   }
 
   /** Applies a bridge to predicted tokens. */
-  #cross({ bridge }: LoadedSource, input: Tensor, rows: number): void {
+  #cross({ weight, bias }: LoadedMap, input: Tensor, rows: number): void {
+    if (rows === 0) return
     const { states } = this.#model
-    const { weight, bias } = defined(bridge)
     this.#backend.matmulAdd(states, input, weight, rows)
     this.#backend.addBias(states, bias, rows)
   }

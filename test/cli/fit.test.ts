@@ -119,6 +119,17 @@ describe('foretoken fit', () => {
     expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining('belongs to another fit') })
   })
 
+  test('leaves out the MLPs of layers, right after the shared ones and later', () => {
+    const out = join(folder, 'attention.safetensors')
+    const args = ['fit', '--base', model, '--data', data, '--tokens', '600', '--w', '8', '--most-prompt', '100']
+    const { code, err } = foretoken(...args, '--m', '1', '--attention', '1', '--attention', '4-5', '--out', out)
+    expect({ code, err }).toMatchObject({ code: 0 })
+    const run = ['run', '-m', model, '--ignore-eos', '-n', '3', 'What is the number of the last row of all?']
+    const answer = JSON.parse(foretoken(...run, '--predictor', out, '--prefill', 'predicted', '--json').out)
+    expect(answer).toMatchObject({ prefill: 'predicted' })
+    expect(answer.prefill_share).toBeLessThan(0.8)
+  })
+
   test('predicts from another model, or from some layers of one', async () => {
     const out = join(folder, 'separate.safetensors')
     const args = ['fit', '--base', model, '--data', data, '--tokens', '1500', '--w', '8', '--most-prompt', '120']
@@ -178,6 +189,10 @@ describe('foretoken fit', () => {
     expect(foretoken('fit', '--base', model, '--data', join(folder, 'none.txt'), '--out', out).err).toContain(
       'not_found',
     )
+    expect(foretoken(...fitting(out), '--attention', '4-5').err).toContain('layer 4 is run twice')
+    expect(
+      foretoken(...fitting(out).filter((word) => word !== '--run' && word !== '4'), '--attention', '1').err,
+    ).toContain('--attention takes layers from 2 to 6')
     expect(foretoken(...fitting(out), '--run', '6-7').err).toContain('after the 2 shared ones')
     expect(foretoken('run', '-m', model, '--prefill', 'refined', 'hi').err).toContain('includes no predictor')
     expect(foretoken('run', '-m', model, '--prefill', 'refined', '--predictor', data, 'hi').err).toContain(
@@ -201,6 +216,11 @@ describe('foretoken eval', () => {
       join(sets, 'prompts', 'arena_hard_v0.1.jsonl.gz'),
       gzipSync(lines.map((prompt) => JSON.stringify({ prompt: `${prompt} Why?` })).join('\n')),
     )
+    const passages = lines.map((line, i) => `Passage: ${line}\nQuestion: has it ${i} stones?\nAnswer:`)
+    await writeFile(
+      join(sets, 'eval', 'boolq.jsonl.gz'),
+      gzipSync(passages.map((query) => JSON.stringify({ query, choices: [' no', ' yes'], gold: 0 })).join('\n')),
+    )
     const asked = lines.map((line, i) => ({
       query: `Question: ${line}`,
       choices: [`${i} stones`, 'none'],
@@ -219,7 +239,7 @@ describe('foretoken eval', () => {
     expect({ code, err }).toEqual({ code: 0, err: '' })
     const { results, plan } = JSON.parse(out)
     expect(plan.shared).toBe(2)
-    const suites = ['lm', 'chat', 'recall', 'questions', 'lambada']
+    const suites = ['lm', 'chat', 'documents', 'recall', 'questions', 'lambada']
     const methods = ['exact', 'predicted', 'refined', 'truncate', 'random', 'attention', 'aux']
     expect(results.map(({ suite, method }: Record<string, string>) => `${suite} ${method}`)).toEqual(
       suites.flatMap((suite) =>
@@ -233,7 +253,7 @@ describe('foretoken eval', () => {
       if (row.method === 'exact') expect(row).toMatchObject({ share: 1, kl: 0, top1: 1, first: 1 })
       else expect(row.kl).toBeGreaterThan(0)
       if (row.method === 'predicted') expect(row.share).toBeLessThan(0.8)
-      expect(row.right === undefined).toBe(row.suite === 'lm' || row.suite === 'chat')
+      expect(row.right === undefined).toBe(['lm', 'chat', 'documents'].includes(row.suite))
       expect(row.chosen === undefined).toBe(row.suite !== 'questions')
       expect(row.ttft_ms).toBeGreaterThan(0)
     }

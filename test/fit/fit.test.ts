@@ -8,7 +8,7 @@ import type { PredictorHeader } from '../../src/predict/header.ts'
 import { sourcesOf } from '../../src/predict/plan.ts'
 import { random } from '../helpers/random.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
-import { tinyPredictor } from '../helpers/tiny-predictor.ts'
+import { apartPlan, tinyPredictor } from '../helpers/tiny-predictor.ts'
 
 const wasm = await loadWasm('auto', 1)
 const files = tinyFiles({ layers: 7 })
@@ -67,14 +67,17 @@ function logProbabilities(logits: Float32Array): number[] {
 }
 
 describe('a fitted predictor', () => {
-  test('has all maps, and predicts far better than chance; taps and data help', async () => {
+  test.each([
+    ['whole layers', header],
+    ['layers without MLPs', tinyPredictor(engine.identity, { plan: apartPlan }).header],
+  ])('has all maps, and predicts far better than chance; taps and data help: %s', async (_, header) => {
     const fitted = await fitAll(header)
     expect([...fitted.maps.keys()].sort()).toEqual(
       mapsOf(header)
         .map(({ name }) => name)
         .sort(),
     )
-    const wild = await divergence(tinyPredictor(engine.identity))
+    const wild = await divergence(tinyPredictor(engine.identity, { plan: header.plan }))
     const good = await divergence(fitted)
     expect(good).toBeLessThan(wild / 5)
     const scarce = await divergence(await fitAll(header, { tokens: 300, lambda: 1e-2 }))

@@ -48,10 +48,13 @@ export class NaiveLlama {
       keys[layer]![t] = this.#turned(kv.slice(0, width), t)
       values[layer]![t] = kv.slice(width)
     }
-    const run = (from: number, to: number, positions: readonly number[]) => {
+    const run = (from: number, to: number, positions: readonly number[], whole = positions) => {
       for (let layer = from; layer < to; layer++) {
         for (const t of positions) this.#write(layer, x[t]!, t, keys[layer]!, values[layer]!)
-        for (const t of positions) x[t] = this.#layer(layer, x[t]!, t, keys[layer]!, values[layer]!)
+        for (const t of positions) {
+          const mid = this.#attended(layer, x[t]!, t, keys[layer]!, values[layer]!)
+          x[t] = whole.includes(t) ? this.#mlp(layer, mid) : mid
+        }
       }
     }
     if (!prediction) run(0, layers, all)
@@ -79,7 +82,8 @@ export class NaiveLlama {
       const middle = all.filter((t) => t >= sinks && t < prediction.until)
       const exact = all.filter((t) => !middle.includes(t))
       run(0, shared, all)
-      for (const t of middle) this.#write(shared, x[t]!, t, keys[shared]!, values[shared]!)
+      const bridged = runs[0]?.from !== shared
+      if (bridged) for (const t of middle) this.#write(shared, x[t]!, t, keys[shared]!, values[shared]!)
       let at = shared
       for (let source = 0; source <= runs.length; source++) {
         const states = x.map((one) => scaled(one, rmsEps).map((value, i) => value * gains[source]![i]!))
@@ -97,8 +101,9 @@ export class NaiveLlama {
         run(at, end, exact)
         const next = runs[source]
         if (!next) break
-        for (const t of middle) x[t] = sum(x[t]!, apply(maps.get(`bridges.${next.from}`)!, inputs.get(t)!))
-        run(next.from, next.to, all)
+        if (source > 0 || bridged)
+          for (const t of middle) x[t] = sum(x[t]!, apply(maps.get(`bridges.${next.from}`)!, inputs.get(t)!))
+        run(next.from, next.to, all, next.mlp === false ? exact : all)
         at = next.to
       }
     }
@@ -113,7 +118,7 @@ export class NaiveLlama {
     for (let layer = 0; layer < this.config.layers; layer++) {
       const [keys, values]: [Vector[], Vector[]] = [[], []]
       for (const [t, one] of x.entries()) this.#write(layer, one, t, keys, values)
-      x = x.map((one, t) => this.#layer(layer, one, t, keys, values))
+      x = x.map((one, t) => this.#mlp(layer, this.#attended(layer, one, t, keys, values)))
       found.push(x)
     }
     return found
@@ -125,7 +130,7 @@ export class NaiveLlama {
     values[t] = this.#times(`layers.${layer}.v`, normed)
   }
 
-  #layer(layer: number, x: Vector, t: number, keys: readonly Vector[], values: readonly Vector[]): Vector {
+  #attended(layer: number, x: Vector, t: number, keys: readonly Vector[], values: readonly Vector[]): Vector {
     const { heads, kvHeads, headDim } = this.config
     const q = this.#turned(this.#times(`layers.${layer}.q`, this.#norm(`layers.${layer}.attnNorm`, x)), t)
     const attended: Vector = []
@@ -139,7 +144,10 @@ export class NaiveLlama {
       for (let d = 0; d < headDim; d++)
         attended.push(weights.reduce((a, weight, s) => a + (weight / total) * values[s]![kv + d]!, 0))
     }
-    const mid = sum(x, this.#times(`layers.${layer}.o`, attended))
+    return sum(x, this.#times(`layers.${layer}.o`, attended))
+  }
+
+  #mlp(layer: number, mid: Vector): Vector {
     const normed = this.#norm(`layers.${layer}.ffnNorm`, mid)
     const up = this.#times(`layers.${layer}.up`, normed)
     const gate = this.#times(`layers.${layer}.gate`, normed).map((g, i) => (g / (1 + Math.exp(-g))) * up[i]!)

@@ -1,6 +1,6 @@
 /** Makes a random predictor for a tiny model: its predictions are wrong, but always the same. */
 import { mapsOf, type PredictorFile } from '../../src/predict/file.ts'
-import { type PredictorHeader, stateWidth } from '../../src/predict/header.ts'
+import { type PredictorHeader, stateWidth, versionOf } from '../../src/predict/header.ts'
 import { type SharedPlan, sourcesOf } from '../../src/predict/plan.ts'
 import { random } from './random.ts'
 
@@ -13,10 +13,22 @@ export const tinyPlan: SharedPlan = {
   window: 8,
 }
 
+/** A plan in which predicted tokens leave out the MLPs of some layers. */
+export const apartPlan: SharedPlan = {
+  ...tinyPlan,
+  shared: 1,
+  runs: [
+    { from: 1, to: 2, mlp: false },
+    { from: 2, to: 3, mlp: false },
+    { from: 5, to: 6 },
+  ],
+  taps: [0, 1, 0, 2],
+}
+
 /** Returns a predictor for the tiny model of 7 layers with the identity `base`. */
 export function tinyPredictor(base: string, change: Partial<PredictorHeader> = {}): PredictorFile {
   const header: PredictorHeader = {
-    version: 1,
+    version: versionOf(change.plan ?? tinyPlan),
     base,
     base_name: 'tiny',
     layers: 7,

@@ -5,7 +5,7 @@ import { ForetokenError } from '../../src/base/errors.ts'
 import { memorySource } from '../../src/model/source.ts'
 import { checkHeader } from '../../src/predict/check-header.ts'
 import { mapsOf, readPredictor, writePredictor } from '../../src/predict/file.ts'
-import { type PredictorPlan, sourcesOf } from '../../src/predict/plan.ts'
+import { type PredictorPlan, sourcesOf, windowOf } from '../../src/predict/plan.ts'
 import fc from '../helpers/properties.ts'
 import { tinyPlan, tinyPredictor } from '../helpers/tiny-predictor.ts'
 
@@ -47,16 +47,23 @@ describe('a plan', () => {
   })
 
   test.each([
-    ['another version', { version: 2 }],
+    ['another version', { version: 3 }],
+    ['no version', { version: undefined }],
+    ['layers without MLPs in an older version', { plan: { ...tinyPlan, runs: [{ from: 4, to: 5, mlp: false }] } }],
+    ['half an MLP', { version: 2, plan: { ...tinyPlan, runs: [{ from: 4, to: 5, mlp: 0.5 }] } }],
     ['another kind', { plan: { ...tinyPlan, kind: 'magic' } }],
     ['nothing shared', { plan: { ...tinyPlan, shared: 0 } }],
     ['all shared', { plan: { ...tinyPlan, shared: 7 } }],
     ['a run before the shared layers end', { plan: { ...tinyPlan, runs: [{ from: 2, to: 3 }] } }],
     ['a run past the end', { plan: { ...tinyPlan, runs: [{ from: 4, to: 8 }] } }],
+    ['a run with MLPs at the shared state', { plan: { ...tinyPlan, runs: [{ from: 2, to: 3 }] }, version: 2 }],
     ['an empty run', { plan: { ...tinyPlan, runs: [{ from: 4, to: 4 }] } }],
     ['too few taps', { plan: { ...tinyPlan, taps: [1] } }],
     ['negative taps', { plan: { ...tinyPlan, taps: [1, -1] } }],
     ['no window', { plan: { ...tinyPlan, window: 0 } }],
+    ['a window of at most half a token', { version: 2, plan: { ...tinyPlan, windowMost: 0.5 } }],
+    ['a window of at most less than its least', { version: 2, plan: { ...tinyPlan, windowMost: 7 } }],
+    ['a largest window in an older version', { plan: { ...tinyPlan, windowMost: 8 } }],
     ['half a sink', { plan: { ...tinyPlan, sinks: 0.5 } }],
     ['no plan', { plan: null }],
     ['no base', { base: undefined }],
@@ -67,6 +74,15 @@ describe('a plan', () => {
       expect.objectContaining({ code: 'bad_predictor' }),
     )
   })
+})
+
+test('the exact end is a share of the prompt between its least and its most', () => {
+  const ends = { ...tinyPlan, window: 8, windowShare: 0.25, windowMost: 100 }
+  expect([0, 31, 32, 36, 399, 400, 404, 4000].map((fresh) => windowOf(ends, fresh))).toEqual([
+    8, 8, 8, 9, 99, 100, 100, 100,
+  ])
+  expect(windowOf({ ...tinyPlan, windowShare: 0.25 }, 4000)).toBe(1000)
+  expect(checkHeader({ ...file.header, version: 2, plan: ends }, 'p').plan).toEqual(ends)
 })
 
 describe('the file', () => {

@@ -8,7 +8,7 @@ import type { PredictorHeader } from '../../src/predict/header.ts'
 import { answer, randomPrompt } from '../helpers/answers.ts'
 import { NaiveLlama } from '../helpers/naive-llama.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
-import { tinyPlan, tinyPredictor } from '../helpers/tiny-predictor.ts'
+import { apartPlan, tinyPlan, tinyPredictor } from '../helpers/tiny-predictor.ts'
 
 const wasm = await loadWasm('auto', 1)
 const files = tinyFiles({ layers: 7 })
@@ -79,6 +79,18 @@ describe('against the definition', () => {
         taps: [1, 0, 2],
       },
     ],
+    [
+      'attention without MLPs, in one layer and in two',
+      {
+        ...tinyPlan,
+        runs: [
+          { from: 3, to: 4, mlp: false },
+          { from: 4, to: 6, mlp: false },
+        ],
+        taps: [1, 0, 2],
+      },
+    ],
+    ['attention without MLPs right after the shared layers, and a whole layer', apartPlan],
   ])('%s', async (_, plan) => {
     const { engine, file } = await load({ passTokens: 24 }, { plan })
     const ids = randomPrompt(60, 5)
@@ -94,15 +106,18 @@ describe('against the definition', () => {
 })
 
 describe('in shared passes', () => {
-  test('a prediction is the same as alone, however it is split and whatever shares the pass', async () => {
-    const { engine: alone } = await load()
+  test.each([
+    ['whole layers', tinyPlan],
+    ['layers without MLPs', apartPlan],
+  ])('a prediction is the same as alone, however it is split and whatever shares the pass: %s', async (_, plan) => {
+    const { engine: alone } = await load({}, { plan })
     const prompts = [30, 90, 45, 16, 120].map((length, seed) => randomPrompt(length, seed))
     const want = []
     for (const ids of prompts) want.push(await answer(alone, { prompt: ids, maxTokens: 6, prefill: 'predicted' }))
     expect(want.map(({ done }) => done.prefill)).toEqual(['predicted', 'predicted', 'predicted', 'exact', 'predicted'])
     for (const passTokens of [11, 40, 256])
       for (const kinds of [['predicted'], ['exact', 'predicted', 'refined', 'auto']] as const) {
-        const { engine } = await load({ passTokens, schedule: { order: 'pack' } })
+        const { engine } = await load({ passTokens, schedule: { order: 'pack' } }, { plan })
         const got = await Promise.all(
           prompts.map((ids, i) => {
             const prefill = i === 1 ? 'predicted' : kinds[i % kinds.length]!
@@ -158,8 +173,13 @@ describe('in shared passes', () => {
 })
 
 describe('refined', () => {
-  test.each([16, 256])('continues as exact, to the bit, in passes of %i', async (passTokens) => {
-    const { engine } = await load({ passTokens })
+  test.each([
+    [16, tinyPlan],
+    [256, tinyPlan],
+    [16, apartPlan],
+    [256, apartPlan],
+  ])('continues as exact, to the bit, in passes of %i', async (passTokens, plan) => {
+    const { engine } = await load({ passTokens }, { plan })
     const ids = randomPrompt(90, 11)
     const { tokens, done } = await answer(engine, { prompt: ids, maxTokens: 100, prefill: 'refined' })
     const from = done.exact_from!

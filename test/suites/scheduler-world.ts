@@ -70,7 +70,7 @@ export class World {
     this.cache = new WatchedCache(fakePool(), pages, worldContext)
     this.prefixes = new PrefixIndex(this.cache, prefixPages * this.cache.pool.pageBytes)
     const schedule = { chunk: 48, fullRows: 24, refineMs: 30, aging: 0.25, ...rest }
-    const predicting: Predicting = new Unsure(header)
+    const predicting: Predicting = new Unsure(header, this.model.config)
     this.scheduler = new Made(this.model, this.cache, this.prefixes, schedule, predicting)
     this.model.onPass = (pass) => this.#watch(pass)
   }

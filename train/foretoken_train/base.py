@@ -96,12 +96,13 @@ class Base:
         past: tuple[Tensor, Tensor] | None = None,
         mask: Tensor | None = None,
         patch=None,
+        mlp: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Runs one layer over x, (T, H). Returns its output, and its own K before RoPE and V, (T, g d).
 
         `past` is the K after RoPE and the V of other tokens, (g, P, d). `mask`, (T, P + T), is true
         where a row may attend; without one, rows attend to themselves and earlier rows.
-        `patch(k, v)` may replace rows of K (g, T, d; after RoPE) and of V.
+        `patch(k, v)` may replace rows of K (g, T, d; after RoPE) and of V. Without `mlp`, only attention runs.
         """
         weight = lambda name: self.weights[f"blk.{layer}.{name}.weight"]
         normed = self.normed(layer, x)
@@ -116,6 +117,8 @@ class Base:
         k, v = k.repeat_interleave(share, 0), v.repeat_interleave(share, 0)
         attended = F.scaled_dot_product_attention(q[None], k[None], v[None], mask, is_causal=mask is None)[0]
         x = x + F.linear(attended.transpose(0, 1).flatten(1), weight("attn_output"))
+        if not mlp:
+            return x, k_raw, v_raw
         normed = self.norm(x, weight("ffn_norm"))
         x = x + F.linear(F.silu(F.linear(normed, weight("ffn_gate"))) * F.linear(normed, weight("ffn_up")), weight("ffn_down"))
         return x, k_raw, v_raw

@@ -35,17 +35,18 @@ class Corpus:
             "rasbt": [_asked(f"{row['instruction']}\n\n{row['input']}".strip(), row["output"]) for row in rows["rasbt_instruction_data"]],
             "sgd": [_turns([text for _, text in row["turns"]]) for row in rows["sgd_dialogues"]],
         }
+        self.passages = [split for row in rows["t0_permissive"] if (split := _passage_apart(row))]
         # Answers that the base model itself gave to such prompts.
         sampled = [row for path in extra for row in _split(_rows(path), held_out)]
         if sampled:
             self.chats["sampled"] = [row["messages"] for row in sampled]
 
     def documents(self, seed: int, longest: int) -> Iterator[Document]:
-        """Yields documents without end. A third is running text; the others end with a question and its answer."""
+        """Yields documents without end. A quarter is running text; the others end with a question and its answer."""
         draw = random.Random(seed)
         while True:
             length = draw.choice((longest, longest, longest // 2, draw.randint(160, longest)))
-            kind = draw.choices(("text", "chat", "passage", "recall"), (0.35, 0.15, 0.25, 0.25))[0]
+            kind = draw.choices(("text", "chat", "passage", "documents", "recall"), (0.25, 0.15, 0.15, 0.25, 0.2))[0]
             document = getattr(self, f"_{kind}")(draw, length)
             if len(document.ids) >= 120:
                 yield document
@@ -91,6 +92,31 @@ class Corpus:
             content += "\n\nNow answer what was asked at the start."
         ids, answers = self._framed([{"role": "user", "content": content}, answer])
         return Document("passage", ids[: length + 64], [at for at in answers if at < length])
+
+    def _documents(self, draw: random.Random, length: int) -> Document:
+        """Makes a question about one of several documents, which stands at the front, in the middle or at the end."""
+        passage, question, answer = draw.choice(self.passages)
+        frame = draw.choice(_frames)
+        room = length - len(self.tokens.ids(passage + question)) - 60
+        others: list[str] = []
+        while room > 40:
+            other = self._document(draw, min(room, draw.randint(60, 400)))
+            room -= len(self.tokens.ids(other)) + 6
+            others.append(other)
+        others.insert(draw.choice((0, len(others) // 2, len(others), draw.randint(0, len(others)))), passage)
+        body = "\n\n".join(frame.format(number=number, text=text) for number, text in enumerate(others, 1))
+        if draw.random() < 0.8:
+            messages = [{"role": "user", "content": f"{body}\n\n{question}"}, {"role": "assistant", "content": answer}]
+            ids, answers = self._framed(messages)
+            return Document("documents", ids, answers)
+        head = self.tokens.ids(f"{body}\n\n{question}\nAnswer:")
+        return Document("documents", head + self.tokens.ids(f" {answer}\n"), [len(head)])
+
+    def _document(self, draw: random.Random, tokens: int) -> str:
+        """Returns a passage that another question was about, or a piece of text, of at most `tokens` tokens."""
+        text = draw.choice(self.passages)[0] if draw.random() < 0.6 else ""
+        ids = self.tokens.ids(text) or self._filler(draw, tokens)
+        return self.tokens.tokenizer.decode(ids[:tokens]).strip()
 
     def _recall(self, draw: random.Random, length: int) -> Document:
         """Makes facts and text, then questions about one or two of the facts."""
@@ -175,6 +201,27 @@ _facts = [
     _Facts("{key} = {value}\n", "What is {key}?", "{key} = {value}", [f"{a}_{b}" for a in _words[:20] for b in ("size", "count", "limit")], 4),
     _Facts("{key} likes the {value}.", "What does {key} like?", "{key} likes the {value}.", _people, 0),
 ]
+
+
+_frames = (
+    "{text}",
+    "{text}",
+    "Passage: {text}",
+    "Document {number}: {text}",
+    "[{number}] {text}",
+    "<document>\n{text}\n</document>",
+    "### Text {number}\n{text}",
+)
+
+
+def _passage_apart(row: dict) -> tuple[str, str, str] | None:
+    """Splits a prompt into the passage, its longest line, and the question that its other lines are, with the answer."""
+    lines = [line.strip() for line in row["prompt"].split("\n") if line.strip()]
+    passage = max(lines, key=len)
+    question = "\n".join(line for line in lines if line is not passage)
+    if len(passage) < 300 or not question.count("?") or len(question) > len(passage) or not row["completion"].strip():
+        return None
+    return passage, question, row["completion"].strip()
 
 
 def split_apart(text: str, draw: random.Random) -> str:

@@ -183,7 +183,9 @@ def cut(document: Document, draw: random.Random, options: argparse.Namespace, pl
     blocks: list[Block] = []
     for at in sorted(wanted or [length - 8]):
         deployed = plan.window_of(at)
-        first = max(4, at - (deployed if judged else draw.choice((16, plan.window, deployed, deployed))))
+        # A caller may ask for less work, or for more.
+        asked = draw.choice((16, plan.window, deployed, deployed, int(at * draw.uniform(0.05, 0.4))))
+        first = max(4, at - (deployed if judged else asked))
         end = min(length, at + options.stretch)
         # Blocks may overlap, since each runs separately.
         blocks.append(Block(first, at, end))

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .plan import Plan
+from .plan import Plan, Run
 
 BLOCK = 32
 
@@ -66,8 +66,8 @@ class Predictor(nn.Module):
 def with_inner_bridges(predictor: Predictor, layers: int) -> Predictor:
     """Returns the predictor with a bridge before each layer of a run, a small adapter that adds nothing yet."""
     plan = predictor.plan
-    runs = tuple((layer, layer + 1) for first, end in plan.runs for layer in range(first, end))
-    taps = plan.taps[:1] + tuple(tap for (first, end), tap in zip(plan.runs, plan.taps[1:]) for tap in (0,) * (end - first - 1) + (tap,))
+    runs = tuple(Run(layer, layer + 1, run.mlp) for run in plan.runs for layer in range(run.first, run.end))
+    taps = plan.taps[:1] + tuple(tap for run, tap in zip(plan.runs, plan.taps[1:]) for tap in (0,) * (run.end - run.first - 1) + (tap,))
     wide = Predictor(replace(plan, runs=runs, taps=taps), layers, {}, [])
     wide.maps = predictor.maps
     gains = {source.at: gain for source, gain in zip(predictor.sources, predictor.gains)}
@@ -75,14 +75,14 @@ def with_inner_bridges(predictor: Predictor, layers: int) -> Predictor:
         # States change little from layer to layer.
         gain = gains[min(at for at in gains if at >= source.at)]
         wide.gains.append(nn.Parameter(gain.clone(), requires_grad=False))
-        if source.run and (name := f"bridges_{source.run[0]}") not in wide.maps:
-            unit = 0.3 * wide.maps[f"bridges_{_run_of(plan, source.run[0])}"].unit
+        if source.bridged and (name := f"bridges_{source.run.first}") not in wide.maps:
+            unit = 0.3 * wide.maps[f"bridges_{_run_of(plan, source.run.first)}"].unit
             wide.maps[name] = LinearMap(torch.zeros(len(unit), len(gain)), torch.zeros(len(unit)), unit)
     return wide
 
 
 def _run_of(plan: Plan, layer: int) -> int:
-    return next(first for first, end in plan.runs if first <= layer < end)
+    return next(run.first for run in plan.runs if run.first <= layer < run.end)
 
 
 def read_predictor(path: Path) -> tuple[Predictor, dict]:
@@ -122,7 +122,7 @@ def write_predictor(path: Path, predictor: Predictor, header: dict) -> None:
         at += len(data)
 
     for source in predictor.sources:
-        names = [f"layers.{layer}" for layer in source.maps] + ([f"bridges.{source.run[0]}"] if source.run else [])
+        names = [f"layers.{layer}" for layer in source.maps] + ([f"bridges.{source.run.first}"] if source.bridged else [])
         for name in names:
             map = predictor.maps[name.replace(".", "_")]
             quants, scale = quantized(map.weight.detach())

@@ -44,7 +44,8 @@ def student(base: Base, predictor: Predictor, teacher: Teacher, blocks: list[Blo
     exact = ExactRows(base, teacher, blocks, plan.shared, length, plan.sinks)
     predicted: dict[int, tuple[Tensor, Tensor]] = {}
     x = teacher.states[plan.shared][:length]
-    exact.layer(plan.shared, *base.kv(plan.shared, x))
+    if plan.runs[:1] == () or plan.runs[0].first > plan.shared:
+        exact.layer(plan.shared, *base.kv(plan.shared, x))
     for index, source in enumerate(predictor.sources):
         inputs = predictor.inputs(index, base.norm(x, predictor.gains[index]))
         for layer in source.maps:
@@ -52,10 +53,11 @@ def student(base: Base, predictor: Predictor, teacher: Teacher, blocks: list[Blo
             exact.layer(layer, *predicted[layer])
         if source.run is None:
             break
-        first, end = source.run
-        x = x + predictor.bridge(first, inputs)
+        first, end = source.run.first, source.run.end
+        if source.bridged:
+            x = x + predictor.bridge(first, inputs)
         for layer in range(first, end):
-            x, k, v = base.layer(layer, x, positions, patch=exact.sinks_of(layer))
+            x, k, v = base.layer(layer, x, positions, patch=exact.sinks_of(layer), mlp=source.run.mlp)
             predicted[layer] = (k, v)
             exact.layer(layer, k, v)
         x = torch.cat((teacher.states[end][: plan.sinks], x[plan.sinks :]))
