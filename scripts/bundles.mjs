@@ -40,7 +40,7 @@ export const bundles = {
     ...common,
     platform: 'browser',
     stdin: {
-      contents: "export * from './src/index.ts'\nexport { webSpawn, webText } from './workers/web.ts'\n",
+      contents: "export * from './src/index.ts'\nexport { webGuides, webSpawn, webText } from './workers/web.ts'\n",
       resolveDir: root,
       loader: 'ts',
     },
@@ -59,5 +59,13 @@ export const bundles = {
     mainFields: ['module', 'main'],
     external: ['node:worker_threads'],
     entryPoints: ['workers/text.ts'],
+  },
+  /** The guide worker for Node and browsers. */
+  'dist/guide-worker.js': {
+    ...common,
+    platform: 'neutral',
+    mainFields: ['module', 'main'],
+    external: ['node:worker_threads'],
+    entryPoints: ['workers/guide.ts'],
   },
 }
