@@ -49,7 +49,7 @@ export const bundles = {
   'dist/worker.js': {
     ...common,
     platform: 'neutral',
-    external: ['node:worker_threads'],
+    external: ['node:os', 'node:worker_threads'],
     entryPoints: ['workers/compute.ts'],
   },
   /** The text worker for Node and browsers. */
@@ -57,7 +57,7 @@ export const bundles = {
     ...common,
     platform: 'neutral',
     mainFields: ['module', 'main'],
-    external: ['node:worker_threads'],
+    external: ['node:os', 'node:worker_threads'],
     entryPoints: ['workers/text.ts'],
   },
   /** The guide worker for Node and browsers. */
@@ -65,7 +65,7 @@ export const bundles = {
     ...common,
     platform: 'neutral',
     mainFields: ['module', 'main'],
-    external: ['node:worker_threads'],
+    external: ['node:os', 'node:worker_threads'],
     entryPoints: ['workers/guide.ts'],
   },
 }

@@ -5,9 +5,10 @@
 import { serveGuides } from '../src/guide/serve-guides.ts'
 import type { FromGuideWorker, ToGuideWorker } from '../src/guide/worker-messages.ts'
 import { createTokenizer } from '../src/tokens/tokenizer.ts'
-import { openPort } from './port.ts'
+import { goLast, openPort } from './port.ts'
 
 const port = await openPort<ToGuideWorker, FromGuideWorker>()
+await goLast()
 const serve = serveGuides({
   send: (message, transfer) => port.send(message, transfer),
   load: (glue) => import(glue),

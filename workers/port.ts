@@ -21,3 +21,18 @@ export async function openPort<From, To>(): Promise<Port<From, To>> {
     send: (message, transfer = []) => parentPort.postMessage(message, [...transfer]),
   }
 }
+
+/**
+ * Lets all other threads go before this one, where a thread has a priority of its own: in Node on
+ * Linux. Elsewhere the call would change the whole process.
+ */
+export async function goLast(): Promise<void> {
+  const { process } = globalThis as { readonly process?: { readonly platform?: string } }
+  if ('WorkerGlobalScope' in globalThis || process?.platform !== 'linux') return
+  const { setPriority } = await import('node:os')
+  try {
+    setPriority(10)
+  } catch {
+    // A sandbox may forbid it.
+  }
+}

@@ -236,15 +236,18 @@ function textIn({ content }: { readonly content?: unknown }): string {
 
 /**
  * Returns the template values that ask a model to think as much as `effort` says, as far as its
- * template can: `none` turns thinking off.
+ * template can: `none` turns thinking off. Throws `bad_argument`.
  */
 export function effortValues(spec: TokenizerSpec, effort: string): TemplateValues {
-  const source = spec.chatTemplate ?? ''
-  const reads = (name: string) => new RegExp(`\\b${name}\\b`).test(source)
-  const named = reads('reasoning_effort') ? { reasoning_effort: effort } : {}
-  if (effort !== 'none') return named
-  const switches = ['enable_thinking', 'thinking'].filter((name) =>
-    new RegExp(`(?<!\\.|['"])\\b${name}\\b(?!['"])`).test(source),
-  )
-  return { ...named, ...Object.fromEntries(switches.map((name) => [name, false])) }
+  return withArguments('effortValues', () => {
+    const { chatTemplate: source = '' } = fieldsOf('spec', spec)
+    textOf('effort', effort)
+    const reads = (name: string) => new RegExp(`\\b${name}\\b`).test(textOf('spec.chatTemplate', source))
+    const named = reads('reasoning_effort') ? { reasoning_effort: effort } : {}
+    if (effort !== 'none') return named
+    const switches = ['enable_thinking', 'thinking'].filter((name) =>
+      new RegExp(`(?<!\\.|['"])\\b${name}\\b(?!['"])`).test(source),
+    )
+    return { ...named, ...Object.fromEntries(switches.map((name) => [name, false])) }
+  })
 }
