@@ -12,7 +12,7 @@ import { ForetokenError, type GenerateRequest, type TextService } from '../src/i
 import type { Form } from './aliases.ts'
 import { type Answering, type ChoiceEvent, Choices } from './choices.ts'
 import type { Config } from './config.ts'
-import { ApiError, asApiError } from './errors.ts'
+import { ApiError, asApiError, type FieldOf } from './errors.ts'
 import { Meter } from './meter.ts'
 import type { Ending } from './paced.ts'
 import { routeHeader } from './route/header.ts'
@@ -87,6 +87,8 @@ export class Exchange {
   #timer: ReturnType<typeof setTimeout> | undefined
   #released = false
   #ended = false
+  /** Names the fields of the body, once it has been read. */
+  fieldOf: FieldOf | undefined
 
   constructor(c: RequestContext, server: Server) {
     this.#c = c
@@ -181,7 +183,7 @@ export class Exchange {
 
   /** Returns the frames that report a failure, and ends the request. */
   #failed(error: unknown, plan: Plan): string {
-    const failure = asApiError(this.explained(error))
+    const failure = asApiError(this.explained(error), this.fieldOf)
     const record = this.#c.get('record')
     record.code = failure.code
     const cause = causeOf(failure)

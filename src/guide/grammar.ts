@@ -1,5 +1,5 @@
 /** Turns a guide into the text that the grammar engine compiles. */
-import { fieldsOf, listOf, oneOf, textOf, withArguments, wrong } from '../base/checks.ts'
+import { about, fieldsOf, listOf, oneOf, textOf, withArguments, wrong } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { type Guide, guideKinds } from '../base/guide.ts'
 import { larkOf } from './gbnf.ts'
@@ -28,18 +28,20 @@ const longest = 256 * 1024
 
 /** Checks a guide and returns its grammar. Throws `bad_argument`, and `unsupported` for GBNF that can't be converted. */
 export function grammarOf(guide: Guide, tenant = ''): Grammar {
-  return withArguments('guide', () => {
-    const fields = fieldsOf<Record<string, unknown>>('guide', guide as unknown as Record<string, unknown>)
-    const named = oneOf('guide.kind', fields.kind, guideKinds)
-    const compact = fields.compact ?? false
-    if (typeof compact !== 'boolean') throw wrong('guide.compact', 'true or false', compact)
-    const text = sized(named, textFor(named, fields))
-    if (named === 'json_schema') checkSchemaChains(named, text)
-    if (named === 'lark') checkLarkChains(text)
-    const kind = named === 'gbnf' ? 'lark' : named
-    const key = `${tenant.length} ${tenant} ${named} ${compact} ${text}`
-    return { named, kind, text: named === 'gbnf' ? larkOf(text) : text, compact, tenant, key }
-  })
+  return about('guide', () =>
+    withArguments('guide', () => {
+      const fields = fieldsOf<Record<string, unknown>>('guide', guide as unknown as Record<string, unknown>)
+      const named = oneOf('guide.kind', fields.kind, guideKinds)
+      const compact = fields.compact ?? false
+      if (typeof compact !== 'boolean') throw wrong('guide.compact', 'true or false', compact)
+      const text = sized(named, textFor(named, fields))
+      if (named === 'json_schema') checkSchemaChains(named, text)
+      if (named === 'lark') checkLarkChains(text)
+      const kind = named === 'gbnf' ? 'lark' : named
+      const key = `${tenant.length} ${tenant} ${named} ${compact} ${text}`
+      return { named, kind, text: named === 'gbnf' ? larkOf(text) : text, compact, tenant, key }
+    }),
+  )
 }
 
 function textFor(kind: Guide['kind'], fields: Readonly<Record<string, unknown>>): string {

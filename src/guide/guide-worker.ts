@@ -56,10 +56,15 @@ export class GuideWorker {
       opened: (message) => {
         if (message.type === 'opened') this.#beginning = message.saved
       },
-      late: (ms) => new ForetokenError('bad_argument', `the guide took more than ${ms} ms to compile; make it smaller`),
+      late: (ms) =>
+        new ForetokenError('bad_argument', `the guide took more than ${ms} ms to compile; make it smaller`, {
+          argument: 'guide',
+        }),
       died: (reason) =>
         /memory|heap/i.test(reason)
-          ? new ForetokenError('bad_argument', 'the guide took more memory than allowed; make it smaller')
+          ? new ForetokenError('bad_argument', 'the guide took more memory than allowed; make it smaller', {
+              argument: 'guide',
+            })
           : new ForetokenError('worker_lost', `the worker of guides ended: ${reason}; try again`),
     })
   }
@@ -84,7 +89,7 @@ export class GuideWorker {
         signal,
       )
       if (answer.type === 'compiled') return answer.saved
-      return { error: new ForetokenError(answer.code, answer.message), traps: answer.traps }
+      return { error: new ForetokenError(answer.code, answer.message, { argument: 'guide' }), traps: answer.traps }
     })
   }
 

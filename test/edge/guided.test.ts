@@ -11,6 +11,8 @@ let engine: Engine
 let app: App
 beforeAll(async () => {
   engine = await tinyEngine({ guides: loadGuides })
+  // The worker's start is no part of what is measured.
+  await engine.prepare('x', { guide: { kind: 'json_object' } })
   app = createApp({ engine, config: { ...testConfig, limits: { bodyBytes: 2_000_000, outputTokens: 300 } } })
 })
 afterAll(() => engine.close())
@@ -133,6 +135,36 @@ describe('refused with 400 within a second, while others go on:', () => {
     // The bound is a second; a machine that is busy gets some more.
     expect(performance.now() - begun).toBeLessThan(5000)
     expect((await other).ids).toHaveLength(30)
+  })
+
+  const wrong = { type: 'strng' }
+  const fn = (parameters: object) => ({ type: 'function', function: { name: 'f', parameters } })
+  test.each<[string, object, string?]>([
+    ['response_format', { response_format: { type: 'json_schema', json_schema: { schema: wrong } } }],
+    ['response_format', { response_format: { type: 'json_schema' } }],
+    ['response_format', { response_format: { type: 'json_object', schema: wrong } }],
+    ['guided_json', { guided_json: wrong }],
+    ['guided_json', { guided_json: '{' }],
+    ['guided_regex', { guided_regex: '(' }],
+    ['guided_grammar', { guided_grammar: 'start: start' }],
+    ['grammar', { grammar: 'rot ::= "a"' }],
+    ['json_schema', { json_schema: wrong }],
+    ['format', { format: wrong }],
+    ['structured_outputs', { structured_outputs: { json: wrong } }],
+    ['structured_outputs', { structured_outputs: { structural_tag: 'x' } }],
+    ['guided_choice', { guided_regex: 'a', guided_choice: ['a'] }],
+    ['tools', { tools: [fn({ type: 'object', properties: { a: { $ref: 'https://example.org/x' } } })] }],
+    ['tools', { tools: [fn({ type: 'object', properties: { a: wrong } })], tool_choice: 'required' }],
+    ['guided_regex', { tools: [fn({})], tool_choice: 'none', guided_regex: '(' }],
+    ['text.format', { text: { format: { type: 'json_schema', name: 'a', schema: wrong } } }, '/v1/responses'],
+    ['guided_regex', { guided_regex: '(' }, '/v1/responses'],
+    ['guided_regex', { guided_regex: '(' }, '/v1/completions'],
+  ])('a fault of %s is named as its param: %j', async (param, change, path = '/v1/chat/completions') => {
+    const form = { '/v1/responses': { model: 'tiny', input: 'x' }, '/v1/completions': { model: 'tiny', prompt: 'x' } }
+    const base = path === '/v1/chat/completions' ? chatBody() : form[path as keyof typeof form]
+    const answer = await ask(app, { ...base, ...change }, { path })
+    expect(answer.status).toBe(400)
+    expect((await answer.json()).error).toMatchObject({ param, message: expect.stringMatching(/./) })
   })
 
   test.each(['(a{1000}){1000}', '(a|b)*a(a|b){3000}', '.{0,100000}a.{0,100000}', '(\\p{L}|\\p{N}){2000,4000}\\p{Lu}'])(
