@@ -13,6 +13,7 @@ import type { Form } from './aliases.ts'
 import { type Answering, type ChoiceEvent, Choices } from './choices.ts'
 import type { Config } from './config.ts'
 import { ApiError, asApiError, type FieldOf } from './errors.ts'
+import { jsonOf } from './json.ts'
 import { Meter } from './meter.ts'
 import type { Ending } from './paced.ts'
 import { routeHeader } from './route/header.ts'
@@ -141,9 +142,12 @@ export class Exchange {
   }
 
   async json(choices: Choices, plan: Plan): Promise<Response> {
-    const body = await plan.body(choices)
+    const body = await jsonOf(await plan.body(choices), this.signal)
     this.end()
-    return Response.json(body, { headers: { ...timingHeaders(choices.soFar), ...routeHeader(choices.routeOf(0)) } })
+    const type = { 'content-type': 'application/json' }
+    return new Response(body, {
+      headers: { ...type, ...timingHeaders(choices.soFar), ...routeHeader(choices.routeOf(0)) },
+    })
   }
 
   /**

@@ -5,6 +5,7 @@
 import { ForetokenError } from '../../src/index.ts'
 import { ApiError } from '../errors.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
+import { inTurns } from '../json.ts'
 import { entries } from '../schemas/common.ts'
 import { type ResponsesRequest, responsesRequest } from '../schemas/responses.ts'
 import { collect, partsOf } from './collect.ts'
@@ -58,16 +59,16 @@ export const responses: Endpoint<typeof responsesRequest> = {
         const items = new ResponseItems()
         const shown = new MessageTokens(parts)
         shown.add(tokens)
-        const score = (item: ResponseItem | undefined, scores: readonly VisibleToken[]) => {
-          if (scored && item?.type === 'message')
-            for (const { token } of scores) item.logprobs.push(tokenLogprob(engine, token))
+        const score = async (item: ResponseItem | undefined, scores: readonly VisibleToken[]) => {
+          if (!scored || item?.type !== 'message') return
+          for (const one of await inTurns(scores, ({ token }) => tokenLogprob(engine, token))) item.logprobs.push(one)
         }
         for (const part of parts.all) {
           items.add(part, parts.calls)
-          score(items.all.at(-1), shown.take(part))
+          await score(items.all.at(-1), shown.take(part))
         }
         if (items.all.length === 0) items.openMessage()
-        score(
+        await score(
           items.all.findLast(({ type }) => type === 'message'),
           shown.rest(),
         )

@@ -95,6 +95,39 @@ describe('an answer has the shape that is asked for with', () => {
   })
 })
 
+describe('log-probabilities under a guide', () => {
+  const scores = async (body: object, path?: string) => {
+    const answer = await (await ask(app, body, path ? { path } : {})).json()
+    expect(answer.error ?? null).toBeNull()
+    const [choice] = answer.choices ?? []
+    if (choice?.logprobs?.token_logprobs) return choice.logprobs.token_logprobs as number[]
+    const list = choice?.logprobs?.content ?? answer.logprobs ?? answer.output[0].content[0].logprobs
+    return list.map(({ logprob }: { logprob: number }) => logprob) as number[]
+  }
+  const foretoken = { raw_logprobs: true }
+  const shape = { guided_choice: ['yes', 'no'] }
+
+  test.each<[string, object, string]>([
+    ['chats', { ...chatBody({ ...sampled, ...shape }), logprobs: true }, '/v1/chat/completions'],
+    ['completions', { model: 'tiny', prompt: 'x', ...sampled, ...shape, logprobs: 1 }, '/v1/completions'],
+    [
+      'responses',
+      { model: 'tiny', input: 'x', temperature: 1, seed: 5, ...shape, include: ['message.output_text.logprobs'] },
+      '/v1/responses',
+    ],
+    [
+      'Ollama',
+      { model: 'tiny', prompt: 'x', raw: true, stream: false, logprobs: true, format: { enum: ['yes', 'no'] } },
+      '/api/generate',
+    ],
+  ])("are the model's own if asked: %s", async (_, body, path) => {
+    const [masked, raw] = [await scores(body, path), await scores({ ...body, foretoken }, path)]
+    expect(raw).toHaveLength(masked.length)
+    const sum = (list: number[]) => list.reduce((sum, one) => sum + one, 0)
+    expect(sum(raw)).toBeLessThan(sum(masked) - 1)
+  })
+})
+
 describe('refused with 400 within a second, while others go on:', () => {
   const deep = (depth: number) =>
     JSON.parse(`${'{"type":"array","items":'.repeat(depth)}{"type":"null"}${'}'.repeat(depth)}`)
