@@ -35,7 +35,7 @@ import { jsonBounds, limits } from './limits.ts'
 import { packTexts } from './packed-texts.ts'
 import { tokenlessRows } from './tokenless.ts'
 import { packVocabulary } from './vocabulary.ts'
-import { expectedTensors } from './weights.ts'
+import { expectedTensors, flattened } from './weights.ts'
 
 export const preparedEnding = '.foretoken'
 export const preparedMagic = 'fTkWght1'
@@ -106,7 +106,8 @@ function place(listed: unknown, config: ModelConfig, { source, dataAt, bad }: Pl
     const bytes = (rows * cols * block.bytes) / block.elements
     if (cols % block.elements !== 0) throw bad(`has ${name} with rows of ${cols}, no multiple of ${block.elements}`)
     const offset = aligned(end)
-    tensors.set(name, { name, type, rows, cols, source, offset, bytes, ...(plus !== undefined && { plus }) })
+    const tensor = { name, type, rows, cols, source, offset, bytes, ...(plus !== undefined && { plus }) }
+    tensors.set(name, flattened(tensor, shape))
     end = offset + bytes
   }
   if (end !== source.size) throw bad(`has ${source.size} bytes; its tensors end at ${end}`)

@@ -251,21 +251,24 @@ describe("a GGUF's metadata", () => {
     return families.find((family) => family.name === name)!.gguf!.read(metadata, new Map())
   }
 
-  test('of the 27B of Gemma scales scores by hidden / heads, as llama.cpp does by its layers', () => {
-    expect(read('gemma3', { block_count: 62 }).attentionScale).toBe(1 / Math.sqrt(168))
-    expect(read('gemma2', { block_count: 46 }).attentionScale).toBe(1 / Math.sqrt(168))
-    expect(read('gemma3', { block_count: 34 }).attentionScale).toBeUndefined()
+  test('of the 27B of Gemma scales scores by hidden / heads, as llama.cpp does by its layers', async () => {
+    expect((await read('gemma3', { block_count: 62 })).attentionScale).toBe(1 / Math.sqrt(168))
+    expect((await read('gemma2', { block_count: 46 })).attentionScale).toBe(1 / Math.sqrt(168))
+    expect((await read('gemma3', { block_count: 34 })).attentionScale).toBeUndefined()
   })
 
-  test('of Gemma has the caps and the fast base that it names, and defaults', () => {
-    expect(read('gemma2', {})).toMatchObject({ attentionSoftCap: 50, logitSoftCap: 30 })
-    expect(read('gemma2', { attn_logit_softcapping: 20 })).toMatchObject({ attentionSoftCap: 20, logitSoftCap: 30 })
-    expect(read('gemma3', { 'rope.freq_base': 1e6 }).ropeThetas).toEqual([1e4, 1e4])
-    expect(read('gemma3', { 'rope.freq_base': 1e6, 'rope.freq_base_swa': 5e3 }).ropeThetas).toEqual([5e3, 5e3])
+  test('of Gemma has the caps and the fast base that it names, and defaults', async () => {
+    expect(await read('gemma2', {})).toMatchObject({ attentionSoftCap: 50, logitSoftCap: 30 })
+    expect(await read('gemma2', { attn_logit_softcapping: 20 })).toMatchObject({
+      attentionSoftCap: 20,
+      logitSoftCap: 30,
+    })
+    expect((await read('gemma3', { 'rope.freq_base': 1e6 })).ropeThetas).toEqual([1e4, 1e4])
+    expect((await read('gemma3', { 'rope.freq_base': 1e6, 'rope.freq_base_swa': 5e3 })).ropeThetas).toEqual([5e3, 5e3])
   })
 
-  test('of Granite without factors has none', () => {
-    expect(read('granite', { 'attention.scale': 0, logit_scale: 0 })).toMatchObject({
+  test('of Granite without factors has none', async () => {
+    expect(await read('granite', { 'attention.scale': 0, logit_scale: 0 })).toMatchObject({
       attentionScale: 1 / Math.sqrt(128),
       embeddingScale: 1,
       logitScale: 1,
