@@ -135,6 +135,17 @@ test('coarser codecs send inputs of convolutions as f16: their error is that of 
   await sender.close()
 })
 
+test('int8 pages give scores whose cosine with those of f32 pages is above .9999', async () => {
+  const [exact, coarse] = [await load(), await load({ kv: 'int8' })]
+  for (const length of [8, 17, 40, 70]) {
+    const ids = long.slice(0, length)
+    const [want, got] = [await logitsAfter(exact, ids), await logitsAfter(coarse, ids)]
+    const dot = (a: Float32Array, b: Float32Array) => a.reduce((sum, value, i) => sum + value * b[i]!, 0)
+    expect(dot(want, got) / Math.sqrt(dot(want, want) * dot(got, got)), `${length} tokens`).toBeGreaterThan(0.9999)
+  }
+  await Promise.all([exact.close(), coarse.close()])
+})
+
 test('a page holds what each layer needs, and inputs in 16 bits or more', async () => {
   const bytes = async (kv: KvType) => {
     const engine = await load({ kv })

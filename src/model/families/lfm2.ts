@@ -52,7 +52,8 @@ export const lfm2: Family = {
 }
 
 function folderConfig(json: Json, where: string): ModelConfig {
-  const whole: Json = { ...defaults, ...json }
+  const given = Object.entries(json).filter(([, value]) => value !== null)
+  const whole: Json = { ...defaults, ...Object.fromEntries(given) }
   const config = plainConfig(
     'lfm2',
     {
@@ -123,7 +124,7 @@ async function ggufConfig(metadata: MetadataReader, tensors: ReadonlyMap<string,
   if (kvHeads === undefined || counts.length > 1)
     throw new ForetokenError(
       'unsupported',
-      `${where}: ${key} holds ${show(counts)} beside zeros; one number of KV heads for all layers with attention is run`,
+      `${where}: ${key} holds ${counts.join(', ') || 'nothing'} beside zeros; one number of KV heads for all layers with attention is run`,
     )
   const config = plainGgufConfig('lfm2', 'half', metadata, tensors, kvHeads)
   const attends = heads.map((count) => count > 0)
