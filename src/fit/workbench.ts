@@ -12,6 +12,7 @@ import { type Probe, Sensitivity } from '../evaluate/sensitivity.ts'
 import type { Sending, Sent, SentEngine } from '../evaluate/sent.ts'
 import { kvOfLayers, type PromptCache } from '../kv/layers.ts'
 import type { Sequence } from '../kv/sequence.ts'
+import { requireAlike } from '../model/config.ts'
 import type { LoadedModel, Span } from '../model/forward.ts'
 import { undoBalance } from '../model/key-balance.ts'
 import type { Prediction } from '../predict/choice.ts'
@@ -66,6 +67,7 @@ export class Workbench {
   async cacheOf(prompt: readonly number[], prefill: 'exact' | 'predicted'): Promise<PromptCache> {
     const { logitsAfter } = await import('./tools.ts')
     const { model, cache, backend } = this.#engine
+    requireAlike(model.config, 'another decoder')
     return cache.borrow(async (sequence) => {
       const { logits } = await logitsAfter(
         this.#forward,

@@ -2,7 +2,7 @@
 import type { KvType } from '../../../base/kv.ts'
 import type { Features } from '../features.ts'
 import { fold, head } from './common.ts'
-import { perWord } from './kv.ts'
+import { perWord, reading } from './kv.ts'
 
 /** Size of the largest head. */
 export const longestHead = 256
@@ -26,13 +26,6 @@ const params = [
   ],
   ...['scale: f32', 'window', 'cap: f32'],
 ]
-
-/** WGSL that reads an element of a page. */
-const reading: Readonly<Record<KvType, string>> = {
-  f32: 'fn element(start: u32, i: u32) -> f32 { return bitcast<f32>(kv[start + i]); }',
-  f16: 'fn element(start: u32, i: u32) -> f32 { return unpack2x16float(kv[start + i / 2u])[i % 2u]; }',
-  int8: 'fn element(start: u32, i: u32) -> f32 { return f32(extractBits(bitcast<i32>(kv[start + i / 4u]), (i % 4u) * 8u, 8u)); }',
-}
 
 /**
  * Returns a kernel for causal attention of each segment over its own pages, with a running softmax

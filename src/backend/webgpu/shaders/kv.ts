@@ -89,3 +89,10 @@ const findScales = /* wgsl */ `
   }
   workgroupBarrier();
 `
+
+/** WGSL that reads an element of a page. */
+export const reading: Readonly<Record<KvType, string>> = {
+  f32: 'fn element(start: u32, i: u32) -> f32 { return bitcast<f32>(kv[start + i]); }',
+  f16: 'fn element(start: u32, i: u32) -> f32 { return unpack2x16float(kv[start + i / 2u])[i % 2u]; }',
+  int8: 'fn element(start: u32, i: u32) -> f32 { return f32(extractBits(bitcast<i32>(kv[start + i / 4u]), (i % 4u) * 8u, 8u)); }',
+}
