@@ -88,15 +88,6 @@ export function argumentsOf(text: string): Readonly<Record<string, unknown>> {
   throw new CallError('the arguments are not a JSON object')
 }
 
-/** Returns arguments for display: in one line, if they are JSON. */
-export function shownArguments(text: string): string {
-  try {
-    return JSON.stringify(JSON.parse(text))
-  } catch {
-    return text
-  }
-}
-
 /** Returns a text among the arguments; a number is taken as its text. */
 function textIn(values: Readonly<Record<string, unknown>>, name: string): string | undefined {
   const value = Object.hasOwn(values, name) ? values[name] : undefined

@@ -1,8 +1,9 @@
 /** The tools of the playground: their values beside Python's, and what they say of a bad call. */
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
+import { shownArguments } from '../../playground/arguments.ts'
 import { CalculatorError, calculated, deepest, mostCharacters, shownNumber } from '../../playground/calculator.ts'
-import { playgroundTools, resultOf, shownArguments } from '../../playground/tools.ts'
+import { playgroundTools, resultOf } from '../../playground/tools.ts'
 import fc from '../helpers/properties.ts'
 
 const call = (name: string, values: unknown) =>
