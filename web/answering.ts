@@ -112,13 +112,19 @@ async function answeredStep(question: Question, changeTurn: Asking['changeTurn']
       changeTurn((turn) => withFirst(withLastStep(turn, (step) => ({ ...step, calls: [...calls] }))))
     },
     onArguments(index, more) {
-      const at = places.get(index) ?? -1
-      calls[at] = { ...calls[at]!, arguments: calls[at]!.arguments + more }
+      const at = places.get(index)
+      const call = at === undefined ? undefined : calls[at]
+      if (at === undefined || !call) return
+      calls[at] = { ...call, arguments: call.arguments + more }
       changeTurn((turn) => withLastStep(turn, (step) => ({ ...step, calls: [...calls] })))
     },
   })
-  if (!cut || calls.length === 0) return { text, calls }
-  changeTurn((turn) => ({ ...turn, notes: [...turn.notes, 'The call was cut short, and was not run.'] }))
+  if (!cut) return { text, calls }
+  const note =
+    calls.length > 0
+      ? 'The call was cut short, and was not run.'
+      : question.schema !== undefined && 'The answer was cut short, so its JSON is not complete.'
+  if (note) changeTurn((turn) => ({ ...turn, notes: [...turn.notes, note] }))
   return { text, calls: [] }
 }
 

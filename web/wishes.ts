@@ -15,8 +15,10 @@ export interface Wishes {
   readonly reader: AnswerReader
 }
 
-/** Such answers are longer than others, and a penalty would fall on the signs that JSON repeats. */
-const answering = { maxTokens: 512, repetitionPenalty: 1 }
+/** JSON is longer than the same answer in words. */
+const answering = { maxTokens: 512 }
+/** What a call says is often in the question, and a penalty would keep the model from repeating it. */
+const calling = { repetitionPenalty: 1 }
 
 /** Returns what a question adds to its request. Throws what `planAnswer` throws. */
 export function wishesOf(engine: Engine, { messages, schema, tools, choice }: Omit<Question, 'mode'>): Wishes {
@@ -28,7 +30,7 @@ export function wishesOf(engine: Engine, { messages, schema, tools, choice }: Om
   return {
     // The tools stay in the prompt of an answer that may not call them.
     prompt: { ...(tools && { tools }), ...(toolFormat && { toolFormat }) },
-    options: { ...answering, ...options, ...(shape && { guide: shape }) },
+    options: { ...(guide && answering), ...(tools && calling), ...options, ...(shape && { guide: shape }) },
     reader: plan.reader(),
   }
 }

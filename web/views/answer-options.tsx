@@ -19,7 +19,7 @@ interface Props {
 const uses: Readonly<Record<ToolUse, string>> = {
   off: 'none',
   auto: 'calculator and clock',
-  required: 'calculator or clock first',
+  required: 'calculator or clock, always',
 }
 
 export function AnswerOptions({ schema, tools, fault, engine, ...on }: Props) {

@@ -25,7 +25,7 @@ export function ShapePanel({ schema, fault, engine, onSchema, onFault, onQuestio
     const timer = setTimeout(() => {
       engine.check(text, control.signal).then(
         () => !control.signal.aborted && onFault(undefined),
-        (error) => !control.signal.aborted && onFault((error as Error).message),
+        (error) => !control.signal.aborted && onFault(faultOf(error as Error)),
       )
     }, pause)
     return () => {
@@ -97,17 +97,22 @@ export function ShapePanel({ schema, fault, engine, onSchema, onFault, onQuestio
 
 const pause = 400
 
+/** Returns a failure without what is plain beside the box. */
+function faultOf({ message }: Error): string {
+  return message.replace(/^the guide \(json_schema\) /, '').replace(/^at /, 'At ')
+}
+
 /** Returns what is wrong with the text as JSON. */
 function syntaxFault(text: string): string | undefined {
   try {
     JSON.parse(text)
     return undefined
   } catch (error) {
-    return `this is not JSON: ${(error as Error).message}`
+    return `This is not JSON: ${(error as Error).message}`
   }
 }
 
-const text = { type: 'string' } as const
+const text = { type: 'string', maxLength: 60 } as const
 const object = (properties: Readonly<Record<string, unknown>>) => ({
   type: 'object',
   properties,

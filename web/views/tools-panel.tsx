@@ -5,8 +5,8 @@ import { Tabs } from './tabs.tsx'
 
 const choices: readonly { value: ToolUse; text: string }[] = [
   { value: 'off', text: 'None' },
-  { value: 'auto', text: 'The model decides' },
-  { value: 'required', text: 'A call first' },
+  { value: 'auto', text: 'May call' },
+  { value: 'required', text: 'Must call' },
 ]
 
 export function ToolsPanel({ tools, onTools }: { readonly tools: ToolUse; onTools(tools: ToolUse): void }) {
@@ -22,8 +22,8 @@ export function ToolsPanel({ tools, onTools }: { readonly tools: ToolUse; onTool
         ))}
       </dl>
       <p class="notes">
-        Both run in this tab, and neither sends anything anywhere. Small models seldom call a tool by themselves: for
-        them choose “A call first”.
+        Both run in this tab, and neither sends anything anywhere. Small models seldom call by themselves: “Must call”
+        makes each answer begin with a call.
       </p>
     </div>
   )
