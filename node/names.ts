@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { ForetokenError } from '../src/index.ts'
 import { type CatalogueEntry, catalogue, catalogueKey } from './catalogue.ts'
-import { nearest } from './nearest.ts'
+import { nearest } from '../src/base/nearest.ts'
 import { checkFileName } from './paths.ts'
 
 export { checkFileName } from './paths.ts'
