@@ -6,6 +6,7 @@ export type { ComputeWorker, Spawn, WorkerTask } from './backend/wasm/threads.ts
 export { at, defined } from './base/at.ts'
 export type { ByteSource, ModelFiles } from './base/bytes.ts'
 export { Callback, callAside } from './base/callback.ts'
+export { millisecondsOf } from './base/duration.ts'
 export { asForetokenError, type ErrorCode, errorCodes, ForetokenError } from './base/errors.ts'
 export { Gate, type GateOptions, type GateRequest, type Refusal } from './base/gate.ts'
 export type { Guide, JsonSchema } from './base/guide.ts'
