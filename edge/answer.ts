@@ -193,6 +193,7 @@ export async function contextOf<S extends z.ZodType<{ model: string }>>(
   const loadMs = performance.now() - began
   const record = c.get('record')
   record.model = model
+  if (loadMs >= 1) record.load_ms = tenths(loadMs)
   const created = Math.floor(Date.now() / 1000)
   return { engine, config, model: id, created, loadMs, requestId: record.id }
 }

@@ -108,7 +108,7 @@ export class PoolSlot<C> {
     this.#leavesAt = due
     const wait = () => {
       const left = due - performance.now()
-      const timer = setTimeout(() => (left > longestTimer ? wait() : leave()), Math.min(left, longestTimer))
+      const timer = setTimeout(() => (left > longestTimer ? wait() : leave()), Math.min(Math.max(0, left), longestTimer))
       this.#stopTimer = () => clearTimeout(timer)
     }
     wait()
