@@ -73,7 +73,7 @@ async function checkedModel(
   const bytes = await neededBytes(model, needed).finally(pull.end)
   return {
     name,
-    bytes: () => bytes,
+    bytes,
     load: async ({ signal }) => {
       const { engine } = await openAny(own, signal, { ...(await servingOptions(own)), signal })
       return engine

@@ -119,12 +119,10 @@ export class Models {
    * and with the signal's reason.
    */
   async use(name: string, asking: Asking): Promise<UsedModel> {
-    const { listed } = this
-    if (listed) this.find(name, listed)
-    if ('pool' in this.#served) return this.#lease(this.#served.pool, name, asking)
+    if ('pool' in this.#served) return this.#lease(this.#served.pool, this.#meant(name), asking)
+    if (this.listed) this.#meant(name)
     const engine = await this.#served.holder.get(asking.host)
-    const { id, model } = this.find(name, this.listed ?? [])
-    return { engine, id, model, release: () => {} }
+    return { engine, ...this.#meant(name), release: () => {} }
   }
 
   /** Returns the model that a name means. Throws an ApiError of 404 with the nearest names. */
@@ -136,8 +134,20 @@ export class Models {
     return found
   }
 
-  async #lease(pool: Pool, name: string, { host, signal, idleMs }: Asking): Promise<UsedModel> {
+  /**
+   * Returns the names of the model that a name means. The list, which has the engines of others, stays
+   * out of frames that wait: they would keep memory that a load needs.
+   */
+  #meant(name: string): { readonly id: string; readonly model: string } {
     const { id, model } = this.find(name, this.listed ?? [])
+    return { id, model }
+  }
+
+  async #lease(
+    pool: Pool,
+    { id, model }: { readonly id: string; readonly model: string },
+    { host, signal, idleMs }: Asking,
+  ): Promise<UsedModel> {
     const waiting = new Lifetime().follow(signal).follow(this.#drain)
     try {
       const { engine, release } = await pool.use(model, { signal: waiting.signal, context: host, idleMs })

@@ -132,7 +132,7 @@ export class ModelPool<C = undefined> {
     for (let slot = this.#settle(); slot; slot = this.#settle()) {
       const { promise: change } = this.#change
       try {
-        const bytes = (await slot.model?.bytes?.()) ?? 0
+        const bytes = await slot.bytes()
         const free = Math.max(await this.#options.room(), this.#given)
         if (slot.waiters.size === 0) continue
         const going = [...this.#slots.values()].flatMap(({ unloaded }) => unloaded ?? [])

@@ -63,8 +63,14 @@ const useChecks: Checks<UseOptions<object>> = {
   idleMs: anyTime,
 }
 
-const modelChecks: Checks<PooledModel<never>> = { name: needed(textOf), load: needed(callable()), bytes: callable() }
+const modelChecks: Checks<PooledModel<never>> = { name: needed(textOf), load: needed(callable()), bytes: bytesOf }
 const givenChecks: Checks<GivenModel> = { name: needed(textOf), engine: needed(anyObject<TextService>()) }
+
+const anyBytes = numberFrom(0)
+
+function bytesOf(name: string, value: unknown): NonNullable<PooledModel['bytes']> {
+  return typeof value === 'number' ? anyBytes(name, value) : callable<() => number>()(name, value)
+}
 
 /** Returns the models and the options of a pool. Throws `bad_argument`. */
 export function checkedPool<C>(models: readonly (PooledModel<C> | GivenModel)[], wanted: ModelPoolOptions) {

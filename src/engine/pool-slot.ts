@@ -15,8 +15,8 @@ export interface PooledModel<C = undefined> {
   readonly name: string
   /** Loads the model; whoever waits gets its failure, and the next use tries again. It may not wait for the pool. */
   readonly load: (loading: Loading<C>) => Promise<TextService>
-  /** Returns the bytes of memory that it takes, about. Default 0. */
-  readonly bytes?: () => number | Promise<number>
+  /** The bytes of memory that it takes, about, or a function that is asked before each load. Default 0. */
+  readonly bytes?: number | (() => number | Promise<number>)
 }
 
 /** A model that its owner has loaded: the pool neither unloads nor closes it. */
@@ -94,6 +94,12 @@ export class PoolSlot<C> {
     return bytes
   }
 
+  /** Returns the bytes that a load takes, about. */
+  async bytes(): Promise<number> {
+    const { bytes = 0 } = this.model ?? {}
+    return typeof bytes === 'number' ? bytes : bytes()
+  }
+
   get status(): ModelStatus {
     const { name, state, engine, uses, loads, failures, unloads } = this
     const leavesInMs = this.#leavesAt === undefined ? undefined : Math.max(0, this.#leavesAt - performance.now())
@@ -108,7 +114,10 @@ export class PoolSlot<C> {
     this.#leavesAt = due
     const wait = () => {
       const left = due - performance.now()
-      const timer = setTimeout(() => (left > longestTimer ? wait() : leave()), Math.min(Math.max(0, left), longestTimer))
+      const timer = setTimeout(
+        () => (left > longestTimer ? wait() : leave()),
+        Math.min(Math.max(0, left), longestTimer),
+      )
       this.#stopTimer = () => clearTimeout(timer)
     }
     wait()

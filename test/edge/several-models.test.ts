@@ -4,7 +4,7 @@ import OpenAI from 'openai'
 import { afterEach, describe, expect, test } from 'vitest'
 import { createApp, type HostContext, type LogLine, type ServerConfig } from '../../edge/index.ts'
 import type { App } from '../../edge/server.ts'
-import { loadWasm } from '../../node/index.ts'
+import { loadWasm, reclaimMemory } from '../../node/index.ts'
 import { Engine, ForetokenError, ModelPool, type ModelPoolOptions, type TextService } from '../../src/index.ts'
 import { ask, chatBody, refusal } from '../helpers/ask.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
@@ -260,6 +260,27 @@ describe('a load', () => {
     await until(() => world.pool.models.some(({ waiting }) => waiting > 0))
     await stream.body!.cancel()
     expect((await other).status).toBe(200)
+  })
+
+  test('finds the memory of what left for it free: no frame that waits refers to an engine', async () => {
+    const freed: boolean[] = []
+    const engines: WeakRef<Engine>[] = []
+    const world = worldOf({
+      options: { keep: 1 },
+      loadOf: async (name) => {
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        reclaimMemory()
+        freed.push(...engines.map((engine) => engine.deref() === undefined))
+        const engine = await load(name)
+        engines.push(new WeakRef(engine))
+        return engine
+      },
+    })
+    const stream = await ask(world.app, chatBody({ model: 'chat', stream: true, max_tokens: 30 }))
+    const others = ['small', 'embedder'].map((model) => ask(world.app, chatBody({ model })))
+    await stream.text()
+    for (const other of others) expect((await other).status).toBe(200)
+    expect(freed).toEqual([true, true, true])
   })
 
   test('ends with the server: who waits is told, and nothing stays loaded', async () => {

@@ -319,6 +319,7 @@ test.each<[string, () => unknown, RegExp]>([
   ['no function', () => new ModelPool([{ name: 'a', load: 3 as never }]), /load is 3/],
   ['no name', () => new ModelPool([{ load: async () => fakeEngine('a') } as never]), /name is undefined/],
   ['no engine', () => new ModelPool([{ name: 'a', engine: {} as never }]), /an engine/],
+  ['bytes below 0', () => new ModelPool([{ name: 'a', bytes: -1, load: async () => fakeEngine('a') }]), /bytes is -1/],
   ['nothing to keep', () => poolOf({ a: 1 }, { keep: 0 }), /keep is 0/],
   ['a time before now', () => poolOf({ a: 1 }, { idleMs: -1 }), /idleMs is -1/],
   ['no time', () => poolOf({ a: 1 }, { waitMs: Number.NaN }), /waitMs is NaN/],
