@@ -75,7 +75,11 @@ export const examples: Partial<Record<Command, readonly string[]>> = {
   prefix: ['prefix save role.ft --system @role.txt', 'run --prefix role.ft --system @role.txt "Where?"'],
   fit: ['fit --base smollm2-135m --data texts.jsonl --out predictor.safetensors'],
   eval: ['eval --data FOLDER --suite lm --lengths 256'],
-  serve: ['serve', 'serve -m path/to/model.gguf --port 8000'],
+  serve: [
+    'serve',
+    'serve -m path/to/model.gguf --port 8000',
+    'serve -m smollm2-135m -m qwen3-embedding-0.6b --keep 2 --idle 10m',
+  ],
   companion: ['companion', 'companion --listen 127.0.0.1:8788'],
   'deploy-prep': ['deploy-prep --out weights'],
   bench: ['bench ttft', 'bench prefill --lengths 128,512 --json'],
@@ -93,6 +97,7 @@ function valueName(value: NonNullable<Flag['value']>): string {
     number: 'X',
     seed: 'N',
     wholes: 'N,N,...',
+    duration: 'TIME',
     texts: 'TEXT',
   }[value]
 }
