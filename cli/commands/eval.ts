@@ -1,6 +1,6 @@
 /** `foretoken eval`: compares a predictor's answers with exact ones and with cheaper methods. */
 import { readdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { machine } from '../../bench/machine.ts'
 import { qualityChart } from '../../bench/quality/chart.ts'
 import { draftsOf, judgeQuality, type QualityRow } from '../../bench/quality/judge.ts'
@@ -23,6 +23,7 @@ export async function evaluate({ flags, operands }: Invocation, signal: AbortSig
   if (operands.length > 0) throw new UsageError('eval takes no operands; use --suite to choose suites')
   const chosen = choiceOf(flags)
   const { lengths, cases, seed, folder } = chosen
+  const { tokens = swiftKvFit.tokens } = flags
   const line = new StatusLine()
   const onProgress = (text: string) => {
     signal.throwIfAborted()
@@ -42,14 +43,15 @@ export async function evaluate({ flags, operands }: Invocation, signal: AbortSig
     try {
       const all = await draftsOf(engine, { ...chosen, ...(trainedOn && { trainedOn }) })
       const { plan, training } = engine.predictor!
+      noteUnknown(training.data, texts)
       const about = { bench: 'eval', model, weights: engine.identity, seed, plan, training }
-      const log = await ScoreLog.open(flags.resume, { ...about, tokens_fitted: swiftKvFit.tokens })
+      const log = await ScoreLog.open(flags.resume, { ...about, tokens_fitted: tokens })
       const maps = swiftKvMaps({
         open: async () => {
-          const { predictor, prefill, aux, ...rest } = flags
+          const { predictor, prefill, aux, context, ...rest } = flags
           return (await open({ ...rest, model }, signal, { prefixBytes: 0 })).engine
         },
-        ...{ texts, seed, tokens: swiftKvFit.tokens, keep: flags.resume, signal, onProgress },
+        ...{ texts, seed, tokens, keep: flags.resume, signal, onProgress },
       })
       const onRows = (rows: readonly QualityRow[]) => {
         line.clear()
@@ -74,7 +76,11 @@ export async function evaluate({ flags, operands }: Invocation, signal: AbortSig
         training,
         overlap,
       }
-      print(flags.json ? JSON.stringify({ ...head, cases, swiftkv: swiftKvFit, results }) : legend(results).join('\n'))
+      print(
+        flags.json
+          ? JSON.stringify({ ...head, cases, swiftkv: { ...swiftKvFit, tokens }, results })
+          : legend(results).join('\n'),
+      )
     } finally {
       await engine.close()
     }
@@ -130,6 +136,14 @@ async function trainingTexts(folder: string): Promise<string[]> {
     .filter((name) => /\.(jsonl?|txt)(\.gz)?$/.test(name))
     .sort()
     .map((name) => join(inside, name))
+}
+
+/** Says which texts the predictor was trained on that cannot be compared with those to judge on. */
+function noteUnknown(data: unknown, texts: readonly string[]): void {
+  if (texts.length === 0 || !Array.isArray(data)) return
+  const unknown = data.filter((name) => !texts.some((path) => basename(path) === name))
+  if (unknown.length > 0)
+    note(`the predictor was trained on ${unknown.join(', ')}, too: not in train/, so not compared with the suites`)
 }
 
 /** Returns a function that knows texts that were trained on; undefined without texts for training. */

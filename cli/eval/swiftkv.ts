@@ -1,5 +1,6 @@
 /** Fits the maps of the SwiftKV baseline, when they are first needed. */
 import { readFile } from 'node:fs/promises'
+import { basename } from 'node:path'
 import type { SwiftKvMaps } from '../../bench/quality/methods.ts'
 import type { Engine } from '../../node/index.ts'
 import { swiftKvHeader } from '../../src/evaluate/skipped.ts'
@@ -42,7 +43,7 @@ export function swiftKvMaps({ open, texts, seed, tokens, keep, signal, onProgres
         hidden,
         kv_width: kvHeads * headDim,
       }
-      const data = texts.map((file) => file.split(/[/\\]/).at(-1))
+      const data = texts.map((path) => basename(path))
       const header = swiftKvHeader(model, from, { method: 'closed form', data, seed, tokens, ridge, longest })
       const before = await keptFile(path)
       if (before && JSON.stringify(before.header) === JSON.stringify(header)) return before

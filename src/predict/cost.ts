@@ -77,7 +77,7 @@ function attendedBy(n: number, window: number): number {
  * Returns one layer's multiply-adds over the first n positions, as `linear` n + `square` n²; a
  * window makes them fewer.
  */
-export function layerCost(config: ModelConfig): { readonly linear: number; readonly square: number } {
+function layerCost(config: ModelConfig): { readonly linear: number; readonly square: number } {
   const { hidden, intermediate, heads, headDim } = config
   const width = heads * headDim
   return { linear: hidden * (2 * width + 2 * kvWidth(config)) + 3 * hidden * intermediate, square: width }
