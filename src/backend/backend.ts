@@ -155,9 +155,9 @@ export interface Backend {
   /** Uploads a vector of f32 weights (norms, biases): (1, values.length). */
   vector(values: Float32Array): Tensor
   /**
-   * Checks, before any weight is read, that weights of these shapes and `beside` bytes of
-   * activations fit beside what is held. Specs with one row are vectors. Throws `out_of_memory`
-   * with the numbers. A backend that cannot know this in advance does nothing.
+   * Makes room, before any weight is read, for weights of these shapes and `beside` bytes of
+   * activations beside what is held. Specs with one row are vectors. Throws `out_of_memory` with
+   * the numbers. A backend that cannot know this in advance does nothing.
    */
   expectWeights(specs: readonly WeightSpec[], beside: number): void
   weight(spec: WeightSpec): WeightWriter

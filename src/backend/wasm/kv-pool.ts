@@ -66,6 +66,7 @@ export class WasmKvPool implements KvPool {
 
   add(pages: number): number[] {
     const added: number[] = []
+    this.#growFor(pages)
     try {
       while (added.length < pages) added.push((this.#arena.alloc(this.pageBytes, 'pools') - origin) / unit)
     } catch (error) {
@@ -74,6 +75,15 @@ export class WasmKvPool implements KvPool {
     }
     for (const page of added) this.#pages.add(page)
     return added
+  }
+
+  /** Grows the memory once for all pages; if they do not all fit, `add` allocates as many as do. */
+  #growFor(pages: number): void {
+    try {
+      this.#arena.reserve(pages * this.pageBytes)
+    } catch (error) {
+      if (!(error instanceof ForetokenError && error.code === 'out_of_memory')) throw error
+    }
   }
 
   remove(pages: readonly number[]): void {

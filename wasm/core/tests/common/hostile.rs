@@ -117,7 +117,7 @@ pub fn fuzz_repack(data: &[u8]) {
     let weight = weight_kind(kind);
     if weight == u32::MAX {
         // SAFETY: refused before any access.
-        assert_eq!(unsafe { repack(kind, std::ptr::null_mut(), std::ptr::null(), 0, n, n, k) }, 1);
+        assert_eq!(unsafe { repack(kind, std::ptr::null_mut(), std::ptr::null(), 0, n, n, k) }, 2);
         return;
     }
     let mut to = Guarded::new(weight_bytes(weight, n, k) as usize);
