@@ -44,8 +44,8 @@ export async function evaluate({ flags, operands }: Invocation, signal: AbortSig
       const all = await draftsOf(engine, { ...chosen, ...(trainedOn && { trainedOn }) })
       const { plan, training } = engine.predictor!
       noteUnknown(training.data, texts)
-      const about = { bench: 'eval', model, weights: engine.identity, seed, plan, training }
-      const log = await ScoreLog.open(flags.resume, { ...about, tokens_fitted: tokens })
+      const about = { bench: 'eval', model, weights: engine.identity, kv: flags.kv ?? 'f32', seed }
+      const log = await ScoreLog.open(flags.resume, { ...about, predictor: engine.predictor, tokens_fitted: tokens })
       const maps = swiftKvMaps({
         open: async () => {
           const { predictor, prefill, aux, context, ...rest } = flags
@@ -70,6 +70,7 @@ export async function evaluate({ flags, operands }: Invocation, signal: AbortSig
         bench: 'eval',
         model,
         build: engine.backend.build,
+        kv: flags.kv ?? 'f32',
         machine: machine(),
         seed,
         plan,
