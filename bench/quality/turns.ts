@@ -62,8 +62,11 @@ async function drafts(engine: Engine, options: SuiteOptions): Promise<Draft[]> {
   return short.slice(0, cases).map(({ turns }, index): Draft => {
     const place = places[index % 2] ?? 'recent'
     const talk: Talk = { turns, place, others: shuffled(exchanges, seed + index) }
-    // Too little to fill the chat with fails now, not when the case is made.
-    promptOf(engine, talk, '', length)
+    // Too little to fill the chat with shows now, not when the case is made.
+    if (!promptOf(engine, talk, '', length)) {
+      const has = engine.tokenize(exchanges.flat().join('\n')).length
+      requireEnough('turns', 'tokens of other exchanges', has, Math.max(length, has + 1), 'a chat')
+    }
     const key = keyOf(engine.tokenize([place, ...turns, ...talk.others.flat()].join('\n')))
     return { group: place, key, make: () => caseOf(engine, talk, length) }
   })
@@ -73,12 +76,27 @@ async function caseOf(engine: Engine, talk: Talk, length: number): Promise<Case>
   const opened = engine.promptIds([{ role: 'user', content: talk.turns[0] }])
   const greedy = { prefill: 'exact', temperature: 0, maxTokens: most.first } as const
   const { text } = await engine.submit({ prompt: opened, ...greedy }).result()
-  const prompt = promptOf(engine, talk, text, length)
+  // A text may be more tokens than it was made of; then its beginning has to do.
+  let answer = [...text]
+  let prompt = promptOf(engine, talk, text, length)
+  while (!prompt) {
+    if (answer.length === 0) throw new ForetokenError('internal', 'a chat that fitted without an answer')
+    answer = answer.slice(0, answer.length >> 1)
+    prompt = promptOf(engine, talk, answer.join(''), length)
+  }
   return { prompt, continuations: [await answerOf(engine, prompt, { tokens: most.last })], gold: 0 }
 }
 
-/** Returns a prompt of exactly `length` tokens, with as many other exchanges as fit; one is cut. */
-function promptOf(engine: Engine, { turns, place, others }: Talk, answer: string, length: number): number[] {
+/**
+ * Returns a prompt of exactly `length` tokens, with as many other exchanges as fit; one is cut.
+ * Undefined if the chat is too long without them, or too short with all.
+ */
+function promptOf(
+  engine: Engine,
+  { turns, place, others }: Talk,
+  answer: string,
+  length: number,
+): number[] | undefined {
   const own: Exchange = [turns[0], answer]
   const told: Exchange[] = []
   const chatWith = (more: readonly Exchange[]) => {
@@ -101,9 +119,7 @@ function promptOf(engine: Engine, { turns, place, others }: Talk, answer: string
     }
     if (ids.length >= room) return [...around.before, ...ids.slice(0, room), ...around.after]
   }
-  const has = engine.promptIds(chatWith([])).length
-  requireEnough('turns', 'tokens of other exchanges', has, Math.max(length, has + 1), 'a chat')
-  return []
+  return undefined
 }
 
 function chatOf(exchanges: readonly Exchange[], last: string, place: Talk['place']): Message[] {
