@@ -15,7 +15,8 @@ if (!clone) throw new Error('name a clone of SchemaStore')
 const folder = join(clone, 'src/schemas/json')
 
 /** Members for people and editors, in the places where a schema stands. */
-const notes = /^(?:\$schema|\$id|id|\$comment|title|description|default|examples|deprecated|deprecationMessage|fileMatch|url|version|errorMessage|x-.*|.*[dD]escriptions?|markdown.*|defaultSnippets|doNotSuggest|suggest.*|allowTrailingCommas|allowComments|tsType|meta:.*)$/
+const notes =
+  /^(?:\$schema|\$id|id|\$comment|title|description|default|examples|deprecated|deprecationMessage|fileMatch|url|version|errorMessage|x-.*|.*[dD]escriptions?|markdown.*|defaultSnippets|doNotSuggest|suggest.*|allowTrailingCommas|allowComments|tsType|meta:.*)$/
 const byName = ['properties', 'patternProperties', '$defs', 'definitions', 'dependencies']
 const values = ['enum', 'const', 'required']
 
@@ -25,7 +26,10 @@ function bare(schema) {
   const members = Object.entries(schema).filter(([name]) => !notes.test(name))
   const named = (all) => Object.fromEntries(Object.entries(all).map(([name, one]) => [name, bare(one)]))
   return Object.fromEntries(
-    members.map(([name, value]) => [name, values.includes(name) ? value : byName.includes(name) ? named(value) : bare(value)]),
+    members.map(([name, value]) => [
+      name,
+      values.includes(name) ? value : byName.includes(name) ? named(value) : bare(value),
+    ]),
   )
 }
 
@@ -47,7 +51,9 @@ const found = readdirSync(folder)
       return []
     }
   })
-const chosen = found.filter((_, index) => Math.floor((index * count) / found.length) !== Math.floor(((index - 1) * count) / found.length))
+const chosen = found.filter(
+  (_, index) => Math.floor((index * count) / found.length) !== Math.floor(((index - 1) * count) / found.length),
+)
 const file = new URL('../test/vectors/schemastore.json', import.meta.url)
 const source = 'https://github.com/SchemaStore/schemastore, 3b6446ad8a077bac56f4a4796c0b7fd88927fc8e, Apache-2.0'
 const lines = chosen.map((one) => JSON.stringify(one)).join(',\n')
