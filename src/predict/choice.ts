@@ -20,8 +20,11 @@ export type PrefillMode = (typeof prefillModes)[number]
 /** A shorter middle is not worth its own rows in every pass. */
 const leastPredicted = 16
 
+/** What the choice needs of a predictor's header. */
+type PlanHeader = Pick<PredictorHeader, 'layers' | 'hidden' | 'plan' | 'aux'> & Partial<Pick<PredictorHeader, 'gate'>>
+
 export class Prediction {
-  readonly #header: PredictorHeader
+  readonly #header: PlanHeader
   readonly #auxiliary: ModelConfig | undefined
   /**
    * Cost of a row relative to an exact row, without attention's scores: the share of the layers'
@@ -33,7 +36,7 @@ export class Prediction {
    * `config` is the base's shape. `auxiliary` is that of the smaller model of a separate plan; other
    * plans do not use it.
    */
-  constructor(header: PredictorHeader, config: ModelConfig, auxiliary?: ModelConfig) {
+  constructor(header: PlanHeader, config: ModelConfig, auxiliary?: ModelConfig) {
     this.#header = header
     const { layers, plan } = header
     this.#auxiliary = plan.kind === 'separate' ? auxiliary : undefined
@@ -119,7 +122,7 @@ export class Prediction {
     for (const logit of logits)
       if (logit > top) [top, second] = [logit, top]
       else if (logit > second) second = logit
-    return top - second < this.#header.gate
+    return top - second < (this.#header.gate ?? 0)
   }
 
   /**

@@ -57,15 +57,16 @@ export function separateShare(
   return (exact - config.layers * layerWork(config, from, until) + run + maps) / exact
 }
 
-function exactWork(config: ModelConfig, from: number, to: number): number {
+/** Returns the multiply-adds of an exact prefill of positions `from`..`to` - 1, with one row of scores. */
+export function exactWork(config: ModelConfig, from: number, to: number): number {
   return config.layers * layerWork(config, from, to) + config.vocab * config.hidden
 }
 
 /**
- * Returns the work of a layer, the mean of all, over positions `from`..`to` - 1, each of which
- * attends to the positions that its window shows.
+ * Returns the multiply-adds of a layer, the mean of all, over positions `from`..`to` - 1, each of
+ * which attends to the positions that its window shows.
  */
-function layerWork(config: ModelConfig, from: number, to: number): number {
+export function layerWork(config: ModelConfig, from: number, to: number): number {
   const { linear, square } = layerCost(config)
   const { windows = [0] } = config
   const attended = windows.reduce((sum, window) => sum + attendedBy(to, window) - attendedBy(from, window), 0)
