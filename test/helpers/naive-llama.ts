@@ -128,7 +128,7 @@ export class NaiveLlama {
       const [keys, values]: [Vector[], Vector[]] = [[], []]
       for (const [t, one] of x.entries()) this.#write(layer, one, t, keys, values)
       const ran = x.map((one, t) =>
-        layer >= from && t >= sinks && t < until ? one : this.#layer(layer, one, t, keys, values),
+        layer >= from && t >= sinks && t < until ? one : this.#mlp(layer, this.#attended(layer, one, t, keys, values)),
       )
       for (const [t, one] of ran.entries()) x[t] = one
     }
