@@ -62,8 +62,8 @@ export interface Contract<S extends z.ZodType<{ model: string }>> {
   entries(config: Config): Readonly<Record<string, number>>
   /** Whether bodies of any content type are read as JSON if no page sent them. Default false. */
   readonly anyType?: boolean
-  /** Returns the name among `names` that a request means; undefined if none. Default: its own. */
-  modelOf?(name: string, names: readonly string[]): string | undefined
+  /** Returns how long the model stays in memory after this request, in milliseconds; undefined if it says nothing. */
+  idleMs?(body: z.output<S>): number | undefined
 }
 
 export interface Endpoint<S extends z.ZodType<{ model: string }>> extends Contract<S> {
@@ -125,7 +125,9 @@ export class Exchange {
     const { tenant } = this.#c.get('caller')
     const { promptTokens } = this.#server.config.limits
     this.startClock()
-    const meter = new Meter(this.#server.metrics, this.#c.get('record'), choices)
+    const record = this.#c.get('record')
+    const { metrics, models } = this.#server
+    const meter = new Meter(metrics, record, { choices, model: models.several ? record.model : undefined })
     const begun = await Choices.begin(
       service,
       requests.map((request) => ({ ...request, tenant })),

@@ -26,8 +26,14 @@ export const bundles = {
   'dist/index.js': { ...common, platform: 'neutral', mainFields: ['module', 'main'], entryPoints: ['src/index.ts'] },
   /** The library with the parts for Node. */
   'dist/node.js': { ...node, entryPoints: ['node/index.ts'] },
-  /** The `foretoken` command. */
-  'dist/cli.js': { ...node, entryPoints: ['cli/main.ts'] },
+  /** The `foretoken` command: a start, and the code of each command in files of its own. */
+  'dist/cli.js': {
+    ...node,
+    entryPoints: { cli: 'cli/main.ts' },
+    splitting: true,
+    outdir: 'dist',
+    chunkNames: 'cli-[name]-[hash]',
+  },
   /** The OpenAI-compatible app, and its servers. */
   'dist/edge.js': { ...edge, entryPoints: ['edge/index.ts'] },
   'dist/edge-node.js': { ...node, entryPoints: ['edge/node.ts'] },

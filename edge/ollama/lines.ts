@@ -8,6 +8,7 @@ import { type VisibleToken, VisibleTokens } from '../endpoints/visible.ts'
 import type { Plan, PlanContext } from '../exchange.ts'
 import { inTurns } from '../json.ts'
 import { reportOf } from '../usage.ts'
+import { idleMsOf, type KeepAlive } from './keep-alive.ts'
 import type { AnsweredToolCall, Summary } from './schemas.ts'
 
 /** What an answer, or a line of it, says. */
@@ -94,11 +95,11 @@ function toolCallsOf({ id, name, arguments: text }: AnsweredCall, index: number)
 }
 
 /** Returns the answer to a request that only loads the model. */
-export function loaded(model: string, loadMs: number, keepAlive: unknown): Summary {
+export function loaded(model: string, loadMs: number, keepAlive: KeepAlive): Summary {
   return {
     ...headOf(model),
     done: true,
-    done_reason: keepAlive === 0 ? 'unload' : 'load',
+    done_reason: idleMsOf({ keep_alive: keepAlive }) === 0 ? 'unload' : 'load',
     total_duration: nanoseconds(loadMs),
     load_duration: nanoseconds(loadMs),
     prompt_eval_count: 0,
