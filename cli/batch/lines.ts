@@ -80,8 +80,13 @@ const sampling = {
 
 const prefill = optional(z.enum(['exact', 'predicted', 'refined', 'auto']))
 /** foretoken's addition to OpenAI's fields. */
-const foretoken = optional(z.strictObject({ prefill }))
-const foretokenOfChats = optional(z.strictObject({ prefill, tool_format: optional(z.enum(toolFormatNames)) }))
+const extras = {
+  prefill,
+  // Lines have no log-probabilities, raw or not.
+  raw_logprobs: optional(z.boolean()),
+}
+const foretoken = optional(z.strictObject(extras))
+const foretokenOfChats = optional(z.strictObject({ ...extras, tool_format: optional(z.enum(toolFormatNames)) }))
 
 const plain = z
   .strictObject({
