@@ -140,7 +140,14 @@ const folders: readonly Folder[] = [
     'src/engine',
   ),
   row('src/index.ts', 'the public names', 'src/'),
-  row('workers', 'threads run kernels and tokenizers, never an engine', 'src/backend/wasm', 'src/tokens'),
+  row(
+    'workers',
+    'threads run kernels, tokenizers and grammar compilers, never an engine',
+    'src/base',
+    'src/backend/wasm',
+    'src/tokens',
+    'src/guide',
+  ),
   row(
     'edge',
     'a stranger could have written it: only public names, and the text workers of hosts',

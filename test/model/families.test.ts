@@ -45,7 +45,7 @@ describe('the list of families', () => {
         if (path.startsWith('src/model/families/')) continue
         const text = readFileSync(join(root, path), 'utf8')
         if (
-          /(architecture|model_type)\s*[!=]==?|case '(llama|mistral|qwen[23]|openelm|gemma[23]|phi3|smollm3|granite|olmo2)'/.test(
+          /(architecture|model_type)\s*[!=]==?|case '(llama|mi(ni)?stral|qwen[23]|openelm|gemma[23]|phi3|smollm3|granite|olmo2|lfm2|exaone4)'/.test(
             text,
           )
         )
