@@ -121,7 +121,7 @@ function deltaOf(part: AnswerPart, calls: readonly AnsweredCall[]): object[] {
 }
 
 /** Returns the message of an answer. Its content is null if it only calls tools. */
-function messageOf({ content, reasoning, calls }: AnswerParts) {
+export function messageOf({ content, reasoning, calls }: AnswerParts) {
   return {
     role: 'assistant',
     content: content === '' && calls.length > 0 ? null : content,
@@ -146,7 +146,8 @@ function usage(answers: readonly Pick<Answered, 'done' | 'parts'>[], choices: nu
   }
 }
 
-function bodyMessage(message: ChatRequest['messages'][number], index: number): BodyMessage {
+/** Returns a message of a body as all APIs have it. */
+export function bodyMessage(message: ChatRequest['messages'][number], index: number): BodyMessage {
   const { role, content, name } = message
   if (role === 'tool')
     return { role, content, name, answers: { id: message.tool_call_id, path: `messages[${index}].tool_call_id` } }

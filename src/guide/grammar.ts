@@ -2,6 +2,7 @@
 import { about, fieldsOf, listOf, oneOf, textOf, withArguments, wrong } from '../base/checks.ts'
 import { ForetokenError } from '../base/errors.ts'
 import { type Guide, guideKinds } from '../base/guide.ts'
+import { exactLark, exactSchema } from './exact-schema.ts'
 import { larkOf } from './gbnf.ts'
 import type { GrammarKind } from './instance.ts'
 import { checkLarkChains } from './rule-chains.ts'
@@ -39,9 +40,16 @@ export function grammarOf(guide: Guide, tenant = ''): Grammar {
       if (named === 'lark') checkLarkChains(text)
       const kind = named === 'gbnf' ? 'lark' : named
       const key = `${tenant.length} ${tenant} ${named} ${compact} ${text}`
-      return { named, kind, text: named === 'gbnf' ? larkOf(text) : text, compact, tenant, key }
+      return { named, kind, text: engineText(named, text), compact, tenant, key }
     }),
   )
+}
+
+/** Returns the text that the engine compiles. */
+function engineText(named: Guide['kind'], text: string): string {
+  if (named === 'json_schema') return exactSchema(named, text)
+  if (named === 'lark') return exactLark(text)
+  return named === 'gbnf' ? larkOf(text) : text
 }
 
 function textFor(kind: Guide['kind'], fields: Readonly<Record<string, unknown>>): string {
