@@ -38,7 +38,7 @@ describe('the list of families', () => {
 
   test('is the only place that names a family: no other file has a condition on one', () => {
     const found: string[] = []
-    for (const folder of ['src', 'edge', 'node', 'cli', 'web', 'companion', 'workers', 'bench'])
+    for (const folder of ['src', 'edge', 'node', 'cli', 'web', 'playground', 'companion', 'workers', 'bench'])
       for (const file of readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })) {
         if (!/\.tsx?$/.test(file) || /node_modules|\.records/.test(file)) continue
         const path = join(folder, file)
