@@ -19,6 +19,8 @@ export interface BatchLine {
   /** The `custom_id` of an OpenAI request, or the `id` of a plain one. */
   readonly id: string | undefined
   readonly form: 'plain' | 'chat' | 'completion'
+  /** The model that the line names; of a plain line only if it has one. */
+  readonly model?: string | undefined
   readonly request: GenerateRequest
 }
 
@@ -81,6 +83,7 @@ const foretoken = optional(z.strictObject({ prefill }))
 const plain = z
   .strictObject({
     id: optional(z.string()),
+    model: optional(z.string().min(1)),
     prompt: z.union([z.string(), ids]).optional(),
     messages: messages.optional(),
     raw: z.boolean().optional(),
@@ -150,8 +153,13 @@ export function parseLine(bytes: Uint8Array, defaults: Partial<GenerateRequest>)
   const row = objectOf(bytes)
   const isEnvelope = 'custom_id' in row || 'url' in row || 'body' in row
   if (!isEnvelope) {
-    const { id, prompt, messages, ...options } = checked(plain, row, 'plain', textOf(row.id))
-    return { id, form: 'plain', request: requestOf(defaults, prompt ?? messages!, withGuide(options, 'plain', id)) }
+    const { id, model, prompt, messages, ...options } = checked(plain, row, 'plain', textOf(row.id))
+    return {
+      id,
+      form: 'plain',
+      model,
+      request: requestOf(defaults, prompt ?? messages!, withGuide(options, 'plain', id)),
+    }
   }
   const named = textOf(row.custom_id)
   const formGuess = row.url === '/v1/completions' ? 'completion' : 'chat'
@@ -161,6 +169,7 @@ export function parseLine(bytes: Uint8Array, defaults: Partial<GenerateRequest>)
     return {
       id,
       form: 'completion',
+      model: textOf(body.model),
       request: { ...requestOf(defaults, prompt, withGuide(options, 'completion', id)), raw: true },
     }
   }
@@ -169,6 +178,7 @@ export function parseLine(bytes: Uint8Array, defaults: Partial<GenerateRequest>)
   return {
     id,
     form: 'chat',
+    model: textOf(body.model),
     request: { ...requestOf(defaults, messages, { ...withGuide(options, 'chat', id), ...most }), raw: false },
   }
 }

@@ -1,10 +1,13 @@
 /** Runs a batch from input lines to output lines, writing each answer when it is complete. */
+
+import { namedModel } from '../../edge/ollama/names.ts'
 import {
   asForetokenError,
   type Engine,
   ForetokenError,
   type GenerateRequest,
   type ManyOptions,
+  nearestOf,
 } from '../../node/index.ts'
 import type { AnswerSink } from './answers.ts'
 import { LineError, parseLine } from './lines.ts'
@@ -15,6 +18,8 @@ import { type InputLine, maxLineBytes } from './read-lines.ts'
 export interface BatchRun {
   readonly engine: Pick<Engine, 'generateMany'>
   readonly model: string
+  /** The names of all models of the batch, each of which gets a run of its own; the first is the default. */
+  readonly models?: readonly string[]
   readonly input: AsyncIterable<InputLine>
   readonly output: AnswerSink
   /** Options for lines that do not set them. */
@@ -57,7 +62,7 @@ export async function runBatch(run: BatchRun): Promise<BatchCounts> {
 
 /** Yields the requests of unanswered lines, and writes error lines for those that can't be run. */
 async function* requests(
-  { input, output, defaults, options }: BatchRun,
+  { model, models = [model], input, output, defaults, options }: BatchRun,
   counts: BatchCounts,
   pending: Answered[],
   fail: (answered: Answered, error: ForetokenError) => Promise<void>,
@@ -69,10 +74,12 @@ async function* requests(
     const hash = bytes ? hashOf(bytes) : 'too-long'
     const before = output.answered.get(number)
     if (before !== undefined && before !== hash) throw foreign(output.path, number)
-    const { id, form, request, error } = readLine(bytes, defaults)
+    const { id, form, request, error, model: meant } = readLine(bytes, defaults, models)
     const answered: Answered = { line: number, input: hash, id, form }
     const owner = id === undefined ? undefined : owners.get(id)
     if (id !== undefined && owner === undefined) owners.set(id, number)
+    // Another run answers it.
+    if (meant !== model) continue
     if (before !== undefined) counts.resumed++
     else if (error) await fail(answered, error)
     else if (owner !== undefined)
@@ -102,15 +109,26 @@ export async function checkBelongs(lines: AsyncIterable<InputLine>, output: Answ
   return total
 }
 
+/** Reads a line, and finds which of `models` it is for: the first, if it can't be run. */
 function readLine(
   bytes: Uint8Array | undefined,
   defaults: Partial<GenerateRequest>,
-): Pick<Answered, 'id' | 'form'> & { request?: GenerateRequest; error?: ForetokenError } {
+  models: readonly string[],
+): Pick<Answered, 'id' | 'form'> & { model: string | undefined; request?: GenerateRequest; error?: ForetokenError } {
+  const [first] = models
   try {
     if (!bytes) throw new LineError(`the line is longer than ${maxLineBytes} bytes`, 'plain')
-    return parseLine(bytes, defaults)
+    const line = parseLine(bytes, defaults)
+    const { id, form, model: named } = line
+    // OpenAI's requests must name a model; where there is only one, it is meant.
+    if (named === undefined || (models.length === 1 && form !== 'plain')) return { ...line, model: first }
+    const model = namedModel(named, models)
+    if (model !== undefined) return { ...line, model }
+    const near = nearestOf(named.slice(0, 100), models, 3)
+    const hint = near.length > 0 ? `the nearest is ${near.join(', ')}` : `it has ${models.join(', ')}`
+    throw new LineError(`model: this batch has no ${JSON.stringify(named.slice(0, 100))}; ${hint}`, form, id)
   } catch (error) {
-    if (error instanceof LineError) return { id: error.id, form: error.form, error }
+    if (error instanceof LineError) return { id: error.id, form: error.form, model: first, error }
     throw asForetokenError(error)
   }
 }
