@@ -18,6 +18,7 @@ import { readJson } from './body.ts'
 import type { Config } from './config.ts'
 import { ApiError, asApiError } from './errors.ts'
 import { type Contract, type Endpoint, Exchange, type Plan, type PlanContext } from './exchange.ts'
+import { fieldOf } from './fields.ts'
 import type { Cost } from './guard/admission.ts'
 import { isRefusal } from './guard/refused.ts'
 import { ShapeCounter, shapeLimits } from './guard/shape.ts'
@@ -108,6 +109,7 @@ export async function received<S extends z.ZodType<{ model: string }>>(
       await readJson(c.req.raw, config.limits, watch),
     )
     const body = validate(contract.schema, normalized)
+    exchange.fieldOf = (argument) => fieldOf(argument, body)
     noteIgnored(c, config, ignored)
     checkRunning(server)
     const accept = () => {
@@ -116,7 +118,7 @@ export async function received<S extends z.ZodType<{ model: string }>>(
     }
     return await then({ body, exchange, accept })
   } catch (error) {
-    const failure = asApiError(exchange.explained(error))
+    const failure = asApiError(exchange.explained(error), exchange.fieldOf)
     work.close(isRefusal(failure))
     exchange.end()
     throw failure

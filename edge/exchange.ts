@@ -12,7 +12,8 @@ import { ForetokenError, type GenerateRequest, type TextService } from '../src/i
 import type { Form } from './aliases.ts'
 import { type Answering, type ChoiceEvent, Choices } from './choices.ts'
 import type { Config } from './config.ts'
-import { ApiError, asApiError } from './errors.ts'
+import { ApiError, asApiError, type FieldOf } from './errors.ts'
+import { jsonOf } from './json.ts'
 import { Meter } from './meter.ts'
 import type { Ending } from './paced.ts'
 import { routeHeader } from './route/header.ts'
@@ -87,6 +88,8 @@ export class Exchange {
   #timer: ReturnType<typeof setTimeout> | undefined
   #released = false
   #ended = false
+  /** Names the fields of the body, once it has been read. */
+  fieldOf: FieldOf | undefined
 
   constructor(c: RequestContext, server: Server) {
     this.#c = c
@@ -141,9 +144,12 @@ export class Exchange {
   }
 
   async json(choices: Choices, plan: Plan): Promise<Response> {
-    const body = await plan.body(choices)
+    const body = await jsonOf(await plan.body(choices), this.signal)
     this.end()
-    return Response.json(body, { headers: { ...timingHeaders(choices.soFar), ...routeHeader(choices.routeOf(0)) } })
+    const type = { 'content-type': 'application/json' }
+    return new Response(body, {
+      headers: { ...type, ...timingHeaders(choices.soFar), ...routeHeader(choices.routeOf(0)) },
+    })
   }
 
   /**
@@ -183,7 +189,7 @@ export class Exchange {
 
   /** Returns the frames that report a failure, and ends the request. */
   #failed(error: unknown, plan: Plan): string {
-    const failure = asApiError(this.explained(error))
+    const failure = asApiError(this.explained(error), this.fieldOf)
     const record = this.#c.get('record')
     record.code = failure.code
     const cause = causeOf(failure)

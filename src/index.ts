@@ -69,7 +69,7 @@ export {
 export { Submission } from './engine/submission.ts'
 export { openGuides } from './guide/guides.ts'
 export type { GuideInstance } from './guide/instance.ts'
-export { guideNames, guideOf, type NamedGuides } from './guide/named.ts'
+export { guideNameOf, guideNames, guideOf, type NamedGuides } from './guide/named.ts'
 export { jsonGuide, type SchemaWithType, type TypedGuide } from './guide/typed.ts'
 export { specOf } from './model/families/index.ts'
 export { activationBytes, type BufferSizes } from './model/layer.ts'

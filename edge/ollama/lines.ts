@@ -6,6 +6,7 @@ import { type AnsweredCall, objectOf } from '../endpoints/parts.ts'
 import { endsTurn, tokenLogprob } from '../endpoints/tokens.ts'
 import { type VisibleToken, VisibleTokens } from '../endpoints/visible.ts'
 import type { Plan, PlanContext } from '../exchange.ts'
+import { inTurns } from '../json.ts'
 import { reportOf } from '../usage.ts'
 import { idleMsOf, type KeepAlive } from './keep-alive.ts'
 import type { AnsweredToolCall, Summary } from './schemas.ts'
@@ -55,7 +56,12 @@ export function answerLines(
         ...(reasoning !== '' && { thinking: reasoning }),
         ...(whole.length > 0 && { tool_calls: whole }),
       }
-      return { ...summaryOf(model, done, loadMs), ...field(said), ...scored(tokens) }
+      const scores = logprobs && (await inTurns(tokens, ({ token }) => tokenLogprob(engine, token)))
+      return {
+        ...summaryOf(model, done, loadMs),
+        ...field(said),
+        ...(scores && scores.length > 0 && { logprobs: scores }),
+      }
     },
     frame(event) {
       if (event.type === 'progress')
