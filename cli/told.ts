@@ -1,8 +1,8 @@
 /** What the command says once on a machine, and then no more. */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { home } from '../node/home.ts'
 import { defaultModel } from '../node/index.ts'
-import { home } from '../node/store.ts'
 import type { Flags } from './flags.ts'
 import { note } from './terminal.ts'
 
