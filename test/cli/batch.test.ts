@@ -72,6 +72,59 @@ const rows = async (path: string) =>
     .slice(0, -1)
     .map((line) => JSON.parse(line))
 
+test('several models answer the lines that name them, each line once, also after a resume', async () => {
+  const [input, output] = [join(folder, 'models.jsonl'), join(folder, 'models-out.jsonl')]
+  const chat = (id: string, model: string) => ({
+    custom_id: id,
+    method: 'POST',
+    url: '/v1/chat/completions',
+    body: { model, messages: [{ role: 'user', content: 'a' }] },
+  })
+  const lines = [
+    { prompt: 'a' },
+    { prompt: 'b', model: 'two' },
+    chat('c', 'two:latest'),
+    chat('d', 'one'),
+    chat('e', 'tow'),
+    { prompt: 'f', model: 'three' },
+    { bad: 1 },
+  ]
+  await writeFile(input, lines.map((line) => `${JSON.stringify(line)}\n`).join(''))
+  const models = ['one', 'two']
+  const runs = async () => [
+    await runFile(input, output, { model: 'one', models }),
+    await runFile(input, output, { model: 'two', models }),
+  ]
+  expect(await runs()).toMatchObject([
+    { answered: 2, errors: 3, resumed: 0 },
+    { answered: 2, errors: 0, resumed: 0 },
+  ])
+  const told = (await rows(output)).sort((a, b) => a.line - b.line)
+  expect(told.map(({ line }) => line)).toEqual([1, 2, 3, 4, 5, 6, 7])
+  expect(told[2].response.body.model).toBe('two')
+  expect(told[3].response.body.model).toBe('one')
+  expect(told[4].error.message ?? JSON.stringify(told[4])).toMatch(
+    /this batch has no "tow"; the nearest is two, one|the nearest is two/,
+  )
+  expect(JSON.stringify(told[5])).toMatch(/it has one, two|nearest/)
+  expect((await runs()).map(({ answered, resumed }) => [answered, resumed])).toEqual([
+    [0, 5],
+    [0, 2],
+  ])
+})
+
+test('one model answers the requests of OpenAI whatever they name, and plain lines that name it', async () => {
+  const [input, output] = [join(folder, 'single.jsonl'), join(folder, 'single-out.jsonl')]
+  const body = { model: 'gpt-4o', messages: [{ role: 'user', content: 'a' }] }
+  const lines = [
+    { custom_id: 'a', method: 'POST', url: '/v1/chat/completions', body },
+    { prompt: 'b', model: 'turning' },
+    { prompt: 'c', model: 'other' },
+  ]
+  await writeFile(input, lines.map((line) => `${JSON.stringify(line)}\n`).join(''))
+  expect(await runFile(input, output)).toMatchObject({ answered: 2, errors: 1 })
+})
+
 describe('readLines', () => {
   const read = async (data: Uint8Array | string) => {
     const path = join(folder, 'lines')
