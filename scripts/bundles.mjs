@@ -46,7 +46,7 @@ export const bundles = {
     ...common,
     platform: 'browser',
     stdin: {
-      contents: "export * from './src/index.ts'\nexport { webSpawn, webText } from './workers/web.ts'\n",
+      contents: "export * from './src/index.ts'\nexport { webGuides, webSpawn, webText } from './workers/web.ts'\n",
       resolveDir: root,
       loader: 'ts',
     },
@@ -55,7 +55,7 @@ export const bundles = {
   'dist/worker.js': {
     ...common,
     platform: 'neutral',
-    external: ['node:worker_threads'],
+    external: ['node:os', 'node:worker_threads'],
     entryPoints: ['workers/compute.ts'],
   },
   /** The text worker for Node and browsers. */
@@ -63,7 +63,15 @@ export const bundles = {
     ...common,
     platform: 'neutral',
     mainFields: ['module', 'main'],
-    external: ['node:worker_threads'],
+    external: ['node:os', 'node:worker_threads'],
     entryPoints: ['workers/text.ts'],
+  },
+  /** The guide worker for Node and browsers. */
+  'dist/guide-worker.js': {
+    ...common,
+    platform: 'neutral',
+    mainFields: ['module', 'main'],
+    external: ['node:os', 'node:worker_threads'],
+    entryPoints: ['workers/guide.ts'],
   },
 }

@@ -1,70 +1,101 @@
 /**
- * `npm run check:guide [-- SCHEMAS SEEDS MODEL]`: answers under 200 schemas with 5 seeds each, at
- * temperature 1, validate by ajv. An answer that was cut is checked as what it is: the beginning of
- * one that is continued with its ends made likely.
+ * `npm run check:guide [-- OPTIONS]`: answers of a model under 200 schemas, half of them from
+ * SchemaStore, with 5 seeds each, at temperature 1. Those that end by themselves parse and validate
+ * by ajv. Those that were cut are checked as what they are, beginnings: the grammar alone leads each
+ * of them to an end, without the model, and the whole validates.
+ *
+ *     --schemas N   number of schemas (200)
+ *     --seeds N     number of seeds (5)
+ *     --tokens N    most tokens of an answer (128)
+ *     --model NAME  the model (the default one)
+ *     --part I/N    this part of the work only, for N processes side by side (1/1)
+ *     --minutes N   begin no answer after so many minutes
+ *     --log FILE    keep what was found, and go on from there in the next run
  */
+import { appendFileSync, existsSync, readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import formats from 'ajv-formats'
+import { loadGuides } from '../node/guides.ts'
 import { loadEngine } from '../node/index.ts'
-import { schemas } from '../test/helpers/schemas.ts'
+import { completion } from '../test/helpers/completion.ts'
+import { realSchemas, schemas } from '../test/helpers/schemas.ts'
 
-const [count = '200', seeds = '5', model] = process.argv.slice(2)
-const engine = await loadEngine(model, { kvTokens: 16_384 })
-const ajv = new Ajv2020({ strict: false })
+const text = (value) => ({ type: 'string', default: value })
+const { values: options } = parseArgs({
+  options: {
+    schemas: text('200'),
+    seeds: text('5'),
+    tokens: text('128'),
+    model: { type: 'string' },
+    part: text('1/1'),
+    minutes: text('1440'),
+    log: { type: 'string' },
+  },
+})
+const [part, parts] = options.part.split('/').map(Number)
+const end = performance.now() + Number(options.minutes) * 60_000
+
+const real = realSchemas().slice(0, Number(options.schemas) >> 1)
+const own = schemas(Number(options.schemas) - real.length).map((schema, index) => ({ name: `own-${index}`, schema }))
+const known = options.log && existsSync(options.log) ? readFileSync(options.log, 'utf8').trim().split('\n') : []
+const outcomes = new Map(known.filter(Boolean).map((line) => [JSON.parse(line).id, JSON.parse(line)]))
+
+const pending = []
+for (const [index, { name, schema }] of [...own, ...real].entries())
+  for (let seed = 1; seed <= Number(options.seeds); seed++) {
+    const id = `${name}/${seed}`
+    if (index % parts === part - 1 && !outcomes.has(id)) pending.push({ id, schema, seed })
+  }
+const all = new Map(pending.map((one) => [one.id, one]))
+
+const engine = await loadEngine(options.model, { kvTokens: 16_384 })
+const { config, tokenizer } = engine.archive
+const model = { vocab: config.vocab, tokenizer: engine.tokenizer, eosIds: tokenizer.eosIds }
+const complete = completion((await loadGuides())(model), model)
+const ajv = new Ajv2020({ strict: false, validateFormats: true, logger: false })
 formats.default(ajv)
 
-/** Tokens with a quote or a closing bracket are likelier, and white space is unlikely. */
-const ending = Object.fromEntries(
-  Array.from({ length: engine.tokenizer.vocabSize }, (_, id) => [
-    id,
-    Buffer.from(engine.tokenizer.tokenBytes(id)).toString(),
-  ])
-    .map(([id, text]) => [id, /^\s+$/.test(text) ? -100 : text === '"' ? 100 : /^[\]}]$/.test(text) ? 30 : 0])
-    .filter(([, bias]) => bias !== 0),
-)
-
 function* requests() {
-  for (const [index, schema] of schemas(Number(count)).entries())
-    for (let seed = 1; seed <= Number(seeds); seed++) {
-      const prompt = `Write an example of JSON for this schema:\n${JSON.stringify(schema)}`
-      const guide = { kind: 'json_schema', schema, compact: seed % 2 === 0 }
-      yield { id: `${index}/${seed}`, prompt, guide, temperature: 1, seed, maxTokens: 256 }
-    }
-}
-
-const all = new Map([...requests()].map((request) => [request.id, request]))
-const found = { whole: 0, cut: 0, continued: 0, failed: 0 }
-const fault = (id, why) => {
-  found.failed++
-  console.log(`${id}: ${why}`)
-}
-
-function check(id, text) {
-  const { schema } = all.get(id).guide
-  const valid = ajv.compile(schema)
-  // RFC 3339 has a second 60 in some minutes, which a grammar cannot know.
-  const value = JSON.parse(text.replaceAll(/(?<=\d\d:\d\d:)60/g, '59'))
-  if (!valid(value)) fault(id, `${text} is not valid: ${ajv.errorsText(valid.errors)}`)
-}
-
-const cut = []
-for await (const { id, result, error } of engine.generateMany(all.values(), { concurrency: 16 })) {
-  if (error) fault(id, error.message)
-  else if (result.finishReason !== 'stop') cut.push({ ...all.get(id), after: result.ids, maxTokens: 1024 })
-  else {
-    found.whole++
-    check(id, result.text)
+  for (const { id, schema, seed } of pending) {
+    if (performance.now() > end) return
+    const prompt = `Write an example of JSON for this schema:\n${JSON.stringify(schema).slice(0, 1000)}\n`
+    const guide = { kind: 'json_schema', schema, compact: seed % 2 === 0 }
+    yield { id, prompt, guide, temperature: 1, seed, maxTokens: Number(options.tokens) }
   }
 }
-found.cut = cut.length
-const rest = cut.map((request) => ({ ...request, temperature: 0, logitBias: ending }))
-for await (const { id, result, error } of engine.generateMany(rest, { concurrency: 16 })) {
-  if (error) fault(id, error.message)
-  else if (result.finishReason === 'stop') {
-    found.continued++
-    check(id, result.text)
+
+/** Returns what is wrong with a whole answer; undefined if nothing is. */
+function fault(schema, answer) {
+  try {
+    const valid = ajv.compile(schema)
+    return valid(JSON.parse(answer)) ? undefined : `${answer} is not valid: ${ajv.errorsText(valid.errors)}`
+  } catch (error) {
+    return `${answer}: ${error.message}`
   }
+}
+
+function outcome(id, result, error) {
+  if (error) return { id, kind: 'failed', why: error.message }
+  const { schema, seed } = all.get(id)
+  const guide = { kind: 'json_schema', schema, compact: seed % 2 === 0 }
+  const whole = result.finishReason === 'stop'
+  const answer = whole ? result.text : complete(guide, result.ids, seed)
+  const why = answer === undefined ? `no end was found from ${result.text}` : fault(schema, answer)
+  return { id, kind: why ? 'failed' : whole ? 'whole' : 'beginning', ...(why && { why }) }
+}
+
+for await (const { id, result, error } of engine.generateMany(requests(), { concurrency: 16 })) {
+  const found = outcome(id, result, error)
+  outcomes.set(id, found)
+  if (options.log) appendFileSync(options.log, `${JSON.stringify(found)}\n`)
+  if (found.why) console.log(`${id}: ${found.why.slice(0, 1000)}`)
 }
 await engine.close()
-console.log(JSON.stringify(found))
-if (found.failed > 0 || found.whole === 0) process.exitCode = 1
+const counts = { whole: 0, beginning: 0, failed: 0, pending: pending.length }
+for (const { id, kind } of outcomes.values()) {
+  counts[kind]++
+  if (all.has(id)) counts.pending--
+}
+console.log(JSON.stringify(counts))
+if (counts.failed > 0 || counts.whole === 0) process.exitCode = 1

@@ -13,13 +13,17 @@ import {
   parseJson,
   type Seed,
   seedIn,
+  toolFormatNames,
 } from '../../node/index.ts'
+import { chatMessages, type ToolWishes, toolFields } from './tools.ts'
 
 export interface BatchLine {
   /** The `custom_id` of an OpenAI request, or the `id` of a plain one. */
   readonly id: string | undefined
   readonly form: 'plain' | 'chat' | 'completion'
   readonly request: GenerateRequest
+  /** What a chat says of tools. */
+  readonly tools?: ToolWishes
 }
 
 /**
@@ -76,7 +80,13 @@ const sampling = {
 
 const prefill = optional(z.enum(['exact', 'predicted', 'refined', 'auto']))
 /** foretoken's addition to OpenAI's fields. */
-const foretoken = optional(z.strictObject({ prefill }))
+const extras = {
+  prefill,
+  // Lines have no log-probabilities, raw or not.
+  raw_logprobs: optional(z.boolean()),
+}
+const foretoken = optional(z.strictObject(extras))
+const foretokenOfChats = optional(z.strictObject({ ...extras, tool_format: optional(z.enum(toolFormatNames)) }))
 
 const plain = z
   .strictObject({
@@ -106,7 +116,6 @@ const harmless = {
   service_tier: anything,
   safety_identifier: anything,
   prompt_cache_key: anything,
-  parallel_tool_calls: anything,
   n: optional(z.literal(1)),
   stream: optional(z.literal(false)),
   stream_options: anything,
@@ -114,18 +123,17 @@ const harmless = {
 
 const chat = z.strictObject({
   ...harmless,
-  foretoken,
+  foretoken: foretokenOfChats,
   ...sampling,
-  messages,
+  ...toolFields,
   max_tokens: optional(limit),
   max_completion_tokens: optional(limit),
   logprobs: optional(z.literal(false)),
-  tools: optional(z.array(z.never())),
-  tool_choice: optional(z.enum(['none', 'auto'])),
 })
 
 const completion = z.strictObject({
   ...harmless,
+  parallel_tool_calls: anything,
   foretoken,
   ...sampling,
   prompt: z.union([z.string(), ids]),
@@ -164,12 +172,28 @@ export function parseLine(bytes: Uint8Array, defaults: Partial<GenerateRequest>)
       request: { ...requestOf(defaults, prompt, withGuide(options, 'completion', id)), raw: true },
     }
   }
-  const { messages, max_completion_tokens, ...options } = checked(chat, body, 'chat', id)
+  const { messages, max_completion_tokens, tools, tool_choice, parallel_tool_calls, ...options } = checked(
+    chat,
+    body,
+    'chat',
+    id,
+  )
   const most = { max_tokens: max_completion_tokens ?? options.max_tokens }
+  const prompt = attempt('chat', id, () => chatMessages(messages))
   return {
     id,
     form: 'chat',
-    request: { ...requestOf(defaults, messages, { ...withGuide(options, 'chat', id), ...most }), raw: false },
+    request: { ...requestOf(defaults, prompt, { ...withGuide(options, 'chat', id), ...most }), raw: false },
+    tools: { tools, tool_choice, parallel_tool_calls, foretoken: options.foretoken },
+  }
+}
+
+/** Returns what `work` returns. Its failures are those of the line. */
+export function attempt<T>(form: BatchLine['form'], id: string | undefined, work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    throw new LineError(asForetokenError(error).message, form, id)
   }
 }
 
@@ -179,11 +203,7 @@ function withGuide<T extends object>(
   form: BatchLine['form'],
   id: string | undefined,
 ): T & Pick<Options, 'guide'> {
-  try {
-    return { ...options, guide: guideOf(options) }
-  } catch (error) {
-    throw new LineError(asForetokenError(error).message, form, id)
-  }
+  return attempt(form, id, () => ({ ...options, guide: guideOf(options) }))
 }
 
 interface Options {

@@ -16,17 +16,30 @@ export function hashOf(bytes: Uint8Array): string {
   return sha256Of(bytes).slice(0, 16)
 }
 
-export function resultLine({ form, id, line, input }: Answered, done: DoneEvent, model: string, now: number): string {
+/** What an answer with tools becomes: its message, and the reason of its end. */
+export interface ReadAnswer {
+  readonly message: object
+  readonly finish_reason: string
+}
+
+/** `read` is there for an answer with tools. */
+export function resultLine(
+  { form, id, line, input }: Answered,
+  done: DoneEvent,
+  model: string,
+  now: number,
+  read?: ReadAnswer,
+): string {
   const { text, ids, finishReason, cached_tokens, timings, prefill, exact_from } = done
   const prompt_tokens = timings.prompt_tokens
   const completion_tokens = ids.length
-  const finish_reason = finishReason === 'stop' ? 'stop' : 'length'
+  const finish_reason = read?.finish_reason ?? (finishReason === 'stop' ? 'stop' : 'length')
   const cache = { prefill, ...(exact_from !== undefined && { exact_from }) }
   const usage = { prompt_tokens, completion_tokens, cached_tokens, ...cache }
   if (form === 'plain')
     return JSON.stringify({ line, input, ...(id !== undefined && { id }), text, finish_reason, ...usage })
   const isChat = form === 'chat'
-  const choice = isChat ? { message: { role: 'assistant', content: text } } : { text }
+  const choice = isChat ? { message: read?.message ?? { role: 'assistant', content: text } } : { text }
   const body = {
     id: `${isChat ? 'chatcmpl' : 'cmpl'}-${input}-${line}`,
     object: isChat ? 'chat.completion' : 'text_completion',

@@ -7,13 +7,15 @@ import {
   type ManyOptions,
 } from '../../node/index.ts'
 import type { AnswerSink } from './answers.ts'
-import { LineError, parseLine } from './lines.ts'
+import { attempt, LineError, parseLine } from './lines.ts'
 import { type Answered, errorLine, hashOf, resultLine } from './output.ts'
 import type { BatchCounts } from './progress.ts'
 import { type InputLine, maxLineBytes } from './read-lines.ts'
+import { asksForTools, type PlannedRequest, type PlanningEngine, withTools } from './tools.ts'
 
 export interface BatchRun {
-  readonly engine: Pick<Engine, 'generateMany'>
+  /** Lines with tools need all of it. */
+  readonly engine: Pick<Engine, 'generateMany'> & Partial<PlanningEngine>
   readonly model: string
   readonly input: AsyncIterable<InputLine>
   readonly output: AnswerSink
@@ -30,7 +32,7 @@ export interface BatchRun {
 export async function runBatch(run: BatchRun): Promise<BatchCounts> {
   const { engine, output, options, onProgress } = run
   const counts = { answered: 0, errors: 0, resumed: 0, prompt_tokens: 0, completion_tokens: 0, cached_tokens: 0 }
-  const pending: Answered[] = []
+  const pending: Pending[] = []
   const fail = async (answered: Answered, error: ForetokenError) => {
     counts.errors++
     await output.append(errorLine(answered, error))
@@ -49,17 +51,22 @@ export async function runBatch(run: BatchRun): Promise<BatchCounts> {
     counts.prompt_tokens += result.timings.prompt_tokens
     counts.completion_tokens += result.ids.length
     counts.cached_tokens += result.cached_tokens
-    await output.append(resultLine(answered, result, run.model, Date.now()))
+    await output.append(resultLine(answered, result, run.model, Date.now(), answered.plan?.read(result)))
     onProgress?.(counts)
   }
   return counts
 }
 
+interface Pending extends Answered {
+  /** Reads the answer of a line with tools. */
+  readonly plan?: PlannedRequest | undefined
+}
+
 /** Yields the requests of unanswered lines, and writes error lines for those that can't be run. */
 async function* requests(
-  { input, output, defaults, options }: BatchRun,
+  { engine, input, output, defaults, options }: BatchRun,
   counts: BatchCounts,
-  pending: Answered[],
+  pending: Pending[],
   fail: (answered: Answered, error: ForetokenError) => Promise<void>,
 ): AsyncGenerator<GenerateRequest> {
   const owners = new Map<string, number>()
@@ -69,7 +76,7 @@ async function* requests(
     const hash = bytes ? hashOf(bytes) : 'too-long'
     const before = output.answered.get(number)
     if (before !== undefined && before !== hash) throw foreign(output.path, number)
-    const { id, form, request, error } = readLine(bytes, defaults)
+    const { id, form, request, plan, error } = readLine(engine, bytes, defaults)
     const answered: Answered = { line: number, input: hash, id, form }
     const owner = id === undefined ? undefined : owners.get(id)
     if (id !== undefined && owner === undefined) owners.set(id, number)
@@ -81,7 +88,7 @@ async function* requests(
         new ForetokenError('bad_argument', `line ${owner} already uses the id ${id}; choose another`),
       )
     else {
-      pending.push(answered)
+      pending.push({ ...answered, plan })
       yield request!
     }
   }
@@ -103,12 +110,17 @@ export async function checkBelongs(lines: AsyncIterable<InputLine>, output: Answ
 }
 
 function readLine(
+  engine: BatchRun['engine'],
   bytes: Uint8Array | undefined,
   defaults: Partial<GenerateRequest>,
-): Pick<Answered, 'id' | 'form'> & { request?: GenerateRequest; error?: ForetokenError } {
+): Pick<Pending, 'id' | 'form' | 'plan'> & { request?: GenerateRequest; error?: ForetokenError } {
   try {
     if (!bytes) throw new LineError(`the line is longer than ${maxLineBytes} bytes`, 'plain')
-    return parseLine(bytes, defaults)
+    const line = parseLine(bytes, defaults)
+    if (!line.tools || !asksForTools(line.tools)) return line
+    const { id, form, request, tools } = line
+    const plan = attempt(form, id, () => withTools(engine as PlanningEngine, request, tools))
+    return { id, form, request: plan.request, plan }
   } catch (error) {
     if (error instanceof LineError) return { id: error.id, form: error.form, error }
     throw asForetokenError(error)

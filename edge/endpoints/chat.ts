@@ -4,6 +4,7 @@ import type { ChoiceEvent } from '../choices.ts'
 import { ApiError } from '../errors.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
 import { newId } from '../ids.ts'
+import { inTurns } from '../json.ts'
 import { type ChatRequest, chatRequest } from '../schemas/chat.ts'
 import { entries } from '../schemas/common.ts'
 import { done as end, frame } from '../sse.ts'
@@ -41,17 +42,16 @@ export const chat: Endpoint<typeof chatRequest> = {
       progress: (body.stream && body.foretoken?.progress) ?? false,
       async body(events) {
         const answers = await collect(events, reading)
+        const list: object[] = []
+        for (const [index, { done, tokens, parts }] of answers.entries()) {
+          const content = body.logprobs && (await inTurns(tokens, ({ token }) => tokenLogprob(engine, token)))
+          const logprobs = content ? { content, refusal: null } : null
+          list.push({ index, message: messageOf(parts), logprobs, finish_reason: parts.finishReason(done) })
+        }
         return {
           ...head,
           object: 'chat.completion',
-          choices: answers.map(({ done, tokens, parts }, index) => ({
-            index,
-            message: messageOf(parts),
-            logprobs: body.logprobs
-              ? { content: tokens.map(({ token }) => tokenLogprob(engine, token)), refusal: null }
-              : null,
-            finish_reason: parts.finishReason(done),
-          })),
+          choices: list,
           usage: usage(answers, choices),
         }
       },
@@ -121,7 +121,7 @@ function deltaOf(part: AnswerPart, calls: readonly AnsweredCall[]): object[] {
 }
 
 /** Returns the message of an answer. Its content is null if it only calls tools. */
-function messageOf({ content, reasoning, calls }: AnswerParts) {
+export function messageOf({ content, reasoning, calls }: AnswerParts) {
   return {
     role: 'assistant',
     content: content === '' && calls.length > 0 ? null : content,
@@ -146,7 +146,8 @@ function usage(answers: readonly Pick<Answered, 'done' | 'parts'>[], choices: nu
   }
 }
 
-function bodyMessage(message: ChatRequest['messages'][number], index: number): BodyMessage {
+/** Returns a message of a body as all APIs have it. */
+export function bodyMessage(message: ChatRequest['messages'][number], index: number): BodyMessage {
   const { role, content, name } = message
   if (role === 'tool')
     return { role, content, name, answers: { id: message.tool_call_id, path: `messages[${index}].tool_call_id` } }

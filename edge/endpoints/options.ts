@@ -49,6 +49,7 @@ export function optionsOf(
     stopTokenIds: body.stop_token_ids ? knownIds(body.stop_token_ids, engine) : undefined,
     ignoreEos: ignoresEnds(body),
     guide: guideOf({ ...body, text_format: body.text?.format }),
+    rawLogprobs: more?.raw_logprobs ?? undefined,
     prefill: prefillOf(more?.prefill ?? undefined, engine, config),
   }
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Options

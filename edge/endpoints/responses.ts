@@ -5,17 +5,19 @@
 import { ForetokenError } from '../../src/index.ts'
 import { ApiError } from '../errors.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
+import { inTurns } from '../json.ts'
 import { entries } from '../schemas/common.ts'
 import { type ResponsesRequest, responsesRequest } from '../schemas/responses.ts'
 import { collect, partsOf } from './collect.ts'
+import { MessageTokens } from './message-tokens.ts'
 import { type BodyCall, type BodyMessage, messagesOf } from './messages.ts'
 import { optionsOf } from './options.ts'
-import { ResponseItems } from './response-items.ts'
+import { type ResponseItem, ResponseItems } from './response-items.ts'
 import { ResponseShape } from './response-shape.ts'
 import { responseFrames } from './response-stream.ts'
 import { endsTurn, tokenLogprob } from './tokens.ts'
 import { planOf } from './tools.ts'
-import { VisibleTokens } from './visible.ts'
+import { type VisibleToken, VisibleTokens } from './visible.ts'
 
 export const responses: Endpoint<typeof responsesRequest> = {
   form: 'response',
@@ -55,11 +57,21 @@ export const responses: Endpoint<typeof responsesRequest> = {
         if (!answer) throw new ForetokenError('internal', 'there is no answer')
         const { done, tokens, parts } = answer
         const items = new ResponseItems()
-        for (const part of parts.all) items.add(part, parts.calls)
+        const shown = new MessageTokens(parts)
+        shown.add(tokens)
+        const score = async (item: ResponseItem | undefined, scores: readonly VisibleToken[]) => {
+          if (!scored || item?.type !== 'message') return
+          for (const one of await inTurns(scores, ({ token }) => tokenLogprob(engine, token))) item.logprobs.push(one)
+        }
+        for (const part of parts.all) {
+          items.add(part, parts.calls)
+          await score(items.all.at(-1), shown.take(part))
+        }
         if (items.all.length === 0) items.openMessage()
-        const message = items.all.findLast(({ type }) => type === 'message')
-        if (scored && message?.type === 'message')
-          for (const { token } of tokens) message.logprobs.push(tokenLogprob(engine, token))
+        await score(
+          items.all.findLast(({ type }) => type === 'message'),
+          shown.rest(),
+        )
         return shape.finished(done, items.all, parts)
       },
       frame: stream.frame,

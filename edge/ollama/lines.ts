@@ -6,7 +6,9 @@ import { type AnsweredCall, objectOf } from '../endpoints/parts.ts'
 import { endsTurn, tokenLogprob } from '../endpoints/tokens.ts'
 import { type VisibleToken, VisibleTokens } from '../endpoints/visible.ts'
 import type { Plan, PlanContext } from '../exchange.ts'
+import { inTurns } from '../json.ts'
 import { reportOf } from '../usage.ts'
+import { idleMsOf, type KeepAlive } from './keep-alive.ts'
 import type { AnsweredToolCall, Summary } from './schemas.ts'
 
 /** What an answer, or a line of it, says. */
@@ -54,7 +56,12 @@ export function answerLines(
         ...(reasoning !== '' && { thinking: reasoning }),
         ...(whole.length > 0 && { tool_calls: whole }),
       }
-      return { ...summaryOf(model, done, loadMs), ...field(said), ...scored(tokens) }
+      const scores = logprobs && (await inTurns(tokens, ({ token }) => tokenLogprob(engine, token)))
+      return {
+        ...summaryOf(model, done, loadMs),
+        ...field(said),
+        ...(scores && scores.length > 0 && { logprobs: scores }),
+      }
     },
     frame(event) {
       if (event.type === 'progress')
@@ -88,11 +95,11 @@ function toolCallsOf({ id, name, arguments: text }: AnsweredCall, index: number)
 }
 
 /** Returns the answer to a request that only loads the model. */
-export function loaded(model: string, loadMs: number, keepAlive: unknown): Summary {
+export function loaded(model: string, loadMs: number, keepAlive: KeepAlive): Summary {
   return {
     ...headOf(model),
     done: true,
-    done_reason: keepAlive === 0 ? 'unload' : 'load',
+    done_reason: idleMsOf({ keep_alive: keepAlive }) === 0 ? 'unload' : 'load',
     total_duration: nanoseconds(loadMs),
     load_duration: nanoseconds(loadMs),
     prompt_eval_count: 0,

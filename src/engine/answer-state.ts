@@ -7,7 +7,7 @@ import { ForetokenError } from '../base/errors.ts'
 import type { Guide } from '../base/guide.ts'
 import type { ModelArchive } from '../base/model.ts'
 import type { Trace } from '../base/trace.ts'
-import type { GuideMatcher } from '../decode/guide.ts'
+import type { GuideFor, GuideMatcher } from '../decode/guide.ts'
 import { createSampler, type EarlyBan, type SampledToken, type Sampler } from '../decode/sampling.ts'
 import { createStopMatcher, type StopMatcher } from '../decode/stop.ts'
 import type { Job } from '../decode/task.ts'
@@ -100,16 +100,22 @@ export class AnswerState implements Job {
     })
     this.#stops = createStopMatcher(request.stop ?? [])
     this.#eos = endsOf(request, source.archive)
-    this.#matcher = request.guide && matcherOf(request.guide, source)
-    this.#sampler = createSampler(request, {
-      prompt: ids,
-      ban: this.#banOf(request),
-      guide: this.#matcher && { matcher: this.#matcher, vocab: source.archive.config.vocab },
-    })
+    this.#matcher = request.guide && matcherOf(request.guide, source, { tenant: this.tenant, signal: this.signal })
     this.#room = source.context - ids.length
     this.#limit = Math.min(request.maxTokens ?? this.#room, this.#room)
     this.#history = [...ids]
-    this.#repeat(after)
+    try {
+      this.#sampler = createSampler(request, {
+        prompt: ids,
+        ban: this.#banOf(request),
+        guide: this.#matcher && { matcher: this.#matcher, vocab: source.archive.config.vocab },
+      })
+      this.#repeat(after)
+    } catch (error) {
+      // A matcher may hold an instance of the grammar engine.
+      this.#matcher?.end()
+      throw error
+    }
   }
 
   /**
@@ -279,8 +285,8 @@ export class AnswerState implements Job {
   }
 }
 
-function matcherOf(guide: Guide, { guides, archive }: AnswerSource): GuideMatcher {
-  if (guides) return guides.matcher(guide)
+function matcherOf(guide: Guide, { guides, archive }: AnswerSource, who: GuideFor): GuideMatcher {
+  if (guides) return guides.matcher(guide, who)
   throw new ForetokenError(
     'unsupported',
     `a guide of the kind ${guide.kind} needs grammars, and ${archive.name} was loaded without them; load it with guides`,

@@ -13,6 +13,7 @@ import type { Sending, Sent, SentEngine } from '../evaluate/sent.ts'
 import type { Skipping } from '../evaluate/skipped.ts'
 import { kvOfLayers, type PromptCache } from '../kv/layers.ts'
 import type { Sequence } from '../kv/sequence.ts'
+import { requireAlike } from '../model/config.ts'
 import type { LoadedModel, Span } from '../model/forward.ts'
 import { undoBalance } from '../model/key-balance.ts'
 import type { Prediction } from '../predict/choice.ts'
@@ -67,6 +68,7 @@ export class Workbench {
   async cacheOf(prompt: readonly number[], prefill: 'exact' | 'predicted'): Promise<PromptCache> {
     const { logitsAfter } = await import('./tools.ts')
     const { model, cache, backend } = this.#engine
+    requireAlike(model.config, 'another decoder')
     return cache.borrow(async (sequence) => {
       const { logits } = await logitsAfter(
         this.#forward,

@@ -15,17 +15,22 @@ export function isTrap(error: unknown): boolean {
 /** Most characters of the engine's message to repeat. It may quote the grammar. */
 const longest = 400
 
+/** The engine's own words name an option that nobody can set here. */
+const oneOfAdvice =
+  'oneOf is supported where its alternatives exclude each other, by their types or a property with a const; use anyOf'
+
 /** Returns the failure of a guide of this kind, with the path into its schema. */
 export function guideFailure(kind: string, error: unknown): ForetokenError {
   const code = codeOf(error)
   if (code === undefined) return asForetokenError(error)
   const { message, path } = error as { readonly message: string; readonly path?: unknown }
   const where = typeof path === 'string' ? ` at ${path === '' ? 'the root of the schema' : path.slice(0, longest)}` : ''
-  const text = message.length > longest ? `${message.slice(0, longest)} ...` : message
+  const plain = message.startsWith('oneOf constraints') ? oneOfAdvice : message
+  const text = plain.length > longest ? `${plain.slice(0, longest)} ...` : plain
   return new ForetokenError(
     code === 'unsupported' ? 'unsupported' : 'bad_argument',
     `the guide (${kind})${where}: ${text}`,
-    { cause: error },
+    { cause: error, argument: 'guide' },
   )
 }
 
@@ -41,6 +46,6 @@ export function trapped(kind: string, cause: unknown): ForetokenError {
   return new ForetokenError(
     'bad_argument',
     `the guide (${kind}) is too much for the grammar engine, which stopped; make it smaller or less nested`,
-    { cause },
+    { cause, argument: 'guide' },
   )
 }

@@ -101,6 +101,19 @@ function larkRules(text: string): Map<string, Rule> {
   return rules
 }
 
+/** Returns where the values after `%json` begin and end. */
+export function jsonInLark(text: string): [from: number, to: number][] {
+  const found: [number, number][] = []
+  const scan = new RegExp(tokens)
+  for (let token = scan.exec(text); token; token = scan.exec(text)) {
+    if (token[0] !== '%json') continue
+    const from = scan.lastIndex
+    scan.lastIndex = jsonEnd(text, from)
+    if (scan.lastIndex > from) found.push([from, scan.lastIndex])
+  }
+  return found
+}
+
 const jsonTokens = /"(?:\\[\s\S]|[^"\\])*"?|[{}]/g
 
 /** Returns where the object that begins at `from` ends, the text's end if nowhere; `from` if none begins there. */

@@ -50,7 +50,7 @@ function linksOf(schema: Schema, document: Schema, paths: Map<Schema, string>): 
 }
 
 /** Follows a plain path such as `#/$defs/name`; the engine refuses every other reference. */
-function resolved(document: Schema, pointer: string): Schema | undefined {
+export function resolved(document: Schema, pointer: string): Schema | undefined {
   if (pointer === '#' || pointer === '#/') return document
   if (!pointer.startsWith('#/')) return undefined
   let value: unknown = document

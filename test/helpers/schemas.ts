@@ -1,4 +1,5 @@
 /** JSON schemas for guided answers: written ones, one for each feature, and random ones built from them. */
+import { readFileSync } from 'node:fs'
 import type { JsonSchema } from '../../src/index.ts'
 import { random } from './random.ts'
 
@@ -107,4 +108,10 @@ function combined(seed: number): JsonSchema {
     return leaf()
   }
   return object({ a: node(2), b: node(1) }, unit() < 0.5 ? ['a'] : ['a', 'b'])
+}
+
+/** Returns real schemas, of SchemaStore; `scripts/schemastore.mjs` makes their file. */
+export function realSchemas(): { readonly name: string; readonly schema: JsonSchema }[] {
+  const file = new URL('../vectors/schemastore.json', import.meta.url)
+  return JSON.parse(readFileSync(file, 'utf8')).schemas
 }

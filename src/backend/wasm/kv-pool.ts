@@ -38,12 +38,12 @@ export class WasmKvPool implements KvPool {
     this.kvHeads = spec.kvHeads
     this.headDim = spec.headDim
     const { layers, bytes } = pageLayout(kvShapeOf(spec), spec.type)
-    for (const { kvHeads, bytes } of layers) {
-      const core = kernels.kv_layer_bytes(kvTypeIds[spec.type], kvHeads, spec.headDim)
+    for (const { kvHeads, bytes, type } of layers) {
+      const core = kernels.kv_layer_bytes(kvTypeIds[type], kvHeads, spec.headDim)
       if (core !== bytes)
         throw new ForetokenError(
           'internal',
-          `a layer of ${kvHeads} KV heads of ${spec.headDim} ${spec.type} takes ${bytes} bytes here and ${core} in the core`,
+          `a layer of ${kvHeads} KV heads of ${spec.headDim} ${type} takes ${bytes} bytes here and ${core} in the core`,
         )
     }
     this.#layers = layers
@@ -103,6 +103,16 @@ export class WasmKvPool implements KvPool {
   /** Returns the KV heads of layer `layer`. */
   heads(layer: number): number {
     return at(this.#layers, layer).kvHeads
+  }
+
+  /** Returns the ABI number of the type of layer `layer`. */
+  typeId(layer: number): number {
+    return kvTypeIds[at(this.#layers, layer).type]
+  }
+
+  /** Returns whether layer `layer` is a convolution. */
+  convolves(layer: number): boolean {
+    return at(this.#layers, layer).convolution
   }
 
   async readPage(page: number): Promise<Uint8Array> {
