@@ -1,6 +1,14 @@
 /** Several models in one server: each is fetched before the server starts, and loaded when it is used. */
 import type { HostContext } from '../edge/node.ts'
-import { availableMemory, isOnnx, ModelPool, neededBytes, type PooledModel, reclaimMemory } from '../node/index.ts'
+import {
+  availableMemory,
+  isOnnx,
+  ModelPool,
+  modelFiles,
+  neededBytes,
+  type PooledModel,
+  reclaimMemory,
+} from '../node/index.ts'
 import { assentTo } from './assent.ts'
 import type { Flags } from './flags.ts'
 import { UsageError } from './parse.ts'
@@ -58,6 +66,14 @@ export async function openPool(
       else setTimeout(reclaimMemory, collectMs).unref()
     },
   })
+}
+
+/** Fetches a model that is not here, after asking. */
+export async function fetched(model: string, flags: Flags, signal: AbortSignal): Promise<void> {
+  await assentTo(model, flags, signal)
+  const pull = pulling({ ...flags, model }, signal)
+  const files = await modelFiles(model, pull.options).finally(pull.end)
+  await files.close()
 }
 
 async function checkedModel(

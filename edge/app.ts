@@ -35,8 +35,8 @@ import {
 } from './middleware.ts'
 import { Models, type Pool } from './models.ts'
 import { chat as chatOfOllama, generate } from './ollama/answers.ts'
-import { noEmbeddings, probe, running, show, tags, versionPage } from './ollama/catalogue.ts'
-import { embed } from './ollama/embed.ts'
+import { probe, running, show, tags, versionPage } from './ollama/catalogue.ts'
+import { embed, embedOne } from './ollama/embed.ts'
 import { document } from './openapi.ts'
 import type { LogLine } from './record.ts'
 import { Routes } from './route/routes.ts'
@@ -107,7 +107,7 @@ export function createApp({ engine, models: pool, config: input, fetch, page, dr
   app.post('/api/generate', (c) => answer(c, server, generate))
   app.post('/api/show', (c) => consult(c, server, shown))
   app.post('/api/embed', (c) => compute(c, server, embed))
-  app.post('/api/embeddings', noEmbeddings)
+  app.post('/api/embeddings', (c) => compute(c, server, embedOne))
   app.get('/api/tags', tags(server))
   app.get('/api/ps', running(server))
   app.get('/api/version', versionPage)

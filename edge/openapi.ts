@@ -212,6 +212,13 @@ const routes = [
     refusals: refusalsOfOllama,
   }),
   post({
+    path: '/api/embeddings',
+    summary: 'Makes a vector of one text, by Ollama’s older contract: its length is not made 1',
+    request: ollama.embedOneRequest,
+    response: ollama.embedOneResponse,
+    refusals: refusalsOfOllama,
+  }),
+  post({
     path: '/api/show',
     summary: 'Describes the model, by Ollama’s contract',
     request: ollama.showRequest,

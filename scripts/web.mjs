@@ -21,7 +21,7 @@ export async function buildPage() {
     format: 'esm',
     target: 'es2022',
     platform: 'browser',
-    external: ['node:worker_threads'],
+    external: ['node:os', 'node:worker_threads'],
     jsx: 'automatic',
     jsxImportSource: 'preact',
     minify: true,

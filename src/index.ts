@@ -11,7 +11,7 @@ export { asForetokenError, type ErrorCode, errorCodes, ForetokenError } from './
 export { Gate, type GateOptions, type GateRequest, type Refusal } from './base/gate.ts'
 export type { Guide, JsonSchema } from './base/guide.ts'
 export { equalBytes, fromHex, sha256Hex, toHex } from './base/hash.ts'
-export type { KvPool, KvShape, KvType, PageLayout } from './base/kv.ts'
+export type { KvPool, KvShape, KvType, LayerLayout, PageLayout } from './base/kv.ts'
 export { pageLayout, pageTokens } from './base/kv.ts'
 export type { KvBlock, KvCodec, KvCoding, WireCodec } from './base/kv-codec.ts'
 export { wireCodecs } from './base/kv-codec.ts'
@@ -19,6 +19,7 @@ export { Lifetime } from './base/lifetime.ts'
 export type {
   Activation,
   AttentionSpec,
+  ConvolutionSpec,
   EmbeddingSpec,
   LayerShape,
   LayerSpec,

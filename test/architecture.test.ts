@@ -80,7 +80,7 @@ const folders: readonly Folder[] = [
   ),
   row(
     'src/evaluate',
-    'what predicting, pruning and sending cost in quality',
+    'what predicting, skipping, pruning and sending cost in quality',
     'src/base',
     'src/backend',
     'src/kv',

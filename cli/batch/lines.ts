@@ -21,6 +21,8 @@ export interface BatchLine {
   /** The `custom_id` of an OpenAI request, or the `id` of a plain one. */
   readonly id: string | undefined
   readonly form: 'plain' | 'chat' | 'completion'
+  /** The model that the line names; of a plain line only if it has one. */
+  readonly model?: string | undefined
   readonly request: GenerateRequest
   /** What a chat says of tools. */
   readonly tools?: ToolWishes
@@ -91,6 +93,7 @@ const foretokenOfChats = optional(z.strictObject({ ...extras, tool_format: optio
 const plain = z
   .strictObject({
     id: optional(z.string()),
+    model: optional(z.string().min(1)),
     prompt: z.union([z.string(), ids]).optional(),
     messages: messages.optional(),
     raw: z.boolean().optional(),
@@ -158,8 +161,13 @@ export function parseLine(bytes: Uint8Array, defaults: Partial<GenerateRequest>)
   const row = objectOf(bytes)
   const isEnvelope = 'custom_id' in row || 'url' in row || 'body' in row
   if (!isEnvelope) {
-    const { id, prompt, messages, ...options } = checked(plain, row, 'plain', textOf(row.id))
-    return { id, form: 'plain', request: requestOf(defaults, prompt ?? messages!, withGuide(options, 'plain', id)) }
+    const { id, model, prompt, messages, ...options } = checked(plain, row, 'plain', textOf(row.id))
+    return {
+      id,
+      form: 'plain',
+      model,
+      request: requestOf(defaults, prompt ?? messages!, withGuide(options, 'plain', id)),
+    }
   }
   const named = textOf(row.custom_id)
   const formGuess = row.url === '/v1/completions' ? 'completion' : 'chat'
@@ -169,6 +177,7 @@ export function parseLine(bytes: Uint8Array, defaults: Partial<GenerateRequest>)
     return {
       id,
       form: 'completion',
+      model: textOf(body.model),
       request: { ...requestOf(defaults, prompt, withGuide(options, 'completion', id)), raw: true },
     }
   }
@@ -183,6 +192,7 @@ export function parseLine(bytes: Uint8Array, defaults: Partial<GenerateRequest>)
   return {
     id,
     form: 'chat',
+    model: textOf(body.model),
     request: { ...requestOf(defaults, prompt, { ...withGuide(options, 'chat', id), ...most }), raw: false },
     tools: { tools, tool_choice, parallel_tool_calls, foretoken: options.foretoken },
   }

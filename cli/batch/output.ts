@@ -2,6 +2,7 @@
 import { sha256Of } from '../../node/hash.ts'
 import type { DoneEvent, ForetokenError } from '../../node/index.ts'
 import type { BatchLine } from './lines.ts'
+import type { ReadAnswer } from './tools.ts'
 
 /** The input line that an output line answers. */
 export interface Answered {
@@ -14,12 +15,6 @@ export interface Answered {
 /** Returns a prefix of the SHA-256, long enough to detect that an input line was replaced. */
 export function hashOf(bytes: Uint8Array): string {
   return sha256Of(bytes).slice(0, 16)
-}
-
-/** What an answer with tools becomes: its message, and the reason of its end. */
-export interface ReadAnswer {
-  readonly message: object
-  readonly finish_reason: string
 }
 
 /** `read` is there for an answer with tools. */

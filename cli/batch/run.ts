@@ -1,10 +1,13 @@
 /** Runs a batch from input lines to output lines, writing each answer when it is complete. */
+
+import { namedModel } from '../../edge/ollama/names.ts'
 import {
   asForetokenError,
   type Engine,
   ForetokenError,
   type GenerateRequest,
   type ManyOptions,
+  nearestOf,
 } from '../../node/index.ts'
 import type { AnswerSink } from './answers.ts'
 import { attempt, LineError, parseLine } from './lines.ts'
@@ -17,6 +20,8 @@ export interface BatchRun {
   /** Lines with tools need all of it. */
   readonly engine: Pick<Engine, 'generateMany'> & Partial<PlanningEngine>
   readonly model: string
+  /** The names of all models of the batch, each of which gets a run of its own; the first is the default. */
+  readonly models?: readonly string[]
   readonly input: AsyncIterable<InputLine>
   readonly output: AnswerSink
   /** Options for lines that do not set them. */
@@ -64,7 +69,7 @@ interface Pending extends Answered {
 
 /** Yields the requests of unanswered lines, and writes error lines for those that can't be run. */
 async function* requests(
-  { engine, input, output, defaults, options }: BatchRun,
+  { engine, model, models = [model], input, output, defaults, options }: BatchRun,
   counts: BatchCounts,
   pending: Pending[],
   fail: (answered: Answered, error: ForetokenError) => Promise<void>,
@@ -76,10 +81,12 @@ async function* requests(
     const hash = bytes ? hashOf(bytes) : 'too-long'
     const before = output.answered.get(number)
     if (before !== undefined && before !== hash) throw foreign(output.path, number)
-    const { id, form, request, plan, error } = readLine(engine, bytes, defaults)
+    const { id, form, request, plan, error, model: meant } = readLine({ engine, model, models }, bytes, defaults)
     const answered: Answered = { line: number, input: hash, id, form }
     const owner = id === undefined ? undefined : owners.get(id)
     if (id !== undefined && owner === undefined) owners.set(id, number)
+    // Another run answers it.
+    if (meant !== model) continue
     if (before !== undefined) counts.resumed++
     else if (error) await fail(answered, error)
     else if (owner !== undefined)
@@ -109,22 +116,43 @@ export async function checkBelongs(lines: AsyncIterable<InputLine>, output: Answ
   return total
 }
 
+interface Read extends Pick<Pending, 'id' | 'form' | 'plan'> {
+  readonly model: string | undefined
+  readonly request?: GenerateRequest
+  readonly error?: ForetokenError
+}
+
+/** Reads a line, and finds which of `models` it is for: the first, if it can't be run. */
 function readLine(
-  engine: BatchRun['engine'],
+  { engine, model, models }: Pick<BatchRun, 'engine' | 'model'> & { readonly models: readonly string[] },
   bytes: Uint8Array | undefined,
   defaults: Partial<GenerateRequest>,
-): Pick<Pending, 'id' | 'form' | 'plan'> & { request?: GenerateRequest; error?: ForetokenError } {
+): Read {
+  let meant = models[0]
   try {
     if (!bytes) throw new LineError(`the line is longer than ${maxLineBytes} bytes`, 'plain')
     const line = parseLine(bytes, defaults)
-    if (!line.tools || !asksForTools(line.tools)) return line
     const { id, form, request, tools } = line
+    meant = meantModel(line, models)
+    // Another run of the batch plans the lines of other models, with their engines.
+    if (meant !== model || !tools || !asksForTools(tools)) return { id, form, request, model: meant }
     const plan = attempt(form, id, () => withTools(engine as PlanningEngine, request, tools))
-    return { id, form, request: plan.request, plan }
+    return { id, form, request: plan.request, plan, model: meant }
   } catch (error) {
-    if (error instanceof LineError) return { id: error.id, form: error.form, error }
+    if (error instanceof LineError) return { id: error.id, form: error.form, model: meant, error }
     throw asForetokenError(error)
   }
+}
+
+/** Returns the model that a line is for. Throws `LineError` if it names none of the batch. */
+function meantModel({ id, form, model: named }: BatchLine, models: readonly string[]): string | undefined {
+  // OpenAI's requests must name a model; where there is only one, it is meant.
+  if (named === undefined || (models.length === 1 && form !== 'plain')) return models[0]
+  const model = namedModel(named, models)
+  if (model !== undefined) return model
+  const near = nearestOf(named.slice(0, 100), models, 3)
+  const hint = near.length > 0 ? `the nearest is ${near.join(', ')}` : `it has ${models.join(', ')}`
+  throw new LineError(`model: this batch has no ${JSON.stringify(named.slice(0, 100))}; ${hint}`, form, id)
 }
 
 function isBlank(bytes: Uint8Array): boolean {

@@ -8,7 +8,6 @@ import { AnswerParts } from '../../edge/endpoints/parts.ts'
 import { planOf } from '../../edge/endpoints/tools.ts'
 import { type ChatRequest, chatRequest } from '../../edge/schemas/chat.ts'
 import type { ChatMessage, DoneEvent, Engine, GenerateRequest } from '../../node/index.ts'
-import type { ReadAnswer } from './output.ts'
 
 const { messages, tools, tool_choice, parallel_tool_calls } = chatRequest.shape
 
@@ -23,9 +22,15 @@ export type ToolWishes = Pick<ChatRequest, 'tools' | 'tool_choice' | 'parallel_t
 /** What plans of answers need of an engine. */
 export type PlanningEngine = Pick<Engine, 'tokenizer' | 'archive' | 'guides'>
 
-/** The messages of a body, with calls and their results. Throws an ApiError for a result without its call. */
+/**
+ * The messages of a body, with calls and their results. Parts of a text are joined. Throws an ApiError
+ * for a result without its call, and for arguments that are no JSON object.
+ */
 export function chatMessages(given: ChatRequest['messages']): ChatMessage[] {
-  return messagesOf(given.map(bodyMessage))
+  return messagesOf(given.map(bodyMessage)).map((message) => {
+    const { content } = message
+    return Array.isArray(content) ? { ...message, content: content.map(({ text }) => text).join('') } : message
+  })
 }
 
 /** Whether a row says anything of tools, so that its answer must be planned and read. */
@@ -33,10 +38,15 @@ export function asksForTools({ tools, tool_choice: choice }: ToolWishes): boolea
   return (tools ?? []).length > 0 || (typeof choice === 'object' && choice !== null) || choice === 'required'
 }
 
+/** What an answer with tools becomes: its message, and the reason of its end. */
+export interface ReadAnswer {
+  readonly message: object
+  readonly finish_reason: string
+}
+
 /** A request with its tools, and what reads its answer. */
 export interface PlannedRequest {
   readonly request: GenerateRequest
-  /** Returns what an answer's message has, and the reason of its end. */
   read(done: DoneEvent): ReadAnswer
 }
 

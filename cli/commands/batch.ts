@@ -1,20 +1,24 @@
 /** `foretoken batch IN.jsonl OUT.jsonl`: answers many prompts in shared passes. */
 import { realpath, stat } from 'node:fs/promises'
-import { ForetokenError, fileError, withLock } from '../../node/index.ts'
+import { defaultModel, ForetokenError, fileError, withLock } from '../../node/index.ts'
 import { AnswerFile, type AnswerSink, stdoutAnswers } from '../batch/answers.ts'
-import { batchProgress } from '../batch/progress.ts'
+import { type BatchCounts, batchProgress } from '../batch/progress.ts'
 import { readLines } from '../batch/read-lines.ts'
 import { checkBelongs, runBatch } from '../batch/run.ts'
 import { guideOfFlags } from '../guide.ts'
 import { type Invocation, UsageError } from '../parse.ts'
 import { generateOptions, open } from '../session.ts'
+import { fetched, namesOf } from '../several.ts'
 import { note, print } from '../terminal.ts'
 
-export async function batch({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
+export async function batch({ flags, operands, all }: Invocation, signal: AbortSignal): Promise<void> {
   const [from, to, ...more] = operands
   if (from === undefined || to === undefined || more.length > 0)
     throw new UsageError('batch takes an input and an output: foretoken batch IN.jsonl OUT.jsonl')
   if (await same(from, to)) throw new UsageError('the input and the output are the same file; choose another output')
+  const models = namesOf(all.model ?? [flags.model ?? defaultModel])
+  if (from === '-' && models.length > 1)
+    throw new UsageError('several models read IN once for each, so it cannot be stdin; use a file')
   const work = async () => {
     const output = to === '-' ? stdoutAnswers() : await AnswerFile.open(to)
     try {
@@ -31,19 +35,35 @@ export async function batch({ flags, operands }: Invocation, signal: AbortSignal
     // Checks the files before loading a model. Stdin can be read only once.
     const total = from === '-' ? undefined : await checkBelongs(readLines(from), output)
     const guide = await guideOfFlags(flags)
-    const { model, engine } = await open(flags, signal, { kvTokens: Math.max(16_384, 2 * (flags.context ?? 0)) })
+    // What must be downloaded is asked for before the first answer.
+    if (models.length > 1) for (const { model } of models) await fetched(model, flags, signal)
     const progress = batchProgress(total)
+    const names = models.map(({ name }) => name)
+    let counts = noCounts
     try {
-      const counts = await runBatch({
-        engine,
-        model,
-        input: readLines(from),
-        output,
-        defaults: { ...generateOptions(flags, signal), ...(guide && { guide }) },
-        options: { signal, ...(flags.concurrency !== undefined && { concurrency: flags.concurrency }) },
-        onProgress: progress.update,
-      })
+      // One model after another, so that only one is in memory, and its passes are full.
+      for (const { model: file, name: model } of models) {
+        const kvTokens = Math.max(16_384, 2 * (flags.context ?? 0))
+        const { engine } = await open({ ...flags, model: file }, signal, { kvTokens })
+        const before = counts
+        try {
+          const own = await runBatch({
+            engine,
+            model: models.length > 1 ? model : file,
+            ...(models.length > 1 && { models: names }),
+            input: readLines(from),
+            output,
+            defaults: { ...generateOptions(flags, signal), ...(guide && { guide }) },
+            options: { signal, ...(flags.concurrency !== undefined && { concurrency: flags.concurrency }) },
+            onProgress: (now) => progress.update(sumOf(before, now)),
+          })
+          counts = sumOf(before, own)
+        } finally {
+          await engine.close()
+        }
+      }
       progress.end()
+      const model = models.length > 1 ? names.join(', ') : (models[0]?.model ?? defaultModel)
       const seconds = Number(progress.seconds().toFixed(3))
       if (flags.json) print(JSON.stringify({ model, output: output.path, ...counts, seconds }))
       else {
@@ -54,8 +74,27 @@ export async function batch({ flags, operands }: Invocation, signal: AbortSignal
       }
     } finally {
       progress.end()
-      await engine.close()
     }
+  }
+}
+
+const noCounts: BatchCounts = {
+  answered: 0,
+  errors: 0,
+  resumed: 0,
+  prompt_tokens: 0,
+  completion_tokens: 0,
+  cached_tokens: 0,
+}
+
+function sumOf(one: BatchCounts, other: BatchCounts): BatchCounts {
+  return {
+    answered: one.answered + other.answered,
+    errors: one.errors + other.errors,
+    resumed: one.resumed + other.resumed,
+    prompt_tokens: one.prompt_tokens + other.prompt_tokens,
+    completion_tokens: one.completion_tokens + other.completion_tokens,
+    cached_tokens: one.cached_tokens + other.cached_tokens,
   }
 }
 

@@ -149,8 +149,15 @@ async function callingStep(
   const reader = plan.reader()
   let text = ''
   const calls: { name: string; arguments: string }[] = []
+  let thought = ''
+  const endThought = () => {
+    if (thought.trim() !== '') note(thought.trim(), 'aside')
+    thought = ''
+  }
   const read = (parts: ReturnType<typeof reader.push>) => {
     for (const part of parts) {
+      if (part.type === 'reasoning') thought += part.text
+      else endThought()
       if (part.type === 'call') calls.push({ name: part.name, arguments: '' })
       if (part.type === 'arguments') calls[part.index]!.arguments += part.text
       if (part.type !== 'content') continue
@@ -163,6 +170,7 @@ async function callingStep(
   const done = await answered(engine, request, (more) => read(reader.push(more)))
   const cut = done.finishReason !== 'stop'
   read(reader.finish(cut))
+  endThought()
   if (cut && calls.length > 0) note('the call was cut short; allow longer answers with --max-tokens')
   return { text, calls: cut ? [] : calls, done }
 }

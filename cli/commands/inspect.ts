@@ -66,15 +66,15 @@ function table(report: Facts & { model: string; memory: ReturnType<typeof memory
   const { config, tokenizer, memory } = report
   const spec = specOf(config)
   const span = (name: keyof LayerShape) => {
-    const least = spec.layers.reduce((most, layer) => Math.min(most, layer[name]), config[name])
+    const attending = spec.layers.filter(({ convolution }) => !convolution)
+    const least = attending.reduce((most, layer) => Math.min(most, layer[name]), config[name])
     return least === config[name] ? `${least}` : `${least} to ${config[name]}`
   }
+  const convolutions = spec.layers.filter(({ convolution }) => convolution).length
+  const layers = `${config.layers} layers${convolutions > 0 ? ` (${convolutions} of them convolutions)` : ''}`
   const rows: [string, string][] = [
     ['model', report.model],
-    [
-      'architecture',
-      `${spec.family}, ${config.layers} layers, ${config.hidden} wide, ${span('intermediate')} in the MLP`,
-    ],
+    ['architecture', `${spec.family}, ${layers}, ${config.hidden} wide, ${span('intermediate')} in the MLP`],
     ['heads', `${span('heads')} of ${config.headDim}, ${span('kvHeads')} for keys and values`],
     ['context', `${config.maxContext} tokens`],
     [

@@ -7,6 +7,7 @@ import { generateOptions, openAny, summaryLine } from '../session.ts'
 import { note, print, StatusLine, write } from '../terminal.ts'
 import { readPrompt } from '../text.ts'
 import { textOfOperands } from '../text-argument.ts'
+import { tellOfLarger } from '../told.ts'
 
 export async function run({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
   const prompt = await promptOf(flags, operands)
@@ -52,6 +53,7 @@ export async function run({ flags, operands }: Invocation, signal: AbortSignal):
       } else {
         if (lastCharacter !== '\n' || event.text === '') write('\n')
         note(summaryLine(event), 'aside')
+        await tellOfLarger(flags)
       }
     }
   } catch (error) {

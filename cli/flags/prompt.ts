@@ -3,6 +3,7 @@ import { answerCommands, engineCommands, type Flag } from './flag.ts'
 
 const modelOrOnnx =
   'a name of `ls --available`, hf:owner/repo[/file], https://... or a path (also of an ONNX folder); default smollm2-135m'
+const anyModel = 'a name of `ls --available`, hf:owner/repo[/file], https://... or a path; default smollm2-135m'
 
 /** The flags, in the order of the help. */
 export const promptFlags = {
@@ -11,10 +12,11 @@ export const promptFlags = {
     value: 'text',
     name: 'MODEL',
     on: [...engineCommands, 'deploy-prep', 'inspect', 'tokenize'],
-    about: 'a name of `ls --available`, hf:owner/repo[/file], https://... or a path; default smollm2-135m',
+    about: anyModel,
     by: {
       run: { about: modelOrOnnx },
       chat: { about: modelOrOnnx },
+      batch: { about: `${anyModel}; may be repeated: lines choose with "model"`, many: true },
       serve: { about: `${modelOrOnnx}; may be repeated: requests choose by name`, many: true },
       embed: { about: 'an embedding model: a name of `ls --available`, hf:owner/repo[/file], https://... or a path' },
     },

@@ -1,7 +1,6 @@
 /** Describes the models as Ollama's lists do: `/api/tags`, `/api/ps`, `/api/show`, `/api/version`. */
 import { planAnswer, type TextService } from '../../src/index.ts'
 import type { Query } from '../answer.ts'
-import { ApiError } from '../errors.ts'
 import { fillTokens } from '../fill-in-the-middle.ts'
 import type { RequestContext, Server } from '../server.ts'
 import { hostOf } from '../server.ts'
@@ -87,13 +86,6 @@ export function show(server: Server): Query<typeof showRequest> {
       }
     },
   }
-}
-
-/** Refuses the older route, whose vectors have any length. */
-export function noEmbeddings(): never {
-  throw new ApiError(400, 'the older route for embeddings is not supported; use POST /api/embed or /v1/embeddings', {
-    code: 'unsupported_value',
-  })
 }
 
 /** When each server began, as a date: its model has not changed since. */

@@ -1,9 +1,9 @@
-/** Answers `POST /api/embed`. */
+/** Answers `POST /api/embed`, and the older `POST /api/embeddings`. */
 import type { Computation } from '../compute.ts'
 import { embeddings as openai, vectorJson } from '../endpoints/embeddings.ts'
 import { inTurns } from '../json.ts'
 import { common } from './answers.ts'
-import { type EmbedResponse, embedRequest } from './schemas.ts'
+import { type EmbedResponse, embedOneRequest, embedRequest } from './schemas.ts'
 
 export const embed: Computation<typeof embedRequest> = {
   ...common,
@@ -22,6 +22,19 @@ export const embed: Computation<typeof embedRequest> = {
     }
     const head = `{"model":${JSON.stringify(model)},"embeddings":[${embeddings.join(',')}]`
     return { body: `${head},${JSON.stringify(rest).slice(1)}`, tokens: made.total }
+  },
+}
+
+/** The older route: one text, and its vector as the model makes it. */
+export const embedOne: Computation<typeof embedOneRequest> = {
+  ...common,
+  form: 'ollamaEmbed',
+  schema: embedOneRequest,
+  texts: ({ prompt }) => ({ param: 'prompt', list: [prompt] }),
+  async run({ model, prompt }, context, options) {
+    const made = await openai.vectors({ model, input: prompt, normalize: false }, context, options)
+    const [vector = new Float32Array(0)] = made.vectors
+    return { body: `{"embedding":${vectorJson(vector)}}`, tokens: made.total }
   },
 }
 

@@ -132,6 +132,18 @@ export const embedResponse = z
   })
   .openapi('OllamaEmbedResponse')
 
+/** The older request: one text. */
+export const embedOneRequest = z
+  .object({
+    model: sampling.model,
+    prompt: z.string().min(1),
+    options: options.nullish(),
+    keep_alive: harmless('the model stays in memory'),
+  })
+  .openapi('OllamaEmbeddingsRequest')
+
+export const embedOneResponse = z.object({ embedding: z.array(z.number()) }).openapi('OllamaEmbeddingsResponse')
+
 export type EmbedResponse = z.output<typeof embedResponse>
 
 export const textRequest = z

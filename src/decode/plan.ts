@@ -213,13 +213,18 @@ export class Planner {
    */
   #admit(task: Task, limit: number, growing: ReadonlySet<Task>): boolean {
     const admitted = task.running
-      ? this.#room.more(task, Math.min(limit, task.pending))
+      ? this.#more(task, Math.min(limit, task.pending))
       : !this.#closed &&
         !this.#turnedDown.has(task.tenant) &&
         this.#room.hasPlace(task) &&
         this.#begun(task, limit, growing)
     if (!admitted) this.#held.add(task)
     return admitted
+  }
+
+  /** Returns whether a request that holds pages gets more. An answer goes before what came later, as its steps do. */
+  #more(task: Task, tokens: number): boolean {
+    return task.streaming ? this.#room.step(task, tokens) : this.#room.more(task, tokens)
   }
 
   #begun(task: Task, limit: number, growing: ReadonlySet<Task>): boolean {

@@ -63,11 +63,12 @@ export class Room {
   }
 
   /**
-   * Promises a stream the page of its next token. Evicts cached prefixes first, and then preempts.
+   * Promises a stream the pages of its next `tokens`, which are several where they are forced or
+   * recomputed. Evicts cached prefixes first, and then preempts.
    */
-  step(task: Task): boolean {
-    while (!this.#promise(task, 1)) {
-      const victim = this.#beyondShare(task, 1) ?? this.#later(task)
+  step(task: Task, tokens = 1): boolean {
+    while (!this.#promise(task, tokens)) {
+      const victim = this.#beyondShare(task, pagesFor(task.sequence, tokens)) ?? this.#later(task)
       if (!victim) return false
       this.preempt(victim, task)
     }

@@ -10,7 +10,7 @@
 
 import { callAside } from '../base/callback.ts'
 import { abortReason, throwIfAborted } from '../base/cancelled.ts'
-import { wrong } from '../base/checks.ts'
+import { textOf, wrong } from '../base/checks.ts'
 import { asForetokenError, ForetokenError } from '../base/errors.ts'
 import { nearestOf } from '../base/nearest.ts'
 import { checkedPool, checkedUse, type ModelLease, type ModelPoolOptions, type UseOptions } from './pool-options.ts'
@@ -71,8 +71,8 @@ export class ModelPool<C = undefined> {
    */
   async use(name: string, wanted: UseOptions<C> = {}): Promise<ModelLease> {
     const { signal, context, idleMs } = checkedUse(wanted)
-    const slot = this.#slots.get(name)
-    if (!slot) throw this.#unknown(String(name))
+    const slot = this.#slots.get(textOf('name', name))
+    if (!slot) throw this.#unknown(name)
     throwIfAborted(this.#closing.signal)
     throwIfAborted(signal)
     if (idleMs !== undefined) slot.idleMs = idleMs

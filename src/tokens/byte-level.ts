@@ -12,11 +12,24 @@ for (let byte = 0, next = 0x100; byte < 256; byte++) {
   letterOf.push(String.fromCharCode(letter))
 }
 
+/** The byte of each letter by its code, -1 for codes that are no letter. */
+const byteOfCode = Int16Array.from({ length: Math.max(...byteOf.keys()) + 1 }, (_, code) => byteOf.get(code) ?? -1)
+
 /**
  * Returns the bytes that a token's letters represent. A letter outside the alphabet represents its
  * own UTF-8.
  */
 export function byteLevelBytes(token: string): Uint8Array {
+  const bytes = new Uint8Array(token.length)
+  for (let at = 0; at < token.length; at++) {
+    const byte = byteOfCode[token.charCodeAt(at)] ?? -1
+    if (byte < 0) return unusualBytes(token)
+    bytes[at] = byte
+  }
+  return bytes
+}
+
+function unusualBytes(token: string): Uint8Array {
   const bytes: number[] = []
   for (const letter of token) {
     const byte = byteOf.get(letter.codePointAt(0) ?? 0)

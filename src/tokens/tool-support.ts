@@ -44,13 +44,16 @@ const question: Fields = { role: 'user', content: 'needle question' }
  * format of its own that is not known, and none is `wanted`.
  */
 export function toolSupportOf(source: string, render: Render, wanted?: ToolFormatName): ToolSupport {
-  const tried = (messages: readonly Fields[], values?: Readonly<Record<string, TemplateInput>>) => {
+  const rendered = (messages: readonly Fields[], values?: Readonly<Record<string, TemplateInput>>) => {
     try {
       return render(messages, values)
     } catch {
       return ''
     }
   }
+  // Some templates can't do without tools.
+  const tried = (messages: readonly Fields[], values?: Readonly<Record<string, TemplateInput>>) =>
+    rendered(messages, values) || (values ? '' : rendered(messages, { tools: [openaiTool(tool) as TemplateInput] }))
   const tools = toolsReadBy(tried)
   const { calls, text } = callsReadBy(tried)
   const system = tried([{ role: 'system', content: about }, question]).includes(about)
@@ -89,6 +92,7 @@ function callsReadBy(tried: Render): { calls: ToolSupport['calls']; text: string
 const marks: readonly (readonly [string, ToolFormatName])[] = [
   ['<|tool_list_start|>', 'lfm2'],
   ['<|tool_call_start|>', 'lfm2'],
+  ['"List of tools: ["', 'lfm2'],
   ['<|tool|>', 'phi4-mini'],
   ['<|tool_call|>', 'granite'],
   ['<start_function_call>', 'gemma'],

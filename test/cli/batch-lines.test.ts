@@ -100,7 +100,11 @@ describe('a line', () => {
     ['a choice of tools that is not known', chat({ messages, tool_choice: 'any' }), /tool_choice/],
     ['tools of the older form', chat({ messages, functions: [{ name: 'f' }] }), /functions/],
     ['tools in a plain line', { prompt: 'a', tools: [] }, /tools/],
-    ['a result without its call', chat({ messages: [{ role: 'tool', tool_call_id: 'x', content: '1' }] }), /messages\[0\]/],
+    [
+      'a result without its call',
+      chat({ messages: [{ role: 'tool', tool_call_id: 'x', content: '1' }] }),
+      /messages\[0\]/,
+    ],
     [
       'arguments that are no JSON',
       chat({ messages: [{ role: 'assistant', tool_calls: [{ function: { name: 'f', arguments: '{' } }] }] }),

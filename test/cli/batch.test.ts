@@ -6,10 +6,12 @@ import { AnswerFile } from '../../cli/batch/answers.ts'
 import { progressText } from '../../cli/batch/progress.ts'
 import { maxLineBytes, readLines } from '../../cli/batch/read-lines.ts'
 import { type BatchRun, checkBelongs, runBatch } from '../../cli/batch/run.ts'
+import { loadGuides } from '../../node/guides.ts'
 import { Engine, ForetokenError, loadWasm } from '../../node/index.ts'
 import { submitMany } from '../../src/engine/many.ts'
 import type { Submission } from '../../src/engine/submission.ts'
 import { tinyFiles } from '../helpers/tiny-model.ts'
+import { tinyEngine } from '../helpers/tiny-server.ts'
 
 let folder: string
 beforeAll(async () => {
@@ -69,6 +71,59 @@ const rows = async (path: string) =>
     .split('\n')
     .slice(0, -1)
     .map((line) => JSON.parse(line))
+
+test('several models answer the lines that name them, each line once, also after a resume', async () => {
+  const [input, output] = [join(folder, 'models.jsonl'), join(folder, 'models-out.jsonl')]
+  const chat = (id: string, model: string) => ({
+    custom_id: id,
+    method: 'POST',
+    url: '/v1/chat/completions',
+    body: { model, messages: [{ role: 'user', content: 'a' }] },
+  })
+  const lines = [
+    { prompt: 'a' },
+    { prompt: 'b', model: 'two' },
+    chat('c', 'two:latest'),
+    chat('d', 'one'),
+    chat('e', 'tow'),
+    { prompt: 'f', model: 'three' },
+    { bad: 1 },
+  ]
+  await writeFile(input, lines.map((line) => `${JSON.stringify(line)}\n`).join(''))
+  const models = ['one', 'two']
+  const runs = async () => [
+    await runFile(input, output, { model: 'one', models }),
+    await runFile(input, output, { model: 'two', models }),
+  ]
+  expect(await runs()).toMatchObject([
+    { answered: 2, errors: 3, resumed: 0 },
+    { answered: 2, errors: 0, resumed: 0 },
+  ])
+  const told = (await rows(output)).sort((a, b) => a.line - b.line)
+  expect(told.map(({ line }) => line)).toEqual([1, 2, 3, 4, 5, 6, 7])
+  expect(told[2].response.body.model).toBe('two')
+  expect(told[3].response.body.model).toBe('one')
+  expect(told[4].error.message ?? JSON.stringify(told[4])).toMatch(
+    /this batch has no "tow"; the nearest is two, one|the nearest is two/,
+  )
+  expect(JSON.stringify(told[5])).toMatch(/it has one, two|nearest/)
+  expect((await runs()).map(({ answered, resumed }) => [answered, resumed])).toEqual([
+    [0, 5],
+    [0, 2],
+  ])
+})
+
+test('one model answers the requests of OpenAI whatever they name, and plain lines that name it', async () => {
+  const [input, output] = [join(folder, 'single.jsonl'), join(folder, 'single-out.jsonl')]
+  const body = { model: 'gpt-4o', messages: [{ role: 'user', content: 'a' }] }
+  const lines = [
+    { custom_id: 'a', method: 'POST', url: '/v1/chat/completions', body },
+    { prompt: 'b', model: 'turning' },
+    { prompt: 'c', model: 'other' },
+  ]
+  await writeFile(input, lines.map((line) => `${JSON.stringify(line)}\n`).join(''))
+  expect(await runFile(input, output)).toMatchObject({ answered: 2, errors: 1 })
+})
 
 describe('readLines', () => {
   const read = async (data: Uint8Array | string) => {
@@ -271,5 +326,75 @@ describe('progress', () => {
     )
     expect(progressText(counts, undefined, 10)).toBe('50 lines  1 errors  100 tokens/s')
     expect(progressText({ ...counts, answered: 0, errors: 0, resumed: 0 }, 100, 0)).toContain('0 of 100')
+  })
+})
+
+describe('a chat with tools', () => {
+  const tool = (name: string) => ({
+    type: 'function',
+    function: {
+      name,
+      parameters: { type: 'object', properties: { n: { enum: [1, 2] } }, required: ['n'], additionalProperties: false },
+    },
+  })
+  // The model's tokens are bytes: white space is unlikely.
+  const logit_bias = Object.fromEntries([...Buffer.from(' \t\r\n')].map((id) => [id, -100]))
+  const line = (id: string, body: object) =>
+    JSON.stringify({
+      custom_id: id,
+      method: 'POST',
+      url: '/v1/chat/completions',
+      body: { max_tokens: 600, seed: 1, temperature: 1, logit_bias, ...body },
+    })
+
+  test('is answered by calls that its choice asks for, beside lines without; what can not be called is reported', async () => {
+    const engine = await tinyEngine({ guides: loadGuides })
+    const [input, output] = [join(folder, 'tools.jsonl'), join(folder, 'tools.out')]
+    const messages = [{ role: 'user', content: 'hi' }]
+    const history = [
+      ...messages,
+      {
+        role: 'assistant',
+        content: null,
+        tool_calls: [{ id: 'c1', type: 'function', function: { name: 'one', arguments: '{"n": 1}' } }],
+      },
+      { role: 'tool', tool_call_id: 'c1', content: '3' },
+    ]
+    const tools = [tool('one'), tool('two')]
+    const lines = [
+      line('required', { messages, tools, tool_choice: 'required', parallel_tool_calls: false }),
+      line('named', {
+        messages: history,
+        tools,
+        tool_choice: { type: 'function', function: { name: 'two' } },
+        foretoken: { tool_format: 'hermes' },
+      }),
+      line('none', { messages, tools, tool_choice: 'none', max_tokens: 3 }),
+      line('shape', { messages, guided_choice: ['yes'] }),
+      line('absent', { messages, tools, tool_choice: { type: 'function', function: { name: 'three' } } }),
+      line('without', { messages, tool_choice: 'required' }),
+      line('twice', { messages, tools: [tool('one'), tool('one')] }),
+    ]
+    await writeFile(input, `${lines.join('\n')}\n`)
+    await runFile(input, output, { engine, options: { concurrency: 4 } })
+    await engine.close()
+    const answers = new Map((await rows(output)).map((row) => [row.custom_id, row]))
+    const choice = (id: string) => answers.get(id)?.response?.body.choices[0]
+    for (const [id, names] of [
+      ['required', ['one', 'two']],
+      ['named', ['two']],
+    ] as const) {
+      const { message, finish_reason } = choice(id)
+      expect([id, finish_reason]).toEqual([id, 'tool_calls'])
+      const [call] = message.tool_calls
+      expect(names).toContain(call.function.name)
+      expect([{ n: 1 }, { n: 2 }]).toContainEqual(JSON.parse(call.function.arguments))
+    }
+    expect(choice('required').message.tool_calls).toHaveLength(1)
+    expect(choice('none').message.tool_calls).toBeUndefined()
+    expect(choice('shape').message.content).toBe('yes')
+    expect(answers.get('absent')?.error.message).toMatch(/tool_choice names three/)
+    expect(answers.get('without')?.error.message).toMatch(/there are no tools/)
+    expect(answers.get('twice')?.error.message).toMatch(/two tools named one/)
   })
 })

@@ -266,7 +266,8 @@ describe('a failure', () => {
     ['a model that is not here', '/api/chat', { model: 'other:1b' }, 404, /no model "other:1b"/],
     ['too long a prompt', '/api/generate', { prompt: 'x'.repeat(2000) }, 400, /context/],
     ['embeddings of a chat model', '/api/embed', { input: 'x' }, 400, /tiny is not an embedding model/],
-    ['embeddings of older clients', '/api/embeddings', { prompt: 'x' }, 400, /use POST \/api\/embed/],
+    ['embeddings of older clients', '/api/embeddings', { prompt: 'x' }, 400, /tiny is not an embedding model/],
+    ['an empty text to embed', '/api/embeddings', { prompt: '' }, 400, /prompt/],
     ['a pull', '/api/pull', {}, 404, /does not change its models/],
     ['a model that cannot be shown', '/api/show', { model: 'other' }, 404, /no model "other"/],
   ])('of %s', async (_, path, change, status, message) => {

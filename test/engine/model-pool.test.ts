@@ -313,6 +313,19 @@ describe('closing', () => {
   })
 })
 
+test.each<[string, unknown[], RegExp]>([
+  ['a name', [3], /name is 3/],
+  ['a name that is no text', [{ toString: () => 3n }], /name is of type object/],
+  ['a signal', ['a', { signal: {} }], /signal/],
+  ['a time', ['a', { idleMs: '5m' }], /idleMs is "5m"/],
+  ['options', ['a', 3], /the options is 3/],
+])('a use refuses a wrong kind of %s', async (_, args, message) => {
+  const { pool, loads } = poolOf({ a: 1 })
+  const failed = await failureOf(pool.use(...(args as [string])))
+  expect(failed).toMatchObject({ code: 'bad_argument', message: expect.stringMatching(message) })
+  expect(loads).toEqual([])
+})
+
 test.each<[string, () => unknown, RegExp]>([
   ['no models', () => new ModelPool([]), /at least one/],
   ['two of one name', () => poolOfNames('a', 'a'), /two models have one name: a, a/],

@@ -120,6 +120,25 @@ describe('limits of a config', () => {
     expect(() => checkConfig({ ...config, ...large, layers: 1024 }, 'm')).toThrow(/keep more for a token/)
   })
 
+  test('so do the inputs of convolutions', () => {
+    const of = (layers: number) => ({ ...config, hidden: 65_536, layers, convolutions: new Array(layers).fill(3) })
+    expect(() => checkConfig(of(511), 'm')).not.toThrow()
+    expect(() => checkConfig(of(512), 'm')).toThrow(/convolutions of 65536 channels, keep more for a token/)
+  })
+
+  test('a layer has up to 16 taps, and a number of channels that fills heads', () => {
+    const { layers, headDim } = config
+    const all = (taps: unknown) => new Array<number>(layers).fill(taps as number)
+    const shape = { hidden: 4 * headDim }
+    for (const taps of [0, 1, 16])
+      expect(() => checkConfig({ ...config, ...shape, convolutions: all(taps) }, 'm')).not.toThrow()
+    for (const taps of [17, -1, 1.5, '3', null, Number.NaN])
+      expect(() => checkConfig({ ...config, ...shape, convolutions: all(taps) }, 'm')).toThrow(/taps of convolutions/)
+    expect(() => checkConfig({ ...config, ...shape, convolutions: [3, ...all(3)] }, 'm')).toThrow(/for each of/)
+    const odd = { ...config, hidden: 3 * headDim, convolutions: all(3) }
+    expect(() => checkConfig(odd, 'm')).toThrow(/multiples of \d+ channels are run/)
+  })
+
   test.each([0, Number.NaN, 1e-9, 1e9, Infinity, '4'])('a RoPE divisor of %s is refused', (divisor) => {
     const ropeDivisors = new Array<number>(32).fill(1)
     expect(() => checkConfig({ ...config, ropeDivisors }, 'm')).not.toThrow()

@@ -27,13 +27,20 @@ const warmUp = 3
 
 const folder = await mkdtemp(join(tmpdir(), 'foretoken-models-'))
 const names = values.model.length > 0 ? values.model : await synthetic()
+/** CPU time of the last load, in milliseconds. */
+let loadMs = 0
 const needed = await Promise.all(names.map((model) => neededBytes(model)))
 const pool = new ModelPool<HostContext>(
   names.map(
     (model, index): PooledModel<HostContext> => ({
       name: basename(model, '.gguf'),
       bytes: needed[index] ?? 0,
-      load: ({ signal }) => loadEngine(model, { signal, threads: 1 }),
+      async load({ signal }) {
+        const begun = cpuMs()
+        const engine = await loadEngine(model, { signal, threads: 1 })
+        loadMs = cpuMs() - begun
+        return engine
+      },
     }),
   ),
   { keep: 1, reclaim: (now) => now && reclaimMemory() },
@@ -45,7 +52,7 @@ const idle: number[] = []
 const overheads: number[] = []
 try {
   for (let round = 0; round < rounds; round++) {
-    for (const path of names) overheads.push(await switched(basename(path, '.gguf'), path))
+    for (const path of names) overheads.push(await switched(basename(path, '.gguf')))
     held.push(process.memoryUsage.rss())
     await unloadAll()
     idle.push(process.memoryUsage.rss())
@@ -68,7 +75,7 @@ console.log(
     loaded_bytes: held.at(-1),
     idle_bytes: idle.at(-1),
     growth_bytes: growth,
-    /** Median of the CPU time of a switch beyond that of a load and its first token. */
+    /** Median of the CPU time of a switch beyond that of its load. */
     switch_overhead_ms: Math.round(overhead * 10) / 10,
     sound,
   }),
@@ -76,43 +83,21 @@ console.log(
 process.exit(sound ? 0 : 1)
 
 /**
- * Asks a model that is not in memory, and then an app of the same model alone. Resolves with the CPU
- * time, in milliseconds, that a switch takes beyond a load and its first answer: other processes do
- * not count.
+ * Takes a model that is not in memory, and asks it. Resolves with the CPU time, in milliseconds, that
+ * taking it took beyond its load, the unloading of the other included: other processes do not count.
  */
-async function switched(model: string, path: string): Promise<number> {
-  const cold = await cpuOf(() => firstToken(app, model))
-  const alone = await cpuOf(async () => {
-    const engine = await loadEngine(path, { threads: 1 })
-    await firstToken(createApp({ engine, config: { listen: 'loopback', models: [model] } }), model)
-    return () => engine.close()
-  })
-  if (process.env.FORETOKEN_DEBUG) process.stderr.write(`${model}: ${cold} ms, alone ${alone} ms\n`)
-  return cold - alone
-}
-
-/** Resolves with the CPU time of `work`, in milliseconds; what it gives is called after that. */
-async function cpuOf(work: () => Promise<() => Promise<unknown>>): Promise<number> {
+async function switched(model: string): Promise<number> {
   const begun = cpuMs()
-  const after = await work()
-  const took = cpuMs() - begun
-  await after()
-  return took
-}
-
-/** Asks for a stream, and reads its first token. Resolves with what reads the rest. */
-async function firstToken(app: ReturnType<typeof createApp>, model: string): Promise<() => Promise<unknown>> {
+  await pool.use(model).then(({ release }) => release())
+  const overhead = cpuMs() - begun - loadMs
   const body = JSON.stringify(chatBody({ model, stream: true, max_tokens: 4 }))
   const headers = { 'content-type': 'application/json', host: 'localhost' }
   const response = await app.fetch(
     new Request('http://localhost/v1/chat/completions', { method: 'POST', headers, body }),
   )
-  const reader = response.body?.getReader()
-  if (response.status !== 200 || !reader) throw new Error(`${model}: ${response.status} ${await response.text()}`)
-  await reader.read()
-  return async () => {
-    while (!(await reader.read()).done);
-  }
+  const text = await response.text()
+  if (response.status !== 200) throw new Error(`${model}: ${response.status} ${text}`)
+  return overhead
 }
 
 function cpuMs(): number {

@@ -192,3 +192,40 @@ describe('an error message', () => {
       expect(failureText(body).length).toBeLessThanOrEqual(301)
   })
 })
+
+describe('calls of tools', () => {
+  const calls = (list: unknown) =>
+    `data: ${JSON.stringify({ choices: [{ index: 0, delta: { tool_calls: list } }] })}\n\n`
+  const read1 = async (...chunks: string[]) =>
+    (await read(answer([...chunks, finish('tool_calls')]))).pieces.filter(({ type }) => type === 'call')
+  const call = (index: number, name: string, text: string) => ({ type: 'call', index, name, arguments: text })
+
+  test('are read in pieces, from several at once, and whole', async () => {
+    const pieces = await read1(
+      calls([{ index: 0, id: 'x', type: 'function', function: { name: 'a', arguments: '' } }]),
+      calls([{ index: 0, function: { arguments: '{"b"' } }]),
+      calls([
+        { index: 0, function: { arguments: ': 1}' } },
+        { index: 1, function: { name: 'c', arguments: '{}' } },
+      ]),
+    )
+    expect(pieces).toEqual([call(0, 'a', ''), call(0, '', '{"b"'), call(0, '', ': 1}'), call(1, 'c', '{}')])
+    const message = {
+      content: null,
+      tool_calls: [{ function: { name: 'a', arguments: { b: 1 } } }, { function: { name: 'c' } }],
+    }
+    const whole = await read(answer([JSON.stringify({ choices: [{ message, finish_reason: 'tool_calls' }] })]))
+    expect(whole.pieces.filter(({ type }) => type === 'call')).toEqual([call(0, 'a', '{"b":1}'), call(1, 'c', '')])
+  })
+
+  test('that are none are left out', async () => {
+    const bad = [null, 1, 'a', {}, { function: null }, { index: -1, function: {} }, { index: 1.5, function: {} }]
+    expect(await read1(calls(bad), calls('x'), calls({ index: 0 }), calls([{ index: '0', function: {} }]))).toEqual([])
+  })
+
+  test('are at most 64 in an answer', async () => {
+    const at = (index: number) => calls([{ index, function: { name: 'a' } }])
+    expect(await read1(at(63), at(64), at(1e9))).toEqual([call(63, 'a', '')])
+    expect(await read1(calls(Array(70).fill({ function: { name: 'a' } })))).toHaveLength(64)
+  })
+})
