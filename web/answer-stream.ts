@@ -12,6 +12,8 @@ export type AnswerPart =
   | { readonly type: 'text' | 'thought'; readonly text: string }
   /** How a foretoken server read the prompt. */
   | { readonly type: 'report'; readonly prefill: string; readonly exactFrom: number | undefined }
+  /** The whole text of an answer that was corrected after it had been shown. */
+  | { readonly type: 'correction'; readonly text: string }
   /** The endpoint's finish reason; undefined if the stream ended with `[DONE]` alone. */
   | { readonly type: 'finish'; readonly reason: string | undefined }
   /** The answer arrived as one JSON value instead of a stream. */
@@ -106,6 +108,9 @@ function partsOf(value: unknown): AnswerPart[] {
     const from = foretoken.exact_from
     parts.push({ type: 'report', prefill: foretoken.prefill, exactFrom: typeof from === 'number' ? from : undefined })
   }
+  const correction = isRecord(foretoken) ? foretoken.correction : undefined
+  if (isRecord(correction) && isRecord(correction.message))
+    parts.push({ type: 'correction', text: stringOf(correction.message.content) })
   const choice = Array.isArray(choices) ? choices.filter(isRecord).find(({ index }) => (index ?? 0) === 0) : undefined
   if (!choice) return parts
   const message = [choice.delta, choice.message].find(isRecord) ?? {}

@@ -12,6 +12,8 @@ export interface Turn {
   /** Text generated from a predicted cache, and from an exact one. */
   readonly early: string
   readonly late: string
+  /** Whether the late text replaced what was shown before. */
+  readonly corrected?: boolean
   readonly mode: Mode
   readonly times: Times
   /** Remarks about the answer, for the reader. */
@@ -43,6 +45,11 @@ export function changed(all: Conversations, place: string, how: (old: Conversati
   if (now.turns.length > 0 || now.draft !== '' || now.control) next.set(place, now)
   else next.delete(place)
   return next
+}
+
+/** Returns a turn of whose answer only the first `offset` UTF-16 units stay: `late` comes after them. */
+export function correctedTurn(turn: Turn, offset: number, late = ''): Turn {
+  return { ...turn, early: (turn.early + turn.late).slice(0, offset), late, corrected: true }
 }
 
 /** Returns a conversation with its last turn changed. */

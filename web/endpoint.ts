@@ -31,6 +31,12 @@ export async function modelsOf(settings: EndpointSettings): Promise<string[]> {
   return data.flatMap((model) => (isRecord(model) && typeof model.id === 'string' ? [model.id] : []))
 }
 
+export interface EndpointEvents {
+  onText(text: string): void
+  /** The whole answer, which replaces what was shown of it. */
+  onCorrection(text: string): void
+}
+
 /**
  * Asks an endpoint for an answer. An endpoint that does not support `mode` reads the prompt its own
  * way, and the notes say so.
@@ -39,7 +45,7 @@ export async function answerFrom(
   settings: EndpointSettings,
   messages: readonly Message[],
   mode: Mode,
-  onText: (text: string) => void,
+  { onText, onCorrection }: EndpointEvents,
   signal: AbortSignal,
 ): Promise<EndpointAnswer> {
   const begun = performance.now()
@@ -56,6 +62,7 @@ export async function answerFrom(
       tokens++
       onText(part.text)
     }
+    if (part.type === 'correction') onCorrection(part.text)
     if (part.type === 'thought') thought = true
     if (part.type === 'whole') notes.add('The answer arrived in one piece: the endpoint does not stream.')
     if (part.type === 'report') {
@@ -99,7 +106,8 @@ async function askChat(settings: EndpointSettings, messages: readonly Message[],
     })
   if (mode === 'exact') return { response: await send({}), refused: undefined }
   try {
-    return { response: await send({ foretoken: { prefill: mode } }), refused: undefined }
+    const foretoken = { prefill: mode, ...(mode === 'refined' && { verify: true }) }
+    return { response: await send({ foretoken }), refused: undefined }
   } catch (error) {
     if (!(error instanceof Refused) || (error.status !== 400 && error.status !== 422)) throw error
     return { response: await send({}), refused: error.reason }

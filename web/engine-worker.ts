@@ -205,7 +205,8 @@ const answering = { maxTokens: 256, repetitionPenalty: 1.1 }
 async function answer(request: Extract<ToEngine, { type: 'answer' }>, signal: AbortSignal): Promise<void> {
   const { id, messages, mode, plain } = request
   const options = plain === undefined ? answering : { maxTokens: plain }
-  const submission = loadedEngine().submit({ prompt: messages, prefill: mode, signal, ...options })
+  const verify = mode === 'refined'
+  const submission = loadedEngine().submit({ prompt: messages, prefill: mode, verify, signal, ...options })
   const begun = performance.now()
   for await (const event of submission) {
     if (event.type === 'token')
@@ -215,6 +216,7 @@ async function answer(request: Extract<ToEngine, { type: 'answer' }>, signal: Ab
         text: event.text,
         exact: submission.soFar.exact_from !== undefined || submission.soFar.prefill === 'exact',
       })
+    if (event.type === 'correction') post({ type: 'correction', id, offset: event.offset })
     if (event.type === 'done') {
       const { timings, cached_tokens, prefill, exact_from, memory } = event
       const { ttft_ms, prompt_tokens, decode_tokens_per_s } = timings

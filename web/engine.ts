@@ -15,6 +15,8 @@ export interface Where {
 
 export interface AnswerEvents {
   onToken(text: string, exact: boolean): void
+  /** Only the first `offset` UTF-16 units of the answer stay; other tokens follow. */
+  onCorrection(offset: number): void
 }
 
 type Listener = (message: FromEngine) => void
@@ -63,7 +65,7 @@ export class TabEngine {
   async answer(
     messages: readonly Message[],
     mode: Mode,
-    { onToken }: AnswerEvents,
+    { onToken, onCorrection }: AnswerEvents,
     signal: AbortSignal,
   ): Promise<AnswerFigures> {
     const done = await this.#ask(
@@ -72,6 +74,7 @@ export class TabEngine {
       signal,
       (message) => {
         if (message.type === 'token') onToken(message.text, message.exact)
+        if (message.type === 'correction') onCorrection(message.offset)
       },
     )
     return done.figures

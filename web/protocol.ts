@@ -96,6 +96,8 @@ export type FromEngine =
       readonly found?: Manifest
     }
   | { readonly type: 'token'; readonly id: number; readonly text: string; readonly exact: boolean }
+  /** Only the first `offset` UTF-16 units of the answer stay; other tokens follow. */
+  | { readonly type: 'correction'; readonly id: number; readonly offset: number }
   | { readonly type: 'answered'; readonly id: number; readonly figures: AnswerFigures }
   | { readonly type: 'timed'; readonly id: number; readonly ttft: number }
   | { readonly type: 'packing'; readonly id: number; readonly done: number; readonly total: number }

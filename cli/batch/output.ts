@@ -17,11 +17,12 @@ export function hashOf(bytes: Uint8Array): string {
 }
 
 export function resultLine({ form, id, line, input }: Answered, done: DoneEvent, model: string, now: number): string {
-  const { text, ids, finishReason, cached_tokens, timings, prefill, exact_from } = done
+  const { text, ids, finishReason, cached_tokens, timings, prefill, exact_from, verified } = done
   const prompt_tokens = timings.prompt_tokens
   const completion_tokens = ids.length
   const finish_reason = finishReason === 'stop' ? 'stop' : 'length'
-  const cache = { prefill, ...(exact_from !== undefined && { exact_from }) }
+  const checked = verified !== undefined && { verified }
+  const cache = { prefill, ...(exact_from !== undefined && { exact_from }), ...checked }
   const usage = { prompt_tokens, completion_tokens, cached_tokens, ...cache }
   if (form === 'plain')
     return JSON.stringify({ line, input, ...(id !== undefined && { id }), text, finish_reason, ...usage })

@@ -2,10 +2,11 @@
 import { createInterface } from 'node:readline/promises'
 import { Readable } from 'node:stream'
 import { type AnyEngine, asForetokenError, type Message } from '../../node/index.ts'
+import { AnswerWriter } from '../answer-writer.ts'
 import type { Flags } from '../flags.ts'
 import { type Invocation, UsageError } from '../parse.ts'
-import { generateOptions, openAny, summaryLine } from '../session.ts'
-import { note, write } from '../terminal.ts'
+import { generateOptions, openAny, summaryLine, verifies } from '../session.ts'
+import { answerTerminal, note } from '../terminal.ts'
 import { decodePieces } from '../text.ts'
 
 export async function chat({ flags, operands }: Invocation, signal: AbortSignal): Promise<void> {
@@ -55,24 +56,22 @@ export async function chat({ flags, operands }: Invocation, signal: AbortSignal)
  * there is no answer, returns it without the last message.
  */
 async function turn(engine: AnyEngine, flags: Flags, messages: Message[], signal: AbortSignal): Promise<Message[]> {
-  let text = ''
+  const writer = new AnswerWriter(answerTerminal(verifies(flags)))
   try {
     for await (const event of engine.submit({ ...generateOptions(flags, signal), prompt: messages })) {
-      if (event.type === 'token') {
-        write(event.text)
-        text += event.text
-      }
+      if (event.type === 'token') writer.push(event.text)
+      if (event.type === 'correction') writer.correct(event)
       if (event.type === 'done') {
-        write('\n')
+        writer.finish()
         note(summaryLine(event), 'aside')
       }
     }
   } catch (error) {
     const { code, message } = asForetokenError(error)
-    if (text !== '') write('\n')
+    writer.stop()
     if (code === 'aborted') note('stopped', 'aside')
     else note(code === 'context_exceeded' ? `${message}. /clear starts a new conversation` : message)
-    if (text === '') return messages.slice(0, -1)
+    if (writer.text === '') return messages.slice(0, -1)
   }
-  return [...messages, { role: 'assistant', content: text }]
+  return [...messages, { role: 'assistant', content: writer.text }]
 }

@@ -6,22 +6,27 @@ import type { DoneEvent, TokenEvent } from '../../src/index.ts'
 import type { ChoiceEvent } from '../choices.ts'
 import type { ApiError } from '../errors.ts'
 import { frame } from '../sse.ts'
-import type { AnswerParts } from './parts.ts'
-import { type ItemChange, itemBody, ResponseItems, reasoningPart, textPart } from './response-items.ts'
+import type { Answered, News, ReadAnswer } from './collect.ts'
+import {
+  type ItemChange,
+  itemBody,
+  type ResponseItem,
+  ResponseItems,
+  reasoningPart,
+  textPart,
+} from './response-items.ts'
 import type { ResponseShape } from './response-shape.ts'
 import type { TokenLogprob } from './tokens.ts'
-import type { VisibleToken, VisibleTokens } from './visible.ts'
 
 interface Parts {
   readonly shape: ResponseShape
-  readonly parts: AnswerParts
-  readonly visible: VisibleTokens
+  readonly answer: ReadAnswer
   /** Undefined if log-probabilities were not requested. */
   readonly logprob: ((token: TokenEvent) => TokenLogprob) | undefined
 }
 
 /** Returns what writes the events of a stream: a function for each event, and one for a failure. */
-export function responseFrames({ shape, parts, visible, logprob }: Parts) {
+export function responseFrames({ shape, answer, logprob }: Parts) {
   const items = new ResponseItems()
   let number = 0
   let created = false
@@ -38,10 +43,9 @@ export function responseFrames({ shape, parts, visible, logprob }: Parts) {
   const changed = (changes: readonly ItemChange[], status: string, scored: readonly TokenLogprob[]) =>
     changes.map((change) => changeEvents(event, change, status, change.type === 'delta' ? scored : [])).join('')
   /** Writes the news of one event of the answer. */
-  const write = (one: ChoiceEvent & { type: 'token' | 'done' }, shown: readonly VisibleToken[]) => {
-    const scored = logprob ? shown.map(({ token }) => logprob(token)) : []
-    const news = one.type === 'token' ? parts.push(one.token.text) : parts.finish(one.done)
-    const made = news.flatMap((part) => items.add(part, parts.calls))
+  const write = ({ parts: news, tokens }: News) => {
+    const scored = logprob ? tokens.map(({ token }) => logprob(token)) : []
+    const made = news.flatMap((part) => items.add(part, answer.parts.calls))
     const opens = made.length === 0 && scored.length > 0 && items.all.length === 0
     const changes = opens ? items.openMessage() : made
     const delta = changes.find(({ type, item }) => type === 'delta' && item.type === 'message')
@@ -57,14 +61,20 @@ export function responseFrames({ shape, parts, visible, logprob }: Parts) {
     const status = shape.statusOf(done)
     const opened = items.all.length === 0 ? changed(items.openMessage(), status, []) : ''
     const closed = changed(items.close(), status, [])
-    return opened + closed + event(`response.${status}`, { response: shape.finished(done, items.all, parts) })
+    const corrected = answer.corrected(done)
+    const correction = corrected ? event('foretoken.correction', corrected) : ''
+    const whole = corrected ? itemsOf(answer, logprob) : items.all
+    const response = shape.finished(done, whole, answer.parts)
+    return opened + closed + correction + event(`response.${status}`, { response })
   }
 
   return {
     frame(one: ChoiceEvent): string {
       if (one.type === 'progress') return create() + event('foretoken.progress', { done: one.done, total: one.total })
-      const shown = one.type === 'token' ? visible.push(one.token) : visible.finish()
-      return create() + write(one, shown) + (one.type === 'done' ? close(one.done) : '')
+      const news = answer.push(one)
+      // What a client was shown can't be called back: the correction comes whole, at the end.
+      const written = answer.correction ? '' : write(news)
+      return create() + written + (one.type === 'done' ? close(one.done) : '')
     },
     failed(error: ApiError): string {
       return (
@@ -74,6 +84,16 @@ export function responseFrames({ shape, parts, visible, logprob }: Parts) {
       )
     },
   }
+}
+
+/** Returns the items of a whole answer. */
+export function itemsOf({ parts, tokens }: Pick<Answered, 'parts' | 'tokens'>, logprob: Parts['logprob']) {
+  const items = new ResponseItems()
+  for (const part of parts.all) items.add(part, parts.calls)
+  if (items.all.length === 0) items.openMessage()
+  const message = items.all.findLast(({ type }) => type === 'message')
+  if (logprob && message?.type === 'message') for (const { token } of tokens) message.logprobs.push(logprob(token))
+  return items.all
 }
 
 type Write = (type: string, data: object) => string

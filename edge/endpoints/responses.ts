@@ -2,20 +2,18 @@
  * Answers `POST /v1/responses`: the same answers in OpenAI's newer shape, which streams as named
  * and numbered events.
  */
-import { ForetokenError } from '../../src/index.ts'
+import { ForetokenError, type TokenEvent } from '../../src/index.ts'
 import { ApiError } from '../errors.ts'
 import type { Endpoint, Plan } from '../exchange.ts'
 import { entries } from '../schemas/common.ts'
 import { type ResponsesRequest, responsesRequest } from '../schemas/responses.ts'
-import { collect, partsOf } from './collect.ts'
+import { collect, ReadAnswer } from './collect.ts'
 import { type BodyCall, type BodyMessage, messagesOf } from './messages.ts'
 import { optionsOf } from './options.ts'
-import { ResponseItems } from './response-items.ts'
 import { ResponseShape } from './response-shape.ts'
-import { responseFrames } from './response-stream.ts'
+import { itemsOf, responseFrames } from './response-stream.ts'
 import { endsTurn, tokenLogprob } from './tokens.ts'
 import { planOf } from './tools.ts'
-import { VisibleTokens } from './visible.ts'
 
 export const responses: Endpoint<typeof responsesRequest> = {
   form: 'response',
@@ -38,12 +36,13 @@ export const responses: Endpoint<typeof responsesRequest> = {
     }
     const shape = new ResponseShape(body, { model, created, temperature: options.temperature ?? config.temperature })
     const { reader, format } = plan
-    const reading = { engine, isEnd: endsTurn(engine, options), shown: plan.options.showSpecial, reader, format }
+    const shown = plan.options.showSpecial
+    const reading = { engine, isEnd: endsTurn(engine, options), shown, reader, format, corrects: options.verify }
+    const logprob = scored ? (token: TokenEvent) => tokenLogprob(engine, token) : undefined
     const stream = responseFrames({
       shape,
-      parts: partsOf(reading),
-      visible: new VisibleTokens(reading),
-      logprob: scored ? (token) => tokenLogprob(engine, token) : undefined,
+      answer: new ReadAnswer(reading),
+      logprob,
     })
     return {
       requests: [{ ...options, prompt }],
@@ -53,14 +52,7 @@ export const responses: Endpoint<typeof responsesRequest> = {
       async body(events) {
         const [answer] = await collect(events, reading)
         if (!answer) throw new ForetokenError('internal', 'there is no answer')
-        const { done, tokens, parts } = answer
-        const items = new ResponseItems()
-        for (const part of parts.all) items.add(part, parts.calls)
-        if (items.all.length === 0) items.openMessage()
-        const message = items.all.findLast(({ type }) => type === 'message')
-        if (scored && message?.type === 'message')
-          for (const { token } of tokens) message.logprobs.push(tokenLogprob(engine, token))
-        return shape.finished(done, items.all, parts)
+        return shape.finished(answer.done, itemsOf(answer, logprob), answer.parts)
       },
       frame: stream.frame,
       failed: stream.failed,

@@ -8,7 +8,7 @@
 import type { Scores, Shortlist } from '../backend/backend.ts'
 import { at, defined } from '../base/at.ts'
 import { ForetokenError } from '../base/errors.ts'
-import { accepted as isAccepted, type Draft, draftOf, drawInstead } from './acceptance.ts'
+import { type Draft, draftOf, drawInstead, accepted as isAccepted } from './acceptance.ts'
 import { draw, drawToken } from './draw.ts'
 import { filterTokens } from './filters.ts'
 import { type GuideMatcher, Mask } from './guide.ts'

@@ -106,8 +106,10 @@ export async function serve(
 function check({ task, from, count }: PlannedShare, scores: readonly Scores[], pass: number, serving: Serving) {
   const { job, unchecked } = task
   const first = from + count - scores.length
+  // Tokens are checked in order, so a step beyond those that wait checks none.
+  if (first > unchecked.from) return true
   const to = Math.min(from + count, unchecked.to)
-  for (let position = Math.max(first, unchecked.from); position < to; position++) {
+  for (let position = unchecked.from; position < to; position++) {
     if (!job.checking) break
     const cut = job.checkToken?.(defined(scores[position - first]))
     if (task.ending) return false

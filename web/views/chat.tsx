@@ -4,6 +4,7 @@ import {
   type Conversation,
   type Conversations,
   changed,
+  correctedTurn,
   empty,
   messagesOf,
   type Turn,
@@ -34,7 +35,8 @@ const descriptions: Readonly<Record<Mode, string>> = {
   exact: 'The whole prompt runs through all layers before the first token.',
   predicted:
     'Most of the prompt runs through a third of the layers; the cache of the others is predicted. Faster, but the answer may differ.',
-  refined: 'Predicted for the first token, then made exact while the answer runs.',
+  refined:
+    'Predicted for the first token, then made exact while the answer runs. Where the prediction was wrong, the answer is corrected.',
 }
 
 export function Chat({ place, engine, ready, endpoint }: Props) {
@@ -146,7 +148,8 @@ interface Asking {
 
 async function answerHere(engine: TabEngine, { messages, mode, changeTurn, signal }: Asking): Promise<void> {
   const onToken = (text: string, exact: boolean) => changeTurn((turn) => withText(turn, text, exact))
-  const figures = await engine.answer(messages, mode, { onToken }, signal)
+  const onCorrection = (offset: number) => changeTurn((turn) => correctedTurn(turn, offset))
+  const figures = await engine.answer(messages, mode, { onToken, onCorrection }, signal)
   // TTFT as seen by the page; the engine's own if the answer had no token.
   changeTurn((turn) => ({
     ...turn,
@@ -166,7 +169,12 @@ async function answerThere(
   { messages, mode, changeTurn, signal }: Asking,
 ): Promise<boolean | undefined> {
   const onText = (text: string) => changeTurn((turn) => withText(turn, text, true))
-  const answer = await answerFrom(endpoint, messages, mode, onText, signal)
+  const onCorrection = (text: string) =>
+    changeTurn((turn) => {
+      const kept = commonLength(turn.early + turn.late, text)
+      return correctedTurn(turn, kept, text.slice(kept))
+    })
+  const answer = await answerFrom(endpoint, messages, mode, { onText, onCorrection }, signal)
   const { ttft, notes, prefill, predicts } = answer
   changeTurn((turn) => ({
     ...turn,
@@ -174,6 +182,13 @@ async function answerThere(
     times: { ...turn.times, ...(ttft !== undefined && { ttft }), endpoint: answer },
   }))
   return predicts
+}
+
+/** Returns how many UTF-16 units two texts have in common at their beginnings. */
+function commonLength(a: string, b: string): number {
+  let length = 0
+  while (length < a.length && a[length] === b[length]) length++
+  return length
 }
 
 /** Returns a remark if the requested mode did not apply. */

@@ -14,10 +14,19 @@ export function TurnView({ turn }: { readonly turn: Turn }) {
             {turn.early}
           </span>
         )}
-        {turn.early && turn.late && <span class="moment" title="from here the cache is exact" />}
-        {turn.late}
+        {turn.corrected ? (
+          <span class="moment corrected" title="corrected from here" />
+        ) : (
+          turn.early && turn.late && <span class="moment" title="from here the cache is exact" />
+        )}
+        {turn.corrected ? <ins>{turn.late}</ins> : turn.late}
         {turn.running && <span class="caret" aria-hidden="true" />}
       </p>
+      {turn.corrected && (
+        <p class="notes" role="status" aria-live="polite">
+          Corrected: from the mark on, exact prefill gives another answer.
+        </p>
+      )}
       {turn.notes.length > 0 && (
         <p class="notes" role="status">
           {turn.notes.join(' ')}
