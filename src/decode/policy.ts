@@ -241,8 +241,9 @@ export function refineShares<C extends Candidate>(
   const alone = cost.estimate(taken)
   const unknown = cost.blind ? tiled(taken + blindRefined) : 0
   const within = (ms: number) => taken + Math.floor((cost.rowsWithin(ms, budget) - taken) / rowCost)
-  const cheap =
+  const measured =
     alone === undefined ? unknown : Math.min(tiled(within(alone + refineMs)), nearestTile(within(alone + alone)))
+  const cheap = refineMs === 0 ? 0 : measured
   // Whatever passes cost, refine twice as fast as streams extend their caches.
   const least = taken + 2 * waiting.length
   const asked = Math.min(fullRows, taken + waiting.reduce((sum, candidate) => sum + paceOf(candidate), 0))
