@@ -29,7 +29,7 @@ function shares(draws: number, draw: (at: number) => number): number[] {
   return counts.map((count) => count / draws)
 }
 
-const draws = 12_000
+const draws = 4_000
 /** Five deviations of a share that is counted over as many draws, twice. */
 const within = 5 * Math.sqrt(0.5 / draws)
 
