@@ -1,7 +1,15 @@
 /** Where a conversation lives, and for whom a key is. */
 
 import { expect, test } from 'vitest'
-import { type Conversations, changed, empty, messagesOf, type Turn, withLastTurn } from '../../web/conversations.ts'
+import {
+  type Conversations,
+  changed,
+  correctedTurn,
+  empty,
+  messagesOf,
+  type Turn,
+  withLastTurn,
+} from '../../web/conversations.ts'
 import { addressOf, type EndpointSettings, hostOf, keyOf, placeOf, withKey } from '../../web/endpoint-settings.ts'
 import fc from '../helpers/properties.ts'
 
@@ -98,4 +106,19 @@ test('a question without an answer is omitted from the messages to the model', (
   const one = { ...empty, turns: [turn('a', 'b'), turn('c', '')] }
   expect(messagesOf(one).map(({ content }) => content)).toEqual(['a', 'b'])
   expect(withLastTurn(one, (last) => ({ ...last, late: 'd' })).turns.map(({ late }) => late)).toEqual(['b', 'd'])
+})
+
+test('a corrected answer is what is sent on, and shows where it was corrected', () => {
+  const wrong: Turn = { ...turn('q', ' river'), early: 'the' }
+  for (const [offset, late, want] of [
+    [3, ' lake', 'the lake'],
+    [5, 'oad', 'the road'],
+    [0, 'a lake', 'a lake'],
+    [9, '', 'the river'],
+  ] as const) {
+    const now = correctedTurn(wrong, offset, late)
+    expect(now.corrected).toBe(true)
+    expect(messagesOf({ ...empty, turns: [now] })[1]!.content).toBe(want)
+    expect(now.early).toBe(want.slice(0, offset))
+  }
 })
